@@ -1,0 +1,31 @@
+//! An address-ordered index of ranges that is also the index of the free space between them.
+//!
+//! [`Space`] covers the whole of a 64-bit address space. Every address lies in a *hole* (nothing may be put
+//! there), in *sealed* space (nothing more may be put there), in an entry that somebody *took*, or in a
+//! *gap*: what [`Space::find`] may hand out. [`Fit`] says what is looked for: a window, a length, an
+//! alignment and a boundary as they are seen from elsewhere (a *phase*), and a [`Policy`].
+//!
+//! ```
+//! use pmem_space::{AddrRange, Fit, Space};
+//!
+//! let mut mmio: Space<&str> = Space::new();
+//! mmio.open(AddrRange::new(0xc000_0000, 0x1_0000_0000)?);
+//! let bar = mmio.find(&Fit::new(0x4000)?.align(0x4000)?).expect("the space is empty");
+//! mmio.insert(bar, "nic bar 0").expect("what was found is free");
+//! assert_eq!(bar.to_string(), "[0xc0000000, 0xc0004000)");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod fit;
+mod range;
+mod space;
+
+pub use fit::{Fit, FitError, Policy};
+pub use range::{AddrRange, RangeError};
+pub use space::{Conflict, Entry, Occupant, Space};
