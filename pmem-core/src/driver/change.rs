@@ -1,0 +1,36 @@
+//! A change as a driver sees it.
+
+use super::deltas::Delta;
+use crate::model::{Edit, State};
+
+/// What is about to change: what was is read from the edits, what will be from `after`.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'c> {
+    pub(crate) sequence: u64,
+    pub(crate) edits: &'c [Edit],
+    pub(crate) after: &'c State,
+    pub(crate) deltas: &'c [Delta],
+}
+
+impl<'c> Change<'c> {
+    /// The number that the change will have.
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// What changes: one edit per subject, in the order in which subjects were first touched.
+    pub const fn edits(&self) -> &'c [Edit] {
+        self.edits
+    }
+
+    /// The model as it will be.
+    pub const fn after(&self) -> &'c State {
+        self.after
+    }
+
+    /// For a driver registered on a view: the spans of it whose effective attributes change, in order of address,
+    /// neighbours that change alike joined.
+    pub const fn deltas(&self) -> &'c [Delta] {
+        self.deltas
+    }
+}

@@ -1,0 +1,15 @@
+//! Drivers: what programs hardware to follow the model.
+
+mod change;
+mod contract;
+mod deltas;
+mod protocol;
+mod registry;
+
+pub use change::Change;
+pub use contract::{Concern, Driver, Fault, Mismatch, Phase, Step, Veto};
+pub use deltas::{Delta, Effective};
+pub use registry::{Interest, Kinds, Scope, Subscription};
+
+pub(crate) use protocol::{Outcome, attach};
+pub(crate) use registry::Registry;

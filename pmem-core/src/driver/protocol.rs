@@ -1,0 +1,161 @@
+//! Carrying a change through the drivers: prepare, withdraw, install; or back, in exact reverse.
+
+use super::change::Change;
+use super::contract::{Concern, Driver, Fault, Phase, Step, Veto};
+use super::registry::Registry;
+use crate::error::Error;
+use crate::id::DriverId;
+use crate::model::{Edit, State};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Who took part in a change that went through.
+pub(crate) struct Outcome {
+    /// In the order in which they prepared.
+    pub(crate) concerned: Vec<DriverId>,
+}
+
+/// A driver's part in a change under way.
+struct Part {
+    id: DriverId,
+    /// Steps begun, in order.
+    begun: Vec<Step>,
+}
+
+impl Registry {
+    /// The degraded drivers that these edits concern: they must resync before the change.
+    pub(crate) fn degraded_for(&self, edits: &[Edit], after: &State) -> Vec<DriverId> {
+        if !self.drivers.values().any(|r| r.degraded) {
+            return Vec::new();
+        }
+        let deltas = self.deltas(&self.views_after(after));
+        let concerned = |id: &&DriverId| {
+            let r = &self.drivers[**id];
+            r.degraded && (!r.deltas(&deltas).is_empty() || edits.iter().any(|e| r.is_concerned(e, after)))
+        };
+        self.order().iter().filter(concerned).copied().collect()
+    }
+
+    /// Programs everything again for a degraded driver.
+    pub(crate) fn resync(&mut self, id: DriverId, state: &State) -> Result<(), Error> {
+        let Some(registered) = self.drivers.get_mut(id) else { return Err(Error::NoDriver(id)) };
+        let result = guarded_fault(|| registered.driver.resync(state));
+        registered.degraded = result.is_err();
+        result.map_err(|fault| Error::Failed {
+            driver: id,
+            name: String::from(registered.driver.name()),
+            phase: Phase::Resync,
+            fault,
+            degraded: Vec::from([id]),
+        })
+    }
+
+    /// Carries a change through all drivers that it concerns.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] after every prepared driver has aborted; [`Error::Failed`] after every step begun has been reverted.
+    pub(crate) fn carry(&mut self, sequence: u64, edits: &[Edit], after: &State) -> Result<Outcome, Error> {
+        let views = self.views_after(after);
+        let deltas = self.deltas(&views);
+        let mut parts: Vec<Part> = Vec::new();
+        for id in self.order().to_vec() {
+            let registered = &mut self.drivers[id];
+            let deltas = registered.deltas(&deltas);
+            if deltas.is_empty() && !edits.iter().any(|edit| registered.is_concerned(edit, after)) {
+                continue;
+            }
+            let change = Change { sequence, edits, after, deltas: &deltas };
+            match guarded_veto(|| registered.driver.prepare(&change)) {
+                Ok(Concern::Concerned) => parts.push(Part { id, begun: Vec::with_capacity(2) }),
+                Ok(Concern::Indifferent) => {}
+                Err(veto) => {
+                    let name = String::from(registered.driver.name());
+                    self.abort(&parts);
+                    return Err(Error::Refused { driver: id, name, veto });
+                }
+            }
+        }
+        let count = parts.len();
+        let backward = (0..count).rev().map(|i| (i, Step::Withdraw));
+        let forward = (0..count).map(|i| (i, Step::Install));
+        let mut steps: Vec<(usize, Step)> = Vec::with_capacity(2 * count);
+        steps.extend(backward.chain(forward));
+        for (done, (i, step)) in steps.iter().enumerate() {
+            parts[*i].begun.push(*step);
+            if let Err(fault) = self.step(parts[*i].id, *step) {
+                return Err(self.unwind(&parts, &steps[..=done], *i, *step, fault));
+            }
+        }
+        self.set_views(views);
+        Ok(Outcome { concerned: parts.into_iter().map(|part| part.id).collect() })
+    }
+
+    fn step(&mut self, id: DriverId, step: Step) -> Result<(), Fault> {
+        let driver = &mut self.drivers[id].driver;
+        match step {
+            Step::Withdraw => guarded_fault(|| driver.withdraw()),
+            Step::Install => guarded_fault(|| driver.install()),
+        }
+    }
+
+    /// Takes back every step begun, the last first; then drops what was only prepared, the last first.
+    fn unwind(&mut self, parts: &[Part], begun: &[(usize, Step)], failed: usize, step: Step, fault: Fault) -> Error {
+        let mut degraded = Vec::new();
+        for (i, step) in begun.iter().rev() {
+            let id = parts[*i].id;
+            let driver = &mut self.drivers[id].driver;
+            if guarded_fault(|| driver.revert(*step)).is_err() && !degraded.contains(&id) {
+                degraded.push(id);
+            }
+        }
+        let only_prepared: Vec<&Part> = parts.iter().filter(|part| part.begun.is_empty()).collect();
+        only_prepared.iter().rev().for_each(|part| self.abort_one(part.id));
+        degraded.iter().for_each(|id| self.drivers[*id].degraded = true);
+        let driver = parts[failed].id;
+        let phase = match step {
+            Step::Withdraw => Phase::Withdraw,
+            Step::Install => Phase::Install,
+        };
+        let name = String::from(self.drivers[driver].driver.name());
+        Error::Failed { driver, name, phase, fault, degraded }
+    }
+
+    fn abort(&mut self, parts: &[Part]) {
+        parts.iter().rev().for_each(|part| self.abort_one(part.id));
+    }
+
+    fn abort_one(&mut self, id: DriverId) {
+        let registered = &mut self.drivers[id];
+        let driver = &mut registered.driver;
+        let aborted = guarded_fault(|| {
+            driver.abort();
+            Ok(())
+        });
+        registered.degraded |= aborted.is_err();
+    }
+}
+
+/// Attaches a driver that is not registered yet.
+pub(crate) fn attach(driver: &mut dyn Driver, state: &State) -> Result<(), Veto> {
+    guarded_veto(|| driver.attach(state))
+}
+
+/// Calls a driver; a panic counts as a fault.
+fn guarded_fault(call: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
+    guarded(call).unwrap_or(Err(Fault::new("panicked")))
+}
+
+fn guarded_veto<T>(call: impl FnOnce() -> Result<T, Veto>) -> Result<T, Veto> {
+    guarded(call).unwrap_or(Err(Veto::new("panicked")))
+}
+
+#[cfg(feature = "std")]
+fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
+    // What a panic leaves half done is the driver's own state, and the driver is reverted or degraded for it.
+    std::panic::catch_unwind(core::panic::AssertUnwindSafe(call)).ok()
+}
+
+#[cfg(not(feature = "std"))]
+fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
+    Some(call())
+}

@@ -1,0 +1,536 @@
+//! The manager: plans, asks the drivers, commits. Exclusive, deterministic, without locks of its own.
+
+use crate::attrs::{ArenaType, Attrs};
+use crate::driver::{Driver, Mismatch, Outcome, Registry, Subscription, attach};
+use crate::error::Error;
+use crate::id::{ArenaId, DriverId, LinkId, Owner, RegionId};
+use crate::mapping::Mapping;
+use crate::metric::Metric;
+use crate::model::{Broken, Direction, Edit, Ids, Pin, Placement, State, Working};
+use crate::plan::{Plan, Request};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use pmem_space::AddrRange;
+
+/// How many changes the journal keeps unless told otherwise.
+const JOURNAL: usize = 256;
+
+/// A change that was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// Its number, from 1; consecutive.
+    pub sequence: u64,
+    /// What changed: one edit per subject.
+    pub edits: Arc<[Edit]>,
+}
+
+/// The last changes, oldest first; bounded.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    kept: VecDeque<Committed>,
+    limit: usize,
+}
+
+impl Journal {
+    /// The changes that are kept, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Committed> {
+        self.kept.iter()
+    }
+
+    /// The changes after number `sequence`, oldest first; `None` if some of them are kept no more.
+    pub fn since(&self, sequence: u64) -> Option<impl Iterator<Item = &Committed>> {
+        let oldest = self.kept.front().map_or(u64::MAX, |c| c.sequence);
+        let newest = self.kept.back().map_or(0, |c| c.sequence);
+        let complete = sequence >= newest || oldest <= sequence + 1;
+        complete.then(|| self.kept.iter().filter(move |c| c.sequence > sequence))
+    }
+
+    fn push(&mut self, committed: Committed) {
+        if self.kept.len() == self.limit {
+            self.kept.pop_front();
+        }
+        if self.limit > 0 {
+            self.kept.push_back(committed);
+        }
+    }
+}
+
+/// What became of a region whose reference was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Released {
+    /// Others still hold it.
+    Held {
+        /// The references left, those of aliases included.
+        refs: u32,
+    },
+    /// It is gone.
+    Gone,
+    /// It was the last reference, but this driver does not let go of the region: it stays, condemned, and is tried
+    /// again when a change involves the driver, or by [`Manager::reclaim`].
+    Condemned {
+        /// Which.
+        by: DriverId,
+    },
+}
+
+/// A manager of physical address space.
+///
+/// Every verb is one change, all or nothing: it is planned, every concerned [`Driver`] is asked, hardware is
+/// programmed, and only then is it committed. [`Self::transaction`] makes one change of many verbs.
+pub struct Manager {
+    state: State,
+    ids: Ids,
+    drivers: Registry,
+    journal: Journal,
+    /// Regions without references, and who will not let go of them.
+    condemned: Vec<(RegionId, DriverId)>,
+}
+
+impl Default for Manager {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Manager {
+    /// Makes a manager of nothing.
+    pub fn new() -> Self {
+        Self::with_state(State::default(), Ids::default())
+    }
+
+    pub(crate) fn with_state(state: State, ids: Ids) -> Self {
+        Self {
+            state,
+            ids,
+            drivers: Registry::default(),
+            journal: Journal { kept: VecDeque::with_capacity(JOURNAL), limit: JOURNAL },
+            condemned: Vec::new(),
+        }
+    }
+
+    /// The model as it stands.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(crate) fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// The last changes.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Keeps the last `limit` changes from now on.
+    pub fn set_journal_limit(&mut self, limit: usize) {
+        self.journal.limit = limit;
+        while self.journal.kept.len() > limit {
+            self.journal.kept.pop_front();
+        }
+    }
+
+    /// Makes one change of all verbs that `verbs` calls.
+    ///
+    /// # Errors
+    /// What `verbs` returns, or why a driver would not: nothing is changed then.
+    pub fn transaction<T>(&mut self, verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        self.change(verbs).map(|(result, _)| result)
+    }
+
+    /// Works out what `verbs` would change, and changes nothing. Ids of what would be new mean nothing afterwards.
+    ///
+    /// # Errors
+    /// What `verbs` returns.
+    pub fn plan<T>(
+        &mut self,
+        verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>,
+    ) -> Result<(T, Vec<Edit>), Error> {
+        let mut plan = Plan::new(&mut self.state, &mut self.ids);
+        let result = verbs(&mut plan);
+        let raw = plan.into_edits();
+        self.undo(&raw);
+        Ok((result?, Edit::net(&raw)))
+    }
+
+    fn change<T>(
+        &mut self,
+        verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>,
+    ) -> Result<(T, Vec<DriverId>), Error> {
+        let mut plan = Plan::new(&mut self.state, &mut self.ids);
+        let result = verbs(&mut plan);
+        let raw = plan.into_edits();
+        let result = match result {
+            Ok(result) => result,
+            Err(error) => {
+                self.undo(&raw);
+                return Err(error);
+            }
+        };
+        let net = Edit::net(&raw);
+        if net.is_empty() {
+            self.ids.retire(raw.into_iter());
+            return Ok((result, Vec::new()));
+        }
+        match self.carry(&raw, &net) {
+            Ok(outcome) => {
+                self.commit(raw, net);
+                self.retry_condemned(&outcome.concerned);
+                Ok((result, outcome.concerned))
+            }
+            Err(error) => {
+                self.undo(&raw);
+                Err(error)
+            }
+        }
+    }
+
+    fn carry(&mut self, raw: &[Edit], net: &[Edit]) -> Result<Outcome, Error> {
+        debug_assert_eq!(self.check(), Ok(()), "a plan broke the model: {net:#?}");
+        if self.drivers.is_empty() {
+            return Ok(Outcome { concerned: Vec::new() });
+        }
+        let degraded = self.drivers.degraded_for(net, &self.state);
+        if !degraded.is_empty() {
+            // They resync to what is, before they are asked about what comes.
+            self.undo_keeping_ids(raw);
+            let resynced = degraded.into_iter().try_for_each(|id| self.drivers.resync(id, &self.state));
+            self.redo(raw);
+            resynced?;
+        }
+        self.drivers.carry(self.state.sequence + 1, net, &self.state)
+    }
+
+    fn commit(&mut self, raw: Vec<Edit>, net: Vec<Edit>) {
+        self.ids.retire(raw.into_iter());
+        self.state.sequence += 1;
+        self.journal.push(Committed { sequence: self.state.sequence, edits: net.into() });
+    }
+
+    /// Takes a plan back, ids and all.
+    fn undo(&mut self, raw: &[Edit]) {
+        self.undo_keeping_ids(raw);
+        self.ids.retire(raw.iter().rev().map(Edit::inverse));
+    }
+
+    fn undo_keeping_ids(&mut self, raw: &[Edit]) {
+        let mut working = Working { state: &mut self.state, ids: &mut self.ids };
+        raw.iter().rev().for_each(|edit| working.apply(&edit.inverse()));
+    }
+
+    fn redo(&mut self, raw: &[Edit]) {
+        let mut working = Working { state: &mut self.state, ids: &mut self.ids };
+        raw.iter().for_each(|edit| working.apply(edit));
+    }
+
+    /// Checks every invariant. Costs as much as reading all of the model.
+    ///
+    /// # Errors
+    /// [`Broken`] names the first that does not hold.
+    pub fn check(&self) -> Result<(), Broken> {
+        self.state.check()?;
+        self.state.check_ids(&self.ids)
+    }
+}
+
+/// Verbs: each is a change of its own. [`Plan`] says what they do and their errors; to those come
+/// [`Error::Refused`] and [`Error::Failed`] of the drivers.
+impl Manager {
+    /// [`Plan::create_arena`].
+    pub fn create_arena(&mut self, name: impl Into<String>, kind: ArenaType) -> Result<ArenaId, Error> {
+        self.transaction(|plan| plan.create_arena(name, kind))
+    }
+
+    /// [`Plan::name_arena`].
+    pub fn name_arena(&mut self, arena: ArenaId, name: impl Into<String>) -> Result<(), Error> {
+        self.transaction(|plan| plan.name_arena(arena, name))
+    }
+
+    /// [`Plan::remove_arena`].
+    pub fn remove_arena(&mut self, arena: ArenaId) -> Result<(), Error> {
+        self.transaction(|plan| plan.remove_arena(arena))
+    }
+
+    /// [`Plan::connect`].
+    pub fn connect(
+        &mut self,
+        left: ArenaId,
+        right: ArenaId,
+        mapping: Mapping,
+        metric: Metric,
+    ) -> Result<LinkId, Error> {
+        self.transaction(|plan| plan.connect(left, right, mapping, metric))
+    }
+
+    /// [`Plan::connect_asymmetric`].
+    pub fn connect_asymmetric(
+        &mut self,
+        left: ArenaId,
+        right: ArenaId,
+        to_right: Direction,
+        to_left: Direction,
+    ) -> Result<LinkId, Error> {
+        self.transaction(|plan| plan.connect_asymmetric(left, right, to_right, to_left))
+    }
+
+    /// [`Plan::disconnect`].
+    pub fn disconnect(&mut self, link: LinkId) -> Result<(), Error> {
+        self.transaction(|plan| plan.disconnect(link))
+    }
+
+    /// [`Plan::prime`].
+    pub fn prime(&mut self, arena: ArenaId, range: AddrRange, attrs: Attrs) -> Result<(), Error> {
+        self.transaction(|plan| plan.prime(arena, range, attrs))
+    }
+
+    /// [`Plan::seal`].
+    pub fn seal(&mut self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
+        self.transaction(|plan| plan.seal(arena, range))
+    }
+
+    /// [`Plan::unseal`].
+    pub fn unseal(&mut self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
+        self.transaction(|plan| plan.unseal(arena, range))
+    }
+
+    /// [`Plan::unprime`].
+    pub fn unprime(&mut self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
+        self.transaction(|plan| plan.unprime(arena, range))
+    }
+
+    /// [`Plan::alloc`].
+    pub fn alloc(&mut self, arena: ArenaId, request: &Request) -> Result<RegionId, Error> {
+        self.transaction(|plan| plan.alloc(arena, request))
+    }
+
+    /// [`Plan::set`].
+    pub fn set(&mut self, region: RegionId, attrs: Attrs) -> Result<(), Error> {
+        self.transaction(|plan| plan.set(region, attrs))
+    }
+
+    /// [`Plan::set_pin`].
+    pub fn set_pin(&mut self, region: RegionId, pin: Pin) -> Result<(), Error> {
+        self.transaction(|plan| plan.set_pin(region, pin))
+    }
+
+    /// [`Plan::set_owner`].
+    pub fn set_owner(&mut self, region: RegionId, owner: Owner) -> Result<(), Error> {
+        self.transaction(|plan| plan.set_owner(region, owner))
+    }
+
+    /// [`Plan::incref`].
+    pub fn incref(&mut self, region: RegionId) -> Result<(), Error> {
+        self.transaction(|plan| plan.incref(region))
+    }
+
+    /// [`Plan::map`].
+    pub fn map(&mut self, arena: ArenaId, region: RegionId) -> Result<RegionId, Error> {
+        self.transaction(|plan| plan.map(arena, region))
+    }
+
+    /// [`Plan::relocate`].
+    pub fn relocate(&mut self, region: RegionId, start: u64) -> Result<(), Error> {
+        self.transaction(|plan| plan.relocate(region, start))
+    }
+
+    /// [`Plan::relocate_all`].
+    pub fn relocate_all(&mut self, moves: &[(RegionId, u64)]) -> Result<(), Error> {
+        self.transaction(|plan| plan.relocate_all(moves))
+    }
+
+    /// [`Plan::resize`].
+    pub fn resize(&mut self, region: RegionId, len: u64) -> Result<(), Error> {
+        self.transaction(|plan| plan.resize(region, len))
+    }
+
+    /// [`Plan::park`].
+    pub fn park(&mut self, region: RegionId) -> Result<(), Error> {
+        self.transaction(|plan| plan.park(region))
+    }
+
+    /// [`Plan::unpark`].
+    pub fn unpark(&mut self, region: RegionId, request: &Request) -> Result<(), Error> {
+        self.transaction(|plan| plan.unpark(region, request))
+    }
+
+    /// Gives up a reference to a region (`pmem_decref`), as [`Plan::decref`]; a driver that will not let go of it does
+    /// not keep the reference alive, but the region, condemned.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`], [`Error::NotHeld`]; [`Error::Condemned`] when its count is zero already.
+    pub fn decref(&mut self, region: RegionId) -> Result<Released, Error> {
+        match self.transaction(|plan| plan.decref(region)) {
+            Ok(()) => Ok(self.refs(region).map_or(Released::Gone, |refs| Released::Held { refs })),
+            Err(Error::Refused { driver: by, .. } | Error::Failed { driver: by, .. }) => {
+                self.transaction(|plan| plan.condemn(region))?;
+                self.condemned.push((region, by));
+                Ok(Released::Condemned { by })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a mapping of a region back (`pmem_unmap`): the same as [`Self::decref`].
+    ///
+    /// # Errors
+    /// As [`Self::decref`].
+    pub fn unmap(&mut self, region: RegionId) -> Result<Released, Error> {
+        self.decref(region)
+    }
+
+    /// Tries again to let go of condemned regions; returns those that stay, and who keeps them.
+    pub fn reclaim(&mut self) -> Vec<(RegionId, DriverId)> {
+        let all = core::mem::take(&mut self.condemned);
+        all.into_iter().for_each(|(region, by)| self.retry(region, by));
+        self.condemned.clone()
+    }
+
+    /// Condemned regions, and who keeps them.
+    pub fn condemned(&self) -> &[(RegionId, DriverId)] {
+        &self.condemned
+    }
+
+    fn retry_condemned(&mut self, involved: &[DriverId]) {
+        if self.condemned.is_empty() {
+            return;
+        }
+        let (now, later) =
+            core::mem::take(&mut self.condemned).into_iter().partition(|(_, by)| involved.contains(by));
+        self.condemned = later;
+        let now: Vec<(RegionId, DriverId)> = now;
+        now.into_iter().for_each(|(region, by)| self.retry(region, by));
+    }
+
+    /// Tries once to reclaim a condemned region. Does not set off further retries: each is tried once per change.
+    fn retry(&mut self, region: RegionId, by: DriverId) {
+        let mut plan = Plan::new(&mut self.state, &mut self.ids);
+        let planned = plan.reclaim(region);
+        let raw = plan.into_edits();
+        let net = Edit::net(&raw);
+        let carried = planned.and_then(|()| self.carry(&raw, &net));
+        match carried {
+            Ok(_) => self.commit(raw, net),
+            Err(error) => {
+                self.undo(&raw);
+                let by = match error {
+                    Error::Refused { driver, .. } | Error::Failed { driver, .. } => driver,
+                    _ => by,
+                };
+                self.condemned.push((region, by));
+            }
+        }
+    }
+}
+
+/// Questions about regions by id.
+impl Manager {
+    /// What a region amounts to (`pmem_get`), as [`Plan::attrs`].
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`].
+    pub fn attrs(&self, region: RegionId) -> Result<Attrs, Error> {
+        Ok(self.state.effective(&self.placement(region)?.record))
+    }
+
+    /// Where a region is, and what it is.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`].
+    pub fn placement(&self, region: RegionId) -> Result<Placement, Error> {
+        self.ids.regions.get(region).and_then(|entry| entry.placement).ok_or(Error::NoRegion(region))
+    }
+
+    /// The addresses of a region in its own arena.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`], [`Error::IsParked`].
+    pub fn range_of(&self, region: RegionId) -> Result<AddrRange, Error> {
+        self.placement(region)?.seat.range().ok_or(Error::IsParked(region))
+    }
+
+    /// How many references a region has, those of its aliases included.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`].
+    pub fn refs(&self, region: RegionId) -> Result<u32, Error> {
+        self.ids.regions.get(region).map(|entry| entry.count).ok_or(Error::NoRegion(region))
+    }
+
+    /// The aliases of a region.
+    pub fn aliases(&self, region: RegionId) -> &[RegionId] {
+        self.ids.regions.get(region).map_or(&[], |entry| &entry.aliases)
+    }
+
+    /// The regions and aliases of one owner, oldest id first. Looks at every region.
+    pub fn by_owner(&self, owner: Owner) -> impl Iterator<Item = RegionId> + '_ {
+        let owned = move |placement: &Placement| placement.record.owner == owner;
+        self.ids.regions.iter().filter(move |(_, e)| e.placement.as_ref().is_some_and(owned)).map(|(id, _)| id)
+    }
+
+    /// All regions and aliases, oldest id first.
+    pub fn regions(&self) -> impl Iterator<Item = (RegionId, Placement)> + '_ {
+        self.ids.regions.iter().filter_map(|(id, entry)| Some((id, entry.placement?)))
+    }
+}
+
+/// Drivers.
+impl Manager {
+    /// Registers a driver: it takes over or programs the present state, and is asked and told of changes from now on.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with the driver's veto: it is then not registered.
+    pub fn register(&mut self, mut driver: Box<dyn Driver>, subscription: Subscription) -> Result<DriverId, Error> {
+        if let Err(veto) = attach(&mut *driver, &self.state) {
+            return Err(Error::Refused { driver: DriverId::default(), name: String::from(driver.name()), veto });
+        }
+        Ok(self.drivers.add(driver, subscription, &self.state))
+    }
+
+    /// Takes a driver out, and gives it back; hardware stays as it is. Regions that only it kept are let go.
+    ///
+    /// # Errors
+    /// [`Error::NoDriver`].
+    pub fn deregister(&mut self, driver: DriverId) -> Result<Box<dyn Driver>, Error> {
+        let gone = self.drivers.remove(driver).ok_or(Error::NoDriver(driver))?;
+        self.retry_condemned(&[driver]);
+        Ok(gone)
+    }
+
+    /// The registered drivers, in the order in which they prepare, each with its name and whether it is degraded.
+    pub fn drivers(&self) -> impl Iterator<Item = (DriverId, &str, bool)> {
+        self.drivers.order().iter().filter_map(|id| {
+            let registered = self.drivers.get(*id)?;
+            Some((*id, registered.driver().name(), registered.is_degraded()))
+        })
+    }
+
+    /// Has a driver program everything again.
+    ///
+    /// # Errors
+    /// [`Error::NoDriver`]; [`Error::Failed`] if it cannot: it is degraded then.
+    pub fn resync(&mut self, driver: DriverId) -> Result<(), Error> {
+        self.drivers.resync(driver, &self.state)
+    }
+
+    /// Has a driver read its hardware back and compare.
+    ///
+    /// # Errors
+    /// [`Error::NoDriver`]. The inner error is what differs.
+    pub fn verify(&mut self, driver: DriverId) -> Result<Result<(), Mismatch>, Error> {
+        let registered = self.drivers.get_mut(driver).ok_or(Error::NoDriver(driver))?;
+        Ok(registered.driver_mut().verify(&self.state))
+    }
+
+    /// Declares a driver's hardware not to be what the model says: the next change that concerns it begins with a resync.
+    ///
+    /// # Errors
+    /// [`Error::NoDriver`].
+    pub fn degrade(&mut self, driver: DriverId) -> Result<(), Error> {
+        self.drivers.get_mut(driver).ok_or(Error::NoDriver(driver))?.set_degraded(true);
+        Ok(())
+    }
+}
+

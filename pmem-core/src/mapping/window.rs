@@ -1,0 +1,197 @@
+//! Windows: ranges that are passed on with an offset.
+
+use super::MappingError;
+use crate::attrs::{Prot, Props};
+use alloc::vec::Vec;
+use pmem_space::AddrRange;
+
+/// Which regions a window may carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum Admits {
+    /// Any region.
+    #[default]
+    Anything,
+    /// Only prefetchable regions: a PCI bridge's prefetchable window.
+    Prefetchable,
+}
+
+/// A range that an interconnect passes on, with an offset.
+///
+/// A *fixed* window is what it is. A *floating* window is the hull of its floor and of the aliases that go
+/// through it, rounded to its granule: what a bridge's base and limit registers can express.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Where the window may be, in addresses of its input arena.
+    limit: AddrRange,
+    /// What it covers even when nothing goes through it. A fixed window's floor is its limit.
+    floor: Option<AddrRange>,
+    /// In bytes; a power of two.
+    granule: u64,
+    /// Added to an input address, modulo 2^64, to give the output address.
+    offset: u64,
+    admits: Admits,
+    prot: Prot,
+}
+
+impl Window {
+    /// Makes a window over `input` that never changes; its output starts at `output`.
+    ///
+    /// # Errors
+    /// [`MappingError::Wraps`] if the output would end past 2^64.
+    pub fn fixed(input: AddrRange, output: u64) -> Result<Self, MappingError> {
+        let floating = Self::floating(input, 1)?.offset(output.wrapping_sub(input.start()))?;
+        Ok(Self { floor: Some(input), ..floating })
+    }
+
+    /// Makes a window that may be opened anywhere in `limit`, in steps of `granule` bytes, and is closed now.
+    ///
+    /// # Errors
+    /// [`MappingError`] if the granule is no power of two, or the limit no multiple of it.
+    pub fn floating(limit: AddrRange, granule: u64) -> Result<Self, MappingError> {
+        if !granule.is_power_of_two() {
+            return Err(MappingError::Granule(granule));
+        }
+        if limit.rounded(granule) != limit {
+            return Err(MappingError::Misaligned { range: limit, granule });
+        }
+        Ok(Self { limit, floor: None, granule, offset: 0, admits: Admits::Anything, prot: Prot::RWX })
+    }
+
+    /// Covers `floor` even when nothing goes through it.
+    ///
+    /// # Errors
+    /// [`MappingError`] if it leaves the limit or is no multiple of the granule.
+    pub fn floor(self, floor: AddrRange) -> Result<Self, MappingError> {
+        if floor.rounded(self.granule) != floor {
+            return Err(MappingError::Misaligned { range: floor, granule: self.granule });
+        }
+        if !self.limit.covers(floor) {
+            return Err(MappingError::Limit { range: floor, limit: self.limit });
+        }
+        Ok(Self { floor: Some(floor), ..self })
+    }
+
+    /// Adds `offset`, modulo 2^64, to each address.
+    ///
+    /// # Errors
+    /// [`MappingError::Wraps`] if the limit's output would wrap.
+    pub fn offset(self, offset: u64) -> Result<Self, MappingError> {
+        match self.limit.shifted(offset) {
+            Some(_) => Ok(Self { offset, ..self }),
+            None => Err(MappingError::Wraps { range: self.limit, offset }),
+        }
+    }
+
+    /// Carries only prefetchable regions.
+    #[must_use]
+    pub const fn prefetchable(self) -> Self {
+        Self { admits: Admits::Prefetchable, ..self }
+    }
+
+    /// Lets only these accesses through.
+    #[must_use]
+    pub const fn prot(self, prot: Prot) -> Self {
+        Self { prot, ..self }
+    }
+
+    /// Where it may be.
+    pub const fn limit_of(&self) -> AddrRange {
+        self.limit
+    }
+
+    /// What it covers when nothing goes through it.
+    pub const fn floor_of(&self) -> Option<AddrRange> {
+        self.floor
+    }
+
+    /// Its granule in bytes.
+    pub const fn granule_of(&self) -> u64 {
+        self.granule
+    }
+
+    /// What is added to an address, modulo 2^64.
+    pub const fn offset_of(&self) -> u64 {
+        self.offset
+    }
+
+    /// Which regions it may carry.
+    pub const fn admits_of(&self) -> Admits {
+        self.admits
+    }
+
+    /// What accesses it lets through.
+    pub const fn prot_of(&self) -> Prot {
+        self.prot
+    }
+
+    /// Whether it never changes.
+    pub fn is_fixed(&self) -> bool {
+        self.floor == Some(self.limit)
+    }
+
+    /// Whether it may carry a region with these properties.
+    pub fn carries(&self, props: Props) -> bool {
+        self.admits == Admits::Anything || props.contains(Props::PREFETCH)
+    }
+
+    /// The window that undoes it: fixed, over all that it may ever put out.
+    fn inverse(&self) -> Option<Self> {
+        let limit = self.limit.shifted(self.offset)?;
+        let back = 0u64.wrapping_sub(self.offset);
+        Some(Self { limit, floor: Some(limit), granule: 1, offset: back, ..*self })
+    }
+}
+
+/// The windows of one direction of an interconnect.
+///
+/// # Invariants
+/// Floors and fixed windows are disjoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Windows {
+    pieces: Vec<Window>,
+    yields: bool,
+}
+
+impl Windows {
+    /// Makes windows that claim their input.
+    ///
+    /// # Errors
+    /// [`MappingError::Overlap`] if two of them overlap as they start out.
+    pub fn new(pieces: impl IntoIterator<Item = Window>) -> Result<Self, MappingError> {
+        let pieces: Vec<Window> = pieces.into_iter().collect();
+        let mut floors: Vec<AddrRange> = pieces.iter().filter_map(Window::floor_of).collect();
+        floors.sort_unstable_by_key(|floor| floor.start());
+        for pair in floors.windows(2) {
+            if pair[0].overlaps(pair[1]) {
+                return Err(MappingError::Overlap(pair[0], pair[1]));
+            }
+        }
+        Ok(Self { pieces, yields: false })
+    }
+
+    /// The same windows, which take only what the arena decodes in no other way.
+    ///
+    /// # Errors
+    /// [`MappingError::Misaligned`] names a floating window: only fixed ones can yield.
+    pub fn yielding(self) -> Result<Self, MappingError> {
+        match self.pieces.iter().find(|w| !w.is_fixed()) {
+            Some(w) => Err(MappingError::Misaligned { range: w.limit, granule: w.granule }),
+            None => Ok(Self { yields: true, ..self }),
+        }
+    }
+
+    /// The windows, in the order in which they were given.
+    pub fn pieces(&self) -> &[Window] {
+        &self.pieces
+    }
+
+    /// Whether they take only what nothing else in the arena decodes.
+    pub const fn yields(&self) -> bool {
+        self.yields
+    }
+
+    pub(super) fn inverse(&self) -> Self {
+        Self { pieces: self.pieces.iter().filter_map(Window::inverse).collect(), yields: true }
+    }
+}

@@ -1,0 +1,270 @@
+//! One arena: which of its addresses are its own, which lie behind an interconnect, and what is taken.
+
+use super::record::{Record, Seat};
+use crate::attrs::{Attrs, Usage};
+use crate::id::{LinkId, RegionId, Way};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use pmem_space::{AddrRange, Occupant, Space};
+use rangemap::RangeInclusiveMap;
+
+/// Whether primed space may be handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub enum SpanState {
+    /// It may. Becomes `Sealed` by seal, `Lent` when a bridge's window opens over it.
+    Open,
+    /// Nothing more of it is handed out; what is there stays. Becomes `Open` by unseal.
+    Sealed,
+    /// A floating window covers it: it belongs to what lies behind. Becomes `Open` when the window shrinks.
+    Lent,
+}
+
+/// Primed space: what may be allocated, and the defaults there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// Defaults; `prot` is also the upper bound for regions.
+    pub attrs: Attrs,
+    /// Whether it may be handed out.
+    pub state: SpanState,
+}
+
+impl Span {
+    /// Whether a region with these attributes may lie here: `prot` within bounds, nothing that is not
+    /// prefetchable in prefetchable space, nothing at all but bad RAM in bad RAM.
+    pub fn admits(&self, attrs: Attrs) -> bool {
+        use crate::attrs::Props;
+        self.attrs.prot().contains(attrs.prot())
+            && (attrs.props().contains(Props::PREFETCH) || !self.attrs.props().contains(Props::PREFETCH))
+            && (attrs.usage().contains(Usage::BROKEN) || !self.attrs.usage().contains(Usage::BROKEN))
+    }
+}
+
+/// One window of one direction of an interconnect: what an address lies behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Leg {
+    /// The interconnect.
+    pub link: LinkId,
+    /// The direction out of the arena.
+    pub way: Way,
+    /// Which of the mapping's windows; 0 for mappings that are none.
+    pub piece: u16,
+}
+
+/// Consecutive physical addresses of one type.
+///
+/// An address is the arena's own (a span), or lies behind an interconnect (a window, or a table's or
+/// interleave's input), or neither; what is neither is passed on by mappings that yield.
+///
+/// # Invariants
+/// Open and sealed spans never overlap what lies behind an interconnect.
+#[derive(Clone, Debug)]
+pub struct Arena {
+    pub(super) spans: RangeInclusiveMap<u64, Span>,
+    /// Each value is sorted; more than one leg only for the shares of one interleave.
+    pub(super) behind: RangeInclusiveMap<u64, Vec<Leg>>,
+    /// Directions that yield, lowest interconnect first.
+    pub(super) fallbacks: Vec<Leg>,
+    pub(super) space: Space<Record>,
+    pub(super) parked: BTreeMap<RegionId, (u64, Record)>,
+}
+
+impl Default for Arena {
+    fn default() -> Self {
+        Self {
+            spans: RangeInclusiveMap::new(),
+            behind: RangeInclusiveMap::new(),
+            fallbacks: Vec::new(),
+            space: Space::new(),
+            parked: BTreeMap::new(),
+        }
+    }
+}
+
+impl Arena {
+    /// Primed space, in order of address; neighbours that are alike are one.
+    pub fn spans(&self) -> impl Iterator<Item = (AddrRange, Span)> + '_ {
+        self.spans.iter().map(|(range, span)| (from_inclusive(range), *span))
+    }
+
+    /// Primed space that overlaps `range`, each piece cut to it.
+    pub fn spans_in(&self, range: AddrRange) -> impl Iterator<Item = (AddrRange, Span)> + '_ {
+        self.spans
+            .overlapping(inclusive(range))
+            .filter_map(move |(r, span)| Some((from_inclusive(r).intersect(range)?, *span)))
+    }
+
+    /// The span at an address.
+    pub fn span_at(&self, addr: u64) -> Option<(AddrRange, Span)> {
+        self.spans.get_key_value(&addr).map(|(range, span)| (from_inclusive(range), *span))
+    }
+
+    /// What lies behind interconnects, in order of address.
+    pub fn windows(&self) -> impl Iterator<Item = (AddrRange, &[Leg])> + '_ {
+        self.behind.iter().map(|(range, legs)| (from_inclusive(range), &legs[..]))
+    }
+
+    /// What lies behind interconnects and overlaps `range`, each piece cut to it.
+    pub fn windows_in(&self, range: AddrRange) -> impl Iterator<Item = (AddrRange, &[Leg])> + '_ {
+        self.behind
+            .overlapping(inclusive(range))
+            .filter_map(move |(r, legs)| Some((from_inclusive(r).intersect(range)?, &legs[..])))
+    }
+
+    /// What an address lies behind.
+    pub fn behind(&self, addr: u64) -> &[Leg] {
+        self.behind.get(&addr).map_or(&[], |legs| &legs[..])
+    }
+
+    /// The directions that take what the arena decodes in no other way.
+    pub fn fallbacks(&self) -> &[Leg] {
+        &self.fallbacks
+    }
+
+    /// Regions and aliases, in order of address.
+    pub fn regions(&self) -> impl DoubleEndedIterator<Item = (AddrRange, Record)> + '_ {
+        self.space.taken_in(AddrRange::ALL)
+    }
+
+    /// Regions and aliases that overlap `range`, in order of address, whole.
+    pub fn regions_in(&self, range: AddrRange) -> impl DoubleEndedIterator<Item = (AddrRange, Record)> + '_ {
+        self.space.taken_in(range)
+    }
+
+    /// The region or alias at an address.
+    pub fn region_at(&self, addr: u64) -> Option<(AddrRange, Record)> {
+        let entry = self.space.at(addr);
+        match entry.occupant {
+            Occupant::Taken(record) => Some((entry.range, record)),
+            _ => None,
+        }
+    }
+
+    /// The nearest region or alias that ends below an address.
+    pub fn region_before(&self, addr: u64) -> Option<(AddrRange, Record)> {
+        self.space.before(addr)
+    }
+
+    /// The nearest region or alias that starts above an address.
+    pub fn region_after(&self, addr: u64) -> Option<(AddrRange, Record)> {
+        self.space.after(addr)
+    }
+
+    /// Regions that claim no address, with their sizes in bytes.
+    pub fn parked(&self) -> impl Iterator<Item = (u64, Record)> + '_ {
+        self.parked.values().copied()
+    }
+
+    /// Free, open space inside `range`, cut to it, in order of address.
+    pub fn free_in(&self, range: AddrRange) -> impl Iterator<Item = (AddrRange, Span)> + '_ {
+        self.spans_in(range)
+            .filter(|(_, span)| span.state == SpanState::Open)
+            .flat_map(|(part, span)| self.space.gaps_in(part).map(move |gap| (gap, span)))
+    }
+
+    /// The index of what is taken and what is free.
+    pub fn space(&self) -> &Space<Record> {
+        &self.space
+    }
+
+    /// Whether nothing is primed, nothing taken, and no interconnect leads out of it.
+    pub fn is_blank(&self) -> bool {
+        self.spans.is_empty()
+            && self.behind.is_empty()
+            && self.fallbacks.is_empty()
+            && self.parked.is_empty()
+            && self.regions().next().is_none()
+    }
+
+    pub(super) fn set_span(&mut self, range: AddrRange, new: Option<Span>) {
+        match new {
+            Some(span) => self.spans.insert(inclusive(range), span),
+            None => self.spans.remove(inclusive(range)),
+        }
+        self.rebase(range);
+    }
+
+    /// Puts `leg` in front of `range`, or takes it away.
+    pub(super) fn set_behind(&mut self, range: AddrRange, leg: Leg, there: bool) {
+        let old: Vec<(AddrRange, Vec<Leg>)> = self.windows_in(range).map(|(r, legs)| (r, legs.to_vec())).collect();
+        self.behind.remove(inclusive(range));
+        let mut bare = alloc::vec![range];
+        for (part, mut legs) in old {
+            bare = bare.into_iter().flat_map(|r| if r.overlaps(part) { r.minus(part) } else { [Some(r), None] }).flatten().collect();
+            legs.retain(|l| *l != leg);
+            if there {
+                legs.push(leg);
+                legs.sort_unstable();
+            }
+            if !legs.is_empty() {
+                self.behind.insert(inclusive(part), legs);
+            }
+        }
+        if there {
+            bare.into_iter().for_each(|part| self.behind.insert(inclusive(part), alloc::vec![leg]));
+        }
+        self.rebase(range);
+    }
+
+    pub(super) fn set_fallback(&mut self, leg: Leg, there: bool) {
+        self.fallbacks.retain(|l| *l != leg);
+        if there {
+            self.fallbacks.push(leg);
+            self.fallbacks.sort_unstable();
+        }
+    }
+
+    pub(super) fn seat(&mut self, seat: Seat, record: Record) {
+        match seat {
+            Seat::At(range) => {
+                // Space that an alias through a mapping that yields takes is a hole until then.
+                self.space.open(range);
+                let placed = self.space.insert(range, record);
+                debug_assert!(placed.is_ok(), "planned onto taken space: {placed:?}");
+            }
+            Seat::Parked(len) => {
+                self.parked.insert(record.id, (len, record));
+            }
+        }
+    }
+
+    pub(super) fn unseat(&mut self, seat: Seat, id: RegionId) {
+        match seat {
+            Seat::At(range) => {
+                let gone = self.space.remove(range.start());
+                debug_assert!(gone.is_some_and(|(_, record)| record.id == id));
+                self.rebase(range);
+            }
+            Seat::Parked(_) => {
+                self.parked.remove(&id);
+            }
+        }
+    }
+
+    /// Makes what is not taken in `range` a gap, sealed or a hole, as spans and windows say.
+    fn rebase(&mut self, range: AddrRange) {
+        self.space.close(range);
+        for (r, span) in self.spans.overlapping(inclusive(range)) {
+            let Some(part) = from_inclusive(r).intersect(range) else { continue };
+            match span.state {
+                SpanState::Open | SpanState::Lent => self.space.open(part),
+                SpanState::Sealed => self.space.seal(part),
+            }
+        }
+        for (r, _) in self.behind.overlapping(inclusive(range)) {
+            if let Some(part) = from_inclusive(r).intersect(range) {
+                self.space.open(part);
+            }
+        }
+    }
+}
+
+/// The form in which `rangemap` keeps ranges that may end at 2^64.
+pub(crate) fn inclusive(range: AddrRange) -> core::ops::RangeInclusive<u64> {
+    range.start()..=range.last()
+}
+
+pub(crate) fn from_inclusive(range: &core::ops::RangeInclusive<u64>) -> AddrRange {
+    // `rangemap` refuses an empty range at insertion.
+    AddrRange::inclusive(*range.start(), *range.end()).unwrap_or(AddrRange::ALL)
+}

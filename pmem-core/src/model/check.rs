@@ -1,0 +1,246 @@
+//! What always holds of the model; checked by tests, in debug builds, and of what is loaded.
+
+use super::arena::{SpanState, inclusive};
+use super::edit::Ids;
+use super::record::{Placement, Role, Seat};
+use super::state::State;
+use crate::id::{ArenaId, LinkId, RegionId, Way};
+use crate::mapping::Mapping;
+use alloc::vec::Vec;
+use pmem_space::{AddrRange, Occupant};
+
+/// An invariant that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Broken {
+    /// Primed space and a window overlap.
+    #[error("{arena}: primed {range} lies behind an interconnect")]
+    PrimedBehind {
+        /// Where.
+        arena: ArenaId,
+        /// Which addresses.
+        range: AddrRange,
+    },
+    /// Space is lent, but no window covers it.
+    #[error("{arena}: {range} is lent, but no window covers it")]
+    LentToNobody {
+        /// Where.
+        arena: ArenaId,
+        /// Which addresses.
+        range: AddrRange,
+    },
+    /// Two interconnects that share no interleave take the same address.
+    #[error("{arena}: {range} lies behind more than one interconnect")]
+    BehindTwo {
+        /// Where.
+        arena: ArenaId,
+        /// Which addresses.
+        range: AddrRange,
+    },
+    /// A region is not in space that admits it.
+    #[error("{region} at {range} is not in space that admits it")]
+    Misplaced {
+        /// Which.
+        region: RegionId,
+        /// Where.
+        range: AddrRange,
+    },
+    /// The index says an address is free which is not, or the other way round.
+    #[error("{arena}: {range} is {found} in the index")]
+    Index {
+        /// Where.
+        arena: ArenaId,
+        /// Which addresses.
+        range: AddrRange,
+        /// What the index says.
+        found: &'static str,
+    },
+    /// An alias does not stand for its target.
+    #[error("{alias} does not stand for {target}")]
+    Alias {
+        /// Which.
+        alias: RegionId,
+        /// What it should stand for.
+        target: RegionId,
+    },
+    /// A window is not the hull of its floor and what goes through it.
+    #[error("{link} {way}: window {piece} does not fit what goes through it")]
+    Window {
+        /// Which interconnect.
+        link: LinkId,
+        /// Which direction.
+        way: Way,
+        /// Which window.
+        piece: u16,
+    },
+    /// A count is below the number of aliases, or a region is not where its entry says.
+    #[error("{region} is not what the id table says")]
+    Entry {
+        /// Which.
+        region: RegionId,
+    },
+}
+
+impl State {
+    /// Checks every invariant of the model. Costs as much as reading all of it.
+    ///
+    /// # Errors
+    /// [`Broken`] names the first that does not hold: a defect of this crate, or a state that was tampered with.
+    pub fn check(&self) -> Result<(), Broken> {
+        for (id, ..) in self.arenas() {
+            self.check_decoding(id)?;
+            self.check_index(id)?;
+            self.check_regions(id)?;
+        }
+        self.links().try_for_each(|(link, _)| self.check_windows(link))
+    }
+
+    fn check_decoding(&self, id: ArenaId) -> Result<(), Broken> {
+        let Some(arena) = self.arena(id) else { return Ok(()) };
+        for (range, span) in arena.spans() {
+            match span.state {
+                SpanState::Lent => {
+                    if !covered(range, arena.windows_in(range).map(|(r, _)| r)) {
+                        return Err(Broken::LentToNobody { arena: id, range });
+                    }
+                }
+                SpanState::Open | SpanState::Sealed => {
+                    if let Some((range, _)) = arena.windows_in(range).next() {
+                        return Err(Broken::PrimedBehind { arena: id, range });
+                    }
+                }
+            }
+        }
+        for (range, legs) in arena.windows().filter(|(_, legs)| legs.len() > 1) {
+            let shares: Vec<_> = legs
+                .iter()
+                .filter_map(|leg| match &self.link(leg.link)?.direction(leg.way).mapping {
+                    Mapping::Interleave(share) => Some(*share),
+                    _ => None,
+                })
+                .collect();
+            let disjoint = |i: usize| shares[i + 1..].iter().all(|other| shares[i].shares_with(other));
+            if shares.len() != legs.len() || !(0..shares.len()).all(disjoint) {
+                return Err(Broken::BehindTwo { arena: id, range });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_index(&self, id: ArenaId) -> Result<(), Broken> {
+        let Some(arena) = self.arena(id) else { return Ok(()) };
+        let bad = |range, found| Err(Broken::Index { arena: id, range, found });
+        for entry in arena.space().entries_in(AddrRange::ALL) {
+            let range = entry.range;
+            let open = arena
+                .spans_in(range)
+                .filter(|(_, span)| span.state != SpanState::Sealed)
+                .map(|(r, _)| r)
+                .chain(arena.windows_in(range).map(|(r, _)| r));
+            match entry.occupant {
+                Occupant::Gap if !covered(range, open) => return bad(range, "a gap"),
+                Occupant::Hole if arena.spans.overlaps(&inclusive(range)) || arena.windows_in(range).count() > 0 => {
+                    return bad(range, "a hole");
+                }
+                Occupant::Sealed if !covered(range, arena.spans_in(range).map(|(r, _)| r)) => {
+                    return bad(range, "sealed");
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_regions(&self, id: ArenaId) -> Result<(), Broken> {
+        let Some(arena) = self.arena(id) else { return Ok(()) };
+        for (range, record) in arena.regions() {
+            match record.role {
+                Role::Own => {
+                    let spans = || arena.spans_in(range).filter(|(_, span)| span.state != SpanState::Lent);
+                    if !covered(range, spans().map(|(r, _)| r)) || !spans().all(|(_, s)| s.admits(record.attrs)) {
+                        return Err(Broken::Misplaced { region: record.id, range });
+                    }
+                }
+                Role::Alias(alias) => {
+                    let stands = || {
+                        let link = self.link(alias.link).filter(|link| link.near(alias.way) == id)?;
+                        let (there, target) = self.arena(link.far(alias.way))?.region_at(alias.to)?;
+                        let leg = super::arena::Leg { link: alias.link, way: alias.way, piece: alias.piece };
+                        let is = target.id == alias.target && there.start() == alias.to && there.len() == range.len();
+                        (is && self.translate(id, range.start(), leg) == Some(alias.to)).then_some(())
+                    };
+                    stands().ok_or(Broken::Alias { alias: record.id, target: alias.target })?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_windows(&self, id: LinkId) -> Result<(), Broken> {
+        let Some(link) = self.link(id) else { return Ok(()) };
+        for way in [Way::ToRight, Way::ToLeft] {
+            for (window, piece) in link.direction(way).mapping.pieces().iter().zip(0..) {
+                if link.direction(way).mapping.yields() {
+                    continue;
+                }
+                let now = self.window(id, way, piece);
+                if now != self.hull(id, way, piece) || now.is_some_and(|now| !window.limit_of().covers(now)) {
+                    return Err(Broken::Window { link: id, way, piece });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The window that the floor and the aliases through it ask for.
+    pub(crate) fn hull(&self, id: LinkId, way: Way, piece: u16) -> Option<AddrRange> {
+        let link = self.link(id)?;
+        let window = link.direction(way).mapping.pieces().get(usize::from(piece))?;
+        if window.is_fixed() {
+            return window.floor_of();
+        }
+        let through = self
+            .arena(link.near(way))?
+            .regions_in(window.limit_of())
+            .filter(|(_, record)| record.alias().is_some_and(|a| (a.link, a.way, a.piece) == (id, way, piece)));
+        through
+            .map(|(range, _)| range.rounded(window.granule_of()))
+            .chain(window.floor_of())
+            .reduce(AddrRange::hull)
+    }
+
+    /// Checks the writer's table against the model.
+    pub(crate) fn check_ids(&self, ids: &Ids) -> Result<(), Broken> {
+        for (region, entry) in &ids.regions {
+            let broken = Err(Broken::Entry { region });
+            let Some(Placement { arena, seat, record }) = entry.placement else { return broken };
+            let there = match seat {
+                Seat::At(range) => self.arena(arena).and_then(|a| a.region_at(range.start())),
+                Seat::Parked(_) => {
+                    let parked = self.arena(arena).and_then(|a| a.parked().find(|(_, r)| r.id == region));
+                    parked.map(|(_, r)| (AddrRange::ALL, r))
+                }
+            };
+            let same_range = seat.range().is_none_or(|range| there.is_some_and(|(r, _)| r == range));
+            let is_there = there.is_some_and(|(_, r)| r == record) && record.id == region && same_range;
+            if !is_there || (entry.count as usize) < entry.aliases.len() {
+                return broken;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether `parts`, in order of address or not, cover all of `range`.
+fn covered(range: AddrRange, parts: impl Iterator<Item = AddrRange>) -> bool {
+    let mut parts: Vec<AddrRange> = parts.collect();
+    parts.sort_unstable_by_key(|part| part.start());
+    let mut next = Some(range.start());
+    for part in parts {
+        match next {
+            Some(addr) if part.start() <= addr => next = next.max(part.end()).filter(|_| part.end().is_some()),
+            _ => break,
+        }
+    }
+    next.is_none_or(|addr| addr > range.last())
+}

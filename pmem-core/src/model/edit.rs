@@ -1,0 +1,228 @@
+//! Edits: the smallest changes of the model, each with what was and what will be.
+
+use super::arena::Span;
+use super::record::Placement;
+use super::state::State;
+use super::topology::{ArenaInfo, Link};
+use crate::id::{ArenaId, LinkId, RegionId, Way};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use pmem_space::AddrRange;
+use slotmap::SlotMap;
+
+/// One change of the model. `old` and `new` make it its own inverse; `None` stands for "not there".
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Edit {
+    /// An arena comes, goes, or changes its name.
+    Arena {
+        /// Which.
+        arena: ArenaId,
+        /// Before.
+        old: Option<ArenaInfo>,
+        /// After.
+        new: Option<ArenaInfo>,
+    },
+    /// An interconnect comes or goes.
+    Link {
+        /// Which.
+        link: LinkId,
+        /// Before.
+        old: Option<Arc<Link>>,
+        /// After.
+        new: Option<Arc<Link>>,
+    },
+    /// Space is primed, unprimed, sealed, unsealed, lent to a window or got back.
+    Span {
+        /// In which arena.
+        arena: ArenaId,
+        /// Which addresses; alike all through, before and after.
+        range: AddrRange,
+        /// Before.
+        old: Option<Span>,
+        /// After.
+        new: Option<Span>,
+    },
+    /// A floating window opens, closes or changes.
+    Window {
+        /// Of which interconnect.
+        link: LinkId,
+        /// In which direction.
+        way: Way,
+        /// Which of the mapping's windows.
+        piece: u16,
+        /// Before.
+        old: Option<AddrRange>,
+        /// After.
+        new: Option<AddrRange>,
+    },
+    /// A region or alias comes, goes, moves, or changes its attributes.
+    Region {
+        /// Which.
+        region: RegionId,
+        /// Before.
+        old: Option<Placement>,
+        /// After.
+        new: Option<Placement>,
+    },
+    /// A reference count changes.
+    Count {
+        /// Of which region.
+        region: RegionId,
+        /// Before.
+        old: u32,
+        /// After.
+        new: u32,
+    },
+}
+
+impl Edit {
+    /// The edit that undoes it.
+    #[must_use]
+    pub fn inverse(&self) -> Self {
+        match self.clone() {
+            Self::Arena { arena, old, new } => Self::Arena { arena, old: new, new: old },
+            Self::Link { link, old, new } => Self::Link { link, old: new, new: old },
+            Self::Span { arena, range, old, new } => Self::Span { arena, range, old: new, new: old },
+            Self::Window { link, way, piece, old, new } => Self::Window { link, way, piece, old: new, new: old },
+            Self::Region { region, old, new } => Self::Region { region, old: new, new: old },
+            Self::Count { region, old, new } => Self::Count { region, old: new, new: old },
+        }
+    }
+
+    /// Joins edits of one subject, keeping what was first and what is last; drops what changes nothing.
+    ///
+    /// The result is in the order in which subjects were first touched. It says what changes, and is not a
+    /// sequence to be carried out: two regions that swap places are two edits.
+    pub(crate) fn net(edits: &[Self]) -> Vec<Self> {
+        let mut net: Vec<Self> = Vec::with_capacity(edits.len());
+        for edit in edits {
+            match net.iter_mut().find(|earlier| earlier.joins(edit)) {
+                Some(earlier) => earlier.absorb(edit),
+                None => net.push(edit.clone()),
+            }
+        }
+        net.retain(|edit| !edit.changes_nothing());
+        net
+    }
+
+    fn joins(&self, later: &Self) -> bool {
+        match (self, later) {
+            (Self::Arena { arena: a, .. }, Self::Arena { arena: b, .. }) => a == b,
+            (Self::Link { link: a, .. }, Self::Link { link: b, .. }) => a == b,
+            (Self::Span { arena: a, range: r, .. }, Self::Span { arena: b, range: s, .. }) => a == b && r == s,
+            (
+                Self::Window { link: a, way: v, piece: p, .. },
+                Self::Window { link: b, way: w, piece: q, .. },
+            ) => (a, v, p) == (b, w, q),
+            (Self::Region { region: a, .. }, Self::Region { region: b, .. }) => a == b,
+            (Self::Count { region: a, .. }, Self::Count { region: b, .. }) => a == b,
+            _ => false,
+        }
+    }
+
+    fn absorb(&mut self, later: &Self) {
+        match (self, later.clone()) {
+            (Self::Arena { new, .. }, Self::Arena { new: last, .. }) => *new = last,
+            (Self::Link { new, .. }, Self::Link { new: last, .. }) => *new = last,
+            (Self::Span { new, .. }, Self::Span { new: last, .. }) => *new = last,
+            (Self::Window { new, .. }, Self::Window { new: last, .. }) => *new = last,
+            (Self::Region { new, .. }, Self::Region { new: last, .. }) => *new = last,
+            (Self::Count { new, .. }, Self::Count { new: last, .. }) => *new = last,
+            _ => {}
+        }
+    }
+
+    fn changes_nothing(&self) -> bool {
+        match self {
+            Self::Arena { old, new, .. } => old == new,
+            Self::Link { old, new, .. } => old == new,
+            Self::Span { old, new, .. } => old == new,
+            Self::Window { old, new, .. } => old == new,
+            Self::Region { old, new, .. } => old == new,
+            Self::Count { old, new, .. } => old == new,
+        }
+    }
+}
+
+/// What the writer keeps of a region beside the model.
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Entry {
+    /// References held; those of aliases included.
+    pub(crate) count: u32,
+    /// Where it is; `None` only inside a change.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) placement: Option<Placement>,
+    /// The aliases of it, each of which holds a reference.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) aliases: Vec<RegionId>,
+}
+
+/// The ids in use, and what the writer keeps by id; in no snapshot.
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Ids {
+    pub(crate) arenas: SlotMap<ArenaId, ()>,
+    pub(crate) links: SlotMap<LinkId, ()>,
+    pub(crate) regions: SlotMap<RegionId, Entry>,
+}
+
+impl Ids {
+    /// Gives up the ids of what a finished change leaves out of existence.
+    pub(crate) fn retire(&mut self, finished: impl Iterator<Item = Edit>) {
+        for edit in finished {
+            match edit {
+                Edit::Arena { arena, new: None, .. } => drop(self.arenas.remove(arena)),
+                Edit::Link { link, new: None, .. } => drop(self.links.remove(link)),
+                Edit::Region { region, new: None, .. }
+                    if self.regions.get(region).is_some_and(|entry| entry.placement.is_none()) =>
+                {
+                    drop(self.regions.remove(region));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The model and the ids while a change is worked out.
+pub(crate) struct Working<'m> {
+    pub(crate) state: &'m mut State,
+    pub(crate) ids: &'m mut Ids,
+}
+
+impl Working<'_> {
+    pub(crate) fn apply(&mut self, edit: &Edit) {
+        match edit {
+            Edit::Arena { arena, new, .. } => self.state.set_arena(*arena, new.clone()),
+            Edit::Link { link, new, .. } => self.state.set_link(*link, new.clone()),
+            Edit::Span { arena, range, new, .. } => self.state.set_span(*arena, *range, *new),
+            Edit::Window { link, way, piece, old, new } => {
+                self.state.set_window(*link, *way, *piece, *old, *new);
+            }
+            Edit::Region { region, old, new } => self.set_region(*region, *old, *new),
+            Edit::Count { region, new, .. } => {
+                if let Some(entry) = self.ids.regions.get_mut(*region) {
+                    entry.count = *new;
+                }
+            }
+        }
+    }
+
+    fn set_region(&mut self, region: RegionId, old: Option<Placement>, new: Option<Placement>) {
+        self.state.set_region(old, new);
+        let target = |p: Option<Placement>| p.and_then(|p| p.record.alias()).map(|alias| alias.target);
+        if target(old) != target(new) {
+            if let Some(entry) = target(old).and_then(|t| self.ids.regions.get_mut(t)) {
+                entry.aliases.retain(|alias| *alias != region);
+            }
+            if let Some(entry) = target(new).and_then(|t| self.ids.regions.get_mut(t)) {
+                entry.aliases.push(region);
+            }
+        }
+        if let Some(entry) = self.ids.regions.get_mut(region) {
+            entry.placement = new;
+        }
+    }
+}

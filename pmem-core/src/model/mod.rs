@@ -1,0 +1,25 @@
+//! The model: what there is, and what can be asked of it. Nothing here decides a change.
+
+mod arena;
+mod check;
+mod distance;
+mod edit;
+mod reach;
+mod record;
+mod resolve;
+mod state;
+mod topology;
+mod view;
+
+pub use arena::{Arena, Leg, Span, SpanState};
+pub use check::Broken;
+pub use distance::Distance;
+pub use edit::Edit;
+pub use reach::{Difference, Image};
+pub use record::{Alias, Pin, Placement, Record, Role, Seat};
+pub use resolve::{Hop, OwnedResolution, Place, Resolution, Walk, Why};
+pub use state::State;
+pub use topology::{ArenaInfo, Direction, Link};
+pub use view::{Piece, What};
+
+pub(crate) use edit::{Entry, Ids, Working};

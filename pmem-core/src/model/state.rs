@@ -1,0 +1,188 @@
+//! The state of the model: one immutable value that a snapshot is, and a change makes anew.
+
+use super::arena::{Arena, Leg, Span};
+use super::record::{Placement, Record, Role};
+use super::topology::{ArenaInfo, Link, Topology};
+use crate::attrs::{Attrs, Prot};
+use crate::id::{ArenaId, LinkId, Way};
+use crate::mapping::Mapping;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use pmem_space::AddrRange;
+use slotmap::SecondaryMap;
+
+/// The present windows of an interconnect, to the right and to the left; `None` is a closed one.
+type LinkWindows = [Vec<Option<AddrRange>>; 2];
+
+/// Arenas, interconnects and regions at one moment.
+///
+/// Cloning shares everything; a later change copies only what it touches.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    pub(super) topology: Arc<Topology>,
+    arenas: SecondaryMap<ArenaId, Arc<Arena>>,
+    windows: SecondaryMap<LinkId, Arc<LinkWindows>>,
+    pub(crate) sequence: u64,
+}
+
+impl State {
+    /// The number of the change that made it; 0 is the empty state.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    /// All arenas, oldest id first.
+    pub fn arenas(&self) -> impl Iterator<Item = (ArenaId, &ArenaInfo, &Arena)> {
+        self.topology.arenas().filter_map(|(id, info)| Some((id, info, self.arena(id)?)))
+    }
+
+    /// All interconnects, oldest id first.
+    pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.topology.links()
+    }
+
+    /// One arena's contents.
+    pub fn arena(&self, arena: ArenaId) -> Option<&Arena> {
+        self.arenas.get(arena).map(|a| &**a)
+    }
+
+    /// One arena's name and type.
+    pub fn info(&self, arena: ArenaId) -> Option<&ArenaInfo> {
+        self.topology.info(arena)
+    }
+
+    /// One interconnect.
+    pub fn link(&self, link: LinkId) -> Option<&Link> {
+        self.topology.link(link).map(|l| &**l)
+    }
+
+    /// The arena of that name, the oldest if there are several.
+    pub fn arena_named(&self, name: &str) -> Option<ArenaId> {
+        self.topology.arenas().find(|(_, info)| info.name == name).map(|(id, _)| id)
+    }
+
+    /// Where the window `piece` of a direction stands now; `None` if it is closed or not there.
+    pub fn window(&self, link: LinkId, way: Way, piece: u16) -> Option<AddrRange> {
+        *self.windows.get(link)?[way as usize].get(usize::from(piece))?
+    }
+
+    /// The windows of a direction as they stand now; `None` is a closed one.
+    pub fn windows(&self, link: LinkId, way: Way) -> &[Option<AddrRange>] {
+        self.windows.get(link).map_or(&[], |windows| &windows[way as usize])
+    }
+
+    /// What a region amounts to: its attributes, or for an alias its target's, narrowed by what it and the
+    /// interconnects on the way let through.
+    pub fn effective(&self, record: &Record) -> Attrs {
+        match record.role {
+            Role::Own => record.attrs,
+            Role::Alias(alias) => {
+                let far = self.link(alias.link).map(|link| link.far(alias.way));
+                let target = far.and_then(|far| self.arena(far)?.region_at(alias.to));
+                let seen = target.map_or(record.attrs, |(_, target)| self.effective(&target));
+                let leg = Leg { link: alias.link, way: alias.way, piece: alias.piece };
+                seen.with_prot(seen.prot() & record.attrs.prot() & self.leg_prot(leg))
+            }
+        }
+    }
+
+    /// What accesses a leg lets through.
+    pub(crate) fn leg_prot(&self, leg: Leg) -> Prot {
+        let Some(link) = self.link(leg.link) else { return Prot::empty() };
+        match &link.direction(leg.way).mapping {
+            Mapping::Closed => Prot::empty(),
+            Mapping::Identity | Mapping::Interleave(_) => Prot::RWX,
+            Mapping::Windows(w) => w.pieces().get(usize::from(leg.piece)).map_or(Prot::empty(), |w| w.prot_of()),
+            Mapping::Table(table) => table.prot_of(),
+        }
+    }
+
+    pub(super) fn set_arena(&mut self, arena: ArenaId, new: Option<ArenaInfo>) {
+        match &new {
+            Some(_) if self.arenas.contains_key(arena) => {}
+            Some(_) => drop(self.arenas.insert(arena, Arc::default())),
+            None => drop(self.arenas.remove(arena)),
+        }
+        Arc::make_mut(&mut self.topology).set_arena(arena, new);
+    }
+
+    pub(super) fn set_link(&mut self, id: LinkId, new: Option<Arc<Link>>) {
+        if let Some(old) = self.topology.link(id).cloned() {
+            self.claim(id, &old, false);
+            self.windows.remove(id);
+        }
+        Arc::make_mut(&mut self.topology).set_link(id, new.clone());
+        if let Some(new) = new {
+            let floors = [Way::ToRight, Way::ToLeft]
+                .map(|way| new.direction(way).mapping.pieces().iter().map(|w| w.floor_of()).collect());
+            self.windows.insert(id, Arc::new(floors));
+            self.claim(id, &new, true);
+        }
+    }
+
+    /// Puts an interconnect's directions in front of what they take, or takes them away.
+    fn claim(&mut self, id: LinkId, link: &Link, there: bool) {
+        for way in [Way::ToRight, Way::ToLeft] {
+            let mapping = &link.direction(way).mapping;
+            let windows = self.windows(id, way).to_vec();
+            let Some(arena) = self.arena_mut(link.near(way)) else { continue };
+            let leg = |piece| Leg { link: id, way, piece };
+            match mapping {
+                Mapping::Closed => {}
+                Mapping::Identity => arena.set_fallback(leg(0), there),
+                Mapping::Windows(w) if w.yields() => arena.set_fallback(leg(0), there),
+                Mapping::Windows(_) => windows
+                    .into_iter()
+                    .zip(0..)
+                    .filter_map(|(range, piece)| Some((range?, piece)))
+                    .for_each(|(range, piece)| arena.set_behind(range, leg(piece), there)),
+                Mapping::Interleave(share) => arena.set_behind(share.input(), leg(0), there),
+                Mapping::Table(table) => arena.set_behind(table.input(), leg(0), there),
+            }
+        }
+    }
+
+    pub(super) fn set_span(&mut self, arena: ArenaId, range: AddrRange, new: Option<Span>) {
+        if let Some(arena) = self.arena_mut(arena) {
+            arena.set_span(range, new);
+        }
+    }
+
+    pub(super) fn set_window(
+        &mut self,
+        link: LinkId,
+        way: Way,
+        piece: u16,
+        old: Option<AddrRange>,
+        new: Option<AddrRange>,
+    ) {
+        let Some(near) = self.link(link).map(|l| l.near(way)) else { return };
+        if let Some(window) =
+            self.windows.get_mut(link).and_then(|w| Arc::make_mut(w)[way as usize].get_mut(usize::from(piece)))
+        {
+            *window = new;
+        }
+        let leg = Leg { link, way, piece };
+        if let Some(arena) = self.arena_mut(near) {
+            old.into_iter().for_each(|range| arena.set_behind(range, leg, false));
+            new.into_iter().for_each(|range| arena.set_behind(range, leg, true));
+        }
+    }
+
+    pub(super) fn set_region(&mut self, old: Option<Placement>, new: Option<Placement>) {
+        if let Some(old) = old
+            && let Some(arena) = self.arena_mut(old.arena)
+        {
+            arena.unseat(old.seat, old.record.id);
+        }
+        if let Some(new) = new
+            && let Some(arena) = self.arena_mut(new.arena)
+        {
+            arena.seat(new.seat, new.record);
+        }
+    }
+
+    fn arena_mut(&mut self, arena: ArenaId) -> Option<&mut Arena> {
+        self.arenas.get_mut(arena).map(Arc::make_mut)
+    }
+}

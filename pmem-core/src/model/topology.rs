@@ -1,0 +1,174 @@
+//! Arenas and interconnects as a graph. Changes only when one is made, removed or renamed.
+
+use crate::attrs::ArenaType;
+use crate::id::{ArenaId, LinkId, Way};
+use crate::mapping::Mapping;
+use crate::metric::{Metric, Performance};
+use alloc::string::String;
+use alloc::sync::Arc;
+use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
+use slotmap::SecondaryMap;
+
+/// An arena's name and type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArenaInfo {
+    /// What people call it; any text, not necessarily unique.
+    pub name: String,
+    /// What its addresses are.
+    pub kind: ArenaType,
+}
+
+/// One direction of an interconnect.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Direction {
+    /// Where addresses go.
+    pub mapping: Mapping,
+    /// What it costs to cross.
+    pub metric: Metric,
+    /// What has been measured of it.
+    pub performance: Performance,
+}
+
+impl Direction {
+    /// Lets nothing through.
+    pub fn closed() -> Self {
+        Self { mapping: Mapping::Closed, metric: Metric::UNREACHABLE, performance: Performance::default() }
+    }
+
+    /// Makes a direction of which nothing has been measured.
+    pub fn new(mapping: Mapping, metric: Metric) -> Self {
+        Self { mapping, metric, performance: Performance::default() }
+    }
+}
+
+/// An interconnect: joins exactly two arenas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// The one arena.
+    pub left: ArenaId,
+    /// The other arena.
+    pub right: ArenaId,
+    /// From left to right.
+    pub to_right: Direction,
+    /// From right to left.
+    pub to_left: Direction,
+}
+
+impl Link {
+    /// One direction.
+    pub const fn direction(&self, way: Way) -> &Direction {
+        match way {
+            Way::ToRight => &self.to_right,
+            Way::ToLeft => &self.to_left,
+        }
+    }
+
+    /// The arena that a direction starts from.
+    pub const fn near(&self, way: Way) -> ArenaId {
+        match way {
+            Way::ToRight => self.left,
+            Way::ToLeft => self.right,
+        }
+    }
+
+    /// The arena that a direction leads to.
+    pub const fn far(&self, way: Way) -> ArenaId {
+        self.near(way.back())
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    info: ArenaInfo,
+    index: NodeIndex,
+}
+
+#[derive(Clone, Debug)]
+struct Edge {
+    link: Arc<Link>,
+    /// To the right, to the left; none for a closed direction.
+    edges: [Option<EdgeIndex>; 2],
+}
+
+/// Which interconnect, in which direction.
+pub(crate) type Crossing = (LinkId, Way);
+
+/// The graph: an arena a node, each open direction of an interconnect an edge.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Topology {
+    arenas: SecondaryMap<ArenaId, Node>,
+    links: SecondaryMap<LinkId, Edge>,
+    graph: StableDiGraph<ArenaId, Crossing>,
+}
+
+impl Topology {
+    pub(crate) fn info(&self, arena: ArenaId) -> Option<&ArenaInfo> {
+        self.arenas.get(arena).map(|node| &node.info)
+    }
+
+    pub(crate) fn link(&self, link: LinkId) -> Option<&Arc<Link>> {
+        self.links.get(link).map(|edge| &edge.link)
+    }
+
+    pub(crate) fn arenas(&self) -> impl Iterator<Item = (ArenaId, &ArenaInfo)> {
+        self.arenas.iter().map(|(id, node)| (id, &node.info))
+    }
+
+    pub(crate) fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
+        self.links.iter().map(|(id, edge)| (id, &*edge.link))
+    }
+
+    /// The open crossings out of `arena`, lowest interconnect first.
+    pub(crate) fn crossings(&self, arena: ArenaId) -> alloc::vec::Vec<Crossing> {
+        let Some(node) = self.arenas.get(arena) else { return alloc::vec::Vec::new() };
+        let mut out: alloc::vec::Vec<_> = self.graph.edges(node.index).map(|edge| *edge.weight()).collect();
+        out.sort_unstable();
+        out
+    }
+
+    pub(crate) fn metric(&self, (link, way): Crossing) -> Metric {
+        self.links.get(link).map_or(Metric::UNREACHABLE, |edge| edge.link.direction(way).metric)
+    }
+
+    pub(crate) fn graph(&self) -> &StableDiGraph<ArenaId, Crossing> {
+        &self.graph
+    }
+
+    pub(crate) fn node(&self, arena: ArenaId) -> Option<NodeIndex> {
+        self.arenas.get(arena).map(|node| node.index)
+    }
+
+    pub(crate) fn set_arena(&mut self, arena: ArenaId, new: Option<ArenaInfo>) {
+        match (new, self.arenas.get_mut(arena)) {
+            (Some(info), Some(node)) => node.info = info,
+            (Some(info), None) => {
+                let index = self.graph.add_node(arena);
+                self.arenas.insert(arena, Node { info, index });
+            }
+            (None, _) => {
+                if let Some(node) = self.arenas.remove(arena) {
+                    self.graph.remove_node(node.index);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn set_link(&mut self, link: LinkId, new: Option<Arc<Link>>) {
+        if let Some(gone) = self.links.remove(link) {
+            gone.edges.into_iter().flatten().for_each(|edge| {
+                self.graph.remove_edge(edge);
+            });
+        }
+        if let Some(new) = new {
+            let edges = [Way::ToRight, Way::ToLeft].map(|way| {
+                let direction = new.direction(way);
+                if direction.mapping.is_closed() || !direction.metric.is_reachable() {
+                    return None;
+                }
+                let (near, far) = (self.node(new.near(way))?, self.node(new.far(way))?);
+                Some(self.graph.add_edge(near, far, (link, way)))
+            });
+            self.links.insert(link, Edge { link: new, edges });
+        }
+    }
+}

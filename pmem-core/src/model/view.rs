@@ -1,0 +1,309 @@
+//! What one arena sees, by ranges.
+
+use super::arena::{Arena, Leg, SpanState};
+use super::state::State;
+use crate::attrs::{Attrs, Prot};
+use crate::id::{ArenaId, LinkId, RegionId};
+use crate::mapping::Mapping;
+use crate::metric::Metric;
+use alloc::vec::Vec;
+use pmem_space::{AddrRange, Occupant};
+
+/// Interconnects that a view looks through.
+const HOP_BUDGET: u32 = 256;
+
+/// A range of a view, alike all through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The addresses, as seen.
+    pub seen: AddrRange,
+    /// What they are.
+    pub what: What,
+    /// What it costs to get there.
+    pub cost: Metric,
+    /// The interconnects crossed.
+    pub hops: u32,
+}
+
+/// What a range of a view is. What nothing decodes is no piece.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// An arena's own addresses.
+    Local {
+        /// The arena.
+        arena: ArenaId,
+        /// The first address there.
+        start: u64,
+        /// The region there; `None` for primed space that is free.
+        region: Option<RegionId>,
+        /// Attributes, as seen: `prot` narrowed by what the interconnects on the way let through.
+        attrs: Attrs,
+        /// Whether more of it may be handed out.
+        state: SpanState,
+    },
+    /// A table's input; its entries are the aliases there.
+    Table {
+        /// The interconnect.
+        link: LinkId,
+        /// The arena whose addresses are translated.
+        arena: ArenaId,
+        /// The first address there.
+        start: u64,
+    },
+    /// An interleaved range; its chunks go round these interconnects, by position.
+    Interleave {
+        /// The interconnects.
+        links: Vec<LinkId>,
+        /// The arena in which the range lies.
+        arena: ArenaId,
+        /// The first address there.
+        start: u64,
+    },
+    /// More than one place accepts it.
+    Ambiguous(Vec<ArenaId>),
+    /// It is passed round in a circle, or on for ever.
+    Loop,
+}
+
+impl What {
+    /// The same, `by` bytes further on.
+    fn advanced(&self, by: u64) -> Self {
+        let mut what = self.clone();
+        match &mut what {
+            Self::Local { start, .. } | Self::Table { start, .. } | Self::Interleave { start, .. } => {
+                *start = start.wrapping_add(by);
+            }
+            Self::Ambiguous(_) | Self::Loop => {}
+        }
+        what
+    }
+}
+
+impl Piece {
+    /// The part of it inside `range`.
+    pub fn cut(&self, range: AddrRange) -> Option<Self> {
+        let seen = self.seen.intersect(range)?;
+        let what = self.what.advanced(seen.start() - self.seen.start());
+        Some(Self { seen, what, ..*self })
+    }
+}
+
+/// Where a view has got to.
+#[derive(Clone, Copy)]
+struct At {
+    arena: ArenaId,
+    /// Added to an address here, modulo 2^64, to give the address as seen.
+    back: u64,
+    came: Option<LinkId>,
+    cost: Metric,
+    prot: Prot,
+    hops: u32,
+}
+
+struct Viewer<'s> {
+    state: &'s State,
+    /// The ranges being looked through, outermost first.
+    stack: Vec<(ArenaId, u64, AddrRange)>,
+}
+
+impl State {
+    /// What `arena` sees, in order of address.
+    pub fn view(&self, arena: ArenaId) -> Vec<Piece> {
+        self.view_in(arena, AddrRange::ALL)
+    }
+
+    /// What `arena` sees inside `window`, cut to it, in order of address.
+    pub fn view_in(&self, arena: ArenaId, window: AddrRange) -> Vec<Piece> {
+        let at = At { arena, back: 0, came: None, cost: Metric::ZERO, prot: Prot::RWX, hops: 0 };
+        let mut pieces = Viewer { state: self, stack: Vec::new() }.look(at, window);
+        pieces.sort_by_key(|piece| piece.seen.start());
+        pieces
+    }
+}
+
+impl Viewer<'_> {
+    /// What `range` (addresses of `at.arena`) is. Pieces are disjoint, in no order.
+    fn look(&mut self, at: At, range: AddrRange) -> Vec<Piece> {
+        let Some(arena) = self.state.arena(at.arena) else { return Vec::new() };
+        if at.hops > HOP_BUDGET {
+            return Vec::from_iter(piece(at, range, What::Loop));
+        }
+        let circle = self
+            .stack
+            .iter()
+            .filter(|(arena, back, _)| (*arena, *back) == (at.arena, at.back))
+            .find_map(|(.., been)| been.intersect(range));
+        if let Some(circle) = circle {
+            let mut out = Vec::from_iter(piece(at, circle, What::Loop));
+            for rest in range.minus(circle).into_iter().flatten() {
+                out.extend(self.look(at, rest));
+            }
+            return out;
+        }
+        self.stack.push((at.arena, at.back, range));
+        let mut out = own(arena, at, range);
+        for (part, legs) in arena.windows_in(range) {
+            out.extend(self.through(at, part, legs));
+        }
+        for rest in undecoded(arena, range) {
+            out.extend(self.fall_back(at, rest, arena.fallbacks()));
+        }
+        self.stack.pop();
+        out
+    }
+
+    /// What lies behind claimed addresses.
+    fn through(&mut self, at: At, part: AddrRange, legs: &[Leg]) -> Vec<Piece> {
+        let Some(leg) = legs.first() else { return Vec::new() };
+        let Some(link) = self.state.link(leg.link) else { return Vec::new() };
+        match &link.direction(leg.way).mapping {
+            Mapping::Windows(windows) => match windows.pieces().get(usize::from(leg.piece)) {
+                Some(window) => self.cross(at, *leg, part, window.offset_of()),
+                None => Vec::new(),
+            },
+            Mapping::Interleave(_) => {
+                let links = legs.iter().map(|leg| leg.link).collect();
+                Vec::from_iter(piece(at, part, What::Interleave { links, arena: at.arena, start: part.start() }))
+            }
+            Mapping::Table(_) => {
+                let what = What::Table { link: leg.link, arena: at.arena, start: part.start() };
+                Vec::from_iter(piece(at, part, what))
+            }
+            Mapping::Closed | Mapping::Identity => Vec::new(),
+        }
+    }
+
+    /// What undecoded addresses are handed on to.
+    fn fall_back(&mut self, at: At, rest: AddrRange, legs: &[Leg]) -> Vec<Piece> {
+        let mut all = Vec::new();
+        for leg in legs.iter().filter(|leg| at.came != Some(leg.link)) {
+            let Some(link) = self.state.link(leg.link) else { continue };
+            match &link.direction(leg.way).mapping {
+                Mapping::Identity => all.push(self.cross(at, *leg, rest, 0)),
+                mapping => {
+                    let mut taken = Vec::new();
+                    for window in mapping.pieces() {
+                        let Some(part) = window.limit_of().intersect(rest) else { continue };
+                        taken.extend(self.cross(at, *leg, part, window.offset_of()));
+                    }
+                    all.push(taken);
+                }
+            }
+        }
+        // A circle closed by handing on is no answer: whoever takes the address has been asked already.
+        all.iter_mut().for_each(|pieces| pieces.retain(|p| p.what != What::Loop || p.hops > HOP_BUDGET));
+        if all.len() == 1 { all.pop().unwrap_or_default() } else { merge(&all) }
+    }
+
+    fn cross(&mut self, at: At, leg: Leg, part: AddrRange, offset: u64) -> Vec<Piece> {
+        let Some(link) = self.state.link(leg.link) else { return Vec::new() };
+        let Some(there) = part.shifted(offset) else { return Vec::new() };
+        let next = At {
+            arena: link.far(leg.way),
+            back: at.back.wrapping_sub(offset),
+            came: Some(leg.link),
+            cost: at.cost + link.direction(leg.way).metric,
+            prot: at.prot & self.state.leg_prot(leg),
+            hops: at.hops + 1,
+        };
+        self.look(next, there)
+    }
+}
+
+fn piece(at: At, range: AddrRange, what: What) -> Option<Piece> {
+    Some(Piece { seen: range.shifted(at.back)?, what, cost: at.cost, hops: at.hops })
+}
+
+/// What of `range` is the arena's own.
+fn own(arena: &Arena, at: At, range: AddrRange) -> Vec<Piece> {
+    let mut out = Vec::new();
+    for (part, span) in arena.spans_in(range).filter(|(_, span)| span.state != SpanState::Lent) {
+        for entry in arena.space().entries_in(part) {
+            let Some(here) = entry.range.intersect(part) else { continue };
+            let (region, attrs) = match entry.occupant {
+                Occupant::Taken(record) => (Some(record.id), record.attrs),
+                _ => (None, span.attrs),
+            };
+            let attrs = attrs.with_prot(attrs.prot() & at.prot);
+            let what = What::Local { arena: at.arena, start: here.start(), region, attrs, state: span.state };
+            out.extend(piece(at, here, what));
+        }
+    }
+    out
+}
+
+/// What of `range` is neither the arena's own nor claimed.
+fn undecoded(arena: &Arena, range: AddrRange) -> Vec<AddrRange> {
+    let mut decoded: Vec<AddrRange> = arena
+        .spans_in(range)
+        .filter(|(_, span)| span.state != SpanState::Lent)
+        .map(|(part, _)| part)
+        .chain(arena.windows_in(range).map(|(part, _)| part))
+        .collect();
+    decoded.sort_unstable_by_key(|part| part.start());
+    let mut out = Vec::new();
+    let mut rest = Some(range);
+    for part in decoded {
+        let Some(here) = rest else { break };
+        let [below, above] = here.minus(part);
+        out.extend(below);
+        rest = above;
+    }
+    out.extend(rest);
+    out
+}
+
+/// Lays several views of the same addresses over one another.
+fn merge(all: &[Vec<Piece>]) -> Vec<Piece> {
+    let mut cuts: Vec<u64> = Vec::new();
+    for piece in all.iter().flatten() {
+        cuts.push(piece.seen.start());
+        cuts.extend(piece.seen.end());
+    }
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut out = Vec::new();
+    for (i, start) in cuts.iter().enumerate() {
+        let last = cuts.get(i + 1).map_or(u64::MAX, |next| next - 1);
+        let Ok(range) = AddrRange::inclusive(*start, last) else { continue };
+        let mut here: Vec<Piece> = all.iter().flatten().filter_map(|piece| piece.cut(range)).collect();
+        here.sort_by_key(|piece| piece.cost);
+        here.dedup_by(|a, b| same_place(&a.what, &b.what));
+        match &mut here[..] {
+            [] => {}
+            [_] => out.append(&mut here),
+            [first, ..] => {
+                let cost = first.cost;
+                let hops = first.hops;
+                out.push(Piece { seen: range, what: ambiguous(&here), cost, hops });
+            }
+        }
+    }
+    out
+}
+
+fn ambiguous(pieces: &[Piece]) -> What {
+    if pieces.iter().any(|piece| piece.what == What::Loop) {
+        return What::Loop;
+    }
+    let mut arenas: Vec<ArenaId> = pieces
+        .iter()
+        .flat_map(|piece| match &piece.what {
+            What::Local { arena, .. } | What::Table { arena, .. } | What::Interleave { arena, .. } => {
+                core::slice::from_ref(arena)
+            }
+            What::Ambiguous(arenas) => &arenas[..],
+            What::Loop => &[],
+        })
+        .copied()
+        .collect();
+    arenas.sort_unstable();
+    What::Ambiguous(arenas)
+}
+
+fn same_place(a: &What, b: &What) -> bool {
+    match (a, b) {
+        (What::Local { arena: a, start: s, .. }, What::Local { arena: b, start: t, .. }) => (a, s) == (b, t),
+        _ => a == b,
+    }
+}

@@ -1,0 +1,164 @@
+//! Allocation: in the arena itself, or in another from which the region can be made visible.
+
+use super::route::{Crossing, Lane, lanes, routes};
+use super::{Plan, Request};
+use crate::error::Error;
+use crate::id::{ArenaId, RegionId};
+use crate::metric::Metric;
+use crate::model::{Entry, Placement, Record, Role, Seat, SpanState};
+use pmem_space::{AddrRange, Fit, Policy};
+
+/// Places in one arena that are tried before the next way: each may be blocked further up.
+const PLACES: usize = 256;
+
+impl Plan<'_> {
+    /// Reserves a region that meets the request, with one reference (`pmem_alloc`).
+    ///
+    /// With a maximal metric above zero, arenas whose regions can be made visible in `arena` at no more than this cost
+    /// are tried as well, nearest first. What is returned is always seen in `arena`: a region of it, or an alias,
+    /// which then holds the only reference on its target.
+    ///
+    /// # Errors
+    /// [`Error::NoArena`], [`Error::Fit`], [`Error::Caching`]; [`Error::NoSpace`] gives the largest gap; for an exact range
+    /// [`Error::Occupied`] names what is there; of several arenas the last one's error is returned.
+    pub fn alloc(&mut self, arena: ArenaId, request: &Request) -> Result<RegionId, Error> {
+        self.arena(arena)?;
+        request.fit(request.window, 0)?;
+        let near = self.atomically(|plan| plan.alloc_here(arena, request, Lane::start(request.window)));
+        if near.is_ok() || request.max_metric == Metric::ZERO {
+            return near;
+        }
+        let mut last = near;
+        for candidate in self.state().distances(arena) {
+            if candidate.arena == arena || !candidate.metric.within(request.max_metric) {
+                continue;
+            }
+            for route in routes(self.state(), arena, candidate.arena, request.max_metric) {
+                last = self.atomically(|plan| plan.alloc_there(candidate.arena, request, &route));
+                if last.is_ok() {
+                    return last;
+                }
+            }
+        }
+        last
+    }
+
+    /// Allocates in the arena at the end of `route`, and makes it visible at its start.
+    fn alloc_there(&mut self, arena: ArenaId, request: &Request, route: &[Crossing]) -> Result<RegionId, Error> {
+        let mut last = self.no_space(arena, request, 0);
+        for mut lane in lanes(self.state(), request.window, route) {
+            for _ in 0..PLACES {
+                let before = self.edits.len();
+                let region = match self.alloc_here(arena, request, lane) {
+                    Ok(region) => region,
+                    Err(error) => {
+                        last = error;
+                        break;
+                    }
+                };
+                let place = self.range_of(region)?;
+                let seen = self.chain(route, region, Some(request));
+                match seen.and_then(|seen| self.drop_extra(region).map(|()| seen)) {
+                    Ok(seen) => return Ok(seen),
+                    Err(error) => last = error,
+                }
+                self.undo_to(before);
+                match past(lane.range, place, request) {
+                    Some(range) => lane.range = range,
+                    None => break,
+                }
+            }
+        }
+        Err(last)
+    }
+
+    /// Gives up the reference that the alias of a region holds as well.
+    fn drop_extra(&mut self, region: RegionId) -> Result<(), Error> {
+        let refs = self.refs(region)?;
+        self.set_count(region, refs.saturating_sub(1));
+        Ok(())
+    }
+
+    /// Allocates in `arena`, at addresses of `lane`.
+    fn alloc_here(&mut self, arena: ArenaId, request: &Request, lane: Lane) -> Result<RegionId, Error> {
+        let fit = match lane.back {
+            Some(back) => request.fit(lane.range, back)?,
+            None => Fit::new(request.len)?.window(lane.range).align(lane.align)?.policy(request.policy),
+        };
+        let exact = (lane.back == Some(0) && request.window.len() == request.len).then_some(request.window);
+        let range = match exact.filter(|range| fit.admits(*range)) {
+            Some(range) => range,
+            None => self.find(arena, request, &fit)?.ok_or_else(|| {
+                let largest = self.largest(arena, request, lane.range);
+                self.no_space(arena, request, largest)
+            })?,
+        };
+        let defaults = self.arena(arena)?.span_at(range.start()).map(|(_, span)| span.attrs).unwrap_or_default();
+        let id = self.working.ids.regions.insert(Entry::default());
+        let attrs = request.attrs(defaults);
+        let record = attrs.map(|attrs| Record { id, attrs, owner: request.owner, role: Role::Own, pin: request.pin });
+        match record.and_then(|record| self.check_free(arena, range, &record).map(|()| record)) {
+            Ok(record) => {
+                self.replace(id, Some(Placement { arena, seat: Seat::At(range), record }));
+                self.set_count(id, 1);
+                Ok(id)
+            }
+            Err(error) => {
+                self.working.ids.regions.remove(id);
+                Err(error)
+            }
+        }
+    }
+
+    /// Finds a place in space that admits the request. No region straddles spans of different defaults.
+    pub(super) fn find(&self, arena: ArenaId, request: &Request, fit: &Fit) -> Result<Option<AddrRange>, Error> {
+        let here = self.arena(arena)?;
+        let mut found: Option<(u64, AddrRange)> = None;
+        for (part, span) in here.spans_in(fit.window_of()) {
+            if span.state != SpanState::Open || !span.admits(request.attrs(span.attrs)?) {
+                continue;
+            }
+            let Some(place) = here.space().find(&fit.window(part)) else { continue };
+            match fit.policy_of() {
+                Policy::LastFit => found = Some((0, place)),
+                Policy::GoodFit => {
+                    let gap = here.space().at(place.start()).range.intersect(part).map_or(0, AddrRange::len);
+                    if found.is_none_or(|(best, _)| gap < best) {
+                        found = Some((gap, place));
+                    }
+                }
+                _ => return Ok(Some(place)),
+            }
+        }
+        Ok(found.map(|(_, place)| place))
+    }
+
+    fn largest(&self, arena: ArenaId, request: &Request, window: AddrRange) -> u64 {
+        let Ok(here) = self.arena(arena) else { return 0 };
+        here.free_in(window)
+            .filter(|(_, span)| request.attrs(span.attrs).is_ok_and(|attrs| span.admits(attrs)))
+            .map(|(gap, _)| gap.len())
+            .max()
+            .unwrap_or(0)
+    }
+
+    pub(super) fn no_space(&self, arena: ArenaId, request: &Request, largest: u64) -> Error {
+        let Request { len, align, window, .. } = *request;
+        Error::NoSpace { arena, len, align, window, largest }
+    }
+}
+
+/// What of a window is left when `place` and what lies before it, in the order of the policy, will not do.
+fn past(window: AddrRange, place: AddrRange, request: &Request) -> Option<AddrRange> {
+    let step = request.align.max(request.len / 8).max(1);
+    match request.policy {
+        Policy::LastFit => {
+            let last = place.last().checked_sub(step)?;
+            AddrRange::inclusive(window.start(), last).ok()
+        }
+        _ => {
+            let start = place.start().checked_add(step)?;
+            AddrRange::inclusive(start, window.last()).ok()
+        }
+    }
+}

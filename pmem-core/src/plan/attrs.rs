@@ -1,0 +1,89 @@
+//! Changing what a region is used for, lets through, and is like.
+
+use super::Plan;
+use crate::attrs::Attrs;
+use crate::error::Error;
+use crate::id::{Owner, RegionId};
+use crate::model::{Leg, Pin, Placement, Record, Role, Seat};
+
+impl Plan<'_> {
+    /// What a region amounts to (`pmem_get`): of an alias its target's attributes, narrowed by what it and the
+    /// interconnects let through.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`].
+    pub fn attrs(&self, region: RegionId) -> Result<Attrs, Error> {
+        Ok(self.state().effective(&self.placement(region)?.record))
+    }
+
+    /// Sets a region's attributes (`pmem_set`); of an alias only `prot`, which may only narrow its target's.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`]; [`Error::Prot`] beyond what the space or the target lets through; [`Error::SpaceAttrs`] for
+    /// what may not lie in the region's space; [`Error::AliasAttrs`] for an alias's usage or properties.
+    pub fn set(&mut self, region: RegionId, attrs: Attrs) -> Result<(), Error> {
+        let placement = self.placement(region)?;
+        let record = match placement.record.role {
+            Role::Own => self.check_own(&placement, attrs)?,
+            Role::Alias(_) => self.check_alias(&placement, attrs)?,
+        };
+        if record != placement.record {
+            self.replace(region, Some(Placement { record, ..placement }));
+        }
+        Ok(())
+    }
+
+    /// Says whether a region may be moved.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`].
+    pub fn set_pin(&mut self, region: RegionId, pin: Pin) -> Result<(), Error> {
+        let placement = self.placement(region)?;
+        let record = Record { pin, ..placement.record };
+        self.replace(region, Some(Placement { record, ..placement }));
+        Ok(())
+    }
+
+    /// Says whose a region is.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`].
+    pub fn set_owner(&mut self, region: RegionId, owner: Owner) -> Result<(), Error> {
+        let placement = self.placement(region)?;
+        let record = Record { owner, ..placement.record };
+        self.replace(region, Some(Placement { record, ..placement }));
+        Ok(())
+    }
+
+    fn check_own(&self, placement: &Placement, attrs: Attrs) -> Result<Record, Error> {
+        let record = Record { attrs, ..placement.record };
+        let region = record.id;
+        if let Seat::At(range) = placement.seat {
+            for (_, span) in self.arena(placement.arena)?.spans_in(range) {
+                let (asked, allowed) = (attrs.prot(), span.attrs.prot());
+                if !allowed.contains(asked) {
+                    return Err(Error::Prot { region, asked, allowed });
+                }
+                if !span.admits(attrs) {
+                    return Err(Error::SpaceAttrs { region, range });
+                }
+            }
+        }
+        Ok(record)
+    }
+
+    fn check_alias(&self, placement: &Placement, attrs: Attrs) -> Result<Record, Error> {
+        let record = placement.record;
+        let Role::Alias(alias) = record.role else { return Err(Error::AliasAttrs { region: record.id }) };
+        let target = self.attrs(alias.target)?;
+        if (attrs.usage(), attrs.props()) != (target.usage(), target.props()) {
+            return Err(Error::AliasAttrs { region: record.id });
+        }
+        let leg = Leg { link: alias.link, way: alias.way, piece: alias.piece };
+        let allowed = target.prot() & self.state().leg_prot(leg);
+        if !allowed.contains(attrs.prot()) {
+            return Err(Error::Prot { region: record.id, asked: attrs.prot(), allowed });
+        }
+        Ok(Record { attrs: record.attrs.with_prot(attrs.prot()), ..record })
+    }
+}

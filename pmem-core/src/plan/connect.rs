@@ -1,0 +1,149 @@
+//! Joining arenas by interconnects, and parting them.
+
+use super::Plan;
+use crate::error::{Error, Holder};
+use crate::id::{ArenaId, LinkId, Way};
+use crate::mapping::Mapping;
+use crate::metric::Metric;
+use crate::model::{Direction, Edit, Link, Span, SpanState};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use pmem_space::AddrRange;
+
+impl Plan<'_> {
+    /// Joins two arenas (`pmem_arena_connect`): `mapping` turns addresses of `left` into addresses of `right`, its
+    /// inverse serves the other direction, at the same cost.
+    ///
+    /// # Errors
+    /// As [`Self::connect_asymmetric`].
+    pub fn connect(
+        &mut self,
+        left: ArenaId,
+        right: ArenaId,
+        mapping: Mapping,
+        metric: Metric,
+    ) -> Result<LinkId, Error> {
+        let back = mapping.inverse();
+        self.connect_asymmetric(left, right, Direction::new(mapping, metric), Direction::new(back, metric))
+    }
+
+    /// Joins two arenas by a mapping and a metric for each direction.
+    ///
+    /// A floating window's floor may lie over free primed space, which is then lent to the window.
+    ///
+    /// # Errors
+    /// [`Error::NoArena`], [`Error::JoinsItself`]; [`Error::Occupied`] names what is where the mapping leads through.
+    pub fn connect_asymmetric(
+        &mut self,
+        left: ArenaId,
+        right: ArenaId,
+        to_right: Direction,
+        to_left: Direction,
+    ) -> Result<LinkId, Error> {
+        self.arena(left)?;
+        self.arena(right)?;
+        if left == right {
+            return Err(Error::JoinsItself(left));
+        }
+        self.atomically(|plan| {
+            let link = Link { left, right, to_right, to_left };
+            for way in [Way::ToRight, Way::ToLeft] {
+                plan.make_way(link.near(way), &link.direction(way).mapping)?;
+            }
+            let id = plan.working.ids.links.insert(());
+            plan.push(Edit::Link { link: id, old: None, new: Some(Arc::new(link)) });
+            Ok(id)
+        })
+    }
+
+    /// Parts two arenas.
+    ///
+    /// # Errors
+    /// [`Error::NoLink`]; [`Error::LinkBusy`] names an alias that goes through.
+    pub fn disconnect(&mut self, id: LinkId) -> Result<(), Error> {
+        let link = Arc::new(self.link(id)?.clone());
+        for way in [Way::ToRight, Way::ToLeft] {
+            let near = self.arena(link.near(way))?;
+            let through = near.regions().find(|(_, r)| r.alias().is_some_and(|a| (a.link, a.way) == (id, way)));
+            let parked = || near.parked().find(|(_, r)| r.alias().is_some_and(|a| (a.link, a.way) == (id, way)));
+            let by = through
+                .map(|(range, record)| Holder::Region(record.id, range))
+                .or_else(|| parked().map(|(_, record)| Holder::Parked(record.id)));
+            if let Some(by) = by {
+                return Err(Error::LinkBusy { link: id, by });
+            }
+        }
+        self.push(Edit::Link { link: id, old: Some(Arc::clone(&link)), new: None });
+        for way in [Way::ToRight, Way::ToLeft] {
+            for floor in floors(&link.direction(way).mapping) {
+                self.set_spans(link.near(way), floor, unlent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that what a mapping claims is free to be claimed; lends primed space to floating windows.
+    fn make_way(&mut self, arena: ArenaId, mapping: &Mapping) -> Result<(), Error> {
+        match mapping {
+            Mapping::Closed | Mapping::Identity => Ok(()),
+            Mapping::Windows(windows) if windows.yields() => Ok(()),
+            Mapping::Windows(windows) => {
+                windows.pieces().iter().filter(|w| w.is_fixed()).try_for_each(|w| self.check_claim(arena, w.limit_of()))?;
+                for floor in floors(mapping) {
+                    self.check_behind(arena, floor)?;
+                    self.lend(arena, floor)?;
+                }
+                Ok(())
+            }
+            Mapping::Interleave(share) => {
+                let others: Vec<_> = self.arena(arena)?.windows_in(share.input()).collect();
+                let of_one_set = |(range, legs): &(AddrRange, &[crate::model::Leg])| {
+                    *range == share.input()
+                        && legs.iter().all(|leg| {
+                            let mapping = self.state().link(leg.link).map(|l| &l.direction(leg.way).mapping);
+                            matches!(mapping, Some(Mapping::Interleave(other)) if other.shares_with(share))
+                        })
+                };
+                if others.len() == 1 && of_one_set(&others[0]) {
+                    return Ok(());
+                }
+                self.check_claim(arena, share.input())
+            }
+            Mapping::Table(table) => self.check_claim(arena, table.input()),
+        }
+    }
+
+    fn check_claim(&self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
+        if let Some((span, _)) = self.arena(arena)?.spans_in(range).next() {
+            return Err(Error::Occupied { arena, range, by: Holder::Primed(span) });
+        }
+        self.check_behind(arena, range)
+    }
+
+    /// Checks that nothing lies behind `range` and nothing in it.
+    fn check_behind(&self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
+        let here = self.arena(arena)?;
+        let behind = here.windows_in(range).next().map(|(r, legs)| Holder::Link(legs[0].link, r));
+        let taken = || here.regions_in(range).next().map(|(r, record)| Holder::Region(record.id, r));
+        behind.or_else(taken).map_or(Ok(()), |by| Err(Error::Occupied { arena, range, by }))
+    }
+
+    /// Lends the primed space in `range` to a window.
+    pub(super) fn lend(&mut self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
+        let sealed = self.arena(arena)?.spans_in(range).find(|(_, span)| span.state == SpanState::Sealed);
+        if let Some((span, _)) = sealed {
+            return Err(Error::Occupied { arena, range, by: Holder::Sealed(span) });
+        }
+        self.set_spans(arena, range, |span| Some(Span { state: SpanState::Lent, ..span }))
+    }
+}
+
+/// A lent span, given back.
+pub(super) fn unlent(span: Span) -> Option<Span> {
+    Some(Span { state: if span.state == SpanState::Lent { SpanState::Open } else { span.state }, ..span })
+}
+
+/// The floors of the floating windows.
+fn floors(mapping: &Mapping) -> Vec<AddrRange> {
+    mapping.pieces().iter().filter(|w| !w.is_fixed()).filter_map(|w| w.floor_of()).collect()
+}

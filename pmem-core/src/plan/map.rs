@@ -1,0 +1,214 @@
+//! Making a region of one arena visible in another: a chain of aliases, one per arena crossed.
+
+use super::route::{Crossing, routes};
+use super::{Plan, Request};
+use crate::attrs::{Attrs, Prot, Props, Usage};
+use crate::error::{Error, Holder};
+use crate::id::{ArenaId, RegionId};
+use crate::mapping::{Admits, Mapping, Table, Window};
+use crate::metric::Metric;
+use crate::model::{Alias, Leg, Pin, Placement, Record, Role, Seat};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use pmem_space::{AddrRange, Fit, Policy};
+
+/// Where an alias goes: its addresses, and the window it goes through.
+pub(super) type AliasSeat = (AddrRange, u16);
+
+impl Plan<'_> {
+    /// Makes a region visible in `arena` (`pmem_map`): the region itself, if it is there; else an alias, shared with
+    /// whoever has mapped it before. Either way with one reference more.
+    ///
+    /// Bridges' windows are widened as needed; a translation table takes free input space. Of several ways the
+    /// cheapest that lets the region through is taken.
+    ///
+    /// # Errors
+    /// [`Error::NoArena`], [`Error::NoRegion`], [`Error::IsParked`], [`Error::Condemned`]; [`Error::Unreachable`] if the arenas are
+    /// not joined; [`Error::NoRoute`] says what the last way met.
+    pub fn map(&mut self, arena: ArenaId, region: RegionId) -> Result<RegionId, Error> {
+        self.arena(arena)?;
+        let placement = self.placement(region)?;
+        if placement.arena == arena {
+            self.incref(region)?;
+            return Ok(region);
+        }
+        if self.refs(region)? == 0 {
+            return Err(Error::Condemned(region));
+        }
+        self.range_of(region)?;
+        let mut why = None;
+        let ways = routes(self.state(), arena, placement.arena, Metric::FARTHEST);
+        for way in &ways {
+            match self.atomically(|plan| plan.chain(way, region, None)) {
+                Ok(alias) => return Ok(alias),
+                Err(error) => why = Some(Box::new(error)),
+            }
+        }
+        Err(match why {
+            Some(why) => Error::NoRoute { region, from: arena, tried: ways.len(), why },
+            None => Error::Unreachable { from: arena, to: placement.arena },
+        })
+    }
+
+    /// Builds the aliases of `target` along `route`, from its end to its start; the last must satisfy `wanted`.
+    pub(super) fn chain(
+        &mut self,
+        route: &[Crossing],
+        target: RegionId,
+        wanted: Option<&Request>,
+    ) -> Result<RegionId, Error> {
+        let mut seen = target;
+        for (i, crossing) in route.iter().enumerate().rev() {
+            seen = match self.alias_through(seen, *crossing) {
+                Some(alias) => alias,
+                None => self.add_alias(seen, *crossing, wanted.filter(|_| i == 0))?,
+            };
+        }
+        self.count_up(seen)?;
+        Ok(seen)
+    }
+
+    /// The alias of `target` that there already is.
+    fn alias_through(&self, target: RegionId, crossing: Crossing) -> Option<RegionId> {
+        self.aliases(target).iter().copied().find(|alias| {
+            let placement = self.placement(*alias).ok();
+            let through = placement.and_then(|p| p.record.alias()).map(|a| (a.link, a.way));
+            through == Some(crossing) && placement.is_some_and(|p| p.seat.range().is_some())
+        })
+    }
+
+    fn add_alias(
+        &mut self,
+        target: RegionId,
+        crossing: Crossing,
+        wanted: Option<&Request>,
+    ) -> Result<RegionId, Error> {
+        let (link, way) = crossing;
+        let to = self.range_of(target)?;
+        let owner = self.placement(target)?.record.owner;
+        let (range, piece) = self.alias_seat(target, crossing, wanted, None)?;
+        let id = self.working.ids.regions.insert(crate::model::Entry::default());
+        let attrs = Attrs::new(Usage::empty(), Prot::RWX, Props::empty())?;
+        let role = Role::Alias(Alias { target, link, way, piece, to: to.start() });
+        let record = Record { id, attrs, owner, role, pin: Pin::Movable };
+        let arena = self.link(link)?.near(way);
+        self.replace(id, Some(Placement { arena, seat: Seat::At(range), record }));
+        self.count_up(target)?;
+        Ok(id)
+    }
+
+    /// Finds where the alias of `target` goes, and opens the window for it. A table's alias keeps the address
+    /// `before`, where it can.
+    pub(super) fn alias_seat(
+        &mut self,
+        target: RegionId,
+        (link, way): Crossing,
+        wanted: Option<&Request>,
+        before: Option<u64>,
+    ) -> Result<AliasSeat, Error> {
+        let range = self.range_of(target)?;
+        let refused = Error::NotPassed { link, way, region: target, range };
+        let joined = self.link(link)?;
+        let arena = joined.near(way);
+        let leg = |piece| Leg { link, way, piece };
+        let (at, piece) = match joined.direction(way).mapping.clone() {
+            Mapping::Closed => return Err(refused),
+            Mapping::Identity => (self.undecoded(arena, range)?, 0),
+            Mapping::Windows(windows) if windows.yields() => {
+                let passes = |w: &Window| unshifted(range, w).filter(|at| w.limit_of().covers(*at));
+                let at = windows.pieces().iter().find_map(passes).ok_or(refused)?;
+                (self.undecoded(arena, at)?, 0)
+            }
+            Mapping::Windows(windows) => {
+                let props = self.attrs(target)?.props();
+                let mut fitting: Vec<(AddrRange, u16, Admits)> = (0..)
+                    .zip(windows.pieces())
+                    .filter(|(_, w)| w.carries(props))
+                    .filter_map(|(piece, w)| Some((unshifted(range, w)?, piece, w)))
+                    .filter(|(at, _, w)| w.limit_of().covers(*at))
+                    .map(|(at, piece, w)| (at, piece, w.admits_of()))
+                    .collect();
+                fitting.sort_by_key(|(.., admits)| *admits != Admits::Prefetchable);
+                let mut result = Err(refused);
+                for (at, piece, _) in fitting {
+                    result = self.vacant(arena, at).and_then(|()| self.cover(leg(piece), at)).map(|()| (at, piece));
+                    if result.is_ok() {
+                        break;
+                    }
+                }
+                result?
+            }
+            Mapping::Interleave(share) => {
+                let at = share.invert(range.start()).filter(|_| share.ways() == 1 && share.output().covers(range));
+                let at = AddrRange::sized(at.ok_or(refused)?, range.len())?;
+                self.vacant(arena, at)?;
+                (at, 0)
+            }
+            Mapping::Table(table) => (self.entry_seat(arena, &table, range, wanted, before)?, 0),
+        };
+        match wanted {
+            Some(wanted) if !wanted.fit(wanted.window, 0)?.admits(at) => Err(self.no_space(arena, wanted, 0)),
+            _ => Ok((at, piece)),
+        }
+    }
+
+    /// Finds free input space of a table for entries that lead to `range`: whole pages, so that no other alias has
+    /// part of one.
+    fn entry_seat(
+        &self,
+        arena: ArenaId,
+        table: &Table,
+        range: AddrRange,
+        wanted: Option<&Request>,
+        before: Option<u64>,
+    ) -> Result<AddrRange, Error> {
+        let pages = range.rounded(table.page());
+        let within = range.start() - pages.start();
+        let request = wanted.copied().unwrap_or(Request::new(range.len()));
+        let window = request.window.rounded(table.page()).intersect(table.input());
+        let nothing = |window| Error::NoSpace {
+            arena,
+            len: pages.len(),
+            align: request.align.max(table.page()),
+            window,
+            largest: 0,
+        };
+        let window = window.ok_or_else(|| nothing(request.window))?;
+        let fit = Fit::new(pages.len())?.window(window).align(request.align.max(table.page()))?.policy(request.policy);
+        let space = self.arena(arena)?.space();
+        let free = |place: &AddrRange| space.find(&fit.window(*place)) == Some(*place);
+        let kept = before
+            .and_then(|addr| AddrRange::sized(addr.checked_sub(within)?, pages.len()).ok())
+            .filter(|place| window.covers(*place) && free(place));
+        let place = kept.or_else(|| space.find(&fit.policy(Policy::FirstFit).policy(request.policy))).ok_or_else(|| {
+            let largest = space.largest_gap(window).map_or(0, AddrRange::len);
+            match nothing(window) {
+                Error::NoSpace { arena, len, align, window, .. } => Error::NoSpace { arena, len, align, window, largest },
+                other => other,
+            }
+        })?;
+        Ok(AddrRange::sized(place.start() + within, range.len())?)
+    }
+
+    /// Checks that nothing is taken in `range`.
+    fn vacant(&self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
+        match self.arena(arena)?.regions_in(range).next() {
+            Some((at, record)) => Err(Error::Occupied { arena, range, by: Holder::Region(record.id, at) }),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that nothing in the arena decodes `range`, so that a mapping that yields takes it.
+    fn undecoded(&self, arena: ArenaId, range: AddrRange) -> Result<AddrRange, Error> {
+        self.vacant(arena, range)?;
+        let here = self.arena(arena)?;
+        let primed = here.spans_in(range).next().map(|(span, _)| Holder::Primed(span));
+        let behind = || here.windows_in(range).next().map(|(r, legs)| Holder::Link(legs[0].link, r));
+        primed.or_else(behind).map_or(Ok(range), |by| Err(Error::Occupied { arena, range, by }))
+    }
+}
+
+/// The input of `window` that leads to `range`.
+fn unshifted(range: AddrRange, window: &Window) -> Option<AddrRange> {
+    range.shifted(0u64.wrapping_sub(window.offset_of()))
+}

@@ -1,0 +1,76 @@
+//! Giving an arena space, and taking it away: prime, seal, unseal, unprime.
+
+use super::Plan;
+use crate::attrs::Attrs;
+use crate::error::{Error, Holder};
+use crate::id::ArenaId;
+use crate::model::{Edit, Span, SpanState};
+use pmem_space::AddrRange;
+
+impl Plan<'_> {
+    /// Gives an arena `range` to allocate from, with default attributes (`pmem_arena_prime`).
+    ///
+    /// # Errors
+    /// [`Error::NoArena`]; [`Error::Occupied`] names the primed space, window or alias that is there.
+    pub fn prime(&mut self, arena: ArenaId, range: AddrRange, attrs: Attrs) -> Result<(), Error> {
+        let here = self.arena(arena)?;
+        let primed = here.spans_in(range).next().map(|(span, _)| Holder::Primed(span));
+        let behind = || here.windows_in(range).next().map(|(r, legs)| Holder::Link(legs[0].link, r));
+        let taken = || here.regions_in(range).next().map(|(r, record)| Holder::Region(record.id, r));
+        if let Some(by) = primed.or_else(behind).or_else(taken) {
+            return Err(Error::Occupied { arena, range, by });
+        }
+        let new = Some(Span { attrs, state: SpanState::Open });
+        self.push(Edit::Span { arena, range, old: None, new });
+        Ok(())
+    }
+
+    /// Hands out nothing more of `range`; regions that are there stay.
+    ///
+    /// # Errors
+    /// [`Error::NoArena`]; [`Error::Occupied`] names what of it is not primed or is lent to a window.
+    pub fn seal(&mut self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
+        self.check_primed(arena, range)?;
+        self.set_spans(arena, range, |span| Some(Span { state: SpanState::Sealed, ..span }))
+    }
+
+    /// Hands out `range` again.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn unseal(&mut self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
+        self.check_primed(arena, range)?;
+        self.set_spans(arena, range, |span| Some(Span { state: SpanState::Open, ..span }))
+    }
+
+    /// Takes `range` away from an arena. To empty it first: seal, drain, unprime.
+    ///
+    /// # Errors
+    /// [`Error::NoArena`]; [`Error::Occupied`] names what of it is not primed, is lent, or the region that is there.
+    pub fn unprime(&mut self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
+        self.check_primed(arena, range)?;
+        if let Some((at, record)) = self.arena(arena)?.regions_in(range).next() {
+            return Err(Error::Occupied { arena, range, by: Holder::Region(record.id, at) });
+        }
+        self.set_spans(arena, range, |_| None)
+    }
+
+    /// Checks that all of `range` is primed, and none of it lent.
+    fn check_primed(&self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
+        let here = self.arena(arena)?;
+        let occupied = |by| Err(Error::Occupied { arena, range, by });
+        let mut rest = Some(range);
+        for (part, span) in here.spans_in(range) {
+            let Some([below, above]) = rest.map(|rest| rest.minus(part)) else { break };
+            if let Some(bare) = below {
+                return occupied(Holder::Unprimed(bare));
+            }
+            if span.state == SpanState::Lent {
+                let link = here.windows_in(part).next().map(|(r, legs)| Holder::Link(legs[0].link, r));
+                return occupied(link.unwrap_or(Holder::Primed(part)));
+            }
+            rest = above;
+        }
+        rest.map_or(Ok(()), |bare| occupied(Holder::Unprimed(bare)))
+    }
+}

@@ -1,0 +1,129 @@
+//! What is asked of an allocation.
+
+use crate::attrs::{Attrs, Prot, Props, Usage};
+use crate::error::Error;
+use crate::id::Owner;
+use crate::metric::Metric;
+use crate::model::Pin;
+use pmem_space::{AddrRange, Fit, Policy};
+
+/// The criteria of an allocation: `pmem_alloc`'s arguments, and what it lacks.
+///
+/// Window, alignment, boundary and exact address are as seen from the arena that is asked. Attributes that are
+/// not given are the defaults of the space that is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    pub(crate) len: u64,
+    pub(crate) window: AddrRange,
+    pub(crate) align: u64,
+    pub(crate) boundary: Option<u64>,
+    pub(crate) policy: Policy,
+    pub(crate) usage: Option<Usage>,
+    pub(crate) prot: Option<Prot>,
+    pub(crate) props: Option<Props>,
+    pub(crate) owner: Owner,
+    pub(crate) pin: Pin,
+    pub(crate) max_metric: Metric,
+}
+
+impl Request {
+    /// Asks for `len` bytes anywhere in the arena itself.
+    pub const fn new(len: u64) -> Self {
+        Self {
+            len,
+            window: AddrRange::ALL,
+            align: 1,
+            boundary: None,
+            policy: Policy::FirstFit,
+            usage: None,
+            prot: None,
+            props: None,
+            owner: Owner(0),
+            pin: Pin::Movable,
+            max_metric: Metric::ZERO,
+        }
+    }
+
+    /// Asks for exactly `range`.
+    pub const fn exactly(range: AddrRange) -> Self {
+        Self::new(range.len()).window(range)
+    }
+
+    /// Keeps it inside `window`.
+    #[must_use]
+    pub const fn window(self, window: AddrRange) -> Self {
+        Self { window, ..self }
+    }
+
+    /// Aligns its start to a multiple of `align` bytes, a power of two.
+    #[must_use]
+    pub const fn align(self, align: u64) -> Self {
+        Self { align, ..self }
+    }
+
+    /// Keeps it from crossing a multiple of `boundary` bytes, a power of two.
+    #[must_use]
+    pub const fn boundary(self, boundary: u64) -> Self {
+        Self { boundary: Some(boundary), ..self }
+    }
+
+    /// Chooses among the places that fit.
+    #[must_use]
+    pub const fn policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// Says what it is used for.
+    #[must_use]
+    pub const fn usage(self, usage: Usage) -> Self {
+        Self { usage: Some(usage), ..self }
+    }
+
+    /// Says what accesses it needs.
+    #[must_use]
+    pub const fn prot(self, prot: Prot) -> Self {
+        Self { prot: Some(prot), ..self }
+    }
+
+    /// Says what properties it has.
+    #[must_use]
+    pub const fn props(self, props: Props) -> Self {
+        Self { props: Some(props), ..self }
+    }
+
+    /// Says whose it is.
+    #[must_use]
+    pub const fn owner(self, owner: Owner) -> Self {
+        Self { owner, ..self }
+    }
+
+    /// Says that it must not move.
+    #[must_use]
+    pub const fn pinned(self) -> Self {
+        Self { pin: Pin::Pinned, ..self }
+    }
+
+    /// Accepts space in other arenas that can be made visible at no more than this cost, cheapest first.
+    #[must_use]
+    pub const fn max_metric(self, max_metric: Metric) -> Self {
+        Self { max_metric, ..self }
+    }
+
+    /// The place that is looked for, in addresses that are seen at themselves plus `phase`.
+    pub(crate) fn fit(&self, window: AddrRange, phase: u64) -> Result<Fit, Error> {
+        let fit = Fit::new(self.len)?.window(window).align(self.align)?.phase(phase).policy(self.policy);
+        Ok(match self.boundary {
+            Some(boundary) => fit.boundary(boundary)?,
+            None => fit,
+        })
+    }
+
+    /// The attributes of the region in space with these defaults.
+    pub(crate) fn attrs(&self, defaults: Attrs) -> Result<Attrs, Error> {
+        Ok(Attrs::new(
+            self.usage.unwrap_or(defaults.usage()),
+            self.prot.unwrap_or(defaults.prot()),
+            self.props.unwrap_or(defaults.props()),
+        )?)
+    }
+}

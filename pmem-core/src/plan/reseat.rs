@@ -1,0 +1,168 @@
+//! Regions that move: relocate, resize, park, unpark. A region keeps its id, owner and count; its aliases follow.
+
+use super::Plan;
+use super::Request;
+use crate::error::Error;
+use crate::id::RegionId;
+use crate::mapping::Mapping;
+use crate::model::{Alias, Leg, Pin, Placement, Record, Role, Seat};
+use alloc::vec::Vec;
+use pmem_space::AddrRange;
+
+impl Plan<'_> {
+    /// Moves a region, in its arena, to `start`.
+    ///
+    /// # Errors
+    /// As [`Self::relocate_all`].
+    pub fn relocate(&mut self, region: RegionId, start: u64) -> Result<(), Error> {
+        self.relocate_all(&[(region, start)])
+    }
+
+    /// Moves several regions at once, each in its arena: they may take one another's places. Aliases through windows
+    /// move along, and the windows with them; an alias in a table keeps its address.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`], [`Error::IsAlias`], [`Error::IsParked`], [`Error::Twice`]; [`Error::Pinned`] names what may not move;
+    /// [`Error::Occupied`] and [`Error::WindowBlocked`] name what is in the way.
+    pub fn relocate_all(&mut self, moves: &[(RegionId, u64)]) -> Result<(), Error> {
+        let mut seats = Vec::with_capacity(moves.len());
+        for (region, start) in moves {
+            let range = AddrRange::sized(*start, self.range_of(*region)?.len())?;
+            seats.push((*region, Seat::At(range)));
+        }
+        self.atomically(|plan| plan.reseat(&seats))
+    }
+
+    /// Makes a region `len` bytes long; it stays where it starts. A parked one takes note of its size.
+    ///
+    /// # Errors
+    /// As [`Self::relocate_all`]; [`Error::Range`] if it would end past 2^64.
+    pub fn resize(&mut self, region: RegionId, len: u64) -> Result<(), Error> {
+        let seat = match self.placement(region)?.seat {
+            Seat::At(range) => Seat::At(AddrRange::sized(range.start(), len)?),
+            Seat::Parked(_) => Seat::Parked(AddrRange::sized(0, len)?.len()),
+        };
+        self.atomically(|plan| plan.reseat(&[(region, seat)]))
+    }
+
+    /// Takes a region off its addresses; size, owner, attributes, count and aliases are kept.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`], [`Error::IsAlias`], [`Error::IsParked`], [`Error::Pinned`].
+    pub fn park(&mut self, region: RegionId) -> Result<(), Error> {
+        let len = self.range_of(region)?.len();
+        self.atomically(|plan| plan.reseat(&[(region, Seat::Parked(len))]))
+    }
+
+    /// Gives a parked region addresses again, by the request's window, alignment, boundary and policy.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`], [`Error::NotParked`], [`Error::NoSpace`]; for an exact range [`Error::Occupied`] names what is there.
+    pub fn unpark(&mut self, region: RegionId, request: &Request) -> Result<(), Error> {
+        let Placement { arena, seat, record } = self.placement(region)?;
+        let Seat::Parked(len) = seat else { return Err(Error::NotParked(region)) };
+        let wanted = Request { len, ..*request }
+            .usage(record.attrs.usage())
+            .prot(record.attrs.prot())
+            .props(record.attrs.props());
+        let place = if request.window.len() == len {
+            request.window
+        } else {
+            let found = self.find(arena, &wanted, &wanted.fit(request.window, 0)?)?;
+            found.ok_or_else(|| self.no_space(arena, &wanted, 0))?
+        };
+        self.atomically(|plan| plan.reseat(&[(region, Seat::At(place))]))
+    }
+
+    /// Lifts every region and what moves with it, then puts all of them down again.
+    fn reseat(&mut self, moves: &[(RegionId, Seat)]) -> Result<(), Error> {
+        for (i, (region, seat)) in moves.iter().enumerate() {
+            if moves[..i].iter().any(|(earlier, _)| earlier == region) {
+                return Err(Error::Twice(*region));
+            }
+            let placement = self.placement(*region)?;
+            if placement.record.alias().is_some() {
+                return Err(Error::IsAlias(*region));
+            }
+            let delta = match (placement.seat, *seat) {
+                (Seat::At(old), Seat::At(new)) => Some(new.start().wrapping_sub(old.start())),
+                _ => None,
+            };
+            self.lift(*region, *region, seat.len(), delta)?;
+        }
+        for (region, seat) in moves {
+            let Seat::At(range) = *seat else { continue };
+            let placement = self.placement(*region)?;
+            self.check_free(placement.arena, range, &placement.record)?;
+            self.replace(*region, Some(Placement { seat: *seat, ..placement }));
+        }
+        moves.iter().try_for_each(|(region, _)| self.settle(*region))
+    }
+
+    /// Parks `region` and the aliases that cannot stay where they are. `delta` is by how much the mover moves.
+    fn lift(&mut self, mover: RegionId, region: RegionId, len: u64, delta: Option<u64>) -> Result<(), Error> {
+        let placement = self.placement(region)?;
+        if placement.record.pin == Pin::Pinned {
+            return Err(Error::Pinned { region: mover, pinned: region });
+        }
+        for alias in self.aliases(region).to_vec() {
+            // An entry can lead elsewhere from the same input, if the pages still line up.
+            let lines_up = self.page_of(alias)?.zip(delta).is_some_and(|(page, delta)| delta % page == 0);
+            if !lines_up || len != placement.seat.len() {
+                self.lift(mover, alias, len, delta)?;
+            }
+        }
+        if placement.seat != Seat::Parked(len) {
+            self.replace(region, Some(Placement { seat: Seat::Parked(len), ..placement }));
+        }
+        match placement.record.alias() {
+            Some(Alias { link, way, piece, .. }) => self.shrink(Leg { link, way, piece }),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts the aliases of a region that has addresses again down where they belong.
+    fn settle(&mut self, region: RegionId) -> Result<(), Error> {
+        let Some(range) = self.placement(region)?.seat.range() else { return Ok(()) };
+        for id in self.aliases(region).to_vec() {
+            let placement = self.placement(id)?;
+            let Role::Alias(alias) = placement.record.role else { continue };
+            let (seat, piece) = match placement.seat {
+                Seat::At(_) => (placement.seat, alias.piece),
+                Seat::Parked(_) => {
+                    let before = self.address_before(id);
+                    let (at, piece) = self.alias_seat(region, (alias.link, alias.way), None, before)?;
+                    (Seat::At(at), piece)
+                }
+            };
+            let role = Role::Alias(Alias { to: range.start(), piece, ..alias });
+            let new = Placement { seat, record: Record { role, ..placement.record }, ..placement };
+            if new != placement {
+                self.replace(id, Some(new));
+            }
+            if seat != placement.seat {
+                self.settle(id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The page size of the table that an alias is an entry of.
+    fn page_of(&self, id: RegionId) -> Result<Option<u64>, Error> {
+        let Some(alias) = self.placement(id)?.record.alias() else { return Ok(None) };
+        Ok(match &self.link(alias.link)?.direction(alias.way).mapping {
+            Mapping::Table(table) => Some(table.page()),
+            _ => None,
+        })
+    }
+
+    /// Where a region was before this change lifted it.
+    fn address_before(&self, id: RegionId) -> Option<u64> {
+        self.edits.iter().find_map(|edit| match edit {
+            crate::model::Edit::Region { region, old: Some(old), .. } if *region == id => {
+                old.seat.range().map(AddrRange::start)
+            }
+            _ => None,
+        })
+    }
+}
