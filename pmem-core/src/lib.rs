@@ -41,8 +41,14 @@ mod mapping;
 mod metric;
 mod model;
 mod plan;
+#[cfg(feature = "serde")]
+mod save;
+#[cfg(feature = "std")]
+mod shared;
 
 pub use attrs::{ArenaType, Attrs, CachingConflict, Prot, Props, Usage};
+#[cfg(feature = "test-util")]
+pub use driver::test_util;
 pub use driver::{
     Change, Concern, Delta, Driver, Effective, Fault, Interest, Kinds, Mismatch, Phase, Scope, Step, Subscription,
     Veto,
@@ -58,3 +64,9 @@ pub use model::{
 };
 pub use plan::{Plan, Request};
 pub use pmem_space::{AddrRange, FitError, Policy, RangeError};
+#[cfg(feature = "serde")]
+pub use save::{LoadError, SAVED_VERSION, Saved};
+#[cfg(all(feature = "std", not(loom)))]
+pub use shared::Reader;
+#[cfg(feature = "std")]
+pub use shared::{Event, Pending, Pmem, Region, Reserved, Transaction};

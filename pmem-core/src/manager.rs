@@ -116,6 +116,7 @@ impl Manager {
         &self.state
     }
 
+    #[cfg(feature = "serde")]
     pub(crate) fn ids(&self) -> &Ids {
         &self.ids
     }
@@ -189,7 +190,7 @@ impl Manager {
     }
 
     fn carry(&mut self, raw: &[Edit], net: &[Edit]) -> Result<Outcome, Error> {
-        debug_assert_eq!(self.check(), Ok(()), "a plan broke the model: {net:#?}");
+        debug_assert_eq!(self.state.check(), Ok(()), "a plan broke the model: {net:#?}");
         if self.drivers.is_empty() {
             return Ok(Outcome { concerned: Vec::new() });
         }

@@ -5,6 +5,8 @@ mod contract;
 mod deltas;
 mod protocol;
 mod registry;
+#[cfg(feature = "test-util")]
+pub mod test_util;
 
 pub use change::Change;
 pub use contract::{Concern, Driver, Fault, Mismatch, Phase, Step, Veto};

@@ -1,6 +1,6 @@
 //! What always holds of the model; checked by tests, in debug builds, and of what is loaded.
 
-use super::arena::{SpanState, inclusive};
+use super::arena::{Arena, Leg, SpanState, inclusive};
 use super::edit::Ids;
 use super::record::{Placement, Role, Seat};
 use super::state::State;
@@ -165,9 +165,10 @@ impl State {
                     let stands = || {
                         let link = self.link(alias.link).filter(|link| link.near(alias.way) == id)?;
                         let (there, target) = self.arena(link.far(alias.way))?.region_at(alias.to)?;
-                        let leg = super::arena::Leg { link: alias.link, way: alias.way, piece: alias.piece };
+                        let leg = Leg { link: alias.link, way: alias.way, piece: alias.piece };
                         let is = target.id == alias.target && there.start() == alias.to && there.len() == range.len();
-                        (is && self.translate(id, range.start(), leg) == Some(alias.to)).then_some(())
+                        let leads = self.translate(id, range.start(), leg) == Some(alias.to);
+                        (is && leads && decodes(arena, range, leg)).then_some(())
                     };
                     stands().ok_or(Broken::Alias { alias: record.id, target: alias.target })?;
                 }
@@ -229,6 +230,14 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// Whether all of `range` goes by `leg`: claimed by it, or decoded in no other way where it yields.
+fn decodes(arena: &Arena, range: AddrRange, leg: Leg) -> bool {
+    if arena.fallbacks().contains(&Leg { piece: 0, ..leg }) {
+        return arena.windows_in(range).next().is_none() && arena.spans_in(range).next().is_none();
+    }
+    covered(range, arena.windows_in(range).filter(|(_, legs)| legs.contains(&leg)).map(|(part, _)| part))
 }
 
 /// Whether `parts`, in order of address or not, cover all of `range`.

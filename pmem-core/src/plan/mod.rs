@@ -29,6 +29,13 @@ pub struct Plan<'m> {
     edits: Vec<Edit>,
 }
 
+/// A plan that is left half-way, by a panic in its caller's code, leaves no trace.
+impl Drop for Plan<'_> {
+    fn drop(&mut self) {
+        self.undo_to(0);
+    }
+}
+
 impl<'m> Plan<'m> {
     pub(crate) fn new(state: &'m mut State, ids: &'m mut Ids) -> Self {
         Self { working: Working { state, ids }, edits: Vec::new() }
@@ -40,8 +47,8 @@ impl<'m> Plan<'m> {
     }
 
     /// The edits so far, in the order in which they were planned.
-    pub(crate) fn into_edits(self) -> Vec<Edit> {
-        self.edits
+    pub(crate) fn into_edits(mut self) -> Vec<Edit> {
+        core::mem::take(&mut self.edits)
     }
 
     /// Where a region is, and what it is.

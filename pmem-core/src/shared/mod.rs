@@ -1,0 +1,15 @@
+//! The shared handle: one writer, readers that never wait, regions that count themselves.
+
+mod events;
+mod pmem;
+mod queue;
+mod region;
+mod sync;
+mod transaction;
+
+pub use events::Event;
+pub use pmem::Pmem;
+#[cfg(not(loom))]
+pub use pmem::Reader;
+pub use region::Region;
+pub use transaction::{Pending, Reserved, Transaction};

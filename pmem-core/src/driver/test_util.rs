@@ -1,0 +1,233 @@
+//! Drivers for tests: one that does nothing, one that traces another, one that makes another fail.
+
+use super::change::Change;
+use super::contract::{Concern, Driver, Fault, Mismatch, Step, Veto};
+use crate::model::State;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use std::sync::{Mutex, PoisonError};
+
+/// A driver whose hardware does everything asked, and nothing else.
+#[derive(Clone, Debug)]
+pub struct Quiet(String);
+
+impl Quiet {
+    /// Makes it.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+}
+
+impl Driver for Quiet {
+    fn name(&self) -> &str {
+        &self.0
+    }
+    fn attach(&mut self, _: &State) -> Result<(), Veto> {
+        Ok(())
+    }
+    fn prepare(&mut self, _: &Change<'_>) -> Result<Concern, Veto> {
+        Ok(Concern::Concerned)
+    }
+    fn withdraw(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn install(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn revert(&mut self, _: Step) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn abort(&mut self) {}
+    fn resync(&mut self, _: &State) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn verify(&mut self, _: &State) -> Result<(), Mismatch> {
+        Ok(())
+    }
+}
+
+/// What tracing drivers wrote, in the order in which they were called. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    /// Adds a line.
+    pub fn push(&self, line: impl Into<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.into());
+    }
+
+    /// Takes the lines out.
+    pub fn take(&self) -> Vec<String> {
+        core::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Writes each call of another driver to a [`Log`]: its name, the callback, and what came of it.
+#[derive(Debug)]
+pub struct Tracer<D> {
+    inner: D,
+    log: Log,
+}
+
+impl<D: Driver> Tracer<D> {
+    /// Traces `inner`.
+    pub fn around(inner: D, log: &Log) -> Self {
+        Self { inner, log: log.clone() }
+    }
+
+    fn trace<T, E: ToString>(&self, call: &str, result: &Result<T, E>) {
+        let name = self.inner.name();
+        self.log.push(match result {
+            Ok(_) => format!("{name}: {call}"),
+            Err(error) => format!("{name}: {call} failed: {}", error.to_string()),
+        });
+    }
+}
+
+impl<D: Driver> Driver for Tracer<D> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    fn attach(&mut self, state: &State) -> Result<(), Veto> {
+        let result = self.inner.attach(state);
+        self.trace("attach", &result);
+        result
+    }
+    fn prepare(&mut self, change: &Change<'_>) -> Result<Concern, Veto> {
+        let result = self.inner.prepare(change);
+        match result {
+            Ok(Concern::Indifferent) => self.trace("prepare, indifferent", &result),
+            _ => self.trace("prepare", &result),
+        }
+        for delta in change.deltas() {
+            let attrs = |e: Option<super::Effective>| e.map_or("nothing".to_string(), |e| e.attrs.to_string());
+            let (name, old, new) = (self.inner.name(), attrs(delta.old), attrs(delta.new));
+            self.log.push(format!("{name}:   {} {old} -> {new}", delta.range));
+        }
+        result
+    }
+    fn withdraw(&mut self) -> Result<(), Fault> {
+        let result = self.inner.withdraw();
+        self.trace("withdraw", &result);
+        result
+    }
+    fn install(&mut self) -> Result<(), Fault> {
+        let result = self.inner.install();
+        self.trace("install", &result);
+        result
+    }
+    fn revert(&mut self, step: Step) -> Result<(), Fault> {
+        let result = self.inner.revert(step);
+        let call = match step {
+            Step::Withdraw => "revert withdraw",
+            Step::Install => "revert install",
+        };
+        self.trace(call, &result);
+        result
+    }
+    fn abort(&mut self) {
+        self.inner.abort();
+        self.trace("abort", &Ok::<(), String>(()));
+    }
+    fn resync(&mut self, state: &State) -> Result<(), Fault> {
+        let result = self.inner.resync(state);
+        self.trace("resync", &result);
+        result
+    }
+    fn verify(&mut self, state: &State) -> Result<(), Mismatch> {
+        let result = self.inner.verify(state);
+        self.trace("verify", &result);
+        result
+    }
+}
+
+/// A callback that can be made to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// [`Driver::attach`].
+    Attach,
+    /// [`Driver::prepare`].
+    Prepare,
+    /// [`Driver::withdraw`].
+    Withdraw,
+    /// [`Driver::install`].
+    Install,
+    /// [`Driver::revert`] of a withdraw.
+    RevertWithdraw,
+    /// [`Driver::revert`] of an install.
+    RevertInstall,
+    /// [`Driver::resync`].
+    Resync,
+}
+
+/// Which calls fail, from now on. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<Mutex<Vec<(Call, u32)>>>);
+
+impl Faults {
+    /// Makes the `nth` call of this kind from now on fail, once; 1 is the next.
+    pub fn arm(&self, call: Call, nth: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((call, nth));
+    }
+
+    fn trips(&self, call: Call) -> bool {
+        let mut armed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        armed.iter_mut().filter(|(c, _)| *c == call).for_each(|(_, left)| *left = left.saturating_sub(1));
+        let before = armed.len();
+        armed.retain(|(_, left)| *left > 0);
+        armed.len() < before
+    }
+}
+
+/// Makes calls of another driver fail, as armed; the other is not called then.
+#[derive(Debug)]
+pub struct Faulty<D> {
+    inner: D,
+    faults: Faults,
+}
+
+impl<D: Driver> Faulty<D> {
+    /// Lets `faults` decide which calls of `inner` fail.
+    pub fn around(inner: D, faults: &Faults) -> Self {
+        Self { inner, faults: faults.clone() }
+    }
+}
+
+const VETO: Veto = Veto::new("injected veto");
+const FAULT: Fault = Fault::new("injected fault");
+
+impl<D: Driver> Driver for Faulty<D> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+    fn attach(&mut self, state: &State) -> Result<(), Veto> {
+        if self.faults.trips(Call::Attach) { Err(VETO) } else { self.inner.attach(state) }
+    }
+    fn prepare(&mut self, change: &Change<'_>) -> Result<Concern, Veto> {
+        if self.faults.trips(Call::Prepare) { Err(VETO) } else { self.inner.prepare(change) }
+    }
+    fn withdraw(&mut self) -> Result<(), Fault> {
+        if self.faults.trips(Call::Withdraw) { Err(FAULT) } else { self.inner.withdraw() }
+    }
+    fn install(&mut self) -> Result<(), Fault> {
+        if self.faults.trips(Call::Install) { Err(FAULT) } else { self.inner.install() }
+    }
+    fn revert(&mut self, step: Step) -> Result<(), Fault> {
+        let call = match step {
+            Step::Withdraw => Call::RevertWithdraw,
+            Step::Install => Call::RevertInstall,
+        };
+        if self.faults.trips(call) { Err(FAULT) } else { self.inner.revert(step) }
+    }
+    fn abort(&mut self) {
+        self.inner.abort();
+    }
+    fn resync(&mut self, state: &State) -> Result<(), Fault> {
+        if self.faults.trips(Call::Resync) { Err(FAULT) } else { self.inner.resync(state) }
+    }
+    fn verify(&mut self, state: &State) -> Result<(), Mismatch> {
+        self.inner.verify(state)
+    }
+}

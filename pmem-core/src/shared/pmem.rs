@@ -1,0 +1,264 @@
+//! The handle that threads share.
+
+use super::events::{Event, Events};
+use super::queue::DropQueue;
+use super::region::Region;
+use super::sync::atomic::{AtomicUsize, Ordering};
+use super::sync::{Cell, Mutex, lock, thread_tag, try_lock};
+use super::transaction::{Reserved, Transaction};
+use crate::attrs::Attrs;
+use crate::driver::{Driver, Subscription};
+use crate::error::Error;
+use crate::id::{ArenaId, DriverId, RegionId};
+use crate::manager::Manager;
+use crate::model::{Edit, Seat, State};
+use crate::plan::{Plan, Request};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use std::sync::Arc;
+
+/// A manager that threads share: one writes at a time, readers never wait, not even for a driver that takes its time.
+///
+/// Cloning gives another handle to the same manager.
+#[derive(Clone)]
+pub struct Pmem(Arc<Inner>);
+
+pub(super) struct Inner {
+    writer: Mutex<Manager>,
+    /// Whose thread holds the writer's lock; 0 is nobody's.
+    writing: AtomicUsize,
+    published: Cell<State>,
+    queue: Arc<DropQueue>,
+    events: Events,
+}
+
+/// Clears the mark of who writes, also when something panics.
+struct Writing<'i>(&'i Inner);
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.0.writing.store(0, Ordering::Release);
+    }
+}
+
+impl Inner {
+    pub(super) fn queue(&self) -> &Arc<DropQueue> {
+        &self.queue
+    }
+
+    /// Changes the model: waits for its turn, publishes what came of it, and tells observers.
+    pub(super) fn write<T>(&self, verb: impl FnOnce(&mut Manager) -> Result<T, Error>) -> Result<T, Error> {
+        if self.writing.load(Ordering::Acquire) == thread_tag() {
+            return Err(Error::InCallback);
+        }
+        let result = {
+            let mut manager = lock(&self.writer);
+            self.under_lock(&mut manager, verb)
+        };
+        self.settle();
+        result
+    }
+
+    fn under_lock<T>(&self, manager: &mut Manager, verb: impl FnOnce(&mut Manager) -> T) -> T {
+        self.writing.store(thread_tag(), Ordering::Release);
+        let writing = Writing(self);
+        let before = manager.state().sequence();
+        self.drain(manager);
+        let result = verb(manager);
+        self.drain(manager);
+        if manager.state().sequence() != before {
+            self.published.store(Arc::new(manager.state().clone()));
+            if let Some(news) = manager.journal().since(before) {
+                news.for_each(|event| self.events.push(event.clone()));
+            }
+        }
+        drop(writing);
+        result
+    }
+
+    /// Gives up the references whose handles were dropped. What a driver keeps stays condemned, which is no failure
+    /// of whoever drains.
+    fn drain(&self, manager: &mut Manager) {
+        for region in self.queue.take() {
+            let _ = manager.decref(region);
+        }
+    }
+
+    /// Delivers events and drains the queue until there is nothing left, or somebody else is at it.
+    pub(super) fn settle(&self) {
+        if self.writing.load(Ordering::Acquire) == thread_tag() {
+            return;
+        }
+        self.events.deliver();
+        while !self.queue.is_empty() {
+            // Whoever holds the lock looks at the queue again after letting go of it.
+            let Some(mut manager) = try_lock(&self.writer) else { return };
+            self.under_lock(&mut manager, |_| ());
+            drop(manager);
+            self.events.deliver();
+        }
+    }
+}
+
+impl From<Manager> for Pmem {
+    fn from(manager: Manager) -> Self {
+        Self(Arc::new(Inner {
+            published: Cell::from_pointee(manager.state().clone()),
+            writer: Mutex::new(manager),
+            writing: AtomicUsize::new(0),
+            queue: Arc::default(),
+            events: Events::default(),
+        }))
+    }
+}
+
+impl Default for Pmem {
+    fn default() -> Self {
+        Self::from(Manager::new())
+    }
+}
+
+impl Pmem {
+    /// Makes a manager of nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The state as last published. Never waits.
+    pub fn load(&self) -> Arc<State> {
+        self.0.published.load_full()
+    }
+
+    /// A reader for a thread that reads often: it holds on to the last state it saw.
+    #[cfg(not(loom))]
+    pub fn reader(&self) -> Reader {
+        Reader { cache: arc_swap::Cache::new(Shared(Arc::clone(&self.0))) }
+    }
+
+    /// Calls any verbs of the manager, each a change of its own; readers see what came of them all at once.
+    ///
+    /// # Errors
+    /// What `verbs` returns; [`Error::InCallback`] inside a driver's callback.
+    pub fn write<T>(&self, verbs: impl FnOnce(&mut Manager) -> Result<T, Error>) -> Result<T, Error> {
+        self.0.write(verbs)
+    }
+
+    /// Makes one change of many verbs; the regions it makes are taken from [`Reserved`].
+    ///
+    /// # Errors
+    /// As [`Manager::transaction`]; [`Error::InCallback`] inside a driver's callback.
+    pub fn transaction<T>(
+        &self,
+        verbs: impl FnOnce(&mut Transaction<'_, '_>) -> Result<T, Error>,
+    ) -> Result<(T, Reserved), Error> {
+        let (result, made) = self.0.write(|manager| {
+            let (result, made, released) = manager.transaction(|plan| {
+                let mut transaction = Transaction::new(plan);
+                let result = verbs(&mut transaction)?;
+                let (made, released) = transaction.finish();
+                Ok((result, made, released))
+            })?;
+            released.iter().for_each(Region::spend);
+            let made: Result<Vec<_>, Error> = made.into_iter().map(|id| locate(manager, id)).collect();
+            Ok((result, made?))
+        })?;
+        Ok((result, Reserved::new(&self.0, made)))
+    }
+
+    /// Works out what `verbs` would change, and changes nothing; as [`Manager::plan`].
+    ///
+    /// # Errors
+    /// What `verbs` returns; [`Error::InCallback`] inside a driver's callback.
+    pub fn plan<T>(&self, verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>) -> Result<(T, Vec<Edit>), Error> {
+        self.0.write(|manager| manager.plan(verbs))
+    }
+
+    /// As [`Plan::alloc`].
+    ///
+    /// # Errors
+    /// As [`Plan::alloc`]; [`Error::InCallback`] inside a driver's callback.
+    pub fn alloc(&self, arena: ArenaId, request: &Request) -> Result<Region, Error> {
+        self.make(|manager| manager.alloc(arena, request))
+    }
+
+    /// As [`Plan::map`].
+    ///
+    /// # Errors
+    /// As [`Plan::map`]; [`Error::InCallback`] inside a driver's callback.
+    pub fn map(&self, arena: ArenaId, region: &Region) -> Result<Region, Error> {
+        self.make(|manager| manager.map(arena, region.id()))
+    }
+
+    /// As [`Plan::set`].
+    ///
+    /// # Errors
+    /// As [`Plan::set`]; [`Error::InCallback`] inside a driver's callback.
+    pub fn set(&self, region: &Region, attrs: Attrs) -> Result<(), Error> {
+        self.0.write(|manager| manager.set(region.id(), attrs))
+    }
+
+    /// A handle of its own to a region that is there: counts a reference.
+    ///
+    /// # Errors
+    /// As [`Plan::incref`]; [`Error::InCallback`] inside a driver's callback.
+    pub fn handle(&self, region: RegionId) -> Result<Region, Error> {
+        self.make(|manager| manager.incref(region).map(|()| region))
+    }
+
+    /// As [`Manager::register`].
+    ///
+    /// # Errors
+    /// As [`Manager::register`]; [`Error::InCallback`] inside a driver's callback.
+    pub fn register(&self, driver: Box<dyn Driver>, subscription: Subscription) -> Result<DriverId, Error> {
+        self.0.write(|manager| manager.register(driver, subscription))
+    }
+
+    /// Has `observer` called with every change from the next one on, in order, after the writer's lock is released;
+    /// it may call any verb.
+    pub fn observe(&self, observer: impl FnMut(&Event) + Send + 'static) {
+        self.0.events.observe(Box::new(observer));
+    }
+
+    fn make(&self, verb: impl FnOnce(&mut Manager) -> Result<RegionId, Error>) -> Result<Region, Error> {
+        let (id, arena, start) = self.0.write(|manager| {
+            let id = verb(manager)?;
+            locate(manager, id)
+        })?;
+        Ok(Region::new(&self.0, id, arena, start))
+    }
+}
+
+fn locate(manager: &Manager, id: RegionId) -> Result<(RegionId, ArenaId, u64), Error> {
+    let placement = manager.placement(id)?;
+    let start = match placement.seat {
+        Seat::At(range) => range.start(),
+        Seat::Parked(_) => 0,
+    };
+    Ok((id, placement.arena, start))
+}
+
+/// A thread's view of the published state, refreshed when a newer one is there.
+#[cfg(not(loom))]
+pub struct Reader {
+    cache: arc_swap::Cache<Shared, Arc<State>>,
+}
+
+#[cfg(not(loom))]
+struct Shared(Arc<Inner>);
+
+#[cfg(not(loom))]
+impl core::ops::Deref for Shared {
+    type Target = Cell<State>;
+
+    fn deref(&self) -> &Cell<State> {
+        &self.0.published
+    }
+}
+
+#[cfg(not(loom))]
+impl Reader {
+    /// The state as last published. Never waits; costs a comparison when nothing changed.
+    pub fn state(&mut self) -> &State {
+        self.cache.load()
+    }
+}

@@ -1,0 +1,105 @@
+//! A region that counts its handles.
+
+use super::pmem::Inner;
+use super::queue::DropQueue;
+use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::error::Error;
+use crate::id::{ArenaId, RegionId};
+use crate::manager::Released;
+use crate::model::{Record, State};
+use core::fmt;
+use pmem_space::AddrRange;
+use std::sync::{Arc, Weak};
+
+/// What the handles of one reference share. Holds no manager: a driver may keep regions without a cycle.
+pub(super) struct Counted {
+    id: RegionId,
+    arena: ArenaId,
+    /// Where the region was last seen.
+    hint: AtomicU64,
+    /// Its reference has been given up already.
+    spent: AtomicBool,
+    queue: Arc<DropQueue>,
+    home: Weak<Inner>,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if self.spent.load(Ordering::Acquire) {
+            return;
+        }
+        self.queue.push(self.id);
+        if !std::thread::panicking()
+            && let Some(home) = self.home.upgrade()
+        {
+            home.settle();
+        }
+    }
+}
+
+/// A reference to a region of a [`Pmem`](super::Pmem). Cloning makes another handle; when the last one is dropped, the
+/// reference is given up: at once if the writer is free, else with the next change.
+#[derive(Clone)]
+pub struct Region(Arc<Counted>);
+
+impl Region {
+    pub(super) fn new(home: &Arc<Inner>, id: RegionId, arena: ArenaId, start: u64) -> Self {
+        Self(Arc::new(Counted {
+            id,
+            arena,
+            hint: AtomicU64::new(start),
+            spent: AtomicBool::new(false),
+            queue: Arc::clone(home.queue()),
+            home: Arc::downgrade(home),
+        }))
+    }
+
+    /// Its name.
+    pub fn id(&self) -> RegionId {
+        self.0.id
+    }
+
+    /// Its arena.
+    pub fn arena(&self) -> ArenaId {
+        self.0.arena
+    }
+
+    /// Where it is in a snapshot, and what it is; `None` if the snapshot does not have it, or has it parked.
+    pub fn at(&self, state: &State) -> Option<(AddrRange, Record)> {
+        let arena = state.arena(self.0.arena)?;
+        let hinted = arena.region_at(self.0.hint.load(Ordering::Relaxed));
+        let found = hinted.filter(|(_, record)| record.id == self.0.id);
+        let found = found.or_else(|| arena.regions().find(|(_, record)| record.id == self.0.id))?;
+        self.0.hint.store(found.0.start(), Ordering::Relaxed);
+        Some(found)
+    }
+
+    /// Gives the reference up now, rather than when the last handle happens to be dropped.
+    ///
+    /// # Errors
+    /// [`Error::InCallback`] inside a driver's callback: the reference is then given up with the next change.
+    pub fn release(self) -> Result<Released, Error> {
+        let Some(home) = self.0.home.upgrade() else { return Ok(Released::Gone) };
+        match Arc::into_inner(self.0) {
+            None => Ok(Released::Held { refs: 1 }),
+            Some(cell) => {
+                let id = cell.id;
+                let result = home.write(|manager| manager.decref(id));
+                if result != Err(Error::InCallback) {
+                    cell.spent.store(true, Ordering::Release);
+                }
+                result
+            }
+        }
+    }
+
+    pub(super) fn spend(&self) {
+        self.0.spent.store(true, Ordering::Release);
+    }
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Region({})", self.0.id)
+    }
+}

@@ -1,0 +1,97 @@
+//! Many verbs, one change, with handles for what it makes.
+
+use super::pmem::Inner;
+use super::region::Region;
+use crate::attrs::Attrs;
+use crate::error::Error;
+use crate::id::{ArenaId, RegionId};
+use crate::plan::{Plan, Request};
+use alloc::vec::Vec;
+use std::sync::Arc;
+
+/// Stands for a region that a transaction makes, until it is committed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Pending(usize);
+
+/// A change in the making. Verbs that make no region are [`Plan`]'s, reached through [`Self::plan`].
+pub struct Transaction<'t, 'm> {
+    plan: &'t mut Plan<'m>,
+    made: Vec<RegionId>,
+    released: Vec<Region>,
+}
+
+impl<'t, 'm> Transaction<'t, 'm> {
+    pub(super) fn new(plan: &'t mut Plan<'m>) -> Self {
+        Self { plan, made: Vec::new(), released: Vec::new() }
+    }
+
+    /// The plan, for every verb that makes no region.
+    pub fn plan(&mut self) -> &mut Plan<'m> {
+        self.plan
+    }
+
+    /// As [`Plan::alloc`].
+    ///
+    /// # Errors
+    /// As [`Plan::alloc`].
+    pub fn alloc(&mut self, arena: ArenaId, request: &Request) -> Result<Pending, Error> {
+        let id = self.plan.alloc(arena, request)?;
+        Ok(self.pending(id))
+    }
+
+    /// As [`Plan::map`].
+    ///
+    /// # Errors
+    /// As [`Plan::map`].
+    pub fn map(&mut self, arena: ArenaId, region: RegionId) -> Result<Pending, Error> {
+        let id = self.plan.map(arena, region)?;
+        Ok(self.pending(id))
+    }
+
+    /// As [`Plan::set`].
+    ///
+    /// # Errors
+    /// As [`Plan::set`].
+    pub fn set(&mut self, region: &Region, attrs: Attrs) -> Result<(), Error> {
+        self.plan.set(region.id(), attrs)
+    }
+
+    /// Gives up a handle's reference as part of the change: if it is committed, the handle and its clones are spent.
+    ///
+    /// # Errors
+    /// As [`Plan::decref`].
+    pub fn release(&mut self, region: &Region) -> Result<(), Error> {
+        self.plan.decref(region.id())?;
+        self.released.push(region.clone());
+        Ok(())
+    }
+
+    /// The region that a token stands for, to be named in further verbs.
+    pub fn id(&self, pending: &Pending) -> RegionId {
+        self.made[pending.0]
+    }
+
+    pub(super) fn finish(self) -> (Vec<RegionId>, Vec<Region>) {
+        (self.made, self.released)
+    }
+
+    fn pending(&mut self, id: RegionId) -> Pending {
+        self.made.push(id);
+        Pending(self.made.len() - 1)
+    }
+}
+
+/// The regions that a committed transaction made. Those not taken are released when it is dropped.
+#[derive(Debug)]
+pub struct Reserved(Vec<Option<Region>>);
+
+impl Reserved {
+    pub(super) fn new(home: &Arc<Inner>, made: Vec<(RegionId, ArenaId, u64)>) -> Self {
+        Self(made.into_iter().map(|(id, arena, start)| Some(Region::new(home, id, arena, start))).collect())
+    }
+
+    /// Exchanges a token of this transaction for its region.
+    pub fn take(&mut self, pending: Pending) -> Option<Region> {
+        self.0.get_mut(pending.0)?.take()
+    }
+}
