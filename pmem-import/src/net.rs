@@ -1,0 +1,279 @@
+//! Decoding nets (Achermann, Humbel, Cock, Roscoe: "Formalizing memory accesses and interrupts", MARS 2017).
+
+use crate::build::UNMEASURED;
+use crate::error::ImportError;
+use crate::machine::Machine;
+use crate::node::{Nodes, join};
+use crate::number::parse_addr;
+use pmem_core::{
+    AddrRange, ArenaId, ArenaType, Attrs, Direction, Manager, Mapping, Prot, Props, RegionId, Request, Usage,
+};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+/// Which arenas stand for a net's nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Net {
+    /// By node: the arena in which its names begin.
+    pub entry: BTreeMap<i64, ArenaId>,
+    /// By arena: the node it belongs to.
+    pub node: BTreeMap<ArenaId, i64>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    #[serde(default)]
+    limits: Option<String>,
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    id: i64,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    accept: Vec<Vec<Word>>,
+    #[serde(default)]
+    map: Vec<Map>,
+    #[serde(default)]
+    overlay: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Map {
+    src: [Word; 2],
+    dst: i64,
+    base: Word,
+}
+
+/// An address, as a number or a text; or a label.
+#[derive(Deserialize, Clone)]
+#[serde(untagged)]
+enum Word {
+    Number(u64),
+    Text(String),
+}
+
+impl Word {
+    fn addr(&self) -> Result<u64, String> {
+        match self {
+            Self::Number(number) => Ok(*number),
+            Self::Text(text) => parse_addr(text),
+        }
+    }
+}
+
+/// A node, with its numbers read.
+struct Parsed {
+    id: i64,
+    name: String,
+    accept: Vec<(AddrRange, Option<String>)>,
+    map: Vec<(AddrRange, i64, u64)>,
+    overlay: Option<i64>,
+}
+
+/// Reads a decoding net into a model.
+///
+/// A node becomes an arena. Where a node maps an address in more than one way, or maps what it accepts as well, it
+/// becomes several, which an arena that hands every address on to all of them stands before.
+///
+/// # Errors
+/// [`ImportError`] names the file, the line if the JSON is broken, and the node if its numbers are.
+pub fn read_net(path: &Path) -> Result<Machine, ImportError> {
+    let text = fs::read_to_string(path).map_err(|error| ImportError::Read { path: path.to_owned(), error })?;
+    let parse = |line, what: String| ImportError::Parse { path: path.to_owned(), line, what };
+    let file: File = serde_json::from_str(&text).map_err(|error| parse(error.line(), error.to_string()))?;
+    let inclusive = match file.limits.as_deref() {
+        None | Some("inclusive") => true,
+        Some("exclusive") => false,
+        Some(other) => return Err(parse(0, format!("limits {other:?}: neither \"inclusive\" nor \"exclusive\""))),
+    };
+    let nodes: Result<Vec<Parsed>, String> = file.nodes.into_iter().map(|node| parsed(node, inclusive)).collect();
+    let nodes = nodes.map_err(|what| parse(0, what))?;
+    check_ids(&nodes).map_err(|what| parse(0, what))?;
+    build(&nodes).map_err(|(node, error)| ImportError::Model { what: format!("node {node}"), error })
+}
+
+fn parsed(node: Node, inclusive: bool) -> Result<Parsed, String> {
+    let id = node.id;
+    let range = |start: &Word, end: &Word| -> Result<AddrRange, String> {
+        let (start, end) = (start.addr()?, end.addr()?);
+        let range = if inclusive { AddrRange::inclusive(start, end) } else { AddrRange::new(start, end) };
+        range.map_err(|error| error.to_string())
+    };
+    let of = |what: &str| {
+        let what = what.to_owned();
+        move |error: String| format!("node {id}, {what}: {error}")
+    };
+    let mut accept = Vec::new();
+    for words in &node.accept {
+        let [start, end, label @ ..] = &words[..] else {
+            return Err(format!("node {id}, accept: {} values where there should be two or three", words.len()));
+        };
+        let label = label.first().map(|label| match label {
+            Word::Number(number) => number.to_string(),
+            Word::Text(text) => text.clone(),
+        });
+        accept.push((range(start, end).map_err(of("accept"))?, label));
+    }
+    let mut map = Vec::new();
+    for entry in &node.map {
+        let src = range(&entry.src[0], &entry.src[1]).map_err(of("map"))?;
+        let base = entry.base.addr().map_err(of("map"))?;
+        if base.checked_add(src.last() - src.start()).is_none() {
+            return Err(format!("node {id}, map: {src} to {base:#x} ends past 2^64"));
+        }
+        map.push((src, entry.dst, base));
+    }
+    Ok(Parsed { id, name: node.name, accept, map, overlay: node.overlay })
+}
+
+fn check_ids(nodes: &[Parsed]) -> Result<(), String> {
+    let mut known = BTreeMap::new();
+    for node in nodes {
+        if known.insert(node.id, ()).is_some() {
+            return Err(format!("node {} is there twice", node.id));
+        }
+    }
+    for node in nodes {
+        let targets = node.map.iter().map(|(_, dst, _)| *dst).chain(node.overlay);
+        for target in targets {
+            if !known.contains_key(&target) {
+                return Err(format!("node {} leads to node {target}, which is not there", node.id));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A set of maps that do not overlap, and what of the address space the node accepts beside it.
+type Layer<'p> = Vec<&'p (AddrRange, i64, u64)>;
+
+fn build(nodes: &[Parsed]) -> Result<Machine, (i64, pmem_core::Error)> {
+    let mut manager = Manager::new();
+    manager.set_journal_limit(0);
+    let mut net = Net::default();
+    let mut labels: BTreeMap<RegionId, String> = BTreeMap::new();
+    for node in nodes {
+        let at = |error| (node.id, error);
+        let name = if node.name.is_empty() { format!("node {}", node.id) } else { node.name.clone() };
+        let kind = if node.accept.is_empty() { ArenaType::VIEW } else { ArenaType::empty() };
+        let arena = manager.create_arena(name, kind).map_err(at)?;
+        net.entry.insert(node.id, arena);
+        net.node.insert(arena, node.id);
+    }
+    for node in nodes {
+        let at = |error| (node.id, error);
+        let entry = net.entry[&node.id];
+        let (layers, simple) = layers(node);
+        let mut homes = vec![entry];
+        if !simple {
+            // One arena per layer, and one for what is accepted; the entry hands every address on to all of them.
+            homes.clear();
+            for layer in 0..=layers.len() {
+                let name = format!("{}.{layer}", node.name);
+                let home = manager.create_arena(name, ArenaType::VIEW).map_err(at)?;
+                net.node.insert(home, node.id);
+                let all = Direction::new(Mapping::Identity, pmem_core::Metric::ZERO);
+                manager.connect_asymmetric(entry, home, all, Direction::closed()).map_err(at)?;
+                homes.push(home);
+            }
+        }
+        let accepting = *homes.last().unwrap_or(&entry);
+        accept(&mut manager, accepting, node, &mut labels).map_err(at)?;
+        for (layer, home) in layers.iter().zip(&homes) {
+            lead(&mut manager, *home, layer, &net.entry).map_err(at)?;
+        }
+        if let Some(overlay) = node.overlay {
+            let rest = rest(node);
+            let windows = Mapping::windows(rest.into_iter().map(|range| (range, range.start())));
+            let through = Direction::new(windows.map_err(|e| at(e.into()))?, UNMEASURED);
+            let home = if simple { entry } else { homes[0] };
+            manager.connect_asymmetric(home, net.entry[&overlay], through, Direction::closed()).map_err(at)?;
+        }
+    }
+    manager.set_journal_limit(256);
+    let system = net.entry.values().next().copied().unwrap_or_default();
+    Ok(Machine {
+        manager,
+        system,
+        system_io: None,
+        nodes: BTreeMap::new(),
+        numa: Nodes::default(),
+        buses: BTreeMap::new(),
+        functions: Vec::new(),
+        labels,
+        link_names: BTreeMap::new(),
+        bars: BTreeMap::new(),
+        net: Some(net),
+        warnings: Vec::new(),
+    })
+}
+
+/// Spreads a node's maps over layers without overlap; says whether one arena can hold them and what is accepted.
+fn layers(node: &Parsed) -> (Vec<Layer<'_>>, bool) {
+    let mut layers: Vec<Layer<'_>> = vec![Vec::new()];
+    for entry in &node.map {
+        let free = layers.iter_mut().find(|layer| layer.iter().all(|other| !other.0.overlaps(entry.0)));
+        match free {
+            Some(layer) => layer.push(entry),
+            None => layers.push(vec![entry]),
+        }
+    }
+    let both = node.map.iter().any(|(src, ..)| node.accept.iter().any(|(accept, _)| accept.overlaps(*src)));
+    // A node that leads to itself is joined by way of a layer: an interconnect joins two arenas.
+    let to_itself = node.map.iter().any(|(_, dst, _)| *dst == node.id) || node.overlay == Some(node.id);
+    let simple = layers.len() == 1 && !both && !to_itself;
+    (layers, simple)
+}
+
+fn accept(
+    manager: &mut Manager,
+    arena: ArenaId,
+    node: &Parsed,
+    labels: &mut BTreeMap<RegionId, String>,
+) -> Result<(), pmem_core::Error> {
+    let attrs = Attrs::new(Usage::empty(), Prot::RWX, Props::empty())?;
+    for range in join(node.accept.iter().map(|(range, _)| *range).collect()) {
+        manager.prime(arena, range, attrs)?;
+    }
+    for (range, label) in &node.accept {
+        // Names of ranges that overlap an earlier one have no region of their own.
+        if let Some(label) = label
+            && let Ok(region) = manager.alloc(arena, &Request::exactly(*range).pinned())
+        {
+            labels.insert(region, label.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Joins an arena to each node that a layer leads to.
+fn lead(
+    manager: &mut Manager,
+    home: ArenaId,
+    layer: &Layer<'_>,
+    entry: &BTreeMap<i64, ArenaId>,
+) -> Result<(), pmem_core::Error> {
+    let mut by_target: BTreeMap<i64, Vec<(AddrRange, u64)>> = BTreeMap::new();
+    for (src, dst, base) in layer {
+        by_target.entry(*dst).or_default().push((*src, *base));
+    }
+    for (target, pairs) in by_target {
+        let through = Direction::new(Mapping::windows(pairs)?, UNMEASURED);
+        manager.connect_asymmetric(home, entry[&target], through, Direction::closed())?;
+    }
+    Ok(())
+}
+
+/// What a node neither accepts nor maps.
+fn rest(node: &Parsed) -> Vec<AddrRange> {
+    let decoded = join(node.accept.iter().map(|(range, _)| *range).chain(node.map.iter().map(|m| m.0)).collect());
+    decoded.into_iter().fold(vec![AddrRange::ALL], |rest, gone| {
+        let cut = |r: AddrRange| if r.overlaps(gone) { r.minus(gone) } else { [Some(r), None] };
+        rest.into_iter().flat_map(cut).flatten().collect()
+    })
+}

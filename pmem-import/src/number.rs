@@ -1,0 +1,101 @@
+//! Numbers as Linux and people write them.
+
+/// Reads an address: hexadecimal with `0x`, else decimal; `_` may separate digits. The error names the culprit.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_addr(text: &str) -> Result<u64, String> {
+    let digits = text.replace('_', "");
+    let parsed = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => digits.parse(),
+    };
+    match parsed {
+        Ok(addr) if !digits.contains('+') => Ok(addr),
+        Err(error) if *error.kind() == std::num::IntErrorKind::PosOverflow => Err(format!("{text:?} is past 2^64")),
+        _ => Err(format!("{text:?} is no address")),
+    }
+}
+
+/// Reads bare hexadecimal digits, with or without `0x`.
+pub(crate) fn hex(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    plain.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
+}
+
+/// Largest number in a list that is believed: more CPUs or nodes than any machine has.
+const LARGEST: u32 = 1 << 16;
+
+/// Reads a list as Linux prints CPUs and nodes: `0-3,8`, or nothing. `None` if it is none.
+pub fn parse_list(text: &str) -> Option<Vec<u32>> {
+    let mut all = Vec::new();
+    for part in text.trim().split(',').filter(|part| !part.is_empty()) {
+        let (low, high) = part.split_once('-').unwrap_or((part, part));
+        let (low, high): (u32, u32) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
+        if low > high || high >= LARGEST {
+            return None;
+        }
+        all.extend(low..=high);
+    }
+    all.sort_unstable();
+    all.dedup();
+    Some(all)
+}
+
+/// Reads a mask as Linux prints CPUs: hexadecimal words of 32 bits, the highest first, by commas.
+pub(crate) fn parse_mask(text: &str) -> Option<Vec<u32>> {
+    let words: Option<Vec<u64>> = text.trim().split(',').map(|word| hex(word.trim())).collect();
+    let words = words.filter(|words| words.iter().all(|word| *word <= u64::from(u32::MAX)))?;
+    let bits = |(i, word): (u32, &u64)| {
+        let word = *word;
+        (0..32).filter(move |bit| word >> bit & 1 == 1).map(move |bit| i * 32 + bit)
+    };
+    Some((0u32..).zip(words.iter().rev()).flat_map(bits).collect())
+}
+
+/// Writes a list as Linux prints it: `0-3,8`.
+pub(crate) fn show_list(all: &[u32]) -> String {
+    let mut out = String::new();
+    let mut rest = all;
+    while let [first, ..] = rest {
+        let run = (1..).zip(rest).take_while(|(i, n)| first + i - 1 == **n).count();
+        let (here, after) = rest.split_at(run);
+        if !out.is_empty() {
+            out.push(',');
+        }
+        match here {
+            [one] => out.push_str(&one.to_string()),
+            [low, .., high] => out.push_str(&format!("{low}-{high}")),
+            [] => {}
+        }
+        rest = after;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_hexadecimal_or_decimal() {
+        assert_eq!(parse_addr("0xfee0_0000"), Ok(0xfee0_0000));
+        assert_eq!(parse_addr("4096"), Ok(4096));
+        assert!(parse_addr("0x1_0000_0000_0000_0000").unwrap_err().contains("past 2^64"));
+        for bad in ["", "0x", "bar", "-1", "+1", "0x+1", "0x12g"] {
+            assert!(parse_addr(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn lists_and_masks_agree() {
+        assert_eq!(parse_list("0-2,8\n"), Some(vec![0, 1, 2, 8]));
+        assert_eq!(parse_list(""), Some(vec![]));
+        assert_eq!(parse_list("3-1"), None);
+        assert_eq!(parse_list("0-4294967295"), None);
+        assert_eq!(parse_mask("00000001,00000103\n"), Some(vec![0, 1, 8, 32]));
+        assert_eq!(parse_mask("xyz"), None);
+        assert_eq!(show_list(&[0, 1, 2, 8, 10, 11]), "0-2,8,10-11");
+    }
+}
