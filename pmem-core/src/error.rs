@@ -248,6 +248,9 @@ pub enum Error {
         /// Drivers that also failed to undo: their hardware is not what the model says until they resync.
         degraded: Vec<DriverId>,
     },
+    /// The caller gave up its transaction.
+    #[error("abandoned by its caller")]
+    Abandoned,
     /// A verb that writes was called from inside a driver's callback.
     #[error("a driver's callback cannot change the model")]
     InCallback,

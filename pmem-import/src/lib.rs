@@ -22,7 +22,7 @@ pub use gather::{Gathered, gather};
 pub use machine::{Bus, Machine, NodeArenas};
 pub use net::{Net, read_net};
 pub use node::{Access, Distances, Initiators, Node, Nodes};
-pub use number::{parse_addr, parse_list};
+pub use number::{parse_addr, parse_list, show_list};
 pub use pci::{Bdf, BridgeHeader, Function, Header, HeaderError, PciResource, ResourceKind};
 pub use resource::{Resource, Resources};
 pub use root::Root;

@@ -55,7 +55,7 @@ pub(crate) fn parse_mask(text: &str) -> Option<Vec<u32>> {
 }
 
 /// Writes a list as Linux prints it: `0-3,8`.
-pub(crate) fn show_list(all: &[u32]) -> String {
+pub fn show_list(all: &[u32]) -> String {
     let mut out = String::new();
     let mut rest = all;
     while let [first, ..] = rest {

@@ -1,0 +1,134 @@
+//! The command line.
+
+use crate::{Failure, Status};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::io::Write;
+use std::path::PathBuf;
+
+/// A machine's physical address space: what is at an address, seen from where, at what cost, and why not.
+#[derive(Debug, Parser)]
+#[command(name = "pmem", version, after_help = EXIT, max_term_width = 100)]
+pub struct Args {
+    /// Read the machine under this folder (a capture) instead of the one this runs on.
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "net")]
+    pub root: Option<PathBuf>,
+
+    /// Read a decoding net in JSON instead of a machine.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub net: Option<PathBuf>,
+
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Use colour.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT: &str = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 the answer is no, 4 not proven.";
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The machine at a glance: nodes and their memory, buses, bridges, functions, what is odd.
+    Topo,
+    /// The address map as an arena or a device sees it: regions, windows, free gaps.
+    View {
+        /// Whose view: `cpu`, `node0`, a PCI function, an arena's name, a net's node. The system bus if not given.
+        from: Option<String>,
+        /// Only what is in the arena itself, without looking through its interconnects.
+        #[arg(long)]
+        local: bool,
+    },
+    /// What an address means: every interconnect crossed, the cost, the region; or why it leads nowhere.
+    Resolve {
+        /// As seen from here: see `view`.
+        #[arg(long, value_name = "ARENA|DEVICE")]
+        from: Option<String>,
+        /// Addresses: `0xfee00000`, `4096`, or a function's BAR, `0000:3b:00.0:bar2`.
+        #[arg(required = true, value_name = "ADDR")]
+        addrs: Vec<String>,
+    },
+    /// What two viewers do not see alike: what only one reaches, and what both reach at different addresses.
+    Diff {
+        /// The one: see `view`.
+        left: String,
+        /// The other.
+        right: String,
+    },
+    /// Explains each physical address in a text (a dmesg, say) from standard input.
+    Annotate {
+        /// As seen from here: see `view`.
+        #[arg(long, value_name = "ARENA|DEVICE")]
+        from: Option<String>,
+    },
+    /// Runs a script: arenas, interconnects, regions and drivers by hand (docs/script.md).
+    Script {
+        /// The script; `-` is standard input.
+        file: PathBuf,
+        /// Print only what differs from the output that the script expects.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Captures the machine in a tar file, for `--root`. Serial numbers and MAC addresses are left out.
+    Gather {
+        /// The file to write.
+        out: PathBuf,
+    },
+    /// Prints a shell's completions.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page.
+    Man,
+}
+
+pub(crate) fn completions(shell: clap_complete::Shell, out: &mut dyn Write) -> Result<Status, Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "pmem", &mut text);
+    out.write_all(&text)?;
+    Ok(Status::Done)
+}
+
+/// The manual page, each subcommand a section of it.
+pub(crate) fn man(out: &mut dyn Write) -> Result<Status, Failure> {
+    let mut command = Args::command();
+    command.build();
+    clap_mangen::Man::new(command.clone()).render(out)?;
+    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+        let named = sub.clone().bin_name(format!("pmem {}", sub.get_name()));
+        writeln!(out, ".SH PMEM {}", sub.get_name().to_uppercase())?;
+        let page = clap_mangen::Man::new(named);
+        page.render_synopsis_section(out)?;
+        page.render_description_section(out)?;
+        page.render_options_section(out)?;
+    }
+    Ok(Status::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+}

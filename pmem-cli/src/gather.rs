@@ -1,0 +1,30 @@
+//! `pmem gather`.
+
+use crate::args::Args;
+use crate::source::open_root;
+use crate::{Failure, SCHEMA, Status};
+use serde_json::json;
+use std::io::Write;
+use std::path::Path;
+
+pub(crate) fn run(args: &Args, path: &Path, out: &mut dyn Write) -> Result<Status, Failure> {
+    if args.net.is_some() {
+        return Err(Failure::Usage("a net is no machine to capture: --net does not go with gather".to_owned()));
+    }
+    let gathered = pmem_import::gather(&open_root(args.root.as_deref())?, path)?;
+    let warnings: Vec<String> = gathered.warnings.iter().map(ToString::to_string).collect();
+    if args.json {
+        let value = json!({
+            "schema": SCHEMA,
+            "file": path.display().to_string(),
+            "files": gathered.files,
+            "links": gathered.links,
+            "warnings": warnings,
+        });
+        writeln!(out, "{value:#}")?;
+        return Ok(Status::Done);
+    }
+    writeln!(out, "{}: {} files, {} links", path.display(), gathered.files, gathered.links)?;
+    warnings.iter().try_for_each(|warning| writeln!(out, "  not read: {warning}"))?;
+    Ok(Status::Done)
+}

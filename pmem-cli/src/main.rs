@@ -1,0 +1,23 @@
+//! The command `pmem`.
+
+use clap::Parser;
+use pmem_cli::args::Args;
+use pmem_cli::{Failure, run};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let result = run(&args, &mut out).and_then(|status| out.flush().map(|()| status).map_err(Failure::Output));
+    match result {
+        Ok(status) => status.into(),
+        // Whoever read the output has had enough.
+        Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            drop(out.flush());
+            drop(writeln!(std::io::stderr(), "pmem: {failure}"));
+            failure.status().into()
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! How a command ends.
+
+use pmem_import::ImportError;
+use std::process::ExitCode;
+
+/// The exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// 0: done.
+    Done,
+    /// 1: failed.
+    Failed,
+    /// 2: the command line makes no sense.
+    Usage,
+    /// 3: done, and the answer is no.
+    No,
+    /// 4: done, and the answer is not proven.
+    NotProven,
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(status as u8)
+    }
+}
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// An argument makes no sense.
+    #[error("{0}")]
+    Usage(String),
+    /// A source cannot be read.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// The output cannot be written.
+    #[error("output: {0}")]
+    Output(#[from] std::io::Error),
+    /// The output cannot be put into JSON.
+    #[error("output: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Something else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    /// The exit status.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Usage(_) => Status::Usage,
+            _ => Status::Failed,
+        }
+    }
+}

@@ -1,0 +1,654 @@
+//! Carrying commands out.
+
+use super::command::{Verb, asked_range};
+use super::drivers::{Scripted, make, step};
+use super::words::Words;
+use pmem_core::test_util::{Call, Log};
+use pmem_core::{
+    AddrRange, ArenaId, DriverId, Edit, Error, Interest, LinkId, Manager, Mapping, OwnedResolution, Owner, Placement,
+    Plan, Prot, Props, RegionId, Released, Role, Saved, Scope, Seat, SpanState, State, Subscription, Usage, Way, What,
+    Why,
+};
+use std::collections::BTreeMap;
+
+/// What a script has named.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    arenas: BTreeMap<String, ArenaId>,
+    links: BTreeMap<String, LinkId>,
+    regions: BTreeMap<String, RegionId>,
+    drivers: BTreeMap<String, DriverId>,
+}
+
+impl Names {
+    fn arena(&self, name: &str) -> Result<ArenaId, String> {
+        self.arenas.get(name).copied().ok_or_else(|| format!("no arena {name:?}"))
+    }
+
+    fn link(&self, name: &str) -> Result<LinkId, String> {
+        self.links.get(name).copied().ok_or_else(|| format!("no interconnect {name:?}"))
+    }
+
+    fn region(&self, name: &str) -> Result<RegionId, String> {
+        self.regions.get(name).copied().ok_or_else(|| format!("no region {name:?}"))
+    }
+
+    fn of_arena(&self, id: ArenaId) -> String {
+        name_of(&self.arenas, id).unwrap_or_else(|| id.to_string())
+    }
+
+    fn of_link(&self, id: LinkId) -> String {
+        name_of(&self.links, id).unwrap_or_else(|| id.to_string())
+    }
+
+    /// A region's name; one that the script never named is called after what it is an alias of.
+    fn of_region(&self, state: &State, placement: &Placement) -> String {
+        let record = placement.record;
+        name_of(&self.regions, record.id).unwrap_or_else(|| match record.role {
+            Role::Own => record.id.to_string(),
+            Role::Alias(alias) => {
+                let far = state.link(alias.link).and_then(|l| state.arena(l.far(alias.way))?.region_at(alias.to));
+                let target = far.and_then(|(_, r)| name_of(&self.regions, r.id));
+                format!("({} in {})", target.unwrap_or_else(|| alias.target.to_string()), self.of_arena(placement.arena))
+            }
+        })
+    }
+
+    /// Puts the script's names where the model's sentences have ids.
+    fn translate(&self, text: &str) -> String {
+        let mut pairs: Vec<(String, &String)> = Vec::new();
+        pairs.extend(self.arenas.iter().map(|(name, id)| (id.to_string(), name)));
+        pairs.extend(self.links.iter().map(|(name, id)| (id.to_string(), name)));
+        pairs.extend(self.regions.iter().map(|(name, id)| (id.to_string(), name)));
+        pairs.extend(self.drivers.iter().map(|(name, id)| (id.to_string(), name)));
+        // The longest first: one id may begin like another.
+        pairs.sort_by_key(|(id, _)| std::cmp::Reverse(id.len()));
+        pairs.iter().fold(text.to_owned(), |text, (id, name)| text.replace(id, name))
+    }
+}
+
+fn name_of<T: Copy + PartialEq>(names: &BTreeMap<String, T>, id: T) -> Option<String> {
+    names.iter().find(|(_, known)| **known == id).map(|(name, _)| name.clone())
+}
+
+/// Whether commands are collected, and what for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Collecting {
+    Transaction,
+    Plan,
+}
+
+/// A manager, and the names that a script gives to what it holds.
+pub(super) struct Interpreter {
+    manager: Manager,
+    names: Names,
+    drivers: BTreeMap<String, Scripted>,
+    log: Log,
+    collecting: Option<(Collecting, Vec<Verb>)>,
+}
+
+impl Interpreter {
+    pub(super) fn new() -> Self {
+        Self {
+            manager: Manager::new(),
+            names: Names::default(),
+            drivers: BTreeMap::new(),
+            log: Log::default(),
+            collecting: None,
+        }
+    }
+
+    /// Carries out one line; what it prints ends in a newline.
+    pub(super) fn line(&mut self, line: &str) -> Result<String, String> {
+        let words = Words::of(line);
+        let result = match Verb::parse(&words)? {
+            Some(verb) => match &mut self.collecting {
+                Some((_, verbs)) => {
+                    verbs.push(verb);
+                    Ok(String::new())
+                }
+                None => self.change(vec![verb]),
+            },
+            None => self.command(&words),
+        };
+        let mut output: String = self.log.take().iter().map(|line| format!("{line}\n")).collect();
+        match result {
+            Ok(text) => Ok(self.names.translate(&(output + &text))),
+            Err(error) => {
+                // What drivers traced before the failure belongs to the failure.
+                if output.is_empty() {
+                    return Err(self.names.translate(&error));
+                }
+                output.push_str(&error);
+                Err(self.names.translate(&format!("the drivers were called:\n{output}")))
+            }
+        }
+    }
+
+    /// Makes one change of all `verbs`.
+    fn change(&mut self, verbs: Vec<Verb>) -> Result<String, String> {
+        if let [Verb::Decref { region }] = &verbs[..] {
+            return self.decref(region);
+        }
+        let mut names = self.names.clone();
+        let mut wrong = None;
+        let result = self.manager.transaction(|plan| carry_out(plan, &mut names, &verbs, &mut wrong));
+        let text = result.map_err(|error| wrong.take().unwrap_or_else(|| error.to_string()));
+        if text.is_ok() {
+            self.names = names;
+        }
+        text
+    }
+
+    fn decref(&mut self, name: &str) -> Result<String, String> {
+        let region = self.names.region(name)?;
+        let before = self.log.take();
+        debug_assert!(before.is_empty());
+        Ok(match self.manager.decref(region).map_err(|e| e.to_string())? {
+            Released::Held { refs } => format!("{name} has {refs} references\n"),
+            Released::Gone => format!("{name} is gone\n"),
+            Released::Condemned { by } => format!("{name} is condemned by {by}\n"),
+        })
+    }
+
+    fn plan(&mut self, verbs: Vec<Verb>) -> Result<String, String> {
+        let mut names = self.names.clone();
+        let mut wrong = None;
+        let result = self.manager.plan(|plan| carry_out(plan, &mut names, &verbs, &mut wrong));
+        let (text, edits) = result.map_err(|error| wrong.take().unwrap_or_else(|| error.to_string()))?;
+        let listed: String = edits.iter().map(|edit| format!("  {}\n", describe(self.manager.state(), &names, edit))).collect();
+        Ok(names.translate(&format!("{text}planned:\n{listed}")))
+    }
+
+    fn command(&mut self, words: &Words<'_>) -> Result<String, String> {
+        match words.name {
+            "begin" | "plan" if self.collecting.is_some() => Err("a transaction is open already".to_owned()),
+            "begin" => self.collect(Collecting::Transaction),
+            "plan" => self.collect(Collecting::Plan),
+            "commit" | "rollback" => {
+                let Some((what, verbs)) = self.collecting.take() else {
+                    return Err("no transaction is open".to_owned());
+                };
+                match (words.name, what) {
+                    ("rollback", _) => Ok(String::new()),
+                    (_, Collecting::Transaction) => self.change(verbs),
+                    (_, Collecting::Plan) => self.plan(verbs),
+                }
+            }
+            "driver" => self.driver(words),
+            "veto" => self.arm(words, Call::Prepare, 1),
+            "fault" => self.arm(words, step(words.word(1, "STEP")?)?, 2),
+            "deregister" | "resync" | "degrade" | "verify" => self.driver_verb(words),
+            "drivers" => Ok(self.list_drivers()),
+            "reclaim" => Ok(self.reclaim()),
+            "get" => self.get(words),
+            "find" => self.find(words),
+            "owner" => self.owner(words),
+            "resolve" => self.resolve(words),
+            "view" => self.view(words),
+            "reverse" => self.reverse(words),
+            "diff" => self.diff(words),
+            "distances" => self.distances(words),
+            "dump" => self.dump(words),
+            "journal" => Ok(self.journal()),
+            "reload" => self.reload(),
+            "check" => self.manager.check().map(|()| "sound\n".to_owned()).map_err(|e| e.to_string()),
+            other => Err(format!("no command {other:?}")),
+        }
+    }
+
+    fn collect(&mut self, what: Collecting) -> Result<String, String> {
+        self.collecting = Some((what, Vec::new()));
+        Ok(String::new())
+    }
+
+    fn driver(&mut self, words: &Words<'_>) -> Result<String, String> {
+        words.only(&["scope", "priority", "usage", "prot", "props", "fail"])?;
+        let name = words.word(0, "NAME")?;
+        if self.drivers.contains_key(name) {
+            return Err(format!("there is a driver {name:?} already"));
+        }
+        let scopes: Result<Vec<Scope>, String> = words.options("scope").map(|text| self.scope(text)).collect();
+        let mut scopes = scopes?;
+        if scopes.is_empty() {
+            scopes.push(Scope::Everything);
+        }
+        let mut interest = Interest::default();
+        if words.option("usage").or(words.option("prot")).or(words.option("props")).is_some() {
+            interest.usage = words.option("usage").map_or(Some(Usage::empty()), Usage::from_words).ok_or("no usage")?;
+            interest.prot = words.option("prot").map_or(Some(Prot::empty()), Prot::from_words).ok_or("no protection")?;
+            interest.props = words.option("props").map_or(Some(Props::empty()), Props::from_words).ok_or("no property")?;
+        }
+        let priority = words.option("priority").map_or(Ok(0), str::parse).map_err(|_| "no priority".to_owned())?;
+        let (driver, faults) = make(name, &self.log);
+        if words.option("fail") == Some("attach") {
+            faults.arm(Call::Attach, 1);
+        }
+        let subscription = Subscription::new(scopes).interest(interest).priority(priority);
+        let id = self.manager.register(driver, subscription).map_err(|e| e.to_string())?;
+        self.names.drivers.insert(name.to_owned(), id);
+        self.drivers.insert(name.to_owned(), Scripted { id, faults });
+        Ok(String::new())
+    }
+
+    fn scope(&self, text: &str) -> Result<Scope, String> {
+        match text.split_once(':') {
+            None if text == "all" => Ok(Scope::Everything),
+            Some(("arena", name)) => Ok(Scope::Arena(self.names.arena(name)?)),
+            Some(("link", name)) => Ok(Scope::Link(self.names.link(name)?)),
+            Some(("view", name)) => Ok(Scope::View(self.names.arena(name)?)),
+            _ => Err(format!("{text:?} is no scope: all, arena:NAME, link:NAME or view:NAME")),
+        }
+    }
+
+    fn scripted(&self, words: &Words<'_>) -> Result<&Scripted, String> {
+        let name = words.word(0, "DRIVER")?;
+        self.drivers.get(name).ok_or_else(|| format!("no driver {name:?}"))
+    }
+
+    /// Makes the `K`th call from now on fail.
+    fn arm(&self, words: &Words<'_>, call: Call, index: usize) -> Result<String, String> {
+        let nth = words.word(index, "K").map_or(Ok(1), str::parse).map_err(|_| "K is no number".to_owned())?;
+        if nth == 0 {
+            return Err("K counts from 1".to_owned());
+        }
+        self.scripted(words)?.faults.arm(call, nth);
+        Ok(String::new())
+    }
+
+    fn driver_verb(&mut self, words: &Words<'_>) -> Result<String, String> {
+        let id = self.scripted(words)?.id;
+        match words.name {
+            "deregister" => {
+                self.manager.deregister(id).map_err(|e| e.to_string())?;
+                self.drivers.retain(|_, driver| driver.id != id);
+                self.names.drivers.retain(|_, driver| *driver != id);
+                Ok(String::new())
+            }
+            "resync" => self.manager.resync(id).map(|()| String::new()).map_err(|e| e.to_string()),
+            "degrade" => self.manager.degrade(id).map(|()| String::new()).map_err(|e| e.to_string()),
+            _ => match self.manager.verify(id).map_err(|e| e.to_string())? {
+                Ok(()) => Ok("as the model says\n".to_owned()),
+                Err(mismatch) => Err(mismatch.to_string()),
+            },
+        }
+    }
+
+    fn list_drivers(&self) -> String {
+        let line = |(_, name, degraded): (DriverId, &str, bool)| {
+            format!("{name}{}\n", if degraded { " degraded" } else { "" })
+        };
+        self.manager.drivers().map(line).collect()
+    }
+
+    fn reclaim(&mut self) -> String {
+        let kept = self.manager.reclaim();
+        kept.iter().map(|(region, by)| format!("{region} is still kept by {by}\n")).collect()
+    }
+
+    fn get(&self, words: &Words<'_>) -> Result<String, String> {
+        let name = words.word(0, "REGION")?;
+        let region = self.names.region(name)?;
+        let placement = self.manager.placement(region).map_err(|e| e.to_string())?;
+        let refs = self.manager.refs(region).map_err(|e| e.to_string())?;
+        Ok(format!("{}\n", self.region_line(name, &placement, refs)))
+    }
+
+    fn region_line(&self, name: &str, placement: &Placement, refs: u32) -> String {
+        let record = placement.record;
+        let seat = match placement.seat {
+            Seat::At(range) => range.to_string(),
+            Seat::Parked(len) => format!("parked, {len:#x} bytes,"),
+        };
+        let alias = record.alias().map_or(String::new(), |alias| {
+            let target = name_of(&self.names.regions, alias.target).unwrap_or_else(|| alias.target.to_string());
+            format!(" -> {target} over {}", self.names.of_link(alias.link))
+        });
+        let owner = if record.owner == Owner(0) { String::new() } else { format!(" {}", record.owner) };
+        let pinned = if record.pin == pmem_core::Pin::Pinned { " pinned" } else { "" };
+        let attrs = self.manager.state().effective(&record);
+        format!("{name} {seat} {attrs} refs {refs}{alias}{owner}{pinned}")
+    }
+
+    fn find(&self, words: &Words<'_>) -> Result<String, String> {
+        let (arena, addr) = (self.names.arena(words.word(0, "ARENA")?)?, words.addr(1, "ADDR")?);
+        let state = self.manager.state();
+        let found = state.arena(arena).and_then(|a| a.region_at(addr));
+        Ok(match found {
+            Some((range, record)) => {
+                let placement = Placement { arena, seat: Seat::At(range), record };
+                format!("{} {range}\n", self.names.of_region(state, &placement))
+            }
+            None => "nothing\n".to_owned(),
+        })
+    }
+
+    fn owner(&self, words: &Words<'_>) -> Result<String, String> {
+        let owner = Owner(words.addr(0, "OWNER")?);
+        let lines = self.manager.by_owner(owner).filter_map(|id| self.manager.placement(id).ok());
+        Ok(lines.map(|p| format!("{}\n", self.names.of_region(self.manager.state(), &p))).collect())
+    }
+
+    fn resolve(&self, words: &Words<'_>) -> Result<String, String> {
+        let (arena, addr) = (self.names.arena(words.word(0, "ARENA")?)?, words.addr(1, "ADDR")?);
+        let names = &self.names;
+        let by = |hops: &[pmem_core::Hop]| -> String {
+            let all: Vec<String> = hops.iter().map(|hop| names.of_link(hop.link)).collect();
+            if all.is_empty() { String::new() } else { format!(" by {}", all.join(", ")) }
+        };
+        Ok(match self.manager.state().resolve(arena, addr) {
+            OwnedResolution::Accept { place, hops } => {
+                let region = place.region.and_then(|r| name_of(&names.regions, r));
+                let region = region.unwrap_or_else(|| if place.region.is_some() { "a region" } else { "free" }.to_owned());
+                let arena = names.of_arena(place.arena);
+                format!("accept {arena} {:#x} {region} cost {}{}\n", place.addr, place.cost, by(&hops))
+            }
+            OwnedResolution::Fault { arena, addr, why, hops } => {
+                let why = match why {
+                    Why::NoEntry(link) => format!("no entry in {}", names.of_link(link)),
+                    _ => "nothing decodes it".to_owned(),
+                };
+                format!("fault {} {addr:#x}: {why}{}\n", names.of_arena(arena), by(&hops))
+            }
+            OwnedResolution::Ambiguous(places) => {
+                let all: Vec<String> =
+                    places.iter().map(|p| format!("{} {:#x}", names.of_arena(p.arena), p.addr)).collect();
+                format!("ambiguous {}\n", all.join(", "))
+            }
+            OwnedResolution::Loop(hops) => format!("loop of {} hops\n", hops.len()),
+        })
+    }
+
+    fn view(&self, words: &Words<'_>) -> Result<String, String> {
+        let arena = self.names.arena(words.word(0, "ARENA")?)?;
+        let (state, names) = (self.manager.state(), &self.names);
+        let line = |piece: pmem_core::Piece| {
+            let what = match piece.what {
+                What::Local { arena, start, region, attrs, state: span } => {
+                    let region = region.and_then(|r| name_of(&names.regions, r));
+                    let free = if span == SpanState::Sealed { "sealed" } else { "free" };
+                    format!("{} {start:#x} {} {attrs}", names.of_arena(arena), region.as_deref().unwrap_or(free))
+                }
+                What::Table { link, .. } => format!("table of {}", names.of_link(link)),
+                What::Interleave { links, .. } => {
+                    let all: Vec<String> = links.iter().map(|link| names.of_link(*link)).collect();
+                    format!("interleave over {}", all.join(", "))
+                }
+                What::Ambiguous(arenas) => {
+                    let all: Vec<String> = arenas.iter().map(|arena| names.of_arena(*arena)).collect();
+                    format!("ambiguous: {}", all.join(", "))
+                }
+                What::Loop => "loop".to_owned(),
+            };
+            format!("{} {what} cost {}\n", piece.seen, piece.cost)
+        };
+        Ok(state.view(arena).into_iter().map(line).collect())
+    }
+
+    fn reverse(&self, words: &Words<'_>) -> Result<String, String> {
+        let arena = self.names.arena(words.word(0, "ARENA")?)?;
+        let images = self.manager.state().reverse(arena, asked_range(words, 1)?);
+        let line = |image: &pmem_core::Image| {
+            format!("{} sees {:#x} at {} cost {}\n", self.names.of_arena(image.viewer), image.start, image.seen, image.cost)
+        };
+        Ok(images.iter().map(line).collect())
+    }
+
+    fn diff(&self, words: &Words<'_>) -> Result<String, String> {
+        let (left, right) = (words.word(0, "ARENA")?, words.word(1, "ARENA")?);
+        let differences = self.manager.state().diff(self.names.arena(left)?, self.names.arena(right)?);
+        let at = |addr: Option<u64>| addr.map_or("unseen".to_owned(), |addr| format!("{addr:#x}"));
+        let line = |d: &pmem_core::Difference| {
+            let arena = self.names.of_arena(d.arena);
+            format!("{arena} {}: {left} {}, {right} {}\n", d.range, at(d.left), at(d.right))
+        };
+        Ok(differences.iter().map(line).collect())
+    }
+
+    fn distances(&self, words: &Words<'_>) -> Result<String, String> {
+        let arena = self.names.arena(words.word(0, "ARENA")?)?;
+        let line = |d: &pmem_core::Distance| format!("{} {} in {} hops\n", self.names.of_arena(d.arena), d.metric, d.hops);
+        Ok(self.manager.state().distances(arena).iter().map(line).collect())
+    }
+
+    fn dump(&self, words: &Words<'_>) -> Result<String, String> {
+        let only = words.word(0, "ARENA").ok().map(|name| self.names.arena(name)).transpose()?;
+        let state = self.manager.state();
+        let mut out = String::new();
+        for (id, info, arena) in state.arenas().filter(|(id, ..)| only.is_none_or(|only| only == *id)) {
+            out.push_str(&format!("arena {} {}\n", info.name, info.kind.words()));
+            for (range, span) in arena.spans() {
+                let state = match span.state {
+                    SpanState::Open => "",
+                    SpanState::Sealed => " sealed",
+                    SpanState::Lent => " lent",
+                };
+                out.push_str(&format!("  primed {range} {}{state}\n", span.attrs));
+            }
+            for (range, legs) in arena.windows() {
+                let all: Vec<String> = legs.iter().map(|leg| self.names.of_link(leg.link)).collect();
+                out.push_str(&format!("  behind {} {range}\n", all.join(", ")));
+            }
+            let placed = arena.regions().map(|(range, record)| (Seat::At(range), record));
+            let parked = arena.parked().map(|(len, record)| (Seat::Parked(len), record));
+            for (seat, record) in placed.chain(parked) {
+                let placement = Placement { arena: id, seat, record };
+                let name = self.names.of_region(state, &placement);
+                let refs = self.manager.refs(record.id).unwrap_or(0);
+                out.push_str(&format!("  {}\n", self.region_line(&name, &placement, refs)));
+            }
+        }
+        if only.is_none() {
+            for (id, link) in state.links() {
+                let (left, right) = (self.names.of_arena(link.left), self.names.of_arena(link.right));
+                out.push_str(&format!("interconnect {} {left} - {right}\n", self.names.of_link(id)));
+                for way in [Way::ToRight, Way::ToLeft] {
+                    out.push_str(&format!("  {way}: {}\n", show_direction(state, id, way)));
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn journal(&self) -> String {
+        let mut out = String::new();
+        for committed in self.manager.journal().iter() {
+            out.push_str(&format!("{}:\n", committed.sequence));
+            for edit in committed.edits.iter() {
+                out.push_str(&format!("  {}\n", describe(self.manager.state(), &self.names, edit)));
+            }
+        }
+        out
+    }
+
+    /// Saves, loads, and goes on with what was loaded; drivers are left behind.
+    fn reload(&mut self) -> Result<String, String> {
+        let text = serde_json::to_string(&self.manager.save()).map_err(|e| e.to_string())?;
+        let saved: Saved = serde_json::from_str(&text).map_err(|e| e.to_string())?;
+        let loaded = Manager::load(saved).map_err(|e| e.to_string())?;
+        let again = serde_json::to_string(&loaded.save()).map_err(|e| e.to_string())?;
+        self.manager = loaded;
+        self.drivers.clear();
+        self.names.drivers.clear();
+        if text == again { Ok("loaded what was saved\n".to_owned()) } else { Err("what was loaded differs".to_owned()) }
+    }
+}
+
+/// Carries out verbs on a plan; a name that means nothing is put in `wrong`.
+fn carry_out(
+    plan: &mut Plan<'_>,
+    names: &mut Names,
+    verbs: &[Verb],
+    wrong: &mut Option<String>,
+) -> Result<String, Error> {
+    let mut out = String::new();
+    for verb in verbs {
+        match carry_out_one(plan, names, verb) {
+            Ok(text) => out.push_str(&text),
+            Err(Wrong::Name(name)) => {
+                *wrong = Some(name);
+                return Err(Error::Abandoned);
+            }
+            Err(Wrong::Model(error)) => {
+                // Regions that the change made have names that will be forgotten with it.
+                *wrong = Some(names.translate(&error.to_string()));
+                return Err(error);
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// What is wrong with a verb.
+enum Wrong {
+    Name(String),
+    Model(Error),
+}
+
+impl From<String> for Wrong {
+    fn from(name: String) -> Self {
+        Self::Name(name)
+    }
+}
+
+impl From<Error> for Wrong {
+    fn from(error: Error) -> Self {
+        Self::Model(error)
+    }
+}
+
+fn carry_out_one(plan: &mut Plan<'_>, names: &mut Names, verb: &Verb) -> Result<String, Wrong> {
+    match verb {
+        Verb::Arena { name, kind } => {
+            if names.arenas.contains_key(name) {
+                return Err(Wrong::Name(format!("there is an arena {name:?} already")));
+            }
+            names.arenas.insert(name.clone(), plan.create_arena(name, *kind)?);
+        }
+        Verb::Rename { arena, name } => {
+            let id = names.arena(arena)?;
+            plan.name_arena(id, name)?;
+            names.arenas.remove(arena);
+            names.arenas.insert(name.clone(), id);
+        }
+        Verb::Remove { arena } => {
+            plan.remove_arena(names.arena(arena)?)?;
+            names.arenas.remove(arena);
+        }
+        Verb::Connect { name, left, right, to_right, to_left } => {
+            let (left, right) = (names.arena(left)?, names.arena(right)?);
+            let id = plan.connect_asymmetric(left, right, to_right.clone(), to_left.clone())?;
+            names.links.insert(name.clone(), id);
+        }
+        Verb::Disconnect { link } => plan.disconnect(names.link(link)?)?,
+        Verb::Prime { arena, range, attrs } => plan.prime(names.arena(arena)?, *range, *attrs)?,
+        Verb::Seal { arena, range } => plan.seal(names.arena(arena)?, *range)?,
+        Verb::Unseal { arena, range } => plan.unseal(names.arena(arena)?, *range)?,
+        Verb::Unprime { arena, range } => plan.unprime(names.arena(arena)?, *range)?,
+        Verb::Alloc { name, arena, request } => {
+            let region = plan.alloc(names.arena(arena)?, request)?;
+            names.regions.insert(name.clone(), region);
+            return Ok(made(plan, names, name, region)?);
+        }
+        Verb::Map { name, arena, region } => {
+            let region = plan.map(names.arena(arena)?, names.region(region)?)?;
+            if name_of(&names.regions, region).is_none() {
+                names.regions.insert(name.clone(), region);
+            }
+            return Ok(made(plan, names, name, region)?);
+        }
+        Verb::Set { region, set } => {
+            let region = names.region(region)?;
+            let attrs = set.over(plan.attrs(region)?).map_err(Error::from)?;
+            plan.set(region, attrs)?;
+        }
+        Verb::Pin { region, pin } => plan.set_pin(names.region(region)?, *pin)?,
+        Verb::Own { region, owner } => plan.set_owner(names.region(region)?, *owner)?,
+        Verb::Incref { region } => plan.incref(names.region(region)?)?,
+        Verb::Decref { region } => plan.decref(names.region(region)?)?,
+        Verb::Relocate { moves } => {
+            let moves: Result<Vec<_>, String> = moves.iter().map(|(r, to)| Ok((names.region(r)?, *to))).collect();
+            plan.relocate_all(&moves?)?;
+        }
+        Verb::Resize { region, len } => plan.resize(names.region(region)?, *len)?,
+        Verb::Park { region } => plan.park(names.region(region)?)?,
+        Verb::Unpark { region, request } => {
+            let id = names.region(region)?;
+            plan.unpark(id, request)?;
+            return Ok(made(plan, names, region, id)?);
+        }
+    }
+    Ok(String::new())
+}
+
+fn made(plan: &Plan<'_>, names: &Names, name: &str, region: RegionId) -> Result<String, Error> {
+    let placement = plan.placement(region)?;
+    let range = plan.range_of(region)?;
+    Ok(format!("{name} = {} {range}\n", names.of_arena(placement.arena)))
+}
+
+fn show_direction(state: &State, id: LinkId, way: Way) -> String {
+    let Some(link) = state.link(id) else { return String::new() };
+    let direction = link.direction(way);
+    let what = match &direction.mapping {
+        Mapping::Closed => return "closed".to_owned(),
+        Mapping::Identity => "identity".to_owned(),
+        Mapping::Windows(windows) if windows.yields() => "yielding windows".to_owned(),
+        Mapping::Windows(_) => {
+            let show = |w: &Option<AddrRange>| w.map_or("closed".to_owned(), |w| w.to_string());
+            let all: Vec<String> = state.windows(id, way).iter().map(show).collect();
+            format!("windows {}", all.join(", "))
+        }
+        Mapping::Interleave(share) => {
+            format!("interleave {} {} of {} by {}", share.input(), share.position(), share.ways(), share.granularity())
+        }
+        Mapping::Table(table) => format!("table {} by {:#x}", table.input(), table.page()),
+        _ => "unknown".to_owned(),
+    };
+    format!("{what} cost {}", direction.metric)
+}
+
+/// An edit in a line.
+fn describe(state: &State, names: &Names, edit: &Edit) -> String {
+    let change = |old: String, new: String| format!("{old} -> {new}");
+    let or = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
+    match edit {
+        Edit::Arena { arena, old, new } => {
+            let info = |i: &Option<pmem_core::ArenaInfo>| or(i.as_ref().map(|i| i.name.clone()), "none");
+            format!("arena {}: {}", names.of_arena(*arena), change(info(old), info(new)))
+        }
+        Edit::Link { link, old, new } => {
+            let there = |there: bool| (if there { "connected" } else { "none" }).to_owned();
+            format!("interconnect {}: {}", names.of_link(*link), change(there(old.is_some()), there(new.is_some())))
+        }
+        Edit::Span { arena, range, old, new } => {
+            let span = |s: &Option<pmem_core::Span>| or(s.map(|s| format!("{:?}", s.state).to_lowercase()), "unprimed");
+            format!("space {} {range}: {}", names.of_arena(*arena), change(span(old), span(new)))
+        }
+        Edit::Window { link, way, piece, old, new } => {
+            let window = |w: &Option<AddrRange>| or(w.map(|w| w.to_string()), "closed");
+            format!("window {piece} of {} {way}: {}", names.of_link(*link), change(window(old), window(new)))
+        }
+        Edit::Region { old, new, .. } => {
+            let name = new.or(*old).map_or(String::new(), |p| names.of_region(state, &p));
+            let place = |p: &Option<Placement>| {
+                or(
+                    p.map(|p| {
+                        let seat = match p.seat {
+                            Seat::At(range) => range.to_string(),
+                            Seat::Parked(_) => "parked".to_owned(),
+                        };
+                        let attrs = p.record.alias().map_or(format!(" {}", p.record.attrs), |a| format!(" to {:#x}", a.to));
+                        format!("{} {seat}{attrs}", names.of_arena(p.arena))
+                    }),
+                    "none",
+                )
+            };
+            format!("region {name}: {}", change(place(old), place(new)))
+        }
+        Edit::Count { region, old, new } => {
+            format!("references of {}: {old} -> {new}", or(name_of(&names.regions, *region), &region.to_string()))
+        }
+        _ => format!("{edit:?}"),
+    }
+}

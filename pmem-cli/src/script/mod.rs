@@ -1,0 +1,144 @@
+//! The script language: a manager driven by hand, one command a line.
+//!
+//! A script is a sequence of blocks; a block is commands, and below `----` the output that they should have. Running
+//! a script renders it with the output that they do have: a script that says what is true is rendered as itself.
+//! The commands are listed in docs/script.md.
+
+mod command;
+mod drivers;
+mod interpreter;
+mod mapping;
+mod words;
+
+use crate::args::Args;
+use crate::{Failure, SCHEMA, Status};
+use interpreter::Interpreter;
+use serde_json::json;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+
+/// Separates commands from their output.
+const RULE: &str = "----";
+
+/// What running a script gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// The script, with the output that its commands have.
+    pub rendered: String,
+    /// Where output is not what was expected, or where a command failed that no output is expected of: line and text.
+    pub failures: Vec<(usize, String)>,
+}
+
+/// Runs a script from a fresh manager.
+pub fn run(text: &str) -> Run {
+    let mut interpreter = Interpreter::new();
+    let mut run = Run::default();
+    let mut lines = (1..).zip(text.lines()).peekable();
+    let mut commands: Vec<(usize, &str)> = Vec::new();
+    while let Some((number, line)) = lines.next() {
+        let is_command = !line.trim().is_empty() && !line.starts_with('#') && line != RULE;
+        if line != RULE {
+            run.rendered.push_str(line);
+            run.rendered.push('\n');
+        }
+        if is_command {
+            commands.push((number, line));
+        }
+        let ends = lines.peek().is_none_or(|(_, next)| next.trim().is_empty() || next.starts_with('#'));
+        if line == RULE {
+            let mut expected = String::new();
+            while let Some((_, line)) = lines.next_if(|(_, line)| !line.trim().is_empty()) {
+                expected.push_str(line);
+                expected.push('\n');
+            }
+            let (output, _) = execute(&mut interpreter, &commands);
+            if output != expected {
+                run.failures.push((number, format!("expected:\n{expected}got:\n{output}")));
+            }
+            commands.clear();
+            render(&mut run.rendered, &output);
+        } else if ends && !commands.is_empty() {
+            let (output, failed) = execute(&mut interpreter, &commands);
+            run.failures.extend(failed);
+            commands.clear();
+            render(&mut run.rendered, &output);
+        }
+    }
+    run
+}
+
+fn render(rendered: &mut String, output: &str) {
+    if !output.is_empty() {
+        rendered.push_str(RULE);
+        rendered.push('\n');
+        rendered.push_str(output);
+    }
+}
+
+fn execute(interpreter: &mut Interpreter, commands: &[(usize, &str)]) -> (String, Vec<(usize, String)>) {
+    let mut output = String::new();
+    let mut failures = Vec::new();
+    for (number, line) in commands {
+        match interpreter.line(line) {
+            Ok(text) => output.push_str(&text),
+            Err(error) => {
+                failures.push((*number, error.clone()));
+                output.push_str(&format!("error: {error}\n"));
+            }
+        }
+    }
+    (output, failures)
+}
+
+/// `pmem script`.
+pub(crate) fn run_file(args: &Args, file: &Path, check: bool, out: &mut dyn Write) -> Result<Status, Failure> {
+    let failed = |error: std::io::Error| Failure::Other(format!("{}: {error}", file.display()));
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).map_err(failed)?;
+    } else {
+        text = fs::read_to_string(file).map_err(failed)?;
+    }
+    let run = run(&text);
+    if args.json {
+        let failures: Vec<_> =
+            run.failures.iter().map(|(line, text)| json!({ "line": line, "text": text.trim_end() })).collect();
+        writeln!(out, "{:#}", json!({ "schema": SCHEMA, "rendered": run.rendered, "failures": failures }))?;
+    } else if !check {
+        out.write_all(run.rendered.as_bytes())?;
+    }
+    if run.failures.is_empty() {
+        return Ok(Status::Done);
+    }
+    let all: Vec<String> =
+        run.failures.iter().map(|(line, text)| format!("{}:{line}: {}", file.display(), text.trim_end())).collect();
+    Err(Failure::Other(all.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_true_script_is_rendered_as_itself() {
+        let text = "# RAM\narena ram ram\nprime ram 0x0 0x1000\n\nalloc a ram 0x10\n----\na = ram [0x0, 0x10)\n";
+        assert_eq!(run(text), Run { rendered: text.to_owned(), failures: vec![] });
+    }
+
+    #[test]
+    fn failures_are_named_by_line() {
+        let text = "arena ram ram\n\nalloc a ram 0x10\n----\nnonsense\n";
+        assert_eq!(run(text).failures[0].0, 4);
+        assert_eq!(run("\nfly\n").failures, [(2, "no command \"fly\"".to_owned())]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #[test]
+        fn arbitrary_text_never_panics(text in "([a-z]{1,8}( [a-z0-9:=>/,-]{0,12}){0,5}\n){0,8}") {
+            run(&text);
+        }
+    }
+}
