@@ -75,6 +75,7 @@ impl Builder {
         };
         let ram = join(listed(Kind::Ram).iter().map(|r| r.range).collect());
         let mut left = ram.clone();
+        let mut unplaced: Vec<(u32, u64)> = Vec::new();
         for (id, arenas) in self.nodes.clone() {
             let (Some(arena), Some(node)) = (arenas.ram, numa.get(id)) else { continue };
             let only = numa.all.iter().filter(|n| n.bytes != Some(0)).count() == 1;
@@ -89,9 +90,12 @@ impl Builder {
                 let primed = self.manager.prime(arena, *span, Attrs::ram());
                 model(format!("RAM of node {id}"), primed)?;
             }
-            self.note_unplaced(id, node.bytes, &spans, iomem.is_some() || !node.blocks.is_empty());
+            if spans.is_empty() {
+                unplaced.push((id, node.bytes.unwrap_or(0)));
+            }
             self.join_memory(arena, &spans, Some((id, numa)))?;
         }
+        self.note_unplaced(&unplaced, iomem.is_some());
         if iomem.is_none() && numa.all.iter().any(|n| !n.blocks.is_empty()) {
             self.warn(
                 "sys/devices/system/memory",
@@ -141,16 +145,20 @@ impl Builder {
         Ok(arena)
     }
 
-    /// Says what of a node's memory has a size but no address.
-    fn note_unplaced(&mut self, id: u32, bytes: Option<u64>, spans: &[AddrRange], placed: bool) {
-        if spans.is_empty() && bytes.is_some_and(|bytes| bytes > 0) {
-            let why = if placed { "no memory block says which of the RAM it is" } else { "no source gives addresses" };
-            let size = bytes.unwrap_or(0);
-            self.warn(
-                format!("sys/devices/system/node/node{id}/meminfo"),
-                format!("{size} bytes of node {id} are at unknown addresses: {why}"),
-            );
+    /// Says which nodes' memory has a size but no address.
+    fn note_unplaced(&mut self, unplaced: &[(u32, u64)], listed: bool) {
+        if unplaced.is_empty() {
+            return;
         }
+        let why = match listed {
+            true => "no memory block says which part of the RAM is theirs",
+            false => "no source gives addresses (neither /proc/iomem nor memory blocks)",
+        };
+        let ids: Vec<u32> = unplaced.iter().map(|(id, _)| *id).collect();
+        let bytes: u64 = unplaced.iter().fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes));
+        let nodes = crate::number::show_list(&ids);
+        let text = format!("{bytes} bytes of memory, of nodes {nodes}, are at unknown addresses: {why}");
+        self.warn("sys/devices/system/node", text);
     }
 
     /// Joins memory to the system bus at the farthest distance, and to each node's view at that node's.
@@ -192,31 +200,34 @@ impl Builder {
             }
             let at = format!("{source}:{}", line.line);
             // A line below a function's is the driver's name for it.
-            let is_function = |r: &Resource| r.name.parse::<crate::pci::Bdf>().is_ok();
-            if is_function(line) {
+            if self.is_function(line) {
                 continue;
             }
-            if iomem.around(index).any(is_function) {
+            if iomem.around(index).any(|outer| self.is_function(outer)) {
                 self.label_inner(self.system, line);
                 continue;
             }
-            let owner = self.owner_of(self.system, line.range);
-            let claimed = match owner {
+            let nested = iomem.around(index).any(|outer| !outer.name.starts_with("PCI Bus "));
+            let claimed = match self.owner_of(self.system, line.range) {
                 Some((arena, local)) => self.claim(arena, local, attrs_of(&line.name), &line.name),
                 None => self.claim_on(self.system, line),
             };
-            // What lies inside another region keeps to its name alone; regions do not nest.
-            if let Err(error) = claimed
-                && iomem.children(Some(index)).next().is_none()
-                && iomem.around(index).next().is_none()
-            {
-                let text = self.explain(&error);
-                self.warnings.push(Warning::new(at, format!("{}: {text}", line.name)));
-            } else if owner.is_none() && iomem.around(index).next().is_some() {
-                self.label_inner(self.system, line);
+            match claimed {
+                Ok(_) => {}
+                // Regions do not nest: what lies inside another is a name of it.
+                Err(_) if nested => self.label_inner(self.system, line),
+                Err(error) => {
+                    let text = format!("{}: {}", line.name, self.explain(&error));
+                    self.warnings.push(Warning::new(at, text));
+                }
             }
         }
         Ok(())
+    }
+
+    /// Whether a line is a PCI function's of which more is known than this.
+    pub(super) fn is_function(&self, line: &Resource) -> bool {
+        line.name.parse().is_ok_and(|bdf| self.bars.contains_key(&bdf))
     }
 
     /// Primes what of a line nothing else has, and claims the first such part.

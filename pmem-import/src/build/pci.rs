@@ -72,7 +72,7 @@ impl Builder {
             self.add_root(root, iomem, ioports, functions)?;
         }
         for (bus, bridge) in children {
-            self.add_child(bus, bridge)?;
+            self.add_child(bus, bridge, functions)?;
         }
         Ok(())
     }
@@ -171,7 +171,12 @@ impl Builder {
         }
     }
 
-    fn add_child(&mut self, (domain, number): (u32, u8), bridge: &Function) -> Result<(), ImportError> {
+    fn add_child(
+        &mut self,
+        (domain, number): (u32, u8),
+        bridge: &Function,
+        functions: &[Function],
+    ) -> Result<(), ImportError> {
         let Some(parent) = self.buses.get(&(bridge.bdf.domain, bridge.bdf.bus)).copied() else {
             let text = format!("the bus of bridge {} is not known: bus {number:02x} is left out", bridge.bdf);
             self.warn(&bridge.path, text);
@@ -188,24 +193,27 @@ impl Builder {
             self.warn(&bridge.path, format!("no configuration header of bridge {}: its windows are unknown", bridge.bdf));
         }
         self.check_windows(bridge, forwards);
+        let on_bus: Vec<&Function> = functions.iter().filter(|f| f.parent == Some(bridge.bdf)).collect();
         for space in [Space::Memory, Space::Io] {
             let wanted = forwards.map_or(Vec::new(), |forwards| wanted_windows(forwards, space));
-            self.join_child(bridge, space.of(parent), space.of(bus), space, wanted)?;
+            let open = self.join_child(bridge, space.of(parent), space.of(bus), wanted)?;
+            let vga = forwarded_vga(&on_bus, space);
+            open.iter().for_each(|want| self.prime_window(space.of(bus), want, space, &vga));
         }
         Ok(())
     }
 
-    /// Joins a bus to its bridge's: as many of the windows as the bus above has room for.
+    /// Joins a bus to its bridge's: by as many of the windows as the bus above has room for, which are returned.
     fn join_child(
         &mut self,
         bridge: &Function,
         parent: ArenaId,
         child: ArenaId,
-        space: Space,
         wanted: Vec<Wanted>,
-    ) -> Result<(), ImportError> {
+    ) -> Result<Vec<Wanted>, ImportError> {
         let name = format!("bridge {}", bridge.bdf);
         let mut windows: Vec<Window> = Vec::new();
+        let mut open: Vec<Wanted> = Vec::new();
         for want in wanted {
             let trial = Windows::new(windows.iter().copied().chain([want.window]));
             let Ok(trial) = trial else {
@@ -220,7 +228,7 @@ impl Builder {
             if self.attempt(&bridge.path, &format!("{name}: {}", want.what()), tried).is_some() {
                 windows.push(want.window);
                 self.check_inside(bridge, parent, &want);
-                self.prime_window(child, &want, space);
+                open.push(want);
             }
         }
         let down = Direction::new(Mapping::Windows(model_windows(windows)), UNMEASURED);
@@ -233,17 +241,20 @@ impl Builder {
             let link = model(&name, link)?;
             self.link_names.insert(link, format!("{name}, subtractive decoding"));
         }
-        Ok(())
+        Ok(open)
     }
 
-    fn prime_window(&mut self, child: ArenaId, want: &Wanted, space: Space) {
+    /// Primes what a window leads to, but for what bridges further down take of VGA.
+    fn prime_window(&mut self, child: ArenaId, want: &Wanted, space: Space, vga: &[AddrRange]) {
         let Some(range) = want.window.floor_of() else { return };
         let default = match want.kind {
             "prefetchable window" => attrs(Usage::empty(), Prot::RW, Props::PREFETCH),
             _ => space.attrs(),
         };
-        let primed = self.prime_rest(child, range, default);
-        self.attempt("bridge", want.kind, primed);
+        for part in without(vec![range], vga) {
+            let primed = self.prime_rest(child, part, default);
+            self.attempt("bridge", want.kind, primed);
+        }
     }
 
     /// Warns of a window that lies, in part, outside of what the bus above is given.
@@ -332,7 +343,7 @@ fn bar_attrs(function: &Function, resource: &PciResource, space: Space) -> Attrs
         (_, true) if is_display => Usage::FRAMEBUF,
         _ => Usage::DEVREGS,
     };
-    let prot = if resource.read_only { Prot::READ } else { Prot::RW };
+    let prot = if resource.kind == ResourceKind::Rom { Prot::READ } else { Prot::RW };
     let props = match (space, resource.prefetchable) {
         (Space::Io, _) => Props::empty(),
         (Space::Memory, true) => Props::PREFETCH,

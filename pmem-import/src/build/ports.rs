@@ -2,8 +2,7 @@
 
 use super::{Builder, model};
 use crate::error::{ImportError, Warning};
-use crate::pci::Bdf;
-use crate::resource::{Resource, Resources};
+use crate::resource::Resources;
 use pmem_core::ArenaType;
 
 impl Builder {
@@ -19,12 +18,11 @@ impl Builder {
                 *self.system_io.insert(model("system I/O", io)?)
             }
         };
-        let is_function = |r: &Resource| r.name.parse::<Bdf>().is_ok();
         for (index, line) in ioports.all.iter().enumerate() {
-            if line.name.starts_with("PCI Bus ") || is_function(line) {
+            if line.name.starts_with("PCI Bus ") || self.is_function(line) {
                 continue;
             }
-            if ioports.around(index).any(is_function) {
+            if ioports.around(index).any(|outer| self.is_function(outer)) {
                 self.label_inner(io, line);
                 continue;
             }

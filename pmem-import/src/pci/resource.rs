@@ -7,9 +7,10 @@ use std::fmt;
 
 const IO: u64 = 0x100;
 const MEM: u64 = 0x200;
-const PREFETCH: u64 = 0x2000;
-const READONLY: u64 = 0x4000;
-const MEM_64: u64 = 0x10_0000;
+/// Of a window: prefetchable, by kernels from 2.6.39 on and by older ones.
+const PREFETCH: u64 = 0x2000 | 0x1000;
+/// Of a base address register, its own bit (PCI Local Bus 3.0, 6.2.5.1), the same in all kernels.
+const BAR_PREFETCH: u64 = 0x8;
 const DISABLED: u64 = 0x1000_0000;
 const UNSET: u64 = 0x2000_0000;
 
@@ -48,10 +49,6 @@ pub struct PciResource {
     pub io: bool,
     /// Reads have no side effects.
     pub prefetchable: bool,
-    /// It cannot be written.
-    pub read_only: bool,
-    /// It may lie above 4 GiB.
-    pub wide: bool,
 }
 
 /// Reads a `resource` file; empty, unset and disabled entries are left out, broken lines named.
@@ -67,14 +64,16 @@ pub(super) fn parse(text: &str, source: &str, is_bridge: bool, warnings: &mut Ve
             continue;
         }
         match AddrRange::inclusive(*start, *last) {
-            Ok(range) => out.push(PciResource {
-                kind: kind(line - 1, is_bridge),
-                range,
-                io: flags & IO != 0,
-                prefetchable: flags & PREFETCH != 0,
-                read_only: flags & READONLY != 0,
-                wide: flags & MEM_64 != 0,
-            }),
+            Ok(range) => {
+                let (kind, io) = (kind(line - 1, is_bridge), flags & IO != 0);
+                let prefetchable = match kind {
+                    ResourceKind::Bar(_) | ResourceKind::VfBar(_) => !io && flags & BAR_PREFETCH != 0,
+                    ResourceKind::Window => !io && flags & PREFETCH != 0,
+                    // Reading a ROM has no side effects.
+                    ResourceKind::Rom => true,
+                };
+                out.push(PciResource { kind, range, io, prefetchable });
+            }
             Err(error) => warnings.push(Warning::line(source, line, error.to_string())),
         }
     }
@@ -102,13 +101,21 @@ mod tests {
         let mut warnings = Vec::new();
         let all = parse(text, "resource", false, &mut warnings);
         assert_eq!(all.len(), 2);
-        assert_eq!((all[0].kind, all[0].io, all[0].wide), (ResourceKind::Bar(0), false, true));
+        assert_eq!((all[0].kind, all[0].io, all[0].prefetchable), (ResourceKind::Bar(0), false, false));
         assert_eq!((all[1].kind, all[1].io), (ResourceKind::Bar(2), true));
         let warnings: Vec<String> = warnings.iter().map(Warning::to_string).collect();
         assert_eq!(
             warnings,
             ["resource:4: range [0x9, 0x2) is empty or reversed", "resource:5: not three hexadecimal numbers"]
         );
+    }
+
+    #[test]
+    fn prefetchable_is_read_alike_of_old_and_new_kernels() {
+        for flags in ["0x12120c", "0x14220c"] {
+            let all = parse(&format!("0x1000 0x1fff {flags}\n"), "resource", false, &mut Vec::new());
+            assert!(all[0].prefetchable, "{flags}");
+        }
     }
 
     proptest! {
