@@ -71,7 +71,8 @@ fn addresses(line: &str) -> Vec<u64> {
     }
     let mut rest = line;
     while let Some(at) = rest.find("0x") {
-        let word_before = rest[..at].bytes().next_back().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let word_before =
+            rest[..at].bytes().next_back().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
         rest = &rest[at + 2..];
         let digits = rest.bytes().take_while(u8::is_ascii_hexdigit).count();
         let (number, after) = rest.split_at(digits);
@@ -82,7 +83,12 @@ fn addresses(line: &str) -> Vec<u64> {
         }
     }
     let mut seen = Vec::new();
-    found.retain(|addr| !seen.contains(addr) && { seen.push(*addr); true });
+    found.retain(|addr| {
+        !seen.contains(addr) && {
+            seen.push(*addr);
+            true
+        }
+    });
     found
 }
 

@@ -9,7 +9,9 @@ use std::path::Path;
 
 pub(crate) fn run(args: &Args, path: &Path, out: &mut dyn Write) -> Result<Status, Failure> {
     if args.net.is_some() {
-        return Err(Failure::Usage("a net is no machine to capture: --net does not go with gather".to_owned()));
+        return Err(Failure::Usage(
+            "a net is no machine to capture: --net does not go with gather".to_owned(),
+        ));
     }
     let gathered = pmem_import::gather(&open_root(args.root.as_deref())?, path)?;
     let warnings: Vec<String> = gathered.warnings.iter().map(ToString::to_string).collect();

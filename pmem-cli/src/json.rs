@@ -2,7 +2,8 @@
 
 use crate::names;
 use pmem_core::{
-    AddrRange, ArenaId, Attrs, Direction, Mapping, Metric, OwnedResolution, Performance, SpanState, State, Way,
+    AddrRange, ArenaId, Attrs, Direction, Mapping, Metric, OwnedResolution, Performance, SpanState, State,
+    Way,
 };
 use pmem_import::Machine;
 use serde::Serialize;
@@ -64,9 +65,7 @@ fn performance(performance: Performance) -> Value {
 /// One direction of an interconnect, its windows as they stand.
 pub(crate) fn direction(state: &State, link: pmem_core::LinkId, way: Way, direction: &Direction) -> Value {
     let mut out = json!({ "metric": metric(direction.metric) });
-    let map = |range: AddrRange, offset: u64| {
-        json!({ "start": addr(range.start()), "end": end(range), "to": addr(range.start().wrapping_add(offset)) })
-    };
+    let map = |range: AddrRange, offset: u64| json!({ "start": addr(range.start()), "end": end(range), "to": addr(range.start().wrapping_add(offset)) });
     let fields = match &direction.mapping {
         Mapping::Closed => json!({ "kind": "closed" }),
         Mapping::Identity => json!({ "kind": "identity" }),
@@ -100,7 +99,12 @@ pub(crate) fn direction(state: &State, link: pmem_core::LinkId, way: Way, direct
 }
 
 /// What an address resolves to.
-pub(crate) fn resolution(machine: &Machine, from: ArenaId, asked: u64, resolution: &OwnedResolution) -> Value {
+pub(crate) fn resolution(
+    machine: &Machine,
+    from: ArenaId,
+    asked: u64,
+    resolution: &OwnedResolution,
+) -> Value {
     let hops = |hops: &[pmem_core::Hop]| -> Vec<Value> {
         hops.iter()
             .map(|hop| {

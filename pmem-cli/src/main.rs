@@ -9,7 +9,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args = Args::parse();
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let result = run(&args, &mut out).and_then(|status| out.flush().map(|()| status).map_err(Failure::Output));
+    let result =
+        run(&args, &mut out).and_then(|status| out.flush().map(|()| status).map_err(Failure::Output));
     match result {
         Ok(status) => status.into(),
         // Whoever read the output has had enough.

@@ -15,7 +15,10 @@ pub(crate) fn reason(machine: &Machine, resolution: &OwnedResolution) -> Option<
         }
         OwnedResolution::Loop(hops) => {
             let through = hops.last().map_or(String::new(), |hop| machine.link_name(hop.link));
-            Some(format!("passed round in a circle, or on for ever: {} hops, the last over {through}", hops.len()))
+            Some(format!(
+                "passed round in a circle, or on for ever: {} hops, the last over {through}",
+                hops.len()
+            ))
         }
     }
 }
@@ -60,5 +63,8 @@ pub(crate) fn path(machine: &Machine, hops: &[Hop]) -> Vec<String> {
 
 /// What a place is called: the region, or free space of the arena.
 pub(crate) fn place(machine: &Machine, arena: ArenaId, region: Option<RegionId>) -> String {
-    region.map_or_else(|| format!("free space of {}", machine.arena_name(arena)), |region| machine.region_name(region))
+    region.map_or_else(
+        || format!("free space of {}", machine.arena_name(arena)),
+        |region| machine.region_name(region),
+    )
 }

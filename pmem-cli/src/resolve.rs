@@ -8,7 +8,12 @@ use pmem_import::{Bdf, Machine, ResourceKind, parse_addr};
 use serde_json::json;
 use std::io::Write;
 
-pub(crate) fn run(args: &Args, from: Option<&str>, addrs: &[String], out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn run(
+    args: &Args,
+    from: Option<&str>,
+    addrs: &[String],
+    out: &mut dyn Write,
+) -> Result<Status, Failure> {
     let machine = open(args)?;
     let from = viewer(&machine, from)?;
     let addrs: Result<Vec<u64>, Failure> = addrs.iter().map(|word| address(&machine, from, word)).collect();

@@ -22,7 +22,9 @@ impl Styles {
         let on = match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+            Color::Auto => {
+                std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            }
         };
         if !on {
             return Self::default();
@@ -64,7 +66,11 @@ pub(crate) fn range(range: AddrRange) -> String {
 
 /// Attributes, what is not stated left out.
 pub(crate) fn attrs(attrs: Attrs) -> String {
-    let words = [attrs.usage().words().to_string(), attrs.prot().words().to_string(), attrs.props().words().to_string()];
+    let words = [
+        attrs.usage().words().to_string(),
+        attrs.prot().words().to_string(),
+        attrs.props().words().to_string(),
+    ];
     let stated: Vec<&str> = words.iter().map(String::as_str).filter(|word| *word != "-").collect();
     stated.join(" ")
 }

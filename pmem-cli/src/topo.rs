@@ -29,7 +29,8 @@ fn topo_json(machine: &Machine) -> Value {
     let links: Vec<Value> = state
         .links()
         .map(|(id, link)| {
-            let nearer = if link.to_right.metric.is_reachable() { link.to_right.metric } else { link.to_left.metric };
+            let nearer =
+                if link.to_right.metric.is_reachable() { link.to_right.metric } else { link.to_left.metric };
             json!({
                 "name": machine.link_name(id),
                 "left": machine.arena_name(link.left),
@@ -134,7 +135,8 @@ fn function_json(function: &Function) -> Value {
 
 fn text(machine: &Machine, styles: Styles) -> String {
     let mut out = String::new();
-    let heading = |out: &mut String, text: &str| out.push_str(&format!("{}\n", show::styled(styles.heading, text)));
+    let heading =
+        |out: &mut String, text: &str| out.push_str(&format!("{}\n", show::styled(styles.heading, text)));
     if !machine.numa.all.is_empty() {
         heading(&mut out, "NUMA nodes");
         out.push_str(&show::lines(&nodes(machine)));
@@ -250,7 +252,8 @@ fn bus_text(machine: &Machine, (domain, number): (u32, u8), depth: usize, out: &
     let Some(bus) = machine.buses.get(&(domain, number)) else { return };
     let state = machine.state();
     let primed = |arena: ArenaId| -> Vec<AddrRange> {
-        let mut all: Vec<AddrRange> = state.arena(arena).into_iter().flat_map(|a| a.spans()).map(|(r, _)| r).collect();
+        let mut all: Vec<AddrRange> =
+            state.arena(arena).into_iter().flat_map(|a| a.spans()).map(|(r, _)| r).collect();
         all.dedup();
         all
     };
@@ -263,7 +266,8 @@ fn bus_text(machine: &Machine, (domain, number): (u32, u8), depth: usize, out: &
         let id = function.id.map_or(String::new(), |(vendor, device)| format!(" {vendor:04x}:{device:04x}"));
         let _ = writeln!(out, "{indent}  {} {}{id}", function.bdf, function.class_name());
         for (kind, region) in machine.bars.get(&function.bdf).into_iter().flatten() {
-            let (Ok(range), Ok(attrs)) = (machine.manager.range_of(*region), machine.manager.attrs(*region)) else {
+            let (Ok(range), Ok(attrs)) = (machine.manager.range_of(*region), machine.manager.attrs(*region))
+            else {
                 continue;
             };
             let label = machine.region_name(*region);
@@ -283,7 +287,8 @@ fn joined_brief(ranges: &[AddrRange]) -> String {
 
 /// The bus behind a bridge.
 fn bus_below(machine: &Machine, bridge: Bdf) -> Option<(u32, u8)> {
-    let by_folder = machine.functions.iter().find(|f| f.parent == Some(bridge)).map(|f| (f.bdf.domain, f.bdf.bus));
+    let by_folder =
+        machine.functions.iter().find(|f| f.parent == Some(bridge)).map(|f| (f.bdf.domain, f.bdf.bus));
     let header = machine.function(bridge)?.header.as_ref()?.bridge.as_ref();
     by_folder.or(header.map(|b| (bridge.domain, b.secondary))).filter(|bus| machine.buses.contains_key(bus))
 }

@@ -21,7 +21,12 @@ struct Line {
     hops: Option<u32>,
 }
 
-pub(crate) fn run(args: &Args, from: Option<&str>, local: bool, out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn run(
+    args: &Args,
+    from: Option<&str>,
+    local: bool,
+    out: &mut dyn Write,
+) -> Result<Status, Failure> {
     let machine = open(args)?;
     let viewer = viewer(&machine, from)?;
     let lines = if local { local_lines(&machine, viewer) } else { seen_lines(&machine, viewer) };
@@ -36,7 +41,11 @@ pub(crate) fn run(args: &Args, from: Option<&str>, local: bool, out: &mut dyn Wr
         return Ok(Status::Done);
     }
     let styles = Styles::new(args.color);
-    writeln!(out, "{}", show::styled(styles.heading, &format!("As seen from {}", machine.arena_name(viewer))))?;
+    writeln!(
+        out,
+        "{}",
+        show::styled(styles.heading, &format!("As seen from {}", machine.arena_name(viewer)))
+    )?;
     let mut table = show::table(&["range", "size", "what", "attributes", "cost"], &[1, 4]);
     for line in &lines {
         table.add_row([
@@ -73,9 +82,13 @@ fn seen_lines(machine: &Machine, viewer: ArenaId) -> Vec<Line> {
                 };
                 (names::place(machine, arena, region), kind, Some(arena), Some(start), Some(attrs))
             }
-            What::Table { link, arena, start } => {
-                (format!("translated by {}", machine.link_name(link)), "table", Some(arena), Some(start), None)
-            }
+            What::Table { link, arena, start } => (
+                format!("translated by {}", machine.link_name(link)),
+                "table",
+                Some(arena),
+                Some(start),
+                None,
+            ),
             What::Interleave { links, arena, start } => {
                 let all: Vec<String> = links.iter().map(|link| machine.link_name(*link)).collect();
                 (format!("interleaved over {}", all.join(", ")), "interleave", Some(arena), Some(start), None)
@@ -119,7 +132,9 @@ fn local_lines(machine: &Machine, viewer: ArenaId) -> Vec<Line> {
         let kind = if record.alias().is_some() { "alias" } else { "region" };
         line(range, what, kind, Some(machine.state().effective(&record)))
     });
-    let free = arena.free_in(AddrRange::ALL).map(|(gap, span)| line(gap, "free".to_owned(), "free", Some(span.attrs)));
+    let free = arena
+        .free_in(AddrRange::ALL)
+        .map(|(gap, span)| line(gap, "free".to_owned(), "free", Some(span.attrs)));
     let windows = arena.windows().map(|(range, legs)| {
         let all: Vec<String> = legs.iter().map(|leg| machine.link_name(leg.link)).collect();
         line(range, format!("behind {}", all.join(", ")), "window", None)

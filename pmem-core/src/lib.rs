@@ -41,17 +41,18 @@ mod mapping;
 mod metric;
 mod model;
 mod plan;
+mod protocol;
 #[cfg(feature = "serde")]
 mod save;
 #[cfg(feature = "std")]
 mod shared;
 
-pub use attrs::{ArenaType, Attrs, CachingConflict, Prot, Props, Usage};
+pub use attrs::{ArenaType, Attrs, CachingConflict, Props, Prot, Usage};
 #[cfg(feature = "test-util")]
 pub use driver::test_util;
 pub use driver::{
-    Change, Concern, Delta, Driver, Effective, Fault, Interest, Kinds, Mismatch, Phase, Scope, Step, Subscription,
-    Veto,
+    Change, Concern, Delta, Driver, Effective, Fault, Interest, Kinds, Mismatch, Phase, Scope, Step,
+    Subscription, Veto,
 };
 pub use error::{Error, Holder};
 pub use id::{ArenaId, DriverId, LinkId, Owner, RegionId, Way};
@@ -59,8 +60,9 @@ pub use manager::{Committed, Journal, Manager, Released};
 pub use mapping::{Admits, Interleave, Mapping, MappingError, Table, Window, Windows};
 pub use metric::{Metric, Performance};
 pub use model::{
-    Alias, Arena, ArenaInfo, Broken, Difference, Direction, Distance, Edit, Hop, Image, Leg, Link, OwnedResolution, Piece, Pin, Place,
-    Placement, Record, Resolution, Role, Seat, Span, SpanState, State, Walk, What, Why,
+    Alias, Arena, ArenaInfo, Broken, Difference, Direction, Distance, Edit, Hop, Image, Leg, Link,
+    OwnedResolution, Piece, Pin, Place, Placement, Record, Resolution, Role, Seat, Span, SpanState, State,
+    Walk, What, Why,
 };
 pub use plan::{Plan, Request};
 pub use pmem_space::{AddrRange, FitError, Policy, RangeError};

@@ -1,13 +1,14 @@
 //! The manager: plans, asks the drivers, commits. Exclusive, deterministic, without locks of its own.
 
 use crate::attrs::{ArenaType, Attrs};
-use crate::driver::{Driver, Mismatch, Outcome, Registry, Subscription, attach};
+use crate::driver::{Driver, Mismatch, Registry, Subscription};
 use crate::error::Error;
 use crate::id::{ArenaId, DriverId, LinkId, Owner, RegionId};
 use crate::mapping::Mapping;
 use crate::metric::Metric;
 use crate::model::{Broken, Direction, Edit, Ids, Pin, Placement, State, Working};
 use crate::plan::{Plan, Request};
+use crate::protocol::{Outcome, attach};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -138,7 +139,10 @@ impl Manager {
     ///
     /// # Errors
     /// What `verbs` returns, or why a driver would not: nothing is changed then.
-    pub fn transaction<T>(&mut self, verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>) -> Result<T, Error> {
+    pub fn transaction<T>(
+        &mut self,
+        verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.change(verbs).map(|(result, _)| result)
     }
 
@@ -468,7 +472,11 @@ impl Manager {
     /// The regions and aliases of one owner, oldest id first. Looks at every region.
     pub fn by_owner(&self, owner: Owner) -> impl Iterator<Item = RegionId> + '_ {
         let owned = move |placement: &Placement| placement.record.owner == owner;
-        self.ids.regions.iter().filter(move |(_, e)| e.placement.as_ref().is_some_and(owned)).map(|(id, _)| id)
+        self.ids
+            .regions
+            .iter()
+            .filter(move |(_, e)| e.placement.as_ref().is_some_and(owned))
+            .map(|(id, _)| id)
     }
 
     /// All regions and aliases, oldest id first.
@@ -483,9 +491,17 @@ impl Manager {
     ///
     /// # Errors
     /// [`Error::Refused`] with the driver's veto: it is then not registered.
-    pub fn register(&mut self, mut driver: Box<dyn Driver>, subscription: Subscription) -> Result<DriverId, Error> {
+    pub fn register(
+        &mut self,
+        mut driver: Box<dyn Driver>,
+        subscription: Subscription,
+    ) -> Result<DriverId, Error> {
         if let Err(veto) = attach(&mut *driver, &self.state) {
-            return Err(Error::Refused { driver: DriverId::default(), name: String::from(driver.name()), veto });
+            return Err(Error::Refused {
+                driver: DriverId::default(),
+                name: String::from(driver.name()),
+                veto,
+            });
         }
         Ok(self.drivers.add(driver, subscription, &self.state))
     }
@@ -534,4 +550,3 @@ impl Manager {
         Ok(())
     }
 }
-

@@ -102,7 +102,8 @@ mod tests {
 
     #[test]
     fn latency_adds_and_bandwidth_is_the_least() {
-        let near = Performance { read_latency: Some(80), read_bandwidth: Some(100), ..Performance::default() };
+        let near =
+            Performance { read_latency: Some(80), read_bandwidth: Some(100), ..Performance::default() };
         let far = Performance { read_latency: Some(50), read_bandwidth: Some(40), ..Performance::default() };
         let both = near.then(far);
         assert_eq!((both.read_latency, both.read_bandwidth, both.write_latency), (Some(130), Some(40), None));

@@ -1,13 +1,13 @@
 //! Saving a manager, and loading it again: same ids, everything checked, drivers attached anew.
 
-use crate::attrs::{ArenaType, Attrs, CachingConflict, Prot, Props, Usage};
+use crate::attrs::{ArenaType, Attrs, CachingConflict, Props, Prot, Usage};
 use crate::id::{ArenaId, LinkId, Owner, RegionId, Way};
 use crate::manager::Manager;
 use crate::mapping::{Admits, Interleave, Mapping, MappingError, Table, Window, Windows};
 use crate::metric::{Metric, Performance};
 use crate::model::{
-    Alias, ArenaInfo, Broken, Direction, Edit, Ids, Link, Pin, Placement, Record, Role, Seat, Span, SpanState, State,
-    Working,
+    Alias, ArenaInfo, Broken, Direction, Edit, Ids, Link, Pin, Placement, Record, Role, Seat, Span,
+    SpanState, State, Working,
 };
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -196,7 +196,12 @@ impl Manager {
             kind: info.kind.bits(),
             spans: arena
                 .spans()
-                .map(|(r, s)| SavedSpan { start: r.start(), last: r.last(), attrs: s.attrs.into(), state: s.state })
+                .map(|(r, s)| SavedSpan {
+                    start: r.start(),
+                    last: r.last(),
+                    attrs: s.attrs.into(),
+                    state: s.state,
+                })
                 .collect(),
         });
         let links = state.links().map(|(id, link)| SavedLink {
@@ -227,8 +232,16 @@ impl Manager {
         let mut state = State::default();
         let mut ids = saved.ids;
         check_ids("arenas", saved.arenas.iter().map(|a| ids.arenas.contains_key(a.id)), ids.arenas.len())?;
-        check_ids("interconnects", saved.links.iter().map(|l| ids.links.contains_key(l.id)), ids.links.len())?;
-        check_ids("regions", saved.regions.iter().map(|r| ids.regions.contains_key(r.id)), ids.regions.len())?;
+        check_ids(
+            "interconnects",
+            saved.links.iter().map(|l| ids.links.contains_key(l.id)),
+            ids.links.len(),
+        )?;
+        check_ids(
+            "regions",
+            saved.regions.iter().map(|r| ids.regions.contains_key(r.id)),
+            ids.regions.len(),
+        )?;
         let mut working = Working { state: &mut state, ids: &mut ids };
         for (index, arena) in saved.arenas.into_iter().enumerate() {
             load_arena(&mut working, index, arena)?;
@@ -246,7 +259,11 @@ impl Manager {
     }
 }
 
-fn check_ids(what: &'static str, known: impl ExactSizeIterator<Item = bool>, named: usize) -> Result<(), LoadError> {
+fn check_ids(
+    what: &'static str,
+    known: impl ExactSizeIterator<Item = bool>,
+    named: usize,
+) -> Result<(), LoadError> {
     let saved = known.len();
     for (index, known) in known.enumerate() {
         if !known {
@@ -291,7 +308,11 @@ fn load_link(working: &mut Working<'_>, index: usize, saved: SavedLink) -> Resul
     for (way, direction) in [(Way::ToRight, &saved.to_right), (Way::ToLeft, &saved.to_left)] {
         let now = working.state.windows(id, way).to_vec();
         if now.len() != direction.windows.len() {
-            return Err(LoadError::Missing { what: "windows", named: now.len(), saved: direction.windows.len() });
+            return Err(LoadError::Missing {
+                what: "windows",
+                named: now.len(),
+                saved: direction.windows.len(),
+            });
         }
         for ((piece, old), new) in (0..).zip(now).zip(&direction.windows) {
             let new = new.map(|bounds| range("interconnects", index, bounds)).transpose()?;
@@ -318,9 +339,11 @@ fn load_region(working: &mut Working<'_>, index: usize, saved: SavedRegion) -> R
             }
             Seat::At(range)
         }
-        SavedSeat::Parked(len) => {
-            Seat::Parked(AddrRange::sized(0, len).map_err(|error| LoadError::Range { what: "regions", index, error })?.len())
-        }
+        SavedSeat::Parked(len) => Seat::Parked(
+            AddrRange::sized(0, len)
+                .map_err(|error| LoadError::Range { what: "regions", index, error })?
+                .len(),
+        ),
     };
     let role = match saved.alias {
         None => Role::Own,
@@ -354,7 +377,8 @@ impl From<Attrs> for SavedAttrs {
 
 impl SavedAttrs {
     fn attrs(self) -> Option<Attrs> {
-        let (usage, prot, props) = (Usage::from_bits(self.0)?, Prot::from_bits(self.1)?, Props::from_bits(self.2)?);
+        let (usage, prot, props) =
+            (Usage::from_bits(self.0)?, Prot::from_bits(self.1)?, Props::from_bits(self.2)?);
         Attrs::new(usage, prot, props).map_err(|CachingConflict(_)| ()).ok()
     }
 }
@@ -372,7 +396,13 @@ impl SavedRegion {
             attrs: record.attrs.into(),
             owner: record.owner,
             pin: record.pin,
-            alias: record.alias().map(|Alias { target, link, way, piece, to }| SavedAlias { target, link, way, piece, to }),
+            alias: record.alias().map(|Alias { target, link, way, piece, to }| SavedAlias {
+                target,
+                link,
+                way,
+                piece,
+                to,
+            }),
         }
     }
 }
@@ -439,7 +469,8 @@ impl SavedMapping {
                 windows.map(Mapping::Windows)
             }
             Self::Interleave { input, ways, granularity, position, output } => {
-                Interleave::new(range(*input)?, *ways, *granularity, *position, *output).map(Mapping::Interleave)
+                Interleave::new(range(*input)?, *ways, *granularity, *position, *output)
+                    .map(Mapping::Interleave)
             }
             Self::Table { input, page, prot: bits } => {
                 let (input, prot) = (range(*input)?, prot(*bits)?);

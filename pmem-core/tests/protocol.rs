@@ -3,8 +3,9 @@
 
 use pmem_core::test_util::{Call, Faults, Faulty, Log, Quiet, Tracer};
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Change, Concern, Driver, Edit, Error, Fault, Manager, Mapping, Metric,
-    Mismatch, Phase, Props, RegionId, Released, Request, Scope, State, Step, Subscription, Usage, Veto,
+    AddrRange, ArenaId, ArenaType, Attrs, Change, Concern, Driver, Edit, Error, Fault, Manager, Mapping,
+    Metric, Mismatch, Phase, Props, RegionId, Released, Request, Scope, State, Step, Subscription, Usage,
+    Veto,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -80,8 +81,10 @@ impl Driver for Slots {
     }
     fn resync(&mut self, state: &State) -> Result<(), Fault> {
         self.abort();
-        let all: Vec<AddrRange> =
-            state.arenas().flat_map(|(_, _, a)| a.regions().map(|(range, _)| range).collect::<Vec<_>>()).collect();
+        let all: Vec<AddrRange> = state
+            .arenas()
+            .flat_map(|(_, _, a)| a.regions().map(|(range, _)| range).collect::<Vec<_>>())
+            .collect();
         self.hardware.0.lock().unwrap().0.clear();
         self.write(&all, &[])
     }
@@ -113,7 +116,8 @@ fn bench() -> Bench {
         let driver = Tracer::around(Faulty::around(Quiet::new(format!("d{i}")), faults), &log);
         pmem.register(Box::new(driver), Subscription::new([Scope::Arena(arena)])).unwrap();
     }
-    let regions = (0..3).map(|i| pmem.alloc(arena, &Request::exactly(r(i * 0x1000, i * 0x1000 + 0x800))).unwrap());
+    let regions =
+        (0..3).map(|i| pmem.alloc(arena, &Request::exactly(r(i * 0x1000, i * 0x1000 + 0x800))).unwrap());
     let regions = regions.collect();
     log.take();
     Bench { pmem, arena, log, faults, regions }
@@ -201,7 +205,9 @@ fn a_fault_at_any_position_takes_back_every_step_in_exact_reverse() {
 #[test]
 fn a_fault_in_a_revert_degrades_its_driver_which_resyncs_before_the_next_change() {
     for k in 0..N {
-        for (call, phase) in [(Call::RevertWithdraw, "revert withdraw"), (Call::RevertInstall, "revert install")] {
+        for (call, phase) in
+            [(Call::RevertWithdraw, "revert withdraw"), (Call::RevertInstall, "revert install")]
+        {
             let mut bench = bench();
             let before = fingerprint(&bench.pmem);
             bench.faults[N - 1].arm(Call::Install, 1);

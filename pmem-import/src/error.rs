@@ -37,7 +37,7 @@ pub enum ImportError {
         /// What was being built.
         what: String,
         /// Why not.
-        error: pmem_core::Error,
+        error: Box<pmem_core::Error>,
     },
 }
 

@@ -22,7 +22,8 @@ const PROC: &[&str] = &["iomem", "ioports", "meminfo", "mtrr", "version"];
 
 /// Files of a NUMA node, a memory block, a PCI function.
 const NODE: &[&str] = &["cpulist", "cpumap", "distance", "meminfo"];
-const NODES: &[&str] = &["online", "possible", "has_cpu", "has_memory", "has_normal_memory", "has_generic_initiator"];
+const NODES: &[&str] =
+    &["online", "possible", "has_cpu", "has_memory", "has_normal_memory", "has_generic_initiator"];
 const ACCESS: &[&str] = &["read_latency", "write_latency", "read_bandwidth", "write_bandwidth"];
 const FUNCTION: &[&str] =
     &["class", "config", "device", "enable", "local_cpulist", "numa_node", "resource", "vendor"];

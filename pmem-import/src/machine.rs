@@ -64,7 +64,10 @@ impl Machine {
     pub fn read(root: &Root) -> Result<Self, ImportError> {
         let mut warnings = Vec::new();
         if !root.has("proc") && !root.has("sys") {
-            warnings.push(Warning::new(root.dir().display().to_string(), "holds neither proc nor sys: nothing to read"));
+            warnings.push(Warning::new(
+                root.dir().display().to_string(),
+                "holds neither proc nor sys: nothing to read",
+            ));
         }
         let iomem = read_resources(root, "iomem", &mut warnings);
         let ioports = read_resources(root, "ioports", &mut warnings);
@@ -134,7 +137,8 @@ impl Machine {
         if let Some(arena) = self.state().arena_named(word) {
             return Ok(arena);
         }
-        let names: Vec<&str> = self.state().arenas().map(|(_, info, _)| info.name.as_str()).take(12).collect();
+        let names: Vec<&str> =
+            self.state().arenas().map(|(_, info, _)| info.name.as_str()).take(12).collect();
         Err(format!("no arena, node or device {word:?}; arenas are {}, …", names.join(", ")))
     }
 }

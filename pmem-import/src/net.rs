@@ -6,7 +6,7 @@ use crate::machine::Machine;
 use crate::node::{Nodes, join};
 use crate::number::parse_addr;
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Direction, Manager, Mapping, Prot, Props, RegionId, Request, Usage,
+    AddrRange, ArenaId, ArenaType, Attrs, Direction, Manager, Mapping, Props, Prot, RegionId, Request, Usage,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -83,18 +83,23 @@ struct Parsed {
 /// # Errors
 /// [`ImportError`] names the file, the line if the JSON is broken, and the node if its numbers are.
 pub fn read_net(path: &Path) -> Result<Machine, ImportError> {
-    let text = fs::read_to_string(path).map_err(|error| ImportError::Read { path: path.to_owned(), error })?;
+    let text =
+        fs::read_to_string(path).map_err(|error| ImportError::Read { path: path.to_owned(), error })?;
     let parse = |line, what: String| ImportError::Parse { path: path.to_owned(), line, what };
     let file: File = serde_json::from_str(&text).map_err(|error| parse(error.line(), error.to_string()))?;
     let inclusive = match file.limits.as_deref() {
         None | Some("inclusive") => true,
         Some("exclusive") => false,
-        Some(other) => return Err(parse(0, format!("limits {other:?}: neither \"inclusive\" nor \"exclusive\""))),
+        Some(other) => {
+            return Err(parse(0, format!("limits {other:?}: neither \"inclusive\" nor \"exclusive\"")));
+        }
     };
-    let nodes: Result<Vec<Parsed>, String> = file.nodes.into_iter().map(|node| parsed(node, inclusive)).collect();
+    let nodes: Result<Vec<Parsed>, String> =
+        file.nodes.into_iter().map(|node| parsed(node, inclusive)).collect();
     let nodes = nodes.map_err(|what| parse(0, what))?;
     check_ids(&nodes).map_err(|what| parse(0, what))?;
-    build(&nodes).map_err(|(node, error)| ImportError::Model { what: format!("node {node}"), error })
+    build(&nodes)
+        .map_err(|(node, error)| ImportError::Model { what: format!("node {node}"), error: Box::new(error) })
 }
 
 fn parsed(node: Node, inclusive: bool) -> Result<Parsed, String> {
@@ -111,7 +116,10 @@ fn parsed(node: Node, inclusive: bool) -> Result<Parsed, String> {
     let mut accept = Vec::new();
     for words in &node.accept {
         let [start, end, label @ ..] = &words[..] else {
-            return Err(format!("node {id}, accept: {} values where there should be two or three", words.len()));
+            return Err(format!(
+                "node {id}, accept: {} values where there should be two or three",
+                words.len()
+            ));
         };
         let label = label.first().map(|label| match label {
             Word::Number(number) => number.to_string(),
@@ -192,7 +200,9 @@ fn build(nodes: &[Parsed]) -> Result<Machine, (i64, pmem_core::Error)> {
             let windows = Mapping::windows(rest.into_iter().map(|range| (range, range.start())));
             let through = Direction::new(windows.map_err(|e| at(e.into()))?, UNMEASURED);
             let home = if simple { entry } else { homes[0] };
-            manager.connect_asymmetric(home, net.entry[&overlay], through, Direction::closed()).map_err(at)?;
+            manager
+                .connect_asymmetric(home, net.entry[&overlay], through, Direction::closed())
+                .map_err(at)?;
         }
     }
     manager.set_journal_limit(256);
@@ -271,7 +281,8 @@ fn lead(
 
 /// What a node neither accepts nor maps.
 fn rest(node: &Parsed) -> Vec<AddrRange> {
-    let decoded = join(node.accept.iter().map(|(range, _)| *range).chain(node.map.iter().map(|m| m.0)).collect());
+    let decoded =
+        join(node.accept.iter().map(|(range, _)| *range).chain(node.map.iter().map(|m| m.0)).collect());
     decoded.into_iter().fold(vec![AddrRange::ALL], |rest, gone| {
         let cut = |r: AddrRange| if r.overlaps(gone) { r.minus(gone) } else { [Some(r), None] };
         rest.into_iter().flat_map(cut).flatten().collect()

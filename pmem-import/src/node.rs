@@ -191,7 +191,8 @@ fn read_access(root: &Root, dir: &str, warnings: &mut Vec<Warning>) -> Option<Ac
         read_bandwidth: value("read_bandwidth"),
         write_bandwidth: value("write_bandwidth"),
     };
-    (!initiators.is_empty() || performance != Performance::default()).then_some(Access { initiators, performance })
+    (!initiators.is_empty() || performance != Performance::default())
+        .then_some(Access { initiators, performance })
 }
 
 fn read_distances(root: &Root, ids: &[u32], warnings: &mut Vec<Warning>) -> Distances {

@@ -12,7 +12,9 @@ pub fn parse_addr(text: &str) -> Result<u64, String> {
     };
     match parsed {
         Ok(addr) if !digits.contains('+') => Ok(addr),
-        Err(error) if *error.kind() == std::num::IntErrorKind::PosOverflow => Err(format!("{text:?} is past 2^64")),
+        Err(error) if *error.kind() == std::num::IntErrorKind::PosOverflow => {
+            Err(format!("{text:?} is past 2^64"))
+        }
         _ => Err(format!("{text:?} is no address")),
     }
 }

@@ -48,7 +48,8 @@ impl Resources {
                         }
                         let parent = open.last().map(|(_, index)| *index);
                         if let Some(outer) = parent.map(|p| &out.all[p]).filter(|p| !p.range.covers(range)) {
-                            let text = format!("{range} {name:?} is not inside {} {:?}", outer.range, outer.name);
+                            let text =
+                                format!("{range} {name:?} is not inside {} {:?}", outer.range, outer.name);
                             warnings.push(Warning::line(source, line, text));
                         }
                         open.push((indent, out.all.len()));
@@ -107,22 +108,28 @@ mod tests {
 
     #[test]
     fn nesting_is_by_indentation() {
-        let (resources, warnings) = parse("0000-0fff : a\n  0010-001f : b\n    0010-0011 : c\n  0020-002f : d\n1000-1fff : e\n");
+        let (resources, warnings) =
+            parse("0000-0fff : a\n  0010-001f : b\n    0010-0011 : c\n  0020-002f : d\n1000-1fff : e\n");
         let depths: Vec<_> = resources.all.iter().map(|r| (r.name.as_str(), r.depth, r.parent)).collect();
-        assert_eq!(depths, [("a", 0, None), ("b", 1, Some(0)), ("c", 2, Some(1)), ("d", 1, Some(0)), ("e", 0, None)]);
+        assert_eq!(
+            depths,
+            [("a", 0, None), ("b", 1, Some(0)), ("c", 2, Some(1)), ("d", 1, Some(0)), ("e", 0, None)]
+        );
         assert_eq!(warnings, Vec::<String>::new());
         assert_eq!(resources.around(2).map(|r| r.name.as_str()).collect::<Vec<_>>(), ["b", "a"]);
     }
 
     #[test]
     fn zeros_are_hidden_addresses() {
-        let (resources, warnings) = parse("00000000-00000000 : System RAM\n  00000000-00000000 : Kernel code\n");
+        let (resources, warnings) =
+            parse("00000000-00000000 : System RAM\n  00000000-00000000 : Kernel code\n");
         assert!(resources.hidden && resources.all.is_empty() && warnings.is_empty());
     }
 
     #[test]
     fn broken_lines_are_named_and_left_out() {
-        let (resources, warnings) = parse("2000-1000 : reversed\nrubbish\n0-fffffffffffffffff : past\n1000-1fff : good\n");
+        let (resources, warnings) =
+            parse("2000-1000 : reversed\nrubbish\n0-fffffffffffffffff : past\n1000-1fff : good\n");
         assert_eq!(resources.all.len(), 1);
         assert_eq!(
             warnings,
@@ -137,7 +144,10 @@ mod tests {
     #[test]
     fn a_child_outside_its_parent_is_named_with_it() {
         let (_, warnings) = parse("1000-1fff : outer\n  3000-3fff : inner\n");
-        assert_eq!(warnings, ["iomem:2: [0x3000, 0x4000) \"inner\" is not inside [0x1000, 0x2000) \"outer\""]);
+        assert_eq!(
+            warnings,
+            ["iomem:2: [0x3000, 0x4000) \"inner\" is not inside [0x1000, 0x2000) \"outer\""]
+        );
     }
 
     proptest! {

@@ -78,7 +78,8 @@ impl Root {
     /// The names in a folder, links included, in order; none if it is not there.
     pub fn names(&self, path: &str) -> Vec<String> {
         let entries = fs::read_dir(self.dir.join(path)).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        let mut names: Vec<String> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
         names.extend(self.links.get(Path::new(path)).into_iter().flatten().cloned());
         names.sort();
         names.dedup();

@@ -115,10 +115,10 @@ impl<T: Copy> Space<T> {
     /// What is at `addr`.
     pub fn at(&self, addr: u64) -> Entry<T> {
         let below = self.entries.range(..=addr).next_back();
-        if let Some((&start, &(last, occupant))) = below {
-            if addr <= last {
-                return Entry { range: raw(start, last), occupant };
-            }
+        if let Some((&start, &(last, occupant))) = below
+            && addr <= last
+        {
+            return Entry { range: raw(start, last), occupant };
         }
         let start = below.map_or(0, |(_, &(last, _))| last + 1);
         let last = self.entries.range(addr..).next().map_or(u64::MAX, |(&next, _)| next - 1);
@@ -138,12 +138,12 @@ impl<T: Copy> Space<T> {
     /// What was taken inside or across `window`, in order of address.
     pub fn taken_in(&self, window: AddrRange) -> impl DoubleEndedIterator<Item = (AddrRange, T)> + '_ {
         let first = self.at(window.start()).range.start();
-        self.entries.range(first..=window.last()).filter_map(move |(&start, &(last, occupant))| {
-            match occupant {
+        self.entries.range(first..=window.last()).filter_map(
+            move |(&start, &(last, occupant))| match occupant {
                 Occupant::Taken(value) if last >= window.start() => Some((raw(start, last), value)),
                 _ => None,
-            }
-        })
+            },
+        )
     }
 
     /// The gaps inside `window`, cut to it, in order of address.
@@ -176,10 +176,9 @@ impl<T: Copy> Space<T> {
                 gaps().for_each(|gap| best = fit.highest_in(gap).or(best));
                 best
             }
-            Policy::InstantFit => gaps()
-                .filter(|gap| fit.surely_in(gap.len()))
-                .chain(gaps())
-                .find_map(|gap| fit.lowest_in(gap)),
+            Policy::InstantFit => {
+                gaps().filter(|gap| fit.surely_in(gap.len())).chain(gaps()).find_map(|gap| fit.lowest_in(gap))
+            }
             Policy::GoodFit => gaps()
                 .filter_map(|gap| Some((gap.len(), fit.lowest_in(gap)?)))
                 .min_by_key(|(bytes, place)| (*bytes, place.start()))

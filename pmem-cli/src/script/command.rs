@@ -2,7 +2,7 @@
 
 use super::mapping::{direction, mapping, metric};
 use super::words::{Words, dashed, policy, range_of};
-use pmem_core::{AddrRange, ArenaType, Attrs, Direction, Metric, Owner, Pin, Prot, Props, Request, Usage};
+use pmem_core::{AddrRange, ArenaType, Attrs, Direction, Metric, Owner, Pin, Props, Prot, Request, Usage};
 
 /// A command that changes the model, by names.
 #[derive(Clone, Debug)]
@@ -64,7 +64,8 @@ impl Verb {
         let verb = match words.name {
             "arena" => {
                 let kind = words.word(1, "TYPE")?;
-                let kind = ArenaType::from_words(kind).ok_or_else(|| format!("{kind:?} is no type of arena"))?;
+                let kind =
+                    ArenaType::from_words(kind).ok_or_else(|| format!("{kind:?} is no type of arena"))?;
                 limits(words, 2, &[])?;
                 Self::Arena { name: name(0, "NAME")?, kind }
             }
@@ -97,7 +98,11 @@ impl Verb {
             }
             "alloc" => {
                 let len = words.addr(2, "LEN")?;
-                Self::Alloc { name: name(0, "NAME")?, arena: name(1, "ARENA")?, request: request(words, len, 3)? }
+                Self::Alloc {
+                    name: name(0, "NAME")?,
+                    arena: name(1, "ARENA")?,
+                    request: request(words, len, 3)?,
+                }
             }
             "set" => {
                 limits(words, 1, &ATTRS)?;
@@ -123,8 +128,9 @@ impl Verb {
             }
             "relocate" => {
                 let pairs = words.count().div_ceil(2).max(1);
-                let moves: Result<Vec<_>, String> =
-                    (0..pairs).map(|i| Ok((name(2 * i, "REGION")?, words.addr(2 * i + 1, "START")?))).collect();
+                let moves: Result<Vec<_>, String> = (0..pairs)
+                    .map(|i| Ok((name(2 * i, "REGION")?, words.addr(2 * i + 1, "START")?)))
+                    .collect();
                 limits(words, 2 * pairs, &[])?;
                 Self::Relocate { moves: moves? }
             }
@@ -165,7 +171,13 @@ fn connect(words: &Words<'_>) -> Result<Verb, String> {
             (of(right)?, of(left)?)
         }
     };
-    Ok(Verb::Connect { name: name(0, "NAME")?, left: name(1, "LEFT")?, right: name(2, "RIGHT")?, to_right, to_left })
+    Ok(Verb::Connect {
+        name: name(0, "NAME")?,
+        left: name(1, "LEFT")?,
+        right: name(2, "RIGHT")?,
+        to_right,
+        to_left,
+    })
 }
 
 fn request(words: &Words<'_>, len: u64, plain: usize) -> Result<Request, String> {

@@ -1,7 +1,7 @@
 //! Drivers of a script: they trace their calls, and fail when told to.
 
 use pmem_core::test_util::{Call, Faults, Faulty, Log, Quiet, Tracer};
-use pmem_core::{DriverId, Driver};
+use pmem_core::{Driver, DriverId};
 
 /// A registered driver of the script.
 pub(super) struct Scripted {

@@ -5,9 +5,9 @@ use super::drivers::{Scripted, make, step};
 use super::words::Words;
 use pmem_core::test_util::{Call, Log};
 use pmem_core::{
-    AddrRange, ArenaId, DriverId, Edit, Error, Interest, LinkId, Manager, Mapping, OwnedResolution, Owner, Placement,
-    Plan, Prot, Props, RegionId, Released, Role, Saved, Scope, Seat, SpanState, State, Subscription, Usage, Way, What,
-    Why,
+    AddrRange, ArenaId, DriverId, Edit, Error, Interest, LinkId, Manager, Mapping, OwnedResolution, Owner,
+    Placement, Plan, Props, Prot, RegionId, Released, Role, Saved, Scope, Seat, SpanState, State,
+    Subscription, Usage, Way, What, Why,
 };
 use std::collections::BTreeMap;
 
@@ -47,9 +47,14 @@ impl Names {
         name_of(&self.regions, record.id).unwrap_or_else(|| match record.role {
             Role::Own => record.id.to_string(),
             Role::Alias(alias) => {
-                let far = state.link(alias.link).and_then(|l| state.arena(l.far(alias.way))?.region_at(alias.to));
+                let far =
+                    state.link(alias.link).and_then(|l| state.arena(l.far(alias.way))?.region_at(alias.to));
                 let target = far.and_then(|(_, r)| name_of(&self.regions, r.id));
-                format!("({} in {})", target.unwrap_or_else(|| alias.target.to_string()), self.of_arena(placement.arena))
+                format!(
+                    "({} in {})",
+                    target.unwrap_or_else(|| alias.target.to_string()),
+                    self.of_arena(placement.arena)
+                )
             }
         })
     }
@@ -156,7 +161,10 @@ impl Interpreter {
         let mut wrong = None;
         let result = self.manager.plan(|plan| carry_out(plan, &mut names, &verbs, &mut wrong));
         let (text, edits) = result.map_err(|error| wrong.take().unwrap_or_else(|| error.to_string()))?;
-        let listed: String = edits.iter().map(|edit| format!("  {}\n", describe(self.manager.state(), &names, edit))).collect();
+        let listed: String = edits
+            .iter()
+            .map(|edit| format!("  {}\n", describe(self.manager.state(), &names, edit)))
+            .collect();
         Ok(names.translate(&format!("{text}planned:\n{listed}")))
     }
 
@@ -208,18 +216,23 @@ impl Interpreter {
         if self.drivers.contains_key(name) {
             return Err(format!("there is a driver {name:?} already"));
         }
-        let scopes: Result<Vec<Scope>, String> = words.options("scope").map(|text| self.scope(text)).collect();
+        let scopes: Result<Vec<Scope>, String> =
+            words.options("scope").map(|text| self.scope(text)).collect();
         let mut scopes = scopes?;
         if scopes.is_empty() {
             scopes.push(Scope::Everything);
         }
         let mut interest = Interest::default();
         if words.option("usage").or(words.option("prot")).or(words.option("props")).is_some() {
-            interest.usage = words.option("usage").map_or(Some(Usage::empty()), Usage::from_words).ok_or("no usage")?;
-            interest.prot = words.option("prot").map_or(Some(Prot::empty()), Prot::from_words).ok_or("no protection")?;
-            interest.props = words.option("props").map_or(Some(Props::empty()), Props::from_words).ok_or("no property")?;
+            interest.usage =
+                words.option("usage").map_or(Some(Usage::empty()), Usage::from_words).ok_or("no usage")?;
+            interest.prot =
+                words.option("prot").map_or(Some(Prot::empty()), Prot::from_words).ok_or("no protection")?;
+            interest.props =
+                words.option("props").map_or(Some(Props::empty()), Props::from_words).ok_or("no property")?;
         }
-        let priority = words.option("priority").map_or(Ok(0), str::parse).map_err(|_| "no priority".to_owned())?;
+        let priority =
+            words.option("priority").map_or(Ok(0), str::parse).map_err(|_| "no priority".to_owned())?;
         let (driver, faults) = make(name, &self.log);
         if words.option("fail") == Some("attach") {
             faults.arm(Call::Attach, 1);
@@ -248,7 +261,8 @@ impl Interpreter {
 
     /// Makes the `K`th call from now on fail.
     fn arm(&self, words: &Words<'_>, call: Call, index: usize) -> Result<String, String> {
-        let nth = words.word(index, "K").map_or(Ok(1), str::parse).map_err(|_| "K is no number".to_owned())?;
+        let nth =
+            words.word(index, "K").map_or(Ok(1), str::parse).map_err(|_| "K is no number".to_owned())?;
         if nth == 0 {
             return Err("K counts from 1".to_owned());
         }
@@ -301,7 +315,8 @@ impl Interpreter {
             Seat::Parked(len) => format!("parked, {len:#x} bytes,"),
         };
         let alias = record.alias().map_or(String::new(), |alias| {
-            let target = name_of(&self.names.regions, alias.target).unwrap_or_else(|| alias.target.to_string());
+            let target =
+                name_of(&self.names.regions, alias.target).unwrap_or_else(|| alias.target.to_string());
             format!(" -> {target} over {}", self.names.of_link(alias.link))
         });
         let owner = if record.owner == Owner(0) { String::new() } else { format!(" {}", record.owner) };
@@ -339,7 +354,8 @@ impl Interpreter {
         Ok(match self.manager.state().resolve(arena, addr) {
             OwnedResolution::Accept { place, hops } => {
                 let region = place.region.and_then(|r| name_of(&names.regions, r));
-                let region = region.unwrap_or_else(|| if place.region.is_some() { "a region" } else { "free" }.to_owned());
+                let region = region
+                    .unwrap_or_else(|| if place.region.is_some() { "a region" } else { "free" }.to_owned());
                 let arena = names.of_arena(place.arena);
                 format!("accept {arena} {:#x} {region} cost {}{}\n", place.addr, place.cost, by(&hops))
             }
@@ -367,7 +383,11 @@ impl Interpreter {
                 What::Local { arena, start, region, attrs, state: span } => {
                     let region = region.and_then(|r| name_of(&names.regions, r));
                     let free = if span == SpanState::Sealed { "sealed" } else { "free" };
-                    format!("{} {start:#x} {} {attrs}", names.of_arena(arena), region.as_deref().unwrap_or(free))
+                    format!(
+                        "{} {start:#x} {} {attrs}",
+                        names.of_arena(arena),
+                        region.as_deref().unwrap_or(free)
+                    )
                 }
                 What::Table { link, .. } => format!("table of {}", names.of_link(link)),
                 What::Interleave { links, .. } => {
@@ -389,7 +409,13 @@ impl Interpreter {
         let arena = self.names.arena(words.word(0, "ARENA")?)?;
         let images = self.manager.state().reverse(arena, asked_range(words, 1)?);
         let line = |image: &pmem_core::Image| {
-            format!("{} sees {:#x} at {} cost {}\n", self.names.of_arena(image.viewer), image.start, image.seen, image.cost)
+            format!(
+                "{} sees {:#x} at {} cost {}\n",
+                self.names.of_arena(image.viewer),
+                image.start,
+                image.seen,
+                image.cost
+            )
         };
         Ok(images.iter().map(line).collect())
     }
@@ -407,7 +433,9 @@ impl Interpreter {
 
     fn distances(&self, words: &Words<'_>) -> Result<String, String> {
         let arena = self.names.arena(words.word(0, "ARENA")?)?;
-        let line = |d: &pmem_core::Distance| format!("{} {} in {} hops\n", self.names.of_arena(d.arena), d.metric, d.hops);
+        let line = |d: &pmem_core::Distance| {
+            format!("{} {} in {} hops\n", self.names.of_arena(d.arena), d.metric, d.hops)
+        };
         Ok(self.manager.state().distances(arena).iter().map(line).collect())
     }
 
@@ -470,7 +498,11 @@ impl Interpreter {
         self.manager = loaded;
         self.drivers.clear();
         self.names.drivers.clear();
-        if text == again { Ok("loaded what was saved\n".to_owned()) } else { Err("what was loaded differs".to_owned()) }
+        if text == again {
+            Ok("loaded what was saved\n".to_owned())
+        } else {
+            Err("what was loaded differs".to_owned())
+        }
     }
 }
 
@@ -567,7 +599,8 @@ fn carry_out_one(plan: &mut Plan<'_>, names: &mut Names, verb: &Verb) -> Result<
         Verb::Incref { region } => plan.incref(names.region(region)?)?,
         Verb::Decref { region } => plan.decref(names.region(region)?)?,
         Verb::Relocate { moves } => {
-            let moves: Result<Vec<_>, String> = moves.iter().map(|(r, to)| Ok((names.region(r)?, *to))).collect();
+            let moves: Result<Vec<_>, String> =
+                moves.iter().map(|(r, to)| Ok((names.region(r)?, *to))).collect();
             plan.relocate_all(&moves?)?;
         }
         Verb::Resize { region, len } => plan.resize(names.region(region)?, *len)?,
@@ -600,7 +633,13 @@ fn show_direction(state: &State, id: LinkId, way: Way) -> String {
             format!("windows {}", all.join(", "))
         }
         Mapping::Interleave(share) => {
-            format!("interleave {} {} of {} by {}", share.input(), share.position(), share.ways(), share.granularity())
+            format!(
+                "interleave {} {} of {} by {}",
+                share.input(),
+                share.position(),
+                share.ways(),
+                share.granularity()
+            )
         }
         Mapping::Table(table) => format!("table {} by {:#x}", table.input(), table.page()),
         _ => "unknown".to_owned(),
@@ -619,10 +658,16 @@ fn describe(state: &State, names: &Names, edit: &Edit) -> String {
         }
         Edit::Link { link, old, new } => {
             let there = |there: bool| (if there { "connected" } else { "none" }).to_owned();
-            format!("interconnect {}: {}", names.of_link(*link), change(there(old.is_some()), there(new.is_some())))
+            format!(
+                "interconnect {}: {}",
+                names.of_link(*link),
+                change(there(old.is_some()), there(new.is_some()))
+            )
         }
         Edit::Span { arena, range, old, new } => {
-            let span = |s: &Option<pmem_core::Span>| or(s.map(|s| format!("{:?}", s.state).to_lowercase()), "unprimed");
+            let span = |s: &Option<pmem_core::Span>| {
+                or(s.map(|s| format!("{:?}", s.state).to_lowercase()), "unprimed")
+            };
             format!("space {} {range}: {}", names.of_arena(*arena), change(span(old), span(new)))
         }
         Edit::Window { link, way, piece, old, new } => {
@@ -638,7 +683,10 @@ fn describe(state: &State, names: &Names, edit: &Edit) -> String {
                             Seat::At(range) => range.to_string(),
                             Seat::Parked(_) => "parked".to_owned(),
                         };
-                        let attrs = p.record.alias().map_or(format!(" {}", p.record.attrs), |a| format!(" to {:#x}", a.to));
+                        let attrs = p
+                            .record
+                            .alias()
+                            .map_or(format!(" {}", p.record.attrs), |a| format!(" to {:#x}", a.to));
                         format!("{} {seat}{attrs}", names.of_arena(p.arena))
                     }),
                     "none",
@@ -647,7 +695,10 @@ fn describe(state: &State, names: &Names, edit: &Edit) -> String {
             format!("region {name}: {}", change(place(old), place(new)))
         }
         Edit::Count { region, old, new } => {
-            format!("references of {}: {old} -> {new}", or(name_of(&names.regions, *region), &region.to_string()))
+            format!(
+                "references of {}: {old} -> {new}",
+                or(name_of(&names.regions, *region), &region.to_string())
+            )
         }
         _ => format!("{edit:?}"),
     }

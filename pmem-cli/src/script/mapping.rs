@@ -46,7 +46,8 @@ fn interleave(text: &str) -> Result<Mapping, String> {
     let [input, ways, granularity, position] = parts[..] else { return Err(needs.to_owned()) };
     let small = |text: &str| text.parse::<u8>().map_err(|_| format!("{text:?}: {needs}"));
     let granularity = parse_addr(granularity)?.try_into().map_err(|_| needs.to_owned())?;
-    let share = Interleave::new(dashed(input)?, small(ways)?, granularity, small(position)?, parse_addr(out)?);
+    let share =
+        Interleave::new(dashed(input)?, small(ways)?, granularity, small(position)?, parse_addr(out)?);
     share.map(Mapping::Interleave).map_err(|e| e.to_string())
 }
 

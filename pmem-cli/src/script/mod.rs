@@ -92,7 +92,12 @@ fn execute(interpreter: &mut Interpreter, commands: &[(usize, &str)]) -> (String
 }
 
 /// `pmem script`.
-pub(crate) fn run_file(args: &Args, file: &Path, check: bool, out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn run_file(
+    args: &Args,
+    file: &Path,
+    check: bool,
+    out: &mut dyn Write,
+) -> Result<Status, Failure> {
     let failed = |error: std::io::Error| Failure::Other(format!("{}: {error}", file.display()));
     let mut text = String::new();
     if file == Path::new("-") {
@@ -102,8 +107,11 @@ pub(crate) fn run_file(args: &Args, file: &Path, check: bool, out: &mut dyn Writ
     }
     let run = run(&text);
     if args.json {
-        let failures: Vec<_> =
-            run.failures.iter().map(|(line, text)| json!({ "line": line, "text": text.trim_end() })).collect();
+        let failures: Vec<_> = run
+            .failures
+            .iter()
+            .map(|(line, text)| json!({ "line": line, "text": text.trim_end() }))
+            .collect();
         writeln!(out, "{:#}", json!({ "schema": SCHEMA, "rendered": run.rendered, "failures": failures }))?;
     } else if !check {
         out.write_all(run.rendered.as_bytes())?;
@@ -111,8 +119,11 @@ pub(crate) fn run_file(args: &Args, file: &Path, check: bool, out: &mut dyn Writ
     if run.failures.is_empty() {
         return Ok(Status::Done);
     }
-    let all: Vec<String> =
-        run.failures.iter().map(|(line, text)| format!("{}:{line}: {}", file.display(), text.trim_end())).collect();
+    let all: Vec<String> = run
+        .failures
+        .iter()
+        .map(|(line, text)| format!("{}:{line}: {}", file.display(), text.trim_end()))
+        .collect();
     Err(Failure::Other(all.join("\n")))
 }
 
@@ -123,7 +134,8 @@ mod tests {
 
     #[test]
     fn a_true_script_is_rendered_as_itself() {
-        let text = "# RAM\narena ram ram\nprime ram 0x0 0x1000\n\nalloc a ram 0x10\n----\na = ram [0x0, 0x10)\n";
+        let text =
+            "# RAM\narena ram ram\nprime ram 0x0 0x1000\n\nalloc a ram 0x10\n----\na = ram [0x0, 0x10)\n";
         assert_eq!(run(text), Run { rendered: text.to_owned(), failures: vec![] });
     }
 

@@ -67,7 +67,9 @@ impl<'l> Words<'l> {
     /// Refuses options that the command does not have.
     pub(super) fn only(&self, known: &[&str]) -> Result<(), String> {
         match self.options.iter().find(|(key, _)| !known.contains(key)) {
-            Some((key, _)) => Err(format!("{}: no option {key:?}; there are {}", self.name, known.join(", "))),
+            Some((key, _)) => {
+                Err(format!("{}: no option {key:?}; there are {}", self.name, known.join(", ")))
+            }
             None => Ok(()),
         }
     }

@@ -211,6 +211,7 @@ impl fmt::Display for Mismatch {
         if let Some(range) = self.range {
             write!(f, " at {range}")?;
         }
-        self.wanted_found.map_or(Ok(()), |(wanted, found)| write!(f, ": wanted {wanted:#x}, found {found:#x}"))
+        self.wanted_found
+            .map_or(Ok(()), |(wanted, found)| write!(f, ": wanted {wanted:#x}, found {found:#x}"))
     }
 }

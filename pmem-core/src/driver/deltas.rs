@@ -1,6 +1,6 @@
 //! How a change looks in a view: spans whose effective attributes differ.
 
-use crate::attrs::{Attrs, Prot, Props, Usage};
+use crate::attrs::{Attrs, Props, Prot, Usage};
 use crate::id::ArenaId;
 use crate::model::{State, What};
 use alloc::vec::Vec;

@@ -3,7 +3,6 @@
 mod change;
 mod contract;
 mod deltas;
-mod protocol;
 mod registry;
 #[cfg(feature = "test-util")]
 pub mod test_util;
@@ -13,5 +12,4 @@ pub use contract::{Concern, Driver, Fault, Mismatch, Phase, Step, Veto};
 pub use deltas::{Delta, Effective};
 pub use registry::{Interest, Kinds, Scope, Subscription};
 
-pub(crate) use protocol::{Outcome, attach};
 pub(crate) use registry::Registry;

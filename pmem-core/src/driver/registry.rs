@@ -2,7 +2,7 @@
 
 use super::contract::Driver;
 use super::deltas::{Delta, Flat};
-use crate::attrs::{Prot, Props, Usage};
+use crate::attrs::{Props, Prot, Usage};
 use crate::id::{ArenaId, DriverId, LinkId};
 use crate::model::{Edit, Placement, State};
 use alloc::boxed::Box;
@@ -96,9 +96,9 @@ impl Subscription {
 }
 
 pub(crate) struct Registered {
-    pub(super) driver: Box<dyn Driver>,
+    pub(crate) driver: Box<dyn Driver>,
     subscription: Subscription,
-    pub(super) degraded: bool,
+    pub(crate) degraded: bool,
 }
 
 /// The flattened views that drivers are registered on.
@@ -107,14 +107,19 @@ type Views = Vec<(ArenaId, Flat)>;
 /// All registered drivers.
 #[derive(Default)]
 pub(crate) struct Registry {
-    pub(super) drivers: SlotMap<DriverId, Registered>,
+    pub(crate) drivers: SlotMap<DriverId, Registered>,
     /// In the order in which they prepare.
     order: Vec<DriverId>,
     views: Views,
 }
 
 impl Registry {
-    pub(crate) fn add(&mut self, driver: Box<dyn Driver>, subscription: Subscription, state: &State) -> DriverId {
+    pub(crate) fn add(
+        &mut self,
+        driver: Box<dyn Driver>,
+        subscription: Subscription,
+        state: &State,
+    ) -> DriverId {
         for scope in &subscription.scopes {
             if let Scope::View(arena) = scope
                 && !self.views.iter().any(|(viewed, _)| viewed == arena)
@@ -134,9 +139,8 @@ impl Registry {
         let gone = self.drivers.remove(id)?;
         self.order.retain(|other| *other != id);
         let drivers = &self.drivers;
-        let viewed = |arena: ArenaId| {
-            drivers.values().any(|r| r.subscription.scopes.contains(&Scope::View(arena)))
-        };
+        let viewed =
+            |arena: ArenaId| drivers.values().any(|r| r.subscription.scopes.contains(&Scope::View(arena)));
         self.views.retain(|(arena, _)| viewed(*arena));
         Some(gone.driver)
     }
@@ -158,16 +162,16 @@ impl Registry {
     }
 
     /// The observed views as `after` makes them.
-    pub(super) fn views_after(&self, after: &State) -> Views {
+    pub(crate) fn views_after(&self, after: &State) -> Views {
         self.views.iter().map(|(arena, _)| (*arena, Flat::of(after, *arena))).collect()
     }
 
     /// How each observed view changes.
-    pub(super) fn deltas(&self, after: &Views) -> Vec<(ArenaId, Vec<Delta>)> {
+    pub(crate) fn deltas(&self, after: &Views) -> Vec<(ArenaId, Vec<Delta>)> {
         self.views.iter().zip(after).map(|((arena, old), (_, new))| (*arena, old.deltas(new))).collect()
     }
 
-    pub(super) fn set_views(&mut self, views: Views) {
+    pub(crate) fn set_views(&mut self, views: Views) {
         self.views = views;
     }
 }
@@ -190,7 +194,7 @@ impl Registered {
     }
 
     /// The deltas of the views it is registered on, as far as they matter to it.
-    pub(super) fn deltas(&self, all: &[(ArenaId, Vec<Delta>)]) -> Vec<Delta> {
+    pub(crate) fn deltas(&self, all: &[(ArenaId, Vec<Delta>)]) -> Vec<Delta> {
         let Interest { usage, prot, props, .. } = self.subscription.interest;
         all.iter()
             .filter(|(arena, _)| self.subscription.scopes.contains(&Scope::View(*arena)))
@@ -200,7 +204,7 @@ impl Registered {
     }
 
     /// Whether an edit concerns it.
-    pub(super) fn is_concerned(&self, edit: &Edit, after: &State) -> bool {
+    pub(crate) fn is_concerned(&self, edit: &Edit, after: &State) -> bool {
         self.interested(edit) && self.subscription.scopes.iter().any(|scope| touches(edit, *scope, after))
     }
 
@@ -225,7 +229,9 @@ impl Registered {
 }
 
 fn touches(edit: &Edit, scope: Scope, after: &State) -> bool {
-    let placements = |old: &Option<Placement>, new: &Option<Placement>| [*old, *new].into_iter().flatten().collect::<Vec<_>>();
+    let placements = |old: &Option<Placement>, new: &Option<Placement>| {
+        [*old, *new].into_iter().flatten().collect::<Vec<_>>()
+    };
     match (scope, edit) {
         (Scope::Everything, _) => true,
         (Scope::View(_), _) => false,
@@ -236,7 +242,9 @@ fn touches(edit: &Edit, scope: Scope, after: &State) -> bool {
         (Scope::Arena(arena), Edit::Window { link, .. }) => {
             after.link(*link).is_some_and(|link| link.left == arena || link.right == arena)
         }
-        (Scope::Arena(arena), Edit::Region { old, new, .. }) => placements(old, new).iter().any(|p| p.arena == arena),
+        (Scope::Arena(arena), Edit::Region { old, new, .. }) => {
+            placements(old, new).iter().any(|p| p.arena == arena)
+        }
         (Scope::Link(link), Edit::Link { link: l, .. } | Edit::Window { link: l, .. }) => *l == link,
         (Scope::Link(link), Edit::Region { old, new, .. }) => {
             placements(old, new).iter().any(|p| p.record.alias().is_some_and(|alias| alias.link == link))

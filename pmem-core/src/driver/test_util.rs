@@ -102,7 +102,8 @@ impl<D: Driver> Driver for Tracer<D> {
             _ => self.trace("prepare", &result),
         }
         for delta in change.deltas() {
-            let attrs = |e: Option<super::Effective>| e.map_or("nothing".to_string(), |e| e.attrs.to_string());
+            let attrs =
+                |e: Option<super::Effective>| e.map_or("nothing".to_string(), |e| e.attrs.to_string());
             let (name, old, new) = (self.inner.name(), attrs(delta.old), attrs(delta.new));
             self.log.push(format!("{name}:   {} {old} -> {new}", delta.range));
         }

@@ -128,7 +128,10 @@ mod tests {
         let input = AddrRange::sized(0, 3 * 256).unwrap();
         assert_eq!(Interleave::new(input, 5, 256, 0, 0), Err(MappingError::Ways(5)));
         assert_eq!(Interleave::new(input, 3, 300, 0, 0), Err(MappingError::Granularity(300)));
-        assert_eq!(Interleave::new(input, 3, 256, 3, 0), Err(MappingError::Position { position: 3, ways: 3 }));
+        assert_eq!(
+            Interleave::new(input, 3, 256, 3, 0),
+            Err(MappingError::Position { position: 3, ways: 3 })
+        );
         assert!(matches!(Interleave::new(input, 2, 256, 0, 0), Err(MappingError::Misaligned { .. })));
         assert!(Interleave::new(input, 3, 256, 2, 0).is_ok());
         assert!(Interleave::new(AddrRange::ALL, 16, 16384, 15, 0).is_ok());

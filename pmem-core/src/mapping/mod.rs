@@ -95,7 +95,8 @@ impl Mapping {
     /// # Errors
     /// [`MappingError`] if an output wraps or two inputs overlap.
     pub fn windows(pairs: impl IntoIterator<Item = (AddrRange, u64)>) -> Result<Self, MappingError> {
-        let windows: Result<Vec<_>, _> = pairs.into_iter().map(|(input, output)| Window::fixed(input, output)).collect();
+        let windows: Result<Vec<_>, _> =
+            pairs.into_iter().map(|(input, output)| Window::fixed(input, output)).collect();
         Ok(Self::Windows(Windows::new(windows?)?))
     }
 

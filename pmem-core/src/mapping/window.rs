@@ -1,7 +1,7 @@
 //! Windows: ranges that are passed on with an offset.
 
 use super::MappingError;
-use crate::attrs::{Prot, Props};
+use crate::attrs::{Props, Prot};
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
 

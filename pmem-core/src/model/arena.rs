@@ -186,11 +186,16 @@ impl Arena {
 
     /// Puts `leg` in front of `range`, or takes it away.
     pub(super) fn set_behind(&mut self, range: AddrRange, leg: Leg, there: bool) {
-        let old: Vec<(AddrRange, Vec<Leg>)> = self.windows_in(range).map(|(r, legs)| (r, legs.to_vec())).collect();
+        let old: Vec<(AddrRange, Vec<Leg>)> =
+            self.windows_in(range).map(|(r, legs)| (r, legs.to_vec())).collect();
         self.behind.remove(inclusive(range));
         let mut bare = alloc::vec![range];
         for (part, mut legs) in old {
-            bare = bare.into_iter().flat_map(|r| if r.overlaps(part) { r.minus(part) } else { [Some(r), None] }).flatten().collect();
+            bare = bare
+                .into_iter()
+                .flat_map(|r| if r.overlaps(part) { r.minus(part) } else { [Some(r), None] })
+                .flatten()
+                .collect();
             legs.retain(|l| *l != leg);
             if there {
                 legs.push(leg);

@@ -139,7 +139,9 @@ impl State {
                 .chain(arena.windows_in(range).map(|(r, _)| r));
             match entry.occupant {
                 Occupant::Gap if !covered(range, open) => return bad(range, "a gap"),
-                Occupant::Hole if arena.spans.overlaps(&inclusive(range)) || arena.windows_in(range).count() > 0 => {
+                Occupant::Hole
+                    if arena.spans.overlaps(&inclusive(range)) || arena.windows_in(range).count() > 0 =>
+                {
                     return bad(range, "a hole");
                 }
                 Occupant::Sealed if !covered(range, arena.spans_in(range).map(|(r, _)| r)) => {
@@ -157,7 +159,9 @@ impl State {
             match record.role {
                 Role::Own => {
                     let spans = || arena.spans_in(range).filter(|(_, span)| span.state != SpanState::Lent);
-                    if !covered(range, spans().map(|(r, _)| r)) || !spans().all(|(_, s)| s.admits(record.attrs)) {
+                    if !covered(range, spans().map(|(r, _)| r))
+                        || !spans().all(|(_, s)| s.admits(record.attrs))
+                    {
                         return Err(Broken::Misplaced { region: record.id, range });
                     }
                 }
@@ -166,7 +170,9 @@ impl State {
                         let link = self.link(alias.link).filter(|link| link.near(alias.way) == id)?;
                         let (there, target) = self.arena(link.far(alias.way))?.region_at(alias.to)?;
                         let leg = Leg { link: alias.link, way: alias.way, piece: alias.piece };
-                        let is = target.id == alias.target && there.start() == alias.to && there.len() == range.len();
+                        let is = target.id == alias.target
+                            && there.start() == alias.to
+                            && there.len() == range.len();
                         let leads = self.translate(id, range.start(), leg) == Some(alias.to);
                         (is && leads && decodes(arena, range, leg)).then_some(())
                     };
@@ -200,10 +206,9 @@ impl State {
         if window.is_fixed() {
             return window.floor_of();
         }
-        let through = self
-            .arena(link.near(way))?
-            .regions_in(window.limit_of())
-            .filter(|(_, record)| record.alias().is_some_and(|a| (a.link, a.way, a.piece) == (id, way, piece)));
+        let through = self.arena(link.near(way))?.regions_in(window.limit_of()).filter(|(_, record)| {
+            record.alias().is_some_and(|a| (a.link, a.way, a.piece) == (id, way, piece))
+        });
         through
             .map(|(range, _)| range.rounded(window.granule_of()))
             .chain(window.floor_of())
@@ -247,7 +252,9 @@ fn covered(range: AddrRange, parts: impl Iterator<Item = AddrRange>) -> bool {
     let mut next = Some(range.start());
     for part in parts {
         match next {
-            Some(addr) if part.start() <= addr => next = next.max(part.end()).filter(|_| part.end().is_some()),
+            Some(addr) if part.start() <= addr => {
+                next = next.max(part.end()).filter(|_| part.end().is_some())
+            }
             _ => break,
         }
     }

@@ -41,7 +41,9 @@ impl State {
         let costs = dijkstra(graph, start, None, |edge| Cost(self.topology.metric(*edge.weight()), 1));
         let mut all: Vec<Distance> = costs
             .into_iter()
-            .filter_map(|(node, Cost(metric, hops))| Some(Distance { arena: *graph.node_weight(node)?, metric, hops }))
+            .filter_map(|(node, Cost(metric, hops))| {
+                Some(Distance { arena: *graph.node_weight(node)?, metric, hops })
+            })
             .collect();
         all.sort_unstable_by_key(|d| (d.metric, d.hops, d.arena));
         all
@@ -58,13 +60,18 @@ impl State {
     pub(crate) fn distance_to(&self, to: ArenaId) -> SecondaryMap<ArenaId, Metric> {
         let Some(start) = self.topology.node(to) else { return SecondaryMap::new() };
         let graph = self.topology.graph();
-        let metric = |edge| graph.edge_weight(edge).map_or(Metric::UNREACHABLE, |crossing| self.topology.metric(*crossing));
+        let metric = |edge| {
+            graph.edge_weight(edge).map_or(Metric::UNREACHABLE, |crossing| self.topology.metric(*crossing))
+        };
         let costs = dijkstra(Reversed(graph), start, None, |edge| metric(edge.id()));
         costs.into_iter().filter_map(|(node, metric)| Some((*graph.node_weight(node)?, metric))).collect()
     }
 
     /// The open crossings out of an arena: interconnect, direction, cost, and the arena beyond.
-    pub(crate) fn neighbours(&self, from: ArenaId) -> impl Iterator<Item = (LinkId, Way, Metric, ArenaId)> + '_ {
+    pub(crate) fn neighbours(
+        &self,
+        from: ArenaId,
+    ) -> impl Iterator<Item = (LinkId, Way, Metric, ArenaId)> + '_ {
         self.topology.crossings(from).into_iter().filter_map(|(link, way)| {
             Some((link, way, self.topology.metric((link, way)), self.topology.link(link)?.far(way)))
         })

@@ -84,7 +84,9 @@ impl Edit {
             Self::Arena { arena, old, new } => Self::Arena { arena, old: new, new: old },
             Self::Link { link, old, new } => Self::Link { link, old: new, new: old },
             Self::Span { arena, range, old, new } => Self::Span { arena, range, old: new, new: old },
-            Self::Window { link, way, piece, old, new } => Self::Window { link, way, piece, old: new, new: old },
+            Self::Window { link, way, piece, old, new } => {
+                Self::Window { link, way, piece, old: new, new: old }
+            }
             Self::Region { region, old, new } => Self::Region { region, old: new, new: old },
             Self::Count { region, old, new } => Self::Count { region, old: new, new: old },
         }
@@ -110,7 +112,9 @@ impl Edit {
         match (self, later) {
             (Self::Arena { arena: a, .. }, Self::Arena { arena: b, .. }) => a == b,
             (Self::Link { link: a, .. }, Self::Link { link: b, .. }) => a == b,
-            (Self::Span { arena: a, range: r, .. }, Self::Span { arena: b, range: s, .. }) => a == b && r == s,
+            (Self::Span { arena: a, range: r, .. }, Self::Span { arena: b, range: s, .. }) => {
+                a == b && r == s
+            }
             (
                 Self::Window { link: a, way: v, piece: p, .. },
                 Self::Window { link: b, way: w, piece: q, .. },

@@ -95,7 +95,8 @@ impl State {
         cuts.dedup();
         let mut out: Vec<Difference> = Vec::new();
         for (i, &(arena, start)) in cuts.iter().enumerate() {
-            let last = cuts.get(i + 1).filter(|(next, _)| *next == arena).map_or(u64::MAX, |(_, end)| end - 1);
+            let last =
+                cuts.get(i + 1).filter(|(next, _)| *next == arena).map_or(u64::MAX, |(_, end)| end - 1);
             let Ok(range) = AddrRange::inclusive(start, last) else { continue };
             let here = |all: &[Reached]| {
                 let covers = |r: &&Reached| r.arena == arena && r.range.covers(range);
@@ -125,7 +126,9 @@ fn reached(view: &[Piece]) -> Vec<Reached> {
     let mut out: Vec<Reached> = Vec::new();
     for piece in view {
         let What::Local { arena, start, region, .. } = piece.what else { continue };
-        if let Ok(range) = AddrRange::inclusive(start, start.saturating_add(piece.seen.last() - piece.seen.start())) {
+        if let Ok(range) =
+            AddrRange::inclusive(start, start.saturating_add(piece.seen.last() - piece.seen.start()))
+        {
             out.push(Reached { arena, range, region, seen: piece.seen.start() });
         }
     }

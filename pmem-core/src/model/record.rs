@@ -83,6 +83,7 @@ impl Seat {
     }
 
     /// The size in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "a region is never empty")]
     pub const fn len(self) -> u64 {
         match self {
             Self::At(range) => range.len(),

@@ -295,7 +295,9 @@ impl State {
                 .iter()
                 .find(|piece| piece.limit_of().contains(addr))
                 .map(|piece| addr.wrapping_add(piece.offset_of())),
-            Mapping::Windows(w) => Some(addr.wrapping_add(w.pieces().get(usize::from(leg.piece))?.offset_of())),
+            Mapping::Windows(w) => {
+                Some(addr.wrapping_add(w.pieces().get(usize::from(leg.piece))?.offset_of()))
+            }
             Mapping::Interleave(share) => share.translate(addr),
             Mapping::Table(_) => {
                 let (range, record) = self.arena(arena)?.region_at(addr)?;

@@ -163,7 +163,11 @@ impl Viewer<'_> {
             },
             Mapping::Interleave(_) => {
                 let links = legs.iter().map(|leg| leg.link).collect();
-                Vec::from_iter(piece(at, part, What::Interleave { links, arena: at.arena, start: part.start() }))
+                Vec::from_iter(piece(
+                    at,
+                    part,
+                    What::Interleave { links, arena: at.arena, start: part.start() },
+                ))
             }
             Mapping::Table(_) => {
                 let what = What::Table { link: leg.link, arena: at.arena, start: part.start() };

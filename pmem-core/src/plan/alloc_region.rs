@@ -44,7 +44,12 @@ impl Plan<'_> {
     }
 
     /// Allocates in the arena at the end of `route`, and makes it visible at its start.
-    fn alloc_there(&mut self, arena: ArenaId, request: &Request, route: &[Crossing]) -> Result<RegionId, Error> {
+    fn alloc_there(
+        &mut self,
+        arena: ArenaId,
+        request: &Request,
+        route: &[Crossing],
+    ) -> Result<RegionId, Error> {
         let mut last = self.no_space(arena, request, 0);
         for mut lane in lanes(self.state(), request.window, route) {
             for _ in 0..PLACES {
@@ -93,10 +98,12 @@ impl Plan<'_> {
                 self.no_space(arena, request, largest)
             })?,
         };
-        let defaults = self.arena(arena)?.span_at(range.start()).map(|(_, span)| span.attrs).unwrap_or_default();
+        let defaults =
+            self.arena(arena)?.span_at(range.start()).map(|(_, span)| span.attrs).unwrap_or_default();
         let id = self.working.ids.regions.insert(Entry::default());
         let attrs = request.attrs(defaults);
-        let record = attrs.map(|attrs| Record { id, attrs, owner: request.owner, role: Role::Own, pin: request.pin });
+        let record =
+            attrs.map(|attrs| Record { id, attrs, owner: request.owner, role: Role::Own, pin: request.pin });
         match record.and_then(|record| self.check_free(arena, range, &record).map(|()| record)) {
             Ok(record) => {
                 self.replace(id, Some(Placement { arena, seat: Seat::At(range), record }));
@@ -111,7 +118,12 @@ impl Plan<'_> {
     }
 
     /// Finds a place in space that admits the request. No region straddles spans of different defaults.
-    pub(super) fn find(&self, arena: ArenaId, request: &Request, fit: &Fit) -> Result<Option<AddrRange>, Error> {
+    pub(super) fn find(
+        &self,
+        arena: ArenaId,
+        request: &Request,
+        fit: &Fit,
+    ) -> Result<Option<AddrRange>, Error> {
         let here = self.arena(arena)?;
         let mut found: Option<(u64, AddrRange)> = None;
         for (part, span) in here.spans_in(fit.window_of()) {

@@ -64,8 +64,10 @@ impl Plan<'_> {
         let link = Arc::new(self.link(id)?.clone());
         for way in [Way::ToRight, Way::ToLeft] {
             let near = self.arena(link.near(way))?;
-            let through = near.regions().find(|(_, r)| r.alias().is_some_and(|a| (a.link, a.way) == (id, way)));
-            let parked = || near.parked().find(|(_, r)| r.alias().is_some_and(|a| (a.link, a.way) == (id, way)));
+            let through =
+                near.regions().find(|(_, r)| r.alias().is_some_and(|a| (a.link, a.way) == (id, way)));
+            let parked =
+                || near.parked().find(|(_, r)| r.alias().is_some_and(|a| (a.link, a.way) == (id, way)));
             let by = through
                 .map(|(range, record)| Holder::Region(record.id, range))
                 .or_else(|| parked().map(|(_, record)| Holder::Parked(record.id)));
@@ -88,7 +90,11 @@ impl Plan<'_> {
             Mapping::Closed | Mapping::Identity => Ok(()),
             Mapping::Windows(windows) if windows.yields() => Ok(()),
             Mapping::Windows(windows) => {
-                windows.pieces().iter().filter(|w| w.is_fixed()).try_for_each(|w| self.check_claim(arena, w.limit_of()))?;
+                windows
+                    .pieces()
+                    .iter()
+                    .filter(|w| w.is_fixed())
+                    .try_for_each(|w| self.check_claim(arena, w.limit_of()))?;
                 for floor in floors(mapping) {
                     self.check_behind(arena, floor)?;
                     self.lend(arena, floor)?;

@@ -39,7 +39,8 @@ impl Plan<'_> {
         let region = here.regions().next().map(|(range, record)| Holder::Region(record.id, range));
         let parked = || here.parked().next().map(|(_, record)| Holder::Parked(record.id));
         let joined = || self.state().links().find(|(_, l)| l.left == arena || l.right == arena);
-        let by = region.or_else(parked).or_else(|| joined().map(|(link, _)| Holder::Link(link, AddrRange::ALL)));
+        let by =
+            region.or_else(parked).or_else(|| joined().map(|(link, _)| Holder::Link(link, AddrRange::ALL)));
         if let Some(by) = by {
             return Err(Error::ArenaBusy { arena, by });
         }

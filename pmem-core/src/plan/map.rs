@@ -2,7 +2,7 @@
 
 use super::route::{Crossing, routes};
 use super::{Plan, Request};
-use crate::attrs::{Attrs, Prot, Props, Usage};
+use crate::attrs::{Attrs, Props, Prot, Usage};
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, RegionId};
 use crate::mapping::{Admits, Mapping, Table, Window};
@@ -131,7 +131,10 @@ impl Plan<'_> {
                 fitting.sort_by_key(|(.., admits)| *admits != Admits::Prefetchable);
                 let mut result = Err(refused);
                 for (at, piece, _) in fitting {
-                    result = self.vacant(arena, at).and_then(|()| self.cover(leg(piece), at)).map(|()| (at, piece));
+                    result = self
+                        .vacant(arena, at)
+                        .and_then(|()| self.cover(leg(piece), at))
+                        .map(|()| (at, piece));
                     if result.is_ok() {
                         break;
                     }
@@ -139,7 +142,8 @@ impl Plan<'_> {
                 result?
             }
             Mapping::Interleave(share) => {
-                let at = share.invert(range.start()).filter(|_| share.ways() == 1 && share.output().covers(range));
+                let at =
+                    share.invert(range.start()).filter(|_| share.ways() == 1 && share.output().covers(range));
                 let at = AddrRange::sized(at.ok_or(refused)?, range.len())?;
                 self.vacant(arena, at)?;
                 (at, 0)
@@ -174,19 +178,26 @@ impl Plan<'_> {
             largest: 0,
         };
         let window = window.ok_or_else(|| nothing(request.window))?;
-        let fit = Fit::new(pages.len())?.window(window).align(request.align.max(table.page()))?.policy(request.policy);
+        let fit = Fit::new(pages.len())?
+            .window(window)
+            .align(request.align.max(table.page()))?
+            .policy(request.policy);
         let space = self.arena(arena)?.space();
         let free = |place: &AddrRange| space.find(&fit.window(*place)) == Some(*place);
         let kept = before
             .and_then(|addr| AddrRange::sized(addr.checked_sub(within)?, pages.len()).ok())
             .filter(|place| window.covers(*place) && free(place));
-        let place = kept.or_else(|| space.find(&fit.policy(Policy::FirstFit).policy(request.policy))).ok_or_else(|| {
-            let largest = space.largest_gap(window).map_or(0, AddrRange::len);
-            match nothing(window) {
-                Error::NoSpace { arena, len, align, window, .. } => Error::NoSpace { arena, len, align, window, largest },
-                other => other,
-            }
-        })?;
+        let place = kept
+            .or_else(|| space.find(&fit.policy(Policy::FirstFit).policy(request.policy)))
+            .ok_or_else(|| {
+                let largest = space.largest_gap(window).map_or(0, AddrRange::len);
+                match nothing(window) {
+                    Error::NoSpace { arena, len, align, window, .. } => {
+                        Error::NoSpace { arena, len, align, window, largest }
+                    }
+                    other => other,
+                }
+            })?;
         Ok(AddrRange::sized(place.start() + within, range.len())?)
     }
 

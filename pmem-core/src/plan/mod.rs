@@ -131,7 +131,12 @@ impl<'m> Plan<'m> {
     }
 
     /// Rewrites the spans inside `range`, each cut to it.
-    fn set_spans(&mut self, arena: ArenaId, range: AddrRange, new: impl Fn(Span) -> Option<Span>) -> Result<(), Error> {
+    fn set_spans(
+        &mut self,
+        arena: ArenaId,
+        range: AddrRange,
+        new: impl Fn(Span) -> Option<Span>,
+    ) -> Result<(), Error> {
         let old: Vec<(AddrRange, Span)> = self.arena(arena)?.spans_in(range).collect();
         for (range, span) in old {
             let new = new(span);

@@ -93,7 +93,9 @@ fn cross(state: &State, lane: Lane, (link, way): Crossing) -> Vec<Lane> {
             windows.pieces().iter().filter_map(|w| moved(w.limit_of(), w.offset_of())).collect()
         }
         Some(Mapping::Interleave(share)) if share.ways() == 1 => {
-            moved(share.input(), share.output().start().wrapping_sub(share.input().start())).into_iter().collect()
+            moved(share.input(), share.output().start().wrapping_sub(share.input().start()))
+                .into_iter()
+                .collect()
         }
         Some(Mapping::Interleave(_)) => Vec::new(),
         Some(Mapping::Table(table)) => {

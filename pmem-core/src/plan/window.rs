@@ -70,11 +70,14 @@ impl Plan<'_> {
         if let Some((at, legs)) = here.windows_in(part).next() {
             return Ok(Some(Holder::Link(legs[0].link, at)));
         }
-        let prefetch_only = |attrs: crate::attrs::Attrs| attrs.props().contains(crate::attrs::Props::PREFETCH);
+        let prefetch_only =
+            |attrs: crate::attrs::Attrs| attrs.props().contains(crate::attrs::Props::PREFETCH);
         Ok(here.spans_in(part).find_map(|(range, span)| match span.state {
             SpanState::Sealed => Some(Holder::Sealed(range)),
             // What is not prefetchable must not be carried through prefetchable space.
-            _ if prefetch_only(span.attrs) && window.admits_of() == Admits::Anything => Some(Holder::Unfit(range)),
+            _ if prefetch_only(span.attrs) && window.admits_of() == Admits::Anything => {
+                Some(Holder::Unfit(range))
+            }
             _ => None,
         }))
     }

@@ -169,7 +169,10 @@ impl Pmem {
     ///
     /// # Errors
     /// What `verbs` returns; [`Error::InCallback`] inside a driver's callback.
-    pub fn plan<T>(&self, verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>) -> Result<(T, Vec<Edit>), Error> {
+    pub fn plan<T>(
+        &self,
+        verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>,
+    ) -> Result<(T, Vec<Edit>), Error> {
         self.0.write(|manager| manager.plan(verbs))
     }
 

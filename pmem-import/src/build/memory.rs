@@ -7,7 +7,8 @@ use crate::node::{Nodes, join};
 use crate::pci::Function;
 use crate::resource::{Resource, Resources};
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Direction, Mapping, Metric, Performance, Prot, Props, SpanState, Usage,
+    AddrRange, ArenaId, ArenaType, Attrs, Direction, Mapping, Metric, Performance, Props, Prot, SpanState,
+    Usage,
 };
 
 /// How a line of `/proc/iomem` is taken.
@@ -169,7 +170,8 @@ impl Builder {
         node: Option<(u32, &Nodes)>,
     ) -> Result<(), ImportError> {
         let name = self.manager.state().info(arena).map_or(String::new(), |info| info.name.clone());
-        let views: Vec<(u32, ArenaId)> = self.nodes.iter().filter_map(|(id, n)| Some((*id, n.view?))).collect();
+        let views: Vec<(u32, ArenaId)> =
+            self.nodes.iter().filter_map(|(id, n)| Some((*id, n.view?))).collect();
         let distance = |from: u32| node.and_then(|(id, numa)| numa.distances.get(from, id));
         // From the bus as a whole nothing is measured: what the farthest node sees is the bound.
         let farthest = views.iter().filter_map(|(from, _)| distance(*from)).max();
@@ -231,11 +233,18 @@ impl Builder {
     }
 
     /// Primes what of a line nothing else has, and claims the first such part.
-    pub(super) fn claim_on(&mut self, arena: ArenaId, line: &Resource) -> Result<pmem_core::RegionId, pmem_core::Error> {
+    pub(super) fn claim_on(
+        &mut self,
+        arena: ArenaId,
+        line: &Resource,
+    ) -> Result<pmem_core::RegionId, pmem_core::Error> {
         let mut parts = vec![line.range];
         if let Some(here) = self.manager.state().arena(arena) {
-            let windows: Vec<AddrRange> =
-                here.windows_in(line.range).map(|(r, _)| r).chain(here.regions_in(line.range).map(|(r, _)| r)).collect();
+            let windows: Vec<AddrRange> = here
+                .windows_in(line.range)
+                .map(|(r, _)| r)
+                .chain(here.regions_in(line.range).map(|(r, _)| r))
+                .collect();
             parts = without(parts, &windows);
         }
         let mut result = Err(pmem_core::Error::NoArena(arena));
@@ -258,7 +267,8 @@ impl Builder {
 
     /// Adds the name of a line that lies inside a region to the region's.
     pub(super) fn label_inner(&mut self, viewer: ArenaId, line: &Resource) {
-        let region = self.manager.state().resolve(viewer, line.range.start()).accepted().and_then(|p| p.region);
+        let region =
+            self.manager.state().resolve(viewer, line.range.start()).accepted().and_then(|p| p.region);
         if let Some(label) = region.and_then(|region| self.labels.get_mut(&region))
             && !label.contains(&line.name)
         {

@@ -10,8 +10,8 @@ use crate::node::Nodes;
 use crate::pci::{Function, ResourceKind};
 use crate::resource::Resources;
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Direction, Error, LinkId, Manager, Mapping, Metric, Prot, Props, RegionId,
-    Request, Usage,
+    AddrRange, ArenaId, ArenaType, Attrs, Direction, Error, LinkId, Manager, Mapping, Metric, Props, Prot,
+    RegionId, Request, Usage,
 };
 use std::collections::BTreeMap;
 
@@ -84,7 +84,7 @@ pub(crate) fn build(
 
 /// Says what was being built when the model refused.
 fn model<T>(what: impl Into<String>, result: Result<T, Error>) -> Result<T, ImportError> {
-    result.map_err(|error| ImportError::Model { what: what.into(), error })
+    result.map_err(|error| ImportError::Model { what: what.into(), error: Box::new(error) })
 }
 
 impl Builder {
@@ -107,7 +107,8 @@ impl Builder {
     /// The error with the names that the sources give.
     fn explain(&self, error: &Error) -> String {
         use pmem_core::Holder;
-        let arena_name = |arena: ArenaId| self.manager.state().info(arena).map_or(String::new(), |i| i.name.clone());
+        let arena_name =
+            |arena: ArenaId| self.manager.state().info(arena).map_or(String::new(), |i| i.name.clone());
         let by = match error {
             Error::Occupied { by: Holder::Region(region, at), .. } => {
                 self.labels.get(region).map(|label| format!("{label} at {at}"))
@@ -126,7 +127,13 @@ impl Builder {
     }
 
     /// Reserves exactly `range` for something the sources name.
-    fn claim(&mut self, arena: ArenaId, range: AddrRange, attrs: Attrs, label: &str) -> Result<RegionId, Error> {
+    fn claim(
+        &mut self,
+        arena: ArenaId,
+        range: AddrRange,
+        attrs: Attrs,
+        label: &str,
+    ) -> Result<RegionId, Error> {
         let request =
             Request::exactly(range).usage(attrs.usage()).prot(attrs.prot()).props(attrs.props()).pinned();
         let region = self.manager.alloc(arena, &request)?;

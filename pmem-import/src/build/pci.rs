@@ -8,7 +8,8 @@ use crate::node::join;
 use crate::pci::{BridgeHeader, Function, PciResource, ResourceKind};
 use crate::resource::Resources;
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Direction, Mapping, MappingError, Prot, Props, Usage, Window, Windows,
+    AddrRange, ArenaId, ArenaType, Attrs, Direction, Mapping, MappingError, Props, Prot, Usage, Window,
+    Windows,
 };
 use std::collections::BTreeMap;
 
@@ -95,7 +96,8 @@ impl Builder {
     ) -> Result<(), ImportError> {
         let bus = self.make_bus(root)?;
         let name = format!("host bridge of pci {:04x}:{:02x}", root.0, root.1);
-        let on_bus: Vec<&Function> = functions.iter().filter(|f| f.root == root && f.parent.is_none()).collect();
+        let on_bus: Vec<&Function> =
+            functions.iter().filter(|f| f.root == root && f.parent.is_none()).collect();
         let offset = host_offset(functions.iter().filter(|f| f.root == root));
         let node = on_bus.iter().find_map(|f| f.numa).and_then(|id| self.nodes.get(&id)?.view);
         for (space, listed) in [(Space::Memory, iomem), (Space::Io, ioports)] {
@@ -131,9 +133,13 @@ impl Builder {
                 .arena(viewer)
                 .map_or(Vec::new(), |here| here.windows_in(*aperture).map(|(range, _)| range).collect());
             for range in &taken {
-                let by = self.manager.state().resolve(viewer, range.start()).accepted().map(|place| place.arena);
-                let by = by.and_then(|arena| self.manager.state().info(arena)).map_or("something else", |i| &i.name);
-                let text = format!("aperture {aperture} overlaps {range}, which is {by}: that part is left out");
+                let by =
+                    self.manager.state().resolve(viewer, range.start()).accepted().map(|place| place.arena);
+                let by = by
+                    .and_then(|arena| self.manager.state().info(arena))
+                    .map_or("something else", |i| &i.name);
+                let text =
+                    format!("aperture {aperture} overlaps {range}, which is {by}: that part is left out");
                 self.warn(name, text);
             }
             free.extend(without(vec![*aperture], &taken));
@@ -183,14 +189,20 @@ impl Builder {
             return Ok(());
         };
         if self.buses.contains_key(&(domain, number)) {
-            let text = format!("bus {domain:04x}:{number:02x} lies behind bridge {} and another one too", bridge.bdf);
+            let text = format!(
+                "bus {domain:04x}:{number:02x} lies behind bridge {} and another one too",
+                bridge.bdf
+            );
             self.warn(&bridge.path, text);
             return Ok(());
         }
         let bus = self.make_bus((domain, number))?;
         let forwards = bridge.header.as_ref().and_then(|h| h.bridge.as_ref());
         if forwards.is_none() {
-            self.warn(&bridge.path, format!("no configuration header of bridge {}: its windows are unknown", bridge.bdf));
+            self.warn(
+                &bridge.path,
+                format!("no configuration header of bridge {}: its windows are unknown", bridge.bdf),
+            );
         }
         self.check_windows(bridge, forwards);
         let on_bus: Vec<&Function> = functions.iter().filter(|f| f.parent == Some(bridge.bdf)).collect();
@@ -274,7 +286,8 @@ impl Builder {
     /// Warns where a bridge's registers and what Linux notes of them differ.
     fn check_windows(&mut self, bridge: &Function, forwards: Option<&BridgeHeader>) {
         let Some(forwards) = forwards else { return };
-        let noted: Vec<&PciResource> = bridge.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect();
+        let noted: Vec<&PciResource> =
+            bridge.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect();
         if bridge.resources.is_empty() {
             return;
         }
@@ -288,7 +301,8 @@ impl Builder {
             if let (Some(noted), Some(register)) = (noted, register)
                 && noted != register
             {
-                let text = format!("bridge {}: {what} {register} by its registers, {noted} by Linux", bridge.bdf);
+                let text =
+                    format!("bridge {}: {what} {register} by its registers, {noted} by Linux", bridge.bdf);
                 self.warn(&bridge.path, text);
             }
         }
@@ -298,7 +312,9 @@ impl Builder {
     pub(super) fn add_bars(&mut self, functions: &[Function]) {
         let mut offsets: BTreeMap<(u32, u8), u64> = BTreeMap::new();
         for function in functions {
-            let Some(bus) = self.buses.get(&(function.bdf.domain, function.bdf.bus)).copied() else { continue };
+            let Some(bus) = self.buses.get(&(function.bdf.domain, function.bdf.bus)).copied() else {
+                continue;
+            };
             let of_root = || host_offset(functions.iter().filter(|f| f.root == function.root));
             let offset = *offsets.entry(function.root).or_insert_with(of_root);
             for resource in function.resources.iter().filter(|r| r.kind != ResourceKind::Window) {
@@ -401,27 +417,28 @@ fn wanted_windows(forwards: &BridgeHeader, space: Space) -> Vec<Wanted> {
 
 /// Windows that have been tried together already.
 fn model_windows(windows: Vec<Window>) -> Windows {
-    Windows::new(windows).or_else(|_| Windows::new([])).unwrap_or_else(|_| unreachable!("no windows do not overlap"))
+    Windows::new(windows)
+        .or_else(|_| Windows::new([]))
+        .unwrap_or_else(|_| unreachable!("no windows do not overlap"))
 }
 
 /// What the bridges on a bus forward of VGA: fixed windows, for which the bus keeps its space clear.
 fn forwarded_vga(functions: &[&Function], space: Space) -> Vec<AddrRange> {
-    let bridges = functions.iter().filter_map(|f| f.header.as_ref()?.bridge.as_ref()).filter(|bridge| bridge.vga);
+    let bridges =
+        functions.iter().filter_map(|f| f.header.as_ref()?.bridge.as_ref()).filter(|bridge| bridge.vga);
     let ranges: &[(u64, u64)] = match space {
         Space::Memory => &[VGA_MEMORY],
         Space::Io => &VGA_PORTS,
     };
-    let all = bridges.flat_map(|_| ranges).filter_map(|(start, last)| AddrRange::inclusive(*start, *last).ok());
+    let all =
+        bridges.flat_map(|_| ranges).filter_map(|(start, last)| AddrRange::inclusive(*start, *last).ok());
     join(all.collect())
 }
 
 /// What a root bus decodes as far as its functions show: their resources, their bridges' windows.
 fn decoded(functions: &[&Function], space: Space, offset: u64) -> Vec<AddrRange> {
-    let assigned = functions
-        .iter()
-        .flat_map(|f| &f.resources)
-        .filter(|r| r.io == (space == Space::Io))
-        .map(|r| r.range);
+    let assigned =
+        functions.iter().flat_map(|f| &f.resources).filter(|r| r.io == (space == Space::Io)).map(|r| r.range);
     let bridges = functions.iter().filter_map(|f| f.header.as_ref()?.bridge.as_ref());
     let registers = bridges
         .flat_map(|bridge| match space {
@@ -480,7 +497,8 @@ fn apertures(listed: &Resources, (domain, bus): (u32, u8)) -> Vec<AddrRange> {
 /// The root buses that a file lists, where nothing else says which there are.
 fn listed_roots(listed: &Resources) -> Vec<(u32, u8)> {
     let outermost = listed.all.iter().enumerate().filter(|(index, r)| {
-        r.name.starts_with("PCI Bus ") && !listed.around(*index).any(|outer| outer.name.starts_with("PCI Bus "))
+        r.name.starts_with("PCI Bus ")
+            && !listed.around(*index).any(|outer| outer.name.starts_with("PCI Bus "))
     });
     outermost
         .filter_map(|(_, r)| {
@@ -498,7 +516,8 @@ fn child_buses(functions: &[Function]) -> Vec<((u32, u8), &Function)> {
     };
     let mut out: Vec<(usize, (u32, u8), &Function)> = Vec::new();
     for bridge in functions {
-        let by_register = bridge.header.as_ref().and_then(|h| h.bridge.as_ref()).map(|b| b.secondary).filter(|s| *s != 0);
+        let by_register =
+            bridge.header.as_ref().and_then(|h| h.bridge.as_ref()).map(|b| b.secondary).filter(|s| *s != 0);
         let by_folder = functions.iter().find(|f| f.parent == Some(bridge.bdf)).map(|f| f.bdf.bus);
         if let Some(bus) = by_folder.or(by_register) {
             out.push((depth(bridge), (bridge.bdf.domain, bus), bridge));

@@ -34,7 +34,8 @@ impl FromStr for Bdf {
 fn parse(text: &str) -> Option<Bdf> {
     let (place, function) = text.split_once('.')?;
     let mut parts = place.rsplitn(3, ':');
-    let (device, bus, domain) = (hex(parts.next()?)?, hex(parts.next()?)?, parts.next().map_or(Some(0), hex)?);
+    let (device, bus, domain) =
+        (hex(parts.next()?)?, hex(parts.next()?)?, parts.next().map_or(Some(0), hex)?);
     Some(Bdf {
         domain: u32::try_from(domain).ok()?,
         bus: u8::try_from(bus).ok()?,

@@ -98,7 +98,8 @@ pub(crate) fn read_functions(root: &Root, warnings: &mut Vec<Warning>) -> (Vec<F
                 let function = read_function(root, &path, bdf, &visit, warnings);
                 if let Some(other) = functions.get(&bdf) {
                     if other.path != path {
-                        warnings.push(Warning::new(&path, format!("{bdf} is also at {}: left out", other.path)));
+                        warnings
+                            .push(Warning::new(&path, format!("{bdf} is also at {}: left out", other.path)));
                     }
                     continue;
                 }
@@ -141,7 +142,9 @@ fn read_function(root: &Root, path: &str, bdf: Bdf, visit: &Visit, warnings: &mu
         number
     };
     let class = number("class").and_then(|class| u32::try_from(class).ok());
-    let id = number("vendor").zip(number("device")).and_then(|(v, d)| Some((u16::try_from(v).ok()?, u16::try_from(d).ok()?)));
+    let id = number("vendor")
+        .zip(number("device"))
+        .and_then(|(v, d)| Some((u16::try_from(v).ok()?, u16::try_from(d).ok()?)));
     let config = format!("{path}/config");
     let header = root.bytes(&config, warnings).and_then(|bytes| match Header::parse(&bytes) {
         Ok(header) => Some(header),
@@ -155,7 +158,8 @@ fn read_function(root: &Root, path: &str, bdf: Bdf, visit: &Visit, warnings: &mu
     let resources = root.text(&resource, warnings);
     let resources = resources.map_or(Vec::new(), |text| parse(&text, &resource, is_bridge, warnings));
     // -1 is how the kernel says that it does not know.
-    let numa = root.text(&format!("{path}/numa_node"), warnings).and_then(|text| text.trim().parse::<u32>().ok());
+    let numa =
+        root.text(&format!("{path}/numa_node"), warnings).and_then(|text| text.trim().parse::<u32>().ok());
     let parent = visit.parent;
     Function { bdf, root: visit.root, parent, path: path.to_owned(), class, id, numa, header, resources }
 }

@@ -52,7 +52,12 @@ pub struct PciResource {
 }
 
 /// Reads a `resource` file; empty, unset and disabled entries are left out, broken lines named.
-pub(super) fn parse(text: &str, source: &str, is_bridge: bool, warnings: &mut Vec<Warning>) -> Vec<PciResource> {
+pub(super) fn parse(
+    text: &str,
+    source: &str,
+    is_bridge: bool,
+    warnings: &mut Vec<Warning>,
+) -> Vec<PciResource> {
     let mut out = Vec::new();
     for (line, raw) in (1..).zip(text.lines()).filter(|(_, raw)| !raw.trim().is_empty()) {
         let numbers: Option<Vec<u64>> = raw.split_whitespace().map(hex).collect();
@@ -106,7 +111,10 @@ mod tests {
         let warnings: Vec<String> = warnings.iter().map(Warning::to_string).collect();
         assert_eq!(
             warnings,
-            ["resource:4: range [0x9, 0x2) is empty or reversed", "resource:5: not three hexadecimal numbers"]
+            [
+                "resource:4: range [0x9, 0x2) is empty or reversed",
+                "resource:5: not three hexadecimal numbers"
+            ]
         );
     }
 

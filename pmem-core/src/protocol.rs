@@ -1,8 +1,6 @@
 //! Carrying a change through the drivers: prepare, withdraw, install; or back, in exact reverse.
 
-use super::change::Change;
-use super::contract::{Concern, Driver, Fault, Phase, Step, Veto};
-use super::registry::Registry;
+use crate::driver::{Change, Concern, Driver, Fault, Phase, Registry, Step, Veto};
 use crate::error::Error;
 use crate::id::DriverId;
 use crate::model::{Edit, State};
@@ -99,7 +97,14 @@ impl Registry {
     }
 
     /// Takes back every step begun, the last first; then drops what was only prepared, the last first.
-    fn unwind(&mut self, parts: &[Part], begun: &[(usize, Step)], failed: usize, step: Step, fault: Fault) -> Error {
+    fn unwind(
+        &mut self,
+        parts: &[Part],
+        begun: &[(usize, Step)],
+        failed: usize,
+        step: Step,
+        fault: Fault,
+    ) -> Error {
         let mut degraded = Vec::new();
         for (i, step) in begun.iter().rev() {
             let id = parts[*i].id;

@@ -1,0 +1,77 @@
+//! Building for a target that has no operating system.
+//!
+//! The installed toolchain has no library for it, so core and alloc are built from source by Debian's compiler, which
+//! brings it along.
+
+use crate::run::{Result, check, output, root};
+use std::path::Path;
+use std::process::Command;
+
+const RUSTC: &str = "/usr/bin/rustc";
+const CARGO: &str = "/usr/bin/cargo";
+const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
+const TARGET: &str = "x86_64-unknown-none";
+/// Crates that must build there.
+const CRATES: [&str; 2] = ["pmem-space", "pmem-core"];
+
+/// Builds the crates without std, with and without serde.
+pub fn run() -> Result {
+    if !has_sources() {
+        install()?;
+    }
+    for features in ["", "serde"] {
+        let mut build = debian_cargo();
+        build.args(["build", "--locked", "--lib", "--no-default-features", "--target", TARGET]);
+        build.arg("-Zbuild-std=core,alloc");
+        for name in CRATES {
+            build.args(["-p", name]);
+        }
+        if !features.is_empty() {
+            build.args(["--features", &format!("pmem-core/{features}")]);
+        }
+        check(&format!("{TARGET}, features [{features}]"), &mut build)?;
+    }
+    Ok(())
+}
+
+/// Debian's cargo, kept apart from the toolchain that runs this.
+fn debian_cargo() -> Command {
+    let mut command = Command::new(CARGO);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy().into_owned();
+        let keep =
+            ["CARGO_HOME", "CARGO_TERM_COLOR", "CARGO_NET_OFFLINE", "CARGO_HTTP_CAINFO", "CARGO_BUILD_JOBS"];
+        let foreign = text.starts_with("CARGO") || text.starts_with("RUST") || text == "LD_LIBRARY_PATH";
+        if foreign && !keep.contains(&text.as_str()) {
+            command.env_remove(&name);
+        }
+    }
+    command.current_dir(root());
+    // An absolute path: cargo would else take the other toolchain's compiler from PATH.
+    command
+        .env("RUSTC", RUSTC)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_DIR", root().join("target/nostd"));
+    command
+}
+
+fn has_sources() -> bool {
+    let sysroot = output("sysroot", Command::new(RUSTC).args(["--print", "sysroot"]));
+    let library =
+        |sysroot: String| Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/Cargo.lock").exists();
+    Path::new(CARGO).exists() && sysroot.is_ok_and(library)
+}
+
+/// Installs the compiler and its sources in CI; elsewhere says how.
+fn install() -> Result {
+    let packages = PACKAGES.join(" ");
+    if std::env::var_os("CI").is_none() {
+        return Err(format!(
+            "this needs Debian's compiler and its sources: apt-get install --no-install-recommends {packages}"
+        ));
+    }
+    check("apt-get update", Command::new("apt-get").args(["-qq", "update"]))?;
+    let mut install = Command::new("apt-get");
+    install.args(["-qq", "install", "-y", "--no-install-recommends"]).args(PACKAGES);
+    check("apt-get install", install.env("DEBIAN_FRONTEND", "noninteractive"))
+}

@@ -1,0 +1,39 @@
+//! Running other programs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What a task ends with.
+pub type Result<T = ()> = std::result::Result<T, String>;
+
+/// The workspace's folder.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_owned)
+}
+
+/// The cargo that runs this.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Runs a program to its end; `what` names it in the error.
+pub fn check(what: &str, command: &mut Command) -> Result {
+    eprintln!("== {what}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{what}: {status}")),
+        Err(error) => Err(format!("{what}: {}: {error}", command.get_program().to_string_lossy())),
+    }
+}
+
+/// Runs a program, and returns what it prints.
+pub fn output(what: &str, command: &mut Command) -> Result<String> {
+    let output = command.output().map_err(|error| format!("{what}: {error}"))?;
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(format!("{what}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}
