@@ -189,8 +189,7 @@ fn request(words: &Words<'_>, len: u64, plain: usize) -> Result<Request, String>
         request = request.window(dashed(window)?);
     }
     if let Some(at) = words.option("at") {
-        let start = pmem_import::parse_addr(at)?;
-        request = request.window(AddrRange::sized(start, len).map_err(|e| e.to_string())?);
+        request = request.at(pmem_import::parse_addr(at)?);
     }
     if let Some(align) = words.number("align")? {
         request = request.align(align);

@@ -1,80 +1,17 @@
 //! Carrying commands out.
 
 use super::command::{Verb, asked_range};
+use super::describe::{describe, show_direction};
 use super::drivers::{Scripted, make, step};
+use super::names::{Names, name_of};
+use super::verbs::carry_out;
 use super::words::Words;
 use pmem_core::test_util::{Call, Log};
 use pmem_core::{
-    AddrRange, ArenaId, DriverId, Edit, Error, Interest, LinkId, Manager, Mapping, OwnedResolution, Owner,
-    Placement, Plan, Props, Prot, RegionId, Released, Role, Saved, Scope, Seat, SpanState, State,
-    Subscription, Usage, Way, What, Why,
+    DriverId, Interest, Manager, OwnedResolution, Owner, Placement, Props, Prot, Released, Saved, Scope,
+    Seat, SpanState, Subscription, Usage, Way, What, Why,
 };
 use std::collections::BTreeMap;
-
-/// What a script has named.
-#[derive(Clone, Debug, Default)]
-struct Names {
-    arenas: BTreeMap<String, ArenaId>,
-    links: BTreeMap<String, LinkId>,
-    regions: BTreeMap<String, RegionId>,
-    drivers: BTreeMap<String, DriverId>,
-}
-
-impl Names {
-    fn arena(&self, name: &str) -> Result<ArenaId, String> {
-        self.arenas.get(name).copied().ok_or_else(|| format!("no arena {name:?}"))
-    }
-
-    fn link(&self, name: &str) -> Result<LinkId, String> {
-        self.links.get(name).copied().ok_or_else(|| format!("no interconnect {name:?}"))
-    }
-
-    fn region(&self, name: &str) -> Result<RegionId, String> {
-        self.regions.get(name).copied().ok_or_else(|| format!("no region {name:?}"))
-    }
-
-    fn of_arena(&self, id: ArenaId) -> String {
-        name_of(&self.arenas, id).unwrap_or_else(|| id.to_string())
-    }
-
-    fn of_link(&self, id: LinkId) -> String {
-        name_of(&self.links, id).unwrap_or_else(|| id.to_string())
-    }
-
-    /// A region's name; one that the script never named is called after what it is an alias of.
-    fn of_region(&self, state: &State, placement: &Placement) -> String {
-        let record = placement.record;
-        name_of(&self.regions, record.id).unwrap_or_else(|| match record.role {
-            Role::Own => record.id.to_string(),
-            Role::Alias(alias) => {
-                let far =
-                    state.link(alias.link).and_then(|l| state.arena(l.far(alias.way))?.region_at(alias.to));
-                let target = far.and_then(|(_, r)| name_of(&self.regions, r.id));
-                format!(
-                    "({} in {})",
-                    target.unwrap_or_else(|| alias.target.to_string()),
-                    self.of_arena(placement.arena)
-                )
-            }
-        })
-    }
-
-    /// Puts the script's names where the model's sentences have ids.
-    fn translate(&self, text: &str) -> String {
-        let mut pairs: Vec<(String, &String)> = Vec::new();
-        pairs.extend(self.arenas.iter().map(|(name, id)| (id.to_string(), name)));
-        pairs.extend(self.links.iter().map(|(name, id)| (id.to_string(), name)));
-        pairs.extend(self.regions.iter().map(|(name, id)| (id.to_string(), name)));
-        pairs.extend(self.drivers.iter().map(|(name, id)| (id.to_string(), name)));
-        // The longest first: one id may begin like another.
-        pairs.sort_by_key(|(id, _)| std::cmp::Reverse(id.len()));
-        pairs.iter().fold(text.to_owned(), |text, (id, name)| text.replace(id, name))
-    }
-}
-
-fn name_of<T: Copy + PartialEq>(names: &BTreeMap<String, T>, id: T) -> Option<String> {
-    names.iter().find(|(_, known)| **known == id).map(|(name, _)| name.clone())
-}
 
 /// Whether commands are collected, and what for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,16 +55,23 @@ impl Interpreter {
         };
         let mut output: String = self.log.take().iter().map(|line| format!("{line}\n")).collect();
         match result {
-            Ok(text) => Ok(self.names.translate(&(output + &text))),
+            Ok(text) => Ok(self.translate(&(output + &text))),
             Err(error) => {
                 // What drivers traced before the failure belongs to the failure.
                 if output.is_empty() {
-                    return Err(self.names.translate(&error));
+                    return Err(self.translate(&error));
                 }
                 output.push_str(&error);
-                Err(self.names.translate(&format!("the drivers were called:\n{output}")))
+                Err(self.translate(&format!("the drivers were called:\n{output}")))
             }
         }
+    }
+
+    /// Puts names where the model's sentences have ids, also for aliases that the script never named.
+    fn translate(&self, text: &str) -> String {
+        let unnamed = self.manager.regions().filter(|(id, _)| name_of(&self.names.regions, *id).is_none());
+        let called = unnamed.map(|(id, p)| (id.to_string(), self.names.of_region(self.manager.state(), &p)));
+        self.names.translate(text, called.collect())
     }
 
     /// Makes one change of all `verbs`.
@@ -165,7 +109,7 @@ impl Interpreter {
             .iter()
             .map(|edit| format!("  {}\n", describe(self.manager.state(), &names, edit)))
             .collect();
-        Ok(names.translate(&format!("{text}planned:\n{listed}")))
+        Ok(names.translate(&format!("{text}planned:\n{listed}"), Vec::new()))
     }
 
     fn command(&mut self, words: &Words<'_>) -> Result<String, String> {
@@ -503,203 +447,5 @@ impl Interpreter {
         } else {
             Err("what was loaded differs".to_owned())
         }
-    }
-}
-
-/// Carries out verbs on a plan; a name that means nothing is put in `wrong`.
-fn carry_out(
-    plan: &mut Plan<'_>,
-    names: &mut Names,
-    verbs: &[Verb],
-    wrong: &mut Option<String>,
-) -> Result<String, Error> {
-    let mut out = String::new();
-    for verb in verbs {
-        match carry_out_one(plan, names, verb) {
-            Ok(text) => out.push_str(&text),
-            Err(Wrong::Name(name)) => {
-                *wrong = Some(name);
-                return Err(Error::Abandoned);
-            }
-            Err(Wrong::Model(error)) => {
-                // Regions that the change made have names that will be forgotten with it.
-                *wrong = Some(names.translate(&error.to_string()));
-                return Err(error);
-            }
-        }
-    }
-    Ok(out)
-}
-
-/// What is wrong with a verb.
-enum Wrong {
-    Name(String),
-    Model(Error),
-}
-
-impl From<String> for Wrong {
-    fn from(name: String) -> Self {
-        Self::Name(name)
-    }
-}
-
-impl From<Error> for Wrong {
-    fn from(error: Error) -> Self {
-        Self::Model(error)
-    }
-}
-
-fn carry_out_one(plan: &mut Plan<'_>, names: &mut Names, verb: &Verb) -> Result<String, Wrong> {
-    match verb {
-        Verb::Arena { name, kind } => {
-            if names.arenas.contains_key(name) {
-                return Err(Wrong::Name(format!("there is an arena {name:?} already")));
-            }
-            names.arenas.insert(name.clone(), plan.create_arena(name, *kind)?);
-        }
-        Verb::Rename { arena, name } => {
-            let id = names.arena(arena)?;
-            plan.name_arena(id, name)?;
-            names.arenas.remove(arena);
-            names.arenas.insert(name.clone(), id);
-        }
-        Verb::Remove { arena } => {
-            plan.remove_arena(names.arena(arena)?)?;
-            names.arenas.remove(arena);
-        }
-        Verb::Connect { name, left, right, to_right, to_left } => {
-            let (left, right) = (names.arena(left)?, names.arena(right)?);
-            let id = plan.connect_asymmetric(left, right, to_right.clone(), to_left.clone())?;
-            names.links.insert(name.clone(), id);
-        }
-        Verb::Disconnect { link } => plan.disconnect(names.link(link)?)?,
-        Verb::Prime { arena, range, attrs } => plan.prime(names.arena(arena)?, *range, *attrs)?,
-        Verb::Seal { arena, range } => plan.seal(names.arena(arena)?, *range)?,
-        Verb::Unseal { arena, range } => plan.unseal(names.arena(arena)?, *range)?,
-        Verb::Unprime { arena, range } => plan.unprime(names.arena(arena)?, *range)?,
-        Verb::Alloc { name, arena, request } => {
-            let region = plan.alloc(names.arena(arena)?, request)?;
-            names.regions.insert(name.clone(), region);
-            return Ok(made(plan, names, name, region)?);
-        }
-        Verb::Map { name, arena, region } => {
-            let region = plan.map(names.arena(arena)?, names.region(region)?)?;
-            if name_of(&names.regions, region).is_none() {
-                names.regions.insert(name.clone(), region);
-            }
-            return Ok(made(plan, names, name, region)?);
-        }
-        Verb::Set { region, set } => {
-            let region = names.region(region)?;
-            let attrs = set.over(plan.attrs(region)?).map_err(Error::from)?;
-            plan.set(region, attrs)?;
-        }
-        Verb::Pin { region, pin } => plan.set_pin(names.region(region)?, *pin)?,
-        Verb::Own { region, owner } => plan.set_owner(names.region(region)?, *owner)?,
-        Verb::Incref { region } => plan.incref(names.region(region)?)?,
-        Verb::Decref { region } => plan.decref(names.region(region)?)?,
-        Verb::Relocate { moves } => {
-            let moves: Result<Vec<_>, String> =
-                moves.iter().map(|(r, to)| Ok((names.region(r)?, *to))).collect();
-            plan.relocate_all(&moves?)?;
-        }
-        Verb::Resize { region, len } => plan.resize(names.region(region)?, *len)?,
-        Verb::Park { region } => plan.park(names.region(region)?)?,
-        Verb::Unpark { region, request } => {
-            let id = names.region(region)?;
-            plan.unpark(id, request)?;
-            return Ok(made(plan, names, region, id)?);
-        }
-    }
-    Ok(String::new())
-}
-
-fn made(plan: &Plan<'_>, names: &Names, name: &str, region: RegionId) -> Result<String, Error> {
-    let placement = plan.placement(region)?;
-    let range = plan.range_of(region)?;
-    Ok(format!("{name} = {} {range}\n", names.of_arena(placement.arena)))
-}
-
-fn show_direction(state: &State, id: LinkId, way: Way) -> String {
-    let Some(link) = state.link(id) else { return String::new() };
-    let direction = link.direction(way);
-    let what = match &direction.mapping {
-        Mapping::Closed => return "closed".to_owned(),
-        Mapping::Identity => "identity".to_owned(),
-        Mapping::Windows(windows) if windows.yields() => "yielding windows".to_owned(),
-        Mapping::Windows(_) => {
-            let show = |w: &Option<AddrRange>| w.map_or("closed".to_owned(), |w| w.to_string());
-            let all: Vec<String> = state.windows(id, way).iter().map(show).collect();
-            format!("windows {}", all.join(", "))
-        }
-        Mapping::Interleave(share) => {
-            format!(
-                "interleave {} {} of {} by {}",
-                share.input(),
-                share.position(),
-                share.ways(),
-                share.granularity()
-            )
-        }
-        Mapping::Table(table) => format!("table {} by {:#x}", table.input(), table.page()),
-        _ => "unknown".to_owned(),
-    };
-    format!("{what} cost {}", direction.metric)
-}
-
-/// An edit in a line.
-fn describe(state: &State, names: &Names, edit: &Edit) -> String {
-    let change = |old: String, new: String| format!("{old} -> {new}");
-    let or = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
-    match edit {
-        Edit::Arena { arena, old, new } => {
-            let info = |i: &Option<pmem_core::ArenaInfo>| or(i.as_ref().map(|i| i.name.clone()), "none");
-            format!("arena {}: {}", names.of_arena(*arena), change(info(old), info(new)))
-        }
-        Edit::Link { link, old, new } => {
-            let there = |there: bool| (if there { "connected" } else { "none" }).to_owned();
-            format!(
-                "interconnect {}: {}",
-                names.of_link(*link),
-                change(there(old.is_some()), there(new.is_some()))
-            )
-        }
-        Edit::Span { arena, range, old, new } => {
-            let span = |s: &Option<pmem_core::Span>| {
-                or(s.map(|s| format!("{:?}", s.state).to_lowercase()), "unprimed")
-            };
-            format!("space {} {range}: {}", names.of_arena(*arena), change(span(old), span(new)))
-        }
-        Edit::Window { link, way, piece, old, new } => {
-            let window = |w: &Option<AddrRange>| or(w.map(|w| w.to_string()), "closed");
-            format!("window {piece} of {} {way}: {}", names.of_link(*link), change(window(old), window(new)))
-        }
-        Edit::Region { old, new, .. } => {
-            let name = new.or(*old).map_or(String::new(), |p| names.of_region(state, &p));
-            let place = |p: &Option<Placement>| {
-                or(
-                    p.map(|p| {
-                        let seat = match p.seat {
-                            Seat::At(range) => range.to_string(),
-                            Seat::Parked(_) => "parked".to_owned(),
-                        };
-                        let attrs = p
-                            .record
-                            .alias()
-                            .map_or(format!(" {}", p.record.attrs), |a| format!(" to {:#x}", a.to));
-                        format!("{} {seat}{attrs}", names.of_arena(p.arena))
-                    }),
-                    "none",
-                )
-            };
-            format!("region {name}: {}", change(place(old), place(new)))
-        }
-        Edit::Count { region, old, new } => {
-            format!(
-                "references of {}: {old} -> {new}",
-                or(name_of(&names.regions, *region), &region.to_string())
-            )
-        }
-        _ => format!("{edit:?}"),
     }
 }

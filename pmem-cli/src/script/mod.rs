@@ -5,9 +5,12 @@
 //! The commands are listed in docs/script.md.
 
 mod command;
+mod describe;
 mod drivers;
 mod interpreter;
 mod mapping;
+mod names;
+mod verbs;
 mod words;
 
 use crate::args::Args;

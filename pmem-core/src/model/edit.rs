@@ -163,12 +163,17 @@ pub(crate) struct Entry {
     pub(crate) aliases: Vec<RegionId>,
 }
 
+/// Says that an id is in use. Not `()`: formats such as JSON cannot tell an absent one from it.
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct InUse {}
+
 /// The ids in use, and what the writer keeps by id; in no snapshot.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Ids {
-    pub(crate) arenas: SlotMap<ArenaId, ()>,
-    pub(crate) links: SlotMap<LinkId, ()>,
+    pub(crate) arenas: SlotMap<ArenaId, InUse>,
+    pub(crate) links: SlotMap<LinkId, InUse>,
     pub(crate) regions: SlotMap<RegionId, Entry>,
 }
 

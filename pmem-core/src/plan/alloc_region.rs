@@ -23,8 +23,9 @@ impl Plan<'_> {
     /// [`Error::Occupied`] names what is there; of several arenas the last one's error is returned.
     pub fn alloc(&mut self, arena: ArenaId, request: &Request) -> Result<RegionId, Error> {
         self.arena(arena)?;
-        request.fit(request.window, 0)?;
-        let near = self.atomically(|plan| plan.alloc_here(arena, request, Lane::start(request.window)));
+        let place = request.place()?;
+        request.fit(place, 0)?;
+        let near = self.atomically(|plan| plan.alloc_here(arena, request, Lane::start(place)));
         if near.is_ok() || request.max_metric == Metric::ZERO {
             return near;
         }
@@ -51,13 +52,16 @@ impl Plan<'_> {
         route: &[Crossing],
     ) -> Result<RegionId, Error> {
         let mut last = self.no_space(arena, request, 0);
-        for mut lane in lanes(self.state(), request.window, route) {
-            for _ in 0..PLACES {
+        for mut lane in lanes(self.state(), request.place()?, route) {
+            for tried in 0..PLACES {
                 let before = self.edits.len();
                 let region = match self.alloc_here(arena, request, lane) {
                     Ok(region) => region,
                     Err(error) => {
-                        last = error;
+                        // Where places were found but blocked, what blocked the last one says more.
+                        if tried == 0 {
+                            last = error;
+                        }
                         break;
                     }
                 };
@@ -90,7 +94,8 @@ impl Plan<'_> {
             Some(back) => request.fit(lane.range, back)?,
             None => Fit::new(request.len)?.window(lane.range).align(lane.align)?.policy(request.policy),
         };
-        let exact = (lane.back == Some(0) && request.window.len() == request.len).then_some(request.window);
+        // An exact range is not looked for: what is in its way is named.
+        let exact = request.start.filter(|_| lane.back == Some(0)).map(|_| lane.range);
         let range = match exact.filter(|range| fit.admits(*range)) {
             Some(range) => range,
             None => self.find(arena, request, &fit)?.ok_or_else(|| {
@@ -155,7 +160,8 @@ impl Plan<'_> {
     }
 
     pub(super) fn no_space(&self, arena: ArenaId, request: &Request, largest: u64) -> Error {
-        let Request { len, align, window, .. } = *request;
+        let Request { len, align, .. } = *request;
+        let window = request.place().unwrap_or(request.window);
         Error::NoSpace { arena, len, align, window, largest }
     }
 }

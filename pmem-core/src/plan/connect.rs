@@ -5,7 +5,7 @@ use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::Mapping;
 use crate::metric::Metric;
-use crate::model::{Direction, Edit, Link, Span, SpanState};
+use crate::model::{Direction, Edit, InUse, Link, Span, SpanState};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
@@ -50,7 +50,7 @@ impl Plan<'_> {
             for way in [Way::ToRight, Way::ToLeft] {
                 plan.make_way(link.near(way), &link.direction(way).mapping)?;
             }
-            let id = plan.working.ids.links.insert(());
+            let id = plan.working.ids.links.insert(InUse {});
             plan.push(Edit::Link { link: id, old: None, new: Some(Arc::new(link)) });
             Ok(id)
         })

@@ -10,7 +10,7 @@ use crate::metric::Metric;
 use crate::model::{Alias, Leg, Pin, Placement, Record, Role, Seat};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use pmem_space::{AddrRange, Fit, Policy};
+use pmem_space::{AddrRange, Fit};
 
 /// Where an alias goes: its addresses, and the window it goes through.
 pub(super) type AliasSeat = (AddrRange, u16);
@@ -151,7 +151,9 @@ impl Plan<'_> {
             Mapping::Table(table) => (self.entry_seat(arena, &table, range, wanted, before)?, 0),
         };
         match wanted {
-            Some(wanted) if !wanted.fit(wanted.window, 0)?.admits(at) => Err(self.no_space(arena, wanted, 0)),
+            Some(wanted) if !wanted.fit(wanted.place()?, 0)?.admits(at) => {
+                Err(self.no_space(arena, wanted, 0))
+            }
             _ => Ok((at, piece)),
         }
     }
@@ -169,7 +171,7 @@ impl Plan<'_> {
         let pages = range.rounded(table.page());
         let within = range.start() - pages.start();
         let request = wanted.copied().unwrap_or(Request::new(range.len()));
-        let window = request.window.rounded(table.page()).intersect(table.input());
+        let window = request.place()?.rounded(table.page()).intersect(table.input());
         let nothing = |window| Error::NoSpace {
             arena,
             len: pages.len(),
@@ -187,17 +189,15 @@ impl Plan<'_> {
         let kept = before
             .and_then(|addr| AddrRange::sized(addr.checked_sub(within)?, pages.len()).ok())
             .filter(|place| window.covers(*place) && free(place));
-        let place = kept
-            .or_else(|| space.find(&fit.policy(Policy::FirstFit).policy(request.policy)))
-            .ok_or_else(|| {
-                let largest = space.largest_gap(window).map_or(0, AddrRange::len);
-                match nothing(window) {
-                    Error::NoSpace { arena, len, align, window, .. } => {
-                        Error::NoSpace { arena, len, align, window, largest }
-                    }
-                    other => other,
+        let place = kept.or_else(|| space.find(&fit)).ok_or_else(|| {
+            let largest = space.largest_gap(window).map_or(0, AddrRange::len);
+            match nothing(window) {
+                Error::NoSpace { arena, len, align, window, .. } => {
+                    Error::NoSpace { arena, len, align, window, largest }
                 }
-            })?;
+                other => other,
+            }
+        })?;
         Ok(AddrRange::sized(place.start() + within, range.len())?)
     }
 

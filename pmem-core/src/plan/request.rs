@@ -15,6 +15,8 @@ use pmem_space::{AddrRange, Fit, Policy};
 pub struct Request {
     pub(crate) len: u64,
     pub(crate) window: AddrRange,
+    /// Where exactly it must start.
+    pub(crate) start: Option<u64>,
     pub(crate) align: u64,
     pub(crate) boundary: Option<u64>,
     pub(crate) policy: Policy,
@@ -32,6 +34,7 @@ impl Request {
         Self {
             len,
             window: AddrRange::ALL,
+            start: None,
             align: 1,
             boundary: None,
             policy: Policy::FirstFit,
@@ -46,7 +49,13 @@ impl Request {
 
     /// Asks for exactly `range`.
     pub const fn exactly(range: AddrRange) -> Self {
-        Self::new(range.len()).window(range)
+        Self::new(range.len()).at(range.start())
+    }
+
+    /// Asks for exactly this start.
+    #[must_use]
+    pub const fn at(self, start: u64) -> Self {
+        Self { start: Some(start), ..self }
     }
 
     /// Keeps it inside `window`.
@@ -109,6 +118,17 @@ impl Request {
         Self { max_metric, ..self }
     }
 
+    /// The window, cut to the exact start where one is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Range`] if the exact range would end past 2^64.
+    pub(crate) fn place(&self) -> Result<AddrRange, Error> {
+        match self.start {
+            Some(start) => Ok(AddrRange::sized(start, self.len)?),
+            None => Ok(self.window),
+        }
+    }
+
     /// The place that is looked for, in addresses that are seen at themselves plus `phase`.
     pub(crate) fn fit(&self, window: AddrRange, phase: u64) -> Result<Fit, Error> {
         let fit = Fit::new(self.len)?.window(window).align(self.align)?.phase(phase).policy(self.policy);
@@ -121,7 +141,8 @@ impl Request {
     /// The attributes of the region in space with these defaults.
     pub(crate) fn attrs(&self, defaults: Attrs) -> Result<Attrs, Error> {
         Ok(Attrs::new(
-            self.usage.unwrap_or(defaults.usage()),
+            // Bad RAM is got only by asking for it.
+            self.usage.unwrap_or(defaults.usage().difference(Usage::BROKEN)),
             self.prot.unwrap_or(defaults.prot()),
             self.props.unwrap_or(defaults.props()),
         )?)

@@ -54,7 +54,8 @@ impl Plan<'_> {
         self.atomically(|plan| plan.reseat(&[(region, Seat::Parked(len))]))
     }
 
-    /// Gives a parked region addresses again, by the request's window, alignment, boundary and policy.
+    /// Gives a parked region addresses again, by the request's window or exact start, alignment, boundary and policy;
+    /// its length and attributes are the region's own.
     ///
     /// # Errors
     /// [`Error::NoRegion`], [`Error::NotParked`], [`Error::NoSpace`]; for an exact range [`Error::Occupied`] names what is there.
@@ -65,11 +66,12 @@ impl Plan<'_> {
             .usage(record.attrs.usage())
             .prot(record.attrs.prot())
             .props(record.attrs.props());
-        let place = if request.window.len() == len {
-            request.window
-        } else {
-            let found = self.find(arena, &wanted, &wanted.fit(request.window, 0)?)?;
-            found.ok_or_else(|| self.no_space(arena, &wanted, 0))?
+        let place = match request.start {
+            Some(start) => AddrRange::sized(start, len)?,
+            None => {
+                let found = self.find(arena, &wanted, &wanted.fit(request.window, 0)?)?;
+                found.ok_or_else(|| self.no_space(arena, &wanted, 0))?
+            }
         };
         self.atomically(|plan| plan.reseat(&[(region, Seat::At(place))]))
     }

@@ -1,0 +1,58 @@
+//! What tests across crates share.
+
+use std::path::{Path, PathBuf};
+
+/// The folder of this package.
+pub fn here() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The corpus of real machines; `None`, and a word about it, if `PMEM_CORPUS` is not set.
+pub fn corpus() -> Option<PathBuf> {
+    let Some(dir) = std::env::var_os("PMEM_CORPUS") else {
+        println!("skipped: no corpus (PMEM_CORPUS is not set)");
+        return None;
+    };
+    let dir = PathBuf::from(dir);
+    // Tests run in their package's folder; a relative path is meant from the workspace's.
+    let dir = if dir.is_absolute() { dir } else { here().join("..").join(dir) };
+    assert!(dir.is_dir(), "PMEM_CORPUS: {} is no folder", dir.display());
+    Some(dir)
+}
+
+/// Unpacks one of our own captures.
+pub fn captured(name: &str) -> tempfile::TempDir {
+    let path = here().join("machines").join(format!("{name}.tar.gz"));
+    let file = std::fs::File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    unpack(flate2::read::GzDecoder::new(file))
+}
+
+/// Unpacks a tar file to a folder of its own.
+pub fn unpack(tar: impl std::io::Read) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    tar::Archive::new(tar).unpack(dir.path()).expect("a sound archive");
+    dir
+}
+
+/// The command, as built by this test run.
+pub fn pmem() -> std::process::Command {
+    std::process::Command::new(command())
+}
+
+fn command() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let built = test.ancestors().find(|dir| dir.join("pmem").is_file()).map(|dir| dir.join("pmem"));
+    built.unwrap_or_else(|| build(&test))
+}
+
+/// Builds the command where only this package's tests were asked for.
+fn build(test: &Path) -> PathBuf {
+    let target = test.ancestors().nth(2).expect("a test lies in target/PROFILE/deps");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = std::process::Command::new(cargo)
+        .current_dir(here().join(".."))
+        .args(["build", "--quiet", "-p", "pmem-cli", "--bin", "pmem"])
+        .status();
+    assert!(status.is_ok_and(|status| status.success()), "pmem cannot be built");
+    target.join("pmem")
+}
