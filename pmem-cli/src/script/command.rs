@@ -181,7 +181,9 @@ fn connect(words: &Words<'_>) -> Result<Verb, String> {
 }
 
 fn request(words: &Words<'_>, len: u64, plain: usize) -> Result<Request, String> {
-    words.only(&["window", "at", "align", "boundary", "usage", "prot", "props", "owner", "max", "policy"])?;
+    words.only(&[
+        "window", "at", "align", "boundary", "usage", "prot", "props", "owner", "max", "policy", "type",
+    ])?;
     let pinned = words.flag("pinned", plain);
     words.at_most(plain + usize::from(pinned))?;
     let mut request = Request::new(len);
@@ -206,6 +208,10 @@ fn request(words: &Words<'_>, len: u64, plain: usize) -> Result<Request, String>
     }
     if let Some(max) = words.option("max") {
         request = request.max_metric(if max == "any" { Metric::FARTHEST } else { metric(max)? });
+    }
+    if let Some(word) = words.option("type") {
+        let kind = ArenaType::from_words(word).ok_or_else(|| format!("{word:?} is no type of arena"))?;
+        request = request.of_type(kind);
     }
     if let Some(word) = words.option("policy") {
         request = request.policy(policy(word)?);

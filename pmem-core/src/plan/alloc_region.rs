@@ -25,13 +25,21 @@ impl Plan<'_> {
         self.arena(arena)?;
         let place = request.place()?;
         request.fit(place, 0)?;
-        let near = self.atomically(|plan| plan.alloc_here(arena, request, Lane::start(place)));
+        let suits = |plan: &Self, arena| {
+            plan.state().info(arena).is_some_and(|info| info.kind.contains(request.kind))
+        };
+        let near = if suits(self, arena) {
+            self.atomically(|plan| plan.alloc_here(arena, request, Lane::start(place)))
+        } else {
+            Err(self.no_space(arena, request, 0))
+        };
         if near.is_ok() || request.max_metric == Metric::ZERO {
             return near;
         }
         let mut last = near;
         for candidate in self.state().distances(arena) {
-            if candidate.arena == arena || !candidate.metric.within(request.max_metric) {
+            let within = candidate.metric.within(request.max_metric);
+            if candidate.arena == arena || !within || !suits(self, candidate.arena) {
                 continue;
             }
             for route in routes(self.state(), arena, candidate.arena, request.max_metric) {

@@ -26,6 +26,7 @@ pub struct Request {
     pub(crate) owner: Owner,
     pub(crate) pin: Pin,
     pub(crate) max_metric: Metric,
+    pub(crate) kind: ArenaType,
 }
 
 impl Request {
@@ -44,6 +45,7 @@ impl Request {
             owner: Owner(0),
             pin: Pin::Movable,
             max_metric: Metric::ZERO,
+            kind: ArenaType::empty(),
         }
     }
 
@@ -116,6 +118,12 @@ impl Request {
     #[must_use]
     pub const fn max_metric(self, max_metric: Metric) -> Self {
         Self { max_metric, ..self }
+    }
+
+    /// Wants space only in arenas of this type: RAM, say, and not whatever bus is nearer.
+    #[must_use]
+    pub const fn of_type(self, kind: ArenaType) -> Self {
+        Self { kind, ..self }
     }
 
     /// The window, cut to the exact start where one is asked for.

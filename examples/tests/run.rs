@@ -1,0 +1,46 @@
+//! Runs every example, and looks at what it says.
+
+#[path = "../numa_pci.rs"]
+#[expect(dead_code, reason = "a program's own main is not called here")]
+mod numa_pci;
+
+#[path = "../vmm_bar_swap.rs"]
+#[expect(dead_code, reason = "a program's own main is not called here")]
+mod vmm_bar_swap;
+
+#[test]
+fn numa_pci() {
+    let out = numa_pci::run().unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(
+        lines[..5],
+        [
+            "BAR at [0x90000000, 0x90004000)",
+            "DMA buffer at [0x40000000, 0x40010000)",
+            "large block at [0x0, 0x40000000)",
+            "the card reaches the buffer at [0x40000000, 0x40010000)",
+            "as the card sees it:",
+        ]
+    );
+    assert!(lines.contains(&"  [0x40000000, 0x40010000) RAM 1, taken, cost 11"), "{out}");
+    assert!(lines.contains(&"  [0x0, 0x40000000) RAM 0, taken, cost 22"), "{out}");
+    assert!(!out.contains("PCI 0"), "the other root complex is not reached by this one: {out}");
+}
+
+#[test]
+fn vmm_bar_swap() {
+    let out = vmm_bar_swap::run().unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], "slots 0xc0000000-0xc00fffff, 0xc0100000-0xc01fffff");
+    assert!(lines[1].starts_with("alone: ") && lines[1].contains("meets region"), "{out}");
+    assert_eq!(lines[2], "swapped: GPU at [0xc0100000, 0xc0200000), NIC at [0xc0000000, 0xc0100000)");
+    assert!(lines[3].contains("memory slots failed in install: the hypervisor is out of memory"), "{out}");
+    assert_eq!(
+        lines[4],
+        "GPU still at [0xc0100000, 0xc0200000), slots 0xc0000000-0xc00fffff, 0xc0100000-0xc01fffff"
+    );
+    assert_eq!(
+        lines[5],
+        "gone on: GPU at [0xc8000000, 0xc8100000), slots 0xc0000000-0xc00fffff, 0xc8000000-0xc80fffff"
+    );
+}
