@@ -1,6 +1,6 @@
 //! What is asked of an allocation.
 
-use crate::attrs::{Attrs, Props, Prot, Usage};
+use crate::attrs::{ArenaType, Attrs, Props, Prot, Usage};
 use crate::error::Error;
 use crate::id::Owner;
 use crate::metric::Metric;
