@@ -1,0 +1,288 @@
+//! The shared handle: regions that count themselves, callbacks, observers, readers beside a writer.
+#![cfg(not(loom))]
+
+use pmem_core::test_util::{Call, Faults, Faulty, Quiet};
+use pmem_core::{
+    AddrRange, ArenaId, ArenaType, Attrs, Change, Concern, Driver, Error, Fault, Mapping, Metric, Mismatch,
+    Pmem, Region, Released, Request, Scope, State, Step, Subscription, Usage, Veto,
+};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+
+fn machine() -> (Pmem, ArenaId) {
+    let pmem = Pmem::new();
+    let arena = pmem
+        .write(|manager| {
+            let arena = manager.create_arena("RAM", ArenaType::RAM)?;
+            manager.prime(arena, AddrRange::sized(0, 0x100_0000)?, Attrs::ram())?;
+            Ok(arena)
+        })
+        .unwrap();
+    (pmem, arena)
+}
+
+fn count(pmem: &Pmem, arena: ArenaId) -> usize {
+    pmem.load().arena(arena).unwrap().regions().count()
+}
+
+#[test]
+fn a_region_lives_as_long_as_its_last_handle() {
+    let (pmem, arena) = machine();
+    let region = pmem.alloc(arena, &Request::new(0x1000)).unwrap();
+    let clone = region.clone();
+    assert_eq!(region.at(&pmem.load()).unwrap().0, AddrRange::sized(0, 0x1000).unwrap());
+    drop(region);
+    assert_eq!(count(&pmem, arena), 1);
+    drop(clone);
+    assert_eq!(count(&pmem, arena), 0);
+}
+
+#[test]
+fn a_released_region_tells_what_became_of_it() {
+    let (pmem, arena) = machine();
+    let region = pmem.alloc(arena, &Request::new(0x1000)).unwrap();
+    let clone = region.clone();
+    assert_eq!(region.release(), Ok(Released::Held { refs: 1 }));
+    assert_eq!(clone.release(), Ok(Released::Gone));
+    let faults = Faults::default();
+    let driver = Faulty::around(Quiet::new("d"), &faults);
+    pmem.register(Box::new(driver), Subscription::new([Scope::Everything])).unwrap();
+    let region = pmem.alloc(arena, &Request::new(0x1000)).unwrap();
+    faults.arm(Call::Prepare, 1);
+    assert!(matches!(region.release(), Ok(Released::Condemned { .. })));
+}
+
+#[test]
+fn a_mapped_alias_keeps_its_target() {
+    let (pmem, arena) = machine();
+    let cpu = pmem.write(|m| m.create_arena("cpu", ArenaType::VIEW)).unwrap();
+    let window = Mapping::window(AddrRange::sized(0x8000_0000, 0x100_0000).unwrap(), 0).unwrap();
+    pmem.write(|m| m.connect(cpu, arena, window, Metric::new(1))).unwrap();
+    let region = pmem.alloc(arena, &Request::new(0x1000)).unwrap();
+    let alias = pmem.map(cpu, &region).unwrap();
+    drop(region);
+    assert_eq!(count(&pmem, arena), 1);
+    assert_eq!(pmem.load().resolve(cpu, 0x8000_0004).accepted().unwrap().addr, 4);
+    drop(alias);
+    assert_eq!((count(&pmem, arena), count(&pmem, cpu)), (0, 0));
+}
+
+#[test]
+fn a_handle_follows_a_region_that_moves() {
+    let (pmem, arena) = machine();
+    let region = pmem.alloc(arena, &Request::new(0x1000)).unwrap();
+    let before = pmem.load();
+    pmem.write(|m| m.relocate(region.id(), 0x8000)).unwrap();
+    assert_eq!(region.at(&pmem.load()).unwrap().0.start(), 0x8000);
+    assert_eq!(region.at(&before).unwrap().0.start(), 0, "an old snapshot stays as it was");
+}
+
+#[test]
+fn a_transaction_gives_its_regions_at_commit_and_keeps_released_handles_on_failure() {
+    let (pmem, arena) = machine();
+    let old = pmem.alloc(arena, &Request::new(0x1000)).unwrap();
+    let result = pmem.transaction(|tx| {
+        tx.release(&old)?;
+        tx.alloc(arena, &Request::new(u64::MAX))
+    });
+    assert!(matches!(result, Err(Error::NoSpace { .. })));
+    assert!(old.at(&pmem.load()).is_some());
+    let (pending, mut reserved) = pmem
+        .transaction(|tx| {
+            tx.release(&old)?;
+            let new = tx.alloc(arena, &Request::exactly(AddrRange::sized(0, 0x1000)?))?;
+            let id = tx.id(&new);
+            tx.plan().set(id, Attrs::ram().with_usage(Usage::DMABUF))?;
+            Ok(new)
+        })
+        .unwrap();
+    let new = reserved.take(pending).unwrap();
+    assert_eq!(new.at(&pmem.load()).unwrap().1.attrs.usage(), Usage::DMABUF);
+    drop(old);
+    assert_eq!(count(&pmem, arena), 1, "a spent handle gives up nothing more");
+}
+
+/// A driver that tries to change the model from its callbacks, and drops a region there.
+struct Meddler {
+    pmem: Pmem,
+    arena: ArenaId,
+    keeps: Option<Region>,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Driver for Meddler {
+    fn name(&self) -> &str {
+        "meddler"
+    }
+    fn attach(&mut self, _: &State) -> Result<(), Veto> {
+        Ok(())
+    }
+    fn prepare(&mut self, _: &Change<'_>) -> Result<Concern, Veto> {
+        let refused = self.pmem.alloc(self.arena, &Request::new(1)).map(drop);
+        self.seen.lock().unwrap().push(format!("{refused:?}, reads {}", self.pmem.load().sequence()));
+        self.keeps = None;
+        Ok(Concern::Indifferent)
+    }
+    fn withdraw(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn install(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn revert(&mut self, _: Step) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn abort(&mut self) {}
+    fn resync(&mut self, _: &State) -> Result<(), Fault> {
+        Ok(())
+    }
+    fn verify(&mut self, _: &State) -> Result<(), Mismatch> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_callback_that_writes_is_refused_and_one_that_drops_is_served_afterwards() {
+    let (pmem, arena) = machine();
+    let kept = pmem.alloc(arena, &Request::new(0x1000)).unwrap();
+    let seen = Arc::default();
+    let meddler = Meddler { pmem: pmem.clone(), arena, keeps: Some(kept), seen: Arc::clone(&seen) };
+    pmem.register(Box::new(meddler), Subscription::new([Scope::Arena(arena)])).unwrap();
+    let sequence = pmem.load().sequence();
+    let region = pmem.alloc(arena, &Request::new(0x1000)).unwrap();
+    assert_eq!(seen.lock().unwrap()[0], format!("Err(InCallback), reads {sequence}"));
+    assert_eq!(count(&pmem, arena), 1, "what the callback dropped is gone");
+    drop(region);
+}
+
+#[test]
+fn observers_hear_of_changes_in_order_and_may_change_the_model() {
+    let (pmem, arena) = machine();
+    let (sender, receiver) = mpsc::channel();
+    let handle = pmem.clone();
+    let kept: Mutex<Option<Region>> = Mutex::new(None);
+    pmem.observe(move |event| {
+        sender.send(event.sequence).unwrap();
+        let mut kept = kept.lock().unwrap();
+        if kept.is_none() {
+            *kept = Some(handle.alloc(arena, &Request::new(1)).unwrap());
+        }
+    });
+    let first = pmem.load().sequence();
+    pmem.write(|m| m.name_arena(arena, "memory")).unwrap();
+    assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [first + 1, first + 2]);
+}
+
+#[test]
+fn a_slow_driver_does_not_hold_readers_up() {
+    let (pmem, arena) = machine();
+    let (entered, leave) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    struct Slow(Arc<AtomicBool>, Arc<AtomicBool>);
+    impl Driver for Slow {
+        fn name(&self) -> &str {
+            "slow"
+        }
+        fn attach(&mut self, _: &State) -> Result<(), Veto> {
+            Ok(())
+        }
+        fn prepare(&mut self, _: &Change<'_>) -> Result<Concern, Veto> {
+            Ok(Concern::Concerned)
+        }
+        fn withdraw(&mut self) -> Result<(), Fault> {
+            Ok(())
+        }
+        fn install(&mut self) -> Result<(), Fault> {
+            self.0.store(true, Ordering::SeqCst);
+            while !self.1.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            Ok(())
+        }
+        fn revert(&mut self, _: Step) -> Result<(), Fault> {
+            Ok(())
+        }
+        fn abort(&mut self) {}
+        fn resync(&mut self, _: &State) -> Result<(), Fault> {
+            Ok(())
+        }
+        fn verify(&mut self, _: &State) -> Result<(), Mismatch> {
+            Ok(())
+        }
+    }
+    let slow = Slow(Arc::clone(&entered), Arc::clone(&leave));
+    pmem.register(Box::new(slow), Subscription::new([Scope::Everything])).unwrap();
+    let mut reader = pmem.reader();
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| pmem.alloc(arena, &Request::new(0x1000)).unwrap());
+        while !entered.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+        // The driver is in the middle of it: readers see the state before, and do not wait.
+        assert_eq!(reader.state().arena(arena).unwrap().regions().count(), 0);
+        leave.store(true, Ordering::SeqCst);
+        let region = writer.join().unwrap();
+        assert_eq!(reader.state().arena(arena).unwrap().regions().count(), 1);
+        drop(region);
+    });
+}
+
+/// Threads that allocate, map, move and drop, beside readers that check what they see.
+#[test]
+fn threads_keep_the_model_sound() {
+    const ROUNDS: usize = 120;
+    let (pmem, arena) = machine();
+    let cpu = pmem.write(|m| m.create_arena("cpu", ArenaType::VIEW)).unwrap();
+    let window = Mapping::window(AddrRange::sized(0x8000_0000, 0x100_0000).unwrap(), 0).unwrap();
+    pmem.write(|m| m.connect(cpu, arena, window, Metric::new(1))).unwrap();
+    let checked = AtomicUsize::new(0);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..4u64)
+            .map(|seed| {
+                let pmem = pmem.clone();
+                scope.spawn(move || {
+                    let mut kept: Vec<Region> = Vec::new();
+                    let mut random = seed * 0x9e37_79b9 + 1;
+                    for _ in 0..ROUNDS {
+                        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                        match random >> 60 {
+                            0..=6 => {
+                                kept.extend(pmem.alloc(arena, &Request::new((random >> 40 & 0xfff) + 1)).ok())
+                            }
+                            7..=9 => {
+                                let region = kept.last().cloned();
+                                kept.extend(region.and_then(|region| pmem.map(cpu, &region).ok()));
+                            }
+                            10 => {
+                                let region = kept.first();
+                                region.map(|r| {
+                                    pmem.write(|m| m.relocate(r.id(), random >> 42 & 0xf_f000)).ok()
+                                });
+                            }
+                            _ if kept.is_empty() => {}
+                            _ => drop(kept.swap_remove((random >> 33) as usize % kept.len())),
+                        }
+                    }
+                })
+            })
+            .collect();
+        let mut reader = pmem.reader();
+        let (checked, done) = (&checked, &done);
+        scope.spawn(move || {
+            let mut last = 0;
+            while !done.load(Ordering::SeqCst) {
+                let state = reader.state();
+                assert!(state.sequence() >= last);
+                last = state.sequence();
+                assert_eq!(state.check(), Ok(()));
+                checked.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        done.store(true, Ordering::SeqCst);
+    });
+    assert!(checked.load(Ordering::SeqCst) > 0);
+    assert_eq!((count(&pmem, arena), count(&pmem, cpu)), (0, 0), "every handle was dropped");
+    pmem.write(|m| m.check().map_err(|broken| panic!("{broken}"))).unwrap();
+}
