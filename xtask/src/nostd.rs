@@ -27,7 +27,7 @@ pub fn run() -> Result {
             build.args(["-p", name]);
         }
         if !features.is_empty() {
-            build.args(["--features", &format!("pmem-core/{features}")]);
+            build.args(["--features", features]);
         }
         check(&format!("{TARGET}, features [{features}]"), &mut build)?;
     }

@@ -216,8 +216,9 @@ impl Builder {
             };
             match claimed {
                 Ok(_) => {}
-                // Regions do not nest: what lies inside another is a name of it.
+                // Regions do not nest: what lies inside another is a name of it, and what others fill is theirs.
                 Err(_) if nested => self.label_inner(self.system, line),
+                Err(_) if iomem.children(Some(index)).next().is_some() => {}
                 Err(error) => {
                     let text = format!("{}: {}", line.name, self.explain(&error));
                     self.warnings.push(Warning::new(at, text));
