@@ -1,0 +1,304 @@
+//! The command as people run it: exit status, JSON, pipes, bad input.
+
+use serde_json::Value;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+fn pmem(args: &[&str]) -> Output {
+    pmem_tests::pmem().args(args).stdin(Stdio::null()).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// Runs the command; it must end with `status`, and never by a panic.
+fn run(args: &[&str], status: i32) -> (String, String) {
+    let output = pmem(args);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(status), "{args:?}: {out}{err}");
+    assert!(!err.contains("panicked"), "{args:?}: {err}");
+    (out, err)
+}
+
+fn json(args: &[&str], status: i32) -> Value {
+    let mut all = vec!["--json"];
+    all.extend(args);
+    let value: Value = serde_json::from_str(&run(&all, status).0).unwrap();
+    assert_eq!(value["schema"], 1);
+    value
+}
+
+fn write(dir: &Path, path: &str, content: impl AsRef<[u8]>) {
+    let path = dir.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+fn arg(dir: &Path) -> &str {
+    dir.to_str().unwrap()
+}
+
+#[test]
+fn topo_of_this_machine_works() {
+    let value = json(&["topo"], 0);
+    for key in ["arenas", "interconnects", "distances", "warnings", "nodes", "functions"] {
+        assert!(!value[key].is_null(), "{key}");
+    }
+    assert!(run(&["topo"], 0).0.contains("Arenas"));
+}
+
+#[test]
+fn topo_has_the_keys_that_it_promises() {
+    let dir = pmem_tests::captured("qemu-pcie-switches");
+    let value = json(&["topo", "--root", arg(dir.path())], 0);
+    let find =
+        |name: &str| value["arenas"].as_array().unwrap().iter().find(|a| a["name"] == name).unwrap().clone();
+    let ram = find("node0 RAM");
+    assert_eq!(ram["type"], "ram");
+    assert_eq!(ram["spans"][0]["start"], "0x1000");
+    let bus = find("pci 0000:0a");
+    let region = &bus["regions"][0];
+    for key in ["start", "end", "name", "usage", "prot", "props", "refs"] {
+        assert!(!region[key].is_null(), "{key} of {region}");
+    }
+    assert_eq!(region["refs"], 1);
+    let link = &value["interconnects"][0];
+    for key in ["left", "right", "metric", "to_right", "to_left"] {
+        assert!(!link[key].is_null(), "{key} of {link}");
+    }
+}
+
+#[test]
+fn resolve_says_what_is_there_or_why_not() {
+    let dir = pmem_tests::captured("qemu-pcie-switches");
+    let root = arg(dir.path());
+    let hit = json(&["resolve", "--root", root, "0x100000000"], 0);
+    assert_eq!((&hit["result"], &hit["addr"]), (&"accept".into(), &"0x100000000".into()));
+    assert!(hit["region"].as_str().unwrap().ends_with("BAR 2"), "{hit}");
+    assert_eq!(hit["hops"].as_array().unwrap().len(), 2, "{hit}");
+    let miss = json(&["resolve", "--root", root, "0xfff00000000"], 3);
+    assert_eq!(miss["result"], "fault");
+    assert!(miss["reason"].as_str().unwrap().contains("nothing in"), "{miss}");
+    // A function's BAR, from the CPU and from another device.
+    let name = hit["region"].as_str().unwrap().replace(" BAR 2", ":bar2");
+    let by_name = json(&["resolve", "--root", root, &name], 0);
+    assert_eq!(by_name["region"], hit["region"]);
+    let peer = json(&["resolve", "--root", root, "--from", "0000:03:00.0", &name], 0);
+    assert_eq!(peer["region"], hit["region"], "peer to peer, up and down again");
+    let many = json(&["resolve", "--root", root, "0x100000", "0x100000000"], 0);
+    assert_eq!(many["results"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn views_and_differences() {
+    let dir = pmem_tests::captured("qemu-pcie-switches");
+    let root = arg(dir.path());
+    let view = json(&["view", "--root", root], 0);
+    let kinds: Vec<&str> =
+        view["view"].as_array().unwrap().iter().map(|p| p["kind"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"region") && kinds.contains(&"free"), "{kinds:?}");
+    let local = json(&["view", "--root", root, "--local", "pci 0000:00"], 0);
+    let kinds: Vec<&str> =
+        local["view"].as_array().unwrap().iter().map(|p| p["kind"].as_str().unwrap()).collect();
+    assert!(kinds.contains(&"window") && kinds.contains(&"region"), "{kinds:?}");
+    // A device on the root bus reaches what the CPU does, at the same addresses.
+    let same = json(&["diff", "--root", root, "cpu", "node0"], 0);
+    assert_eq!(same["differences"], Value::Array(Vec::new()));
+    assert!(run(&["diff", "--root", root, "cpu", "system I/O"], 0).0.contains("Only cpu reaches"));
+}
+
+#[test]
+fn annotate_explains_addresses() {
+    let dir = pmem_tests::captured("qemu-pcie-switches");
+    let mut command = pmem_tests::pmem();
+    command.args(["annotate", "--root", arg(dir.path())]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let dmesg = b"pci 0000:0a:00.0: BAR 2: assigned [mem 0x100000000-0x103ffffff]\n\xff\xfe binary \x00\nfec00000-fec00fff : x\n";
+    child.stdin.take().unwrap().write_all(dmesg).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let out = text(&output.stdout);
+    assert!(out.contains("    0x100000000: 0000:0a:00.0 BAR 2"), "{out}");
+    assert!(out.contains("    0xfec00000: IOAPIC 0"), "{out}");
+}
+
+#[test]
+fn what_is_gathered_is_read_back_alike() {
+    let dir = pmem_tests::captured("qemu-pxb");
+    let out = tempfile::tempdir().unwrap();
+    for root in [arg(dir.path()), "/"] {
+        let tar = out.path().join("capture.tar");
+        let first = json(&["topo", "--root", root], 0);
+        run(&["gather", "--root", root, arg(&tar)], 0);
+        let again = pmem_tests::unpack(fs::File::open(&tar).unwrap());
+        let second = json(&["topo", "--root", arg(again.path())], 0);
+        for key in ["arenas", "interconnects", "distances", "functions"] {
+            assert_eq!(first[key], second[key], "{key} of {root}");
+        }
+    }
+    let lost = out.path().join("no/such/folder.tar");
+    assert!(run(&["gather", arg(&lost)], 1).1.contains("folder.tar"));
+}
+
+#[test]
+fn wrong_usage_is_status_2() {
+    run(&["fly"], 2);
+    run(&["resolve"], 2);
+    assert!(run(&["resolve", "0xzz"], 2).1.contains("\"0xzz\" is no address"));
+    assert!(run(&["resolve", "0x1_0000_0000_0000_0000"], 2).1.contains("past 2^64"));
+    assert!(
+        run(&["resolve", "--from", "nowhere", "0x0"], 2).1.contains("no arena, node or device \"nowhere\"")
+    );
+    assert!(run(&["resolve", "ffff:ff:1f.7:bar0"], 2).1.contains("no PCI function ffff:ff:1f.7"));
+    assert!(run(&["resolve", "0000:00:00.0:bar9"], 2).1.contains("bar9"));
+    run(&["topo", "--root", "/", "--net", "x"], 2);
+}
+
+#[test]
+fn failures_are_status_1_and_name_the_file() {
+    assert!(run(&["topo", "--root", "/no/such/folder"], 1).1.contains("/no/such/folder: not a folder"));
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), "broken.json", "{\n \"nodes\": [\n");
+    let broken = dir.path().join("broken.json");
+    assert!(run(&["topo", "--net", arg(&broken)], 1).1.contains("broken.json:3: EOF"));
+    write(
+        dir.path(),
+        "wrong.json",
+        r#"{"nodes":[{"id":1,"map":[{"src":["0x9","0x3"],"dst":1,"base":"0x0"}]}]}"#,
+    );
+    let wrong = dir.path().join("wrong.json");
+    assert!(run(&["topo", "--net", arg(&wrong)], 1).1.contains("node 1, map: range [0x9, 0x4)"));
+    write(dir.path(), "dangling.json", r#"{"nodes":[{"id":1,"overlay":7}]}"#);
+    let dangling = dir.path().join("dangling.json");
+    assert!(
+        run(&["topo", "--net", arg(&dangling)], 1).1.contains("node 1 leads to node 7, which is not there")
+    );
+    write(dir.path(), "bad.txt", "arena ram ram\n\nalloc a ram 0x10\n");
+    let script = dir.path().join("bad.txt");
+    let (out, err) = run(&["script", arg(&script)], 1);
+    assert!(out.contains("error: ram: no space") && err.contains("bad.txt:3: ram: no space"), "{out}{err}");
+}
+
+#[test]
+fn broken_sources_give_warnings_and_the_rest_is_imported() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    let iomem = "00001000-0009ffff : System RAM\nrubbish\n00200000-00100000 : System RAM\n\
+                 00050000-001fffff : System RAM\n80000000-8fffffff : PCI Bus 0000:00\n88000000-9fffffff : System RAM\n";
+    write(root, "proc/iomem", iomem);
+    write(root, "proc/ioports", [0u8, 159, 146, 150, b'\n', 255]);
+    let node = "sys/devices/system/node/node0";
+    write(root, &format!("{node}/meminfo"), "Node 0 MemTotal:  1000 kB\n");
+    write(root, &format!("{node}/distance"), "10 20 x\n");
+    write(root, &format!("{node}/cpulist"), "");
+    let function = |bdf: &str, config: &[u8], resource: &str| {
+        let path = format!("sys/devices/pci0000:00/{bdf}");
+        write(root, &format!("{path}/config"), config);
+        write(root, &format!("{path}/resource"), resource);
+        write(root, &format!("{path}/class"), "0x020000\n");
+    };
+    function("0000:00:01.0", &[0; 63], "0x80000000 0x80000fff 0x40200\n0x1 0x0 0x200\n");
+    function("0000:00:02.0", &[0; 64], "0x80000800 0x800017ff 0x40200\nnonsense\n");
+    function("0000:00:03.0", &[0; 64], "0xffffffffffffffff 0x0 0x40200\n");
+    let value = json(&["topo", "--root", arg(root)], 0);
+    let warnings: Vec<&str> =
+        value["warnings"].as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
+    let wanted = [
+        "proc/iomem:2: no \" : \" between range and name",
+        "proc/iomem:3: range [0x200000, 0x100001) is empty or reversed",
+        "proc/ioports:1: no \" : \" between range and name",
+        "sys/devices/system/node/node0/distance:1: no distances: \"10 20 x\"",
+        "sys/devices/pci0000:00/0000:00:01.0/config: 63 bytes of configuration space: a header has 64",
+        "sys/devices/pci0000:00/0000:00:01.0/resource:2: range [0x1, 0x1) is empty or reversed",
+        "sys/devices/pci0000:00/0000:00:02.0/resource:2: not three hexadecimal numbers",
+        "sys/devices/pci0000:00/0000:00:03.0/resource:1: range [0xffffffffffffffff, 0x1) is empty or reversed",
+        "host bridge of pci 0000:00: aperture [0x80000000, 0x90000000) overlaps [0x88000000, 0x90000000), which is node0 RAM",
+    ];
+    for text in wanted {
+        assert!(warnings.iter().any(|w| w.starts_with(text)), "{text}\nin {warnings:#?}");
+    }
+    // Two functions at one place: the warning names both.
+    let clash = warnings.iter().find(|w| w.contains("0000:00:02.0 BAR 0")).unwrap();
+    assert!(clash.contains("meets 0000:00:01.0 BAR 0 at [0x80000000, 0x80001000)"), "{clash}");
+    let hit = json(&["resolve", "--root", arg(root), "0x80000010"], 0);
+    assert_eq!(hit["region"], "0000:00:01.0 BAR 0");
+}
+
+#[test]
+fn hidden_addresses_are_said_to_be_hidden_and_blocks_stand_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    write(root, "proc/iomem", "00000000-00000000 : Reserved\n00000000-00000000 : System RAM\n");
+    write(root, "sys/devices/system/memory/block_size_bytes", "8000000\n");
+    for block in 0..2 {
+        write(root, &format!("sys/devices/system/memory/memory{block}/state"), "online\n");
+        write(root, &format!("sys/devices/system/node/node0/memory{block}/state"), "online\n");
+    }
+    write(root, "sys/devices/system/node/node0/meminfo", "Node 0 MemTotal: 262144 kB\n");
+    write(root, "sys/devices/pci0000:00/0000:00:01.0/resource", "0xfd000000 0xfdffffff 0x42208\n");
+    let value = json(&["topo", "--root", arg(root)], 0);
+    let warnings = value["warnings"].to_string();
+    assert!(warnings.contains("proc/iomem: addresses are hidden (all zeros): run as root"), "{warnings}");
+    assert!(warnings.contains("RAM is known by memory blocks only"), "{warnings}");
+    let ram = json(&["resolve", "--root", arg(root), "0xfffffff"], 0);
+    assert_eq!(ram["arena"], "node0 RAM");
+    assert_eq!(json(&["resolve", "--root", arg(root), "0xfd000000"], 0)["region"], "0000:00:01.0 BAR 0");
+}
+
+#[test]
+fn empty_and_huge_files_are_no_obstacle() {
+    let dir = tempfile::tempdir().unwrap();
+    for file in [
+        "proc/iomem",
+        "proc/ioports",
+        "sys/devices/system/node/node0/meminfo",
+        "sys/devices/system/node/online",
+    ] {
+        write(dir.path(), file, "");
+    }
+    write(dir.path(), "sys/devices/pci0000:00/0000:00:00.0/config", "");
+    write(dir.path(), "sys/devices/pci0000:00/0000:00:00.0/resource", "");
+    run(&["topo", "--root", arg(dir.path())], 0);
+    let huge = fs::File::create(dir.path().join("proc/iomem")).unwrap();
+    huge.set_len(65 << 20).unwrap();
+    let value = json(&["topo", "--root", arg(dir.path())], 0);
+    assert!(value["warnings"].to_string().contains("proc/iomem: larger than"), "{}", value["warnings"]);
+    let empty = tempfile::tempdir().unwrap();
+    assert!(
+        json(&["topo", "--root", arg(empty.path())], 0)["warnings"]
+            .to_string()
+            .contains("neither proc nor sys")
+    );
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let dir = pmem_tests::captured("qemu-pcie-switches");
+    let mut command = pmem_tests::pmem();
+    command.args(["--json", "topo", "--root", arg(dir.path())]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Read a little, then close: the rest has nowhere to go.
+    let mut out = child.stdout.take().unwrap();
+    out.read_exact(&mut [0; 16]).unwrap();
+    drop(out);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
+}
+
+#[test]
+fn help_completions_and_manual_are_there() {
+    assert!(run(&["--help"], 0).0.contains("Exit status: 0 done"));
+    assert!(run(&["completions", "bash"], 0).0.contains("_pmem"));
+    let man = run(&["man"], 0).0;
+    assert!(man.contains(".TH pmem") && man.contains("PMEM RESOLVE"), "{man}");
+}
+
+#[test]
+fn colour_is_only_where_it_is_asked_for() {
+    let dir = pmem_tests::captured("qemu-pxb");
+    assert!(!run(&["topo", "--root", arg(dir.path())], 0).0.contains('\u{1b}'));
+    assert!(run(&["topo", "--color", "always", "--root", arg(dir.path())], 0).0.contains('\u{1b}'));
+}
