@@ -5,7 +5,7 @@ use crate::show::{self, Styles};
 use crate::source::open;
 use crate::{Failure, SCHEMA, Status, json};
 use pmem_core::{AddrRange, ArenaId, SpanState, State, Way};
-use pmem_import::{Bdf, Function, Machine, Node};
+use pmem_import::{Function, Machine, Node};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::Write;
@@ -275,20 +275,12 @@ fn bus_text(machine: &Machine, (domain, number): (u32, u8), depth: usize, out: &
             let (place, attrs) = (show::range(range), show::attrs(attrs));
             let _ = writeln!(out, "{indent}    {kind} {place} {} {attrs}{driver}", show::size(range.len()));
         }
-        if let Some(below) = bus_below(machine, function.bdf) {
-            bus_text(machine, below, depth + 2, out);
+        if let Some(below) = machine.bridges.get(&function.bdf) {
+            bus_text(machine, *below, depth + 2, out);
         }
     }
 }
 
 fn joined_brief(ranges: &[AddrRange]) -> String {
     if ranges.is_empty() { "none".to_owned() } else { brief(ranges) }
-}
-
-/// The bus behind a bridge.
-fn bus_below(machine: &Machine, bridge: Bdf) -> Option<(u32, u8)> {
-    let by_folder =
-        machine.functions.iter().find(|f| f.parent == Some(bridge)).map(|f| (f.bdf.domain, f.bdf.bus));
-    let header = machine.function(bridge)?.header.as_ref()?.bridge.as_ref();
-    by_folder.or(header.map(|b| (bridge.domain, b.secondary))).filter(|bus| machine.buses.contains_key(bus))
 }

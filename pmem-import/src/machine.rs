@@ -42,6 +42,8 @@ pub struct Machine {
     pub numa: Nodes,
     /// By domain and bus.
     pub buses: BTreeMap<(u32, u8), Bus>,
+    /// By bridge: the bus below it. Each bus is below one bridge at most, and the way down ends.
+    pub bridges: BTreeMap<Bdf, (u32, u8)>,
     /// PCI functions, in order.
     pub functions: Vec<Function>,
     /// What regions are called.

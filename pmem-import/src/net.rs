@@ -214,6 +214,7 @@ fn build(nodes: &[Parsed]) -> Result<Machine, (i64, pmem_core::Error)> {
         nodes: BTreeMap::new(),
         numa: Nodes::default(),
         buses: BTreeMap::new(),
+        bridges: BTreeMap::new(),
         functions: Vec::new(),
         labels,
         link_names: BTreeMap::new(),

@@ -51,6 +51,22 @@ fn topo_of_this_machine_works() {
 }
 
 #[test]
+fn every_view_of_every_machine_can_be_printed() {
+    let Some(corpus) = pmem_tests::corpus() else { return };
+    for entry in fs::read_dir(corpus.join("machines")).unwrap() {
+        let dir = entry.unwrap().path();
+        run(&["topo", "--root", arg(&dir)], 0);
+        run(&["view", "--root", arg(&dir)], 0);
+        run(&["view", "--root", arg(&dir), "--local", "system"], 0);
+    }
+    for entry in fs::read_dir(corpus.join("decoding-nets")).unwrap() {
+        let net = entry.unwrap().path();
+        run(&["topo", "--net", arg(&net)], 0);
+        run(&["view", "--net", arg(&net)], 0);
+    }
+}
+
+#[test]
 fn topo_has_the_keys_that_it_promises() {
     let dir = pmem_tests::captured("qemu-pcie-switches");
     let value = json(&["topo", "--root", arg(dir.path())], 0);

@@ -197,6 +197,7 @@ impl Builder {
             return Ok(());
         }
         let bus = self.make_bus((domain, number))?;
+        self.bridges.insert(bridge.bdf, (domain, number));
         let forwards = bridge.header.as_ref().and_then(|h| h.bridge.as_ref());
         if forwards.is_none() {
             self.warn(
