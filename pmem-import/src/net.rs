@@ -1,7 +1,7 @@
 //! Decoding nets (Achermann, Humbel, Cock, Roscoe: "Formalizing memory accesses and interrupts", MARS 2017).
 
 use crate::build::UNMEASURED;
-use crate::error::ImportError;
+use crate::error::{ImportError, Warning};
 use crate::machine::Machine;
 use crate::node::{Nodes, join};
 use crate::number::parse_addr;
@@ -9,7 +9,7 @@ use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, Direction, Manager, Mapping, Props, Prot, RegionId, Request, Usage,
 };
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -94,73 +94,76 @@ pub fn read_net(path: &Path) -> Result<Machine, ImportError> {
             return Err(parse(0, format!("limits {other:?}: neither \"inclusive\" nor \"exclusive\"")));
         }
     };
-    let nodes: Result<Vec<Parsed>, String> =
-        file.nodes.into_iter().map(|node| parsed(node, inclusive)).collect();
-    let nodes = nodes.map_err(|what| parse(0, what))?;
-    check_ids(&nodes).map_err(|what| parse(0, what))?;
-    build(&nodes)
+    let mut broken: Vec<String> = Vec::new();
+    let mut nodes: Vec<Parsed> =
+        file.nodes.into_iter().map(|node| parsed(node, inclusive, &mut broken)).collect();
+    add_missing(&mut nodes, &mut broken).map_err(|what| parse(0, what))?;
+    let source = path.display().to_string();
+    let warnings = broken.into_iter().map(|text| Warning::new(&source, text)).collect();
+    build(&nodes, warnings)
         .map_err(|(node, error)| ImportError::Model { what: format!("node {node}"), error: Box::new(error) })
 }
 
-fn parsed(node: Node, inclusive: bool) -> Result<Parsed, String> {
+/// Reads a node's numbers; what is broken is left out, and named.
+fn parsed(node: Node, inclusive: bool, broken: &mut Vec<String>) -> Parsed {
     let id = node.id;
     let range = |start: &Word, end: &Word| -> Result<AddrRange, String> {
         let (start, end) = (start.addr()?, end.addr()?);
         let range = if inclusive { AddrRange::inclusive(start, end) } else { AddrRange::new(start, end) };
         range.map_err(|error| error.to_string())
     };
-    let of = |what: &str| {
-        let what = what.to_owned();
-        move |error: String| format!("node {id}, {what}: {error}")
-    };
-    let mut accept = Vec::new();
-    for words in &node.accept {
+    let accepted = |words: &Vec<Word>| -> Result<(AddrRange, Option<String>), String> {
         let [start, end, label @ ..] = &words[..] else {
-            return Err(format!(
-                "node {id}, accept: {} values where there should be two or three",
-                words.len()
-            ));
+            return Err(format!("{} values where there should be two or three", words.len()));
         };
         let label = label.first().map(|label| match label {
             Word::Number(number) => number.to_string(),
             Word::Text(text) => text.clone(),
         });
-        accept.push((range(start, end).map_err(of("accept"))?, label));
-    }
-    let mut map = Vec::new();
-    for entry in &node.map {
-        let src = range(&entry.src[0], &entry.src[1]).map_err(of("map"))?;
-        let base = entry.base.addr().map_err(of("map"))?;
-        if base.checked_add(src.last() - src.start()).is_none() {
-            return Err(format!("node {id}, map: {src} to {base:#x} ends past 2^64"));
+        Ok((range(start, end)?, label))
+    };
+    let mapped = |entry: &Map| -> Result<(AddrRange, i64, u64), String> {
+        let (src, base) = (range(&entry.src[0], &entry.src[1])?, entry.base.addr()?);
+        match base.checked_add(src.last() - src.start()) {
+            Some(_) => Ok((src, entry.dst, base)),
+            None => Err(format!("{src} to {base:#x} ends past 2^64")),
         }
-        map.push((src, entry.dst, base));
-    }
-    Ok(Parsed { id, name: node.name, accept, map, overlay: node.overlay })
+    };
+    let mut note = |what: &str, error: String| broken.push(format!("node {id}, {what}: {error}: left out"));
+    let accept =
+        node.accept.iter().filter_map(|words| accepted(words).map_err(|e| note("accept", e)).ok()).collect();
+    let map = node.map.iter().filter_map(|entry| mapped(entry).map_err(|e| note("map", e)).ok()).collect();
+    Parsed { id, name: node.name, accept, map, overlay: node.overlay }
 }
 
-fn check_ids(nodes: &[Parsed]) -> Result<(), String> {
-    let mut known = BTreeMap::new();
-    for node in nodes {
-        if known.insert(node.id, ()).is_some() {
+/// Adds a node that accepts nothing for each that others lead to but the net does not describe.
+fn add_missing(nodes: &mut Vec<Parsed>, broken: &mut Vec<String>) -> Result<(), String> {
+    let mut known = BTreeSet::new();
+    for node in nodes.iter() {
+        if !known.insert(node.id) {
             return Err(format!("node {} is there twice", node.id));
         }
     }
-    for node in nodes {
-        let targets = node.map.iter().map(|(_, dst, _)| *dst).chain(node.overlay);
-        for target in targets {
-            if !known.contains_key(&target) {
-                return Err(format!("node {} leads to node {target}, which is not there", node.id));
-            }
+    let leads = nodes.iter().flat_map(|node| {
+        node.map.iter().map(|(_, dst, _)| *dst).chain(node.overlay).map(|target| (node.id, target))
+    });
+    let mut missing: Vec<Parsed> = Vec::new();
+    for (from, id) in leads {
+        if known.insert(id) {
+            broken
+                .push(format!("node {from} leads to node {id}, which is not described: it accepts nothing"));
+            let name = format!("node {id}, not described");
+            missing.push(Parsed { id, name, accept: Vec::new(), map: Vec::new(), overlay: None });
         }
     }
+    nodes.extend(missing);
     Ok(())
 }
 
 /// A set of maps that do not overlap, and what of the address space the node accepts beside it.
 type Layer<'p> = Vec<&'p (AddrRange, i64, u64)>;
 
-fn build(nodes: &[Parsed]) -> Result<Machine, (i64, pmem_core::Error)> {
+fn build(nodes: &[Parsed], warnings: Vec<Warning>) -> Result<Machine, (i64, pmem_core::Error)> {
     let mut manager = Manager::new();
     manager.set_journal_limit(0);
     let mut net = Net::default();
@@ -220,7 +223,7 @@ fn build(nodes: &[Parsed]) -> Result<Machine, (i64, pmem_core::Error)> {
         link_names: BTreeMap::new(),
         bars: BTreeMap::new(),
         net: Some(net),
-        warnings: Vec::new(),
+        warnings,
     })
 }
 

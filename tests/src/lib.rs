@@ -1,6 +1,6 @@
 //! What tests across crates share.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The folder of this package.
 pub fn here() -> PathBuf {
@@ -32,27 +32,4 @@ pub fn unpack(tar: impl std::io::Read) -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("a temporary folder");
     tar::Archive::new(tar).unpack(dir.path()).expect("a sound archive");
     dir
-}
-
-/// The command, as built by this test run.
-pub fn pmem() -> std::process::Command {
-    std::process::Command::new(command())
-}
-
-fn command() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    let built = test.ancestors().find(|dir| dir.join("pmem").is_file()).map(|dir| dir.join("pmem"));
-    built.unwrap_or_else(|| build(&test))
-}
-
-/// Builds the command where only this package's tests were asked for.
-fn build(test: &Path) -> PathBuf {
-    let target = test.ancestors().nth(2).expect("a test lies in target/PROFILE/deps");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = std::process::Command::new(cargo)
-        .current_dir(here().join(".."))
-        .args(["build", "--quiet", "-p", "pmem-cli", "--bin", "pmem"])
-        .status();
-    assert!(status.is_ok_and(|status| status.success()), "pmem cannot be built");
-    target.join("pmem")
 }

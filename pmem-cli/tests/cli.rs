@@ -4,10 +4,14 @@ use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
+
+fn command() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_pmem"))
+}
 
 fn pmem(args: &[&str]) -> Output {
-    pmem_tests::pmem().args(args).stdin(Stdio::null()).output().unwrap()
+    command().args(args).stdin(Stdio::null()).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -129,7 +133,7 @@ fn views_and_differences() {
 #[test]
 fn annotate_explains_addresses() {
     let dir = pmem_tests::captured("qemu-pcie-switches");
-    let mut command = pmem_tests::pmem();
+    let mut command = self::command();
     command.args(["annotate", "--root", arg(dir.path())]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let dmesg = b"pci 0000:0a:00.0: BAR 2: assigned [mem 0x100000000-0x103ffffff]\n\xff\xfe binary \x00\nfec00000-fec00fff : x\n";
@@ -186,11 +190,17 @@ fn failures_are_status_1_and_name_the_file() {
         r#"{"nodes":[{"id":1,"map":[{"src":["0x9","0x3"],"dst":1,"base":"0x0"}]}]}"#,
     );
     let wrong = dir.path().join("wrong.json");
-    assert!(run(&["topo", "--net", arg(&wrong)], 1).1.contains("node 1, map: range [0x9, 0x4)"));
+    let value = json(&["topo", "--net", arg(&wrong)], 0);
+    assert!(value["warnings"][0].as_str().unwrap().contains("node 1, map: range [0x9, 0x4)"), "{value}");
     write(dir.path(), "dangling.json", r#"{"nodes":[{"id":1,"overlay":7}]}"#);
+    write(dir.path(), "twice.json", r#"{"nodes":[{"id":1},{"id":1}]}"#);
+    let twice = dir.path().join("twice.json");
+    assert!(run(&["topo", "--net", arg(&twice)], 1).1.contains("twice.json: node 1 is there twice"));
     let dangling = dir.path().join("dangling.json");
     assert!(
-        run(&["topo", "--net", arg(&dangling)], 1).1.contains("node 1 leads to node 7, which is not there")
+        run(&["topo", "--net", arg(&dangling)], 0)
+            .0
+            .contains("node 1 leads to node 7, which is not described")
     );
     write(dir.path(), "bad.txt", "arena ram ram\n\nalloc a ram 0x10\n");
     let script = dir.path().join("bad.txt");
@@ -293,7 +303,7 @@ fn empty_and_huge_files_are_no_obstacle() {
 #[test]
 fn a_closed_pipe_ends_quietly() {
     let dir = pmem_tests::captured("qemu-pcie-switches");
-    let mut command = pmem_tests::pmem();
+    let mut command = self::command();
     command.args(["--json", "topo", "--root", arg(dir.path())]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Read a little, then close: the rest has nowhere to go.
