@@ -133,9 +133,9 @@ fn views_and_differences() {
 #[test]
 fn annotate_explains_addresses() {
     let dir = pmem_tests::captured("qemu-pcie-switches");
-    let mut command = self::command();
-    command.args(["annotate", "--root", arg(dir.path())]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
+    let mut pmem = command();
+    pmem.args(["annotate", "--root", arg(dir.path())]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = pmem.spawn().unwrap();
     let dmesg = b"pci 0000:0a:00.0: BAR 2: assigned [mem 0x100000000-0x103ffffff]\n\xff\xfe binary \x00\nfec00000-fec00fff : x\n";
     child.stdin.take().unwrap().write_all(dmesg).unwrap();
     let output = child.wait_with_output().unwrap();
@@ -303,9 +303,9 @@ fn empty_and_huge_files_are_no_obstacle() {
 #[test]
 fn a_closed_pipe_ends_quietly() {
     let dir = pmem_tests::captured("qemu-pcie-switches");
-    let mut command = self::command();
-    command.args(["--json", "topo", "--root", arg(dir.path())]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut pmem = command();
+    pmem.args(["--json", "topo", "--root", arg(dir.path())]);
+    let mut child = pmem.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Read a little, then close: the rest has nowhere to go.
     let mut out = child.stdout.take().unwrap();
     out.read_exact(&mut [0; 16]).unwrap();
