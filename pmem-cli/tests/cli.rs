@@ -274,6 +274,34 @@ fn hidden_addresses_are_said_to_be_hidden_and_blocks_stand_in() {
     assert_eq!(json(&["resolve", "--root", arg(root), "0xfd000000"], 0)["region"], "0000:00:01.0 BAR 0");
 }
 
+/// As nobody, on this very machine: where the kernel hides addresses, that is said, and the rest is there.
+#[test]
+fn without_privileges_what_is_readable_is_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("pmem");
+    fs::copy(env!("CARGO_BIN_EXE_pmem"), &copy).unwrap();
+    for path in [dir.path(), &copy] {
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let mut nobody = Command::new("setpriv");
+    nobody.args(["--reuid=65534", "--regid=65534", "--clear-groups", arg(&copy), "--json", "topo"]);
+    let output = match nobody.stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => output,
+        other => {
+            println!("skipped: not root, or no setpriv: {other:?}");
+            return;
+        }
+    };
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let hidden = value["warnings"].to_string().contains("addresses are hidden (all zeros): run as root");
+    let has_iomem = Path::new("/proc/iomem").exists();
+    assert!(hidden || !has_iomem, "{}", value["warnings"]);
+    let ours = json(&["topo"], 0);
+    assert_eq!(value["functions"], ours["functions"], "sysfs tells everybody of PCI");
+    let arenas = |value: &Value| value["arenas"].as_array().unwrap().len();
+    assert!(arenas(&value) >= 1 && arenas(&value) <= arenas(&ours) + 1);
+}
+
 #[test]
 fn empty_and_huge_files_are_no_obstacle() {
     let dir = tempfile::tempdir().unwrap();

@@ -45,7 +45,7 @@ impl Journal {
     pub fn since(&self, sequence: u64) -> Option<impl Iterator<Item = &Committed>> {
         let oldest = self.kept.front().map_or(u64::MAX, |c| c.sequence);
         let newest = self.kept.back().map_or(0, |c| c.sequence);
-        let complete = sequence >= newest || oldest <= sequence + 1;
+        let complete = sequence >= newest || oldest <= sequence.saturating_add(1);
         complete.then(|| self.kept.iter().filter(move |c| c.sequence > sequence))
     }
 
@@ -206,12 +206,13 @@ impl Manager {
             self.redo(raw);
             resynced?;
         }
-        self.drivers.carry(self.state.sequence + 1, net, &self.state)
+        self.drivers.carry(self.state.sequence.saturating_add(1), net, &self.state)
     }
 
     fn commit(&mut self, raw: Vec<Edit>, net: Vec<Edit>) {
         self.ids.retire(raw.into_iter());
-        self.state.sequence += 1;
+        // Beyond 2^64 changes only a state that was tampered with gets.
+        self.state.sequence = self.state.sequence.saturating_add(1);
         self.journal.push(Committed { sequence: self.state.sequence, edits: net.into() });
     }
 

@@ -79,6 +79,21 @@ pub fn show_list(all: &[u32]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_never_panics(text in ".{0,40}", digits in "[0-9a-fx,-]{0,40}") {
+            for text in [&text, &digits] {
+                let _ = parse_addr(text);
+                prop_assert!(parse_mask(text).is_none_or(|cpus| cpus.is_sorted()));
+                let list = parse_list(text);
+                // What is read is written in a way that is read alike.
+                prop_assert_eq!(list.as_ref().and_then(|list| parse_list(&show_list(list))), list);
+                prop_assert!(text.parse::<crate::Bdf>().is_err() || text.contains('.'));
+            }
+        }
+    }
 
     #[test]
     fn addresses_are_hexadecimal_or_decimal() {

@@ -133,6 +133,20 @@ fn the_desktop_finds_its_memory() {
     assert_eq!((names.node[&place.arena], place.addr), (1, 0xc000_0000));
 }
 
+proptest! {
+    #[test]
+    fn arbitrary_bytes_are_no_net_and_no_panic(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        middle in "[\\[\\]{}\":,0-9a-z]{0,60}",
+    ) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for content in [bytes, format!("{{\"nodes\":[{middle}]}}").into_bytes()] {
+            std::fs::write(file.path(), content).unwrap();
+            let _ = read_net(file.path());
+        }
+    }
+}
+
 prop_compose! {
     fn range()(start in 0u64..64, len in 1u64..24) -> (u64, u64) {
         (start, start + len - 1)

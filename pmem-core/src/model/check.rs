@@ -2,7 +2,7 @@
 
 use super::arena::{Arena, Leg, SpanState, inclusive};
 use super::edit::Ids;
-use super::record::{Placement, Role, Seat};
+use super::record::{Placement, Record, Role, Seat};
 use super::state::State;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::mapping::Mapping;
@@ -87,12 +87,30 @@ impl State {
     /// # Errors
     /// [`Broken`] names the first that does not hold: a defect of this crate, or a state that was tampered with.
     pub fn check(&self) -> Result<(), Broken> {
+        let regions = self.arenas().map(|(_, _, arena)| arena.regions().count()).sum();
         for (id, ..) in self.arenas() {
+            self.check_chains(id, regions)?;
             self.check_decoding(id)?;
             self.check_index(id)?;
             self.check_regions(id)?;
         }
         self.links().try_for_each(|(link, _)| self.check_windows(link))
+    }
+
+    /// Every chain of aliases ends at a region: none is longer than there are regions.
+    fn check_chains(&self, id: ArenaId, regions: usize) -> Result<(), Broken> {
+        for (_, record) in self.arena(id).into_iter().flat_map(Arena::regions) {
+            let next = |record: &Record| {
+                let alias = record.alias()?;
+                let far = self.link(alias.link)?.far(alias.way);
+                self.arena(far)?.region_at(alias.to).map(|(_, target)| target)
+            };
+            if core::iter::successors(Some(record), next).nth(regions).is_some() {
+                let target = record.alias().map_or(record.id, |alias| alias.target);
+                return Err(Broken::Alias { alias: record.id, target });
+            }
+        }
+        Ok(())
     }
 
     fn check_decoding(&self, id: ArenaId) -> Result<(), Broken> {

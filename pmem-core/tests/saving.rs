@@ -1,0 +1,159 @@
+//! What is saved is loaded alike; what was tampered with is refused or sound, and never a panic.
+
+use pmem_core::{
+    AddrRange, ArenaType, Attrs, Direction, Error, LoadError, Manager, Mapping, Metric, Owner, Props,
+    RegionId, Request, Saved, Table, Usage, Window, Windows,
+};
+use proptest::prelude::*;
+use serde_json::Value;
+
+fn range(start: u64, end: u64) -> AddrRange {
+    AddrRange::new(start, end).unwrap()
+}
+
+/// A machine with everything in it: windows open and closed, aliases, a table, parked and pinned regions, gone ids.
+fn machine() -> (Manager, RegionId) {
+    let mut pmem = Manager::new();
+    let [cpu, bus0, bus1, dev] = [ArenaType::VIEW, ArenaType::PCI, ArenaType::PCI, ArenaType::VIEW]
+        .map(|t| pmem.create_arena("a", t).unwrap());
+    pmem.prime(bus0, range(0x8000_0000, 0xf000_0000), Attrs::device()).unwrap();
+    pmem.prime(bus1, range(0x8000_0000, 0xf000_0000), Attrs::device()).unwrap();
+    let one = Metric::new(1);
+    let host = Mapping::window(range(0x8000_0000, 0xf000_0000), 0x8000_0000).unwrap();
+    pmem.connect(cpu, bus0, host, one).unwrap();
+    let floating = || Window::floating(range(0, 0x1_0000_0000), 0x10_0000).unwrap();
+    let windows = Windows::new([floating(), floating().prefetchable()]).unwrap();
+    let up = Direction::new(Mapping::Identity, one);
+    pmem.connect_asymmetric(bus0, bus1, Direction::new(Mapping::Windows(windows), one), up).unwrap();
+    let table = Direction::new(Mapping::Table(Table::new(range(0, 0x10_0000), 0x1000).unwrap()), one);
+    pmem.connect_asymmetric(dev, bus1, table, Direction::closed()).unwrap();
+    let gone = pmem.alloc(bus1, &Request::new(0x1000)).unwrap();
+    let a = pmem.alloc(bus1, &Request::new(0x1000).owner(Owner(7)).pinned()).unwrap();
+    let b = pmem.alloc(bus1, &Request::new(0x1000).props(Props::PREFETCH).usage(Usage::FRAMEBUF)).unwrap();
+    pmem.decref(gone).unwrap();
+    pmem.map(cpu, a).unwrap();
+    pmem.map(dev, a).unwrap();
+    pmem.park(b).unwrap();
+    pmem.seal(bus1, range(0xe000_0000, 0xf000_0000)).unwrap();
+    (pmem, gone)
+}
+
+fn saved(pmem: &Manager) -> Value {
+    serde_json::to_value(pmem.save()).unwrap()
+}
+
+#[test]
+fn ids_mean_the_same_and_what_was_gone_stays_gone() {
+    let (pmem, gone) = machine();
+    let mut loaded = Manager::load(serde_json::from_value(saved(&pmem)).unwrap()).unwrap();
+    assert_eq!(saved(&loaded), saved(&pmem));
+    assert_eq!(loaded.range_of(gone), Err(Error::NoRegion(gone)));
+    for (id, placement) in pmem.regions() {
+        assert_eq!(loaded.placement(id), Ok(placement));
+        assert_eq!(loaded.refs(id), pmem.refs(id));
+    }
+    let bus1 = loaded.state().arenas().nth(2).unwrap().0;
+    let new = loaded.alloc(bus1, &Request::new(1)).unwrap();
+    assert_ne!(new, gone);
+    assert_eq!(loaded.check(), Ok(()));
+}
+
+#[test]
+fn another_version_is_refused() {
+    let mut value = saved(&machine().0);
+    value["version"] = 2.into();
+    let error = Manager::load(serde_json::from_value(value).unwrap()).err();
+    assert_eq!(error, Some(LoadError::Version(2)));
+}
+
+#[test]
+fn an_alias_that_lies_is_found_out() {
+    let mut value = saved(&machine().0);
+    let regions = value["regions"].as_array_mut().unwrap();
+    let alias = regions.iter_mut().find(|r| !r["alias"].is_null()).unwrap();
+    alias["alias"]["to"] = 0x1234.into();
+    let error = Manager::load(serde_json::from_value(value).unwrap()).err().unwrap();
+    assert!(error.to_string().contains("does not stand for"), "{error}");
+}
+
+#[test]
+fn aliases_that_stand_for_one_another_are_found_out() {
+    let mut pmem = Manager::new();
+    let [left, right] = [0, 1].map(|_| pmem.create_arena("a", ArenaType::VIEW).unwrap());
+    let through = || Direction::new(Mapping::window(range(0, 0x1000), 0).unwrap(), Metric::new(1));
+    pmem.connect_asymmetric(left, right, through(), through()).unwrap();
+    let third = pmem.create_arena("b", ArenaType::RAM).unwrap();
+    pmem.prime(third, range(0x1000, 0x2000), Attrs::ram()).unwrap();
+    let target = Mapping::window(range(0x1000, 0x2000), 0x1000).unwrap();
+    pmem.connect_asymmetric(right, third, Direction::new(target, Metric::new(1)), Direction::closed())
+        .unwrap();
+    let region = pmem.alloc(third, &Request::new(0x1000)).unwrap();
+    pmem.map(right, region).unwrap();
+    let mut value = saved(&pmem);
+    // The region and its alias made to stand for each other.
+    let regions = value["regions"].as_array_mut().unwrap();
+    let link = serde_json::to_value(pmem.state().links().next().unwrap().0).unwrap();
+    let [first, second] = [regions[0]["id"].clone(), regions[1]["id"].clone()];
+    for (region, arena, target, way) in [(0, left, second, "ToRight"), (1, right, first, "ToLeft")] {
+        regions[region]["arena"] = serde_json::to_value(arena).unwrap();
+        regions[region]["seat"] = serde_json::json!({ "At": [0, 0xfff] });
+        regions[region]["alias"] =
+            serde_json::json!({ "target": target, "link": link, "way": way, "piece": 0, "to": 0 });
+    }
+    let error = Manager::load(serde_json::from_value(value).unwrap()).err().unwrap();
+    assert!(error.to_string().contains("does not stand for"), "{error}");
+}
+
+/// Changes the `nth` number, text or list in a value, counted depth first; says whether there is one.
+fn tamper(value: &mut Value, nth: &mut usize, with: &Value, cut: bool) -> bool {
+    let is_leaf = !value.is_object();
+    if is_leaf && *nth == 0 {
+        match value {
+            Value::Array(all) if cut => drop(all.pop()),
+            Value::Array(all) => all.extend(all.first().cloned()),
+            other => *other = with.clone(),
+        }
+        return true;
+    }
+    *nth -= usize::from(is_leaf);
+    match value {
+        Value::Array(all) => all.iter_mut().any(|v| tamper(v, nth, with, cut)),
+        Value::Object(all) => all.values_mut().any(|v| tamper(v, nth, with, cut)),
+        _ => false,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+    #[test]
+    fn a_state_that_was_tampered_with_is_refused_or_sound(
+        places in prop::collection::vec((0usize..400, any::<bool>()), 1..3),
+        with in prop_oneof![
+            any::<u64>().prop_map(Value::from),
+            (0u64..16).prop_map(Value::from),
+            (0u64..16).prop_map(|n| Value::from(n << 28)),
+            any::<bool>().prop_map(Value::from),
+            Just(Value::Null),
+            Just(Value::from("Identity")),
+        ],
+    ) {
+        let mut value = saved(&machine().0);
+        for (nth, cut) in places {
+            tamper(&mut value, &mut { nth }, &with, cut);
+        }
+        if let Ok(saved) = serde_json::from_value::<Saved>(value)
+            && let Ok(mut loaded) = Manager::load(saved)
+        {
+            prop_assert_eq!(loaded.check(), Ok(()));
+            // It can be worked with.
+            let arenas: Vec<_> = loaded.state().arenas().map(|(id, ..)| id).collect();
+            for arena in arenas {
+                loaded.state().view(arena);
+                let _ = loaded.alloc(arena, &Request::new(0x1000).max_metric(Metric::FARTHEST));
+            }
+            let regions: Vec<_> = loaded.regions().map(|(id, _)| id).collect();
+            regions.into_iter().for_each(|id| while matches!(loaded.decref(id), Ok(pmem_core::Released::Held { refs }) if refs < 16) {});
+            prop_assert_eq!(loaded.check(), Ok(()));
+        }
+    }
+}
