@@ -1,7 +1,7 @@
 //! The driver protocol: vetoes and faults at every position of a chain of five leave the model, and the hardware, as
 //! they were, and the calls are those that the contract says.
 
-use pmem_core::test_util::{Call, Faults, Faulty, Log, Quiet, Tracer};
+use pmem_core::test_util::{Call, Faults, Faulty, Hooked, Log, Quiet, Tracer};
 use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, Change, Concern, Driver, Edit, Error, Fault, Manager, Mapping,
     Metric, Mismatch, Phase, Props, RegionId, Released, Request, Scope, State, Step, Subscription, Usage,
@@ -361,42 +361,14 @@ fn a_view_is_told_of_effective_changes_only() {
     assert_eq!(log.len(), 4);
 }
 
-/// A driver whose every callback panics, when told to.
-struct Panics;
-
-impl Driver for Panics {
-    fn name(&self) -> &str {
-        "panics"
-    }
-    fn attach(&mut self, _: &State) -> Result<(), Veto> {
-        Ok(())
-    }
-    fn prepare(&mut self, _: &Change<'_>) -> Result<Concern, Veto> {
-        Ok(Concern::Concerned)
-    }
-    fn withdraw(&mut self) -> Result<(), Fault> {
-        Ok(())
-    }
-    fn install(&mut self) -> Result<(), Fault> {
-        panic!("on purpose")
-    }
-    fn revert(&mut self, _: Step) -> Result<(), Fault> {
-        panic!("on purpose")
-    }
-    fn abort(&mut self) {}
-    fn resync(&mut self, _: &State) -> Result<(), Fault> {
-        Ok(())
-    }
-    fn verify(&mut self, _: &State) -> Result<(), Mismatch> {
-        Ok(())
-    }
-}
-
 #[test]
 fn a_panic_in_a_driver_is_a_fault() {
     let mut pmem = Manager::new();
     let arena = pmem.create_arena("bus", ArenaType::PCI).unwrap();
-    let id = pmem.register(Box::new(Panics), Subscription::new([Scope::Everything])).unwrap();
+    let driver = Hooked::new("panics", |call| {
+        assert!(!matches!(call, Call::Install | Call::RevertInstall | Call::RevertWithdraw), "on purpose");
+    });
+    let id = pmem.register(Box::new(driver), Subscription::new([Scope::Everything])).unwrap();
     let error = pmem.prime(arena, r(0, 0x1000), Attrs::device()).unwrap_err();
     assert!(matches!(&error, Error::Failed { degraded, .. } if degraded[..] == [id]), "{error}");
     assert_eq!(pmem.state().arena(arena).unwrap().spans().count(), 0);

@@ -1,10 +1,10 @@
 //! The shared handle: regions that count themselves, callbacks, observers, readers beside a writer.
 #![cfg(not(loom))]
 
-use pmem_core::test_util::{Call, Faults, Faulty, Quiet};
+use pmem_core::test_util::{Call, Faults, Faulty, Hooked, Quiet};
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Change, Concern, Driver, Error, Fault, Mapping, Metric, Mismatch,
-    Pmem, Region, Released, Request, Scope, State, Step, Subscription, Usage, Veto,
+    AddrRange, ArenaId, ArenaType, Attrs, Error, Mapping, Metric, Pmem, Region, Released, Request, Scope,
+    Subscription, Usage,
 };
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -103,51 +103,19 @@ fn a_transaction_gives_its_regions_at_commit_and_keeps_released_handles_on_failu
     assert_eq!(count(&pmem, arena), 1, "a spent handle gives up nothing more");
 }
 
-/// A driver that tries to change the model from its callbacks, and drops a region there.
-struct Meddler {
-    pmem: Pmem,
-    arena: ArenaId,
-    keeps: Option<Region>,
-    seen: Arc<Mutex<Vec<String>>>,
-}
-
-impl Driver for Meddler {
-    fn name(&self) -> &str {
-        "meddler"
-    }
-    fn attach(&mut self, _: &State) -> Result<(), Veto> {
-        Ok(())
-    }
-    fn prepare(&mut self, _: &Change<'_>) -> Result<Concern, Veto> {
-        let refused = self.pmem.alloc(self.arena, &Request::new(1)).map(drop);
-        self.seen.lock().unwrap().push(format!("{refused:?}, reads {}", self.pmem.load().sequence()));
-        self.keeps = None;
-        Ok(Concern::Indifferent)
-    }
-    fn withdraw(&mut self) -> Result<(), Fault> {
-        Ok(())
-    }
-    fn install(&mut self) -> Result<(), Fault> {
-        Ok(())
-    }
-    fn revert(&mut self, _: Step) -> Result<(), Fault> {
-        Ok(())
-    }
-    fn abort(&mut self) {}
-    fn resync(&mut self, _: &State) -> Result<(), Fault> {
-        Ok(())
-    }
-    fn verify(&mut self, _: &State) -> Result<(), Mismatch> {
-        Ok(())
-    }
-}
-
 #[test]
 fn a_callback_that_writes_is_refused_and_one_that_drops_is_served_afterwards() {
     let (pmem, arena) = machine();
-    let kept = pmem.alloc(arena, &Request::new(0x1000)).unwrap();
-    let seen = Arc::default();
-    let meddler = Meddler { pmem: pmem.clone(), arena, keeps: Some(kept), seen: Arc::clone(&seen) };
+    let mut kept = Some(pmem.alloc(arena, &Request::new(0x1000)).unwrap());
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (handle, said) = (pmem.clone(), Arc::clone(&seen));
+    let meddler = Hooked::new("meddler", move |call| {
+        if call == Call::Prepare {
+            let refused = handle.alloc(arena, &Request::new(1)).map(drop);
+            said.lock().unwrap().push(format!("{refused:?}, reads {}", handle.load().sequence()));
+            drop(kept.take());
+        }
+    });
     pmem.register(Box::new(meddler), Subscription::new([Scope::Arena(arena)])).unwrap();
     let sequence = pmem.load().sequence();
     let region = pmem.alloc(arena, &Request::new(0x1000)).unwrap();
@@ -178,39 +146,15 @@ fn observers_hear_of_changes_in_order_and_may_change_the_model() {
 fn a_slow_driver_does_not_hold_readers_up() {
     let (pmem, arena) = machine();
     let (entered, leave) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    struct Slow(Arc<AtomicBool>, Arc<AtomicBool>);
-    impl Driver for Slow {
-        fn name(&self) -> &str {
-            "slow"
-        }
-        fn attach(&mut self, _: &State) -> Result<(), Veto> {
-            Ok(())
-        }
-        fn prepare(&mut self, _: &Change<'_>) -> Result<Concern, Veto> {
-            Ok(Concern::Concerned)
-        }
-        fn withdraw(&mut self) -> Result<(), Fault> {
-            Ok(())
-        }
-        fn install(&mut self) -> Result<(), Fault> {
-            self.0.store(true, Ordering::SeqCst);
-            while !self.1.load(Ordering::SeqCst) {
+    let (told, waits) = (Arc::clone(&entered), Arc::clone(&leave));
+    let slow = Hooked::new("slow", move |call| {
+        if call == Call::Install {
+            told.store(true, Ordering::SeqCst);
+            while !waits.load(Ordering::SeqCst) {
                 thread::yield_now();
             }
-            Ok(())
         }
-        fn revert(&mut self, _: Step) -> Result<(), Fault> {
-            Ok(())
-        }
-        fn abort(&mut self) {}
-        fn resync(&mut self, _: &State) -> Result<(), Fault> {
-            Ok(())
-        }
-        fn verify(&mut self, _: &State) -> Result<(), Mismatch> {
-            Ok(())
-        }
-    }
-    let slow = Slow(Arc::clone(&entered), Arc::clone(&leave));
+    });
     pmem.register(Box::new(slow), Subscription::new([Scope::Everything])).unwrap();
     let mut reader = pmem.reader();
     thread::scope(|scope| {

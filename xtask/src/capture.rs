@@ -39,17 +39,17 @@ const PATIENCE: Duration = Duration::from_secs(180);
 const STATIC: &str = "x86_64-unknown-linux-gnu";
 
 const INIT: &str = r#"#!/bin/busybox sh
-/bin/busybox mkdir -p /bin /sbin /proc /sys /dev /tmp
+/bin/busybox mkdir -p /bin /sbin /proc /sys /dev
 /bin/busybox --install -s /bin
 export PATH=/bin:/sbin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
-/pmem gather /tmp/out.tar
-set -- $(sha256sum /tmp/out.tar)
+/pmem gather /out.tar
+set -- $(sha256sum /out.tar)
 exec 3<>/dev/ttyS1
 stty raw -echo -ixon -crtscts clocal 115200 <&3
-gzip -9 -c /tmp/out.tar >&3
+gzip -9 -c /out.tar >&3
 exec 3>&-
 echo "CAPTURE-SUM $1"
 sync

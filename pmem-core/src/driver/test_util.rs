@@ -1,4 +1,4 @@
-//! Drivers for tests: one that does nothing, one that traces another, one that makes another fail.
+//! Drivers for tests: one that does nothing, one that calls back, one that traces another, one that makes another fail.
 
 use super::change::Change;
 use super::contract::{Concern, Driver, Fault, Mismatch, Step, Veto};
@@ -44,6 +44,56 @@ impl Driver for Quiet {
         Ok(())
     }
     fn verify(&mut self, _: &State) -> Result<(), Mismatch> {
+        Ok(())
+    }
+}
+
+/// Calls a hook at each of its callbacks, and is otherwise [`Quiet`].
+pub struct Hooked<F> {
+    name: String,
+    hook: F,
+}
+
+impl<F: FnMut(Call) + Send> Hooked<F> {
+    /// Makes it.
+    pub fn new(name: impl Into<String>, hook: F) -> Self {
+        Self { name: name.into(), hook }
+    }
+}
+
+impl<F: FnMut(Call) + Send> Driver for Hooked<F> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+    fn attach(&mut self, _: &State) -> Result<(), Veto> {
+        (self.hook)(Call::Attach);
+        Ok(())
+    }
+    fn prepare(&mut self, _: &Change<'_>) -> Result<Concern, Veto> {
+        (self.hook)(Call::Prepare);
+        Ok(Concern::Concerned)
+    }
+    fn withdraw(&mut self) -> Result<(), Fault> {
+        (self.hook)(Call::Withdraw);
+        Ok(())
+    }
+    fn install(&mut self) -> Result<(), Fault> {
+        (self.hook)(Call::Install);
+        Ok(())
+    }
+    fn revert(&mut self, step: Step) -> Result<(), Fault> {
+        (self.hook)(Call::revert(step));
+        Ok(())
+    }
+    fn abort(&mut self) {
+        (self.hook)(Call::Abort);
+    }
+    fn resync(&mut self, _: &State) -> Result<(), Fault> {
+        (self.hook)(Call::Resync);
+        Ok(())
+    }
+    fn verify(&mut self, _: &State) -> Result<(), Mismatch> {
+        (self.hook)(Call::Verify);
         Ok(())
     }
 }
@@ -144,7 +194,7 @@ impl<D: Driver> Driver for Tracer<D> {
     }
 }
 
-/// A callback that can be made to fail.
+/// A callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     /// [`Driver::attach`].
@@ -159,8 +209,21 @@ pub enum Call {
     RevertWithdraw,
     /// [`Driver::revert`] of an install.
     RevertInstall,
+    /// [`Driver::abort`], which cannot fail.
+    Abort,
     /// [`Driver::resync`].
     Resync,
+    /// [`Driver::verify`].
+    Verify,
+}
+
+impl Call {
+    const fn revert(step: Step) -> Self {
+        match step {
+            Step::Withdraw => Self::RevertWithdraw,
+            Step::Install => Self::RevertInstall,
+        }
+    }
 }
 
 /// Which calls fail, from now on. Clones share it.
@@ -216,11 +279,7 @@ impl<D: Driver> Driver for Faulty<D> {
         if self.faults.trips(Call::Install) { Err(FAULT) } else { self.inner.install() }
     }
     fn revert(&mut self, step: Step) -> Result<(), Fault> {
-        let call = match step {
-            Step::Withdraw => Call::RevertWithdraw,
-            Step::Install => Call::RevertInstall,
-        };
-        if self.faults.trips(call) { Err(FAULT) } else { self.inner.revert(step) }
+        if self.faults.trips(Call::revert(step)) { Err(FAULT) } else { self.inner.revert(step) }
     }
     fn abort(&mut self) {
         self.inner.abort();

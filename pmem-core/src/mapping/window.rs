@@ -147,7 +147,7 @@ impl Window {
 ///
 /// # Invariants
 /// Floors and fixed windows are disjoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Windows {
     pieces: Vec<Window>,
     yields: bool,

@@ -10,8 +10,8 @@ use crate::node::Nodes;
 use crate::pci::{Function, ResourceKind};
 use crate::resource::Resources;
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Direction, Error, LinkId, Manager, Mapping, Metric, Props, Prot,
-    RegionId, Request, Usage,
+    AddrRange, ArenaId, ArenaType, Attrs, Direction, Error, Holder, LinkId, Manager, Mapping, Metric, Props,
+    Prot, RegionId, Request, Usage,
 };
 use std::collections::BTreeMap;
 
@@ -109,24 +109,16 @@ impl Builder {
 
     /// The error with the names that the sources give.
     fn explain(&self, error: &Error) -> String {
-        use pmem_core::Holder;
-        let arena_name =
-            |arena: ArenaId| self.manager.state().info(arena).map_or(String::new(), |i| i.name.clone());
-        let by = match error {
-            Error::Occupied { by: Holder::Region(region, at), .. } => {
-                self.labels.get(region).map(|label| format!("{label} at {at}"))
-            }
-            Error::Occupied { by: Holder::Link(link, at), .. } => {
+        let Error::Occupied { arena, range, by } = error else { return error.to_string() };
+        let arena = self.manager.state().info(*arena).map_or(String::new(), |info| info.name.clone());
+        let named = match by {
+            Holder::Region(region, at) => self.labels.get(region).map(|label| format!("{label} at {at}")),
+            Holder::Link(link, at) => {
                 self.link_names.get(link).map(|name| format!("the window {at} of {name}"))
             }
             _ => None,
         };
-        match (error, by) {
-            (Error::Occupied { arena, range, .. }, Some(by)) => {
-                format!("{}: {range} meets {by}", arena_name(*arena))
-            }
-            _ => error.to_string(),
-        }
+        format!("{arena}: {range} meets {}", named.unwrap_or_else(|| by.to_string()))
     }
 
     /// Reserves exactly `range` for something the sources name.

@@ -225,26 +225,26 @@ impl Builder {
         wanted: Vec<Wanted>,
     ) -> Result<Vec<Wanted>, ImportError> {
         let name = format!("bridge {}", bridge.bdf);
-        let mut windows: Vec<Window> = Vec::new();
+        let mut windows = Windows::default();
         let mut open: Vec<Wanted> = Vec::new();
         for want in wanted {
-            let trial = Windows::new(windows.iter().copied().chain([want.window]));
+            let trial = Windows::new(windows.pieces().iter().copied().chain([want.window]));
             let Ok(trial) = trial else {
                 self.warn(&bridge.path, format!("{name}: {} overlaps another of its windows", want.what()));
                 continue;
             };
             // Whether the bus above has room is for the model to say.
-            let direction = Direction::new(Mapping::Windows(trial), UNMEASURED);
+            let direction = Direction::new(Mapping::Windows(trial.clone()), UNMEASURED);
             let tried = self.manager.plan(|plan| {
                 plan.connect_asymmetric(parent, child, direction, Direction::closed()).map(|_| ())
             });
             if self.attempt(&bridge.path, &format!("{name}: {}", want.what()), tried).is_some() {
-                windows.push(want.window);
+                windows = trial;
                 self.check_inside(bridge, parent, &want);
                 open.push(want);
             }
         }
-        let down = Direction::new(Mapping::Windows(model_windows(windows)), UNMEASURED);
+        let down = Direction::new(Mapping::Windows(windows), UNMEASURED);
         let up = Direction::new(Mapping::Identity, UNMEASURED);
         let link = model(&name, self.manager.connect_asymmetric(parent, child, down, up))?;
         self.link_names.insert(link, name.clone());
@@ -414,13 +414,6 @@ fn wanted_windows(forwards: &BridgeHeader, space: Space) -> Vec<Wanted> {
     });
     let all = windows.into_iter().chain(vga);
     all.filter_map(|(kind, window)| Some(Wanted { kind, window: window.ok()? })).collect()
-}
-
-/// Windows that have been tried together already.
-fn model_windows(windows: Vec<Window>) -> Windows {
-    Windows::new(windows)
-        .or_else(|_| Windows::new([]))
-        .unwrap_or_else(|_| unreachable!("no windows do not overlap"))
 }
 
 /// What the bridges on a bus forward of VGA: fixed windows, for which the bus keeps its space clear.
