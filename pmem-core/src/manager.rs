@@ -86,6 +86,8 @@ pub struct Manager {
     ids: Ids,
     drivers: Registry,
     journal: Journal,
+    /// Changes since they were last asked for, where somebody asks.
+    outbox: Option<Vec<Committed>>,
     /// Regions without references, and who will not let go of them.
     condemned: Vec<(RegionId, DriverId)>,
 }
@@ -108,6 +110,7 @@ impl Manager {
             ids,
             drivers: Registry::default(),
             journal: Journal { kept: VecDeque::with_capacity(JOURNAL), limit: JOURNAL },
+            outbox: None,
             condemned: Vec::new(),
         }
     }
@@ -125,6 +128,12 @@ impl Manager {
     /// The last changes.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Takes the changes since the last call; the first call begins to keep them.
+    #[cfg(feature = "std")]
+    pub(crate) fn take_outbox(&mut self) -> Vec<Committed> {
+        self.outbox.replace(Vec::new()).unwrap_or_default()
     }
 
     /// Keeps the last `limit` changes from now on.
@@ -213,7 +222,11 @@ impl Manager {
         self.ids.retire(raw.into_iter());
         // Beyond 2^64 changes only a state that was tampered with gets.
         self.state.sequence = self.state.sequence.saturating_add(1);
-        self.journal.push(Committed { sequence: self.state.sequence, edits: net.into() });
+        let committed = Committed { sequence: self.state.sequence, edits: net.into() };
+        if let Some(outbox) = &mut self.outbox {
+            outbox.push(committed.clone());
+        }
+        self.journal.push(committed);
     }
 
     /// Takes a plan back, ids and all.

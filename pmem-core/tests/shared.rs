@@ -143,6 +143,46 @@ fn observers_hear_of_changes_in_order_and_may_change_the_model() {
 }
 
 #[test]
+fn no_change_is_kept_from_observers_however_many_there_are_at_once() {
+    let (pmem, arena) = machine();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&heard);
+    pmem.observe(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+    });
+    pmem.write(|m| {
+        for _ in 0..1000 {
+            let region = m.alloc(arena, &Request::new(1))?;
+            m.decref(region)?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(heard.load(Ordering::SeqCst), 2000);
+}
+
+#[test]
+fn a_mesh_of_buses_is_not_walked_once_per_path() {
+    let (pmem, ram) = machine();
+    let nodes: Vec<ArenaId> =
+        (0..16).map(|_| pmem.write(|m| m.create_arena("node", ArenaType::VIEW)).unwrap()).collect();
+    for (i, left) in nodes.iter().enumerate() {
+        for right in &nodes[i + 1..] {
+            pmem.write(|m| m.connect(*left, *right, Mapping::Identity, Metric::new(10))).unwrap();
+        }
+    }
+    pmem.write(|m| m.connect(nodes[15], ram, Mapping::Identity, Metric::new(1))).unwrap();
+    let place = pmem.load().resolve(nodes[0], 0x100).accepted().unwrap();
+    assert_eq!((place.arena, place.cost), (ram, Metric::new(11)));
+    assert!(pmem.load().resolve(nodes[0], 0x1000_0000).accepted().is_none());
+    let view = pmem.load().view(nodes[0]);
+    assert_eq!(
+        view.iter().map(|piece| (piece.seen.len(), piece.cost.get())).collect::<Vec<_>>(),
+        [(0x100_0000, 11)]
+    );
+}
+
+#[test]
 fn a_slow_driver_does_not_hold_readers_up() {
     let (pmem, arena) = machine();
     let (entered, leave) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));

@@ -5,6 +5,8 @@ use super::record::Placement;
 use super::state::State;
 use super::topology::{ArenaInfo, Link};
 use crate::id::{ArenaId, LinkId, RegionId, Way};
+use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry as MapEntry;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
@@ -76,6 +78,17 @@ pub enum Edit {
     },
 }
 
+/// What an edit changes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Arena(ArenaId),
+    Link(LinkId),
+    Span(ArenaId, u64, u64),
+    Window(LinkId, Way, u16),
+    Region(RegionId),
+    Count(RegionId),
+}
+
 impl Edit {
     /// The edit that undoes it.
     #[must_use]
@@ -98,33 +111,33 @@ impl Edit {
     /// sequence to be carried out: two regions that swap places are two edits.
     pub(crate) fn net(edits: &[Self]) -> Vec<Self> {
         let mut net: Vec<Self> = Vec::with_capacity(edits.len());
+        let mut places: BTreeMap<Subject, usize> = BTreeMap::new();
         for edit in edits {
-            match net.iter_mut().find(|earlier| earlier.joins(edit)) {
-                Some(earlier) => earlier.absorb(edit),
-                None => net.push(edit.clone()),
+            match places.entry(edit.subject()) {
+                MapEntry::Occupied(place) => net[*place.get()].absorb(edit),
+                MapEntry::Vacant(place) => {
+                    place.insert(net.len());
+                    net.push(edit.clone());
+                }
             }
         }
         net.retain(|edit| !edit.changes_nothing());
         net
     }
 
-    fn joins(&self, later: &Self) -> bool {
-        match (self, later) {
-            (Self::Arena { arena: a, .. }, Self::Arena { arena: b, .. }) => a == b,
-            (Self::Link { link: a, .. }, Self::Link { link: b, .. }) => a == b,
-            (Self::Span { arena: a, range: r, .. }, Self::Span { arena: b, range: s, .. }) => {
-                a == b && r == s
-            }
-            (
-                Self::Window { link: a, way: v, piece: p, .. },
-                Self::Window { link: b, way: w, piece: q, .. },
-            ) => (a, v, p) == (b, w, q),
-            (Self::Region { region: a, .. }, Self::Region { region: b, .. }) => a == b,
-            (Self::Count { region: a, .. }, Self::Count { region: b, .. }) => a == b,
-            _ => false,
+    /// What it changes.
+    fn subject(&self) -> Subject {
+        match self {
+            Self::Arena { arena, .. } => Subject::Arena(*arena),
+            Self::Link { link, .. } => Subject::Link(*link),
+            Self::Span { arena, range, .. } => Subject::Span(*arena, range.start(), range.last()),
+            Self::Window { link, way, piece, .. } => Subject::Window(*link, *way, *piece),
+            Self::Region { region, .. } => Subject::Region(*region),
+            Self::Count { region, .. } => Subject::Count(*region),
         }
     }
 
+    /// Takes over what a later edit of the same subject makes of it.
     fn absorb(&mut self, later: &Self) {
         match (self, later.clone()) {
             (Self::Arena { new, .. }, Self::Arena { new: last, .. }) => *new = last,

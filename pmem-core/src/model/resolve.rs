@@ -11,8 +11,8 @@ use alloc::vec::Vec;
 const HOP_BUDGET: usize = 256;
 /// Places that an ambiguous answer lists.
 const SET_LIMIT: usize = 64;
-/// Names that are remembered as leading nowhere, so that a mesh is not walked once per path.
-const DEAD_LIMIT: usize = 1024;
+/// Names that are remembered with what was found there, so that a mesh is not walked once per path.
+const KNOWN_LIMIT: usize = 1024;
 /// Translations in one answer: past it the answer is a loop.
 const STEP_BUDGET: usize = 1 << 16;
 
@@ -97,13 +97,15 @@ impl Resolution<'_> {
 #[derive(Clone, Debug)]
 pub struct Walk {
     path: Vec<Hop>,
+    /// By hop of the path: by what kind of mapping it was crossed.
+    kinds: Vec<Kind>,
     accepted: Vec<Place>,
     accepted_by: Vec<Hop>,
     fault: Option<(ArenaId, u64, Why)>,
     fault_by: Vec<Hop>,
     looped: bool,
     loop_by: Vec<Hop>,
-    dead: Vec<(ArenaId, u64)>,
+    known: Vec<Known>,
     steps: usize,
 }
 
@@ -118,26 +120,28 @@ impl Walk {
     pub fn new() -> Self {
         Self {
             path: Vec::with_capacity(HOP_BUDGET),
+            kinds: Vec::with_capacity(HOP_BUDGET),
             accepted: Vec::with_capacity(SET_LIMIT),
             accepted_by: Vec::with_capacity(HOP_BUDGET),
             fault: None,
             fault_by: Vec::with_capacity(HOP_BUDGET),
             looped: false,
             loop_by: Vec::with_capacity(HOP_BUDGET),
-            dead: Vec::with_capacity(DEAD_LIMIT),
+            known: Vec::with_capacity(KNOWN_LIMIT),
             steps: 0,
         }
     }
 
     fn clear(&mut self) {
         self.path.clear();
+        self.kinds.clear();
         self.accepted.clear();
         self.accepted_by.clear();
         self.fault = None;
         self.fault_by.clear();
         self.looped = false;
         self.loop_by.clear();
-        self.dead.clear();
+        self.known.clear();
         self.steps = 0;
     }
 
@@ -177,22 +181,41 @@ impl Walk {
     }
 }
 
-/// What following an address through one arena found.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// By what kind of mapping a hop goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// One that claims the address.
+    Claimed,
+    /// One that takes what nothing else decodes.
+    HandedOn,
+}
+
+/// A name that has been followed, and at what cost it was reached: reached at no lower cost, it has no news.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    arena: ArenaId,
+    addr: u64,
+    /// By which interconnect: it is not handed back over that one.
+    came: Option<LinkId>,
+    cost: Metric,
+    found: Found,
+}
+
+/// What following an address found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Found {
-    /// A place, or a loop: worth following again from elsewhere.
+    /// A place, or a loop.
     Something,
-    /// Nothing whatever way it is reached.
+    /// Nothing.
     Nothing,
-    /// Nothing, but only because it may not turn back where it came from.
-    NothingThisWay,
 }
 
 impl State {
     /// Resolves an address as seen from `arena`, into a copy that owns what it says.
     ///
     /// Of several mappings that yield, an address takes every one but the one it came by; it is accepted if one
-    /// place in all accepts it.
+    /// place in all accepts it. A circle is a loop if a mapping that claims is part of it; addresses that are only
+    /// handed on end where everybody has been asked.
     pub fn resolve(&self, arena: ArenaId, addr: u64) -> OwnedResolution {
         let mut walk = Walk::new();
         match self.resolve_in(&mut walk, arena, addr) {
@@ -233,33 +256,31 @@ impl State {
             walk.accept(Place { arena: id, addr, region, cost: walk.cost() });
             return Found::Something;
         }
-        if walk.dead.contains(&(id, addr)) {
-            return Found::Nothing;
+        let cost = walk.cost();
+        if let Some(known) =
+            walk.known.iter().find(|k| (k.arena, k.addr, k.came) == (id, addr, came) && k.cost <= cost)
+        {
+            return known.found;
         }
         let claimed = arena.behind(addr);
-        let (legs, yields) = if claimed.is_empty() { (arena.fallbacks(), true) } else { (claimed, false) };
+        let (legs, kind) =
+            if claimed.is_empty() { (arena.fallbacks(), Kind::HandedOn) } else { (claimed, Kind::Claimed) };
         let mut found = Found::Nothing;
-        for leg in legs {
-            if yields && came == Some(leg.link) {
-                found = if found == Found::Nothing { Found::NothingThisWay } else { found };
-                continue;
-            }
-            match self.cross(walk, id, addr, *leg, yields) {
-                Found::Something => found = Found::Something,
-                Found::NothingThisWay if found == Found::Nothing => found = Found::NothingThisWay,
-                _ => {}
+        for leg in legs.iter().filter(|leg| kind == Kind::Claimed || came != Some(leg.link)) {
+            if self.cross(walk, id, addr, *leg, kind) == Found::Something {
+                found = Found::Something;
             }
         }
-        if found != Found::Something {
+        if found == Found::Nothing {
             walk.fault(id, addr, Why::Undecoded);
         }
-        if found == Found::Nothing && walk.dead.len() < DEAD_LIMIT {
-            walk.dead.push((id, addr));
+        if walk.known.len() < KNOWN_LIMIT {
+            walk.known.push(Known { arena: id, addr, came, cost, found });
         }
         found
     }
 
-    fn cross(&self, walk: &mut Walk, id: ArenaId, addr: u64, leg: Leg, yields: bool) -> Found {
+    fn cross(&self, walk: &mut Walk, id: ArenaId, addr: u64, leg: Leg, kind: Kind) -> Found {
         let Some(next) = self.translate(id, addr, leg) else {
             if let Some(Mapping::Table(_)) = self.link(leg.link).map(|l| &l.direction(leg.way).mapping) {
                 walk.fault(id, addr, Why::NoEntry(leg.link));
@@ -270,18 +291,25 @@ impl State {
         let hop = Hop { from: id, addr, link: leg.link, way: leg.way, cost: link.direction(leg.way).metric };
         let far = link.far(leg.way);
         walk.steps += 1;
-        let been = walk.path.iter().any(|h| (h.from, h.addr) == (far, next)) || (far, next) == (id, addr);
-        if been && yields {
-            // Handed on round a mesh of buses: whoever takes it has been asked already.
-            return Found::NothingThisWay;
+        let been = walk.path.iter().position(|h| (h.from, h.addr) == (far, next));
+        let circle = been.map(|first| &walk.kinds[first..]).or((far == id && next == addr).then_some(&[]));
+        if let Some(circle) = circle {
+            if kind == Kind::HandedOn && circle.iter().all(|kind| *kind == Kind::HandedOn) {
+                // Handed on round a mesh of buses: whoever takes it has been asked already.
+                return Found::Nothing;
+            }
+            walk.looped(hop);
+            return Found::Something;
         }
-        if been || walk.path.len() >= HOP_BUDGET || walk.steps > STEP_BUDGET {
+        if walk.path.len() >= HOP_BUDGET || walk.steps > STEP_BUDGET {
             walk.looped(hop);
             return Found::Something;
         }
         walk.path.push(hop);
+        walk.kinds.push(kind);
         let found = self.follow(walk, far, next, Some(leg.link));
         walk.path.pop();
+        walk.kinds.pop();
         found
     }
 

@@ -88,6 +88,15 @@ impl Piece {
     }
 }
 
+/// By what kind of mapping an arena was entered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    /// By one that claims the address.
+    Claimed,
+    /// By one that takes what nothing else decodes.
+    HandedOn,
+}
+
 /// Where a view has got to.
 #[derive(Clone, Copy)]
 struct At {
@@ -95,6 +104,7 @@ struct At {
     /// Added to an address here, modulo 2^64, to give the address as seen.
     back: u64,
     came: Option<LinkId>,
+    entry: Entry,
     cost: Metric,
     prot: Prot,
     hops: u32,
@@ -103,7 +113,9 @@ struct At {
 struct Viewer<'s> {
     state: &'s State,
     /// The ranges being looked through, outermost first.
-    stack: Vec<(ArenaId, u64, AddrRange)>,
+    stack: Vec<(At, AddrRange)>,
+    /// What has been looked through: looked at again at no lower cost, it has no news for the view as a whole.
+    known: Vec<(At, AddrRange)>,
 }
 
 impl State {
@@ -114,8 +126,16 @@ impl State {
 
     /// What `arena` sees inside `window`, cut to it, in order of address.
     pub fn view_in(&self, arena: ArenaId, window: AddrRange) -> Vec<Piece> {
-        let at = At { arena, back: 0, came: None, cost: Metric::ZERO, prot: Prot::RWX, hops: 0 };
-        let mut pieces = Viewer { state: self, stack: Vec::new() }.look(at, window);
+        let at = At {
+            arena,
+            back: 0,
+            came: None,
+            entry: Entry::Claimed,
+            cost: Metric::ZERO,
+            prot: Prot::RWX,
+            hops: 0,
+        };
+        let mut pieces = Viewer { state: self, stack: Vec::new(), known: Vec::new() }.look(at, window);
         pieces.sort_by_key(|piece| piece.seen.start());
         pieces
     }
@@ -128,19 +148,29 @@ impl Viewer<'_> {
         if at.hops > HOP_BUDGET {
             return Vec::from_iter(piece(at, range, What::Loop));
         }
-        let circle = self
-            .stack
-            .iter()
-            .filter(|(arena, back, _)| (*arena, *back) == (at.arena, at.back))
-            .find_map(|(.., been)| been.intersect(range));
-        if let Some(circle) = circle {
-            let mut out = Vec::from_iter(piece(at, circle, What::Loop));
+        let known = |(been, whole): &(At, AddrRange)| {
+            (been.arena, been.back, been.came) == (at.arena, at.back, at.came)
+                && been.cost <= at.cost
+                && whole.covers(range)
+        };
+        if self.known.iter().any(known) {
+            return Vec::new();
+        }
+        let circle = self.stack.iter().enumerate().find_map(|(i, (outer, been))| {
+            let again = (outer.arena, outer.back) == (at.arena, at.back);
+            Some((i, been.intersect(range).filter(|_| again)?))
+        });
+        if let Some((first, circle)) = circle {
+            // Whoever takes what is only handed on has been asked already: that circle is no answer.
+            let inside = self.stack[first + 1..].iter().map(|(at, _)| at.entry);
+            let is_loop = inside.chain([at.entry]).any(|entry| entry == Entry::Claimed);
+            let mut out = Vec::from_iter(piece(at, circle, What::Loop).filter(|_| is_loop));
             for rest in range.minus(circle).into_iter().flatten() {
                 out.extend(self.look(at, rest));
             }
             return out;
         }
-        self.stack.push((at.arena, at.back, range));
+        self.stack.push((at, range));
         let mut out = own(arena, at, range);
         for (part, legs) in arena.windows_in(range) {
             out.extend(self.through(at, part, legs));
@@ -148,7 +178,7 @@ impl Viewer<'_> {
         for rest in undecoded(arena, range) {
             out.extend(self.fall_back(at, rest, arena.fallbacks()));
         }
-        self.stack.pop();
+        self.known.extend(self.stack.pop());
         out
     }
 
@@ -158,7 +188,7 @@ impl Viewer<'_> {
         let Some(link) = self.state.link(leg.link) else { return Vec::new() };
         match &link.direction(leg.way).mapping {
             Mapping::Windows(windows) => match windows.pieces().get(usize::from(leg.piece)) {
-                Some(window) => self.cross(at, *leg, part, window.offset_of()),
+                Some(window) => self.cross(at, *leg, part, window.offset_of(), Entry::Claimed),
                 None => Vec::new(),
             },
             Mapping::Interleave(_) => {
@@ -183,29 +213,28 @@ impl Viewer<'_> {
         for leg in legs.iter().filter(|leg| at.came != Some(leg.link)) {
             let Some(link) = self.state.link(leg.link) else { continue };
             match &link.direction(leg.way).mapping {
-                Mapping::Identity => all.push(self.cross(at, *leg, rest, 0)),
+                Mapping::Identity => all.push(self.cross(at, *leg, rest, 0, Entry::HandedOn)),
                 mapping => {
                     let mut taken = Vec::new();
                     for window in mapping.pieces() {
                         let Some(part) = window.limit_of().intersect(rest) else { continue };
-                        taken.extend(self.cross(at, *leg, part, window.offset_of()));
+                        taken.extend(self.cross(at, *leg, part, window.offset_of(), Entry::HandedOn));
                     }
                     all.push(taken);
                 }
             }
         }
-        // A circle closed by handing on is no answer: whoever takes the address has been asked already.
-        all.iter_mut().for_each(|pieces| pieces.retain(|p| p.what != What::Loop || p.hops > HOP_BUDGET));
         if all.len() == 1 { all.pop().unwrap_or_default() } else { merge(&all) }
     }
 
-    fn cross(&mut self, at: At, leg: Leg, part: AddrRange, offset: u64) -> Vec<Piece> {
+    fn cross(&mut self, at: At, leg: Leg, part: AddrRange, offset: u64, entry: Entry) -> Vec<Piece> {
         let Some(link) = self.state.link(leg.link) else { return Vec::new() };
         let Some(there) = part.shifted(offset) else { return Vec::new() };
         let next = At {
             arena: link.far(leg.way),
             back: at.back.wrapping_sub(offset),
             came: Some(leg.link),
+            entry,
             cost: at.cost + link.direction(leg.way).metric,
             prot: at.prot & self.state.leg_prot(leg),
             hops: at.hops + 1,

@@ -68,9 +68,7 @@ impl Inner {
         self.drain(manager);
         if manager.state().sequence() != before {
             self.published.store(Arc::new(manager.state().clone()));
-            if let Some(news) = manager.journal().since(before) {
-                news.for_each(|event| self.events.push(event.clone()));
-            }
+            manager.take_outbox().into_iter().for_each(|event| self.events.push(event));
         }
         drop(writing);
         result
@@ -101,7 +99,8 @@ impl Inner {
 }
 
 impl From<Manager> for Pmem {
-    fn from(manager: Manager) -> Self {
+    fn from(mut manager: Manager) -> Self {
+        manager.take_outbox();
         Self(Arc::new(Inner {
             published: Cell::from_pointee(manager.state().clone()),
             writer: Mutex::new(manager),

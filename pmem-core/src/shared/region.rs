@@ -80,10 +80,10 @@ impl Region {
     /// [`Error::InCallback`] inside a driver's callback: the reference is then given up with the next change.
     pub fn release(self) -> Result<Released, Error> {
         let Some(home) = self.0.home.upgrade() else { return Ok(Released::Gone) };
+        let id = self.0.id;
         match Arc::into_inner(self.0) {
-            None => Ok(Released::Held { refs: 1 }),
+            None => home.write(|manager| manager.refs(id).map(|refs| Released::Held { refs })),
             Some(cell) => {
-                let id = cell.id;
                 let result = home.write(|manager| manager.decref(id));
                 if result != Err(Error::InCallback) {
                     cell.spent.store(true, Ordering::Release);
