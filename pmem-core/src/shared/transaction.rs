@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Stands for a region that a transaction makes, until it is committed.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Pending(usize);
+pub struct Pending(RegionId);
 
 /// A change in the making. Verbs that make no region are [`Plan`]'s, reached through [`Self::plan`].
 pub struct Transaction<'t, 'm> {
@@ -68,7 +68,7 @@ impl<'t, 'm> Transaction<'t, 'm> {
 
     /// The region that a token stands for, to be named in further verbs.
     pub fn id(&self, pending: &Pending) -> RegionId {
-        self.made[pending.0]
+        pending.0
     }
 
     pub(super) fn finish(self) -> (Vec<RegionId>, Vec<Region>) {
@@ -77,21 +77,22 @@ impl<'t, 'm> Transaction<'t, 'm> {
 
     fn pending(&mut self, id: RegionId) -> Pending {
         self.made.push(id);
-        Pending(self.made.len() - 1)
+        Pending(id)
     }
 }
 
 /// The regions that a committed transaction made. Those not taken are released when it is dropped.
 #[derive(Debug)]
-pub struct Reserved(Vec<Option<Region>>);
+pub struct Reserved(Vec<Region>);
 
 impl Reserved {
     pub(super) fn new(home: &Arc<Inner>, made: Vec<(RegionId, ArenaId, u64)>) -> Self {
-        Self(made.into_iter().map(|(id, arena, start)| Some(Region::new(home, id, arena, start))).collect())
+        Self(made.into_iter().map(|(id, arena, start)| Region::new(home, id, arena, start)).collect())
     }
 
-    /// Exchanges a token of this transaction for its region.
+    /// Exchanges a token of this transaction for its region; another transaction's is good for nothing.
     pub fn take(&mut self, pending: Pending) -> Option<Region> {
-        self.0.get_mut(pending.0)?.take()
+        let place = self.0.iter().position(|region| region.id() == pending.0)?;
+        Some(self.0.swap_remove(place))
     }
 }
