@@ -191,7 +191,7 @@ fn failures_are_status_1_and_name_the_file() {
     );
     let wrong = dir.path().join("wrong.json");
     let value = json(&["topo", "--net", arg(&wrong)], 0);
-    assert!(value["warnings"][0].as_str().unwrap().contains("node 1, map: range [0x9, 0x4)"), "{value}");
+    assert!(value["warnings"][0].as_str().unwrap().contains("node 1, map: range 0x9 to 0x3"), "{value}");
     write(dir.path(), "dangling.json", r#"{"nodes":[{"id":1,"overlay":7}]}"#);
     write(dir.path(), "twice.json", r#"{"nodes":[{"id":1},{"id":1}]}"#);
     let twice = dir.path().join("twice.json");

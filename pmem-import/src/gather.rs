@@ -43,29 +43,38 @@ const DEEPEST: usize = 64;
 /// [`ImportError::Read`] if `out` cannot be written; what cannot be read is a warning.
 pub fn gather(root: &Root, out: &Path) -> Result<Gathered, ImportError> {
     let failed = |error| ImportError::Read { path: out.to_owned(), error };
-    // Written beside its place, then put there: a failure leaves no half of a file.
-    let partial = out.with_extension("partial");
-    let file = File::create(&partial).map_err(failed)?;
-    let mut gatherer = Gatherer { root, tar: tar::Builder::new(file), gathered: Gathered::default() };
-    let written = gatherer.all().and_then(|()| {
-        let mut file = gatherer.tar.into_inner()?;
-        file.flush()?;
-        std::fs::rename(&partial, out)
-    });
-    if let Err(error) = written {
-        drop(std::fs::remove_file(&partial));
-        return Err(failed(error));
+    // What a link leads to is written, and the link stays.
+    let place = std::fs::canonicalize(out).unwrap_or_else(|_| out.to_owned());
+    if place.metadata().is_ok_and(|there| !there.is_file()) {
+        // A pipe or a device is written to as it is.
+        let file = File::options().write(true).open(&place).map_err(failed)?;
+        return write_all(root, file).map(|(gathered, _)| gathered).map_err(failed);
     }
-    Ok(gatherer.gathered)
+    // Written beside its place under a name of its own, then put there: a failure leaves no half of a file.
+    let dir = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    let partial = tempfile::Builder::new().permissions(mode).tempfile_in(dir).map_err(failed)?;
+    let (gathered, _) = write_all(root, partial.as_file()).map_err(failed)?;
+    partial.persist(&place).map_err(|error| failed(error.error))?;
+    Ok(gathered)
 }
 
-struct Gatherer<'r> {
+/// Writes everything into `file`.
+fn write_all<W: Write>(root: &Root, file: W) -> std::io::Result<(Gathered, W)> {
+    let mut gatherer = Gatherer { root, tar: tar::Builder::new(file), gathered: Gathered::default() };
+    gatherer.all()?;
+    let mut file = gatherer.tar.into_inner()?;
+    file.flush()?;
+    Ok((gatherer.gathered, file))
+}
+
+struct Gatherer<'r, W: Write> {
     root: &'r Root,
-    tar: tar::Builder<File>,
+    tar: tar::Builder<W>,
     gathered: Gathered,
 }
 
-impl Gatherer<'_> {
+impl<W: Write> Gatherer<'_, W> {
     fn all(&mut self) -> std::io::Result<()> {
         self.files("proc", PROC)?;
         let nodes = "sys/devices/system/node";

@@ -40,6 +40,9 @@ struct Node {
     map: Vec<Map>,
     #[serde(default)]
     overlay: Option<i64>,
+    /// Keys that mean nothing here: a slip of the pen, perhaps.
+    #[serde(flatten)]
+    other: BTreeMap<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +100,9 @@ pub fn read_net(path: &Path) -> Result<Machine, ImportError> {
     let mut broken: Vec<String> = Vec::new();
     let mut nodes: Vec<Parsed> =
         file.nodes.into_iter().map(|node| parsed(node, inclusive, &mut broken)).collect();
+    if nodes.is_empty() {
+        return Err(parse(0, "no nodes".to_owned()));
+    }
     add_missing(&mut nodes, &mut broken).map_err(|what| parse(0, what))?;
     let source = path.display().to_string();
     let warnings = broken.into_iter().map(|text| Warning::new(&source, text)).collect();
@@ -110,7 +116,7 @@ fn parsed(node: Node, inclusive: bool, broken: &mut Vec<String>) -> Parsed {
     let range = |start: &Word, end: &Word| -> Result<AddrRange, String> {
         let (start, end) = (start.addr()?, end.addr()?);
         let range = if inclusive { AddrRange::inclusive(start, end) } else { AddrRange::new(start, end) };
-        range.map_err(|error| error.to_string())
+        range.map_err(|_| format!("range {start:#x} to {end:#x} is empty or reversed"))
     };
     let accepted = |words: &Vec<Word>| -> Result<(AddrRange, Option<String>), String> {
         let [start, end, label @ ..] = &words[..] else {
@@ -129,6 +135,9 @@ fn parsed(node: Node, inclusive: bool, broken: &mut Vec<String>) -> Parsed {
             None => Err(format!("{src} to {base:#x} ends past 2^64")),
         }
     };
+    for key in node.other.keys() {
+        broken.push(format!("node {id}: unknown key {key:?}: left out"));
+    }
     let mut note = |what: &str, error: String| broken.push(format!("node {id}, {what}: {error}: left out"));
     let accept =
         node.accept.iter().filter_map(|words| accepted(words).map_err(|e| note("accept", e)).ok()).collect();
@@ -170,7 +179,7 @@ fn build(nodes: &[Parsed], warnings: Vec<Warning>) -> Result<Machine, (i64, pmem
     let mut labels: BTreeMap<RegionId, String> = BTreeMap::new();
     for node in nodes {
         let at = |error| (node.id, error);
-        let name = if node.name.is_empty() { format!("node {}", node.id) } else { node.name.clone() };
+        let name = called(node);
         let kind = if node.accept.is_empty() { ArenaType::VIEW } else { ArenaType::empty() };
         let arena = manager.create_arena(name, kind).map_err(at)?;
         net.entry.insert(node.id, arena);
@@ -184,8 +193,8 @@ fn build(nodes: &[Parsed], warnings: Vec<Warning>) -> Result<Machine, (i64, pmem
         if !simple {
             // One arena per layer, and one for what is accepted; the entry hands every address on to all of them.
             homes.clear();
-            for layer in 0..=layers.len() {
-                let name = format!("{}.{layer}", node.name);
+            for _ in 0..=layers.len() {
+                let name = called(node);
                 let home = manager.create_arena(name, ArenaType::VIEW).map_err(at)?;
                 net.node.insert(home, node.id);
                 let all = Direction::new(Mapping::Identity, pmem_core::Metric::ZERO);
@@ -225,6 +234,10 @@ fn build(nodes: &[Parsed], warnings: Vec<Warning>) -> Result<Machine, (i64, pmem
         net: Some(net),
         warnings,
     })
+}
+
+fn called(node: &Parsed) -> String {
+    if node.name.is_empty() { format!("node {}", node.id) } else { node.name.clone() }
 }
 
 /// Spreads a node's maps over layers without overlap; says whether one arena can hold them and what is accepted.

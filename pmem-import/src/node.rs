@@ -81,7 +81,9 @@ impl Nodes {
 
 /// The number behind a prefix, if there is nothing else.
 fn numbered(name: &str, prefix: &str) -> Option<u32> {
-    name.strip_prefix(prefix).filter(|n| n.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()
+    let digits = name.strip_prefix(prefix)?;
+    // One name a number: not 00, not +1.
+    digits.parse().ok().filter(|number: &u32| number.to_string() == digits)
 }
 
 fn read_node(root: &Root, id: u32, block_size: Option<u64>, warnings: &mut Vec<Warning>) -> Node {

@@ -47,6 +47,9 @@ pub fn parse_list(text: &str) -> Option<Vec<u32>> {
 
 /// Reads a mask as Linux prints CPUs: hexadecimal words of 32 bits, the highest first, by commas.
 pub(crate) fn parse_mask(text: &str) -> Option<Vec<u32>> {
+    if text.len() > LARGEST as usize {
+        return None;
+    }
     let words: Option<Vec<u64>> = text.trim().split(',').map(|word| hex(word.trim())).collect();
     let words = words.filter(|words| words.iter().all(|word| *word <= u64::from(u32::MAX)))?;
     let bits = |(i, word): (u32, &u64)| {

@@ -50,7 +50,7 @@ impl Resources {
                         if let Some(outer) = parent.map(|p| &out.all[p]).filter(|p| !p.range.covers(range)) {
                             let text =
                                 format!("{range} {name:?} is not inside {} {:?}", outer.range, outer.name);
-                            warnings.push(Warning::line(source, line, text));
+                            complain(&mut bad, warnings, source, line, &text);
                         }
                         open.push((indent, out.all.len()));
                         let depth = open.len() - 1;

@@ -49,7 +49,12 @@ impl Root {
     /// Reads a file that need not be there. What is there but cannot be read is a warning.
     pub fn bytes(&self, path: &str, warnings: &mut Vec<Warning>) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
-        let file = match File::open(self.dir.join(path)) {
+        let place = self.dir.join(path);
+        if place.metadata().is_ok_and(|there| !there.is_file()) {
+            warnings.push(Warning::new(path, "no regular file: left out"));
+            return None;
+        }
+        let file = match File::open(place) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
             Err(error) => {

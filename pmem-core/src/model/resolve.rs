@@ -15,6 +15,9 @@ const SET_LIMIT: usize = 64;
 const KNOWN_LIMIT: usize = 1024;
 /// Translations in one answer: past it the answer is a loop.
 const STEP_BUDGET: usize = 1 << 16;
+/// Translations after which names are no longer followed again for a lower cost: in a mesh of windows there may be
+/// exponentially many paths. The answer is the same; its cost is then that of a path, perhaps not the cheapest.
+const COST_PATIENCE: usize = 1 << 12;
 
 /// One interconnect crossed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,9 +260,12 @@ impl State {
             return Found::Something;
         }
         let cost = walk.cost();
-        if let Some(known) =
-            walk.known.iter().find(|k| (k.arena, k.addr, k.came) == (id, addr, came) && k.cost <= cost)
-        {
+        let patient = walk.steps < COST_PATIENCE;
+        let has_no_news = |k: &&Known| {
+            let same = (k.arena, k.addr, k.came) == (id, addr, came);
+            same && (k.cost <= cost || k.found == Found::Nothing || !patient)
+        };
+        if let Some(known) = walk.known.iter().find(has_no_news) {
             return known.found;
         }
         let claimed = arena.behind(addr);

@@ -11,6 +11,10 @@ use pmem_space::{AddrRange, Occupant};
 
 /// Interconnects that a view looks through.
 const HOP_BUDGET: u32 = 256;
+/// Looks after which nothing is looked through again for a lower cost: in a mesh there may be exponentially many paths.
+const COST_PATIENCE: usize = 1 << 12;
+/// Looks in one view: past it, what is left counts as passed on for ever.
+const LOOK_BUDGET: usize = 1 << 13;
 
 /// A range of a view, alike all through.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,12 +149,12 @@ impl Viewer<'_> {
     /// What `range` (addresses of `at.arena`) is. Pieces are disjoint, in no order.
     fn look(&mut self, at: At, range: AddrRange) -> Vec<Piece> {
         let Some(arena) = self.state.arena(at.arena) else { return Vec::new() };
-        if at.hops > HOP_BUDGET {
+        if at.hops > HOP_BUDGET || self.known.len() >= LOOK_BUDGET {
             return Vec::from_iter(piece(at, range, What::Loop));
         }
         let known = |(been, whole): &(At, AddrRange)| {
             (been.arena, been.back, been.came) == (at.arena, at.back, at.came)
-                && been.cost <= at.cost
+                && (been.cost <= at.cost || self.known.len() >= COST_PATIENCE)
                 && whole.covers(range)
         };
         if self.known.iter().any(known) {

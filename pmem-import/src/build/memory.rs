@@ -7,8 +7,8 @@ use crate::node::{Nodes, join};
 use crate::pci::Function;
 use crate::resource::{Resource, Resources};
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Direction, Mapping, Metric, Performance, Props, Prot, SpanState,
-    Usage,
+    AddrRange, ArenaId, ArenaType, Attrs, Direction, Holder, Mapping, Metric, Performance, Props, Prot,
+    SpanState, Usage,
 };
 
 /// How a line of `/proc/iomem` is taken.
@@ -74,7 +74,13 @@ impl Builder {
         let listed = |wanted: Kind| -> Vec<&Resource> {
             iomem.map_or(Vec::new(), |iomem| iomem.all.iter().filter(|r| kind(&r.name) == wanted).collect())
         };
-        let ram = join(listed(Kind::Ram).iter().map(|r| r.range).collect());
+        let lines = listed(Kind::Ram);
+        for pair in lines.windows(2).filter(|pair| pair[0].range.overlaps(pair[1].range)) {
+            let text =
+                format!("System RAM {} overlaps {} of line {}", pair[1].range, pair[0].range, pair[0].line);
+            self.warnings.push(Warning::line("proc/iomem", pair[1].line, text));
+        }
+        let ram = join(lines.iter().map(|r| r.range).collect());
         let mut left = ram.clone();
         let mut unplaced: Vec<(u32, u64)> = Vec::new();
         for (id, arenas) in self.nodes.clone() {
@@ -212,7 +218,7 @@ impl Builder {
             let nested = iomem.around(index).any(|outer| !outer.name.starts_with("PCI Bus "));
             let claimed = match self.owner_of(self.system, line.range) {
                 Some((arena, local)) => self.claim(arena, local, attrs_of(&line.name), &line.name),
-                None => self.claim_on(self.system, line),
+                None => self.claim_on(self.system, line, &at),
             };
             match claimed {
                 Ok(_) => {}
@@ -238,6 +244,7 @@ impl Builder {
         &mut self,
         arena: ArenaId,
         line: &Resource,
+        source: &str,
     ) -> Result<pmem_core::RegionId, pmem_core::Error> {
         let mut parts = vec![line.range];
         if let Some(here) = self.manager.state().arena(arena) {
@@ -248,7 +255,20 @@ impl Builder {
                 .collect();
             parts = without(parts, &windows);
         }
-        let mut result = Err(pmem_core::Error::NoArena(arena));
+        let holder = self.manager.state().arena(arena).and_then(|here| {
+            let region = here.regions_in(line.range).next().map(|(at, record)| Holder::Region(record.id, at));
+            region.or_else(|| {
+                here.windows_in(line.range).next().map(|(at, legs)| Holder::Link(legs[0].link, at))
+            })
+        });
+        let by = holder.unwrap_or(Holder::Primed(line.range));
+        let occupied = pmem_core::Error::Occupied { arena, range: line.range, by };
+        if matches!(by, Holder::Region(..)) && !parts.is_empty() {
+            // Part of it was named before: both names are said, and the rest is the later one's.
+            let text = format!("{}: {}: only what is left is taken", line.name, self.explain(&occupied));
+            self.warn(source, text);
+        }
+        let mut result = Err(occupied);
         for part in parts {
             self.prime_rest(arena, part, attrs_of(&line.name))?;
             result = self.claim(arena, part, attrs_of(&line.name), &line.name);

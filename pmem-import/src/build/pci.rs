@@ -314,6 +314,12 @@ impl Builder {
         let mut offsets: BTreeMap<(u32, u8), u64> = BTreeMap::new();
         for function in functions {
             let Some(bus) = self.buses.get(&(function.bdf.domain, function.bdf.bus)).copied() else {
+                let (bdf, (domain, root)) = (function.bdf, function.root);
+                let below = function
+                    .parent
+                    .map_or(format!("root bus {domain:04x}:{root:02x}"), |p| format!("bridge {p}"));
+                let text = format!("{bdf} lies below {below}, which leads to another bus: left out");
+                self.warn(&function.path, text);
                 continue;
             };
             let of_root = || host_offset(functions.iter().filter(|f| f.root == function.root));
@@ -326,7 +332,7 @@ impl Builder {
 
     fn add_bar(&mut self, function: &Function, bus: Bus, resource: &PciResource, offset: u64) {
         let label = format!("{} {}", function.bdf, resource.kind);
-        let source = format!("{}/resource", function.path);
+        let source = format!("{}/resource:{}", function.path, resource.line);
         let (space, offset) = if resource.io { (Space::Io, 0) } else { (Space::Memory, offset) };
         let Some(range) = resource.range.shifted(0u64.wrapping_sub(offset)) else {
             self.warn(source, format!("{label}: {} less the host bridge's offset wraps", resource.range));
@@ -512,8 +518,9 @@ fn child_buses(functions: &[Function]) -> Vec<((u32, u8), &Function)> {
     for bridge in functions {
         let by_register =
             bridge.header.as_ref().and_then(|h| h.bridge.as_ref()).map(|b| b.secondary).filter(|s| *s != 0);
-        let by_folder = functions.iter().find(|f| f.parent == Some(bridge.bdf)).map(|f| f.bdf.bus);
-        if let Some(bus) = by_folder.or(by_register) {
+        let below =
+            functions.iter().find(|f| f.parent == Some(bridge.bdf) && f.bdf.domain == bridge.bdf.domain);
+        if let Some(bus) = below.map(|f| f.bdf.bus).or(by_register) {
             out.push((depth(bridge), (bridge.bdf.domain, bus), bridge));
         }
     }

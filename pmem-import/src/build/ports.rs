@@ -33,7 +33,7 @@ impl Builder {
                     let default = default.map(|(_, span)| span.attrs).unwrap_or_default();
                     self.claim(arena, local, default, &line.name)
                 }
-                None => self.claim_on(io, line),
+                None => self.claim_on(io, line, &format!("proc/ioports:{}", line.line)),
             };
             match claimed {
                 Ok(_) => {}

@@ -49,6 +49,8 @@ pub struct PciResource {
     pub io: bool,
     /// Reads have no side effects.
     pub prefetchable: bool,
+    /// The line in the file, from 1.
+    pub line: usize,
 }
 
 /// Reads a `resource` file; empty, unset and disabled entries are left out, broken lines named.
@@ -77,7 +79,7 @@ pub(super) fn parse(
                     // Reading a ROM has no side effects.
                     ResourceKind::Rom => true,
                 };
-                out.push(PciResource { kind, range, io, prefetchable });
+                out.push(PciResource { kind, range, io, prefetchable, line });
             }
             Err(error) => warnings.push(Warning::line(source, line, error.to_string())),
         }
