@@ -307,6 +307,10 @@ impl State {
             walk.looped(hop);
             return Found::Something;
         }
+        if walk.steps > STEP_BUDGET && walk.accepted.len() > 1 {
+            // More than one place is known already: that is the answer, however many more there are.
+            return Found::Something;
+        }
         if walk.path.len() >= HOP_BUDGET || walk.steps > STEP_BUDGET {
             walk.looped(hop);
             return Found::Something;
