@@ -191,7 +191,17 @@ impl Windows {
         self.yields
     }
 
+    /// The windows that undo them, which yield. Where two floating windows may lead to the same output, the first
+    /// one's inverse has it.
     pub(super) fn inverse(&self) -> Self {
-        Self { pieces: self.pieces.iter().filter_map(Window::inverse).collect(), yields: true }
+        let mut pieces: Vec<Window> = Vec::new();
+        for window in self.pieces.iter().filter_map(Window::inverse) {
+            let mut rest = Vec::from([window.limit]);
+            for earlier in &pieces {
+                rest = rest.into_iter().flat_map(|range| range.minus(earlier.limit)).flatten().collect();
+            }
+            pieces.extend(rest.into_iter().map(|limit| Window { limit, floor: Some(limit), ..window }));
+        }
+        Self { pieces, yields: true }
     }
 }

@@ -110,6 +110,13 @@ impl Plan<'_> {
         let refused = Error::NotPassed { link, way, region: target, range };
         let joined = self.link(link)?;
         let arena = joined.near(way);
+        // What is handed on is never handed back over the interconnect it came by: such an alias would lead nowhere.
+        let turns_back = |alias: Alias| {
+            (alias.link, alias.way) == (link, way.back()) && joined.direction(alias.way).mapping.yields()
+        };
+        if self.placement(target)?.record.alias().is_some_and(turns_back) {
+            return Err(refused);
+        }
         let leg = |piece| Leg { link, way, piece };
         let (at, piece) = match joined.direction(way).mapping.clone() {
             Mapping::Closed => return Err(refused),
