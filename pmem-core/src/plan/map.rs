@@ -94,6 +94,13 @@ impl Plan<'_> {
         let arena = self.link(link)?.near(way);
         self.replace(id, Some(Placement { arena, seat: Seat::At(range), record }));
         self.count_up(target)?;
+        let far = self.link(link)?.far(way);
+        let means =
+            |arena, addr| self.state().resolve(arena, addr).accepted().map(|place| (place.arena, place.addr));
+        // Another mapping of the arena may take the address as well, or lead it round in a circle.
+        if means(arena, range.start()) != means(far, to.start()) || means(arena, range.start()).is_none() {
+            return Err(Error::NotPassed { link, way, region: target, range: to });
+        }
         Ok(id)
     }
 
