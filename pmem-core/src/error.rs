@@ -218,6 +218,9 @@ pub enum Error {
         /// How many.
         refs: u32,
     },
+    /// The handle's reference has been given up already.
+    #[error("the reference to {0} has been given up already")]
+    Spent(RegionId),
     /// The region's last reference is gone; zero is final.
     #[error("{0} is condemned: its last reference is gone")]
     Condemned(RegionId),

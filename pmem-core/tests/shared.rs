@@ -162,6 +162,63 @@ fn no_change_is_kept_from_observers_however_many_there_are_at_once() {
 }
 
 #[test]
+fn an_observer_hears_nothing_that_was_published_before_it_came() {
+    let (pmem, arena) = machine();
+    let (sender, receiver) = mpsc::channel();
+    let (handle, mut done) = (pmem.clone(), false);
+    pmem.observe(move |_| {
+        if !core::mem::replace(&mut done, true) {
+            handle.write(|m| m.name_arena(arena, "published, not yet delivered")).unwrap();
+            let sender = sender.clone();
+            handle.observe(move |event| sender.send(event.sequence).unwrap());
+        }
+    });
+    let first = pmem.load().sequence();
+    pmem.write(|m| m.name_arena(arena, "memory")).unwrap();
+    pmem.write(|m| m.name_arena(arena, "RAM")).unwrap();
+    assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [first + 3]);
+}
+
+#[test]
+fn a_transaction_may_let_go_of_what_it_made() {
+    let (pmem, arena) = machine();
+    let made = pmem.transaction(|t| {
+        let kept = t.alloc(arena, &Request::new(0x100))?;
+        let gone = t.alloc(arena, &Request::new(0x100))?;
+        let id = t.id(&gone);
+        t.plan().decref(id)?;
+        Ok((kept, gone))
+    });
+    let ((kept, gone), mut reserved) = made.unwrap();
+    assert!(reserved.take(gone).is_none());
+    let kept = reserved.take(kept).unwrap();
+    assert_eq!(count(&pmem, arena), 1);
+    drop(kept);
+    assert_eq!(count(&pmem, arena), 0);
+}
+
+#[test]
+fn a_handle_gives_up_no_more_than_its_own_reference() {
+    let (pmem, arena) = machine();
+    let region = pmem.alloc(arena, &Request::new(0x100)).unwrap();
+    let id = region.id();
+    let (other, clone) = (pmem.handle(id).unwrap(), region.clone());
+    let twice = pmem.transaction(|t| {
+        t.release(&region)?;
+        t.release(&clone)
+    });
+    assert_eq!(twice.err(), Some(Error::Spent(id)));
+    assert_eq!(pmem.write(|m| m.refs(id)), Ok(2), "all or nothing");
+    pmem.transaction(|t| t.release(&region)).unwrap();
+    assert_eq!(pmem.transaction(|t| t.release(&clone)).err(), Some(Error::Spent(id)));
+    drop(clone);
+    assert_eq!(region.release(), Err(Error::Spent(id)));
+    assert_eq!(pmem.write(|m| m.refs(id)), Ok(1));
+    drop(other);
+    assert_eq!(count(&pmem, arena), 0);
+}
+
+#[test]
 fn a_mesh_of_buses_is_not_walked_once_per_path() {
     let (pmem, ram) = machine();
     let nodes: Vec<ArenaId> =

@@ -14,8 +14,8 @@ type Observer = Box<dyn FnMut(&Event) + Send>;
 #[derive(Default)]
 struct Waiting {
     events: VecDeque<Event>,
-    /// Observers that have come since the last event was delivered.
-    joining: Vec<Observer>,
+    /// Observers that have come, and the last change that was published before they did.
+    joining: Vec<(u64, Observer)>,
     delivering: bool,
 }
 
@@ -39,8 +39,11 @@ impl Drop for Delivering<'_> {
 }
 
 impl Events {
-    pub(super) fn observe(&self, observer: Observer) {
-        lock(&self.waiting).joining.push(observer);
+    /// Adds an observer of what comes after the change that `published` names.
+    pub(super) fn observe(&self, observer: Observer, published: impl FnOnce() -> u64) {
+        let mut waiting = lock(&self.waiting);
+        // Read under the lock: whatever is published later is also pushed later.
+        waiting.joining.push((published(), observer));
     }
 
     pub(super) fn push(&self, event: Event) {
@@ -70,6 +73,9 @@ impl Events {
     fn next(&self) -> Option<(Event, Vec<Observer>)> {
         let mut waiting = lock(&self.waiting);
         let event = waiting.events.pop_front()?;
-        Some((event, core::mem::take(&mut waiting.joining)))
+        let known = |(after, _): &(u64, Observer)| *after >= event.sequence;
+        let (later, now) = core::mem::take(&mut waiting.joining).into_iter().partition(known);
+        waiting.joining = later;
+        Some((event, now.into_iter().map(|(_, observer)| observer).collect()))
     }
 }

@@ -158,8 +158,9 @@ impl Pmem {
                 Ok((result, made, released))
             })?;
             released.iter().for_each(Region::spend);
-            let made: Result<Vec<_>, Error> = made.into_iter().map(|id| locate(manager, id)).collect();
-            Ok((result, made?))
+            // What the transaction let go of again is not there any more.
+            let made: Vec<_> = made.into_iter().filter_map(|id| locate(manager, id).ok()).collect();
+            Ok((result, made))
         })?;
         Ok((result, Reserved::new(&self.0, made)))
     }
@@ -215,10 +216,10 @@ impl Pmem {
         self.0.write(|manager| manager.register(driver, subscription))
     }
 
-    /// Has `observer` called with every change from the next one on, in order, after the writer's lock is released;
-    /// it may call any verb.
+    /// Has `observer` called with every change after the one last published, in order, after the writer's lock is
+    /// released; it may call any verb.
     pub fn observe(&self, observer: impl FnMut(&Event) + Send + 'static) {
-        self.0.events.observe(Box::new(observer));
+        self.0.events.observe(Box::new(observer), || self.load().sequence());
     }
 
     fn make(&self, verb: impl FnOnce(&mut Manager) -> Result<RegionId, Error>) -> Result<Region, Error> {

@@ -77,20 +77,32 @@ impl Region {
     /// Gives the reference up now, rather than when the last handle happens to be dropped.
     ///
     /// # Errors
-    /// [`Error::InCallback`] inside a driver's callback: the reference is then given up with the next change.
+    /// [`Error::InCallback`] inside a driver's callback: the reference is then given up with the next change;
+    /// [`Error::Spent`] if a transaction has released it.
     pub fn release(self) -> Result<Released, Error> {
         let Some(home) = self.0.home.upgrade() else { return Ok(Released::Gone) };
         let id = self.0.id;
+        if self.is_spent() {
+            return Err(Error::Spent(id));
+        }
         match Arc::into_inner(self.0) {
             None => home.write(|manager| manager.refs(id).map(|refs| Released::Held { refs })),
             Some(cell) => {
                 let result = home.write(|manager| manager.decref(id));
-                if result != Err(Error::InCallback) {
+                if result.is_ok() {
                     cell.spent.store(true, Ordering::Release);
                 }
                 result
             }
         }
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.0.spent.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_clone_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(super) fn spend(&self) {

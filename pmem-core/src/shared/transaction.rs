@@ -59,8 +59,11 @@ impl<'t, 'm> Transaction<'t, 'm> {
     /// Gives up a handle's reference as part of the change: if it is committed, the handle and its clones are spent.
     ///
     /// # Errors
-    /// As [`Plan::decref`].
+    /// As [`Plan::decref`]; [`Error::Spent`] if the handle, or a clone of it, has been released.
     pub fn release(&mut self, region: &Region) -> Result<(), Error> {
+        if region.is_spent() || self.released.iter().any(|other| other.is_clone_of(region)) {
+            return Err(Error::Spent(region.id()));
+        }
         self.plan.decref(region.id())?;
         self.released.push(region.clone());
         Ok(())
@@ -90,7 +93,8 @@ impl Reserved {
         Self(made.into_iter().map(|(id, arena, start)| Region::new(home, id, arena, start)).collect())
     }
 
-    /// Exchanges a token of this transaction for its region; another transaction's is good for nothing.
+    /// Exchanges a token of this transaction for its region; another transaction's is good for nothing, and so is that
+    /// of a region that the transaction itself let go of.
     pub fn take(&mut self, pending: Pending) -> Option<Region> {
         let place = self.0.iter().position(|region| region.id() == pending.0)?;
         Some(self.0.swap_remove(place))
