@@ -88,8 +88,8 @@ pub struct Manager {
     journal: Journal,
     /// Changes since they were last asked for, where somebody asks.
     outbox: Option<Vec<Committed>>,
-    /// Regions without references, and who will not let go of them.
-    condemned: Vec<(RegionId, DriverId)>,
+    /// Regions without references, and who will not let go of them; nobody known, after loading.
+    condemned: Vec<(RegionId, Option<DriverId>)>,
 }
 
 impl Default for Manager {
@@ -104,14 +104,16 @@ impl Manager {
         Self::with_state(State::default(), Ids::default())
     }
 
+    /// Makes a manager of a state; regions of it that nobody holds wait for [`Self::reclaim`].
     pub(crate) fn with_state(state: State, ids: Ids) -> Self {
+        let condemned = ids.regions.iter().filter(|(_, entry)| entry.count == 0).map(|(id, _)| (id, None));
         Self {
+            condemned: condemned.collect(),
             state,
             ids,
             drivers: Registry::default(),
             journal: Journal { kept: VecDeque::with_capacity(JOURNAL), limit: JOURNAL },
             outbox: None,
-            condemned: Vec::new(),
         }
     }
 
@@ -376,7 +378,7 @@ impl Manager {
     }
 
     /// Gives up a reference to a region (`pmem_decref`), as [`Plan::decref`]; a driver that will not let go of it does
-    /// not keep the reference alive, but the region, condemned.
+    /// not keep the reference alive, but the region, condemned. Of that no driver is asked: a release cannot fail.
     ///
     /// # Errors
     /// [`Error::NoRegion`], [`Error::NotHeld`]; [`Error::Condemned`] when its count is zero already.
@@ -384,8 +386,12 @@ impl Manager {
         match self.transaction(|plan| plan.decref(region)) {
             Ok(()) => Ok(self.refs(region).map_or(Released::Gone, |refs| Released::Held { refs })),
             Err(Error::Refused { driver: by, .. } | Error::Failed { driver: by, .. }) => {
-                self.transaction(|plan| plan.condemn(region))?;
-                self.condemned.push((region, by));
+                let mut plan = Plan::new(&mut self.state, &mut self.ids);
+                plan.condemn(region)?;
+                let raw = plan.into_edits();
+                let net = Edit::net(&raw);
+                self.commit(raw, net);
+                self.condemned.push((region, Some(by)));
                 Ok(Released::Condemned { by })
             }
             Err(error) => Err(error),
@@ -401,14 +407,14 @@ impl Manager {
     }
 
     /// Tries again to let go of condemned regions; returns those that stay, and who keeps them.
-    pub fn reclaim(&mut self) -> Vec<(RegionId, DriverId)> {
+    pub fn reclaim(&mut self) -> Vec<(RegionId, Option<DriverId>)> {
         let all = core::mem::take(&mut self.condemned);
         all.into_iter().for_each(|(region, by)| self.retry(region, by));
         self.condemned.clone()
     }
 
-    /// Condemned regions, and who keeps them.
-    pub fn condemned(&self) -> &[(RegionId, DriverId)] {
+    /// Condemned regions, and who keeps them; of those that were loaded that is not known.
+    pub fn condemned(&self) -> &[(RegionId, Option<DriverId>)] {
         &self.condemned
     }
 
@@ -416,15 +422,14 @@ impl Manager {
         if self.condemned.is_empty() {
             return;
         }
-        let (now, later) =
-            core::mem::take(&mut self.condemned).into_iter().partition(|(_, by)| involved.contains(by));
+        let involved = |(_, by): &(RegionId, Option<DriverId>)| by.is_some_and(|by| involved.contains(&by));
+        let (now, later) = core::mem::take(&mut self.condemned).into_iter().partition::<Vec<_>, _>(involved);
         self.condemned = later;
-        let now: Vec<(RegionId, DriverId)> = now;
         now.into_iter().for_each(|(region, by)| self.retry(region, by));
     }
 
     /// Tries once to reclaim a condemned region. Does not set off further retries: each is tried once per change.
-    fn retry(&mut self, region: RegionId, by: DriverId) {
+    fn retry(&mut self, region: RegionId, by: Option<DriverId>) {
         let mut plan = Plan::new(&mut self.state, &mut self.ids);
         let planned = plan.reclaim(region);
         let raw = plan.into_edits();
@@ -435,7 +440,7 @@ impl Manager {
             Err(error) => {
                 self.undo(&raw);
                 let by = match error {
-                    Error::Refused { driver, .. } | Error::Failed { driver, .. } => driver,
+                    Error::Refused { driver, .. } | Error::Failed { driver, .. } => Some(driver),
                     _ => by,
                 };
                 self.condemned.push((region, by));

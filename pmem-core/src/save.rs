@@ -6,7 +6,7 @@ use crate::manager::Manager;
 use crate::mapping::{Admits, Interleave, Mapping, MappingError, Table, Window, Windows};
 use crate::metric::{Metric, Performance};
 use crate::model::{
-    Alias, ArenaInfo, Broken, Direction, Edit, Ids, Link, Pin, Placement, Record, Role, Seat, Span,
+    Alias, ArenaInfo, Broken, Direction, Edit, Entry, Ids, Link, Pin, Placement, Record, Role, Seat, Span,
     SpanState, State, Working,
 };
 use alloc::string::String;
@@ -231,6 +231,10 @@ impl Manager {
         }
         let mut state = State::default();
         let mut ids = saved.ids;
+        for entry in ids.regions.values_mut() {
+            // What only the regions say; a save that was not written to a file still has it.
+            *entry = Entry { count: entry.count, ..Entry::default() };
+        }
         check_ids("arenas", saved.arenas.iter().map(|a| ids.arenas.contains_key(a.id)), ids.arenas.len())?;
         check_ids(
             "interconnects",

@@ -25,12 +25,22 @@ enum Kind {
 #[derive(Clone, Debug)]
 enum Op {
     Connect(usize, usize, Kind, Kind, u32),
+    /// With the inverse for the other direction.
+    Join(usize, usize, Kind, u32),
     Disconnect(usize),
     Prime(usize, u64, u64, bool),
     Seal(usize, u64, u64),
     Unseal(usize, u64, u64),
     Unprime(usize, u64, u64),
-    Alloc { arena: usize, len: u64, align: u32, policy: u8, max: u32, prefetch: bool, at: Option<u64> },
+    Alloc {
+        arena: usize,
+        len: u64,
+        align: u32,
+        policy: u8,
+        max: u32,
+        prefetch: bool,
+        at: Option<u64>,
+    },
     Map(usize, usize),
     Decref(usize),
     Incref(usize),
@@ -57,6 +67,7 @@ fn op() -> impl Strategy<Value = Op> {
     let r = || 0..12usize;
     prop_oneof![
         3 => (a(), a(), kind(), kind(), 0..9u32).prop_map(|(l, r, k, b, m)| Op::Connect(l, r, k, b, m)),
+        2 => (a(), a(), kind(), 0..9u32).prop_map(|(l, r, k, m)| Op::Join(l, r, k, m)),
         1 => (0..6usize).prop_map(Op::Disconnect),
         4 => (a(), 0..SIZE, 1..32u64, any::<bool>()).prop_map(|(a, s, l, p)| Op::Prime(a, s, l, p)),
         1 => (a(), 0..SIZE, 1..16u64).prop_map(|(a, s, l)| Op::Seal(a, s, l)),
@@ -121,6 +132,12 @@ impl Bench {
                 let (left, right) = (self.arenas[*left], self.arenas[*right]);
                 let (to_right, to_left) = (direction(to_right, *metric), direction(to_left, *metric));
                 let link = self.pmem.connect_asymmetric(left, right, to_right, to_left);
+                self.links.extend(link.as_ref().ok());
+                link.is_ok()
+            }
+            Op::Join(left, right, kind, metric) => {
+                let Direction { mapping, metric, .. } = direction(kind, *metric);
+                let link = self.pmem.connect(self.arenas[*left], self.arenas[*right], mapping, metric);
                 self.links.extend(link.as_ref().ok());
                 link.is_ok()
             }
@@ -226,8 +243,8 @@ fn check_aliases(pmem: &Manager) -> Result<(), TestCaseError> {
             let here = pmem.state().resolve(placement.arena, range.start() + offset);
             let there = pmem.state().resolve(far, target.start() + offset);
             let place = |r: &OwnedResolution| r.accepted().map(|p| (p.arena, p.addr, p.region));
-            // An address may also be handed round in a circle that its target is not part of.
-            if place(&there).is_some() && place(&here).is_some() {
+            // A mapping that was made later may hand the alias's address to a second place, and nothing worse.
+            if place(&there).is_some() && !matches!(here, OwnedResolution::Ambiguous(_)) {
                 prop_assert_eq!(place(&here), place(&there), "{} of {:?}", id, placement);
             }
         }
@@ -242,8 +259,13 @@ fn fingerprint(pmem: &Manager) -> (String, usize) {
     (value.to_string(), pmem.journal().iter().count())
 }
 
+/// How many sequences of verbs: `PROPTEST_CASES`, or few enough for every build.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(300)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
     #[test]
     fn every_verb_keeps_the_model_sound(ops in prop::collection::vec(op(), 1..60)) {
         let mut bench = Bench::new();

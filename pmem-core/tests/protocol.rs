@@ -3,9 +3,9 @@
 
 use pmem_core::test_util::{Call, Faults, Faulty, Hooked, Log, Quiet, Tracer};
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Change, Concern, Driver, Edit, Error, Fault, Manager, Mapping,
-    Metric, Mismatch, Phase, Props, RegionId, Released, Request, Scope, State, Step, Subscription, Usage,
-    Veto,
+    AddrRange, ArenaId, ArenaType, Attrs, Change, Concern, Driver, Edit, Error, Fault, Interest, Kinds,
+    Manager, Mapping, Metric, Mismatch, Phase, Props, RegionId, Released, Request, Scope, State, Step,
+    Subscription, Usage, Veto,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -326,9 +326,46 @@ fn a_driver_that_will_not_let_go_keeps_the_region_condemned() {
     // A change that involves the driver tries once more; here it refuses again.
     bench.faults[1].arm(Call::Prepare, 2);
     bench.pmem.alloc(arena, &Request::new(0x10)).unwrap();
-    assert_eq!(bench.pmem.condemned(), [(region, by)]);
+    assert_eq!(bench.pmem.condemned(), [(region, Some(by))]);
     assert_eq!(bench.pmem.reclaim(), []);
     assert_eq!(bench.pmem.range_of(region), Err(Error::NoRegion(region)));
+}
+
+#[test]
+fn a_driver_that_watches_counts_cannot_keep_a_release_from_happening() {
+    let mut bench = bench();
+    let (arena, faults) = (bench.arena, Faults::default());
+    let all = Subscription::new([Scope::Everything])
+        .interest(Interest { kinds: Kinds::all(), ..Interest::default() });
+    bench.pmem.register(Box::new(Faulty::around(Quiet::new("counts"), &faults)), all).unwrap();
+    let region = bench.pmem.alloc(arena, &Request::new(0x10)).unwrap();
+    faults.arm(Call::Prepare, 1);
+    faults.arm(Call::Prepare, 2);
+    assert!(matches!(bench.pmem.decref(region), Ok(Released::Condemned { .. })));
+    assert_eq!(bench.pmem.refs(region), Ok(0));
+}
+
+#[test]
+fn zero_is_final_for_an_alias_too() {
+    let mut bench = bench();
+    let arena = bench.arena;
+    let cpu = bench.pmem.create_arena("cpu", ArenaType::VIEW).unwrap();
+    let window = Mapping::window(r(0x10_0000, 0x20_0000), 0).unwrap();
+    bench.pmem.connect(cpu, arena, window, Metric::new(1)).unwrap();
+    let region = bench.regions[0];
+    let alias = bench.pmem.map(cpu, region).unwrap();
+    let (keeps, faults) = (Quiet::new("keeps"), Faults::default());
+    bench
+        .pmem
+        .register(Box::new(Faulty::around(keeps, &faults)), Subscription::new([Scope::Arena(cpu)]))
+        .unwrap();
+    faults.arm(Call::Prepare, 1);
+    assert!(matches!(bench.pmem.decref(alias), Ok(Released::Condemned { .. })));
+    let again = bench.pmem.map(cpu, region);
+    let condemned = |why: &Error| *why == Error::Condemned(alias);
+    assert!(matches!(&again, Err(Error::NoRoute { why, .. }) if condemned(why)), "{again:?}");
+    assert_eq!(bench.pmem.reclaim(), []);
+    assert_ne!(bench.pmem.map(cpu, region), Ok(alias));
 }
 
 #[test]

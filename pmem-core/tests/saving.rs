@@ -1,8 +1,9 @@
 //! What is saved is loaded alike; what was tampered with is refused or sound, and never a panic.
 
+use pmem_core::test_util::{Call, Faults, Faulty, Quiet};
 use pmem_core::{
-    AddrRange, ArenaType, Attrs, Direction, Error, LoadError, Manager, Mapping, Metric, Owner, Props,
-    RegionId, Request, Saved, Table, Usage, Window, Windows,
+    AddrRange, ArenaType, Attrs, Broken, Direction, Error, LoadError, Manager, Mapping, Metric, Owner, Props,
+    RegionId, Released, Request, Saved, Scope, Subscription, Table, Usage, Window, Windows,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -40,6 +41,68 @@ fn machine() -> (Manager, RegionId) {
 
 fn saved(pmem: &Manager) -> Value {
     serde_json::to_value(pmem.save()).unwrap()
+}
+
+#[test]
+fn a_manager_is_loaded_from_what_never_was_in_a_file() {
+    let (pmem, _) = machine();
+    let loaded = Manager::load(pmem.save()).unwrap();
+    assert_eq!(saved(&loaded), saved(&pmem));
+    assert_eq!(loaded.check(), Ok(()));
+}
+
+#[test]
+fn condemned_regions_wait_to_be_reclaimed_after_loading() {
+    let mut pmem = Manager::new();
+    let arena = pmem.create_arena("bus", ArenaType::PCI).unwrap();
+    pmem.prime(arena, range(0, 0x1000), Attrs::device()).unwrap();
+    let region = pmem.alloc(arena, &Request::new(0x100)).unwrap();
+    let faults = Faults::default();
+    let driver = Faulty::around(Quiet::new("keeps"), &faults);
+    pmem.register(Box::new(driver), Subscription::new([Scope::Everything])).unwrap();
+    faults.arm(Call::Prepare, 1);
+    assert!(matches!(pmem.decref(region), Ok(Released::Condemned { .. })));
+    let mut loaded = Manager::load(pmem.save()).unwrap();
+    assert_eq!(loaded.condemned(), [(region, None)]);
+    assert_eq!(loaded.reclaim(), []);
+    assert_eq!(loaded.range_of(region), Err(Error::NoRegion(region)));
+}
+
+#[test]
+fn parked_aliases_in_a_circle_are_refused() {
+    let mut pmem = Manager::new();
+    let [a, b, c] = [(); 3].map(|()| pmem.create_arena("a", ArenaType::VIEW).unwrap());
+    let link = pmem.connect(a, b, Mapping::Identity, Metric::new(1)).unwrap();
+    pmem.connect(b, c, Mapping::Identity, Metric::new(1)).unwrap();
+    pmem.prime(c, range(0, 0x1000), Attrs::ram()).unwrap();
+    let region = pmem.alloc(c, &Request::new(0x100)).unwrap();
+    let alias = pmem.map(a, region).unwrap();
+    pmem.park(region).unwrap();
+    let between_arena = serde_json::to_value(b).unwrap();
+    let mut value = saved(&pmem);
+    let between =
+        value["regions"].as_array_mut().unwrap().iter_mut().find(|r| r["arena"] == between_arena).unwrap();
+    between["alias"]["target"] = serde_json::to_value(alias).unwrap();
+    between["alias"]["link"] = serde_json::to_value(link).unwrap();
+    between["alias"]["way"] = "ToLeft".into();
+    for slot in value["ids"]["regions"].as_array_mut().unwrap() {
+        if !slot["value"].is_null() {
+            slot["value"]["count"] = 1.into();
+        }
+    }
+    let loaded = Manager::load(serde_json::from_value(value).unwrap());
+    assert!(matches!(loaded.err(), Some(LoadError::Broken(Broken::Alias { .. }))));
+}
+
+#[test]
+fn windows_that_yield_cannot_be_saved_anywhere_else() {
+    let mut pmem = Manager::new();
+    let [a, b] = [(); 2].map(|()| pmem.create_arena("a", ArenaType::VIEW).unwrap());
+    pmem.connect(a, b, Mapping::window(range(0, 0x1000), 0x8000).unwrap(), Metric::new(1)).unwrap();
+    let mut value = saved(&pmem);
+    value["links"][0]["to_left"]["windows"][0] = serde_json::json!([0, 0xfff]);
+    let loaded = Manager::load(serde_json::from_value(value).unwrap());
+    assert!(matches!(loaded.err(), Some(LoadError::Broken(Broken::Window { .. }))));
 }
 
 #[test]
@@ -152,7 +215,7 @@ proptest! {
                 let _ = loaded.alloc(arena, &Request::new(0x1000).max_metric(Metric::FARTHEST));
             }
             let regions: Vec<_> = loaded.regions().map(|(id, _)| id).collect();
-            regions.into_iter().for_each(|id| while matches!(loaded.decref(id), Ok(pmem_core::Released::Held { refs }) if refs < 16) {});
+            regions.into_iter().for_each(|id| while matches!(loaded.decref(id), Ok(Released::Held { refs }) if refs < 16) {});
             prop_assert_eq!(loaded.check(), Ok(()));
         }
     }

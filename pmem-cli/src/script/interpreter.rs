@@ -241,7 +241,8 @@ impl Interpreter {
 
     fn reclaim(&mut self) -> String {
         let kept = self.manager.reclaim();
-        kept.iter().map(|(region, by)| format!("{region} is still kept by {by}\n")).collect()
+        let by = |by: &Option<DriverId>| by.map_or_else(String::new, |by| format!(" by {by}"));
+        kept.iter().map(|(region, driver)| format!("{region} is still kept{}\n", by(driver))).collect()
     }
 
     fn get(&self, words: &Words<'_>) -> Result<String, String> {

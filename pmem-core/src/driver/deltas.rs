@@ -62,7 +62,7 @@ pub(crate) struct Flat(RangeInclusiveMap<u64, Effective>);
 impl Flat {
     pub(crate) fn of(state: &State, viewer: ArenaId) -> Self {
         let mut map = RangeInclusiveMap::new();
-        for piece in state.view(viewer) {
+        for piece in state.reached(viewer, AddrRange::ALL) {
             if let What::Local { region, attrs, .. } = piece.what {
                 let effective = Effective { attrs, taken: region.is_some() };
                 map.insert(piece.seen.start()..=piece.seen.last(), effective);

@@ -87,24 +87,22 @@ impl State {
     /// # Errors
     /// [`Broken`] names the first that does not hold: a defect of this crate, or a state that was tampered with.
     pub fn check(&self) -> Result<(), Broken> {
-        let regions = self.arenas().map(|(_, _, arena)| arena.regions().count()).sum();
+        let regions = self.arenas().map(|(_, _, arena)| arena.regions().count() + arena.parked.len()).sum();
         for (id, ..) in self.arenas() {
             self.check_chains(id, regions)?;
             self.check_decoding(id)?;
             self.check_index(id)?;
             self.check_regions(id)?;
+            self.check_parked(id)?;
         }
         self.links().try_for_each(|(link, _)| self.check_windows(link))
     }
 
     /// Every chain of aliases ends at a region: none is longer than there are regions.
     fn check_chains(&self, id: ArenaId, regions: usize) -> Result<(), Broken> {
-        for (_, record) in self.arena(id).into_iter().flat_map(Arena::regions) {
-            let next = |record: &Record| {
-                let alias = record.alias()?;
-                let far = self.link(alias.link)?.far(alias.way);
-                self.arena(far)?.region_at(alias.to).map(|(_, target)| target)
-            };
+        let Some(arena) = self.arena(id) else { return Ok(()) };
+        for (_, record) in arena.regions().map(|(range, r)| (range.len(), r)).chain(arena.parked()) {
+            let next = |record: &Record| self.target(&record.alias()?);
             if core::iter::successors(Some(record), next).nth(regions).is_some() {
                 let target = record.alias().map_or(record.id, |alias| alias.target);
                 return Err(Broken::Alias { alias: record.id, target });
@@ -187,15 +185,37 @@ impl State {
                     let stands = || {
                         let link = self.link(alias.link).filter(|link| link.near(alias.way) == id)?;
                         let (there, target) = self.arena(link.far(alias.way))?.region_at(alias.to)?;
-                        let leg = Leg { link: alias.link, way: alias.way, piece: alias.piece };
+                        let leg = alias.leg();
                         let is = target.id == alias.target
                             && there.start() == alias.to
                             && there.len() == range.len();
                         let leads = self.translate(id, range.start(), leg) == Some(alias.to);
-                        (is && leads && decodes(arena, range, leg)).then_some(())
+                        let fits = match &link.direction(alias.way).mapping {
+                            Mapping::Windows(w) if !w.yields() => w
+                                .pieces()
+                                .get(usize::from(alias.piece))?
+                                .carries(self.effective(&target).props()),
+                            Mapping::Table(table) => range.start() % table.page() == alias.to % table.page(),
+                            _ => true,
+                        };
+                        (is && leads && fits && decodes(arena, range, leg)).then_some(())
                     };
                     stands().ok_or(Broken::Alias { alias: record.id, target: alias.target })?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is parked has no address, but an alias still stands for what is parked as well and as long.
+    fn check_parked(&self, id: ArenaId) -> Result<(), Broken> {
+        let Some(arena) = self.arena(id) else { return Ok(()) };
+        for (len, record) in arena.parked() {
+            let Some(alias) = record.alias() else { continue };
+            let link = self.link(alias.link).filter(|link| link.near(alias.way) == id);
+            let far = link.and_then(|link| self.arena(link.far(alias.way)));
+            if far.and_then(|far| far.parked.get(&alias.target)).is_none_or(|(there, _)| *there != len) {
+                return Err(Broken::Alias { alias: record.id, target: alias.target });
             }
         }
         Ok(())
@@ -205,9 +225,6 @@ impl State {
         let Some(link) = self.link(id) else { return Ok(()) };
         for way in [Way::ToRight, Way::ToLeft] {
             for (window, piece) in link.direction(way).mapping.pieces().iter().zip(0..) {
-                if link.direction(way).mapping.yields() {
-                    continue;
-                }
                 let now = self.window(id, way, piece);
                 if now != self.hull(id, way, piece) || now.is_some_and(|now| !window.limit_of().covers(now)) {
                     return Err(Broken::Window { link: id, way, piece });

@@ -1,6 +1,6 @@
 //! Edits: the smallest changes of the model, each with what was and what will be.
 
-use super::arena::Span;
+use super::arena::{Span, from_inclusive, inclusive};
 use super::record::Placement;
 use super::state::State;
 use super::topology::{ArenaInfo, Link};
@@ -10,6 +10,7 @@ use alloc::collections::btree_map::Entry as MapEntry;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
+use rangemap::RangeInclusiveMap;
 use slotmap::SlotMap;
 
 /// One change of the model. `old` and `new` make it its own inverse; `None` stands for "not there".
@@ -83,7 +84,7 @@ pub enum Edit {
 enum Subject {
     Arena(ArenaId),
     Link(LinkId),
-    Span(ArenaId, u64, u64),
+    Spans(ArenaId),
     Window(LinkId, Way, u16),
     Region(RegionId),
     Count(RegionId),
@@ -105,14 +106,19 @@ impl Edit {
         }
     }
 
-    /// Joins edits of one subject, keeping what was first and what is last; drops what changes nothing.
+    /// Joins edits of one subject, keeping what was first and what is last; drops what changes nothing. Space is
+    /// joined address by address.
     ///
     /// The result is in the order in which subjects were first touched. It says what changes, and is not a
     /// sequence to be carried out: two regions that swap places are two edits.
     pub(crate) fn net(edits: &[Self]) -> Vec<Self> {
         let mut net: Vec<Self> = Vec::with_capacity(edits.len());
         let mut places: BTreeMap<Subject, usize> = BTreeMap::new();
+        let mut spans: BTreeMap<ArenaId, Spans> = BTreeMap::new();
         for edit in edits {
+            if let Self::Span { arena, range, old, new } = edit {
+                spans.entry(*arena).or_default().note(*range, *old, *new);
+            }
             match places.entry(edit.subject()) {
                 MapEntry::Occupied(place) => net[*place.get()].absorb(edit),
                 MapEntry::Vacant(place) => {
@@ -121,8 +127,13 @@ impl Edit {
                 }
             }
         }
-        net.retain(|edit| !edit.changes_nothing());
-        net
+        let net = net.into_iter().flat_map(|edit| match edit {
+            Self::Span { arena, .. } => {
+                spans.remove(&arena).map_or_else(Vec::new, |spans| spans.edits(arena))
+            }
+            edit => Vec::from([edit]),
+        });
+        net.filter(|edit| !edit.changes_nothing()).collect()
     }
 
     /// What it changes.
@@ -130,7 +141,7 @@ impl Edit {
         match self {
             Self::Arena { arena, .. } => Subject::Arena(*arena),
             Self::Link { link, .. } => Subject::Link(*link),
-            Self::Span { arena, range, .. } => Subject::Span(*arena, range.start(), range.last()),
+            Self::Span { arena, .. } => Subject::Spans(*arena),
             Self::Window { link, way, piece, .. } => Subject::Window(*link, *way, *piece),
             Self::Region { region, .. } => Subject::Region(*region),
             Self::Count { region, .. } => Subject::Count(*region),
@@ -142,7 +153,6 @@ impl Edit {
         match (self, later.clone()) {
             (Self::Arena { new, .. }, Self::Arena { new: last, .. }) => *new = last,
             (Self::Link { new, .. }, Self::Link { new: last, .. }) => *new = last,
-            (Self::Span { new, .. }, Self::Span { new: last, .. }) => *new = last,
             (Self::Window { new, .. }, Self::Window { new: last, .. }) => *new = last,
             (Self::Region { new, .. }, Self::Region { new: last, .. }) => *new = last,
             (Self::Count { new, .. }, Self::Count { new: last, .. }) => *new = last,
@@ -159,6 +169,25 @@ impl Edit {
             Self::Region { old, new, .. } => old == new,
             Self::Count { old, new, .. } => old == new,
         }
+    }
+}
+
+/// What became of an arena's space: by address, what was first and what is last.
+#[derive(Default)]
+struct Spans(RangeInclusiveMap<u64, (Option<Span>, Option<Span>)>);
+
+impl Spans {
+    fn note(&mut self, range: AddrRange, old: Option<Span>, new: Option<Span>) {
+        let part = |r: &core::ops::RangeInclusive<u64>| from_inclusive(r).intersect(range);
+        let noted = self.0.overlapping(inclusive(range));
+        let noted: Vec<_> = noted.filter_map(|(r, (first, _))| Some((part(r)?, *first))).collect();
+        self.0.insert(inclusive(range), (old, new));
+        noted.into_iter().for_each(|(part, first)| self.0.insert(inclusive(part), (first, new)));
+    }
+
+    fn edits(self, arena: ArenaId) -> Vec<Edit> {
+        let edit = |(range, (old, new))| Edit::Span { arena, range: from_inclusive(&range), old, new };
+        self.0.into_iter().map(edit).collect()
     }
 }
 

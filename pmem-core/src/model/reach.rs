@@ -7,6 +7,9 @@ use crate::metric::Metric;
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
+/// Tables that lead to tables which are followed.
+const TABLE_BUDGET: u32 = 8;
+
 /// Addresses of one arena as another sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Image {
@@ -39,7 +42,7 @@ pub struct Difference {
 
 /// A stretch of an arena's own addresses, and where they are seen.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Reached {
+struct Stretch {
     arena: ArenaId,
     range: AddrRange,
     region: Option<RegionId>,
@@ -47,45 +50,62 @@ struct Reached {
 }
 
 impl State {
+    /// What `viewer` reaches inside `window`: its view, with what the entries of tables lead to in their place.
+    pub(crate) fn reached(&self, viewer: ArenaId, window: AddrRange) -> Vec<Piece> {
+        let mut out = Vec::new();
+        self.follow_entries(self.view_in(viewer, window), TABLE_BUDGET, &mut out);
+        out
+    }
+
+    fn follow_entries(&self, pieces: Vec<Piece>, tables: u32, out: &mut Vec<Piece>) {
+        for piece in pieces {
+            let What::Table { link: id, arena, start } = piece.what else {
+                out.push(piece);
+                continue;
+            };
+            let Ok(input) = AddrRange::inclusive(start, start + span(piece.seen)) else { continue };
+            let (Some(here), Some(link)) = (self.arena(arena), self.link(id)) else { continue };
+            for (entry, record) in here.regions_in(input) {
+                let (Some(alias), Some(part)) = (record.alias(), entry.intersect(input)) else { continue };
+                let moved = alias.to.wrapping_sub(entry.start());
+                let Some(there) = part.shifted(moved).filter(|_| tables > 0 && alias.link == id) else {
+                    continue;
+                };
+                let far = link.far(alias.way);
+                // From there to here, and from here to where the viewer sees it.
+                let back = piece.seen.start().wrapping_sub(start).wrapping_sub(moved);
+                let mut beyond = Vec::new();
+                self.follow_entries(self.view_in(far, there), tables - 1, &mut beyond);
+                out.extend(beyond.into_iter().filter_map(|further| {
+                    let what = further.what.narrowed(record.attrs.prot() & self.leg_prot(alias.leg()));
+                    let metric = link.direction(alias.way).metric;
+                    Some(Piece {
+                        seen: further.seen.shifted(back)?,
+                        what,
+                        cost: piece.cost + metric + further.cost,
+                        hops: piece.hops + 1 + further.hops,
+                    })
+                }));
+            }
+        }
+    }
+
     /// Where `range` of `arena` is visible: every viewer, nearest first.
     pub fn reverse(&self, arena: ArenaId, range: AddrRange) -> Vec<Image> {
         let mut out = Vec::new();
         for (viewer, ..) in self.arenas() {
-            for piece in self.view(viewer) {
-                out.extend(image(viewer, &piece, arena, range));
-            }
-            out.extend(self.entries_to(viewer, arena, range));
+            let reached = self.reached(viewer, AddrRange::ALL);
+            out.extend(reached.iter().filter_map(|piece| image(viewer, piece, arena, range)));
         }
         out.sort_by_key(|i| (i.cost, i.hops, i.viewer, i.seen.start()));
-        out
-    }
-
-    /// Aliases in tables of `viewer` that lead to `range` of `arena`.
-    fn entries_to(&self, viewer: ArenaId, arena: ArenaId, range: AddrRange) -> Vec<Image> {
-        let Some(inputs) = self.arena(viewer) else { return Vec::new() };
-        let mut out = Vec::new();
-        for (seen, record) in inputs.regions() {
-            let Some(alias) = record.alias() else { continue };
-            let Some(link) = self.link(alias.link) else { continue };
-            if !matches!(link.direction(alias.way).mapping, crate::mapping::Mapping::Table(_)) {
-                continue;
-            }
-            let Ok(there) = AddrRange::sized(alias.to, seen.len()) else { continue };
-            let metric = link.direction(alias.way).metric;
-            for piece in self.view_in(link.far(alias.way), there) {
-                let Some(far) = image(viewer, &piece, arena, range) else { continue };
-                let moved = seen.start().wrapping_sub(alias.to);
-                let Some(seen) = far.seen.shifted(moved) else { continue };
-                out.push(Image { seen, cost: metric + far.cost, hops: far.hops + 1, ..far });
-            }
-        }
         out
     }
 
     /// What `left` and `right` do not see alike, by the arenas that own the addresses: what only one of them
     /// reaches, and what both reach at different addresses. Free space counts like any other.
     pub fn diff(&self, left: ArenaId, right: ArenaId) -> Vec<Difference> {
-        let (left, right) = (reached(&self.view(left)), reached(&self.view(right)));
+        let all = |viewer| stretches(&self.reached(viewer, AddrRange::ALL));
+        let (left, right) = (all(left), all(right));
         let mut cuts: Vec<(ArenaId, u64)> = Vec::new();
         for stretch in left.iter().chain(&right) {
             cuts.push((stretch.arena, stretch.range.start()));
@@ -98,8 +118,8 @@ impl State {
             let last =
                 cuts.get(i + 1).filter(|(next, _)| *next == arena).map_or(u64::MAX, |(_, end)| end - 1);
             let Ok(range) = AddrRange::inclusive(start, last) else { continue };
-            let here = |all: &[Reached]| {
-                let covers = |r: &&Reached| r.arena == arena && r.range.covers(range);
+            let here = |all: &[Stretch]| {
+                let covers = |r: &&Stretch| r.arena == arena && r.range.covers(range);
                 all.iter().find(covers).map(|r| (r.region, r.seen + (start - r.range.start())))
             };
             let (l, r) = (here(&left), here(&right));
@@ -113,23 +133,27 @@ impl State {
     }
 }
 
+/// The length less one, which also of the whole space is a number.
+fn span(range: AddrRange) -> u64 {
+    range.last() - range.start()
+}
+
 fn image(viewer: ArenaId, piece: &Piece, wanted: ArenaId, range: AddrRange) -> Option<Image> {
     let What::Local { arena, start, .. } = piece.what else { return None };
-    let local = AddrRange::sized(start, piece.seen.len()).ok().filter(|_| arena == wanted)?;
+    let local =
+        AddrRange::inclusive(start, start.checked_add(span(piece.seen))?).ok().filter(|_| arena == wanted)?;
     let part = local.intersect(range)?;
     let seen = part.shifted(piece.seen.start().wrapping_sub(start))?;
     Some(Image { viewer, seen, start: part.start(), cost: piece.cost, hops: piece.hops })
 }
 
 /// By arena and address; where an address is seen twice, the first of them.
-fn reached(view: &[Piece]) -> Vec<Reached> {
-    let mut out: Vec<Reached> = Vec::new();
+fn stretches(view: &[Piece]) -> Vec<Stretch> {
+    let mut out: Vec<Stretch> = Vec::new();
     for piece in view {
         let What::Local { arena, start, region, .. } = piece.what else { continue };
-        if let Ok(range) =
-            AddrRange::inclusive(start, start.saturating_add(piece.seen.last() - piece.seen.start()))
-        {
-            out.push(Reached { arena, range, region, seen: piece.seen.start() });
+        if let Ok(range) = AddrRange::inclusive(start, start.saturating_add(span(piece.seen))) {
+            out.push(Stretch { arena, range, region, seen: piece.seen.start() });
         }
     }
     out.sort_by_key(|r| (r.arena, r.range.start(), r.seen));

@@ -1,5 +1,6 @@
 //! What is known of a region.
 
+use super::arena::Leg;
 use crate::attrs::Attrs;
 use crate::id::{ArenaId, LinkId, Owner, RegionId, Way};
 use pmem_space::AddrRange;
@@ -37,6 +38,13 @@ pub struct Alias {
     pub piece: u16,
     /// Where the target starts in the far arena. For a table, what its entry holds.
     pub to: u64,
+}
+
+impl Alias {
+    /// The window, or whole mapping, that it goes through.
+    pub const fn leg(&self) -> Leg {
+        Leg { link: self.link, way: self.way, piece: self.piece }
+    }
 }
 
 /// A region as it stands in its arena.

@@ -100,8 +100,6 @@ impl Resolution<'_> {
 #[derive(Clone, Debug)]
 pub struct Walk {
     path: Vec<Hop>,
-    /// By hop of the path: by what kind of mapping it was crossed.
-    kinds: Vec<Kind>,
     accepted: Vec<Place>,
     accepted_by: Vec<Hop>,
     fault: Option<(ArenaId, u64, Why)>,
@@ -123,7 +121,6 @@ impl Walk {
     pub fn new() -> Self {
         Self {
             path: Vec::with_capacity(HOP_BUDGET),
-            kinds: Vec::with_capacity(HOP_BUDGET),
             accepted: Vec::with_capacity(SET_LIMIT),
             accepted_by: Vec::with_capacity(HOP_BUDGET),
             fault: None,
@@ -137,7 +134,6 @@ impl Walk {
 
     fn clear(&mut self) {
         self.path.clear();
-        self.kinds.clear();
         self.accepted.clear();
         self.accepted_by.clear();
         self.fault = None;
@@ -184,22 +180,11 @@ impl Walk {
     }
 }
 
-/// By what kind of mapping a hop goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// One that claims the address.
-    Claimed,
-    /// One that takes what nothing else decodes.
-    HandedOn,
-}
-
 /// A name that has been followed, and at what cost it was reached: reached at no lower cost, it has no news.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     arena: ArenaId,
     addr: u64,
-    /// By which interconnect: it is not handed back over that one.
-    came: Option<LinkId>,
     cost: Metric,
     found: Found,
 }
@@ -216,9 +201,9 @@ enum Found {
 impl State {
     /// Resolves an address as seen from `arena`, into a copy that owns what it says.
     ///
-    /// Of several mappings that yield, an address takes every one but the one it came by; it is accepted if one
-    /// place in all accepts it. A circle is a loop if a mapping that claims is part of it; addresses that are only
-    /// handed on end where everybody has been asked.
+    /// Of several mappings that yield, an address takes every one; it is accepted if one place in all accepts it.
+    /// A circle is a loop, unless part of it is only handed on between arenas that may hand it back: there the
+    /// address ends where everybody has been asked.
     pub fn resolve(&self, arena: ArenaId, addr: u64) -> OwnedResolution {
         let mut walk = Walk::new();
         match self.resolve_in(&mut walk, arena, addr) {
@@ -234,7 +219,7 @@ impl State {
     /// Resolves an address as seen from `arena`, without taking memory.
     pub fn resolve_in<'w>(&self, walk: &'w mut Walk, arena: ArenaId, addr: u64) -> Resolution<'w> {
         walk.clear();
-        self.follow(walk, arena, addr, None);
+        self.follow(walk, arena, addr);
         let walk = &*walk;
         match (walk.looped, &walk.accepted[..], walk.fault) {
             (true, ..) => Resolution::Loop(&walk.loop_by),
@@ -247,7 +232,7 @@ impl State {
         }
     }
 
-    fn follow(&self, walk: &mut Walk, id: ArenaId, addr: u64, came: Option<LinkId>) -> Found {
+    fn follow(&self, walk: &mut Walk, id: ArenaId, addr: u64) -> Found {
         let Some(arena) = self.arena(id) else {
             walk.fault(id, addr, Why::NoArena);
             return Found::Nothing;
@@ -261,32 +246,29 @@ impl State {
         }
         let cost = walk.cost();
         let patient = walk.steps < COST_PATIENCE;
-        let has_no_news = |k: &&Known| {
-            let same = (k.arena, k.addr, k.came) == (id, addr, came);
-            same && (k.cost <= cost || k.found == Found::Nothing || !patient)
-        };
+        let has_no_news = |k: &&Known| (k.arena, k.addr) == (id, addr) && (k.cost <= cost || !patient);
         if let Some(known) = walk.known.iter().find(has_no_news) {
             return known.found;
         }
         let claimed = arena.behind(addr);
-        let (legs, kind) =
-            if claimed.is_empty() { (arena.fallbacks(), Kind::HandedOn) } else { (claimed, Kind::Claimed) };
         let mut found = Found::Nothing;
-        for leg in legs.iter().filter(|leg| kind == Kind::Claimed || came != Some(leg.link)) {
-            if self.cross(walk, id, addr, *leg, kind) == Found::Something {
+        for leg in if claimed.is_empty() { arena.fallbacks() } else { claimed } {
+            if self.cross(walk, id, addr, *leg) == Found::Something {
                 found = Found::Something;
             }
         }
-        if found == Found::Nothing {
+        // Where a leg takes it, it got stuck farther along.
+        let takes = |leg: &Leg| self.translate(id, addr, *leg).is_some();
+        if found == Found::Nothing && !claimed.iter().any(takes) {
             walk.fault(id, addr, Why::Undecoded);
         }
         if walk.known.len() < KNOWN_LIMIT {
-            walk.known.push(Known { arena: id, addr, came, cost, found });
+            walk.known.push(Known { arena: id, addr, cost, found });
         }
         found
     }
 
-    fn cross(&self, walk: &mut Walk, id: ArenaId, addr: u64, leg: Leg, kind: Kind) -> Found {
+    fn cross(&self, walk: &mut Walk, id: ArenaId, addr: u64, leg: Leg) -> Found {
         let Some(next) = self.translate(id, addr, leg) else {
             if let Some(Mapping::Table(_)) = self.link(leg.link).map(|l| &l.direction(leg.way).mapping) {
                 walk.fault(id, addr, Why::NoEntry(leg.link));
@@ -297,10 +279,9 @@ impl State {
         let hop = Hop { from: id, addr, link: leg.link, way: leg.way, cost: link.direction(leg.way).metric };
         let far = link.far(leg.way);
         walk.steps += 1;
-        let been = walk.path.iter().position(|h| (h.from, h.addr) == (far, next));
-        let circle = been.map(|first| &walk.kinds[first..]).or((far == id && next == addr).then_some(&[]));
-        if let Some(circle) = circle {
-            if kind == Kind::HandedOn && circle.iter().all(|kind| *kind == Kind::HandedOn) {
+        if let Some(first) = walk.path.iter().position(|hop| (hop.from, hop.addr) == (far, next)) {
+            let mutual = |hop: &Hop| self.link(hop.link).is_some_and(|link| link.is_mutual(hop.way));
+            if walk.path[first..].iter().chain([&hop]).any(mutual) {
                 // Handed on round a mesh of buses: whoever takes it has been asked already.
                 return Found::Nothing;
             }
@@ -316,10 +297,8 @@ impl State {
             return Found::Something;
         }
         walk.path.push(hop);
-        walk.kinds.push(kind);
-        let found = self.follow(walk, far, next, Some(leg.link));
+        let found = self.follow(walk, far, next);
         walk.path.pop();
-        walk.kinds.pop();
         found
     }
 

@@ -1,7 +1,7 @@
 //! The state of the model: one immutable value that a snapshot is, and a change makes anew.
 
 use super::arena::{Arena, Leg, Span};
-use super::record::{Placement, Record, Role};
+use super::record::{Alias, Placement, Record, Role};
 use super::topology::{ArenaInfo, Link, Topology};
 use crate::attrs::{Attrs, Prot};
 use crate::id::{ArenaId, LinkId, Way};
@@ -77,13 +77,18 @@ impl State {
         match record.role {
             Role::Own => record.attrs,
             Role::Alias(alias) => {
-                let far = self.link(alias.link).map(|link| link.far(alias.way));
-                let target = far.and_then(|far| self.arena(far)?.region_at(alias.to));
-                let seen = target.map_or(record.attrs, |(_, target)| self.effective(&target));
-                let leg = Leg { link: alias.link, way: alias.way, piece: alias.piece };
+                let seen = self.target(&alias).map_or(record.attrs, |target| self.effective(&target));
+                let leg = alias.leg();
                 seen.with_prot(seen.prot() & record.attrs.prot() & self.leg_prot(leg))
             }
         }
+    }
+
+    /// What an alias stands for: where its address says, or parked.
+    pub(super) fn target(&self, alias: &Alias) -> Option<Record> {
+        let far = self.arena(self.link(alias.link)?.far(alias.way))?;
+        let placed = far.region_at(alias.to).map(|(_, record)| record).filter(|r| r.id == alias.target);
+        placed.or_else(|| far.parked.get(&alias.target).map(|(_, record)| *record))
     }
 
     /// What accesses a leg lets through.

@@ -75,6 +75,12 @@ impl Link {
     pub const fn far(&self, way: Way) -> ArenaId {
         self.near(way.back())
     }
+
+    /// Whether a direction hands on what nothing else decodes to an arena that may hand it back: two buses with a
+    /// subtractive bridge between them. An address that goes round by such a hop is passed on by nobody's claim.
+    pub(super) fn is_mutual(&self, way: Way) -> bool {
+        self.direction(way).mapping.yields() && !self.direction(way.back()).mapping.is_closed()
+    }
 }
 
 #[derive(Clone, Debug)]

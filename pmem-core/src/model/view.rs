@@ -1,6 +1,7 @@
 //! What one arena sees, by ranges.
 
 use super::arena::{Arena, Leg, SpanState};
+use super::record::Record;
 use super::state::State;
 use crate::attrs::{Attrs, Prot};
 use crate::id::{ArenaId, LinkId, RegionId};
@@ -70,6 +71,14 @@ pub enum What {
 }
 
 impl What {
+    /// The same, with no more let through than `prot`.
+    pub(super) fn narrowed(mut self, prot: Prot) -> Self {
+        if let Self::Local { attrs, .. } = &mut self {
+            *attrs = attrs.with_prot(attrs.prot() & prot);
+        }
+        self
+    }
+
     /// The same, `by` bytes further on.
     fn advanced(&self, by: u64) -> Self {
         let mut what = self.clone();
@@ -92,23 +101,14 @@ impl Piece {
     }
 }
 
-/// By what kind of mapping an arena was entered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Entry {
-    /// By one that claims the address.
-    Claimed,
-    /// By one that takes what nothing else decodes.
-    HandedOn,
-}
-
 /// Where a view has got to.
 #[derive(Clone, Copy)]
 struct At {
     arena: ArenaId,
     /// Added to an address here, modulo 2^64, to give the address as seen.
     back: u64,
-    came: Option<LinkId>,
-    entry: Entry,
+    /// Whether it was handed on between arenas that may hand it back.
+    mutual: bool,
     cost: Metric,
     prot: Prot,
     hops: u32,
@@ -130,15 +130,7 @@ impl State {
 
     /// What `arena` sees inside `window`, cut to it, in order of address.
     pub fn view_in(&self, arena: ArenaId, window: AddrRange) -> Vec<Piece> {
-        let at = At {
-            arena,
-            back: 0,
-            came: None,
-            entry: Entry::Claimed,
-            cost: Metric::ZERO,
-            prot: Prot::RWX,
-            hops: 0,
-        };
+        let at = At { arena, back: 0, mutual: false, cost: Metric::ZERO, prot: Prot::RWX, hops: 0 };
         let mut pieces = Viewer { state: self, stack: Vec::new(), known: Vec::new() }.look(at, window);
         pieces.sort_by_key(|piece| piece.seen.start());
         pieces
@@ -153,7 +145,7 @@ impl Viewer<'_> {
             return Vec::from_iter(piece(at, range, What::Loop));
         }
         let known = |(been, whole): &(At, AddrRange)| {
-            (been.arena, been.back, been.came) == (at.arena, at.back, at.came)
+            (been.arena, been.back) == (at.arena, at.back)
                 && (been.cost <= at.cost || self.known.len() >= COST_PATIENCE)
                 && whole.covers(range)
         };
@@ -166,9 +158,8 @@ impl Viewer<'_> {
         });
         if let Some((first, circle)) = circle {
             // Whoever takes what is only handed on has been asked already: that circle is no answer.
-            let inside = self.stack[first + 1..].iter().map(|(at, _)| at.entry);
-            let is_loop = inside.chain([at.entry]).any(|entry| entry == Entry::Claimed);
-            let mut out = Vec::from_iter(piece(at, circle, What::Loop).filter(|_| is_loop));
+            let mutual = at.mutual || self.stack[first + 1..].iter().any(|(at, _)| at.mutual);
+            let mut out = Vec::from_iter(piece(at, circle, What::Loop).filter(|_| !mutual));
             for rest in range.minus(circle).into_iter().flatten() {
                 out.extend(self.look(at, rest));
             }
@@ -192,7 +183,7 @@ impl Viewer<'_> {
         let Some(link) = self.state.link(leg.link) else { return Vec::new() };
         match &link.direction(leg.way).mapping {
             Mapping::Windows(windows) => match windows.pieces().get(usize::from(leg.piece)) {
-                Some(window) => self.cross(at, *leg, part, window.offset_of(), Entry::Claimed),
+                Some(window) => self.cross(at, *leg, part, window.offset_of()),
                 None => Vec::new(),
             },
             Mapping::Interleave(_) => {
@@ -214,15 +205,15 @@ impl Viewer<'_> {
     /// What undecoded addresses are handed on to.
     fn fall_back(&mut self, at: At, rest: AddrRange, legs: &[Leg]) -> Vec<Piece> {
         let mut all = Vec::new();
-        for leg in legs.iter().filter(|leg| at.came != Some(leg.link)) {
+        for leg in legs {
             let Some(link) = self.state.link(leg.link) else { continue };
             match &link.direction(leg.way).mapping {
-                Mapping::Identity => all.push(self.cross(at, *leg, rest, 0, Entry::HandedOn)),
+                Mapping::Identity => all.push(self.cross(at, *leg, rest, 0)),
                 mapping => {
                     let mut taken = Vec::new();
                     for window in mapping.pieces() {
                         let Some(part) = window.limit_of().intersect(rest) else { continue };
-                        taken.extend(self.cross(at, *leg, part, window.offset_of(), Entry::HandedOn));
+                        taken.extend(self.cross(at, *leg, part, window.offset_of()));
                     }
                     all.push(taken);
                 }
@@ -231,19 +222,29 @@ impl Viewer<'_> {
         if all.len() == 1 { all.pop().unwrap_or_default() } else { merge(&all) }
     }
 
-    fn cross(&mut self, at: At, leg: Leg, part: AddrRange, offset: u64, entry: Entry) -> Vec<Piece> {
+    /// What `part` is beyond a leg; aliases that narrow what may be done with it apart.
+    fn cross(&mut self, at: At, leg: Leg, part: AddrRange, offset: u64) -> Vec<Piece> {
         let Some(link) = self.state.link(leg.link) else { return Vec::new() };
-        let Some(there) = part.shifted(offset) else { return Vec::new() };
         let next = At {
             arena: link.far(leg.way),
             back: at.back.wrapping_sub(offset),
-            came: Some(leg.link),
-            entry,
+            mutual: link.is_mutual(leg.way),
             cost: at.cost + link.direction(leg.way).metric,
             prot: at.prot & self.state.leg_prot(leg),
             hops: at.hops + 1,
         };
-        self.look(next, there)
+        let mut out = Vec::new();
+        let mut rest = Some(part);
+        for (range, prot) in narrowing(self.state, at.arena, part, leg) {
+            let (Some(bare), Some(here)) = (rest, range.intersect(part)) else { break };
+            let [below, above] = bare.minus(here);
+            out.extend(below.and_then(|below| below.shifted(offset)).map(|below| self.look(next, below)));
+            let narrowed = At { prot: next.prot & prot, ..next };
+            out.extend(here.shifted(offset).map(|here| self.look(narrowed, here)));
+            rest = above;
+        }
+        out.extend(rest.and_then(|rest| rest.shifted(offset)).map(|rest| self.look(next, rest)));
+        out.concat()
     }
 }
 
@@ -267,6 +268,16 @@ fn own(arena: &Arena, at: At, range: AddrRange) -> Vec<Piece> {
         }
     }
     out
+}
+
+/// The aliases through a leg that let through less than it does, in order of address.
+fn narrowing(state: &State, arena: ArenaId, range: AddrRange, leg: Leg) -> Vec<(AddrRange, Prot)> {
+    let through = |record: &Record| {
+        record.attrs.prot() != Prot::RWX
+            && record.alias().is_some_and(|a| (a.link, a.way) == (leg.link, leg.way))
+    };
+    let aliases = state.arena(arena).into_iter().flat_map(|here| here.regions_in(range));
+    aliases.filter(|(_, record)| through(record)).map(|(at, record)| (at, record.attrs.prot())).collect()
 }
 
 /// What of `range` is neither the arena's own nor claimed.

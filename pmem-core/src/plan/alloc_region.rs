@@ -9,7 +9,7 @@ use crate::model::{Entry, Placement, Record, Role, Seat, SpanState};
 use pmem_space::{AddrRange, Fit, Policy};
 
 /// Places in one arena that are tried before the next way: each may be blocked further up.
-const PLACES: usize = 256;
+pub(super) const PLACES: usize = 256;
 
 impl Plan<'_> {
     /// Reserves a region that meets the request, with one reference (`pmem_alloc`).

@@ -1,10 +1,10 @@
 //! Changing what a region is used for, lets through, and is like.
 
 use super::Plan;
-use crate::attrs::Attrs;
+use crate::attrs::{Attrs, Props};
 use crate::error::Error;
 use crate::id::{Owner, RegionId};
-use crate::model::{Leg, Pin, Placement, Record, Role, Seat};
+use crate::model::{Alias, Pin, Placement, Record, Role, Seat};
 
 impl Plan<'_> {
     /// What a region amounts to (`pmem_get`): of an alias its target's attributes, narrowed by what it and the
@@ -20,11 +20,15 @@ impl Plan<'_> {
     ///
     /// # Errors
     /// [`Error::NoRegion`]; [`Error::Prot`] beyond what the space or the target lets through; [`Error::SpaceAttrs`] for
-    /// what may not lie in the region's space; [`Error::AliasAttrs`] for an alias's usage or properties.
+    /// what may not lie in the region's space; [`Error::NotPassed`] for what a window may not carry that the region is
+    /// seen through; [`Error::AliasAttrs`] for an alias's usage or properties.
     pub fn set(&mut self, region: RegionId, attrs: Attrs) -> Result<(), Error> {
         let placement = self.placement(region)?;
         let record = match placement.record.role {
-            Role::Own => self.check_own(&placement, attrs)?,
+            Role::Own => {
+                self.check_carried(region, attrs.props())?;
+                self.check_own(&placement, attrs)?
+            }
             Role::Alias(_) => self.check_alias(&placement, attrs)?,
         };
         if record != placement.record {
@@ -72,6 +76,21 @@ impl Plan<'_> {
         Ok(record)
     }
 
+    /// Checks that the windows through which a region is seen carry one with these properties.
+    fn check_carried(&self, region: RegionId, props: Props) -> Result<(), Error> {
+        for alias in self.aliases(region) {
+            let Some(Alias { link, way, piece, .. }) = self.placement(*alias)?.record.alias() else {
+                continue;
+            };
+            let window = self.link(link)?.direction(way).mapping.pieces().get(usize::from(piece));
+            if let (Ok(range), Some(false)) = (self.range_of(region), window.map(|w| w.carries(props))) {
+                return Err(Error::NotPassed { link, way, region, range });
+            }
+            self.check_carried(*alias, props)?;
+        }
+        Ok(())
+    }
+
     fn check_alias(&self, placement: &Placement, attrs: Attrs) -> Result<Record, Error> {
         let record = placement.record;
         let Role::Alias(alias) = record.role else { return Err(Error::AliasAttrs { region: record.id }) };
@@ -79,7 +98,7 @@ impl Plan<'_> {
         if (attrs.usage(), attrs.props()) != (target.usage(), target.props()) {
             return Err(Error::AliasAttrs { region: record.id });
         }
-        let leg = Leg { link: alias.link, way: alias.way, piece: alias.piece };
+        let leg = alias.leg();
         let allowed = target.prot() & self.state().leg_prot(leg);
         if !allowed.contains(attrs.prot()) {
             return Err(Error::Prot { region: record.id, asked: attrs.prot(), allowed });

@@ -1,5 +1,6 @@
 //! Making a region of one arena visible in another: a chain of aliases, one per arena crossed.
 
+use super::alloc_region::PLACES;
 use super::route::{Crossing, routes};
 use super::{Plan, Request};
 use crate::attrs::{Attrs, Props, Prot, Usage};
@@ -10,7 +11,7 @@ use crate::metric::Metric;
 use crate::model::{Alias, Leg, Pin, Placement, Record, Role, Seat};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use pmem_space::{AddrRange, Fit};
+use pmem_space::{AddrRange, Fit, Policy};
 
 /// Where an alias goes: its addresses, and the window it goes through.
 pub(super) type AliasSeat = (AddrRange, u16);
@@ -60,6 +61,7 @@ impl Plan<'_> {
         let mut seen = target;
         for (i, crossing) in route.iter().enumerate().rev() {
             seen = match self.alias_through(seen, *crossing) {
+                Some(alias) if self.refs(alias)? == 0 => return Err(Error::Condemned(alias)),
                 Some(alias) => alias,
                 None => self.add_alias(seen, *crossing, wanted.filter(|_| i == 0))?,
             };
@@ -117,13 +119,6 @@ impl Plan<'_> {
         let refused = Error::NotPassed { link, way, region: target, range };
         let joined = self.link(link)?;
         let arena = joined.near(way);
-        // What is handed on is never handed back over the interconnect it came by: such an alias would lead nowhere.
-        let turns_back = |alias: Alias| {
-            (alias.link, alias.way) == (link, way.back()) && joined.direction(alias.way).mapping.yields()
-        };
-        if self.placement(target)?.record.alias().is_some_and(turns_back) {
-            return Err(refused);
-        }
         let leg = |piece| Leg { link, way, piece };
         let (at, piece) = match joined.direction(way).mapping.clone() {
             Mapping::Closed => return Err(refused),
@@ -173,7 +168,7 @@ impl Plan<'_> {
     }
 
     /// Finds free input space of a table for entries that lead to `range`: whole pages, so that no other alias has
-    /// part of one.
+    /// part of one. The alias itself, which need not fill them, is where the request wants it.
     fn entry_seat(
         &self,
         arena: ArenaId,
@@ -182,37 +177,58 @@ impl Plan<'_> {
         wanted: Option<&Request>,
         before: Option<u64>,
     ) -> Result<AddrRange, Error> {
-        let pages = range.rounded(table.page());
+        let page = table.page();
+        let pages = range.rounded(page);
         let within = range.start() - pages.start();
-        let request = wanted.copied().unwrap_or(Request::new(range.len()));
-        let window = request.place()?.rounded(table.page()).intersect(table.input());
-        let nothing = |window| Error::NoSpace {
+        let request = Request { len: range.len(), ..wanted.copied().unwrap_or(Request::new(range.len())) };
+        let place = request.place()?;
+        let asked = request.fit(place, 0)?;
+        let space = self.arena(arena)?.space();
+        let window = pages_for(place, range.len(), within, page).and_then(|w| w.intersect(table.input()));
+        let largest = || space.largest_gap(window.unwrap_or(place)).map_or(0, AddrRange::len);
+        let nothing = || Error::NoSpace {
             arena,
             len: pages.len(),
-            align: request.align.max(table.page()),
-            window,
-            largest: 0,
+            align: request.align.max(page),
+            window: place.intersect(table.input()).unwrap_or(place),
+            largest: largest(),
         };
-        let window = window.ok_or_else(|| nothing(request.window))?;
-        let fit = Fit::new(pages.len())?
-            .window(window)
-            .align(request.align.max(table.page()))?
+        let mut fit = Fit::new(pages.len())?
+            .window(window.ok_or_else(nothing)?)
+            .align(request.align.max(page))?
             .policy(request.policy);
-        let space = self.arena(arena)?.space();
-        let free = |place: &AddrRange| space.find(&fit.window(*place)) == Some(*place);
-        let kept = before
-            .and_then(|addr| AddrRange::sized(addr.checked_sub(within)?, pages.len()).ok())
-            .filter(|place| window.covers(*place) && free(place));
-        let place = kept.or_else(|| space.find(&fit)).ok_or_else(|| {
-            let largest = space.largest_gap(window).map_or(0, AddrRange::len);
-            match nothing(window) {
-                Error::NoSpace { arena, len, align, window, .. } => {
-                    Error::NoSpace { arena, len, align, window, largest }
-                }
-                other => other,
+        if within & (request.align - 1) != 0 || (within != 0 && request.align > page) {
+            return Err(nothing());
+        }
+        let entry = |place: AddrRange| AddrRange::sized(place.start() + within, range.len()).ok();
+        let kept =
+            before.and_then(|addr| AddrRange::sized(addr.checked_sub(within)?, pages.len()).ok()).filter(
+                |place| space.find(&fit.window(*place)) == Some(*place) && fit.window_of().covers(*place),
+            );
+        if let Some(entry) = kept.and_then(entry) {
+            return Ok(entry);
+        }
+        // Only the boundary can still be in the way: a place that crosses one of its multiples is passed over.
+        for _ in 0..PLACES {
+            let place = space.find(&fit).ok_or_else(nothing)?;
+            let entry = entry(place).ok_or_else(nothing)?;
+            if asked.admits(entry) {
+                return Ok(entry);
             }
-        })?;
-        Ok(AddrRange::sized(place.start() + within, range.len())?)
+            let multiple = entry.last() & !(request.boundary.unwrap_or(1) - 1);
+            let rest = match request.policy {
+                Policy::LastFit => {
+                    multiple.min(place.last()).checked_sub(1).map(|last| (fit.window_of().start(), last))
+                }
+                _ => place
+                    .start()
+                    .checked_add(1)
+                    .map(|above| (above.max(multiple & !(page - 1)), fit.window_of().last())),
+            };
+            let rest = rest.and_then(|(start, last)| AddrRange::inclusive(start, last).ok());
+            fit = fit.window(rest.ok_or_else(nothing)?);
+        }
+        Err(nothing())
     }
 
     /// Checks that nothing is taken in `range`.
@@ -231,6 +247,13 @@ impl Plan<'_> {
         let behind = || here.windows_in(range).next().map(|(r, legs)| Holder::Link(legs[0].link, r));
         primed.or_else(behind).map_or(Ok(range), |by| Err(Error::Occupied { arena, range, by }))
     }
+}
+
+/// The whole pages in which `len` bytes lie that start `within` a page and are inside `window`.
+fn pages_for(window: AddrRange, len: u64, within: u64, page: u64) -> Option<AddrRange> {
+    let low = window.start().saturating_sub(within).checked_next_multiple_of(page)?;
+    let high = window.last().checked_sub(len - 1)?.checked_sub(within)? & !(page - 1);
+    AddrRange::inclusive(low, high.checked_add((within + (len - 1)) | (page - 1))?).ok()
 }
 
 /// The input of `window` that leads to `range`.

@@ -3,7 +3,6 @@
 use super::Plan;
 use crate::error::Error;
 use crate::id::RegionId;
-use crate::model::Leg;
 
 impl Plan<'_> {
     /// Counts another reference to a region (`pmem_incref`).
@@ -61,7 +60,7 @@ impl Plan<'_> {
         let alias = self.placement(region)?.record.alias();
         self.replace(region, None);
         let Some(alias) = alias else { return Ok(()) };
-        self.shrink(Leg { link: alias.link, way: alias.way, piece: alias.piece })?;
+        self.shrink(alias.leg())?;
         self.drop_ref(alias.target)
     }
 }

@@ -5,9 +5,9 @@ use super::Request;
 use crate::error::Error;
 use crate::id::RegionId;
 use crate::mapping::Mapping;
-use crate::model::{Alias, Leg, Pin, Placement, Record, Role, Seat};
+use crate::model::{Alias, Pin, Placement, Record, Role, Seat};
 use alloc::vec::Vec;
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, RangeError};
 
 impl Plan<'_> {
     /// Moves a region, in its arena, to `start`.
@@ -27,7 +27,9 @@ impl Plan<'_> {
     pub fn relocate_all(&mut self, moves: &[(RegionId, u64)]) -> Result<(), Error> {
         let mut seats = Vec::with_capacity(moves.len());
         for (region, start) in moves {
-            let range = AddrRange::sized(*start, self.range_of(*region)?.len())?;
+            let range = self.range_of(*region)?;
+            let wraps = RangeError::Wraps { start: *start, len: range.len() };
+            let range = range.shifted(start.wrapping_sub(range.start())).ok_or(wraps)?;
             seats.push((*region, Seat::At(range)));
         }
         self.atomically(|plan| plan.reseat(&seats))
@@ -48,9 +50,14 @@ impl Plan<'_> {
     /// Takes a region off its addresses; size, owner, attributes, count and aliases are kept.
     ///
     /// # Errors
-    /// [`Error::NoRegion`], [`Error::IsAlias`], [`Error::IsParked`], [`Error::Pinned`].
+    /// [`Error::NoRegion`], [`Error::IsAlias`], [`Error::IsParked`], [`Error::Pinned`]; [`Error::Range`] of all 2^64 bytes, a
+    /// size that is no number.
     pub fn park(&mut self, region: RegionId) -> Result<(), Error> {
-        let len = self.range_of(region)?.len();
+        let range = self.range_of(region)?;
+        let len = range.len();
+        if range == AddrRange::ALL {
+            return Err(RangeError::Wraps { start: 0, len }.into());
+        }
         self.atomically(|plan| plan.reseat(&[(region, Seat::Parked(len))]))
     }
 
@@ -86,11 +93,8 @@ impl Plan<'_> {
             if placement.record.alias().is_some() {
                 return Err(Error::IsAlias(*region));
             }
-            let delta = match (placement.seat, *seat) {
-                (Seat::At(old), Seat::At(new)) => Some(new.start().wrapping_sub(old.start())),
-                _ => None,
-            };
-            self.lift(*region, *region, seat.len(), delta)?;
+            let lands = matches!((placement.seat, *seat), (Seat::At(_), Seat::At(_)));
+            self.lift(*region, *region, seat.len(), lands)?;
         }
         for (region, seat) in moves {
             let Seat::At(range) = *seat else { continue };
@@ -101,24 +105,25 @@ impl Plan<'_> {
         moves.iter().try_for_each(|(region, _)| self.settle(*region))
     }
 
-    /// Parks `region` and the aliases that cannot stay where they are. `delta` is by how much the mover moves.
-    fn lift(&mut self, mover: RegionId, region: RegionId, len: u64, delta: Option<u64>) -> Result<(), Error> {
+    /// Parks `region` and the aliases that cannot stay where they are. `lands` is whether the mover is only lifted to be
+    /// put down elsewhere.
+    fn lift(&mut self, mover: RegionId, region: RegionId, len: u64, lands: bool) -> Result<(), Error> {
         let placement = self.placement(region)?;
         if placement.record.pin == Pin::Pinned {
             return Err(Error::Pinned { region: mover, pinned: region });
         }
         for alias in self.aliases(region).to_vec() {
-            // An entry can lead elsewhere from the same input, if the pages still line up.
-            let lines_up = self.page_of(alias)?.zip(delta).is_some_and(|(page, delta)| delta % page == 0);
-            if !lines_up || len != placement.seat.len() {
-                self.lift(mover, alias, len, delta)?;
+            // An entry can lead elsewhere from the same input.
+            let stays = lands && len == placement.seat.len() && self.page_of(alias)?.is_some();
+            if !stays {
+                self.lift(mover, alias, len, lands)?;
             }
         }
         if placement.seat != Seat::Parked(len) {
             self.replace(region, Some(Placement { seat: Seat::Parked(len), ..placement }));
         }
         match placement.record.alias() {
-            Some(Alias { link, way, piece, .. }) => self.shrink(Leg { link, way, piece }),
+            Some(alias) => self.shrink(alias.leg()),
             None => Ok(()),
         }
     }
@@ -127,6 +132,12 @@ impl Plan<'_> {
     fn settle(&mut self, region: RegionId) -> Result<(), Error> {
         let Some(range) = self.placement(region)?.seat.range() else { return Ok(()) };
         for id in self.aliases(region).to_vec() {
+            if let (Some(page), Some(at)) = (self.page_of(id)?, self.placement(id)?.seat.range())
+                && at.start() % page != range.start() % page
+            {
+                // Its pages no longer line up with what it leads to.
+                self.lift(region, id, range.len(), true)?;
+            }
             let placement = self.placement(id)?;
             let Role::Alias(alias) = placement.record.role else { continue };
             let (seat, piece) = match placement.seat {
