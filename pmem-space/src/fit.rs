@@ -12,9 +12,11 @@ pub enum Policy {
     FirstFit,
     /// The highest address, exactly.
     LastFit,
-    /// Any place, found quickly: a gap of a size that fits whatever the alignment, else first fit.
+    /// Found without looking twice: the lowest gap whose largest naturally aligned block holds the request whatever
+    /// else the gap is like; only where there is none, first fit.
     InstantFit,
-    /// The lowest place in one of the smallest gaps that fit.
+    /// The lowest of those gaps whose largest naturally aligned block is the smallest that holds the request; only
+    /// where there is none, first fit.
     GoodFit,
 }
 
@@ -64,6 +66,7 @@ pub struct Fit {
     phase: u64,
     boundary: Option<u64>,
     policy: Policy,
+    visits: u32,
 }
 
 impl Fit {
@@ -76,7 +79,15 @@ impl Fit {
             return Err(FitError::NoLength);
         }
         let window = AddrRange::ALL;
-        Ok(Self { window, len, align: 1, phase: 0, boundary: None, policy: Policy::FirstFit })
+        Ok(Self {
+            window,
+            len,
+            align: 1,
+            phase: 0,
+            boundary: None,
+            policy: Policy::FirstFit,
+            visits: u32::MAX,
+        })
     }
 
     /// Keeps the place inside `window`.
@@ -127,6 +138,19 @@ impl Fit {
         self
     }
 
+    /// Looks at no more than about this many gaps which turn out not to fit, before a gap is taken that always fits, if
+    /// there is one: bounds the time of first and last fit, whose answer is then not the lowest or highest place.
+    #[must_use]
+    pub const fn visits(mut self, visits: u32) -> Self {
+        self.visits = visits;
+        self
+    }
+
+    /// The gaps that may be looked at in vain.
+    pub const fn visits_of(&self) -> u32 {
+        self.visits
+    }
+
     /// The window, in local addresses.
     pub const fn window_of(&self) -> AddrRange {
         self.window
@@ -137,15 +161,24 @@ impl Fit {
         self.len
     }
 
+    /// What the start, as seen, is a multiple of, in bytes.
+    pub const fn align_of(&self) -> u64 {
+        self.align
+    }
+
+    /// What is added to an address, modulo 2^64, to give it as it is seen.
+    pub const fn phase_of(&self) -> u64 {
+        self.phase
+    }
+
+    /// What no multiple of is crossed, in bytes.
+    pub const fn boundary_of(&self) -> Option<u64> {
+        self.boundary
+    }
+
     /// The policy.
     pub const fn policy_of(&self) -> Policy {
         self.policy
-    }
-
-    /// Whether a gap of this many bytes holds a place whatever its address.
-    pub(crate) fn surely_in(&self, bytes: u64) -> bool {
-        let slack = self.boundary.map_or(self.align - 1, |b| b.max(self.align) - 1);
-        bytes >= self.len.saturating_add(slack)
     }
 
     /// Whether `range` is a place that fits.

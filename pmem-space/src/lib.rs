@@ -25,7 +25,8 @@ extern crate std;
 mod fit;
 mod range;
 mod space;
+mod tree;
 
 pub use fit::{Fit, FitError, Policy};
 pub use range::{AddrRange, RangeError};
-pub use space::{Conflict, Entry, Occupant, Space};
+pub use space::{Conflict, Entries, Entry, Found, Occupant, Space, TakenIn};

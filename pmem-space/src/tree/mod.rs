@@ -1,0 +1,14 @@
+//! A B+-tree of entries in order of address that is also the index of the gaps between them.
+//!
+//! The gap after an entry belongs to the entry's leaf. A subtree says of itself how large its largest gap is and which
+//! naturally aligned blocks its gaps have, so that a search passes over what cannot fit. Nodes are shared between
+//! clones, and copied when they are changed.
+
+mod inner;
+mod leaf;
+mod node;
+mod search;
+
+pub(crate) use leaf::{Leaf, Slot, raw};
+pub(crate) use node::Node;
+pub(crate) use search::{Need, Search, largest, marked};

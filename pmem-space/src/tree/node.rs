@@ -1,0 +1,240 @@
+//! Nodes, shared until they are changed, and what changes them: put, take out, set.
+
+use super::inner::{FAN, Inner};
+use super::leaf::{LEAF, Leaf, Slot, Summary};
+use crate::space::Occupant;
+use alloc::sync::Arc;
+
+/// A subtree: all its leaves are at the same depth.
+#[derive(Clone, Debug)]
+pub(crate) enum Node<T> {
+    Inner(Arc<Inner<T>>),
+    Leaf(Arc<Leaf<T>>),
+}
+
+/// A subtree that was split off to the right, and its first address.
+type Split<T> = Option<(u64, Node<T>)>;
+
+/// What was taken out of a subtree.
+pub(crate) struct Taken<T> {
+    pub(crate) slot: Slot<T>,
+    /// It was the subtree's first entry: the gap before the subtree now ends here.
+    pub(crate) reach: Option<u64>,
+}
+
+impl<T: Copy> Node<T> {
+    pub(crate) fn empty_leaf(tail: u64) -> Self {
+        Self::Leaf(Arc::new(Leaf::new(tail)))
+    }
+
+    pub(crate) fn summary(&self) -> Summary {
+        match self {
+            Self::Inner(inner) => inner.summary(),
+            Self::Leaf(leaf) => leaf.summary(),
+        }
+    }
+
+    /// How many entries, or subtrees, it has itself.
+    fn len(&self) -> usize {
+        match self {
+            Self::Inner(inner) => inner.len(),
+            Self::Leaf(leaf) => leaf.len(),
+        }
+    }
+
+    /// The leaf that an address belongs to; `None` only of a tree that is none.
+    pub(crate) fn leaf(&self, addr: u64) -> Option<&Leaf<T>> {
+        let mut node = self;
+        loop {
+            match node {
+                Self::Inner(inner) => node = inner.kid(inner.place(addr))?,
+                Self::Leaf(leaf) => return Some(leaf),
+            }
+        }
+    }
+
+    /// The first address of the subtree's first entry.
+    fn first(&self) -> Option<u64> {
+        let leaf = self.leaf(0)?;
+        (leaf.len() > 0).then(|| leaf.first())
+    }
+
+    /// Puts an entry where there is a gap.
+    pub(crate) fn put(&mut self, new: Slot<T>) -> Split<T> {
+        match self {
+            Self::Leaf(leaf) => put_in_leaf(Arc::make_mut(leaf), new),
+            Self::Inner(inner) => put_in_inner(Arc::make_mut(inner), new),
+        }
+    }
+
+    /// Takes out the entry that starts at `start`, if there is one.
+    pub(crate) fn take(&mut self, start: u64) -> Option<Taken<T>> {
+        match self {
+            Self::Leaf(leaf) => {
+                let p = leaf.upto(start).checked_sub(1).filter(|p| leaf.slot(*p).start == start)?;
+                let reach = leaf.reach(p);
+                let slot = Arc::make_mut(leaf).remove(p);
+                Some(Taken { slot, reach: (p == 0).then_some(reach) })
+            }
+            Self::Inner(inner) => take_from_inner(Arc::make_mut(inner), start),
+        }
+    }
+
+    /// Lets the gap after the subtree's last entry end at `reach`.
+    fn extend(&mut self, reach: u64) {
+        match self {
+            Self::Leaf(leaf) => Arc::make_mut(leaf).set_tail(reach),
+            Self::Inner(inner) => {
+                let inner = Arc::make_mut(inner);
+                let last = inner.len().saturating_sub(1);
+                let Some(kid) = inner.kid_mut(last) else { return };
+                kid.extend(reach);
+                let summary = kid.summary();
+                inner.note(last, summary);
+            }
+        }
+    }
+
+    /// Replaces what the entry at `start` is.
+    pub(crate) fn set(&mut self, start: u64, what: Occupant<T>, marked: bool) {
+        match self {
+            Self::Leaf(leaf) => {
+                if let Some(p) = leaf.upto(start).checked_sub(1) {
+                    Arc::make_mut(leaf).set(p, what, marked);
+                }
+            }
+            Self::Inner(inner) => {
+                let inner = Arc::make_mut(inner);
+                let c = inner.place(start);
+                let Some(kid) = inner.kid_mut(c) else { return };
+                kid.set(start, what, marked);
+                let summary = kid.summary();
+                inner.note(c, summary);
+            }
+        }
+    }
+
+    /// The only subtree of a root that has but one.
+    pub(crate) fn only_kid(&self) -> Option<Self> {
+        match self {
+            Self::Inner(inner) if inner.len() == 1 => inner.kid(0).cloned(),
+            _ => None,
+        }
+    }
+
+    /// A root over a node that was split.
+    pub(crate) fn over(left: Self, (first, right): (u64, Self)) -> Self {
+        let mut root = Inner::new();
+        root.insert(0, 0, left);
+        root.insert(1, first, right);
+        Self::Inner(Arc::new(root))
+    }
+}
+
+fn put_in_leaf<T: Copy>(leaf: &mut Leaf<T>, new: Slot<T>) -> Split<T> {
+    let p = leaf.upto(new.start);
+    if leaf.len() < LEAF {
+        leaf.insert(p, new);
+        return None;
+    }
+    // At the end, nothing moves: ascending fills leave full leaves behind.
+    if p == LEAF {
+        let mut right = Leaf::new(leaf.tail());
+        right.insert(0, new);
+        leaf.set_tail(new.start - 1);
+        return Some((new.start, Node::Leaf(Arc::new(right))));
+    }
+    let half = LEAF.div_ceil(2);
+    let mut right = leaf.split_off(half);
+    if p <= half {
+        leaf.insert(p, new);
+    } else {
+        right.insert(p - half, new);
+    }
+    Some((right.first(), Node::Leaf(Arc::new(right))))
+}
+
+fn put_in_inner<T: Copy>(inner: &mut Inner<T>, new: Slot<T>) -> Split<T> {
+    let c = inner.place(new.start);
+    let kid = inner.kid_mut(c)?;
+    let split = kid.put(new);
+    let summary = kid.summary();
+    inner.note(c, summary);
+    let (first, right) = split?;
+    if inner.len() < FAN {
+        inner.insert(c + 1, first, right);
+        return None;
+    }
+    if c + 1 == FAN {
+        let mut other = Inner::new();
+        other.insert(0, first, right);
+        return Some((first, Node::Inner(Arc::new(other))));
+    }
+    let half = FAN / 2;
+    let (middle, mut other) = inner.split_off(half);
+    if c < half {
+        inner.insert(c + 1, first, right);
+    } else {
+        other.insert(c + 1 - half, first, right);
+    }
+    Some((middle, Node::Inner(Arc::new(other))))
+}
+
+fn take_from_inner<T: Copy>(inner: &mut Inner<T>, start: u64) -> Option<Taken<T>> {
+    let c = inner.place(start);
+    let kid = inner.kid_mut(c)?;
+    let mut taken = kid.take(start)?;
+    let (len, summary) = (kid.len(), kid.summary());
+    if len == 0 {
+        inner.remove(c);
+    } else {
+        if taken.reach.is_some()
+            && let Some(first) = kid.first()
+        {
+            inner.set_key(c, first);
+        }
+        inner.note(c, summary);
+    }
+    if c > 0
+        && let Some(reach) = taken.reach.take()
+        && let Some(before) = inner.kid_mut(c - 1)
+    {
+        before.extend(reach);
+        let summary = before.summary();
+        inner.note(c - 1, summary);
+    }
+    if len > 0 && len <= LEAF / 2 {
+        // Whichever neighbour has room takes it in.
+        if c + 1 >= inner.len() || !merge(inner, c) {
+            if let Some(before) = c.checked_sub(1) {
+                merge(inner, before);
+            }
+        }
+    }
+    Some(taken)
+}
+
+/// Makes one subtree of `c` and the one after it, if it is not more than full.
+fn merge<T: Copy>(inner: &mut Inner<T>, c: usize) -> bool {
+    let fits = match (inner.kid(c), inner.kid(c + 1)) {
+        (Some(left), Some(right)) => left.len() + right.len() <= LEAF,
+        _ => false,
+    };
+    if !fits {
+        return false;
+    }
+    let first = inner.key(c + 1);
+    let Some(right) = inner.remove(c + 1) else { return false };
+    let Some(left) = inner.kid_mut(c) else { return false };
+    match (left, right) {
+        (Node::Leaf(left), Node::Leaf(right)) => Arc::make_mut(left).append(&right, 0),
+        (Node::Inner(left), Node::Inner(right)) => {
+            Arc::make_mut(left).append(first, Arc::unwrap_or_clone(right));
+        }
+        _ => {}
+    }
+    if let Some(summary) = inner.kid(c).map(Node::summary) {
+        inner.note(c, summary);
+    }
+    true
+}
