@@ -124,8 +124,13 @@ impl<T: Copy> Space<T> {
 
     /// Finds a place for `fit` and takes it.
     pub fn alloc(&mut self, fit: &Fit, value: T) -> Option<AddrRange> {
+        self.alloc_with(fit, |_| value)
+    }
+
+    /// Finds a place for `fit` and takes it, for a value that depends on the place.
+    pub fn alloc_with(&mut self, fit: &Fit, value: impl FnOnce(AddrRange) -> T) -> Option<AddrRange> {
         let place = self.find(fit)?;
-        self.put(place, Occupant::Taken(value), false);
+        self.put(place, Occupant::Taken(value(place)), false);
         Some(place)
     }
 

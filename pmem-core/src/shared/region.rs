@@ -64,6 +64,12 @@ impl Region {
         self.0.arena
     }
 
+    /// Where it was last seen to start, by this handle or a clone of it; 0 if it is parked. What is true of a snapshot
+    /// [`Self::at`] says.
+    pub fn hint(&self) -> u64 {
+        self.0.hint.load(Ordering::Relaxed)
+    }
+
     /// Where it is in a snapshot, and what it is; `None` if the snapshot does not have it, or has it parked.
     pub fn at(&self, state: &State) -> Option<(AddrRange, Record)> {
         let arena = state.arena(self.0.arena)?;
