@@ -87,7 +87,13 @@ impl Runner {
 }
 
 /// Lets the subjects take turns at `op`; one line each.
-fn rounds(case: &str, n: usize, runners: &mut [Runner], turn: Duration, mut op: impl FnMut(&mut Runner)) -> Vec<Line> {
+fn rounds(
+    case: &str,
+    n: usize,
+    runners: &mut [Runner],
+    turn: Duration,
+    mut op: impl FnMut(&mut Runner),
+) -> Vec<Line> {
     let mut figures = vec![Figure::default(); runners.len()];
     for _ in 0..ROUNDS {
         for (runner, figure) in runners.iter_mut().zip(&mut figures) {
@@ -104,38 +110,63 @@ fn rounds(case: &str, n: usize, runners: &mut [Runner], turn: Duration, mut op: 
     lines.collect()
 }
 
-pub fn run(n: usize, kinds: &[Kind], budget: Budget, show: &mut dyn FnMut(Vec<Line>)) {
+/// Runs the cases of these names, or all.
+pub fn run(n: usize, kinds: &[Kind], cases: &[String], budget: Budget, show: &mut dyn FnMut(Vec<Line>)) {
     let layout = Layout::new(n, 42);
-    show(fill(n, kinds, &layout, budget));
-    show(bytes(n, kinds, &layout, budget));
-    let mut runners: Vec<Runner> = kinds.iter().filter_map(|kind| Runner::new(*kind, n, &layout, budget)).collect();
+    let asked = |case: &str| cases.is_empty() || cases.iter().any(|name| name == case);
+    if asked("fill") {
+        show(fill(n, kinds, &layout, budget));
+    }
+    if asked("bytes") {
+        show(bytes(n, kinds, &layout, budget));
+    }
+    if !["churn", "window", "lookup", "neighbours"].into_iter().any(asked) {
+        return;
+    }
+    let mut runners: Vec<Runner> =
+        kinds.iter().filter_map(|kind| Runner::new(*kind, n, &layout, budget)).collect();
     runners.iter_mut().for_each(|runner| runner.settle(budget.build));
-    let mut lines = rounds("churn", n, &mut runners, budget.turn, Runner::churn);
-    for (line, runner) in lines.iter_mut().zip(&mut runners) {
+    if asked("churn") {
+        show(churn(n, &mut runners, budget));
+    }
+    runners.retain(|runner| runner.kind.can.window);
+    if asked("window") {
+        show(window(n, &mut runners, budget));
+    }
+    runners.retain(|runner| runner.kind.can.find);
+    if asked("lookup") {
+        show(look_up(n, &mut runners, budget));
+    }
+    runners.retain(|runner| runner.kind.can.neighbours);
+    if asked("neighbours") {
+        show(rounds("neighbours", n, &mut runners, budget.turn, |runner| {
+            let around = runner.live[runner.rng.below(runner.live.len() as u64) as usize].start;
+            black_box(runner.subject.neighbours(around));
+        }));
+    }
+}
+
+/// Steady state: one freed, another allocated.
+fn churn(n: usize, runners: &mut [Runner], budget: Budget) -> Vec<Line> {
+    let mut lines = rounds("churn", n, runners, budget.turn, Runner::churn);
+    for (line, runner) in lines.iter_mut().zip(runners) {
         let samples = each(budget.turn * 4, 1 << 17, || runner.churn());
         line.p999 = Some(percentile(&samples, 99.9));
         line.max = Some(percentile(&samples, 100.0));
     }
-    show(lines);
+    lines
+}
 
+/// Allocation in a random window.
+fn window(n: usize, runners: &mut [Runner], budget: Budget) -> Vec<Line> {
     let all = space(n);
-    runners.retain(|runner| runner.kind.can.window);
     runners.iter_mut().for_each(|runner| (runner.failed, runner.tried) = (0, 0));
-    let mut lines = rounds("window", n, &mut runners, budget.turn, |runner| runner.in_window(all));
-    for (line, runner) in lines.iter_mut().zip(&runners) {
+    let mut lines = rounds("window", n, runners, budget.turn, |runner| runner.in_window(all));
+    for (line, runner) in lines.iter_mut().zip(runners) {
         let rate = 100.0 * (1.0 - runner.failed as f64 / runner.tried.max(1) as f64);
         line.note += &format!("; {rate:.1} % found a place");
     }
-    show(lines);
-
-    runners.retain(|runner| runner.kind.can.find);
-    show(look_up(n, &mut runners, budget));
-    runners.retain(|runner| runner.kind.can.neighbours);
-    let lines = rounds("neighbours", n, &mut runners, budget.turn, |runner| {
-        let around = runner.live[runner.rng.below(runner.live.len() as u64) as usize].start;
-        black_box(runner.subject.neighbours(around));
-    });
-    show(lines);
+    lines
 }
 
 /// The layout's regions, from nothing, in order of address.
@@ -257,5 +288,9 @@ fn look_up(n: usize, runners: &mut [Runner], budget: Budget) -> Vec<Line> {
 
 /// The subjects of these names, or all.
 pub fn kinds(names: &[String]) -> Vec<Kind> {
-    KINDS.iter().filter(|kind| names.is_empty() || names.iter().any(|name| name == kind.name)).copied().collect()
+    KINDS
+        .iter()
+        .filter(|kind| names.is_empty() || names.iter().any(|name| name == kind.name))
+        .copied()
+        .collect()
 }

@@ -32,6 +32,9 @@ enum Suite {
         /// Subjects; all without it.
         #[arg(long, value_delimiter = ',')]
         subject: Vec<String>,
+        /// Cases: fill, bytes, churn, window, lookup, neighbours; all without it.
+        #[arg(long, value_delimiter = ',')]
+        case: Vec<String>,
         /// Short turns: for a look, not for figures.
         #[arg(long)]
         quick: bool,
@@ -55,7 +58,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
-    let Suite::Arena { n, subject, quick, json, plot } = args.suite;
+    let Suite::Arena { n, subject, case, quick, json, plot } = args.suite;
     let budget = match quick {
         true => arena::Budget { build: Duration::from_secs(2), turn: Duration::from_millis(10) },
         false => arena::Budget { build: Duration::from_secs(20), turn: Duration::from_millis(80) },
@@ -63,7 +66,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let kinds = arena::kinds(&subject);
     let mut all: Vec<Line> = Vec::new();
     for n in n {
-        arena::run(n as usize, &kinds, budget, &mut |lines| {
+        arena::run(n as usize, &kinds, &case, budget, &mut |lines| {
             if json {
                 for line in &lines {
                     let line = serde_json::to_string(line).unwrap_or_default();

@@ -17,10 +17,6 @@ impl Figure {
         self.rounds.push(elapsed.as_nanos() as f64 / ops.max(1) as f64);
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.rounds.is_empty()
-    }
-
     pub fn median(&self) -> f64 {
         percentile(&self.rounds, 50.0)
     }

@@ -29,7 +29,18 @@ pub struct Line {
 impl Line {
     pub fn new(suite: &'static str, case: &str, n: usize, subject: &'static str) -> Self {
         let case = case.to_owned();
-        Self { suite, case, n, subject, ns: None, spread: None, p999: None, max: None, bytes: None, note: String::new() }
+        Self {
+            suite,
+            case,
+            n,
+            subject,
+            ns: None,
+            spread: None,
+            p999: None,
+            max: None,
+            bytes: None,
+            note: String::new(),
+        }
     }
 }
 
@@ -63,7 +74,9 @@ pub fn tables(lines: &[Line]) -> String {
             let cell = |n: &usize| {
                 let line = here.iter().find(|line| line.n == *n && line.subject == subject);
                 line.map_or(String::from("-"), |line| {
-                    let value = line.ns.map(|ns| format!("{} ±{:.0}%", round(ns), line.spread.unwrap_or(0.0) * 100.0));
+                    let value = line
+                        .ns
+                        .map(|ns| format!("{} ±{:.0}%", round(ns), line.spread.unwrap_or(0.0) * 100.0));
                     let bytes = line.bytes.map(|bytes| format!("{} B", round(bytes)));
                     let tail = line.p999.map(|p| format!(" p99.9 {}", round(p)));
                     let mark = if line.note.contains("not steady") { "†" } else { "" };
@@ -87,7 +100,8 @@ pub fn plot(path: &Path, title: &str, lines: &[Line]) -> Result<(), Box<dyn std:
         }
     }
     let points = || series.values().flatten();
-    let bound = |pick: fn(f64, f64) -> f64, of: fn(&(f64, f64)) -> f64| points().map(of).reduce(pick).unwrap_or(1.0);
+    let bound =
+        |pick: fn(f64, f64) -> f64, of: fn(&(f64, f64)) -> f64| points().map(of).reduce(pick).unwrap_or(1.0);
     let (left, right) = (bound(f64::min, |p| p.0), bound(f64::max, |p| p.0 * 1.01));
     let (low, high) = (bound(f64::min, |p| p.1) / 1.5, bound(f64::max, |p| p.1) * 1.5);
     let area = SVGBackend::new(path, (900, 600)).into_drawing_area();

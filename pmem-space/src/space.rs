@@ -2,7 +2,7 @@
 
 use crate::fit::{Fit, Policy};
 use crate::range::AddrRange;
-use crate::tree::{Leaf, Need, Node, Search, Slot, largest, marked, raw};
+use crate::tree::{Cut, Leaf, Need, Node, Search, Slot, largest, marked, raw};
 use core::fmt;
 
 /// What an address is occupied by.
@@ -69,20 +69,22 @@ pub struct Space<T> {
     taken: usize,
 }
 
-impl<T: Copy> Default for Space<T> {
+impl<T: Copy + Default> Default for Space<T> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T: Copy> Space<T> {
+impl<T: Copy + Default> Space<T> {
     /// Makes an address space that is one hole.
     pub fn new() -> Self {
         let mut space = Self { root: Node::empty_leaf(u64::MAX), lead: Some(u64::MAX), taken: 0 };
         space.put(AddrRange::ALL, Occupant::Hole, false);
         space
     }
+}
 
+impl<T: Copy> Space<T> {
     /// Makes a gap of whatever in `range` is a hole or sealed.
     pub fn open(&mut self, range: AddrRange) {
         self.rebase(range, Occupant::Gap);
@@ -136,10 +138,11 @@ impl<T: Copy> Space<T> {
 
     /// Gives back what was taken at `start`; a gap is left.
     pub fn remove(&mut self, start: u64) -> Option<(AddrRange, T)> {
-        let slot = self.slot_at(start)?;
-        let Occupant::Taken(value) = slot.what else { return None };
-        self.cut(start);
-        Some((slot.range(), value))
+        let slot = self.cut(start, |what| matches!(what, Occupant::Taken(_)))?;
+        match slot.what {
+            Occupant::Taken(value) => Some((slot.range(), value)),
+            _ => None,
+        }
     }
 
     /// Replaces the value of what was taken at `start`, and returns the old one.
@@ -166,12 +169,7 @@ impl<T: Copy> Space<T> {
 
     /// What was taken at `addr`, if anything.
     pub fn get(&self, addr: u64) -> Option<(AddrRange, T)> {
-        let (Some(leaf), Some(i)) = self.entry_before(addr) else { return None };
-        let slot = leaf.slot(i);
-        match slot.what {
-            Occupant::Taken(value) if addr <= slot.last => Some((slot.range(), value)),
-            _ => None,
-        }
+        self.root.leaf(addr)?.get(addr)
     }
 
     /// What overlaps `window`, gaps included, in order of address; the first and the last entry are given whole.
@@ -215,6 +213,8 @@ impl<T: Copy> Space<T> {
     pub fn search(&self, fit: &Fit) -> Option<Found> {
         let mut search = Search { fit, need: Need::of(fit), patience: fit.visits_of() };
         let lead = self.lead.map(|lead| raw(0, lead));
+        let window = fit.window_of();
+        let cut = Cut { below: window.start() > 0, above: window.last() < u64::MAX };
         let in_lead = || lead.and_then(|lead| fit.lowest_in(lead));
         let quick = match fit.policy_of() {
             Policy::FirstFit | Policy::LastFit => None,
@@ -228,7 +228,7 @@ impl<T: Copy> Space<T> {
             Policy::LastFit => {
                 search.highest(&self.root).or_else(|| lead.and_then(|lead| fit.highest_in(lead)))
             }
-            _ => in_lead().or_else(|| search.lowest(&self.root)),
+            _ => in_lead().or_else(|| search.lowest(&self.root, cut)),
         };
         let first = run(&mut search);
         if first.is_some() || search.patience > 0 {
@@ -253,16 +253,10 @@ impl<T: Copy> Space<T> {
         self.taken
     }
 
-    /// The leaf and the place in it of the last entry that starts at or below `addr`.
-    fn entry_before(&self, addr: u64) -> (Option<&Leaf<T>>, Option<usize>) {
-        let leaf = self.root.leaf(addr);
-        (leaf, leaf.and_then(|leaf| leaf.upto(addr).checked_sub(1)))
-    }
-
     /// The entry, of any kind, that starts at `start`.
     fn slot_at(&self, start: u64) -> Option<Slot<T>> {
-        let (Some(leaf), Some(i)) = self.entry_before(start) else { return None };
-        Some(leaf.slot(i)).filter(|slot| slot.start == start)
+        let leaf = self.root.leaf(start)?;
+        Some(leaf.slot(leaf.upto(start).checked_sub(1)?)).filter(|slot| slot.start == start)
     }
 
     /// Puts an entry where there is a gap.
@@ -273,14 +267,13 @@ impl<T: Copy> Space<T> {
         }
         self.taken += usize::from(matches!(what, Occupant::Taken(_)));
         if let Some(split) = self.root.put(Slot { start, last, what, marked }) {
-            let left = core::mem::replace(&mut self.root, Node::empty_leaf(u64::MAX));
-            self.root = Node::over(left, split);
+            self.root = Node::over(self.root.clone(), split);
         }
     }
 
-    /// Takes out the entry, of any kind, that starts at `start`; a gap is left.
-    fn cut(&mut self, start: u64) {
-        let Some(taken) = self.root.take(start) else { return };
+    /// Takes out the entry that starts at `start`, if `which` wants it; a gap is left.
+    fn cut(&mut self, start: u64, which: fn(&Occupant<T>) -> bool) -> Option<Slot<T>> {
+        let taken = self.root.take(start, which)?;
         self.taken -= usize::from(matches!(taken.slot.what, Occupant::Taken(_)));
         if taken.reach.is_some() {
             self.lead = taken.reach;
@@ -288,6 +281,7 @@ impl<T: Copy> Space<T> {
         while let Some(kid) = self.root.only_kid() {
             self.root = kid;
         }
+        Some(taken.slot)
     }
 
     fn rebase(&mut self, range: AddrRange, base: Occupant<T>) {
@@ -300,7 +294,7 @@ impl<T: Copy> Space<T> {
             }
             let Some(part) = entry.range.intersect(range) else { continue };
             if !matches!(entry.occupant, Occupant::Gap) {
-                self.cut(entry.range.start());
+                self.cut(entry.range.start(), |_| true);
                 for rest in entry.range.minus(part).into_iter().flatten() {
                     self.put(rest, entry.occupant, false);
                 }
@@ -328,7 +322,7 @@ impl<T: Copy> Space<T> {
         }
         let whole = [below, above].into_iter().flatten().fold(here.range, |all, e| all.hull(e.range));
         for gone in [below, Some(here), above].into_iter().flatten() {
-            self.cut(gone.range.start());
+            self.cut(gone.range.start(), |_| true);
         }
         self.put(whole, here.occupant, false);
     }

@@ -12,7 +12,8 @@ pub struct Eytzinger {
 impl Eytzinger {
     /// Of ranges in order of address.
     pub fn of(ranges: &[AddrRange]) -> Self {
-        let mut tree = Self { keys: vec![0; ranges.len() + 1], what: vec![(0, Tag::default()); ranges.len() + 1] };
+        let mut tree =
+            Self { keys: vec![0; ranges.len() + 1], what: vec![(0, Tag::default()); ranges.len() + 1] };
         tree.place(&mut ranges.iter(), 1);
         tree
     }

@@ -53,10 +53,7 @@ impl Subject for Index {
 }
 
 fn request(want: &Want) -> Request {
-    Request::new(want.len)
-        .align(want.align)
-        .window(want.window.unwrap_or(AddrRange::ALL))
-        .owner(Owner(7))
+    Request::new(want.len).align(want.align).window(want.window.unwrap_or(AddrRange::ALL)).owner(Owner(7))
 }
 
 fn hit((range, record): (AddrRange, Record)) -> Hit {

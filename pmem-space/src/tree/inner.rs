@@ -14,6 +14,8 @@ pub(crate) struct Inner<T> {
     keys: [u64; LEAF],
     gaps: [u64; FAN],
     orders: [u64; FAN],
+    /// The largest of the gaps.
+    largest: u64,
     /// Bit `i`: something in subtree `i` is marked.
     marks: u16,
     kids: [Option<Node<T>>; FAN],
@@ -26,6 +28,7 @@ impl<T: Copy> Inner<T> {
             keys: [u64::MAX; LEAF],
             gaps: [0; FAN],
             orders: [0; FAN],
+            largest: 0,
             marks: 0,
             kids: [const { None }; FAN],
         }
@@ -36,10 +39,12 @@ impl<T: Copy> Inner<T> {
     }
 
     /// The subtree that an address belongs to.
+    #[inline]
     pub(crate) fn place(&self, addr: u64) -> usize {
         halve(&self.keys, addr).min(self.len.saturating_sub(1))
     }
 
+    #[inline]
     pub(crate) fn kid(&self, c: usize) -> Option<&Node<T>> {
         self.kids.get(c)?.as_ref()
     }
@@ -65,17 +70,27 @@ impl<T: Copy> Inner<T> {
         self.marks & (1 << c) != 0
     }
 
+    #[inline]
     pub(crate) fn summary(&self) -> Summary {
-        let gap = self.gaps.iter().fold(0, |most, gap| (*gap).max(most));
         let orders = self.orders.iter().fold(0, |all, orders| all | orders);
-        Summary { gap, orders, marked: self.marks != 0 }
+        Summary { gap: self.largest, orders, marked: self.marks != 0 }
     }
 
     /// Takes down what a changed subtree says of itself.
+    #[inline]
     pub(crate) fn note(&mut self, c: usize, summary: Summary) {
-        self.gaps[c] = summary.gap;
+        let old = core::mem::replace(&mut self.gaps[c], summary.gap);
+        if summary.gap >= self.largest {
+            self.largest = summary.gap;
+        } else if old == self.largest {
+            self.remeasure();
+        }
         self.orders[c] = summary.orders;
         self.marks = (self.marks & !(1 << c)) | (u16::from(summary.marked) << c);
+    }
+
+    fn remeasure(&mut self) {
+        self.largest = self.gaps.iter().fold(0, |most, gap| (*gap).max(most));
     }
 
     pub(crate) fn set_key(&mut self, c: usize, first: u64) {
@@ -97,6 +112,7 @@ impl<T: Copy> Inner<T> {
         let marks = u32::from(self.marks);
         self.marks = ((marks & below) | ((marks & !below) << 1)) as u16;
         self.kids[c..=len].rotate_right(1);
+        self.gaps[c] = 0;
         self.len = len + 1;
         self.note(c, kid.summary());
         self.kids[c] = Some(kid);
@@ -117,6 +133,7 @@ impl<T: Copy> Inner<T> {
         self.marks = (self.marks & below) | ((self.marks >> 1) & !below);
         self.kids[c..len].rotate_left(1);
         self.len = len - 1;
+        self.remeasure();
         self.kids[len - 1].take()
     }
 
@@ -137,6 +154,8 @@ impl<T: Copy> Inner<T> {
         right.marks = self.marks >> from;
         self.marks &= (1 << from) - 1;
         self.len = from;
+        self.remeasure();
+        right.remeasure();
         (first, right)
     }
 
@@ -151,5 +170,6 @@ impl<T: Copy> Inner<T> {
         }
         self.marks |= right.marks << at;
         self.len += right.len;
+        self.remeasure();
     }
 }

@@ -42,26 +42,37 @@ pub(crate) struct Leaf<T> {
     lasts: [u64; LEAF],
     /// The last address before the next leaf's first entry.
     tail: u64,
+    /// The length of the largest gap.
+    largest: u64,
     /// By entry: 0 without a gap after it, else one more than the order of the largest naturally aligned block there.
     orders: [u8; LEAF],
-    /// Bit `i`: entry `i` is marked.
+    /// Bit `i`: entry `i` is taken; sealed, where it is not taken; marked.
+    taken: u16,
+    sealed: u16,
     marks: u16,
-    what: [Occupant<T>; LEAF],
+    /// Of entries that are taken.
+    values: [T; LEAF],
 }
 
-impl<T: Copy> Leaf<T> {
+impl<T: Copy + Default> Leaf<T> {
     pub(crate) fn new(tail: u64) -> Self {
         Self {
             len: 0,
             starts: [u64::MAX; LEAF],
             lasts: [u64::MAX; LEAF],
             tail,
+            largest: 0,
             orders: [0; LEAF],
+            taken: 0,
+            sealed: 0,
             marks: 0,
-            what: [Occupant::Gap; LEAF],
+            values: [T::default(); LEAF],
         }
     }
+}
 
+impl<T: Copy> Leaf<T> {
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -71,35 +82,56 @@ impl<T: Copy> Leaf<T> {
         self.starts[0]
     }
 
-    pub(crate) fn tail(&self) -> u64 {
-        self.tail
-    }
-
     /// How many entries start at or below `addr`.
+    #[inline]
     pub(crate) fn upto(&self, addr: u64) -> usize {
         halve(&self.starts, addr).min(self.len)
     }
 
+    #[inline]
     pub(crate) fn slot(&self, i: usize) -> Slot<T> {
         let i = i.min(LEAF - 1);
-        let marked = self.marks & (1 << i) != 0;
-        Slot { start: self.starts[i], last: self.lasts[i], what: self.what[i], marked }
+        let bit = |bits: u16| bits & (1 << i) != 0;
+        let what = match (bit(self.taken), bit(self.sealed)) {
+            (true, _) => Occupant::Taken(self.values[i]),
+            (false, true) => Occupant::Sealed,
+            (false, false) => Occupant::Hole,
+        };
+        Slot { start: self.starts[i], last: self.lasts[i], what, marked: bit(self.marks) }
     }
 
     /// The last address before the entry after entry `i`.
+    #[inline]
     pub(crate) fn reach(&self, i: usize) -> u64 {
-        if i + 1 < self.len { self.starts[i + 1] - 1 } else { self.tail }
+        if i + 1 < self.len.min(LEAF) { self.starts[i + 1] - 1 } else { self.tail }
+    }
+
+    /// The length of the gap after entry `i`.
+    #[inline]
+    fn room(&self, i: usize) -> u64 {
+        self.reach(i) - self.lasts[i.min(LEAF - 1)]
     }
 
     /// The gap after entry `i`.
+    #[inline]
     pub(crate) fn gap(&self, i: usize) -> Option<AddrRange> {
         let (last, reach) = (self.lasts[i.min(LEAF - 1)], self.reach(i));
         if last < reach { Some(raw(last + 1, reach)) } else { None }
     }
 
-    /// Whether the gap after entry `i` has a naturally aligned block of 2^`order` bytes.
-    pub(crate) fn has_order(&self, i: usize, order: u32) -> bool {
-        u32::from(self.orders[i.min(LEAF - 1)]) > order
+    /// Bit `i`: the gap after entry `i` has `len` bytes, and a naturally aligned block of 2^`order` bytes.
+    #[inline]
+    pub(crate) fn candidates(&self, len: u64, order: u32) -> u16 {
+        let mut found = 0;
+        for i in 0..LEAF - 1 {
+            // What wraps is the place after the last entry, which the tail decides.
+            let room = self.starts[i + 1].wrapping_sub(1).wrapping_sub(self.lasts[i]);
+            found |= u16::from((room >= len) & (u32::from(self.orders[i]) > order)) << i;
+        }
+        let Some(last) = self.len.checked_sub(1) else { return 0 };
+        let last = last.min(LEAF - 1);
+        let fits = (self.tail - self.lasts[last] >= len) & (u32::from(self.orders[last]) > order);
+        (found & ((1 << last) - 1)) | u16::from(fits) << last
     }
 
     /// The order of the largest naturally aligned block in the gap after entry `i`.
@@ -113,6 +145,7 @@ impl<T: Copy> Leaf<T> {
     }
 
     /// What is at `addr`, if the leaf covers it.
+    #[inline]
     pub(crate) fn entry(&self, addr: u64) -> Option<Entry<T>> {
         let i = self.upto(addr).checked_sub(1).filter(|_| addr <= self.tail)?;
         let slot = self.slot(i);
@@ -122,52 +155,71 @@ impl<T: Copy> Leaf<T> {
         }
     }
 
+    /// What was taken at `addr`, if anything.
+    #[inline]
+    pub(crate) fn get(&self, addr: u64) -> Option<(AddrRange, T)> {
+        let i = self.upto(addr).checked_sub(1)?.min(LEAF - 1);
+        let last = self.lasts[i];
+        let there = (addr <= last) & (self.taken & (1 << i) != 0);
+        there.then(|| (raw(self.starts[i], last), self.values[i]))
+    }
+
+    #[inline]
     pub(crate) fn summary(&self) -> Summary {
-        let (mut gap, mut orders) = (0, 0u64);
-        for i in 0..self.len.min(LEAF) {
-            gap = (self.reach(i) - self.lasts[i]).max(gap);
-            orders |= 1 << (self.orders[i] & 63);
-        }
+        let orders = self.orders.iter().fold(0, |all, order| all | 1u64 << (order & 63));
         // Bit 0 stands for no gap.
-        Summary { gap, orders: orders >> 1, marked: self.marks != 0 }
+        Summary { gap: self.largest, orders: orders >> 1, marked: self.marks != 0 }
     }
 
     /// Puts an entry at place `p`; there is room.
     pub(crate) fn insert(&mut self, p: usize, new: Slot<T>) {
         let len = self.len.min(LEAF - 1);
         let p = p.min(len);
+        let cut = p.checked_sub(1).map(|before| self.room(before));
         self.starts.copy_within(p..len, p + 1);
         self.lasts.copy_within(p..len, p + 1);
         self.orders.copy_within(p..len, p + 1);
-        self.what.copy_within(p..len, p + 1);
-        let below = (1 << p) - 1;
-        self.marks = (self.marks & below) | ((self.marks & !below) << 1) | (u16::from(new.marked) << p);
+        self.values.copy_within(p..len, p + 1);
+        self.taken = spread(self.taken, p);
+        self.sealed = spread(self.sealed, p);
+        self.marks = spread(self.marks, p);
         self.starts[p] = new.start;
         self.lasts[p] = new.last;
-        self.what[p] = new.what;
         self.len = len + 1;
+        self.set(p, new.what, new.marked);
         self.regap(p);
-        if p > 0 {
-            self.regap(p - 1);
+        match cut {
+            Some(cut) => {
+                self.regap(p - 1);
+                // Both parts of the gap that was cut are smaller than it.
+                if cut == self.largest {
+                    self.remeasure();
+                }
+            }
+            None => self.largest = self.largest.max(self.room(p)),
         }
     }
 
     /// Takes out entry `p`. Its gap becomes the gap after the entry before it, in this leaf or another.
-    pub(crate) fn remove(&mut self, p: usize) -> Slot<T> {
-        let gone = self.slot(p);
+    pub(crate) fn remove(&mut self, p: usize) {
         let len = self.len.min(LEAF);
+        let gone = self.room(p);
         self.starts.copy_within(p + 1..len, p);
         self.lasts.copy_within(p + 1..len, p);
         self.orders.copy_within(p + 1..len, p);
-        self.what.copy_within(p + 1..len, p);
-        let below = (1 << p) - 1;
-        self.marks = (self.marks & below) | ((self.marks >> 1) & !below);
+        self.values.copy_within(p + 1..len, p);
+        self.taken = close(self.taken, p);
+        self.sealed = close(self.sealed, p);
+        self.marks = close(self.marks, p);
         self.len = len - 1;
         self.starts[len - 1] = u64::MAX;
+        self.orders[len - 1] = 0;
         if p > 0 {
             self.regap(p - 1);
+            self.largest = self.largest.max(self.room(p - 1));
+        } else if gone == self.largest {
+            self.remeasure();
         }
-        gone
     }
 
     /// Lets the gap after the last entry end at `tail`.
@@ -175,46 +227,89 @@ impl<T: Copy> Leaf<T> {
         self.tail = tail;
         if let Some(last) = self.len.checked_sub(1) {
             self.regap(last);
+            self.remeasure();
         }
     }
 
     /// Replaces what entry `i` is.
     pub(crate) fn set(&mut self, i: usize, what: Occupant<T>, marked: bool) {
         let i = i.min(LEAF - 1);
-        self.what[i] = what;
-        self.marks = (self.marks & !(1 << i)) | (u16::from(marked) << i);
+        let put = |bits: u16, on: bool| (bits & !(1 << i)) | u16::from(on) << i;
+        self.taken = put(self.taken, matches!(what, Occupant::Taken(_)));
+        self.sealed = put(self.sealed, matches!(what, Occupant::Sealed));
+        self.marks = put(self.marks, marked);
+        if let Occupant::Taken(value) = what {
+            self.values[i] = value;
+        }
     }
 
     /// Moves the entries from place `from` on to a leaf of their own, on the right.
     pub(crate) fn split_off(&mut self, from: usize) -> Self {
-        let mut right = Self::new(self.tail);
-        right.append(self, from);
-        self.len = from;
-        self.starts[from..].fill(u64::MAX);
-        self.marks &= (1 << from) - 1;
+        let mut right = self.clone();
+        right.starts.copy_within(from.., 0);
+        right.lasts.copy_within(from.., 0);
+        right.orders.copy_within(from.., 0);
+        right.values.copy_within(from.., 0);
+        (right.taken, right.sealed) = (right.taken >> from, right.sealed >> from);
+        right.marks >>= from;
+        right.truncate(self.len - from);
+        self.truncate(from);
         self.tail = right.first() - 1;
+        self.remeasure();
         right
     }
 
-    /// Takes over the entries of `right`, its neighbour, from place `from` on; there is room.
-    pub(crate) fn append(&mut self, right: &Self, from: usize) {
-        let (at, many) = (self.len, right.len - from);
-        self.starts[at..at + many].copy_from_slice(&right.starts[from..right.len]);
-        self.lasts[at..at + many].copy_from_slice(&right.lasts[from..right.len]);
-        self.orders[at..at + many].copy_from_slice(&right.orders[from..right.len]);
-        self.what[at..at + many].copy_from_slice(&right.what[from..right.len]);
-        self.marks |= (right.marks >> from) << at;
-        self.len += many;
+    /// Takes over the entries of `right`, its neighbour; there is room.
+    pub(crate) fn append(&mut self, right: &Self) {
+        let (at, end) = (self.len, self.len + right.len);
+        self.starts[at..end].copy_from_slice(&right.starts[..right.len]);
+        self.lasts[at..end].copy_from_slice(&right.lasts[..right.len]);
+        self.orders[at..end].copy_from_slice(&right.orders[..right.len]);
+        self.values[at..end].copy_from_slice(&right.values[..right.len]);
+        self.taken |= right.taken << at;
+        self.sealed |= right.sealed << at;
+        self.marks |= right.marks << at;
+        self.len = end;
         self.tail = right.tail;
+        self.largest = self.largest.max(right.largest);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.len = len;
+        self.starts[len..].fill(u64::MAX);
+        self.orders[len..].fill(0);
+        let below = (1 << len) - 1;
+        self.taken &= below;
+        self.sealed &= below;
+        self.marks &= below;
+        self.remeasure();
     }
 
     /// Works out anew what the gap after entry `i` offers.
     fn regap(&mut self, i: usize) {
         self.orders[i.min(LEAF - 1)] = self.gap(i).map_or(0, |gap| order_of(gap) + 1);
     }
+
+    /// Works out anew how large the largest gap is.
+    fn remeasure(&mut self) {
+        self.largest = (0..self.len.min(LEAF)).fold(0, |most, i| self.room(i).max(most));
+    }
+}
+
+/// Makes room for a bit at place `p`.
+fn spread(bits: u16, p: usize) -> u16 {
+    let below = (1 << p) - 1;
+    (bits & below) | ((bits & !below) << 1)
+}
+
+/// Takes out the bit at place `p`.
+fn close(bits: u16, p: usize) -> u16 {
+    let below = (1 << p) - 1;
+    (bits & below) | ((bits >> 1) & !below)
 }
 
 /// How many of `sorted`, whose unused places are `u64::MAX`, are at most `addr`.
+#[inline]
 pub(super) fn halve(sorted: &[u64; LEAF], addr: u64) -> usize {
     let mut count = 0;
     for half in [8, 4, 2, 1] {
@@ -226,6 +321,7 @@ pub(super) fn halve(sorted: &[u64; LEAF], addr: u64) -> usize {
 }
 
 /// The order of the largest naturally aligned block in `gap`, at most [`MAX_ORDER`].
+#[inline]
 pub(crate) fn order_of(gap: AddrRange) -> u8 {
     let (start, end) = (gap.start(), gap.last().wrapping_add(1));
     let bytes = match (start, end) {
@@ -243,6 +339,7 @@ pub(crate) fn order_of(gap: AddrRange) -> u8 {
 }
 
 /// A range whose bounds are known to be in order.
+#[inline]
 pub(crate) fn raw(start: u64, last: u64) -> AddrRange {
     AddrRange::inclusive(start, last).unwrap_or(AddrRange::ALL)
 }

@@ -11,4 +11,4 @@ mod search;
 
 pub(crate) use leaf::{Leaf, Slot, raw};
 pub(crate) use node::Node;
-pub(crate) use search::{Need, Search, largest, marked};
+pub(crate) use search::{Cut, Need, Search, largest, marked};

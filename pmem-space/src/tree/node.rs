@@ -22,11 +22,13 @@ pub(crate) struct Taken<T> {
     pub(crate) reach: Option<u64>,
 }
 
-impl<T: Copy> Node<T> {
+impl<T: Copy + Default> Node<T> {
     pub(crate) fn empty_leaf(tail: u64) -> Self {
         Self::Leaf(Arc::new(Leaf::new(tail)))
     }
+}
 
+impl<T: Copy> Node<T> {
     pub(crate) fn summary(&self) -> Summary {
         match self {
             Self::Inner(inner) => inner.summary(),
@@ -67,16 +69,17 @@ impl<T: Copy> Node<T> {
         }
     }
 
-    /// Takes out the entry that starts at `start`, if there is one.
-    pub(crate) fn take(&mut self, start: u64) -> Option<Taken<T>> {
+    /// Takes out the entry that starts at `start`, if there is one and `which` wants it.
+    pub(crate) fn take(&mut self, start: u64, which: fn(&Occupant<T>) -> bool) -> Option<Taken<T>> {
         match self {
             Self::Leaf(leaf) => {
-                let p = leaf.upto(start).checked_sub(1).filter(|p| leaf.slot(*p).start == start)?;
+                let p = leaf.upto(start).checked_sub(1)?;
+                let slot = Some(leaf.slot(p)).filter(|slot| slot.start == start && which(&slot.what))?;
                 let reach = leaf.reach(p);
-                let slot = Arc::make_mut(leaf).remove(p);
+                Arc::make_mut(leaf).remove(p);
                 Some(Taken { slot, reach: (p == 0).then_some(reach) })
             }
-            Self::Inner(inner) => take_from_inner(Arc::make_mut(inner), start),
+            Self::Inner(inner) => take_from_inner(Arc::make_mut(inner), start, which),
         }
     }
 
@@ -137,19 +140,13 @@ fn put_in_leaf<T: Copy>(leaf: &mut Leaf<T>, new: Slot<T>) -> Split<T> {
         leaf.insert(p, new);
         return None;
     }
-    // At the end, nothing moves: ascending fills leave full leaves behind.
-    if p == LEAF {
-        let mut right = Leaf::new(leaf.tail());
-        right.insert(0, new);
-        leaf.set_tail(new.start - 1);
-        return Some((new.start, Node::Leaf(Arc::new(right))));
-    }
-    let half = LEAF.div_ceil(2);
-    let mut right = leaf.split_off(half);
-    if p <= half {
+    // Near the end, hardly anything moves: ascending fills leave full leaves behind.
+    let cut = if p + 1 < LEAF { LEAF.div_ceil(2) } else { LEAF - 1 };
+    let mut right = leaf.split_off(cut);
+    if p <= cut {
         leaf.insert(p, new);
     } else {
-        right.insert(p - half, new);
+        right.insert(p - cut, new);
     }
     Some((right.first(), Node::Leaf(Arc::new(right))))
 }
@@ -180,10 +177,14 @@ fn put_in_inner<T: Copy>(inner: &mut Inner<T>, new: Slot<T>) -> Split<T> {
     Some((middle, Node::Inner(Arc::new(other))))
 }
 
-fn take_from_inner<T: Copy>(inner: &mut Inner<T>, start: u64) -> Option<Taken<T>> {
+fn take_from_inner<T: Copy>(
+    inner: &mut Inner<T>,
+    start: u64,
+    which: fn(&Occupant<T>) -> bool,
+) -> Option<Taken<T>> {
     let c = inner.place(start);
     let kid = inner.kid_mut(c)?;
-    let mut taken = kid.take(start)?;
+    let mut taken = kid.take(start, which)?;
     let (len, summary) = (kid.len(), kid.summary());
     if len == 0 {
         inner.remove(c);
@@ -227,7 +228,7 @@ fn merge<T: Copy>(inner: &mut Inner<T>, c: usize) -> bool {
     let Some(right) = inner.remove(c + 1) else { return false };
     let Some(left) = inner.kid_mut(c) else { return false };
     match (left, right) {
-        (Node::Leaf(left), Node::Leaf(right)) => Arc::make_mut(left).append(&right, 0),
+        (Node::Leaf(left), Node::Leaf(right)) => Arc::make_mut(left).append(&right),
         (Node::Inner(left), Node::Inner(right)) => {
             Arc::make_mut(left).append(first, Arc::unwrap_or_clone(right));
         }

@@ -18,6 +18,7 @@ pub(crate) struct Need {
 }
 
 impl Need {
+    #[inline]
     pub(crate) fn of(fit: &Fit) -> Self {
         let (len, align) = (fit.len_of(), fit.align_of());
         let widest = align.max(fit.boundary_of().unwrap_or(1));
@@ -34,9 +35,17 @@ impl Need {
         Self { len, order: order.min(MAX_ORDER.into()), sure }
     }
 
+    #[inline]
     fn admits(&self, gap: u64, orders: u64) -> bool {
         gap >= self.len && orders >> self.order != 0
     }
+}
+
+/// Where the window may end inside a subtree.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    pub(crate) below: bool,
+    pub(crate) above: bool,
 }
 
 /// How a search goes on.
@@ -48,32 +57,37 @@ pub(crate) struct Search<'f> {
 }
 
 impl Search<'_> {
-    /// The lowest place after an entry of the subtree.
-    pub(crate) fn lowest<T: Copy>(&mut self, node: &Node<T>) -> Option<AddrRange> {
+    /// The lowest place after an entry of the subtree. `cut` is where the window's start and end may cut the subtree.
+    pub(crate) fn lowest<T: Copy>(&mut self, node: &Node<T>, cut: Cut) -> Option<AddrRange> {
         let window = self.fit.window_of();
         match node {
             Node::Leaf(leaf) => {
-                for i in leaf.upto(window.start()).saturating_sub(1)..leaf.len() {
-                    if !leaf.has_order(i, self.need.order) {
-                        continue;
-                    }
-                    let Some(gap) = leaf.gap(i).filter(|gap| gap.start() <= window.last()) else { continue };
+                let mut found = leaf.candidates(self.need.len, self.need.order);
+                if cut.below {
+                    found &= u16::MAX << leaf.upto(window.start()).saturating_sub(1);
+                }
+                if cut.above {
+                    found &= (1 << leaf.upto(window.last())) - 1;
+                }
+                while found != 0 {
+                    let gap = leaf.gap(found.trailing_zeros() as usize)?;
                     if let Some(place) = self.fit.lowest_in(gap) {
                         return Some(place);
                     }
+                    found &= found - 1;
                     self.patience = self.patience.checked_sub(1)?;
                 }
                 None
             }
             Node::Inner(inner) => {
-                for c in inner.place(window.start())..inner.len() {
-                    if c > 0 && inner.key(c) > window.last() {
-                        break;
-                    }
+                let first = if cut.below { inner.place(window.start()) } else { 0 };
+                let last = if cut.above { inner.place(window.last()) } else { inner.len() - 1 };
+                for c in first..=last {
                     if !self.need.admits(inner.gap(c), inner.orders(c)) {
                         continue;
                     }
-                    let found = inner.kid(c).and_then(|kid| self.lowest(kid));
+                    let cut = Cut { below: cut.below && c == first, above: cut.above && c == last };
+                    let found = inner.kid(c).and_then(|kid| self.lowest(kid, cut));
                     if found.is_some() || self.patience == 0 {
                         return found;
                     }
@@ -88,11 +102,12 @@ impl Search<'_> {
         let window = self.fit.window_of();
         match node {
             Node::Leaf(leaf) => {
-                for i in (0..leaf.upto(window.last())).rev() {
-                    if !leaf.has_order(i, self.need.order) {
-                        continue;
-                    }
-                    let Some(gap) = leaf.gap(i).filter(|gap| gap.last() >= window.start()) else { continue };
+                let mut found = leaf.candidates(self.need.len, self.need.order);
+                found &= (1 << leaf.upto(window.last())) - 1;
+                while found != 0 {
+                    let i = found.ilog2() as usize;
+                    found &= !(1 << i);
+                    let Some(gap) = leaf.gap(i).filter(|gap| gap.last() >= window.start()) else { break };
                     if let Some(place) = self.fit.highest_in(gap) {
                         return Some(place);
                     }
