@@ -22,11 +22,13 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod entry;
 mod fit;
 mod range;
 mod space;
 mod tree;
 
+pub use entry::{Entry, Occupant};
 pub use fit::{Fit, FitError, Policy};
 pub use range::{AddrRange, RangeError};
-pub use space::{Conflict, Entries, Entry, Found, Occupant, Space, TakenIn};
+pub use space::{Conflict, Entries, Found, Space, TakenIn};

@@ -1,31 +1,10 @@
 //! The index itself: what the tree does not hold, and what is asked of it.
 
+use crate::entry::{Entry, Occupant};
 use crate::fit::{Fit, Policy};
 use crate::range::AddrRange;
 use crate::tree::{Cut, Leaf, Need, Node, Search, Slot, largest, marked, raw};
 use core::fmt;
-
-/// What an address is occupied by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Occupant<T> {
-    /// Free: may be handed out.
-    Gap,
-    /// No space at all.
-    Hole,
-    /// Space of which nothing more may be handed out.
-    Sealed,
-    /// Taken, by what was inserted.
-    Taken(T),
-}
-
-/// A range and what occupies all of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry<T> {
-    /// The addresses: as many as have this occupant in a row, where it is not [`Occupant::Taken`].
-    pub range: AddrRange,
-    /// What occupies them.
-    pub occupant: Occupant<T>,
-}
 
 /// Why a range could not be taken: what it meets first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Leaves: entries in a row, each with the gap after it.
 
+use crate::entry::{Entry, Occupant};
 use crate::range::AddrRange;
-use crate::space::{Entry, Occupant};
 
 /// Entries in a leaf: one less than a power of two, so that a search halves evenly.
 pub(crate) const LEAF: usize = 15;

@@ -2,7 +2,7 @@
 
 use super::inner::{FAN, Inner};
 use super::leaf::{LEAF, Leaf, Slot, Summary};
-use crate::space::Occupant;
+use crate::entry::Occupant;
 use alloc::sync::Arc;
 
 /// A subtree: all its leaves are at the same depth.
@@ -204,13 +204,13 @@ fn take_from_inner<T: Copy>(
         let summary = before.summary();
         inner.note(c - 1, summary);
     }
-    if len > 0 && len <= LEAF / 2 {
-        // Whichever neighbour has room takes it in.
-        if c + 1 >= inner.len() || !merge(inner, c) {
-            if let Some(before) = c.checked_sub(1) {
-                merge(inner, before);
-            }
-        }
+    // A subtree that has become small is taken in by whichever neighbour has room.
+    if len > 0
+        && len <= LEAF / 2
+        && !merge(inner, c)
+        && let Some(before) = c.checked_sub(1)
+    {
+        merge(inner, before);
     }
     Some(taken)
 }

@@ -217,7 +217,7 @@ pub(crate) fn largest<T: Copy>(
 
 /// The marked entries that overlap `window`, in order of address, to `each`.
 pub(crate) fn marked<T: Copy>(node: &Node<T>, window: AddrRange, each: &mut impl FnMut(AddrRange, T)) {
-    use crate::space::Occupant;
+    use crate::entry::Occupant;
     match node {
         Node::Leaf(leaf) => {
             for i in leaf.upto(window.start()).saturating_sub(1)..leaf.upto(window.last()) {
