@@ -12,12 +12,11 @@ use crate::protocol::{Outcome, attach};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
 /// How many changes the journal keeps unless told otherwise.
-const JOURNAL: usize = 256;
+const JOURNAL: usize = 64;
 
 /// A change that was committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +24,7 @@ pub struct Committed {
     /// Its number, from 1; consecutive.
     pub sequence: u64,
     /// What changed: one edit per subject.
-    pub edits: Arc<[Edit]>,
+    pub edits: Vec<Edit>,
 }
 
 /// The last changes, oldest first; bounded.
@@ -49,13 +48,16 @@ impl Journal {
         complete.then(|| self.kept.iter().filter(move |c| c.sequence > sequence))
     }
 
-    fn push(&mut self, committed: Committed) {
-        if self.kept.len() == self.limit {
-            self.kept.pop_front();
+    /// Takes a change down, in the memory of the one that it drops.
+    fn push(&mut self, sequence: u64, edits: &[Edit]) {
+        if self.limit == 0 {
+            return;
         }
-        if self.limit > 0 {
-            self.kept.push_back(committed);
-        }
+        let dropped = if self.kept.len() == self.limit { self.kept.pop_front() } else { None };
+        let mut memory = dropped.map(|old| old.edits).unwrap_or_default();
+        memory.clear();
+        memory.extend_from_slice(edits);
+        self.kept.push_back(Committed { sequence, edits: memory });
     }
 }
 
@@ -88,6 +90,8 @@ pub struct Manager {
     journal: Journal,
     /// Changes since they were last asked for, where somebody asks.
     outbox: Option<Vec<Committed>>,
+    /// Memory for the edits of the next plan.
+    edits: Vec<Edit>,
     /// Regions without references, and who will not let go of them; nobody known, after loading.
     condemned: Vec<(RegionId, Option<DriverId>)>,
 }
@@ -114,6 +118,7 @@ impl Manager {
             drivers: Registry::default(),
             journal: Journal { kept: VecDeque::with_capacity(JOURNAL), limit: JOURNAL },
             outbox: None,
+            edits: Vec::new(),
         }
     }
 
@@ -132,10 +137,10 @@ impl Manager {
         &self.journal
     }
 
-    /// Takes the changes since the last call; the first call begins to keep them.
+    /// Takes the changes that were kept since the last call, and keeps those to come, or not.
     #[cfg(feature = "std")]
-    pub(crate) fn take_outbox(&mut self) -> Vec<Committed> {
-        self.outbox.replace(Vec::new()).unwrap_or_default()
+    pub(crate) fn take_outbox(&mut self, keep: bool) -> Vec<Committed> {
+        core::mem::replace(&mut self.outbox, keep.then(Vec::new)).unwrap_or_default()
     }
 
     /// Keeps the last `limit` changes from now on.
@@ -165,43 +170,39 @@ impl Manager {
         &mut self,
         verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>,
     ) -> Result<(T, Vec<Edit>), Error> {
-        let mut plan = Plan::new(&mut self.state, &mut self.ids);
+        let mut plan = Plan::new(&mut self.state, &mut self.ids, Vec::new());
         let result = verbs(&mut plan);
         let raw = plan.into_edits();
         self.undo(&raw);
-        Ok((result?, Edit::net(&raw)))
+        Ok((result?, Edit::net(&raw).into_owned()))
     }
 
     fn change<T>(
         &mut self,
         verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>,
     ) -> Result<(T, Vec<DriverId>), Error> {
-        let mut plan = Plan::new(&mut self.state, &mut self.ids);
+        let memory = core::mem::take(&mut self.edits);
+        let mut plan = Plan::new(&mut self.state, &mut self.ids, memory);
         let result = verbs(&mut plan);
-        let raw = plan.into_edits();
-        let result = match result {
-            Ok(result) => result,
-            Err(error) => {
-                self.undo(&raw);
-                return Err(error);
-            }
-        };
-        let net = Edit::net(&raw);
-        if net.is_empty() {
-            self.ids.retire(raw.into_iter());
-            return Ok((result, Vec::new()));
+        let mut raw = plan.into_edits();
+        let result = result.and_then(|result| Ok((result, self.finish(&raw)?)));
+        if result.is_err() {
+            self.undo(&raw);
         }
-        match self.carry(&raw, &net) {
-            Ok(outcome) => {
-                self.commit(raw, net);
-                self.retry_condemned(&outcome.concerned);
-                Ok((result, outcome.concerned))
-            }
-            Err(error) => {
-                self.undo(&raw);
-                Err(error)
-            }
+        raw.clear();
+        self.edits = raw;
+        if let Ok((_, concerned)) = &result {
+            self.retry_condemned(concerned);
         }
+        result
+    }
+
+    /// Has a plan carried out and commits it; who took part.
+    fn finish(&mut self, raw: &[Edit]) -> Result<Vec<DriverId>, Error> {
+        let net = Edit::net(raw);
+        let concerned = if net.is_empty() { Vec::new() } else { self.carry(raw, &net)?.concerned };
+        self.commit(raw, &net);
+        Ok(concerned)
     }
 
     fn carry(&mut self, raw: &[Edit], net: &[Edit]) -> Result<Outcome, Error> {
@@ -220,21 +221,24 @@ impl Manager {
         self.drivers.carry(self.state.sequence.saturating_add(1), net, &self.state)
     }
 
-    fn commit(&mut self, raw: Vec<Edit>, net: Vec<Edit>) {
-        self.ids.retire(raw.into_iter());
+    fn commit(&mut self, raw: &[Edit], net: &[Edit]) {
+        raw.iter().for_each(|edit| self.ids.retire(edit));
+        if net.is_empty() {
+            return;
+        }
         // Beyond 2^64 changes only a state that was tampered with gets.
         self.state.sequence = self.state.sequence.saturating_add(1);
-        let committed = Committed { sequence: self.state.sequence, edits: net.into() };
+        let sequence = self.state.sequence;
         if let Some(outbox) = &mut self.outbox {
-            outbox.push(committed.clone());
+            outbox.push(Committed { sequence, edits: net.to_vec() });
         }
-        self.journal.push(committed);
+        self.journal.push(sequence, net);
     }
 
     /// Takes a plan back, ids and all.
     fn undo(&mut self, raw: &[Edit]) {
         self.undo_keeping_ids(raw);
-        self.ids.retire(raw.iter().rev().map(Edit::inverse));
+        raw.iter().rev().for_each(|edit| self.ids.retire(&edit.inverse()));
     }
 
     fn undo_keeping_ids(&mut self, raw: &[Edit]) {
@@ -386,11 +390,10 @@ impl Manager {
         match self.transaction(|plan| plan.decref(region)) {
             Ok(()) => Ok(self.refs(region).map_or(Released::Gone, |refs| Released::Held { refs })),
             Err(Error::Refused { driver: by, .. } | Error::Failed { driver: by, .. }) => {
-                let mut plan = Plan::new(&mut self.state, &mut self.ids);
+                let mut plan = Plan::new(&mut self.state, &mut self.ids, Vec::new());
                 plan.condemn(region)?;
                 let raw = plan.into_edits();
-                let net = Edit::net(&raw);
-                self.commit(raw, net);
+                self.commit(&raw, &raw);
                 self.condemned.push((region, Some(by)));
                 Ok(Released::Condemned { by })
             }
@@ -430,13 +433,11 @@ impl Manager {
 
     /// Tries once to reclaim a condemned region. Does not set off further retries: each is tried once per change.
     fn retry(&mut self, region: RegionId, by: Option<DriverId>) {
-        let mut plan = Plan::new(&mut self.state, &mut self.ids);
+        let mut plan = Plan::new(&mut self.state, &mut self.ids, Vec::new());
         let planned = plan.reclaim(region);
         let raw = plan.into_edits();
-        let net = Edit::net(&raw);
-        let carried = planned.and_then(|()| self.carry(&raw, &net));
-        match carried {
-            Ok(_) => self.commit(raw, net),
+        match planned.and_then(|()| self.finish(&raw)) {
+            Ok(_) => {}
             Err(error) => {
                 self.undo(&raw);
                 let by = match error {

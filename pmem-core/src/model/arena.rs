@@ -222,10 +222,12 @@ impl Arena {
     pub(super) fn seat(&mut self, seat: Seat, record: Record) {
         match seat {
             Seat::At(range) => {
-                // Space that an alias through a mapping that yields takes is a hole until then.
-                self.space.open(range);
-                let placed = self.space.insert(range, record);
-                debug_assert!(placed.is_ok(), "planned onto taken space: {placed:?}");
+                if self.space.insert(range, record).is_err() {
+                    // Space that an alias through a mapping that yields takes is a hole until then.
+                    self.space.open(range);
+                    let placed = self.space.insert(range, record);
+                    debug_assert!(placed.is_ok(), "planned onto taken space: {placed:?}");
+                }
             }
             Seat::Parked(len) => {
                 self.parked.insert(record.id, (len, record));
@@ -238,7 +240,13 @@ impl Arena {
             Seat::At(range) => {
                 let gone = self.space.remove(range.start());
                 debug_assert!(gone.is_some_and(|(_, record)| record.id == id));
-                self.rebase(range);
+                // Removal leaves a gap, which is what open space should be.
+                let open = self
+                    .span_at(range.start())
+                    .is_some_and(|(whole, span)| whole.covers(range) && span.state != SpanState::Sealed);
+                if !open {
+                    self.rebase(range);
+                }
             }
             Seat::Parked(_) => {
                 self.parked.remove(&id);

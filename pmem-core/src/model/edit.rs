@@ -5,6 +5,7 @@ use super::record::Placement;
 use super::state::State;
 use super::topology::{ArenaInfo, Link};
 use crate::id::{ArenaId, LinkId, RegionId, Way};
+use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry as MapEntry;
 use alloc::sync::Arc;
@@ -111,7 +112,14 @@ impl Edit {
     ///
     /// The result is in the order in which subjects were first touched. It says what changes, and is not a
     /// sequence to be carried out: two regions that swap places are two edits.
-    pub(crate) fn net(edits: &[Self]) -> Vec<Self> {
+    pub(crate) fn net(edits: &[Self]) -> Cow<'_, [Self]> {
+        // Most changes are of one verb: then each edit has a subject of its own, and there is nothing to join.
+        let alone = |(i, edit): (usize, &Self)| {
+            !edit.changes_nothing() && edits[..i].iter().all(|other| other.subject() != edit.subject())
+        };
+        if edits.len() <= 8 && edits.iter().enumerate().all(alone) {
+            return Cow::Borrowed(edits);
+        }
         let mut net: Vec<Self> = Vec::with_capacity(edits.len());
         let mut places: BTreeMap<Subject, usize> = BTreeMap::new();
         let mut spans: BTreeMap<ArenaId, Spans> = BTreeMap::new();
@@ -133,7 +141,7 @@ impl Edit {
             }
             edit => Vec::from([edit]),
         });
-        net.filter(|edit| !edit.changes_nothing()).collect()
+        Cow::Owned(net.filter(|edit| !edit.changes_nothing()).collect())
     }
 
     /// What it changes.
@@ -220,19 +228,17 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    /// Gives up the ids of what a finished change leaves out of existence.
-    pub(crate) fn retire(&mut self, finished: impl Iterator<Item = Edit>) {
-        for edit in finished {
-            match edit {
-                Edit::Arena { arena, new: None, .. } => drop(self.arenas.remove(arena)),
-                Edit::Link { link, new: None, .. } => drop(self.links.remove(link)),
-                Edit::Region { region, new: None, .. }
-                    if self.regions.get(region).is_some_and(|entry| entry.placement.is_none()) =>
-                {
-                    drop(self.regions.remove(region));
-                }
-                _ => {}
+    /// Gives up the id of what an edit of a finished change leaves out of existence.
+    pub(crate) fn retire(&mut self, finished: &Edit) {
+        match finished {
+            Edit::Arena { arena, new: None, .. } => drop(self.arenas.remove(*arena)),
+            Edit::Link { link, new: None, .. } => drop(self.links.remove(*link)),
+            Edit::Region { region, new: None, .. }
+                if self.regions.get(*region).is_some_and(|entry| entry.placement.is_none()) =>
+            {
+                drop(self.regions.remove(*region));
             }
+            _ => {}
         }
     }
 }

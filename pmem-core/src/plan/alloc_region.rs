@@ -104,7 +104,8 @@ impl Plan<'_> {
         };
         // An exact range is not looked for: what is in its way is named.
         let exact = request.start.filter(|_| lane.back == Some(0)).map(|_| lane.range);
-        let range = match exact.filter(|range| fit.admits(*range)) {
+        let exact = exact.filter(|range| fit.admits(*range));
+        let range = match exact {
             Some(range) => range,
             None => self.find(arena, request, &fit)?.ok_or_else(|| {
                 let largest = self.largest(arena, request, lane.range);
@@ -117,7 +118,11 @@ impl Plan<'_> {
         let attrs = request.attrs(defaults);
         let record =
             attrs.map(|attrs| Record { id, attrs, owner: request.owner, role: Role::Own, pin: request.pin });
-        match record.and_then(|record| self.check_free(arena, range, &record).map(|()| record)) {
+        let check = |record: &Record| match exact {
+            Some(range) => self.check_free(arena, range, record),
+            None => Ok(()),
+        };
+        match record.and_then(|record| check(&record).map(|()| record)) {
             Ok(record) => {
                 self.replace(id, Some(Placement { arena, seat: Seat::At(range), record }));
                 self.set_count(id, 1);

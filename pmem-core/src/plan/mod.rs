@@ -37,8 +37,9 @@ impl Drop for Plan<'_> {
 }
 
 impl<'m> Plan<'m> {
-    pub(crate) fn new(state: &'m mut State, ids: &'m mut Ids) -> Self {
-        Self { working: Working { state, ids }, edits: Vec::new() }
+    /// Begins a plan that puts its edits into `edits`, which is empty.
+    pub(crate) fn new(state: &'m mut State, ids: &'m mut Ids, edits: Vec<Edit>) -> Self {
+        Self { working: Working { state, ids }, edits }
     }
 
     /// The state as the plan would leave it.
@@ -101,7 +102,7 @@ impl<'m> Plan<'m> {
         while self.edits.len() > keep {
             let Some(edit) = self.edits.pop() else { break };
             self.working.apply(&edit.inverse());
-            self.working.ids.retire(core::iter::once(edit.inverse()));
+            self.working.ids.retire(&edit.inverse());
         }
     }
 

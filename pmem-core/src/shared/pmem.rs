@@ -68,7 +68,7 @@ impl Inner {
         self.drain(manager);
         if manager.state().sequence() != before {
             self.published.store(Arc::new(manager.state().clone()));
-            manager.take_outbox().into_iter().for_each(|event| self.events.push(event));
+            manager.take_outbox(true).into_iter().for_each(|event| self.events.push(event));
         }
         drop(writing);
         result
@@ -100,7 +100,7 @@ impl Inner {
 
 impl From<Manager> for Pmem {
     fn from(mut manager: Manager) -> Self {
-        manager.take_outbox();
+        manager.take_outbox(true);
         Self(Arc::new(Inner {
             published: Cell::from_pointee(manager.state().clone()),
             writer: Mutex::new(manager),
