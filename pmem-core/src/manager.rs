@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::id::{ArenaId, DriverId, LinkId, Owner, RegionId};
 use crate::mapping::Mapping;
 use crate::metric::Metric;
-use crate::model::{Broken, Direction, Edit, Ids, Pin, Placement, State, Working};
+use crate::model::{Broken, Direction, Edit, Home, Ids, Pin, Placement, State, Working};
 use crate::plan::{Plan, Request};
 use crate::protocol::{Outcome, attach};
 use alloc::boxed::Box;
@@ -465,7 +465,7 @@ impl Manager {
     /// # Errors
     /// [`Error::NoRegion`].
     pub fn placement(&self, region: RegionId) -> Result<Placement, Error> {
-        self.ids.regions.get(region).and_then(|entry| entry.placement).ok_or(Error::NoRegion(region))
+        self.ids.placement(&self.state, region).ok_or(Error::NoRegion(region))
     }
 
     /// The addresses of a region in its own arena.
@@ -476,32 +476,40 @@ impl Manager {
         self.placement(region)?.seat.range().ok_or(Error::IsParked(region))
     }
 
+    /// In which arena a region is, and where it starts; known without a look into the arena.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`], [`Error::IsParked`].
+    pub fn start_of(&self, region: RegionId) -> Result<(ArenaId, u64), Error> {
+        match self.ids.regions.get(region).map(|entry| entry.home) {
+            Some(Home::At(arena, start)) => Ok((arena, start)),
+            Some(Home::Parked(_)) => Err(Error::IsParked(region)),
+            Some(Home::Nowhere) | None => Err(Error::NoRegion(region)),
+        }
+    }
+
     /// How many references a region has, those of its aliases included.
     ///
     /// # Errors
     /// [`Error::NoRegion`].
     pub fn refs(&self, region: RegionId) -> Result<u32, Error> {
-        self.ids.regions.get(region).map(|entry| entry.count).ok_or(Error::NoRegion(region))
+        self.ids.count(region).ok_or(Error::NoRegion(region))
     }
 
     /// The aliases of a region.
     pub fn aliases(&self, region: RegionId) -> &[RegionId] {
-        self.ids.regions.get(region).map_or(&[], |entry| &entry.aliases)
+        self.ids.aliases(region)
     }
 
     /// The regions and aliases of one owner, oldest id first. Looks at every region.
     pub fn by_owner(&self, owner: Owner) -> impl Iterator<Item = RegionId> + '_ {
         let owned = move |placement: &Placement| placement.record.owner == owner;
-        self.ids
-            .regions
-            .iter()
-            .filter(move |(_, e)| e.placement.as_ref().is_some_and(owned))
-            .map(|(id, _)| id)
+        self.regions().filter(move |(_, placement)| owned(placement)).map(|(id, _)| id)
     }
 
     /// All regions and aliases, oldest id first.
     pub fn regions(&self) -> impl Iterator<Item = (RegionId, Placement)> + '_ {
-        self.ids.regions.iter().filter_map(|(id, entry)| Some((id, entry.placement?)))
+        self.ids.regions.keys().filter_map(|id| Some((id, self.ids.placement(&self.state, id)?)))
     }
 }
 

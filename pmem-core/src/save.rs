@@ -6,7 +6,7 @@ use crate::manager::Manager;
 use crate::mapping::{Admits, Interleave, Mapping, MappingError, Table, Window, Windows};
 use crate::metric::{Metric, Performance};
 use crate::model::{
-    Alias, ArenaInfo, Broken, Direction, Edit, Entry, Ids, Link, Pin, Placement, Record, Role, Seat, Span,
+    Alias, ArenaInfo, Broken, Direction, Edit, Home, Ids, Link, Pin, Placement, Record, Role, Seat, Span,
     SpanState, State, Working,
 };
 use alloc::string::String;
@@ -231,10 +231,8 @@ impl Manager {
         }
         let mut state = State::default();
         let mut ids = saved.ids;
-        for entry in ids.regions.values_mut() {
-            // What only the regions say; a save that was not written to a file still has it.
-            *entry = Entry { count: entry.count, ..Entry::default() };
-        }
+        // A save that was not written to a file still has what only the regions say.
+        ids.forget_places();
         check_ids("arenas", saved.arenas.iter().map(|a| ids.arenas.contains_key(a.id)), ids.arenas.len())?;
         check_ids(
             "interconnects",
@@ -332,7 +330,7 @@ fn load_region(working: &mut Working<'_>, index: usize, saved: SavedRegion) -> R
     let region = saved.id;
     let id = LoadError::Id { what: "regions", index };
     let Some(arena) = working.state.arena(saved.arena) else { return Err(id) };
-    if working.ids.regions[region].placement.is_some() {
+    if working.ids.regions[region].home != Home::Nowhere {
         return Err(id);
     }
     let seat = match saved.seat {

@@ -79,21 +79,21 @@ pub fn exclusive(all: AddrRange) -> Box<dyn Subject> {
 }
 
 impl Exclusive {
-    fn live(&self, region: RegionId) -> Option<Live> {
-        let range = self.pmem.range_of(region).ok()?;
-        Some(Live { start: range.start(), len: range.len(), token: region.to_raw() })
+    fn live(&self, region: RegionId, len: u64) -> Option<Live> {
+        let (_, start) = self.pmem.start_of(region).ok()?;
+        Some(Live { start, len, token: region.to_raw() })
     }
 }
 
 impl Subject for Exclusive {
     fn adopt(&mut self, range: AddrRange) -> Option<Live> {
         let region = self.pmem.alloc(self.arena, &Request::exactly(range).owner(Owner(7))).ok()?;
-        self.live(region)
+        self.live(region, range.len())
     }
 
     fn alloc(&mut self, want: &Want) -> Option<Live> {
         let region = self.pmem.alloc(self.arena, &request(want)).ok()?;
-        self.live(region)
+        self.live(region, want.len)
     }
 
     fn free(&mut self, live: &Live) {

@@ -1,11 +1,11 @@
 //! One arena: which of its addresses are its own, which lie behind an interconnect, and what is taken.
 
-use super::record::{Record, Seat};
+use super::record::{Alias, Pin, Record, Role, Seat};
 use crate::attrs::{Attrs, Usage};
-use crate::id::{LinkId, RegionId, Way};
+use crate::id::{LinkId, Owner, RegionId, Way};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use pmem_space::{AddrRange, Occupant, Space};
+use pmem_space::{AddrRange, Space};
 use rangemap::RangeInclusiveMap;
 
 /// Whether primed space may be handed out.
@@ -51,6 +51,16 @@ pub struct Leg {
     pub piece: u16,
 }
 
+/// A record as the index keeps it: what it is an alias of is kept apart, for few are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Kept {
+    pub(super) id: RegionId,
+    pub(super) owner: Owner,
+    pub(super) attrs: Attrs,
+    pin: Pin,
+    is_alias: bool,
+}
+
 /// Consecutive physical addresses of one type.
 ///
 /// An address is the arena's own (a span), or lies behind an interconnect (a window, or a table's or
@@ -65,7 +75,9 @@ pub struct Arena {
     pub(super) behind: RangeInclusiveMap<u64, Vec<Leg>>,
     /// Directions that yield, lowest interconnect first.
     pub(super) fallbacks: Vec<Leg>,
-    pub(super) space: Space<Record>,
+    pub(super) space: Space<Kept>,
+    /// By place: what the aliases stand for.
+    aliases: Option<Space<Option<Alias>>>,
     pub(super) parked: BTreeMap<RegionId, (u64, Record)>,
 }
 
@@ -76,6 +88,7 @@ impl Default for Arena {
             behind: RangeInclusiveMap::new(),
             fallbacks: Vec::new(),
             space: Space::new(),
+            aliases: None,
             parked: BTreeMap::new(),
         }
     }
@@ -123,31 +136,27 @@ impl Arena {
 
     /// Regions and aliases, in order of address.
     pub fn regions(&self) -> impl DoubleEndedIterator<Item = (AddrRange, Record)> + '_ {
-        self.space.taken_in(AddrRange::ALL)
+        self.regions_in(AddrRange::ALL)
     }
 
     /// Regions and aliases that overlap `range`, in order of address, whole.
     pub fn regions_in(&self, range: AddrRange) -> impl DoubleEndedIterator<Item = (AddrRange, Record)> + '_ {
-        self.space.taken_in(range)
+        self.space.taken_in(range).map(|(range, kept)| (range, self.record(range, kept)))
     }
 
     /// The region or alias at an address.
     pub fn region_at(&self, addr: u64) -> Option<(AddrRange, Record)> {
-        let entry = self.space.at(addr);
-        match entry.occupant {
-            Occupant::Taken(record) => Some((entry.range, record)),
-            _ => None,
-        }
+        self.space.get(addr).map(|(range, kept)| (range, self.record(range, kept)))
     }
 
     /// The nearest region or alias that ends below an address.
     pub fn region_before(&self, addr: u64) -> Option<(AddrRange, Record)> {
-        self.space.before(addr)
+        self.space.before(addr).map(|(range, kept)| (range, self.record(range, kept)))
     }
 
     /// The nearest region or alias that starts above an address.
     pub fn region_after(&self, addr: u64) -> Option<(AddrRange, Record)> {
-        self.space.after(addr)
+        self.space.after(addr).map(|(range, kept)| (range, self.record(range, kept)))
     }
 
     /// Regions that claim no address, with their sizes in bytes.
@@ -163,7 +172,7 @@ impl Arena {
     }
 
     /// The index of what is taken and what is free.
-    pub fn space(&self) -> &Space<Record> {
+    pub(crate) fn space(&self) -> &Space<Kept> {
         &self.space
     }
 
@@ -174,6 +183,13 @@ impl Arena {
             && self.fallbacks.is_empty()
             && self.parked.is_empty()
             && self.regions().next().is_none()
+    }
+
+    fn record(&self, range: AddrRange, kept: Kept) -> Record {
+        let Kept { id, owner, attrs, pin, is_alias } = kept;
+        let alias = || self.aliases.as_ref()?.get(range.start())?.1;
+        let role = if is_alias { alias().map_or(Role::Own, Role::Alias) } else { Role::Own };
+        Record { id, attrs, owner, role, pin }
     }
 
     pub(super) fn set_span(&mut self, range: AddrRange, new: Option<Span>) {
@@ -222,11 +238,22 @@ impl Arena {
     pub(super) fn seat(&mut self, seat: Seat, record: Record) {
         match seat {
             Seat::At(range) => {
-                if self.space.insert(range, record).is_err() {
+                let Record { id, attrs, owner, role, pin } = record;
+                let kept = Kept { id, owner, attrs, pin, is_alias: role != Role::Own };
+                if self.space.insert(range, kept).is_err() {
                     // Space that an alias through a mapping that yields takes is a hole until then.
                     self.space.open(range);
-                    let placed = self.space.insert(range, record);
+                    let placed = self.space.insert(range, kept);
                     debug_assert!(placed.is_ok(), "planned onto taken space: {placed:?}");
+                }
+                if let Role::Alias(alias) = role {
+                    let aliases = self.aliases.get_or_insert_with(|| {
+                        let mut none = Space::new();
+                        none.open(AddrRange::ALL);
+                        none
+                    });
+                    let placed = aliases.insert(range, Some(alias));
+                    debug_assert!(placed.is_ok(), "{placed:?}");
                 }
             }
             Seat::Parked(len) => {
@@ -239,7 +266,10 @@ impl Arena {
         match seat {
             Seat::At(range) => {
                 let gone = self.space.remove(range.start());
-                debug_assert!(gone.is_some_and(|(_, record)| record.id == id));
+                debug_assert!(gone.is_some_and(|(_, kept)| kept.id == id));
+                if let (Some((_, Kept { is_alias: true, .. })), Some(aliases)) = (gone, &mut self.aliases) {
+                    aliases.remove(range.start());
+                }
                 // Removal leaves a gap, which is what open space should be.
                 let open = self
                     .span_at(range.start())

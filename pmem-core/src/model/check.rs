@@ -2,7 +2,7 @@
 
 use super::arena::{Arena, Leg, SpanState, inclusive};
 use super::edit::Ids;
-use super::record::{Placement, Record, Role, Seat};
+use super::record::{Record, Role};
 use super::state::State;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::mapping::Mapping;
@@ -254,17 +254,13 @@ impl State {
     pub(crate) fn check_ids(&self, ids: &Ids) -> Result<(), Broken> {
         for (region, entry) in &ids.regions {
             let broken = Err(Broken::Entry { region });
-            let Some(Placement { arena, seat, record }) = entry.placement else { return broken };
-            let there = match seat {
-                Seat::At(range) => self.arena(arena).and_then(|a| a.region_at(range.start())),
-                Seat::Parked(_) => {
-                    let parked = self.arena(arena).and_then(|a| a.parked().find(|(_, r)| r.id == region));
-                    parked.map(|(_, r)| (AddrRange::ALL, r))
-                }
+            let is_there = ids.placement(self, region).is_some();
+            let stands = |alias: &RegionId| {
+                let placement = ids.placement(self, *alias);
+                placement.and_then(|p| p.record.alias()).is_some_and(|alias| alias.target == region)
             };
-            let same_range = seat.range().is_none_or(|range| there.is_some_and(|(r, _)| r == range));
-            let is_there = there.is_some_and(|(_, r)| r == record) && record.id == region && same_range;
-            if !is_there || (entry.count as usize) < entry.aliases.len() {
+            let aliases = ids.aliases(region);
+            if !is_there || !aliases.iter().all(stands) || (entry.count as usize) < aliases.len() {
                 return broken;
             }
         }

@@ -22,4 +22,4 @@ pub use state::State;
 pub use topology::{ArenaInfo, Direction, Link};
 pub use view::{Piece, What};
 
-pub(crate) use edit::{Entry, Ids, InUse, Working};
+pub(crate) use edit::{Entry, Home, Ids, InUse, Working};

@@ -17,10 +17,9 @@ pub enum Pin {
 }
 
 /// Whether a region is space of its own or stands for another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// A region of its own.
-    #[default]
     Own,
     /// Stands for a region of another arena.
     Alias(Alias),
@@ -49,7 +48,7 @@ impl Alias {
 }
 
 /// A region as it stands in its arena.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Record {
     /// Its name.
     pub id: RegionId,

@@ -259,7 +259,7 @@ fn own(arena: &Arena, at: At, range: AddrRange) -> Vec<Piece> {
         for entry in arena.space().entries_in(part) {
             let Some(here) = entry.range.intersect(part) else { continue };
             let (region, attrs) = match entry.occupant {
-                Occupant::Taken(record) => (Some(record.id), record.attrs),
+                Occupant::Taken(kept) => (Some(kept.id), kept.attrs),
                 _ => (None, span.attrs),
             };
             let attrs = attrs.with_prot(attrs.prot() & at.prot);

@@ -57,7 +57,7 @@ impl<'m> Plan<'m> {
     /// # Errors
     /// [`Error::NoRegion`].
     pub fn placement(&self, region: RegionId) -> Result<Placement, Error> {
-        self.working.ids.regions.get(region).and_then(|entry| entry.placement).ok_or(Error::NoRegion(region))
+        self.working.ids.placement(self.working.state, region).ok_or(Error::NoRegion(region))
     }
 
     /// The addresses of a region in its own arena.
@@ -73,13 +73,12 @@ impl<'m> Plan<'m> {
     /// # Errors
     /// [`Error::NoRegion`].
     pub fn refs(&self, region: RegionId) -> Result<u32, Error> {
-        self.placement(region)?;
-        Ok(self.working.ids.regions[region].count)
+        self.working.ids.count(region).ok_or(Error::NoRegion(region))
     }
 
     /// The aliases of a region.
     pub fn aliases(&self, region: RegionId) -> &[RegionId] {
-        self.working.ids.regions.get(region).map_or(&[], |entry| &entry.aliases)
+        self.working.ids.aliases(region)
     }
 
     fn push(&mut self, edit: Edit) {
@@ -116,7 +115,7 @@ impl<'m> Plan<'m> {
 
     /// Sets a region's place and record.
     fn replace(&mut self, region: RegionId, new: Option<Placement>) {
-        let old = self.working.ids.regions.get(region).and_then(|entry| entry.placement);
+        let old = self.working.ids.placement(self.working.state, region);
         self.push(Edit::Region { region, old, new });
     }
 

@@ -3,6 +3,7 @@
 use super::Plan;
 use crate::error::Error;
 use crate::id::RegionId;
+use crate::model::Edit;
 
 impl Plan<'_> {
     /// Counts another reference to a region (`pmem_incref`).
@@ -57,9 +58,9 @@ impl Plan<'_> {
     }
 
     fn remove(&mut self, region: RegionId) -> Result<(), Error> {
-        let alias = self.placement(region)?.record.alias();
-        self.replace(region, None);
-        let Some(alias) = alias else { return Ok(()) };
+        let old = self.placement(region)?;
+        self.push(Edit::Region { region, old: Some(old), new: None });
+        let Some(alias) = old.record.alias() else { return Ok(()) };
         self.shrink(alias.leg())?;
         self.drop_ref(alias.target)
     }

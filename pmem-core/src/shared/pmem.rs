@@ -11,7 +11,7 @@ use crate::driver::{Driver, Subscription};
 use crate::error::Error;
 use crate::id::{ArenaId, DriverId, RegionId};
 use crate::manager::Manager;
-use crate::model::{Edit, Seat, State};
+use crate::model::{Edit, State};
 use crate::plan::{Plan, Request};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -232,12 +232,11 @@ impl Pmem {
 }
 
 fn locate(manager: &Manager, id: RegionId) -> Result<(RegionId, ArenaId, u64), Error> {
-    let placement = manager.placement(id)?;
-    let start = match placement.seat {
-        Seat::At(range) => range.start(),
-        Seat::Parked(_) => 0,
-    };
-    Ok((id, placement.arena, start))
+    match manager.start_of(id) {
+        Ok((arena, start)) => Ok((id, arena, start)),
+        Err(Error::IsParked(_)) => Ok((id, manager.placement(id)?.arena, 0)),
+        Err(error) => Err(error),
+    }
 }
 
 /// A thread's view of the published state, refreshed when a newer one is there.
