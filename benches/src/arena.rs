@@ -98,7 +98,7 @@ fn rounds(
     for _ in 0..ROUNDS {
         for (runner, figure) in runners.iter_mut().zip(&mut figures) {
             let (elapsed, ops) = run_for(turn, || op(runner));
-            figure.add(elapsed, ops);
+            figure.add((elapsed, ops));
         }
     }
     let lines = runners.iter().zip(figures).map(|(runner, figure)| Line {
@@ -182,7 +182,7 @@ fn fill(n: usize, kinds: &[Kind], layout: &Layout, budget: Budget) -> Vec<Line> 
                 }
                 done += 1;
             }
-            figure.add(begun.elapsed(), done);
+            figure.add((begun.elapsed(), done));
         }
     }
     let lines = kinds.iter().zip(figures).map(|(kind, figure)| Line {
@@ -267,7 +267,7 @@ fn look_up(n: usize, runners: &mut [Runner], budget: Budget) -> Vec<Line> {
                     at = at.wrapping_add(1 + if dependent { usize::from(told == 0x5eed) } else { 0 });
                 });
                 black_box(seen);
-                figure.add(elapsed, ops);
+                figure.add((elapsed, ops));
             }
         }
         for (i, figure) in figures.iter().enumerate() {

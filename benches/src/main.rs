@@ -4,6 +4,7 @@
 mod arena;
 mod measure;
 mod report;
+mod shared;
 mod subject;
 mod workload;
 
@@ -45,6 +46,18 @@ enum Suite {
         #[arg(long)]
         plot: Option<PathBuf>,
     },
+    /// The shared handle: what publishing adds to a change, and readers beside a writer.
+    Shared {
+        /// Numbers of regions.
+        #[arg(long, value_delimiter = ',', default_value = "1e3,1e5")]
+        n: Vec<f64>,
+        /// Short turns: for a look, not for figures.
+        #[arg(long)]
+        quick: bool,
+        /// A line of JSON per figure.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -58,30 +71,57 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
-    let Suite::Arena { n, subject, case, quick, json, plot } = args.suite;
-    let budget = match quick {
-        true => arena::Budget { build: Duration::from_secs(2), turn: Duration::from_millis(10) },
-        false => arena::Budget { build: Duration::from_secs(20), turn: Duration::from_millis(80) },
-    };
-    let kinds = arena::kinds(&subject);
-    let mut all: Vec<Line> = Vec::new();
-    for n in n {
-        arena::run(n as usize, &kinds, &case, budget, &mut |lines| {
-            if json {
-                for line in &lines {
-                    let line = serde_json::to_string(line).unwrap_or_default();
-                    let _ = writeln!(std::io::stdout(), "{line}");
-                }
+    match args.suite {
+        Suite::Arena { n, subject, case, quick, json, plot } => {
+            let budget = match quick {
+                true => arena::Budget { build: Duration::from_secs(2), turn: Duration::from_millis(10) },
+                false => arena::Budget { build: Duration::from_secs(20), turn: Duration::from_millis(80) },
+            };
+            let kinds = arena::kinds(&subject);
+            let mut out = Output { json, all: Vec::new() };
+            for n in n {
+                arena::run(n as usize, &kinds, &case, budget, &mut |lines| out.add(lines));
             }
-            all.extend(lines);
-        });
+            if let Some(path) = plot {
+                let churn: Vec<Line> = out.all.iter().filter(|line| line.case == "churn").cloned().collect();
+                report::plot(&path, "free one, allocate another: ns against regions", &churn)?;
+            }
+            out.finish()
+        }
+        Suite::Shared { n, quick, json } => {
+            let turn = Duration::from_millis(if quick { 20 } else { 150 });
+            let mut out = Output { json, all: Vec::new() };
+            for n in n.into_iter().map(|n| n as usize) {
+                out.add(shared::commits(n, turn));
+                out.add(shared::readers(n, 100_000, turn));
+                out.add(shared::readers(n, 1_000, turn));
+            }
+            out.finish()
+        }
     }
-    if !json {
-        write!(std::io::stdout(), "{}", report::tables(&all))?;
+}
+
+/// Lines as they come in JSON, or tables of all of them at the end.
+struct Output {
+    json: bool,
+    all: Vec<Line>,
+}
+
+impl Output {
+    fn add(&mut self, lines: Vec<Line>) {
+        if self.json {
+            for line in &lines {
+                let line = serde_json::to_string(line).unwrap_or_default();
+                let _ = writeln!(std::io::stdout(), "{line}");
+            }
+        }
+        self.all.extend(lines);
     }
-    if let Some(path) = plot {
-        let churn: Vec<Line> = all.iter().filter(|line| line.case == "churn").cloned().collect();
-        report::plot(&path, "free one, allocate another: ns against regions", &churn)?;
+
+    fn finish(self) -> Result<(), Box<dyn std::error::Error>> {
+        if !self.json {
+            write!(std::io::stdout(), "{}", report::tables(&self.all))?;
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -13,7 +13,8 @@ pub struct Figure {
 }
 
 impl Figure {
-    pub fn add(&mut self, elapsed: Duration, ops: u64) {
+    /// Adds a round of so many operations.
+    pub fn add(&mut self, (elapsed, ops): (Duration, u64)) {
         self.rounds.push(elapsed.as_nanos() as f64 / ops.max(1) as f64);
     }
 

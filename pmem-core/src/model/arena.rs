@@ -4,6 +4,7 @@ use super::record::{Alias, Pin, Record, Role, Seat};
 use crate::attrs::{Attrs, Usage};
 use crate::id::{LinkId, Owner, RegionId, Way};
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, Space};
 use rangemap::RangeInclusiveMap;
@@ -70,26 +71,26 @@ pub(crate) struct Kept {
 /// Open and sealed spans never overlap what lies behind an interconnect.
 #[derive(Clone, Debug)]
 pub struct Arena {
-    pub(super) spans: RangeInclusiveMap<u64, Span>,
+    pub(super) spans: Arc<RangeInclusiveMap<u64, Span>>,
     /// Each value is sorted; more than one leg only for the shares of one interleave.
-    pub(super) behind: RangeInclusiveMap<u64, Vec<Leg>>,
+    pub(super) behind: Arc<RangeInclusiveMap<u64, Vec<Leg>>>,
     /// Directions that yield, lowest interconnect first.
-    pub(super) fallbacks: Vec<Leg>,
+    pub(super) fallbacks: Arc<Vec<Leg>>,
     pub(super) space: Space<Kept>,
     /// By place: what the aliases stand for.
     aliases: Option<Space<Option<Alias>>>,
-    pub(super) parked: BTreeMap<RegionId, (u64, Record)>,
+    pub(super) parked: Arc<BTreeMap<RegionId, (u64, Record)>>,
 }
 
 impl Default for Arena {
     fn default() -> Self {
         Self {
-            spans: RangeInclusiveMap::new(),
-            behind: RangeInclusiveMap::new(),
-            fallbacks: Vec::new(),
+            spans: Arc::default(),
+            behind: Arc::default(),
+            fallbacks: Arc::default(),
             space: Space::new(),
             aliases: None,
-            parked: BTreeMap::new(),
+            parked: Arc::default(),
         }
     }
 }
@@ -193,9 +194,10 @@ impl Arena {
     }
 
     pub(super) fn set_span(&mut self, range: AddrRange, new: Option<Span>) {
+        let spans = Arc::make_mut(&mut self.spans);
         match new {
-            Some(span) => self.spans.insert(inclusive(range), span),
-            None => self.spans.remove(inclusive(range)),
+            Some(span) => spans.insert(inclusive(range), span),
+            None => spans.remove(inclusive(range)),
         }
         self.rebase(range);
     }
@@ -204,7 +206,8 @@ impl Arena {
     pub(super) fn set_behind(&mut self, range: AddrRange, leg: Leg, there: bool) {
         let old: Vec<(AddrRange, Vec<Leg>)> =
             self.windows_in(range).map(|(r, legs)| (r, legs.to_vec())).collect();
-        self.behind.remove(inclusive(range));
+        let behind = Arc::make_mut(&mut self.behind);
+        behind.remove(inclusive(range));
         let mut bare = alloc::vec![range];
         for (part, mut legs) in old {
             bare = bare
@@ -218,20 +221,21 @@ impl Arena {
                 legs.sort_unstable();
             }
             if !legs.is_empty() {
-                self.behind.insert(inclusive(part), legs);
+                behind.insert(inclusive(part), legs);
             }
         }
         if there {
-            bare.into_iter().for_each(|part| self.behind.insert(inclusive(part), alloc::vec![leg]));
+            bare.into_iter().for_each(|part| behind.insert(inclusive(part), alloc::vec![leg]));
         }
         self.rebase(range);
     }
 
     pub(super) fn set_fallback(&mut self, leg: Leg, there: bool) {
-        self.fallbacks.retain(|l| *l != leg);
+        let fallbacks = Arc::make_mut(&mut self.fallbacks);
+        fallbacks.retain(|l| *l != leg);
         if there {
-            self.fallbacks.push(leg);
-            self.fallbacks.sort_unstable();
+            fallbacks.push(leg);
+            fallbacks.sort_unstable();
         }
     }
 
@@ -257,7 +261,7 @@ impl Arena {
                 }
             }
             Seat::Parked(len) => {
-                self.parked.insert(record.id, (len, record));
+                Arc::make_mut(&mut self.parked).insert(record.id, (len, record));
             }
         }
     }
@@ -279,7 +283,7 @@ impl Arena {
                 }
             }
             Seat::Parked(_) => {
-                self.parked.remove(&id);
+                Arc::make_mut(&mut self.parked).remove(&id);
             }
         }
     }

@@ -7,6 +7,7 @@ mod edit;
 mod reach;
 mod record;
 mod resolve;
+mod shelf;
 mod state;
 mod topology;
 mod view;

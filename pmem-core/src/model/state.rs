@@ -2,6 +2,7 @@
 
 use super::arena::{Arena, Leg, Span};
 use super::record::{Alias, Placement, Record, Role};
+use super::shelf::Shelf;
 use super::topology::{ArenaInfo, Link, Topology};
 use crate::attrs::{Attrs, Prot};
 use crate::id::{ArenaId, LinkId, Way};
@@ -9,7 +10,6 @@ use crate::mapping::Mapping;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
-use slotmap::SecondaryMap;
 
 /// The present windows of an interconnect, to the right and to the left; `None` is a closed one.
 type LinkWindows = [Vec<Option<AddrRange>>; 2];
@@ -20,8 +20,8 @@ type LinkWindows = [Vec<Option<AddrRange>>; 2];
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub(super) topology: Arc<Topology>,
-    arenas: SecondaryMap<ArenaId, Arc<Arena>>,
-    windows: SecondaryMap<LinkId, Arc<LinkWindows>>,
+    arenas: Shelf<ArenaId, Arc<Arena>>,
+    windows: Shelf<LinkId, Arc<LinkWindows>>,
     pub(crate) sequence: u64,
 }
 
@@ -107,8 +107,8 @@ impl State {
     pub(super) fn set_arena(&mut self, arena: ArenaId, new: Option<ArenaInfo>) {
         match &new {
             Some(_) if self.arenas.contains_key(arena) => {}
-            Some(_) => drop(self.arenas.insert(arena, Arc::default())),
-            None => drop(self.arenas.remove(arena)),
+            Some(_) => self.arenas.insert(arena, Arc::default()),
+            None => self.arenas.remove(arena),
         }
         Arc::make_mut(&mut self.topology).set_arena(arena, new);
     }

@@ -1,0 +1,152 @@
+//! The shared handle: what publishing adds to a change, and readers beside a writer.
+
+use crate::measure::{Figure, ROUNDS, run_for};
+use crate::report::Line;
+use crate::workload::{Layout, Rng, space};
+use pmem_core::{ArenaId, ArenaType, Attrs, Manager, Pmem, Region, RegionId, Request};
+use pmem_space::AddrRange;
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const SUITE: &str = "shared";
+
+/// A manager of `arenas` arenas, one of which holds `n` regions.
+fn manager(arenas: usize, n: usize) -> (Manager, ArenaId, Vec<RegionId>) {
+    let mut pmem = Manager::new();
+    let arena = pmem.create_arena("RAM", ArenaType::RAM).expect("nothing is in the way");
+    pmem.prime(arena, space(n), Attrs::ram()).expect("nothing is in the way");
+    for _ in 1..arenas {
+        pmem.create_arena("other", ArenaType::RAM).expect("nothing is in the way");
+    }
+    let layout = Layout::new(n, 42);
+    let all = layout.all.iter().take(n);
+    let regions = all.map(|range| pmem.alloc(arena, &Request::exactly(*range)).expect("free")).collect();
+    (pmem, arena, regions)
+}
+
+/// One freed, another allocated: exclusive, and published after each; by the number of arenas.
+pub fn commits(n: usize, turn: Duration) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for arenas in [10, 10_000] {
+        let (mut exclusive, arena, mut ids) = manager(arenas, n);
+        let (other, _, others) = manager(arenas, n);
+        let shared = Pmem::from(other);
+        let mut held: Vec<Region> = others.iter().map(|id| shared.handle(*id).expect("there")).collect();
+        others.iter().for_each(|id| drop(shared.write(|m| m.decref(*id))));
+        let mut figures = [Figure::default(), Figure::default()];
+        let (mut one, mut two) = (Rng::new(1), Rng::new(1));
+        let request = |rng: &mut Rng| {
+            let want = rng.want();
+            Request::new(want.len).align(want.align)
+        };
+        for _ in 0..ROUNDS {
+            let (elapsed, ops) = run_for(turn, || {
+                let i = one.below(n as u64) as usize;
+                exclusive.decref(ids[i]).expect("held");
+                ids[i] = exclusive.alloc(arena, &request(&mut one)).expect("there is space");
+            });
+            figures[0].add((elapsed, ops));
+            let (elapsed, ops) = run_for(turn, || {
+                let i = two.below(n as u64) as usize;
+                held.swap_remove(i).release().expect("held");
+                held.push(shared.alloc(arena, &request(&mut two)).expect("there is space"));
+            });
+            figures[1].add((elapsed, ops));
+        }
+        for (subject, figure) in ["pmem", "pmem-shared"].into_iter().zip(figures) {
+            lines.push(Line {
+                ns: Some(figure.median()),
+                spread: Some(figure.spread()),
+                note: format!("{arenas} arenas; two changes an operation"),
+                ..Line::new(SUITE, &format!("commit, {arenas} arenas"), n, subject)
+            });
+        }
+    }
+    lines
+}
+
+/// Look-ups of one reader beside a writer that commits `rate` times a second: ours and a map under a lock.
+pub fn readers(n: usize, rate: u64, turn: Duration) -> Vec<Line> {
+    let layout = Layout::new(n, 42);
+    let ranges: Vec<AddrRange> = layout.all.iter().take(n).copied().collect();
+    let (manager, arena, ids) = manager(10, n);
+    let pmem = Pmem::from(manager);
+    let map: RwLock<BTreeMap<u64, (u64, u64)>> =
+        RwLock::new(ranges.iter().map(|range| (range.start(), (range.last(), 7))).collect());
+    let mut figures = [Figure::default(), Figure::default()];
+    for _ in 0..ROUNDS {
+        figures[0].add(beside(
+            rate,
+            turn,
+            &ranges,
+            |i| {
+                let attrs = if i % 2 == 0 { Attrs::device() } else { Attrs::ram() };
+                pmem.write(|m| m.set(ids[i % n], attrs)).expect("admitted");
+            },
+            {
+                let mut reader = pmem.reader();
+                move |addr| {
+                    let found = reader.state().arena(arena).and_then(|arena| arena.region_at(addr));
+                    found.map_or(0, |(range, record)| range.start() ^ record.id.to_raw())
+                }
+            },
+        ));
+        figures[1].add(beside(
+            rate,
+            turn,
+            &ranges,
+            |i| {
+                if let Some((_, value)) = map.write().expect("no panic").get_mut(&ranges[i % n].start()) {
+                    *value += 1;
+                }
+            },
+            |addr| {
+                let map = map.read().expect("no panic");
+                let found = map.range(..=addr).next_back().filter(|(_, (last, _))| addr <= *last);
+                found.map_or(0, |(start, (_, value))| start ^ value)
+            },
+        ));
+    }
+    let lines = ["pmem-shared", "rwlock-btreemap"].into_iter().zip(figures).map(|(subject, figure)| Line {
+        ns: Some(figure.median()),
+        spread: Some(figure.spread()),
+        note: format!("one reader, {rate} changes a second"),
+        ..Line::new(SUITE, &format!("reader, {rate} changes/s"), n, subject)
+    });
+    lines.collect()
+}
+
+/// Times `read` of random addresses while another thread calls `write` so many times a second.
+fn beside(
+    rate: u64,
+    turn: Duration,
+    ranges: &[AddrRange],
+    mut write: impl FnMut(usize) + Send,
+    mut read: impl FnMut(u64) -> u64,
+) -> (Duration, u64) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (begun, mut done) = (Instant::now(), 0u64);
+            while !over.load(Ordering::Relaxed) {
+                let due = (begun.elapsed().as_secs_f64() * rate as f64) as u64;
+                while done < due && !over.load(Ordering::Relaxed) {
+                    write(done as usize);
+                    done += 1;
+                }
+                thread::yield_now();
+            }
+        });
+        let mut rng = Rng::new(5);
+        let figure = run_for(turn, || {
+            let range = ranges[rng.below(ranges.len() as u64) as usize];
+            black_box(read(range.start()));
+        });
+        over.store(true, Ordering::Relaxed);
+        figure
+    })
+}
