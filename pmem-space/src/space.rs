@@ -205,7 +205,8 @@ impl<T: Copy> Space<T> {
         }
         let run = |search: &mut Search<'_>| match fit.policy_of() {
             Policy::LastFit => {
-                search.highest(&self.root).or_else(|| lead.and_then(|lead| fit.highest_in(lead)))
+                let found = search.highest(&self.root);
+                found.or_else(|| fit.highest_in(lead.filter(|_| search.patience > 0)?))
             }
             _ => in_lead().or_else(|| search.lowest(&self.root, cut)),
         };
