@@ -9,6 +9,7 @@ use crate::metric::Metric;
 use crate::model::{Broken, Direction, Edit, Home, Ids, Pin, Placement, State, Working};
 use crate::plan::{Plan, Request};
 use crate::protocol::{Outcome, attach};
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -48,16 +49,10 @@ impl Journal {
         complete.then(|| self.kept.iter().filter(move |c| c.sequence > sequence))
     }
 
-    /// Takes a change down, in the memory of the one that it drops.
-    fn push(&mut self, sequence: u64, edits: &[Edit]) {
-        if self.limit == 0 {
-            return;
-        }
-        let dropped = if self.kept.len() == self.limit { self.kept.pop_front() } else { None };
-        let mut memory = dropped.map(|old| old.edits).unwrap_or_default();
-        memory.clear();
-        memory.extend_from_slice(edits);
-        self.kept.push_back(Committed { sequence, edits: memory });
+    /// Takes a change down, and gives back what it keeps no more.
+    fn push(&mut self, committed: Committed) -> Option<Committed> {
+        self.kept.push_back(committed);
+        if self.kept.len() > self.limit { self.kept.pop_front() } else { None }
     }
 }
 
@@ -116,7 +111,7 @@ impl Manager {
             state,
             ids,
             drivers: Registry::default(),
-            journal: Journal { kept: VecDeque::with_capacity(JOURNAL), limit: JOURNAL },
+            journal: Journal { kept: VecDeque::with_capacity(JOURNAL + 1), limit: JOURNAL },
             outbox: None,
             edits: Vec::new(),
         }
@@ -185,7 +180,7 @@ impl Manager {
         let mut plan = Plan::new(&mut self.state, &mut self.ids, memory);
         let result = verbs(&mut plan);
         let mut raw = plan.into_edits();
-        let result = result.and_then(|result| Ok((result, self.finish(&raw)?)));
+        let result = result.and_then(|result| Ok((result, self.finish(&mut raw)?)));
         if result.is_err() {
             self.undo(&raw);
         }
@@ -197,11 +192,15 @@ impl Manager {
         result
     }
 
-    /// Has a plan carried out and commits it; who took part.
-    fn finish(&mut self, raw: &[Edit]) -> Result<Vec<DriverId>, Error> {
-        let net = Edit::net(raw);
-        let concerned = if net.is_empty() { Vec::new() } else { self.carry(raw, &net)?.concerned };
-        self.commit(raw, &net);
+    /// Has a plan carried out and commits it; who took part. Of the edits, memory is left.
+    fn finish(&mut self, raw: &mut Vec<Edit>) -> Result<Vec<DriverId>, Error> {
+        let joined = match Edit::net(raw) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(joined) => Some(joined),
+        };
+        let net = joined.as_deref().unwrap_or(raw);
+        let concerned = if net.is_empty() { Vec::new() } else { self.carry(raw, net)?.concerned };
+        self.commit(raw, joined);
         Ok(concerned)
     }
 
@@ -221,18 +220,22 @@ impl Manager {
         self.drivers.carry(self.state.sequence.saturating_add(1), net, &self.state)
     }
 
-    fn commit(&mut self, raw: &[Edit], net: &[Edit]) {
+    /// Takes down a plan that was carried out: its edits, joined where they had to be.
+    fn commit(&mut self, raw: &mut Vec<Edit>, joined: Option<Vec<Edit>>) {
         raw.iter().for_each(|edit| self.ids.retire(edit));
-        if net.is_empty() {
+        let edits = joined.unwrap_or_else(|| core::mem::take(raw));
+        if edits.is_empty() {
             return;
         }
         // Beyond 2^64 changes only a state that was tampered with gets.
         self.state.sequence = self.state.sequence.saturating_add(1);
         let sequence = self.state.sequence;
         if let Some(outbox) = &mut self.outbox {
-            outbox.push(Committed { sequence, edits: net.to_vec() });
+            outbox.push(Committed { sequence, edits: edits.clone() });
         }
-        self.journal.push(sequence, net);
+        if let Some(dropped) = self.journal.push(Committed { sequence, edits }) {
+            *raw = dropped.edits;
+        }
     }
 
     /// Takes a plan back, ids and all.
@@ -392,8 +395,8 @@ impl Manager {
             Err(Error::Refused { driver: by, .. } | Error::Failed { driver: by, .. }) => {
                 let mut plan = Plan::new(&mut self.state, &mut self.ids, Vec::new());
                 plan.condemn(region)?;
-                let raw = plan.into_edits();
-                self.commit(&raw, &raw);
+                let mut raw = plan.into_edits();
+                self.commit(&mut raw, None);
                 self.condemned.push((region, Some(by)));
                 Ok(Released::Condemned { by })
             }
@@ -435,8 +438,8 @@ impl Manager {
     fn retry(&mut self, region: RegionId, by: Option<DriverId>) {
         let mut plan = Plan::new(&mut self.state, &mut self.ids, Vec::new());
         let planned = plan.reclaim(region);
-        let raw = plan.into_edits();
-        match planned.and_then(|()| self.finish(&raw)) {
+        let mut raw = plan.into_edits();
+        match planned.and_then(|()| self.finish(&mut raw)) {
             Ok(_) => {}
             Err(error) => {
                 self.undo(&raw);

@@ -3,7 +3,7 @@
 use crate::entry::{Entry, Occupant};
 use crate::fit::{Fit, Policy};
 use crate::range::AddrRange;
-use crate::tree::{Cut, Leaf, Need, Node, Search, Slot, largest, marked, raw};
+use crate::tree::{Cut, Leaf, Need, Node, Occupied, Search, Slot, largest, marked, raw};
 use core::fmt;
 
 /// Why a range could not be taken: what it meets first.
@@ -58,7 +58,7 @@ impl<T: Copy + Default> Space<T> {
     /// Makes an address space that is one hole.
     pub fn new() -> Self {
         let mut space = Self { root: Node::empty_leaf(u64::MAX), lead: Some(u64::MAX), taken: 0 };
-        space.put(AddrRange::ALL, Occupant::Hole, false);
+        space.fill(AddrRange::ALL, Occupant::Hole);
         space
     }
 }
@@ -92,15 +92,13 @@ impl<T: Copy> Space<T> {
     /// # Errors
     /// [`Conflict`] unless all of it is a gap.
     pub fn insert_marked(&mut self, range: AddrRange, value: T, marked: bool) -> Result<(), Conflict<T>> {
+        if self.put(range, Occupant::Taken(value), marked).is_ok() {
+            return Ok(());
+        }
+        let gap = |entry: &Entry<T>| matches!(entry.occupant, Occupant::Gap);
         let here = self.at(range.start());
-        if !matches!(here.occupant, Occupant::Gap) {
-            return Err(Conflict { wanted: range, met: here });
-        }
-        if let Some(next) = here.range.end().filter(|next| *next <= range.last()) {
-            return Err(Conflict { wanted: range, met: self.at(next) });
-        }
-        self.put(range, Occupant::Taken(value), marked);
-        Ok(())
+        let met = here.range.end().filter(|_| gap(&here)).map_or(here, |next| self.at(next));
+        Err(Conflict { wanted: range, met })
     }
 
     /// Finds a place for `fit` and takes it.
@@ -111,8 +109,7 @@ impl<T: Copy> Space<T> {
     /// Finds a place for `fit` and takes it, for a value that depends on the place.
     pub fn alloc_with(&mut self, fit: &Fit, value: impl FnOnce(AddrRange) -> T) -> Option<AddrRange> {
         let place = self.find(fit)?;
-        self.put(place, Occupant::Taken(value(place)), false);
-        Some(place)
+        self.put(place, Occupant::Taken(value(place)), false).is_ok().then_some(place)
     }
 
     /// Gives back what was taken at `start`; a gap is left.
@@ -240,15 +237,23 @@ impl<T: Copy> Space<T> {
     }
 
     /// Puts an entry where there is a gap.
-    fn put(&mut self, range: AddrRange, what: Occupant<T>, marked: bool) {
+    fn put(&mut self, range: AddrRange, what: Occupant<T>, marked: bool) -> Result<(), Occupied> {
         let (start, last) = (range.start(), range.last());
+        let split = self.root.put(Slot { start, last, what, marked })?;
         if self.lead.is_some_and(|lead| start <= lead) {
             self.lead = start.checked_sub(1);
         }
         self.taken += usize::from(matches!(what, Occupant::Taken(_)));
-        if let Some(split) = self.root.put(Slot { start, last, what, marked }) {
+        if let Some(split) = split {
             self.root = Node::over(self.root.clone(), split);
         }
+        Ok(())
+    }
+
+    /// Puts a hole or sealed space where there is known to be a gap.
+    fn fill(&mut self, range: AddrRange, what: Occupant<T>) {
+        let put = self.put(range, what, false);
+        debug_assert!(put.is_ok(), "{range} is no gap");
     }
 
     /// Takes out the entry that starts at `start`, if `which` wants it; a gap is left.
@@ -276,11 +281,11 @@ impl<T: Copy> Space<T> {
             if !matches!(entry.occupant, Occupant::Gap) {
                 self.cut(entry.range.start(), |_| true);
                 for rest in entry.range.minus(part).into_iter().flatten() {
-                    self.put(rest, entry.occupant, false);
+                    self.fill(rest, entry.occupant);
                 }
             }
             if !matches!(base, Occupant::Gap) {
-                self.put(part, base, false);
+                self.fill(part, base);
                 self.merge(part);
             }
         }
@@ -304,7 +309,7 @@ impl<T: Copy> Space<T> {
         for gone in [below, Some(here), above].into_iter().flatten() {
             self.cut(gone.range.start(), |_| true);
         }
-        self.put(whole, here.occupant, false);
+        self.fill(whole, here.occupant);
     }
 }
 

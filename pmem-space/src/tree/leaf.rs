@@ -112,6 +112,14 @@ impl<T: Copy> Leaf<T> {
         self.reach(i) - self.lasts[i.min(LEAF - 1)]
     }
 
+    /// Whether the gap before entry `p` covers these addresses. The gap before the first leaf's first entry is the lead.
+    #[inline]
+    pub(crate) fn has_room(&self, p: usize, start: u64, last: u64) -> bool {
+        let above_before = p == 0 || self.lasts[(p - 1).min(LEAF - 1)] < start;
+        let reach = if p < self.len.min(LEAF) { self.starts[p] - 1 } else { self.tail };
+        above_before & (last <= reach)
+    }
+
     /// The gap after entry `i`.
     #[inline]
     pub(crate) fn gap(&self, i: usize) -> Option<AddrRange> {

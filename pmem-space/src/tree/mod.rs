@@ -10,5 +10,5 @@ mod node;
 mod search;
 
 pub(crate) use leaf::{Leaf, Slot, raw};
-pub(crate) use node::Node;
+pub(crate) use node::{Node, Occupied};
 pub(crate) use search::{Cut, Need, Search, largest, marked};

@@ -15,6 +15,9 @@ pub(crate) enum Node<T> {
 /// A subtree that was split off to the right, and its first address.
 type Split<T> = Option<(u64, Node<T>)>;
 
+/// There is something where an entry was to be put.
+pub(crate) struct Occupied;
+
 /// What was taken out of a subtree.
 pub(crate) struct Taken<T> {
     pub(crate) slot: Slot<T>,
@@ -62,7 +65,7 @@ impl<T: Copy> Node<T> {
     }
 
     /// Puts an entry where there is a gap.
-    pub(crate) fn put(&mut self, new: Slot<T>) -> Split<T> {
+    pub(crate) fn put(&mut self, new: Slot<T>) -> Result<Split<T>, Occupied> {
         match self {
             Self::Leaf(leaf) => put_in_leaf(Arc::make_mut(leaf), new),
             Self::Inner(inner) => put_in_inner(Arc::make_mut(inner), new),
@@ -134,11 +137,14 @@ impl<T: Copy> Node<T> {
     }
 }
 
-fn put_in_leaf<T: Copy>(leaf: &mut Leaf<T>, new: Slot<T>) -> Split<T> {
+fn put_in_leaf<T: Copy>(leaf: &mut Leaf<T>, new: Slot<T>) -> Result<Split<T>, Occupied> {
     let p = leaf.upto(new.start);
+    if !leaf.has_room(p, new.start, new.last) {
+        return Err(Occupied);
+    }
     if leaf.len() < LEAF {
         leaf.insert(p, new);
-        return None;
+        return Ok(None);
     }
     // Near the end, hardly anything moves: ascending fills leave full leaves behind.
     let cut = if p + 1 < LEAF { LEAF.div_ceil(2) } else { LEAF - 1 };
@@ -148,24 +154,24 @@ fn put_in_leaf<T: Copy>(leaf: &mut Leaf<T>, new: Slot<T>) -> Split<T> {
     } else {
         right.insert(p - cut, new);
     }
-    Some((right.first(), Node::Leaf(Arc::new(right))))
+    Ok(Some((right.first(), Node::Leaf(Arc::new(right)))))
 }
 
-fn put_in_inner<T: Copy>(inner: &mut Inner<T>, new: Slot<T>) -> Split<T> {
+fn put_in_inner<T: Copy>(inner: &mut Inner<T>, new: Slot<T>) -> Result<Split<T>, Occupied> {
     let c = inner.place(new.start);
-    let kid = inner.kid_mut(c)?;
-    let split = kid.put(new);
+    let kid = inner.kid_mut(c).ok_or(Occupied)?;
+    let split = kid.put(new)?;
     let summary = kid.summary();
     inner.note(c, summary);
-    let (first, right) = split?;
+    let Some((first, right)) = split else { return Ok(None) };
     if inner.len() < FAN {
         inner.insert(c + 1, first, right);
-        return None;
+        return Ok(None);
     }
     if c + 1 == FAN {
         let mut other = Inner::new();
         other.insert(0, first, right);
-        return Some((first, Node::Inner(Arc::new(other))));
+        return Ok(Some((first, Node::Inner(Arc::new(other)))));
     }
     let half = FAN / 2;
     let (middle, mut other) = inner.split_off(half);
@@ -174,7 +180,7 @@ fn put_in_inner<T: Copy>(inner: &mut Inner<T>, new: Slot<T>) -> Split<T> {
     } else {
         other.insert(c + 1 - half, first, right);
     }
-    Some((middle, Node::Inner(Arc::new(other))))
+    Ok(Some((middle, Node::Inner(Arc::new(other)))))
 }
 
 fn take_from_inner<T: Copy>(
