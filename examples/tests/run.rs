@@ -4,6 +4,10 @@
 #[expect(dead_code, reason = "a program's own main is not called here")]
 mod numa_pci;
 
+#[path = "../mmio_allocator.rs"]
+#[expect(dead_code, reason = "a program's own main is not called here")]
+mod mmio_allocator;
+
 #[path = "../vmm_bar_swap.rs"]
 #[expect(dead_code, reason = "a program's own main is not called here")]
 mod vmm_bar_swap;
@@ -25,6 +29,16 @@ fn numa_pci() {
     assert!(lines.contains(&"  [0x40000000, 0x40010000) RAM 1, taken, cost 11"), "{out}");
     assert!(lines.contains(&"  [0x0, 0x40000000) RAM 0, taken, cost 22"), "{out}");
     assert!(!out.contains("PCI 0"), "the other root complex is not reached by this one: {out}");
+}
+
+#[test]
+fn mmio_allocator() {
+    let out = mmio_allocator::run().unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], "NIC at [0xc0000000, 0xc0004000), GPU at [0xcf000000, 0xd0000000)");
+    assert!(lines[1].contains("Taken(\"NIC\") at [0xc0000000, 0xc0004000)"), "{out}");
+    assert_eq!(lines[2], "at 0xc0000010: Some(\"NIC\")");
+    assert_eq!(lines[3], "disk at [0xc0002000, 0xc0003000) once the NIC is gone");
 }
 
 #[test]

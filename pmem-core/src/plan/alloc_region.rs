@@ -2,6 +2,7 @@
 
 use super::route::{Crossing, Lane, lanes, routes};
 use super::{Plan, Request};
+use crate::attrs::Attrs;
 use crate::error::Error;
 use crate::id::{ArenaId, RegionId};
 use crate::metric::Metric;
@@ -26,7 +27,8 @@ impl Plan<'_> {
         let place = request.place()?;
         request.fit(place, 0)?;
         let suits = |plan: &Self, arena| {
-            plan.state().info(arena).is_some_and(|info| info.kind.contains(request.kind))
+            request.kind.is_empty()
+                || plan.state().info(arena).is_some_and(|info| info.kind.contains(request.kind))
         };
         let near = if suits(self, arena) {
             self.atomically(|plan| plan.alloc_here(arena, request, Lane::start(place)))
@@ -105,15 +107,16 @@ impl Plan<'_> {
         // An exact range is not looked for: what is in its way is named.
         let exact = request.start.filter(|_| lane.back == Some(0)).map(|_| lane.range);
         let exact = exact.filter(|range| fit.admits(*range));
-        let range = match exact {
-            Some(range) => range,
+        let (range, defaults) = match exact {
+            Some(range) => {
+                let span = self.arena(arena)?.span_at(range.start());
+                (range, span.map(|(_, span)| span.attrs).unwrap_or_default())
+            }
             None => self.find(arena, request, &fit)?.ok_or_else(|| {
                 let largest = self.largest(arena, request, lane.range);
                 self.no_space(arena, request, largest)
             })?,
         };
-        let defaults =
-            self.arena(arena)?.span_at(range.start()).map(|(_, span)| span.attrs).unwrap_or_default();
         let id = self.working.ids.regions.insert(Entry::default());
         let attrs = request.attrs(defaults);
         let record =
@@ -135,32 +138,33 @@ impl Plan<'_> {
         }
     }
 
-    /// Finds a place in space that admits the request. No region straddles spans of different defaults.
+    /// Finds a place in space that admits the request, and the defaults there. No region straddles spans of different
+    /// defaults.
     pub(super) fn find(
         &self,
         arena: ArenaId,
         request: &Request,
         fit: &Fit,
-    ) -> Result<Option<AddrRange>, Error> {
+    ) -> Result<Option<(AddrRange, Attrs)>, Error> {
         let here = self.arena(arena)?;
-        let mut found: Option<(u64, AddrRange)> = None;
+        let mut found: Option<(u64, (AddrRange, Attrs))> = None;
         for (part, span) in here.spans_in(fit.window_of()) {
             if span.state != SpanState::Open || !span.admits(request.attrs(span.attrs)?) {
                 continue;
             }
             let Some(place) = here.space().find(&fit.window(part)) else { continue };
             match fit.policy_of() {
-                Policy::LastFit => found = Some((0, place)),
+                Policy::LastFit => found = Some((0, (place, span.attrs))),
                 Policy::GoodFit => {
                     let gap = here.space().at(place.start()).range.intersect(part).map_or(0, AddrRange::len);
                     if found.is_none_or(|(best, _)| gap < best) {
-                        found = Some((gap, place));
+                        found = Some((gap, (place, span.attrs)));
                     }
                 }
-                _ => return Ok(Some(place)),
+                _ => return Ok(Some((place, span.attrs))),
             }
         }
-        Ok(found.map(|(_, place)| place))
+        Ok(found.map(|(_, found)| found))
     }
 
     fn largest(&self, arena: ArenaId, request: &Request, window: AddrRange) -> u64 {

@@ -77,7 +77,7 @@ impl Plan<'_> {
             Some(start) => AddrRange::sized(start, len)?,
             None => {
                 let found = self.find(arena, &wanted, &wanted.fit(request.window, 0)?)?;
-                found.ok_or_else(|| self.no_space(arena, &wanted, 0))?
+                found.ok_or_else(|| self.no_space(arena, &wanted, 0))?.0
             }
         };
         self.atomically(|plan| plan.reseat(&[(region, Seat::At(place))]))
