@@ -26,7 +26,7 @@ impl Registry {
         if !self.drivers.values().any(|r| r.degraded) {
             return Vec::new();
         }
-        let deltas = self.deltas(&self.views_after(after));
+        let deltas = self.deltas(&self.updates(edits, after));
         let concerned = |id: &&DriverId| {
             let r = &self.drivers[**id];
             r.degraded && (!r.deltas(&deltas).is_empty() || edits.iter().any(|e| r.is_concerned(e, after)))
@@ -53,8 +53,8 @@ impl Registry {
     /// # Errors
     /// [`Error::Refused`] after every prepared driver has aborted; [`Error::Failed`] after every step begun has been reverted.
     pub(crate) fn carry(&mut self, sequence: u64, edits: &[Edit], after: &State) -> Result<Outcome, Error> {
-        let views = self.views_after(after);
-        let deltas = self.deltas(&views);
+        let updates = self.updates(edits, after);
+        let deltas = self.deltas(&updates);
         let mut parts: Vec<Part> = Vec::new();
         for id in self.order().to_vec() {
             let registered = &mut self.drivers[id];
@@ -84,7 +84,7 @@ impl Registry {
                 return Err(self.unwind(&parts, &steps[..=done], *i, *step, fault));
             }
         }
-        self.set_views(views);
+        self.set_views(updates, after);
         Ok(Outcome { concerned: parts.into_iter().map(|part| part.id).collect() })
     }
 

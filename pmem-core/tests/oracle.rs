@@ -1,8 +1,10 @@
 //! Views against resolving address by address; aliases against their targets; every verb against the invariants.
 
+use pmem_core::test_util::Quiet;
 use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, Direction, LinkId, Manager, Mapping, Metric, OwnedResolution,
-    Policy, Props, Prot, RegionId, Request, Role, State, Table, Usage, What, Window, Windows,
+    Policy, Props, Prot, RegionId, Request, Role, Scope, State, Subscription, Table, Usage, What, Window,
+    Windows,
 };
 use proptest::prelude::*;
 
@@ -115,8 +117,13 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let mut pmem = Manager::new();
-        let arenas =
+        let arenas: Vec<ArenaId> =
             (0..ARENAS).map(|i| pmem.create_arena(format!("{i}"), ArenaType::RAM).unwrap()).collect();
+        // Debug builds compare each patch of an observed view with the whole view.
+        for arena in &arenas {
+            let subscription = Subscription::new([Scope::View(*arena)]);
+            pmem.register(Box::new(Quiet::new("viewer")), subscription).unwrap();
+        }
         Self { pmem, arenas, links: Vec::new(), regions: Vec::new() }
     }
 

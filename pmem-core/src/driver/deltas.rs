@@ -2,7 +2,7 @@
 
 use crate::attrs::{Attrs, Props, Prot, Usage};
 use crate::id::ArenaId;
-use crate::model::{State, What};
+use crate::model::{Edit, Sight, SpanState, State, What};
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
 use rangemap::RangeInclusiveMap;
@@ -55,50 +55,159 @@ impl Delta {
     }
 }
 
+/// Effective attributes by address.
+type Spans = RangeInclusiveMap<u64, Effective>;
+
 /// The flattened view of an observed arena.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Flat(RangeInclusiveMap<u64, Effective>);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flat {
+    spans: Spans,
+    /// What the view is made up of, where a change inside it can be worked out without looking at all of it.
+    sights: Option<Vec<Sight>>,
+}
+
+/// What a change makes of a flattened view.
+pub(crate) enum Update {
+    /// A new one: what can be seen, and from where, has changed.
+    Anew(Flat),
+    /// The same, but for these spans.
+    Patch(Vec<Delta>),
+}
 
 impl Flat {
     pub(crate) fn of(state: &State, viewer: ArenaId) -> Self {
-        let mut map = RangeInclusiveMap::new();
+        let mut spans = Spans::new();
         for piece in state.reached(viewer, AddrRange::ALL) {
             if let What::Local { region, attrs, .. } = piece.what {
                 let effective = Effective { attrs, taken: region.is_some() };
-                map.insert(piece.seen.start()..=piece.seen.last(), effective);
+                spans.insert(piece.seen.start()..=piece.seen.last(), effective);
             }
         }
-        Self(map)
+        Self { spans, sights: state.sights(viewer) }
     }
 
-    fn at(&self, addr: u64) -> Option<Effective> {
-        self.0.get(&addr).copied()
-    }
-
-    /// Where `new` differs, in order of address, neighbours that differ alike joined.
-    pub(crate) fn deltas(&self, new: &Self) -> Vec<Delta> {
-        let mut cuts: Vec<u64> = Vec::new();
-        for (range, _) in self.0.iter().chain(new.0.iter()) {
-            cuts.push(*range.start());
-            cuts.extend(range.end().checked_add(1));
-        }
-        cuts.sort_unstable();
-        cuts.dedup();
-        let mut out: Vec<Delta> = Vec::new();
-        for (i, start) in cuts.iter().enumerate() {
-            let last = cuts.get(i + 1).map_or(u64::MAX, |next| next - 1);
-            let (old, new) = (self.at(*start), new.at(*start));
-            let Ok(range) = AddrRange::inclusive(*start, last) else { continue };
-            if old == new {
-                continue;
-            }
-            match out.last_mut() {
-                Some(delta) if delta.range.end() == Some(*start) && (delta.old, delta.new) == (old, new) => {
-                    delta.range = delta.range.hull(range);
+    /// What `edits`, which lead to `after`, make of it.
+    pub(crate) fn update(&self, viewer: ArenaId, edits: &[Edit], after: &State) -> Update {
+        let patch = touched(edits).zip(self.sights.as_ref());
+        let Some((touched, sights)) = patch else { return Update::Anew(Self::of(after, viewer)) };
+        let mut all = Vec::new();
+        for (arena, range) in touched {
+            for sight in sights.iter().filter(|sight| sight.arena == arena) {
+                let Some(seen) = sight.seen(range) else { continue };
+                let (mut old, mut new) = (Spans::new(), Spans::new());
+                for (part, effective) in self.spans.overlapping(seen.start()..=seen.last()) {
+                    let (start, last) = ((*part.start()).max(seen.start()), (*part.end()).min(seen.last()));
+                    old.insert(start..=last, *effective);
                 }
-                _ => out.push(Delta { range, old, new }),
+                for (part, attrs, taken) in after.in_sight(sight, range) {
+                    new.insert(part.start()..=part.last(), Effective { attrs, taken });
+                }
+                all.extend(differences(&old, &new));
             }
         }
-        out
+        all.sort_unstable_by_key(|delta: &Delta| delta.range.start());
+        Update::Patch(joined(all))
     }
+
+    /// How it changes.
+    pub(crate) fn deltas(&self, update: &Update) -> Vec<Delta> {
+        match update {
+            Update::Anew(new) => joined(differences(&self.spans, &new.spans)),
+            Update::Patch(deltas) => deltas.clone(),
+        }
+    }
+
+    /// Whether both are views of the same.
+    pub(crate) fn sees_as(&self, other: &Self) -> bool {
+        self.spans == other.spans
+    }
+
+    /// Takes it on to what a change made of it.
+    pub(crate) fn apply(&mut self, update: Update) {
+        let deltas = match update {
+            Update::Anew(new) => return *self = new,
+            Update::Patch(deltas) => deltas,
+        };
+        for delta in deltas {
+            let range = delta.range.start()..=delta.range.last();
+            match delta.new {
+                Some(effective) => self.spans.insert(range, effective),
+                None => self.spans.remove(range),
+            }
+        }
+    }
+}
+
+/// Where edits change what is at addresses, each once, in order; `None` if they may change who sees what.
+fn touched(edits: &[Edit]) -> Option<Vec<(ArenaId, AddrRange)>> {
+    let mut all: Vec<(ArenaId, AddrRange)> = Vec::new();
+    for edit in edits {
+        match edit {
+            Edit::Count { .. } | Edit::Arena { old: Some(_), new: Some(_), .. } => {}
+            Edit::Span { arena, range, old: Some(old), new: Some(new) }
+                if old.state != SpanState::Lent && new.state != SpanState::Lent =>
+            {
+                all.push((*arena, *range));
+            }
+            Edit::Region { old, new, .. } => {
+                for placement in [old, new].into_iter().flatten() {
+                    match (placement.record.alias(), placement.seat.range()) {
+                        // An alias is no space of its own, but may narrow what is seen through it.
+                        (Some(_), _) if placement.record.attrs.prot() == Prot::RWX => {}
+                        (Some(_), _) => return None,
+                        (None, range) => all.extend(range.map(|range| (placement.arena, range))),
+                    }
+                }
+            }
+            _ => return None,
+        }
+    }
+    all.sort_unstable_by_key(|(arena, range)| (*arena, range.start()));
+    let mut out: Vec<(ArenaId, AddrRange)> = Vec::new();
+    for (arena, range) in all {
+        match out.last_mut() {
+            Some((same, last)) if *same == arena && last.overlaps(range) => *last = last.hull(range),
+            _ => out.push((arena, range)),
+        }
+    }
+    Some(out)
+}
+
+/// Where `new` differs from `old`, in order of address.
+fn differences(old: &Spans, new: &Spans) -> Vec<Delta> {
+    let mut cuts: Vec<u64> = Vec::new();
+    for (range, _) in old.iter().chain(new.iter()) {
+        cuts.push(*range.start());
+        cuts.extend(range.end().checked_add(1));
+    }
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut out: Vec<Delta> = Vec::new();
+    for (i, start) in cuts.iter().enumerate() {
+        let last = cuts.get(i + 1).map_or(u64::MAX, |next| next - 1);
+        let (was, is) = (old.get(start).copied(), new.get(start).copied());
+        if let Ok(range) = AddrRange::inclusive(*start, last)
+            && was != is
+        {
+            out.push(Delta { range, old: was, new: is });
+        }
+    }
+    out
+}
+
+/// The same, neighbours that change alike as one.
+fn joined(deltas: Vec<Delta>) -> Vec<Delta> {
+    let mut out: Vec<Delta> = Vec::new();
+    for delta in deltas {
+        match out.last_mut() {
+            Some(last)
+                if last.range.end() == Some(delta.range.start())
+                    && (last.old, last.new) == (delta.old, delta.new) =>
+            {
+                last.range = last.range.hull(delta.range);
+            }
+            _ => out.push(delta),
+        }
+    }
+    out
 }

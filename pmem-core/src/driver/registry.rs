@@ -1,7 +1,7 @@
 //! Who is told of what.
 
 use super::contract::Driver;
-use super::deltas::{Delta, Flat};
+use super::deltas::{Delta, Flat, Update};
 use crate::attrs::{Props, Prot, Usage};
 use crate::id::{ArenaId, DriverId, LinkId};
 use crate::model::{Edit, Placement, State};
@@ -161,18 +161,22 @@ impl Registry {
         self.drivers.get_mut(id)
     }
 
-    /// The observed views as `after` makes them.
-    pub(crate) fn views_after(&self, after: &State) -> Views {
-        self.views.iter().map(|(arena, _)| (*arena, Flat::of(after, *arena))).collect()
+    /// What `edits`, which lead to `after`, make of each observed view.
+    pub(crate) fn updates(&self, edits: &[Edit], after: &State) -> Vec<Update> {
+        self.views.iter().map(|(arena, flat)| flat.update(*arena, edits, after)).collect()
     }
 
     /// How each observed view changes.
-    pub(crate) fn deltas(&self, after: &Views) -> Vec<(ArenaId, Vec<Delta>)> {
-        self.views.iter().zip(after).map(|((arena, old), (_, new))| (*arena, old.deltas(new))).collect()
+    pub(crate) fn deltas(&self, updates: &[Update]) -> Vec<(ArenaId, Vec<Delta>)> {
+        self.views.iter().zip(updates).map(|((arena, old), update)| (*arena, old.deltas(update))).collect()
     }
 
-    pub(crate) fn set_views(&mut self, views: Views) {
-        self.views = views;
+    /// Takes the observed views on to the state `after`.
+    pub(crate) fn set_views(&mut self, updates: Vec<Update>, after: &State) {
+        for ((arena, flat), update) in self.views.iter_mut().zip(updates) {
+            flat.apply(update);
+            debug_assert!(flat.sees_as(&Flat::of(after, *arena)), "{arena}: the patch is wrong");
+        }
     }
 }
 

@@ -24,3 +24,4 @@ pub use topology::{ArenaInfo, Direction, Link};
 pub use view::{Piece, What};
 
 pub(crate) use edit::{Entry, Home, Ids, InUse, Working};
+pub(crate) use view::Sight;

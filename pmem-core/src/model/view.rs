@@ -101,6 +101,26 @@ impl Piece {
     }
 }
 
+/// A span of one arena that a viewer sees, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sight {
+    /// The arena.
+    pub(crate) arena: ArenaId,
+    /// Addresses of its own.
+    range: AddrRange,
+    /// Added to an address there, modulo 2^64, to give the address as seen.
+    back: u64,
+    /// What the interconnects on the way let through.
+    prot: Prot,
+}
+
+impl Sight {
+    /// The part of it in `range`, as seen.
+    pub(crate) fn seen(&self, range: AddrRange) -> Option<AddrRange> {
+        self.range.intersect(range)?.shifted(self.back)
+    }
+}
+
 /// Where a view has got to.
 #[derive(Clone, Copy)]
 struct At {
@@ -114,15 +134,52 @@ struct At {
     hops: u32,
 }
 
+impl At {
+    /// The arena that looks.
+    fn start(arena: ArenaId) -> Self {
+        Self { arena, back: 0, mutual: false, cost: Metric::ZERO, prot: Prot::RWX, hops: 0 }
+    }
+}
+
 struct Viewer<'s> {
     state: &'s State,
     /// The ranges being looked through, outermost first.
     stack: Vec<(At, AddrRange)>,
     /// What has been looked through: looked at again at no lower cost, it has no news for the view as a whole.
     known: Vec<(At, AddrRange)>,
+    /// The arenas' own spans that have been looked at.
+    sights: Vec<Sight>,
 }
 
 impl State {
+    /// The sights of which all that `viewer` sees is made up; none if something is seen twice, or through a table, or if
+    /// addresses go round in a circle.
+    pub(crate) fn sights(&self, viewer: ArenaId) -> Option<Vec<Sight>> {
+        let mut looking = Viewer::of(self);
+        let pieces = looking.look(At::start(viewer), AddrRange::ALL);
+        let plain = |piece: &Piece| matches!(piece.what, What::Local { .. } | What::Interleave { .. });
+        let all = looking.sights.iter().filter_map(|sight| sight.seen(AddrRange::ALL));
+        let mut seen: Vec<AddrRange> = all.collect();
+        seen.sort_unstable_by_key(|range| range.start());
+        let twice = seen.windows(2).any(|pair| pair[0].overlaps(pair[1]));
+        (pieces.iter().all(plain) && !twice).then_some(looking.sights)
+    }
+
+    /// What a sight shows of `range`: addresses as seen, attributes as seen, and whether a region is there.
+    pub(crate) fn in_sight(
+        &self,
+        sight: &Sight,
+        range: AddrRange,
+    ) -> impl Iterator<Item = (AddrRange, Attrs, bool)> {
+        let at = At { back: sight.back, prot: sight.prot, ..At::start(sight.arena) };
+        let part = sight.range.intersect(range).zip(self.arena(sight.arena));
+        let pieces = part.map(|(part, arena)| own(arena, at, part)).unwrap_or_default();
+        pieces.into_iter().filter_map(|piece| match piece.what {
+            What::Local { attrs, region, .. } => Some((piece.seen, attrs, region.is_some())),
+            _ => None,
+        })
+    }
+
     /// What `arena` sees, in order of address.
     pub fn view(&self, arena: ArenaId) -> Vec<Piece> {
         self.view_in(arena, AddrRange::ALL)
@@ -130,14 +187,17 @@ impl State {
 
     /// What `arena` sees inside `window`, cut to it, in order of address.
     pub fn view_in(&self, arena: ArenaId, window: AddrRange) -> Vec<Piece> {
-        let at = At { arena, back: 0, mutual: false, cost: Metric::ZERO, prot: Prot::RWX, hops: 0 };
-        let mut pieces = Viewer { state: self, stack: Vec::new(), known: Vec::new() }.look(at, window);
+        let mut pieces = Viewer::of(self).look(At::start(arena), window);
         pieces.sort_by_key(|piece| piece.seen.start());
         pieces
     }
 }
 
-impl Viewer<'_> {
+impl<'s> Viewer<'s> {
+    fn of(state: &'s State) -> Self {
+        Self { state, stack: Vec::new(), known: Vec::new(), sights: Vec::new() }
+    }
+
     /// What `range` (addresses of `at.arena`) is. Pieces are disjoint, in no order.
     fn look(&mut self, at: At, range: AddrRange) -> Vec<Piece> {
         let Some(arena) = self.state.arena(at.arena) else { return Vec::new() };
@@ -166,6 +226,9 @@ impl Viewer<'_> {
             return out;
         }
         self.stack.push((at, range));
+        let spans = arena.spans_in(range).filter(|(_, span)| span.state != SpanState::Lent);
+        let sight = |(range, _)| Sight { arena: at.arena, range, back: at.back, prot: at.prot };
+        self.sights.extend(spans.map(sight));
         let mut out = own(arena, at, range);
         for (part, legs) in arena.windows_in(range) {
             out.extend(self.through(at, part, legs));
