@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod arena;
+mod graph;
 mod measure;
 mod report;
 mod shared;
@@ -58,6 +59,18 @@ enum Suite {
         #[arg(long)]
         json: bool,
     },
+    /// Between arenas: distances, resolving over several hops, drivers on views.
+    Graph {
+        /// Numbers of regions.
+        #[arg(long, value_delimiter = ',', default_value = "1e3,1e5")]
+        n: Vec<f64>,
+        /// Short turns: for a look, not for figures.
+        #[arg(long)]
+        quick: bool,
+        /// A line of JSON per figure.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -95,6 +108,18 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
                 out.add(shared::commits(n, turn));
                 out.add(shared::readers(n, 100_000, turn));
                 out.add(shared::readers(n, 1_000, turn));
+            }
+            out.finish()
+        }
+        Suite::Graph { n, quick, json } => {
+            let turn = Duration::from_millis(if quick { 10 } else { 80 });
+            let mut out = Output { json, all: Vec::new() };
+            for arenas in [10, 100, 1000] {
+                out.add(graph::distances(arenas, turn));
+            }
+            for n in n.into_iter().map(|n| n as usize) {
+                out.add(graph::resolve(n, turn));
+                out.add(graph::observed(n, turn));
             }
             out.finish()
         }

@@ -1,5 +1,6 @@
 //! Arenas and interconnects as a graph. Changes only when one is made, removed or renamed.
 
+use super::distance::Frozen;
 use crate::attrs::ArenaType;
 use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::Mapping;
@@ -105,6 +106,8 @@ pub(crate) struct Topology {
     arenas: SecondaryMap<ArenaId, Node>,
     links: SecondaryMap<LinkId, Edge>,
     graph: StableDiGraph<ArenaId, Crossing>,
+    /// Shared by the clones that are alike.
+    pub(super) frozen: Arc<Frozen>,
 }
 
 impl Topology {
@@ -145,6 +148,7 @@ impl Topology {
     }
 
     pub(crate) fn set_arena(&mut self, arena: ArenaId, new: Option<ArenaInfo>) {
+        self.frozen = Arc::default();
         match (new, self.arenas.get_mut(arena)) {
             (Some(info), Some(node)) => node.info = info,
             (Some(info), None) => {
@@ -160,6 +164,7 @@ impl Topology {
     }
 
     pub(crate) fn set_link(&mut self, link: LinkId, new: Option<Arc<Link>>) {
+        self.frozen = Arc::default();
         if let Some(gone) = self.links.remove(link) {
             gone.edges.into_iter().flatten().for_each(|edge| {
                 self.graph.remove_edge(edge);

@@ -39,7 +39,7 @@ impl Plan<'_> {
             return near;
         }
         let mut last = near;
-        for candidate in self.state().distances(arena) {
+        for candidate in self.state().distances(arena).to_vec() {
             let within = candidate.metric.within(request.max_metric);
             if candidate.arena == arena || !within || !suits(self, candidate.arena) {
                 continue;

@@ -25,8 +25,7 @@ type Partial = Reverse<(Metric, usize, Vec<Crossing>, Metric, ArenaId)>;
 /// Ways from `from` to `to` that cost no more than `max` and pass no arena twice: cheapest first, then fewest hops,
 /// then the oldest interconnects.
 pub(super) fn routes(state: &State, from: ArenaId, to: ArenaId, max: Metric) -> Vec<Vec<Crossing>> {
-    let ahead = state.distance_to(to);
-    let rest = |arena| ahead.get(arena).copied().unwrap_or(Metric::UNREACHABLE);
+    let rest = |arena| state.distance_back(to, arena);
     let mut found = Vec::new();
     let mut open: BinaryHeap<Partial> = BinaryHeap::new();
     open.push(Reverse((rest(from), 0, Vec::new(), Metric::ZERO, from)));
