@@ -169,9 +169,11 @@ impl Plan<'_> {
 
     fn largest(&self, arena: ArenaId, request: &Request, window: AddrRange) -> u64 {
         let Ok(here) = self.arena(arena) else { return 0 };
-        here.free_in(window)
+        here.spans_in(window)
+            .filter(|(_, span)| span.state == SpanState::Open)
             .filter(|(_, span)| request.attrs(span.attrs).is_ok_and(|attrs| span.admits(attrs)))
-            .map(|(gap, _)| gap.len())
+            .filter_map(|(part, _)| here.space().largest_gap(part))
+            .map(AddrRange::len)
             .max()
             .unwrap_or(0)
     }
