@@ -158,7 +158,9 @@ fn check(space: &Space<u32>, list: &List) -> Result<(), TestCaseError> {
     prop_assert_eq!(space.taken(), expected.len());
     let mut marked = Vec::new();
     space.marked_in(AddrRange::ALL, |range, value| marked.push((range, value)));
-    prop_assert!(marked.into_iter().eq(expected.iter().copied().filter(|(_, value)| value % 5 == 0)));
+    prop_assert!(
+        marked.into_iter().eq(expected.iter().copied().filter(|(_, value)| value.is_multiple_of(5)))
+    );
     let largest = list.gaps().into_iter().map(AddrRange::len).max();
     prop_assert_eq!(space.largest_gap(AddrRange::ALL).map(AddrRange::len), largest);
     for (i, (range, value)) in expected.iter().enumerate() {
@@ -199,7 +201,7 @@ proptest! {
                 }
                 Op::Insert(start, len) => {
                     let part = range(base, start, len);
-                    let done = space.insert_marked(part, value, value % 5 == 0).is_ok();
+                    let done = space.insert_marked(part, value, value.is_multiple_of(5)).is_ok();
                     prop_assert_eq!(done, list.insert(part, value));
                 }
                 Op::Remove(which) => {
@@ -218,7 +220,7 @@ proptest! {
                     prop_assert_eq!(hasty.is_some(), found.is_some());
                     prop_assert!(hasty.is_none_or(|hasty| !hasty.exact || Some(hasty.place) == found));
                     if let Some(place) = found {
-                        space.insert_marked(place, value, value % 5 == 0).unwrap();
+                        space.insert_marked(place, value, value.is_multiple_of(5)).unwrap();
                         list.insert(place, value);
                     }
                 }

@@ -280,7 +280,7 @@ impl Ids {
             Edit::Region { region, new: None, .. }
                 if self.regions.get(*region).is_some_and(|entry| entry.home == Home::Nowhere) =>
             {
-                drop(self.regions.remove(*region));
+                self.regions.remove(*region);
             }
             _ => {}
         }
