@@ -8,7 +8,7 @@ use crate::mapping::Mapping;
 use crate::metric::Metric;
 use crate::model::{Broken, Direction, Edit, Home, Ids, Pin, Placement, State, Working};
 use crate::plan::{Plan, Request};
-use crate::protocol::{Outcome, attach};
+use crate::protocol::{Outcome, attach, verify};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -33,6 +33,8 @@ pub struct Committed {
 pub struct Journal {
     kept: VecDeque<Committed>,
     limit: usize,
+    /// The number of the last change, kept or not.
+    newest: u64,
 }
 
 impl Journal {
@@ -44,13 +46,13 @@ impl Journal {
     /// The changes after number `sequence`, oldest first; `None` if some of them are kept no more.
     pub fn since(&self, sequence: u64) -> Option<impl Iterator<Item = &Committed>> {
         let oldest = self.kept.front().map_or(u64::MAX, |c| c.sequence);
-        let newest = self.kept.back().map_or(0, |c| c.sequence);
-        let complete = sequence >= newest || oldest <= sequence.saturating_add(1);
+        let complete = sequence >= self.newest || oldest <= sequence.saturating_add(1);
         complete.then(|| self.kept.iter().filter(move |c| c.sequence > sequence))
     }
 
     /// Takes a change down, and gives back what it keeps no more.
     fn push(&mut self, committed: Committed) -> Option<Committed> {
+        self.newest = committed.sequence;
         self.kept.push_back(committed);
         if self.kept.len() > self.limit { self.kept.pop_front() } else { None }
     }
@@ -108,12 +110,16 @@ impl Manager {
         let condemned = ids.regions.iter().filter(|(_, entry)| entry.count == 0).map(|(id, _)| (id, None));
         Self {
             condemned: condemned.collect(),
-            state,
             ids,
             drivers: Registry::default(),
-            journal: Journal { kept: VecDeque::with_capacity(JOURNAL + 1), limit: JOURNAL },
+            journal: Journal {
+                kept: VecDeque::with_capacity(JOURNAL + 1),
+                limit: JOURNAL,
+                newest: state.sequence,
+            },
             outbox: None,
             edits: Vec::new(),
+            state,
         }
     }
 
@@ -393,10 +399,18 @@ impl Manager {
         match self.transaction(|plan| plan.decref(region)) {
             Ok(()) => Ok(self.refs(region).map_or(Released::Gone, |refs| Released::Held { refs })),
             Err(Error::Refused { driver: by, .. } | Error::Failed { driver: by, .. }) => {
+                let last = self.refs(region)? == 1;
                 let mut plan = Plan::new(&mut self.state, &mut self.ids, Vec::new());
-                plan.condemn(region)?;
+                if last {
+                    plan.condemn(region)?
+                } else {
+                    plan.decref(region)?
+                }
                 let mut raw = plan.into_edits();
                 self.commit(&mut raw, None);
+                if !last {
+                    return Ok(Released::Held { refs: self.refs(region)? });
+                }
                 self.condemned.push((region, Some(by)));
                 Ok(Released::Condemned { by })
             }
@@ -569,7 +583,7 @@ impl Manager {
     /// [`Error::NoDriver`]. The inner error is what differs.
     pub fn verify(&mut self, driver: DriverId) -> Result<Result<(), Mismatch>, Error> {
         let registered = self.drivers.get_mut(driver).ok_or(Error::NoDriver(driver))?;
-        Ok(registered.driver_mut().verify(&self.state))
+        Ok(verify(registered.driver_mut(), &self.state))
     }
 
     /// Declares a driver's hardware not to be what the model says: the next change that concerns it begins with a resync.

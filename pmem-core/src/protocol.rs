@@ -1,6 +1,6 @@
 //! Carrying a change through the drivers: prepare, withdraw, install; or back, in exact reverse.
 
-use crate::driver::{Change, Concern, Driver, Fault, Phase, Registry, Step, Veto};
+use crate::driver::{Change, Concern, Driver, Fault, Mismatch, Phase, Registry, Step, Veto};
 use crate::error::Error;
 use crate::id::DriverId;
 use crate::model::{Edit, State};
@@ -68,6 +68,9 @@ impl Registry {
                 Ok(Concern::Indifferent) => {}
                 Err(veto) => {
                     let name = String::from(registered.driver.name());
+                    if veto == PANICKED {
+                        self.abort_one(id);
+                    }
                     self.abort(&parts);
                     return Err(Error::Refused { driver: id, name, veto });
                 }
@@ -145,13 +148,22 @@ pub(crate) fn attach(driver: &mut dyn Driver, state: &State) -> Result<(), Veto>
     guarded_veto(|| driver.attach(state))
 }
 
+/// Has a driver compare its hardware with a state.
+pub(crate) fn verify(driver: &mut dyn Driver, state: &State) -> Result<(), Mismatch> {
+    let panicked = Mismatch { reason: "panicked", range: None, wanted_found: None };
+    guarded(|| driver.verify(state)).unwrap_or(Err(panicked))
+}
+
+/// What a panic in prepare counts as: the driver is then told to drop what it may have prepared.
+const PANICKED: Veto = Veto::new("panicked");
+
 /// Calls a driver; a panic counts as a fault.
 fn guarded_fault(call: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
     guarded(call).unwrap_or(Err(Fault::new("panicked")))
 }
 
 fn guarded_veto<T>(call: impl FnOnce() -> Result<T, Veto>) -> Result<T, Veto> {
-    guarded(call).unwrap_or(Err(Veto::new("panicked")))
+    guarded(call).unwrap_or(Err(PANICKED))
 }
 
 #[cfg(feature = "std")]

@@ -12,7 +12,8 @@ use rangemap::RangeInclusiveMap;
 pub struct Effective {
     /// Usage, protection (narrowed by the interconnects on the way) and properties.
     pub attrs: Attrs,
-    /// Whether a region is there; else they are the defaults of free space.
+    /// Whether a region is there; else they are the defaults of free space. Where only this changes, nobody is told: ask for
+    /// regions by an arena's scope.
     pub taken: bool,
 }
 

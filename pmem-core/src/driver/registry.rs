@@ -30,7 +30,7 @@ bitflags! {
     pub struct Kinds: u8 {
         /// Regions and aliases come, go, move, are parked or resized.
         const REGIONS = 0x01;
-        /// Regions' attributes change.
+        /// Regions' attributes, owners or pins change.
         const ATTRS = 0x02;
         /// Space is primed, unprimed, sealed, unsealed, lent.
         const SPANS = 0x04;
@@ -223,7 +223,8 @@ impl Registered {
                 let (was, is) = (old.record.attrs, new.record.attrs);
                 let attrs = (was.usage() ^ is.usage()).intersects(usage)
                     || (was.prot() ^ is.prot()).intersects(prot)
-                    || (was.props() ^ is.props()).intersects(props);
+                    || (was.props() ^ is.props()).intersects(props)
+                    || (old.record.owner, old.record.pin) != (new.record.owner, new.record.pin);
                 let moved = old.seat != new.seat || old.record.role != new.record.role;
                 (attrs && kinds.contains(Kinds::ATTRS)) || (moved && kinds.contains(Kinds::REGIONS))
             }

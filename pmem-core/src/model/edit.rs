@@ -239,7 +239,7 @@ pub(crate) struct Ids {
 }
 
 impl Ids {
-    /// The aliases of a region, oldest first.
+    /// The aliases of a region, in the order of their ids.
     pub(crate) fn aliases(&self, region: RegionId) -> &[RegionId] {
         self.aliases.get(&region).map_or(&[], |aliases| aliases)
     }
@@ -324,7 +324,8 @@ impl Working<'_> {
                 }
             }
             if let Some(new) = target(new) {
-                self.ids.aliases.entry(new).or_default().push(region);
+                let aliases = self.ids.aliases.entry(new).or_default();
+                aliases.insert(aliases.partition_point(|other| *other < region), region);
             }
         }
         if let Some(entry) = self.ids.regions.get_mut(region) {

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
 /// Tables that lead to tables which are followed.
-const TABLE_BUDGET: u32 = 8;
+const TABLE_BUDGET: u32 = 64;
 
 /// Addresses of one arena as another sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

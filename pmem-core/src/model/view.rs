@@ -249,6 +249,10 @@ impl<'s> Viewer<'s> {
                 Some(window) => self.cross(at, *leg, part, window.offset_of()),
                 None => Vec::new(),
             },
+            Mapping::Interleave(share) if share.ways() == 1 => {
+                let offset = share.output().start().wrapping_sub(share.input().start());
+                self.cross(at, *leg, part, offset)
+            }
             Mapping::Interleave(_) => {
                 let links = legs.iter().map(|leg| leg.link).collect();
                 Vec::from_iter(piece(
@@ -274,9 +278,9 @@ impl<'s> Viewer<'s> {
                 Mapping::Identity => all.push(self.cross(at, *leg, rest, 0)),
                 mapping => {
                     let mut taken = Vec::new();
-                    for window in mapping.pieces() {
+                    for (window, piece) in mapping.pieces().iter().zip(0..) {
                         let Some(part) = window.limit_of().intersect(rest) else { continue };
-                        taken.extend(self.cross(at, *leg, part, window.offset_of()));
+                        taken.extend(self.cross(at, Leg { piece, ..*leg }, part, window.offset_of()));
                     }
                     all.push(taken);
                 }

@@ -26,6 +26,9 @@ impl Plan<'_> {
         self.arena(arena)?;
         let place = request.place()?;
         request.fit(place, 0)?;
+        if !request.window.covers(place) {
+            return Err(self.no_space(arena, request, 0));
+        }
         let suits = |plan: &Self, arena| {
             request.kind.is_empty()
                 || plan.state().info(arena).is_some_and(|info| info.kind.contains(request.kind))
@@ -62,10 +65,11 @@ impl Plan<'_> {
         route: &[Crossing],
     ) -> Result<RegionId, Error> {
         let mut last = self.no_space(arena, request, 0);
+        let mut request = *request;
         for mut lane in lanes(self.state(), request.place()?, route) {
             for tried in 0..PLACES {
                 let before = self.edits.len();
-                let region = match self.alloc_here(arena, request, lane) {
+                let region = match self.alloc_here(arena, &request, lane) {
                     Ok(region) => region,
                     Err(error) => {
                         // Where places were found but blocked, what blocked the last one says more.
@@ -76,19 +80,31 @@ impl Plan<'_> {
                     }
                 };
                 let place = self.range_of(region)?;
-                let seen = self.chain(route, region, Some(request));
+                let seen = self.chain(route, region, Some(&request));
+                let seen = seen.and_then(|seen| self.check_let_through(seen, &request).map(|()| seen));
                 match seen.and_then(|seen| self.drop_extra(region).map(|()| seen)) {
                     Ok(seen) => return Ok(seen),
                     Err(error) => last = error,
                 }
                 self.undo_to(before);
-                match past(lane.range, place, request) {
+                if matches!(request.policy, Policy::InstantFit | Policy::GoodFit) {
+                    // Their places are in no order: what else there is, first fit tells.
+                    request.policy = Policy::FirstFit;
+                    continue;
+                }
+                match past(lane.range, place, &request) {
                     Some(range) => lane.range = range,
                     None => break,
                 }
             }
         }
         Err(last)
+    }
+
+    /// Checks that the interconnects on the way let through what the request needs.
+    fn check_let_through(&self, region: RegionId, request: &Request) -> Result<(), Error> {
+        let (asked, allowed) = (request.prot.unwrap_or_default(), self.attrs(region)?.prot());
+        if allowed.contains(asked) { Ok(()) } else { Err(Error::Prot { region, asked, allowed }) }
     }
 
     /// Gives up the reference that the alias of a region holds as well.

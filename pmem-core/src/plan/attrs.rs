@@ -82,7 +82,8 @@ impl Plan<'_> {
             let Some(Alias { link, way, piece, .. }) = self.placement(*alias)?.record.alias() else {
                 continue;
             };
-            let window = self.link(link)?.direction(way).mapping.pieces().get(usize::from(piece));
+            let mapping = &self.link(link)?.direction(way).mapping;
+            let window = mapping.pieces().get(usize::from(piece)).filter(|_| !mapping.yields());
             if let (Ok(range), Some(false)) = (self.range_of(region), window.map(|w| w.carries(props))) {
                 return Err(Error::NotPassed { link, way, region, range });
             }

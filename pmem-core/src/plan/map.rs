@@ -8,7 +8,7 @@ use crate::error::{Error, Holder};
 use crate::id::{ArenaId, RegionId};
 use crate::mapping::{Admits, Mapping, Table, Window};
 use crate::metric::Metric;
-use crate::model::{Alias, Leg, Pin, Placement, Record, Role, Seat};
+use crate::model::{Alias, Leg, Piece, Pin, Placement, Record, Role, Seat, What};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, Fit, Policy};
@@ -96,14 +96,37 @@ impl Plan<'_> {
         let arena = self.link(link)?.near(way);
         self.replace(id, Some(Placement { arena, seat: Seat::At(range), record }));
         self.count_up(target)?;
-        let far = self.link(link)?.far(way);
-        let means =
-            |arena, addr| self.state().resolve(arena, addr).accepted().map(|place| (place.arena, place.addr));
-        // Another mapping of the arena may take the address as well, or lead it round in a circle.
-        if means(arena, range.start()) != means(far, to.start()) || means(arena, range.start()).is_none() {
-            return Err(Error::NotPassed { link, way, region: target, range: to });
-        }
+        self.check_meaning(target, crossing, range)?;
         Ok(id)
+    }
+
+    /// Checks that `seen` means `target` and nothing else: another mapping of the arena may take some of it as well, or
+    /// lead it round in a circle.
+    pub(super) fn check_meaning(
+        &self,
+        target: RegionId,
+        (link, way): Crossing,
+        seen: AddrRange,
+    ) -> Result<(), Error> {
+        let (to, joined) = (self.range_of(target)?, self.link(link)?);
+        let meaning = |arena, range: AddrRange| {
+            let mut pieces = self.state().reached(arena, range);
+            pieces.sort_unstable_by_key(|piece| piece.seen.start());
+            let known = |what| match what {
+                What::Local { arena, start, .. } | What::Interleave { arena, start, .. } => {
+                    Some((arena, start))
+                }
+                What::Table { arena, start, .. } => Some((arena, start)),
+                What::Ambiguous(_) | What::Loop => None,
+            };
+            let place = |piece: Piece| (piece.seen.start() - range.start(), known(piece.what));
+            pieces.into_iter().map(place).collect::<Vec<_>>()
+        };
+        let (here, there) = (meaning(joined.near(way), seen), meaning(joined.far(way), to));
+        if here == there && !here.is_empty() && here.iter().all(|(_, known)| known.is_some()) {
+            return Ok(());
+        }
+        Err(Error::NotPassed { link, way, region: target, range: to })
     }
 
     /// Finds where the alias of `target` goes, and opens the window for it. A table's alias keeps the address
@@ -124,9 +147,11 @@ impl Plan<'_> {
             Mapping::Closed => return Err(refused),
             Mapping::Identity => (self.undecoded(arena, range)?, 0),
             Mapping::Windows(windows) if windows.yields() => {
-                let passes = |w: &Window| unshifted(range, w).filter(|at| w.limit_of().covers(*at));
-                let at = windows.pieces().iter().find_map(passes).ok_or(refused)?;
-                (self.undecoded(arena, at)?, 0)
+                let passes = |(piece, w): (u16, &Window)| {
+                    unshifted(range, w).filter(|at| w.limit_of().covers(*at)).map(|at| (at, piece))
+                };
+                let (at, piece) = (0..).zip(windows.pieces()).find_map(passes).ok_or(refused)?;
+                (self.undecoded(arena, at)?, piece)
             }
             Mapping::Windows(windows) => {
                 let props = self.attrs(target)?.props();

@@ -74,7 +74,13 @@ impl Plan<'_> {
             .prot(record.attrs.prot())
             .props(record.attrs.props());
         let place = match request.start {
-            Some(start) => AddrRange::sized(start, len)?,
+            Some(start) => {
+                let place = AddrRange::sized(start, len)?;
+                if !wanted.fit(request.window, 0)?.admits(place) {
+                    return Err(self.no_space(arena, &wanted, 0));
+                }
+                place
+            }
             None => {
                 let found = self.find(arena, &wanted, &wanted.fit(request.window, 0)?)?;
                 found.ok_or_else(|| self.no_space(arena, &wanted, 0))?.0
@@ -117,6 +123,8 @@ impl Plan<'_> {
             let stays = lands && len == placement.seat.len() && self.page_of(alias)?.is_some();
             if !stays {
                 self.lift(mover, alias, len, lands)?;
+            } else if self.placement(alias)?.record.pin == Pin::Pinned {
+                return Err(Error::Pinned { region: mover, pinned: alias });
             }
         }
         if placement.seat != Seat::Parked(len) {
@@ -154,6 +162,9 @@ impl Plan<'_> {
                 self.replace(id, Some(new));
             }
             if seat != placement.seat {
+                if let Seat::At(at) = seat {
+                    self.check_meaning(region, (alias.link, alias.way), at)?;
+                }
                 self.settle(id)?;
             }
         }

@@ -5,6 +5,7 @@ use crate::manager::Committed;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A change that was published; the same as in the journal.
 pub type Event = Committed;
@@ -63,7 +64,7 @@ impl Events {
             while let Some((event, mut joining)) = self.next() {
                 let mut observers = lock(&self.observers);
                 observers.append(&mut joining);
-                observers.iter_mut().for_each(|observer| observer(&event));
+                observers.retain_mut(|observer| catch_unwind(AssertUnwindSafe(|| observer(&event))).is_ok());
             }
             // Whoever commits between the last look and this leaves its event to the next round.
             drop(delivering);

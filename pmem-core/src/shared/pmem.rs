@@ -15,6 +15,7 @@ use crate::model::{Edit, State};
 use crate::plan::{Plan, Request};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 /// A manager that threads share: one writes at a time, readers never wait, not even for a driver that takes its time.
@@ -64,14 +65,15 @@ impl Inner {
         let writing = Writing(self);
         let before = manager.state().sequence();
         self.drain(manager);
-        let result = verb(manager);
+        // Changes that were made before a panic are made: readers are to see them.
+        let result = catch_unwind(AssertUnwindSafe(|| verb(manager)));
         self.drain(manager);
         if manager.state().sequence() != before {
             self.published.store(Arc::new(manager.state().clone()));
             manager.take_outbox(true).into_iter().for_each(|event| self.events.push(event));
         }
         drop(writing);
-        result
+        result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     /// Gives up the references whose handles were dropped. What a driver keeps stays condemned, which is no failure
@@ -217,7 +219,7 @@ impl Pmem {
     }
 
     /// Has `observer` called with every change after the one last published, in order, after the writer's lock is
-    /// released; it may call any verb.
+    /// released; it may call any verb. One that panics is not called again; nobody else is the worse for it.
     pub fn observe(&self, observer: impl FnMut(&Event) + Send + 'static) {
         self.0.events.observe(Box::new(observer), || self.load().sequence());
     }

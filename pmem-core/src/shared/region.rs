@@ -64,8 +64,8 @@ impl Region {
         self.0.arena
     }
 
-    /// Where it was last seen to start, by this handle or a clone of it; 0 if it is parked. What is true of a snapshot
-    /// [`Self::at`] says.
+    /// Where it was last seen to start, by this handle or a clone of it; 0 if it was parked then. What is true of a
+    /// snapshot [`Self::at`] says.
     pub fn hint(&self) -> u64 {
         self.0.hint.load(Ordering::Relaxed)
     }

@@ -16,7 +16,8 @@ pub struct Pending(RegionId);
 /// A change in the making. Verbs that make no region are [`Plan`]'s, reached through [`Self::plan`].
 pub struct Transaction<'t, 'm> {
     plan: &'t mut Plan<'m>,
-    made: Vec<RegionId>,
+    /// What was made, and how many references nobody but handles held before.
+    made: Vec<(RegionId, usize)>,
     released: Vec<Region>,
 }
 
@@ -75,11 +76,26 @@ impl<'t, 'm> Transaction<'t, 'm> {
     }
 
     pub(super) fn finish(self) -> (Vec<RegionId>, Vec<Region>) {
-        (self.made, self.released)
+        let mut made: Vec<RegionId> = Vec::with_capacity(self.made.len());
+        for (id, _) in &self.made {
+            let count = |all: &[RegionId]| all.iter().filter(|other| *other == id).count();
+            let before = self.made.iter().find(|(other, _)| other == id).map_or(0, |(_, before)| *before);
+            let released = self.released.iter().filter(|region| region.id() == *id).count();
+            // References that the transaction gave up by name have no handle any more.
+            if count(&made) + before < self.direct(*id) + released {
+                made.push(*id);
+            }
+        }
+        (made, self.released)
+    }
+
+    /// The references that no alias holds.
+    fn direct(&self, id: RegionId) -> usize {
+        self.plan.refs(id).map_or(0, |refs| refs as usize).saturating_sub(self.plan.aliases(id).len())
     }
 
     fn pending(&mut self, id: RegionId) -> Pending {
-        self.made.push(id);
+        self.made.push((id, self.direct(id).saturating_sub(1)));
         Pending(id)
     }
 }
