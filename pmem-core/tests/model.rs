@@ -2,8 +2,9 @@
 
 use pmem_core::test_util::{Log, Quiet, Tracer};
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Direction, Edit, Error, Manager, Mapping, Metric, OwnedResolution,
-    Props, Prot, Request, Scope, SpanState, Subscription, Table, Usage, What, Why, Window, Windows,
+    AddrRange, ArenaId, ArenaType, Attrs, Direction, Edit, Error, Interleave, Manager, Mapping, Metric,
+    OwnedResolution, Props, Prot, Request, Scope, SpanState, Subscription, Table, Usage, What, Why, Window,
+    Windows,
 };
 
 const ONE: Metric = Metric::new(1);
@@ -189,6 +190,28 @@ fn who_sees_an_address_through_a_table_of_another_arena_is_found() {
     log.take();
     pmem.decref(seen).unwrap();
     assert_eq!(log.take()[1], "device:   [0x0, 0x1000) data read+write+exec wback -> nothing");
+}
+
+#[test]
+fn who_sees_an_interleaved_address_is_found_chunk_by_chunk() {
+    let mut pmem = Manager::new();
+    let [cpu, bus, a, b] = arenas(&mut pmem);
+    for (position, ram) in [a, b].into_iter().enumerate() {
+        pmem.prime(ram, r(0, 0x1000), Attrs::ram()).unwrap();
+        let share = Interleave::new(r(0x10000, 0x12000), 2, 256, position as u8, 0).unwrap();
+        pmem.connect(bus, ram, Mapping::Interleave(share), ONE).unwrap();
+    }
+    pmem.connect(cpu, bus, Mapping::window(r(0x50000, 0x60000), 0x10000).unwrap(), ONE).unwrap();
+    let images = pmem.state().reverse(b, r(0x80, 0x280));
+    let of_cpu: Vec<_> = images.iter().filter(|image| image.viewer == cpu).collect();
+    assert_eq!(of_cpu.len(), 3);
+    for image in of_cpu {
+        for by in [0, image.seen.len() - 1] {
+            let place = pmem.state().resolve(cpu, image.seen.start() + by).accepted().unwrap();
+            assert_eq!((place.arena, place.addr, place.cost), (b, image.start + by, image.cost));
+        }
+    }
+    assert!(pmem.state().diff(cpu, bus).iter().all(|d| d.left.is_some() && d.right.is_some()));
 }
 
 #[test]

@@ -2,11 +2,14 @@
 
 use super::state::State;
 use super::view::{Piece, What};
-use crate::id::{ArenaId, RegionId};
+use crate::id::{ArenaId, LinkId, RegionId, Way};
+use crate::mapping::{Interleave, Mapping};
 use crate::metric::Metric;
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
+/// Chunks of an interleaved range that are listed.
+const CHUNKS: usize = 4096;
 /// Tables that lead to tables which are followed.
 const TABLE_BUDGET: u32 = 64;
 
@@ -90,12 +93,38 @@ impl State {
         }
     }
 
-    /// Where `range` of `arena` is visible: every viewer, nearest first.
+    /// The shares of an interleaved piece, each with what its output reaches, at the cost from the piece's viewer.
+    fn beyond_interleave(&self, piece: &Piece) -> Vec<(Interleave, Vec<Piece>)> {
+        let What::Interleave { links, arena, .. } = &piece.what else { return Vec::new() };
+        let share = |id: &LinkId| {
+            let link = self.link(*id)?;
+            let way = if link.left == *arena { Way::ToRight } else { Way::ToLeft };
+            let direction = link.direction(way);
+            let Mapping::Interleave(share) = direction.mapping else { return None };
+            let mut beyond = self.reached(link.far(way), share.output());
+            for far in &mut beyond {
+                far.cost = piece.cost + direction.metric + far.cost;
+                far.hops += piece.hops + 1;
+            }
+            Some((share, beyond))
+        };
+        links.iter().filter_map(share).collect()
+    }
+
+    /// Where `range` of `arena` is visible: every viewer, nearest first; through an interleave chunk by chunk, of large
+    /// ranges the first 4,096 chunks.
     pub fn reverse(&self, arena: ArenaId, range: AddrRange) -> Vec<Image> {
         let mut out = Vec::new();
         for (viewer, ..) in self.arenas() {
             let reached = self.reached(viewer, AddrRange::ALL);
-            out.extend(reached.iter().filter_map(|piece| image(viewer, piece, arena, range)));
+            for piece in &reached {
+                out.extend(image(viewer, piece, arena, range));
+                for (share, beyond) in self.beyond_interleave(piece) {
+                    for far in beyond.iter().filter_map(|far| image(viewer, far, arena, range)) {
+                        out.extend(chunks(piece, &share, far));
+                    }
+                }
+            }
         }
         out.sort_by_key(|i| (i.cost, i.hops, i.viewer, i.seen.start()));
         out
@@ -104,7 +133,23 @@ impl State {
     /// What `left` and `right` do not see alike, by the arenas that own the addresses: what only one of them
     /// reaches, and what both reach at different addresses. Free space counts like any other.
     pub fn diff(&self, left: ArenaId, right: ArenaId) -> Vec<Difference> {
-        let all = |viewer| stretches(&self.reached(viewer, AddrRange::ALL));
+        let all = |viewer| {
+            let mut reached = self.reached(viewer, AddrRange::ALL);
+            // What is interleaved counts as seen where the interleaved range starts.
+            let behind: Vec<Piece> = reached
+                .iter()
+                .flat_map(|piece| {
+                    let beyond = self.beyond_interleave(piece).into_iter().flat_map(|(_, beyond)| beyond);
+                    beyond.map(|far| (piece.seen.start(), far)).collect::<Vec<_>>()
+                })
+                .filter_map(|(start, far)| {
+                    let seen = AddrRange::inclusive(start, start.checked_add(span(far.seen))?).ok()?;
+                    Some(Piece { seen, ..far })
+                })
+                .collect();
+            reached.extend(behind);
+            stretches(&reached)
+        };
         let (left, right) = (all(left), all(right));
         let mut cuts: Vec<(ArenaId, u64)> = Vec::new();
         for stretch in left.iter().chain(&right) {
@@ -131,6 +176,24 @@ impl State {
         }
         out
     }
+}
+
+/// An image in a share's output, as the viewer of the interleaved piece sees it.
+fn chunks(piece: &Piece, share: &Interleave, far: Image) -> Vec<Image> {
+    let What::Interleave { start, .. } = piece.what else { return Vec::new() };
+    let mut out = Vec::new();
+    let mut rest = Some(far.seen);
+    while let Some(here) = rest.filter(|_| out.len() < CHUNKS) {
+        let within = (here.start() - share.output().start()) % u64::from(share.granularity());
+        let end = here.start() + (u64::from(share.granularity()) - 1 - within);
+        let Ok(chunk) = AddrRange::inclusive(here.start(), end.min(here.last())) else { break };
+        let input = share.invert(chunk.start()).and_then(|input| AddrRange::sized(input, chunk.len()).ok());
+        let seen = input.and_then(|input| input.shifted(piece.seen.start().wrapping_sub(start)));
+        let start = far.start + (chunk.start() - far.seen.start());
+        out.extend(seen.filter(|seen| piece.seen.covers(*seen)).map(|seen| Image { seen, start, ..far }));
+        rest = here.minus(chunk)[1];
+    }
+    out
 }
 
 /// The length less one, which also of the whole space is a number.
