@@ -80,6 +80,12 @@ impl Runner {
         }
     }
 
+    /// Finds out what is at a random address that is taken.
+    fn look_up(&mut self) {
+        let live = self.live[self.rng.below(self.live.len() as u64) as usize];
+        black_box(self.subject.find(live.start + self.rng.below(live.len)));
+    }
+
     fn note(&self) -> String {
         let early = if self.early { "; not steady: stopped by the time budget" } else { "" };
         format!("{}{early}", self.kind.note)
@@ -144,6 +150,29 @@ pub fn run(n: usize, kinds: &[Kind], cases: &[String], budget: Budget, show: &mu
             black_box(runner.subject.neighbours(around));
         }));
     }
+}
+
+/// Brings one subject to its steady state, and then calls [`counted`].
+pub fn steps(n: usize, subject: &str, case: &str, ops: u64) -> Result<(), Box<dyn std::error::Error>> {
+    let kind = KINDS.iter().find(|kind| kind.name == subject);
+    let kind = kind.ok_or_else(|| format!("{subject} is no subject"))?;
+    let budget = Budget { build: Duration::MAX, turn: Duration::ZERO };
+    let mut runner = Runner::new(*kind, n, &Layout::new(n, 42), budget).ok_or("there is no space")?;
+    runner.settle(budget.build);
+    let all = space(n);
+    match case {
+        "churn" => counted(ops, || runner.churn()),
+        "window" => counted(ops, || runner.in_window(all)),
+        "lookup" => counted(ops, || runner.look_up()),
+        other => return Err(format!("{other} is no case").into()),
+    }
+    Ok(())
+}
+
+/// What an instruction counter is told to watch, and nothing else.
+#[inline(never)]
+fn counted(ops: u64, mut op: impl FnMut()) {
+    (0..ops).for_each(|_| op());
 }
 
 /// Steady state: one freed, another allocated.

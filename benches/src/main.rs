@@ -59,6 +59,21 @@ enum Suite {
         #[arg(long)]
         json: bool,
     },
+    /// A number of operations and nothing else, for an instruction counter to watch: see BENCHMARKING.md.
+    Steps {
+        /// Number of regions.
+        #[arg(long, default_value = "1e3")]
+        n: f64,
+        /// Subject.
+        #[arg(long, default_value = "pmem")]
+        subject: String,
+        /// Case: churn, window, lookup.
+        #[arg(long, default_value = "churn")]
+        case: String,
+        /// Operations.
+        #[arg(long, default_value = "1e5")]
+        ops: f64,
+    },
     /// Between arenas: distances, resolving over several hops, drivers on views.
     Graph {
         /// Numbers of regions.
@@ -111,6 +126,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             }
             out.finish()
         }
+        Suite::Steps { n, subject, case, ops } => arena::steps(n as usize, &subject, &case, ops as u64),
         Suite::Graph { n, quick, json } => {
             let turn = Duration::from_millis(if quick { 10 } else { 80 });
             let mut out = Output { json, all: Vec::new() };

@@ -31,4 +31,5 @@ mod tree;
 pub use entry::{Entry, Occupant};
 pub use fit::{Fit, FitError, Policy};
 pub use range::{AddrRange, RangeError};
-pub use space::{Conflict, Entries, Found, Space, TakenIn};
+pub use space::{Conflict, Entries, Found, Pooled, Space, TakenIn};
+pub use tree::Pool;

@@ -3,7 +3,7 @@
 use crate::entry::{Entry, Occupant};
 use crate::fit::{Fit, Policy};
 use crate::range::AddrRange;
-use crate::tree::{Cut, Leaf, Need, Node, Occupied, Search, Slot, largest, marked, raw};
+use crate::tree::{Cut, Leaf, Need, Node, Occupied, Pool, Put, Search, Slot, largest, marked, raw};
 use core::fmt;
 
 /// Why a range could not be taken: what it meets first.
@@ -58,25 +58,35 @@ impl<T: Copy + Default> Space<T> {
     /// Makes an address space that is one hole.
     pub fn new() -> Self {
         let mut space = Self { root: Node::empty_leaf(u64::MAX), lead: Some(u64::MAX), taken: 0 };
-        space.fill(AddrRange::ALL, Occupant::Hole);
+        space.fill(AddrRange::ALL, Occupant::Hole, &mut Pool::default());
         space
+    }
+
+    /// Sets aside what one change of this space may need, and what undoes it.
+    pub fn fill_pool(&self, pool: &mut Pool<T>) {
+        pool.fill(self.root.height() + 1, || Leaf::new(u64::MAX));
     }
 }
 
 impl<T: Copy> Space<T> {
     /// Makes a gap of whatever in `range` is a hole or sealed.
     pub fn open(&mut self, range: AddrRange) {
-        self.rebase(range, Occupant::Gap);
+        self.pooled(&mut Pool::default()).open(range);
     }
 
     /// Makes a hole of whatever in `range` is a gap or sealed.
     pub fn close(&mut self, range: AddrRange) {
-        self.rebase(range, Occupant::Hole);
+        self.pooled(&mut Pool::default()).close(range);
     }
 
     /// Makes sealed space of whatever in `range` is a gap or a hole.
     pub fn seal(&mut self, range: AddrRange) {
-        self.rebase(range, Occupant::Sealed);
+        self.pooled(&mut Pool::default()).seal(range);
+    }
+
+    /// The space for changes that take their memory from `pool`.
+    pub fn pooled<'s>(&'s mut self, pool: &'s mut Pool<T>) -> Pooled<'s, T> {
+        Pooled { space: self, pool }
     }
 
     /// Takes exactly `range`.
@@ -92,13 +102,7 @@ impl<T: Copy> Space<T> {
     /// # Errors
     /// [`Conflict`] unless all of it is a gap.
     pub fn insert_marked(&mut self, range: AddrRange, value: T, marked: bool) -> Result<(), Conflict<T>> {
-        if self.put(range, Occupant::Taken(value), marked).is_ok() {
-            return Ok(());
-        }
-        let gap = |entry: &Entry<T>| matches!(entry.occupant, Occupant::Gap);
-        let here = self.at(range.start());
-        let met = here.range.end().filter(|_| gap(&here)).map_or(here, |next| self.at(next));
-        Err(Conflict { wanted: range, met })
+        self.pooled(&mut Pool::default()).insert_marked(range, value, marked)
     }
 
     /// Finds a place for `fit` and takes it.
@@ -109,16 +113,12 @@ impl<T: Copy> Space<T> {
     /// Finds a place for `fit` and takes it, for a value that depends on the place.
     pub fn alloc_with(&mut self, fit: &Fit, value: impl FnOnce(AddrRange) -> T) -> Option<AddrRange> {
         let place = self.find(fit)?;
-        self.put(place, Occupant::Taken(value(place)), false).is_ok().then_some(place)
+        self.put(place, Occupant::Taken(value(place)), false, &mut Pool::default()).is_ok().then_some(place)
     }
 
     /// Gives back what was taken at `start`; a gap is left.
     pub fn remove(&mut self, start: u64) -> Option<(AddrRange, T)> {
-        let slot = self.cut(start, |what| matches!(what, Occupant::Taken(_)))?;
-        match slot.what {
-            Occupant::Taken(value) => Some((slot.range(), value)),
-            _ => None,
-        }
+        self.pooled(&mut Pool::default()).remove(start)
     }
 
     /// Replaces the value of what was taken at `start`, and returns the old one.
@@ -129,9 +129,7 @@ impl<T: Copy> Space<T> {
 
     /// Replaces the value of what was taken at `start`, marks it or not, and returns the old value.
     pub fn replace_marked(&mut self, start: u64, value: T, marked: bool) -> Option<T> {
-        let Occupant::Taken(old) = self.slot_at(start)?.what else { return None };
-        self.root.set(start, Occupant::Taken(value), marked);
-        Some(old)
+        self.pooled(&mut Pool::default()).replace_marked(start, value, marked)
     }
 
     /// What is at `addr`.
@@ -237,39 +235,45 @@ impl<T: Copy> Space<T> {
     }
 
     /// Puts an entry where there is a gap.
-    fn put(&mut self, range: AddrRange, what: Occupant<T>, marked: bool) -> Result<(), Occupied> {
+    fn put(
+        &mut self,
+        range: AddrRange,
+        what: Occupant<T>,
+        marked: bool,
+        pool: &mut Pool<T>,
+    ) -> Result<(), Occupied> {
         let (start, last) = (range.start(), range.last());
-        let split = self.root.put(Slot { start, last, what, marked })?;
+        let Put { split, .. } = self.root.put(&Slot { start, last, what, marked }, pool)?;
         if self.lead.is_some_and(|lead| start <= lead) {
             self.lead = start.checked_sub(1);
         }
         self.taken += usize::from(matches!(what, Occupant::Taken(_)));
         if let Some(split) = split {
-            self.root = Node::over(self.root.clone(), split);
+            self.root = Node::over(self.root.clone(), split, pool);
         }
         Ok(())
     }
 
     /// Puts a hole or sealed space where there is known to be a gap.
-    fn fill(&mut self, range: AddrRange, what: Occupant<T>) {
-        let put = self.put(range, what, false);
+    fn fill(&mut self, range: AddrRange, what: Occupant<T>, pool: &mut Pool<T>) {
+        let put = self.put(range, what, false, pool);
         debug_assert!(put.is_ok(), "{range} is no gap");
     }
 
     /// Takes out the entry that starts at `start`, if `which` wants it; a gap is left.
-    fn cut(&mut self, start: u64, which: fn(&Occupant<T>) -> bool) -> Option<Slot<T>> {
-        let taken = self.root.take(start, which)?;
+    fn cut(&mut self, start: u64, which: fn(&Occupant<T>) -> bool, pool: &mut Pool<T>) -> Option<Slot<T>> {
+        let taken = self.root.take(start, which, pool)?;
         self.taken -= usize::from(matches!(taken.slot.what, Occupant::Taken(_)));
         if taken.reach.is_some() {
             self.lead = taken.reach;
         }
         while let Some(kid) = self.root.only_kid() {
-            self.root = kid;
+            pool.keep(core::mem::replace(&mut self.root, kid));
         }
         Some(taken.slot)
     }
 
-    fn rebase(&mut self, range: AddrRange, base: Occupant<T>) {
+    fn rebase(&mut self, range: AddrRange, base: Occupant<T>, pool: &mut Pool<T>) {
         let mut next = Some(range.start());
         while let Some(addr) = next.filter(|addr| *addr <= range.last()) {
             let entry = self.at(addr);
@@ -279,20 +283,20 @@ impl<T: Copy> Space<T> {
             }
             let Some(part) = entry.range.intersect(range) else { continue };
             if !matches!(entry.occupant, Occupant::Gap) {
-                self.cut(entry.range.start(), |_| true);
+                self.cut(entry.range.start(), |_| true, pool);
                 for rest in entry.range.minus(part).into_iter().flatten() {
-                    self.fill(rest, entry.occupant);
+                    self.fill(rest, entry.occupant, pool);
                 }
             }
             if !matches!(base, Occupant::Gap) {
-                self.fill(part, base);
-                self.merge(part);
+                self.fill(part, base, pool);
+                self.merge(part, pool);
             }
         }
     }
 
     /// Joins the hole or sealed space at `part` with neighbours of its kind.
-    fn merge(&mut self, part: AddrRange) {
+    fn merge(&mut self, part: AddrRange, pool: &mut Pool<T>) {
         let here = self.at(part.start());
         let joins = |e: &Entry<T>| {
             matches!(
@@ -307,9 +311,70 @@ impl<T: Copy> Space<T> {
         }
         let whole = [below, above].into_iter().flatten().fold(here.range, |all, e| all.hull(e.range));
         for gone in [below, Some(here), above].into_iter().flatten() {
-            self.cut(gone.range.start(), |_| true);
+            self.cut(gone.range.start(), |_| true, pool);
         }
-        self.fill(whole, here.occupant);
+        self.fill(whole, here.occupant, pool);
+    }
+}
+
+/// A space whose changes take their memory from a pool; got from [`Space::pooled`]. Its verbs are those of [`Space`].
+pub struct Pooled<'s, T> {
+    space: &'s mut Space<T>,
+    pool: &'s mut Pool<T>,
+}
+
+impl<T: Copy> Pooled<'_, T> {
+    /// [`Space::open`].
+    pub fn open(&mut self, range: AddrRange) {
+        self.space.rebase(range, Occupant::Gap, self.pool);
+    }
+
+    /// [`Space::close`].
+    pub fn close(&mut self, range: AddrRange) {
+        self.space.rebase(range, Occupant::Hole, self.pool);
+    }
+
+    /// [`Space::seal`].
+    pub fn seal(&mut self, range: AddrRange) {
+        self.space.rebase(range, Occupant::Sealed, self.pool);
+    }
+
+    /// [`Space::insert`].
+    ///
+    /// # Errors
+    /// [`Conflict`] unless all of `range` is a gap.
+    pub fn insert(&mut self, range: AddrRange, value: T) -> Result<(), Conflict<T>> {
+        self.insert_marked(range, value, false)
+    }
+
+    /// [`Space::insert_marked`].
+    ///
+    /// # Errors
+    /// [`Conflict`] unless all of `range` is a gap.
+    pub fn insert_marked(&mut self, range: AddrRange, value: T, marked: bool) -> Result<(), Conflict<T>> {
+        if self.space.put(range, Occupant::Taken(value), marked, self.pool).is_ok() {
+            return Ok(());
+        }
+        let gap = |entry: &Entry<T>| matches!(entry.occupant, Occupant::Gap);
+        let here = self.space.at(range.start());
+        let met = here.range.end().filter(|_| gap(&here)).map_or(here, |next| self.space.at(next));
+        Err(Conflict { wanted: range, met })
+    }
+
+    /// [`Space::remove`].
+    pub fn remove(&mut self, start: u64) -> Option<(AddrRange, T)> {
+        let slot = self.space.cut(start, |what| matches!(what, Occupant::Taken(_)), self.pool)?;
+        match slot.what {
+            Occupant::Taken(value) => Some((slot.range(), value)),
+            _ => None,
+        }
+    }
+
+    /// [`Space::replace_marked`].
+    pub fn replace_marked(&mut self, start: u64, value: T, marked: bool) -> Option<T> {
+        let Occupant::Taken(old) = self.space.slot_at(start)?.what else { return None };
+        self.space.root.set(start, Occupant::Taken(value), marked, self.pool);
+        Some(old)
     }
 }
 

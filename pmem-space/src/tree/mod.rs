@@ -7,8 +7,11 @@
 mod inner;
 mod leaf;
 mod node;
+mod pool;
+mod row;
 mod search;
 
 pub(crate) use leaf::{Leaf, Slot, raw};
-pub(crate) use node::{Node, Occupied};
+pub(crate) use node::{Node, Occupied, Put};
+pub use pool::Pool;
 pub(crate) use search::{Cut, Need, Search, largest, marked};

@@ -2,6 +2,7 @@
 
 use super::inner::{FAN, Inner};
 use super::leaf::{LEAF, Leaf, Slot, Summary};
+use super::pool::{Pool, own};
 use crate::entry::Occupant;
 use alloc::sync::Arc;
 
@@ -12,8 +13,13 @@ pub(crate) enum Node<T> {
     Leaf(Arc<Leaf<T>>),
 }
 
-/// A subtree that was split off to the right, and its first address.
-type Split<T> = Option<(u64, Node<T>)>;
+/// What putting an entry into a subtree did.
+pub(crate) struct Put<T> {
+    /// The subtree that was split off to the right, and its first address.
+    pub(crate) split: Option<(u64, Node<T>)>,
+    /// Whether the subtree says anything new of itself.
+    changed: bool,
+}
 
 /// There is something where an entry was to be put.
 pub(crate) struct Occupied;
@@ -47,7 +53,18 @@ impl<T: Copy> Node<T> {
         }
     }
 
+    /// How many levels of inner nodes there are.
+    pub(crate) fn height(&self) -> usize {
+        let (mut node, mut height) = (self, 0);
+        while let Self::Inner(inner) = node {
+            let Some(kid) = inner.kid(0) else { break };
+            (node, height) = (kid, height + 1);
+        }
+        height
+    }
+
     /// The leaf that an address belongs to; `None` only of a tree that is none.
+    #[inline]
     pub(crate) fn leaf(&self, addr: u64) -> Option<&Leaf<T>> {
         let mut node = self;
         loop {
@@ -65,36 +82,41 @@ impl<T: Copy> Node<T> {
     }
 
     /// Puts an entry where there is a gap.
-    pub(crate) fn put(&mut self, new: Slot<T>) -> Result<Split<T>, Occupied> {
+    pub(crate) fn put(&mut self, new: &Slot<T>, pool: &mut Pool<T>) -> Result<Put<T>, Occupied> {
         match self {
-            Self::Leaf(leaf) => put_in_leaf(Arc::make_mut(leaf), new),
-            Self::Inner(inner) => put_in_inner(Arc::make_mut(inner), new),
+            Self::Leaf(leaf) => put_in_leaf(own(leaf, &mut pool.leaves), new, pool),
+            Self::Inner(inner) => put_in_inner(own(inner, &mut pool.inners), new, pool),
         }
     }
 
     /// Takes out the entry that starts at `start`, if there is one and `which` wants it.
-    pub(crate) fn take(&mut self, start: u64, which: fn(&Occupant<T>) -> bool) -> Option<Taken<T>> {
+    pub(crate) fn take(
+        &mut self,
+        start: u64,
+        which: fn(&Occupant<T>) -> bool,
+        pool: &mut Pool<T>,
+    ) -> Option<Taken<T>> {
         match self {
             Self::Leaf(leaf) => {
                 let p = leaf.upto(start).checked_sub(1)?;
                 let slot = Some(leaf.slot(p)).filter(|slot| slot.start == start && which(&slot.what))?;
                 let reach = leaf.reach(p);
-                Arc::make_mut(leaf).remove(p);
+                own(leaf, &mut pool.leaves).remove(p);
                 Some(Taken { slot, reach: (p == 0).then_some(reach) })
             }
-            Self::Inner(inner) => take_from_inner(Arc::make_mut(inner), start, which),
+            Self::Inner(inner) => take_from_inner(own(inner, &mut pool.inners), start, which, pool),
         }
     }
 
     /// Lets the gap after the subtree's last entry end at `reach`.
-    fn extend(&mut self, reach: u64) {
+    fn extend(&mut self, reach: u64, pool: &mut Pool<T>) {
         match self {
-            Self::Leaf(leaf) => Arc::make_mut(leaf).set_tail(reach),
+            Self::Leaf(leaf) => own(leaf, &mut pool.leaves).set_tail(reach),
             Self::Inner(inner) => {
-                let inner = Arc::make_mut(inner);
+                let inner = own(inner, &mut pool.inners);
                 let last = inner.len().saturating_sub(1);
                 let Some(kid) = inner.kid_mut(last) else { return };
-                kid.extend(reach);
+                kid.extend(reach, pool);
                 let summary = kid.summary();
                 inner.note(last, summary);
             }
@@ -102,18 +124,18 @@ impl<T: Copy> Node<T> {
     }
 
     /// Replaces what the entry at `start` is.
-    pub(crate) fn set(&mut self, start: u64, what: Occupant<T>, marked: bool) {
+    pub(crate) fn set(&mut self, start: u64, what: Occupant<T>, marked: bool, pool: &mut Pool<T>) {
         match self {
             Self::Leaf(leaf) => {
                 if let Some(p) = leaf.upto(start).checked_sub(1) {
-                    Arc::make_mut(leaf).set(p, what, marked);
+                    own(leaf, &mut pool.leaves).set(p, what, marked);
                 }
             }
             Self::Inner(inner) => {
-                let inner = Arc::make_mut(inner);
+                let inner = own(inner, &mut pool.inners);
                 let c = inner.place(start);
                 let Some(kid) = inner.kid_mut(c) else { return };
-                kid.set(start, what, marked);
+                kid.set(start, what, marked, pool);
                 let summary = kid.summary();
                 inner.note(c, summary);
             }
@@ -129,71 +151,85 @@ impl<T: Copy> Node<T> {
     }
 
     /// A root over a node that was split.
-    pub(crate) fn over(left: Self, (first, right): (u64, Self)) -> Self {
-        let mut root = Inner::new();
-        root.insert(0, 0, left);
-        root.insert(1, first, right);
-        Self::Inner(Arc::new(root))
+    pub(crate) fn over(left: Self, (first, right): (u64, Self), pool: &mut Pool<T>) -> Self {
+        let mut root = pool.inner();
+        let inner = own(&mut root, &mut pool.inners);
+        inner.insert(0, 0, left);
+        inner.insert(1, first, right);
+        Self::Inner(root)
     }
 }
 
-fn put_in_leaf<T: Copy>(leaf: &mut Leaf<T>, new: Slot<T>) -> Result<Split<T>, Occupied> {
+fn put_in_leaf<T: Copy>(leaf: &mut Leaf<T>, new: &Slot<T>, pool: &mut Pool<T>) -> Result<Put<T>, Occupied> {
     let p = leaf.upto(new.start);
     if !leaf.has_room(p, new.start, new.last) {
         return Err(Occupied);
     }
     if leaf.len() < LEAF {
         leaf.insert(p, new);
-        return Ok(None);
+        return Ok(Put { split: None, changed: true });
     }
     // Near the end, hardly anything moves: ascending fills leave full leaves behind.
     let cut = if p + 1 < LEAF { LEAF.div_ceil(2) } else { LEAF - 1 };
-    let mut right = leaf.split_off(cut);
+    let mut other = pool.leaf(leaf);
+    let right = own(&mut other, &mut pool.leaves);
+    leaf.split_off(cut, right);
     if p <= cut {
         leaf.insert(p, new);
     } else {
         right.insert(p - cut, new);
     }
-    Ok(Some((right.first(), Node::Leaf(Arc::new(right)))))
+    Ok(Put { split: Some((right.first(), Node::Leaf(other))), changed: true })
 }
 
-fn put_in_inner<T: Copy>(inner: &mut Inner<T>, new: Slot<T>) -> Result<Split<T>, Occupied> {
+fn put_in_inner<T: Copy>(
+    inner: &mut Inner<T>,
+    new: &Slot<T>,
+    pool: &mut Pool<T>,
+) -> Result<Put<T>, Occupied> {
     let c = inner.place(new.start);
     let kid = inner.kid_mut(c).ok_or(Occupied)?;
-    let split = kid.put(new)?;
+    let Put { split, changed } = kid.put(new, pool)?;
+    if !changed {
+        return Ok(Put { split: None, changed: false });
+    }
     let summary = kid.summary();
-    inner.note(c, summary);
-    let Some((first, right)) = split else { return Ok(None) };
+    let changed = inner.note(c, summary);
+    let Some((first, kid)) = split else { return Ok(Put { split: None, changed }) };
     if inner.len() < FAN {
-        inner.insert(c + 1, first, right);
-        return Ok(None);
+        inner.insert(c + 1, first, kid);
+        return Ok(Put { split: None, changed: true });
     }
-    if c + 1 == FAN {
-        let mut other = Inner::new();
-        other.insert(0, first, right);
-        return Ok(Some((first, Node::Inner(Arc::new(other)))));
-    }
+    let mut other = pool.inner();
+    let right = own(&mut other, &mut pool.inners);
     let half = FAN / 2;
-    let (middle, mut other) = inner.split_off(half);
-    if c < half {
-        inner.insert(c + 1, first, right);
+    let split = if c + 1 == FAN {
+        right.insert(0, first, kid);
+        first
     } else {
-        other.insert(c + 1 - half, first, right);
-    }
-    Ok(Some((middle, Node::Inner(Arc::new(other)))))
+        let middle = inner.split_off(half, right);
+        if c < half {
+            inner.insert(c + 1, first, kid);
+        } else {
+            right.insert(c + 1 - half, first, kid);
+        }
+        middle
+    };
+    Ok(Put { split: Some((split, Node::Inner(other))), changed: true })
 }
 
 fn take_from_inner<T: Copy>(
     inner: &mut Inner<T>,
     start: u64,
     which: fn(&Occupant<T>) -> bool,
+    pool: &mut Pool<T>,
 ) -> Option<Taken<T>> {
     let c = inner.place(start);
     let kid = inner.kid_mut(c)?;
-    let mut taken = kid.take(start, which)?;
+    let mut taken = kid.take(start, which, pool)?;
     let (len, summary) = (kid.len(), kid.summary());
     if len == 0 {
-        inner.remove(c);
+        inner.remove(c).into_iter().for_each(|kid| pool.keep(kid));
     } else {
         if taken.reach.is_some()
             && let Some(first) = kid.first()
@@ -206,23 +242,23 @@ fn take_from_inner<T: Copy>(
         && let Some(reach) = taken.reach.take()
         && let Some(before) = inner.kid_mut(c - 1)
     {
-        before.extend(reach);
+        before.extend(reach, pool);
         let summary = before.summary();
         inner.note(c - 1, summary);
     }
     // A subtree that has become small is taken in by whichever neighbour has room.
     if len > 0
         && len <= LEAF / 2
-        && !merge(inner, c)
+        && !merge(inner, c, pool)
         && let Some(before) = c.checked_sub(1)
     {
-        merge(inner, before);
+        merge(inner, before, pool);
     }
     Some(taken)
 }
 
 /// Makes one subtree of `c` and the one after it, if it is not more than full.
-fn merge<T: Copy>(inner: &mut Inner<T>, c: usize) -> bool {
+fn merge<T: Copy>(inner: &mut Inner<T>, c: usize, pool: &mut Pool<T>) -> bool {
     let fits = match (inner.kid(c), inner.kid(c + 1)) {
         (Some(left), Some(right)) => left.len() + right.len() <= LEAF,
         _ => false,
@@ -231,15 +267,16 @@ fn merge<T: Copy>(inner: &mut Inner<T>, c: usize) -> bool {
         return false;
     }
     let first = inner.key(c + 1);
-    let Some(right) = inner.remove(c + 1) else { return false };
+    let Some(mut gone) = inner.remove(c + 1) else { return false };
     let Some(left) = inner.kid_mut(c) else { return false };
-    match (left, right) {
-        (Node::Leaf(left), Node::Leaf(right)) => Arc::make_mut(left).append(&right),
+    match (left, &mut gone) {
+        (Node::Leaf(left), Node::Leaf(right)) => own(left, &mut pool.leaves).append(right),
         (Node::Inner(left), Node::Inner(right)) => {
-            Arc::make_mut(left).append(first, Arc::unwrap_or_clone(right));
+            own(left, &mut pool.inners).append(first, own(right, &mut pool.inners));
         }
         _ => {}
     }
+    pool.keep(gone);
     if let Some(summary) = inner.kid(c).map(Node::summary) {
         inner.note(c, summary);
     }

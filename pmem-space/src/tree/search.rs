@@ -34,11 +34,6 @@ impl Need {
         let sure = block.checked_next_power_of_two().map_or(u64::BITS, u64::ilog2);
         Self { len, order: order.min(MAX_ORDER.into()), sure }
     }
-
-    #[inline]
-    fn admits(&self, gap: u64, orders: u64) -> bool {
-        gap >= self.len && orders >> self.order != 0
-    }
 }
 
 /// Where the window may end inside a subtree.
@@ -62,7 +57,7 @@ impl Search<'_> {
         let window = self.fit.window_of();
         match node {
             Node::Leaf(leaf) => {
-                let mut found = leaf.candidates(self.need.len, self.need.order);
+                let mut found = leaf.candidates(self.need.order);
                 if cut.below {
                     found &= u16::MAX << leaf.upto(window.start()).saturating_sub(1);
                 }
@@ -71,10 +66,13 @@ impl Search<'_> {
                 }
                 while found != 0 {
                     let gap = leaf.gap(found.trailing_zeros() as usize)?;
+                    found &= found - 1;
+                    if gap.len() < self.need.len {
+                        continue;
+                    }
                     if let Some(place) = self.fit.lowest_in(gap) {
                         return Some(place);
                     }
-                    found &= found - 1;
                     self.patience = self.patience.checked_sub(1)?;
                 }
                 None
@@ -82,8 +80,14 @@ impl Search<'_> {
             Node::Inner(inner) => {
                 let first = if cut.below { inner.place(window.start()) } else { 0 };
                 let last = if cut.above { inner.place(window.last()) } else { inner.len() - 1 };
-                for c in first..=last {
-                    if !self.need.admits(inner.gap(c), inner.orders(c)) {
+                let mut found = inner.candidates(self.need.order) & (u16::MAX << first);
+                while found != 0 {
+                    let c = found.trailing_zeros() as usize;
+                    found &= found - 1;
+                    if c > last {
+                        break;
+                    }
+                    if inner.gap(c) < self.need.len {
                         continue;
                     }
                     let cut = Cut { below: cut.below && c == first, above: cut.above && c == last };
@@ -102,12 +106,15 @@ impl Search<'_> {
         let window = self.fit.window_of();
         match node {
             Node::Leaf(leaf) => {
-                let mut found = leaf.candidates(self.need.len, self.need.order);
+                let mut found = leaf.candidates(self.need.order);
                 found &= (1 << leaf.upto(window.last())) - 1;
                 while found != 0 {
                     let i = found.ilog2() as usize;
                     found &= !(1 << i);
                     let Some(gap) = leaf.gap(i).filter(|gap| gap.last() >= window.start()) else { break };
+                    if gap.len() < self.need.len {
+                        continue;
+                    }
                     if let Some(place) = self.fit.highest_in(gap) {
                         return Some(place);
                     }
@@ -116,9 +123,15 @@ impl Search<'_> {
                 None
             }
             Node::Inner(inner) => {
-                let first = inner.place(window.start());
-                for c in (first..=inner.place(window.last())).rev() {
-                    if !self.need.admits(inner.gap(c), inner.orders(c)) {
+                let (first, last) = (inner.place(window.start()), inner.place(window.last()));
+                let mut found = inner.candidates(self.need.order) & (u16::MAX >> (15 - last));
+                while found != 0 {
+                    let c = found.ilog2() as usize;
+                    found &= !(1 << c);
+                    if c < first {
+                        break;
+                    }
+                    if inner.gap(c) < self.need.len {
                         continue;
                     }
                     let found = inner.kid(c).and_then(|kid| self.highest(kid));
