@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::id::{ArenaId, DriverId, LinkId, Owner, RegionId};
 use crate::mapping::Mapping;
 use crate::metric::Metric;
-use crate::model::{Broken, Direction, Edit, Home, Ids, Pin, Placement, State, Working};
+use crate::model::{Broken, Direction, Edit, Home, Ids, Memory, Pin, Placement, State, Working};
 use crate::plan::{Plan, Request};
 use crate::protocol::{Outcome, attach, verify};
 use alloc::borrow::Cow;
@@ -89,6 +89,8 @@ pub struct Manager {
     outbox: Option<Vec<Committed>>,
     /// Memory for the edits of the next plan.
     edits: Vec<Edit>,
+    /// Memory for what they change.
+    memory: Memory,
     /// Regions without references, and who will not let go of them; nobody known, after loading.
     condemned: Vec<(RegionId, Option<DriverId>)>,
 }
@@ -119,6 +121,7 @@ impl Manager {
             },
             outbox: None,
             edits: Vec::new(),
+            memory: Memory::default(),
             state,
         }
     }
@@ -171,7 +174,7 @@ impl Manager {
         &mut self,
         verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>,
     ) -> Result<(T, Vec<Edit>), Error> {
-        let mut plan = Plan::new(&mut self.state, &mut self.ids, Vec::new());
+        let mut plan = Plan::new(&mut self.state, &mut self.ids, &mut self.memory, Vec::new());
         let result = verbs(&mut plan);
         let raw = plan.into_edits();
         self.undo(&raw);
@@ -183,7 +186,7 @@ impl Manager {
         verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>,
     ) -> Result<(T, Vec<DriverId>), Error> {
         let memory = core::mem::take(&mut self.edits);
-        let mut plan = Plan::new(&mut self.state, &mut self.ids, memory);
+        let mut plan = Plan::new(&mut self.state, &mut self.ids, &mut self.memory, memory);
         let result = verbs(&mut plan);
         let mut raw = plan.into_edits();
         let result = result.and_then(|result| Ok((result, self.finish(&mut raw)?)));
@@ -251,12 +254,12 @@ impl Manager {
     }
 
     fn undo_keeping_ids(&mut self, raw: &[Edit]) {
-        let mut working = Working { state: &mut self.state, ids: &mut self.ids };
+        let mut working = Working { state: &mut self.state, ids: &mut self.ids, memory: &mut self.memory };
         raw.iter().rev().for_each(|edit| working.apply(&edit.inverse()));
     }
 
     fn redo(&mut self, raw: &[Edit]) {
-        let mut working = Working { state: &mut self.state, ids: &mut self.ids };
+        let mut working = Working { state: &mut self.state, ids: &mut self.ids, memory: &mut self.memory };
         raw.iter().for_each(|edit| working.apply(edit));
     }
 
@@ -400,7 +403,7 @@ impl Manager {
             Ok(()) => Ok(self.refs(region).map_or(Released::Gone, |refs| Released::Held { refs })),
             Err(Error::Refused { driver: by, .. } | Error::Failed { driver: by, .. }) => {
                 let last = self.refs(region)? == 1;
-                let mut plan = Plan::new(&mut self.state, &mut self.ids, Vec::new());
+                let mut plan = Plan::new(&mut self.state, &mut self.ids, &mut self.memory, Vec::new());
                 if last {
                     plan.condemn(region)?
                 } else {
@@ -450,7 +453,7 @@ impl Manager {
 
     /// Tries once to reclaim a condemned region. Does not set off further retries: each is tried once per change.
     fn retry(&mut self, region: RegionId, by: Option<DriverId>) {
-        let mut plan = Plan::new(&mut self.state, &mut self.ids, Vec::new());
+        let mut plan = Plan::new(&mut self.state, &mut self.ids, &mut self.memory, Vec::new());
         let planned = plan.reclaim(region);
         let mut raw = plan.into_edits();
         match planned.and_then(|()| self.finish(&mut raw)) {
@@ -526,7 +529,7 @@ impl Manager {
 
     /// All regions and aliases, oldest id first.
     pub fn regions(&self) -> impl Iterator<Item = (RegionId, Placement)> + '_ {
-        self.ids.regions.keys().filter_map(|id| Some((id, self.ids.placement(&self.state, id)?)))
+        self.ids.regions.iter().filter_map(|(id, _)| Some((id, self.ids.placement(&self.state, id)?)))
     }
 }
 

@@ -6,8 +6,8 @@ use crate::manager::Manager;
 use crate::mapping::{Admits, Interleave, Mapping, MappingError, Table, Window, Windows};
 use crate::metric::{Metric, Performance};
 use crate::model::{
-    Alias, ArenaInfo, Broken, Direction, Edit, Home, Ids, Link, Pin, Placement, Record, Role, Seat, Span,
-    SpanState, State, Working,
+    Alias, ArenaInfo, Broken, Direction, Edit, Ids, Link, Pin, Placement, Record, Role, Seat, Span,
+    SpanState, State, Memory, Working,
 };
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -16,7 +16,7 @@ use pmem_space::{AddrRange, RangeError};
 use serde::{Deserialize, Serialize};
 
 /// The version of the format that this crate writes, and the only one that it reads.
-pub const SAVED_VERSION: u32 = 1;
+pub const SAVED_VERSION: u32 = 2;
 
 /// A manager in a form that can be written to a file; drivers are not part of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -241,10 +241,11 @@ impl Manager {
         )?;
         check_ids(
             "regions",
-            saved.regions.iter().map(|r| ids.regions.contains_key(r.id)),
+            saved.regions.iter().map(|r| ids.regions.contains(r.id)),
             ids.regions.len(),
         )?;
-        let mut working = Working { state: &mut state, ids: &mut ids };
+        let mut memory = Memory::default();
+        let mut working = Working { state: &mut state, ids: &mut ids, memory: &mut memory };
         for (index, arena) in saved.arenas.into_iter().enumerate() {
             load_arena(&mut working, index, arena)?;
         }
@@ -330,7 +331,7 @@ fn load_region(working: &mut Working<'_>, index: usize, saved: SavedRegion) -> R
     let region = saved.id;
     let id = LoadError::Id { what: "regions", index };
     let Some(arena) = working.state.arena(saved.arena) else { return Err(id) };
-    if working.ids.regions[region].home != Home::Nowhere {
+    if working.ids.arena_of(region).is_some() {
         return Err(id);
     }
     let seat = match saved.seat {
@@ -350,7 +351,7 @@ fn load_region(working: &mut Working<'_>, index: usize, saved: SavedRegion) -> R
     let role = match saved.alias {
         None => Role::Own,
         Some(SavedAlias { target, link, way, piece, to }) => {
-            if !working.ids.regions.contains_key(target) || target == region {
+            if !working.ids.regions.contains(target) || target == region {
                 return Err(id);
             }
             Role::Alias(Alias { target, link, way, piece, to })

@@ -6,7 +6,7 @@ use crate::id::{LinkId, Owner, RegionId, Way};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use pmem_space::{AddrRange, Space};
+use pmem_space::{AddrRange, Pool, Space};
 use rangemap::RangeInclusiveMap;
 
 /// Whether primed space may be handed out.
@@ -60,6 +60,13 @@ pub(crate) struct Kept {
     pub(super) attrs: Attrs,
     pin: Pin,
     is_alias: bool,
+}
+
+/// Memory for changes of arenas' indices, set aside before they begin.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    regions: Pool<Kept>,
+    aliases: Pool<Option<Alias>>,
 }
 
 /// Consecutive physical addresses of one type.
@@ -239,15 +246,24 @@ impl Arena {
         }
     }
 
-    pub(super) fn seat(&mut self, seat: Seat, record: Record) {
+    /// Sets aside what a change of one region here may need, and what undoes it.
+    pub(super) fn set_aside(&self, memory: &mut Memory) {
+        self.space.fill_pool(&mut memory.regions);
+        if let Some(aliases) = &self.aliases {
+            aliases.fill_pool(&mut memory.aliases);
+        }
+    }
+
+    pub(super) fn seat(&mut self, seat: Seat, record: &Record, memory: &mut Memory) {
         match seat {
             Seat::At(range) => {
-                let Record { id, attrs, owner, role, pin } = record;
+                let Record { id, attrs, owner, role, pin } = *record;
                 let kept = Kept { id, owner, attrs, pin, is_alias: role != Role::Own };
-                if self.space.insert(range, kept).is_err() {
+                let mut space = self.space.pooled(&mut memory.regions);
+                if space.insert(range, kept).is_err() {
                     // Space that an alias through a mapping that yields takes is a hole until then.
-                    self.space.open(range);
-                    let placed = self.space.insert(range, kept);
+                    space.open(range);
+                    let placed = space.insert(range, kept);
                     debug_assert!(placed.is_ok(), "planned onto taken space: {placed:?}");
                 }
                 if let Role::Alias(alias) = role {
@@ -256,36 +272,41 @@ impl Arena {
                         none.open(AddrRange::ALL);
                         none
                     });
-                    let placed = aliases.insert(range, Some(alias));
+                    let placed = aliases.pooled(&mut memory.aliases).insert(range, Some(alias));
                     debug_assert!(placed.is_ok(), "{placed:?}");
                 }
             }
             Seat::Parked(len) => {
-                Arc::make_mut(&mut self.parked).insert(record.id, (len, record));
+                Arc::make_mut(&mut self.parked).insert(record.id, (len, *record));
             }
         }
     }
 
-    pub(super) fn unseat(&mut self, seat: Seat, id: RegionId) {
-        match seat {
-            Seat::At(range) => {
-                let gone = self.space.remove(range.start());
-                debug_assert!(gone.is_some_and(|(_, kept)| kept.id == id));
-                if let (Some((_, Kept { is_alias: true, .. })), Some(aliases)) = (gone, &mut self.aliases) {
-                    aliases.remove(range.start());
-                }
-                // Removal leaves a gap, which is what open space should be.
-                let open = self
-                    .span_at(range.start())
-                    .is_some_and(|(whole, span)| whole.covers(range) && span.state != SpanState::Sealed);
-                if !open {
-                    self.rebase(range);
-                }
+    /// Takes out the region that starts at `start`, and tells what it was.
+    pub(super) fn unseat(&mut self, start: u64, memory: &mut Memory) -> Option<(Seat, Record)> {
+        let (range, kept) = self.space.pooled(&mut memory.regions).remove(start)?;
+        let Kept { id, owner, attrs, pin, is_alias } = kept;
+        let role = match &mut self.aliases {
+            Some(aliases) if is_alias => {
+                let gone = aliases.pooled(&mut memory.aliases).remove(start);
+                gone.and_then(|(_, alias)| alias).map_or(Role::Own, Role::Alias)
             }
-            Seat::Parked(_) => {
-                Arc::make_mut(&mut self.parked).remove(&id);
-            }
+            _ => Role::Own,
+        };
+        // Removal leaves a gap, which is what open space should be.
+        let open = self
+            .span_at(start)
+            .is_some_and(|(whole, span)| whole.covers(range) && span.state != SpanState::Sealed);
+        if !open {
+            self.rebase(range);
         }
+        Some((Seat::At(range), Record { id, attrs, owner, role, pin }))
+    }
+
+    /// Takes out a parked region, and tells what it was.
+    pub(super) fn unpark(&mut self, region: RegionId) -> Option<(Seat, Record)> {
+        let (len, record) = Arc::make_mut(&mut self.parked).remove(&region)?;
+        Some((Seat::Parked(len), record))
     }
 
     /// Makes what is not taken in `range` a gap, sealed or a hole, as spans and windows say.

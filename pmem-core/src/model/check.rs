@@ -1,7 +1,7 @@
 //! What always holds of the model; checked by tests, in debug builds, and of what is loaded.
 
 use super::arena::{Arena, Leg, SpanState, inclusive};
-use super::edit::Ids;
+use super::ids::Ids;
 use super::record::{Record, Role};
 use super::state::State;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
@@ -252,7 +252,7 @@ impl State {
 
     /// Checks the writer's table against the model.
     pub(crate) fn check_ids(&self, ids: &Ids) -> Result<(), Broken> {
-        for (region, entry) in &ids.regions {
+        for (region, entry) in ids.regions.iter() {
             let broken = Err(Broken::Entry { region });
             let is_there = ids.placement(self, region).is_some();
             let stands = |alias: &RegionId| {

@@ -1,8 +1,7 @@
 //! Edits: the smallest changes of the model, each with what was and what will be.
 
 use super::arena::{Span, from_inclusive, inclusive};
-use super::record::{Placement, Seat};
-use super::state::State;
+use super::record::Placement;
 use super::topology::{ArenaInfo, Link};
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use alloc::borrow::Cow;
@@ -12,7 +11,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
 use rangemap::RangeInclusiveMap;
-use slotmap::SlotMap;
 
 /// One change of the model. `old` and `new` make it its own inverse; `None` stands for "not there".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,143 +194,5 @@ impl Spans {
     fn edits(self, arena: ArenaId) -> Vec<Edit> {
         let edit = |(range, (old, new))| Edit::Span { arena, range: from_inclusive(&range), old, new };
         self.0.into_iter().map(edit).collect()
-    }
-}
-
-/// What the writer keeps of a region beside the model.
-#[derive(Clone, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Entry {
-    /// References held; those of aliases included.
-    pub(crate) count: u32,
-    #[cfg_attr(feature = "serde", serde(skip))]
-    pub(crate) home: Home,
-}
-
-/// Where a region is to be found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Home {
-    /// Nowhere; only inside a change.
-    #[default]
-    Nowhere,
-    /// In an arena, at this address.
-    At(ArenaId, u64),
-    /// In an arena, parked.
-    Parked(ArenaId),
-}
-
-/// Says that an id is in use. Not `()`: formats such as JSON cannot tell an absent one from it.
-#[derive(Clone, Copy, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct InUse {}
-
-/// The ids in use, and what the writer keeps by id; in no snapshot.
-#[derive(Clone, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Ids {
-    pub(crate) arenas: SlotMap<ArenaId, InUse>,
-    pub(crate) links: SlotMap<LinkId, InUse>,
-    pub(crate) regions: SlotMap<RegionId, Entry>,
-    /// By region that has any: its aliases, each of which holds a reference.
-    #[cfg_attr(feature = "serde", serde(skip))]
-    aliases: BTreeMap<RegionId, Vec<RegionId>>,
-}
-
-impl Ids {
-    /// The aliases of a region, in the order of their ids.
-    pub(crate) fn aliases(&self, region: RegionId) -> &[RegionId] {
-        self.aliases.get(&region).map_or(&[], |aliases| aliases)
-    }
-
-    /// The references of a region that is somewhere.
-    pub(crate) fn count(&self, region: RegionId) -> Option<u32> {
-        self.regions.get(region).filter(|entry| entry.home != Home::Nowhere).map(|entry| entry.count)
-    }
-
-    /// Where a region is, and what it is.
-    pub(crate) fn placement(&self, state: &State, region: RegionId) -> Option<Placement> {
-        let (arena, seat, record) = match self.regions.get(region)?.home {
-            Home::Nowhere => return None,
-            Home::At(arena, start) => {
-                let (range, record) = state.arena(arena)?.region_at(start)?;
-                (arena, Seat::At(range), record)
-            }
-            Home::Parked(arena) => {
-                let (len, record) = *state.arena(arena)?.parked.get(&region)?;
-                (arena, Seat::Parked(len), record)
-            }
-        };
-        (record.id == region).then_some(Placement { arena, seat, record })
-    }
-
-    /// Forgets what only the state says; what is left are the ids and their counts.
-    #[cfg(feature = "serde")]
-    pub(crate) fn forget_places(&mut self) {
-        self.regions.values_mut().for_each(|entry| entry.home = Home::Nowhere);
-        self.aliases.clear();
-    }
-
-    /// Gives up the id of what an edit of a finished change leaves out of existence.
-    pub(crate) fn retire(&mut self, finished: &Edit) {
-        match finished {
-            Edit::Arena { arena, new: None, .. } => drop(self.arenas.remove(*arena)),
-            Edit::Link { link, new: None, .. } => drop(self.links.remove(*link)),
-            Edit::Region { region, new: None, .. }
-                if self.regions.get(*region).is_some_and(|entry| entry.home == Home::Nowhere) =>
-            {
-                self.regions.remove(*region);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// The model and the ids while a change is worked out.
-pub(crate) struct Working<'m> {
-    pub(crate) state: &'m mut State,
-    pub(crate) ids: &'m mut Ids,
-}
-
-impl Working<'_> {
-    pub(crate) fn apply(&mut self, edit: &Edit) {
-        match edit {
-            Edit::Arena { arena, new, .. } => self.state.set_arena(*arena, new.clone()),
-            Edit::Link { link, new, .. } => self.state.set_link(*link, new.clone()),
-            Edit::Span { arena, range, new, .. } => self.state.set_span(*arena, *range, *new),
-            Edit::Window { link, way, piece, old, new } => {
-                self.state.set_window(*link, *way, *piece, *old, *new);
-            }
-            Edit::Region { region, old, new } => self.set_region(*region, *old, *new),
-            Edit::Count { region, new, .. } => {
-                if let Some(entry) = self.ids.regions.get_mut(*region) {
-                    entry.count = *new;
-                }
-            }
-        }
-    }
-
-    fn set_region(&mut self, region: RegionId, old: Option<Placement>, new: Option<Placement>) {
-        self.state.set_region(old, new);
-        let target = |p: Option<Placement>| p.and_then(|p| p.record.alias()).map(|alias| alias.target);
-        if target(old) != target(new) {
-            if let Some(old) = target(old)
-                && let Some(aliases) = self.ids.aliases.get_mut(&old)
-            {
-                aliases.retain(|alias| *alias != region);
-                if aliases.is_empty() {
-                    self.ids.aliases.remove(&old);
-                }
-            }
-            if let Some(new) = target(new) {
-                let aliases = self.ids.aliases.entry(new).or_default();
-                aliases.insert(aliases.partition_point(|other| *other < region), region);
-            }
-        }
-        if let Some(entry) = self.ids.regions.get_mut(region) {
-            entry.home = new.map_or(Home::Nowhere, |new| match new.seat {
-                Seat::At(range) => Home::At(new.arena, range.start()),
-                Seat::Parked(_) => Home::Parked(new.arena),
-            });
-        }
     }
 }

@@ -4,13 +4,16 @@ mod arena;
 mod check;
 mod distance;
 mod edit;
+mod ids;
 mod reach;
 mod record;
 mod resolve;
 mod shelf;
 mod state;
+mod table;
 mod topology;
 mod view;
+mod working;
 
 pub use arena::{Arena, Leg, Span, SpanState};
 pub use check::Broken;
@@ -23,5 +26,8 @@ pub use state::State;
 pub use topology::{ArenaInfo, Direction, Link};
 pub use view::{Piece, What};
 
-pub(crate) use edit::{Entry, Home, Ids, InUse, Working};
+pub(crate) use arena::Memory;
+pub(crate) use ids::{Ids, InUse};
+pub(crate) use table::{Home, MAX_REFS};
 pub(crate) use view::Sight;
+pub(crate) use working::Working;

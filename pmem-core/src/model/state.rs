@@ -1,11 +1,12 @@
 //! The state of the model: one immutable value that a snapshot is, and a change makes anew.
 
-use super::arena::{Arena, Leg, Span};
+use super::arena::{Arena, Leg, Memory, Span};
 use super::record::{Alias, Placement, Record, Role};
 use super::shelf::Shelf;
+use super::table::Home;
 use super::topology::{ArenaInfo, Link, Topology};
 use crate::attrs::{Attrs, Prot};
-use crate::id::{ArenaId, LinkId, Way};
+use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::mapping::Mapping;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -178,16 +179,21 @@ impl State {
         }
     }
 
-    pub(super) fn set_region(&mut self, old: Option<Placement>, new: Option<Placement>) {
-        if let Some(old) = old
-            && let Some(arena) = self.arena_mut(old.arena)
-        {
-            arena.unseat(old.seat, old.record.id);
-        }
-        if let Some(new) = new
-            && let Some(arena) = self.arena_mut(new.arena)
-        {
-            arena.seat(new.seat, new.record);
+    /// Takes a region from its place, and tells what it was there.
+    pub(super) fn lift(&mut self, region: RegionId, home: Home, memory: &mut Memory) -> Option<Placement> {
+        let (arena, (seat, record)) = match home {
+            Home::Nowhere => return None,
+            Home::At(arena, start) => (arena, self.arena_mut(arena)?.unseat(start, memory)?),
+            Home::Parked(arena) => (arena, self.arena_mut(arena)?.unpark(region)?),
+        };
+        debug_assert_eq!(record.id, region);
+        Some(Placement { arena, seat, record })
+    }
+
+    /// Puts a region to its place.
+    pub(super) fn place(&mut self, new: &Placement, memory: &mut Memory) {
+        if let Some(arena) = self.arena_mut(new.arena) {
+            arena.seat(new.seat, &new.record, memory);
         }
     }
 

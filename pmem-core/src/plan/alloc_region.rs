@@ -6,7 +6,7 @@ use crate::attrs::Attrs;
 use crate::error::Error;
 use crate::id::{ArenaId, RegionId};
 use crate::metric::Metric;
-use crate::model::{Entry, Placement, Record, Role, Seat, SpanState};
+use crate::model::{Placement, Record, Role, Seat, SpanState};
 use pmem_space::{AddrRange, Fit, Policy};
 
 /// Places in one arena that are tried before the next way: each may be blocked further up.
@@ -133,7 +133,7 @@ impl Plan<'_> {
                 self.no_space(arena, request, largest)
             })?,
         };
-        let id = self.working.ids.regions.insert(Entry::default());
+        let id = self.working.ids.regions.insert(1);
         let attrs = request.attrs(defaults);
         let record =
             attrs.map(|attrs| Record { id, attrs, owner: request.owner, role: Role::Own, pin: request.pin });
@@ -143,8 +143,7 @@ impl Plan<'_> {
         };
         match record.and_then(|record| check(&record).map(|()| record)) {
             Ok(record) => {
-                self.replace(id, Some(Placement { arena, seat: Seat::At(range), record }));
-                self.set_count(id, 1);
+                self.put_in(Placement { arena, seat: Seat::At(range), record });
                 Ok(id)
             }
             Err(error) => {

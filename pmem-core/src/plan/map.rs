@@ -89,12 +89,12 @@ impl Plan<'_> {
         let to = self.range_of(target)?;
         let owner = self.placement(target)?.record.owner;
         let (range, piece) = self.alias_seat(target, crossing, wanted, None)?;
-        let id = self.working.ids.regions.insert(crate::model::Entry::default());
+        let id = self.working.ids.regions.insert(0);
         let attrs = Attrs::new(Usage::empty(), Prot::RWX, Props::empty())?;
         let role = Role::Alias(Alias { target, link, way, piece, to: to.start() });
         let record = Record { id, attrs, owner, role, pin: Pin::Movable };
         let arena = self.link(link)?.near(way);
-        self.replace(id, Some(Placement { arena, seat: Seat::At(range), record }));
+        self.put_in(Placement { arena, seat: Seat::At(range), record });
         self.count_up(target)?;
         self.check_meaning(target, crossing, range)?;
         Ok(id)

@@ -16,7 +16,7 @@ pub use request::Request;
 
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, RegionId};
-use crate::model::{Arena, Edit, Ids, Link, Placement, Record, Span, SpanState, State, Working};
+use crate::model::{Arena, Edit, Ids, Link, MAX_REFS, Memory, Placement, Record, Span, SpanState, State, Working};
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
@@ -38,8 +38,13 @@ impl Drop for Plan<'_> {
 
 impl<'m> Plan<'m> {
     /// Begins a plan that puts its edits into `edits`, which is empty.
-    pub(crate) fn new(state: &'m mut State, ids: &'m mut Ids, edits: Vec<Edit>) -> Self {
-        Self { working: Working { state, ids }, edits }
+    pub(crate) fn new(
+        state: &'m mut State,
+        ids: &'m mut Ids,
+        memory: &'m mut Memory,
+        edits: Vec<Edit>,
+    ) -> Self {
+        Self { working: Working { state, ids, memory }, edits }
     }
 
     /// The state as the plan would leave it.
@@ -81,9 +86,34 @@ impl<'m> Plan<'m> {
         self.working.ids.aliases(region)
     }
 
+    /// Carries an edit out. What it takes of memory, and what undoing it takes, is there before anything changes.
     fn push(&mut self, edit: Edit) {
+        self.edits.reserve(1);
+        if let Edit::Region { new: Some(Placement { arena, .. }), .. } = edit {
+            self.working.set_aside(arena);
+        }
         self.working.apply(&edit);
         self.edits.push(edit);
+    }
+
+    /// Takes a region out, and tells what it was.
+    fn take_out(&mut self, region: RegionId) -> Result<Placement, Error> {
+        self.edits.reserve(1);
+        let gone = Error::NoRegion(region);
+        let arena = self.working.ids.arena_of(region).ok_or(gone)?;
+        self.working.set_aside(arena);
+        let old = self.working.lift(region).ok_or(Error::NoRegion(region))?;
+        self.edits.push(Edit::Region { region, old: Some(old), new: None });
+        Ok(old)
+    }
+
+    /// Puts a region that is nowhere to its place.
+    fn put_in(&mut self, new: Placement) {
+        let region = new.record.id;
+        self.edits.reserve(1);
+        self.working.set_aside(new.arena);
+        self.working.place(&new);
+        self.edits.push(Edit::Region { region, old: None, new: Some(new) });
     }
 
     /// Carries out `verb` whole or not at all.
@@ -125,7 +155,10 @@ impl<'m> Plan<'m> {
     }
 
     fn count_up(&mut self, region: RegionId) -> Result<(), Error> {
-        let new = self.refs(region)?.checked_add(1).ok_or(Error::TooManyRefs(region))?;
+        let new = self.refs(region)?.saturating_add(1);
+        if new > MAX_REFS {
+            return Err(Error::TooManyRefs(region));
+        }
         self.set_count(region, new);
         Ok(())
     }

@@ -3,7 +3,6 @@
 use super::Plan;
 use crate::error::Error;
 use crate::id::RegionId;
-use crate::model::Edit;
 
 impl Plan<'_> {
     /// Counts another reference to a region (`pmem_incref`).
@@ -36,7 +35,6 @@ impl Plan<'_> {
 
     /// Takes a condemned region out.
     pub(crate) fn reclaim(&mut self, region: RegionId) -> Result<(), Error> {
-        self.placement(region)?;
         self.remove(region)
     }
 
@@ -52,14 +50,17 @@ impl Plan<'_> {
     }
 
     fn drop_ref(&mut self, region: RegionId) -> Result<(), Error> {
-        let left = self.refs(region)?.saturating_sub(1);
-        self.set_count(region, left);
-        if left == 0 { self.remove(region) } else { Ok(()) }
+        match self.refs(region)?.saturating_sub(1) {
+            0 => self.remove(region),
+            left => {
+                self.set_count(region, left);
+                Ok(())
+            }
+        }
     }
 
     fn remove(&mut self, region: RegionId) -> Result<(), Error> {
-        let old = self.placement(region)?;
-        self.push(Edit::Region { region, old: Some(old), new: None });
+        let old = self.take_out(region)?;
         let Some(alias) = old.record.alias() else { return Ok(()) };
         self.shrink(alias.leg())?;
         self.drop_ref(alias.target)

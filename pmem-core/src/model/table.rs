@@ -1,0 +1,274 @@
+//! The table of regions by id: where each is, and how many references it has. Nothing in it ever moves, so that no change
+//! waits for others' entries to be copied.
+
+use crate::id::{ArenaId, RegionId};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use slotmap::Key;
+
+/// Where a region is to be found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// Nowhere; only inside a change.
+    Nowhere,
+    /// In an arena, at this address.
+    At(ArenaId, u64),
+    /// In an arena, parked.
+    Parked(ArenaId),
+}
+
+/// What the writer keeps of a region beside the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// References held; those of aliases included.
+    pub(crate) count: u32,
+    pub(crate) home: Home,
+}
+
+/// An entry as it is kept, or a place where one was.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    /// The address of a region that has one. Of a place without an entry: the next such place.
+    start: u64,
+    /// The null id for a region that is nowhere.
+    arena: ArenaId,
+    /// Odd with an entry, as `slotmap` has it: each use of the place has a number of its own.
+    version: u32,
+    /// The count, and whether the region is parked.
+    refs: u32,
+}
+
+const PARKED: u32 = 1 << 31;
+/// The most references that a region may have.
+pub(crate) const MAX_REFS: u32 = PARKED - 1;
+const PAGE: usize = 128;
+
+impl Slot {
+    /// A place that was never used, before place `next`.
+    fn vacant(next: u64) -> Self {
+        Self { start: next, arena: ArenaId::null(), version: 0, refs: 0 }
+    }
+
+    fn is_used(&self) -> bool {
+        self.version & 1 == 1
+    }
+
+    fn entry(&self) -> Entry {
+        let home = match (self.arena.is_null(), self.refs & PARKED != 0) {
+            (true, _) => Home::Nowhere,
+            (false, false) => Home::At(self.arena, self.start),
+            (false, true) => Home::Parked(self.arena),
+        };
+        Entry { count: self.refs & !PARKED, home }
+    }
+}
+
+/// Regions by id.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    pages: Vec<Box<[Slot; PAGE]>>,
+    /// The place that is used next; past the end if all are in use. Place 0 is none.
+    free: u64,
+    used: usize,
+}
+
+fn place(id: RegionId) -> (usize, u32) {
+    let raw = id.data().as_ffi();
+    (raw as u32 as usize, (raw >> 32) as u32)
+}
+
+fn id(place: usize, version: u32) -> RegionId {
+    RegionId::from_raw(u64::from(version) << 32 | place as u64)
+}
+
+impl Table {
+    #[inline]
+    fn slot(&self, region: RegionId) -> Option<&Slot> {
+        let (place, version) = place(region);
+        let slot = &self.pages.get(place / PAGE)?[place % PAGE];
+        (slot.version == version && slot.is_used()).then_some(slot)
+    }
+
+    #[inline]
+    fn slot_mut(&mut self, region: RegionId) -> Option<&mut Slot> {
+        let (place, version) = place(region);
+        let slot = &mut self.pages.get_mut(place / PAGE)?[place % PAGE];
+        (slot.version == version && slot.is_used()).then_some(slot)
+    }
+
+    /// How many ids are in use.
+    #[cfg(feature = "serde")]
+    pub(crate) fn len(&self) -> usize {
+        self.used
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, region: RegionId) -> Option<Entry> {
+        self.slot(region).map(Slot::entry)
+    }
+
+    pub(crate) fn contains(&self, region: RegionId) -> bool {
+        self.slot(region).is_some()
+    }
+
+    /// Has a place ready for one more.
+    #[inline]
+    pub(crate) fn reserve(&mut self) {
+        if self.free as usize >= self.pages.len() * PAGE || self.free == 0 {
+            self.grow();
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let first = self.pages.len() * PAGE;
+        let mut page = Box::new([Slot::vacant(0); PAGE]);
+        page.iter_mut().zip(first as u64 + 1..).for_each(|(slot, next)| slot.start = next);
+        self.pages.push(page);
+        self.free = first.max(1) as u64;
+    }
+
+    /// Makes an id for a region that is nowhere yet, with so many references.
+    pub(crate) fn insert(&mut self, count: u32) -> RegionId {
+        self.reserve();
+        let place = self.free as usize;
+        let slot = &mut self.pages[place / PAGE][place % PAGE];
+        self.free = slot.start;
+        slot.version |= 1;
+        slot.refs = count.min(MAX_REFS);
+        slot.arena = ArenaId::null();
+        self.used += 1;
+        id(place, slot.version)
+    }
+
+    /// Gives an id up for good.
+    pub(crate) fn remove(&mut self, region: RegionId) {
+        let free = self.free;
+        let Some(slot) = self.slot_mut(region) else { return };
+        // Past the last version a place is not used again.
+        let next = slot.version.checked_add(1);
+        (slot.version, slot.start) = (next.unwrap_or(0), free);
+        self.used -= 1;
+        if next.is_some() {
+            self.free = place(region).0 as u64;
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set_count(&mut self, region: RegionId, count: u32) {
+        if let Some(slot) = self.slot_mut(region) {
+            slot.refs = (slot.refs & PARKED) | count.min(MAX_REFS);
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set_home(&mut self, region: RegionId, home: Home) {
+        let Some(slot) = self.slot_mut(region) else { return };
+        let (arena, start, parked) = match home {
+            Home::Nowhere => (ArenaId::null(), 0, 0),
+            Home::At(arena, start) => (arena, start, 0),
+            Home::Parked(arena) => (arena, 0, PARKED),
+        };
+        (slot.arena, slot.start, slot.refs) = (arena, start, (slot.refs & !PARKED) | parked);
+    }
+
+    /// All regions, in the order of their places: the oldest first, where no place was used again.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (RegionId, Entry)> + '_ {
+        let slots = self.pages.iter().flat_map(|page| page.iter()).enumerate();
+        slots.filter(|(_, slot)| slot.is_used()).map(|(i, slot)| (id(i, slot.version), slot.entry()))
+    }
+}
+
+#[cfg(feature = "serde")]
+mod saved {
+    use super::{MAX_REFS, PAGE, Slot, Table};
+    use alloc::vec::Vec;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// A place of the table: its version, and the count of an entry.
+    #[derive(Serialize, Deserialize)]
+    struct Place(u32, Option<u32>);
+
+    /// Only ids and counts are saved: where regions are, the model says.
+    impl Serialize for Table {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            let slots = self.pages.iter().flat_map(|page| page.iter()).skip(1);
+            let mut places: Vec<Place> =
+                slots.map(|s| Place(s.version, s.is_used().then(|| s.entry().count))).collect();
+            while places.pop_if(|place| place.0 == 0).is_some() {}
+            places.serialize(serializer)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Table {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let places = Vec::<Place>::deserialize(deserializer)?;
+            let mut table = Self::default();
+            if u32::try_from(places.len()).is_err() {
+                return Err(D::Error::custom("more regions than there are ids"));
+            }
+            while table.pages.len() * PAGE <= places.len() {
+                table.grow();
+            }
+            for (i, Place(version, count)) in (1..).zip(&places) {
+                if (version & 1 == 1) != count.is_some() || count.is_some_and(|count| count > MAX_REFS) {
+                    return Err(D::Error::custom(format_args!("region id {i} is broken")));
+                }
+                let slot = &mut table.pages[i / PAGE][i % PAGE];
+                *slot = Slot { version: *version, refs: count.unwrap_or(0), ..Slot::vacant(0) };
+                table.used += usize::from(count.is_some());
+            }
+            // The lowest place is used first.
+            let mut next = (table.pages.len() * PAGE) as u64;
+            for i in (1..table.pages.len() * PAGE).rev() {
+                let slot = &mut table.pages[i / PAGE][i % PAGE];
+                if !slot.is_used() {
+                    (slot.start, next) = (next, i as u64);
+                }
+            }
+            table.free = next;
+            Ok(table)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn an_id_that_was_given_up_names_nothing_again() {
+        let (mut table, mut model, mut gone) = (Table::default(), BTreeMap::new(), Vec::new());
+        for i in 0..3000u32 {
+            let id = table.insert(i);
+            assert!(!gone.contains(&id));
+            model.insert(id, i);
+            if i % 3 != 0 {
+                let id = *model.keys().nth(i as usize * 7 % model.len()).unwrap();
+                model.remove(&id);
+                table.remove(id);
+                table.remove(id);
+                gone.push(id);
+            }
+        }
+        assert!(gone.iter().all(|id| table.get(*id).is_none() && !table.contains(*id)));
+        let listed: BTreeMap<RegionId, u32> = table.iter().map(|(id, entry)| (id, entry.count)).collect();
+        assert_eq!(listed, model);
+        assert_eq!(table.used, model.len());
+    }
+
+    #[test]
+    fn counts_and_homes_do_not_mix() {
+        let mut table = Table::default();
+        let (id, arena) = (table.insert(MAX_REFS), ArenaId::from_raw(1 << 32 | 7));
+        for home in [Home::At(arena, u64::MAX), Home::Parked(arena), Home::Nowhere, Home::At(arena, 0)] {
+            table.set_home(id, home);
+            assert_eq!(table.get(id), Some(Entry { count: MAX_REFS, home }));
+        }
+        table.set_home(id, Home::Parked(arena));
+        table.set_count(id, 3);
+        assert_eq!(table.get(id), Some(Entry { count: 3, home: Home::Parked(arena) }));
+    }
+}
