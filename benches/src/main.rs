@@ -24,6 +24,17 @@ struct Args {
     suite: Suite,
 }
 
+/// How much is measured, and how it is shown.
+#[derive(clap::Args)]
+struct How {
+    /// Short turns: for a look, not for figures.
+    #[arg(long)]
+    quick: bool,
+    /// A line of JSON per figure.
+    #[arg(long)]
+    json: bool,
+}
+
 #[derive(Subcommand)]
 enum Suite {
     /// One arena: fill, churn, windows, look-ups, neighbours, bytes.
@@ -37,12 +48,11 @@ enum Suite {
         /// Cases: fill, bytes, churn, window, lookup, neighbours; all without it.
         #[arg(long, value_delimiter = ',')]
         case: Vec<String>,
-        /// Short turns: for a look, not for figures.
-        #[arg(long)]
-        quick: bool,
-        /// A line of JSON per figure.
-        #[arg(long)]
-        json: bool,
+        /// Seconds for building each subject's layout, and for bringing it to a steady state.
+        #[arg(long, default_value = "20")]
+        budget: u64,
+        #[command(flatten)]
+        how: How,
         /// Plots churn against n into this SVG file.
         #[arg(long)]
         plot: Option<PathBuf>,
@@ -52,12 +62,8 @@ enum Suite {
         /// Numbers of regions.
         #[arg(long, value_delimiter = ',', default_value = "1e3,1e5")]
         n: Vec<f64>,
-        /// Short turns: for a look, not for figures.
-        #[arg(long)]
-        quick: bool,
-        /// A line of JSON per figure.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        how: How,
     },
     /// A number of operations and nothing else, for an instruction counter to watch: see BENCHMARKING.md.
     Steps {
@@ -79,12 +85,8 @@ enum Suite {
         /// Numbers of regions.
         #[arg(long, value_delimiter = ',', default_value = "1e3,1e5")]
         n: Vec<f64>,
-        /// Short turns: for a look, not for figures.
-        #[arg(long)]
-        quick: bool,
-        /// A line of JSON per figure.
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        how: How,
     },
 }
 
@@ -100,10 +102,12 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     match args.suite {
-        Suite::Arena { n, subject, case, quick, json, plot } => {
+        Suite::Arena { n, subject, case, budget, how: How { quick, json }, plot } => {
             let budget = match quick {
                 true => arena::Budget { build: Duration::from_secs(2), turn: Duration::from_millis(10) },
-                false => arena::Budget { build: Duration::from_secs(20), turn: Duration::from_millis(80) },
+                false => {
+                    arena::Budget { build: Duration::from_secs(budget), turn: Duration::from_millis(80) }
+                }
             };
             let kinds = arena::kinds(&subject);
             let mut out = Output { json, all: Vec::new() };
@@ -116,7 +120,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             }
             out.finish()
         }
-        Suite::Shared { n, quick, json } => {
+        Suite::Shared { n, how: How { quick, json } } => {
             let turn = Duration::from_millis(if quick { 20 } else { 150 });
             let mut out = Output { json, all: Vec::new() };
             for n in n.into_iter().map(|n| n as usize) {
@@ -127,7 +131,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             out.finish()
         }
         Suite::Steps { n, subject, case, ops } => arena::steps(n as usize, &subject, &case, ops as u64),
-        Suite::Graph { n, quick, json } => {
+        Suite::Graph { n, how: How { quick, json } } => {
             let turn = Duration::from_millis(if quick { 10 } else { 80 });
             let mut out = Output { json, all: Vec::new() };
             for arenas in [10, 100, 1000] {

@@ -6,8 +6,8 @@ use crate::manager::Manager;
 use crate::mapping::{Admits, Interleave, Mapping, MappingError, Table, Window, Windows};
 use crate::metric::{Metric, Performance};
 use crate::model::{
-    Alias, ArenaInfo, Broken, Direction, Edit, Ids, Link, Pin, Placement, Record, Role, Seat, Span,
-    SpanState, State, Memory, Working,
+    Alias, ArenaInfo, Broken, Direction, Edit, Ids, Link, Memory, Pin, Placement, Record, Role, Seat, Span,
+    SpanState, State, Working,
 };
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -239,11 +239,7 @@ impl Manager {
             saved.links.iter().map(|l| ids.links.contains_key(l.id)),
             ids.links.len(),
         )?;
-        check_ids(
-            "regions",
-            saved.regions.iter().map(|r| ids.regions.contains(r.id)),
-            ids.regions.len(),
-        )?;
+        check_ids("regions", saved.regions.iter().map(|r| ids.regions.contains(r.id)), ids.regions.len())?;
         let mut memory = Memory::default();
         let mut working = Working { state: &mut state, ids: &mut ids, memory: &mut memory };
         for (index, arena) in saved.arenas.into_iter().enumerate() {
@@ -331,7 +327,7 @@ fn load_region(working: &mut Working<'_>, index: usize, saved: SavedRegion) -> R
     let region = saved.id;
     let id = LoadError::Id { what: "regions", index };
     let Some(arena) = working.state.arena(saved.arena) else { return Err(id) };
-    if working.ids.arena_of(region).is_some() {
+    if working.ids.count(region).is_some() {
         return Err(id);
     }
     let seat = match saved.seat {

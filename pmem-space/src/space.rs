@@ -46,6 +46,8 @@ pub struct Space<T> {
     /// The last address of the gap before the first entry.
     lead: Option<u64>,
     taken: usize,
+    /// Levels of inner nodes.
+    height: usize,
 }
 
 impl<T: Copy + Default> Default for Space<T> {
@@ -57,14 +59,14 @@ impl<T: Copy + Default> Default for Space<T> {
 impl<T: Copy + Default> Space<T> {
     /// Makes an address space that is one hole.
     pub fn new() -> Self {
-        let mut space = Self { root: Node::empty_leaf(u64::MAX), lead: Some(u64::MAX), taken: 0 };
+        let mut space = Self { root: Node::empty_leaf(u64::MAX), lead: Some(u64::MAX), taken: 0, height: 0 };
         space.fill(AddrRange::ALL, Occupant::Hole, &mut Pool::default());
         space
     }
 
     /// Sets aside what one change of this space may need, and what undoes it.
     pub fn fill_pool(&self, pool: &mut Pool<T>) {
-        pool.fill(self.root.height() + 1, || Leaf::new(u64::MAX));
+        pool.fill(self.height + 1, || Leaf::new(u64::MAX));
     }
 }
 
@@ -250,6 +252,7 @@ impl<T: Copy> Space<T> {
         self.taken += usize::from(matches!(what, Occupant::Taken(_)));
         if let Some(split) = split {
             self.root = Node::over(self.root.clone(), split, pool);
+            self.height += 1;
         }
         Ok(())
     }
@@ -269,6 +272,7 @@ impl<T: Copy> Space<T> {
         }
         while let Some(kid) = self.root.only_kid() {
             pool.keep(core::mem::replace(&mut self.root, kid));
+            self.height -= 1;
         }
         Some(taken.slot)
     }

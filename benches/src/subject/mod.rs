@@ -87,6 +87,12 @@ const ALLOC: Can = Can { window: false, find: false, neighbours: false };
 /// All subjects, ours first.
 pub const KINDS: &[Kind] = &[
     Kind { name: "pmem-space", can: ALL, note: "exact first fit", make: ours::index },
+    Kind {
+        name: "pmem-space-64",
+        can: ALL,
+        note: "first fit, after 64 gaps that do not fit any that does",
+        make: ours::bounded,
+    },
     Kind { name: "pmem-space-good", can: ALL, note: "good fit", make: ours::good },
     Kind {
         name: "pmem",

@@ -9,20 +9,25 @@ use pmem_space::{Fit, Policy, Space};
 struct Index {
     space: Space<Tag>,
     policy: Policy,
+    visits: u32,
 }
 
-fn make(all: AddrRange, policy: Policy) -> Box<dyn Subject> {
+fn make(all: AddrRange, policy: Policy, visits: u32) -> Box<dyn Subject> {
     let mut space = Space::new();
     space.open(all);
-    Box::new(Index { space, policy })
+    Box::new(Index { space, policy, visits })
 }
 
 pub fn index(all: AddrRange) -> Box<dyn Subject> {
-    make(all, Policy::FirstFit)
+    make(all, Policy::FirstFit, u32::MAX)
+}
+
+pub fn bounded(all: AddrRange) -> Box<dyn Subject> {
+    make(all, Policy::FirstFit, 64)
 }
 
 pub fn good(all: AddrRange) -> Box<dyn Subject> {
-    make(all, Policy::GoodFit)
+    make(all, Policy::GoodFit, u32::MAX)
 }
 
 impl Subject for Index {
@@ -33,7 +38,7 @@ impl Subject for Index {
 
     fn alloc(&mut self, want: &Want) -> Option<Live> {
         let fit = Fit::new(want.len).ok()?.align(want.align).ok()?.policy(self.policy);
-        let fit = fit.window(want.window.unwrap_or(AddrRange::ALL));
+        let fit = fit.visits(self.visits).window(want.window.unwrap_or(AddrRange::ALL));
         let place = self.space.alloc_with(&fit, |place| Tag::of(place.start()))?;
         Some(Live { start: place.start(), len: place.len(), token: 0 })
     }

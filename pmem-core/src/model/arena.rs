@@ -52,14 +52,36 @@ pub struct Leg {
     pub piece: u16,
 }
 
-/// A record as the index keeps it: what it is an alias of is kept apart, for few are.
+/// A record as the index keeps it, in 20 bytes: what it is an alias of is kept apart, for few are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Kept {
     pub(super) id: RegionId,
-    pub(super) owner: Owner,
+    owner: [u32; 2],
     pub(super) attrs: Attrs,
-    pin: Pin,
-    is_alias: bool,
+    /// [`PINNED`], [`ALIAS`].
+    flags: u8,
+}
+
+const PINNED: u8 = 1;
+const ALIAS: u8 = 2;
+
+impl Kept {
+    fn of(record: &Record) -> Self {
+        let Record { id, attrs, owner, role, pin } = *record;
+        let pinned = if pin == Pin::Pinned { PINNED } else { 0 };
+        let alias = if role == Role::Own { 0 } else { ALIAS };
+        Self { id, owner: [owner.0 as u32, (owner.0 >> 32) as u32], attrs, flags: pinned | alias }
+    }
+
+    fn is_alias(self) -> bool {
+        self.flags & ALIAS != 0
+    }
+
+    fn record(self, alias: Option<Alias>) -> Record {
+        let owner = Owner(u64::from(self.owner[1]) << 32 | u64::from(self.owner[0]));
+        let pin = if self.flags & PINNED != 0 { Pin::Pinned } else { Pin::Movable };
+        Record { id: self.id, attrs: self.attrs, owner, role: alias.map_or(Role::Own, Role::Alias), pin }
+    }
 }
 
 /// Memory for changes of arenas' indices, set aside before they begin.
@@ -194,10 +216,8 @@ impl Arena {
     }
 
     fn record(&self, range: AddrRange, kept: Kept) -> Record {
-        let Kept { id, owner, attrs, pin, is_alias } = kept;
         let alias = || self.aliases.as_ref()?.get(range.start())?.1;
-        let role = if is_alias { alias().map_or(Role::Own, Role::Alias) } else { Role::Own };
-        Record { id, attrs, owner, role, pin }
+        kept.record(if kept.is_alias() { alias() } else { None })
     }
 
     pub(super) fn set_span(&mut self, range: AddrRange, new: Option<Span>) {
@@ -246,8 +266,8 @@ impl Arena {
         }
     }
 
-    /// Sets aside what a change of one region here may need, and what undoes it.
-    pub(super) fn set_aside(&self, memory: &mut Memory) {
+    /// Sets aside what a change of one region here may need, and what undoes it, before anything changes.
+    fn set_aside(&self, memory: &mut Memory) {
         self.space.fill_pool(&mut memory.regions);
         if let Some(aliases) = &self.aliases {
             aliases.fill_pool(&mut memory.aliases);
@@ -257,8 +277,8 @@ impl Arena {
     pub(super) fn seat(&mut self, seat: Seat, record: &Record, memory: &mut Memory) {
         match seat {
             Seat::At(range) => {
-                let Record { id, attrs, owner, role, pin } = *record;
-                let kept = Kept { id, owner, attrs, pin, is_alias: role != Role::Own };
+                self.set_aside(memory);
+                let kept = Kept::of(record);
                 let mut space = self.space.pooled(&mut memory.regions);
                 if space.insert(range, kept).is_err() {
                     // Space that an alias through a mapping that yields takes is a hole until then.
@@ -266,7 +286,7 @@ impl Arena {
                     let placed = space.insert(range, kept);
                     debug_assert!(placed.is_ok(), "planned onto taken space: {placed:?}");
                 }
-                if let Role::Alias(alias) = role {
+                if let Role::Alias(alias) = record.role {
                     let aliases = self.aliases.get_or_insert_with(|| {
                         let mut none = Space::new();
                         none.open(AddrRange::ALL);
@@ -284,14 +304,13 @@ impl Arena {
 
     /// Takes out the region that starts at `start`, and tells what it was.
     pub(super) fn unseat(&mut self, start: u64, memory: &mut Memory) -> Option<(Seat, Record)> {
+        self.set_aside(memory);
         let (range, kept) = self.space.pooled(&mut memory.regions).remove(start)?;
-        let Kept { id, owner, attrs, pin, is_alias } = kept;
-        let role = match &mut self.aliases {
-            Some(aliases) if is_alias => {
-                let gone = aliases.pooled(&mut memory.aliases).remove(start);
-                gone.and_then(|(_, alias)| alias).map_or(Role::Own, Role::Alias)
+        let alias = match &mut self.aliases {
+            Some(aliases) if kept.is_alias() => {
+                aliases.pooled(&mut memory.aliases).remove(start).and_then(|(_, alias)| alias)
             }
-            _ => Role::Own,
+            _ => None,
         };
         // Removal leaves a gap, which is what open space should be.
         let open = self
@@ -300,7 +319,7 @@ impl Arena {
         if !open {
             self.rebase(range);
         }
-        Some((Seat::At(range), Record { id, attrs, owner, role, pin }))
+        Some((Seat::At(range), kept.record(alias)))
     }
 
     /// Takes out a parked region, and tells what it was.

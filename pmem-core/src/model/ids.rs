@@ -37,14 +37,6 @@ impl Ids {
         self.regions.get(region).filter(|entry| entry.home != Home::Nowhere).map(|entry| entry.count)
     }
 
-    /// In which arena a region is.
-    pub(crate) fn arena_of(&self, region: RegionId) -> Option<ArenaId> {
-        match self.regions.get(region)?.home {
-            Home::Nowhere => None,
-            Home::At(arena, _) | Home::Parked(arena) => Some(arena),
-        }
-    }
-
     /// Where a region is, and what it is.
     pub(crate) fn placement(&self, state: &State, region: RegionId) -> Option<Placement> {
         let (arena, seat, record) = match self.regions.get(region)?.home {

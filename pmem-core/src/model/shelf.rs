@@ -61,9 +61,22 @@ impl<K: Key, V: Clone> Shelf<K, V> {
     }
 
     pub(crate) fn get_mut(&mut self, key: K) -> Option<&mut V> {
-        self.get(key)?;
         let (index, version) = split(key.data());
-        self.cell(index)?.as_mut().filter(|(found, _)| *found == version).map(|(_, value)| value)
+        if !self.reaches(index) {
+            return None;
+        }
+        let mut height = self.height;
+        let mut node = Arc::make_mut(self.root.as_mut()?);
+        loop {
+            match node {
+                Node::Inner(kids) => node = Arc::make_mut(kids[place(index, height)].as_mut()?),
+                Node::Leaf(values) => {
+                    let (found, value) = values[place(index, 0)].as_mut()?;
+                    return (*found == version).then_some(value);
+                }
+            }
+            height = height.saturating_sub(1);
+        }
     }
 
     pub(crate) fn contains_key(&self, key: K) -> bool {

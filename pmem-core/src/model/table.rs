@@ -25,13 +25,13 @@ pub(crate) struct Entry {
     pub(crate) home: Home,
 }
 
-/// An entry as it is kept, or a place where one was.
+/// An entry as it is kept, in 20 bytes, or a place where one was.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    /// The address of a region that has one. Of a place without an entry: the next such place.
-    start: u64,
-    /// The null id for a region that is nowhere.
-    arena: ArenaId,
+    /// The address of a region that has one, in halves. Of a place without an entry: the next such place.
+    start: [u32; 2],
+    /// The index of the arena's id; 0 for a region that is nowhere.
+    arena: u32,
     /// Odd with an entry, as `slotmap` has it: each use of the place has a number of its own.
     version: u32,
     /// The count, and whether the region is parked.
@@ -46,20 +46,23 @@ const PAGE: usize = 128;
 impl Slot {
     /// A place that was never used, before place `next`.
     fn vacant(next: u64) -> Self {
-        Self { start: next, arena: ArenaId::null(), version: 0, refs: 0 }
+        let mut slot = Self { start: [0; 2], arena: 0, version: 0, refs: 0 };
+        slot.set_start(next);
+        slot
+    }
+
+    #[inline]
+    fn start(&self) -> u64 {
+        u64::from(self.start[1]) << 32 | u64::from(self.start[0])
+    }
+
+    #[inline]
+    fn set_start(&mut self, start: u64) {
+        self.start = [start as u32, (start >> 32) as u32];
     }
 
     fn is_used(&self) -> bool {
         self.version & 1 == 1
-    }
-
-    fn entry(&self) -> Entry {
-        let home = match (self.arena.is_null(), self.refs & PARKED != 0) {
-            (true, _) => Home::Nowhere,
-            (false, false) => Home::At(self.arena, self.start),
-            (false, true) => Home::Parked(self.arena),
-        };
-        Entry { count: self.refs & !PARKED, home }
     }
 }
 
@@ -70,6 +73,8 @@ pub(crate) struct Table {
     /// The place that is used next; past the end if all are in use. Place 0 is none.
     free: u64,
     used: usize,
+    /// By index: the ids of the arenas that regions are in. Only an arena without any is removed.
+    arenas: Vec<ArenaId>,
 }
 
 fn place(id: RegionId) -> (usize, u32) {
@@ -96,6 +101,16 @@ impl Table {
         (slot.version == version && slot.is_used()).then_some(slot)
     }
 
+    #[inline]
+    fn entry(&self, slot: &Slot) -> Entry {
+        let home = match self.arenas.get(slot.arena as usize) {
+            Some(arena) if slot.arena != 0 && slot.refs & PARKED != 0 => Home::Parked(*arena),
+            Some(arena) if slot.arena != 0 => Home::At(*arena, slot.start()),
+            _ => Home::Nowhere,
+        };
+        Entry { count: slot.refs & !PARKED, home }
+    }
+
     /// How many ids are in use.
     #[cfg(feature = "serde")]
     pub(crate) fn len(&self) -> usize {
@@ -104,9 +119,10 @@ impl Table {
 
     #[inline]
     pub(crate) fn get(&self, region: RegionId) -> Option<Entry> {
-        self.slot(region).map(Slot::entry)
+        self.slot(region).map(|slot| self.entry(slot))
     }
 
+    #[cfg(feature = "serde")]
     pub(crate) fn contains(&self, region: RegionId) -> bool {
         self.slot(region).is_some()
     }
@@ -123,7 +139,7 @@ impl Table {
     fn grow(&mut self) {
         let first = self.pages.len() * PAGE;
         let mut page = Box::new([Slot::vacant(0); PAGE]);
-        page.iter_mut().zip(first as u64 + 1..).for_each(|(slot, next)| slot.start = next);
+        page.iter_mut().zip(first as u64 + 1..).for_each(|(slot, next)| slot.set_start(next));
         self.pages.push(page);
         self.free = first.max(1) as u64;
     }
@@ -133,10 +149,10 @@ impl Table {
         self.reserve();
         let place = self.free as usize;
         let slot = &mut self.pages[place / PAGE][place % PAGE];
-        self.free = slot.start;
+        self.free = slot.start();
         slot.version |= 1;
         slot.refs = count.min(MAX_REFS);
-        slot.arena = ArenaId::null();
+        slot.arena = 0;
         self.used += 1;
         id(place, slot.version)
     }
@@ -147,7 +163,8 @@ impl Table {
         let Some(slot) = self.slot_mut(region) else { return };
         // Past the last version a place is not used again.
         let next = slot.version.checked_add(1);
-        (slot.version, slot.start) = (next.unwrap_or(0), free);
+        slot.version = next.unwrap_or(0);
+        slot.set_start(free);
         self.used -= 1;
         if next.is_some() {
             self.free = place(region).0 as u64;
@@ -163,25 +180,38 @@ impl Table {
 
     #[inline]
     pub(crate) fn set_home(&mut self, region: RegionId, home: Home) {
-        let Some(slot) = self.slot_mut(region) else { return };
         let (arena, start, parked) = match home {
             Home::Nowhere => (ArenaId::null(), 0, 0),
             Home::At(arena, start) => (arena, start, 0),
             Home::Parked(arena) => (arena, 0, PARKED),
         };
-        (slot.arena, slot.start, slot.refs) = (arena, start, (slot.refs & !PARKED) | parked);
+        let index = if home == Home::Nowhere { 0 } else { arena.data().as_ffi() as u32 };
+        if self.arenas.get(index as usize) != Some(&arena) {
+            self.know(index as usize, arena);
+        }
+        let Some(slot) = self.slot_mut(region) else { return };
+        slot.set_start(start);
+        (slot.arena, slot.refs) = (index, (slot.refs & !PARKED) | parked);
+    }
+
+    #[cold]
+    fn know(&mut self, index: usize, arena: ArenaId) {
+        if self.arenas.len() <= index {
+            self.arenas.resize(index + 1, ArenaId::null());
+        }
+        self.arenas[index] = arena;
     }
 
     /// All regions, in the order of their places: the oldest first, where no place was used again.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (RegionId, Entry)> + '_ {
         let slots = self.pages.iter().flat_map(|page| page.iter()).enumerate();
-        slots.filter(|(_, slot)| slot.is_used()).map(|(i, slot)| (id(i, slot.version), slot.entry()))
+        slots.filter(|(_, slot)| slot.is_used()).map(|(i, slot)| (id(i, slot.version), self.entry(slot)))
     }
 }
 
 #[cfg(feature = "serde")]
 mod saved {
-    use super::{MAX_REFS, PAGE, Slot, Table};
+    use super::{MAX_REFS, PAGE, PARKED, Slot, Table};
     use alloc::vec::Vec;
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -195,7 +225,7 @@ mod saved {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let slots = self.pages.iter().flat_map(|page| page.iter()).skip(1);
             let mut places: Vec<Place> =
-                slots.map(|s| Place(s.version, s.is_used().then(|| s.entry().count))).collect();
+                slots.map(|s| Place(s.version, s.is_used().then_some(s.refs & !PARKED))).collect();
             while places.pop_if(|place| place.0 == 0).is_some() {}
             places.serialize(serializer)
         }
@@ -224,7 +254,8 @@ mod saved {
             for i in (1..table.pages.len() * PAGE).rev() {
                 let slot = &mut table.pages[i / PAGE][i % PAGE];
                 if !slot.is_used() {
-                    (slot.start, next) = (next, i as u64);
+                    slot.set_start(next);
+                    next = i as u64;
                 }
             }
             table.free = next;
@@ -253,7 +284,7 @@ mod tests {
                 gone.push(id);
             }
         }
-        assert!(gone.iter().all(|id| table.get(*id).is_none() && !table.contains(*id)));
+        assert!(gone.iter().all(|id| table.get(*id).is_none()));
         let listed: BTreeMap<RegionId, u32> = table.iter().map(|(id, entry)| (id, entry.count)).collect();
         assert_eq!(listed, model);
         assert_eq!(table.used, model.len());

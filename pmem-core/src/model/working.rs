@@ -6,7 +6,7 @@ use super::ids::Ids;
 use super::record::{Placement, Seat};
 use super::state::State;
 use super::table::Home;
-use crate::id::{ArenaId, RegionId};
+use crate::id::RegionId;
 
 /// The model and the ids while a change is worked out, and memory for it.
 pub(crate) struct Working<'m> {
@@ -16,13 +16,6 @@ pub(crate) struct Working<'m> {
 }
 
 impl Working<'_> {
-    /// Sets aside what an edit of a region in this arena may need, and what undoes it.
-    pub(crate) fn set_aside(&mut self, arena: ArenaId) {
-        if let Some(arena) = self.state.arena(arena) {
-            arena.set_aside(self.memory);
-        }
-    }
-
     pub(crate) fn apply(&mut self, edit: &Edit) {
         match edit {
             Edit::Arena { arena, new, .. } => self.state.set_arena(*arena, new.clone()),

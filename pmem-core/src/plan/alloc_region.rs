@@ -118,7 +118,10 @@ impl Plan<'_> {
     fn alloc_here(&mut self, arena: ArenaId, request: &Request, lane: Lane) -> Result<RegionId, Error> {
         let fit = match lane.back {
             Some(back) => request.fit(lane.range, back)?,
-            None => Fit::new(request.len)?.window(lane.range).align(lane.align)?.policy(request.policy),
+            None => {
+                let fit = Fit::new(request.len)?.window(lane.range).align(lane.align)?;
+                fit.policy(request.policy).visits(request.visits)
+            }
         };
         // An exact range is not looked for: what is in its way is named.
         let exact = request.start.filter(|_| lane.back == Some(0)).map(|_| lane.range);

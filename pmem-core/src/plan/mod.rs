@@ -16,7 +16,9 @@ pub use request::Request;
 
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, RegionId};
-use crate::model::{Arena, Edit, Ids, Link, MAX_REFS, Memory, Placement, Record, Span, SpanState, State, Working};
+use crate::model::{
+    Arena, Edit, Ids, Link, MAX_REFS, Memory, Placement, Record, Span, SpanState, State, Working,
+};
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
@@ -62,7 +64,7 @@ impl<'m> Plan<'m> {
     /// # Errors
     /// [`Error::NoRegion`].
     pub fn placement(&self, region: RegionId) -> Result<Placement, Error> {
-        self.working.ids.placement(self.working.state, region).ok_or(Error::NoRegion(region))
+        self.working.ids.placement(self.working.state, region).ok_or_else(|| Error::NoRegion(region))
     }
 
     /// The addresses of a region in its own arena.
@@ -70,7 +72,7 @@ impl<'m> Plan<'m> {
     /// # Errors
     /// [`Error::NoRegion`], [`Error::IsParked`].
     pub fn range_of(&self, region: RegionId) -> Result<AddrRange, Error> {
-        self.placement(region)?.seat.range().ok_or(Error::IsParked(region))
+        self.placement(region)?.seat.range().ok_or_else(|| Error::IsParked(region))
     }
 
     /// How many references a region has, those of its aliases included.
@@ -78,7 +80,7 @@ impl<'m> Plan<'m> {
     /// # Errors
     /// [`Error::NoRegion`].
     pub fn refs(&self, region: RegionId) -> Result<u32, Error> {
-        self.working.ids.count(region).ok_or(Error::NoRegion(region))
+        self.working.ids.count(region).ok_or_else(|| Error::NoRegion(region))
     }
 
     /// The aliases of a region.
@@ -86,23 +88,26 @@ impl<'m> Plan<'m> {
         self.working.ids.aliases(region)
     }
 
-    /// Carries an edit out. What it takes of memory, and what undoing it takes, is there before anything changes.
-    fn push(&mut self, edit: Edit) {
-        self.edits.reserve(1);
-        if let Edit::Region { new: Some(Placement { arena, .. }), .. } = edit {
-            self.working.set_aside(arena);
+    /// Has memory ready for one more edit, so that none is carried out and not noted.
+    fn reserve(&mut self) {
+        if self.edits.capacity() == 0 {
+            // Most changes are one edit.
+            self.edits.reserve_exact(1);
+        } else {
+            self.edits.reserve(1);
         }
+    }
+
+    fn push(&mut self, edit: Edit) {
+        self.reserve();
         self.working.apply(&edit);
         self.edits.push(edit);
     }
 
     /// Takes a region out, and tells what it was.
     fn take_out(&mut self, region: RegionId) -> Result<Placement, Error> {
-        self.edits.reserve(1);
-        let gone = Error::NoRegion(region);
-        let arena = self.working.ids.arena_of(region).ok_or(gone)?;
-        self.working.set_aside(arena);
-        let old = self.working.lift(region).ok_or(Error::NoRegion(region))?;
+        self.reserve();
+        let old = self.working.lift(region).ok_or_else(|| Error::NoRegion(region))?;
         self.edits.push(Edit::Region { region, old: Some(old), new: None });
         Ok(old)
     }
@@ -110,8 +115,7 @@ impl<'m> Plan<'m> {
     /// Puts a region that is nowhere to its place.
     fn put_in(&mut self, new: Placement) {
         let region = new.record.id;
-        self.edits.reserve(1);
-        self.working.set_aside(new.arena);
+        self.reserve();
         self.working.place(&new);
         self.edits.push(Edit::Region { region, old: None, new: Some(new) });
     }
@@ -136,11 +140,11 @@ impl<'m> Plan<'m> {
     }
 
     fn arena(&self, arena: ArenaId) -> Result<&Arena, Error> {
-        self.state().arena(arena).ok_or(Error::NoArena(arena))
+        self.state().arena(arena).ok_or_else(|| Error::NoArena(arena))
     }
 
     fn link(&self, link: LinkId) -> Result<&Link, Error> {
-        self.state().link(link).ok_or(Error::NoLink(link))
+        self.state().link(link).ok_or_else(|| Error::NoLink(link))
     }
 
     /// Sets a region's place and record.

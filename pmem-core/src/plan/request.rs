@@ -20,6 +20,7 @@ pub struct Request {
     pub(crate) align: u64,
     pub(crate) boundary: Option<u64>,
     pub(crate) policy: Policy,
+    pub(crate) visits: u32,
     pub(crate) usage: Option<Usage>,
     pub(crate) prot: Option<Prot>,
     pub(crate) props: Option<Props>,
@@ -39,6 +40,7 @@ impl Request {
             align: 1,
             boundary: None,
             policy: Policy::FirstFit,
+            visits: u32::MAX,
             usage: None,
             prot: None,
             props: None,
@@ -82,6 +84,13 @@ impl Request {
     #[must_use]
     pub const fn policy(self, policy: Policy) -> Self {
         Self { policy, ..self }
+    }
+
+    /// Bounds the time of first and last fit: after about so many gaps that turned out not to fit, a gap that surely
+    /// does is taken, if there is one, and is then not the lowest or highest ([`Fit::visits`]).
+    #[must_use]
+    pub const fn visits(self, visits: u32) -> Self {
+        Self { visits, ..self }
     }
 
     /// Says what it is used for.
@@ -139,7 +148,8 @@ impl Request {
 
     /// The place that is looked for, in addresses that are seen at themselves plus `phase`.
     pub(crate) fn fit(&self, window: AddrRange, phase: u64) -> Result<Fit, Error> {
-        let fit = Fit::new(self.len)?.window(window).align(self.align)?.phase(phase).policy(self.policy);
+        let fit = Fit::new(self.len)?.window(window).align(self.align)?.phase(phase);
+        let fit = fit.policy(self.policy).visits(self.visits);
         Ok(match self.boundary {
             Some(boundary) => fit.boundary(boundary)?,
             None => fit,

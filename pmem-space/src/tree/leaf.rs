@@ -62,6 +62,10 @@ pub(crate) struct Leaf<T> {
     starts: [u64; LEAF],
     /// The last address before the next leaf's first entry.
     tail: u64,
+    /// The length of the largest gap.
+    largest: u64,
+    /// Bit `k`: there is a gap whose largest naturally aligned block has 2^(k-1) bytes; bit 0 means nothing.
+    seen: u64,
     /// By entry: 0 without a gap after it, else one more than the order of the largest naturally aligned block there.
     orders: Bytes,
     len: u16,
@@ -77,6 +81,8 @@ impl<T: Copy + Default> Leaf<T> {
         Self {
             starts: [u64::MAX; LEAF],
             tail,
+            largest: 0,
+            seen: 0,
             orders: Bytes::default(),
             len: 0,
             taken: 0,
@@ -126,6 +132,12 @@ impl<T: Copy> Leaf<T> {
     #[inline]
     pub(crate) fn reach(&self, i: usize) -> u64 {
         if i + 1 < self.len() { self.starts[i + 1] - 1 } else { self.tail }
+    }
+
+    /// The length of the gap after entry `i`.
+    #[inline]
+    fn room(&self, i: usize) -> u64 {
+        self.reach(i) - self.last(i)
     }
 
     /// Whether the gap before entry `p` covers these addresses. The gap before the first leaf's first entry is the lead.
@@ -181,21 +193,14 @@ impl<T: Copy> Leaf<T> {
 
     #[inline]
     pub(crate) fn summary(&self) -> Summary {
-        let Some(end) = self.len().checked_sub(1) else { return Summary::default() };
-        let mut gap = self.tail - self.last(end);
-        let mut orders = 1 << (self.orders.get(end) & 63);
-        for i in 0..end {
-            gap = (self.starts[i + 1] - 1 - self.bodies[i].last()).max(gap);
-            orders |= 1u64 << (self.orders.get(i) & 63);
-        }
-        // Bit 0 stands for no gap.
-        Summary { gap, orders: orders >> 1, marked: self.marks != 0 }
+        Summary { gap: self.largest, orders: self.seen >> 1, marked: self.marks != 0 }
     }
 
     /// Puts an entry at place `p`; there is room.
     pub(crate) fn insert(&mut self, p: usize, new: &Slot<T>) {
         let len = self.len().min(LEAF - 1);
         let p = p.min(len);
+        let cut = p.checked_sub(1).map(|before| (self.room(before), self.orders.get(before)));
         self.starts.copy_within(p..len, p + 1);
         self.bodies.copy_within(p..len, p + 1);
         self.orders.insert(p);
@@ -207,14 +212,17 @@ impl<T: Copy> Leaf<T> {
         self.len = len as u16 + 1;
         self.set(p, new.what, new.marked);
         self.regap(p);
-        if p > 0 {
+        if let Some((room, order)) = cut {
             self.regap(p - 1);
+            self.forget(room, order);
         }
     }
 
     /// Takes out entry `p`. Its gap becomes the gap after the entry before it, in this leaf or another.
     pub(crate) fn remove(&mut self, p: usize) {
         let len = self.len();
+        let (room, order) = (self.room(p), self.orders.get(p));
+        let before = p.checked_sub(1).map_or(0, |before| self.orders.get(before));
         self.starts.copy_within(p + 1..len, p);
         self.bodies.copy_within(p + 1..len, p);
         self.orders.remove(p);
@@ -224,16 +232,24 @@ impl<T: Copy> Leaf<T> {
         self.len = len as u16 - 1;
         self.starts[len - 1] = u64::MAX;
         if p > 0 {
+            // What there was is part of a larger gap.
             self.regap(p - 1);
+            self.forget_order(order);
+            self.forget_order(before);
+        } else {
+            self.forget(room, order);
         }
     }
 
     /// Lets the gap after the last entry end at `tail`.
     pub(crate) fn set_tail(&mut self, tail: u64) {
-        self.tail = tail;
         if let Some(last) = self.len().checked_sub(1) {
+            let (room, order) = (self.room(last), self.orders.get(last));
+            self.tail = tail;
             self.regap(last);
+            self.forget(room, order);
         }
+        self.tail = tail;
     }
 
     /// Replaces what entry `i` is.
@@ -257,8 +273,10 @@ impl<T: Copy> Leaf<T> {
         (right.taken, right.sealed) = (self.taken >> from, self.sealed >> from);
         right.marks = self.marks >> from;
         right.truncate(self.len() - from);
+        right.remeasure();
         self.truncate(from);
         self.tail = right.first() - 1;
+        self.remeasure();
     }
 
     /// Takes over the entries of `right`, its neighbour; there is room.
@@ -272,6 +290,8 @@ impl<T: Copy> Leaf<T> {
         self.marks |= right.marks << at;
         self.len = end as u16;
         self.tail = right.tail;
+        self.largest = self.largest.max(right.largest);
+        self.seen |= right.seen;
     }
 
     fn truncate(&mut self, len: usize) {
@@ -287,7 +307,38 @@ impl<T: Copy> Leaf<T> {
     /// Works out anew what the gap after entry `i` offers.
     #[inline]
     fn regap(&mut self, i: usize) {
-        self.orders.set(i, self.gap(i).map_or(0, |gap| order_of(gap) + 1));
+        let (last, reach) = (self.last(i), self.reach(i));
+        let order = if last < reach { order_of(raw(last + 1, reach)) + 1 } else { 0 };
+        self.orders.set(i, order);
+        self.seen |= 1 << order;
+        self.largest = self.largest.max(reach - last);
+    }
+
+    /// Takes down that a gap is gone, or not what it was.
+    #[inline]
+    fn forget(&mut self, room: u64, order: u8) {
+        self.forget_order(order);
+        if room == self.largest {
+            self.measure();
+        }
+    }
+
+    #[inline]
+    fn forget_order(&mut self, order: u8) {
+        self.seen &= !(u64::from(!self.orders.has(order)) << (order & 63));
+    }
+
+    /// Works out anew what the gaps amount to.
+    fn remeasure(&mut self) {
+        self.seen = (0..self.len()).fold(0, |seen, i| seen | 1 << (self.orders.get(i) & 63));
+        self.measure();
+    }
+
+    /// Works out anew how large the largest gap is.
+    fn measure(&mut self) {
+        let Some(end) = self.len().checked_sub(1) else { return self.largest = 0 };
+        let inner = (0..end).map(|i| self.starts[i + 1] - 1 - self.bodies[i].last());
+        self.largest = inner.fold(self.tail - self.last(end), u64::max);
     }
 }
 

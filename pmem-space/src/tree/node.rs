@@ -53,16 +53,6 @@ impl<T: Copy> Node<T> {
         }
     }
 
-    /// How many levels of inner nodes there are.
-    pub(crate) fn height(&self) -> usize {
-        let (mut node, mut height) = (self, 0);
-        while let Self::Inner(inner) = node {
-            let Some(kid) = inner.kid(0) else { break };
-            (node, height) = (kid, height + 1);
-        }
-        height
-    }
-
     /// The leaf that an address belongs to; `None` only of a tree that is none.
     #[inline]
     pub(crate) fn leaf(&self, addr: u64) -> Option<&Leaf<T>> {

@@ -32,10 +32,18 @@ impl<T> Default for Pool<T> {
 
 impl<T: Copy> Pool<T> {
     /// Sets aside what one change of a tree with so many levels of inner nodes may need.
+    #[inline]
     pub(crate) fn fill(&mut self, height: usize, leaf: impl Fn() -> Leaf<T>) {
         let inners = INNERS * height + 1;
-        self.leaves.reserve(KEPT.saturating_sub(self.leaves.len()));
-        self.inners.reserve(KEPT.max(inners).saturating_sub(self.inners.len()));
+        if self.leaves.len() < LEAVES || self.inners.len() < inners {
+            self.fill_up(inners, leaf);
+        }
+    }
+
+    #[cold]
+    fn fill_up(&mut self, inners: usize, leaf: impl Fn() -> Leaf<T>) {
+        self.leaves.reserve_exact(KEPT.saturating_sub(self.leaves.len()));
+        self.inners.reserve_exact(KEPT.max(inners).saturating_sub(self.inners.len()));
         while self.leaves.len() < LEAVES {
             self.leaves.push(Arc::new(leaf()));
         }

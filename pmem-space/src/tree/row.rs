@@ -86,6 +86,16 @@ impl Bytes {
         Self((self.whole() | right.whole() << (8 * (at & 15))).to_le_bytes())
     }
 
+    /// Whether one of them is `value`.
+    #[inline]
+    pub(super) fn has(&self, value: u8) -> bool {
+        let half = |bytes: u64| {
+            let zero_there = bytes ^ (u64::from(value) * ONES);
+            zero_there.wrapping_sub(ONES) & !zero_there & (0x80 * ONES) != 0
+        };
+        half(self.whole() as u64) | half((self.whole() >> 64) as u64)
+    }
+
     /// Bit `i`: number `i` is at least `least`, which is at most 128.
     #[inline]
     pub(super) fn at_least(&self, least: u8) -> u16 {
@@ -123,6 +133,7 @@ mod tests {
             let above = |list: &[u8]| list.iter().rev().fold(0u16, |all, b| all << 1 | u16::from(*b >= least));
             prop_assert_eq!(row.at_least(least) & 0x7fff, above(&list));
             prop_assert_eq!(row.from(p).get(0), list[p]);
+            prop_assert_eq!(row.has(least), list.contains(&least) || least == 0);
             row.insert(p);
             list.insert(p, 0);
             prop_assert_eq!((0..16).map(|i| row.get(i)).collect::<Vec<_>>(), list.clone());
