@@ -91,13 +91,30 @@ enum Suite {
 }
 
 fn main() -> ExitCode {
-    match run(Args::parse()) {
+    let args = Args::parse();
+    match huge_pages().and_then(|()| run(args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "pmem-bench: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// Starts the program once more, with an allocator that asks for huge pages: for all subjects alike.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn huge_pages() -> Result<(), Box<dyn std::error::Error>> {
+    use std::os::unix::process::CommandExt;
+    if std::env::var_os("GLIBC_TUNABLES").is_some() {
+        return Ok(());
+    }
+    let mut again = std::process::Command::new(std::env::current_exe()?);
+    Err(again.args(std::env::args_os().skip(1)).env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1").exec().into())
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn huge_pages() -> Result<(), Box<dyn std::error::Error>> {
+    Ok(())
 }
 
 fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
@@ -127,6 +144,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
                 out.add(shared::commits(n, turn));
                 out.add(shared::readers(n, 100_000, turn));
                 out.add(shared::readers(n, 1_000, turn));
+                out.add(shared::tails(n, turn));
             }
             out.finish()
         }

@@ -1,9 +1,10 @@
 //! The shared handle: what publishing adds to a change, and readers beside a writer.
 
-use crate::measure::{Figure, ROUNDS, run_for};
+use crate::measure::{Figure, ROUNDS, percentile, run_for};
 use crate::report::Line;
 use crate::workload::{Layout, Rng, space};
-use pmem_core::{ArenaId, ArenaType, Attrs, Manager, Pmem, Region, RegionId, Request};
+use pmem_core::test_util::{Call, Hooked};
+use pmem_core::{ArenaId, ArenaType, Attrs, Manager, Pmem, Region, RegionId, Request, Scope, Subscription};
 use pmem_space::AddrRange;
 use std::collections::BTreeMap;
 use std::hint::black_box;
@@ -118,6 +119,47 @@ pub fn readers(n: usize, rate: u64, turn: Duration) -> Vec<Line> {
         ..Line::new(SUITE, &format!("reader, {rate} changes/s"), n, subject)
     });
     lines.collect()
+}
+
+/// The slowest of a thousand look-ups, with no writer and beside one whose driver spends a millisecond in every change.
+pub fn tails(n: usize, turn: Duration) -> Vec<Line> {
+    let ranges: Vec<AddrRange> = Layout::new(n, 42).all.iter().take(n).copied().collect();
+    let (mut manager, arena, ids) = manager(10, n);
+    let slow = Hooked::new("slow", |call| {
+        if call == Call::Install {
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_millis(1) {
+                std::hint::spin_loop();
+            }
+        }
+    });
+    manager.register(Box::new(slow), Subscription::new([Scope::Everything])).expect("it never refuses");
+    let pmem = Pmem::from(manager);
+    let mut lines = Vec::new();
+    for (subject, rate) in [("pmem-shared, no writer", 0), ("pmem-shared, 1 ms in each change", 1_000_000)] {
+        let mut samples = Vec::new();
+        let write = |i: usize| {
+            let attrs = if i % 2 == 0 { Attrs::device() } else { Attrs::ram() };
+            pmem.write(|m| m.set(ids[i % n], attrs)).expect("admitted");
+        };
+        let mut reader = pmem.reader();
+        let mut last = Instant::now();
+        beside(rate, turn * 4, &ranges, write, |addr| {
+            let found = reader.state().arena(arena).and_then(|arena| arena.region_at(addr));
+            let now = Instant::now();
+            samples.push((now - last).as_nanos() as f64);
+            last = now;
+            found.map_or(0, |(range, _)| range.start())
+        });
+        lines.push(Line {
+            ns: Some(percentile(&samples, 50.0)),
+            p999: Some(percentile(&samples, 99.9)),
+            max: Some(percentile(&samples, 100.0)),
+            note: String::from("look-ups timed one by one"),
+            ..Line::new(SUITE, "look-up, tail", n, subject)
+        });
+    }
+    lines
 }
 
 /// Times `read` of random addresses while another thread calls `write` so many times a second.

@@ -7,21 +7,22 @@ use super::row::{Bytes, KEYS, close, spread, upto};
 /// Subtrees of an inner node: one more than the keys that tell them apart.
 pub(crate) const FAN: usize = KEYS + 1;
 
-/// Up to [`FAN`] subtrees, in order of address.
+/// Up to [`FAN`] subtrees, in order of address. What a look-up reads comes first.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Inner<T> {
-    /// By subtree but the first: its first address.
-    keys: [u64; KEYS],
     len: u16,
     /// Bit `i`: something in subtree `i` is marked.
     marks: u16,
+    /// By subtree but the first: its first address.
+    keys: [u64; KEYS],
+    kids: [Option<Node<T>>; FAN],
     /// By subtree: 0 without a gap, else one more than the highest of its orders.
     tops: Bytes,
     gaps: [u64; FAN],
     /// The largest of the gaps.
     largest: u64,
     orders: [u64; FAN],
-    kids: [Option<Node<T>>; FAN],
 }
 
 impl<T: Copy> Inner<T> {

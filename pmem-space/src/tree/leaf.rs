@@ -57,8 +57,16 @@ impl<T> Body<T> {
 }
 
 /// Up to [`LEAF`] entries, in order of address. The gap after an entry belongs to its leaf, also after the last one.
+///
+/// What a look-up reads comes first: it should not wait for more of memory than it must.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Leaf<T> {
+    len: u16,
+    /// Bit `i`: entry `i` is taken; sealed, where it is not taken; marked.
+    taken: u16,
+    sealed: u16,
+    marks: u16,
     starts: [u64; LEAF],
     /// The last address before the next leaf's first entry.
     tail: u64,
@@ -68,11 +76,6 @@ pub(crate) struct Leaf<T> {
     seen: u64,
     /// By entry: 0 without a gap after it, else one more than the order of the largest naturally aligned block there.
     orders: Bytes,
-    len: u16,
-    /// Bit `i`: entry `i` is taken; sealed, where it is not taken; marked.
-    taken: u16,
-    sealed: u16,
-    marks: u16,
     bodies: [Body<T>; LEAF],
 }
 
