@@ -142,8 +142,9 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             let mut out = Output { json, all: Vec::new() };
             for n in n.into_iter().map(|n| n as usize) {
                 out.add(shared::commits(n, turn));
-                out.add(shared::readers(n, 100_000, turn));
-                out.add(shared::readers(n, 1_000, turn));
+                out.add(shared::readers(n, 1, 100_000, turn));
+                out.add(shared::readers(n, 1, 1_000, turn));
+                out.add(shared::readers(n, 2, 1_000, turn));
                 out.add(shared::tails(n, turn));
             }
             out.finish()

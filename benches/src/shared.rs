@@ -1,6 +1,6 @@
 //! The shared handle: what publishing adds to a change, and readers beside a writer.
 
-use crate::measure::{Figure, ROUNDS, percentile, run_for};
+use crate::measure::{Figure, ROUNDS, each, percentile, run_for};
 use crate::report::Line;
 use crate::workload::{Layout, Rng, space};
 use pmem_core::test_util::{Call, Hooked};
@@ -70,53 +70,60 @@ pub fn commits(n: usize, turn: Duration) -> Vec<Line> {
     lines
 }
 
-/// Look-ups of one reader beside a writer that commits `rate` times a second: ours and a map under a lock.
-pub fn readers(n: usize, rate: u64, turn: Duration) -> Vec<Line> {
+/// Look-ups of so many readers beside a writer that commits `rate` times a second: ours and a map under a lock.
+pub fn readers(n: usize, readers: usize, rate: u64, turn: Duration) -> Vec<Line> {
     let layout = Layout::new(n, 42);
     let ranges: Vec<AddrRange> = layout.all.iter().take(n).copied().collect();
+    let mut rng = Rng::new(5);
+    // In the order in which they are asked for: what is measured is not how they are picked.
+    let addresses: Vec<u64> = (0..1 << 20).map(|_| ranges[rng.below(n as u64) as usize].start()).collect();
     let (manager, arena, ids) = manager(10, n);
     let pmem = Pmem::from(manager);
     let map: RwLock<BTreeMap<u64, (u64, u64)>> =
         RwLock::new(ranges.iter().map(|range| (range.start(), (range.last(), 7))).collect());
     let mut figures = [Figure::default(), Figure::default()];
     for _ in 0..ROUNDS {
+        let ours = || {
+            let mut reader = pmem.reader();
+            move |addr| {
+                let found = reader.state().arena(arena).and_then(|arena| arena.region_at(addr));
+                found.map_or(0, |(range, record)| range.start() ^ record.id.to_raw())
+            }
+        };
+        let locked = || {
+            |addr| {
+                let map = map.read().expect("no panic");
+                let found = map.range(..=addr).next_back().filter(|(_, (last, _))| addr <= *last);
+                found.map_or(0, |(start, (_, value))| start ^ value)
+            }
+        };
         figures[0].add(beside(
             rate,
-            turn,
-            &ranges,
             |i| {
                 let attrs = if i % 2 == 0 { Attrs::device() } else { Attrs::ram() };
                 pmem.write(|m| m.set(ids[i % n], attrs)).expect("admitted");
             },
-            {
-                let mut reader = pmem.reader();
-                move |addr| {
-                    let found = reader.state().arena(arena).and_then(|arena| arena.region_at(addr));
-                    found.map_or(0, |(range, record)| range.start() ^ record.id.to_raw())
-                }
-            },
+            || read(readers, turn, &addresses, ours),
         ));
         figures[1].add(beside(
             rate,
-            turn,
-            &ranges,
             |i| {
                 if let Some((_, value)) = map.write().expect("no panic").get_mut(&ranges[i % n].start()) {
                     *value += 1;
                 }
             },
-            |addr| {
-                let map = map.read().expect("no panic");
-                let found = map.range(..=addr).next_back().filter(|(_, (last, _))| addr <= *last);
-                found.map_or(0, |(start, (_, value))| start ^ value)
-            },
+            || read(readers, turn, &addresses, locked),
         ));
     }
+    let case = match readers {
+        1 => format!("reader, {rate} changes/s"),
+        _ => format!("{readers} readers, {rate} changes/s"),
+    };
     let lines = ["pmem-shared", "rwlock-btreemap"].into_iter().zip(figures).map(|(subject, figure)| Line {
         ns: Some(figure.median()),
         spread: Some(figure.spread()),
-        note: format!("one reader, {rate} changes a second"),
-        ..Line::new(SUITE, &format!("reader, {rate} changes/s"), n, subject)
+        note: format!("{readers} readers, {rate} changes a second; ns of one of them"),
+        ..Line::new(SUITE, &case, n, subject)
     });
     lines.collect()
 }
@@ -137,20 +144,17 @@ pub fn tails(n: usize, turn: Duration) -> Vec<Line> {
     let pmem = Pmem::from(manager);
     let mut lines = Vec::new();
     for (subject, rate) in [("pmem-shared, no writer", 0), ("pmem-shared, 1 ms in each change", 1_000_000)] {
-        let mut samples = Vec::new();
         let write = |i: usize| {
             let attrs = if i % 2 == 0 { Attrs::device() } else { Attrs::ram() };
             pmem.write(|m| m.set(ids[i % n], attrs)).expect("admitted");
         };
         let mut reader = pmem.reader();
-        let mut last = Instant::now();
-        beside(rate, turn * 4, &ranges, write, |addr| {
-            let found = reader.state().arena(arena).and_then(|arena| arena.region_at(addr));
-            let now = Instant::now();
-            samples.push((now - last).as_nanos() as f64);
-            last = now;
-            found.map_or(0, |(range, _)| range.start())
-        });
+        let mut rng = Rng::new(5);
+        let look_up = || {
+            let addr = ranges[rng.below(ranges.len() as u64) as usize].start();
+            black_box(reader.state().arena(arena).and_then(|arena| arena.region_at(addr)));
+        };
+        let samples = beside(rate, write, || each(turn * 4, 1 << 20, look_up));
         lines.push(Line {
             ns: Some(percentile(&samples, 50.0)),
             p999: Some(percentile(&samples, 99.9)),
@@ -162,14 +166,32 @@ pub fn tails(n: usize, turn: Duration) -> Vec<Line> {
     lines
 }
 
-/// Times `read` of random addresses while another thread calls `write` so many times a second.
-fn beside(
-    rate: u64,
+/// Has so many threads look random addresses up, each with a reader of its own: for how long, and how often one did.
+fn read<R: FnMut(u64) -> u64>(
+    readers: usize,
     turn: Duration,
-    ranges: &[AddrRange],
-    mut write: impl FnMut(usize) + Send,
-    mut read: impl FnMut(u64) -> u64,
+    addresses: &[u64],
+    reader: impl Fn() -> R + Sync,
 ) -> (Duration, u64) {
+    let one = |part: u64| {
+        let (mut read, mut next) = (reader(), addresses.len() / readers * part as usize);
+        run_for(turn, || {
+            black_box(read(addresses[next]));
+            next = if next + 1 < addresses.len() { next + 1 } else { 0 };
+        })
+    };
+    thread::scope(|scope| {
+        let others: Vec<_> = (1..readers as u64).map(|seed| scope.spawn(move || one(seed))).collect();
+        let mine = one(0);
+        others.into_iter().map(|other| other.join().expect("no panic")).fold(mine, |(time, ops), other| {
+            // The mean of all: time and operations of one.
+            (time + other.0, ops + other.1)
+        })
+    })
+}
+
+/// Does `work` while another thread calls `write` so many times a second.
+fn beside<T>(rate: u64, mut write: impl FnMut(usize) + Send, work: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -180,15 +202,15 @@ fn beside(
                     write(done as usize);
                     done += 1;
                 }
-                thread::yield_now();
+                // A writer with little to do leaves its processor to the readers.
+                match rate {
+                    0..=10_000 => thread::sleep(Duration::from_micros(100)),
+                    _ => thread::yield_now(),
+                }
             }
         });
-        let mut rng = Rng::new(5);
-        let figure = run_for(turn, || {
-            let range = ranges[rng.below(ranges.len() as u64) as usize];
-            black_box(read(range.start()));
-        });
+        let result = work();
         over.store(true, Ordering::Relaxed);
-        figure
+        result
     })
 }

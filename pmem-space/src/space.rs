@@ -144,6 +144,7 @@ impl<T: Copy> Space<T> {
     }
 
     /// What was taken at `addr`, if anything.
+    #[inline]
     pub fn get(&self, addr: u64) -> Option<(AddrRange, T)> {
         self.root.leaf(addr)?.get(addr)
     }

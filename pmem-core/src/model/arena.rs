@@ -77,6 +77,7 @@ impl Kept {
         self.flags & ALIAS != 0
     }
 
+    #[inline]
     fn record(self, alias: Option<Alias>) -> Record {
         let owner = Owner(u64::from(self.owner[1]) << 32 | u64::from(self.owner[0]));
         let pin = if self.flags & PINNED != 0 { Pin::Pinned } else { Pin::Movable };
@@ -175,6 +176,7 @@ impl Arena {
     }
 
     /// The region or alias at an address.
+    #[inline]
     pub fn region_at(&self, addr: u64) -> Option<(AddrRange, Record)> {
         self.space.get(addr).map(|(range, kept)| (range, self.record(range, kept)))
     }
@@ -215,6 +217,7 @@ impl Arena {
             && self.regions().next().is_none()
     }
 
+    #[inline]
     fn record(&self, range: AddrRange, kept: Kept) -> Record {
         let alias = || self.aliases.as_ref()?.get(range.start())?.1;
         kept.record(if kept.is_alias() { alias() } else { None })

@@ -42,6 +42,7 @@ fn place(index: u32, height: u32) -> usize {
 }
 
 impl<K: Key, V: Clone> Shelf<K, V> {
+    #[inline]
     pub(crate) fn get(&self, key: K) -> Option<&V> {
         let (index, version) = split(key.data());
         if !self.reaches(index) {

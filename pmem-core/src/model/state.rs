@@ -43,6 +43,7 @@ impl State {
     }
 
     /// One arena's contents.
+    #[inline]
     pub fn arena(&self, arena: ArenaId) -> Option<&Arena> {
         self.arenas.get(arena).map(|a| &**a)
     }
