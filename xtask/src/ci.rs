@@ -1,7 +1,7 @@
 //! What a change must pass.
 
 use crate::run::{Result, cargo, check};
-use crate::{layers, nostd};
+use crate::{fuzz, layers, nostd};
 
 /// Runs all checks, the quick ones first.
 pub fn run() -> Result {
@@ -24,6 +24,7 @@ pub fn run() -> Result {
     check("tests", cargo().args(["test", "--workspace"]))?;
     check("the first command", cargo().args(["run", "--release", "--quiet", "--", "topo"]))?;
     loom()?;
+    fuzz::run(30)?;
     nostd::run()
 }
 

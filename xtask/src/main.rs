@@ -2,6 +2,7 @@
 
 mod capture;
 mod ci;
+mod fuzz;
 mod layers;
 mod nostd;
 mod run;
@@ -26,6 +27,12 @@ enum Task {
     Nostd,
     /// Checks the shared handle with loom.
     Loom,
+    /// Feeds sequences of operations that libFuzzer makes up to the index and to its oracle.
+    Fuzz {
+        /// For how long.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
     /// Boots a kernel in QEMU with several topologies, and stores what `pmem gather` finds under tests/machines.
     Capture {
         /// Which; all if none is given.
@@ -39,6 +46,7 @@ fn main() -> ExitCode {
         Task::Layers => layers::run(),
         Task::Nostd => nostd::run(),
         Task::Loom => ci::loom(),
+        Task::Fuzz { seconds } => fuzz::run(seconds),
         Task::Capture { names } => capture::run(&names),
     };
     match result {
