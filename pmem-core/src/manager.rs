@@ -485,7 +485,7 @@ impl Manager {
     /// # Errors
     /// [`Error::NoRegion`].
     pub fn placement(&self, region: RegionId) -> Result<Placement, Error> {
-        self.ids.placement(&self.state, region).ok_or_else(|| Error::NoRegion(region))
+        self.ids.placement(&self.state, region).ok_or(Error::NoRegion(region))
     }
 
     /// The addresses of a region in its own arena.
@@ -493,7 +493,7 @@ impl Manager {
     /// # Errors
     /// [`Error::NoRegion`], [`Error::IsParked`].
     pub fn range_of(&self, region: RegionId) -> Result<AddrRange, Error> {
-        self.placement(region)?.seat.range().ok_or_else(|| Error::IsParked(region))
+        self.placement(region)?.seat.range().ok_or(Error::IsParked(region))
     }
 
     /// In which arena a region is, and where it starts; known without a look into the arena.
@@ -513,7 +513,7 @@ impl Manager {
     /// # Errors
     /// [`Error::NoRegion`].
     pub fn refs(&self, region: RegionId) -> Result<u32, Error> {
-        self.ids.count(region).ok_or_else(|| Error::NoRegion(region))
+        self.ids.count(region).ok_or(Error::NoRegion(region))
     }
 
     /// The aliases of a region.
@@ -559,7 +559,7 @@ impl Manager {
     /// # Errors
     /// [`Error::NoDriver`].
     pub fn deregister(&mut self, driver: DriverId) -> Result<Box<dyn Driver>, Error> {
-        let gone = self.drivers.remove(driver).ok_or_else(|| Error::NoDriver(driver))?;
+        let gone = self.drivers.remove(driver).ok_or(Error::NoDriver(driver))?;
         self.retry_condemned(&[driver]);
         Ok(gone)
     }
@@ -585,7 +585,7 @@ impl Manager {
     /// # Errors
     /// [`Error::NoDriver`]. The inner error is what differs.
     pub fn verify(&mut self, driver: DriverId) -> Result<Result<(), Mismatch>, Error> {
-        let registered = self.drivers.get_mut(driver).ok_or_else(|| Error::NoDriver(driver))?;
+        let registered = self.drivers.get_mut(driver).ok_or(Error::NoDriver(driver))?;
         Ok(verify(registered.driver_mut(), &self.state))
     }
 
@@ -594,7 +594,7 @@ impl Manager {
     /// # Errors
     /// [`Error::NoDriver`].
     pub fn degrade(&mut self, driver: DriverId) -> Result<(), Error> {
-        self.drivers.get_mut(driver).ok_or_else(|| Error::NoDriver(driver))?.set_degraded(true);
+        self.drivers.get_mut(driver).ok_or(Error::NoDriver(driver))?.set_degraded(true);
         Ok(())
     }
 }

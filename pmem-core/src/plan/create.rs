@@ -24,7 +24,7 @@ impl Plan<'_> {
     /// # Errors
     /// [`Error::NoArena`].
     pub fn name_arena(&mut self, arena: ArenaId, name: impl Into<String>) -> Result<(), Error> {
-        let old = self.state().info(arena).cloned().ok_or_else(|| Error::NoArena(arena))?;
+        let old = self.state().info(arena).cloned().ok_or(Error::NoArena(arena))?;
         let new = ArenaInfo { name: name.into(), ..old.clone() };
         self.push(Edit::Arena { arena, old: Some(old), new: Some(new) });
         Ok(())

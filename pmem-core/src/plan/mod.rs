@@ -64,7 +64,7 @@ impl<'m> Plan<'m> {
     /// # Errors
     /// [`Error::NoRegion`].
     pub fn placement(&self, region: RegionId) -> Result<Placement, Error> {
-        self.working.ids.placement(self.working.state, region).ok_or_else(|| Error::NoRegion(region))
+        self.working.ids.placement(self.working.state, region).ok_or(Error::NoRegion(region))
     }
 
     /// The addresses of a region in its own arena.
@@ -72,7 +72,7 @@ impl<'m> Plan<'m> {
     /// # Errors
     /// [`Error::NoRegion`], [`Error::IsParked`].
     pub fn range_of(&self, region: RegionId) -> Result<AddrRange, Error> {
-        self.placement(region)?.seat.range().ok_or_else(|| Error::IsParked(region))
+        self.placement(region)?.seat.range().ok_or(Error::IsParked(region))
     }
 
     /// How many references a region has, those of its aliases included.
@@ -80,7 +80,10 @@ impl<'m> Plan<'m> {
     /// # Errors
     /// [`Error::NoRegion`].
     pub fn refs(&self, region: RegionId) -> Result<u32, Error> {
-        self.working.ids.count(region).ok_or_else(|| Error::NoRegion(region))
+        match self.working.ids.count(region) {
+            Some(count) => Ok(count),
+            None => Err(Error::NoRegion(region)),
+        }
     }
 
     /// The aliases of a region.
@@ -107,7 +110,7 @@ impl<'m> Plan<'m> {
     /// Takes a region out, and tells what it was.
     fn take_out(&mut self, region: RegionId) -> Result<Placement, Error> {
         self.reserve();
-        let old = self.working.lift(region).ok_or_else(|| Error::NoRegion(region))?;
+        let Some(old) = self.working.lift(region) else { return Err(Error::NoRegion(region)) };
         self.edits.push(Edit::Region { region, old: Some(old), new: None });
         Ok(old)
     }
@@ -140,11 +143,14 @@ impl<'m> Plan<'m> {
     }
 
     fn arena(&self, arena: ArenaId) -> Result<&Arena, Error> {
-        self.state().arena(arena).ok_or_else(|| Error::NoArena(arena))
+        match self.state().arena(arena) {
+            Some(arena) => Ok(arena),
+            None => Err(Error::NoArena(arena)),
+        }
     }
 
     fn link(&self, link: LinkId) -> Result<&Link, Error> {
-        self.state().link(link).ok_or_else(|| Error::NoLink(link))
+        self.state().link(link).ok_or(Error::NoLink(link))
     }
 
     /// Sets a region's place and record.

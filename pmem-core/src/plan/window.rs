@@ -58,7 +58,7 @@ impl Plan<'_> {
             Mapping::Windows(windows) if !windows.yields() => windows.pieces().get(usize::from(leg.piece)),
             _ => None,
         };
-        Ok((link.near(leg.way), *window.ok_or_else(|| Error::NoLink(leg.link))?))
+        Ok((link.near(leg.way), *window.ok_or(Error::NoLink(leg.link))?))
     }
 
     /// What keeps a window from covering `part`.

@@ -101,7 +101,7 @@ impl Bytes {
     pub(super) fn at_least(&self, least: u8) -> u16 {
         let half = |bytes: u64| {
             // The top bit of each byte survives the subtraction if the byte is large enough; nothing is borrowed.
-            let tops = ((bytes | 0x80 * ONES) - u64::from(least) * ONES) & (0x80 * ONES);
+            let tops = ((bytes | (0x80 * ONES)) - u64::from(least) * ONES) & (0x80 * ONES);
             ((tops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u16
         };
         half(self.whole() as u64) | half((self.whole() >> 64) as u64) << 8
