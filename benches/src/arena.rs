@@ -225,7 +225,9 @@ fn fill(n: usize, kinds: &[Kind], layout: &Layout, budget: Budget) -> Vec<Line> 
 
 /// Bytes a region, of memory that is still held: after a fill, and after churn.
 fn bytes(n: usize, kinds: &[Kind], layout: &Layout, budget: Budget) -> Vec<Line> {
-    let listed = |live: &Vec<Live>| (live.capacity() * size_of::<Live>()) as i64;
+    let listed = |subject: &dyn Subject, live: &Vec<Live>| {
+        (live.capacity() * size_of::<Live>() + subject.listed()) as i64
+    };
     let mut lines = Vec::new();
     for kind in kinds {
         let mut held = None;
@@ -237,9 +239,9 @@ fn bytes(n: usize, kinds: &[Kind], layout: &Layout, budget: Budget) -> Vec<Line>
             }
             held = Some((subject, live));
         });
-        let Some((_, live)) = held.filter(|(_, live)| live.len() == n) else { continue };
+        let Some((subject, live)) = held.filter(|(_, live)| live.len() == n) else { continue };
         lines.push(Line {
-            bytes: Some((info.bytes_current - listed(&live)) as f64 / n as f64),
+            bytes: Some((info.bytes_current - listed(&*subject, &live)) as f64 / n as f64),
             note: kind.note.to_owned(),
             ..Line::new(SUITE, "bytes filled", n, kind.name)
         });
@@ -250,7 +252,7 @@ fn bytes(n: usize, kinds: &[Kind], layout: &Layout, budget: Budget) -> Vec<Line>
         });
         let Some(runner) = runner else { continue };
         lines.push(Line {
-            bytes: Some((info.bytes_current - listed(&runner.live)) as f64 / n as f64),
+            bytes: Some((info.bytes_current - listed(&*runner.subject, &runner.live)) as f64 / n as f64),
             note: runner.note(),
             ..Line::new(SUITE, "bytes churned", n, kind.name)
         });

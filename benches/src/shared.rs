@@ -145,7 +145,7 @@ pub fn tails(n: usize, turn: Duration) -> Vec<Line> {
     let mut lines = Vec::new();
     for (subject, rate) in [("pmem-shared, no writer", 0), ("pmem-shared, 1 ms in each change", 1_000_000)] {
         let write = |i: usize| {
-            let attrs = if i % 2 == 0 { Attrs::device() } else { Attrs::ram() };
+            let attrs = if i.is_multiple_of(2) { Attrs::device() } else { Attrs::ram() };
             pmem.write(|m| m.set(ids[i % n], attrs)).expect("admitted");
         };
         let mut reader = pmem.reader();

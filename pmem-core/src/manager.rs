@@ -208,8 +208,13 @@ impl Manager {
             Cow::Owned(joined) => Some(joined),
         };
         let net = joined.as_deref().unwrap_or(raw);
+        // What the commit takes of memory is there before drivers begin.
+        let copy = self.outbox.as_mut().map(|outbox| {
+            outbox.reserve(1);
+            net.to_vec()
+        });
         let concerned = if net.is_empty() { Vec::new() } else { self.carry(raw, net)?.concerned };
-        self.commit(raw, joined);
+        self.commit(raw, joined, copy);
         Ok(concerned)
     }
 
@@ -229,8 +234,8 @@ impl Manager {
         self.drivers.carry(self.state.sequence.saturating_add(1), net, &self.state)
     }
 
-    /// Takes down a plan that was carried out: its edits, joined where they had to be.
-    fn commit(&mut self, raw: &mut Vec<Edit>, joined: Option<Vec<Edit>>) {
+    /// Takes down a plan that was carried out: its edits, joined where they had to be, and a copy of them for who asked.
+    fn commit(&mut self, raw: &mut Vec<Edit>, joined: Option<Vec<Edit>>, copy: Option<Vec<Edit>>) {
         raw.iter().for_each(|edit| self.ids.retire(edit));
         let edits = joined.unwrap_or_else(|| core::mem::take(raw));
         if edits.is_empty() {
@@ -239,8 +244,8 @@ impl Manager {
         // Beyond 2^64 changes only a state that was tampered with gets.
         self.state.sequence = self.state.sequence.saturating_add(1);
         let sequence = self.state.sequence;
-        if let Some(outbox) = &mut self.outbox {
-            outbox.push(Committed { sequence, edits: edits.clone() });
+        if let (Some(outbox), Some(edits)) = (&mut self.outbox, copy) {
+            outbox.push(Committed { sequence, edits });
         }
         if let Some(dropped) = self.journal.push(Committed { sequence, edits }) {
             *raw = dropped.edits;
@@ -410,7 +415,8 @@ impl Manager {
                     plan.decref(region)?
                 }
                 let mut raw = plan.into_edits();
-                self.commit(&mut raw, None);
+                let copy = self.outbox.is_some().then(|| raw.clone());
+                self.commit(&mut raw, None, copy);
                 if !last {
                     return Ok(Released::Held { refs: self.refs(region)? });
                 }

@@ -3,7 +3,7 @@
 use pmem_core::test_util::{Call, Faults, Faulty, Quiet};
 use pmem_core::{
     AddrRange, ArenaType, Attrs, Broken, Direction, Error, LoadError, Manager, Mapping, Metric, Owner, Props,
-    RegionId, Released, Request, Saved, Scope, Subscription, Table, Usage, Window, Windows,
+    RegionId, Released, Request, SAVED_VERSION, Saved, Scope, Subscription, Table, Usage, Window, Windows,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -124,9 +124,10 @@ fn ids_mean_the_same_and_what_was_gone_stays_gone() {
 #[test]
 fn another_version_is_refused() {
     let mut value = saved(&machine().0);
-    value["version"] = 2.into();
+    let other = SAVED_VERSION - 1;
+    value["version"] = other.into();
     let error = Manager::load(serde_json::from_value(value).unwrap()).err();
-    assert_eq!(error, Some(LoadError::Version(2)));
+    assert_eq!(error, Some(LoadError::Version(other)));
 }
 
 #[test]

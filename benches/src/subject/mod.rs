@@ -58,6 +58,10 @@ pub trait Subject {
     fn free(&mut self, live: &Live);
     /// What is at an address; `None` where nothing is, or it cannot tell.
     fn find(&self, addr: u64) -> Option<Hit>;
+    /// Bytes of a list of what the caller holds, which is the caller's and not the subject's.
+    fn listed(&self) -> usize {
+        0
+    }
     /// Where the taken ranges nearest below and above an address start.
     fn neighbours(&self, addr: u64) -> Option<(u64, u64)>;
 }

@@ -142,6 +142,10 @@ impl Shared {
 }
 
 impl Subject for Shared {
+    fn listed(&self) -> usize {
+        self.held.capacity() * size_of::<Option<Region>>() + self.spare.capacity() * size_of::<u64>()
+    }
+
     fn adopt(&mut self, range: AddrRange) -> Option<Live> {
         self.hold(range.len(), &Request::exactly(range).owner(Owner(7)))
     }

@@ -58,7 +58,8 @@ pub enum Edit {
         /// After.
         new: Option<AddrRange>,
     },
-    /// A region or alias comes, goes, moves, or changes its attributes.
+    /// A region or alias comes, goes, moves, or changes its attributes. A region comes with one reference and goes with its
+    /// last: no edit of the count says so as well.
     Region {
         /// Which.
         region: RegionId,
@@ -67,7 +68,7 @@ pub enum Edit {
         /// After.
         new: Option<Placement>,
     },
-    /// A reference count changes.
+    /// A reference count changes, of a region that stays.
     Count {
         /// Of which region.
         region: RegionId,

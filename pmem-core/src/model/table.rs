@@ -69,6 +69,7 @@ impl Slot {
 /// Regions by id.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
+    #[expect(clippy::vec_box, reason = "pages are not to move when there is one more")]
     pages: Vec<Box<[Slot; PAGE]>>,
     /// The place that is used next; past the end if all are in use. Place 0 is none.
     free: u64,

@@ -1,8 +1,7 @@
 //! The handle that threads share.
 
 use super::events::{Event, Events};
-use super::queue::DropQueue;
-use super::region::Region;
+use super::region::{Region, Ties};
 use super::sync::atomic::{AtomicUsize, Ordering};
 use super::sync::{Cell, Mutex, lock, thread_tag, try_lock};
 use super::transaction::{Reserved, Transaction};
@@ -16,7 +15,7 @@ use crate::plan::{Plan, Request};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A manager that threads share: one writes at a time, readers never wait, not even for a driver that takes its time.
 ///
@@ -29,7 +28,7 @@ pub(super) struct Inner {
     /// Whose thread holds the writer's lock; 0 is nobody's.
     writing: AtomicUsize,
     published: Cell<State>,
-    queue: Arc<DropQueue>,
+    ties: Arc<Ties>,
     events: Events,
 }
 
@@ -43,8 +42,8 @@ impl Drop for Writing<'_> {
 }
 
 impl Inner {
-    pub(super) fn queue(&self) -> &Arc<DropQueue> {
-        &self.queue
+    pub(super) fn ties(&self) -> &Arc<Ties> {
+        &self.ties
     }
 
     /// Changes the model: waits for its turn, publishes what came of it, and tells observers.
@@ -79,7 +78,7 @@ impl Inner {
     /// Gives up the references whose handles were dropped. What a driver keeps stays condemned, which is no failure
     /// of whoever drains.
     fn drain(&self, manager: &mut Manager) {
-        for region in self.queue.take() {
+        for region in self.ties.queue.take() {
             let _ = manager.decref(region);
         }
     }
@@ -90,7 +89,7 @@ impl Inner {
             return;
         }
         self.events.deliver();
-        while !self.queue.is_empty() {
+        while !self.ties.queue.is_empty() {
             // Whoever holds the lock looks at the queue again after letting go of it.
             let Some(mut manager) = try_lock(&self.writer) else { return };
             self.under_lock(&mut manager, |_| ());
@@ -103,11 +102,11 @@ impl Inner {
 impl From<Manager> for Pmem {
     fn from(mut manager: Manager) -> Self {
         manager.take_outbox(true);
-        Self(Arc::new(Inner {
+        Self(Arc::new_cyclic(|home| Inner {
             published: Cell::from_pointee(manager.state().clone()),
             writer: Mutex::new(manager),
             writing: AtomicUsize::new(0),
-            queue: Arc::default(),
+            ties: Arc::new(Ties::new(Weak::clone(home))),
             events: Events::default(),
         }))
     }

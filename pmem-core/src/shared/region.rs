@@ -11,7 +11,19 @@ use core::fmt;
 use pmem_space::AddrRange;
 use std::sync::{Arc, Weak};
 
-/// What the handles of one reference share. Holds no manager: a driver may keep regions without a cycle.
+/// What leads from handles to their manager. Holds no manager: a driver may keep regions without a cycle.
+pub(super) struct Ties {
+    pub(super) queue: DropQueue,
+    home: Weak<Inner>,
+}
+
+impl Ties {
+    pub(super) fn new(home: Weak<Inner>) -> Self {
+        Self { queue: DropQueue::default(), home }
+    }
+}
+
+/// What the handles of one reference share.
 pub(super) struct Counted {
     id: RegionId,
     arena: ArenaId,
@@ -19,8 +31,7 @@ pub(super) struct Counted {
     hint: AtomicU64,
     /// Its reference has been given up already.
     spent: AtomicBool,
-    queue: Arc<DropQueue>,
-    home: Weak<Inner>,
+    ties: Arc<Ties>,
 }
 
 impl Drop for Counted {
@@ -28,9 +39,9 @@ impl Drop for Counted {
         if self.spent.load(Ordering::Acquire) {
             return;
         }
-        self.queue.push(self.id);
+        self.ties.queue.push(self.id);
         if !std::thread::panicking()
-            && let Some(home) = self.home.upgrade()
+            && let Some(home) = self.ties.home.upgrade()
         {
             home.settle();
         }
@@ -49,8 +60,7 @@ impl Region {
             arena,
             hint: AtomicU64::new(start),
             spent: AtomicBool::new(false),
-            queue: Arc::clone(home.queue()),
-            home: Arc::downgrade(home),
+            ties: Arc::clone(home.ties()),
         }))
     }
 
@@ -86,7 +96,7 @@ impl Region {
     /// [`Error::InCallback`] inside a driver's callback: the reference is then given up with the next change;
     /// [`Error::Spent`] if a transaction has released it.
     pub fn release(self) -> Result<Released, Error> {
-        let Some(home) = self.0.home.upgrade() else { return Ok(Released::Gone) };
+        let Some(home) = self.0.ties.home.upgrade() else { return Ok(Released::Gone) };
         let id = self.0.id;
         if self.is_spent() {
             return Err(Error::Spent(id));

@@ -113,7 +113,7 @@ fn range(base: u64, start: u64, len: u64) -> AddrRange {
     AddrRange::inclusive(base + start, base + (start + len - 1).min(SIZE - 1)).unwrap()
 }
 
-fn check_alloc(list: &List, fit: &Fit, found: Option<AddrRange>) -> () {
+fn check_alloc(list: &List, fit: &Fit, found: Option<AddrRange>) {
     let gaps = list.gaps();
     assert!(found.is_none_or(|place| fit.admits(place) && gaps.iter().any(|gap| gap.covers(place))));
     let first = gaps.iter().find_map(|gap| fit.lowest_in(*gap));
@@ -125,7 +125,7 @@ fn check_alloc(list: &List, fit: &Fit, found: Option<AddrRange>) -> () {
     }
 }
 
-fn check(space: &Space<u32>, list: &List) -> () {
+fn check(space: &Space<u32>, list: &List) {
     let entries = list.entries();
     assert!(space.entries_in(AddrRange::ALL).eq(entries.iter().copied()));
     let taken = |e: &Entry<u32>| match e.occupant {
