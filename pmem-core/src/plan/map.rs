@@ -58,15 +58,18 @@ impl Plan<'_> {
         target: RegionId,
         wanted: Option<&Request>,
     ) -> Result<RegionId, Error> {
-        let mut seen = target;
+        // A new alias comes with the reference of whoever wanted it.
+        let (mut seen, mut is_new) = (target, false);
         for (i, crossing) in route.iter().enumerate().rev() {
-            seen = match self.alias_through(seen, *crossing) {
+            (seen, is_new) = match self.alias_through(seen, *crossing) {
                 Some(alias) if self.refs(alias)? == 0 => return Err(Error::Condemned(alias)),
-                Some(alias) => alias,
-                None => self.add_alias(seen, *crossing, wanted.filter(|_| i == 0))?,
+                Some(alias) => (alias, false),
+                None => (self.add_alias(seen, is_new, *crossing, wanted.filter(|_| i == 0))?, true),
             };
         }
-        self.count_up(seen)?;
+        if !is_new {
+            self.count_up(seen)?;
+        }
         Ok(seen)
     }
 
@@ -79,9 +82,11 @@ impl Plan<'_> {
         })
     }
 
+    /// Makes an alias of `target` with one reference; it holds one on the target, which may be counted already.
     fn add_alias(
         &mut self,
         target: RegionId,
+        is_counted: bool,
         crossing: Crossing,
         wanted: Option<&Request>,
     ) -> Result<RegionId, Error> {
@@ -89,13 +94,15 @@ impl Plan<'_> {
         let to = self.range_of(target)?;
         let owner = self.placement(target)?.record.owner;
         let (range, piece) = self.alias_seat(target, crossing, wanted, None)?;
-        let id = self.working.ids.regions.insert(0);
+        let id = self.working.ids.regions.insert(1);
         let attrs = Attrs::new(Usage::empty(), Prot::RWX, Props::empty())?;
         let role = Role::Alias(Alias { target, link, way, piece, to: to.start() });
         let record = Record { id, attrs, owner, role, pin: Pin::Movable };
         let arena = self.link(link)?.near(way);
         self.put_in(Placement { arena, seat: Seat::At(range), record });
-        self.count_up(target)?;
+        if !is_counted {
+            self.count_up(target)?;
+        }
         self.check_meaning(target, crossing, range)?;
         Ok(id)
     }
