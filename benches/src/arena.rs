@@ -325,3 +325,35 @@ pub fn kinds(names: &[String]) -> Vec<Kind> {
         .copied()
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is measured must be right: ranges are aligned, disjoint, found again, and gone once freed.
+    #[test]
+    fn every_subject_does_what_it_is_asked() {
+        const N: usize = 200;
+        let budget = Budget { build: Duration::from_secs(60), turn: Duration::ZERO };
+        for kind in KINDS {
+            let mut runner = Runner::new(*kind, N, &Layout::new(N, 42), budget).expect("there is space");
+            for _ in 0..4 * N {
+                runner.churn();
+            }
+            assert_eq!((runner.live.len(), runner.failed), (N, 0), "{}", kind.name);
+            let mut live = runner.live.clone();
+            live.sort_unstable_by_key(|live| live.start);
+            assert!(live.windows(2).all(|two| two[0].start + two[0].len <= two[1].start), "{}", kind.name);
+            if !kind.can.find {
+                continue;
+            }
+            for live in &live {
+                let hit = runner.subject.find(live.start + live.len / 2).expect(kind.name);
+                assert_eq!((hit.start, hit.last), (live.start, live.start + live.len - 1), "{}", kind.name);
+            }
+            let gone = runner.live.swap_remove(7);
+            runner.subject.free(&gone);
+            assert_eq!(runner.subject.find(gone.start), None, "{}", kind.name);
+        }
+    }
+}
