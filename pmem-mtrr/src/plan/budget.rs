@@ -1,0 +1,257 @@
+//! Fewer registers than it takes: the fewest bytes that lose their type.
+
+use super::build::Refusal;
+use super::node::{NONE, Node, State, UNDEFINED, inside};
+use super::pieces::Piece;
+use super::{Bad, Planner, Registers};
+use crate::kind::{MemType, TypeSet};
+use crate::regs::{MAX_VARIABLE, Register};
+
+/// Pages that lose their type first, then registers not programmed yet.
+type Cost = u64;
+
+const PAGE: Cost = 1 << 7;
+const NEVER: Cost = 1 << 62;
+const STATES: usize = NONE + 1;
+
+/// An answer within a number of registers.
+#[derive(Clone, Copy, Debug)]
+pub struct Budgeted {
+    /// The type of what no register matches.
+    pub default: MemType,
+    /// Pinned ones first.
+    pub registers: Registers,
+    /// How many bytes are of a type that they may not be, but that is safe for them.
+    pub lost: u64,
+}
+
+/// What an address may become if there is no register for it: uncacheable is safe for all but what must not be, write
+/// through for what may be write back.
+fn tolerated(set: TypeSet) -> TypeSet {
+    let through = if set.has(MemType::Wb) { TypeSet::only(MemType::Wt) } else { TypeSet::EMPTY };
+    through.or(TypeSet::only(MemType::Uc))
+}
+
+/// The costs of one node: for each state, one for each number of registers from none to the limit.
+struct Table {
+    limit: usize,
+}
+
+impl Table {
+    const fn len(&self) -> usize {
+        STATES * (self.limit + 1)
+    }
+
+    fn row<'c>(&self, costs: &'c [Cost], state: State) -> &'c [Cost] {
+        let at = state * (self.limit + 1);
+        costs.get(at..at + self.limit + 1).unwrap_or(&[])
+    }
+
+    fn get(&self, costs: &[Cost], state: State, registers: usize) -> Cost {
+        self.row(costs, state).get(registers).copied().unwrap_or(NEVER)
+    }
+}
+
+impl Planner<'_> {
+    /// How many costs [`Self::within`] needs room for.
+    pub fn costs(&self, limit: usize) -> usize {
+        let halvings = usize::from(self.problem.width.bits()).saturating_sub(12);
+        2 * (halvings + 2) * STATES * (limit.min(MAX_VARIABLE) + 1)
+    }
+
+    /// The plan with at most `limit` registers that makes the fewest bytes lose their type. A byte may become uncacheable, and
+    /// write through where it may be write back; never the other way round.
+    ///
+    /// # Errors
+    /// [`Refusal`] if there is none even so, or `room` is less than [`Self::costs`].
+    pub fn within(
+        &self,
+        limit: usize,
+        default: Option<MemType>,
+        room: &mut [u64],
+    ) -> Result<Budgeted, Refusal> {
+        let limit = limit.min(MAX_VARIABLE);
+        if room.len() < self.costs(limit) {
+            return Err(Refusal::Bad(Bad::Costs(self.costs(limit))));
+        }
+        let Some(own) = limit.checked_sub(self.problem.pinned.len()) else {
+            return Err(Refusal::TooMany(self.problem.pinned.len().min(MAX_VARIABLE) as u8));
+        };
+        let table = Table { limit: own };
+        let Some(root) = self.root() else { return Err(Refusal::Impossible) };
+        let mut best: Option<(Cost, usize, MemType)> = None;
+        for kind in MemType::ALL {
+            let asked = default.is_none_or(|only| only == kind) && self.problem.available.has(kind);
+            if !asked {
+                continue;
+            }
+            let rest = self.share(root, kind, &table, room);
+            let costs = room.get(..room.len() - rest).unwrap_or(&[]);
+            for (registers, cost) in table.row(costs, self.pinned_at(root, NONE)).iter().enumerate() {
+                if *cost < NEVER && best.is_none_or(|(least, fewest, _)| (*cost, registers) < (least, fewest))
+                {
+                    best = Some((*cost, registers, kind));
+                }
+            }
+        }
+        let Some((cost, registers, default)) = best else { return Err(Refusal::Impossible) };
+        let mut out = Registers::new();
+        for pin in self.problem.pinned {
+            out.push(*pin);
+        }
+        self.choose(root, NONE, registers, default, &table, room, &mut out);
+        Ok(Budgeted { default, registers: out, lost: cost / PAGE * 4096 })
+    }
+
+    /// Puts a node's costs, as seen inside its pinned registers, at the front of `room`; gives what is left of it.
+    fn share(&self, node: Node, default: MemType, table: &Table, room: &mut [Cost]) -> usize {
+        let (own, rest) = room.split_at_mut(table.len().min(room.len()));
+        match self.uniform(node).filter(|_| !self.is_root(node)) {
+            Some(piece) => {
+                for (i, cost) in own.iter_mut().enumerate() {
+                    *cost = hold(node, piece, default, i / (table.limit + 1));
+                }
+            }
+            None => {
+                let (left, right) = self.halves(node);
+                self.share(left, default, table, rest);
+                let (first, rest) = rest.split_at_mut(table.len().min(rest.len()));
+                self.share(right, default, table, rest);
+                let second = rest.get(..table.len()).unwrap_or(&[]);
+                for (i, cost) in own.iter_mut().enumerate() {
+                    let (state, registers) = (i / (table.limit + 1), i % (table.limit + 1));
+                    *cost = self.split(left, right, first, second, table, state, registers).0;
+                }
+            }
+        }
+        if !self.is_root(node) {
+            self.add_own(node, table, own);
+        }
+        rest.len()
+    }
+
+    /// The cheapest way to give two halves `registers` in all: the cost, and how many the left one gets.
+    #[allow(clippy::too_many_arguments, reason = "both halves, their costs, and the question")]
+    fn split(
+        &self,
+        left: Node,
+        right: Node,
+        first: &[Cost],
+        second: &[Cost],
+        table: &Table,
+        state: State,
+        registers: usize,
+    ) -> (Cost, usize) {
+        let first = table.row(first, self.pinned_at(left, state));
+        let second = table.row(second, self.pinned_at(right, state));
+        let mut best = (NEVER, 0);
+        for (i, cost) in first.iter().enumerate().take(registers + 1) {
+            let other = second.get(registers - i).copied().unwrap_or(NEVER);
+            if cost + other < best.0 {
+                best = (cost + other, i);
+            }
+        }
+        best
+    }
+
+    /// Lets a node have a register of its own, where that is cheaper.
+    fn add_own(&self, node: Node, table: &Table, costs: &mut [Cost]) {
+        let present = self.present_at(node);
+        // From many registers to few, and from the outer states to the inner ones, what is read is not yet changed.
+        for registers in (1..=table.limit).rev() {
+            for state in (0..STATES).rev() {
+                let best = self.best_own(table, costs, present, state, registers);
+                let now = table.get(costs, state, registers);
+                if let (Some((cost, _)), Some(slot)) =
+                    (best, costs.get_mut(state * (table.limit + 1) + registers))
+                {
+                    *slot = cost.min(now);
+                }
+            }
+        }
+    }
+
+    /// The cheapest register that a node may have, in front of costs that are those without one.
+    fn best_own(
+        &self,
+        table: &Table,
+        costs: &[Cost],
+        present: u8,
+        state: State,
+        registers: usize,
+    ) -> Option<(Cost, MemType)> {
+        let kinds = TypeSet::from_bits(inside(state)).and(self.problem.available);
+        kinds
+            .iter()
+            .map(|kind| {
+                let new = Cost::from(present & 1 << kind.index() == 0);
+                (table.get(costs, kind.index(), registers.saturating_sub(1)) + new, kind)
+            })
+            .min_by_key(|(cost, _)| *cost)
+    }
+
+    /// Goes down again, working out each node's halves anew, and collects the registers.
+    #[allow(clippy::too_many_arguments, reason = "a node, its state, its share, and where to work")]
+    fn choose(
+        &self,
+        node: Node,
+        state: State,
+        registers: usize,
+        default: MemType,
+        table: &Table,
+        room: &mut [Cost],
+        out: &mut Registers,
+    ) {
+        let mut state = self.pinned_at(node, state);
+        let mut registers = registers;
+        // The node's costs without a register of its own.
+        let uniform = self.uniform(node).filter(|_| !self.is_root(node));
+        let (own, rest) = room.split_at_mut(table.len().min(room.len()));
+        let halves = self.halves(node);
+        if let Some(piece) = uniform {
+            for (i, cost) in own.iter_mut().enumerate() {
+                *cost = hold(node, piece, default, i / (table.limit + 1));
+            }
+        } else {
+            self.share(halves.0, default, table, rest);
+            let (first, rest) = rest.split_at_mut(table.len().min(rest.len()));
+            self.share(halves.1, default, table, rest);
+            let second = rest.get(..table.len()).unwrap_or(&[]);
+            for (i, cost) in own.iter_mut().enumerate() {
+                let (state, registers) = (i / (table.limit + 1), i % (table.limit + 1));
+                *cost = self.split(halves.0, halves.1, first, second, table, state, registers).0;
+            }
+        }
+        if registers > 0 && !self.is_root(node) {
+            let best = self.best_own(table, own, self.present_at(node), state, registers);
+            if let Some((_, kind)) = best.filter(|(cost, _)| *cost < table.get(own, state, registers)) {
+                out.push(Register { block: node.block, kind });
+                state = kind.index();
+                registers -= 1;
+            }
+        }
+        if uniform.is_none() {
+            let (first, second) = rest.split_at(table.len().min(rest.len()));
+            let (_, left) = self.split(halves.0, halves.1, first, second, table, state, registers);
+            self.choose(halves.0, state, left, default, table, room, out);
+            self.choose(halves.1, state, registers - left, default, table, room, out);
+        }
+    }
+}
+
+/// What it costs that a node within one piece is of the type around it.
+fn hold(node: Node, piece: Piece, default: MemType, state: State) -> Cost {
+    let default = if piece.over { MemType::Wb } else { default };
+    let kind = match state {
+        UNDEFINED => return NEVER,
+        NONE => default,
+        _ => MemType::ALL.get(state).copied().unwrap_or(MemType::Uc),
+    };
+    if piece.set.has(kind) {
+        0
+    } else if tolerated(piece.set).has(kind) {
+        (node.block.size() >> 12) * PAGE
+    } else {
+        NEVER
+    }
+}

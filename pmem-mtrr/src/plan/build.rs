@@ -1,0 +1,212 @@
+//! Which registers: among the fewest, those that are programmed already, and the least write back where nothing is known to be.
+
+use super::node::{NONE, Node, State, UNDEFINED, inside};
+use super::pieces::Piece;
+use super::{Bad, Optimum, Planner, Registers};
+use crate::kind::MemType;
+use crate::regs::Register;
+
+/// Registers first, then registers not programmed yet, then pages that nothing is known of and that become write back.
+type Cost = u64;
+
+const REGISTER: Cost = 1 << 50;
+const NEW: Cost = 1 << 42;
+const NEVER: Cost = 1 << 62;
+
+/// One cost for each state.
+type Costs = [Cost; NONE + 1];
+
+/// What a node does in each state: three bits a state, the place of a type, or [`NOTHING`].
+type Choice = u32;
+
+const NOTHING: u32 = 7;
+
+/// An answer: with this default, these registers.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// The type of what no register matches.
+    pub default: MemType,
+    /// Pinned ones first.
+    pub registers: Registers,
+    /// The fewest for each default type.
+    pub optimum: Optimum,
+}
+
+/// Why there is no plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The question makes no sense, or needs more room.
+    Bad(Bad),
+    /// No number of registers does it.
+    Impossible,
+    /// It takes more registers than a processor can have.
+    TooMany(u8),
+}
+
+/// Choices noted from the leaves up, and read back from the root down: a node stands after both its halves.
+struct Log<'l> {
+    room: &'l mut [Choice],
+    len: usize,
+}
+
+impl Log<'_> {
+    fn push(&mut self, choice: Choice) {
+        if let Some(slot) = self.room.get_mut(self.len) {
+            *slot = choice;
+        }
+        self.len += 1;
+    }
+
+    fn pop(&mut self) -> Choice {
+        self.len = self.len.saturating_sub(1);
+        self.room.get(self.len).copied().unwrap_or(0)
+    }
+}
+
+impl Planner<'_> {
+    /// How many choices [`Self::plan`] notes at most.
+    pub fn choices(&self) -> usize {
+        let halvings = usize::from(self.problem.width.bits()).saturating_sub(12);
+        1 + halvings * (self.pieces.len() + self.problem.pinned.len())
+    }
+
+    /// The best plan, with one default or with the best of all.
+    ///
+    /// Among defaults that take equally many, the one wins that changes the fewest registers, then makes the least unknown
+    /// space write back, then `present`, the default programmed now, then uncacheable.
+    ///
+    /// # Errors
+    /// [`Refusal`] if there is none, or `room` is less than [`Self::choices`].
+    pub fn plan(
+        &self,
+        default: Option<MemType>,
+        present: Option<MemType>,
+        room: &mut [u32],
+    ) -> Result<Plan, Refusal> {
+        if room.len() < self.choices() {
+            return Err(Refusal::Bad(Bad::Choices(self.choices())));
+        }
+        let optimum = self.optimum();
+        let fewest = match default {
+            Some(kind) => optimum.with(kind),
+            None => optimum.fewest(),
+        };
+        let (Some(fewest), Some(root)) = (fewest, self.root()) else { return Err(Refusal::Impossible) };
+        let mut best: Option<(Cost, MemType)> = None;
+        let order = present.into_iter().chain(MemType::ALL);
+        for kind in order.filter(|kind| default.is_none_or(|only| only == *kind)) {
+            if optimum.with(kind) != Some(fewest) || best.is_some_and(|(_, had)| had == kind) {
+                continue;
+            }
+            let mut log = Log { room, len: 0 };
+            let cost = self.build(root, kind, &mut log).get(NONE).copied().unwrap_or(NEVER);
+            if best.is_none_or(|(least, _)| cost < least) {
+                best = Some((cost, kind));
+            }
+        }
+        let Some((_, default)) = best else { return Err(Refusal::Impossible) };
+        let mut log = Log { room, len: 0 };
+        self.build(root, default, &mut log);
+        let mut registers = Registers::new();
+        let pinned = self.problem.pinned.iter().all(|pin| registers.push(*pin));
+        if pinned && self.read_back(root, NONE, default, &mut log, &mut registers) {
+            Ok(Plan { default, registers, optimum })
+        } else {
+            Err(Refusal::TooMany(fewest))
+        }
+    }
+
+    /// Notes what a node and all below it do.
+    fn build(&self, node: Node, default: MemType, log: &mut Log<'_>) -> Costs {
+        let own = match self.uniform(node) {
+            Some(piece) if !self.is_root(node) => self.leaf(node, piece, default).0,
+            _ => {
+                let (left, right) = self.halves(node);
+                let left = self.build(left, default, log);
+                let right = self.build(right, default, log);
+                let mut both = [NEVER; NONE + 1];
+                for (both, (left, right)) in both.iter_mut().zip(left.iter().zip(&right)) {
+                    *both = (left + right).min(NEVER);
+                }
+                let joined = self.join(node, both);
+                log.push(joined.1);
+                joined.0
+            }
+        };
+        self.under_pinned(node, own)
+    }
+
+    /// The costs of a node's states from the costs of what its pinned registers make of them.
+    fn under_pinned(&self, node: Node, own: Costs) -> Costs {
+        if !self.has_pinned_at(node) {
+            return own;
+        }
+        let mut out = [NEVER; NONE + 1];
+        for (state, out) in out.iter_mut().enumerate() {
+            *out = own.get(self.pinned_at(node, state)).copied().unwrap_or(NEVER);
+        }
+        out
+    }
+
+    /// Chooses a node's own register for each state, where without one it costs `c`.
+    fn join(&self, node: Node, c: Costs) -> (Costs, Choice) {
+        let (mut out, mut choice) = (c, Choice::MAX);
+        if self.is_root(node) {
+            return (out, choice);
+        }
+        let present = self.present_at(node);
+        for (state, out) in out.iter_mut().enumerate() {
+            let kinds = inside(state) & self.problem.available.bits();
+            for (kind, below) in c.iter().enumerate().take(UNDEFINED) {
+                let cost = below + REGISTER + if present & 1 << kind == 0 { NEW } else { 0 };
+                if kinds & 1 << kind != 0 && cost < *out {
+                    *out = cost;
+                    choice = choice & !(NOTHING << (3 * state)) | (kind as u32) << (3 * state);
+                }
+            }
+        }
+        (out, choice)
+    }
+
+    fn leaf(&self, node: Node, piece: Piece, default: MemType) -> (Costs, Choice) {
+        let default = if piece.over { MemType::Wb } else { default };
+        let mut c = [NEVER; NONE + 1];
+        for (state, c) in c.iter_mut().enumerate() {
+            let kind = if state == NONE { Some(&default) } else { MemType::ALL.get(state) };
+            if kind.is_some_and(|kind| piece.set.has(*kind)) {
+                let loose = piece.unmapped && kind == Some(&MemType::Wb);
+                *c = if loose { node.block.size() >> 12 } else { 0 };
+            }
+        }
+        self.join(node, c)
+    }
+
+    /// Collects the registers; `false` if there is no room for them.
+    fn read_back(
+        &self,
+        node: Node,
+        state: State,
+        default: MemType,
+        log: &mut Log<'_>,
+        out: &mut Registers,
+    ) -> bool {
+        let mut state = self.pinned_at(node, state);
+        let uniform = self.uniform(node).filter(|_| !self.is_root(node));
+        let choice = match uniform {
+            Some(piece) => self.leaf(node, piece, default).1,
+            None => log.pop(),
+        };
+        let kind = choice >> (3 * state) & NOTHING;
+        let mut fits = true;
+        if let Some(kind) = MemType::ALL.get(kind as usize) {
+            fits = out.push(Register { block: node.block, kind: *kind });
+            state = kind.index();
+        }
+        if uniform.is_none() {
+            let (left, right) = self.halves(node);
+            fits &= self.read_back(right, state, default, log, out);
+            fits &= self.read_back(left, state, default, log, out);
+        }
+        fits
+    }
+}

@@ -1,0 +1,86 @@
+//! The space cut where something changes.
+
+use super::{Bad, Problem};
+use crate::block::Span;
+use crate::kind::TypeSet;
+use crate::setting::{FOUR_GIB, ONE_MIB};
+
+/// Addresses that are alike for the planner, up to where the next piece starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Piece {
+    pub(crate) start: u64,
+    /// What they may be, of what the processor knows.
+    pub(crate) set: TypeSet,
+    /// Whether the default is write back here, by AMD's rule.
+    pub(crate) over: bool,
+    /// Whether no want is about them.
+    pub(crate) unmapped: bool,
+}
+
+/// Cuts; at least one piece, the first at 0, neighbours that are alike joined.
+pub(super) fn cut<'r>(problem: &Problem<'_>, room: &'r mut [Piece]) -> Result<&'r [Piece], Bad> {
+    let mut cut = Cut { room, len: 0 };
+    let gap = problem.elsewhere.and(problem.available);
+    let end = problem.width.end();
+    let mut next = 0;
+    for want in problem.wants {
+        let Span { start, end: last } = want.span;
+        if want.span.is_empty() || (start | last) & 0xfff != 0 || last > end {
+            return Err(Bad::Span(want.span));
+        }
+        if start < next {
+            return Err(Bad::Order(want.span));
+        }
+        let set = want.allowed.and(problem.available);
+        if set.is_empty() {
+            return Err(Bad::Nothing(want.span));
+        }
+        cut.push(problem, Span { start: next, end: start }, gap, true);
+        cut.push(problem, want.span, set, false);
+        next = last;
+    }
+    if gap.is_empty() && next < end {
+        return Err(Bad::Nothing(Span { start: next, end }));
+    }
+    cut.push(problem, Span { start: next, end }, gap, true);
+    let Cut { room, len } = cut;
+    room.get(..len).ok_or(Bad::Pieces(len))
+}
+
+struct Cut<'r> {
+    room: &'r mut [Piece],
+    /// Of what is needed, even if there is no room.
+    len: usize,
+}
+
+impl Cut<'_> {
+    fn push(&mut self, problem: &Problem<'_>, span: Span, set: TypeSet, unmapped: bool) {
+        let low_end = if problem.fixed { ONE_MIB } else { 0 };
+        let top = problem.tom2.unwrap_or(0).max(FOUR_GIB);
+        let low = Span { start: 0, end: low_end };
+        let middle = Span { start: low_end, end: FOUR_GIB };
+        let over = Span { start: FOUR_GIB, end: top };
+        let high = Span { start: top, end: u64::MAX };
+        for (part, set, over, unmapped) in [
+            (span.and(low), TypeSet::ANY, false, false),
+            (span.and(middle), set, false, unmapped),
+            (span.and(over), set, true, unmapped),
+            (span.and(high), set, false, unmapped),
+        ] {
+            if !part.is_empty() {
+                self.add(Piece { start: part.start, set, over, unmapped });
+            }
+        }
+    }
+
+    fn add(&mut self, piece: Piece) {
+        let before = self.len.checked_sub(1).and_then(|last| self.room.get(last));
+        if before.is_some_and(|before| Piece { start: before.start, ..piece } == *before) {
+            return;
+        }
+        if let Some(slot) = self.room.get_mut(self.len) {
+            *slot = piece;
+        }
+        self.len += 1;
+    }
+}

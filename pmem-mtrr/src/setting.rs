@@ -1,0 +1,260 @@
+//! All the registers of one processor, and how to get from one setting to another.
+
+use crate::kind::MemType;
+use crate::plan::Registers;
+use crate::regs::{
+    self, Cap, DefType, Fixed, MAX_VARIABLE, Register, Syscfg, Variable, Width, phys_base, phys_mask,
+};
+
+/// AMD's registers beside the MTRRs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Amd {
+    /// Which of them count.
+    pub syscfg: Syscfg,
+    /// Where memory below 4 GiB ends, in bytes.
+    pub top_mem: u64,
+    /// Where memory above 4 GiB ends, in bytes.
+    pub top_mem2: u64,
+}
+
+/// What a processor's MTRRs, and what belongs to them, hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// How wide physical addresses are.
+    pub width: Width,
+    /// What the processor has.
+    pub cap: Cap,
+    /// The default type and the switches.
+    pub def: DefType,
+    /// The fixed ranges.
+    pub fixed: Fixed,
+    variable: [Variable; MAX_VARIABLE],
+    /// AMD's, on its processors.
+    pub amd: Option<Amd>,
+    /// The system management range, where that can be read.
+    pub smrr: Option<Variable>,
+}
+
+/// One register to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Write {
+    /// Its number.
+    pub msr: u32,
+    /// What it is to hold.
+    pub value: u64,
+}
+
+impl Setting {
+    /// All registers off: everything is uncacheable.
+    pub const fn new(width: Width, cap: Cap) -> Self {
+        Self {
+            width,
+            cap,
+            def: DefType(0),
+            fixed: Fixed([0; 11]),
+            variable: [Variable::OFF; MAX_VARIABLE],
+            amd: None,
+            smrr: None,
+        }
+    }
+
+    /// The variable registers that the processor has.
+    pub fn variable(&self) -> &[Variable] {
+        self.variable.get(..self.cap.variable()).unwrap_or(&[])
+    }
+
+    /// The same, to change.
+    pub fn variable_mut(&mut self) -> &mut [Variable] {
+        self.variable.get_mut(..self.cap.variable()).unwrap_or(&mut [])
+    }
+
+    /// Reads every register through `read`, which gives `None` for one that is not there.
+    ///
+    /// # Errors
+    /// The number of a register that must be there and is not.
+    pub fn read(width: Width, amd: bool, mut read: impl FnMut(u32) -> Option<u64>) -> Result<Self, u32> {
+        let mut must = |msr| read(msr).ok_or(msr);
+        let mut setting = Self::new(width, Cap(must(regs::MTRRCAP)?));
+        setting.def = DefType(must(regs::DEF_TYPE)?);
+        for n in 0..setting.cap.variable() {
+            let pair = Variable { base: must(phys_base(n))?, mask: must(phys_mask(n))? };
+            if let Some(variable) = setting.variable.get_mut(n) {
+                *variable = pair;
+            }
+        }
+        if setting.cap.fixed() {
+            for (msr, value) in regs::FIXED.into_iter().zip(&mut setting.fixed.0) {
+                *value = must(msr)?;
+            }
+        }
+        if amd && let Some(syscfg) = read(regs::SYSCFG) {
+            let top_mem = read(regs::TOP_MEM).unwrap_or(0);
+            let top_mem2 = read(regs::TOP_MEM2).unwrap_or(0);
+            setting.amd = Some(Amd { syscfg: Syscfg(syscfg), top_mem, top_mem2 });
+        }
+        if setting.cap.smrr()
+            && let (Some(base), Some(mask)) = (read(regs::SMRR_BASE), read(regs::SMRR_MASK))
+        {
+            setting.smrr = Some(Variable { base, mask });
+        }
+        Ok(setting)
+    }
+
+    /// Where AMD's rule makes the default type write back up to, if it counts: from 4 GiB to this.
+    pub fn tom2(&self) -> Option<u64> {
+        let amd = self.amd?;
+        let on = amd.syscfg.tom2() && amd.syscfg.tom2_write_back();
+        let end = (amd.top_mem2 & TOP_MEM_BITS).min(self.width.end());
+        (on && end > FOUR_GIB).then_some(end)
+    }
+
+    /// Whether the fixed ranges decide below 1 MiB.
+    pub const fn fixed_counts(&self) -> bool {
+        self.cap.fixed() && self.def.fixed()
+    }
+
+    /// The default type as far as it is sound.
+    pub const fn default_kind(&self) -> Option<MemType> {
+        self.def.kind()
+    }
+
+    /// This setting with a plan's default and registers, MTRRs on; `None` if there are more than the processor has. Registers that
+    /// are there already stay where they are.
+    pub fn programmed(&self, default: MemType, registers: &Registers) -> Option<Self> {
+        let mut out = *self;
+        out.def = DefType::new(default, self.def.fixed(), true);
+        let width = self.width;
+        let mut stays = [false; MAX_VARIABLE];
+        let mut at = |wanted: Register| {
+            let same = |(n, v): &(usize, &Variable)| {
+                v.register(width) == Some(wanted) && !stays.get(*n).is_some_and(|s| *s)
+            };
+            let found = self.variable().iter().enumerate().find(same).map(|(n, _)| n);
+            if let Some(stay) = found.and_then(|n| stays.get_mut(n)) {
+                *stay = true;
+            }
+            found.is_none()
+        };
+        let mut missing = Registers::new();
+        for register in registers.iter().filter(|r| at(*r)) {
+            missing.push(register);
+        }
+        let mut missing = missing.iter();
+        for (variable, _) in out.variable_mut().iter_mut().zip(stays).filter(|(_, stays)| !stays) {
+            match missing.next() {
+                Some(register) => *variable = Variable::new(register, width),
+                None if variable.valid() => *variable = Variable::OFF,
+                None => {}
+            }
+        }
+        missing.next().is_none().then_some(out)
+    }
+
+    /// What is to be written to get from `self` to `wanted`, in the order of the manuals: MTRRs off, fixed ranges,
+    /// variable registers, and the default type with the switches. Nothing if they are equal.
+    ///
+    /// A register that goes or changes is turned off before its base changes; registers that stay are not touched. What
+    /// is written between the first and the last takes effect with the last.
+    pub fn writes<'s>(&'s self, wanted: &'s Self) -> impl Iterator<Item = Write> + 's {
+        let fixed = regs::FIXED
+            .into_iter()
+            .zip(self.fixed.0.iter().zip(&wanted.fixed.0))
+            .filter(|(_, (old, new))| old != new)
+            .map(|(msr, (_, new))| Write { msr, value: *new });
+        let variable =
+            self.variable().iter().zip(wanted.variable()).enumerate().flat_map(|(n, (old, new))| {
+                let off = (old.valid() && old != new)
+                    .then_some(Write { msr: phys_mask(n), value: old.mask & !(1 << 11) });
+                let base = (old.base != new.base).then_some(Write { msr: phys_base(n), value: new.base });
+                let on = (old != new && new.mask != old.mask & !(1 << 11))
+                    .then_some(Write { msr: phys_mask(n), value: new.mask });
+                off.into_iter().chain(base).chain(on)
+            });
+        let last = Write { msr: regs::DEF_TYPE, value: wanted.def.0 };
+        let first = Write { msr: regs::DEF_TYPE, value: self.def.0 & !(1 << 11) };
+        let differ = self.def != wanted.def
+            || (self.cap.fixed() && self.fixed != wanted.fixed)
+            || self.variable() != wanted.variable();
+        let around = differ.then_some((first, last));
+        around
+            .map(|(first, _)| first)
+            .into_iter()
+            .chain(fixed)
+            .chain(variable)
+            .chain(around.map(|(_, last)| last))
+    }
+}
+
+/// The bits of an address that AMD's TOP_MEM2 holds: multiples of 8 MiB.
+const TOP_MEM_BITS: u64 = 0x000f_ffff_ff80_0000;
+/// Where AMD's TOP_MEM2 rule begins.
+pub(crate) const FOUR_GIB: u64 = 1 << 32;
+/// Where the fixed ranges end.
+pub(crate) const ONE_MIB: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::block::Block;
+    use crate::regs::Register;
+
+    fn sample() -> Setting {
+        let mut setting = Setting::new(Width::DEFAULT, Cap::new(8, true, true));
+        setting.def = DefType::new(MemType::Uc, true, true);
+        let block = Block::new(0, 31).unwrap();
+        setting.variable_mut()[0] = Variable::new(Register { block, kind: MemType::Wb }, Width::DEFAULT);
+        setting
+    }
+
+    #[test]
+    fn writes_lead_from_one_setting_to_the_other() {
+        let old = sample();
+        let mut new = old;
+        new.variable_mut()[0].base = 0x8000_0006;
+        new.variable_mut()[3] = old.variable()[0];
+        new.fixed.set_byte(9, 6);
+        let mut held = old;
+        let mut seen = 0;
+        for Write { msr, value } in old.writes(&new) {
+            seen += 1;
+            match msr {
+                regs::DEF_TYPE => held.def = DefType(value),
+                0x200..0x250 => {
+                    assert!(!held.def.enabled(), "{msr:#x} is written while MTRRs are on");
+                    let pair = &mut held.variable_mut()[(msr as usize - 0x200) / 2];
+                    if msr % 2 == 0 {
+                        assert!(!pair.valid(), "the base of a register that counts is written");
+                        pair.base = value;
+                    } else {
+                        pair.mask = value;
+                    }
+                }
+                _ => held.fixed.0[regs::FIXED.iter().position(|m| *m == msr).unwrap()] = value,
+            }
+        }
+        assert_eq!(held, new);
+        assert_eq!(seen, 8);
+        assert_eq!(old.writes(&old).count(), 0);
+    }
+
+    #[test]
+    fn every_register_is_read() {
+        let setting = Setting::read(Width::DEFAULT, true, |msr| {
+            Some(match msr {
+                regs::MTRRCAP => 0xd08,
+                regs::DEF_TYPE => 0xc06,
+                regs::SYSCFG => 0x60_0000,
+                regs::TOP_MEM2 => 0x2_4000_0000,
+                other => u64::from(other),
+            })
+        })
+        .unwrap();
+        assert_eq!(setting.variable().len(), 8);
+        assert_eq!(setting.variable()[7], Variable { base: 0x20e, mask: 0x20f });
+        assert_eq!(setting.fixed.0[10], 0x26f);
+        assert_eq!(setting.tom2(), Some(0x2_4000_0000));
+        assert!(setting.smrr.is_some());
+        let missing = Setting::read(Width::DEFAULT, false, |msr| (msr != 0x203).then_some(8));
+        assert_eq!(missing, Err(0x203));
+    }
+}
