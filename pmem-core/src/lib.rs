@@ -51,7 +51,7 @@ pub use attrs::{ArenaType, Attrs, CachingConflict, Props, Prot, Usage};
 #[cfg(feature = "test-util")]
 pub use driver::test_util;
 pub use driver::{
-    Change, Concern, Delta, Driver, Effective, Fault, Interest, Kinds, Mismatch, Phase, Scope, Step,
+    Change, Concern, Delta, Driver, Effective, Fault, Figures, Interest, Kinds, Mismatch, Phase, Scope, Step,
     Subscription, Veto,
 };
 pub use error::{Error, Holder};

@@ -58,6 +58,12 @@ impl Setting {
         }
     }
 
+    /// The same with other fixed ranges.
+    #[must_use]
+    pub const fn with_fixed(self, fixed: Fixed) -> Self {
+        Self { fixed, ..self }
+    }
+
     /// The variable registers that the processor has.
     pub fn variable(&self) -> &[Variable] {
         self.variable.get(..self.cap.variable()).unwrap_or(&[])
@@ -98,6 +104,42 @@ impl Setting {
             setting.smrr = Some(Variable { base, mask });
         }
         Ok(setting)
+    }
+
+    /// What a register holds; `None` for one that is not among these.
+    pub fn get(&self, msr: u32) -> Option<u64> {
+        let amd = |read: fn(&Amd) -> u64| self.amd.as_ref().map(read);
+        match msr {
+            regs::MTRRCAP => Some(self.cap.0),
+            regs::DEF_TYPE => Some(self.def.0),
+            regs::SYSCFG => amd(|amd| amd.syscfg.0),
+            regs::TOP_MEM => amd(|amd| amd.top_mem),
+            regs::TOP_MEM2 => amd(|amd| amd.top_mem2),
+            0x200..0x250 => {
+                let pair = self.variable().get((msr as usize - 0x200) / 2)?;
+                Some(if msr % 2 == 0 { pair.base } else { pair.mask })
+            }
+            _ => {
+                let at = regs::FIXED.iter().position(|fixed| *fixed == msr)?;
+                self.fixed.0.get(at).copied()
+            }
+        }
+    }
+
+    /// Puts a value into an MTRR; `false` if there is none of that number.
+    pub fn set(&mut self, msr: u32, value: u64) -> bool {
+        let slot = match msr {
+            regs::DEF_TYPE => Some(&mut self.def.0),
+            0x200..0x250 => self
+                .variable_mut()
+                .get_mut((msr as usize - 0x200) / 2)
+                .map(|pair| if msr % 2 == 0 { &mut pair.base } else { &mut pair.mask }),
+            _ => match regs::FIXED.iter().position(|fixed| *fixed == msr) {
+                Some(at) if self.cap.fixed() => self.fixed.0.get_mut(at),
+                _ => None,
+            },
+        };
+        slot.map(|slot| *slot = value).is_some()
     }
 
     /// Where AMD's rule makes the default type write back up to, if it counts: from 4 GiB to this.
@@ -217,20 +259,13 @@ mod tests {
         let mut seen = 0;
         for Write { msr, value } in old.writes(&new) {
             seen += 1;
-            match msr {
-                regs::DEF_TYPE => held.def = DefType(value),
-                0x200..0x250 => {
-                    assert!(!held.def.enabled(), "{msr:#x} is written while MTRRs are on");
-                    let pair = &mut held.variable_mut()[(msr as usize - 0x200) / 2];
-                    if msr % 2 == 0 {
-                        assert!(!pair.valid(), "the base of a register that counts is written");
-                        pair.base = value;
-                    } else {
-                        pair.mask = value;
-                    }
-                }
-                _ => held.fixed.0[regs::FIXED.iter().position(|m| *m == msr).unwrap()] = value,
+            assert!(msr == regs::DEF_TYPE || !held.def.enabled(), "{msr:#x} is written while MTRRs are on");
+            if (0x200..0x250).contains(&msr) && msr % 2 == 0 {
+                let pair = held.variable()[(msr as usize - 0x200) / 2];
+                assert!(!pair.valid(), "the base of a register that counts is written");
             }
+            assert!(held.set(msr, value));
+            assert_eq!(held.get(msr), Some(value));
         }
         assert_eq!(held, new);
         assert_eq!(seen, 8);

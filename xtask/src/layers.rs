@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Our crates, left to right, and the rooms of each from top to bottom. Files that are not listed (`lib.rs`, `main.rs`)
 /// are tables of contents, and may name anything.
-const HOUSE: [(&str, &[&str]); 5] = [
+const HOUSE: [(&str, &[&str]); 6] = [
     ("pmem-space", &["range", "fit|entry", "tree", "space"]),
     ("pmem-mtrr", &["block|kind", "regs", "setting|effective|check|plan"]),
     (
@@ -20,6 +20,7 @@ const HOUSE: [(&str, &[&str]); 5] = [
             "save", "shared",
         ],
     ),
+    ("pmem-drivers", &["mtrr"]),
     ("pmem-import", &["error", "number", "root", "resource", "node", "pci", "build|machine|net", "gather"]),
     (
         "pmem-cli",

@@ -131,12 +131,49 @@ pub struct Veto {
     pub range: Option<AddrRange>,
     /// How much it would need, and how much there is: registers, slots, bytes.
     pub needed_of: Option<(u64, u64)>,
+    /// More numbers, each with its name.
+    pub figures: Option<Figures>,
+}
+
+/// How many named numbers a veto carries at most.
+const FIGURES: usize = 6;
+
+/// Numbers with names, for whoever wants to know why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    names: &'static [&'static str; FIGURES],
+    values: [Option<u64>; FIGURES],
+}
+
+impl Figures {
+    /// Numbers in the order of their names; one that is not there is shown as `-`.
+    pub const fn new(names: &'static [&'static str; FIGURES], values: [Option<u64>; FIGURES]) -> Self {
+        Self { names, values }
+    }
+
+    /// Each name with its number.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Option<u64>)> + '_ {
+        self.names.iter().copied().zip(self.values)
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, (name, value)) in self.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            match value {
+                Some(value) => write!(f, "{comma}{name} {value}")?,
+                None => write!(f, "{comma}{name} -")?,
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Veto {
     /// Refuses for a reason.
     pub const fn new(reason: &'static str) -> Self {
-        Self { reason, range: None, needed_of: None }
+        Self { reason, range: None, needed_of: None, figures: None }
     }
 
     /// Says which addresses it is about.
@@ -150,6 +187,12 @@ impl Veto {
     pub const fn needs(self, needed: u64, available: u64) -> Self {
         Self { needed_of: Some((needed, available)), ..self }
     }
+
+    /// Adds more numbers.
+    #[must_use]
+    pub const fn figures(self, figures: Figures) -> Self {
+        Self { figures: Some(figures), ..self }
+    }
 }
 
 impl fmt::Display for Veto {
@@ -158,10 +201,10 @@ impl fmt::Display for Veto {
         if let Some(range) = self.range {
             write!(f, " at {range}")?;
         }
-        match self.needed_of {
-            Some((needed, available)) => write!(f, ": needs {needed} of {available}"),
-            None => Ok(()),
+        if let Some((needed, available)) = self.needed_of {
+            write!(f, ": needs {needed} of {available}")?;
         }
+        self.figures.map_or(Ok(()), |figures| write!(f, " ({figures})"))
     }
 }
 

@@ -4,6 +4,7 @@ use crate::attrs::{Attrs, Props, Prot, Usage};
 use crate::id::ArenaId;
 use crate::model::{Edit, Sight, SpanState, State, What};
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 use pmem_space::AddrRange;
 use rangemap::RangeInclusiveMap;
 
@@ -65,6 +66,16 @@ pub(crate) struct Flat {
     spans: Spans,
     /// What the view is made up of, where a change inside it can be worked out without looking at all of it.
     sights: Option<Vec<Sight>>,
+}
+
+impl State {
+    /// What an arena sees, by range: effective attributes, as [`Delta`]s tell of their changes. What nothing decodes, or more than
+    /// one place, is left out.
+    pub fn sees(&self, viewer: ArenaId) -> Vec<(AddrRange, Effective)> {
+        let flat = Flat::of(self, viewer);
+        let range = |range: &RangeInclusive<u64>| AddrRange::inclusive(*range.start(), *range.end()).ok();
+        flat.spans.iter().filter_map(|(span, what)| Some((range(span)?, *what))).collect()
+    }
 }
 
 /// What a change makes of a flattened view.

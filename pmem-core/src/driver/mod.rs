@@ -8,7 +8,7 @@ mod registry;
 pub mod test_util;
 
 pub use change::Change;
-pub use contract::{Concern, Driver, Fault, Mismatch, Phase, Step, Veto};
+pub use contract::{Concern, Driver, Fault, Figures, Mismatch, Phase, Step, Veto};
 pub use deltas::{Delta, Effective};
 pub use registry::{Interest, Kinds, Scope, Subscription};
 

@@ -1,0 +1,134 @@
+//! Processors that are not there.
+
+use super::port::Port;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use pmem_core::Fault;
+use pmem_mtrr::{DefType, MemType, Setting, Variable, Write, regs};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// One write that a processor took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Which processor.
+    pub cpu: usize,
+    /// What was written.
+    pub write: Write,
+}
+
+/// Processors that trace every write, refuse illegal values as KVM does (`kvm_mtrr_valid`), and fail when told to.
+///
+/// Clones are the same processors.
+#[derive(Clone, Debug)]
+pub struct FakeCpus(Arc<Mutex<Cpus>>);
+
+#[derive(Debug)]
+struct Cpus {
+    cpus: Vec<Setting>,
+    trace: Vec<Written>,
+    /// After how many writes one fails.
+    fails_after: Option<usize>,
+    writes: usize,
+}
+
+impl FakeCpus {
+    /// So many processors, all with one setting.
+    pub fn new(count: usize, setting: Setting) -> Self {
+        let cpus = vec![setting; count.max(1)];
+        Self(Arc::new(Mutex::new(Cpus { cpus, trace: Vec::new(), fails_after: None, writes: 0 })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Cpus> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What each holds.
+    pub fn settings(&self) -> Vec<Setting> {
+        self.lock().cpus.clone()
+    }
+
+    /// What was written since the last call, in order.
+    pub fn trace(&self) -> Vec<Written> {
+        core::mem::take(&mut self.lock().trace)
+    }
+
+    /// Changes the registers of some processors behind everybody's back.
+    pub fn meddle(&self, mut change: impl FnMut(usize, &mut Setting)) {
+        self.lock().cpus.iter_mut().enumerate().for_each(|(cpu, setting)| change(cpu, setting));
+    }
+
+    /// Makes one write fail, once, after `writes` more.
+    pub fn fail_after(&self, writes: usize) {
+        let mut cpus = self.lock();
+        cpus.fails_after = Some(cpus.writes + writes);
+    }
+}
+
+/// Whether a processor takes a value: not types 2, 3 and 7, and no reserved bit.
+fn is_legal(setting: &Setting, Write { msr, value }: Write) -> bool {
+    match msr {
+        regs::DEF_TYPE => DefType(value).kind().is_some() && DefType(value).reserved() == 0,
+        0x200..0x250 => {
+            let there = (msr as usize - 0x200) / 2 < setting.variable().len();
+            let (base, mask) = if msr % 2 == 0 { (value, 0) } else { (0, value) };
+            let variable = Variable { base, mask };
+            let sound = msr % 2 == 1 || MemType::from_bits((value & 0xff) as u8).is_some();
+            there && sound && variable.reserved(setting.width) == (0, 0)
+        }
+        _ if regs::FIXED.contains(&msr) => {
+            value.to_le_bytes().iter().all(|byte| MemType::from_bits(byte & !pmem_mtrr::Fixed::MEM).is_some())
+        }
+        _ => false,
+    }
+}
+
+impl Cpus {
+    fn write(&mut self, cpu: usize, write: Write) -> Result<(), Fault> {
+        self.writes += 1;
+        if self.fails_after.is_some_and(|after| self.writes > after) {
+            self.fails_after = None;
+            return Err(Fault::new("a processor did not take a value"));
+        }
+        let Some(setting) = self.cpus.get_mut(cpu) else { return Ok(()) };
+        if !is_legal(setting, write) || !setting.set(write.msr, write.value) {
+            return Err(Fault::new("general protection fault"));
+        }
+        self.trace.push(Written { cpu, write });
+        Ok(())
+    }
+}
+
+impl Port for FakeCpus {
+    fn read(&mut self) -> Result<Setting, Fault> {
+        let cpus = self.lock();
+        let Some((first, others)) = cpus.cpus.split_first() else { return Err(Fault::new("no processor")) };
+        if others.iter().any(|other| other != first) {
+            return Err(Fault::new("processors differ"));
+        }
+        Ok(*first)
+    }
+
+    fn program(&mut self, from: &Setting, to: &Setting) -> Result<(), Fault> {
+        let mut cpus = self.lock();
+        if cpus.cpus.iter().any(|cpu| cpu != from) {
+            return Err(Fault::new("registers have changed meanwhile"));
+        }
+        // The trace is the only thing here that takes memory: what a test looks at, not what a port does.
+        let count = cpus.cpus.len();
+        for cpu in 0..count {
+            for write in from.writes(to) {
+                if let Err(fault) = cpus.write(cpu, write) {
+                    for back in 0..=cpu {
+                        let now = cpus.cpus.get(back).copied().unwrap_or(*from);
+                        for write in now.writes(from) {
+                            cpus.write(back, write)?;
+                        }
+                    }
+                    return Err(fault);
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,19 @@
+//! Memory types by MTRRs, on the CPU's view of the system bus.
+//!
+//! The driver keeps three things: the setting that the firmware left (the *baseline*), the addresses whose type the model has
+//! changed since (the *overrides*), and the setting that it last saw or wrote (the *image*). Whatever no override is about stays
+//! of the type that the baseline makes it; so taking over writes nothing, and undoing every change leads back to the baseline.
+
+mod demand;
+mod driver;
+#[cfg(feature = "fake")]
+mod fake;
+mod port;
+pub mod strategies;
+
+pub use demand::{Unmapped, wish};
+pub use driver::{Mtrr, Policy};
+#[cfg(feature = "fake")]
+pub use fake::{FakeCpus, Written};
+pub use pmem_mtrr::*;
+pub use port::Port;
