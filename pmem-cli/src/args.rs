@@ -86,6 +86,12 @@ pub enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Memory types by MTRRs: what is programmed and what is wrong with it, and the fewest registers for what is wanted.
+    Mtrr {
+        /// What to do.
+        #[command(subcommand)]
+        command: MtrrCommand,
+    },
     /// Captures the machine in a tar file, for `--root`. Serial numbers and MAC addresses are left out.
     Gather {
         /// The file to write.
@@ -98,6 +104,72 @@ pub enum Command {
     },
     /// Prints the manual page.
     Man,
+}
+
+/// The subcommands of `pmem mtrr`.
+#[derive(Debug, Subcommand)]
+pub enum MtrrCommand {
+    /// The registers, what they make of each address, and what is wrong.
+    Show {
+        /// From what.
+        #[command(flatten)]
+        source: MtrrSource,
+    },
+    /// The fewest registers for what is wanted, with its proof, and what to write in which order.
+    Plan {
+        /// From what.
+        #[command(flatten)]
+        source: MtrrSource,
+        /// How.
+        #[command(flatten)]
+        options: PlanOptions,
+    },
+}
+
+/// Where registers and memory maps are read from.
+#[derive(Debug, clap::Args)]
+pub struct MtrrSource {
+    /// Texts with registers or memory maps: /proc/mtrr, e820 or EFI maps, a dmesg, a boot log of coreboot or EDK2, or
+    /// `key: value` lines. The machine itself (see --root) if none is given.
+    #[arg(value_name = "SOURCE")]
+    pub files: Vec<PathBuf>,
+    /// How many bits physical addresses have, whatever the source says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(32..=52))]
+    pub bits: Option<u8>,
+    /// How many variable registers there are, whatever the source says.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=40))]
+    pub registers: Option<u8>,
+}
+
+/// What a plan is to be like.
+#[derive(Debug, clap::Args)]
+pub struct PlanOptions {
+    /// Addresses that are to be of a type, or of one of several: `0xd0000000-0xe0000000=WC`, `…=UC|WB`, `…=any`.
+    #[arg(long = "want", value_name = "START-END=TYPE")]
+    pub wants: Vec<String>,
+    /// How many variable registers stay unused.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub keep_free: usize,
+    /// The default type; the best if none is given.
+    #[arg(long, value_name = "TYPE")]
+    pub default: Option<String>,
+    /// What addresses may become that nothing is known of.
+    #[arg(long, value_enum, default_value_t = UnmappedArg::Uc, value_name = "WHAT")]
+    pub unmapped: UnmappedArg,
+    /// Registers that stay as they are, by number.
+    #[arg(long = "pin", value_name = "N")]
+    pub pins: Vec<usize>,
+}
+
+/// What addresses may become that nothing is known of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum UnmappedArg {
+    /// Uncacheable, or as they are.
+    Uc,
+    /// So where a bus may place devices, anything elsewhere.
+    Windows,
+    /// Anything.
+    Any,
 }
 
 pub(crate) fn completions(shell: clap_complete::Shell, out: &mut dyn Write) -> Result<Status, Failure> {

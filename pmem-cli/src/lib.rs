@@ -6,6 +6,7 @@ pub mod args;
 mod diff;
 mod gather;
 mod json;
+mod mtrr;
 mod names;
 mod outcome;
 mod resolve;
@@ -35,6 +36,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Diff { left, right } => diff::run(args, left, right, out),
         Command::Annotate { from } => annotate::run(args, from.as_deref(), &mut std::io::stdin().lock(), out),
         Command::Script { file, check } => script::run_file(args, file, *check, out),
+        Command::Mtrr { command } => mtrr::run(args, command, out),
         Command::Gather { out: path } => gather::run(args, path, out),
         Command::Completions { shell } => args::completions(*shell, out),
         Command::Man => args::man(out),

@@ -21,10 +21,20 @@ const HOUSE: [(&str, &[&str]); 6] = [
         ],
     ),
     ("pmem-drivers", &["mtrr"]),
-    ("pmem-import", &["error", "number", "root", "resource", "node", "pci", "build|machine|net", "gather"]),
+    (
+        "pmem-import",
+        &["error", "number", "root", "resource", "node", "pci|mtrr", "build|machine|net", "gather"],
+    ),
     (
         "pmem-cli",
-        &["outcome|args", "source", "show", "names", "json", "topo|view|resolve|diff|annotate|gather|script"],
+        &[
+            "outcome|args",
+            "source",
+            "show",
+            "names",
+            "json",
+            "topo|view|resolve|diff|annotate|gather|script|mtrr",
+        ],
     ),
 ];
 

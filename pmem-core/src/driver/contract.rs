@@ -142,18 +142,20 @@ const FIGURES: usize = 6;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figures {
     names: &'static [&'static str; FIGURES],
-    values: [Option<u64>; FIGURES],
+    /// Small, so that errors stay so.
+    values: [u16; FIGURES],
 }
 
 impl Figures {
-    /// Numbers in the order of their names; one that is not there is shown as `-`.
-    pub const fn new(names: &'static [&'static str; FIGURES], values: [Option<u64>; FIGURES]) -> Self {
-        Self { names, values }
+    /// Numbers in the order of their names; one that is not there is shown as `-`. They are below 2^16 - 1.
+    pub fn new(names: &'static [&'static str; FIGURES], values: [Option<u16>; FIGURES]) -> Self {
+        Self { names, values: values.map(|value| value.unwrap_or(u16::MAX)) }
     }
 
     /// Each name with its number.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Option<u64>)> + '_ {
-        self.names.iter().copied().zip(self.values)
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Option<u16>)> + '_ {
+        let shown = |value: u16| (value != u16::MAX).then_some(value);
+        self.names.iter().copied().zip(self.values.map(shown))
     }
 }
 

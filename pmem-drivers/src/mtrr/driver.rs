@@ -103,11 +103,11 @@ impl<P: Port> Mtrr<P> {
 
     /// The refusal, with every number that it takes to understand it.
     fn short(&self, needed: u8, have: usize, optimum: Optimum, wants: &[Want], baseline: &Setting) -> Veto {
-        let with = |kind| optimum.with(kind).map(u64::from);
+        let with = |kind| optimum.with(kind).map(u16::from);
         let figures = Figures::new(
             &["keeps free", "at best with default UC", "WC", "WT", "WP", "WB"],
             [
-                Some(self.policy.keep_free as u64),
+                u16::try_from(self.policy.keep_free).ok(),
                 with(MemType::Uc),
                 with(MemType::Wc),
                 with(MemType::Wt),

@@ -1,0 +1,182 @@
+//! What each address is to be: from the memory map, from what is programmed, and from what is asked for.
+
+use super::Given;
+use crate::args::UnmappedArg;
+use crate::{Failure, show};
+use pmem_import::{Memory, parse_addr};
+use pmem_mtrr::{Effective, Known, MemType, Setting, Span, TypeSet, Want};
+use rangemap::RangeMap;
+
+/// What is wanted of the whole space.
+pub(super) struct Demand {
+    /// What something is known of, or wanted of.
+    pub(super) wants: Vec<Want>,
+    /// The same, and what the rest may be.
+    pub(super) all: Vec<Want>,
+}
+
+const FOUR_GIB: u64 = 1 << 32;
+const PAGE: u64 = 0x1000;
+
+fn pages(span: Span) -> std::ops::Range<u64> {
+    span.start & !(PAGE - 1)..span.end.next_multiple_of(PAGE)
+}
+
+/// Reads `START-END=TYPE`.
+pub(super) fn parse_want(text: &str) -> Result<Want, Failure> {
+    let wrong = |what: String| Failure::Usage(format!("--want {text}: {what}"));
+    let (range, kinds) = text.split_once('=').ok_or_else(|| wrong("no = in it".to_owned()))?;
+    let (start, end) = range.split_once('-').ok_or_else(|| wrong("no - between start and end".to_owned()))?;
+    let span = Span { start: parse_addr(start).map_err(&wrong)?, end: parse_addr(end).map_err(&wrong)? };
+    if span.is_empty() || (span.start | span.end) & (PAGE - 1) != 0 {
+        return Err(wrong("start and end are to be multiples of 4 KiB, the end above the start".to_owned()));
+    }
+    let allowed = if kinds.eq_ignore_ascii_case("any") {
+        TypeSet::ANY
+    } else {
+        kinds.split('|').try_fold(TypeSet::EMPTY, |set, name| {
+            let kind = MemType::from_name(name)
+                .ok_or_else(|| wrong(format!("{name:?} is no memory type: UC, WC, WT, WP, WB or any")))?;
+            Ok::<_, Failure>(set.or(kind.into()))
+        })?
+    };
+    Ok(Want { span, allowed })
+}
+
+/// What is known of addresses, to check a setting by.
+pub(super) fn known(given: &Given) -> Vec<Known> {
+    let memory = given.facts.memory.iter().filter_map(|(span, kind)| match kind {
+        Memory::Ram => Some(Known::Ram(*span)),
+        Memory::Mmio => Some(Known::Mmio(*span)),
+        Memory::Reserved => None,
+    });
+    memory.chain(given.facts.windows.iter().map(|span| Known::Mmio(*span))).collect()
+}
+
+/// What addresses may be that are to stay as they are.
+fn as_it_is(what: Effective) -> TypeSet {
+    match what {
+        Effective::Type(kind) => kind.into(),
+        Effective::Undefined(mix) => mix.or(MemType::Uc.into()),
+        Effective::Invalid(_) | Effective::Unknown => MemType::Uc.into(),
+    }
+}
+
+pub(super) fn of(given: &mut Given, asked: &[Want], unmapped: UnmappedArg) -> Result<Demand, Failure> {
+    let end = given.setting.width.end();
+    let present: Vec<(Span, TypeSet)> = if given.programmed {
+        given.setting.map().map(|(span, what)| (span, as_it_is(what))).collect()
+    } else {
+        vec![(Span { start: 0, end }, MemType::Uc.into())]
+    };
+    let mut map: RangeMap<u64, TypeSet> = RangeMap::new();
+    let lay = |map: &mut RangeMap<u64, TypeSet>, within: Span| {
+        for (span, set) in &present {
+            let part = span.and(within);
+            if !part.is_empty() {
+                map.insert(pages(part), *set);
+            }
+        }
+    };
+    if !given.facts.memory.is_empty() {
+        for (span, _) in given.facts.memory.iter().filter(|(_, kind)| *kind != Memory::Ram) {
+            lay(&mut map, *span);
+        }
+        for (span, _) in given.facts.memory.iter().filter(|(_, kind)| *kind == Memory::Ram) {
+            map.insert(pages(*span), MemType::Wb.into());
+        }
+    } else if given.programmed {
+        let top = match given.facts.top {
+            Some(top) => top.max(FOUR_GIB),
+            None => {
+                let cached = |(_, set): &&(Span, TypeSet)| *set != MemType::Uc.into();
+                let top = present.iter().rfind(cached).map_or(0, |(span, _)| span.end).max(FOUR_GIB);
+                given.assumed.push(format!(
+                    "there is no memory map: what is programmed below {top:#x} is wanted, above it nothing is known"
+                ));
+                top
+            }
+        };
+        lay(&mut map, Span { start: 0, end: top.min(end) });
+    }
+    for (span, kind) in &given.facts.wanted {
+        if span.end > end {
+            return Err(Failure::Other(format!(
+                "{span}={kind} is beyond {} bits",
+                given.setting.width.bits()
+            )));
+        }
+        map.insert(pages(*span), (*kind).into());
+    }
+    for (i, want) in asked.iter().enumerate() {
+        if want.span.end > end {
+            return Err(Failure::Usage(format!(
+                "--want {}: beyond physical addresses of {} bits",
+                want.span,
+                given.setting.width.bits()
+            )));
+        }
+        if let Some(other) = asked[..i].iter().find(|other| !other.span.and(want.span).is_empty()) {
+            return Err(Failure::Usage(format!("--want {} and --want {} overlap", other.span, want.span)));
+        }
+        map.insert(want.span.start..want.span.end, want.allowed);
+    }
+    let wants = collect(&map);
+    rest(given, &present, &mut map, unmapped);
+    Ok(Demand { wants, all: collect(&map) })
+}
+
+/// Fills what nothing is known of.
+fn rest(
+    given: &mut Given,
+    present: &[(Span, TypeSet)],
+    map: &mut RangeMap<u64, TypeSet>,
+    unmapped: UnmappedArg,
+) {
+    let end = given.setting.width.end();
+    let gaps: Vec<Span> = map.gaps(&(0..end)).map(|gap| Span { start: gap.start, end: gap.end }).collect();
+    let mut windows = given.facts.windows.clone();
+    let size = show::size(gaps.iter().map(|gap| gap.len()).sum());
+    given.assumed.push(match unmapped {
+        UnmappedArg::Uc => format!("the {size} that nothing is known of stay uncacheable, or as they are"),
+        UnmappedArg::Windows => {
+            if windows.is_empty() {
+                let low = given.facts.memory.iter().filter(|(s, k)| *k == Memory::Ram && s.end <= FOUR_GIB);
+                let start = low.map(|(span, _)| span.end).max().unwrap_or(0).next_multiple_of(PAGE);
+                windows.push(Span { start, end: FOUR_GIB });
+            }
+            let shown: Vec<String> = windows.iter().map(ToString::to_string).collect();
+            format!("of the {size} that nothing is known of, devices are only in {}", shown.join(", "))
+        }
+        UnmappedArg::Any => format!("no device is in the {size} that nothing is known of"),
+    });
+    for gap in gaps {
+        map.insert(gap.start..gap.end, TypeSet::ANY);
+        let strict: Vec<Span> = match unmapped {
+            UnmappedArg::Uc => vec![gap],
+            UnmappedArg::Windows => windows.iter().map(|w| w.and(gap)).filter(|w| !w.is_empty()).collect(),
+            UnmappedArg::Any => vec![],
+        };
+        for strict in strict {
+            for (span, set) in present {
+                let part = span.and(strict);
+                if !part.is_empty() {
+                    map.insert(pages(part), set.or(MemType::Uc.into()));
+                }
+            }
+        }
+    }
+}
+
+fn collect(map: &RangeMap<u64, TypeSet>) -> Vec<Want> {
+    map.iter()
+        .map(|(range, set)| Want { span: Span { start: range.start, end: range.end }, allowed: *set })
+        .collect()
+}
+
+/// What a setting makes of every address that is not as it may be.
+pub(super) fn unmet(setting: &Setting, wants: &[Want]) -> Vec<(Span, TypeSet, Effective)> {
+    let mut all = Vec::new();
+    setting.unmet(wants, |span, allowed, got| all.push((span, allowed, got)));
+    all
+}

@@ -1,0 +1,74 @@
+//! `pmem mtrr`.
+
+mod demand;
+mod plan;
+mod show;
+mod strips;
+
+use crate::args::{Args, MtrrCommand, MtrrSource};
+use crate::source::open_root;
+use crate::{Failure, Status};
+use pmem_import::MtrrFacts;
+use pmem_mtrr::{Cap, DefType, MemType, Setting, Width};
+use std::io::Write;
+
+pub(crate) fn run(args: &Args, command: &MtrrCommand, out: &mut dyn Write) -> Result<Status, Failure> {
+    match command {
+        MtrrCommand::Show { source } => show::run(args, source, out),
+        MtrrCommand::Plan { source, options } => plan::run(args, source, options, out),
+    }
+}
+
+/// What the sources say, and what was taken for granted.
+struct Given {
+    facts: MtrrFacts,
+    /// What is programmed; without it, what a processor has whose registers are all off.
+    setting: Setting,
+    /// Whether anything is said of what is programmed.
+    programmed: bool,
+    assumed: Vec<String>,
+    warnings: Vec<String>,
+}
+
+fn read(args: &Args, source: &MtrrSource) -> Result<Given, Failure> {
+    let mut facts = MtrrFacts::default();
+    let mut warnings = Vec::new();
+    if source.files.is_empty() {
+        facts = MtrrFacts::read_machine(&open_root(args.root.as_deref())?, &mut warnings)?;
+    }
+    for file in &source.files {
+        facts.add_file(file)?;
+    }
+    if let Some(bits) = source.bits {
+        facts.width = Width::new(bits);
+    }
+    facts.count = source.registers.or(facts.count);
+    if !facts.has_registers() && facts.memory.is_empty() && facts.wanted.is_empty() {
+        return Err(Failure::Other(if source.files.is_empty() {
+            "this machine shows no MTRRs: no /proc/mtrr, no /dev/cpu/*/msr".to_owned()
+        } else {
+            "no line is about MTRRs or a memory map".to_owned()
+        }));
+    }
+    let mut assumed = Vec::new();
+    let found = facts.setting(&mut assumed);
+    let setting = match found {
+        Some(setting) => setting,
+        None => {
+            let width = facts.assumed_width(&mut assumed);
+            let mut setting = Setting::new(width, Cap::new(facts.assumed_count(&mut assumed), true, true));
+            assumed.push("nothing is programmed yet, and below 1 MiB the fixed ranges decide".to_owned());
+            setting.def = DefType::new(MemType::Uc, true, false);
+            setting
+        }
+    };
+    let end = setting.width.end();
+    if let Some((span, _)) = facts.memory.iter().find(|(span, _)| span.end > end) {
+        return Err(Failure::Other(format!(
+            "{span} of the memory map is beyond physical addresses of {} bits",
+            setting.width.bits()
+        )));
+    }
+    let warnings = warnings.iter().map(ToString::to_string).collect();
+    Ok(Given { facts, setting, programmed: found.is_some(), assumed, warnings })
+}
