@@ -117,7 +117,7 @@ impl Setting {
             regs::TOP_MEM2 => amd(|amd| amd.top_mem2),
             0x200..0x250 => {
                 let pair = self.variable().get((msr as usize - 0x200) / 2)?;
-                Some(if msr % 2 == 0 { pair.base } else { pair.mask })
+                Some(if msr.is_multiple_of(2) { pair.base } else { pair.mask })
             }
             _ => {
                 let at = regs::FIXED.iter().position(|fixed| *fixed == msr)?;
@@ -133,7 +133,7 @@ impl Setting {
             0x200..0x250 => self
                 .variable_mut()
                 .get_mut((msr as usize - 0x200) / 2)
-                .map(|pair| if msr % 2 == 0 { &mut pair.base } else { &mut pair.mask }),
+                .map(|pair| if msr.is_multiple_of(2) { &mut pair.base } else { &mut pair.mask }),
             _ => match regs::FIXED.iter().position(|fixed| *fixed == msr) {
                 Some(at) if self.cap.fixed() => self.fixed.0.get_mut(at),
                 _ => None,

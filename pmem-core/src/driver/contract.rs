@@ -143,18 +143,18 @@ const FIGURES: usize = 6;
 pub struct Figures {
     names: &'static [&'static str; FIGURES],
     /// Small, so that errors stay so.
-    values: [u16; FIGURES],
+    values: [u8; FIGURES],
 }
 
 impl Figures {
-    /// Numbers in the order of their names; one that is not there is shown as `-`. They are below 2^16 - 1.
-    pub fn new(names: &'static [&'static str; FIGURES], values: [Option<u16>; FIGURES]) -> Self {
-        Self { names, values: values.map(|value| value.unwrap_or(u16::MAX)) }
+    /// Numbers in the order of their names; one that is not there is shown as `-`. They are below 255.
+    pub fn new(names: &'static [&'static str; FIGURES], values: [Option<u8>; FIGURES]) -> Self {
+        Self { names, values: values.map(|value| value.unwrap_or(u8::MAX)) }
     }
 
     /// Each name with its number.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Option<u16>)> + '_ {
-        let shown = |value: u16| (value != u16::MAX).then_some(value);
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Option<u8>)> + '_ {
+        let shown = |value: u8| (value != u8::MAX).then_some(value);
         self.names.iter().copied().zip(self.values.map(shown))
     }
 }

@@ -103,11 +103,11 @@ impl<P: Port> Mtrr<P> {
 
     /// The refusal, with every number that it takes to understand it.
     fn short(&self, needed: u8, have: usize, optimum: Optimum, wants: &[Want], baseline: &Setting) -> Veto {
-        let with = |kind| optimum.with(kind).map(u16::from);
+        let with = |kind| optimum.with(kind);
         let figures = Figures::new(
             &["keeps free", "at best with default UC", "WC", "WT", "WP", "WB"],
             [
-                u16::try_from(self.policy.keep_free).ok(),
+                u8::try_from(self.policy.keep_free).ok(),
                 with(MemType::Uc),
                 with(MemType::Wc),
                 with(MemType::Wt),

@@ -111,7 +111,7 @@ impl MtrrFacts {
         let spans = self.memory.iter().map(|(span, _)| span.end - 1);
         let top = entries.chain(spans).chain(self.top).max().unwrap_or(0);
         let bits = u64::BITS - top.leading_zeros();
-        let width = Width::new(bits.max(36).min(52) as u8).unwrap_or(Width::DEFAULT);
+        let width = Width::new(bits.clamp(36, 52) as u8).unwrap_or(Width::DEFAULT);
         assumed.push(format!("physical addresses have {} bits: the source does not say", width.bits()));
         width
     }

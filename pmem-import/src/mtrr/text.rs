@@ -7,17 +7,19 @@ use regex::{Captures, Regex};
 use std::path::Path;
 use std::sync::LazyLock;
 
-type Form = (Regex, fn(&mut MtrrFacts, &Captures<'_>) -> Result<(), String>);
+/// Takes note of what a line says; what is wrong with it if it is broken.
+type Read = fn(&mut MtrrFacts, &Captures<'_>) -> Result<(), String>;
+type Form = (Regex, Read);
 
 /// Each form of a line; the first that matches counts.
 static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
-    let forms: [(&str, fn(&mut MtrrFacts, &Captures<'_>) -> Result<(), String>); 27] = [
+    let forms: [(&str, Read); 27] = [
         // Our own.
         (r"^bits:\s*(\S+)", |f, c| width(f, &c[1])),
         (r"^vcnt:\s*(\S+)", |f, c| count(f, &c[1])),
-        (r"^def:\s*(\S+)", |f, c| Ok(f.default = Some(kind(&c[1])?))),
-        (r"^top:\s*(\S+)", |f, c| Ok(f.top = Some(hex(&c[1])?))),
-        (r"^tom2:\s*(\S+)", |f, c| Ok(f.tom2 = Some(hex(&c[1])?))),
+        (r"^def:\s*(\S+)", |f, c| set(&mut f.default, kind(&c[1]))),
+        (r"^top:\s*(\S+)", |f, c| set(&mut f.top, hex(&c[1]))),
+        (r"^tom2:\s*(\S+)", |f, c| set(&mut f.tom2, hex(&c[1]))),
         (r"^mtrr:\s*(\S+)\s+(\S+)\s+(\S+)", |f, c| {
             let n = f.variable.len();
             f.add_block(n, hex(&c[1])?, hex(&c[2])?, kind(&c[3])?)
@@ -54,8 +56,8 @@ static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
             memory(f, hex(&c[2])?, hex(&c[3])?.checked_add(1), &c[1])
         }),
         // The kernel's log: registers.
-        (r"MTRR default type: (\S+)", |f, c| Ok(f.default = Some(kind(&c[1])?))),
-        (r"MTRR fixed ranges (enabled|disabled)", |f, c| Ok(f.fixed_enabled = Some(&c[1] == "enabled"))),
+        (r"MTRR default type: (\S+)", |f, c| set(&mut f.default, kind(&c[1]))),
+        (r"MTRR fixed ranges (enabled|disabled)", |f, c| set(&mut f.fixed_enabled, Ok(&c[1] == "enabled"))),
         (r"(?i)\b([0-9a-f]{5})-([0-9a-f]{5}) (uncachable|write-\w+)\s*$", |f, c| {
             fixed(f, Span { start: hex(&c[1])?, end: hex(&c[2])? + 1 }, kind(&c[3])?)
         }),
@@ -65,10 +67,10 @@ static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
             let raw = Variable { base: base | u64::from(kind(&c[4])?.bits()), mask: mask | 1 << 11 };
             f.add_raw(decimal(&c[1])? as usize, raw)
         }),
-        (r"TOM2: ([0-9a-f]{16}) aka", |f, c| Ok(f.tom2 = Some(hex(&c[1])?))),
+        (r"TOM2: ([0-9a-f]{16}) aka", |f, c| set(&mut f.tom2, hex(&c[1]))),
         // coreboot's log.
         (r"CPU physical address size: (\d+) bits", |f, c| width(f, &c[1])),
-        (r"MTRR: (UC|WB) selected as default type", |f, c| Ok(f.default = Some(kind(&c[1])?))),
+        (r"MTRR: (UC|WB) selected as default type", |f, c| set(&mut f.default, kind(&c[1]))),
         (r"(?i)MTRR: (\d+) base 0x([0-9a-f]+) mask 0x([0-9a-f]+) type (\d+)", |f, c| {
             let mask = hex(&c[3])?;
             width_of_mask(f, mask)?;
@@ -77,7 +79,8 @@ static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
             f.add_raw(decimal(&c[1])? as usize, raw)
         }),
         (r"(?i)^.*\b0x([0-9a-f]{16}) - 0x([0-9a-f]{16}) size 0x[0-9a-f]+ type (\d+)", |f, c| {
-            Ok(f.wanted.push((Span { start: hex(&c[1])?, end: hex(&c[2])? }, number_kind(&c[3])?)))
+            f.wanted.push((Span { start: hex(&c[1])?, end: hex(&c[2])? }, number_kind(&c[3])?));
+            Ok(())
         }),
         (r"(?i)MTRR: Fixed MSR 0x([0-9a-f]+) 0x([0-9a-f]{16})", |f, c| {
             let at = pmem_mtrr::regs::FIXED.iter().position(|msr| Ok(u64::from(*msr)) == hex(&c[1]));
@@ -94,7 +97,8 @@ static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
         (r"Fixed MTRR\[(\d+)\]\s*:\s*([0-9A-F]{16})", |f, c| {
             let n = decimal(&c[1])? as usize;
             let slot = f.fixed.get_or_insert_default().0.get_mut(n);
-            Ok(*slot.ok_or_else(|| format!("there is no fixed register {n}"))? = hex(&c[2])?)
+            *slot.ok_or_else(|| format!("there is no fixed register {n}"))? = hex(&c[2])?;
+            Ok(())
         }),
         (r"Variable MTRR\[(\d+)\]:\s*Base=([0-9A-F]{16}) Mask=([0-9A-F]{16})", |f, c| {
             let raw = Variable { base: hex(&c[2])?, mask: hex(&c[3])? };
@@ -130,6 +134,11 @@ impl MtrrFacts {
 
 fn hex(text: &str) -> Result<u64, String> {
     crate::number::hex(text).ok_or_else(|| format!("{text:?} is no hexadecimal number"))
+}
+
+fn set<T>(slot: &mut Option<T>, value: Result<T, String>) -> Result<(), String> {
+    *slot = Some(value?);
+    Ok(())
 }
 
 fn decimal(text: &str) -> Result<u64, String> {
