@@ -3,6 +3,7 @@
 mod capture;
 mod ci;
 mod fuzz;
+mod kmod;
 mod layers;
 mod nostd;
 mod run;
@@ -33,11 +34,25 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// The kernel module pmem_arena: builds it, or tries it in Debian's kernel under QEMU.
+    Kmod {
+        /// Which.
+        #[command(subcommand)]
+        step: Kmod,
+    },
     /// Boots a kernel in QEMU with several topologies, and stores what `pmem gather` finds under tests/machines.
     Capture {
         /// Which; all if none is given.
         names: Vec<String>,
     },
+}
+
+#[derive(Subcommand)]
+enum Kmod {
+    /// Builds pmem_arena.ko for the kernel whose headers are installed.
+    Build,
+    /// Builds it, boots Debian's kernel with it, and checks what it does.
+    Test,
 }
 
 fn main() -> ExitCode {
@@ -47,6 +62,8 @@ fn main() -> ExitCode {
         Task::Nostd => nostd::run(),
         Task::Loom => ci::loom(),
         Task::Fuzz { seconds } => fuzz::run(seconds),
+        Task::Kmod { step: Kmod::Build } => kmod::build().map(|place| println!("{}", place.display())),
+        Task::Kmod { step: Kmod::Test } => kmod::test(),
         Task::Capture { names } => capture::run(&names),
     };
     match result {

@@ -12,13 +12,11 @@ const CARGO: &str = "/usr/bin/cargo";
 const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 const TARGET: &str = "x86_64-unknown-none";
 /// Crates that must build there.
-const CRATES: [&str; 2] = ["pmem-space", "pmem-core"];
+const CRATES: [&str; 4] = ["pmem-space", "pmem-mtrr", "pmem-core", "pmem-drivers"];
 
 /// Builds the crates without std, with and without serde.
 pub fn run() -> Result {
-    if !has_sources() {
-        install()?;
-    }
+    ensure_sources()?;
     for features in ["", "serde"] {
         let mut build = debian_cargo();
         build.args(["build", "--locked", "--lib", "--no-default-features", "--target", TARGET]);
@@ -34,8 +32,13 @@ pub fn run() -> Result {
     Ok(())
 }
 
+/// Makes sure that core can be built from source.
+pub fn ensure_sources() -> Result {
+    if has_sources() { Ok(()) } else { install() }
+}
+
 /// Debian's cargo, kept apart from the toolchain that runs this.
-fn debian_cargo() -> Command {
+pub fn debian_cargo() -> Command {
     let mut command = Command::new(CARGO);
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy().into_owned();
