@@ -50,6 +50,9 @@ pub struct Block {
 }
 
 impl Block {
+    /// The page at 0.
+    pub(crate) const SMALLEST: Self = Self { start: 0, order: 12 };
+
     /// A block; `None` unless `order` is 12 to 52 and `start` a multiple of the size.
     pub const fn new(start: u64, order: u8) -> Option<Self> {
         if order < 12 || order > 52 || start & ((1 << order) - 1) != 0 {

@@ -164,7 +164,11 @@ impl Setting {
     /// are there already stay where they are.
     pub fn programmed(&self, default: MemType, registers: &Registers) -> Option<Self> {
         let mut out = *self;
-        out.def = DefType::new(default, self.def.fixed(), true);
+        out.program(default, registers).then_some(out)
+    }
+
+    /// The same in place; `false`, and nothing is changed that counts, if there are too many.
+    pub fn program(&mut self, default: MemType, registers: &Registers) -> bool {
         let width = self.width;
         let mut stays = [false; MAX_VARIABLE];
         let mut at = |wanted: Register| {
@@ -181,15 +185,20 @@ impl Setting {
         for register in registers.iter().filter(|r| at(*r)) {
             missing.push(register);
         }
+        let free = stays.iter().take(self.cap.variable()).filter(|stays| !**stays).count();
+        if missing.len() > free {
+            return false;
+        }
+        self.def = DefType::new(default, self.def.fixed(), true);
         let mut missing = missing.iter();
-        for (variable, _) in out.variable_mut().iter_mut().zip(stays).filter(|(_, stays)| !stays) {
+        for (variable, _) in self.variable_mut().iter_mut().zip(stays).filter(|(_, stays)| !stays) {
             match missing.next() {
                 Some(register) => *variable = Variable::new(register, width),
                 None if variable.valid() => *variable = Variable::OFF,
                 None => {}
             }
         }
-        missing.next().is_none().then_some(out)
+        true
     }
 
     /// What is to be written to get from `self` to `wanted`, in the order of the manuals: MTRRs off, fixed ranges,

@@ -118,7 +118,8 @@ pub fn test() -> Result {
         }
     }
     if !failed.is_empty() || !said.contains("KMOD-END") {
-        let what = if failed.is_empty() { "it did not come to its end".to_owned() } else { failed.join("\n") };
+        let what =
+            if failed.is_empty() { "it did not come to its end".to_owned() } else { failed.join("\n") };
         return Err(format!("the module: {what}; see {}", lab.join("console").display()));
     }
     eprintln!("kernel module: {passed} passed, 0 failed");
@@ -128,7 +129,8 @@ pub fn test() -> Result {
 /// Downloads the kernel of the headers, and unpacks it; gives the folder with `vmlinuz` and `lib/modules`.
 fn kernel(lab: &Path) -> Result<PathBuf> {
     let headers = headers()?;
-    let name = headers.file_name().unwrap_or_default().to_string_lossy().replace("linux-headers-", "linux-image-");
+    let name =
+        headers.file_name().unwrap_or_default().to_string_lossy().replace("linux-headers-", "linux-image-");
     let place = lab.join(&name);
     if place.join("vmlinuz").exists() {
         return Ok(place);
@@ -144,7 +146,8 @@ fn kernel(lab: &Path) -> Result<PathBuf> {
     check("dpkg -x", Command::new("dpkg").arg("-x").arg(&deb).arg(&place))?;
     let boot = fs::read_dir(place.join("boot")).map_err(|e| e.to_string())?.flatten().map(|e| e.path());
     let image = boot.into_iter().find(|path| path.to_string_lossy().contains("vmlinuz"));
-    fs::copy(image.ok_or("the package holds no kernel")?, place.join("vmlinuz")).map_err(|e| e.to_string())?;
+    fs::copy(image.ok_or("the package holds no kernel")?, place.join("vmlinuz"))
+        .map_err(|e| e.to_string())?;
     Ok(place)
 }
 
@@ -152,7 +155,17 @@ fn kernel(lab: &Path) -> Result<PathBuf> {
 fn initramfs(lab: &Path, module: &Path, kernel: &Path) -> Result<PathBuf> {
     let mut programs = cargo();
     programs.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", lab.join("programs"));
-    programs.args(["build", "--release", "--quiet", "-p", "pmem-cli", "-p", "pmem-arena", "--target", STATIC]);
+    programs.args([
+        "build",
+        "--release",
+        "--quiet",
+        "-p",
+        "pmem-cli",
+        "-p",
+        "pmem-arena",
+        "--target",
+        STATIC,
+    ]);
     check("pmem and pmem-arena-try, static", &mut programs)?;
     let tree = lab.join("initramfs");
     drop(fs::remove_dir_all(&tree));

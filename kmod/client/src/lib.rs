@@ -116,7 +116,18 @@ impl Region {
     pub const fn new(start: u64, last: u64, usage: u32, prot: u32, props: u32) -> Self {
         let head = Head { version: VERSION, size: size_of::<Self>() as u32 };
         Self {
-            head, id: 0, start, last, index: 0, flags: 0, usage, prot, props, needed: 0, available: 0, writes: 0,
+            head,
+            id: 0,
+            start,
+            last,
+            index: 0,
+            flags: 0,
+            usage,
+            prot,
+            props,
+            needed: 0,
+            available: 0,
+            writes: 0,
             why: [0; 160],
         }
     }
@@ -198,8 +209,18 @@ impl Device {
     pub fn info(&self) -> io::Result<Info> {
         let mut info = Info {
             head: Head { version: VERSION, size: size_of::<Info>() as u32 },
-            width: 0, variable: 0, cpus: 0, arenas: 0, regions: 0, reserved: 0, most_memory: 0, cap: 0, def: 0,
-            fixed: [0; 11], base: [0; 40], mask: [0; 40],
+            width: 0,
+            variable: 0,
+            cpus: 0,
+            arenas: 0,
+            regions: 0,
+            reserved: 0,
+            most_memory: 0,
+            cap: 0,
+            def: 0,
+            fixed: [0; 11],
+            base: [0; 40],
+            mask: [0; 40],
         };
         self.call::<{ code::<Info>(0xa0) }, Info>(&mut info)?;
         Ok(info)

@@ -81,7 +81,9 @@ fn run(args: &[String]) -> Result<String, String> {
         }
         Some("cycles") => cycles(&device, number(args.get(1))?, number(args.get(2))?, number(args.get(3))?),
         Some("fuzz") => fuzz(&device, number(args.get(1))?),
-        _ => Err("info, dump, spans, hold START LEN, refuse START LEN, cycles N START LEN, fuzz N".to_owned()),
+        _ => {
+            Err("info, dump, spans, hold START LEN, refuse START LEN, cycles N START LEN, fuzz N".to_owned())
+        }
     }
 }
 

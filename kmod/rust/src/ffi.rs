@@ -18,6 +18,19 @@ pub struct Image {
     pub top_mem2: u64,
 }
 
+impl Image {
+    pub const BLANK: Self = Self {
+        cap: 0,
+        def: 0,
+        fixed: [0; 11],
+        base: [0; VARIABLE],
+        mask: [0; VARIABLE],
+        syscfg: 0,
+        top_mem: 0,
+        top_mem2: 0,
+    };
+}
+
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Head {

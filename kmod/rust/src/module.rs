@@ -1,7 +1,7 @@
 //! The manager, and what requests do with it.
 
 use crate::ffi::{self, Found, Info, Region, Span};
-use crate::port::{CHANGED, Kernel, image};
+use crate::port::{CHANGED, Kernel};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -12,7 +12,7 @@ use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, DriverId, Error, Manager, Mapping, Metric, Owner, Props, Prot, RegionId,
     Released, Request, Scope, Subscription, Usage,
 };
-use pmem_drivers::mtrr::{MemType, Mtrr, Policy, Port, Width};
+use pmem_drivers::mtrr::{Cap, MemType, Mtrr, Policy, Port, Setting, Width};
 
 const EPERM: i64 = -1;
 const ENOENT: i64 = -2;
@@ -30,13 +30,15 @@ const MOST_SPANS: usize = 256;
 struct Module {
     manager: Manager,
     port: Kernel,
+    /// What it last read.
+    setting: Box<Setting>,
     driver: DriverId,
     pci: ArenaId,
     /// Every claim: whose it is, and where.
     claims: Vec<(u64, RegionId)>,
 }
 
-struct Cell(UnsafeCell<Option<Module>>);
+struct Cell(UnsafeCell<Option<Box<Module>>>);
 
 // SAFETY: only the shim's one thread enters the functions below, one at a time.
 unsafe impl Sync for Cell {}
@@ -44,7 +46,7 @@ unsafe impl Sync for Cell {}
 static MODULE: Cell = Cell(UnsafeCell::new(None));
 
 /// The module, for the length of one call.
-fn module() -> &'static mut Option<Module> {
+fn module() -> &'static mut Option<Box<Module>> {
     // SAFETY: called once in each of the functions that the shim calls, and those never at the same time; no reference outlives
     // its call.
     unsafe { &mut *MODULE.0.get() }
@@ -64,7 +66,7 @@ pub unsafe extern "C" fn pmem_arena_start(width: u32, amd: u32, spans: *const Fo
     let Some(width) = u8::try_from(width).ok().and_then(Width::new) else { return EINVAL };
     // SAFETY: the caller's promise.
     let spans = unsafe { core::slice::from_raw_parts(spans, (count as usize).min(MOST_SPANS)) };
-    match start(Kernel { width, amd: amd != 0 }, spans) {
+    match start(width, amd != 0, spans) {
         Ok(new) => {
             *module() = Some(new);
             0
@@ -76,7 +78,7 @@ pub unsafe extern "C" fn pmem_arena_start(width: u32, amd: u32, spans: *const Fo
     }
 }
 
-fn start(port: Kernel, spans: &[Found]) -> Result<Module, Error> {
+fn start(width: Width, amd: bool, spans: &[Found]) -> Result<Box<Module>, Error> {
     let mut manager = Manager::new();
     let view = manager.create_arena("system", ArenaType::VIEW)?;
     let ram = manager.create_arena("ram", ArenaType::RAM)?;
@@ -99,9 +101,11 @@ fn start(port: Kernel, spans: &[Found]) -> Result<Module, Error> {
             manager.connect(view, arena, mapping, Metric::new(1))?;
         }
     }
-    let driver = Box::new(Mtrr::new(port, view, Policy::default()));
+    let driver = Box::new(Mtrr::new(Kernel::new(width, amd), view, Policy::default()));
     let driver = manager.register(driver, Subscription::new([Scope::View(view)]))?;
-    Ok(Module { manager, port, driver, pci, claims: Vec::new() })
+    let setting = Box::new(Setting::new(width, Cap(0)));
+    let port = Kernel::new(width, amd);
+    Ok(Box::new(Module { manager, port, setting, driver, pci, claims: Vec::new() }))
 }
 
 /// What a PCI bus is primed with: nothing is said of caching, so that the registers stay as they are.
@@ -192,26 +196,24 @@ fn explain(region: &mut Region, refused: &Refused) -> i64 {
 }
 
 impl Module {
+    /// Reads the registers.
+    fn read(&mut self) -> Option<&Setting> {
+        self.port.read(&mut self.setting).ok()?;
+        Some(&self.setting)
+    }
+
     fn info(&mut self, info: &mut Info) -> i64 {
-        let Ok(setting) = self.port.read() else { return EIO };
-        let image = image(&setting);
-        *info = Info {
-            head: info.head,
-            width: u32::from(setting.width.bits()),
-            variable: setting.variable().len() as u32,
-            // SAFETY: plain calls.
-            cpus: unsafe { ffi::pmem_shim_cpus() },
-            arenas: self.manager.state().arenas().count() as u32,
-            regions: self.claims.len() as u32,
-            reserved: 0,
-            // SAFETY: as above.
-            most_memory: unsafe { ffi::pmem_shim_most_memory() },
-            cap: image.cap,
-            def: image.def,
-            fixed: image.fixed,
-            base: image.base,
-            mask: image.mask,
-        };
+        let Some(setting) = self.read() else { return EIO };
+        info.width = u32::from(setting.width.bits());
+        info.variable = setting.variable().len() as u32;
+        info.arenas = self.manager.state().arenas().count() as u32;
+        info.regions = self.claims.len() as u32;
+        info.reserved = 0;
+        // SAFETY: plain calls.
+        (info.cpus, info.most_memory) = unsafe { (ffi::pmem_shim_cpus(), ffi::pmem_shim_most_memory()) };
+        let image = self.port.image();
+        (info.cap, info.def, info.fixed) = (image.cap, image.def, image.fixed);
+        (info.base, info.mask) = (image.base, image.mask);
         0
     }
 
@@ -322,11 +324,28 @@ impl Module {
         }
     }
 
+    fn dump(&mut self) -> Option<String> {
+        let mut out = String::new();
+        let setting = self.read()?;
+        let default = setting.default_kind().map_or("?", MemType::name);
+        // A string takes every text.
+        let _ = writeln!(out, "default {default}, {} variable registers", setting.variable().len());
+        for (span, what) in setting.map() {
+            let _ = writeln!(out, "{span} {}", what.kind().map_or("undefined", MemType::name));
+        }
+        for (owner, id) in &self.claims {
+            if let (Ok(range), Ok(attrs)) = (self.manager.range_of(*id), self.manager.attrs(*id)) {
+                let _ = writeln!(out, "region {range} {attrs} of file {owner}");
+            }
+        }
+        Some(out)
+    }
+
     fn plan(&mut self, region: &mut Region) -> Result<(), Refused> {
         let (_, request) = Self::request(region)?;
         let pci = self.pci;
         self.manager.plan(|plan| plan.alloc(pci, &request))?;
-        let setting = self.port.read().map_err(|_| Refused::Plain(EIO, "processors differ"))?;
+        let setting = self.read().ok_or(Refused::Plain(EIO, "processors differ"))?;
         region.available = setting.variable().len() as u32;
         Ok(())
     }
@@ -349,19 +368,7 @@ fn attrs(region: &Region) -> Result<Attrs, Refused> {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_arena_dump(text: *mut u8, len: u64) -> i64 {
     let Some(module) = module() else { return EIO };
-    let Ok(setting) = module.port.read() else { return EIO };
-    let mut out = String::new();
-    let default = setting.default_kind().map_or("?", MemType::name);
-    // A string takes every text.
-    let _ = writeln!(out, "default {default}, {} variable registers", setting.variable().len());
-    for (span, what) in setting.map() {
-        let _ = writeln!(out, "{span} {}", what.kind().map_or("undefined", MemType::name));
-    }
-    for (owner, id) in &module.claims {
-        if let (Ok(range), Ok(attrs)) = (module.manager.range_of(*id), module.manager.attrs(*id)) {
-            let _ = writeln!(out, "region {range} {attrs} of file {owner}");
-        }
-    }
+    let Some(out) = module.dump() else { return EIO };
     let fits = out.len().min(len as usize);
     // SAFETY: `fits` bytes of a string of ours, into as many of the caller's.
     unsafe { core::ptr::copy_nonoverlapping(out.as_ptr(), text, fits) };

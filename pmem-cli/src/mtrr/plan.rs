@@ -7,8 +7,8 @@ use crate::show::{Styles, styled};
 use crate::{Failure, SCHEMA, Status, json};
 use pmem_drivers::mtrr::strategies::{self, Layout};
 use pmem_mtrr::{
-    DefType, Effective, MemType, Optimum, Piece, Planner, Problem, Refusal, Register, Registers, Setting,
-    Span, TypeSet, Write as Msr,
+    DefType, Effective, MemType, Optimum, Path, Piece, Planner, Problem, Refusal, Register, Registers, Room,
+    Setting, Span, TypeSet, Write as Msr,
 };
 use serde_json::{Value, json};
 use std::io::Write;
@@ -106,11 +106,13 @@ fn plan(
     let planner = Planner::new(problem, &mut room).map_err(|bad| other(&bad))?;
     let optimum = planner.optimum();
     let mut choices = vec![0; planner.choices()];
+    let mut path = Path::default();
+    let mut work = Room { choices: &mut choices, path: &mut path };
     let have = live.variable().len();
     let limit = have.saturating_sub(options.keep_free);
     let preferred = given.programmed.then(|| live.default_kind()).flatten();
     let needed = default.map_or(optimum.fewest(), |kind| optimum.with(kind));
-    let (default, registers) = match planner.plan(default, preferred, &mut choices) {
+    let (default, registers) = match planner.plan(default, preferred, &mut work) {
         Ok(plan) if plan.registers.len() <= limit => (plan.default, plan.registers),
         Ok(_) | Err(Refusal::TooMany(_) | Refusal::Impossible) => {
             let mut costs = vec![0; planner.costs(limit)];

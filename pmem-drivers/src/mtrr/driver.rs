@@ -2,12 +2,13 @@
 
 use super::demand::{Demand, Unmapped};
 use super::port::Port;
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use pmem_core::{AddrRange, ArenaId, Change, Concern, Driver, Fault, Figures, Mismatch, State, Step, Veto};
 use pmem_mtrr::{
-    DefType, Effective, MemType, Optimum, Piece, Planner, Problem, Refusal, Register, Setting, Span, TypeSet,
-    Want,
+    Cap, DefType, Effective, MemType, Optimum, Path, Piece, Planner, Problem, Refusal, Register, Room,
+    Setting, Span, TypeSet, Want, Width,
 };
 
 /// How the driver plans.
@@ -29,30 +30,32 @@ pub struct Mtrr<P> {
     view: ArenaId,
     policy: Policy,
     /// What the firmware left, and what others wrote since.
-    baseline: Setting,
+    baseline: Box<Setting>,
     /// What the processors hold, as far as is known.
-    image: Setting,
+    image: Box<Setting>,
     demand: Demand,
-    staged: Option<Staged>,
+    staged: Option<Box<Staged>>,
+    /// Where a revert reads to: it takes no memory.
+    found: Box<Setting>,
 }
 
 /// A change that has been worked out; after install, the way back.
 struct Staged {
-    from: Setting,
-    to: Setting,
-    baseline: Setting,
+    from: Box<Setting>,
+    to: Box<Setting>,
+    baseline: Box<Setting>,
     demand: Demand,
 }
 
 impl<P: Port> Mtrr<P> {
     /// A driver for what `view` sees; it takes over when it is registered.
     pub fn new(port: P, view: ArenaId, policy: Policy) -> Self {
-        let off = Setting::new(pmem_mtrr::Width::DEFAULT, pmem_mtrr::Cap(0));
-        Self { port, view, policy, baseline: off, image: off, demand: Demand::default(), staged: None }
+        let [baseline, image, found] = [(); 3].map(|()| blank());
+        Self { port, view, policy, baseline, image, demand: Demand::default(), staged: None, found }
     }
 
     /// Plans for a demand, from what the processors hold now.
-    fn plan(&self, live: &Setting, baseline: &Setting, demand: &Demand) -> Result<Setting, Veto> {
+    fn plan(&self, live: &Setting, baseline: &Setting, demand: &Demand) -> Result<Box<Setting>, Veto> {
         let wants = demand
             .wants(baseline, self.policy.unmapped)
             .map_err(|span| veto("a page is wanted to be of two types", span))?;
@@ -66,7 +69,8 @@ impl<P: Port> Mtrr<P> {
         }
         // Back to what the firmware left, if that does; else as it is, if that does.
         for setting in [baseline, live] {
-            let candidate = setting.with_fixed(fixed);
+            let mut candidate = Box::new(*setting);
+            candidate.fixed = fixed;
             if satisfies(&candidate, &wants) {
                 return Ok(candidate);
             }
@@ -86,16 +90,22 @@ impl<P: Port> Mtrr<P> {
         let mut room = vec![Piece::default(); 2 * wants.len() + 4];
         let planner = Planner::new(problem, &mut room).map_err(|_| Veto::new("no types can be planned"))?;
         let mut choices = vec![0; planner.choices()];
+        let mut path = Box::<Path>::default();
+        let mut room = Room { choices: &mut choices, path: &mut path };
         let registers = live.variable().len();
         let short = |needed: u8, optimum: Optimum| self.short(needed, registers, optimum, &wants, baseline);
-        match planner.plan(self.policy.default, live.default_kind(), &mut choices) {
+        match planner.plan(self.policy.default, live.default_kind(), &mut room) {
             Ok(plan) if plan.registers.len() + self.policy.keep_free > registers => {
                 Err(short(plan.registers.len() as u8, plan.optimum))
             }
-            Ok(plan) => live
-                .with_fixed(fixed)
-                .programmed(plan.default, &plan.registers)
-                .ok_or_else(|| short(plan.registers.len() as u8, plan.optimum)),
+            Ok(plan) => {
+                let mut to = Box::new(*live);
+                to.fixed = fixed;
+                if !to.program(plan.default, &plan.registers) {
+                    return Err(short(plan.registers.len() as u8, plan.optimum));
+                }
+                Ok(to)
+            }
             Err(Refusal::TooMany(needed)) => Err(short(needed, planner.optimum())),
             Err(Refusal::Impossible | Refusal::Bad(_)) => Err(Veto::new("no registers make these types")),
         }
@@ -125,6 +135,10 @@ impl<P: Port> Mtrr<P> {
     }
 }
 
+fn blank() -> Box<Setting> {
+    Box::new(Setting::new(Width::DEFAULT, Cap(0)))
+}
+
 /// The types that processors know.
 fn types(setting: &Setting) -> TypeSet {
     if setting.cap.wc() {
@@ -148,8 +162,8 @@ fn foreign(live: &Setting, image: &Setting) -> Vec<Register> {
 
 /// What would be without us, where somebody else has turned `image` into `live`: in each register that still holds what we
 /// wrote, the baseline; in the others, what they wrote. `None` if the baseline's registers then find no place.
-fn merged(baseline: &Setting, image: &Setting, live: &Setting) -> Option<Setting> {
-    let mut out = *baseline;
+fn merged(baseline: &Setting, image: &Setting, live: &Setting) -> Option<Box<Setting>> {
+    let mut out = Box::new(*baseline);
     if live.def != image.def {
         out.def = live.def;
     }
@@ -187,18 +201,21 @@ fn veto(reason: &'static str, span: Span) -> Veto {
     range(span).map_or(veto, |range| veto.at(range))
 }
 
+fn refuse(fault: Fault) -> Veto {
+    Veto { range: fault.range, ..Veto::new(fault.reason) }
+}
+
 impl<P: Port> Driver for Mtrr<P> {
     fn name(&self) -> &str {
         "mtrr"
     }
 
     fn attach(&mut self, state: &State) -> Result<(), Veto> {
-        let refuse = |fault: Fault| Veto { range: fault.range, ..Veto::new(fault.reason) };
-        let setting = self.port.read().map_err(refuse)?;
-        if !setting.def.enabled() {
+        self.port.read(&mut self.baseline).map_err(refuse)?;
+        if !self.baseline.def.enabled() {
             return Err(Veto::new("MTRRs are switched off, and stay so"));
         }
-        (self.baseline, self.image) = (setting, setting);
+        self.image.clone_from(&self.baseline);
         let seen = state.sees(self.view);
         self.demand =
             Demand::adopt(seen.into_iter().map(|(range, what)| (range.start()..=range.last(), what.attrs)));
@@ -211,15 +228,15 @@ impl<P: Port> Driver for Mtrr<P> {
         if change.deltas().is_empty() {
             return Ok(Concern::Indifferent);
         }
-        let live =
-            self.port.read().map_err(|fault| Veto { range: fault.range, ..Veto::new(fault.reason) })?;
-        let baseline = merged(&self.baseline, &self.image, &live).unwrap_or(live);
+        let mut live = blank();
+        self.port.read(&mut live).map_err(refuse)?;
+        let baseline = merged(&self.baseline, &self.image, &live).unwrap_or_else(|| live.clone());
         let mut demand = self.demand.clone();
         for delta in change.deltas() {
             demand.set(delta.range.start()..=delta.range.last(), delta.new.map(|new| new.attrs));
         }
         let to = self.plan(&live, &baseline, &demand)?;
-        self.staged = Some(Staged { from: live, to, baseline, demand });
+        self.staged = Some(Box::new(Staged { from: live, to, baseline, demand }));
         Ok(Concern::Concerned)
     }
 
@@ -232,7 +249,7 @@ impl<P: Port> Driver for Mtrr<P> {
         if staged.from != staged.to {
             self.port.program(&staged.from, &staged.to)?;
         }
-        self.image = staged.to;
+        self.image.clone_from(&staged.to);
         core::mem::swap(&mut self.baseline, &mut staged.baseline);
         core::mem::swap(&mut self.demand, &mut staged.demand);
         Ok(())
@@ -245,17 +262,17 @@ impl<P: Port> Driver for Mtrr<P> {
             return Ok(());
         }
         // The port has put things back if it was it that failed.
-        let live = self.port.read()?;
-        if live == staged.to && staged.from != staged.to {
+        self.port.read(&mut self.found)?;
+        if self.found == staged.to && staged.from != staged.to {
             self.port.program(&staged.to, &staged.from)?;
-        } else if live != staged.from {
+        } else if self.found != staged.from {
             return Err(Fault::new("registers are neither as they were nor as they were to be"));
         }
         if self.image == staged.to {
             core::mem::swap(&mut self.baseline, &mut staged.baseline);
             core::mem::swap(&mut self.demand, &mut staged.demand);
         }
-        self.image = staged.from;
+        self.image.clone_from(&staged.from);
         Ok(())
     }
 
@@ -265,8 +282,9 @@ impl<P: Port> Driver for Mtrr<P> {
 
     fn resync(&mut self, state: &State) -> Result<(), Fault> {
         self.staged = None;
-        let live = self.port.read()?;
-        let baseline = merged(&self.baseline, &self.image, &live).unwrap_or(live);
+        let mut live = blank();
+        self.port.read(&mut live)?;
+        let baseline = merged(&self.baseline, &self.image, &live).unwrap_or_else(|| live.clone());
         let mut demand = self.demand.clone();
         demand.set(0..=u64::MAX, None);
         for (range, what) in state.sees(self.view) {
@@ -284,10 +302,10 @@ impl<P: Port> Driver for Mtrr<P> {
 
     fn verify(&mut self, _: &State) -> Result<(), Mismatch> {
         let mismatch = |reason| Mismatch { reason, range: None, wanted_found: None };
-        let live = match self.port.read() {
-            Ok(live) => live,
-            Err(fault) => return Err(Mismatch { range: fault.range, ..mismatch(fault.reason) }),
-        };
+        let mut live = blank();
+        if let Err(fault) = self.port.read(&mut live) {
+            return Err(Mismatch { range: fault.range, ..mismatch(fault.reason) });
+        }
         if let Some(write) = live.writes(&self.image).find(|write| write.msr != pmem_mtrr::regs::DEF_TYPE) {
             return Err(Mismatch {
                 wanted_found: Some((write.value, live.get(write.msr).unwrap_or(0))),

@@ -100,13 +100,14 @@ impl Cpus {
 }
 
 impl Port for FakeCpus {
-    fn read(&mut self) -> Result<Setting, Fault> {
+    fn read(&mut self, into: &mut Setting) -> Result<(), Fault> {
         let cpus = self.lock();
         let Some((first, others)) = cpus.cpus.split_first() else { return Err(Fault::new("no processor")) };
         if others.iter().any(|other| other != first) {
             return Err(Fault::new("processors differ"));
         }
-        Ok(*first)
+        into.clone_from(first);
+        Ok(())
     }
 
     fn program(&mut self, from: &Setting, to: &Setting) -> Result<(), Fault> {

@@ -5,11 +5,11 @@ use pmem_mtrr::Setting;
 
 /// All processors' MTRRs at once.
 pub trait Port: Send {
-    /// What all processors hold.
+    /// Puts what all processors hold into a setting. Takes no memory.
     ///
     /// # Errors
     /// A fault if they cannot be read, or differ.
-    fn read(&mut self) -> Result<Setting, Fault>;
+    fn read(&mut self, into: &mut Setting) -> Result<(), Fault>;
 
     /// Writes what differs between two settings on all processors together, and reads it back. Takes no memory.
     ///

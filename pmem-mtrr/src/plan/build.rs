@@ -1,8 +1,8 @@
 //! Which registers: among the fewest, those that are programmed already, and the least write back where nothing is known to be.
 
-use super::node::{NONE, Node, State, UNDEFINED, inside};
+use super::node::{Level, NONE, Node, UNDEFINED, inside};
 use super::pieces::Piece;
-use super::{Bad, Optimum, Planner, Registers};
+use super::{Bad, DEPTH, Optimum, Planner, Registers};
 use crate::kind::MemType;
 use crate::regs::Register;
 
@@ -43,6 +43,24 @@ pub enum Refusal {
     TooMany(u8),
 }
 
+/// The way from the root down, about 4 KiB.
+#[derive(Clone, Copy)]
+pub struct Path([Level<Costs>; DEPTH]);
+
+impl Default for Path {
+    fn default() -> Self {
+        Self([Level::NONE; DEPTH])
+    }
+}
+
+/// Where [`Planner::plan`] works.
+pub struct Room<'r> {
+    /// As many as [`Planner::choices`] says.
+    pub choices: &'r mut [u32],
+    /// The way from the root down.
+    pub path: &'r mut Path,
+}
+
 /// Choices noted from the leaves up, and read back from the root down: a node stands after both its halves.
 struct Log<'l> {
     room: &'l mut [Choice],
@@ -81,9 +99,9 @@ impl Planner<'_> {
         &self,
         default: Option<MemType>,
         present: Option<MemType>,
-        room: &mut [u32],
+        room: &mut Room<'_>,
     ) -> Result<Plan, Refusal> {
-        if room.len() < self.choices() {
+        if room.choices.len() < self.choices() {
             return Err(Refusal::Bad(Bad::Choices(self.choices())));
         }
         let optimum = self.optimum();
@@ -98,42 +116,48 @@ impl Planner<'_> {
             if optimum.with(kind) != Some(fewest) || best.is_some_and(|(_, had)| had == kind) {
                 continue;
             }
-            let mut log = Log { room, len: 0 };
-            let cost = self.build(root, kind, &mut log).get(NONE).copied().unwrap_or(NEVER);
+            let mut log = Log { room: room.choices, len: 0 };
+            let costs = self.build(root, kind, &mut room.path.0, &mut log);
+            let cost = costs.and_then(|costs| costs.get(NONE).copied()).unwrap_or(NEVER);
             if best.is_none_or(|(least, _)| cost < least) {
                 best = Some((cost, kind));
             }
         }
         let Some((_, default)) = best else { return Err(Refusal::Impossible) };
-        let mut log = Log { room, len: 0 };
-        self.build(root, default, &mut log);
+        let mut log = Log { room: room.choices, len: 0 };
+        self.build(root, default, &mut room.path.0, &mut log);
         let mut registers = Registers::new();
         let pinned = self.problem.pinned.iter().all(|pin| registers.push(*pin));
-        if pinned && self.read_back(root, NONE, default, &mut log, &mut registers) {
+        if pinned && self.read_back(root, default, &mut room.path.0, &mut log, &mut registers) {
             Ok(Plan { default, registers, optimum })
         } else {
             Err(Refusal::TooMany(fewest))
         }
     }
 
-    /// Notes what a node and all below it do.
-    fn build(&self, node: Node, default: MemType, log: &mut Log<'_>) -> Costs {
-        let own = match self.uniform(node) {
-            Some(piece) if !self.is_root(node) => self.leaf(node, piece, default).0,
-            _ => {
-                let (left, right) = self.halves(node);
-                let left = self.build(left, default, log);
-                let right = self.build(right, default, log);
+    /// Notes what each node does; the root's costs.
+    #[inline(never)]
+    fn build(
+        &self,
+        root: Node,
+        default: MemType,
+        path: &mut [Level<Costs>],
+        log: &mut Log<'_>,
+    ) -> Option<Costs> {
+        self.fold(
+            root,
+            path,
+            |node, piece| self.under_pinned(node, self.leaf(node, piece, default).0),
+            |node, left: Costs, right| {
                 let mut both = [NEVER; NONE + 1];
                 for (both, (left, right)) in both.iter_mut().zip(left.iter().zip(&right)) {
                     *both = (left + right).min(NEVER);
                 }
-                let joined = self.join(node, both);
-                log.push(joined.1);
-                joined.0
-            }
-        };
-        self.under_pinned(node, own)
+                let (costs, choice) = self.join(node, both);
+                log.push(choice);
+                self.under_pinned(node, costs)
+            },
+        )
     }
 
     /// The costs of a node's states from the costs of what its pinned registers make of them.
@@ -181,32 +205,42 @@ impl Planner<'_> {
         self.join(node, c)
     }
 
-    /// Collects the registers; `false` if there is no room for them.
+    /// Collects the registers, from the root down, right before left; `false` if there is no room for them.
+    #[inline(never)]
     fn read_back(
         &self,
-        node: Node,
-        state: State,
+        root: Node,
         default: MemType,
+        path: &mut [Level<Costs>],
         log: &mut Log<'_>,
         out: &mut Registers,
     ) -> bool {
-        let mut state = self.pinned_at(node, state);
-        let uniform = self.uniform(node).filter(|_| !self.is_root(node));
-        let choice = match uniform {
-            Some(piece) => self.leaf(node, piece, default).1,
-            None => log.pop(),
-        };
-        let kind = choice >> (3 * state) & NOTHING;
-        let mut fits = true;
-        if let Some(kind) = MemType::ALL.get(kind as usize) {
-            fits = out.push(Register { block: node.block, kind: *kind });
-            state = kind.index();
+        let (mut node, mut state, mut depth) = (root, NONE, 0);
+        loop {
+            state = self.pinned_at(node, state);
+            let uniform = self.uniform(node).filter(|_| !self.is_root(node));
+            let choice = match uniform {
+                Some(piece) => self.leaf(node, piece, default).1,
+                None => log.pop(),
+            };
+            let kind = choice >> (3 * state) & NOTHING;
+            if let Some(kind) = MemType::ALL.get(kind as usize) {
+                if !out.push(Register { block: node.block, kind: *kind }) {
+                    return false;
+                }
+                state = kind.index();
+            }
+            if uniform.is_none() {
+                let (left, right) = self.halves(node);
+                let Some(level) = path.get_mut(depth) else { return false };
+                *level = Level { node: left, left: None, state };
+                depth += 1;
+                node = right;
+                continue;
+            }
+            let Some(level) = depth.checked_sub(1).and_then(|depth| path.get(depth)) else { return true };
+            (node, state) = (level.node, level.state);
+            depth -= 1;
         }
-        if uniform.is_none() {
-            let (left, right) = self.halves(node);
-            fits &= self.read_back(right, state, default, log, out);
-            fits &= self.read_back(left, state, default, log, out);
-        }
-        fits
     }
 }

@@ -1,8 +1,8 @@
 //! How many registers it takes, for each default type.
 
-use super::Planner;
-use super::node::{NONE, Node, UNDEFINED, inside};
+use super::node::{Level, NONE, Node, UNDEFINED, inside};
 use super::pieces::Piece;
+use super::{DEPTH, Planner};
 use crate::kind::{MemType, TypeSet};
 use crate::regs::MAX_VARIABLE;
 
@@ -34,7 +34,7 @@ impl Planner<'_> {
     pub fn optimum(&self) -> Optimum {
         let mut per_default = [None; 5];
         if let Some(root) = self.root() {
-            let costs = self.count(root);
+            let costs = self.count(root).unwrap_or([NEVER; 16]);
             let pinned = self.problem.pinned.len().min(MAX_VARIABLE) as u8;
             for (kind, (to, cost)) in MemType::ALL.into_iter().zip(per_default.iter_mut().zip(&costs[NONE..]))
             {
@@ -45,19 +45,26 @@ impl Planner<'_> {
         Optimum { per_default }
     }
 
-    fn count(&self, node: Node) -> Costs {
-        let own = match self.uniform(node) {
-            Some(piece) if !self.is_root(node) => leaf(piece),
-            _ => {
-                let (left, right) = self.halves(node);
-                let (left, right) = (self.count(left), self.count(right));
+    #[inline(never)]
+    fn count(&self, root: Node) -> Option<Costs> {
+        let mut path = [Level::NONE; DEPTH];
+        self.fold(
+            root,
+            &mut path,
+            |node, piece| self.pinned_costs(node, leaf(piece)),
+            |node, left: Costs, right| {
                 let mut both = [NEVER; 16];
                 for (both, (left, right)) in both.iter_mut().zip(left.iter().zip(&right)) {
                     *both = left.saturating_add(*right);
                 }
-                if self.is_root(node) { both } else { join(both) }
-            }
-        };
+                self.pinned_costs(node, if self.is_root(node) { both } else { join(both) })
+            },
+        )
+    }
+
+    /// The costs of a node's states from the costs of what its pinned registers make of them.
+    #[inline]
+    fn pinned_costs(&self, node: Node, own: Costs) -> Costs {
         if !self.has_pinned_at(node) {
             return own;
         }

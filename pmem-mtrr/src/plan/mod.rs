@@ -7,8 +7,8 @@
 //! one, for one default, notes its choices and reads them back (`build`). With fewer registers than that takes, a third
 //! form shares them out so that the fewest bytes lose their type (`budget`).
 //!
-//! Nothing here takes memory from a heap. Recursion is as deep as an address has bits above the page, at most
-//! [`DEPTH`] calls; see [`STACK`].
+//! Nothing here takes memory from a heap. `count` and `build` do not call themselves either: a way down has at most [`DEPTH`] nodes, which
+//! lie in an array. `budget` does, as deep as that: see [`STACK`].
 
 mod budget;
 mod build;
@@ -18,7 +18,7 @@ mod node;
 mod pieces;
 
 pub use budget::Budgeted;
-pub use build::{Plan, Refusal};
+pub use build::{Path, Plan, Refusal, Room};
 pub use count::Optimum;
 pub use low::LowRefusal;
 pub use pieces::Piece;
@@ -28,11 +28,12 @@ use crate::kind::{MemType, TypeSet};
 use crate::regs::{MAX_VARIABLE, Register, Width};
 use core::fmt;
 
-/// How many calls deep a pass goes at most: one for each bit of an address above the page.
+/// How many nodes a way down has at most: one for each bit of an address above the page, and the root.
 pub const DEPTH: usize = 41;
 
-/// What a pass takes of the stack at most, in bytes: [`DEPTH`] calls. Measured by `cargo xtask firmware`.
-pub const STACK: usize = 12 * 1024;
+/// What [`Planner::within`], which calls itself [`DEPTH`] times at most, takes of the stack, in bytes; the others take a quarter of it.
+/// Measured by `cargo xtask firmware`.
+pub const STACK: usize = 16 * 1024;
 
 /// Addresses, and which types they may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

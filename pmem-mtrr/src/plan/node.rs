@@ -44,14 +44,28 @@ pub(super) const fn with_pinned(state: State, kind: MemType) -> State {
 #[derive(Clone, Copy)]
 pub(super) struct Node {
     pub(super) block: Block,
-    first: usize,
-    last: usize,
+    first: u32,
+    last: u32,
+}
+
+/// A node on the way from the root down, and what is known of its left half.
+#[derive(Clone, Copy)]
+pub(super) struct Level<C> {
+    pub(super) node: Node,
+    pub(super) left: Option<C>,
+    pub(super) state: State,
+}
+
+impl<C> Level<C> {
+    /// No level yet.
+    pub(super) const NONE: Self =
+        Self { node: Node { block: Block::SMALLEST, first: 0, last: 0 }, left: None, state: 0 };
 }
 
 impl Planner<'_> {
     pub(super) fn root(&self) -> Option<Node> {
         let block = Block::new(0, self.problem.width.bits())?;
-        Some(Node { block, first: 0, last: self.pieces.len().checked_sub(1)? })
+        Some(Node { block, first: 0, last: u32::try_from(self.pieces.len()).ok()?.checked_sub(1)? })
     }
 
     /// The piece that a node lies in, if it is one alone and no pinned register is inside.
@@ -60,13 +74,13 @@ impl Planner<'_> {
             && !self.pinned().iter().any(|pin| {
                 pin.block.order() < node.block.order() && node.block.span().contains(pin.block.start())
             });
-        if plain { self.pieces.get(node.first).copied() } else { None }
+        if plain { self.piece(node.first).copied() } else { None }
     }
 
     pub(super) fn halves(&self, node: Node) -> (Node, Node) {
         let (left, right) = node.block.halves();
         let middle = right.start();
-        let starts = |i: usize| self.pieces.get(i).map_or(u64::MAX, |piece| piece.start);
+        let starts = |i: u32| self.piece(i).map_or(u64::MAX, |piece| piece.start);
         let mut split = node.first;
         while split < node.last && starts(split + 1) <= middle {
             split += 1;
@@ -76,6 +90,49 @@ impl Planner<'_> {
             Node { block: left, first: node.first, last: end },
             Node { block: right, first: split, last: node.last },
         )
+    }
+
+    fn piece(&self, i: u32) -> Option<&Piece> {
+        self.pieces.get(i as usize)
+    }
+
+    /// Works out every node from the leaves up, left before right: what lies in one piece by `leaf`, the others by `join` of
+    /// their halves. `None` if the way down is longer than `path` has room for.
+    pub(super) fn fold<C: Copy>(
+        &self,
+        root: Node,
+        path: &mut [Level<C>],
+        mut leaf: impl FnMut(Node, Piece) -> C,
+        mut join: impl FnMut(Node, C, C) -> C,
+    ) -> Option<C> {
+        let (mut node, mut depth) = (root, 0);
+        loop {
+            let mut done = match self.uniform(node).filter(|_| !self.is_root(node)) {
+                Some(piece) => leaf(node, piece),
+                None => {
+                    *path.get_mut(depth)? = Level { node, left: None, state: 0 };
+                    depth += 1;
+                    node = self.halves(node).0;
+                    continue;
+                }
+            };
+            loop {
+                let Some(level) = depth.checked_sub(1).and_then(|depth| path.get_mut(depth)) else {
+                    return Some(done);
+                };
+                match level.left {
+                    None => {
+                        level.left = Some(done);
+                        node = self.halves(level.node).1;
+                        break;
+                    }
+                    Some(left) => {
+                        done = join(level.node, left, done);
+                        depth -= 1;
+                    }
+                }
+            }
+        }
     }
 
     pub(super) fn is_root(&self, node: Node) -> bool {

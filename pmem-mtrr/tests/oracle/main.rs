@@ -4,7 +4,8 @@ mod every;
 
 use every::Every;
 use pmem_mtrr::{
-    Block, Cap, DefType, MemType, Piece, Planner, Problem, Register, Setting, Span, TypeSet, Want, Width,
+    Block, Cap, DefType, MemType, Path, Piece, Planner, Problem, Register, Room, Setting, Span, TypeSet,
+    Want, Width,
 };
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -51,7 +52,11 @@ fn check(every: &Every, sets: &[TypeSet], problem: Problem<'_>, order: u8) {
             .collect();
         let least = every.fewest(sets, &defaults);
         assert_eq!(optimum.with(default).map(u32::from), least.map(|c| c.0), "{sets:?} {default}");
-        let plan = planner.plan(Some(default), None, &mut choices);
+        let plan = planner.plan(
+            Some(default),
+            None,
+            &mut Room { choices: &mut choices, path: &mut Path::default() },
+        );
         let Some((count, new)) = least else {
             assert!(plan.is_err());
             continue;
@@ -221,7 +226,7 @@ proptest! {
         let mut room = [Piece::default(); 64];
         let planner = Planner::new(problem, &mut room).unwrap();
         let mut choices = vec![0; planner.choices()];
-        if let Ok(plan) = planner.plan(None, None, &mut choices) {
+        if let Ok(plan) = planner.plan(None, None, &mut Room { choices: &mut choices, path: &mut Path::default() }) {
             prop_assert_eq!(Some(plan.registers.len()), plan.optimum.fewest().map(usize::from));
             let setting = proven(&problem, plan.default, &plan.registers);
             let mut faults = vec![];
