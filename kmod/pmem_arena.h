@@ -28,8 +28,8 @@ struct pmem_arena_info {
 	__u32 cpus;
 	__u32 arenas;
 	__u32 regions;
-	__u32 reserved;
-	__u64 most_memory; /* that one request took, in bytes */
+	__u32 most_stack; /* that any request took, in bytes */
+	__u64 most_memory; /* that any request took, in bytes */
 	__u64 cap;
 	__u64 def;
 	__u64 fixed[11];

@@ -11,6 +11,7 @@
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
 #include <linux/fs.h>
+#include <linux/genalloc.h>
 #include <linux/ioport.h>
 #include <linux/kthread.h>
 #include <linux/miscdevice.h>
@@ -18,6 +19,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
+#include <linux/sched/task_stack.h>
 #include <linux/security.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
@@ -63,22 +65,20 @@ static unsigned int variable_count;
 
 /* --- Memory ---------------------------------------------------------------------------------------------------------
  *
- * The library cannot be told that there is none, so a request begins only when a reserve is set aside that is larger than
- * any request takes. It is a bump allocator: what comes from it is few and short-lived, and the request that finds it in use
- * and the kernel out of memory is refused with ENOMEM before it begins.
+ * The library cannot be told that there is none. So there is a reserve, set aside at load, from which it is served when the
+ * kernel has nothing left; and a request that could take more is refused with ENOMEM before it begins once half of the
+ * reserve is in use. Half of it is many times what any request takes (`most_memory`), and giving back is never refused.
  */
 
 #define RESERVE (4ul << 20)
 
 static char *reserve;
-static size_t reserve_used;
-static unsigned long reserve_held; /* allocations in it */
+static struct gen_pool *pool;
 static u64 request_memory, most_memory;
 
 void *pmem_shim_alloc(__u64 size, __u64 align)
 {
 	void *at = NULL;
-	size_t start;
 
 	request_memory += size;
 	if (request_memory > most_memory)
@@ -88,20 +88,15 @@ void *pmem_shim_alloc(__u64 size, __u64 align)
 		at = kvmalloc(size, GFP_KERNEL | __GFP_NOWARN);
 	if (at)
 		return at;
-	start = ALIGN(reserve_used, max_t(size_t, align, 8));
-	if (start + size > RESERVE)
-		return NULL;
-	reserve_used = start + size;
-	reserve_held++;
-	return reserve + start;
+	/* Its pieces are multiples of 64 bytes. */
+	return align <= 64 ? (void *)gen_pool_alloc(pool, size) : NULL;
 }
 
 void pmem_shim_free(void *at, __u64 size)
 {
 	request_memory -= min_t(u64, request_memory, size);
 	if ((char *)at >= reserve && (char *)at < reserve + RESERVE) {
-		if (!--reserve_held)
-			reserve_used = 0;
+		gen_pool_free(pool, (unsigned long)at, size);
 		return;
 	}
 	kvfree(at);
@@ -139,8 +134,29 @@ static struct {
 	struct completion begin, end;
 } work;
 
+/* The stack is filled with this before anything uses it, so that it can be seen how much did. */
+#define UNUSED_STACK 0x5a5a5a5a5a5a5a5aul
+
+static void paint_stack(void)
+{
+	unsigned long here, *at = end_of_stack(current) + 1;
+
+	while (at < &here - 64)
+		*at++ = UNUSED_STACK;
+}
+
+__u32 pmem_shim_most_stack(void)
+{
+	unsigned long *at = end_of_stack(worker) + 1;
+
+	while (*at == UNUSED_STACK)
+		at++;
+	return THREAD_SIZE - ((char *)at - (char *)end_of_stack(worker));
+}
+
 static int worker_main(void *unused)
 {
+	paint_stack();
 	for (;;) {
 		wait_for_completion(&work.begin);
 		if (!work.run)
@@ -173,13 +189,17 @@ void pmem_shim_panic(const char *text, __u64 len)
 	kthread_complete_and_exit(NULL, 0);
 }
 
+/* Whether there is memory for a request that takes some. */
+static bool has_memory(void)
+{
+	return gen_pool_avail(pool) >= RESERVE / 2;
+}
+
 /* Runs a function on the thread. Holds `lock`. */
 static long call(long (*run)(void *arg), void *arg)
 {
 	if (dead)
 		return -EIO;
-	if (reserve_held && fail_alloc)
-		return -ENOMEM;
 	request_memory = 0;
 	work.run = run;
 	work.arg = arg;
@@ -534,8 +554,8 @@ static long device_ioctl(struct file *file, unsigned int command, unsigned long 
 		request.op = commands[i].op;
 		request.arg = arg;
 		mutex_lock(&lock);
-		done = 0;
-		if (request.op == PMEM_OP_ALLOC || request.op == PMEM_OP_PLAN) {
+		done = has_memory() || request.op == PMEM_OP_RELEASE ? 0 : -ENOMEM;
+		if (!done && (request.op == PMEM_OP_ALLOC || request.op == PMEM_OP_PLAN)) {
 			memset(arg->region.why, 0, sizeof(arg->region.why));
 			done = check_bar(&arg->region);
 		}
@@ -677,6 +697,14 @@ static void stop_worker(void)
 	put_task_struct(worker);
 }
 
+static void free_reserve(void)
+{
+	/* After a panic some of it may still be in use; the pool would not go then. */
+	if (pool && gen_pool_avail(pool) == gen_pool_size(pool))
+		gen_pool_destroy(pool);
+	vfree(reserve);
+}
+
 static int __init pmem_arena_init(void)
 {
 	struct spans *spans;
@@ -690,9 +718,10 @@ static int __init pmem_arena_init(void)
 	variable_count = min_t(unsigned int, cap & 0xff, PMEM_ARENA_VARIABLE);
 	is_amd = boot_cpu_data.x86_vendor == X86_VENDOR_AMD || boot_cpu_data.x86_vendor == X86_VENDOR_HYGON;
 	reserve = vmalloc(RESERVE);
+	pool = gen_pool_create(6, -1);
 	spans = kvzalloc(sizeof(*spans), GFP_KERNEL);
 	error = -ENOMEM;
-	if (!reserve || !spans)
+	if (!reserve || !spans || !pool || gen_pool_add(pool, (unsigned long)reserve, RESERVE, -1))
 		goto no_memory;
 	init_completion(&work.begin);
 	init_completion(&work.end);
@@ -726,7 +755,7 @@ static int __init pmem_arena_init(void)
 	return 0;
 no_memory:
 	kvfree(spans);
-	vfree(reserve);
+	free_reserve();
 	return error;
 }
 
@@ -740,7 +769,7 @@ static void __exit pmem_arena_exit(void)
 	call(run_stop, NULL);
 	mutex_unlock(&lock);
 	stop_worker();
-	vfree(reserve);
+	free_reserve();
 	pr_info("unloaded\n");
 }
 

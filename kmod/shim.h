@@ -44,5 +44,6 @@ long pmem_shim_program(const struct pmem_image *from, const struct pmem_image *t
 void pmem_shim_log(const char *text, __u64 len);
 __u64 pmem_shim_most_memory(void);
 __u32 pmem_shim_cpus(void);
+__u32 pmem_shim_most_stack(void);
 
 #endif

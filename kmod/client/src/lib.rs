@@ -41,8 +41,9 @@ pub struct Info {
     pub arenas: u32,
     /// How many claims.
     pub regions: u32,
-    reserved: u32,
-    /// The most memory that one request took, in bytes.
+    /// The most stack that any request took, in bytes.
+    pub most_stack: u32,
+    /// The most memory that any request took, in bytes.
     pub most_memory: u64,
     /// `IA32_MTRRCAP`.
     pub cap: u64,
@@ -214,7 +215,7 @@ impl Device {
             cpus: 0,
             arenas: 0,
             regions: 0,
-            reserved: 0,
+            most_stack: 0,
             most_memory: 0,
             cap: 0,
             def: 0,

@@ -51,7 +51,11 @@ fn main() -> ExitCode {
 fn run(args: &[String]) -> Result<String, String> {
     let device = Device::open().map_err(|error| format!("{}: {error}", pmem_arena::DEVICE))?;
     match args.first().map(String::as_str) {
-        Some("info") => Ok(format!("{:x?}", device.info().map_err(|e| e.to_string())?)),
+        Some("info") => {
+            let info = device.info().map_err(|e| e.to_string())?;
+            let (memory, stack) = (info.most_memory, info.most_stack);
+            Ok(format!("{} claims, at most {memory} bytes of memory and {stack} of stack", info.regions))
+        }
         Some("dump") => device.dump().map_err(|e| e.to_string()),
         Some("spans") => {
             let spans = device.spans().map_err(|e| e.to_string())?;

@@ -46,7 +46,7 @@ pub struct Info {
     pub cpus: u32,
     pub arenas: u32,
     pub regions: u32,
-    pub reserved: u32,
+    pub most_stack: u32,
     pub most_memory: u64,
     pub cap: u64,
     pub def: u64,
@@ -103,4 +103,5 @@ unsafe extern "C" {
     pub fn pmem_shim_log(text: *const u8, len: u64);
     pub fn pmem_shim_most_memory() -> u64;
     pub fn pmem_shim_cpus() -> u32;
+    pub fn pmem_shim_most_stack() -> u32;
 }

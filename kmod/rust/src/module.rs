@@ -208,9 +208,12 @@ impl Module {
         info.variable = setting.variable().len() as u32;
         info.arenas = self.manager.state().arenas().count() as u32;
         info.regions = self.claims.len() as u32;
-        info.reserved = 0;
         // SAFETY: plain calls.
-        (info.cpus, info.most_memory) = unsafe { (ffi::pmem_shim_cpus(), ffi::pmem_shim_most_memory()) };
+        unsafe {
+            info.cpus = ffi::pmem_shim_cpus();
+            info.most_stack = ffi::pmem_shim_most_stack();
+            info.most_memory = ffi::pmem_shim_most_memory();
+        }
         let image = self.port.image();
         (info.cap, info.def, info.fixed) = (image.cap, image.def, image.fixed);
         (info.base, info.mask) = (image.base, image.mask);

@@ -6,8 +6,9 @@ use crate::args::{Args, MtrrSource, PlanOptions};
 use crate::show::{Styles, styled};
 use crate::{Failure, SCHEMA, Status, json};
 use pmem_drivers::mtrr::strategies::{self, Layout};
+use pmem_mtrr::plan::DEPTH;
 use pmem_mtrr::{
-    DefType, Effective, MemType, Optimum, Path, Piece, Planner, Problem, Refusal, Register, Registers, Room,
+    DefType, Effective, MemType, Optimum, Piece, Planner, Problem, Refusal, Register, Registers, Room, Rung,
     Setting, Span, TypeSet, Write as Msr,
 };
 use serde_json::{Value, json};
@@ -106,7 +107,7 @@ fn plan(
     let planner = Planner::new(problem, &mut room).map_err(|bad| other(&bad))?;
     let optimum = planner.optimum();
     let mut choices = vec![0; planner.choices()];
-    let mut path = Path::default();
+    let mut path = [Rung::default(); DEPTH];
     let mut work = Room { choices: &mut choices, path: &mut path };
     let have = live.variable().len();
     let limit = have.saturating_sub(options.keep_free);

@@ -6,8 +6,9 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use pmem_core::{AddrRange, ArenaId, Change, Concern, Driver, Fault, Figures, Mismatch, State, Step, Veto};
+use pmem_mtrr::plan::DEPTH;
 use pmem_mtrr::{
-    Cap, DefType, Effective, MemType, Optimum, Path, Piece, Planner, Problem, Refusal, Register, Room,
+    Cap, DefType, Effective, MemType, Optimum, Piece, Planner, Problem, Refusal, Register, Room, Rung,
     Setting, Span, TypeSet, Want, Width,
 };
 
@@ -90,7 +91,7 @@ impl<P: Port> Mtrr<P> {
         let mut room = vec![Piece::default(); 2 * wants.len() + 4];
         let planner = Planner::new(problem, &mut room).map_err(|_| Veto::new("no types can be planned"))?;
         let mut choices = vec![0; planner.choices()];
-        let mut path = Box::<Path>::default();
+        let mut path = vec![Rung::default(); DEPTH];
         let mut room = Room { choices: &mut choices, path: &mut path };
         let registers = live.variable().len();
         let short = |needed: u8, optimum: Optimum| self.short(needed, registers, optimum, &wants, baseline);

@@ -43,13 +43,13 @@ pub enum Refusal {
     TooMany(u8),
 }
 
-/// The way from the root down, about 4 KiB.
+/// One node of the way from the root down: 96 bytes of room.
 #[derive(Clone, Copy)]
-pub struct Path([Level<Costs>; DEPTH]);
+pub struct Rung(Level<Costs>);
 
-impl Default for Path {
+impl Default for Rung {
     fn default() -> Self {
-        Self([Level::NONE; DEPTH])
+        Self(Level::NONE)
     }
 }
 
@@ -57,8 +57,8 @@ impl Default for Path {
 pub struct Room<'r> {
     /// As many as [`Planner::choices`] says.
     pub choices: &'r mut [u32],
-    /// The way from the root down.
-    pub path: &'r mut Path,
+    /// The way from the root down: [`DEPTH`] rungs.
+    pub path: &'r mut [Rung],
 }
 
 /// Choices noted from the leaves up, and read back from the root down: a node stands after both its halves.
@@ -104,6 +104,9 @@ impl Planner<'_> {
         if room.choices.len() < self.choices() {
             return Err(Refusal::Bad(Bad::Choices(self.choices())));
         }
+        if room.path.len() < DEPTH {
+            return Err(Refusal::Bad(Bad::Rungs(DEPTH)));
+        }
         let optimum = self.optimum();
         let fewest = match default {
             Some(kind) => optimum.with(kind),
@@ -117,7 +120,7 @@ impl Planner<'_> {
                 continue;
             }
             let mut log = Log { room: room.choices, len: 0 };
-            let costs = self.build(root, kind, &mut room.path.0, &mut log);
+            let costs = self.build(root, kind, room.path, &mut log);
             let cost = costs.and_then(|costs| costs.get(NONE).copied()).unwrap_or(NEVER);
             if best.is_none_or(|(least, _)| cost < least) {
                 best = Some((cost, kind));
@@ -125,10 +128,10 @@ impl Planner<'_> {
         }
         let Some((_, default)) = best else { return Err(Refusal::Impossible) };
         let mut log = Log { room: room.choices, len: 0 };
-        self.build(root, default, &mut room.path.0, &mut log);
+        self.build(root, default, room.path, &mut log);
         let mut registers = Registers::new();
         let pinned = self.problem.pinned.iter().all(|pin| registers.push(*pin));
-        if pinned && self.read_back(root, default, &mut room.path.0, &mut log, &mut registers) {
+        if pinned && self.read_back(root, default, room.path, &mut log, &mut registers) {
             Ok(Plan { default, registers, optimum })
         } else {
             Err(Refusal::TooMany(fewest))
@@ -137,16 +140,11 @@ impl Planner<'_> {
 
     /// Notes what each node does; the root's costs.
     #[inline(never)]
-    fn build(
-        &self,
-        root: Node,
-        default: MemType,
-        path: &mut [Level<Costs>],
-        log: &mut Log<'_>,
-    ) -> Option<Costs> {
+    fn build(&self, root: Node, default: MemType, path: &mut [Rung], log: &mut Log<'_>) -> Option<Costs> {
         self.fold(
             root,
             path,
+            |rung| &mut rung.0,
             |node, piece| self.under_pinned(node, self.leaf(node, piece, default).0),
             |node, left: Costs, right| {
                 let mut both = [NEVER; NONE + 1];
@@ -211,7 +209,7 @@ impl Planner<'_> {
         &self,
         root: Node,
         default: MemType,
-        path: &mut [Level<Costs>],
+        path: &mut [Rung],
         log: &mut Log<'_>,
         out: &mut Registers,
     ) -> bool {
@@ -233,12 +231,13 @@ impl Planner<'_> {
             if uniform.is_none() {
                 let (left, right) = self.halves(node);
                 let Some(level) = path.get_mut(depth) else { return false };
-                *level = Level { node: left, left: None, state };
+                *level = Rung(Level { node: left, left: None, state });
                 depth += 1;
                 node = right;
                 continue;
             }
             let Some(level) = depth.checked_sub(1).and_then(|depth| path.get(depth)) else { return true };
+            let level = &level.0;
             (node, state) = (level.node, level.state);
             depth -= 1;
         }

@@ -51,6 +51,7 @@ impl Planner<'_> {
         self.fold(
             root,
             &mut path,
+            |level| level,
             |node, piece| self.pinned_costs(node, leaf(piece)),
             |node, left: Costs, right| {
                 let mut both = [NEVER; 16];

@@ -18,7 +18,7 @@ mod node;
 mod pieces;
 
 pub use budget::Budgeted;
-pub use build::{Path, Plan, Refusal, Room};
+pub use build::{Plan, Refusal, Room, Rung};
 pub use count::Optimum;
 pub use low::LowRefusal;
 pub use pieces::Piece;
@@ -95,6 +95,8 @@ pub enum Bad {
     Pieces(usize),
     /// More room is needed for choices: this many.
     Choices(usize),
+    /// More room is needed for the way down: this many.
+    Rungs(usize),
     /// More room is needed for costs: this many.
     Costs(usize),
     /// The pinned registers alone are more than processors have.
@@ -111,6 +113,7 @@ impl fmt::Display for Bad {
             Self::Nothing(span) => write!(f, "{span} may be no type that the processor has"),
             Self::Pieces(n) => write!(f, "room for {n} pieces is needed"),
             Self::Choices(n) => write!(f, "room for {n} choices is needed"),
+            Self::Rungs(n) => write!(f, "room for {n} rungs is needed"),
             Self::Costs(n) => write!(f, "room for {n} costs is needed"),
             Self::Pinned(n) => write!(f, "{n} pinned registers are more than a processor has"),
         }

@@ -98,10 +98,11 @@ impl Planner<'_> {
 
     /// Works out every node from the leaves up, left before right: what lies in one piece by `leaf`, the others by `join` of
     /// their halves. `None` if the way down is longer than `path` has room for.
-    pub(super) fn fold<C: Copy>(
+    pub(super) fn fold<C: Copy, S>(
         &self,
         root: Node,
-        path: &mut [Level<C>],
+        path: &mut [S],
+        level: impl Fn(&mut S) -> &mut Level<C>,
         mut leaf: impl FnMut(Node, Piece) -> C,
         mut join: impl FnMut(Node, C, C) -> C,
     ) -> Option<C> {
@@ -110,16 +111,17 @@ impl Planner<'_> {
             let mut done = match self.uniform(node).filter(|_| !self.is_root(node)) {
                 Some(piece) => leaf(node, piece),
                 None => {
-                    *path.get_mut(depth)? = Level { node, left: None, state: 0 };
+                    *level(path.get_mut(depth)?) = Level { node, left: None, state: 0 };
                     depth += 1;
                     node = self.halves(node).0;
                     continue;
                 }
             };
             loop {
-                let Some(level) = depth.checked_sub(1).and_then(|depth| path.get_mut(depth)) else {
+                let Some(step) = depth.checked_sub(1).and_then(|depth| path.get_mut(depth)) else {
                     return Some(done);
                 };
+                let level = level(step);
                 match level.left {
                     None => {
                         level.left = Some(done);

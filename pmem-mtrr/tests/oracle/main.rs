@@ -3,9 +3,10 @@
 mod every;
 
 use every::Every;
+use pmem_mtrr::plan::DEPTH;
 use pmem_mtrr::{
-    Block, Cap, DefType, MemType, Path, Piece, Planner, Problem, Register, Room, Setting, Span, TypeSet,
-    Want, Width,
+    Block, Cap, DefType, MemType, Piece, Planner, Problem, Register, Room, Setting, Span, TypeSet, Want,
+    Width,
 };
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -55,7 +56,7 @@ fn check(every: &Every, sets: &[TypeSet], problem: Problem<'_>, order: u8) {
         let plan = planner.plan(
             Some(default),
             None,
-            &mut Room { choices: &mut choices, path: &mut Path::default() },
+            &mut Room { choices: &mut choices, path: &mut [Rung::default(); DEPTH] },
         );
         let Some((count, new)) = least else {
             assert!(plan.is_err());
@@ -226,7 +227,7 @@ proptest! {
         let mut room = [Piece::default(); 64];
         let planner = Planner::new(problem, &mut room).unwrap();
         let mut choices = vec![0; planner.choices()];
-        if let Ok(plan) = planner.plan(None, None, &mut Room { choices: &mut choices, path: &mut Path::default() }) {
+        if let Ok(plan) = planner.plan(None, None, &mut Room { choices: &mut choices, path: &mut [Rung::default(); DEPTH] }) {
             prop_assert_eq!(Some(plan.registers.len()), plan.optimum.fewest().map(usize::from));
             let setting = proven(&problem, plan.default, &plan.registers);
             let mut faults = vec![];
