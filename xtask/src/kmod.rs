@@ -23,9 +23,11 @@ const PACKAGES: [&str; 9] = [
 const TARGET: &str = "x86_64-unknown-none";
 const STATIC: &str = "x86_64-unknown-linux-gnu";
 
-/// As the kernel is compiled: no position-independent code, addresses in the top 2 GiB.
+/// As the kernel is compiled: no position-independent code, addresses in the top 2 GiB; indirect calls and returns through the kernel's
+/// thunks (RETPOLINE, RETHUNK), a landing place at each target (IBT).
 const FLAGS: &str = "-C relocation-model=static -C code-model=kernel -Z plt=yes \
-    -Z direct-access-external-data=yes -C embed-bitcode=no";
+    -Z direct-access-external-data=yes -C embed-bitcode=no \
+    -Z retpoline -Z retpoline-external-thunk -Z function-return=thunk-extern -Z cf-protection=branch";
 
 /// A guest that has not finished by then is ended.
 const PATIENCE: Duration = Duration::from_secs(600);

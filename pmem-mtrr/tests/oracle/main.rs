@@ -5,8 +5,8 @@ mod every;
 use every::Every;
 use pmem_mtrr::plan::DEPTH;
 use pmem_mtrr::{
-    Block, Cap, DefType, MemType, Piece, Planner, Problem, Register, Room, Setting, Span, TypeSet, Want,
-    Width,
+    Block, Cap, DefType, MemType, Piece, Planner, Problem, Register, Room, Rung, Setting, Span, TypeSet,
+    Want, Width,
 };
 use proptest::prelude::*;
 use std::sync::LazyLock;
