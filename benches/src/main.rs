@@ -4,6 +4,7 @@
 mod arena;
 mod graph;
 mod measure;
+mod mtrr;
 mod report;
 mod shared;
 mod subject;
@@ -88,6 +89,14 @@ enum Suite {
         #[command(flatten)]
         how: How,
     },
+    /// MTRRs: registers and time for layouts like those of PCs.
+    Mtrr {
+        /// Number of layouts.
+        #[arg(long, default_value = "10000")]
+        layouts: usize,
+        #[command(flatten)]
+        how: How,
+    },
 }
 
 fn main() -> ExitCode {
@@ -161,6 +170,16 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
                 out.add(graph::observed(n, turn));
             }
             out.finish()
+        }
+        Suite::Mtrr { layouts, how: How { quick, json } } => {
+            let mut out = Output { json, all: Vec::new() };
+            out.add(mtrr::plans(if quick { layouts / 10 } else { layouts }));
+            let notes: Vec<String> = out.all.iter().map(|l| format!("{}: {}", l.subject, l.note)).collect();
+            out.finish()?;
+            if !json {
+                println!("{}", notes.join("\n"));
+            }
+            Ok(())
         }
     }
 }

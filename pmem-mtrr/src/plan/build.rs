@@ -1,6 +1,6 @@
 //! Which registers: among the fewest, those that are programmed already, and the least write back where nothing is known to be.
 
-use super::node::{Level, NONE, Node, UNDEFINED, inside};
+use super::node::{Level, NONE, Node};
 use super::pieces::Piece;
 use super::{Bad, DEPTH, Optimum, Planner, Registers};
 use crate::kind::MemType;
@@ -114,6 +114,8 @@ impl Planner<'_> {
         };
         let (Some(fewest), Some(root)) = (fewest, self.root()) else { return Err(Refusal::Impossible) };
         let mut best: Option<(Cost, MemType)> = None;
+        // Whose choices are in the log, and how many.
+        let (mut built, mut noted) = (None, 0);
         let order = present.into_iter().chain(MemType::ALL);
         for kind in order.filter(|kind| default.is_none_or(|only| only == *kind)) {
             if optimum.with(kind) != Some(fewest) || best.is_some_and(|(_, had)| had == kind) {
@@ -121,14 +123,18 @@ impl Planner<'_> {
             }
             let mut log = Log { room: room.choices, len: 0 };
             let costs = self.build(root, kind, room.path, &mut log);
+            (built, noted) = (Some(kind), log.len);
             let cost = costs.and_then(|costs| costs.get(NONE).copied()).unwrap_or(NEVER);
             if best.is_none_or(|(least, _)| cost < least) {
                 best = Some((cost, kind));
             }
         }
         let Some((_, default)) = best else { return Err(Refusal::Impossible) };
-        let mut log = Log { room: room.choices, len: 0 };
-        self.build(root, default, room.path, &mut log);
+        let mut log = Log { room: room.choices, len: noted };
+        if built != Some(default) {
+            log.len = 0;
+            self.build(root, default, room.path, &mut log);
+        }
         let mut registers = Registers::new();
         let pinned = self.problem.pinned.iter().all(|pin| registers.push(*pin));
         if pinned && self.read_back(root, default, room.path, &mut log, &mut registers) {
@@ -171,36 +177,56 @@ impl Planner<'_> {
     }
 
     /// Chooses a node's own register for each state, where without one it costs `c`.
+    #[inline]
     fn join(&self, node: Node, c: Costs) -> (Costs, Choice) {
-        let (mut out, mut choice) = (c, Choice::MAX);
         if self.is_root(node) {
-            return (out, choice);
+            return (c, Choice::MAX);
         }
         let present = self.present_at(node);
-        for (state, out) in out.iter_mut().enumerate() {
-            let kinds = inside(state) & self.problem.available.bits();
-            for (kind, below) in c.iter().enumerate().take(UNDEFINED) {
-                let cost = below + REGISTER + if present & 1 << kind == 0 { NEW } else { 0 };
-                if kinds & 1 << kind != 0 && cost < *out {
-                    *out = cost;
-                    choice = choice & !(NOTHING << (3 * state)) | (kind as u32) << (3 * state);
-                }
+        let available = self.problem.available.bits();
+        let with = |kind: usize, below: Cost| {
+            if available & 1 << kind == 0 {
+                return NEVER;
             }
-        }
-        (out, choice)
+            below + REGISTER + if present & 1 << kind == 0 { NEW } else { 0 }
+        };
+        let [uc, wc, wt, wp, wb, mix, none] = c;
+        let by = [with(0, uc), with(1, wc), with(2, wt), with(3, wp), with(4, wb)];
+        // Each state with what it may become (`inside`): the first of equals.
+        let best = |now: Cost, kinds: &[usize]| {
+            kinds.iter().fold((now, NOTHING), |best, kind| match by.get(*kind) {
+                Some(cost) if *cost < best.0 => (*cost, *kind as u32),
+                _ => best,
+            })
+        };
+        let states = [
+            (uc, NOTHING),
+            best(wc, &[0]),
+            best(wt, &[0]),
+            best(wp, &[0]),
+            best(wb, &[0, 2]),
+            best(mix, &[0]),
+            best(none, &[0, 1, 2, 3, 4]),
+        ];
+        let choice = states.iter().rev().fold(0, |choice, (_, kind)| choice << 3 | kind);
+        (states.map(|(cost, _)| cost), choice)
     }
 
+    /// What a node within one piece costs.
+    #[inline]
     fn leaf(&self, node: Node, piece: Piece, default: MemType) -> (Costs, Choice) {
         let default = if piece.over { MemType::Wb } else { default };
-        let mut c = [NEVER; NONE + 1];
-        for (state, c) in c.iter_mut().enumerate() {
-            let kind = if state == NONE { Some(&default) } else { MemType::ALL.get(state) };
-            if kind.is_some_and(|kind| piece.set.has(*kind)) {
-                let loose = piece.unmapped && kind == Some(&MemType::Wb);
-                *c = if loose { node.block.size() >> 12 } else { 0 };
+        let hold = |kind: MemType| {
+            if !piece.set.has(kind) {
+                NEVER
+            } else if piece.unmapped && matches!(kind, MemType::Wb) {
+                node.block.size() >> 12
+            } else {
+                0
             }
-        }
-        self.join(node, c)
+        };
+        let [uc, wc, wt, wp, wb] = MemType::ALL.map(hold);
+        self.join(node, [uc, wc, wt, wp, wb, NEVER, hold(default)])
     }
 
     /// Collects the registers, from the root down, right before left; `false` if there is no room for them.
