@@ -29,10 +29,10 @@ struct Pc {
 fn pc(rng: &mut Rng) -> Pc {
     let mut ranges = Vec::new();
     let span = |start: u64, len: u64| Span { start, end: start + len };
-    let low = 2 * GIB + rng.below(24) * 64 * MIB - rng.below(16) * MIB;
-    // An island of 1 to 16 MiB, somewhere in the last 256 MiB.
-    let island = MIB << rng.below(5);
-    let at = (low - 256 * MIB + rng.below(240) * MIB) / island * island;
+    let low = 2 * GIB + rng.below(7) * 256 * MIB;
+    // An island of 1 to 32 MiB, near the top.
+    let island = MIB << rng.below(6);
+    let at = low - island * (1 + rng.below(4));
     ranges.push((span(0, at), MemType::Wb));
     ranges.push((span(at, island), MemType::Uc));
     ranges.push((span(at + island, low - at - island), MemType::Wb));
@@ -44,7 +44,7 @@ fn pc(rng: &mut Rng) -> Pc {
     }
     let flash = (4 * MIB) << rng.below(3);
     ranges.push((span(4 * GIB - flash, flash), MemType::Wp));
-    let high = rng.below(64) * 512 * MIB + rng.below(8) * 64 * MIB;
+    let high = rng.below(64) * 512 * MIB;
     if high > 0 {
         ranges.push((span(4 * GIB, high), MemType::Wb));
     }

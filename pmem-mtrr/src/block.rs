@@ -81,6 +81,11 @@ impl Block {
         Span { start: self.start, end: self.start + self.size() }
     }
 
+    /// The block of an order that an address is in.
+    pub(crate) const fn around(addr: u64, order: u8) -> Self {
+        Self { start: addr >> (order & 63) << (order & 63), order }
+    }
+
     /// The two halves.
     pub(crate) const fn halves(self) -> (Self, Self) {
         let order = self.order.saturating_sub(1);

@@ -106,7 +106,7 @@ impl Planner<'_> {
     /// Puts a node's costs, as seen inside its pinned registers, at the front of `room`; gives what is left of it.
     fn share(&self, node: Node, default: MemType, table: &Table, room: &mut [Cost]) -> usize {
         let (own, rest) = room.split_at_mut(table.len().min(room.len()));
-        match self.uniform(node).filter(|_| !self.is_root(node)) {
+        match self.uniform(node) {
             Some(piece) => {
                 for (i, cost) in own.iter_mut().enumerate() {
                     *cost = hold(node, piece, default, i / (table.limit + 1));
@@ -205,7 +205,7 @@ impl Planner<'_> {
         let mut state = self.pinned_at(node, state);
         let mut registers = registers;
         // The node's costs without a register of its own.
-        let uniform = self.uniform(node).filter(|_| !self.is_root(node));
+        let uniform = self.uniform(node);
         let (own, rest) = room.split_at_mut(table.len().min(room.len()));
         let halves = self.halves(node);
         if let Some(piece) = uniform {

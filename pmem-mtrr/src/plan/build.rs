@@ -1,6 +1,6 @@
 //! Which registers: among the fewest, those that are programmed already, and the least write back where nothing is known to be.
 
-use super::node::{Level, NONE, Node};
+use super::node::{NONE, Node};
 use super::pieces::Piece;
 use super::{Bad, DEPTH, Optimum, Planner, Registers};
 use crate::kind::MemType;
@@ -45,11 +45,17 @@ pub enum Refusal {
 
 /// One node of the way from the root down: 96 bytes of room.
 #[derive(Clone, Copy)]
-pub struct Rung(Level<Costs>);
+pub struct Rung {
+    node: Node,
+    /// On the way up: what the left half costs.
+    left: Option<Costs>,
+    /// On the way down: what is around the node.
+    state: u8,
+}
 
 impl Default for Rung {
     fn default() -> Self {
-        Self(Level::NONE)
+        Self { node: Node::NONE, left: None, state: 0 }
     }
 }
 
@@ -144,24 +150,43 @@ impl Planner<'_> {
         }
     }
 
-    /// Notes what each node does; the root's costs.
+    /// Works out every node from the leaves up, left before right, and notes what each does; the root's costs.
     #[inline(never)]
     fn build(&self, root: Node, default: MemType, path: &mut [Rung], log: &mut Log<'_>) -> Option<Costs> {
-        self.fold(
-            root,
-            path,
-            |rung| &mut rung.0,
-            |node, piece| self.under_pinned(node, self.leaf(node, piece, default).0),
-            |node, left: Costs, right| {
-                let mut both = [NEVER; NONE + 1];
-                for (both, (left, right)) in both.iter_mut().zip(left.iter().zip(&right)) {
-                    *both = (left + right).min(NEVER);
+        let (mut node, mut depth) = (root, 0);
+        loop {
+            let mut costs = match self.uniform(node) {
+                Some(piece) => self.under_pinned(node, self.leaf(node, piece, default).0),
+                None => {
+                    *path.get_mut(depth)? = Rung { node, left: None, state: 0 };
+                    depth += 1;
+                    node = self.halves(node).0;
+                    continue;
                 }
-                let (costs, choice) = self.join(node, both);
-                log.push(choice);
-                self.under_pinned(node, costs)
-            },
-        )
+            };
+            loop {
+                let Some(rung) = depth.checked_sub(1).and_then(|depth| path.get_mut(depth)) else {
+                    return Some(costs);
+                };
+                match rung.left {
+                    None => {
+                        rung.left = Some(costs);
+                        node = self.halves(rung.node).1;
+                        break;
+                    }
+                    Some(left) => {
+                        let mut both = [NEVER; NONE + 1];
+                        for (both, (left, right)) in both.iter_mut().zip(left.iter().zip(&costs)) {
+                            *both = (left + right).min(NEVER);
+                        }
+                        let (own, choice) = self.join(rung.node, both);
+                        log.push(choice);
+                        costs = self.under_pinned(rung.node, own);
+                        depth -= 1;
+                    }
+                }
+            }
+        }
     }
 
     /// The costs of a node's states from the costs of what its pinned registers make of them.
@@ -242,7 +267,7 @@ impl Planner<'_> {
         let (mut node, mut state, mut depth) = (root, NONE, 0);
         loop {
             state = self.pinned_at(node, state);
-            let uniform = self.uniform(node).filter(|_| !self.is_root(node));
+            let uniform = self.uniform(node);
             let choice = match uniform {
                 Some(piece) => self.leaf(node, piece, default).1,
                 None => log.pop(),
@@ -256,15 +281,14 @@ impl Planner<'_> {
             }
             if uniform.is_none() {
                 let (left, right) = self.halves(node);
-                let Some(level) = path.get_mut(depth) else { return false };
-                *level = Rung(Level { node: left, left: None, state });
+                let Some(rung) = path.get_mut(depth) else { return false };
+                *rung = Rung { node: left, left: None, state: state as u8 };
                 depth += 1;
                 node = right;
                 continue;
             }
-            let Some(level) = depth.checked_sub(1).and_then(|depth| path.get(depth)) else { return true };
-            let level = &level.0;
-            (node, state) = (level.node, level.state);
+            let Some(rung) = depth.checked_sub(1).and_then(|depth| path.get(depth)) else { return true };
+            (node, state) = (rung.node, usize::from(rung.state));
             depth -= 1;
         }
     }

@@ -1,15 +1,26 @@
 //! How many registers it takes, for each default type.
 
-use super::node::{Level, NONE, Node, UNDEFINED, inside};
+use super::node::{NONE, Node, UNDEFINED, inside};
 use super::pieces::Piece;
 use super::{DEPTH, Planner};
-use crate::kind::{MemType, TypeSet};
+use crate::kind::MemType;
 use crate::regs::MAX_VARIABLE;
 
-/// One cost for each state, [`NONE`] and the four places after it being one for each default type.
-type Costs = [u8; 16];
+/// One cost for each state, seven bits in a byte: all are worked out at once in two words, on processors, and in kernels, that have no
+/// vectors.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Costs {
+    /// By [`MemType::index`], and [`UNDEFINED`].
+    kinds: u64,
+    /// With nothing around, by the default type's [`MemType::index`].
+    defaults: u64,
+}
 
-const NEVER: u8 = u8::MAX;
+/// As many registers as this are too many.
+const NEVER: u8 = 0x7f;
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x80 * ONES;
+const ALL_NEVER: u64 = NEVER as u64 * ONES;
 
 /// The fewest registers for each default type: the proof that no setting does with fewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +29,7 @@ pub struct Optimum {
 }
 
 impl Optimum {
-    /// With this default; `None` if it cannot be done, or takes more than 254.
+    /// With this default; `None` if it cannot be done, or takes more than 126.
     pub fn with(&self, default: MemType) -> Option<u8> {
         self.per_default.get(default.index()).copied().flatten()
     }
@@ -34,71 +45,174 @@ impl Planner<'_> {
     pub fn optimum(&self) -> Optimum {
         let mut per_default = [None; 5];
         if let Some(root) = self.root() {
-            let costs = self.count(root).unwrap_or([NEVER; 16]);
+            let costs = self.count(root).unwrap_or(Costs { kinds: ALL_NEVER, defaults: ALL_NEVER });
             let pinned = self.problem.pinned.len().min(MAX_VARIABLE) as u8;
-            for (kind, (to, cost)) in MemType::ALL.into_iter().zip(per_default.iter_mut().zip(&costs[NONE..]))
-            {
-                let cost = cost.saturating_add(pinned);
-                *to = (cost != NEVER && self.problem.available.has(kind)).then_some(cost);
+            for (kind, to) in MemType::ALL.into_iter().zip(&mut per_default) {
+                let cost = costs.get(NONE + kind.index());
+                *to = (cost != NEVER && self.problem.available.has(kind)).then_some(cost + pinned);
             }
         }
         Optimum { per_default }
     }
 
+    /// Works out the nodes from the leaves up, but only those whose halves both have borders: from one to the next it climbs.
     #[inline(never)]
     fn count(&self, root: Node) -> Option<Costs> {
-        let mut path = [Level::NONE; DEPTH];
-        self.fold(
-            root,
-            &mut path,
-            |level| level,
-            |node, piece| self.pinned_costs(node, leaf(piece)),
-            |node, left: Costs, right| {
-                let mut both = [NEVER; 16];
-                for (both, (left, right)) in both.iter_mut().zip(left.iter().zip(&right)) {
-                    *both = left.saturating_add(*right);
+        let mut path = [Branch { outer: root, core: root, left: None }; DEPTH];
+        let (mut node, mut depth) = (root, 0);
+        loop {
+            let mut costs = match self.uniform(node) {
+                Some(piece) => self.pinned_costs(node, leaf(piece)),
+                None => {
+                    let core = self.core(node);
+                    *path.get_mut(depth)? = Branch { outer: node, core, left: None };
+                    depth += 1;
+                    node = self.halves(core).0;
+                    continue;
                 }
-                self.pinned_costs(node, if self.is_root(node) { both } else { join(both) })
-            },
-        )
+            };
+            loop {
+                let Some(branch) = depth.checked_sub(1).and_then(|depth| path.get_mut(depth)) else {
+                    return Some(costs);
+                };
+                match branch.left {
+                    None => {
+                        branch.left = Some(costs);
+                        node = self.halves(branch.core).1;
+                        break;
+                    }
+                    Some(left) => {
+                        costs = self.climb(*branch, self.both(branch.core, &left, &costs));
+                        depth -= 1;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What a node costs whose halves cost `left` and `right`. No register is as wide as the space.
+    #[inline(always)]
+    fn both(&self, node: Node, left: &Costs, right: &Costs) -> Costs {
+        let whole = self.is_root(node);
+        self.pinned_costs(node, if whole { left.plus(*right) } else { left.plus(*right).joined() })
+    }
+
+    /// From the core of a node, all whose borders are in it, to the node: on the way one half of each block lies in one piece, the
+    /// same one as long as the core's address has the same bits; and joining with the same costs soon changes nothing any more.
+    #[inline]
+    fn climb(&self, branch: Branch, mut costs: Costs) -> Costs {
+        let (below, above) = self.ends(branch.core);
+        let (below, above) = (leaf(below), leaf(above));
+        let at = branch.core.block.start();
+        let whole = self.is_root(branch.outer);
+        let (mut order, outer) =
+            (u32::from(branch.core.block.order()), u32::from(branch.outer.block.order()));
+        let top = if whole { outer.saturating_sub(1) } else { outer };
+        while order < top {
+            let is_right = at >> order & 1 != 0;
+            let (bits, beside) = if is_right { (!at, &below) } else { (at, &above) };
+            let run = (bits >> order).trailing_zeros().min(top - order);
+            for _ in 0..run {
+                let next = costs.plus(*beside).joined();
+                if next == costs {
+                    break;
+                }
+                costs = next;
+            }
+            order += run;
+        }
+        if order < outer {
+            costs = costs.plus(if at >> order & 1 != 0 { below } else { above });
+        }
+        costs
     }
 
     /// The costs of a node's states from the costs of what its pinned registers make of them.
-    #[inline]
+    #[inline(always)]
     fn pinned_costs(&self, node: Node, own: Costs) -> Costs {
-        if !self.has_pinned_at(node) {
+        if self.problem.pinned.is_empty() || !self.has_pinned_at(node) {
             return own;
         }
-        let mut out = [NEVER; 16];
-        for (state, out) in out.iter_mut().enumerate() {
-            *out = own.get(self.pinned_at(node, state)).copied().unwrap_or(NEVER);
+        let mut out = own;
+        for kind in 0..=UNDEFINED {
+            out.kinds = replaced(out.kinds, kind, own.get(self.pinned_at(node, kind)));
+        }
+        // Whatever the default, a register around a node hides it.
+        for default in 0..5 {
+            let state = self.pinned_at(node, NONE);
+            let state = if state == NONE { NONE + default } else { state };
+            out.defaults = replaced(out.defaults, default, own.get(state));
         }
         out
     }
 }
 
-/// What a node costs, with or without a register of its own, where its halves together cost `c`.
+fn replaced(word: u64, place: usize, cost: u8) -> u64 {
+    let shift = 8 * (place as u32 & 7);
+    word & !(0xff << shift) | u64::from(cost) << shift
+}
+
+/// A node, the smallest one in it that has all its borders, and what the left half of that costs.
+#[derive(Clone, Copy)]
+struct Branch {
+    outer: Node,
+    core: Node,
+    left: Option<Costs>,
+}
+
+/// The smaller of each pair of bytes, all below 128.
 #[inline]
-fn join(c: Costs) -> Costs {
-    let mut out = c;
-    let one = |cost: u8| cost.saturating_add(1);
-    let (uc, wt) = (one(c[0]), one(c[2]));
-    let any = c[0].min(c[1]).min(c[2]).min(c[3]).min(c[4]);
-    for cost in &mut out[1..NONE] {
-        *cost = (*cost).min(uc);
+const fn least(a: u64, b: u64) -> u64 {
+    let not_less = ((a | HIGH) - b) & HIGH;
+    let mask = not_less | (not_less - (not_less >> 7));
+    (b & mask) | (a & !mask)
+}
+
+/// The sum of each pair of bytes, all below 128, or 127.
+#[inline]
+const fn sum(a: u64, b: u64) -> u64 {
+    let sum = a + b;
+    let over = sum & HIGH;
+    (sum | (over - (over >> 7))) & !HIGH
+}
+
+impl Costs {
+    const fn get(self, state: usize) -> u8 {
+        let (word, place) = if state < NONE { (self.kinds, state) } else { (self.defaults, state - NONE) };
+        (word >> (8 * (place as u32 & 7))) as u8
     }
-    out[4] = out[4].min(wt);
-    for cost in &mut out[NONE..] {
-        *cost = (*cost).min(one(any));
+
+    /// What two halves cost together.
+    #[inline]
+    const fn plus(self, other: Self) -> Self {
+        Self { kinds: sum(self.kinds, other.kinds), defaults: sum(self.defaults, other.defaults) }
     }
-    out
+
+    /// What a node costs that may have a register of its own, where without one it costs this.
+    #[inline]
+    const fn joined(self) -> Self {
+        const fn one_more(cost: u64) -> u64 {
+            cost + (cost < NEVER as u64) as u64
+        }
+        let kind = self.kinds;
+        let (uc, wt) = (one_more(kind & 0x7f), one_more(kind >> 16 & 0x7f));
+        // The least of the five types': pairs, and pairs of these.
+        let rest = (kind & 0xff_ffff_ffff) | (ALL_NEVER << 40);
+        let pairs = least(rest, rest >> 8 | 0x7f << 56);
+        let fours = least(pairs, pairs >> 16 | 0x7f7f << 48);
+        let any = one_more(least(fours, fours >> 32 | 0x7f7f_7f7f << 32) & 0x7f);
+        // Every type may have uncacheable inside, which has nothing; write back write through too.
+        let kinds = least(kind, (uc * (ONES >> 8) << 8 & 0x0000_7f7f_7f7f_7f00) | 0x7f7f_0000_0000_007f);
+        let kinds = least(kinds, wt << 32 | (ALL_NEVER & !(0x7f << 32)));
+        Self { kinds, defaults: least(self.defaults, any * ONES) }
+    }
 }
 
 /// What a node within one piece costs.
 #[inline]
 fn leaf(piece: Piece) -> Costs {
     const TABLE: [[Costs; 2]; 32] = {
-        let mut table = [[[NEVER; 16]; 2]; 32];
+        let mut table = [[Costs { kinds: 0, defaults: 0 }; 2]; 32];
         let mut set = 0;
         while set < 32 {
             table[set] = [leaf_of(set as u8, false), leaf_of(set as u8, true)];
@@ -106,12 +220,12 @@ fn leaf(piece: Piece) -> Costs {
         }
         table
     };
-    let [plain, over] = &TABLE[usize::from(piece.set.and(TypeSet::ANY).bits() & 31)];
+    let [plain, over] = &TABLE[usize::from(piece.set.bits() & 31)];
     if piece.over { *over } else { *plain }
 }
 
 const fn leaf_of(set: u8, over: bool) -> Costs {
-    let mut costs = [NEVER; 16];
+    let mut costs = Costs { kinds: ALL_NEVER, defaults: ALL_NEVER };
     let mut state = 0;
     while state < NONE + 5 {
         // The type that holds without another register, as a bit.
@@ -121,13 +235,16 @@ const fn leaf_of(set: u8, over: bool) -> Costs {
             _ if over => 1 << 4,
             _ => 1 << (state - NONE),
         };
-        costs[state] = if set & held != 0 {
+        let cost = if set & held != 0 {
             0
         } else if set & inside(state) != 0 {
             1
         } else {
-            NEVER
+            NEVER as u64
         };
+        let shift = 8 * (if state < NONE { state } else { state - NONE });
+        let word = if state < NONE { &mut costs.kinds } else { &mut costs.defaults };
+        *word = *word & !(0xff << shift) | cost << shift;
         state += 1;
     }
     costs

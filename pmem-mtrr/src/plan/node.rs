@@ -48,18 +48,9 @@ pub(super) struct Node {
     last: u32,
 }
 
-/// A node on the way from the root down, and what is known of its left half.
-#[derive(Clone, Copy)]
-pub(super) struct Level<C> {
-    pub(super) node: Node,
-    pub(super) left: Option<C>,
-    pub(super) state: State,
-}
-
-impl<C> Level<C> {
-    /// No level yet.
-    pub(super) const NONE: Self =
-        Self { node: Node { block: Block::SMALLEST, first: 0, last: 0 }, left: None, state: 0 };
+impl Node {
+    /// None yet.
+    pub(super) const NONE: Self = Self { block: Block::SMALLEST, first: 0, last: 0 };
 }
 
 impl Planner<'_> {
@@ -68,9 +59,11 @@ impl Planner<'_> {
         Some(Node { block, first: 0, last: u32::try_from(self.pieces.len()).ok()?.checked_sub(1)? })
     }
 
-    /// The piece that a node lies in, if it is one alone and no pinned register is inside.
+    /// The piece that a node lies in, if it is one alone and no pinned register is inside. The whole space is always halved, for no
+    /// register is as wide as that.
     pub(super) fn uniform(&self, node: Node) -> Option<Piece> {
         let plain = node.first == node.last
+            && !self.is_root(node)
             && !self.pinned().iter().any(|pin| {
                 pin.block.order() < node.block.order() && node.block.span().contains(pin.block.start())
             });
@@ -96,45 +89,21 @@ impl Planner<'_> {
         self.pieces.get(i as usize)
     }
 
-    /// Works out every node from the leaves up, left before right: what lies in one piece by `leaf`, the others by `join` of
-    /// their halves. `None` if the way down is longer than `path` has room for.
-    pub(super) fn fold<C: Copy, S>(
-        &self,
-        root: Node,
-        path: &mut [S],
-        level: impl Fn(&mut S) -> &mut Level<C>,
-        mut leaf: impl FnMut(Node, Piece) -> C,
-        mut join: impl FnMut(Node, C, C) -> C,
-    ) -> Option<C> {
-        let (mut node, mut depth) = (root, 0);
-        loop {
-            let mut done = match self.uniform(node).filter(|_| !self.is_root(node)) {
-                Some(piece) => leaf(node, piece),
-                None => {
-                    *level(path.get_mut(depth)?) = Level { node, left: None, state: 0 };
-                    depth += 1;
-                    node = self.halves(node).0;
-                    continue;
-                }
-            };
-            loop {
-                let Some(step) = depth.checked_sub(1).and_then(|depth| path.get_mut(depth)) else {
-                    return Some(done);
-                };
-                let level = level(step);
-                match level.left {
-                    None => {
-                        level.left = Some(done);
-                        node = self.halves(level.node).1;
-                        break;
-                    }
-                    Some(left) => {
-                        done = join(level.node, left, done);
-                        depth -= 1;
-                    }
-                }
-            }
+    /// The first and the last piece that a node lies in.
+    pub(super) fn ends(&self, node: Node) -> (Piece, Piece) {
+        let piece = |i: u32| self.piece(i).copied().unwrap_or_default();
+        (piece(node.first), piece(node.last))
+    }
+
+    /// The smallest node within a node of several pieces that has all the borders in it; the node itself if registers are pinned.
+    pub(super) fn core(&self, node: Node) -> Node {
+        if !self.problem.pinned.is_empty() {
+            return node;
         }
+        let start = |i: u32| self.piece(i).map_or(0, |piece| piece.start);
+        let (first, last) = (start(node.first + 1), start(node.last));
+        let differ = first.wrapping_sub(1) ^ last;
+        Node { block: Block::around(last, (u64::BITS - differ.leading_zeros()) as u8), ..node }
     }
 
     pub(super) fn is_root(&self, node: Node) -> bool {

@@ -56,6 +56,12 @@ struct Cut<'r> {
 impl Cut<'_> {
     fn push(&mut self, problem: &Problem<'_>, span: Span, set: TypeSet, unmapped: bool) {
         let low_end = if problem.fixed { ONE_MIB } else { 0 };
+        if span.start >= low_end && problem.tom2.is_none() {
+            if !span.is_empty() {
+                self.add(Piece { start: span.start, set, over: false, unmapped });
+            }
+            return;
+        }
         let top = problem.tom2.unwrap_or(0).max(FOUR_GIB);
         let low = Span { start: 0, end: low_end };
         let middle = Span { start: low_end, end: FOUR_GIB };
