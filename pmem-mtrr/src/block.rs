@@ -51,7 +51,7 @@ pub struct Block {
 
 impl Block {
     /// The page at 0.
-    pub(crate) const SMALLEST: Self = Self { start: 0, order: 12 };
+    pub const PAGE: Self = Self { start: 0, order: 12 };
 
     /// A block; `None` unless `order` is 12 to 52 and `start` a multiple of the size.
     pub const fn new(start: u64, order: u8) -> Option<Self> {

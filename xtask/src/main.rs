@@ -2,6 +2,7 @@
 
 mod capture;
 mod ci;
+mod firmware;
 mod fuzz;
 mod kmod;
 mod layers;
@@ -34,6 +35,8 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// The MTRR planner for firmware: builds it for two targets, and tries it from C.
+    Firmware,
     /// The kernel module pmem_arena: builds it, or tries it in Debian's kernel under QEMU.
     Kmod {
         /// Which.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::Nostd => nostd::run(),
         Task::Loom => ci::loom(),
         Task::Fuzz { seconds } => fuzz::run(seconds),
+        Task::Firmware => firmware::run(),
         Task::Kmod { step: Kmod::Build } => kmod::build().map(|place| println!("{}", place.display())),
         Task::Kmod { step: Kmod::Test } => kmod::test(),
         Task::Capture { names } => capture::run(&names),

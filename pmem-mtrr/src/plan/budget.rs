@@ -6,6 +6,7 @@ use super::pieces::Piece;
 use super::{Bad, Planner, Registers};
 use crate::kind::{MemType, TypeSet};
 use crate::regs::{MAX_VARIABLE, Register};
+use core::num::NonZeroUsize;
 
 /// Pages that lose their type first, then registers not programmed yet.
 type Cost = u64;
@@ -34,17 +35,27 @@ fn tolerated(set: TypeSet) -> TypeSet {
 
 /// The costs of one node: for each state, one for each number of registers from none to the limit.
 struct Table {
-    limit: usize,
+    /// One more than the limit.
+    width: NonZeroUsize,
 }
 
 impl Table {
+    const fn new(limit: usize) -> Self {
+        Self { width: NonZeroUsize::MIN.saturating_add(limit) }
+    }
+
     const fn len(&self) -> usize {
-        STATES * (self.limit + 1)
+        STATES * self.width.get()
+    }
+
+    /// The state and the number of registers of place `i`.
+    fn place(&self, i: usize) -> (State, usize) {
+        (i / self.width, i % self.width)
     }
 
     fn row<'c>(&self, costs: &'c [Cost], state: State) -> &'c [Cost] {
-        let at = state * (self.limit + 1);
-        costs.get(at..at + self.limit + 1).unwrap_or(&[])
+        let at = state * self.width.get();
+        costs.get(at..at + self.width.get()).unwrap_or(&[])
     }
 
     fn get(&self, costs: &[Cost], state: State, registers: usize) -> Cost {
@@ -77,7 +88,7 @@ impl Planner<'_> {
         let Some(own) = limit.checked_sub(self.problem.pinned.len()) else {
             return Err(Refusal::TooMany(self.problem.pinned.len().min(MAX_VARIABLE) as u8));
         };
-        let table = Table { limit: own };
+        let table = Table::new(own);
         let Some(root) = self.root() else { return Err(Refusal::Impossible) };
         let mut best: Option<(Cost, usize, MemType)> = None;
         for kind in MemType::ALL {
@@ -109,7 +120,7 @@ impl Planner<'_> {
         match self.uniform(node) {
             Some(piece) => {
                 for (i, cost) in own.iter_mut().enumerate() {
-                    *cost = hold(node, piece, default, i / (table.limit + 1));
+                    *cost = hold(node, piece, default, table.place(i).0);
                 }
             }
             None => {
@@ -119,7 +130,7 @@ impl Planner<'_> {
                 self.share(right, default, table, rest);
                 let second = rest.get(..table.len()).unwrap_or(&[]);
                 for (i, cost) in own.iter_mut().enumerate() {
-                    let (state, registers) = (i / (table.limit + 1), i % (table.limit + 1));
+                    let (state, registers) = table.place(i);
                     *cost = self.split(left, right, first, second, table, state, registers).0;
                 }
             }
@@ -158,12 +169,12 @@ impl Planner<'_> {
     fn add_own(&self, node: Node, table: &Table, costs: &mut [Cost]) {
         let present = self.present_at(node);
         // From many registers to few, and from the outer states to the inner ones, what is read is not yet changed.
-        for registers in (1..=table.limit).rev() {
+        for registers in (1..table.width.get()).rev() {
             for state in (0..STATES).rev() {
                 let best = self.best_own(table, costs, present, state, registers);
                 let now = table.get(costs, state, registers);
                 if let (Some((cost, _)), Some(slot)) =
-                    (best, costs.get_mut(state * (table.limit + 1) + registers))
+                    (best, costs.get_mut(state * table.width.get() + registers))
                 {
                     *slot = cost.min(now);
                 }
@@ -210,7 +221,7 @@ impl Planner<'_> {
         let halves = self.halves(node);
         if let Some(piece) = uniform {
             for (i, cost) in own.iter_mut().enumerate() {
-                *cost = hold(node, piece, default, i / (table.limit + 1));
+                *cost = hold(node, piece, default, table.place(i).0);
             }
         } else {
             self.share(halves.0, default, table, rest);
@@ -218,7 +229,7 @@ impl Planner<'_> {
             self.share(halves.1, default, table, rest);
             let second = rest.get(..table.len()).unwrap_or(&[]);
             for (i, cost) in own.iter_mut().enumerate() {
-                let (state, registers) = (i / (table.limit + 1), i % (table.limit + 1));
+                let (state, registers) = table.place(i);
                 *cost = self.split(halves.0, halves.1, first, second, table, state, registers).0;
             }
         }

@@ -190,8 +190,9 @@ impl Planner<'_> {
     }
 
     /// The costs of a node's states from the costs of what its pinned registers make of them.
+    #[inline(always)]
     fn under_pinned(&self, node: Node, own: Costs) -> Costs {
-        if !self.has_pinned_at(node) {
+        if self.problem.pinned.is_empty() || !self.has_pinned_at(node) {
             return own;
         }
         let mut out = [NEVER; NONE + 1];
@@ -202,7 +203,7 @@ impl Planner<'_> {
     }
 
     /// Chooses a node's own register for each state, where without one it costs `c`.
-    #[inline]
+    #[inline(always)]
     fn join(&self, node: Node, c: Costs) -> (Costs, Choice) {
         if self.is_root(node) {
             return (c, Choice::MAX);

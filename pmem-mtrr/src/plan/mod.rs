@@ -31,9 +31,9 @@ use core::fmt;
 /// How many nodes a way down has at most: one for each bit of an address above the page, and the root.
 pub const DEPTH: usize = 41;
 
-/// What [`Planner::within`], which calls itself [`DEPTH`] times at most, takes of the stack, in bytes; the others take a quarter of it.
+/// What [`Planner::within`], which calls itself [`DEPTH`] times at most, takes of the stack, in bytes; the others take half of it.
 /// Measured by `cargo xtask firmware`.
-pub const STACK: usize = 16 * 1024;
+pub const STACK: usize = 24 * 1024;
 
 /// Addresses, and which types they may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

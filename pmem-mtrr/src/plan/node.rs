@@ -50,7 +50,7 @@ pub(super) struct Node {
 
 impl Node {
     /// None yet.
-    pub(super) const NONE: Self = Self { block: Block::SMALLEST, first: 0, last: 0 };
+    pub(super) const NONE: Self = Self { block: Block::PAGE, first: 0, last: 0 };
 }
 
 impl Planner<'_> {
@@ -127,6 +127,7 @@ impl Planner<'_> {
     }
 
     /// The types of registers that are programmed right at a node now, as bits.
+    #[inline]
     pub(super) fn present_at(&self, node: Node) -> u8 {
         self.problem
             .present
