@@ -114,6 +114,21 @@ pub enum MtrrCommand {
         /// From what.
         #[command(flatten)]
         source: MtrrSource,
+        /// What the kernel module pmem_arena says: registers, arenas and claims.
+        #[arg(long, conflicts_with = "files")]
+        kernel: bool,
+    },
+    /// Claims addresses through the kernel module pmem_arena, which programs the registers; they are held until this ends.
+    Apply {
+        /// Addresses and the type that they are to be of: `0xd0000000-0xe0000000=WC`.
+        #[arg(long = "want", value_name = "START-END=TYPE", required = true)]
+        wants: Vec<String>,
+        /// Do it: without this, only say what would be done.
+        #[arg(long)]
+        yes: bool,
+        /// Even over a BAR whose driver is bound.
+        #[arg(long)]
+        force: bool,
     },
     /// The fewest registers for what is wanted, with its proof, and what to write in which order.
     Plan {

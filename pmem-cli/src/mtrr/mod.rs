@@ -1,5 +1,6 @@
 //! `pmem mtrr`.
 
+mod apply;
 mod demand;
 mod plan;
 mod show;
@@ -14,7 +15,9 @@ use std::io::Write;
 
 pub(crate) fn run(args: &Args, command: &MtrrCommand, out: &mut dyn Write) -> Result<Status, Failure> {
     match command {
-        MtrrCommand::Show { source } => show::run(args, source, out),
+        MtrrCommand::Show { kernel: true, .. } => apply::show(args, out),
+        MtrrCommand::Show { source, .. } => show::run(args, source, out),
+        MtrrCommand::Apply { wants, yes, force } => apply::run(args, wants, *yes, *force, out),
         MtrrCommand::Plan { source, options } => plan::run(args, source, options, out),
     }
 }

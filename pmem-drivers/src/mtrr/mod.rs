@@ -8,6 +8,8 @@ mod demand;
 mod driver;
 #[cfg(feature = "fake")]
 mod fake;
+#[cfg(all(feature = "std", unix))]
+mod linux;
 mod port;
 pub mod strategies;
 
@@ -15,5 +17,7 @@ pub use demand::{Unmapped, wish};
 pub use driver::{Mtrr, Policy};
 #[cfg(feature = "fake")]
 pub use fake::{FakeCpus, Written};
+#[cfg(all(feature = "std", unix))]
+pub use linux::{DevMsr, ProcMtrr, parse_proc_mtrr};
 pub use pmem_mtrr::*;
 pub use port::Port;

@@ -7,10 +7,8 @@ use crate::error::{ImportError, Warning};
 use crate::number::hex;
 use crate::resource::Resources;
 use crate::root::Root;
-use pmem_mtrr::{Setting, Span, Width};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use pmem_drivers::mtrr::DevMsr;
+use pmem_mtrr::Span;
 
 pub(super) fn read(root: &Root, warnings: &mut Vec<Warning>) -> Result<MtrrFacts, ImportError> {
     let mut facts = MtrrFacts::default();
@@ -24,7 +22,9 @@ pub(super) fn read(root: &Root, warnings: &mut Vec<Warning>) -> Result<MtrrFacts
         facts.add_text(&text, &root.dir().join("proc/mtrr"))?;
     }
     if let Some(width) = facts.width {
-        facts.cpus = registers(root, width, amd);
+        // Where the `msr` module is loaded, and shows them to this user.
+        let cpus = DevMsr::open(&root.dir().join("dev/cpu"), width, amd);
+        facts.cpus = cpus.ok().and_then(|cpus| cpus.settings().ok()).unwrap_or_default();
     }
     facts.memory = firmware_map(root, warnings);
     if let Some(text) = root.text("proc/iomem", warnings) {
@@ -62,22 +62,4 @@ fn firmware_map(root: &Root, warnings: &mut Vec<Warning>) -> Vec<(Span, Memory)>
         }
     }
     out
-}
-
-/// Every processor's registers, where the `msr` module shows them; none if it does not.
-fn registers(root: &Root, width: Width, amd: bool) -> Vec<Setting> {
-    let mut cpus: Vec<u32> = root.names("dev/cpu").iter().filter_map(|name| name.parse().ok()).collect();
-    cpus.sort_unstable();
-    let read = |cpu: u32| -> Option<Setting> {
-        let path: PathBuf = root.dir().join(format!("dev/cpu/{cpu}/msr"));
-        let file = File::open(&path).ok()?;
-        let msr = |msr: u32| {
-            let mut bytes = [0; 8];
-            file.read_exact_at(&mut bytes, u64::from(msr)).ok()?;
-            Some(u64::from_le_bytes(bytes))
-        };
-        Setting::read(width, amd, msr).ok()
-    };
-    let all: Option<Vec<Setting>> = cpus.into_iter().map(read).collect();
-    all.unwrap_or_default()
 }

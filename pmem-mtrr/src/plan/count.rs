@@ -202,7 +202,7 @@ impl Costs {
         let fours = least(pairs, pairs >> 16 | 0x7f7f << 48);
         let any = one_more(least(fours, fours >> 32 | 0x7f7f_7f7f << 32) & 0x7f);
         // Every type may have uncacheable inside, which has nothing; write back write through too.
-        let kinds = least(kind, (uc * (ONES >> 8) << 8 & 0x0000_7f7f_7f7f_7f00) | 0x7f7f_0000_0000_007f);
+        let kinds = least(kind, (((uc * (ONES >> 8)) << 8) & 0x0000_7f7f_7f7f_7f00) | 0x7f7f_0000_0000_007f);
         let kinds = least(kinds, wt << 32 | (ALL_NEVER & !(0x7f << 32)));
         Self { kinds, defaults: least(self.defaults, any * ONES) }
     }
