@@ -12,6 +12,25 @@ mod mmio_allocator;
 #[expect(dead_code, reason = "a program's own main is not called here")]
 mod vmm_bar_swap;
 
+#[path = "../write_combining.rs"]
+#[expect(dead_code, reason = "a program's own main is not called here")]
+mod write_combining;
+
+#[test]
+fn write_combining() {
+    let out = write_combining::run().unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines[0].starts_with("3 registers, default UC; the fewest with default UC 3, "), "{out}");
+    assert_eq!(lines[1], "taken over with 0 writes");
+    assert_eq!(lines[2], "CPU 0: wrmsr 0x2ff 0x400");
+    assert_eq!(
+        lines[3..6],
+        ["CPU 0: wrmsr 0x204 0xe0000001", "CPU 0: wrmsr 0x205 0xfff000800", "CPU 0: wrmsr 0x2ff 0xc00"]
+    );
+    assert!(lines[6].contains("needs 8 of 8 (keeps free 1, at best with default UC 8"), "{out}");
+    assert_eq!(lines[7], "released: Type(Uc) at 0xe0000000");
+}
+
 #[test]
 fn numa_pci() {
     let out = numa_pci::run().unwrap();

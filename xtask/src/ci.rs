@@ -1,7 +1,7 @@
 //! What a change must pass.
 
 use crate::run::{Result, cargo, check};
-use crate::{fuzz, layers, nostd};
+use crate::{firmware, fuzz, kmod, layers, nostd};
 
 /// Runs all checks, the quick ones first.
 pub fn run() -> Result {
@@ -25,7 +25,9 @@ pub fn run() -> Result {
     check("the first command", cargo().args(["run", "--release", "--quiet", "--", "topo"]))?;
     loom()?;
     fuzz::run(30)?;
-    nostd::run()
+    nostd::run()?;
+    firmware::run()?;
+    kmod::test()
 }
 
 /// Checks publication, the drop queue and registration under every interleaving loom can find.
