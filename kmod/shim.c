@@ -56,9 +56,9 @@ static bool force;
 module_param(force, bool, 0444);
 MODULE_PARM_DESC(force, "load under a hypervisor, where MTRRs may have no effect");
 
-static bool fail_alloc;
-module_param(fail_alloc, bool, 0600);
-MODULE_PARM_DESC(fail_alloc, "make the kernel's allocator fail, to test the reserve");
+static int fail_alloc;
+module_param(fail_alloc, int, 0600);
+MODULE_PARM_DESC(fail_alloc, "for tests: 1 makes the kernel's allocator fail, 2 the reserve as well");
 
 static bool is_amd;
 static unsigned int variable_count;
@@ -89,7 +89,7 @@ void *pmem_shim_alloc(__u64 size, __u64 align)
 	if (at)
 		return at;
 	/* Its pieces are multiples of 64 bytes. */
-	return align <= 64 ? (void *)gen_pool_alloc(pool, size) : NULL;
+	return align <= 64 && fail_alloc < 2 ? (void *)gen_pool_alloc(pool, size) : NULL;
 }
 
 void pmem_shim_free(void *at, __u64 size)

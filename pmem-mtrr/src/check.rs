@@ -170,7 +170,7 @@ impl Setting {
             }
             for known in known.clone() {
                 let (part, fault) = match (known, what) {
-                    (Known::Ram(ram), Effective::Type(MemType::Uc)) => {
+                    (Known::Ram(ram), Effective::Type(MemType::Uc)) if !self.is_management(ram.and(span)) => {
                         (ram.and(span), Finding::RamUncached(ram.and(span)))
                     }
                     (Known::Mmio(mmio), Effective::Type(MemType::Wb)) => {
@@ -183,6 +183,11 @@ impl Setting {
                 }
             }
         }
+    }
+
+    /// Whether the system management range holds all of a span.
+    fn is_management(&self, span: Span) -> bool {
+        self.management().is_some_and(|range| range.and(span) == span)
     }
 
     /// Tells `found` each register in which processor `cpu` differs from this one.
@@ -267,6 +272,9 @@ mod tests {
         let beyond = Span { start: 0x8000_0000, end: 0x9000_0000 };
         assert_eq!(findings(&with(&[(6, half)]), &[Known::Ram(beyond)]), [Finding::RamUncached(beyond)]);
         assert_eq!(findings(&with(&[(6, half)]), &[Known::Mmio(low)]), [Finding::MmioCached(low)]);
+        let mut managed = with(&[(6, half)]);
+        managed.smrr = Some(Variable { base: 0x8000_0006, mask: 0xf_f000_0800 });
+        assert_eq!(findings(&managed, &[Known::Ram(beyond)]), [], "nobody but SMM sees that memory");
         let mut off = with(&[]);
         off.def = DefType(0x1_0002);
         off.fixed.set_byte(2, 7);

@@ -1,5 +1,6 @@
 //! All the registers of one processor, and how to get from one setting to another.
 
+use crate::block::Span;
 use crate::kind::MemType;
 use crate::plan::Registers;
 use crate::regs::{
@@ -148,6 +149,13 @@ impl Setting {
         let on = amd.syscfg.tom2() && amd.syscfg.tom2_write_back();
         let end = (amd.top_mem2 & TOP_MEM_BITS).min(self.width.end());
         (on && end > FOUR_GIB).then_some(end)
+    }
+
+    /// The system management range, if there is one: to all but its own code it is uncacheable whatever the MTRRs say, so what they say
+    /// does not matter.
+    pub fn management(&self) -> Option<Span> {
+        let block = self.smrr.filter(|smrr| smrr.valid())?.block(self.width)?;
+        Some(block.span())
     }
 
     /// Whether the fixed ranges decide below 1 MiB.

@@ -114,10 +114,15 @@ pub fn test() -> Result {
     }
     let passed = said.lines().filter(|line| line.contains("KMOD-PASS")).count();
     let failed: Vec<&str> = said.lines().filter(|line| line.contains("KMOD-FAIL")).collect();
-    for oops in ["Oops", "BUG:", "Kernel panic", "Call Trace", "panic at"] {
+    for oops in ["Oops", "BUG:", "Kernel panic", "Call Trace"] {
         if let Some(line) = said.lines().find(|line| line.contains(oops)) {
             return Err(format!("the kernel: {line}; see {}", lab.join("console").display()));
         }
+    }
+    let panics = said.lines().filter(|line| line.contains("pmem_arena: panic at")).count();
+    // One is provoked; dmesg is printed once more at the end.
+    if panics > 2 {
+        return Err(format!("the library panicked; see {}", lab.join("console").display()));
     }
     if !failed.is_empty() || !said.contains("KMOD-END") {
         let what =

@@ -99,6 +99,9 @@ pub(super) fn of(given: &mut Given, asked: &[Want], unmapped: UnmappedArg) -> Re
         };
         lay(&mut map, Span { start: 0, end: top.min(end) });
     }
+    if let Some(range) = given.setting.management() {
+        map.insert(pages(range), TypeSet::of(&[MemType::Uc, MemType::Wb]));
+    }
     for (span, kind) in &given.facts.wanted {
         if span.end > end {
             return Err(Failure::Other(format!(

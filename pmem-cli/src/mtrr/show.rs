@@ -62,8 +62,8 @@ pub(super) fn run(args: &Args, source: &MtrrSource, out: &mut dyn Write) -> Resu
     if let Some(end) = setting.tom2() {
         writeln!(out, "\nBelow TOM2, {end:#x}, the default from 4 GiB on is WB.")?;
     }
-    if let Some(smrr) = setting.smrr.filter(|smrr| smrr.valid()).and_then(|smrr| smrr.block(setting.width)) {
-        writeln!(out, "\nThe system management range is {smrr}: uncacheable to all but its own code.")?;
+    if let Some(range) = setting.management() {
+        writeln!(out, "\nThe system management range is {range}: uncacheable to all but its own code.")?;
     }
     if !findings.is_empty() {
         writeln!(out, "\n{}", styled(styles.heading, "What is wrong"))?;
