@@ -239,6 +239,12 @@ fn bad_input_is_named() {
     let broken = dir.path().join("broken.txt");
     fs::write(&broken, "bits: 36\nmtrr: 1000 80000000 WB\n").unwrap();
     assert!(run(&["mtrr", "plan", broken.to_str().unwrap()], 1).1.contains("broken.txt:2: base 0x1000"));
+    fs::write(&broken, "bits: 36\nmtrr: fffff0000000 10000000 WB\n").unwrap();
+    let err = run(&["mtrr", "plan", broken.to_str().unwrap()], 1).1;
+    assert!(err.contains("register 0, 0xfffff0000000-0x1000000000000, is beyond"), "{err}");
+    fs::write(&broken, "bits: 36\nvcnt: 1\nmtrr: 0 1000 WB\nmtrr: 1000 1000 WB\n").unwrap();
+    let err = run(&["mtrr", "show", broken.to_str().unwrap()], 1).1;
+    assert!(err.contains("register 1 is in use, but there are only 1 registers"), "{err}");
     fs::write(&broken, "nothing of the kind\n").unwrap();
     assert!(run(&["mtrr", "plan", broken.to_str().unwrap()], 1).1.contains("no line is about MTRRs"));
     assert!(run(&["mtrr", "show", "/nonexistent"], 1).1.contains("/nonexistent"));

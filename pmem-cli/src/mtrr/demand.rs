@@ -138,6 +138,9 @@ fn rest(
 ) {
     let end = given.setting.width.end();
     let gaps: Vec<Span> = map.gaps(&(0..end)).map(|gap| Span { start: gap.start, end: gap.end }).collect();
+    if gaps.is_empty() {
+        return;
+    }
     let mut windows = given.facts.windows.clone();
     let size = show::size(gaps.iter().map(|gap| gap.len()).sum());
     given.assumed.push(match unmapped {

@@ -9,7 +9,7 @@ mod strips;
 use crate::args::{Args, MtrrCommand, MtrrSource};
 use crate::source::open_root;
 use crate::{Failure, Status};
-use pmem_import::MtrrFacts;
+use pmem_import::{Entry, MtrrFacts};
 use pmem_mtrr::{Cap, DefType, MemType, Setting, Width};
 use std::io::Write;
 
@@ -66,10 +66,26 @@ fn read(args: &Args, source: &MtrrSource) -> Result<Given, Failure> {
         }
     };
     let end = setting.width.end();
+    let bits = setting.width.bits();
+    for (n, entry) in &facts.variable {
+        if *n >= setting.variable().len() {
+            let count = setting.variable().len();
+            return Err(Failure::Other(format!(
+                "register {n} is in use, but there are only {count} registers"
+            )));
+        }
+        if let Entry::Register(register) = entry
+            && register.block.span().end > end
+        {
+            let block = register.block;
+            return Err(Failure::Other(format!(
+                "register {n}, {block}, is beyond physical addresses of {bits} bits"
+            )));
+        }
+    }
     if let Some((span, _)) = facts.memory.iter().find(|(span, _)| span.end > end) {
         return Err(Failure::Other(format!(
-            "{span} of the memory map is beyond physical addresses of {} bits",
-            setting.width.bits()
+            "{span} of the memory map is beyond physical addresses of {bits} bits"
         )));
     }
     let warnings = warnings.iter().map(ToString::to_string).collect();
