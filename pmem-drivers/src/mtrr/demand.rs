@@ -12,6 +12,8 @@ pub enum Unmapped {
     /// Uncacheable, or what they are.
     #[default]
     Strict,
+    /// What they are, and nothing else: memory may be added there.
+    Keep,
     /// Anything: fewer registers, at the risk that devices nobody told of are cached.
     Any,
 }
@@ -113,6 +115,7 @@ impl Demand {
         if !self.decoded.overlaps(&range) {
             return Some(match unmapped {
                 Unmapped::Strict => as_it_is.or(TypeSet::only(MemType::Uc)),
+                Unmapped::Keep => as_it_is,
                 Unmapped::Any => TypeSet::ANY,
             });
         }

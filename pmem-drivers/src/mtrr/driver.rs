@@ -7,6 +7,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use pmem_core::{AddrRange, ArenaId, Change, Concern, Driver, Fault, Figures, Mismatch, State, Step, Veto};
 use pmem_mtrr::plan::DEPTH;
+use pmem_mtrr::regs::MAX_VARIABLE;
 use pmem_mtrr::{
     Cap, DefType, Effective, MemType, Optimum, Piece, Planner, Problem, Refusal, Register, Room, Rung,
     Setting, Span, TypeSet, Want, Width,
@@ -30,33 +31,44 @@ pub struct Mtrr<P> {
     port: P,
     view: ArenaId,
     policy: Policy,
-    /// What the firmware left, and what others wrote since.
+    belief: Belief,
+    staged: Option<Box<Staged>>,
+    /// Where a revert reads to: it takes no memory.
+    found: Box<Setting>,
+}
+
+/// What the driver goes by.
+#[derive(Clone)]
+struct Belief {
+    /// What the firmware left, and what others wrote since. It has as many registers as there can be: what others have driven out
+    /// of its place still counts.
     baseline: Box<Setting>,
     /// What the processors hold, as far as is known.
     image: Box<Setting>,
     demand: Demand,
-    staged: Option<Box<Staged>>,
-    /// Where a revert reads to: it takes no memory.
-    found: Box<Setting>,
+    /// Which registers others wrote: one bit each.
+    theirs: u64,
 }
 
 /// A change that has been worked out; after install, the way back.
 struct Staged {
     from: Box<Setting>,
     to: Box<Setting>,
-    baseline: Box<Setting>,
-    demand: Demand,
+    /// What to go by once it is installed; then, what to go by if that is taken back.
+    belief: Belief,
+    installed: bool,
 }
 
 impl<P: Port> Mtrr<P> {
     /// A driver for what `view` sees; it takes over when it is registered.
     pub fn new(port: P, view: ArenaId, policy: Policy) -> Self {
-        let [baseline, image, found] = [(); 3].map(|()| blank());
-        Self { port, view, policy, baseline, image, demand: Demand::default(), staged: None, found }
+        let belief = Belief { baseline: blank(), image: blank(), demand: Demand::default(), theirs: 0 };
+        Self { port, view, policy, belief, staged: None, found: blank() }
     }
 
     /// Plans for a demand, from what the processors hold now.
-    fn plan(&self, live: &Setting, baseline: &Setting, demand: &Demand) -> Result<Box<Setting>, Veto> {
+    fn plan(&self, live: &Setting, belief: &Belief) -> Result<Box<Setting>, Veto> {
+        let (baseline, demand) = (&*belief.baseline, &belief.demand);
         let wants = demand
             .wants(baseline, self.policy.unmapped)
             .map_err(|span| veto("a page is wanted to be of two types", span))?;
@@ -69,7 +81,8 @@ impl<P: Port> Mtrr<P> {
                 .map_err(|refusal| veto("one fixed range is wanted to be of two types", refusal.span))?;
         }
         // Back to what the firmware left, if that does; else as it is, if that does.
-        for setting in [baseline, live] {
+        let left = fitted(baseline, live);
+        for setting in left.as_deref().into_iter().chain([live]) {
             let mut candidate = Box::new(*setting);
             candidate.fixed = fixed;
             if satisfies(&candidate, &wants) {
@@ -78,7 +91,7 @@ impl<P: Port> Mtrr<P> {
         }
         let present: Vec<Register> =
             live.variable().iter().filter_map(|variable| variable.register(live.width)).collect();
-        let pinned: Vec<Register> = foreign(live, &self.image);
+        let pinned = foreign(live, belief.theirs)?;
         let problem = Problem {
             elsewhere: TypeSet::only(MemType::Uc),
             tom2: live.tom2(),
@@ -155,42 +168,59 @@ fn satisfies(setting: &Setting, wants: &[Want]) -> bool {
     all
 }
 
-/// The registers of `live` that are not where `image` has them: somebody else wrote them.
-fn foreign(live: &Setting, image: &Setting) -> Vec<Register> {
-    let pairs = live.variable().iter().zip(image.variable());
-    pairs.filter(|(live, image)| live != image).filter_map(|(v, _)| v.register(live.width)).collect()
+/// The registers that others wrote: they stay where they are.
+fn foreign(live: &Setting, theirs: u64) -> Result<Vec<Register>, Veto> {
+    let others = live.variable().iter().enumerate().filter(|(n, v)| theirs >> n & 1 != 0 && v.valid());
+    others
+        .map(|(_, variable)| variable.register(live.width))
+        .collect::<Option<_>>()
+        .ok_or(Veto::new("a register that somebody else wrote is no block of a type"))
 }
 
-/// What would be without us, where somebody else has turned `image` into `live`: in each register that still holds what we
-/// wrote, the baseline; in the others, what they wrote. `None` if the baseline's registers then find no place.
-fn merged(baseline: &Setting, image: &Setting, live: &Setting) -> Option<Box<Setting>> {
+/// The baseline in as many registers as the processors have; `None` if they do not suffice.
+fn fitted(baseline: &Setting, live: &Setting) -> Option<Box<Setting>> {
+    let count = live.variable().len();
+    if baseline.variable().iter().skip(count).any(|variable| variable.valid()) {
+        return None;
+    }
     let mut out = Box::new(*baseline);
-    if live.def != image.def {
-        out.def = live.def;
-    }
-    for (out, (image, live)) in out.fixed.0.iter_mut().zip(image.fixed.0.iter().zip(&live.fixed.0)) {
-        if live != image {
-            *out = *live;
-        }
-    }
-    let mut displaced = Vec::new();
-    for (slot, (image, live)) in
-        out.variable_mut().iter_mut().zip(image.variable().iter().zip(live.variable()))
-    {
-        if live != image {
-            // Theirs now. What the firmware had here moves, unless it is just that which they took out.
-            if slot.valid() && image != slot {
-                displaced.push(*slot);
-            }
-            *slot = *live;
-        }
-    }
-    for register in displaced {
-        let touched = live.variable().iter().zip(image.variable()).map(|(live, image)| live != image);
-        let mut free = out.variable_mut().iter_mut().zip(touched).filter(|(v, theirs)| !theirs && !v.valid());
-        *free.next()?.0 = register;
-    }
+    out.cap = live.cap;
     Some(out)
+}
+
+impl Belief {
+    /// Takes note of what somebody else wrote, who has turned the image into `live`: a register that still holds what we wrote is the
+    /// baseline's, any other is theirs.
+    fn absorb(&mut self, live: &Setting) {
+        let Self { baseline, image, theirs, .. } = self;
+        if live.def != image.def {
+            baseline.def = live.def;
+        }
+        for (out, (image, live)) in baseline.fixed.0.iter_mut().zip(image.fixed.0.iter().zip(&live.fixed.0)) {
+            if live != image {
+                *out = *live;
+            }
+        }
+        let mut displaced = Vec::new();
+        let both = image.variable().iter().zip(live.variable());
+        for (n, (slot, (image, live))) in baseline.variable_mut().iter_mut().zip(both).enumerate() {
+            if live != image {
+                // What the firmware had here moves, unless it is just that which they took out.
+                if slot.valid() && image != slot {
+                    displaced.push(*slot);
+                }
+                *slot = *live;
+                *theirs = *theirs & !(1 << n) | u64::from(live.valid()) << n;
+            }
+        }
+        let taken = *theirs;
+        let free = baseline.variable_mut().iter_mut().enumerate();
+        let free = free.filter(|(n, variable)| taken >> n & 1 == 0 && !variable.valid());
+        for ((_, slot), register) in free.zip(displaced) {
+            *slot = register;
+        }
+        **image = *live;
+    }
 }
 
 fn range(span: Span) -> Option<AddrRange> {
@@ -212,13 +242,16 @@ impl<P: Port> Driver for Mtrr<P> {
     }
 
     fn attach(&mut self, state: &State) -> Result<(), Veto> {
-        self.port.read(&mut self.baseline).map_err(refuse)?;
-        if !self.baseline.def.enabled() {
+        let Belief { baseline, image, demand, theirs } = &mut self.belief;
+        self.port.read(image).map_err(refuse)?;
+        if !image.def.enabled() {
             return Err(Veto::new("MTRRs are switched off, and stay so"));
         }
-        self.image.clone_from(&self.baseline);
+        baseline.clone_from(image);
+        baseline.cap.0 = baseline.cap.0 & !0xff | MAX_VARIABLE as u64;
+        *theirs = 0;
         let seen = state.sees(self.view);
-        self.demand =
+        *demand =
             Demand::adopt(seen.into_iter().map(|(range, what)| (range.start()..=range.last(), what.attrs)));
         self.staged = None;
         Ok(())
@@ -231,13 +264,14 @@ impl<P: Port> Driver for Mtrr<P> {
         }
         let mut live = blank();
         self.port.read(&mut live).map_err(refuse)?;
-        let baseline = merged(&self.baseline, &self.image, &live).unwrap_or_else(|| live.clone());
-        let mut demand = self.demand.clone();
+        let mut belief = self.belief.clone();
+        belief.absorb(&live);
         for delta in change.deltas() {
-            demand.set(delta.range.start()..=delta.range.last(), delta.new.map(|new| new.attrs));
+            belief.demand.set(delta.range.start()..=delta.range.last(), delta.new.map(|new| new.attrs));
         }
-        let to = self.plan(&live, &baseline, &demand)?;
-        self.staged = Some(Box::new(Staged { from: live, to, baseline, demand }));
+        let to = self.plan(&live, &belief)?;
+        belief.image.clone_from(&to);
+        self.staged = Some(Box::new(Staged { from: live, to, belief, installed: false }));
         Ok(Concern::Concerned)
     }
 
@@ -250,9 +284,8 @@ impl<P: Port> Driver for Mtrr<P> {
         if staged.from != staged.to {
             self.port.program(&staged.from, &staged.to)?;
         }
-        self.image.clone_from(&staged.to);
-        core::mem::swap(&mut self.baseline, &mut staged.baseline);
-        core::mem::swap(&mut self.demand, &mut staged.demand);
+        core::mem::swap(&mut self.belief, &mut staged.belief);
+        staged.installed = true;
         Ok(())
     }
 
@@ -262,6 +295,10 @@ impl<P: Port> Driver for Mtrr<P> {
             self.staged = None;
             return Ok(());
         }
+        if staged.installed {
+            staged.installed = false;
+            core::mem::swap(&mut self.belief, &mut staged.belief);
+        }
         // The port has put things back if it was it that failed.
         self.port.read(&mut self.found)?;
         if self.found == staged.to && staged.from != staged.to {
@@ -269,11 +306,6 @@ impl<P: Port> Driver for Mtrr<P> {
         } else if self.found != staged.from {
             return Err(Fault::new("registers are neither as they were nor as they were to be"));
         }
-        if self.image == staged.to {
-            core::mem::swap(&mut self.baseline, &mut staged.baseline);
-            core::mem::swap(&mut self.demand, &mut staged.demand);
-        }
-        self.image.clone_from(&staged.from);
         Ok(())
     }
 
@@ -285,19 +317,20 @@ impl<P: Port> Driver for Mtrr<P> {
         self.staged = None;
         let mut live = blank();
         self.port.read(&mut live)?;
-        let baseline = merged(&self.baseline, &self.image, &live).unwrap_or_else(|| live.clone());
-        let mut demand = self.demand.clone();
-        demand.set(0..=u64::MAX, None);
+        let mut belief = self.belief.clone();
+        belief.absorb(&live);
+        belief.demand.set(0..=u64::MAX, None);
         for (range, what) in state.sees(self.view) {
-            demand.set(range.start()..=range.last(), Some(what.attrs));
+            belief.demand.set(range.start()..=range.last(), Some(what.attrs));
         }
         let to = self
-            .plan(&live, &baseline, &demand)
+            .plan(&live, &belief)
             .map_err(|veto| Fault { range: veto.range, ..Fault::new(veto.reason) })?;
         if live != to {
             self.port.program(&live, &to)?;
         }
-        (self.baseline, self.image, self.demand) = (baseline, to, demand);
+        belief.image = to;
+        self.belief = belief;
         Ok(())
     }
 
@@ -307,20 +340,24 @@ impl<P: Port> Driver for Mtrr<P> {
         if let Err(fault) = self.port.read(&mut live) {
             return Err(Mismatch { range: fault.range, ..mismatch(fault.reason) });
         }
-        if let Some(write) = live.writes(&self.image).find(|write| write.msr != pmem_mtrr::regs::DEF_TYPE) {
+        if let Some(write) =
+            live.writes(&self.belief.image).find(|write| write.msr != pmem_mtrr::regs::DEF_TYPE)
+        {
             return Err(Mismatch {
                 wanted_found: Some((write.value, live.get(write.msr).unwrap_or(0))),
                 ..mismatch("a register does not hold what was written")
             });
         }
-        if live.def != self.image.def {
-            let DefType(wanted) = self.image.def;
+        if live.def != self.belief.image.def {
+            let DefType(wanted) = self.belief.image.def;
             return Err(Mismatch {
                 wanted_found: Some((wanted, live.def.0)),
                 ..mismatch("the default type is not what was written")
             });
         }
-        let Ok(wants) = self.demand.wants(&self.baseline, self.policy.unmapped) else { return Ok(()) };
+        let Ok(wants) = self.belief.demand.wants(&self.belief.baseline, self.policy.unmapped) else {
+            return Ok(());
+        };
         let mut first: Option<(Span, Effective)> = None;
         live.unmet(&wants, |span, _, got| first = first.or(Some((span, got))));
         match first {
