@@ -28,6 +28,7 @@
 #include <linux/uaccess.h>
 #include <linux/version.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
 #include <asm/cpufeature.h>
 #include <asm/msr.h>
 #include <asm/mtrr.h>
@@ -158,7 +159,9 @@ static int worker_main(void *unused)
 {
 	paint_stack();
 	for (;;) {
-		wait_for_completion(&work.begin);
+		/* Idle, and not to be taken for stuck: the thread takes no signals. */
+		while (wait_for_completion_interruptible(&work.begin))
+			;
 		if (!work.run)
 			break;
 		work.result = work.run(work.arg);
@@ -274,7 +277,7 @@ long pmem_shim_read(struct pmem_image *image)
 
 static struct {
 	const struct pmem_image *from, *to;
-	atomic_t arrived, left, changed, failed;
+	atomic_t arrived, left, changed, failed, broken;
 } meet;
 
 static DEFINE_PER_CPU(struct pmem_image, live);
@@ -400,9 +403,11 @@ static int on_every_cpu(void *unused)
 	if (read_image(here) || memcmp(here, meet.to, sizeof(*here)))
 		atomic_set(&meet.failed, 1);
 	barrier_of_all(&meet.left);
-	if (atomic_read(&meet.failed))
-		reprogram(here, meet.from);
-	else if (is_first)
+	if (atomic_read(&meet.failed)) {
+		if (reprogram(here, meet.from) || read_image(here) || memcmp(here, meet.from, sizeof(*here)))
+			atomic_set(&meet.broken, 1);
+	}
+	if (is_first && !atomic_read(&meet.failed))
 		tell_kernel(meet.to);
 	return 0;
 }
@@ -415,9 +420,12 @@ long pmem_shim_program(const struct pmem_image *from, const struct pmem_image *t
 	atomic_set(&meet.left, 0);
 	atomic_set(&meet.changed, 0);
 	atomic_set(&meet.failed, 0);
+	atomic_set(&meet.broken, 0);
 	stop_machine(on_every_cpu, NULL, cpu_online_mask);
 	if (atomic_read(&meet.changed))
 		return -EAGAIN;
+	if (atomic_read(&meet.broken))
+		return -ENXIO;
 	return atomic_read(&meet.failed) ? -EIO : 0;
 }
 
@@ -464,6 +472,7 @@ static long run_stop(void *unused)
 static long check_bar(struct pmem_arena_region *region)
 {
 	struct pci_dev *dev = NULL;
+	bool bound;
 	int i;
 
 	for_each_pci_dev(dev) {
@@ -473,18 +482,26 @@ static long check_bar(struct pmem_arena_region *region)
 			if (!(bar->flags & IORESOURCE_MEM) || !bar->parent || bar->start > region->start ||
 			    bar->end < region->last)
 				continue;
-			if (dev->driver && !(region->flags & PMEM_ARENA_FORCE)) {
+			device_lock(&dev->dev);
+			bound = dev->driver && !(region->flags & PMEM_ARENA_FORCE);
+			if (bound)
 				snprintf(region->why, sizeof(region->why), "driver %s is bound to %s", dev->driver->name,
 					 pci_name(dev));
-				pci_dev_put(dev);
-				return -EBUSY;
-			}
+			device_unlock(&dev->dev);
 			pci_dev_put(dev);
-			return 0;
+			return bound ? -EBUSY : 0;
 		}
 	}
 	snprintf(region->why, sizeof(region->why), "not within one BAR of a PCI function");
 	return -EINVAL;
+}
+
+/* Puts in where a claim is. */
+static long find(struct pmem_arena_region *region, u64 session)
+{
+	struct request request = { PMEM_OP_FIND, region, session };
+
+	return call(run_request, &request);
 }
 
 static long dump(struct pmem_arena_text *text, u64 session)
@@ -499,7 +516,7 @@ static long dump(struct pmem_arena_text *text, u64 session)
 		return -ENOMEM;
 	request.session = text->len;
 	mutex_lock(&lock);
-	done = call(run_dump, &request);
+	done = has_memory() ? call(run_dump, &request) : -ENOMEM;
 	mutex_unlock(&lock);
 	if (done >= 0) {
 		text->len = done;
@@ -555,9 +572,14 @@ static long device_ioctl(struct file *file, unsigned int command, unsigned long 
 		request.arg = arg;
 		mutex_lock(&lock);
 		done = has_memory() || request.op == PMEM_OP_RELEASE ? 0 : -ENOMEM;
-		if (!done && (request.op == PMEM_OP_ALLOC || request.op == PMEM_OP_PLAN)) {
+		if (!done && request.op >= PMEM_OP_ALLOC) {
 			memset(arg->region.why, 0, sizeof(arg->region.why));
-			done = check_bar(&arg->region);
+			if (arg->region.flags & ~PMEM_ARENA_FORCE)
+				done = -EINVAL;
+			else if (request.op == PMEM_OP_SET)
+				done = find(&arg->region, request.session);
+			if (!done && request.op != PMEM_OP_RELEASE)
+				done = check_bar(&arg->region);
 		}
 		if (!done)
 			done = call(run_request, &request);
@@ -623,7 +645,7 @@ static int take_span(struct resource *resource, void *arg)
 	u32 kind = 2;
 
 	if (spans->count == MOST_SPANS)
-		return 0;
+		return -E2BIG;
 	if ((resource->flags & IORESOURCE_SYSTEM_RAM) == IORESOURCE_SYSTEM_RAM)
 		kind = 1;
 	else if (resource->name && !strncmp(resource->name, "PCI Bus", 7))
@@ -638,8 +660,13 @@ static long run_start(void *arg)
 	struct resource *at;
 
 	/* At load nothing is plugged in or out: the children of the root stay. */
-	for (at = iomem_resource.child; at; at = at->sibling)
-		take_span(at, spans);
+	for (at = iomem_resource.child; at; at = at->sibling) {
+		long error = take_span(at, spans);
+
+		/* What is not taken in could be taken for nothing. */
+		if (error)
+			return error;
+	}
 	return pmem_arena_start(boot_cpu_data.x86_phys_bits, is_amd, spans->all, spans->count);
 }
 
@@ -675,14 +702,28 @@ static int may_load(void)
 
 #if !HAS_MTRR_STATE
 /* The kernel has just restored what it believes in on the new processor. */
-static int cpu_online(unsigned int cpu)
+static void resync_later(struct work_struct *unused)
 {
 	mutex_lock(&lock);
 	call(run_resync, NULL);
 	mutex_unlock(&lock);
+}
+
+static DECLARE_WORK(resync_work, resync_later);
+
+/* The caller holds the lock of hot-plug, which reading and programming take. */
+static int cpu_online(unsigned int cpu)
+{
+	schedule_work(&resync_work);
 	return 0;
 }
 
+static void resume(void)
+{
+	schedule_work(&resync_work);
+}
+
+static struct syscore_ops on_resume = { .resume = resume };
 static int hotplug_state;
 #endif
 
@@ -708,6 +749,7 @@ static void free_reserve(void)
 static int __init pmem_arena_init(void)
 {
 	struct spans *spans;
+	bool started;
 	u64 cap;
 	int error = may_load();
 
@@ -734,6 +776,7 @@ static int __init pmem_arena_init(void)
 	mutex_lock(&lock);
 	error = call(run_start, spans);
 	mutex_unlock(&lock);
+	started = !error;
 	if (!error)
 		error = misc_register(&device);
 #if !HAS_MTRR_STATE
@@ -742,10 +785,17 @@ static int __init pmem_arena_init(void)
 		if (hotplug_state < 0) {
 			error = hotplug_state;
 			misc_deregister(&device);
+		} else {
+			register_syscore_ops(&on_resume);
 		}
 	}
 #endif
 	if (error) {
+		if (started) {
+			mutex_lock(&lock);
+			call(run_stop, NULL);
+			mutex_unlock(&lock);
+		}
 		stop_worker();
 		goto no_memory;
 	}
@@ -762,7 +812,9 @@ no_memory:
 static void __exit pmem_arena_exit(void)
 {
 #if !HAS_MTRR_STATE
+	unregister_syscore_ops(&on_resume);
 	cpuhp_remove_state_nocalls(hotplug_state);
+	cancel_work_sync(&resync_work);
 #endif
 	misc_deregister(&device);
 	mutex_lock(&lock);

@@ -25,7 +25,7 @@ struct pmem_span {
 	__u32 reserved;
 };
 
-enum { PMEM_OP_INFO, PMEM_OP_SPAN, PMEM_OP_REGION, PMEM_OP_ALLOC, PMEM_OP_SET, PMEM_OP_RELEASE, PMEM_OP_PLAN };
+enum { PMEM_OP_INFO, PMEM_OP_SPAN, PMEM_OP_REGION, PMEM_OP_ALLOC, PMEM_OP_SET, PMEM_OP_RELEASE, PMEM_OP_PLAN, PMEM_OP_FIND };
 
 /* Rust's, called from the worker thread alone. Zero or a positive number, or a negative errno. */
 long pmem_arena_start(__u32 width, __u32 amd, const struct pmem_span *spans, __u64 count);

@@ -28,6 +28,8 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 
 const MOST: usize = 40;
 const MOST_WANTS: usize = 1024;
+/// AMD's TOP_MEM2 holds multiples of 8 MiB.
+const TOP_MEM_BITS: u64 = 0x000f_ffff_ff80_0000;
 
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -200,7 +202,7 @@ fn plan(request: &Request, mut work: Work, answer: &mut Answer) -> Result<i32, i
     }
     let problem = Problem {
         elsewhere: set(request.elsewhere),
-        tom2: Some(request.tom2).filter(|end| *end > 1 << 32).map(|end| end.min(width.end())),
+        tom2: Some(request.tom2).filter(|end| *end > 1 << 32).map(|end| (end & TOP_MEM_BITS).min(width.end())),
         fixed: request.fixed != 0,
         available: set(request.available),
         present: present.all(),

@@ -185,6 +185,59 @@ fn what_others_write_survives() {
 }
 
 #[test]
+fn what_others_drive_out_is_not_forgotten() {
+    // Seven registers for 3 GiB: write combining packs them into fewer, and somebody takes what that frees.
+    let block = |start: u64, order| register(start, order, MemType::Wb);
+    let firmware = setting(
+        8,
+        &[
+            block(0, 30),
+            block(GIB, 29),
+            block(GIB + (1 << 29), 29),
+            block(2 * GIB, 29),
+            block(2 * GIB + (1 << 29), 28),
+            block(2 * GIB + (3 << 28), 27),
+            block(2 * GIB + (7 << 27), 27),
+        ],
+    );
+    let mut pc = pc(firmware, Policy::default());
+    let region = pc.alloc(r(0xe040_0000, 0xe100_0000)).unwrap();
+    let theirs =
+        |n: u64| Variable::new(register(0xf000_0000 + (n << 24), 24, MemType::Wc), Width::new(36).unwrap());
+    let mut added = 0;
+    pc.cpus.meddle(|cpu, setting| {
+        let mut n = 0;
+        for slot in setting.variable_mut().iter_mut().filter(|slot| !slot.valid()) {
+            *slot = theirs(n);
+            n += 1;
+        }
+        added = if cpu == 0 { n } else { added };
+    });
+    assert!(added >= 2, "nothing was freed");
+    pc.pmem.decref(region).unwrap();
+    // The firmware's seven no longer fit beside them, but their types do.
+    assert_eq!((pc.at(0xe040_0000), pc.at(0xe0ff_ffff)), (Some(MemType::Uc), Some(MemType::Uc)));
+    assert_eq!((pc.at(0x10_0000), pc.at(3 * GIB - 1)), (Some(MemType::Wb), Some(MemType::Wb)));
+    for n in 0..added {
+        assert_eq!(pc.at(0xf000_0000 + (n << 24)), Some(MemType::Wc));
+        let slot = pc.cpus.settings()[0].variable().iter().position(|slot| *slot == theirs(n));
+        assert!(slot.is_some(), "their register {n} is another");
+    }
+    // They go; what the firmware left comes back with the next change.
+    pc.cpus.meddle(|_, setting| {
+        setting
+            .variable_mut()
+            .iter_mut()
+            .filter(|slot| slot.raw_kind() == 1)
+            .for_each(|slot| *slot = Variable::OFF);
+    });
+    let again = pc.alloc(r(0xe000_0000, 0xe100_0000)).unwrap();
+    pc.pmem.decref(again).unwrap();
+    let all = |setting: &Setting| setting.map().collect::<Vec<_>>();
+    assert_eq!(all(&pc.cpus.settings()[0]), all(&firmware));
+}
+
+#[test]
 fn a_processor_that_differs_is_refused_and_resync_mends_it() {
     let mut pc = pc(plain(), Policy::default());
     pc.cpus.meddle(|cpu, setting| {

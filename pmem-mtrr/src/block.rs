@@ -53,9 +53,9 @@ impl Block {
     /// The page at 0.
     pub const PAGE: Self = Self { start: 0, order: 12 };
 
-    /// A block; `None` unless `order` is 12 to 52 and `start` a multiple of the size.
+    /// A block; `None` unless `order` is 12 to 52, `start` a multiple of the size, and the end at most 2^52.
     pub const fn new(start: u64, order: u8) -> Option<Self> {
-        if order < 12 || order > 52 || start & ((1 << order) - 1) != 0 {
+        if order < 12 || order > 52 || start & ((1 << order) - 1) != 0 || start >> 52 != 0 {
             return None;
         }
         Some(Self { start, order })

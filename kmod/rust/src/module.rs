@@ -12,7 +12,7 @@ use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, DriverId, Error, Manager, Mapping, Metric, Owner, Props, Prot, RegionId,
     Released, Request, Scope, Subscription, Usage,
 };
-use pmem_drivers::mtrr::{Cap, MemType, Mtrr, Policy, Port, Setting, Width};
+use pmem_drivers::mtrr::{Cap, MemType, Mtrr, Policy, Port, Setting, Unmapped, Width};
 
 const EPERM: i64 = -1;
 const ENOENT: i64 = -2;
@@ -93,15 +93,17 @@ fn start(width: Width, amd: bool, spans: &[Found]) -> Result<Box<Module>, Error>
         let mut windows = Vec::new();
         for found in spans.iter().filter(|found| found.kind == kind) {
             let Ok(range) = AddrRange::inclusive(found.start, found.last) else { continue };
-            if manager.prime(arena, range, attrs).is_ok() {
-                windows.push((range, range.start()));
-            }
+            // What is not taken in could be taken for nothing, so nothing may be left out.
+            manager.prime(arena, range, attrs)?;
+            windows.push((range, range.start()));
         }
-        if let Ok(mapping) = Mapping::windows(windows) {
-            manager.connect(view, arena, mapping, Metric::new(1))?;
+        if !windows.is_empty() {
+            manager.connect(view, arena, Mapping::windows(windows)?, Metric::new(1))?;
         }
     }
-    let driver = Box::new(Mtrr::new(Kernel::new(width, amd), view, Policy::default()));
+    // Memory may be added where nothing is yet.
+    let policy = Policy { unmapped: Unmapped::Keep, ..Policy::default() };
+    let driver = Box::new(Mtrr::new(Kernel::new(width, amd), view, policy));
     let driver = manager.register(driver, Subscription::new([Scope::View(view)]))?;
     let setting = Box::new(Setting::new(width, Cap(0)));
     let port = Kernel::new(width, amd);
@@ -139,13 +141,14 @@ pub unsafe extern "C" fn pmem_arena_request(op: u32, arg: *mut u8, session: u64)
         0 => module.info(unsafe { &mut *arg.cast::<Info>() }),
         1 => module.span(unsafe { &mut *arg.cast::<Span>() }),
         2 => module.region(unsafe { &mut *arg.cast::<Region>() }, session),
-        3..=6 => {
+        3..=7 => {
             // SAFETY: as above.
             let region = unsafe { &mut *arg.cast::<Region>() };
             let done = match op {
                 3 => module.claim(region, session),
                 4 => module.set(region, session),
                 5 => module.release(region, session),
+                7 => module.find(region, session),
                 _ => module.plan(region),
             };
             done.map_or_else(|error| explain(region, &error), |()| 0)
@@ -298,6 +301,13 @@ impl Module {
         }
     }
 
+    fn find(&mut self, region: &mut Region, session: u64) -> Result<(), Refused> {
+        let (_, id) = self.mine(region, session)?;
+        let range = self.manager.range_of(id)?;
+        (region.start, region.last) = (range.start(), range.last());
+        Ok(())
+    }
+
     fn set(&mut self, region: &mut Region, session: u64) -> Result<(), Refused> {
         let (_, id) = self.mine(region, session)?;
         self.manager.set(id, attrs(region)?)?;
@@ -315,16 +325,16 @@ impl Module {
 
     fn give_back(&mut self, place: usize, id: RegionId) -> Result<(), Refused> {
         let range = self.manager.range_of(id).ok();
-        match self.manager.decref(id)? {
-            Released::Condemned { .. } => Err(Refused::Plain(EBUSY, "the driver refuses to let it go")),
-            _ => {
-                self.claims.swap_remove(place);
-                if let Some(range) = range {
-                    log(&format!("{range} is released"));
-                }
-                Ok(())
-            }
+        let released = self.manager.decref(id)?;
+        // Zero is final: it is nobody's any more, and what is left to do is tried again with each change.
+        self.claims.swap_remove(place);
+        if matches!(released, Released::Condemned { .. }) && !self.reclaim() {
+            return Err(Refused::Plain(EAGAIN, "it is given back, but its registers could not be changed yet"));
         }
+        if let Some(range) = range {
+            log(&format!("{range} is released"));
+        }
+        Ok(())
     }
 
     fn dump(&mut self) -> Option<String> {
@@ -342,6 +352,12 @@ impl Module {
             }
         }
         Some(out)
+    }
+
+    /// Tries a few times to let go of what was given back; whether all of it is gone. What the registers changed to meanwhile is read
+    /// again each time.
+    fn reclaim(&mut self) -> bool {
+        (0..8).any(|_| self.manager.reclaim().is_empty())
     }
 
     fn plan(&mut self, region: &mut Region) -> Result<(), Refused> {
@@ -385,11 +401,11 @@ pub extern "C" fn pmem_arena_close(session: u64) -> i64 {
     let mut result = 0;
     while let Some(place) = module.claims.iter().position(|(owner, _)| *owner == session) {
         let Some((_, id)) = module.claims.get(place).copied() else { break };
-        // What the registers do not let go of, for they changed meanwhile, is tried once more, and else stays.
-        if module.give_back(place, id).is_err() && module.give_back(place, id).is_err() {
-            module.claims.swap_remove(place);
+        if module.give_back(place, id).is_err() {
+            // Should it not even have been let go of: it is not looked at again.
+            module.claims.retain(|(_, other)| *other != id);
             result = EBUSY;
-            log("a region could not be given back: its registers stay");
+            log("a region is given back, but its registers could not be changed yet");
         }
     }
     result
@@ -407,6 +423,11 @@ pub extern "C" fn pmem_arena_resync() -> i64 {
 pub extern "C" fn pmem_arena_stop() -> i64 {
     let held: Vec<u64> = module().iter().flat_map(|module| module.claims.iter().map(|(owner, _)| *owner)).collect();
     let result = held.into_iter().fold(0, |worst, owner| pmem_arena_close(owner).min(worst));
+    if let Some(module) = module()
+        && !module.reclaim()
+    {
+        log("some registers could not be given back: they stay");
+    }
     *module() = None;
     result
 }

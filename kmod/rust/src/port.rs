@@ -63,6 +63,7 @@ impl Port for Kernel {
         match unsafe { ffi::pmem_shim_program(&raw const *self.from, &raw const *self.to) } {
             0 => Ok(()),
             -11 => Err(Fault::new(CHANGED)),
+            -6 => Err(Fault::new("a processor took neither the new registers nor the old ones again")),
             _ => Err(Fault::new("a processor did not take the registers, and all were put back")),
         }
     }

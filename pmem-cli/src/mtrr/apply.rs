@@ -52,7 +52,7 @@ pub(super) fn run(
         let result = if yes { device.alloc(&mut region) } else { device.plan(&mut region) };
         let word = match &result {
             Ok(()) if yes => "held".to_owned(),
-            Ok(()) => "would be granted".to_owned(),
+            Ok(()) => "would be granted, by itself".to_owned(),
             Err(error) => error.to_string(),
         };
         refused |= result.is_err();
@@ -75,7 +75,9 @@ pub(super) fn run(
         return Ok(Status::No);
     }
     if yes {
-        writeln!(out, "Held until this ends.")?;
+        if !args.json {
+            writeln!(out, "Held until this ends.")?;
+        }
         out.flush()?;
         loop {
             std::thread::park();

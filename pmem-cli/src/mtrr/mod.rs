@@ -54,7 +54,14 @@ fn read(args: &Args, source: &MtrrSource) -> Result<Given, Failure> {
         }));
     }
     let mut assumed = Vec::new();
-    let found = facts.setting(&mut assumed);
+    let mut found = facts.setting(&mut assumed);
+    // Registers that were read say how many there are and how wide; what is asked for counts more.
+    if let (Some(setting), Some(width)) = (&mut found, source.bits.and_then(Width::new)) {
+        setting.width = width;
+    }
+    if let (Some(setting), Some(count)) = (&mut found, source.registers) {
+        setting.cap.0 = setting.cap.0 & !0xff | u64::from(count);
+    }
     let setting = match found {
         Some(setting) => setting,
         None => {

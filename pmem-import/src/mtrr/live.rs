@@ -14,7 +14,9 @@ pub(super) fn read(root: &Root, warnings: &mut Vec<Warning>) -> Result<MtrrFacts
     let mut facts = MtrrFacts::default();
     let mut amd = false;
     if let Some(text) = root.text("proc/cpuinfo", warnings) {
-        amd = text.lines().any(|line| line.starts_with("vendor_id") && line.contains("AMD"));
+        amd = text
+            .lines()
+            .any(|line| line.starts_with("vendor_id") && (line.contains("AMD") || line.contains("Hygon")));
         let sizes: Option<&str> = text.lines().find(|line| line.starts_with("address sizes"));
         facts.add_text(sizes.unwrap_or(""), &root.dir().join("proc/cpuinfo"))?;
     }

@@ -79,8 +79,7 @@ static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
             f.add_raw(decimal(&c[1])? as usize, raw)
         }),
         (r"(?i)^.*\b0x([0-9a-f]{16}) - 0x([0-9a-f]{16}) size 0x[0-9a-f]+ type (\d+)", |f, c| {
-            f.wanted.push((Span { start: hex(&c[1])?, end: hex(&c[2])? }, number_kind(&c[3])?));
-            Ok(())
+            want(f, &c[1], &c[2], number_kind(&c[3])?)
         }),
         (r"(?i)MTRR: Fixed MSR 0x([0-9a-f]+) 0x([0-9a-f]{16})", |f, c| {
             let at = pmem_mtrr::regs::FIXED.iter().position(|msr| Ok(u64::from(*msr)) == hex(&c[1]));
@@ -103,11 +102,13 @@ static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| {
         (r"Variable MTRR\[(\d+)\]:\s*Base=([0-9A-F]{16}) Mask=([0-9A-F]{16})", |f, c| {
             let raw = Variable { base: hex(&c[2])?, mask: hex(&c[3])? };
             let n = decimal(&c[1])? as usize;
-            f.count = f.count.max(u8::try_from(n + 1).ok());
             if raw.valid() {
                 width_of_mask(f, raw.mask)?;
             }
-            f.add_raw(n, raw)
+            f.add_raw(n, raw)?;
+            // At most 40: it was taken.
+            f.count = f.count.max(u8::try_from(n + 1).ok());
+            Ok(())
         }),
         // /proc/cpuinfo.
         (r"address sizes\s*: (\d+) bits physical", |f, c| width(f, &c[1])),
@@ -228,8 +229,12 @@ pub(super) fn memory_kind(what: &str) -> Memory {
         "kernel",
         "soft reserved",
     ];
+    const NOT_RAM: [&str; 3] = ["unusable", "ram buffer", "video ram"];
     let lower = what.to_ascii_lowercase();
-    if lower.starts_with("mmio") || lower.contains("memory mapped i/o") || lower.contains("mapped io") {
+    if NOT_RAM.iter().any(|word| lower.contains(word)) {
+        Memory::Reserved
+    } else if lower.starts_with("mmio") || lower.contains("memory mapped i/o") || lower.contains("mapped io")
+    {
         Memory::Mmio
     } else if RAM.iter().any(|word| lower.contains(word)) {
         Memory::Ram
@@ -331,6 +336,14 @@ mod tests {
     #[test]
     fn a_broken_line_is_named() {
         let mut facts = MtrrFacts::default();
+        for broken in [
+            "0x0000000000002000 - 0x0000000000001000 size 0x00001000 type 6",
+            "Variable MTRR[18446744073709551615]: Base=0000000080000006 Mask=0000000F80000800",
+            "mtrr: fffffffffffff000 1000 WB",
+            "BIOS-e820: [mem 0x0000000000002000-0x0000000000001000] usable",
+        ] {
+            assert!(facts.add_text(broken, Path::new("m.txt")).is_err(), "{broken}");
+        }
         let broken =
             facts.add_text("bits: 36\nmtrr: 80000000 30000000 WB\n", Path::new("m.txt")).unwrap_err();
         assert!(broken.to_string().starts_with("m.txt:2: base 0x80000000 and size 0x30000000"), "{broken}");

@@ -174,6 +174,9 @@ impl<'p> Planner<'p> {
         if problem.pinned.len() > MAX_VARIABLE {
             return Err(Bad::Pinned(problem.pinned.len()));
         }
+        if let Some(end) = problem.tom2.filter(|end| end & 0xfff != 0) {
+            return Err(Bad::Span(Span { start: 1 << 32, end }));
+        }
         Ok(Self { pieces: pieces::cut(&problem, room)?, problem })
     }
 }
