@@ -116,6 +116,27 @@ fn write_combining_is_programmed_and_taken_back() {
 }
 
 #[test]
+fn a_batch_is_one_reprogramming() {
+    let mut pc = pc(plain(), Policy::default());
+    let (first, second) = (r(0xe000_0000, 0xe100_0000), r(0xf000_0000, 0xf100_0000));
+    let pci = pc.pci;
+    let regions = pc
+        .pmem
+        .transaction(|plan| {
+            Ok([plan.alloc(pci, &framebuffer(first))?, plan.alloc(pci, &framebuffer(second))?])
+        })
+        .unwrap();
+    let trace = pc.cpus.trace();
+    let switched = trace.iter().filter(|w| w.cpu == 0 && w.write.msr == regs::DEF_TYPE).count();
+    assert_eq!(switched, 2, "off once, on once");
+    assert_eq!((pc.at(0xe000_0000), pc.at(0xf000_0000)), (Some(MemType::Wc), Some(MemType::Wc)));
+    for region in regions {
+        pc.pmem.decref(region).unwrap();
+    }
+    assert_eq!(pc.cpus.settings(), [plain(); 4]);
+}
+
+#[test]
 fn attributes_are_followed() {
     let mut pc = pc(plain(), Policy::default());
     let region = pc.alloc(r(0xe000_0000, 0xe100_0000)).unwrap();

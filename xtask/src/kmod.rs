@@ -32,8 +32,9 @@ const FLAGS: &str = "-C relocation-model=static -C code-model=kernel -Z plt=yes 
 /// A guest that has not finished by then is ended.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Kernel modules that the guest loads: `/dev/cpu/*/msr`.
-const MSR: &str = "kernel/arch/x86/kernel/msr.ko";
+/// Kernel modules that the guest loads: `/dev/cpu/*/msr`, and a driver that does nothing.
+const MODULES: [(&str, &str); 2] =
+    [("kernel/arch/x86/kernel/msr.ko", "msr.ko"), ("kernel/drivers/pci/pci-stub.ko", "pci-stub.ko")];
 
 fn lab() -> PathBuf {
     root().join("target/kmod")
@@ -197,7 +198,9 @@ fn initramfs(lab: &Path, module: &Path, kernel: &Path) -> Result<PathBuf> {
     copy(module.to_owned(), "pmem_arena.ko")?;
     let modules = fs::read_dir(kernel.join("lib/modules")).map_err(|e| e.to_string())?.flatten();
     let modules = modules.map(|e| e.path()).next().ok_or("the kernel has no modules")?;
-    copy(modules.join(MSR), "msr.ko")?;
+    for (from, to) in MODULES {
+        copy(modules.join(from), to)?;
+    }
     let init = root().join("kmod/test/init");
     copy(init, "init")?;
     check("chmod", Command::new("chmod").arg("755").arg(tree.join("init")))?;
