@@ -62,7 +62,7 @@ struct pmem_arena_region {
 	__u32 props;
 	__u32 needed; /* out: registers that it takes in all; 0 if that is not known */
 	__u32 available; /* out: registers that there are */
-	__u32 writes; /* out, for PMEM_ARENA_PLAN: of registers, on each processor */
+	__u32 reserved; /* 0 */
 	char why[PMEM_ARENA_WHY]; /* out: what was refused, in words */
 };
 

@@ -37,7 +37,9 @@
 #include "shim.h"
 
 /* Up to 6.18 the kernel exports its own copy of the registers, which it restores on a processor that comes online. */
+#ifndef HAS_MTRR_STATE
 #define HAS_MTRR_STATE (LINUX_VERSION_CODE < KERNEL_VERSION(6, 19, 0))
+#endif
 #if HAS_MTRR_STATE
 extern struct mtrr_state_type mtrr_state;
 #endif
@@ -712,7 +714,7 @@ static void resync_later(struct work_struct *unused)
 static DECLARE_WORK(resync_work, resync_later);
 
 /* The caller holds the lock of hot-plug, which reading and programming take. */
-static int cpu_online(unsigned int cpu)
+static int cpu_is_online(unsigned int cpu)
 {
 	schedule_work(&resync_work);
 	return 0;
@@ -781,7 +783,7 @@ static int __init pmem_arena_init(void)
 		error = misc_register(&device);
 #if !HAS_MTRR_STATE
 	if (!error) {
-		hotplug_state = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "x86/pmem_arena:online", cpu_online, NULL);
+		hotplug_state = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "x86/pmem_arena:online", cpu_is_online, NULL);
 		if (hotplug_state < 0) {
 			error = hotplug_state;
 			misc_deregister(&device);

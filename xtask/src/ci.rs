@@ -27,7 +27,7 @@ pub fn run() -> Result {
     fuzz::run(30)?;
     nostd::run()?;
     firmware::run()?;
-    kmod::test()
+    kmod::test(false)
 }
 
 /// Checks publication, the drop queue and registration under every interleaving loom can find.

@@ -55,7 +55,11 @@ enum Kmod {
     /// Builds pmem_arena.ko for the kernel whose headers are installed.
     Build,
     /// Builds it, boots Debian's kernel with it, and checks what it does.
-    Test,
+    Test {
+        /// As on kernels from 6.19 on, which do not export their own copy of the registers.
+        #[arg(long)]
+        without_mtrr_state: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -66,8 +70,8 @@ fn main() -> ExitCode {
         Task::Loom => ci::loom(),
         Task::Fuzz { seconds } => fuzz::run(seconds),
         Task::Firmware => firmware::run(),
-        Task::Kmod { step: Kmod::Build } => kmod::build().map(|place| println!("{}", place.display())),
-        Task::Kmod { step: Kmod::Test } => kmod::test(),
+        Task::Kmod { step: Kmod::Build } => kmod::build(false).map(|place| println!("{}", place.display())),
+        Task::Kmod { step: Kmod::Test { without_mtrr_state } } => kmod::test(without_mtrr_state),
         Task::Capture { names } => capture::run(&names),
     };
     match result {

@@ -107,8 +107,7 @@ pub struct Region {
     pub needed: u32,
     /// Registers that there are.
     pub available: u32,
-    /// Registers' writes on each processor.
-    pub writes: u32,
+    reserved: u32,
     why: [u8; 160],
 }
 
@@ -128,7 +127,7 @@ impl Region {
             props,
             needed: 0,
             available: 0,
-            writes: 0,
+            reserved: 0,
             why: [0; 160],
         }
     }

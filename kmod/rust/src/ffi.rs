@@ -80,7 +80,7 @@ pub struct Region {
     pub props: u32,
     pub needed: u32,
     pub available: u32,
-    pub writes: u32,
+    pub reserved: u32,
     pub why: [u8; WHY],
 }
 
