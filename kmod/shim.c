@@ -704,9 +704,26 @@ static int may_load(void)
 
 #if !HAS_MTRR_STATE
 /* The kernel has just restored what it believes in on the new processor. */
+static struct pmem_image reference;
+
+/* Gives a processor that differs what the first one has. */
+static int follow_first(void *unused)
+{
+	struct pmem_image *here = this_cpu_ptr(&live);
+
+	if (smp_processor_id() == cpumask_first(cpu_online_mask))
+		read_image(&reference);
+	barrier_of_all(&meet.arrived);
+	if (!read_image(here) && memcmp(here, &reference, sizeof(*here)))
+		reprogram(here, &reference);
+	return 0;
+}
+
 static void resync_later(struct work_struct *unused)
 {
 	mutex_lock(&lock);
+	atomic_set(&meet.arrived, 0);
+	stop_machine(follow_first, NULL, cpu_online_mask);
 	call(run_resync, NULL);
 	mutex_unlock(&lock);
 }
