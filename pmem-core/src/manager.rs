@@ -181,6 +181,27 @@ impl Manager {
         Ok((result?, Edit::net(&raw).into_owned()))
     }
 
+    /// Works out what `verbs` would change, asks every driver that it concerns whether it would refuse, and changes nothing. A driver
+    /// that is degraded is asked as it is.
+    ///
+    /// # Errors
+    /// What `verbs` returns, or [`Error::Refused`].
+    pub fn rehearse<T>(&mut self, verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>) -> Result<T, Error> {
+        let mut plan = Plan::new(&mut self.state, &mut self.ids, &mut self.memory, Vec::new());
+        let result = verbs(&mut plan);
+        let raw = plan.into_edits();
+        let sequence = self.state.sequence.saturating_add(1);
+        let net = Edit::net(&raw);
+        let result = result.and_then(|result| {
+            if !net.is_empty() {
+                self.drivers.rehearse(sequence, &net, &self.state)?;
+            }
+            Ok(result)
+        });
+        self.undo(&raw);
+        result
+    }
+
     fn change<T>(
         &mut self,
         verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>,

@@ -1,6 +1,6 @@
 //! Carrying a change through the drivers: prepare, withdraw, install; or back, in exact reverse.
 
-use crate::driver::{Change, Concern, Driver, Fault, Mismatch, Phase, Registry, Step, Veto};
+use crate::driver::{Change, Concern, Driver, Fault, Mismatch, Phase, Registry, Step, Update, Veto};
 use crate::error::Error;
 use crate::id::DriverId;
 use crate::model::{Edit, State};
@@ -54,7 +54,42 @@ impl Registry {
     /// [`Error::Refused`] after every prepared driver has aborted; [`Error::Failed`] after every step begun has been reverted.
     pub(crate) fn carry(&mut self, sequence: u64, edits: &[Edit], after: &State) -> Result<Outcome, Error> {
         let updates = self.updates(edits, after);
-        let deltas = self.deltas(&updates);
+        let mut parts = self.prepare(sequence, edits, after, &updates)?;
+        let count = parts.len();
+        let backward = (0..count).rev().map(|i| (i, Step::Withdraw));
+        let forward = (0..count).map(|i| (i, Step::Install));
+        let mut steps: Vec<(usize, Step)> = Vec::with_capacity(2 * count);
+        steps.extend(backward.chain(forward));
+        for (done, (i, step)) in steps.iter().enumerate() {
+            parts[*i].begun.push(*step);
+            if let Err(fault) = self.step(parts[*i].id, *step) {
+                return Err(self.unwind(&parts, &steps[..=done], *i, *step, fault));
+            }
+        }
+        self.set_views(updates, after);
+        Ok(Outcome { concerned: parts.into_iter().map(|part| part.id).collect() })
+    }
+
+    /// Asks all drivers that a change concerns, and has them drop what they prepared.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub(crate) fn rehearse(&mut self, sequence: u64, edits: &[Edit], after: &State) -> Result<(), Error> {
+        let updates = self.updates(edits, after);
+        let parts = self.prepare(sequence, edits, after, &updates)?;
+        self.abort(&parts);
+        Ok(())
+    }
+
+    /// Asks all drivers that a change concerns; if one refuses, those that had prepared have aborted.
+    fn prepare(
+        &mut self,
+        sequence: u64,
+        edits: &[Edit],
+        after: &State,
+        updates: &[Update],
+    ) -> Result<Vec<Part>, Error> {
+        let deltas = self.deltas(updates);
         let mut parts: Vec<Part> = Vec::new();
         for id in self.order().to_vec() {
             let registered = &mut self.drivers[id];
@@ -76,19 +111,7 @@ impl Registry {
                 }
             }
         }
-        let count = parts.len();
-        let backward = (0..count).rev().map(|i| (i, Step::Withdraw));
-        let forward = (0..count).map(|i| (i, Step::Install));
-        let mut steps: Vec<(usize, Step)> = Vec::with_capacity(2 * count);
-        steps.extend(backward.chain(forward));
-        for (done, (i, step)) in steps.iter().enumerate() {
-            parts[*i].begun.push(*step);
-            if let Err(fault) = self.step(parts[*i].id, *step) {
-                return Err(self.unwind(&parts, &steps[..=done], *i, *step, fault));
-            }
-        }
-        self.set_views(updates, after);
-        Ok(Outcome { concerned: parts.into_iter().map(|part| part.id).collect() })
+        Ok(parts)
     }
 
     fn step(&mut self, id: DriverId, step: Step) -> Result<(), Fault> {

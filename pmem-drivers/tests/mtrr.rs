@@ -116,6 +116,23 @@ fn write_combining_is_programmed_and_taken_back() {
 }
 
 #[test]
+fn a_rehearsal_asks_and_changes_nothing() {
+    let mut pc = pc(
+        setting(3, &[register(0, 31, MemType::Wb), register(2 * GIB, 30, MemType::Wb)]),
+        Policy::default(),
+    );
+    let (before, sequence) = (pc.cpus.settings(), pc.pmem.state().sequence());
+    let pci = pc.pci;
+    let (fits, too_much) = (r(0xe000_0000, 0xe100_0000), r(0xe040_0000, 0xe100_0000));
+    assert!(pc.pmem.rehearse(|plan| plan.alloc(pci, &framebuffer(fits))).is_ok());
+    let refused = pc.pmem.rehearse(|plan| plan.alloc(pci, &framebuffer(too_much))).unwrap_err();
+    assert!(refused.to_string().contains("needs 4 of 3"), "{refused}");
+    assert_eq!((pc.cpus.settings(), pc.cpus.trace().len()), (before, 0));
+    assert_eq!((pc.pmem.regions().count(), pc.pmem.state().sequence()), (0, sequence));
+    pc.alloc(fits).unwrap();
+}
+
+#[test]
 fn a_batch_is_one_reprogramming() {
     let mut pc = pc(plain(), Policy::default());
     let (first, second) = (r(0xe000_0000, 0xe100_0000), r(0xf000_0000, 0xf100_0000));

@@ -363,7 +363,7 @@ impl Module {
     fn plan(&mut self, region: &mut Region) -> Result<(), Refused> {
         let (_, request) = Self::request(region)?;
         let pci = self.pci;
-        self.manager.plan(|plan| plan.alloc(pci, &request))?;
+        self.manager.rehearse(|plan| plan.alloc(pci, &request))?;
         let setting = self.read().ok_or(Refused::Plain(EIO, "processors differ"))?;
         region.available = setting.variable().len() as u32;
         Ok(())

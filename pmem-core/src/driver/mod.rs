@@ -12,4 +12,5 @@ pub use contract::{Concern, Driver, Fault, Figures, Mismatch, Phase, Step, Veto}
 pub use deltas::{Delta, Effective};
 pub use registry::{Interest, Kinds, Scope, Subscription};
 
+pub(crate) use deltas::Update;
 pub(crate) use registry::Registry;
