@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Our crates, left to right, and the rooms of each from top to bottom. Files that are not listed (`lib.rs`, `main.rs`)
 /// are tables of contents, and may name anything.
-const HOUSE: [(&str, &[&str]); 6] = [
+const HOUSE: [(&str, &[&str]); 7] = [
     ("pmem-space", &["range", "fit|entry", "tree", "space"]),
     ("pmem-mtrr", &["block|kind", "regs", "setting|effective|check|plan"]),
     (
@@ -21,6 +21,10 @@ const HOUSE: [(&str, &[&str]); 6] = [
         ],
     ),
     ("pmem-drivers", &["mtrr"]),
+    (
+        "pmem-uvm",
+        &["frame", "map|free|page", "segment|counters", "request", "uvm", "early|hotplug", "feed", "shared"],
+    ),
     (
         "pmem-import",
         &["error", "number", "root", "resource", "node", "pci|mtrr", "build|machine|net", "gather"],

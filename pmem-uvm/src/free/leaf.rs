@@ -1,0 +1,236 @@
+//! The free pages among 4,096 page frames: one bit each.
+
+/// A leaf stands for 2^12 page frames: 64 words of 64.
+pub(super) const LEAF_BITS: u32 = 12;
+
+/// The free pages of 4,096 consecutive page frames.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf {
+    /// A set bit is a free page.
+    words: [u64; 64],
+    /// Of the free pages, those known to be filled with zeroes.
+    zeroed: [u64; 64],
+    /// Which words have a free page.
+    some: u64,
+    /// Which words are all free.
+    full: u64,
+    /// Which words have a free page that is zeroed.
+    clean: u64,
+    /// How many page frames of it are held (free or not): without any, the leaf goes.
+    pub(super) held: u32,
+}
+
+/// What an inner node keeps of a child: bounds from above, exact when just worked out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Summary {
+    /// How long a run can be that has a page in it, from that page or the child's start on, wherever the run ends.
+    pub(super) longest: u32,
+    /// The order of the largest naturally aligned free block inside it, plus one; 0 is none.
+    pub(super) order: u8,
+}
+
+impl Summary {
+    /// Of a child of 2^`bits` page frames that is all free. It may be in the midst of a run: how much of it follows is not kept.
+    pub(super) const fn full(bits: u32) -> Self {
+        Self { longest: u32::MAX, order: bits as u8 + 1 }
+    }
+}
+
+/// Bits `from..to` of a word.
+pub(super) const fn bits(from: u32, to: u32) -> u64 {
+    if from >= to { 0 } else { u64::MAX << from & u64::MAX >> (64 - to) }
+}
+
+/// The order, plus one, of the largest naturally aligned block of set bits; 0 if there are none.
+pub(super) fn order_of(word: u64) -> u8 {
+    const ALIGNED: [u64; 6] = [
+        0x5555_5555_5555_5555,
+        0x1111_1111_1111_1111,
+        0x0101_0101_0101_0101,
+        0x0001_0001_0001_0001,
+        0x1_0000_0001,
+        1,
+    ];
+    let mut blocks = word;
+    let mut order = u8::from(word != 0);
+    for (i, aligned) in ALIGNED.into_iter().enumerate() {
+        blocks &= blocks >> (1 << i) & aligned;
+        if blocks == 0 {
+            return order;
+        }
+        order += 1;
+    }
+    order
+}
+
+impl Leaf {
+    pub(super) const fn new() -> Self {
+        Self { words: [0; 64], zeroed: [0; 64], some: 0, full: 0, clean: 0, held: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.some == 0
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.full == u64::MAX
+    }
+
+    pub(super) fn is_free(&self, at: u32) -> bool {
+        self.words[at as usize >> 6 & 63] >> (at & 63) & 1 != 0
+    }
+
+    pub(super) fn has_zeroed(&self) -> bool {
+        self.clean != 0
+    }
+
+    /// How many pages of `from..to` are free.
+    pub(super) fn count(&self, from: u32, to: u32) -> u32 {
+        parts(from, to).map(|(w, mask)| (self.words[w] & mask).count_ones()).sum()
+    }
+
+    /// How many pages of `from..to` are free and zeroed.
+    pub(super) fn count_zeroed(&self, from: u32, to: u32) -> u32 {
+        parts(from, to).map(|(w, mask)| (self.zeroed[w] & mask).count_ones()).sum()
+    }
+
+    /// Frees the pages `from..to`.
+    pub(super) fn give(&mut self, from: u32, to: u32, zeroed: bool) {
+        for (w, mask) in parts(from, to) {
+            self.words[w] |= mask;
+            if zeroed {
+                self.zeroed[w] |= mask;
+                self.clean |= 1 << w;
+            }
+            self.some |= 1 << w;
+            if self.words[w] == u64::MAX {
+                self.full |= 1 << w;
+            }
+        }
+    }
+
+    /// Takes the pages `from..to`.
+    pub(super) fn take(&mut self, from: u32, to: u32) {
+        for (w, mask) in parts(from, to) {
+            self.words[w] &= !mask;
+            self.zeroed[w] &= !mask;
+            self.full &= !(1 << w);
+            if self.words[w] == 0 {
+                self.some &= !(1 << w);
+            }
+            if self.zeroed[w] == 0 {
+                self.clean &= !(1 << w);
+            }
+        }
+    }
+
+    /// Which page frame numbers, modulo 64, have a free page.
+    pub(super) fn colours(&self) -> u64 {
+        self.words.iter().fold(0, |all, word| all | word)
+    }
+
+    /// Whether a page whose number modulo 64 is `bit` is free, in whatever word.
+    pub(super) fn has_colour(&self, bit: u32) -> bool {
+        self.words.iter().rev().any(|word| word >> bit & 1 != 0)
+    }
+
+    /// The lowest free page whose number modulo 64 is in `colours`, of those that are zeroed, or of those that are not; of
+    /// the others only if there is none. Whether it is zeroed comes with it.
+    pub(super) fn pick(&self, colours: u64, zeroed: bool) -> Option<(u32, bool)> {
+        let flip = if zeroed { 0 } else { u64::MAX };
+        let of_kind =
+            self.lowest(|w| self.words[w] & colours & (self.zeroed[w] ^ flip)).map(|at| (at, zeroed));
+        of_kind.or_else(|| self.lowest(|w| self.words[w] & colours).map(|at| (at, !zeroed)))
+    }
+
+    fn lowest(&self, word: impl Fn(usize) -> u64) -> Option<u32> {
+        let mut some = self.some;
+        while some != 0 {
+            let w = some.trailing_zeros();
+            let found = word(w as usize & 63);
+            if found != 0 {
+                return Some(w << 6 | found.trailing_zeros());
+            }
+            some &= some - 1;
+        }
+        None
+    }
+
+    /// The first page at or after `from` that is free (or used); 4,096 if there is none.
+    pub(super) fn next(&self, from: u32, free: bool) -> u32 {
+        let Some(first) = self.words.get(from as usize >> 6) else { return 1 << LEAF_BITS };
+        let flip = if free { 0 } else { u64::MAX };
+        let here = (first ^ flip) & u64::MAX << (from & 63);
+        if here != 0 {
+            return from & !63 | here.trailing_zeros();
+        }
+        let some = if free { self.some } else { !self.full };
+        let above = some & bits((from >> 6) + 1, 64);
+        if above == 0 {
+            return 1 << LEAF_BITS;
+        }
+        let w = above.trailing_zeros();
+        w << 6 | (self.words[w as usize & 63] ^ flip).trailing_zeros()
+    }
+
+    /// The last used page at or before `from`.
+    pub(super) fn last_used(&self, from: u32) -> Option<u32> {
+        let here = !self.words[from as usize >> 6 & 63] & bits(0, (from & 63) + 1);
+        if here != 0 {
+            return Some(from & !63 | (63 - here.leading_zeros()));
+        }
+        let below = !self.full & bits(0, from >> 6);
+        if below == 0 {
+            return None;
+        }
+        let w = 63 - below.leading_zeros();
+        Some(w << 6 | (63 - (!self.words[w as usize & 63]).leading_zeros()))
+    }
+
+    /// The order, plus one, of the largest naturally aligned free block.
+    pub(super) fn order(&self) -> u8 {
+        if self.full != 0 {
+            return order_of(self.full) + 6;
+        }
+        let mut order = 0;
+        let mut some = self.some;
+        while some != 0 && order < 6 {
+            order = order.max(order_of(self.words[some.trailing_zeros() as usize & 63]));
+            some &= some - 1;
+        }
+        order
+    }
+}
+
+/// The words that pages `from..to` lie in, each with its part.
+fn parts(from: u32, to: u32) -> impl Iterator<Item = (usize, u64)> {
+    let words = if from < to { from >> 6..((to - 1) >> 6) + 1 } else { 0..0 };
+    words.map(move |w| {
+        let (low, high) = (from.max(w << 6) & 63, to.min((w + 1) << 6) - (w << 6));
+        (w as usize & 63, bits(low, high))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_naturally_aligned() {
+        assert_eq!(order_of(0), 0);
+        assert_eq!(order_of(0b1), 1);
+        assert_eq!(order_of(0b0110), 1);
+        assert_eq!(order_of(0b1100), 2);
+        assert_eq!(order_of(u64::MAX), 7);
+        assert_eq!(order_of(u64::MAX << 32), 6);
+        assert_eq!(order_of(u64::MAX << 16), 6);
+        assert_eq!(order_of(u64::MAX >> 1 & !1), 5);
+    }
+
+    #[test]
+    fn bits_are_half_open() {
+        assert_eq!(bits(0, 64), u64::MAX);
+        assert_eq!(bits(3, 5), 0b11000);
+        assert_eq!(bits(63, 64), 1 << 63);
+    }
+}

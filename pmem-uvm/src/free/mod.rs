@@ -1,0 +1,531 @@
+//! Which pages are free: one at a time in a few steps, runs of them in logarithmic time.
+
+mod inner;
+mod leaf;
+
+use crate::frame::FrameRange;
+use alloc::vec::Vec;
+use inner::Inner;
+use leaf::{LEAF_BITS, Leaf, Summary};
+use pmem_space::Fit;
+
+/// An inner node has 2^6 children.
+const FAN_BITS: u32 = 6;
+/// Levels of inner nodes above a leaf: 12 + 7 · 6 bits reach every page frame.
+const LEVELS: usize = 7;
+/// No node.
+const NONE: u32 = u32::MAX;
+
+/// The free pages among those that it holds: a radix tree over page frame numbers whose leaves are bits.
+///
+/// Page frames are *held* before they can be given to it; only [`Self::hold`] and [`Self::let_go`] take or return memory.
+/// Which subtrees have a free page, and which are all free, is exact at every moment, so that both ends of a run are
+/// found in as many steps as there are levels. How long the longest run is that is in a subtree, and how large its
+/// largest naturally aligned block, are bounds from above: giving pages raises them at once, taking pages leaves
+/// them, and a search that finds less than they promise lowers them. Each page taken makes at most one leaf promise
+/// too much, and each search that is led astray puts it right, so that searching takes logarithmic time, amortised.
+#[derive(Clone, Debug)]
+pub(crate) struct FreeMap {
+    leaves: Nodes<Leaf>,
+    inners: Nodes<Inner>,
+    /// A leaf if `height` is 0, else an inner node.
+    root: u32,
+    height: usize,
+    free: u64,
+    zeroed: u64,
+    /// Whether pages are asked for by colour: only then is it kept track of which there are.
+    coloured: bool,
+}
+
+/// Nodes by number, those without use kept for later.
+#[derive(Clone, Debug)]
+struct Nodes<T> {
+    all: Vec<T>,
+    unused: Vec<u32>,
+}
+
+impl<T> Nodes<T> {
+    fn add(&mut self, node: T) -> u32 {
+        if let Some(at) = self.unused.pop() {
+            self.all[at as usize] = node;
+            return at;
+        }
+        self.all.push(node);
+        // Room for all to become unused: letting go takes no memory.
+        self.unused.reserve(self.all.len());
+        self.all.len() as u32 - 1
+    }
+}
+
+/// What a search is for.
+struct Need<'f> {
+    fit: &'f Fit,
+    /// Runs below this length, in pages, are of no use.
+    longest: u32,
+    /// A free block of this order, plus one, naturally aligned, is at the start of every place.
+    order: u8,
+}
+
+impl Need<'_> {
+    fn of(fit: &Fit) -> Need<'_> {
+        let longest = length(fit.len_of());
+        let order = fit.align_of().trailing_zeros().min(fit.len_of().ilog2()) as u8;
+        Need { fit, longest, order: order + 1 }
+    }
+
+    /// Whether a subtree of 2^`bits` page frames may have the start of a place.
+    fn may_be_in(&self, summary: Summary, bits: u32) -> bool {
+        summary.longest >= self.longest && summary.order >= self.order.min(bits as u8 + 1)
+    }
+}
+
+impl FreeMap {
+    pub(crate) const fn new(coloured: bool) -> Self {
+        Self {
+            leaves: Nodes { all: Vec::new(), unused: Vec::new() },
+            inners: Nodes { all: Vec::new(), unused: Vec::new() },
+            root: NONE,
+            height: 0,
+            free: 0,
+            zeroed: 0,
+            coloured,
+        }
+    }
+
+    /// How many pages are free.
+    pub(crate) fn free(&self) -> u64 {
+        self.free
+    }
+
+    /// How many free pages are known to be zeroed.
+    pub(crate) fn zeroed(&self) -> u64 {
+        self.zeroed
+    }
+
+    /// The memory that it takes, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.leaves.all.capacity() * size_of::<Leaf>()
+            + self.inners.all.capacity() * size_of::<Inner>()
+            + (self.leaves.unused.capacity() + self.inners.unused.capacity()) * size_of::<u32>()
+    }
+
+    /// Makes room for page frames, none of them free yet. Takes memory.
+    pub(crate) fn hold(&mut self, range: FrameRange) {
+        while self.root == NONE || (range.end() - 1) >> self.bits() != 0 {
+            self.rise();
+        }
+        for (base, part) in leaves_of(range) {
+            let leaf = self.leaf_at(base);
+            self.leaves.all[leaf as usize].held += part.count() as u32;
+        }
+    }
+
+    /// Gives up page frames, none of them free any more. Returns memory for later use.
+    pub(crate) fn let_go(&mut self, range: FrameRange) {
+        for (base, part) in leaves_of(range) {
+            let Some(leaf) = self.path(base).map(|path| path.leaf) else { continue };
+            let node = &mut self.leaves.all[leaf as usize];
+            node.held -= part.count() as u32;
+            if node.held == 0 {
+                self.drop_leaf(base);
+            }
+        }
+        if self.leaves.all.len() == self.leaves.unused.len() {
+            *self = Self::new(self.coloured);
+        }
+    }
+
+    /// Frees pages, all of them held and none of them free.
+    pub(crate) fn give(&mut self, range: FrameRange, zeroed: bool) {
+        for (base, part) in leaves_of(range) {
+            let (from, to) = within(base, part);
+            let Some(path) = self.path(base) else { continue };
+            let leaf = &mut self.leaves.all[path.leaf as usize];
+            debug_assert_eq!(leaf.count(from, to), 0, "{part} is free already");
+            leaf.give(from, to, zeroed);
+            self.gave(&path, part, zeroed);
+        }
+        self.free += range.count();
+        self.zeroed += if zeroed { range.count() } else { 0 };
+        self.raise(range);
+    }
+
+    /// Takes pages, all of them free.
+    pub(crate) fn take(&mut self, range: FrameRange) {
+        for (base, part) in leaves_of(range) {
+            let (from, to) = within(base, part);
+            let Some(path) = self.path(base) else { continue };
+            let leaf = &mut self.leaves.all[path.leaf as usize];
+            debug_assert_eq!(u64::from(leaf.count(from, to)), part.count(), "{part} is not free");
+            self.zeroed -= u64::from(leaf.count_zeroed(from, to));
+            leaf.take(from, to);
+            self.took(&path, part);
+        }
+        self.free -= range.count();
+    }
+
+    /// Takes the lowest free page whose number, modulo 64, is in `colours`; one that is zeroed, or one that is not, if there is a
+    /// choice. Whether it is zeroed comes with it.
+    pub(crate) fn pop(&mut self, colours: u64, zeroed: bool) -> Option<(u64, bool)> {
+        let found = if zeroed && self.zeroed > 0 { self.find(colours, true) } else { None };
+        let (frame, clean) = found.or_else(|| self.find(colours, false))?;
+        self.take(FrameRange::one(frame)?);
+        Some((frame, clean))
+    }
+
+    /// The lowest free page of a colour; only in leaves that have zeroed pages, if those are wanted.
+    fn find(&self, colours: u64, zeroed: bool) -> Option<(u64, bool)> {
+        if self.root == NONE {
+            return None;
+        }
+        self.find_below(self.root, self.height, 0, colours, zeroed)
+    }
+
+    fn find_below(
+        &self,
+        node: u32,
+        height: usize,
+        base: u64,
+        colours: u64,
+        zeroed: bool,
+    ) -> Option<(u64, bool)> {
+        let Some(below) = height.checked_sub(1) else {
+            let leaf = &self.leaves.all[node as usize];
+            let (at, clean) = leaf.pick(colours, zeroed).filter(|(_, clean)| !zeroed || *clean)?;
+            return Some((base + u64::from(at), clean));
+        };
+        let inner = &self.inners.all[node as usize];
+        let mut some = if zeroed { inner.zeroed } else { inner.some };
+        while some != 0 {
+            let i = some.trailing_zeros() as usize & 63;
+            some &= some - 1;
+            if self.coloured && inner.colours[i] & colours == 0 {
+                continue;
+            }
+            let found = self.find_below(
+                inner.child[i],
+                below,
+                base + ((i as u64) << bits_of(below)),
+                colours,
+                zeroed,
+            );
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// Whether a page is free.
+    pub(crate) fn is_free(&self, frame: u64) -> bool {
+        self.path(frame & !(leaf_frames() - 1)).is_some_and(|path| {
+            self.leaves.all[path.leaf as usize].is_free((frame & (leaf_frames() - 1)) as u32)
+        })
+    }
+
+    /// The free run that a free page is in.
+    pub(crate) fn run_at(&self, frame: u64) -> Option<FrameRange> {
+        if !self.is_free(frame) {
+            return None;
+        }
+        FrameRange::between(self.run_start(frame), self.next(frame, false))
+    }
+
+    /// The free runs that overlap `window`, cut to it, in order.
+    pub(crate) fn runs(&self, window: FrameRange) -> impl Iterator<Item = FrameRange> + '_ {
+        let mut from = window.start();
+        core::iter::from_fn(move || {
+            let start = self.next(from, true);
+            let run = FrameRange::between(start, self.next(start, false).min(window.end()))?;
+            from = run.end();
+            Some(run)
+        })
+    }
+
+    /// The lowest place that fits, in page frames.
+    pub(crate) fn search(&mut self, fit: &Fit) -> Option<FrameRange> {
+        let window = fit.window_of();
+        let last = window.last().checked_sub(fit.len_of() - 1)?;
+        if self.root == NONE {
+            return None;
+        }
+        let mut from = window.start();
+        self.search_below(self.root, self.height, 0, &mut from, last, &Need::of(fit))
+    }
+
+    /// The longest run, and where the first of that length is.
+    pub(crate) fn longest(&mut self) -> Option<FrameRange> {
+        let (mut low, mut high) = (0, self.free.min(u64::from(u32::MAX)));
+        let mut best = None;
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            match Fit::new(middle).ok().and_then(|fit| self.search(&fit)) {
+                Some(found) => {
+                    best = self.run_at(found.start());
+                    low = best.map_or(middle, |run| run.count());
+                }
+                None => high = middle - 1,
+            }
+        }
+        best
+    }
+
+    /// The lowest place that starts in [`from`, `last`], if it starts in this subtree. Runs that were looked at in vain are
+    /// behind `from` afterwards.
+    fn search_below(
+        &mut self,
+        node: u32,
+        height: usize,
+        base: u64,
+        from: &mut u64,
+        last: u64,
+        need: &Need<'_>,
+    ) -> Option<FrameRange> {
+        let Some(below) = height.checked_sub(1) else {
+            return self.search_leaf(base, from, last, need.fit);
+        };
+        let bits = bits_of(below);
+        let mut some = self.inners.all[node as usize].some;
+        while some != 0 {
+            let i = some.trailing_zeros() as usize & 63;
+            some &= some - 1;
+            let start = base + ((i as u64) << bits);
+            if start > last {
+                return None;
+            }
+            let inner = &self.inners.all[node as usize];
+            if start + (1 << bits) <= *from || !need.may_be_in(inner.summary[i], bits) {
+                continue;
+            }
+            let child = inner.child[i];
+            if let Some(place) = self.search_below(child, below, start, from, last, need) {
+                return Some(place);
+            }
+            // It promised more than it has, or what it has lies outside the window.
+            let exact = self.summarise(child, below, start);
+            self.inners.all[node as usize].summary[i] = exact;
+        }
+        None
+    }
+
+    fn search_leaf(&mut self, base: u64, from: &mut u64, last: u64, fit: &Fit) -> Option<FrameRange> {
+        loop {
+            let start = self.next_in_leaf(base, (*from).max(base))?;
+            if start > last {
+                return None;
+            }
+            let end = self.next(start, false);
+            if let Some(place) = place(fit, start, end) {
+                return Some(place);
+            }
+            *from = end;
+        }
+    }
+
+    /// What a subtree has, exactly if it is a leaf; else what its children promise.
+    fn summarise(&self, node: u32, height: usize, base: u64) -> Summary {
+        if height > 0 {
+            return self.inners.all[node as usize].promise(bits_of(height - 1));
+        }
+        let leaf = &self.leaves.all[node as usize];
+        if leaf.is_full() {
+            return Summary::full(LEAF_BITS);
+        }
+        let mut longest = 0;
+        let mut from = base;
+        while let Some(start) = self.next_in_leaf(base, from) {
+            from = self.next(start, false);
+            longest = longest.max(length(from - start));
+        }
+        Summary { longest, order: leaf.order() }
+    }
+
+    /// The first free page at or after `from`, in the leaf at `base`.
+    fn next_in_leaf(&self, base: u64, from: u64) -> Option<u64> {
+        let from = from.checked_sub(base).filter(|from| *from < leaf_frames())? as u32;
+        let leaf = &self.leaves.all[self.path(base)?.leaf as usize];
+        let at = leaf.next(from, true);
+        (at < 1 << LEAF_BITS).then(|| base + u64::from(at))
+    }
+}
+
+/// The length of a run, or that it is very long.
+fn length(pages: u64) -> u32 {
+    u32::try_from(pages).unwrap_or(u32::MAX)
+}
+
+/// The lowest place in [`start`, `end`) that fits.
+fn place(fit: &Fit, start: u64, end: u64) -> Option<FrameRange> {
+    FrameRange::between(start, end).and_then(|gap| FrameRange::from_units(fit.lowest_in(gap.units())?))
+}
+
+/// How many page frames a node with `height` levels below it stands for, as a power of two.
+const fn bits_of(height: usize) -> u32 {
+    LEAF_BITS + FAN_BITS * height as u32
+}
+
+const fn leaf_frames() -> u64 {
+    1 << LEAF_BITS
+}
+
+/// The leaves that a range lies in: where each starts, and which part of the range is in it.
+fn leaves_of(range: FrameRange) -> impl Iterator<Item = (u64, FrameRange)> {
+    (range.start() >> LEAF_BITS..=(range.end() - 1) >> LEAF_BITS).filter_map(move |n| {
+        let base = n << LEAF_BITS;
+        Some((base, FrameRange::between(base, base + leaf_frames())?.intersect(range)?))
+    })
+}
+
+/// A part of a leaf, in pages from its start.
+fn within(base: u64, part: FrameRange) -> (u32, u32) {
+    ((part.start() - base) as u32, (part.end() - base) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pmem_space::AddrRange;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// Page frames that are held: three leaves, and one far away.
+    const FAR: u64 = 1 << 40;
+
+    fn held() -> [FrameRange; 2] {
+        [FrameRange::new(100, 3 * 4096).unwrap(), FrameRange::new(FAR, 4096).unwrap()]
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Give(FrameRange, bool),
+        Take(FrameRange),
+        Pop(u64, bool),
+        Search { len: u64, align: u32, boundary: Option<u32>, low: u64, high: u64 },
+    }
+
+    fn frame() -> impl Strategy<Value = u64> {
+        prop_oneof![4 => 100u64..100 + 3 * 4096, 1 => FAR..FAR + 4096]
+    }
+
+    fn range() -> impl Strategy<Value = FrameRange> {
+        let count = prop_oneof![Just(1u64), 1u64..70, 1u64..5000];
+        (frame(), count).prop_filter_map("not held", |(start, count)| {
+            let range = FrameRange::new(start, count).ok()?;
+            held().into_iter().find_map(|held| held.intersect(range))
+        })
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let search = (1u64..6000, 0u32..14, proptest::option::of(0u32..14), frame(), frame());
+        prop_oneof![
+            4 => (range(), any::<bool>()).prop_map(|(range, zeroed)| Step::Give(range, zeroed)),
+            4 => range().prop_map(Step::Take),
+            2 => (prop_oneof![Just(u64::MAX), any::<u64>(), (0u32..64).prop_map(|b| 1 << b)], any::<bool>())
+                .prop_map(|(colours, zeroed)| Step::Pop(colours, zeroed)),
+            4 => search.prop_map(|(len, align, boundary, low, high)| Step::Search { len, align, boundary, low, high }),
+        ]
+    }
+
+    /// One entry a page: whether it is zeroed.
+    type Oracle = BTreeMap<u64, bool>;
+
+    fn first_fit(oracle: &Oracle, fit: &Fit) -> Option<u64> {
+        let mut run = 0;
+        let mut last = None;
+        let mut found: Option<u64> = None;
+        // Runs by walking all pages; in each, every start.
+        let mut consider = |start: u64, len: u64| {
+            let starts = (start..start + len).filter(|s| s + fit.len_of() <= start + len);
+            let place = |s: &u64| AddrRange::sized(*s, fit.len_of()).is_ok_and(|place| fit.admits(place));
+            found = found.or(starts.into_iter().find(place));
+        };
+        for frame in oracle.keys() {
+            if last.is_some_and(|last: u64| last + 1 != *frame) {
+                consider(last.unwrap() + 1 - run, run);
+                run = 0;
+            }
+            run += 1;
+            last = Some(*frame);
+        }
+        if let Some(last) = last {
+            consider(last + 1 - run, run);
+        }
+        found
+    }
+
+    fn check(map: &mut FreeMap, oracle: &mut Oracle, step: Step) {
+        match step {
+            Step::Give(range, zeroed) => {
+                for run in range
+                    .frames()
+                    .filter(|f| !oracle.contains_key(f))
+                    .collect::<Vec<_>>()
+                    .chunk_by(|a, b| a + 1 == *b)
+                {
+                    map.give(FrameRange::new(run[0], run.len() as u64).unwrap(), zeroed);
+                    oracle.extend(run.iter().map(|frame| (*frame, zeroed)));
+                }
+            }
+            Step::Take(range) => {
+                let runs: Vec<FrameRange> = map.runs(range).collect();
+                let taken: Vec<u64> = runs.iter().flat_map(|run| run.frames()).collect();
+                assert_eq!(taken, oracle.range(range.frames()).map(|(frame, _)| *frame).collect::<Vec<_>>());
+                for run in runs {
+                    map.take(run);
+                    run.frames().for_each(|frame| assert!(oracle.remove(&frame).is_some()));
+                }
+            }
+            Step::Pop(colours, zeroed) => {
+                let liked = |(frame, clean): &(&u64, &bool)| {
+                    colours >> (*frame & 63) & 1 != 0 && (!zeroed || **clean)
+                };
+                let any = oracle.iter().find(|(frame, _)| colours >> (*frame & 63) & 1 != 0);
+                let exact = oracle.iter().find(liked);
+                let popped = map.pop(colours, zeroed);
+                match (zeroed, exact) {
+                    (true, Some((frame, _))) => assert_eq!(popped, Some((*frame, true))),
+                    // Which of the others is a matter of taste: a page of the colour, if there is one.
+                    _ => assert_eq!(popped.is_some(), any.is_some()),
+                }
+                if let Some((frame, clean)) = popped {
+                    assert_eq!(oracle.remove(&frame), Some(clean));
+                    assert!(colours >> (frame & 63) & 1 != 0);
+                }
+            }
+            Step::Search { len, align, boundary, low, high } => {
+                let fit = Fit::new(len).unwrap().align(1 << align).unwrap();
+                let fit = match boundary.map(|b| fit.boundary(1 << b)) {
+                    Some(Ok(fit)) => fit,
+                    _ => fit,
+                };
+                let fit = fit.window(AddrRange::inclusive(low.min(high), low.max(high)).unwrap());
+                let found = map.search(&fit);
+                assert_eq!(found.map(|r| r.start()), first_fit(oracle, &fit), "{fit:?}");
+                assert!(found.is_none_or(|found| found.count() == len));
+            }
+        }
+        assert_eq!(map.free(), oracle.len() as u64);
+        assert_eq!(map.zeroed(), oracle.values().filter(|zeroed| **zeroed).count() as u64);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_one_entry_a_page(steps in proptest::collection::vec(step(), 1..60), coloured in any::<bool>()) {
+            let mut map = FreeMap::new(coloured);
+            held().into_iter().for_each(|held| map.hold(held));
+            let mut oracle = Oracle::new();
+            for step in steps {
+                // Without colours only any colour can be asked for.
+                let step = if let (Step::Pop(_, zeroed), false) = (&step, coloured) { Step::Pop(u64::MAX, *zeroed) } else { step };
+                check(&mut map, &mut oracle, step);
+            }
+            let longest = map.longest().map_or(0, |run| run.count());
+            let runs = map.runs(FrameRange::new(0, crate::frame::FRAMES).unwrap());
+            prop_assert_eq!(longest, runs.map(|run| run.count()).max().unwrap_or(0));
+            let all: Vec<FrameRange> = map.runs(FrameRange::new(0, crate::frame::FRAMES).unwrap()).collect();
+            all.into_iter().for_each(|run| map.take(run));
+            held().into_iter().for_each(|held| map.let_go(held));
+            prop_assert_eq!(map.bytes(), 0);
+        }
+    }
+}

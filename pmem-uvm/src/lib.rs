@@ -1,0 +1,28 @@
+//! Physical segments, pages, page lists and memory hot-plug.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
+mod cache;
+mod counters;
+mod error;
+mod frame;
+mod free;
+mod map;
+mod page;
+mod request;
+mod segment;
+mod uvm;
+
+pub use cache::PageCache;
+pub use counters::Uvmexp;
+pub use error::UvmError;
+pub use frame::{FRAMES, FrameRange, FrameRangeError};
+pub use map::FrameMap;
+pub use page::{COUNT_MAX, Page, PageFlags, PageInfo, PageOwner, PageState, PageWords};
+pub use request::{Caller, PageListRequest, PageRequest, PgaFlags, Strategy};
+pub use segment::{Arrival, Plug, Segment, SegmentId};
+pub use uvm::{Again, Host, PageList, Reserves, Settings, Shortage, Unmoved, Uvm};

@@ -1,0 +1,330 @@
+//! What lies at a page frame: found in a constant number of steps, and shared with readers by cloning.
+
+use crate::frame::{FRAMES, FrameRange};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+
+/// A slot at the lowest level stands for 2^9 page frames (2 MiB of 4 KiB pages), and a node has 2^9 slots: levels are
+/// 2 MiB, 1 GiB, 512 GiB, 256 TiB, all.
+const BITS: u32 = 9;
+const SLOTS: u64 = 1 << BITS;
+
+/// A map from disjoint ranges of page frames to values.
+///
+/// A radix tree of at most five levels: a slot that only one range reaches into holds it, whatever the level, so that
+/// the depth is that of the finest neighbourhood. Cloning shares everything; a later change copies the nodes on its
+/// way that are still shared.
+#[derive(Clone, Debug)]
+pub struct FrameMap<V> {
+    root: Slot<V>,
+    /// The root stands for 2^`shift` page frames from 0.
+    shift: u32,
+    len: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Slot<V> {
+    Empty,
+    /// The only range that reaches into this slot.
+    One(Placed<V>),
+    Node(Arc<[Slot<V>]>),
+    /// At the lowest level: the ranges that reach into this slot, in order.
+    Several(Arc<[Placed<V>]>),
+}
+
+#[derive(Clone, Debug)]
+struct Placed<V> {
+    range: FrameRange,
+    value: V,
+}
+
+impl<V> Default for FrameMap<V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<V> FrameMap<V> {
+    /// Makes an empty map; takes no memory.
+    pub const fn new() -> Self {
+        Self { root: Slot::Empty, shift: BITS, len: 0 }
+    }
+
+    /// How many ranges are in it.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The range that a page frame is in, and its value. At most five steps, and one search among the ranges of one slot
+    /// where several meet in 512 page frames.
+    #[inline]
+    pub fn get(&self, frame: u64) -> Option<(FrameRange, &V)> {
+        let mut slot = &self.root;
+        let mut shift = self.shift;
+        if frame >> shift != 0 {
+            return None;
+        }
+        loop {
+            match slot {
+                Slot::One(placed) => {
+                    return placed.range.contains(frame).then_some((placed.range, &placed.value));
+                }
+                Slot::Node(slots) => {
+                    shift -= BITS;
+                    slot = slots.get((frame >> shift & (SLOTS - 1)) as usize)?;
+                }
+                Slot::Empty => return None,
+                Slot::Several(list) => {
+                    let placed = list.get(list.partition_point(|p| p.range.end() <= frame))?;
+                    return placed.range.contains(frame).then_some((placed.range, &placed.value));
+                }
+            }
+        }
+    }
+
+    /// The lowest range that ends above `frame`.
+    pub fn at_or_after(&self, frame: u64) -> Option<(FrameRange, &V)> {
+        let placed = self.root.at_or_after(frame, 0, self.shift)?;
+        Some((placed.range, &placed.value))
+    }
+
+    /// The highest range that starts at or below `frame`.
+    pub fn at_or_before(&self, frame: u64) -> Option<(FrameRange, &V)> {
+        let placed = self.root.at_or_before(frame, 0, self.shift)?;
+        Some((placed.range, &placed.value))
+    }
+
+    /// The ranges that overlap `window`, in order.
+    pub fn overlapping(&self, window: FrameRange) -> impl Iterator<Item = (FrameRange, &V)> + '_ {
+        let mut from = window.start();
+        core::iter::from_fn(move || {
+            let found = self.at_or_after(from).filter(|(range, _)| range.start() < window.end())?;
+            from = found.0.end();
+            Some(found)
+        })
+    }
+
+    /// All ranges, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (FrameRange, &V)> + '_ {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let found = self.at_or_after(from)?;
+            from = found.0.end();
+            Some(found)
+        })
+    }
+}
+
+impl<V: Clone> FrameMap<V> {
+    /// Puts a value at `range`, of which nothing may be taken; `false`, and nothing done, if something is.
+    pub fn insert(&mut self, range: FrameRange, value: V) -> bool {
+        if self.at_or_after(range.start()).is_some_and(|(other, _)| other.overlaps(range)) {
+            return false;
+        }
+        while (range.end() - 1) >> self.shift != 0 {
+            self.rise();
+        }
+        self.root.insert(&Placed { range, value }, 0, self.shift);
+        self.len += 1;
+        true
+    }
+
+    /// Takes out the range that starts at `start`.
+    pub fn remove(&mut self, start: u64) -> Option<(FrameRange, V)> {
+        let (range, value) = self.get(start).filter(|(range, _)| range.start() == start)?;
+        let value = value.clone();
+        self.root.remove(range, 0, self.shift);
+        self.len -= 1;
+        Some((range, value))
+    }
+
+    /// Makes the root stand for more page frames.
+    fn rise(&mut self) {
+        self.shift += BITS;
+        self.root = match mem::replace(&mut self.root, Slot::Empty) {
+            Slot::Several(list) => {
+                let mut root = Slot::Empty;
+                list.iter().for_each(|placed| root.insert(placed, 0, self.shift));
+                root
+            }
+            Slot::Node(below) => {
+                let mut slots = node();
+                slots[0] = Slot::Node(below);
+                Slot::Node(slots.into())
+            }
+            alone => alone,
+        };
+    }
+}
+
+fn node<V>() -> Vec<Slot<V>> {
+    (0..SLOTS).map(|_| Slot::Empty).collect()
+}
+
+/// The slots of a node at `base` that a range reaches into, whose slots stand for 2^`shift` page frames.
+fn slots_of(range: FrameRange, base: u64, shift: u32) -> core::ops::RangeInclusive<usize> {
+    let from = range.start().saturating_sub(base) >> shift;
+    let to = (range.end() - 1 - base) >> shift;
+    from as usize..=to.min(SLOTS - 1) as usize
+}
+
+impl<V> Slot<V> {
+    fn at_or_after(&self, frame: u64, base: u64, shift: u32) -> Option<&Placed<V>> {
+        match self {
+            Self::Empty => None,
+            Self::One(placed) => Some(placed).filter(|p| p.range.end() > frame),
+            Self::Several(list) => list.get(list.partition_point(|p| p.range.end() <= frame)),
+            Self::Node(slots) => {
+                let shift = shift - BITS;
+                let from = frame.saturating_sub(base) >> shift;
+                let slots = slots.iter().enumerate().skip(usize::try_from(from).unwrap_or(usize::MAX));
+                slots.into_iter().find_map(|(i, s)| s.at_or_after(frame, base + ((i as u64) << shift), shift))
+            }
+        }
+    }
+
+    fn at_or_before(&self, frame: u64, base: u64, shift: u32) -> Option<&Placed<V>> {
+        match self {
+            Self::Empty => None,
+            Self::One(placed) => Some(placed).filter(|p| p.range.start() <= frame),
+            Self::Several(list) => {
+                list.get(list.partition_point(|p| p.range.start() <= frame).checked_sub(1)?)
+            }
+            Self::Node(slots) => {
+                let shift = shift - BITS;
+                let to = frame.checked_sub(base)? >> shift;
+                let slots =
+                    slots.iter().enumerate().take(usize::try_from(to + 1).unwrap_or(usize::MAX)).rev();
+                slots
+                    .into_iter()
+                    .find_map(|(i, s)| s.at_or_before(frame, base + ((i as u64) << shift), shift))
+            }
+        }
+    }
+}
+
+impl<V: Clone> Slot<V> {
+    /// Puts in a range that nothing here overlaps.
+    fn insert(&mut self, new: &Placed<V>, base: u64, shift: u32) {
+        match self {
+            Self::Empty => *self = Self::One(new.clone()),
+            Self::Several(list) => {
+                let at = list.partition_point(|p| p.range.start() < new.range.start());
+                let (below, above) = list.split_at(at);
+                *list = below.iter().chain([new]).chain(above).cloned().collect();
+            }
+            Self::Node(slots) => {
+                let shift = shift - BITS;
+                let slots = Arc::make_mut(slots);
+                for i in slots_of(new.range, base, shift) {
+                    slots[i].insert(new, base + ((i as u64) << shift), shift);
+                }
+            }
+            Self::One(old) => {
+                let old = old.clone();
+                *self = if shift == BITS {
+                    let both = if old.range.start() < new.range.start() {
+                        [old, new.clone()]
+                    } else {
+                        [new.clone(), old]
+                    };
+                    Self::Several(Arc::new(both))
+                } else {
+                    let mut below = Self::Node(node().into());
+                    below.insert(&old, base, shift);
+                    below.insert(new, base, shift);
+                    below
+                };
+            }
+        }
+    }
+
+    fn remove(&mut self, range: FrameRange, base: u64, shift: u32) {
+        match self {
+            Self::Empty => {}
+            Self::One(_) => *self = Self::Empty,
+            Self::Several(list) => {
+                let rest: Vec<Placed<V>> = list.iter().filter(|p| p.range != range).cloned().collect();
+                *self = match <[Placed<V>; 1]>::try_from(rest) {
+                    Ok([one]) => Self::One(one),
+                    Err(rest) => Self::Several(rest.into()),
+                };
+            }
+            Self::Node(slots) => {
+                let below = shift - BITS;
+                let slots = Arc::make_mut(slots);
+                for i in slots_of(range, base, below) {
+                    slots[i].remove(range, base + ((i as u64) << below), below);
+                }
+                if slots.iter().all(|slot| matches!(slot, Self::Empty)) {
+                    *self = Self::Empty;
+                }
+            }
+        }
+    }
+}
+
+/// That every page frame is within reach of a root.
+const _: () = assert!(FRAMES <= 1 << (6 * BITS));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    /// Ranges near each other, across the borders of slots, and far up.
+    fn ranges() -> impl Strategy<Value = FrameRange> {
+        let near = (0u64..2048, 1u64..300);
+        let wide = (0u64..1 << 20, 1u64..1 << 19);
+        let far = (0u64..64, 1u64..40).prop_map(|(start, count)| (FRAMES - 200 + start, count));
+        prop_oneof![near, wide, far].prop_map(|(start, count)| FrameRange::new(start, count).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn finds_what_an_ordered_map_finds(
+            steps in proptest::collection::vec((any::<bool>(), ranges()), 1..80),
+            asked in proptest::collection::vec(prop_oneof![0u64..4096, 0u64..1 << 21, FRAMES - 200..FRAMES + 9], 40),
+        ) {
+            let mut map = FrameMap::new();
+            let mut oracle: BTreeMap<u64, (FrameRange, usize)> = BTreeMap::new();
+            let mut snapshots = Vec::new();
+            for (i, (insert, range)) in steps.into_iter().enumerate() {
+                if insert {
+                    let free = oracle.values().all(|(other, _)| !other.overlaps(range));
+                    prop_assert_eq!(map.insert(range, i), free);
+                    if free {
+                        oracle.insert(range.start(), (range, i));
+                    }
+                } else {
+                    let at = oracle.range(range.start()..).next().map_or(range.start(), |(start, _)| *start);
+                    prop_assert_eq!(map.remove(at), oracle.remove(&at));
+                }
+                if i % 16 == 0 {
+                    snapshots.push((map.clone(), oracle.clone()));
+                }
+            }
+            snapshots.push((map, oracle));
+            for (map, oracle) in snapshots {
+                prop_assert_eq!(map.len(), oracle.len());
+                let all: Vec<_> = map.iter().map(|(range, v)| (range, *v)).collect();
+                prop_assert_eq!(all, oracle.values().copied().collect::<Vec<_>>());
+                for &frame in &asked {
+                    let found = oracle.values().find(|(range, _)| range.contains(frame)).copied();
+                    prop_assert_eq!(map.get(frame).map(|(range, v)| (range, *v)), found);
+                    let after = oracle.values().find(|(range, _)| range.end() > frame).copied();
+                    prop_assert_eq!(map.at_or_after(frame).map(|(range, v)| (range, *v)), after);
+                    let before = oracle.values().rev().find(|(range, _)| range.start() <= frame).copied();
+                    prop_assert_eq!(map.at_or_before(frame).map(|(range, v)| (range, *v)), before);
+                }
+            }
+        }
+    }
+}

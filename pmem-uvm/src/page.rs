@@ -1,0 +1,338 @@
+//! A page: what is kept of each page frame, in three words that any thread may read.
+
+use alloc::sync::Arc;
+use bitflags::bitflags;
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// The words of one page. A host that gives memory for pages gives an array of these, all zero.
+pub type PageWords = [AtomicU64; 3];
+
+bitflags! {
+    /// What is known of a page, after `PG_` of NetBSD's uvm_page.h.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct PageFlags: u8 {
+        /// Its owner is still at work on it: so it comes from [`pagealloc`](crate::Uvm::pagealloc).
+        const BUSY = 0x01;
+        /// It has not been written to.
+        const CLEAN = 0x02;
+        /// It has not been filled yet.
+        const FAKE = 0x04;
+        /// It is known to be filled with zeroes.
+        const ZERO = 0x08;
+    }
+}
+
+/// What a page frame is doing.
+///
+/// `Free` ↔ `Cached` → `Allocated` → `Free`; `Free` ↔ `Isolated` → `Allocated` (capture), `Offline`, `Retired`; `Offline` → `Free`;
+/// `Reserved` never changes but by [`free_reserved`](crate::Uvm::free_reserved).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum PageState {
+    /// To be handed out.
+    #[default]
+    Free = 0,
+    /// To be handed out by one processor's cache.
+    Cached = 1,
+    /// Handed out.
+    Allocated = 2,
+    /// Held back, while what it is in is captured or goes offline.
+    Isolated = 3,
+    /// There, but not ours to hand out: firmware's, or the host's from before.
+    Reserved = 4,
+    /// Bad: never handed out again.
+    Retired = 5,
+    /// There, but not in use.
+    Offline = 6,
+}
+
+impl PageState {
+    const ALL: [Self; 7] = [
+        Self::Free,
+        Self::Cached,
+        Self::Allocated,
+        Self::Isolated,
+        Self::Reserved,
+        Self::Retired,
+        Self::Offline,
+    ];
+}
+
+impl fmt::Display for PageState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Free => "free",
+            Self::Cached => "cached",
+            Self::Allocated => "allocated",
+            Self::Isolated => "isolated",
+            Self::Reserved => "reserved",
+            Self::Retired => "retired",
+            Self::Offline => "offline",
+        })
+    }
+}
+
+/// Whom a page belongs to: at most one, and where in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PageOwner {
+    /// Nobody in particular.
+    #[default]
+    None,
+    /// A `uvm_object`, by a key of the host's.
+    Object {
+        /// Which.
+        key: u64,
+        /// Where in it, in bytes.
+        offset: u64,
+    },
+    /// A `vm_anon`, by a key of the host's.
+    Anon {
+        /// Which.
+        key: u64,
+        /// Where it is mapped, in bytes: colours follow it.
+        offset: u64,
+    },
+}
+
+/// A page as it is at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PageInfo {
+    /// What it is doing.
+    pub state: PageState,
+    /// What is known of it.
+    pub flags: PageFlags,
+    /// Whose it is.
+    pub owner: PageOwner,
+    /// How often it is wired.
+    pub wired: u32,
+    /// How often it is lent (`loan_count`).
+    pub loans: u32,
+}
+
+/// How often a page can be wired, or lent.
+pub const COUNT_MAX: u32 = (1 << 24) - 1;
+
+const STATE: u64 = 0xf;
+const FLAGS: u32 = 4;
+const OBJECT: u64 = 1 << 12;
+const ANON: u64 = 1 << 13;
+/// First page of a run in a list: its other words are links.
+const LISTED: u64 = 1 << 14;
+/// Page of a list: it stays where it is.
+const IN_LIST: u64 = 1 << 15;
+const WIRED: u32 = 16;
+const LOANS: u32 = 40;
+
+/// What is kept of one page frame.
+#[derive(Clone, Copy)]
+pub struct Page<'p>(pub(crate) &'p PageWords);
+
+impl Page<'_> {
+    /// The page as it is now.
+    pub fn info(self) -> PageInfo {
+        let head = self.head();
+        let (key, offset) = (self.0[1].load(Ordering::Relaxed), self.0[2].load(Ordering::Relaxed));
+        let owner = match head & (OBJECT | ANON) {
+            OBJECT => PageOwner::Object { key, offset },
+            ANON => PageOwner::Anon { key, offset },
+            _ => PageOwner::None,
+        };
+        PageInfo {
+            state: state_of(head),
+            flags: PageFlags::from_bits_truncate((head >> FLAGS) as u8),
+            owner,
+            wired: (head >> WIRED) as u32 & COUNT_MAX,
+            loans: (head >> LOANS) as u32 & COUNT_MAX,
+        }
+    }
+
+    /// What it is doing.
+    #[inline]
+    pub fn state(self) -> PageState {
+        state_of(self.head())
+    }
+
+    #[inline]
+    fn head(self) -> u64 {
+        self.0[0].load(Ordering::Relaxed)
+    }
+
+    /// Makes it a page of this state, of nobody, with nothing known but `flags`.
+    #[inline]
+    pub(crate) fn reset(self, state: PageState, flags: PageFlags) {
+        self.0[0].store(state as u64 | u64::from(flags.bits()) << FLAGS, Ordering::Relaxed);
+    }
+
+    /// Changes the state from one to another, of a page that nobody has wired or borrowed; forgets all but `flags`.
+    /// What it was if it was not `from`.
+    #[inline]
+    pub(crate) fn hand(self, from: PageState, to: PageState, flags: PageFlags) -> Result<(), PageInfo> {
+        let head = self.head();
+        let new = to as u64 | u64::from(flags.bits()) << FLAGS;
+        let counted = head >> WIRED != 0;
+        let handed = head & STATE == from as u64
+            && !counted
+            && self.0[0].compare_exchange(head, new, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if handed { Ok(()) } else { Err(self.info()) }
+    }
+
+    /// Gives it to an owner.
+    #[inline]
+    pub(crate) fn give(self, state: PageState, flags: PageFlags, owner: PageOwner) {
+        let (kind, key, offset) = owner_words(owner);
+        if kind != 0 {
+            self.0[1].store(key, Ordering::Relaxed);
+            self.0[2].store(offset, Ordering::Relaxed);
+        }
+        self.0[0].store(state as u64 | u64::from(flags.bits()) << FLAGS | kind, Ordering::Release);
+    }
+
+    /// Changes its owner, and nothing else.
+    pub(crate) fn own(self, owner: PageOwner) {
+        let (kind, key, offset) = owner_words(owner);
+        self.0[1].store(key, Ordering::Relaxed);
+        self.0[2].store(offset, Ordering::Relaxed);
+        self.update(|head| Some(head & !(OBJECT | ANON) | kind));
+    }
+
+    /// Takes over all that is kept of another page but its links.
+    pub(crate) fn become_like(self, other: Page<'_>) {
+        for (mine, its) in self.0.iter().zip(other.0).rev() {
+            mine.store(its.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// Sets and clears flags.
+    pub(crate) fn set_flags(self, set: PageFlags, clear: PageFlags) {
+        let (set, clear) = (u64::from(set.bits()) << FLAGS, u64::from(clear.bits()) << FLAGS);
+        self.update(|head| Some(head & !clear | set));
+    }
+
+    /// Adds to, or takes from, how often it is wired; the count before. `None` beyond the count's bounds.
+    pub(crate) fn count_wired(self, up: bool) -> Option<u32> {
+        self.count(WIRED, up)
+    }
+
+    /// Adds to, or takes from, how often it is lent; the count before. `None` beyond the count's bounds.
+    pub(crate) fn count_loans(self, up: bool) -> Option<u32> {
+        self.count(LOANS, up)
+    }
+
+    fn count(self, at: u32, up: bool) -> Option<u32> {
+        let field = |head: u64| (head >> at) as u32 & COUNT_MAX;
+        let old = self.update(|head| match (up, field(head)) {
+            (true, COUNT_MAX) | (false, 0) => None,
+            (true, _) => Some(head + (1 << at)),
+            (false, _) => Some(head - (1 << at)),
+        })?;
+        Some(field(old))
+    }
+
+    fn update(self, with: impl FnMut(u64) -> Option<u64>) -> Option<u64> {
+        self.0[0].fetch_update(Ordering::AcqRel, Ordering::Relaxed, with).ok()
+    }
+
+    /// Makes it a page of a list.
+    #[inline]
+    pub(crate) fn enlist(self) {
+        self.0[0].store(
+            PageState::Allocated as u64 | u64::from(PageFlags::CLEAN.bits()) << FLAGS | IN_LIST,
+            Ordering::Release,
+        );
+    }
+
+    /// Whether it is a page of a list.
+    pub(crate) fn is_listed(self) -> bool {
+        self.head() & IN_LIST != 0
+    }
+
+    /// Makes it the first page of a run of `count` pages in a list, before the run at `next`.
+    pub(crate) fn link(self, count: u64, next: Option<u64>) {
+        self.0[1].store(next.map_or(0, |next| next + 1), Ordering::Relaxed);
+        self.0[2].store(count, Ordering::Relaxed);
+        self.update(|head| Some(head | LISTED));
+    }
+
+    /// Of the first page of a run in a list: how many pages it has, and where the next run is.
+    pub(crate) fn linked(self) -> Option<(u64, Option<u64>)> {
+        (self.head() & LISTED != 0)
+            .then(|| (self.0[2].load(Ordering::Relaxed), self.0[1].load(Ordering::Relaxed).checked_sub(1)))
+    }
+
+    /// Makes it an ordinary page.
+    pub(crate) fn unlink(self) {
+        self.update(|head| Some(head & !LISTED));
+    }
+}
+
+impl fmt::Debug for Page<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.info().fmt(f)
+    }
+}
+
+fn owner_words(owner: PageOwner) -> (u64, u64, u64) {
+    match owner {
+        PageOwner::None => (0, 0, 0),
+        PageOwner::Object { key, offset } => (OBJECT, key, offset),
+        PageOwner::Anon { key, offset } => (ANON, key, offset),
+    }
+}
+
+fn state_of(head: u64) -> PageState {
+    PageState::ALL.get((head & STATE) as usize).copied().unwrap_or_default()
+}
+
+/// The pages of what was plugged at once, for as long as anybody refers to them.
+#[derive(Clone, Debug)]
+pub(crate) enum Pages {
+    /// On the heap.
+    Heap(Arc<[PageWords]>),
+    /// In memory that the host reaches for good.
+    Direct(&'static [PageWords]),
+}
+
+impl Pages {
+    /// Takes memory from the heap.
+    pub(crate) fn new(count: u64) -> Self {
+        Self::Heap((0..count).map(|_| PageWords::default()).collect())
+    }
+
+    #[inline]
+    pub(crate) fn get(&self, index: u64) -> Option<Page<'_>> {
+        let words = match self {
+            Self::Heap(pages) => pages.get(index as usize)?,
+            Self::Direct(pages) => pages.get(index as usize)?,
+        };
+        Some(Page(words))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_bounds_and_leave_the_rest() {
+        let pages = Pages::new(1);
+        let page = pages.get(0).unwrap();
+        let owner = PageOwner::Anon { key: 7, offset: 0x3000 };
+        page.give(PageState::Allocated, PageFlags::BUSY | PageFlags::ZERO, owner);
+        assert_eq!(page.count_loans(false), None);
+        assert_eq!(page.count_loans(true), Some(0));
+        assert_eq!(page.count_wired(true), Some(0));
+        assert_eq!(page.count_wired(true), Some(1));
+        page.set_flags(PageFlags::CLEAN, PageFlags::BUSY);
+        let info = PageInfo {
+            state: PageState::Allocated,
+            flags: PageFlags::CLEAN | PageFlags::ZERO,
+            owner,
+            wired: 2,
+            loans: 1,
+        };
+        assert_eq!(page.info(), info);
+        assert_eq!(page.hand(PageState::Allocated, PageState::Free, PageFlags::empty()), Err(info));
+        assert!(pages.get(1).is_none());
+    }
+}

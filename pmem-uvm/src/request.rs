@@ -1,0 +1,171 @@
+//! What is asked for: a page, or a list of pages.
+
+use crate::error::UvmError;
+use crate::frame::{FRAMES, FrameRange};
+use crate::page::PageOwner;
+use bitflags::bitflags;
+use pmem_space::Fit;
+
+bitflags! {
+    /// How a page may be found (`UVM_PGA_*` of uvm(9)).
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct PgaFlags: u32 {
+        /// From the kernel's reserve, if need be.
+        const USERESERVE = 0x0001;
+        /// Filled with zeroes.
+        const ZERO = 0x0002;
+    }
+}
+
+/// Where a page is looked for (`UVM_PGA_STRAT_*`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// On every free list, from 0 up.
+    #[default]
+    Normal,
+    /// On one free list only.
+    Only(u8),
+    /// On one free list, and then on every one.
+    Fallback(u8),
+    /// On the node, on every free list, and then on other nodes.
+    Numa,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Caller {
+    /// Anybody.
+    #[default]
+    Anybody,
+    /// The page daemon, which may have the last pages.
+    PageDaemon,
+}
+
+/// A request for a page (`uvm_pagealloc`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PageRequest {
+    pub(crate) owner: PageOwner,
+    pub(crate) flags: PgaFlags,
+    pub(crate) strategy: Strategy,
+    pub(crate) node: u32,
+    pub(crate) colour: Option<u32>,
+    pub(crate) caller: Caller,
+}
+
+impl PageRequest {
+    /// Any page, for nobody in particular, on node 0 if it matters.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// For an owner; the colour follows its offset unless one is asked for.
+    #[must_use]
+    pub fn owner(self, owner: PageOwner) -> Self {
+        Self { owner, ..self }
+    }
+
+    /// In these ways.
+    #[must_use]
+    pub fn flags(self, flags: PgaFlags) -> Self {
+        Self { flags, ..self }
+    }
+
+    /// By a strategy.
+    #[must_use]
+    pub fn strategy(self, strategy: Strategy) -> Self {
+        Self { strategy, ..self }
+    }
+
+    /// For a processor of this node.
+    #[must_use]
+    pub fn node(self, node: u32) -> Self {
+        Self { node, ..self }
+    }
+
+    /// Of a colour, if there is one: the page frame number modulo the number of colours.
+    #[must_use]
+    pub fn colour(self, colour: u32) -> Self {
+        Self { colour: Some(colour), ..self }
+    }
+
+    /// Asked by.
+    #[must_use]
+    pub fn caller(self, caller: Caller) -> Self {
+        Self { caller, ..self }
+    }
+}
+
+/// A request for a list of pages (`uvm_pglistalloc`), in page frames.
+#[derive(Clone, Copy, Debug)]
+pub struct PageListRequest {
+    pub(crate) count: u64,
+    pub(crate) window: FrameRange,
+    pub(crate) align: u64,
+    pub(crate) boundary: Option<u64>,
+    pub(crate) runs: u64,
+}
+
+impl PageListRequest {
+    /// So many pages, wherever they are, in as many runs as it takes.
+    ///
+    /// # Errors
+    /// [`UvmError::Range`] for none, or more than there can be.
+    pub fn new(count: u64) -> Result<Self, UvmError> {
+        FrameRange::new(0, count)?;
+        let window = FrameRange::new(0, FRAMES)?;
+        Ok(Self { count, window, align: 1, boundary: None, runs: u64::MAX })
+    }
+
+    /// Only from these page frames.
+    #[must_use]
+    pub fn window(self, window: FrameRange) -> Self {
+        Self { window, ..self }
+    }
+
+    /// Each run starts at a multiple of this many pages.
+    ///
+    /// # Errors
+    /// [`UvmError::Constraint`] if it is no power of two.
+    pub fn align(self, align: u64) -> Result<Self, UvmError> {
+        if !align.is_power_of_two() {
+            return Err(UvmError::Constraint { what: "alignment", value: align });
+        }
+        Ok(Self { align, ..self })
+    }
+
+    /// No run crosses a multiple of this many pages.
+    ///
+    /// # Errors
+    /// [`UvmError::Constraint`] if it is no power of two.
+    pub fn boundary(self, boundary: u64) -> Result<Self, UvmError> {
+        if !boundary.is_power_of_two() {
+            return Err(UvmError::Constraint { what: "boundary", value: boundary });
+        }
+        Ok(Self { boundary: Some(boundary), ..self })
+    }
+
+    /// In at most so many runs of consecutive pages (`nsegs`).
+    ///
+    /// # Errors
+    /// [`UvmError::Constraint`] if there is to be none.
+    pub fn runs(self, runs: u64) -> Result<Self, UvmError> {
+        if runs == 0 {
+            return Err(UvmError::Constraint { what: "number of runs", value: 0 });
+        }
+        Ok(Self { runs, ..self })
+    }
+
+    /// A run of `len` pages that keeps the constraints.
+    pub(crate) fn fit(&self, len: u64) -> Option<Fit> {
+        let fit = Fit::new(len).ok()?.align(self.align).ok()?.window(self.window.units());
+        match self.boundary {
+            Some(boundary) => fit.boundary(boundary).ok(),
+            None => Some(fit),
+        }
+    }
+
+    /// The longest run that it makes sense to look for.
+    pub(crate) fn longest(&self) -> u64 {
+        self.count.min(self.boundary.unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,154 @@
+//! Getting hold of given page frames, whoever has them.
+
+use super::{Uvm, lone};
+use crate::counters::{add, sub};
+use crate::error::UvmError;
+use crate::frame::FrameRange;
+use crate::page::{PageFlags, PageInfo, PageState};
+use crate::request::PageRequest;
+
+/// A page's content and its users could not be moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unmoved;
+
+impl Uvm {
+    /// Hands out given page frames (what Linux calls `alloc_contig_range`): free ones are taken, those that are handed out
+    /// are moved to others by `migrate(from, to)`, which copies the page and tells its users. They are handed out as
+    /// CLEAN, to nobody, and go back page by page.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] for one that is not managed; [`UvmError::Unmovable`] for one that is wired,
+    /// lent or in a list, that `migrate` does not move, or for which there is no other. Nothing is captured then; what
+    /// was moved stays moved.
+    pub fn capture(
+        &mut self,
+        range: FrameRange,
+        migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
+    ) -> Result<(), UvmError> {
+        self.isolate(range, migrate)?;
+        self.pages_in(range).for_each(|(_, page)| page.reset(PageState::Allocated, PageFlags::CLEAN));
+        sub(&self.counters.isolated, range.count());
+        Ok(())
+    }
+
+    /// Retires pages, moving those that are handed out: see [`Self::capture`] and [`Self::retire`].
+    ///
+    /// # Errors
+    /// As [`Self::capture`].
+    pub fn retire_moving(
+        &mut self,
+        range: FrameRange,
+        migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
+    ) -> Result<(), UvmError> {
+        self.isolate(range, migrate)?;
+        self.pages_in(range).for_each(|(_, page)| page.reset(PageState::Retired, PageFlags::empty()));
+        sub(&self.counters.isolated, range.count());
+        sub(&self.counters.npages, range.count());
+        add(&self.counters.retired, range.count());
+        Ok(())
+    }
+
+    /// Takes pages out of use: those that are handed out are moved. See [`Self::capture`].
+    ///
+    /// # Errors
+    /// As [`Self::capture`].
+    pub fn offline(
+        &mut self,
+        range: FrameRange,
+        migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
+    ) -> Result<(), UvmError> {
+        self.isolate(range, migrate)?;
+        self.offline_isolated(range);
+        Ok(())
+    }
+
+    /// Holds pages back, moving those that are handed out: nobody gets one of them until they are let go of again
+    /// ([`Self::unisolate`]) or go offline ([`Self::offline_isolated`]).
+    ///
+    /// # Errors
+    /// As [`Self::capture`].
+    pub fn isolate(
+        &mut self,
+        range: FrameRange,
+        migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
+    ) -> Result<(), UvmError> {
+        self.hold_free(range)?;
+        let moved = self.move_away(range, migrate);
+        if moved.is_err() {
+            self.unisolate(range);
+        }
+        moved
+    }
+
+    /// Holds back the free pages of a range, all of whose pages have to be managed.
+    pub(crate) fn hold_free(&mut self, range: FrameRange) -> Result<(), UvmError> {
+        let managed =
+            |info: PageInfo| matches!(info.state, PageState::Free | PageState::Cached | PageState::Allocated);
+        self.check_pages(range, "managed", managed)?;
+        // From the buckets first: what a cache has is then not replaced by more of the same.
+        let held = self.take_free(range);
+        self.drain_caches();
+        let more = self.take_free(range);
+        self.pages_in(range)
+            .filter(|(_, page)| page.state() == PageState::Free)
+            .for_each(|(_, page)| page.reset(PageState::Isolated, page.info().flags & PageFlags::ZERO));
+        add(&self.counters.isolated, held + more);
+        Ok(())
+    }
+
+    /// Moves the pages of a range that are handed out, whose free pages are held back.
+    pub(crate) fn move_away(
+        &mut self,
+        range: FrameRange,
+        migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
+    ) -> Result<(), UvmError> {
+        for frame in range.frames() {
+            let (held, page) = self.known(frame)?;
+            let info = page.info();
+            if info.state == PageState::Isolated {
+                continue;
+            }
+            let unmovable = UvmError::Unmovable { frame, info };
+            if info.state != PageState::Allocated || info.wired > 0 || info.loans > 0 || page.is_listed() {
+                return Err(unmovable);
+            }
+            let node = held.segment.node;
+            let to = self.pagealloc(&PageRequest::new().node(node)).map_err(|_| unmovable)?;
+            if migrate(frame, to).is_err() {
+                self.pagefree(to)?;
+                return Err(unmovable);
+            }
+            let (_, from) = self.known(frame)?;
+            let (_, target) = self.known(to)?;
+            target.become_like(from);
+            from.reset(PageState::Isolated, PageFlags::empty());
+            add(&self.counters.isolated, 1);
+        }
+        Ok(())
+    }
+
+    /// Lets go of pages that are held back; others are left as they are.
+    pub fn unisolate(&mut self, range: FrameRange) {
+        for frame in range.frames() {
+            let Ok((held, page)) = self.known(frame) else { continue };
+            if page.state() == PageState::Isolated {
+                let (bucket, zeroed) = (held.segment.bucket, page.info().flags & PageFlags::ZERO);
+                page.reset(PageState::Free, zeroed);
+                sub(&self.counters.isolated, 1);
+                self.free(bucket, lone(frame), !zeroed.is_empty());
+            }
+        }
+    }
+
+    /// Takes the pages of a range that are held back out of use.
+    pub fn offline_isolated(&mut self, range: FrameRange) {
+        let mut gone = 0;
+        for (_, page) in self.pages_in(range).filter(|(_, page)| page.state() == PageState::Isolated) {
+            page.reset(PageState::Offline, PageFlags::empty());
+            gone += 1;
+        }
+        sub(&self.counters.isolated, gone);
+        sub(&self.counters.npages, gone);
+        add(&self.counters.offline, gone);
+    }
+}

@@ -1,0 +1,277 @@
+//! Lists of pages: `uvm_pglistalloc`, `uvm_pglistfree`.
+
+use super::{Uvm, lone};
+use crate::counters::{get, note, sub};
+use crate::error::UvmError;
+use crate::frame::FrameRange;
+use crate::page::{PageFlags, PageState};
+use crate::request::PageListRequest;
+use core::cmp::Reverse;
+use pmem_space::Fit;
+
+/// Pages that were handed out together: runs of consecutive ones. It is kept in the pages themselves, and must be
+/// given back with [`Uvm::pglistfree`] to the [`Uvm`] that it comes from.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "the pages stay allocated until the list is given back"]
+pub struct PageList {
+    first: Option<u64>,
+    runs: u64,
+    pages: u64,
+}
+
+impl PageList {
+    /// How many runs it has.
+    pub fn nruns(&self) -> u64 {
+        self.runs
+    }
+
+    /// How many pages it has.
+    pub fn npages(&self) -> u64 {
+        self.pages
+    }
+}
+
+/// Why a list cannot be had yet, for whoever may wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// What would be said now.
+    pub error: UvmError,
+    /// How often it was tried before.
+    pub tries: u32,
+}
+
+/// What to do about a shortage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Something may have changed.
+    Retry,
+    /// No waiting: say what is short.
+    GiveUp,
+    /// It took too long.
+    TimedOut,
+    /// It was called off.
+    Cancelled,
+}
+
+impl Uvm {
+    /// Hands out a list of pages, CLEAN and without owner (`uvm_pglistalloc`): free lists from 0 up, page frames
+    /// upwards; never more runs than asked for, each aligned and within the boundary.
+    ///
+    /// # Errors
+    /// [`UvmError::Nowhere`] if no segment has page frames in the window; [`UvmError::NoPages`] for too few free pages, with
+    /// no search if only reserved ones are left; [`UvmError::NoFit`] for too few in runs as asked for.
+    pub fn pglistalloc(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
+        let result = self.try_list(request);
+        if result.is_err() {
+            note(&self.counters.failed);
+            self.wake();
+        } else {
+            self.check_scarce();
+        }
+        result
+    }
+
+    /// As [`Self::pglistalloc`], and asks `wait` what to do about a shortage (`waitok`): it may free pages, or sleep where that
+    /// can be.
+    ///
+    /// # Errors
+    /// As [`Self::pglistalloc`]; [`UvmError::TimedOut`] and [`UvmError::Cancelled`] as `wait` says.
+    pub fn pglistalloc_waiting(
+        &mut self,
+        request: &PageListRequest,
+        mut wait: impl FnMut(&mut Self, Shortage) -> Again,
+    ) -> Result<PageList, UvmError> {
+        let mut tries = 0;
+        loop {
+            let error = match self.pglistalloc(request) {
+                Err(error @ (UvmError::NoPages { .. } | UvmError::NoFit { .. })) => error,
+                done => return done,
+            };
+            match wait(self, Shortage { error, tries }) {
+                Again::Retry => tries += 1,
+                Again::GiveUp => return Err(error),
+                Again::TimedOut => return Err(UvmError::TimedOut),
+                Again::Cancelled => return Err(UvmError::Cancelled),
+            }
+        }
+    }
+
+    fn try_list(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
+        if self.map.overlapping(request.window).next().is_none() {
+            return Err(UvmError::Nowhere(request.window));
+        }
+        let free = get(&self.counters.free);
+        let reserve = get(&self.counters.reserve_pagedaemon) + get(&self.counters.reserve_kernel);
+        if free <= reserve || free < request.count {
+            return Err(UvmError::NoPages { asked: request.count, free, reserve });
+        }
+        let found = self.gather(request);
+        if found.is_err() && self.drain_caches() > 0 { self.gather(request) } else { found }
+    }
+
+    /// Takes runs, the longest that are there, until there are enough pages; puts them back if there are not.
+    fn gather(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
+        let mut list = PageList { first: None, runs: 0, pages: 0 };
+        let mut last = None;
+        let mut longest = 0;
+        while list.pages < request.count && list.runs < request.runs {
+            let Some((bucket, run)) = self.longest_place(request, request.count - list.pages) else { break };
+            longest = longest.max(run.count());
+            let zeroed = self.buckets[bucket].map.zeroed();
+            self.buckets[bucket].map.take(run);
+            sub(&self.counters.zeropages, zeroed - self.buckets[bucket].map.zeroed());
+            self.pages_in(run).for_each(|(_, page)| page.enlist());
+            self.link(run, None);
+            match last {
+                Some(before) => self.link(before, Some(run.start())),
+                None => list.first = Some(run.start()),
+            }
+            last = Some(run);
+            list.runs += 1;
+            list.pages += run.count();
+        }
+        sub(&self.counters.free, list.pages);
+        if list.pages == request.count {
+            return Ok(list);
+        }
+        self.pglistfree(list);
+        let window = request.window;
+        let here = self.buckets.iter().flat_map(|bucket| bucket.map.runs(window));
+        Err(UvmError::NoFit { asked: request.count, free: here.map(FrameRange::count).sum(), longest })
+    }
+
+    /// The longest place of at most `wanted` pages, and its bucket: on the lowest free list that has one, at the lowest
+    /// page frame there.
+    fn longest_place(&mut self, request: &PageListRequest, wanted: u64) -> Option<(usize, FrameRange)> {
+        let (mut low, mut high) = (0, request.longest().min(wanted));
+        let mut best = None;
+        let mut middle = high;
+        while low < high {
+            match request.fit(middle).and_then(|fit| self.lowest_place(&fit)) {
+                Some(found) => {
+                    best = Some(found);
+                    low = middle;
+                }
+                None => high = middle - 1,
+            }
+            middle = low + (high - low).div_ceil(2);
+        }
+        best
+    }
+
+    fn lowest_place(&mut self, fit: &Fit) -> Option<(usize, FrameRange)> {
+        let mut best: Option<(Reverse<(u8, u64)>, usize, FrameRange)> = None;
+        for (at, bucket) in self.buckets.iter_mut().enumerate() {
+            if bucket.map.free() < fit.len_of() {
+                continue;
+            }
+            if let Some(place) = bucket.map.search(fit) {
+                let key = Reverse((bucket.free_list, place.start()));
+                if best.is_none_or(|(other, ..)| key > other) {
+                    best = Some((key, at, place));
+                }
+            }
+        }
+        best.map(|(_, at, place)| (at, place))
+    }
+
+    fn link(&self, run: FrameRange, next: Option<u64>) {
+        if let Some(page) = self.page(run.start()) {
+            page.link(run.count(), next);
+        }
+    }
+
+    /// The run that begins at a page frame, and where the next one begins.
+    fn run_of(&self, start: u64) -> Option<(FrameRange, Option<u64>)> {
+        let (count, next) = self.page(start)?.linked()?;
+        Some((FrameRange::new(start, count).ok()?, next))
+    }
+
+    /// The runs of a list, in the order in which they were found: the longest first.
+    pub fn runs<'u>(&'u self, list: &PageList) -> impl Iterator<Item = FrameRange> + use<'u> {
+        let mut at = list.first;
+        core::iter::from_fn(move || {
+            let (run, next) = self.run_of(at?)?;
+            at = next;
+            Some(run)
+        })
+    }
+
+    /// The page frames of a list.
+    pub fn frames<'u>(&'u self, list: &PageList) -> impl Iterator<Item = u64> + use<'u> {
+        self.runs(list).flat_map(FrameRange::frames)
+    }
+
+    /// Gives a list back (`uvm_pglistfree`). Pages whose flag ZERO is set serve requests for zeroed pages.
+    pub fn pglistfree(&mut self, list: PageList) {
+        let mut at = list.first;
+        while let Some((run, next)) = at.and_then(|at| self.run_of(at)) {
+            self.free_run(run);
+            at = next;
+        }
+    }
+
+    /// Gives part of a list back: any part of one of its runs, in whatever order.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`], naming the part, if it is not all in one run of the list.
+    pub fn pglistfree_part(&mut self, list: &mut PageList, part: FrameRange) -> Result<(), UvmError> {
+        let mut before: Option<FrameRange> = None;
+        let mut at = list.first;
+        let (run, next) = loop {
+            let Some((run, next)) = at.and_then(|at| self.run_of(at)) else {
+                return Err(UvmError::NotPlugged(part));
+            };
+            if run.covers(part) {
+                break (run, next);
+            }
+            (before, at) = (Some(run), next);
+        };
+        let [below, above] = run.minus(part);
+        if let Some(page) = self.page(run.start()) {
+            page.unlink();
+        }
+        if let Some(above) = above {
+            self.link(above, next);
+        }
+        let next = above.map(FrameRange::start).or(next);
+        if let Some(below) = below {
+            self.link(below, next);
+        }
+        let here = below.map(FrameRange::start).or(next);
+        match before {
+            Some(before) => self.link(before, here),
+            None => list.first = here,
+        }
+        list.pages -= part.count();
+        list.runs = list.runs - 1 + u64::from(below.is_some()) + u64::from(above.is_some());
+        self.free_run(part);
+        Ok(())
+    }
+
+    /// Frees the pages of a run, those that are zeroed as such.
+    fn free_run(&mut self, run: FrameRange) {
+        let mut frames = run.frames().peekable();
+        while let Some(start) = frames.next() {
+            let Some((bucket, zeroed)) = self.release(start) else { continue };
+            let mut end = start + 1;
+            while let Some(frame) = frames.peek().copied()
+                && self.page(frame).is_some_and(|page| page.info().flags.contains(PageFlags::ZERO) == zeroed)
+                && self.find(frame).is_some_and(|(segment, _)| segment.bucket == bucket)
+            {
+                self.release(frame);
+                frames.next();
+                end = frame + 1;
+            }
+            self.free(bucket, FrameRange::between(start, end).unwrap_or(lone(start)), zeroed);
+        }
+    }
+
+    /// Makes a page of a list a free one; its bucket, and whether it is zeroed.
+    fn release(&self, frame: u64) -> Option<(u32, bool)> {
+        let (held, page) = self.known(frame).ok()?;
+        let zeroed = page.info().flags & PageFlags::ZERO;
+        page.reset(PageState::Free, zeroed);
+        Some((held.segment.bucket, !zeroed.is_empty()))
+    }
+}

@@ -1,0 +1,428 @@
+//! Segments, pages and page lists under one owner: exclusive, deterministic, without locks of its own.
+
+mod capture;
+mod list;
+mod pages;
+mod plug;
+
+pub use capture::Unmoved;
+pub use list::{Again, PageList, Shortage};
+
+use crate::cache::PageCache;
+use crate::counters::{Counters, Uvmexp, get, note};
+use crate::error::UvmError;
+use crate::frame::FrameRange;
+use crate::free::FreeMap;
+use crate::map::FrameMap;
+use crate::page::{Page, PageInfo};
+use crate::segment::{Held, Segment, SegmentId};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::sync::atomic::Ordering;
+use slotmap::SlotMap;
+
+/// What never changes while pages are managed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pageshift: u32,
+    colours: u32,
+    free_lists: u8,
+}
+
+impl Default for Settings {
+    /// Pages of 4 KiB, one colour, four free lists.
+    fn default() -> Self {
+        Self { pageshift: 12, colours: 1, free_lists: 4 }
+    }
+}
+
+impl Settings {
+    /// Pages of this many bytes (`uvm_setpagesize`).
+    ///
+    /// # Errors
+    /// [`UvmError::Setting`] unless it is a power of two from 512 bytes to 1 GiB.
+    pub fn pagesize(self, bytes: u64) -> Result<Self, UvmError> {
+        if !bytes.is_power_of_two() || !(1 << 9..=1 << 30).contains(&bytes) {
+            return Err(UvmError::Setting { what: "page size", value: bytes });
+        }
+        Ok(Self { pageshift: bytes.trailing_zeros(), ..self })
+    }
+
+    /// This many colours.
+    ///
+    /// # Errors
+    /// [`UvmError::Setting`] unless it is a power of two from 1 to 64.
+    pub fn colours(self, colours: u32) -> Result<Self, UvmError> {
+        if !colours.is_power_of_two() || colours > 64 {
+            return Err(UvmError::Setting { what: "number of colours", value: colours.into() });
+        }
+        Ok(Self { colours, ..self })
+    }
+
+    /// This many free lists.
+    ///
+    /// # Errors
+    /// [`UvmError::Setting`] if there is to be none.
+    pub fn free_lists(self, free_lists: u8) -> Result<Self, UvmError> {
+        if free_lists == 0 {
+            return Err(UvmError::Setting { what: "number of free lists", value: 0 });
+        }
+        Ok(Self { free_lists, ..self })
+    }
+
+    /// The size of a page as a power of two.
+    pub fn pageshift(self) -> u32 {
+        self.pageshift
+    }
+}
+
+/// How many free pages are kept back, and when the page daemon is woken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reserves {
+    /// For the page daemon alone.
+    pub pagedaemon: u64,
+    /// For requests that may use reserves.
+    pub kernel: u64,
+    /// Fewer free pages wake the page daemon.
+    pub freemin: u64,
+    /// What the page daemon is to bring about.
+    pub freetarg: u64,
+}
+
+/// What only the host can do.
+pub trait Host: Send {
+    /// Fills a page with zeroes; whether it did. By default it does not.
+    fn zero(&mut self, frame: u64) -> bool {
+        let _ = frame;
+        false
+    }
+
+    /// Wakes the page daemon: pages are scarce. By default there is none.
+    fn wake_pagedaemon(&mut self, uvmexp: &Uvmexp) {
+        let _ = uvmexp;
+    }
+}
+
+/// A host without page daemon, whose pages nobody fills.
+struct NoHost;
+
+impl Host for NoHost {}
+
+/// The free pages of one node on one free list.
+pub(crate) struct Bucket {
+    pub(crate) free_list: u8,
+    pub(crate) node: u32,
+    pub(crate) map: FreeMap,
+}
+
+/// The buckets as a processor of one node looks at them.
+struct Order {
+    node: u32,
+    /// Free lists from 0 up; in each, nodes as the node prefers them.
+    normal: Vec<u32>,
+    /// Nodes as it prefers them; of each, free lists from 0 up.
+    local: Vec<u32>,
+}
+
+/// All physical memory that was plugged: its segments, its pages, and which of them are free.
+///
+/// Page operations take no memory and give none back; only plugging, unplugging and settings do.
+pub struct Uvm {
+    settings: Settings,
+    map: FrameMap<Held>,
+    segments: SlotMap<SegmentId, Arc<Segment>>,
+    buckets: Vec<Bucket>,
+    orders: Vec<Order>,
+    /// Which nodes a node prefers, nearest first; itself is not among them.
+    fallbacks: Vec<(u32, Vec<u32>)>,
+    counters: Arc<Counters>,
+    caches: Vec<Arc<PageCache>>,
+    next_colour: u32,
+    host: Box<dyn Host>,
+    /// Counts plugs and unplugs, so that who keeps a copy of the map knows when it is old.
+    generation: u64,
+}
+
+impl fmt::Debug for Uvm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let segments: Vec<_> = self.segments().collect();
+        f.debug_struct("Uvm")
+            .field("segments", &segments)
+            .field("uvmexp", &self.uvmexp())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for Uvm {
+    fn default() -> Self {
+        Self::new(Settings::default())
+    }
+}
+
+impl Uvm {
+    /// Makes a manager of no memory.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            map: FrameMap::new(),
+            segments: SlotMap::with_key(),
+            buckets: Vec::new(),
+            orders: Vec::new(),
+            fallbacks: Vec::new(),
+            counters: Arc::default(),
+            caches: Vec::new(),
+            next_colour: 0,
+            host: Box::new(NoHost),
+            generation: 0,
+        }
+    }
+
+    /// Says who fills pages and wakes the page daemon.
+    pub fn set_host(&mut self, host: Box<dyn Host>) {
+        self.host = host;
+    }
+
+    /// Sets how many pages are kept back.
+    pub fn set_reserves(&mut self, reserves: Reserves) {
+        let counters = &self.counters;
+        counters.reserve_pagedaemon.store(reserves.pagedaemon, Ordering::Release);
+        counters.reserve_kernel.store(reserves.kernel, Ordering::Release);
+        counters.freemin.store(reserves.freemin, Ordering::Release);
+        counters.freetarg.store(reserves.freetarg, Ordering::Release);
+    }
+
+    /// Says how many pages are on their way to be freed: they do not wake the page daemon again.
+    pub fn set_paging(&mut self, pages: u64) {
+        self.counters.paging.store(pages, Ordering::Release);
+    }
+
+    /// Says which nodes a node turns to when it has no pages, nearest first; the others come after them. Takes memory.
+    pub fn set_fallback(&mut self, node: u32, nearest: &[u32]) {
+        self.fallbacks.retain(|(other, _)| *other != node);
+        self.fallbacks.push((node, nearest.iter().copied().filter(|other| *other != node).collect()));
+        self.reorder();
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// The counters.
+    pub fn uvmexp(&self) -> Uvmexp {
+        self.counters.read(self.settings.pageshift, self.settings.colours)
+    }
+
+    /// Counts plugs, unplugs and all else that changes what lies where.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// All segments, in order of address.
+    pub fn segments(&self) -> impl Iterator<Item = &Segment> + '_ {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let (_, held) = self.map.at_or_after(from)?;
+            from = held.segment.range.end();
+            Some(&*held.segment)
+        })
+    }
+
+    /// A segment by name.
+    ///
+    /// # Errors
+    /// [`UvmError::NoSegment`] if it is gone.
+    pub fn segment(&self, id: SegmentId) -> Result<&Segment, UvmError> {
+        self.segments.get(id).map(|segment| &**segment).ok_or(UvmError::NoSegment(id))
+    }
+
+    /// The segment that a page frame is in, and the page frame's place in it.
+    #[inline]
+    pub fn find(&self, frame: u64) -> Option<(&Segment, u64)> {
+        let (_, held) = self.map.get(frame)?;
+        Some((&held.segment, frame - held.segment.range.start()))
+    }
+
+    /// The page of a page frame.
+    #[inline]
+    pub fn page(&self, frame: u64) -> Option<Page<'_>> {
+        let (_, held) = self.map.get(frame)?;
+        held.pages.get(frame - held.first)
+    }
+
+    /// The lowest segment.
+    pub fn first(&self) -> Option<&Segment> {
+        self.map.at_or_after(0).map(|(_, held)| &*held.segment)
+    }
+
+    /// The highest segment.
+    pub fn last(&self) -> Option<&Segment> {
+        self.map.at_or_before(u64::MAX).map(|(_, held)| &*held.segment)
+    }
+
+    /// The segment above another.
+    ///
+    /// # Errors
+    /// [`UvmError::NoSegment`] if the other is gone.
+    pub fn next(&self, id: SegmentId) -> Result<Option<&Segment>, UvmError> {
+        let end = self.segment(id)?.range.end();
+        Ok(self.map.at_or_after(end).map(|(_, held)| &*held.segment))
+    }
+
+    /// The segment below another.
+    ///
+    /// # Errors
+    /// [`UvmError::NoSegment`] if the other is gone.
+    pub fn previous(&self, id: SegmentId) -> Result<Option<&Segment>, UvmError> {
+        let below = self.segment(id)?.range.start().checked_sub(1);
+        Ok(below.and_then(|below| self.map.at_or_before(below)).map(|(_, held)| &*held.segment))
+    }
+
+    /// The highest page frame that is there.
+    pub fn highest_frame(&self) -> Option<u64> {
+        self.last().map(|segment| segment.range.end() - 1)
+    }
+
+    /// How many segments there are.
+    pub fn nsegments(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// How many pages are free on a node and a free list, those in caches left out.
+    pub fn free_on(&self, node: u32, free_list: u8) -> u64 {
+        let here = self.buckets.iter().filter(|b| (b.node, b.free_list) == (node, free_list));
+        here.map(|bucket| bucket.map.free()).sum()
+    }
+
+    /// The nodes that have, or had, memory, in order.
+    pub fn nodes(&self) -> Vec<u32> {
+        let mut nodes: Vec<u32> = self.buckets.iter().map(|bucket| bucket.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        nodes
+    }
+
+    /// The longest run of free pages of a node.
+    pub fn longest_run(&mut self, node: u32) -> Option<FrameRange> {
+        let buckets = self.buckets.iter_mut().filter(|bucket| bucket.node == node);
+        buckets
+            .filter_map(|bucket| bucket.map.longest())
+            .max_by_key(|run| (run.count(), core::cmp::Reverse(run.start())))
+    }
+
+    /// The memory that the index of free pages takes, in bytes; pages themselves take 24 bytes each.
+    pub fn index_bytes(&self) -> usize {
+        self.buckets.iter().map(|bucket| bucket.map.bytes()).sum()
+    }
+
+    /// A copy of the map, for readers. It shares all.
+    #[cfg(feature = "std")]
+    pub(crate) fn map(&self) -> &FrameMap<Held> {
+        &self.map
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
+    }
+
+    /// A page that has to be there.
+    fn known(&self, frame: u64) -> Result<(&Held, Page<'_>), UvmError> {
+        let found =
+            self.map.get(frame).and_then(|(_, held)| Some((held, held.pages.get(frame - held.first)?)));
+        found.ok_or_else(|| UvmError::NotPlugged(lone(frame)))
+    }
+
+    /// Every page of a range with its page frame; what is not plugged is left out.
+    fn pages_in(&self, range: FrameRange) -> impl Iterator<Item = (u64, Page<'_>)> + '_ {
+        self.map.overlapping(range).flat_map(move |(entry, held)| {
+            let part = entry.intersect(range).map_or(0..0, FrameRange::frames);
+            part.filter_map(|frame| Some((frame, held.pages.get(frame - held.first)?)))
+        })
+    }
+
+    /// The first part of a range of which nothing is plugged.
+    fn hole_in(&self, range: FrameRange) -> Option<FrameRange> {
+        let mut from = range.start();
+        for (entry, _) in self.map.overlapping(range) {
+            if entry.start() > from {
+                return FrameRange::between(from, entry.start());
+            }
+            from = entry.end();
+        }
+        FrameRange::between(from, range.end())
+    }
+
+    /// The first page of a range that is not as `good` wants it.
+    fn check_pages(
+        &self,
+        range: FrameRange,
+        wanted: &'static str,
+        good: impl Fn(PageInfo) -> bool,
+    ) -> Result<(), UvmError> {
+        if let Some(hole) = self.hole_in(range) {
+            return Err(UvmError::NotPlugged(hole));
+        }
+        let mut bad = self.pages_in(range).map(|(frame, page)| (frame, page.info()));
+        match bad.find(|(_, info)| !good(*info)) {
+            Some((frame, info)) => Err(UvmError::Page { frame, info, wanted }),
+            None => Ok(()),
+        }
+    }
+
+    /// Wakes the page daemon if pages are scarce.
+    fn check_scarce(&mut self) {
+        let counters = &self.counters;
+        if get(&counters.free) + get(&counters.paging) < get(&counters.freemin) {
+            self.wake();
+        }
+    }
+
+    fn wake(&mut self) {
+        note(&self.counters.pdwoke);
+        let uvmexp = self.uvmexp();
+        self.host.wake_pagedaemon(&uvmexp);
+    }
+
+    /// The bucket of a node and a free list, made if it is not there.
+    fn bucket(&mut self, node: u32, free_list: u8) -> u32 {
+        let is_it = |b: &Bucket| (b.node, b.free_list) == (node, free_list);
+        if let Some(at) = self.buckets.iter().position(is_it) {
+            return at as u32;
+        }
+        self.buckets.push(Bucket { free_list, node, map: FreeMap::new(self.settings.colours > 1) });
+        self.reorder();
+        self.buckets.len() as u32 - 1
+    }
+
+    /// Works out in which order each node looks at the buckets.
+    fn reorder(&mut self) {
+        let mut nodes = self.nodes();
+        nodes.extend(self.fallbacks.iter().map(|(node, _)| *node));
+        nodes.sort_unstable();
+        nodes.dedup();
+        let order = |node: u32| {
+            let nearest =
+                self.fallbacks.iter().find(|(other, _)| *other == node).map_or(&[][..], |(_, near)| near);
+            let rank = |other: u32| match nearest.iter().position(|near| *near == other) {
+                _ if other == node => 0,
+                Some(at) => at + 1,
+                None => nearest.len() + 1,
+            };
+            let mut normal: Vec<u32> = (0..self.buckets.len() as u32).collect();
+            let mut local = normal.clone();
+            let bucket = |at: &u32| &self.buckets[*at as usize];
+            normal.sort_by_key(|at| (bucket(at).free_list, rank(bucket(at).node), bucket(at).node));
+            local.sort_by_key(|at| (rank(bucket(at).node), bucket(at).node, bucket(at).free_list));
+            Order { node, normal, local }
+        };
+        self.orders = nodes.into_iter().map(order).collect();
+    }
+}
+
+/// A page frame as a range.
+fn lone(frame: u64) -> FrameRange {
+    FrameRange::one(frame).unwrap_or(FrameRange::LAST)
+}

@@ -1,0 +1,270 @@
+//! One page at a time: `uvm_pagealloc`, `uvm_pagefree`, and what else is done with a page.
+
+use super::Uvm;
+use crate::cache::PageCache;
+use crate::counters::{add, get, note, sub};
+use crate::error::UvmError;
+use crate::page::{PageFlags, PageOwner, PageState};
+use crate::request::{Caller, PageRequest, PgaFlags, Strategy};
+use alloc::sync::Arc;
+
+impl Uvm {
+    /// Hands out a page (`uvm_pagealloc`): BUSY, CLEAN and FAKE, and ZERO if it is known to be zeroed, which is so
+    /// whenever that was asked for and the [`Host`](super::Host) fills pages.
+    ///
+    /// # Errors
+    /// [`UvmError::NoPages`], after waking the page daemon.
+    pub fn pagealloc(&mut self, request: &PageRequest) -> Result<u64, UvmError> {
+        let reserve = self.reserve_for(request.flags, request.caller);
+        if get(&self.counters.free) > reserve {
+            if let Some(frame) = self.find_page(request) {
+                self.check_scarce();
+                return Ok(frame);
+            }
+            // What is free may be in caches.
+            if self.drain_caches() > 0
+                && let Some(frame) = self.find_page(request)
+            {
+                self.check_scarce();
+                return Ok(frame);
+            }
+        }
+        note(&self.counters.failed);
+        self.wake();
+        Err(UvmError::NoPages { asked: 1, free: get(&self.counters.free), reserve })
+    }
+
+    /// The free pages that a request may not have.
+    pub(super) fn reserve_for(&self, flags: PgaFlags, caller: Caller) -> u64 {
+        let counters = &self.counters;
+        let kernel = if flags.contains(PgaFlags::USERESERVE) { 0 } else { get(&counters.reserve_kernel) };
+        let daemon = if caller == Caller::PageDaemon { 0 } else { get(&counters.reserve_pagedaemon) };
+        kernel.max(daemon)
+    }
+
+    fn find_page(&mut self, request: &PageRequest) -> Option<u64> {
+        let zero = request.flags.contains(PgaFlags::ZERO);
+        let colours = u64::from(self.settings.colours);
+        let colour = (colours > 1).then(|| self.colour_of(request));
+        // Every bit of a page frame number modulo 64 that is of this colour.
+        let mask = colour.map_or(u64::MAX, |colour| of_colour(colour, colours));
+        let (frame, zeroed) = self
+            .pop(request, mask, zero)
+            .or_else(|| if mask == u64::MAX { None } else { self.pop(request, u64::MAX, zero) })?;
+        let hit = colour.is_none_or(|colour| frame & (colours - 1) == colour);
+        note(if hit { &self.counters.colorhit } else { &self.counters.colormiss });
+        sub(&self.counters.free, 1);
+        if zeroed {
+            sub(&self.counters.zeropages, 1);
+        }
+        let mut flags = PageFlags::BUSY | PageFlags::CLEAN | PageFlags::FAKE;
+        if zero {
+            note(if zeroed { &self.counters.pga_zerohit } else { &self.counters.pga_zeromiss });
+        }
+        flags.set(PageFlags::ZERO, zeroed || zero && self.host.zero(frame));
+        if let Some(page) = self.page(frame) {
+            debug_assert_eq!(page.state(), PageState::Free);
+            page.give(PageState::Allocated, flags, request.owner);
+        }
+        Some(frame)
+    }
+
+    /// The colour that a page is to have: asked for, or after its place in its owner, or any in turn.
+    fn colour_of(&mut self, request: &PageRequest) -> u64 {
+        let colours = self.settings.colours;
+        let wanted = match (request.colour, request.owner) {
+            (Some(colour), _) => u64::from(colour),
+            (None, PageOwner::Object { offset, .. } | PageOwner::Anon { offset, .. }) => {
+                offset >> self.settings.pageshift
+            }
+            (None, PageOwner::None) => {
+                self.next_colour = self.next_colour.wrapping_add(1);
+                u64::from(self.next_colour)
+            }
+        };
+        wanted & u64::from(colours - 1)
+    }
+
+    /// Takes a page from the buckets that a request looks at, in their order.
+    fn pop(&mut self, request: &PageRequest, mask: u64, zero: bool) -> Option<(u64, bool)> {
+        let order = self.orders.iter().find(|order| order.node == request.node).or(self.orders.first())?;
+        let buckets = &mut self.buckets;
+        let mut take = |order: &[u32], list: Option<u8>| {
+            order.iter().find_map(|at| {
+                let bucket = &mut buckets[*at as usize];
+                if list.is_some_and(|list| list != bucket.free_list) {
+                    None
+                } else {
+                    bucket.map.pop(mask, zero)
+                }
+            })
+        };
+        match request.strategy {
+            Strategy::Normal => take(&order.normal, None),
+            Strategy::Numa => take(&order.local, None),
+            Strategy::Only(list) => take(&order.normal, Some(list)),
+            Strategy::Fallback(list) => take(&order.normal, Some(list)).or_else(|| take(&order.normal, None)),
+        }
+    }
+
+    /// Gives a page back (`uvm_pagefree`). One whose flag ZERO is set serves requests for zeroed pages.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out, or is wired or lent.
+    pub fn pagefree(&mut self, frame: u64) -> Result<(), UvmError> {
+        let (held, page) = self.known(frame)?;
+        let zeroed = page.info().flags & PageFlags::ZERO;
+        page.hand(PageState::Allocated, PageState::Free, zeroed).map_err(|info| UvmError::Page {
+            frame,
+            info,
+            wanted: "allocated, and neither wired nor lent",
+        })?;
+        let bucket = held.segment.bucket;
+        self.free(bucket, super::lone(frame), !zeroed.is_empty());
+        Ok(())
+    }
+
+    /// Gives a page to another owner (`uvm_pagerealloc`).
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out.
+    pub fn pagerealloc(&mut self, frame: u64, owner: PageOwner) -> Result<(), UvmError> {
+        let (_, page) = self.allocated(frame)?;
+        page.own(owner);
+        Ok(())
+    }
+
+    /// Sets and clears flags of a page that is handed out.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out.
+    pub fn set_flags(&mut self, frame: u64, set: PageFlags, clear: PageFlags) -> Result<(), UvmError> {
+        let (_, page) = self.allocated(frame)?;
+        page.set_flags(set, clear);
+        Ok(())
+    }
+
+    /// Wires a page: it can neither be moved nor freed until it is unwired as often (`uvm_pagewire`).
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out; [`UvmError::Count`] beyond 2^24 − 1 times.
+    pub fn pagewire(&mut self, frame: u64) -> Result<(), UvmError> {
+        let (_, page) = self.allocated(frame)?;
+        let before = page.count_wired(true).ok_or(UvmError::Count { frame, what: "wire count" })?;
+        add(&self.counters.wired, u64::from(before == 0));
+        Ok(())
+    }
+
+    /// Unwires a page (`uvm_pageunwire`).
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out; [`UvmError::Count`] if it is not wired.
+    pub fn pageunwire(&mut self, frame: u64) -> Result<(), UvmError> {
+        let (_, page) = self.allocated(frame)?;
+        let before = page.count_wired(false).ok_or(UvmError::Count { frame, what: "wire count" })?;
+        sub(&self.counters.wired, u64::from(before == 1));
+        Ok(())
+    }
+
+    /// Lends a page once more (the page's part of `uvm_loan`): it can neither be moved nor freed until it is returned.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out or is wired; [`UvmError::Count`] beyond 2^24 − 1
+    /// times.
+    pub fn pageloan(&mut self, frame: u64) -> Result<(), UvmError> {
+        let (_, page) = self.allocated(frame)?;
+        let info = page.info();
+        if info.wired > 0 {
+            return Err(UvmError::Page { frame, info, wanted: "unwired" });
+        }
+        let before = page.count_loans(true).ok_or(UvmError::Count { frame, what: "loan count" })?;
+        add(&self.counters.loaned, u64::from(before == 0));
+        Ok(())
+    }
+
+    /// Returns a page that was lent (the page's part of `uvm_unloan`).
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out; [`UvmError::Count`] if it is not lent.
+    pub fn pageunloan(&mut self, frame: u64) -> Result<(), UvmError> {
+        let (_, page) = self.allocated(frame)?;
+        let before = page.count_loans(false).ok_or(UvmError::Count { frame, what: "loan count" })?;
+        sub(&self.counters.loaned, u64::from(before == 1));
+        Ok(())
+    }
+
+    fn allocated(&self, frame: u64) -> Result<(&crate::segment::Held, crate::page::Page<'_>), UvmError> {
+        let (held, page) = self.known(frame)?;
+        let info = page.info();
+        if info.state != PageState::Allocated {
+            return Err(UvmError::Page { frame, info, wanted: "allocated" });
+        }
+        Ok((held, page))
+    }
+
+    /// Makes a cache of at most `pages` pages for a processor of this node. Takes memory.
+    pub fn add_cache(&mut self, node: u32, pages: usize) -> Arc<PageCache> {
+        let cache = Arc::new(PageCache::new(node, pages, self.counters.clone()));
+        self.caches.push(cache.clone());
+        cache
+    }
+
+    /// Fills a cache by half from the buckets that a request of its node looks at; how many pages came.
+    pub fn fill_cache(&mut self, cache: &PageCache) -> usize {
+        let request = PageRequest::new().node(cache.node());
+        let mut came = 0;
+        while came < cache.capacity().div_ceil(2) {
+            let Some((frame, zeroed)) = self.pop(&request, u64::MAX, false) else { break };
+            if zeroed {
+                sub(&self.counters.zeropages, 1);
+            }
+            let Some(page) = self.page(frame) else { break };
+            page.reset(PageState::Cached, if zeroed { PageFlags::ZERO } else { PageFlags::empty() });
+            add(&self.counters.cached, 1);
+            if !cache.put(frame) {
+                self.uncache(frame);
+                break;
+            }
+            came += 1;
+        }
+        came
+    }
+
+    /// Takes all pages out of all caches; how many. Their owners need not stop.
+    pub fn drain_caches(&mut self) -> usize {
+        let mut drained = 0;
+        for at in 0..self.caches.len() {
+            let cache = self.caches[at].clone();
+            drained += self.drain_cache(&cache);
+        }
+        drained
+    }
+
+    /// Takes all pages out of a cache; how many.
+    pub fn drain_cache(&mut self, cache: &PageCache) -> usize {
+        let mut drained = 0;
+        while let Some(frame) = cache.steal() {
+            self.uncache(frame);
+            drained += 1;
+        }
+        drained
+    }
+
+    /// Puts a page that came out of a cache into its bucket.
+    fn uncache(&mut self, frame: u64) {
+        let Ok((held, page)) = self.known(frame) else { return };
+        let (bucket, zeroed) = (held.segment.bucket, page.info().flags & PageFlags::ZERO);
+        page.reset(PageState::Free, zeroed);
+        sub(&self.counters.cached, 1);
+        if !zeroed.is_empty() {
+            add(&self.counters.zeropages, 1);
+        }
+        self.buckets[bucket as usize].map.give(super::lone(frame), !zeroed.is_empty());
+    }
+}
+
+/// The bits of page frame numbers modulo 64 that are of a colour.
+fn of_colour(colour: u64, colours: u64) -> u64 {
+    let every = if colours >= 64 { 1 } else { u64::MAX / ((1 << colours) - 1) };
+    every << colour
+}

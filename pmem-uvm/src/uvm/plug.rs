@@ -1,0 +1,311 @@
+//! Plugging and unplugging, and what goes in and out of use between them.
+
+use super::Uvm;
+use crate::counters::{add, sub};
+use crate::error::UvmError;
+use crate::frame::FrameRange;
+use crate::page::{PageFlags, PageInfo, PageState, PageWords, Pages};
+use crate::segment::{Arrival, Held, Plug, Segment, SegmentId};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+impl Uvm {
+    /// Plugs page frames (`uvm_physseg_plug`, `uvm_page_physload`). Takes memory: 24 bytes a page, and its part of the index.
+    ///
+    /// # Errors
+    /// [`UvmError::FreeList`], [`UvmError::Avail`]; [`UvmError::Overlap`] names the segment that is there.
+    pub fn plug(&mut self, plug: &Plug) -> Result<SegmentId, UvmError> {
+        self.check_plug(plug)?;
+        Ok(self.place(plug, Pages::new(plug.range.count())))
+    }
+
+    /// As [`Self::plug`], with memory for pages that the host gives for good: one entry a page, all zero.
+    ///
+    /// # Errors
+    /// As [`Self::plug`]; [`UvmError::Storage`] if there are too few entries.
+    pub fn plug_with(&mut self, plug: &Plug, pages: &'static [PageWords]) -> Result<SegmentId, UvmError> {
+        self.check_plug(plug)?;
+        if (pages.len() as u64) < plug.range.count() {
+            return Err(UvmError::Storage { range: plug.range });
+        }
+        Ok(self.place(plug, Pages::Direct(pages)))
+    }
+
+    fn check_plug(&self, plug: &Plug) -> Result<(), UvmError> {
+        let Plug { range, avail, free_list, .. } = *plug;
+        let lists = self.settings.free_lists;
+        if free_list >= lists {
+            return Err(UvmError::FreeList { asked: free_list, lists });
+        }
+        if let Some(avail) = avail.filter(|avail| !range.covers(*avail)) {
+            return Err(UvmError::Avail { range, avail });
+        }
+        if let Some((_, held)) = self.map.overlapping(range).next() {
+            let (segment, at) = (held.segment.id, held.segment.range);
+            return Err(UvmError::Overlap { range, segment, at });
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, plug: &Plug, pages: Pages) -> SegmentId {
+        let Plug { range, avail, free_list, node, attrs, arrival, merges, zeroed } = *plug;
+        let state = if arrival == Arrival::Online { PageState::Free } else { PageState::Offline };
+        let flags = if zeroed { PageFlags::ZERO } else { PageFlags::empty() };
+        for frame in range.frames() {
+            let Some(page) = pages.get(frame - range.start()) else { break };
+            let avail = avail.is_some_and(|avail| avail.contains(frame));
+            page.reset(if avail { state } else { PageState::Reserved }, flags);
+        }
+        let bucket = self.bucket(node, free_list);
+        let id = self.segments.insert_with_key(|id| {
+            let (start_hint, host) = (AtomicU32::new(0), AtomicU64::new(0));
+            Arc::new(Segment { id, range, avail, free_list, node, attrs, bucket, start_hint, host })
+        });
+        let segment = self.segments[id].clone();
+        self.map.insert(range, Held { pages, first: range.start(), segment });
+        self.buckets[bucket as usize].map.hold(range);
+        let available = avail.map_or(0, FrameRange::count);
+        let counters = &self.counters;
+        add(&counters.physmem, range.count());
+        add(&counters.reserved, range.count() - available);
+        match (arrival, avail) {
+            (Arrival::Online, Some(avail)) => {
+                add(&counters.npages, available);
+                self.free(bucket, avail, zeroed);
+            }
+            (Arrival::Online, None) => {}
+            (Arrival::Offline, _) => add(&counters.offline, available),
+        }
+        self.generation += 1;
+        if merges { self.merge(id) } else { id }
+    }
+
+    /// Makes one segment of a segment and the neighbours that are like it; the lowest keeps its name.
+    fn merge(&mut self, id: SegmentId) -> SegmentId {
+        let segment = self.segments[id].clone();
+        let below = segment.range.start().checked_sub(1).and_then(|frame| self.map.get(frame));
+        let above = self.map.get(segment.range.end());
+        let like = |held: Option<(FrameRange, &Held)>| {
+            held.map(|(_, held)| held.segment.clone()).filter(|other| other.is_like(&segment))
+        };
+        let (below, above) = (like(below), like(above));
+        let lowest = below.as_ref().unwrap_or(&segment);
+        let highest = above.as_ref().unwrap_or(&segment);
+        let Some(range) = FrameRange::between(lowest.range.start(), highest.range.end()) else { return id };
+        if range == segment.range {
+            return id;
+        }
+        let all = [below.as_ref(), Some(&segment), above.as_ref()];
+        let avails: Vec<FrameRange> = all.into_iter().flatten().filter_map(|s| s.avail).collect();
+        let avail = match (avails.first(), avails.last()) {
+            (Some(first), Some(last)) => FrameRange::between(first.start(), last.end()),
+            _ => None,
+        };
+        let kept = lowest.id;
+        let joined = Arc::new(Segment { avail, ..lowest.over(kept, range) });
+        for other in all.into_iter().flatten().filter(|other| other.id != kept) {
+            self.segments.remove(other.id);
+        }
+        self.segments[kept] = joined.clone();
+        self.recut(range, Some(&joined));
+        kept
+    }
+
+    /// Makes what is plugged in `range` part of a segment, or takes it out of the map.
+    fn recut(&mut self, range: FrameRange, segment: Option<&Arc<Segment>>) {
+        let mut from = range.start();
+        while let Some((entry, held)) = self.map.at_or_after(from)
+            && entry.start() < range.end()
+        {
+            let held = held.clone();
+            from = entry.end();
+            self.map.remove(entry.start());
+            for rest in entry.minus(range).into_iter().flatten() {
+                self.map.insert(rest, held.clone());
+            }
+            if let (Some(part), Some(segment)) = (entry.intersect(range), segment) {
+                self.map.insert(part, Held { segment: segment.clone(), ..held });
+            }
+        }
+    }
+
+    /// Unplugs page frames, of however many segments (`uvm_physseg_unplug`): all of them, or none. What is left of a
+    /// segment keeps its attributes; the lower part keeps its name. Memory for pages goes when no part of what was plugged
+    /// with it is left, and no reader looks at it.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`] names what is not there; [`UvmError::Page`] a page that is handed out or held back.
+    pub fn unplug(&mut self, range: FrameRange) -> Result<(), UvmError> {
+        self.drain_caches();
+        let idle = |info: PageInfo| {
+            !matches!(info.state, PageState::Allocated | PageState::Isolated | PageState::Cached)
+        };
+        self.check_pages(range, "idle", idle)?;
+        self.forget(range);
+        Ok(())
+    }
+
+    /// Takes out page frames, all of them idle.
+    fn forget(&mut self, range: FrameRange) {
+        let free = self.take_free(range);
+        let [mut reserved, mut retired, mut offline] = [0; 3];
+        for (_, page) in self.pages_in(range) {
+            match page.state() {
+                PageState::Reserved => reserved += 1,
+                PageState::Retired => retired += 1,
+                PageState::Offline => offline += 1,
+                _ => {}
+            }
+        }
+        let counters = &self.counters;
+        sub(&counters.npages, free);
+        sub(&counters.reserved, reserved);
+        sub(&counters.retired, retired);
+        sub(&counters.offline, offline);
+        sub(&counters.physmem, range.count());
+        let lowest = |uvm: &Self| uvm.map.overlapping(range).next().map(|(_, held)| held.segment.clone());
+        while let Some(segment) = lowest(self) {
+            let [below, above] = segment.range.minus(range);
+            let Some(gone) = segment.range.intersect(range) else { break };
+            self.buckets[segment.bucket as usize].map.let_go(gone);
+            self.recut(gone, None);
+            match below {
+                Some(below) => {
+                    let head = Arc::new(segment.over(segment.id, below));
+                    self.segments[segment.id] = head.clone();
+                    self.recut(below, Some(&head));
+                }
+                None if above.is_none() => drop(self.segments.remove(segment.id)),
+                None => {}
+            }
+            if let Some(above) = above {
+                // The upper part of two is new; if it is all that is left, the name is its.
+                let tail = if below.is_some() {
+                    let id = self.segments.insert_with_key(|id| Arc::new(segment.over(id, above)));
+                    self.segments[id].clone()
+                } else {
+                    let tail = Arc::new(segment.over(segment.id, above));
+                    self.segments[segment.id] = tail.clone();
+                    tail
+                };
+                self.recut(above, Some(&tail));
+            }
+        }
+        self.generation += 1;
+    }
+
+    /// Takes all free pages of a range out of their buckets; how many.
+    pub(super) fn take_free(&mut self, range: FrameRange) -> u64 {
+        let (mut taken, mut zeroed) = (0, 0);
+        for bucket in &mut self.buckets {
+            let (free, clean) = (bucket.map.free(), bucket.map.zeroed());
+            let mut from = range.start();
+            while let Some(rest) = FrameRange::between(from, range.end()) {
+                let Some(run) = bucket.map.runs(rest).next() else { break };
+                bucket.map.take(run);
+                from = run.end();
+            }
+            taken += free - bucket.map.free();
+            zeroed += clean - bucket.map.zeroed();
+        }
+        sub(&self.counters.free, taken);
+        sub(&self.counters.zeropages, zeroed);
+        taken
+    }
+
+    /// Frees pages of one bucket.
+    pub(super) fn free(&mut self, bucket: u32, range: FrameRange, zeroed: bool) {
+        self.buckets[bucket as usize].map.give(range, zeroed);
+        add(&self.counters.free, range.count());
+        if zeroed {
+            add(&self.counters.zeropages, range.count());
+        }
+    }
+
+    /// Frees pages wherever they are, neighbours in one step.
+    pub(super) fn free_all(&mut self, range: FrameRange) {
+        let mut from = range.start();
+        while let Some((entry, held)) =
+            self.map.at_or_after(from).filter(|(entry, _)| entry.start() < range.end())
+        {
+            let bucket = held.segment.bucket;
+            from = entry.end();
+            if let Some(part) = entry.intersect(range) {
+                self.free(bucket, part, false);
+            }
+        }
+    }
+
+    /// Puts pages that are offline into use.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is not offline.
+    pub fn online(&mut self, range: FrameRange) -> Result<(), UvmError> {
+        self.check_pages(range, "offline", |info| info.state == PageState::Offline)?;
+        self.pages_in(range).for_each(|(_, page)| page.reset(PageState::Free, PageFlags::empty()));
+        sub(&self.counters.offline, range.count());
+        add(&self.counters.npages, range.count());
+        self.free_all(range);
+        Ok(())
+    }
+
+    /// Frees pages that were reserved: they are ours to hand out from now on.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is not reserved.
+    pub fn free_reserved(&mut self, range: FrameRange) -> Result<(), UvmError> {
+        self.check_pages(range, "reserved", |info| info.state == PageState::Reserved)?;
+        self.pages_in(range).for_each(|(_, page)| page.reset(PageState::Free, PageFlags::empty()));
+        sub(&self.counters.reserved, range.count());
+        add(&self.counters.npages, range.count());
+        self.free_all(range);
+        Ok(())
+    }
+
+    /// Reserves pages: they are not ours to hand out from now on.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is not free.
+    pub fn reserve(&mut self, range: FrameRange) -> Result<(), UvmError> {
+        self.drain_caches();
+        self.check_pages(range, "free", |info| info.state == PageState::Free)?;
+        let taken = self.take_free(range);
+        debug_assert_eq!(taken, range.count());
+        self.pages_in(range).for_each(|(_, page)| page.reset(PageState::Reserved, PageFlags::empty()));
+        sub(&self.counters.npages, range.count());
+        add(&self.counters.reserved, range.count());
+        Ok(())
+    }
+
+    /// Retires bad pages: they are never handed out again. Retiring twice changes nothing.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is handed out or held back: see
+    /// [`Self::retire_moving`].
+    pub fn retire(&mut self, range: FrameRange) -> Result<(), UvmError> {
+        self.drain_caches();
+        let idle = |info: PageInfo| {
+            !matches!(info.state, PageState::Allocated | PageState::Isolated | PageState::Cached)
+        };
+        self.check_pages(range, "idle", idle)?;
+        let free = self.take_free(range);
+        let [mut reserved, mut offline, mut retired] = [0; 3];
+        for (_, page) in self.pages_in(range) {
+            match page.state() {
+                PageState::Retired => continue,
+                PageState::Reserved => reserved += 1,
+                PageState::Offline => offline += 1,
+                _ => {}
+            }
+            retired += 1;
+            page.reset(PageState::Retired, PageFlags::empty());
+        }
+        let counters = &self.counters;
+        sub(&counters.npages, free);
+        sub(&counters.reserved, reserved);
+        sub(&counters.offline, offline);
+        add(&counters.retired, retired);
+        Ok(())
+    }
+}
