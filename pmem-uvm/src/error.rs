@@ -75,6 +75,11 @@ pub enum UvmError {
         /// How many of those the request may not have.
         reserve: u64,
     },
+    /// No free page is known to be filled with zeroes, and nobody fills one.
+    NotZeroed {
+        /// The page that would have been handed out.
+        frame: u64,
+    },
     /// There are enough free pages, but none as asked for.
     NoFit {
         /// How many were asked for.
@@ -132,6 +137,7 @@ impl fmt::Display for UvmError {
             Self::NoPages { asked, free, reserve } => {
                 write!(f, "{asked} pages asked for, {free} free, {reserve} of them reserved")
             }
+            Self::NotZeroed { frame } => write!(f, "nobody fills page {frame:#x} with zeroes"),
             Self::NoFit { asked, free, longest } => {
                 write!(f, "no fit for {asked} pages: {free} free there, {longest} in the longest run")
             }

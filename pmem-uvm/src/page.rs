@@ -18,7 +18,7 @@ bitflags! {
         const CLEAN = 0x02;
         /// It has not been filled yet.
         const FAKE = 0x04;
-        /// It is known to be filled with zeroes.
+        /// It is known to be filled with zeroes: for whoever gives it back to say. Pages come without it.
         const ZERO = 0x08;
     }
 }
@@ -164,16 +164,21 @@ impl Page<'_> {
         self.0[0].store(state as u64 | u64::from(flags.bits()) << FLAGS, Ordering::Relaxed);
     }
 
-    /// Changes the state from one to another, of a page that nobody has wired or borrowed; forgets all but `flags`.
-    /// What it was if it was not `from`.
+    /// What is known of it.
     #[inline]
-    pub(crate) fn hand(self, from: PageState, to: PageState, flags: PageFlags) -> Result<(), PageInfo> {
+    pub(crate) fn flags(self) -> PageFlags {
+        PageFlags::from_bits_truncate((self.head() >> FLAGS) as u8)
+    }
+
+    /// Makes a page that is handed out by itself, and that nobody has wired or borrowed, one of another state; forgets all
+    /// but `flags`. How it is, if it is not so.
+    #[inline]
+    pub(crate) fn hand(self, to: PageState, flags: PageFlags) -> Result<(), PageInfo> {
         let head = self.head();
         let new = to as u64 | u64::from(flags.bits()) << FLAGS;
-        let counted = head >> WIRED != 0;
-        let handed = head & STATE == from as u64
-            && !counted
-            && self.0[0].compare_exchange(head, new, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let idle = head & STATE == PageState::Allocated as u64 && head & IN_LIST == 0 && head >> WIRED == 0;
+        let handed =
+            idle && self.0[0].compare_exchange(head, new, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if handed { Ok(()) } else { Err(self.info()) }
     }
 
@@ -233,13 +238,16 @@ impl Page<'_> {
         self.0[0].fetch_update(Ordering::AcqRel, Ordering::Relaxed, with).ok()
     }
 
-    /// Makes it a page of a list.
+    /// Makes it a page of a list, CLEAN and what else `flags` says.
     #[inline]
-    pub(crate) fn enlist(self) {
-        self.0[0].store(
-            PageState::Allocated as u64 | u64::from(PageFlags::CLEAN.bits()) << FLAGS | IN_LIST,
-            Ordering::Release,
-        );
+    pub(crate) fn enlist(self, flags: PageFlags) {
+        let flags = u64::from((flags | PageFlags::CLEAN).bits()) << FLAGS;
+        self.0[0].store(PageState::Allocated as u64 | flags | IN_LIST, Ordering::Release);
+    }
+
+    /// Forgets that it is zeroed.
+    pub(crate) fn forget_zero(self) {
+        self.set_flags(PageFlags::empty(), PageFlags::ZERO);
     }
 
     /// Whether it is a page of a list.
@@ -260,9 +268,14 @@ impl Page<'_> {
             .then(|| (self.0[2].load(Ordering::Relaxed), self.0[1].load(Ordering::Relaxed).checked_sub(1)))
     }
 
-    /// Makes it an ordinary page.
+    /// Makes it a page like others of its list.
     pub(crate) fn unlink(self) {
         self.update(|head| Some(head & !LISTED));
+    }
+
+    /// Makes it a page by itself.
+    pub(crate) fn unlist(self) {
+        self.update(|head| Some(head & !(LISTED | IN_LIST)));
     }
 }
 
@@ -332,7 +345,7 @@ mod tests {
             loans: 1,
         };
         assert_eq!(page.info(), info);
-        assert_eq!(page.hand(PageState::Allocated, PageState::Free, PageFlags::empty()), Err(info));
+        assert_eq!(page.hand(PageState::Free, PageFlags::empty()), Err(info));
         assert!(pages.get(1).is_none());
     }
 }

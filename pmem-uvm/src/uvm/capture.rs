@@ -91,7 +91,7 @@ impl Uvm {
         let more = self.take_free(range);
         self.pages_in(range)
             .filter(|(_, page)| page.state() == PageState::Free)
-            .for_each(|(_, page)| page.reset(PageState::Isolated, page.info().flags & PageFlags::ZERO));
+            .for_each(|(_, page)| page.reset(PageState::Isolated, page.flags() & PageFlags::ZERO));
         add(&self.counters.isolated, held + more);
         Ok(())
     }
@@ -132,7 +132,7 @@ impl Uvm {
         for frame in range.frames() {
             let Ok((held, page)) = self.known(frame) else { continue };
             if page.state() == PageState::Isolated {
-                let (bucket, zeroed) = (held.segment.bucket, page.info().flags & PageFlags::ZERO);
+                let (bucket, zeroed) = (held.segment.bucket, page.flags() & PageFlags::ZERO);
                 page.reset(PageState::Free, zeroed);
                 sub(&self.counters.isolated, 1);
                 self.free(bucket, lone(frame), !zeroed.is_empty());

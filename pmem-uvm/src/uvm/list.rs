@@ -1,12 +1,11 @@
 //! Lists of pages: `uvm_pglistalloc`, `uvm_pglistfree`.
 
-use super::{Uvm, lone};
+use super::{Bucket, Uvm, lone};
 use crate::counters::{get, note, sub};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
-use crate::page::{PageFlags, PageState};
+use crate::page::{Page, PageFlags, PageState};
 use crate::request::PageListRequest;
-use core::cmp::Reverse;
 use pmem_space::Fit;
 
 /// Pages that were handed out together: runs of consecutive ones. It is kept in the pages themselves, and must be
@@ -112,15 +111,17 @@ impl Uvm {
     /// Takes runs, the longest that are there, until there are enough pages; puts them back if there are not.
     fn gather(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
         let mut list = PageList { first: None, runs: 0, pages: 0 };
-        let mut last = None;
-        let mut longest = 0;
+        let mut last: Option<FrameRange> = None;
+        let (mut longest, mut zeroed) = (0, 0);
         while list.pages < request.count && list.runs < request.runs {
-            let Some((bucket, run)) = self.longest_place(request, request.count - list.pages) else { break };
+            // No run can be longer than the one before, which was the longest.
+            let most = (request.count - list.pages).min(last.map_or(u64::MAX, FrameRange::count));
+            let Some((bucket, run)) = self.longest_place(request, most) else { break };
             longest = longest.max(run.count());
-            let zeroed = self.buckets[bucket].map.zeroed();
+            let clean = self.buckets[bucket].map.zeroed();
             self.buckets[bucket].map.take(run);
-            sub(&self.counters.zeropages, zeroed - self.buckets[bucket].map.zeroed());
-            self.pages_in(run).for_each(|(_, page)| page.enlist());
+            zeroed += clean - self.buckets[bucket].map.zeroed();
+            self.pages_in(run).for_each(|(_, page)| page.enlist(page.flags() & PageFlags::ZERO));
             self.link(run, None);
             match last {
                 Some(before) => self.link(before, Some(run.start())),
@@ -131,7 +132,12 @@ impl Uvm {
             list.pages += run.count();
         }
         sub(&self.counters.free, list.pages);
+        sub(&self.counters.zeropages, zeroed);
         if list.pages == request.count {
+            if zeroed > 0 {
+                // Whether they still are, only who gives them back can tell.
+                self.frames(&list).filter_map(|frame| self.page(frame)).for_each(Page::forget_zero);
+            }
             return Ok(list);
         }
         self.pglistfree(list);
@@ -160,19 +166,10 @@ impl Uvm {
     }
 
     fn lowest_place(&mut self, fit: &Fit) -> Option<(usize, FrameRange)> {
-        let mut best: Option<(Reverse<(u8, u64)>, usize, FrameRange)> = None;
-        for (at, bucket) in self.buckets.iter_mut().enumerate() {
-            if bucket.map.free() < fit.len_of() {
-                continue;
-            }
-            if let Some(place) = bucket.map.search(fit) {
-                let key = Reverse((bucket.free_list, place.start()));
-                if best.is_none_or(|(other, ..)| key > other) {
-                    best = Some((key, at, place));
-                }
-            }
-        }
-        best.map(|(_, at, place)| (at, place))
+        let enough = |bucket: &&mut Bucket| bucket.map.free() >= fit.len_of();
+        let buckets = (0..).zip(&mut self.buckets).filter(|(_, bucket)| enough(bucket));
+        let places = buckets.filter_map(|(at, bucket)| Some((bucket.free_list, at, bucket.map.search(fit)?)));
+        places.min_by_key(|(list, _, place)| (*list, place.start())).map(|(_, at, place)| (at, place))
     }
 
     fn link(&self, run: FrameRange, next: Option<u64>) {
@@ -207,6 +204,15 @@ impl Uvm {
         let mut at = list.first;
         while let Some((run, next)) = at.and_then(|at| self.run_of(at)) {
             self.free_run(run);
+            at = next;
+        }
+    }
+
+    /// Dissolves a list: its pages stay handed out, each by itself, and go back one by one.
+    pub fn disband(&mut self, list: PageList) {
+        let mut at = list.first;
+        while let Some((run, next)) = at.and_then(|at| self.run_of(at)) {
+            self.pages_in(run).for_each(|(_, page)| page.unlist());
             at = next;
         }
     }
@@ -256,7 +262,7 @@ impl Uvm {
             let Some((bucket, zeroed)) = self.release(start) else { continue };
             let mut end = start + 1;
             while let Some(frame) = frames.peek().copied()
-                && self.page(frame).is_some_and(|page| page.info().flags.contains(PageFlags::ZERO) == zeroed)
+                && self.page(frame).is_some_and(|page| page.flags().contains(PageFlags::ZERO) == zeroed)
                 && self.find(frame).is_some_and(|(segment, _)| segment.bucket == bucket)
             {
                 self.release(frame);
@@ -270,7 +276,7 @@ impl Uvm {
     /// Makes a page of a list a free one; its bucket, and whether it is zeroed.
     fn release(&self, frame: u64) -> Option<(u32, bool)> {
         let (held, page) = self.known(frame).ok()?;
-        let zeroed = page.info().flags & PageFlags::ZERO;
+        let zeroed = page.flags() & PageFlags::ZERO;
         page.reset(PageState::Free, zeroed);
         Some((held.segment.bucket, !zeroed.is_empty()))
     }

@@ -8,23 +8,24 @@ use crate::page::{PageFlags, PageOwner, PageState};
 use crate::request::{Caller, PageRequest, PgaFlags, Strategy};
 use alloc::sync::Arc;
 
+/// What a page has to be to be given back.
+pub(crate) const IDLE: &str = "allocated, by itself, and neither wired nor lent";
+
 impl Uvm {
-    /// Hands out a page (`uvm_pagealloc`): BUSY, CLEAN and FAKE, and ZERO if it is known to be zeroed, which is so
-    /// whenever that was asked for and the [`Host`](super::Host) fills pages.
+    /// Hands out a page (`uvm_pagealloc`): BUSY, CLEAN and FAKE; one that is asked for filled with zeroes is not CLEAN.
     ///
     /// # Errors
-    /// [`UvmError::NoPages`], after waking the page daemon.
+    /// [`UvmError::NoPages`], after waking the page daemon; [`UvmError::NotZeroed`] if no page is known to be zeroed and the
+    /// [`Host`](super::Host) does not fill one.
     pub fn pagealloc(&mut self, request: &PageRequest) -> Result<u64, UvmError> {
         let reserve = self.reserve_for(request.flags, request.caller);
         if get(&self.counters.free) > reserve {
-            if let Some(frame) = self.find_page(request) {
-                self.check_scarce();
-                return Ok(frame);
-            }
+            let found = self.find_page(request);
             // What is free may be in caches.
-            if self.drain_caches() > 0
-                && let Some(frame) = self.find_page(request)
-            {
+            let found =
+                if found.is_none() && self.drain_caches() > 0 { self.find_page(request) } else { found };
+            if let Some((frame, zeroed)) = found {
+                self.hand_out(request, frame, zeroed)?;
                 self.check_scarce();
                 return Ok(frame);
             }
@@ -42,31 +43,39 @@ impl Uvm {
         kernel.max(daemon)
     }
 
-    fn find_page(&mut self, request: &PageRequest) -> Option<u64> {
+    /// Takes a page out of its bucket; whether it is zeroed comes with it.
+    fn find_page(&mut self, request: &PageRequest) -> Option<(u64, bool)> {
         let zero = request.flags.contains(PgaFlags::ZERO);
         let colours = u64::from(self.settings.colours);
         let colour = (colours > 1).then(|| self.colour_of(request));
         // Every bit of a page frame number modulo 64 that is of this colour.
         let mask = colour.map_or(u64::MAX, |colour| of_colour(colour, colours));
-        let (frame, zeroed) = self
-            .pop(request, mask, zero)
-            .or_else(|| if mask == u64::MAX { None } else { self.pop(request, u64::MAX, zero) })?;
+        let (frame, zeroed) = self.pop(request, mask, zero)?;
         let hit = colour.is_none_or(|colour| frame & (colours - 1) == colour);
         note(if hit { &self.counters.colorhit } else { &self.counters.colormiss });
         sub(&self.counters.free, 1);
         if zeroed {
             sub(&self.counters.zeropages, 1);
         }
-        let mut flags = PageFlags::BUSY | PageFlags::CLEAN | PageFlags::FAKE;
+        Some((frame, zeroed))
+    }
+
+    /// Makes a page that was taken out of its bucket the request's.
+    fn hand_out(&mut self, request: &PageRequest, frame: u64, zeroed: bool) -> Result<(), UvmError> {
+        let zero = request.flags.contains(PgaFlags::ZERO);
+        let mut flags = PageFlags::BUSY | PageFlags::FAKE;
+        flags.set(PageFlags::CLEAN, !zero);
         if zero {
             note(if zeroed { &self.counters.pga_zerohit } else { &self.counters.pga_zeromiss });
+            if !zeroed && !self.host.zero(frame) {
+                self.free_all(super::lone(frame));
+                return Err(UvmError::NotZeroed { frame });
+            }
         }
-        flags.set(PageFlags::ZERO, zeroed || zero && self.host.zero(frame));
-        if let Some(page) = self.page(frame) {
-            debug_assert_eq!(page.state(), PageState::Free);
-            page.give(PageState::Allocated, flags, request.owner);
-        }
-        Some(frame)
+        let (_, page) = self.known(frame)?;
+        debug_assert_eq!(page.state(), PageState::Free);
+        page.give(PageState::Allocated, flags, request.owner);
+        Ok(())
     }
 
     /// The colour that a page is to have: asked for, or after its place in its owner, or any in turn.
@@ -85,7 +94,7 @@ impl Uvm {
         wanted & u64::from(colours - 1)
     }
 
-    /// Takes a page from the buckets that a request looks at, in their order.
+    /// Takes a page from the buckets that a request looks at, in their order; a bucket matters more than a colour.
     fn pop(&mut self, request: &PageRequest, mask: u64, zero: bool) -> Option<(u64, bool)> {
         let order = self.orders.iter().find(|order| order.node == request.node).or(self.orders.first())?;
         let buckets = &mut self.buckets;
@@ -93,10 +102,9 @@ impl Uvm {
             order.iter().find_map(|at| {
                 let bucket = &mut buckets[*at as usize];
                 if list.is_some_and(|list| list != bucket.free_list) {
-                    None
-                } else {
-                    bucket.map.pop(mask, zero)
+                    return None;
                 }
+                bucket.map.pop(mask, zero).or_else(|| bucket.map.pop(u64::MAX, zero))
             })
         };
         match request.strategy {
@@ -110,15 +118,11 @@ impl Uvm {
     /// Gives a page back (`uvm_pagefree`). One whose flag ZERO is set serves requests for zeroed pages.
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out, or is wired or lent.
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out, is wired or lent, or part of a list.
     pub fn pagefree(&mut self, frame: u64) -> Result<(), UvmError> {
         let (held, page) = self.known(frame)?;
-        let zeroed = page.info().flags & PageFlags::ZERO;
-        page.hand(PageState::Allocated, PageState::Free, zeroed).map_err(|info| UvmError::Page {
-            frame,
-            info,
-            wanted: "allocated, and neither wired nor lent",
-        })?;
+        let zeroed = page.flags() & PageFlags::ZERO;
+        page.hand(PageState::Free, zeroed).map_err(|info| UvmError::Page { frame, info, wanted: IDLE })?;
         let bucket = held.segment.bucket;
         self.free(bucket, super::lone(frame), !zeroed.is_empty());
         Ok(())
@@ -253,7 +257,7 @@ impl Uvm {
     /// Puts a page that came out of a cache into its bucket.
     fn uncache(&mut self, frame: u64) {
         let Ok((held, page)) = self.known(frame) else { return };
-        let (bucket, zeroed) = (held.segment.bucket, page.info().flags & PageFlags::ZERO);
+        let (bucket, zeroed) = (held.segment.bucket, page.flags() & PageFlags::ZERO);
         page.reset(PageState::Free, zeroed);
         sub(&self.counters.cached, 1);
         if !zeroed.is_empty() {
