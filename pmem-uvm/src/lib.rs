@@ -8,9 +8,11 @@ extern crate std;
 
 mod cache;
 mod counters;
+mod early;
 mod error;
 mod frame;
 mod free;
+mod hotplug;
 mod map;
 mod page;
 mod request;
@@ -19,8 +21,13 @@ mod uvm;
 
 pub use cache::PageCache;
 pub use counters::Uvmexp;
+pub use early::{DirectMap, Early, EarlyError, Kind};
 pub use error::UvmError;
 pub use frame::{FRAMES, FrameRange, FrameRangeError};
+pub use hotplug::{
+    Answer, Block, BlockState, Callback, Event, Hotplug, HotplugError, MemoryAction, Migrate, NodeAction,
+    NotifierKey, Zone,
+};
 pub use map::FrameMap;
 pub use page::{COUNT_MAX, Page, PageFlags, PageInfo, PageOwner, PageState, PageWords};
 pub use request::{Caller, PageListRequest, PageRequest, PgaFlags, Strategy};

@@ -23,7 +23,17 @@ const HOUSE: [(&str, &[&str]); 7] = [
     ("pmem-drivers", &["mtrr"]),
     (
         "pmem-uvm",
-        &["frame", "map|free|page", "segment|counters", "request", "uvm", "early|hotplug", "feed", "shared"],
+        &[
+            "frame",
+            "map|free|page",
+            "segment|counters",
+            "error|cache",
+            "request",
+            "uvm",
+            "early|hotplug",
+            "feed",
+            "shared",
+        ],
     ),
     (
         "pmem-import",

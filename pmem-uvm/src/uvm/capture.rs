@@ -7,9 +7,16 @@ use crate::frame::FrameRange;
 use crate::page::{PageFlags, PageInfo, PageState};
 use crate::request::PageRequest;
 
-/// A page's content and its users could not be moved.
+/// Why a page's content and its users were not moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unmoved;
+pub enum Unmoved {
+    /// It cannot be.
+    Never,
+    /// Not now; it may be tried again.
+    Again,
+    /// Whoever moves pages was called off.
+    Interrupted,
+}
 
 impl Uvm {
     /// Hands out given page frames (what Linux calls `alloc_contig_range`): free ones are taken, those that are handed out
@@ -72,7 +79,7 @@ impl Uvm {
         range: FrameRange,
         migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
     ) -> Result<(), UvmError> {
-        self.hold_free(range)?;
+        self.hold_free(range, |_| false)?;
         let moved = self.move_away(range, migrate);
         if moved.is_err() {
             self.unisolate(range);
@@ -80,11 +87,23 @@ impl Uvm {
         moved
     }
 
-    /// Holds back the free pages of a range, all of whose pages have to be managed.
-    pub(crate) fn hold_free(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        let managed =
-            |info: PageInfo| matches!(info.state, PageState::Free | PageState::Cached | PageState::Allocated);
+    /// Holds back the free pages of a range, all of whose pages have to be managed, or in a state that is passed over.
+    pub(crate) fn hold_free(
+        &mut self,
+        range: FrameRange,
+        passed: impl Fn(PageState) -> bool,
+    ) -> Result<(), UvmError> {
+        let managed = |info: PageInfo| {
+            matches!(info.state, PageState::Free | PageState::Cached | PageState::Allocated)
+                || passed(info.state)
+        };
         self.check_pages(range, "managed", managed)?;
+        self.hold_more(range);
+        Ok(())
+    }
+
+    /// Holds back what is free in a range by now.
+    fn hold_more(&mut self, range: FrameRange) {
         // From the buckets first: what a cache has is then not replaced by more of the same.
         let held = self.take_free(range);
         self.drain_caches();
@@ -93,7 +112,6 @@ impl Uvm {
             .filter(|(_, page)| page.state() == PageState::Free)
             .for_each(|(_, page)| page.reset(PageState::Isolated, page.flags() & PageFlags::ZERO));
         add(&self.counters.isolated, held + more);
-        Ok(())
     }
 
     /// Moves the pages of a range that are handed out, whose free pages are held back.
@@ -102,10 +120,12 @@ impl Uvm {
         range: FrameRange,
         migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
     ) -> Result<(), UvmError> {
+        // What was handed out may have been freed since.
+        self.hold_more(range);
         for frame in range.frames() {
             let (held, page) = self.known(frame)?;
             let info = page.info();
-            if info.state == PageState::Isolated {
+            if matches!(info.state, PageState::Isolated | PageState::Retired) {
                 continue;
             }
             let unmovable = UvmError::Unmovable { frame, info };
@@ -138,6 +158,27 @@ impl Uvm {
                 self.free(bucket, lone(frame), !zeroed.is_empty());
             }
         }
+    }
+
+    /// Whether a range has a page that is in use, or free to be.
+    pub(crate) fn is_in_use(&self, range: FrameRange) -> bool {
+        let idle = |state| matches!(state, PageState::Offline | PageState::Reserved | PageState::Retired);
+        self.pages_in(range).any(|(_, page)| !idle(page.state()))
+    }
+
+    /// Checks that all of a range may come online: offline, or retired, which it stays.
+    pub(crate) fn check_online(&self, range: FrameRange) -> Result<(), UvmError> {
+        self.check_pages(range, "offline", |info| {
+            matches!(info.state, PageState::Offline | PageState::Retired)
+        })
+    }
+
+    /// Checks that all of a range may go offline: managed, or retired, which it stays.
+    pub(crate) fn check_offline(&self, range: FrameRange) -> Result<(), UvmError> {
+        let idle = |info: PageInfo| {
+            !matches!(info.state, PageState::Offline | PageState::Reserved | PageState::Isolated)
+        };
+        self.check_pages(range, "managed", idle)
     }
 
     /// Takes the pages of a range that are held back out of use.

@@ -237,16 +237,27 @@ impl Uvm {
         }
     }
 
-    /// Puts pages that are offline into use.
+    /// Puts pages that are offline into use; those that are retired stay so.
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is not offline.
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is in use.
     pub fn online(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_pages(range, "offline", |info| info.state == PageState::Offline)?;
-        self.pages_in(range).for_each(|(_, page)| page.reset(PageState::Free, PageFlags::empty()));
-        sub(&self.counters.offline, range.count());
-        add(&self.counters.npages, range.count());
-        self.free_all(range);
+        self.check_online(range)?;
+        let mut from = range.start();
+        while let Some(rest) = FrameRange::between(from, range.end()) {
+            // Retired pages are few: between them lie long runs.
+            let end = self
+                .pages_in(rest)
+                .find(|(_, page)| page.state() == PageState::Retired)
+                .map_or(rest.end(), |(frame, _)| frame);
+            if let Some(run) = FrameRange::between(from, end) {
+                self.pages_in(run).for_each(|(_, page)| page.reset(PageState::Free, PageFlags::empty()));
+                sub(&self.counters.offline, run.count());
+                add(&self.counters.npages, run.count());
+                self.free_all(run);
+            }
+            from = end + 1;
+        }
         Ok(())
     }
 
@@ -260,6 +271,15 @@ impl Uvm {
         sub(&self.counters.reserved, range.count());
         add(&self.counters.npages, range.count());
         self.free_all(range);
+        Ok(())
+    }
+
+    /// Makes reserved pages ours, as pages that are handed out to nobody in particular.
+    pub(crate) fn adopt(&mut self, range: FrameRange) -> Result<(), UvmError> {
+        self.check_pages(range, "reserved", |info| info.state == PageState::Reserved)?;
+        self.pages_in(range).for_each(|(_, page)| page.reset(PageState::Allocated, PageFlags::empty()));
+        sub(&self.counters.reserved, range.count());
+        add(&self.counters.npages, range.count());
         Ok(())
     }
 

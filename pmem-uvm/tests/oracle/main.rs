@@ -259,7 +259,7 @@ impl World {
                 let mut tried = None;
                 let offline = self.uvm.offline(range, &mut |_, to| {
                     tried = Some(to);
-                    Err(Unmoved)
+                    Err(Unmoved::Never)
                 });
                 assert_eq!(offline.is_ok(), all, "{offline:?}");
                 if self.uvm.uvmexp().cached == 0 {
@@ -388,7 +388,7 @@ impl World {
             let below = like(&self.model, range.start().checked_sub(1));
             let above = like(&self.model, Some(range.end()));
             assert_eq!(segment, below.unwrap_or(segment), "the lowest keeps its name");
-            for gone in above {
+            if let Some(gone) = above {
                 self.model.pages.values_mut().filter(|e| e.segment == gone).for_each(|e| e.segment = segment);
                 assert_eq!(
                     self.uvm.segment(gone).err(),
@@ -509,7 +509,7 @@ impl World {
         let got = self.uvm.capture(range, &mut |from, to| {
             if !movable(from) {
                 tried = Some(to);
-                return Err(Unmoved);
+                return Err(Unmoved::Never);
             }
             moves.push((from, to));
             Ok(())

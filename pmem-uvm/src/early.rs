@@ -1,0 +1,402 @@
+//! Before there is a heap: a memory map of fixed size that hands out page frames, and becomes a [`Uvm`].
+
+use crate::error::UvmError;
+use crate::frame::{FRAMES, FrameRange};
+use crate::page::PageWords;
+use crate::segment::Plug;
+use crate::uvm::{Settings, Uvm};
+use core::fmt;
+
+/// What a boot loader says of a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Memory that may be handed out.
+    Usable,
+    /// Memory that is there, but somebody else's: firmware's, the kernel's image, a module.
+    Reserved,
+    /// Memory that does not work.
+    Bad,
+}
+
+/// What a range of the map is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Free,
+    Used,
+    Reserved,
+    Bad,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u64,
+    end: u64,
+    state: State,
+}
+
+/// Why a map before the heap could not do something; nothing has changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EarlyError {
+    /// It would take more ranges than there is room for.
+    Full {
+        /// How many there is room for.
+        ranges: usize,
+    },
+    /// Part of it is in the map already.
+    Overlap(FrameRange),
+    /// Not all of it is free memory of the map.
+    NotFree(FrameRange),
+    /// It was not handed out.
+    NotUsed(FrameRange),
+    /// No free run of so many page frames.
+    NoFit {
+        /// How many were asked for.
+        count: u64,
+    },
+    /// The host does not reach memory that pages were to be kept in.
+    Unreachable(FrameRange),
+    /// What came after could not take it over.
+    Uvm(UvmError),
+}
+
+impl fmt::Display for EarlyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full { ranges } => write!(f, "the memory map has room for {ranges} ranges"),
+            Self::Overlap(range) => write!(f, "{range} is in the memory map already"),
+            Self::NotFree(range) => write!(f, "{range} is not all free memory"),
+            Self::NotUsed(range) => write!(f, "{range} was not all handed out"),
+            Self::NoFit { count } => write!(f, "no free run of {count:#x} page frames"),
+            Self::Unreachable(range) => write!(f, "the direct map does not reach {range}"),
+            Self::Uvm(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for EarlyError {}
+
+/// How a host reaches physical memory: usually at a fixed distance.
+pub trait DirectMap {
+    /// The memory of page frames that are nobody else's from now on, as pages are kept in it. It must be zeroed by the
+    /// host, and stay reachable for good; `None` if it cannot be reached.
+    fn pages(&mut self, frames: FrameRange) -> Option<&'static [PageWords]>;
+}
+
+/// A memory map of at most `N` ranges, without a heap: what a kernel hands page frames out of until it has a
+/// [`Uvm`].
+///
+/// ```
+/// use pmem_uvm::{Early, FrameRange, Kind};
+///
+/// static MAP: [(u64, u64, Kind); 2] = [(0x0, 0x9f, Kind::Usable), (0x100, 0x7f00, Kind::Usable)];
+/// let mut early = Early::<16>::new();
+/// early.plug(MAP.map(|(start, count, kind)| (FrameRange::new(start, count).unwrap(), kind)))?;
+/// early.reserve(FrameRange::new(0x100, 0x200)?)?;
+/// assert_eq!(early.alloc_run(0x100, 1, 0x1000), Ok(FrameRange::new(0x300, 0x100)?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Early<const N: usize> {
+    /// In order, disjoint; neighbours of one state are one.
+    spans: [Span; N],
+    len: usize,
+}
+
+impl<const N: usize> Default for Early<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> Early<N> {
+    /// Makes an empty map.
+    pub const fn new() -> Self {
+        Self { spans: [Span { start: 0, end: 0, state: State::Reserved }; N], len: 0 }
+    }
+
+    /// Adds a boot loader's map, in whatever order.
+    ///
+    /// # Errors
+    /// [`EarlyError::Full`], [`EarlyError::Overlap`]: nothing of it is added then.
+    pub fn plug(&mut self, map: impl IntoIterator<Item = (FrameRange, Kind)>) -> Result<(), EarlyError> {
+        let mut new = self.clone();
+        for (range, kind) in map {
+            if new.spans().iter().any(|span| span.start < range.end() && range.start() < span.end) {
+                return Err(EarlyError::Overlap(range));
+            }
+            let state = match kind {
+                Kind::Usable => State::Free,
+                Kind::Reserved => State::Reserved,
+                Kind::Bad => State::Bad,
+            };
+            new.insert(Span { start: range.start(), end: range.end(), state })?;
+        }
+        *self = new;
+        Ok(())
+    }
+
+    /// Says that free memory is somebody else's.
+    ///
+    /// # Errors
+    /// [`EarlyError::NotFree`], [`EarlyError::Full`].
+    pub fn reserve(&mut self, range: FrameRange) -> Result<(), EarlyError> {
+        self.change(range, State::Free, State::Reserved, EarlyError::NotFree(range))
+    }
+
+    /// Hands out the lowest free page frame.
+    pub fn alloc(&mut self) -> Option<u64> {
+        self.alloc_run(1, 1, FRAMES).ok().map(FrameRange::start)
+    }
+
+    /// Hands out the lowest `count` consecutive page frames that start at a multiple of `align` and end at or below `limit`.
+    ///
+    /// # Errors
+    /// [`EarlyError::NoFit`], also for a count of 0 or an alignment that is no power of two; [`EarlyError::Full`].
+    pub fn alloc_run(&mut self, count: u64, align: u64, limit: u64) -> Result<FrameRange, EarlyError> {
+        let none = EarlyError::NoFit { count };
+        if count == 0 || !align.is_power_of_two() {
+            return Err(none);
+        }
+        let place = |span: &Span| {
+            let start = span.start.checked_next_multiple_of(align)?;
+            let end = start.checked_add(count)?;
+            if span.state == State::Free && end <= span.end.min(limit) {
+                FrameRange::between(start, end)
+            } else {
+                None
+            }
+        };
+        let run = self.spans().iter().find_map(place).ok_or(none)?;
+        self.change(run, State::Free, State::Used, EarlyError::NotFree(run))?;
+        Ok(run)
+    }
+
+    /// Takes back what was handed out, or part of it.
+    ///
+    /// # Errors
+    /// [`EarlyError::NotUsed`], [`EarlyError::Full`].
+    pub fn free(&mut self, range: FrameRange) -> Result<(), EarlyError> {
+        self.change(range, State::Used, State::Free, EarlyError::NotUsed(range))
+    }
+
+    /// How many page frames are free.
+    pub fn free_frames(&self) -> u64 {
+        self.spans().iter().filter(|span| span.state == State::Free).map(|span| span.end - span.start).sum()
+    }
+
+    /// Becomes a [`Uvm`] on node 0 and free list 0: each stretch of memory is a segment, what was handed out is an allocated
+    /// page, what is reserved stays so, and what is bad is retired. What is kept of pages lies in memory cut from the
+    /// map; segments and the index of free pages, about one bit a page, take memory from the heap.
+    ///
+    /// # Errors
+    /// [`EarlyError::NoFit`] if no stretch has room for what is kept of pages, [`EarlyError::Unreachable`] if the host does not
+    /// reach it.
+    pub fn promote(mut self, settings: Settings, direct: &mut dyn DirectMap) -> Result<Uvm, EarlyError> {
+        let mut uvm = Uvm::new(settings);
+        let mut from = 0;
+        while let Some(stretch) = self.stretch_after(from) {
+            let bytes = stretch.count() * size_of::<PageWords>() as u64;
+            let home = self.alloc_run(bytes.div_ceil(1 << settings.pageshift()), 1, FRAMES)?;
+            self.change(home, State::Used, State::Reserved, EarlyError::NotUsed(home))?;
+            let pages = direct.pages(home).ok_or(EarlyError::Unreachable(home))?;
+            uvm.plug_with(&Plug::new(stretch).avail(None), pages).map_err(EarlyError::Uvm)?;
+            from = stretch.end();
+        }
+        // Only now is it known what all is taken.
+        for span in self.spans() {
+            let Some(range) = FrameRange::between(span.start, span.end) else { continue };
+            match span.state {
+                State::Free => uvm.free_reserved(range),
+                State::Used => uvm.adopt(range),
+                State::Bad => uvm.retire(range),
+                State::Reserved => Ok(()),
+            }
+            .map_err(EarlyError::Uvm)?;
+        }
+        Ok(uvm)
+    }
+
+    /// The first stretch of memory without holes that ends above `from`.
+    fn stretch_after(&self, from: u64) -> Option<FrameRange> {
+        let mut spans = self.spans().iter().skip_while(|span| span.end <= from);
+        let first = spans.next()?;
+        let end = spans.fold(first.end, |end, span| if span.start == end { span.end } else { end });
+        FrameRange::between(first.start, end)
+    }
+
+    fn spans(&self) -> &[Span] {
+        self.spans.get(..self.len).unwrap_or(&[])
+    }
+
+    /// Turns a range that is all of one state into another.
+    fn change(
+        &mut self,
+        range: FrameRange,
+        from: State,
+        to: State,
+        error: EarlyError,
+    ) -> Result<(), EarlyError> {
+        let covers =
+            |span: &Span| span.state == from && span.start <= range.start() && range.end() <= span.end;
+        let at = self.spans().iter().position(covers).ok_or(error)?;
+        let mut new = self.clone();
+        let old = new.remove(at);
+        for rest in [(old.start, range.start()), (range.end(), old.end)] {
+            if rest.0 < rest.1 {
+                new.insert(Span { start: rest.0, end: rest.1, state: from })?;
+            }
+        }
+        new.insert(Span { start: range.start(), end: range.end(), state: to })?;
+        *self = new;
+        Ok(())
+    }
+
+    fn remove(&mut self, at: usize) -> Span {
+        let span = self.spans[at];
+        self.spans.copy_within(at + 1..self.len, at);
+        self.len -= 1;
+        span
+    }
+
+    /// Puts in a span that meets no other, joined with neighbours of its state.
+    fn insert(&mut self, mut span: Span) -> Result<(), EarlyError> {
+        let mut at = self.spans().partition_point(|other| other.start < span.start);
+        if at < self.len && self.spans[at].start == span.end && self.spans[at].state == span.state {
+            span.end = self.remove(at).end;
+        }
+        if at > 0 && self.spans[at - 1].end == span.start && self.spans[at - 1].state == span.state {
+            at -= 1;
+            span.start = self.remove(at).start;
+        }
+        if self.len == N {
+            return Err(EarlyError::Full { ranges: N });
+        }
+        self.spans.copy_within(at..self.len, at + 1);
+        self.spans[at] = span;
+        self.len += 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::PageState;
+    use proptest::prelude::*;
+    use std::boxed::Box;
+    use std::collections::BTreeMap;
+    use std::vec::Vec;
+
+    fn range(start: u64, count: u64) -> FrameRange {
+        FrameRange::new(start, count).unwrap()
+    }
+
+    /// Memory that stands for what is reached at a fixed distance.
+    struct Leak;
+
+    impl DirectMap for Leak {
+        fn pages(&mut self, frames: FrameRange) -> Option<&'static [PageWords]> {
+            let entries = (frames.count() << 12) / size_of::<PageWords>() as u64;
+            Some(Box::leak((0..entries).map(|_| PageWords::default()).collect()))
+        }
+    }
+
+    #[test]
+    fn it_is_made_at_compile_time() {
+        static EARLY: Early<4> = Early::new();
+        assert_eq!(EARLY.free_frames(), 0);
+    }
+
+    #[test]
+    fn what_does_not_fit_changes_nothing() {
+        let mut early = Early::<3>::new();
+        early.plug([(range(0, 100), Kind::Usable)]).unwrap();
+        assert_eq!(
+            early.plug([(range(200, 1), Kind::Bad), (range(99, 2), Kind::Bad)]),
+            Err(EarlyError::Overlap(range(99, 2)))
+        );
+        early.reserve(range(50, 10)).unwrap();
+        assert_eq!(early.reserve(range(20, 1)), Err(EarlyError::Full { ranges: 3 }));
+        assert_eq!(early.reserve(range(49, 2)), Err(EarlyError::NotFree(range(49, 2))));
+        assert_eq!(early.free_frames(), 90);
+        assert_eq!(early.alloc_run(60, 1, FRAMES), Err(EarlyError::NoFit { count: 60 }));
+        // The lowest page joins no neighbour; there is no room for one range more.
+        assert_eq!(early.alloc(), None);
+    }
+
+    #[test]
+    fn what_was_handed_out_survives() {
+        let mut early = Early::<32>::new();
+        let map = [
+            (0x10, 0x90, Kind::Usable),
+            (0x100, 0x8000, Kind::Usable),
+            (0x8100, 0x10, Kind::Bad),
+            (0x10_0000, 0x2000, Kind::Usable),
+        ];
+        early.plug(map.map(|(start, count, kind)| (range(start, count), kind))).unwrap();
+        early.reserve(range(0x100, 0x400)).unwrap();
+        let one = early.alloc().unwrap();
+        let low = early.alloc_run(16, 16, 0x1000).unwrap();
+        let high = early.alloc_run(0x1000, 0x1000, FRAMES).unwrap();
+        assert_eq!((one, low, high), (0x10, range(0x20, 16), range(0x1000, 0x1000)));
+        let total = early.free_frames();
+        let mut uvm = early.promote(Settings::default(), &mut Leak).unwrap();
+        let counters = uvm.uvmexp();
+        let taken = [0x90u64, 0x8010, 0x2000].map(|pages| (pages * 24).div_ceil(4096)).iter().sum::<u64>();
+        assert_eq!(counters.free, total - taken);
+        assert_eq!(counters.physmem, 0x90 + 0x8010 + 0x2000);
+        assert_eq!(counters.npages, counters.free + 1 + 16 + 0x1000);
+        assert_eq!(counters.retired, 0x10);
+        for frame in low.frames().chain(high.frames()).chain([one]) {
+            assert_eq!(uvm.page(frame).unwrap().state(), PageState::Allocated);
+            uvm.pagefree(frame).unwrap();
+        }
+        assert_eq!(uvm.uvmexp().free, uvm.uvmexp().npages);
+        assert_eq!(uvm.nsegments(), 3);
+        uvm.unplug(range(0x10_0000, 0x2000)).unwrap();
+        assert_eq!(uvm.uvmexp().physmem, 0x90 + 0x8010);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_one_entry_a_frame(
+            steps in proptest::collection::vec((0u8..4, 0u64..200, 1u64..30, 0u32..5), 1..40),
+        ) {
+            let mut early = Early::<24>::new();
+            let mut oracle: BTreeMap<u64, State> = BTreeMap::new();
+            for (what, start, count, align) in steps {
+                let at = range(start, count);
+                let all = |state| (start..start + count).all(|frame| oracle.get(&frame) == Some(&state));
+                let (done, may, new) = match what {
+                    0 => (early.plug([(at, Kind::Usable)]), !(start..start + count).any(|f| oracle.contains_key(&f)), State::Free),
+                    1 => (early.reserve(at), all(State::Free), State::Reserved),
+                    2 => (early.free(at), all(State::Used), State::Free),
+                    _ => {
+                        let align = 1 << align;
+                        let fits = |s: &u64| (*s..s + count).all(|f| oracle.get(&f) == Some(&State::Free));
+                        let lowest = (0..240).step_by(align).find(|s| fits(s));
+                        let got = early.alloc_run(count, align as u64, FRAMES);
+                        if got != Err(EarlyError::Full { ranges: 24 }) {
+                            prop_assert_eq!(got.ok().map(FrameRange::start), lowest);
+                            if let Ok(run) = got {
+                                oracle.extend(run.frames().map(|frame| (frame, State::Used)));
+                            }
+                        }
+                        continue;
+                    }
+                };
+                if done != Err(EarlyError::Full { ranges: 24 }) {
+                    prop_assert_eq!(done.is_ok(), may);
+                    if may {
+                        oracle.extend(at.frames().map(|frame| (frame, new)));
+                    }
+                }
+                let flat: Vec<(u64, State)> =
+                    early.spans().iter().flat_map(|s| (s.start..s.end).map(|f| (f, s.state))).collect();
+                prop_assert_eq!(flat, oracle.iter().map(|(f, s)| (*f, *s)).collect::<Vec<_>>());
+                prop_assert!(early.spans().windows(2).all(|p| p[0].end < p[1].start || p[0].state != p[1].state));
+            }
+        }
+    }
+}

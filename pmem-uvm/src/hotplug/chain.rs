@@ -1,0 +1,65 @@
+//! Chains of callbacks, as Linux's blocking notifiers.
+
+use super::HotplugError;
+use super::event::{Answer, Event};
+use crate::uvm::Uvm;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// Names a callback: a number of the host's, such as the address of its `notifier_block`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NotifierKey(pub u64);
+
+impl fmt::Display for NotifierKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "notifier {:#x}", self.0)
+    }
+}
+
+/// What is called. It may hand out and free pages; registering is out of its reach.
+pub type Callback = Box<dyn FnMut(&mut Uvm, &Event) -> Answer + Send>;
+
+/// Callbacks in the order in which they are called: those of higher priority first, equals as they registered.
+#[derive(Default)]
+pub(super) struct Chain(Vec<Notifier>);
+
+struct Notifier {
+    key: NotifierKey,
+    priority: i32,
+    callback: Callback,
+}
+
+impl Chain {
+    pub(super) fn register(
+        &mut self,
+        key: NotifierKey,
+        priority: i32,
+        callback: Callback,
+    ) -> Result<(), HotplugError> {
+        if self.0.iter().any(|other| other.key == key) {
+            return Err(HotplugError::Exists(key));
+        }
+        let at = self.0.partition_point(|other| other.priority >= priority);
+        self.0.insert(at, Notifier { key, priority, callback });
+        Ok(())
+    }
+
+    pub(super) fn unregister(&mut self, key: NotifierKey) -> Result<(), HotplugError> {
+        let at = self.0.iter().position(|other| other.key == key).ok_or(HotplugError::NoNotifier(key))?;
+        self.0.remove(at);
+        Ok(())
+    }
+
+    /// Calls one after another until one stops; the last that was called, and its answer.
+    pub(super) fn call(&mut self, uvm: &mut Uvm, event: &Event) -> (Option<NotifierKey>, Answer) {
+        let mut last = (None, Answer::Done);
+        for notifier in &mut self.0 {
+            last = (Some(notifier.key), (notifier.callback)(uvm, event));
+            if last.1.stops() {
+                break;
+            }
+        }
+        last
+    }
+}

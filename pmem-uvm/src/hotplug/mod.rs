@@ -1,0 +1,448 @@
+//! Memory hot-plug as Linux has it: blocks that are added, brought online, taken offline and removed, and callbacks that
+//! are told, and may refuse.
+//!
+//! Every change of a range goes through four steps: *begin* asks (GOING_…), *commit* does it, *announce* tells (…LINE), and
+//! *cancel* takes back what was begun (CANCEL_…). The verbs below take them at once; a driver over a pmem-core model
+//! takes them as that model's change goes along: prepare, install, published, abort.
+
+mod chain;
+mod event;
+mod transition;
+
+pub use chain::{Callback, NotifierKey};
+pub use event::{Answer, Event, MemoryAction, NodeAction};
+
+use crate::error::UvmError;
+use crate::frame::FrameRange;
+use crate::map::FrameMap;
+use crate::page::PageState;
+use crate::segment::Plug;
+use crate::uvm::{Unmoved, Uvm};
+use alloc::vec::Vec;
+use chain::Chain;
+use core::fmt;
+
+/// What the memory of a block is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Zone {
+    /// Anything.
+    #[default]
+    Normal,
+    /// Only pages that can be moved, so that it can go offline again.
+    Movable,
+}
+
+/// How a block is.
+///
+/// `Offline` → `Online` → `GoingOffline` → `Offline`, or back to `Online` if that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BlockState {
+    /// Its pages are there and not in use.
+    Offline,
+    /// Its pages are in use.
+    Online(Zone),
+    /// They are being moved away.
+    GoingOffline(Zone),
+}
+
+impl fmt::Display for BlockState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Offline => "offline",
+            Self::Online(Zone::Normal) => "online",
+            Self::Online(Zone::Movable) => "online movable",
+            Self::GoingOffline(_) => "going-offline",
+        })
+    }
+}
+
+/// A block of memory, the unit that comes and goes (`/sys/devices/system/memory/memoryN`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Its node.
+    pub node: u32,
+    /// How it is.
+    pub state: BlockState,
+}
+
+/// Why memory did not come or go; nothing has changed then, but for pages that were moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HotplugError {
+    /// The size of a block is no power of two.
+    BlockSize(u64),
+    /// Start or length is no multiple of the size of a block (EINVAL).
+    Unaligned {
+        /// What was asked for.
+        range: FrameRange,
+        /// The size of a block in pages.
+        block: u64,
+    },
+    /// No block is there (EINVAL).
+    NoBlock(FrameRange),
+    /// A block is there (EEXIST).
+    BlockExists(FrameRange),
+    /// A block is not as it would have to be (EINVAL; EBUSY for removal).
+    State {
+        /// Which.
+        block: FrameRange,
+        /// How it is.
+        state: BlockState,
+        /// What it would have to be.
+        wanted: &'static str,
+    },
+    /// Blocks of more than one node, or zone (EINVAL).
+    Mixed(FrameRange),
+    /// A callback refused (its error number; EPERM for BAD).
+    Refused {
+        /// Who.
+        by: NotifierKey,
+        /// What it was asked.
+        event: Event,
+        /// With which error number.
+        errno: u16,
+    },
+    /// Moving pages was called off (EINTR).
+    Interrupted,
+    /// The pages are not as they would have to be (EBUSY, EINVAL).
+    Uvm(UvmError),
+    /// The callback is registered already (EEXIST).
+    Exists(NotifierKey),
+    /// No such callback (ENOENT).
+    NoNotifier(NotifierKey),
+    /// A callback may not do this (EDEADLK).
+    InCallback,
+}
+
+impl From<UvmError> for HotplugError {
+    fn from(error: UvmError) -> Self {
+        Self::Uvm(error)
+    }
+}
+
+impl HotplugError {
+    /// The number that Linux would return.
+    pub fn errno(&self) -> u16 {
+        match self {
+            Self::State { wanted: REMOVABLE, .. } => EBUSY,
+            Self::BlockSize(_)
+            | Self::Unaligned { .. }
+            | Self::NoBlock(_)
+            | Self::State { .. }
+            | Self::Mixed(_) => EINVAL,
+            Self::BlockExists(_) | Self::Exists(_) => EEXIST,
+            Self::Refused { errno, .. } => *errno,
+            Self::Interrupted => EINTR,
+            Self::NoNotifier(_) => ENOENT,
+            Self::InCallback => EDEADLK,
+            Self::Uvm(UvmError::Overlap { .. }) => EEXIST,
+            Self::Uvm(UvmError::Page { .. } | UvmError::Unmovable { .. }) => EBUSY,
+            Self::Uvm(_) => EINVAL,
+        }
+    }
+}
+
+const ENOENT: u16 = 2;
+const EINTR: u16 = 4;
+const EBUSY: u16 = 16;
+const EEXIST: u16 = 17;
+const EINVAL: u16 = 22;
+const EDEADLK: u16 = 35;
+/// What a block has to be to be removed.
+const REMOVABLE: &str = "offline, to be removed";
+
+impl fmt::Display for HotplugError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BlockSize(pages) => write!(f, "blocks cannot have {pages} pages"),
+            Self::Unaligned { range, block } => {
+                write!(f, "{range} is not made of blocks of {block:#x} pages")
+            }
+            Self::NoBlock(range) => write!(f, "no block at {range}"),
+            Self::BlockExists(range) => write!(f, "there is a block at {range}"),
+            Self::State { block, state, wanted } => write!(f, "block {block} is {state}, not {wanted}"),
+            Self::Mixed(range) => write!(f, "blocks of more than one node or zone in {range}"),
+            Self::Refused { by, event, errno } => write!(f, "{by} refused {event}: error {errno}"),
+            Self::Interrupted => f.write_str("called off while pages were moved"),
+            Self::Uvm(error) => error.fmt(f),
+            Self::Exists(key) => write!(f, "{key} is registered already"),
+            Self::NoNotifier(key) => write!(f, "{key} is not registered"),
+            Self::InCallback => f.write_str("not from within a callback"),
+        }
+    }
+}
+
+impl core::error::Error for HotplugError {}
+
+/// Moves a page's content and users: see [`Uvm::capture`].
+pub type Migrate<'m> = &'m mut dyn FnMut(u64, u64) -> Result<(), Unmoved>;
+
+/// Blocks and callbacks. What is in memory is the [`Uvm`]'s, which every verb takes.
+pub struct Hotplug {
+    block: u64,
+    blocks: FrameMap<Block>,
+    memory: Chain,
+    nodes: Chain,
+}
+
+impl fmt::Debug for Hotplug {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let blocks: Vec<_> = self.blocks.iter().collect();
+        f.debug_struct("Hotplug").field("block", &self.block).field("blocks", &blocks).finish_non_exhaustive()
+    }
+}
+
+impl Hotplug {
+    /// Takes over what is plugged, in blocks of so many pages (128 MiB to 2 GiB on x86). Blocks that memory does not fill are
+    /// there too, and stay online for good.
+    ///
+    /// # Errors
+    /// [`HotplugError::BlockSize`] unless it is a power of two.
+    pub fn new(block: u64, uvm: &Uvm) -> Result<Self, HotplugError> {
+        if !block.is_power_of_two() || block > 1 << 40 {
+            return Err(HotplugError::BlockSize(block));
+        }
+        let mut hotplug =
+            Self { block, blocks: FrameMap::new(), memory: Chain::default(), nodes: Chain::default() };
+        for segment in uvm.segments() {
+            let range = segment.range();
+            for number in range.start() / block..=(range.end() - 1) / block {
+                let Ok(at) = FrameRange::new(number * block, block) else { continue };
+                let online = at.intersect(range).is_some_and(|part| uvm.is_in_use(part));
+                let state = if online { BlockState::Online(Zone::Normal) } else { BlockState::Offline };
+                hotplug.blocks.insert(at, Block { node: segment.node(), state });
+            }
+        }
+        Ok(hotplug)
+    }
+
+    /// The size of a block, in pages (`block_size_bytes`).
+    pub fn block_size(&self) -> u64 {
+        self.block
+    }
+
+    /// All blocks, in order of address.
+    pub fn blocks(&self) -> impl Iterator<Item = (FrameRange, Block)> + '_ {
+        self.blocks.iter().map(|(at, block)| (at, *block))
+    }
+
+    /// Has a callback told of memory (`hotplug_memory_notifier`): those of higher priority first, equals in this order.
+    ///
+    /// # Errors
+    /// [`HotplugError::Exists`] if it is registered.
+    pub fn register_memory(
+        &mut self,
+        key: NotifierKey,
+        priority: i32,
+        callback: Callback,
+    ) -> Result<(), HotplugError> {
+        self.memory.register(key, priority, callback)
+    }
+
+    /// Has a callback told of nodes (`hotplug_node_notifier`).
+    ///
+    /// # Errors
+    /// [`HotplugError::Exists`] if it is registered.
+    pub fn register_node(
+        &mut self,
+        key: NotifierKey,
+        priority: i32,
+        callback: Callback,
+    ) -> Result<(), HotplugError> {
+        self.nodes.register(key, priority, callback)
+    }
+
+    /// Tells a callback no more of memory.
+    ///
+    /// # Errors
+    /// [`HotplugError::NoNotifier`].
+    pub fn unregister_memory(&mut self, key: NotifierKey) -> Result<(), HotplugError> {
+        self.memory.unregister(key)
+    }
+
+    /// Tells a callback no more of nodes.
+    ///
+    /// # Errors
+    /// [`HotplugError::NoNotifier`].
+    pub fn unregister_node(&mut self, key: NotifierKey) -> Result<(), HotplugError> {
+        self.nodes.unregister(key)
+    }
+
+    /// Adds blocks of memory, offline (`add_memory`): what is plugged is as `plug` says.
+    ///
+    /// # Errors
+    /// [`HotplugError::Unaligned`], [`HotplugError::BlockExists`], and what [`Uvm::plug`] says.
+    pub fn add(&mut self, uvm: &mut Uvm, plug: &Plug) -> Result<(), HotplugError> {
+        let range = plug.range;
+        self.check_aligned(range)?;
+        if let Some((there, _)) = self.blocks.overlapping(range).next() {
+            return Err(HotplugError::BlockExists(there));
+        }
+        uvm.plug(&plug.offline())?;
+        for at in self.numbers(range) {
+            self.blocks.insert(at, Block { node: plug.node, state: BlockState::Offline });
+        }
+        Ok(())
+    }
+
+    /// Brings blocks online, all of them as one step.
+    ///
+    /// # Errors
+    /// [`HotplugError::Unaligned`], [`HotplugError::NoBlock`], [`HotplugError::State`] and [`HotplugError::Mixed`], with nobody told;
+    /// [`HotplugError::Refused`], after all were told of the cancellation.
+    pub fn online(&mut self, uvm: &mut Uvm, range: FrameRange, zone: Zone) -> Result<(), HotplugError> {
+        let block = self.check_blocks(range, "offline", |state| state == BlockState::Offline)?;
+        uvm.check_online(range)?;
+        let step = self.begin_online(uvm, range, block.node, zone)?;
+        self.commit(uvm, &step)?;
+        self.set_state(range, BlockState::Online(zone));
+        self.announce(uvm, &step);
+        Ok(())
+    }
+
+    /// Takes blocks offline, all of them as one step; pages that are handed out are moved elsewhere. A callback that is told
+    /// may free pages. What cannot be moved now is tried until `migrate` says that it never can be, or that it is called
+    /// off.
+    ///
+    /// # Errors
+    /// [`HotplugError::Unaligned`], [`HotplugError::NoBlock`], [`HotplugError::State`], [`HotplugError::Mixed`], and
+    /// [`HotplugError::Uvm`] for holes and for pages that are not managed, with nobody told; [`HotplugError::Refused`], [`HotplugError::Interrupted`]
+    /// and [`HotplugError::Uvm`] for what cannot be moved, after all were told of the cancellation.
+    pub fn offline(
+        &mut self,
+        uvm: &mut Uvm,
+        range: FrameRange,
+        migrate: Migrate<'_>,
+    ) -> Result<(), HotplugError> {
+        let online = |state| matches!(state, BlockState::Online(_));
+        let block = self.check_blocks(range, "online", online)?;
+        let BlockState::Online(zone) = block.state else { return Err(HotplugError::NoBlock(range)) };
+        uvm.check_offline(range)?;
+        self.set_state(range, BlockState::GoingOffline(zone));
+        let begun = self.begin_offline(uvm, range, block.node, zone, migrate);
+        let done = begun.and_then(|step| self.commit(uvm, &step).map(|()| step));
+        self.set_state(range, if done.is_ok() { BlockState::Offline } else { BlockState::Online(zone) });
+        self.announce(uvm, &done?);
+        Ok(())
+    }
+
+    /// Removes blocks, every one of which is offline (`remove_memory`): all of them or none.
+    ///
+    /// # Errors
+    /// [`HotplugError::Unaligned`], [`HotplugError::NoBlock`]; [`HotplugError::State`] names a block that is not offline.
+    pub fn remove(&mut self, uvm: &mut Uvm, range: FrameRange) -> Result<(), HotplugError> {
+        self.check_aligned(range)?;
+        self.check_each(range, REMOVABLE, |state| state == BlockState::Offline)?;
+        uvm.unplug(range)?;
+        for at in self.numbers(range) {
+            self.blocks.remove(at.start());
+        }
+        Ok(())
+    }
+
+    /// Takes those blocks offline that are online, and removes all (`offline_and_remove_memory`): all of them or none. If it
+    /// fails, blocks are brought online again.
+    ///
+    /// # Errors
+    /// As [`Self::offline`] and [`Self::remove`].
+    pub fn offline_and_remove(
+        &mut self,
+        uvm: &mut Uvm,
+        range: FrameRange,
+        migrate: Migrate<'_>,
+    ) -> Result<(), HotplugError> {
+        self.check_aligned(range)?;
+        self.check_each(range, "there", |_| true)?;
+        let mut gone: Vec<(FrameRange, Zone)> = Vec::new();
+        let mut result = Ok(());
+        for at in self.numbers(range) {
+            let Some((_, Block { state: BlockState::Online(zone), .. })) = self.blocks.get(at.start()) else {
+                continue;
+            };
+            let zone = *zone;
+            result = self.offline(uvm, at, migrate);
+            if result.is_err() {
+                break;
+            }
+            gone.push((at, zone));
+        }
+        let result = result.and_then(|()| self.remove(uvm, range));
+        if result.is_err() {
+            // Whoever refuses to have it back leaves it offline, and nothing is lost.
+            for (at, zone) in gone.into_iter().rev() {
+                let _ = self.online(uvm, at, zone);
+            }
+        }
+        result
+    }
+
+    fn check_aligned(&self, range: FrameRange) -> Result<(), HotplugError> {
+        let mask = self.block - 1;
+        if range.start() & mask != 0 || range.count() & mask != 0 {
+            return Err(HotplugError::Unaligned { range, block: self.block });
+        }
+        Ok(())
+    }
+
+    /// Checks blocks that are to change together; what they are alike.
+    fn check_blocks(
+        &self,
+        range: FrameRange,
+        wanted: &'static str,
+        good: impl Fn(BlockState) -> bool,
+    ) -> Result<Block, HotplugError> {
+        self.check_aligned(range)?;
+        self.check_each(range, wanted, good)?;
+        let mut blocks = self.blocks.overlapping(range).map(|(_, block)| *block);
+        let first = blocks.next().ok_or(HotplugError::NoBlock(range))?;
+        if blocks.all(|other| other == first) { Ok(first) } else { Err(HotplugError::Mixed(range)) }
+    }
+
+    fn check_each(
+        &self,
+        range: FrameRange,
+        wanted: &'static str,
+        good: impl Fn(BlockState) -> bool,
+    ) -> Result<(), HotplugError> {
+        for at in self.numbers(range) {
+            let (_, block) = self.blocks.get(at.start()).ok_or(HotplugError::NoBlock(at))?;
+            if !good(block.state) {
+                return Err(HotplugError::State { block: at, state: block.state, wanted });
+            }
+        }
+        Ok(())
+    }
+
+    /// The blocks of an aligned range.
+    fn numbers(&self, range: FrameRange) -> impl Iterator<Item = FrameRange> + use<> {
+        let block = self.block;
+        (0..range.count() / block).filter_map(move |i| FrameRange::new(range.start() + i * block, block).ok())
+    }
+
+    fn set_state(&mut self, range: FrameRange, state: BlockState) {
+        for at in self.numbers(range) {
+            if let Some((at, block)) = self.blocks.remove(at.start()) {
+                self.blocks.insert(at, Block { state, ..block });
+            }
+        }
+    }
+
+    /// Whether a block's memory is only for movable pages.
+    fn is_movable(&self, frame: u64) -> bool {
+        let state = self.blocks.get(frame).map(|(_, block)| block.state);
+        matches!(state, Some(BlockState::Online(Zone::Movable) | BlockState::GoingOffline(Zone::Movable)))
+    }
+
+    /// Whether a node has pages in use outside of a range, that `counts`.
+    fn has_memory(&self, uvm: &Uvm, node: u32, without: FrameRange, counts: impl Fn(u64) -> bool) -> bool {
+        let segments = uvm.segments().filter(|segment| segment.node() == node);
+        segments.flat_map(|segment| segment.range().minus(without)).flatten().any(|part| {
+            // Only whether there is one matters; it is mostly the first.
+            let used = |frame: u64| {
+                let state = uvm.page(frame).map(|page| page.state());
+                !matches!(state, None | Some(PageState::Offline | PageState::Reserved | PageState::Retired))
+            };
+            part.frames().any(|frame| used(frame) && counts(frame))
+        })
+    }
+}

@@ -1,0 +1,144 @@
+//! One range on its way in or out of use: begin, commit, announce; or cancel.
+
+use super::{Event, Hotplug, HotplugError, MemoryAction, Migrate, NodeAction, Zone};
+use crate::error::UvmError;
+use crate::frame::FrameRange;
+use crate::page::PageState;
+use crate::uvm::{Unmoved, Uvm};
+
+/// Which way a range goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    Online,
+    Offline,
+}
+
+/// A change that was begun, and that nobody refused.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transition {
+    pub(crate) course: Course,
+    pub(crate) range: FrameRange,
+    /// The node whose first or last memory it is.
+    node: Option<u32>,
+    /// The node whose first or last memory it is that is not only for movable pages.
+    node_normal: Option<u32>,
+}
+
+impl Hotplug {
+    /// Asks everybody whether a range may come online.
+    pub(crate) fn begin_online(
+        &mut self,
+        uvm: &mut Uvm,
+        range: FrameRange,
+        node: u32,
+        zone: Zone,
+    ) -> Result<Transition, HotplugError> {
+        let step = self.transition(uvm, Course::Online, range, node, zone);
+        let asked = self.ask(uvm, &step, NodeAction::AddingFirstMemory, MemoryAction::GoingOnline);
+        asked.map(|()| step).inspect_err(|_| self.cancel(uvm, &step))
+    }
+
+    /// Holds a range back, asks everybody whether it may go, and moves away what is handed out of it.
+    pub(crate) fn begin_offline(
+        &mut self,
+        uvm: &mut Uvm,
+        range: FrameRange,
+        node: u32,
+        zone: Zone,
+        migrate: Migrate<'_>,
+    ) -> Result<Transition, HotplugError> {
+        let step = self.transition(uvm, Course::Offline, range, node, zone);
+        uvm.hold_free(range, |state| state == PageState::Retired)?;
+        let asked = self.ask(uvm, &step, NodeAction::RemovingLastMemory, MemoryAction::GoingOffline);
+        let moved = asked.and_then(|()| move_all(uvm, range, migrate));
+        moved.map(|()| step).inspect_err(|_| self.cancel(uvm, &step))
+    }
+
+    /// Does what was begun.
+    pub(crate) fn commit(&mut self, uvm: &mut Uvm, step: &Transition) -> Result<(), HotplugError> {
+        match step.course {
+            Course::Online => Ok(uvm.online(step.range)?),
+            Course::Offline => {
+                uvm.offline_isolated(step.range);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells everybody what was done; answers no longer matter.
+    pub(crate) fn announce(&mut self, uvm: &mut Uvm, step: &Transition) {
+        let (of_node, of_memory) = match step.course {
+            Course::Online => (NodeAction::AddedFirstMemory, MemoryAction::Online),
+            Course::Offline => (NodeAction::RemovedLastMemory, MemoryAction::Offline),
+        };
+        if let Some(nid) = step.node {
+            self.nodes.call(uvm, &Event::Node { action: of_node, nid });
+        }
+        self.memory.call(uvm, &step.event(of_memory));
+    }
+
+    /// Tells everybody that what was begun does not happen, and lets go of what was held back.
+    pub(crate) fn cancel(&mut self, uvm: &mut Uvm, step: &Transition) {
+        let (of_node, of_memory) = match step.course {
+            Course::Online => (NodeAction::CancelAddingFirstMemory, MemoryAction::CancelOnline),
+            Course::Offline => (NodeAction::CancelRemovingLastMemory, MemoryAction::CancelOffline),
+        };
+        if step.course == Course::Offline {
+            uvm.unisolate(step.range);
+        }
+        self.memory.call(uvm, &step.event(of_memory));
+        if let Some(nid) = step.node {
+            self.nodes.call(uvm, &Event::Node { action: of_node, nid });
+        }
+    }
+
+    fn transition(&self, uvm: &Uvm, course: Course, range: FrameRange, node: u32, zone: Zone) -> Transition {
+        let alone = !self.has_memory(uvm, node, range, |_| true);
+        let normal =
+            zone == Zone::Normal && !self.has_memory(uvm, node, range, |frame| !self.is_movable(frame));
+        Transition { course, range, node: alone.then_some(node), node_normal: normal.then_some(node) }
+    }
+
+    fn ask(
+        &mut self,
+        uvm: &mut Uvm,
+        step: &Transition,
+        of_node: NodeAction,
+        of_memory: MemoryAction,
+    ) -> Result<(), HotplugError> {
+        let node = step.node.map(|nid| Event::Node { action: of_node, nid });
+        for event in node.into_iter().chain([step.event(of_memory)]) {
+            let chain = if let Event::Node { .. } = event { &mut self.nodes } else { &mut self.memory };
+            let (last, answer) = chain.call(uvm, &event);
+            if let (Some(by), errno @ 1..) = (last, answer.errno()) {
+                return Err(HotplugError::Refused { by, event, errno });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Transition {
+    fn event(&self, action: MemoryAction) -> Event {
+        let (status_change_nid, status_change_nid_normal) = (self.node, self.node_normal);
+        Event::Memory { action, range: self.range, status_change_nid_normal, status_change_nid }
+    }
+}
+
+/// Moves what is handed out, until all is moved or something never can be.
+fn move_all(uvm: &mut Uvm, range: FrameRange, migrate: Migrate<'_>) -> Result<(), HotplugError> {
+    loop {
+        let mut why = None;
+        let moved = uvm.move_away(range, &mut |from, to| {
+            let moved = migrate(from, to);
+            why = moved.err();
+            moved
+        });
+        match (moved, why) {
+            (Ok(()), _) => return Ok(()),
+            (Err(UvmError::Unmovable { .. }), Some(Unmoved::Again)) => {}
+            (Err(_), Some(Unmoved::Interrupted)) => return Err(HotplugError::Interrupted),
+            (Err(error), _) => return Err(error.into()),
+        }
+    }
+}
