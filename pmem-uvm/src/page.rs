@@ -48,7 +48,12 @@ pub enum PageState {
 }
 
 impl PageState {
-    const ALL: [Self; 7] = [
+    /// Whether nobody has it, nor is about to.
+    pub(crate) fn is_idle(self) -> bool {
+        !matches!(self, Self::Cached | Self::Allocated | Self::Isolated)
+    }
+
+    pub(crate) const ALL: [Self; 7] = [
         Self::Free,
         Self::Cached,
         Self::Allocated,

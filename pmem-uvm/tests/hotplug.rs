@@ -279,12 +279,12 @@ fn offline_step_5_moves_pages_or_cancels() {
     let cancelled =
         "a:RemovingLastMemory(1) a:GoingOffline(1,1) a:CancelOffline(1,1) a:CancelRemovingLastMemory(1)";
     assert_eq!(w.trace(), cancelled);
+    // There must be somewhere to move it to.
+    w.uvm.pagefree(0).unwrap();
     let interrupted = w.hotplug.offline(&mut w.uvm, block(4), &mut |_, _| Err(Unmoved::Interrupted));
     assert_eq!(interrupted.unwrap_err().errno(), 4);
     assert_eq!(w.trace(), cancelled);
     assert_eq!(w.state(4), BlockState::Online(Zone::Normal));
-    // There must be somewhere to move it to.
-    w.uvm.pagefree(0).unwrap();
     let mut tries = 0;
     let mut moved = None;
     w.hotplug
@@ -397,10 +397,10 @@ fn removal_is_all_or_nothing() {
         [4, 5, 6].map(|n| w.state(n)),
         [BlockState::Offline, BlockState::Online(Zone::Normal), BlockState::Online(Zone::Normal)]
     );
+    let trace = w.trace();
     assert!(
-        w.trace()
-            .ends_with("a:CancelOffline(1,1) a:CancelRemovingLastMemory(1) a:GoingOnline(,) a:Online(,)")
-            || true
+        trace.ends_with("a:CancelOffline(1,1) a:CancelRemovingLastMemory(1) a:GoingOnline(,) a:Online(,)"),
+        "{trace}"
     );
     w.uvm.pagefree(6 * BLOCK).unwrap();
     w.hotplug.offline_and_remove(&mut w.uvm, range, &mut stay).unwrap();

@@ -1,7 +1,7 @@
 //! Getting hold of given page frames, whoever has them.
 
-use super::{Uvm, lone};
-use crate::counters::{add, sub};
+use super::Uvm;
+use crate::counters::add;
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::{PageFlags, PageInfo, PageState};
@@ -33,8 +33,8 @@ impl Uvm {
         migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
     ) -> Result<(), UvmError> {
         self.isolate(range, migrate)?;
-        self.pages_in(range).for_each(|(_, page)| page.reset(PageState::Allocated, PageFlags::CLEAN));
-        sub(&self.counters.isolated, range.count());
+        self.turn(range, PageState::Allocated, |_| true);
+        self.pages_in(range).for_each(|(_, page)| page.set_flags(PageFlags::CLEAN, PageFlags::empty()));
         Ok(())
     }
 
@@ -48,10 +48,7 @@ impl Uvm {
         migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
     ) -> Result<(), UvmError> {
         self.isolate(range, migrate)?;
-        self.pages_in(range).for_each(|(_, page)| page.reset(PageState::Retired, PageFlags::empty()));
-        sub(&self.counters.isolated, range.count());
-        sub(&self.counters.npages, range.count());
-        add(&self.counters.retired, range.count());
+        self.turn(range, PageState::Retired, |_| true);
         Ok(())
     }
 
@@ -145,51 +142,5 @@ impl Uvm {
             add(&self.counters.isolated, 1);
         }
         Ok(())
-    }
-
-    /// Lets go of pages that are held back; others are left as they are.
-    pub fn unisolate(&mut self, range: FrameRange) {
-        for frame in range.frames() {
-            let Ok((held, page)) = self.known(frame) else { continue };
-            if page.state() == PageState::Isolated {
-                let (bucket, zeroed) = (held.segment.bucket, page.flags() & PageFlags::ZERO);
-                page.reset(PageState::Free, zeroed);
-                sub(&self.counters.isolated, 1);
-                self.free(bucket, lone(frame), !zeroed.is_empty());
-            }
-        }
-    }
-
-    /// Whether a range has a page that is in use, or free to be.
-    pub(crate) fn is_in_use(&self, range: FrameRange) -> bool {
-        let idle = |state| matches!(state, PageState::Offline | PageState::Reserved | PageState::Retired);
-        self.pages_in(range).any(|(_, page)| !idle(page.state()))
-    }
-
-    /// Checks that all of a range may come online: offline, or retired, which it stays.
-    pub(crate) fn check_online(&self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_pages(range, "offline", |info| {
-            matches!(info.state, PageState::Offline | PageState::Retired)
-        })
-    }
-
-    /// Checks that all of a range may go offline: managed, or retired, which it stays.
-    pub(crate) fn check_offline(&self, range: FrameRange) -> Result<(), UvmError> {
-        let idle = |info: PageInfo| {
-            !matches!(info.state, PageState::Offline | PageState::Reserved | PageState::Isolated)
-        };
-        self.check_pages(range, "managed", idle)
-    }
-
-    /// Takes the pages of a range that are held back out of use.
-    pub fn offline_isolated(&mut self, range: FrameRange) {
-        let mut gone = 0;
-        for (_, page) in self.pages_in(range).filter(|(_, page)| page.state() == PageState::Isolated) {
-            page.reset(PageState::Offline, PageFlags::empty());
-            gone += 1;
-        }
-        sub(&self.counters.isolated, gone);
-        sub(&self.counters.npages, gone);
-        add(&self.counters.offline, gone);
     }
 }

@@ -1,6 +1,6 @@
 //! Lists of pages: `uvm_pglistalloc`, `uvm_pglistfree`.
 
-use super::{Bucket, Uvm, lone};
+use super::{Bucket, Uvm};
 use crate::counters::{get, note, sub};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
@@ -257,27 +257,7 @@ impl Uvm {
 
     /// Frees the pages of a run, those that are zeroed as such.
     fn free_run(&mut self, run: FrameRange) {
-        let mut frames = run.frames().peekable();
-        while let Some(start) = frames.next() {
-            let Some((bucket, zeroed)) = self.release(start) else { continue };
-            let mut end = start + 1;
-            while let Some(frame) = frames.peek().copied()
-                && self.page(frame).is_some_and(|page| page.flags().contains(PageFlags::ZERO) == zeroed)
-                && self.find(frame).is_some_and(|(segment, _)| segment.bucket == bucket)
-            {
-                self.release(frame);
-                frames.next();
-                end = frame + 1;
-            }
-            self.free(bucket, FrameRange::between(start, end).unwrap_or(lone(start)), zeroed);
-        }
-    }
-
-    /// Makes a page of a list a free one; its bucket, and whether it is zeroed.
-    fn release(&self, frame: u64) -> Option<(u32, bool)> {
-        let (held, page) = self.known(frame).ok()?;
-        let zeroed = page.flags() & PageFlags::ZERO;
-        page.reset(PageState::Free, zeroed);
-        Some((held.segment.bucket, !zeroed.is_empty()))
+        self.pages_in(run).for_each(|(_, page)| page.reset(PageState::Free, page.flags() & PageFlags::ZERO));
+        self.free_all(run);
     }
 }

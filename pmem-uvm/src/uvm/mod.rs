@@ -4,6 +4,7 @@ mod capture;
 mod list;
 mod pages;
 mod plug;
+mod turn;
 
 pub use capture::Unmoved;
 pub use list::{Again, PageList, Shortage};

@@ -4,7 +4,7 @@ use super::Uvm;
 use crate::counters::{add, sub};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
-use crate::page::{PageFlags, PageInfo, PageState, PageWords, Pages};
+use crate::page::{PageFlags, PageState, PageWords, Pages};
 use crate::segment::{Arrival, Held, Plug, Segment, SegmentId};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -138,10 +138,7 @@ impl Uvm {
     /// [`UvmError::NotPlugged`] names what is not there; [`UvmError::Page`] a page that is handed out or held back.
     pub fn unplug(&mut self, range: FrameRange) -> Result<(), UvmError> {
         self.drain_caches();
-        let idle = |info: PageInfo| {
-            !matches!(info.state, PageState::Allocated | PageState::Isolated | PageState::Cached)
-        };
-        self.check_pages(range, "idle", idle)?;
+        self.check_pages(range, "idle", |info| info.state.is_idle())?;
         self.forget(range);
         Ok(())
     }
@@ -193,139 +190,5 @@ impl Uvm {
             }
         }
         self.generation += 1;
-    }
-
-    /// Takes all free pages of a range out of their buckets; how many.
-    pub(super) fn take_free(&mut self, range: FrameRange) -> u64 {
-        let (mut taken, mut zeroed) = (0, 0);
-        for bucket in &mut self.buckets {
-            let (free, clean) = (bucket.map.free(), bucket.map.zeroed());
-            let mut from = range.start();
-            while let Some(rest) = FrameRange::between(from, range.end()) {
-                let Some(run) = bucket.map.runs(rest).next() else { break };
-                bucket.map.take(run);
-                from = run.end();
-            }
-            taken += free - bucket.map.free();
-            zeroed += clean - bucket.map.zeroed();
-        }
-        sub(&self.counters.free, taken);
-        sub(&self.counters.zeropages, zeroed);
-        taken
-    }
-
-    /// Frees pages of one bucket.
-    pub(super) fn free(&mut self, bucket: u32, range: FrameRange, zeroed: bool) {
-        self.buckets[bucket as usize].map.give(range, zeroed);
-        add(&self.counters.free, range.count());
-        if zeroed {
-            add(&self.counters.zeropages, range.count());
-        }
-    }
-
-    /// Frees pages wherever they are, neighbours in one step.
-    pub(super) fn free_all(&mut self, range: FrameRange) {
-        let mut from = range.start();
-        while let Some((entry, held)) =
-            self.map.at_or_after(from).filter(|(entry, _)| entry.start() < range.end())
-        {
-            let bucket = held.segment.bucket;
-            from = entry.end();
-            if let Some(part) = entry.intersect(range) {
-                self.free(bucket, part, false);
-            }
-        }
-    }
-
-    /// Puts pages that are offline into use; those that are retired stay so.
-    ///
-    /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is in use.
-    pub fn online(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_online(range)?;
-        let mut from = range.start();
-        while let Some(rest) = FrameRange::between(from, range.end()) {
-            // Retired pages are few: between them lie long runs.
-            let end = self
-                .pages_in(rest)
-                .find(|(_, page)| page.state() == PageState::Retired)
-                .map_or(rest.end(), |(frame, _)| frame);
-            if let Some(run) = FrameRange::between(from, end) {
-                self.pages_in(run).for_each(|(_, page)| page.reset(PageState::Free, PageFlags::empty()));
-                sub(&self.counters.offline, run.count());
-                add(&self.counters.npages, run.count());
-                self.free_all(run);
-            }
-            from = end + 1;
-        }
-        Ok(())
-    }
-
-    /// Frees pages that were reserved: they are ours to hand out from now on.
-    ///
-    /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is not reserved.
-    pub fn free_reserved(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_pages(range, "reserved", |info| info.state == PageState::Reserved)?;
-        self.pages_in(range).for_each(|(_, page)| page.reset(PageState::Free, PageFlags::empty()));
-        sub(&self.counters.reserved, range.count());
-        add(&self.counters.npages, range.count());
-        self.free_all(range);
-        Ok(())
-    }
-
-    /// Makes reserved pages ours, as pages that are handed out to nobody in particular.
-    pub(crate) fn adopt(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_pages(range, "reserved", |info| info.state == PageState::Reserved)?;
-        self.pages_in(range).for_each(|(_, page)| page.reset(PageState::Allocated, PageFlags::empty()));
-        sub(&self.counters.reserved, range.count());
-        add(&self.counters.npages, range.count());
-        Ok(())
-    }
-
-    /// Reserves pages: they are not ours to hand out from now on.
-    ///
-    /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is not free.
-    pub fn reserve(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.drain_caches();
-        self.check_pages(range, "free", |info| info.state == PageState::Free)?;
-        let taken = self.take_free(range);
-        debug_assert_eq!(taken, range.count());
-        self.pages_in(range).for_each(|(_, page)| page.reset(PageState::Reserved, PageFlags::empty()));
-        sub(&self.counters.npages, range.count());
-        add(&self.counters.reserved, range.count());
-        Ok(())
-    }
-
-    /// Retires bad pages: they are never handed out again. Retiring twice changes nothing.
-    ///
-    /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is handed out or held back: see
-    /// [`Self::retire_moving`].
-    pub fn retire(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.drain_caches();
-        let idle = |info: PageInfo| {
-            !matches!(info.state, PageState::Allocated | PageState::Isolated | PageState::Cached)
-        };
-        self.check_pages(range, "idle", idle)?;
-        let free = self.take_free(range);
-        let [mut reserved, mut offline, mut retired] = [0; 3];
-        for (_, page) in self.pages_in(range) {
-            match page.state() {
-                PageState::Retired => continue,
-                PageState::Reserved => reserved += 1,
-                PageState::Offline => offline += 1,
-                _ => {}
-            }
-            retired += 1;
-            page.reset(PageState::Retired, PageFlags::empty());
-        }
-        let counters = &self.counters;
-        sub(&counters.npages, free);
-        sub(&counters.reserved, reserved);
-        sub(&counters.offline, offline);
-        add(&counters.retired, retired);
-        Ok(())
     }
 }

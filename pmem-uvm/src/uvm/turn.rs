@@ -1,0 +1,193 @@
+//! What goes in and out of use while it stays plugged: pages turn from one state into another, and counters with them.
+
+use super::Uvm;
+use crate::counters::{add, sub};
+use crate::error::UvmError;
+use crate::frame::FrameRange;
+use crate::page::{PageFlags, PageState};
+use core::sync::atomic::AtomicU64;
+
+impl Uvm {
+    /// Puts pages that are offline into use; those that are retired stay so.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is in use.
+    pub fn online(&mut self, range: FrameRange) -> Result<(), UvmError> {
+        self.check_online(range)?;
+        self.turn(range, PageState::Free, |state| state == PageState::Offline);
+        Ok(())
+    }
+
+    /// Frees pages that were reserved: they are ours to hand out from now on.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is not reserved.
+    pub fn free_reserved(&mut self, range: FrameRange) -> Result<(), UvmError> {
+        self.check_pages(range, "reserved", |info| info.state == PageState::Reserved)?;
+        self.turn(range, PageState::Free, |_| true);
+        Ok(())
+    }
+
+    /// Makes reserved pages ours, as pages that are handed out to nobody in particular.
+    pub(crate) fn adopt(&mut self, range: FrameRange) -> Result<(), UvmError> {
+        self.check_pages(range, "reserved", |info| info.state == PageState::Reserved)?;
+        self.turn(range, PageState::Allocated, |_| true);
+        Ok(())
+    }
+
+    /// Reserves pages: they are not ours to hand out from now on.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is not free.
+    pub fn reserve(&mut self, range: FrameRange) -> Result<(), UvmError> {
+        self.drain_caches();
+        self.check_pages(range, "free", |info| info.state == PageState::Free)?;
+        self.turn(range, PageState::Reserved, |_| true);
+        Ok(())
+    }
+
+    /// Retires bad pages: they are never handed out again. Retiring twice changes nothing.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is handed out or held back: see
+    /// [`Self::retire_moving`].
+    pub fn retire(&mut self, range: FrameRange) -> Result<(), UvmError> {
+        self.drain_caches();
+        self.check_pages(range, "idle", |info| info.state.is_idle())?;
+        self.turn(range, PageState::Retired, |_| true);
+        Ok(())
+    }
+
+    /// Takes the pages of a range that are held back out of use.
+    pub(crate) fn offline_isolated(&mut self, range: FrameRange) {
+        self.turn(range, PageState::Offline, |state| state == PageState::Isolated);
+    }
+
+    /// Lets go of pages that are held back; others are left as they are.
+    pub fn unisolate(&mut self, range: FrameRange) {
+        self.turn(range, PageState::Free, |state| state == PageState::Isolated);
+    }
+
+    /// Whether a range has a page that is in use, or free to be.
+    pub(crate) fn is_in_use(&self, range: FrameRange) -> bool {
+        let idle = |state| matches!(state, PageState::Offline | PageState::Reserved | PageState::Retired);
+        self.pages_in(range).any(|(_, page)| !idle(page.state()))
+    }
+
+    /// Checks that all of a range may come online: offline, or retired, which it stays.
+    pub(crate) fn check_online(&self, range: FrameRange) -> Result<(), UvmError> {
+        let may = |state| matches!(state, PageState::Offline | PageState::Retired);
+        self.check_pages(range, "offline", |info| may(info.state))
+    }
+
+    /// Checks that all of a range may go offline: managed, or retired, which it stays.
+    pub(crate) fn check_offline(&self, range: FrameRange) -> Result<(), UvmError> {
+        let may_not = |state| matches!(state, PageState::Offline | PageState::Reserved | PageState::Isolated);
+        self.check_pages(range, "managed", |info| !may_not(info.state))
+    }
+
+    /// Makes pages that are in one of the states that `which` says pages of another state, of nobody. What is cached must
+    /// be drained before.
+    pub(crate) fn turn(&mut self, range: FrameRange, to: PageState, which: impl Fn(PageState) -> bool) {
+        if which(PageState::Free) {
+            self.take_free(range);
+        }
+        let mut turned = [0u64; PageState::ALL.len()];
+        let mut from = range.start();
+        while let Some(run) =
+            FrameRange::between(from, range.end()).and_then(|rest| self.run_that(rest, &which))
+        {
+            from = run.end();
+            for (_, page) in self.pages_in(run) {
+                let state = page.state();
+                turned[state as usize] += 1;
+                let keeps = state == PageState::Isolated && to == PageState::Free;
+                page.reset(to, if keeps { page.flags() & PageFlags::ZERO } else { PageFlags::empty() });
+            }
+            if to == PageState::Free {
+                self.free_all(run);
+            }
+        }
+        self.count_turned(&turned, to);
+    }
+
+    /// The first run of pages in a state that `which` says.
+    fn run_that(&self, range: FrameRange, which: &impl Fn(PageState) -> bool) -> Option<FrameRange> {
+        let mut pages = self.pages_in(range).skip_while(|(_, page)| !which(page.state()));
+        let (start, _) = pages.next()?;
+        let more =
+            pages.zip(start + 1..).take_while(|((frame, page), next)| frame == next && which(page.state()));
+        FrameRange::between(start, start + 1 + more.count() as u64)
+    }
+
+    /// Moves pages from the counters of what they were to that of what they are.
+    fn count_turned(&self, turned: &[u64; PageState::ALL.len()], to: PageState) {
+        let total: u64 = turned.iter().sum();
+        let counters = &self.counters;
+        let settle = |counter: &AtomicU64, states: &[PageState]| {
+            let gone: u64 = states.iter().map(|state| turned[*state as usize]).sum();
+            let come = if states.contains(&to) { total } else { 0 };
+            add(counter, come.saturating_sub(gone));
+            sub(counter, gone.saturating_sub(come));
+        };
+        use PageState::{Allocated, Cached, Free, Isolated, Offline, Reserved, Retired};
+        settle(&counters.npages, &[Free, Cached, Allocated, Isolated]);
+        settle(&counters.isolated, &[Isolated]);
+        settle(&counters.reserved, &[Reserved]);
+        settle(&counters.retired, &[Retired]);
+        settle(&counters.offline, &[Offline]);
+    }
+
+    /// Takes all free pages of a range out of their buckets; how many.
+    pub(super) fn take_free(&mut self, range: FrameRange) -> u64 {
+        let (mut taken, mut zeroed) = (0, 0);
+        for bucket in &mut self.buckets {
+            let (free, clean) = (bucket.map.free(), bucket.map.zeroed());
+            let mut from = range.start();
+            while let Some(rest) = FrameRange::between(from, range.end()) {
+                let Some(run) = bucket.map.runs(rest).next() else { break };
+                bucket.map.take(run);
+                from = run.end();
+            }
+            taken += free - bucket.map.free();
+            zeroed += clean - bucket.map.zeroed();
+        }
+        sub(&self.counters.free, taken);
+        sub(&self.counters.zeropages, zeroed);
+        taken
+    }
+
+    /// Frees pages of one bucket.
+    pub(super) fn free(&mut self, bucket: u32, range: FrameRange, zeroed: bool) {
+        self.buckets[bucket as usize].map.give(range, zeroed);
+        add(&self.counters.free, range.count());
+        if zeroed {
+            add(&self.counters.zeropages, range.count());
+        }
+    }
+
+    /// Gives pages that are free by their state to their buckets, neighbours that are alike in one step.
+    pub(super) fn free_all(&mut self, range: FrameRange) {
+        let mut from = range.start();
+        while let Some((entry, held)) =
+            self.map.at_or_after(from).filter(|(entry, _)| entry.start() < range.end())
+        {
+            let bucket = held.segment.bucket;
+            let Some(part) = entry
+                .intersect(range)
+                .and_then(|part| FrameRange::between(part.start().max(from), part.end()))
+            else {
+                break;
+            };
+            let zeroed = |frame: u64| {
+                held.pages.get(frame - held.first).is_some_and(|p| p.flags().contains(PageFlags::ZERO))
+            };
+            let first = zeroed(part.start());
+            let end = part.frames().find(|frame| zeroed(*frame) != first).unwrap_or(part.end());
+            from = end;
+            if let Some(run) = FrameRange::between(part.start(), end) {
+                self.free(bucket, run, first);
+            }
+        }
+    }
+}
