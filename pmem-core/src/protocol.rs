@@ -67,6 +67,15 @@ impl Registry {
             }
         }
         self.set_views(updates, after);
+        for part in &parts {
+            let registered = &mut self.drivers[part.id];
+            let driver = &mut registered.driver;
+            let told = guarded_fault(|| {
+                driver.published();
+                Ok(())
+            });
+            registered.degraded |= told.is_err();
+        }
         Ok(Outcome { concerned: parts.into_iter().map(|part| part.id).collect() })
     }
 

@@ -10,6 +10,7 @@ mod cache;
 mod counters;
 mod early;
 mod error;
+mod feed;
 mod frame;
 mod free;
 mod hotplug;
@@ -23,6 +24,7 @@ pub use cache::PageCache;
 pub use counters::Uvmexp;
 pub use early::{DirectMap, Early, EarlyError, Kind};
 pub use error::UvmError;
+pub use feed::{Access, Feed, Mover};
 pub use frame::{FRAMES, FrameRange, FrameRangeError};
 pub use hotplug::{
     Answer, Block, BlockState, Callback, Event, Hotplug, HotplugError, MemoryAction, Migrate, NodeAction,

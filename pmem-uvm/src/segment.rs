@@ -15,20 +15,20 @@ new_key_type! {
 
 impl SegmentId {
     /// The id as a number, for hosts that keep numbers; 0 is no id's.
-    pub fn to_bits(self) -> u64 {
+    pub fn to_raw(self) -> u64 {
         self.data().as_ffi()
     }
 
-    /// Back from [`Self::to_bits`].
-    pub fn from_bits(bits: u64) -> Self {
+    /// Back from [`Self::to_raw`].
+    pub fn from_raw(bits: u64) -> Self {
         KeyData::from_ffi(bits).into()
     }
 }
 
 impl fmt::Display for SegmentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bits = self.to_bits();
-        write!(f, "segment{}v{}", bits as u32, bits >> 32)
+        let bits = self.to_raw();
+        write!(f, "segment {}v{}", bits as u32, bits >> 32)
     }
 }
 

@@ -10,7 +10,7 @@ use pmem_space::AddrRange;
 /// # One change
 /// Every concerned driver *prepares*, those of higher priority first; each may refuse. Then, in reverse order, each
 /// *withdraws* what goes away: hardware stops honouring it. Then, in the first order, each *installs* what comes.
-/// Only then is the change published. A fault takes back every step that was begun, in exact reverse, the faulted
+/// Only then is the change published, and each is told. A fault takes back every step that was begun, in exact reverse, the faulted
 /// one first; drivers that had only prepared *abort*.
 ///
 /// | callback | may refuse | may sleep, take memory | after it |
@@ -20,6 +20,7 @@ use pmem_space::AddrRange;
 /// | withdraw | fault | no memory | install, revert |
 /// | install | fault | no memory | published, or revert |
 /// | revert | fault: degraded | no memory | of an install, the withdraw's revert; else nothing |
+/// | published | no | yes | nothing |
 /// | abort | no | no memory | nothing |
 /// | resync | fault: stays degraded | yes | prepare |
 /// | verify | mismatch | yes | anything |
@@ -53,6 +54,10 @@ pub trait Driver: Send {
     /// # Errors
     /// [`Fault`] if the hardware does not do so.
     fn install(&mut self) -> Result<(), Fault>;
+
+    /// Hears that the change is done and cannot be taken back: for what had to wait for that, such as giving memory
+    /// back or telling others. By default nothing.
+    fn published(&mut self) {}
 
     /// Undoes one step, whether it was finished or faulted half-way. Reverting the first step also drops what
     /// was prepared.

@@ -169,6 +169,9 @@ impl<D: Driver> Driver for Tracer<D> {
         self.trace("install", &result);
         result
     }
+    fn published(&mut self) {
+        self.inner.published();
+    }
     fn revert(&mut self, step: Step) -> Result<(), Fault> {
         let result = self.inner.revert(step);
         let call = match step {
@@ -277,6 +280,9 @@ impl<D: Driver> Driver for Faulty<D> {
     }
     fn install(&mut self) -> Result<(), Fault> {
         if self.faults.trips(Call::Install) { Err(FAULT) } else { self.inner.install() }
+    }
+    fn published(&mut self) {
+        self.inner.published();
     }
     fn revert(&mut self, step: Step) -> Result<(), Fault> {
         if self.faults.trips(Call::revert(step)) { Err(FAULT) } else { self.inner.revert(step) }

@@ -11,6 +11,7 @@ mod transition;
 
 pub use chain::{Callback, NotifierKey};
 pub use event::{Answer, Event, MemoryAction, NodeAction};
+pub(crate) use transition::Transition;
 
 use crate::error::UvmError;
 use crate::frame::FrameRange;
@@ -204,16 +205,23 @@ impl Hotplug {
         }
         let mut hotplug =
             Self { block, blocks: FrameMap::new(), memory: Chain::default(), nodes: Chain::default() };
-        for segment in uvm.segments() {
-            let range = segment.range();
-            for number in range.start() / block..=(range.end() - 1) / block {
-                let Ok(at) = FrameRange::new(number * block, block) else { continue };
-                let online = at.intersect(range).is_some_and(|part| uvm.is_in_use(part));
-                let state = if online { BlockState::Online(Zone::Normal) } else { BlockState::Offline };
-                hotplug.blocks.insert(at, Block { node: segment.node(), state });
-            }
-        }
+        uvm.segments().for_each(|segment| hotplug.follow(uvm, segment.range()));
         Ok(hotplug)
+    }
+
+    /// Takes over how the blocks are that a range touches.
+    pub(crate) fn follow(&mut self, uvm: &Uvm, range: FrameRange) {
+        for number in range.start() / self.block..=(range.end() - 1) / self.block {
+            let Ok(at) = FrameRange::new(number * self.block, self.block) else { continue };
+            let old = self.blocks.remove(at.start()).map(|(_, block)| block);
+            let Some(node) = uvm.node_in(at) else { continue };
+            let state = match old.map(|block| block.state) {
+                _ if !uvm.is_in_use(at) => BlockState::Offline,
+                Some(state @ BlockState::Online(_)) => state,
+                _ => BlockState::Online(Zone::Normal),
+            };
+            self.blocks.insert(at, Block { node, state });
+        }
     }
 
     /// The size of a block, in pages (`block_size_bytes`).

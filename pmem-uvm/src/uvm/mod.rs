@@ -73,6 +73,11 @@ impl Settings {
         Ok(Self { free_lists, ..self })
     }
 
+    /// How many free lists there are.
+    pub fn free_lists_of(self) -> u8 {
+        self.free_lists
+    }
+
     /// The size of a page as a power of two.
     pub fn pageshift(self) -> u32 {
         self.pageshift

@@ -74,6 +74,21 @@ impl Uvm {
         self.pages_in(range).any(|(_, page)| !idle(page.state()))
     }
 
+    /// The node of the lowest page of a range.
+    pub(crate) fn node_in(&self, range: FrameRange) -> Option<u32> {
+        self.map.overlapping(range).next().map(|(_, held)| held.segment.node)
+    }
+
+    /// Whether all pages of a range are there, in one state.
+    pub(crate) fn check_all(&self, range: FrameRange, state: PageState) -> bool {
+        self.check_pages(range, "", |info| info.state == state).is_ok()
+    }
+
+    /// Checks that nobody has any page of a range; what is held back counts as nobody's.
+    pub(crate) fn check_idle(&self, range: FrameRange) -> Result<(), UvmError> {
+        self.check_pages(range, "idle", |info| info.state.is_idle() || info.state == PageState::Isolated)
+    }
+
     /// Checks that all of a range may come online: offline, or retired, which it stays.
     pub(crate) fn check_online(&self, range: FrameRange) -> Result<(), UvmError> {
         let may = |state| matches!(state, PageState::Offline | PageState::Retired);
