@@ -18,6 +18,7 @@ pub struct PageCache {
     slots: Box<[AtomicU64]>,
     /// Above the highest slot in use, as far as the owner knows.
     top: AtomicUsize,
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "only processors' handles count"))]
     counters: Arc<Counters>,
 }
 
@@ -37,22 +38,27 @@ impl PageCache {
         self.slots.len()
     }
 
+    /// Whether its owner can put a page in. Others only make room.
+    #[cfg(feature = "std")]
+    pub(crate) fn has_room(&self) -> bool {
+        self.top.load(Ordering::Relaxed) < self.slots.len()
+    }
+
     /// Puts a page in, which counts as cached already; `false` if it is full.
     pub(crate) fn put(&self, frame: u64) -> bool {
-        let from = self.top.load(Ordering::Relaxed).min(self.slots.len());
-        for at in (from..self.slots.len()).chain(0..from) {
-            if self.slots[at].compare_exchange(0, frame + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                self.top.store(at + 1, Ordering::Relaxed);
-                return true;
-            }
+        let top = self.top.load(Ordering::Relaxed);
+        let Some(slot) = self.slots.get(top) else { return false };
+        let put = slot.compare_exchange(0, frame + 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if put {
+            self.top.store(top + 1, Ordering::Relaxed);
         }
-        false
+        put
     }
 
     /// Takes a page out for good, unless no more than `reserve` pages are free at all.
     #[cfg(feature = "std")]
     pub(crate) fn take(&self, reserve: u64) -> Option<u64> {
-        let top = self.top.load(Ordering::Relaxed).min(self.slots.len());
+        let top = self.top.load(Ordering::Relaxed);
         let frame = (0..top).rev().find_map(|at| {
             let frame = self.slots[at].swap(0, Ordering::AcqRel).checked_sub(1)?;
             self.top.store(at, Ordering::Relaxed);
@@ -77,12 +83,13 @@ impl PageCache {
     /// Puts a page in that was handed out; `false` if it is full.
     #[cfg(feature = "std")]
     pub(crate) fn give(&self, frame: u64) -> bool {
-        add(&self.counters.free, 1);
+        // Counted first: whoever steals it counts it out again.
         add(&self.counters.cached, 1);
+        add(&self.counters.free, 1);
         let put = self.put(frame);
         if !put {
-            sub(&self.counters.cached, 1);
             sub(&self.counters.free, 1);
+            sub(&self.counters.cached, 1);
         }
         put
     }

@@ -1,5 +1,6 @@
 //! The counters of the physical half of `struct uvmexp`, exact at every moment.
 
+use crate::settings::Settings;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 macro_rules! counters {
@@ -26,7 +27,8 @@ macro_rules! counters {
         }
 
         impl Counters {
-            pub(crate) fn read(&self, pageshift: u32, ncolors: u32) -> Uvmexp {
+            pub(crate) fn read(&self, settings: &Settings) -> Uvmexp {
+                let (pageshift, ncolors) = (settings.pageshift(), settings.colours_of());
                 let pagesize = 1 << pageshift;
                 Uvmexp {
                     pagesize, pagemask: pagesize - 1, pageshift, ncolors,

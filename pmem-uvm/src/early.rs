@@ -4,7 +4,8 @@ use crate::error::UvmError;
 use crate::frame::{FRAMES, FrameRange};
 use crate::page::PageWords;
 use crate::segment::Plug;
-use crate::uvm::{Settings, Uvm};
+use crate::settings::Settings;
+use crate::uvm::Uvm;
 use core::fmt;
 
 /// What a boot loader says of a range.

@@ -102,6 +102,8 @@ pub enum UvmError {
     TimedOut,
     /// The wait for pages was called off.
     Cancelled,
+    /// Not from within a callback.
+    InCallback,
     /// A count of a page would leave its bounds.
     Count {
         /// Which page.
@@ -145,6 +147,7 @@ impl fmt::Display for UvmError {
             Self::Nowhere(range) => write!(f, "no segment in {range}"),
             Self::TimedOut => f.write_str("timed out waiting for pages"),
             Self::Cancelled => f.write_str("called off while waiting for pages"),
+            Self::InCallback => f.write_str("not from within a callback"),
             Self::Count { frame, what } => write!(f, "page {frame:#x}: {what} out of bounds"),
         }
     }

@@ -394,7 +394,9 @@ impl<A: Access> Feed<A> {
         let done = self.with(|uvm, hotplug| {
             for (at, step) in going.iter().enumerate() {
                 if let Err(error) = plug_now(uvm, step) {
-                    going[..at].iter().for_each(|step| drop(uvm.unplug(step.range)));
+                    for done in &going[..at] {
+                        let _ = uvm.unplug(done.range);
+                    }
                     return Err((step.range, error.into()));
                 }
             }

@@ -18,6 +18,9 @@ mod map;
 mod page;
 mod request;
 mod segment;
+mod settings;
+#[cfg(feature = "std")]
+mod shared;
 mod uvm;
 
 pub use cache::PageCache;
@@ -34,4 +37,7 @@ pub use map::FrameMap;
 pub use page::{COUNT_MAX, Page, PageFlags, PageInfo, PageOwner, PageState, PageWords};
 pub use request::{Caller, PageListRequest, PageRequest, PgaFlags, Strategy};
 pub use segment::{Arrival, Plug, Segment, SegmentId};
-pub use uvm::{Again, Host, PageList, Reserves, Settings, Shortage, Unmoved, Uvm};
+pub use settings::Settings;
+#[cfg(feature = "std")]
+pub use shared::{Cancel, OnlineMems, Processor, SharedUvm, Snapshot, Wait};
+pub use uvm::{Again, Host, PageList, Reserves, Shortage, Unmoved, Uvm};

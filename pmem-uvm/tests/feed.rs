@@ -71,7 +71,7 @@ fn fed() -> (Manager, Memory, DriverId, [ArenaId; 2]) {
 
 #[test]
 fn priming_plugs_sealing_takes_offline_unpriming_unplugs() {
-    let (mut pmem, memory, id, [fast, _]) = fed();
+    let (mut pmem, memory, _, [fast, _]) = fed();
     assert_eq!(memory.counters().npages, 0x180);
     pmem.prime(fast, pages(0x100, 0x200), Attrs::ram()).unwrap();
     assert_eq!((memory.counters().npages, memory.counters().physmem), (0x280, 0x280));
@@ -158,7 +158,7 @@ fn pages_are_moved_if_that_is_possible() {
 
 #[test]
 fn listeners_are_asked_in_prepare_and_told_when_it_is_published() {
-    let (mut pmem, memory, id, [fast, _]) = fed();
+    let (mut pmem, memory, _, [fast, _]) = fed();
     let trace = Arc::new(Mutex::new(Vec::new()));
     let (log, listening) = (trace.clone(), memory.clone());
     let callback = move |_: &mut Uvm, event: &Event| {

@@ -26,8 +26,11 @@ const HOUSE: [(&str, &[&str]); 7] = [
         &[
             "frame",
             "map|free|page",
-            "segment|counters",
-            "error|cache",
+            "segment",
+            "error",
+            "settings",
+            "counters",
+            "cache",
             "request",
             "uvm",
             "early|hotplug",

@@ -8,6 +8,8 @@ mod turn;
 
 pub use capture::Unmoved;
 pub use list::{Again, PageList, Shortage};
+#[cfg(feature = "std")]
+pub(crate) use pages::{FRESH, IDLE};
 
 use crate::cache::PageCache;
 use crate::counters::{Counters, Uvmexp, get, note};
@@ -17,72 +19,13 @@ use crate::free::FreeMap;
 use crate::map::FrameMap;
 use crate::page::{Page, PageInfo};
 use crate::segment::{Held, Segment, SegmentId};
+use crate::settings::Settings;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::Ordering;
 use slotmap::SlotMap;
-
-/// What never changes while pages are managed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settings {
-    pageshift: u32,
-    colours: u32,
-    free_lists: u8,
-}
-
-impl Default for Settings {
-    /// Pages of 4 KiB, one colour, four free lists.
-    fn default() -> Self {
-        Self { pageshift: 12, colours: 1, free_lists: 4 }
-    }
-}
-
-impl Settings {
-    /// Pages of this many bytes (`uvm_setpagesize`).
-    ///
-    /// # Errors
-    /// [`UvmError::Setting`] unless it is a power of two from 512 bytes to 1 GiB.
-    pub fn pagesize(self, bytes: u64) -> Result<Self, UvmError> {
-        if !bytes.is_power_of_two() || !(1 << 9..=1 << 30).contains(&bytes) {
-            return Err(UvmError::Setting { what: "page size", value: bytes });
-        }
-        Ok(Self { pageshift: bytes.trailing_zeros(), ..self })
-    }
-
-    /// This many colours.
-    ///
-    /// # Errors
-    /// [`UvmError::Setting`] unless it is a power of two from 1 to 64.
-    pub fn colours(self, colours: u32) -> Result<Self, UvmError> {
-        if !colours.is_power_of_two() || colours > 64 {
-            return Err(UvmError::Setting { what: "number of colours", value: colours.into() });
-        }
-        Ok(Self { colours, ..self })
-    }
-
-    /// This many free lists.
-    ///
-    /// # Errors
-    /// [`UvmError::Setting`] if there is to be none.
-    pub fn free_lists(self, free_lists: u8) -> Result<Self, UvmError> {
-        if free_lists == 0 {
-            return Err(UvmError::Setting { what: "number of free lists", value: 0 });
-        }
-        Ok(Self { free_lists, ..self })
-    }
-
-    /// How many free lists there are.
-    pub fn free_lists_of(self) -> u8 {
-        self.free_lists
-    }
-
-    /// The size of a page as a power of two.
-    pub fn pageshift(self) -> u32 {
-        self.pageshift
-    }
-}
 
 /// How many free pages are kept back, and when the page daemon is woken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -218,7 +161,7 @@ impl Uvm {
 
     /// The counters.
     pub fn uvmexp(&self) -> Uvmexp {
-        self.counters.read(self.settings.pageshift, self.settings.colours)
+        self.counters.read(&self.settings)
     }
 
     /// Counts plugs, unplugs and all else that changes what lies where.
@@ -398,7 +341,7 @@ impl Uvm {
         if let Some(at) = self.buckets.iter().position(is_it) {
             return at as u32;
         }
-        self.buckets.push(Bucket { free_list, node, map: FreeMap::new(self.settings.colours > 1) });
+        self.buckets.push(Bucket { free_list, node, map: FreeMap::new(self.settings.colours_of() > 1) });
         self.reorder();
         self.buckets.len() as u32 - 1
     }

@@ -8,6 +8,9 @@ use crate::page::{PageFlags, PageOwner, PageState};
 use crate::request::{Caller, PageRequest, PgaFlags, Strategy};
 use alloc::sync::Arc;
 
+/// How a page comes.
+pub(crate) const FRESH: PageFlags = PageFlags::BUSY.union(PageFlags::CLEAN).union(PageFlags::FAKE);
+
 /// What a page has to be to be given back.
 pub(crate) const IDLE: &str = "allocated, by itself, and neither wired nor lent";
 
@@ -46,7 +49,7 @@ impl Uvm {
     /// Takes a page out of its bucket; whether it is zeroed comes with it.
     fn find_page(&mut self, request: &PageRequest) -> Option<(u64, bool)> {
         let zero = request.flags.contains(PgaFlags::ZERO);
-        let colours = u64::from(self.settings.colours);
+        let colours = u64::from(self.settings.colours_of());
         let colour = (colours > 1).then(|| self.colour_of(request));
         // Every bit of a page frame number modulo 64 that is of this colour.
         let mask = colour.map_or(u64::MAX, |colour| of_colour(colour, colours));
@@ -63,8 +66,8 @@ impl Uvm {
     /// Makes a page that was taken out of its bucket the request's.
     fn hand_out(&mut self, request: &PageRequest, frame: u64, zeroed: bool) -> Result<(), UvmError> {
         let zero = request.flags.contains(PgaFlags::ZERO);
-        let mut flags = PageFlags::BUSY | PageFlags::FAKE;
-        flags.set(PageFlags::CLEAN, !zero);
+        // A page that was filled is not clean.
+        let flags = if zero { FRESH.difference(PageFlags::CLEAN) } else { FRESH };
         if zero {
             note(if zeroed { &self.counters.pga_zerohit } else { &self.counters.pga_zeromiss });
             if !zeroed && !self.host.zero(frame) {
@@ -80,11 +83,11 @@ impl Uvm {
 
     /// The colour that a page is to have: asked for, or after its place in its owner, or any in turn.
     fn colour_of(&mut self, request: &PageRequest) -> u64 {
-        let colours = self.settings.colours;
+        let colours = self.settings.colours_of();
         let wanted = match (request.colour, request.owner) {
             (Some(colour), _) => u64::from(colour),
             (None, PageOwner::Object { offset, .. } | PageOwner::Anon { offset, .. }) => {
-                offset >> self.settings.pageshift
+                offset >> self.settings.pageshift()
             }
             (None, PageOwner::None) => {
                 self.next_colour = self.next_colour.wrapping_add(1);
@@ -213,7 +216,8 @@ impl Uvm {
         cache
     }
 
-    /// Fills a cache by half from the buckets that a request of its node looks at; how many pages came.
+    /// Fills a cache by half from the buckets that a request of its node looks at; how many pages came. For the cache's
+    /// owner to call.
     pub fn fill_cache(&mut self, cache: &PageCache) -> usize {
         let request = PageRequest::new().node(cache.node());
         let mut came = 0;
@@ -242,6 +246,12 @@ impl Uvm {
             drained += self.drain_cache(&cache);
         }
         drained
+    }
+
+    /// Takes all pages out of a cache, and forgets it.
+    pub fn remove_cache(&mut self, cache: &Arc<PageCache>) {
+        self.drain_cache(cache);
+        self.caches.retain(|other| !Arc::ptr_eq(other, cache));
     }
 
     /// Takes all pages out of a cache; how many.

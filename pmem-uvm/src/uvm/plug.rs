@@ -34,7 +34,7 @@ impl Uvm {
 
     fn check_plug(&self, plug: &Plug) -> Result<(), UvmError> {
         let Plug { range, avail, free_list, .. } = *plug;
-        let lists = self.settings.free_lists;
+        let lists = self.settings.free_lists_of();
         if free_list >= lists {
             return Err(UvmError::FreeList { asked: free_list, lists });
         }

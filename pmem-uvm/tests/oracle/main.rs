@@ -408,7 +408,7 @@ impl World {
         }
         let mut touched: Vec<SegmentId> = self.model.in_range(range).map(|(_, e)| e.segment).collect();
         touched.dedup();
-        range.frames().for_each(|frame| drop(self.model.pages.remove(&frame)));
+        self.model.pages.retain(|frame, _| !range.contains(*frame));
         for id in touched {
             // Of a segment that is cut in the middle, the upper part is new.
             let below =

@@ -1,0 +1,442 @@
+//! Memory that threads share: readers never wait, processors have caches, waits end, and callbacks cannot deadlock.
+
+use crate::cache::PageCache;
+use crate::counters::{Counters, Uvmexp, get};
+use crate::error::UvmError;
+use crate::feed::Access;
+use crate::frame::FrameRange;
+use crate::hotplug::{Hotplug, HotplugError};
+use crate::map::FrameMap;
+use crate::page::{Page, PageFlags, PageInfo, PageState};
+use crate::request::{Caller, PageListRequest, PageRequest, PgaFlags, Strategy};
+use crate::segment::{Held, Segment};
+use crate::settings::Settings;
+use crate::uvm::{Again, PageList, Uvm};
+use arc_swap::ArcSwap;
+use core::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+use std::vec::Vec;
+
+/// Segments, pages, blocks and callbacks behind one lock, with a map that readers look at without it.
+///
+/// Lock order: the device lock, then [`OnlineMems`], then the lock on the rest. Callbacks run under all three; a verb of
+/// this handle from within one is [`HotplugError::InCallback`], for it would wait for itself.
+#[derive(Clone, Debug)]
+pub struct SharedUvm(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    memory: Mutex<Memory>,
+    /// Who has [`Self::memory`] locked, as a hash of the thread's id; 0 is nobody.
+    holder: AtomicU64,
+    published: ArcSwap<FrameMap<Held>>,
+    settings: Settings,
+    counters: Arc<Counters>,
+    /// Serialises what comes and goes (`device_hotplug_lock`).
+    device: Mutex<()>,
+    mems: Mems,
+    freed: Condvar,
+    waiting: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Memory {
+    uvm: Uvm,
+    hotplug: Hotplug,
+    /// The generation of the map that readers see.
+    published: u64,
+}
+
+/// A wait that ends.
+#[derive(Clone, Debug, Default)]
+pub struct Wait {
+    timeout: Option<Duration>,
+    cancel: Option<Cancel>,
+}
+
+/// Calls waits off, from any thread.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Calls off every wait that looks at this.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// How long a wait sleeps before it looks whether it was called off.
+const NAP: Duration = Duration::from_millis(5);
+
+impl Wait {
+    /// Does not wait.
+    pub fn no() -> Self {
+        Self { timeout: Some(Duration::ZERO), cancel: None }
+    }
+
+    /// At most this long.
+    pub fn at_most(timeout: Duration) -> Self {
+        Self { timeout: Some(timeout), cancel: None }
+    }
+
+    /// Until `cancel` calls it off.
+    #[must_use]
+    pub fn until(self, cancel: &Cancel) -> Self {
+        Self { cancel: Some(cancel.clone()), ..self }
+    }
+}
+
+/// A number for the running thread that is never 0.
+fn this_thread() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    std::thread_local! {
+        static NUMBER: u64 = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+    }
+    NUMBER.with(|number| *number)
+}
+
+std::thread_local! {
+    /// Whether the running thread keeps memory as it is.
+    static KEEPS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The lock on what comes and goes, for many readers: each takes one of several locks, a writer takes them all.
+#[derive(Debug)]
+struct Mems {
+    shards: Vec<Shard>,
+}
+
+/// A lock in a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard(RwLock<()>);
+
+impl Mems {
+    fn new() -> Self {
+        let shards = thread::available_parallelism().map_or(4, |n| n.get()).clamp(1, 64);
+        Self { shards: (0..shards).map(|_| Shard::default()).collect() }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, ()> {
+        let shard = &self.shards[this_thread() as usize % self.shards.len()];
+        shard.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> Vec<RwLockWriteGuard<'_, ()>> {
+        self.shards.iter().map(|shard| shard.0.write().unwrap_or_else(PoisonError::into_inner)).collect()
+    }
+}
+
+/// While it lives, no memory goes offline or comes online (`get_online_mems`); dropping it is `put_online_mems`.
+#[derive(Debug)]
+pub struct OnlineMems<'s>(#[expect(dead_code, reason = "held for its lock")] RwLockReadGuard<'s, ()>);
+
+impl Drop for OnlineMems<'_> {
+    fn drop(&mut self) {
+        KEEPS.set(false);
+    }
+}
+
+/// The lock, held; publishes what changed when it is let go of.
+struct Locked<'s> {
+    inner: &'s Inner,
+    memory: MutexGuard<'s, Memory>,
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        let generation = self.memory.uvm.generation();
+        if generation != self.memory.published {
+            self.memory.published = generation;
+            self.inner.published.store(Arc::new(self.memory.uvm.map().clone()));
+        }
+        self.inner.holder.store(0, Ordering::Release);
+    }
+}
+
+impl SharedUvm {
+    /// Shares memory, with blocks of so many pages.
+    ///
+    /// # Errors
+    /// [`HotplugError::BlockSize`].
+    pub fn new(uvm: Uvm, block: u64) -> Result<Self, HotplugError> {
+        let hotplug = Hotplug::new(block, &uvm)?;
+        Ok(Self(Arc::new(Inner {
+            settings: uvm.settings(),
+            published: ArcSwap::from_pointee(uvm.map().clone()),
+            counters: uvm.counters().clone(),
+            memory: Mutex::new(Memory { published: uvm.generation(), uvm, hotplug }),
+            holder: AtomicU64::new(0),
+            device: Mutex::new(()),
+            mems: Mems::new(),
+            freed: Condvar::new(),
+            waiting: AtomicUsize::new(0),
+        })))
+    }
+
+    /// Calls `run` with all of it, and nobody else: every verb of [`Uvm`] and of [`Hotplug`], as one. For what brings memory
+    /// online or takes it away use [`Self::hotplug`].
+    ///
+    /// # Errors
+    /// [`HotplugError::InCallback`] from within a callback.
+    pub fn with<T>(&self, run: impl FnOnce(&mut Uvm) -> T) -> Result<T, HotplugError> {
+        let mut locked = self.lock()?;
+        let result = run(&mut locked.memory.uvm);
+        drop(locked);
+        self.wake();
+        Ok(result)
+    }
+
+    /// Brings memory online or takes it away, or registers callbacks, while nobody holds [`OnlineMems`].
+    ///
+    /// # Errors
+    /// [`HotplugError::InCallback`] from within a callback, or while the thread holds [`OnlineMems`].
+    pub fn hotplug<T>(&self, run: impl FnOnce(&mut Uvm, &mut Hotplug) -> T) -> Result<T, HotplugError> {
+        if self.is_mine() || KEEPS.get() {
+            return Err(HotplugError::InCallback);
+        }
+        let device = self.0.device.lock().unwrap_or_else(PoisonError::into_inner);
+        let mems = self.0.mems.write();
+        let mut locked = self.lock()?;
+        let memory = &mut *locked.memory;
+        let result = run(&mut memory.uvm, &mut memory.hotplug);
+        drop(locked);
+        drop(mems);
+        drop(device);
+        self.wake();
+        Ok(result)
+    }
+
+    /// Keeps memory as it is: none goes offline while what is returned lives (`get_online_mems`). Cheap for many readers.
+    ///
+    /// # Errors
+    /// [`HotplugError::InCallback`] from within a callback, or while the thread keeps memory as it is already.
+    pub fn online_mems(&self) -> Result<OnlineMems<'_>, HotplugError> {
+        if self.is_mine() || KEEPS.get() {
+            return Err(HotplugError::InCallback);
+        }
+        let held = OnlineMems(self.0.mems.read());
+        KEEPS.set(true);
+        Ok(held)
+    }
+
+    /// What readers look at: what is plugged now, for as long as it is kept.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot(self.0.published.load_full())
+    }
+
+    /// The counters.
+    pub fn uvmexp(&self) -> Uvmexp {
+        self.0.counters.read(&self.0.settings)
+    }
+
+    /// Hands out a list of pages, waiting if need be: [`Uvm::pglistalloc_waiting`].
+    ///
+    /// # Errors
+    /// As there; [`UvmError::TimedOut`] and [`UvmError::Cancelled`] as `wait` says, and what is short if it does not wait at all.
+    pub fn pglistalloc(&self, request: &PageListRequest, wait: &Wait) -> Result<PageList, UvmError> {
+        let deadline = wait.timeout.map(|timeout| Instant::now() + timeout);
+        loop {
+            let outcome = self.with(|uvm| uvm.pglistalloc(request)).map_err(|_| UvmError::InCallback)?;
+            let short = match outcome {
+                Err(error @ (UvmError::NoPages { .. } | UvmError::NoFit { .. })) => error,
+                done => return done,
+            };
+            match self.nap(wait, deadline) {
+                Again::Retry => {}
+                Again::GiveUp => return Err(short),
+                Again::TimedOut => return Err(UvmError::TimedOut),
+                Again::Cancelled => return Err(UvmError::Cancelled),
+            }
+        }
+    }
+
+    /// Sleeps until pages were freed, or for a short while.
+    fn nap(&self, wait: &Wait, deadline: Option<Instant>) -> Again {
+        if wait.timeout == Some(Duration::ZERO) {
+            return Again::GiveUp;
+        }
+        if wait.cancel.as_ref().is_some_and(Cancel::is_cancelled) {
+            return Again::Cancelled;
+        }
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Again::TimedOut;
+        }
+        self.0.waiting.fetch_add(1, Ordering::AcqRel);
+        let memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let nap = left.map_or(NAP, |left| left.min(NAP));
+        drop(self.0.freed.wait_timeout(memory, nap).unwrap_or_else(PoisonError::into_inner));
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        Again::Retry
+    }
+
+    /// Makes a processor's own handle, with a cache of at most `pages` pages of a node.
+    ///
+    /// # Errors
+    /// [`HotplugError::InCallback`].
+    pub fn processor(&self, node: u32, pages: usize) -> Result<Processor, HotplugError> {
+        let cache = self.with(|uvm| uvm.add_cache(node, pages))?;
+        Ok(Processor { shared: self.clone(), cache, map: arc_swap::Cache::new(Published(self.0.clone())) })
+    }
+
+    fn is_mine(&self) -> bool {
+        self.0.holder.load(Ordering::Acquire) == this_thread()
+    }
+
+    fn lock(&self) -> Result<Locked<'_>, HotplugError> {
+        if self.is_mine() {
+            return Err(HotplugError::InCallback);
+        }
+        // A panic of a callback leaves memory as it was between two of its steps, each of which is whole.
+        let memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.holder.store(this_thread(), Ordering::Release);
+        Ok(Locked { inner: &self.0, memory })
+    }
+
+    /// Wakes whoever waits for pages.
+    fn wake(&self) {
+        if self.0.waiting.load(Ordering::Acquire) > 0 {
+            self.0.freed.notify_all();
+        }
+    }
+}
+
+impl Access for SharedUvm {
+    fn access(&self, run: &mut dyn FnMut(&mut Uvm, &mut Hotplug)) {
+        // From a callback there is no access: the driver then finds nothing to do.
+        let _ = self.hotplug(run);
+    }
+}
+
+/// What is plugged at one moment; pages are as they are when asked.
+#[derive(Clone, Debug)]
+pub struct Snapshot(Arc<FrameMap<Held>>);
+
+impl Snapshot {
+    /// The segment that a page frame is in, and its place in it.
+    #[inline]
+    pub fn find(&self, frame: u64) -> Option<(&Segment, u64)> {
+        let (_, held) = self.0.get(frame)?;
+        Some((&held.segment, frame - held.segment.range.start()))
+    }
+
+    /// A page as it is now.
+    #[inline]
+    pub fn page(&self, frame: u64) -> Option<PageInfo> {
+        let (_, held) = self.0.get(frame)?;
+        held.pages.get(frame - held.first).map(|page| page.info())
+    }
+
+    /// What is plugged, in order.
+    pub fn ranges(&self) -> impl Iterator<Item = FrameRange> + '_ {
+        self.0.iter().map(|(range, _)| range)
+    }
+}
+
+/// Where a processor's handle finds the map.
+#[derive(Clone, Debug)]
+struct Published(Arc<Inner>);
+
+impl std::ops::Deref for Published {
+    type Target = ArcSwap<FrameMap<Held>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.published
+    }
+}
+
+/// One processor's handle: it hands out and frees pages of its own cache without a lock, and finds pages without
+/// waiting.
+#[derive(Debug)]
+pub struct Processor {
+    shared: SharedUvm,
+    cache: Arc<PageCache>,
+    map: arc_swap::Cache<Published, Arc<FrameMap<Held>>>,
+}
+
+impl Processor {
+    /// A page as it is now.
+    #[inline]
+    pub fn page(&mut self, frame: u64) -> Option<PageInfo> {
+        let (_, held) = self.map.load().get(frame)?;
+        held.pages.get(frame - held.first).map(|page| page.info())
+    }
+
+    /// Hands out a page: from the cache if it can be any page of its node, else as [`Uvm::pagealloc`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pagealloc(&mut self, request: &PageRequest) -> Result<u64, UvmError> {
+        let request = request.node(self.cache.node());
+        let plain = request.colour.is_none()
+            && !request.flags.contains(PgaFlags::ZERO)
+            && matches!(request.strategy, Strategy::Normal | Strategy::Numa)
+            && self.shared.0.settings.colours_of() == 1;
+        if plain {
+            if let Some(frame) = self.cached(&request) {
+                return Ok(frame);
+            }
+            let filled = self.shared.with(|uvm| uvm.fill_cache(&self.cache));
+            if filled.map_err(|_| UvmError::InCallback)? > 0
+                && let Some(frame) = self.cached(&request)
+            {
+                return Ok(frame);
+            }
+        }
+        self.shared.with(|uvm| uvm.pagealloc(&request)).map_err(|_| UvmError::InCallback)?
+    }
+
+    fn cached(&mut self, request: &PageRequest) -> Option<u64> {
+        let counters = &self.shared.0.counters;
+        let kernel =
+            if request.flags.contains(PgaFlags::USERESERVE) { 0 } else { get(&counters.reserve_kernel) };
+        let daemon = if request.caller == Caller::PageDaemon { 0 } else { get(&counters.reserve_pagedaemon) };
+        // What is scarce is handed out under the lock, where the page daemon is woken.
+        let scarce = get(&counters.freemin);
+        let frame = self.cache.take(kernel.max(daemon).max(scarce))?;
+        let give = |page: Page<'_>| page.give(PageState::Allocated, crate::uvm::FRESH, request.owner);
+        let found = self.map.load().get(frame).and_then(|(_, held)| held.pages.get(frame - held.first));
+        match found {
+            Some(page) => give(page),
+            // Plugged and put into the cache at once, by somebody who is not done yet.
+            None => self.shared.with(|uvm| uvm.page(frame).map(give)).ok().flatten()?,
+        }
+        Some(frame)
+    }
+
+    /// Gives a page back: to the cache if there is room and it is of its node, else as [`Uvm::pagefree`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pagefree(&mut self, frame: u64) -> Result<(), UvmError> {
+        let none = UvmError::NotPlugged(FrameRange::one(frame).unwrap_or(FrameRange::LAST));
+        let (_, held) = self.map.load().get(frame).ok_or(none)?;
+        let page = held.pages.get(frame - held.first).ok_or(none)?;
+        let quiet = self.shared.0.waiting.load(Ordering::Acquire) == 0;
+        if quiet && held.segment.node == self.cache.node() && self.cache.has_room() {
+            let zeroed = page.flags() & PageFlags::ZERO;
+            let wanted = crate::uvm::IDLE;
+            page.hand(PageState::Cached, zeroed).map_err(|info| UvmError::Page { frame, info, wanted })?;
+            if self.cache.give(frame) {
+                return Ok(());
+            }
+            // There was room for one more: only its owner puts pages in.
+        }
+        self.shared.with(|uvm| uvm.pagefree(frame)).map_err(|_| UvmError::InCallback)?
+    }
+}
+
+impl Drop for Processor {
+    /// The cache's pages go back.
+    fn drop(&mut self) {
+        let _ = self.shared.with(|uvm| uvm.remove_cache(&self.cache));
+    }
+}
