@@ -1,0 +1,89 @@
+//! Page operations take no memory from the heap and give none back; what plugging takes, unplugging returns.
+
+use allocation_counter::measure;
+use pmem_uvm::{
+    FrameRange, PageListRequest, PageOwner, PageRequest, PgaFlags, Plug, Settings, Strategy, Unmoved, Uvm,
+};
+
+fn range(start: u64, count: u64) -> FrameRange {
+    FrameRange::new(start, count).unwrap()
+}
+
+/// 64 MiB in four segments of two nodes and lists, every other page of the first handed out.
+fn uvm() -> Uvm {
+    let mut uvm = Uvm::new(Settings::default().colours(8).unwrap());
+    for (at, list, node) in [(0, 0, 0), (8192, 0, 1), (100_000, 1, 0), (1 << 30, 1, 1)] {
+        uvm.plug(&Plug::new(range(at, 4096)).free_list(list).node(node).zeroed()).unwrap();
+    }
+    for frame in (0..4096).step_by(2) {
+        uvm.capture(range(frame, 1), &mut |_, _| Err(Unmoved::Never)).unwrap();
+    }
+    uvm
+}
+
+#[test]
+fn page_operations_take_nothing() {
+    let mut uvm = uvm();
+    let cache = uvm.add_cache(1, 64);
+    let info = measure(|| {
+        let owner = PageOwner::Object { key: 1, offset: 0x5000 };
+        for strategy in [Strategy::Normal, Strategy::Numa, Strategy::Only(1), Strategy::Fallback(3)] {
+            for node in 0..3 {
+                let request =
+                    PageRequest::new().strategy(strategy).node(node).owner(owner).flags(PgaFlags::ZERO);
+                let page = uvm.pagealloc(&request).unwrap();
+                uvm.pagerealloc(page, PageOwner::None).unwrap();
+                uvm.pagewire(page).unwrap();
+                uvm.pageunwire(page).unwrap();
+                uvm.pageloan(page).unwrap();
+                uvm.pageunloan(page).unwrap();
+                uvm.pagefree(page).unwrap();
+            }
+        }
+        for runs in [1, 3, u64::MAX] {
+            let request = PageListRequest::new(700)
+                .unwrap()
+                .runs(runs)
+                .unwrap()
+                .align(16)
+                .unwrap()
+                .boundary(1024)
+                .unwrap();
+            let mut list = uvm.pglistalloc(&request).unwrap();
+            let run = uvm.runs(&list).next().unwrap();
+            uvm.pglistfree_part(&mut list, range(run.start() + 3, 5)).unwrap();
+            uvm.pglistfree(list);
+        }
+        let every_page = PageListRequest::new(1500).unwrap().window(range(0, 4096)).runs(2000).unwrap();
+        let list = uvm.pglistalloc(&every_page).unwrap();
+        assert_eq!(list.nruns(), 1500);
+        uvm.pglistfree(list);
+        assert!(uvm.pglistalloc(&PageListRequest::new(5000).unwrap().runs(1).unwrap()).is_err());
+        let moved = &mut |_: u64, _: u64| Ok(());
+        uvm.capture(range(8, 600), moved).unwrap();
+        (8..608).for_each(|frame| uvm.pagefree(frame).unwrap());
+        uvm.offline(range(8192, 512), moved).unwrap();
+        uvm.online(range(8192, 512)).unwrap();
+        uvm.retire(range(8200, 3)).unwrap();
+        uvm.fill_cache(&cache);
+        uvm.drain_caches();
+    });
+    assert_eq!((info.count_total, info.bytes_total), (0, 0), "{info:?}");
+}
+
+#[test]
+fn nothing_is_leaked() {
+    let info = measure(|| {
+        let mut uvm = uvm();
+        let list = uvm.pglistalloc(&PageListRequest::new(100).unwrap()).unwrap();
+        uvm.pglistfree(list);
+        for frame in (0..4096).step_by(2) {
+            uvm.pagefree(frame).unwrap();
+        }
+        let (memory, index) = (measure(|| uvm.unplug(range(100_000, 4096)).unwrap()), uvm.index_bytes());
+        assert!(memory.bytes_current < -(4096 * 24), "the pages' memory went: {memory:?}");
+        uvm.plug(&Plug::new(range(100_000, 4096)).free_list(1)).unwrap();
+        assert_eq!(uvm.index_bytes(), index, "the index is used again");
+    });
+    assert_eq!((info.count_current, info.bytes_current), (0, 0), "{info:?}");
+}
