@@ -1,0 +1,5 @@
+//! The C interface. What its functions do is said in the headers under `include/`, and in the crates they call.
+//!
+//! Every function that takes a pointer is `unsafe` to call from Rust: the headers say what they must point to.
+
+pub mod physseg;

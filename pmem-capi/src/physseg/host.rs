@@ -1,0 +1,89 @@
+//! What the embedding kernel owns.
+
+use std::ffi::{CStr, c_char, c_int, c_ulong, c_void};
+
+/// `struct uvm_physseg_host`.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Host {
+    pub(super) vm_page_size: usize,
+    pub(super) vm_page_phys_addr: usize,
+    pub(super) pmseg_size: usize,
+    pub(super) physseg_max: c_int,
+    pub(super) nfreelist: c_int,
+    pub(super) page_shift: c_int,
+    npages: *mut c_int,
+    page_init_done: *mut bool,
+    physmem: *mut c_ulong,
+    panic: unsafe extern "C" fn(*const c_char, ...),
+    pagefree: unsafe extern "C" fn(*mut c_void),
+    pdpol_reinit: unsafe extern "C" fn(),
+    alloc: unsafe extern "C" fn(usize) -> *mut c_void,
+    free: unsafe extern "C" fn(*mut c_void, usize),
+}
+
+// SAFETY: it is addresses and functions of the embedding kernel, which binds them for every thread that calls; its calls are
+// its own to serialise.
+unsafe impl Send for Host {}
+
+// SAFETY of the blocks below: what a host is bound with is what the header says, for as long as it is bound; that is what
+// `uvm_physseg_bind` asks of its caller. Counters are the kernel's, and calls are its own to serialise.
+impl Host {
+    pub(super) fn page_init_done(&self) -> bool {
+        // SAFETY: see above.
+        unsafe { self.page_init_done.read_volatile() }
+    }
+
+    pub(super) fn add_npages(&self, pages: usize) {
+        // SAFETY: see above.
+        unsafe { *self.npages += pages as c_int };
+    }
+
+    pub(super) fn sub_npages(&self, pages: usize) {
+        // SAFETY: see above.
+        unsafe { *self.npages -= pages as c_int };
+    }
+
+    pub(super) fn add_physmem(&self, pages: usize) {
+        // SAFETY: see above.
+        unsafe { *self.physmem += pages as c_ulong };
+    }
+
+    pub(super) fn sub_physmem(&self, pages: usize) {
+        // SAFETY: see above.
+        unsafe { *self.physmem = (*self.physmem).saturating_sub(pages as c_ulong) };
+    }
+
+    pub(super) fn pagefree(&self, page: *mut c_void) {
+        // SAFETY: see above; the page is one of a segment's.
+        unsafe { (self.pagefree)(page) };
+    }
+
+    pub(super) fn pdpol_reinit(&self) {
+        // SAFETY: see above.
+        unsafe { (self.pdpol_reinit)() };
+    }
+
+    /// Memory, filled with zeroes; null if there is none.
+    pub(super) fn alloc_zeroed(&self, bytes: usize) -> *mut c_void {
+        // SAFETY: see above; what is given has so many bytes.
+        unsafe {
+            let at = (self.alloc)(bytes);
+            if !at.is_null() {
+                at.cast::<u8>().write_bytes(0, bytes);
+            }
+            at
+        }
+    }
+
+    pub(super) fn free(&self, at: *mut c_void, bytes: usize) {
+        // SAFETY: see above; it came from `alloc` with this size.
+        unsafe { (self.free)(at, bytes) };
+    }
+
+    pub(super) fn panic(&self, message: &CStr) -> ! {
+        // SAFETY: see above; the message has no conversions of its own.
+        unsafe { (self.panic)(c"%s".as_ptr(), message.as_ptr()) };
+        std::process::abort()
+    }
+}

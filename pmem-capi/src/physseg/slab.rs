@@ -1,0 +1,157 @@
+//! Slabs: arrays of `struct vm_page` of which segments have parts.
+
+use super::host::Host;
+use super::node::Node;
+use rangemap::RangeSet;
+use std::collections::HashMap;
+use std::ffi::{c_int, c_void};
+
+const ENOMEM: c_int = 12;
+const EINVAL: c_int = 22;
+
+/// An array of pages.
+struct Slab {
+    base: usize,
+    count: usize,
+    page: usize,
+    /// Which pages are some segment's.
+    taken: RangeSet<usize>,
+    /// How many pieces the taken pages may be in, and one more for as long as something is changed: what NetBSD's extent(9) has
+    /// storage for at boot.
+    descriptors: Option<usize>,
+    /// Whether it came from the host's allocator.
+    ours: bool,
+    /// How many segments it is said to be of.
+    segments: usize,
+}
+
+/// All slabs, by number from 1, and which of them segments have.
+#[derive(Default)]
+pub(super) struct Slabs {
+    slabs: Vec<Option<Slab>>,
+    of: HashMap<usize, usize>,
+}
+
+impl Slab {
+    fn has_descriptor(&self) -> bool {
+        self.descriptors.is_none_or(|max| self.taken.iter().count() < max)
+    }
+
+    /// The lowest pages that are free, as many as asked for.
+    fn take(&mut self, count: usize) -> Option<*mut c_void> {
+        if count == 0 || !self.has_descriptor() {
+            return None;
+        }
+        let gap = self.taken.gaps(&(0..self.count)).find(|gap| gap.len() >= count)?;
+        self.taken.insert(gap.start..gap.start + count);
+        Some(std::ptr::with_exposed_provenance_mut(self.base + gap.start * self.page))
+    }
+
+    /// Where a page is in it.
+    fn index(&self, at: *mut c_void) -> Option<usize> {
+        let index = at.addr().checked_sub(self.base)? / self.page;
+        (index < self.count).then_some(index)
+    }
+}
+
+impl Slabs {
+    pub(super) fn add(
+        &mut self,
+        pages: *mut c_void,
+        count: usize,
+        page: usize,
+        descriptors: Option<usize>,
+        ours: bool,
+    ) -> usize {
+        let base = pages.expose_provenance();
+        let slab =
+            Slab { base, count, page: page.max(1), taken: RangeSet::new(), descriptors, ours, segments: 0 };
+        self.slabs.push(Some(slab));
+        self.slabs.len()
+    }
+
+    fn get(&mut self, slab: usize) -> Option<&mut Slab> {
+        self.slabs.get_mut(slab.checked_sub(1)?)?.as_mut()
+    }
+
+    /// A segment's slab.
+    pub(super) fn of(&self, node: *mut Node) -> Option<usize> {
+        self.of.get(&node.addr()).copied()
+    }
+
+    /// Says which slab a segment has pages of.
+    pub(super) fn set(&mut self, node: *mut Node, slab: usize) {
+        self.of.insert(node.addr(), slab);
+        if let Some(slab) = self.get(slab) {
+            slab.segments += 1;
+        }
+    }
+
+    /// Says that another segment has pages of the same slab.
+    pub(super) fn share(&mut self, node: *mut Node, other: *mut Node) {
+        if let Some(slab) = self.of(node) {
+            self.set(other, slab);
+        }
+    }
+
+    /// What a node shows as its `ext`: a number, for whoever compares.
+    pub(super) fn shown(&self, slab: usize) -> *mut c_void {
+        std::ptr::without_provenance_mut(slab)
+    }
+
+    /// Takes pages of one slab.
+    pub(super) fn take(&mut self, slab: usize, count: usize) -> Option<*mut c_void> {
+        self.get(slab)?.take(count)
+    }
+
+    /// Takes pages of the first slab that has room, or of a new one of just this size.
+    pub(super) fn take_anywhere(&mut self, host: &Host, count: usize) -> Option<(usize, *mut c_void)> {
+        let found =
+            (1..).zip(&mut self.slabs).find_map(|(number, slab)| Some((number, slab.as_mut()?.take(count)?)));
+        if found.is_some() {
+            return found;
+        }
+        let memory = host.alloc_zeroed(count.checked_mul(host.vm_page_size)?);
+        if memory.is_null() {
+            return None;
+        }
+        let slab = self.add(memory, count, host.vm_page_size, None, true);
+        Some((slab, self.take(slab, count)?))
+    }
+
+    /// Gives pages back, as NetBSD's extent(9) does.
+    pub(super) fn give(&mut self, node: *mut Node, at: *mut c_void, count: usize) -> c_int {
+        let slab = self.of(node).and_then(|slab| self.get(slab));
+        let Some((slab, index)) = slab.and_then(|slab| slab.index(at).map(|index| (slab, index))) else {
+            return EINVAL;
+        };
+        if count == 0 || slab.taken.gaps(&(index..index + count)).next().is_some() {
+            return EINVAL;
+        }
+        if !slab.has_descriptor() {
+            return ENOMEM;
+        }
+        slab.taken.remove(index..index + count);
+        0
+    }
+
+    /// Gives pages of a segment back, which cannot fail: descriptors are only for who asks.
+    pub(super) fn put_back(&mut self, _host: &Host, node: *mut Node, at: *mut c_void, count: usize) {
+        if let Some(slab) = self.of(node).and_then(|slab| self.get(slab))
+            && let Some(index) = slab.index(at)
+        {
+            slab.taken.remove(index..index + count);
+        }
+    }
+
+    /// Forgets which slab a segment has; a slab of no segment goes back to where it came from.
+    pub(super) fn forget(&mut self, host: &Host, node: *mut Node) {
+        let Some(number) = self.of.remove(&node.addr()) else { return };
+        let Some(slab) = self.get(number) else { return };
+        slab.segments -= 1;
+        if slab.segments == 0 && slab.ours && slab.taken.is_empty() {
+            host.free(std::ptr::with_exposed_provenance_mut(slab.base), slab.count * slab.page);
+            self.slabs[number - 1] = None;
+        }
+    }
+}
