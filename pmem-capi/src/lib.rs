@@ -2,4 +2,8 @@
 //!
 //! Every function that takes a pointer is `unsafe` to call from Rust: the headers say what they must point to.
 
+mod failure;
 pub mod physseg;
+pub mod pmem;
+
+pub use failure::pmem_error;
