@@ -7,9 +7,12 @@ use std::fmt::Display;
 
 pub(crate) const EPERM: c_int = 1;
 pub(crate) const ENOENT: c_int = 2;
+pub(crate) const EINTR: c_int = 4;
 pub(crate) const EIO: c_int = 5;
+pub(crate) const EAGAIN: c_int = 11;
 pub(crate) const ENOMEM: c_int = 12;
 pub(crate) const EBUSY: c_int = 16;
+pub(crate) const EEXIST: c_int = 17;
 pub(crate) const EINVAL: c_int = 22;
 pub(crate) const ENOSPC: c_int = 28;
 pub(crate) const EDEADLK: c_int = 35;

@@ -3,6 +3,9 @@
 //! Every function that takes a pointer is `unsafe` to call from Rust: the headers say what they must point to.
 
 mod failure;
+pub mod hotplug;
+mod memory;
+pub mod page;
 pub mod physseg;
 pub mod pmem;
 

@@ -28,6 +28,16 @@ impl PageList {
     pub fn npages(&self) -> u64 {
         self.pages
     }
+
+    /// Its first page frame, runs and pages, for interfaces that cannot carry the type.
+    pub fn into_raw(self) -> (Option<u64>, u64, u64) {
+        (self.first, self.runs, self.pages)
+    }
+
+    /// Back from [`Self::into_raw`]. Other numbers are a list of other pages, or of none.
+    pub fn from_raw(first: Option<u64>, runs: u64, pages: u64) -> Self {
+        Self { first, runs, pages }
+    }
 }
 
 /// Why a list cannot be had yet, for whoever may wait.
@@ -192,6 +202,15 @@ impl Uvm {
             at = next;
             Some(run)
         })
+    }
+
+    /// The page frame after another in a list.
+    pub fn next_in_list(&self, list: &PageList, frame: u64) -> Option<u64> {
+        // Only the first page of a run has links.
+        if self.page(frame + 1).is_some_and(|page| page.is_listed() && page.linked().is_none()) {
+            return Some(frame + 1);
+        }
+        self.runs(list).skip_while(|run| !run.contains(frame)).nth(1).map(FrameRange::start)
     }
 
     /// The page frames of a list.

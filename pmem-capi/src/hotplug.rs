@@ -1,0 +1,265 @@
+//! `memory_hotplug.h`: memory hot-plug as Linux has it.
+
+use crate::failure::{EAGAIN, EDEADLK, EINTR, EINVAL, ENOENT, fail};
+use crate::memory::{change, configure, lend, memory};
+use pmem_uvm::{
+    Answer, BlockState, Event, FrameRange, HotplugError, NotifierKey, OnlineMems, Plug, Unmoved, Uvm,
+    UvmError, Zone,
+};
+use std::cell::RefCell;
+use std::ffi::{c_int, c_ulong, c_void};
+use std::sync::{Mutex, PoisonError};
+
+/// `struct notifier_block`.
+#[repr(C)]
+pub struct NotifierBlock {
+    call: unsafe extern "C" fn(*mut Self, c_ulong, *mut c_void) -> c_int,
+    next: *mut Self,
+    priority: c_int,
+}
+
+/// `struct memory_notify`.
+#[repr(C)]
+struct MemoryNotify {
+    start_pfn: c_ulong,
+    nr_pages: c_ulong,
+    status_change_nid_normal: c_int,
+    status_change_nid: c_int,
+}
+
+/// `struct node_notify`.
+#[repr(C)]
+struct NodeNotify {
+    nid: c_int,
+}
+
+/// A block of C's, for whichever thread makes a change.
+#[derive(Clone, Copy)]
+struct Block(*mut NotifierBlock);
+
+// SAFETY: callbacks run one at a time, under the lock on memory, in whichever thread makes a change: that is what registering a
+// block asks of its owner.
+unsafe impl Send for Block {}
+
+impl Block {
+    fn key(self) -> NotifierKey {
+        NotifierKey(self.0.addr() as u64)
+    }
+
+    fn call(self, event: &Event) -> Answer {
+        let node = |node: Option<u32>| node.map_or(-1, |node| node as c_int);
+        let action = c_ulong::from(event.action());
+        let answer = match event {
+            Event::Memory { range, status_change_nid_normal, status_change_nid, .. } => {
+                let mut notify = MemoryNotify {
+                    start_pfn: range.start() as c_ulong,
+                    nr_pages: range.count() as c_ulong,
+                    status_change_nid_normal: node(*status_change_nid_normal),
+                    status_change_nid: node(*status_change_nid),
+                };
+                // SAFETY: a registered block stays until it is unregistered, and takes what the header says.
+                unsafe { ((*self.0).call)(self.0, action, (&raw mut notify).cast()) }
+            }
+            Event::Node { nid, .. } => {
+                let mut notify = NodeNotify { nid: *nid as c_int };
+                // SAFETY: as above.
+                unsafe { ((*self.0).call)(self.0, action, (&raw mut notify).cast()) }
+            }
+        };
+        Answer::from_bits(answer as u32)
+    }
+}
+
+/// Moves a page, by page frame numbers.
+type Migrate = unsafe extern "C" fn(c_ulong, c_ulong) -> c_int;
+
+static MIGRATE: Mutex<Option<Migrate>> = Mutex::new(None);
+
+fn migrate(from: u64, to: u64) -> Result<(), Unmoved> {
+    let Some(migrate) = *MIGRATE.lock().unwrap_or_else(PoisonError::into_inner) else {
+        return Err(Unmoved::Never);
+    };
+    // SAFETY: it was registered as the header says.
+    match -unsafe { migrate(from as c_ulong, to as c_ulong) } {
+        0 => Ok(()),
+        EAGAIN => Err(Unmoved::Again),
+        EINTR => Err(Unmoved::Interrupted),
+        _ => Err(Unmoved::Never),
+    }
+}
+
+fn status(result: Result<(), HotplugError>) -> c_int {
+    result.map_or_else(|error| -fail(error.errno().into(), error), |()| 0)
+}
+
+fn frames(start: u64, count: u64) -> Result<FrameRange, HotplugError> {
+    FrameRange::new(start, count).map_err(|error| UvmError::from(error).into())
+}
+
+/// Whole pages of a range of bytes; what is not made of whole pages is refused.
+fn bytes(start: u64, size: u64) -> Result<FrameRange, HotplugError> {
+    let shift = memory().uvmexp().pageshift;
+    let mask = (1 << shift) - 1;
+    let range = frames(start >> shift, (size >> shift).max(1))?;
+    if start & mask != 0 || size & mask != 0 || size == 0 {
+        return Err(HotplugError::Unaligned { range, block: 1 });
+    }
+    Ok(range)
+}
+
+/// Sets the size of a block.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_memory_block_size(bytes: u64) -> c_int {
+    -configure(|mut config| {
+        if !bytes.is_power_of_two() || bytes < 1 << config.settings.pageshift() || bytes > 1 << 50 {
+            return Err(UvmError::Setting { what: "size of a block", value: bytes });
+        }
+        config.block = bytes;
+        Ok(config)
+    })
+}
+
+/// Says how pages are moved.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_memory_migrate(migrate: Option<Migrate>) -> c_int {
+    *MIGRATE.lock().unwrap_or_else(PoisonError::into_inner) = migrate;
+    0
+}
+
+/// Which of the two chains.
+#[derive(Clone, Copy)]
+enum Which {
+    Memory,
+    Node,
+}
+
+/// # Safety
+/// `block` leads to a `struct notifier_block` that stays until it is unregistered.
+unsafe fn register(block: *mut NotifierBlock, which: Which) -> c_int {
+    if block.is_null() {
+        return -fail(EINVAL, "no notifier block");
+    }
+    // SAFETY: the caller's.
+    let (priority, block) = unsafe { ((*block).priority, Block(block)) };
+    let callback = Box::new(move |uvm: &mut Uvm, event: &Event| {
+        // The whole of it goes into the callback: what is sent between threads is the block, not its address.
+        let block = block;
+        lend(uvm, || block.call(event))
+    });
+    status(change(|_, hotplug| match which {
+        Which::Memory => hotplug.register_memory(block.key(), priority, callback),
+        Which::Node => hotplug.register_node(block.key(), priority, callback),
+    }))
+}
+
+/// Has a callback told of memory.
+///
+/// # Safety
+/// `block` leads to a `struct notifier_block` that stays until it is unregistered.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmem_register_memory_notifier(block: *mut NotifierBlock) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { register(block, Which::Memory) }
+}
+
+/// Has a callback told of nodes.
+///
+/// # Safety
+/// `block` leads to a `struct notifier_block` that stays until it is unregistered.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmem_register_node_notifier(block: *mut NotifierBlock) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { register(block, Which::Node) }
+}
+
+/// Tells a callback no more of memory.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_unregister_memory_notifier(block: *mut NotifierBlock) -> c_int {
+    status(change(|_, hotplug| hotplug.unregister_memory(Block(block).key())))
+}
+
+/// Tells a callback no more of nodes.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_unregister_node_notifier(block: *mut NotifierBlock) -> c_int {
+    status(change(|_, hotplug| hotplug.unregister_node(Block(block).key())))
+}
+
+/// Adds memory, offline.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_add_memory(node: c_int, start: u64, size: u64) -> c_int {
+    let Ok(node) = u32::try_from(node) else { return -fail(EINVAL, format!("node {node}")) };
+    status(
+        bytes(start, size)
+            .and_then(|range| change(|uvm, hotplug| hotplug.add(uvm, &Plug::new(range).node(node)))),
+    )
+}
+
+/// Brings blocks online.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_online_pages(pfn: c_ulong, pages: c_ulong, kind: c_int) -> c_int {
+    let zone = match kind {
+        1 | 2 => Zone::Normal,
+        3 => Zone::Movable,
+        _ => return -fail(EINVAL, format!("no way to come online: {kind}")),
+    };
+    status(frames(pfn, pages).and_then(|range| change(|uvm, hotplug| hotplug.online(uvm, range, zone))))
+}
+
+/// Takes blocks offline.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_offline_pages(pfn: c_ulong, pages: c_ulong) -> c_int {
+    status(
+        frames(pfn, pages).and_then(|range| change(|uvm, hotplug| hotplug.offline(uvm, range, &mut migrate))),
+    )
+}
+
+/// Removes memory that is offline.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_remove_memory(start: u64, size: u64) -> c_int {
+    status(bytes(start, size).and_then(|range| change(|uvm, hotplug| hotplug.remove(uvm, range))))
+}
+
+/// Takes memory offline and removes it.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_offline_and_remove_memory(start: u64, size: u64) -> c_int {
+    let gone = |range| change(|uvm, hotplug| hotplug.offline_and_remove(uvm, range, &mut migrate));
+    status(bytes(start, size).and_then(gone))
+}
+
+/// How the block at a page frame is.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_memory_block_state(pfn: c_ulong) -> c_int {
+    let state = change(|_, hotplug| {
+        let mut blocks = hotplug.blocks();
+        Ok(blocks.find(|(at, _)| at.contains(pfn)).map(|(_, block)| block.state))
+    });
+    match state {
+        Ok(Some(BlockState::Offline)) => 0,
+        Ok(Some(BlockState::Online(Zone::Normal) | BlockState::GoingOffline(Zone::Normal))) => 1,
+        Ok(Some(BlockState::Online(Zone::Movable) | BlockState::GoingOffline(Zone::Movable))) => 3,
+        Ok(None) => -fail(ENOENT, format!("no block at page {pfn:#x}")),
+        Err(error) => -fail(error.errno().into(), error),
+    }
+}
+
+thread_local! {
+    static ONLINE: RefCell<Option<OnlineMems<'static>>> = const { RefCell::new(None) };
+}
+
+/// Keeps memory as it is.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_get_online_mems() -> c_int {
+    match memory().online_mems() {
+        Ok(held) => {
+            ONLINE.with(|online| *online.borrow_mut() = Some(held));
+            0
+        }
+        Err(error) => -fail(EDEADLK, error),
+    }
+}
+
+/// Lets memory change again.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_put_online_mems() {
+    ONLINE.with(|online| *online.borrow_mut() = None);
+}
