@@ -8,6 +8,7 @@ mod mtrr;
 mod report;
 mod shared;
 mod subject;
+mod uvm;
 mod workload;
 
 use clap::{Parser, Subcommand};
@@ -86,6 +87,11 @@ enum Suite {
         /// Numbers of regions.
         #[arg(long, value_delimiter = ',', default_value = "1e3,1e5")]
         n: Vec<f64>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Segments and pages: page frame to page, plugging, pages and runs of them.
+    Uvm {
         #[command(flatten)]
         how: How,
     },
@@ -170,6 +176,16 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
                 out.add(graph::observed(n, turn));
             }
             out.finish()
+        }
+        Suite::Uvm { how: How { quick, json } } => {
+            let mut out = Output { json, all: Vec::new() };
+            uvm::run(quick, &mut |lines| out.add(lines));
+            let ratios = uvm::ratios(&out.all);
+            out.finish()?;
+            if !json {
+                println!("{}", ratios.join("\n"));
+            }
+            Ok(())
         }
         Suite::Mtrr { layouts, how: How { quick, json } } => {
             let mut out = Output { json, all: Vec::new() };

@@ -53,7 +53,7 @@ struct uvm_physseg_host {
 	int *npages;              /* &uvmexp.npages */
 	bool *page_init_done;     /* &uvm.page_init_done */
 	unsigned long *physmem;
-	void (*panic)(const char *, ...); /* what comes after it, if it returns, is abort() */
+	void (*panic)(const char *, ...); /* may be NULL; what comes after it is abort() */
 	void (*pagefree)(struct vm_page *); /* uvm_pagefree() */
 	void (*pdpol_reinit)(void);         /* uvmpdpol_reinit() */
 	void *(*alloc)(size_t);             /* need not give zeroed memory */

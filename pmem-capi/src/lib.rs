@@ -8,5 +8,7 @@ mod memory;
 pub mod page;
 pub mod physseg;
 pub mod pmem;
+#[cfg(feature = "sample")]
+pub mod sample;
 
 pub use failure::pmem_error;

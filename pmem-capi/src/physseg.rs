@@ -7,7 +7,7 @@ mod host;
 mod node;
 mod slab;
 
-use host::Host;
+pub use host::Host;
 use node::Node;
 use pmem_uvm::{FrameMap, FrameRange};
 use slab::Slabs;

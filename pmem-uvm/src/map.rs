@@ -39,6 +39,13 @@ struct Placed<V> {
     value: V,
 }
 
+impl<V> Placed<V> {
+    #[inline]
+    fn at(&self, frame: u64) -> Option<(FrameRange, &V)> {
+        self.range.contains(frame).then_some((self.range, &self.value))
+    }
+}
+
 impl<V> Default for FrameMap<V> {
     fn default() -> Self {
         Self::new()
@@ -65,6 +72,10 @@ impl<V> FrameMap<V> {
     /// where several meet in 512 page frames.
     #[inline]
     pub fn get(&self, frame: u64) -> Option<(FrameRange, &V)> {
+        // One range alone is the root: nothing else is looked at then.
+        if let Slot::One(placed) = &self.root {
+            return placed.at(frame);
+        }
         let mut slot = &self.root;
         let mut shift = self.shift;
         if frame >> shift != 0 {
@@ -72,17 +83,14 @@ impl<V> FrameMap<V> {
         }
         loop {
             match slot {
-                Slot::One(placed) => {
-                    return placed.range.contains(frame).then_some((placed.range, &placed.value));
-                }
+                Slot::One(placed) => return placed.at(frame),
                 Slot::Node(slots) => {
                     shift -= BITS;
                     slot = slots.get((frame >> shift & (SLOTS - 1)) as usize)?;
                 }
                 Slot::Empty => return None,
                 Slot::Several(list) => {
-                    let placed = list.get(list.partition_point(|p| p.range.end() <= frame))?;
-                    return placed.range.contains(frame).then_some((placed.range, &placed.value));
+                    return list.get(list.partition_point(|p| p.range.end() <= frame))?.at(frame);
                 }
             }
         }

@@ -120,6 +120,7 @@ pub const COUNT_MAX: u32 = (1 << 24) - 1;
 
 const STATE: u64 = 0xf;
 const FLAGS: u32 = 4;
+const ZERO: u64 = (PageFlags::ZERO.bits() as u64) << FLAGS;
 const OBJECT: u64 = 1 << 12;
 const ANON: u64 = 1 << 13;
 /// First page of a run in a list: its other words are links.
@@ -243,11 +244,24 @@ impl Page<'_> {
         self.0[0].fetch_update(Ordering::AcqRel, Ordering::Relaxed, with).ok()
     }
 
-    /// Makes it a page of a list, CLEAN and what else `flags` says.
+    /// Makes a free page one of a list: CLEAN, and ZERO if it was.
     #[inline]
-    pub(crate) fn enlist(self, flags: PageFlags) {
-        let flags = u64::from((flags | PageFlags::CLEAN).bits()) << FLAGS;
-        self.0[0].store(PageState::Allocated as u64 | flags | IN_LIST, Ordering::Release);
+    pub(crate) fn enlist(self) {
+        const CLEAN: u64 = (PageFlags::CLEAN.bits() as u64) << FLAGS;
+        let zero = self.head() & ZERO;
+        self.0[0].store(PageState::Allocated as u64 | zero | CLEAN | IN_LIST, Ordering::Release);
+    }
+
+    /// Makes a page of a list a free one, ZERO if it is.
+    #[inline]
+    pub(crate) fn delist(self) {
+        self.0[0].store(PageState::Free as u64 | self.head() & ZERO, Ordering::Release);
+    }
+
+    /// Whether it is known to be zeroed.
+    #[inline]
+    pub(crate) fn is_zeroed(self) -> bool {
+        self.head() & ZERO != 0
     }
 
     /// Forgets that it is zeroed.
@@ -319,11 +333,24 @@ impl Pages {
 
     #[inline]
     pub(crate) fn get(&self, index: u64) -> Option<Page<'_>> {
-        let words = match self {
-            Self::Heap(pages) => pages.get(index as usize)?,
-            Self::Direct(pages) => pages.get(index as usize)?,
-        };
-        Some(Page(words))
+        self.all().get(index as usize).map(Page)
+    }
+
+    /// The pages from one on, as many as there are of those asked for.
+    #[inline]
+    pub(crate) fn slice(&self, index: u64, count: u64) -> impl ExactSizeIterator<Item = Page<'_>> {
+        let all = self.all();
+        let from = (index as usize).min(all.len());
+        let to = from + (count as usize).min(all.len() - from);
+        all[from..to].iter().map(Page)
+    }
+
+    #[inline]
+    fn all(&self) -> &[PageWords] {
+        match self {
+            Self::Heap(pages) => pages,
+            Self::Direct(pages) => pages,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Host {
     npages: *mut c_int,
     page_init_done: *mut bool,
     physmem: *mut c_ulong,
-    panic: unsafe extern "C" fn(*const c_char, ...),
+    panic: Option<unsafe extern "C" fn(*const c_char, ...)>,
     pagefree: unsafe extern "C" fn(*mut c_void),
     pdpol_reinit: unsafe extern "C" fn(),
     alloc: unsafe extern "C" fn(usize) -> *mut c_void,
@@ -29,6 +29,37 @@ unsafe impl Send for Host {}
 // SAFETY of the blocks below: what a host is bound with is what the header says, for as long as it is bound; that is what
 // `uvm_physseg_bind` asks of its caller. Counters are the kernel's, and calls are its own to serialise.
 impl Host {
+    /// A host with pages of 96 bytes, as NetBSD's, and no room for what a pmap keeps.
+    #[cfg(feature = "sample")]
+    pub(crate) fn sample(
+        npages: *mut c_int,
+        page_init_done: *mut bool,
+        physmem: *mut c_ulong,
+        alloc: unsafe extern "C" fn(usize) -> *mut c_void,
+        free: unsafe extern "C" fn(*mut c_void, usize),
+        pagefree: unsafe extern "C" fn(*mut c_void),
+        pdpol_reinit: unsafe extern "C" fn(),
+    ) -> Self {
+        let (vm_page_size, vm_page_phys_addr, pmseg_size) = (96, 24, 0);
+        let (physseg_max, nfreelist, page_shift) = (32, 4, 12);
+        Self {
+            vm_page_size,
+            vm_page_phys_addr,
+            pmseg_size,
+            physseg_max,
+            nfreelist,
+            page_shift,
+            npages,
+            page_init_done,
+            physmem,
+            panic: None,
+            pagefree,
+            pdpol_reinit,
+            alloc,
+            free,
+        }
+    }
+
     pub(super) fn page_init_done(&self) -> bool {
         // SAFETY: see above.
         unsafe { self.page_init_done.read_volatile() }
@@ -82,8 +113,10 @@ impl Host {
     }
 
     pub(super) fn panic(&self, message: &CStr) -> ! {
-        // SAFETY: see above; the message has no conversions of its own.
-        unsafe { (self.panic)(c"%s".as_ptr(), message.as_ptr()) };
+        if let Some(panic) = self.panic {
+            // SAFETY: see above; the message has no conversions of its own.
+            unsafe { panic(c"%s".as_ptr(), message.as_ptr()) };
+        }
         std::process::abort()
     }
 }

@@ -195,39 +195,40 @@ impl FreeMap {
         }
     }
 
-    /// Raises what is promised on the way to pages that have just been given. What lies between the ends of their run is
-    /// full, and promises all.
-    pub(super) fn raise(&mut self, range: FrameRange) {
-        let run = FrameRange::between(self.run_start(range.start()), self.next(range.end() - 1, false));
-        let Some(run) = run else { return };
-        self.raise_longest(run.start(), run);
-        self.raise_longest(run.end() - 1, run);
-        for (base, part) in super::leaves_of(range) {
-            let Some(path) = self.path(base) else { continue };
-            let order = if part.count() == 1 {
-                block_at(part.start(), run)
-            } else {
-                self.leaves.all[path.leaf as usize].order()
-            };
-            self.raise_order(&path, order);
+    /// Raises what is promised on the way to pages of one leaf that have just been given. A run that goes on beyond the leaf
+    /// is taken to be as long as can be, until a search has looked. What begins before it promises more as well; what lies
+    /// in between is full, and promises all; what it ends in promises as much as before.
+    #[inline]
+    pub(super) fn raise(&mut self, path: &Path, base: u64, (from, to): (u32, u32)) {
+        let leaf = &self.leaves.all[path.leaf as usize];
+        let start = leaf.last_used(from).map(|used| used + 1);
+        let end = leaf.next(to - 1, false);
+        let longest = if end < 1 << LEAF_BITS { end - start.unwrap_or(0) } else { u32::MAX };
+        let run = (start.unwrap_or(0), end);
+        let order = if to - from == 1 { block_at(from, run) } else { leaf.order() };
+        self.raise_way(path, Summary { longest, order });
+        if start.is_none() && base > 0 {
+            let begin = self.run_start(base);
+            let before = begin & !(leaf_frames() - 1);
+            if before != base
+                && let Some(path) = self.path(before)
+            {
+                let longest = longest.saturating_add(length(base - begin));
+                self.raise_way(&path, Summary { longest, order: 0 });
+            }
         }
     }
 
-    /// For what `frame` of a run is in.
-    fn raise_longest(&mut self, frame: u64, run: FrameRange) {
-        let Some(path) = self.path(frame & !(leaf_frames() - 1)) else { return };
-        for (height, &(node, i)) in path.steps().iter().enumerate() {
-            let start = frame & !((1 << bits_of(height)) - 1);
-            let summary = &mut self.inners.all[node as usize].summary[i];
-            summary.longest = summary.longest.max(length(run.end() - run.start().max(start)));
-        }
-    }
-
-    fn raise_order(&mut self, path: &Path, mut order: u8) {
+    /// Raises what is promised on a way, where it is less.
+    #[inline]
+    fn raise_way(&mut self, path: &Path, to: Summary) {
+        let mut order = to.order;
         for (height, &(node, i)) in path.steps().iter().enumerate() {
             let inner = &mut self.inners.all[node as usize];
-            inner.summary[i].order = inner.summary[i].order.max(order);
-            if inner.full >> i & 1 != 0 {
+            let summary = &mut inner.summary[i];
+            summary.longest = summary.longest.max(to.longest);
+            summary.order = summary.order.max(order);
+            if inner.full >> i & 1 != 0 && order > 0 {
                 order = order.max(order_of(inner.full) + bits_of(height) as u8);
             }
         }
@@ -314,11 +315,11 @@ fn colours_of(part: FrameRange) -> u64 {
     if part.count() >= 64 { u64::MAX } else { bits(0, part.count() as u32).rotate_left(low) }
 }
 
-/// The order, plus one, of the largest naturally aligned block in `run` that `frame` is in and a leaf holds.
-fn block_at(frame: u64, run: FrameRange) -> u8 {
+/// The order, plus one, of the largest naturally aligned block in a run of a leaf that one of its pages is in.
+fn block_at(at: u32, (start, end): (u32, u32)) -> u8 {
     let fits = |order: u32| {
-        let start = frame & !((1 << order) - 1);
-        start >= run.start() && start + (1 << order) <= run.end()
+        let block = at & !((1 << order) - 1);
+        block >= start && block + (1 << order) <= end
     };
     (1..=LEAF_BITS).take_while(|order| fits(*order)).count() as u8 + 1
 }

@@ -173,6 +173,52 @@ impl Leaf {
         w << 6 | (self.words[w as usize & 63] ^ flip).trailing_zeros()
     }
 
+    /// The first page at or after `from` with which `len` free pages begin, as far as the leaf and 64 of them tell: what lies
+    /// beyond the leaf counts as free.
+    pub(super) fn candidate(&self, from: u32, len: u64) -> Option<u32> {
+        let len = len.min(64) as u32;
+        let mut some = self.some & bits(from >> 6, 64);
+        while some != 0 {
+            let w = some.trailing_zeros();
+            some &= some - 1;
+            let next = self.words.get(w as usize + 1).copied().unwrap_or(u64::MAX);
+            // Bits with which one, two, four, … set bits begin, in a word and the one after it.
+            let mut begins = u128::from(self.words[w as usize & 63]) | u128::from(next) << 64;
+            let mut have = 1;
+            while have < len && begins as u64 != 0 {
+                let more = have.min(len - have);
+                begins &= begins >> more;
+                have += more;
+            }
+            let below = if w == from >> 6 { u64::MAX << (from & 63) } else { u64::MAX };
+            let begins = begins as u64 & below;
+            if begins != 0 {
+                return Some(w << 6 | begins.trailing_zeros());
+            }
+        }
+        None
+    }
+
+    /// The longest run, and how many pages of it the last run has that goes up to the leaf's end.
+    pub(super) fn longest(&self) -> (u32, u32) {
+        let (mut longest, mut run) = (0, 0);
+        for word in self.words {
+            if word == u64::MAX {
+                run += 64;
+                continue;
+            }
+            longest = longest.max(run + word.trailing_ones());
+            let (mut rest, mut inside) = (word, 0);
+            while rest != 0 {
+                rest &= rest << 1;
+                inside += 1;
+            }
+            longest = longest.max(inside);
+            run = word.leading_ones();
+        }
+        (longest.max(run), run)
+    }
+
     /// The last used page at or before `from`.
     pub(super) fn last_used(&self, from: u32) -> Option<u32> {
         let here = !self.words[from as usize >> 6 & 63] & bits(0, (from & 63) + 1);

@@ -144,10 +144,10 @@ impl FreeMap {
             debug_assert_eq!(leaf.count(from, to), 0, "{part} is free already");
             leaf.give(from, to, zeroed);
             self.gave(&path, part, zeroed);
+            self.raise(&path, base, (from, to));
         }
         self.free += range.count();
         self.zeroed += if zeroed { range.count() } else { 0 };
-        self.raise(range);
     }
 
     /// Takes pages, all of them free.
@@ -282,7 +282,7 @@ impl FreeMap {
         need: &Need<'_>,
     ) -> Option<FrameRange> {
         let Some(below) = height.checked_sub(1) else {
-            return self.search_leaf(base, from, last, need.fit);
+            return self.search_leaf(node, base, from, last, need.fit);
         };
         let bits = bits_of(below);
         let mut some = self.inners.all[node as usize].some;
@@ -308,17 +308,27 @@ impl FreeMap {
         None
     }
 
-    fn search_leaf(&mut self, base: u64, from: &mut u64, last: u64, fit: &Fit) -> Option<FrameRange> {
+    /// The lowest place that starts in a leaf.
+    fn search_leaf(&self, leaf: u32, base: u64, from: &mut u64, last: u64, fit: &Fit) -> Option<FrameRange> {
+        let past = base + leaf_frames();
         loop {
-            let start = self.next_in_leaf(base, (*from).max(base))?;
-            if start > last {
+            let at = (*from).max(base) - base;
+            let leaf = &self.leaves.all[leaf as usize];
+            let start = if at < leaf_frames() {
+                base + u64::from(leaf.candidate(at as u32, fit.len_of())?)
+            } else {
+                past
+            };
+            if start > last.min(past - 1) {
                 return None;
             }
             let end = self.next(start, false);
-            if let Some(place) = place(fit, start, end) {
-                return Some(place);
+            match place(fit, start, end) {
+                Some(place) if place.start() < past => return Some(place),
+                // It is the next leaf's.
+                Some(_) => return None,
+                None => *from = end,
             }
-            *from = end;
         }
     }
 
@@ -331,21 +341,10 @@ impl FreeMap {
         if leaf.is_full() {
             return Summary::full(LEAF_BITS);
         }
-        let mut longest = 0;
-        let mut from = base;
-        while let Some(start) = self.next_in_leaf(base, from) {
-            from = self.next(start, false);
-            longest = longest.max(length(from - start));
-        }
-        Summary { longest, order: leaf.order() }
-    }
-
-    /// The first free page at or after `from`, in the leaf at `base`.
-    fn next_in_leaf(&self, base: u64, from: u64) -> Option<u64> {
-        let from = from.checked_sub(base).filter(|from| *from < leaf_frames())? as u32;
-        let leaf = &self.leaves.all[self.path(base)?.leaf as usize];
-        let at = leaf.next(from, true);
-        (at < 1 << LEAF_BITS).then(|| base + u64::from(at))
+        let past = base + leaf_frames();
+        let (longest, last) = leaf.longest();
+        let beyond = if last == 0 { 0 } else { self.next(past - 1, false) - (past - u64::from(last)) };
+        Summary { longest: longest.max(length(beyond)), order: leaf.order() }
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Bucket, Uvm};
 use crate::counters::{get, note, sub};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
-use crate::page::{Page, PageFlags, PageState};
+use crate::page::Page;
 use crate::request::PageListRequest;
 use pmem_space::Fit;
 
@@ -131,7 +131,7 @@ impl Uvm {
             let clean = self.buckets[bucket].map.zeroed();
             self.buckets[bucket].map.take(run);
             zeroed += clean - self.buckets[bucket].map.zeroed();
-            self.pages_in(run).for_each(|(_, page)| page.enlist(page.flags() & PageFlags::ZERO));
+            self.parts_in(run).for_each(|(.., pages)| pages.for_each(Page::enlist));
             self.link(run, None);
             match last {
                 Some(before) => self.link(before, Some(run.start())),
@@ -276,7 +276,7 @@ impl Uvm {
 
     /// Frees the pages of a run, those that are zeroed as such.
     fn free_run(&mut self, run: FrameRange) {
-        self.pages_in(run).for_each(|(_, page)| page.reset(PageState::Free, page.flags() & PageFlags::ZERO));
+        self.parts_in(run).for_each(|(.., pages)| pages.for_each(Page::delist));
         self.free_all(run);
     }
 }

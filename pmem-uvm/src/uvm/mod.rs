@@ -286,9 +286,17 @@ impl Uvm {
 
     /// Every page of a range with its page frame; what is not plugged is left out.
     fn pages_in(&self, range: FrameRange) -> impl Iterator<Item = (u64, Page<'_>)> + '_ {
-        self.map.overlapping(range).flat_map(move |(entry, held)| {
-            let part = entry.intersect(range).map_or(0..0, FrameRange::frames);
-            part.filter_map(|frame| Some((frame, held.pages.get(frame - held.first)?)))
+        self.parts_in(range).flat_map(|(part, _, pages)| part.frames().zip(pages))
+    }
+
+    /// The pages of a range in the pieces in which they are kept, each with its bucket.
+    fn parts_in(
+        &self,
+        range: FrameRange,
+    ) -> impl Iterator<Item = (FrameRange, u32, impl ExactSizeIterator<Item = Page<'_>>)> + '_ {
+        self.map.overlapping(range).filter_map(move |(entry, held)| {
+            let part = entry.intersect(range)?;
+            Some((part, held.segment.bucket, held.pages.slice(part.start() - held.first, part.count())))
         })
     }
 

@@ -4,7 +4,7 @@ use super::Uvm;
 use crate::counters::{add, sub};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
-use crate::page::{PageFlags, PageState};
+use crate::page::{Page, PageFlags, PageState};
 use core::sync::atomic::AtomicU64;
 
 impl Uvm {
@@ -184,24 +184,13 @@ impl Uvm {
     /// Gives pages that are free by their state to their buckets, neighbours that are alike in one step.
     pub(super) fn free_all(&mut self, range: FrameRange) {
         let mut from = range.start();
-        while let Some((entry, held)) =
-            self.map.at_or_after(from).filter(|(entry, _)| entry.start() < range.end())
-        {
-            let bucket = held.segment.bucket;
-            let Some(part) = entry
-                .intersect(range)
-                .and_then(|part| FrameRange::between(part.start().max(from), part.end()))
-            else {
-                break;
-            };
-            let zeroed = |frame: u64| {
-                held.pages.get(frame - held.first).is_some_and(|p| p.flags().contains(PageFlags::ZERO))
-            };
-            let first = zeroed(part.start());
-            let end = part.frames().find(|frame| zeroed(*frame) != first).unwrap_or(part.end());
-            from = end;
-            if let Some(run) = FrameRange::between(part.start(), end) {
-                self.free(bucket, run, first);
+        while let Some(rest) = FrameRange::between(from, range.end()) {
+            let Some((part, bucket, mut pages)) = self.parts_in(rest).next() else { return };
+            let Some(zeroed) = pages.next().map(Page::is_zeroed) else { return };
+            let alike = pages.take_while(|page| page.is_zeroed() == zeroed).count() as u64;
+            from = part.start() + 1 + alike;
+            if let Some(run) = FrameRange::between(part.start(), from) {
+                self.free(bucket, run, zeroed);
             }
         }
     }

@@ -1,0 +1,83 @@
+//! Segments behind the C interface, for benchmarks: a host made here, and what is asked of it.
+
+use crate::physseg::{
+    Host, uvm_physseg_bind, uvm_physseg_find, uvm_physseg_init, uvm_physseg_plug, uvm_physseg_unplug,
+};
+use std::alloc::Layout;
+use std::ffi::{c_int, c_ulong, c_void};
+use std::ptr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+static ONE: Mutex<()> = Mutex::new(());
+static mut NPAGES: c_int = 0;
+static mut PAGE_INIT_DONE: bool = true;
+static mut PHYSMEM: c_ulong = 0;
+
+/// A host whose pages nobody hands out, and the only one as long as it lives.
+pub struct Sample(#[expect(dead_code, reason = "held for its lock")] MutexGuard<'static, ()>);
+
+extern "C" fn pagefree(_: *mut c_void) {}
+
+extern "C" fn reinit() {}
+
+extern "C" fn alloc(bytes: usize) -> *mut c_void {
+    match Layout::from_size_align(bytes, 16) {
+        // SAFETY: the layout is not empty: nobody asks for nothing.
+        Ok(layout) if bytes > 0 => unsafe { std::alloc::alloc(layout).cast() },
+        _ => ptr::null_mut(),
+    }
+}
+
+/// # Safety
+/// `at` came from [`alloc`] with this size.
+unsafe extern "C" fn free(at: *mut c_void, bytes: usize) {
+    if let Ok(layout) = Layout::from_size_align(bytes, 16) {
+        // SAFETY: the caller's.
+        unsafe { std::alloc::dealloc(at.cast(), layout) };
+    }
+}
+
+impl Sample {
+    /// Plugs segments of so many pages each, at these page frames.
+    pub fn new(starts: impl Iterator<Item = u64>, pages: u64) -> Self {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = Host::sample(
+            &raw mut NPAGES,
+            &raw mut PAGE_INIT_DONE,
+            &raw mut PHYSMEM,
+            alloc,
+            free,
+            pagefree,
+            reinit,
+        );
+        // SAFETY: what the host is made of lives for ever, and the lock says that nobody else uses it.
+        unsafe { uvm_physseg_bind(&host) };
+        uvm_physseg_init();
+        let sample = Self(one);
+        starts.for_each(|start| {
+            sample.plug(start, pages);
+        });
+        sample
+    }
+
+    /// `uvm_physseg_find`: the place of a page frame in its segment.
+    #[inline]
+    pub fn find(&self, frame: u64) -> Option<u64> {
+        let mut offset = 0;
+        // SAFETY: the offset may be written to.
+        let found = unsafe { uvm_physseg_find(frame as usize, &mut offset) };
+        (!found.is_null()).then_some(offset as u64)
+    }
+
+    /// `uvm_physseg_plug`.
+    pub fn plug(&self, start: u64, pages: u64) -> bool {
+        // SAFETY: nothing is written.
+        unsafe { uvm_physseg_plug(start as usize, pages as usize, ptr::null_mut()) }
+    }
+
+    /// `uvm_physseg_unplug`.
+    pub fn unplug(&self, start: u64, pages: u64) -> bool {
+        // SAFETY: nobody uses the pages.
+        unsafe { uvm_physseg_unplug(start as usize, pages as usize) }
+    }
+}
