@@ -3,16 +3,17 @@
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::hotplug::{Hotplug, HotplugError, Transition, Zone};
+use crate::layout::{Layout, Ram, Sight};
 use crate::map::FrameMap;
 use crate::page::PageState;
 use crate::segment::Plug;
+use crate::settings::Settings;
 use crate::uvm::{Unmoved, Uvm};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Change, Concern, Driver, Edit, Fault, Interest, Kinds, Metric,
-    Mismatch, Placement, Props, Prot, Role, Scope, Seat, SpanState, State, Step, Subscription, Usage, Veto,
-    What,
+    AddrRange, ArenaType, Change, Concern, Driver, Edit, Fault, Interest, Kinds, Mismatch, Placement, Props,
+    Prot, Scope, Seat, State, Step, Subscription, Usage, Veto,
 };
 
 /// How a driver gets at memory that others use as well.
@@ -24,76 +25,11 @@ pub trait Access: Send {
 /// Moves a page's content and users: see [`Uvm::capture`].
 pub type Mover = Box<dyn FnMut(u64, u64) -> Result<(), Unmoved> + Send>;
 
-/// What a page frame is to be, by the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fed {
-    arena: ArenaId,
-    attrs: Attrs,
-    free_list: u8,
-    node: u32,
-    use_: Use,
-}
-
-/// Who may have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Use {
-    /// Whoever asks for pages.
-    Open,
-    /// Nobody: sealed.
-    Sealed,
-    /// The region that is there.
-    Taken,
-    /// Nobody: bad.
-    Bad,
-}
-
-impl Use {
-    fn state(self) -> PageState {
-        match self {
-            Self::Open => PageState::Free,
-            Self::Sealed => PageState::Offline,
-            Self::Taken => PageState::Reserved,
-            Self::Bad => PageState::Retired,
-        }
-    }
-}
-
-impl Fed {
-    /// Whether it can be part of the same segment.
-    fn is_like(&self, other: &Self) -> bool {
-        Self { use_: other.use_, ..*self } == *other
-    }
-}
-
-/// A stretch of a RAM arena that the viewer sees.
-#[derive(Clone, Copy, Debug)]
-struct Sight {
-    arena: ArenaId,
-    seen: AddrRange,
-    /// Where it begins in the arena.
-    start: u64,
-    cost: Metric,
-}
-
-impl Sight {
-    /// What of it an arena's own range is, as seen.
-    fn seen_of(&self, range: AddrRange) -> Option<AddrRange> {
-        let local = AddrRange::sized(self.start, self.seen.len()).ok()?.intersect(range)?;
-        AddrRange::sized(self.seen.start() + (local.start() - self.start), local.len()).ok()
-    }
-
-    /// The arena's own range of it inside `window`.
-    fn local(&self, window: AddrRange) -> Option<AddrRange> {
-        let part = self.seen.intersect(window)?;
-        AddrRange::sized(self.start + (part.start() - self.seen.start()), part.len()).ok()
-    }
-}
-
 /// One range on its way.
 struct Going {
     range: FrameRange,
-    old: Option<Fed>,
-    new: Option<Fed>,
+    old: Option<Ram>,
+    new: Option<Ram>,
     /// What hot-plug was asked.
     transition: Option<Transition>,
 }
@@ -101,7 +37,7 @@ struct Going {
 impl Going {
     /// Whether pages of it were held back, and become something else.
     fn leaves(&self) -> bool {
-        self.old.is_some_and(|old| old.use_ == Use::Open)
+        self.old.is_some_and(|old| old.state == PageState::Free)
     }
 
     /// Whether the memory is there before and after, as part of another segment.
@@ -111,7 +47,7 @@ impl Going {
 
     /// What its pages are to be when all is installed.
     fn target(&self) -> PageState {
-        self.new.map_or(PageState::Offline, |new| new.use_.state())
+        self.new.map_or(PageState::Offline, |new| new.state)
     }
 }
 
@@ -121,52 +57,29 @@ struct Staged {
     going: Vec<Going>,
 }
 
-/// Feeds a [`Uvm`] from a model's RAM as one arena sees it: priming plugs, sealing takes offline, unpriming unplugs. Space
-/// with a region that has a usage is not available; one that is BROKEN is retired. An arena's free list follows its
-/// distance. Whoever listens to memory hot-plug is asked in *prepare*, and told when the change is published.
-///
-/// A page is fed if all of it is; memory behind tables and interleaves is not followed. Register it with
-/// [`Self::subscription`].
+/// Feeds a [`Uvm`] from a model's RAM: priming plugs, sealing takes offline, unpriming unplugs. Space with a region that has a
+/// usage is not available; one that is BROKEN is retired. An arena's free list follows its distance. Whoever listens to
+/// memory hot-plug is asked in *prepare*, and told when the change is published. Register it with [`Self::subscription`].
 pub struct Feed<A> {
     access: A,
-    viewer: ArenaId,
-    nodes: Vec<(ArenaId, u32)>,
-    /// The metric up to which memory is on each free list.
-    lists: Vec<Metric>,
+    layout: Layout,
     mover: Mover,
     sights: Vec<Sight>,
-    fed: FrameMap<Fed>,
+    fed: FrameMap<Ram>,
     staged: Option<Staged>,
 }
 
 impl<A: Access> Feed<A> {
-    /// Feeds what `viewer`, a CPU's view or the system bus, sees; nothing that is handed out can be moved.
-    pub fn new(access: A, viewer: ArenaId) -> Self {
+    /// Feeds memory as `layout` says; nothing that is handed out can be moved.
+    pub fn new(access: A, layout: Layout) -> Self {
         Self {
             access,
-            viewer,
-            nodes: Vec::new(),
-            lists: Vec::new(),
+            layout,
             mover: Box::new(|_, _| Err(Unmoved::Never)),
             sights: Vec::new(),
             fed: FrameMap::new(),
             staged: None,
         }
-    }
-
-    /// Says which NUMA node an arena is; node 0 if nothing is said.
-    #[must_use]
-    pub fn node(mut self, arena: ArenaId, node: u32) -> Self {
-        self.nodes.push((arena, node));
-        self
-    }
-
-    /// Says up to which metric memory is on free list 0, 1, …; slower memory is on the list after the last. Without this, each
-    /// metric there is when the driver is registered has a list of its own.
-    #[must_use]
-    pub fn free_lists(mut self, up_to: impl IntoIterator<Item = Metric>) -> Self {
-        self.lists = up_to.into_iter().collect();
-        self
     }
 
     /// Says how pages are moved out of the way.
@@ -189,94 +102,20 @@ impl<A: Access> Feed<A> {
         result
     }
 
-    fn shift(&self) -> u32 {
-        self.with(|uvm, _| uvm.settings().pageshift()).unwrap_or(12)
-    }
-
-    /// The RAM that the viewer sees, in order of address.
-    fn look(&self, state: &State) -> Vec<Sight> {
-        let mut sights: Vec<Sight> = Vec::new();
-        for piece in state.view(self.viewer) {
-            let What::Local { arena, start, .. } = piece.what else { continue };
-            if !state.info(arena).is_some_and(|info| info.kind.contains(ArenaType::RAM)) {
-                continue;
-            }
-            let (seen, cost) = (piece.seen, piece.cost);
-            match sights.last_mut() {
-                Some(last)
-                    if (last.arena, last.cost) == (arena, cost)
-                        && last.seen.end() == Some(seen.start())
-                        && last.start.wrapping_add(last.seen.len()) == start =>
-                {
-                    last.seen = AddrRange::inclusive(last.seen.start(), seen.last()).unwrap_or(last.seen);
-                }
-                _ => sights.push(Sight { arena, seen, start, cost }),
-            }
-        }
-        sights
-    }
-
-    /// What the model wants of the page frames of a window.
-    fn wanted(
-        &self,
-        state: &State,
-        sights: &[Sight],
-        window: AddrRange,
-        shift: u32,
-    ) -> Vec<(FrameRange, Fed)> {
-        let mut wanted = Vec::new();
-        let lists = self.with(|uvm, _| uvm.settings().free_lists_of()).unwrap_or(1);
-        for sight in sights {
-            let (Some(local), Some(arena)) = (sight.local(window), state.arena(sight.arena)) else {
-                continue;
-            };
-            let list = self.lists.partition_point(|metric| *metric < sight.cost);
-            let free_list = u8::try_from(list).unwrap_or(u8::MAX).min(lists - 1);
-            let node =
-                self.nodes.iter().find(|(arena, _)| *arena == sight.arena).map_or(0, |(_, node)| *node);
-            for (range, span) in arena.spans_in(local) {
-                let use_ = match span.state {
-                    SpanState::Open if span.attrs.usage().contains(Usage::BROKEN) => Use::Bad,
-                    SpanState::Open => Use::Open,
-                    SpanState::Sealed => Use::Sealed,
-                    SpanState::Lent => continue,
-                };
-                let Some(frames) = sight.seen_of(range).and_then(|seen| FrameRange::inside(seen, shift))
-                else {
-                    continue;
-                };
-                let fed = Fed { arena: sight.arena, attrs: span.attrs, free_list, node, use_ };
-                let mut from = frames.start();
-                for (at, record) in arena.regions_in(range) {
-                    let usage = record.attrs.usage();
-                    let around = sight.seen_of(at).and_then(|seen| FrameRange::around(seen, shift));
-                    let taken = around
-                        .and_then(|a| FrameRange::between(a.start().max(from), a.end().min(frames.end())));
-                    let Some(taken) = taken.filter(|_| record.role == Role::Own && !usage.is_empty()) else {
-                        continue;
-                    };
-                    let use_ = if usage.contains(Usage::BROKEN) { Use::Bad } else { Use::Taken };
-                    wanted.extend(FrameRange::between(from, taken.start()).map(|rest| (rest, fed)));
-                    wanted.push((taken, Fed { use_, ..fed }));
-                    from = taken.end();
-                }
-                wanted.extend(FrameRange::between(from, frames.end()).map(|rest| (rest, fed)));
-            }
-        }
-        wanted.sort_unstable_by_key(|(range, _)| range.start());
-        wanted
+    fn settings(&self) -> Settings {
+        self.with(|uvm, _| uvm.settings()).unwrap_or_default()
     }
 
     /// What changes, by range.
-    fn changes(&self, window: FrameRange, wanted: &[(FrameRange, Fed)]) -> Vec<Going> {
-        let old: Vec<(FrameRange, Fed)> =
+    fn changes(&self, window: FrameRange, wanted: &[(FrameRange, Ram)]) -> Vec<Going> {
+        let old: Vec<(FrameRange, Ram)> =
             self.fed.overlapping(window).map(|(range, fed)| (range, *fed)).collect();
         let mut cuts: Vec<u64> = old.iter().chain(wanted).flat_map(|(r, _)| [r.start(), r.end()]).collect();
         cuts.retain(|cut| (window.start()..=window.end()).contains(cut));
         cuts.extend([window.start(), window.end()]);
         cuts.sort_unstable();
         cuts.dedup();
-        let at = |list: &[(FrameRange, Fed)], frame: u64| {
+        let at = |list: &[(FrameRange, Ram)], frame: u64| {
             let (range, fed) = list.get(list.partition_point(|(range, _)| range.end() <= frame))?;
             range.contains(frame).then_some(*fed)
         };
@@ -298,7 +137,7 @@ impl<A: Access> Feed<A> {
     }
 
     /// The windows in which a change may change something; none if it changes nothing that matters.
-    fn windows(&self, change: &Change<'_>, shift: u32) -> Option<Vec<FrameRange>> {
+    fn windows(&self, change: &Change<'_>, settings: Settings) -> Option<Vec<FrameRange>> {
         let mut windows = Vec::new();
         let is_ram = |arena| change.after().info(arena).is_none_or(|info| info.kind.contains(ArenaType::RAM));
         for edit in change.edits() {
@@ -307,8 +146,9 @@ impl<A: Access> Feed<A> {
                     for Placement { arena, seat, .. } in [old, new].into_iter().flatten() {
                         let Seat::At(range) = seat else { continue };
                         let sights = self.sights.iter().filter(|sight| sight.arena == *arena);
-                        let seen =
-                            sights.filter_map(|sight| FrameRange::around(sight.seen_of(*range)?, shift));
+                        let seen = sights.filter_map(|sight| {
+                            FrameRange::around(sight.seen_of(*range)?, settings.pageshift())
+                        });
                         windows.extend(seen);
                     }
                 }
@@ -322,15 +162,15 @@ impl<A: Access> Feed<A> {
         Some(windows)
     }
 
-    fn stage(&mut self, state: &State, windows: Option<Vec<FrameRange>>, shift: u32) -> Vec<Going> {
-        let all = FrameRange::inside(AddrRange::ALL, shift);
+    fn stage(&mut self, state: &State, windows: Option<Vec<FrameRange>>, settings: Settings) -> Vec<Going> {
+        let all = FrameRange::inside(AddrRange::ALL, settings.pageshift());
         let windows = windows.unwrap_or_else(|| all.into_iter().collect());
         let mut going: Vec<Going> = Vec::new();
         for window in windows {
-            let Some(bytes) = window.bytes(shift) else { continue };
+            let Some(bytes) = window.bytes(settings.pageshift()) else { continue };
             // Windows may overlap; what one has found, the next must not find again.
             let sights = self.staged.as_ref().map_or(&self.sights, |staged| &staged.sights);
-            let found = self.changes(window, &self.wanted(state, sights, bytes, shift));
+            let found = self.changes(window, &self.layout.wanted(state, sights, bytes, settings));
             going.extend(
                 found
                     .into_iter()
@@ -365,14 +205,14 @@ impl<A: Access> Feed<A> {
         mut each: impl FnMut(&mut Uvm, &mut Hotplug, &mut Going) -> Result<(), UvmError>,
     ) -> Result<(), Fault> {
         let Some(mut staged) = self.staged.take() else { return Ok(()) };
-        let shift = self.shift();
+        let settings = self.settings();
         let done = self.with(|uvm, hotplug| {
             staged.going.iter_mut().try_for_each(|step| each(uvm, hotplug, step).map_err(|_| step.range))
         });
         self.staged = Some(staged);
         let fault = |range: FrameRange| {
             let fault = Fault::new("pages are not as they were left");
-            range.bytes(shift).map_or(fault, |bytes| fault.at(bytes))
+            range.bytes(settings.pageshift()).map_or(fault, |bytes| fault.at(bytes))
         };
         done.unwrap_or(Ok(())).map_err(fault)
     }
@@ -386,10 +226,10 @@ impl<A: Access> Feed<A> {
 
     /// Makes memory what a state asks for, without asking anybody.
     fn take_over(&mut self, state: &State) -> Result<(), (FrameRange, HotplugError)> {
-        let shift = self.shift();
-        let sights = self.look(state);
+        let settings = self.settings();
+        let sights = self.layout.look(state);
         self.staged = Some(Staged { sights: sights.clone(), going: Vec::new() });
-        let going = self.stage(state, None, shift);
+        let going = self.stage(state, None, settings);
         self.staged = None;
         let done = self.with(|uvm, hotplug| {
             for (at, step) in going.iter().enumerate() {
@@ -418,13 +258,11 @@ fn plug_now(uvm: &mut Uvm, step: &Going) -> Result<(), UvmError> {
     if step.old.is_none() || step.changes_segment() {
         uvm.plug(&plug_of(step.range, &new))?;
     }
-    uvm.turn(step.range, new.use_.state(), |state| {
-        state != PageState::Allocated && state != PageState::Cached
-    });
+    uvm.turn(step.range, new.state, |state| state != PageState::Allocated && state != PageState::Cached);
     Ok(())
 }
 
-fn plug_of(range: FrameRange, fed: &Fed) -> Plug {
+fn plug_of(range: FrameRange, fed: &Ram) -> Plug {
     Plug::new(range).free_list(fed.free_list).node(fed.node).attrs(fed.attrs).offline().merging()
 }
 
@@ -442,13 +280,13 @@ fn begin_one(
     }
     let came = step.old.is_none();
     let begun = match (step.old, step.new) {
-        (Some(old), new) if old.use_ == Use::Open => match new {
-            Some(Fed { use_: Use::Taken | Use::Bad, .. }) => {
+        (Some(old), new) if old.state == PageState::Free => match new {
+            Some(Ram { state: PageState::Reserved | PageState::Retired, .. }) => {
                 uvm.isolate(range, mover).map(|()| None).map_err(Into::into)
             }
             _ => hotplug.begin_offline(uvm, range, old.node, Zone::Normal, mover).map(Some),
         },
-        (_, Some(Fed { use_: Use::Open, node, .. })) => {
+        (_, Some(Ram { state: PageState::Free, node, .. })) => {
             hotplug.begin_online(uvm, range, node, Zone::Normal).map(Some)
         }
         _ => Ok(None),
@@ -476,8 +314,8 @@ fn cancel_one(uvm: &mut Uvm, hotplug: &mut Hotplug, step: &mut Going) {
     }
 }
 
-fn put(map: &mut FrameMap<Fed>, range: FrameRange, new: Option<Fed>) {
-    let lowest = |map: &FrameMap<Fed>| map.overlapping(range).next().map(|(entry, fed)| (entry, *fed));
+fn put(map: &mut FrameMap<Ram>, range: FrameRange, new: Option<Ram>) {
+    let lowest = |map: &FrameMap<Ram>| map.overlapping(range).next().map(|(entry, fed)| (entry, *fed));
     while let Some((entry, fed)) = lowest(map) {
         map.remove(entry.start());
         for rest in entry.minus(range).into_iter().flatten() {
@@ -489,7 +327,7 @@ fn put(map: &mut FrameMap<Fed>, range: FrameRange, new: Option<Fed>) {
     }
 }
 
-fn veto(range: FrameRange, error: &HotplugError, shift: u32) -> Veto {
+fn veto(range: FrameRange, error: &HotplugError, settings: Settings) -> Veto {
     let reason = match error {
         HotplugError::Uvm(UvmError::Page { .. } | UvmError::Unmovable { .. }) => "pages are busy",
         HotplugError::Uvm(UvmError::Overlap { .. }) => "memory is plugged there already",
@@ -504,7 +342,7 @@ fn veto(range: FrameRange, error: &HotplugError, shift: u32) -> Veto {
         _ => None,
     };
     let veto = Veto::new(reason);
-    at.unwrap_or(range).bytes(shift).map_or(veto, |bytes| veto.at(bytes))
+    at.unwrap_or(range).bytes(settings.pageshift()).map_or(veto, |bytes| veto.at(bytes))
 }
 
 impl<A: Access> Driver for Feed<A> {
@@ -513,21 +351,17 @@ impl<A: Access> Driver for Feed<A> {
     }
 
     fn attach(&mut self, state: &State) -> Result<(), Veto> {
-        if self.lists.is_empty() {
-            self.lists = self.look(state).iter().map(|sight| sight.cost).collect();
-            self.lists.sort_unstable();
-            self.lists.dedup();
-        }
-        let shift = self.shift();
-        self.take_over(state).map_err(|(range, error)| veto(range, &error, shift))
+        self.layout.settle(state);
+        let settings = self.settings();
+        self.take_over(state).map_err(|(range, error)| veto(range, &error, settings))
     }
 
     fn prepare(&mut self, change: &Change<'_>) -> Result<Concern, Veto> {
-        let shift = self.shift();
-        let windows = self.windows(change, shift);
-        let sights = if windows.is_none() { self.look(change.after()) } else { self.sights.clone() };
+        let settings = self.settings();
+        let windows = self.windows(change, settings);
+        let sights = if windows.is_none() { self.layout.look(change.after()) } else { self.sights.clone() };
         self.staged = Some(Staged { sights, going: Vec::new() });
-        let mut going = self.stage(change.after(), windows, shift);
+        let mut going = self.stage(change.after(), windows, settings);
         // What goes is held back before what comes is asked about.
         going.sort_by_key(|step| !step.leaves());
         let begun = self.begin(&mut going);
@@ -540,7 +374,7 @@ impl<A: Access> Driver for Feed<A> {
         } else if let Some(staged) = &mut self.staged {
             staged.going = going;
         }
-        begun.map_err(|(range, error)| veto(range, &error, shift))?;
+        begun.map_err(|(range, error)| veto(range, &error, settings))?;
         Ok(if nothing { Concern::Indifferent } else { Concern::Concerned })
     }
 
@@ -571,7 +405,7 @@ impl<A: Access> Driver for Feed<A> {
         match step {
             Step::Install => self.each(|uvm, _, step| {
                 if step.new.is_some() && !step.leaves() && !step.changes_segment() {
-                    let was = step.old.map_or(PageState::Offline, |old| old.use_.state());
+                    let was = step.old.map_or(PageState::Offline, |old| old.state);
                     uvm.hold_free(step.range, |_| true)?;
                     if uvm.check_idle(step.range).is_err() {
                         uvm.unisolate(step.range);
@@ -625,26 +459,28 @@ impl<A: Access> Driver for Feed<A> {
     }
 
     fn resync(&mut self, state: &State) -> Result<(), Fault> {
-        let shift = self.shift();
+        let settings = self.settings();
         self.staged = None;
         let fault = |range: FrameRange| {
             let fault = Fault::new("pages are busy");
-            range.bytes(shift).map_or(fault, |bytes| fault.at(bytes))
+            range.bytes(settings.pageshift()).map_or(fault, |bytes| fault.at(bytes))
         };
         self.take_over(state).map_err(|(range, _)| fault(range))
     }
 
     fn verify(&mut self, state: &State) -> Result<(), Mismatch> {
-        let shift = self.shift();
-        let differs =
-            |range: FrameRange, reason| Mismatch { reason, range: range.bytes(shift), wanted_found: None };
-        let wanted = self.wanted(state, &self.look(state), AddrRange::ALL, shift);
+        let settings = self.settings();
+        let differs = |range: FrameRange, reason| Mismatch {
+            reason,
+            range: range.bytes(settings.pageshift()),
+            wanted_found: None,
+        };
+        let wanted = self.layout.wanted(state, &self.layout.look(state), AddrRange::ALL, settings);
         let wrong = self.with(|uvm, _| {
-            let is = |range: FrameRange, fed: &Fed| match fed.use_ {
-                Use::Open => uvm.check_offline(range).is_ok(),
-                Use::Sealed => uvm.check_online(range).is_ok(),
-                Use::Taken => uvm.check_all(range, PageState::Reserved),
-                Use::Bad => uvm.check_all(range, PageState::Retired),
+            let is = |range: FrameRange, ram: &Ram| match ram.state {
+                PageState::Free => uvm.check_offline(range).is_ok(),
+                PageState::Offline => uvm.check_online(range).is_ok(),
+                state => uvm.check_all(range, state),
             };
             wanted.iter().find(|(range, fed)| !is(*range, fed)).map(|(range, _)| *range)
         });

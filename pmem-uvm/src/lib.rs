@@ -14,6 +14,7 @@ mod feed;
 mod frame;
 mod free;
 mod hotplug;
+mod layout;
 mod map;
 mod page;
 mod request;
@@ -33,6 +34,7 @@ pub use hotplug::{
     Answer, Block, BlockState, Callback, Event, Hotplug, HotplugError, MemoryAction, Migrate, NodeAction,
     NotifierKey, Zone,
 };
+pub use layout::{Layout, Ram};
 pub use map::FrameMap;
 pub use page::{COUNT_MAX, Page, PageFlags, PageInfo, PageOwner, PageState, PageWords};
 pub use request::{Caller, PageListRequest, PageRequest, PgaFlags, Strategy};

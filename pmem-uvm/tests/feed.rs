@@ -6,8 +6,8 @@ use pmem_core::{
     Scope, SpanState, Subscription, Usage,
 };
 use pmem_uvm::{
-    Access, Answer, Event, Feed, FrameRange, Hotplug, NotifierKey, PageListRequest, PageRequest, PageState,
-    Uvm, Uvmexp,
+    Access, Answer, Event, Feed, FrameRange, Hotplug, Layout, NotifierKey, PageListRequest, PageRequest,
+    PageState, Uvm, Uvmexp,
 };
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -64,7 +64,7 @@ fn fed() -> (Manager, Memory, DriverId, [ArenaId; 2]) {
     let memory = Memory::new();
     pmem.prime(fast, pages(0, 0x100), Attrs::ram()).unwrap();
     pmem.prime(slow, pages(0, 0x80), Attrs::ram()).unwrap();
-    let feed = Feed::new(memory.clone(), bus).node(slow, 1);
+    let feed = Feed::new(memory.clone(), Layout::new(bus).node(slow, 1));
     let id = pmem.register(Box::new(feed), Feed::<Memory>::subscription()).unwrap();
     (pmem, memory, id, [fast, slow])
 }
@@ -145,7 +145,7 @@ fn pages_are_moved_if_that_is_possible() {
     pmem.prime(slow, pages(0, 0x80), Attrs::ram()).unwrap();
     let moves = Arc::new(Mutex::new(Vec::new()));
     let log = moves.clone();
-    let feed = Feed::new(memory.clone(), bus).mover(Box::new(move |from, to| {
+    let feed = Feed::new(memory.clone(), Layout::new(bus)).mover(Box::new(move |from, to| {
         log.lock().unwrap().push((from, to));
         Ok(())
     }));
@@ -212,7 +212,8 @@ fn memory_moves_with_its_window() {
     let (mut pmem, bus, fast, _) = model();
     let memory = Memory::new();
     pmem.prime(fast, pages(0, 0x100), Attrs::ram()).unwrap();
-    pmem.register(Box::new(Feed::new(memory.clone(), bus)), Feed::<Memory>::subscription()).unwrap();
+    pmem.register(Box::new(Feed::new(memory.clone(), Layout::new(bus))), Feed::<Memory>::subscription())
+        .unwrap();
     let link = pmem.state().links().next().unwrap().0;
     pmem.disconnect(link).unwrap();
     assert_eq!(memory.counters().physmem, 0);
@@ -278,7 +279,7 @@ proptest! {
     fn pages_are_what_the_model_says(ops in proptest::collection::vec(op(), 1..60)) {
         let (mut pmem, bus, fast, _) = model();
         let memory = Memory::new();
-        pmem.register(Box::new(Feed::new(memory.clone(), bus)), Feed::<Memory>::subscription()).unwrap();
+        pmem.register(Box::new(Feed::new(memory.clone(), Layout::new(bus))), Feed::<Memory>::subscription()).unwrap();
         let faults = Faults::default();
         let other = Faulty::around(Quiet::new("other"), &faults);
         pmem.register(Box::new(other), Subscription::new([Scope::Everything]).priority(i32::MIN)).unwrap();

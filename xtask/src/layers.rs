@@ -30,7 +30,7 @@ const HOUSE: [(&str, &[&str]); 7] = [
             "error",
             "settings",
             "counters",
-            "cache",
+            "cache|layout",
             "request",
             "uvm",
             "early|hotplug",

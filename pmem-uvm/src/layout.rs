@@ -1,0 +1,181 @@
+//! Which page frames a model's RAM has, as one arena sees it, and what each is to be.
+
+use crate::frame::FrameRange;
+use crate::page::PageState;
+use crate::settings::Settings;
+use alloc::vec::Vec;
+use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Metric, Role, SpanState, State, Usage, What};
+
+/// What page frames are to be, by the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ram {
+    /// The arena that they are of.
+    pub arena: ArenaId,
+    /// The defaults of the space.
+    pub attrs: Attrs,
+    /// The free list.
+    pub free_list: u8,
+    /// The NUMA node.
+    pub node: u32,
+    /// `Free`, or `Offline` where the space is sealed, `Reserved` where a region is, `Retired` where it is bad.
+    pub state: PageState,
+}
+
+impl Ram {
+    /// Whether it can be part of the same segment.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        Self { state: other.state, ..*self } == *other
+    }
+}
+
+/// A stretch of a RAM arena that the viewer sees.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sight {
+    pub(crate) arena: ArenaId,
+    seen: AddrRange,
+    /// Where it begins in the arena.
+    start: u64,
+    cost: Metric,
+}
+
+impl Sight {
+    /// What of it an arena's own range is, as seen.
+    pub(crate) fn seen_of(&self, range: AddrRange) -> Option<AddrRange> {
+        let local = AddrRange::sized(self.start, self.seen.len()).ok()?.intersect(range)?;
+        AddrRange::sized(self.seen.start() + (local.start() - self.start), local.len()).ok()
+    }
+
+    /// The arena's own range of it inside `window`.
+    fn local(&self, window: AddrRange) -> Option<AddrRange> {
+        let part = self.seen.intersect(window)?;
+        AddrRange::sized(self.start + (part.start() - self.seen.start()), part.len()).ok()
+    }
+}
+
+/// How a model's RAM is laid out in page frames: as whom, which nodes, which free lists.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    viewer: ArenaId,
+    nodes: Vec<(ArenaId, u32)>,
+    /// The metric up to which memory is on each free list.
+    lists: Vec<Metric>,
+}
+
+impl Layout {
+    /// As `viewer`, a CPU's view or the system bus, sees it.
+    pub fn new(viewer: ArenaId) -> Self {
+        Self { viewer, nodes: Vec::new(), lists: Vec::new() }
+    }
+
+    /// Says which NUMA node an arena is; node 0 if nothing is said.
+    #[must_use]
+    pub fn node(mut self, arena: ArenaId, node: u32) -> Self {
+        self.nodes.push((arena, node));
+        self
+    }
+
+    /// Says up to which metric memory is on free list 0, 1, …; slower memory is on the list after the last. Without this, each
+    /// metric that there is has a list of its own.
+    #[must_use]
+    pub fn free_lists(mut self, up_to: impl IntoIterator<Item = Metric>) -> Self {
+        self.lists = up_to.into_iter().collect();
+        self
+    }
+
+    /// What page frames the RAM has, in order, and what each is to be. A page counts if all of it is RAM; memory behind tables
+    /// and interleaves is not followed.
+    pub fn frames(&self, state: &State, settings: Settings) -> Vec<(FrameRange, Ram)> {
+        self.wanted(state, &self.look(state), AddrRange::ALL, settings)
+    }
+
+    /// Keeps the free lists as they are for this state.
+    pub(crate) fn settle(&mut self, state: &State) {
+        self.lists = self.lists_of(&self.look(state));
+    }
+
+    fn lists_of(&self, sights: &[Sight]) -> Vec<Metric> {
+        if !self.lists.is_empty() {
+            return self.lists.clone();
+        }
+        let mut lists: Vec<Metric> = sights.iter().map(|sight| sight.cost).collect();
+        lists.sort_unstable();
+        lists.dedup();
+        lists
+    }
+
+    /// The RAM that the viewer sees, in order of address.
+    pub(crate) fn look(&self, state: &State) -> Vec<Sight> {
+        let mut sights: Vec<Sight> = Vec::new();
+        for piece in state.view(self.viewer) {
+            let What::Local { arena, start, .. } = piece.what else { continue };
+            if !state.info(arena).is_some_and(|info| info.kind.contains(ArenaType::RAM)) {
+                continue;
+            }
+            let (seen, cost) = (piece.seen, piece.cost);
+            match sights.last_mut() {
+                Some(last)
+                    if (last.arena, last.cost) == (arena, cost)
+                        && last.seen.end() == Some(seen.start())
+                        && last.start.wrapping_add(last.seen.len()) == start =>
+                {
+                    last.seen = AddrRange::inclusive(last.seen.start(), seen.last()).unwrap_or(last.seen);
+                }
+                _ => sights.push(Sight { arena, seen, start, cost }),
+            }
+        }
+        sights
+    }
+
+    /// What the model wants of the page frames of a window.
+    pub(crate) fn wanted(
+        &self,
+        state: &State,
+        sights: &[Sight],
+        window: AddrRange,
+        settings: Settings,
+    ) -> Vec<(FrameRange, Ram)> {
+        let mut wanted = Vec::new();
+        let order = self.lists_of(sights);
+        let (shift, lists) = (settings.pageshift(), settings.free_lists_of());
+        for sight in sights {
+            let (Some(local), Some(arena)) = (sight.local(window), state.arena(sight.arena)) else {
+                continue;
+            };
+            let list = order.partition_point(|metric| *metric < sight.cost);
+            let free_list = u8::try_from(list).unwrap_or(u8::MAX).min(lists - 1);
+            let node =
+                self.nodes.iter().find(|(arena, _)| *arena == sight.arena).map_or(0, |(_, node)| *node);
+            for (range, span) in arena.spans_in(local) {
+                let whole = match span.state {
+                    SpanState::Open if span.attrs.usage().contains(Usage::BROKEN) => PageState::Retired,
+                    SpanState::Open => PageState::Free,
+                    SpanState::Sealed => PageState::Offline,
+                    SpanState::Lent => continue,
+                };
+                let Some(frames) = sight.seen_of(range).and_then(|seen| FrameRange::inside(seen, shift))
+                else {
+                    continue;
+                };
+                let ram = Ram { arena: sight.arena, attrs: span.attrs, free_list, node, state: whole };
+                let mut from = frames.start();
+                for (at, record) in arena.regions_in(range) {
+                    let usage = record.attrs.usage();
+                    let around = sight.seen_of(at).and_then(|seen| FrameRange::around(seen, shift));
+                    let taken = around
+                        .and_then(|a| FrameRange::between(a.start().max(from), a.end().min(frames.end())));
+                    let Some(taken) = taken.filter(|_| record.role == Role::Own && !usage.is_empty()) else {
+                        continue;
+                    };
+                    let bad = usage.contains(Usage::BROKEN);
+                    let state = if bad { PageState::Retired } else { PageState::Reserved };
+                    wanted.extend(FrameRange::between(from, taken.start()).map(|rest| (rest, ram)));
+                    wanted.push((taken, Ram { state, ..ram }));
+                    from = taken.end();
+                }
+                wanted.extend(FrameRange::between(from, frames.end()).map(|rest| (rest, ram)));
+            }
+        }
+        wanted.sort_unstable_by_key(|(range, _)| range.start());
+        wanted
+    }
+}
