@@ -92,6 +92,12 @@ pub enum Command {
         #[command(subcommand)]
         command: MtrrCommand,
     },
+    /// Memory by pages: segments, free lists, blocks, nodes.
+    Ram {
+        /// What to do.
+        #[command(subcommand)]
+        command: RamCommand,
+    },
     /// Captures the machine in a tar file, for `--root`. Serial numbers and MAC addresses are left out.
     Gather {
         /// The file to write.
@@ -104,6 +110,13 @@ pub enum Command {
     },
     /// Prints the manual page.
     Man,
+}
+
+/// The subcommands of `pmem ram`.
+#[derive(Debug, Subcommand)]
+pub enum RamCommand {
+    /// What a page allocator would have: segments and their free lists, blocks, nodes, the largest free run of each.
+    Show,
 }
 
 /// The subcommands of `pmem mtrr`.

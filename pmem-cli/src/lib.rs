@@ -9,6 +9,7 @@ mod json;
 mod mtrr;
 mod names;
 mod outcome;
+mod ram;
 mod resolve;
 pub mod script;
 mod show;
@@ -37,6 +38,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Annotate { from } => annotate::run(args, from.as_deref(), &mut std::io::stdin().lock(), out),
         Command::Script { file, check } => script::run_file(args, file, *check, out),
         Command::Mtrr { command } => mtrr::run(args, command, out),
+        Command::Ram { command } => ram::run(args, command, out),
         Command::Gather { out: path } => gather::run(args, path, out),
         Command::Completions { shell } => args::completions(*shell, out),
         Command::Man => args::man(out),

@@ -60,6 +60,8 @@ pub struct Nodes {
     pub all: Vec<Node>,
     /// Between them.
     pub distances: Distances,
+    /// The size of a memory block in bytes (`block_size_bytes`); `None` if no source says.
+    pub block_size: Option<u64>,
 }
 
 impl Nodes {
@@ -70,7 +72,7 @@ impl Nodes {
         let block_size = block_size(root, warnings);
         let all: Vec<Node> = ids.iter().map(|id| read_node(root, *id, block_size, warnings)).collect();
         let distances = read_distances(root, &ids, warnings);
-        Self { all, distances }
+        Self { all, distances, block_size }
     }
 
     /// The node of that number.

@@ -286,7 +286,10 @@ fn begin_one(
             }
             _ => hotplug.begin_offline(uvm, range, old.node, Zone::Normal, mover).map(Some),
         },
-        (_, Some(Ram { state: PageState::Free, node, .. })) => {
+        // What a region leaves has been there all the time.
+        (old, Some(Ram { state: PageState::Free, node, .. }))
+            if old.is_none_or(|old| old.state == PageState::Offline) || step.changes_segment() =>
+        {
             hotplug.begin_online(uvm, range, node, Zone::Normal).map(Some)
         }
         _ => Ok(None),

@@ -174,7 +174,8 @@ fn listeners_are_asked_in_prepare_and_told_when_it_is_published() {
     assert!(pmem.seal(fast, pages(0x80, 0x100)).unwrap_err().to_string().contains("notifier refused"));
     assert_eq!(told(), ["MEM_GOING_OFFLINE [0x1080, 0x1100)", "MEM_CANCEL_OFFLINE [0x1080, 0x1100)"]);
     assert_eq!(memory.counters().npages, 0x180);
-    pmem.alloc(fast, &Request::new(0x1000)).unwrap();
+    let region = pmem.alloc(fast, &Request::new(0x1000)).unwrap();
+    pmem.decref(region).unwrap();
     assert!(told().is_empty(), "a region is no hot-plug");
 }
 

@@ -50,7 +50,7 @@ const HOUSE: [(&str, &[&str]); 7] = [
             "show",
             "names",
             "json",
-            "topo|view|resolve|diff|annotate|gather|script|mtrr",
+            "topo|view|resolve|diff|annotate|gather|script|mtrr|ram",
         ],
     ),
 ];

@@ -3,6 +3,7 @@
 use super::command::{Verb, asked_range};
 use super::describe::{describe, show_direction};
 use super::drivers::{Scripted, make, step};
+use super::memory::Memory;
 use super::names::{Names, name_of};
 use super::verbs::carry_out;
 use super::words::Words;
@@ -26,6 +27,7 @@ pub(super) struct Interpreter {
     names: Names,
     drivers: BTreeMap<String, Scripted>,
     log: Log,
+    memory: Memory,
     collecting: Option<(Collecting, Vec<Verb>)>,
 }
 
@@ -36,6 +38,7 @@ impl Interpreter {
             names: Names::default(),
             drivers: BTreeMap::new(),
             log: Log::default(),
+            memory: Memory::new(),
             collecting: None,
         }
     }
@@ -54,6 +57,7 @@ impl Interpreter {
             None => self.command(&words),
         };
         let mut output: String = self.log.take().iter().map(|line| format!("{line}\n")).collect();
+        output += &self.memory.told();
         match result {
             Ok(text) => Ok(self.translate(&(output + &text))),
             Err(error) => {
@@ -128,6 +132,8 @@ impl Interpreter {
                 }
             }
             "driver" => self.driver(words),
+            "feed" => self.feed(words),
+            name if Memory::knows(name) => self.memory.command(words),
             "veto" => self.arm(words, Call::Prepare, 1),
             "fault" => self.arm(words, step(words.word(1, "STEP")?)?, 2),
             "deregister" | "resync" | "degrade" | "verify" => self.driver_verb(words),
@@ -188,6 +194,21 @@ impl Interpreter {
         Ok(String::new())
     }
 
+    /// `feed VIEW [node=ARENA:N]…`: pages come from the model's RAM.
+    fn feed(&mut self, words: &Words<'_>) -> Result<String, String> {
+        words.only(&["node"])?;
+        words.at_most(1)?;
+        let view = self.names.arena(words.word(0, "VIEW")?)?;
+        let node = |text: &str| {
+            let (arena, node) = text.split_once(':').ok_or_else(|| format!("{text:?} is no ARENA:NODE"))?;
+            Ok((self.names.arena(arena)?, node.parse().map_err(|_| format!("{node:?} is no node"))?))
+        };
+        let nodes: Result<Vec<_>, String> = words.options("node").map(node).collect();
+        let id = self.memory.feed(&mut self.manager, view, nodes?)?;
+        self.names.drivers.insert("uvm".to_owned(), id);
+        Ok(String::new())
+    }
+
     fn scope(&self, text: &str) -> Result<Scope, String> {
         match text.split_once(':') {
             None if text == "all" => Ok(Scope::Everything),
@@ -215,7 +236,8 @@ impl Interpreter {
     }
 
     fn driver_verb(&mut self, words: &Words<'_>) -> Result<String, String> {
-        let id = self.scripted(words)?.id;
+        let name = words.word(0, "DRIVER")?;
+        let id = *self.names.drivers.get(name).ok_or_else(|| format!("no driver {name:?}"))?;
         match words.name {
             "deregister" => {
                 self.manager.deregister(id).map_err(|e| e.to_string())?;

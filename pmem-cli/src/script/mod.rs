@@ -9,6 +9,7 @@ mod describe;
 mod drivers;
 mod interpreter;
 mod mapping;
+mod memory;
 mod names;
 mod verbs;
 mod words;

@@ -209,8 +209,8 @@ impl Hotplug {
         Ok(hotplug)
     }
 
-    /// Takes over how the blocks are that a range touches.
-    pub(crate) fn follow(&mut self, uvm: &Uvm, range: FrameRange) {
+    /// Takes over how the blocks are that a range touches: for whoever plugs or unplugs it beside.
+    pub fn follow(&mut self, uvm: &Uvm, range: FrameRange) {
         for number in range.start() / self.block..=(range.end() - 1) / self.block {
             let Ok(at) = FrameRange::new(number * self.block, self.block) else { continue };
             let old = self.blocks.remove(at.start()).map(|(_, block)| block);

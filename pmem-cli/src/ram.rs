@@ -1,0 +1,230 @@
+//! `pmem ram show`.
+
+use crate::args::{Args, RamCommand};
+use crate::show::{self, Styles, size, styled};
+use crate::source::open;
+use crate::{Failure, SCHEMA, Status, json};
+use pmem_core::AddrRange;
+use pmem_import::Machine;
+use pmem_uvm::{FrameRange, Layout, PageState, Ram, Settings};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+
+pub(crate) fn run(args: &Args, command: &RamCommand, out: &mut dyn Write) -> Result<Status, Failure> {
+    let RamCommand::Show = command;
+    let machine = open(args)?;
+    let memory = Memory::of(&machine);
+    if args.json {
+        writeln!(out, "{:#}", memory.value(&machine))?;
+    } else {
+        memory.print(&machine, &Styles::new(args.color), out)?;
+    }
+    Ok(Status::Done)
+}
+
+/// Page frames that a page allocator would have.
+struct Memory {
+    settings: Settings,
+    frames: Vec<(FrameRange, Ram)>,
+}
+
+/// What a node has, in pages.
+#[derive(Default)]
+struct Node {
+    pages: BTreeMap<&'static str, u64>,
+    /// The longest run of free pages.
+    longest: Option<FrameRange>,
+    /// What a source says that it has, in bytes.
+    said: Option<u64>,
+    blocks: Vec<AddrRange>,
+}
+
+fn word(state: PageState) -> &'static str {
+    match state {
+        PageState::Free => "free",
+        PageState::Offline => "offline",
+        PageState::Retired => "bad",
+        _ => "reserved",
+    }
+}
+
+impl Memory {
+    fn of(machine: &Machine) -> Self {
+        let settings = Settings::default();
+        let nodes = machine.nodes.iter().filter_map(|(id, node)| Some((*id, node.ram?)));
+        let layout = nodes.fold(Layout::new(machine.system), |layout, (id, ram)| layout.node(ram, id));
+        Self { settings, frames: layout.frames(machine.state(), settings) }
+    }
+
+    /// What is plugged in one piece and alike: where a state changes, a segment does not end.
+    fn segments(&self) -> Vec<(FrameRange, Ram, BTreeMap<&'static str, u64>)> {
+        let mut segments: Vec<(FrameRange, Ram, BTreeMap<&'static str, u64>)> = Vec::new();
+        for (range, ram) in &self.frames {
+            let alike = |other: &Ram| Ram { state: ram.state, ..*other } == *ram;
+            let count = range.count();
+            match segments.last_mut() {
+                Some((last, of, pages)) if last.end() == range.start() && alike(of) => {
+                    *last = FrameRange::new(last.start(), last.count() + count).unwrap_or(*last);
+                    *pages.entry(word(ram.state)).or_default() += count;
+                }
+                _ => segments.push((*range, *ram, BTreeMap::from([(word(ram.state), count)]))),
+            }
+        }
+        segments
+    }
+
+    fn nodes(&self, machine: &Machine) -> BTreeMap<u32, Node> {
+        let mut nodes: BTreeMap<u32, Node> = BTreeMap::new();
+        for known in &machine.numa.all {
+            let node = nodes.entry(known.id).or_default();
+            node.said = known.bytes;
+            node.blocks.clone_from(&known.blocks);
+        }
+        let mut run: Option<(FrameRange, u32)> = None;
+        for (range, ram) in &self.frames {
+            let node = nodes.entry(ram.node).or_default();
+            *node.pages.entry(word(ram.state)).or_default() += range.count();
+            if ram.state != PageState::Free {
+                continue;
+            }
+            let joined = run.filter(|(last, of)| last.end() == range.start() && *of == ram.node);
+            let whole =
+                joined.and_then(|(last, _)| FrameRange::new(last.start(), last.count() + range.count()).ok());
+            let whole = whole.unwrap_or(*range);
+            run = Some((whole, ram.node));
+            if node.longest.is_none_or(|longest| whole.count() > longest.count()) {
+                node.longest = Some(whole);
+            }
+        }
+        nodes
+    }
+
+    /// By free list: how many pages are free.
+    fn lists(&self) -> BTreeMap<u8, u64> {
+        let mut lists = BTreeMap::new();
+        for (range, ram) in self.frames.iter().filter(|(_, ram)| ram.state == PageState::Free) {
+            *lists.entry(ram.free_list).or_default() += range.count();
+        }
+        lists
+    }
+
+    fn bytes(&self, pages: u64) -> u64 {
+        pages << self.settings.pageshift()
+    }
+
+    fn addresses(&self, range: FrameRange) -> String {
+        range.bytes(self.settings.pageshift()).map_or_else(|| range.to_string(), show::range)
+    }
+
+    /// The pages of each state, in words.
+    fn pages(&self, pages: &BTreeMap<&'static str, u64>) -> String {
+        let all: Vec<String> =
+            pages.iter().map(|(word, pages)| format!("{} {word}", size(self.bytes(*pages)))).collect();
+        all.join(", ")
+    }
+
+    fn print(&self, machine: &Machine, styles: &Styles, out: &mut dyn Write) -> Result<(), Failure> {
+        let block = machine.numa.block_size.map_or("unknown".to_owned(), size);
+        let heading = format!("pages of {}, blocks of {block}", size(1 << self.settings.pageshift()));
+        writeln!(out, "{}", styled(styles.heading, &heading))?;
+        let mut table = show::table(&["segment", "size", "node", "list", "arena", "pages"], &[1, 2, 3]);
+        for (range, ram, pages) in self.segments() {
+            table.add_row([
+                self.addresses(range),
+                size(self.bytes(range.count())),
+                ram.node.to_string(),
+                ram.free_list.to_string(),
+                machine.arena_name(ram.arena),
+                self.pages(&pages),
+            ]);
+        }
+        writeln!(out, "{table}")?;
+        if self.frames.is_empty() {
+            writeln!(out, "no memory has known addresses")?;
+        }
+        for (list, pages) in self.lists() {
+            writeln!(out, "free list {list}: {} free", size(self.bytes(pages)))?;
+        }
+        for (id, node) in self.nodes(machine) {
+            writeln!(out, "{}", styled(styles.heading, &format!("node {id}")))?;
+            if let Some(said) = node.said {
+                writeln!(out, "  has {}", size(said))?;
+            }
+            if !node.pages.is_empty() {
+                writeln!(out, "  plugged: {}", self.pages(&node.pages))?;
+            }
+            match node.longest {
+                Some(run) => {
+                    let text = format!(
+                        "largest free run {} at {}",
+                        size(self.bytes(run.count())),
+                        self.addresses(run)
+                    );
+                    writeln!(out, "  {}", styled(styles.free, &text))?;
+                }
+                None => writeln!(out, "  largest free run unknown")?,
+            }
+            for range in &node.blocks {
+                let count = machine
+                    .numa
+                    .block_size
+                    .map_or(String::new(), |size| format!(" ({} online)", range.len() / size));
+                writeln!(out, "  blocks {}{count}", show::range(*range))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&self, machine: &Machine) -> Value {
+        let shift = self.settings.pageshift();
+        let place = |range: FrameRange| {
+            let bytes = range.bytes(shift);
+            json!({
+                "start": bytes.map(|bytes| json::addr(bytes.start())),
+                "end": bytes.map(json::end),
+                "first_frame": json::addr(range.start()),
+                "pages": range.count(),
+            })
+        };
+        let segments: Vec<Value> = self
+            .segments()
+            .into_iter()
+            .map(|(range, ram, pages)| {
+                json!({
+                    "range": place(range),
+                    "node": ram.node,
+                    "free_list": ram.free_list,
+                    "arena": machine.arena_name(ram.arena),
+                    "by_state": pages,
+                })
+            })
+            .collect();
+        let nodes: Vec<Value> = self
+            .nodes(machine)
+            .into_iter()
+            .map(|(id, node)| {
+                let blocks: Vec<Value> = node
+                    .blocks
+                    .iter()
+                    .map(|r| json!({ "start": json::addr(r.start()), "end": json::end(*r) }))
+                    .collect();
+                json!({
+                    "node": id,
+                    "bytes_said": node.said,
+                    "by_state": node.pages,
+                    "largest_free_run": node.longest.map(place),
+                    "online_blocks": blocks,
+                })
+            })
+            .collect();
+        json!({
+            "schema": SCHEMA,
+            "page_size": 1u64 << shift,
+            "block_size": machine.numa.block_size,
+            "segments": segments,
+            "free_lists": self.lists().into_iter().map(|(list, pages)| json!({ "list": list, "free_pages": pages })).collect::<Vec<_>>(),
+            "nodes": nodes,
+        })
+    }
+}

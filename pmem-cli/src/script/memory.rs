@@ -1,0 +1,415 @@
+//! Commands about pages: segments, page lists, memory hot-plug, by page frame numbers.
+
+use super::words::{Words, dashed};
+use pmem_core::{ArenaId, DriverId, Manager};
+use pmem_import::parse_addr;
+use pmem_uvm::{
+    Access, Answer, Event, Feed, FrameRange, Hotplug, Layout, NotifierKey, PageList, PageListRequest,
+    PageOwner, PageRequest, PgaFlags, Plug, Reserves, Settings, Strategy, Unmoved, Uvm, Zone,
+};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Pages and blocks, which a driver feeds as well.
+#[derive(Clone)]
+struct Shared(Arc<Mutex<(Uvm, Hotplug)>>);
+
+impl Access for Shared {
+    fn access(&self, run: &mut dyn FnMut(&mut Uvm, &mut Hotplug)) {
+        self.with(run);
+    }
+}
+
+impl Shared {
+    fn with<T>(&self, run: impl FnOnce(&mut Uvm, &mut Hotplug) -> T) -> T {
+        let mut both = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (uvm, hotplug) = &mut *both;
+        run(uvm, hotplug)
+    }
+}
+
+/// What a script has of memory.
+pub(super) struct Memory {
+    shared: Shared,
+    pages: BTreeMap<String, u64>,
+    lists: BTreeMap<String, PageList>,
+    /// What callbacks were told.
+    told: Arc<Mutex<Vec<String>>>,
+    listeners: u64,
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Moves pages if it is to, and notes which went where.
+struct Mover {
+    moves: bool,
+    moved: Vec<(u64, u64)>,
+}
+
+impl Mover {
+    fn new(moves: bool) -> Self {
+        Self { moves, moved: Vec::new() }
+    }
+
+    fn call(&mut self) -> impl FnMut(u64, u64) -> Result<(), Unmoved> + '_ {
+        |from, to| {
+            if !self.moves {
+                return Err(Unmoved::Never);
+            }
+            self.moved.push((from, to));
+            Ok(())
+        }
+    }
+}
+
+impl Memory {
+    /// Pages of 4 KiB in blocks of 512.
+    pub(super) fn new() -> Self {
+        // 512 is a power of two: the block size is sound.
+        Self::with(Settings::default(), 512).unwrap_or_else(|error| unreachable!("{error}"))
+    }
+
+    fn with(settings: Settings, block: u64) -> Result<Self, String> {
+        let uvm = Uvm::new(settings);
+        let hotplug = Hotplug::new(block, &uvm).map_err(text)?;
+        Ok(Self {
+            shared: Shared(Arc::new(Mutex::new((uvm, hotplug)))),
+            pages: BTreeMap::new(),
+            lists: BTreeMap::new(),
+            told: Arc::default(),
+            listeners: 0,
+        })
+    }
+
+    /// Whether a command is one of these.
+    pub(super) fn knows(name: &str) -> bool {
+        ["memory", "plug", "unplug", "online", "offline", "pages", "pglist", "listen"].contains(&name)
+    }
+
+    /// What callbacks were told since the last command.
+    pub(super) fn told(&mut self) -> String {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.drain(..).map(|line| line + "\n").collect()
+    }
+
+    /// Carries a command out.
+    pub(super) fn command(&mut self, words: &Words<'_>) -> Result<String, String> {
+        match words.name {
+            "memory" => self.memory(words),
+            "plug" => self.plug(words),
+            "unplug" => self.change(words, &["remove"], |uvm, hotplug, range, words, _| {
+                if words.flag("remove", 2) {
+                    return hotplug.remove(uvm, range).map_err(text);
+                }
+                uvm.unplug(range).map_err(text)?;
+                hotplug.follow(uvm, range);
+                Ok(())
+            }),
+            "online" => self.change(words, &["movable"], |uvm, hotplug, range, words, _| {
+                let zone = if words.flag("movable", 2) { Zone::Movable } else { Zone::Normal };
+                hotplug.online(uvm, range, zone).map_err(text)
+            }),
+            "offline" => self.change(words, &["move", "remove"], |uvm, hotplug, range, words, mover| {
+                if words.flag("remove", 2) {
+                    return hotplug.offline_and_remove(uvm, range, &mut mover.call()).map_err(text);
+                }
+                hotplug.offline(uvm, range, &mut mover.call()).map_err(text)
+            }),
+            "pages" => self.pages(words),
+            "pglist" => self.pglist(words),
+            _ => self.listen(words),
+        }
+    }
+
+    /// Starts over: `memory [pagesize=N] [colours=N] [lists=N] [block=PAGES]`.
+    fn memory(&mut self, words: &Words<'_>) -> Result<String, String> {
+        words.only(&["pagesize", "colours", "lists", "block"])?;
+        words.at_most(0)?;
+        let mut settings = Settings::default();
+        if let Some(bytes) = words.number("pagesize")? {
+            settings = settings.pagesize(bytes).map_err(text)?;
+        }
+        if let Some(colours) = words.number("colours")? {
+            settings = settings.colours(u32::try_from(colours).map_err(text)?).map_err(text)?;
+        }
+        if let Some(lists) = words.number("lists")? {
+            settings = settings.free_lists(u8::try_from(lists).map_err(text)?).map_err(text)?;
+        }
+        *self = Self::with(settings, words.number("block")?.unwrap_or(512))?;
+        Ok(String::new())
+    }
+
+    /// Feeds pages from the model's RAM, as `view` sees it.
+    pub(super) fn feed(
+        &self,
+        manager: &mut Manager,
+        view: ArenaId,
+        nodes: Vec<(ArenaId, u32)>,
+    ) -> Result<DriverId, String> {
+        let layout =
+            nodes.into_iter().fold(Layout::new(view), |layout, (arena, node)| layout.node(arena, node));
+        let feed = Box::new(Feed::new(self.shared.clone(), layout));
+        manager.register(feed, Feed::<Shared>::subscription()).map_err(text)
+    }
+
+    fn plug(&mut self, words: &Words<'_>) -> Result<String, String> {
+        words.only(&["avail", "list", "node"])?;
+        let flags = ["add", "merge", "zeroed"].map(|flag| words.flag(flag, 2));
+        words.at_most(2 + flags.iter().filter(|on| **on).count())?;
+        let range = frames(words)?;
+        let mut plug = Plug::new(range);
+        if let Some(avail) = words.option("avail") {
+            let avail = dashed(avail)?;
+            plug = plug.avail(FrameRange::new(avail.start(), avail.len()).ok());
+        }
+        plug = plug.free_list(small(words, "list")?).node(small(words, "node")?);
+        plug = if flags[1] { plug.merging() } else { plug };
+        plug = if flags[2] { plug.zeroed() } else { plug };
+        self.shared.with(|uvm, hotplug| {
+            if flags[0] {
+                return hotplug.add(uvm, &plug).map(|()| String::new()).map_err(text);
+            }
+            let segment = uvm.plug(&plug).map_err(text)?;
+            hotplug.follow(uvm, range);
+            Ok(uvm.segment(segment).map(|s| format!("{}\n", s.range())).unwrap_or_default())
+        })
+    }
+
+    fn change(
+        &mut self,
+        words: &Words<'_>,
+        flags: &[&str],
+        run: impl FnOnce(&mut Uvm, &mut Hotplug, FrameRange, &Words<'_>, &mut Mover) -> Result<(), String>,
+    ) -> Result<String, String> {
+        words.only(&[])?;
+        words.at_most(2 + flags.iter().filter(|flag| words.flag(flag, 2)).count())?;
+        let range = frames(words)?;
+        let mut mover = Mover::new(words.flag("move", 2));
+        let done = self.shared.with(|uvm, hotplug| run(uvm, hotplug, range, words, &mut mover));
+        self.follow(mover, done)
+    }
+
+    /// Names what was moved by where it is now.
+    fn follow(&mut self, mover: Mover, done: Result<(), String>) -> Result<String, String> {
+        let mut out = String::new();
+        for (from, to) in mover.moved {
+            for (name, page) in self.pages.iter_mut().filter(|(_, page)| **page == from) {
+                *page = to;
+                out += &format!("{name} moves to {to:#x}\n");
+            }
+        }
+        done.map(|()| out)
+    }
+
+    /// `pages`, or what is done with them.
+    fn pages(&mut self, words: &Words<'_>) -> Result<String, String> {
+        let Ok(what) = words.word(0, "WHAT") else { return Ok(self.show()) };
+        match what {
+            "alloc" => self.alloc(words),
+            "free" | "wire" | "unwire" | "loan" | "unloan" => {
+                words.only(&[])?;
+                words.at_most(2)?;
+                let name = words.word(1, "PAGE")?;
+                let page = *self.pages.get(name).ok_or_else(|| format!("no page {name:?}"))?;
+                let done = self.shared.with(|uvm, _| match what {
+                    "free" => uvm.pagefree(page),
+                    "wire" => uvm.pagewire(page),
+                    "unwire" => uvm.pageunwire(page),
+                    "loan" => uvm.pageloan(page),
+                    _ => uvm.pageunloan(page),
+                });
+                done.map_err(text)?;
+                if what == "free" {
+                    self.pages.remove(name);
+                }
+                Ok(String::new())
+            }
+            "retire" | "reserve" | "capture" => {
+                words.only(&[])?;
+                let moves = words.flag("move", 3);
+                words.at_most(3 + usize::from(moves))?;
+                let range = frames_at(words, 1)?;
+                let mut mover = Mover::new(moves);
+                let done = self.shared.with(|uvm, _| match what {
+                    "retire" if moves => uvm.retire_moving(range, &mut mover.call()),
+                    "retire" => uvm.retire(range),
+                    "reserve" => uvm.reserve(range),
+                    _ => uvm.capture(range, &mut mover.call()),
+                });
+                self.follow(mover, done.map_err(text))
+            }
+            "keep" => {
+                words.only(&["pagedaemon", "kernel", "freemin", "freetarg"])?;
+                words.at_most(1)?;
+                let number = |key| words.number(key).map(Option::unwrap_or_default);
+                let reserves = Reserves {
+                    pagedaemon: number("pagedaemon")?,
+                    kernel: number("kernel")?,
+                    freemin: number("freemin")?,
+                    freetarg: number("freetarg")?,
+                };
+                self.shared.with(|uvm, _| uvm.set_reserves(reserves));
+                Ok(String::new())
+            }
+            other => Err(format!("pages: {other:?} is nothing that is done with pages")),
+        }
+    }
+
+    fn alloc(&mut self, words: &Words<'_>) -> Result<String, String> {
+        words.only(&["strategy", "node", "colour", "owner"])?;
+        let flags = ["zero", "reserve"].map(|flag| words.flag(flag, 2));
+        words.at_most(2 + flags.iter().filter(|on| **on).count())?;
+        let name = words.word(1, "NAME")?;
+        if self.pages.contains_key(name) {
+            return Err(format!("there is a page {name:?} already"));
+        }
+        let mut wanted = PgaFlags::empty();
+        wanted.set(PgaFlags::ZERO, flags[0]);
+        wanted.set(PgaFlags::USERESERVE, flags[1]);
+        let mut request =
+            PageRequest::new().flags(wanted).node(small(words, "node")?).strategy(strategy(words)?);
+        if let Some(colour) = words.number("colour")? {
+            request = request.colour(u32::try_from(colour).map_err(text)?);
+        }
+        if let Some(key) = words.number("owner")? {
+            request = request.owner(PageOwner::Object { key, offset: 0 });
+        }
+        let page = self.shared.with(|uvm, _| uvm.pagealloc(&request)).map_err(text)?;
+        self.pages.insert(name.to_owned(), page);
+        Ok(format!("{name} = {page:#x}\n"))
+    }
+
+    /// Segments, blocks, and the counters that are not zero.
+    fn show(&self) -> String {
+        self.shared.with(|uvm, hotplug| {
+            let mut out = String::new();
+            for segment in uvm.segments() {
+                let (list, node) = (segment.free_list(), segment.node());
+                out += &format!("segment {} list {list} node {node}\n", segment.range());
+            }
+            for (at, block) in hotplug.blocks() {
+                out += &format!("block {at} node {} {}\n", block.node, block.state);
+            }
+            for node in uvm.nodes() {
+                if let Some(run) = uvm.longest_run(node) {
+                    out += &format!("node {node} longest free run {run}\n");
+                }
+            }
+            let counters: Vec<String> = uvm
+                .uvmexp()
+                .counters()
+                .filter(|(_, value)| *value > 0)
+                .map(|(name, value)| format!("{name} {value}"))
+                .collect();
+            out + &counters.join(" ") + "\n"
+        })
+    }
+
+    /// `pglist NAME COUNT [window=] [align=] [boundary=] [runs=]`, `pglist free NAME [START COUNT]`.
+    fn pglist(&mut self, words: &Words<'_>) -> Result<String, String> {
+        if words.word(0, "NAME")? == "free" {
+            return self.pglist_free(words);
+        }
+        words.only(&["window", "align", "boundary", "runs"])?;
+        words.at_most(2)?;
+        let name = words.word(0, "NAME")?;
+        if self.lists.contains_key(name) {
+            return Err(format!("there is a list {name:?} already"));
+        }
+        let mut request = PageListRequest::new(words.addr(1, "COUNT")?).map_err(text)?;
+        if let Some(window) = words.option("window") {
+            let window = dashed(window)?;
+            request = request.window(FrameRange::new(window.start(), window.len()).map_err(text)?);
+        }
+        if let Some(align) = words.number("align")? {
+            request = request.align(align).map_err(text)?;
+        }
+        if let Some(boundary) = words.number("boundary")? {
+            request = request.boundary(boundary).map_err(text)?;
+        }
+        if let Some(runs) = words.number("runs")? {
+            request = request.runs(runs).map_err(text)?;
+        }
+        self.shared.with(|uvm, _| {
+            let list = uvm.pglistalloc(&request).map_err(text)?;
+            let runs: Vec<String> = uvm.runs(&list).map(|run| run.to_string()).collect();
+            self.lists.insert(name.to_owned(), list);
+            Ok(format!("{name} = {}\n", runs.join(" ")))
+        })
+    }
+
+    fn pglist_free(&mut self, words: &Words<'_>) -> Result<String, String> {
+        words.only(&[])?;
+        let name = words.word(1, "NAME")?;
+        if words.count() > 2 {
+            words.at_most(4)?;
+            let list = self.lists.get_mut(name).ok_or_else(|| format!("no list {name:?}"))?;
+            let part = FrameRange::new(words.addr(2, "START")?, words.addr(3, "COUNT")?).map_err(text)?;
+            return self
+                .shared
+                .with(|uvm, _| uvm.pglistfree_part(list, part))
+                .map(|()| String::new())
+                .map_err(text);
+        }
+        let list = self.lists.remove(name).ok_or_else(|| format!("no list {name:?}"))?;
+        self.shared.with(|uvm, _| uvm.pglistfree(list));
+        Ok(String::new())
+    }
+
+    /// `listen NAME [priority=N] [bad=EVENT]`: a callback that traces, and answers BAD to one event.
+    fn listen(&mut self, words: &Words<'_>) -> Result<String, String> {
+        words.only(&["priority", "bad", "stop"])?;
+        words.at_most(1)?;
+        let name = words.word(0, "NAME")?.to_owned();
+        let priority =
+            words.option("priority").map_or(Ok(0), str::parse).map_err(|_| "no priority".to_owned())?;
+        self.listeners += 1;
+        let key = NotifierKey(self.listeners);
+        let answer = |key: &str, answer: Answer| words.option(key).map(|event| (event.to_owned(), answer));
+        let answers: Vec<(String, Answer)> =
+            answer("bad", Answer::Bad).into_iter().chain(answer("stop", Answer::Stop)).collect();
+        let callback = || {
+            let (told, name, answers) = (self.told.clone(), name.clone(), answers.clone());
+            Box::new(move |_: &mut Uvm, event: &Event| {
+                told.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{name}: {event}"));
+                let is = |wanted: &String| event.to_string().split(' ').next() == Some(wanted);
+                answers.iter().find(|(wanted, _)| is(wanted)).map_or(Answer::Ok, |(_, answer)| *answer)
+            })
+        };
+        self.shared.with(|_, hotplug| {
+            hotplug.register_memory(key, priority, callback()).map_err(text)?;
+            hotplug.register_node(key, priority, callback()).map_err(text)
+        })?;
+        Ok(String::new())
+    }
+}
+
+/// `START END` in page frames.
+fn frames(words: &Words<'_>) -> Result<FrameRange, String> {
+    frames_at(words, 0)
+}
+
+fn frames_at(words: &Words<'_>, index: usize) -> Result<FrameRange, String> {
+    let (start, end) = (words.addr(index, "START")?, words.addr(index + 1, "END")?);
+    FrameRange::new(start, end.saturating_sub(start)).map_err(text)
+}
+
+fn small<T: TryFrom<u64> + Default>(words: &Words<'_>, key: &str) -> Result<T, String> {
+    let number = words.number(key)?.map(T::try_from).transpose();
+    Ok(number.map_err(|_| format!("{}: {key} is too large", words.name))?.unwrap_or_default())
+}
+
+/// `normal`, `numa`, `only:LIST`, `fallback:LIST`.
+fn strategy(words: &Words<'_>) -> Result<Strategy, String> {
+    let Some(word) = words.option("strategy") else { return Ok(Strategy::Normal) };
+    let list = |text: &str| parse_addr(text).and_then(|n| u8::try_from(n).map_err(|e| e.to_string()));
+    match word.split_once(':') {
+        None if word == "normal" => Ok(Strategy::Normal),
+        None if word == "numa" => Ok(Strategy::Numa),
+        Some(("only", text)) => list(text).map(Strategy::Only),
+        Some(("fallback", text)) => list(text).map(Strategy::Fallback),
+        _ => Err(format!("{word:?} is no strategy: normal, numa, only:LIST or fallback:LIST")),
+    }
+}
