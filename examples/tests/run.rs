@@ -4,6 +4,14 @@
 #[expect(dead_code, reason = "a program's own main is not called here")]
 mod numa_pci;
 
+#[path = "../boot_map.rs"]
+#[expect(dead_code, reason = "a program's own main is not called here")]
+mod boot_map;
+
+#[path = "../memory_hotplug.rs"]
+#[expect(dead_code, reason = "a program's own main is not called here")]
+mod memory_hotplug;
+
 #[path = "../mmio_allocator.rs"]
 #[expect(dead_code, reason = "a program's own main is not called here")]
 mod mmio_allocator;
@@ -76,4 +84,30 @@ fn vmm_bar_swap() {
         lines[5],
         "gone on: GPU at [0xc8000000, 0xc8100000), slots 0xc0000000-0xc00fffff, 0xc8000000-0xc80fffff"
     );
+}
+
+#[test]
+fn boot_map() {
+    let out = boot_map::run().unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[1], "page table at frame 0x0, heap [0x600, 0x1600), DMA buffer [0x10, 0x20)");
+    assert!(lines[2].starts_with("3 segments, ") && lines[2].ends_with(", 256 bad"), "{out}");
+    assert_eq!(lines[3], "page 0x2: Object { key: 7, offset: 12288 }");
+    assert!(lines[4].starts_with("a huge page at [0x") && lines[4].contains("00, 0x"), "{out}");
+}
+
+#[test]
+fn memory_hotplug() {
+    let out = memory_hotplug::run().unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], "plugged [0x20000, 0x30000): 131072 pages");
+    assert_eq!(lines[1], "  MEM_GOING_ONLINE [0x20000, 0x30000) node 1");
+    let page = lines[3].strip_prefix("page ").and_then(|l| l.strip_suffix(" is on node 1")).expect("a page");
+    assert!(page.starts_with("0x200"), "{out}");
+    assert_eq!(lines[4], "refused with error 1");
+    assert!(
+        lines.iter().any(|l| l.starts_with(&format!("page {page} moved to 0x")) && l.contains("key: 42")),
+        "{out}"
+    );
+    assert_eq!(lines.last(), Some(&"65536 pages are left"));
 }

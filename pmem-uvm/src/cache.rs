@@ -5,7 +5,7 @@ use crate::counters::Counters;
 use crate::counters::{add, sub};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 /// Free pages that one processor hands out by itself.
 ///
@@ -14,6 +14,8 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 #[derive(Debug)]
 pub struct PageCache {
     node: u32,
+    /// The free list that its pages are on: its owner's to say.
+    list: AtomicU8,
     /// Each a page frame plus one, or 0.
     slots: Box<[AtomicU64]>,
     /// Above the highest slot in use, as far as the owner knows.
@@ -25,12 +27,22 @@ pub struct PageCache {
 impl PageCache {
     pub(crate) fn new(node: u32, pages: usize, counters: Arc<Counters>) -> Self {
         let slots = (0..pages.max(1)).map(|_| AtomicU64::new(0)).collect();
-        Self { node, slots, top: AtomicUsize::new(0), counters }
+        Self { node, list: AtomicU8::new(0), slots, top: AtomicUsize::new(0), counters }
     }
 
     /// The node whose pages it has.
     pub fn node(&self) -> u32 {
         self.node
+    }
+
+    /// The free list that its pages are on.
+    pub(crate) fn list(&self) -> u8 {
+        self.list.load(Ordering::Relaxed)
+    }
+
+    /// Says which free list its pages are on; it has none of another.
+    pub(crate) fn set_list(&self, list: u8) {
+        self.list.store(list, Ordering::Relaxed);
     }
 
     /// How many pages it has at most.

@@ -370,7 +370,7 @@ impl Processor {
         held.pages.get(frame - held.first).map(|page| page.info())
     }
 
-    /// Hands out a page: from the cache if it can be any page of its node, else as [`Uvm::pagealloc`].
+    /// Hands out a page: from the cache if it can be any page of free list 0, or of the node, else as [`Uvm::pagealloc`].
     ///
     /// # Errors
     /// As there.
@@ -379,13 +379,17 @@ impl Processor {
         let plain = request.colour.is_none()
             && !request.flags.contains(PgaFlags::ZERO)
             && matches!(request.strategy, Strategy::Normal | Strategy::Numa)
+            // Free lists matter more than nodes, but where the node is asked for.
+            && (request.strategy == Strategy::Numa || self.cache.list() == 0)
             && self.shared.0.settings.colours_of() == 1;
         if plain {
             if let Some(frame) = self.cached(&request) {
                 return Ok(frame);
             }
             let filled = self.shared.with(|uvm| uvm.fill_cache(&self.cache));
+            let right = request.strategy == Strategy::Numa || self.cache.list() == 0;
             if filled.map_err(|_| UvmError::InCallback)? > 0
+                && right
                 && let Some(frame) = self.cached(&request)
             {
                 return Ok(frame);
@@ -421,7 +425,8 @@ impl Processor {
         let (_, held) = self.map.load().get(frame).ok_or(none)?;
         let page = held.pages.get(frame - held.first).ok_or(none)?;
         let quiet = self.shared.0.waiting.load(Ordering::Acquire) == 0;
-        if quiet && held.segment.node == self.cache.node() && self.cache.has_room() {
+        let alike = (held.segment.node, held.segment.free_list) == (self.cache.node(), self.cache.list());
+        if quiet && alike && self.cache.has_room() {
             let zeroed = page.flags() & PageFlags::ZERO;
             let wanted = crate::uvm::IDLE;
             page.hand(PageState::Cached, zeroed).map_err(|info| UvmError::Page { frame, info, wanted })?;

@@ -1,6 +1,6 @@
 //! One page at a time: `uvm_pagealloc`, `uvm_pagefree`, and what else is done with a page.
 
-use super::Uvm;
+use super::{Bucket, Uvm};
 use crate::cache::PageCache;
 use crate::counters::{add, get, note, sub};
 use crate::error::UvmError;
@@ -216,13 +216,19 @@ impl Uvm {
         cache
     }
 
-    /// Fills a cache by half from the buckets that a request of its node looks at; how many pages came. For the cache's
-    /// owner to call.
+    /// Fills a cache by half with pages of its node, on the lowest free list that has any; how many came. For the cache's owner to
+    /// call. What it had goes back first.
     pub fn fill_cache(&mut self, cache: &PageCache) -> usize {
-        let request = PageRequest::new().node(cache.node());
+        self.drain_cache(cache);
+        let mine = (0..).zip(&self.buckets).filter(|(_, b)| b.node == cache.node() && b.map.free() > 0);
+        let Some((at, list)) = mine.map(|(at, b)| (at, b.free_list)).min_by_key(|(_, list)| *list) else {
+            return 0;
+        };
+        cache.set_list(list);
         let mut came = 0;
         while came < cache.capacity().div_ceil(2) {
-            let Some((frame, zeroed)) = self.pop(&request, u64::MAX, false) else { break };
+            let bucket: &mut Bucket = &mut self.buckets[at];
+            let Some((frame, zeroed)) = bucket.map.pop(u64::MAX, false) else { break };
             if zeroed {
                 sub(&self.counters.zeropages, 1);
             }
