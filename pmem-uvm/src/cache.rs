@@ -36,6 +36,7 @@ impl PageCache {
     }
 
     /// The free list that its pages are on.
+    #[cfg(feature = "std")]
     pub(crate) fn list(&self) -> u8 {
         self.list.load(Ordering::Relaxed)
     }

@@ -1,7 +1,7 @@
 //! What a change must pass.
 
 use crate::run::{Result, cargo, check};
-use crate::{firmware, fuzz, kmod, layers, nostd};
+use crate::{capi, firmware, fuzz, kmod, layers, nostd};
 
 /// Runs all checks, the quick ones first.
 pub fn run() -> Result {
@@ -11,6 +11,10 @@ pub fn run() -> Result {
     check(
         "clippy without std",
         cargo().args(["clippy", "-p", "pmem-core", "--no-default-features", "--", "-D", "warnings"]),
+    )?;
+    check(
+        "clippy without std",
+        cargo().args(["clippy", "-p", "pmem-uvm", "--no-default-features", "--", "-D", "warnings"]),
     )?;
     check(
         "documentation",
@@ -26,6 +30,7 @@ pub fn run() -> Result {
     loom()?;
     fuzz::run(30)?;
     nostd::run()?;
+    capi::run()?;
     firmware::run()?;
     kmod::test(false)
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Our crates, left to right, and the rooms of each from top to bottom. Files that are not listed (`lib.rs`, `main.rs`)
 /// are tables of contents, and may name anything.
-const HOUSE: [(&str, &[&str]); 7] = [
+const HOUSE: [(&str, &[&str]); 8] = [
     ("pmem-space", &["range", "fit|entry", "tree", "space"]),
     ("pmem-mtrr", &["block|kind", "regs", "setting|effective|check|plan"]),
     (
@@ -38,6 +38,7 @@ const HOUSE: [(&str, &[&str]); 7] = [
             "shared",
         ],
     ),
+    ("pmem-capi", &["failure", "memory", "physseg|pmem|page|hotplug", "sample"]),
     (
         "pmem-import",
         &["error", "number", "root", "resource", "node", "pci|mtrr", "build|machine|net", "gather"],

@@ -1,5 +1,6 @@
 //! `cargo xtask`: what continuous integration runs.
 
+mod capi;
 mod capture;
 mod ci;
 mod firmware;
@@ -35,6 +36,8 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    /// The C interface's programs under valgrind.
+    Capi,
     /// The MTRR planner for firmware: builds it for two targets, and tries it from C.
     Firmware,
     /// The kernel module pmem_arena: builds it, or tries it in Debian's kernel under QEMU.
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::Nostd => nostd::run(),
         Task::Loom => ci::loom(),
         Task::Fuzz { seconds } => fuzz::run(seconds),
+        Task::Capi => capi::run(),
         Task::Firmware => firmware::run(),
         Task::Kmod { step: Kmod::Build } => kmod::build(false).map(|place| println!("{}", place.display())),
         Task::Kmod { step: Kmod::Test { without_mtrr_state } } => kmod::test(without_mtrr_state),

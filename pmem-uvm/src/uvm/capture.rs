@@ -5,7 +5,7 @@ use crate::counters::add;
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::{PageFlags, PageInfo, PageState};
-use crate::request::PageRequest;
+use crate::request::{PageRequest, Strategy};
 
 /// Why a page's content and its users were not moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +130,9 @@ impl Uvm {
                 return Err(unmovable);
             }
             let node = held.segment.node;
-            let to = self.pagealloc(&PageRequest::new().node(node)).map_err(|_| unmovable)?;
+            let to = self
+                .pagealloc(&PageRequest::new().node(node).strategy(Strategy::Numa))
+                .map_err(|_| unmovable)?;
             if migrate(frame, to).is_err() {
                 self.pagefree(to)?;
                 return Err(unmovable);

@@ -59,7 +59,7 @@ impl Uvm {
     }
 
     /// Takes the pages of a range that are held back out of use.
-    pub(crate) fn offline_isolated(&mut self, range: FrameRange) {
+    pub fn offline_isolated(&mut self, range: FrameRange) {
         self.turn(range, PageState::Offline, |state| state == PageState::Isolated);
     }
 

@@ -1,0 +1,56 @@
+//! The C interface's test programs under valgrind.
+
+use crate::run::{Result, cargo, check, output, root};
+use std::process::Command;
+
+/// Programs under `pmem-capi/tests/c`, each with the arguments of its runs.
+const PROGRAMS: [(&str, &[&str]); 3] =
+    [("physseg", &["1", "2", "10", "32"]), ("pmem", &[""]), ("page", &[""])];
+/// What a static library of Rust needs beside it.
+const LIBRARIES: [&str; 3] = ["-lpthread", "-ldl", "-lm"];
+
+/// Builds the static library and the programs, and has valgrind look for errors and for what is definitely lost.
+pub fn run() -> Result {
+    ensure_valgrind()?;
+    check("the C interface", cargo().args(["build", "--quiet", "-p", "pmem-capi"]))?;
+    let here = root().join("pmem-capi");
+    let target = root().join("target/capi");
+    std::fs::create_dir_all(&target).map_err(|e| format!("{}: {e}", target.display()))?;
+    for (name, runs) in PROGRAMS {
+        let program = target.join(name);
+        let mut cc = Command::new("cc");
+        cc.args(["-std=gnu11", "-D_GNU_SOURCE", "-g", "-O1", "-I"]).arg(here.join("include"));
+        cc.arg(here.join("tests/c").join(name).with_extension("c")).arg("-o").arg(&program);
+        cc.arg(root().join("target/debug/libpmem_capi.a")).args(LIBRARIES);
+        check(&format!("cc {name}.c"), &mut cc)?;
+        for arg in runs {
+            let mut valgrind = Command::new("valgrind");
+            valgrind.args([
+                "--trace-children=yes",
+                "--leak-check=full",
+                "--errors-for-leak-kinds=definite",
+                "--show-leak-kinds=definite",
+                "--error-exitcode=9",
+            ]);
+            valgrind.arg("--quiet").arg(&program).args(Some(*arg).filter(|arg| !arg.is_empty()));
+            check(&format!("valgrind {name} {arg}"), &mut valgrind)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes sure that there is valgrind: installs it in CI; elsewhere says how.
+fn ensure_valgrind() -> Result {
+    if output("valgrind", Command::new("valgrind").arg("--version")).is_ok() {
+        return Ok(());
+    }
+    if std::env::var_os("CI").is_none() {
+        return Err(
+            "this needs valgrind: apt-get install --no-install-recommends valgrind libc6-dbg".to_owned()
+        );
+    }
+    check("apt-get update", Command::new("apt-get").args(["-qq", "update"]))?;
+    let mut install = Command::new("apt-get");
+    install.args(["-qq", "install", "-y", "--no-install-recommends", "valgrind", "libc6-dbg"]);
+    check("apt-get install", install.env("DEBIAN_FRONTEND", "noninteractive"))
+}
