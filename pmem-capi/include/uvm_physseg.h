@@ -29,7 +29,10 @@ struct pmap_physseg;
 #define UVM_PHYSSEG_TYPE_INVALID_EMPTY ((uvm_physseg_t)0)
 #define UVM_PHYSSEG_TYPE_INVALID_OVERFLOW ((uvm_physseg_t)0)
 
-/* What every node begins with; struct pmap_physseg follows at once. The four bounds may be written to. */
+/*
+ * What every node begins with; struct pmap_physseg follows at once, and may need no more than the alignment of a word. avail_start
+ * and avail_end may be written to; start and end only before a node is given pages by uvm_physseg_init_seg() without being plugged.
+ */
 struct uvm_physseg_node {
 	void *links[3];
 	paddr_t start;

@@ -11,7 +11,9 @@ pub use host::Host;
 use node::Node;
 use pmem_uvm::{FrameMap, FrameRange};
 use slab::Slabs;
+use std::collections::HashMap;
 use std::ffi::{c_int, c_uint, c_void};
+use std::ops::Range;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -26,8 +28,10 @@ struct Physseg {
     /// Where each segment is, for look-ups; nodes by address.
     map: FrameMap<Handle>,
     slabs: Slabs,
-    /// Nodes that are handed out before memory can be allocated.
-    boot: Vec<u64>,
+    /// By address, the nodes that may be looked at, with the page frames of each that were counted in `npages`.
+    nodes: HashMap<usize, Range<Pfn>>,
+    /// Nodes that are handed out before memory can be allocated; they stay for good, for handles do.
+    boot: &'static mut [u64],
     boot_used: usize,
     /// Whether any segment was given pages: until then a plug is one at boot.
     given: bool,
@@ -80,11 +84,10 @@ impl Bound {
 
     /// A handle's node, if the handle is valid.
     fn valid(&self, handle: *mut Node) -> Option<Node> {
-        if handle.is_null() {
+        if !self.nodes.contains_key(&handle.addr()) {
             return None;
         }
-        // SAFETY: a handle that is not null leads to a node: the caller's part of every function of the header. Nodes that are
-        // no longer in use stay readable, and have no pages.
+        // SAFETY: it is one of the nodes that are there.
         let node = unsafe { handle.read() };
         (!self.host.page_init_done() || !node.pgs.is_null()).then_some(node)
     }
@@ -112,16 +115,17 @@ impl Physseg {
         let size = self.node_size();
         let max = usize::try_from(self.host.physseg_max).unwrap_or(0);
         if self.boot.is_empty() {
-            self.boot = vec![0; (size * max).div_ceil(8)];
+            self.boot = vec![0; (size * max).div_ceil(8)].leak();
         }
         let count = bytes / size;
         if count == 0 || count > max - self.boot_used.min(max) {
             return None;
         }
-        let at = self.boot_used * size;
-        self.boot_used += count;
         // Nodes are aligned to words, and so is the array; the offset is inside, for no more than `max` are handed out.
-        Some(self.boot.as_mut_ptr().wrapping_byte_add(at).cast())
+        let first: *mut c_void = self.boot.as_mut_ptr().wrapping_byte_add(self.boot_used * size).cast();
+        self.boot_used += count;
+        (0..count).for_each(|i| self.learn(first.wrapping_byte_add(i * size).cast()));
+        Some(first)
     }
 
     fn is_boot(&self, at: *const c_void) -> bool {
@@ -129,47 +133,21 @@ impl Physseg {
         (start..start + self.boot.len() * 8).contains(&at.addr())
     }
 
-    /// Memory for `bytes`; `None` if there is none.
-    fn alloc(&mut self, bytes: usize) -> Result<*mut c_void, &'static std::ffi::CStr> {
-        if self.host.page_init_done() {
-            return Ok(self.host.alloc_zeroed(bytes));
-        }
-        if !bytes.is_multiple_of(self.node_size()) {
-            return Err(c"uvm_physseg_alloc: at boot only whole nodes are allocated");
-        }
-        self.boot_nodes(bytes).ok_or(c"uvm_physseg_alloc: more than VM_PHYSSEG_MAX segments at boot")
+    /// Says that a node may be looked at; none of its page frames is counted yet.
+    fn learn(&mut self, node: *mut Node) {
+        self.nodes.insert(node.addr(), 0..0);
     }
 
-    fn free(&self, at: *mut c_void, bytes: usize) {
-        // What came from the boot array goes nowhere.
-        if self.host.page_init_done() && !self.is_boot(at) {
-            self.host.free(at, bytes);
+    /// Puts a node where the map leads to.
+    fn map_to(&mut self, start: Pfn, end: Pfn, node: *mut Node) {
+        if let Ok(range) = FrameRange::new(start as u64, (end - start) as u64) {
+            self.map.insert(range, Handle(node));
         }
     }
 
-    /// Makes the map agree with a node whose bounds were changed here.
-    fn remap(&mut self, old: Option<Pfn>, handle: *mut Node) {
-        if let Some(start) = old {
-            self.map.remove(start as u64);
-        }
-        // SAFETY: the node is in use: the callers have just written to it.
-        let node = unsafe { handle.read() };
-        if let Ok(range) = FrameRange::new(node.start as u64, (node.end - node.start) as u64) {
-            self.map.insert(range, Handle(handle));
-        }
-    }
-
-    /// The pages of a segment's own that were counted: those that are available.
-    fn counted(&self, node: &Node, from: Pfn, to: Pfn) -> Pfn {
-        if node.pgs.is_null() {
-            return 0;
-        }
-        node.avail_end.min(to).saturating_sub(node.avail_start.max(from))
-    }
-
-    fn find(&self, pfn: Pfn) -> Option<(*mut Node, Pfn)> {
+    fn find(&self, pfn: Pfn) -> Option<(*mut Node, Range<Pfn>)> {
         let (range, handle) = self.map.get(pfn as u64)?;
-        Some((handle.0, pfn - range.start() as Pfn))
+        Some((handle.0, range.start() as Pfn..range.end() as Pfn))
     }
 
     /// The page array entry `index` of a segment.
@@ -184,13 +162,17 @@ impl Physseg {
 /// `host` points to a `struct uvm_physseg_host` whose members are what the header says, for as long as it is bound.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_bind(host: *const Host) {
+    if host.is_null() {
+        std::process::abort();
+    }
     // SAFETY: the caller's.
     let host = unsafe { host.read() };
     let bound = Physseg {
         host,
         map: FrameMap::new(),
         slabs: Slabs::default(),
-        boot: Vec::new(),
+        nodes: HashMap::new(),
+        boot: &mut [],
         boot_used: 0,
         given: false,
     };
@@ -221,7 +203,8 @@ pub extern "C" fn uvm_physseg_init() {
 /// A handle that is not null came from this interface.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_valid_p(handle: *mut Node) -> bool {
-    physseg().valid(handle).is_some()
+    let bound = physseg();
+    bound.valid(handle).is_some() || !handle.is_null() && !bound.host.page_init_done()
 }
 
 macro_rules! bounds {
@@ -308,7 +291,7 @@ pub unsafe extern "C" fn uvm_physseg_set_start_hint(handle: *mut Node, hint: c_u
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_get_next(handle: *mut Node) -> *mut Node {
     let bound = physseg();
-    let above = |node: Node| bound.neighbour(bound.map.at_or_after(node.end as u64));
+    let above = |node: Node| bound.neighbour(bound.map.at_or_after(node.end.max(node.start + 1) as u64));
     bound.valid(handle).map_or(ptr::null_mut(), above)
 }
 
@@ -352,12 +335,44 @@ pub extern "C" fn uvm_physseg_get_highest_frame() -> Pfn {
 /// `offset` is null or may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_find(pfn: Pfn, offset: *mut Pfn) -> *mut Node {
-    let Some((handle, at)) = physseg().find(pfn) else { return ptr::null_mut() };
+    let Some((handle, range)) = physseg().find(pfn) else { return ptr::null_mut() };
     if !offset.is_null() {
         // SAFETY: the caller's.
-        unsafe { offset.write(at) };
+        unsafe { offset.write(pfn - range.start) };
     }
     handle
+}
+
+/// Memory for nodes: at boot from an array, afterwards from the host, with nothing locked meanwhile.
+fn alloc(mut bound: Bound, bytes: usize) -> (Bound, *mut c_void) {
+    if !bound.host.page_init_done() {
+        if !bytes.is_multiple_of(bound.node_size()) {
+            bound.panic(c"uvm_physseg_alloc: at boot only whole nodes are allocated");
+        }
+        return match bound.boot_nodes(bytes) {
+            Some(at) => (bound, at),
+            None => bound.panic(c"uvm_physseg_alloc: more than VM_PHYSSEG_MAX segments at boot"),
+        };
+    }
+    let host = bound.host;
+    drop(bound);
+    let at = host.alloc_zeroed(bytes);
+    let mut bound = physseg();
+    if !at.is_null() {
+        bound.learn(at.cast());
+    }
+    (bound, at)
+}
+
+/// Gives nodes back, with nothing locked meanwhile. What came from the boot array goes nowhere.
+fn free(mut bound: Bound, at: *mut c_void, bytes: usize) {
+    let host = bound.host;
+    let goes = host.page_init_done() && !bound.is_boot(at);
+    bound.nodes.remove(&at.addr());
+    drop(bound);
+    if goes {
+        host.free(at, bytes);
+    }
 }
 
 /// Plugs page frames. Before there are pages, they are only noted; afterwards they get pages of a slab that has room, or of
@@ -367,7 +382,7 @@ pub unsafe extern "C" fn uvm_physseg_find(pfn: Pfn, offset: *mut Pfn) -> *mut No
 /// `out` is null or may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_plug(pfn: Pfn, pages: usize, out: *mut *mut Node) -> bool {
-    let mut bound = physseg();
+    let bound = physseg();
     let Ok(range) = FrameRange::new(pfn as u64, pages as u64) else { return false };
     if bound.find(pfn).is_some() {
         return false;
@@ -376,11 +391,11 @@ pub unsafe extern "C" fn uvm_physseg_plug(pfn: Pfn, pages: usize, out: *mut *mut
         bound.panic(c"uvm_physseg_plug: overlaps a segment above it");
     }
     let size = bound.node_size();
-    let handle: *mut Node = match bound.alloc(size) {
-        Ok(at) if at.is_null() => return false,
-        Ok(at) => at.cast(),
-        Err(message) => bound.panic(message),
-    };
+    let (bound, at) = alloc(bound, size);
+    if at.is_null() {
+        return false;
+    }
+    let handle: *mut Node = at.cast();
     // SAFETY: the memory is a node's, new and zeroed.
     unsafe {
         (*handle).start = pfn;
@@ -389,34 +404,64 @@ pub unsafe extern "C" fn uvm_physseg_plug(pfn: Pfn, pages: usize, out: *mut *mut
         (*handle).avail_end = pfn + pages;
     }
     // Once one segment has pages, the page allocator is at work.
-    // SAFETY: nodes in the map are in use.
+    // SAFETY: what the map leads to is one of the nodes that are there.
     let hot = bound.given && bound.map.iter().any(|(_, handle)| unsafe { !(*handle.0).pgs.is_null() });
-    if hot {
-        let host = bound.host;
-        let Some((slab, at)) = bound.slabs.take_anywhere(&host, pages) else {
-            bound.free(handle.cast(), size);
-            return false;
-        };
-        bound.slabs.set(handle, slab);
-        // SAFETY: the slab has room for so many pages at `at`, and nobody else has it; the node is ours.
-        unsafe {
-            at.cast::<u8>().write_bytes(0, pages * host.vm_page_size);
-            (*handle).ext = bound.slabs.shown(slab);
-        }
-        bound.remap(None, handle);
-        drop(bound);
-        host.add_physmem(pages);
-        host.pdpol_reinit();
-        // SAFETY: the node is in use and has no pages yet; these are its.
-        unsafe { uvm_physseg_init_seg(handle, at) };
+    // SAFETY: the node is new, and ours.
+    if !(if hot {
+        unsafe { plug_hot(bound, handle, pfn, pages) }
     } else {
-        bound.remap(None, handle);
-        drop(bound);
+        plug_cold(bound, handle, pfn, pages)
+    }) {
+        free(physseg(), at, size);
+        return false;
     }
     if !out.is_null() {
         // SAFETY: the caller's.
         unsafe { out.write(handle) };
     }
+    true
+}
+
+fn plug_cold(mut bound: Bound, handle: *mut Node, pfn: Pfn, pages: usize) -> bool {
+    bound.map_to(pfn, pfn + pages, handle);
+    true
+}
+
+/// Gives a new segment its pages.
+///
+/// # Safety
+/// The handle leads to a new node.
+unsafe fn plug_hot(mut bound: Bound, handle: *mut Node, pfn: Pfn, pages: usize) -> bool {
+    let host = bound.host;
+    let found = bound.slabs.take_anywhere(pages);
+    drop(bound);
+    let (slab, at) = match found {
+        Some(found) => found,
+        None => {
+            let Some(bytes) = pages.checked_mul(host.vm_page_size) else { return false };
+            let memory = host.alloc_zeroed(bytes);
+            if memory.is_null() {
+                return false;
+            }
+            let mut bound = physseg();
+            let slab = bound.slabs.add(memory, pages, host.vm_page_size, None, true);
+            let Some(at) = bound.slabs.take(slab, pages) else { return false };
+            (slab, at)
+        }
+    };
+    // SAFETY: the slab has room for so many pages at `at`, and nobody else has it; the node is the caller's.
+    unsafe {
+        at.cast::<u8>().write_bytes(0, pages * host.vm_page_size);
+        (*handle).ext = physseg().slabs.shown(slab);
+    }
+    host.add_physmem(pages);
+    host.pdpol_reinit();
+    let mut bound = physseg();
+    bound.slabs.set(handle, slab);
+    bound.map_to(pfn, pfn + pages, handle);
+    drop(bound);
+    // SAFETY: the node is in use and has no pages yet; these are its.
+    unsafe { uvm_physseg_init_seg(handle, at) };
     true
 }
 
@@ -427,73 +472,75 @@ pub unsafe extern "C" fn uvm_physseg_plug(pfn: Pfn, pages: usize, out: *mut *mut
 /// Nobody uses the pages.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_unplug(pfn: Pfn, pages: usize) -> bool {
-    let mut bound = physseg();
-    let Some((handle, offset)) = bound.find(pfn) else { return false };
-    // SAFETY: nodes in the map are in use.
-    let old = unsafe { handle.read() };
+    let bound = physseg();
+    let Some((handle, whole)) = bound.find(pfn) else { return false };
     let end = match pfn.checked_add(pages) {
-        Some(end) if pages > 0 && end <= old.end => end,
+        Some(end) if pages > 0 && end <= whole.end => end,
         _ => return false,
     };
-    let (front, back) = (offset == 0, end == old.end);
+    let Some(old) = bound.valid(handle) else { return false };
+    let (front, back) = (pfn == whole.start, end == whole.end);
     if front && back && bound.map.len() == 1 {
         bound.panic(c"uvm_physseg_unplug: out of memory: the last segment");
     }
     let size = bound.node_size();
-    let mut tail: *mut Node = ptr::null_mut();
-    if !front && !back {
-        tail = match bound.alloc(size) {
-            Ok(at) if at.is_null() => return false,
-            Ok(at) => at.cast(),
-            Err(message) => bound.panic(message),
-        };
+    let (mut bound, tail) = if front || back { (bound, ptr::null_mut()) } else { alloc(bound, size) };
+    if !front && !back && tail.is_null() {
+        return false;
     }
+    let tail: *mut Node = tail.cast();
     let host = bound.host;
-    let counted = bound.counted(&old, pfn, end);
+    let was = bound.nodes.get(&handle.addr()).cloned().unwrap_or(0..0);
+    let clip = |from: Pfn, to: Pfn| was.start.max(from)..was.end.min(to).max(was.start.max(from));
+    let counted = clip(pfn, end).len();
     if !old.pgs.is_null() {
-        let at = bound.page(&old, offset);
-        bound.slabs.put_back(&host, handle, at, pages);
+        let at = bound.page(&old, pfn - whole.start);
+        bound.slabs.put_back(handle, at, pages);
     }
-    let after = bound.page(&old, end - old.start);
-    // SAFETY: `handle` is a node in use, and `tail`, where there is one, a new node of the same size.
+    let after = if old.pgs.is_null() { old.pgs } else { bound.page(&old, end - whole.start) };
+    bound.map.remove(whole.start as u64);
+    let mut memory = None;
+    // SAFETY: `handle` is one of the nodes that are there, and `tail`, where there is one, a new node of the same size.
     unsafe {
-        match (front, back) {
-            (true, true) => {
-                bound.map.remove(old.start as u64);
-                bound.slabs.forget(&host, handle);
-                handle.cast::<u8>().write_bytes(0, size);
-                bound.free(handle.cast(), size);
-            }
-            (true, false) => {
-                (*handle).start = end;
-                (*handle).avail_start = end;
-                (*handle).pgs = if old.pgs.is_null() { old.pgs } else { after };
-                bound.remap(Some(old.start), handle);
-            }
-            (false, true) => {
-                (*handle).end = pfn;
-                (*handle).avail_end = pfn;
-                bound.remap(Some(old.start), handle);
-            }
-            (false, false) => {
-                // The tail inherits list, hint and what the pmap keeps; what was not available stays so.
-                handle.cast::<u8>().copy_to_nonoverlapping(tail.cast(), size);
-                (*tail).start = end;
-                (*tail).avail_start = old.avail_start.clamp(end, old.end);
-                (*tail).avail_end = old.avail_end.max(end);
-                (*tail).pgs = if old.pgs.is_null() { old.pgs } else { after };
-                (*handle).end = pfn;
-                (*handle).avail_start = old.avail_start.min(pfn);
-                (*handle).avail_end = old.avail_end.min(pfn);
-                bound.slabs.share(handle, tail);
-                bound.remap(Some(old.start), handle);
-                bound.remap(None, tail);
-            }
+        if !front && !back {
+            // The tail inherits list, hint and what the pmap keeps; what was not available stays so.
+            handle.cast::<u8>().copy_to_nonoverlapping(tail.cast(), size);
+            (*tail).start = end;
+            (*tail).end = whole.end;
+            (*tail).avail_start = old.avail_start.clamp(end, whole.end);
+            (*tail).avail_end = old.avail_end.max(end);
+            (*tail).pgs = after;
+            (*handle).end = pfn;
+            (*handle).avail_start = old.avail_start.min(pfn);
+            (*handle).avail_end = old.avail_end.min(pfn);
+            bound.slabs.share(handle, tail);
+            bound.nodes.insert(tail.addr(), clip(end, whole.end));
+            bound.map_to(end, whole.end, tail);
+        } else if front && !back {
+            (*handle).start = end;
+            (*handle).avail_start = end;
+            (*handle).pgs = after;
+        } else if !front {
+            (*handle).end = pfn;
+            (*handle).avail_end = pfn;
         }
     }
-    drop(bound);
+    if front && back {
+        memory = bound.slabs.forget(handle);
+        // SAFETY: as above; handles to it are invalid from now on, also where it stays readable.
+        unsafe { handle.cast::<u8>().write_bytes(0, size) };
+        free(bound, handle.cast(), size);
+    } else {
+        let left = if front { end..whole.end } else { whole.start..pfn };
+        bound.nodes.insert(handle.addr(), clip(left.start, left.end));
+        bound.map_to(left.start, left.end, handle);
+        drop(bound);
+    }
+    if let Some((at, bytes)) = memory {
+        host.free(at, bytes);
+    }
     host.sub_npages(counted);
-    if host.page_init_done() && !old.pgs.is_null() {
+    if host.page_init_done() {
         host.sub_physmem(pages);
     }
     true
@@ -614,11 +661,7 @@ pub unsafe extern "C" fn uvm_physseg_set_avail_end(handle: *mut Node, pfn: Pfn) 
 /// zeroed.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvm_physseg_alloc(bytes: usize) -> *mut c_void {
-    let mut bound = physseg();
-    match bound.alloc(bytes) {
-        Ok(at) => at,
-        Err(message) => bound.panic(message),
-    }
+    alloc(physseg(), bytes).1
 }
 
 /// Frees what [`uvm_physseg_alloc`] gave: before `page_init_done` whole nodes only, which are then lost.
@@ -631,7 +674,7 @@ pub unsafe extern "C" fn uvm_physseg_free(at: *mut c_void, bytes: usize) {
     if !bound.host.page_init_done() && !bytes.is_multiple_of(bound.node_size()) {
         bound.panic(c"uvm_physseg_free: at boot only whole nodes are freed");
     }
-    bound.free(at, bytes);
+    free(bound, at, bytes);
 }
 
 /// Gives a segment its pages: each is told its address, and those that are available are counted and freed to the page
@@ -662,9 +705,11 @@ pub unsafe extern "C" fn uvm_physseg_init_seg(handle: *mut Node, pages: *mut c_v
             at(pfn).byte_add(host.vm_page_phys_addr).cast::<Pfn>().write_unaligned(pfn << host.page_shift)
         };
     }
+    let counted = node.start.max(node.avail_start)..node.end.min(node.avail_end);
+    bound.nodes.insert(handle.addr(), counted.clone());
     // The page allocator looks segments up.
     drop(bound);
-    for pfn in node.start.max(node.avail_start)..node.end.min(node.avail_end) {
+    for pfn in counted {
         host.add_npages(1);
         host.pagefree(at(pfn));
     }
@@ -681,10 +726,14 @@ pub unsafe extern "C" fn uvm_physseg_seg_chomp_slab(handle: *mut Node, pages: *m
     // At boot there is one region descriptor of extent(9) for each node.
     let descriptors = if host.page_init_done() { None } else { usize::try_from(host.physseg_max).ok() };
     let slab = bound.slabs.add(pages, count, host.vm_page_size, descriptors, false);
-    bound.slabs.forget(&host, handle);
+    let memory = bound.slabs.forget(handle);
     bound.slabs.set(handle, slab);
     // SAFETY: the caller's.
     unsafe { (*handle).ext = bound.slabs.shown(slab) };
+    drop(bound);
+    if let Some((at, bytes)) = memory {
+        host.free(at, bytes);
+    }
 }
 
 /// Takes pages from a segment's slab, the lowest that are free; a segment without one takes over its predecessor's. Null if there

@@ -1,9 +1,8 @@
 //! Slabs: arrays of `struct vm_page` of which segments have parts.
 
-use super::host::Host;
 use super::node::Node;
 use rangemap::RangeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{c_int, c_void};
 
 const ENOMEM: c_int = 12;
@@ -29,6 +28,10 @@ struct Slab {
 #[derive(Default)]
 pub(super) struct Slabs {
     slabs: Vec<Option<Slab>>,
+    /// Numbers that may be given again.
+    unused: Vec<usize>,
+    /// Slabs that have pages to give.
+    roomy: BTreeSet<usize>,
     of: HashMap<usize, usize>,
 }
 
@@ -66,8 +69,13 @@ impl Slabs {
         let base = pages.expose_provenance();
         let slab =
             Slab { base, count, page: page.max(1), taken: RangeSet::new(), descriptors, ours, segments: 0 };
-        self.slabs.push(Some(slab));
-        self.slabs.len()
+        let number = self.unused.pop().unwrap_or_else(|| {
+            self.slabs.push(None);
+            self.slabs.len()
+        });
+        self.slabs[number - 1] = Some(slab);
+        self.roomy.insert(number);
+        number
     }
 
     fn get(&mut self, slab: usize) -> Option<&mut Slab> {
@@ -100,58 +108,61 @@ impl Slabs {
     }
 
     /// Takes pages of one slab.
-    pub(super) fn take(&mut self, slab: usize, count: usize) -> Option<*mut c_void> {
-        self.get(slab)?.take(count)
+    pub(super) fn take(&mut self, number: usize, count: usize) -> Option<*mut c_void> {
+        let slab = self.get(number)?;
+        let taken = slab.take(count);
+        if slab.taken.gaps(&(0..slab.count)).next().is_none() {
+            self.roomy.remove(&number);
+        }
+        taken
     }
 
-    /// Takes pages of the first slab that has room, or of a new one of just this size.
-    pub(super) fn take_anywhere(&mut self, host: &Host, count: usize) -> Option<(usize, *mut c_void)> {
-        let found =
-            (1..).zip(&mut self.slabs).find_map(|(number, slab)| Some((number, slab.as_mut()?.take(count)?)));
-        if found.is_some() {
-            return found;
-        }
-        let memory = host.alloc_zeroed(count.checked_mul(host.vm_page_size)?);
-        if memory.is_null() {
-            return None;
-        }
-        let slab = self.add(memory, count, host.vm_page_size, None, true);
-        Some((slab, self.take(slab, count)?))
+    /// Takes pages of the first slab that has room.
+    pub(super) fn take_anywhere(&mut self, count: usize) -> Option<(usize, *mut c_void)> {
+        let roomy: Vec<usize> = self.roomy.iter().copied().collect();
+        roomy.into_iter().find_map(|number| Some((number, self.take(number, count)?)))
     }
 
     /// Gives pages back, as NetBSD's extent(9) does.
     pub(super) fn give(&mut self, node: *mut Node, at: *mut c_void, count: usize) -> c_int {
-        let slab = self.of(node).and_then(|slab| self.get(slab));
-        let Some((slab, index)) = slab.and_then(|slab| slab.index(at).map(|index| (slab, index))) else {
-            return EINVAL;
-        };
-        if count == 0 || slab.taken.gaps(&(index..index + count)).next().is_some() {
+        let Some(number) = self.of(node) else { return EINVAL };
+        let Some(slab) = self.get(number) else { return EINVAL };
+        let Some(index) = slab.index(at).filter(|_| count > 0) else { return EINVAL };
+        if slab.taken.gaps(&(index..index.saturating_add(count))).next().is_some() {
             return EINVAL;
         }
         if !slab.has_descriptor() {
             return ENOMEM;
         }
         slab.taken.remove(index..index + count);
+        self.roomy.insert(number);
         0
     }
 
     /// Gives pages of a segment back, which cannot fail: descriptors are only for who asks.
-    pub(super) fn put_back(&mut self, _host: &Host, node: *mut Node, at: *mut c_void, count: usize) {
-        if let Some(slab) = self.of(node).and_then(|slab| self.get(slab))
+    pub(super) fn put_back(&mut self, node: *mut Node, at: *mut c_void, count: usize) {
+        let Some(number) = self.of(node) else { return };
+        if let Some(slab) = self.get(number)
             && let Some(index) = slab.index(at)
         {
             slab.taken.remove(index..index + count);
+            self.roomy.insert(number);
         }
     }
 
-    /// Forgets which slab a segment has; a slab of no segment goes back to where it came from.
-    pub(super) fn forget(&mut self, host: &Host, node: *mut Node) {
-        let Some(number) = self.of.remove(&node.addr()) else { return };
-        let Some(slab) = self.get(number) else { return };
+    /// Forgets which slab a segment has, and a slab that no segment has. What came from the host is the caller's to give back.
+    pub(super) fn forget(&mut self, node: *mut Node) -> Option<(*mut c_void, usize)> {
+        let number = self.of.remove(&node.addr())?;
+        let slab = self.get(number)?;
         slab.segments -= 1;
-        if slab.segments == 0 && slab.ours && slab.taken.is_empty() {
-            host.free(std::ptr::with_exposed_provenance_mut(slab.base), slab.count * slab.page);
-            self.slabs[number - 1] = None;
+        if slab.segments > 0 {
+            return None;
         }
+        let memory = (std::ptr::with_exposed_provenance_mut(slab.base), slab.count * slab.page);
+        let ours = slab.ours;
+        self.slabs[number - 1] = None;
+        self.unused.push(number);
+        self.roomy.remove(&number);
+        ours.then_some(memory)
     }
 }
