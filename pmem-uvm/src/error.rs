@@ -84,9 +84,9 @@ pub enum UvmError {
     NoFit {
         /// How many were asked for.
         asked: u64,
-        /// How many are free where they may be.
+        /// How many are free at all.
         free: u64,
-        /// The longest run there that keeps alignment and boundary.
+        /// The longest run that was found where they may be, and that keeps alignment and boundary.
         longest: u64,
     },
     /// Alignment or boundary is no power of two, or no run of this length keeps the boundary.
@@ -141,7 +141,7 @@ impl fmt::Display for UvmError {
             }
             Self::NotZeroed { frame } => write!(f, "nobody fills page {frame:#x} with zeroes"),
             Self::NoFit { asked, free, longest } => {
-                write!(f, "no fit for {asked} pages: {free} free there, {longest} in the longest run")
+                write!(f, "no fit for {asked} pages: {free} free, {longest} in the longest run that would do")
             }
             Self::Constraint { what, value } => write!(f, "{what} of {value:#x} pages"),
             Self::Nowhere(range) => write!(f, "no segment in {range}"),

@@ -65,12 +65,13 @@ impl FrameRange {
         let end =
             if range.last() & mask == mask { (range.last() >> shift) + 1 } else { range.last() >> shift };
         let start = (range.start() >> shift) + (range.start() & mask != 0) as u64;
-        Self::between(start, end)
+        Self::between(start, if end < FRAMES { end } else { FRAMES })
     }
 
     /// The page frames of 2^`shift` bytes that a range of addresses touches.
     pub const fn around(range: AddrRange, shift: u32) -> Option<Self> {
-        Self::between(range.start() >> shift, (range.last() >> shift) + 1)
+        let last = range.last() >> shift;
+        Self::between(range.start() >> shift, if last < FRAMES { last + 1 } else { FRAMES })
     }
 
     /// The addresses, with frames of 2^`shift` bytes; `None` past 2^64.

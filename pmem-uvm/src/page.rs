@@ -1,6 +1,7 @@
 //! A page: what is kept of each page frame, in three words that any thread may read.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use bitflags::bitflags;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -207,11 +208,27 @@ impl Page<'_> {
         self.update(|head| Some(head & !(OBJECT | ANON) | kind));
     }
 
-    /// Takes over all that is kept of another page but its links.
-    pub(crate) fn become_like(self, other: Page<'_>) {
-        for (mine, its) in self.0.iter().zip(other.0).rev() {
-            mine.store(its.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
+    /// Holds a page back that is handed out by itself, while it is moved: nobody can free it meanwhile. What [`Self::let_go`] takes.
+    pub(crate) fn hold(self) -> Option<u64> {
+        let head = self.head();
+        let movable =
+            head & STATE == PageState::Allocated as u64 && head & IN_LIST == 0 && head >> WIRED == 0;
+        let held = head & !STATE | PageState::Isolated as u64;
+        let done =
+            movable && self.0[0].compare_exchange(head, held, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        done.then_some(head)
+    }
+
+    /// Makes a page that was held back what it was.
+    pub(crate) fn let_go(self, head: u64) {
+        self.0[0].store(head, Ordering::Release);
+    }
+
+    /// Becomes what a page was that was held back.
+    pub(crate) fn become_like(self, other: Page<'_>, head: u64) {
+        self.0[1].store(other.0[1].load(Ordering::Relaxed), Ordering::Relaxed);
+        self.0[2].store(other.0[2].load(Ordering::Relaxed), Ordering::Relaxed);
+        self.let_go(head);
     }
 
     /// Sets and clears flags.
@@ -326,9 +343,12 @@ pub(crate) enum Pages {
 }
 
 impl Pages {
-    /// Takes memory from the heap.
-    pub(crate) fn new(count: u64) -> Self {
-        Self::Heap((0..count).map(|_| PageWords::default()).collect())
+    /// Takes memory from the heap; `None` if there is not so much.
+    pub(crate) fn new(count: u64) -> Option<Self> {
+        let count = usize::try_from(count).ok()?;
+        // What is shared cannot be asked for without aborting; what is not can.
+        Vec::<PageWords>::new().try_reserve_exact(count).ok()?;
+        Some(Self::Heap((0..count).map(|_| PageWords::default()).collect()))
     }
 
     #[inline]
@@ -360,7 +380,7 @@ mod tests {
 
     #[test]
     fn counts_have_bounds_and_leave_the_rest() {
-        let pages = Pages::new(1);
+        let pages = Pages::new(1).unwrap();
         let page = pages.get(0).unwrap();
         let owner = PageOwner::Anon { key: 7, offset: 0x3000 };
         page.give(PageState::Allocated, PageFlags::BUSY | PageFlags::ZERO, owner);

@@ -157,7 +157,9 @@ impl PageListRequest {
 
     /// A run of `len` pages that keeps the constraints.
     pub(crate) fn fit(&self, len: u64) -> Option<Fit> {
-        let fit = Fit::new(len).ok()?.align(self.align).ok()?.window(self.window.units());
+        // A run as long as the boundary starts at a multiple of it.
+        let align = if self.boundary == Some(len) { self.align.max(len) } else { self.align };
+        let fit = Fit::new(len).ok()?.align(align).ok()?.window(self.window.units());
         match self.boundary {
             Some(boundary) => fit.boundary(boundary).ok(),
             None => Some(fit),

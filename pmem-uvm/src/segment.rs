@@ -99,7 +99,8 @@ impl Segment {
 
     /// Whether two segments may become one.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
-        (self.free_list, self.node, self.attrs) == (other.free_list, other.node, other.attrs)
+        (self.free_list, self.node, self.attrs, self.host())
+            == (other.free_list, other.node, other.attrs, other.host())
     }
 
     /// The same over other page frames: list, node, attributes and the host's word go on, the available part and the hint

@@ -13,7 +13,7 @@ use crate::segment::{Held, Segment};
 use crate::settings::Settings;
 use crate::uvm::{Again, PageList, Uvm};
 use arc_swap::ArcSwap;
-use core::cell::Cell;
+use core::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
@@ -103,8 +103,8 @@ fn this_thread() -> u64 {
 }
 
 std::thread_local! {
-    /// Whether the running thread keeps memory as it is.
-    static KEEPS: Cell<bool> = const { Cell::new(false) };
+    /// Which memory the running thread keeps as it is, by address.
+    static KEEPS: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The lock on what comes and goes, for many readers: each takes one of several locks, a writer takes them all.
@@ -136,11 +136,15 @@ impl Mems {
 
 /// While it lives, no memory goes offline or comes online (`get_online_mems`); dropping it is `put_online_mems`.
 #[derive(Debug)]
-pub struct OnlineMems<'s>(#[expect(dead_code, reason = "held for its lock")] RwLockReadGuard<'s, ()>);
+pub struct OnlineMems<'s> {
+    #[expect(dead_code, reason = "held for its lock")]
+    guard: RwLockReadGuard<'s, ()>,
+    of: usize,
+}
 
 impl Drop for OnlineMems<'_> {
     fn drop(&mut self) {
-        KEEPS.set(false);
+        KEEPS.with_borrow_mut(|kept| kept.retain(|of| *of != self.of));
     }
 }
 
@@ -181,8 +185,8 @@ impl SharedUvm {
         })))
     }
 
-    /// Calls `run` with all of it, and nobody else: every verb of [`Uvm`] and of [`Hotplug`], as one. For what brings memory
-    /// online or takes it away use [`Self::hotplug`].
+    /// Calls `run` with all pages, and nobody else. What brings memory online or takes it away belongs in [`Self::hotplug`]: it would
+    /// not wait here for who keeps memory as it is.
     ///
     /// # Errors
     /// [`HotplugError::InCallback`] from within a callback.
@@ -199,7 +203,7 @@ impl SharedUvm {
     /// # Errors
     /// [`HotplugError::InCallback`] from within a callback, or while the thread holds [`OnlineMems`].
     pub fn hotplug<T>(&self, run: impl FnOnce(&mut Uvm, &mut Hotplug) -> T) -> Result<T, HotplugError> {
-        if self.is_mine() || KEEPS.get() {
+        if self.is_mine() || self.is_kept() {
             return Err(HotplugError::InCallback);
         }
         let device = self.0.device.lock().unwrap_or_else(PoisonError::into_inner);
@@ -219,11 +223,11 @@ impl SharedUvm {
     /// # Errors
     /// [`HotplugError::InCallback`] from within a callback, or while the thread keeps memory as it is already.
     pub fn online_mems(&self) -> Result<OnlineMems<'_>, HotplugError> {
-        if self.is_mine() || KEEPS.get() {
+        if self.is_mine() || self.is_kept() {
             return Err(HotplugError::InCallback);
         }
-        let held = OnlineMems(self.0.mems.read());
-        KEEPS.set(true);
+        let held = OnlineMems { guard: self.0.mems.read(), of: self.address() };
+        KEEPS.with_borrow_mut(|kept| kept.push(held.of));
         Ok(held)
     }
 
@@ -242,13 +246,17 @@ impl SharedUvm {
     /// # Errors
     /// As there; [`UvmError::TimedOut`] and [`UvmError::Cancelled`] as `wait` says, and what is short if it does not wait at all.
     pub fn pglistalloc(&self, request: &PageListRequest, wait: &Wait) -> Result<PageList, UvmError> {
-        let deadline = wait.timeout.map(|timeout| Instant::now() + timeout);
+        // A time that cannot be told is never.
+        let deadline = wait.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let outcome = self.with(|uvm| uvm.pglistalloc(request)).map_err(|_| UvmError::InCallback)?;
             let short = match outcome {
                 Err(error @ (UvmError::NoPages { .. } | UvmError::NoFit { .. })) => error,
                 done => return done,
             };
+            if request.count > get(&self.0.counters.npages) {
+                return Err(short);
+            }
             match self.nap(wait, deadline) {
                 Again::Retry => {}
                 Again::GiveUp => return Err(short),
@@ -285,6 +293,15 @@ impl SharedUvm {
     pub fn processor(&self, node: u32, pages: usize) -> Result<Processor, HotplugError> {
         let cache = self.with(|uvm| uvm.add_cache(node, pages))?;
         Ok(Processor { shared: self.clone(), cache, map: arc_swap::Cache::new(Published(self.0.clone())) })
+    }
+
+    fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
+    /// Whether the running thread keeps this memory as it is.
+    fn is_kept(&self) -> bool {
+        KEEPS.with_borrow(|kept| kept.contains(&self.address()))
     }
 
     fn is_mine(&self) -> bool {

@@ -63,6 +63,11 @@ pub(super) fn order_of(word: u64) -> u8 {
     order
 }
 
+/// Every `step`th bit, from the lowest; `step` is a power of two up to 64.
+const fn every(step: u64) -> u64 {
+    if step >= 64 { 1 } else { u64::MAX / ((1 << step) - 1) }
+}
+
 impl Leaf {
     pub(super) const fn new() -> Self {
         Self { words: [0; 64], zeroed: [0; 64], some: 0, full: 0, clean: 0, held: 0 }
@@ -173,11 +178,16 @@ impl Leaf {
         w << 6 | (self.words[w as usize & 63] ^ flip).trailing_zeros()
     }
 
-    /// The first page at or after `from` with which `len` free pages begin, as far as the leaf and 64 of them tell: what lies
-    /// beyond the leaf counts as free.
-    pub(super) fn candidate(&self, from: u32, len: u64) -> Option<u32> {
+    /// The first page at or after `from`, at a multiple of `align` from the leaf's start, with which `len` free pages begin, as far
+    /// as the leaf and 64 of them tell: what lies beyond the leaf counts as free.
+    pub(super) fn candidate(&self, from: u32, len: u64, align: u64) -> Option<u32> {
         let len = len.min(64) as u32;
-        let mut some = self.some & bits(from >> 6, 64);
+        // Words in which a multiple may be, and bits of a word that are one.
+        let (words, at) = match align {
+            ..=64 => (u64::MAX, every(align)),
+            _ => (every((align / 64).min(64)), 1),
+        };
+        let mut some = self.some & bits(from >> 6, 64) & words;
         while some != 0 {
             let w = some.trailing_zeros();
             some &= some - 1;
@@ -191,7 +201,7 @@ impl Leaf {
                 have += more;
             }
             let below = if w == from >> 6 { u64::MAX << (from & 63) } else { u64::MAX };
-            let begins = begins as u64 & below;
+            let begins = begins as u64 & below & at;
             if begins != 0 {
                 return Some(w << 6 | begins.trailing_zeros());
             }

@@ -302,7 +302,7 @@ impl Hotplug {
         let block = self.check_blocks(range, "offline", |state| state == BlockState::Offline)?;
         uvm.check_online(range)?;
         let step = self.begin_online(uvm, range, block.node, zone)?;
-        self.commit(uvm, &step)?;
+        self.commit(uvm, &step).inspect_err(|_| self.cancel(uvm, &step))?;
         self.set_state(range, BlockState::Online(zone));
         self.announce(uvm, &step);
         Ok(())

@@ -48,7 +48,7 @@ impl Hotplug {
         migrate: Migrate<'_>,
     ) -> Result<Transition, HotplugError> {
         let step = self.transition(uvm, Course::Offline, range, node, zone);
-        uvm.hold_free(range, |state| state == PageState::Retired)?;
+        uvm.hold_free(range, |state| matches!(state, PageState::Retired | PageState::Offline))?;
         let asked = self.ask(uvm, &step, NodeAction::RemovingLastMemory, MemoryAction::GoingOffline);
         let moved = asked.and_then(|()| move_all(uvm, range, migrate));
         moved.map(|()| step).inspect_err(|_| self.cancel(uvm, &step))
@@ -125,8 +125,12 @@ impl Transition {
     }
 }
 
+/// How often a page that a processor is about to hand out, or to take back, is looked at again.
+const PATIENCE: u32 = 10_000;
+
 /// Moves what is handed out, until all is moved or something never can be.
 fn move_all(uvm: &mut Uvm, range: FrameRange, migrate: Migrate<'_>) -> Result<(), HotplugError> {
+    let mut patience = PATIENCE;
     loop {
         let mut why = None;
         let moved = uvm.move_away(range, &mut |from, to| {
@@ -137,6 +141,13 @@ fn move_all(uvm: &mut Uvm, range: FrameRange, migrate: Migrate<'_>) -> Result<()
         match (moved, why) {
             (Ok(()), _) => return Ok(()),
             (Err(UvmError::Unmovable { .. }), Some(Unmoved::Again)) => {}
+            // On its way into or out of a processor's cache.
+            (Err(UvmError::Unmovable { info, .. }), None)
+                if info.state == PageState::Cached && patience > 0 =>
+            {
+                patience -= 1;
+                core::hint::spin_loop();
+            }
             (Err(_), Some(Unmoved::Interrupted)) => return Err(HotplugError::Interrupted),
             (Err(error), _) => return Err(error.into()),
         }

@@ -76,7 +76,17 @@ impl Uvm {
         range: FrameRange,
         migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
     ) -> Result<(), UvmError> {
-        self.hold_free(range, |_| false)?;
+        self.isolate_beside(range, |_| false, migrate)
+    }
+
+    /// As [`Self::isolate`], passing over pages in some states.
+    pub(crate) fn isolate_beside(
+        &mut self,
+        range: FrameRange,
+        passed: impl Fn(PageState) -> bool,
+        migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
+    ) -> Result<(), UvmError> {
+        self.hold_free(range, passed)?;
         let moved = self.move_away(range, migrate);
         if moved.is_err() {
             self.unisolate(range);
@@ -111,6 +121,24 @@ impl Uvm {
         add(&self.counters.isolated, held + more);
     }
 
+    /// Has a page moved to another of its colour, on its node if there is one; where to.
+    fn move_one(
+        &mut self,
+        frame: u64,
+        node: u32,
+        migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
+    ) -> Option<u64> {
+        let colour = frame & u64::from(self.settings.colours_of() - 1);
+        let request = PageRequest::new().node(node).strategy(Strategy::Numa).colour(colour as u32);
+        let to = self.pagealloc(&request).ok()?;
+        if migrate(frame, to).is_err() {
+            // It is ours: nobody else knows of it.
+            let _ = self.pagefree(to);
+            return None;
+        }
+        Some(to)
+    }
+
     /// Moves the pages of a range that are handed out, whose free pages are held back.
     pub(crate) fn move_away(
         &mut self,
@@ -122,24 +150,20 @@ impl Uvm {
         for frame in range.frames() {
             let (held, page) = self.known(frame)?;
             let info = page.info();
-            if matches!(info.state, PageState::Isolated | PageState::Retired) {
+            if matches!(info.state, PageState::Isolated | PageState::Retired | PageState::Offline) {
                 continue;
             }
             let unmovable = UvmError::Unmovable { frame, info };
-            if info.state != PageState::Allocated || info.wired > 0 || info.loans > 0 || page.is_listed() {
-                return Err(unmovable);
-            }
             let node = held.segment.node;
-            let to = self
-                .pagealloc(&PageRequest::new().node(node).strategy(Strategy::Numa))
-                .map_err(|_| unmovable)?;
-            if migrate(frame, to).is_err() {
-                self.pagefree(to)?;
-                return Err(unmovable);
-            }
+            let head = page.hold().ok_or(unmovable)?;
+            let moved = self.move_one(frame, node, migrate);
             let (_, from) = self.known(frame)?;
+            let Some(to) = moved else {
+                from.let_go(head);
+                return Err(unmovable);
+            };
             let (_, target) = self.known(to)?;
-            target.become_like(from);
+            target.become_like(from, head);
             from.reset(PageState::Isolated, PageFlags::empty());
             add(&self.counters.isolated, 1);
         }

@@ -67,7 +67,7 @@ impl Uvm {
     /// upwards; never more runs than asked for, each aligned and within the boundary.
     ///
     /// # Errors
-    /// [`UvmError::Nowhere`] if no segment has page frames in the window; [`UvmError::NoPages`] for too few free pages, with
+    /// [`UvmError::Constraint`] if the boundary leaves no way; [`UvmError::Nowhere`] if no segment has page frames in the window; [`UvmError::NoPages`] for too few free pages, with
     /// no search if only reserved ones are left; [`UvmError::NoFit`] for too few in runs as asked for.
     pub fn pglistalloc(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
         let result = self.try_list(request);
@@ -96,6 +96,9 @@ impl Uvm {
                 Err(error @ (UvmError::NoPages { .. } | UvmError::NoFit { .. })) => error,
                 done => return done,
             };
+            if request.count > get(&self.counters.npages) {
+                return Err(error);
+            }
             match wait(self, Shortage { error, tries }) {
                 Again::Retry => tries += 1,
                 Again::GiveUp => return Err(error),
@@ -106,27 +109,47 @@ impl Uvm {
     }
 
     fn try_list(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
+        if let Some(boundary) = request.boundary
+            && boundary.saturating_mul(request.runs) < request.count
+        {
+            return Err(UvmError::Constraint { what: "boundary", value: boundary });
+        }
         if self.map.overlapping(request.window).next().is_none() {
             return Err(UvmError::Nowhere(request.window));
         }
         let free = get(&self.counters.free);
-        let reserve = get(&self.counters.reserve_pagedaemon) + get(&self.counters.reserve_kernel);
+        let daemon = get(&self.counters.reserve_pagedaemon);
+        let reserve = daemon.saturating_add(get(&self.counters.reserve_kernel));
         if free <= reserve || free < request.count {
             return Err(UvmError::NoPages { asked: request.count, free, reserve });
         }
-        let found = self.gather(request);
-        if found.is_err() && self.drain_caches() > 0 { self.gather(request) } else { found }
+        let found = self.gather_from(request);
+        if found.is_err() && self.drain_caches() > 0 { self.gather_from(request) } else { found }
     }
 
-    /// Takes runs, the longest that are there, until there are enough pages; puts them back if there are not.
-    fn gather(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
+    /// Takes pages of as few free lists as will do, from 0 up.
+    fn gather_from(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
+        let mut found = self.gather(request, 0);
+        for list in 1..self.settings.free_lists_of() {
+            if found.is_ok()
+                || !self.buckets.iter().any(|bucket| bucket.free_list == list && bucket.map.free() > 0)
+            {
+                continue;
+            }
+            found = self.gather(request, list);
+        }
+        found
+    }
+
+    /// Takes runs, the longest on free lists up to `list`, until there are enough pages; puts them back if there are not.
+    fn gather(&mut self, request: &PageListRequest, list_up_to: u8) -> Result<PageList, UvmError> {
         let mut list = PageList { first: None, runs: 0, pages: 0 };
         let mut last: Option<FrameRange> = None;
         let (mut longest, mut zeroed) = (0, 0);
         while list.pages < request.count && list.runs < request.runs {
             // No run can be longer than the one before, which was the longest.
             let most = (request.count - list.pages).min(last.map_or(u64::MAX, FrameRange::count));
-            let Some((bucket, run)) = self.longest_place(request, most) else { break };
+            let Some((bucket, run)) = self.longest_place(request, most, list_up_to) else { break };
             longest = longest.max(run.count());
             let clean = self.buckets[bucket].map.zeroed();
             self.buckets[bucket].map.take(run);
@@ -151,19 +174,22 @@ impl Uvm {
             return Ok(list);
         }
         self.pglistfree(list);
-        let window = request.window;
-        let here = self.buckets.iter().flat_map(|bucket| bucket.map.runs(window));
-        Err(UvmError::NoFit { asked: request.count, free: here.map(FrameRange::count).sum(), longest })
+        Err(UvmError::NoFit { asked: request.count, free: get(&self.counters.free), longest })
     }
 
     /// The longest place of at most `wanted` pages, and its bucket: on the lowest free list that has one, at the lowest
     /// page frame there.
-    fn longest_place(&mut self, request: &PageListRequest, wanted: u64) -> Option<(usize, FrameRange)> {
+    fn longest_place(
+        &mut self,
+        request: &PageListRequest,
+        wanted: u64,
+        list_up_to: u8,
+    ) -> Option<(usize, FrameRange)> {
         let (mut low, mut high) = (0, request.longest().min(wanted));
         let mut best = None;
         let mut middle = high;
         while low < high {
-            match request.fit(middle).and_then(|fit| self.lowest_place(&fit)) {
+            match request.fit(middle).and_then(|fit| self.lowest_place(&fit, list_up_to)) {
                 Some(found) => {
                     best = Some(found);
                     low = middle;
@@ -175,8 +201,9 @@ impl Uvm {
         best
     }
 
-    fn lowest_place(&mut self, fit: &Fit) -> Option<(usize, FrameRange)> {
-        let enough = |bucket: &&mut Bucket| bucket.map.free() >= fit.len_of();
+    fn lowest_place(&mut self, fit: &Fit, list_up_to: u8) -> Option<(usize, FrameRange)> {
+        let enough =
+            |bucket: &&mut Bucket| bucket.free_list <= list_up_to && bucket.map.free() >= fit.len_of();
         let buckets = (0..).zip(&mut self.buckets).filter(|(_, bucket)| enough(bucket));
         let places = buckets.filter_map(|(at, bucket)| Some((bucket.free_list, at, bucket.map.search(fit)?)));
         places.min_by_key(|(list, _, place)| (*list, place.start())).map(|(_, at, place)| (at, place))
@@ -207,8 +234,13 @@ impl Uvm {
     /// The page frame after another in a list.
     pub fn next_in_list(&self, list: &PageList, frame: u64) -> Option<u64> {
         // Only the first page of a run has links.
-        if self.page(frame + 1).is_some_and(|page| page.is_listed() && page.linked().is_none()) {
-            return Some(frame + 1);
+        let next = frame.checked_add(1)?;
+        if self.page(next).is_some_and(|page| page.is_listed() && page.linked().is_none()) {
+            return Some(next);
+        }
+        if let Some((run, next)) = self.run_of(frame).filter(|(run, _)| run.count() == 1) {
+            debug_assert!(run.contains(frame));
+            return next;
         }
         self.runs(list).skip_while(|run| !run.contains(frame)).nth(1).map(FrameRange::start)
     }

@@ -332,7 +332,7 @@ impl Uvm {
     /// Wakes the page daemon if pages are scarce.
     fn check_scarce(&mut self) {
         let counters = &self.counters;
-        if get(&counters.free) + get(&counters.paging) < get(&counters.freemin) {
+        if get(&counters.free).saturating_add(get(&counters.paging)) < get(&counters.freemin) {
             self.wake();
         }
     }

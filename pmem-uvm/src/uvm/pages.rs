@@ -11,6 +11,9 @@ use alloc::sync::Arc;
 /// How a page comes.
 pub(crate) const FRESH: PageFlags = PageFlags::BUSY.union(PageFlags::CLEAN).union(PageFlags::FAKE);
 
+/// A cache has no more pages than this.
+const MOST_CACHED: usize = 1 << 16;
+
 /// What a page has to be to be given back.
 pub(crate) const IDLE: &str = "allocated, by itself, and neither wired nor lent";
 
@@ -28,7 +31,7 @@ impl Uvm {
             let found =
                 if found.is_none() && self.drain_caches() > 0 { self.find_page(request) } else { found };
             if let Some((frame, zeroed)) = found {
-                self.hand_out(request, frame, zeroed)?;
+                let frame = self.hand_out(request, frame, zeroed)?;
                 self.check_scarce();
                 return Ok(frame);
             }
@@ -63,8 +66,8 @@ impl Uvm {
         Some((frame, zeroed))
     }
 
-    /// Makes a page that was taken out of its bucket the request's.
-    fn hand_out(&mut self, request: &PageRequest, frame: u64, zeroed: bool) -> Result<(), UvmError> {
+    /// Makes a page that was taken out of its bucket the request's, or another that is zeroed; which.
+    fn hand_out(&mut self, request: &PageRequest, mut frame: u64, zeroed: bool) -> Result<u64, UvmError> {
         let zero = request.flags.contains(PgaFlags::ZERO);
         // A page that was filled is not clean.
         let flags = if zero { FRESH.difference(PageFlags::CLEAN) } else { FRESH };
@@ -72,13 +75,29 @@ impl Uvm {
             note(if zeroed { &self.counters.pga_zerohit } else { &self.counters.pga_zeromiss });
             if !zeroed && !self.host.zero(frame) {
                 self.free_all(super::lone(frame));
-                return Err(UvmError::NotZeroed { frame });
+                // Another colour, or a bucket that is further away.
+                frame = self.pop_zeroed(request).ok_or(UvmError::NotZeroed { frame })?;
             }
         }
         let (_, page) = self.known(frame)?;
         debug_assert_eq!(page.state(), PageState::Free);
         page.give(PageState::Allocated, flags, request.owner);
-        Ok(())
+        Ok(frame)
+    }
+
+    /// Takes a page that is known to be zeroed, wherever a request may have one.
+    fn pop_zeroed(&mut self, request: &PageRequest) -> Option<u64> {
+        let order = self.orders.iter().find(|order| order.node == request.node).or(self.orders.first())?;
+        let buckets = &mut self.buckets;
+        let frame = order.normal.iter().find_map(|at| {
+            let bucket = &mut buckets[*at as usize];
+            let allowed = !matches!(request.strategy, Strategy::Only(list) if list != bucket.free_list);
+            if allowed && bucket.map.zeroed() > 0 { bucket.map.pop(u64::MAX, true) } else { None }
+        });
+        let (frame, _) = frame?;
+        sub(&self.counters.free, 1);
+        sub(&self.counters.zeropages, 1);
+        Some(frame)
     }
 
     /// The colour that a page is to have: asked for, or after its place in its owner, or any in turn.
@@ -134,9 +153,9 @@ impl Uvm {
     /// Gives a page to another owner (`uvm_pagerealloc`).
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out.
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out, or part of a list.
     pub fn pagerealloc(&mut self, frame: u64, owner: PageOwner) -> Result<(), UvmError> {
-        let (_, page) = self.allocated(frame)?;
+        let (_, page) = self.alone(frame)?;
         page.own(owner);
         Ok(())
     }
@@ -154,9 +173,10 @@ impl Uvm {
     /// Wires a page: it can neither be moved nor freed until it is unwired as often (`uvm_pagewire`).
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out; [`UvmError::Count`] beyond 2^24 − 1 times.
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out, or part of a list;
+    /// [`UvmError::Count`] beyond 2^24 − 1 times.
     pub fn pagewire(&mut self, frame: u64) -> Result<(), UvmError> {
-        let (_, page) = self.allocated(frame)?;
+        let (_, page) = self.alone(frame)?;
         let before = page.count_wired(true).ok_or(UvmError::Count { frame, what: "wire count" })?;
         add(&self.counters.wired, u64::from(before == 0));
         Ok(())
@@ -176,10 +196,10 @@ impl Uvm {
     /// Lends a page once more (the page's part of `uvm_loan`): it can neither be moved nor freed until it is returned.
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out or is wired; [`UvmError::Count`] beyond 2^24 − 1
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out, is wired, or part of a list; [`UvmError::Count`] beyond 2^24 − 1
     /// times.
     pub fn pageloan(&mut self, frame: u64) -> Result<(), UvmError> {
-        let (_, page) = self.allocated(frame)?;
+        let (_, page) = self.alone(frame)?;
         let info = page.info();
         if info.wired > 0 {
             return Err(UvmError::Page { frame, info, wanted: "unwired" });
@@ -200,6 +220,19 @@ impl Uvm {
         Ok(())
     }
 
+    /// A page that is handed out by itself.
+    fn alone(&self, frame: u64) -> Result<(&crate::segment::Held, crate::page::Page<'_>), UvmError> {
+        let (held, page) = self.allocated(frame)?;
+        if page.is_listed() {
+            return Err(UvmError::Page {
+                frame,
+                info: page.info(),
+                wanted: "a page by itself, but part of a list",
+            });
+        }
+        Ok((held, page))
+    }
+
     fn allocated(&self, frame: u64) -> Result<(&crate::segment::Held, crate::page::Page<'_>), UvmError> {
         let (held, page) = self.known(frame)?;
         let info = page.info();
@@ -209,9 +242,9 @@ impl Uvm {
         Ok((held, page))
     }
 
-    /// Makes a cache of at most `pages` pages for a processor of this node. Takes memory.
+    /// Makes a cache of at most `pages` pages, and no more than 65,536, for a processor of this node. Takes memory.
     pub fn add_cache(&mut self, node: u32, pages: usize) -> Arc<PageCache> {
-        let cache = Arc::new(PageCache::new(node, pages, self.counters.clone()));
+        let cache = Arc::new(PageCache::new(node, pages.min(MOST_CACHED), self.counters.clone()));
         self.caches.push(cache.clone());
         cache
     }

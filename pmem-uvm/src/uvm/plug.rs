@@ -14,10 +14,12 @@ impl Uvm {
     /// Plugs page frames (`uvm_physseg_plug`, `uvm_page_physload`). Takes memory: 24 bytes a page, and its part of the index.
     ///
     /// # Errors
-    /// [`UvmError::FreeList`], [`UvmError::Avail`]; [`UvmError::Overlap`] names the segment that is there.
+    /// [`UvmError::FreeList`], [`UvmError::Avail`]; [`UvmError::Overlap`] names the segment that is there; [`UvmError::Storage`] if there is no
+    /// memory for its pages, or their addresses end past 2^64.
     pub fn plug(&mut self, plug: &Plug) -> Result<SegmentId, UvmError> {
         self.check_plug(plug)?;
-        Ok(self.place(plug, Pages::new(plug.range.count())))
+        let pages = Pages::new(plug.range.count()).ok_or(UvmError::Storage { range: plug.range })?;
+        Ok(self.place(plug, pages))
     }
 
     /// As [`Self::plug`], with memory for pages that the host gives for good: one entry a page, all zero.
@@ -40,6 +42,9 @@ impl Uvm {
         }
         if let Some(avail) = avail.filter(|avail| !range.covers(*avail)) {
             return Err(UvmError::Avail { range, avail });
+        }
+        if range.bytes(self.settings.pageshift()).is_none() {
+            return Err(UvmError::Storage { range });
         }
         if let Some((_, held)) = self.map.overlapping(range).next() {
             let (segment, at) = (held.segment.id, held.segment.range);
@@ -81,15 +86,22 @@ impl Uvm {
         if merges { self.merge(id) } else { id }
     }
 
-    /// Makes one segment of a segment and the neighbours that are like it; the lowest keeps its name.
-    fn merge(&mut self, id: SegmentId) -> SegmentId {
-        let segment = self.segments[id].clone();
+    /// Makes one segment of a segment and the neighbours that are like it, the host's word included, and whose available parts
+    /// join; the lowest keeps its name, and the others' name nothing any more.
+    pub fn merge(&mut self, id: SegmentId) -> SegmentId {
+        let Some(segment) = self.segments.get(id).cloned() else { return id };
         let below = segment.range.start().checked_sub(1).and_then(|frame| self.map.get(frame));
         let above = self.map.get(segment.range.end());
         let like = |held: Option<(FrameRange, &Held)>| {
             held.map(|(_, held)| held.segment.clone()).filter(|other| other.is_like(&segment))
         };
-        let (below, above) = (like(below), like(above));
+        let joins = |lower: &Segment, upper: &Segment| {
+            let ends = lower.avail.is_some_and(|avail| avail.end() == lower.range.end());
+            let begins = upper.avail.is_some_and(|avail| avail.start() == upper.range.start());
+            ends == begins
+        };
+        let below = like(below).filter(|below| joins(below, &segment));
+        let above = like(above).filter(|above| joins(&segment, above));
         let lowest = below.as_ref().unwrap_or(&segment);
         let highest = above.as_ref().unwrap_or(&segment);
         let Some(range) = FrameRange::between(lowest.range.start(), highest.range.end()) else { return id };

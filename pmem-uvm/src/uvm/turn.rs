@@ -116,7 +116,8 @@ impl Uvm {
             for (_, page) in self.pages_in(run) {
                 let state = page.state();
                 turned[state as usize] += 1;
-                let keeps = state == PageState::Isolated && to == PageState::Free;
+                let keeps =
+                    matches!(state, PageState::Isolated | PageState::Offline) && to == PageState::Free;
                 page.reset(to, if keeps { page.flags() & PageFlags::ZERO } else { PageFlags::empty() });
             }
             if to == PageState::Free {

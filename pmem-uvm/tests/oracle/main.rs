@@ -445,7 +445,8 @@ impl World {
         }
         let before = self.uvm.uvmexp();
         let got = self.uvm.pagealloc(&request);
-        let refused = matches!(got, Err(UvmError::NotZeroed { frame }) if !self.model.pages[&frame].zeroed);
+        let refused = matches!(got, Err(UvmError::NotZeroed { .. }));
+        assert!(!refused || !self.model.has_zeroed(way), "a zeroed page was there");
         assert_eq!(got.is_ok() || refused, may, "{got:?} {before:?}");
         if self.uvm.uvmexp().cached == 0 {
             self.uncache();
@@ -460,7 +461,9 @@ impl World {
             }
         };
         let zero = flags.contains(PgaFlags::ZERO);
-        if wanted.is_some() || self.colours == 1 {
+        // A page that had to be zeroed, and could not be, gives way to any that is.
+        let instead = zero && self.model.pages[&frame].zeroed;
+        if !instead && (wanted.is_some() || self.colours == 1) {
             self.model.check_choice(
                 frame,
                 way,

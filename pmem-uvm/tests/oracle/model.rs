@@ -53,6 +53,11 @@ impl Model {
         self.free() > kernel.max(daemon) && self.candidates(strategy).next().is_some()
     }
 
+    /// Whether a free page that is known to be zeroed may be handed out, those in caches left out.
+    pub fn has_zeroed(&self, strategy: Strategy) -> bool {
+        self.candidates(strategy).any(|e| e.state == PageState::Free && e.zeroed)
+    }
+
     fn candidates(&self, strategy: Strategy) -> impl Iterator<Item = &Entry> {
         let fits = move |e: &&Entry| match strategy {
             Strategy::Only(list) => e.list == list,
