@@ -58,9 +58,9 @@ struct notifier_block {
 #define MMOP_ONLINE_KERNEL 2
 #define MMOP_ONLINE_MOVABLE 3
 
-/* The size of a block in bytes, before memory is plugged; 128 MiB without it. */
+/* The size of a block in bytes, before anything but bind and setpagesize of uvm_page.h; 128 MiB without it. */
 int pmem_memory_block_size(uint64_t bytes);
-/* Moves a page: 0, or -EBUSY (never), -EAGAIN (not now), -EINTR (called off). Without it nothing can be moved. */
+/* Moves a page, and calls no function of this library: 0, or -EBUSY (never), -EAGAIN (not now), -EINTR (called off). Without it nothing can be moved. */
 int pmem_memory_migrate(int (*migrate)(unsigned long from_pfn, unsigned long to_pfn));
 
 int pmem_register_memory_notifier(struct notifier_block *);

@@ -79,8 +79,8 @@ pmem_arena_t pmem_arena_create(const char *name, pmem_type_t type);
 int pmem_arena_remove(pmem_arena_t a);
 
 /*
- * Mappings for pmem_arena_connect(), which copies them. A window shows [start, end) of the left arena at `to` in the right
- * one. A bridge's window opens inside [start, end) as regions are mapped through it, in multiples of `granule`. A table translates
+ * Mappings for pmem_arena_connect(), which copies them; all are of the left arena's addresses. A window: [start, end) there leads to
+ * the right arena from `to` on. A bridge's window opens inside [start, end) as regions are mapped through it, in multiples of `granule`. A table translates
  * [start, end) in pages. NULL on failure.
  */
 pmem_mapping_t pmem_mapping_window(paddr_t start, paddr_t end, paddr_t to);
@@ -174,7 +174,7 @@ struct pmem_change {
 };
 
 #define PMEM_CONCERNED 0
-#define PMEM_INDIFFERENT (-1)
+#define PMEM_INDIFFERENT 0x7fffffff
 
 /*
  * What a driver does; each may be NULL. prepare() returns PMEM_CONCERNED, PMEM_INDIFFERENT, or an errno, which refuses the change.

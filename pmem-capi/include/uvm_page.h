@@ -2,8 +2,8 @@
  * The page functions of uvm(9), and the counters of its physical half, over pmem's own pages.
  *
  * A page is a handle: a number that leads nowhere; VM_PAGE_TO_PHYS() says its address. Every function may be called by any
- * thread. Misuse that a kernel would panic at (freeing what is free, two owners at once) aborts. The names of uvm(9) are macros: a
- * kernel that has functions of these names can be linked with this library.
+ * thread. Misuse that a kernel would panic at (freeing what is free, two owners at once) aborts. The names of uvm(9) are macros;
+ * a kernel that has functions of these names defines PMEM_UVM_PAGE_NO_NAMES first. These pages are not those of uvm_physseg.h.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -41,7 +41,7 @@ struct vm_anon;
 #define PMEM_PG_FAKE 0x04
 #define PMEM_PG_ZERO 0x08
 
-/* What only the kernel can do; each may be NULL. Bound before memory is plugged, if at all. */
+/* What only the kernel can do; each may be NULL. Bound before anything else is called. They may call no function of this header. */
 struct uvm_page_host {
 	void (*zero)(paddr_t pa);      /* fills a page with zeroes */
 	void (*wake_pagedaemon)(void); /* pages are scarce */
@@ -67,7 +67,7 @@ struct pmem_pglist {
 
 /* All return 0 or an errno where they return int; frames are page frame numbers, bytes are bytes. */
 int pmem_uvm_page_bind(const struct uvm_page_host *);
-int pmem_uvm_setpagesize(psize_t bytes); /* before memory is plugged; 4,096 without it */
+int pmem_uvm_setpagesize(psize_t bytes); /* before anything but pmem_uvm_page_bind(); 4,096 without it */
 int pmem_uvm_page_plug(paddr_t start, paddr_t end, paddr_t avail_start, paddr_t avail_end, int free_list, int node);
 int pmem_uvm_page_unplug(paddr_t start, paddr_t end);
 int pmem_uvm_page_retire(paddr_t start, paddr_t end);
@@ -108,7 +108,6 @@ struct vm_page *pmem_uvm_pglist_next(const struct pmem_pglist *, struct vm_page 
 #define uvm_pglistfree pmem_uvm_pglistfree
 #define VM_PAGE_TO_PHYS pmem_uvm_page_phys
 #define PHYS_TO_VM_PAGE pmem_uvm_phys_page
-#define pglist pmem_pglist
 #endif
 
 #ifdef __cplusplus

@@ -24,7 +24,8 @@ thread_local! {
 /// Keeps what went wrong for [`pmem_error`], and returns its number.
 pub(crate) fn fail(errno: c_int, why: impl Display) -> c_int {
     let words = CString::new(why.to_string().replace('\0', " ")).unwrap_or_default();
-    LAST.with(|last| *last.borrow_mut() = words);
+    // A thread that is on its way out has nowhere to keep them.
+    let _ = LAST.try_with(|last| *last.borrow_mut() = words);
     errno
 }
 
@@ -47,5 +48,5 @@ pub(crate) fn failed(error: &Error) -> c_int {
 /// What went wrong last in this thread, in words.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_error() -> *const c_char {
-    LAST.with(|last| last.borrow().as_ptr())
+    LAST.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())
 }

@@ -251,8 +251,8 @@ thread_local! {
 pub extern "C" fn pmem_get_online_mems() -> c_int {
     match memory().online_mems() {
         Ok(held) => {
-            ONLINE.with(|online| *online.borrow_mut() = Some(held));
-            0
+            // A thread that is on its way out keeps nothing.
+            ONLINE.try_with(|online| *online.borrow_mut() = Some(held)).map_or(-EINVAL, |()| 0)
         }
         Err(error) => -fail(EDEADLK, error),
     }
@@ -261,5 +261,5 @@ pub extern "C" fn pmem_get_online_mems() -> c_int {
 /// Lets memory change again.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_put_online_mems() {
-    ONLINE.with(|online| *online.borrow_mut() = None);
+    let _ = ONLINE.try_with(|online| *online.borrow_mut() = None);
 }

@@ -3,6 +3,7 @@
 //! Every function that takes a pointer is `unsafe` to call from Rust: the headers say what they must point to.
 
 mod failure;
+mod host;
 pub mod hotplug;
 mod memory;
 pub mod page;

@@ -1,6 +1,7 @@
 //! The memory that `uvm_page.h` and `memory_hotplug.h` are about: one in a process, made when it is first needed.
 
 use crate::failure::{EBUSY, EDEADLK, EEXIST, EINVAL, ENOENT, ENOMEM, fail};
+use crate::host::CHost;
 use pmem_uvm::{Hotplug, HotplugError, Settings, SharedUvm, Uvm, UvmError};
 use std::cell::Cell;
 use std::ffi::c_int;
@@ -25,10 +26,10 @@ thread_local! {
 
 /// Changes what can be set before there is memory.
 pub(crate) fn configure(change: impl FnOnce(Config) -> Result<Config, UvmError>) -> c_int {
-    if MEMORY.get().is_some() {
-        return fail(EBUSY, "there is memory already");
-    }
     let mut config = CONFIG.lock().unwrap_or_else(PoisonError::into_inner);
+    if MEMORY.get().is_some() {
+        return fail(EBUSY, "too late: another function was called before");
+    }
     let old = config.unwrap_or(Config { settings: Settings::default(), block: 128 << 20 });
     match change(old) {
         Ok(new) => {
@@ -46,8 +47,10 @@ pub(crate) fn memory() -> &'static SharedUvm {
         let Config { settings, block } =
             config.unwrap_or(Config { settings: Settings::default(), block: 128 << 20 });
         let pages = (block >> settings.pageshift()).max(1);
+        let mut uvm = Uvm::new(settings);
+        uvm.set_host(Box::new(CHost(settings.pageshift())));
         // Both sizes are powers of two, so the quotient is one.
-        SharedUvm::new(Uvm::new(settings), pages).unwrap_or_else(|_| std::process::abort())
+        SharedUvm::new(uvm, pages).unwrap_or_else(|_| std::process::abort())
     })
 }
 
@@ -55,8 +58,15 @@ pub(crate) fn memory() -> &'static SharedUvm {
 pub(crate) fn with_uvm<T>(run: impl FnOnce(&mut Uvm) -> T) -> T {
     let held = HELD.replace(ptr::null_mut());
     if held.is_null() {
-        // Only a callback could be refused, and this is none.
-        return memory().with(run).unwrap_or_else(|_| std::process::abort());
+        // A notifier's callback was lent its pages; of others (zero, wake_pagedaemon, migrate) the header says that they may not.
+        return memory().with(run).unwrap_or_else(|_| {
+            use std::io::Write;
+            let _ = writeln!(
+                std::io::stderr(),
+                "panic: a page function called from zero(), wake_pagedaemon() or migrate()"
+            );
+            std::process::abort()
+        });
     }
     // SAFETY: `lend` put it there for as long as its callback runs, in this thread, and nobody uses it meanwhile; it was taken out
     // above, so that it is not used twice at once.

@@ -1,57 +1,21 @@
 //! `uvm_page.h`: the page functions of uvm(9).
 
 use crate::failure::{EINVAL, fail};
-use crate::memory::{configure, failed, memory, with_uvm};
+use crate::host::{HOST, PageHost, host};
+use crate::memory::{change, configure, failed, memory, with_uvm};
 use pmem_uvm::{
-    Caller, FrameRange, Host, PageFlags, PageInfo, PageList, PageListRequest, PageOwner, PageRequest,
-    PgaFlags, Plug, Reserves, Strategy, Uvm, UvmError, Uvmexp, Wait,
+    Caller, FrameRange, PageFlags, PageInfo, PageList, PageListRequest, PageOwner, PageRequest, PgaFlags,
+    Plug, Reserves, Strategy, Uvm, UvmError, Wait,
 };
-use std::ffi::{c_int, c_uint, c_void};
+use std::ffi::{c_int, c_void};
 use std::ptr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 /// `paddr_t`: a page frame number, or an address in bytes.
 type Paddr = usize;
 /// `struct vm_page *`: the page frame number plus one.
 type PagePtr = *mut c_void;
-
-/// `struct uvm_page_host`.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct PageHost {
-    zero: Option<unsafe extern "C" fn(Paddr)>,
-    wake_pagedaemon: Option<unsafe extern "C" fn()>,
-    is_pagedaemon: Option<unsafe extern "C" fn() -> bool>,
-    wait_ms: c_uint,
-    ncolors: c_int,
-    nfreelist: c_int,
-}
-
-static HOST: Mutex<Option<PageHost>> = Mutex::new(None);
-
-fn host() -> Option<PageHost> {
-    *HOST.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The host's callbacks, for the pages that it shares with C.
-struct CHost(u32);
-
-impl Host for CHost {
-    fn zero(&mut self, frame: u64) -> bool {
-        let Some(zero) = host().and_then(|host| host.zero) else { return false };
-        // SAFETY: the host was bound as the header says; the page is nobody's at this moment.
-        unsafe { zero((frame << self.0) as Paddr) };
-        true
-    }
-
-    fn wake_pagedaemon(&mut self, _: &Uvmexp) {
-        if let Some(wake) = host().and_then(|host| host.wake_pagedaemon) {
-            // SAFETY: the host was bound as the header says.
-            unsafe { wake() };
-        }
-    }
-}
 
 /// Ends the process, as a kernel would panic.
 fn fatal(what: &str, why: impl std::fmt::Display) -> ! {
@@ -87,9 +51,14 @@ fn frames(start: Paddr, end: Paddr) -> Result<FrameRange, UvmError> {
 /// `host` leads to a `struct uvm_page_host` whose members are what the header says, for good.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_uvm_page_bind(host: *const PageHost) -> c_int {
+    if host.is_null() {
+        return fail(EINVAL, "no host");
+    }
     // SAFETY: the caller's.
     let bound = unsafe { host.read() };
-    let colours = u32::try_from(bound.ncolors).unwrap_or(0);
+    let Ok(colours) = u32::try_from(bound.ncolors) else {
+        return fail(EINVAL, "a negative number of colours");
+    };
     let Ok(lists) = u8::try_from(bound.nfreelist) else { return fail(EINVAL, "too many free lists") };
     let status = configure(|mut config| {
         config.settings = if colours > 0 { config.settings.colours(colours)? } else { config.settings };
@@ -111,6 +80,16 @@ pub extern "C" fn pmem_uvm_setpagesize(bytes: usize) -> c_int {
     })
 }
 
+/// Changes what is there, as hot-plug does: not while somebody keeps it as it is, and blocks follow.
+fn beside(range: FrameRange, run: impl FnOnce(&mut Uvm) -> Result<(), UvmError>) -> Result<(), UvmError> {
+    let done = change(|uvm, hotplug| {
+        let done = run(uvm);
+        hotplug.follow(uvm, range);
+        Ok(done)
+    });
+    done.map_err(|_| UvmError::InCallback)?
+}
+
 /// Plugs page frames, part of them available.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_page_plug(
@@ -126,27 +105,21 @@ pub extern "C" fn pmem_uvm_page_plug(
     };
     let plugged = frames(start, end).and_then(|range| {
         let avail = if avail_start < avail_end { Some(frames(avail_start, avail_end)?) } else { None };
-        with_uvm(|uvm| {
-            let shift = uvm.settings().pageshift();
-            if uvm.nsegments() == 0 {
-                uvm.set_host(Box::new(CHost(shift)));
-            }
-            uvm.plug(&Plug::new(range).avail(avail).free_list(list).node(node))
-        })
+        beside(range, |uvm| uvm.plug(&Plug::new(range).avail(avail).free_list(list).node(node)).map(|_| ()))
     });
-    status(plugged.map(|_| ()))
+    status(plugged)
 }
 
 /// Unplugs page frames that nobody has.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_page_unplug(start: Paddr, end: Paddr) -> c_int {
-    status(frames(start, end).and_then(|range| with_uvm(|uvm| uvm.unplug(range))))
+    status(frames(start, end).and_then(|range| beside(range, |uvm| uvm.unplug(range))))
 }
 
 /// Retires bad pages.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_page_retire(start: Paddr, end: Paddr) -> c_int {
-    status(frames(start, end).and_then(|range| with_uvm(|uvm| uvm.retire(range))))
+    status(frames(start, end).and_then(|range| beside(range, |uvm| uvm.retire(range))))
 }
 
 /// Sets how many pages are kept back, and when the page daemon is woken.
@@ -435,7 +408,14 @@ pub unsafe extern "C" fn pmem_uvm_pglistalloc(
 pub unsafe extern "C" fn pmem_uvm_pglistfree(list: *mut CList) {
     // SAFETY: the caller's.
     let pages = unsafe { list.replace(CList::default()) };
-    with_uvm(|uvm| uvm.pglistfree(pages.list()));
+    with_uvm(|uvm| {
+        let (runs, count) =
+            uvm.runs(&pages.list()).fold((0, 0), |(runs, count), run| (runs + 1, count + run.count()));
+        if (runs, count) != (pages.runs, pages.pages) {
+            fatal("uvm_pglistfree", format!("a list of {} pages, of which {count} are left", pages.pages));
+        }
+        uvm.pglistfree(pages.list());
+    });
 }
 
 /// Gives part of a list back.

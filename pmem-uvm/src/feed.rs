@@ -158,8 +158,17 @@ impl<A: Access> Feed<A> {
             }
         }
         windows.sort_unstable_by_key(|window| window.start());
-        windows.dedup();
-        Some(windows)
+        // What overlaps is one: what one has found, the next must not find again.
+        let mut joined: Vec<FrameRange> = Vec::new();
+        for window in windows {
+            match joined.last_mut() {
+                Some(last) if window.start() <= last.end() => {
+                    *last = FrameRange::between(last.start(), last.end().max(window.end())).unwrap_or(*last);
+                }
+                _ => joined.push(window),
+            }
+        }
+        Some(joined)
     }
 
     fn stage(&mut self, state: &State, windows: Option<Vec<FrameRange>>, settings: Settings) -> Vec<Going> {
@@ -168,15 +177,8 @@ impl<A: Access> Feed<A> {
         let mut going: Vec<Going> = Vec::new();
         for window in windows {
             let Some(bytes) = window.bytes(settings.pageshift()) else { continue };
-            // Windows may overlap; what one has found, the next must not find again.
             let sights = self.staged.as_ref().map_or(&self.sights, |staged| &staged.sights);
-            let found = self.changes(window, &self.layout.wanted(state, sights, bytes, settings));
-            going.extend(
-                found
-                    .into_iter()
-                    .filter(|new| going.iter().all(|old| !old.range.overlaps(new.range)))
-                    .collect::<Vec<_>>(),
-            );
+            going.extend(self.changes(window, &self.layout.wanted(state, sights, bytes, settings)));
         }
         going
     }
@@ -196,7 +198,7 @@ impl<A: Access> Feed<A> {
             Ok(())
         });
         self.mover = mover;
-        begun.unwrap_or(Ok(()))
+        begun.unwrap_or(Err((FrameRange::LAST, HotplugError::InCallback)))
     }
 
     /// Does with every staged range what `each` says.
@@ -214,7 +216,7 @@ impl<A: Access> Feed<A> {
             let fault = Fault::new("pages are not as they were left");
             range.bytes(settings.pageshift()).map_or(fault, |bytes| fault.at(bytes))
         };
-        done.unwrap_or(Ok(())).map_err(fault)
+        done.unwrap_or(Err(FrameRange::LAST)).map_err(fault)
     }
 
     fn settle(&mut self, staged: Staged) {
@@ -243,7 +245,7 @@ impl<A: Access> Feed<A> {
             going.iter().for_each(|step| hotplug.follow(uvm, step.range));
             Ok(())
         });
-        done.unwrap_or(Ok(()))?;
+        done.unwrap_or(Err((FrameRange::LAST, HotplugError::InCallback)))?;
         self.settle(Staged { sights, going });
         Ok(())
     }
@@ -251,19 +253,36 @@ impl<A: Access> Feed<A> {
 
 /// Plugs, turns or unplugs a range as it is.
 fn plug_now(uvm: &mut Uvm, step: &Going) -> Result<(), UvmError> {
+    let mut bad = Vec::new();
     if step.old.is_some() && (step.new.is_none() || step.changes_segment()) {
+        bad = uvm.retired_in(step.range);
         uvm.unplug(step.range)?;
     }
     let Some(new) = step.new else { return Ok(()) };
     if step.old.is_none() || step.changes_segment() {
         uvm.plug(&plug_of(step.range, &new))?;
     }
-    uvm.turn(step.range, new.state, |state| state != PageState::Allocated && state != PageState::Cached);
+    let was_bad = step.old.is_some_and(|old| old.state == PageState::Retired);
+    uvm.turn(step.range, new.state, |state| {
+        let ours = !matches!(state, PageState::Allocated | PageState::Cached | PageState::Isolated);
+        ours && (was_bad || state != PageState::Retired)
+    });
+    if !was_bad {
+        bad.into_iter().for_each(|range| uvm.turn(range, PageState::Retired, |_| true));
+    }
+    merge(uvm, step.range);
     Ok(())
 }
 
 fn plug_of(range: FrameRange, fed: &Ram) -> Plug {
-    Plug::new(range).free_list(fed.free_list).node(fed.node).attrs(fed.attrs).offline().merging()
+    Plug::new(range).free_list(fed.free_list).node(fed.node).attrs(fed.attrs).offline()
+}
+
+/// Makes one segment of what was plugged and of its neighbours that are alike.
+fn merge(uvm: &mut Uvm, range: FrameRange) {
+    if let Some(id) = uvm.find(range.start()).map(|(segment, _)| segment.id()) {
+        uvm.merge(id);
+    }
 }
 
 fn begin_one(
@@ -281,9 +300,10 @@ fn begin_one(
     let came = step.old.is_none();
     let begun = match (step.old, step.new) {
         (Some(old), new) if old.state == PageState::Free => match new {
-            Some(Ram { state: PageState::Reserved | PageState::Retired, .. }) => {
-                uvm.isolate(range, mover).map(|()| None).map_err(Into::into)
-            }
+            Some(Ram { state: PageState::Reserved | PageState::Retired, .. }) => uvm
+                .isolate_beside(range, |state| state == PageState::Retired, mover)
+                .map(|()| None)
+                .map_err(Into::into),
             _ => hotplug.begin_offline(uvm, range, old.node, Zone::Normal, mover).map(Some),
         },
         // What a region leaves has been there all the time.
@@ -336,6 +356,7 @@ fn veto(range: FrameRange, error: &HotplugError, settings: Settings) -> Veto {
         HotplugError::Uvm(UvmError::Overlap { .. }) => "memory is plugged there already",
         HotplugError::Refused { .. } => "a memory notifier refused",
         HotplugError::Interrupted => "moving pages was called off",
+        HotplugError::InCallback => "memory cannot be changed from here",
         _ => "memory cannot be plugged there",
     };
     let at = match error {
@@ -398,7 +419,11 @@ impl<A: Access> Driver for Feed<A> {
             // Memory that becomes part of another segment does so when the change is published.
             if step.new.is_some() && !step.leaves() && !step.changes_segment() {
                 let to = step.target();
-                uvm.turn(step.range, to, |state| state.is_idle() && state != PageState::Free);
+                let bad = step.old.is_some_and(|old| old.state == PageState::Retired);
+                // What went bad without the model stays so.
+                uvm.turn(step.range, to, |state| {
+                    state.is_idle() && state != PageState::Free && (bad || state != PageState::Retired)
+                });
             }
             Ok(())
         })
@@ -445,6 +470,8 @@ impl<A: Access> Driver for Feed<A> {
         let _ = self.each(|uvm, _, step| {
             if step.changes_segment() || step.new.is_none() {
                 plug_now(uvm, step)?;
+            } else if step.old.is_none() {
+                merge(uvm, step.range);
             }
             Ok(())
         });

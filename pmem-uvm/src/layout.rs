@@ -41,8 +41,23 @@ pub(crate) struct Sight {
 impl Sight {
     /// What of it an arena's own range is, as seen.
     pub(crate) fn seen_of(&self, range: AddrRange) -> Option<AddrRange> {
-        let local = AddrRange::sized(self.start, self.seen.len()).ok()?.intersect(range)?;
+        let local = self.own()?.intersect(range)?;
         AddrRange::sized(self.seen.start() + (local.start() - self.start), local.len()).ok()
+    }
+
+    /// The arena's own range.
+    fn own(&self) -> Option<AddrRange> {
+        AddrRange::sized(self.start, self.seen.len()).ok()
+    }
+
+    /// What of it another does not see as well.
+    fn without(&self, other: &Self) -> Vec<Self> {
+        let (Some(own), Some(gone)) = (self.own(), other.own()) else { return Vec::new() };
+        if !own.overlaps(gone) {
+            return Vec::from([*self]);
+        }
+        let part = |own: AddrRange| Some(Self { seen: self.seen_of(own)?, start: own.start(), ..*self });
+        own.minus(gone).into_iter().flatten().filter_map(part).collect()
     }
 
     /// The arena's own range of it inside `window`.
@@ -50,6 +65,29 @@ impl Sight {
         let part = self.seen.intersect(window)?;
         AddrRange::sized(self.start + (part.start() - self.seen.start()), part.len()).ok()
     }
+}
+
+/// A page that two regions share is bad if one of them is.
+fn retire_last(wanted: &mut Vec<(FrameRange, Ram)>, ram: Ram) {
+    let Some((last, of)) = wanted.pop() else { return };
+    let bad = (FrameRange::one(last.end() - 1), Ram { state: PageState::Retired, ..ram });
+    wanted.extend(FrameRange::between(last.start(), last.end() - 1).map(|rest| (rest, of)));
+    wanted.extend(bad.0.map(|page| (page, bad.1)));
+}
+
+/// Memory that is seen at several places is memory once: where it is nearest, and lowest. What is left of sights, in order.
+fn once(mut sights: Vec<Sight>) -> Vec<Sight> {
+    sights.sort_by_key(|sight| (sight.cost, sight.seen.start()));
+    let mut kept: Vec<Sight> = Vec::new();
+    for sight in sights {
+        let mut parts: Vec<Sight> = Vec::from([sight]);
+        for before in kept.iter().filter(|other| other.arena == sight.arena) {
+            parts = parts.iter().flat_map(|part| part.without(before)).collect();
+        }
+        kept.extend(parts);
+    }
+    kept.sort_by_key(|sight| sight.seen.start());
+    kept
 }
 
 /// How a model's RAM is laid out in page frames: as whom, which nodes, which free lists.
@@ -82,8 +120,8 @@ impl Layout {
         self
     }
 
-    /// What page frames the RAM has, in order, and what each is to be. A page counts if all of it is RAM; memory behind tables
-    /// and interleaves is not followed.
+    /// What page frames the RAM has, in order, and what each is to be. A page counts if all of it is RAM. Memory that is
+    /// seen at several places counts where it is nearest; memory behind tables and interleaves is not followed.
     pub fn frames(&self, state: &State, settings: Settings) -> Vec<(FrameRange, Ram)> {
         self.wanted(state, &self.look(state), AddrRange::ALL, settings)
     }
@@ -123,7 +161,7 @@ impl Layout {
                 _ => sights.push(Sight { arena, seen, start, cost }),
             }
         }
-        sights
+        once(sights)
     }
 
     /// What the model wants of the page frames of a window.
@@ -163,10 +201,14 @@ impl Layout {
                     let around = sight.seen_of(at).and_then(|seen| FrameRange::around(seen, shift));
                     let taken = around
                         .and_then(|a| FrameRange::between(a.start().max(from), a.end().min(frames.end())));
-                    let Some(taken) = taken.filter(|_| record.role == Role::Own && !usage.is_empty()) else {
+                    if record.role != Role::Own || usage.is_empty() {
                         continue;
-                    };
+                    }
                     let bad = usage.contains(Usage::BROKEN);
+                    if bad && from > frames.start() && around.is_some_and(|around| around.start() < from) {
+                        retire_last(&mut wanted, ram);
+                    }
+                    let Some(taken) = taken else { continue };
                     let state = if bad { PageState::Retired } else { PageState::Reserved };
                     wanted.extend(FrameRange::between(from, taken.start()).map(|rest| (rest, ram)));
                     wanted.push((taken, Ram { state, ..ram }));

@@ -328,7 +328,7 @@ impl SharedUvm {
 
 impl Access for SharedUvm {
     fn access(&self, run: &mut dyn FnMut(&mut Uvm, &mut Hotplug)) {
-        // From a callback there is no access: the driver then finds nothing to do.
+        // From a callback there is no access, and who asks is told so by not being called.
         let _ = self.hotplug(run);
     }
 }

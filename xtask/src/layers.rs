@@ -38,7 +38,7 @@ const HOUSE: [(&str, &[&str]); 8] = [
             "shared",
         ],
     ),
-    ("pmem-capi", &["failure", "memory", "physseg|pmem|page|hotplug", "sample"]),
+    ("pmem-capi", &["failure|host", "memory", "physseg|pmem|page|hotplug", "sample"]),
     (
         "pmem-import",
         &["error", "number", "root", "resource", "node", "pci|mtrr", "build|machine|net", "gather"],

@@ -94,7 +94,7 @@ const FAULT: Fault = Fault::new("the driver's callback failed");
 
 /// A veto that says which errno the driver gave.
 fn veto(errno: c_int) -> Veto {
-    Veto::new(match errno {
+    Veto::new(match errno.saturating_abs() {
         EPERM => "the driver refuses: EPERM",
         ENOENT => "the driver refuses: ENOENT",
         EIO => "the driver refuses: EIO",
@@ -208,7 +208,7 @@ impl Driver for Registered {
         let answer = self.0.ops.prepare.map_or(0, |prepare| unsafe { prepare(self.0.context, &shown) });
         match answer {
             0 => Ok(Concern::Concerned),
-            -1 => Ok(Concern::Indifferent),
+            c_int::MAX => Ok(Concern::Indifferent),
             errno => Err(veto(errno)),
         }
     }

@@ -135,7 +135,7 @@ static void strategies(void)
 
 static void lists(void)
 {
-	struct pglist list, other;
+	struct pmem_pglist list, other;
 	setup(1024);
 	CHECK_EQ(uvm_pglistalloc(10 * PAGE, 0, 1024 * PAGE, 0, 0, &list, 1, 0), 0);
 	size_t n = 0;
@@ -185,7 +185,7 @@ static void *release(void *list)
 static void waiting(void)
 {
 	static struct uvm_page_host patient;
-	struct pglist all, again;
+	struct pmem_pglist all, again;
 	pthread_t thread;
 	patient = host;
 	patient.wait_ms = 5000;

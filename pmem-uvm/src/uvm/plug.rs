@@ -95,10 +95,9 @@ impl Uvm {
         let like = |held: Option<(FrameRange, &Held)>| {
             held.map(|(_, held)| held.segment.clone()).filter(|other| other.is_like(&segment))
         };
-        let joins = |lower: &Segment, upper: &Segment| {
-            let ends = lower.avail.is_some_and(|avail| avail.end() == lower.range.end());
-            let begins = upper.avail.is_some_and(|avail| avail.start() == upper.range.start());
-            ends == begins
+        let joins = |lower: &Segment, upper: &Segment| match (lower.avail, upper.avail) {
+            (Some(below), Some(above)) => below.end() == above.start(),
+            _ => true,
         };
         let below = like(below).filter(|below| joins(below, &segment));
         let above = like(above).filter(|above| joins(&segment, above));

@@ -5,6 +5,7 @@ use crate::counters::{add, sub};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::{Page, PageFlags, PageState};
+use alloc::vec::Vec;
 use core::sync::atomic::AtomicU64;
 
 impl Uvm {
@@ -79,9 +80,22 @@ impl Uvm {
         self.map.overlapping(range).next().map(|(_, held)| held.segment.node)
     }
 
-    /// Whether all pages of a range are there, in one state.
+    /// Whether all pages of a range are there, in one state, or retired.
     pub(crate) fn check_all(&self, range: FrameRange, state: PageState) -> bool {
-        self.check_pages(range, "", |info| info.state == state).is_ok()
+        self.check_pages(range, "", |info| info.state == state || info.state == PageState::Retired).is_ok()
+    }
+
+    /// The runs of bad pages in a range. Takes memory.
+    pub(crate) fn retired_in(&self, range: FrameRange) -> Vec<FrameRange> {
+        let mut runs = Vec::new();
+        let mut from = range.start();
+        while let Some(rest) = FrameRange::between(from, range.end())
+            && let Some(run) = self.run_that(rest, &|state| state == PageState::Retired)
+        {
+            from = run.end();
+            runs.push(run);
+        }
+        runs
     }
 
     /// Checks that nobody has any page of a range; what is held back counts as nobody's.
