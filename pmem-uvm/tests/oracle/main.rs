@@ -270,12 +270,20 @@ impl World {
             }
             Step::Online(range) => {
                 let online = self.uvm.online(range);
-                assert_eq!(
-                    online.is_ok(),
-                    self.model.all(range, |e| e.state == PageState::Offline),
-                    "{online:?}"
-                );
-                self.apply(range, online, PageState::Free);
+                let may = |e: &Entry| matches!(e.state, PageState::Offline | PageState::Retired);
+                assert_eq!(online.is_ok(), self.model.all(range, may), "{online:?}");
+                if online.is_ok() {
+                    // What is bad stays so, and what was zeroed when it was plugged.
+                    for e in range
+                        .frames()
+                        .filter_map(|frame| self.model.pages.get(&frame).map(|e| (frame, e.state)))
+                        .collect::<Vec<_>>()
+                    {
+                        if e.1 == PageState::Offline {
+                            self.model.set(e.0, |e| e.state = PageState::Free);
+                        }
+                    }
+                }
             }
             Step::Reserve(range) => {
                 self.uncache();
@@ -372,7 +380,7 @@ impl World {
             let available = avail.is_some_and(|avail| avail.contains(frame));
             let state = if available { state } else { PageState::Reserved };
             let owner = PageOwner::None;
-            let zeroed = zeroed && state == PageState::Free;
+            let zeroed = zeroed && state != PageState::Reserved;
             self.model.pages.insert(
                 frame,
                 Entry { state, zeroed, listed: false, owner, wired: 0, loans: 0, segment, list, node },
