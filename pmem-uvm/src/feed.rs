@@ -32,6 +32,8 @@ struct Going {
     new: Option<Ram>,
     /// What hot-plug was asked.
     transition: Option<Transition>,
+    /// Whether something could not be done with it.
+    failed: bool,
 }
 
 impl Going {
@@ -47,7 +49,9 @@ impl Going {
 
     /// What its pages are to be when all is installed.
     fn target(&self) -> PageState {
-        self.new.map_or(PageState::Offline, |new| new.state)
+        // What becomes part of another segment is out of use until then.
+        let stays = self.new.filter(|_| !self.changes_segment());
+        stays.map_or(PageState::Offline, |new| new.state)
     }
 }
 
@@ -130,7 +134,7 @@ impl<A: Access> Feed<A> {
                 Some(last) if last.range.end() == range.start() && (last.old, last.new) == (old, new) => {
                     last.range = FrameRange::between(last.range.start(), range.end()).unwrap_or(range);
                 }
-                _ => going.push(Going { range, old, new, transition: None }),
+                _ => going.push(Going { range, old, new, transition: None, failed: false }),
             }
         }
         going
@@ -191,7 +195,7 @@ impl<A: Access> Feed<A> {
                 let step = &mut going[at];
                 if let Err(error) = begin_one(uvm, hotplug, step, &mut mover) {
                     let range = step.range;
-                    going[..at].iter_mut().rev().for_each(|step| cancel_one(uvm, hotplug, step));
+                    cancel(uvm, hotplug, &mut going[..at]);
                     return Err((range, error));
                 }
             }
@@ -201,29 +205,27 @@ impl<A: Access> Feed<A> {
         begun.unwrap_or(Err((FrameRange::LAST, HotplugError::InCallback)))
     }
 
-    /// Does with every staged range what `each` says.
-    fn each(
-        &mut self,
-        mut each: impl FnMut(&mut Uvm, &mut Hotplug, &mut Going) -> Result<(), UvmError>,
-    ) -> Result<(), Fault> {
-        let Some(mut staged) = self.staged.take() else { return Ok(()) };
-        let settings = self.settings();
-        let done = self.with(|uvm, hotplug| {
-            staged.going.iter_mut().try_for_each(|step| each(uvm, hotplug, step).map_err(|_| step.range))
-        });
-        self.staged = Some(staged);
-        let fault = |range: FrameRange| {
-            let fault = Fault::new("pages are not as they were left");
-            range.bytes(settings.pageshift()).map_or(fault, |bytes| fault.at(bytes))
-        };
-        done.unwrap_or(Err(FrameRange::LAST)).map_err(fault)
-    }
-
     fn settle(&mut self, staged: Staged) {
-        for step in &staged.going {
+        // What failed is as it was, and shows when it is verified.
+        for step in staged.going.iter().filter(|step| !step.failed) {
             put(&mut self.fed, step.range, step.new);
         }
         self.sights = staged.sights;
+    }
+
+    /// What there is of what is wanted, and of what was fed, as it is now.
+    fn read_back(&self, wanted: &[(FrameRange, Ram)]) -> FrameMap<Ram> {
+        let mut found = FrameMap::new();
+        let fed = self.fed.iter().map(|(range, ram)| (range, *ram));
+        self.with(|uvm, _| {
+            for (range, ram) in fed.chain(wanted.iter().copied()) {
+                for (run, segment, state) in uvm.runs_by_state(range) {
+                    let (attrs, free_list, node) = (segment.attrs(), segment.free_list(), segment.node());
+                    put(&mut found, run, Some(Ram { arena: ram.arena, attrs, free_list, node, state }));
+                }
+            }
+        });
+        found
     }
 
     /// Makes memory what a state asks for, without asking anybody.
@@ -235,8 +237,13 @@ impl<A: Access> Feed<A> {
         self.staged = None;
         let done = self.with(|uvm, hotplug| {
             for (at, step) in going.iter().enumerate() {
-                if let Err(error) = plug_now(uvm, step) {
-                    for done in &going[..at] {
+                let plugged = match (step.old, step.new) {
+                    (None, Some(new)) => uvm.plug(&plug_of(step.range, &new)).map(|_| ()),
+                    _ => Ok(()),
+                };
+                if let Err(error) = plugged.and_then(|()| make(uvm, step)) {
+                    // What came goes again; what only changed is read back when it is tried again.
+                    for done in going[..at].iter().filter(|step| step.old.is_none()) {
                         let _ = uvm.unplug(done.range);
                     }
                     return Err((step.range, error.into()));
@@ -251,15 +258,15 @@ impl<A: Access> Feed<A> {
     }
 }
 
-/// Plugs, turns or unplugs a range as it is.
-fn plug_now(uvm: &mut Uvm, step: &Going) -> Result<(), UvmError> {
+/// Makes a range what it is to be; what comes is plugged by now.
+fn make(uvm: &mut Uvm, step: &Going) -> Result<(), UvmError> {
     let mut bad = Vec::new();
     if step.old.is_some() && (step.new.is_none() || step.changes_segment()) {
         bad = uvm.retired_in(step.range);
         uvm.unplug(step.range)?;
     }
     let Some(new) = step.new else { return Ok(()) };
-    if step.old.is_none() || step.changes_segment() {
+    if step.changes_segment() {
         uvm.plug(&plug_of(step.range, &new))?;
     }
     let was_bad = step.old.is_some_and(|old| old.state == PageState::Retired);
@@ -298,21 +305,22 @@ fn begin_one(
         uvm.plug(&plug_of(range, &new))?;
     }
     let came = step.old.is_none();
-    let begun = match (step.old, step.new) {
-        (Some(old), new) if old.state == PageState::Free => match new {
-            Some(Ram { state: PageState::Reserved | PageState::Retired, .. }) => uvm
-                .isolate_beside(range, |state| state == PageState::Retired, mover)
-                .map(|()| None)
-                .map_err(Into::into),
-            _ => hotplug.begin_offline(uvm, range, old.node, Zone::Normal, mover).map(Some),
-        },
-        // What a region leaves has been there all the time.
-        (old, Some(Ram { state: PageState::Free, node, .. }))
-            if old.is_none_or(|old| old.state == PageState::Offline) || step.changes_segment() =>
-        {
-            hotplug.begin_online(uvm, range, node, Zone::Normal).map(Some)
+    let free = |ram: Option<Ram>| ram.is_some_and(|ram| ram.state == PageState::Free);
+    let node = step.new.or(step.old).map_or(0, |ram| ram.node);
+    let begun = if step.old.is_some_and(|old| old.state == PageState::Free) {
+        match step.new {
+            // It stays memory, but as a region's, as bad, or as part of another segment.
+            Some(new) if new.state != PageState::Offline => {
+                let passed = |state| matches!(state, PageState::Retired | PageState::Offline);
+                uvm.isolate_beside(range, passed, mover).map(|()| None).map_err(Into::into)
+            }
+            _ => hotplug.begin_offline(uvm, range, node, Zone::Normal, mover).map(Some),
         }
-        _ => Ok(None),
+    } else if free(step.new) && step.old.is_none_or(|old| old.state == PageState::Offline) {
+        // What a region leaves has been there all the time, and what is sealed has not.
+        hotplug.begin_online(uvm, range, node, Zone::Normal).map(Some)
+    } else {
+        Ok(None)
     };
     match begun {
         Ok(transition) => step.transition = transition,
@@ -326,14 +334,26 @@ fn begin_one(
     Ok(())
 }
 
-/// Takes back what was begun.
-fn cancel_one(uvm: &mut Uvm, hotplug: &mut Hotplug, step: &mut Going) {
-    match step.transition.take() {
-        Some(transition) => hotplug.cancel(uvm, &transition),
-        None => uvm.unisolate(step.range),
+/// Does what was begun.
+fn publish_one(uvm: &mut Uvm, hotplug: &mut Hotplug, step: &Going) -> Result<(), HotplugError> {
+    match &step.transition {
+        Some(transition) if step.leaves() => hotplug.commit(uvm, transition)?,
+        _ if step.leaves() => uvm.turn(step.range, step.target(), |state| state == PageState::Isolated),
+        _ => {}
     }
-    if step.old.is_none() {
-        let _ = uvm.unplug(step.range);
+    Ok(make(uvm, step)?)
+}
+
+/// Takes back what was begun. Nobody was given a page of what came, so that it goes.
+fn cancel(uvm: &mut Uvm, hotplug: &mut Hotplug, going: &mut [Going]) {
+    for step in going.iter_mut().rev() {
+        match step.transition.take() {
+            Some(transition) => hotplug.cancel(uvm, &transition),
+            None => uvm.unisolate(step.range),
+        }
+        if step.old.is_none() {
+            let _ = uvm.unplug(step.range);
+        }
     }
 }
 
@@ -402,95 +422,47 @@ impl<A: Access> Driver for Feed<A> {
         Ok(if nothing { Concern::Indifferent } else { Concern::Concerned })
     }
 
+    /// What goes has been held back since it was prepared, and comes back untouched if a later driver faults; what comes
+    /// must not be handed out before that can no longer be: all else waits for [`Driver::published`].
     fn withdraw(&mut self) -> Result<(), Fault> {
-        self.each(|uvm, hotplug, step| {
-            if let Some(transition) = step.transition.filter(|_| step.leaves()) {
-                return hotplug.commit(uvm, &transition).or(Err(UvmError::NotPlugged(step.range)));
-            }
-            if step.leaves() {
-                uvm.turn(step.range, step.target(), |state| state == PageState::Isolated);
-            }
-            Ok(())
-        })
+        self.with(|_, _| ()).ok_or(Fault::new("memory cannot be changed from here"))
     }
 
     fn install(&mut self) -> Result<(), Fault> {
-        self.each(|uvm, _, step| {
-            // Memory that becomes part of another segment does so when the change is published.
-            if step.new.is_some() && !step.leaves() && !step.changes_segment() {
-                let to = step.target();
-                let bad = step.old.is_some_and(|old| old.state == PageState::Retired);
-                // What went bad without the model stays so.
-                uvm.turn(step.range, to, |state| {
-                    state.is_idle() && state != PageState::Free && (bad || state != PageState::Retired)
-                });
-            }
-            Ok(())
-        })
-    }
-
-    fn revert(&mut self, step: Step) -> Result<(), Fault> {
-        match step {
-            Step::Install => self.each(|uvm, _, step| {
-                if step.new.is_some() && !step.leaves() && !step.changes_segment() {
-                    let was = step.old.map_or(PageState::Offline, |old| old.state);
-                    uvm.hold_free(step.range, |_| true)?;
-                    if uvm.check_idle(step.range).is_err() {
-                        uvm.unisolate(step.range);
-                        return uvm.check_idle(step.range);
-                    }
-                    uvm.turn(step.range, was, |_| true);
-                }
-                Ok(())
-            }),
-            Step::Withdraw => {
-                self.each(|uvm, _, step| {
-                    if step.leaves() {
-                        uvm.turn(step.range, PageState::Isolated, |state| {
-                            state == step.target() || state == PageState::Offline
-                        });
-                    }
-                    Ok(())
-                })?;
-                self.abort();
-                Ok(())
-            }
-        }
-    }
-
-    fn abort(&mut self) {
-        let _ = self.each(|uvm, hotplug, step| {
-            cancel_one(uvm, hotplug, step);
-            Ok(())
-        });
-        self.staged = None;
+        Ok(())
     }
 
     fn published(&mut self) {
-        let _ = self.each(|uvm, _, step| {
-            if step.changes_segment() || step.new.is_none() {
-                plug_now(uvm, step)?;
-            } else if step.old.is_none() {
-                merge(uvm, step.range);
+        let Some(mut staged) = self.staged.take() else { return };
+        self.with(|uvm, hotplug| {
+            for step in &mut staged.going {
+                step.failed = publish_one(uvm, hotplug, step).is_err();
             }
-            Ok(())
-        });
-        if let Some(staged) = self.staged.take() {
-            self.with(|uvm, hotplug| {
-                for step in &staged.going {
-                    hotplug.follow(uvm, step.range);
-                    if let Some(transition) = &step.transition {
-                        hotplug.announce(uvm, transition);
-                    }
+            for step in &staged.going {
+                hotplug.follow(uvm, step.range);
+                if let Some(transition) = &step.transition {
+                    hotplug.announce(uvm, transition);
                 }
-            });
-            self.settle(staged);
+            }
+        });
+        self.settle(staged);
+    }
+
+    fn revert(&mut self, step: Step) -> Result<(), Fault> {
+        if step == Step::Withdraw {
+            self.abort();
         }
+        Ok(())
+    }
+
+    fn abort(&mut self) {
+        let Some(mut staged) = self.staged.take() else { return };
+        self.with(|uvm, hotplug| cancel(uvm, hotplug, &mut staged.going));
     }
 
     fn resync(&mut self, state: &State) -> Result<(), Fault> {
         let settings = self.settings();
-        self.staged = None;
+        self.fed = self.read_back(&self.layout.frames(state, settings));
         let fault = |range: FrameRange| {
             let fault = Fault::new("pages are busy");
             range.bytes(settings.pageshift()).map_or(fault, |bytes| fault.at(bytes))
@@ -500,20 +472,25 @@ impl<A: Access> Driver for Feed<A> {
 
     fn verify(&mut self, state: &State) -> Result<(), Mismatch> {
         let settings = self.settings();
-        let differs = |range: FrameRange, reason| Mismatch {
-            reason,
-            range: range.bytes(settings.pageshift()),
-            wanted_found: None,
-        };
-        let wanted = self.layout.wanted(state, &self.layout.look(state), AddrRange::ALL, settings);
-        let wrong = self.with(|uvm, _| {
-            let is = |range: FrameRange, ram: &Ram| match ram.state {
-                PageState::Free => uvm.check_offline(range).is_ok(),
-                PageState::Offline => uvm.check_online(range).is_ok(),
-                state => uvm.check_all(range, state),
+        let wanted = self.layout.frames(state, settings);
+        let found = self.read_back(&wanted);
+        let mut wrong = found.iter().map(|(range, _)| range).chain(wanted.iter().map(|(range, _)| *range));
+        let agrees = |range: &FrameRange| {
+            let at = |list: &[(FrameRange, Ram)], frame: u64| {
+                let (range, ram) = list.get(list.partition_point(|(range, _)| range.end() <= frame))?;
+                range.contains(frame).then_some(*ram)
             };
-            wanted.iter().find(|(range, fed)| !is(*range, fed)).map(|(range, _)| *range)
-        });
-        wrong.flatten().map_or(Ok(()), |range| Err(differs(range, "pages are not as the model has them")))
+            range.frames().all(|frame| {
+                let (is, is_to_be) = (found.get(frame).map(|(_, ram)| *ram), at(&wanted, frame));
+                is == is_to_be || matches!((is, is_to_be), (Some(is), Some(to_be)) if is.is_bad_like(&to_be))
+            })
+        };
+        match wrong.find(|range| !agrees(range)) {
+            None => Ok(()),
+            Some(range) => {
+                let reason = "pages are not as the model has them";
+                Err(Mismatch { reason, range: range.bytes(settings.pageshift()), wanted_found: None })
+            }
+        }
     }
 }

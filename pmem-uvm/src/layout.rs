@@ -22,6 +22,11 @@ pub struct Ram {
 }
 
 impl Ram {
+    /// Whether it differs only in having gone bad by itself.
+    pub(crate) fn is_bad_like(&self, other: &Self) -> bool {
+        self.state == PageState::Retired && self.is_like(other)
+    }
+
     /// Whether it can be part of the same segment.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         Self { state: other.state, ..*self } == *other

@@ -1,13 +1,13 @@
 //! A model's RAM feeds the segment layer.
 
-use pmem_core::test_util::{Call, Faults, Faulty, Quiet};
+use pmem_core::test_util::{Call, Faults, Faulty, Hooked, Quiet};
 use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, DriverId, Error, Manager, Mapping, Metric, Props, Prot, Request,
     Scope, SpanState, Subscription, Usage,
 };
 use pmem_uvm::{
     Access, Answer, Event, Feed, FrameRange, Hotplug, Layout, NotifierKey, PageListRequest, PageRequest,
-    PageState, Uvm, Uvmexp,
+    PageState, Unmoved, Uvm, Uvmexp,
 };
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -177,6 +177,62 @@ fn listeners_are_asked_in_prepare_and_told_when_it_is_published() {
     let region = pmem.alloc(fast, &Request::new(0x1000)).unwrap();
     pmem.decref(region).unwrap();
     assert!(told().is_empty(), "a region is no hot-plug");
+}
+
+#[test]
+fn the_last_memory_of_a_node_may_be_several_ranges() {
+    let (mut pmem, memory, _, [_, slow]) = fed();
+    pmem.alloc(slow, &Request::new(0x1000).at(0x4000).usage(Usage::TEXT)).unwrap();
+    let trace = Arc::new(Mutex::new(Vec::new()));
+    let log = trace.clone();
+    let callback = move |_: &mut Uvm, event: &Event| {
+        log.lock().unwrap().push(event.to_string());
+        Answer::Ok
+    };
+    memory.0.lock().unwrap().1.register_node(NotifierKey(1), 0, Box::new(callback)).unwrap();
+    pmem.seal(slow, pages(0, 0x80)).unwrap();
+    pmem.unseal(slow, pages(0, 0x80)).unwrap();
+    assert_eq!(
+        *trace.lock().unwrap(),
+        [
+            "NODE_REMOVING_LAST_MEMORY node 1",
+            "NODE_REMOVED_LAST_MEMORY node 1",
+            "NODE_ADDING_FIRST_MEMORY node 1",
+            "NODE_ADDED_FIRST_MEMORY node 1"
+        ]
+    );
+}
+
+#[test]
+fn what_comes_is_handed_out_when_it_is_published() {
+    let (mut pmem, memory, id, [fast, _]) = fed();
+    let (there, found) = (memory.clone(), Arc::new(Mutex::new(Vec::new())));
+    let seen = found.clone();
+    let other = Hooked::new("other", move |call| {
+        if matches!(call, Call::Withdraw | Call::Install) {
+            seen.lock().unwrap().push(there.state(0x1100));
+        }
+    });
+    pmem.register(Box::new(other), Subscription::new([Scope::Everything]).priority(i32::MIN)).unwrap();
+    pmem.prime(fast, pages(0x100, 0x200), Attrs::ram()).unwrap();
+    assert_eq!(*found.lock().unwrap(), [Some(PageState::Offline); 2]);
+    assert_eq!(memory.state(0x1100), Some(PageState::Free));
+    assert_eq!(pmem.verify(id), Ok(Ok(())));
+}
+
+#[test]
+fn what_was_changed_behind_it_is_found_and_put_right() {
+    let (mut pmem, memory, id, _) = fed();
+    let half = FrameRange::new(0x1000, 0x80).unwrap();
+    memory.with(|uvm| uvm.offline(half, &mut |_, _| Err(Unmoved::Never))).unwrap();
+    let mismatch = pmem.verify(id).unwrap().unwrap_err();
+    assert_eq!(mismatch.range, Some(pages(0x1000, 0x1080)));
+    pmem.resync(id).unwrap();
+    assert_eq!((pmem.verify(id), memory.counters().free), (Ok(Ok(())), 0x180));
+    memory.with(|uvm| uvm.unplug(half)).unwrap();
+    pmem.verify(id).unwrap().unwrap_err();
+    pmem.resync(id).unwrap();
+    assert_eq!((pmem.verify(id), memory.counters().free), (Ok(Ok(())), 0x180));
 }
 
 #[test]

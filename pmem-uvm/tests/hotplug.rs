@@ -2,7 +2,7 @@
 
 use pmem_uvm::{
     Answer, BlockState, Event, FrameRange, Hotplug, HotplugError, MemoryAction, NodeAction, NotifierKey,
-    PageRequest, PageState, Plug, Unmoved, Uvm, UvmError, Zone,
+    PageRequest, PageState, Plug, Strategy, Unmoved, Uvm, UvmError, Zone,
 };
 use std::sync::{Arc, Mutex};
 
@@ -406,6 +406,24 @@ fn removal_is_all_or_nothing() {
     w.hotplug.offline_and_remove(&mut w.uvm, range, &mut stay).unwrap();
     assert_eq!((w.uvm.uvmexp().physmem, w.hotplug.blocks().count()), (BLOCK, 1));
     assert_eq!(w.hotplug.add(&mut w.uvm, &Plug::new(block(0))).unwrap_err().errno(), 17);
+}
+
+#[test]
+fn a_page_is_moved_out_of_all_blocks_that_go() {
+    let mut w = World::new();
+    w.add(blocks(4, 2), 1);
+    w.online(blocks(4, 2)).unwrap();
+    let page = w.uvm.pagealloc(&PageRequest::new().node(1).strategy(Strategy::Numa)).unwrap();
+    assert!(block(4).contains(page));
+    let mut moved = Vec::new();
+    let mut mover = |from, to| {
+        moved.push((from, to));
+        Ok(())
+    };
+    w.hotplug.offline_and_remove(&mut w.uvm, blocks(4, 2), &mut mover).unwrap();
+    let [(from, to)] = moved[..] else { panic!("{moved:?}") };
+    assert_eq!((from, block(0).contains(to)), (page, true));
+    assert_eq!(w.uvm.page(to).map(|page| page.state()), Some(PageState::Allocated));
 }
 
 #[test]

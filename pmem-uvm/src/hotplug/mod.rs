@@ -184,6 +184,10 @@ pub struct Hotplug {
     blocks: FrameMap<Block>,
     memory: Chain,
     nodes: Chain,
+    /// Nodes whose first memory is on its way.
+    arriving: Vec<u32>,
+    /// What goes block by block, and is held back from the start: no page is moved to where it would have to leave again.
+    leaving: Option<FrameRange>,
 }
 
 impl fmt::Debug for Hotplug {
@@ -203,8 +207,14 @@ impl Hotplug {
         if !block.is_power_of_two() || block > 1 << 40 {
             return Err(HotplugError::BlockSize(block));
         }
-        let mut hotplug =
-            Self { block, blocks: FrameMap::new(), memory: Chain::default(), nodes: Chain::default() };
+        let mut hotplug = Self {
+            block,
+            blocks: FrameMap::new(),
+            memory: Chain::default(),
+            nodes: Chain::default(),
+            arriving: Vec::new(),
+            leaving: None,
+        };
         uvm.segments().for_each(|segment| hotplug.follow(uvm, segment.range()));
         Ok(hotplug)
     }
@@ -326,8 +336,20 @@ impl Hotplug {
         let block = self.check_blocks(range, "online", online)?;
         let BlockState::Online(zone) = block.state else { return Err(HotplugError::NoBlock(range)) };
         uvm.check_offline(range)?;
+        self.take_offline(uvm, range, block.node, zone, migrate)
+    }
+
+    /// Takes blocks offline that are online, of one node and zone.
+    fn take_offline(
+        &mut self,
+        uvm: &mut Uvm,
+        range: FrameRange,
+        node: u32,
+        zone: Zone,
+        migrate: Migrate<'_>,
+    ) -> Result<(), HotplugError> {
         self.set_state(range, BlockState::GoingOffline(zone));
-        let begun = self.begin_offline(uvm, range, block.node, zone, migrate);
+        let begun = self.begin_offline(uvm, range, node, zone, migrate);
         let done = begun.and_then(|step| self.commit(uvm, &step).map(|()| step));
         self.set_state(range, if done.is_ok() { BlockState::Offline } else { BlockState::Online(zone) });
         self.announce(uvm, &done?);
@@ -361,24 +383,30 @@ impl Hotplug {
     ) -> Result<(), HotplugError> {
         self.check_aligned(range)?;
         self.check_each(range, "there", |_| true)?;
-        let mut gone: Vec<(FrameRange, Zone)> = Vec::new();
-        let mut result = Ok(());
-        for at in self.numbers(range) {
-            let Some((_, Block { state: BlockState::Online(zone), .. })) = self.blocks.get(at.start()) else {
-                continue;
-            };
-            let zone = *zone;
-            result = self.offline(uvm, at, migrate);
-            if result.is_err() {
-                break;
-            }
-            gone.push((at, zone));
+        let online: Vec<(FrameRange, u32, Zone)> = self
+            .blocks
+            .overlapping(range)
+            .filter_map(|(at, block)| match block.state {
+                BlockState::Online(zone) => Some((at, block.node, zone)),
+                _ => None,
+            })
+            .collect();
+        online.iter().try_for_each(|(at, ..)| uvm.check_offline(*at))?;
+        online.iter().try_for_each(|(at, ..)| uvm.hold_free(*at, |state| state == PageState::Retired))?;
+        self.leaving = Some(range);
+        let mut gone = 0;
+        let mut result = online.iter().try_for_each(|(at, node, zone)| {
+            self.take_offline(uvm, *at, *node, *zone, migrate).map(|()| gone += 1)
+        });
+        self.leaving = None;
+        if result.is_ok() {
+            result = self.remove(uvm, range);
         }
-        let result = result.and_then(|()| self.remove(uvm, range));
         if result.is_err() {
+            uvm.unisolate(range);
             // Whoever refuses to have it back leaves it offline, and nothing is lost.
-            for (at, zone) in gone.into_iter().rev() {
-                let _ = self.online(uvm, at, zone);
+            for (at, _, zone) in online[..gone].iter().rev() {
+                let _ = self.online(uvm, *at, *zone);
             }
         }
         result
@@ -441,14 +469,24 @@ impl Hotplug {
         matches!(state, Some(BlockState::Online(Zone::Movable) | BlockState::GoingOffline(Zone::Movable)))
     }
 
+    /// Whether a page is held back for its block to go later.
+    pub(crate) fn is_leaving(&self, frame: u64) -> bool {
+        self.leaving.is_some_and(|range| range.contains(frame))
+    }
+
     /// Whether a node has pages in use outside of a range, that `counts`.
     fn has_memory(&self, uvm: &Uvm, node: u32, without: FrameRange, counts: impl Fn(u64) -> bool) -> bool {
         let segments = uvm.segments().filter(|segment| segment.node() == node);
         segments.flat_map(|segment| segment.range().minus(without)).flatten().any(|part| {
             // Only whether there is one matters; it is mostly the first.
             let used = |frame: u64| {
-                let state = uvm.page(frame).map(|page| page.state());
-                !matches!(state, None | Some(PageState::Offline | PageState::Reserved | PageState::Retired))
+                use PageState::{Isolated, Offline, Reserved, Retired};
+                match uvm.page(frame).map(|page| page.state()) {
+                    None | Some(Offline | Reserved | Retired) => false,
+                    // What is held back is on its way out, unless that is yet to be begun.
+                    Some(Isolated) => self.is_leaving(frame),
+                    Some(_) => true,
+                }
             };
             part.frames().any(|frame| used(frame) && counts(frame))
         })

@@ -33,7 +33,12 @@ impl Hotplug {
         node: u32,
         zone: Zone,
     ) -> Result<Transition, HotplugError> {
-        let step = self.transition(uvm, Course::Online, range, node, zone);
+        let mut step = self.transition(uvm, Course::Online, range, node, zone);
+        if self.arriving.contains(&node) {
+            // Another range of the same change is the first.
+            (step.node, step.node_normal) = (None, None);
+        }
+        self.arriving.extend(step.node);
         let asked = self.ask(uvm, &step, NodeAction::AddingFirstMemory, MemoryAction::GoingOnline);
         asked.map(|()| step).inspect_err(|_| self.cancel(uvm, &step))
     }
@@ -48,7 +53,12 @@ impl Hotplug {
         migrate: Migrate<'_>,
     ) -> Result<Transition, HotplugError> {
         let step = self.transition(uvm, Course::Offline, range, node, zone);
-        uvm.hold_free(range, |state| matches!(state, PageState::Retired | PageState::Offline))?;
+        let held_already = self.is_leaving(range.start());
+        uvm.hold_free(range, |state| match state {
+            PageState::Retired | PageState::Offline => true,
+            PageState::Isolated => held_already,
+            _ => false,
+        })?;
         let asked = self.ask(uvm, &step, NodeAction::RemovingLastMemory, MemoryAction::GoingOffline);
         let moved = asked.and_then(|()| move_all(uvm, range, migrate));
         moved.map(|()| step).inspect_err(|_| self.cancel(uvm, &step))
@@ -72,6 +82,7 @@ impl Hotplug {
             Course::Offline => (NodeAction::RemovedLastMemory, MemoryAction::Offline),
         };
         if let Some(nid) = step.node {
+            self.arriving.retain(|node| *node != nid);
             self.nodes.call(uvm, &Event::Node { action: of_node, nid });
         }
         self.memory.call(uvm, &step.event(of_memory));
@@ -88,6 +99,7 @@ impl Hotplug {
         }
         self.memory.call(uvm, &step.event(of_memory));
         if let Some(nid) = step.node {
+            self.arriving.retain(|node| *node != nid);
             self.nodes.call(uvm, &Event::Node { action: of_node, nid });
         }
     }

@@ -5,6 +5,8 @@ use crate::counters::{add, sub};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::{Page, PageFlags, PageState};
+use crate::segment::Segment;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicU64;
 
@@ -80,9 +82,29 @@ impl Uvm {
         self.map.overlapping(range).next().map(|(_, held)| held.segment.node)
     }
 
-    /// Whether all pages of a range are there, in one state, or retired.
-    pub(crate) fn check_all(&self, range: FrameRange, state: PageState) -> bool {
-        self.check_pages(range, "", |info| info.state == state || info.state == PageState::Retired).is_ok()
+    /// What of a range is plugged, in runs of one segment and of one state; what is in use, or held back, counts as
+    /// free. Takes memory.
+    pub(crate) fn runs_by_state(&self, range: FrameRange) -> Vec<(FrameRange, Arc<Segment>, PageState)> {
+        let mut runs: Vec<(FrameRange, Arc<Segment>, PageState)> = Vec::new();
+        for (entry, held) in self.map.overlapping(range) {
+            let Some(part) = entry.intersect(range) else { continue };
+            let pages = held.pages.slice(part.start() - held.first, part.count());
+            for (frame, page) in part.frames().zip(pages) {
+                let state = match page.state() {
+                    idle if idle.is_idle() => idle,
+                    _ => PageState::Free,
+                };
+                match runs.last_mut() {
+                    Some((run, segment, of))
+                        if *of == state && run.end() == frame && Arc::ptr_eq(segment, &held.segment) =>
+                    {
+                        *run = FrameRange::between(run.start(), frame + 1).unwrap_or(*run);
+                    }
+                    _ => runs.extend(FrameRange::one(frame).map(|run| (run, held.segment.clone(), state))),
+                }
+            }
+        }
+        runs
     }
 
     /// The runs of bad pages in a range. Takes memory.
@@ -96,11 +118,6 @@ impl Uvm {
             runs.push(run);
         }
         runs
-    }
-
-    /// Checks that nobody has any page of a range; what is held back counts as nobody's.
-    pub(crate) fn check_idle(&self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_pages(range, "idle", |info| info.state.is_idle() || info.state == PageState::Isolated)
     }
 
     /// Checks that all of a range may come online: offline, or retired, which it stays.
