@@ -1,33 +1,40 @@
-//! A processor's own few pages: taken and given back without asking anybody.
+//! A processor's own few pages: handed out and taken back without asking anybody.
 
-use crate::counters::Counters;
-#[cfg(feature = "std")]
-use crate::counters::{add, sub};
+use crate::counters::{Counters, add, get, sub};
+use crate::error::UvmError;
+use crate::frame::FrameRange;
+use crate::page::{PageFlags, PageOwner, PageState};
+use crate::request::{Caller, PageRequest, PgaFlags, Strategy};
+use crate::snapshot::Snapshot;
+use crate::uvm::{FRESH, IDLE};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
-/// Free pages that one processor hands out by itself.
+/// Free pages that one processor hands out by itself: the hook for what runs on each processor.
 ///
-/// Its owner alone puts and takes; anybody may steal, while the owner works: no page is shut in, and nobody has to be
-/// interrupted to get at it.
+/// Its owner alone hands out of it and takes back into it; anybody may steal, while the owner works: no page is shut in, and
+/// nobody has to be interrupted to get at it. It is made by [`Uvm::add_cache`](crate::Uvm::add_cache), filled by
+/// [`Uvm::fill_cache`](crate::Uvm::fill_cache), and given up by dropping it. [`Processor`](crate::SharedUvm::processor) is all that, put
+/// together for threads.
 #[derive(Debug)]
 pub struct PageCache {
     node: u32,
+    /// Whether it matters which page a request gets: then none comes from here.
+    coloured: bool,
     /// The free list that its pages are on: its owner's to say.
     list: AtomicU8,
     /// Each a page frame plus one, or 0.
     slots: Box<[AtomicU64]>,
     /// Above the highest slot in use, as far as the owner knows.
     top: AtomicUsize,
-    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "only processors' handles count"))]
     counters: Arc<Counters>,
 }
 
 impl PageCache {
-    pub(crate) fn new(node: u32, pages: usize, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new(node: u32, pages: usize, coloured: bool, counters: Arc<Counters>) -> Self {
         let slots = (0..pages.max(1)).map(|_| AtomicU64::new(0)).collect();
-        Self { node, list: AtomicU8::new(0), slots, top: AtomicUsize::new(0), counters }
+        Self { node, coloured, list: AtomicU8::new(0), slots, top: AtomicUsize::new(0), counters }
     }
 
     /// The node whose pages it has.
@@ -35,26 +42,90 @@ impl PageCache {
         self.node
     }
 
+    /// How many pages it has at most.
+    pub fn capacity(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Hands a page out, as [`Uvm::pagealloc`](crate::Uvm::pagealloc) does; `None` if that has to be asked: for a page of a colour, or
+    /// filled with zeroes, on a free list or a node that this cache does not have; while pages are scarce; when it is empty,
+    /// after which it may be filled. `pages` is what is plugged.
+    pub fn pagealloc(&self, pages: &Snapshot, request: &PageRequest) -> Option<u64> {
+        if !self.may_serve(request) {
+            return None;
+        }
+        let counters = &self.counters;
+        let kernel =
+            if request.flags.contains(PgaFlags::USERESERVE) { 0 } else { get(&counters.reserve_kernel) };
+        let daemon = if request.caller == Caller::PageDaemon { 0 } else { get(&counters.reserve_pagedaemon) };
+        // What is scarce is handed out where the page daemon is woken.
+        let reserve = kernel.max(daemon).max(get(&counters.freemin));
+        let frame = self.pop()?;
+        // What was plugged since is not found.
+        let page = pages.held(frame).map(|(_, page)| page);
+        let less = |free: u64| if free > reserve { free.checked_sub(1) } else { None };
+        let Some(page) =
+            page.filter(|_| counters.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).is_ok())
+        else {
+            // There is room: the slot that it came from, at least.
+            self.put(frame);
+            return None;
+        };
+        sub(&counters.cached, 1);
+        add(&counters.cpuhit, 1);
+        page.give(PageState::Allocated, FRESH, request.owner);
+        Some(frame)
+    }
+
+    /// Takes a page back; whether it did. If not, it is [`Uvm::pagefree`](crate::Uvm::pagefree)'s: there is no room, or it is of another node
+    /// or free list. Nobody who waits for pages hears of it. `pages` is what is plugged.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn pagefree(&self, pages: &Snapshot, frame: u64) -> Result<bool, UvmError> {
+        let none = UvmError::NotPlugged(FrameRange::one(frame).unwrap_or(FrameRange::LAST));
+        let (segment, page) = pages.held(frame).ok_or(none)?;
+        let alike = (segment.node(), segment.free_list()) == (self.node, self.list());
+        // Others only make room.
+        if !alike || self.top.load(Ordering::Relaxed) >= self.slots.len() {
+            return Ok(false);
+        }
+        let zeroed = page.flags() & PageFlags::ZERO;
+        page.hand(PageState::Cached, zeroed).map_err(|info| UvmError::Page { frame, info, wanted: IDLE })?;
+        // Counted first: whoever steals it counts it out again.
+        add(&self.counters.cached, 1);
+        add(&self.counters.free, 1);
+        let put = self.put(frame);
+        if !put {
+            // Somebody else put one in, against the rules: it is handed out as before.
+            sub(&self.counters.free, 1);
+            sub(&self.counters.cached, 1);
+            page.give(PageState::Allocated, zeroed, PageOwner::None);
+        }
+        Ok(put)
+    }
+
+    /// Whether a page for a request may come from here at all.
+    pub(crate) fn may_serve(&self, request: &PageRequest) -> bool {
+        let plain = !self.coloured && request.colour.is_none() && !request.flags.contains(PgaFlags::ZERO);
+        plain
+            && request.node == self.node
+            && match request.strategy {
+                Strategy::Numa => true,
+                // Free lists matter more than nodes.
+                Strategy::Normal => self.list() == 0,
+                Strategy::Only(_) | Strategy::Fallback(_) => false,
+            }
+    }
+
     /// The free list that its pages are on.
-    #[cfg(feature = "std")]
-    pub(crate) fn list(&self) -> u8 {
+    fn list(&self) -> u8 {
         self.list.load(Ordering::Relaxed)
     }
 
     /// Says which free list its pages are on; it has none of another.
     pub(crate) fn set_list(&self, list: u8) {
         self.list.store(list, Ordering::Relaxed);
-    }
-
-    /// How many pages it has at most.
-    pub fn capacity(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Whether its owner can put a page in. Others only make room.
-    #[cfg(feature = "std")]
-    pub(crate) fn has_room(&self) -> bool {
-        self.top.load(Ordering::Relaxed) < self.slots.len()
     }
 
     /// Puts a page in, which counts as cached already; `false` if it is full.
@@ -68,43 +139,18 @@ impl PageCache {
         put
     }
 
-    /// Takes a page out for good, unless no more than `reserve` pages are free at all.
-    #[cfg(feature = "std")]
-    pub(crate) fn take(&self, reserve: u64) -> Option<u64> {
+    /// Takes a page out, which still counts as cached.
+    fn pop(&self) -> Option<u64> {
         let top = self.top.load(Ordering::Relaxed);
-        let frame = (0..top).rev().find_map(|at| {
+        let taken = (0..top).rev().find_map(|at| {
             let frame = self.slots[at].swap(0, Ordering::AcqRel).checked_sub(1)?;
-            self.top.store(at, Ordering::Relaxed);
-            Some(frame)
+            Some((at, frame))
         });
-        let Some(frame) = frame else {
-            self.top.store(0, Ordering::Relaxed);
+        self.top.store(taken.map_or(0, |(at, _)| at), Ordering::Relaxed);
+        if taken.is_none() {
             add(&self.counters.cpumiss, 1);
-            return None;
-        };
-        let less = |free: u64| if free > reserve { free.checked_sub(1) } else { None };
-        if self.counters.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).is_err() {
-            // There is room: the slot that it came from, at least.
-            self.put(frame);
-            return None;
         }
-        sub(&self.counters.cached, 1);
-        add(&self.counters.cpuhit, 1);
-        Some(frame)
-    }
-
-    /// Puts a page in that was handed out; `false` if it is full.
-    #[cfg(feature = "std")]
-    pub(crate) fn give(&self, frame: u64) -> bool {
-        // Counted first: whoever steals it counts it out again.
-        add(&self.counters.cached, 1);
-        add(&self.counters.free, 1);
-        let put = self.put(frame);
-        if !put {
-            sub(&self.counters.free, 1);
-            sub(&self.counters.cached, 1);
-        }
-        put
+        taken.map(|(_, frame)| frame)
     }
 
     /// Takes a page out, whoever calls.

@@ -190,10 +190,18 @@ impl<const N: usize> Early<N> {
     /// page, what is reserved stays so, and what is bad is retired. What is kept of pages lies in memory cut from the
     /// map; segments and the index of free pages, about one bit a page, take memory from the heap.
     ///
+    /// Nothing is left here then: what is not the [`Uvm`]'s yet could be handed out twice.
+    ///
     /// # Errors
     /// [`EarlyError::NoFit`] if no stretch has room for what is kept of pages, [`EarlyError::Unreachable`] if the host does not
-    /// reach it.
-    pub fn promote(mut self, settings: Settings, direct: &mut dyn DirectMap) -> Result<Uvm, EarlyError> {
+    /// reach it; all is here as it was.
+    pub fn promote(&mut self, settings: Settings, direct: &mut dyn DirectMap) -> Result<Uvm, EarlyError> {
+        let uvm = self.clone().into_uvm(settings, direct)?;
+        *self = Self::new();
+        Ok(uvm)
+    }
+
+    fn into_uvm(mut self, settings: Settings, direct: &mut dyn DirectMap) -> Result<Uvm, EarlyError> {
         let mut uvm = Uvm::new(settings);
         let mut from = 0;
         while let Some(stretch) = self.stretch_after(from) {
@@ -357,6 +365,22 @@ mod tests {
         assert_eq!(uvm.nsegments(), 3);
         uvm.unplug(range(0x10_0000, 0x2000)).unwrap();
         assert_eq!(uvm.uvmexp().physmem, 0x90 + 0x8010);
+        assert_eq!(early.alloc(), None, "nothing is left");
+    }
+
+    #[test]
+    fn what_cannot_become_pages_stays() {
+        struct Nowhere;
+        impl DirectMap for Nowhere {
+            fn pages(&mut self, _: FrameRange) -> Option<&'static [PageWords]> {
+                None
+            }
+        }
+        let mut early = Early::<4>::new();
+        early.plug([(range(16, 0x1000), Kind::Usable)]).unwrap();
+        let refused = early.promote(Settings::default(), &mut Nowhere).unwrap_err();
+        assert!(matches!(refused, EarlyError::Unreachable(_)), "{refused}");
+        assert_eq!((early.free_frames(), early.alloc()), (0x1000, Some(16)));
     }
 
     proptest! {

@@ -104,6 +104,8 @@ pub enum UvmError {
     Cancelled,
     /// Not from within a callback.
     InCallback,
+    /// Memory comes and goes only where nobody keeps it as it is.
+    Kept,
     /// A count of a page would leave its bounds.
     Count {
         /// Which page.
@@ -148,6 +150,7 @@ impl fmt::Display for UvmError {
             Self::TimedOut => f.write_str("timed out waiting for pages"),
             Self::Cancelled => f.write_str("called off while waiting for pages"),
             Self::InCallback => f.write_str("not from within a callback"),
+            Self::Kept => f.write_str("memory comes and goes only where nobody keeps it as it is"),
             Self::Count { frame, what } => write!(f, "page {frame:#x}: {what} out of bounds"),
         }
     }

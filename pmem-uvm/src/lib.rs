@@ -22,6 +22,7 @@ mod segment;
 mod settings;
 #[cfg(feature = "std")]
 mod shared;
+mod snapshot;
 mod uvm;
 
 pub use cache::PageCache;
@@ -41,5 +42,6 @@ pub use request::{Caller, PageListRequest, PageRequest, PgaFlags, Strategy};
 pub use segment::{Arrival, Plug, Segment, SegmentId};
 pub use settings::Settings;
 #[cfg(feature = "std")]
-pub use shared::{Cancel, OnlineMems, Processor, SharedUvm, Snapshot, Wait};
+pub use shared::{Cancel, OnlineMems, Processor, SharedUvm, Wait};
+pub use snapshot::Snapshot;
 pub use uvm::{Again, Host, PageList, Reserves, Shortage, Unmoved, Uvm};

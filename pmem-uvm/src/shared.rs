@@ -4,13 +4,11 @@ use crate::cache::PageCache;
 use crate::counters::{Counters, Uvmexp, get};
 use crate::error::UvmError;
 use crate::feed::Access;
-use crate::frame::FrameRange;
 use crate::hotplug::{Hotplug, HotplugError};
-use crate::map::FrameMap;
-use crate::page::{Page, PageFlags, PageInfo, PageState};
-use crate::request::{Caller, PageListRequest, PageRequest, PgaFlags, Strategy};
-use crate::segment::{Held, Segment};
+use crate::page::PageInfo;
+use crate::request::{PageListRequest, PageRequest};
 use crate::settings::Settings;
+use crate::snapshot::Snapshot;
 use crate::uvm::{Again, PageList, Uvm};
 use arc_swap::ArcSwap;
 use core::cell::RefCell;
@@ -32,7 +30,7 @@ struct Inner {
     memory: Mutex<Memory>,
     /// Who has [`Self::memory`] locked, as a hash of the thread's id; 0 is nobody.
     holder: AtomicU64,
-    published: ArcSwap<FrameMap<Held>>,
+    published: ArcSwap<Snapshot>,
     settings: Settings,
     counters: Arc<Counters>,
     /// Serialises what comes and goes (`device_hotplug_lock`).
@@ -159,7 +157,7 @@ impl Drop for Locked<'_> {
         let generation = self.memory.uvm.generation();
         if generation != self.memory.published {
             self.memory.published = generation;
-            self.inner.published.store(Arc::new(self.memory.uvm.map().clone()));
+            self.inner.published.store(Arc::new(self.memory.uvm.snapshot()));
         }
         self.inner.holder.store(0, Ordering::Release);
     }
@@ -174,7 +172,7 @@ impl SharedUvm {
         let hotplug = Hotplug::new(block, &uvm)?;
         Ok(Self(Arc::new(Inner {
             settings: uvm.settings(),
-            published: ArcSwap::from_pointee(uvm.map().clone()),
+            published: ArcSwap::from_pointee(uvm.snapshot()),
             counters: uvm.counters().clone(),
             memory: Mutex::new(Memory { published: uvm.generation(), uvm, hotplug }),
             holder: AtomicU64::new(0),
@@ -185,13 +183,14 @@ impl SharedUvm {
         })))
     }
 
-    /// Calls `run` with all pages, and nobody else. What brings memory online or takes it away belongs in [`Self::hotplug`]: it would
-    /// not wait here for who keeps memory as it is.
+    /// Calls `run` with all pages, and nobody else. What brings memory or takes it away is [`UvmError::Kept`] here, for it would
+    /// not wait for who keeps memory as it is: it belongs in [`Self::hotplug`].
     ///
     /// # Errors
     /// [`HotplugError::InCallback`] from within a callback.
     pub fn with<T>(&self, run: impl FnOnce(&mut Uvm) -> T) -> Result<T, HotplugError> {
         let mut locked = self.lock()?;
+        locked.memory.uvm.keep(true);
         let result = run(&mut locked.memory.uvm);
         drop(locked);
         self.wake();
@@ -210,6 +209,7 @@ impl SharedUvm {
         let mems = self.0.mems.write();
         let mut locked = self.lock()?;
         let memory = &mut *locked.memory;
+        memory.uvm.keep(false);
         let result = run(&mut memory.uvm, &mut memory.hotplug);
         drop(locked);
         drop(mems);
@@ -233,7 +233,7 @@ impl SharedUvm {
 
     /// What readers look at: what is plugged now, for as long as it is kept.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot(self.0.published.load_full())
+        Snapshot::clone(&self.0.published.load())
     }
 
     /// The counters.
@@ -249,20 +249,23 @@ impl SharedUvm {
         // A time that cannot be told is never.
         let deadline = wait.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            let outcome = self.with(|uvm| uvm.pglistalloc(request)).map_err(|_| UvmError::InCallback)?;
-            let short = match outcome {
-                Err(error @ (UvmError::NoPages { .. } | UvmError::NoFit { .. })) => error,
+            let outcome = self.with(|uvm| uvm.attempt_list(request)).map_err(|_| UvmError::InCallback)?;
+            let why = match outcome {
+                Err(short @ (UvmError::NoPages { .. } | UvmError::NoFit { .. }))
+                    if request.count <= get(&self.0.counters.npages) =>
+                {
+                    match self.nap(wait, deadline) {
+                        Again::Retry => continue,
+                        Again::GiveUp => short,
+                        Again::TimedOut => UvmError::TimedOut,
+                        Again::Cancelled => UvmError::Cancelled,
+                    }
+                }
+                Err(why) => why,
                 done => return done,
             };
-            if request.count > get(&self.0.counters.npages) {
-                return Err(short);
-            }
-            match self.nap(wait, deadline) {
-                Again::Retry => {}
-                Again::GiveUp => return Err(short),
-                Again::TimedOut => return Err(UvmError::TimedOut),
-                Again::Cancelled => return Err(UvmError::Cancelled),
-            }
+            let _ = self.with(Uvm::note_failed);
+            return Err(why);
         }
     }
 
@@ -333,37 +336,12 @@ impl Access for SharedUvm {
     }
 }
 
-/// What is plugged at one moment; pages are as they are when asked.
-#[derive(Clone, Debug)]
-pub struct Snapshot(Arc<FrameMap<Held>>);
-
-impl Snapshot {
-    /// The segment that a page frame is in, and its place in it.
-    #[inline]
-    pub fn find(&self, frame: u64) -> Option<(&Segment, u64)> {
-        let (_, held) = self.0.get(frame)?;
-        Some((&held.segment, frame - held.segment.range.start()))
-    }
-
-    /// A page as it is now.
-    #[inline]
-    pub fn page(&self, frame: u64) -> Option<PageInfo> {
-        let (_, held) = self.0.get(frame)?;
-        held.pages.get(frame - held.first).map(|page| page.info())
-    }
-
-    /// What is plugged, in order.
-    pub fn ranges(&self) -> impl Iterator<Item = FrameRange> + '_ {
-        self.0.iter().map(|(range, _)| range)
-    }
-}
-
 /// Where a processor's handle finds the map.
 #[derive(Clone, Debug)]
 struct Published(Arc<Inner>);
 
 impl std::ops::Deref for Published {
-    type Target = ArcSwap<FrameMap<Held>>;
+    type Target = ArcSwap<Snapshot>;
 
     fn deref(&self) -> &Self::Target {
         &self.0.published
@@ -376,15 +354,14 @@ impl std::ops::Deref for Published {
 pub struct Processor {
     shared: SharedUvm,
     cache: Arc<PageCache>,
-    map: arc_swap::Cache<Published, Arc<FrameMap<Held>>>,
+    map: arc_swap::Cache<Published, Arc<Snapshot>>,
 }
 
 impl Processor {
     /// A page as it is now.
     #[inline]
     pub fn page(&mut self, frame: u64) -> Option<PageInfo> {
-        let (_, held) = self.map.load().get(frame)?;
-        held.pages.get(frame - held.first).map(|page| page.info())
+        self.map.load().page(frame)
     }
 
     /// Hands out a page: from the cache if it can be any page of free list 0, or of the node, else as [`Uvm::pagealloc`].
@@ -393,44 +370,16 @@ impl Processor {
     /// As there.
     pub fn pagealloc(&mut self, request: &PageRequest) -> Result<u64, UvmError> {
         let request = request.node(self.cache.node());
-        let plain = request.colour.is_none()
-            && !request.flags.contains(PgaFlags::ZERO)
-            && matches!(request.strategy, Strategy::Normal | Strategy::Numa)
-            // Free lists matter more than nodes, but where the node is asked for.
-            && (request.strategy == Strategy::Numa || self.cache.list() == 0)
-            && self.shared.0.settings.colours_of() == 1;
-        if plain {
-            if let Some(frame) = self.cached(&request) {
-                return Ok(frame);
-            }
-            let filled = self.shared.with(|uvm| uvm.fill_cache(&self.cache));
-            let right = request.strategy == Strategy::Numa || self.cache.list() == 0;
-            if filled.map_err(|_| UvmError::InCallback)? > 0
-                && right
-                && let Some(frame) = self.cached(&request)
-            {
+        if let Some(frame) = self.cache.pagealloc(self.map.load(), &request) {
+            return Ok(frame);
+        }
+        if self.cache.may_serve(&request) {
+            self.shared.with(|uvm| uvm.fill_cache(&self.cache)).map_err(|_| UvmError::InCallback)?;
+            if let Some(frame) = self.cache.pagealloc(self.map.load(), &request) {
                 return Ok(frame);
             }
         }
         self.shared.with(|uvm| uvm.pagealloc(&request)).map_err(|_| UvmError::InCallback)?
-    }
-
-    fn cached(&mut self, request: &PageRequest) -> Option<u64> {
-        let counters = &self.shared.0.counters;
-        let kernel =
-            if request.flags.contains(PgaFlags::USERESERVE) { 0 } else { get(&counters.reserve_kernel) };
-        let daemon = if request.caller == Caller::PageDaemon { 0 } else { get(&counters.reserve_pagedaemon) };
-        // What is scarce is handed out under the lock, where the page daemon is woken.
-        let scarce = get(&counters.freemin);
-        let frame = self.cache.take(kernel.max(daemon).max(scarce))?;
-        let give = |page: Page<'_>| page.give(PageState::Allocated, crate::uvm::FRESH, request.owner);
-        let found = self.map.load().get(frame).and_then(|(_, held)| held.pages.get(frame - held.first));
-        match found {
-            Some(page) => give(page),
-            // Plugged and put into the cache at once, by somebody who is not done yet.
-            None => self.shared.with(|uvm| uvm.page(frame).map(give)).ok().flatten()?,
-        }
-        Some(frame)
     }
 
     /// Gives a page back: to the cache if there is room and it is of its node, else as [`Uvm::pagefree`].
@@ -438,19 +387,10 @@ impl Processor {
     /// # Errors
     /// As there.
     pub fn pagefree(&mut self, frame: u64) -> Result<(), UvmError> {
-        let none = UvmError::NotPlugged(FrameRange::one(frame).unwrap_or(FrameRange::LAST));
-        let (_, held) = self.map.load().get(frame).ok_or(none)?;
-        let page = held.pages.get(frame - held.first).ok_or(none)?;
+        // Who waits is to hear of it.
         let quiet = self.shared.0.waiting.load(Ordering::Acquire) == 0;
-        let alike = (held.segment.node, held.segment.free_list) == (self.cache.node(), self.cache.list());
-        if quiet && alike && self.cache.has_room() {
-            let zeroed = page.flags() & PageFlags::ZERO;
-            let wanted = crate::uvm::IDLE;
-            page.hand(PageState::Cached, zeroed).map_err(|info| UvmError::Page { frame, info, wanted })?;
-            if self.cache.give(frame) {
-                return Ok(());
-            }
-            // There was room for one more: only its owner puts pages in.
+        if quiet && self.cache.pagefree(self.map.load(), frame)? {
+            return Ok(());
         }
         self.shared.with(|uvm| uvm.pagefree(frame)).map_err(|_| UvmError::InCallback)?
     }

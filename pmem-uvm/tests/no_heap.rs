@@ -2,7 +2,8 @@
 
 use allocation_counter::measure;
 use pmem_uvm::{
-    FrameRange, PageListRequest, PageOwner, PageRequest, PgaFlags, Plug, Settings, Strategy, Unmoved, Uvm,
+    FrameRange, PageListRequest, PageOwner, PageRequest, PgaFlags, Plug, Reserves, Settings, Strategy,
+    Unmoved, Uvm,
 };
 
 fn range(start: u64, count: u64) -> FrameRange {
@@ -69,6 +70,38 @@ fn page_operations_take_nothing() {
         uvm.drain_caches();
     });
     assert_eq!((info.count_total, info.bytes_total), (0, 0), "{info:?}");
+}
+
+#[test]
+fn a_cache_needs_nobody() {
+    let mut uvm = Uvm::default();
+    uvm.plug(&Plug::new(range(0, 64))).unwrap();
+    uvm.plug(&Plug::new(range(64, 64)).node(1)).unwrap();
+    let cache = uvm.add_cache(1, 16);
+    let plain = PageRequest::new().node(1);
+    let pages = uvm.snapshot();
+    assert_eq!(cache.pagealloc(&pages, &plain), None, "empty");
+    assert_eq!(uvm.fill_cache(&cache), 8);
+    let info = measure(|| {
+        let all: [u64; 8] = std::array::from_fn(|_| cache.pagealloc(&pages, &plain).unwrap());
+        assert!(all.iter().all(|page| range(64, 64).contains(*page)));
+        assert_eq!(cache.pagealloc(&pages, &plain), None);
+        all.into_iter().for_each(|page| assert_eq!(cache.pagefree(&pages, page), Ok(true)));
+        assert!(cache.pagefree(&pages, all[0]).is_err(), "freed twice");
+    });
+    assert_eq!((info.count_total, info.bytes_total), (0, 0), "{info:?}");
+    for other in [plain.node(0), plain.flags(PgaFlags::ZERO), plain.strategy(Strategy::Only(0))] {
+        assert_eq!(cache.pagealloc(&pages, &other), None);
+    }
+    uvm.set_reserves(Reserves { kernel: 128, ..Reserves::default() });
+    assert_eq!(cache.pagealloc(&pages, &plain), None, "what is left is reserved");
+    assert!(cache.pagealloc(&pages, &plain.flags(PgaFlags::USERESERVE)).is_some());
+    let far = uvm.pagealloc(&PageRequest::new().flags(PgaFlags::USERESERVE)).unwrap();
+    assert_eq!((far, cache.pagefree(&pages, far)), (0, Ok(false)), "of another node");
+    let counters = uvm.uvmexp();
+    assert_eq!((counters.free, counters.cached), (126, 7));
+    drop(cache);
+    assert_eq!((uvm.drain_caches(), uvm.uvmexp().cached), (7, 0));
 }
 
 #[test]

@@ -29,7 +29,9 @@ fn a_wait_ends_by_pages_time_or_cancellation() {
     assert!(matches!(memory.pglistalloc(&all, &Wait::no()), Err(UvmError::NoPages { .. })));
     let begun = Instant::now();
     let short = Wait::at_most(Duration::from_millis(30));
+    let failed = memory.uvmexp().failed;
     assert_eq!(memory.pglistalloc(&all, &short), Err(UvmError::TimedOut));
+    assert_eq!(memory.uvmexp().failed, failed + 1, "however often it was tried");
     assert!(begun.elapsed() >= Duration::from_millis(30));
     let cancel = Cancel::default();
     thread::scope(|scope| {
@@ -93,10 +95,39 @@ fn nothing_goes_while_somebody_keeps_it() {
 }
 
 #[test]
+fn memory_comes_and_goes_where_nobody_keeps_it() {
+    let memory = shared(2 * BLOCK);
+    let kept = memory.online_mems().unwrap();
+    let refused = memory.with(|uvm| {
+        let bad = range(BLOCK, BLOCK);
+        [
+            uvm.plug(&Plug::new(range(4 * BLOCK, BLOCK))).map(|_| ()),
+            uvm.unplug(bad),
+            uvm.online(bad),
+            uvm.offline(bad, &mut |_, _| Err(Unmoved::Never)),
+        ]
+    });
+    assert_eq!(refused, Ok([Err(UvmError::Kept); 4]));
+    drop(kept);
+    memory.hotplug(|uvm, _| uvm.unplug(range(BLOCK, BLOCK))).unwrap().unwrap();
+}
+
+#[test]
+fn a_processor_goes_wherever_it_is_dropped() {
+    let memory = shared(64);
+    let mut processor = memory.processor(0, 32).unwrap();
+    processor.pagealloc(&PageRequest::new()).unwrap();
+    assert_eq!(memory.uvmexp().cached, 15);
+    memory.with(|_| drop(processor)).unwrap();
+    assert_eq!(memory.with(|uvm| (uvm.drain_caches(), uvm.drain_caches())), Ok((15, 0)));
+    assert_eq!((memory.uvmexp().cached, memory.uvmexp().free), (0, 63));
+}
+
+#[test]
 fn a_snapshot_stays_as_it_was() {
     let memory = shared(64);
     let before = memory.snapshot();
-    memory.with(|uvm| uvm.unplug(range(0, 32))).unwrap().unwrap();
+    memory.hotplug(|uvm, _| uvm.unplug(range(0, 32))).unwrap().unwrap();
     assert_eq!(memory.snapshot().find(5).map(|(_, offset)| offset), None);
     assert_eq!(before.find(5).map(|(segment, offset)| (segment.range(), offset)), Some((range(0, 64), 5)));
     assert_eq!(
@@ -188,9 +219,9 @@ fn disturb(memory: &SharedUvm, stop: &AtomicBool) -> u64 {
         let block = range(at * BLOCK, BLOCK);
         let stay = &mut |_: u64, _: u64| Err(Unmoved::Never);
         changes += u64::from(match random >> 32 & 3 {
-            0 => memory.with(|uvm| uvm.plug(&Plug::new(part)).is_ok()).unwrap(),
-            1 => memory.with(|uvm| uvm.unplug(part).is_ok()).unwrap(),
-            2 => memory.with(|uvm| uvm.unplug(block).is_ok()).unwrap(),
+            0 => memory.hotplug(|uvm, _| uvm.plug(&Plug::new(part)).is_ok()).unwrap(),
+            1 => memory.hotplug(|uvm, _| uvm.unplug(part).is_ok()).unwrap(),
+            2 => memory.hotplug(|uvm, _| uvm.unplug(block).is_ok()).unwrap(),
             _ => memory
                 .with(|uvm| {
                     uvm.capture(part, stay)

@@ -296,7 +296,9 @@ impl FreeMap {
                 return None;
             }
             let inner = &self.inners.all[node as usize];
-            if start + (1 << bits) <= *from || !need.may_be_in(inner.summary[i], bits) {
+            // Beyond its size, only its start can be at a multiple.
+            let aligned = start & (need.fit.align_of() - 1) >> bits << bits == 0;
+            if start + (1 << bits) <= *from || !aligned || !need.may_be_in(inner.summary[i], bits) {
                 continue;
             }
             let child = inner.child[i];
@@ -313,10 +315,6 @@ impl FreeMap {
     /// The lowest place that starts in a leaf.
     fn search_leaf(&self, leaf: u32, base: u64, from: &mut u64, last: u64, fit: &Fit) -> Option<FrameRange> {
         let past = base + leaf_frames();
-        // Beyond a leaf's size, only its start can be at a multiple.
-        if base & (fit.align_of() - 1) & !(leaf_frames() - 1) != 0 {
-            return None;
-        }
         loop {
             let at = (*from).max(base) - base;
             let leaf = &self.leaves.all[leaf as usize];

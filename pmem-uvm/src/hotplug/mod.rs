@@ -455,6 +455,13 @@ impl Hotplug {
         (0..range.count() / block).filter_map(move |i| FrameRange::new(range.start() + i * block, block).ok())
     }
 
+    /// A range, cut where blocks meet.
+    fn blocks_of(&self, range: FrameRange) -> impl Iterator<Item = FrameRange> + use<> {
+        let block = self.block;
+        (range.start() / block..=(range.end() - 1) / block)
+            .filter_map(move |number| FrameRange::new(number * block, block).ok()?.intersect(range))
+    }
+
     fn set_state(&mut self, range: FrameRange, state: BlockState) {
         for at in self.numbers(range) {
             if let Some((at, block)) = self.blocks.remove(at.start()) {
@@ -478,7 +485,7 @@ impl Hotplug {
     fn has_memory(&self, uvm: &Uvm, node: u32, without: FrameRange, counts: impl Fn(u64) -> bool) -> bool {
         let segments = uvm.segments().filter(|segment| segment.node() == node);
         segments.flat_map(|segment| segment.range().minus(without)).flatten().any(|part| {
-            // Only whether there is one matters; it is mostly the first.
+            // Only whether there is one matters; it is mostly the first of a block that is online.
             let used = |frame: u64| {
                 use PageState::{Isolated, Offline, Reserved, Retired};
                 match uvm.page(frame).map(|page| page.state()) {
@@ -488,7 +495,11 @@ impl Hotplug {
                     Some(_) => true,
                 }
             };
-            part.frames().any(|frame| used(frame) && counts(frame))
+            let offline = |at: FrameRange| {
+                self.blocks.get(at.start()).is_some_and(|(_, block)| block.state == BlockState::Offline)
+            };
+            let mut blocks = self.blocks_of(part).filter(|at| !offline(*at));
+            blocks.any(|at| at.frames().any(|frame| used(frame) && counts(frame)))
         })
     }
 }

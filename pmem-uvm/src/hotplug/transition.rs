@@ -4,7 +4,7 @@ use super::{Event, Hotplug, HotplugError, MemoryAction, Migrate, NodeAction, Zon
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::PageState;
-use crate::uvm::{Unmoved, Uvm};
+use crate::uvm::{PATIENCE, Unmoved, Uvm};
 
 /// Which way a range goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,9 +136,6 @@ impl Transition {
         Event::Memory { action, range: self.range, status_change_nid_normal, status_change_nid }
     }
 }
-
-/// How often a page that a processor is about to hand out, or to take back, is looked at again.
-const PATIENCE: u32 = 10_000;
 
 /// Moves what is handed out, until all is moved or something never can be.
 fn move_all(uvm: &mut Uvm, range: FrameRange, migrate: Migrate<'_>) -> Result<(), HotplugError> {

@@ -61,17 +61,14 @@ impl Uvm {
         range: FrameRange,
         migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
     ) -> Result<(), UvmError> {
+        self.check_kept()?;
         self.isolate(range, migrate)?;
         self.offline_isolated(range);
         Ok(())
     }
 
-    /// Holds pages back, moving those that are handed out: nobody gets one of them until they are let go of again
-    /// ([`Self::unisolate`]) or go offline ([`Self::offline_isolated`]).
-    ///
-    /// # Errors
-    /// As [`Self::capture`].
-    pub fn isolate(
+    /// Holds pages back, moving those that are handed out: nobody gets one of them until they are let go of again.
+    fn isolate(
         &mut self,
         range: FrameRange,
         migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,

@@ -70,9 +70,17 @@ impl Uvm {
     /// [`UvmError::Constraint`] if the boundary leaves no way; [`UvmError::Nowhere`] if no segment has page frames in the window; [`UvmError::NoPages`] for too few free pages, with
     /// no search if only reserved ones are left; [`UvmError::NoFit`] for too few in runs as asked for.
     pub fn pglistalloc(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
+        self.attempt_list(request).inspect_err(|_| self.note_failed())
+    }
+
+    pub(crate) fn note_failed(&mut self) {
+        note(&self.counters.failed);
+    }
+
+    /// As [`Self::pglistalloc`], for who may try again: what fails does not count as failed yet.
+    pub(crate) fn attempt_list(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
         let result = self.try_list(request);
         if result.is_err() {
-            note(&self.counters.failed);
             self.wake();
         } else {
             self.check_scarce();
@@ -92,19 +100,25 @@ impl Uvm {
     ) -> Result<PageList, UvmError> {
         let mut tries = 0;
         loop {
-            let error = match self.pglistalloc(request) {
-                Err(error @ (UvmError::NoPages { .. } | UvmError::NoFit { .. })) => error,
+            let why = match self.attempt_list(request) {
+                Err(error @ (UvmError::NoPages { .. } | UvmError::NoFit { .. }))
+                    if request.count <= get(&self.counters.npages) =>
+                {
+                    match wait(self, Shortage { error, tries }) {
+                        Again::Retry => {
+                            tries += 1;
+                            continue;
+                        }
+                        Again::GiveUp => error,
+                        Again::TimedOut => UvmError::TimedOut,
+                        Again::Cancelled => UvmError::Cancelled,
+                    }
+                }
+                Err(why) => why,
                 done => return done,
             };
-            if request.count > get(&self.counters.npages) {
-                return Err(error);
-            }
-            match wait(self, Shortage { error, tries }) {
-                Again::Retry => tries += 1,
-                Again::GiveUp => return Err(error),
-                Again::TimedOut => return Err(UvmError::TimedOut),
-                Again::Cancelled => return Err(UvmError::Cancelled),
-            }
+            self.note_failed();
+            return Err(why);
         }
     }
 

@@ -8,7 +8,6 @@ mod turn;
 
 pub use capture::Unmoved;
 pub use list::{Again, PageList, Shortage};
-#[cfg(feature = "std")]
 pub(crate) use pages::{FRESH, IDLE};
 
 use crate::cache::PageCache;
@@ -17,15 +16,19 @@ use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::free::FreeMap;
 use crate::map::FrameMap;
-use crate::page::{Page, PageInfo};
+use crate::page::{Page, PageInfo, PageState};
 use crate::segment::{Held, Segment, SegmentId};
 use crate::settings::Settings;
+use crate::snapshot::Snapshot;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::Ordering;
 use slotmap::SlotMap;
+
+/// How often a page that a processor is about to hand out, or to take back, is looked at again.
+pub(crate) const PATIENCE: u32 = 10_000;
 
 /// How many free pages are kept back, and when the page daemon is woken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,6 +95,8 @@ pub struct Uvm {
     host: Box<dyn Host>,
     /// Counts plugs and unplugs, so that who keeps a copy of the map knows when it is old.
     generation: u64,
+    /// Whether others may count on what is plugged and online: it stays so.
+    kept: bool,
 }
 
 impl fmt::Debug for Uvm {
@@ -125,7 +130,18 @@ impl Uvm {
             next_colour: 0,
             host: Box::new(NoHost),
             generation: 0,
+            kept: false,
         }
+    }
+
+    /// Keeps what is plugged and online as it is, or no longer: meanwhile [`UvmError::Kept`] refuses what would plug, unplug, bring
+    /// online or take offline.
+    pub fn keep(&mut self, kept: bool) {
+        self.kept = kept;
+    }
+
+    fn check_kept(&self) -> Result<(), UvmError> {
+        if self.kept { Err(UvmError::Kept) } else { Ok(()) }
     }
 
     /// Says who fills pages and wakes the page daemon.
@@ -266,10 +282,9 @@ impl Uvm {
         self.buckets.iter().map(|bucket| bucket.map.bytes()).sum()
     }
 
-    /// A copy of the map, for readers. It shares all.
-    #[cfg(feature = "std")]
-    pub(crate) fn map(&self) -> &FrameMap<Held> {
-        &self.map
+    /// What is plugged now, for readers: it stays as it is when more is plugged, or something unplugged.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(&self.map)
     }
 
     #[cfg(feature = "std")]
@@ -327,6 +342,25 @@ impl Uvm {
             Some((frame, info)) => Err(UvmError::Page { frame, info, wanted }),
             None => Ok(()),
         }
+    }
+
+    /// As [`Self::check_pages`], with nothing in processors' caches. A page that is on its way into one is looked at again.
+    fn check_drained(
+        &mut self,
+        range: FrameRange,
+        wanted: &'static str,
+        good: impl Fn(PageInfo) -> bool,
+    ) -> Result<(), UvmError> {
+        for _ in 0..PATIENCE {
+            self.drain_caches();
+            match self.check_pages(range, wanted, &good) {
+                Err(UvmError::Page { info, .. }) if info.state == PageState::Cached => {
+                    core::hint::spin_loop()
+                }
+                done => return done,
+            }
+        }
+        self.check_pages(range, wanted, good)
     }
 
     /// Wakes the page daemon if pages are scarce.

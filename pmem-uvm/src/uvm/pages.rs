@@ -244,7 +244,8 @@ impl Uvm {
 
     /// Makes a cache of at most `pages` pages, and no more than 65,536, for a processor of this node. Takes memory.
     pub fn add_cache(&mut self, node: u32, pages: usize) -> Arc<PageCache> {
-        let cache = Arc::new(PageCache::new(node, pages.min(MOST_CACHED), self.counters.clone()));
+        let coloured = self.settings.colours_of() > 1;
+        let cache = Arc::new(PageCache::new(node, pages.min(MOST_CACHED), coloured, self.counters.clone()));
         self.caches.push(cache.clone());
         cache
     }
@@ -280,14 +281,18 @@ impl Uvm {
     /// Takes all pages out of all caches; how many. Their owners need not stop.
     pub fn drain_caches(&mut self) -> usize {
         let mut drained = 0;
-        for at in 0..self.caches.len() {
+        for at in (0..self.caches.len()).rev() {
             let cache = self.caches[at].clone();
             drained += self.drain_cache(&cache);
+            if Arc::strong_count(&cache) == 2 {
+                // Ours, and the one just above: its owner is gone.
+                self.caches.swap_remove(at);
+            }
         }
         drained
     }
 
-    /// Takes all pages out of a cache, and forgets it.
+    /// Takes all pages out of a cache, and forgets it. One whose owner is gone without is forgotten when it is drained.
     pub fn remove_cache(&mut self, cache: &Arc<PageCache>) {
         self.drain_cache(cache);
         self.caches.retain(|other| !Arc::ptr_eq(other, cache));

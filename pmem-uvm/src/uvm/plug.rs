@@ -35,6 +35,7 @@ impl Uvm {
     }
 
     fn check_plug(&self, plug: &Plug) -> Result<(), UvmError> {
+        self.check_kept()?;
         let Plug { range, avail, free_list, .. } = *plug;
         let lists = self.settings.free_lists_of();
         if free_list >= lists {
@@ -148,8 +149,8 @@ impl Uvm {
     /// # Errors
     /// [`UvmError::NotPlugged`] names what is not there; [`UvmError::Page`] a page that is handed out or held back.
     pub fn unplug(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.drain_caches();
-        self.check_pages(range, "idle", |info| info.state.is_idle())?;
+        self.check_kept()?;
+        self.check_drained(range, "idle", |info| info.state.is_idle())?;
         self.forget(range);
         Ok(())
     }

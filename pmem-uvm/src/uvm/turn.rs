@@ -16,6 +16,7 @@ impl Uvm {
     /// # Errors
     /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is in use.
     pub fn online(&mut self, range: FrameRange) -> Result<(), UvmError> {
+        self.check_kept()?;
         self.check_online(range)?;
         self.turn(range, PageState::Free, |state| state == PageState::Offline);
         Ok(())
@@ -43,8 +44,7 @@ impl Uvm {
     /// # Errors
     /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is not free.
     pub fn reserve(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.drain_caches();
-        self.check_pages(range, "free", |info| info.state == PageState::Free)?;
+        self.check_drained(range, "free", |info| info.state == PageState::Free)?;
         self.turn(range, PageState::Reserved, |_| true);
         Ok(())
     }
@@ -55,19 +55,18 @@ impl Uvm {
     /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is handed out or held back: see
     /// [`Self::retire_moving`].
     pub fn retire(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.drain_caches();
-        self.check_pages(range, "idle", |info| info.state.is_idle())?;
+        self.check_drained(range, "idle", |info| info.state.is_idle())?;
         self.turn(range, PageState::Retired, |_| true);
         Ok(())
     }
 
     /// Takes the pages of a range that are held back out of use.
-    pub fn offline_isolated(&mut self, range: FrameRange) {
+    pub(crate) fn offline_isolated(&mut self, range: FrameRange) {
         self.turn(range, PageState::Offline, |state| state == PageState::Isolated);
     }
 
     /// Lets go of pages that are held back; others are left as they are.
-    pub fn unisolate(&mut self, range: FrameRange) {
+    pub(crate) fn unisolate(&mut self, range: FrameRange) {
         self.turn(range, PageState::Free, |state| state == PageState::Isolated);
     }
 

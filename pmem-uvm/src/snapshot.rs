@@ -1,0 +1,42 @@
+//! What is plugged at one moment, for readers.
+
+use crate::frame::FrameRange;
+use crate::map::FrameMap;
+use crate::page::{Page, PageInfo};
+use crate::segment::{Held, Segment};
+
+/// What was plugged at one moment; pages are as they are when asked. It shares all with what it was taken of, and keeps it
+/// for as long as it lives.
+#[derive(Clone, Debug)]
+pub struct Snapshot(FrameMap<Held>);
+
+impl Snapshot {
+    pub(crate) fn new(map: &FrameMap<Held>) -> Self {
+        Self(map.clone())
+    }
+
+    /// The segment that a page frame is in, and its place in it.
+    #[inline]
+    pub fn find(&self, frame: u64) -> Option<(&Segment, u64)> {
+        let (_, held) = self.0.get(frame)?;
+        Some((&held.segment, frame - held.segment.range().start()))
+    }
+
+    /// A page as it is now.
+    #[inline]
+    pub fn page(&self, frame: u64) -> Option<PageInfo> {
+        self.held(frame).map(|(_, page)| page.info())
+    }
+
+    /// What is plugged, in order.
+    pub fn ranges(&self) -> impl Iterator<Item = FrameRange> + '_ {
+        self.0.iter().map(|(range, _)| range)
+    }
+
+    /// A page, and the segment that it is in.
+    #[inline]
+    pub(crate) fn held(&self, frame: u64) -> Option<(&Segment, Page<'_>)> {
+        let (_, held) = self.0.get(frame)?;
+        held.pages.get(frame - held.first).map(|page| (&*held.segment, page))
+    }
+}
