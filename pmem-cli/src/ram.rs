@@ -5,7 +5,7 @@ use crate::show::{self, Styles, size, styled};
 use crate::source::open;
 use crate::{Failure, SCHEMA, Status, json};
 use pmem_core::AddrRange;
-use pmem_import::Machine;
+use pmem_import::{Machine, Warning};
 use pmem_uvm::{FrameRange, Layout, PageState, Ram, Settings};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -173,7 +173,10 @@ impl Memory {
                 writeln!(out, "  blocks {}{count}", show::range(*range))?;
             }
         }
-        Ok(())
+        let of_memory =
+            |warning: &&Warning| ["iomem", "devices/system"].iter().any(|of| warning.source.contains(of));
+        let warnings: Vec<Warning> = machine.warnings.iter().filter(of_memory).cloned().collect();
+        Ok(write!(out, "{}", show::warnings(&warnings, styles))?)
     }
 
     fn value(&self, machine: &Machine) -> Value {
@@ -225,6 +228,7 @@ impl Memory {
             "segments": segments,
             "free_lists": self.lists().into_iter().map(|(list, pages)| json!({ "list": list, "free_pages": pages })).collect::<Vec<_>>(),
             "nodes": nodes,
+            "warnings": machine.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
         })
     }
 }

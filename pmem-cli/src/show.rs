@@ -4,6 +4,7 @@ use crate::args::Color;
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table};
 use pmem_core::{AddrRange, Attrs};
+use pmem_import::Warning;
 use std::io::IsTerminal;
 
 /// Styles, or none where the output is no terminal.
@@ -87,6 +88,14 @@ pub(crate) fn table(header: &[&str], right: &[usize]) -> Table {
         }
     }
     table
+}
+
+/// What was not read, or contradicts itself, under a heading of its own; nothing if there is nothing.
+pub(crate) fn warnings(warnings: &[Warning], styles: &Styles) -> String {
+    let lines =
+        warnings.iter().map(|warning| format!("  {}\n", styled(styles.warning, &warning.to_string())));
+    let heading = (!warnings.is_empty()).then(|| format!("{}\n", styled(styles.heading, "Warnings")));
+    heading.into_iter().chain(lines).collect()
 }
 
 /// A table as text, every line indented and without trailing blanks.

@@ -154,12 +154,7 @@ fn text(machine: &Machine, styles: Styles) -> String {
             bus_text(machine, bus, 1, &mut out);
         }
     }
-    if !machine.warnings.is_empty() {
-        heading(&mut out, "Warnings");
-        for warning in &machine.warnings {
-            out.push_str(&format!("  {}\n", show::styled(styles.warning, &warning.to_string())));
-        }
-    }
+    out.push_str(&show::warnings(&machine.warnings, &styles));
     out
 }
 

@@ -62,6 +62,11 @@ fn every_view_of_every_machine_can_be_printed() {
         run(&["topo", "--root", arg(&dir)], 0);
         run(&["view", "--root", arg(&dir)], 0);
         run(&["view", "--root", arg(&dir), "--local", "system"], 0);
+        let ram = json(&["ram", "show", "--root", arg(&dir)], 0);
+        let nodes = json(&["topo", "--root", arg(&dir)], 0)["nodes"].as_array().unwrap().len();
+        assert_eq!(ram["nodes"].as_array().unwrap().len(), nodes, "{}", dir.display());
+        let said = run(&["ram", "show", "--root", arg(&dir)], 0).0;
+        assert!(ram["segments"][0].is_object() || said.contains("are at unknown addresses"), "{said}");
     }
     for entry in fs::read_dir(corpus.join("decoding-nets")).unwrap() {
         let net = entry.unwrap().path();
@@ -326,6 +331,39 @@ fn empty_and_huge_files_are_no_obstacle() {
             .to_string()
             .contains("neither proc nor sys")
     );
+}
+
+#[test]
+fn ram_is_laid_out_in_segments_and_nodes() {
+    let dir = pmem_tests::captured("qemu-numa4-hmat");
+    let ram = json(&["ram", "show", "--root", arg(dir.path())], 0);
+    let list = |key: &str| ram[key].as_array().unwrap().clone();
+    let segments = list("segments");
+    let places: Vec<_> = segments
+        .iter()
+        .map(|s| (s["range"]["start"].as_str(), s["node"].as_u64(), s["free_list"].as_u64()))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            ("0x1000", 0, 0),
+            ("0x100000", 0, 0),
+            ("0x20000000", 1, 1),
+            ("0x30000000", 2, 1),
+            ("0x40000000", 3, 2)
+        ]
+        .map(|(start, node, list)| (Some(start), Some(node), Some(list)))
+    );
+    assert_eq!((&ram["page_size"], &ram["block_size"]), (&4096.into(), &(128u64 << 20).into()));
+    let pages = |of: &Value| of.as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum::<u64>();
+    let by_segment: u64 = segments.iter().map(|s| pages(&s["by_state"])).sum();
+    assert_eq!(by_segment, list("nodes").iter().map(|n| pages(&n["by_state"])).sum::<u64>());
+    let free: u64 = list("free_lists").iter().map(|l| l["free_pages"].as_u64().unwrap()).sum();
+    assert_eq!(free, list("nodes").iter().map(|n| n["by_state"]["free"].as_u64().unwrap()).sum::<u64>());
+    let said = run(&["ram", "show", "--root", arg(dir.path())], 0).0;
+    assert!(said.contains("largest free run 256 MiB at 0x30000000..0x40000000"), "{said}");
+    assert!(said.contains("blocks 0x30000000..0x40000000 (2 online)"), "{said}");
+    assert!(run(&["ram", "show", "--root", "/nowhere"], 1).1.contains("/nowhere"));
 }
 
 #[test]
