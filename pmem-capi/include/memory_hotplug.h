@@ -10,6 +10,7 @@
 #ifndef PMEM_MEMORY_HOTPLUG_H
 #define PMEM_MEMORY_HOTPLUG_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #ifdef __cplusplus
@@ -75,6 +76,15 @@ int pmem_remove_memory(uint64_t start, uint64_t size);
 int pmem_offline_and_remove_memory(uint64_t start, uint64_t size);
 /* How the block at a page frame is: MMOP_*, or -ENOENT. */
 int pmem_memory_block_state(unsigned long pfn);
+
+/*
+ * Feeds these pages from the RAM that an arena of pmem.h sees, as a driver there: priming plugs, sealing takes offline,
+ * unpriming unplugs, regions with a usage are not available, and BROKEN ones are retired; slower memory is on a higher free list. The RAM of
+ * node i is nodes[i]; what is not among them is of node 0. NULL on failure; pmem_error() says why.
+ */
+struct pmem_arena;
+struct pmem_driver;
+struct pmem_driver *pmem_memory_feed(struct pmem_arena *view, struct pmem_arena *const *nodes, size_t nnodes);
 
 /* While a thread is between the two, no memory goes offline. Not to be nested. */
 int pmem_get_online_mems(void);

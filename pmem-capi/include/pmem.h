@@ -2,8 +2,8 @@
  * pmem: physical address space, after David Young's proposal to NetBSD's tech-kern: its functions by their names, and
  * what it needs beside them (arenas are made, drivers register).
  *
- * There is one manager in a process. Every function may be called by any thread, but not from within a driver's callback:
- * it then fails with EDEADLK. An end address of 0 means 2^64. Functions that return int return 0 or an errno;
+ * There is one manager in a process. Every function may be called by any thread, but not from within a callback: it
+ * then fails with EDEADLK. An end address of 0 means 2^64. Functions that return int return 0 or an errno;
  * pmem_error() says in words what went wrong last in the calling thread.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
@@ -137,9 +137,9 @@ enum pmem_edit_kind {
 	PMEM_EDIT_ARENA = 1,        /* an arena comes or goes */
 	PMEM_EDIT_INTERCONNECT = 2, /* an interconnect comes or goes */
 	PMEM_EDIT_SPACE = 3,        /* space is primed, unprimed, sealed, unsealed */
-	PMEM_EDIT_WINDOW = 4,       /* a bridge's window opens, closes or changes */
+	PMEM_EDIT_WINDOW = 4,       /* a window comes or goes with its interconnect; a bridge's opens, closes or changes */
 	PMEM_EDIT_REGION = 5,       /* a region or alias comes, goes, moves, or changes its attributes */
-	PMEM_EDIT_VIEW = 6          /* effective attributes change in the view that the driver is registered on */
+	PMEM_EDIT_VIEW = 6          /* effective attributes change in the view that the driver is registered on, PMEM_EDIT_VIEW alone */
 };
 
 enum pmem_space_state {
@@ -159,11 +159,18 @@ struct pmem_side {
 	int state;
 };
 
+/* What does not apply is NULL or 0. Names are good until the callback returns. */
 struct pmem_edit {
 	int kind;
-	pmem_arena_t arena;
-	pmem_interconnect_t interconnect;
+	pmem_arena_t arena; /* whose addresses `before` and `after` are; of an interconnect, its left end */
+	pmem_interconnect_t interconnect; /* of an alias, the one that it crosses */
 	pmem_region_t region;
+	pmem_region_t target; /* of an alias, what it stands for */
+	pmem_arena_t far;     /* of an interconnect, its right end; of a window, where it leads */
+	const char *name;     /* the arena's, where it comes or goes */
+	pmem_type_t type;     /* and its type */
+	pmem_metric_t metric; /* of an interconnect, from left to right */
+	psize_t offset;       /* of a window, added to an address to get the one in `far`, modulo 2^64 */
 	struct pmem_side before, after;
 };
 
@@ -180,19 +187,21 @@ struct pmem_change {
  * What a driver does; each may be NULL. prepare() returns PMEM_CONCERNED, PMEM_INDIFFERENT, or an errno, which refuses the change.
  * Then, in reverse order, withdraw(), and in order install(): hardware stops honouring what goes, and honours what comes; an
  * errno from either takes all back: revert() undoes one step (1 withdraw, 2 install), abort() drops what was only
- * prepared. published() hears that the change is done. attach() takes over the present state, resync() programs it again.
+ * prepared. published() hears that the change is done. attach() takes over the present state, resync() programs it again, verify()
+ * compares it with the hardware: they are shown what there is as if all of it came now, every `before` absent; arenas first, then
+ * interconnects, space, windows, and regions.
  */
 struct pmem_driver_ops {
 	const char *name;
-	int (*attach)(void *ctx);
+	int (*attach)(void *ctx, const struct pmem_change *state);
 	int (*prepare)(void *ctx, const struct pmem_change *change);
 	int (*withdraw)(void *ctx);
 	int (*install)(void *ctx);
 	int (*revert)(void *ctx, int step);
 	void (*abort)(void *ctx);
 	void (*published)(void *ctx);
-	int (*resync)(void *ctx);
-	int (*verify)(void *ctx);
+	int (*resync)(void *ctx, const struct pmem_change *state);
+	int (*verify)(void *ctx, const struct pmem_change *state);
 };
 
 /*

@@ -2,9 +2,10 @@
 
 use crate::failure::{EAGAIN, EDEADLK, EINTR, EINVAL, ENOENT, fail};
 use crate::memory::{change, configure, lend, memory};
+use crate::pmem::{ArenaPtr, DriverPtr, with};
 use pmem_uvm::{
-    Answer, BlockState, Event, FrameRange, HotplugError, NotifierKey, OnlineMems, Plug, Unmoved, Uvm,
-    UvmError, Zone,
+    Answer, BlockState, Event, Feed, FrameRange, HotplugError, Layout, NotifierKey, OnlineMems, Plug,
+    SharedUvm, Unmoved, Uvm, UvmError, Zone,
 };
 use std::cell::RefCell;
 use std::ffi::{c_int, c_ulong, c_void};
@@ -105,6 +106,24 @@ fn bytes(start: u64, size: u64) -> Result<FrameRange, HotplugError> {
         return Err(HotplugError::Unaligned { range, block: 1 });
     }
     Ok(range)
+}
+
+/// Feeds the pages from the RAM that an arena of `pmem.h` sees.
+///
+/// # Safety
+/// `nodes` leads to `count` arenas, or is null and `count` 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmem_memory_feed(view: ArenaPtr, nodes: *const ArenaPtr, count: usize) -> DriverPtr {
+    let nodes = match count {
+        0 => &[],
+        // SAFETY: the caller's.
+        _ => unsafe { std::slice::from_raw_parts(nodes, count) },
+    };
+    let layout =
+        (0..).zip(nodes).fold(Layout::new(view.id()), |layout, (node, ram)| layout.node(ram.id(), node));
+    let feed = Feed::new(memory().clone(), layout).mover(Box::new(migrate));
+    let registered = with(|pmem| pmem.register(Box::new(feed), Feed::<SharedUvm>::subscription()));
+    registered.map_or(DriverPtr::NULL, DriverPtr::from)
 }
 
 /// Sets the size of a block.

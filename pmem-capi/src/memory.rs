@@ -83,11 +83,16 @@ pub(crate) fn lend<T>(uvm: &mut Uvm, run: impl FnOnce() -> T) -> T {
     result
 }
 
+/// Whether this thread is in a callback that was lent what is locked.
+pub(crate) fn is_lent() -> bool {
+    !HELD.get().is_null()
+}
+
 /// Brings memory or takes it away; not from within a callback.
 pub(crate) fn change<T>(
     run: impl FnOnce(&mut Uvm, &mut Hotplug) -> Result<T, HotplugError>,
 ) -> Result<T, HotplugError> {
-    if !HELD.get().is_null() {
+    if is_lent() {
         return Err(HotplugError::InCallback);
     }
     memory().hotplug(run)?

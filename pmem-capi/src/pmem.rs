@@ -1,5 +1,6 @@
 //! `pmem.h`: the proposal's functions by their names, over one manager.
 
+mod change;
 mod driver;
 mod handle;
 mod mapping;
@@ -11,6 +12,7 @@ pub use mapping::{
 };
 
 use crate::failure::{EBUSY, EDEADLK, EINVAL, ENOENT, fail, failed};
+use crate::memory;
 use pmem_core::{
     AddrRange, ArenaType, Attrs, Error, Manager, Mapping, Metric, Props, Prot, Released, Request, Usage,
 };
@@ -31,8 +33,9 @@ thread_local! {
 
 /// Calls `run` with the manager; what went wrong is kept, and its number returned.
 pub(crate) fn with<T>(run: impl FnOnce(&mut Manager) -> Result<T, Error>) -> Result<T, c_int> {
-    if BUSY.get() {
-        return Err(fail(EDEADLK, "not from within a driver's callback"));
+    // Whoever waits for the manager here may be what the manager's driver waits for.
+    if BUSY.get() || memory::is_lent() {
+        return Err(fail(EDEADLK, "not from within a callback"));
     }
     let mut manager = MANAGER.lock().unwrap_or_else(PoisonError::into_inner);
     BUSY.set(true);

@@ -395,6 +395,9 @@ impl<A: Access> Driver for Feed<A> {
     }
 
     fn attach(&mut self, state: &State) -> Result<(), Veto> {
+        if !self.layout.is_of(state) {
+            return Err(Veto::new("nobody sees the memory that is to be fed: there is no such arena"));
+        }
         self.layout.settle(state);
         let settings = self.settings();
         self.take_over(state).map_err(|(range, error)| veto(range, &error, settings))

@@ -131,6 +131,11 @@ impl Layout {
         self.wanted(state, &self.look(state), AddrRange::ALL, settings)
     }
 
+    /// Whether there is an arena that sees it.
+    pub(crate) fn is_of(&self, state: &State) -> bool {
+        state.arena(self.viewer).is_some()
+    }
+
     /// Keeps the free lists as they are for this state.
     pub(crate) fn settle(&mut self, state: &State) {
         self.lists = self.lists_of(&self.look(state));

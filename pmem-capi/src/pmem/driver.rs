@@ -1,47 +1,12 @@
 //! Drivers as tables of C callbacks.
 
-use super::{ArenaPtr, DriverPtr, LinkPtr, Paddr, RegionPtr, status, with};
+use super::change::{CChange, Edits};
+use super::{ArenaPtr, DriverPtr, status, with};
 use crate::failure::{EBUSY, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, EPERM, fail};
-use pmem_core::{
-    AddrRange, ArenaId, Attrs, Change, Concern, Delta, Driver, Edit, Effective, Fault, Mismatch, Placement,
-    Scope, Span, SpanState, State, Step, Subscription, Veto,
-};
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use pmem_core::{ArenaId, Change, Concern, Driver, Fault, Mismatch, Scope, State, Step, Subscription, Veto};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
-/// `struct pmem_side`.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-pub struct Side {
-    present: c_int,
-    first: Paddr,
-    last: Paddr,
-    usage: c_uint,
-    prot: c_uint,
-    props: c_uint,
-    state: c_int,
-}
-
-/// `struct pmem_edit`.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-pub struct CEdit {
-    kind: c_int,
-    arena: ArenaPtr,
-    link: LinkPtr,
-    region: RegionPtr,
-    before: Side,
-    after: Side,
-}
-
-/// `struct pmem_change`.
-#[derive(Debug)]
-#[repr(C)]
-pub struct CChange {
-    sequence: u64,
-    count: usize,
-    edits: *const CEdit,
-}
-
+type Show = Option<unsafe extern "C" fn(*mut c_void, *const CChange) -> c_int>;
 type Call = Option<unsafe extern "C" fn(*mut c_void) -> c_int>;
 type Tell = Option<unsafe extern "C" fn(*mut c_void)>;
 
@@ -50,15 +15,15 @@ type Tell = Option<unsafe extern "C" fn(*mut c_void)>;
 #[repr(C)]
 pub struct Ops {
     name: *const c_char,
-    attach: Call,
-    prepare: Option<unsafe extern "C" fn(*mut c_void, *const CChange) -> c_int>,
+    attach: Show,
+    prepare: Show,
     withdraw: Call,
     install: Call,
     revert: Option<unsafe extern "C" fn(*mut c_void, c_int) -> c_int>,
     abort: Tell,
     published: Tell,
-    resync: Call,
-    verify: Call,
+    resync: Show,
+    verify: Show,
 }
 
 /// A driver of C.
@@ -76,6 +41,12 @@ impl Table {
     fn call(&self, call: Call) -> c_int {
         // SAFETY: the caller of `pmem_driver_register` says that its callbacks take its context.
         call.map_or(0, |call| unsafe { call(self.context) })
+    }
+
+    fn show(&self, show: Show, sequence: u64, edits: impl FnOnce() -> Edits) -> c_int {
+        let Some(show) = show else { return 0 };
+        // SAFETY: as above; what it is shown lives until it returns.
+        edits().show(sequence, |shown| unsafe { show(self.context, shown) })
     }
 
     fn tell(&self, tell: Tell) {
@@ -106,86 +77,13 @@ fn veto(errno: c_int) -> Veto {
     })
 }
 
-impl Side {
-    fn of(range: AddrRange, attrs: Option<Attrs>, state: c_int) -> Self {
-        let bits =
-            attrs.map_or([0; 3], |a| [a.usage().bits(), a.prot().bits(), a.props().bits()]).map(c_uint::from);
-        let [usage, prot, props] = bits;
-        let (first, last) = (range.start() as Paddr, range.last() as Paddr);
-        Self { present: 1, first, last, usage, prot, props, state }
-    }
-
-    fn there(present: bool) -> Self {
-        Self { present: c_int::from(present), ..Self::default() }
-    }
-
-    fn placed(placement: &Option<Placement>) -> Self {
-        placement.map_or(Self::default(), |p| match p.seat.range() {
-            Some(range) => Self::of(range, Some(p.record.attrs), 0),
-            None => Self { first: 0, last: 0, ..Self::of(AddrRange::ALL, Some(p.record.attrs), 0) },
-        })
-    }
-}
-
-impl CEdit {
-    fn new(kind: c_int) -> Self {
-        let (before, after) = (Side::default(), Side::default());
-        Self { kind, arena: ArenaPtr::NULL, link: LinkPtr::NULL, region: RegionPtr::NULL, before, after }
-    }
-
-    /// An edit as C sees it; none for reference counts.
-    fn of(edit: &Edit) -> Option<Self> {
-        Some(match edit {
-            Edit::Arena { arena, old, new } => {
-                let (before, after) = (Side::there(old.is_some()), Side::there(new.is_some()));
-                Self { arena: (*arena).into(), before, after, ..Self::new(1) }
-            }
-            Edit::Link { link, old, new } => {
-                let (before, after) = (Side::there(old.is_some()), Side::there(new.is_some()));
-                Self { link: (*link).into(), before, after, ..Self::new(2) }
-            }
-            Edit::Span { arena, range, old, new } => {
-                let state = |span: &Span| match span.state {
-                    SpanState::Open => 0,
-                    SpanState::Sealed => 1,
-                    SpanState::Lent => 2,
-                };
-                let side = |span: &Option<Span>| {
-                    span.as_ref().map_or(Side::default(), |s| Side::of(*range, Some(s.attrs), state(s)))
-                };
-                Self { arena: (*arena).into(), before: side(old), after: side(new), ..Self::new(3) }
-            }
-            Edit::Window { link, old, new, .. } => {
-                let side =
-                    |range: &Option<AddrRange>| range.map_or(Side::default(), |r| Side::of(r, None, 0));
-                Self { link: (*link).into(), before: side(old), after: side(new), ..Self::new(4) }
-            }
-            Edit::Region { region, old, new } => {
-                let arena = new.or(*old).map_or(ArenaPtr::NULL, |p| p.arena.into());
-                let (before, after) = (Side::placed(old), Side::placed(new));
-                Self { arena, region: (*region).into(), before, after, ..Self::new(5) }
-            }
-            _ => return None,
-        })
-    }
-
-    fn of_view(view: ArenaPtr, delta: &Delta) -> Self {
-        let side = |e: Option<Effective>| {
-            e.map_or(Side::default(), |e| Side::of(delta.range, Some(e.attrs), c_int::from(e.taken)))
-        };
-        Self { arena: view, before: side(delta.old), after: side(delta.new), ..Self::new(6) }
-    }
-}
-
 /// A driver, and the view that it is registered on: it is told of that alone.
 struct Registered(Table, Option<ArenaId>);
 
 impl Registered {
-    fn edits(&self, change: &Change<'_>) -> Vec<CEdit> {
-        match self.1 {
-            None => change.edits().iter().filter_map(CEdit::of).collect(),
-            Some(view) => change.deltas().iter().map(|delta| CEdit::of_view(view.into(), delta)).collect(),
-        }
+    /// Shows a callback what there is.
+    fn present(&self, show: Show, state: &State) -> c_int {
+        self.0.show(show, state.sequence(), || Edits::of_state(state, self.1))
     }
 }
 
@@ -194,18 +92,16 @@ impl Driver for Registered {
         &self.0.name
     }
 
-    fn attach(&mut self, _: &State) -> Result<(), Veto> {
-        match self.0.call(self.0.ops.attach) {
+    fn attach(&mut self, state: &State) -> Result<(), Veto> {
+        match self.present(self.0.ops.attach, state) {
             0 => Ok(()),
             errno => Err(veto(errno)),
         }
     }
 
     fn prepare(&mut self, change: &Change<'_>) -> Result<Concern, Veto> {
-        let edits = self.edits(change);
-        let shown = CChange { sequence: change.sequence(), count: edits.len(), edits: edits.as_ptr() };
-        // SAFETY: as in `Table::call`; the change lives until the callback returns.
-        let answer = self.0.ops.prepare.map_or(0, |prepare| unsafe { prepare(self.0.context, &shown) });
+        let edits = || Edits::of_change(change, self.1);
+        let answer = self.0.show(self.0.ops.prepare, change.sequence(), edits);
         match answer {
             0 => Ok(Concern::Concerned),
             c_int::MAX => Ok(Concern::Indifferent),
@@ -239,12 +135,12 @@ impl Driver for Registered {
         self.0.tell(self.0.ops.abort);
     }
 
-    fn resync(&mut self, _: &State) -> Result<(), Fault> {
-        self.0.step(self.0.ops.resync)
+    fn resync(&mut self, state: &State) -> Result<(), Fault> {
+        if self.present(self.0.ops.resync, state) == 0 { Ok(()) } else { Err(FAULT) }
     }
 
-    fn verify(&mut self, _: &State) -> Result<(), Mismatch> {
-        match self.0.call(self.0.ops.verify) {
+    fn verify(&mut self, state: &State) -> Result<(), Mismatch> {
+        match self.present(self.0.ops.verify, state) {
             0 => Ok(()),
             _ => Err(Mismatch { reason: "the driver's callback says so", range: None, wanted_found: None }),
         }

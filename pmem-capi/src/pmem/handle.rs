@@ -7,7 +7,7 @@ use std::ffi::c_void;
 compile_error!("ids are 64 bits wide, and so must pointers be");
 
 macro_rules! handles {
-    ($($(#[$doc:meta])* $name:ident: $id:ty;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident: $id:ty, $tag:literal;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(transparent)]
@@ -16,16 +16,18 @@ macro_rules! handles {
         impl $name {
             /// Nothing.
             pub(crate) const NULL: Self = Self(super::null());
+            /// Sets the uppermost byte, of generations, apart: what names an arena names no region.
+            const TAG: u64 = $tag << 56;
 
             /// The id; null is one that names nothing.
             pub(crate) fn id(self) -> $id {
-                <$id>::from_raw(self.0.addr() as u64)
+                <$id>::from_raw(self.0.addr() as u64 ^ Self::TAG)
             }
         }
 
         impl From<$id> for $name {
             fn from(id: $id) -> Self {
-                Self(std::ptr::without_provenance_mut(id.to_raw() as usize))
+                Self(std::ptr::without_provenance_mut((id.to_raw() ^ Self::TAG) as usize))
             }
         }
     )*};
@@ -33,13 +35,13 @@ macro_rules! handles {
 
 handles! {
     /// `pmem_arena_t`.
-    ArenaPtr: ArenaId;
+    ArenaPtr: ArenaId, 1;
     /// `pmem_interconnect_t`.
-    LinkPtr: LinkId;
+    LinkPtr: LinkId, 2;
     /// `pmem_region_t`.
-    RegionPtr: RegionId;
+    RegionPtr: RegionId, 3;
     /// `pmem_driver_t`.
-    DriverPtr: DriverId;
+    DriverPtr: DriverId, 4;
 }
 
 impl ArenaPtr {

@@ -3,7 +3,9 @@
 #include <pthread.h>
 
 #include "check.h"
+#include "memory_hotplug.h"
 #include "pmem.h"
+#include "uvm_page.h"
 
 /* The proposal's scene: RAM and a PCI bus, each seen through a bridge by the system bus. */
 static pmem_arena_t bus, ram, pci;
@@ -92,6 +94,11 @@ static void bad_input(void)
 	CHECK_EQ(pmem_arena_prime(ram, 0x20000000, 0x30000000, 0x1000, 1, 0), EINVAL);
 	CHECK_EQ(pmem_arena_prime((pmem_arena_t)0x1234, 0, 1, 0, 0, 0), ENOENT);
 	CHECK_EQ(pmem_arena_prime(NULL, 0, 1, 0, 0, 0), ENOENT);
+	/* What names one thing names nothing else. */
+	pmem_region_t r = pmem_alloc(ram, 0, 0, 0, 0, 0, 0, 0x1000, 0);
+	CHECK_EQ(pmem_arena_remove((pmem_arena_t)r), ENOENT);
+	CHECK_EQ(pmem_incref((pmem_region_t)ram), ENOENT);
+	CHECK_EQ(pmem_decref(r), 0);
 	CHECK(pmem_alloc(ram, 0, 0, 0, 0, 0, 3, 0x1000, 0) == NULL);
 	CHECK(pmem_alloc(ram, 0, 0, 0, 0, 0, 0, 0, 0) == NULL);
 	CHECK(pmem_alloc(ram, 0, 0, 0, 0, 0, 0, 1UL << 40, 0) == NULL);
@@ -120,7 +127,7 @@ static void space_comes_and_goes(void)
 
 struct log {
 	char text[4096];
-	int refuse, fault, fault_revert;
+	int refuse, fault, fault_revert, regions, windows;
 	struct pmem_edit last;
 };
 
@@ -130,9 +137,50 @@ static void note(struct log *log, const char *word)
 	strncat(log->text, " ", sizeof(log->text) - strlen(log->text) - 1);
 }
 
-static int on_attach(void *ctx)
+/* How many of a kind it is shown, and the last of that kind. */
+static int count(const struct pmem_change *change, int kind, struct pmem_edit *last)
+{
+	int found = 0;
+	for (size_t i = 0; i < change->nedits; i++) {
+		const struct pmem_edit *edit = &change->edits[i];
+		CHECK_EQ(edit->before.present, 0);
+		if (edit->kind == kind) {
+			*last = *edit;
+			found++;
+		}
+	}
+	return found;
+}
+
+/* What there is, without changing it. */
+static void look(struct log *log, const struct pmem_change *state)
+{
+	struct pmem_edit last;
+	if (count(state, PMEM_EDIT_VIEW, &last) > 0) {
+		CHECK_EQ(count(state, PMEM_EDIT_ARENA, &last), 0);
+		return;
+	}
+	CHECK_EQ(count(state, PMEM_EDIT_ARENA, &last), 3);
+	CHECK(last.arena == pci && last.type == PMEM_T_PCI && strcmp(last.name, "pci") == 0);
+	CHECK_EQ(count(state, PMEM_EDIT_INTERCONNECT, &last), 2);
+	CHECK(last.arena == bus && last.far == pci && last.metric == 10);
+	CHECK(count(state, PMEM_EDIT_SPACE, &last) >= 2);
+	CHECK(last.arena == pci && last.after.use == PMEM_T_DEVREGS && last.after.last == 0x8fffffff);
+	log->regions = count(state, PMEM_EDIT_REGION, &last);
+	/* One each way through the RAM's, and back through the bridge's; the bridge's own if it is open. */
+	log->windows = count(state, PMEM_EDIT_WINDOW, &log->last);
+}
+
+static int on_attach(void *ctx, const struct pmem_change *state)
 {
 	note(ctx, "attach");
+	look(ctx, state);
+	return 0;
+}
+
+static int on_verify(void *ctx, const struct pmem_change *state)
+{
+	look(ctx, state);
 	return 0;
 }
 
@@ -174,9 +222,10 @@ static void on_published(void *ctx)
 	note(ctx, "published");
 }
 
-static int on_resync(void *ctx)
+static int on_resync(void *ctx, const struct pmem_change *state)
 {
 	note(ctx, "resync");
+	look(ctx, state);
 	return 0;
 }
 
@@ -190,6 +239,7 @@ static const struct pmem_driver_ops ops = {
 	.abort = on_abort,
 	.published = on_published,
 	.resync = on_resync,
+	.verify = on_verify,
 };
 
 static int said(struct log *log, const char *wanted)
@@ -209,6 +259,14 @@ static void drivers(void)
 	pmem_driver_t d = pmem_driver_register(&ops, &one, NULL, 5);
 	CHECK(d != NULL && pmem_driver_register(&quiet, NULL, NULL, 9) != NULL);
 	CHECK(said(&one, "attach "));
+	CHECK(one.regions == 0 && one.windows == 3);
+	paddr_t at;
+	pmem_region_t bar = pmem_alloc(pci, 0, 0, 0, 0, 0, 0x100000, 0x100000, 0), seen = pmem_map(bus, bar, &at);
+	CHECK_EQ(pmem_driver_verify(d), 0);
+	CHECK(one.regions == 2 && one.windows == 4); /* the BAR, and its alias through the window */
+	CHECK(one.last.arena == bus && one.last.far == pci && one.last.after.first == 0x80000000);
+	CHECK(pmem_unmap(seen) == 0 && pmem_decref(bar) == 0);
+	one.text[0] = 0;
 	pmem_region_t r = pmem_alloc(ram, 0x4000, 0x5000, 0, 0, PMEM_T_TEXT, 0, 0x1000, 0);
 	CHECK(said(&one, "prepare withdraw install published "));
 	CHECK_EQ(one.last.kind, PMEM_EDIT_REGION);
@@ -257,6 +315,51 @@ static void drivers(void)
 	CHECK_EQ(pmem_driver_deregister(d), 0);
 }
 
+static int verb_in_callback;
+
+static int on_memory(struct notifier_block *self, unsigned long action, void *arg)
+{
+	(void)self, (void)action, (void)arg;
+	verb_in_callback = pmem_incref((pmem_region_t)1);
+	return NOTIFY_OK;
+}
+
+/* What is primed in the model is pages here. */
+static void feeds_pages(void)
+{
+	struct pmem_uvmexp exp;
+	static struct notifier_block block = {on_memory, NULL, 0};
+	scene();
+	pmem_arena_t far = pmem_arena_create("far", PMEM_T_RAM);
+	pmem_mapping_t high = pmem_mapping_window(0x100000000, 0x110000000, 0);
+	CHECK(pmem_arena_connect(bus, far, high, 5) != NULL);
+	CHECK_EQ(register_memory_notifier(&block), 0);
+	const pmem_arena_t nodes[] = {ram, far};
+	CHECK_EQ(pmem_arena_prime(far, 0, 0x8000000, PMEM_T_DATA, 3, PMEM_P_WBACK), 0);
+	pmem_driver_t feed = pmem_memory_feed(bus, nodes, 2);
+	CHECK(feed != NULL);
+	pmem_uvm_exp(&exp);
+	CHECK_EQ(exp.npages, 0x18000);
+	struct vm_page *page = pmem_uvm_pagealloc_strat(NULL, 0, NULL, 0, UVM_PGA_STRAT_ONLY, 1);
+	CHECK(page != NULL && pmem_uvm_page_phys(page) >= 0x100000000);
+	CHECK_EQ(pmem_arena_seal(far, 0, 0x8000000), EPERM); /* somebody has a page of it */
+	CHECK(strstr(pmem_error(), "busy") != NULL);
+	pmem_uvm_pagefree(page);
+	CHECK_EQ(pmem_arena_seal(far, 0, 0x8000000), 0);
+	CHECK_EQ(verb_in_callback, EDEADLK);
+	pmem_region_t r = pmem_alloc(ram, 0, 0, 0, 0, PMEM_T_DMABUF, 0, 0x3000, 0);
+	pmem_uvm_exp(&exp);
+	CHECK_EQ(exp.npages, 0x10000 - 3);
+	CHECK_EQ(exp.offline, 0x8000);
+	CHECK_EQ(pmem_driver_verify(feed), 0);
+	CHECK_EQ(pmem_decref(r), 0);
+	CHECK_EQ(pmem_arena_unprime(far, 0, 0x8000000), 0);
+	pmem_uvm_exp(&exp);
+	CHECK_EQ(exp.physmem, 0x10000);
+	CHECK(pmem_memory_feed(NULL, NULL, 0) == NULL);
+	pmem_mapping_free(high);
+}
+
 static void *worker(void *unused)
 {
 	(void)unused;
@@ -286,6 +389,6 @@ static void threads(void)
 int main(void)
 {
 	static const struct check_case cases[] = {CASE(regions), CASE(windows), CASE(bad_input), CASE(space_comes_and_goes),
-		CASE(drivers), CASE(threads)};
+		CASE(drivers), CASE(feeds_pages), CASE(threads)};
 	return check_all(cases, sizeof(cases) / sizeof(cases[0]));
 }
