@@ -4,7 +4,15 @@
  *
  * There is one manager in a process. Every function may be called by any thread, but not from within a callback: it
  * then fails with EDEADLK. An end address of 0 means 2^64. Functions that return int return 0 or an errno;
- * pmem_error() says in words what went wrong last in the calling thread.
+ * pmem_error() says in words what went wrong last in the calling thread. The numbers:
+ *
+ *	ENOENT   no such arena, interconnect, region or driver; an address that leads nowhere
+ *	EINVAL   no range, no alignment, bits that mean nothing, a mapping that cannot be
+ *	EBUSY    something is there, or is in use
+ *	ENOSPC   no space, no route, a window that cannot open
+ *	EPERM    a driver refused; nothing has changed
+ *	EIO      a driver's hardware failed, and all was taken back; or it is not what the model says
+ *	EDEADLK  from within a callback
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

@@ -65,7 +65,10 @@ struct pmem_pglist {
 	uint64_t first, runs, pages;
 };
 
-/* All return 0 or an errno where they return int; frames are page frame numbers, bytes are bytes. */
+/*
+ * All return 0 or an errno where they return int: ENOMEM (no pages, or too late), EBUSY (a page is in use), EEXIST (something is
+ * plugged there), ENOENT (nothing is), EDEADLK (from within a callback), EINVAL. Frames are page frame numbers, bytes are bytes.
+ */
 int pmem_uvm_page_bind(const struct uvm_page_host *);
 int pmem_uvm_setpagesize(psize_t bytes); /* before anything but pmem_uvm_page_bind(); 4,096 without it */
 int pmem_uvm_page_plug(paddr_t start, paddr_t end, paddr_t avail_start, paddr_t avail_end, int free_list, int node);

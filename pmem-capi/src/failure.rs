@@ -1,21 +1,11 @@
 //! What went wrong, as a number and in words.
 
+pub(crate) use libc::{EAGAIN, EBUSY, EDEADLK, EEXIST, EINTR, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, EPERM};
+
 use pmem_core::Error;
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int};
 use std::fmt::Display;
-
-pub(crate) const EPERM: c_int = 1;
-pub(crate) const ENOENT: c_int = 2;
-pub(crate) const EINTR: c_int = 4;
-pub(crate) const EIO: c_int = 5;
-pub(crate) const EAGAIN: c_int = 11;
-pub(crate) const ENOMEM: c_int = 12;
-pub(crate) const EBUSY: c_int = 16;
-pub(crate) const EEXIST: c_int = 17;
-pub(crate) const EINVAL: c_int = 22;
-pub(crate) const ENOSPC: c_int = 28;
-pub(crate) const EDEADLK: c_int = 35;
 
 thread_local! {
     static LAST: RefCell<CString> = RefCell::default();

@@ -7,6 +7,7 @@ mod host;
 pub mod hotplug;
 mod memory;
 pub mod page;
+#[cfg(feature = "physseg")]
 pub mod physseg;
 pub mod pmem;
 #[cfg(feature = "sample")]

@@ -447,14 +447,9 @@ pub unsafe extern "C" fn pmem_uvm_pglist_first(list: *const CList) -> PagePtr {
 }
 
 /// The page after another in a list; null after the last.
-///
-/// # Safety
-/// `list` leads to a list of [`pmem_uvm_pglistalloc`].
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pmem_uvm_pglist_next(list: *const CList, page: PagePtr) -> PagePtr {
+pub extern "C" fn pmem_uvm_pglist_next(_: *const CList, page: PagePtr) -> PagePtr {
     let frame = frame_of("uvm_pglist_next", page);
-    // SAFETY: the caller's.
-    let list = unsafe { list.read() };
-    let next = with_uvm(|uvm: &mut Uvm| uvm.next_in_list(&list.list(), frame));
+    let next = with_uvm(|uvm: &mut Uvm| uvm.next_in_list(frame));
     next.map_or(ptr::null_mut(), page_ptr)
 }

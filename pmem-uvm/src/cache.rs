@@ -3,10 +3,9 @@
 use crate::counters::{Counters, add, get, sub};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
-use crate::page::{PageFlags, PageOwner, PageState};
+use crate::page::{FRESH, IDLE, PageFlags, PageOwner, PageState};
 use crate::request::{Caller, PageRequest, PgaFlags, Strategy};
 use crate::snapshot::Snapshot;
-use crate::uvm::{FRESH, IDLE};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};

@@ -116,6 +116,12 @@ pub struct PageInfo {
     pub loans: u32,
 }
 
+/// How a page comes.
+pub(crate) const FRESH: PageFlags = PageFlags::BUSY.union(PageFlags::CLEAN).union(PageFlags::FAKE);
+
+/// What a page has to be to be given back.
+pub(crate) const IDLE: &str = "allocated, by itself, and neither wired nor lent";
+
 /// How often a page can be wired, or lent.
 pub const COUNT_MAX: u32 = (1 << 24) - 1;
 
@@ -302,6 +308,16 @@ impl Page<'_> {
     pub(crate) fn linked(self) -> Option<(u64, Option<u64>)> {
         (self.head() & LISTED != 0)
             .then(|| (self.0[2].load(Ordering::Relaxed), self.0[1].load(Ordering::Relaxed).checked_sub(1)))
+    }
+
+    /// Makes it the last page of the run in a list that begins at a page frame, and is not the only one.
+    pub(crate) fn end(self, start: u64) {
+        self.0[1].store(start, Ordering::Relaxed);
+    }
+
+    /// Of the last page of a run in a list: where the run begins.
+    pub(crate) fn start(self) -> u64 {
+        self.0[1].load(Ordering::Relaxed)
     }
 
     /// Makes it a page like others of its list.

@@ -221,3 +221,28 @@ fn small_pages_are_fed_as_well() {
     let (_, memory, ..) = fed(Settings::default().pagesize(512).unwrap());
     assert_eq!(memory.count(PageState::Free), 0x800);
 }
+
+#[test]
+fn a_list_can_be_walked_from_any_of_its_pages() {
+    let mut uvm = uvm(4096);
+    (0..4096)
+        .step_by(7)
+        .for_each(|frame| uvm.capture(range(frame, 1), &mut |_, _| Err(Unmoved::Never)).unwrap());
+    let request = PageListRequest::new(2000).unwrap().runs(500).unwrap();
+    let mut list = uvm.pglistalloc(&request).unwrap();
+    let other = uvm.pglistalloc(&request).unwrap_err();
+    assert!(matches!(other, UvmError::NoPages { .. } | UvmError::NoFit { .. }));
+    let walked = |uvm: &Uvm, first: u64| -> Vec<u64> {
+        std::iter::successors(Some(first), |frame| uvm.next_in_list(*frame)).collect()
+    };
+    for cut in [range(1, 1), range(9, 3), range(15, 6), range(27, 1)] {
+        let all: Vec<u64> = uvm.frames(&list).collect();
+        assert_eq!(walked(&uvm, all[0]), all);
+        assert_eq!(walked(&uvm, all[700]), all[700..]);
+        uvm.pglistfree_part(&mut list, cut).unwrap();
+        assert_eq!(uvm.next_in_list(cut.start()), None);
+    }
+    let all: Vec<u64> = uvm.frames(&list).collect();
+    assert_eq!((walked(&uvm, all[0]).len() as u64, all.len() as u64), (list.npages(), 2000 - 11));
+    uvm.pglistfree(list);
+}

@@ -17,6 +17,10 @@ pub fn run() -> Result {
         cargo().args(["clippy", "-p", "pmem-uvm", "--no-default-features", "--", "-D", "warnings"]),
     )?;
     check(
+        "clippy without uvm_physseg",
+        cargo().args(["clippy", "-p", "pmem-capi", "--no-default-features", "--", "-D", "warnings"]),
+    )?;
+    check(
         "documentation",
         cargo().env("RUSTDOCFLAGS", "-D warnings").args([
             "doc",

@@ -227,6 +227,9 @@ impl Uvm {
         if let Some(page) = self.page(run.start()) {
             page.link(run.count(), next);
         }
+        if let Some(page) = self.page(run.end() - 1).filter(|_| run.count() > 1) {
+            page.end(run.start());
+        }
     }
 
     /// The run that begins at a page frame, and where the next one begins.
@@ -245,18 +248,16 @@ impl Uvm {
         })
     }
 
-    /// The page frame after another in a list.
-    pub fn next_in_list(&self, list: &PageList, frame: u64) -> Option<u64> {
-        // Only the first page of a run has links.
+    /// The page frame after another in its list; none after the last, or after one that is in no list.
+    pub fn next_in_list(&self, frame: u64) -> Option<u64> {
+        let page = self.page(frame).filter(|page| page.is_listed())?;
+        // Only the first page of a run has links, and the last leads to it.
         let next = frame.checked_add(1)?;
         if self.page(next).is_some_and(|page| page.is_listed() && page.linked().is_none()) {
             return Some(next);
         }
-        if let Some((run, next)) = self.run_of(frame).filter(|(run, _)| run.count() == 1) {
-            debug_assert!(run.contains(frame));
-            return next;
-        }
-        self.runs(list).skip_while(|run| !run.contains(frame)).nth(1).map(FrameRange::start)
+        let start = if page.linked().is_some() { frame } else { page.start() };
+        self.run_of(start)?.1
     }
 
     /// The page frames of a list.

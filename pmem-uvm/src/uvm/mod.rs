@@ -8,7 +8,6 @@ mod turn;
 
 pub use capture::Unmoved;
 pub use list::{Again, PageList, Shortage};
-pub(crate) use pages::{FRESH, IDLE};
 
 use crate::cache::PageCache;
 use crate::counters::{Counters, Uvmexp, get, note};

@@ -4,18 +4,12 @@ use super::{Bucket, Uvm};
 use crate::cache::PageCache;
 use crate::counters::{add, get, note, sub};
 use crate::error::UvmError;
-use crate::page::{PageFlags, PageOwner, PageState};
+use crate::page::{FRESH, IDLE, PageFlags, PageOwner, PageState};
 use crate::request::{Caller, PageRequest, PgaFlags, Strategy};
 use alloc::sync::Arc;
 
-/// How a page comes.
-pub(crate) const FRESH: PageFlags = PageFlags::BUSY.union(PageFlags::CLEAN).union(PageFlags::FAKE);
-
 /// A cache has no more pages than this.
 const MOST_CACHED: usize = 1 << 16;
-
-/// What a page has to be to be given back.
-pub(crate) const IDLE: &str = "allocated, by itself, and neither wired nor lent";
 
 impl Uvm {
     /// Hands out a page (`uvm_pagealloc`): BUSY, CLEAN and FAKE; one that is asked for filled with zeroes is not CLEAN.
