@@ -57,7 +57,7 @@ struct notifier_block {
 #define MMOP_OFFLINE 0
 #define MMOP_ONLINE 1 /* as MMOP_ONLINE_KERNEL */
 #define MMOP_ONLINE_KERNEL 2
-#define MMOP_ONLINE_MOVABLE 3
+#define MMOP_ONLINE_MOVABLE 3 /* only for pages that have an object or an anon: who has them is known, so they can be moved */
 
 /* The size of a block in bytes, before anything but bind and setpagesize of uvm_page.h; 128 MiB without it. */
 int pmem_memory_block_size(uint64_t bytes);

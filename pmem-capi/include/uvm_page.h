@@ -51,13 +51,13 @@ struct uvm_page_host {
 	int nfreelist;                 /* 0: 4 */
 };
 
-/* The counters of the physical half of struct uvmexp; the last eight are not NetBSD's. */
+/* The counters of the physical half of struct uvmexp; the last nine are not NetBSD's. */
 struct pmem_uvmexp {
 	uint64_t pagesize, pagemask, pageshift, ncolors;
 	uint64_t npages, free, paging, wired;
 	uint64_t reserve_pagedaemon, reserve_kernel, freemin, freetarg;
 	uint64_t zeropages, colorhit, colormiss, pga_zerohit, pga_zeromiss, cpuhit, cpumiss, pdwoke;
-	uint64_t physmem, cached, isolated, loaned, reserved, retired, offline, failed;
+	uint64_t physmem, cached, isolated, loaned, reserved, retired, offline, failed, movable;
 };
 
 /* Pages that were handed out together. Storage is the caller's, the rest is not. */

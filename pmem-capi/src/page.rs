@@ -133,7 +133,7 @@ pub extern "C" fn pmem_uvm_page_reserves(pagedaemon: u64, kernel: u64, freemin: 
 /// # Safety
 /// `out` may be written to.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pmem_uvm_exp(out: *mut [u64; 28]) {
+pub unsafe extern "C" fn pmem_uvm_exp(out: *mut [u64; 29]) {
     let e = memory().uvmexp();
     let values = [
         e.pagesize,
@@ -164,6 +164,7 @@ pub unsafe extern "C" fn pmem_uvm_exp(out: *mut [u64; 28]) {
         e.retired,
         e.offline,
         e.failed,
+        e.movable,
     ];
     // SAFETY: the caller's; the structure is so many words.
     unsafe { out.write(values) };

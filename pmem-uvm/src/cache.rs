@@ -8,7 +8,7 @@ use crate::request::{Caller, PageRequest, PgaFlags, Strategy};
 use crate::snapshot::Snapshot;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Free pages that one processor hands out by itself: the hook for what runs on each processor.
 ///
@@ -23,6 +23,8 @@ pub struct PageCache {
     coloured: bool,
     /// The free list that its pages are on: its owner's to say.
     list: AtomicU8,
+    /// The bucket that they come from.
+    bucket: AtomicU32,
     /// Each a page frame plus one, or 0.
     slots: Box<[AtomicU64]>,
     /// Above the highest slot in use, as far as the owner knows.
@@ -33,7 +35,15 @@ pub struct PageCache {
 impl PageCache {
     pub(crate) fn new(node: u32, pages: usize, coloured: bool, counters: Arc<Counters>) -> Self {
         let slots = (0..pages.max(1)).map(|_| AtomicU64::new(0)).collect();
-        Self { node, coloured, list: AtomicU8::new(0), slots, top: AtomicUsize::new(0), counters }
+        Self {
+            node,
+            coloured,
+            list: AtomicU8::new(0),
+            bucket: AtomicU32::new(u32::MAX),
+            slots,
+            top: AtomicUsize::new(0),
+            counters,
+        }
     }
 
     /// The node whose pages it has.
@@ -62,7 +72,8 @@ impl PageCache {
         let frame = self.pop()?;
         // What was plugged since is not found.
         let page = pages.held(frame).map(|(_, page)| page);
-        let less = |free: u64| if free > reserve { free.checked_sub(1) } else { None };
+        let others = if request.may_move() { 0 } else { get(&counters.movable) };
+        let less = |free: u64| if free.saturating_sub(others) > reserve { free.checked_sub(1) } else { None };
         let Some(page) =
             page.filter(|_| counters.free.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).is_ok())
         else {
@@ -83,8 +94,8 @@ impl PageCache {
     /// As there.
     pub fn pagefree(&self, pages: &Snapshot, frame: u64) -> Result<bool, UvmError> {
         let none = UvmError::NotPlugged(FrameRange::one(frame).unwrap_or(FrameRange::LAST));
-        let (segment, page) = pages.held(frame).ok_or(none)?;
-        let alike = (segment.node(), segment.free_list()) == (self.node, self.list());
+        let (held, page) = pages.held(frame).ok_or(none)?;
+        let alike = held.bucket == self.bucket.load(Ordering::Relaxed);
         // Others only make room.
         if !alike || self.top.load(Ordering::Relaxed) >= self.slots.len() {
             return Ok(false);
@@ -122,8 +133,9 @@ impl PageCache {
         self.list.load(Ordering::Relaxed)
     }
 
-    /// Says which free list its pages are on; it has none of another.
-    pub(crate) fn set_list(&self, list: u8) {
+    /// Says which bucket its pages come from, and which free list they are on; it has none of another.
+    pub(crate) fn fill_from(&self, bucket: u32, list: u8) {
+        self.bucket.store(bucket, Ordering::Relaxed);
         self.list.store(list, Ordering::Relaxed);
     }
 

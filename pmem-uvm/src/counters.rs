@@ -57,6 +57,8 @@ counters! {
     zeropages,
     /// Of the free pages, those that a processor's cache has.
     cached,
+    /// Of the free pages, those that are only for movable ones ([`Zone::Movable`](crate::Zone::Movable)).
+    movable,
     /// Managed pages held back, while what they are in is captured or goes offline.
     isolated,
     /// Pages on their way to be freed: the page daemon's to say.

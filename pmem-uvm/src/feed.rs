@@ -2,11 +2,11 @@
 
 use crate::error::UvmError;
 use crate::frame::FrameRange;
-use crate::hotplug::{Hotplug, HotplugError, Transition, Zone};
+use crate::hotplug::{Hotplug, HotplugError, Transition};
 use crate::layout::{Layout, Ram, Sight};
 use crate::map::FrameMap;
 use crate::page::PageState;
-use crate::segment::Plug;
+use crate::segment::{Plug, Zone};
 use crate::settings::Settings;
 use crate::uvm::{Unmoved, Uvm};
 use alloc::boxed::Box;
@@ -338,6 +338,7 @@ fn begin_one(
 fn publish_one(uvm: &mut Uvm, hotplug: &mut Hotplug, step: &Going) -> Result<(), HotplugError> {
     match &step.transition {
         Some(transition) if step.leaves() => hotplug.commit(uvm, transition)?,
+        Some(_) => uvm.set_zone(step.range, Zone::Normal),
         _ if step.leaves() => uvm.turn(step.range, step.target(), |state| state == PageState::Isolated),
         _ => {}
     }

@@ -33,13 +33,13 @@ pub use feed::{Access, Feed, Mover};
 pub use frame::{FRAMES, FrameRange, FrameRangeError};
 pub use hotplug::{
     Answer, Block, BlockState, Callback, Event, Hotplug, HotplugError, MemoryAction, Migrate, NodeAction,
-    NotifierKey, Zone,
+    NotifierKey,
 };
 pub use layout::{Layout, Ram};
 pub use map::FrameMap;
 pub use page::{COUNT_MAX, Page, PageFlags, PageInfo, PageOwner, PageState, PageWords};
 pub use request::{Caller, PageListRequest, PageRequest, PgaFlags, Strategy};
-pub use segment::{Arrival, Plug, Segment, SegmentId};
+pub use segment::{Arrival, Plug, Segment, SegmentId, Zone};
 pub use settings::Settings;
 #[cfg(feature = "std")]
 pub use shared::{Cancel, OnlineMems, Processor, SharedUvm, Wait};

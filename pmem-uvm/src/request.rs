@@ -3,6 +3,7 @@
 use crate::error::UvmError;
 use crate::frame::{FRAMES, FrameRange};
 use crate::page::PageOwner;
+use crate::segment::Zone;
 use bitflags::bitflags;
 use pmem_space::Fit;
 
@@ -58,7 +59,7 @@ impl PageRequest {
         Self::default()
     }
 
-    /// For an owner; the colour follows its offset unless one is asked for.
+    /// For an owner; the colour follows its offset unless one is asked for. Only such pages may be in [`Zone::Movable`].
     #[must_use]
     pub fn owner(self, owner: PageOwner) -> Self {
         Self { owner, ..self }
@@ -86,6 +87,16 @@ impl PageRequest {
     #[must_use]
     pub fn colour(self, colour: u32) -> Self {
         Self { colour: Some(colour), ..self }
+    }
+
+    /// Whether whoever gets the page can be told when it moves.
+    pub(crate) fn may_move(&self) -> bool {
+        self.owner != PageOwner::None
+    }
+
+    /// Whether the page may be of a zone.
+    pub(crate) fn may_be_in(&self, zone: Zone) -> bool {
+        zone == Zone::Normal || self.may_move()
     }
 
     /// Asked by.

@@ -41,7 +41,6 @@ pub struct Segment {
     pub(crate) free_list: u8,
     pub(crate) node: u32,
     pub(crate) attrs: Attrs,
-    pub(crate) bucket: u32,
     pub(crate) start_hint: AtomicU32,
     pub(crate) host: AtomicU64,
 }
@@ -116,7 +115,6 @@ impl Segment {
             free_list: self.free_list,
             node: self.node,
             attrs: self.attrs,
-            bucket: self.bucket,
             start_hint: AtomicU32::new(u32::try_from(hint).unwrap_or(0)),
             host: AtomicU64::new(self.host()),
         }
@@ -130,6 +128,18 @@ pub(crate) struct Held {
     /// The page frame of the first page.
     pub(crate) first: u64,
     pub(crate) segment: Arc<Segment>,
+    /// Where those of its pages are that are free.
+    pub(crate) bucket: u32,
+}
+
+/// What memory is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Zone {
+    /// Anything.
+    #[default]
+    Normal,
+    /// Only pages that have an owner, who can be told when they move: so that it can go offline again.
+    Movable,
 }
 
 /// Whether pages come into use at once.

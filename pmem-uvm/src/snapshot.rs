@@ -33,10 +33,10 @@ impl Snapshot {
         self.0.iter().map(|(range, _)| range)
     }
 
-    /// A page, and the segment that it is in.
+    /// A page, and what it is part of.
     #[inline]
-    pub(crate) fn held(&self, frame: u64) -> Option<(&Segment, Page<'_>)> {
+    pub(crate) fn held(&self, frame: u64) -> Option<(&Held, Page<'_>)> {
         let (_, held) = self.0.get(frame)?;
-        held.pages.get(frame - held.first).map(|page| (&*held.segment, page))
+        held.pages.get(frame - held.first).map(|page| (held, page))
     }
 }

@@ -2,7 +2,7 @@
 
 use pmem_uvm::{
     Answer, BlockState, Event, FrameRange, Hotplug, HotplugError, MemoryAction, NodeAction, NotifierKey,
-    PageRequest, PageState, Plug, Strategy, Unmoved, Uvm, UvmError, Zone,
+    PageListRequest, PageOwner, PageRequest, PageState, Plug, Strategy, Unmoved, Uvm, UvmError, Zone,
 };
 use std::sync::{Arc, Mutex};
 
@@ -305,7 +305,7 @@ fn a_callback_frees_what_it_has_there() {
     w.add(block(4), 1);
     w.online(block(4)).unwrap();
     w.uvm
-        .pglistalloc(&pmem_uvm::PageListRequest::new(BLOCK).unwrap().window(block(0)))
+        .pglistalloc(&PageListRequest::new(BLOCK).unwrap().window(block(0)))
         .map(|list| w.uvm.disband(list))
         .unwrap();
     let page = w.uvm.pagealloc(&PageRequest::new()).unwrap();
@@ -329,10 +329,7 @@ fn a_callback_frees_what_it_has_there() {
 #[test]
 fn a_callback_gets_pages_of_new_memory() {
     let mut w = World::new();
-    w.uvm
-        .pglistalloc(&pmem_uvm::PageListRequest::new(BLOCK).unwrap())
-        .map(|list| w.uvm.disband(list))
-        .unwrap();
+    w.uvm.pglistalloc(&PageListRequest::new(BLOCK).unwrap()).map(|list| w.uvm.disband(list)).unwrap();
     let take = |uvm: &mut Uvm, event: &Event| {
         let got = uvm.pagealloc(&PageRequest::new());
         assert_eq!(got.is_ok(), event.action() == MemoryAction::Online as u32);
@@ -366,6 +363,36 @@ fn movable_memory_is_not_normal_memory() {
     assert_eq!(w.trace(), "a:GoingOnline(,1) a:Online(,1)", "the first normal memory, not the first");
     w.offline(block(5)).unwrap();
     assert_eq!(w.trace(), "a:GoingOffline(,1) a:Offline(,1)");
+}
+
+#[test]
+fn movable_memory_is_for_pages_that_have_an_owner() {
+    let mut w = World::new();
+    w.add(blocks(4, 2), 1);
+    w.hotplug.online(&mut w.uvm, block(4), Zone::Movable).unwrap();
+    assert_eq!((w.uvm.zone(4 * BLOCK), w.uvm.zone(0)), (Some(Zone::Movable), Some(Zone::Normal)));
+    let near = PageRequest::new().node(1).strategy(Strategy::Numa);
+    let owned = near.owner(PageOwner::Object { key: 1, offset: 0 });
+    let page = w.uvm.pagealloc(&owned).unwrap();
+    assert!(block(4).contains(page));
+    // Whoever cannot be told that a page moves gets one that never has to, until there are none.
+    for _ in 0..BLOCK {
+        assert!(block(0).contains(w.uvm.pagealloc(&near).unwrap()));
+    }
+    assert!(matches!(w.uvm.pagealloc(&near), Err(UvmError::NoPages { free: 0, .. })));
+    let list = PageListRequest::new(1).unwrap();
+    assert!(matches!(w.uvm.pglistalloc(&list), Err(UvmError::NoPages { free: 0, .. })));
+    let cache = w.uvm.add_cache(1, 8);
+    assert_eq!(w.uvm.fill_cache(&cache), 0);
+    assert!(block(4).contains(w.uvm.pagealloc(&owned).unwrap()));
+    // So it can always be emptied, where there is room.
+    w.online(block(5)).unwrap();
+    w.hotplug.offline(&mut w.uvm, block(4), &mut |_, _| Ok(())).unwrap();
+    assert_eq!(w.uvm.page(page).map(|page| page.state()), Some(PageState::Offline));
+    // What comes online again may be for something else.
+    w.online(block(4)).unwrap();
+    assert_eq!((w.uvm.zone(page), w.uvm.free_on(1, 0)), (Some(Zone::Normal), 2 * BLOCK - 2));
+    assert_eq!(w.uvm.pglistalloc(&PageListRequest::new(BLOCK).unwrap()).unwrap().npages(), BLOCK);
 }
 
 #[test]

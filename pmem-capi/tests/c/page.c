@@ -289,6 +289,8 @@ static void hotplug(void)
 	CHECK_EQ(online_pages(block, block, MMOP_ONLINE), -EINVAL);
 	CHECK_EQ(pmem_memory_block_state(block), MMOP_ONLINE);
 	CHECK_EQ(add_memory(1, 2 << 20, 1 << 20), 0);
+	struct vm_page *pg = uvm_pagealloc(object, 0, NULL, 0);
+	CHECK_EQ(VM_PAGE_TO_PHYS(pg), 1 << 20);
 	veto = MEM_GOING_ONLINE;
 	CHECK_EQ(online_pages(2 * block, block, MMOP_ONLINE_MOVABLE), -EPERM);
 	CHECK(said("M8(-1) M16(-1) m16(-1) ")); /* the cancellation goes to all */
@@ -297,8 +299,6 @@ static void hotplug(void)
 	CHECK_EQ(pmem_memory_block_state(2 * block), MMOP_ONLINE_MOVABLE);
 	trace[0] = 0;
 
-	struct vm_page *pg = uvm_pagealloc(NULL, 0, NULL, 0);
-	CHECK_EQ(VM_PAGE_TO_PHYS(pg), 1 << 20);
 	pmem_memory_migrate(stay);
 	CHECK_EQ(offline_pages(block, block), -EBUSY);
 	CHECK(said("M2(-1) m2(-1) M32(-1) m32(-1) "));
@@ -307,6 +307,7 @@ static void hotplug(void)
 	CHECK(said("M2(-1) m2(-1) M4(-1) m4(-1) "));
 	CHECK_EQ(moved_from, block);
 	CHECK_EQ(moved_to, 2 * block);
+	CHECK(uvm_pagealloc(NULL, 0, NULL, 0) == NULL); /* only what has an owner can be moved */
 	uvm_pagefree(PHYS_TO_VM_PAGE(moved_to * PAGE));
 	veto = NODE_REMOVING_LAST_MEMORY;
 	veto_node = 1;

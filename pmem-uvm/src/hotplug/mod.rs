@@ -3,7 +3,7 @@
 //!
 //! Every change of a range goes through four steps: *begin* asks (GOING_…), *commit* does it, *announce* tells (…LINE), and
 //! *cancel* takes back what was begun (CANCEL_…). The verbs below take them at once; a driver over a pmem-core model
-//! takes them as that model's change goes along: prepare, install, published, abort.
+//! takes them as that model's change goes along: prepare, published, abort.
 
 mod chain;
 mod event;
@@ -17,21 +17,11 @@ use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::map::FrameMap;
 use crate::page::PageState;
-use crate::segment::Plug;
+use crate::segment::{Plug, Zone};
 use crate::uvm::{Unmoved, Uvm};
 use alloc::vec::Vec;
 use chain::Chain;
 use core::fmt;
-
-/// What the memory of a block is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Zone {
-    /// Anything.
-    #[default]
-    Normal,
-    /// Only pages that can be moved, so that it can go offline again.
-    Movable,
-}
 
 /// How a block is.
 ///
@@ -224,11 +214,11 @@ impl Hotplug {
         for number in range.start() / self.block..=(range.end() - 1) / self.block {
             let Ok(at) = FrameRange::new(number * self.block, self.block) else { continue };
             let old = self.blocks.remove(at.start()).map(|(_, block)| block);
-            let Some(node) = uvm.node_in(at) else { continue };
+            let Some((node, zone)) = uvm.place_of(at) else { continue };
             let state = match old.map(|block| block.state) {
                 _ if !uvm.is_in_use(at) => BlockState::Offline,
                 Some(state @ BlockState::Online(_)) => state,
-                _ => BlockState::Online(Zone::Normal),
+                _ => BlockState::Online(zone),
             };
             self.blocks.insert(at, Block { node, state });
         }

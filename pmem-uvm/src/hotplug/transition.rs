@@ -1,9 +1,10 @@
 //! One range on its way in or out of use: begin, commit, announce; or cancel.
 
-use super::{Event, Hotplug, HotplugError, MemoryAction, Migrate, NodeAction, Zone};
+use super::{Event, Hotplug, HotplugError, MemoryAction, Migrate, NodeAction};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::PageState;
+use crate::segment::Zone;
 use crate::uvm::{PATIENCE, Unmoved, Uvm};
 
 /// Which way a range goes.
@@ -18,6 +19,7 @@ pub(crate) enum Course {
 pub(crate) struct Transition {
     pub(crate) course: Course,
     pub(crate) range: FrameRange,
+    zone: Zone,
     /// The node whose first or last memory it is.
     node: Option<u32>,
     /// The node whose first or last memory it is that is not only for movable pages.
@@ -67,7 +69,7 @@ impl Hotplug {
     /// Does what was begun.
     pub(crate) fn commit(&mut self, uvm: &mut Uvm, step: &Transition) -> Result<(), HotplugError> {
         match step.course {
-            Course::Online => Ok(uvm.online(step.range)?),
+            Course::Online => Ok(uvm.online_as(step.range, step.zone)?),
             Course::Offline => {
                 uvm.offline_isolated(step.range);
                 Ok(())
@@ -108,7 +110,7 @@ impl Hotplug {
         let alone = !self.has_memory(uvm, node, range, |_| true);
         let normal =
             zone == Zone::Normal && !self.has_memory(uvm, node, range, |frame| !self.is_movable(frame));
-        Transition { course, range, node: alone.then_some(node), node_normal: normal.then_some(node) }
+        Transition { course, range, zone, node: alone.then_some(node), node_normal: normal.then_some(node) }
     }
 
     fn ask(

@@ -4,7 +4,7 @@ use super::Uvm;
 use crate::counters::add;
 use crate::error::UvmError;
 use crate::frame::FrameRange;
-use crate::page::{PageFlags, PageInfo, PageState};
+use crate::page::{PageFlags, PageInfo, PageOwner, PageState};
 use crate::request::{PageRequest, Strategy};
 
 /// Why a page's content and its users were not moved.
@@ -123,10 +123,12 @@ impl Uvm {
         &mut self,
         frame: u64,
         node: u32,
+        owner: PageOwner,
         migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
     ) -> Option<u64> {
         let colour = frame & u64::from(self.settings.colours_of() - 1);
-        let request = PageRequest::new().node(node).strategy(Strategy::Numa).colour(colour as u32);
+        let request =
+            PageRequest::new().node(node).strategy(Strategy::Numa).owner(owner).colour(colour as u32);
         let to = self.pagealloc(&request).ok()?;
         if migrate(frame, to).is_err() {
             // It is ours: nobody else knows of it.
@@ -153,7 +155,7 @@ impl Uvm {
             let unmovable = UvmError::Unmovable { frame, info };
             let node = held.segment.node;
             let head = page.hold().ok_or(unmovable)?;
-            let moved = self.move_one(frame, node, migrate);
+            let moved = self.move_one(frame, node, info.owner, migrate);
             let (_, from) = self.known(frame)?;
             let Some(to) = moved else {
                 from.let_go(head);

@@ -1,11 +1,12 @@
 //! Lists of pages: `uvm_pglistalloc`, `uvm_pglistfree`.
 
 use super::{Bucket, Uvm};
-use crate::counters::{get, note, sub};
+use crate::counters::{get, note};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::Page;
 use crate::request::PageListRequest;
+use crate::segment::Zone;
 use pmem_space::Fit;
 
 /// Pages that were handed out together: runs of consecutive ones. It is kept in the pages themselves, and must be
@@ -64,7 +65,7 @@ pub enum Again {
 
 impl Uvm {
     /// Hands out a list of pages, CLEAN and without owner (`uvm_pglistalloc`): free lists from 0 up, page frames
-    /// upwards; never more runs than asked for, each aligned and within the boundary.
+    /// upwards, but none that is only for movable pages; never more runs than asked for, each aligned and within the boundary.
     ///
     /// # Errors
     /// [`UvmError::Constraint`] if the boundary leaves no way; [`UvmError::Nowhere`] if no segment has page frames in the window; [`UvmError::NoPages`] for too few free pages, with
@@ -131,7 +132,7 @@ impl Uvm {
         if self.map.overlapping(request.window).next().is_none() {
             return Err(UvmError::Nowhere(request.window));
         }
-        let free = get(&self.counters.free);
+        let free = self.free_for(false);
         let daemon = get(&self.counters.reserve_pagedaemon);
         let reserve = daemon.saturating_add(get(&self.counters.reserve_kernel));
         if free <= reserve || free < request.count {
@@ -165,9 +166,7 @@ impl Uvm {
             let most = (request.count - list.pages).min(last.map_or(u64::MAX, FrameRange::count));
             let Some((bucket, run)) = self.longest_place(request, most, list_up_to) else { break };
             longest = longest.max(run.count());
-            let clean = self.buckets[bucket].map.zeroed();
-            self.buckets[bucket].map.take(run);
-            zeroed += clean - self.buckets[bucket].map.zeroed();
+            zeroed += self.buckets[bucket].take(&self.counters, run);
             self.parts_in(run).for_each(|(.., pages)| pages.for_each(Page::enlist));
             self.link(run, None);
             match last {
@@ -178,8 +177,6 @@ impl Uvm {
             list.runs += 1;
             list.pages += run.count();
         }
-        sub(&self.counters.free, list.pages);
-        sub(&self.counters.zeropages, zeroed);
         if list.pages == request.count {
             if zeroed > 0 {
                 // Whether they still are, only who gives them back can tell.
@@ -188,7 +185,7 @@ impl Uvm {
             return Ok(list);
         }
         self.pglistfree(list);
-        Err(UvmError::NoFit { asked: request.count, free: get(&self.counters.free), longest })
+        Err(UvmError::NoFit { asked: request.count, free: self.free_for(false), longest })
     }
 
     /// The longest place of at most `wanted` pages, and its bucket: on the lowest free list that has one, at the lowest
@@ -216,8 +213,9 @@ impl Uvm {
     }
 
     fn lowest_place(&mut self, fit: &Fit, list_up_to: u8) -> Option<(usize, FrameRange)> {
-        let enough =
-            |bucket: &&mut Bucket| bucket.free_list <= list_up_to && bucket.map.free() >= fit.len_of();
+        let enough = |bucket: &&mut Bucket| {
+            bucket.free_list <= list_up_to && bucket.zone == Zone::Normal && bucket.map.free() >= fit.len_of()
+        };
         let buckets = (0..).zip(&mut self.buckets).filter(|(_, bucket)| enough(bucket));
         let places = buckets.filter_map(|(at, bucket)| Some((bucket.free_list, at, bucket.map.search(fit)?)));
         places.min_by_key(|(list, _, place)| (*list, place.start())).map(|(_, at, place)| (at, place))

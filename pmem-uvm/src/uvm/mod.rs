@@ -1,5 +1,6 @@
 //! Segments, pages and page lists under one owner: exclusive, deterministic, without locks of its own.
 
+mod bucket;
 mod capture;
 mod list;
 mod pages;
@@ -16,12 +17,13 @@ use crate::frame::FrameRange;
 use crate::free::FreeMap;
 use crate::map::FrameMap;
 use crate::page::{Page, PageInfo, PageState};
-use crate::segment::{Held, Segment, SegmentId};
+use crate::segment::{Held, Segment, SegmentId, Zone};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use bucket::Bucket;
 use core::fmt;
 use core::sync::atomic::Ordering;
 use slotmap::SlotMap;
@@ -61,19 +63,12 @@ struct NoHost;
 
 impl Host for NoHost {}
 
-/// The free pages of one node on one free list.
-pub(crate) struct Bucket {
-    pub(crate) free_list: u8,
-    pub(crate) node: u32,
-    pub(crate) map: FreeMap,
-}
-
 /// The buckets as a processor of one node looks at them.
 struct Order {
     node: u32,
-    /// Free lists from 0 up; in each, nodes as the node prefers them.
+    /// Free lists from 0 up; in each, nodes as the node prefers them; of each, what is only for movable pages first.
     normal: Vec<u32>,
-    /// Nodes as it prefers them; of each, free lists from 0 up.
+    /// Nodes as it prefers them; of each, free lists from 0 up; of each, what is only for movable pages first.
     local: Vec<u32>,
 }
 
@@ -260,6 +255,17 @@ impl Uvm {
         here.map(|bucket| bucket.map.free()).sum()
     }
 
+    /// What a page frame is for.
+    pub fn zone(&self, frame: u64) -> Option<Zone> {
+        self.map.get(frame).map(|(_, held)| self.buckets[held.bucket as usize].zone)
+    }
+
+    /// How many pages are free for what can be moved, or for what cannot.
+    fn free_for(&self, movable: bool) -> u64 {
+        let others = if movable { 0 } else { get(&self.counters.movable) };
+        get(&self.counters.free).saturating_sub(others)
+    }
+
     /// The nodes that have, or had, memory, in order.
     pub fn nodes(&self) -> Vec<u32> {
         let mut nodes: Vec<u32> = self.buckets.iter().map(|bucket| bucket.node).collect();
@@ -310,7 +316,7 @@ impl Uvm {
     ) -> impl Iterator<Item = (FrameRange, u32, impl ExactSizeIterator<Item = Page<'_>>)> + '_ {
         self.map.overlapping(range).filter_map(move |(entry, held)| {
             let part = entry.intersect(range)?;
-            Some((part, held.segment.bucket, held.pages.slice(part.start() - held.first, part.count())))
+            Some((part, held.bucket, held.pages.slice(part.start() - held.first, part.count())))
         })
     }
 
@@ -376,15 +382,17 @@ impl Uvm {
         self.host.wake_pagedaemon(&uvmexp);
     }
 
-    /// The bucket of a node and a free list, made if it is not there.
-    fn bucket(&mut self, node: u32, free_list: u8) -> u32 {
-        let is_it = |b: &Bucket| (b.node, b.free_list) == (node, free_list);
+    /// The bucket of a node, a free list and a zone, made if it is not there.
+    fn bucket(&mut self, node: u32, free_list: u8, zone: Zone) -> u32 {
+        let is_it = |b: &Bucket| (b.node, b.free_list, b.zone) == (node, free_list, zone);
         if let Some(at) = self.buckets.iter().position(is_it) {
             return at as u32;
         }
-        self.buckets.push(Bucket { free_list, node, map: FreeMap::new(self.settings.colours_of() > 1) });
+        let at = self.buckets.len() as u32;
+        let map = FreeMap::new(self.settings.colours_of() > 1);
+        self.buckets.push(Bucket { free_list, node, zone, map });
         self.reorder();
-        self.buckets.len() as u32 - 1
+        at
     }
 
     /// Works out in which order each node looks at the buckets.
@@ -404,8 +412,9 @@ impl Uvm {
             let mut normal: Vec<u32> = (0..self.buckets.len() as u32).collect();
             let mut local = normal.clone();
             let bucket = |at: &u32| &self.buckets[*at as usize];
-            normal.sort_by_key(|at| (bucket(at).free_list, rank(bucket(at).node), bucket(at).node));
-            local.sort_by_key(|at| (rank(bucket(at).node), bucket(at).node, bucket(at).free_list));
+            let last = |at: &u32| bucket(at).zone == Zone::Normal;
+            normal.sort_by_key(|at| (bucket(at).free_list, rank(bucket(at).node), bucket(at).node, last(at)));
+            local.sort_by_key(|at| (rank(bucket(at).node), bucket(at).node, bucket(at).free_list, last(at)));
             Order { node, normal, local }
         };
         self.orders = nodes.into_iter().map(order).collect();

@@ -6,6 +6,7 @@ use crate::counters::{add, get, note, sub};
 use crate::error::UvmError;
 use crate::page::{FRESH, IDLE, PageFlags, PageOwner, PageState};
 use crate::request::{Caller, PageRequest, PgaFlags, Strategy};
+use crate::segment::Zone;
 use alloc::sync::Arc;
 
 /// A cache has no more pages than this.
@@ -19,7 +20,7 @@ impl Uvm {
     /// [`Host`](super::Host) does not fill one.
     pub fn pagealloc(&mut self, request: &PageRequest) -> Result<u64, UvmError> {
         let reserve = self.reserve_for(request.flags, request.caller);
-        if get(&self.counters.free) > reserve {
+        if self.free_for(request.may_move()) > reserve {
             let found = self.find_page(request);
             // What is free may be in caches.
             let found =
@@ -32,7 +33,7 @@ impl Uvm {
         }
         note(&self.counters.failed);
         self.wake();
-        Err(UvmError::NoPages { asked: 1, free: get(&self.counters.free), reserve })
+        Err(UvmError::NoPages { asked: 1, free: self.free_for(request.may_move()), reserve })
     }
 
     /// The free pages that a request may not have.
@@ -53,10 +54,6 @@ impl Uvm {
         let (frame, zeroed) = self.pop(request, mask, zero)?;
         let hit = colour.is_none_or(|colour| frame & (colours - 1) == colour);
         note(if hit { &self.counters.colorhit } else { &self.counters.colormiss });
-        sub(&self.counters.free, 1);
-        if zeroed {
-            sub(&self.counters.zeropages, 1);
-        }
         Some((frame, zeroed))
     }
 
@@ -82,16 +79,14 @@ impl Uvm {
     /// Takes a page that is known to be zeroed, wherever a request may have one.
     fn pop_zeroed(&mut self, request: &PageRequest) -> Option<u64> {
         let order = self.orders.iter().find(|order| order.node == request.node).or(self.orders.first())?;
-        let buckets = &mut self.buckets;
+        let (buckets, counters) = (&mut self.buckets, &self.counters);
         let frame = order.normal.iter().find_map(|at| {
             let bucket = &mut buckets[*at as usize];
-            let allowed = !matches!(request.strategy, Strategy::Only(list) if list != bucket.free_list);
-            if allowed && bucket.map.zeroed() > 0 { bucket.map.pop(u64::MAX, true) } else { None }
+            let allowed = !matches!(request.strategy, Strategy::Only(list) if list != bucket.free_list)
+                && request.may_be_in(bucket.zone);
+            if allowed && bucket.map.zeroed() > 0 { bucket.pop(counters, u64::MAX, true) } else { None }
         });
-        let (frame, _) = frame?;
-        sub(&self.counters.free, 1);
-        sub(&self.counters.zeropages, 1);
-        Some(frame)
+        frame.map(|(frame, _)| frame)
     }
 
     /// The colour that a page is to have: asked for, or after its place in its owner, or any in turn.
@@ -113,14 +108,14 @@ impl Uvm {
     /// Takes a page from the buckets that a request looks at, in their order; a bucket matters more than a colour.
     fn pop(&mut self, request: &PageRequest, mask: u64, zero: bool) -> Option<(u64, bool)> {
         let order = self.orders.iter().find(|order| order.node == request.node).or(self.orders.first())?;
-        let buckets = &mut self.buckets;
+        let (buckets, counters) = (&mut self.buckets, &self.counters);
         let mut take = |order: &[u32], list: Option<u8>| {
             order.iter().find_map(|at| {
                 let bucket = &mut buckets[*at as usize];
-                if list.is_some_and(|list| list != bucket.free_list) {
+                if list.is_some_and(|list| list != bucket.free_list) || !request.may_be_in(bucket.zone) {
                     return None;
                 }
-                bucket.map.pop(mask, zero).or_else(|| bucket.map.pop(u64::MAX, zero))
+                bucket.pop(counters, mask, zero).or_else(|| bucket.pop(counters, u64::MAX, zero))
             })
         };
         match request.strategy {
@@ -139,7 +134,7 @@ impl Uvm {
         let (held, page) = self.known(frame)?;
         let zeroed = page.flags() & PageFlags::ZERO;
         page.hand(PageState::Free, zeroed).map_err(|info| UvmError::Page { frame, info, wanted: IDLE })?;
-        let bucket = held.segment.bucket;
+        let bucket = held.bucket;
         self.free(bucket, super::lone(frame), !zeroed.is_empty());
         Ok(())
     }
@@ -240,19 +235,25 @@ impl Uvm {
     pub fn add_cache(&mut self, node: u32, pages: usize) -> Arc<PageCache> {
         let coloured = self.settings.colours_of() > 1;
         let cache = Arc::new(PageCache::new(node, pages.min(MOST_CACHED), coloured, self.counters.clone()));
+        self.serve(&cache);
         self.caches.push(cache.clone());
         cache
+    }
+
+    /// Says which bucket a cache is of: on the lowest free list of its node that has free pages, or on the lowest; or none.
+    fn serve(&self, cache: &PageCache) -> Option<usize> {
+        let serves = |b: &Bucket| b.node == cache.node() && b.zone == Zone::Normal;
+        let mine = (0..).zip(&self.buckets).filter(|(_, b)| serves(b));
+        let (at, bucket) = mine.min_by_key(|(_, b)| (b.map.free() == 0, b.free_list))?;
+        cache.fill_from(at as u32, bucket.free_list);
+        Some(at)
     }
 
     /// Fills a cache by half with pages of its node, on the lowest free list that has any; how many came. For the cache's owner to
     /// call. What it had goes back first.
     pub fn fill_cache(&mut self, cache: &PageCache) -> usize {
         self.drain_cache(cache);
-        let mine = (0..).zip(&self.buckets).filter(|(_, b)| b.node == cache.node() && b.map.free() > 0);
-        let Some((at, list)) = mine.map(|(at, b)| (at, b.free_list)).min_by_key(|(_, list)| *list) else {
-            return 0;
-        };
-        cache.set_list(list);
+        let Some(at) = self.serve(cache) else { return 0 };
         let mut came = 0;
         while came < cache.capacity().div_ceil(2) {
             let bucket: &mut Bucket = &mut self.buckets[at];
@@ -305,7 +306,7 @@ impl Uvm {
     /// Puts a page that came out of a cache into its bucket.
     fn uncache(&mut self, frame: u64) {
         let Ok((held, page)) = self.known(frame) else { return };
-        let (bucket, zeroed) = (held.segment.bucket, page.flags() & PageFlags::ZERO);
+        let (bucket, zeroed) = (held.bucket, page.flags() & PageFlags::ZERO);
         page.reset(PageState::Free, zeroed);
         sub(&self.counters.cached, 1);
         if !zeroed.is_empty() {

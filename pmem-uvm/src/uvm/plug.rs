@@ -5,7 +5,7 @@ use crate::counters::{add, sub};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::{PageFlags, PageState, PageWords, Pages};
-use crate::segment::{Arrival, Held, Plug, Segment, SegmentId};
+use crate::segment::{Arrival, Held, Plug, Segment, SegmentId, Zone};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64};
@@ -63,13 +63,13 @@ impl Uvm {
             let avail = avail.is_some_and(|avail| avail.contains(frame));
             page.reset(if avail { state } else { PageState::Reserved }, flags);
         }
-        let bucket = self.bucket(node, free_list);
+        let bucket = self.bucket(node, free_list, Zone::Normal);
         let id = self.segments.insert_with_key(|id| {
             let (start_hint, host) = (AtomicU32::new(0), AtomicU64::new(0));
-            Arc::new(Segment { id, range, avail, free_list, node, attrs, bucket, start_hint, host })
+            Arc::new(Segment { id, range, avail, free_list, node, attrs, start_hint, host })
         });
         let segment = self.segments[id].clone();
-        self.map.insert(range, Held { pages, first: range.start(), segment });
+        self.map.insert(range, Held { pages, first: range.start(), segment, bucket });
         self.buckets[bucket as usize].map.hold(range);
         let available = avail.map_or(0, FrameRange::count);
         let counters = &self.counters;
@@ -120,12 +120,28 @@ impl Uvm {
             self.segments.remove(other.id);
         }
         self.segments[kept] = joined.clone();
-        self.recut(range, Some(&joined));
+        self.recut(range, |held| Some(Held { segment: joined.clone(), ..held }));
         kept
     }
 
-    /// Makes what is plugged in `range` part of a segment, or takes it out of the map.
-    fn recut(&mut self, range: FrameRange, segment: Option<&Arc<Segment>>) {
+    /// Says what page frames are for, none of which is free. Takes memory if that changes.
+    pub(crate) fn set_zone(&mut self, range: FrameRange, zone: Zone) {
+        let other = |uvm: &Self| {
+            let mut parts = uvm.map.overlapping(range);
+            let (entry, held) = parts.find(|(_, held)| uvm.buckets[held.bucket as usize].zone != zone)?;
+            Some((entry.intersect(range)?, held.segment.clone(), held.bucket))
+        };
+        while let Some((part, segment, old)) = other(self) {
+            let new = self.bucket(segment.node, segment.free_list, zone);
+            self.buckets[new as usize].map.hold(part);
+            self.buckets[old as usize].map.let_go(part);
+            self.recut(part, |held| Some(Held { bucket: new, ..held }));
+            self.generation += 1;
+        }
+    }
+
+    /// Replaces what the map says of `range`, or takes it out.
+    fn recut(&mut self, range: FrameRange, new: impl Fn(Held) -> Option<Held>) {
         let mut from = range.start();
         while let Some((entry, held)) = self.map.at_or_after(from)
             && entry.start() < range.end()
@@ -136,8 +152,8 @@ impl Uvm {
             for rest in entry.minus(range).into_iter().flatten() {
                 self.map.insert(rest, held.clone());
             }
-            if let (Some(part), Some(segment)) = (entry.intersect(range), segment) {
-                self.map.insert(part, Held { segment: segment.clone(), ..held });
+            if let (Some(part), Some(new)) = (entry.intersect(range), new(held)) {
+                self.map.insert(part, new);
             }
         }
     }
@@ -177,13 +193,17 @@ impl Uvm {
         while let Some(segment) = lowest(self) {
             let [below, above] = segment.range.minus(range);
             let Some(gone) = segment.range.intersect(range) else { break };
-            self.buckets[segment.bucket as usize].map.let_go(gone);
-            self.recut(gone, None);
+            for (entry, held) in self.map.overlapping(gone) {
+                if let Some(part) = entry.intersect(gone) {
+                    self.buckets[held.bucket as usize].map.let_go(part);
+                }
+            }
+            self.recut(gone, |_| None);
             match below {
                 Some(below) => {
                     let head = Arc::new(segment.over(segment.id, below));
                     self.segments[segment.id] = head.clone();
-                    self.recut(below, Some(&head));
+                    self.recut(below, |held| Some(Held { segment: head.clone(), ..held }));
                 }
                 None if above.is_none() => drop(self.segments.remove(segment.id)),
                 None => {}
@@ -198,7 +218,7 @@ impl Uvm {
                     self.segments[segment.id] = tail.clone();
                     tail
                 };
-                self.recut(above, Some(&tail));
+                self.recut(above, |held| Some(Held { segment: tail.clone(), ..held }));
             }
         }
         self.generation += 1;

@@ -5,19 +5,28 @@ use crate::counters::{add, sub};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::{Page, PageFlags, PageState};
-use crate::segment::Segment;
+use crate::segment::{Segment, Zone};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicU64;
 
 impl Uvm {
-    /// Puts pages that are offline into use; those that are retired stay so.
+    /// Puts pages that are offline into use, for anything; those that are retired stay so.
     ///
     /// # Errors
     /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is in use.
     pub fn online(&mut self, range: FrameRange) -> Result<(), UvmError> {
+        self.online_as(range, Zone::Normal)
+    }
+
+    /// As [`Self::online`], in a zone. Takes memory if it was in another.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn online_as(&mut self, range: FrameRange, zone: Zone) -> Result<(), UvmError> {
         self.check_kept()?;
         self.check_online(range)?;
+        self.set_zone(range, zone);
         self.turn(range, PageState::Free, |state| state == PageState::Offline);
         Ok(())
     }
@@ -76,9 +85,10 @@ impl Uvm {
         self.pages_in(range).any(|(_, page)| !idle(page.state()))
     }
 
-    /// The node of the lowest page of a range.
-    pub(crate) fn node_in(&self, range: FrameRange) -> Option<u32> {
-        self.map.overlapping(range).next().map(|(_, held)| held.segment.node)
+    /// The node and the zone of the lowest page of a range.
+    pub(crate) fn place_of(&self, range: FrameRange) -> Option<(u32, Zone)> {
+        let (_, held) = self.map.overlapping(range).next()?;
+        Some((held.segment.node, self.buckets[held.bucket as usize].zone))
     }
 
     /// What of a range is plugged, in runs of one segment and of one state; what is in use, or held back, counts as
@@ -186,30 +196,22 @@ impl Uvm {
 
     /// Takes all free pages of a range out of their buckets; how many.
     pub(super) fn take_free(&mut self, range: FrameRange) -> u64 {
-        let (mut taken, mut zeroed) = (0, 0);
+        let mut taken = 0;
         for bucket in &mut self.buckets {
-            let (free, clean) = (bucket.map.free(), bucket.map.zeroed());
             let mut from = range.start();
             while let Some(rest) = FrameRange::between(from, range.end()) {
                 let Some(run) = bucket.map.runs(rest).next() else { break };
-                bucket.map.take(run);
+                bucket.take(&self.counters, run);
                 from = run.end();
+                taken += run.count();
             }
-            taken += free - bucket.map.free();
-            zeroed += clean - bucket.map.zeroed();
         }
-        sub(&self.counters.free, taken);
-        sub(&self.counters.zeropages, zeroed);
         taken
     }
 
     /// Frees pages of one bucket.
     pub(super) fn free(&mut self, bucket: u32, range: FrameRange, zeroed: bool) {
-        self.buckets[bucket as usize].map.give(range, zeroed);
-        add(&self.counters.free, range.count());
-        if zeroed {
-            add(&self.counters.zeropages, range.count());
-        }
+        self.buckets[bucket as usize].give(&self.counters, range, zeroed);
     }
 
     /// Gives pages that are free by their state to their buckets, neighbours that are alike in one step.

@@ -5,7 +5,7 @@ mod model;
 use model::{Entry, FRESH, Model, Request};
 use pmem_uvm::{
     Arrival, Caller, FrameRange, Host, PageFlags, PageList, PageOwner, PageRequest, PageState, PgaFlags,
-    Plug, Reserves, SegmentId, Settings, Strategy as Way, Unmoved, Uvm, UvmError,
+    Plug, Reserves, SegmentId, Settings, Strategy as Way, Unmoved, Uvm, UvmError, Zone,
 };
 use proptest::prelude::*;
 
@@ -42,7 +42,7 @@ enum Step {
     Capture(FrameRange, u8),
     Retire(FrameRange),
     Offline(FrameRange),
-    Online(FrameRange),
+    Online(FrameRange, Zone),
     Reserve(FrameRange),
     FreeReserved(FrameRange),
     Wire(prop::sample::Index, bool),
@@ -118,7 +118,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (range(), 0u8..8).prop_map(|(range, denies)| Step::Capture(range, denies)),
         2 => range().prop_map(Step::Retire),
         2 => range().prop_map(Step::Offline),
-        2 => range().prop_map(Step::Online),
+        2 => (range(), any::<bool>()).prop_map(|(range, movable)| {
+            Step::Online(range, if movable { Zone::Movable } else { Zone::Normal })
+        }),
         2 => range().prop_map(Step::Reserve),
         2 => range().prop_map(Step::FreeReserved),
         2 => (index(), any::<bool>()).prop_map(|(i, up)| Step::Wire(i, up)),
@@ -268,20 +270,17 @@ impl World {
                 self.tried(tried);
                 self.apply(range, offline, PageState::Offline);
             }
-            Step::Online(range) => {
-                let online = self.uvm.online(range);
+            Step::Online(range, zone) => {
+                let online = self.uvm.online_as(range, zone);
                 let may = |e: &Entry| matches!(e.state, PageState::Offline | PageState::Retired);
                 assert_eq!(online.is_ok(), self.model.all(range, may), "{online:?}");
                 if online.is_ok() {
                     // What is bad stays so, and what was zeroed when it was plugged.
-                    for e in range
-                        .frames()
-                        .filter_map(|frame| self.model.pages.get(&frame).map(|e| (frame, e.state)))
-                        .collect::<Vec<_>>()
-                    {
-                        if e.1 == PageState::Offline {
-                            self.model.set(e.0, |e| e.state = PageState::Free);
-                        }
+                    for frame in range.frames() {
+                        self.model.set(frame, |e| {
+                            e.zone = zone;
+                            e.state = if e.state == PageState::Offline { PageState::Free } else { e.state };
+                        });
                     }
                 }
             }
@@ -383,7 +382,18 @@ impl World {
             let zeroed = zeroed && state != PageState::Reserved;
             self.model.pages.insert(
                 frame,
-                Entry { state, zeroed, listed: false, owner, wired: 0, loans: 0, segment, list, node },
+                Entry {
+                    state,
+                    zeroed,
+                    listed: false,
+                    owner,
+                    wired: 0,
+                    loans: 0,
+                    segment,
+                    list,
+                    node,
+                    zone: Zone::Normal,
+                },
             );
         }
         if merging {
@@ -445,7 +455,7 @@ impl World {
         caller: Caller,
         owner: PageOwner,
     ) {
-        let may = self.model.may_alloc(flags, caller, way);
+        let may = self.model.may_alloc(flags, caller, way, owner);
         let mut request =
             PageRequest::new().flags(flags).strategy(way).node(node).owner(owner).caller(caller);
         if let Some(colour) = colour {
@@ -454,7 +464,7 @@ impl World {
         let before = self.uvm.uvmexp();
         let got = self.uvm.pagealloc(&request);
         let refused = matches!(got, Err(UvmError::NotZeroed { .. }));
-        assert!(!refused || !self.model.has_zeroed(way), "a zeroed page was there");
+        assert!(!refused || !self.model.has_zeroed(way, owner), "a zeroed page was there");
         assert_eq!(got.is_ok() || refused, may, "{got:?} {before:?}");
         if self.uvm.uvmexp().cached == 0 {
             self.uncache();
@@ -474,7 +484,7 @@ impl World {
         if !instead && (wanted.is_some() || self.colours == 1) {
             self.model.check_choice(
                 frame,
-                way,
+                (way, owner),
                 if node < 3 { node } else { u32::MAX },
                 wanted,
                 self.colours,
@@ -531,9 +541,9 @@ impl World {
         }
         for (from, to) in &moves {
             assert!(range.contains(*from) && !range.contains(*to));
-            let Entry { segment, list, node, .. } = self.model.pages[to];
+            let Entry { segment, list, node, zone, .. } = self.model.pages[to];
             let was = self.model.pages[from];
-            self.model.set(*to, |e| *e = Entry { segment, list, node, ..was });
+            self.model.set(*to, |e| *e = Entry { segment, list, node, zone, ..was });
             self.model
                 .set(*from, |e| (e.state, e.zeroed, e.owner) = (PageState::Free, false, PageOwner::None));
         }
@@ -551,8 +561,8 @@ impl World {
                 let stuck = e.listed || e.wired > 0 || e.loans > 0 || !movable(frame);
                 assert!(
                     stuck
-                        || !self.model.may_alloc(PgaFlags::empty(), Caller::Anybody, Way::Normal)
-                        || self.only_inside(range)
+                        || !self.model.may_alloc(PgaFlags::empty(), Caller::Anybody, Way::Normal, e.owner)
+                        || self.only_inside(range, e.owner)
                 );
             }
             Err(_) => {
@@ -564,12 +574,12 @@ impl World {
     }
 
     /// Whether too few pages outside of a range are free to move anything to.
-    fn only_inside(&self, range: FrameRange) -> bool {
+    fn only_inside(&self, range: FrameRange, owner: PageOwner) -> bool {
         let outside = self
             .model
             .pages
             .iter()
-            .filter(|(f, e)| !range.contains(**f) && e.state == PageState::Free)
+            .filter(|(f, e)| !range.contains(**f) && e.state == PageState::Free && e.is_for(owner))
             .count();
         let reserve = self.model.reserves.kernel.max(self.model.reserves.pagedaemon);
         outside as u64 <= reserve

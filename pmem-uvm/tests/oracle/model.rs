@@ -2,7 +2,7 @@
 
 use pmem_uvm::{
     Caller, FrameRange, PageFlags, PageListRequest, PageOwner, PageState, PgaFlags, Reserves, SegmentId,
-    Strategy, Uvm,
+    Strategy, Uvm, Zone,
 };
 use std::collections::BTreeMap;
 
@@ -17,12 +17,24 @@ pub struct Entry {
     pub segment: SegmentId,
     pub list: u8,
     pub node: u32,
+    pub zone: Zone,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     pub pages: BTreeMap<u64, Entry>,
     pub reserves: Reserves,
+}
+
+impl Entry {
+    fn is_free(&self) -> bool {
+        matches!(self.state, PageState::Free | PageState::Cached)
+    }
+
+    /// Whether a page that somebody owns may be here.
+    pub fn is_for(&self, owner: PageOwner) -> bool {
+        self.zone == Zone::Normal || owner != PageOwner::None
+    }
 }
 
 impl Model {
@@ -43,34 +55,39 @@ impl Model {
     }
 
     pub fn free(&self) -> u64 {
-        self.count(|e| matches!(e.state, PageState::Free | PageState::Cached))
+        self.count(Entry::is_free)
+    }
+
+    /// How many pages are free for an owner.
+    fn free_for(&self, owner: PageOwner) -> u64 {
+        self.count(|e| e.is_free() && e.is_for(owner))
     }
 
     /// What a page has to be like, or none if none may be handed out.
-    pub fn may_alloc(&self, flags: PgaFlags, caller: Caller, strategy: Strategy) -> bool {
+    pub fn may_alloc(&self, flags: PgaFlags, caller: Caller, strategy: Strategy, owner: PageOwner) -> bool {
         let kernel = if flags.contains(PgaFlags::USERESERVE) { 0 } else { self.reserves.kernel };
         let daemon = if caller == Caller::PageDaemon { 0 } else { self.reserves.pagedaemon };
-        self.free() > kernel.max(daemon) && self.candidates(strategy).next().is_some()
+        self.free_for(owner) > kernel.max(daemon) && self.candidates(strategy, owner).next().is_some()
     }
 
     /// Whether a free page that is known to be zeroed may be handed out, those in caches left out.
-    pub fn has_zeroed(&self, strategy: Strategy) -> bool {
-        self.candidates(strategy).any(|e| e.state == PageState::Free && e.zeroed)
+    pub fn has_zeroed(&self, strategy: Strategy, owner: PageOwner) -> bool {
+        self.candidates(strategy, owner).any(|e| e.state == PageState::Free && e.zeroed)
     }
 
-    fn candidates(&self, strategy: Strategy) -> impl Iterator<Item = &Entry> {
+    fn candidates(&self, strategy: Strategy, owner: PageOwner) -> impl Iterator<Item = &Entry> {
         let fits = move |e: &&Entry| match strategy {
             Strategy::Only(list) => e.list == list,
             _ => true,
         };
-        self.pages.values().filter(|e| matches!(e.state, PageState::Free | PageState::Cached)).filter(fits)
+        self.pages.values().filter(move |e| e.is_free() && e.is_for(owner)).filter(fits)
     }
 
     /// Checks that the page handed out came from the right place, all free pages being in buckets.
     pub fn check_choice(
         &self,
         frame: u64,
-        strategy: Strategy,
+        (strategy, owner): (Strategy, PageOwner),
         node: u32,
         colour: Option<u64>,
         colours: u64,
@@ -78,10 +95,11 @@ impl Model {
     ) {
         let it = self.pages[&frame];
         assert_eq!(it.state, PageState::Free);
-        let free = || self.pages.iter().filter(|(_, e)| e.state == PageState::Free);
+        assert!(it.is_for(owner), "page {frame:#x} is only for movable pages");
+        let free = || self.pages.iter().filter(|(_, e)| e.state == PageState::Free && e.is_for(owner));
         // Nodes have no preference among others: the node itself, then by number.
-        let normal = |e: &Entry| (e.list, e.node != node, e.node);
-        let local = |e: &Entry| (e.node != node, e.node, e.list);
+        let normal = |e: &Entry| (e.list, e.node != node, e.node, e.zone == Zone::Normal);
+        let local = |e: &Entry| (e.node != node, e.node, e.list, e.zone == Zone::Normal);
         let bucket = match strategy {
             Strategy::Normal => free().map(|(_, e)| normal(e)).min() == Some(normal(&it)),
             Strategy::Numa => free().map(|(_, e)| local(e)).min() == Some(local(&it)),
@@ -96,7 +114,7 @@ impl Model {
             }
         };
         assert!(bucket, "page {frame:#x} of the wrong bucket");
-        let mine = || free().filter(|(_, e)| (e.list, e.node) == (it.list, it.node));
+        let mine = || free().filter(|(_, e)| (e.list, e.node, e.zone) == (it.list, it.node, it.zone));
         let Some(colour) = colour else {
             assert!(!zero || it.zeroed || !mine().any(|(_, e)| e.zeroed));
             return;
@@ -127,7 +145,8 @@ impl Model {
                 at = stop;
             }
         };
-        for (frame, e) in self.in_range(request.window).filter(|(_, e)| e.state == PageState::Free) {
+        let may = |e: &Entry| e.state == PageState::Free && e.is_for(PageOwner::None);
+        for (frame, e) in self.in_range(request.window).filter(|(_, e)| may(e)) {
             let bucket = (e.list, e.node);
             match &mut run {
                 Some((_, end, of)) if *end == frame && *of == bucket => *end += 1,
@@ -146,7 +165,7 @@ impl Model {
     pub fn may_list(&self, request: &Request) -> bool {
         let reserve = self.reserves.kernel + self.reserves.pagedaemon;
         let longest: u64 = self.pieces(request).iter().take(request.runs.min(1 << 20) as usize).sum();
-        self.free() > reserve && longest >= request.count
+        self.free_for(PageOwner::None) > reserve && longest >= request.count
     }
 
     /// Compares everything.
@@ -158,6 +177,7 @@ impl Model {
         assert_eq!(counters.physmem, self.pages.len() as u64, "physmem");
         assert_eq!(counters.free, self.free(), "free");
         assert_eq!(counters.zeropages, self.count(|e| e.state == PageState::Free && e.zeroed), "zeropages");
+        assert_eq!(counters.movable, self.count(|e| e.is_free() && e.zone == Zone::Movable), "movable");
         assert_eq!(counters.cached, self.count(|e| e.state == PageState::Cached), "cached");
         assert_eq!(counters.isolated, self.count(|e| e.state == PageState::Isolated), "isolated");
         assert_eq!(counters.wired, self.count(|e| e.wired > 0), "wired");
@@ -175,6 +195,7 @@ impl Model {
             assert_eq!(segment.id(), e.segment, "segment of {frame:#x}");
             assert_eq!(segment.range().start() + offset, *frame);
             assert_eq!((segment.free_list(), segment.node()), (e.list, e.node));
+            assert_eq!(uvm.zone(*frame), Some(e.zone));
         }
         self.compare_segments(uvm);
     }
