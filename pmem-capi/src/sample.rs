@@ -1,7 +1,8 @@
 //! Segments behind the C interface, for benchmarks: a host made here, and what is asked of it.
 
 use crate::physseg::{
-    Host, uvm_physseg_bind, uvm_physseg_find, uvm_physseg_init, uvm_physseg_plug, uvm_physseg_unplug,
+    Host, uvm_physseg_bind, uvm_physseg_find, uvm_physseg_init, uvm_physseg_init_seg, uvm_physseg_plug,
+    uvm_physseg_unplug,
 };
 use std::alloc::Layout;
 use std::ffi::{c_int, c_ulong, c_void};
@@ -10,11 +11,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 static ONE: Mutex<()> = Mutex::new(());
 static mut NPAGES: c_int = 0;
-static mut PAGE_INIT_DONE: bool = true;
+static mut PAGE_INIT_DONE: bool = false;
 static mut PHYSMEM: c_ulong = 0;
 
+/// The page frame of the one segment that is there at boot, out of the way of the others.
+const BOOT: usize = 1 << 40;
+
 /// A host whose pages nobody hands out, and the only one as long as it lives.
-pub struct Sample(#[expect(dead_code, reason = "held for its lock")] MutexGuard<'static, ()>);
+pub struct Sample {
+    /// The page frames of what was plugged first.
+    plugged: Vec<u64>,
+    pages: u64,
+    _one: MutexGuard<'static, ()>,
+}
 
 extern "C" fn pagefree(_: *mut c_void) {}
 
@@ -38,7 +47,7 @@ unsafe extern "C" fn free(at: *mut c_void, bytes: usize) {
 }
 
 impl Sample {
-    /// Plugs segments of so many pages each, at these page frames.
+    /// Plugs segments of so many pages each, at these page frames, while the page allocator is at work.
     pub fn new(starts: impl Iterator<Item = u64>, pages: u64) -> Self {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let host = Host::sample(
@@ -50,13 +59,19 @@ impl Sample {
             pagefree,
             reinit,
         );
-        // SAFETY: what the host is made of lives for ever, and the lock says that nobody else uses it.
-        unsafe { uvm_physseg_bind(&host) };
-        uvm_physseg_init();
-        let sample = Self(one);
-        starts.for_each(|start| {
-            sample.plug(start, pages);
-        });
+        // SAFETY: what the host is made of lives for ever, and the lock says that nobody else uses it. The segment is new, and
+        // gets memory for its one page, which stays.
+        unsafe {
+            PAGE_INIT_DONE = false;
+            uvm_physseg_bind(&host);
+            uvm_physseg_init();
+            let mut boot = ptr::null_mut();
+            assert!(uvm_physseg_plug(BOOT, 1, &mut boot), "nothing is there");
+            uvm_physseg_init_seg(boot, vec![0u64; Host::SAMPLE_PAGE / 8].leak().as_mut_ptr().cast());
+            PAGE_INIT_DONE = true;
+        }
+        let sample = Self { plugged: starts.collect(), pages, _one: one };
+        sample.plugged.iter().for_each(|start| assert!(sample.plug(*start, pages), "nothing is there"));
         sample
     }
 
@@ -79,5 +94,18 @@ impl Sample {
     pub fn unplug(&self, start: u64, pages: u64) -> bool {
         // SAFETY: nobody uses the pages.
         unsafe { uvm_physseg_unplug(start as usize, pages as usize) }
+    }
+}
+
+impl Drop for Sample {
+    fn drop(&mut self) {
+        for start in &self.plugged {
+            // Of what was cut in its middle, two parts are there.
+            if !self.unplug(*start, self.pages) {
+                for frame in *start..*start + self.pages {
+                    self.unplug(frame, 1);
+                }
+            }
+        }
     }
 }

@@ -29,7 +29,11 @@ unsafe impl Send for Host {}
 // SAFETY of the blocks below: what a host is bound with is what the header says, for as long as it is bound; that is what
 // `uvm_physseg_bind` asks of its caller. Counters are the kernel's, and calls are its own to serialise.
 impl Host {
-    /// A host with pages of 96 bytes, as NetBSD's, and no room for what a pmap keeps.
+    /// The size of a sample's pages, as NetBSD's.
+    #[cfg(feature = "sample")]
+    pub(crate) const SAMPLE_PAGE: usize = 96;
+
+    /// A host with no room for what a pmap keeps.
     #[cfg(feature = "sample")]
     pub(crate) fn sample(
         npages: *mut c_int,
@@ -40,7 +44,7 @@ impl Host {
         pagefree: unsafe extern "C" fn(*mut c_void),
         pdpol_reinit: unsafe extern "C" fn(),
     ) -> Self {
-        let (vm_page_size, vm_page_phys_addr, pmseg_size) = (96, 24, 0);
+        let (vm_page_size, vm_page_phys_addr, pmseg_size) = (Self::SAMPLE_PAGE, 24, 0);
         let (physseg_max, nfreelist, page_shift) = (32, 4, 12);
         Self {
             vm_page_size,

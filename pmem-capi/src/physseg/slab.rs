@@ -4,6 +4,7 @@ use super::node::Node;
 use rangemap::RangeSet;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{c_int, c_void};
+use std::ops::Range;
 
 const ENOMEM: c_int = 12;
 const EINVAL: c_int = 22;
@@ -15,6 +16,8 @@ struct Slab {
     page: usize,
     /// Which pages are some segment's.
     taken: RangeSet<usize>,
+    /// No run of free pages is longer.
+    room: usize,
     /// How many pieces the taken pages may be in, and one more for as long as something is changed: what NetBSD's extent(9) has
     /// storage for at boot.
     descriptors: Option<usize>,
@@ -30,8 +33,8 @@ pub(super) struct Slabs {
     slabs: Vec<Option<Slab>>,
     /// Numbers that may be given again.
     unused: Vec<usize>,
-    /// Slabs that have pages to give.
-    roomy: BTreeSet<usize>,
+    /// Slabs that have pages to give, by their room.
+    roomy: BTreeSet<(usize, usize)>,
     of: HashMap<usize, usize>,
 }
 
@@ -48,6 +51,13 @@ impl Slab {
         let gap = self.taken.gaps(&(0..self.count)).find(|gap| gap.len() >= count)?;
         self.taken.insert(gap.start..gap.start + count);
         Some(std::ptr::with_exposed_provenance_mut(self.base + gap.start * self.page))
+    }
+
+    /// How many pages around these, which are free, are free.
+    fn around(&self, pages: &Range<usize>) -> usize {
+        let below = self.taken.overlapping(0..pages.start).next_back();
+        let above = self.taken.overlapping(pages.end..self.count).next();
+        above.map_or(self.count, |taken| taken.start) - below.map_or(0, |taken| taken.end)
     }
 
     /// Where a page is in it.
@@ -67,15 +77,25 @@ impl Slabs {
         ours: bool,
     ) -> usize {
         let base = pages.expose_provenance();
-        let slab =
-            Slab { base, count, page: page.max(1), taken: RangeSet::new(), descriptors, ours, segments: 0 };
+        let (page, taken) = (page.max(1), RangeSet::new());
+        let slab = Slab { base, count, page, taken, room: 0, descriptors, ours, segments: 0 };
         let number = self.unused.pop().unwrap_or_else(|| {
             self.slabs.push(None);
             self.slabs.len()
         });
         self.slabs[number - 1] = Some(slab);
-        self.roomy.insert(number);
+        self.has_room(number, count);
         number
+    }
+
+    /// Says how long a slab's runs of free pages are at most.
+    fn has_room(&mut self, number: usize, room: usize) {
+        let Some(slab) = self.get(number) else { return };
+        let old = std::mem::replace(&mut slab.room, room);
+        self.roomy.remove(&(old, number));
+        if room > 0 {
+            self.roomy.insert((room, number));
+        }
     }
 
     fn get(&mut self, slab: usize) -> Option<&mut Slab> {
@@ -112,15 +132,24 @@ impl Slabs {
         let slab = self.get(number)?;
         let taken = slab.take(count);
         if slab.taken.gaps(&(0..slab.count)).next().is_none() {
-            self.roomy.remove(&number);
+            self.has_room(number, 0);
+        } else if taken.is_none() && slab.has_descriptor() && count > 0 {
+            let room = slab.room.min(count - 1);
+            self.has_room(number, room);
         }
         taken
     }
 
-    /// Takes pages of the first slab that has room.
+    /// Takes pages of a slab that has room, of little rather than of much.
     pub(super) fn take_anywhere(&mut self, count: usize) -> Option<(usize, *mut c_void)> {
-        let roomy: Vec<usize> = self.roomy.iter().copied().collect();
-        roomy.into_iter().find_map(|number| Some((number, self.take(number, count)?)))
+        let mut from = (count, 0);
+        while let Some(&(room, number)) = self.roomy.range(from..).next() {
+            if let Some(at) = self.take(number, count) {
+                return Some((number, at));
+            }
+            from = (room, number + 1);
+        }
+        None
     }
 
     /// Gives pages back, as NetBSD's extent(9) does.
@@ -134,9 +163,15 @@ impl Slabs {
         if !slab.has_descriptor() {
             return ENOMEM;
         }
-        slab.taken.remove(index..index + count);
-        self.roomy.insert(number);
+        self.free(number, index..index + count);
         0
+    }
+
+    fn free(&mut self, number: usize, pages: Range<usize>) {
+        let Some(slab) = self.get(number) else { return };
+        slab.taken.remove(pages.clone());
+        let room = slab.room.max(slab.around(&pages));
+        self.has_room(number, room);
     }
 
     /// Gives pages of a segment back, which cannot fail: descriptors are only for who asks.
@@ -145,8 +180,7 @@ impl Slabs {
         if let Some(slab) = self.get(number)
             && let Some(index) = slab.index(at)
         {
-            slab.taken.remove(index..index + count);
-            self.roomy.insert(number);
+            self.free(number, index..index + count);
         }
     }
 
@@ -160,9 +194,9 @@ impl Slabs {
         }
         let memory = (std::ptr::with_exposed_provenance_mut(slab.base), slab.count * slab.page);
         let ours = slab.ours;
+        self.has_room(number, 0);
         self.slabs[number - 1] = None;
         self.unused.push(number);
-        self.roomy.remove(&number);
         ours.then_some(memory)
     }
 }
