@@ -363,7 +363,7 @@ impl Bitmap {
     }
 }
 
-/// 512 pages, aligned to as many, in 16 GiB of which every other page on the average is handed out, but for the last `free` GiB.
+/// 512 pages, aligned to as many, in 16 GiB of which every other page on the average is handed out, but for the last GiB.
 fn contiguous(turn: Duration) -> Vec<Line> {
     const ALL: u64 = 4 << 20;
     const RUN: u64 = 512;
@@ -491,4 +491,19 @@ pub fn ratios(lines: &[Line]) -> Vec<String> {
         say(format!("{RUNS}: {bitmap} over pmem-uvm"), ns(RUNS, 1, bitmap), ns(RUNS, 1, "pmem-uvm"));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_timed_works() {
+        let turn = Duration::from_micros(1);
+        let mut lines = lookups(32, false, turn);
+        lines.extend(lookups(32, true, turn));
+        lines.extend(hotplug(32));
+        lines.extend(pairs(2, turn));
+        assert!(lines.iter().all(|line| line.ns.is_some_and(|ns| ns > 0.0)), "{lines:?}");
+    }
 }
