@@ -22,6 +22,16 @@ pub trait Access: Send {
     fn access(&self, run: &mut dyn FnMut(&mut Uvm, &mut Hotplug));
 }
 
+/// For who has no other threads that use pages.
+#[cfg(feature = "std")]
+impl Access for std::sync::Arc<std::sync::Mutex<(Uvm, Hotplug)>> {
+    fn access(&self, run: &mut dyn FnMut(&mut Uvm, &mut Hotplug)) {
+        let mut both = self.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (uvm, hotplug) = &mut *both;
+        run(uvm, hotplug);
+    }
+}
+
 /// Moves a page's content and users: see [`Uvm::capture`].
 pub type Mover = Box<dyn FnMut(u64, u64) -> Result<(), Unmoved> + Send>;
 

@@ -2,8 +2,8 @@
 
 use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Manager, Mapping, Metric, Request, Usage};
 use pmem_uvm::{
-    Access, Feed, FrameRange, Hotplug, Layout, PageListRequest, PageOwner, PageRequest, PageState, PgaFlags,
-    Plug, Reserves, Settings, SharedUvm, Unmoved, Uvm, UvmError, Wait,
+    Feed, FrameRange, Hotplug, Layout, PageListRequest, PageOwner, PageRequest, PageState, PgaFlags, Plug,
+    Reserves, Settings, SharedUvm, Unmoved, Uvm, UvmError, Wait,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -127,16 +127,7 @@ fn what_is_available_in_pieces_stays_apart() {
     assert_eq!((uvm.nsegments(), uvm.first().unwrap().host()), (2, 7));
 }
 
-#[derive(Clone)]
-struct Memory(Arc<Mutex<(Uvm, Hotplug)>>);
-
-impl Access for Memory {
-    fn access(&self, run: &mut dyn FnMut(&mut Uvm, &mut Hotplug)) {
-        let mut both = self.0.lock().unwrap();
-        let (uvm, hotplug) = &mut *both;
-        run(uvm, hotplug);
-    }
-}
+type Memory = Arc<Mutex<(Uvm, Hotplug)>>;
 
 fn pages(start: u64, end: u64) -> AddrRange {
     AddrRange::new(start << 12, end << 12).unwrap()
@@ -152,18 +143,16 @@ fn fed(settings: Settings) -> (Manager, Memory, ArenaId, ArenaId) {
     pmem.prime(ram, pages(0, 0x100), Attrs::ram()).unwrap();
     let uvm = Uvm::new(settings);
     let hotplug = Hotplug::new(64, &uvm).unwrap();
-    let memory = Memory(Arc::new(Mutex::new((uvm, hotplug))));
+    let memory = Arc::new(Mutex::new((uvm, hotplug)));
     pmem.register(Box::new(Feed::new(memory.clone(), Layout::new(bus))), Feed::<Memory>::subscription())
         .unwrap();
     (pmem, memory, bus, ram)
 }
 
-impl Memory {
-    fn count(&self, state: PageState) -> usize {
-        let both = self.0.lock().unwrap();
-        let all = both.0.segments().flat_map(|segment| segment.range().frames());
-        all.filter(|frame| both.0.page(*frame).unwrap().state() == state).count()
-    }
+fn count(memory: &Memory, state: PageState) -> usize {
+    let both = memory.lock().unwrap();
+    let all = both.0.segments().flat_map(|segment| segment.range().frames());
+    all.filter(|frame| both.0.page(*frame).unwrap().state() == state).count()
 }
 
 #[test]
@@ -177,7 +166,7 @@ fn regions_that_share_a_page_are_all_taken() {
     })
     .unwrap();
     assert_eq!(
-        (memory.count(PageState::Reserved), memory.count(PageState::Retired)),
+        (count(&memory, PageState::Reserved), count(&memory, PageState::Retired)),
         (8, 1),
         "the worst use wins"
     );
@@ -188,18 +177,18 @@ fn memory_that_is_seen_twice_is_plugged_once() {
     let (mut pmem, memory, bus, ram) = fed(Settings::default());
     let again = Mapping::window(pages(0x5000, 0x6000), 0).unwrap();
     pmem.connect(bus, ram, again, Metric::new(3)).unwrap();
-    assert_eq!(memory.count(PageState::Free), 0x100);
+    assert_eq!(count(&memory, PageState::Free), 0x100);
 }
 
 #[test]
 fn bad_pages_stay_bad() {
     let (mut pmem, memory, _, ram) = fed(Settings::default());
-    memory.0.lock().unwrap().0.retire(range(0x1010, 2)).unwrap();
+    memory.lock().unwrap().0.retire(range(0x1010, 2)).unwrap();
     pmem.seal(ram, pages(0, 0x100)).unwrap();
     pmem.unseal(ram, pages(0, 0x100)).unwrap();
-    assert_eq!(memory.count(PageState::Retired), 2);
+    assert_eq!(count(&memory, PageState::Retired), 2);
     let bad = pmem.alloc(ram, &Request::new(0x1000).at(0x1_0000).usage(Usage::BROKEN)).unwrap();
-    assert_eq!(memory.count(PageState::Retired), 2);
+    assert_eq!(count(&memory, PageState::Retired), 2);
     pmem.decref(bad).unwrap();
 }
 
@@ -207,19 +196,19 @@ fn bad_pages_stay_bad() {
 fn what_is_offline_by_block_can_be_unprimed() {
     let (mut pmem, memory, _, ram) = fed(Settings::default());
     let offline = |memory: &Memory| {
-        let mut both = memory.0.lock().unwrap();
+        let mut both = memory.lock().unwrap();
         let (uvm, hotplug) = &mut *both;
         hotplug.offline(uvm, range(0x1000, 64), &mut |_, _| Err(Unmoved::Never))
     };
     offline(&memory).unwrap();
     pmem.unprime(ram, pages(0, 64)).unwrap();
-    assert_eq!((memory.count(PageState::Offline), memory.count(PageState::Free)), (0, 0xc0));
+    assert_eq!((count(&memory, PageState::Offline), count(&memory, PageState::Free)), (0, 0xc0));
 }
 
 #[test]
 fn small_pages_are_fed_as_well() {
     let (_, memory, ..) = fed(Settings::default().pagesize(512).unwrap());
-    assert_eq!(memory.count(PageState::Free), 0x800);
+    assert_eq!(count(&memory, PageState::Free), 0x800);
 }
 
 #[test]

@@ -17,9 +17,7 @@ struct Memory(Arc<Mutex<(Uvm, Hotplug)>>);
 
 impl Access for Memory {
     fn access(&self, run: &mut dyn FnMut(&mut Uvm, &mut Hotplug)) {
-        let mut both = self.0.lock().unwrap();
-        let (uvm, hotplug) = &mut *both;
-        run(uvm, hotplug);
+        self.0.access(run);
     }
 }
 

@@ -16,7 +16,7 @@ struct Shared(Arc<Mutex<(Uvm, Hotplug)>>);
 
 impl Access for Shared {
     fn access(&self, run: &mut dyn FnMut(&mut Uvm, &mut Hotplug)) {
-        self.with(run);
+        self.0.access(run);
     }
 }
 
