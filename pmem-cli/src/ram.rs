@@ -4,11 +4,11 @@ use crate::args::{Args, RamCommand};
 use crate::show::{self, Styles, size, styled};
 use crate::source::open;
 use crate::{Failure, SCHEMA, Status, json};
-use pmem_core::AddrRange;
+use pmem_core::{AddrRange, ArenaId};
 use pmem_import::{Machine, Warning};
 use pmem_uvm::{FrameRange, Layout, PageState, Ram, Settings};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
 pub(crate) fn run(args: &Args, command: &RamCommand, out: &mut dyn Write) -> Result<Status, Failure> {
@@ -27,6 +27,8 @@ pub(crate) fn run(args: &Args, command: &RamCommand, out: &mut dyn Write) -> Res
 struct Memory {
     settings: Settings,
     frames: Vec<(FrameRange, Ram)>,
+    /// The memory of which the node is known.
+    of_nodes: BTreeSet<ArenaId>,
 }
 
 /// What a node has, in pages.
@@ -37,7 +39,8 @@ struct Node {
     longest: Option<FrameRange>,
     /// What a source says that it has, in bytes.
     said: Option<u64>,
-    blocks: Vec<AddrRange>,
+    /// Blocks of memory that are online, and that are not.
+    blocks: [Vec<AddrRange>; 2],
 }
 
 fn word(state: PageState) -> &'static str {
@@ -52,9 +55,14 @@ fn word(state: PageState) -> &'static str {
 impl Memory {
     fn of(machine: &Machine) -> Self {
         let settings = Settings::default();
-        let nodes = machine.nodes.iter().filter_map(|(id, node)| Some((*id, node.ram?)));
-        let layout = nodes.fold(Layout::new(machine.system), |layout, (id, ram)| layout.node(ram, id));
-        Self { settings, frames: layout.frames(machine.state(), settings) }
+        let nodes = || machine.nodes.iter().filter_map(|(id, node)| Some((*id, node.ram?)));
+        let layout = nodes().fold(Layout::new(machine.system), |layout, (id, ram)| layout.node(ram, id));
+        let of_nodes = nodes().map(|(_, ram)| ram).collect();
+        Self { settings, frames: layout.frames(machine.state(), settings), of_nodes }
+    }
+
+    fn node(&self, ram: &Ram) -> Option<u32> {
+        self.of_nodes.contains(&ram.arena).then_some(ram.node)
     }
 
     /// What is plugged in one piece and alike: where a state changes, a segment does not end.
@@ -74,30 +82,34 @@ impl Memory {
         segments
     }
 
-    fn nodes(&self, machine: &Machine) -> BTreeMap<u32, Node> {
-        let mut nodes: BTreeMap<u32, Node> = BTreeMap::new();
+    /// What each node has, those that are known first.
+    fn nodes(&self, machine: &Machine) -> Vec<(Option<u32>, Node)> {
+        let mut nodes: BTreeMap<(bool, Option<u32>), Node> = BTreeMap::new();
         for known in &machine.numa.all {
-            let node = nodes.entry(known.id).or_default();
+            let node = nodes.entry((false, Some(known.id))).or_default();
             node.said = known.bytes;
-            node.blocks.clone_from(&known.blocks);
+            node.blocks = [known.blocks.clone(), known.offline.clone()];
         }
-        let mut run: Option<(FrameRange, u32)> = None;
+        // As a page allocator joins them: of one node and one free list.
+        let mut run: Option<(FrameRange, (Option<u32>, u8))> = None;
         for (range, ram) in &self.frames {
-            let node = nodes.entry(ram.node).or_default();
+            let id = self.node(ram);
+            let node = nodes.entry((id.is_none(), id)).or_default();
             *node.pages.entry(word(ram.state)).or_default() += range.count();
             if ram.state != PageState::Free {
                 continue;
             }
-            let joined = run.filter(|(last, of)| last.end() == range.start() && *of == ram.node);
+            let of = (id, ram.free_list);
+            let joined = run.filter(|(last, other)| last.end() == range.start() && *other == of);
             let whole =
                 joined.and_then(|(last, _)| FrameRange::new(last.start(), last.count() + range.count()).ok());
             let whole = whole.unwrap_or(*range);
-            run = Some((whole, ram.node));
+            run = Some((whole, of));
             if node.longest.is_none_or(|longest| whole.count() > longest.count()) {
                 node.longest = Some(whole);
             }
         }
-        nodes
+        nodes.into_iter().map(|((_, id), node)| (id, node)).collect()
     }
 
     /// By free list: how many pages are free.
@@ -125,58 +137,76 @@ impl Memory {
     }
 
     fn print(&self, machine: &Machine, styles: &Styles, out: &mut dyn Write) -> Result<(), Failure> {
-        let block = machine.numa.block_size.map_or("unknown".to_owned(), size);
-        let heading = format!("pages of {}, blocks of {block}", size(1 << self.settings.pageshift()));
+        let blocks = match machine.numa.block_size {
+            Some(bytes) => format!("blocks of {}", size(bytes)),
+            None => "block size unknown".to_owned(),
+        };
+        let heading = format!("counted in pages of {}, {blocks}", size(1 << self.settings.pageshift()));
         writeln!(out, "{}", styled(styles.heading, &heading))?;
-        let mut table = show::table(&["segment", "size", "node", "list", "arena", "pages"], &[1, 2, 3]);
-        for (range, ram, pages) in self.segments() {
-            table.add_row([
-                self.addresses(range),
-                size(self.bytes(range.count())),
-                ram.node.to_string(),
-                ram.free_list.to_string(),
-                machine.arena_name(ram.arena),
-                self.pages(&pages),
-            ]);
-        }
-        writeln!(out, "{table}")?;
         if self.frames.is_empty() {
             writeln!(out, "no memory has known addresses")?;
+        } else {
+            self.print_segments(machine, out)?;
         }
         for (list, pages) in self.lists() {
             writeln!(out, "free list {list}: {} free", size(self.bytes(pages)))?;
         }
         for (id, node) in self.nodes(machine) {
-            writeln!(out, "{}", styled(styles.heading, &format!("node {id}")))?;
-            if let Some(said) = node.said {
-                writeln!(out, "  has {}", size(said))?;
-            }
-            if !node.pages.is_empty() {
-                writeln!(out, "  plugged: {}", self.pages(&node.pages))?;
-            }
-            match node.longest {
-                Some(run) => {
-                    let text = format!(
-                        "largest free run {} at {}",
-                        size(self.bytes(run.count())),
-                        self.addresses(run)
-                    );
-                    writeln!(out, "  {}", styled(styles.free, &text))?;
-                }
-                None => writeln!(out, "  largest free run unknown")?,
-            }
-            for range in &node.blocks {
-                let count = machine
-                    .numa
-                    .block_size
-                    .map_or(String::new(), |size| format!(" ({} online)", range.len() / size));
-                writeln!(out, "  blocks {}{count}", show::range(*range))?;
-            }
+            let name = id.map_or("of unknown node".to_owned(), |id| format!("node {id}"));
+            writeln!(out, "{}", styled(styles.heading, &name))?;
+            self.print_node(&node, machine, styles, out)?;
         }
         let of_memory =
             |warning: &&Warning| ["iomem", "devices/system"].iter().any(|of| warning.source.contains(of));
         let warnings: Vec<Warning> = machine.warnings.iter().filter(of_memory).cloned().collect();
         Ok(write!(out, "{}", show::warnings(&warnings, styles))?)
+    }
+
+    fn print_segments(&self, machine: &Machine, out: &mut dyn Write) -> Result<(), Failure> {
+        let mut table = show::table(&["segment", "size", "node", "list", "arena", "pages"], &[1, 2, 3]);
+        for (range, ram, pages) in self.segments() {
+            table.add_row([
+                self.addresses(range),
+                size(self.bytes(range.count())),
+                self.node(&ram).map_or("unknown".to_owned(), |node| node.to_string()),
+                ram.free_list.to_string(),
+                machine.arena_name(ram.arena),
+                self.pages(&pages),
+            ]);
+        }
+        Ok(write!(out, "{}", show::lines(&table))?)
+    }
+
+    fn print_node(
+        &self,
+        node: &Node,
+        machine: &Machine,
+        styles: &Styles,
+        out: &mut dyn Write,
+    ) -> Result<(), Failure> {
+        if let Some(said) = node.said {
+            writeln!(out, "  the kernel says {}", size(said))?;
+        }
+        if !node.pages.is_empty() {
+            writeln!(out, "  plugged: {}", self.pages(&node.pages))?;
+        }
+        match node.longest {
+            Some(run) => {
+                let text =
+                    format!("largest free run {} at {}", size(self.bytes(run.count())), self.addresses(run));
+                writeln!(out, "  {}", styled(styles.free, &text))?;
+            }
+            None if node.pages.is_empty() => writeln!(out, "  largest free run unknown")?,
+            None => writeln!(out, "  nothing is free")?,
+        }
+        for (blocks, state) in node.blocks.iter().zip(["online", "offline"]) {
+            for range in blocks {
+                let many =
+                    machine.numa.block_size.map_or(String::new(), |size| format!("{} ", range.len() / size));
+                writeln!(out, "  blocks {} ({many}{state})", show::range(*range))?;
+            }
+        }
+        Ok(())
     }
 
     fn value(&self, machine: &Machine) -> Value {
@@ -196,7 +226,7 @@ impl Memory {
             .map(|(range, ram, pages)| {
                 json!({
                     "range": place(range),
-                    "node": ram.node,
+                    "node": self.node(&ram),
                     "free_list": ram.free_list,
                     "arena": machine.arena_name(ram.arena),
                     "by_state": pages,
@@ -207,17 +237,18 @@ impl Memory {
             .nodes(machine)
             .into_iter()
             .map(|(id, node)| {
-                let blocks: Vec<Value> = node
-                    .blocks
-                    .iter()
-                    .map(|r| json!({ "start": json::addr(r.start()), "end": json::end(*r) }))
-                    .collect();
+                let [online, offline] = node.blocks.map(|blocks| -> Vec<Value> {
+                    let place =
+                        |r: &AddrRange| json!({ "start": json::addr(r.start()), "end": json::end(*r) });
+                    blocks.iter().map(place).collect()
+                });
                 json!({
                     "node": id,
                     "bytes_said": node.said,
                     "by_state": node.pages,
                     "largest_free_run": node.longest.map(place),
-                    "online_blocks": blocks,
+                    "online_blocks": online,
+                    "offline_blocks": offline,
                 })
             })
             .collect();

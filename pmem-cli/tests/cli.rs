@@ -367,6 +367,36 @@ fn ram_is_laid_out_in_segments_and_nodes() {
 }
 
 #[test]
+fn ram_that_is_offline_or_of_no_known_node_is_said_to_be() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write(
+        "proc/iomem",
+        "00100000-2fffffff : System RAM\n  17000000-18ffffff : Crash kernel\n  27000000-28ffffff : Kernel data\n",
+    );
+    write("sys/devices/system/memory/block_size_bytes", "8000000\n");
+    for (block, state) in ["online", "online", "online", "offline", "online"].iter().enumerate() {
+        write(&format!("sys/devices/system/memory/memory{block}/state"), state);
+        write(&format!("sys/devices/system/node/node0/memory{block}/phys_index"), &format!("{block:x}"));
+    }
+    let said = run(&["ram", "show", "--root", arg(dir.path())], 0).0;
+    let row = |start: &str| said.lines().find(|line| line.trim().starts_with(start)).unwrap().to_owned();
+    assert!(row("0x100000..").ends_with("RAM  479 MiB free, 112 MiB offline, 48 MiB reserved"), "{said}");
+    assert!(row("0x28000000..").contains(" unknown ") && row("0x28000000..").contains("112 MiB free"), "{said}");
+    assert!(said.contains("largest free run 367 MiB at 0x100000..0x17000000"), "{said}");
+    assert!(said.contains("blocks 0x0..0x18000000 (3 online)"), "{said}");
+    assert!(said.contains("blocks 0x18000000..0x20000000 (1 offline)"), "{said}");
+    assert!(said.contains("of unknown node\n  plugged: 112 MiB free, 16 MiB reserved"), "{said}");
+    let ram = json(&["ram", "show", "--root", arg(dir.path())], 0);
+    assert_eq!((&ram["nodes"][1]["node"], &ram["segments"][1]["node"]), (&Value::Null, &Value::Null));
+    assert_eq!(ram["nodes"][0]["offline_blocks"][0]["start"], "0x18000000");
+}
+
+#[test]
 fn a_closed_pipe_ends_quietly() {
     let dir = pmem_tests::captured("qemu-pcie-switches");
     let mut pmem = command();

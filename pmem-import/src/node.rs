@@ -20,6 +20,8 @@ pub struct Node {
     pub bytes: Option<u64>,
     /// Its online memory blocks, joined, in order of address. A block may have holes.
     pub blocks: Vec<AddrRange>,
+    /// Those that are not online.
+    pub offline: Vec<AddrRange>,
     /// From where it is reached best: of all initiators (access0), and of those with CPUs (access1).
     pub access: [Option<Access>; 2],
 }
@@ -64,6 +66,13 @@ pub struct Nodes {
     pub block_size: Option<u64>,
 }
 
+impl Node {
+    /// All of its memory blocks, joined.
+    pub fn memory(&self) -> Vec<AddrRange> {
+        join(self.blocks.iter().chain(&self.offline).copied().collect())
+    }
+}
+
 impl Nodes {
     /// Reads `/sys/devices/system/node` and `/sys/devices/system/memory`.
     pub fn read(root: &Root, warnings: &mut Vec<Warning>) -> Self {
@@ -90,11 +99,14 @@ fn numbered(name: &str, prefix: &str) -> Option<u32> {
 
 fn read_node(root: &Root, id: u32, block_size: Option<u64>, warnings: &mut Vec<Warning>) -> Node {
     let dir = format!("{NODES}/node{id}");
+    let [blocks, offline] =
+        block_size.map_or([const { Vec::new() }; 2], |size| read_blocks(root, &dir, size, warnings));
     Node {
         id,
         cpus: read_cpus(root, &dir, warnings),
         bytes: read_total(root, &dir, warnings),
-        blocks: block_size.map_or(Vec::new(), |size| read_blocks(root, &dir, size, warnings)),
+        blocks,
+        offline,
         access: [0, 1].map(|class| read_access(root, &format!("{dir}/access{class}/initiators"), warnings)),
     }
 }
@@ -142,23 +154,21 @@ fn block_size(root: &Root, warnings: &mut Vec<Warning>) -> Option<u64> {
     size
 }
 
-/// The online memory blocks of a node, neighbours joined.
-fn read_blocks(root: &Root, dir: &str, size: u64, warnings: &mut Vec<Warning>) -> Vec<AddrRange> {
-    let mut blocks: Vec<AddrRange> = Vec::new();
+/// The memory blocks of a node that are online, and those that are not, neighbours joined.
+fn read_blocks(root: &Root, dir: &str, size: u64, warnings: &mut Vec<Warning>) -> [Vec<AddrRange>; 2] {
+    let mut blocks: [Vec<AddrRange>; 2] = Default::default();
     for number in root.names(dir).iter().filter_map(|name| numbered(name, "memory")) {
         let block = format!("{BLOCKS}/memory{number}");
         let state = root.text(&format!("{block}/state"), warnings);
-        if state.is_some_and(|state| state.trim() != "online") {
-            continue;
-        }
+        let offline = state.is_some_and(|state| state.trim() != "online");
         let index = root.text(&format!("{block}/phys_index"), warnings).and_then(|text| hex(text.trim()));
         let start = index.unwrap_or(u64::from(number)).checked_mul(size);
         match start.and_then(|start| AddrRange::sized(start, size).ok()) {
-            Some(range) => blocks.push(range),
+            Some(range) => blocks[usize::from(offline)].push(range),
             None => warnings.push(Warning::new(block, "the block ends past 2^64")),
         }
     }
-    join(blocks)
+    blocks.map(join)
 }
 
 /// Sorts ranges, and joins those that touch or overlap.
@@ -252,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_joined_and_offline_ones_left_out() {
+    fn blocks_are_joined_and_offline_ones_kept_apart() {
         let dir = tempfile::tempdir().unwrap();
         let node = dir.path().join(format!("{NODES}/node0"));
         fs::create_dir_all(&node).unwrap();
@@ -264,7 +274,9 @@ mod tests {
         }
         fs::write(dir.path().join(format!("{BLOCKS}/block_size_bytes")), "8000000\n").unwrap();
         let nodes = Nodes::read(&Root::open(dir.path()).unwrap(), &mut Vec::new());
-        let blocks: Vec<String> = nodes.all[0].blocks.iter().map(AddrRange::to_string).collect();
-        assert_eq!(blocks, ["[0x0, 0x10000000)", "[0x20000000, 0x28000000)"]);
+        let show = |blocks: &[AddrRange]| blocks.iter().map(AddrRange::to_string).collect::<Vec<_>>();
+        assert_eq!(show(&nodes.all[0].blocks), ["[0x0, 0x10000000)", "[0x20000000, 0x28000000)"]);
+        assert_eq!(show(&nodes.all[0].offline), ["[0x10000000, 0x18000000)"]);
+        assert_eq!(show(&nodes.all[0].memory()), ["[0x0, 0x18000000)", "[0x20000000, 0x28000000)"]);
     }
 }

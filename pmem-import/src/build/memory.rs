@@ -8,7 +8,7 @@ use crate::pci::Function;
 use crate::resource::{Resource, Resources};
 use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, Direction, Holder, Mapping, Metric, Performance, Props, Prot,
-    SpanState, Usage,
+    SpanState, Usage, What,
 };
 
 /// How a line of `/proc/iomem` is taken.
@@ -61,7 +61,7 @@ impl Builder {
                 let link = model(named(""), link)?;
                 self.link_names.insert(link, format!("node {} to the system bus", node.id));
             }
-            let has_memory = node.bytes.is_some_and(|bytes| bytes > 0) || !node.blocks.is_empty();
+            let has_memory = node.bytes.is_some_and(|bytes| bytes > 0) || !node.memory().is_empty();
             let ram = has_memory.then(|| self.manager.create_arena(named(" RAM"), ArenaType::RAM));
             let ram = ram.map(|ram| model(named(" RAM"), ram)).transpose()?;
             self.nodes.insert(node.id, NodeArenas { view, ram });
@@ -86,10 +86,11 @@ impl Builder {
         for (id, arenas) in self.nodes.clone() {
             let (Some(arena), Some(node)) = (arenas.ram, numa.get(id)) else { continue };
             let only = numa.all.iter().filter(|n| n.bytes != Some(0)).count() == 1;
-            let spans = match (iomem.is_some(), node.blocks.is_empty()) {
-                (true, false) => crossing(&left, &node.blocks),
+            let blocks = node.memory();
+            let spans = match (iomem.is_some(), blocks.is_empty()) {
+                (true, false) => crossing(&left, &blocks),
                 (true, true) if only => left.clone(),
-                (false, false) => node.blocks.clone(),
+                (false, false) => blocks,
                 _ => Vec::new(),
             };
             left = without(left, &spans);
@@ -103,7 +104,7 @@ impl Builder {
             self.join_memory(arena, &spans, Some((id, numa)))?;
         }
         self.note_unplaced(&unplaced, iomem.is_some());
-        if iomem.is_none() && numa.all.iter().any(|n| !n.blocks.is_empty()) {
+        if iomem.is_none() && numa.all.iter().any(|n| !n.memory().is_empty()) {
             self.warn(
                 "sys/devices/system/memory",
                 "RAM is known by memory blocks only: a block may have holes that are no RAM",
@@ -121,6 +122,20 @@ impl Builder {
             self.add_arena_of("persistent memory", ArenaType::RAM, &persistent, Attrs::ram())?;
         }
         self.add_roms(&listed(Kind::Rom))
+    }
+
+    /// Seals memory that is not in use, after all that is known of it was claimed.
+    pub(super) fn seal_offline(&mut self, numa: &Nodes) -> Result<(), ImportError> {
+        for node in &numa.all {
+            let Some(arena) = self.nodes.get(&node.id).and_then(|arenas| arenas.ram) else { continue };
+            let here = self.manager.state().arena(arena);
+            let primed: Vec<AddrRange> =
+                here.map_or(Vec::new(), |here| here.spans().map(|(range, _)| range).collect());
+            for part in crossing(&primed, &node.offline) {
+                model(format!("offline memory of node {}", node.id), self.manager.seal(arena, part))?;
+            }
+        }
+        Ok(())
     }
 
     fn add_roms(&mut self, roms: &[&Resource]) -> Result<(), ImportError> {
@@ -216,12 +231,16 @@ impl Builder {
                 continue;
             }
             let nested = iomem.around(index).any(|outer| !outer.name.starts_with("PCI Bus "));
-            let claimed = match self.owner_of(self.system, line.range) {
-                Some((arena, local)) => self.claim(arena, local, attrs_of(&line.name), &line.name),
-                None => self.claim_on(self.system, line, &at),
+            let owners = self.owners_of(self.system, line.range);
+            let claimed = if owners.is_empty() {
+                self.claim_on(self.system, line, &at).map(drop)
+            } else {
+                owners.into_iter().try_for_each(|(arena, local)| {
+                    self.claim(arena, local, attrs_of(&line.name), &line.name).map(drop)
+                })
             };
             match claimed {
-                Ok(_) => {}
+                Ok(()) => {}
                 // Regions do not nest: what lies inside another is a name of it, and what others fill is theirs.
                 Err(_) if nested => self.label_inner(self.system, line),
                 Err(_) if iomem.children(Some(index)).next().is_some() => {}
@@ -284,6 +303,31 @@ impl Builder {
         let local = AddrRange::inclusive(first.addr, last.addr).ok()?;
         let open = state.arena(first.arena)?.spans_in(local).all(|(_, span)| span.state == SpanState::Open);
         (first.arena == last.arena && local.len() == range.len() && open).then_some((first.arena, local))
+    }
+
+    /// The arenas, other than `viewer`, that own all of a range between them, and its addresses there: one, or memories that
+    /// touch. None if anything of it is another's.
+    fn owners_of(&self, viewer: ArenaId, range: AddrRange) -> Vec<(ArenaId, AddrRange)> {
+        if let Some(owner) = self.owner_of(viewer, range) {
+            return vec![owner];
+        }
+        let mut owners: Vec<(ArenaId, AddrRange)> = Vec::new();
+        let mut from = Some(range.start());
+        for piece in self.manager.state().view_in(viewer, range) {
+            let What::Local { arena, start, region: None, state: SpanState::Open, .. } = piece.what else {
+                return Vec::new();
+            };
+            let local = AddrRange::sized(start, piece.seen.len()).ok().filter(|_| arena != viewer);
+            let (Some(local), true) = (local, from == Some(piece.seen.start())) else { return Vec::new() };
+            from = piece.seen.end();
+            match owners.last_mut() {
+                Some((of, last)) if *of == arena && last.end() == Some(local.start()) => {
+                    *last = last.hull(local);
+                }
+                _ => owners.push((arena, local)),
+            }
+        }
+        if from == range.end() { owners } else { Vec::new() }
     }
 
     /// Adds the name of a line that lies inside a region to the region's.

@@ -67,6 +67,7 @@ pub(crate) fn build(
     if let Some(ioports) = &ioports {
         builder.add_ports(ioports)?;
     }
+    builder.seal_offline(&numa)?;
     builder.manager.set_journal_limit(256);
     Ok(Machine {
         manager: builder.manager,
