@@ -386,7 +386,10 @@ fn ram_that_is_offline_or_of_no_known_node_is_said_to_be() {
     let said = run(&["ram", "show", "--root", arg(dir.path())], 0).0;
     let row = |start: &str| said.lines().find(|line| line.trim().starts_with(start)).unwrap().to_owned();
     assert!(row("0x100000..").ends_with("RAM  479 MiB free, 112 MiB offline, 48 MiB reserved"), "{said}");
-    assert!(row("0x28000000..").contains(" unknown ") && row("0x28000000..").contains("112 MiB free"), "{said}");
+    assert!(
+        row("0x28000000..").contains(" unknown ") && row("0x28000000..").contains("112 MiB free"),
+        "{said}"
+    );
     assert!(said.contains("largest free run 367 MiB at 0x100000..0x17000000"), "{said}");
     assert!(said.contains("blocks 0x0..0x18000000 (3 online)"), "{said}");
     assert!(said.contains("blocks 0x18000000..0x20000000 (1 offline)"), "{said}");

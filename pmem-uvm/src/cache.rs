@@ -58,9 +58,9 @@ impl PageCache {
 
     /// Hands a page out, as [`Uvm::pagealloc`](crate::Uvm::pagealloc) does; `None` if that has to be asked: for a page of a colour, or
     /// filled with zeroes, on a free list or a node that this cache does not have; while pages are scarce; when it is empty,
-    /// after which it may be filled. `pages` is what is plugged.
+    /// after which it may be filled; and if `pages`, which is what is plugged, is older than that.
     pub fn pagealloc(&self, pages: &Snapshot, request: &PageRequest) -> Option<u64> {
-        if !self.may_serve(request) {
+        if !self.may_serve(request) || self.is_old(pages) {
             return None;
         }
         let counters = &self.counters;
@@ -88,7 +88,7 @@ impl PageCache {
     }
 
     /// Takes a page back; whether it did. If not, it is [`Uvm::pagefree`](crate::Uvm::pagefree)'s: there is no room, or it is of another node
-    /// or free list. Nobody who waits for pages hears of it. `pages` is what is plugged.
+    /// or free list, or `pages`, which is what is plugged, is old. Nobody who waits for pages hears of it.
     ///
     /// # Errors
     /// As there.
@@ -96,8 +96,7 @@ impl PageCache {
         let none = UvmError::NotPlugged(FrameRange::one(frame).unwrap_or(FrameRange::LAST));
         let (held, page) = pages.held(frame).ok_or(none)?;
         let alike = held.bucket == self.bucket.load(Ordering::Relaxed);
-        // Others only make room.
-        if !alike || self.top.load(Ordering::Relaxed) >= self.slots.len() {
+        if !alike || self.is_old(pages) || !self.has_room() {
             return Ok(false);
         }
         let zeroed = page.flags() & PageFlags::ZERO;
@@ -113,6 +112,21 @@ impl PageCache {
             page.give(PageState::Allocated, zeroed, PageOwner::None);
         }
         Ok(put)
+    }
+
+    /// Whether something was plugged or unplugged since a snapshot.
+    fn is_old(&self, pages: &Snapshot) -> bool {
+        pages.generation() != get(&self.counters.generation)
+    }
+
+    /// Whether a page can be put in. Others only make room: the owner looks when there was none.
+    fn has_room(&self) -> bool {
+        if self.top.load(Ordering::Relaxed) < self.slots.len() {
+            return true;
+        }
+        let used = self.slots.iter().rposition(|slot| slot.load(Ordering::Relaxed) != 0);
+        self.top.store(used.map_or(0, |at| at + 1), Ordering::Relaxed);
+        used.is_none_or(|at| at + 1 < self.slots.len())
     }
 
     /// Whether a page for a request may come from here at all.
@@ -133,8 +147,9 @@ impl PageCache {
         self.list.load(Ordering::Relaxed)
     }
 
-    /// Says which bucket its pages come from, and which free list they are on; it has none of another.
+    /// Says which bucket its pages come from, and which free list they are on. It is empty.
     pub(crate) fn fill_from(&self, bucket: u32, list: u8) {
+        self.top.store(0, Ordering::Relaxed);
         self.bucket.store(bucket, Ordering::Relaxed);
         self.list.store(list, Ordering::Relaxed);
     }

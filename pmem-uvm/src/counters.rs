@@ -8,6 +8,8 @@ macro_rules! counters {
         /// The counters as anybody may read them while pages come and go.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
+            /// How often it changed what lies where: no counter of pages, but as many readers ask for it.
+            pub(crate) generation: AtomicU64,
             $(pub(crate) $name: AtomicU64,)*
         }
 

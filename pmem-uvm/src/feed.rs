@@ -38,8 +38,13 @@ pub type Mover = Box<dyn FnMut(u64, u64) -> Result<(), Unmoved> + Send>;
 /// One range on its way.
 struct Going {
     range: FrameRange,
+    /// What was fed.
     old: Option<Ram>,
     new: Option<Ram>,
+    /// What there is: whether it is in use, by whoever brought it there; nothing if it is not plugged.
+    used: Option<bool>,
+    /// What it is for, and stays for.
+    zone: Zone,
     /// What hot-plug was asked.
     transition: Option<Transition>,
     /// Whether something could not be done with it.
@@ -47,14 +52,29 @@ struct Going {
 }
 
 impl Going {
-    /// Whether pages of it were held back, and become something else.
+    /// Whether pages of it are held back, and become something else.
     fn leaves(&self) -> bool {
-        self.old.is_some_and(|old| old.state == PageState::Free)
+        let stays = !self.changes_segment() && self.wants(PageState::Free);
+        self.used == Some(true) && !stays
+    }
+
+    /// Whether it is to be plugged.
+    fn comes(&self) -> bool {
+        self.used.is_none() && self.new.is_some()
+    }
+
+    /// Whether memory that somebody took offline stays so: it was not the model that sealed it.
+    fn stays_offline(&self) -> bool {
+        self.used == Some(false) && self.old.is_some_and(|old| old.state != PageState::Offline)
+    }
+
+    fn wants(&self, state: PageState) -> bool {
+        self.new.is_some_and(|new| new.state == state)
     }
 
     /// Whether the memory is there before and after, as part of another segment.
     fn changes_segment(&self) -> bool {
-        matches!((self.old, self.new), (Some(old), Some(new)) if !old.is_like(&new))
+        self.used.is_some() && matches!((self.old, self.new), (Some(old), Some(new)) if !old.is_like(&new))
     }
 
     /// What its pages are to be when all is installed.
@@ -69,6 +89,8 @@ impl Going {
 struct Staged {
     sights: Vec<Sight>,
     going: Vec<Going>,
+    /// Whether the free lists were settled for it.
+    settled: bool,
 }
 
 /// Feeds a [`Uvm`] from a model's RAM: priming plugs, sealing takes offline, unpriming unplugs. Space with a region that has a
@@ -144,7 +166,10 @@ impl<A: Access> Feed<A> {
                 Some(last) if last.range.end() == range.start() && (last.old, last.new) == (old, new) => {
                     last.range = FrameRange::between(last.range.start(), range.end()).unwrap_or(range);
                 }
-                _ => going.push(Going { range, old, new, transition: None, failed: false }),
+                _ => {
+                    let (used, zone) = (None, Zone::Normal);
+                    going.push(Going { range, old, new, used, zone, transition: None, failed: false });
+                }
             }
         }
         going
@@ -197,22 +222,25 @@ impl<A: Access> Feed<A> {
         going
     }
 
-    /// Asks for, or sets aside, what each range needs.
-    fn begin(&mut self, going: &mut [Going]) -> Result<(), (FrameRange, HotplugError)> {
+    /// Asks for, or sets aside, what each range needs; ranges are split where what there is differs.
+    fn begin(&mut self, going: Vec<Going>) -> Result<Vec<Going>, (FrameRange, HotplugError)> {
+        let Some(first) = going.first().map(|step| step.range) else { return Ok(going) };
         let mut mover = core::mem::replace(&mut self.mover, Box::new(|_, _| Err(Unmoved::Never)));
         let begun = self.with(|uvm, hotplug| {
-            for at in 0..going.len() {
-                let step = &mut going[at];
-                if let Err(error) = begin_one(uvm, hotplug, step, &mut mover) {
-                    let range = step.range;
-                    cancel(uvm, hotplug, &mut going[..at]);
-                    return Err((range, error));
-                }
-            }
-            Ok(())
+            uvm.check_kept().map_err(|error| (first, error.into()))?;
+            begin_all(uvm, hotplug, going, |uvm, hotplug, step| begin_one(uvm, hotplug, step, &mut mover))
         });
         self.mover = mover;
-        begun.unwrap_or(Err((FrameRange::LAST, HotplugError::InCallback)))
+        begun.unwrap_or(Err((first, HotplugError::InCallback)))
+    }
+
+    /// Forgets a change that is not to be.
+    fn unsettle(&mut self) -> Option<Staged> {
+        let staged = self.staged.take()?;
+        if staged.settled {
+            self.layout.unsettle();
+        }
+        Some(staged)
     }
 
     fn settle(&mut self, staged: Staged) {
@@ -242,52 +270,124 @@ impl<A: Access> Feed<A> {
     fn take_over(&mut self, state: &State) -> Result<(), (FrameRange, HotplugError)> {
         let settings = self.settings();
         let sights = self.layout.look(state);
-        self.staged = Some(Staged { sights: sights.clone(), going: Vec::new() });
+        self.staged = Some(Staged { sights: sights.clone(), going: Vec::new(), settled: false });
         let going = self.stage(state, None, settings);
         self.staged = None;
+        let Some(first) = going.first().map(|step| step.range) else {
+            self.sights = sights;
+            return Ok(());
+        };
         let done = self.with(|uvm, hotplug| {
-            for (at, step) in going.iter().enumerate() {
-                let plugged = match (step.old, step.new) {
-                    (None, Some(new)) => uvm.plug(&plug_of(step.range, &new)).map(|_| ()),
-                    _ => Ok(()),
-                };
-                if let Err(error) = plugged.and_then(|()| make(uvm, step)) {
-                    // What came goes again; what only changed is read back when it is tried again.
-                    for done in going[..at].iter().filter(|step| step.old.is_none()) {
-                        let _ = uvm.unplug(done.range);
-                    }
-                    return Err((step.range, error.into()));
-                }
-            }
-            going.iter().for_each(|step| hotplug.follow(uvm, step.range));
-            Ok(())
+            uvm.check_kept().map_err(|error| (first, error.into()))?;
+            let mut going = begin_all(uvm, hotplug, going, |uvm, _, step| {
+                hold_one(uvm, step, &mut |_, _| Err(Unmoved::Never))
+            })?;
+            let failed = publish_all(uvm, hotplug, &mut going);
+            Ok((going, failed))
         });
-        done.unwrap_or(Err((FrameRange::LAST, HotplugError::InCallback)))?;
-        self.settle(Staged { sights, going });
-        Ok(())
+        let (going, failed) = done.unwrap_or(Err((first, HotplugError::InCallback)))?;
+        self.settle(Staged { sights, going, settled: false });
+        failed.map_or(Ok(()), Err)
     }
+}
+
+/// Splits a range where what there is of it differs: in use or not, for which zone, or not there.
+fn split(uvm: &Uvm, hotplug: &Hotplug, step: Going, parts: &mut Vec<Going>) {
+    let Going { range, old, new, .. } = step;
+    let mut add = |range: FrameRange, used, zone| {
+        parts.push(Going { range, old, new, used, zone, transition: None, failed: false });
+    };
+    // What comes beside memory of a block is for what that is for.
+    let absent = |range: Option<FrameRange>, add: &mut dyn FnMut(FrameRange, Option<bool>, Zone)| {
+        let zones = range.map_or(Vec::new(), |range| hotplug.zones(range));
+        zones.into_iter().for_each(|(range, zone)| add(range, None, zone));
+    };
+    let mut from = range.start();
+    // What was never fed is nobody's: plugging it says so if it is somebody's.
+    let runs = if old.is_some() { uvm.runs_by_use(range) } else { Vec::new() };
+    for (run, used, zone) in runs {
+        absent(FrameRange::between(from, run.start()), &mut add);
+        add(run, Some(used), zone);
+        from = run.end();
+    }
+    absent(FrameRange::between(from, range.end()), &mut add);
+}
+
+/// Begins all steps with `one`, or none of them.
+fn begin_all(
+    uvm: &mut Uvm,
+    hotplug: &mut Hotplug,
+    going: Vec<Going>,
+    mut one: impl FnMut(&mut Uvm, &mut Hotplug, &mut Going) -> Result<(), HotplugError>,
+) -> Result<Vec<Going>, (FrameRange, HotplugError)> {
+    let mut parts = Vec::new();
+    going.into_iter().for_each(|step| split(uvm, hotplug, step, &mut parts));
+    // What goes is held back before what comes is asked about.
+    parts.sort_by_key(|step| !step.leaves());
+    for at in 0..parts.len() {
+        if let Err(error) = one(uvm, hotplug, &mut parts[at]) {
+            let range = parts[at].range;
+            cancel(uvm, hotplug, &mut parts[..at]);
+            return Err((range, error));
+        }
+    }
+    Ok(parts)
+}
+
+/// Does all that was begun, and tells whoever was asked; the first that could not be done.
+fn publish_all(
+    uvm: &mut Uvm,
+    hotplug: &mut Hotplug,
+    going: &mut [Going],
+) -> Option<(FrameRange, HotplugError)> {
+    let mut failed = None;
+    for step in &mut *going {
+        if let Err(error) = publish_one(uvm, hotplug, step) {
+            step.failed = true;
+            failed.get_or_insert((step.range, error));
+        }
+    }
+    for step in &mut *going {
+        hotplug.follow(uvm, step.range);
+        match &step.transition {
+            Some(transition) if step.failed => hotplug.cancel(uvm, transition),
+            Some(transition) => hotplug.announce(uvm, transition),
+            None => {}
+        }
+    }
+    failed
 }
 
 /// Makes a range what it is to be; what comes is plugged by now.
 fn make(uvm: &mut Uvm, step: &Going) -> Result<(), UvmError> {
-    let mut bad = Vec::new();
-    if step.old.is_some() && (step.new.is_none() || step.changes_segment()) {
-        bad = uvm.retired_in(step.range);
-        uvm.unplug(step.range)?;
+    let range = step.range;
+    let was_bad = step.old.is_some_and(|old| old.state == PageState::Retired);
+    let keeps = |state| match state {
+        PageState::Retired => !was_bad,
+        PageState::Offline => step.stays_offline() && !step.wants(PageState::Retired),
+        _ => false,
+    };
+    let mut kept = Vec::new();
+    if step.used.is_some() && (step.new.is_none() || step.changes_segment()) {
+        for state in [PageState::Retired, PageState::Offline].into_iter().filter(|state| keeps(*state)) {
+            kept.extend(uvm.runs_of(range, state).into_iter().map(|run| (run, state)));
+        }
+        uvm.unplug(range)?;
     }
     let Some(new) = step.new else { return Ok(()) };
     if step.changes_segment() {
-        uvm.plug(&plug_of(step.range, &new))?;
+        uvm.plug(&plug_of(range, &new))?;
+    } else if step.used == Some(true) && !step.leaves() {
+        // Somebody brought it into use already.
+        return Ok(());
     }
-    let was_bad = step.old.is_some_and(|old| old.state == PageState::Retired);
-    uvm.turn(step.range, new.state, |state| {
-        let ours = !matches!(state, PageState::Allocated | PageState::Cached | PageState::Isolated);
-        ours && (was_bad || state != PageState::Retired)
+    uvm.set_zone(range, step.zone);
+    uvm.turn(range, new.state, |state| match state {
+        PageState::Allocated | PageState::Cached | PageState::Isolated => false,
+        state => step.changes_segment() || !keeps(state),
     });
-    if !was_bad {
-        bad.into_iter().for_each(|range| uvm.turn(range, PageState::Retired, |_| true));
-    }
-    merge(uvm, step.range);
+    kept.into_iter().for_each(|(run, state)| uvm.turn(run, state, |_| true));
+    merge(uvm, range);
     Ok(())
 }
 
@@ -308,63 +408,67 @@ fn begin_one(
     step: &mut Going,
     mover: &mut Mover,
 ) -> Result<(), HotplugError> {
-    let range = step.range;
-    if step.old.is_none()
-        && let Some(new) = step.new
-    {
-        uvm.plug(&plug_of(range, &new))?;
+    let (range, zone) = (step.range, step.zone);
+    let node = step.old.or(step.new).map_or(0, |ram| ram.node);
+    // What stays memory, but as a region's, as bad, or as part of another segment, is not asked about.
+    if step.leaves() && (step.new.is_none() || step.wants(PageState::Offline)) {
+        step.transition = Some(hotplug.begin_offline(uvm, range, node, zone, mover)?);
+        return Ok(());
     }
-    let came = step.old.is_none();
-    let free = |ram: Option<Ram>| ram.is_some_and(|ram| ram.state == PageState::Free);
-    let node = step.new.or(step.old).map_or(0, |ram| ram.node);
-    let begun = if step.old.is_some_and(|old| old.state == PageState::Free) {
-        match step.new {
-            // It stays memory, but as a region's, as bad, or as part of another segment.
-            Some(new) if new.state != PageState::Offline => {
-                let passed = |state| matches!(state, PageState::Retired | PageState::Offline);
-                uvm.isolate_beside(range, passed, mover).map(|()| None).map_err(Into::into)
-            }
-            _ => hotplug.begin_offline(uvm, range, node, Zone::Normal, mover).map(Some),
-        }
-    } else if free(step.new) && step.old.is_none_or(|old| old.state == PageState::Offline) {
-        // What a region leaves has been there all the time, and what is sealed has not.
-        hotplug.begin_online(uvm, range, node, Zone::Normal).map(Some)
-    } else {
-        Ok(None)
-    };
-    match begun {
-        Ok(transition) => step.transition = transition,
-        Err(error) => {
-            if came {
-                let _ = uvm.unplug(range);
-            }
-            return Err(error);
-        }
+    hold_one(uvm, step, mover)?;
+    // What a region leaves has been there all the time, and what is sealed has not.
+    let was_there = step.used.is_some() && step.old.is_some_and(|old| old.state != PageState::Offline);
+    if step.used != Some(true) && step.wants(PageState::Free) && !was_there {
+        let node = step.new.map_or(0, |ram| ram.node);
+        let begun = hotplug.begin_online(uvm, range, node, zone);
+        step.transition = Some(begun.inspect_err(|_| let_go(uvm, step))?);
     }
     Ok(())
+}
+
+/// Plugs what comes, and holds back what becomes something else, without asking anybody.
+fn hold_one(
+    uvm: &mut Uvm,
+    step: &Going,
+    mover: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
+) -> Result<(), HotplugError> {
+    if let Some(new) = step.new.filter(|_| step.comes()) {
+        uvm.plug(&plug_of(step.range, &new))?;
+    }
+    if step.leaves() {
+        let passed = |state| matches!(state, PageState::Retired | PageState::Offline);
+        uvm.isolate_beside(step.range, passed, mover)?;
+    }
+    Ok(())
+}
+
+/// Takes back what [`hold_one`] did. Nobody was given a page of what came, so that it goes.
+fn let_go(uvm: &mut Uvm, step: &Going) {
+    if step.leaves() {
+        uvm.unisolate(step.range);
+    }
+    if step.comes() {
+        let _ = uvm.unplug(step.range);
+    }
 }
 
 /// Does what was begun.
 fn publish_one(uvm: &mut Uvm, hotplug: &mut Hotplug, step: &Going) -> Result<(), HotplugError> {
     match &step.transition {
         Some(transition) if step.leaves() => hotplug.commit(uvm, transition)?,
-        Some(_) => uvm.set_zone(step.range, Zone::Normal),
-        _ if step.leaves() => uvm.turn(step.range, step.target(), |state| state == PageState::Isolated),
+        None if step.leaves() => uvm.turn(step.range, step.target(), |state| state == PageState::Isolated),
         _ => {}
     }
     Ok(make(uvm, step)?)
 }
 
-/// Takes back what was begun. Nobody was given a page of what came, so that it goes.
+/// Takes back what was begun.
 fn cancel(uvm: &mut Uvm, hotplug: &mut Hotplug, going: &mut [Going]) {
     for step in going.iter_mut().rev() {
-        match step.transition.take() {
-            Some(transition) => hotplug.cancel(uvm, &transition),
-            None => uvm.unisolate(step.range),
+        if let Some(transition) = step.transition.take() {
+            hotplug.cancel(uvm, &transition);
         }
-        if step.old.is_none() {
-            let _ = uvm.unplug(step.range);
-        }
+        let_go(uvm, step);
     }
 }
 
@@ -418,22 +522,28 @@ impl<A: Access> Driver for Feed<A> {
         let settings = self.settings();
         let windows = self.windows(change, settings);
         let sights = if windows.is_none() { self.layout.look(change.after()) } else { self.sights.clone() };
-        self.staged = Some(Staged { sights, going: Vec::new() });
-        let mut going = self.stage(change.after(), windows, settings);
-        // What goes is held back before what comes is asked about.
-        going.sort_by_key(|step| !step.leaves());
-        let begun = self.begin(&mut going);
-        let nothing = going.is_empty();
-        if begun.is_err() || nothing {
-            let staged = self.staged.take();
-            if let Some(staged) = staged.filter(|_| begun.is_ok()) {
-                self.sights = staged.sights;
+        // The first memory that is seen says which free lists there are.
+        let settled = windows.is_none() && self.layout.settle(change.after());
+        self.staged = Some(Staged { sights, going: Vec::new(), settled });
+        let going = self.stage(change.after(), windows, settings);
+        match self.begin(going) {
+            Ok(going) if going.is_empty() => {
+                if let Some(staged) = self.staged.take() {
+                    self.sights = staged.sights;
+                }
+                Ok(Concern::Indifferent)
             }
-        } else if let Some(staged) = &mut self.staged {
-            staged.going = going;
+            Ok(going) => {
+                if let Some(staged) = &mut self.staged {
+                    staged.going = going;
+                }
+                Ok(Concern::Concerned)
+            }
+            Err((range, error)) => {
+                self.unsettle();
+                Err(veto(range, &error, settings))
+            }
         }
-        begun.map_err(|(range, error)| veto(range, &error, settings))?;
-        Ok(if nothing { Concern::Indifferent } else { Concern::Concerned })
     }
 
     /// What goes has been held back since it was prepared, and comes back untouched if a later driver faults; what comes
@@ -448,18 +558,10 @@ impl<A: Access> Driver for Feed<A> {
 
     fn published(&mut self) {
         let Some(mut staged) = self.staged.take() else { return };
-        self.with(|uvm, hotplug| {
-            for step in &mut staged.going {
-                step.failed = publish_one(uvm, hotplug, step).is_err();
-            }
-            for step in &staged.going {
-                hotplug.follow(uvm, step.range);
-                if let Some(transition) = &step.transition {
-                    hotplug.announce(uvm, transition);
-                }
-            }
-        });
-        self.settle(staged);
+        // Memory that cannot be had now is as it was: what was fed then is not what the model has, and verifying says so.
+        if self.with(|uvm, hotplug| publish_all(uvm, hotplug, &mut staged.going)).is_some() {
+            self.settle(staged);
+        }
     }
 
     fn revert(&mut self, step: Step) -> Result<(), Fault> {
@@ -470,8 +572,9 @@ impl<A: Access> Driver for Feed<A> {
     }
 
     fn abort(&mut self) {
-        let Some(mut staged) = self.staged.take() else { return };
-        self.with(|uvm, hotplug| cancel(uvm, hotplug, &mut staged.going));
+        if let Some(mut staged) = self.unsettle() {
+            self.with(|uvm, hotplug| cancel(uvm, hotplug, &mut staged.going));
+        }
     }
 
     fn resync(&mut self, state: &State) -> Result<(), Fault> {

@@ -136,9 +136,16 @@ impl Layout {
         state.arena(self.viewer).is_some()
     }
 
-    /// Keeps the free lists as they are for this state.
-    pub(crate) fn settle(&mut self, state: &State) {
+    /// Keeps the free lists as they are for this state, unless they are kept already or there is no memory; whether it does.
+    pub(crate) fn settle(&mut self, state: &State) -> bool {
+        let was = self.lists.is_empty();
         self.lists = self.lists_of(&self.look(state));
+        was && !self.lists.is_empty()
+    }
+
+    /// Forgets which free lists there are.
+    pub(crate) fn unsettle(&mut self) {
+        self.lists.clear();
     }
 
     fn lists_of(&self, sights: &[Sight]) -> Vec<Metric> {

@@ -367,6 +367,11 @@ impl Pages {
         Some(Self::Heap((0..count).map(|_| PageWords::default()).collect()))
     }
 
+    /// Whether they are the same memory.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        core::ptr::eq(self.all(), other.all())
+    }
+
     #[inline]
     pub(crate) fn get(&self, index: u64) -> Option<Page<'_>> {
         self.all().get(index as usize).map(Page)

@@ -132,6 +132,15 @@ pub(crate) struct Held {
     pub(crate) bucket: u32,
 }
 
+impl Held {
+    /// Whether pages beside these are part of the same.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (self.first, self.bucket) == (other.first, other.bucket)
+            && self.pages.is(&other.pages)
+            && Arc::ptr_eq(&self.segment, &other.segment)
+    }
+}
+
 /// What memory is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Zone {

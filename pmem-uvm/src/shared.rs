@@ -1,7 +1,7 @@
 //! Memory that threads share: readers never wait, processors have caches, waits end, and callbacks cannot deadlock.
 
 use crate::cache::PageCache;
-use crate::counters::{Counters, Uvmexp, get};
+use crate::counters::{Counters, Uvmexp};
 use crate::error::UvmError;
 use crate::feed::Access;
 use crate::hotplug::{Hotplug, HotplugError};
@@ -142,7 +142,8 @@ pub struct OnlineMems<'s> {
 
 impl Drop for OnlineMems<'_> {
     fn drop(&mut self) {
-        KEEPS.with_borrow_mut(|kept| kept.retain(|of| *of != self.of));
+        // A thread that ends has nothing to say any more.
+        let _ = KEEPS.try_with(|kept| kept.borrow_mut().retain(|of| *of != self.of));
     }
 }
 
@@ -249,10 +250,11 @@ impl SharedUvm {
         // A time that cannot be told is never.
         let deadline = wait.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            let outcome = self.with(|uvm| uvm.attempt_list(request)).map_err(|_| UvmError::InCallback)?;
+            let attempt = |uvm: &mut Uvm| (uvm.attempt_list(request), uvm.could_be_had(request));
+            let (outcome, there) = self.with(attempt).map_err(|_| UvmError::InCallback)?;
             let why = match outcome {
                 Err(short @ (UvmError::NoPages { .. } | UvmError::NoFit { .. }))
-                    if request.count <= get(&self.0.counters.npages) =>
+                    if request.count <= there =>
                 {
                     match self.nap(wait, deadline) {
                         Again::Retry => continue,
@@ -385,7 +387,8 @@ impl Processor {
     /// Gives a page back: to the cache if there is room and it is of its node, else as [`Uvm::pagefree`].
     ///
     /// # Errors
-    /// As there.
+    /// As there. One that is just being moved is [`PageState::Isolated`](crate::PageState::Isolated), and refused: whether it has moved,
+    /// or is to be freed again, whoever moves pages says.
     pub fn pagefree(&mut self, frame: u64) -> Result<(), UvmError> {
         // Who waits is to hear of it.
         let quiet = self.shared.0.waiting.load(Ordering::Acquire) == 0;

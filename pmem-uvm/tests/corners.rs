@@ -3,7 +3,7 @@
 use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Manager, Mapping, Metric, Request, Usage};
 use pmem_uvm::{
     Feed, FrameRange, Hotplug, Layout, PageListRequest, PageOwner, PageRequest, PageState, PgaFlags, Plug,
-    Reserves, Settings, SharedUvm, Unmoved, Uvm, UvmError, Wait,
+    Reserves, Settings, SharedUvm, Unmoved, Uvm, UvmError, Wait, Zone,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -125,6 +125,59 @@ fn what_is_available_in_pieces_stays_apart() {
     first.set_host(7);
     uvm.plug(&Plug::new(range(200, 100)).merging()).unwrap();
     assert_eq!((uvm.nsegments(), uvm.first().unwrap().host()), (2, 7));
+}
+
+#[test]
+fn nobody_waits_for_movable_memory_or_beside_a_window() {
+    let mut uvm = uvm(16);
+    uvm.plug(&Plug::new(range(64, 64)).offline()).unwrap();
+    uvm.online_as(range(64, 64), Zone::Movable).unwrap();
+    let memory = SharedUvm::new(uvm, 8).unwrap();
+    let short = PageListRequest::new(32).unwrap();
+    let narrow = PageListRequest::new(12).unwrap().window(range(0, 8));
+    for request in [short, narrow] {
+        let got = memory.pglistalloc(&request, &Wait::default());
+        assert!(matches!(got, Err(UvmError::NoPages { .. } | UvmError::NoFit { .. })), "{got:?}");
+    }
+}
+
+#[test]
+fn a_merge_is_published() {
+    let mut uvm = uvm(64);
+    let id = uvm.plug(&Plug::new(range(64, 64))).unwrap();
+    let memory = SharedUvm::new(uvm, 64).unwrap();
+    let kept = memory.with(|uvm| uvm.merge(id)).unwrap();
+    assert_eq!(memory.snapshot().find(100).unwrap().0.id(), kept);
+}
+
+#[test]
+fn a_cache_looks_at_no_old_snapshot() {
+    let mut uvm = uvm(64);
+    let cache = uvm.add_cache(0, 8);
+    let old = uvm.snapshot();
+    uvm.offline(range(0, 64), &mut |_, _| Err(Unmoved::Never)).unwrap();
+    uvm.online_as(range(0, 64), Zone::Movable).unwrap();
+    let owner = PageOwner::Anon { key: 1, offset: 0 };
+    let page = uvm.pagealloc(&PageRequest::new().owner(owner)).unwrap();
+    assert_eq!(cache.pagefree(&old, page), Ok(false), "it became movable memory since");
+    uvm.plug(&Plug::new(range(64, 64))).unwrap();
+    assert_eq!(uvm.fill_cache(&cache), 4);
+    assert_eq!(cache.pagealloc(&old, &PageRequest::new()), None);
+    assert!(cache.pagealloc(&uvm.snapshot(), &PageRequest::new()).is_some_and(|page| page >= 64));
+}
+
+#[test]
+fn a_cache_that_was_full_is_filled_and_takes_pages_again() {
+    let mut uvm = uvm(64);
+    let cache = uvm.add_cache(0, 4);
+    let pages = uvm.snapshot();
+    let fill_up = |uvm: &mut Uvm| {
+        let taken: Vec<u64> = (0..4).map(|_| uvm.pagealloc(&PageRequest::new()).unwrap()).collect();
+        taken.into_iter().filter(|page| cache.pagefree(&pages, *page).unwrap()).count()
+    };
+    assert_eq!(fill_up(&mut uvm), 4);
+    assert_eq!((uvm.drain_caches(), fill_up(&mut uvm)), (4, 4), "others made room");
+    assert_eq!((uvm.fill_cache(&cache), uvm.uvmexp().cached), (2, 2));
 }
 
 type Memory = Arc<Mutex<(Uvm, Hotplug)>>;

@@ -322,7 +322,7 @@ fn wanted(pmem: &Manager, arena: ArenaId, page: u64) -> Option<PageState> {
     let taken: Vec<Usage> =
         here.regions_in(range).map(|(_, record)| record.attrs.usage()).filter(|u| !u.is_empty()).collect();
     Some(match taken.first() {
-        Some(usage) if usage.contains(Usage::BROKEN) => PageState::Retired,
+        Some(_) if taken.iter().any(|usage| usage.contains(Usage::BROKEN)) => PageState::Retired,
         Some(_) => PageState::Reserved,
         None if span.state == SpanState::Sealed => PageState::Offline,
         None => PageState::Free,

@@ -466,3 +466,66 @@ fn bad_pages_go_along() {
     w.hotplug.remove(&mut w.uvm, block(4)).unwrap();
     assert_eq!(w.uvm.uvmexp().retired, 0);
 }
+
+#[test]
+fn what_a_callback_frees_of_memory_that_goes_nobody_gets() {
+    let mut w = World::new();
+    w.add(block(4), 0);
+    w.online(block(4)).unwrap();
+    w.uvm.capture(FrameRange::new(4 * BLOCK, 1).unwrap(), &mut stay).unwrap();
+    let got = Arc::new(Mutex::new(None));
+    let seen = got.clone();
+    let going = |event: &Event| matches!(event, Event::Memory { action: MemoryAction::GoingOffline, .. });
+    let frees = move |uvm: &mut Uvm, event: &Event| {
+        if going(event) {
+            uvm.pagefree(4 * BLOCK).unwrap();
+        }
+        Answer::Ok
+    };
+    let takes = move |uvm: &mut Uvm, event: &Event| {
+        if going(event) {
+            let all: Vec<u64> = std::iter::from_fn(|| uvm.pagealloc(&PageRequest::new()).ok()).collect();
+            *seen.lock().unwrap() = Some(all.contains(&(4 * BLOCK)));
+        }
+        Answer::Ok
+    };
+    w.hotplug.register_memory(NotifierKey(1), 1, Box::new(frees)).unwrap();
+    w.hotplug.register_memory(NotifierKey(2), 0, Box::new(takes)).unwrap();
+    w.offline(block(4)).unwrap();
+    assert_eq!(*got.lock().unwrap(), Some(false));
+}
+
+#[test]
+fn a_callback_that_panics_leaves_memory_that_can_change() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    let mut w = World::new();
+    w.add(blocks(4, 2), 1);
+    w.online(block(4)).unwrap();
+    w.listen("a", 0, None, Answer::Ok);
+    let panics = Arc::new(Mutex::new(true));
+    let once = panics.clone();
+    let callback = move |_: &mut Uvm, _: &Event| {
+        assert!(!std::mem::take(&mut *once.lock().unwrap()), "not today");
+        Answer::Ok
+    };
+    w.hotplug.register_memory(NotifierKey(9), -1, Box::new(callback)).unwrap();
+    catch_unwind(AssertUnwindSafe(|| w.offline(block(4)))).unwrap_err();
+    w.trace();
+    w.offline(block(4)).unwrap();
+    assert_eq!((w.state(4), w.uvm.uvmexp().isolated), (BlockState::Offline, 0));
+    *panics.lock().unwrap() = true;
+    catch_unwind(AssertUnwindSafe(|| w.online(block(5)))).unwrap_err();
+    w.trace();
+    w.online(block(5)).unwrap();
+    assert!(w.trace().starts_with("a:AddingFirstMemory(1)"), "it is the first, still");
+}
+
+#[test]
+fn blocks_that_memory_is_far_between_are_found_at_once() {
+    let mut uvm = Uvm::default();
+    let mut hotplug = Hotplug::new(1, &uvm).unwrap();
+    let far = FrameRange::new((1 << 52) - 2, 1).unwrap();
+    uvm.plug(&Plug::new(far)).unwrap();
+    hotplug.follow(&uvm, FrameRange::new(0, 1 << 52).unwrap());
+    assert_eq!(hotplug.blocks().map(|(at, _)| at).collect::<Vec<_>>(), [far]);
+}

@@ -33,6 +33,8 @@ pub(crate) struct FreeMap {
     /// A leaf if `height` is 0, else an inner node.
     root: u32,
     height: usize,
+    /// How many page frames are held.
+    held: u64,
     free: u64,
     zeroed: u64,
     /// Whether pages are asked for by colour: only then is it kept track of which there are.
@@ -88,6 +90,7 @@ impl FreeMap {
             inners: Nodes { all: Vec::new(), unused: Vec::new() },
             root: NONE,
             height: 0,
+            held: 0,
             free: 0,
             zeroed: 0,
             coloured,
@@ -120,6 +123,7 @@ impl FreeMap {
             let leaf = self.leaf_at(base);
             self.leaves.all[leaf as usize].held += part.count() as u32;
         }
+        self.held += range.count();
     }
 
     /// Gives up page frames, none of them free any more. Returns memory for later use.
@@ -129,10 +133,12 @@ impl FreeMap {
             let node = &mut self.leaves.all[leaf as usize];
             node.held -= part.count() as u32;
             if node.held == 0 {
+                debug_assert!(node.is_empty(), "{part} is let go of and has free pages");
                 self.drop_leaf(base);
             }
         }
-        if self.leaves.all.len() == self.leaves.unused.len() {
+        self.held -= range.count();
+        if self.held == 0 {
             *self = Self::new(self.coloured);
         }
     }

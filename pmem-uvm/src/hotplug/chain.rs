@@ -51,11 +51,17 @@ impl Chain {
         Ok(())
     }
 
-    /// Calls one after another until one stops; the last that was called, and its answer.
-    pub(super) fn call(&mut self, uvm: &mut Uvm, event: &Event) -> (Option<NotifierKey>, Answer) {
+    /// Calls one after another until one stops, and `after` each; the last that was called, and its answer.
+    pub(super) fn call(
+        &mut self,
+        uvm: &mut Uvm,
+        event: &Event,
+        after: &mut dyn FnMut(&mut Uvm),
+    ) -> (Option<NotifierKey>, Answer) {
         let mut last = (None, Answer::Done);
         for notifier in &mut self.0 {
             last = (Some(notifier.key), (notifier.callback)(uvm, event));
+            after(uvm);
             if last.1.stops() {
                 break;
             }

@@ -118,6 +118,7 @@ pub enum Answer {
 }
 
 const STOP_MASK: u32 = 0x8000;
+const MAX_ERRNO: u16 = 4095;
 
 impl Answer {
     /// As C has it.
@@ -128,7 +129,8 @@ impl Answer {
             Self::Bad => STOP_MASK | 2,
             Self::Stop => STOP_MASK | 1,
             // A `match`, because `u32::from` is not const.
-            Self::Errno(errno) => STOP_MASK | (1 + errno as u32),
+            // No larger than the kernel's MAX_ERRNO.
+            Self::Errno(errno) => STOP_MASK | (1 + if errno > MAX_ERRNO { MAX_ERRNO } else { errno } as u32),
         }
     }
 
@@ -139,6 +141,7 @@ impl Answer {
             (false, _) => Self::Ok,
             (true, 0 | 1) => Self::Stop,
             (true, 2) => Self::Bad,
+            (true, more) if more - 1 > MAX_ERRNO as u32 => Self::Errno(MAX_ERRNO),
             (true, more) => Self::Errno((more - 1) as u16),
         }
     }

@@ -127,7 +127,9 @@ impl HotplugError {
             Self::NoNotifier(_) => ENOENT,
             Self::InCallback => EDEADLK,
             Self::Uvm(UvmError::Overlap { .. }) => EEXIST,
-            Self::Uvm(UvmError::Page { .. } | UvmError::Unmovable { .. }) => EBUSY,
+            Self::Uvm(UvmError::Page { .. } | UvmError::Unmovable { .. } | UvmError::Kept) => EBUSY,
+            Self::Uvm(UvmError::Storage { .. } | UvmError::NoPages { .. } | UvmError::NoFit { .. }) => ENOMEM,
+            Self::Uvm(UvmError::InCallback) => EDEADLK,
             Self::Uvm(_) => EINVAL,
         }
     }
@@ -135,6 +137,7 @@ impl HotplugError {
 
 const ENOENT: u16 = 2;
 const EINTR: u16 = 4;
+const ENOMEM: u16 = 12;
 const EBUSY: u16 = 16;
 const EEXIST: u16 = 17;
 const EINVAL: u16 = 22;
@@ -174,8 +177,8 @@ pub struct Hotplug {
     blocks: FrameMap<Block>,
     memory: Chain,
     nodes: Chain,
-    /// Nodes whose first memory is on its way.
-    arriving: Vec<u32>,
+    /// Of which nodes and zones memory is on its way in.
+    arriving: Vec<(u32, Zone)>,
     /// What goes block by block, and is held back from the start: no page is moved to where it would have to leave again.
     leaving: Option<FrameRange>,
 }
@@ -211,16 +214,64 @@ impl Hotplug {
 
     /// Takes over how the blocks are that a range touches: for whoever plugs or unplugs it beside.
     pub fn follow(&mut self, uvm: &Uvm, range: FrameRange) {
-        for number in range.start() / self.block..=(range.end() - 1) / self.block {
-            let Ok(at) = FrameRange::new(number * self.block, self.block) else { continue };
-            let old = self.blocks.remove(at.start()).map(|(_, block)| block);
-            let Some((node, zone)) = uvm.place_of(at) else { continue };
-            let state = match old.map(|block| block.state) {
-                _ if !uvm.is_in_use(at) => BlockState::Offline,
-                Some(state @ BlockState::Online(_)) => state,
-                _ => BlockState::Online(zone),
-            };
+        let whole = |frame: u64| FrameRange::new(frame / self.block * self.block, self.block).ok();
+        let Some(window) = whole(range.start())
+            .zip(whole(range.end() - 1))
+            .and_then(|(first, last)| FrameRange::between(first.start(), last.end()))
+        else {
+            return;
+        };
+        let old: Vec<u64> = self.blocks.overlapping(window).map(|(at, _)| at.start()).collect();
+        for start in old {
+            self.blocks.remove(start);
+        }
+        let mut from = window.start();
+        while let Some(rest) = FrameRange::between(from, window.end())
+            && let Some(at) = uvm.next_plugged(rest).and_then(whole)
+            && let Some((node, zone)) = uvm.place_of(at)
+        {
+            let state = if uvm.is_in_use(at) { BlockState::Online(zone) } else { BlockState::Offline };
             self.blocks.insert(at, Block { node, state });
+            from = at.end();
+        }
+    }
+
+    /// What the blocks of a range are for, those that are not online for anything, in order.
+    pub(crate) fn zones(&self, range: FrameRange) -> Vec<(FrameRange, Zone)> {
+        let mut zones: Vec<(FrameRange, Zone)> = Vec::new();
+        let mut from = range.start();
+        let mut add = |end: u64, zone: Zone| {
+            match (zones.last_mut(), FrameRange::between(from, end)) {
+                (Some((last, of)), Some(next)) if *of == zone => {
+                    *last = FrameRange::between(last.start(), next.end()).unwrap_or(*last);
+                }
+                (_, next) => zones.extend(next.map(|next| (next, zone))),
+            }
+            from = from.max(end);
+        };
+        let movable = self.blocks.overlapping(range).filter(|(at, _)| self.is_movable(at.start()));
+        for (at, _) in movable {
+            add(at.start(), Zone::Normal);
+            add(at.end().min(range.end()), Zone::Movable);
+        }
+        add(range.end(), Zone::Normal);
+        zones
+    }
+
+    /// Puts right what a callback's panic left half done.
+    fn recover(&mut self, uvm: &mut Uvm) {
+        self.leaving = None;
+        let left: Vec<(FrameRange, Zone)> = self
+            .blocks
+            .iter()
+            .filter_map(|(at, block)| match block.state {
+                BlockState::GoingOffline(zone) => Some((at, zone)),
+                _ => None,
+            })
+            .collect();
+        for (at, zone) in left {
+            uvm.unisolate(at);
+            self.set_state(at, BlockState::Online(zone));
         }
     }
 
@@ -281,6 +332,7 @@ impl Hotplug {
     /// # Errors
     /// [`HotplugError::Unaligned`], [`HotplugError::BlockExists`], and what [`Uvm::plug`] says.
     pub fn add(&mut self, uvm: &mut Uvm, plug: &Plug) -> Result<(), HotplugError> {
+        self.recover(uvm);
         let range = plug.range;
         self.check_aligned(range)?;
         if let Some((there, _)) = self.blocks.overlapping(range).next() {
@@ -296,9 +348,11 @@ impl Hotplug {
     /// Brings blocks online, all of them as one step.
     ///
     /// # Errors
-    /// [`HotplugError::Unaligned`], [`HotplugError::NoBlock`], [`HotplugError::State`] and [`HotplugError::Mixed`], with nobody told;
-    /// [`HotplugError::Refused`], after all were told of the cancellation.
+    /// [`HotplugError::Unaligned`], [`HotplugError::NoBlock`], [`HotplugError::State`], [`HotplugError::Mixed`], and [`HotplugError::Uvm`]
+    /// where memory is kept, with nobody told; [`HotplugError::Refused`], after all were told of the cancellation.
     pub fn online(&mut self, uvm: &mut Uvm, range: FrameRange, zone: Zone) -> Result<(), HotplugError> {
+        self.recover(uvm);
+        uvm.check_kept()?;
         let block = self.check_blocks(range, "offline", |state| state == BlockState::Offline)?;
         uvm.check_online(range)?;
         let step = self.begin_online(uvm, range, block.node, zone)?;
@@ -322,6 +376,8 @@ impl Hotplug {
         range: FrameRange,
         migrate: Migrate<'_>,
     ) -> Result<(), HotplugError> {
+        self.recover(uvm);
+        uvm.check_kept()?;
         let online = |state| matches!(state, BlockState::Online(_));
         let block = self.check_blocks(range, "online", online)?;
         let BlockState::Online(zone) = block.state else { return Err(HotplugError::NoBlock(range)) };
@@ -351,6 +407,8 @@ impl Hotplug {
     /// # Errors
     /// [`HotplugError::Unaligned`], [`HotplugError::NoBlock`]; [`HotplugError::State`] names a block that is not offline.
     pub fn remove(&mut self, uvm: &mut Uvm, range: FrameRange) -> Result<(), HotplugError> {
+        self.recover(uvm);
+        uvm.check_kept()?;
         self.check_aligned(range)?;
         self.check_each(range, REMOVABLE, |state| state == BlockState::Offline)?;
         uvm.unplug(range)?;
@@ -371,6 +429,8 @@ impl Hotplug {
         range: FrameRange,
         migrate: Migrate<'_>,
     ) -> Result<(), HotplugError> {
+        self.recover(uvm);
+        uvm.check_kept()?;
         self.check_aligned(range)?;
         self.check_each(range, "there", |_| true)?;
         let online: Vec<(FrameRange, u32, Zone)> = self
@@ -471,7 +531,7 @@ impl Hotplug {
         self.leaving.is_some_and(|range| range.contains(frame))
     }
 
-    /// Whether a node has pages in use outside of a range, that `counts`.
+    /// Whether a node has pages in use outside of a range, in blocks that `counts` is true of.
     fn has_memory(&self, uvm: &Uvm, node: u32, without: FrameRange, counts: impl Fn(u64) -> bool) -> bool {
         let segments = uvm.segments().filter(|segment| segment.node() == node);
         segments.flat_map(|segment| segment.range().minus(without)).flatten().any(|part| {
@@ -488,8 +548,8 @@ impl Hotplug {
             let offline = |at: FrameRange| {
                 self.blocks.get(at.start()).is_some_and(|(_, block)| block.state == BlockState::Offline)
             };
-            let mut blocks = self.blocks_of(part).filter(|at| !offline(*at));
-            blocks.any(|at| at.frames().any(|frame| used(frame) && counts(frame)))
+            let mut blocks = self.blocks_of(part).filter(|at| !offline(*at) && counts(at.start()));
+            blocks.any(|at| at.frames().any(used))
         })
     }
 }

@@ -5,7 +5,7 @@ use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::PageState;
 use crate::segment::Zone;
-use crate::uvm::{PATIENCE, Unmoved, Uvm};
+use crate::uvm::{Unmoved, Uvm};
 
 /// Which way a range goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub(crate) struct Transition {
     pub(crate) course: Course,
     pub(crate) range: FrameRange,
     zone: Zone,
+    of_node: u32,
     /// The node whose first or last memory it is.
     node: Option<u32>,
     /// The node whose first or last memory it is that is not only for movable pages.
@@ -36,13 +37,14 @@ impl Hotplug {
         zone: Zone,
     ) -> Result<Transition, HotplugError> {
         let mut step = self.transition(uvm, Course::Online, range, node, zone);
-        if self.arriving.contains(&node) {
-            // Another range of the same change is the first.
-            (step.node, step.node_normal) = (None, None);
-        }
-        self.arriving.extend(step.node);
+        // Another range of the same change may be the first.
+        let mut before = self.arriving.iter().filter(|(nid, _)| *nid == node).map(|(_, zone)| *zone);
+        step.node_normal = step.node_normal.filter(|_| before.clone().all(|zone| zone == Zone::Movable));
+        step.node = step.node.filter(|_| before.next().is_none());
         let asked = self.ask(uvm, &step, NodeAction::AddingFirstMemory, MemoryAction::GoingOnline);
-        asked.map(|()| step).inspect_err(|_| self.cancel(uvm, &step))
+        asked.inspect_err(|_| self.cancel(uvm, &step))?;
+        self.arriving.push((node, zone));
+        Ok(step)
     }
 
     /// Holds a range back, asks everybody whether it may go, and moves away what is handed out of it.
@@ -83,11 +85,20 @@ impl Hotplug {
             Course::Online => (NodeAction::AddedFirstMemory, MemoryAction::Online),
             Course::Offline => (NodeAction::RemovedLastMemory, MemoryAction::Offline),
         };
+        self.arrived(step);
         if let Some(nid) = step.node {
-            self.arriving.retain(|node| *node != nid);
-            self.nodes.call(uvm, &Event::Node { action: of_node, nid });
+            self.nodes.call(uvm, &Event::Node { action: of_node, nid }, &mut |_| ());
         }
-        self.memory.call(uvm, &step.event(of_memory));
+        self.memory.call(uvm, &step.event(of_memory), &mut |_| ());
+    }
+
+    /// Forgets that a range was on its way.
+    fn arrived(&mut self, step: &Transition) {
+        if step.course == Course::Online
+            && let Some(at) = self.arriving.iter().position(|of| *of == (step.of_node, step.zone))
+        {
+            self.arriving.remove(at);
+        }
     }
 
     /// Tells everybody that what was begun does not happen, and lets go of what was held back.
@@ -99,10 +110,10 @@ impl Hotplug {
         if step.course == Course::Offline {
             uvm.unisolate(step.range);
         }
-        self.memory.call(uvm, &step.event(of_memory));
+        self.arrived(step);
+        self.memory.call(uvm, &step.event(of_memory), &mut |_| ());
         if let Some(nid) = step.node {
-            self.arriving.retain(|node| *node != nid);
-            self.nodes.call(uvm, &Event::Node { action: of_node, nid });
+            self.nodes.call(uvm, &Event::Node { action: of_node, nid }, &mut |_| ());
         }
     }
 
@@ -110,7 +121,8 @@ impl Hotplug {
         let alone = !self.has_memory(uvm, node, range, |_| true);
         let normal =
             zone == Zone::Normal && !self.has_memory(uvm, node, range, |frame| !self.is_movable(frame));
-        Transition { course, range, zone, node: alone.then_some(node), node_normal: normal.then_some(node) }
+        let (of_node, node, node_normal) = (node, alone.then_some(node), normal.then_some(node));
+        Transition { course, range, zone, of_node, node, node_normal }
     }
 
     fn ask(
@@ -123,7 +135,13 @@ impl Hotplug {
         let node = step.node.map(|nid| Event::Node { action: of_node, nid });
         for event in node.into_iter().chain([step.event(of_memory)]) {
             let chain = if let Event::Node { .. } = event { &mut self.nodes } else { &mut self.memory };
-            let (last, answer) = chain.call(uvm, &event);
+            // What a callback frees of a range that goes nobody else gets.
+            let mut after = |uvm: &mut Uvm| {
+                if step.course == Course::Offline {
+                    uvm.hold_more(step.range);
+                }
+            };
+            let (last, answer) = chain.call(uvm, &event, &mut after);
             if let (Some(by), errno @ 1..) = (last, answer.errno()) {
                 return Err(HotplugError::Refused { by, event, errno });
             }
@@ -141,7 +159,6 @@ impl Transition {
 
 /// Moves what is handed out, until all is moved or something never can be.
 fn move_all(uvm: &mut Uvm, range: FrameRange, migrate: Migrate<'_>) -> Result<(), HotplugError> {
-    let mut patience = PATIENCE;
     loop {
         let mut why = None;
         let moved = uvm.move_away(range, &mut |from, to| {
@@ -152,13 +169,6 @@ fn move_all(uvm: &mut Uvm, range: FrameRange, migrate: Migrate<'_>) -> Result<()
         match (moved, why) {
             (Ok(()), _) => return Ok(()),
             (Err(UvmError::Unmovable { .. }), Some(Unmoved::Again)) => {}
-            // On its way into or out of a processor's cache.
-            (Err(UvmError::Unmovable { info, .. }), None)
-                if info.state == PageState::Cached && patience > 0 =>
-            {
-                patience -= 1;
-                core::hint::spin_loop();
-            }
             (Err(_), Some(Unmoved::Interrupted)) => return Err(HotplugError::Interrupted),
             (Err(error), _) => return Err(error.into()),
         }

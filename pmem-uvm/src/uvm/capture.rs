@@ -1,6 +1,6 @@
 //! Getting hold of given page frames, whoever has them.
 
-use super::Uvm;
+use super::{PATIENCE, Uvm};
 use crate::counters::add;
 use crate::error::UvmError;
 use crate::frame::FrameRange;
@@ -107,7 +107,7 @@ impl Uvm {
     }
 
     /// Holds back what is free in a range by now.
-    fn hold_more(&mut self, range: FrameRange) {
+    pub(crate) fn hold_more(&mut self, range: FrameRange) {
         // From the buckets first: what a cache has is then not replaced by more of the same.
         let held = self.take_free(range);
         self.drain_caches();
@@ -146,15 +146,28 @@ impl Uvm {
     ) -> Result<(), UvmError> {
         // What was handed out may have been freed since.
         self.hold_more(range);
-        for frame in range.frames() {
+        let mut frames = range.frames();
+        let mut next = frames.next();
+        let mut patience = PATIENCE;
+        while let Some(frame) = next {
             let (held, page) = self.known(frame)?;
             let info = page.info();
             if matches!(info.state, PageState::Isolated | PageState::Retired | PageState::Offline) {
+                next = frames.next();
                 continue;
             }
             let unmovable = UvmError::Unmovable { frame, info };
             let node = held.segment.node;
-            let head = page.hold().ok_or(unmovable)?;
+            let Some(head) = page.hold() else {
+                // On its way into or out of a processor's cache.
+                if info.state == PageState::Cached && patience > 0 {
+                    patience -= 1;
+                    core::hint::spin_loop();
+                    self.hold_more(range);
+                    continue;
+                }
+                return Err(unmovable);
+            };
             let moved = self.move_one(frame, node, info.owner, migrate);
             let (_, from) = self.known(frame)?;
             let Some(to) = moved else {
@@ -165,6 +178,7 @@ impl Uvm {
             target.become_like(from, head);
             from.reset(PageState::Isolated, PageFlags::empty());
             add(&self.counters.isolated, 1);
+            next = frames.next();
         }
         Ok(())
     }

@@ -103,7 +103,7 @@ impl Uvm {
         loop {
             let why = match self.attempt_list(request) {
                 Err(error @ (UvmError::NoPages { .. } | UvmError::NoFit { .. }))
-                    if request.count <= get(&self.counters.npages) =>
+                    if request.count <= self.could_be_had(request) =>
                 {
                     match wait(self, Shortage { error, tries }) {
                         Again::Retry => {
@@ -121,6 +121,14 @@ impl Uvm {
             self.note_failed();
             return Err(why);
         }
+    }
+
+    /// How many pages a list could be of if all were free: no fewer, for some may not be ours to hand out.
+    pub(crate) fn could_be_had(&self, request: &PageListRequest) -> u64 {
+        let normal = self
+            .parts_in(request.window)
+            .filter(|(_, bucket, _)| self.buckets[*bucket as usize].zone == Zone::Normal);
+        normal.map(|(part, ..)| part.count()).sum::<u64>().min(get(&self.counters.npages))
     }
 
     fn try_list(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
@@ -147,7 +155,9 @@ impl Uvm {
         let mut found = self.gather(request, 0);
         for list in 1..self.settings.free_lists_of() {
             if found.is_ok()
-                || !self.buckets.iter().any(|bucket| bucket.free_list == list && bucket.map.free() > 0)
+                || !self.buckets.iter().any(|bucket| {
+                    bucket.free_list == list && bucket.zone == Zone::Normal && bucket.map.free() > 0
+                })
             {
                 continue;
             }

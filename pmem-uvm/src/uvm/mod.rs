@@ -87,8 +87,6 @@ pub struct Uvm {
     caches: Vec<Arc<PageCache>>,
     next_colour: u32,
     host: Box<dyn Host>,
-    /// Counts plugs and unplugs, so that who keeps a copy of the map knows when it is old.
-    generation: u64,
     /// Whether others may count on what is plugged and online: it stays so.
     kept: bool,
 }
@@ -123,18 +121,18 @@ impl Uvm {
             caches: Vec::new(),
             next_colour: 0,
             host: Box::new(NoHost),
-            generation: 0,
             kept: false,
         }
     }
 
     /// Keeps what is plugged and online as it is, or no longer: meanwhile [`UvmError::Kept`] refuses what would plug, unplug, bring
     /// online or take offline.
-    pub fn keep(&mut self, kept: bool) {
+    #[cfg(feature = "std")]
+    pub(crate) fn keep(&mut self, kept: bool) {
         self.kept = kept;
     }
 
-    fn check_kept(&self) -> Result<(), UvmError> {
+    pub(crate) fn check_kept(&self) -> Result<(), UvmError> {
         if self.kept { Err(UvmError::Kept) } else { Ok(()) }
     }
 
@@ -176,7 +174,12 @@ impl Uvm {
 
     /// Counts plugs, unplugs and all else that changes what lies where.
     pub fn generation(&self) -> u64 {
-        self.generation
+        get(&self.counters.generation)
+    }
+
+    /// Says that a copy of the map is old.
+    fn map_changed(&self) {
+        note(&self.counters.generation);
     }
 
     /// All segments, in order of address.
@@ -289,7 +292,7 @@ impl Uvm {
 
     /// What is plugged now, for readers: it stays as it is when more is plugged, or something unplugged.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(&self.map)
+        Snapshot::new(&self.map, self.generation())
     }
 
     #[cfg(feature = "std")]

@@ -8,6 +8,7 @@ use crate::page::{FRESH, IDLE, PageFlags, PageOwner, PageState};
 use crate::request::{Caller, PageRequest, PgaFlags, Strategy};
 use crate::segment::Zone;
 use alloc::sync::Arc;
+use core::sync::atomic::{Ordering, fence};
 
 /// A cache has no more pages than this.
 const MOST_CACHED: usize = 1 << 16;
@@ -236,8 +237,21 @@ impl Uvm {
         let coloured = self.settings.colours_of() > 1;
         let cache = Arc::new(PageCache::new(node, pages.min(MOST_CACHED), coloured, self.counters.clone()));
         self.serve(&cache);
+        self.forget_caches();
         self.caches.push(cache.clone());
         cache
+    }
+
+    /// Forgets caches whose owners are gone, and takes their pages.
+    fn forget_caches(&mut self) {
+        for at in (0..self.caches.len()).rev() {
+            if Arc::strong_count(&self.caches[at]) == 1 {
+                // What its owner put in last is seen from here on.
+                fence(Ordering::Acquire);
+                let cache = self.caches.swap_remove(at);
+                self.drain_cache(&cache);
+            }
+        }
     }
 
     /// Says which bucket a cache is of: on the lowest free list of its node that has free pages, or on the lowest; or none.
@@ -276,18 +290,14 @@ impl Uvm {
     /// Takes all pages out of all caches; how many. Their owners need not stop.
     pub fn drain_caches(&mut self) -> usize {
         let mut drained = 0;
-        for at in (0..self.caches.len()).rev() {
+        for at in 0..self.caches.len() {
             let cache = self.caches[at].clone();
             drained += self.drain_cache(&cache);
-            if Arc::strong_count(&cache) == 2 {
-                // Ours, and the one just above: its owner is gone.
-                self.caches.swap_remove(at);
-            }
         }
         drained
     }
 
-    /// Takes all pages out of a cache, and forgets it. One whose owner is gone without is forgotten when it is drained.
+    /// Takes all pages out of a cache, and forgets it. One whose owner is gone without is forgotten when another is made.
     pub fn remove_cache(&mut self, cache: &Arc<PageCache>) {
         self.drain_cache(cache);
         self.caches.retain(|other| !Arc::ptr_eq(other, cache));

@@ -83,7 +83,7 @@ impl Uvm {
             (Arrival::Online, None) => {}
             (Arrival::Offline, _) => add(&counters.offline, available),
         }
-        self.generation += 1;
+        self.map_changed();
         if merges { self.merge(id) } else { id }
     }
 
@@ -121,22 +121,64 @@ impl Uvm {
         }
         self.segments[kept] = joined.clone();
         self.recut(range, |held| Some(Held { segment: joined.clone(), ..held }));
+        self.map_changed();
         kept
     }
 
-    /// Says what page frames are for, none of which is free. Takes memory if that changes.
+    /// Says what page frames are for. Takes memory if that changes.
     pub(crate) fn set_zone(&mut self, range: FrameRange, zone: Zone) {
-        let other = |uvm: &Self| {
-            let mut parts = uvm.map.overlapping(range);
-            let (entry, held) = parts.find(|(_, held)| uvm.buckets[held.bucket as usize].zone != zone)?;
-            Some((entry.intersect(range)?, held.segment.clone(), held.bucket))
-        };
-        while let Some((part, segment, old)) = other(self) {
+        let mut from = range.start();
+        let mut changed = false;
+        while let Some((entry, held)) = self.map.at_or_after(from)
+            && entry.start() < range.end()
+        {
+            from = entry.end();
+            let (segment, old) = (held.segment.clone(), held.bucket);
+            let Some(part) = entry.intersect(range) else { continue };
+            if self.buckets[old as usize].zone == zone {
+                continue;
+            }
+            if self.pages_in(part).any(|(_, page)| page.state() == PageState::Cached) {
+                self.drain_caches();
+            }
+            changed = true;
+            let free = self.take_free(part) > 0;
             let new = self.bucket(segment.node, segment.free_list, zone);
             self.buckets[new as usize].map.hold(part);
             self.buckets[old as usize].map.let_go(part);
             self.recut(part, |held| Some(Held { bucket: new, ..held }));
-            self.generation += 1;
+            if free {
+                self.free_again(part);
+            }
+        }
+        if changed {
+            self.rejoin(range);
+            self.map_changed();
+        }
+    }
+
+    /// Makes one entry of the map of neighbours that are alike, in a range and at its ends.
+    fn rejoin(&mut self, range: FrameRange) {
+        let mut from = range.start().saturating_sub(1);
+        while let Some((entry, held)) = self.map.at_or_after(from)
+            && entry.start() <= range.end()
+        {
+            let held = held.clone();
+            let mut whole = entry;
+            let mut parts = Vec::new();
+            while let Some((next, other)) = self.map.at_or_after(whole.end())
+                && next.start() == whole.end()
+                && other.is_like(&held)
+            {
+                whole = FrameRange::between(whole.start(), next.end()).unwrap_or(whole);
+                parts.push(next.start());
+            }
+            if !parts.is_empty() {
+                self.map.remove(entry.start());
+                parts.into_iter().for_each(|start| drop(self.map.remove(start)));
+                self.map.insert(whole, held);
+            }
+            from = whole.end();
         }
     }
 
@@ -221,6 +263,6 @@ impl Uvm {
                 self.recut(above, |held| Some(Held { segment: tail.clone(), ..held }));
             }
         }
-        self.generation += 1;
+        self.map_changed();
     }
 }

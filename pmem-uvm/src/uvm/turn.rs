@@ -79,10 +79,43 @@ impl Uvm {
         self.turn(range, PageState::Free, |state| state == PageState::Isolated);
     }
 
-    /// Whether a range has a page that is in use, or free to be.
+    /// Whether a range has a page that is in use, free to be, or reserved, which may be anybody's.
     pub(crate) fn is_in_use(&self, range: FrameRange) -> bool {
-        let idle = |state| matches!(state, PageState::Offline | PageState::Reserved | PageState::Retired);
+        let idle = |state| matches!(state, PageState::Offline | PageState::Retired);
         self.pages_in(range).any(|(_, page)| !idle(page.state()))
+    }
+
+    /// What of a range is plugged, in runs of one zone that are in use, or held back, or neither. Bad pages go with what is
+    /// before them, and the first with what is after. Takes memory.
+    pub(crate) fn runs_by_use(&self, range: FrameRange) -> Vec<(FrameRange, bool, Zone)> {
+        let mut runs: Vec<(FrameRange, Option<bool>, Zone)> = Vec::new();
+        for (part, bucket, pages) in self.parts_in(range) {
+            let zone = self.buckets[bucket as usize].zone;
+            for (frame, page) in part.frames().zip(pages) {
+                let used = match page.state() {
+                    PageState::Retired => None,
+                    PageState::Offline | PageState::Reserved => Some(false),
+                    _ => Some(true),
+                };
+                match runs.last_mut() {
+                    Some((run, of, other))
+                        if run.end() == frame
+                            && *other == zone
+                            && (used.is_none() || of.is_none() || *of == used) =>
+                    {
+                        *of = of.or(used);
+                        *run = FrameRange::between(run.start(), frame + 1).unwrap_or(*run);
+                    }
+                    _ => runs.extend(FrameRange::one(frame).map(|run| (run, used, zone))),
+                }
+            }
+        }
+        runs.into_iter().map(|(run, used, zone)| (run, used.unwrap_or(false), zone)).collect()
+    }
+
+    /// The lowest page frame of a range that is plugged.
+    pub(crate) fn next_plugged(&self, range: FrameRange) -> Option<u64> {
+        self.map.overlapping(range).next().map(|(entry, _)| entry.start().max(range.start()))
     }
 
     /// The node and the zone of the lowest page of a range.
@@ -116,12 +149,12 @@ impl Uvm {
         runs
     }
 
-    /// The runs of bad pages in a range. Takes memory.
-    pub(crate) fn retired_in(&self, range: FrameRange) -> Vec<FrameRange> {
+    /// The runs of pages in a state. Takes memory.
+    pub(crate) fn runs_of(&self, range: FrameRange, of: PageState) -> Vec<FrameRange> {
         let mut runs = Vec::new();
         let mut from = range.start();
         while let Some(rest) = FrameRange::between(from, range.end())
-            && let Some(run) = self.run_that(rest, &|state| state == PageState::Retired)
+            && let Some(run) = self.run_that(rest, &|state| state == of)
         {
             from = run.end();
             runs.push(run);
@@ -207,6 +240,17 @@ impl Uvm {
             }
         }
         taken
+    }
+
+    /// Gives pages that were taken out of their buckets, and are free by their state, to the buckets that they are of now.
+    pub(super) fn free_again(&mut self, range: FrameRange) {
+        let mut from = range.start();
+        while let Some(run) = FrameRange::between(from, range.end())
+            .and_then(|rest| self.run_that(rest, &|state| state == PageState::Free))
+        {
+            from = run.end();
+            self.free_all(run);
+        }
     }
 
     /// Frees pages of one bucket.

@@ -323,7 +323,9 @@ impl World {
                 self.model.reserves = reserves;
             }
             Step::Cache => {
+                // Those before were dropped, and are forgotten.
                 let cache = self.uvm.add_cache(1, 20);
+                self.uncache();
                 self.uvm.fill_cache(&cache);
                 let cached: Vec<u64> = self
                     .model
