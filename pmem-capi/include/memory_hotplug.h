@@ -74,19 +74,22 @@ int pmem_online_pages(unsigned long pfn, unsigned long nr_pages, int online_type
 int pmem_offline_pages(unsigned long pfn, unsigned long nr_pages);
 int pmem_remove_memory(uint64_t start, uint64_t size);
 int pmem_offline_and_remove_memory(uint64_t start, uint64_t size);
-/* How the block at a page frame is: MMOP_*, or -ENOENT. */
+/* How the block at a page frame is: MMOP_*, or -ENOENT; -EDEADLK from within a callback. */
 int pmem_memory_block_state(unsigned long pfn);
 
 /*
  * Feeds these pages from the RAM that an arena of pmem.h sees, as a driver there: priming plugs, sealing takes offline,
  * unpriming unplugs, regions with a usage are not available, and BROKEN ones are retired; slower memory is on a higher free list. The RAM of
- * node i is nodes[i]; what is not among them is of node 0. NULL on failure; pmem_error() says why.
+ * node i is nodes[i]; what is not among them is of node 0. When it is deregistered, what is plugged stays. NULL on failure; pmem_error() says why.
  */
 struct pmem_arena;
 struct pmem_driver;
 struct pmem_driver *pmem_memory_feed(struct pmem_arena *view, struct pmem_arena *const *nodes, size_t nnodes);
 
-/* While a thread is between the two, no memory goes offline. Not to be nested. */
+/*
+ * While a thread is between the two, no memory comes online, goes offline, is plugged or unplugged. Not to be nested; meanwhile the
+ * thread cannot do any of these, nor call functions of pmem.h: EDEADLK.
+ */
 int pmem_get_online_mems(void);
 void pmem_put_online_mems(void);
 

@@ -2,17 +2,19 @@
  * pmem: physical address space, after David Young's proposal to NetBSD's tech-kern: its functions by their names, and
  * what it needs beside them (arenas are made, drivers register).
  *
- * There is one manager in a process. Every function may be called by any thread, but not from within a callback: it
- * then fails with EDEADLK. An end address of 0 means 2^64. Functions that return int return 0 or an errno;
+ * There is one manager in a process. Every function may be called by any thread, but not from within a callback, of this
+ * header's or of memory_hotplug.h's and uvm_page.h's, and not between pmem_get_online_mems() and pmem_put_online_mems(): it
+ * then fails with EDEADLK, but for pmem_mapping_*() and pmem_error(). Callbacks return: neither longjmp() nor a C++
+ * exception may leave one. An end address of 0 means 2^64. Functions that return int return 0 or an errno;
  * pmem_error() says in words what went wrong last in the calling thread. The numbers:
  *
- *	ENOENT   no such arena, interconnect, region or driver; an address that leads nowhere
- *	EINVAL   no range, no alignment, bits that mean nothing, a mapping that cannot be
+ *	ENOENT   no such arena, interconnect, region or driver; an address that leads nowhere, space that is not primed
+ *	EINVAL   no range, no alignment, bits that mean nothing, a mapping that cannot be, a region that is held by aliases alone
  *	EBUSY    something is there, or is in use
  *	ENOSPC   no space, no route, a window that cannot open
  *	EPERM    a driver refused; nothing has changed
  *	EIO      a driver's hardware failed, and all was taken back; or it is not what the model says
- *	EDEADLK  from within a callback
+ *	EDEADLK  from within a callback, or while this thread keeps memory as it is
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -163,8 +165,8 @@ struct pmem_side {
 	paddr_t last; /* the last address, which is part of it */
 	pmem_use_t use;
 	pmem_prot_t prot;
-	pmem_props_t props;
-	int state;
+	pmem_props_t props; /* use, prot and props of an alias are its own: prot narrows its target's, use and props are its target's */
+	int state; /* of space: enum pmem_space_state; of a view: 1 where a region has it */
 };
 
 /* What does not apply is NULL or 0. Names are good until the callback returns. */

@@ -41,14 +41,19 @@ struct vm_anon;
 #define PMEM_PG_FAKE 0x04
 #define PMEM_PG_ZERO 0x08
 
-/* What only the kernel can do; each may be NULL. Bound before anything else is called. They may call no function of this header. */
+/*
+ * What only the kernel can do; each may be NULL. Bound before anything else is called. They may call no function of this library,
+ * and return: neither longjmp() nor a C++ exception may leave one. The pages of this header are other memory than the segments of
+ * uvm_physseg.h, whose pages are the kernel's own.
+ */
 struct uvm_page_host {
-	void (*zero)(paddr_t pa);      /* fills a page with zeroes */
+	void (*zero)(paddr_t pa);      /* fills a page with zeroes; NULL: UVM_PGA_ZERO finds pages that are known to be zeroed */
 	void (*wake_pagedaemon)(void); /* pages are scarce */
 	bool (*is_pagedaemon)(void);   /* whether the page daemon is calling */
 	unsigned int wait_ms;          /* how long waitok waits at most; 0: ten seconds */
 	int ncolors;                   /* a power of two up to 64; 0: 1 */
 	int nfreelist;                 /* 0: 4 */
+	unsigned int (*node)(void);    /* the calling processor's NUMA node, for UVM_PGA_STRAT_NUMA; NULL: 0 */
 };
 
 /* The counters of the physical half of struct uvmexp; the last nine are not NetBSD's. */
@@ -66,11 +71,13 @@ struct pmem_pglist {
 };
 
 /*
- * All return 0 or an errno where they return int: ENOMEM (no pages, or too late), EBUSY (a page is in use), EEXIST (something is
- * plugged there), ENOENT (nothing is), EDEADLK (from within a callback), EINVAL. Frames are page frame numbers, bytes are bytes.
+ * All return 0 or an errno where they return int: ENOMEM (no pages, no memory for them, or too late), EBUSY (a page is in use), EEXIST (something is
+ * plugged there), ENOENT (nothing is), EDEADLK (from within a callback, or
+ * between pmem_get_online_mems() and pmem_put_online_mems()), EINVAL. Frames are page frame numbers, bytes are bytes.
  */
 int pmem_uvm_page_bind(const struct uvm_page_host *);
-int pmem_uvm_setpagesize(psize_t bytes); /* before anything but pmem_uvm_page_bind(); 4,096 without it */
+int pmem_uvm_setpagesize(psize_t bytes); /* uvm(9)'s takes no size, but a variable's; before anything but pmem_uvm_page_bind(); 4,096 without it */
+/* Page frames, those of [avail_start, avail_end) to be handed out; none if the two are equal. */
 int pmem_uvm_page_plug(paddr_t start, paddr_t end, paddr_t avail_start, paddr_t avail_end, int free_list, int node);
 int pmem_uvm_page_unplug(paddr_t start, paddr_t end);
 int pmem_uvm_page_retire(paddr_t start, paddr_t end);
@@ -90,6 +97,7 @@ void pmem_uvm_page_owner(struct vm_page *, struct uvm_object **, struct vm_anon 
 paddr_t pmem_uvm_page_phys(struct vm_page *);
 struct vm_page *pmem_uvm_phys_page(paddr_t pa); /* PHYS_TO_VM_PAGE; NULL if nothing is plugged there */
 
+/* size, low, high, alignment and boundary are bytes; a boundary is 0, or a power of two no smaller than size. */
 int pmem_uvm_pglistalloc(psize_t size, paddr_t low, paddr_t high, paddr_t alignment, paddr_t boundary, struct pmem_pglist *,
     int nsegs, int waitok);
 void pmem_uvm_pglistfree(struct pmem_pglist *);

@@ -2,7 +2,7 @@
 
 pub(crate) use libc::{EAGAIN, EBUSY, EDEADLK, EEXIST, EINTR, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, EPERM};
 
-use pmem_core::Error;
+use pmem_core::{Error, Holder};
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int};
 use std::fmt::Display;
@@ -23,6 +23,7 @@ pub(crate) fn fail(errno: c_int, why: impl Display) -> c_int {
 pub(crate) fn failed(error: &Error) -> c_int {
     let errno = match error {
         Error::NoArena(_) | Error::NoLink(_) | Error::NoRegion(_) | Error::NoDriver(_) => ENOENT,
+        Error::Occupied { by: Holder::Unprimed(_), .. } => ENOENT,
         Error::NoSpace { .. } | Error::NoRoute { .. } | Error::WindowBlocked { .. } => ENOSPC,
         Error::ArenaBusy { .. } | Error::LinkBusy { .. } | Error::Occupied { .. } | Error::Pinned { .. } => {
             EBUSY

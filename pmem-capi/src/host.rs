@@ -17,6 +17,7 @@ pub struct PageHost {
     pub(crate) wait_ms: c_uint,
     pub(crate) ncolors: c_int,
     pub(crate) nfreelist: c_int,
+    pub(crate) node: Option<unsafe extern "C" fn() -> c_uint>,
 }
 
 pub(crate) static HOST: Mutex<Option<PageHost>> = Mutex::new(None);

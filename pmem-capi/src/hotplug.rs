@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 /// `struct notifier_block`.
 #[repr(C)]
 pub struct NotifierBlock {
-    call: unsafe extern "C" fn(*mut Self, c_ulong, *mut c_void) -> c_int,
+    call: Option<unsafe extern "C" fn(*mut Self, c_ulong, *mut c_void) -> c_int>,
     next: *mut Self,
     priority: c_int,
 }
@@ -50,6 +50,8 @@ impl Block {
     fn call(self, event: &Event) -> Answer {
         let node = |node: Option<u32>| node.map_or(-1, |node| node as c_int);
         let action = c_ulong::from(event.action());
+        // SAFETY: a registered block stays until it is unregistered.
+        let Some(call) = (unsafe { (*self.0).call }) else { return Answer::Done };
         let answer = match event {
             Event::Memory { range, status_change_nid_normal, status_change_nid, .. } => {
                 let mut notify = MemoryNotify {
@@ -58,13 +60,13 @@ impl Block {
                     status_change_nid_normal: node(*status_change_nid_normal),
                     status_change_nid: node(*status_change_nid),
                 };
-                // SAFETY: a registered block stays until it is unregistered, and takes what the header says.
-                unsafe { ((*self.0).call)(self.0, action, (&raw mut notify).cast()) }
+                // SAFETY: it takes what the header says.
+                unsafe { call(self.0, action, (&raw mut notify).cast()) }
             }
             Event::Node { nid, .. } => {
                 let mut notify = NodeNotify { nid: *nid as c_int };
                 // SAFETY: as above.
-                unsafe { ((*self.0).call)(self.0, action, (&raw mut notify).cast()) }
+                unsafe { call(self.0, action, (&raw mut notify).cast()) }
             }
         };
         Answer::from_bits(answer as u32)
@@ -116,6 +118,10 @@ fn bytes(start: u64, size: u64) -> Result<FrameRange, HotplugError> {
 pub unsafe extern "C" fn pmem_memory_feed(view: ArenaPtr, nodes: *const ArenaPtr, count: usize) -> DriverPtr {
     let nodes = match count {
         0 => &[],
+        _ if nodes.is_null() => {
+            fail(EINVAL, format!("{count} nodes, and no arenas"));
+            return DriverPtr::NULL;
+        }
         // SAFETY: the caller's.
         _ => unsafe { std::slice::from_raw_parts(nodes, count) },
     };
@@ -159,7 +165,10 @@ unsafe fn register(block: *mut NotifierBlock, which: Which) -> c_int {
         return -fail(EINVAL, "no notifier block");
     }
     // SAFETY: the caller's.
-    let (priority, block) = unsafe { ((*block).priority, Block(block)) };
+    let (call, priority, block) = unsafe { ((*block).call, (*block).priority, Block(block)) };
+    if call.is_none() {
+        return -fail(EINVAL, "a notifier block without a function");
+    }
     let callback = Box::new(move |uvm: &mut Uvm, event: &Event| {
         // The whole of it goes into the callback: what is sent between threads is the block, not its address.
         let block = block;
@@ -248,11 +257,7 @@ pub extern "C" fn pmem_offline_and_remove_memory(start: u64, size: u64) -> c_int
 /// How the block at a page frame is.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_memory_block_state(pfn: c_ulong) -> c_int {
-    let state = change(|_, hotplug| {
-        let mut blocks = hotplug.blocks();
-        Ok(blocks.find(|(at, _)| at.contains(pfn)).map(|(_, block)| block.state))
-    });
-    match state {
+    match memory().block(pfn).map(|found| found.map(|(_, block)| block.state)) {
         Ok(Some(BlockState::Offline)) => 0,
         Ok(Some(BlockState::Online(Zone::Normal) | BlockState::GoingOffline(Zone::Normal))) => 1,
         Ok(Some(BlockState::Online(Zone::Movable) | BlockState::GoingOffline(Zone::Movable))) => 3,

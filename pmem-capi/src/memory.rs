@@ -84,8 +84,13 @@ pub(crate) fn lend<T>(uvm: &mut Uvm, run: impl FnOnce() -> T) -> T {
 }
 
 /// Whether this thread is in a callback that was lent what is locked.
-pub(crate) fn is_lent() -> bool {
+fn is_lent() -> bool {
     !HELD.get().is_null()
+}
+
+/// Whether this thread has memory locked, in any callback, or keeps it as it is: it may not wait for who may want it.
+pub(crate) fn is_here() -> bool {
+    is_lent() || MEMORY.get().is_some_and(SharedUvm::is_here)
 }
 
 /// Brings memory or takes it away; not from within a callback.
@@ -104,6 +109,7 @@ pub(crate) fn failed(error: &UvmError) -> c_int {
         UvmError::NoPages { .. }
         | UvmError::NoFit { .. }
         | UvmError::TimedOut
+        | UvmError::Storage { .. }
         | UvmError::NotZeroed { .. } => ENOMEM,
         UvmError::Page { .. } | UvmError::Unmovable { .. } => EBUSY,
         UvmError::Overlap { .. } => EEXIST,

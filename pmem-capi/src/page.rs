@@ -5,7 +5,7 @@ use crate::host::{HOST, PageHost, host};
 use crate::memory::{change, configure, failed, memory, with_uvm};
 use pmem_uvm::{
     Caller, FrameRange, PageFlags, PageInfo, PageList, PageListRequest, PageOwner, PageRequest, PgaFlags,
-    Plug, Reserves, Strategy, Uvm, UvmError, Wait,
+    Plug, Reserves, Settings, Strategy, Uvm, UvmError, Wait,
 };
 use std::ffi::{c_int, c_void};
 use std::ptr;
@@ -61,8 +61,10 @@ pub unsafe extern "C" fn pmem_uvm_page_bind(host: *const PageHost) -> c_int {
     };
     let Ok(lists) = u8::try_from(bound.nfreelist) else { return fail(EINVAL, "too many free lists") };
     let status = configure(|mut config| {
-        config.settings = if colours > 0 { config.settings.colours(colours)? } else { config.settings };
-        config.settings = if lists > 0 { config.settings.free_lists(lists)? } else { config.settings };
+        let default = Settings::default();
+        let colours = if colours > 0 { colours } else { default.colours_of() };
+        let lists = if lists > 0 { lists } else { default.free_lists_of() };
+        config.settings = config.settings.colours(colours)?.free_lists(lists)?;
         Ok(config)
     });
     if status == 0 {
@@ -84,7 +86,9 @@ pub extern "C" fn pmem_uvm_setpagesize(bytes: usize) -> c_int {
 fn beside(range: FrameRange, run: impl FnOnce(&mut Uvm) -> Result<(), UvmError>) -> Result<(), UvmError> {
     let done = change(|uvm, hotplug| {
         let done = run(uvm);
-        hotplug.follow(uvm, range);
+        if done.is_ok() {
+            hotplug.follow(uvm, range);
+        }
         Ok(done)
     });
     done.map_err(|_| UvmError::InCallback)?
@@ -104,7 +108,7 @@ pub extern "C" fn pmem_uvm_page_plug(
         return fail(EINVAL, format!("free list {list}, node {node}"));
     };
     let plugged = frames(start, end).and_then(|range| {
-        let avail = if avail_start < avail_end { Some(frames(avail_start, avail_end)?) } else { None };
+        let avail = if avail_start == avail_end { None } else { Some(frames(avail_start, avail_end)?) };
         beside(range, |uvm| uvm.plug(&Plug::new(range).avail(avail).free_list(list).node(node)).map(|_| ()))
     });
     status(plugged)
@@ -201,9 +205,12 @@ pub extern "C" fn pmem_uvm_pagealloc_strat(
     };
     // SAFETY: the host was bound as the header says.
     let daemon = host().and_then(|host| host.is_pagedaemon).is_some_and(|is| unsafe { is() });
+    // SAFETY: as above.
+    let node = host().and_then(|host| host.node).map_or(0, |node| unsafe { node() });
     let caller = if daemon { Caller::PageDaemon } else { Caller::Anybody };
     let flags = PgaFlags::from_bits_truncate(flags as u32);
     let request = PageRequest::new().owner(owner).flags(flags).strategy(strategy).caller(caller);
+    let request = request.node(node);
     match with_uvm(|uvm| uvm.pagealloc(&request)) {
         Ok(frame) => page_ptr(frame),
         Err(error) => {
@@ -349,13 +356,13 @@ fn request(
     let shift = memory().uvmexp().pageshift;
     let up = |bytes: usize| (bytes as u64).div_ceil(1 << shift);
     let not = |what, value: usize| UvmError::Constraint { what, value: value as u64 };
-    if boundary != 0 && (boundary < size || boundary < 1 << shift) {
+    if boundary != 0 && (!boundary.is_power_of_two() || boundary < size || boundary < 1 << shift) {
         return Err(not("boundary", boundary));
     }
-    let align = align.max(1 << shift);
-    if !align.is_power_of_two() {
+    if align != 0 && !align.is_power_of_two() {
         return Err(not("alignment", align));
     }
+    let align = align.max(1 << shift);
     let low = up(low).next_multiple_of(align as u64 >> shift);
     let window = FrameRange::new(low, (high as u64 >> shift).saturating_sub(low))?;
     let runs = u64::try_from(runs).map_err(|_| not("number of runs", 0))?;

@@ -31,7 +31,8 @@ struct Physseg {
     /// By address, the nodes that may be looked at, with the page frames of each that were counted in `npages`.
     nodes: HashMap<usize, Range<Pfn>>,
     /// Nodes that are handed out before memory can be allocated; they stay for good, for handles do.
-    boot: &'static mut [u64],
+    /// Their address, exposed, and how many bytes they have.
+    boot: Range<usize>,
     boot_used: usize,
     /// Whether any segment was given pages: until then a plug is one at boot.
     given: bool,
@@ -115,22 +116,23 @@ impl Physseg {
         let size = self.node_size();
         let max = usize::try_from(self.host.physseg_max).unwrap_or(0);
         if self.boot.is_empty() {
-            self.boot = vec![0; (size * max).div_ceil(8)].leak();
+            let words: &'static mut [u64] = vec![0; (size * max).div_ceil(8)].leak();
+            let start = words.as_mut_ptr().expose_provenance();
+            self.boot = start..start + size * max;
         }
         let count = bytes / size;
         if count == 0 || count > max - self.boot_used.min(max) {
             return None;
         }
         // Nodes are aligned to words, and so is the array; the offset is inside, for no more than `max` are handed out.
-        let first: *mut c_void = self.boot.as_mut_ptr().wrapping_byte_add(self.boot_used * size).cast();
+        let first: *mut c_void = ptr::with_exposed_provenance_mut(self.boot.start + self.boot_used * size);
         self.boot_used += count;
         (0..count).for_each(|i| self.learn(first.wrapping_byte_add(i * size).cast()));
         Some(first)
     }
 
     fn is_boot(&self, at: *const c_void) -> bool {
-        let start = self.boot.as_ptr().addr();
-        (start..start + self.boot.len() * 8).contains(&at.addr())
+        self.boot.contains(&at.addr())
     }
 
     /// Says that a node may be looked at; none of its page frames is counted yet.
@@ -172,7 +174,7 @@ pub unsafe extern "C" fn uvm_physseg_bind(host: *const Host) {
         map: FrameMap::new(),
         slabs: Slabs::default(),
         nodes: HashMap::new(),
-        boot: &mut [],
+        boot: 0..0,
         boot_used: 0,
         given: false,
     };
@@ -194,7 +196,10 @@ pub extern "C" fn uvm_physseg_node_size() -> usize {
 /// Forgets all segments. Nodes that were handed out before memory could be allocated stay handed out.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvm_physseg_init() {
-    physseg().map = FrameMap::new();
+    let mut bound = physseg();
+    bound.map = FrameMap::new();
+    bound.slabs = Slabs::default();
+    bound.given = false;
 }
 
 /// Whether a handle is valid: before `page_init_done` any that is not null, afterwards one that has pages.
@@ -358,7 +363,7 @@ fn alloc(mut bound: Bound, bytes: usize) -> (Bound, *mut c_void) {
     drop(bound);
     let at = host.alloc_zeroed(bytes);
     let mut bound = physseg();
-    if !at.is_null() {
+    if !at.is_null() && bytes >= bound.node_size() {
         bound.learn(at.cast());
     }
     (bound, at)
@@ -369,7 +374,11 @@ fn free(mut bound: Bound, at: *mut c_void, bytes: usize) {
     let host = bound.host;
     let goes = host.page_init_done() && !bound.is_boot(at);
     bound.nodes.remove(&at.addr());
+    let slab = bound.slabs.forget(at.cast());
     drop(bound);
+    if let Some((pages, bytes)) = slab {
+        host.free(pages, bytes);
+    }
     if goes {
         host.free(at, bytes);
     }
@@ -546,8 +555,8 @@ pub unsafe extern "C" fn uvm_physseg_unplug(pfn: Pfn, pages: usize) -> bool {
     true
 }
 
-/// Loads page frames at boot, part of them available, on a free list. Fatal after `page_init_done`, for a bad free list, and for
-/// `start` not below `end`.
+/// Loads page frames at boot, part of them available, on a free list. Fatal after `page_init_done`, for a bad free list, for
+/// `start` not below `end`, and where a segment is.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvm_page_physload(
     start: Pfn,
@@ -570,7 +579,7 @@ pub extern "C" fn uvm_page_physload(
     let mut handle = ptr::null_mut();
     // SAFETY: `handle` may be written to.
     if !unsafe { uvm_physseg_plug(start, end - start, &mut handle) } {
-        return ptr::null_mut();
+        physseg().panic(c"uvm_page_physload: uvm_physseg_plug() failed at boot");
     }
     // SAFETY: it was plugged, so it leads to a node in use.
     unsafe {
@@ -706,7 +715,9 @@ pub unsafe extern "C" fn uvm_physseg_init_seg(handle: *mut Node, pages: *mut c_v
         };
     }
     let counted = node.start.max(node.avail_start)..node.end.min(node.avail_end);
-    bound.nodes.insert(handle.addr(), counted.clone());
+    if let Some(known) = bound.nodes.get_mut(&handle.addr()) {
+        *known = counted.clone();
+    }
     // The page allocator looks segments up.
     drop(bound);
     for pfn in counted {
@@ -726,7 +737,10 @@ pub unsafe extern "C" fn uvm_physseg_seg_chomp_slab(handle: *mut Node, pages: *m
     // At boot there is one region descriptor of extent(9) for each node.
     let descriptors = if host.page_init_done() { None } else { usize::try_from(host.physseg_max).ok() };
     let slab = bound.slabs.add(pages, count, host.vm_page_size, descriptors, false);
-    let memory = bound.slabs.forget(handle);
+    // SAFETY: the caller's.
+    let in_use = unsafe { !(*handle).pgs.is_null() };
+    // What the segment's pages are in stays, for as long as anybody can tell.
+    let memory = bound.slabs.forget(handle).filter(|_| !in_use);
     bound.slabs.set(handle, slab);
     // SAFETY: the caller's.
     unsafe { (*handle).ext = bound.slabs.shown(slab) };

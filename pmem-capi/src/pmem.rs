@@ -34,8 +34,8 @@ thread_local! {
 /// Calls `run` with the manager; what went wrong is kept, and its number returned.
 pub(crate) fn with<T>(run: impl FnOnce(&mut Manager) -> Result<T, Error>) -> Result<T, c_int> {
     // Whoever waits for the manager here may be what the manager's driver waits for.
-    if BUSY.get() || memory::is_lent() {
-        return Err(fail(EDEADLK, "not from within a callback"));
+    if BUSY.get() || memory::is_here() {
+        return Err(fail(EDEADLK, "not from within a callback, nor while this thread keeps memory as it is"));
     }
     let mut manager = MANAGER.lock().unwrap_or_else(PoisonError::into_inner);
     BUSY.set(true);

@@ -149,7 +149,9 @@ impl fmt::Display for UvmError {
             Self::Nowhere(range) => write!(f, "no segment in {range}"),
             Self::TimedOut => f.write_str("timed out waiting for pages"),
             Self::Cancelled => f.write_str("called off while waiting for pages"),
-            Self::InCallback => f.write_str("not from within a callback"),
+            Self::InCallback => {
+                f.write_str("not from within a callback, nor while this thread keeps memory as it is")
+            }
             Self::Kept => f.write_str("memory comes and goes only where nobody keeps it as it is"),
             Self::Count { frame, what } => write!(f, "page {frame:#x}: {what} out of bounds"),
         }

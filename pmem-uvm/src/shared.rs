@@ -4,7 +4,8 @@ use crate::cache::PageCache;
 use crate::counters::{Counters, Uvmexp};
 use crate::error::UvmError;
 use crate::feed::Access;
-use crate::hotplug::{Hotplug, HotplugError};
+use crate::frame::FrameRange;
+use crate::hotplug::{Block, Hotplug, HotplugError};
 use crate::page::PageInfo;
 use crate::request::{PageListRequest, PageRequest};
 use crate::settings::Settings;
@@ -203,7 +204,7 @@ impl SharedUvm {
     /// # Errors
     /// [`HotplugError::InCallback`] from within a callback, or while the thread holds [`OnlineMems`].
     pub fn hotplug<T>(&self, run: impl FnOnce(&mut Uvm, &mut Hotplug) -> T) -> Result<T, HotplugError> {
-        if self.is_mine() || self.is_kept() {
+        if self.is_here() {
             return Err(HotplugError::InCallback);
         }
         let device = self.0.device.lock().unwrap_or_else(PoisonError::into_inner);
@@ -224,7 +225,7 @@ impl SharedUvm {
     /// # Errors
     /// [`HotplugError::InCallback`] from within a callback, or while the thread keeps memory as it is already.
     pub fn online_mems(&self) -> Result<OnlineMems<'_>, HotplugError> {
-        if self.is_mine() || self.is_kept() {
+        if self.is_here() {
             return Err(HotplugError::InCallback);
         }
         let held = OnlineMems { guard: self.0.mems.read(), of: self.address() };
@@ -298,6 +299,21 @@ impl SharedUvm {
     pub fn processor(&self, node: u32, pages: usize) -> Result<Processor, HotplugError> {
         let cache = self.with(|uvm| uvm.add_cache(node, pages))?;
         Ok(Processor { shared: self.clone(), cache, map: arc_swap::Cache::new(Published(self.0.clone())) })
+    }
+
+    /// Whether the running thread is at work on this memory, or keeps it as it is: who is should not wait for anybody else
+    /// who may want it.
+    pub fn is_here(&self) -> bool {
+        self.is_mine() || self.is_kept()
+    }
+
+    /// The block that a page frame is in, and how it is.
+    ///
+    /// # Errors
+    /// [`HotplugError::InCallback`] from within a callback.
+    pub fn block(&self, frame: u64) -> Result<Option<(FrameRange, Block)>, HotplugError> {
+        let locked = self.lock()?;
+        Ok(locked.memory.hotplug.block(frame))
     }
 
     fn address(&self) -> usize {

@@ -3,7 +3,9 @@
 use super::change::{CChange, Edits};
 use super::{ArenaPtr, DriverPtr, status, with};
 use crate::failure::{EBUSY, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, EPERM, fail};
-use pmem_core::{ArenaId, Change, Concern, Driver, Fault, Mismatch, Scope, State, Step, Subscription, Veto};
+use pmem_core::{
+    ArenaId, Change, Concern, Driver, Error, Fault, Mismatch, Scope, State, Step, Subscription, Veto,
+};
 use std::ffi::{CStr, c_char, c_int, c_void};
 
 type Show = Option<unsafe extern "C" fn(*mut c_void, *const CChange) -> c_int>;
@@ -170,7 +172,12 @@ pub unsafe extern "C" fn pmem_driver_register(
     let view = (!view.is_null()).then(|| view.id());
     let driver = Box::new(Registered(table, view));
     let scope = view.map_or(Scope::Everything, Scope::View);
-    let registered = with(|pmem| pmem.register(driver, Subscription::new([scope]).priority(priority)));
+    let registered = with(|pmem| {
+        if let Some(view) = view.filter(|view| pmem.state().info(*view).is_none()) {
+            return Err(Error::NoArena(view));
+        }
+        pmem.register(driver, Subscription::new([scope]).priority(priority))
+    });
     registered.map_or(DriverPtr::NULL, DriverPtr::from)
 }
 

@@ -16,12 +16,15 @@ macro_rules! handles {
         impl $name {
             /// Nothing.
             pub(crate) const NULL: Self = Self(super::null());
-            /// Sets the uppermost byte, of generations, apart: what names an arena names no region.
+            /// Sets the uppermost byte, of generations, apart: what names an arena names no region, as long as a place is
+            /// not used again 16,777,216 times.
             const TAG: u64 = $tag << 56;
 
-            /// The id; null is one that names nothing.
+            /// The id; null, and what is none, is one that names nothing.
             pub(crate) fn id(self) -> $id {
-                <$id>::from_raw(self.0.addr() as u64 ^ Self::TAG)
+                let raw = self.0.addr() as u64 ^ Self::TAG;
+                let id = <$id>::from_raw(raw);
+                if id.to_raw() == raw { id } else { <$id>::default() }
             }
         }
 

@@ -4,6 +4,7 @@
 
 #include "check.h"
 #include "memory_hotplug.h"
+#include "pmem.h"
 #include "uvm_page.h"
 
 #define PAGE 4096UL
@@ -339,6 +340,10 @@ static void keeping(void)
 	CHECK_EQ(get_online_mems(), 0);
 	CHECK_EQ(get_online_mems(), -EDEADLK);
 	CHECK_EQ(offline_pages(256, 256), -EDEADLK);
+	CHECK_EQ(pmem_uvm_page_retire(256, 257), EDEADLK);
+	CHECK_EQ(pmem_memory_block_state(256), MMOP_ONLINE); /* looking is free */
+	/* Who feeds memory from pmem.h may wait for us: we do not wait for them. */
+	CHECK_EQ(pmem_resolve((pmem_arena_t)1, 0, NULL, NULL), EDEADLK);
 	pthread_create(&thread, NULL, go_offline, (void *)&done);
 	usleep(20000);
 	CHECK(!done);
@@ -347,11 +352,56 @@ static void keeping(void)
 	CHECK(done);
 }
 
+static void *keep_and_end(void *unused)
+{
+	put_online_mems();
+	CHECK_EQ(get_online_mems(), 0);
+	return unused;
+}
+
+/* A thread that ends keeps nothing. */
+static void ending(void)
+{
+	pthread_t thread;
+	CHECK_EQ(pmem_memory_block_size(1 << 20), 0);
+	CHECK_EQ(add_memory(0, 1 << 20, 1 << 20), 0);
+	pthread_create(&thread, NULL, keep_and_end, NULL);
+	pthread_join(thread, NULL);
+	CHECK_EQ(online_pages(256, 256, MMOP_ONLINE), 0);
+}
+
+static unsigned int on_node_1(void)
+{
+	return 1;
+}
+
+static void bad_input(void)
+{
+	static struct uvm_page_host host = {.ncolors = 8, .node = on_node_1};
+	static struct notifier_block none = {NULL, NULL, 0};
+	struct pmem_pglist list;
+	CHECK_EQ(pmem_uvm_page_bind(&host), 0);
+	host.ncolors = 0;
+	CHECK_EQ(pmem_uvm_page_bind(&host), 0);
+	CHECK_EQ(uvmexp().ncolors, 1);
+	CHECK_EQ(pmem_uvm_page_plug(0, 64, 32, 8, 0, 0), EINVAL);
+	CHECK_EQ(pmem_uvm_page_plug(0, 64, 0, 64, 0, 0), 0);
+	CHECK_EQ(pmem_uvm_page_plug(64, 128, 64, 128, 0, 1), 0);
+	CHECK_EQ(VM_PAGE_TO_PHYS(uvm_pagealloc_strat(NULL, 0, NULL, 0, UVM_PGA_STRAT_NUMA, 0)), 64 * PAGE);
+	CHECK_EQ(pmem_uvm_page_unplug(0, 1UL << 52), ENOENT); /* at once */
+	CHECK_EQ(pmem_uvm_page_plug(1UL << 20, 1UL << 51, 0, 0, 0, 0), ENOMEM);
+	CHECK_EQ(uvm_pglistalloc(PAGE, 0, ~0UL, 0, 5000, &list, 1, 0), EINVAL);
+	CHECK_EQ(uvm_pglistalloc(PAGE, 0, ~0UL, 3, 0, &list, 1, 0), EINVAL);
+	CHECK_EQ(register_memory_notifier(&none), -EINVAL);
+	CHECK(pmem_memory_feed(NULL, NULL, 3) == NULL);
+	CHECK(strstr(pmem_error(), "3 nodes") != NULL);
+}
+
 #define CASE(name) {#name, name}
 
 int main(void)
 {
 	static const struct check_case cases[] = {CASE(pages), CASE(freed_twice), CASE(two_owners), CASE(reserves), CASE(strategies),
-		CASE(lists), CASE(waiting), CASE(pagesize), CASE(hotplug), CASE(keeping)};
+		CASE(lists), CASE(waiting), CASE(pagesize), CASE(hotplug), CASE(keeping), CASE(ending), CASE(bad_input)};
 	return check_all(cases, sizeof(cases) / sizeof(cases[0]));
 }

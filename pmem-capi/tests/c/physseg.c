@@ -429,6 +429,46 @@ static void slab_is_used_again(void)
 	CHECK_EQ(uvm_physseg_get_pg(upm, 0)->after[6], 0);
 }
 
+/* Slabs of segments that are no more, or that never were, give no pages: their memory may be gone. */
+static void slabs_go_with_their_segments(void)
+{
+	setup();
+	if (max == 1)
+		return; /* there is room for one segment at boot */
+	uvm_physseg_t upm;
+	struct vm_page *old = calloc(64, sizeof(*old)), *pages = calloc(64, sizeof(*pages));
+	CHECK(uvm_physseg_plug(0, 16, &upm));
+	uvm_physseg_seg_chomp_slab(upm, old, 64);
+	uvm_physseg_init_seg(upm, uvm_physseg_seg_alloc_from_slab(upm, 16));
+	uvm_physseg_init();
+	free(old);
+	CHECK(uvm_physseg_plug(0, 64, &upm));
+	uvm_physseg_seg_chomp_slab(upm, pages, 64);
+	uvm_physseg_init_seg(upm, uvm_physseg_seg_alloc_from_slab(upm, 64));
+	page_init_done = true;
+	struct vm_page *never = calloc(64, sizeof(*never));
+	uvm_physseg_t node = uvm_physseg_alloc(uvm_physseg_node_size());
+	uvm_physseg_seg_chomp_slab(node, never, 64);
+	uvm_physseg_free(node, uvm_physseg_node_size());
+	free(never);
+	CHECK(uvm_physseg_plug(1000, 16, &upm));
+	/* A segment's pages stay where they are when it gets another slab. */
+	struct vm_page more[16];
+	uvm_physseg_seg_chomp_slab(upm, more, 16);
+	CHECK_EQ(uvm_physseg_get_pg(upm, 3)->phys_addr, 1003 * PAGE);
+	void *small = uvm_physseg_alloc(8);
+	CHECK(!uvm_physseg_valid_p(small));
+	uvm_physseg_free(small, 8);
+}
+
+static void load_overlap(void)
+{
+	setup();
+	CHECK(uvm_page_physload(0, 16, 0, 16, 0) != NULL);
+	MUST_ABORT();
+	uvm_page_physload(8, 9, 8, 9, 0);
+}
+
 /* ---------------------------------------------------------------- slabs */
 
 static void seg_chomp_slab(void)
@@ -915,7 +955,7 @@ int main(int argc, char **argv)
 		CASE(free_sanity), CASE(atboot_free_leak), CASE(plug), CASE(plug_overlap_from_below), CASE(plug_nonsense),
 		CASE(init), CASE(physload_preload), CASE(physload_postboot), CASE(physload_bad_list), CASE(physload_reversed),
 		CASE(handle_immutable), CASE(unplug), CASE(unplug_split_inherits), CASE(unplug_returns_memory),
-		CASE(slab_is_used_again), CASE(seg_chomp_slab), CASE(alloc_from_slab), CASE(init_seg), CASE(get_start),
+		CASE(slab_is_used_again), CASE(slabs_go_with_their_segments), CASE(load_overlap), CASE(seg_chomp_slab), CASE(alloc_from_slab), CASE(init_seg), CASE(get_start),
 		CASE(get_end), CASE(get_avail_start), CASE(get_avail_end), CASE(get_start_invalid), CASE(get_end_invalid),
 		CASE(get_avail_start_invalid), CASE(get_avail_end_invalid), CASE(get_next), CASE(get_prev),
 		CASE(get_next_invalid), CASE(get_prev_invalid), CASE(get_first), CASE(get_last), CASE(valid),

@@ -107,6 +107,9 @@ static void bad_input(void)
 	CHECK_EQ(pmem_arena_remove(ram), EBUSY);
 	CHECK_EQ(pmem_incref(NULL), ENOENT);
 	CHECK(pmem_driver_register(NULL, NULL, NULL, 0) == NULL);
+	static const struct pmem_driver_ops ops = {.name = "nobody's"};
+	CHECK(pmem_driver_register(&ops, NULL, (pmem_arena_t)0x77, 0) == NULL);
+	CHECK(strstr(pmem_error(), "no arena") != NULL);
 	CHECK_EQ(pmem_driver_verify((pmem_driver_t)7), ENOENT);
 	CHECK_EQ(pmem_arena_prime(pci, 0xfffffffffffff000, 0, PMEM_T_DEVREGS, 3, 8), 0); /* up to 2^64 */
 }
@@ -121,6 +124,8 @@ static void space_comes_and_goes(void)
 	CHECK_EQ(pmem_arena_unseal(ram, 0, 0x1000000), 0);
 	CHECK_EQ(pmem_decref(r), 0);
 	CHECK_EQ(pmem_arena_unprime(ram, 0, 0x10000000), 0);
+	CHECK_EQ(pmem_arena_unprime(ram, 0, 0x10000000), ENOENT);
+	CHECK_EQ(pmem_arena_seal(ram, 0, 0x10000000), ENOENT);
 }
 
 /* ------------------------------------------------------------- drivers */

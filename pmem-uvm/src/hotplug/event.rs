@@ -139,7 +139,8 @@ impl Answer {
         match (bits & STOP_MASK != 0, bits & !STOP_MASK) {
             (false, 0) => Self::Done,
             (false, _) => Self::Ok,
-            (true, 0 | 1) => Self::Stop,
+            // A negative number is no error to Linux (notifier_to_errno).
+            (true, more) if (more as i32) < 2 => Self::Stop,
             (true, 2) => Self::Bad,
             (true, more) if more - 1 > MAX_ERRNO as u32 => Self::Errno(MAX_ERRNO),
             (true, more) => Self::Errno((more - 1) as u16),

@@ -101,7 +101,7 @@ pub enum HotplugError {
     Exists(NotifierKey),
     /// No such callback (ENOENT).
     NoNotifier(NotifierKey),
-    /// A callback may not do this (EDEADLK).
+    /// Neither a callback may do this, nor who keeps memory as it is (EDEADLK).
     InCallback,
 }
 
@@ -161,7 +161,9 @@ impl fmt::Display for HotplugError {
             Self::Uvm(error) => error.fmt(f),
             Self::Exists(key) => write!(f, "{key} is registered already"),
             Self::NoNotifier(key) => write!(f, "{key} is not registered"),
-            Self::InCallback => f.write_str("not from within a callback"),
+            Self::InCallback => {
+                f.write_str("not from within a callback, nor while this thread keeps memory as it is")
+            }
         }
     }
 }
@@ -283,6 +285,11 @@ impl Hotplug {
     /// All blocks, in order of address.
     pub fn blocks(&self) -> impl Iterator<Item = (FrameRange, Block)> + '_ {
         self.blocks.iter().map(|(at, block)| (at, *block))
+    }
+
+    /// The block that a page frame is in.
+    pub fn block(&self, frame: u64) -> Option<(FrameRange, Block)> {
+        self.blocks.get(frame).map(|(at, block)| (at, *block))
     }
 
     /// Has a callback told of memory (`hotplug_memory_notifier`): those of higher priority first, equals in this order.
