@@ -89,6 +89,7 @@ fn bootloader_api() {
 fn multiboot2() {
     let tag = MemoryMapTag::new(&[
         MemoryArea::new(0, 0x9fc00, MemoryAreaType::Available),
+        MemoryArea::new(0x9f800, 0x400, MemoryAreaType::AcpiAvailable),
         MemoryArea::new(0x9fc00, 0x400, MemoryAreaType::Reserved),
         MemoryArea::new(0x10_0000, 0x100_0000, MemoryAreaType::Available),
         MemoryArea::new(0x110_0000, 0x1000, MemoryAreaType::Defective),

@@ -19,8 +19,8 @@ pub enum Kind {
     Bad,
 }
 
-/// What a range of the map is now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a range of the map is now, the worst last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     Free,
     Used,
@@ -44,7 +44,7 @@ pub enum EarlyError {
         /// How many there is room for.
         ranges: usize,
     },
-    /// Part of it is in the map already.
+    /// Part of it was handed out.
     Overlap(FrameRange),
     /// Not all of it is free memory of the map.
     NotFree(FrameRange),
@@ -65,7 +65,7 @@ impl fmt::Display for EarlyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full { ranges } => write!(f, "the memory map has room for {ranges} ranges"),
-            Self::Overlap(range) => write!(f, "{range} is in the memory map already"),
+            Self::Overlap(range) => write!(f, "{range} was handed out, in part"),
             Self::NotFree(range) => write!(f, "{range} is not all free memory"),
             Self::NotUsed(range) => write!(f, "{range} was not all handed out"),
             Self::NoFit { count } => write!(f, "no free run of {count:#x} page frames"),
@@ -116,25 +116,46 @@ impl<const N: usize> Early<N> {
         Self { spans: [Span { start: 0, end: 0, state: State::Reserved }; N], len: 0 }
     }
 
-    /// Adds a boot loader's map, in whatever order.
+    /// Adds a boot loader's map, in whatever order. Where its ranges overlap, as those of firmware do once they are rounded to whole
+    /// pages, the worst of what is said holds.
     ///
     /// # Errors
-    /// [`EarlyError::Full`], [`EarlyError::Overlap`]: nothing of it is added then.
+    /// [`EarlyError::Full`]; [`EarlyError::Overlap`] for memory that was handed out: nothing of it is added then.
     pub fn plug(&mut self, map: impl IntoIterator<Item = (FrameRange, Kind)>) -> Result<(), EarlyError> {
         let mut new = self.clone();
         for (range, kind) in map {
-            if new.spans().iter().any(|span| span.start < range.end() && range.start() < span.end) {
-                return Err(EarlyError::Overlap(range));
-            }
             let state = match kind {
                 Kind::Usable => State::Free,
                 Kind::Reserved => State::Reserved,
                 Kind::Bad => State::Bad,
             };
-            new.insert(Span { start: range.start(), end: range.end(), state })?;
+            let mut from = range.start();
+            while from < range.end() {
+                from = new.lay(from, range, state)?;
+            }
         }
         *self = new;
         Ok(())
+    }
+
+    /// Lays what is said of a range over what was said of its page frames from `from` on, as far as that is one; where it ends.
+    fn lay(&mut self, from: u64, range: FrameRange, state: State) -> Result<u64, EarlyError> {
+        let next = self.spans().iter().find(|span| span.end > from).copied();
+        match next.filter(|span| span.start <= from) {
+            Some(Span { state: State::Used, .. }) => Err(EarlyError::Overlap(range)),
+            Some(there) => {
+                let end = there.end.min(range.end());
+                if let Some(part) = FrameRange::between(from, end).filter(|_| state > there.state) {
+                    self.change(part, there.state, state, EarlyError::Overlap(part))?;
+                }
+                Ok(end)
+            }
+            None => {
+                let end = next.map_or(range.end(), |next| next.start.min(range.end()));
+                self.insert(Span { start: from, end, state })?;
+                Ok(end)
+            }
+        }
     }
 
     /// Says that free memory is somebody else's.
@@ -193,8 +214,9 @@ impl<const N: usize> Early<N> {
     /// Nothing is left here then: what is not the [`Uvm`]'s yet could be handed out twice.
     ///
     /// # Errors
-    /// [`EarlyError::NoFit`] if no stretch has room for what is kept of pages, [`EarlyError::Unreachable`] if the host does not
-    /// reach it; all is here as it was.
+    /// [`EarlyError::NoFit`] if no stretch has room for what is kept of pages, [`EarlyError::Full`] if the map has none for where that is,
+    /// [`EarlyError::Unreachable`] if the host does not reach it, [`EarlyError::Uvm`] if there are no more segments to be had; all is here as it
+    /// was, and the host is asked for other pages when it is tried again.
     pub fn promote(&mut self, settings: Settings, direct: &mut dyn DirectMap) -> Result<Uvm, EarlyError> {
         let uvm = self.clone().into_uvm(settings, direct)?;
         *self = Self::new();
@@ -311,6 +333,25 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn the_worst_of_what_is_said_holds(
+            map in proptest::collection::vec((0u64..60, 1u64..40, 0u8..3), 1..8),
+        ) {
+            let mut early = Early::<64>::new();
+            let kinds = [Kind::Usable, Kind::Reserved, Kind::Bad];
+            let ranges = map.iter().map(|(start, count, kind)| (range(*start, *count), kinds[usize::from(*kind)]));
+            early.plug(ranges).unwrap();
+            let states = [State::Free, State::Reserved, State::Bad];
+            for frame in 0..100 {
+                let said = map.iter().filter(|(start, count, _)| (*start..start + count).contains(&frame));
+                let worst = said.map(|(.., kind)| states[usize::from(*kind)]).max();
+                let found = early.spans().iter().find(|span| (span.start..span.end).contains(&frame));
+                prop_assert_eq!(found.map(|span| span.state), worst);
+            }
+        }
+    }
+
     #[test]
     fn it_is_made_at_compile_time() {
         static EARLY: Early<4> = Early::new();
@@ -321,10 +362,12 @@ mod tests {
     fn what_does_not_fit_changes_nothing() {
         let mut early = Early::<3>::new();
         early.plug([(range(0, 100), Kind::Usable)]).unwrap();
+        assert_eq!(early.alloc(), Some(0));
         assert_eq!(
-            early.plug([(range(200, 1), Kind::Bad), (range(99, 2), Kind::Bad)]),
-            Err(EarlyError::Overlap(range(99, 2)))
+            early.plug([(range(200, 1), Kind::Bad), (range(0, 2), Kind::Bad)]),
+            Err(EarlyError::Overlap(range(0, 2)))
         );
+        early.free(range(0, 1)).unwrap();
         early.reserve(range(50, 10)).unwrap();
         assert_eq!(early.reserve(range(20, 1)), Err(EarlyError::Full { ranges: 3 }));
         assert_eq!(early.reserve(range(49, 2)), Err(EarlyError::NotFree(range(49, 2))));
@@ -394,7 +437,10 @@ mod tests {
                 let at = range(start, count);
                 let all = |state| (start..start + count).all(|frame| oracle.get(&frame) == Some(&state));
                 let (done, may, new) = match what {
-                    0 => (early.plug([(at, Kind::Usable)]), !(start..start + count).any(|f| oracle.contains_key(&f)), State::Free),
+                    0 => {
+                        let used = (start..start + count).any(|f| oracle.get(&f) == Some(&State::Used));
+                        (early.plug([(at, Kind::Usable)]), !used, State::Free)
+                    }
                     1 => (early.reserve(at), all(State::Free), State::Reserved),
                     2 => (early.free(at), all(State::Used), State::Free),
                     _ => {
@@ -413,8 +459,10 @@ mod tests {
                 };
                 if done != Err(EarlyError::Full { ranges: 24 }) {
                     prop_assert_eq!(done.is_ok(), may);
-                    if may {
-                        oracle.extend(at.frames().map(|frame| (frame, new)));
+                    for frame in at.frames().filter(|_| may) {
+                        let there = oracle.entry(frame).or_insert(new);
+                        // What is said again is no better than before.
+                        *there = if what == 0 { *there } else { new };
                     }
                 }
                 let flat: Vec<(u64, State)> =
