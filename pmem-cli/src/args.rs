@@ -78,7 +78,7 @@ pub enum Command {
         #[arg(long, value_name = "ARENA|DEVICE")]
         from: Option<String>,
     },
-    /// Runs a script: arenas, interconnects, regions and drivers by hand (docs/script.md).
+    /// Runs a script: arenas, interconnects, regions, drivers and pages by hand (docs/script.md).
     Script {
         /// The script; `-` is standard input.
         file: PathBuf,

@@ -144,7 +144,11 @@ impl Memory {
         let heading = format!("counted in pages of {}, {blocks}", size(1 << self.settings.pageshift()));
         writeln!(out, "{}", styled(styles.heading, &heading))?;
         if self.frames.is_empty() {
-            writeln!(out, "no memory has known addresses")?;
+            let why = match machine.net {
+                Some(_) => "the net says of no node that it is RAM",
+                None => "no memory has known addresses",
+            };
+            writeln!(out, "{why}")?;
         } else {
             self.print_segments(machine, out)?;
         }

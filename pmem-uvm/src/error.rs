@@ -59,6 +59,8 @@ pub enum UvmError {
         /// What it would have to be.
         wanted: &'static str,
     },
+    /// Page frames are not part of one run of a list.
+    NotInList(FrameRange),
     /// A page could not be moved out of the way.
     Unmovable {
         /// Which.
@@ -72,7 +74,7 @@ pub enum UvmError {
         asked: u64,
         /// How many are free.
         free: u64,
-        /// How many of those the request may not have.
+        /// How many have to be left.
         reserve: u64,
     },
     /// No free page is known to be filled with zeroes, and nobody fills one.
@@ -130,6 +132,7 @@ impl fmt::Display for UvmError {
             Self::Avail { range, avail } => write!(f, "available {avail} is not part of {range}"),
             Self::Overlap { range, segment, at } => write!(f, "{range} meets {segment} at {at}"),
             Self::NotPlugged(range) => write!(f, "nothing is plugged at {range}"),
+            Self::NotInList(range) => write!(f, "{range} is not in one run of the list"),
             Self::NoSegment(segment) => write!(f, "no {segment}"),
             Self::Storage { range } => write!(f, "no memory for the pages of {range}"),
             Self::Page { frame, info, wanted } => {
@@ -139,13 +142,13 @@ impl fmt::Display for UvmError {
                 write!(f, "page {frame:#x} cannot be moved: it is {}{}", info.state, Counts(info))
             }
             Self::NoPages { asked, free, reserve } => {
-                write!(f, "{asked} pages asked for, {free} free, {reserve} of them reserved")
+                write!(f, "{asked} pages asked for, {free} free, {reserve} to be kept back")
             }
             Self::NotZeroed { frame } => write!(f, "nobody fills page {frame:#x} with zeroes"),
             Self::NoFit { asked, free, longest } => {
                 write!(f, "no fit for {asked} pages: {free} free, {longest} in the longest run that would do")
             }
-            Self::Constraint { what, value } => write!(f, "{what} of {value:#x} pages"),
+            Self::Constraint { what, value } => write!(f, "{what} cannot be {value:#x} pages"),
             Self::Nowhere(range) => write!(f, "no segment in {range}"),
             Self::TimedOut => f.write_str("timed out waiting for pages"),
             Self::Cancelled => f.write_str("called off while waiting for pages"),
@@ -165,6 +168,9 @@ struct Counts<'i>(&'i PageInfo);
 
 impl fmt::Display for Counts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.listed {
+            f.write_str(", in a list")?;
+        }
         if self.0.wired > 0 {
             write!(f, " (wired {})", self.0.wired)?;
         }

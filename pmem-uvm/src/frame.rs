@@ -26,7 +26,7 @@ impl fmt::Display for FrameRangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { start, count } = self;
         match count {
-            0 => write!(f, "no page frames at {start:#x}"),
+            0 => write!(f, "a range of no page frames at {start:#x}"),
             _ => write!(f, "{count:#x} page frames at {start:#x} end past {FRAMES:#x}"),
         }
     }

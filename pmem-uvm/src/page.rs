@@ -114,13 +114,15 @@ pub struct PageInfo {
     pub wired: u32,
     /// How often it is lent (`loan_count`).
     pub loans: u32,
+    /// Whether it is part of a list, and goes back with that.
+    pub listed: bool,
 }
 
 /// How a page comes.
 pub(crate) const FRESH: PageFlags = PageFlags::BUSY.union(PageFlags::CLEAN).union(PageFlags::FAKE);
 
 /// What a page has to be to be given back.
-pub(crate) const IDLE: &str = "allocated, by itself, and neither wired nor lent";
+pub(crate) const IDLE: &str = "one that can be given back by itself";
 
 /// How often a page can be wired, or lent.
 pub const COUNT_MAX: u32 = (1 << 24) - 1;
@@ -157,6 +159,7 @@ impl Page<'_> {
             owner,
             wired: (head >> WIRED) as u32 & COUNT_MAX,
             loans: (head >> LOANS) as u32 & COUNT_MAX,
+            listed: head & LISTED != 0,
         }
     }
 
@@ -416,6 +419,7 @@ mod tests {
             owner,
             wired: 2,
             loans: 1,
+            listed: false,
         };
         assert_eq!(page.info(), info);
         assert_eq!(page.hand(PageState::Free, PageFlags::empty()), Err(info));

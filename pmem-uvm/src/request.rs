@@ -120,8 +120,11 @@ impl PageListRequest {
     /// So many pages, wherever they are, in as many runs as it takes.
     ///
     /// # Errors
-    /// [`UvmError::Range`] for none, or more than there can be.
+    /// [`UvmError::Constraint`] for none; [`UvmError::Range`] for more than there can be.
     pub fn new(count: u64) -> Result<Self, UvmError> {
+        if count == 0 {
+            return Err(UvmError::Constraint { what: "length", value: count });
+        }
         FrameRange::new(0, count)?;
         let window = FrameRange::new(0, FRAMES)?;
         Ok(Self { count, window, align: 1, boundary: None, runs: u64::MAX })

@@ -66,7 +66,8 @@ impl Interpreter {
                     return Err(self.translate(&error));
                 }
                 output.push_str(&error);
-                Err(self.translate(&format!("the drivers were called:\n{output}")))
+                let who = if Memory::knows(words.name) { "callbacks" } else { "the drivers" };
+                Err(self.translate(&format!("{who} were called:\n{output}")))
             }
         }
     }
@@ -131,8 +132,21 @@ impl Interpreter {
                     (_, Collecting::Plan) => self.plan(verbs),
                 }
             }
+            name if self.collecting.is_some() && (name == "feed" || Memory::knows(name)) => {
+                Err(format!("{name}: it acts at once, and so not inside of begin or plan"))
+            }
             "driver" => self.driver(words),
             "feed" => self.feed(words),
+            "memory" => {
+                let done = self.memory.command(words)?;
+                // What it fed is gone.
+                if !self.drivers.contains_key("uvm")
+                    && let Some(feed) = self.names.drivers.remove("uvm")
+                {
+                    self.manager.deregister(feed).map_err(|error| error.to_string())?;
+                }
+                Ok(done)
+            }
             name if Memory::knows(name) => self.memory.command(words),
             "veto" => self.arm(words, Call::Prepare, 1),
             "fault" => self.arm(words, step(words.word(1, "STEP")?)?, 2),
@@ -198,6 +212,9 @@ impl Interpreter {
     fn feed(&mut self, words: &Words<'_>) -> Result<String, String> {
         words.only(&["node"])?;
         words.at_most(1)?;
+        if self.names.drivers.contains_key("uvm") {
+            return Err("feed: there is a driver \"uvm\" already: memory starts over".to_owned());
+        }
         let view = self.names.arena(words.word(0, "VIEW")?)?;
         let node = |text: &str| {
             let (arena, node) = text.split_once(':').ok_or_else(|| format!("{text:?} is no ARENA:NODE"))?;

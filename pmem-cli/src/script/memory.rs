@@ -1,11 +1,12 @@
 //! Commands about pages: segments, page lists, memory hot-plug, by page frame numbers.
 
-use super::words::{Words, dashed};
+use super::words::Words;
 use pmem_core::{ArenaId, DriverId, Manager};
 use pmem_import::parse_addr;
 use pmem_uvm::{
-    Access, Answer, Event, Feed, FrameRange, Hotplug, Layout, NotifierKey, PageList, PageListRequest,
-    PageOwner, PageRequest, PgaFlags, Plug, Reserves, Settings, Strategy, Unmoved, Uvm, Zone,
+    Access, Answer, Event, Feed, FrameRange, Hotplug, Layout, MemoryAction, NodeAction, NotifierKey,
+    PageList, PageListRequest, PageOwner, PageRequest, PgaFlags, Plug, Reserves, Settings, Strategy, Unmoved,
+    Uvm, Zone,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +36,8 @@ pub(super) struct Memory {
     lists: BTreeMap<String, PageList>,
     /// What callbacks were told.
     told: Arc<Mutex<Vec<String>>>,
-    listeners: u64,
+    /// Callbacks, in the order of their keys, which begin at 1.
+    listeners: Vec<String>,
 }
 
 fn text(error: impl std::fmt::Display) -> String {
@@ -79,7 +81,7 @@ impl Memory {
             pages: BTreeMap::new(),
             lists: BTreeMap::new(),
             told: Arc::default(),
-            listeners: 0,
+            listeners: Vec::new(),
         })
     }
 
@@ -96,6 +98,14 @@ impl Memory {
 
     /// Carries a command out.
     pub(super) fn command(&mut self, words: &Words<'_>) -> Result<String, String> {
+        let done = self.carry_out(words);
+        done.map_err(|error| {
+            let keys = (1..).zip(&self.listeners).map(|(key, name)| (NotifierKey(key).to_string(), name));
+            keys.fold(error, |error, (key, name)| error.replace(&format!("{key} "), &format!("{name} ")))
+        })
+    }
+
+    fn carry_out(&mut self, words: &Words<'_>) -> Result<String, String> {
         match words.name {
             "memory" => self.memory(words),
             "plug" => self.plug(words),
@@ -131,11 +141,11 @@ impl Memory {
         if let Some(bytes) = words.number("pagesize")? {
             settings = settings.pagesize(bytes).map_err(text)?;
         }
-        if let Some(colours) = words.number("colours")? {
-            settings = settings.colours(u32::try_from(colours).map_err(text)?).map_err(text)?;
+        if let Some(colours) = small(words, "colours")? {
+            settings = settings.colours(colours).map_err(text)?;
         }
-        if let Some(lists) = words.number("lists")? {
-            settings = settings.free_lists(u8::try_from(lists).map_err(text)?).map_err(text)?;
+        if let Some(lists) = small(words, "lists")? {
+            settings = settings.free_lists(lists).map_err(text)?;
         }
         *self = Self::with(settings, words.number("block")?.unwrap_or(512))?;
         Ok(String::new())
@@ -161,10 +171,11 @@ impl Memory {
         let range = frames(words)?;
         let mut plug = Plug::new(range);
         if let Some(avail) = words.option("avail") {
-            let avail = dashed(avail)?;
-            plug = plug.avail(FrameRange::new(avail.start(), avail.len()).ok());
+            plug = plug.avail(Some(dashed(words, "avail", avail)?));
         }
-        plug = plug.free_list(small(words, "list")?).node(small(words, "node")?);
+        plug = plug
+            .free_list(small(words, "list")?.unwrap_or_default())
+            .node(small(words, "node")?.unwrap_or_default());
         plug = if flags[1] { plug.merging() } else { plug };
         plug = if flags[2] { plug.zeroed() } else { plug };
         self.shared.with(|uvm, hotplug| {
@@ -268,10 +279,12 @@ impl Memory {
         let mut wanted = PgaFlags::empty();
         wanted.set(PgaFlags::ZERO, flags[0]);
         wanted.set(PgaFlags::USERESERVE, flags[1]);
-        let mut request =
-            PageRequest::new().flags(wanted).node(small(words, "node")?).strategy(strategy(words)?);
-        if let Some(colour) = words.number("colour")? {
-            request = request.colour(u32::try_from(colour).map_err(text)?);
+        let mut request = PageRequest::new()
+            .flags(wanted)
+            .node(small(words, "node")?.unwrap_or_default())
+            .strategy(strategy(words)?);
+        if let Some(colour) = small(words, "colour")? {
+            request = request.colour(colour);
         }
         if let Some(key) = words.number("owner")? {
             request = request.owner(PageOwner::Object { key, offset: 0 });
@@ -303,7 +316,10 @@ impl Memory {
                 .filter(|(_, value)| *value > 0)
                 .map(|(name, value)| format!("{name} {value}"))
                 .collect();
-            out + &counters.join(" ") + "\n"
+            if !counters.is_empty() {
+                out += &(counters.join(" ") + "\n");
+            }
+            out
         })
     }
 
@@ -318,10 +334,9 @@ impl Memory {
         if self.lists.contains_key(name) {
             return Err(format!("there is a list {name:?} already"));
         }
-        let mut request = PageListRequest::new(words.addr(1, "COUNT")?).map_err(text)?;
+        let mut request = PageListRequest::new(words.count_at(1, "COUNT")?).map_err(text)?;
         if let Some(window) = words.option("window") {
-            let window = dashed(window)?;
-            request = request.window(FrameRange::new(window.start(), window.len()).map_err(text)?);
+            request = request.window(dashed(words, "window", window)?);
         }
         if let Some(align) = words.number("align")? {
             request = request.align(align).map_err(text)?;
@@ -346,7 +361,8 @@ impl Memory {
         if words.count() > 2 {
             words.at_most(4)?;
             let list = self.lists.get_mut(name).ok_or_else(|| format!("no list {name:?}"))?;
-            let part = FrameRange::new(words.addr(2, "START")?, words.addr(3, "COUNT")?).map_err(text)?;
+            let part =
+                FrameRange::new(words.count_at(2, "START")?, words.count_at(3, "COUNT")?).map_err(text)?;
             return self
                 .shared
                 .with(|uvm, _| uvm.pglistfree_part(list, part))
@@ -363,18 +379,25 @@ impl Memory {
         words.only(&["priority", "bad", "stop"])?;
         words.at_most(1)?;
         let name = words.word(0, "NAME")?.to_owned();
-        let priority =
-            words.option("priority").map_or(Ok(0), str::parse).map_err(|_| "no priority".to_owned())?;
-        self.listeners += 1;
-        let key = NotifierKey(self.listeners);
-        let answer = |key: &str, answer: Answer| words.option(key).map(|event| (event.to_owned(), answer));
-        let answers: Vec<(String, Answer)> =
-            answer("bad", Answer::Bad).into_iter().chain(answer("stop", Answer::Stop)).collect();
+        let priority = words.option("priority").map_or(Ok(0), |text| {
+            text.parse().map_err(|_| format!("listen: priority {text:?} is no number"))
+        })?;
+        let mut answers: Vec<(String, Answer)> = Vec::new();
+        for (key, answer) in [("bad", Answer::Bad), ("stop", Answer::Stop)] {
+            let Some(event) = words.option(key) else { continue };
+            let all = events();
+            if !all.contains(&event.to_owned()) {
+                return Err(format!("listen: no event {event:?}; there are {}", all.join(", ")));
+            }
+            answers.push((event.to_owned(), answer));
+        }
+        self.listeners.push(name.clone());
+        let key = NotifierKey(self.listeners.len() as u64);
         let callback = || {
             let (told, name, answers) = (self.told.clone(), name.clone(), answers.clone());
             Box::new(move |_: &mut Uvm, event: &Event| {
                 told.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{name}: {event}"));
-                let is = |wanted: &String| event.to_string().split(' ').next() == Some(wanted);
+                let is = |wanted: &String| name_of(event) == *wanted;
                 answers.iter().find(|(wanted, _)| is(wanted)).map_or(Answer::Ok, |(_, answer)| *answer)
             })
         };
@@ -386,25 +409,57 @@ impl Memory {
     }
 }
 
+/// The name of an event, without whose it is.
+fn name_of(event: &Event) -> String {
+    event.to_string().split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// The names of all events.
+fn events() -> Vec<String> {
+    let memory = MemoryAction::ALL.map(|action| {
+        // One page frame is a range.
+        let range = FrameRange::new(0, 1).unwrap_or_else(|error| unreachable!("{error}"));
+        Event::Memory { action, range, status_change_nid_normal: None, status_change_nid: None }
+    });
+    let nodes = NodeAction::ALL.map(|action| Event::Node { action, nid: 0 });
+    memory.iter().chain(&nodes).map(name_of).collect()
+}
+
 /// `START END` in page frames.
 fn frames(words: &Words<'_>) -> Result<FrameRange, String> {
     frames_at(words, 0)
 }
 
 fn frames_at(words: &Words<'_>, index: usize) -> Result<FrameRange, String> {
-    let (start, end) = (words.addr(index, "START")?, words.addr(index + 1, "END")?);
-    FrameRange::new(start, end.saturating_sub(start)).map_err(text)
+    between(words.count_at(index, "START")?, words.count_at(index + 1, "END")?)
 }
 
-fn small<T: TryFrom<u64> + Default>(words: &Words<'_>, key: &str) -> Result<T, String> {
+/// `START-END` in page frames.
+fn dashed(words: &Words<'_>, key: &str, text: &str) -> Result<FrameRange, String> {
+    let ends = text.split_once('-').and_then(|(start, end)| parse_addr(start).ok().zip(parse_addr(end).ok()));
+    let (start, end) = ends.ok_or_else(|| format!("{}: {key} {text:?} is no START-END", words.name))?;
+    between(start, end)
+}
+
+fn between(start: u64, end: u64) -> Result<FrameRange, String> {
+    if end <= start {
+        return Err(format!("[{start:#x}, {end:#x}) is empty, or reversed"));
+    }
+    FrameRange::new(start, end - start).map_err(text)
+}
+
+fn small<T: TryFrom<u64>>(words: &Words<'_>, key: &str) -> Result<Option<T>, String> {
     let number = words.number(key)?.map(T::try_from).transpose();
-    Ok(number.map_err(|_| format!("{}: {key} is too large", words.name))?.unwrap_or_default())
+    number.map_err(|_| format!("{}: {key} is too large", words.name))
 }
 
 /// `normal`, `numa`, `only:LIST`, `fallback:LIST`.
 fn strategy(words: &Words<'_>) -> Result<Strategy, String> {
     let Some(word) = words.option("strategy") else { return Ok(Strategy::Normal) };
-    let list = |text: &str| parse_addr(text).and_then(|n| u8::try_from(n).map_err(|e| e.to_string()));
+    let list = |text: &str| {
+        let number = parse_addr(text).ok().and_then(|number| u8::try_from(number).ok());
+        number.ok_or_else(|| format!("strategy: {text:?} is no free list"))
+    };
     match word.split_once(':') {
         None if word == "normal" => Ok(Strategy::Normal),
         None if word == "numa" => Ok(Strategy::Numa),

@@ -56,7 +56,16 @@ impl<'l> Words<'l> {
     }
 
     pub(super) fn number(&self, key: &str) -> Result<Option<u64>, String> {
-        self.option(key).map(parse_addr).transpose()
+        self.option(key).map(|text| self.numeral(key, text)).transpose()
+    }
+
+    /// The positional word at `index`, as a number.
+    pub(super) fn count_at(&self, index: usize, what: &str) -> Result<u64, String> {
+        self.numeral(what, self.word(index, what)?)
+    }
+
+    fn numeral(&self, what: &str, text: &str) -> Result<u64, String> {
+        parse_addr(text).map_err(|_| format!("{}: {what} {text:?} is no number", self.name))
     }
 
     /// Whether a bare word stands anywhere after the first `skip`.

@@ -21,6 +21,18 @@ pub enum MemoryAction {
     CancelOffline = 1 << 5,
 }
 
+impl MemoryAction {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::GoingOnline,
+        Self::Online,
+        Self::CancelOnline,
+        Self::GoingOffline,
+        Self::Offline,
+        Self::CancelOffline,
+    ];
+}
+
 /// What happens to a node's memory (`NODE_*`, from Linux 6.17 on).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -37,6 +49,18 @@ pub enum NodeAction {
     RemovedLastMemory = 1 << 4,
     /// It does not lose it after all.
     CancelRemovingLastMemory = 1 << 5,
+}
+
+impl NodeAction {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::AddingFirstMemory,
+        Self::AddedFirstMemory,
+        Self::CancelAddingFirstMemory,
+        Self::RemovingLastMemory,
+        Self::RemovedLastMemory,
+        Self::CancelRemovingLastMemory,
+    ];
 }
 
 /// What callbacks are told (`struct memory_notify`, `struct node_notify`).

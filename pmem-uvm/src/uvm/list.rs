@@ -294,13 +294,13 @@ impl Uvm {
     /// Gives part of a list back: any part of one of its runs, in whatever order.
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`], naming the part, if it is not all in one run of the list.
+    /// [`UvmError::NotInList`] if it is not all in one run of the list.
     pub fn pglistfree_part(&mut self, list: &mut PageList, part: FrameRange) -> Result<(), UvmError> {
         let mut before: Option<FrameRange> = None;
         let mut at = list.first;
         let (run, next) = loop {
             let Some((run, next)) = at.and_then(|at| self.run_of(at)) else {
-                return Err(UvmError::NotPlugged(part));
+                return Err(UvmError::NotInList(part));
             };
             if run.covers(part) {
                 break (run, next);

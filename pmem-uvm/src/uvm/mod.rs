@@ -136,6 +136,11 @@ impl Uvm {
         if self.kept { Err(UvmError::Kept) } else { Ok(()) }
     }
 
+    fn check_list(&self, asked: u8) -> Result<(), UvmError> {
+        let lists = self.settings.free_lists_of();
+        if asked < lists { Ok(()) } else { Err(UvmError::FreeList { asked, lists }) }
+    }
+
     /// Says who fills pages and wakes the page daemon.
     pub fn set_host(&mut self, host: Box<dyn Host>) {
         self.host = host;

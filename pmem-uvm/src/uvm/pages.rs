@@ -17,9 +17,12 @@ impl Uvm {
     /// Hands out a page (`uvm_pagealloc`): BUSY, CLEAN and FAKE; one that is asked for filled with zeroes is not CLEAN.
     ///
     /// # Errors
-    /// [`UvmError::NoPages`], after waking the page daemon; [`UvmError::NotZeroed`] if no page is known to be zeroed and the
+    /// [`UvmError::FreeList`] for one that there is not; [`UvmError::NoPages`], after waking the page daemon; [`UvmError::NotZeroed`] if no page is known to be zeroed and the
     /// [`Host`](super::Host) does not fill one.
     pub fn pagealloc(&mut self, request: &PageRequest) -> Result<u64, UvmError> {
+        if let Strategy::Only(asked) | Strategy::Fallback(asked) = request.strategy {
+            self.check_list(asked)?;
+        }
         let reserve = self.reserve_for(request.flags, request.caller);
         if self.free_for(request.may_move()) > reserve {
             let found = self.find_page(request);

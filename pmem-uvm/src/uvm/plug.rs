@@ -37,10 +37,7 @@ impl Uvm {
     fn check_plug(&self, plug: &Plug) -> Result<(), UvmError> {
         self.check_kept()?;
         let Plug { range, avail, free_list, .. } = *plug;
-        let lists = self.settings.free_lists_of();
-        if free_list >= lists {
-            return Err(UvmError::FreeList { asked: free_list, lists });
-        }
+        self.check_list(free_list)?;
         if let Some(avail) = avail.filter(|avail| !range.covers(*avail)) {
             return Err(UvmError::Avail { range, avail });
         }
