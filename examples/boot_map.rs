@@ -1,7 +1,7 @@
 //! For who writes a kernel: from the boot loader's memory map, before there is a heap, to pages with owners.
 //!
 //! Recipes for the memory maps of `bootloader_api`, `multiboot2` and `uefi`, and for the `x86_64` crate's `FrameAllocator`, are in
-//! `tests/recipes.rs`: each is a `map` from their entries to [`Kind`]s.
+//! `tests/recipes.rs`: iterators over their entries as [`Kind`]s, and an allocator over [`Early`].
 
 use pmem_uvm::{
     DirectMap, Early, FrameRange, Kind, PageListRequest, PageOwner, PageRequest, PageWords, Reserves,

@@ -17,6 +17,9 @@
 extern "C" {
 #endif
 
+/* What went wrong last in the calling thread, in words. */
+const char *pmem_error(void);
+
 #define MEM_ONLINE (1 << 0)
 #define MEM_GOING_OFFLINE (1 << 1)
 #define MEM_OFFLINE (1 << 2)

@@ -18,6 +18,9 @@
 extern "C" {
 #endif
 
+/* What went wrong last in the calling thread, in words. */
+const char *pmem_error(void);
+
 #ifndef PMEM_HAVE_PADDR_T
 #define PMEM_HAVE_PADDR_T
 typedef unsigned long paddr_t, psize_t;

@@ -1,4 +1,4 @@
-//! The counters of the physical half of `struct uvmexp`, exact at every moment.
+//! The counters of the physical half of `struct uvmexp`, each exact at every moment.
 
 use crate::settings::Settings;
 use core::sync::atomic::{AtomicU64, Ordering};

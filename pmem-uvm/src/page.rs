@@ -27,7 +27,7 @@ bitflags! {
 /// What a page frame is doing.
 ///
 /// `Free` ↔ `Cached` → `Allocated` → `Free`; `Free` ↔ `Isolated` → `Allocated` (capture), `Offline`, `Retired`; `Offline` → `Free`;
-/// `Reserved` never changes but by [`free_reserved`](crate::Uvm::free_reserved).
+/// `Reserved` changes by [`free_reserved`](crate::Uvm::free_reserved), by [`retire`](crate::Uvm::retire), and as a model says that feeds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum PageState {
@@ -42,7 +42,7 @@ pub enum PageState {
     Isolated = 3,
     /// There, but not ours to hand out: firmware's, or the host's from before.
     Reserved = 4,
-    /// Bad: never handed out again.
+    /// Bad: not handed out, unless a model that feeds it says that it is good after all.
     Retired = 5,
     /// There, but not in use.
     Offline = 6,

@@ -147,7 +147,8 @@ pub enum Zone {
     /// Anything.
     #[default]
     Normal,
-    /// Only pages that have an owner, who can be told when they move: so that it can go offline again.
+    /// Only pages that have an owner, who can be told when they move: so that it can go offline again. That a page keeps its owner, and
+    /// is not wired for good, is the host's to see to; [`capture`](crate::Uvm::capture) takes given page frames whatever they are for.
     Movable,
 }
 

@@ -49,7 +49,7 @@ struct Memory {
     published: u64,
 }
 
-/// A wait that ends.
+/// How long to wait: as made by default, until there are pages.
 #[derive(Clone, Debug, Default)]
 pub struct Wait {
     timeout: Option<Duration>,
@@ -186,7 +186,8 @@ impl SharedUvm {
     }
 
     /// Calls `run` with all pages, and nobody else. What brings memory or takes it away is [`UvmError::Kept`] here, for it would
-    /// not wait for who keeps memory as it is: it belongs in [`Self::hotplug`].
+    /// not wait for who keeps memory as it is: it belongs in [`Self::hotplug`]. It is this memory that readers and processors look at:
+    /// to put another in its place is to lose it.
     ///
     /// # Errors
     /// [`HotplugError::InCallback`] from within a callback.

@@ -74,7 +74,8 @@ struct Order {
 
 /// All physical memory that was plugged: its segments, its pages, and which of them are free.
 ///
-/// Page operations take no memory and give none back; only plugging, unplugging and settings do.
+/// Page operations take no memory and give none back; only plugging, unplugging, bringing online for something else, making and
+/// removing caches, and settings do.
 pub struct Uvm {
     settings: Settings,
     map: FrameMap<Held>,
