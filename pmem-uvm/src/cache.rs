@@ -179,9 +179,9 @@ impl PageCache {
         taken.map(|(_, frame)| frame)
     }
 
-    /// Takes a page out, whoever calls.
-    pub(crate) fn steal(&self) -> Option<u64> {
-        self.slots.iter().find_map(|slot| {
+    /// Takes all pages out, one after another, whoever calls.
+    pub(crate) fn steal(&self) -> impl Iterator<Item = u64> + '_ {
+        self.slots.iter().filter_map(|slot| {
             if slot.load(Ordering::Relaxed) == 0 {
                 None
             } else {

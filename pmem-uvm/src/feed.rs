@@ -47,6 +47,8 @@ struct Going {
     zone: Zone,
     /// What hot-plug was asked.
     transition: Option<Transition>,
+    /// Whether anything was done about it.
+    begun: bool,
     /// Whether something could not be done with it.
     failed: bool,
 }
@@ -132,10 +134,7 @@ impl<A: Access> Feed<A> {
     }
 
     fn with<T>(&self, run: impl FnOnce(&mut Uvm, &mut Hotplug) -> T) -> Option<T> {
-        let mut run = Some(run);
-        let mut result = None;
-        self.access.access(&mut |uvm, hotplug| result = run.take().map(|run| run(uvm, hotplug)));
-        result
+        enter(&self.access, run)
     }
 
     fn settings(&self) -> Settings {
@@ -168,7 +167,16 @@ impl<A: Access> Feed<A> {
                 }
                 _ => {
                     let (used, zone) = (None, Zone::Normal);
-                    going.push(Going { range, old, new, used, zone, transition: None, failed: false });
+                    going.push(Going {
+                        range,
+                        old,
+                        new,
+                        used,
+                        zone,
+                        transition: None,
+                        begun: false,
+                        failed: false,
+                    });
                 }
             }
         }
@@ -223,14 +231,16 @@ impl<A: Access> Feed<A> {
     }
 
     /// Asks for, or sets aside, what each range needs; ranges are split where what there is differs.
-    fn begin(&mut self, going: Vec<Going>) -> Result<Vec<Going>, (FrameRange, HotplugError)> {
-        let Some(first) = going.first().map(|step| step.range) else { return Ok(going) };
-        let mut mover = core::mem::replace(&mut self.mover, Box::new(|_, _| Err(Unmoved::Never)));
-        let begun = self.with(|uvm, hotplug| {
+    fn begin(&mut self, going: Vec<Going>) -> Result<(), (FrameRange, HotplugError)> {
+        let Some(first) = going.first().map(|step| step.range) else { return Ok(()) };
+        // What was begun is noted as it is: a callback that panics leaves the rest to `abort`.
+        let Self { access, mover, staged: Some(staged), .. } = self else { return Ok(()) };
+        let begun = enter(access, |uvm, hotplug| {
             uvm.check_kept().map_err(|error| (first, error.into()))?;
-            begin_all(uvm, hotplug, going, |uvm, hotplug, step| begin_one(uvm, hotplug, step, &mut mover))
+            let one =
+                |uvm: &mut Uvm, hotplug: &mut Hotplug, step: &mut Going| begin_one(uvm, hotplug, step, mover);
+            begin_all(uvm, hotplug, going, &mut staged.going, one)
         });
-        self.mover = mover;
         begun.unwrap_or(Err((first, HotplugError::InCallback)))
     }
 
@@ -279,11 +289,12 @@ impl<A: Access> Feed<A> {
         };
         let done = self.with(|uvm, hotplug| {
             uvm.check_kept().map_err(|error| (first, error.into()))?;
-            let mut going = begin_all(uvm, hotplug, going, |uvm, _, step| {
+            let mut parts = Vec::new();
+            begin_all(uvm, hotplug, going, &mut parts, |uvm, _, step| {
                 hold_one(uvm, step, &mut |_, _| Err(Unmoved::Never))
             })?;
-            let failed = publish_all(uvm, hotplug, &mut going);
-            Ok((going, failed))
+            let failed = publish_all(uvm, hotplug, &mut parts);
+            Ok((parts, failed))
         });
         let (going, failed) = done.unwrap_or(Err((first, HotplugError::InCallback)))?;
         self.settle(Staged { sights, going, settled: false });
@@ -291,11 +302,19 @@ impl<A: Access> Feed<A> {
     }
 }
 
+/// Calls `run` once with memory, if it can be had.
+fn enter<A: Access, T>(access: &A, run: impl FnOnce(&mut Uvm, &mut Hotplug) -> T) -> Option<T> {
+    let mut run = Some(run);
+    let mut result = None;
+    access.access(&mut |uvm, hotplug| result = run.take().map(|run| run(uvm, hotplug)));
+    result
+}
+
 /// Splits a range where what there is of it differs: in use or not, for which zone, or not there.
 fn split(uvm: &Uvm, hotplug: &Hotplug, step: Going, parts: &mut Vec<Going>) {
     let Going { range, old, new, .. } = step;
     let mut add = |range: FrameRange, used, zone| {
-        parts.push(Going { range, old, new, used, zone, transition: None, failed: false });
+        parts.push(Going { range, old, new, used, zone, transition: None, begun: false, failed: false });
     };
     // What comes beside memory of a block is for what that is for.
     let absent = |range: Option<FrameRange>, add: &mut dyn FnMut(FrameRange, Option<bool>, Zone)| {
@@ -318,20 +337,24 @@ fn begin_all(
     uvm: &mut Uvm,
     hotplug: &mut Hotplug,
     going: Vec<Going>,
+    parts: &mut Vec<Going>,
     mut one: impl FnMut(&mut Uvm, &mut Hotplug, &mut Going) -> Result<(), HotplugError>,
-) -> Result<Vec<Going>, (FrameRange, HotplugError)> {
-    let mut parts = Vec::new();
-    going.into_iter().for_each(|step| split(uvm, hotplug, step, &mut parts));
+) -> Result<(), (FrameRange, HotplugError)> {
+    going.into_iter().for_each(|step| split(uvm, hotplug, step, parts));
     // What goes is held back before what comes is asked about.
     parts.sort_by_key(|step| !step.leaves());
     for at in 0..parts.len() {
-        if let Err(error) = one(uvm, hotplug, &mut parts[at]) {
-            let range = parts[at].range;
-            cancel(uvm, hotplug, &mut parts[..at]);
+        let step = &mut parts[at];
+        step.begun = true;
+        if let Err(error) = one(uvm, hotplug, step) {
+            // It has taken back what it did.
+            step.begun = false;
+            let range = step.range;
+            cancel(uvm, hotplug, parts);
             return Err((range, error));
         }
     }
-    Ok(parts)
+    Ok(())
 }
 
 /// Does all that was begun, and tells whoever was asked; the first that could not be done.
@@ -464,7 +487,8 @@ fn publish_one(uvm: &mut Uvm, hotplug: &mut Hotplug, step: &Going) -> Result<(),
 
 /// Takes back what was begun.
 fn cancel(uvm: &mut Uvm, hotplug: &mut Hotplug, going: &mut [Going]) {
-    for step in going.iter_mut().rev() {
+    for step in going.iter_mut().rev().filter(|step| step.begun) {
+        step.begun = false;
         if let Some(transition) = step.transition.take() {
             hotplug.cancel(uvm, &transition);
         }
@@ -527,18 +551,13 @@ impl<A: Access> Driver for Feed<A> {
         self.staged = Some(Staged { sights, going: Vec::new(), settled });
         let going = self.stage(change.after(), windows, settings);
         match self.begin(going) {
-            Ok(going) if going.is_empty() => {
+            Ok(()) if self.staged.as_ref().is_none_or(|staged| staged.going.is_empty()) => {
                 if let Some(staged) = self.staged.take() {
                     self.sights = staged.sights;
                 }
                 Ok(Concern::Indifferent)
             }
-            Ok(going) => {
-                if let Some(staged) = &mut self.staged {
-                    staged.going = going;
-                }
-                Ok(Concern::Concerned)
-            }
+            Ok(()) => Ok(Concern::Concerned),
             Err((range, error)) => {
                 self.unsettle();
                 Err(veto(range, &error, settings))
@@ -579,6 +598,12 @@ impl<A: Access> Driver for Feed<A> {
 
     fn resync(&mut self, state: &State) -> Result<(), Fault> {
         let settings = self.settings();
+        // What is held back by now, nobody will let go of.
+        self.with(|uvm, hotplug| {
+            hotplug.recover(uvm);
+            let fed: Vec<FrameRange> = self.fed.iter().map(|(range, _)| range).collect();
+            fed.into_iter().for_each(|range| uvm.unisolate(range));
+        });
         self.fed = self.read_back(&self.layout.frames(state, settings));
         let fault = |range: FrameRange| {
             let fault = Fault::new("pages are busy");

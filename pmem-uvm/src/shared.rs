@@ -252,7 +252,11 @@ impl SharedUvm {
         // A time that cannot be told is never.
         let deadline = wait.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            let attempt = |uvm: &mut Uvm| (uvm.attempt_list(request), uvm.could_be_had(request));
+            let attempt = |uvm: &mut Uvm| {
+                let outcome = uvm.attempt_list(request);
+                let there = if outcome.is_err() { uvm.could_be_had(request) } else { 0 };
+                (outcome, there)
+            };
             let (outcome, there) = self.with(attempt).map_err(|_| UvmError::InCallback)?;
             let why = match outcome {
                 Err(short @ (UvmError::NoPages { .. } | UvmError::NoFit { .. }))
@@ -337,7 +341,9 @@ impl SharedUvm {
         // A panic of a callback leaves memory as it was between two of its steps, each of which is whole.
         let memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.holder.store(this_thread(), Ordering::Release);
-        Ok(Locked { inner: &self.0, memory })
+        let mut locked = Locked { inner: &self.0, memory };
+        locked.memory.uvm.end_move();
+        Ok(locked)
     }
 
     /// Wakes whoever waits for pages.

@@ -5,7 +5,7 @@ use pmem_uvm::{
     Answer, BlockState, Event, Feed, FrameRange, Hotplug, Layout, NotifierKey, PageOwner, PageRequest,
     PageState, Unmoved, Uvm, Zone,
 };
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 type Both = Arc<Mutex<(Uvm, Hotplug)>>;
 
@@ -55,7 +55,7 @@ impl World {
     }
 
     fn run<T>(&self, run: impl FnOnce(&mut Uvm, &mut Hotplug) -> T) -> T {
-        let mut both = self.both.lock().unwrap();
+        let mut both = self.both.lock().unwrap_or_else(PoisonError::into_inner);
         let (uvm, hotplug) = &mut *both;
         run(uvm, hotplug)
     }
@@ -201,4 +201,39 @@ fn the_first_memory_says_which_free_lists_there_are() {
     pmem.connect(bus, fast, Mapping::window(bytes(0x1000, 0x2000), 0).unwrap(), Metric::new(1)).unwrap();
     pmem.prime(fast, bytes(0, 0x40), Attrs::ram()).unwrap();
     assert!(both.lock().unwrap().0.segments().all(|segment| segment.free_list() == 0), "nothing moved");
+}
+
+#[test]
+fn a_listener_that_panics_in_a_change_leaves_nothing_begun() {
+    let mut w = World::new();
+    let panics = Arc::new(Mutex::new(0));
+    let left = panics.clone();
+    let callback = move |_: &mut Uvm, _: &Event| {
+        let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+        *left -= i32::from(*left > 0);
+        let now = *left == 1;
+        drop(left);
+        assert!(!now, "not today");
+        Answer::Ok
+    };
+    w.run(|_, hotplug| hotplug.register_memory(NotifierKey(9), -1, Box::new(callback))).unwrap();
+    let counts = |w: &World| {
+        let e = w.run(|uvm, _| uvm.uvmexp());
+        (e.physmem, e.npages, e.free, e.isolated)
+    };
+    let before = counts(&w);
+    *panics.lock().unwrap_or_else(PoisonError::into_inner) = 2;
+    w.pmem.seal(w.ram, bytes(0, 64)).unwrap_err();
+    assert_eq!(counts(&w), before);
+    // The first of two ranges was asked about, the second not to the end.
+    *panics.lock().unwrap_or_else(PoisonError::into_inner) = 3;
+    let primed = w.pmem.transaction(|plan| {
+        plan.prime(w.ram, bytes(0x200, 0x240), Attrs::ram())?;
+        plan.prime(w.ram, bytes(0x300, 0x340), Attrs::ram())
+    });
+    primed.unwrap_err();
+    assert_eq!(counts(&w), before);
+    w.pmem.seal(w.ram, bytes(0, 64)).unwrap();
+    w.pmem.prime(w.ram, bytes(0x200, 0x240), Attrs::ram()).unwrap();
+    assert!(w.is_verified());
 }

@@ -529,3 +529,48 @@ fn blocks_that_memory_is_far_between_are_found_at_once() {
     hotplug.follow(&uvm, FrameRange::new(0, 1 << 52).unwrap());
     assert_eq!(hotplug.blocks().map(|(at, _)| at).collect::<Vec<_>>(), [far]);
 }
+
+#[test]
+fn a_page_whose_move_panics_stays_its_owners() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    let mut w = World::new();
+    w.add(block(4), 0);
+    w.online(block(4)).unwrap();
+    let page = 4 * BLOCK;
+    w.uvm.capture(FrameRange::new(page, 1).unwrap(), &mut stay).unwrap();
+    let before = w.uvm.uvmexp();
+    let offline = |w: &mut World| w.hotplug.offline(&mut w.uvm, block(4), &mut |_, _| panic!("not today"));
+    catch_unwind(AssertUnwindSafe(|| offline(&mut w))).unwrap_err();
+    w.offline(block(4)).unwrap_err();
+    let after = w.uvm.uvmexp();
+    assert_eq!(w.uvm.page(page).unwrap().state(), PageState::Allocated);
+    assert_eq!((after.free, after.isolated, after.npages), (before.free, 0, before.npages));
+}
+
+#[test]
+fn what_was_held_back_for_several_blocks_comes_back_after_a_panic() {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    let mut w = World::new();
+    w.add(blocks(4, 2), 0);
+    w.online(blocks(4, 2)).unwrap();
+    let once = Arc::new(Mutex::new(true));
+    let callback = move |_: &mut Uvm, _: &Event| {
+        assert!(!std::mem::take(&mut *once.lock().unwrap_or_else(|e| e.into_inner())), "not today");
+        Answer::Ok
+    };
+    w.hotplug.register_memory(NotifierKey(9), 0, Box::new(callback)).unwrap();
+    let gone = |w: &mut World| w.hotplug.offline_and_remove(&mut w.uvm, blocks(4, 2), &mut stay);
+    catch_unwind(AssertUnwindSafe(|| gone(&mut w))).unwrap_err();
+    w.offline(block(5)).unwrap();
+    assert_eq!((w.state(4), w.uvm.uvmexp().isolated), (BlockState::Online(Zone::Normal), 0));
+}
+
+#[test]
+fn a_block_of_two_nodes_stays() {
+    let mut uvm = Uvm::default();
+    uvm.plug(&Plug::new(FrameRange::new(0, 96).unwrap())).unwrap();
+    uvm.plug(&Plug::new(FrameRange::new(96, 32).unwrap()).node(1)).unwrap();
+    let mut hotplug = Hotplug::new(64, &uvm).unwrap();
+    let mixed = hotplug.offline(&mut uvm, FrameRange::new(64, 64).unwrap(), &mut stay).unwrap_err();
+    assert_eq!((mixed.errno(), matches!(mixed, HotplugError::Mixed(_))), (22, true));
+}

@@ -158,7 +158,7 @@ impl Answer {
         }
     }
 
-    /// From C. Numbers that mean nothing are taken as Linux takes them: by [`Self::stops`] and [`Self::errno`].
+    /// From C. Negative numbers are no errors, as in Linux; more than 1 without the bit that stops is taken as [`Self::Ok`].
     pub const fn from_bits(bits: u32) -> Self {
         match (bits & STOP_MASK != 0, bits & !STOP_MASK) {
             (false, 0) => Self::Done,

@@ -261,8 +261,10 @@ impl Hotplug {
     }
 
     /// Puts right what a callback's panic left half done.
-    fn recover(&mut self, uvm: &mut Uvm) {
-        self.leaving = None;
+    pub(crate) fn recover(&mut self, uvm: &mut Uvm) {
+        if let Some(range) = self.leaving.take() {
+            uvm.unisolate(range);
+        }
         let left: Vec<(FrameRange, Zone)> = self
             .blocks
             .iter()
@@ -361,6 +363,7 @@ impl Hotplug {
         self.recover(uvm);
         uvm.check_kept()?;
         let block = self.check_blocks(range, "offline", |state| state == BlockState::Offline)?;
+        check_one_node(uvm, range)?;
         uvm.check_online(range)?;
         let step = self.begin_online(uvm, range, block.node, zone)?;
         self.commit(uvm, &step).inspect_err(|_| self.cancel(uvm, &step))?;
@@ -388,6 +391,7 @@ impl Hotplug {
         let online = |state| matches!(state, BlockState::Online(_));
         let block = self.check_blocks(range, "online", online)?;
         let BlockState::Online(zone) = block.state else { return Err(HotplugError::NoBlock(range)) };
+        check_one_node(uvm, range)?;
         uvm.check_offline(range)?;
         self.take_offline(uvm, range, block.node, zone, migrate)
     }
@@ -448,12 +452,16 @@ impl Hotplug {
                 _ => None,
             })
             .collect();
+        online.iter().try_for_each(|(at, ..)| check_one_node(uvm, *at))?;
         online.iter().try_for_each(|(at, ..)| uvm.check_offline(*at))?;
-        online.iter().try_for_each(|(at, ..)| uvm.hold_free(*at, |state| state == PageState::Retired))?;
         self.leaving = Some(range);
         let mut gone = 0;
-        let mut result = online.iter().try_for_each(|(at, node, zone)| {
-            self.take_offline(uvm, *at, *node, *zone, migrate).map(|()| gone += 1)
+        let held =
+            online.iter().try_for_each(|(at, ..)| uvm.hold_free(*at, |state| state == PageState::Retired));
+        let mut result = held.map_err(HotplugError::from).and_then(|()| {
+            online.iter().try_for_each(|(at, node, zone)| {
+                self.take_offline(uvm, *at, *node, *zone, migrate).map(|()| gone += 1)
+            })
         });
         self.leaving = None;
         if result.is_ok() {
@@ -538,8 +546,12 @@ impl Hotplug {
         self.leaving.is_some_and(|range| range.contains(frame))
     }
 
-    /// Whether a node has pages in use outside of a range, in blocks that `counts` is true of.
-    fn has_memory(&self, uvm: &Uvm, node: u32, without: FrameRange, counts: impl Fn(u64) -> bool) -> bool {
+    /// Whether a node has pages in use outside of a range, that are not only for movable ones if `normal` matters.
+    fn has_memory(&self, uvm: &Uvm, node: u32, without: FrameRange, normal: bool) -> bool {
+        if uvm.has_free_beside(node, normal, without) {
+            return true;
+        }
+        let counts = |frame: u64| !normal || !self.is_movable(frame);
         let segments = uvm.segments().filter(|segment| segment.node() == node);
         segments.flat_map(|segment| segment.range().minus(without)).flatten().any(|part| {
             // Only whether there is one matters; it is mostly the first of a block that is online.
@@ -559,4 +571,9 @@ impl Hotplug {
             blocks.any(|at| at.frames().any(used))
         })
     }
+}
+
+/// Checks that memory that comes or goes as one is of one node.
+fn check_one_node(uvm: &Uvm, range: FrameRange) -> Result<(), HotplugError> {
+    if uvm.is_of_one_node(range) { Ok(()) } else { Err(HotplugError::Mixed(range)) }
 }

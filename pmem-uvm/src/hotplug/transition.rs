@@ -36,11 +36,7 @@ impl Hotplug {
         node: u32,
         zone: Zone,
     ) -> Result<Transition, HotplugError> {
-        let mut step = self.transition(uvm, Course::Online, range, node, zone);
-        // Another range of the same change may be the first.
-        let mut before = self.arriving.iter().filter(|(nid, _)| *nid == node).map(|(_, zone)| *zone);
-        step.node_normal = step.node_normal.filter(|_| before.clone().all(|zone| zone == Zone::Movable));
-        step.node = step.node.filter(|_| before.next().is_none());
+        let step = self.transition(uvm, Course::Online, range, node, zone);
         let asked = self.ask(uvm, &step, NodeAction::AddingFirstMemory, MemoryAction::GoingOnline);
         asked.inspect_err(|_| self.cancel(uvm, &step))?;
         self.arriving.push((node, zone));
@@ -118,9 +114,14 @@ impl Hotplug {
     }
 
     fn transition(&self, uvm: &Uvm, course: Course, range: FrameRange, node: u32, zone: Zone) -> Transition {
-        let alone = !self.has_memory(uvm, node, range, |_| true);
-        let normal =
-            zone == Zone::Normal && !self.has_memory(uvm, node, range, |frame| !self.is_movable(frame));
+        // Another range of the same change may be the first.
+        let arrives = |normal: bool| {
+            let counts = |of: &(u32, Zone)| of.0 == node && !(normal && of.1 == Zone::Movable);
+            course == Course::Online && self.arriving.iter().any(counts)
+        };
+        let first = |normal: bool| !arrives(normal) && !self.has_memory(uvm, node, range, normal);
+        let alone = first(false);
+        let normal = zone == Zone::Normal && first(true);
         let (of_node, node, node_normal) = (node, alone.then_some(node), normal.then_some(node));
         Transition { course, range, zone, of_node, node, node_normal }
     }

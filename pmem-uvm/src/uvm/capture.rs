@@ -101,6 +101,7 @@ impl Uvm {
             matches!(info.state, PageState::Free | PageState::Cached | PageState::Allocated)
                 || passed(info.state)
         };
+        self.end_move();
         self.check_pages(range, "managed", managed)?;
         self.hold_more(range);
         Ok(())
@@ -121,7 +122,7 @@ impl Uvm {
     /// Has a page moved to another of its colour, on its node if there is one; where to.
     fn move_one(
         &mut self,
-        frame: u64,
+        (frame, head): (u64, u64),
         node: u32,
         owner: PageOwner,
         migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
@@ -130,12 +131,24 @@ impl Uvm {
         let request =
             PageRequest::new().node(node).strategy(Strategy::Numa).owner(owner).colour(colour as u32);
         let to = self.pagealloc(&request).ok()?;
-        if migrate(frame, to).is_err() {
+        self.moving = Some((frame, head, to));
+        let moved = migrate(frame, to);
+        self.moving = None;
+        if moved.is_err() {
             // It is ours: nobody else knows of it.
             let _ = self.pagefree(to);
             return None;
         }
         Some(to)
+    }
+
+    /// Takes back a move that never ended, since who moves pages panicked: the page is its owner's, where it was.
+    pub(crate) fn end_move(&mut self) {
+        let Some((from, head, to)) = self.moving.take() else { return };
+        if let Ok((_, page)) = self.known(from) {
+            page.let_go(head);
+        }
+        let _ = self.pagefree(to);
     }
 
     /// Moves the pages of a range that are handed out, whose free pages are held back.
@@ -168,7 +181,7 @@ impl Uvm {
                 }
                 return Err(unmovable);
             };
-            let moved = self.move_one(frame, node, info.owner, migrate);
+            let moved = self.move_one((frame, head), node, info.owner, migrate);
             let (_, from) = self.known(frame)?;
             let Some(to) = moved else {
                 from.let_go(head);

@@ -90,6 +90,8 @@ pub struct Uvm {
     host: Box<dyn Host>,
     /// Whether others may count on what is plugged and online: it stays so.
     kept: bool,
+    /// What is being moved: from where, how it was, and where to.
+    moving: Option<(u64, u64, u64)>,
 }
 
 impl fmt::Debug for Uvm {
@@ -123,6 +125,7 @@ impl Uvm {
             next_colour: 0,
             host: Box::new(NoHost),
             kept: false,
+            moving: None,
         }
     }
 
@@ -365,6 +368,7 @@ impl Uvm {
         wanted: &'static str,
         good: impl Fn(PageInfo) -> bool,
     ) -> Result<(), UvmError> {
+        self.end_move();
         for _ in 0..PATIENCE {
             self.drain_caches();
             match self.check_pages(range, wanted, &good) {

@@ -308,12 +308,7 @@ impl Uvm {
 
     /// Takes all pages out of a cache; how many.
     pub fn drain_cache(&mut self, cache: &PageCache) -> usize {
-        let mut drained = 0;
-        while let Some(frame) = cache.steal() {
-            self.uncache(frame);
-            drained += 1;
-        }
-        drained
+        cache.steal().map(|frame| self.uncache(frame)).count()
     }
 
     /// Puts a page that came out of a cache into its bucket.

@@ -1,6 +1,6 @@
 //! What goes in and out of use while it stays plugged: pages turn from one state into another, and counters with them.
 
-use super::Uvm;
+use super::{Bucket, Uvm};
 use crate::counters::{add, sub};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
@@ -76,6 +76,7 @@ impl Uvm {
 
     /// Lets go of pages that are held back; others are left as they are.
     pub(crate) fn unisolate(&mut self, range: FrameRange) {
+        self.end_move();
         self.turn(range, PageState::Free, |state| state == PageState::Isolated);
     }
 
@@ -113,6 +114,22 @@ impl Uvm {
         runs.into_iter().map(|(run, used, zone)| (run, used.unwrap_or(false), zone)).collect()
     }
 
+    /// Whether a node has a free page outside of a range, in memory that is not only for movable ones if `normal` matters.
+    pub(crate) fn has_free_beside(&self, node: u32, normal: bool, range: FrameRange) -> bool {
+        let counts = |bucket: &&Bucket| bucket.node == node && !(normal && bucket.zone == Zone::Movable);
+        self.buckets.iter().filter(counts).any(|bucket| {
+            let within: u64 = bucket.map.runs(range).map(FrameRange::count).sum();
+            bucket.map.free() > within
+        })
+    }
+
+    /// Whether all that is plugged in a range is of one node.
+    pub(crate) fn is_of_one_node(&self, range: FrameRange) -> bool {
+        let mut nodes = self.map.overlapping(range).map(|(_, held)| held.segment.node);
+        let first = nodes.next();
+        nodes.all(|node| Some(node) == first)
+    }
+
     /// The lowest page frame of a range that is plugged.
     pub(crate) fn next_plugged(&self, range: FrameRange) -> Option<u64> {
         self.map.overlapping(range).next().map(|(entry, _)| entry.start().max(range.start()))
@@ -124,8 +141,8 @@ impl Uvm {
         Some((held.segment.node, self.buckets[held.bucket as usize].zone))
     }
 
-    /// What of a range is plugged, in runs of one segment and of one state; what is in use, or held back, counts as
-    /// free. Takes memory.
+    /// What of a range is plugged, in runs of one segment and of one state; what is in use counts as free. Takes
+    /// memory.
     pub(crate) fn runs_by_state(&self, range: FrameRange) -> Vec<(FrameRange, Arc<Segment>, PageState)> {
         let mut runs: Vec<(FrameRange, Arc<Segment>, PageState)> = Vec::new();
         for (entry, held) in self.map.overlapping(range) {
@@ -133,8 +150,8 @@ impl Uvm {
             let pages = held.pages.slice(part.start() - held.first, part.count());
             for (frame, page) in part.frames().zip(pages) {
                 let state = match page.state() {
-                    idle if idle.is_idle() => idle,
-                    _ => PageState::Free,
+                    PageState::Cached | PageState::Allocated => PageState::Free,
+                    state => state,
                 };
                 match runs.last_mut() {
                     Some((run, segment, of))
