@@ -1,10 +1,14 @@
 //! Memory that a model feeds, and that somebody brings online, takes offline and uses by hand beside it.
 
-use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, DriverId, Manager, Mapping, Metric, Request, Usage};
+use pmem_core::{
+    AddrRange, ArenaId, ArenaType, Attrs, DriverId, Manager, Mapping, Metric, RegionId, Request, Usage,
+};
 use pmem_uvm::{
     Answer, BlockState, Event, Feed, FrameRange, Hotplug, Layout, NotifierKey, PageOwner, PageRequest,
     PageState, Unmoved, Uvm, Zone,
 };
+use proptest::prelude::*;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 type Both = Arc<Mutex<(Uvm, Hotplug)>>;
@@ -236,4 +240,164 @@ fn a_listener_that_panics_in_a_change_leaves_nothing_begun() {
     w.pmem.seal(w.ram, bytes(0, 64)).unwrap();
     w.pmem.prime(w.ram, bytes(0x200, 0x240), Attrs::ram()).unwrap();
     assert!(w.is_verified());
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Prime(u64, u64),
+    Seal(u64, u64),
+    Unseal(u64, u64),
+    Unprime(u64, u64),
+    Region(u64, u64, bool),
+    Release(prop::sample::Index),
+    Resync,
+    Online(u64, bool),
+    Offline(u64, bool),
+    Remove(u64),
+    Retire(u64),
+    Alloc(u8, bool),
+    Free(prop::sample::Index),
+    Cache,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let index = any::<prop::sample::Index>;
+    let part = || (0u64..0x140, 1u64..0xa0).prop_map(|(start, count)| (start, start + count));
+    let block = 0u64..6;
+    prop_oneof![
+        2 => part().prop_map(|(a, b)| Op::Prime(a, b)),
+        2 => part().prop_map(|(a, b)| Op::Seal(a, b)),
+        3 => part().prop_map(|(a, b)| Op::Unseal(a, b)),
+        1 => part().prop_map(|(a, b)| Op::Unprime(a, b)),
+        3 => (part(), any::<bool>()).prop_map(|((a, b), bad)| Op::Region(a, b, bad)),
+        3 => index().prop_map(Op::Release),
+        1 => Just(Op::Resync),
+        3 => (block.clone(), any::<bool>()).prop_map(|(at, movable)| Op::Online(at, movable)),
+        3 => (block.clone(), any::<bool>()).prop_map(|(at, moves)| Op::Offline(at, moves)),
+        1 => block.prop_map(Op::Remove),
+        1 => (0u64..0x140).prop_map(Op::Retire),
+        3 => (1u8..60, any::<bool>()).prop_map(|(times, owned)| Op::Alloc(times, owned)),
+        3 => index().prop_map(Op::Free),
+        1 => Just(Op::Cache),
+    ]
+}
+
+/// What is handed out by hand.
+type Held = Arc<Mutex<BTreeSet<u64>>>;
+
+impl World {
+    fn carry_out(&mut self, op: &Op, held: &Held, regions: &mut Vec<RegionId>) {
+        let block = |number: u64| range((0x1000 + 64 * number, 64));
+        match op {
+            Op::Prime(a, b) => drop(self.pmem.prime(self.ram, bytes(*a, *b), Attrs::ram())),
+            Op::Seal(a, b) => drop(self.pmem.seal(self.ram, bytes(*a, *b))),
+            Op::Unseal(a, b) => drop(self.pmem.unseal(self.ram, bytes(*a, *b))),
+            Op::Unprime(a, b) => drop(self.pmem.unprime(self.ram, bytes(*a, *b))),
+            Op::Region(a, b, bad) => {
+                let usage = if *bad { Usage::BROKEN } else { Usage::TEXT };
+                let request = Request::new((b - a) << 12).at(a << 12).usage(usage);
+                regions.extend(self.pmem.alloc(self.ram, &request));
+            }
+            Op::Release(index) if !regions.is_empty() => {
+                let at = index.index(regions.len());
+                let _ = self.pmem.decref(regions[at]);
+                if self.pmem.range_of(regions[at]).is_err() {
+                    regions.swap_remove(at);
+                }
+            }
+            Op::Resync => {
+                if self.pmem.resync(self.feed).is_ok() {
+                    assert!(self.is_verified());
+                }
+            }
+            Op::Online(at, movable) => {
+                let zone = if *movable { Zone::Movable } else { Zone::Normal };
+                let _ = self.run(|uvm, hotplug| hotplug.online(uvm, block(*at), zone));
+            }
+            Op::Offline(at, moves) => {
+                let mut held = held.lock().unwrap();
+                let mut mover = |from: u64, to: u64| {
+                    if !moves {
+                        return Err(Unmoved::Never);
+                    }
+                    assert!(held.remove(&from) && held.insert(to), "{from:#x} moves to {to:#x}");
+                    Ok(())
+                };
+                let _ = self.run(|uvm, hotplug| hotplug.offline(uvm, block(*at), &mut mover));
+            }
+            Op::Remove(at) => drop(self.run(|uvm, hotplug| hotplug.remove(uvm, block(*at)))),
+            Op::Retire(at) => drop(self.run(|uvm, _| uvm.retire(range((0x1000 + at, 1))))),
+            Op::Alloc(times, owned) => {
+                let owner = if *owned { PageOwner::Object { key: 1, offset: 0 } } else { PageOwner::None };
+                for _ in 0..*times {
+                    let got = self.run(|uvm, _| uvm.pagealloc(&PageRequest::new().owner(owner)));
+                    let Ok(page) = got else { break };
+                    assert!(held.lock().unwrap().insert(page), "{page:#x} is handed out twice");
+                    assert!(*owned || self.run(|uvm, _| uvm.zone(page)) == Some(Zone::Normal));
+                }
+            }
+            Op::Free(index) => {
+                let mut held = held.lock().unwrap();
+                let page = (!held.is_empty()).then(|| *held.iter().nth(index.index(held.len())).unwrap());
+                if let Some(page) = page {
+                    self.run(|uvm, _| uvm.pagefree(page)).unwrap();
+                    held.remove(&page);
+                }
+            }
+            Op::Cache => self.run(|uvm, _| {
+                let cache = uvm.add_cache(0, 16);
+                uvm.fill_cache(&cache);
+            }),
+            Op::Release(_) => {}
+        }
+    }
+
+    /// Counters, blocks and what is handed out agree with the pages.
+    fn check(&self, held: &Held) {
+        self.run(|uvm, hotplug| {
+            let mut states = [0u64; 7];
+            let mut movable = 0;
+            for frame in 0x1000..0x1200 {
+                let Some(page) = uvm.page(frame) else { continue };
+                let state = page.state();
+                states[state as usize] += 1;
+                movable += u64::from(state == PageState::Free && uvm.zone(frame) == Some(Zone::Movable));
+                let is_held = held.lock().unwrap().contains(&frame);
+                assert_eq!(state == PageState::Allocated, is_held, "page {frame:#x} is {state}");
+            }
+            let e = uvm.uvmexp();
+            let [free, cached, allocated, isolated, reserved, retired, offline] = states;
+            assert_eq!(
+                (e.free, e.cached, e.isolated, e.reserved, e.retired, e.offline, e.movable),
+                (free + cached, cached, 0, reserved, retired, offline, movable)
+            );
+            assert_eq!((isolated, e.npages), (0, free + cached + allocated));
+            assert_eq!((e.physmem, uvm.free_on(0, 0)), (states.iter().sum(), free));
+            for (at, block) in hotplug.blocks() {
+                let used = |frame: &u64| {
+                    let state = uvm.page(*frame).map(|page| page.state());
+                    !matches!(state, None | Some(PageState::Offline | PageState::Retired))
+                };
+                match block.state {
+                    BlockState::Online(zone) => {
+                        assert!(at.frames().filter(used).all(|frame| uvm.zone(frame) == Some(zone)));
+                    }
+                    state => assert!(state == BlockState::Offline && !at.frames().any(|f| used(&f))),
+                }
+            }
+        });
+    }
+}
+
+proptest! {
+    #[test]
+    fn model_and_hand_work_on_the_same_pages(ops in proptest::collection::vec(op(), 1..50)) {
+        let mut w = World::new();
+        let held = Held::default();
+        let mut regions = Vec::new();
+        for op in ops {
+            w.carry_out(&op, &held, &mut regions);
+            w.check(&held);
+        }
+    }
 }
