@@ -116,7 +116,7 @@ impl PageCache {
 
     /// Whether something was plugged or unplugged since a snapshot.
     fn is_old(&self, pages: &Snapshot) -> bool {
-        pages.generation() != get(&self.counters.generation)
+        pages.generation() != get(&self.counters.generation.0)
     }
 
     /// Whether a page can be put in. Others only make room: the owner looks when there was none.

@@ -3,13 +3,18 @@
 use crate::settings::Settings;
 use core::sync::atomic::{AtomicU64, Ordering};
 
+/// A number in a line of its own: who reads it does not wait for who counts.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Apart(pub(crate) AtomicU64);
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// The counters as anybody may read them while pages come and go.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
-            /// How often it changed what lies where: no counter of pages, but as many readers ask for it.
-            pub(crate) generation: AtomicU64,
+            /// How often it changed what lies where: no counter of pages, but as many ask for it.
+            pub(crate) generation: Apart,
             $(pub(crate) $name: AtomicU64,)*
         }
 

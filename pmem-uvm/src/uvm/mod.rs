@@ -183,12 +183,12 @@ impl Uvm {
 
     /// Counts plugs, unplugs and all else that changes what lies where.
     pub fn generation(&self) -> u64 {
-        get(&self.counters.generation)
+        get(&self.counters.generation.0)
     }
 
     /// Says that a copy of the map is old.
     fn map_changed(&self) {
-        note(&self.counters.generation);
+        note(&self.counters.generation.0);
     }
 
     /// All segments, in order of address.
