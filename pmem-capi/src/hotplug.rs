@@ -103,11 +103,12 @@ fn frames(start: u64, count: u64) -> Result<FrameRange, HotplugError> {
 fn bytes(start: u64, size: u64) -> Result<FrameRange, HotplugError> {
     let shift = memory().uvmexp().pageshift;
     let mask = (1 << shift) - 1;
-    let range = frames(start >> shift, (size >> shift).max(1))?;
-    if start & mask != 0 || size & mask != 0 || size == 0 {
-        return Err(HotplugError::Unaligned { range, block: 1 });
+    for (what, value) in [("start of memory in bytes", start), ("size of memory in bytes", size)] {
+        if value & mask != 0 {
+            return Err(UvmError::Setting { what, value }.into());
+        }
     }
-    Ok(range)
+    frames(start >> shift, size >> shift)
 }
 
 /// Feeds the pages from the RAM that an arena of `pmem.h` sees.

@@ -393,6 +393,9 @@ static void bad_input(void)
 	CHECK_EQ(uvm_pglistalloc(PAGE, 0, ~0UL, 0, 5000, &list, 1, 0), EINVAL);
 	CHECK_EQ(uvm_pglistalloc(PAGE, 0, ~0UL, 3, 0, &list, 1, 0), EINVAL);
 	CHECK_EQ(register_memory_notifier(&none), -EINVAL);
+	CHECK_EQ(add_memory(0, 0x10000001, 0x8000000), -EINVAL);
+	CHECK(strstr(pmem_error(), "start of memory in bytes cannot be 268435457") != NULL);
+	CHECK_EQ(add_memory(0, 0x10000000, 0), -EINVAL);
 	CHECK(pmem_memory_feed(NULL, NULL, 3) == NULL);
 	CHECK(strstr(pmem_error(), "3 nodes") != NULL);
 }
