@@ -216,8 +216,25 @@ fn initramfs(lab: &Path, module: &Path, kernel: &Path) -> Result<PathBuf> {
     Ok(initrd)
 }
 
-/// Boots, and gives what the guest said.
+/// Boots, and gives what the guest said. QEMU's emulation of several processors can miss that Linux has patched an instruction:
+/// a processor then takes the breakpoint that stood there meanwhile for ever. That, and nothing else, is tried again, once.
 fn boot(lab: &Path, kernel: &Path, initrd: &Path) -> Result<String> {
+    let done = boot_once(lab, kernel, initrd);
+    let stuck = || {
+        let said = fs::read(lab.join("console")).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        said.contains("rcu_preempt detected stalls") && said.contains("exc_int3")
+    };
+    match done {
+        Err(why) if stuck() => {
+            eprintln!("{why}: a processor is stuck at a breakpoint of the kernel's own; once more");
+            boot_once(lab, kernel, initrd)
+        }
+        done => done,
+    }
+}
+
+fn boot_once(lab: &Path, kernel: &Path, initrd: &Path) -> Result<String> {
     let console = lab.join("console");
     eprintln!("== Debian's kernel in QEMU");
     let mut qemu = Command::new("qemu-system-x86_64");
