@@ -4,7 +4,7 @@ use crate::counters::{Counters, add, get, sub};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::{FRESH, IDLE, PageFlags, PageOwner, PageState};
-use crate::request::{Caller, PageRequest, PgaFlags, Strategy};
+use crate::request::{PageRequest, PgaFlags, Strategy};
 use crate::snapshot::Snapshot;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -64,11 +64,8 @@ impl PageCache {
             return None;
         }
         let counters = &self.counters;
-        let kernel =
-            if request.flags.contains(PgaFlags::USERESERVE) { 0 } else { get(&counters.reserve_kernel) };
-        let daemon = if request.caller == Caller::PageDaemon { 0 } else { get(&counters.reserve_pagedaemon) };
         // What is scarce is handed out where the page daemon is woken.
-        let reserve = kernel.max(daemon).max(get(&counters.freemin));
+        let reserve = request.reserve(counters).max(get(&counters.freemin));
         let frame = self.pop()?;
         // What was plugged since is not found.
         let page = pages.held(frame).map(|(_, page)| page);

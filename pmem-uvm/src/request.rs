@@ -1,5 +1,6 @@
 //! What is asked for: a page, or a list of pages.
 
+use crate::counters::{Counters, get};
 use crate::error::UvmError;
 use crate::frame::{FRAMES, FrameRange};
 use crate::page::PageOwner;
@@ -92,6 +93,15 @@ impl PageRequest {
     /// Whether whoever gets the page can be told when it moves.
     pub(crate) fn may_move(&self) -> bool {
         self.owner != PageOwner::None
+    }
+
+    /// The free pages that it may not have.
+    #[inline]
+    pub(crate) fn reserve(&self, counters: &Counters) -> u64 {
+        let kernel =
+            if self.flags.contains(PgaFlags::USERESERVE) { 0 } else { get(&counters.reserve_kernel) };
+        let daemon = if self.caller == Caller::PageDaemon { 0 } else { get(&counters.reserve_pagedaemon) };
+        kernel.max(daemon)
     }
 
     /// Whether the page may be of a zone.

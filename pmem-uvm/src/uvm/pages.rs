@@ -2,10 +2,10 @@
 
 use super::{Bucket, Uvm};
 use crate::cache::PageCache;
-use crate::counters::{add, get, note, sub};
+use crate::counters::{add, note, sub};
 use crate::error::UvmError;
 use crate::page::{FRESH, IDLE, PageFlags, PageOwner, PageState};
-use crate::request::{Caller, PageRequest, PgaFlags, Strategy};
+use crate::request::{PageRequest, PgaFlags, Strategy};
 use crate::segment::Zone;
 use alloc::sync::Arc;
 use core::sync::atomic::{Ordering, fence};
@@ -23,7 +23,7 @@ impl Uvm {
         if let Strategy::Only(asked) | Strategy::Fallback(asked) = request.strategy {
             self.check_list(asked)?;
         }
-        let reserve = self.reserve_for(request.flags, request.caller);
+        let reserve = request.reserve(&self.counters);
         if self.free_for(request.may_move()) > reserve {
             let found = self.find_page(request);
             // What is free may be in caches.
@@ -38,14 +38,6 @@ impl Uvm {
         note(&self.counters.failed);
         self.wake();
         Err(UvmError::NoPages { asked: 1, free: self.free_for(request.may_move()), reserve })
-    }
-
-    /// The free pages that a request may not have.
-    pub(super) fn reserve_for(&self, flags: PgaFlags, caller: Caller) -> u64 {
-        let counters = &self.counters;
-        let kernel = if flags.contains(PgaFlags::USERESERVE) { 0 } else { get(&counters.reserve_kernel) };
-        let daemon = if caller == Caller::PageDaemon { 0 } else { get(&counters.reserve_pagedaemon) };
-        kernel.max(daemon)
     }
 
     /// Takes a page out of its bucket; whether it is zeroed comes with it.
