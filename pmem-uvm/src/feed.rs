@@ -218,13 +218,19 @@ impl<A: Access> Feed<A> {
         Some(joined)
     }
 
-    fn stage(&mut self, state: &State, windows: Option<Vec<FrameRange>>, settings: Settings) -> Vec<Going> {
+    /// What changes in some windows, or anywhere, for who sees so much.
+    fn stage(
+        &self,
+        state: &State,
+        sights: &[Sight],
+        windows: Option<Vec<FrameRange>>,
+        settings: Settings,
+    ) -> Vec<Going> {
         let all = FrameRange::inside(AddrRange::ALL, settings.pageshift());
         let windows = windows.unwrap_or_else(|| all.into_iter().collect());
         let mut going: Vec<Going> = Vec::new();
         for window in windows {
             let Some(bytes) = window.bytes(settings.pageshift()) else { continue };
-            let sights = self.staged.as_ref().map_or(&self.sights, |staged| &staged.sights);
             going.extend(self.changes(window, &self.layout.wanted(state, sights, bytes, settings)));
         }
         going
@@ -280,9 +286,7 @@ impl<A: Access> Feed<A> {
     fn take_over(&mut self, state: &State) -> Result<(), (FrameRange, HotplugError)> {
         let settings = self.settings();
         let sights = self.layout.look(state);
-        self.staged = Some(Staged { sights: sights.clone(), going: Vec::new(), settled: false });
-        let going = self.stage(state, None, settings);
-        self.staged = None;
+        let going = self.stage(state, &sights, None, settings);
         let Some(first) = going.first().map(|step| step.range) else {
             self.sights = sights;
             return Ok(());
@@ -548,8 +552,8 @@ impl<A: Access> Driver for Feed<A> {
         let sights = if windows.is_none() { self.layout.look(change.after()) } else { self.sights.clone() };
         // The first memory that is seen says which free lists there are.
         let settled = windows.is_none() && self.layout.settle(change.after());
+        let going = self.stage(change.after(), &sights, windows, settings);
         self.staged = Some(Staged { sights, going: Vec::new(), settled });
-        let going = self.stage(change.after(), windows, settings);
         match self.begin(going) {
             Ok(()) if self.staged.as_ref().is_none_or(|staged| staged.going.is_empty()) => {
                 if let Some(staged) = self.staged.take() {
