@@ -1,0 +1,176 @@
+//! The lists of capabilities in configuration space.
+
+use crate::address::Address;
+use crate::bytes::{u16_at, u32_at};
+
+/// Numbers of capabilities; those of the extended list have their own names.
+pub mod id {
+    /// Power management.
+    pub const POWER: u16 = 0x01;
+    /// Message signalled interrupts.
+    pub const MSI: u16 = 0x05;
+    /// PCI Express.
+    pub const EXPRESS: u16 = 0x10;
+    /// MSI-X.
+    pub const MSI_X: u16 = 0x11;
+    /// Enhanced allocation: BARs that cannot be moved.
+    pub const ENHANCED_ALLOCATION: u16 = 0x14;
+    /// Extended: the device's serial number (PCI Express Base 6.0, 7.9.3).
+    pub const SERIAL_NUMBER: u16 = 0x03;
+    /// Extended: single root I/O virtualisation (7.9.4).
+    pub const SRIOV: u16 = 0x10;
+    /// Extended: resizable BARs (7.8.6).
+    pub const RESIZABLE_BAR: u16 = 0x15;
+}
+
+/// A capability: its number, and where it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Capability {
+    /// Its number in its own list.
+    pub id: u16,
+    /// Its version; 0 in the list of the first 256 bytes, which has none.
+    pub version: u8,
+    /// Its first byte in configuration space.
+    pub offset: usize,
+}
+
+/// The capabilities in the first 256 bytes (PCI Local Bus 3.0, section 6.7). A list that loops, or leads out of what was read, ends.
+pub fn capabilities(config: &[u8]) -> impl Iterator<Item = Capability> + '_ {
+    let listed = u16_at(config, 0x06).is_some_and(|status| status & 0x10 != 0);
+    let pointer = if config.get(0x0e).is_some_and(|kind| kind & 0x7f == 2) { 0x14 } else { 0x34 };
+    let mut next = config.get(pointer).copied().filter(|_| listed).unwrap_or(0);
+    // There is room for 48 of four bytes behind the header.
+    let mut left = 48;
+    core::iter::from_fn(move || {
+        let offset = usize::from(next & !3);
+        if offset < 0x40 || left == 0 {
+            return None;
+        }
+        left -= 1;
+        let number = *config.get(offset)?;
+        next = *config.get(offset + 1)?;
+        (number != 0xff).then_some(Capability { id: u16::from(number), version: 0, offset })
+    })
+}
+
+/// The capabilities from byte 256 on (PCI Express Base 6.0, section 7.6). A list that loops, or leads out of what was read, ends.
+pub fn extended_capabilities(config: &[u8]) -> impl Iterator<Item = Capability> + '_ {
+    let mut offset = 0x100;
+    let mut left = 960;
+    core::iter::from_fn(move || {
+        let here = offset;
+        if here < 0x100 || left == 0 {
+            return None;
+        }
+        left -= 1;
+        let header = u32_at(config, here).filter(|header| *header != 0 && *header != u32::MAX)?;
+        offset = (header >> 20) as usize & !3;
+        Some(Capability { id: header as u16, version: (header >> 16 & 0xf) as u8, offset: here })
+    })
+}
+
+/// What a physical function says of its virtual functions (PCI Express Base 6.0, section 9.3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Sriov {
+    /// Virtual functions are there, and decode memory.
+    pub enabled: bool,
+    /// As many as there can be.
+    pub total: u16,
+    /// As many as there are.
+    pub count: u16,
+    /// What is added to the routing id of the physical function to give that of the first virtual one.
+    pub first_offset: u16,
+    /// What is added from each to the next.
+    pub stride: u16,
+    /// Which device each of them is.
+    pub device: u16,
+    /// The slots of base address registers: where the space of the first virtual function begins.
+    pub bars: [u32; 6],
+}
+
+impl Sriov {
+    /// Reads the capability of a function's configuration space; `None` if it has none, or not all of it was read.
+    #[must_use]
+    pub fn find(config: &[u8]) -> Option<Self> {
+        let at = extended_capabilities(config).find(|capability| capability.id == id::SRIOV)?.offset;
+        let word = |offset| u16_at(config, at + offset);
+        let mut bars = [0; 6];
+        for (i, slot) in bars.iter_mut().enumerate() {
+            *slot = u32_at(config, at + 0x24 + 4 * i)?;
+        }
+        Some(Self {
+            enabled: word(0x08)? & 9 == 9,
+            total: word(0x0e)?,
+            count: word(0x10)?,
+            first_offset: word(0x14)?,
+            stride: word(0x16)?,
+            device: word(0x1a)?,
+            bars,
+        })
+    }
+
+    /// Where virtual function `n` is, from 1; the first is 1. `None` past 2^16, or if `n` is 0.
+    #[must_use]
+    pub fn virtual_function(&self, physical: Address, n: u16) -> Option<Address> {
+        let step = u32::from(self.stride) * u32::from(n.checked_sub(1)?);
+        let id = u32::from(physical.routing_id()) + u32::from(self.first_offset) + step;
+        Some(Address::from_routing_id(physical.segment, u16::try_from(id).ok()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::string::ToString;
+    use std::vec;
+    use std::vec::Vec;
+
+    #[test]
+    fn lists_are_walked_to_their_end() {
+        let mut config = vec![0u8; 4096];
+        config[0x06] = 0x10;
+        config[0x34] = 0x40;
+        config[0x40..0x42].copy_from_slice(&[0x01, 0x50]);
+        config[0x50..0x52].copy_from_slice(&[0x10, 0x00]);
+        let all: Vec<_> = capabilities(&config).map(|c| (c.id, c.offset)).collect();
+        assert_eq!(all, [(id::POWER, 0x40), (id::EXPRESS, 0x50)]);
+        config[0x51] = 0x40;
+        assert_eq!(capabilities(&config).count(), 48, "a circle ends");
+        config[0x06] = 0;
+        assert_eq!(capabilities(&config).count(), 0, "no list, no capabilities");
+        config[0x100..0x104].copy_from_slice(&0x1401_0001u32.to_le_bytes());
+        config[0x140..0x144].copy_from_slice(&0x0002_0010u32.to_le_bytes());
+        let all: Vec<_> = extended_capabilities(&config).map(|c| (c.id, c.version, c.offset)).collect();
+        assert_eq!(all, [(1, 1, 0x100), (id::SRIOV, 2, 0x140)]);
+    }
+
+    #[test]
+    fn virtual_functions_are_where_offset_and_stride_say() {
+        let mut config = vec![0u8; 0x200];
+        config[0x100..0x104].copy_from_slice(&0x0001_0010u32.to_le_bytes());
+        config[0x108] = 9;
+        config[0x10e] = 8;
+        config[0x110] = 2;
+        config[0x114] = 0x80;
+        config[0x116] = 2;
+        config[0x124..0x128].copy_from_slice(&0xe010_0000u32.to_le_bytes());
+        let sriov = Sriov::find(&config).unwrap();
+        assert!(sriov.enabled);
+        assert_eq!((sriov.total, sriov.count, sriov.bars[0]), (8, 2, 0xe010_0000));
+        let physical: Address = "0000:01:00.0".parse().unwrap();
+        let at = |n| sriov.virtual_function(physical, n).map(|address| address.to_string());
+        assert_eq!(at(1).as_deref(), Some("0000:01:10.0"));
+        assert_eq!(at(2).as_deref(), Some("0000:01:10.2"));
+        assert_eq!((at(0), at(0xffff)), (None, None));
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_end(config in prop::collection::vec(any::<u8>(), 0..0x400)) {
+            prop_assert!(capabilities(&config).count() <= 48);
+            prop_assert!(extended_capabilities(&config).count() <= 960);
+            let _ = Sriov::find(&config);
+        }
+    }
+}

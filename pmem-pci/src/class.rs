@@ -1,0 +1,60 @@
+//! What a function is, by its class code.
+
+/// A class code: base class, subclass, programming interface (PCI Code and ID Assignment 1.11, section 1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Class(pub u32);
+
+impl Class {
+    /// Base class and subclass: 0x0604 is a PCI bridge.
+    #[must_use]
+    pub const fn subclass(self) -> u16 {
+        (self.0 >> 8) as u16
+    }
+
+    /// A PCI bridge.
+    #[must_use]
+    pub const fn is_bridge(self) -> bool {
+        self.subclass() == 0x0604
+    }
+
+    /// A PCI bridge that hands on what nobody else on its bus decodes (programming interface 01).
+    #[must_use]
+    pub const fn is_subtractive(self) -> bool {
+        self.0 == 0x06_0401
+    }
+
+    /// A display controller.
+    #[must_use]
+    pub const fn is_display(self) -> bool {
+        self.0 >> 16 == 3
+    }
+
+    /// What it is, in a word or two.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self.subclass() {
+            0x0106 => "SATA",
+            0x0108 => "NVMe",
+            0x0100..=0x01ff => "storage",
+            0x0200..=0x02ff => "network",
+            0x0300..=0x03ff => "display",
+            0x0403 => "audio",
+            0x0400..=0x04ff => "multimedia",
+            0x0502 => "CXL memory",
+            0x0500..=0x05ff => "memory",
+            0x0600 => "host bridge",
+            0x0601 => "ISA bridge",
+            0x0604 => "PCI bridge",
+            0x0607 => "CardBus bridge",
+            0x0600..=0x06ff => "bridge",
+            0x0700..=0x07ff => "communication",
+            0x0800..=0x08ff => "system",
+            0x0c03 => "USB",
+            0x0c05 => "SMBus",
+            0x0c00..=0x0cff => "serial bus",
+            0x0b00..=0x0bff => "processor",
+            0x1200..=0x12ff => "accelerator",
+            _ => "device",
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! Configuration headers of type 0 (devices), 1 (PCI bridges) and 2 (CardBus bridges).
+
+use crate::bar::{Bar, bars};
+use crate::bytes::{put, u16_at, u32_at};
+use crate::class::Class;
+use crate::window::{IoWindow, MemoryWindow, PrefetchableWindow};
+use core::fmt;
+
+/// Why bytes are no header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeaderError {
+    /// Fewer than the 64 bytes of a header.
+    Short(usize),
+    /// All ones: nothing answered.
+    NoAnswer,
+    /// A header of a type that is not defined.
+    Type(u8),
+}
+
+impl fmt::Display for HeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Short(bytes) => write!(f, "{bytes} bytes of configuration space: a header has 64"),
+            Self::NoAnswer => f.write_str("configuration space reads all ones: nothing answered"),
+            Self::Type(kind) => write!(f, "header type {kind:#x}: 0, 1 and 2 are defined"),
+        }
+    }
+}
+
+impl core::error::Error for HeaderError {}
+
+/// The command register (PCI Local Bus 3.0, section 6.2.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Command(pub u16);
+
+impl Command {
+    /// I/O accesses are decoded.
+    #[must_use]
+    pub const fn io(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    /// Memory accesses are decoded.
+    #[must_use]
+    pub const fn memory(self) -> bool {
+        self.0 & 2 != 0
+    }
+
+    /// It may start accesses of its own.
+    #[must_use]
+    pub const fn bus_master(self) -> bool {
+        self.0 & 4 != 0
+    }
+}
+
+/// What all headers have (PCI Local Bus 3.0, section 6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Common {
+    /// The vendor.
+    pub vendor: u16,
+    /// The vendor's device.
+    pub device: u16,
+    /// The command register.
+    pub command: Command,
+    /// The status register.
+    pub status: u16,
+    /// The revision.
+    pub revision: u8,
+    /// The class code.
+    pub class: Class,
+    /// The size of a cache line, in words of four bytes.
+    pub cache_line: u8,
+    /// The latency timer.
+    pub latency: u8,
+    /// The device has several functions.
+    pub multifunction: bool,
+    /// The built-in self-test register.
+    pub self_test: u8,
+    /// The interrupt line.
+    pub interrupt_line: u8,
+    /// The interrupt pin.
+    pub interrupt_pin: u8,
+}
+
+impl Common {
+    /// Whether there is a list of capabilities.
+    #[must_use]
+    pub const fn has_capabilities(self) -> bool {
+        self.status & 0x10 != 0
+    }
+}
+
+/// A header: what all have, and what its type has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Header {
+    /// What all headers have.
+    pub common: Common,
+    /// What its type has.
+    pub layout: Layout,
+}
+
+/// What a header has by its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// Type 0: a device.
+    Device(Device),
+    /// Type 1: a PCI bridge.
+    Bridge(Bridge),
+    /// Type 2: a CardBus bridge.
+    CardBus(CardBus),
+}
+
+/// The rest of a header of type 0 (PCI Local Bus 3.0, section 6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Device {
+    /// The slots of base address registers.
+    pub bars: [u32; 6],
+    /// The CardBus information structure.
+    pub cis: u32,
+    /// Vendor and device of the subsystem.
+    pub subsystem: (u16, u16),
+    /// The expansion ROM's base address register; bit 0 enables it.
+    pub rom: u32,
+    /// Where the list of capabilities begins.
+    pub capabilities: u8,
+    /// Bytes that are reserved.
+    pub reserved: [u8; 7],
+    /// The shortest grant and the longest latency, in quarters of a microsecond.
+    pub grant_latency: [u8; 2],
+}
+
+/// The rest of a header of type 1 (PCI-to-PCI Bridge Architecture 1.2, section 3.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Bridge {
+    /// The slots of base address registers.
+    pub bars: [u32; 2],
+    /// The bus above.
+    pub primary: u8,
+    /// The bus below.
+    pub secondary: u8,
+    /// The highest bus below.
+    pub subordinate: u8,
+    /// The latency timer of the bus below.
+    pub secondary_latency: u8,
+    /// The status register of the bus below.
+    pub secondary_status: u16,
+    /// The I/O window.
+    pub io: IoWindow,
+    /// The memory window.
+    pub memory: MemoryWindow,
+    /// The prefetchable window.
+    pub prefetchable: PrefetchableWindow,
+    /// The expansion ROM's base address register; bit 0 enables it.
+    pub rom: u32,
+    /// Where the list of capabilities begins.
+    pub capabilities: u8,
+    /// Bytes that are reserved.
+    pub reserved: [u8; 3],
+    /// The bridge control register.
+    pub control: u16,
+}
+
+impl Bridge {
+    /// Whether VGA's frame buffer and ports are forwarded, whatever the windows.
+    #[must_use]
+    pub const fn forwards_vga(&self) -> bool {
+        self.control & 8 != 0
+    }
+}
+
+/// The rest of a header of type 2 (PC Card Standard, volume 1, CardBus bridges).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct CardBus {
+    /// The socket's registers: a base address register.
+    pub socket: u32,
+    /// Where the list of capabilities begins.
+    pub capabilities: u8,
+    /// A byte that is reserved.
+    pub reserved: u8,
+    /// The status register of the bus below.
+    pub secondary_status: u16,
+    /// The PCI bus above, the CardBus bus below, the highest bus below.
+    pub buses: [u8; 3],
+    /// The CardBus latency timer.
+    pub latency: u8,
+    /// Two memory windows, base and limit, in steps of 4 KiB.
+    pub memory: [(u32, u32); 2],
+    /// Two I/O windows, base and limit, in steps of four ports.
+    pub io: [(u32, u32); 2],
+    /// The bridge control register.
+    pub control: u16,
+}
+
+impl CardBus {
+    /// The step of its memory windows, in bytes.
+    pub const MEMORY_GRANULE: u64 = 0x1000;
+
+    /// The memory windows that are open, first and last address; closed is base above limit, or both zero.
+    pub fn memory_ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let open = |(base, limit): &(u32, u32)| {
+            let (first, last) = (u64::from(base & !0xfff), u64::from(limit | 0xfff));
+            (first <= last && (*base | *limit) != 0).then_some((first, last))
+        };
+        self.memory.iter().filter_map(open)
+    }
+}
+
+impl Header {
+    /// Reads a header from the beginning of configuration space.
+    ///
+    /// # Errors
+    /// [`HeaderError`] if there is none.
+    pub fn decode(config: &[u8]) -> Result<Self, HeaderError> {
+        let Some(bytes) = config.first_chunk::<64>() else { return Err(HeaderError::Short(config.len())) };
+        if bytes[..4] == [0xff; 4] {
+            return Err(HeaderError::NoAnswer);
+        }
+        let layout = match bytes[0x0e] & 0x7f {
+            0 => Layout::Device(decode_device(bytes)),
+            1 => Layout::Bridge(decode_bridge(bytes)),
+            2 => Layout::CardBus(decode_cardbus(bytes)),
+            other => return Err(HeaderError::Type(other)),
+        };
+        let common = Common {
+            vendor: word(bytes, 0x00),
+            device: word(bytes, 0x02),
+            command: Command(word(bytes, 0x04)),
+            status: word(bytes, 0x06),
+            revision: bytes[0x08],
+            class: Class(dword(bytes, 0x08) >> 8),
+            cache_line: bytes[0x0c],
+            latency: bytes[0x0d],
+            multifunction: bytes[0x0e] & 0x80 != 0,
+            self_test: bytes[0x0f],
+            interrupt_line: bytes[0x3c],
+            interrupt_pin: bytes[0x3d],
+        };
+        Ok(Self { common, layout })
+    }
+
+    /// The 64 bytes of the header.
+    #[must_use]
+    pub fn encode(&self) -> [u8; 64] {
+        let mut out = [0u8; 64];
+        let common = &self.common;
+        put(&mut out, 0x00, &common.vendor.to_le_bytes());
+        put(&mut out, 0x02, &common.device.to_le_bytes());
+        put(&mut out, 0x04, &common.command.0.to_le_bytes());
+        put(&mut out, 0x06, &common.status.to_le_bytes());
+        put(&mut out, 0x08, &(common.class.0 << 8 | u32::from(common.revision)).to_le_bytes());
+        let kind = match self.layout {
+            Layout::Device(_) => 0,
+            Layout::Bridge(_) => 1,
+            Layout::CardBus(_) => 2,
+        };
+        let kind = kind | if common.multifunction { 0x80 } else { 0 };
+        put(&mut out, 0x0c, &[common.cache_line, common.latency, kind, common.self_test]);
+        match &self.layout {
+            Layout::Device(device) => encode_device(device, &mut out),
+            Layout::Bridge(bridge) => encode_bridge(bridge, &mut out),
+            Layout::CardBus(cardbus) => encode_cardbus(cardbus, &mut out),
+        }
+        put(&mut out, 0x3c, &[common.interrupt_line, common.interrupt_pin]);
+        out
+    }
+
+    /// The slots of base address registers: six of a device, two of a bridge, one of a CardBus bridge.
+    #[must_use]
+    pub fn slots(&self) -> &[u32] {
+        match &self.layout {
+            Layout::Device(device) => &device.bars,
+            Layout::Bridge(bridge) => &bridge.bars,
+            Layout::CardBus(cardbus) => core::slice::from_ref(&cardbus.socket),
+        }
+    }
+
+    /// The base address registers, each with the slot that it begins in.
+    pub fn bars(&self) -> impl Iterator<Item = (usize, Bar)> + '_ {
+        bars(self.slots())
+    }
+
+    /// What a PCI bridge has; `None` of anything else.
+    #[must_use]
+    pub const fn bridge(&self) -> Option<&Bridge> {
+        match &self.layout {
+            Layout::Bridge(bridge) => Some(bridge),
+            _ => None,
+        }
+    }
+}
+
+fn word(bytes: &[u8; 64], offset: usize) -> u16 {
+    u16_at(bytes, offset).unwrap_or(0)
+}
+
+fn dword(bytes: &[u8; 64], offset: usize) -> u32 {
+    u32_at(bytes, offset).unwrap_or(0)
+}
+
+fn copy<const N: usize>(bytes: &[u8; 64], offset: usize) -> [u8; N] {
+    bytes.get(offset..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([0; N])
+}
+
+fn decode_device(bytes: &[u8; 64]) -> Device {
+    Device {
+        bars: core::array::from_fn(|i| dword(bytes, 0x10 + 4 * i)),
+        cis: dword(bytes, 0x28),
+        subsystem: (word(bytes, 0x2c), word(bytes, 0x2e)),
+        rom: dword(bytes, 0x30),
+        capabilities: bytes[0x34],
+        reserved: copy(bytes, 0x35),
+        grant_latency: copy(bytes, 0x3e),
+    }
+}
+
+fn encode_device(device: &Device, out: &mut [u8; 64]) {
+    for (i, slot) in device.bars.iter().enumerate() {
+        put(out, 0x10 + 4 * i, &slot.to_le_bytes());
+    }
+    put(out, 0x28, &device.cis.to_le_bytes());
+    put(out, 0x2c, &device.subsystem.0.to_le_bytes());
+    put(out, 0x2e, &device.subsystem.1.to_le_bytes());
+    put(out, 0x30, &device.rom.to_le_bytes());
+    put(out, 0x34, &[device.capabilities]);
+    put(out, 0x35, &device.reserved);
+    put(out, 0x3e, &device.grant_latency);
+}
+
+fn decode_bridge(bytes: &[u8; 64]) -> Bridge {
+    Bridge {
+        bars: core::array::from_fn(|i| dword(bytes, 0x10 + 4 * i)),
+        primary: bytes[0x18],
+        secondary: bytes[0x19],
+        subordinate: bytes[0x1a],
+        secondary_latency: bytes[0x1b],
+        secondary_status: word(bytes, 0x1e),
+        io: IoWindow {
+            base: bytes[0x1c],
+            limit: bytes[0x1d],
+            base_upper: word(bytes, 0x30),
+            limit_upper: word(bytes, 0x32),
+        },
+        memory: MemoryWindow { base: word(bytes, 0x20), limit: word(bytes, 0x22) },
+        prefetchable: PrefetchableWindow {
+            base: word(bytes, 0x24),
+            limit: word(bytes, 0x26),
+            base_upper: dword(bytes, 0x28),
+            limit_upper: dword(bytes, 0x2c),
+        },
+        rom: dword(bytes, 0x38),
+        capabilities: bytes[0x34],
+        reserved: copy(bytes, 0x35),
+        control: word(bytes, 0x3e),
+    }
+}
+
+fn encode_bridge(bridge: &Bridge, out: &mut [u8; 64]) {
+    for (i, slot) in bridge.bars.iter().enumerate() {
+        put(out, 0x10 + 4 * i, &slot.to_le_bytes());
+    }
+    let Bridge { io, memory, prefetchable, .. } = bridge;
+    put(out, 0x18, &[bridge.primary, bridge.secondary, bridge.subordinate, bridge.secondary_latency]);
+    put(out, 0x1c, &[io.base, io.limit]);
+    put(out, 0x1e, &bridge.secondary_status.to_le_bytes());
+    put(out, 0x20, &memory.base.to_le_bytes());
+    put(out, 0x22, &memory.limit.to_le_bytes());
+    put(out, 0x24, &prefetchable.base.to_le_bytes());
+    put(out, 0x26, &prefetchable.limit.to_le_bytes());
+    put(out, 0x28, &prefetchable.base_upper.to_le_bytes());
+    put(out, 0x2c, &prefetchable.limit_upper.to_le_bytes());
+    put(out, 0x30, &io.base_upper.to_le_bytes());
+    put(out, 0x32, &io.limit_upper.to_le_bytes());
+    put(out, 0x34, &[bridge.capabilities]);
+    put(out, 0x35, &bridge.reserved);
+    put(out, 0x38, &bridge.rom.to_le_bytes());
+    put(out, 0x3e, &bridge.control.to_le_bytes());
+}
+
+fn decode_cardbus(bytes: &[u8; 64]) -> CardBus {
+    let pair = |offset| (dword(bytes, offset), dword(bytes, offset + 4));
+    CardBus {
+        socket: dword(bytes, 0x10),
+        capabilities: bytes[0x14],
+        reserved: bytes[0x15],
+        secondary_status: word(bytes, 0x16),
+        buses: copy(bytes, 0x18),
+        latency: bytes[0x1b],
+        memory: [pair(0x1c), pair(0x24)],
+        io: [pair(0x2c), pair(0x34)],
+        control: word(bytes, 0x3e),
+    }
+}
+
+fn encode_cardbus(cardbus: &CardBus, out: &mut [u8; 64]) {
+    put(out, 0x10, &cardbus.socket.to_le_bytes());
+    put(out, 0x14, &[cardbus.capabilities, cardbus.reserved]);
+    put(out, 0x16, &cardbus.secondary_status.to_le_bytes());
+    put(out, 0x18, &cardbus.buses);
+    put(out, 0x1b, &[cardbus.latency]);
+    for (i, (base, limit)) in cardbus.memory.iter().chain(&cardbus.io).enumerate() {
+        put(out, 0x1c + 8 * i, &base.to_le_bytes());
+        put(out, 0x20 + 8 * i, &limit.to_le_bytes());
+    }
+    put(out, 0x3e, &cardbus.control.to_le_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::vec;
+
+    #[test]
+    fn what_is_no_header_is_refused() {
+        assert_eq!(Header::decode(&[0; 63]), Err(HeaderError::Short(63)));
+        assert_eq!(Header::decode(&[0xff; 256]), Err(HeaderError::NoAnswer));
+        let mut odd = [0; 64];
+        odd[0x0e] = 3;
+        assert_eq!(Header::decode(&odd), Err(HeaderError::Type(3)));
+    }
+
+    #[test]
+    fn a_bridges_windows_are_read() {
+        let mut bytes = [0u8; 64];
+        bytes[0x0e] = 0x81;
+        bytes[0x18..0x1b].copy_from_slice(&[0, 1, 3]);
+        bytes[0x1c..0x1e].copy_from_slice(&[0x71, 0x71]);
+        bytes[0x20..0x28].copy_from_slice(&[0x10, 0xcf, 0x10, 0xcf, 0x01, 0x00, 0xf1, 0xff]);
+        bytes[0x28] = 0x40;
+        bytes[0x2c] = 0x40;
+        let header = Header::decode(&bytes).unwrap();
+        let bridge = header.bridge().unwrap();
+        assert!(header.common.multifunction);
+        assert_eq!((bridge.primary, bridge.secondary, bridge.subordinate), (0, 1, 3));
+        assert_eq!(bridge.io.range(), Some((0x7000, 0x7fff)));
+        assert_eq!(bridge.memory.range(), Some((0xcf10_0000, 0xcf1f_ffff)));
+        assert_eq!(bridge.prefetchable.range(), Some((0x40_0000_0000, 0x40_ffff_ffff)));
+    }
+
+    #[test]
+    fn a_cardbus_bridges_windows_are_read() {
+        let mut bytes = [0u8; 64];
+        bytes[0x0e] = 2;
+        bytes[0x1c..0x24].copy_from_slice(&[0x00, 0x00, 0x00, 0xf0, 0x00, 0xf0, 0xff, 0xf3]);
+        let header = Header::decode(&bytes).unwrap();
+        let Layout::CardBus(cardbus) = header.layout else { panic!("{header:?}") };
+        assert_eq!(cardbus.memory_ranges().collect::<vec::Vec<_>>(), [(0xf000_0000, 0xf3ff_ffff)]);
+    }
+
+    proptest! {
+        /// Each byte of every type is kept: one that is lost, or put elsewhere, shows.
+        #[test]
+        fn what_is_decoded_encodes_to_the_same_bytes(mut bytes: [u8; 32], more: [u8; 32], kind in 0u8..3) {
+            bytes[0x0e] = bytes[0x0e] & 0x80 | kind;
+            let all: vec::Vec<u8> = bytes.into_iter().chain(more).collect();
+            if all[..4] != [0xff; 4] {
+                let header = Header::decode(&all).unwrap();
+                prop_assert_eq!(&header.encode()[..], &all[..]);
+                prop_assert_eq!(Header::decode(&header.encode()), Ok(header));
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(header) = Header::decode(&bytes) {
+                header.bars().count();
+            }
+        }
+    }
+}
