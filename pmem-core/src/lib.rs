@@ -35,6 +35,7 @@ extern crate std;
 mod attrs;
 mod driver;
 mod error;
+mod firmware;
 mod id;
 mod manager;
 mod mapping;
@@ -55,6 +56,7 @@ pub use driver::{
     Subscription, Veto,
 };
 pub use error::{Error, Holder};
+pub use firmware::FirmwareMemory;
 pub use id::{ArenaId, DriverId, LinkId, Owner, RegionId, Way};
 pub use manager::{Committed, Journal, Manager, Released};
 pub use mapping::{Admits, Interleave, Mapping, MappingError, Table, Window, Windows};

@@ -369,6 +369,11 @@ impl Manager {
         self.transaction(|plan| plan.alloc(arena, request))
     }
 
+    /// Reserves a region that has no address yet: [`Plan::alloc_parked`].
+    pub fn alloc_parked(&mut self, arena: ArenaId, request: &Request) -> Result<RegionId, Error> {
+        self.transaction(|plan| plan.alloc_parked(arena, request))
+    }
+
     /// [`Plan::set`].
     pub fn set(&mut self, region: RegionId, attrs: Attrs) -> Result<(), Error> {
         self.transaction(|plan| plan.set(region, attrs))

@@ -410,3 +410,21 @@ fn a_table_behind_eight_tables_is_reversed() {
         assert!(images.iter().any(|i| i.viewer == all[0]), "depth {depth}: {} images", images.len());
     }
 }
+
+#[test]
+fn a_region_may_come_without_an_address_and_find_one_later() {
+    let mut pmem = Manager::new();
+    let bus = pmem.create_arena("bus", ArenaType::PCI).unwrap();
+    let span = AddrRange::new(0x1000, 0x3000).unwrap();
+    pmem.prime(bus, span, Attrs::device()).unwrap();
+    let first = pmem.alloc(bus, &Request::exactly(span)).unwrap();
+    let wanted = Request::new(0x1000).align(0x1000);
+    let parked = pmem.alloc_parked(bus, &wanted).unwrap();
+    assert_eq!(pmem.range_of(parked), Err(Error::IsParked(parked)));
+    assert_eq!((pmem.refs(parked), pmem.check()), (Ok(1), Ok(())));
+    assert!(matches!(pmem.unpark(parked, &wanted), Err(Error::NoSpace { .. })));
+    pmem.decref(first).unwrap();
+    pmem.unpark(parked, &wanted).unwrap();
+    assert_eq!(pmem.range_of(parked).unwrap().start(), 0x1000);
+    assert!(matches!(pmem.alloc_parked(bus, &Request::new(0)), Err(Error::Range(_))));
+}

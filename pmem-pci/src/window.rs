@@ -28,7 +28,7 @@ impl IoWindow {
         let most = if wide { 0xffff_ffff } else { 0xffff };
         if first > last
             || last > most
-            || first % Self::GRANULE != 0
+            || !first.is_multiple_of(Self::GRANULE)
             || last % Self::GRANULE != Self::GRANULE - 1
         {
             return None;
@@ -59,8 +59,8 @@ impl IoWindow {
     #[must_use]
     pub const fn range(self) -> Option<(u64, u64)> {
         let wide = self.is_wide() as u64;
-        let first = ((self.base & 0xf0) as u64) << 8 | wide * ((self.base_upper as u64) << 16);
-        let last = ((self.limit & 0xf0) as u64) << 8 | wide * ((self.limit_upper as u64) << 16) | 0xfff;
+        let first = (((self.base & 0xf0) as u64) << 8) | (wide * ((self.base_upper as u64) << 16));
+        let last = (((self.limit & 0xf0) as u64) << 8) | (wide * ((self.limit_upper as u64) << 16)) | 0xfff;
         if first <= last { Some((first, last)) } else { None }
     }
 
@@ -154,8 +154,9 @@ impl PrefetchableWindow {
     #[must_use]
     pub const fn range(self) -> Option<(u64, u64)> {
         let wide = self.is_wide() as u64;
-        let first = ((self.base & 0xfff0) as u64) << 16 | wide * ((self.base_upper as u64) << 32);
-        let last = ((self.limit & 0xfff0) as u64) << 16 | wide * ((self.limit_upper as u64) << 32) | 0xf_ffff;
+        let first = (((self.base & 0xfff0) as u64) << 16) | (wide * ((self.base_upper as u64) << 32));
+        let last =
+            (((self.limit & 0xfff0) as u64) << 16) | (wide * ((self.limit_upper as u64) << 32)) | 0xf_ffff;
         if first <= last { Some((first, last)) } else { None }
     }
 
@@ -167,7 +168,7 @@ impl PrefetchableWindow {
 }
 
 const fn is_whole(first: u64, last: u64, granule: u64) -> bool {
-    first <= last && first % granule == 0 && last % granule == granule - 1
+    first <= last && first.is_multiple_of(granule) && last % granule == granule - 1
 }
 
 #[cfg(test)]

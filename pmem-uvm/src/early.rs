@@ -7,6 +7,7 @@ use crate::segment::Plug;
 use crate::settings::Settings;
 use crate::uvm::Uvm;
 use core::fmt;
+use pmem_core::FirmwareMemory;
 
 /// What a boot loader says of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +18,17 @@ pub enum Kind {
     Reserved,
     /// Memory that does not work.
     Bad,
+}
+
+impl From<FirmwareMemory> for Kind {
+    /// What a firmware's map means once its boot services have ended: only memory for anybody is handed out.
+    fn from(kind: FirmwareMemory) -> Self {
+        match kind {
+            FirmwareMemory::Usable | FirmwareMemory::Boot => Self::Usable,
+            FirmwareMemory::Unusable => Self::Bad,
+            _ => Self::Reserved,
+        }
+    }
 }
 
 /// What a range of the map is now, the worst last.
@@ -335,6 +347,16 @@ mod tests {
 
     proptest! {
         #[test]
+    fn firmwares_words_are_taken_for_what_they_mean() {
+        for (kind, taken) in [(1, Kind::Usable), (2, Kind::Reserved), (5, Kind::Bad), (7, Kind::Reserved), (99, Kind::Reserved)] {
+            assert_eq!(Kind::from(FirmwareMemory::from_e820(kind)), taken, "{kind}");
+        }
+        // Boot services' memory is free once they have ended; what has to be accepted first is not.
+        assert_eq!(Kind::from(FirmwareMemory::from_efi(4, 0)), Kind::Usable);
+        assert_eq!(Kind::from(FirmwareMemory::from_efi(15, 0)), Kind::Reserved);
+    }
+
+    #[test]
         fn the_worst_of_what_is_said_holds(
             map in proptest::collection::vec((0u64..60, 1u64..40, 0u8..3), 1..8),
         ) {

@@ -57,6 +57,21 @@ impl Plan<'_> {
         last
     }
 
+    /// Reserves a region that claims no address yet: parked, with the request's length, attributes and owner, and one reference.
+    /// [`unpark`](Self::unpark) gives it a place. It stands for what wants an address and has none, as a BAR that did not fit.
+    ///
+    /// # Errors
+    /// [`Error::NoArena`]; [`Error::Range`] of no bytes; [`Error::Caching`].
+    pub fn alloc_parked(&mut self, arena: ArenaId, request: &Request) -> Result<RegionId, Error> {
+        self.arena(arena)?;
+        let len = AddrRange::sized(0, request.len)?.len();
+        let attrs = request.attrs(Attrs::default())?;
+        let id = self.working.ids.regions.insert(1);
+        let record = Record { id, attrs, owner: request.owner, role: Role::Own, pin: request.pin };
+        self.put_in(Placement { arena, seat: Seat::Parked(len), record });
+        Ok(id)
+    }
+
     /// Allocates in the arena at the end of `route`, and makes it visible at its start.
     fn alloc_there(
         &mut self,
