@@ -346,17 +346,7 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-    fn firmwares_words_are_taken_for_what_they_mean() {
-        for (kind, taken) in [(1, Kind::Usable), (2, Kind::Reserved), (5, Kind::Bad), (7, Kind::Reserved), (99, Kind::Reserved)] {
-            assert_eq!(Kind::from(FirmwareMemory::from_e820(kind)), taken, "{kind}");
-        }
-        // Boot services' memory is free once they have ended; what has to be accepted first is not.
-        assert_eq!(Kind::from(FirmwareMemory::from_efi(4, 0)), Kind::Usable);
-        assert_eq!(Kind::from(FirmwareMemory::from_efi(15, 0)), Kind::Reserved);
-    }
-
-    #[test]
+            #[test]
         fn the_worst_of_what_is_said_holds(
             map in proptest::collection::vec((0u64..60, 1u64..40, 0u8..3), 1..8),
         ) {
