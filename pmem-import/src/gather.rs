@@ -1,7 +1,15 @@
 //! Capturing a machine: everything that an import reads, in one file.
+//!
+//! What is packed is the union of the readers' `FILES`, so that a capture never lacks what an import of it would read. A pattern is a
+//! path below the root; `*` stands for any part of a name, `{function}` for the folder of each PCI function, and a name that ends
+//! in `@` is a link, or a folder, of which only the name or the target counts.
 
-use crate::error::{ImportError, Warning};
-use crate::root::Root;
+use crate::capture::Tree;
+use crate::error::ImportError;
+use crate::facts::{Finding, Findings};
+use crate::read::{FILE_READERS, walk_functions};
+use pmem_pci::{extended_capabilities, id};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -14,163 +22,146 @@ pub struct Gathered {
     /// Symbolic links written.
     pub links: usize,
     /// What could not be read.
-    pub warnings: Vec<Warning>,
+    pub findings: Vec<Finding>,
 }
 
-/// Files of `/proc`. Command line and network are left alone: they hold secrets and addresses of people.
-const PROC: &[&str] = &["iomem", "ioports", "meminfo", "mtrr", "version"];
-
-/// Files of a NUMA node, a memory block, a PCI function.
-const NODE: &[&str] = &["cpulist", "cpumap", "distance", "meminfo"];
-const NODES: &[&str] =
-    &["online", "possible", "has_cpu", "has_memory", "has_normal_memory", "has_generic_initiator"];
-const ACCESS: &[&str] = &["read_latency", "write_latency", "read_bandwidth", "write_bandwidth"];
-const FUNCTION: &[&str] =
-    &["class", "config", "device", "enable", "local_cpulist", "numa_node", "resource", "vendor"];
-
-/// The capability whose body is the serial number of a device (PCI Express Base 6.0, 7.9.3).
-const SERIAL_NUMBER: u16 = 0x0003;
-
-/// Folders below folders that are followed.
-const DEEPEST: usize = 64;
-
-/// Writes a capture of the machine under `root`, a tar file that unpacks to a folder for [`Root::open`].
+/// Writes a capture of a machine, a tar file that can be read wherever a machine can.
 ///
 /// Serial numbers and MAC addresses are left out: of PCI configuration space the serial number capability is zeroed;
-/// vital product data, DMI and network devices are not read.
+/// of `/proc/cpuinfo` the lines of serial numbers; vital product data, DMI and network devices are not read.
 ///
 /// # Errors
-/// [`ImportError::Read`] if `out` cannot be written; what cannot be read is a warning.
-pub fn gather(root: &Root, out: &Path) -> Result<Gathered, ImportError> {
+/// [`ImportError::Read`] if `out` cannot be written; what cannot be read is a finding.
+pub fn gather(tree: &Tree, out: &Path) -> Result<Gathered, ImportError> {
     let failed = |error| ImportError::Read { path: out.to_owned(), error };
     // What a link leads to is written, and the link stays.
     let place = std::fs::canonicalize(out).unwrap_or_else(|_| out.to_owned());
     if place.metadata().is_ok_and(|there| !there.is_file()) {
         // A pipe or a device is written to as it is.
         let file = File::options().write(true).open(&place).map_err(failed)?;
-        return write_all(root, file).map(|(gathered, _)| gathered).map_err(failed);
+        return write_all(tree, file).map_err(failed);
     }
     // Written beside its place under a name of its own, then put there: a failure leaves no half of a file.
     let dir = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     let partial = tempfile::Builder::new().permissions(mode).tempfile_in(dir).map_err(failed)?;
-    let (gathered, _) = write_all(root, partial.as_file()).map_err(failed)?;
+    let gathered = write_all(tree, partial.as_file()).map_err(failed)?;
     partial.persist(&place).map_err(|error| failed(error.error))?;
     Ok(gathered)
 }
 
 /// Writes everything into `file`.
-fn write_all<W: Write>(root: &Root, file: W) -> std::io::Result<(Gathered, W)> {
-    let mut gatherer = Gatherer { root, tar: tar::Builder::new(file), gathered: Gathered::default() };
-    gatherer.all()?;
-    let mut file = gatherer.tar.into_inner()?;
-    file.flush()?;
-    Ok((gatherer.gathered, file))
+fn write_all(tree: &Tree, file: impl Write) -> std::io::Result<Gathered> {
+    let mut findings = Findings::default();
+    let paths = paths(tree, &mut findings);
+    let mut tar = tar::Builder::new(file);
+    let mut gathered = Gathered::default();
+    for (path, is_link) in paths {
+        if is_link {
+            let target = link_target(tree, &path);
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_size(0);
+            header.set_mode(0o777);
+            tar.append_link(&mut header, &path, target)?;
+            gathered.links += 1;
+            continue;
+        }
+        let Some(mut bytes) = tree.bytes(&path, &mut findings) else { continue };
+        if path.ends_with("/config") {
+            clear_serial_number(&mut bytes);
+        } else if path == "proc/cpuinfo" {
+            bytes = without_serial(&bytes);
+        }
+        let mut header = tar::Header::new_ustar();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, &path, &bytes[..])?;
+        gathered.files += 1;
+    }
+    tar.into_inner()?.flush()?;
+    gathered.findings = findings.finish();
+    Ok(gathered)
 }
 
-struct Gatherer<'r, W: Write> {
-    root: &'r Root,
-    tar: tar::Builder<W>,
-    gathered: Gathered,
+/// Where a link leads, relative to its own folder. A folder that is none leads to its like elsewhere: its name is all that counts.
+fn link_target(tree: &Tree, path: &str) -> String {
+    let target = tree.follow(path).unwrap_or_else(|| path.to_owned());
+    let own: Vec<&str> = path.split('/').collect();
+    let target: Vec<&str> = target.split('/').collect();
+    let shared = own.iter().zip(&target).take_while(|(a, b)| a == b).count().min(own.len() - 1).min(target.len().saturating_sub(1));
+    let up = std::iter::repeat_n("..", own.len() - 1 - shared);
+    up.chain(target[shared..].iter().copied()).collect::<Vec<_>>().join("/")
 }
 
-impl<W: Write> Gatherer<'_, W> {
-    fn all(&mut self) -> std::io::Result<()> {
-        self.files("proc", PROC)?;
-        let nodes = "sys/devices/system/node";
-        self.files(nodes, NODES)?;
-        for node in self.names(nodes, "node") {
-            let dir = format!("{nodes}/{node}");
-            self.files(&dir, NODE)?;
-            for block in self.names(&dir, "memory") {
-                self.link(&format!("{dir}/{block}"), &format!("../../memory/{block}"))?;
+/// Every path that a reader reads, and whether it is a link.
+fn paths(tree: &Tree, findings: &mut Findings) -> BTreeSet<(String, bool)> {
+    let mut out = BTreeSet::new();
+    let patterns: BTreeSet<&str> = FILE_READERS.iter().flat_map(|reader| reader.files.iter().copied()).collect();
+    let of_functions: Vec<&str> = patterns.iter().filter_map(|pattern| pattern.strip_prefix("{function}/")).collect();
+    for pattern in patterns.iter().filter(|pattern| !pattern.starts_with('{')) {
+        expand(tree, "", pattern, &mut out);
+    }
+    for folder in walk_functions(tree, findings) {
+        let names: BTreeSet<String> = tree.names(&folder).into_iter().collect();
+        for pattern in &of_functions {
+            let first = pattern.split('/').next().unwrap_or("").trim_end_matches('@');
+            // Most functions have few of these: what is not there is not looked for.
+            if first.contains('*') || names.contains(first) {
+                expand(tree, &folder, pattern, &mut out);
             }
-            for class in ["access0", "access1"] {
-                let initiators = format!("{dir}/{class}/initiators");
-                self.files(&initiators, ACCESS)?;
-                for initiator in self.names(&initiators, "node") {
-                    self.link(&format!("{initiators}/{initiator}"), &format!("../../../{initiator}"))?;
+        }
+    }
+    out
+}
+
+fn expand(tree: &Tree, folder: &str, pattern: &str, out: &mut BTreeSet<(String, bool)>) {
+    let (first, rest) = pattern.split_once('/').map_or((pattern, None), |(first, rest)| (first, Some(rest)));
+    let (name, is_link) = first.strip_suffix('@').map_or((first, false), |name| (name, true));
+    let below = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
+    let names = if name.contains('*') { tree.names(folder).into_iter().filter(|n| fits(n, name)).collect() } else { vec![name.to_owned()] };
+    for name in names {
+        let path = below(&name);
+        match rest {
+            Some(rest) => expand(tree, &path, rest, out),
+            None if is_link => {
+                // A link of a capture may only be listed; it is there if its folder names it.
+                if tree.names(folder).contains(&name) {
+                    out.insert((path, true));
+                }
+            }
+            None => {
+                if tree.is_file(&path) {
+                    out.insert((path, false));
                 }
             }
         }
-        let blocks = "sys/devices/system/memory";
-        self.files(blocks, &["block_size_bytes"])?;
-        for block in self.names(blocks, "memory") {
-            self.files(&format!("{blocks}/{block}"), &["phys_index", "state"])?;
-        }
-        self.functions()
     }
+}
 
-    /// The functions, and for each the link by which its root bus is found again.
-    fn functions(&mut self) -> std::io::Result<()> {
-        let mut warnings = Vec::new();
-        let (functions, _) = crate::pci::read_functions(self.root, &mut warnings);
-        for function in functions.iter().take(1 << 16) {
-            if function.path.split('/').count() > DEEPEST {
-                continue;
-            }
-            self.files(&function.path, FUNCTION)?;
-            let up = "../../../..";
-            self.link(&format!("sys/bus/pci/devices/{}", function.bdf), &format!("{up}/{}", function.path))?;
-        }
-        Ok(())
-    }
-
-    /// The names in a folder that are a prefix and a number.
-    fn names(&self, dir: &str, prefix: &str) -> Vec<String> {
-        let numbered = |name: &String| {
-            name.strip_prefix(prefix).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-        };
-        self.root.names(dir).into_iter().filter(numbered).collect()
-    }
-
-    fn files(&mut self, dir: &str, names: &[&str]) -> std::io::Result<()> {
-        for name in names {
-            let path = format!("{dir}/{name}");
-            let Some(mut bytes) = self.root.bytes(&path, &mut self.gathered.warnings) else { continue };
-            if *name == "config" {
-                clear_serial_number(&mut bytes);
-            }
-            let mut header = tar::Header::new_ustar();
-            header.set_size(bytes.len() as u64);
-            header.set_mode(0o644);
-            self.tar.append_data(&mut header, &path, &bytes[..])?;
-            self.gathered.files += 1;
-        }
-        Ok(())
-    }
-
-    fn link(&mut self, path: &str, target: &str) -> std::io::Result<()> {
-        let mut header = tar::Header::new_ustar();
-        header.set_entry_type(tar::EntryType::Symlink);
-        header.set_size(0);
-        header.set_mode(0o777);
-        self.tar.append_link(&mut header, path, target)?;
-        self.gathered.links += 1;
-        Ok(())
-    }
+/// Whether a name fits a pattern with one `*` or two: `node*` is `node` and a number, as is `*` anything.
+fn fits(name: &str, pattern: &str) -> bool {
+    let Some((begin, end)) = pattern.split_once('*') else { return name == pattern };
+    let Some(middle) = name.strip_prefix(begin).and_then(|rest| rest.strip_suffix(end)) else { return false };
+    !middle.is_empty() && (begin.is_empty() || middle.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// Zeroes the serial number in a function's extended configuration space.
 fn clear_serial_number(config: &mut [u8]) {
-    let mut offset = 0x100;
-    // There is room for no more capabilities than this; a list that loops ends here too.
-    for _ in 0..960 {
-        let Some(header) = config.get(offset..offset + 4) else { return };
-        let header = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
-        if header == 0 || header == u32::MAX {
-            return;
-        }
-        if (header & 0xffff) as u16 == SERIAL_NUMBER
-            && let Some(serial) = config.get_mut(offset + 4..offset + 12)
-        {
+    let places: Vec<usize> =
+        extended_capabilities(config).filter(|capability| capability.id == id::SERIAL_NUMBER).map(|capability| capability.offset).collect();
+    for offset in places {
+        if let Some(serial) = config.get_mut(offset + 4..offset + 12) {
             serial.fill(0);
         }
-        offset = (header >> 20) as usize;
-        if offset < 0x100 {
-            return;
-        }
     }
+}
+
+/// What some processors say of themselves, but for their serial numbers.
+fn without_serial(cpuinfo: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(cpuinfo);
+    let kept = text.split_inclusive('\n').filter(|line| !line.trim_start().to_ascii_lowercase().starts_with("serial"));
+    kept.collect::<String>().into_bytes()
 }
 
 #[cfg(test)]
@@ -187,6 +178,7 @@ mod tests {
         assert_eq!(config[0x144..0x14c], [0; 8]);
         config[0x144..0x14c].copy_from_slice(&before[0x144..0x14c]);
         assert_eq!(config, before);
+        assert_eq!(without_serial(b"processor : 0\nSerial\t\t: 1234\nModel : x\n"), b"processor : 0\nModel : x\n");
     }
 
     #[test]
@@ -195,5 +187,37 @@ mod tests {
         config[0x100..0x104].copy_from_slice(&0x1001_0001u32.to_le_bytes());
         clear_serial_number(&mut config);
         clear_serial_number(&mut config[..0x101]);
+    }
+
+    #[test]
+    fn patterns_fit_numbered_names() {
+        assert!(fits("node12", "node*") && fits("eth0", "*") && !fits("nodes", "node*") && !fits("node", "node*"));
+    }
+
+    /// Whatever a reader reads of a capture, its capture holds too: nothing of `FILES` is lost on the way.
+    #[test]
+    fn a_capture_of_a_capture_is_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |path: &str, content: &str| {
+            let path = dir.path().join("m").join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        };
+        write("proc/cpuinfo", "address sizes : 46 bits physical, 48 bits virtual\n");
+        write("proc/iomem", "00001000-0009ffff : System RAM\n");
+        write("sys/firmware/memmap/0/start", "0x0\n");
+        write("sys/firmware/memmap/0/end", "0xfff\n");
+        write("sys/firmware/memmap/0/type", "System RAM\n");
+        write("sys/devices/system/node/node0/cpulist", "0\n");
+        write("sys/devices/system/node/node0/memory0/x", "");
+        write("sys/devices/pci0000:00/0000:00:02.0/class", "0x020000\n");
+        write("sys/devices/pci0000:00/0000:00:02.0/net/eth0/type", "1\n");
+        let first = dir.path().join("first.tar");
+        let gathered = gather(&Tree::open(&dir.path().join("m")).unwrap(), &first).unwrap();
+        assert_eq!((gathered.files, gathered.links, gathered.findings.len()), (8, 1, 0));
+        let sources = crate::Sources::open(std::slice::from_ref(&first)).unwrap();
+        let second = dir.path().join("second.tar");
+        gather(&sources.trees[0], &second).unwrap();
+        assert_eq!(std::fs::read(&first).unwrap(), std::fs::read(&second).unwrap());
     }
 }

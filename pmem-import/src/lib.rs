@@ -1,30 +1,34 @@
-//! Reads a machine's physical address space into a [`pmem_core`] model.
+//! Reads a machine's physical address space into a [`pmem_core`] model, from whatever describes it.
 //!
-//! Sources are a Linux machine's `/proc` and `/sys`, live or captured under a [`Root`] folder, and decoding nets in
-//! JSON. Each source has a parser that knows its text and nothing else; [`Machine::read`] lays what they say over
-//! one another. What a source does not say stays unknown; where two disagree, a warning names both, and the rest is
-//! imported.
+//! Data flows one way: [`Sources`] (this machine, folders, archives, texts) → readers, one source a file → facts (what each source
+//! says, with its place) → settled facts (one answer for each question; where sources disagree, a [`Finding`] names
+//! both) → the model → [`Machine`]. What a source does not say stays unknown. Decoding nets in JSON are read by [`read_net`].
 #![forbid(unsafe_code)]
 
-mod build;
+mod capture;
 mod error;
+mod facts;
 mod gather;
 mod machine;
-mod mtrr;
+mod model;
+mod names;
 mod net;
-mod node;
 mod number;
-mod pci;
-mod resource;
-mod root;
+mod read;
+mod settle;
+mod text;
 
-pub use error::{ImportError, Warning};
+pub use capture::{Sources, Text, Tree};
+pub use error::ImportError;
+pub use facts::{
+    Access, Aperture, BusId, Complaint, Distances, Entry, Finding, Function, Heard, Initiators, Listed, Listing,
+    Node, Nodes, Odd, PciResource, PciSource, Place, ResourceKind, Said, TableKind, Unplaced, show_bus,
+};
 pub use gather::{Gathered, gather};
-pub use machine::{Bus, Machine, NodeArenas};
-pub use mtrr::{Entry, Memory, MtrrFacts};
+pub use machine::{Bus, Inventory, Machine, Memory, NodeArenas};
+pub use names::Names;
 pub use net::{Net, read_net};
-pub use node::{Access, Distances, Initiators, Node, Nodes};
 pub use number::{parse_addr, parse_list, show_list};
-pub use pci::{Bdf, BridgeHeader, Function, Header, HeaderError, PciResource, ResourceKind};
-pub use resource::{Resource, Resources};
-pub use root::Root;
+pub use pmem_pci::Address;
+pub use read::PciIds;
+pub use settle::{Default as DefaultType, MemoryKind, MtrrFacts, NodeKind, WellKnown};

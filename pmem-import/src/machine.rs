@@ -1,14 +1,20 @@
 //! A machine as a model, with the names that its sources give to things.
 
-use crate::build::build;
-use crate::error::{ImportError, Warning};
+use crate::capture::Sources;
+use crate::error::ImportError;
+use crate::facts::{Aperture, BusId, Distances, Finding, Function, Heard, Nodes, ResourceKind};
+use crate::model::{UNMEASURED, build};
+use crate::names::Names;
 use crate::net::Net;
-use crate::node::{Distances, Nodes};
-use crate::pci::{Bdf, Function, read_functions};
-use crate::resource::Resources;
-use crate::root::Root;
-use pmem_core::{ArenaId, LinkId, Manager, RegionId, State};
-use std::collections::BTreeMap;
+use crate::read::read;
+use crate::settle::{MemoryKind, MtrrFacts, NodeKind, settle};
+use pmem_core::{
+    AddrRange, ArenaId, Direction, Error, LinkId, Manager, Mapping, Metric, Performance, RegionId, State,
+};
+use pmem_pci::Address;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Deref;
+use std::path::PathBuf;
 
 /// The arenas of one PCI bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +34,41 @@ pub struct NodeArenas {
     pub ram: Option<ArenaId>,
 }
 
+/// An arena of memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Its kind.
+    pub kind: MemoryKind,
+    /// The node that it is; `None` if no source says.
+    pub node: Option<u32>,
+    /// Its addresses, in order.
+    pub spans: Vec<AddrRange>,
+}
+
+/// PCI functions in order of address.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory(Vec<Function>);
+
+impl Inventory {
+    /// Functions, which must be in order.
+    pub(crate) fn new(functions: Vec<Function>) -> Self {
+        Self(functions)
+    }
+
+    /// The function at an address.
+    pub fn at(&self, address: Address) -> Option<&Function> {
+        self.0.binary_search_by_key(&address, Function::bdf).ok().and_then(|i| self.0.get(i))
+    }
+}
+
+impl Deref for Inventory {
+    type Target = [Function];
+
+    fn deref(&self) -> &[Function] {
+        &self.0
+    }
+}
+
 /// A machine: the model, what its sources call things, and what is wrong with them.
 pub struct Machine {
     /// The model.
@@ -38,44 +79,79 @@ pub struct Machine {
     pub system_io: Option<ArenaId>,
     /// By NUMA node.
     pub nodes: BTreeMap<u32, NodeArenas>,
+    /// By arena of memory: its kind, and whose it is.
+    pub memory: BTreeMap<ArenaId, Memory>,
     /// What the sources say of NUMA nodes.
     pub numa: Nodes,
-    /// By domain and bus.
-    pub buses: BTreeMap<(u32, u8), Bus>,
+    /// By node: what kind of memory it has.
+    pub kinds: BTreeMap<u32, NodeKind>,
+    /// By segment and bus.
+    pub buses: BTreeMap<BusId, Bus>,
     /// By bridge: the bus below it. Each bus is below one bridge at most, and the way down ends.
-    pub bridges: BTreeMap<Bdf, (u32, u8)>,
-    /// PCI functions, in order.
-    pub functions: Vec<Function>,
+    pub bridges: BTreeMap<Address, BusId>,
+    /// PCI functions.
+    pub functions: Inventory,
     /// What regions are called.
     pub labels: BTreeMap<RegionId, String>,
     /// What interconnects are called.
     pub link_names: BTreeMap<LinkId, String>,
+    /// Interconnects whose metric is a distance that firmware gives; others cost one each, for nobody has measured them.
+    pub measured: BTreeSet<LinkId>,
     /// By function: its regions, with the resource each is.
-    pub bars: BTreeMap<Bdf, Vec<(crate::pci::ResourceKind, RegionId)>>,
+    pub bars: BTreeMap<Address, Vec<(ResourceKind, RegionId)>>,
+    /// By region: the function that it is of.
+    pub holders: BTreeMap<RegionId, Address>,
+    /// By region without an address: why it has none.
+    pub parked: BTreeMap<RegionId, String>,
+    /// Buses from which nobody knows what their devices reach.
+    pub unknown_ways: BTreeSet<ArenaId>,
+    /// By bus: where its root bus's apertures are, where addresses on the bus are others.
+    pub(crate) offsets: BTreeMap<BusId, Vec<Aperture>>,
+    /// What sources call addresses.
+    pub names: Names,
     /// Of a decoding net: the arena in which each node's names begin, and the node each arena belongs to.
     pub net: Option<Net>,
+    /// What of each source was read.
+    pub heard: Vec<Heard>,
     /// What is broken, missing or at odds.
-    pub warnings: Vec<Warning>,
+    pub findings: Vec<Finding>,
+    /// Nodes whose views were joined to memory since, for there are too many to do so at once.
+    pub(crate) joined: BTreeSet<u32>,
 }
 
+/// Views of nodes that are joined to all memory at once; where there are more, each is when somebody looks from there.
+pub(crate) const EAGER: usize = 64;
+
 impl Machine {
-    /// Reads a machine's files, and builds the model of what they say.
+    /// Reads a machine from sources, and builds the model of what they say.
     ///
     /// # Errors
-    /// [`ImportError`] when there is nothing to build on; everything less is a warning.
-    pub fn read(root: &Root) -> Result<Self, ImportError> {
-        let mut warnings = Vec::new();
-        if !root.has("proc") && !root.has("sys") {
-            warnings.push(Warning::new(
-                root.dir().display().to_string(),
-                "holds neither proc nor sys: nothing to read",
-            ));
-        }
-        let iomem = read_resources(root, "iomem", &mut warnings);
-        let ioports = read_resources(root, "ioports", &mut warnings);
-        let numa = Nodes::read(root, &mut warnings);
-        let (functions, roots) = read_functions(root, &mut warnings);
-        build(iomem, ioports, numa, functions, &roots, warnings)
+    /// [`ImportError`] when there is nothing to build on; everything less is a finding.
+    pub fn read(sources: &mut Sources) -> Result<Self, ImportError> {
+        let mut facts = read(sources);
+        let mut machine = build(settle(&mut facts))?;
+        machine.heard = facts.heard;
+        Ok(machine)
+    }
+
+    /// The same with what is known of memory types.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_with_mtrr(sources: &mut Sources) -> Result<(Self, MtrrFacts), ImportError> {
+        let mut facts = read(sources);
+        let mtrr = MtrrFacts::settle(&mut facts);
+        let mut machine = build(settle(&mut facts))?;
+        machine.heard = facts.heard;
+        Ok((machine, mtrr))
+    }
+
+    /// Opens sources of one machine, and reads it: see [`Sources::open`].
+    ///
+    /// # Errors
+    /// As [`Sources::open`] and [`read`](Self::read).
+    pub fn open(paths: &[PathBuf]) -> Result<Self, ImportError> {
+        Self::read(&mut Sources::open(paths)?)
     }
 
     /// The model's state.
@@ -89,8 +165,8 @@ impl Machine {
     }
 
     /// The function at an address of the PCI.
-    pub fn function(&self, bdf: Bdf) -> Option<&Function> {
-        self.functions.iter().find(|function| function.bdf == bdf)
+    pub fn function(&self, address: Address) -> Option<&Function> {
+        self.functions.at(address)
     }
 
     /// What a region is called: its label, else its id.
@@ -112,12 +188,30 @@ impl Machine {
         self.link_names.get(&link).cloned().unwrap_or_else(joined)
     }
 
+    /// Whether an arena is a bus's I/O space, or the ports as CPUs see them.
+    pub fn is_io(&self, arena: ArenaId) -> bool {
+        self.state().info(arena).is_some_and(|info| info.kind.contains(pmem_core::ArenaType::IO))
+    }
+
+    /// Where CPUs see an arena's own address; `None` if they do not, or it is not known.
+    pub fn seen_by_cpus(&self, arena: ArenaId, addr: u64) -> Option<u64> {
+        if arena == self.system || self.memory.contains_key(&arena) || Some(arena) == self.system_io {
+            return Some(addr);
+        }
+        let bus = self.buses.iter().find(|(_, bus)| bus.memory == arena || bus.io == arena);
+        let Some((id, bus)) = bus else { return Some(addr) };
+        let Some(apertures) = self.offsets.get(id) else { return Some(addr) };
+        let io = bus.io == arena;
+        let of = apertures.iter().filter(|a| a.io == io).find(|a| addr.wrapping_sub(a.bus_start) < a.range.len());
+        of.map(|a| addr.wrapping_sub(a.bus_start).wrapping_add(a.range.start())).or((io || apertures.is_empty()).then_some(addr))
+    }
+
     /// The arena that a word means: a net's node, a NUMA node (`node0`), a PCI function (what a device there sees), a bus
     /// (`pci 0000:3b`), or an arena's name. `cpu` and `system` are the system bus.
     ///
     /// # Errors
     /// What is wrong with the word, and what there is.
-    pub fn viewer(&self, word: &str) -> Result<ArenaId, String> {
+    pub fn viewer(&mut self, word: &str) -> Result<ArenaId, String> {
         if let Some(net) = &self.net
             && let Ok(node) = word.parse()
         {
@@ -127,14 +221,26 @@ impl Machine {
             return Ok(self.system);
         }
         if let Some(id) = word.strip_prefix("node").and_then(|n| n.parse::<u32>().ok())
-            && let Some(node) = self.nodes.get(&id)
+            && let Some(node) = self.nodes.get(&id).copied()
         {
-            return node.view.or(node.ram).ok_or_else(|| format!("nothing is known of node {id}"));
+            let Some(view) = node.view else {
+                return Err(format!("node{id} has no CPUs and no devices: nothing looks from there"));
+            };
+            self.join(id)?;
+            return Ok(view);
         }
-        if let Ok(bdf) = word.parse::<Bdf>() {
-            let known = self.function(bdf).ok_or_else(|| format!("no PCI function {bdf}"))?;
-            let bus = self.buses.get(&(known.bdf.domain, known.bdf.bus));
-            return bus.map(|bus| bus.memory).ok_or_else(|| format!("nothing is known of the bus of {bdf}"));
+        if let Ok(address) = word.parse::<Address>() {
+            let known = self.function(address).ok_or_else(|| format!("no PCI function {address}"))?;
+            let node = known.numa;
+            let physical = known.physical.unwrap_or(address);
+            let below = known.parent.and_then(|parent| self.bridges.get(&parent)).copied();
+            let id = below.unwrap_or((physical.segment, physical.bus));
+            let bus = self.buses.get(&id).copied();
+            let bus = bus.ok_or_else(|| format!("nothing is known of the bus of {address}"))?;
+            if let Some(node) = node {
+                self.join(node)?;
+            }
+            return Ok(bus.memory);
         }
         if let Some(arena) = self.state().arena_named(word) {
             return Ok(arena);
@@ -143,15 +249,49 @@ impl Machine {
             self.state().arenas().map(|(_, info, _)| info.name.as_str()).take(12).collect();
         Err(format!("no arena, node or device {word:?}; arenas are {}, …", names.join(", ")))
     }
+
+    /// Joins a node's view to all memory, where that was not done at once.
+    fn join(&mut self, node: u32) -> Result<(), String> {
+        let views = self.nodes.values().filter(|node| node.view.is_some()).count();
+        let Some(view) = self.nodes.get(&node).and_then(|node| node.view) else { return Ok(()) };
+        if views <= EAGER || !self.joined.insert(node) {
+            return Ok(());
+        }
+        for (arena, memory) in &self.memory {
+            let joined = join_view(&mut self.manager, &self.numa, node, view, *arena, memory);
+            let (link, label) = joined.map_err(|error| error.to_string())?;
+            self.link_names.insert(link, label);
+            if self.numa.distances.farthest().is_some() {
+                self.measured.insert(link);
+            }
+        }
+        Ok(())
+    }
 }
 
-fn read_resources(root: &Root, file: &str, warnings: &mut Vec<Warning>) -> Option<Resources> {
-    let path = format!("proc/{file}");
-    // Captures of other tools leave the file where they found it, or at the top.
-    let text = root.text(&path, warnings).or_else(|| root.text(file, warnings))?;
-    let resources = Resources::parse(&text, &path, warnings);
-    if resources.hidden {
-        warnings.push(Warning::new(&path, "addresses are hidden (all zeros): run as root to see them"));
-    }
-    Some(resources)
+/// Joins a node's view to an arena of memory at the distance that firmware gives. Where it gives none for this pair, but for others, none
+/// of them is farther.
+pub(crate) fn join_view(
+    manager: &mut Manager,
+    numa: &Nodes,
+    from: u32,
+    view: ArenaId,
+    arena: ArenaId,
+    memory: &Memory,
+) -> Result<(LinkId, String), Error> {
+    let distance = memory.node.and_then(|to| numa.distances.get(from, to)).or(numa.distances.farthest());
+    let metric = distance.map_or(UNMEASURED, Metric::new);
+    let mapping = Mapping::windows(memory.spans.iter().map(|range| (*range, range.start())));
+    let performance = memory.node.map_or(Performance::default(), |to| measured(numa, from, to));
+    let down = Direction { performance, ..Direction::new(mapping.unwrap_or_default(), metric) };
+    let link = manager.connect_asymmetric(view, arena, down, Direction::closed())?;
+    let name = |id| manager.state().info(id).map_or(String::new(), |info| info.name.clone());
+    Ok((link, format!("{} to {}", name(view), name(arena))))
+}
+
+/// How well a node's memory is reached from another, where that was measured.
+fn measured(numa: &Nodes, from: u32, to: u32) -> Performance {
+    let access = numa.get(to).map(|node| &node.access);
+    let found = access.and_then(|classes| classes.iter().flatten().find(|a| a.initiators.contains(&from)));
+    found.map_or(Performance::default(), |a| a.performance)
 }

@@ -1,9 +1,10 @@
 //! Decoding nets (Achermann, Humbel, Cock, Roscoe: "Formalizing memory accesses and interrupts", MARS 2017).
 
-use crate::build::UNMEASURED;
-use crate::error::{ImportError, Warning};
-use crate::machine::Machine;
-use crate::node::{Nodes, join};
+use crate::error::ImportError;
+use crate::facts::{Finding, Nodes, join};
+use crate::model::UNMEASURED;
+use crate::machine::{Inventory, Machine};
+use crate::names::Names;
 use crate::number::parse_addr;
 use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, Direction, Manager, Mapping, Props, Prot, RegionId, Request, Usage,
@@ -105,8 +106,8 @@ pub fn read_net(path: &Path) -> Result<Machine, ImportError> {
     }
     add_missing(&mut nodes, &mut broken).map_err(|what| parse(0, what))?;
     let source = path.display().to_string();
-    let warnings = broken.into_iter().map(|text| Warning::new(&source, text)).collect();
-    build(&nodes, warnings)
+    let findings = broken.into_iter().map(|text| Finding::whole(source.as_str(), text)).collect();
+    build(&nodes, findings)
         .map_err(|(node, error)| ImportError::Model { what: format!("node {node}"), error: Box::new(error) })
 }
 
@@ -172,7 +173,7 @@ fn add_missing(nodes: &mut Vec<Parsed>, broken: &mut Vec<String>) -> Result<(), 
 /// A set of maps that do not overlap, and what of the address space the node accepts beside it.
 type Layer<'p> = Vec<&'p (AddrRange, i64, u64)>;
 
-fn build(nodes: &[Parsed], warnings: Vec<Warning>) -> Result<Machine, (i64, pmem_core::Error)> {
+fn build(nodes: &[Parsed], findings: Vec<Finding>) -> Result<Machine, (i64, pmem_core::Error)> {
     let mut manager = Manager::new();
     manager.set_journal_limit(0);
     let mut net = Net::default();
@@ -224,15 +225,25 @@ fn build(nodes: &[Parsed], warnings: Vec<Warning>) -> Result<Machine, (i64, pmem
         system,
         system_io: None,
         nodes: BTreeMap::new(),
+        memory: BTreeMap::new(),
         numa: Nodes::default(),
+        kinds: BTreeMap::new(),
         buses: BTreeMap::new(),
         bridges: BTreeMap::new(),
-        functions: Vec::new(),
+        functions: Inventory::default(),
         labels,
         link_names: BTreeMap::new(),
+        measured: BTreeSet::new(),
         bars: BTreeMap::new(),
+        holders: BTreeMap::new(),
+        parked: BTreeMap::new(),
+        unknown_ways: BTreeSet::new(),
+        offsets: BTreeMap::new(),
+        names: Names::default(),
         net: Some(net),
-        warnings,
+        heard: Vec::new(),
+        findings,
+        joined: BTreeSet::new(),
     })
 }
 

@@ -1,0 +1,254 @@
+//! Archives, unpacked in memory: what could reach outside of it is left out, and said.
+
+use super::tree::below;
+use crate::error::ImportError;
+use crate::facts::{Finding, Findings};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+/// What an archive may unpack to, in bytes and in entries.
+const MOST_BYTES: u64 = 512 << 20;
+const MOST_ENTRIES: usize = 2_000_000;
+
+#[derive(Clone, Debug)]
+enum Kept {
+    File(Arc<[u8]>),
+    Link(String),
+}
+
+/// The files and links of an archive, by path.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    all: BTreeMap<String, Kept>,
+    /// By folder: the names in it.
+    folders: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// How many links are followed from one path.
+const MOST_LINKS: usize = 16;
+
+impl Files {
+    fn insert(&mut self, path: String, kept: Kept) {
+        let mut child = path.as_str();
+        while let Some((folder, name)) = child.rsplit_once('/').or((!child.is_empty()).then_some(("", child))) {
+            if !self.folders.entry(folder.to_owned()).or_default().insert(name.to_owned()) {
+                break;
+            }
+            child = folder;
+        }
+        self.all.insert(path, kept);
+    }
+
+    /// A path with the links in it followed, as long as they stay inside.
+    fn real(&self, path: &str) -> Option<String> {
+        let mut path = path.to_owned();
+        'again: for _ in 0..MOST_LINKS {
+            let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+            for end in ends {
+                if let Some(Kept::Link(target)) = self.all.get(&path[..end]) {
+                    path = below(&path[..end], target)? + &path[end..];
+                    continue 'again;
+                }
+            }
+            return Some(path);
+        }
+        None
+    }
+
+    pub(super) fn bytes(&self, path: &str) -> Option<Vec<u8>> {
+        match self.all.get(&self.real(path)?)? {
+            Kept::File(bytes) => Some(bytes.to_vec()),
+            Kept::Link(_) => None,
+        }
+    }
+
+    pub(super) fn names(&self, path: &str) -> Vec<String> {
+        let real = self.real(path);
+        real.and_then(|path| self.folders.get(&path)).into_iter().flatten().cloned().collect()
+    }
+
+    pub(super) fn link(&self, path: &str) -> Option<String> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let real = self.real(folder)?;
+        let path = if real.is_empty() { name.to_owned() } else { format!("{real}/{name}") };
+        match self.all.get(&path)? {
+            Kept::Link(target) => Some(target.clone()),
+            Kept::File(_) => None,
+        }
+    }
+
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.real(path).is_some_and(|path| self.all.contains_key(&path) || self.folders.contains_key(&path))
+    }
+}
+
+/// Whether bytes are a tar file, or one that gzip compressed.
+pub(super) fn is_archive(bytes: &[u8]) -> bool {
+    let tar = |bytes: &[u8]| bytes.get(257..262) == Some(b"ustar");
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return tar(bytes);
+    }
+    let mut begin = Vec::new();
+    let read = flate2::read::MultiGzDecoder::new(bytes).take(512).read_to_end(&mut begin);
+    read.is_ok() && tar(&begin)
+}
+
+pub(super) fn unpack(name: &str, bytes: &[u8], findings: &mut Findings) -> Result<Files, ImportError> {
+    let files = if bytes.starts_with(&[0x1f, 0x8b]) {
+        unpack_tar(name, flate2::read::MultiGzDecoder::new(bytes), findings)
+    } else {
+        unpack_tar(name, bytes, findings)
+    }?;
+    Ok(files)
+}
+
+fn unpack_tar(name: &str, tar: impl Read, findings: &mut Findings) -> Result<Files, ImportError> {
+    let failed = |error| ImportError::Read { path: PathBuf::from(name), error };
+    let mut files: BTreeMap<String, Kept> = BTreeMap::new();
+    let mut total = 0u64;
+    let mut archive = tar::Archive::new(tar);
+    for (count, entry) in archive.entries().map_err(failed)?.enumerate() {
+        if count >= MOST_ENTRIES {
+            let what = format!("more than {MOST_ENTRIES} entries");
+            return Err(ImportError::NoSource { path: PathBuf::from(name), what });
+        }
+        let mut entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                findings.push(Finding::whole(name, format!("the archive is damaged from entry {} on: {error}", count + 1)));
+                break;
+            }
+        };
+        let shown = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let leave_out = |what: &str| Finding::whole(name, format!("{shown}: {what}: left out"));
+        let Some(path) = entry.path().ok().and_then(|path| plain(&path)) else {
+            findings.push(leave_out("an absolute path, or one that leads out of the archive"));
+            continue;
+        };
+        let kind = entry.header().entry_type();
+        if kind.is_dir() {
+            continue;
+        }
+        if kind.is_symlink() {
+            let target = entry.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned());
+            match target.filter(|target| below(&path, target).is_some()) {
+                Some(target) => drop(files.insert(path, Kept::Link(target))),
+                None => findings.push(leave_out("a link that leads out of the archive")),
+            }
+            continue;
+        }
+        if !(kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse()) {
+            findings.push(leave_out("neither a file, a folder nor a symbolic link"));
+            continue;
+        }
+        let mut bytes = Vec::new();
+        let room = MOST_BYTES - total;
+        match entry.by_ref().take(room + 1).read_to_end(&mut bytes) {
+            Ok(read) if read as u64 > room => {
+                let what = format!("unpacks to more than {MOST_BYTES} bytes");
+                return Err(ImportError::NoSource { path: PathBuf::from(name), what });
+            }
+            Ok(read) => total += read as u64,
+            Err(error) => {
+                findings.push(leave_out(&format!("the archive is damaged here: {error}")));
+                break;
+            }
+        }
+        if files.insert(path, Kept::File(bytes.into())).is_some() {
+            findings.push(Finding::whole(name, format!("{shown} is there twice: the last one counts")));
+        }
+    }
+    Ok(rooted(files))
+}
+
+/// A path of plain names; `None` if it is absolute or leads upwards.
+fn plain(path: &Path) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => parts.push(name.to_str()?.to_owned()),
+            Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    (!parts.is_empty()).then(|| parts.join("/"))
+}
+
+/// The files below the folder that holds `proc` or `sys`, where all lie below one.
+fn rooted(files: BTreeMap<String, Kept>) -> Files {
+    let tops: BTreeSet<&str> = files.keys().map(|path| path.split('/').next().unwrap_or("")).collect();
+    let strip = match tops.iter().next() {
+        Some(top) if tops.len() == 1 && !["proc", "sys"].contains(top) && !files.contains_key(*top) => top.len() + 1,
+        _ => 0,
+    };
+    let mut out = Files::default();
+    for (path, kept) in files {
+        out.insert(path[strip..].to_owned(), kept);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tar(entries: &[(&str, tar::EntryType, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, kind, content) in entries {
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(*kind);
+            header.set_mode(0o644);
+            // Written as it is: the library would refuse such paths.
+            header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+            let is_link = matches!(kind, tar::EntryType::Symlink | tar::EntryType::Link);
+            header.set_size(if is_link { 0 } else { content.len() as u64 });
+            if is_link {
+                header.as_mut_bytes()[157..157 + content.len()].copy_from_slice(content.as_bytes());
+            }
+            header.set_cksum();
+            builder.append(&header, if is_link { &b""[..] } else { content.as_bytes() }).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn what_leads_out_is_left_out_and_named() {
+        use tar::EntryType::{Char, Link, Regular, Symlink};
+        let bytes = tar(&[
+            ("proc/iomem", Regular, "x"),
+            ("/etc/passwd", Regular, "x"),
+            ("proc/../../shadow", Regular, "x"),
+            ("proc/out", Symlink, "/etc/passwd"),
+            ("proc/up", Symlink, "../../etc"),
+            ("proc/hard", Link, "/etc/passwd"),
+            ("proc/null", Char, ""),
+            ("sys/in", Symlink, "../proc/iomem"),
+        ]);
+        assert!(is_archive(&bytes));
+        let mut findings = Findings::default();
+        let files = unpack("c.tar", &bytes, &mut findings).unwrap();
+        assert_eq!(files.names("proc"), ["iomem"]);
+        assert_eq!(files.bytes("sys/in").as_deref(), Some(&b"x"[..]));
+        let said: Vec<String> = findings.finish().iter().map(Finding::to_string).collect();
+        for culprit in ["/etc/passwd", "proc/../../shadow", "proc/out", "proc/up", "proc/hard", "proc/null"] {
+            assert!(said.iter().any(|line| line.starts_with(&format!("c.tar: {culprit}: "))), "{culprit}: {said:?}");
+        }
+        assert_eq!(said.len(), 6);
+    }
+
+    #[test]
+    fn links_that_lead_in_a_circle_end() {
+        let bytes = tar(&[("proc/a", tar::EntryType::Symlink, "b"), ("proc/b", tar::EntryType::Symlink, "a")]);
+        let files = unpack("c.tar", &bytes, &mut Findings::default()).unwrap();
+        assert_eq!(files.bytes("proc/a"), None);
+    }
+
+    #[test]
+    fn a_folder_around_everything_is_no_part_of_the_paths() {
+        let bytes = tar(&[("host/proc/iomem", tar::EntryType::Regular, "x"), ("host/sys/a/b", tar::EntryType::Regular, "y")]);
+        let files = unpack("c.tar", &bytes, &mut Findings::default()).unwrap();
+        assert_eq!((files.names(""), files.names("sys/a")), (vec!["proc".to_owned(), "sys".to_owned()], vec!["b".to_owned()]));
+    }
+}

@@ -1,0 +1,154 @@
+//! A folder with a machine's files: `/`, or a capture. Nothing outside of a capture is ever read.
+
+use crate::error::ImportError;
+use crate::facts::{Finding, Findings};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// No file of `/proc` or `/sys` that is read here comes near this.
+const LARGEST: u64 = 1 << 30;
+
+/// Whether symbolic links may lead out of the folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// They may: it is the machine itself.
+    Followed,
+    /// They may not: it is a capture.
+    Inside,
+}
+
+/// A folder that holds a machine's `proc` and `sys`.
+///
+/// A capture that cannot hold symbolic links lists them in `LINKS.txt`: a path, a tab, and anything.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    dir: PathBuf,
+    links: Links,
+    opened: Arc<OwnedFd>,
+    /// By folder: the names of links that the capture only lists.
+    listed: BTreeMap<PathBuf, Vec<String>>,
+}
+
+impl Folder {
+    pub(super) fn open(dir: &Path, links: Links) -> Result<Self, ImportError> {
+        let no_source = |what: String| ImportError::NoSource { path: dir.to_owned(), what };
+        if !dir.is_dir() {
+            return Err(no_source("not a folder".to_owned()));
+        }
+        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
+        let opened =
+            rustix::fs::open(dir, flags, Mode::empty()).map_err(|error| no_source(error.to_string()))?;
+        let mut folder = Self { dir: dir.to_owned(), links, opened: Arc::new(opened), listed: BTreeMap::new() };
+        let list = folder.bytes("LINKS.txt", &mut Findings::default()).unwrap_or_default();
+        for line in String::from_utf8_lossy(&list).lines() {
+            let path = Path::new(line.split('\t').next().unwrap_or(""));
+            if let (Some(parent), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
+                && path.starts_with("sys")
+            {
+                folder.listed.entry(parent.to_owned()).or_default().push(name.to_owned());
+            }
+        }
+        Ok(folder)
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(super) fn links(&self) -> Links {
+        self.links
+    }
+
+    /// Opens what is at a path. A pipe is not waited for.
+    fn open_at(&self, path: &str) -> std::io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let path = if path.is_empty() { "." } else { path };
+        if self.links == Links::Followed {
+            return Ok(File::from(rustix::fs::openat(&*self.opened, path, flags, Mode::empty())?));
+        }
+        let inside = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        match rustix::fs::openat2(&*self.opened, path, flags, Mode::empty(), inside) {
+            Ok(file) => Ok(File::from(file)),
+            Err(rustix::io::Errno::NOSYS) => self.open_checked(path, flags),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The same for kernels without openat2: what the path leads to must lie in the folder.
+    fn open_checked(&self, path: &str, flags: OFlags) -> std::io::Result<File> {
+        let (root, place) = (self.dir.canonicalize()?, self.dir.join(path).canonicalize()?);
+        if !place.starts_with(root) {
+            return Err(rustix::io::Errno::XDEV.into());
+        }
+        Ok(File::from(rustix::fs::open(place, flags, Mode::empty())?))
+    }
+
+    pub(super) fn bytes(&self, path: &str, findings: &mut Findings) -> Option<Vec<u8>> {
+        let file = match self.open_at(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            // Where a folder of the path is a file.
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOTDIR.raw_os_error()) => return None,
+            Err(error) => {
+                findings.push(Finding::whole(path, explain(&error)));
+                return None;
+            }
+        };
+        if file.metadata().is_ok_and(|there| !there.is_file()) {
+            findings.push(Finding::whole(path, "no regular file: left out"));
+            return None;
+        }
+        let mut bytes = Vec::new();
+        match file.take(LARGEST + 1).read_to_end(&mut bytes) {
+            Ok(read) if read as u64 > LARGEST => {
+                findings.push(Finding::whole(path, format!("larger than {LARGEST} bytes: left out")));
+                None
+            }
+            Ok(_) => Some(bytes),
+            Err(error) => {
+                findings.push(Finding::whole(path, error.to_string()));
+                None
+            }
+        }
+    }
+
+    pub(super) fn names(&self, path: &str) -> Vec<String> {
+        let entries = self.open_at(path).ok().and_then(|folder| rustix::fs::Dir::read_from(folder).ok());
+        let mut names: Vec<String> = entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str().ok().map(str::to_owned))
+            .filter(|name| name != "." && name != "..")
+            .collect();
+        names.extend(self.listed.get(Path::new(path)).into_iter().flatten().cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    pub(super) fn link(&self, path: &str) -> Option<String> {
+        fs::read_link(self.dir.join(path)).ok()?.to_str().map(str::to_owned)
+    }
+
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.open_at(path).is_ok()
+    }
+
+    pub(super) fn is_file(&self, path: &str) -> bool {
+        self.open_at(path).is_ok_and(|file| file.metadata().is_ok_and(|there| there.is_file()))
+    }
+}
+
+fn explain(error: &std::io::Error) -> String {
+    if error.raw_os_error() == Some(rustix::io::Errno::XDEV.raw_os_error()) {
+        "a link leads out of the capture: left out".to_owned()
+    } else {
+        error.to_string()
+    }
+}

@@ -1,0 +1,151 @@
+//! What a machine is read from: this machine, folders, archives, single texts.
+
+mod archive;
+mod folder;
+mod tree;
+
+pub use tree::Tree;
+
+use crate::error::ImportError;
+use crate::facts::{Finding, Findings};
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The largest text that is read.
+const LARGEST_TEXT: u64 = 1 << 30;
+/// Files of a folder that are looked into.
+const MOST_FILES: usize = 1000;
+
+/// A text that may hold anything.
+#[derive(Clone, Debug)]
+pub struct Text {
+    /// What it is called in messages.
+    pub name: Arc<str>,
+    /// What it holds.
+    pub bytes: Vec<u8>,
+}
+
+/// Opened sources: trees of files as Linux has them, and texts.
+#[derive(Debug, Default)]
+pub struct Sources {
+    /// Folders and archives with `proc` and `sys`.
+    pub trees: Vec<Tree>,
+    /// Texts, in the order in which they were given.
+    pub texts: Vec<Text>,
+    /// What is wrong with them.
+    pub findings: Findings,
+}
+
+impl Sources {
+    /// Opens sources of one machine: folders, archives (`tar`, also compressed by gzip), texts, and `-` for standard input. None means
+    /// this machine.
+    ///
+    /// # Errors
+    /// [`ImportError::NoSource`], [`ImportError::Read`]; [`ImportError::Twice`] names a source that is given twice.
+    pub fn open(paths: &[PathBuf]) -> Result<Self, ImportError> {
+        let mut sources = Self::default();
+        if paths.is_empty() {
+            sources.trees.push(Tree::folder(Path::new("/"), folder::Links::Followed)?);
+            return Ok(sources);
+        }
+        let mut seen: BTreeSet<PathBuf> = BTreeSet::new();
+        for path in paths {
+            let place = if is_stdin(path) { path.clone() } else { path.canonicalize().unwrap_or_else(|_| path.clone()) };
+            if !seen.insert(place) {
+                return Err(ImportError::Twice { path: path.clone() });
+            }
+            sources.add(path)?;
+        }
+        Ok(sources)
+    }
+
+    fn add(&mut self, path: &Path) -> Result<(), ImportError> {
+        if is_stdin(path) {
+            return self.add_stream("standard input", &mut std::io::stdin().lock());
+        }
+        let there = std::fs::metadata(path).map_err(|error| ImportError::Read { path: path.to_owned(), error })?;
+        if there.is_dir() {
+            return self.add_folder(path);
+        }
+        let mut file = std::fs::File::open(path).map_err(|error| ImportError::Read { path: path.to_owned(), error })?;
+        self.add_stream(&path.display().to_string(), &mut file)
+    }
+
+    /// A folder is a tree if it has `proc` or `sys`; the files at its top are texts, unless they are a tree's own.
+    fn add_folder(&mut self, path: &Path) -> Result<(), ImportError> {
+        let links = if path == Path::new("/") { folder::Links::Followed } else { folder::Links::Inside };
+        let tree = Tree::folder(path, links)?;
+        let is_tree = tree.has("proc") || tree.has("sys");
+        let names = if links == folder::Links::Followed { Vec::new() } else { tree.names("") };
+        let mut texts = 0;
+        for name in names.iter().filter(|name| is_text_name(name)).take(MOST_FILES) {
+            if !tree.is_file(name) {
+                continue;
+            }
+            if let Some(bytes) = tree.bytes(name, &mut self.findings) {
+                let name = Path::new(path).join(name).display().to_string();
+                self.texts.push(Text { name: name.into(), bytes });
+                texts += 1;
+            }
+        }
+        if !is_tree && texts == 0 {
+            let what = "holds neither proc nor sys, nor any text: nothing to read".to_owned();
+            return Err(ImportError::NoSource { path: path.to_owned(), what });
+        }
+        if is_tree {
+            self.trees.push(tree);
+        }
+        Ok(())
+    }
+
+    /// An archive, or a text.
+    fn add_stream(&mut self, name: &str, stream: &mut dyn Read) -> Result<(), ImportError> {
+        let failed = |error| ImportError::Read { path: PathBuf::from(name), error };
+        let mut bytes = Vec::new();
+        stream.take(LARGEST_TEXT + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > LARGEST_TEXT {
+            let what = format!("larger than {LARGEST_TEXT} bytes");
+            return Err(ImportError::NoSource { path: PathBuf::from(name), what });
+        }
+        if archive::is_archive(&bytes) {
+            let files = archive::unpack(name, &bytes, &mut self.findings)?;
+            let tree = Tree::archive(name, files);
+            for name in tree.names("").iter().filter(|name| is_text_name(name) && tree.is_file(name)) {
+                if let Some(bytes) = tree.bytes(name, &mut self.findings) {
+                    self.texts.push(Text { name: tree.place(name).into(), bytes });
+                }
+            }
+            self.trees.push(tree);
+            return Ok(());
+        }
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            // A text that was compressed.
+            let mut text = Vec::new();
+            let plain = flate2::read::MultiGzDecoder::new(&bytes[..]);
+            plain.take(LARGEST_TEXT + 1).read_to_end(&mut text).map_err(failed)?;
+            if text.len() as u64 > LARGEST_TEXT {
+                let what = format!("unpacks to more than {LARGEST_TEXT} bytes");
+                return Err(ImportError::NoSource { path: PathBuf::from(name), what });
+            }
+            bytes = text;
+        }
+        if bytes.is_empty() {
+            self.findings.push(Finding::whole(name, "is empty"));
+        }
+        self.texts.push(Text { name: name.into(), bytes });
+        Ok(())
+    }
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+/// What lies beside `proc` and `sys`, or alone in a folder, and may hold something: not lists of links, nor documents about the capture.
+fn is_text_name(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    let other = [".md", ".json", ".tar", ".gz", ".png", ".svg", ".pdf", ".html", ".xml", ".rs", ".c", ".h"];
+    !name.starts_with('.') && name != "LINKS.txt" && !other.iter().any(|end| lower.ends_with(end))
+}

@@ -1,0 +1,66 @@
+//! What each source says, with its place; nothing is decided here.
+
+mod firmware;
+mod heard;
+mod listing;
+mod mtrr;
+mod numa;
+mod pci;
+mod said;
+
+pub use firmware::{Firmware, MapEntry, MapKind, MapUpdate, MemoryMap};
+pub use heard::{Heard, Odd};
+pub use listing::{Listed, Listing};
+pub use mtrr::{Complaint, Entry, Mtrr, RegisterTable, TableKind};
+pub use numa::{
+    Access, Distances, Initiators, Node, NodeRange, NodeRangeKind, Nodes, crossing, join, without,
+};
+pub use pci::{
+    Aperture, BusId, Function, Pci, PciResource, PciSource, ResourceKind, Unplaced, show_bus,
+};
+pub use said::{Finding, Findings, Place, Said};
+
+use std::collections::BTreeMap;
+
+/// Who the machine is, where sources say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The maker's name for it (DMI).
+    pub hardware: Option<Said<String>>,
+    /// The kernel.
+    pub kernel: Option<Said<String>>,
+    /// It is x86: a source has what only x86 has.
+    pub is_x86: bool,
+}
+
+/// Everything that the sources say.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// What of each source was read.
+    pub heard: Vec<Heard>,
+    /// Lists of memory resources, in the order of the sources.
+    pub memory: Vec<Listing>,
+    /// Lists of I/O ports.
+    pub ports: Vec<Listing>,
+    /// Memory maps.
+    pub firmware: Firmware,
+    /// NUMA nodes.
+    pub numa: Nodes,
+    /// PCI.
+    pub pci: Pci,
+    /// Memory types.
+    pub mtrr: Mtrr,
+    /// Who it is.
+    pub identity: Identity,
+    /// By device of persistent or CXL memory (`dax0.0`): the node that its memory is.
+    pub dax: BTreeMap<String, u32>,
+    /// What is wrong with single sources.
+    pub findings: Findings,
+}
+
+impl Facts {
+    /// Notes that something is wrong.
+    pub fn find(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+}

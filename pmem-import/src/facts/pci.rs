@@ -1,0 +1,189 @@
+//! PCI functions, root buses, and what was not placed.
+
+use super::{Place, Said};
+use pmem_core::AddrRange;
+use pmem_pci::{Address, Class, Header, Sriov};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A bus: segment and number.
+pub type BusId = (u32, u8);
+
+/// Writes a bus as Linux does: `0000:3b`.
+pub fn show_bus((segment, bus): BusId) -> String {
+    format!("{segment:04x}:{bus:02x}")
+}
+
+/// What of a function a resource is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ResourceKind {
+    /// Base address register 0 to 5.
+    Bar(u8),
+    /// The expansion ROM.
+    Rom,
+    /// The space of a base address register of virtual functions, 0 to 5.
+    VfBar(u8),
+    /// A bridge's window.
+    Window,
+    /// Which of them is not said.
+    Unnamed,
+}
+
+impl fmt::Display for ResourceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bar(n) => write!(f, "BAR {n}"),
+            Self::Rom => write!(f, "ROM"),
+            Self::VfBar(n) => write!(f, "VF BAR {n}"),
+            Self::Window => write!(f, "window"),
+            Self::Unnamed => write!(f, "BAR"),
+        }
+    }
+}
+
+/// An assigned resource, in addresses as the CPU sees them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PciResource {
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Its addresses.
+    pub range: AddrRange,
+    /// I/O ports rather than memory.
+    pub io: bool,
+    /// Reads have no side effects.
+    pub prefetchable: bool,
+    /// Only where it begins is said; it is at least as long as this.
+    pub open_ended: bool,
+    /// Where it is said.
+    pub at: Place,
+}
+
+/// A resource that has no place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unplaced {
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Its size in bytes; `None` if it is not said.
+    pub size: Option<u64>,
+    /// I/O ports rather than memory.
+    pub io: bool,
+    /// Reads have no side effects.
+    pub prefetchable: bool,
+    /// Why, in the source's words.
+    pub why: String,
+    /// Where it is said.
+    pub at: Place,
+}
+
+/// How sure a source is of functions, the surer last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PciSource {
+    /// Lines of a list of resources, which name functions.
+    #[default]
+    Listing,
+    /// A kernel's log.
+    Log,
+    /// `lspci`.
+    Lspci,
+    /// The kernel's files.
+    Sysfs,
+}
+
+/// One PCI function, as one source describes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Function {
+    /// Where it is.
+    pub address: Option<Address>,
+    /// The bridge above it; `None` on a root bus, or where it is not said.
+    pub parent: Option<Address>,
+    /// The root bus above it, where it is said.
+    pub root: Option<BusId>,
+    /// Where it is described.
+    pub at: Option<Place>,
+    /// Who describes it.
+    pub source: PciSource,
+    /// Its class code.
+    pub class: Option<Class>,
+    /// Vendor and device.
+    pub id: Option<(u16, u16)>,
+    /// Its NUMA node.
+    pub numa: Option<u32>,
+    /// Its configuration header.
+    pub header: Option<Header>,
+    /// What it says of virtual functions.
+    pub sriov: Option<Sriov>,
+    /// The physical function that it is a virtual function of.
+    pub physical: Option<Address>,
+    /// What was assigned to it.
+    pub resources: Vec<PciResource>,
+    /// Whether all of a bridge's windows would be among the resources.
+    pub lists_windows: bool,
+    /// What has no place.
+    pub unplaced: Vec<Unplaced>,
+    /// The buses below a bridge: the first and the last.
+    pub below: Option<(u8, u8)>,
+    /// The driver that is bound to it.
+    pub driver: Option<String>,
+    /// What Linux calls it: `eth0`, `nvme0n1`.
+    pub names: Vec<String>,
+    /// Vendor and device in words.
+    pub title: Option<String>,
+}
+
+impl Function {
+    /// Where it is.
+    pub fn bdf(&self) -> Address {
+        self.address.unwrap_or(Address { segment: 0, bus: 0, device: 0, function: 0 })
+    }
+
+    /// Whether it is a PCI bridge.
+    pub fn is_bridge(&self) -> bool {
+        match &self.header {
+            Some(header) => header.bridge().is_some(),
+            None => self.below.is_some() || self.class.is_some_and(Class::is_bridge),
+        }
+    }
+
+    /// What it is in a word, by its class.
+    pub fn class_name(&self) -> &'static str {
+        match self.class {
+            Some(class) => class.name(),
+            None if self.is_bridge() => "PCI bridge",
+            None => "device",
+        }
+    }
+}
+
+/// What a root bus is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aperture {
+    /// Its addresses, as the CPU sees them.
+    pub range: AddrRange,
+    /// The first address on the bus.
+    pub bus_start: u64,
+    /// I/O ports rather than memory.
+    pub io: bool,
+}
+
+/// What sources say of PCI.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pci {
+    /// By source and address.
+    pub functions: BTreeMap<(PciSource, Address), Function>,
+    /// Root buses, and what each is given.
+    pub roots: BTreeMap<BusId, Vec<Said<Aperture>>>,
+    /// Memory-mapped configuration space.
+    pub ecam: Vec<Said<(u32, AddrRange)>>,
+}
+
+impl Pci {
+    /// The function at an address, as a source describes it; made if it was not there.
+    pub fn function(&mut self, source: PciSource, address: Address, at: &Place) -> &mut Function {
+        self.functions.entry((source, address)).or_insert_with(|| Function {
+            address: Some(address),
+            at: Some(at.clone()),
+            source,
+            ..Function::default()
+        })
+    }
+}

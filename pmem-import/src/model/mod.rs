@@ -1,0 +1,192 @@
+//! From settled facts to a model.
+
+mod memory;
+mod named;
+mod pci;
+mod territory;
+
+use crate::error::ImportError;
+use crate::facts::{BusId, Finding, Place, ResourceKind, show_bus};
+use crate::machine::{Bus, Inventory, Machine, Memory, NodeArenas};
+use crate::names::Names;
+use crate::settle::Settled;
+use pmem_core::{
+    AddrRange, ArenaId, Attrs, Direction, Error, Holder, LinkId, Manager, Mapping, Metric, Props, Prot,
+    RegionId, Request, Usage,
+};
+use pmem_pci::Address;
+use std::collections::{BTreeMap, BTreeSet};
+use territory::Territory;
+
+/// What nobody has measured costs one, per interconnect.
+pub(crate) const UNMEASURED: Metric = Metric::new(1);
+
+/// A machine in the making.
+struct Builder<'s> {
+    settled: &'s Settled,
+    manager: Manager,
+    system: ArenaId,
+    system_io: Option<ArenaId>,
+    nodes: BTreeMap<u32, NodeArenas>,
+    memory: BTreeMap<ArenaId, Memory>,
+    buses: BTreeMap<BusId, Bus>,
+    bridges: BTreeMap<Address, BusId>,
+    /// By bus: its root.
+    root_of: BTreeMap<BusId, BusId>,
+    labels: BTreeMap<RegionId, String>,
+    link_names: BTreeMap<LinkId, String>,
+    measured: BTreeSet<LinkId>,
+    bars: BTreeMap<Address, Vec<(ResourceKind, RegionId)>>,
+    /// By region: the function that it is of.
+    holders: BTreeMap<RegionId, Address>,
+    parked: BTreeMap<RegionId, String>,
+    unknown_ways: BTreeSet<ArenaId>,
+    findings: Vec<Finding>,
+    /// Whose the addresses are that CPUs see: memory and I/O.
+    ours: Territory,
+    ours_io: Territory,
+}
+
+/// Builds the model of what is settled.
+pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
+    let mut manager = Manager::new();
+    manager.set_journal_limit(0);
+    let system = model("system bus", manager.create_arena("system", pmem_core::ArenaType::VIEW))?;
+    let mut builder = Builder {
+        settled: &settled,
+        manager,
+        system,
+        system_io: None,
+        nodes: BTreeMap::new(),
+        memory: BTreeMap::new(),
+        buses: BTreeMap::new(),
+        bridges: BTreeMap::new(),
+        root_of: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        link_names: BTreeMap::new(),
+        measured: BTreeSet::new(),
+        bars: BTreeMap::new(),
+        holders: BTreeMap::new(),
+        parked: BTreeMap::new(),
+        unknown_ways: BTreeSet::new(),
+        findings: Vec::new(),
+        ours: Territory::default(),
+        ours_io: Territory::default(),
+    };
+    builder.add_nodes()?;
+    builder.add_memory()?;
+    builder.add_buses()?;
+    builder.add_functions();
+    builder.add_named()?;
+    builder.seal_offline()?;
+    builder.manager.set_journal_limit(256);
+    let Builder {
+        manager, system_io, nodes, memory, buses, bridges, root_of, labels, link_names, measured, bars, holders, parked, unknown_ways, findings: built, ..
+    } = builder;
+    let Settled { memory: listing, ports, numa, kinds, functions, roots, is_x86, is_amd, mut findings, .. } = settled;
+    findings.extend(built);
+    let offsets = roots.iter().flat_map(|root| {
+        let buses = root_of.iter().filter(|(_, of)| **of == root.bus).map(|(bus, _)| *bus);
+        buses.map(|bus| (bus, root.apertures.iter().map(|said| said.value.clone()).collect::<Vec<_>>())).collect::<Vec<_>>()
+    });
+    let offsets = offsets.filter(|(_, apertures)| apertures.iter().any(|a| a.bus_start != a.range.start())).collect();
+    Ok(Machine {
+        manager,
+        system,
+        system_io,
+        nodes,
+        memory,
+        numa,
+        kinds,
+        buses,
+        bridges,
+        functions: Inventory::new(functions),
+        labels,
+        link_names,
+        measured,
+        bars,
+        holders,
+        parked,
+        unknown_ways,
+        offsets,
+        names: Names::new(listing, ports, is_x86, is_amd),
+        net: None,
+        heard: Vec::new(),
+        findings,
+        joined: BTreeSet::new(),
+    })
+}
+
+/// Says what was being built when the model refused.
+fn model<T>(what: impl Into<String>, result: Result<T, Error>) -> Result<T, ImportError> {
+    result.map_err(|error| ImportError::Model { what: what.into(), error: Box::new(error) })
+}
+
+impl Builder<'_> {
+    fn find(&mut self, place: &Place, text: impl Into<String>) {
+        self.findings.push(Finding::at(place, text));
+    }
+
+    /// Does a thing, or says that the model refuses it, in the model's own words.
+    fn attempt<T>(&mut self, place: &Place, what: &str, result: Result<T, Error>) -> Option<T> {
+        match result {
+            Ok(done) => Some(done),
+            Err(error) => {
+                let text = format!("{what}: {}", self.explain(&error));
+                self.find(place, text);
+                None
+            }
+        }
+    }
+
+    fn arena_name(&self, arena: ArenaId) -> String {
+        self.manager.state().info(arena).map_or(String::new(), |info| info.name.clone())
+    }
+
+    /// The error with the names that the sources give.
+    fn explain(&self, error: &Error) -> String {
+        let Error::Occupied { arena, range, by } = error else { return error.to_string() };
+        let named = match by {
+            Holder::Region(region, at) => self.labels.get(region).map(|label| format!("{label} at {at}")),
+            Holder::Link(link, at) => self.link_names.get(link).map(|name| format!("the window {at} of {name}")),
+            _ => None,
+        };
+        format!("{}: {range} meets {}", self.arena_name(*arena), named.unwrap_or_else(|| by.to_string()))
+    }
+
+    /// Reserves exactly `range` for something the sources name.
+    fn claim(&mut self, arena: ArenaId, range: AddrRange, attrs: Attrs, label: &str) -> Result<RegionId, Error> {
+        let request =
+            Request::exactly(range).usage(attrs.usage()).prot(attrs.prot()).props(attrs.props()).pinned();
+        let region = self.manager.alloc(arena, &request)?;
+        self.labels.insert(region, label.to_owned());
+        Ok(region)
+    }
+
+    /// Primes what of `range` is not primed yet and not behind an interconnect.
+    fn prime_rest(&mut self, arena: ArenaId, range: AddrRange, attrs: Attrs) -> Result<(), Error> {
+        let mut taken = Vec::new();
+        if let Some(here) = self.manager.state().arena(arena) {
+            taken.extend(here.spans_in(range).map(|(r, _)| r));
+            taken.extend(here.windows_in(range).map(|(r, _)| r));
+        }
+        let rest = crate::facts::without(&[range], &crate::facts::join(taken));
+        rest.into_iter().try_for_each(|part| self.manager.prime(arena, part, attrs))
+    }
+
+    /// The view of a root bus or of a node, for the name of a bus.
+    fn bus_label(bus: BusId) -> String {
+        format!("pci {}", show_bus(bus))
+    }
+}
+
+/// Attributes, where no two caching modes are given by construction.
+fn attrs(usage: Usage, prot: Prot, props: Props) -> Attrs {
+    Attrs::new(usage, prot, props).unwrap_or_default()
+}
+
+/// A direction through fixed windows that keep the address.
+fn same_addresses(ranges: impl IntoIterator<Item = AddrRange>, metric: Metric) -> Direction {
+    let mapping = Mapping::windows(ranges.into_iter().map(|range| (range, range.start())));
+    Direction::new(mapping.unwrap_or_default(), metric)
+}

@@ -1,0 +1,100 @@
+//! What sources call addresses: names nest, and none is given to addresses that its line does not cover.
+
+use crate::facts::Listing;
+use crate::settle::{WellKnown, well_known};
+use pmem_core::AddrRange;
+
+/// Names of addresses, as CPUs see them.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    memory: Index,
+    ports: Index,
+    is_x86: bool,
+    is_amd: bool,
+}
+
+/// A list, and by address the innermost line.
+#[derive(Clone, Debug, Default)]
+struct Index {
+    listing: Listing,
+    /// In order of address, disjoint: what of a line no line inside it has.
+    leaves: Vec<(AddrRange, usize)>,
+}
+
+impl Index {
+    fn new(listing: Listing) -> Self {
+        let mut flat: rangemap::RangeInclusiveMap<u64, usize> = rangemap::RangeInclusiveMap::new();
+        // A parent stands before its children: who comes later is further in. Of lines that are no one's parent and overlap all the same,
+        // the shorter one is.
+        let mut order: Vec<usize> = (0..listing.lines.len()).collect();
+        order.sort_by_key(|i| (listing.lines[*i].depth, std::cmp::Reverse(listing.lines[*i].range.len())));
+        for index in order {
+            let range = listing.lines[index].range;
+            flat.insert(range.start()..=range.last(), index);
+        }
+        let leaf = |(range, index): (&std::ops::RangeInclusive<u64>, &usize)| {
+            Some((AddrRange::inclusive(*range.start(), *range.end()).ok()?, *index))
+        };
+        let leaves = flat.iter().filter_map(leaf).collect();
+        Self { listing, leaves }
+    }
+
+    fn at(&self, addr: u64) -> Vec<&str> {
+        let after = self.leaves.partition_point(|(range, _)| range.start() <= addr);
+        let found = after.checked_sub(1).and_then(|i| self.leaves.get(i)).filter(|(range, _)| range.contains(addr));
+        let Some((_, index)) = found else { return Vec::new() };
+        let inner = self.listing.lines.get(*index).map(|line| line.name.as_str());
+        inner.into_iter().chain(self.listing.around(*index).map(|line| line.name.as_str())).collect()
+    }
+}
+
+impl Names {
+    pub(crate) fn new(memory: Listing, ports: Listing, is_x86: bool, is_amd: bool) -> Self {
+        Self { memory: Index::new(memory), ports: Index::new(ports), is_x86, is_amd }
+    }
+
+    /// The names of a memory address, from the inside out; none if no source names it.
+    pub fn of_memory(&self, addr: u64) -> Vec<&str> {
+        self.memory.at(addr)
+    }
+
+    /// The names of an I/O port, from the inside out.
+    pub fn of_port(&self, port: u64) -> Vec<&str> {
+        self.ports.at(port)
+    }
+
+    /// The named ranges of memory, as a source lists them.
+    pub fn memory(&self) -> &Listing {
+        &self.memory.listing
+    }
+
+    /// What is at a memory address by architecture, whether a source says so or not.
+    pub fn by_architecture(&self, addr: u64) -> Option<&'static WellKnown> {
+        well_known(addr, self.is_x86, self.is_amd)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::Listed;
+
+    #[test]
+    fn the_innermost_line_comes_first_and_covers_the_address() {
+        let line = |start, last, name: &str, parent: Option<usize>, depth| Listed {
+            range: AddrRange::inclusive(start, last).unwrap(),
+            name: name.to_owned(),
+            depth,
+            parent,
+            line: 0,
+        };
+        let lines = vec![line(0x1000, 0x1fff, "outer", None, 0), line(0x1100, 0x11ff, "a", Some(0), 1), line(0x1180, 0x118f, "b", Some(1), 2)];
+        let names = Names::new(Listing { lines, ..Listing::default() }, Listing::default(), true, false);
+        assert_eq!(names.of_memory(0x1180), ["b", "a", "outer"]);
+        assert_eq!(names.of_memory(0x1190), ["a", "outer"]);
+        assert_eq!(names.of_memory(0x1200), ["outer"]);
+        assert!(names.of_memory(0x2000).is_empty() && names.of_memory(0xfff).is_empty());
+        assert_eq!(names.by_architecture(0xfee0_0010).map(|known| known.name), Some("local APIC and message signalled interrupts"));
+        assert!(names.by_architecture(0xfd_0000_0000).is_none(), "AMD's only");
+    }
+}

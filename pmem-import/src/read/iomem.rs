@@ -1,0 +1,15 @@
+//! `/proc/iomem` and `/proc/ioports`.
+
+use super::listing::{Reader, Space};
+use super::read_file;
+use crate::capture::Tree;
+use crate::facts::{Facts, Heard};
+
+/// The files, and where captures of other tools leave them.
+pub(super) const FILES: &[&str] = &["proc/iomem", "proc/ioports"];
+
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+    for (path, space) in FILES.iter().zip([Space::Memory, Space::Ports]) {
+        read_file(tree, path, &mut Reader::of(space), facts, heard);
+    }
+}

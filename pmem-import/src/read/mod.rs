@@ -1,0 +1,207 @@
+//! Readers: one source a file. Each knows its source's text and nothing else; what it says goes into [`Facts`].
+//!
+//! A reader of files names them in its `FILES`, from which `gather` packs captures; a reader of lines is offered every line of every
+//! text, and takes those that are its own.
+
+mod cpuinfo;
+mod e820;
+mod efi;
+mod functions;
+mod identity;
+mod iomem;
+mod keys;
+mod listing;
+mod lspci;
+mod lspci_tree;
+mod meminfo;
+mod memmap;
+mod mtrr_firmware;
+mod mtrr_log;
+mod mtrr_proc;
+mod mtrr_tools;
+mod msr;
+mod node_log;
+mod nodes;
+mod pci_ids;
+mod pci_log;
+mod pci_proc;
+mod tiers;
+
+pub use pci_ids::PciIds;
+
+/// The folder of each PCI function.
+pub(crate) fn walk_functions(tree: &Tree, findings: &mut Findings) -> Vec<String> {
+    functions::walk(tree, findings).0.into_iter().map(|found| found.path).collect()
+}
+
+use crate::capture::{Sources, Text, Tree};
+use crate::facts::{Facts, Findings, Heard, Odd};
+use crate::text::{Line, lines};
+use std::sync::Arc;
+
+/// What a reader makes of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is not one of its own.
+    Pass,
+    /// It is, and was taken.
+    Took,
+    /// It begins like one of its own, and is none: what it looks like, and what is wrong. Nothing was noted.
+    Odd(&'static str, String),
+}
+
+impl Verdict {
+    /// A record that was read, or what is wrong with it.
+    fn of<T>(record: &'static str, read: Result<T, String>) -> (Self, Option<T>) {
+        match read {
+            Ok(value) => (Self::Took, Some(value)),
+            Err(why) => (Self::Odd(record, why), None),
+        }
+    }
+}
+
+/// A reader of lines.
+pub(crate) trait LineReader {
+    /// Looks at a line.
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict;
+
+    /// Is told that the text has ended.
+    fn end(&mut self, _facts: &mut Facts, _heard: &mut Heard) {}
+}
+
+/// A reader of files.
+pub(crate) struct FileReader {
+    /// The files, as patterns: see [`crate::gather`].
+    pub(crate) files: &'static [&'static str],
+    /// Reads them.
+    read: fn(&Tree, &mut Facts, &mut Heard),
+}
+
+/// Every reader of files.
+pub(crate) const FILE_READERS: &[FileReader] = &[
+    FileReader { files: iomem::FILES, read: iomem::read },
+    FileReader { files: meminfo::FILES, read: meminfo::read },
+    FileReader { files: nodes::FILES, read: nodes::read },
+    FileReader { files: tiers::FILES, read: tiers::read },
+    FileReader { files: functions::FILES, read: functions::read },
+    FileReader { files: cpuinfo::FILES, read: cpuinfo::read },
+    FileReader { files: memmap::FILES, read: memmap::read },
+    FileReader { files: mtrr_proc::FILES, read: mtrr_proc::read },
+    FileReader { files: msr::FILES, read: msr::read },
+    FileReader { files: identity::FILES, read: identity::read },
+];
+
+fn line_readers() -> Vec<Box<dyn LineReader>> {
+    vec![
+        Box::<listing::Reader>::default(),
+        Box::<pci_log::Reader>::default(),
+        Box::<lspci::Reader>::default(),
+        Box::<lspci_tree::Reader>::default(),
+        Box::<pci_proc::Reader>::default(),
+        Box::<e820::Reader>::default(),
+        Box::<efi::Reader>::default(),
+        Box::<node_log::Reader>::default(),
+        Box::<mtrr_proc::Reader>::default(),
+        Box::<mtrr_log::Reader>::default(),
+        Box::<mtrr_firmware::Reader>::default(),
+        Box::<mtrr_tools::Reader>::default(),
+        Box::<keys::Reader>::default(),
+        Box::<meminfo::Reader>::default(),
+        Box::<cpuinfo::Reader>::default(),
+        Box::<identity::Reader>::default(),
+    ]
+}
+
+/// Reads everything that the sources say.
+pub(crate) fn read(sources: &mut Sources) -> Facts {
+    let mut facts = Facts { findings: std::mem::take(&mut sources.findings), ..Facts::default() };
+    for tree in &sources.trees {
+        let mut heard = Heard::new(tree.name().into());
+        for reader in FILE_READERS {
+            (reader.read)(tree, &mut facts, &mut heard);
+        }
+        facts.heard.push(heard);
+    }
+    for text in &sources.texts {
+        read_text(text, &mut facts);
+    }
+    facts
+}
+
+/// Lines that a mailer may have made of one.
+const WRAPPED: usize = 3;
+
+/// A line that was not understood, in case the next one belongs to it.
+struct Held {
+    line: Line<'static>,
+    reader: usize,
+    odd: Odd,
+    lines: usize,
+}
+
+/// Offers every line of a text to every reader.
+pub(crate) fn read_text(text: &Text, facts: &mut Facts) {
+    let mut heard = Heard::new(text.name.clone());
+    let mut readers = line_readers();
+    let mut held: Option<Held> = None;
+    let mut last = 0;
+    lines(&text.name, &text.bytes, |line| {
+        let before = held.take();
+        // Lines of one kind stand together: the reader that took the last one is asked first.
+        let order = std::iter::once(last).chain((0..readers.len()).filter(|n| *n != last));
+        for n in order {
+            match readers[n].take(&line, facts, &mut heard) {
+                Verdict::Pass => continue,
+                Verdict::Took => {}
+                Verdict::Odd(record, why) => {
+                    let odd = Odd { line: line.number, record, why };
+                    held = Some(Held { line: owned(&line), reader: n, odd, lines: 1 });
+                }
+            }
+            last = n;
+            heard.odd.extend(before.map(|held| held.odd));
+            return;
+        }
+        // A line that is nobody's may be the rest of the one before it.
+        let Some(mut before) = before else { return };
+        if line.logged || before.lines >= WRAPPED {
+            heard.odd.push(before.odd);
+            return;
+        }
+        let joined = before.line.joined(&line);
+        if readers[before.reader].take(&joined, facts, &mut heard) != Verdict::Took {
+            before.line = joined;
+            before.lines += 1;
+            held = Some(before);
+        }
+    });
+    heard.odd.extend(held.map(|held| held.odd));
+    readers.iter_mut().for_each(|reader| reader.end(facts, &mut heard));
+    facts.heard.push(heard);
+}
+
+fn owned(line: &Line<'_>) -> Line<'static> {
+    Line { text: line.text.clone().into_owned().into(), source: line.source.clone(), ..*line }
+}
+
+/// Reads a file of a tree as lines, by one reader.
+fn read_file(tree: &Tree, path: &str, reader: &mut dyn LineReader, facts: &mut Facts, heard: &mut Heard) -> bool {
+    let Some(bytes) = tree.bytes(path, &mut facts.findings) else { return false };
+    let name: Arc<str> = tree.place(path).into();
+    let mut of_file = Heard::new(name.clone());
+    lines(&name, &bytes, |line| {
+        if let Verdict::Odd(record, why) = reader.take(&line, facts, &mut of_file) {
+            of_file.odd.push(Odd { line: line.number, record, why });
+        }
+    });
+    reader.end(facts, &mut of_file);
+    for (record, count) in &of_file.counts {
+        *heard.counts.entry(record).or_default() += count;
+    }
+    heard.notes.append(&mut of_file.notes);
+    for odd in of_file.odd {
+        let place = crate::facts::Place::line(&name, odd.line);
+        facts.find(crate::facts::Finding::at(&place, odd.why));
+    }
+    true
+}

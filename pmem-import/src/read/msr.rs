@@ -1,0 +1,20 @@
+//! The registers themselves, where the `msr` module shows them to this user: only of the machine that this runs on.
+
+use crate::capture::Tree;
+use crate::facts::{Facts, Heard};
+use pmem_drivers::mtrr::DevMsr;
+
+/// No file of a capture holds them.
+pub(super) const FILES: &[&str] = &[];
+
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+    let (Some(dir), Some(width)) = (tree.dir(), &facts.mtrr.width) else { return };
+    if !tree.has("dev/cpu") {
+        return;
+    }
+    let cpus = DevMsr::open(&dir.join("dev/cpu"), width.value, facts.mtrr.is_amd);
+    facts.mtrr.cpus = cpus.ok().and_then(|cpus| cpus.settings().ok()).unwrap_or_default();
+    for _ in &facts.mtrr.cpus {
+        heard.count("processor's MTRRs");
+    }
+}

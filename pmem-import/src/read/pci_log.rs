@@ -1,0 +1,397 @@
+//! PCI in a kernel's log: host bridges, functions, what was assigned to them, and what was not.
+
+use super::{LineReader, Verdict};
+use crate::facts::{
+    Aperture, BusId, Facts, Function, Heard, PciResource, PciSource, Place, ResourceKind, Said, Unplaced,
+};
+use crate::number::hex;
+use crate::text::{Bracketed, Line, Scan};
+use pmem_core::AddrRange;
+use pmem_pci::{Address, Class};
+
+/// Reads the kernel's messages about PCI.
+#[derive(Default)]
+pub(super) struct Reader {
+    /// Functions and roots of this text's present boot.
+    began: bool,
+}
+
+impl LineReader for Reader {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+        let words = line.words();
+        if words.starts_with("Linux version ") || words.starts_with("Booting Linux") {
+            if self.began {
+                facts.pci.functions.retain(|(source, _), _| *source != PciSource::Log);
+                facts.pci.roots.values_mut().for_each(Vec::clear);
+                heard.notes.push(format!("another boot begins in line {}: the last one is taken", line.number));
+            }
+            self.began = false;
+            return Verdict::Pass;
+        }
+        // All these lines name a bus or a function, or configuration space.
+        if let Some(rest) = words.strip_prefix("pci_bus ") {
+            return self.bus(line, rest, facts, heard);
+        }
+        if words.starts_with("PCI: ") || words.starts_with("acpi ") || words.starts_with("pci_root ") {
+            return self.ecam(line, words, facts, heard);
+        }
+        let Some((driver, address, rest)) = named(words) else { return Verdict::Pass };
+        self.function(line, driver, address, rest, facts, heard)
+    }
+}
+
+/// `pci 0000:00:1f.2: …`, `nvme 0000:01:00.0: …`: who speaks, of which function, and what.
+fn named(words: &str) -> Option<(&str, Address, &str)> {
+    let (driver, rest) = words.split_once(' ')?;
+    let (name, rest) = rest.split_once(": ")?;
+    // Short, so that not every line with a colon is looked at for long.
+    let address = name.parse().ok().filter(|_| (12..=18).contains(&name.len()))?;
+    let is_word = driver.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
+    is_word.then_some((driver, address, rest))
+}
+
+impl Reader {
+    /// `0000:00: root bus resource [mem 0x…-0x… window] (bus address [0x…-0x…])`.
+    fn bus(&mut self, line: &Line<'_>, rest: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+        let Some((name, rest)) = rest.split_once(": ") else { return Verdict::Pass };
+        let Some(bus) = parse_bus(name) else { return Verdict::Pass };
+        if rest.starts_with("ECAM") {
+            return self.ecam(line, rest, facts, heard);
+        }
+        let Some(rest) = rest.strip_prefix("root bus resource ") else { return Verdict::Pass };
+        self.began = true;
+        facts.pci.roots.entry(bus).or_default();
+        if rest.starts_with("[bus ") {
+            return Verdict::Took;
+        }
+        let mut scan = Scan::new(rest);
+        let (verdict, found) = Verdict::of("root bus resource", scan.resource().and_then(|r| Some((r, r.range?))).ok_or_else(|| "no range between brackets".to_owned()));
+        let Some((found, range)) = found else { return verdict };
+        let bus_start = scan.lit("(bus address [").and_then(|()| scan.hex()).unwrap_or(range.start());
+        let said = Said::new(Aperture { range, bus_start, io: found.io }, line.place());
+        let apertures = facts.pci.roots.entry(bus).or_default();
+        if !apertures.iter().any(|had| had.value == said.value) {
+            apertures.push(said);
+            heard.count("root bus resource");
+        }
+        verdict
+    }
+
+    /// `PCI: MMCONFIG for domain 0000 [bus 00-ff] at [mem …]`, `PCI: ECAM [mem …] (base …) for domain 0000 [bus 00-ff]`,
+    /// `ECAM at [mem …] for [bus 00-7f]`.
+    fn ecam(&mut self, line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+        let at = words.find("MMCONFIG").or_else(|| words.find("ECAM")).unwrap_or(words.len());
+        let rest = &words[at..];
+        let Some(mem) = rest.find("[mem ") else { return Verdict::Pass };
+        let (verdict, found) = Verdict::of(
+            "configuration space",
+            Scan(&rest[mem..]).resource().and_then(|found| found.range).ok_or_else(|| "no range between brackets".to_owned()),
+        );
+        let Some(range) = found else { return verdict };
+        let domain = rest.split("domain ").nth(1).and_then(|rest| hex(rest.split([' ', ',']).next()?));
+        let domain = domain.and_then(|domain| u32::try_from(domain).ok()).unwrap_or(0);
+        let said = Said::new((domain, range), line.place());
+        if !facts.pci.ecam.iter().any(|had| had.value == said.value) {
+            facts.pci.ecam.push(said);
+            heard.count("configuration space");
+        }
+        verdict
+    }
+
+    fn function(
+        &mut self,
+        line: &Line<'_>,
+        driver: &str,
+        address: Address,
+        rest: &str,
+        facts: &mut Facts,
+        heard: &mut Heard,
+    ) -> Verdict {
+        let at = line.place();
+        if let Some(rest) = rest.strip_prefix('[')
+            && let Some((vendor, device)) = rest.get(..9).and_then(|id| id.split_once(':'))
+            && rest[9..].starts_with("] type ")
+        {
+            let (Some(vendor), Some(device)) = (hex(vendor), hex(device)) else { return Verdict::Pass };
+            self.began = true;
+            let function = facts.pci.function(PciSource::Log, address, &at);
+            // Said anew: it was plugged in again.
+            *function = Function { address: function.address, at: Some(at), source: PciSource::Log, ..Function::default() };
+            function.id = Some((vendor as u16, device as u16));
+            function.class = class(rest);
+            heard.count("PCI function");
+            return Verdict::Took;
+        }
+        let body = rest.trim_start();
+        if let Some(body) = body.strip_prefix("PCI bridge to ") {
+            let Some(below) = buses(body) else { return Verdict::Pass };
+            let function = facts.pci.function(PciSource::Log, address, &at);
+            function.below = Some(below);
+            // The windows follow, as they are now.
+            function.resources.retain(|resource| resource.kind != ResourceKind::Window);
+            function.lists_windows = true;
+            return Verdict::Took;
+        }
+        let Some((kind, mut scan)) = subject(body) else {
+            if !["pci", "pcieport", "acpi", "pnp", "system", "DMAR", "iommu"].contains(&driver)
+                && let Some(function) = facts.pci.functions.get_mut(&(PciSource::Log, address))
+            {
+                function.driver.get_or_insert_with(|| driver.to_owned());
+            }
+            return Verdict::Pass;
+        };
+        // Older kernels say what happened before the range.
+        let (before, found) = match scan.0.find('[') {
+            Some(open) => {
+                let before = scan.0[..open].trim_end_matches([' ', ':']).trim_start_matches([' ', ':']);
+                scan.0 = &scan.0[open..];
+                (before, scan.resource())
+            }
+            None => (scan.0, None),
+        };
+        let after = scan.0.trim_start_matches([' ', ':']);
+        let Some(found) = found else {
+            // A range that is cut is named; messages without one say nothing that is needed.
+            let cut = scan.0.starts_with("[mem") || scan.0.starts_with("[io");
+            return if cut { Verdict::Odd("PCI resource", "the range is not closed".to_owned()) } else { Verdict::Pass };
+        };
+        let outcome = Outcome::of(before, after);
+        let function = facts.pci.function(PciSource::Log, address, &at);
+        // A bridge's windows follow its ROM where the kernel knows no virtual functions.
+        let kind = if matches!(kind, ResourceKind::VfBar(_)) && function.is_bridge() { ResourceKind::Window } else { kind };
+        note(function, kind, found, outcome, &at);
+        heard.count(if kind == ResourceKind::Window { "bridge window" } else { "BAR" });
+        Verdict::Took
+    }
+}
+
+/// What became of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome<'t> {
+    /// It is there.
+    Placed,
+    /// It was there, and is not any more.
+    Released,
+    /// It could not be placed, for this reason.
+    Failed(&'t str),
+    /// The message is about something else.
+    Aside,
+}
+
+impl<'t> Outcome<'t> {
+    fn of(before: &'t str, after: &'t str) -> Self {
+        const FAILED: [&str; 9] = [
+            "no space",
+            "can't assign",
+            "failed to assign",
+            "can't allocate",
+            "can't claim",
+            "no compatible bridge window",
+            "address conflict",
+            "failed to expand",
+            "invalid alignment",
+        ];
+        let said = |word: &&str| before.contains(*word) || after.contains(*word);
+        let both = if after.is_empty() { before } else { after };
+        if FAILED.iter().any(|word| said(&word)) {
+            return Self::Failed(both);
+        }
+        if said(&"releasing") {
+            return Self::Released;
+        }
+        const ASIDE: [&str; 9] =
+            ["add_size", "shrunken", "extended", "distributing", "not released", "contains BAR", "requesting", "resize", "reserved"];
+        if ASIDE.iter().any(|word| said(&word)) || before.contains("space") {
+            return Self::Aside;
+        }
+        let placed = after.is_empty()
+            || ["assigned", "reassigned", "disabled", "restored", "updated", "claimed", "trying firmware assignment"].iter().any(|word| said(&word))
+            || before.is_empty();
+        if placed { Self::Placed } else { Self::Aside }
+    }
+}
+
+/// Notes a resource as it now is.
+fn note(function: &mut Function, kind: ResourceKind, found: Bracketed, outcome: Outcome<'_>, at: &Place) {
+    let same = |had: &PciResource| {
+        had.kind == kind && (kind != ResourceKind::Window || (had.io == found.io && had.prefetchable == found.prefetchable))
+    };
+    match outcome {
+        Outcome::Aside => {}
+        Outcome::Released => function.resources.retain(|had| !same(had)),
+        Outcome::Failed(why) => {
+            // A conflict leaves what firmware put there in the registers, which nobody may use.
+            function.resources.retain(|had| !same(had));
+            function.unplaced.retain(|had| had.kind != kind || had.io != found.io || had.prefetchable != found.prefetchable);
+            function.unplaced.push(Unplaced {
+                kind,
+                size: found.size.or(found.range.map(AddrRange::len)),
+                io: found.io,
+                prefetchable: found.prefetchable,
+                why: why.trim().to_owned(),
+                at: at.clone(),
+            });
+        }
+        Outcome::Placed => {
+            let Some(range) = found.range else { return };
+            // A BAR that was not set begins at 0: its size is all that it says.
+            let unset = range.start() == 0 && kind != ResourceKind::Window && !found.io;
+            function.resources.retain(|had| !same(had));
+            function.unplaced.retain(|had| had.kind != kind || had.io != found.io || had.prefetchable != found.prefetchable);
+            if !unset {
+                function.resources.push(PciResource {
+                    kind,
+                    range,
+                    io: found.io,
+                    prefetchable: found.prefetchable,
+                    open_ended: false,
+                    at: at.clone(),
+                });
+            }
+        }
+    }
+}
+
+/// `0000:00`.
+fn parse_bus(name: &str) -> Option<BusId> {
+    let (segment, bus) = name.split_once(':')?;
+    Some((u32::try_from(hex(segment)?).ok()?, u8::try_from(hex(bus)?).ok()?))
+}
+
+/// `[bus 03-2c]`, `[bus 01]`.
+fn buses(text: &str) -> Option<(u8, u8)> {
+    let inside = text.strip_prefix("[bus ")?.split(']').next()?;
+    let (first, last) = inside.split_once('-').unwrap_or((inside, inside));
+    let number = |text: &str| u8::try_from(hex(text.split(' ').next()?)?).ok();
+    Some((number(first)?, number(last)?))
+}
+
+/// `… class 0x010601 …`; very old kernels print the class and subclass alone.
+fn class(rest: &str) -> Option<Class> {
+    let digits = rest.split("class ").nth(1)?.split_whitespace().next()?;
+    let class = u32::try_from(hex(digits.trim_end_matches(','))?).ok()?;
+    let digits = digits.trim_start_matches("0x").len();
+    Some(Class(if digits <= 4 { class << 8 } else { class }))
+}
+
+/// What of a function a message is about, and what follows: `reg 0x10: …`, `BAR 2: …`, `BAR 2 [mem …]: …`, `bridge window …`, `ROM …`,
+/// `VF BAR 0: …`.
+fn subject(body: &str) -> Option<(ResourceKind, Scan<'_>)> {
+    let mut scan = Scan(body);
+    if scan.lit("reg ").is_some() {
+        let register = scan.hex()?;
+        scan.lit(":")?;
+        let kind = match register {
+            0x10..=0x24 if register % 4 == 0 => ResourceKind::Bar(((register - 0x10) / 4) as u8),
+            0x30 | 0x38 => ResourceKind::Rom,
+            _ => return None,
+        };
+        return Some((kind, scan));
+    }
+    if scan.lit("bridge window").is_some() {
+        return Some((ResourceKind::Window, scan));
+    }
+    if scan.lit("VF BAR ").is_some() {
+        let number = u8::try_from(scan.decimal()?).ok()?;
+        return Some((ResourceKind::VfBar(number), scan)).filter(|_| number < 6);
+    }
+    if scan.lit("ROM").is_some() {
+        return Some((ResourceKind::Rom, scan)).filter(|(_, scan)| scan.0.starts_with(['[', ':']));
+    }
+    // `can't claim BAR 0 [mem …]: address conflict with …`.
+    let claims = scan.lit("can't claim ").is_some();
+    if claims && scan.lit("bridge window").is_some() {
+        return Some((ResourceKind::Window, scan));
+    }
+    if scan.lit("VF(n) ").is_some() {
+        // `VF(n) BAR0 space: [mem …] (contains BAR0 for 8 VFs)`.
+        scan.lit("BAR")?;
+        let number = u8::try_from(scan.decimal()?).ok().filter(|n| *n < 6)?;
+        scan.lit("space:")?;
+        let end = scan.0.find(']')? + 1;
+        return Some((ResourceKind::VfBar(number), Scan(&scan.0[..end])));
+    }
+    scan.lit("BAR ")?;
+    let number = scan.decimal()?;
+    let kind = match number {
+        0..=5 => ResourceKind::Bar(number as u8),
+        6 => ResourceKind::Rom,
+        7..=12 => ResourceKind::VfBar((number - 7) as u8),
+        13..=16 => ResourceKind::Window,
+        _ => return None,
+    };
+    Some((kind, Scan(scan.0.trim_start_matches(':').trim_start())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read_text;
+    use super::*;
+    use crate::capture::Text;
+
+    fn read(text: &str) -> Facts {
+        let mut facts = Facts::default();
+        read_text(&Text { name: "t".into(), bytes: text.into() }, &mut facts);
+        facts
+    }
+
+    fn at(facts: &Facts, name: &str) -> Function {
+        facts.pci.functions[&(PciSource::Log, name.parse().unwrap())].clone()
+    }
+
+    #[test]
+    fn a_log_says_what_was_assigned_last() {
+        let facts = read(
+            "pci_bus 0000:00: root bus resource [mem 0x80000000-0xdfffffff window]\n\
+             pci_bus 0000:00: root bus resource [mem 0x600000000-0x63fffffff] (bus address [0xc0000000-0xffffffff])\n\
+             pci_bus 0000:00: root bus resource [bus 00-ff]\n\
+             PCI: ECAM [mem 0xe0000000-0xefffffff] (base 0xe0000000) for domain 0000 [bus 00-ff]\n\
+             pci 0000:00:1c.0: [8086:1927] type 01 class 0x060400 PCIe Root Port\n\
+             pci 0000:00:1c.0: PCI bridge to [bus 01-05]\n\
+             pci 0000:00:1c.0:   bridge window [mem 0x80000000-0x800fffff]\n\
+             pci 0000:01:00.0: [10de:1234] type 00 class 0x030000 PCIe Endpoint\n\
+             pci 0000:01:00.0: reg 0x10: [mem 0x00000000-0x00ffffff]\n\
+             pci 0000:01:00.0: BAR 1 [mem 0x90000000-0x9fffffff 64bit pref]\n\
+             pci 0000:01:00.0: BAR 0: assigned [mem 0x81000000-0x81ffffff]\n\
+             pci 0000:01:00.0: BAR 1 [mem 0x90000000-0x9fffffff 64bit pref]: releasing\n\
+             pci 0000:01:00.0: BAR 1 [mem size 0x400000000 64bit pref]: can't assign; no space\n\
+             pcieport 0000:00:1c.0: bridge window [mem 0x80000000-0x81ffffff]: assigned\n\
+             nvidia 0000:01:00.0: enabling device (0000 -> 0003)\n",
+        );
+        let roots = &facts.pci.roots[&(0, 0)];
+        assert_eq!((roots.len(), roots[1].value.bus_start), (2, 0xc000_0000));
+        assert_eq!(facts.pci.ecam[0].value.1.len(), 256 << 20);
+        let bridge = at(&facts, "0000:00:1c.0");
+        assert_eq!((bridge.below, bridge.resources.len()), (Some((1, 5)), 1));
+        assert_eq!(bridge.resources[0].range.len(), 32 << 20, "the last word on it");
+        let card = at(&facts, "0000:01:00.0");
+        assert_eq!(card.resources.iter().map(|r| (r.kind, r.range.start())).collect::<Vec<_>>(), [(ResourceKind::Bar(0), 0x8100_0000)]);
+        assert_eq!((card.unplaced[0].kind, card.unplaced[0].size), (ResourceKind::Bar(1), Some(16 << 30)));
+        assert_eq!(card.unplaced[0].why, "can't assign; no space");
+        assert_eq!(card.driver.as_deref(), Some("nvidia"));
+    }
+
+    #[test]
+    fn virtual_functions_space_is_told_from_their_size() {
+        let facts = read(
+            "pci 0000:01:00.0: [8086:1521] type 00 class 0x020000\npci 0000:01:00.0: reg 0x184: [mem 0xe0100000-0xe0103fff 64bit pref]\n\
+             pci 0000:01:00.0: VF(n) BAR0 space: [mem 0xe0100000-0xe011ffff 64bit pref] (contains BAR0 for 8 VFs)\n",
+        );
+        let card = at(&facts, "0000:01:00.0");
+        assert_eq!(card.resources.iter().map(|r| (r.kind, r.range.len())).collect::<Vec<_>>(), [(ResourceKind::VfBar(0), 0x2_0000)]);
+    }
+
+    #[test]
+    fn a_second_boot_begins_anew() {
+        let boot = "Linux version 6.1\npci_bus 0000:00: root bus resource [mem 0x80000000-0xdfffffff window]\n";
+        let facts = read(&format!("{boot}pci 0000:00:02.0: [8086:1927] type 00 class 0x030000\n{boot}"));
+        assert!(facts.pci.functions.is_empty());
+        assert!(facts.heard[0].to_string().contains("another boot begins in line 4"), "{}", facts.heard[0]);
+    }
+
+    #[test]
+    fn what_is_cut_is_named() {
+        let facts = read("pci 0000:00:02.0: BAR 0 [mem 0x90000000-0x90ff\npci_bus 0000:00: root bus resource [mem 0x8000\n");
+        assert_eq!(facts.heard[0].odd.iter().map(|odd| odd.line).collect::<Vec<_>>(), [1, 2]);
+    }
+}

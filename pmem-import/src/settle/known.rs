@@ -1,0 +1,49 @@
+//! What an architecture always has at an address, whether a source lists it or not.
+
+use pmem_core::AddrRange;
+
+/// A range that an architecture gives a meaning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WellKnown {
+    /// Its addresses: the first and the last.
+    pub first: u64,
+    /// The last address.
+    pub last: u64,
+    /// What is there.
+    pub name: &'static str,
+    /// Only on processors of AMD and its kin.
+    amd: bool,
+}
+
+impl WellKnown {
+    /// Its addresses.
+    pub fn range(&self) -> AddrRange {
+        AddrRange::inclusive(self.first, self.last).unwrap_or(AddrRange::ALL)
+    }
+}
+
+const fn known(first: u64, last: u64, name: &'static str) -> WellKnown {
+    WellKnown { first, last, name, amd: false }
+}
+
+/// What a PC has (Intel SDM volume 3, 11.4.1 and 11.11; chipset datasheets; AMD I/O Virtualization 3.07, 2.1.2).
+const PC: &[WellKnown] = &[
+    known(0xa_0000, 0xb_ffff, "legacy VGA frame buffer"),
+    known(0xc_0000, 0xd_ffff, "legacy option ROMs"),
+    known(0xe_0000, 0xf_ffff, "legacy system ROM"),
+    known(0xfec0_0000, 0xfec0_0fff, "I/O APIC"),
+    known(0xfed0_0000, 0xfed0_03ff, "HPET"),
+    known(0xfed4_0000, 0xfed4_4fff, "TPM"),
+    known(0xfee0_0000, 0xfeef_ffff, "local APIC and message signalled interrupts"),
+    WellKnown {
+        first: 0xfd_0000_0000,
+        last: 0xff_ffff_ffff,
+        name: "HyperTransport's own addresses: no memory, no devices, no DMA",
+        amd: true,
+    },
+];
+
+/// What is at an address by architecture.
+pub fn well_known(addr: u64, is_x86: bool, is_amd: bool) -> Option<&'static WellKnown> {
+    PC.iter().find(|known| is_x86 && (is_amd || !known.amd) && (known.first..=known.last).contains(&addr))
+}

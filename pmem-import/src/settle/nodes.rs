@@ -1,0 +1,216 @@
+//! Which node memory is, what kind of memory a node has, and what is odd about nodes.
+
+use super::memory::{MemoryKind, RamPiece};
+use crate::facts::{Facts, Finding, Listing, Node, NodeRangeKind, Nodes, Place, crossing, join, without};
+use crate::number::show_list;
+use pmem_core::AddrRange;
+use rangemap::RangeInclusiveMap;
+use std::collections::BTreeMap;
+
+/// What kind of memory a node has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeKind {
+    /// The kind.
+    pub kind: MemoryKind,
+    /// It is not said, but follows from how fast the memory is.
+    pub inferred: bool,
+}
+
+/// Settles nodes, and gives each piece of memory its node.
+pub(super) fn settle(facts: &mut Facts, listing: &Listing, ram: &mut Vec<RamPiece>) -> Nodes {
+    let mut numa = std::mem::take(&mut facts.numa);
+    alone(&mut numa);
+    check_cpus(facts, &numa);
+    if let Some(place) = &numa.blocks_unplaced {
+        let text = "memory blocks are listed, but not how large they are: they cannot be placed";
+        facts.find(Finding::at(place, text));
+    }
+    let owners = owners(facts, listing, &numa);
+    *ram = ram.iter().flat_map(|piece| split(piece, &owners)).collect();
+    let only: Vec<u32> = numa.all.iter().filter(|node| node.bytes != Some(0)).map(|node| node.id).collect();
+    if let ([only], true) = (&only[..], owners.iter().next().is_none()) {
+        ram.iter_mut().for_each(|piece| piece.node = Some(*only));
+    }
+    note_strays(facts, &numa, ram);
+    numa
+}
+
+/// A machine that knows no nodes is one, with all CPUs and all memory; one that has a single node has all of both.
+fn alone(numa: &mut Nodes) {
+    if numa.all.is_empty() && (numa.total.is_some() || numa.cpus.is_some()) {
+        numa.all.push(Node::default());
+    }
+    if let [only] = &mut numa.all[..] {
+        only.bytes = only.bytes.or(numa.total.as_ref().map(|total| total.value));
+        only.cpus = only.cpus.take().or_else(|| numa.cpus.as_ref().map(|cpus| cpus.value.clone()));
+    }
+    // Nodes that a log names by their memory alone.
+    let named: Vec<u32> = numa.ranges.iter().map(|said| said.value.node).collect();
+    for id in named {
+        if let Err(at) = numa.all.binary_search_by_key(&id, |node| node.id) {
+            numa.all.insert(at, Node { id, ..Node::default() });
+        }
+    }
+}
+
+fn check_cpus(facts: &mut Facts, numa: &Nodes) {
+    let mut owners: BTreeMap<u32, u32> = BTreeMap::new();
+    let mut twice: BTreeMap<(u32, u32), Vec<u32>> = BTreeMap::new();
+    for node in &numa.all {
+        for cpu in node.cpus.iter().flatten() {
+            if let Some(other) = owners.insert(*cpu, node.id).filter(|other| *other != node.id) {
+                twice.entry((other, node.id)).or_default().push(*cpu);
+            }
+        }
+    }
+    for ((a, b), cpus) in twice {
+        let place = |id: u32| Place::whole(format!("sys/devices/system/node/node{id}/cpulist"));
+        let text = format!("CPUs {} are claimed by nodes {a} and {b}", show_list(&cpus));
+        facts.find(Finding::between(&place(a), &place(b), text));
+    }
+}
+
+/// By address: the nodes that claim it, by the surest source that speaks of it. Two nodes that claim one address leave it in doubt.
+fn owners(facts: &mut Facts, listing: &Listing, numa: &Nodes) -> RangeInclusiveMap<u64, Option<u32>> {
+    let mut owners: RangeInclusiveMap<u64, Option<u32>> = RangeInclusiveMap::new();
+    // From the least sure to the surest: what is said later holds.
+    for kind in [NodeRangeKind::Srat, NodeRangeKind::Kernel] {
+        let said: Vec<(u32, AddrRange)> = numa
+            .ranges
+            .iter()
+            .filter(|said| said.value.kind == kind)
+            .map(|said| (said.value.node, said.value.range))
+            .collect();
+        if !said.is_empty() {
+            lay(facts, &mut owners, &said, "ranges of nodes in the log");
+        }
+    }
+    let blocks: Vec<(u32, AddrRange)> =
+        numa.all.iter().flat_map(|node| node.memory().into_iter().map(|range| (node.id, range))).collect();
+    lay(facts, &mut owners, &blocks, "sys/devices/system/memory");
+    for line in &listing.lines {
+        if let Some(node) = facts.dax.get(&line.name).filter(|id| numa.get(**id).is_some()) {
+            owners.insert(line.range.start()..=line.range.last(), Some(*node));
+        }
+    }
+    owners
+}
+
+/// Lays the ranges of one source over what is known.
+fn lay(
+    facts: &mut Facts,
+    owners: &mut RangeInclusiveMap<u64, Option<u32>>,
+    said: &[(u32, AddrRange)],
+    source: &str,
+) {
+    let mut here: RangeInclusiveMap<u64, Option<u32>> = RangeInclusiveMap::new();
+    for (node, range) in said {
+        let range = range.start()..=range.last();
+        let others: Vec<_> = here
+            .overlapping(&range)
+            .filter(|(_, other)| **other != Some(*node))
+            .map(|(part, other)| (*part.start().max(range.start())..=*part.end().min(range.end()), *other))
+            .collect();
+        here.insert(range, Some(*node));
+        for (part, other) in others {
+            if let (Some(other), Ok(shown)) = (other, AddrRange::inclusive(*part.start(), *part.end())) {
+                let text = format!("{shown} is claimed by nodes {other} and {node}: whose it is, is in doubt");
+                facts.find(Finding::whole(source, text));
+            }
+            here.insert(part, None);
+        }
+    }
+    for (range, node) in here.iter() {
+        owners.insert(range.clone(), *node);
+    }
+}
+
+/// A piece of memory, cut where its owner changes.
+fn split(piece: &RamPiece, owners: &RangeInclusiveMap<u64, Option<u32>>) -> Vec<RamPiece> {
+    let whole = piece.range.start()..=piece.range.last();
+    let mut parts: Vec<(AddrRange, Option<u32>)> = Vec::new();
+    let mut push = |start: u64, last: u64, node| parts.extend(AddrRange::inclusive(start, last).ok().map(|range| (range, node)));
+    let mut at = Some(piece.range.start());
+    for (range, node) in owners.overlapping(&whole) {
+        let (start, last) = (*range.start().max(whole.start()), *range.end().min(whole.end()));
+        if let Some(begin) = at.filter(|begin| *begin < start) {
+            push(begin, start - 1, None);
+        }
+        push(start, last, *node);
+        at = last.checked_add(1);
+    }
+    if let Some(begin) = at.filter(|begin| *begin <= piece.range.last()) {
+        push(begin, piece.range.last(), None);
+    }
+    parts.into_iter().map(|(range, node)| RamPiece { range, node, ..piece.clone() }).collect()
+}
+
+/// Memory of which no node is known, where there are nodes; memory blocks where no list has RAM.
+fn note_strays(facts: &mut Facts, numa: &Nodes, ram: &[RamPiece]) {
+    let stray: Vec<&RamPiece> = ram.iter().filter(|piece| piece.node.is_none() && piece.kind.is_ram()).collect();
+    if let (Some(first), false) = (stray.first(), numa.all.is_empty()) {
+        let ranges = join(stray.iter().map(|piece| piece.range).collect());
+        facts.find(Finding::at(&first.at, format!("memory {} is of no known node", brief(&ranges))));
+    }
+    let all = join(ram.iter().map(|piece| piece.range).collect());
+    for node in &numa.all {
+        let memory = node.memory();
+        if !memory.is_empty() && !all.is_empty() && crossing(&memory, &all).is_empty() {
+            let text = format!("node {}'s memory blocks {} hold no RAM of the list", node.id, brief(&without(&memory, &all)));
+            facts.find(Finding::whole("sys/devices/system/memory", text));
+        }
+    }
+}
+
+/// The first few ranges.
+fn brief(ranges: &[AddrRange]) -> String {
+    let mut text: Vec<String> = ranges.iter().take(4).map(AddrRange::to_string).collect();
+    if ranges.len() > 4 {
+        text.push(format!("and {} more", ranges.len() - 4));
+    }
+    text.join(", ")
+}
+
+/// What kind of memory each node has.
+pub(super) fn kinds(
+    numa: &Nodes,
+    listing: &Listing,
+    ram: &[RamPiece],
+    dax: &BTreeMap<String, u32>,
+) -> BTreeMap<u32, NodeKind> {
+    let best = |node: &Node| node.access.iter().flatten().filter_map(|a| a.performance.read_bandwidth).max();
+    let has_cpus = |node: &Node| node.cpus.as_ref().is_some_and(|cpus| !cpus.is_empty());
+    let usual = numa.all.iter().filter(|node| has_cpus(node)).filter_map(best).max();
+    let slowest_tier = numa.all.iter().filter(|node| has_cpus(node)).filter_map(|node| node.tier).max();
+    let lists = |begin: &str| listing.lines.iter().any(|line| line.name.starts_with(begin));
+    let mut out = BTreeMap::new();
+    for node in numa.all.iter().filter(|node| node.bytes != Some(0)) {
+        let mut said: Vec<MemoryKind> =
+            ram.iter().filter(|piece| piece.node == Some(node.id)).map(|piece| piece.kind).collect();
+        said.dedup();
+        let of_dax = dax.iter().any(|(_, id)| *id == node.id) && lists("CXL Window");
+        let inferred = || {
+            if has_cpus(node) {
+                return Some(MemoryKind::Dram);
+            }
+            // Memory alone: HBM is faster than what CPUs have, what is behind a link slower.
+            let (own, usual) = (best(node)?, usual?);
+            let slower = node.tier.zip(slowest_tier).is_some_and(|(tier, usual)| tier > usual) || own < usual;
+            match (own > usual + usual / 2, slower) {
+                (true, _) => Some(MemoryKind::Hbm),
+                (false, true) if lists("CXL Window") => Some(MemoryKind::Cxl),
+                (false, true) if lists("Persistent Memory") => Some(MemoryKind::Persistent),
+                _ => None,
+            }
+        };
+        let kind = match (&said[..], of_dax) {
+            ([kind], _) if *kind != MemoryKind::Dram || has_cpus(node) => Some(NodeKind { kind: *kind, inferred: false }),
+            (_, true) => Some(NodeKind { kind: MemoryKind::Cxl, inferred: false }),
+            _ => inferred().map(|kind| NodeKind { kind, inferred: !has_cpus(node) }),
+        };
+        if let Some(kind) = kind {
+            out.insert(node.id, kind);
+        }
+    }
+    out
+}

@@ -1,0 +1,609 @@
+//! One description of each function, and the tree of buses.
+
+use crate::facts::{
+    Aperture, BusId, Facts, Finding, Function, Listed, Listing, PciResource, PciSource, Place, ResourceKind,
+    Said, join, show_bus, without,
+};
+use pmem_core::AddrRange;
+use pmem_pci::{Address, Bridge};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A root bus.
+#[derive(Clone, Debug)]
+pub(crate) struct Root {
+    pub(crate) bus: BusId,
+    /// What it is given, as the CPU sees it, and where that is on the bus; disjoint.
+    pub(crate) apertures: Vec<Said<Aperture>>,
+    /// Addresses are others on the bus, so that the way in is no inverse of the way out.
+    pub(crate) shifted: bool,
+    /// The NUMA node that it is attached to.
+    pub(crate) node: Option<u32>,
+}
+
+impl Root {
+    /// Where an address is on the bus.
+    pub(crate) fn to_bus(&self, range: AddrRange, io: bool) -> Option<AddrRange> {
+        let mut own = self.apertures.iter().map(|said| &said.value).filter(|a| a.io == io);
+        let offset = own
+            .clone()
+            .find(|aperture| aperture.range.contains(range.start()))
+            .or_else(|| own.find(|aperture| aperture.bus_start != aperture.range.start()).filter(|_| self.shifted && !io))
+            .map_or(0, |aperture| aperture.bus_start.wrapping_sub(aperture.range.start()));
+        range.shifted(offset)
+    }
+}
+
+/// Windows of a bridge, as addresses on the bus above.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Windows {
+    /// The I/O window, and whether it can be above 64 KiB.
+    pub io: Vec<AddrRange>,
+    /// It can be above 64 KiB.
+    pub io_wide: bool,
+    /// The memory window.
+    pub memory: Vec<AddrRange>,
+    /// The prefetchable window.
+    pub prefetchable: Vec<AddrRange>,
+    /// The prefetchable window can be above 4 GiB.
+    pub prefetchable_wide: bool,
+    /// Windows that are fixed where they are, for nobody says which of the three they are.
+    pub fixed: Vec<AddrRange>,
+    /// VGA's frame buffer and ports are forwarded.
+    pub vga: bool,
+    /// What nobody else decodes is forwarded.
+    pub subtractive: bool,
+}
+
+/// A bus below a bridge.
+#[derive(Clone, Debug)]
+pub(crate) struct Child {
+    pub(crate) bus: BusId,
+    /// The bus that the bridge is on.
+    pub(crate) above: BusId,
+    /// The bridge, where it is known.
+    pub(crate) bridge: Option<Address>,
+    /// What it forwards; `None` if no source says.
+    pub(crate) windows: Option<Windows>,
+    pub(crate) at: Place,
+}
+
+/// Functions and buses.
+pub(super) struct Settled {
+    pub(super) functions: Vec<Function>,
+    pub(super) roots: Vec<Root>,
+    pub(super) children: Vec<Child>,
+}
+
+pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Settled {
+    let mut functions = merge(facts);
+    let listed = Lists::read(memory, ports);
+    listed.add_functions(&mut functions);
+    add_virtual(&mut functions);
+    // By bus: the bridge above it.
+    let mut bridges: BTreeMap<BusId, Address> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for function in functions.values() {
+        let Some((first, _)) = function.below else { continue };
+        let bus = (function.bdf().segment, first);
+        if let Some(other) = bridges.insert(bus, function.bdf()).filter(|other| *other != function.bdf()) {
+            // The first one keeps it: two bridges cannot lead to one bus.
+            bridges.insert(bus, other);
+            let place = function.at.clone().unwrap_or_else(|| Place::whole(""));
+            let text = format!("bus {} lies behind bridge {other} and bridge {} too", show_bus(bus), function.bdf());
+            findings.push(Finding::at(&place, text));
+        }
+    }
+    for finding in findings {
+        facts.find(finding);
+    }
+    adopt(&mut functions, &bridges);
+    let children = children(facts, &functions, &listed, &mut bridges);
+    let below: BTreeSet<BusId> = children.iter().map(|child| child.bus).collect();
+    let roots = roots(facts, &functions, &listed, &below);
+    // Buses from the outside in: what is below nothing that is known hangs on the root of its segment.
+    let mut known: BTreeSet<BusId> = roots.iter().map(|root| root.bus).collect();
+    let mut left = children;
+    let mut children: Vec<Child> = Vec::new();
+    loop {
+        let (ready, rest): (Vec<Child>, Vec<Child>) = left.into_iter().partition(|child| known.contains(&child.above));
+        left = rest;
+        if ready.is_empty() {
+            break;
+        }
+        known.extend(ready.iter().map(|child| child.bus));
+        children.extend(ready);
+    }
+    for child in left {
+        let text = format!("bus {} lies below bus {}, which leads nowhere: left out", show_bus(child.bus), show_bus(child.above));
+        facts.find(Finding::at(&child.at, text));
+    }
+    Settled { functions: functions.into_values().collect(), roots, children }
+}
+
+/// One description of each function: what a surer source says counts, what it does not say others may.
+fn merge(facts: &mut Facts) -> BTreeMap<Address, Function> {
+    let mut all: BTreeMap<Address, Function> = BTreeMap::new();
+    // In order of source: the surest is laid over last.
+    for ((_, address), new) in std::mem::take(&mut facts.pci.functions) {
+        let Some(old) = all.remove(&address) else {
+            all.insert(address, new);
+            continue;
+        };
+        check(facts, &old, &new);
+        all.insert(address, laid_over(old, new));
+    }
+    all
+}
+
+fn laid_over(old: Function, new: Function) -> Function {
+    let has = |kind, io| new.resources.iter().any(|r| r.kind == kind && (kind != ResourceKind::Window || r.io == io));
+    let mut resources: Vec<PciResource> = new.resources.clone();
+    let keeps = |had: &&PciResource| match had.kind {
+        ResourceKind::Window => !new.lists_windows,
+        kind => !has(kind, had.io),
+    };
+    let says_all = new.source == PciSource::Sysfs && !new.resources.is_empty();
+    resources.extend(old.resources.iter().filter(keeps).filter(|_| !says_all).cloned());
+    // A dump says where a register begins; who says how large it is knows more.
+    for resource in resources.iter_mut().filter(|r| r.open_ended) {
+        let whole = |had: &&PciResource| had.kind == resource.kind && had.range.start() == resource.range.start() && !had.open_ended;
+        if let Some(whole) = old.resources.iter().find(whole) {
+            *resource = whole.clone();
+        }
+    }
+    let mut unplaced = new.unplaced.clone();
+    let placed = |kind| resources.iter().any(|r: &PciResource| r.kind == kind);
+    let also = |had: &&crate::facts::Unplaced| {
+        let said = unplaced.iter().any(|u| u.kind == had.kind && u.io == had.io && u.prefetchable == had.prefetchable);
+        !said && (had.kind == ResourceKind::Window || !placed(had.kind))
+    };
+    let more: Vec<_> = old.unplaced.iter().filter(also).cloned().collect();
+    unplaced.retain(|u| u.kind == ResourceKind::Window || !placed(u.kind));
+    unplaced.extend(more);
+    // The log knows why; `lspci` only that.
+    for unplaced in &mut unplaced {
+        let logged = old.unplaced.iter().find(|had| had.kind == unplaced.kind && had.io == unplaced.io && had.prefetchable == unplaced.prefetchable);
+        if let Some(logged) = logged {
+            unplaced.why = logged.why.clone();
+            unplaced.size = unplaced.size.or(logged.size);
+        }
+    }
+    Function {
+        address: new.address,
+        parent: new.parent.or(old.parent),
+        root: new.root.or(old.root),
+        at: new.at.or(old.at),
+        source: new.source,
+        class: new.class.or(old.class),
+        id: new.id.or(old.id),
+        numa: new.numa.or(old.numa),
+        header: new.header.or(old.header),
+        sriov: new.sriov.or(old.sriov),
+        physical: new.physical.or(old.physical),
+        resources,
+        lists_windows: new.lists_windows || old.lists_windows,
+        unplaced,
+        below: new.below.or(old.below),
+        driver: new.driver.or(old.driver),
+        names: if new.names.is_empty() { old.names } else { new.names },
+        title: new.title.or(old.title),
+    }
+}
+
+/// Two sources that describe one function differently.
+fn check(facts: &mut Facts, old: &Function, new: &Function) {
+    let (Some(at), Some(other)) = (&new.at, &old.at) else { return };
+    if let (Some(a), Some(b)) = (new.id, old.id)
+        && a != b
+    {
+        let text = format!("{} is {:04x}:{:04x} here and {:04x}:{:04x} there: two machines?", new.bdf(), a.0, a.1, b.0, b.1);
+        facts.find(Finding::between(at, other, text));
+    }
+    for resource in new.resources.iter().filter(|r| r.kind != ResourceKind::Window) {
+        let had = old.resources.iter().find(|had| had.kind == resource.kind && had.io == resource.io);
+        let Some(had) = had.filter(|had| had.range.start() != resource.range.start() && !had.open_ended && !resource.open_ended) else {
+            continue;
+        };
+        let text = format!("{} {} is at {} here and at {} there: this one is taken", new.bdf(), resource.kind, resource.range, had.range);
+        facts.find(Finding::between(&resource.at, &had.at, text));
+    }
+}
+
+/// Virtual functions that exist, of which no source gives the addresses: their slices follow from their physical function's.
+fn add_virtual(functions: &mut BTreeMap<Address, Function>) {
+    let mut slices: Vec<(Address, Address, PciResource)> = Vec::new();
+    for physical in functions.values() {
+        let Some(sriov) = physical.sriov.filter(|sriov| sriov.enabled && sriov.total > 0) else { continue };
+        let spaces = physical.resources.iter().filter_map(|r| match r.kind {
+            ResourceKind::VfBar(n) => Some((n, r)),
+            _ => None,
+        });
+        for (bar, space) in spaces {
+            let size = space.range.len() / u64::from(sriov.total);
+            for n in 1..=sriov.count.min(sriov.total) {
+                let Some(address) = sriov.virtual_function(physical.bdf(), n) else { break };
+                let start = space.range.start() + size * u64::from(n - 1);
+                let (Ok(range), true) = (AddrRange::sized(start, size), functions.contains_key(&address)) else { continue };
+                let slice = PciResource { kind: ResourceKind::Bar(bar), range, ..space.clone() };
+                slices.push((address, physical.bdf(), slice));
+            }
+        }
+    }
+    for (address, physical, slice) in slices {
+        if let Some(function) = functions.get_mut(&address) {
+            function.physical = Some(physical);
+            if !function.resources.iter().any(|r| r.kind == slice.kind) {
+                function.resources.push(slice);
+            }
+        }
+    }
+}
+
+/// Gives each function the bridge above it, where no source says: by its bus, or its physical function's.
+fn adopt(functions: &mut BTreeMap<Address, Function>, bridges: &BTreeMap<BusId, Address>) {
+    let physical: BTreeMap<Address, Option<Address>> = functions
+        .values()
+        .filter_map(|function| Some((function.bdf(), functions.get(&function.physical?)?.parent)))
+        .collect();
+    for function in functions.values_mut() {
+        let address = function.bdf();
+        let by_bus = bridges.get(&(address.segment, address.bus)).copied();
+        let parent = function.parent.or(physical.get(&address).copied().flatten()).or(by_bus);
+        function.parent = parent.filter(|parent| *parent != address);
+    }
+}
+
+/// What lists of resources say of PCI.
+struct Lists<'l> {
+    memory: &'l Listing,
+    ports: &'l Listing,
+    /// By line of memory and of ports: the bus that it is a window or an aperture of.
+    windows: [BTreeMap<usize, BusId>; 2],
+    /// By bus: its lines of memory and of ports, none inside another of its own.
+    by_bus: [BTreeMap<BusId, Vec<usize>>; 2],
+    /// By bus: the bus around it.
+    above: BTreeMap<BusId, Option<BusId>>,
+}
+
+/// The bus that a line is named for: `PCI Bus 0000:3b`.
+pub(crate) fn bus_of_line(name: &str) -> Option<BusId> {
+    let (segment, bus) = name.strip_prefix("PCI Bus ")?.split_once(':')?;
+    Some((u32::from_str_radix(segment, 16).ok()?, u8::from_str_radix(bus, 16).ok()?))
+}
+
+/// Whether a line is a host bridge of a device tree: `pcie@10000000`, `/pciex@3fffe40000000`.
+fn is_tree_bridge(name: &str) -> bool {
+    let name = name.trim_start_matches('/');
+    let Some((kind, unit)) = name.split_once('@') else { return false };
+    matches!(kind, "pci" | "pcie" | "pciex") && !unit.is_empty() && unit.bytes().all(|b| b.is_ascii_hexdigit() || b == b',')
+}
+
+impl<'l> Lists<'l> {
+    fn read(memory: &'l Listing, ports: &'l Listing) -> Self {
+        let mut lists = Self { memory, ports, windows: Default::default(), by_bus: Default::default(), above: BTreeMap::new() };
+        // By name of a host bridge: the root bus that its lines belong to, by what lies inside any of them.
+        let mut trees: BTreeMap<&str, BusId> = BTreeMap::new();
+        for listing in [memory, ports] {
+            for (index, line) in listing.lines.iter().enumerate() {
+                let Some(outer) = listing.around(index).find(|outer| is_tree_bridge(&outer.name)) else { continue };
+                let address: Option<Address> = line.name.parse().ok();
+                let direct = line.parent.and_then(|p| listing.lines.get(p)).is_some_and(|p| p.name == outer.name);
+                let bus = match (address, bus_of_line(&line.name)) {
+                    (Some(address), _) if direct => Some((address.segment, address.bus)),
+                    // A device tree's root bus is the first of its segment.
+                    (_, Some((segment, _))) if direct => Some((segment, 0)),
+                    _ => None,
+                };
+                if let Some(bus) = bus {
+                    trees.entry(outer.name.as_str()).or_insert(bus);
+                }
+            }
+        }
+        for (which, listing) in [memory, ports].into_iter().enumerate() {
+            for (index, line) in listing.lines.iter().enumerate() {
+                let own = bus_of_line(&line.name).or_else(|| trees.get(line.name.as_str()).copied());
+                let Some(bus) = own else { continue };
+                lists.windows[which].insert(index, bus);
+                let mut outer = line.parent;
+                let (mut above, mut again) = (None, false);
+                while let Some(at) = outer {
+                    let of = lists.windows[which].get(&at).copied();
+                    again |= of == Some(bus);
+                    above = above.or(of.filter(|other| *other != bus));
+                    outer = listing.lines.get(at).and_then(|line| line.parent);
+                }
+                if !again {
+                    lists.by_bus[which].entry(bus).or_default().push(index);
+                }
+                // One line inside another bus is enough to be below it.
+                let had = lists.above.entry(bus).or_insert(above);
+                *had = had.or(above);
+            }
+        }
+        lists
+    }
+
+    fn both(&self) -> [(&'l Listing, bool); 2] {
+        [(self.memory, false), (self.ports, true)]
+    }
+
+    /// Lines that name a function: what it was assigned, where nothing better says.
+    fn add_functions(&self, functions: &mut BTreeMap<Address, Function>) {
+        for (listing, io) in self.both() {
+            for line in &listing.lines {
+                let Some(address) = line.name.parse::<Address>().ok().filter(|_| line.name.len() >= 12) else { continue };
+                let at = listing.place(line);
+                let function = functions.entry(address).or_insert_with(|| Function {
+                    address: Some(address),
+                    at: Some(at.clone()),
+                    source: PciSource::Listing,
+                    ..Function::default()
+                });
+                let said_all = function.source == PciSource::Sysfs && !function.resources.is_empty();
+                let known = function.resources.iter_mut().find(|r| r.io == io && r.range.overlaps(line.range));
+                match known {
+                    Some(known) if known.open_ended && known.range.start() == line.range.start() => {
+                        (known.range, known.open_ended) = (line.range, false);
+                    }
+                    Some(_) => {}
+                    None if said_all => {}
+                    None => function.resources.push(PciResource {
+                        kind: ResourceKind::Unnamed,
+                        range: line.range,
+                        io,
+                        prefetchable: false,
+                        open_ended: false,
+                        at,
+                    }),
+                }
+            }
+        }
+    }
+
+    /// The lines that are a bus's own, of memory or of ports.
+    fn lines_of(&self, bus: BusId, io: bool) -> impl Iterator<Item = (&'l Listed, Place)> + '_ {
+        let listing = if io { self.ports } else { self.memory };
+        let own = self.by_bus[usize::from(io)].get(&bus).into_iter().flatten();
+        own.filter_map(move |index| listing.lines.get(*index).map(|line| (line, listing.place(line))))
+    }
+}
+
+/// The buses below bridges: by the bridges' registers, by where functions lie, by lists.
+fn children(
+    facts: &mut Facts,
+    functions: &BTreeMap<Address, Function>,
+    listed: &Lists<'_>,
+    bridges: &mut BTreeMap<BusId, Address>,
+) -> Vec<Child> {
+    // Where functions lie says which bus is below a bridge, whatever its registers say.
+    for function in functions.values().filter(|f| f.physical.is_none()) {
+        let Some(parent) = function.parent.filter(|parent| parent.segment == function.bdf().segment) else { continue };
+        let bus = (function.bdf().segment, function.bdf().bus);
+        let said = bridges.entry(bus).or_insert(parent);
+        if *said != parent {
+            let place = function.at.clone().unwrap_or_else(|| Place::whole(""));
+            let text = format!("{} lies below bridge {parent}, which leads to another bus: left out", function.bdf());
+            facts.find(Finding::at(&place, text));
+        }
+    }
+    let lived: BTreeSet<(Address, BusId)> =
+        functions.values().filter_map(|f| Some((f.parent?, (f.bdf().segment, f.bdf().bus)))).collect();
+    let mut out = Vec::new();
+    let mut done: BTreeSet<Address> = BTreeSet::new();
+    for (bus, bridge) in bridges.iter() {
+        let Some(function) = functions.get(bridge) else { continue };
+        // One bridge leads to one bus.
+        let led = function.below.map(|(first, _)| (bridge.segment, first));
+        if !lived.contains(&(*bridge, *bus)) && led != Some(*bus) || !done.insert(*bridge) {
+            continue;
+        }
+        let above = (bridge.segment, bridge.bus);
+        if *bus == above {
+            continue;
+        }
+        let windows = windows(function, listed, *bus);
+        let at = function.at.clone().unwrap_or_else(|| Place::whole(bridge.to_string()));
+        if windows.is_none() {
+            facts.find(Finding::at(&at, format!("bridge {bridge}: no source says what it forwards")));
+        }
+        out.push(Child { bus: *bus, above, bridge: Some(*bridge), windows, at });
+    }
+    let known: BTreeSet<BusId> = out.iter().map(|child: &Child| child.bus).collect();
+    for (bus, above) in &listed.above {
+        let Some(above) = above.filter(|_| !known.contains(bus)) else { continue };
+        let lines = |io| listed.lines_of(*bus, io).map(|(line, _)| line.range).collect::<Vec<_>>();
+        let at = listed.lines_of(*bus, false).chain(listed.lines_of(*bus, true)).next().map_or_else(|| Place::whole(""), |(_, at)| at);
+        let windows = Windows { fixed: join(lines(false)), io: join(lines(true)), io_wide: true, ..Windows::default() };
+        out.push(Child { bus: *bus, above, bridge: None, windows: Some(windows), at });
+    }
+    out
+}
+
+/// What a bridge forwards: by its registers, else as Linux notes it, else by lists.
+fn windows(function: &Function, listed: &Lists<'_>, bus: BusId) -> Option<Windows> {
+    let noted: Vec<&PciResource> = function.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect();
+    let subtractive = function.class.is_some_and(pmem_pci::Class::is_subtractive);
+    if let Some((bridge, common)) = function.header.as_ref().and_then(|h| Some((h.bridge()?, h.common))) {
+        let mut windows = registers(bridge, common.command.io(), common.command.memory(), &noted, function.lists_windows);
+        windows.subtractive = subtractive;
+        return Some(windows);
+    }
+    if function.lists_windows || !noted.is_empty() {
+        let of = |io, prefetchable| {
+            noted.iter().filter(|r| r.io == io && (io || r.prefetchable == prefetchable)).map(|r| r.range).collect::<Vec<_>>()
+        };
+        return Some(Windows {
+            io: join(of(true, false)),
+            io_wide: true,
+            memory: join(of(false, false)),
+            prefetchable: join(of(false, true)),
+            prefetchable_wide: true,
+            fixed: Vec::new(),
+            vga: false,
+            subtractive,
+        });
+    }
+    let lines = |io| listed.lines_of(bus, io).map(|(line, _)| line.range).collect::<Vec<_>>();
+    let (memory, io) = (lines(false), lines(true));
+    (!(memory.is_empty() && io.is_empty()) || subtractive)
+        .then(|| Windows { fixed: join(memory), io: join(io), io_wide: true, subtractive, ..Windows::default() })
+}
+
+/// A bridge's windows by its registers. What reads zero throughout, and Linux does not note, is not implemented.
+fn registers(bridge: &Bridge, io_on: bool, memory_on: bool, noted: &[&PciResource], listed: bool) -> Windows {
+    let linux_has = |io: bool, prefetchable: bool| {
+        listed && noted.iter().any(|r| r.io == io && (io || r.prefetchable == prefetchable))
+    };
+    let range = |found: Option<(u64, u64)>, on: bool| {
+        found.filter(|_| on).and_then(|(first, last)| AddrRange::inclusive(first, last).ok()).into_iter().collect::<Vec<_>>()
+    };
+    let io = bridge.io.range().filter(|_| !bridge.io.is_blank() || linux_has(true, false));
+    let prefetchable = bridge.prefetchable.range().filter(|_| !bridge.prefetchable.is_blank() || linux_has(false, true));
+    Windows {
+        io: range(io, io_on),
+        io_wide: bridge.io.is_wide(),
+        memory: range(bridge.memory.range(), memory_on),
+        prefetchable: range(prefetchable, memory_on),
+        prefetchable_wide: bridge.prefetchable.is_wide(),
+        fixed: Vec::new(),
+        vga: bridge.forwards_vga(),
+        subtractive: false,
+    }
+}
+
+/// Root buses: those that sources name, and those of functions that are below no bridge.
+fn roots(
+    facts: &mut Facts,
+    functions: &BTreeMap<Address, Function>,
+    listed: &Lists<'_>,
+    below: &BTreeSet<BusId>,
+) -> Vec<Root> {
+    let mut buses: BTreeSet<BusId> = facts.pci.roots.keys().copied().collect();
+    buses.extend(listed.above.iter().filter(|(_, above)| above.is_none()).map(|(bus, _)| *bus));
+    buses.extend(functions.values().filter(|f| f.parent.is_none()).map(|f| f.root.unwrap_or((f.bdf().segment, f.bdf().bus))));
+    buses.retain(|bus| !below.contains(bus));
+    let mut by_root: BTreeMap<BusId, Vec<&Function>> = BTreeMap::new();
+    for function in functions.values() {
+        by_root.entry(root_of(functions, function)).or_default().push(function);
+    }
+    let below = |bus: &BusId| by_root.get(bus).map_or(&[][..], |all| &all[..]);
+    let roots: Vec<Root> = buses.iter().map(|bus| root(facts, below(bus), listed, *bus)).collect();
+    check_offsets(facts, functions, &roots);
+    roots
+}
+
+fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> Root {
+    let on_bus = |f: &&Function| f.parent.is_none() && (f.bdf().segment, f.bdf().bus) == bus;
+    let own: Vec<&Function> = below.iter().copied().filter(on_bus).collect();
+    let logged = facts.pci.roots.get(&bus).cloned().unwrap_or_default();
+    let offset = offset_of(below.iter().copied());
+    let mut apertures: Vec<Said<Aperture>> = Vec::new();
+    for io in [false, true] {
+        let from_list: Vec<(AddrRange, Place)> = listed.lines_of(bus, io).map(|(line, at)| (line.range, at)).collect();
+        let from_log: Vec<&Said<Aperture>> = logged.iter().filter(|said| said.value.io == io).collect();
+        // Where addresses are on the bus: as a log says, else by what BARs show.
+        let shift = |range: AddrRange| {
+            let said = from_log.iter().find(|said| said.value.range.covers(range));
+            match said {
+                Some(said) => said.value.bus_start.wrapping_add(range.start() - said.value.range.start()),
+                None if io => range.start(),
+                None => range.start().wrapping_sub(offset),
+            }
+        };
+        let ranges: Vec<(AddrRange, Place)> = if !from_list.is_empty() {
+            from_list
+        } else if !from_log.is_empty() {
+            from_log.iter().map(|said| (said.value.range, said.at.clone())).collect()
+        } else {
+            let place = own.first().and_then(|f| f.at.clone()).unwrap_or_else(|| Place::whole(format!("bus {}", show_bus(bus))));
+            decoded(&own, io, offset).into_iter().map(|range| (range, place.clone())).collect()
+        };
+        let mut taken: Vec<AddrRange> = Vec::new();
+        for (range, at) in ranges {
+            for part in without(&[range], &taken) {
+                let value = Aperture { range: part, bus_start: shift(part), io };
+                apertures.push(Said::new(value, at.clone()));
+            }
+            taken.push(range);
+            taken = join(taken);
+        }
+    }
+    let shifted = apertures.iter().any(|said| said.value.bus_start != said.value.range.start());
+    Root { bus, apertures, shifted, node: own.iter().find_map(|f| f.numa) }
+}
+
+/// The root bus above a function.
+fn root_of(functions: &BTreeMap<Address, Function>, function: &Function) -> BusId {
+    let mut at = function;
+    for _ in 0..256 {
+        match at.parent.and_then(|parent| functions.get(&parent)) {
+            Some(parent) => at = parent,
+            None => break,
+        }
+    }
+    at.root.unwrap_or((at.bdf().segment, at.bdf().bus))
+}
+
+/// What is added to a bus address to give the CPU's: what the memory BARs of all functions agree on, else nothing.
+fn offset_of<'f>(functions: impl Iterator<Item = &'f Function>) -> u64 {
+    let mut agreed = None;
+    for function in functions {
+        let Some(header) = &function.header else { continue };
+        for resource in function.resources.iter().filter(|r| !r.io && !r.open_ended) {
+            let ResourceKind::Bar(index) = resource.kind else { continue };
+            let bar = header.bars().find(|(slot, bar)| *slot == usize::from(index) && !bar.is_io() && bar.base() != 0);
+            let Some((_, bar)) = bar else { continue };
+            let offset = resource.range.start().wrapping_sub(bar.base());
+            match agreed {
+                None => agreed = Some(offset),
+                Some(agreed) if agreed == offset => {}
+                Some(_) => return 0,
+            }
+        }
+    }
+    agreed.unwrap_or(0)
+}
+
+/// What a root bus decodes as far as its functions show: their resources, their bridges' windows; as the CPU sees it.
+fn decoded(functions: &[&Function], io: bool, offset: u64) -> Vec<AddrRange> {
+    let assigned = functions.iter().flat_map(|f| &f.resources).filter(|r| r.io == io).map(|r| r.range);
+    let registers = functions.iter().filter_map(|f| {
+        let header = f.header.as_ref()?;
+        let (bridge, command) = (header.bridge()?, header.common.command);
+        let noted: Vec<&PciResource> = f.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect();
+        let windows = registers(bridge, command.io(), command.memory(), &noted, f.lists_windows);
+        Some(if io { windows.io } else { [windows.memory, windows.prefetchable].concat() })
+    });
+    let offset = if io { 0 } else { offset };
+    let registers = registers.flatten().filter_map(|range| range.shifted(offset));
+    join(assigned.chain(registers).collect())
+}
+
+/// Where a bridge's registers and what Linux notes of them differ, in addresses of the bus.
+fn check_offsets(facts: &mut Facts, functions: &BTreeMap<Address, Function>, roots: &[Root]) {
+    let roots: BTreeMap<BusId, &Root> = roots.iter().map(|root| (root.bus, root)).collect();
+    let mut findings = Vec::new();
+    for function in functions.values().filter(|f| f.lists_windows) {
+        let Some(header) = &function.header else { continue };
+        let (Some(bridge), command) = (header.bridge(), header.common.command) else { continue };
+        let Some(root) = roots.get(&root_of(functions, function)) else { continue };
+        let noted: Vec<&PciResource> = function.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect();
+        let own = registers(bridge, command.io(), command.memory(), &noted, true);
+        let all = [
+            ("I/O window", own.io.first(), true, false),
+            ("memory window", own.memory.first(), false, false),
+            ("prefetchable window", own.prefetchable.first(), false, true),
+        ];
+        for (what, register, io, prefetchable) in all {
+            let linux = noted.iter().find(|r| r.io == io && (io || r.prefetchable == prefetchable));
+            let Some((linux, register)) = linux.zip(register) else { continue };
+            if let Some(noted) = root.to_bus(linux.range, io).filter(|noted| noted != register) {
+                let text = format!("bridge {}: {what} {register} by its registers, {noted} by Linux", function.bdf());
+                findings.push(Finding::at(&linux.at, text));
+            }
+        }
+    }
+    for finding in findings {
+        facts.find(finding);
+    }
+}

@@ -1,0 +1,115 @@
+//! From a text's bytes to its lines.
+
+use super::decode::{decode, ends_softly, is_quoted_printable, unquote};
+use super::prefix::{Prefix, strip};
+use super::Line;
+use std::borrow::Cow;
+use std::sync::Arc;
+
+/// Calls `each` with every line of a text, cleaned; lines of blanks alone are passed over.
+pub(crate) fn lines(source: &Arc<str>, bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
+    let text = decode(bytes);
+    let quoted = is_quoted_printable(&text);
+    let mut numbered = (1u32..).zip(text.split('\n'));
+    while let Some((number, raw)) = numbered.next() {
+        let mut raw = Cow::Borrowed(raw);
+        if quoted {
+            // A line that ends softly goes on in the next; a long run of them is no text.
+            for _ in 0..64 {
+                if !ends_softly(&raw) {
+                    break;
+                }
+                let mut whole = raw.trim_end_matches('\r').to_owned();
+                whole.pop();
+                if let Some((_, next)) = numbered.next() {
+                    whole.push_str(next);
+                }
+                raw = Cow::Owned(whole);
+            }
+            if let Cow::Owned(whole) = unquote(&raw) {
+                raw = Cow::Owned(whole);
+            }
+        }
+        let cleaned = clean(&raw);
+        let Prefix { text, logged, xen } = strip(&cleaned);
+        if !text.trim().is_empty() {
+            each(Line { number, text: Cow::Borrowed(text), logged, xen, source: source.clone() });
+        }
+    }
+}
+
+/// Takes away what is no part of a line: its end, colours, characters in HTML's way of writing, hard spaces.
+fn clean(raw: &str) -> Cow<'_, str> {
+    let raw = raw.trim_end();
+    if raw.is_ascii() && !raw.contains(['\x1b', '&', '\0']) {
+        return Cow::Borrowed(raw);
+    }
+    let mut out = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some(c) = rest.chars().next() {
+        let skip = match c {
+            '\x1b' => colour(rest),
+            '&' => match entity(rest) {
+                Some((plain, len)) => {
+                    out.push(plain);
+                    len
+                }
+                None => 0,
+            },
+            '\0' => 1,
+            '\u{a0}' => {
+                out.push(' ');
+                c.len_utf8()
+            }
+            _ => 0,
+        };
+        if skip == 0 {
+            out.push(c);
+        }
+        rest = &rest[if skip == 0 { c.len_utf8() } else { skip }..];
+    }
+    Cow::Owned(out)
+}
+
+/// The length of a control sequence (ECMA-48, section 5.4) at the beginning of a text.
+fn colour(text: &str) -> usize {
+    let Some(body) = text.strip_prefix("\x1b[") else { return 1 };
+    let end = body.bytes().position(|b| (0x40..=0x7e).contains(&b));
+    end.map_or(text.len(), |end| 2 + end + 1)
+}
+
+/// The character that an entity at the beginning of a text stands for, and the entity's length.
+fn entity(text: &str) -> Option<(char, usize)> {
+    let named = [("&lt;", '<'), ("&gt;", '>'), ("&amp;", '&'), ("&quot;", '"'), ("&nbsp;", ' '), ("&#39;", '\''), ("&#x27;", '\'')];
+    named.iter().find(|(name, _)| text.starts_with(name)).map(|(name, c)| (*c, name.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn all(text: &str) -> Vec<(u32, String)> {
+        let mut out = Vec::new();
+        lines(&"t".into(), text.as_bytes(), |line| out.push((line.number, line.text.into_owned())));
+        out
+    }
+
+    #[test]
+    fn lines_keep_their_numbers_whatever_is_joined() {
+        let text = "a usabl=\ne\nb reser=\nved\r\n\n\x1b[32m&lt;6&gt;[    0.000000]   c\x1b[0m\n";
+        assert_eq!(all(text), [(1, "a usable".to_owned()), (3, "b reserved".to_owned()), (6, "  c".to_owned())]);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            lines(&"t".into(), &bytes, |_| {});
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(text in "(\\PC|[\x1b\\[&#;>=\\n\\r0-9a-f]){0,80}") {
+            all(&text);
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! A cursor over a line: each step takes what it expects, or says that it is not there.
+
+use crate::number::hex;
+use pmem_core::AddrRange;
+
+/// What is left of a line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scan<'t>(pub(crate) &'t str);
+
+impl<'t> Scan<'t> {
+    /// At the beginning of a text, blanks passed over.
+    pub(crate) fn new(text: &'t str) -> Self {
+        Self(text.trim_start())
+    }
+
+    /// Takes a word, and the blanks behind it.
+    pub(crate) fn lit(&mut self, word: &str) -> Option<()> {
+        self.0 = self.0.strip_prefix(word)?.trim_start();
+        Some(())
+    }
+
+    /// Takes characters of a kind, at least one.
+    pub(crate) fn many(&mut self, kind: impl Fn(u8) -> bool) -> Option<&'t str> {
+        let len = self.0.bytes().take_while(|b| kind(*b)).count();
+        let (taken, rest) = self.0.split_at_checked(len).filter(|(taken, _)| !taken.is_empty())?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    /// Takes hexadecimal digits, with or without `0x`, and the blanks behind them.
+    pub(crate) fn hex(&mut self) -> Option<u64> {
+        self.0 = self.0.strip_prefix("0x").or_else(|| self.0.strip_prefix("0X")).unwrap_or(self.0);
+        let number = hex(self.many(|b| b.is_ascii_hexdigit())?)?;
+        self.blanks();
+        Some(number)
+    }
+
+    /// Takes decimal digits, and the blanks behind them.
+    pub(crate) fn decimal(&mut self) -> Option<u64> {
+        let number = self.many(|b| b.is_ascii_digit())?.parse().ok()?;
+        self.blanks();
+        Some(number)
+    }
+
+    /// Takes everything up to a text, which is taken too.
+    pub(crate) fn until(&mut self, end: &str) -> Option<&'t str> {
+        let (before, after) = self.0.split_once(end)?;
+        self.0 = after.trim_start();
+        Some(before)
+    }
+
+    /// Passes blanks over.
+    pub(crate) fn blanks(&mut self) {
+        self.0 = self.0.trim_start();
+    }
+
+    /// Whether nothing is left.
+    pub(crate) fn is_done(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// What stands between brackets in a kernel's log: `[mem 0x80000000-0xdfffffff 64bit pref]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bracketed {
+    /// I/O ports rather than memory.
+    pub(crate) io: bool,
+    /// Its addresses, where it has a place.
+    pub(crate) range: Option<AddrRange>,
+    /// Its size, where it has none.
+    pub(crate) size: Option<u64>,
+    /// Reads have no side effects.
+    pub(crate) prefetchable: bool,
+    /// It decodes 64 bits.
+    pub(crate) wide: bool,
+}
+
+impl<'t> Scan<'t> {
+    /// Takes a bracketed resource (`%pR` of Linux's printk).
+    pub(crate) fn resource(&mut self) -> Option<Bracketed> {
+        let mut inside = *self;
+        inside.lit("[")?;
+        let mut inside = Scan(inside.until("]")?);
+        let io = match inside.many(|b| b.is_ascii_lowercase())? {
+            "io" => true,
+            "mem" => false,
+            _ => return None,
+        };
+        inside.blanks();
+        let (range, size) = if inside.lit("size ").is_some() {
+            (None, Some(inside.hex()?))
+        } else {
+            let start = inside.hex()?;
+            inside.lit("-")?;
+            let last = inside.hex()?;
+            // A range whose end is before its start is how a closed window is printed.
+            (AddrRange::inclusive(start, last).ok(), None)
+        };
+        let flags = inside.0;
+        self.until("]")?;
+        Some(Bracketed {
+            io,
+            range,
+            size,
+            prefetchable: flags.contains("pref"),
+            wide: flags.contains("64bit"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_are_read_with_a_place_or_a_size() {
+        let mut scan = Scan("[mem 0x6000000000-0x601bffffff 64bit pref] to [bus 03-2c]");
+        let found = scan.resource().unwrap();
+        assert_eq!(found.range.unwrap().len(), 0x1c00_0000);
+        assert!(found.prefetchable && found.wide && !found.io);
+        assert_eq!(scan.0, "to [bus 03-2c]");
+        let found = Scan("[mem size 0x10000000 64bit pref]: failed").resource().unwrap();
+        assert_eq!((found.range, found.size), (None, Some(0x1000_0000)));
+        let found = Scan("[io  0x2000-0x2fff]").resource().unwrap();
+        assert!(found.io && found.range.unwrap().start() == 0x2000);
+        assert_eq!(Scan("[mem 0x00100000-0x000fffff] disabled").resource().unwrap().range, None);
+        assert_eq!(Scan("[8086:1234]").resource(), None);
+    }
+}
