@@ -9,9 +9,9 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "pmem", version, after_help = EXIT, max_term_width = 100)]
 pub struct Args {
-    /// Read the machine under this folder (a capture) instead of the one this runs on.
-    #[arg(long, global = true, value_name = "DIR", conflicts_with = "net")]
-    pub root: Option<PathBuf>,
+    /// Read a machine from this instead of the one this runs on, as SOURCE does: a capture's folder or archive, or a text.
+    #[arg(long, global = true, value_name = "SOURCE", conflicts_with = "net")]
+    pub root: Vec<PathBuf>,
 
     /// Read a decoding net in JSON instead of a machine.
     #[arg(long, global = true, value_name = "FILE")]
@@ -47,11 +47,13 @@ pub enum Color {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// The machine at a glance: nodes and their memory, buses, bridges, functions, what is odd.
-    Topo,
+    Topo(TopoArgs),
     /// The address map as an arena or a device sees it: regions, windows, free gaps.
     View {
-        /// Whose view: `cpu`, `node0`, a PCI function, an arena's name, a net's node. The system bus if not given.
-        from: Option<String>,
+        /// Whose view: `cpu`, `node0`, a PCI function, an arena's name, a net's node. The system bus if not given. Behind it,
+        /// sources of one machine.
+        #[arg(value_name = "FROM|SOURCE")]
+        words: Vec<String>,
         /// Only what is in the arena itself, without looking through its interconnects.
         #[arg(long)]
         local: bool,
@@ -61,9 +63,10 @@ pub enum Command {
         /// As seen from here: see `view`.
         #[arg(long, value_name = "ARENA|DEVICE")]
         from: Option<String>,
-        /// Addresses: `0xfee00000`, `4096`, or a function's BAR, `0000:3b:00.0:bar2`.
-        #[arg(required = true, value_name = "ADDR")]
-        addrs: Vec<String>,
+        /// Addresses: `0xfee00000`, `4096`, an I/O port, `io:0x3f8`, or a function's BAR, `0000:3b:00.0:bar2`; and sources of one
+        /// machine.
+        #[arg(required = true, value_name = "ADDR|SOURCE")]
+        words: Vec<String>,
     },
     /// What two viewers do not see alike: what only one reaches, and what both reach at different addresses.
     Diff {
@@ -71,12 +74,18 @@ pub enum Command {
         left: String,
         /// The other.
         right: String,
+        /// Sources of one machine.
+        #[arg(value_name = "SOURCE")]
+        sources: Vec<PathBuf>,
     },
     /// Explains each physical address in a text (a dmesg, say) from standard input.
     Annotate {
         /// As seen from here: see `view`.
         #[arg(long, value_name = "ARENA|DEVICE")]
         from: Option<String>,
+        /// Sources of the machine that the text is of.
+        #[arg(value_name = "SOURCE")]
+        sources: Vec<PathBuf>,
     },
     /// Runs a script: arenas, interconnects, regions, drivers and pages by hand (docs/script.md).
     Script {
@@ -112,11 +121,30 @@ pub enum Command {
     Man,
 }
 
+/// What of a machine is shown.
+#[derive(Debug, clap::Args)]
+pub struct TopoArgs {
+    /// Sources of one machine: a capture's folder or archive (tar, also compressed by gzip), texts (iomem, dmesg, lspci, /proc/mtrr …), `-` for
+    /// standard input. This machine if none is given.
+    #[arg(value_name = "SOURCE")]
+    pub sources: Vec<PathBuf>,
+    /// Show BARs.
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Show everything: every function, every arena, every node.
+    #[arg(long)]
+    pub all: bool,
+}
+
 /// The subcommands of `pmem ram`.
 #[derive(Debug, Subcommand)]
 pub enum RamCommand {
     /// What a page allocator would have: segments and their free lists, blocks, nodes, the largest free run of each.
-    Show,
+    Show {
+        /// Sources of one machine: see `topo`.
+        #[arg(value_name = "SOURCE")]
+        sources: Vec<PathBuf>,
+    },
 }
 
 /// The subcommands of `pmem mtrr`.
@@ -157,8 +185,8 @@ pub enum MtrrCommand {
 /// Where registers and memory maps are read from.
 #[derive(Debug, clap::Args)]
 pub struct MtrrSource {
-    /// Texts with registers or memory maps: /proc/mtrr, e820 or EFI maps, a dmesg, a boot log of coreboot or EDK2, or
-    /// `key: value` lines. The machine itself (see --root) if none is given.
+    /// Sources of one machine: texts with registers or memory maps (/proc/mtrr, e820 or EFI maps, a dmesg, a boot log of coreboot or EDK2,
+    /// what fwts, memcontrol, rdmsr or U-Boot print, or `key: value` lines), captures, `-` for standard input. This machine if none is given.
     #[arg(value_name = "SOURCE")]
     pub files: Vec<PathBuf>,
     /// How many bits physical addresses have, whatever the source says.
@@ -167,6 +195,12 @@ pub struct MtrrSource {
     /// How many variable registers there are, whatever the source says.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=40))]
     pub registers: Option<u8>,
+    /// The present default type, whatever the source says.
+    #[arg(long, value_name = "TYPE")]
+    pub present_default: Option<String>,
+    /// Where AMD's TOP_MEM2 is: below it the default from 4 GiB on is WB.
+    #[arg(long, value_name = "ADDR")]
+    pub tom2: Option<String>,
 }
 
 /// What a plan is to be like.

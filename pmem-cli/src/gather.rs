@@ -1,20 +1,15 @@
 //! `pmem gather`.
 
 use crate::args::Args;
-use crate::source::open_root;
+use crate::source::open_tree;
 use crate::{Failure, SCHEMA, Status};
 use serde_json::json;
 use std::io::Write;
 use std::path::Path;
 
 pub(crate) fn run(args: &Args, path: &Path, out: &mut dyn Write) -> Result<Status, Failure> {
-    if args.net.is_some() {
-        return Err(Failure::Usage(
-            "a net is no machine to capture: --net does not go with gather".to_owned(),
-        ));
-    }
-    let gathered = pmem_import::gather(&open_root(args.root.as_deref())?, path)?;
-    let warnings: Vec<String> = gathered.warnings.iter().map(ToString::to_string).collect();
+    let gathered = pmem_import::gather(&open_tree(args)?, path)?;
+    let warnings: Vec<String> = gathered.findings.iter().map(ToString::to_string).collect();
     if args.json {
         let value = json!({
             "schema": SCHEMA,

@@ -1,24 +1,80 @@
-//! Which machine is meant.
+//! Which machine is meant, and how a report is written.
 
 use crate::Failure;
-use crate::args::Args;
+use crate::args::{Args, Color};
 use pmem_core::ArenaId;
-use pmem_import::{Machine, Root, read_net};
+use pmem_import::{Machine, MtrrFacts, Sources, read_net};
+use pmem_report::text::Styles;
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+/// The sources that the command line names: behind the command, and by `--root`.
+fn paths(args: &Args, named: &[PathBuf]) -> Vec<PathBuf> {
+    args.root.iter().chain(named).cloned().collect()
+}
 
 /// Reads the machine, capture or net that the command line names.
-pub(crate) fn open(args: &Args) -> Result<Machine, Failure> {
-    match (&args.net, &args.root) {
-        (Some(net), _) => Ok(read_net(net)?),
-        (None, root) => Ok(Machine::read(&open_root(root.as_deref())?)?),
+pub(crate) fn open(args: &Args, named: &[PathBuf]) -> Result<Machine, Failure> {
+    match &args.net {
+        Some(_) if !named.is_empty() => {
+            Err(Failure::Usage("a net is a source of its own: --net does not go with others".to_owned()))
+        }
+        Some(net) => Ok(read_net(net)?),
+        None => Ok(Machine::open(&paths(args, named))?),
     }
 }
 
-/// The root folder that the command line names.
-pub(crate) fn open_root(root: Option<&std::path::Path>) -> Result<Root, Failure> {
-    Ok(Root::open(root.unwrap_or(std::path::Path::new("/")))?)
+/// Reads the machine and what is known of its memory types.
+pub(crate) fn open_with_mtrr(args: &Args, named: &[PathBuf]) -> Result<(Machine, MtrrFacts), Failure> {
+    if args.net.is_some() {
+        return Err(Failure::Usage("a net says nothing of MTRRs: --net does not go with mtrr".to_owned()));
+    }
+    Ok(Machine::read_with_mtrr(&mut Sources::open(&paths(args, named))?)?)
+}
+
+/// The one tree of files that the command line names.
+pub(crate) fn open_tree(args: &Args) -> Result<pmem_import::Tree, Failure> {
+    if args.net.is_some() {
+        let text = "a net is no machine to capture: --net does not go with gather";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    let mut sources = Sources::open(&args.root)?;
+    match (sources.trees.pop(), sources.trees.is_empty()) {
+        (Some(tree), true) => Ok(tree),
+        _ => Err(Failure::Usage("gather captures one machine: this one, or a folder or archive by --root".to_owned())),
+    }
 }
 
 /// The arena that is looked from.
-pub(crate) fn viewer(machine: &Machine, from: Option<&str>) -> Result<ArenaId, Failure> {
-    from.map_or(Ok(machine.system), |word| machine.viewer(word).map_err(Failure::Usage))
+pub(crate) fn viewer(machine: &mut Machine, from: Option<&str>) -> Result<ArenaId, Failure> {
+    match from {
+        None => Ok(machine.system),
+        Some(word) => machine.viewer(word).map_err(Failure::Usage),
+    }
+}
+
+/// Styles for the output.
+fn styles(color: Color) -> Styles {
+    let on = match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+    };
+    if on { Styles::colour() } else { Styles::default() }
+}
+
+/// Writes a report: as JSON if that is asked for, else as text.
+pub(crate) fn write<T: Serialize>(
+    args: &Args,
+    report: &T,
+    out: &mut dyn Write,
+    text: impl FnOnce(&T, &Styles, &mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
+    if args.json {
+        writeln!(out, "{:#}", pmem_report::json(report))?;
+        Ok(())
+    } else {
+        Ok(text(report, &styles(args.color), out)?)
+    }
 }

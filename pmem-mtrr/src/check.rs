@@ -72,6 +72,13 @@ pub enum Finding {
     },
     /// Memory that no register makes cacheable.
     RamUncached(Span),
+    /// Memory of a type that memory is not meant to be: write combining, write through, or write protected.
+    RamType {
+        /// Its addresses.
+        span: Span,
+        /// The type.
+        kind: MemType,
+    },
     /// Devices' addresses that are write back.
     MmioCached(Span),
     /// Another processor's register holds something else.
@@ -121,6 +128,9 @@ impl fmt::Display for Finding {
             }
             Self::RamUncached(span) => {
                 write!(f, "{span}: memory that is not cached, {} KiB", span.len() >> 10)
+            }
+            Self::RamType { span, kind } => {
+                write!(f, "{span}: memory that is {kind}, {} KiB: it is meant to be WB", span.len() >> 10)
             }
             Self::MmioCached(span) => write!(f, "{span}: devices' addresses that are write back"),
             Self::Disagree { cpu, msr, first, other } => {
@@ -172,6 +182,12 @@ impl Setting {
                 let (part, fault) = match (known, what) {
                     (Known::Ram(ram), Effective::Type(MemType::Uc)) if !self.is_management(ram.and(span)) => {
                         (ram.and(span), Finding::RamUncached(ram.and(span)))
+                    }
+                    // Below 1 MiB write protected memory is where firmware's code was copied to.
+                    (Known::Ram(ram), Effective::Type(kind))
+                        if !matches!(kind, MemType::Uc | MemType::Wb) && (span.start >= 1 << 20 || kind != MemType::Wp) =>
+                    {
+                        (ram.and(span), Finding::RamType { span: ram.and(span), kind })
                     }
                     (Known::Mmio(mmio), Effective::Type(MemType::Wb)) => {
                         (mmio.and(span), Finding::MmioCached(mmio.and(span)))

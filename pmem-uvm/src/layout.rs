@@ -100,14 +100,16 @@ fn once(mut sights: Vec<Sight>) -> Vec<Sight> {
 pub struct Layout {
     viewer: ArenaId,
     nodes: Vec<(ArenaId, u32)>,
-    /// The metric up to which memory is on each free list.
-    lists: Vec<Metric>,
+    /// Arenas whose memory is of a kind of its own.
+    apart: Vec<(ArenaId, u8)>,
+    /// The kind and the metric up to which memory is on each free list.
+    lists: Vec<(u8, Metric)>,
 }
 
 impl Layout {
     /// As `viewer`, a CPU's view or the system bus, sees it.
     pub fn new(viewer: ArenaId) -> Self {
-        Self { viewer, nodes: Vec::new(), lists: Vec::new() }
+        Self { viewer, nodes: Vec::new(), apart: Vec::new(), lists: Vec::new() }
     }
 
     /// Says which NUMA node an arena is; node 0 if nothing is said.
@@ -117,11 +119,19 @@ impl Layout {
         self
     }
 
+    /// Says that an arena's memory is of a kind of its own, and so on a free list of its own: memory of high bandwidth, say, or behind CXL.
+    /// Kinds follow one another by their number; what nothing is said of is of kind 0.
+    #[must_use]
+    pub fn apart(mut self, arena: ArenaId, kind: u8) -> Self {
+        self.apart.push((arena, kind));
+        self
+    }
+
     /// Says up to which metric memory is on free list 0, 1, …; slower memory is on the list after the last. Without this, each
-    /// metric that there is has a list of its own.
+    /// metric that there is has a list of its own. Of another kind than 0 (see [`apart`](Self::apart)), memory is on the list after the last.
     #[must_use]
     pub fn free_lists(mut self, up_to: impl IntoIterator<Item = Metric>) -> Self {
-        self.lists = up_to.into_iter().collect();
+        self.lists = up_to.into_iter().map(|metric| (0, metric)).collect();
         self
     }
 
@@ -148,11 +158,17 @@ impl Layout {
         self.lists.clear();
     }
 
-    fn lists_of(&self, sights: &[Sight]) -> Vec<Metric> {
+    /// The kind and the metric of a stretch of memory: what decides on its free list.
+    fn order(&self, sight: &Sight) -> (u8, Metric) {
+        let kind = self.apart.iter().find(|(arena, _)| *arena == sight.arena).map_or(0, |(_, kind)| *kind);
+        (kind, sight.cost)
+    }
+
+    fn lists_of(&self, sights: &[Sight]) -> Vec<(u8, Metric)> {
         if !self.lists.is_empty() {
             return self.lists.clone();
         }
-        let mut lists: Vec<Metric> = sights.iter().map(|sight| sight.cost).collect();
+        let mut lists: Vec<(u8, Metric)> = sights.iter().map(|sight| self.order(sight)).collect();
         lists.sort_unstable();
         lists.dedup();
         lists
@@ -196,7 +212,7 @@ impl Layout {
             let (Some(local), Some(arena)) = (sight.local(window), state.arena(sight.arena)) else {
                 continue;
             };
-            let list = order.partition_point(|metric| *metric < sight.cost);
+            let list = order.partition_point(|list| *list < self.order(sight));
             let free_list = u8::try_from(list).unwrap_or(u8::MAX).min(lists - 1);
             let node =
                 self.nodes.iter().find(|(arena, _)| *arena == sight.arena).map_or(0, |(_, node)| *node);

@@ -74,6 +74,8 @@ pub struct RegisterTable {
     pub fixed_known: u128,
     /// Types that the firmware says it wanted.
     pub wanted: Vec<(Span, MemType)>,
+    /// It is printed as kernels did until 2008 (before 2.6.28), whose processors have 36 address bits unless registers show more.
+    pub is_old: bool,
 }
 
 impl RegisterTable {
@@ -93,6 +95,7 @@ impl RegisterTable {
             fixed: Fixed::default(),
             fixed_known: 0,
             wanted: Vec::new(),
+            is_old: false,
         }
     }
 

@@ -40,6 +40,7 @@ impl LineReader for Reader {
         let table = self.table.get_or_insert_with(|| RegisterTable::new(TableKind::System, line.place()));
         table.entries.push((n, entry, line.number));
         table.listed = table.listed.max(n + 1);
+        table.is_old |= words[at..].contains(": write-") && words.contains("count=") && words.rfind("count=") > words.rfind(": ");
         heard.count(RECORD);
         verdict
     }

@@ -32,6 +32,8 @@ impl Default {
 pub struct MtrrFacts {
     /// How wide physical addresses are, where a source says.
     pub width: Option<Width>,
+    /// No source says the width, but the list is of a time when it was what registers show.
+    pub width_of_its_time: bool,
     /// How many variable registers there are.
     pub count: Option<u8>,
     /// The default type.
@@ -120,6 +122,7 @@ impl MtrrFacts {
         let mtrr = &facts.mtrr;
         Self {
             width,
+            width_of_its_time: chosen.is_some_and(|table| table.is_old),
             count,
             default,
             def: said(|t| t.def.is_some()).and_then(|t| t.def),

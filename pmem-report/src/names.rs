@@ -1,6 +1,6 @@
 //! Sentences about the model in the machine's own names.
 
-use pmem_core::{ArenaId, Hop, OwnedResolution, RegionId, State, Why};
+use pmem_core::{ArenaId, OwnedResolution, RegionId, State, Why};
 use pmem_import::Machine;
 
 /// Why an address leads nowhere, in a sentence.
@@ -35,13 +35,20 @@ fn fault(machine: &Machine, arena: ArenaId, addr: u64, why: Why) -> String {
 /// What lies on either side of an address that nothing decodes.
 fn nearest(state: &State, machine: &Machine, arena: ArenaId, addr: u64) -> String {
     let Some(here) = state.arena(arena) else { return String::new() };
-    let windows = here.windows().map(|(r, legs)| (r, legs.first().map(|leg| machine.link_name(leg.link))));
-    let all: Vec<_> = here.spans().map(|(r, _)| (r, None)).chain(windows).collect();
-    let below = all.iter().filter(|(r, _)| r.last() < addr).max_by_key(|(r, _)| r.last());
-    let above = all.iter().filter(|(r, _)| r.start() > addr).min_by_key(|(r, _)| r.start());
-    let what = |(range, link): &(pmem_core::AddrRange, Option<String>)| {
-        let link = link.as_ref().map_or(String::new(), |link| format!(" ({link})"));
-        format!("{}{link}", crate::show::range(*range))
+    let windows = here.windows().map(|(r, legs)| (r, legs.first().map(|leg| leg.link)));
+    let all = here.spans().map(|(r, _)| (r, None)).chain(windows);
+    let (mut below, mut above) = (None, None);
+    for (range, link) in all {
+        if range.last() < addr && below.is_none_or(|(b, _): (pmem_core::AddrRange, _)| b.last() < range.last()) {
+            below = Some((range, link));
+        }
+        if range.start() > addr && above.is_none_or(|(a, _): (pmem_core::AddrRange, _)| a.start() > range.start()) {
+            above = Some((range, link));
+        }
+    }
+    let what = |(range, link): (pmem_core::AddrRange, Option<pmem_core::LinkId>)| {
+        let link = link.map_or(String::new(), |link| format!(" ({})", machine.link_name(link)));
+        format!("{}{link}", crate::Extent::from(range))
     };
     match (below, above) {
         (None, None) => "; it decodes nothing at all".to_owned(),
@@ -51,20 +58,14 @@ fn nearest(state: &State, machine: &Machine, arena: ArenaId, addr: u64) -> Strin
     }
 }
 
-/// The interconnects crossed, in words.
-pub(crate) fn path(machine: &Machine, hops: &[Hop]) -> Vec<String> {
-    hops.iter()
-        .map(|hop| {
-            let (from, over) = (machine.arena_name(hop.from), machine.link_name(hop.link));
-            format!("{from} {:#x}, over {over}, cost {}", hop.addr, hop.cost)
-        })
-        .collect()
+/// What a place is called: the region, or what free space of the arena is.
+pub(crate) fn place(machine: &Machine, arena: ArenaId, region: Option<RegionId>) -> String {
+    region.map_or_else(|| free(machine, arena), |region| machine.region_name(region))
 }
 
-/// What a place is called: the region, or free space of the arena.
-pub(crate) fn place(machine: &Machine, arena: ArenaId, region: Option<RegionId>) -> String {
-    region.map_or_else(
-        || format!("free space of {}", machine.arena_name(arena)),
-        |region| machine.region_name(region),
-    )
+/// What free space of an arena is called.
+pub(crate) fn free(machine: &Machine, arena: ArenaId) -> String {
+    let name = machine.arena_name(arena);
+    let of_bus = machine.buses.values().any(|bus| bus.memory == arena || bus.io == arena);
+    if of_bus { format!("unassigned space of {name}") } else { format!("free space of {name}") }
 }

@@ -1,11 +1,11 @@
 //! `pmem mtrr apply`, and `pmem mtrr show --kernel`: through the kernel module.
 
-use super::demand::parse_want;
 use crate::args::Args;
-use crate::{Failure, SCHEMA, Status, json};
+use crate::{Failure, SCHEMA, Status};
 use pmem_arena::{DEVICE, Device, FORCE, MINE, Region};
 use pmem_core::{ArenaType, Props, Prot, Usage};
 use pmem_mtrr::MemType;
+use pmem_report::mtrr::parse_want;
 use serde_json::json;
 use std::io::Write;
 
@@ -37,7 +37,7 @@ fn claim(text: &str, force: bool) -> Result<Region, Failure> {
     Ok(region)
 }
 
-pub(super) fn run(
+pub(crate) fn run(
     args: &Args,
     wants: &[String],
     yes: bool,
@@ -89,7 +89,7 @@ pub(super) fn run(
     Ok(Status::Done)
 }
 
-pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn show(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
     let device = open()?;
     let other = |error: std::io::Error| Failure::Other(format!("{DEVICE}: {error}"));
     let (spans, regions) = (device.spans().map_err(other)?, device.regions().map_err(other)?);
@@ -106,13 +106,13 @@ pub(super) fn show(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> 
         json!({
             "arena": span.name(),
             "type": kind.map(|kind| kind.words().to_string()),
-            "start": json::addr(span.start),
+            "start": format!("{:#x}", span.start),
             "end": format!("{:#x}", u128::from(span.last) + 1),
         })
     };
     let region = |region: &Region| {
         json!({
-            "start": json::addr(region.start),
+            "start": format!("{:#x}", region.start),
             "end": format!("{:#x}", u128::from(region.last) + 1),
             "mine": region.flags & MINE != 0,
         })

@@ -1,11 +1,21 @@
 //! What each address is to be: from the memory map, from what is programmed, and from what is asked for.
 
-use super::Given;
-use crate::args::UnmappedArg;
-use crate::{Failure, show};
-use pmem_import::{Memory, parse_addr};
-use pmem_mtrr::{Effective, Known, MemType, Setting, Span, TypeSet, Want};
+use super::MtrrError;
+use super::given::Given;
+use pmem_import::parse_addr;
+use pmem_mtrr::{Effective, Fixed, MemType, Setting, Span, TypeSet, Want};
 use rangemap::RangeMap;
+
+/// What addresses may become that nothing is known of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmapped {
+    /// Uncacheable, or as they are.
+    Uc,
+    /// So where a bus may place devices, anything elsewhere.
+    Windows,
+    /// Anything.
+    Any,
+}
 
 /// What is wanted of the whole space.
 pub(super) struct Demand {
@@ -22,9 +32,12 @@ fn pages(span: Span) -> std::ops::Range<u64> {
     span.start & !(PAGE - 1)..span.end.next_multiple_of(PAGE)
 }
 
-/// Reads `START-END=TYPE`.
-pub(super) fn parse_want(text: &str) -> Result<Want, Failure> {
-    let wrong = |what: String| Failure::Usage(format!("--want {text}: {what}"));
+/// Reads `START-END=TYPE`, in bytes, both multiples of 4 KiB; several types stand with `|` between them, `any` for all.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn parse_want(text: &str) -> Result<Want, MtrrError> {
+    let wrong = |what: String| MtrrError::Usage(format!("--want {text}: {what}"));
     let (range, kinds) = text.split_once('=').ok_or_else(|| wrong("no = in it".to_owned()))?;
     let (start, end) = range.split_once('-').ok_or_else(|| wrong("no - between start and end".to_owned()))?;
     let span = Span { start: parse_addr(start).map_err(&wrong)?, end: parse_addr(end).map_err(&wrong)? };
@@ -37,20 +50,10 @@ pub(super) fn parse_want(text: &str) -> Result<Want, Failure> {
         kinds.split('|').try_fold(TypeSet::EMPTY, |set, name| {
             let kind = MemType::from_name(name)
                 .ok_or_else(|| wrong(format!("{name:?} is no memory type: UC, WC, WT, WP, WB or any")))?;
-            Ok::<_, Failure>(set.or(kind.into()))
+            Ok::<_, MtrrError>(set.or(kind.into()))
         })?
     };
     Ok(Want { span, allowed })
-}
-
-/// What is known of addresses, to check a setting by.
-pub(super) fn known(given: &Given) -> Vec<Known> {
-    let memory = given.facts.memory.iter().filter_map(|(span, kind)| match kind {
-        Memory::Ram => Some(Known::Ram(*span)),
-        Memory::Mmio => Some(Known::Mmio(*span)),
-        Memory::Reserved => None,
-    });
-    memory.chain(given.facts.windows.iter().map(|span| Known::Mmio(*span))).collect()
 }
 
 /// What addresses may be that are to stay as they are.
@@ -62,7 +65,7 @@ fn as_it_is(what: Effective) -> TypeSet {
     }
 }
 
-pub(super) fn of(given: &mut Given, asked: &[Want], unmapped: UnmappedArg) -> Result<Demand, Failure> {
+pub(super) fn of(given: &mut Given, asked: &[Want], unmapped: Unmapped) -> Result<Demand, MtrrError> {
     let end = given.setting.width.end();
     let present: Vec<(Span, TypeSet)> = if given.programmed {
         given.setting.map().map(|(span, what)| (span, as_it_is(what))).collect()
@@ -79,12 +82,13 @@ pub(super) fn of(given: &mut Given, asked: &[Want], unmapped: UnmappedArg) -> Re
         }
     };
     if !given.facts.memory.is_empty() {
-        for (span, _) in given.facts.memory.iter().filter(|(_, kind)| *kind != Memory::Ram) {
+        for (span, _) in given.facts.memory.iter().filter(|(_, kind)| !kind.is_memory()) {
             lay(&mut map, *span);
         }
-        for (span, _) in given.facts.memory.iter().filter(|(_, kind)| *kind == Memory::Ram) {
+        for (span, _) in given.facts.memory.iter().filter(|(_, kind)| kind.is_memory()) {
             map.insert(pages(*span), MemType::Wb.into());
         }
+        follow_neighbours(given, &mut map);
     } else if given.programmed {
         let top = match given.facts.top {
             Some(top) => top.max(FOUR_GIB),
@@ -104,23 +108,19 @@ pub(super) fn of(given: &mut Given, asked: &[Want], unmapped: UnmappedArg) -> Re
     }
     for (span, kind) in &given.facts.wanted {
         if span.end > end {
-            return Err(Failure::Other(format!(
-                "{span}={kind} is beyond {} bits",
-                given.setting.width.bits()
-            )));
+            let text = format!("{span}={kind} is beyond {} bits", given.setting.width.bits());
+            return Err(MtrrError::Other(text));
         }
         map.insert(pages(*span), (*kind).into());
     }
     for (i, want) in asked.iter().enumerate() {
         if want.span.end > end {
-            return Err(Failure::Usage(format!(
-                "--want {}: beyond physical addresses of {} bits",
-                want.span,
-                given.setting.width.bits()
-            )));
+            let bits = given.setting.width.bits();
+            let text = format!("--want {}: beyond physical addresses of {bits} bits", want.span);
+            return Err(MtrrError::Usage(text));
         }
         if let Some(other) = asked[..i].iter().find(|other| !other.span.and(want.span).is_empty()) {
-            return Err(Failure::Usage(format!("--want {} and --want {} overlap", other.span, want.span)));
+            return Err(MtrrError::Usage(format!("--want {} and --want {} overlap", other.span, want.span)));
         }
         map.insert(want.span.start..want.span.end, want.allowed);
     }
@@ -129,12 +129,29 @@ pub(super) fn of(given: &mut Given, asked: &[Want], unmapped: UnmappedArg) -> Re
     Ok(Demand { wants, all: collect(&map) })
 }
 
+/// Below 1 MiB one register has 64, 16 or 4 KiB: where a range that firmware keeps shares it with memory, it becomes what the memory is, unless
+/// something is known of what it is now.
+fn follow_neighbours(given: &Given, map: &mut RangeMap<u64, TypeSet>) {
+    let known = given.programmed && given.facts.fixed_known != 0;
+    if known || !given.setting.fixed_counts() && given.programmed {
+        return;
+    }
+    for granule in (0..88).map(Fixed::span) {
+        let parts: Vec<_> = map.overlapping(&(granule.start..granule.end)).map(|(range, set)| (range.clone(), *set)).collect();
+        let has_memory = parts.iter().any(|(_, set)| *set == MemType::Wb.into());
+        for (range, _) in parts.iter().filter(|(_, set)| has_memory && *set != MemType::Wb.into()) {
+            let part = range.start.max(granule.start)..range.end.min(granule.end);
+            map.insert(part, TypeSet::ANY);
+        }
+    }
+}
+
 /// Fills what nothing is known of.
 fn rest(
     given: &mut Given,
     present: &[(Span, TypeSet)],
     map: &mut RangeMap<u64, TypeSet>,
-    unmapped: UnmappedArg,
+    unmapped: Unmapped,
 ) {
     let end = given.setting.width.end();
     let gaps: Vec<Span> = map.gaps(&(0..end)).map(|gap| Span { start: gap.start, end: gap.end }).collect();
@@ -142,26 +159,26 @@ fn rest(
         return;
     }
     let mut windows = given.facts.windows.clone();
-    let size = show::size(gaps.iter().map(|gap| gap.len()).sum());
+    let size = crate::size(gaps.iter().map(|gap| gap.len()).sum());
     given.assumed.push(match unmapped {
-        UnmappedArg::Uc => format!("the {size} that nothing is known of stay uncacheable, or as they are"),
-        UnmappedArg::Windows => {
+        Unmapped::Uc => format!("the {size} that nothing is known of stay uncacheable, or as they are"),
+        Unmapped::Windows => {
             if windows.is_empty() {
-                let low = given.facts.memory.iter().filter(|(s, k)| *k == Memory::Ram && s.end <= FOUR_GIB);
+                let low = given.facts.memory.iter().filter(|(s, k)| k.is_memory() && s.end <= FOUR_GIB);
                 let start = low.map(|(span, _)| span.end).max().unwrap_or(0).next_multiple_of(PAGE);
                 windows.push(Span { start, end: FOUR_GIB });
             }
             let shown: Vec<String> = windows.iter().map(ToString::to_string).collect();
             format!("of the {size} that nothing is known of, devices are only in {}", shown.join(", "))
         }
-        UnmappedArg::Any => format!("no device is in the {size} that nothing is known of"),
+        Unmapped::Any => format!("no device is in the {size} that nothing is known of"),
     });
     for gap in gaps {
         map.insert(gap.start..gap.end, TypeSet::ANY);
         let strict: Vec<Span> = match unmapped {
-            UnmappedArg::Uc => vec![gap],
-            UnmappedArg::Windows => windows.iter().map(|w| w.and(gap)).filter(|w| !w.is_empty()).collect(),
-            UnmappedArg::Any => vec![],
+            Unmapped::Uc => vec![gap],
+            Unmapped::Windows => windows.iter().map(|w| w.and(gap)).filter(|w| !w.is_empty()).collect(),
+            Unmapped::Any => vec![],
         };
         for strict in strict {
             for (span, set) in present {

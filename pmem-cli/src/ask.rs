@@ -1,0 +1,169 @@
+//! The questions: each reads the machine, makes a report, and writes it.
+
+use crate::args::{Args, RamCommand, TopoArgs};
+use crate::source::{open, viewer, write};
+use crate::{Failure, Status};
+use pmem_core::ArenaId;
+use pmem_import::{Address, Machine, PciIds, ResourceKind, parse_addr};
+use pmem_report::annotate::{AnnotateError, Annotated};
+use pmem_report::text::{self, Detail};
+use pmem_report::{Answer, Diff, Memory, Resolve, Topo, View};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+pub(crate) fn topo(args: &Args, topo: &TopoArgs, out: &mut dyn Write) -> Result<Status, Failure> {
+    let machine = open(args, &topo.sources)?;
+    let report = Topo::of(&machine, &PciIds::of_system());
+    let detail = match (topo.all, topo.verbose) {
+        (true, _) => Detail::All,
+        (_, true) => Detail::Bars,
+        _ => Detail::Screen,
+    };
+    write(args, &report, out, |report, styles, out| text::topo(report, detail, styles, out))?;
+    Ok(Status::Done)
+}
+
+pub(crate) fn ram(args: &Args, command: &RamCommand, out: &mut dyn Write) -> Result<Status, Failure> {
+    let RamCommand::Show { sources } = command;
+    let machine = open(args, sources)?;
+    write(args, &Memory::of(&machine), out, text::memory)?;
+    Ok(Status::Done)
+}
+
+pub(crate) fn view(args: &Args, words: &[String], local: bool, out: &mut dyn Write) -> Result<Status, Failure> {
+    let (from, sources) = split_viewers(words, 1);
+    let mut machine = open(args, &sources)?;
+    let from = viewer(&mut machine, from.first().map(String::as_str))?;
+    let report = if local { View::local(&machine, from) } else { View::of(&machine, from) };
+    write(args, &report, out, text::view)?;
+    Ok(Status::Done)
+}
+
+pub(crate) fn diff(args: &Args, left: &str, right: &str, sources: &[PathBuf], out: &mut dyn Write) -> Result<Status, Failure> {
+    let mut machine = open(args, sources)?;
+    let (l, r) = (viewer(&mut machine, Some(left))?, viewer(&mut machine, Some(right))?);
+    let report = Diff::of(&machine, l, r);
+    write(args, &report, out, |report, styles, out| text::diff(report, left, right, styles, out))?;
+    Ok(Status::Done)
+}
+
+/// Words that name viewers, up to so many, and the sources among the rest: what is there as a file, and no word for a viewer.
+fn split_viewers(words: &[String], most: usize) -> (Vec<String>, Vec<PathBuf>) {
+    let mut viewers = Vec::new();
+    let mut sources = Vec::new();
+    for word in words {
+        let is_viewer = word.parse::<Address>().is_ok() || word == "cpu" || word == "system";
+        let is_source = word == "-" || Path::new(word).exists();
+        if viewers.len() < most && (is_viewer || !is_source) {
+            viewers.push(word.clone());
+        } else {
+            sources.push(PathBuf::from(word));
+        }
+    }
+    (viewers, sources)
+}
+
+pub(crate) fn resolve(args: &Args, from: Option<&str>, words: &[String], out: &mut dyn Write) -> Result<Status, Failure> {
+    // What is neither an address nor looks like one, and is there, is a source.
+    let is_source = |word: &&String| Target::parse(word).is_err() && (*word == "-" || Path::new(word.as_str()).exists());
+    let (sources, targets): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| is_source(word));
+    let targets = targets.into_iter().map(|word| Target::parse(word)).collect::<Result<Vec<_>, Failure>>()?;
+    if targets.is_empty() {
+        return Err(Failure::Usage("no address: 0xfee00000, 4096, io:0x3f8, or 0000:3b:00.0:bar2".to_owned()));
+    }
+    let sources: Vec<PathBuf> = sources.into_iter().map(PathBuf::from).collect();
+    let mut machine = open(args, &sources)?;
+    let from = viewer(&mut machine, from)?;
+    let answers = targets.iter().map(|target| target.answer(&machine, from)).collect::<Result<Vec<_>, _>>()?;
+    let report = Resolve::new(&machine, answers);
+    write(args, &report, out, text::resolve)?;
+    Ok(if report.all_found() { Status::Done } else { Status::No })
+}
+
+/// What is asked for.
+enum Target {
+    Memory(u64),
+    Port(u64),
+    Resource(Address, ResourceKind),
+}
+
+impl Target {
+    fn parse(word: &str) -> Result<Self, Failure> {
+        if let Some(port) = word.strip_prefix("io:") {
+            return parse_addr(port).map(Self::Port).map_err(Failure::Usage);
+        }
+        let Some((function, resource)) = word.rsplit_once(':').filter(|(f, _)| f.contains('.')) else {
+            return parse_addr(word).map(Self::Memory).map_err(Failure::Usage);
+        };
+        let function: Address = function.parse().map_err(|error| Failure::Usage(format!("{function:?}: {error}")))?;
+        let unknown = || Failure::Usage(format!("{resource:?} is neither bar0 to bar5, rom, nor vf0 to vf5"));
+        let number = |prefix: &str| {
+            resource.to_ascii_lowercase().strip_prefix(prefix)?.parse::<u8>().ok().filter(|n| *n < 6)
+        };
+        let kind = match (number("bar"), number("vf"), resource.eq_ignore_ascii_case("rom")) {
+            (Some(bar), ..) => ResourceKind::Bar(bar),
+            (_, Some(bar), _) => ResourceKind::VfBar(bar),
+            (.., true) => ResourceKind::Rom,
+            _ => return Err(unknown()),
+        };
+        Ok(Self::Resource(function, kind))
+    }
+
+    fn answer(&self, machine: &Machine, from: ArenaId) -> Result<Answer, Failure> {
+        match self {
+            Self::Memory(addr) => Ok(Answer::new(machine, from, *addr)),
+            Self::Port(port) => {
+                let io = io_of(machine, from).ok_or_else(|| Failure::Other("no source says anything of I/O ports".to_owned()))?;
+                Ok(Answer::new(machine, io, *port))
+            }
+            Self::Resource(function, kind) => resource(machine, from, *function, *kind),
+        }
+    }
+}
+
+/// The I/O ports that go with a view of memory.
+fn io_of(machine: &Machine, from: ArenaId) -> Option<ArenaId> {
+    if machine.is_io(from) {
+        return Some(from);
+    }
+    let bus = machine.buses.values().find(|bus| bus.memory == from);
+    bus.map(|bus| bus.io).or(machine.system_io)
+}
+
+/// A function's resource, where it is seen from `from`, or else where it is on its bus; I/O in I/O space.
+fn resource(machine: &Machine, from: ArenaId, function: Address, kind: ResourceKind) -> Result<Answer, Failure> {
+    if machine.function(function).is_none() {
+        return Err(Failure::Usage(format!("no PCI function {function}")));
+    }
+    if let Some(answer) = pmem_report::unplaced(machine, from, function, kind) {
+        return Ok(answer);
+    }
+    let bars = machine.bars.get(&function).map_or(&[][..], |bars| &bars[..]);
+    let Some((_, region)) = bars.iter().find(|(k, _)| *k == kind) else {
+        return Err(Failure::Other(format!("{function} has no {kind}, or it is not assigned")));
+    };
+    let placement = machine.manager.placement(*region).map_err(|e| Failure::Other(e.to_string()))?;
+    let range = machine.manager.range_of(*region).map_err(|e| Failure::Other(e.to_string()))?;
+    let from = if machine.is_io(placement.arena) { io_of(machine, from).unwrap_or(placement.arena) } else { from };
+    let seen = machine.state().reverse(placement.arena, range);
+    let seen = seen.iter().find(|image| image.viewer == from).map(|image| image.seen.start());
+    Ok(Answer::new(machine, from, seen.unwrap_or(range.start())))
+}
+
+pub(crate) fn annotate(
+    args: &Args,
+    from: Option<&str>,
+    sources: &[PathBuf],
+    input: &mut dyn Read,
+    out: &mut dyn Write,
+) -> Result<Status, Failure> {
+    let mut machine = open(args, sources)?;
+    let mut text = Vec::new();
+    input.read_to_end(&mut text)?;
+    let report = Annotated::of(&mut machine, from, &text).map_err(|error| match error {
+        AnnotateError::Viewer(text) => Failure::Usage(text),
+        AnnotateError::Import(error) => Failure::Import(error),
+    })?;
+    write(args, &report, out, |report, styles, out| text::annotated(report, &text, styles, out))?;
+    Ok(Status::Done)
+}

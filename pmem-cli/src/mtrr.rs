@@ -1,0 +1,81 @@
+//! `pmem mtrr`.
+
+use crate::args::{Args, MtrrCommand, MtrrSource, PlanOptions, UnmappedArg};
+use crate::source::{open_with_mtrr, write};
+use crate::{Failure, Status, mtrr_apply};
+use pmem_import::parse_addr;
+use pmem_mtrr::MemType;
+use pmem_report::mtrr::{Given, MtrrError, Options, Overrides, Plan, Show, Unmapped, parse_want};
+use pmem_report::{Read, text};
+use std::io::Write;
+
+impl From<MtrrError> for Failure {
+    fn from(error: MtrrError) -> Self {
+        match error {
+            MtrrError::Usage(text) => Self::Usage(text),
+            MtrrError::Other(text) => Self::Other(text),
+        }
+    }
+}
+
+pub(crate) fn run(args: &Args, command: &MtrrCommand, out: &mut dyn Write) -> Result<Status, Failure> {
+    match command {
+        MtrrCommand::Show { kernel: true, .. } => mtrr_apply::show(args, out),
+        MtrrCommand::Show { source, .. } => show(args, source, out),
+        MtrrCommand::Apply { wants, yes, force } => mtrr_apply::run(args, wants, *yes, *force, out),
+        MtrrCommand::Plan { source, options } => plan(args, source, options, out),
+    }
+}
+
+fn kind(option: &str, name: &str) -> Result<MemType, Failure> {
+    MemType::from_name(name).ok_or_else(|| Failure::Usage(format!("{option} {name}: no memory type: UC, WC, WT, WP or WB")))
+}
+
+/// What the sources say, and what of each was read.
+fn read(args: &Args, source: &MtrrSource) -> Result<(Given, Vec<Read>), Failure> {
+    let overrides = Overrides {
+        bits: source.bits,
+        registers: source.registers,
+        default: source.present_default.as_deref().map(|name| kind("--present-default", name)).transpose()?,
+        tom2: source.tom2.as_deref().map(parse_addr).transpose().map_err(Failure::Usage)?,
+    };
+    let (machine, facts) = open_with_mtrr(args, &source.files)?;
+    let read: Vec<Read> = machine.heard.iter().map(Read::from).collect();
+    let live = source.files.is_empty() && args.root.is_empty();
+    let given = Given::new(facts, overrides).map_err(|error| match error {
+        MtrrError::Other(_) if live => {
+            Failure::Other("this machine shows no MTRRs and no memory map: no /proc/mtrr, no /dev/cpu/*/msr".to_owned())
+        }
+        MtrrError::Other(text) => {
+            // What was read says why there is nothing.
+            let read: Vec<&str> = read.iter().map(|read| read.summary.as_str()).collect();
+            Failure::Other(format!("{text} ({})", read.join("; ")))
+        }
+        error => error.into(),
+    })?;
+    Ok((given, read))
+}
+
+fn show(args: &Args, source: &MtrrSource, out: &mut dyn Write) -> Result<Status, Failure> {
+    let (given, read) = read(args, source)?;
+    write(args, &Show::of(&given, read)?, out, text::mtrr_show)?;
+    Ok(Status::Done)
+}
+
+fn plan(args: &Args, source: &MtrrSource, options: &PlanOptions, out: &mut dyn Write) -> Result<Status, Failure> {
+    let options = Options {
+        wants: options.wants.iter().map(|text| parse_want(text)).collect::<Result<Vec<_>, _>>()?,
+        keep_free: options.keep_free,
+        default: options.default.as_deref().map(|name| kind("--default", name)).transpose()?,
+        unmapped: match options.unmapped {
+            UnmappedArg::Uc => Unmapped::Uc,
+            UnmappedArg::Windows => Unmapped::Windows,
+            UnmappedArg::Any => Unmapped::Any,
+        },
+        pins: options.pins.clone(),
+    };
+    let (given, read) = read(args, source)?;
+    let report = Plan::of(given, &options, read)?;
+    write(args, &report, out, text::mtrr_plan)?;
+    Ok(if report.fits() { Status::Done } else { Status::No })
+}

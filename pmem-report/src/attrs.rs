@@ -1,0 +1,75 @@
+//! Attributes and costs in words.
+
+use pmem_core::{Attrs, Metric, Performance, SpanState};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Attributes as lists of words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct AttrWords {
+    /// What it is used for.
+    pub usage: Vec<String>,
+    /// Which accesses are let through.
+    pub prot: Vec<String>,
+    /// Its properties, caching among them.
+    pub props: Vec<String>,
+}
+
+impl From<Attrs> for AttrWords {
+    fn from(attrs: Attrs) -> Self {
+        Self {
+            usage: words(attrs.usage().words().to_string()),
+            prot: words(attrs.prot().words().to_string()),
+            props: words(attrs.props().words().to_string()),
+        }
+    }
+}
+
+impl std::fmt::Display for AttrWords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let all = [&self.usage, &self.prot, &self.props];
+        let stated: Vec<String> = all.iter().filter(|words| !words.is_empty()).map(|words| words.join("+")).collect();
+        f.write_str(&stated.join(" "))
+    }
+}
+
+fn words(text: String) -> Vec<String> {
+    if text == "-" { Vec::new() } else { text.split('+').map(str::to_owned).collect() }
+}
+
+/// How well something is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Speed {
+    /// Nanoseconds; null if it is not known.
+    pub read_latency_ns: Option<u32>,
+    /// Nanoseconds.
+    pub write_latency_ns: Option<u32>,
+    /// MB/s.
+    pub read_bandwidth_mib_s: Option<u32>,
+    /// MB/s.
+    pub write_bandwidth_mib_s: Option<u32>,
+}
+
+impl From<Performance> for Speed {
+    fn from(performance: Performance) -> Self {
+        Self {
+            read_latency_ns: performance.read_latency,
+            write_latency_ns: performance.write_latency,
+            read_bandwidth_mib_s: performance.read_bandwidth,
+            write_bandwidth_mib_s: performance.write_bandwidth,
+        }
+    }
+}
+
+pub(crate) fn state_word(state: SpanState) -> &'static str {
+    match state {
+        SpanState::Open => "open",
+        SpanState::Sealed => "sealed",
+        SpanState::Lent => "lent",
+    }
+}
+
+/// A metric; `None` if it is unreachable.
+pub(crate) fn metric(metric: Metric) -> Option<u32> {
+    metric.is_reachable().then(|| metric.get())
+}

@@ -1,0 +1,32 @@
+//! One typed report a question, and what it looks like.
+//!
+//! A question about a [`Machine`](pmem_import::Machine) is answered by a report: a value that says everything that is known. [`text`] and
+//! [`json`] render reports; they decide nothing. Each report's JSON has a schema ([`schemas`]), of which [`SCHEMA`] is
+//! the number.
+#![forbid(unsafe_code)]
+
+pub mod annotate;
+mod attrs;
+mod diff;
+mod memory;
+pub mod mtrr;
+mod names;
+mod resolve;
+mod schema;
+mod sources;
+pub mod text;
+mod topo;
+mod units;
+mod view;
+
+pub use attrs::{AttrWords, Speed};
+pub use diff::{Diff, Difference};
+pub use memory::{Memory, MemoryNode, Run, Segment, Unavailable};
+pub use resolve::{Answer, HopTaken, Outcome, Resolve, Seen, Space, unplaced};
+pub use schema::{SCHEMA, json, schemas};
+pub use sources::{NotUnderstood, Read, Sources, Warning};
+pub use topo::{
+    Access, ArenaSummary, Bar, BusSummary, FunctionSummary, Interconnect, NodeSummary, RegionSummary, Topo, Way,
+};
+pub use units::{Addr, End, Extent, bandwidth, size};
+pub use view::{View, ViewLine};

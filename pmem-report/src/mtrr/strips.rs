@@ -1,0 +1,132 @@
+//! The whole space, stretch by stretch: what is wanted, which registers match, and what that makes.
+
+use super::given::Given;
+use crate::units::Extent;
+use pmem_mtrr::{Effective, MemType, Setting, Span, Want};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// A stretch of addresses that are alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Strip {
+    /// Its addresses.
+    #[serde(flatten)]
+    pub range: Extent,
+    /// What it may be; null if nothing is wanted.
+    pub wanted: Option<String>,
+    /// Which registers match.
+    pub programmed: String,
+    /// What that makes.
+    pub effective: String,
+}
+
+/// What a stretch of addresses is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Stretch {
+    /// Its addresses.
+    #[serde(flatten)]
+    pub range: Extent,
+    /// Its type: a name, or what is wrong with it.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// What an address is, in a word.
+pub(super) fn word(what: Effective) -> String {
+    match what {
+        Effective::Type(kind) => kind.name().to_owned(),
+        Effective::Undefined(mix) => format!("undefined ({mix})"),
+        Effective::Invalid(number) => format!("invalid ({number})"),
+        Effective::Unknown => "unknown".to_owned(),
+    }
+}
+
+/// Which registers match an address.
+fn programmed(setting: &Setting, addr: u64) -> String {
+    if !setting.def.enabled() {
+        return "off".to_owned();
+    }
+    if addr < 1 << 20 && setting.fixed_counts() {
+        // Ranges of one size share registers: one row for each size.
+        return match addr {
+            0..0x8_0000 => "fixed 64K",
+            0x8_0000..0xc_0000 => "fixed 16K",
+            _ => "fixed 4K",
+        }
+        .to_owned();
+    }
+    let matching: Vec<String> = setting
+        .variable()
+        .iter()
+        .enumerate()
+        .filter(|(_, v)| v.valid() && v.matches(addr, setting.width))
+        .map(|(n, v)| format!("r{n} {}", v.kind().map_or("?", MemType::name)))
+        .collect();
+    if !matching.is_empty() {
+        return matching.join(" ");
+    }
+    match setting.tom2() {
+        Some(end) if (1 << 32..end).contains(&addr) => "below TOM2".to_owned(),
+        _ => "default".to_owned(),
+    }
+}
+
+/// The whole space; neighbours that are alike in every way are one stretch. `given` says what is in doubt.
+pub(super) fn strips(setting: &Setting, wants: Option<&[Want]>, given: Option<&Given>) -> Vec<Strip> {
+    let mut cuts: Vec<u64> = setting.map().flat_map(|(span, _)| [span.start, span.end]).collect();
+    for want in wants.unwrap_or(&[]) {
+        cuts.extend([want.span.start, want.span.end]);
+    }
+    for block in setting.variable().iter().filter_map(|v| v.block(setting.width)) {
+        cuts.extend([block.span().start, block.span().end]);
+    }
+    cuts.extend([0x8_0000, 0xc_0000, 1 << 20]);
+    if let Some(given) = given {
+        cuts.extend(given.facts.fixed_unknown().iter().flat_map(|span| [span.start, span.end]));
+    }
+    cuts.extend(setting.tom2());
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut rows: Vec<(Span, [Option<String>; 3])> = Vec::new();
+    let wants = wants.unwrap_or(&[]);
+    for pair in cuts.windows(2) {
+        let span = Span { start: pair[0], end: pair[1] };
+        let at = wants.partition_point(|want| want.span.end <= span.start);
+        let wanted = wants.get(at).filter(|want| want.span.contains(span.start));
+        let unknown = given.is_some_and(|given| given.is_unknown(span.start));
+        let effective = if unknown { "unknown".to_owned() } else { word(setting.at(span.start)) };
+        let row = [wanted.map(|want| want.allowed.to_string()), Some(programmed(setting, span.start)), Some(effective)];
+        match rows.last_mut() {
+            Some((last, had)) if *had == row => last.end = span.end,
+            _ => rows.push((span, row)),
+        }
+    }
+    let strip = |(span, [wanted, programmed, effective]): (Span, [Option<String>; 3])| Strip {
+        range: span.into(),
+        wanted,
+        programmed: programmed.unwrap_or_default(),
+        effective: effective.unwrap_or_default(),
+    };
+    rows.into_iter().map(strip).collect()
+}
+
+/// What each stretch is, by a setting alone.
+pub(super) fn effective(setting: &Setting, given: Option<&Given>) -> Vec<Stretch> {
+    let mut cuts: Vec<u64> = setting.map().flat_map(|(span, _)| [span.start, span.end]).collect();
+    if let Some(given) = given {
+        cuts.extend(given.facts.fixed_unknown().iter().flat_map(|span| [span.start, span.end]));
+    }
+    cuts.sort_unstable();
+    cuts.dedup();
+    let mut out: Vec<Stretch> = Vec::new();
+    for pair in cuts.windows(2) {
+        let span = Span { start: pair[0], end: pair[1] };
+        let unknown = given.is_some_and(|given| given.is_unknown(span.start));
+        let kind = if unknown { "unknown".to_owned() } else { word(setting.at(span.start)) };
+        match out.last_mut() {
+            Some(last) if last.kind == kind => last.range.end = Extent::from(span).end,
+            _ => out.push(Stretch { range: span.into(), kind }),
+        }
+    }
+    out
+}

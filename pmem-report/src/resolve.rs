@@ -1,0 +1,333 @@
+//! What an address means: every interconnect crossed, the cost, what is there; or why it leads nowhere.
+
+use crate::attrs::metric;
+use crate::names;
+use crate::sources::Sources;
+use crate::units::Addr;
+use pmem_core::{ArenaId, Hop, OwnedResolution, Place};
+use pmem_import::{Address, Machine, ResourceKind, show_bus};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Answers for several addresses.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Resolve {
+    /// One each.
+    pub results: Vec<Answer>,
+    /// Of a single address, the answer once more.
+    #[serde(flatten)]
+    pub only: Option<Answer>,
+    /// What was read.
+    #[serde(flatten)]
+    pub sources: Sources,
+}
+
+/// What became of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Something decodes it.
+    Accept,
+    /// Nothing that a source names decodes it, but by architecture something always does.
+    Architecture,
+    /// It leads nowhere.
+    Fault,
+    /// Several places decode it.
+    Ambiguous,
+    /// It is passed round in a circle.
+    Loop,
+    /// No source says what is seen from there.
+    Unknown,
+    /// It is a resource's that has no address.
+    Unplaced,
+}
+
+impl Outcome {
+    /// Whether it says what is there.
+    pub const fn is_found(self) -> bool {
+        matches!(self, Self::Accept | Self::Architecture)
+    }
+}
+
+/// Memory addresses, or I/O ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Space {
+    /// Memory.
+    Memory,
+    /// I/O ports.
+    Io,
+}
+
+/// What an address means.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Answer {
+    /// From where.
+    pub from: String,
+    /// The address.
+    pub asked: Addr,
+    /// Whether it is of memory or an I/O port.
+    pub space: Space,
+    /// What became of it.
+    pub result: Outcome,
+    /// What is there, in words; why nothing is, if nothing is.
+    pub what: String,
+    /// What sources call it, from the inside out.
+    pub names: Vec<String>,
+    /// Whether nothing has taken it.
+    pub free: bool,
+    /// The arena in which it ends.
+    pub arena: Option<String>,
+    /// The node of a net that the arena belongs to.
+    pub node: Option<i64>,
+    /// Its address there.
+    pub addr: Option<Addr>,
+    /// The region there.
+    pub region: Option<String>,
+    /// The function whose region it is.
+    pub function: Option<String>,
+    /// The kind of memory.
+    pub memory: Option<String>,
+    /// What it costs: `distance` and one for each hop that nobody has measured.
+    pub cost: Option<u32>,
+    /// What of the cost is a distance that firmware gives; null if none is.
+    pub distance: Option<u32>,
+    /// Hops that nobody has measured.
+    pub unmeasured: u32,
+    /// The interconnects crossed.
+    pub hops: Vec<HopTaken>,
+    /// The places of an address that several decode.
+    pub places: Vec<Seen>,
+    /// Why it leads nowhere.
+    pub reason: Option<String>,
+}
+
+/// An interconnect that was crossed.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct HopTaken {
+    /// From this arena.
+    pub from: String,
+    /// At this address of it.
+    pub addr: Addr,
+    /// The interconnect.
+    pub interconnect: String,
+    /// What it costs.
+    pub cost: Option<u32>,
+    /// Whether that is a distance that firmware gives.
+    pub measured: bool,
+}
+
+/// A place that decodes an address.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct Seen {
+    /// The arena.
+    pub arena: String,
+    /// Of a net: the node.
+    pub node: Option<i64>,
+    /// The address there.
+    pub addr: Addr,
+    /// The region there.
+    pub region: Option<String>,
+    /// What it costs to get there.
+    pub cost: Option<u32>,
+}
+
+impl Resolve {
+    /// Answers, and what they rest on.
+    pub fn new(machine: &Machine, results: Vec<Answer>) -> Self {
+        let only = if let [only] = &results[..] { Some(only.clone()) } else { None };
+        Self { results, only, sources: Sources::of(machine) }
+    }
+
+    /// Whether each of them is found.
+    pub fn all_found(&self) -> bool {
+        self.results.iter().all(|answer| answer.result.is_found())
+    }
+}
+
+impl Answer {
+    /// What an address means, as an arena sees it.
+    pub fn new(machine: &Machine, from: ArenaId, asked: u64) -> Self {
+        let resolution = machine.state().resolve(from, asked);
+        let mut answer = Self::blank(machine, from, asked);
+        answer.reason = names::reason(machine, &resolution);
+        match &resolution {
+            OwnedResolution::Accept { place, hops } => answer.accept(machine, *place, hops),
+            OwnedResolution::Fault { arena, addr, hops, .. } => {
+                answer.arena = Some(machine.arena_name(*arena));
+                answer.node = net_node(machine, *arena);
+                answer.addr = Some(Addr(*addr));
+                answer.hops = taken(machine, hops);
+                answer.fault(machine, from, *arena, asked);
+            }
+            OwnedResolution::Ambiguous(places) => {
+                answer.result = Outcome::Ambiguous;
+                answer.what = "ambiguous".to_owned();
+                answer.places = places.iter().map(|place| seen(machine, place)).collect();
+            }
+            OwnedResolution::Loop(hops) => {
+                answer.result = Outcome::Loop;
+                answer.what = "a loop".to_owned();
+                answer.hops = taken(machine, hops);
+            }
+        }
+        answer
+    }
+
+    fn blank(machine: &Machine, from: ArenaId, asked: u64) -> Self {
+        let space = if machine.is_io(from) { Space::Io } else { Space::Memory };
+        Self {
+            from: machine.arena_name(from),
+            asked: Addr(asked),
+            space,
+            result: Outcome::Fault,
+            what: "nothing".to_owned(),
+            names: Vec::new(),
+            free: false,
+            arena: None,
+            node: None,
+            addr: None,
+            region: None,
+            function: None,
+            memory: None,
+            cost: None,
+            distance: None,
+            unmeasured: 0,
+            hops: Vec::new(),
+            places: Vec::new(),
+            reason: None,
+        }
+    }
+
+    fn accept(&mut self, machine: &Machine, place: Place, hops: &[Hop]) {
+        self.result = Outcome::Accept;
+        self.arena = Some(machine.arena_name(place.arena));
+        self.node = net_node(machine, place.arena);
+        self.addr = Some(Addr(place.addr));
+        self.region = place.region.map(|region| machine.region_name(region));
+        self.memory = machine.memory.get(&place.arena).map(|memory| memory.kind.name().to_owned());
+        self.cost = metric(place.cost);
+        let measured: u32 = hops.iter().filter(|hop| machine.measured.contains(&hop.link)).map(|hop| hop.cost.get()).sum();
+        self.distance = hops.iter().any(|hop| machine.measured.contains(&hop.link)).then_some(measured);
+        self.unmeasured = hops.iter().filter(|hop| !machine.measured.contains(&hop.link)).count() as u32;
+        self.hops = taken(machine, hops);
+        self.free = place.region.is_none();
+        let at = machine.seen_by_cpus(place.arena, place.addr);
+        let named = |at: u64| match self.space {
+            Space::Io => machine.names.of_port(at),
+            Space::Memory => machine.names.of_memory(at),
+        };
+        self.names = at.map(named).unwrap_or_default().into_iter().map(str::to_owned).collect();
+        let holder = place.region.and_then(|region| machine.holders.get(&region)).copied();
+        self.function = holder.map(|function| function.to_string());
+        self.what = match (place.region, holder) {
+            (Some(region), Some(function)) => self.of_function(machine, machine.region_name(region), function),
+            (Some(region), None) => within(&machine.region_name(region), &self.names),
+            (None, _) => self.nothing_taken(machine, place.arena),
+        };
+    }
+
+    /// A function's region: with the driver's names for what lies further in, in what lies around.
+    fn of_function(&self, machine: &Machine, label: String, function: Address) -> String {
+        let own = self.names.iter().position(|name| name.parse() == Ok(function));
+        let (inner, outer) = match own {
+            Some(own) => (&self.names[..own], &self.names[own + 1..]),
+            None => (&self.names[..0], &self.names[..]),
+        };
+        let mut words: Vec<String> = inner.iter().rev().cloned().collect();
+        if words.is_empty() {
+            let known = machine.function(function);
+            words.extend(known.and_then(|function| function.driver.clone()));
+        }
+        let by = if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) };
+        let around: String = outer.iter().filter(|name| **name != label).map(|name| format!(" in {name}")).collect();
+        format!("{label}{by}{around}")
+    }
+
+    /// Space that nothing has taken: memory, or a bus's window or aperture.
+    fn nothing_taken(&self, machine: &Machine, arena: ArenaId) -> String {
+        let chain = self.names.join(" in ");
+        let bus = machine.buses.iter().find(|(_, bus)| bus.memory == arena || bus.io == arena).map(|(id, _)| *id);
+        let Some(bus) = bus else {
+            return if chain.is_empty() { names::free(machine, arena) } else { format!("{chain}, free") };
+        };
+        let below = machine.bridges.values().any(|below| *below == bus) || machine.names.memory().lines.iter().any(|line| {
+            line.depth > 0 && line.name == format!("PCI Bus {}", show_bus(bus))
+        });
+        let place = match below {
+            true => format!("in the bridge's window to bus {}", show_bus(bus)),
+            false => format!("in an aperture of root bus {}", show_bus(bus)),
+        };
+        let by = if chain.is_empty() { String::new() } else { format!(" ({chain})") };
+        format!("nothing assigned there, {place}{by}")
+    }
+
+    /// An address that nothing decodes: perhaps nobody knows what is seen from there, or an architecture says what it is.
+    fn fault(&mut self, machine: &Machine, from: ArenaId, ended: ArenaId, asked: u64) {
+        if machine.unknown_ways.contains(&ended) && ended != machine.system {
+            self.result = Outcome::Unknown;
+            let arena = machine.arena_name(ended);
+            self.what = "not known".to_owned();
+            self.reason = Some(format!(
+                "no source gives the way in from {arena}: its addresses are not the CPUs', and a device's view (dma-ranges) is no inverse of \
+                 theirs"
+            ));
+            return;
+        }
+        let known = (self.space == Space::Memory && (from == machine.system || ended == machine.system))
+            .then(|| machine.names.by_architecture(asked))
+            .flatten();
+        if let Some(known) = known {
+            self.result = Outcome::Architecture;
+            self.what = format!("{} (by architecture: no source lists it)", known.name);
+        }
+    }
+}
+
+/// A name, and the names around it.
+fn within(label: &str, names: &[String]) -> String {
+    let own = names.iter().position(|name| name == label);
+    let outer = own.map_or(names, |own| &names[own + 1..]);
+    let around: String = outer.iter().map(|name| format!(" in {name}")).collect();
+    let inner = own.map_or(&names[..0], |own| &names[..own]);
+    let claims = if inner.is_empty() { String::new() } else { format!(" ({})", inner.join(", ")) };
+    format!("{label}{claims}{around}")
+}
+
+fn net_node(machine: &Machine, arena: ArenaId) -> Option<i64> {
+    machine.net.as_ref().and_then(|net| net.node.get(&arena).copied())
+}
+
+fn taken(machine: &Machine, hops: &[Hop]) -> Vec<HopTaken> {
+    let hop = |hop: &Hop| HopTaken {
+        from: machine.arena_name(hop.from),
+        addr: Addr(hop.addr),
+        interconnect: machine.link_name(hop.link),
+        cost: metric(hop.cost),
+        measured: machine.measured.contains(&hop.link),
+    };
+    hops.iter().map(hop).collect()
+}
+
+fn seen(machine: &Machine, place: &Place) -> Seen {
+    Seen {
+        arena: machine.arena_name(place.arena),
+        node: net_node(machine, place.arena),
+        addr: Addr(place.addr),
+        region: place.region.map(|region| machine.region_name(region)),
+        cost: metric(place.cost),
+    }
+}
+
+/// The answer for a resource that has no address: why.
+pub fn unplaced(machine: &Machine, from: ArenaId, function: Address, kind: ResourceKind) -> Option<Answer> {
+    let (_, region) = machine.bars.get(&function)?.iter().find(|(k, region)| *k == kind && machine.parked.contains_key(region))?;
+    let why = machine.parked.get(region)?;
+    let mut answer = Answer::blank(machine, from, 0);
+    answer.result = Outcome::Unplaced;
+    answer.region = Some(machine.region_name(*region));
+    answer.function = Some(function.to_string());
+    answer.what = format!("{} has no address", machine.region_name(*region));
+    answer.reason = Some(why.clone());
+    Some(answer)
+}

@@ -1,0 +1,49 @@
+//! The form of every report in JSON.
+
+use crate::annotate::Annotated;
+use crate::mtrr::{Plan, Show};
+use crate::{Diff, Memory, Resolve, Topo, View};
+use schemars::{Schema, schema_for};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// The number of the JSON format that every report has as `schema`.
+pub const SCHEMA: u32 = 2;
+
+/// A report as JSON, with the number of the format.
+pub fn json<T: Serialize>(report: &T) -> Value {
+    let mut value = json!({ "schema": SCHEMA });
+    if let (Value::Object(into), Ok(Value::Object(from))) = (&mut value, serde_json::to_value(report)) {
+        into.extend(from);
+    }
+    value
+}
+
+/// Every report's name and schema.
+pub fn schemas() -> Vec<(&'static str, Value)> {
+    let all: [(&'static str, Schema); 8] = [
+        ("topo", schema_for!(Topo)),
+        ("view", schema_for!(View)),
+        ("resolve", schema_for!(Resolve)),
+        ("diff", schema_for!(Diff)),
+        ("annotate", schema_for!(Annotated)),
+        ("ram", schema_for!(Memory)),
+        ("mtrr-show", schema_for!(Show)),
+        ("mtrr-plan", schema_for!(Plan)),
+    ];
+    all.into_iter().map(|(name, schema)| (name, numbered(schema))).collect()
+}
+
+/// With the number of the format as a property that is always there.
+fn numbered(schema: Schema) -> Value {
+    let mut value = schema.to_value();
+    if let Some(object) = value.as_object_mut() {
+        if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.insert("schema".to_owned(), json!({ "const": SCHEMA }));
+        }
+        if let Some(required) = object.get_mut("required").and_then(Value::as_array_mut) {
+            required.push(json!("schema"));
+        }
+    }
+    value
+}

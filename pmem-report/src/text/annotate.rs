@@ -1,0 +1,26 @@
+//! A text with its explanations below each line.
+
+use super::style::{Styles, styled};
+use crate::annotate::Annotated;
+use std::io::{self, Write};
+
+/// Writes a text and its explanations.
+///
+/// # Errors
+/// What the output says.
+pub fn annotated(report: &Annotated, text: &[u8], styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    for about in &report.about {
+        writeln!(out, "{}", styled(styles.warning, &format!("note: {about}")))?;
+    }
+    for unseen in &report.sources.unseen {
+        writeln!(out, "{}", styled(styles.warning, &format!("note: not seen: {unseen}")))?;
+    }
+    let mut notes = report.notes.iter().peekable();
+    for (line, raw) in (1u32..).zip(String::from_utf8_lossy(text).lines()) {
+        writeln!(out, "{}", raw.trim_end_matches('\r'))?;
+        while let Some(note) = notes.next_if(|note| note.line == line) {
+            writeln!(out, "    {}: {}", note.shown(), note.text)?;
+        }
+    }
+    Ok(())
+}

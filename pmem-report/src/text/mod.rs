@@ -1,0 +1,19 @@
+//! Reports as text for people.
+
+mod annotate;
+mod diff;
+mod memory;
+mod mtrr;
+mod resolve;
+mod style;
+mod topo;
+mod view;
+
+pub use annotate::annotated;
+pub use diff::diff;
+pub use memory::memory;
+pub use mtrr::{plan as mtrr_plan, show as mtrr_show};
+pub use resolve::resolve;
+pub use style::Styles;
+pub use topo::{Detail, topo};
+pub use view::view;
