@@ -30,7 +30,12 @@ pub(crate) fn ram(args: &Args, command: &RamCommand, out: &mut dyn Write) -> Res
     Ok(Status::Done)
 }
 
-pub(crate) fn view(args: &Args, words: &[String], local: bool, out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn view(
+    args: &Args,
+    words: &[String],
+    local: bool,
+    out: &mut dyn Write,
+) -> Result<Status, Failure> {
     let (from, sources) = split_viewers(words, 1);
     let mut machine = open(args, &sources)?;
     let from = viewer(&mut machine, from.first().map(String::as_str))?;
@@ -39,7 +44,13 @@ pub(crate) fn view(args: &Args, words: &[String], local: bool, out: &mut dyn Wri
     Ok(Status::Done)
 }
 
-pub(crate) fn diff(args: &Args, left: &str, right: &str, sources: &[PathBuf], out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn diff(
+    args: &Args,
+    left: &str,
+    right: &str,
+    sources: &[PathBuf],
+    out: &mut dyn Write,
+) -> Result<Status, Failure> {
     let mut machine = open(args, sources)?;
     let (l, r) = (viewer(&mut machine, Some(left))?, viewer(&mut machine, Some(right))?);
     let report = Diff::of(&machine, l, r);
@@ -63,18 +74,27 @@ fn split_viewers(words: &[String], most: usize) -> (Vec<String>, Vec<PathBuf>) {
     (viewers, sources)
 }
 
-pub(crate) fn resolve(args: &Args, from: Option<&str>, words: &[String], out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn resolve(
+    args: &Args,
+    from: Option<&str>,
+    words: &[String],
+    out: &mut dyn Write,
+) -> Result<Status, Failure> {
     // What is neither an address nor looks like one, and is there, is a source.
-    let is_source = |word: &&String| Target::parse(word).is_err() && (*word == "-" || Path::new(word.as_str()).exists());
+    let is_source =
+        |word: &&String| Target::parse(word).is_err() && (*word == "-" || Path::new(word.as_str()).exists());
     let (sources, targets): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| is_source(word));
     let targets = targets.into_iter().map(|word| Target::parse(word)).collect::<Result<Vec<_>, Failure>>()?;
     if targets.is_empty() {
-        return Err(Failure::Usage("no address: 0xfee00000, 4096, io:0x3f8, or 0000:3b:00.0:bar2".to_owned()));
+        return Err(Failure::Usage(
+            "no address: 0xfee00000, 4096, io:0x3f8, or 0000:3b:00.0:bar2".to_owned(),
+        ));
     }
     let sources: Vec<PathBuf> = sources.into_iter().map(PathBuf::from).collect();
     let mut machine = open(args, &sources)?;
     let from = viewer(&mut machine, from)?;
-    let answers = targets.iter().map(|target| target.answer(&machine, from)).collect::<Result<Vec<_>, _>>()?;
+    let answers =
+        targets.iter().map(|target| target.answer(&machine, from)).collect::<Result<Vec<_>, _>>()?;
     let report = Resolve::new(&machine, answers);
     write(args, &report, out, text::resolve)?;
     Ok(if report.all_found() { Status::Done } else { Status::No })
@@ -95,7 +115,8 @@ impl Target {
         let Some((function, resource)) = word.rsplit_once(':').filter(|(f, _)| f.contains('.')) else {
             return parse_addr(word).map(Self::Memory).map_err(Failure::Usage);
         };
-        let function: Address = function.parse().map_err(|error| Failure::Usage(format!("{function:?}: {error}")))?;
+        let function: Address =
+            function.parse().map_err(|error| Failure::Usage(format!("{function:?}: {error}")))?;
         let unknown = || Failure::Usage(format!("{resource:?} is neither bar0 to bar5, rom, nor vf0 to vf5"));
         let number = |prefix: &str| {
             resource.to_ascii_lowercase().strip_prefix(prefix)?.parse::<u8>().ok().filter(|n| *n < 6)
@@ -113,7 +134,8 @@ impl Target {
         match self {
             Self::Memory(addr) => Ok(Answer::new(machine, from, *addr)),
             Self::Port(port) => {
-                let io = io_of(machine, from).ok_or_else(|| Failure::Other("no source says anything of I/O ports".to_owned()))?;
+                let io = io_of(machine, from)
+                    .ok_or_else(|| Failure::Other("no source says anything of I/O ports".to_owned()))?;
                 Ok(Answer::new(machine, io, *port))
             }
             Self::Resource(function, kind) => resource(machine, from, *function, *kind),
@@ -131,7 +153,12 @@ fn io_of(machine: &Machine, from: ArenaId) -> Option<ArenaId> {
 }
 
 /// A function's resource, where it is seen from `from`, or else where it is on its bus; I/O in I/O space.
-fn resource(machine: &Machine, from: ArenaId, function: Address, kind: ResourceKind) -> Result<Answer, Failure> {
+fn resource(
+    machine: &Machine,
+    from: ArenaId,
+    function: Address,
+    kind: ResourceKind,
+) -> Result<Answer, Failure> {
     if machine.function(function).is_none() {
         return Err(Failure::Usage(format!("no PCI function {function}")));
     }
@@ -144,7 +171,8 @@ fn resource(machine: &Machine, from: ArenaId, function: Address, kind: ResourceK
     };
     let placement = machine.manager.placement(*region).map_err(|e| Failure::Other(e.to_string()))?;
     let range = machine.manager.range_of(*region).map_err(|e| Failure::Other(e.to_string()))?;
-    let from = if machine.is_io(placement.arena) { io_of(machine, from).unwrap_or(placement.arena) } else { from };
+    let from =
+        if machine.is_io(placement.arena) { io_of(machine, from).unwrap_or(placement.arena) } else { from };
     let seen = machine.state().reverse(placement.arena, range);
     let seen = seen.iter().find(|image| image.viewer == from).map(|image| image.seen.start());
     Ok(Answer::new(machine, from, seen.unwrap_or(range.start())))

@@ -28,7 +28,8 @@ pub(crate) fn run(args: &Args, command: &MtrrCommand, out: &mut dyn Write) -> Re
 }
 
 fn kind(option: &str, name: &str) -> Result<MemType, Failure> {
-    MemType::from_name(name).ok_or_else(|| Failure::Usage(format!("{option} {name}: no memory type: UC, WC, WT, WP or WB")))
+    MemType::from_name(name)
+        .ok_or_else(|| Failure::Usage(format!("{option} {name}: no memory type: UC, WC, WT, WP or WB")))
 }
 
 /// What the sources say, and what of each was read.
@@ -40,12 +41,18 @@ fn read(args: &Args, source: &MtrrSource) -> Result<(Given, Vec<Read>), Failure>
         tom2: source.tom2.as_deref().map(parse_addr).transpose().map_err(Failure::Usage)?,
     };
     let (machine, facts) = open_with_mtrr(args, &source.files)?;
+    // Our own form is written for us: what is wrong in it is an error, not something to pass over.
+    for heard in &machine.heard {
+        if let Some(odd) = heard.odd.iter().find(|odd| odd.record == "key") {
+            return Err(Failure::Other(format!("{}:{}: {}", heard.source, odd.line, odd.why)));
+        }
+    }
     let read: Vec<Read> = machine.heard.iter().map(Read::from).collect();
     let live = source.files.is_empty() && args.root.is_empty();
     let given = Given::new(facts, overrides).map_err(|error| match error {
-        MtrrError::Other(_) if live => {
-            Failure::Other("this machine shows no MTRRs and no memory map: no /proc/mtrr, no /dev/cpu/*/msr".to_owned())
-        }
+        MtrrError::Other(_) if live => Failure::Other(
+            "this machine shows no MTRRs and no memory map: no /proc/mtrr, no /dev/cpu/*/msr".to_owned(),
+        ),
         MtrrError::Other(text) => {
             // What was read says why there is nothing.
             let read: Vec<&str> = read.iter().map(|read| read.summary.as_str()).collect();
@@ -62,7 +69,12 @@ fn show(args: &Args, source: &MtrrSource, out: &mut dyn Write) -> Result<Status,
     Ok(Status::Done)
 }
 
-fn plan(args: &Args, source: &MtrrSource, options: &PlanOptions, out: &mut dyn Write) -> Result<Status, Failure> {
+fn plan(
+    args: &Args,
+    source: &MtrrSource,
+    options: &PlanOptions,
+    out: &mut dyn Write,
+) -> Result<Status, Failure> {
     let options = Options {
         wants: options.wants.iter().map(|text| parse_want(text)).collect::<Result<Vec<_>, _>>()?,
         keep_free: options.keep_free,

@@ -42,7 +42,9 @@ pub(crate) fn open_tree(args: &Args) -> Result<pmem_import::Tree, Failure> {
     let mut sources = Sources::open(&args.root)?;
     match (sources.trees.pop(), sources.trees.is_empty()) {
         (Some(tree), true) => Ok(tree),
-        _ => Err(Failure::Usage("gather captures one machine: this one, or a folder or archive by --root".to_owned())),
+        _ => Err(Failure::Usage(
+            "gather captures one machine: this one, or a folder or archive by --root".to_owned(),
+        )),
     }
 }
 
@@ -59,7 +61,9 @@ fn styles(color: Color) -> Styles {
     let on = match color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+        Color::Auto => {
+            io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+        }
     };
     if on { Styles::colour() } else { Styles::default() }
 }

@@ -89,7 +89,13 @@ fn link_target(tree: &Tree, path: &str) -> String {
     let target = tree.follow(path).unwrap_or_else(|| path.to_owned());
     let own: Vec<&str> = path.split('/').collect();
     let target: Vec<&str> = target.split('/').collect();
-    let shared = own.iter().zip(&target).take_while(|(a, b)| a == b).count().min(own.len() - 1).min(target.len().saturating_sub(1));
+    let shared = own
+        .iter()
+        .zip(&target)
+        .take_while(|(a, b)| a == b)
+        .count()
+        .min(own.len() - 1)
+        .min(target.len().saturating_sub(1));
     let up = std::iter::repeat_n("..", own.len() - 1 - shared);
     up.chain(target[shared..].iter().copied()).collect::<Vec<_>>().join("/")
 }
@@ -97,8 +103,10 @@ fn link_target(tree: &Tree, path: &str) -> String {
 /// Every path that a reader reads, and whether it is a link.
 fn paths(tree: &Tree, findings: &mut Findings) -> BTreeSet<(String, bool)> {
     let mut out = BTreeSet::new();
-    let patterns: BTreeSet<&str> = FILE_READERS.iter().flat_map(|reader| reader.files.iter().copied()).collect();
-    let of_functions: Vec<&str> = patterns.iter().filter_map(|pattern| pattern.strip_prefix("{function}/")).collect();
+    let patterns: BTreeSet<&str> =
+        FILE_READERS.iter().flat_map(|reader| reader.files.iter().copied()).collect();
+    let of_functions: Vec<&str> =
+        patterns.iter().filter_map(|pattern| pattern.strip_prefix("{function}/")).collect();
     for pattern in patterns.iter().filter(|pattern| !pattern.starts_with('{')) {
         expand(tree, "", pattern, &mut out);
     }
@@ -119,7 +127,11 @@ fn expand(tree: &Tree, folder: &str, pattern: &str, out: &mut BTreeSet<(String, 
     let (first, rest) = pattern.split_once('/').map_or((pattern, None), |(first, rest)| (first, Some(rest)));
     let (name, is_link) = first.strip_suffix('@').map_or((first, false), |name| (name, true));
     let below = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-    let names = if name.contains('*') { tree.names(folder).into_iter().filter(|n| fits(n, name)).collect() } else { vec![name.to_owned()] };
+    let names = if name.contains('*') {
+        tree.names(folder).into_iter().filter(|n| fits(n, name)).collect()
+    } else {
+        vec![name.to_owned()]
+    };
     for name in names {
         let path = below(&name);
         match rest {
@@ -148,8 +160,10 @@ fn fits(name: &str, pattern: &str) -> bool {
 
 /// Zeroes the serial number in a function's extended configuration space.
 fn clear_serial_number(config: &mut [u8]) {
-    let places: Vec<usize> =
-        extended_capabilities(config).filter(|capability| capability.id == id::SERIAL_NUMBER).map(|capability| capability.offset).collect();
+    let places: Vec<usize> = extended_capabilities(config)
+        .filter(|capability| capability.id == id::SERIAL_NUMBER)
+        .map(|capability| capability.offset)
+        .collect();
     for offset in places {
         if let Some(serial) = config.get_mut(offset + 4..offset + 12) {
             serial.fill(0);
@@ -160,7 +174,9 @@ fn clear_serial_number(config: &mut [u8]) {
 /// What some processors say of themselves, but for their serial numbers.
 fn without_serial(cpuinfo: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(cpuinfo);
-    let kept = text.split_inclusive('\n').filter(|line| !line.trim_start().to_ascii_lowercase().starts_with("serial"));
+    let kept = text
+        .split_inclusive('\n')
+        .filter(|line| !line.trim_start().to_ascii_lowercase().starts_with("serial"));
     kept.collect::<String>().into_bytes()
 }
 
@@ -178,7 +194,10 @@ mod tests {
         assert_eq!(config[0x144..0x14c], [0; 8]);
         config[0x144..0x14c].copy_from_slice(&before[0x144..0x14c]);
         assert_eq!(config, before);
-        assert_eq!(without_serial(b"processor : 0\nSerial\t\t: 1234\nModel : x\n"), b"processor : 0\nModel : x\n");
+        assert_eq!(
+            without_serial(b"processor : 0\nSerial\t\t: 1234\nModel : x\n"),
+            b"processor : 0\nModel : x\n"
+        );
     }
 
     #[test]
@@ -191,7 +210,9 @@ mod tests {
 
     #[test]
     fn patterns_fit_numbered_names() {
-        assert!(fits("node12", "node*") && fits("eth0", "*") && !fits("nodes", "node*") && !fits("node", "node*"));
+        assert!(
+            fits("node12", "node*") && fits("eth0", "*") && !fits("nodes", "node*") && !fits("node", "node*")
+        );
     }
 
     /// Whatever a reader reads of a capture, its capture holds too: nothing of `FILES` is lost on the way.

@@ -89,6 +89,8 @@ pub struct Machine {
     pub buses: BTreeMap<BusId, Bus>,
     /// By bridge: the bus below it. Each bus is below one bridge at most, and the way down ends.
     pub bridges: BTreeMap<Address, BusId>,
+    /// By bus: the root bus above it, or itself.
+    pub root_of: BTreeMap<BusId, BusId>,
     /// PCI functions.
     pub functions: Inventory,
     /// What regions are called.
@@ -202,8 +204,10 @@ impl Machine {
         let Some((id, bus)) = bus else { return Some(addr) };
         let Some(apertures) = self.offsets.get(id) else { return Some(addr) };
         let io = bus.io == arena;
-        let of = apertures.iter().filter(|a| a.io == io).find(|a| addr.wrapping_sub(a.bus_start) < a.range.len());
-        of.map(|a| addr.wrapping_sub(a.bus_start).wrapping_add(a.range.start())).or((io || apertures.is_empty()).then_some(addr))
+        let of =
+            apertures.iter().filter(|a| a.io == io).find(|a| addr.wrapping_sub(a.bus_start) < a.range.len());
+        of.map(|a| addr.wrapping_sub(a.bus_start).wrapping_add(a.range.start()))
+            .or((io || apertures.is_empty()).then_some(addr))
     }
 
     /// The arena that a word means: a net's node, a NUMA node (`node0`), a PCI function (what a device there sees), a bus

@@ -41,7 +41,8 @@ impl Index {
 
     fn at(&self, addr: u64) -> Vec<&str> {
         let after = self.leaves.partition_point(|(range, _)| range.start() <= addr);
-        let found = after.checked_sub(1).and_then(|i| self.leaves.get(i)).filter(|(range, _)| range.contains(addr));
+        let found =
+            after.checked_sub(1).and_then(|i| self.leaves.get(i)).filter(|(range, _)| range.contains(addr));
         let Some((_, index)) = found else { return Vec::new() };
         let inner = self.listing.lines.get(*index).map(|line| line.name.as_str());
         inner.into_iter().chain(self.listing.around(*index).map(|line| line.name.as_str())).collect()
@@ -88,13 +89,20 @@ mod tests {
             parent,
             line: 0,
         };
-        let lines = vec![line(0x1000, 0x1fff, "outer", None, 0), line(0x1100, 0x11ff, "a", Some(0), 1), line(0x1180, 0x118f, "b", Some(1), 2)];
+        let lines = vec![
+            line(0x1000, 0x1fff, "outer", None, 0),
+            line(0x1100, 0x11ff, "a", Some(0), 1),
+            line(0x1180, 0x118f, "b", Some(1), 2),
+        ];
         let names = Names::new(Listing { lines, ..Listing::default() }, Listing::default(), true, false);
         assert_eq!(names.of_memory(0x1180), ["b", "a", "outer"]);
         assert_eq!(names.of_memory(0x1190), ["a", "outer"]);
         assert_eq!(names.of_memory(0x1200), ["outer"]);
         assert!(names.of_memory(0x2000).is_empty() && names.of_memory(0xfff).is_empty());
-        assert_eq!(names.by_architecture(0xfee0_0010).map(|known| known.name), Some("local APIC and message signalled interrupts"));
+        assert_eq!(
+            names.by_architecture(0xfee0_0010).map(|known| known.name),
+            Some("local APIC and message signalled interrupts")
+        );
         assert!(names.by_architecture(0xfd_0000_0000).is_none(), "AMD's only");
     }
 }

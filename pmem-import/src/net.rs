@@ -2,8 +2,8 @@
 
 use crate::error::ImportError;
 use crate::facts::{Finding, Nodes, join};
-use crate::model::UNMEASURED;
 use crate::machine::{Inventory, Machine};
+use crate::model::UNMEASURED;
 use crate::names::Names;
 use crate::number::parse_addr;
 use pmem_core::{
@@ -230,6 +230,7 @@ fn build(nodes: &[Parsed], findings: Vec<Finding>) -> Result<Machine, (i64, pmem
         kinds: BTreeMap::new(),
         buses: BTreeMap::new(),
         bridges: BTreeMap::new(),
+        root_of: BTreeMap::new(),
         functions: Inventory::default(),
         labels,
         link_names: BTreeMap::new(),

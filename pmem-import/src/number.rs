@@ -22,7 +22,9 @@ pub fn parse_addr(text: &str) -> Result<u64, String> {
     }
     match u64::from_str_radix(plain, radix) {
         Ok(addr) if all_hex => Ok(addr),
-        Err(error) if *error.kind() == std::num::IntErrorKind::PosOverflow => Err(format!("{text:?} is past 2^64")),
+        Err(error) if *error.kind() == std::num::IntErrorKind::PosOverflow => {
+            Err(format!("{text:?} is past 2^64"))
+        }
         _ => Err(format!("not an address: {text:?} (expected 0x…, decimal, or 0000:3b:00.0:bar2)")),
     }
 }

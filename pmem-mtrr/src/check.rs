@@ -185,7 +185,8 @@ impl Setting {
                     }
                     // Below 1 MiB write protected memory is where firmware's code was copied to.
                     (Known::Ram(ram), Effective::Type(kind))
-                        if !matches!(kind, MemType::Uc | MemType::Wb) && (span.start >= 1 << 20 || kind != MemType::Wp) =>
+                        if !matches!(kind, MemType::Uc | MemType::Wb)
+                            && (span.start >= 1 << 20 || kind != MemType::Wp) =>
                     {
                         (ram.and(span), Finding::RamType { span: ram.and(span), kind })
                     }

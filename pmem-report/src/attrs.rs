@@ -28,7 +28,8 @@ impl From<Attrs> for AttrWords {
 impl std::fmt::Display for AttrWords {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let all = [&self.usage, &self.prot, &self.props];
-        let stated: Vec<String> = all.iter().filter(|words| !words.is_empty()).map(|words| words.join("+")).collect();
+        let stated: Vec<String> =
+            all.iter().filter(|words| !words.is_empty()).map(|words| words.join("+")).collect();
         f.write_str(&stated.join(" "))
     }
 }

@@ -146,7 +146,9 @@ impl Memory {
             memory.node.map_or(layout.clone(), |id| layout.node(*arena, id))
         });
         // Of a decoding net, all that its nodes call RAM counts.
-        let is_ram = |ram: &Ram| machine.net.is_some() || machine.memory.get(&ram.arena).is_some_and(|m| m.kind.is_ram());
+        let is_ram = |ram: &Ram| {
+            machine.net.is_some() || machine.memory.get(&ram.arena).is_some_and(|m| m.kind.is_ram())
+        };
         let mut frames = layout.frames(machine.state(), settings);
         frames.retain(|(_, ram)| is_ram(ram));
         let pages = Pages { machine, settings, frames };
@@ -223,7 +225,11 @@ impl Pages<'_> {
         for (range, ram) in self.frames.iter().filter(|(_, ram)| ram.state == PageState::Free) {
             *lists.entry((ram.free_list, self.kind(ram.arena))).or_default() += range.count();
         }
-        let list = |((list, kind), free_pages): ((u8, MemoryKind), u64)| FreeList { list, kind: kind.name().to_owned(), free_pages };
+        let list = |((list, kind), free_pages): ((u8, MemoryKind), u64)| FreeList {
+            list,
+            kind: kind.name().to_owned(),
+            free_pages,
+        };
         lists.into_iter().map(list).collect()
     }
 
@@ -256,7 +262,8 @@ impl Pages<'_> {
             }
             let of = (id, self.kind(ram.arena), ram.free_list);
             let joined = run.filter(|(last, other)| last.end() == range.start() && *other == of);
-            let whole = joined.and_then(|(last, _)| FrameRange::new(last.start(), last.count() + range.count()).ok());
+            let whole =
+                joined.and_then(|(last, _)| FrameRange::new(last.start(), last.count() + range.count()).ok());
             let whole = whole.unwrap_or(*range);
             run = Some((whole, of));
             if node.largest_free_run.is_none_or(|longest| whole.count() > longest.pages) {
@@ -282,7 +289,9 @@ fn taken(machine: &Machine, of: impl Fn(MemoryKind) -> bool) -> Vec<Taken> {
 
 fn taken_of(machine: &Machine, arena: ArenaId) -> Vec<(String, u64)> {
     let Some(here) = machine.state().arena(arena) else { return Vec::new() };
-    let of_memory = |name: &str| name.starts_with("System RAM") || name.starts_with("Persistent Memory") || name == "Soft Reserved";
+    let of_memory = |name: &str| {
+        name.starts_with("System RAM") || name.starts_with("Persistent Memory") || name == "Soft Reserved"
+    };
     here.regions()
         .map(|(range, record)| {
             let names = machine.names.of_memory(range.start());
@@ -296,7 +305,8 @@ fn taken_of(machine: &Machine, arena: ArenaId) -> Vec<(String, u64)> {
 
 /// Memory that is no RAM for anybody.
 fn apart(machine: &Machine) -> Vec<Unavailable> {
-    let none_of_ram = machine.memory.iter().filter(|(_, memory)| !memory.kind.is_ram() && !memory.spans.is_empty());
+    let none_of_ram =
+        machine.memory.iter().filter(|(_, memory)| !memory.kind.is_ram() && !memory.spans.is_empty());
     none_of_ram
         .map(|(arena, memory)| {
             let mut in_use: BTreeMap<String, u64> = BTreeMap::new();

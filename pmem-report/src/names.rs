@@ -39,10 +39,14 @@ fn nearest(state: &State, machine: &Machine, arena: ArenaId, addr: u64) -> Strin
     let all = here.spans().map(|(r, _)| (r, None)).chain(windows);
     let (mut below, mut above) = (None, None);
     for (range, link) in all {
-        if range.last() < addr && below.is_none_or(|(b, _): (pmem_core::AddrRange, _)| b.last() < range.last()) {
+        if range.last() < addr
+            && below.is_none_or(|(b, _): (pmem_core::AddrRange, _)| b.last() < range.last())
+        {
             below = Some((range, link));
         }
-        if range.start() > addr && above.is_none_or(|(a, _): (pmem_core::AddrRange, _)| a.start() > range.start()) {
+        if range.start() > addr
+            && above.is_none_or(|(a, _): (pmem_core::AddrRange, _)| a.start() > range.start())
+        {
             above = Some((range, link));
         }
     }

@@ -207,7 +207,8 @@ impl Answer {
         self.region = place.region.map(|region| machine.region_name(region));
         self.memory = machine.memory.get(&place.arena).map(|memory| memory.kind.name().to_owned());
         self.cost = metric(place.cost);
-        let measured: u32 = hops.iter().filter(|hop| machine.measured.contains(&hop.link)).map(|hop| hop.cost.get()).sum();
+        let measured: u32 =
+            hops.iter().filter(|hop| machine.measured.contains(&hop.link)).map(|hop| hop.cost.get()).sum();
         self.distance = hops.iter().any(|hop| machine.measured.contains(&hop.link)).then_some(measured);
         self.unmeasured = hops.iter().filter(|hop| !machine.measured.contains(&hop.link)).count() as u32;
         self.hops = taken(machine, hops);
@@ -221,7 +222,9 @@ impl Answer {
         let holder = place.region.and_then(|region| machine.holders.get(&region)).copied();
         self.function = holder.map(|function| function.to_string());
         self.what = match (place.region, holder) {
-            (Some(region), Some(function)) => self.of_function(machine, machine.region_name(region), function),
+            (Some(region), Some(function)) => {
+                self.of_function(machine, machine.region_name(region), function)
+            }
             (Some(region), None) => within(&machine.region_name(region), &self.names),
             (None, _) => self.nothing_taken(machine, place.arena),
         };
@@ -240,20 +243,20 @@ impl Answer {
             words.extend(known.and_then(|function| function.driver.clone()));
         }
         let by = if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) };
-        let around: String = outer.iter().filter(|name| **name != label).map(|name| format!(" in {name}")).collect();
+        let around: String =
+            outer.iter().filter(|name| **name != label).map(|name| format!(" in {name}")).collect();
         format!("{label}{by}{around}")
     }
 
     /// Space that nothing has taken: memory, or a bus's window or aperture.
     fn nothing_taken(&self, machine: &Machine, arena: ArenaId) -> String {
         let chain = self.names.join(" in ");
-        let bus = machine.buses.iter().find(|(_, bus)| bus.memory == arena || bus.io == arena).map(|(id, _)| *id);
+        let bus =
+            machine.buses.iter().find(|(_, bus)| bus.memory == arena || bus.io == arena).map(|(id, _)| *id);
         let Some(bus) = bus else {
             return if chain.is_empty() { names::free(machine, arena) } else { format!("{chain}, free") };
         };
-        let below = machine.bridges.values().any(|below| *below == bus) || machine.names.memory().lines.iter().any(|line| {
-            line.depth > 0 && line.name == format!("PCI Bus {}", show_bus(bus))
-        });
+        let below = machine.root_of.get(&bus).is_some_and(|root| *root != bus);
         let place = match below {
             true => format!("in the bridge's window to bus {}", show_bus(bus)),
             false => format!("in an aperture of root bus {}", show_bus(bus)),
@@ -321,7 +324,11 @@ fn seen(machine: &Machine, place: &Place) -> Seen {
 
 /// The answer for a resource that has no address: why.
 pub fn unplaced(machine: &Machine, from: ArenaId, function: Address, kind: ResourceKind) -> Option<Answer> {
-    let (_, region) = machine.bars.get(&function)?.iter().find(|(k, region)| *k == kind && machine.parked.contains_key(region))?;
+    let (_, region) = machine
+        .bars
+        .get(&function)?
+        .iter()
+        .find(|(k, region)| *k == kind && machine.parked.contains_key(region))?;
     let why = machine.parked.get(region)?;
     let mut answer = Answer::blank(machine, from, 0);
     answer.result = Outcome::Unplaced;

@@ -86,10 +86,12 @@ impl Sources {
         let mut unseen = Vec::new();
         if hidden {
             unseen.push(
-                "addresses of RAM and of devices: the kernel hides them from this user (read as root)".to_owned(),
+                "addresses of RAM and of devices: the kernel hides them from this user (read as root)"
+                    .to_owned(),
             );
         }
-        let unplaced = machine.findings.iter().find(|finding| finding.text.contains("are at unknown addresses"));
+        let unplaced =
+            machine.findings.iter().find(|finding| finding.text.contains("are at unknown addresses"));
         unseen.extend(unplaced.filter(|_| !hidden).map(|finding| finding.text.clone()));
         Self {
             read: machine.heard.iter().map(Read::from).collect(),

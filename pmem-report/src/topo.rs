@@ -270,7 +270,8 @@ impl Topo {
     pub fn of(machine: &Machine, ids: &PciIds) -> Self {
         let state = machine.state();
         let links = state.links().map(|(id, link)| {
-            let nearer = if link.to_right.metric.is_reachable() { link.to_right.metric } else { link.to_left.metric };
+            let nearer =
+                if link.to_right.metric.is_reachable() { link.to_right.metric } else { link.to_left.metric };
             Interconnect {
                 name: machine.link_name(id),
                 left: machine.arena_name(link.left),
@@ -322,7 +323,10 @@ fn arena(machine: &Machine, id: ArenaId, is_bus: bool) -> Option<ArenaSummary> {
         name: info.name.clone(),
         node: machine.net.as_ref().and_then(|net| net.node.get(&id).copied()),
         kind: info.kind.words().to_string(),
-        own: arena.spans().filter(|(_, s)| s.state != SpanState::Lent).fold(0, |sum, (r, _)| sum.saturating_add(r.len())),
+        own: arena
+            .spans()
+            .filter(|(_, s)| s.state != SpanState::Lent)
+            .fold(0, |sum, (r, _)| sum.saturating_add(r.len())),
         free: arena.free_in(AddrRange::ALL).fold(0u64, |sum, (gap, _)| sum.saturating_add(gap.len())),
         spans,
         regions: regions.collect(),
@@ -419,7 +423,11 @@ fn buses(machine: &Machine) -> Vec<BusSummary> {
     let bus = |(id, bus): (&(u32, u8), &pmem_import::Bus)| {
         // A bus whose bridge is not known hangs on the bus that its interconnect leads to.
         let joined = || {
-            let link = machine.state().links().find(|(_, link)| link.right == bus.memory).map(|(_, link)| link.left)?;
+            let link = machine
+                .state()
+                .links()
+                .find(|(_, link)| link.right == bus.memory)
+                .map(|(_, link)| link.left)?;
             machine.buses.iter().find(|(_, other)| other.memory == link).map(|(id, _)| show_bus(*id))
         };
         let (bridge, upper) = match above.get(id) {

@@ -93,7 +93,11 @@ impl From<pmem_mtrr::Span> for Extent {
 
 impl fmt::Display for Extent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.end.0 == 1 << 64 { write!(f, "{}..2^64", self.start) } else { write!(f, "{}..{}", self.start, self.end) }
+        if self.end.0 == 1 << 64 {
+            write!(f, "{}..2^64", self.start)
+        } else {
+            write!(f, "{}..{}", self.start, self.end)
+        }
     }
 }
 

@@ -65,7 +65,10 @@ impl View {
 
     fn with(machine: &Machine, viewer: ArenaId, view: Vec<ViewLine>, local: bool) -> Self {
         let unknown = machine.unknown_ways.iter().find(|arena| **arena == viewer).map(|arena| {
-            format!("what devices of {} see of memory is not known: no source gives the way in (dma-ranges)", machine.arena_name(*arena))
+            format!(
+                "what devices of {} see of memory is not known: no source gives the way in (dma-ranges)",
+                machine.arena_name(*arena)
+            )
         });
         Self { from: machine.arena_name(viewer), local, unknown, view, sources: Sources::of(machine) }
     }
@@ -144,7 +147,8 @@ fn local_lines(machine: &Machine, viewer: ArenaId) -> Vec<ViewLine> {
         line(range, format!("behind {}", all.join(", ")), "window", None)
     });
     let sealed = arena.spans().filter(|(_, span)| span.state == pmem_core::SpanState::Sealed);
-    let sealed = sealed.map(|(range, span)| line(range, "sealed".to_owned(), "sealed", Some(span.attrs.into())));
+    let sealed =
+        sealed.map(|(range, span)| line(range, "sealed".to_owned(), "sealed", Some(span.attrs.into())));
     let mut lines: Vec<ViewLine> = regions.chain(free).chain(windows).chain(sealed).collect();
     lines.sort_by_key(|line| line.range.start);
     lines

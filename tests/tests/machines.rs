@@ -1,13 +1,13 @@
 //! Real machines: each of the corpus imports, with the facts that are known of it.
 
 use pmem_core::{Mapping, Metric};
-use pmem_import::{Machine, ResourceKind, Root};
+use pmem_import::{Machine, ResourceKind};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 fn read(dir: &Path) -> Machine {
-    let machine = Machine::read(&Root::open(dir).unwrap()).unwrap();
+    let machine = Machine::open(&[dir.to_owned()]).unwrap();
     assert_eq!(machine.manager.check(), Ok(()), "{}", dir.display());
     machine
 }
@@ -33,7 +33,7 @@ fn every_machine_of_the_corpus_imports() {
             let spans = machine.state().arena(ram).unwrap().spans().count();
             assert_eq!(spans, 0, "{}: no source gives addresses of RAM, so none are invented", dir.display());
         }
-        assert!(machine.warnings.iter().any(|w| w.text.contains("unknown addresses")), "{}", dir.display());
+        assert!(machine.findings.iter().any(|w| w.text.contains("unknown addresses")), "{}", dir.display());
     }
 }
 
@@ -108,7 +108,7 @@ fn initiators_of_two_classes_are_told_apart() {
 fn behind_bridges(machine: &Machine) -> (usize, usize) {
     let (mut all, mut reached) = (0, 0);
     for function in machine.functions.iter().filter(|f| f.parent.is_some()) {
-        let bars = machine.bars.get(&function.bdf).map_or(&[][..], |bars| &bars[..]);
+        let bars = machine.bars.get(&function.bdf()).map_or(&[][..], |bars| &bars[..]);
         for resource in function.resources.iter().filter(|r| !r.io) {
             all += 1;
             let region = bars.iter().find(|(kind, _)| *kind == resource.kind).map(|(_, region)| *region);
@@ -123,7 +123,7 @@ fn behind_bridges(machine: &Machine) -> (usize, usize) {
 }
 
 fn bridges(machine: &Machine) -> usize {
-    machine.functions.iter().filter(|f| f.header.as_ref().is_some_and(|h| h.bridge.is_some())).count()
+    machine.functions.iter().filter(|f| f.header.as_ref().is_some_and(|h| h.bridge().is_some())).count()
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn files_of_iomem_alone_import() {
 fn our_numa_machines_have_ram_by_node_and_measured_performance() {
     let dir = pmem_tests::captured("qemu-numa2-hmat");
     let machine = read(dir.path());
-    assert_eq!(machine.warnings, []);
+    assert_eq!(machine.findings, []);
     let bytes = |id: u32| {
         let ram = machine.state().arena(machine.nodes[&id].ram.unwrap()).unwrap();
         ram.spans().map(|(range, _)| range.len()).sum::<u64>()
@@ -198,7 +198,7 @@ fn our_numa_machines_have_ram_by_node_and_measured_performance() {
 fn our_switches_lead_to_every_function_and_keep_what_is_reserved() {
     let dir = pmem_tests::captured("qemu-pcie-switches");
     let machine = read(dir.path());
-    assert_eq!((machine.functions.len(), machine.warnings.len()), (28, 0), "{:?}", machine.warnings);
+    assert_eq!((machine.functions.len(), machine.findings.len()), (28, 0), "{:?}", machine.findings);
     let (all, reached) = behind_bridges(&machine);
     assert!(all >= 10 && reached == all, "{reached} of {all}");
     // The shared memory card: 64 MiB, prefetchable, behind the second root port.
@@ -226,8 +226,13 @@ fn our_switches_lead_to_every_function_and_keep_what_is_reserved() {
         .sum();
     assert!(free >= 1 << 30);
     // DMA: from the innermost bus up through every switch to memory.
-    let inner = machine.functions.iter().filter(|f| f.parent.is_some()).max_by_key(|f| f.path.len()).unwrap();
-    let bus = machine.buses[&(inner.bdf.domain, inner.bdf.bus)].memory;
+    let inner = machine
+        .functions
+        .iter()
+        .filter(|f| f.parent.is_some())
+        .max_by_key(|f| f.at.as_ref().unwrap().source.len());
+    let inner = inner.unwrap();
+    let bus = machine.buses[&(inner.bdf().segment, inner.bdf().bus)].memory;
     let seen = machine.state().resolve(bus, 0x20_0000).accepted().unwrap();
     assert_eq!(machine.arena_name(seen.arena), "node0 RAM");
     assert!(seen.cost.get() >= 5, "{}", seen.cost);
@@ -237,7 +242,7 @@ fn our_switches_lead_to_every_function_and_keep_what_is_reserved() {
 fn our_host_bridges_hang_on_their_nodes() {
     let dir = pmem_tests::captured("qemu-pxb");
     let machine = read(dir.path());
-    assert_eq!(machine.warnings, []);
+    assert_eq!(machine.findings, []);
     let roots: Vec<(u32, u8)> =
         machine.buses.keys().copied().filter(|(_, bus)| [0, 0x40, 0x80].contains(bus)).collect();
     assert_eq!(roots, [(0, 0), (0, 0x40), (0, 0x80)]);

@@ -32,7 +32,8 @@ const MOST_LINKS: usize = 16;
 impl Files {
     fn insert(&mut self, path: String, kept: Kept) {
         let mut child = path.as_str();
-        while let Some((folder, name)) = child.rsplit_once('/').or((!child.is_empty()).then_some(("", child))) {
+        while let Some((folder, name)) = child.rsplit_once('/').or((!child.is_empty()).then_some(("", child)))
+        {
             if !self.folders.entry(folder.to_owned()).or_default().insert(name.to_owned()) {
                 break;
             }
@@ -117,7 +118,10 @@ fn unpack_tar(name: &str, tar: impl Read, findings: &mut Findings) -> Result<Fil
         let mut entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                findings.push(Finding::whole(name, format!("the archive is damaged from entry {} on: {error}", count + 1)));
+                findings.push(Finding::whole(
+                    name,
+                    format!("the archive is damaged from entry {} on: {error}", count + 1),
+                ));
                 break;
             }
         };
@@ -180,7 +184,9 @@ fn plain(path: &Path) -> Option<String> {
 fn rooted(files: BTreeMap<String, Kept>) -> Files {
     let tops: BTreeSet<&str> = files.keys().map(|path| path.split('/').next().unwrap_or("")).collect();
     let strip = match tops.iter().next() {
-        Some(top) if tops.len() == 1 && !["proc", "sys"].contains(top) && !files.contains_key(*top) => top.len() + 1,
+        Some(top) if tops.len() == 1 && !["proc", "sys"].contains(top) && !files.contains_key(*top) => {
+            top.len() + 1
+        }
         _ => 0,
     };
     let mut out = Files::default();
@@ -233,22 +239,32 @@ mod tests {
         assert_eq!(files.bytes("sys/in").as_deref(), Some(&b"x"[..]));
         let said: Vec<String> = findings.finish().iter().map(Finding::to_string).collect();
         for culprit in ["/etc/passwd", "proc/../../shadow", "proc/out", "proc/up", "proc/hard", "proc/null"] {
-            assert!(said.iter().any(|line| line.starts_with(&format!("c.tar: {culprit}: "))), "{culprit}: {said:?}");
+            assert!(
+                said.iter().any(|line| line.starts_with(&format!("c.tar: {culprit}: "))),
+                "{culprit}: {said:?}"
+            );
         }
         assert_eq!(said.len(), 6);
     }
 
     #[test]
     fn links_that_lead_in_a_circle_end() {
-        let bytes = tar(&[("proc/a", tar::EntryType::Symlink, "b"), ("proc/b", tar::EntryType::Symlink, "a")]);
+        let bytes =
+            tar(&[("proc/a", tar::EntryType::Symlink, "b"), ("proc/b", tar::EntryType::Symlink, "a")]);
         let files = unpack("c.tar", &bytes, &mut Findings::default()).unwrap();
         assert_eq!(files.bytes("proc/a"), None);
     }
 
     #[test]
     fn a_folder_around_everything_is_no_part_of_the_paths() {
-        let bytes = tar(&[("host/proc/iomem", tar::EntryType::Regular, "x"), ("host/sys/a/b", tar::EntryType::Regular, "y")]);
+        let bytes = tar(&[
+            ("host/proc/iomem", tar::EntryType::Regular, "x"),
+            ("host/sys/a/b", tar::EntryType::Regular, "y"),
+        ]);
         let files = unpack("c.tar", &bytes, &mut Findings::default()).unwrap();
-        assert_eq!((files.names(""), files.names("sys/a")), (vec!["proc".to_owned(), "sys".to_owned()], vec!["b".to_owned()]));
+        assert_eq!(
+            (files.names(""), files.names("sys/a")),
+            (vec!["proc".to_owned(), "sys".to_owned()], vec!["b".to_owned()])
+        );
     }
 }

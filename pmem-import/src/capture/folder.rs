@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// No file of `/proc` or `/sys` that is read here comes near this.
-const LARGEST: u64 = 1 << 30;
+const LARGEST: u64 = 64 << 20;
+/// Texts beside them may be long logs.
+const LARGEST_TEXT: u64 = 1 << 30;
 
 /// Whether symbolic links may lead out of the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +45,8 @@ impl Folder {
         let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
         let opened =
             rustix::fs::open(dir, flags, Mode::empty()).map_err(|error| no_source(error.to_string()))?;
-        let mut folder = Self { dir: dir.to_owned(), links, opened: Arc::new(opened), listed: BTreeMap::new() };
+        let mut folder =
+            Self { dir: dir.to_owned(), links, opened: Arc::new(opened), listed: BTreeMap::new() };
         let list = folder.bytes("LINKS.txt", &mut Findings::default()).unwrap_or_default();
         for line in String::from_utf8_lossy(&list).lines() {
             let path = Path::new(line.split('\t').next().unwrap_or(""));
@@ -93,7 +96,9 @@ impl Folder {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
             // Where a folder of the path is a file.
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOTDIR.raw_os_error()) => return None,
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOTDIR.raw_os_error()) => {
+                return None;
+            }
             Err(error) => {
                 findings.push(Finding::whole(path, explain(&error)));
                 return None;
@@ -104,9 +109,10 @@ impl Folder {
             return None;
         }
         let mut bytes = Vec::new();
-        match file.take(LARGEST + 1).read_to_end(&mut bytes) {
-            Ok(read) if read as u64 > LARGEST => {
-                findings.push(Finding::whole(path, format!("larger than {LARGEST} bytes: left out")));
+        let most = if path.contains('/') { LARGEST } else { LARGEST_TEXT };
+        match file.take(most + 1).read_to_end(&mut bytes) {
+            Ok(read) if read as u64 > most => {
+                findings.push(Finding::whole(path, format!("larger than {most} bytes: left out")));
                 None
             }
             Ok(_) => Some(bytes),

@@ -52,7 +52,11 @@ impl Sources {
         }
         let mut seen: BTreeSet<PathBuf> = BTreeSet::new();
         for path in paths {
-            let place = if is_stdin(path) { path.clone() } else { path.canonicalize().unwrap_or_else(|_| path.clone()) };
+            let place = if is_stdin(path) {
+                path.clone()
+            } else {
+                path.canonicalize().unwrap_or_else(|_| path.clone())
+            };
             if !seen.insert(place) {
                 return Err(ImportError::Twice { path: path.clone() });
             }
@@ -65,11 +69,13 @@ impl Sources {
         if is_stdin(path) {
             return self.add_stream("standard input", &mut std::io::stdin().lock());
         }
-        let there = std::fs::metadata(path).map_err(|error| ImportError::Read { path: path.to_owned(), error })?;
+        let there =
+            std::fs::metadata(path).map_err(|error| ImportError::Read { path: path.to_owned(), error })?;
         if there.is_dir() {
             return self.add_folder(path);
         }
-        let mut file = std::fs::File::open(path).map_err(|error| ImportError::Read { path: path.to_owned(), error })?;
+        let mut file =
+            std::fs::File::open(path).map_err(|error| ImportError::Read { path: path.to_owned(), error })?;
         self.add_stream(&path.display().to_string(), &mut file)
     }
 

@@ -62,7 +62,11 @@ impl Listing {
                     continue;
                 }
                 let [before, after] = now.minus(gone);
-                let (before, after) = if before.is_some_and(|b| b.start() > gone.last()) { (None, before) } else { (before, after) };
+                let (before, after) = if before.is_some_and(|b| b.start() > gone.last()) {
+                    (None, before)
+                } else {
+                    (before, after)
+                };
                 left.extend(before);
                 rest = after;
             }

@@ -101,7 +101,11 @@ impl RegisterTable {
 
     /// Whether it says anything of what is programmed.
     pub fn has_registers(&self) -> bool {
-        !self.entries.is_empty() || self.listed > 0 || self.def.is_some() || self.default.is_some() || self.enabled.is_some()
+        !self.entries.is_empty()
+            || self.listed > 0
+            || self.def.is_some()
+            || self.default.is_some()
+            || self.enabled.is_some()
     }
 }
 

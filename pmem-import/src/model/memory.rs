@@ -38,7 +38,8 @@ impl Builder<'_> {
         for piece in &self.settled.ram {
             let inferred = piece.node.and_then(|id| self.settled.kinds.get(&id)).map(|kind| kind.kind);
             // What a list calls RAM, and its node's speed shows to be faster or slower.
-            let kind = inferred.filter(|kind| piece.kind == MemoryKind::Dram && kind.is_ram()).unwrap_or(piece.kind);
+            let kind =
+                inferred.filter(|kind| piece.kind == MemoryKind::Dram && kind.is_ram()).unwrap_or(piece.kind);
             arenas.entry((piece.node, kind)).or_default().push((piece.range, piece.at.clone()));
         }
         for node in &self.settled.numa.all {
@@ -96,9 +97,11 @@ impl Builder<'_> {
     fn join_memory(&mut self, arena: ArenaId, memory: &Memory) -> Result<(), ImportError> {
         let name = self.arena_name(arena);
         let distances = &self.settled.numa.distances;
-        let views: Vec<(u32, ArenaId)> = self.nodes.iter().filter_map(|(id, n)| Some((*id, n.view?))).collect();
+        let views: Vec<(u32, ArenaId)> =
+            self.nodes.iter().filter_map(|(id, n)| Some((*id, n.view?))).collect();
         // From the bus as a whole nothing is measured: what the farthest node sees is the bound.
-        let farthest = memory.node.and_then(|to| views.iter().filter_map(|(from, _)| distances.get(*from, to)).max());
+        let farthest =
+            memory.node.and_then(|to| views.iter().filter_map(|(from, _)| distances.get(*from, to)).max());
         let metric = farthest.or(distances.farthest()).map_or(UNMEASURED, Metric::new);
         let down = same_addresses(memory.spans.iter().copied(), metric);
         let link = self.manager.connect_asymmetric(self.system, arena, down, Direction::closed());
@@ -110,7 +113,8 @@ impl Builder<'_> {
         if views.len() <= EAGER {
             for (from, view) in views {
                 let numa = &self.settled.numa;
-                let (link, label) = model(&name, join_view(&mut self.manager, numa, from, view, arena, memory))?;
+                let (link, label) =
+                    model(&name, join_view(&mut self.manager, numa, from, view, arena, memory))?;
                 self.link_names.insert(link, label);
                 if distances.farthest().is_some() {
                     self.measured.insert(link);
@@ -128,7 +132,9 @@ impl Builder<'_> {
             .all
             .iter()
             .filter(|node| node.bytes.is_some_and(|bytes| bytes > 0))
-            .filter(|node| !self.memory.values().any(|memory| memory.node == Some(node.id) && !memory.spans.is_empty()))
+            .filter(|node| {
+                !self.memory.values().any(|memory| memory.node == Some(node.id) && !memory.spans.is_empty())
+            })
             .collect();
         if unplaced.is_empty() {
             return;
@@ -150,10 +156,16 @@ impl Builder<'_> {
             if node.offline.is_empty() {
                 continue;
             }
-            let of_node: Vec<ArenaId> =
-                self.memory.iter().filter(|(_, memory)| memory.node == Some(node.id)).map(|(arena, _)| *arena).collect();
+            let of_node: Vec<ArenaId> = self
+                .memory
+                .iter()
+                .filter(|(_, memory)| memory.node == Some(node.id))
+                .map(|(arena, _)| *arena)
+                .collect();
             for arena in of_node {
-                let primed = crate::facts::join(self.memory.get(&arena).map_or(Vec::new(), |memory| memory.spans.clone()));
+                let primed = crate::facts::join(
+                    self.memory.get(&arena).map_or(Vec::new(), |memory| memory.spans.clone()),
+                );
                 for part in crossing(&primed, &node.offline) {
                     model(format!("offline memory of node {}", node.id), self.manager.seal(arena, part))?;
                 }

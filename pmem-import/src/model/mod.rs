@@ -81,15 +81,35 @@ pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
     builder.seal_offline()?;
     builder.manager.set_journal_limit(256);
     let Builder {
-        manager, system_io, nodes, memory, buses, bridges, root_of, labels, link_names, measured, bars, holders, parked, unknown_ways, findings: built, ..
+        manager,
+        system_io,
+        nodes,
+        memory,
+        buses,
+        bridges,
+        root_of,
+        labels,
+        link_names,
+        measured,
+        bars,
+        holders,
+        parked,
+        unknown_ways,
+        findings: built,
+        ..
     } = builder;
-    let Settled { memory: listing, ports, numa, kinds, functions, roots, is_x86, is_amd, mut findings, .. } = settled;
+    let Settled {
+        memory: listing, ports, numa, kinds, functions, roots, is_x86, is_amd, mut findings, ..
+    } = settled;
     findings.extend(built);
     let offsets = roots.iter().flat_map(|root| {
         let buses = root_of.iter().filter(|(_, of)| **of == root.bus).map(|(bus, _)| *bus);
-        buses.map(|bus| (bus, root.apertures.iter().map(|said| said.value.clone()).collect::<Vec<_>>())).collect::<Vec<_>>()
+        buses
+            .map(|bus| (bus, root.apertures.iter().map(|said| said.value.clone()).collect::<Vec<_>>()))
+            .collect::<Vec<_>>()
     });
-    let offsets = offsets.filter(|(_, apertures)| apertures.iter().any(|a| a.bus_start != a.range.start())).collect();
+    let offsets =
+        offsets.filter(|(_, apertures)| apertures.iter().any(|a| a.bus_start != a.range.start())).collect();
     Ok(Machine {
         manager,
         system,
@@ -100,6 +120,7 @@ pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
         kinds,
         buses,
         bridges,
+        root_of,
         functions: Inventory::new(functions),
         labels,
         link_names,
@@ -148,14 +169,22 @@ impl Builder<'_> {
         let Error::Occupied { arena, range, by } = error else { return error.to_string() };
         let named = match by {
             Holder::Region(region, at) => self.labels.get(region).map(|label| format!("{label} at {at}")),
-            Holder::Link(link, at) => self.link_names.get(link).map(|name| format!("the window {at} of {name}")),
+            Holder::Link(link, at) => {
+                self.link_names.get(link).map(|name| format!("the window {at} of {name}"))
+            }
             _ => None,
         };
         format!("{}: {range} meets {}", self.arena_name(*arena), named.unwrap_or_else(|| by.to_string()))
     }
 
     /// Reserves exactly `range` for something the sources name.
-    fn claim(&mut self, arena: ArenaId, range: AddrRange, attrs: Attrs, label: &str) -> Result<RegionId, Error> {
+    fn claim(
+        &mut self,
+        arena: ArenaId,
+        range: AddrRange,
+        attrs: Attrs,
+        label: &str,
+    ) -> Result<RegionId, Error> {
         let request =
             Request::exactly(range).usage(attrs.usage()).prot(attrs.prot()).props(attrs.props()).pinned();
         let region = self.manager.alloc(arena, &request)?;

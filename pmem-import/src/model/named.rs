@@ -1,10 +1,10 @@
 //! What else lists name: regions where nothing better is known. Names nest in lists, regions do not: each line has what of its addresses
 //! no line inside it has.
 
-use super::{Builder, attrs, model, same_addresses, UNMEASURED};
+use super::{Builder, UNMEASURED, attrs, model, same_addresses};
 use crate::error::ImportError;
 use crate::facts::{Listing, join, without};
-use crate::settle::{LineKind, bus_of_line, line_kind};
+use crate::settle::{LineKind, line_kind};
 use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Direction, Props, Prot, Usage};
 
 /// What the kernel says of a range by its name.
@@ -13,7 +13,9 @@ fn attrs_of(name: &str) -> Attrs {
     match name {
         "Kernel code" => attrs(Usage::TEXT, Prot::READ | Prot::EXEC, cached),
         "Kernel rodata" => attrs(Usage::DATA, Prot::READ, cached),
-        "Kernel data" | "Kernel bss" | "Crash kernel" | "Kernel image" => attrs(Usage::DATA, Prot::RW, cached),
+        "Kernel data" | "Kernel bss" | "Crash kernel" | "Kernel image" => {
+            attrs(Usage::DATA, Prot::RW, cached)
+        }
         _ if name.starts_with("IOAPIC") || name.starts_with("HPET") => {
             attrs(Usage::DEVREGS, Prot::RW, Props::UNCACHED)
         }
@@ -43,7 +45,8 @@ impl Builder<'_> {
         if let Some(io) = self.system_io {
             return Ok(io);
         }
-        let io = model("system I/O", self.manager.create_arena("system I/O", ArenaType::VIEW | ArenaType::IO))?;
+        let io =
+            model("system I/O", self.manager.create_arena("system I/O", ArenaType::VIEW | ArenaType::IO))?;
         self.system_io = Some(io);
         Ok(io)
     }
@@ -69,7 +72,8 @@ impl Builder<'_> {
             model("ROM", self.manager.prime(arena, *span, default))?;
         }
         let down = same_addresses(spans.iter().copied(), UNMEASURED);
-        let link = model("ROM", self.manager.connect_asymmetric(self.system, arena, down, Direction::closed()))?;
+        let link =
+            model("ROM", self.manager.connect_asymmetric(self.system, arena, down, Direction::closed()))?;
         self.link_names.insert(link, "system to ROM".to_owned());
         for span in spans {
             self.ours.give(span, arena, span.start());
@@ -82,13 +86,14 @@ impl Builder<'_> {
         // Lines of functions and what lies inside them: the functions' own, and their drivers'.
         let mut of_function = vec![false; listing.lines.len()];
         for (index, line) in listing.lines.iter().enumerate() {
-            let is_function = line.name.len() >= 12 && line.name.parse::<pmem_pci::Address>().is_ok_and(|a| self.bars.contains_key(&a));
+            let is_function = line.name.len() >= 12
+                && line.name.parse::<pmem_pci::Address>().is_ok_and(|a| self.bars.contains_key(&a));
             of_function[index] = is_function || line.parent.is_some_and(|parent| of_function[parent]);
         }
         let viewer = if io { self.system_io.unwrap_or(self.system) } else { self.system };
         for (index, (line, own)) in listing.lines.iter().zip(leaves).enumerate() {
             let is_memory = !io && matches!(line_kind(listing, index), LineKind::Memory(_));
-            if of_function[index] || is_memory || bus_of_line(&line.name).is_some() {
+            if of_function[index] || is_memory || self.settled.bus_lines[usize::from(io)].contains(&index) {
                 continue;
             }
             for part in own {

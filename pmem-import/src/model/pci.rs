@@ -2,11 +2,14 @@
 
 use super::{Builder, UNMEASURED, attrs, model, same_addresses};
 use crate::error::ImportError;
-use crate::facts::{Aperture, BusId, Finding, Function, PciResource, Place, ResourceKind, Said, join, show_bus, without};
+use crate::facts::{
+    Aperture, BusId, Finding, Function, PciResource, Place, ResourceKind, Said, join, show_bus, without,
+};
 use crate::machine::Bus;
 use crate::settle::{Child, Root, Windows as Forwarded};
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Direction, Mapping, Props, Prot, RegionId, Request, Usage, Window, Windows,
+    AddrRange, ArenaId, ArenaType, Attrs, Direction, Mapping, Props, Prot, RegionId, Request, Usage, Window,
+    Windows,
 };
 use pmem_pci::{Address, IoWindow, MemoryWindow, PrefetchableWindow};
 use std::collections::BTreeMap;
@@ -105,7 +108,8 @@ impl<'s> Builder<'s> {
             let viewer = if space == Space::Io { system_io } else { self.system };
             let arena = space.of(bus);
             let own = root.apertures.iter().filter(|said| said.value.io == (space == Space::Io));
-            let free: Vec<(AddrRange, u64)> = own.flat_map(|said| self.not_taken(said, &name, space)).collect();
+            let free: Vec<(AddrRange, u64)> =
+                own.flat_map(|said| self.not_taken(said, &name, space)).collect();
             let kept: Vec<AddrRange> = if vga { space.vga().collect() } else { Vec::new() };
             for (seen, local) in &free {
                 let Some(inside) = AddrRange::sized(*local, seen.len()).ok() else { continue };
@@ -116,7 +120,14 @@ impl<'s> Builder<'s> {
                 let ours = if space == Space::Io { &mut self.ours_io } else { &mut self.ours };
                 ours.give(*seen, arena, *local);
             }
-            self.join_root(viewer, arena, node.filter(|_| space == Space::Memory), &free, root.shifted && space == Space::Memory, &name);
+            self.join_root(
+                viewer,
+                arena,
+                node.filter(|_| space == Space::Memory),
+                &free,
+                root.shifted && space == Space::Memory,
+                &name,
+            );
         }
         Ok(())
     }
@@ -131,10 +142,16 @@ impl<'s> Builder<'s> {
             match part.owner {
                 Some((arena, _)) => {
                     let by = self.arena_name(arena);
-                    let text = format!("{name}: aperture {} overlaps {}, which is {by}: that part is left out", aperture.range, part.seen);
+                    let text = format!(
+                        "{name}: aperture {} overlaps {}, which is {by}: that part is left out",
+                        aperture.range, part.seen
+                    );
                     self.find(&said.at, text);
                 }
-                None => free.push((part.seen, aperture.bus_start.wrapping_add(part.seen.start() - aperture.range.start()))),
+                None => free.push((
+                    part.seen,
+                    aperture.bus_start.wrapping_add(part.seen.start() - aperture.range.start()),
+                )),
             }
         }
         free
@@ -152,7 +169,8 @@ impl<'s> Builder<'s> {
         name: &str,
     ) {
         let place = Place::whole(name);
-        let down = Direction::new(Mapping::windows(apertures.iter().copied()).unwrap_or_default(), UNMEASURED);
+        let down =
+            Direction::new(Mapping::windows(apertures.iter().copied()).unwrap_or_default(), UNMEASURED);
         let up = if shifted { Direction::closed() } else { Direction::new(Mapping::Identity, UNMEASURED) };
         let above = match node {
             Some(node) => {
@@ -175,7 +193,9 @@ impl<'s> Builder<'s> {
     }
 
     fn add_child(&mut self, child: &Child, vga: bool) -> Result<(), ImportError> {
-        let Some((parent, root)) = self.buses.get(&child.above).copied().zip(self.root_of.get(&child.above).copied()) else {
+        let Some((parent, root)) =
+            self.buses.get(&child.above).copied().zip(self.root_of.get(&child.above).copied())
+        else {
             return Ok(());
         };
         let bus = self.make_bus(child.bus, root)?;
@@ -190,7 +210,8 @@ impl<'s> Builder<'s> {
         let forwards = child.windows.as_ref().unwrap_or(&nothing);
         for space in Space::BOTH {
             let wanted = self.wanted(child, forwards, root, space);
-            let open = self.join_child(child, &name, space.of(parent), space.of(bus), wanted, forwards.subtractive)?;
+            let open =
+                self.join_child(child, &name, space.of(parent), space.of(bus), wanted, forwards.subtractive)?;
             let kept: Vec<AddrRange> = if vga { space.vga().collect() } else { Vec::new() };
             for want in &open {
                 self.prime_window(child, space.of(bus), want, space, &kept);
@@ -208,11 +229,16 @@ impl<'s> Builder<'s> {
         for range in open.iter().filter_map(|want| want.window.floor_of()) {
             for said in root.apertures.iter().filter(|said| said.value.io == io) {
                 let Aperture { range: seen, bus_start, .. } = said.value;
-                let on_bus = AddrRange::sized(bus_start, seen.len()).ok().and_then(|on_bus| on_bus.intersect(range));
+                let on_bus =
+                    AddrRange::sized(bus_start, seen.len()).ok().and_then(|on_bus| on_bus.intersect(range));
                 let Some(part) = on_bus else { continue };
                 let Some(part) = part.shifted(seen.start().wrapping_sub(bus_start)) else { continue };
                 // Only what reaches the bus above reaches this one.
-                for piece in ours.parts(part).iter().filter(|piece| piece.owner.is_some_and(|(arena, _)| arena == above)) {
+                for piece in ours
+                    .parts(part)
+                    .iter()
+                    .filter(|piece| piece.owner.is_some_and(|(arena, _)| arena == above))
+                {
                     let local = piece.seen.start().wrapping_sub(seen.start()).wrapping_add(bus_start);
                     ours.give(piece.seen, below, local);
                 }
@@ -222,9 +248,11 @@ impl<'s> Builder<'s> {
 
     /// A bridge's windows: floating, with what it forwards as their floor; fixed where nobody says which of them they are.
     fn wanted(&mut self, child: &Child, forwards: &Forwarded, root: BusId, space: Space) -> Vec<Wanted> {
-        let of_registers = self.settled.functions.binary_search_by_key(&child.bridge, |f| f.address).is_ok_and(|i| {
-            self.settled.functions.get(i).is_some_and(|f| f.header.is_some())
-        });
+        let of_registers = self
+            .settled
+            .functions
+            .binary_search_by_key(&child.bridge, |f| f.address)
+            .is_ok_and(|i| self.settled.functions.get(i).is_some_and(|f| f.header.is_some()));
         let settled = self.settled;
         let root = settled.roots.iter().find(|r| r.bus == root);
         // What Linux and lists say is as the CPU sees it.
@@ -234,17 +262,22 @@ impl<'s> Builder<'s> {
         };
         let limit = |last: u64| AddrRange::inclusive(0, last).unwrap_or(AddrRange::ALL);
         let mut out = Vec::new();
-        let mut add = |kind: &'static str, floors: &[AddrRange], limit: AddrRange, granule: u64, prefetchable: bool| {
+        let mut add = |kind: &'static str,
+                       floors: &[AddrRange],
+                       limit: AddrRange,
+                       granule: u64,
+                       prefetchable: bool| {
             let mut floors: Vec<AddrRange> = floors.iter().filter_map(|range| on_bus(*range)).collect();
             let first = if floors.is_empty() { None } else { Some(floors.remove(0)) };
-            let floating = Window::floating(limit, granule).and_then(|w| first.map_or(Ok(w), |floor| w.floor(floor)));
+            let floating =
+                Window::floating(limit, granule).and_then(|w| first.map_or(Ok(w), |floor| w.floor(floor)));
             let windows = match (floating, first) {
                 (Ok(window), _) => Some(window),
                 // Not of whole granules, or out of its limit: as it is said.
-                (Err(_), Some(floor)) => Window::fixed(floor, floor.start()).ok(),
+                (Err(_), Some(floor)) => exactly(floor),
                 (Err(_), None) => None,
             };
-            let more = floors.iter().filter_map(|range| Window::fixed(*range, range.start()).ok());
+            let more = floors.iter().filter_map(|range| exactly(*range));
             for window in windows.into_iter().chain(more) {
                 out.push(Wanted { kind, window: if prefetchable { window.prefetchable() } else { window } });
             }
@@ -260,13 +293,17 @@ impl<'s> Builder<'s> {
                 add("I/O window", &forwards.io, wide, IoWindow::GRANULE, false);
             }
         }
-        let fixed: Vec<AddrRange> = if space == Space::Memory { forwards.fixed.iter().filter_map(|range| on_bus(*range)).collect() } else { Vec::new() };
-        let as_said = |kind: &'static str, range: AddrRange| {
-            Window::fixed(range, range.start()).ok().map(|window| Wanted { kind, window })
+        let fixed: Vec<AddrRange> = if space == Space::Memory {
+            forwards.fixed.iter().filter_map(|range| on_bus(*range)).collect()
+        } else {
+            Vec::new()
         };
-        out.extend(fixed.into_iter().filter_map(|range| as_said("window", range)));
+        out.extend(
+            fixed.into_iter().filter_map(|range| Some(Wanted { kind: "window", window: exactly(range)? })),
+        );
         if forwards.vga {
-            out.extend(space.vga().filter_map(|range| as_said("VGA window", range)));
+            let vga = space.vga().filter_map(|range| Window::fixed(range, range.start()).ok());
+            out.extend(vga.map(|window| Wanted { kind: "VGA window", window }));
         }
         out
     }
@@ -302,7 +339,8 @@ impl<'s> Builder<'s> {
         self.link_names.insert(link, name.to_owned());
         if subtractive {
             let rest = Direction::new(Mapping::Identity, UNMEASURED);
-            let link = model(name, self.manager.connect_asymmetric(parent, below, rest, Direction::closed()))?;
+            let link =
+                model(name, self.manager.connect_asymmetric(parent, below, rest, Direction::closed()))?;
             self.link_names.insert(link, format!("{name}, subtractive decoding"));
         }
         Ok(open)
@@ -338,7 +376,14 @@ impl<'s> Builder<'s> {
     }
 
     /// Primes what a window leads to, but for what bridges further down take of VGA.
-    fn prime_window(&mut self, child: &Child, below: ArenaId, want: &Wanted, space: Space, vga: &[AddrRange]) {
+    fn prime_window(
+        &mut self,
+        child: &Child,
+        below: ArenaId,
+        want: &Wanted,
+        space: Space,
+        vga: &[AddrRange],
+    ) {
         let Some(range) = want.window.floor_of() else { return };
         let default = match want.kind {
             "prefetchable window" => attrs(Usage::empty(), Prot::RW, Props::PREFETCH),
@@ -370,7 +415,8 @@ impl<'s> Builder<'s> {
         let settled = self.settled;
         // Slices of virtual functions lie in their physical function's space: they come first, the rest of the space is what is left.
         let virtual_first = |f: &&Function| f.physical.is_none();
-        let (physical, virtuals): (Vec<&Function>, Vec<&Function>) = settled.functions.iter().partition(virtual_first);
+        let (physical, virtuals): (Vec<&Function>, Vec<&Function>) =
+            settled.functions.iter().partition(virtual_first);
         for function in virtuals.into_iter().chain(physical) {
             let Some((bus, root)) = self.bus_of(function) else {
                 let place = function.at.clone().unwrap_or_else(|| Place::whole(function.bdf().to_string()));
@@ -384,7 +430,16 @@ impl<'s> Builder<'s> {
                 let space = if unplaced.io { Space::Io } else { Space::Memory };
                 let label = format!("{} {}", function.bdf(), unplaced.kind);
                 let own = own_attrs(function, unplaced.kind, unplaced.prefetchable, space);
-                self.park(function, space.of(bus), unplaced.kind, unplaced.size.unwrap_or(1), own, &label, unplaced.why.clone(), &unplaced.at);
+                self.park(
+                    function,
+                    space.of(bus),
+                    unplaced.kind,
+                    unplaced.size.unwrap_or(1),
+                    own,
+                    &label,
+                    unplaced.why.clone(),
+                    &unplaced.at,
+                );
             }
         }
     }
@@ -395,7 +450,11 @@ impl<'s> Builder<'s> {
         let below = function.parent.and_then(|parent| self.bridges.get(&parent)).copied();
         let physical = function.physical.map(|physical| (physical.segment, physical.bus));
         let id = match function.parent {
-            Some(_) if function.physical.is_none() => below.filter(|bus| *bus == own).or(self.buses.contains_key(&own).then_some(own).filter(|_| below.is_none())),
+            Some(_) if function.physical.is_none() => below.filter(|bus| *bus == own).or(self
+                .buses
+                .contains_key(&own)
+                .then_some(own)
+                .filter(|_| below.is_none())),
             Some(_) => below,
             None => Some(own).filter(|own| self.buses.contains_key(own)).or(physical),
         }?;
@@ -413,13 +472,21 @@ impl<'s> Builder<'s> {
         let label = format!("{}{kind}{unsure}", function.bdf());
         let space = if resource.io { Space::Io } else { Space::Memory };
         let Some(range) = root.to_bus(resource.range, resource.io) else {
-            self.find(&resource.at, format!("{label}: {} less the host bridge's offset wraps", resource.range));
+            self.find(
+                &resource.at,
+                format!("{label}: {} less the host bridge's offset wraps", resource.range),
+            );
             return;
         };
         let arena = space.of(bus);
         if self.covered(arena, range) < range.len() {
-            if !matches!(resource.kind, ResourceKind::Rom) || !function.resources.iter().any(|r| r.range.overlaps(range) && r.kind != ResourceKind::Rom) {
-                self.find(&resource.at, format!("{label} at {} lies outside of what reaches its bus", resource.range));
+            if !matches!(resource.kind, ResourceKind::Rom)
+                || !function.resources.iter().any(|r| r.range.overlaps(range) && r.kind != ResourceKind::Rom)
+            {
+                self.find(
+                    &resource.at,
+                    format!("{label} at {} lies outside of what reaches its bus", resource.range),
+                );
             }
             let primed = self.prime_rest(arena, range, space.attrs());
             if self.attempt(&resource.at, &label, primed).is_none() {
@@ -428,15 +495,18 @@ impl<'s> Builder<'s> {
         }
         let own = own_attrs(function, resource.kind, resource.prefetchable, space);
         let here = self.manager.state().arena(arena);
-        let taken: Vec<(AddrRange, RegionId)> =
-            here.map_or(Vec::new(), |here| here.regions_in(range).map(|(at, record)| (at, record.id)).collect());
+        let taken: Vec<(AddrRange, RegionId)> = here
+            .map_or(Vec::new(), |here| here.regions_in(range).map(|(at, record)| (at, record.id)).collect());
         // Slices of virtual functions in their physical function's space.
-        let is_slice =
-            |region: &RegionId| self.holders.get(region).is_some_and(|address| self.is_virtual_of(*address, function.bdf()));
+        let is_slice = |region: &RegionId| {
+            self.holders.get(region).is_some_and(|address| self.is_virtual_of(*address, function.bdf()))
+        };
         let conflict = taken.iter().find(|(at, region)| !(range.covers(*at) && is_slice(region)));
         if let Some((at, region)) = conflict {
             let other = self.labels.get(region).cloned().unwrap_or_default();
-            let text = format!("{label} at {range} is in conflict with {other} at {at}: it stays without an address");
+            let text = format!(
+                "{label} at {range} is in conflict with {other} at {at}: it stays without an address"
+            );
             let places = self.resource_place(*region);
             let finding = match places {
                 Some(place) => Finding::between(&resource.at, &place, text),
@@ -495,6 +565,12 @@ impl<'s> Builder<'s> {
             self.bars.entry(function.bdf()).or_default().push((kind, region));
         }
     }
+}
+
+/// A window that begins as just a range; which register it is, and so how far it could go, nobody says.
+fn exactly(range: AddrRange) -> Option<Window> {
+    let granule = 1u64 << (range.start() | range.len()).trailing_zeros().min(63);
+    Window::floating(AddrRange::ALL, granule).and_then(|window| window.floor(range)).ok()
 }
 
 /// What a resource's flags and its function's class justify.

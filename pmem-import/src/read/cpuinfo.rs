@@ -8,7 +8,8 @@ use crate::text::{Line, Scan};
 use pmem_mtrr::Width;
 
 /// The files.
-pub(super) const FILES: &[&str] = &["proc/cpuinfo", "sys/devices/system/cpu/online", "sys/devices/system/cpu/present"];
+pub(super) const FILES: &[&str] =
+    &["proc/cpuinfo", "sys/devices/system/cpu/online", "sys/devices/system/cpu/present"];
 
 pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
     read_file(tree, FILES[0], &mut Reader::default(), facts, heard);

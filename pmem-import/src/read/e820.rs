@@ -27,7 +27,10 @@ impl LineReader for Reader {
         {
             return verdict;
         }
-        if words.contains("physical RAM map") || words.contains("e820 RAM map") || words.contains("e820 memory map") {
+        if words.contains("physical RAM map")
+            || words.contains("e820 RAM map")
+            || words.contains("e820 memory map")
+        {
             self.finish(facts, heard);
             self.hypervisor = line.xen;
             return Verdict::Took;
@@ -37,7 +40,9 @@ impl LineReader for Reader {
         let Some((range, memory, end)) = entry else { return verdict };
         let begins = self.map.as_ref().is_some_and(|map| {
             let last = map.entries.last().map_or(0, |entry| entry.range.start());
-            map.kind != kind || (range.start() == 0 && last > 0) || map.entries.iter().any(|e| e.range == range)
+            map.kind != kind
+                || (range.start() == 0 && last > 0)
+                || map.entries.iter().any(|e| e.range == range)
         });
         if begins {
             self.finish(facts, heard);
@@ -81,7 +86,8 @@ impl Reader {
         let mut scan = Scan::new(rest);
         let removes = scan.lit("remove ").is_some();
         if !removes && scan.lit("update ").is_none() {
-            return match rest.starts_with("last_pfn") || rest.starts_with('[') || rest.starts_with("reserve") {
+            return match rest.starts_with("last_pfn") || rest.starts_with('[') || rest.starts_with("reserve")
+            {
                 true => Verdict::Took,
                 false => Verdict::Pass,
             };
@@ -129,7 +135,8 @@ impl Reader {
 
 /// Old hypervisors print the end after a range, new ones its last address: ranges that touch tell.
 fn exclusive_ends(map: &mut MemoryMap, ends: &[u64]) {
-    let starts: std::collections::BTreeSet<u64> = map.entries.iter().map(|entry| entry.range.start()).collect();
+    let starts: std::collections::BTreeSet<u64> =
+        map.entries.iter().map(|entry| entry.range.start()).collect();
     if !ends.iter().any(|end| starts.contains(end)) {
         return;
     }
@@ -175,15 +182,18 @@ pub(super) fn kind_of(word: &str) -> Option<FirmwareMemory> {
         "acpi data" | "acpi tables" => FirmwareMemory::AcpiTables,
         "acpi nvs" | "acpi non-volatile storage" => FirmwareMemory::AcpiNvs,
         "unusable" | "unusable memory" | "bad ram" => FirmwareMemory::Unusable,
-        "persistent (type 7)" | "persistent (type 12)" | "persistent memory" | "persistent" | "persistent memory (legacy)" => {
-            FirmwareMemory::Persistent
-        }
+        "persistent (type 7)"
+        | "persistent (type 12)"
+        | "persistent memory"
+        | "persistent"
+        | "persistent memory (legacy)" => FirmwareMemory::Persistent,
         "soft reserved" => FirmwareMemory::SpecialPurpose,
         "unaccepted" => FirmwareMemory::Unaccepted,
         "unknown e820 type" => FirmwareMemory::Unknown,
         other => {
             let number = other.strip_prefix("type ")?;
-            let number = number.strip_prefix("0x").map_or_else(|| number.parse().ok(), |hexadecimal| hex(hexadecimal));
+            let number =
+                number.strip_prefix("0x").map_or_else(|| number.parse().ok(), |hexadecimal| hex(hexadecimal));
             FirmwareMemory::from_e820(u32::try_from(number?).ok()?)
         }
     };
@@ -213,7 +223,8 @@ mod tests {
              BIOS-e820: [mem 0x0000000070000000-0x000000007fffffff] usabl\n",
         );
         let entries = &facts.firmware.maps[0].entries;
-        let shown: Vec<String> = entries.iter().map(|entry| format!("{} {}", entry.range, entry.kind)).collect();
+        let shown: Vec<String> =
+            entries.iter().map(|entry| format!("{} {}", entry.range, entry.kind)).collect();
         assert_eq!(
             shown,
             [
@@ -232,15 +243,23 @@ mod tests {
     fn a_hypervisors_ends_are_told_by_ranges_that_touch() {
         let old = read("(XEN) Xen-e820 RAM map:\n(XEN)  0000000000000000 - 00000000000a0000 (usable)\n");
         assert_eq!(old.firmware.maps.len(), 0, "without brackets it is no map of Xen's");
-        let touching = read("(XEN)  [0000000000000000, 00000000000a0000] (usable)\n(XEN)  [00000000000a0000, 0000000000100000] (reserved)\n");
+        let touching = read(
+            "(XEN)  [0000000000000000, 00000000000a0000] (usable)\n(XEN)  [00000000000a0000, 0000000000100000] (reserved)\n",
+        );
         assert_eq!(touching.firmware.maps[0].entries[0].range.end(), Some(0xa_0000));
-        let inclusive = read("(XEN)  [0000000000000000, 000000000009ffff] (usable)\n(XEN)  [00000000000a0000, 00000000000fffff] (reserved)\n");
+        let inclusive = read(
+            "(XEN)  [0000000000000000, 000000000009ffff] (usable)\n(XEN)  [00000000000a0000, 00000000000fffff] (reserved)\n",
+        );
         assert_eq!(inclusive.firmware.maps[0].entries[0].range.end(), Some(0xa_0000));
     }
 
     #[test]
     fn a_map_that_begins_again_is_another_map() {
-        let line = |end: u32| format!("BIOS-e820: [mem 0x00000000-0x{end:08x}] usable\nBIOS-e820: [mem 0x00100000-0x001fffff] reserved\n");
+        let line = |end: u32| {
+            format!(
+                "BIOS-e820: [mem 0x00000000-0x{end:08x}] usable\nBIOS-e820: [mem 0x00100000-0x001fffff] reserved\n"
+            )
+        };
         let facts = read(&(line(0xffff) + &line(0x1_ffff)));
         assert_eq!(facts.firmware.maps.len(), 2);
         assert_eq!(facts.firmware.maps[1].entries[0].range.last(), 0x1_ffff);
@@ -248,7 +267,9 @@ mod tests {
 
     #[test]
     fn what_the_kernel_changes_is_noted() {
-        let facts = read("e820: update [mem 0x00000000-0x00000fff] usable ==> reserved\ne820: remove [mem 0x000a0000-0x000fffff] usable\ne820: last_pfn = 0x21f200 max_arch_pfn = 0x400000000\n");
+        let facts = read(
+            "e820: update [mem 0x00000000-0x00000fff] usable ==> reserved\ne820: remove [mem 0x000a0000-0x000fffff] usable\ne820: last_pfn = 0x21f200 max_arch_pfn = 0x400000000\n",
+        );
         assert_eq!(facts.firmware.updates.len(), 2);
         assert_eq!(facts.firmware.updates[1].value.to, None);
         assert!(facts.heard[0].odd.is_empty(), "{:?}", facts.heard[0].odd);

@@ -38,7 +38,11 @@ impl LineReader for Reader {
             facts.firmware.maps.extend(self.map.take());
         }
         self.last = number;
-        let map = self.map.get_or_insert_with(|| MemoryMap { kind: MapKind::Efi, at: line.place(), entries: Vec::new() });
+        let map = self.map.get_or_insert_with(|| MemoryMap {
+            kind: MapKind::Efi,
+            at: line.place(),
+            entries: Vec::new(),
+        });
         map.entries.push(MapEntry { range, kind, line: line.number });
         heard.count(RECORD);
         verdict
@@ -57,7 +61,8 @@ fn logged_entry(mut scan: Scan<'_>) -> Result<(AddrRange, FirmwareMemory), Strin
         scan.lit(",").and_then(|()| scan.lit("attr=")).ok_or("no attr= behind the type")?;
         let attributes = scan.hex().ok_or("no number behind attr=")?;
         scan.lit(",").ok_or("no comma behind the attributes")?;
-        u32::try_from(number).map_or(FirmwareMemory::Unknown, |kind| FirmwareMemory::from_efi(kind, attributes))
+        u32::try_from(number)
+            .map_or(FirmwareMemory::Unknown, |kind| FirmwareMemory::from_efi(kind, attributes))
     } else {
         scan.lit("[").ok_or("neither type= nor a type between brackets")?;
         let inside = scan.until("]").ok_or("no end of the brackets around the type")?;
@@ -161,10 +166,15 @@ mod tests {
              Available  0000000000000000-000000000009FFFF 00000000000000A0 000000000000000F\n";
         let mut facts = Facts::default();
         read_text(&Text { name: "t".into(), bytes: text.into() }, &mut facts);
-        let shown: Vec<String> = facts.firmware.maps[0].entries.iter().map(|e| format!("{} {}", e.range, e.kind)).collect();
+        let shown: Vec<String> =
+            facts.firmware.maps[0].entries.iter().map(|e| format!("{} {}", e.range, e.kind)).collect();
         assert_eq!(
             shown,
-            ["[0x100000, 0x80000000) usable", "[0x180000000, 0x200000000) soft reserved", "[0x0, 0xa0000) usable"]
+            [
+                "[0x100000, 0x80000000) usable",
+                "[0x180000000, 0x200000000) soft reserved",
+                "[0x0, 0xa0000) usable"
+            ]
         );
         assert_eq!(facts.heard[0].odd.iter().map(|odd| odd.line).collect::<Vec<_>>(), [3]);
     }

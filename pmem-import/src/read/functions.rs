@@ -1,7 +1,9 @@
 //! PCI functions, found by walking the folders of `/sys`.
 
 use crate::capture::Tree;
-use crate::facts::{BusId, Facts, Finding, Findings, Function, Heard, PciResource, PciSource, Place, ResourceKind};
+use crate::facts::{
+    BusId, Facts, Finding, Findings, Function, Heard, PciResource, PciSource, Place, ResourceKind,
+};
 use crate::number::{hex, trim};
 use pmem_core::AddrRange;
 use pmem_pci::{Address, Class, Header, Sriov};
@@ -88,7 +90,10 @@ pub(crate) fn walk(tree: &Tree, findings: &mut Findings) -> (Vec<Found>, BTreeSe
                 continue;
             }
             if depth >= DEEPEST {
-                findings.push(Finding::whole(tree.place(&path), "below more bridges than there are buses: left out"));
+                findings.push(Finding::whole(
+                    tree.place(&path),
+                    "below more bridges than there are buses: left out",
+                ));
                 continue;
             }
             functions.insert(address, Found { path: path.clone(), address, root, parent, names: Vec::new() });
@@ -180,7 +185,11 @@ fn read_function(tree: &Tree, found: &Found, facts: &mut Facts) -> Function {
         id: id.or(header.as_ref().map(|header| (header.common.vendor, header.common.device))),
         numa,
         sriov: config.as_deref().and_then(Sriov::find),
-        below: header.as_ref().and_then(|h| h.bridge()).map(|b| (b.secondary, b.subordinate)).filter(|b| b.0 != 0),
+        below: header
+            .as_ref()
+            .and_then(|h| h.bridge())
+            .map(|b| (b.secondary, b.subordinate))
+            .filter(|b| b.0 != 0),
         header,
         physical: target("physfn").and_then(|name| name.parse().ok()),
         lists_windows: is_bridge && text.is_some_and(|text| text.lines().count() > 7),
@@ -199,11 +208,18 @@ fn linux_names(tree: &Tree, path: &str, names: &[String]) -> Vec<String> {
         let folder = format!("{path}/{name}");
         match name.as_str() {
             "net" | "block" | "infiniband" => out.extend(tree.names(&folder)),
-            "drm" => out.extend(tree.names(&folder).into_iter().filter(|name| name.starts_with("card") && !name.contains('-'))),
+            "drm" => out.extend(
+                tree.names(&folder)
+                    .into_iter()
+                    .filter(|name| name.starts_with("card") && !name.contains('-')),
+            ),
             "nvme" => {
                 for controller in tree.names(&folder) {
                     let disks = tree.names(&format!("{folder}/{controller}"));
-                    let own: Vec<String> = disks.into_iter().filter(|disk| disk.starts_with(&format!("{controller}n"))).collect();
+                    let own: Vec<String> = disks
+                        .into_iter()
+                        .filter(|disk| disk.starts_with(&format!("{controller}n")))
+                        .collect();
                     if own.is_empty() {
                         out.insert(controller);
                     }
@@ -308,7 +324,10 @@ mod tests {
         assert_eq!((all[1].kind, all[1].io), (ResourceKind::Bar(2), true));
         assert_eq!(
             findings,
-            ["resource:4: range [0x9, 0x2) is empty or reversed", "resource:5: not three hexadecimal numbers"]
+            [
+                "resource:4: range [0x9, 0x2) is empty or reversed",
+                "resource:5: not three hexadecimal numbers"
+            ]
         );
     }
 

@@ -6,7 +6,8 @@ use crate::facts::{Facts, Heard, Place, Said};
 use crate::text::Line;
 
 /// The files. Serial numbers are in others.
-pub(super) const FILES: &[&str] = &["proc/version", "sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name"];
+pub(super) const FILES: &[&str] =
+    &["proc/version", "sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name"];
 
 pub(super) fn read(tree: &Tree, facts: &mut Facts, _: &mut Heard) {
     let mut text = |path: &str| {
@@ -16,8 +17,9 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, _: &mut Heard) {
     let (kernel, vendor, product) = (text(FILES[0]), text(FILES[1]), text(FILES[2]));
     let place = |path: &str| Place::whole(tree.place(path));
     facts.identity.kernel = kernel.map(|kernel| Said::new(kernel, place(FILES[0])));
-    facts.identity.hardware =
-        product.map(|product| Said::new(format!("{} {product}", vendor.unwrap_or_default()).trim().to_owned(), place(FILES[2])));
+    facts.identity.hardware = product.map(|product| {
+        Said::new(format!("{} {product}", vendor.unwrap_or_default()).trim().to_owned(), place(FILES[2]))
+    });
 }
 
 /// Reads what a log says of them.

@@ -53,21 +53,30 @@ impl Reader {
     }
 
     fn set(&mut self, key: &str, words: &[&str], line: &Line<'_>, facts: &mut Facts) -> Result<(), String> {
-        let word = |n: usize| words.get(n).copied().ok_or_else(|| format!("{} words behind the key are too few", words.len()));
-        let number = |n: usize| word(n).and_then(|word| hex(word).ok_or_else(|| format!("{word:?} is no hexadecimal number")));
+        let word = |n: usize| {
+            words.get(n).copied().ok_or_else(|| format!("{} words behind the key are too few", words.len()))
+        };
+        let number = |n: usize| {
+            word(n).and_then(|word| hex(word).ok_or_else(|| format!("{word:?} is no hexadecimal number")))
+        };
         let kind = |n: usize| {
             let word = word(n)?;
-            MemType::from_name(word).ok_or_else(|| format!("{word:?} is no memory type: UC, WC, WT, WP or WB"))
+            MemType::from_name(word)
+                .ok_or_else(|| format!("{word:?} is no memory type: UC, WC, WT, WP or WB"))
         };
         match key {
             "bits" => {
                 let bits = word(0)?.parse().ok().and_then(Width::new);
-                let width = bits.ok_or_else(|| format!("{} is no width of physical addresses: 32 to 52 bits", words[0]))?;
+                let width = bits.ok_or_else(|| {
+                    format!("{} is no width of physical addresses: 32 to 52 bits", words[0])
+                })?;
                 facts.mtrr.width = Some(Said::new(width, line.place()));
             }
             "vcnt" => {
                 let count = word(0)?.parse().ok().filter(|count| usize::from(*count) <= MAX_VARIABLE);
-                let count = count.ok_or_else(|| format!("{} is no number of variable registers: 0 to {MAX_VARIABLE}", words[0]))?;
+                let count = count.ok_or_else(|| {
+                    format!("{} is no number of variable registers: 0 to {MAX_VARIABLE}", words[0])
+                })?;
                 self.table(line).count = Some(count);
             }
             "def" => self.table(line).default = Some(kind(0)?),
@@ -84,8 +93,14 @@ impl Reader {
                 let (start, end) = (number(0)?, number(1)?);
                 let range = AddrRange::new(start, end).map_err(|error| error.to_string())?;
                 let kind = words.get(2..).unwrap_or(&[]).join(" ");
-                let kind = super::e820::kind_of(&kind).or_else(|| short(&kind)).ok_or_else(|| format!("{kind:?} is no type of memory"))?;
-                let map = self.map.get_or_insert_with(|| MemoryMap { kind: MapKind::E820, at: line.place(), entries: Vec::new() });
+                let kind = super::e820::kind_of(&kind)
+                    .or_else(|| short(&kind))
+                    .ok_or_else(|| format!("{kind:?} is no type of memory"))?;
+                let map = self.map.get_or_insert_with(|| MemoryMap {
+                    kind: MapKind::E820,
+                    at: line.place(),
+                    entries: Vec::new(),
+                });
                 map.entries.push(MapEntry { range, kind, line: line.number });
             }
             _ => {

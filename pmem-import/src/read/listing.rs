@@ -44,7 +44,11 @@ impl Reader {
 impl LineReader for Reader {
     fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
         let Some(parts) = split(&line.text) else { return self.other(line) };
-        let space = self.known.or(self.announced).unwrap_or(if parts.digits < 8 { Space::Ports } else { Space::Memory });
+        let space = self.known.or(self.announced).unwrap_or(if parts.digits < 8 {
+            Space::Ports
+        } else {
+            Space::Memory
+        });
         let (builder, record) = match space {
             Space::Memory => (&mut self.memory, "memory resource"),
             Space::Ports => (&mut self.ports, "I/O resource"),
@@ -89,7 +93,9 @@ impl Reader {
             }
         }
         match self.known {
-            Some(_) if !words.is_empty() => Verdict::Odd("resource", "no \" : \" between range and name".to_owned()),
+            Some(_) if !words.is_empty() => {
+                Verdict::Odd("resource", "no \" : \" between range and name".to_owned())
+            }
             _ => Verdict::Pass,
         }
     }
@@ -211,9 +217,15 @@ mod tests {
     #[test]
     fn nesting_is_by_indentation_wherever_it_begins() {
         for shift in ["", "  ", "> "] {
-            let text: String = ["00000000-00000fff : a", "  00000010-0000001f : b", "    00000010-00000011 : c", "  00000020-0000002f : d", "00001000-00001fff : e"]
-                .map(|line| format!("{shift}{line}\n"))
-                .concat();
+            let text: String = [
+                "00000000-00000fff : a",
+                "  00000010-0000001f : b",
+                "    00000010-00000011 : c",
+                "  00000020-0000002f : d",
+                "00001000-00001fff : e",
+            ]
+            .map(|line| format!("{shift}{line}\n"))
+            .concat();
             let facts = read(&text);
             assert_eq!(
                 shape(&facts.memory[0]),
@@ -227,8 +239,11 @@ mod tests {
     #[test]
     fn what_no_inner_line_has_is_a_lines_own() {
         let facts = read("00001000-00001fff : a\n  00001100-000011ff : b\n  00001800-00001fff : c\n");
-        let leaves: Vec<Vec<String>> =
-            facts.memory[0].leaves().iter().map(|all| all.iter().map(AddrRange::to_string).collect()).collect();
+        let leaves: Vec<Vec<String>> = facts.memory[0]
+            .leaves()
+            .iter()
+            .map(|all| all.iter().map(AddrRange::to_string).collect())
+            .collect();
         assert_eq!(leaves[0], ["[0x1000, 0x1100)", "[0x1200, 0x1800)"]);
         assert_eq!(leaves[1], ["[0x1100, 0x1200)"]);
     }
@@ -247,7 +262,8 @@ mod tests {
 
     #[test]
     fn broken_lines_are_named_and_wrapped_ones_joined() {
-        let facts = read("00002000-00001000 : reversed\n00003000-00003fff :\nwrapped\n00004000-00004fff : good\n");
+        let facts =
+            read("00002000-00001000 : reversed\n00003000-00003fff :\nwrapped\n00004000-00004fff : good\n");
         assert_eq!(shape(&facts.memory[0]), [("wrapped", 0, None), ("good", 0, None)]);
         assert_eq!(facts.heard[0].odd.iter().map(|odd| odd.line).collect::<Vec<_>>(), [1]);
     }

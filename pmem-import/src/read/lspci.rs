@@ -67,13 +67,17 @@ fn heading(words: &str) -> Option<(Address, Option<Class>, Option<String>, Optio
     let (class, device) = rest.split_once(": ")?;
     // `Class 0604`, as old versions print what they have no name for; `0600`, with -n; `Host bridge [0600]`, with -nn.
     let number = |text: &str| hex(text).filter(|_| text.len() == 4).map(|class| Class((class as u32) << 8));
-    let bracketed = |text: &str| text.rsplit_once('[').and_then(|(_, rest)| rest.strip_suffix(']').map(str::to_owned));
+    let bracketed =
+        |text: &str| text.rsplit_once('[').and_then(|(_, rest)| rest.strip_suffix(']').map(str::to_owned));
     let plain = number(class.trim_start_matches("Class ").trim());
     let class_number = plain.or_else(|| number(&bracketed(class)?)).or_else(|| named_class(class));
     let id = device.split('[').skip(1).filter_map(|rest| pair(rest.split(']').next()?)).last();
     let id = id.or_else(|| pair(device.split_whitespace().next()?));
     let title = device.split(" (rev ").next().unwrap_or(device).split(" (prog-if ").next().unwrap_or(device);
-    let title = title.rsplit_once(" [").filter(|(_, rest)| pair(rest.trim_end_matches(']')).is_some()).map_or(title, |(t, _)| t);
+    let title = title
+        .rsplit_once(" [")
+        .filter(|(_, rest)| pair(rest.trim_end_matches(']')).is_some())
+        .map_or(title, |(t, _)| t);
     let title = if pair(title.trim()).is_some() { None } else { Some(title.trim().to_owned()) };
     // Other texts have words with colons too: a class is short, and is words.
     (class.len() < 60).then_some((address, class_number, title, id))
@@ -162,10 +166,14 @@ impl Reader {
                         let rest = value.split(name).nth(1)?;
                         u8::try_from(hex(rest.split([',', ' ']).next()?)?).ok()
                     };
-                    function.below = number("secondary=").zip(number("subordinate=")).filter(|below| below.0 != 0);
+                    function.below =
+                        number("secondary=").zip(number("subordinate=")).filter(|below| below.0 != 0);
                 }
                 "Flags" => {
-                    let node = value.split("NUMA node ").nth(1).and_then(|rest| rest.split(',').next()?.trim().parse().ok());
+                    let node = value
+                        .split("NUMA node ")
+                        .nth(1)
+                        .and_then(|rest| rest.split(',').next()?.trim().parse().ok());
                     function.numa = node.or(function.numa);
                 }
                 "I/O behind bridge" | "Memory behind bridge" | "Prefetchable memory behind bridge" => {
@@ -173,7 +181,8 @@ impl Reader {
                     return window(function, key, value, &line.place());
                 }
                 _ => {
-                    let numbered = key.strip_prefix("Region ").and_then(|n| n.parse::<u8>().ok()).filter(|n| *n < 6);
+                    let numbered =
+                        key.strip_prefix("Region ").and_then(|n| n.parse::<u8>().ok()).filter(|n| *n < 6);
                     if let Some(n) = numbered {
                         let kind = if self.in_sriov { ResourceKind::VfBar(n) } else { ResourceKind::Bar(n) };
                         return region(function, kind, value, &line.place()).0;
@@ -237,7 +246,14 @@ fn dumped_bars(function: &mut Function, header: &Header) {
         let (io, least) = (bar.is_io(), if bar.is_io() { 4 } else { 16 });
         let prefetchable = matches!(bar, Bar::Memory { prefetchable: true, .. });
         if let Ok(range) = AddrRange::sized(bar.base(), least) {
-            function.resources.push(PciResource { kind, range, io, prefetchable, open_ended: true, at: at.clone() });
+            function.resources.push(PciResource {
+                kind,
+                range,
+                io,
+                prefetchable,
+                open_ended: true,
+                at: at.clone(),
+            });
         }
     }
 }
@@ -278,7 +294,8 @@ fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &Place) -
         return (Verdict::Odd("BAR", format!("{start:?} is no address")), wide);
     };
     let least = if io { 4 } else { 16 };
-    let (verdict, range) = Verdict::of("BAR", AddrRange::sized(start, size.unwrap_or(least)).map_err(|error| error.to_string()));
+    let (verdict, range) =
+        Verdict::of("BAR", AddrRange::sized(start, size.unwrap_or(least)).map_err(|error| error.to_string()));
     let Some(range) = range else { return (verdict, wide) };
     // A region of a virtual function's is the space of all of them only where its size says so; alone it is the first one's.
     let open_ended = size.is_none();
@@ -306,7 +323,14 @@ fn window(function: &mut Function, key: &str, value: &str, at: &Place) -> Verdic
     if let Ok(range) = AddrRange::inclusive(start, last) {
         let (io, prefetchable) = (key.starts_with("I/O"), key.starts_with("Prefetchable"));
         let kind = ResourceKind::Window;
-        function.resources.push(PciResource { kind, range, io, prefetchable, open_ended: false, at: at.clone() });
+        function.resources.push(PciResource {
+            kind,
+            range,
+            io,
+            prefetchable,
+            open_ended: false,
+            at: at.clone(),
+        });
     }
     verdict
 }
@@ -338,10 +362,24 @@ mod tests {
              \tRegion 5: Memory at zz\n\tKernel driver in use: i915\n",
         );
         let card = at(&facts, "0000:00:02.0");
-        assert_eq!((card.id, card.class, card.numa), (Some((0x8086, 0x1927)), Some(Class(0x03_0000)), Some(1)));
-        assert_eq!((card.title.as_deref(), card.driver.as_deref()), (Some("Intel Corporation Iris"), Some("i915")));
-        let shown: Vec<String> = card.resources.iter().map(|r| format!("{} {} {}", r.kind, r.range, r.io)).collect();
-        assert_eq!(shown, ["BAR 0 [0x81000000, 0x82000000) false", "BAR 4 [0x3000, 0x3040) true", "ROM [0xc0000, 0xe0000) false"]);
+        assert_eq!(
+            (card.id, card.class, card.numa),
+            (Some((0x8086, 0x1927)), Some(Class(0x03_0000)), Some(1))
+        );
+        assert_eq!(
+            (card.title.as_deref(), card.driver.as_deref()),
+            (Some("Intel Corporation Iris"), Some("i915"))
+        );
+        let shown: Vec<String> =
+            card.resources.iter().map(|r| format!("{} {} {}", r.kind, r.range, r.io)).collect();
+        assert_eq!(
+            shown,
+            [
+                "BAR 0 [0x81000000, 0x82000000) false",
+                "BAR 4 [0x3000, 0x3040) true",
+                "ROM [0xc0000, 0xe0000) false"
+            ]
+        );
         assert_eq!((card.unplaced[0].why.as_str(), card.unplaced[0].size), ("unassigned", Some(256 << 20)));
         assert_eq!(facts.heard[0].odd.iter().map(|odd| odd.line).collect::<Vec<_>>(), [8]);
     }
@@ -378,10 +416,15 @@ mod tests {
              30: 00 00 84 fe 48 00 00 00 00 00 00 00 0a 01 00 00\n40: 00\n",
         );
         let card = at(&facts, "0000:09:00.0");
-        let shown: Vec<String> = card.resources.iter().map(|r| format!("{} {} {}", r.kind, r.range, r.open_ended)).collect();
+        let shown: Vec<String> =
+            card.resources.iter().map(|r| format!("{} {} {}", r.kind, r.range, r.open_ended)).collect();
         assert_eq!(
             shown,
-            ["BAR 0 [0x38e0000000, 0x38e0000010) true", "BAR 4 [0xe000, 0xe004) true", "BAR 5 [0xfe800000, 0xfe800010) true"]
+            [
+                "BAR 0 [0x38e0000000, 0x38e0000010) true",
+                "BAR 4 [0xe000, 0xe004) true",
+                "BAR 5 [0xfe800000, 0xfe800010) true"
+            ]
         );
         assert_eq!(facts.heard[0].odd.len(), 1, "a line of one byte");
     }

@@ -71,7 +71,7 @@ impl LineReader for Reader {
                     let address = Address { segment: bus.0, bus: bus.1, device, function };
                     let found = facts.pci.function(PciSource::Lspci, address, &line.place());
                     found.parent = bridge.or(found.parent);
-                    heard.count("function of a tree");
+                    heard.count("tree entry");
                     took = true;
                     last = Some(address);
                     column += 4;

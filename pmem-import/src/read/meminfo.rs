@@ -25,7 +25,8 @@ impl LineReader for Reader {
             return Verdict::Pass;
         }
         let bytes = scan.decimal().filter(|_| scan.0 == "kB").and_then(|kb| kb.checked_mul(1024));
-        let (verdict, bytes) = Verdict::of("memory total", bytes.ok_or_else(|| "MemTotal is no number of kB".to_owned()));
+        let (verdict, bytes) =
+            Verdict::of("memory total", bytes.ok_or_else(|| "MemTotal is no number of kB".to_owned()));
         let Some(bytes) = bytes else { return verdict };
         match id {
             Some(id) => node(facts, id).bytes = Some(bytes),

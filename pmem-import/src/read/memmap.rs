@@ -19,8 +19,11 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
             let text = tree.text(&format!("{DIR}/{name}/{file}"), &mut facts.findings)?;
             Some(trim(&text).to_owned())
         };
-        let (Some(start), Some(last), Some(what)) = (text("start"), text("end"), text("type")) else { continue };
-        let range = hex(&start).zip(hex(&last)).and_then(|(start, last)| AddrRange::inclusive(start, last).ok());
+        let (Some(start), Some(last), Some(what)) = (text("start"), text("end"), text("type")) else {
+            continue;
+        };
+        let range =
+            hex(&start).zip(hex(&last)).and_then(|(start, last)| AddrRange::inclusive(start, last).ok());
         match range.zip(kind_of(&what)) {
             Some((range, kind)) => {
                 entries.push(MapEntry { range, kind, line: 0 });
@@ -34,6 +37,10 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
     }
     if !entries.is_empty() {
         entries.sort_by_key(|entry| entry.range.start());
-        facts.firmware.maps.push(MemoryMap { kind: MapKind::Kept, at: Place::whole(tree.place(DIR)), entries });
+        facts.firmware.maps.push(MemoryMap {
+            kind: MapKind::Kept,
+            at: Place::whole(tree.place(DIR)),
+            entries,
+        });
     }
 }

@@ -15,11 +15,11 @@ mod lspci;
 mod lspci_tree;
 mod meminfo;
 mod memmap;
+mod msr;
 mod mtrr_firmware;
 mod mtrr_log;
 mod mtrr_proc;
 mod mtrr_tools;
-mod msr;
 mod node_log;
 mod nodes;
 mod pci_ids;
@@ -185,7 +185,13 @@ fn owned(line: &Line<'_>) -> Line<'static> {
 }
 
 /// Reads a file of a tree as lines, by one reader.
-fn read_file(tree: &Tree, path: &str, reader: &mut dyn LineReader, facts: &mut Facts, heard: &mut Heard) -> bool {
+fn read_file(
+    tree: &Tree,
+    path: &str,
+    reader: &mut dyn LineReader,
+    facts: &mut Facts,
+    heard: &mut Heard,
+) -> bool {
     let Some(bytes) = tree.bytes(path, &mut facts.findings) else { return false };
     let name: Arc<str> = tree.place(path).into();
     let mut of_file = Heard::new(name.clone());

@@ -23,8 +23,12 @@ impl LineReader for Reader {
         let words = line.words();
         if let Some(at) = words.find("CPU physical address size: ") {
             let mut scan = Scan(&words[at + 27..]);
-            let width = scan.decimal().filter(|_| scan.0.starts_with("bits")).and_then(|bits| Width::new(u8::try_from(bits).ok()?));
-            let (verdict, width) = Verdict::of("address width", width.ok_or_else(|| "no width of 32 to 52 bits".to_owned()));
+            let width = scan
+                .decimal()
+                .filter(|_| scan.0.starts_with("bits"))
+                .and_then(|bits| Width::new(u8::try_from(bits).ok()?));
+            let (verdict, width) =
+                Verdict::of("address width", width.ok_or_else(|| "no width of 32 to 52 bits".to_owned()));
             facts.mtrr.width = width.map(|width| Said::new(width, line.place())).or(facts.mtrr.width.take());
             return verdict;
         }
@@ -38,7 +42,10 @@ impl LineReader for Reader {
             self.begin(line, TableKind::Firmware, facts);
             return Verdict::Took;
         }
-        if words.starts_with("MTRR Default Type: ") || words.starts_with("Fixed MTRR[") || words.starts_with("Variable MTRR[") {
+        if words.starts_with("MTRR Default Type: ")
+            || words.starts_with("Fixed MTRR[")
+            || words.starts_with("Variable MTRR[")
+        {
             return self.edk2(line, words, facts, heard);
         }
         if words.starts_with("Memory Ranges:") {
@@ -46,7 +53,9 @@ impl LineReader for Reader {
             return Verdict::Took;
         }
         // `WB:0000000000000000-000000000009FFFF`: what the registers make of addresses.
-        let is_range = words.get(2..3) == Some(":") && MemType::from_name(words.get(..2).unwrap_or("")).is_some() && words.contains('-');
+        let is_range = words.get(2..3) == Some(":")
+            && MemType::from_name(words.get(..2).unwrap_or("")).is_some()
+            && words.contains('-');
         if self.effective && is_range { Verdict::Took } else { Verdict::Pass }
     }
 
@@ -89,15 +98,19 @@ impl Reader {
         }
         let mut scan = Scan(rest);
         if let Some(word) = rest.strip_suffix("selected as default type.") {
-            let kind = MemType::from_name(word.trim()).ok_or_else(|| format!("{:?} is no memory type", word.trim()));
+            let kind =
+                MemType::from_name(word.trim()).ok_or_else(|| format!("{:?} is no memory type", word.trim()));
             let (verdict, kind) = Verdict::of("MTRR default type", kind);
             self.table(line).default = kind.or(self.table(line).default);
             return verdict;
         }
         if scan.lit("Fixed MSR ").is_some() {
             let read = scan.hex().zip(scan.hex());
-            let at = read.and_then(|(msr, value)| Some((FIXED.iter().position(|fixed| u64::from(*fixed) == msr)?, value)));
-            let (verdict, found) = Verdict::of("fixed MTRR", at.ok_or_else(|| "no fixed MTRR and its value".to_owned()));
+            let at = read.and_then(|(msr, value)| {
+                Some((FIXED.iter().position(|fixed| u64::from(*fixed) == msr)?, value))
+            });
+            let (verdict, found) =
+                Verdict::of("fixed MTRR", at.ok_or_else(|| "no fixed MTRR and its value".to_owned()));
             if let Some((n, value)) = found {
                 self.fixed(line, n, value);
                 heard.count("fixed MTRR");
@@ -136,10 +149,12 @@ impl Reader {
             let size = scan.hex()?;
             scan.lit("type ")?;
             let kind = MemType::from_bits(u8::try_from(scan.decimal()?).ok()?)?;
-            let after = start.checked_add(size).filter(|after| size > 0 && (*after == end || after - 1 == end))?;
+            let after =
+                start.checked_add(size).filter(|after| size > 0 && (*after == end || after - 1 == end))?;
             Some((Span { start, end: after }, kind))
         })();
-        let (verdict, found) = Verdict::of("wanted range", read.ok_or_else(|| "start, end and size do not agree".to_owned()));
+        let (verdict, found) =
+            Verdict::of("wanted range", read.ok_or_else(|| "start, end and size do not agree".to_owned()));
         if let (Some(found), Some(table)) = (found, &mut self.table) {
             table.wanted.push(found);
             heard.count("wanted range");
@@ -161,7 +176,11 @@ impl Reader {
         if let Some(rest) = words.strip_prefix("MTRR Default Type: ") {
             let value = hex(rest.trim()).filter(|_| rest.trim().len() >= 14);
             let Some(value) = value else {
-                return if rest.contains("0x") { Verdict::Odd("MTRR default type", "no register's value".to_owned()) } else { Verdict::Pass };
+                return if rest.contains("0x") {
+                    Verdict::Odd("MTRR default type", "no register's value".to_owned())
+                } else {
+                    Verdict::Pass
+                };
             };
             if self.table.as_ref().is_some_and(|table| table.def.is_some()) {
                 self.begin(line, TableKind::Firmware, facts);
@@ -179,7 +198,10 @@ impl Reader {
         if let Some(found) = words.strip_prefix("Fixed MTRR[").and_then(numbered) {
             let (n, rest) = found;
             let value = hex(rest.trim()).filter(|_| n < FIXED.len());
-            let (verdict, value) = Verdict::of("fixed MTRR", value.ok_or_else(|| format!("fixed register {n} of 11, and its value")));
+            let (verdict, value) = Verdict::of(
+                "fixed MTRR",
+                value.ok_or_else(|| format!("fixed register {n} of 11, and its value")),
+            );
             if let Some(value) = value {
                 self.fixed(line, n, value);
                 heard.count("fixed MTRR");
@@ -196,7 +218,10 @@ impl Reader {
             scan.lit("Mask=")?;
             Some(Variable { base, mask: scan.hex()? }).filter(|_| n < MAX_VARIABLE)
         })();
-        let (verdict, raw) = Verdict::of(RECORD, read.ok_or_else(|| format!("base and mask of one of {MAX_VARIABLE} registers")));
+        let (verdict, raw) = Verdict::of(
+            RECORD,
+            read.ok_or_else(|| format!("base and mask of one of {MAX_VARIABLE} registers")),
+        );
         if let Some(raw) = raw {
             if raw.valid() {
                 facts.mtrr.mask_width = facts.mtrr.mask_width.max(width_of(raw.mask));
@@ -260,7 +285,11 @@ mod tests {
             }
             let facts = read(&text);
             let table = &facts.mtrr.tables[0];
-            assert_eq!((table.def.unwrap().0, table.entries.len(), table.lists_unused), (0xc06, 1, unused), "{text}");
+            assert_eq!(
+                (table.def.unwrap().0, table.entries.len(), table.lists_unused),
+                (0xc06, 1, unused),
+                "{text}"
+            );
             assert_eq!((facts.mtrr.mask_width, facts.heard[0].odd.len()), (Width::new(38), 0));
         }
     }

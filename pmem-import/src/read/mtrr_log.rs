@@ -23,13 +23,25 @@ impl LineReader for Reader {
         match words.as_bytes().first() {
             Some(b'M') if words.starts_with("MTRR") => self.heading(line, words, facts),
             Some(b'r') if words.starts_with("reg ") => self.cleanup_register(line, words, heard),
-            Some(b'm') if words.starts_with("mtrr: ") || words.starts_with("mtrr_cleanup: ") => self.complaint(line, words, facts, heard),
-            Some(b'o') if words == "original variable MTRRs" => self.begin_cleanup(line, TableKind::BeforeCleanup, facts),
-            Some(b'N') if words == "New variable MTRRs" => self.begin_cleanup(line, TableKind::AfterCleanup, facts),
+            Some(b'm') if words.starts_with("mtrr: ") || words.starts_with("mtrr_cleanup: ") => {
+                self.complaint(line, words, facts, heard)
+            }
+            Some(b'o') if words == "original variable MTRRs" => {
+                self.begin_cleanup(line, TableKind::BeforeCleanup, facts)
+            }
+            Some(b'N') if words == "New variable MTRRs" => {
+                self.begin_cleanup(line, TableKind::AfterCleanup, facts)
+            }
             Some(b'b') if words.starts_with("built from ") => self.built(words),
             Some(b'T') if words.starts_with("TOM2: ") => tom2(line, words, facts, heard),
-            Some(b'x') if words.starts_with("x86/PAT: Configuration") || words.starts_with("x86 PAT enabled") => pat(line, words, facts, heard),
-            Some(b'D') if words.starts_with("Detected CPUs with inconsistent") => complain(line, Complaint::Inconsistent, facts, heard),
+            Some(b'x')
+                if words.starts_with("x86/PAT: Configuration") || words.starts_with("x86 PAT enabled") =>
+            {
+                pat(line, words, facts, heard)
+            }
+            Some(b'D') if words.starts_with("Detected CPUs with inconsistent") => {
+                complain(line, Complaint::Inconsistent, facts, heard)
+            }
             Some(first) if first.is_ascii_hexdigit() => self.numbers(line, words, facts, heard),
             _ => Verdict::Pass,
         }
@@ -69,12 +81,18 @@ impl Reader {
             return verdict;
         }
         if let Some(rest) = words.strip_prefix("MTRR fixed ranges ") {
-            let (verdict, on) = Verdict::of("MTRR heading", switch(rest).ok_or_else(|| "neither enabled nor disabled".to_owned()));
+            let (verdict, on) = Verdict::of(
+                "MTRR heading",
+                switch(rest).ok_or_else(|| "neither enabled nor disabled".to_owned()),
+            );
             self.table(line).fixed_enabled = on.or(self.table(line).fixed_enabled);
             return verdict;
         }
         if let Some(rest) = words.strip_prefix("MTRR variable ranges ") {
-            let (verdict, on) = Verdict::of("MTRR heading", switch(rest).ok_or_else(|| "neither enabled nor disabled".to_owned()));
+            let (verdict, on) = Verdict::of(
+                "MTRR heading",
+                switch(rest).ok_or_else(|| "neither enabled nor disabled".to_owned()),
+            );
             self.table(line).enabled = on.or(self.table(line).enabled);
             return verdict;
         }
@@ -87,7 +105,12 @@ impl Reader {
     /// `built from 10 variable MTRRs`.
     fn built(&mut self, words: &str) -> Verdict {
         let count = words.split_whitespace().nth(2).and_then(|n| n.parse::<u8>().ok());
-        let (verdict, count) = Verdict::of("MTRR count", count.filter(|n| usize::from(*n) <= MAX_VARIABLE).ok_or_else(|| "no number of registers".to_owned()));
+        let (verdict, count) = Verdict::of(
+            "MTRR count",
+            count
+                .filter(|n| usize::from(*n) <= MAX_VARIABLE)
+                .ok_or_else(|| "no number of registers".to_owned()),
+        );
         if let Some(table) = &mut self.table {
             table.count = count.or(table.count);
         }
@@ -158,9 +181,12 @@ impl Reader {
             scan.lit(",").and_then(|()| scan.lit("type "))?;
             Some((n, super::mtrr_proc::block(base, bytes, MemType::from_name(scan.0.trim())?).ok()?))
         })();
-        let (verdict, found) = Verdict::of(RECORD, read.ok_or_else(|| "no base, range and type of a block".to_owned()));
+        let (verdict, found) =
+            Verdict::of(RECORD, read.ok_or_else(|| "no base, range and type of a block".to_owned()));
         if let Some((n, entry)) = found {
-            let table = self.cleanup.get_or_insert_with(|| RegisterTable::new(TableKind::BeforeCleanup, line.place()));
+            let table = self
+                .cleanup
+                .get_or_insert_with(|| RegisterTable::new(TableKind::BeforeCleanup, line.place()));
             table.entries.retain(|(had, ..)| *had != n);
             table.entries.push((n, entry, line.number));
             table.listed = table.listed.max(n + 1);
@@ -195,7 +221,9 @@ impl Reader {
             return complain(line, Complaint::Inconsistent, facts, heard);
         }
         // Our own form of a table has numbers there.
-        if body.starts_with(|c: char| c.is_ascii_digit()) || words.starts_with("mtrr:") && looks_like_ours(body) {
+        if body.starts_with(|c: char| c.is_ascii_digit())
+            || words.starts_with("mtrr:") && looks_like_ours(body)
+        {
             return Verdict::Pass;
         }
         complain(line, Complaint::Other(body.to_owned()), facts, heard)
@@ -242,7 +270,10 @@ fn size(scan: &mut Scan<'_>) -> Option<u64> {
 
 /// Behind `base `: the number, the registers, and whether the mask is printed up to the width of addresses.
 fn variable(n: u64, mut scan: Scan<'_>) -> Result<(usize, Variable, bool), String> {
-    let n = usize::try_from(n).ok().filter(|n| *n < MAX_VARIABLE).ok_or_else(|| format!("there is no variable register {n}"))?;
+    let n = usize::try_from(n)
+        .ok()
+        .filter(|n| *n < MAX_VARIABLE)
+        .ok_or_else(|| format!("there is no variable register {n}"))?;
     let base = scan.hex().ok_or("no base")?;
     scan.lit("mask ").ok_or("no mask")?;
     let mask = scan.hex().ok_or("no mask")?;
@@ -287,7 +318,8 @@ fn pat(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> Ve
         let all: Vec<Option<PatType>> = names.map(kind).collect();
         all.try_into().ok()
     };
-    let (verdict, slots) = Verdict::of("page attribute table", slots.ok_or_else(|| "it has eight entries".to_owned()));
+    let (verdict, slots) =
+        Verdict::of("page attribute table", slots.ok_or_else(|| "it has eight entries".to_owned()));
     if let Some(slots) = slots {
         facts.mtrr.pat = Some(Said::new(slots, line.place()));
         heard.count("page attribute table");
@@ -319,7 +351,10 @@ mod tests {
              [    0.000000] x86/PAT: Configuration [0-7]: WB  WC  UC- UC  WB  WP  UC- WT\n",
         );
         let table = &facts.mtrr.tables[0];
-        assert_eq!((table.default, table.fixed_enabled, table.enabled), (Some(MemType::Uc), Some(true), Some(true)));
+        assert_eq!(
+            (table.default, table.fixed_enabled, table.enabled),
+            (Some(MemType::Uc), Some(true), Some(true))
+        );
         assert_eq!((table.entries.len(), table.listed, table.lists_unused), (1, 10, true));
         assert_eq!(facts.mtrr.mask_width, Width::new(40));
         assert_eq!(table.fixed_known.count_ones(), 16 + 8, "to 0xc0000");

@@ -24,7 +24,10 @@ pub(super) struct Reader {
 impl LineReader for Reader {
     fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
         let words = line.words();
-        let Some(at) = words.find("reg").filter(|at| words[*at..].get(3..5).is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()))) else {
+        let Some(at) = words
+            .find("reg")
+            .filter(|at| words[*at..].get(3..5).is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit())))
+        else {
             return Verdict::Pass;
         };
         // Somebody may have put a word of their own before it, but nothing else.
@@ -40,7 +43,9 @@ impl LineReader for Reader {
         let table = self.table.get_or_insert_with(|| RegisterTable::new(TableKind::System, line.place()));
         table.entries.push((n, entry, line.number));
         table.listed = table.listed.max(n + 1);
-        table.is_old |= words[at..].contains(": write-") && words.contains("count=") && words.rfind("count=") > words.rfind(": ");
+        table.is_old |= words[at..].contains(": write-")
+            && words.contains("count=")
+            && words.rfind("count=") > words.rfind(": ");
         heard.count(RECORD);
         verdict
     }
@@ -69,7 +74,8 @@ fn entry(words: &str) -> Result<(usize, Entry), String> {
         _ => return Err(wrong("the unit of the size")),
     };
     let bytes = size.checked_mul(1 << unit).filter(|bytes| *bytes <= 1 << 52);
-    let bytes = bytes.ok_or_else(|| format!("a size of {size} and 2^{unit} bytes each is past all physical addresses"))?;
+    let bytes = bytes
+        .ok_or_else(|| format!("a size of {size} and 2^{unit} bytes each is past all physical addresses"))?;
     let rest = scan.0.trim_start_matches([',', ':', ' ']);
     let kind = match rest.strip_prefix("count=") {
         Some(counted) => counted.split_once(':').ok_or_else(|| wrong("the type"))?.1,
@@ -83,7 +89,9 @@ fn entry(words: &str) -> Result<(usize, Entry), String> {
 /// A block of a type. A mask that was cut to 32 bits on a processor with more prints as a size that is no power of two: 2^n less what
 /// is missing above, which base and lowest bit of the size still tell.
 pub(super) fn block(base: u64, bytes: u64, kind: MemType) -> Result<Entry, String> {
-    let whole = |bytes: u64| bytes.is_power_of_two().then(|| Block::new(base, bytes.trailing_zeros() as u8)).flatten();
+    let whole = |bytes: u64| {
+        bytes.is_power_of_two().then(|| Block::new(base, bytes.trailing_zeros() as u8)).flatten()
+    };
     if let Some(block) = whole(bytes) {
         return Ok(Entry::Register(Register { block, kind }));
     }
@@ -129,18 +137,27 @@ mod tests {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(shown, [(0, 2 << 30, MemType::Wb), (1, 128 << 20, MemType::Wc), (2, 256 << 10, MemType::Uc)]);
+        assert_eq!(
+            shown,
+            [(0, 2 << 30, MemType::Wb), (1, 128 << 20, MemType::Wc), (2, 256 << 10, MemType::Uc)]
+        );
         assert_eq!(facts.heard[0].odd.iter().map(|odd| odd.line).collect::<Vec<_>>(), [5]);
     }
 
     #[test]
     fn a_mask_that_was_cut_is_told_by_its_size() {
         for (megabytes, real) in [(983_552u64, 512u64 << 20), (984_064, 1 << 30)] {
-            let facts = read(&format!("reg00: base=0x00000000 (   0MB), size={megabytes}MB: write-back, count=1\n"));
+            let facts =
+                read(&format!("reg00: base=0x00000000 (   0MB), size={megabytes}MB: write-back, count=1\n"));
             let (_, entry, _) = facts.mtrr.tables[0].entries[0];
-            assert!(matches!(entry, Entry::Cut(register) if register.block.size() == real), "{megabytes}: {entry:?}");
+            assert!(
+                matches!(entry, Entry::Cut(register) if register.block.size() == real),
+                "{megabytes}: {entry:?}"
+            );
         }
-        assert!(read("reg00: base=0x00000000 (   0MB), size=768MB: write-back, count=1\n").mtrr.tables.is_empty());
+        assert!(
+            read("reg00: base=0x00000000 (   0MB), size=768MB: write-back, count=1\n").mtrr.tables.is_empty()
+        );
     }
 
     #[test]

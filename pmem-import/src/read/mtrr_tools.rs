@@ -116,12 +116,15 @@ impl Reader {
         let mut scan = Scan(words);
         let msr = if words.starts_with("0x") { u32::try_from(scan.hex()?).ok()? } else { 0 };
         let mut rest = scan;
-        let named = rest.many(|b| b.is_ascii_alphanumeric() || b == b'_').filter(|name| name.starts_with("IA32_"));
+        let named =
+            rest.many(|b| b.is_ascii_alphanumeric() || b == b'_').filter(|name| name.starts_with("IA32_"));
         if named.is_some() {
             scan = rest;
         }
         let msr = if msr == 0 { named.and_then(msr_named)? } else { msr };
-        let known = [MTRRCAP, DEF_TYPE].contains(&msr) || FIXED.contains(&msr) || (0x200..0x200 + 2 * MAX_VARIABLE as u32).contains(&msr);
+        let known = [MTRRCAP, DEF_TYPE].contains(&msr)
+            || FIXED.contains(&msr)
+            || (0x200..0x200 + 2 * MAX_VARIABLE as u32).contains(&msr);
         if !known {
             return None;
         }
@@ -172,7 +175,9 @@ impl Reader {
     /// `0   Y     Back         0000000000000000 0000007f80000000 0000000080000000`.
     fn uboot(&mut self, line: &Line<'_>, words: &str) -> Result<bool, String> {
         let mut parts = words.split_whitespace();
-        let mut next = || parts.next().ok_or_else(|| "number, validity, type, base, mask and size are expected".to_owned());
+        let mut next = || {
+            parts.next().ok_or_else(|| "number, validity, type, base, mask and size are expected".to_owned())
+        };
         let n: usize = next()?.parse().ok().filter(|n| *n < MAX_VARIABLE).ok_or("no number of a register")?;
         let (valid, kind_word, base, mask) = (next()?, next()?, next()?, next()?);
         let number = |text: &str| hex(text).ok_or_else(|| format!("{text:?} is no hexadecimal number"));
@@ -191,11 +196,14 @@ impl Reader {
 
 /// The register that a manual's name means.
 fn msr_named(name: &str) -> Option<u32> {
-    let number = |prefix: &str| name.strip_prefix(prefix)?.parse::<u32>().ok().filter(|n| *n < MAX_VARIABLE as u32);
+    let number =
+        |prefix: &str| name.strip_prefix(prefix)?.parse::<u32>().ok().filter(|n| *n < MAX_VARIABLE as u32);
     match name {
         "IA32_MTRRCAP" => Some(MTRRCAP),
         "IA32_MTRR_DEF_TYPE" => Some(DEF_TYPE),
-        _ => number("IA32_MTRR_PHYSBASE").map(|n| 0x200 + 2 * n).or_else(|| number("IA32_MTRR_PHYSMASK").map(|n| 0x201 + 2 * n)),
+        _ => number("IA32_MTRR_PHYSBASE")
+            .map(|n| 0x200 + 2 * n)
+            .or_else(|| number("IA32_MTRR_PHYSMASK").map(|n| 0x201 + 2 * n)),
     }
 }
 
@@ -226,13 +234,21 @@ mod tests {
 
     #[test]
     fn each_tool_is_read() {
-        let fwts = table("Reg 0: 0x0000000000000000 - 0x0000000080000000 (  2048 MB)   Write-Back\nReg 3: 0x00000000bf800000 - 0x00000000c0000000 (     8 MB)   Uncached\n");
+        let fwts = table(
+            "Reg 0: 0x0000000000000000 - 0x0000000080000000 (  2048 MB)   Write-Back\nReg 3: 0x00000000bf800000 - 0x00000000c0000000 (     8 MB)   Uncached\n",
+        );
         assert_eq!((fwts.entries.len(), fwts.listed), (2, 4));
-        let freebsd = table("0/10000 BIOS write-back fixed-base fixed-length set-by-firmware active\n0/80000000 BIOS write-back set-by-firmware active\n");
+        let freebsd = table(
+            "0/10000 BIOS write-back fixed-base fixed-length set-by-firmware active\n0/80000000 BIOS write-back set-by-firmware active\n",
+        );
         assert_eq!((freebsd.entries.len(), freebsd.fixed_known), (1, 1));
-        let rdmsr = table("0x000000fe IA32_MTRRCAP: 0x0000000000000d08\n0x00000200 IA32_MTRR_PHYSBASE0: 0x0000000000000006\n0x00000201 IA32_MTRR_PHYSMASK0: 0x0000000f80000800\n0x2ff 0xc00\n");
+        let rdmsr = table(
+            "0x000000fe IA32_MTRRCAP: 0x0000000000000d08\n0x00000200 IA32_MTRR_PHYSBASE0: 0x0000000000000006\n0x00000201 IA32_MTRR_PHYSMASK0: 0x0000000f80000800\n0x2ff 0xc00\n",
+        );
         assert_eq!((rdmsr.count, rdmsr.entries.len(), rdmsr.def), (Some(8), 1, Some(DefType(0xc00))));
-        let uboot = table("Reg Valid Write-type   Base   ||        Mask   ||        Size   ||\n0   Y     Back         0000000000000000 0000007f80000000 0000000080000000\n3   N     Uncacheable  0000000000000000 0000000000000000 0000008000000000\n");
+        let uboot = table(
+            "Reg Valid Write-type   Base   ||        Mask   ||        Size   ||\n0   Y     Back         0000000000000000 0000007f80000000 0000000080000000\n3   N     Uncacheable  0000000000000000 0000000000000000 0000008000000000\n",
+        );
         assert_eq!((uboot.entries.len(), uboot.listed, uboot.lists_unused), (1, 4, true));
     }
 }

@@ -82,7 +82,13 @@ impl Reader {
     }
 
     /// `node 0 cpus: 0 1 2`, `node 0 size: 32056 MB`, `node distances:`.
-    fn numactl(&mut self, line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> Option<Verdict> {
+    fn numactl(
+        &mut self,
+        line: &Line<'_>,
+        words: &str,
+        facts: &mut Facts,
+        heard: &mut Heard,
+    ) -> Option<Verdict> {
         let mut scan = Scan::new(words);
         scan.lit("node ")?;
         if scan.lit("distances:").is_some() {
@@ -100,8 +106,10 @@ impl Reader {
             return Some(verdict);
         }
         if scan.lit("size:").is_some() {
-            let bytes = scan.decimal().filter(|_| scan.0.trim() == "MB").and_then(|mb| mb.checked_mul(1 << 20));
-            let (verdict, bytes) = Verdict::of("node", bytes.ok_or_else(|| "the size is no number of MB".to_owned()));
+            let bytes =
+                scan.decimal().filter(|_| scan.0.trim() == "MB").and_then(|mb| mb.checked_mul(1 << 20));
+            let (verdict, bytes) =
+                Verdict::of("node", bytes.ok_or_else(|| "the size is no number of MB".to_owned()));
             if bytes.is_some() {
                 node(facts, id).bytes = bytes;
             }
@@ -113,12 +121,15 @@ impl Reader {
 
     /// `node   0   1`, then `  0:  10  21`.
     fn row(&mut self, words: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
-        let numbers = |text: &str| text.split_whitespace().map(|word| word.parse::<u32>().ok()).collect::<Option<Vec<u32>>>();
+        let numbers = |text: &str| {
+            text.split_whitespace().map(|word| word.parse::<u32>().ok()).collect::<Option<Vec<u32>>>()
+        };
         if let Some(columns) = words.strip_prefix("node").and_then(numbers) {
             self.columns = columns;
             return Verdict::Took;
         }
-        let row = words.split_once(':').and_then(|(id, row)| Some((id.trim().parse::<u32>().ok()?, numbers(row)?)));
+        let row =
+            words.split_once(':').and_then(|(id, row)| Some((id.trim().parse::<u32>().ok()?, numbers(row)?)));
         let Some((id, row)) = row.filter(|(_, row)| row.len() == self.columns.len()) else {
             self.distances = false;
             return Verdict::Pass;
@@ -201,11 +212,20 @@ mod tests {
              Early memory node ranges\n  node   0: [mem 0x0000000000001000-0x000000000009ffff]\n\
              early_node_map[2] active PFN ranges\n    0: 0x00000100 -> 0x00000200\nSRAT: Node x\n",
         );
-        let shown: Vec<String> =
-            facts.numa.ranges.iter().map(|said| format!("{} {} {:?}", said.value.node, said.value.range, said.value.kind)).collect();
+        let shown: Vec<String> = facts
+            .numa
+            .ranges
+            .iter()
+            .map(|said| format!("{} {} {:?}", said.value.node, said.value.range, said.value.kind))
+            .collect();
         assert_eq!(
             shown,
-            ["1 [0x100000000, 0x208000000) Srat", "0 [0x0, 0xa0000) Srat", "0 [0x1000, 0xa0000) Kernel", "0 [0x100000, 0x200000) Kernel"]
+            [
+                "1 [0x100000000, 0x208000000) Srat",
+                "0 [0x0, 0xa0000) Srat",
+                "0 [0x1000, 0xa0000) Kernel",
+                "0 [0x100000, 0x200000) Kernel"
+            ]
         );
         assert_eq!(facts.heard[0].odd[0].line, 7);
     }
@@ -217,7 +237,10 @@ mod tests {
              node 1 size: 2048 MB\nnode distances:\nnode   0   1\n  0:  10  21\n  1:  21  10\n",
         );
         assert_eq!(facts.numa.all.len(), 2);
-        assert_eq!((facts.numa.all[1].cpus.as_deref(), facts.numa.all[1].bytes), (Some(&[][..]), Some(2 << 30)));
+        assert_eq!(
+            (facts.numa.all[1].cpus.as_deref(), facts.numa.all[1].bytes),
+            (Some(&[][..]), Some(2 << 30))
+        );
         assert_eq!(facts.numa.distances.get(1, 0), Some(21));
     }
 }

@@ -64,7 +64,8 @@ fn read_node(tree: &Tree, id: u32, block_size: Option<u64>, facts: &mut Facts) -
         Some(size) => read_blocks(tree, &numbers, size, &mut facts.findings),
         None => {
             if !numbers.is_empty() && facts.numa.blocks_unplaced.is_none() {
-                facts.numa.blocks_unplaced = Some(Place::whole(tree.place(&format!("{BLOCKS}/block_size_bytes"))));
+                facts.numa.blocks_unplaced =
+                    Some(Place::whole(tree.place(&format!("{BLOCKS}/block_size_bytes"))));
             }
             Default::default()
         }
@@ -176,7 +177,8 @@ fn read_access(tree: &Tree, dir: &str, findings: &mut Findings) -> Option<Access
         read_bandwidth: value("read_bandwidth"),
         write_bandwidth: value("write_bandwidth"),
     };
-    (!initiators.is_empty() || performance != Performance::default()).then_some(Access { initiators, performance })
+    (!initiators.is_empty() || performance != Performance::default())
+        .then_some(Access { initiators, performance })
 }
 
 fn read_caches(tree: &Tree, dir: &str, findings: &mut Findings) -> Vec<u64> {

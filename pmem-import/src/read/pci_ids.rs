@@ -66,7 +66,9 @@ mod tests {
 
     #[test]
     fn a_function_is_called_as_the_list_says() {
-        let ids = PciIds::parse("# a comment\n8086  Intel Corporation\n\t1521  I350 Gigabit\n\t\t8086 0001  sub\n1af4  Red Hat\nC 00  Unclassified\n\t00  x\n");
+        let ids = PciIds::parse(
+            "# a comment\n8086  Intel Corporation\n\t1521  I350 Gigabit\n\t\t8086 0001  sub\n1af4  Red Hat\nC 00  Unclassified\n\t00  x\n",
+        );
         assert_eq!(ids.name((0x8086, 0x1521)).as_deref(), Some("Intel Corporation I350 Gigabit"));
         assert_eq!(ids.name((0x1af4, 0x1041)).as_deref(), Some("Red Hat 1041"));
         assert_eq!(ids.name((0, 0)), None);

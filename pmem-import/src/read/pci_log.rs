@@ -23,7 +23,9 @@ impl LineReader for Reader {
             if self.began {
                 facts.pci.functions.retain(|(source, _), _| *source != PciSource::Log);
                 facts.pci.roots.values_mut().for_each(Vec::clear);
-                heard.notes.push(format!("another boot begins in line {}: the last one is taken", line.number));
+                heard
+                    .notes
+                    .push(format!("another boot begins in line {}: the last one is taken", line.number));
             }
             self.began = false;
             return Verdict::Pass;
@@ -65,7 +67,12 @@ impl Reader {
             return Verdict::Took;
         }
         let mut scan = Scan::new(rest);
-        let (verdict, found) = Verdict::of("root bus resource", scan.resource().and_then(|r| Some((r, r.range?))).ok_or_else(|| "no range between brackets".to_owned()));
+        let (verdict, found) = Verdict::of(
+            "root bus resource",
+            scan.resource()
+                .and_then(|r| Some((r, r.range?)))
+                .ok_or_else(|| "no range between brackets".to_owned()),
+        );
         let Some((found, range)) = found else { return verdict };
         let bus_start = scan.lit("(bus address [").and_then(|()| scan.hex()).unwrap_or(range.start());
         let said = Said::new(Aperture { range, bus_start, io: found.io }, line.place());
@@ -85,7 +92,10 @@ impl Reader {
         let Some(mem) = rest.find("[mem ") else { return Verdict::Pass };
         let (verdict, found) = Verdict::of(
             "configuration space",
-            Scan(&rest[mem..]).resource().and_then(|found| found.range).ok_or_else(|| "no range between brackets".to_owned()),
+            Scan(&rest[mem..])
+                .resource()
+                .and_then(|found| found.range)
+                .ok_or_else(|| "no range between brackets".to_owned()),
         );
         let Some(range) = found else { return verdict };
         let domain = rest.split("domain ").nth(1).and_then(|rest| hex(rest.split([' ', ',']).next()?));
@@ -116,7 +126,12 @@ impl Reader {
             self.began = true;
             let function = facts.pci.function(PciSource::Log, address, &at);
             // Said anew: it was plugged in again.
-            *function = Function { address: function.address, at: Some(at), source: PciSource::Log, ..Function::default() };
+            *function = Function {
+                address: function.address,
+                at: Some(at),
+                source: PciSource::Log,
+                ..Function::default()
+            };
             function.id = Some((vendor as u16, device as u16));
             function.class = class(rest);
             heard.count("PCI function");
@@ -126,7 +141,8 @@ impl Reader {
         if let Some(body) = body.strip_prefix("PCI bridge to ") {
             let Some(below) = buses(body) else { return Verdict::Pass };
             let function = facts.pci.function(PciSource::Log, address, &at);
-            function.below = Some(below);
+            // Firmware that set nothing up leaves bus numbers of zero.
+            function.below = Some(below).filter(|(first, _)| *first > address.bus);
             // The windows follow, as they are now.
             function.resources.retain(|resource| resource.kind != ResourceKind::Window);
             function.lists_windows = true;
@@ -153,12 +169,20 @@ impl Reader {
         let Some(found) = found else {
             // A range that is cut is named; messages without one say nothing that is needed.
             let cut = scan.0.starts_with("[mem") || scan.0.starts_with("[io");
-            return if cut { Verdict::Odd("PCI resource", "the range is not closed".to_owned()) } else { Verdict::Pass };
+            return if cut {
+                Verdict::Odd("PCI resource", "the range is not closed".to_owned())
+            } else {
+                Verdict::Pass
+            };
         };
         let outcome = Outcome::of(before, after);
         let function = facts.pci.function(PciSource::Log, address, &at);
         // A bridge's windows follow its ROM where the kernel knows no virtual functions.
-        let kind = if matches!(kind, ResourceKind::VfBar(_)) && function.is_bridge() { ResourceKind::Window } else { kind };
+        let kind = if matches!(kind, ResourceKind::VfBar(_)) && function.is_bridge() {
+            ResourceKind::Window
+        } else {
+            kind
+        };
         note(function, kind, found, outcome, &at);
         heard.count(if kind == ResourceKind::Window { "bridge window" } else { "BAR" });
         Verdict::Took
@@ -199,13 +223,32 @@ impl<'t> Outcome<'t> {
         if said(&"releasing") {
             return Self::Released;
         }
-        const ASIDE: [&str; 9] =
-            ["add_size", "shrunken", "extended", "distributing", "not released", "contains BAR", "requesting", "resize", "reserved"];
+        const ASIDE: [&str; 9] = [
+            "add_size",
+            "shrunken",
+            "extended",
+            "distributing",
+            "not released",
+            "contains BAR",
+            "requesting",
+            "resize",
+            "reserved",
+        ];
         if ASIDE.iter().any(|word| said(&word)) || before.contains("space") {
             return Self::Aside;
         }
         let placed = after.is_empty()
-            || ["assigned", "reassigned", "disabled", "restored", "updated", "claimed", "trying firmware assignment"].iter().any(|word| said(&word))
+            || [
+                "assigned",
+                "reassigned",
+                "disabled",
+                "restored",
+                "updated",
+                "claimed",
+                "trying firmware assignment",
+            ]
+            .iter()
+            .any(|word| said(&word))
             || before.is_empty();
         if placed { Self::Placed } else { Self::Aside }
     }
@@ -214,7 +257,9 @@ impl<'t> Outcome<'t> {
 /// Notes a resource as it now is.
 fn note(function: &mut Function, kind: ResourceKind, found: Bracketed, outcome: Outcome<'_>, at: &Place) {
     let same = |had: &PciResource| {
-        had.kind == kind && (kind != ResourceKind::Window || (had.io == found.io && had.prefetchable == found.prefetchable))
+        had.kind == kind
+            && (kind != ResourceKind::Window
+                || (had.io == found.io && had.prefetchable == found.prefetchable))
     };
     match outcome {
         Outcome::Aside => {}
@@ -222,7 +267,9 @@ fn note(function: &mut Function, kind: ResourceKind, found: Bracketed, outcome: 
         Outcome::Failed(why) => {
             // A conflict leaves what firmware put there in the registers, which nobody may use.
             function.resources.retain(|had| !same(had));
-            function.unplaced.retain(|had| had.kind != kind || had.io != found.io || had.prefetchable != found.prefetchable);
+            function.unplaced.retain(|had| {
+                had.kind != kind || had.io != found.io || had.prefetchable != found.prefetchable
+            });
             function.unplaced.push(Unplaced {
                 kind,
                 size: found.size.or(found.range.map(AddrRange::len)),
@@ -235,9 +282,11 @@ fn note(function: &mut Function, kind: ResourceKind, found: Bracketed, outcome: 
         Outcome::Placed => {
             let Some(range) = found.range else { return };
             // A BAR that was not set begins at 0: its size is all that it says.
-            let unset = range.start() == 0 && kind != ResourceKind::Window && !found.io;
+            let unset = range.start() == 0;
             function.resources.retain(|had| !same(had));
-            function.unplaced.retain(|had| had.kind != kind || had.io != found.io || had.prefetchable != found.prefetchable);
+            function.unplaced.retain(|had| {
+                had.kind != kind || had.io != found.io || had.prefetchable != found.prefetchable
+            });
             if !unset {
                 function.resources.push(PciResource {
                     kind,
@@ -365,7 +414,10 @@ mod tests {
         assert_eq!((bridge.below, bridge.resources.len()), (Some((1, 5)), 1));
         assert_eq!(bridge.resources[0].range.len(), 32 << 20, "the last word on it");
         let card = at(&facts, "0000:01:00.0");
-        assert_eq!(card.resources.iter().map(|r| (r.kind, r.range.start())).collect::<Vec<_>>(), [(ResourceKind::Bar(0), 0x8100_0000)]);
+        assert_eq!(
+            card.resources.iter().map(|r| (r.kind, r.range.start())).collect::<Vec<_>>(),
+            [(ResourceKind::Bar(0), 0x8100_0000)]
+        );
         assert_eq!((card.unplaced[0].kind, card.unplaced[0].size), (ResourceKind::Bar(1), Some(16 << 30)));
         assert_eq!(card.unplaced[0].why, "can't assign; no space");
         assert_eq!(card.driver.as_deref(), Some("nvidia"));
@@ -378,12 +430,16 @@ mod tests {
              pci 0000:01:00.0: VF(n) BAR0 space: [mem 0xe0100000-0xe011ffff 64bit pref] (contains BAR0 for 8 VFs)\n",
         );
         let card = at(&facts, "0000:01:00.0");
-        assert_eq!(card.resources.iter().map(|r| (r.kind, r.range.len())).collect::<Vec<_>>(), [(ResourceKind::VfBar(0), 0x2_0000)]);
+        assert_eq!(
+            card.resources.iter().map(|r| (r.kind, r.range.len())).collect::<Vec<_>>(),
+            [(ResourceKind::VfBar(0), 0x2_0000)]
+        );
     }
 
     #[test]
     fn a_second_boot_begins_anew() {
-        let boot = "Linux version 6.1\npci_bus 0000:00: root bus resource [mem 0x80000000-0xdfffffff window]\n";
+        let boot =
+            "Linux version 6.1\npci_bus 0000:00: root bus resource [mem 0x80000000-0xdfffffff window]\n";
         let facts = read(&format!("{boot}pci 0000:00:02.0: [8086:1927] type 00 class 0x030000\n{boot}"));
         assert!(facts.pci.functions.is_empty());
         assert!(facts.heard[0].to_string().contains("another boot begins in line 4"), "{}", facts.heard[0]);
@@ -391,7 +447,9 @@ mod tests {
 
     #[test]
     fn what_is_cut_is_named() {
-        let facts = read("pci 0000:00:02.0: BAR 0 [mem 0x90000000-0x90ff\npci_bus 0000:00: root bus resource [mem 0x8000\n");
+        let facts = read(
+            "pci 0000:00:02.0: BAR 0 [mem 0x90000000-0x90ff\npci_bus 0000:00: root bus resource [mem 0x8000\n",
+        );
         assert_eq!(facts.heard[0].odd.iter().map(|odd| odd.line).collect::<Vec<_>>(), [1, 2]);
     }
 }

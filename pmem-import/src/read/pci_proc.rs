@@ -21,7 +21,10 @@ impl LineReader for Reader {
         let (Some(place), Some(id)) = (hex(place), hex(id)) else { return Verdict::Pass };
         let numbers: Vec<u64> = columns.clone().skip(1).map_while(|column| hex(column.trim())).collect();
         if numbers.len() < 14 {
-            return Verdict::Odd("PCI function", format!("{} columns of addresses and sizes: 14 are expected", numbers.len()));
+            return Verdict::Odd(
+                "PCI function",
+                format!("{} columns of addresses and sizes: 14 are expected", numbers.len()),
+            );
         }
         let address = Address::from_routing_id(0, place as u16);
         let at = line.place();
@@ -33,9 +36,19 @@ impl LineReader for Reader {
             let start = base & if io { !3 } else { !0xf };
             let kind = if n == 6 { ResourceKind::Rom } else { ResourceKind::Bar(n) };
             let start = if n == 6 { base & !0x7ff } else { start };
-            if let Ok(range) = AddrRange::sized(start, *size).or(Err(())).and_then(|r| if start == 0 { Err(()) } else { Ok(r) }) {
+            if let Ok(range) = AddrRange::sized(start, *size)
+                .or(Err(()))
+                .and_then(|r| if start == 0 { Err(()) } else { Ok(r) })
+            {
                 let prefetchable = !io && base & 8 != 0;
-                function.resources.push(PciResource { kind, range, io, prefetchable, open_ended: false, at: at.clone() });
+                function.resources.push(PciResource {
+                    kind,
+                    range,
+                    io,
+                    prefetchable,
+                    open_ended: false,
+                    at: at.clone(),
+                });
             }
         }
         heard.count("PCI function");

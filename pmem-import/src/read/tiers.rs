@@ -9,10 +9,8 @@ const TIERS: &str = "sys/devices/virtual/memory_tiering";
 const DAX: &str = "sys/bus/dax/devices";
 
 /// The files.
-pub(super) const FILES: &[&str] = &[
-    "sys/devices/virtual/memory_tiering/memory_tier*/nodelist",
-    "sys/bus/dax/devices/dax*/target_node",
-];
+pub(super) const FILES: &[&str] =
+    &["sys/devices/virtual/memory_tiering/memory_tier*/nodelist", "sys/bus/dax/devices/dax*/target_node"];
 
 pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
     for tier in tree.names(TIERS).iter().filter_map(|name| numbered(name, "memory_tier")) {

@@ -89,7 +89,10 @@ pub(super) fn last_complete(listings: &[Listing]) -> Option<&Listing> {
     let (last, before) = seen.split_last()?;
     let excerpt = |of: &Listing| {
         last.lines.len() < of.lines.len()
-            && last.lines.iter().all(|line| of.lines.iter().any(|had| (had.range, &had.name) == (line.range, &line.name)))
+            && last
+                .lines
+                .iter()
+                .all(|line| of.lines.iter().any(|had| (had.range, &had.name) == (line.range, &line.name)))
     };
     match before.last() {
         Some(earlier) if excerpt(earlier) => Some(earlier),
@@ -167,7 +170,9 @@ fn from_map(facts: &Facts, map: &MemoryMap) -> Listing {
             }
         }
     }
-    let line_of = |addr: u64| map.entries.iter().find(|entry| entry.range.contains(addr)).map_or(map.at.line, |entry| entry.line);
+    let line_of = |addr: u64| {
+        map.entries.iter().find(|entry| entry.range.contains(addr)).map_or(map.at.line, |entry| entry.line)
+    };
     let lines = flat.iter().filter_map(|(range, kind)| {
         let name = match kind {
             kind if kind.is_usable() => "System RAM",
@@ -250,7 +255,12 @@ fn by_blocks(facts: &mut Facts) -> Vec<RamPiece> {
     let at = Place::whole("sys/devices/system/memory");
     let all = join(facts.numa.all.iter().flat_map(|node| node.memory()).collect());
     if !all.is_empty() {
-        facts.find(Finding::at(&at, "RAM is known by memory blocks only: a block may have holes that are no RAM"));
+        facts.find(Finding::at(
+            &at,
+            "RAM is known by memory blocks only: a block may have holes that are no RAM",
+        ));
     }
-    all.into_iter().map(|range| RamPiece { range, kind: MemoryKind::Dram, node: None, at: at.clone() }).collect()
+    all.into_iter()
+        .map(|range| RamPiece { range, kind: MemoryKind::Dram, node: None, at: at.clone() })
+        .collect()
 }

@@ -28,11 +28,11 @@ pub use nodes::NodeKind;
 pub use pci::Windows;
 
 pub(crate) use memory::{LineKind, RamPiece, line_kind};
-pub(crate) use pci::{Child, Root, bus_of_line};
+pub(crate) use pci::{Child, Root};
 
 use crate::facts::{Facts, Finding, Function, Listing, Nodes};
 use pmem_core::AddrRange;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One answer for each question.
 pub(crate) struct Settled {
@@ -54,6 +54,8 @@ pub(crate) struct Settled {
     pub(crate) roots: Vec<Root>,
     /// Buses below bridges, the outer ones first.
     pub(crate) children: Vec<Child>,
+    /// The lines of memory and of ports that are buses' windows or apertures.
+    pub(crate) bus_lines: [BTreeSet<usize>; 2],
     /// Memory-mapped configuration space that no list names.
     pub(crate) ecam: Vec<(u32, AddrRange)>,
     /// What sources have that only x86 has.
@@ -72,8 +74,13 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
     let numa = nodes::settle(facts, &listing, &mut ram);
     let kinds = nodes::kinds(&numa, &listing, &ram, &facts.dax);
     let ports = memory::last_complete(&facts.ports).cloned().unwrap_or_default();
-    let pci::Settled { functions, roots, children } = pci::settle(facts, &listing, &ports);
-    let named = |range: AddrRange| listing.lines.iter().any(|line| line.range == range && line.name.contains("ECAM") || line.name.contains("MMCONFIG") && line.range == range);
+    let pci::Settled { functions, roots, children, bus_lines } = pci::settle(facts, &listing, &ports);
+    let named = |range: AddrRange| {
+        listing.lines.iter().any(|line| {
+            line.range == range && line.name.contains("ECAM")
+                || line.name.contains("MMCONFIG") && line.range == range
+        })
+    };
     let ecam = facts.pci.ecam.iter().map(|said| said.value).filter(|(_, range)| !named(*range)).collect();
     Settled {
         memory: listing,
@@ -85,6 +92,7 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
         functions,
         roots,
         children,
+        bus_lines,
         ecam,
         is_x86,
         is_amd: facts.mtrr.is_amd,

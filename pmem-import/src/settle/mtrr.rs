@@ -4,7 +4,9 @@ use super::memory::{firmware_map, flatten, last_complete};
 use crate::facts::{Complaint, Entry, Facts, Finding, Place, RegisterTable, Said, TableKind};
 use pmem_core::FirmwareMemory;
 use pmem_mtrr::regs::MAX_VARIABLE;
-use pmem_mtrr::{Amd, Block, Cap, DefType, Fixed, MemType, PatType, Register, Setting, Span, Syscfg, Variable, Width};
+use pmem_mtrr::{
+    Amd, Block, Cap, DefType, Fixed, MemType, PatType, Register, Setting, Span, Syscfg, Variable, Width,
+};
 
 /// The default type, and how it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,13 +91,23 @@ impl MtrrFacts {
         let said = |pick: fn(&RegisterTable) -> bool| {
             // What the chosen table does not say, the others may: the surest of them, and of those the last.
             let of_chosen = chosen.filter(|table| pick(table));
-            of_chosen.or_else(|| tables.iter().copied().filter(|table| pick(table) && table.kind != TableKind::Temporary).max_by_key(|table| table.kind))
+            of_chosen.or_else(|| {
+                tables
+                    .iter()
+                    .copied()
+                    .filter(|table| pick(table) && table.kind != TableKind::Temporary)
+                    .max_by_key(|table| table.kind)
+            })
         };
         let count = said(|t| t.count.is_some()).and_then(|t| t.count);
         let listed = tables.iter().filter(|t| t.lists_unused).map(|t| t.listed).max();
         let count = count.or_else(|| u8::try_from(listed?).ok()).filter(|n| usize::from(*n) <= MAX_VARIABLE);
         let mut variable: Vec<(usize, Entry, Place)> = chosen.map_or(Vec::new(), |table| {
-            table.entries.iter().map(|(n, entry, line)| (*n, *entry, Place::line(&table.at.source, *line))).collect()
+            table
+                .entries
+                .iter()
+                .map(|(n, entry, line)| (*n, *entry, Place::line(&table.at.source, *line)))
+                .collect()
         });
         variable.sort_by_key(|(n, ..)| *n);
         let below_1m = |(_, entry, _): &(usize, Entry, Place)| matches!(entry, Entry::Register(r) if r.block.span().end <= 1 << 20);
@@ -105,6 +117,17 @@ impl MtrrFacts {
         }
         let fixed = said(|t| t.fixed_known != 0);
         let (memory, memory_source) = memory(facts);
+        // What is wrong with these very sources is wrong with the answer.
+        let of_these: std::collections::BTreeSet<_> = facts
+            .mtrr
+            .tables
+            .iter()
+            .map(|table| &table.at.source)
+            .chain(facts.firmware.maps.iter().map(|map| &map.at.source))
+            .chain(facts.memory.iter().map(|listing| &listing.source))
+            .collect();
+        let about = |finding: &&Finding| finding.places.iter().any(|place| of_these.contains(&place.source));
+        findings.extend(facts.findings.all.iter().filter(about).cloned());
         let mtrr = &facts.mtrr;
         let width = mtrr.width.as_ref().map(|said| said.value).or(mtrr.mask_width);
         let said_default = said(|t| t.default.is_some()).and_then(|t| t.default);
@@ -113,7 +136,11 @@ impl MtrrFacts {
         let mtrr = &facts.mtrr;
         let mut wanted: Vec<(Span, MemType)> = chosen.map_or(Vec::new(), |table| table.wanted.clone());
         if wanted.is_empty() {
-            wanted = mtrr.tables.iter().rfind(|table| !table.wanted.is_empty() && table.kind != TableKind::Temporary).map_or(Vec::new(), |t| t.wanted.clone());
+            wanted = mtrr
+                .tables
+                .iter()
+                .rfind(|table| !table.wanted.is_empty() && table.kind != TableKind::Temporary)
+                .map_or(Vec::new(), |t| t.wanted.clone());
         }
         wanted.extend(mtrr.wanted.iter().map(|said| said.value));
         wanted.sort_by_key(|(span, _)| span.start);
@@ -127,7 +154,11 @@ impl MtrrFacts {
             default,
             def: said(|t| t.def.is_some()).and_then(|t| t.def),
             enabled: said(|t| t.enabled.is_some()).and_then(|t| t.enabled),
-            fixed_enabled: if no_fixed { Some(false) } else { said(|t| t.fixed_enabled.is_some()).and_then(|t| t.fixed_enabled) },
+            fixed_enabled: if no_fixed {
+                Some(false)
+            } else {
+                said(|t| t.fixed_enabled.is_some()).and_then(|t| t.fixed_enabled)
+            },
             fixed: fixed.map_or_else(Fixed::default, |table| table.fixed),
             fixed_known: fixed.map_or(0, |table| table.fixed_known),
             variable,
@@ -167,7 +198,9 @@ impl MtrrFacts {
                 kind
             }
             Default::Unknown => {
-                assumed.push("the default type is not known: no source says it, and nothing proves it".to_owned());
+                assumed.push(
+                    "the default type is not known: no source says it, and nothing proves it".to_owned(),
+                );
                 MemType::Uc
             }
         };
@@ -218,7 +251,10 @@ impl MtrrFacts {
         if let Some(width) = self.width {
             return width;
         }
-        let width = least_width(&self.variable, self.memory.iter().map(|(span, _)| span.end - 1).chain(self.top).max());
+        let width = least_width(
+            &self.variable,
+            self.memory.iter().map(|(span, _)| span.end - 1).chain(self.top).max(),
+        );
         assumed.push(format!(
             "physical addresses have {} bits: the source does not say, and they may be wider (--bits)",
             width.bits()
@@ -231,7 +267,8 @@ impl MtrrFacts {
         self.count.unwrap_or_else(|| {
             let seen = self.variable.iter().map(|(n, ..)| n + 1).max().unwrap_or(0);
             let count = seen.clamp(8, MAX_VARIABLE) as u8;
-            assumed.push(format!("there are {count} variable registers: the source does not say (--registers)"));
+            assumed
+                .push(format!("there are {count} variable registers: the source does not say (--registers)"));
             count
         })
     }
@@ -249,14 +286,27 @@ fn least_width(variable: &[(usize, Entry, Place)], rest: Option<u64>) -> Width {
 }
 
 /// The table that is in force now: of the surest kind the last; tables never merge by their numbers.
-fn choose<'t>(tables: &[&'t RegisterTable], notes: &mut Vec<String>, findings: &mut Vec<Finding>) -> Option<&'t RegisterTable> {
+fn choose<'t>(
+    tables: &[&'t RegisterTable],
+    notes: &mut Vec<String>,
+    findings: &mut Vec<Finding>,
+) -> Option<&'t RegisterTable> {
     let surest = tables.iter().map(|table| table.kind).max()?;
     let of_kind: Vec<&RegisterTable> = tables.iter().copied().filter(|table| table.kind == surest).collect();
     let chosen = *of_kind.last()?;
     if tables.len() > 1 {
-        let others: Vec<String> =
-            tables.iter().filter(|table| !std::ptr::eq(**table, chosen)).map(|table| format!("{} ({})", table.kind.name(), table.at)).collect();
-        notes.push(format!("{} tables of registers: {} ({}) are taken, not {}", tables.len(), chosen.kind.name(), chosen.at, others.join(", ")));
+        let others: Vec<String> = tables
+            .iter()
+            .filter(|table| !std::ptr::eq(**table, chosen))
+            .map(|table| format!("{} ({})", table.kind.name(), table.at))
+            .collect();
+        notes.push(format!(
+            "{} tables of registers: {} ({}) are taken, not {}",
+            tables.len(),
+            chosen.kind.name(),
+            chosen.at,
+            others.join(", ")
+        ));
     }
     if let [.., before, last] = &of_kind[..] {
         let same = |a: &RegisterTable, b: &RegisterTable| {
@@ -302,7 +352,9 @@ fn infer(variable: &[(usize, Entry, Place)], width: Option<Width>) -> Default {
         let cached = registers.iter().filter(|r| r.kind != MemType::Uc).map(|r| r.block.span());
         let mut inside: Vec<Span> = cached.filter(|other| !other.and(span).is_empty()).collect();
         inside.sort_by_key(|other| other.start);
-        let end = inside.iter().fold(span.start, |at, other| if other.start <= at { at.max(other.end) } else { at });
+        let end = inside
+            .iter()
+            .fold(span.start, |at, other| if other.start <= at { at.max(other.end) } else { at });
         end >= span.end
     };
     let alone = registers.iter().any(|r| r.kind == MemType::Uc && !covered(r.block));
@@ -321,10 +373,17 @@ fn tom2(
     }
     // A kernel's own list would say it.
     let silent = chosen.is_some_and(|table| table.kind == TableKind::System) && facts.mtrr.cpus.is_empty();
-    if !facts.mtrr.is_amd || !silent || facts.mtrr.tables.iter().any(|table| table.kind == TableKind::KernelLog) {
+    if !facts.mtrr.is_amd
+        || !silent
+        || facts.mtrr.tables.iter().any(|table| table.kind == TableKind::KernelLog)
+    {
         return (None, false);
     }
-    let top = memory.iter().filter(|(span, kind)| kind.is_memory() && span.end > 1 << 32).map(|(span, _)| span.end).max();
+    let top = memory
+        .iter()
+        .filter(|(span, kind)| kind.is_memory() && span.end > 1 << 32)
+        .map(|(span, _)| span.end)
+        .max();
     let cached = variable.iter().any(|(_, entry, _)| {
         matches!(entry, Entry::Register(r) if r.kind == MemType::Wb && r.block.span().end > 1 << 32)
     });
@@ -337,7 +396,10 @@ fn tom2(
 /// The memory map: the firmware's own, else the kernel's list; its name.
 fn memory(facts: &Facts) -> (Vec<(Span, FirmwareMemory)>, Option<String>) {
     if let Some(map) = firmware_map(facts) {
-        let span = |range: &std::ops::RangeInclusive<u64>| Span { start: *range.start(), end: range.end().saturating_add(1) };
+        let span = |range: &std::ops::RangeInclusive<u64>| Span {
+            start: *range.start(),
+            end: range.end().saturating_add(1),
+        };
         let all = flatten(&map).iter().map(|(range, kind)| (span(range), *kind)).collect();
         return (all, Some(format!("{} ({})", map.kind.name(), map.at)));
     }
@@ -351,7 +413,12 @@ fn memory(facts: &Facts) -> (Vec<(Span, FirmwareMemory)>, Option<String>) {
             name if name.starts_with("Persistent Memory") => FirmwareMemory::Persistent,
             "Soft Reserved" => FirmwareMemory::SpecialPurpose,
             name if name.starts_with("PCI Bus") => FirmwareMemory::Mmio,
-            name if name.eq_ignore_ascii_case("reserved") || name == "RAM buffer" || name.ends_with("ROM") => FirmwareMemory::Reserved,
+            name if name.eq_ignore_ascii_case("reserved")
+                || name == "RAM buffer"
+                || name.ends_with("ROM") =>
+            {
+                FirmwareMemory::Reserved
+            }
             name if name.starts_with("Unknown") || name.starts_with("Unusable") => FirmwareMemory::Reserved,
             _ => FirmwareMemory::Mmio,
         };
@@ -362,7 +429,8 @@ fn memory(facts: &Facts) -> (Vec<(Span, FirmwareMemory)>, Option<String>) {
 
 /// Where buses may place devices.
 fn windows(facts: &Facts) -> Vec<Span> {
-    let span = |range: pmem_core::AddrRange| Span { start: range.start(), end: range.last().saturating_add(1) };
+    let span =
+        |range: pmem_core::AddrRange| Span { start: range.start(), end: range.last().saturating_add(1) };
     if let Some(listing) = last_complete(&facts.memory) {
         let of_bus = listing.lines.iter().filter(|line| line.name.starts_with("PCI Bus"));
         return of_bus.map(|line| span(line.range)).collect();

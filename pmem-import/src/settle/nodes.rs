@@ -114,7 +114,8 @@ fn lay(
         here.insert(range, Some(*node));
         for (part, other) in others {
             if let (Some(other), Ok(shown)) = (other, AddrRange::inclusive(*part.start(), *part.end())) {
-                let text = format!("{shown} is claimed by nodes {other} and {node}: whose it is, is in doubt");
+                let text =
+                    format!("{shown} is claimed by nodes {other} and {node}: whose it is, is in doubt");
                 facts.find(Finding::whole(source, text));
             }
             here.insert(part, None);
@@ -129,7 +130,9 @@ fn lay(
 fn split(piece: &RamPiece, owners: &RangeInclusiveMap<u64, Option<u32>>) -> Vec<RamPiece> {
     let whole = piece.range.start()..=piece.range.last();
     let mut parts: Vec<(AddrRange, Option<u32>)> = Vec::new();
-    let mut push = |start: u64, last: u64, node| parts.extend(AddrRange::inclusive(start, last).ok().map(|range| (range, node)));
+    let mut push = |start: u64, last: u64, node| {
+        parts.extend(AddrRange::inclusive(start, last).ok().map(|range| (range, node)))
+    };
     let mut at = Some(piece.range.start());
     for (range, node) in owners.overlapping(&whole) {
         let (start, last) = (*range.start().max(whole.start()), *range.end().min(whole.end()));
@@ -147,7 +150,8 @@ fn split(piece: &RamPiece, owners: &RangeInclusiveMap<u64, Option<u32>>) -> Vec<
 
 /// Memory of which no node is known, where there are nodes; memory blocks where no list has RAM.
 fn note_strays(facts: &mut Facts, numa: &Nodes, ram: &[RamPiece]) {
-    let stray: Vec<&RamPiece> = ram.iter().filter(|piece| piece.node.is_none() && piece.kind.is_ram()).collect();
+    let stray: Vec<&RamPiece> =
+        ram.iter().filter(|piece| piece.node.is_none() && piece.kind.is_ram()).collect();
     if let (Some(first), false) = (stray.first(), numa.all.is_empty()) {
         let ranges = join(stray.iter().map(|piece| piece.range).collect());
         facts.find(Finding::at(&first.at, format!("memory {} is of no known node", brief(&ranges))));
@@ -156,7 +160,11 @@ fn note_strays(facts: &mut Facts, numa: &Nodes, ram: &[RamPiece]) {
     for node in &numa.all {
         let memory = node.memory();
         if !memory.is_empty() && !all.is_empty() && crossing(&memory, &all).is_empty() {
-            let text = format!("node {}'s memory blocks {} hold no RAM of the list", node.id, brief(&without(&memory, &all)));
+            let text = format!(
+                "node {}'s memory blocks {} hold no RAM of the list",
+                node.id,
+                brief(&without(&memory, &all))
+            );
             facts.find(Finding::whole("sys/devices/system/memory", text));
         }
     }
@@ -204,7 +212,9 @@ pub(super) fn kinds(
             }
         };
         let kind = match (&said[..], of_dax) {
-            ([kind], _) if *kind != MemoryKind::Dram || has_cpus(node) => Some(NodeKind { kind: *kind, inferred: false }),
+            ([kind], _) if *kind != MemoryKind::Dram || has_cpus(node) => {
+                Some(NodeKind { kind: *kind, inferred: false })
+            }
             (_, true) => Some(NodeKind { kind: MemoryKind::Cxl, inferred: false }),
             _ => inferred().map(|kind| NodeKind { kind, inferred: !has_cpus(node) }),
         };

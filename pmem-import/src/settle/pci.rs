@@ -27,7 +27,10 @@ impl Root {
         let offset = own
             .clone()
             .find(|aperture| aperture.range.contains(range.start()))
-            .or_else(|| own.find(|aperture| aperture.bus_start != aperture.range.start()).filter(|_| self.shifted && !io))
+            .or_else(|| {
+                own.find(|aperture| aperture.bus_start != aperture.range.start())
+                    .filter(|_| self.shifted && !io)
+            })
             .map_or(0, |aperture| aperture.bus_start.wrapping_sub(aperture.range.start()));
         range.shifted(offset)
     }
@@ -72,11 +75,14 @@ pub(super) struct Settled {
     pub(super) functions: Vec<Function>,
     pub(super) roots: Vec<Root>,
     pub(super) children: Vec<Child>,
+    /// The lines of memory and of ports that are windows or apertures.
+    pub(super) bus_lines: [BTreeSet<usize>; 2],
 }
 
 pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Settled {
     let mut functions = merge(facts);
     let listed = Lists::read(memory, ports);
+    inside_cxl(facts, memory);
     listed.add_functions(&mut functions);
     add_virtual(&mut functions);
     // By bus: the bridge above it.
@@ -89,7 +95,8 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
             // The first one keeps it: two bridges cannot lead to one bus.
             bridges.insert(bus, other);
             let place = function.at.clone().unwrap_or_else(|| Place::whole(""));
-            let text = format!("bus {} lies behind bridge {other} and bridge {} too", show_bus(bus), function.bdf());
+            let text =
+                format!("bus {} lies behind bridge {other} and bridge {} too", show_bus(bus), function.bdf());
             findings.push(Finding::at(&place, text));
         }
     }
@@ -105,7 +112,8 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
     let mut left = children;
     let mut children: Vec<Child> = Vec::new();
     loop {
-        let (ready, rest): (Vec<Child>, Vec<Child>) = left.into_iter().partition(|child| known.contains(&child.above));
+        let (ready, rest): (Vec<Child>, Vec<Child>) =
+            left.into_iter().partition(|child| known.contains(&child.above));
         left = rest;
         if ready.is_empty() {
             break;
@@ -114,10 +122,26 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
         children.extend(ready);
     }
     for child in left {
-        let text = format!("bus {} lies below bus {}, which leads nowhere: left out", show_bus(child.bus), show_bus(child.above));
+        let text = format!(
+            "bus {} lies below bus {}, which leads nowhere: left out",
+            show_bus(child.bus),
+            show_bus(child.above)
+        );
         facts.find(Finding::at(&child.at, text));
     }
-    Settled { functions: functions.into_values().collect(), roots, children }
+    let bus_lines = listed.windows.each_ref().map(|lines| lines.keys().copied().collect());
+    Settled { functions: functions.into_values().collect(), roots, children, bus_lines }
+}
+
+/// A PCI bus inside of a window to memory: firmware gave addresses out twice.
+fn inside_cxl(facts: &mut Facts, memory: &Listing) {
+    for (index, line) in memory.lines.iter().enumerate().filter(|(_, line)| bus_of_line(&line.name).is_some())
+    {
+        if let Some(outer) = memory.around(index).find(|outer| outer.name.starts_with("CXL Window")) {
+            let text = format!("{} {} lies inside {} {}", line.name, line.range, outer.name, outer.range);
+            facts.find(Finding::between(&memory.place(line), &memory.place(outer), text));
+        }
+    }
 }
 
 /// One description of each function: what a surer source says counts, what it does not say others may.
@@ -136,7 +160,9 @@ fn merge(facts: &mut Facts) -> BTreeMap<Address, Function> {
 }
 
 fn laid_over(old: Function, new: Function) -> Function {
-    let has = |kind, io| new.resources.iter().any(|r| r.kind == kind && (kind != ResourceKind::Window || r.io == io));
+    let has = |kind, io| {
+        new.resources.iter().any(|r| r.kind == kind && (kind != ResourceKind::Window || r.io == io))
+    };
     let mut resources: Vec<PciResource> = new.resources.clone();
     let keeps = |had: &&PciResource| match had.kind {
         ResourceKind::Window => !new.lists_windows,
@@ -146,7 +172,9 @@ fn laid_over(old: Function, new: Function) -> Function {
     resources.extend(old.resources.iter().filter(keeps).filter(|_| !says_all).cloned());
     // A dump says where a register begins; who says how large it is knows more.
     for resource in resources.iter_mut().filter(|r| r.open_ended) {
-        let whole = |had: &&PciResource| had.kind == resource.kind && had.range.start() == resource.range.start() && !had.open_ended;
+        let whole = |had: &&PciResource| {
+            had.kind == resource.kind && had.range.start() == resource.range.start() && !had.open_ended
+        };
         if let Some(whole) = old.resources.iter().find(whole) {
             *resource = whole.clone();
         }
@@ -154,7 +182,9 @@ fn laid_over(old: Function, new: Function) -> Function {
     let mut unplaced = new.unplaced.clone();
     let placed = |kind| resources.iter().any(|r: &PciResource| r.kind == kind);
     let also = |had: &&crate::facts::Unplaced| {
-        let said = unplaced.iter().any(|u| u.kind == had.kind && u.io == had.io && u.prefetchable == had.prefetchable);
+        let said = unplaced
+            .iter()
+            .any(|u| u.kind == had.kind && u.io == had.io && u.prefetchable == had.prefetchable);
         !said && (had.kind == ResourceKind::Window || !placed(had.kind))
     };
     let more: Vec<_> = old.unplaced.iter().filter(also).cloned().collect();
@@ -162,7 +192,9 @@ fn laid_over(old: Function, new: Function) -> Function {
     unplaced.extend(more);
     // The log knows why; `lspci` only that.
     for unplaced in &mut unplaced {
-        let logged = old.unplaced.iter().find(|had| had.kind == unplaced.kind && had.io == unplaced.io && had.prefetchable == unplaced.prefetchable);
+        let logged = old.unplaced.iter().find(|had| {
+            had.kind == unplaced.kind && had.io == unplaced.io && had.prefetchable == unplaced.prefetchable
+        });
         if let Some(logged) = logged {
             unplaced.why = logged.why.clone();
             unplaced.size = unplaced.size.or(logged.size);
@@ -196,21 +228,76 @@ fn check(facts: &mut Facts, old: &Function, new: &Function) {
     if let (Some(a), Some(b)) = (new.id, old.id)
         && a != b
     {
-        let text = format!("{} is {:04x}:{:04x} here and {:04x}:{:04x} there: two machines?", new.bdf(), a.0, a.1, b.0, b.1);
+        let text = format!(
+            "{} is {:04x}:{:04x} here and {:04x}:{:04x} there: two machines?",
+            new.bdf(),
+            a.0,
+            a.1,
+            b.0,
+            b.1
+        );
         facts.find(Finding::between(at, other, text));
     }
     for resource in new.resources.iter().filter(|r| r.kind != ResourceKind::Window) {
         let had = old.resources.iter().find(|had| had.kind == resource.kind && had.io == resource.io);
-        let Some(had) = had.filter(|had| had.range.start() != resource.range.start() && !had.open_ended && !resource.open_ended) else {
+        let Some(had) = had.filter(|had| {
+            had.range.start() != resource.range.start() && !had.open_ended && !resource.open_ended
+        }) else {
             continue;
         };
-        let text = format!("{} {} is at {} here and at {} there: this one is taken", new.bdf(), resource.kind, resource.range, had.range);
+        let text = format!(
+            "{} {} is at {} here and at {} there: this one is taken",
+            new.bdf(),
+            resource.kind,
+            resource.range,
+            had.range
+        );
         facts.find(Finding::between(&resource.at, &had.at, text));
+    }
+}
+
+/// Whose virtual function one is, where no source says: its memory lies in the space that another keeps for them, or inside what a list
+/// says is another's.
+fn find_physical(functions: &mut BTreeMap<Address, Function>) {
+    let mut spaces: Vec<(AddrRange, Address)> = Vec::new();
+    for function in functions.values() {
+        let own = function.resources.iter().filter(|r| !r.io && !r.open_ended);
+        let kept = own.filter(|r| matches!(r.kind, ResourceKind::VfBar(_) | ResourceKind::Unnamed));
+        spaces.extend(kept.map(|r| (r.range, function.bdf())));
+    }
+    spaces.sort_unstable_by_key(|(range, address)| (range.start(), std::cmp::Reverse(range.len()), *address));
+    let holder = |function: &Function, range: AddrRange| {
+        let after = spaces.partition_point(|(space, _)| space.start() <= range.start());
+        // Spaces do not overlap but for those of slices: the one around begins a few before.
+        let near = spaces[..after].iter().rev().take(64);
+        near.filter(|(space, of)| *of != function.bdf() && space.covers(range) && *space != range)
+            .map(|(_, of)| *of)
+            .next()
+    };
+    let found: Vec<(Address, Address)> = functions
+        .values()
+        .filter(|f| f.physical.is_none() && f.sriov.is_none())
+        .filter_map(|f| {
+            let mut memory = f
+                .resources
+                .iter()
+                .filter(|r| !r.io && !matches!(r.kind, ResourceKind::Window))
+                .map(|r| r.range)
+                .peekable();
+            let first = holder(f, *memory.peek()?)?;
+            memory.all(|range| holder(f, range) == Some(first)).then_some((f.bdf(), first))
+        })
+        .collect();
+    for (address, physical) in found {
+        if let Some(function) = functions.get_mut(&address) {
+            function.physical = Some(physical);
+        }
     }
 }
 
 /// Virtual functions that exist, of which no source gives the addresses: their slices follow from their physical function's.
 fn add_virtual(functions: &mut BTreeMap<Address, Function>) {
+    find_physical(functions);
     let mut slices: Vec<(Address, Address, PciResource)> = Vec::new();
     for physical in functions.values() {
         let Some(sriov) = physical.sriov.filter(|sriov| sriov.enabled && sriov.total > 0) else { continue };
@@ -223,7 +310,10 @@ fn add_virtual(functions: &mut BTreeMap<Address, Function>) {
             for n in 1..=sriov.count.min(sriov.total) {
                 let Some(address) = sriov.virtual_function(physical.bdf(), n) else { break };
                 let start = space.range.start() + size * u64::from(n - 1);
-                let (Ok(range), true) = (AddrRange::sized(start, size), functions.contains_key(&address)) else { continue };
+                let (Ok(range), true) = (AddrRange::sized(start, size), functions.contains_key(&address))
+                else {
+                    continue;
+                };
                 let slice = PciResource { kind: ResourceKind::Bar(bar), range, ..space.clone() };
                 slices.push((address, physical.bdf(), slice));
             }
@@ -263,6 +353,8 @@ struct Lists<'l> {
     by_bus: [BTreeMap<BusId, Vec<usize>>; 2],
     /// By bus: the bus around it.
     above: BTreeMap<BusId, Option<BusId>>,
+    /// Buses that no line is named for, but functions inside another bus's line are on: what these show of memory and of ports.
+    shown: [BTreeMap<BusId, Vec<(AddrRange, Place)>>; 2],
 }
 
 /// The bus that a line is named for: `PCI Bus 0000:3b`.
@@ -271,23 +363,40 @@ pub(crate) fn bus_of_line(name: &str) -> Option<BusId> {
     Some((u32::from_str_radix(segment, 16).ok()?, u8::from_str_radix(bus, 16).ok()?))
 }
 
+/// The function that a line is named for: `0000:3b:00.0`.
+fn address_of_line(name: &str) -> Option<Address> {
+    name.parse().ok().filter(|_| name.len() >= 12)
+}
+
 /// Whether a line is a host bridge of a device tree: `pcie@10000000`, `/pciex@3fffe40000000`.
 fn is_tree_bridge(name: &str) -> bool {
     let name = name.trim_start_matches('/');
     let Some((kind, unit)) = name.split_once('@') else { return false };
-    matches!(kind, "pci" | "pcie" | "pciex") && !unit.is_empty() && unit.bytes().all(|b| b.is_ascii_hexdigit() || b == b',')
+    matches!(kind, "pci" | "pcie" | "pciex")
+        && !unit.is_empty()
+        && unit.bytes().all(|b| b.is_ascii_hexdigit() || b == b',')
 }
 
 impl<'l> Lists<'l> {
     fn read(memory: &'l Listing, ports: &'l Listing) -> Self {
-        let mut lists = Self { memory, ports, windows: Default::default(), by_bus: Default::default(), above: BTreeMap::new() };
+        let mut lists = Self {
+            memory,
+            ports,
+            windows: Default::default(),
+            by_bus: Default::default(),
+            above: BTreeMap::new(),
+            shown: Default::default(),
+        };
         // By name of a host bridge: the root bus that its lines belong to, by what lies inside any of them.
         let mut trees: BTreeMap<&str, BusId> = BTreeMap::new();
         for listing in [memory, ports] {
             for (index, line) in listing.lines.iter().enumerate() {
-                let Some(outer) = listing.around(index).find(|outer| is_tree_bridge(&outer.name)) else { continue };
+                let Some(outer) = listing.around(index).find(|outer| is_tree_bridge(&outer.name)) else {
+                    continue;
+                };
                 let address: Option<Address> = line.name.parse().ok();
-                let direct = line.parent.and_then(|p| listing.lines.get(p)).is_some_and(|p| p.name == outer.name);
+                let direct =
+                    line.parent.and_then(|p| listing.lines.get(p)).is_some_and(|p| p.name == outer.name);
                 let bus = match (address, bus_of_line(&line.name)) {
                     (Some(address), _) if direct => Some((address.segment, address.bus)),
                     // A device tree's root bus is the first of its segment.
@@ -320,7 +429,31 @@ impl<'l> Lists<'l> {
                 *had = had.or(above);
             }
         }
+        lists.add_shown();
         lists
+    }
+
+    /// Functions inside another bus's line: their bus is somewhere below that one.
+    fn add_shown(&mut self) {
+        for (which, listing) in [self.memory, self.ports].into_iter().enumerate() {
+            for line in &listing.lines {
+                let Some(address) = address_of_line(&line.name) else { continue };
+                let bus = (address.segment, address.bus);
+                let within = std::iter::successors(line.parent, |p| listing.lines.get(*p)?.parent);
+                let mut outer = within.clone().filter_map(|p| self.windows[which].get(&p)).copied();
+                // Virtual functions have numbers of buses that are none.
+                let of_other = within.clone().any(|p| {
+                    listing.lines.get(p).is_some_and(|outer| address_of_line(&outer.name).is_some())
+                });
+                let Some(around) = outer.next().filter(|around| *around != bus && !of_other) else {
+                    continue;
+                };
+                if self.by_bus.iter().all(|lines| !lines.contains_key(&bus)) {
+                    self.above.insert(bus, Some(around));
+                    self.shown[which].entry(bus).or_default().push((line.range, listing.place(line)));
+                }
+            }
+        }
     }
 
     fn both(&self) -> [(&'l Listing, bool); 2] {
@@ -331,7 +464,7 @@ impl<'l> Lists<'l> {
     fn add_functions(&self, functions: &mut BTreeMap<Address, Function>) {
         for (listing, io) in self.both() {
             for line in &listing.lines {
-                let Some(address) = line.name.parse::<Address>().ok().filter(|_| line.name.len() >= 12) else { continue };
+                let Some(address) = address_of_line(&line.name) else { continue };
                 let at = listing.place(line);
                 let function = functions.entry(address).or_insert_with(|| Function {
                     address: Some(address),
@@ -340,7 +473,8 @@ impl<'l> Lists<'l> {
                     ..Function::default()
                 });
                 let said_all = function.source == PciSource::Sysfs && !function.resources.is_empty();
-                let known = function.resources.iter_mut().find(|r| r.io == io && r.range.overlaps(line.range));
+                let known =
+                    function.resources.iter_mut().find(|r| r.io == io && r.range.overlaps(line.range));
                 match known {
                     Some(known) if known.open_ended && known.range.start() == line.range.start() => {
                         (known.range, known.open_ended) = (line.range, false);
@@ -377,12 +511,17 @@ fn children(
 ) -> Vec<Child> {
     // Where functions lie says which bus is below a bridge, whatever its registers say.
     for function in functions.values().filter(|f| f.physical.is_none()) {
-        let Some(parent) = function.parent.filter(|parent| parent.segment == function.bdf().segment) else { continue };
+        let Some(parent) = function.parent.filter(|parent| parent.segment == function.bdf().segment) else {
+            continue;
+        };
         let bus = (function.bdf().segment, function.bdf().bus);
         let said = bridges.entry(bus).or_insert(parent);
         if *said != parent {
             let place = function.at.clone().unwrap_or_else(|| Place::whole(""));
-            let text = format!("{} lies below bridge {parent}, which leads to another bus: left out", function.bdf());
+            let text = format!(
+                "{} lies below bridge {parent}, which leads to another bus: left out",
+                function.bdf()
+            );
             facts.find(Finding::at(&place, text));
         }
     }
@@ -411,9 +550,16 @@ fn children(
     let known: BTreeSet<BusId> = out.iter().map(|child: &Child| child.bus).collect();
     for (bus, above) in &listed.above {
         let Some(above) = above.filter(|_| !known.contains(bus)) else { continue };
-        let lines = |io| listed.lines_of(*bus, io).map(|(line, _)| line.range).collect::<Vec<_>>();
-        let at = listed.lines_of(*bus, false).chain(listed.lines_of(*bus, true)).next().map_or_else(|| Place::whole(""), |(_, at)| at);
-        let windows = Windows { fixed: join(lines(false)), io: join(lines(true)), io_wide: true, ..Windows::default() };
+        let said = |io: bool| {
+            let own = listed.lines_of(*bus, io).map(|(line, at)| (line.range, at));
+            own.chain(listed.shown[usize::from(io)].get(bus).into_iter().flatten().cloned())
+                .collect::<Vec<_>>()
+        };
+        let lines = |io| said(io).into_iter().map(|(range, _)| range).collect::<Vec<_>>();
+        let at =
+            said(false).into_iter().chain(said(true)).next().map_or_else(|| Place::whole(""), |(_, at)| at);
+        let windows =
+            Windows { fixed: join(lines(false)), io: join(lines(true)), io_wide: true, ..Windows::default() };
         out.push(Child { bus: *bus, above, bridge: None, windows: Some(windows), at });
     }
     out
@@ -421,16 +567,22 @@ fn children(
 
 /// What a bridge forwards: by its registers, else as Linux notes it, else by lists.
 fn windows(function: &Function, listed: &Lists<'_>, bus: BusId) -> Option<Windows> {
-    let noted: Vec<&PciResource> = function.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect();
+    let noted: Vec<&PciResource> =
+        function.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect();
     let subtractive = function.class.is_some_and(pmem_pci::Class::is_subtractive);
     if let Some((bridge, common)) = function.header.as_ref().and_then(|h| Some((h.bridge()?, h.common))) {
-        let mut windows = registers(bridge, common.command.io(), common.command.memory(), &noted, function.lists_windows);
+        let mut windows =
+            registers(bridge, common.command.io(), common.command.memory(), &noted, function.lists_windows);
         windows.subtractive = subtractive;
         return Some(windows);
     }
     if function.lists_windows || !noted.is_empty() {
         let of = |io, prefetchable| {
-            noted.iter().filter(|r| r.io == io && (io || r.prefetchable == prefetchable)).map(|r| r.range).collect::<Vec<_>>()
+            noted
+                .iter()
+                .filter(|r| r.io == io && (io || r.prefetchable == prefetchable))
+                .map(|r| r.range)
+                .collect::<Vec<_>>()
         };
         return Some(Windows {
             io: join(of(true, false)),
@@ -445,8 +597,13 @@ fn windows(function: &Function, listed: &Lists<'_>, bus: BusId) -> Option<Window
     }
     let lines = |io| listed.lines_of(bus, io).map(|(line, _)| line.range).collect::<Vec<_>>();
     let (memory, io) = (lines(false), lines(true));
-    (!(memory.is_empty() && io.is_empty()) || subtractive)
-        .then(|| Windows { fixed: join(memory), io: join(io), io_wide: true, subtractive, ..Windows::default() })
+    (!(memory.is_empty() && io.is_empty()) || subtractive).then(|| Windows {
+        fixed: join(memory),
+        io: join(io),
+        io_wide: true,
+        subtractive,
+        ..Windows::default()
+    })
 }
 
 /// A bridge's windows by its registers. What reads zero throughout, and Linux does not note, is not implemented.
@@ -455,10 +612,15 @@ fn registers(bridge: &Bridge, io_on: bool, memory_on: bool, noted: &[&PciResourc
         listed && noted.iter().any(|r| r.io == io && (io || r.prefetchable == prefetchable))
     };
     let range = |found: Option<(u64, u64)>, on: bool| {
-        found.filter(|_| on).and_then(|(first, last)| AddrRange::inclusive(first, last).ok()).into_iter().collect::<Vec<_>>()
+        found
+            .filter(|_| on)
+            .and_then(|(first, last)| AddrRange::inclusive(first, last).ok())
+            .into_iter()
+            .collect::<Vec<_>>()
     };
     let io = bridge.io.range().filter(|_| !bridge.io.is_blank() || linux_has(true, false));
-    let prefetchable = bridge.prefetchable.range().filter(|_| !bridge.prefetchable.is_blank() || linux_has(false, true));
+    let prefetchable =
+        bridge.prefetchable.range().filter(|_| !bridge.prefetchable.is_blank() || linux_has(false, true));
     Windows {
         io: range(io, io_on),
         io_wide: bridge.io.is_wide(),
@@ -480,7 +642,12 @@ fn roots(
 ) -> Vec<Root> {
     let mut buses: BTreeSet<BusId> = facts.pci.roots.keys().copied().collect();
     buses.extend(listed.above.iter().filter(|(_, above)| above.is_none()).map(|(bus, _)| *bus));
-    buses.extend(functions.values().filter(|f| f.parent.is_none()).map(|f| f.root.unwrap_or((f.bdf().segment, f.bdf().bus))));
+    buses.extend(
+        functions
+            .values()
+            .filter(|f| f.parent.is_none())
+            .map(|f| f.root.unwrap_or((f.bdf().segment, f.bdf().bus))),
+    );
     buses.retain(|bus| !below.contains(bus));
     let mut by_root: BTreeMap<BusId, Vec<&Function>> = BTreeMap::new();
     for function in functions.values() {
@@ -499,7 +666,8 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
     let offset = offset_of(below.iter().copied());
     let mut apertures: Vec<Said<Aperture>> = Vec::new();
     for io in [false, true] {
-        let from_list: Vec<(AddrRange, Place)> = listed.lines_of(bus, io).map(|(line, at)| (line.range, at)).collect();
+        let from_list: Vec<(AddrRange, Place)> =
+            listed.lines_of(bus, io).map(|(line, at)| (line.range, at)).collect();
         let from_log: Vec<&Said<Aperture>> = logged.iter().filter(|said| said.value.io == io).collect();
         // Where addresses are on the bus: as a log says, else by what BARs show.
         let shift = |range: AddrRange| {
@@ -515,7 +683,10 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
         } else if !from_log.is_empty() {
             from_log.iter().map(|said| (said.value.range, said.at.clone())).collect()
         } else {
-            let place = own.first().and_then(|f| f.at.clone()).unwrap_or_else(|| Place::whole(format!("bus {}", show_bus(bus))));
+            let place = own
+                .first()
+                .and_then(|f| f.at.clone())
+                .unwrap_or_else(|| Place::whole(format!("bus {}", show_bus(bus))));
             decoded(&own, io, offset).into_iter().map(|range| (range, place.clone())).collect()
         };
         let mut taken: Vec<AddrRange> = Vec::new();
@@ -551,7 +722,9 @@ fn offset_of<'f>(functions: impl Iterator<Item = &'f Function>) -> u64 {
         let Some(header) = &function.header else { continue };
         for resource in function.resources.iter().filter(|r| !r.io && !r.open_ended) {
             let ResourceKind::Bar(index) = resource.kind else { continue };
-            let bar = header.bars().find(|(slot, bar)| *slot == usize::from(index) && !bar.is_io() && bar.base() != 0);
+            let bar = header
+                .bars()
+                .find(|(slot, bar)| *slot == usize::from(index) && !bar.is_io() && bar.base() != 0);
             let Some((_, bar)) = bar else { continue };
             let offset = resource.range.start().wrapping_sub(bar.base());
             match agreed {
@@ -570,7 +743,8 @@ fn decoded(functions: &[&Function], io: bool, offset: u64) -> Vec<AddrRange> {
     let registers = functions.iter().filter_map(|f| {
         let header = f.header.as_ref()?;
         let (bridge, command) = (header.bridge()?, header.common.command);
-        let noted: Vec<&PciResource> = f.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect();
+        let noted: Vec<&PciResource> =
+            f.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect();
         let windows = registers(bridge, command.io(), command.memory(), &noted, f.lists_windows);
         Some(if io { windows.io } else { [windows.memory, windows.prefetchable].concat() })
     });
@@ -587,7 +761,8 @@ fn check_offsets(facts: &mut Facts, functions: &BTreeMap<Address, Function>, roo
         let Some(header) = &function.header else { continue };
         let (Some(bridge), command) = (header.bridge(), header.common.command) else { continue };
         let Some(root) = roots.get(&root_of(functions, function)) else { continue };
-        let noted: Vec<&PciResource> = function.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect();
+        let noted: Vec<&PciResource> =
+            function.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect();
         let own = registers(bridge, command.io(), command.memory(), &noted, true);
         let all = [
             ("I/O window", own.io.first(), true, false),
@@ -598,7 +773,10 @@ fn check_offsets(facts: &mut Facts, functions: &BTreeMap<Address, Function>, roo
             let linux = noted.iter().find(|r| r.io == io && (io || r.prefetchable == prefetchable));
             let Some((linux, register)) = linux.zip(register) else { continue };
             if let Some(noted) = root.to_bus(linux.range, io).filter(|noted| noted != register) {
-                let text = format!("bridge {}: {what} {register} by its registers, {noted} by Linux", function.bdf());
+                let text = format!(
+                    "bridge {}: {what} {register} by its registers, {noted} by Linux",
+                    function.bdf()
+                );
                 findings.push(Finding::at(&linux.at, text));
             }
         }

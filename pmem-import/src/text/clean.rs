@@ -1,8 +1,8 @@
 //! From a text's bytes to its lines.
 
+use super::Line;
 use super::decode::{decode, ends_softly, is_quoted_printable, unquote};
 use super::prefix::{Prefix, strip};
-use super::Line;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -80,7 +80,15 @@ fn colour(text: &str) -> usize {
 
 /// The character that an entity at the beginning of a text stands for, and the entity's length.
 fn entity(text: &str) -> Option<(char, usize)> {
-    let named = [("&lt;", '<'), ("&gt;", '>'), ("&amp;", '&'), ("&quot;", '"'), ("&nbsp;", ' '), ("&#39;", '\''), ("&#x27;", '\'')];
+    let named = [
+        ("&lt;", '<'),
+        ("&gt;", '>'),
+        ("&amp;", '&'),
+        ("&quot;", '"'),
+        ("&nbsp;", ' '),
+        ("&#39;", '\''),
+        ("&#x27;", '\''),
+    ];
     named.iter().find(|(name, _)| text.starts_with(name)).map(|(name, c)| (*c, name.len()))
 }
 
@@ -98,7 +106,10 @@ mod tests {
     #[test]
     fn lines_keep_their_numbers_whatever_is_joined() {
         let text = "a usabl=\ne\nb reser=\nved\r\n\n\x1b[32m&lt;6&gt;[    0.000000]   c\x1b[0m\n";
-        assert_eq!(all(text), [(1, "a usable".to_owned()), (3, "b reserved".to_owned()), (6, "  c".to_owned())]);
+        assert_eq!(
+            all(text),
+            [(1, "a usable".to_owned()), (3, "b reserved".to_owned()), (6, "  c".to_owned())]
+        );
     }
 
     proptest! {

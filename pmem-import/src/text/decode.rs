@@ -31,7 +31,9 @@ fn zeros(bytes: &[u8]) -> Option<Order> {
 
 fn utf16(bytes: &[u8], order: Order) -> String {
     let (pairs, _) = bytes.as_chunks::<2>();
-    char::decode_utf16(pairs.iter().map(|pair| order(*pair))).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+    char::decode_utf16(pairs.iter().map(|pair| order(*pair)))
+        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect()
 }
 
 /// Whether a text is quoted-printable (RFC 2045, section 6.7): lines that end in a single `=`, going on in the next.

@@ -58,7 +58,10 @@ fn bracketed(text: &str) -> Option<&str> {
     let close = text.get(..48.min(text.len())).or(Some(text))?.find(']')?;
     let (inside, rest) = (&text[1..close], &text[close + 1..]);
     let words = inside.trim();
-    let figures = |text: &str| text.bytes().any(|b| b.is_ascii_digit()) && text.bytes().all(|b| b.is_ascii_digit() || b"+.<> ".contains(&b));
+    let figures = |text: &str| {
+        text.bytes().any(|b| b.is_ascii_digit())
+            && text.bytes().all(|b| b.is_ascii_digit() || b"+.<> ".contains(&b))
+    };
     let caller = words.strip_prefix(['T', 'C']).is_some_and(figures);
     let date = words.len() >= 19
         && words.matches(':').count() >= 2
@@ -113,7 +116,11 @@ fn syslog(text: &str) -> Option<&str> {
     }
     rest = rest[digits..].trim_start();
     let time = rest.split(' ').next()?;
-    let is_time = |word: &str| word.len() >= 8 && word.as_bytes()[2] == b':' && word.bytes().all(|b| b.is_ascii_digit() || b":.".contains(&b));
+    let is_time = |word: &str| {
+        word.len() >= 8
+            && word.as_bytes()[2] == b':'
+            && word.bytes().all(|b| b.is_ascii_digit() || b":.".contains(&b))
+    };
     if !is_time(time) {
         return None;
     }
@@ -183,7 +190,11 @@ mod tests {
         ] {
             assert_eq!(strip(line), Prefix { text: line, logged: false, xen: false }, "{line}");
         }
-        assert_eq!(strip("[    0.000000]   0 base 00 mask").text, "  0 base 00 mask", "blanks may mean something");
+        assert_eq!(
+            strip("[    0.000000]   0 base 00 mask").text,
+            "  0 base 00 mask",
+            "blanks may mean something"
+        );
         assert_eq!(strip("[DEBUG]  0x00 - 0x01").text, "0x00 - 0x01");
     }
 }

@@ -91,10 +91,9 @@ impl<'t> Scan<'t> {
             (None, Some(inside.hex()?))
         } else {
             let start = inside.hex()?;
-            inside.lit("-")?;
-            let last = inside.hex()?;
-            // A range whose end is before its start is how a closed window is printed.
-            (AddrRange::inclusive(start, last).ok(), None)
+            // Nothing at an address has no end; a range whose end is before its start is how a closed window is printed.
+            let last = if inside.lit("-").is_some() { Some(inside.hex()?) } else { None };
+            (last.and_then(|last| AddrRange::inclusive(start, last).ok()), None)
         };
         let flags = inside.0;
         self.until("]")?;

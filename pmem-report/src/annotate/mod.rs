@@ -116,7 +116,9 @@ fn differs(machine: &Machine, own: &Machine) -> Option<String> {
         machine.memory.values().flat_map(|memory| memory.spans.iter().copied()).collect()
     };
     let (here, there) = (spans(machine), spans(own));
-    let bytes = |ranges: &[pmem_core::AddrRange]| ranges.iter().fold(0u64, |sum, range| sum.saturating_add(range.len()));
+    let bytes = |ranges: &[pmem_core::AddrRange]| {
+        ranges.iter().fold(0u64, |sum, range| sum.saturating_add(range.len()))
+    };
     let both: u64 = there
         .iter()
         .flat_map(|a| here.iter().filter_map(|b| a.intersect(*b)))
@@ -126,8 +128,14 @@ fn differs(machine: &Machine, own: &Machine) -> Option<String> {
     if agree && ours > 0 {
         return None;
     }
-    let sizes = format!("{} of memory against {} here", crate::size(theirs), if ours == 0 { "none known".to_owned() } else { crate::size(ours) });
-    Some(format!("this text is of another machine: it has a memory map of its own ({sizes}), with which it is explained"))
+    let sizes = format!(
+        "{} of memory against {} here",
+        crate::size(theirs),
+        if ours == 0 { "none known".to_owned() } else { crate::size(ours) }
+    );
+    Some(format!(
+        "this text is of another machine: it has a memory map of its own ({sizes}), with which it is explained"
+    ))
 }
 
 fn note(machine: &Machine, viewer: pmem_core::ArenaId, line: u32, number: &Number) -> Note {
@@ -149,7 +157,9 @@ fn note(machine: &Machine, viewer: pmem_core::ArenaId, line: u32, number: &Numbe
         text = format!("{text}; asked for by {stream}, of which no source says which device it is");
     }
     if number.of == Of::Fault {
-        text = format!("{text}; where an IOMMU translates, this is an I/O virtual address, and means what its driver mapped");
+        text = format!(
+            "{text}; where an IOMMU translates, this is an I/O virtual address, and means what its driver mapped"
+        );
     }
     Note {
         line,

@@ -111,7 +111,8 @@ fn tokens(line: &str) -> Vec<Token> {
         let digits = bytes[begin..].iter().take_while(|b| b.is_ascii_hexdigit()).count();
         let end = begin + digits;
         let closed = bytes.get(end).is_none_or(|b| !word(*b));
-        if closed && (1..=16).contains(&digits)
+        if closed
+            && (1..=16).contains(&digits)
             && let Ok(value) = u64::from_str_radix(&line[begin..end], 16)
         {
             out.push(Token { start: at, end, value, digits, marked });
@@ -140,11 +141,30 @@ impl Token {
         const FRAMES: [&str; 3] = ["page", "pfn", "frame"];
         if FRAMES.contains(&word.as_str()) {
             // `page:0x12345`, `pfn:12345`; a pointer to a page structure is virtual.
-            return if self.digits <= 13 && self.value >> (64 - PAGE) == 0 { Kind::Frame } else { Kind::Nothing };
+            return if self.digits <= 13 && self.value >> (64 - PAGE) == 0 {
+                Kind::Frame
+            } else {
+                Kind::Nothing
+            };
         }
         const ADDRESSES: [&str; 17] = [
-            "addr", "address", "physical_address", "phys_addr", "paddr", "physaddr", "pa", "base", "iova", "at", "from", "to", "start", "end",
-            "mem", "memory", "hpa",
+            "addr",
+            "address",
+            "physical_address",
+            "phys_addr",
+            "paddr",
+            "physaddr",
+            "pa",
+            "base",
+            "iova",
+            "at",
+            "from",
+            "to",
+            "start",
+            "end",
+            "mem",
+            "memory",
+            "hpa",
         ];
         let said = ADDRESSES.contains(&word.as_str()) || before.trim_end().ends_with("fault addr");
         if said && (self.marked || self.digits >= 5) && !is_virtual_context(line) {
@@ -154,18 +174,80 @@ impl Token {
             return Kind::Nothing;
         }
         const OTHERS: [&str; 64] = [
-            "class", "flags", "flag", "domain", "revision", "rev", "type", "irq", "vector", "error", "error_code", "code", "syndrome", "offset",
-            "grain", "status", "misc", "tsc", "mcgstatus", "pasid", "reason", "attr", "mask", "size", "len", "length", "count", "id", "ids",
-            "port", "ports", "event", "sig", "pf", "apic", "cpuid", "stepping", "model", "family", "ip", "rip", "rsp", "cr2", "cr3", "fsr",
-            "fsynr", "fsynr0", "cbfrsynra", "cb", "sid", "microcode", "features", "cap", "caps", "quirks", "value", "config", "reg", "register",
-            "hash", "seed", "bytes", "quirk", "ecap",
+            "class",
+            "flags",
+            "flag",
+            "domain",
+            "revision",
+            "rev",
+            "type",
+            "irq",
+            "vector",
+            "error",
+            "error_code",
+            "code",
+            "syndrome",
+            "offset",
+            "grain",
+            "status",
+            "misc",
+            "tsc",
+            "mcgstatus",
+            "pasid",
+            "reason",
+            "attr",
+            "mask",
+            "size",
+            "len",
+            "length",
+            "count",
+            "id",
+            "ids",
+            "port",
+            "ports",
+            "event",
+            "sig",
+            "pf",
+            "apic",
+            "cpuid",
+            "stepping",
+            "model",
+            "family",
+            "ip",
+            "rip",
+            "rsp",
+            "cr2",
+            "cr3",
+            "fsr",
+            "fsynr",
+            "fsynr0",
+            "cbfrsynra",
+            "cb",
+            "sid",
+            "microcode",
+            "features",
+            "cap",
+            "caps",
+            "quirks",
+            "value",
+            "config",
+            "reg",
+            "register",
+            "hash",
+            "seed",
+            "bytes",
+            "quirk",
+            "ecap",
         ];
         if OTHERS.contains(&word.as_str()) || is_virtual_context(line) {
             return Kind::Nothing;
         }
         // A number on its own, a register's index, a device's and vendor's numbers are short, or stand with units.
         let unit = after.trim_start();
-        if ["bytes", "kB", "KB", "MB", "GB", "KiB", "MiB", "sectors"].iter().any(|unit_word| unit.starts_with(unit_word)) {
+        if ["bytes", "kB", "KB", "MB", "GB", "KiB", "MiB", "sectors"]
+            .iter()
+            .any(|unit_word| unit.starts_with(unit_word))
+        {
             return Kind::Nothing;
         }
         Kind::Address
@@ -175,14 +257,26 @@ impl Token {
 /// The last word before a number, without what joins them.
 fn last_word(before: &str) -> String {
     let trimmed = before.trim_end_matches([' ', '\t', '=', ':', '(', '[', '<', '-', ',', '"', '\'']);
-    let begin = trimmed.rfind(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).map_or(0, |at| at + 1);
-    trimmed[begin..].to_ascii_lowercase()
+    let word = trimmed.rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next();
+    word.unwrap_or_default().to_ascii_lowercase()
 }
 
 /// Lines of an oops name virtual addresses.
 fn is_virtual_context(line: &str) -> bool {
-    const WORDS: [&str; 12] =
-        ["RIP:", "RSP:", "RAX:", "RBX:", "RDX:", "RBP:", "R10:", "R13:", "CR2:", "Call Trace", "kernel paging request", "unable to handle"];
+    const WORDS: [&str; 12] = [
+        "RIP:",
+        "RSP:",
+        "RAX:",
+        "RBX:",
+        "RDX:",
+        "RBP:",
+        "R10:",
+        "R13:",
+        "CR2:",
+        "Call Trace",
+        "kernel paging request",
+        "unable to handle",
+    ];
     WORDS.iter().any(|word| line.contains(word))
 }
 
@@ -216,7 +310,8 @@ fn is_fault(line: &str) -> bool {
 fn requester(line: &str) -> Option<Requester> {
     for mark in ["Request device [", "device=", "device:"] {
         let Some(rest) = line.split(mark).nth(1) else { continue };
-        let word: String = rest.chars().take_while(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.')).collect();
+        let word: String =
+            rest.chars().take_while(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.')).collect();
         if let Ok(address) = word.trim_end_matches(['.', ':']).parse() {
             return Some(Requester { address: Some(address), ambiguous: None });
         }
@@ -240,7 +335,10 @@ impl Smmu {
         }
         let words = self.words.as_mut()?;
         let last = line.split_whitespace().next_back()?;
-        let word = last.strip_prefix("0x").filter(|digits| digits.len() == 16).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        let word = last
+            .strip_prefix("0x")
+            .filter(|digits| digits.len() == 16)
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok());
         let Some(word) = word else {
             self.words = None;
             return None;
@@ -256,8 +354,14 @@ impl Smmu {
         }
         let stream = words[0] >> 32;
         let address = u16::try_from(stream).ok().map(|id| Address::from_routing_id(0, id));
-        let requester = Requester { address, ambiguous: address.is_none().then(|| format!("stream {stream:#x}")) };
-        Some(Number { addr: words[2], shown: format!("{:#x}", words[2]), of: Of::Fault, requester: Some(requester) })
+        let requester =
+            Requester { address, ambiguous: address.is_none().then(|| format!("stream {stream:#x}")) };
+        Some(Number {
+            addr: words[2],
+            shown: format!("{:#x}", words[2]),
+            of: Of::Fault,
+            requester: Some(requester),
+        })
     }
 }
 
@@ -277,12 +381,21 @@ mod tests {
             ("  fec00000-fec003ff : IOAPIC 0", vec![0xfec0_0000, 0xfec0_03ff]),
             ("/proc/iomem: 12345000-12345fff : System RAM", vec![0x1234_5000, 0x1234_5fff]),
             ("at 0xfee00000, 0xfee00000 again", vec![0xfee0_0000]),
-            ("EDAC MC0: 1 CE (channel:1 slot:0 page:0x12345 offset:0x680 grain:32 syndrome:0x0)", vec![0x1234_5680]),
+            (
+                "EDAC MC0: 1 CE (channel:1 slot:0 page:0x12345 offset:0x680 grain:32 syndrome:0x0)",
+                vec![0x1234_5680],
+            ),
             ("BUG: Bad page state in process foo  pfn:12345", vec![0x1234_5000]),
             ("{1}[Hardware Error]:   physical_address: 0x0000000012345680", vec![0x1234_5680]),
             ("mce: [Hardware Error]: TSC 0 ADDR 12345680 MISC 140 PPIN 1", vec![0x1234_5680]),
-            ("DMAR: [DMA Write NO_PASID] Request device [03:00.0] fault addr d05b0000 [fault reason 0x05]", vec![0xd05b_0000]),
-            ("AMD-Vi: Event logged [IO_PAGE_FAULT device=01:00.0 domain=0x0011 address=0xd05b0000 flags=0x0020]", vec![0xd05b_0000]),
+            (
+                "DMAR: [DMA Write NO_PASID] Request device [03:00.0] fault addr d05b0000 [fault reason 0x05]",
+                vec![0xd05b_0000],
+            ),
+            (
+                "AMD-Vi: Event logged [IO_PAGE_FAULT device=01:00.0 domain=0x0011 address=0xd05b0000 flags=0x0020]",
+                vec![0xd05b_0000],
+            ),
             ("pci_bus 0000:00: root bus resource [io  0x0d00-0xffff window]", vec![]),
             ("pci 0000:00:1f.2: [8086:1c02] type 00 class 0x010601 conventional PCI endpoint", vec![]),
             ("0cf8-0cff : PCI conf1", vec![]),
@@ -298,7 +411,8 @@ mod tests {
 
     #[test]
     fn a_faults_requester_is_told() {
-        let number = &find("DMAR: [DMA Write] Request device [0a:1f.7] fault addr 0x50000000 [fault reason 05]")[0];
+        let number =
+            &find("DMAR: [DMA Write] Request device [0a:1f.7] fault addr 0x50000000 [fault reason 05]")[0];
         assert_eq!(number.of, Of::Fault);
         assert_eq!(number.requester.as_ref().unwrap().address.unwrap().to_string(), "0000:0a:1f.7");
         let mut smmu = Smmu::default();
@@ -308,7 +422,10 @@ mod tests {
         }
         assert_eq!(smmu.event("\t0x00000000fee00000"), None);
         let number = smmu.event("\t0x0000000000000000").unwrap();
-        assert_eq!((number.addr, number.requester.unwrap().address.unwrap().to_string().as_str()), (0xfee0_0000, "0000:01:00.0"));
+        assert_eq!(
+            (number.addr, number.requester.unwrap().address.unwrap().to_string().as_str()),
+            (0xfee0_0000, "0000:01:00.0")
+        );
     }
 
     proptest! {

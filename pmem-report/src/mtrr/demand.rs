@@ -126,18 +126,22 @@ pub(super) fn of(given: &mut Given, asked: &[Want], unmapped: Unmapped) -> Resul
     }
     let wants = collect(&map);
     rest(given, &present, &mut map, unmapped);
+    follow_neighbours(given, &mut map);
     Ok(Demand { wants, all: collect(&map) })
 }
 
 /// Below 1 MiB one register has 64, 16 or 4 KiB: where a range that firmware keeps shares it with memory, it becomes what the memory is, unless
 /// something is known of what it is now.
 fn follow_neighbours(given: &Given, map: &mut RangeMap<u64, TypeSet>) {
-    let known = given.programmed && given.facts.fixed_known != 0;
+    let known = given.programmed && given.facts.fixed_known != 0 || given.facts.memory.is_empty();
     if known || !given.setting.fixed_counts() && given.programmed {
         return;
     }
     for granule in (0..88).map(Fixed::span) {
-        let parts: Vec<_> = map.overlapping(&(granule.start..granule.end)).map(|(range, set)| (range.clone(), *set)).collect();
+        let parts: Vec<_> = map
+            .overlapping(&(granule.start..granule.end))
+            .map(|(range, set)| (range.clone(), *set))
+            .collect();
         let has_memory = parts.iter().any(|(_, set)| *set == MemType::Wb.into());
         for (range, _) in parts.iter().filter(|(_, set)| has_memory && *set != MemType::Wb.into()) {
             let part = range.start.max(granule.start)..range.end.min(granule.end);

@@ -93,7 +93,8 @@ impl Given {
                 Entry::Raw(_) => continue,
             };
             if block.span().end > end {
-                let text = format!("{place}: register {n}, {block}, is beyond physical addresses of {bits} bits");
+                let text =
+                    format!("{place}: register {n}, {block}, is beyond physical addresses of {bits} bits");
                 return Err(MtrrError::Other(text));
             }
         }
@@ -121,20 +122,27 @@ impl Given {
         });
         let windows = self.facts.windows.iter();
         // A list of resources may put memory into a window.
-        let free_of_ram = windows.filter(|w| !self.facts.memory.iter().any(|(s, k)| k.is_memory() && !s.and(**w).is_empty()));
+        let free_of_ram = windows
+            .filter(|w| !self.facts.memory.iter().any(|(s, k)| k.is_memory() && !s.and(**w).is_empty()));
         memory.chain(free_of_ram.map(|span| Known::Mmio(*span))).collect()
     }
 
     /// What is wrong with the registers. What a likely TOM2 makes cacheable is not.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        let unknown = self.facts.fixed_unknown();
-        let default_unknown = self.programmed && self.facts.default == DefaultType::Unknown && self.facts.cpus.is_empty();
+        let mut unknown = self.facts.fixed_unknown();
+        if self.facts.fixed_known == 0 && self.setting.fixed_counts() && self.facts.cpus.is_empty() {
+            // What was assumed of the fixed ranges accuses nobody.
+            unknown.push(Span { start: 0, end: 1 << 20 });
+        }
+        let default_unknown =
+            self.programmed && self.facts.default == DefaultType::Unknown && self.facts.cpus.is_empty();
         self.setting.check(self.known().into_iter(), |finding| {
             let doubtful = match finding {
                 Finding::FixedType { span, .. } => unknown.iter().any(|u| !u.and(span).is_empty()),
                 Finding::RamUncached(span) => {
-                    unknown.iter().any(|u| !u.and(span).is_empty()) || default_unknown && self.is_default(span.start)
+                    unknown.iter().any(|u| !u.and(span).is_empty())
+                        || default_unknown && self.is_default(span.start)
                 }
                 _ => false,
             };
@@ -161,8 +169,12 @@ impl Given {
         if !self.programmed || !self.facts.cpus.is_empty() {
             return false;
         }
-        let default = self.facts.default == DefaultType::Unknown && self.setting.def.enabled() && self.is_default(addr);
-        default || addr < 1 << 20 && self.setting.fixed_counts() && self.facts.fixed_unknown().iter().any(|span| span.contains(addr))
+        let default =
+            self.facts.default == DefaultType::Unknown && self.setting.def.enabled() && self.is_default(addr);
+        default
+            || addr < 1 << 20
+                && self.setting.fixed_counts()
+                && self.facts.fixed_unknown().iter().any(|span| span.contains(addr))
     }
 
     /// What kernels complain of, in sentences, and the wishes in it.
@@ -177,7 +189,10 @@ impl Given {
                     format!("the kernel was asked for {wish} at {span}, where registers say {old}")
                 }
                 Complaint::NoneLeft => "the kernel was asked for a type, and had no register left".to_owned(),
-                Complaint::Inconsistent => "CPUs had different registers: firmware did not set all of them up, and the kernel did".to_owned(),
+                Complaint::Inconsistent => {
+                    "CPUs had different registers: firmware did not set all of them up, and the kernel did"
+                        .to_owned()
+                }
                 Complaint::Other(text) => text.clone(),
             };
             all.push(Warning { places: vec![said.at.to_string()], text });

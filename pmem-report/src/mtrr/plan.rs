@@ -4,7 +4,7 @@ use super::MtrrError;
 use super::demand::{self, Demand, Unmapped};
 use super::given::Given;
 use super::show::wish;
-use super::strips::{Strip, Stretch, effective, strips, word};
+use super::strips::{Stretch, Strip, effective, strips, word};
 use crate::sources::{Read, Warning};
 use crate::units::{Addr, Extent};
 use pmem_drivers::mtrr::strategies::{self, Layout};
@@ -138,7 +138,8 @@ struct Planned {
 
 /// Whether the default type must stay: above the addresses that registers and maps name there may be more, and a default reaches them.
 fn keeps_default(given: &Given, options: &Options) -> Option<MemType> {
-    let guessed = given.programmed && !given.width_known && !given.facts.width_of_its_time && options.default.is_none();
+    let guessed =
+        given.programmed && !given.width_known && !given.facts.width_of_its_time && options.default.is_none();
     guessed.then(|| given.setting.default_kind()).flatten()
 }
 
@@ -153,7 +154,8 @@ fn plan(given: &Given, demand: &Demand, options: &Options) -> Result<Planned, Mt
         .iter()
         .map(|n| {
             let register = live.variable().get(*n).and_then(|v| v.register(width));
-            register.ok_or_else(|| MtrrError::Usage(format!("--pin {n}: that register holds no block of a type")))
+            register
+                .ok_or_else(|| MtrrError::Usage(format!("--pin {n}: that register holds no block of a type")))
         })
         .collect::<Result<Vec<_>, _>>()?;
     let available = if live.cap.wc() { TypeSet::ANY } else { TypeSet::from_bits(TypeSet::ANY.bits() & !2) };
@@ -207,7 +209,17 @@ fn plan(given: &Given, demand: &Demand, options: &Options) -> Result<Planned, Mt
     let demoted = demand::unmet(&setting, &demand.all);
     let others = others(&live, demand, needed);
     let optimum = MemType::ALL.iter().map(|kind| (kind.name().to_owned(), optimum.with(*kind))).collect();
-    Ok(Planned { default, registers, needed, optimum, setting, writes, demoted, others, kept_default: kept.is_some() })
+    Ok(Planned {
+        default,
+        registers,
+        needed,
+        optimum,
+        setting,
+        writes,
+        demoted,
+        others,
+        kept_default: kept.is_some(),
+    })
 }
 
 /// What the strategies of others would need for the same: a type for each range, what may be several being one of them.
@@ -262,7 +274,10 @@ fn report(given: Given, demand: &Demand, planned: Planned, options: &Options, re
     let mut advice = Vec::new();
     let wants_wc = options.wants.iter().any(|want| want.allowed == MemType::Wc.into());
     if wants_wc && given.pat_has_wc() {
-        advice.push("the kernel's page attribute table has WC: mapping the range with ioremap_wc needs no register".to_owned());
+        advice.push(
+            "the kernel's page attribute table has WC: mapping the range with ioremap_wc needs no register"
+                .to_owned(),
+        );
     }
     let mut cautions = Vec::new();
     if !given.width_known && given.programmed {
@@ -273,7 +288,9 @@ fn report(given: Given, demand: &Demand, planned: Planned, options: &Options, re
         ));
     }
     if given.programmed && given.facts.default == DefaultType::Unknown && given.facts.cpus.is_empty() {
-        cautions.push("the present default type is not known: memory that no register covers may change".to_owned());
+        cautions.push(
+            "the present default type is not known: memory that no register covers may change".to_owned(),
+        );
     }
     let left = have.saturating_sub(planned.registers.len());
     Plan {
@@ -285,7 +302,11 @@ fn report(given: Given, demand: &Demand, planned: Planned, options: &Options, re
         needed: planned.needed,
         keep_free: options.keep_free,
         left,
-        msrs: planned.writes.iter().map(|Msr { msr, value }| Write { msr: Addr(u64::from(*msr)), value: Addr(*value) }).collect(),
+        msrs: planned
+            .writes
+            .iter()
+            .map(|Msr { msr, value }| Write { msr: Addr(u64::from(*msr)), value: Addr(*value) })
+            .collect(),
         demoted: planned
             .demoted
             .iter()

@@ -89,13 +89,23 @@ pub(super) fn strips(setting: &Setting, wants: Option<&[Want]>, given: Option<&G
     cuts.dedup();
     let mut rows: Vec<(Span, [Option<String>; 3])> = Vec::new();
     let wants = wants.unwrap_or(&[]);
+    // Where registers repeat, the map gives up, and says so.
+    let pieces: Vec<(Span, Effective)> = setting.map().collect();
+    let at = |addr: u64| {
+        let found = pieces.partition_point(|(span, _)| span.end <= addr);
+        pieces.get(found).map_or(Effective::Unknown, |(_, what)| *what)
+    };
     for pair in cuts.windows(2) {
         let span = Span { start: pair[0], end: pair[1] };
-        let at = wants.partition_point(|want| want.span.end <= span.start);
-        let wanted = wants.get(at).filter(|want| want.span.contains(span.start));
+        let index = wants.partition_point(|want| want.span.end <= span.start);
+        let wanted = wants.get(index).filter(|want| want.span.contains(span.start));
         let unknown = given.is_some_and(|given| given.is_unknown(span.start));
-        let effective = if unknown { "unknown".to_owned() } else { word(setting.at(span.start)) };
-        let row = [wanted.map(|want| want.allowed.to_string()), Some(programmed(setting, span.start)), Some(effective)];
+        let effective = if unknown { "unknown".to_owned() } else { word(at(span.start)) };
+        let row = [
+            wanted.map(|want| want.allowed.to_string()),
+            Some(programmed(setting, span.start)),
+            Some(effective),
+        ];
         match rows.last_mut() {
             Some((last, had)) if *had == row => last.end = span.end,
             _ => rows.push((span, row)),
@@ -119,10 +129,13 @@ pub(super) fn effective(setting: &Setting, given: Option<&Given>) -> Vec<Stretch
     cuts.sort_unstable();
     cuts.dedup();
     let mut out: Vec<Stretch> = Vec::new();
+    let pieces: Vec<(Span, Effective)> = setting.map().collect();
     for pair in cuts.windows(2) {
         let span = Span { start: pair[0], end: pair[1] };
         let unknown = given.is_some_and(|given| given.is_unknown(span.start));
-        let kind = if unknown { "unknown".to_owned() } else { word(setting.at(span.start)) };
+        let found = pieces.partition_point(|(piece, _)| piece.end <= span.start);
+        let what = pieces.get(found).map_or(Effective::Unknown, |(_, what)| *what);
+        let kind = if unknown { "unknown".to_owned() } else { word(what) };
         match out.last_mut() {
             Some(last) if last.kind == kind => last.range.end = Extent::from(span).end,
             _ => out.push(Stretch { range: span.into(), kind }),

@@ -1,6 +1,6 @@
 //! Memory by pages, as tables.
 
-use super::style::{Styles, compact, lines, section, seen, styled};
+use super::style::{Styles, compact, lines, read, section, styled};
 use crate::memory::{Memory, MemoryNode, Run, Taken};
 use crate::sources::Warning;
 use crate::units::{Extent, size};
@@ -23,16 +23,27 @@ pub fn memory(report: &Memory, styles: &Styles, out: &mut dyn Write) -> io::Resu
         None => segments(report, out)?,
     }
     for list in &report.free_lists {
-        let kind = if report.free_lists.iter().any(|l| l.kind != "DRAM") { format!(" ({})", list.kind) } else { String::new() };
+        let kind = if report.free_lists.iter().any(|l| l.kind != "DRAM") {
+            format!(" ({})", list.kind)
+        } else {
+            String::new()
+        };
         writeln!(out, "free list {}{kind}: {} free", list.list, size(list.free_pages * report.page_size))?;
     }
     if !report.free_lists.is_empty() {
-        writeln!(out, "free: what no line of the sources takes; a page allocator that starts now would have it")?;
+        writeln!(
+            out,
+            "free: what no line of the sources takes; a page allocator that starts now would have it"
+        )?;
     }
     section("Not free", report.taken.iter().map(|taken| by(taken)), styles, out)?;
     for node in &report.nodes {
         let name = node.node.map_or("of unknown node".to_owned(), |id| format!("node {id}"));
-        let kind = node.kind.as_ref().filter(|kind| *kind != "DRAM").map_or(String::new(), |kind| format!(" ({kind})"));
+        let kind = node
+            .kind
+            .as_ref()
+            .filter(|kind| *kind != "DRAM")
+            .map_or(String::new(), |kind| format!(" ({kind})"));
         writeln!(out, "{}", styled(styles.heading, &format!("{name}{kind}")))?;
         self::node(node, report, styles, out)?;
     }
@@ -48,8 +59,13 @@ pub fn memory(report: &Memory, styles: &Styles, out: &mut dyn Write) -> io::Resu
         warning.places.iter().any(|place| place.contains("iomem") || place.contains("devices/system"))
             || about.iter().any(|word| warning.text.contains(word)) && !warning.text.starts_with("bridge")
     };
-    section("Warnings", report.sources.warnings.iter().filter(of_memory).map(ToString::to_string), styles, out)?;
-    seen(&report.sources, styles, out)
+    section(
+        "Warnings",
+        report.sources.warnings.iter().filter(of_memory).map(ToString::to_string),
+        styles,
+        out,
+    )?;
+    read(&report.sources.read, styles, out)
 }
 
 fn by(taken: &Taken) -> String {
@@ -83,7 +99,8 @@ fn addresses(run: &Run) -> String {
 
 /// The pages of each state, in words.
 fn pages(by_state: &BTreeMap<String, u64>, report: &Memory) -> String {
-    let all: Vec<String> = by_state.iter().map(|(word, pages)| format!("{} {word}", size(*pages * report.page_size))).collect();
+    let all: Vec<String> =
+        by_state.iter().map(|(word, pages)| format!("{} {word}", size(*pages * report.page_size))).collect();
     all.join(", ")
 }
 
@@ -96,7 +113,8 @@ fn node(node: &MemoryNode, report: &Memory, styles: &Styles, out: &mut dyn Write
     }
     match &node.largest_free_run {
         Some(run) => {
-            let text = format!("largest free run {} at {}", size(run.pages * report.page_size), addresses(run));
+            let text =
+                format!("largest free run {} at {}", size(run.pages * report.page_size), addresses(run));
             writeln!(out, "  {}", styled(styles.free, &text))?;
         }
         None if node.by_state.is_empty() => writeln!(out, "  largest free run unknown")?,

@@ -66,7 +66,8 @@ pub fn show(report: &Show, styles: &Styles, out: &mut dyn Write) -> io::Result<(
 /// What the output says.
 pub fn plan(report: &Plan, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let now = report.used_now.map_or(String::new(), |used| format!(" ({used} now)"));
-    let heading = format!("{} of {} registers{now}, default {}", report.registers, report.available, report.default);
+    let heading =
+        format!("{} of {} registers{now}, default {}", report.registers, report.available, report.default);
     writeln!(out, "{}", styled(styles.heading, &heading))?;
     writeln!(out, "{}\n", strips(&report.strips, true))?;
     let each: Vec<String> = ["UC", "WC", "WT", "WP", "WB"]

@@ -12,7 +12,8 @@ pub fn resolve(report: &Resolve, styles: &Styles, out: &mut dyn Write) -> io::Re
     report.results.iter().try_for_each(|answer| write!(out, "{}", text(answer)))?;
     // What concerns an answer is what could not be seen; the rest is said by `topo`.
     section("Not seen", report.sources.unseen.iter().cloned(), styles, out)?;
-    let odd = report.sources.read.iter().filter(|read| !read.not_understood.is_empty() || !read.notes.is_empty());
+    let odd =
+        report.sources.read.iter().filter(|read| !read.not_understood.is_empty() || !read.notes.is_empty());
     section("Read", odd.map(|read| read.summary.clone()), styles, out)
 }
 
@@ -27,7 +28,11 @@ fn text(answer: &Answer) -> String {
         _ => String::new(),
     };
     let mut text = format!("{asked}{}{place}\n", answer.what);
-    let hops = if answer.result == Outcome::Loop { &answer.hops[..answer.hops.len().min(8)] } else { &answer.hops[..] };
+    let hops = if answer.result == Outcome::Loop {
+        &answer.hops[..answer.hops.len().min(8)]
+    } else {
+        &answer.hops[..]
+    };
     for hop in hops {
         let cost = match (hop.cost, hop.measured) {
             (Some(cost), true) => format!("distance {cost}"),

@@ -48,10 +48,12 @@ pub(super) fn table(header: &[&str], right: &[usize]) -> Table {
 
 /// A table of rows; columns that are empty throughout are left out, but for the first.
 pub(super) fn compact(header: &[&str], right: &[usize], rows: &[Vec<String>]) -> Table {
-    let used: Vec<usize> =
-        (0..header.len()).filter(|i| *i == 0 || rows.iter().any(|row| row.get(*i).is_some_and(|cell| !cell.is_empty()))).collect();
+    let used: Vec<usize> = (0..header.len())
+        .filter(|i| *i == 0 || rows.iter().any(|row| row.get(*i).is_some_and(|cell| !cell.is_empty())))
+        .collect();
     let kept: Vec<&str> = used.iter().map(|i| header[*i]).collect();
-    let right: Vec<usize> = used.iter().enumerate().filter(|(_, i)| right.contains(i)).map(|(at, _)| at).collect();
+    let right: Vec<usize> =
+        used.iter().enumerate().filter(|(_, i)| right.contains(i)).map(|(at, _)| at).collect();
     let mut table = table(&kept, &right);
     for row in rows {
         table.add_row(used.iter().map(|i| row.get(*i).cloned().unwrap_or_default()));
@@ -88,14 +90,9 @@ pub(super) fn section(
         return Ok(());
     }
     writeln!(out, "{}", styled(styles.heading, heading))?;
-    let style = if heading == "Warnings" || heading == "What is wrong" { styles.warning } else { Style::new() };
+    let style =
+        if heading == "Warnings" || heading == "What is wrong" { styles.warning } else { Style::new() };
     texts.try_for_each(|text| writeln!(out, "  {}", styled(style, &text)))
-}
-
-/// What a report's sources said: what is wrong, what could not be seen, what was read.
-pub(super) fn sources(sources: &Sources, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
-    warnings(&sources.warnings, styles, out)?;
-    seen(sources, styles, out)
 }
 
 /// What could not be seen, and what was read.

@@ -1,6 +1,6 @@
 //! The machine at a glance.
 
-use super::style::{Styles, compact, lines, sources, styled, table};
+use super::style::{Styles, compact, lines, read, styled, table, warnings};
 use crate::topo::{ArenaSummary, BusSummary, FunctionSummary, NodeSummary, Topo};
 use crate::units::{Extent, bandwidth, size};
 use std::collections::BTreeMap;
@@ -44,14 +44,16 @@ pub fn topo(report: &Topo, detail: Detail, styles: &Styles, out: &mut dyn Write)
         }
         write!(out, "{text}")?;
     }
-    sources(&report.sources, styles, out)
+    warnings(&report.sources.warnings, styles, out)?;
+    read(&report.sources.read, styles, out)
 }
 
 /// What two nodes have in common if they are shown in one row.
 fn alike(a: &NodeSummary, b: &NodeSummary) -> bool {
     let speeds = |node: &NodeSummary| node.access.iter().map(|access| access.speed).collect::<Vec<_>>();
     let many = |node: &NodeSummary| node.cpus.as_ref().map(Vec::len);
-    (a.kind.as_ref(), a.bytes, a.tier, &a.memory_side_caches) == (b.kind.as_ref(), b.bytes, b.tier, &b.memory_side_caches)
+    (a.kind.as_ref(), a.bytes, a.tier, &a.memory_side_caches)
+        == (b.kind.as_ref(), b.bytes, b.tier, &b.memory_side_caches)
         && many(a) == many(b)
         && speeds(a) == speeds(b)
         && a.at.is_empty() == b.at.is_empty()
@@ -78,7 +80,8 @@ fn node_row(group: &[&NodeSummary]) -> Vec<String> {
         None => "unknown".to_owned(),
         Some([]) => "none".to_owned(),
         Some(_) => {
-            let mut all: Vec<u32> = group.iter().flat_map(|node| node.cpus.iter().flatten().copied()).collect();
+            let mut all: Vec<u32> =
+                group.iter().flat_map(|node| node.cpus.iter().flatten().copied()).collect();
             all.sort_unstable();
             all.dedup();
             pmem_import::show_list(&all)
@@ -134,7 +137,13 @@ fn distances(report: &Topo, detail: Detail) -> String {
 }
 
 /// Every arena but those of PCI buses, which have a tree of their own; views, which have nothing, only on request.
-fn arenas(report: &Topo, heading: &str, detail: Detail, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+fn arenas(
+    report: &Topo,
+    heading: &str,
+    detail: Detail,
+    styles: &Styles,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let nothing = |arena: &ArenaSummary| arena.own == 0 && arena.regions.is_empty();
     let many = report.arenas.iter().filter(|arena| !arena.is_bus).count();
     let shown: Vec<&ArenaSummary> = report
@@ -149,9 +158,9 @@ fn arenas(report: &Topo, heading: &str, detail: Detail, styles: &Styles, out: &m
     write!(out, "{}", lines(&compact(&header, &[2, 3, 4], &rows)))?;
     let left = many - rows.len();
     if left > 0 {
-        let what = if left == 1 { "arena has" } else { "arenas have" };
-        let why = if shown.len() > rows.len() { "more: --all" } else { "no addresses of their own: --all" };
-        writeln!(out, "  {left} {what} {why}")?;
+        let what = if left == 1 { "arena" } else { "arenas" };
+        let which = if shown.len() > rows.len() { "more" } else { "without addresses of their own" };
+        writeln!(out, "  {left} {what} {which}: --all")?;
     }
     Ok(())
 }
@@ -239,22 +248,44 @@ impl<'r> Tree<'r> {
     /// Whether a function is one that people look for: it has a driver, a name, a bus below, something wrong, or is of a class that does
     /// something for them.
     fn is_of_interest(&self, function: &FunctionSummary) -> bool {
-        const CLASSES: [&str; 10] =
-            ["SATA", "NVMe", "storage", "network", "display", "audio", "accelerator", "CXL memory", "USB", "multimedia"];
+        const CLASSES: [&str; 10] = [
+            "SATA",
+            "NVMe",
+            "storage",
+            "network",
+            "display",
+            "audio",
+            "accelerator",
+            "CXL memory",
+            "USB",
+            "multimedia",
+        ];
         let leads_on = function.below.as_deref().is_some_and(|below| {
             let arena = format!("pci {below}");
-            self.functions.get(arena.as_str()).is_some_and(|all| !all.is_empty()) || self.loose.contains_key(below)
+            self.functions.get(arena.as_str()).is_some_and(|all| !all.is_empty())
+                || self.loose.contains_key(below)
         });
         let quiet = ["pcieport", "lpc_ich", "i801_smbus"];
-        let driven = function.driver.as_deref().is_some_and(|driver| !quiet.contains(&driver) && !driver.contains("uncore"));
+        let driven = function
+            .driver
+            .as_deref()
+            .is_some_and(|driver| !quiet.contains(&driver) && !driver.contains("uncore"));
         let useful = CLASSES.contains(&function.kind.as_str());
-        leads_on || useful || driven && function.kind != "PCI bridge" || !function.names.is_empty() || function.bars.iter().any(|bar| bar.unplaced.is_some())
+        // Of what a list of resources names, its name is all that is known.
+        let bare = function.class.is_none();
+        bare || leads_on
+            || useful
+            || driven && function.kind != "PCI bridge"
+            || !function.names.is_empty()
+            || function.bars.iter().any(|bar| bar.unplaced.is_some())
     }
 
     fn function(&self, function: &FunctionSummary, depth: usize, detail: Detail, out: &mut String) {
         let indent = "  ".repeat(depth.min(40));
         let id = function.vendor.as_ref().zip(function.device.as_ref());
-        let id = id.map(|(vendor, device)| format!("{}:{}", vendor.trim_start_matches("0x"), device.trim_start_matches("0x")));
+        let id = id.map(|(vendor, device)| {
+            format!("{}:{}", vendor.trim_start_matches("0x"), device.trim_start_matches("0x"))
+        });
         let title = match (&function.title, id) {
             (Some(title), _) => format!(" {title}"),
             (None, Some(id)) => format!(" {id}"),
@@ -263,12 +294,16 @@ impl<'r> Tree<'r> {
         let mut by: Vec<&str> = function.names.iter().map(String::as_str).collect();
         by.extend(function.driver.as_deref());
         let by = if by.is_empty() { String::new() } else { format!(" ({})", by.join(", ")) };
-        let physical = function.physical_function.as_ref().map_or(String::new(), |of| format!(", virtual function of {of}"));
+        let physical = function
+            .physical_function
+            .as_ref()
+            .map_or(String::new(), |of| format!(", virtual function of {of}"));
         let _ = writeln!(out, "{indent}{} {}{title}{by}{physical}", function.address, function.kind);
         for bar in &function.bars {
             let io = if bar.io { "I/O " } else { "" };
             if let Some(why) = &bar.unplaced {
-                let _ = writeln!(out, "{indent}  {} has no address: {io}{}, {why}", bar.name, size(bar.bytes));
+                let _ =
+                    writeln!(out, "{indent}  {} has no address: {io}{}, {why}", bar.name, size(bar.bytes));
             } else if detail > Detail::Screen
                 && let Some(range) = bar.range
             {
