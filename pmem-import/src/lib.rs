@@ -14,6 +14,7 @@ mod model;
 mod names;
 mod net;
 mod number;
+mod open;
 mod read;
 mod settle;
 mod text;
@@ -26,9 +27,9 @@ pub use facts::{
     show_bus,
 };
 pub use gather::{Gathered, gather};
-pub use machine::{Bus, Inventory, Machine, Memory, NodeArenas};
+pub use machine::{Bus, Inventory, Machine, Memory, Net, NodeArenas};
 pub use names::Names;
-pub use net::{Net, read_net};
+pub use net::read_net;
 pub use number::{parse_addr, parse_list, show_list};
 pub use pmem_pci::Address;
 pub use read::PciIds;

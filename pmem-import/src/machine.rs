@@ -1,20 +1,14 @@
 //! A machine as a model, with the names that its sources give to things.
 
-use crate::capture::Sources;
-use crate::error::ImportError;
 use crate::facts::{Aperture, BusId, Distances, Finding, Function, Heard, Nodes, ResourceKind};
-use crate::model::{UNMEASURED, build};
 use crate::names::Names;
-use crate::net::Net;
-use crate::read::read;
-use crate::settle::{MemoryKind, MtrrFacts, NodeKind, settle};
+use crate::settle::{MemoryKind, NodeKind};
 use pmem_core::{
     AddrRange, ArenaId, Direction, Error, LinkId, Manager, Mapping, Metric, Performance, RegionId, State,
 };
 use pmem_pci::Address;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
-use std::path::PathBuf;
 
 /// The arenas of one PCI bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +62,18 @@ impl Deref for Inventory {
         &self.0
     }
 }
+
+/// Which arenas stand for a net's nodes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Net {
+    /// By node: the arena in which its names begin.
+    pub entry: BTreeMap<i64, ArenaId>,
+    /// By arena: the node it belongs to.
+    pub node: BTreeMap<ArenaId, i64>,
+}
+
+/// What nobody has measured costs one, per interconnect.
+pub(crate) const UNMEASURED: Metric = Metric::new(1);
 
 /// A machine: the model, what its sources call things, and what is wrong with them.
 pub struct Machine {
@@ -125,37 +131,6 @@ pub struct Machine {
 pub(crate) const EAGER: usize = 64;
 
 impl Machine {
-    /// Reads a machine from sources, and builds the model of what they say.
-    ///
-    /// # Errors
-    /// [`ImportError`] when there is nothing to build on; everything less is a finding.
-    pub fn read(sources: &mut Sources) -> Result<Self, ImportError> {
-        let mut facts = read(sources);
-        let mut machine = build(settle(&mut facts))?;
-        machine.heard = facts.heard;
-        Ok(machine)
-    }
-
-    /// The same with what is known of memory types.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    pub fn read_with_mtrr(sources: &mut Sources) -> Result<(Self, MtrrFacts), ImportError> {
-        let mut facts = read(sources);
-        let mtrr = MtrrFacts::settle(&mut facts);
-        let mut machine = build(settle(&mut facts))?;
-        machine.heard = facts.heard;
-        Ok((machine, mtrr))
-    }
-
-    /// Opens sources of one machine, and reads it: see [`Sources::open`].
-    ///
-    /// # Errors
-    /// As [`Sources::open`] and [`read`](Self::read).
-    pub fn open(paths: &[PathBuf]) -> Result<Self, ImportError> {
-        Self::read(&mut Sources::open(paths)?)
-    }
-
     /// The model's state.
     pub fn state(&self) -> &State {
         self.manager.state()

@@ -2,8 +2,7 @@
 
 use crate::error::ImportError;
 use crate::facts::{Finding, Nodes, join};
-use crate::machine::{Inventory, Machine};
-use crate::model::UNMEASURED;
+use crate::machine::{Inventory, Machine, Net, UNMEASURED};
 use crate::names::Names;
 use crate::number::parse_addr;
 use pmem_core::{
@@ -13,15 +12,6 @@ use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-
-/// Which arenas stand for a net's nodes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Net {
-    /// By node: the arena in which its names begin.
-    pub entry: BTreeMap<i64, ArenaId>,
-    /// By arena: the node it belongs to.
-    pub node: BTreeMap<ArenaId, i64>,
-}
 
 #[derive(Deserialize)]
 struct File {

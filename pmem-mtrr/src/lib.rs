@@ -42,7 +42,7 @@ pub use check::{Finding, Known};
 pub use effective::Effective;
 pub use kind::{Combined, MemType, PatType, TypeSet, with_pat};
 pub use plan::{
-    Bad, Budgeted, LowRefusal, Optimum, Piece, Plan, Planner, Problem, Refusal, Registers, Room, Rung, Want,
+    Bad, Budgeted, LowRefusal, Optimum, Piece, Plan, Planner, Problem, Refusal, Room, Rung, Want,
 };
-pub use regs::{Cap, DefType, Fixed, Register, Syscfg, Variable, Width};
+pub use regs::{Cap, DefType, Fixed, Register, Registers, Syscfg, Variable, Width};
 pub use setting::{Amd, Setting, Write};

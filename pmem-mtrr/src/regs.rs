@@ -295,6 +295,42 @@ impl Syscfg {
     }
 }
 
+/// Up to as many registers as a processor can have.
+#[derive(Clone, Copy, Debug)]
+pub struct Registers {
+    all: [Option<Register>; MAX_VARIABLE],
+    len: usize,
+}
+
+impl Registers {
+    pub(crate) const fn new() -> Self {
+        Self { all: [None; MAX_VARIABLE], len: 0 }
+    }
+
+    /// `false` if there is no room.
+    pub(crate) fn push(&mut self, register: Register) -> bool {
+        let Some(slot) = self.all.get_mut(self.len) else { return false };
+        *slot = Some(register);
+        self.len += 1;
+        true
+    }
+
+    /// How many.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The pinned first, then in order of address, wide before narrow.
+    pub fn iter(&self) -> impl Iterator<Item = Register> + '_ {
+        self.all.iter().flatten().copied()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

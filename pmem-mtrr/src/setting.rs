@@ -2,9 +2,9 @@
 
 use crate::block::Span;
 use crate::kind::MemType;
-use crate::plan::Registers;
 use crate::regs::{
-    self, Cap, DefType, Fixed, MAX_VARIABLE, Register, Syscfg, Variable, Width, phys_base, phys_mask,
+    self, Cap, DefType, Fixed, MAX_VARIABLE, Register, Registers, Syscfg, Variable, Width, phys_base,
+    phys_mask,
 };
 
 /// AMD's registers beside the MTRRs.

@@ -160,7 +160,7 @@ fn files_of_iomem_alone_import() {
     }
     let machine = read(&corpus.join("iomem/intel-q67-2014"));
     let bar = machine.state().resolve(machine.system, 0xe150_0000).accepted().unwrap();
-    assert_eq!(machine.region_name(bar.region.unwrap()), "0000:00:19.0 (e1000e)");
+    assert_eq!(machine.region_name(bar.region.unwrap()), "0000:00:19.0 BAR 0");
     assert_eq!(machine.arena_name(bar.arena), "pci 0000:00");
 }
 

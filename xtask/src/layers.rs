@@ -1,17 +1,23 @@
-//! The order of rooms: crates from left to right, and in each crate its modules from top to bottom.
+//! The order of rooms: crates from left to right, in each crate its modules from top to bottom, and no circle of files.
 //!
-//! A file may name modules that stand above its own room, and crates to the left of its own. What is read is `use`
-//! and paths: `crate::`, `super::` and the names of our crates.
+//! A file may name modules that stand above its own room, and crates to the left of its own. What is read is every
+//! `use` and every path that begins with `crate`, `super`, `self` or the name of one of our crates; a name that a module
+//! hands on (`pub use`) counts as that of the file it is from. What only tests name does not count.
 
 use crate::run::{Result, root};
+use proc_macro2::{Spacing, TokenStream, TokenTree};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use syn::spanned::Spanned;
+use syn::visit::{self, Visit};
 
-/// Our crates, left to right, and the rooms of each from top to bottom. Files that are not listed (`lib.rs`, `main.rs`)
-/// are tables of contents, and may name anything.
-const HOUSE: [(&str, &[&str]); 8] = [
+/// Our crates, left to right, and the rooms of each from top to bottom. `lib.rs` and `main.rs` are tables of contents,
+/// and may name anything.
+const HOUSE: [(&str, &[&str]); 10] = [
     ("pmem-space", &["range", "fit|entry", "tree", "space"]),
     ("pmem-mtrr", &["block|kind", "regs", "setting|effective|check|plan"]),
+    ("pmem-pci", &["address|class|bytes", "bar|window|capability", "header"]),
     (
         "pmem-core",
         // The contract of drivers reads the model, and errors name what it says; only the manager calls drivers.
@@ -41,20 +47,29 @@ const HOUSE: [(&str, &[&str]); 8] = [
     ("pmem-capi", &["failure|host", "memory", "physseg|pmem|page", "hotplug", "sample"]),
     (
         "pmem-import",
-        &["error", "number", "root", "resource", "node", "pci|mtrr", "build|machine|net", "gather"],
-    ),
-    (
-        "pmem-cli",
+        // Data flows down: sources, what each says, one answer to each question, the model.
         &[
-            "outcome|args",
-            "source",
-            "show",
+            "error",
+            "number",
+            "facts",
+            "capture|text",
+            "read",
+            "settle",
             "names",
-            "json",
-            "topo|view|resolve|diff|annotate|gather|script|mtrr|ram",
+            "machine",
+            "model|net",
+            "open|gather",
         ],
     ),
+    (
+        "pmem-report",
+        &["units|attrs", "sources|names", "resolve|memory", "view|topo|diff|annotate|mtrr", "text|schema"],
+    ),
+    ("pmem-cli", &["outcome|args", "source", "mtrr_apply", "ask|gather|script|mtrr"]),
 ];
+
+/// A module: its path in its crate, nothing for the table of contents.
+type Module = Vec<String>;
 
 /// Checks every source file of our crates.
 pub fn run() -> Result {
@@ -62,20 +77,15 @@ pub fn run() -> Result {
     let mut wrong = Vec::new();
     for (place, (name, rooms)) in HOUSE.iter().enumerate() {
         let src = root().join(name).join("src");
-        for file in sources(&src)? {
-            let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-            let inner = file.strip_prefix(&src).map_err(|e| e.to_string())?;
-            let room = room_of(rooms, inner)?;
-            for (line, text) in (1..).zip(text.lines()) {
-                let code = text.split("//").next().unwrap_or("");
-                for broken in broken(place, room, rooms, code) {
-                    wrong.push(format!(
-                        "{}:{line}: {broken}",
-                        Path::new(name).join("src").join(inner).display()
-                    ));
-                }
-            }
+        let mut files = BTreeMap::new();
+        for path in sources(&src)? {
+            let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+            let inner = path.strip_prefix(&src).map_err(|e| e.to_string())?;
+            let file = File::parse(inner, &text).map_err(|e| format!("{}: {e}", path.display()))?;
+            files.insert(module_of(inner), file);
         }
+        let house = Crate { place, rooms, files };
+        wrong.extend(house.wrong()?.into_iter().map(|text| format!("{name}/src/{text}")));
     }
     if wrong.is_empty() {
         Ok(())
@@ -84,41 +94,287 @@ pub fn run() -> Result {
     }
 }
 
-/// The rooms that a line names but may not.
-fn broken(place: usize, room: Option<usize>, rooms: &[&str], code: &str) -> Vec<String> {
-    let mut out = Vec::new();
-    for (name, _) in &HOUSE[place + 1..] {
-        if code.contains(&format!("{}::", name.replace('-', "_"))) {
-            out.push(format!("{name} stands to the right of {}", HOUSE[place].0));
+/// A source file: what it names.
+#[derive(Default)]
+struct File {
+    inner: PathBuf,
+    /// Paths as they are written, with the module that they are in and their line.
+    named: Vec<(Module, Vec<String>, usize)>,
+    /// What it hands on: a name, and where that is from.
+    hands_on: BTreeMap<String, (Module, Vec<String>)>,
+}
+
+impl File {
+    fn parse(inner: &Path, text: &str) -> syn::Result<File> {
+        let tree = syn::parse_file(text)?;
+        let file = File { inner: inner.to_path_buf(), ..File::default() };
+        let mut reader = Reader { file, module: module_of(inner) };
+        reader.visit_file(&tree);
+        Ok(reader.file)
+    }
+}
+
+/// Walks a file's syntax.
+struct Reader {
+    file: File,
+    module: Module,
+}
+
+impl Reader {
+    /// Each path of a `use`, and what it is called here.
+    fn tree(&mut self, tree: &syn::UseTree, mut path: Vec<String>, public: bool) {
+        match tree {
+            syn::UseTree::Path(one) => {
+                path.push(one.ident.to_string());
+                self.tree(&one.tree, path, public);
+            }
+            syn::UseTree::Group(group) => {
+                for item in &group.items {
+                    self.tree(item, path.clone(), public);
+                }
+            }
+            syn::UseTree::Name(name) => {
+                path.push(name.ident.to_string());
+                self.used(path, &name.ident, public);
+            }
+            syn::UseTree::Rename(name) => {
+                path.push(name.ident.to_string());
+                self.used(path, &name.rename, public);
+            }
+            syn::UseTree::Glob(glob) => {
+                let line = glob.span().start().line;
+                self.file.named.push((self.module.clone(), path, line));
+            }
         }
     }
-    let Some(room) = room else { return out };
-    for named in code.split("crate::").skip(1) {
-        let named: String = named.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
-        if let Some(other) = position(rooms, &named)
-            && other > room
-        {
-            out.push(format!("{} names {named}, which stands below it", rooms[room]));
+
+    fn used(&mut self, path: Vec<String>, called: &syn::Ident, public: bool) {
+        // What is handed on is no use: whoever takes it uses it.
+        if public {
+            self.file.hands_on.insert(called.to_string(), (self.module.clone(), path));
+        } else {
+            self.file.named.push((self.module.clone(), path, called.span().start().line));
         }
+    }
+
+    /// Paths inside of a macro, which has no syntax tree.
+    fn tokens(&mut self, tokens: TokenStream) {
+        let mut path: Vec<String> = Vec::new();
+        let mut line = 0;
+        let mut joined = false;
+        for token in tokens {
+            match token {
+                TokenTree::Punct(punct) if punct.as_char() == ':' => {
+                    joined = punct.spacing() == Spacing::Alone
+                }
+                TokenTree::Ident(ident) if joined && !path.is_empty() => {
+                    path.push(ident.to_string());
+                    joined = false;
+                }
+                other => {
+                    self.path(std::mem::take(&mut path), line);
+                    joined = false;
+                    match other {
+                        TokenTree::Ident(ident) => {
+                            line = ident.span().start().line;
+                            path.push(ident.to_string());
+                        }
+                        TokenTree::Group(group) => self.tokens(group.stream()),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        self.path(path, line);
+    }
+
+    fn path(&mut self, path: Vec<String>, line: usize) {
+        if path.len() > 1 {
+            self.file.named.push((self.module.clone(), path, line));
+        }
+    }
+}
+
+impl<'ast> Visit<'ast> for Reader {
+    fn visit_item(&mut self, item: &'ast syn::Item) {
+        let attrs: &[syn::Attribute] = match item {
+            syn::Item::Mod(item) => &item.attrs,
+            syn::Item::Use(item) => &item.attrs,
+            syn::Item::Fn(item) => &item.attrs,
+            syn::Item::Impl(item) => &item.attrs,
+            _ => &[],
+        };
+        let for_tests = attrs.iter().any(|attr| {
+            let syn::Meta::List(list) = &attr.meta else { return false };
+            list.path.is_ident("cfg") && list.tokens.to_string() == "test"
+        });
+        if !for_tests {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        self.module.push(item.ident.to_string());
+        visit::visit_item_mod(self, item);
+        self.module.pop();
+    }
+
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        self.tree(&item.tree, Vec::new(), !matches!(item.vis, syn::Visibility::Inherited));
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let segments = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        self.path(segments, path.span().start().line);
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, item: &'ast syn::Macro) {
+        self.tokens(item.tokens.clone());
+        visit::visit_macro(self, item);
+    }
+}
+
+/// A crate's files, by module.
+struct Crate {
+    place: usize,
+    rooms: &'static [&'static str],
+    files: BTreeMap<Module, File>,
+}
+
+impl Crate {
+    /// What is named but may not be; circles.
+    fn wrong(&self) -> Result<Vec<String>> {
+        let mut out = Vec::new();
+        let mut edges: BTreeMap<&Module, BTreeSet<&Module>> = BTreeMap::new();
+        for (module, file) in &self.files {
+            let room = self.room(module)?;
+            let handed = file.hands_on.values().map(|(_, path)| (path, 1));
+            for (path, line) in file.named.iter().map(|(_, path, line)| (path, *line)).chain(handed) {
+                let place = format!("{}:{line}", file.inner.display());
+                let to_the_right =
+                    HOUSE[self.place + 1..].iter().find(|(name, _)| name.replace('-', "_") == path[0]);
+                if let Some((name, _)) = to_the_right {
+                    out.push(format!("{place}: {name} stands to the right of {}", HOUSE[self.place].0));
+                }
+            }
+            for (within, path, line) in &file.named {
+                let Some(other) = self.resolve(within, path).filter(|other| *other != module) else {
+                    continue;
+                };
+                if module.is_empty() || other.is_empty() {
+                    continue;
+                }
+                edges.entry(module).or_default().insert(other);
+                if let (Some(room), Some(below)) = (room, self.room(other)?)
+                    && below > room
+                {
+                    let place = format!("{}:{line}", file.inner.display());
+                    out.push(format!(
+                        "{place}: {} names {}, which stands below it",
+                        self.rooms[room],
+                        other.join("/")
+                    ));
+                }
+            }
+        }
+        for circle in circles(&edges) {
+            let names: Vec<String> = circle.iter().map(|module| module.join("/")).collect();
+            out.push(format!("a circle: {}", names.join(" → ")));
+        }
+        Ok(out)
+    }
+
+    /// The file that a path names, through what others hand on.
+    fn resolve(&self, within: &Module, path: &[String]) -> Option<&Module> {
+        let mut path = path;
+        let mut module = match path.first()?.as_str() {
+            "crate" => Vec::new(),
+            "self" | "super" => within.clone(),
+            // A child module, by its name alone.
+            first if self.files.contains_key(&[&within[..], &[first.to_owned()]].concat()) => within.clone(),
+            _ => return None,
+        };
+        while let Some((first, rest)) =
+            path.split_first().filter(|(first, _)| matches!(first.as_str(), "crate" | "self" | "super"))
+        {
+            if first == "super" {
+                module.pop()?;
+            }
+            path = rest;
+        }
+        for (index, name) in path.iter().enumerate() {
+            let inner = [&module[..], std::slice::from_ref(name)].concat();
+            if self.files.contains_key(&inner) {
+                module = inner;
+                continue;
+            }
+            let handed = self.files.get(&module).and_then(|file| file.hands_on.get(name));
+            if let Some((within, from)) = handed {
+                let whole = [from, &path[index + 1..]].concat();
+                return self.resolve(within, &whole);
+            }
+            break;
+        }
+        self.files.get_key_value(&module).map(|(module, _)| module)
+    }
+
+    /// A module's room; none for the table of contents.
+    fn room(&self, module: &Module) -> Result<Option<usize>> {
+        let Some(first) = module.first() else { return Ok(None) };
+        let room = self.rooms.iter().position(|room| room.split('|').any(|one| one == first));
+        room.map(Some).ok_or_else(|| {
+            format!(
+                "{} of {}: no room for it in the house plan (xtask/src/layers.rs)",
+                module.join("/"),
+                HOUSE[self.place].0
+            )
+        })
+    }
+}
+
+/// Files that lead back to themselves, the shortest way each, every circle told once.
+fn circles<'m>(edges: &BTreeMap<&'m Module, BTreeSet<&'m Module>>) -> Vec<Vec<&'m Module>> {
+    let mut out: Vec<Vec<&Module>> = Vec::new();
+    for start in edges.keys() {
+        if out.iter().any(|circle| circle.contains(start)) {
+            continue;
+        }
+        let mut from: BTreeMap<&Module, &Module> = BTreeMap::new();
+        let mut queue = std::collections::VecDeque::from([*start]);
+        while let Some(at) = queue.pop_front() {
+            for next in edges.get(at).into_iter().flatten() {
+                if !from.contains_key(next) {
+                    from.insert(next, at);
+                    queue.push_back(next);
+                }
+            }
+        }
+        let Some(mut at) = from.get(start).copied() else { continue };
+        let mut circle = vec![*start];
+        while at != *start {
+            circle.push(at);
+            at = from[at];
+        }
+        circle.push(start);
+        circle.reverse();
+        out.push(circle);
     }
     out
 }
 
-/// The room of a file; none for a table of contents.
-fn room_of(rooms: &[&str], inner: &Path) -> Result<Option<usize>> {
-    let first =
-        inner.components().next().map(|c| c.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
-    let name = first.trim_end_matches(".rs");
-    if name == "lib" || name == "main" {
-        return Ok(None);
+/// `read/e820.rs` is `read::e820`, `read/mod.rs` is `read`; the table of contents is the crate itself.
+fn module_of(inner: &Path) -> Module {
+    let mut module: Module = inner
+        .with_extension("")
+        .components()
+        .map(|part| part.as_os_str().to_string_lossy().into_owned())
+        .collect();
+    let last = module.last().map(String::as_str);
+    if last == Some("mod") || module.len() == 1 && matches!(last, Some("lib" | "main")) {
+        module.pop();
     }
-    position(rooms, name)
-        .map(Some)
-        .ok_or_else(|| format!("{}: no room for it in the house plan (xtask/src/layers.rs)", inner.display()))
-}
-
-fn position(rooms: &[&str], name: &str) -> Option<usize> {
-    rooms.iter().position(|room| room.split('|').any(|one| one == name))
+    module
 }
 
 fn sources(dir: &Path) -> Result<Vec<PathBuf>> {
@@ -140,18 +396,64 @@ fn sources(dir: &Path) -> Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_crate_to_the_right_is_refused() {
-        assert_eq!(broken(0, None, HOUSE[0].1, "use pmem_core::Manager;").len(), 1);
-        assert!(broken(2, None, HOUSE[2].1, "use pmem_space::AddrRange;").is_empty());
+    /// What is wrong with files of a crate of the house.
+    fn wrong(place: usize, files: &[(&str, &str)]) -> Vec<String> {
+        let parse = |(inner, text): &(&str, &str)| {
+            (module_of(Path::new(inner)), File::parse(Path::new(inner), text).unwrap())
+        };
+        Crate { place, rooms: HOUSE[place].1, files: files.iter().map(parse).collect() }.wrong().unwrap()
+    }
+
+    fn core() -> usize {
+        HOUSE.iter().position(|(name, _)| *name == "pmem-core").unwrap()
     }
 
     #[test]
-    fn a_room_below_is_refused() {
-        let (place, rooms) = (2, HOUSE[2].1);
-        let model = position(rooms, "model");
-        assert_eq!(broken(place, model, rooms, "use crate::plan::Plan;").len(), 1);
-        assert!(broken(place, model, rooms, "use crate::id::ArenaId;").is_empty());
-        assert!(broken(place, position(rooms, "plan"), rooms, "use crate::model::State;").is_empty());
+    fn a_crate_to_the_right_is_refused() {
+        let text = "use pmem_core::Manager;";
+        assert_eq!(
+            wrong(0, &[("range.rs", text)]),
+            ["range.rs:1: pmem-core stands to the right of pmem-space"]
+        );
+        assert_eq!(wrong(core(), &[("model.rs", "use pmem_space::AddrRange;")]), [""; 0]);
+        assert_eq!(wrong(0, &[("range.rs", "fn f() {\n pmem_uvm::Uvm::new();\n}")]).len(), 1);
+    }
+
+    #[test]
+    fn a_room_below_is_refused_however_it_is_named() {
+        let plan = ("plan.rs", "pub struct Plan; pub fn all() {}");
+        for text in [
+            "use crate::plan::Plan;",
+            "use crate::{id::ArenaId, plan::Plan};",
+            "use super::plan::Plan;",
+            "fn f() { crate::plan::all() }",
+            "fn f() { assert!(crate::plan::all()) }",
+            "use crate::Plan;",
+        ] {
+            let table = ("lib.rs", "mod plan; pub use plan::Plan;");
+            let found = wrong(core(), &[("model.rs", text), plan, table, ("id.rs", "pub struct ArenaId;")]);
+            assert_eq!(found, ["model.rs:1: model names plan, which stands below it"], "{text}");
+        }
+        assert_eq!(wrong(core(), &[("plan.rs", "use crate::model::State;"), ("model.rs", "")]), [""; 0]);
+        assert_eq!(
+            wrong(core(), &[("model.rs", "#[cfg(test)] mod tests { use crate::plan::Plan; }"), plan]),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn a_circle_is_found() {
+        let files = [
+            ("model/mod.rs", "mod a; mod b; use a::A;"),
+            ("model/a.rs", "use super::b::B;"),
+            ("model/b.rs", ""),
+        ];
+        assert_eq!(wrong(core(), &files), [""; 0]);
+        let files = [
+            ("model/mod.rs", "mod a; mod b;"),
+            ("model/a.rs", "use super::b::B;"),
+            ("model/b.rs", "use crate::{model::a::A};"),
+        ];
+        assert_eq!(wrong(core(), &files), ["a circle: model/a → model/b → model/a"]);
     }
 }

@@ -1,8 +1,8 @@
 //! One arena: which of its addresses are its own, which lie behind an interconnect, and what is taken.
 
-use super::record::{Alias, Pin, Record, Role, Seat};
+use super::record::{Alias, Leg, Pin, Record, Role, Seat};
 use crate::attrs::{Attrs, Usage};
-use crate::id::{LinkId, Owner, RegionId, Way};
+use crate::id::{Owner, RegionId};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -39,17 +39,6 @@ impl Span {
             && (attrs.props().contains(Props::PREFETCH) || !self.attrs.props().contains(Props::PREFETCH))
             && (attrs.usage().contains(Usage::BROKEN) || !self.attrs.usage().contains(Usage::BROKEN))
     }
-}
-
-/// One window of one direction of an interconnect: what an address lies behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Leg {
-    /// The interconnect.
-    pub link: LinkId,
-    /// The direction out of the arena.
-    pub way: Way,
-    /// Which of the mapping's windows; 0 for mappings that are none.
-    pub piece: u16,
 }
 
 /// A record as the index keeps it, in 20 bytes: what it is an alias of is kept apart, for few are.

@@ -1,8 +1,8 @@
 //! What always holds of the model; checked by tests, in debug builds, and of what is loaded.
 
-use super::arena::{Arena, Leg, SpanState, inclusive};
+use super::arena::{Arena, SpanState, inclusive};
 use super::ids::Ids;
-use super::record::{Record, Role};
+use super::record::{Leg, Record, Role};
 use super::state::State;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::mapping::Mapping;

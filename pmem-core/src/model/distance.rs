@@ -1,59 +1,15 @@
 //! Costs between arenas.
 
+use super::frozen::{Ahead, Around, Cost, Distance};
 use super::state::State;
 use super::topology::Topology;
 use crate::id::{ArenaId, LinkId, Way};
 use crate::metric::Metric;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::ops::Add;
-use once_cell::race::OnceBox;
 use petgraph::algo::dijkstra;
 use petgraph::visit::{EdgeRef, Reversed};
 use slotmap::SecondaryMap;
-
-/// How far an arena is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Distance {
-    /// The arena.
-    pub arena: ArenaId,
-    /// The least cost of a path to it.
-    pub metric: Metric,
-    /// The interconnects on the shortest of these paths.
-    pub hops: u32,
-}
-
-/// A cost, with the number of hops as the tie-break.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Cost(Metric, u32);
-
-impl Add for Cost {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self(self.0 + other.0, self.1.saturating_add(other.1))
-    }
-}
-
-/// What has been worked out of a topology, as long as it stays what it is: by arena, what lies ahead of it and behind.
-#[derive(Debug, Default)]
-pub(super) struct Frozen {
-    by_arena: OnceBox<SecondaryMap<ArenaId, Around>>,
-}
-
-#[derive(Debug, Default)]
-struct Around {
-    ahead: OnceBox<Ahead>,
-    behind: OnceBox<SecondaryMap<ArenaId, Metric>>,
-}
-
-/// The arenas that can be reached from one.
-#[derive(Debug)]
-struct Ahead {
-    /// Nearest first.
-    all: Vec<Distance>,
-    metrics: SecondaryMap<ArenaId, Metric>,
-}
 
 impl Topology {
     fn around(&self, arena: ArenaId) -> Option<&Around> {

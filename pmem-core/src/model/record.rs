@@ -1,6 +1,5 @@
 //! What is known of a region.
 
-use super::arena::Leg;
 use crate::attrs::Attrs;
 use crate::id::{ArenaId, LinkId, Owner, RegionId, Way};
 use pmem_space::AddrRange;
@@ -23,6 +22,17 @@ pub enum Role {
     Own,
     /// Stands for a region of another arena.
     Alias(Alias),
+}
+
+/// One window of one direction of an interconnect: what an address lies behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Leg {
+    /// The interconnect.
+    pub link: LinkId,
+    /// The direction out of the arena.
+    pub way: Way,
+    /// Which of the mapping's windows; 0 for mappings that are none.
+    pub piece: u16,
 }
 
 /// What an alias stands for, and by which way it is reached.

@@ -1,6 +1,7 @@
 //! What an address means: following it from arena to arena until something accepts it.
 
-use super::arena::{Leg, SpanState};
+use super::arena::SpanState;
+use super::record::Leg;
 use super::state::State;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::mapping::Mapping;

@@ -1,7 +1,7 @@
 //! The state of the model: one immutable value that a snapshot is, and a change makes anew.
 
-use super::arena::{Arena, Leg, Memory, Span};
-use super::record::{Alias, Placement, Record, Role};
+use super::arena::{Arena, Memory, Span};
+use super::record::{Alias, Leg, Placement, Record, Role};
 use super::shelf::Shelf;
 use super::table::Home;
 use super::topology::{ArenaInfo, Link, Topology};

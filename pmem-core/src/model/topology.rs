@@ -1,6 +1,6 @@
 //! Arenas and interconnects as a graph. Changes only when one is made, removed or renamed.
 
-use super::distance::Frozen;
+use super::frozen::Frozen;
 use crate::attrs::ArenaType;
 use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::Mapping;

@@ -1,7 +1,7 @@
 //! What one arena sees, by ranges.
 
-use super::arena::{Arena, Leg, SpanState};
-use super::record::Record;
+use super::arena::{Arena, SpanState};
+use super::record::{Leg, Record};
 use super::state::State;
 use crate::attrs::{Attrs, Prot};
 use crate::id::{ArenaId, LinkId, RegionId};

@@ -1,6 +1,7 @@
 //! The shared handle: one writer, readers that never wait, regions that count themselves.
 
 mod events;
+mod inner;
 mod pmem;
 mod queue;
 mod region;

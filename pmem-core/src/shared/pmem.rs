@@ -1,9 +1,10 @@
 //! The handle that threads share.
 
-use super::events::{Event, Events};
-use super::region::{Region, Ties};
-use super::sync::atomic::{AtomicUsize, Ordering};
-use super::sync::{Cell, Mutex, lock, thread_tag, try_lock};
+use super::events::Event;
+use super::inner::Inner;
+use super::region::Region;
+#[cfg(not(loom))]
+use super::sync::Cell;
 use super::transaction::{Reserved, Transaction};
 use crate::attrs::Attrs;
 use crate::driver::{Driver, Subscription};
@@ -14,8 +15,7 @@ use crate::model::{Edit, State};
 use crate::plan::{Plan, Request};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 /// A manager that threads share: one writes at a time, readers never wait, not even for a driver that takes its time.
 ///
@@ -23,92 +23,9 @@ use std::sync::{Arc, Weak};
 #[derive(Clone)]
 pub struct Pmem(Arc<Inner>);
 
-pub(super) struct Inner {
-    writer: Mutex<Manager>,
-    /// Whose thread holds the writer's lock; 0 is nobody's.
-    writing: AtomicUsize,
-    published: Cell<State>,
-    ties: Arc<Ties>,
-    events: Events,
-}
-
-/// Clears the mark of who writes, also when something panics.
-struct Writing<'i>(&'i Inner);
-
-impl Drop for Writing<'_> {
-    fn drop(&mut self) {
-        self.0.writing.store(0, Ordering::Release);
-    }
-}
-
-impl Inner {
-    pub(super) fn ties(&self) -> &Arc<Ties> {
-        &self.ties
-    }
-
-    /// Changes the model: waits for its turn, publishes what came of it, and tells observers.
-    pub(super) fn write<T>(&self, verb: impl FnOnce(&mut Manager) -> Result<T, Error>) -> Result<T, Error> {
-        if self.writing.load(Ordering::Acquire) == thread_tag() {
-            return Err(Error::InCallback);
-        }
-        let result = {
-            let mut manager = lock(&self.writer);
-            self.under_lock(&mut manager, verb)
-        };
-        self.settle();
-        result
-    }
-
-    fn under_lock<T>(&self, manager: &mut Manager, verb: impl FnOnce(&mut Manager) -> T) -> T {
-        self.writing.store(thread_tag(), Ordering::Release);
-        let writing = Writing(self);
-        let before = manager.state().sequence();
-        self.drain(manager);
-        // Changes that were made before a panic are made: readers are to see them.
-        let result = catch_unwind(AssertUnwindSafe(|| verb(manager)));
-        self.drain(manager);
-        if manager.state().sequence() != before {
-            self.published.store(Arc::new(manager.state().clone()));
-            manager.take_outbox(true).into_iter().for_each(|event| self.events.push(event));
-        }
-        drop(writing);
-        result.unwrap_or_else(|panic| resume_unwind(panic))
-    }
-
-    /// Gives up the references whose handles were dropped. What a driver keeps stays condemned, which is no failure
-    /// of whoever drains.
-    fn drain(&self, manager: &mut Manager) {
-        for region in self.ties.queue.take() {
-            let _ = manager.decref(region);
-        }
-    }
-
-    /// Delivers events and drains the queue until there is nothing left, or somebody else is at it.
-    pub(super) fn settle(&self) {
-        if self.writing.load(Ordering::Acquire) == thread_tag() {
-            return;
-        }
-        self.events.deliver();
-        while !self.ties.queue.is_empty() {
-            // Whoever holds the lock looks at the queue again after letting go of it.
-            let Some(mut manager) = try_lock(&self.writer) else { return };
-            self.under_lock(&mut manager, |_| ());
-            drop(manager);
-            self.events.deliver();
-        }
-    }
-}
-
 impl From<Manager> for Pmem {
-    fn from(mut manager: Manager) -> Self {
-        manager.take_outbox(true);
-        Self(Arc::new_cyclic(|home| Inner {
-            published: Cell::from_pointee(manager.state().clone()),
-            writer: Mutex::new(manager),
-            writing: AtomicUsize::new(0),
-            ties: Arc::new(Ties::new(Weak::clone(home))),
-            events: Events::default(),
-        }))
+    fn from(manager: Manager) -> Self {
+        Self(Inner::new(manager))
     }
 }
 

@@ -1,7 +1,6 @@
 //! A region that counts its handles.
 
-use super::pmem::Inner;
-use super::queue::DropQueue;
+use super::inner::{Inner, Ties};
 use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::error::Error;
 use crate::id::{ArenaId, RegionId};
@@ -9,19 +8,7 @@ use crate::manager::Released;
 use crate::model::{Record, State};
 use core::fmt;
 use pmem_space::AddrRange;
-use std::sync::{Arc, Weak};
-
-/// What leads from handles to their manager. Holds no manager: a driver may keep regions without a cycle.
-pub(super) struct Ties {
-    pub(super) queue: DropQueue,
-    home: Weak<Inner>,
-}
-
-impl Ties {
-    pub(super) fn new(home: Weak<Inner>) -> Self {
-        Self { queue: DropQueue::default(), home }
-    }
-}
+use std::sync::Arc;
 
 /// What the handles of one reference share.
 pub(super) struct Counted {

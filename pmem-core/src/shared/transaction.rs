@@ -1,6 +1,6 @@
 //! Many verbs, one change, with handles for what it makes.
 
-use super::pmem::Inner;
+use super::inner::Inner;
 use super::region::Region;
 use crate::attrs::Attrs;
 use crate::error::Error;

@@ -1,6 +1,5 @@
 //! Archives, unpacked in memory: what could reach outside of it is left out, and said.
 
-use super::tree::below;
 use crate::error::ImportError;
 use crate::facts::{Finding, Findings};
 use std::collections::{BTreeMap, BTreeSet};
@@ -178,6 +177,23 @@ fn plain(path: &Path) -> Option<String> {
         }
     }
     (!parts.is_empty()).then(|| parts.join("/"))
+}
+
+/// Where a link at `path` leads, as a path below the root; `None` if it is absolute or leads out of it.
+pub(super) fn below(path: &str, target: &str) -> Option<String> {
+    let mut parts: Vec<&str> = path.split('/').collect();
+    parts.pop();
+    if target.starts_with('/') {
+        return None;
+    }
+    for part in target.split('/') {
+        match part {
+            ".." => drop(parts.pop()?),
+            "" | "." => {}
+            name => parts.push(name),
+        }
+    }
+    Some(parts.join("/"))
 }
 
 /// The files below the folder that holds `proc` or `sys`, where all lie below one.

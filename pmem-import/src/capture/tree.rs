@@ -1,6 +1,6 @@
 //! Files by their paths, wherever they are kept.
 
-use super::archive::Files;
+use super::archive::{Files, below};
 use super::folder::{Folder, Links};
 use crate::error::ImportError;
 use crate::facts::Findings;
@@ -113,21 +113,4 @@ impl Tree {
             Self::Archive { files, .. } => files.bytes(path).is_some(),
         }
     }
-}
-
-/// Where a link at `path` leads, as a path below the root; `None` if it is absolute or leads out of it.
-pub(super) fn below(path: &str, target: &str) -> Option<String> {
-    let mut parts: Vec<&str> = path.split('/').collect();
-    parts.pop();
-    if target.starts_with('/') {
-        return None;
-    }
-    for part in target.split('/') {
-        match part {
-            ".." => drop(parts.pop()?),
-            "" | "." => {}
-            name => parts.push(name),
-        }
-    }
-    Some(parts.join("/"))
 }

@@ -1,9 +1,9 @@
 //! NUMA nodes, RAM, and other memory.
 
-use super::{Builder, UNMEASURED, model, same_addresses};
+use super::{Builder, model, same_addresses};
 use crate::error::ImportError;
 use crate::facts::{Finding, Node, Place, crossing};
-use crate::machine::{EAGER, Memory, NodeArenas, join_view};
+use crate::machine::{EAGER, Memory, NodeArenas, UNMEASURED, join_view};
 use crate::settle::MemoryKind;
 use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Direction, Mapping, Metric};
 use std::collections::BTreeMap;

@@ -18,9 +18,6 @@ use pmem_pci::Address;
 use std::collections::{BTreeMap, BTreeSet};
 use territory::Territory;
 
-/// What nobody has measured costs one, per interconnect.
-pub(crate) const UNMEASURED: Metric = Metric::new(1);
-
 /// A machine in the making.
 struct Builder<'s> {
     settled: &'s Settled,

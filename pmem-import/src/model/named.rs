@@ -1,9 +1,10 @@
 //! What else lists name: regions where nothing better is known. Names nest in lists, regions do not: each line has what of its addresses
 //! no line inside it has.
 
-use super::{Builder, UNMEASURED, attrs, model, same_addresses};
+use super::{Builder, attrs, model, same_addresses};
 use crate::error::ImportError;
 use crate::facts::{Listing, join, without};
+use crate::machine::UNMEASURED;
 use crate::settle::{LineKind, line_kind};
 use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Direction, Props, Prot, Usage};
 

@@ -1,11 +1,11 @@
 //! PCI buses, bridges and base address registers.
 
-use super::{Builder, UNMEASURED, attrs, model, same_addresses};
+use super::{Builder, attrs, model, same_addresses};
 use crate::error::ImportError;
 use crate::facts::{
     Aperture, BusId, Finding, Function, PciResource, Place, ResourceKind, Said, join, show_bus, without,
 };
-use crate::machine::Bus;
+use crate::machine::{Bus, UNMEASURED};
 use crate::settle::{Child, Root, Windows as Forwarded};
 use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, Direction, Mapping, Props, Prot, RegionId, Request, Usage, Window,

@@ -1,6 +1,6 @@
 //! The processor: its maker, the width of its addresses, how many there are.
 
-use super::{LineReader, Verdict, read_file};
+use super::reader::{LineReader, Verdict, read_file};
 use crate::capture::Tree;
 use crate::facts::{Facts, Heard, Place, Said};
 use crate::number::parse_list;

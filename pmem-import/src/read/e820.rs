@@ -1,6 +1,6 @@
 //! E820 maps, as Linux, FreeBSD and Xen log them.
 
-use super::{LineReader, Verdict};
+use super::reader::{LineReader, Verdict};
 use crate::facts::{Facts, Finding, Heard, MapEntry, MapKind, MapUpdate, MemoryMap, Said};
 use crate::number::hex;
 use crate::text::{Line, Scan};

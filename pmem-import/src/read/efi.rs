@@ -1,6 +1,6 @@
 //! UEFI memory maps, as Linux logs them and as the UEFI shell prints them.
 
-use super::{LineReader, Verdict};
+use super::reader::{LineReader, Verdict};
 use crate::facts::{Facts, Heard, MapEntry, MapKind, MemoryMap};
 use crate::text::{Line, Scan};
 use pmem_core::{AddrRange, FirmwareMemory};

@@ -1,6 +1,6 @@
 //! Which machine it is: hardware and kernel.
 
-use super::{LineReader, Verdict};
+use super::reader::{LineReader, Verdict};
 use crate::capture::Tree;
 use crate::facts::{Facts, Heard, Place, Said};
 use crate::text::Line;

@@ -1,7 +1,7 @@
 //! `/proc/iomem` and `/proc/ioports`.
 
 use super::listing::{Reader, Space};
-use super::read_file;
+use super::reader::read_file;
 use crate::capture::Tree;
 use crate::facts::{Facts, Heard};
 

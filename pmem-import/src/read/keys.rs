@@ -1,7 +1,7 @@
 //! Our own form of registers and memory maps: `key: value` lines (docs/sources.md).
 
 use super::mtrr_proc::block;
-use super::{LineReader, Verdict};
+use super::reader::{LineReader, Verdict};
 use crate::facts::{Facts, Heard, MapEntry, MapKind, MemoryMap, RegisterTable, Said, TableKind};
 use crate::number::hex;
 use crate::text::Line;

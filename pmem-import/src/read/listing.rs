@@ -1,6 +1,6 @@
 //! Lines of `/proc/iomem` and `/proc/ioports`: nested, named ranges.
 
-use super::{LineReader, Verdict};
+use super::reader::{LineReader, Verdict};
 use crate::facts::{Facts, Finding, Heard, Listed, Listing, Place};
 use crate::number::hex;
 use crate::text::Line;

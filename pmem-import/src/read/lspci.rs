@@ -1,6 +1,6 @@
 //! What `lspci` prints, from `-v` to `-vvv`, with `-n`, `-nn`, `-k`, `-x` to `-xxxx`.
 
-use super::{LineReader, Verdict};
+use super::reader::{LineReader, Verdict};
 use crate::facts::{Facts, Function, Heard, PciResource, PciSource, Place, ResourceKind, Unplaced};
 use crate::number::hex;
 use crate::text::{Line, Scan};

@@ -1,6 +1,6 @@
 //! What `lspci -t` draws: which function is on which bus, and which bridge leads where.
 
-use super::{LineReader, Verdict};
+use super::reader::{LineReader, Verdict};
 use crate::facts::{BusId, Facts, Heard, PciSource};
 use crate::number::hex;
 use crate::text::Line;

@@ -1,7 +1,7 @@
 //! How much memory there is: `/proc/meminfo`, also of nodes in a paste.
 
 use super::node_log::node;
-use super::{LineReader, Verdict, read_file};
+use super::reader::{LineReader, Verdict, read_file};
 use crate::capture::Tree;
 use crate::facts::{Facts, Heard, Said};
 use crate::text::{Line, Scan};

@@ -25,56 +25,19 @@ mod nodes;
 mod pci_ids;
 mod pci_log;
 mod pci_proc;
+mod reader;
 mod tiers;
 
 pub use pci_ids::PciIds;
 
-/// The folder of each PCI function.
-pub(crate) fn walk_functions(tree: &Tree, findings: &mut Findings) -> Vec<String> {
-    functions::walk(tree, findings).0.into_iter().map(|found| found.path).collect()
-}
-
 use crate::capture::{Sources, Text, Tree};
 use crate::facts::{Facts, Findings, Heard, Odd};
 use crate::text::{Line, lines};
-use std::sync::Arc;
+use reader::{FileReader, LineReader, Verdict};
 
-/// What a reader makes of a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It is not one of its own.
-    Pass,
-    /// It is, and was taken.
-    Took,
-    /// It begins like one of its own, and is none: what it looks like, and what is wrong. Nothing was noted.
-    Odd(&'static str, String),
-}
-
-impl Verdict {
-    /// A record that was read, or what is wrong with it.
-    fn of<T>(record: &'static str, read: Result<T, String>) -> (Self, Option<T>) {
-        match read {
-            Ok(value) => (Self::Took, Some(value)),
-            Err(why) => (Self::Odd(record, why), None),
-        }
-    }
-}
-
-/// A reader of lines.
-pub(crate) trait LineReader {
-    /// Looks at a line.
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict;
-
-    /// Is told that the text has ended.
-    fn end(&mut self, _facts: &mut Facts, _heard: &mut Heard) {}
-}
-
-/// A reader of files.
-pub(crate) struct FileReader {
-    /// The files, as patterns: see [`crate::gather`].
-    pub(crate) files: &'static [&'static str],
-    /// Reads them.
-    read: fn(&Tree, &mut Facts, &mut Heard),
+/// The folder of each PCI function.
+pub(crate) fn walk_functions(tree: &Tree, findings: &mut Findings) -> Vec<String> {
+    functions::walk(tree, findings).0.into_iter().map(|found| found.path).collect()
 }
 
 /// Every reader of files.
@@ -182,32 +145,4 @@ pub(crate) fn read_text(text: &Text, facts: &mut Facts) {
 
 fn owned(line: &Line<'_>) -> Line<'static> {
     Line { text: line.text.clone().into_owned().into(), source: line.source.clone(), ..*line }
-}
-
-/// Reads a file of a tree as lines, by one reader.
-fn read_file(
-    tree: &Tree,
-    path: &str,
-    reader: &mut dyn LineReader,
-    facts: &mut Facts,
-    heard: &mut Heard,
-) -> bool {
-    let Some(bytes) = tree.bytes(path, &mut facts.findings) else { return false };
-    let name: Arc<str> = tree.place(path).into();
-    let mut of_file = Heard::new(name.clone());
-    lines(&name, &bytes, |line| {
-        if let Verdict::Odd(record, why) = reader.take(&line, facts, &mut of_file) {
-            of_file.odd.push(Odd { line: line.number, record, why });
-        }
-    });
-    reader.end(facts, &mut of_file);
-    for (record, count) in &of_file.counts {
-        *heard.counts.entry(record).or_default() += count;
-    }
-    heard.notes.append(&mut of_file.notes);
-    for odd in of_file.odd {
-        let place = crate::facts::Place::line(&name, odd.line);
-        facts.find(crate::facts::Finding::at(&place, odd.why));
-    }
-    true
 }

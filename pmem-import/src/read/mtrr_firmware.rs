@@ -1,7 +1,7 @@
 //! MTRRs in the logs of firmware: coreboot, and EDK2 and its kin.
 
 use super::mtrr_log::set_fixed;
-use super::{LineReader, Verdict};
+use super::reader::{LineReader, Verdict};
 use crate::facts::{Entry, Facts, Heard, RegisterTable, Said, TableKind};
 use crate::number::hex;
 use crate::text::{Line, Scan};

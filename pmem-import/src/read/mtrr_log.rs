@@ -1,6 +1,6 @@
 //! MTRRs in Linux's log: what it found, what its clean-up made of it, what it complains of, and the page attribute table.
 
-use super::{LineReader, Verdict};
+use super::reader::{LineReader, Verdict};
 use crate::facts::{Complaint, Entry, Facts, Heard, RegisterTable, Said, TableKind};
 use crate::number::hex;
 use crate::text::{Line, Scan};

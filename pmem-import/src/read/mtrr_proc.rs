@@ -1,6 +1,6 @@
 //! `/proc/mtrr`, as all versions of Linux print it.
 
-use super::{LineReader, Verdict, read_file};
+use super::reader::{LineReader, Verdict, read_file};
 use crate::capture::Tree;
 use crate::facts::{Entry, Facts, Heard, RegisterTable, TableKind};
 use crate::text::{Line, Scan};

@@ -1,7 +1,7 @@
 //! MTRRs as tools print them: fwts, FreeBSD's memcontrol, rdmsr and inteltool, U-Boot.
 
 use super::mtrr_firmware::{set_low, width_of};
-use super::{LineReader, Verdict};
+use super::reader::{LineReader, Verdict};
 use crate::facts::{Entry, Facts, Heard, RegisterTable, TableKind};
 use crate::number::hex;
 use crate::text::{Line, Scan};

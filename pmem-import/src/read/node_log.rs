@@ -1,6 +1,6 @@
 //! NUMA nodes in a kernel's log, and as `numactl -H` prints them.
 
-use super::{LineReader, Verdict};
+use super::reader::{LineReader, Verdict};
 use crate::facts::{Facts, Heard, Node, NodeRange, NodeRangeKind, Said};
 use crate::text::{Line, Scan};
 use pmem_core::AddrRange;

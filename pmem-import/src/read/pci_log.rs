@@ -1,6 +1,6 @@
 //! PCI in a kernel's log: host bridges, functions, what was assigned to them, and what was not.
 
-use super::{LineReader, Verdict};
+use super::reader::{LineReader, Verdict};
 use crate::facts::{
     Aperture, BusId, Facts, Function, Heard, PciResource, PciSource, Place, ResourceKind, Said, Unplaced,
 };

@@ -1,6 +1,6 @@
 //! `/proc/bus/pci/devices`: one function a line, in hexadecimal columns.
 
-use super::{LineReader, Verdict};
+use super::reader::{LineReader, Verdict};
 use crate::facts::{Facts, Heard, PciResource, PciSource, ResourceKind};
 use crate::number::hex;
 use crate::text::Line;

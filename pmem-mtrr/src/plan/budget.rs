@@ -3,9 +3,9 @@
 use super::build::Refusal;
 use super::node::{NONE, Node, State, UNDEFINED, inside};
 use super::pieces::Piece;
-use super::{Bad, Planner, Registers};
+use super::{Bad, Planner};
 use crate::kind::{MemType, TypeSet};
-use crate::regs::{MAX_VARIABLE, Register};
+use crate::regs::{MAX_VARIABLE, Register, Registers};
 use core::num::NonZeroUsize;
 
 /// Pages that lose their type first, then registers not programmed yet.

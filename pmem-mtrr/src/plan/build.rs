@@ -2,9 +2,9 @@
 
 use super::node::{NONE, Node};
 use super::pieces::Piece;
-use super::{Bad, DEPTH, Optimum, Planner, Registers};
+use super::{Bad, DEPTH, Optimum, Planner};
 use crate::kind::MemType;
-use crate::regs::Register;
+use crate::regs::{Register, Registers};
 
 /// Registers first, then registers not programmed yet, then pages that nothing is known of and that become write back.
 type Cost = u64;

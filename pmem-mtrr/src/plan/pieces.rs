@@ -1,6 +1,6 @@
 //! The space cut where something changes.
 
-use super::{Bad, Problem};
+use super::problem::{Bad, Problem};
 use crate::block::Span;
 use crate::kind::TypeSet;
 use crate::setting::{FOUR_GIB, ONE_MIB};

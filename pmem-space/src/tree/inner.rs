@@ -1,11 +1,18 @@
 //! Inner nodes: subtrees in a row, each with its summary.
 
-use super::leaf::Summary;
-use super::node::Node;
+use super::leaf::{Leaf, Summary};
 use super::row::{Bytes, KEYS, close, spread, upto};
+use alloc::sync::Arc;
 
 /// Subtrees of an inner node: one more than the keys that tell them apart.
 pub(crate) const FAN: usize = KEYS + 1;
+
+/// A subtree: all its leaves are at the same depth.
+#[derive(Clone, Debug)]
+pub(crate) enum Node<T> {
+    Inner(Arc<Inner<T>>),
+    Leaf(Arc<Leaf<T>>),
+}
 
 /// Up to [`FAN`] subtrees, in order of address. What a look-up reads comes first.
 #[derive(Clone, Debug)]

@@ -11,7 +11,8 @@ mod pool;
 mod row;
 mod search;
 
+pub(crate) use inner::Node;
 pub(crate) use leaf::{Leaf, Slot, raw};
-pub(crate) use node::{Node, Occupied, Put};
+pub(crate) use node::{Occupied, Put};
 pub use pool::Pool;
 pub(crate) use search::{Cut, Need, Search, largest, marked};

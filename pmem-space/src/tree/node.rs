@@ -1,17 +1,10 @@
-//! Nodes, shared until they are changed, and what changes them: put, take out, set.
+//! What changes nodes, which are shared until then: put, take out, set.
 
-use super::inner::{FAN, Inner};
+use super::inner::{FAN, Inner, Node};
 use super::leaf::{LEAF, Leaf, Slot, Summary};
 use super::pool::{Pool, own};
 use crate::entry::Occupant;
 use alloc::sync::Arc;
-
-/// A subtree: all its leaves are at the same depth.
-#[derive(Clone, Debug)]
-pub(crate) enum Node<T> {
-    Inner(Arc<Inner<T>>),
-    Leaf(Arc<Leaf<T>>),
-}
 
 /// What putting an entry into a subtree did.
 pub(crate) struct Put<T> {

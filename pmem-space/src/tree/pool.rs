@@ -1,8 +1,7 @@
 //! Nodes set aside: a change takes its memory from here, so that it cannot stop half-way for want of any.
 
-use super::inner::Inner;
+use super::inner::{Inner, Node};
 use super::leaf::Leaf;
-use super::node::Node;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 

@@ -1,8 +1,7 @@
 //! Finding a gap: subtrees that cannot hold what is looked for are passed over.
 
-use super::inner::Inner;
+use super::inner::{Inner, Node};
 use super::leaf::{Leaf, MAX_ORDER, order_of, raw};
-use super::node::Node;
 use crate::fit::Fit;
 use crate::range::AddrRange;
 

@@ -267,6 +267,16 @@ fn parts(from: u32, to: u32) -> impl Iterator<Item = (usize, u64)> {
     })
 }
 
+/// The length of a run, or that it is very long.
+pub(super) fn length(pages: u64) -> u32 {
+    u32::try_from(pages).unwrap_or(u32::MAX)
+}
+
+/// The page frames of a leaf.
+pub(super) const fn leaf_frames() -> u64 {
+    1 << LEAF_BITS
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,19 +2,13 @@
 
 mod inner;
 mod leaf;
+mod walk;
 
 use crate::frame::FrameRange;
 use alloc::vec::Vec;
-use inner::Inner;
-use leaf::{LEAF_BITS, Leaf, Summary};
+use inner::{Inner, NONE, bits_of};
+use leaf::{LEAF_BITS, Leaf, Summary, leaf_frames, length};
 use pmem_space::Fit;
-
-/// An inner node has 2^6 children.
-const FAN_BITS: u32 = 6;
-/// Levels of inner nodes above a leaf: 12 + 7 · 6 bits reach every page frame.
-const LEVELS: usize = 7;
-/// No node.
-const NONE: u32 = u32::MAX;
 
 /// The free pages among those that it holds: a radix tree over page frame numbers whose leaves are bits.
 ///
@@ -358,23 +352,9 @@ impl FreeMap {
     }
 }
 
-/// The length of a run, or that it is very long.
-fn length(pages: u64) -> u32 {
-    u32::try_from(pages).unwrap_or(u32::MAX)
-}
-
 /// The lowest place in [`start`, `end`) that fits.
 fn place(fit: &Fit, start: u64, end: u64) -> Option<FrameRange> {
     FrameRange::between(start, end).and_then(|gap| FrameRange::from_units(fit.lowest_in(gap.units())?))
-}
-
-/// How many page frames a node with `height` levels below it stands for, as a power of two.
-const fn bits_of(height: usize) -> u32 {
-    LEAF_BITS + FAN_BITS * height as u32
-}
-
-const fn leaf_frames() -> u64 {
-    1 << LEAF_BITS
 }
 
 /// The leaves that a range lies in: where each starts, and which part of the range is in it.

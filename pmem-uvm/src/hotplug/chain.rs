@@ -1,21 +1,10 @@
 //! Chains of callbacks, as Linux's blocking notifiers.
 
-use super::HotplugError;
-use super::event::{Answer, Event};
+use super::error::HotplugError;
+use super::event::{Answer, Event, NotifierKey};
 use crate::uvm::Uvm;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::fmt;
-
-/// Names a callback: a number of the host's, such as the address of its `notifier_block`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct NotifierKey(pub u64);
-
-impl fmt::Display for NotifierKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "notifier {:#x}", self.0)
-    }
-}
 
 /// What is called. It may hand out and free pages; registering is out of its reach.
 pub type Callback = Box<dyn FnMut(&mut Uvm, &Event) -> Answer + Send>;

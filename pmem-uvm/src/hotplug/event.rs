@@ -186,6 +186,16 @@ impl Answer {
     }
 }
 
+/// Names a callback: a number of the host's, such as the address of its `notifier_block`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NotifierKey(pub u64);
+
+impl fmt::Display for NotifierKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "notifier {:#x}", self.0)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
