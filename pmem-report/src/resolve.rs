@@ -277,10 +277,15 @@ impl Answer {
             ));
             return;
         }
-        let known = (self.space == Space::Memory && (from == machine.system || ended == machine.system))
-            .then(|| machine.names.by_architecture(asked))
-            .flatten();
-        if let Some(known) = known {
+        if self.space != Space::Memory || from != machine.system && ended != machine.system {
+            return;
+        }
+        self.names = machine.names.of_memory(asked).into_iter().map(str::to_owned).collect();
+        if !self.names.is_empty() {
+            self.what = format!("{}, listed there, but nothing leads there", self.names.join(" in "));
+            return;
+        }
+        if let Some(known) = machine.names.by_architecture(asked) {
             self.result = Outcome::Architecture;
             self.what = format!("{} (by architecture: no source lists it)", known.name);
         }

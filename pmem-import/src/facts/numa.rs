@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 pub struct Node {
     /// Its number; numbers may have gaps.
     pub id: u32,
+    /// Who describes it.
+    pub at: Option<Place>,
     /// Its CPUs; `None` if no source says.
     pub cpus: Option<Vec<u32>>,
     /// Its memory in bytes, less what firmware and kernel keep; `None` if no source says.
@@ -99,6 +101,11 @@ pub struct Nodes {
 }
 
 impl Node {
+    /// Who describes it, for findings.
+    pub(crate) fn place(&self) -> Place {
+        self.at.clone().unwrap_or_else(|| Place::whole(format!("node {}", self.id)))
+    }
+
     /// All of its memory blocks, joined.
     pub fn memory(&self) -> Vec<AddrRange> {
         join(self.blocks.iter().chain(&self.offline).copied().collect())

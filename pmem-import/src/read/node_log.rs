@@ -100,7 +100,9 @@ impl Reader {
             let cpus: Result<Vec<u32>, _> = scan.0.split_whitespace().map(str::parse).collect();
             let (verdict, cpus) = Verdict::of("node", cpus.map_err(|_| "the CPUs are no numbers".to_owned()));
             if let Some(cpus) = cpus {
-                node(facts, id).cpus = Some(cpus);
+                let node = node(facts, id);
+                node.at.get_or_insert_with(|| line.place());
+                node.cpus = Some(cpus);
                 heard.count("node");
             }
             return Some(verdict);

@@ -73,6 +73,7 @@ fn read_node(tree: &Tree, id: u32, block_size: Option<u64>, facts: &mut Facts) -
     let findings = &mut facts.findings;
     Node {
         id,
+        at: Some(Place::whole(tree.place(&dir))),
         cpus: read_cpus(tree, &dir, findings),
         bytes: read_total(tree, &dir, findings),
         blocks,

@@ -1,6 +1,6 @@
 //! Which list of resources counts, and what of it, or of the firmware's map, is memory.
 
-use crate::facts::{Facts, Finding, Listed, Listing, MapKind, MemoryMap, Place, join};
+use crate::facts::{Facts, Finding, Listed, Listing, MapKind, MemoryMap, Node, Place, join};
 use pmem_core::{AddrRange, FirmwareMemory};
 use rangemap::RangeInclusiveMap;
 
@@ -252,14 +252,11 @@ fn disjoint(facts: &mut Facts, pieces: Vec<RamPiece>) -> Vec<RamPiece> {
 }
 
 fn by_blocks(facts: &mut Facts) -> Vec<RamPiece> {
-    let at = Place::whole("sys/devices/system/memory");
+    let first = facts.numa.all.iter().find(|node| !node.memory().is_empty());
+    let Some(at) = first.map(Node::place) else { return Vec::new() };
     let all = join(facts.numa.all.iter().flat_map(|node| node.memory()).collect());
-    if !all.is_empty() {
-        facts.find(Finding::at(
-            &at,
-            "RAM is known by memory blocks only: a block may have holes that are no RAM",
-        ));
-    }
+    facts
+        .find(Finding::at(&at, "RAM is known by memory blocks only: a block may have holes that are no RAM"));
     all.into_iter()
         .map(|range| RamPiece { range, kind: MemoryKind::Dram, node: None, at: at.clone() })
         .collect()

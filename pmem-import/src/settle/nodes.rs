@@ -64,7 +64,7 @@ fn check_cpus(facts: &mut Facts, numa: &Nodes) {
         }
     }
     for ((a, b), cpus) in twice {
-        let place = |id: u32| Place::whole(format!("sys/devices/system/node/node{id}/cpulist"));
+        let place = |id: u32| numa.get(id).map_or_else(|| Place::whole(format!("node {id}")), Node::place);
         let text = format!("CPUs {} are claimed by nodes {a} and {b}", show_list(&cpus));
         facts.find(Finding::between(&place(a), &place(b), text));
     }
@@ -75,19 +75,17 @@ fn owners(facts: &mut Facts, listing: &Listing, numa: &Nodes) -> RangeInclusiveM
     let mut owners: RangeInclusiveMap<u64, Option<u32>> = RangeInclusiveMap::new();
     // From the least sure to the surest: what is said later holds.
     for kind in [NodeRangeKind::Srat, NodeRangeKind::Kernel] {
-        let said: Vec<(u32, AddrRange)> = numa
-            .ranges
-            .iter()
-            .filter(|said| said.value.kind == kind)
-            .map(|said| (said.value.node, said.value.range))
-            .collect();
-        if !said.is_empty() {
-            lay(facts, &mut owners, &said, "ranges of nodes in the log");
-        }
+        let said = numa.ranges.iter().filter(|said| said.value.kind == kind);
+        let said: Vec<Claim> =
+            said.map(|said| (said.value.node, said.value.range, said.at.clone())).collect();
+        lay(facts, &mut owners, &said);
     }
-    let blocks: Vec<(u32, AddrRange)> =
-        numa.all.iter().flat_map(|node| node.memory().into_iter().map(|range| (node.id, range))).collect();
-    lay(facts, &mut owners, &blocks, "sys/devices/system/memory");
+    let of = |node: &Node| {
+        let (id, at) = (node.id, node.place());
+        node.memory().into_iter().map(move |range| (id, range, at.clone()))
+    };
+    let blocks: Vec<Claim> = numa.all.iter().flat_map(of).collect();
+    lay(facts, &mut owners, &blocks);
     for line in &listing.lines {
         if let Some(node) = facts.dax.get(&line.name).filter(|id| numa.get(**id).is_some()) {
             owners.insert(line.range.start()..=line.range.last(), Some(*node));
@@ -96,33 +94,35 @@ fn owners(facts: &mut Facts, listing: &Listing, numa: &Nodes) -> RangeInclusiveM
     owners
 }
 
+/// A node, what it claims, and where that is said.
+type Claim = (u32, AddrRange, Place);
+
 /// Lays the ranges of one source over what is known.
-fn lay(
-    facts: &mut Facts,
-    owners: &mut RangeInclusiveMap<u64, Option<u32>>,
-    said: &[(u32, AddrRange)],
-    source: &str,
-) {
-    let mut here: RangeInclusiveMap<u64, Option<u32>> = RangeInclusiveMap::new();
-    for (node, range) in said {
+fn lay(facts: &mut Facts, owners: &mut RangeInclusiveMap<u64, Option<u32>>, said: &[Claim]) {
+    // By address: which claim holds; `None` where two nodes claim it.
+    let mut here: RangeInclusiveMap<u64, Option<usize>> = RangeInclusiveMap::new();
+    for (n, (node, range, at)) in said.iter().enumerate() {
         let range = range.start()..=range.last();
         let others: Vec<_> = here
             .overlapping(&range)
-            .filter(|(_, other)| **other != Some(*node))
             .map(|(part, other)| (*part.start().max(range.start())..=*part.end().min(range.end()), *other))
+            .filter(|(_, other)| other.is_none_or(|other| said[other].0 != *node))
             .collect();
-        here.insert(range, Some(*node));
+        here.insert(range, Some(n));
         for (part, other) in others {
-            if let (Some(other), Ok(shown)) = (other, AddrRange::inclusive(*part.start(), *part.end())) {
+            let other = other.map(|other| &said[other]);
+            if let (Some((other, _, there)), Ok(shown)) =
+                (other, AddrRange::inclusive(*part.start(), *part.end()))
+            {
                 let text =
-                    format!("{shown} is claimed by nodes {other} and {node}: whose it is, is in doubt");
-                facts.find(Finding::whole(source, text));
+                    format!("{shown} is claimed by nodes {node} and {other}: whose it is, is in doubt");
+                facts.find(Finding::between(at, there, text));
             }
             here.insert(part, None);
         }
     }
-    for (range, node) in here.iter() {
-        owners.insert(range.clone(), *node);
+    for (range, claim) in here.iter() {
+        owners.insert(range.clone(), claim.map(|claim| said[claim].0));
     }
 }
 
@@ -165,7 +165,7 @@ fn note_strays(facts: &mut Facts, numa: &Nodes, ram: &[RamPiece]) {
                 node.id,
                 brief(&without(&memory, &all))
             );
-            facts.find(Finding::whole("sys/devices/system/memory", text));
+            facts.find(Finding::at(&node.place(), text));
         }
     }
 }
