@@ -48,7 +48,7 @@ impl Failure {
     /// The exit status.
     pub fn status(&self) -> Status {
         match self {
-            Self::Usage(_) => Status::Usage,
+            Self::Usage(_) | Self::Import(ImportError::Twice { .. }) => Status::Usage,
             _ => Status::Failed,
         }
     }

@@ -189,6 +189,9 @@ impl Reader {
     }
 }
 
+/// What the kernel says after it has said why.
+const FAILED_TO_ASSIGN: &str = "failed to assign";
+
 /// What became of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome<'t> {
@@ -207,7 +210,7 @@ impl<'t> Outcome<'t> {
         const FAILED: [&str; 9] = [
             "no space",
             "can't assign",
-            "failed to assign",
+            FAILED_TO_ASSIGN,
             "can't allocate",
             "can't claim",
             "no compatible bridge window",
@@ -267,15 +270,21 @@ fn note(function: &mut Function, kind: ResourceKind, found: Bracketed, outcome: 
         Outcome::Failed(why) => {
             // A conflict leaves what firmware put there in the registers, which nobody may use.
             function.resources.retain(|had| !same(had));
-            function.unplaced.retain(|had| {
-                had.kind != kind || had.io != found.io || had.prefetchable != found.prefetchable
-            });
+            let failed = |had: &Unplaced| {
+                had.kind == kind && had.io == found.io && had.prefetchable == found.prefetchable
+            };
+            let why = why.trim().trim_end_matches(" for");
+            // The reason comes first, and then that it failed.
+            if why == FAILED_TO_ASSIGN && function.unplaced.iter().any(failed) {
+                return;
+            }
+            function.unplaced.retain(|had| !failed(had));
             function.unplaced.push(Unplaced {
                 kind,
                 size: found.size.or(found.range.map(AddrRange::len)),
                 io: found.io,
                 prefetchable: found.prefetchable,
-                why: why.trim().to_owned(),
+                why: why.to_owned(),
                 at: at.clone(),
             });
         }
