@@ -34,9 +34,10 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
     all.into_iter().map(|(name, schema)| (name, numbered(schema))).collect()
 }
 
-/// With the number of the format as a property that is always there.
+/// With the number of the format as a property that is always there, and no property that is not named.
 fn numbered(schema: Schema) -> Value {
     let mut value = schema.to_value();
+    close(&mut value);
     if let Some(object) = value.as_object_mut() {
         if let Some(properties) = object.get_mut("properties").and_then(Value::as_object_mut) {
             properties.insert("schema".to_owned(), json!({ "const": SCHEMA }));
@@ -46,4 +47,18 @@ fn numbered(schema: Schema) -> Value {
         }
     }
     value
+}
+
+/// Objects have the properties that their schema names, and no others.
+fn close(schema: &mut Value) {
+    match schema {
+        Value::Object(object) => {
+            object.values_mut().for_each(close);
+            if object.get("type") == Some(&json!("object")) && object.contains_key("properties") {
+                object.insert("unevaluatedProperties".to_owned(), json!(false));
+            }
+        }
+        Value::Array(all) => all.iter_mut().for_each(close),
+        _ => {}
+    }
 }

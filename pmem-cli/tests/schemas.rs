@@ -1,0 +1,77 @@
+//! The schema of each report: as it is checked in, and as real output has it.
+
+use pmem_report::schemas;
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+fn folder() -> PathBuf {
+    pmem_tests::here().join("../pmem-report/schemas")
+}
+
+/// `PMEM_WRITE_SCHEMAS=1` writes them anew.
+#[test]
+fn schemas_are_checked_in() {
+    let write = std::env::var_os("PMEM_WRITE_SCHEMAS").is_some();
+    for (name, schema) in schemas() {
+        let path = folder().join(format!("{name}.json"));
+        let text = format!("{schema:#}\n");
+        if write {
+            fs::write(&path, &text).unwrap();
+        }
+        let had = fs::read_to_string(&path).unwrap_or_default();
+        assert!(had == text, "{} is not what the code says: PMEM_WRITE_SCHEMAS=1 writes it", path.display());
+    }
+    assert_eq!(fs::read_dir(folder()).unwrap().count(), schemas().len());
+}
+
+/// What the command prints, each line if there are several.
+fn output(args: &[&str], source: &str) -> Vec<Value> {
+    let mut pmem = Command::new(env!("CARGO_BIN_EXE_pmem"));
+    pmem.arg("--json").args(args).arg("--root").arg(source).stdin(Stdio::null());
+    let output = pmem.output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{args:?} {source}: {output:?}");
+    serde_json::Deserializer::from_slice(&output.stdout).into_iter().map(Result::unwrap).collect()
+}
+
+#[test]
+fn real_output_is_as_the_schemas_say() {
+    let dirs: Vec<tempfile::TempDir> =
+        ["qemu-numa2-hmat", "qemu-pcie-switches"].iter().map(|name| pmem_tests::captured(name)).collect();
+    let mut sources: Vec<String> = dirs.iter().map(|dir| dir.path().to_str().unwrap().to_owned()).collect();
+    if let Some(corpus) = pmem_tests::corpus() {
+        let named = |folder: &str| fs::read_dir(corpus.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let machines = named("machines").chain(named("reports/iomem")).chain(named("reports/topology"));
+        sources.extend(machines.filter(|path| path.is_dir()).map(|path| path.to_str().unwrap().to_owned()));
+    }
+    let mtrr = pmem_tests::here().join("../pmem-cli/tests/mtrr.txt");
+    let mtrr = mtrr.to_str().unwrap();
+    let log = std::env::temp_dir().join(format!("pmem-schema-log-{}", std::process::id()));
+    fs::write(&log, "pci 0000:00:02.0: BAR 0 [mem 0xfd000000-0xfdffffff]\n").unwrap();
+    for (name, schema) in schemas() {
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let args: &[&str] = match name {
+            "topo" => &["topo"],
+            "view" => &["view"],
+            "resolve" => &["resolve", "0x1000", "0xfd000000"],
+            "diff" => &["diff", "system", "cpu"],
+            "annotate" => &["annotate", log.to_str().unwrap()],
+            "ram" => &["ram", "show"],
+            "mtrr-show" => &["mtrr", "show"],
+            "mtrr-plan" => &["mtrr", "plan", "--unmapped", "any"],
+            other => panic!("no command prints {other}"),
+        };
+        let own = [mtrr.to_owned()];
+        for source in if name.starts_with("mtrr") { &own[..] } else { &sources } {
+            let values = output(args, source);
+            assert!(!values.is_empty(), "{name} {source}");
+            for value in values {
+                let wrong: Vec<String> =
+                    validator.iter_errors(&value).take(5).map(|e| format!("{}: {e}", e.instance_path())).collect();
+                assert!(wrong.is_empty(), "{name} {source}: {wrong:#?}");
+            }
+        }
+    }
+    fs::remove_file(log).unwrap();
+}
