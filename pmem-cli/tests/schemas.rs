@@ -41,7 +41,8 @@ fn real_output_is_as_the_schemas_say() {
         ["qemu-numa2-hmat", "qemu-pcie-switches"].iter().map(|name| pmem_tests::captured(name)).collect();
     let mut sources: Vec<String> = dirs.iter().map(|dir| dir.path().to_str().unwrap().to_owned()).collect();
     if let Some(corpus) = pmem_tests::corpus() {
-        let named = |folder: &str| fs::read_dir(corpus.join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let named =
+            |folder: &str| fs::read_dir(corpus.join(folder)).unwrap().map(|entry| entry.unwrap().path());
         let machines = named("machines").chain(named("reports/iomem")).chain(named("reports/topology"));
         sources.extend(machines.filter(|path| path.is_dir()).map(|path| path.to_str().unwrap().to_owned()));
     }
@@ -67,8 +68,11 @@ fn real_output_is_as_the_schemas_say() {
             let values = output(args, source);
             assert!(!values.is_empty(), "{name} {source}");
             for value in values {
-                let wrong: Vec<String> =
-                    validator.iter_errors(&value).take(5).map(|e| format!("{}: {e}", e.instance_path())).collect();
+                let wrong: Vec<String> = validator
+                    .iter_errors(&value)
+                    .take(5)
+                    .map(|e| format!("{}: {e}", e.instance_path()))
+                    .collect();
                 assert!(wrong.is_empty(), "{name} {source}: {wrong:#?}");
             }
         }

@@ -32,7 +32,7 @@ pub fn run() -> Result {
     check("tests", cargo().args(["test", "--workspace"]))?;
     check("the first command", cargo().args(["run", "--release", "--quiet", "--", "topo"]))?;
     loom()?;
-    fuzz::run(30)?;
+    fuzz::run(20, None)?;
     nostd::run()?;
     capi::run()?;
     firmware::run()?;

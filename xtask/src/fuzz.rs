@@ -1,6 +1,7 @@
 //! Fuzzing with libFuzzer, on the stable toolchain.
 
 use crate::run::{Result, cargo, check, output, root};
+use std::path::PathBuf;
 use std::process::Command;
 
 /// What makes the compiler count which branches were taken.
@@ -8,8 +9,12 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// Runs the fuzz target for so many seconds; what it finds out is kept under `target/fuzz`, for the next run.
-pub fn run(seconds: u32) -> Result {
+/// What is fuzzed: the target, and how long an input may be.
+const TARGETS: [(&str, u32); 3] = [("space", 8000), ("text", 30_000), ("files", 30_000)];
+
+/// Runs every fuzz target, or one, for so many seconds each; what they find out is kept under `target/fuzz`, for the next run. Texts begin
+/// with those of the corpus of real machines, where `PMEM_CORPUS` names it.
+pub fn run(seconds: u32, only: Option<&str>) -> Result {
     check(
         "a C++ compiler, for libFuzzer (Debian: apt-get install g++)",
         Command::new("c++").arg("--version"),
@@ -23,13 +28,29 @@ pub fn run(seconds: u32) -> Result {
         .env("RUSTFLAGS", COVERAGE)
         .args(["build", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", host, "--target-dir"])
         .arg(&target);
-    check("building the fuzz target", &mut build)?;
-    let corpus = target.join("corpus");
-    std::fs::create_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
-    let mut fuzz = Command::new(target.join(host).join("release/space"));
-    fuzz.arg(format!("-max_total_time={seconds}"))
-        .args(["-max_len=8000", "-print_final_stats=1", "-verbosity=0"])
-        .arg(format!("-artifact_prefix={}/", target.display()))
-        .arg(&corpus);
-    check("fuzzing the index against a sorted list", &mut fuzz)
+    check("building the fuzz targets", &mut build)?;
+    let real = std::env::var_os("PMEM_CORPUS").map(PathBuf::from);
+    let mut texts: Vec<PathBuf> = Vec::new();
+    for folder in ["reports/mtrr", "pci/cases", "iomem", "reports/iomem"] {
+        texts.extend(real.iter().map(|real| real.join(folder)).filter(|folder| folder.is_dir()));
+    }
+    let known = || TARGETS.map(|(name, _)| name).join(", ");
+    if let Some(name) = only.filter(|name| TARGETS.iter().all(|(target, _)| target != name)) {
+        return Err(format!("no fuzz target {name}: there are {}", known()));
+    }
+    for (name, longest) in TARGETS.iter().filter(|(name, _)| only.is_none_or(|only| only == *name)) {
+        let corpus = target.join("corpus").join(name);
+        std::fs::create_dir_all(&corpus).map_err(|error| format!("{}: {error}", corpus.display()))?;
+        let mut fuzz = Command::new(target.join(host).join("release").join(name));
+        fuzz.arg(format!("-max_total_time={seconds}"))
+            .arg(format!("-max_len={longest}"))
+            .args(["-timeout=10", "-print_final_stats=1", "-verbosity=0"])
+            .arg(format!("-artifact_prefix={}/{name}-", target.display()))
+            .arg(&corpus);
+        if *name == "text" {
+            fuzz.args(&texts);
+        }
+        check(&format!("fuzzing {name}"), &mut fuzz)?;
+    }
+    Ok(())
 }

@@ -30,11 +30,14 @@ enum Task {
     Nostd,
     /// Checks the shared handle with loom.
     Loom,
-    /// Feeds sequences of operations that libFuzzer makes up to the index and to its oracle.
+    /// Feeds what libFuzzer makes up to the index and its oracle, and to the readers of texts and of files.
     Fuzz {
-        /// For how long.
+        /// For how long each.
         #[arg(long, default_value_t = 60)]
         seconds: u32,
+        /// Only this one.
+        #[arg(long)]
+        target: Option<String>,
     },
     /// The C interface's programs under valgrind.
     Capi,
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
         Task::Layers => layers::run(),
         Task::Nostd => nostd::run(),
         Task::Loom => ci::loom(),
-        Task::Fuzz { seconds } => fuzz::run(seconds),
+        Task::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
         Task::Capi => capi::run(),
         Task::Firmware => firmware::run(),
         Task::Kmod { step: Kmod::Build } => kmod::build(false).map(|place| println!("{}", place.display())),

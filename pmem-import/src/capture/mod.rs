@@ -106,8 +106,11 @@ impl Sources {
         Ok(())
     }
 
-    /// An archive, or a text.
-    fn add_stream(&mut self, name: &str, stream: &mut dyn Read) -> Result<(), ImportError> {
+    /// Adds an archive, or a text, whichever it is.
+    ///
+    /// # Errors
+    /// [`ImportError::NoSource`] of what is too large or a broken archive, [`ImportError::Read`].
+    pub fn add_stream(&mut self, name: &str, stream: &mut dyn Read) -> Result<(), ImportError> {
         let failed = |error| ImportError::Read { path: PathBuf::from(name), error };
         let mut bytes = Vec::new();
         stream.take(LARGEST_TEXT + 1).read_to_end(&mut bytes).map_err(failed)?;

@@ -1,0 +1,18 @@
+//! What is asked of whatever was read.
+
+use pmem_import::{Machine, PciIds, Sources};
+use pmem_report::text::{self, Detail, Styles};
+use pmem_report::{Answer, Memory, Topo, View};
+use std::io;
+
+/// Reads sources, and asks everything that needs no more than them.
+pub fn ask(mut sources: Sources) {
+    let Ok((machine, _)) = Machine::read_with_mtrr(&mut sources) else { return };
+    machine.state().check().expect("the model is sound");
+    for addr in [0, 0x1000, 0xa_0000, 0xfee0_0000, 0x1_0000_0000, u64::MAX] {
+        let _ = Answer::new(&machine, machine.system, addr);
+    }
+    let topo = Topo::of(&machine, &PciIds::default());
+    text::topo(&topo, Detail::All, &Styles::default(), &mut io::sink()).expect("a sink takes everything");
+    let _ = (Memory::of(&machine), View::of(&machine, machine.system));
+}
