@@ -240,7 +240,7 @@ impl Machine {
             let joined = join_view(&mut self.manager, &self.numa, node, view, *arena, memory);
             let (link, label) = joined.map_err(|error| error.to_string())?;
             self.link_names.insert(link, label);
-            if self.numa.distances.farthest().is_some() {
+            if !self.numa.distances.is_empty() {
                 self.measured.insert(link);
             }
         }
@@ -258,7 +258,8 @@ pub(crate) fn join_view(
     arena: ArenaId,
     memory: &Memory,
 ) -> Result<(LinkId, String), Error> {
-    let distance = memory.node.and_then(|to| numa.distances.get(from, to)).or(numa.distances.farthest());
+    let distance =
+        memory.node.and_then(|to| numa.distances.get(from, to)).or_else(|| numa.distances.farthest());
     let metric = distance.map_or(UNMEASURED, Metric::new);
     let mapping = Mapping::windows(memory.spans.iter().map(|range| (*range, range.start())));
     let performance = memory.node.map_or(Performance::default(), |to| measured(numa, from, to));

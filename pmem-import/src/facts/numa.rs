@@ -51,8 +51,15 @@ pub struct Distances {
 impl Distances {
     /// From one node to another.
     pub fn get(&self, from: u32, to: u32) -> Option<u32> {
-        let column = self.columns.iter().position(|id| *id == to)?;
+        // Numbers without gaps are their own columns.
+        let own = usize::try_from(to).ok().filter(|own| self.columns.get(*own) == Some(&to));
+        let column = own.or_else(|| self.columns.iter().position(|id| *id == to))?;
         self.rows.get(&from)?.get(column).copied()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.rows.values().flatten().all(|distance| *distance >= 255)
     }
 
     /// The largest there is: no memory of which nobody knows the distance is nearer.

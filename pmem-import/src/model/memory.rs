@@ -102,12 +102,12 @@ impl Builder<'_> {
         // From the bus as a whole nothing is measured: what the farthest node sees is the bound.
         let farthest =
             memory.node.and_then(|to| views.iter().filter_map(|(from, _)| distances.get(*from, to)).max());
-        let metric = farthest.or(distances.farthest()).map_or(UNMEASURED, Metric::new);
+        let metric = farthest.or_else(|| distances.farthest()).map_or(UNMEASURED, Metric::new);
         let down = same_addresses(memory.spans.iter().copied(), metric);
         let link = self.manager.connect_asymmetric(self.system, arena, down, Direction::closed());
         let link = model(&name, link)?;
         self.link_names.insert(link, format!("system to {name}"));
-        if distances.farthest().is_some() {
+        if !distances.is_empty() {
             self.measured.insert(link);
         }
         if views.len() <= EAGER {
@@ -116,7 +116,7 @@ impl Builder<'_> {
                 let (link, label) =
                     model(&name, join_view(&mut self.manager, numa, from, view, arena, memory))?;
                 self.link_names.insert(link, label);
-                if distances.farthest().is_some() {
+                if !distances.is_empty() {
                     self.measured.insert(link);
                 }
             }

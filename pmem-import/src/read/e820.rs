@@ -5,6 +5,8 @@ use crate::facts::{Facts, Finding, Heard, MapEntry, MapKind, MapUpdate, MemoryMa
 use crate::number::hex;
 use crate::text::{Line, Scan};
 use pmem_core::{AddrRange, FirmwareMemory};
+use rangemap::RangeInclusiveMap;
+use std::collections::BTreeSet;
 
 const RECORD: &str = "e820 range";
 
@@ -14,6 +16,8 @@ pub(super) struct Reader {
     map: Option<MemoryMap>,
     /// Of a map whose ends may be inclusive or not: the ends as they stand, by entry.
     raw_ends: Vec<u64>,
+    /// The map's ranges: none is in a map twice.
+    ranges: BTreeSet<(u64, u64)>,
     maps: usize,
     /// A heading said that a hypervisor's map follows.
     hypervisor: bool,
@@ -42,13 +46,14 @@ impl LineReader for Reader {
             let last = map.entries.last().map_or(0, |entry| entry.range.start());
             map.kind != kind
                 || (range.start() == 0 && last > 0)
-                || map.entries.iter().any(|e| e.range == range)
+                || self.ranges.contains(&(range.start(), range.last()))
         });
         if begins {
             self.finish(facts, heard);
         }
         let map = self.map.get_or_insert_with(|| MemoryMap { kind, at: line.place(), entries: Vec::new() });
         map.entries.push(MapEntry { range, kind: memory, line: line.number });
+        self.ranges.insert((range.start(), range.last()));
         self.raw_ends.push(end);
         heard.count(RECORD);
         verdict
@@ -109,22 +114,12 @@ impl Reader {
 
     fn finish(&mut self, facts: &mut Facts, heard: &mut Heard) {
         let ends = std::mem::take(&mut self.raw_ends);
+        self.ranges.clear();
         let Some(mut map) = self.map.take() else { return };
         if map.kind == MapKind::Hypervisor {
             exclusive_ends(&mut map, &ends);
         }
-        for (i, entry) in map.entries.iter().enumerate() {
-            let unlike = |other: &&MapEntry| other.range.overlaps(entry.range) && other.kind != entry.kind;
-            if let Some(other) = map.entries[..i].iter().find(unlike) {
-                let place = |line| crate::facts::Place::line(&map.at.source, line);
-                let wins = entry.kind.over(other.kind);
-                let text = format!(
-                    "{} {} overlaps {} {}: {wins} wins, as in Linux",
-                    entry.range, entry.kind, other.range, other.kind
-                );
-                facts.find(Finding::between(&place(entry.line), &place(other.line), text));
-            }
-        }
+        note_overlaps(&map, facts);
         self.maps += 1;
         if self.maps == 2 {
             heard.notes.push("several e820 maps: the last complete one of each kind is taken".to_owned());
@@ -133,10 +128,29 @@ impl Reader {
     }
 }
 
+/// Ranges that overlap others of another type.
+fn note_overlaps(map: &MemoryMap, facts: &mut Facts) {
+    // By address: the last range that has it.
+    let mut seen: RangeInclusiveMap<u64, usize> = RangeInclusiveMap::new();
+    for (n, entry) in map.entries.iter().enumerate() {
+        let range = entry.range.start()..=entry.range.last();
+        let others = seen.overlapping(&range).map(|(_, other)| &map.entries[*other]);
+        if let Some(other) = others.filter(|other| other.kind != entry.kind).min_by_key(|other| other.line) {
+            let place = |line| crate::facts::Place::line(&map.at.source, line);
+            let wins = entry.kind.over(other.kind);
+            let text = format!(
+                "{} {} overlaps {} {}: {wins} wins, as in Linux",
+                entry.range, entry.kind, other.range, other.kind
+            );
+            facts.find(Finding::between(&place(entry.line), &place(other.line), text));
+        }
+        seen.insert(range, n);
+    }
+}
+
 /// Old hypervisors print the end after a range, new ones its last address: ranges that touch tell.
 fn exclusive_ends(map: &mut MemoryMap, ends: &[u64]) {
-    let starts: std::collections::BTreeSet<u64> =
-        map.entries.iter().map(|entry| entry.range.start()).collect();
+    let starts: BTreeSet<u64> = map.entries.iter().map(|entry| entry.range.start()).collect();
     if !ends.iter().any(|end| starts.contains(end)) {
         return;
     }

@@ -30,6 +30,8 @@ struct Builder {
     listing: Listing,
     /// Lines that are open: their indentation, and their place in the list.
     open: Vec<(usize, usize)>,
+    /// Where the last line begins that is inside of no other.
+    top: Option<u64>,
     zeros: usize,
     lists: usize,
 }
@@ -156,8 +158,7 @@ impl Builder {
     /// Whether a line can be no part of the list so far: lists are in order.
     fn begins_anew(&self, range: AddrRange, indent: usize) -> bool {
         let outermost = self.open.first().is_none_or(|(first, _)| indent <= *first);
-        let last = self.listing.lines.iter().rev().find(|line| line.depth == 0);
-        outermost && last.is_some_and(|last| range.start() < last.range.start())
+        outermost && self.top.is_some_and(|top| range.start() < top)
     }
 
     fn add(&mut self, range: AddrRange, name: &str, indent: usize, line: &Line<'_>, facts: &mut Facts) {
@@ -172,6 +173,9 @@ impl Builder {
         }
         self.open.push((indent, lines.len()));
         let depth = self.open.len() - 1;
+        if depth == 0 {
+            self.top = Some(range.start());
+        }
         lines.push(Listed { range, name: name.to_owned(), depth, parent, line: line.number });
         self.listing.source = line.source.clone();
     }
@@ -179,6 +183,7 @@ impl Builder {
     fn finish(&mut self, space: Space, facts: &mut Facts, heard: &mut Heard) {
         let zeros = std::mem::take(&mut self.zeros);
         self.open.clear();
+        self.top = None;
         let mut listing = std::mem::take(&mut self.listing);
         listing.hidden = zeros > 0 && listing.lines.is_empty();
         if listing.hidden {

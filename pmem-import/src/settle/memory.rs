@@ -1,8 +1,9 @@
 //! Which list of resources counts, and what of it, or of the firmware's map, is memory.
 
-use crate::facts::{Facts, Finding, Listed, Listing, MapKind, MemoryMap, Node, Place, join};
+use crate::facts::{Facts, Finding, Listed, Listing, MapEntry, MapKind, MemoryMap, Node, Place, join};
 use pmem_core::{AddrRange, FirmwareMemory};
 use rangemap::RangeInclusiveMap;
+use std::collections::BTreeSet;
 
 /// A kind of memory. Kinds are never joined in one run or one free list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,12 +88,10 @@ pub(crate) fn line_kind(listing: &Listing, index: usize) -> LineKind {
 pub(super) fn last_complete(listings: &[Listing]) -> Option<&Listing> {
     let seen: Vec<&Listing> = listings.iter().filter(|listing| !listing.lines.is_empty()).collect();
     let (last, before) = seen.split_last()?;
+    let key = |line: &Listed| (line.range.start(), line.range.last(), line.name.clone());
     let excerpt = |of: &Listing| {
-        last.lines.len() < of.lines.len()
-            && last
-                .lines
-                .iter()
-                .all(|line| of.lines.iter().any(|had| (had.range, &had.name) == (line.range, &line.name)))
+        let had: BTreeSet<_> = of.lines.iter().map(key).collect();
+        last.lines.len() < of.lines.len() && last.lines.iter().all(|line| had.contains(&key(line)))
     };
     match before.last() {
         Some(earlier) if excerpt(earlier) => Some(earlier),
@@ -170,8 +169,12 @@ fn from_map(facts: &Facts, map: &MemoryMap) -> Listing {
             }
         }
     }
+    let mut entries: Vec<&MapEntry> = map.entries.iter().collect();
+    entries.sort_by_key(|entry| entry.range.start());
     let line_of = |addr: u64| {
-        map.entries.iter().find(|entry| entry.range.contains(addr)).map_or(map.at.line, |entry| entry.line)
+        let after = entries.partition_point(|entry| entry.range.start() <= addr);
+        let last = after.checked_sub(1).map(|last| entries[last]).filter(|entry| entry.range.contains(addr));
+        last.map_or(map.at.line, |entry| entry.line)
     };
     let lines = flat.iter().filter_map(|(range, kind)| {
         let name = match kind {
