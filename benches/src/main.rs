@@ -3,6 +3,7 @@
 
 mod arena;
 mod graph;
+mod import;
 mod measure;
 mod mtrr;
 mod report;
@@ -95,6 +96,11 @@ enum Suite {
         #[command(flatten)]
         how: How,
     },
+    /// Sources of one machine, large ones: seconds, and how they grow.
+    Import {
+        #[command(flatten)]
+        how: How,
+    },
     /// MTRRs: registers and time for layouts like those of PCs.
     Mtrr {
         /// Number of layouts.
@@ -184,6 +190,16 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             out.finish()?;
             if !json {
                 println!("{}", ratios.join("\n"));
+            }
+            Ok(())
+        }
+        Suite::Import { how: How { quick, json } } => {
+            let mut out = Output { json, all: Vec::new() };
+            import::run(quick, &mut |lines| out.add(lines));
+            let growth = import::growth(&out.all);
+            out.finish()?;
+            if !json {
+                println!("{}", growth.join("\n"));
             }
             Ok(())
         }
