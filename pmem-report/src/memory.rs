@@ -252,7 +252,8 @@ impl Pages<'_> {
             (node.online_blocks, node.offline_blocks) = (extents(&known.blocks), extents(&known.offline));
         }
         // As a page allocator joins them: of one node, one kind and one free list.
-        let mut run: Option<(FrameRange, (Option<u32>, MemoryKind, u8))> = None;
+        type Of = (Option<u32>, MemoryKind, u8);
+        let mut run: Option<(FrameRange, Of)> = None;
         for (range, ram) in &self.frames {
             let id = self.node(ram);
             let node = nodes.entry((id.is_none(), id)).or_insert_with(|| blank(id));

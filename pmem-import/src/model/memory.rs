@@ -8,6 +8,9 @@ use crate::settle::MemoryKind;
 use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Direction, Mapping, Metric};
 use std::collections::BTreeMap;
 
+/// Ranges, and who says that they are memory.
+type Spans = Vec<(AddrRange, Place)>;
+
 impl Builder<'_> {
     /// Makes the views of NUMA nodes: of each with CPUs or PCI buses.
     pub(super) fn add_nodes(&mut self) -> Result<(), ImportError> {
@@ -34,7 +37,7 @@ impl Builder<'_> {
     /// Primes memory, and joins it to the system bus and to the nodes' views.
     pub(super) fn add_memory(&mut self) -> Result<(), ImportError> {
         // By node and kind: one arena each, so that no run and no free list ever has two kinds.
-        let mut arenas: BTreeMap<(Option<u32>, MemoryKind), Vec<(AddrRange, Place)>> = BTreeMap::new();
+        let mut arenas: BTreeMap<(Option<u32>, MemoryKind), Spans> = BTreeMap::new();
         for piece in &self.settled.ram {
             let inferred = piece.node.and_then(|id| self.settled.kinds.get(&id)).map(|kind| kind.kind);
             // What a list calls RAM, and its node's speed shows to be faster or slower.

@@ -206,8 +206,7 @@ pub(super) fn kind_of(word: &str) -> Option<FirmwareMemory> {
         "unknown e820 type" => FirmwareMemory::Unknown,
         other => {
             let number = other.strip_prefix("type ")?;
-            let number =
-                number.strip_prefix("0x").map_or_else(|| number.parse().ok(), |hexadecimal| hex(hexadecimal));
+            let number = number.strip_prefix("0x").map_or_else(|| number.parse().ok(), hex);
             FirmwareMemory::from_e820(u32::try_from(number?).ok()?)
         }
     };

@@ -154,7 +154,7 @@ impl Reader {
             }
         } else {
             let n = ((msr - 0x200) / 2) as usize;
-            if msr % 2 == 0 {
+            if msr.is_multiple_of(2) {
                 self.bases.insert(n, value);
                 return Ok(false);
             }

@@ -220,7 +220,7 @@ impl<'t> Outcome<'t> {
         ];
         let said = |word: &&str| before.contains(*word) || after.contains(*word);
         let both = if after.is_empty() { before } else { after };
-        if FAILED.iter().any(|word| said(&word)) {
+        if FAILED.iter().any(&said) {
             return Self::Failed(both);
         }
         if said(&"releasing") {
@@ -237,7 +237,7 @@ impl<'t> Outcome<'t> {
             "resize",
             "reserved",
         ];
-        if ASIDE.iter().any(|word| said(&word)) || before.contains("space") {
+        if ASIDE.iter().any(&said) || before.contains("space") {
             return Self::Aside;
         }
         let placed = after.is_empty()
@@ -251,7 +251,7 @@ impl<'t> Outcome<'t> {
                 "trying firmware assignment",
             ]
             .iter()
-            .any(|word| said(&word))
+            .any(said)
             || before.is_empty();
         if placed { Self::Placed } else { Self::Aside }
     }

@@ -76,10 +76,8 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
     let ports = memory::last_complete(&facts.ports).cloned().unwrap_or_default();
     let pci::Settled { functions, roots, children, bus_lines } = pci::settle(facts, &listing, &ports);
     let named = |range: AddrRange| {
-        listing.lines.iter().any(|line| {
-            line.range == range && line.name.contains("ECAM")
-                || line.name.contains("MMCONFIG") && line.range == range
-        })
+        let mut same = listing.lines.iter().filter(|line| line.range == range);
+        same.any(|line| line.name.contains("ECAM") || line.name.contains("MMCONFIG"))
     };
     let ecam = facts.pci.ecam.iter().map(|said| said.value).filter(|(_, range)| !named(*range)).collect();
     Settled {

@@ -405,7 +405,7 @@ fn memory(facts: &Facts) -> (Vec<(Span, FirmwareMemory)>, Option<String>) {
     }
     let Some(listing) = last_complete(&facts.memory) else { return (Vec::new(), None) };
     let outermost = listing.lines.iter().filter(|line| line.depth == 0);
-    let all = outermost.filter_map(|line| {
+    let all = outermost.map(|line| {
         let kind = match line.name.as_str() {
             name if name.starts_with("System RAM") => FirmwareMemory::Usable,
             "ACPI Tables" => FirmwareMemory::AcpiTables,
@@ -422,9 +422,9 @@ fn memory(facts: &Facts) -> (Vec<(Span, FirmwareMemory)>, Option<String>) {
             name if name.starts_with("Unknown") || name.starts_with("Unusable") => FirmwareMemory::Reserved,
             _ => FirmwareMemory::Mmio,
         };
-        Some((Span { start: line.range.start(), end: line.range.last().saturating_add(1) }, kind))
+        (Span { start: line.range.start(), end: line.range.last().saturating_add(1) }, kind)
     });
-    (all.collect(), Some(format!("{} ", listing.source).trim().to_owned()))
+    (all.collect(), Some(listing.source.to_string()))
 }
 
 /// Where buses may place devices.

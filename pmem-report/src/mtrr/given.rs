@@ -159,9 +159,10 @@ impl Given {
     /// Whether an address has the default type, and no register's.
     pub fn is_default(&self, addr: u64) -> bool {
         let width = self.setting.width;
-        !(addr < 1 << 20 && self.setting.fixed_counts())
-            && !self.setting.variable().iter().any(|v| v.valid() && v.matches(addr, width))
-            && !self.setting.tom2().is_some_and(|end| (1 << 32..end).contains(&addr))
+        let fixed = addr < 1 << 20 && self.setting.fixed_counts();
+        let matched = self.setting.variable().iter().any(|v| v.valid() && v.matches(addr, width));
+        let tom2 = self.setting.tom2().is_some_and(|end| (1 << 32..end).contains(&addr));
+        !(fixed || matched || tom2)
     }
 
     /// Whether nothing is known of what an address is: a default that no source says, a fixed range that is cut off, a mask with holes.

@@ -36,7 +36,7 @@ pub fn memory(report: &Memory, styles: &Styles, out: &mut dyn Write) -> io::Resu
             "free: what no line of the sources takes; a page allocator that starts now would have it"
         )?;
     }
-    section("Not free", report.taken.iter().map(|taken| by(taken)), styles, out)?;
+    section("Not free", report.taken.iter().map(by), styles, out)?;
     for node in &report.nodes {
         let name = node.node.map_or("of unknown node".to_owned(), |id| format!("node {id}"));
         let kind = node
