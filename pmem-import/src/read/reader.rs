@@ -37,7 +37,7 @@ pub(crate) trait LineReader {
 
 /// A reader of files.
 pub(crate) struct FileReader {
-    /// The files, as patterns: see [`crate::gather`].
+    /// The files, as patterns: see [`crate::gather()`].
     pub(crate) files: &'static [&'static str],
     /// Reads them.
     pub(super) read: fn(&Tree, &mut Facts, &mut Heard),
