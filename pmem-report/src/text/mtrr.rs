@@ -1,6 +1,6 @@
 //! Memory types, as tables.
 
-use super::style::{Styles, read, section, styled, table, warnings};
+use super::style::{Styles, plain, read, section, styled, table, warnings};
 use crate::mtrr::{Plan, Show, Strip};
 use crate::units::size;
 use comfy_table::Table;
@@ -38,8 +38,8 @@ pub fn show(report: &Show, styles: &Styles, out: &mut dyn Write) -> io::Result<(
             register.kind.clone().unwrap_or_else(|| "invalid".to_owned()),
         ]);
     }
-    writeln!(out, "{rows}\n")?;
-    writeln!(out, "{}", strips(&report.strips, false))?;
+    writeln!(out, "{}", plain(&rows))?;
+    write!(out, "{}", plain(&strips(&report.strips, false)))?;
     if let Some(end) = report.tom2 {
         let likely = if report.tom2_likely { "likely " } else { "" };
         writeln!(out, "\nBelow TOM2, {likely}{end}, the default from 4 GiB on is WB.")?;
@@ -69,7 +69,7 @@ pub fn plan(report: &Plan, styles: &Styles, out: &mut dyn Write) -> io::Result<(
     let heading =
         format!("{} of {} registers{now}, default {}", report.registers, report.available, report.default);
     writeln!(out, "{}", styled(styles.heading, &heading))?;
-    writeln!(out, "{}\n", strips(&report.strips, true))?;
+    writeln!(out, "{}", plain(&strips(&report.strips, true)))?;
     let each: Vec<String> = ["UC", "WC", "WT", "WP", "WB"]
         .iter()
         .filter_map(|kind| {

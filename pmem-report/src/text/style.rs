@@ -61,6 +61,11 @@ pub(super) fn compact(header: &[&str], right: &[usize], rows: &[Vec<String>]) ->
     table
 }
 
+/// A table as text, without trailing blanks.
+pub(super) fn plain(table: &Table) -> String {
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
 /// A table as text, every line indented and without trailing blanks.
 pub(super) fn lines(table: &Table) -> String {
     styled_lines(table, &[])

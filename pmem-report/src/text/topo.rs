@@ -154,8 +154,10 @@ fn arenas(
     writeln!(out, "{}", styled(styles.heading, heading))?;
     let most = if detail == Detail::All { usize::MAX } else { 2 * WIDEST };
     let rows: Vec<Vec<String>> = shown.iter().take(most).map(|arena| arena_row(arena)).collect();
-    let header = ["arena", "type", "own", "unclaimed", "regions", "at"];
-    write!(out, "{}", lines(&compact(&header, &[2, 3, 4], &rows)))?;
+    if !rows.is_empty() {
+        let header = ["arena", "type", "own", "unclaimed", "regions", "at"];
+        write!(out, "{}", lines(&compact(&header, &[2, 3, 4], &rows)))?;
+    }
     let left = many - rows.len();
     if left > 0 {
         let what = if left == 1 { "arena" } else { "arenas" };
