@@ -215,15 +215,7 @@ pub(super) fn kind_of(word: &str) -> Option<FirmwareMemory> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read_text;
-    use super::*;
-    use crate::capture::Text;
-
-    fn read(text: &str) -> Facts {
-        let mut facts = Facts::default();
-        read_text(&Text { name: "t".into(), bytes: text.as_bytes().to_vec() }, &mut facts);
-        facts
-    }
+    use super::super::facts_of as read;
 
     #[test]
     fn every_form_of_a_range_is_read() {

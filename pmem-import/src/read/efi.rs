@@ -154,9 +154,7 @@ fn kind_of(name: &str) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read_text;
-    use super::*;
-    use crate::capture::Text;
+    use super::super::facts_of as read;
 
     #[test]
     fn every_form_of_a_range_is_read() {
@@ -164,8 +162,7 @@ mod tests {
              efi: mem01: [Conventional Memory|   |  |  |SP|  |WB|WT|WC|UC] range=[0x0000000180000000-0x00000001ffffffff] (2048MB)\n\
              efi: mem02: [Conventional Mem\n\
              Available  0000000000000000-000000000009FFFF 00000000000000A0 000000000000000F\n";
-        let mut facts = Facts::default();
-        read_text(&Text { name: "t".into(), bytes: text.into() }, &mut facts);
+        let facts = read(text);
         let shown: Vec<String> =
             facts.firmware.maps[0].entries.iter().map(|e| format!("{} {}", e.range, e.kind)).collect();
         assert_eq!(

@@ -204,16 +204,9 @@ impl Builder {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read_text;
+    use super::super::facts_of as read;
     use super::*;
-    use crate::capture::Text;
     use proptest::prelude::*;
-
-    fn read(text: &str) -> Facts {
-        let mut facts = Facts::default();
-        read_text(&Text { name: "t".into(), bytes: text.as_bytes().to_vec() }, &mut facts);
-        facts
-    }
 
     fn shape(listing: &Listing) -> Vec<(&str, usize, Option<usize>)> {
         listing.lines.iter().map(|line| (line.name.as_str(), line.depth, line.parent)).collect()

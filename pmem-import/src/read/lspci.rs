@@ -337,15 +337,8 @@ fn window(function: &mut Function, key: &str, value: &str, at: &Place) -> Verdic
 
 #[cfg(test)]
 mod tests {
-    use super::super::read_text;
+    use super::super::facts_of as read;
     use super::*;
-    use crate::capture::Text;
-
-    fn read(text: &str) -> Facts {
-        let mut facts = Facts::default();
-        read_text(&Text { name: "t".into(), bytes: text.into() }, &mut facts);
-        facts
-    }
 
     fn at(facts: &Facts, name: &str) -> Function {
         facts.pci.functions[&(PciSource::Lspci, name.parse().unwrap())].clone()

@@ -108,9 +108,7 @@ fn slot(text: &str) -> Option<(u8, u8)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read_text;
-    use super::*;
-    use crate::capture::Text;
+    use super::super::facts_of as read;
 
     #[test]
     fn a_tree_says_who_is_below_whom() {
@@ -119,8 +117,7 @@ mod tests {
                     \x20          |                               |            \\-01.0  A card\n\
                     \x20          |                               \\-02.0-[05]----00.0  Another\n\
                     \x20          \\-1f.3  Audio\n";
-        let mut facts = Facts::default();
-        read_text(&Text { name: "t".into(), bytes: text.into() }, &mut facts);
+        let facts = read(text);
         let shown: Vec<String> = facts
             .pci
             .functions

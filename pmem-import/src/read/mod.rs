@@ -146,3 +146,11 @@ pub(crate) fn read_text(text: &Text, facts: &mut Facts) {
 fn owned(line: &Line<'_>) -> Line<'static> {
     Line { text: line.text.clone().into_owned().into(), source: line.source.clone(), ..*line }
 }
+
+/// What a text says, for tests of readers.
+#[cfg(test)]
+fn facts_of(text: &str) -> Facts {
+    let mut facts = Facts::default();
+    read_text(&Text { name: "t".into(), bytes: text.into() }, &mut facts);
+    facts
+}

@@ -244,15 +244,8 @@ pub(super) fn set_low(table: &mut RegisterTable, start: u64, end: u64, kind: Mem
 
 #[cfg(test)]
 mod tests {
-    use super::super::read_text;
+    use super::super::facts_of as read;
     use super::*;
-    use crate::capture::Text;
-
-    fn read(text: &str) -> Facts {
-        let mut facts = Facts::default();
-        read_text(&Text { name: "t".into(), bytes: text.into() }, &mut facts);
-        facts
-    }
 
     #[test]
     fn coreboots_temporary_registers_are_a_table_of_their_own() {

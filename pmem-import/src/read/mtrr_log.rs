@@ -329,15 +329,8 @@ fn pat(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> Ve
 
 #[cfg(test)]
 mod tests {
-    use super::super::read_text;
+    use super::super::facts_of as read;
     use super::*;
-    use crate::capture::Text;
-
-    fn read(text: &str) -> Facts {
-        let mut facts = Facts::default();
-        read_text(&Text { name: "t".into(), bytes: text.into() }, &mut facts);
-        facts
-    }
 
     #[test]
     fn a_kernels_list_is_one_table_with_all_that_belongs_to_it() {

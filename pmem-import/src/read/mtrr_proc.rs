@@ -110,15 +110,8 @@ pub(super) fn block(base: u64, bytes: u64, kind: MemType) -> Result<Entry, Strin
 
 #[cfg(test)]
 mod tests {
-    use super::super::read_text;
+    use super::super::facts_of as read;
     use super::*;
-    use crate::capture::Text;
-
-    fn read(text: &str) -> Facts {
-        let mut facts = Facts::default();
-        read_text(&Text { name: "t".into(), bytes: text.into() }, &mut facts);
-        facts
-    }
 
     #[test]
     fn new_old_and_wrapped_lines_are_read() {

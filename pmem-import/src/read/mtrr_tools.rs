@@ -221,13 +221,11 @@ fn kind(word: &str) -> Option<MemType> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read_text;
+    use super::super::facts_of as read;
     use super::*;
-    use crate::capture::Text;
 
     fn table(text: &str) -> RegisterTable {
-        let mut facts = Facts::default();
-        read_text(&Text { name: "t".into(), bytes: text.into() }, &mut facts);
+        let mut facts = read(text);
         assert!(facts.heard[0].odd.is_empty(), "{:?}", facts.heard[0].odd);
         facts.mtrr.tables.remove(0)
     }

@@ -197,15 +197,7 @@ fn frames(words: &str) -> Option<(u32, AddrRange)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::read_text;
-    use super::*;
-    use crate::capture::Text;
-
-    fn read(text: &str) -> Facts {
-        let mut facts = Facts::default();
-        read_text(&Text { name: "t".into(), bytes: text.into() }, &mut facts);
-        facts
-    }
+    use super::super::facts_of as read;
 
     #[test]
     fn ranges_of_nodes_are_read_from_a_log() {
