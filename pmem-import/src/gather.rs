@@ -28,7 +28,8 @@ pub struct Gathered {
 /// Writes a capture of a machine, a tar file that can be read wherever a machine can.
 ///
 /// Serial numbers and MAC addresses are left out: of PCI configuration space the serial number capability is zeroed;
-/// of `/proc/cpuinfo` the lines of serial numbers; vital product data, DMI and network devices are not read.
+/// of `/proc/cpuinfo` the lines of serial numbers; interfaces that are named for their address; vital product data is not read, and of DMI
+/// only maker and model.
 ///
 /// # Errors
 /// [`ImportError::Read`] if `out` cannot be written; what cannot be read is a finding.
@@ -127,8 +128,9 @@ fn expand(tree: &Tree, folder: &str, pattern: &str, out: &mut BTreeSet<(String, 
     let (first, rest) = pattern.split_once('/').map_or((pattern, None), |(first, rest)| (first, Some(rest)));
     let (name, is_link) = first.strip_suffix('@').map_or((first, false), |name| (name, true));
     let below = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-    let names = if name.contains('*') {
-        tree.names(folder).into_iter().filter(|n| fits(n, name)).collect()
+    let many = name.contains('*');
+    let names = if many {
+        tree.names(folder).into_iter().filter(|n| fits(n, name) && !is_mac_name(n)).collect()
     } else {
         vec![name.to_owned()]
     };
@@ -138,7 +140,7 @@ fn expand(tree: &Tree, folder: &str, pattern: &str, out: &mut BTreeSet<(String, 
             Some(rest) => expand(tree, &path, rest, out),
             None if is_link => {
                 // A link of a capture may only be listed; it is there if its folder names it.
-                if tree.names(folder).contains(&name) {
+                if many || tree.names(folder).contains(&name) {
                     out.insert((path, true));
                 }
             }
@@ -156,6 +158,12 @@ fn fits(name: &str, pattern: &str) -> bool {
     let Some((begin, end)) = pattern.split_once('*') else { return name == pattern };
     let Some(middle) = name.strip_prefix(begin).and_then(|rest| rest.strip_suffix(end)) else { return false };
     !middle.is_empty() && (begin.is_empty() || middle.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Whether an interface is named for its MAC address: `enx001122334455` (systemd.net-naming-scheme(7)).
+fn is_mac_name(name: &str) -> bool {
+    let digits = name.split_at_checked(3).filter(|(kind, _)| kind.ends_with('x')).map(|(_, digits)| digits);
+    digits.is_some_and(|digits| digits.len() == 12 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// Zeroes the serial number in a function's extended configuration space.
@@ -216,6 +224,14 @@ mod tests {
     }
 
     /// Whatever a reader reads of a capture, its capture holds too: nothing of `FILES` is lost on the way.
+    #[test]
+    fn interfaces_named_for_their_address_are_known() {
+        assert!(is_mac_name("enx001122aabbcc") && is_mac_name("wlx001122334455"));
+        assert!(
+            !["eth0", "enp0s31f6", "enx", "enx00112233445", "éx001122334455"].into_iter().any(is_mac_name)
+        );
+    }
+
     #[test]
     fn a_capture_of_a_capture_is_the_same() {
         let dir = tempfile::tempdir().unwrap();

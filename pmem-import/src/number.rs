@@ -80,7 +80,7 @@ pub fn show_list(all: &[u32]) -> String {
     let mut out = String::new();
     let mut rest = all;
     while let [first, ..] = rest {
-        let run = (1..).zip(rest).take_while(|(i, n)| first + i - 1 == **n).count();
+        let run = (0..).zip(rest).take_while(|(i, n)| first.checked_add(*i) == Some(**n)).count();
         let (here, after) = rest.split_at(run);
         if !out.is_empty() {
             out.push(',');

@@ -96,12 +96,12 @@ pub(super) fn is_archive(bytes: &[u8]) -> bool {
 }
 
 pub(super) fn unpack(name: &str, bytes: &[u8], findings: &mut Findings) -> Result<Files, ImportError> {
-    let files = if bytes.starts_with(&[0x1f, 0x8b]) {
-        unpack_tar(name, flate2::read::MultiGzDecoder::new(bytes), findings)
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        // Long names and headers are read whole: they count as well.
+        unpack_tar(name, flate2::read::MultiGzDecoder::new(bytes).take(2 * MOST_BYTES), findings)
     } else {
         unpack_tar(name, bytes, findings)
-    }?;
-    Ok(files)
+    }
 }
 
 fn unpack_tar(name: &str, tar: impl Read, findings: &mut Findings) -> Result<Files, ImportError> {

@@ -4,7 +4,7 @@ use crate::error::ImportError;
 use crate::facts::{Finding, Findings};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -139,7 +139,11 @@ impl Folder {
     }
 
     pub(super) fn link(&self, path: &str) -> Option<String> {
-        fs::read_link(self.dir.join(path)).ok()?.to_str().map(str::to_owned)
+        // By way of the folder that it is in, opened as everything else is: no link on the way leads out.
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let folder = self.open_at(folder).ok()?;
+        let target = rustix::fs::readlinkat(folder, name, Vec::new()).ok()?;
+        target.to_str().ok().map(str::to_owned)
     }
 
     pub(super) fn has(&self, path: &str) -> bool {

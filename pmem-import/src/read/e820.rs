@@ -189,7 +189,9 @@ fn entry(body: &str) -> Result<(AddrRange, FirmwareMemory, u64), String> {
 
 /// What Linux's word for a type means; `None` for words that are cut or unknown.
 pub(super) fn kind_of(word: &str) -> Option<FirmwareMemory> {
-    let word = word.trim().trim_start_matches('(').trim_end_matches(')').trim();
+    let word = word.trim();
+    let word =
+        word.strip_prefix('(').map_or(word, |inside| inside.strip_suffix(')').unwrap_or(inside)).trim();
     let known = match word.to_ascii_lowercase().as_str() {
         "usable" | "ram" | "system ram" => FirmwareMemory::Usable,
         "reserved" | "reserved (kernel)" | "device reserved" => FirmwareMemory::Reserved,

@@ -11,12 +11,15 @@ const RECORD: &str = "EFI range";
 #[derive(Default)]
 pub(super) struct Reader {
     map: Option<MemoryMap>,
-    last: u64,
 }
 
 impl LineReader for Reader {
     fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
         let words = line.words();
+        if words.starts_with("Type ") && words.contains("# Pages") {
+            facts.firmware.maps.extend(self.map.take());
+            return Verdict::Took;
+        }
         let logged = words.strip_prefix("efi: mem").or_else(|| words.strip_prefix("EFI: mem"));
         let (number, read) = match logged {
             Some(rest) => {
@@ -28,7 +31,7 @@ impl LineReader for Reader {
                 (number, logged_entry(scan))
             }
             None => match shell_entry(words) {
-                Some(read) => (self.last + 1, Ok(read)),
+                Some(read) => (1, Ok(read)),
                 None => return Verdict::Pass,
             },
         };
@@ -37,7 +40,6 @@ impl LineReader for Reader {
         if number == 0 {
             facts.firmware.maps.extend(self.map.take());
         }
-        self.last = number;
         let map = self.map.get_or_insert_with(|| MemoryMap {
             kind: MapKind::Efi,
             at: line.place(),

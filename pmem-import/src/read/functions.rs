@@ -19,8 +19,6 @@ pub(super) const FILES: &[&str] = &[
     "{function}/config",
     "{function}/device",
     "{function}/driver@",
-    "{function}/enable",
-    "{function}/local_cpulist",
     "{function}/numa_node",
     "{function}/physfn@",
     "{function}/resource",
@@ -70,8 +68,9 @@ pub(crate) fn walk(tree: &Tree, findings: &mut Findings) -> (Vec<Found>, BTreeSe
         visits.push((path, bus, None, 0));
     }
     while let Some((folder, root, parent, depth)) = visits.pop() {
-        if parent.is_none() {
-            roots.insert(root);
+        // Links may lead round: each root bus is looked into once.
+        if parent.is_none() && !roots.insert(root) {
+            continue;
         }
         let names = tree.names(&folder);
         for name in &names {

@@ -226,8 +226,13 @@ impl Reader {
             function.header = Some(header);
             function.sriov = Sriov::find(&config);
         }
-        let address = function.bdf();
-        facts.pci.functions.insert((PciSource::Lspci, address), function);
+        // A tree, or another output, may have said something of it already.
+        let key = (PciSource::Lspci, function.bdf());
+        let function = match facts.pci.functions.remove(&key) {
+            Some(had) => function.over(had),
+            None => function,
+        };
+        facts.pci.functions.insert(key, function);
     }
 }
 

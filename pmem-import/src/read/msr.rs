@@ -9,7 +9,7 @@ pub(super) const FILES: &[&str] = &[];
 
 pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
     let (Some(dir), Some(width)) = (tree.dir(), &facts.mtrr.width) else { return };
-    if !tree.has("dev/cpu") {
+    if !tree.is_live() || !tree.has("dev/cpu") {
         return;
     }
     let cpus = DevMsr::open(&dir.join("dev/cpu"), width.value, facts.mtrr.is_amd);

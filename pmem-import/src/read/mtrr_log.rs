@@ -173,7 +173,7 @@ impl Reader {
         let mut scan = Scan(words);
         let read = (|| {
             scan.lit("reg ")?;
-            let n = scan.decimal()? as usize;
+            let n = usize::try_from(scan.decimal()?).ok().filter(|n| *n < MAX_VARIABLE)?;
             scan.lit(",").and_then(|()| scan.lit("base:"))?;
             let base = size(&mut scan)?;
             scan.lit(",").and_then(|()| scan.lit("range:"))?;

@@ -4,6 +4,7 @@ use super::reader::{LineReader, Verdict, read_file};
 use crate::capture::Tree;
 use crate::facts::{Entry, Facts, Heard, RegisterTable, TableKind};
 use crate::text::{Line, Scan};
+use pmem_mtrr::regs::MAX_VARIABLE;
 use pmem_mtrr::{Block, MemType, Register};
 
 /// The files.
@@ -60,7 +61,9 @@ fn entry(words: &str) -> Result<(usize, Entry), String> {
     let mut scan = Scan(words);
     let wrong = |what: &str| format!("{what} is missing");
     scan.lit("reg").ok_or_else(|| wrong("reg"))?;
-    let n = scan.decimal().ok_or_else(|| wrong("the register's number"))? as usize;
+    let n = scan.decimal().ok_or_else(|| wrong("the register's number"))?;
+    let n = usize::try_from(n).ok().filter(|n| *n < MAX_VARIABLE);
+    let n = n.ok_or_else(|| format!("processors have at most {MAX_VARIABLE} registers"))?;
     scan.lit(":").and_then(|()| scan.lit("base=")).ok_or_else(|| wrong("base="))?;
     let base = scan.hex().ok_or_else(|| wrong("the base"))?;
     scan.until("),").ok_or_else(|| wrong("the base in MB"))?;

@@ -16,8 +16,8 @@ pub(super) struct Reader {
     columns: Vec<u32>,
     /// Ranges of page frames follow.
     frames: bool,
-    /// Where the ranges of the present boot begin.
-    begins: usize,
+    /// The line in which the present boot began, as long as nothing has been said in it.
+    begins: Option<u32>,
 }
 
 impl LineReader for Reader {
@@ -25,7 +25,7 @@ impl LineReader for Reader {
         let words = line.words();
         if words.starts_with("Linux version ") || words.starts_with("Booting Linux") {
             // Another boot: what was said before is history, should it be said again.
-            self.begins = facts.numa.ranges.len();
+            self.begins = Some(line.number);
             return Verdict::Pass;
         }
         if words.contains("active PFN ranges") {
@@ -70,9 +70,8 @@ impl Reader {
         heard: &mut Heard,
     ) -> Verdict {
         let (verdict, found) = Verdict::of(RECORD, read);
-        if self.begins > 0 {
-            facts.numa.ranges.drain(..self.begins);
-            self.begins = 0;
+        if let Some(begins) = self.begins.take() {
+            facts.numa.ranges.retain(|said| said.at.source != line.source || said.at.line > begins);
         }
         for (node, range) in found.into_iter().flatten() {
             facts.numa.ranges.push(Said::new(NodeRange { node, range, kind }, line.place()));
@@ -117,7 +116,6 @@ impl Reader {
             }
             return Some(verdict);
         }
-        let _ = line;
         scan.lit("free:").map(|()| Verdict::Took)
     }
 

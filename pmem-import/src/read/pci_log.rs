@@ -21,8 +21,14 @@ impl LineReader for Reader {
         let words = line.words();
         if words.starts_with("Linux version ") || words.starts_with("Booting Linux") {
             if self.began {
-                facts.pci.functions.retain(|(source, _), _| *source != PciSource::Log);
-                facts.pci.roots.values_mut().for_each(Vec::clear);
+                let here = |at: &Place| at.source == line.source;
+                facts.pci.functions.retain(|(source, _), function| {
+                    *source != PciSource::Log || !function.at.as_ref().is_some_and(here)
+                });
+                facts.pci.roots.retain(|_, apertures| {
+                    apertures.retain(|said| !here(&said.at));
+                    !apertures.is_empty()
+                });
                 heard
                     .notes
                     .push(format!("another boot begins in line {}: the last one is taken", line.number));

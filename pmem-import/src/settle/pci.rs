@@ -154,72 +154,9 @@ fn merge(facts: &mut Facts) -> BTreeMap<Address, Function> {
             continue;
         };
         check(facts, &old, &new);
-        all.insert(address, laid_over(old, new));
+        all.insert(address, new.over(old));
     }
     all
-}
-
-fn laid_over(old: Function, new: Function) -> Function {
-    let has = |kind, io| {
-        new.resources.iter().any(|r| r.kind == kind && (kind != ResourceKind::Window || r.io == io))
-    };
-    let mut resources: Vec<PciResource> = new.resources.clone();
-    let keeps = |had: &&PciResource| match had.kind {
-        ResourceKind::Window => !new.lists_windows,
-        kind => !has(kind, had.io),
-    };
-    let says_all = new.source == PciSource::Sysfs && !new.resources.is_empty();
-    resources.extend(old.resources.iter().filter(keeps).filter(|_| !says_all).cloned());
-    // A dump says where a register begins; who says how large it is knows more.
-    for resource in resources.iter_mut().filter(|r| r.open_ended) {
-        let whole = |had: &&PciResource| {
-            had.kind == resource.kind && had.range.start() == resource.range.start() && !had.open_ended
-        };
-        if let Some(whole) = old.resources.iter().find(whole) {
-            *resource = whole.clone();
-        }
-    }
-    let mut unplaced = new.unplaced.clone();
-    let placed = |kind| resources.iter().any(|r: &PciResource| r.kind == kind);
-    let also = |had: &&crate::facts::Unplaced| {
-        let said = unplaced
-            .iter()
-            .any(|u| u.kind == had.kind && u.io == had.io && u.prefetchable == had.prefetchable);
-        !said && (had.kind == ResourceKind::Window || !placed(had.kind))
-    };
-    let more: Vec<_> = old.unplaced.iter().filter(also).cloned().collect();
-    unplaced.retain(|u| u.kind == ResourceKind::Window || !placed(u.kind));
-    unplaced.extend(more);
-    // The log knows why; `lspci` only that.
-    for unplaced in &mut unplaced {
-        let logged = old.unplaced.iter().find(|had| {
-            had.kind == unplaced.kind && had.io == unplaced.io && had.prefetchable == unplaced.prefetchable
-        });
-        if let Some(logged) = logged {
-            unplaced.why = logged.why.clone();
-            unplaced.size = unplaced.size.or(logged.size);
-        }
-    }
-    Function {
-        address: new.address,
-        parent: new.parent.or(old.parent),
-        root: new.root.or(old.root),
-        at: new.at.or(old.at),
-        source: new.source,
-        class: new.class.or(old.class),
-        id: new.id.or(old.id),
-        numa: new.numa.or(old.numa),
-        header: new.header.or(old.header),
-        sriov: new.sriov.or(old.sriov),
-        physical: new.physical.or(old.physical),
-        resources,
-        lists_windows: new.lists_windows || old.lists_windows,
-        unplaced,
-        below: new.below.or(old.below),
-        driver: new.driver.or(old.driver),
-        names: if new.names.is_empty() { old.names } else { new.names },
-        title: new.title.or(old.title),
-    }
 }
 
 /// Two sources that describe one function differently.

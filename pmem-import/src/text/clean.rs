@@ -41,7 +41,7 @@ pub(crate) fn lines(source: &Arc<str>, bytes: &[u8], mut each: impl FnMut(Line<'
 /// Takes away what is no part of a line: its end, colours, characters in HTML's way of writing, hard spaces.
 fn clean(raw: &str) -> Cow<'_, str> {
     let raw = raw.trim_end();
-    if raw.is_ascii() && !raw.contains(['\x1b', '&', '\0']) {
+    if raw.is_ascii() && !raw.contains(['\x1b', '&', '\0', '<']) {
         return Cow::Borrowed(raw);
     }
     let mut out = String::with_capacity(raw.len());
@@ -56,6 +56,7 @@ fn clean(raw: &str) -> Cow<'_, str> {
                 }
                 None => 0,
             },
+            '<' => tag(rest),
             '\0' => 1,
             '\u{a0}' => {
                 out.push(' ');
@@ -69,6 +70,14 @@ fn clean(raw: &str) -> Cow<'_, str> {
         rest = &rest[if skip == 0 { c.len_utf8() } else { skip }..];
     }
     Cow::Owned(out)
+}
+
+/// The length of a tag at the beginning of a text that a page puts around what it shows as it is.
+fn tag(text: &str) -> usize {
+    const TAGS: [&str; 10] =
+        ["<br>", "<br/>", "<br />", "<pre>", "</pre>", "<code>", "</code>", "<p>", "</p>", "<tt>"];
+    let is_tag = |tag: &&&str| text.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag));
+    TAGS.iter().find(is_tag).map_or(0, |tag| tag.len())
 }
 
 /// The length of a control sequence (ECMA-48, section 5.4) at the beginning of a text.
@@ -109,6 +118,15 @@ mod tests {
         assert_eq!(
             all(text),
             [(1, "a usable".to_owned()), (3, "b reserved".to_owned()), (6, "  c".to_owned())]
+        );
+    }
+
+    #[test]
+    fn a_pages_tags_are_no_part_of_its_lines() {
+        let text = "<pre>00000000-00000fff : Reserved<br />\n<code>a &lt;b&gt; <ignored></code><BR>\n";
+        assert_eq!(
+            all(text),
+            [(1, "00000000-00000fff : Reserved".to_owned()), (2, "a <b> <ignored>".to_owned())]
         );
     }
 

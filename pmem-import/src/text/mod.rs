@@ -40,7 +40,10 @@ impl Line<'_> {
 
     /// The line with the next one behind it, as it was before a mailer wrapped it.
     pub(crate) fn joined(&self, next: &Self) -> Line<'static> {
-        let joined = format!("{} {}", self.text.trim_end(), next.text.trim_start());
+        let (before, after) = (self.text.trim_end(), next.text.trim_start());
+        // Lines are broken at blanks, and behind hyphens.
+        let blank = if before.ends_with('-') { "" } else { " " };
+        let joined = format!("{before}{blank}{after}");
         Line { text: Cow::Owned(joined), source: self.source.clone(), ..*self }
     }
 }

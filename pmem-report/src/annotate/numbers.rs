@@ -47,6 +47,7 @@ const PAGE: u32 = 12;
 pub fn find(line: &str) -> Vec<Number> {
     let requester = requester(line);
     let fault = is_fault(line);
+    let is_virtual = is_virtual_context(line);
     let mut found: Vec<Number> = Vec::new();
     let mut push = |addr: u64, shown: String, of: Of| {
         if addr >> WIDEST == 0 && !found.iter().any(|had| had.addr == addr) {
@@ -61,7 +62,7 @@ pub fn find(line: &str) -> Vec<Number> {
     // `page:0x12345 offset:0x680`: a frame, and where in it.
     let offset = word_number(line, "offset:").filter(|offset| *offset < 1 << PAGE);
     for token in tokens(line) {
-        match token.kind(line) {
+        match token.kind(line, is_virtual) {
             Kind::Nothing => {}
             Kind::Address => push(token.value, format!("{:#x}", token.value), Of::Memory),
             Kind::Frame => {
@@ -124,7 +125,7 @@ fn tokens(line: &str) -> Vec<Token> {
 
 impl Token {
     /// What it is, by what stands before it.
-    fn kind(&self, line: &str) -> Kind {
+    fn kind(&self, line: &str, is_virtual: bool) -> Kind {
         let before = &line[..self.start];
         let after = &line[self.end..];
         let word = last_word(before);
@@ -139,7 +140,12 @@ impl Token {
             }
         }
         const FRAMES: [&str; 3] = ["page", "pfn", "frame"];
-        if FRAMES.contains(&word.as_str()) {
+        // `Memory failure: 0x12345: …`, `soft offline: 0x12345: …`, `MCE 0x12345: …` (mm/memory-failure.c).
+        let failed = ["Memory failure:", "soft offline:", "soft_offline:", "Soft offline:", "MCE"];
+        let failed = self.marked
+            && after.starts_with(':')
+            && failed.iter().any(|who| before.trim_end().ends_with(who));
+        if FRAMES.contains(&word.as_str()) || failed {
             // `page:0x12345`, `pfn:12345`; a pointer to a page structure is virtual.
             return if self.digits <= 13 && self.value >> (64 - PAGE) == 0 {
                 Kind::Frame
@@ -167,13 +173,13 @@ impl Token {
             "hpa",
         ];
         let said = ADDRESSES.contains(&word.as_str()) || before.trim_end().ends_with("fault addr");
-        if said && (self.marked || self.digits >= 5) && !is_virtual_context(line) {
+        if said && (self.marked || self.digits >= 5) && !is_virtual {
             return Kind::Address;
         }
         if !self.marked || self.digits < 5 {
             return Kind::Nothing;
         }
-        const OTHERS: [&str; 64] = [
+        const OTHERS: [&str; 65] = [
             "class",
             "flags",
             "flag",
@@ -238,8 +244,9 @@ impl Token {
             "bytes",
             "quirk",
             "ecap",
+            "physical_address_mask",
         ];
-        if OTHERS.contains(&word.as_str()) || is_virtual_context(line) {
+        if OTHERS.contains(&word.as_str()) || is_virtual {
             return Kind::Nothing;
         }
         // A number on its own, a register's index, a device's and vendor's numbers are short, or stand with units.
@@ -404,6 +411,11 @@ mod tests {
             ("BAR 2: no space for [mem size 0x10000000 64bit pref]", vec![]),
             ("id 0x10, flags 0x1_000, x0x1000, 0x1000g, 0x12345678901234567", vec![]),
             ("using 0x1000000 bytes", vec![]),
+            ("Memory failure: 0x12345: recovery action for dirty LRU page: Recovered", vec![0x1234_5000]),
+            ("soft offline: 0x200000: page already poisoned", vec![0x2_0000_0000]),
+            ("MCE 0x200000: dirty LRU page recovery: Recovered", vec![0x2_0000_0000]),
+            ("physical_address_mask: 0x0000003fffffffc0", vec![]),
+            ("Hardware memory corruption fault at 7f1234567000", vec![]),
         ] {
             assert_eq!(addrs(line), expected, "{line}");
         }
