@@ -162,7 +162,10 @@ fn fits(name: &str, pattern: &str) -> bool {
 
 /// Whether an interface is named for its MAC address: `enx001122334455` (systemd.net-naming-scheme(7)).
 fn is_mac_name(name: &str) -> bool {
-    let digits = name.split_at_checked(3).filter(|(kind, _)| kind.ends_with('x')).map(|(_, digits)| digits);
+    let digits = name
+        .split_at_checked(3)
+        .filter(|(kind, _)| kind.is_ascii() && kind.ends_with('x'))
+        .map(|(_, digits)| digits);
     digits.is_some_and(|digits| digits.len() == 12 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 

@@ -74,7 +74,7 @@ impl Annotated {
             if raw.len() > LONGEST {
                 continue;
             }
-            let found = smmu.event(raw).map_or_else(|| find(raw), |number| vec![number]);
+            let found = smmu.event(raw).map_or_else(|| find(raw), |number| number.into_iter().collect());
             for number in found {
                 notes.push(note(machine, viewer, line, &number));
             }

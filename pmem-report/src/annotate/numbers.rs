@@ -270,7 +270,9 @@ fn last_word(before: &str) -> String {
 
 /// Lines of an oops name virtual addresses.
 fn is_virtual_context(line: &str) -> bool {
-    const WORDS: [&str; 12] = [
+    const WORDS: [&str; 14] = [
+        "virtual address",
+        "fault at",
         "RIP:",
         "RSP:",
         "RAX:",
@@ -327,49 +329,56 @@ fn requester(line: &str) -> Option<Requester> {
     stream.map(|stream| Requester { address: None, ambiguous: Some(format!("stream {stream:#x}")) })
 }
 
-/// Events of an SMMU of version 3: a line that begins one, then four words (SMMU 3.x specification, section 7.3).
+/// Events of an SMMU of version 3: a line that begins one, then four words, of which the third is the address (SMMU 3.x specification,
+/// section 7.3).
 #[derive(Clone, Debug, Default)]
 pub struct Smmu {
     words: Option<Vec<u64>>,
 }
 
 impl Smmu {
-    /// The address of an event, with the line that completes it; `None` of lines that are no part of an event.
-    pub fn event(&mut self, line: &str) -> Option<Number> {
-        if line.contains("arm-smmu-v3") && line.contains("event 0x") && line.contains("received") {
+    /// What a line says that is part of an event: the address, if it is the one that has it. `None` of lines that are part of none.
+    pub fn event(&mut self, line: &str) -> Option<Option<Number>> {
+        let speaks = line.contains("arm-smmu-v3") || line.contains("SMMUv3");
+        if speaks && line.contains("event 0x") && line.contains("received") {
             self.words = Some(Vec::new());
-            return None;
+            return Some(None);
         }
         let words = self.words.as_mut()?;
-        let last = line.split_whitespace().next_back()?;
-        let word = last
-            .strip_prefix("0x")
-            .filter(|digits| digits.len() == 16)
-            .and_then(|digits| u64::from_str_radix(digits, 16).ok());
-        let Some(word) = word else {
+        let Some(word) = event_word(line) else {
             self.words = None;
             return None;
         };
         words.push(word);
-        if words.len() < 4 {
-            return None;
+        let found = match words[..] {
+            // Translation, address size, access and permission faults have an address.
+            [first, _, addr] if matches!(first as u8, 0x10..=0x13) => {
+                let stream = first >> 32;
+                let address = u16::try_from(stream).ok().map(|id| Address::from_routing_id(0, id));
+                let requester = Requester {
+                    address,
+                    ambiguous: address.is_none().then(|| format!("stream {stream:#x}")),
+                };
+                Some(Number { addr, shown: format!("{addr:#x}"), of: Of::Fault, requester: Some(requester) })
+            }
+            _ => None,
+        };
+        if words.len() == 4 {
+            self.words = None;
         }
-        let words = self.words.take()?;
-        // Translation, address size, access and permission faults have an address.
-        if !matches!(words[0] as u8, 0x10..=0x13) {
-            return None;
-        }
-        let stream = words[0] >> 32;
-        let address = u16::try_from(stream).ok().map(|id| Address::from_routing_id(0, id));
-        let requester =
-            Requester { address, ambiguous: address.is_none().then(|| format!("stream {stream:#x}")) };
-        Some(Number {
-            addr: words[2],
-            shown: format!("{:#x}", words[2]),
-            of: Of::Fault,
-            requester: Some(requester),
-        })
+        Some(found)
     }
+}
+
+/// A word of an event, at the end of a line: `0x0000010000000010`, or in halves, `0x00000100 00000010`.
+fn event_word(line: &str) -> Option<u64> {
+    let mut last = line.split_whitespace().rev();
+    let (low, high) = (last.next()?, last.next());
+    if let Some(whole) = low.strip_prefix("0x").filter(|digits| digits.len() == 16) {
+        return u64::from_str_radix(whole, 16).ok();
+    }
+    let high = high?.strip_prefix("0x").filter(|digits| digits.len() == 8 && low.len() == 8)?;
+    u64::from_str_radix(&format!("{high}{low}"), 16).ok()
 }
 
 #[cfg(test)]
@@ -427,17 +436,18 @@ mod tests {
             &find("DMAR: [DMA Write] Request device [0a:1f.7] fault addr 0x50000000 [fault reason 05]")[0];
         assert_eq!(number.of, Of::Fault);
         assert_eq!(number.requester.as_ref().unwrap().address.unwrap().to_string(), "0000:0a:1f.7");
-        let mut smmu = Smmu::default();
-        assert_eq!(smmu.event("arm-smmu-v3 arm-smmu-v3.0.auto: event 0x10 received:"), None);
-        for word in ["0x0000010000000010", "0x0000020000000000"] {
-            assert_eq!(smmu.event(&format!("arm-smmu-v3 arm-smmu-v3.0.auto: \t{word}")), None);
+        for form in ["0x0000010000000010", "0x00000100 00000010"] {
+            let mut smmu = Smmu::default();
+            let mut event = |text: &str| smmu.event(&format!("arm-smmu-v3 arm-smmu-v3.0.auto: \t{text}"));
+            assert_eq!(event("event 0x10 received:"), Some(None));
+            assert_eq!(event(form), Some(None));
+            assert_eq!(event("0x0000020000000000"), Some(None));
+            let number = event("0x00000000fee00000").unwrap().unwrap();
+            let requester = number.requester.unwrap().address.unwrap().to_string();
+            assert_eq!((number.addr, requester.as_str()), (0xfee0_0000, "0000:01:00.0"));
+            assert_eq!(event("0x0000000012345000"), Some(None));
+            assert_eq!(event("at 0x12345000"), None);
         }
-        assert_eq!(smmu.event("\t0x00000000fee00000"), None);
-        let number = smmu.event("\t0x0000000000000000").unwrap();
-        assert_eq!(
-            (number.addr, number.requester.unwrap().address.unwrap().to_string().as_str()),
-            (0xfee0_0000, "0000:01:00.0")
-        );
     }
 
     proptest! {
