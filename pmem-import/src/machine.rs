@@ -170,6 +170,13 @@ impl Machine {
         self.state().info(arena).is_some_and(|info| info.kind.contains(pmem_core::ArenaType::IO))
     }
 
+    /// Whether any source says where memory is.
+    pub fn knows_memory(&self) -> bool {
+        self.net.is_some()
+            || !self.names.memory().lines.is_empty()
+            || self.memory.values().any(|memory| !memory.spans.is_empty())
+    }
+
     /// Where CPUs see an arena's own address; `None` if they do not, or it is not known.
     pub fn seen_by_cpus(&self, arena: ArenaId, addr: u64) -> Option<u64> {
         if arena == self.system || self.memory.contains_key(&arena) || Some(arena) == self.system_io {

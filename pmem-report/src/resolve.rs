@@ -288,6 +288,10 @@ impl Answer {
         if let Some(known) = machine.names.by_architecture(asked) {
             self.result = Outcome::Architecture;
             self.what = format!("{} (by architecture: no source lists it)", known.name);
+        } else if !machine.knows_memory() {
+            self.result = Outcome::Unknown;
+            self.what = "not known".to_owned();
+            self.reason = Some("no source says where memory is".to_owned());
         }
     }
 }

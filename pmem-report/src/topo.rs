@@ -254,8 +254,10 @@ pub struct Bar {
     pub io: bool,
     /// Its addresses on its bus; null if it has none.
     pub range: Option<Extent>,
-    /// Its size in bytes.
+    /// Its size in bytes; the least that it can be, if that is not said.
     pub bytes: u64,
+    /// Whether a source says how large it is.
+    pub size_is_said: bool,
     /// Reads have no side effects.
     pub prefetchable: bool,
     /// Why it has no address.
@@ -466,11 +468,17 @@ fn function(machine: &Machine, function: &Function, ids: &PciIds) -> FunctionSum
         names: function.names.clone(),
         node: function.numa,
         physical_function: function.physical.map(|physical| physical.to_string()),
-        bars: bars.iter().filter_map(|(kind, region)| bar(machine, *kind, *region)).collect(),
+        bars: bars.iter().filter_map(|(kind, region)| bar(machine, function, *kind, *region)).collect(),
     }
 }
 
-fn bar(machine: &Machine, kind: ResourceKind, region: pmem_core::RegionId) -> Option<Bar> {
+fn bar(
+    machine: &Machine,
+    function: &Function,
+    kind: ResourceKind,
+    region: pmem_core::RegionId,
+) -> Option<Bar> {
+    let open_ended = function.resources.iter().any(|resource| resource.kind == kind && resource.open_ended);
     let placement = machine.manager.placement(region).ok()?;
     let attrs = machine.manager.attrs(region).ok()?;
     Some(Bar {
@@ -478,6 +486,7 @@ fn bar(machine: &Machine, kind: ResourceKind, region: pmem_core::RegionId) -> Op
         io: machine.is_io(placement.arena),
         range: placement.seat.range().map(Extent::from),
         bytes: placement.seat.len(),
+        size_is_said: !open_ended,
         prefetchable: attrs.props().contains(pmem_core::Props::PREFETCH),
         unplaced: machine.parked.get(&region).cloned(),
         attrs: attrs.into(),

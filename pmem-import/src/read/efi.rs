@@ -30,9 +30,11 @@ impl LineReader for Reader {
                 }
                 (number, logged_entry(scan))
             }
-            None => match shell_entry(words) {
-                Some(read) => (1, Ok(read)),
-                None => return Verdict::Pass,
+            None => match (shell_entry(words), words.strip_prefix("efi: ").map(str::trim_start)) {
+                (Some(read), _) => (1, Ok(read)),
+                // Machines without x86's numbers.
+                (None, Some(rest)) if rest.starts_with("0x") && rest.contains('[') => (1, plain_entry(rest)),
+                _ => return Verdict::Pass,
             },
         };
         let (verdict, found) = Verdict::of(RECORD, read);
@@ -66,13 +68,7 @@ fn logged_entry(mut scan: Scan<'_>) -> Result<(AddrRange, FirmwareMemory), Strin
         u32::try_from(number)
             .map_or(FirmwareMemory::Unknown, |kind| FirmwareMemory::from_efi(kind, attributes))
     } else {
-        scan.lit("[").ok_or("neither type= nor a type between brackets")?;
-        let inside = scan.until("]").ok_or("no end of the brackets around the type")?;
-        let mut parts = inside.split('|').map(str::trim);
-        let name = parts.next().unwrap_or("");
-        let special = parts.any(|part| part == "SP");
-        let number = kind_of(name).ok_or_else(|| format!("{name:?} is no type of memory that EFI knows"))?;
-        FirmwareMemory::from_efi(number, if special { FirmwareMemory::EFI_SPECIAL_PURPOSE } else { 0 })
+        described(&mut scan)?
     };
     let wrong = || "no range=[0x…-0x…".to_owned();
     scan.lit("range=[").ok_or_else(wrong)?;
@@ -85,6 +81,28 @@ fn logged_entry(mut scan: Scan<'_>) -> Result<(AddrRange, FirmwareMemory), Strin
         _ => return Err("the range is not closed".to_owned()),
     };
     range.map(|range| (range, kind)).map_err(|error| error.to_string())
+}
+
+/// `0x000040000000-0x000043ffffff [Conventional Memory|   |  |…]`, the last address included (drivers/firmware/efi/efi-init.c).
+fn plain_entry(rest: &str) -> Result<(AddrRange, FirmwareMemory), String> {
+    let mut scan = Scan(rest);
+    let wrong = || "no range 0x…-0x…".to_owned();
+    let start = scan.hex().ok_or_else(wrong)?;
+    scan.lit("-").ok_or_else(wrong)?;
+    let last = scan.hex().ok_or_else(wrong)?;
+    let range = AddrRange::inclusive(start, last).map_err(|error| error.to_string())?;
+    Ok((range, described(&mut scan)?))
+}
+
+/// `[Conventional Memory|   |  |SP|…]`.
+fn described(scan: &mut Scan<'_>) -> Result<FirmwareMemory, String> {
+    scan.lit("[").ok_or("neither type= nor a type between brackets")?;
+    let inside = scan.until("]").ok_or("no end of the brackets around the type")?;
+    let mut parts = inside.split('|').map(str::trim);
+    let name = parts.next().unwrap_or("");
+    let special = parts.any(|part| part == "SP");
+    let number = kind_of(name).ok_or_else(|| format!("{name:?} is no type of memory that EFI knows"))?;
+    Ok(FirmwareMemory::from_efi(number, if special { FirmwareMemory::EFI_SPECIAL_PURPOSE } else { 0 }))
 }
 
 /// `BS_Data    0000000000000000-0000000000000FFF 0000000000000001 000000000000000F`.
@@ -157,6 +175,18 @@ fn kind_of(name: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::super::facts_of as read;
+
+    #[test]
+    fn maps_without_numbers_are_read() {
+        let facts = read(
+            "efi: Processing EFI memory map:\n\
+             efi:   0x000040000000-0x000043ffffff [Conventional Memory|   |  |  |  |  |  |  |  |   |WB|WT|WC|UC]\n\
+             efi:   0x000044000000-0x00004401 [Boot\n",
+        );
+        let map = &facts.firmware.maps[0];
+        assert_eq!((map.entries.len(), map.entries[0].range.len()), (1, 64 << 20));
+        assert_eq!(facts.heard[0].odd.len(), 1);
+    }
 
     #[test]
     fn every_form_of_a_range_is_read() {

@@ -163,7 +163,10 @@ impl Builder {
 
     fn add(&mut self, range: AddrRange, name: &str, indent: usize, line: &Line<'_>, facts: &mut Facts) {
         let lines = &mut self.listing.lines;
-        while self.open.last().is_some_and(|(deep, _)| *deep >= indent) {
+        // Siblings never lie inside of each other: where they do, a page has lost the blanks before its lines.
+        while let Some((deep, index)) = self.open.last()
+            && (*deep > indent || *deep == indent && !lines[*index].range.covers(range))
+        {
             self.open.pop();
         }
         let parent = self.open.last().map(|(_, index)| *index);
@@ -270,6 +273,23 @@ mod tests {
     fn zeros_are_hidden_addresses() {
         let facts = read("00000000-00000000 : System RAM\n  00000000-00000000 : Kernel code\n");
         assert!(facts.memory[0].hidden && facts.memory[0].lines.is_empty());
+    }
+
+    #[test]
+    fn lines_that_lost_their_indentation_nest_by_what_they_cover() {
+        let facts = read(
+            "80000000-dfffffff : PCI Bus 0000:00\nd0000000-d1ffffff : PCI Bus 0000:01\nd0000000-d0ffffff : 0000:01:00.0\n\
+             e0000000-efffffff : PCI ECAM\n",
+        );
+        assert_eq!(
+            shape(&facts.memory[0]),
+            [
+                ("PCI Bus 0000:00", 0, None),
+                ("PCI Bus 0000:01", 1, Some(0)),
+                ("0000:01:00.0", 2, Some(1)),
+                ("PCI ECAM", 0, None)
+            ]
+        );
     }
 
     proptest! {

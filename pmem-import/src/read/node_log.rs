@@ -16,6 +16,8 @@ pub(super) struct Reader {
     columns: Vec<u32>,
     /// Ranges of page frames follow.
     frames: bool,
+    /// The node whose CPUs the last line listed.
+    cpus: Option<u32>,
     /// The line in which the present boot began, as long as nothing has been said in it.
     begins: Option<u32>,
 }
@@ -27,6 +29,9 @@ impl LineReader for Reader {
             // Another boot: what was said before is history, should it be said again.
             self.begins = Some(line.number);
             return Verdict::Pass;
+        }
+        if let Some(verdict) = self.cpus.take().and_then(|id| self.more_cpus(id, words, facts)) {
+            return verdict;
         }
         if words.contains("active PFN ranges") {
             self.frames = true;
@@ -102,6 +107,7 @@ impl Reader {
                 let node = node(facts, id);
                 node.at.get_or_insert_with(|| line.place());
                 node.cpus = Some(cpus);
+                self.cpus = Some(id);
                 heard.count("node");
             }
             return Some(verdict);
@@ -117,6 +123,15 @@ impl Reader {
             return Some(verdict);
         }
         scan.lit("free:").map(|()| Verdict::Took)
+    }
+
+    /// A list of CPUs that was wrapped goes on in a line of numbers alone.
+    fn more_cpus(&mut self, id: u32, words: &str, facts: &mut Facts) -> Option<Verdict> {
+        let more: Option<Vec<u32>> = words.split_whitespace().map(|word| word.parse().ok()).collect();
+        let more = more.filter(|more| !more.is_empty())?;
+        node(facts, id).cpus.get_or_insert_default().extend(more);
+        self.cpus = Some(id);
+        Some(Verdict::Took)
     }
 
     /// `node   0   1`, then `  0:  10  21`.
@@ -161,8 +176,15 @@ fn srat(rest: &str) -> Result<Vec<(u32, AddrRange)>, String> {
         let node = u32::try_from(scan.decimal()?).ok()?;
         scan.lit("PXM ")?;
         scan.decimal()?;
-        if scan.0.starts_with('[') {
+        if scan.0.starts_with("[mem") {
             return Some((node, scan.resource()?.range?));
+        }
+        // Xen's, the last address included.
+        if scan.lit("[").is_some() {
+            let start = scan.hex()?;
+            scan.lit(",")?;
+            let range = AddrRange::inclusive(start, scan.hex()?).ok()?;
+            return scan.lit("]").map(|()| (node, range));
         }
         let start = scan.hex()?;
         scan.lit("-")?;
@@ -201,6 +223,7 @@ mod tests {
     fn ranges_of_nodes_are_read_from_a_log() {
         let facts = read(
             "ACPI: SRAT: Node 1 PXM 1 [mem 0x100000000-0x207ffffff] hotplug\nSRAT: Node 0 PXM 0 0-a0000\n\
+             (XEN) SRAT: Node 2 PXM 2 [0000000480000000, 000000087fffffff]\n\
              Early memory node ranges\n  node   0: [mem 0x0000000000001000-0x000000000009ffff]\n\
              early_node_map[2] active PFN ranges\n    0: 0x00000100 -> 0x00000200\nSRAT: Node x\n",
         );
@@ -215,19 +238,21 @@ mod tests {
             [
                 "1 [0x100000000, 0x208000000) Srat",
                 "0 [0x0, 0xa0000) Srat",
+                "2 [0x480000000, 0x880000000) Srat",
                 "0 [0x1000, 0xa0000) Kernel",
                 "0 [0x100000, 0x200000) Kernel"
             ]
         );
-        assert_eq!(facts.heard[0].odd[0].line, 7);
+        assert_eq!(facts.heard[0].odd[0].line, 8);
     }
 
     #[test]
     fn numactl_is_read() {
         let facts = read(
-            "available: 2 nodes (0-1)\nnode 0 cpus: 0 1\nnode 0 size: 1024 MB\nnode 0 free: 12 MB\nnode 1 cpus:\n\
+            "available: 2 nodes (0-1)\nnode 0 cpus: 0\n1\nnode 0 size: 1024 MB\nnode 0 free: 12 MB\nnode 1 cpus:\n\
              node 1 size: 2048 MB\nnode distances:\nnode   0   1\n  0:  10  21\n  1:  21  10\n",
         );
+        assert_eq!(facts.numa.all[0].cpus.as_deref(), Some(&[0, 1][..]));
         assert_eq!(facts.numa.all.len(), 2);
         assert_eq!(
             (facts.numa.all[1].cpus.as_deref(), facts.numa.all[1].bytes),

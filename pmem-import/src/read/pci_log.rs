@@ -8,12 +8,15 @@ use crate::number::hex;
 use crate::text::{Bracketed, Line, Scan};
 use pmem_core::AddrRange;
 use pmem_pci::{Address, Class};
+use std::borrow::Cow;
 
 /// Reads the kernel's messages about PCI.
 #[derive(Default)]
 pub(super) struct Reader {
     /// Functions and roots of this text's present boot.
     began: bool,
+    /// The bridge whose windows follow, in the form of Linux 2.6.
+    bridge: Option<Address>,
 }
 
 impl LineReader for Reader {
@@ -36,6 +39,21 @@ impl LineReader for Reader {
             self.began = false;
             return Verdict::Pass;
         }
+        if let Some(name) = words.strip_prefix("PCI: Bridge: ") {
+            self.bridge = name.trim().parse().ok();
+            let Some(bridge) = self.bridge else { return Verdict::Pass };
+            self.began = true;
+            let function = facts.pci.function(PciSource::Log, bridge, &line.place());
+            function.lists_windows = true;
+            return Verdict::Took;
+        }
+        if let Some(bridge) = self.bridge {
+            match modern(words) {
+                Some(body) => return self.function(line, "pci", bridge, &body, facts, heard),
+                None if words.contains(" window: ") => return Verdict::Took,
+                None => self.bridge = None,
+            }
+        }
         // All these lines name a bus or a function, or configuration space.
         if let Some(rest) = words.strip_prefix("pci_bus ") {
             return self.bus(line, rest, facts, heard);
@@ -44,8 +62,41 @@ impl LineReader for Reader {
             return self.ecam(line, words, facts, heard);
         }
         let Some((driver, address, rest)) = named(words) else { return Verdict::Pass };
-        self.function(line, driver, address, rest, facts, heard)
+        let rest = modern(rest.trim_start()).map_or(rest.into(), Cow::Owned);
+        self.function(line, driver, address, &rest, facts, heard)
     }
+}
+
+/// What Linux before 2.6.34 says, as later ones say it: `reg 10 64bit mmio: [0x…-0x…]`, `bridge io port: [0x…-0x…]`, `MEM window: 0x…-0x…`,
+/// `PCI bridge, secondary bus 0000:01`; `None` of what is as it is.
+fn modern(body: &str) -> Option<String> {
+    if let Some(bus) = body.strip_prefix("PCI bridge, secondary bus ") {
+        let (_, bus) = bus.rsplit_once(':')?;
+        return Some(format!("PCI bridge to [bus {bus}]"));
+    }
+    for (word, kind, flags) in [("IO", "io ", ""), ("MEM", "mem", ""), ("PREFETCH", "mem", " 64bit pref")] {
+        let Some(range) = body.strip_prefix(word).and_then(|rest| rest.strip_prefix(" window: ")) else {
+            continue;
+        };
+        let (start, last) =
+            range.split_once('-').filter(|(start, last)| hex(start).is_some() && hex(last).is_some())?;
+        return Some(format!("bridge window [{kind} {start}-{last}{flags}]"));
+    }
+    let (subject, rest) = match body.strip_prefix("bridge ") {
+        Some(rest) => ("bridge window ".to_owned(), rest),
+        None => {
+            let (register, rest) = body.strip_prefix("reg ")?.split_once(' ')?;
+            (format!("reg {register}: "), rest)
+        }
+    };
+    let (what, range) = rest.split_once(": [")?;
+    let kind = if what.starts_with("io port") { "io " } else { "mem" };
+    if !what.starts_with("io port") && !what.contains("mmio") {
+        return None;
+    }
+    let wide = if what.contains("64bit") { " 64bit" } else { "" };
+    let prefetchable = if what.contains("pref") { " pref" } else { "" };
+    Some(format!("{subject}[{kind} {}{wide}{prefetchable}]", range.strip_suffix(']')?))
 }
 
 /// `pci 0000:00:1f.2: …`, `nvme 0000:01:00.0: …`: who speaks, of which function, and what.
@@ -451,6 +502,38 @@ mod tests {
         let facts = read(&format!("{boot}pci 0000:00:02.0: [8086:1927] type 00 class 0x030000\n{boot}"));
         assert!(facts.pci.functions.is_empty());
         assert!(facts.heard[0].to_string().contains("another boot begins in line 4"), "{}", facts.heard[0]);
+    }
+
+    #[test]
+    fn what_old_kernels_say_is_read() {
+        let facts = read(
+            "pci 0000:00:02.0: reg 10 64bit mmio: [0xd0000000-0xd03fffff]\n\
+             pci 0000:00:02.0: reg 18 64bit mmio pref: [0xe0000000-0xefffffff]\n\
+             pci 0000:00:02.0: reg 20 io port: [0xf000-0xf03f]\n\
+             pci 0000:00:1c.0: PCI bridge, secondary bus 0000:01\n\
+             pci 0000:00:1c.0:   IO window: disabled\n\
+             pci 0000:00:1c.0:   MEM window: 0xd1000000-0xd1ffffff\n\
+             PCI: Bridge: 0000:00:1e.0\n\
+             \x20 IO window: e000-efff\n  MEM window: disabled.\n  PREFETCH window: c0000000-c00fffff\n",
+        );
+        let card = at(&facts, "0000:00:02.0");
+        let shown: Vec<(ResourceKind, u64, bool, bool)> =
+            card.resources.iter().map(|r| (r.kind, r.range.len(), r.io, r.prefetchable)).collect();
+        assert_eq!(
+            shown,
+            [
+                (ResourceKind::Bar(0), 4 << 20, false, false),
+                (ResourceKind::Bar(2), 256 << 20, false, true),
+                (ResourceKind::Bar(4), 64, true, false)
+            ]
+        );
+        let bridge = at(&facts, "0000:00:1c.0");
+        assert_eq!((bridge.below, bridge.resources.len()), (Some((1, 1)), 1));
+        let bridge = at(&facts, "0000:00:1e.0");
+        assert_eq!(
+            bridge.resources.iter().map(|r| r.range.start()).collect::<Vec<_>>(),
+            [0xe000, 0xc000_0000]
+        );
     }
 
     #[test]

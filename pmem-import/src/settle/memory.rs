@@ -1,6 +1,9 @@
 //! Which list of resources counts, and what of it, or of the firmware's map, is memory.
 
-use crate::facts::{Facts, Finding, Listed, Listing, MapEntry, MapKind, MemoryMap, Node, Place, join};
+use crate::facts::{
+    Facts, Finding, Listed, Listing, MapEntry, MapKind, MemoryMap, Node, NodeRange, NodeRangeKind, Place,
+    Said, join,
+};
 use pmem_core::{AddrRange, FirmwareMemory};
 use rangemap::RangeInclusiveMap;
 use std::collections::BTreeSet;
@@ -218,10 +221,11 @@ fn compare(facts: &mut Facts, listing: &Listing) {
     }
 }
 
-/// Memory, by the list of resources, or by memory blocks where there is none. Neighbours of one kind stay apart as they are listed.
+/// Memory, by the list of resources; where there is none by what the kernel's allocator was given, or by memory blocks. Neighbours of one kind stay apart as they are listed.
 pub(super) fn ram(facts: &mut Facts, listing: &Listing, listed: bool) -> Vec<RamPiece> {
     if !listed {
-        return by_blocks(facts);
+        let kernels = by_allocator(facts);
+        return if kernels.is_empty() { by_blocks(facts) } else { disjoint(facts, kernels) };
     }
     let mut pieces: Vec<RamPiece> = Vec::new();
     for (index, line) in listing.lines.iter().enumerate() {
@@ -252,6 +256,18 @@ fn disjoint(facts: &mut Facts, pieces: Vec<RamPiece>) -> Vec<RamPiece> {
         Some(RamPiece { range, ..pieces.get(*n)?.clone() })
     };
     flat.iter().filter_map(part).collect()
+}
+
+/// `Early memory node ranges`: RAM, but for what firmware keeps.
+fn by_allocator(facts: &Facts) -> Vec<RamPiece> {
+    let own = facts.numa.ranges.iter().filter(|said| said.value.kind == NodeRangeKind::Kernel);
+    let piece = |said: &Said<NodeRange>| RamPiece {
+        range: said.value.range,
+        kind: MemoryKind::Dram,
+        node: None,
+        at: said.at.clone(),
+    };
+    own.map(piece).collect()
 }
 
 fn by_blocks(facts: &mut Facts) -> Vec<RamPiece> {

@@ -311,7 +311,11 @@ impl<'r> Tree<'r> {
             } else if detail > Detail::Screen
                 && let Some(range) = bar.range
             {
-                let _ = writeln!(out, "{indent}  {} {io}{range} {} {}", bar.name, size(bar.bytes), bar.attrs);
+                let place = match bar.size_is_said {
+                    true => format!("{range} {}", size(bar.bytes)),
+                    false => format!("at {}, size unknown", range.start),
+                };
+                let _ = writeln!(out, "{indent}  {} {io}{place} {}", bar.name, bar.attrs);
             }
         }
         if let Some(below) = function.below.as_deref().and_then(|below| self.buses.get(below)) {
