@@ -30,7 +30,7 @@ pub use gather::{Gathered, gather};
 pub use machine::{Bus, Inventory, Machine, Memory, Net, NodeArenas};
 pub use names::Names;
 pub use net::read_net;
-pub use number::{parse_addr, parse_list, show_list};
+pub use number::{parse_addr, show_list};
 pub use pmem_pci::Address;
 pub use read::PciIds;
 pub use settle::{Default as DefaultType, MemoryKind, MtrrFacts, NodeKind, WellKnown};

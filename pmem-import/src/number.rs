@@ -45,7 +45,7 @@ pub(crate) fn trim(text: &str) -> &str {
 }
 
 /// Reads a list as Linux prints CPUs and nodes: `0-3,8`, or nothing. `None` if it is none.
-pub fn parse_list(text: &str) -> Option<Vec<u32>> {
+pub(crate) fn parse_list(text: &str) -> Option<Vec<u32>> {
     let mut all = Vec::new();
     for part in trim(text).split(',').filter(|part| !part.is_empty()) {
         let (low, high) = part.split_once('-').unwrap_or((part, part));

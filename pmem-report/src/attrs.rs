@@ -45,9 +45,9 @@ pub struct Speed {
     pub read_latency_ns: Option<u32>,
     /// Nanoseconds.
     pub write_latency_ns: Option<u32>,
-    /// MB/s.
+    /// MiB/s.
     pub read_bandwidth_mib_s: Option<u32>,
-    /// MB/s.
+    /// MiB/s.
     pub write_bandwidth_mib_s: Option<u32>,
 }
 

@@ -100,8 +100,8 @@ struct File {
     inner: PathBuf,
     /// Paths as they are written, with the module that they are in and their line.
     named: Vec<(Module, Vec<String>, usize)>,
-    /// What it hands on: a name, and where that is from.
-    hands_on: BTreeMap<String, (Module, Vec<String>)>,
+    /// What it hands on: a name, where that is from, and the line.
+    hands_on: BTreeMap<String, (Module, Vec<String>, usize)>,
 }
 
 impl File {
@@ -150,10 +150,11 @@ impl Reader {
 
     fn used(&mut self, path: Vec<String>, called: &syn::Ident, public: bool) {
         // What is handed on is no use: whoever takes it uses it.
+        let line = called.span().start().line;
         if public {
-            self.file.hands_on.insert(called.to_string(), (self.module.clone(), path));
+            self.file.hands_on.insert(called.to_string(), (self.module.clone(), path, line));
         } else {
-            self.file.named.push((self.module.clone(), path, called.span().start().line));
+            self.file.named.push((self.module.clone(), path, line));
         }
     }
 
@@ -249,7 +250,7 @@ impl Crate {
         let mut edges: BTreeMap<&Module, BTreeSet<&Module>> = BTreeMap::new();
         for (module, file) in &self.files {
             let room = self.room(module)?;
-            let handed = file.hands_on.values().map(|(_, path)| (path, 1));
+            let handed = file.hands_on.values().map(|(_, path, line)| (path, *line));
             for (path, line) in file.named.iter().map(|(_, path, line)| (path, *line)).chain(handed) {
                 let place = format!("{}:{line}", file.inner.display());
                 let to_the_right =
@@ -310,7 +311,7 @@ impl Crate {
                 continue;
             }
             let handed = self.files.get(&module).and_then(|file| file.hands_on.get(name));
-            if let Some((within, from)) = handed {
+            if let Some((within, from, _)) = handed {
                 let whole = [from, &path[index + 1..]].concat();
                 return self.resolve(within, &whole);
             }

@@ -86,7 +86,12 @@ impl Sources {
         let is_tree = tree.has("proc") || tree.has("sys");
         let names = if links == folder::Links::Followed { Vec::new() } else { tree.names("") };
         let mut texts = 0;
-        for name in names.iter().filter(|name| is_text_name(name)).take(MOST_FILES) {
+        let named: Vec<&String> = names.iter().filter(|name| is_text_name(name)).collect();
+        if named.len() > MOST_FILES {
+            let text = format!("{} files: only the first {MOST_FILES} are looked into", named.len());
+            self.findings.push(Finding::whole(path.display().to_string(), text));
+        }
+        for name in named.into_iter().take(MOST_FILES) {
             if !tree.is_file(name) {
                 continue;
             }

@@ -1,6 +1,6 @@
 //! Nested, named ranges, as Linux lists its resources.
 
-use super::Place;
+use super::{Place, join, without};
 use pmem_core::AddrRange;
 use std::sync::Arc;
 
@@ -52,27 +52,7 @@ impl Listing {
                 inner[parent].push(line.range);
             }
         }
-        let own = |(line, mut inner): (&Listed, Vec<AddrRange>)| {
-            inner.sort_unstable_by_key(|range| range.start());
-            let mut left = Vec::new();
-            let mut rest = Some(line.range);
-            for gone in inner {
-                let Some(now) = rest else { break };
-                if !now.overlaps(gone) {
-                    continue;
-                }
-                let [before, after] = now.minus(gone);
-                let (before, after) = if before.is_some_and(|b| b.start() > gone.last()) {
-                    (None, before)
-                } else {
-                    (before, after)
-                };
-                left.extend(before);
-                rest = after;
-            }
-            left.extend(rest);
-            left
-        };
+        let own = |(line, inner): (&Listed, Vec<AddrRange>)| without(&[line.range], &join(inner));
         self.lines.iter().zip(inner).map(own).collect()
     }
 }

@@ -27,7 +27,7 @@ pub struct Node {
     pub tier: Option<u32>,
 }
 
-/// The initiators that reach a node best, and how well.
+/// The initiators that reach a node best.
 pub type Initiators = Vec<u32>;
 
 /// How a node's memory is reached (ACPI HMAT, `Documentation/admin-guide/mm/numaperf.rst`).

@@ -200,7 +200,7 @@ impl Builder<'_> {
         rest.into_iter().try_for_each(|part| self.manager.prime(arena, part, attrs))
     }
 
-    /// The view of a root bus or of a node, for the name of a bus.
+    /// What a bus is called.
     fn bus_label(bus: BusId) -> String {
         format!("pci {}", show_bus(bus))
     }

@@ -5,7 +5,7 @@ use super::reader::read_file;
 use crate::capture::Tree;
 use crate::facts::{Facts, Heard};
 
-/// The files, and where captures of other tools leave them.
+/// The files.
 pub(super) const FILES: &[&str] = &["proc/iomem", "proc/ioports"];
 
 pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {

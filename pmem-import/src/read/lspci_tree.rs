@@ -45,7 +45,7 @@ impl LineReader for Reader {
                     let inside = &text[column + 1..column + end];
                     let segment = branch.map_or(0, |branch| branch.bus.0);
                     let Some((bus, range)) = bus_of(inside, segment) else { break };
-                    if let (Some(bridge), Some(range)) = (last, range) {
+                    if let Some(bridge) = last {
                         facts.pci.function(PciSource::Lspci, bridge, &line.place()).below = Some(range);
                     }
                     if last.is_none() {
@@ -87,7 +87,7 @@ impl LineReader for Reader {
 }
 
 /// `0000:00`, `01-13`, `05`: the bus, and the buses below a bridge.
-fn bus_of(inside: &str, segment: u32) -> Option<(BusId, Option<(u8, u8)>)> {
+fn bus_of(inside: &str, segment: u32) -> Option<(BusId, (u8, u8))> {
     let (segment, buses) = match inside.split_once(':') {
         Some((segment, bus)) => (u32::try_from(hex(segment)?).ok()?, bus),
         None => (segment, inside),
@@ -95,7 +95,7 @@ fn bus_of(inside: &str, segment: u32) -> Option<(BusId, Option<(u8, u8)>)> {
     let (first, last) = buses.split_once('-').unwrap_or((buses, buses));
     let number = |text: &str| u8::try_from(hex(text)?).ok();
     let (first, last) = (number(first)?, number(last)?);
-    Some(((segment, first), Some((first, last))))
+    Some(((segment, first), (first, last)))
 }
 
 /// `1f.2`.

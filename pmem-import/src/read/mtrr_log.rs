@@ -126,10 +126,10 @@ impl Reader {
         let Some(n) = scan.decimal() else { return Verdict::Pass };
         if scan.lit("base ").is_some() && scan.0.contains("mask") {
             let (verdict, found) = Verdict::of(RECORD, variable(n, scan));
-            if let Some((n, raw, digits)) = found {
+            if let Some((n, raw)) = found {
                 let width = Width::new((u64::BITS - raw.mask.leading_zeros()) as u8);
                 // A mask is printed up to the width of addresses.
-                facts.mtrr.mask_width = facts.mtrr.mask_width.max(width.filter(|_| digits));
+                facts.mtrr.mask_width = facts.mtrr.mask_width.max(width);
                 let table = self.table(line);
                 table.entries.retain(|(had, ..)| *had != n);
                 table.entries.push((n, Entry::Raw(raw), line.number));
@@ -268,8 +268,8 @@ fn size(scan: &mut Scan<'_>) -> Option<u64> {
     number.checked_mul(1 << unit)
 }
 
-/// Behind `base `: the number, the registers, and whether the mask is printed up to the width of addresses.
-fn variable(n: u64, mut scan: Scan<'_>) -> Result<(usize, Variable, bool), String> {
+/// Behind `base `: the number, and the registers.
+fn variable(n: u64, mut scan: Scan<'_>) -> Result<(usize, Variable), String> {
     let n = usize::try_from(n)
         .ok()
         .filter(|n| *n < MAX_VARIABLE)
@@ -282,7 +282,7 @@ fn variable(n: u64, mut scan: Scan<'_>) -> Result<(usize, Variable, bool), Strin
     if mask & !0xfff == 0 || mask >> 52 != 0 {
         return Err(format!("a mask of {mask:#x}"));
     }
-    Ok((n, Variable { base: base & !0xfff | u64::from(kind.bits()), mask: mask & !0xfff | 1 << 11 }, true))
+    Ok((n, Variable { base: base & !0xfff | u64::from(kind.bits()), mask: mask & !0xfff | 1 << 11 }))
 }
 
 fn tom2(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {

@@ -5,7 +5,7 @@ use pmem_core::AddrRange;
 /// A range that an architecture gives a meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WellKnown {
-    /// Its addresses: the first and the last.
+    /// The first address.
     pub first: u64,
     /// The last address.
     pub last: u64,

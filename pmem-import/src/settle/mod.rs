@@ -42,7 +42,7 @@ pub(crate) struct Settled {
     pub(crate) ports: Listing,
     /// Memory, in order of address, disjoint.
     pub(crate) ram: Vec<RamPiece>,
-    /// Why memory of which no source gives an address has none.
+    /// Whether a list, or a map, says which addresses are RAM.
     pub(crate) ram_is_listed: bool,
     /// NUMA nodes.
     pub(crate) numa: Nodes,

@@ -39,7 +39,7 @@ impl Root {
 /// Windows of a bridge, as addresses on the bus above.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Windows {
-    /// The I/O window, and whether it can be above 64 KiB.
+    /// The I/O window.
     pub io: Vec<AddrRange>,
     /// It can be above 64 KiB.
     pub io_wide: bool,
