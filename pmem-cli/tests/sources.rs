@@ -174,6 +174,39 @@ fn a_source_may_come_on_standard_input_packed_or_in_parts() {
     let wide: Vec<u8> = LOG.encode_utf16().flat_map(u16::to_le_bytes).collect();
     bench.write("wide.txt", [&[0xff, 0xfe][..], &wide].concat());
     says(&bench.run("resolve 0x90000010 wide.txt", 0), &["0000:01:00.0 BAR 0"]);
+    let wide = fs::read(bench.path().join("wide.txt")).unwrap();
+    let noted = bench.fed("annotate --root dmesg.txt", 0, Some(&wide));
+    says(&noted, &["BAR 0: assigned [mem 0x90000000-0x90ffffff]", "0x90000000: 0000:01:00.0 BAR 0"]);
+}
+
+#[test]
+fn an_arm_log_has_its_memory_from_what_the_allocator_was_given() {
+    let log = "Early memory node ranges\n  node   0: [mem 0x0000000040000000-0x00000000bfffffff]\n";
+    let bench = Bench::new(&[("dmesg.txt", log)]);
+    says(&bench.run("resolve 0x7d000000 dmesg.txt", 0), &["node0 RAM"]);
+    says(&bench.run("ram show dmesg.txt", 0), &["free list 0: 2 GiB free"]);
+}
+
+#[test]
+fn memory_that_no_source_speaks_of_is_not_known() {
+    let bench = Bench::new(&[("lspci.txt", "00:02.0 VGA compatible controller: Example\n")]);
+    says(&bench.run("resolve 0x1000000 lspci.txt", 3), &["not known", "no source says where memory is"]);
+}
+
+#[test]
+fn two_outputs_of_one_tool_add_up() {
+    let verbose = "01:00.0 VGA compatible controller: Example\n\tRegion 0: Memory at a0000000 (32-bit, non-prefetchable) [size=16M]\n";
+    let short = "01:00.0 VGA compatible controller [0300]: Example [10de:1cb3]\n";
+    for text in [format!("{verbose}\n{short}"), format!("{short}\n{verbose}")] {
+        let bench = Bench::new(&[("lspci.txt", &text)]);
+        says(&bench.run("topo -v lspci.txt", 0), &["0000:01:00.0", "BAR 0 0xa0000000..0xa1000000 16 MiB"]);
+    }
+    // A dump says where a BAR begins, and no more.
+    let dump = "00:02.0 VGA compatible controller: Example\n00: 86 80 c2 29 07 04 90 00 02 00 00 03 00 00 00 00\n\
+                10: 00 00 a0 fe 01 dc 00 00 08 00 00 d0 00 00 00 00\n20: 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00\n\
+                30: 00 00 00 00 90 00 00 00 00 00 00 00 0a 01 00 00\n";
+    let bench = Bench::new(&[("lspci.txt", dump)]);
+    says(&bench.run("topo -v lspci.txt", 0), &["BAR 2 at 0xd0000000, size unknown"]);
 }
 
 #[test]

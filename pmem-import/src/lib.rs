@@ -34,3 +34,4 @@ pub use number::{parse_addr, show_list};
 pub use pmem_pci::Address;
 pub use read::PciIds;
 pub use settle::{Default as DefaultType, MemoryKind, MtrrFacts, NodeKind, WellKnown};
+pub use text::decode;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// Reads bytes as text: UTF-16 by its mark or its zeros, else UTF-8; bytes that are neither are replaced.
-pub(super) fn decode(bytes: &[u8]) -> Cow<'_, str> {
+pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
     match bytes {
         [0xff, 0xfe, rest @ ..] => Cow::Owned(utf16(rest, u16::from_le_bytes)),
         [0xfe, 0xff, rest @ ..] => Cow::Owned(utf16(rest, u16::from_be_bytes)),

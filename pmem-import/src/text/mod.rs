@@ -6,6 +6,7 @@ mod prefix;
 mod scan;
 
 pub(crate) use clean::lines;
+pub use decode::decode;
 pub(crate) use scan::{Bracketed, Scan};
 
 use crate::facts::Place;

@@ -9,7 +9,7 @@ use crate::resolve::{Answer, Outcome};
 use crate::sources::Sources;
 use crate::units::Addr;
 use numbers::{Number, Of, Requester, Smmu, find};
-use pmem_import::{Address, ImportError, Machine, Text};
+use pmem_import::{Address, ImportError, Machine, Text, decode};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -48,7 +48,7 @@ impl Annotated {
     /// Explains a text with a machine, or with the text's own map where it has one and is of another machine.
     ///
     /// # Errors
-    /// What is wrong with the word for whom to look from.
+    /// [`AnnotateError`].
     pub fn of(machine: &mut Machine, from: Option<&str>, text: &[u8]) -> Result<Self, AnnotateError> {
         let mut own = Self::own_machine(text)?;
         let mut about = Vec::new();
@@ -72,6 +72,7 @@ impl Annotated {
         let text = decode(text);
         for (line, raw) in (1u32..).zip(text.lines()) {
             if raw.len() > LONGEST {
+                about.push(format!("line {line} is longer than {LONGEST} bytes: passed on as it is"));
                 continue;
             }
             let found = smmu.event(raw).map_or_else(|| find(raw), |number| number.into_iter().collect());
@@ -105,10 +106,6 @@ pub enum AnnotateError {
 
 /// Lines longer than this are passed on without a look.
 const LONGEST: usize = 1 << 16;
-
-fn decode(text: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(text)
-}
 
 /// Why a text is not of a machine: their memory differs.
 fn differs(machine: &Machine, own: &Machine) -> Option<String> {

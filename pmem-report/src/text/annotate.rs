@@ -16,7 +16,7 @@ pub fn annotated(report: &Annotated, text: &[u8], styles: &Styles, out: &mut dyn
         writeln!(out, "{}", styled(styles.warning, &format!("note: not seen: {unseen}")))?;
     }
     let mut notes = report.notes.iter().peekable();
-    for (line, raw) in (1u32..).zip(String::from_utf8_lossy(text).lines()) {
+    for (line, raw) in (1u32..).zip(pmem_import::decode(text).lines()) {
         writeln!(out, "{}", raw.trim_end_matches('\r'))?;
         while let Some(note) = notes.next_if(|note| note.line == line) {
             writeln!(out, "    {}: {}", note.shown(), note.text)?;
