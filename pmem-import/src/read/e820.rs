@@ -273,6 +273,22 @@ mod tests {
     }
 
     #[test]
+    fn ranges_of_two_types_that_overlap_are_a_finding() {
+        let line = |range: &str, kind: &str| format!("BIOS-e820: [mem {range}] {kind}\n");
+        let facts = read(
+            &(line("0x0-0xfffff", "usable")
+                + &line("0x80000-0xfffff", "usable")
+                + &line("0xf0000-0x1fffff", "reserved")),
+        );
+        let found: Vec<&str> = facts.findings.all.iter().map(|finding| finding.text.as_str()).collect();
+        assert_eq!(
+            found,
+            ["[0xf0000, 0x200000) reserved overlaps [0x80000, 0x100000) usable: reserved wins, as in Linux"]
+        );
+        assert_eq!(facts.findings.all[0].places.iter().map(|place| place.line).collect::<Vec<_>>(), [3, 2]);
+    }
+
+    #[test]
     fn what_the_kernel_changes_is_noted() {
         let facts = read(
             "e820: update [mem 0x00000000-0x00000fff] usable ==> reserved\ne820: remove [mem 0x000a0000-0x000fffff] usable\ne820: last_pfn = 0x21f200 max_arch_pfn = 0x400000000\n",
