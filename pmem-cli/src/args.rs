@@ -183,7 +183,7 @@ pub enum MtrrCommand {
 }
 
 /// Where registers and memory maps are read from.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, PartialEq, clap::Args)]
 pub struct MtrrSource {
     /// Sources of one machine: texts with registers or memory maps (/proc/mtrr, e820 or EFI maps, a dmesg, a boot log of coreboot or EDK2,
     /// what fwts, memcontrol, rdmsr or U-Boot print, or `key: value` lines), captures, `-` for standard input. This machine if none is given.

@@ -20,7 +20,12 @@ impl From<MtrrError> for Failure {
 
 pub(crate) fn run(args: &Args, command: &MtrrCommand, out: &mut dyn Write) -> Result<Status, Failure> {
     match command {
-        MtrrCommand::Show { kernel: true, .. } => mtrr_apply::show(args, out),
+        MtrrCommand::Show { kernel: true, source } if *source == MtrrSource::default() => {
+            mtrr_apply::show(args, out)
+        }
+        MtrrCommand::Show { kernel: true, .. } => Err(Failure::Usage(
+            "--kernel asks the kernel module of this machine: nothing else goes with it".to_owned(),
+        )),
         MtrrCommand::Show { source, .. } => show(args, source, out),
         MtrrCommand::Apply { wants, yes, force } => mtrr_apply::run(args, wants, *yes, *force, out),
         MtrrCommand::Plan { source, options } => plan(args, source, options, out),

@@ -592,6 +592,10 @@ fn roots(
     }
     let below = |bus: &BusId| by_root.get(bus).map_or(&[][..], |all| &all[..]);
     let roots: Vec<Root> = buses.iter().map(|bus| root(facts, below(bus), listed, *bus)).collect();
+    for bus in buses.iter().filter(|bus| offset_of(below(bus).iter().copied()).is_none()) {
+        let text = "BARs hold other addresses than their resources, by more than one offset: none is taken";
+        facts.find(Finding::whole(format!("bus {}", show_bus(*bus)), text));
+    }
     check_offsets(facts, functions, &roots);
     roots
 }
@@ -600,7 +604,7 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
     let on_bus = |f: &&Function| f.parent.is_none() && (f.bdf().segment, f.bdf().bus) == bus;
     let own: Vec<&Function> = below.iter().copied().filter(on_bus).collect();
     let logged = facts.pci.roots.get(&bus).cloned().unwrap_or_default();
-    let offset = offset_of(below.iter().copied());
+    let offset = offset_of(below.iter().copied()).unwrap_or(0);
     let mut apertures: Vec<Said<Aperture>> = Vec::new();
     for io in [false, true] {
         let from_list: Vec<(AddrRange, Place)> =
@@ -652,8 +656,8 @@ fn root_of(functions: &BTreeMap<Address, Function>, function: &Function) -> BusI
     at.root.unwrap_or((at.bdf().segment, at.bdf().bus))
 }
 
-/// What is added to a bus address to give the CPU's: what the memory BARs of all functions agree on, else nothing.
-fn offset_of<'f>(functions: impl Iterator<Item = &'f Function>) -> u64 {
+/// What is added to a bus address to give the CPU's, by what the memory BARs of functions hold; `None` if they do not agree.
+fn offset_of<'f>(functions: impl Iterator<Item = &'f Function>) -> Option<u64> {
     let mut agreed = None;
     for function in functions {
         let Some(header) = &function.header else { continue };
@@ -667,11 +671,11 @@ fn offset_of<'f>(functions: impl Iterator<Item = &'f Function>) -> u64 {
             match agreed {
                 None => agreed = Some(offset),
                 Some(agreed) if agreed == offset => {}
-                Some(_) => return 0,
+                Some(_) => return None,
             }
         }
     }
-    agreed.unwrap_or(0)
+    Some(agreed.unwrap_or(0))
 }
 
 /// What a root bus decodes as far as its functions show: their resources, their bridges' windows; as the CPU sees it.
