@@ -25,6 +25,8 @@ pub struct Files {
     folders: BTreeMap<String, BTreeSet<String>>,
 }
 
+/// The longest path that Linux has (`PATH_MAX`).
+const LONGEST_PATH: usize = 4096;
 /// How many links are followed from one path.
 const MOST_LINKS: usize = 16;
 
@@ -106,6 +108,10 @@ pub(super) fn unpack(name: &str, bytes: &[u8], findings: &mut Findings) -> Resul
 
 fn unpack_tar(name: &str, tar: impl Read, findings: &mut Findings) -> Result<Files, ImportError> {
     let failed = |error| ImportError::Read { path: PathBuf::from(name), error };
+    let too_large = || {
+        let what = format!("unpacks to more than {MOST_BYTES} bytes");
+        ImportError::NoSource { path: PathBuf::from(name), what }
+    };
     let mut files: BTreeMap<String, Kept> = BTreeMap::new();
     let mut total = 0u64;
     let mut archive = tar::Archive::new(tar);
@@ -124,6 +130,14 @@ fn unpack_tar(name: &str, tar: impl Read, findings: &mut Findings) -> Result<Fil
                 break;
             }
         };
+        let length = entry.path_bytes().len();
+        if length > LONGEST_PATH {
+            findings.push(Finding::whole(
+                name,
+                format!("entry {} has a path of {length} bytes: left out", count + 1),
+            ));
+            continue;
+        }
         let shown = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let leave_out = |what: &str| Finding::whole(name, format!("{shown}: {what}: left out"));
         let Some(path) = entry.path().ok().and_then(|path| plain(&path)) else {
@@ -134,11 +148,19 @@ fn unpack_tar(name: &str, tar: impl Read, findings: &mut Findings) -> Result<Fil
         if kind.is_dir() {
             continue;
         }
+        // Each folder on the way is kept by its path.
+        total += (path.len() * path.matches('/').count()) as u64;
+        if total > MOST_BYTES {
+            return Err(too_large());
+        }
         if kind.is_symlink() {
             let target = entry.link_name_bytes().map(|target| String::from_utf8_lossy(&target).into_owned());
-            match target.filter(|target| below(&path, target).is_some()) {
-                Some(target) => drop(files.insert(path, Kept::Link(target))),
-                None => findings.push(leave_out("a link that leads out of the archive")),
+            let Some(target) = target.filter(|target| below(&path, target).is_some()) else {
+                findings.push(leave_out("a link that leads out of the archive"));
+                continue;
+            };
+            if files.insert(path, Kept::Link(target)).is_some() {
+                findings.push(Finding::whole(name, format!("{shown} is there twice: the last one counts")));
             }
             continue;
         }
@@ -149,10 +171,7 @@ fn unpack_tar(name: &str, tar: impl Read, findings: &mut Findings) -> Result<Fil
         let mut bytes = Vec::new();
         let room = MOST_BYTES - total;
         match entry.by_ref().take(room + 1).read_to_end(&mut bytes) {
-            Ok(read) if read as u64 > room => {
-                let what = format!("unpacks to more than {MOST_BYTES} bytes");
-                return Err(ImportError::NoSource { path: PathBuf::from(name), what });
-            }
+            Ok(read) if read as u64 > room => return Err(too_large()),
             Ok(read) => total += read as u64,
             Err(error) => {
                 findings.push(leave_out(&format!("the archive is damaged here: {error}")));
@@ -269,6 +288,18 @@ mod tests {
             tar(&[("proc/a", tar::EntryType::Symlink, "b"), ("proc/b", tar::EntryType::Symlink, "a")]);
         let files = unpack("c.tar", &bytes, &mut Findings::default()).unwrap();
         assert_eq!(files.bytes("proc/a"), None);
+    }
+
+    #[test]
+    fn paths_longer_than_linux_has_are_left_out_and_named() {
+        let mut tar = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(0);
+        tar.append_data(&mut header, "a/".repeat(2100) + "b", &b""[..]).unwrap();
+        let mut findings = Findings::default();
+        let files = unpack("t.tar", &tar.into_inner().unwrap(), &mut findings).unwrap();
+        assert!(files.names("").is_empty());
+        assert_eq!(findings.all[0].text, "entry 1 has a path of 4201 bytes: left out");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! | fact | first | then | then |
 //! |---|---|---|---|
 //! | what is at an address | the last complete list of resources | the firmware's map, as the kernel changed it | what an architecture always has there |
-//! | RAM | the list of resources | modified map, e820, hypervisor's, kept, EFI | memory blocks |
+//! | RAM | the list of resources | modified map, e820, hypervisor's, kept, EFI | what the kernel's allocator was given, else memory blocks |
 //! | a node's memory | memory blocks, dax devices | what the kernel's allocator was given | SRAT |
 //! | a machine without nodes | `meminfo` and the CPUs are node 0's | | |
 //! | functions | the kernel's files | `lspci` | log, then lists of resources |
