@@ -119,6 +119,10 @@ pub struct Machine {
     pub names: Names,
     /// Of a decoding net: the arena in which each node's names begin, and the node each arena belongs to.
     pub net: Option<Net>,
+    /// The kernel hides addresses from whoever read them.
+    pub hidden: bool,
+    /// Memory that is at unknown addresses: how much, and why.
+    pub unplaced: Option<String>,
     /// What of each source was read.
     pub heard: Vec<Heard>,
     /// What is broken, missing or at odds.

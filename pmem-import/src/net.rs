@@ -232,6 +232,8 @@ fn build(nodes: &[Parsed], findings: Vec<Finding>) -> Result<Machine, (i64, pmem
         offsets: BTreeMap::new(),
         names: Names::default(),
         net: Some(net),
+        hidden: false,
+        unplaced: None,
         heard: Vec::new(),
         findings,
         joined: BTreeSet::new(),

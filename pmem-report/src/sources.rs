@@ -82,17 +82,12 @@ impl std::fmt::Display for Warning {
 impl Sources {
     /// What a machine's sources said.
     pub fn of(machine: &Machine) -> Self {
-        let hidden = machine.findings.iter().any(|finding| finding.text.contains("addresses are hidden"));
         let mut unseen = Vec::new();
-        if hidden {
-            unseen.push(
-                "addresses of RAM and of devices: the kernel hides them from this user (read as root)"
-                    .to_owned(),
-            );
+        if machine.hidden {
+            let what = "addresses of RAM and of devices: the kernel hides them from this user (read as root)";
+            unseen.push(what.to_owned());
         }
-        let unplaced =
-            machine.findings.iter().find(|finding| finding.text.contains("are at unknown addresses"));
-        unseen.extend(unplaced.filter(|_| !hidden).map(|finding| finding.text.clone()));
+        unseen.extend(machine.unplaced.iter().filter(|_| !machine.hidden).cloned());
         Self {
             read: machine.heard.iter().map(Read::from).collect(),
             warnings: machine.findings.iter().map(Warning::from).collect(),

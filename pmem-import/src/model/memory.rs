@@ -150,7 +150,8 @@ impl Builder<'_> {
         let bytes: u64 = unplaced.iter().fold(0, |sum, node| sum.saturating_add(node.bytes.unwrap_or(0)));
         let nodes = crate::number::show_list(&ids);
         let text = format!("{bytes} bytes of memory, of nodes {nodes}, are at unknown addresses: {why}");
-        self.findings.push(Finding::whole("NUMA nodes", text));
+        self.findings.push(Finding::whole("NUMA nodes", text.clone()));
+        self.unplaced = Some(text);
     }
 
     /// Seals memory that is not in use, after all that is known of it was claimed.

@@ -38,6 +38,7 @@ struct Builder<'s> {
     holders: BTreeMap<RegionId, Address>,
     parked: BTreeMap<RegionId, String>,
     unknown_ways: BTreeSet<ArenaId>,
+    unplaced: Option<String>,
     findings: Vec<Finding>,
     /// Whose the addresses are that CPUs see: memory and I/O.
     ours: Territory,
@@ -66,6 +67,7 @@ pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
         holders: BTreeMap::new(),
         parked: BTreeMap::new(),
         unknown_ways: BTreeSet::new(),
+        unplaced: None,
         findings: Vec::new(),
         ours: Territory::default(),
         ours_io: Territory::default(),
@@ -92,11 +94,22 @@ pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
         holders,
         parked,
         unknown_ways,
+        unplaced,
         findings: built,
         ..
     } = builder;
     let Settled {
-        memory: listing, ports, numa, kinds, functions, roots, is_x86, is_amd, mut findings, ..
+        memory: listing,
+        ports,
+        numa,
+        kinds,
+        functions,
+        roots,
+        is_x86,
+        is_amd,
+        hidden,
+        mut findings,
+        ..
     } = settled;
     findings.extend(built);
     let offsets = roots.iter().flat_map(|root| {
@@ -129,6 +142,8 @@ pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
         offsets,
         names: Names::new(listing, ports, is_x86, is_amd),
         net: None,
+        hidden,
+        unplaced,
         heard: Vec::new(),
         findings,
         joined: BTreeSet::new(),

@@ -62,6 +62,8 @@ pub(crate) struct Settled {
     pub(crate) is_x86: bool,
     /// The processor is AMD's.
     pub(crate) is_amd: bool,
+    /// The kernel hides the addresses of every list that was read.
+    pub(crate) hidden: bool,
     /// What is wrong with the sources, and between them.
     pub(crate) findings: Vec<Finding>,
 }
@@ -94,6 +96,7 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
         ecam,
         is_x86,
         is_amd: facts.mtrr.is_amd,
+        hidden: !facts.memory.is_empty() && facts.memory.iter().all(|listing| listing.hidden),
         findings: std::mem::take(&mut facts.findings).finish(),
     }
 }
