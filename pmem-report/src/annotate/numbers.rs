@@ -145,9 +145,14 @@ impl Token {
         let failed = self.marked
             && after.starts_with(':')
             && failed.iter().any(|who| before.trim_end().ends_with(who));
+        // `PROCESSOR 0:0x806f8`: which processor it is.
+        if before.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':').ends_with("PROCESSOR ") {
+            return Kind::Nothing;
+        }
         if FRAMES.contains(&word.as_str()) || failed {
             // `page:0x12345`, `pfn:12345`; a pointer to a page structure is virtual.
-            return if self.digits <= 13 && self.value >> (64 - PAGE) == 0 {
+            let is_known = !line.contains("Cannot decode");
+            return if is_known && self.digits <= 13 && self.value >> (64 - PAGE) == 0 {
                 Kind::Frame
             } else {
                 Kind::Nothing
@@ -179,7 +184,7 @@ impl Token {
         if !self.marked || self.digits < 5 {
             return Kind::Nothing;
         }
-        const OTHERS: [&str; 65] = [
+        const OTHERS: [&str; 67] = [
             "class",
             "flags",
             "flag",
@@ -245,6 +250,8 @@ impl Token {
             "quirk",
             "ecap",
             "physical_address_mask",
+            "channeladdress",
+            "rankaddress",
         ];
         if OTHERS.contains(&word.as_str()) || is_virtual {
             return Kind::Nothing;
@@ -309,8 +316,16 @@ fn word_number(line: &str, word: &str) -> Option<u64> {
 
 /// Whether a line reports a device's access that was refused.
 fn is_fault(line: &str) -> bool {
-    let vtd = line.contains("Request device") && line.contains("fault addr");
-    let amd = line.contains("IO_PAGE_FAULT") || line.contains("Event logged");
+    const AMD: [&str; 6] = [
+        "IO_PAGE_FAULT",
+        "Event logged",
+        "INVALID_DEVICE_REQUEST",
+        "ILLEGAL_DEV_TABLE_ENTRY",
+        "DEV_TAB_HARDWARE_ERROR",
+        "PAGE_TAB_HARDWARE_ERROR",
+    ];
+    let vtd = line.contains("fault addr");
+    let amd = AMD.iter().any(|event| line.contains(event));
     let smmu = line.contains("context fault") || line.contains("iova=");
     vtd || amd || smmu
 }
@@ -320,7 +335,9 @@ fn requester(line: &str) -> Option<Requester> {
     for mark in ["Request device [", "device=", "device:"] {
         let Some(rest) = line.split(mark).nth(1) else { continue };
         let word: String =
-            rest.chars().take_while(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.')).collect();
+            rest.chars().take_while(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.' | 'x')).collect();
+        // Some kernels write `0x00:0x02.0`.
+        let word = word.replace("0x", "");
         if let Ok(address) = word.trim_end_matches(['.', ':']).parse() {
             return Some(Requester { address: Some(address), ambiguous: None });
         }
@@ -424,6 +441,12 @@ mod tests {
             ("soft offline: 0x200000: page already poisoned", vec![0x2_0000_0000]),
             ("MCE 0x200000: dirty LRU page recovery: Recovered", vec![0x2_0000_0000]),
             ("physical_address_mask: 0x0000003fffffffc0", vec![]),
+            ("EDAC skx MC0: PROCESSOR 0:0x806f8 TIME 1681559382 SOCKET 0 APIC 0x0", vec![]),
+            (
+                "SystemAddress:0x30aa905a80 ChannelAddress:0x605520980 RankAddress:0x181548240",
+                vec![0x30_aa90_5a80],
+            ),
+            ("Cannot decode normalized address on mc#0csrow#3 (page:0x0 offset:0x0 grain:64)", vec![]),
             ("Hardware memory corruption fault at 7f1234567000", vec![]),
         ] {
             assert_eq!(addrs(line), expected, "{line}");
@@ -436,6 +459,9 @@ mod tests {
             &find("DMAR: [DMA Write] Request device [0a:1f.7] fault addr 0x50000000 [fault reason 05]")[0];
         assert_eq!(number.of, Of::Fault);
         assert_eq!(number.requester.as_ref().unwrap().address.unwrap().to_string(), "0000:0a:1f.7");
+        let number = &find("Request device [0x00:0x02.0] fault addr 0x70ad5000 [fault reason 0x07]")[0];
+        assert_eq!(number.requester.as_ref().unwrap().address.unwrap().to_string(), "0000:00:02.0");
+        assert_eq!(find("fault addr ffe00000 [fault reason 12]")[0].of, Of::Fault);
         for form in ["0x0000010000000010", "0x00000100 00000010"] {
             let mut smmu = Smmu::default();
             let mut event = |text: &str| smmu.event(&format!("arm-smmu-v3 arm-smmu-v3.0.auto: \t{text}"));
