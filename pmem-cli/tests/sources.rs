@@ -210,6 +210,23 @@ fn two_outputs_of_one_tool_add_up() {
 }
 
 #[test]
+fn windows_as_old_kernels_list_them_are_bridges() {
+    let list = "00100000-7fffffff : System RAM\nd0000000-dfffffff : PCI Bus #01\n  d0000000-d7ffffff : 0000:01:00.0\n\
+                e4000000-e5ffffff : PCI Bus #01\n  e5000000-e500ffff : 0000:01:00.0\ne6000000-e6000fff : 0000:00:1d.7\n";
+    let bench = Bench::new(&[("iomem", list)]);
+    says(
+        &bench.run("topo iomem", 0),
+        &["bus 0000:00: memory", "bus 0000:01: memory 0xd0000000..0xe0000000, 0xe4000000..0xe6000000"],
+    );
+    says(
+        &bench.run("resolve 0xe4000010 iomem", 0),
+        &["nothing assigned there, in the bridge's window to bus 0000:01"],
+    );
+    says(&bench.run("resolve 0xe5000010 iomem", 0), &["0000:01:00.0", "pci 0000:01"]);
+    says(&bench.run("resolve 0xe6000010 iomem", 0), &["0000:00:1d.7", "pci 0000:00"]);
+}
+
+#[test]
 fn a_source_named_twice_is_an_error() {
     let bench = Bench::new(&[("dmesg.txt", LOG)]);
     says(&bench.run("topo dmesg.txt ./dmesg.txt", 2), &["./dmesg.txt", "twice"]);

@@ -292,11 +292,16 @@ struct Lists<'l> {
     above: BTreeMap<BusId, Option<BusId>>,
     /// Buses that no line is named for, but functions inside another bus's line are on: what these show of memory and of ports.
     shown: [BTreeMap<BusId, Vec<(AddrRange, Place)>>; 2],
+    /// Windows of bridges on bus 0 in lists without apertures.
+    outermost: [Vec<(AddrRange, Place)>; 2],
 }
 
 /// The bus that a line is named for: `PCI Bus 0000:3b`.
 pub(crate) fn bus_of_line(name: &str) -> Option<BusId> {
-    let (segment, bus) = name.strip_prefix("PCI Bus ")?.split_once(':')?;
+    let name = name.strip_prefix("PCI Bus ")?;
+    // As Linux before 2.6.28 writes it.
+    let (segment, bus) =
+        name.strip_prefix('#').map_or_else(|| name.split_once(':'), |bus| Some(("0", bus)))?;
     Some((u32::from_str_radix(segment, 16).ok()?, u8::from_str_radix(bus, 16).ok()?))
 }
 
@@ -323,6 +328,7 @@ impl<'l> Lists<'l> {
             by_bus: Default::default(),
             above: BTreeMap::new(),
             shown: Default::default(),
+            outermost: Default::default(),
         };
         // By name of a host bridge: the root bus that its lines belong to, by what lies inside any of them.
         let mut trees: BTreeMap<&str, BusId> = BTreeMap::new();
@@ -360,6 +366,12 @@ impl<'l> Lists<'l> {
                 }
                 if !again {
                     lists.by_bus[which].entry(bus).or_default().push(index);
+                }
+                // Those kernels list no apertures: what is in no other line is a window of a bridge on bus 0.
+                if above.is_none() && bus.1 != 0 && line.name.contains('#') {
+                    above = Some((0, 0));
+                    lists.above.entry((0, 0)).or_insert(None);
+                    lists.outermost[which].push((line.range, listing.place(line)));
                 }
                 // One line inside another bus is enough to be below it.
                 let had = lists.above.entry(bus).or_insert(above);
@@ -628,7 +640,8 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
                 .first()
                 .and_then(|f| f.at.clone())
                 .unwrap_or_else(|| Place::whole(format!("bus {}", show_bus(bus))));
-            decoded(&own, io, offset).into_iter().map(|range| (range, place.clone())).collect()
+            let windows = listed.outermost[usize::from(io)].iter().filter(|_| bus == (0, 0)).cloned();
+            decoded(&own, io, offset).into_iter().map(|range| (range, place.clone())).chain(windows).collect()
         };
         let mut taken: Vec<AddrRange> = Vec::new();
         for (range, at) in ranges {
