@@ -235,6 +235,8 @@ pub struct Aperture {
 /// What sources say of PCI.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pci {
+    /// By bus: the NUMA node that it is attached to.
+    pub nodes: BTreeMap<BusId, u32>,
     /// By source and address.
     pub functions: BTreeMap<(PciSource, Address), Function>,
     /// Root buses, and what each is given.

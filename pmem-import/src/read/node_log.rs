@@ -42,6 +42,11 @@ impl LineReader for Reader {
         {
             return self.note(line, NodeRangeKind::Srat, srat(rest), facts, heard);
         }
+        if let Some(rest) = words.strip_prefix("NUMA: Node ")
+            && rest.contains("] + [mem ")
+        {
+            return self.note(line, NodeRangeKind::Srat, joined(rest), facts, heard);
+        }
         if words.starts_with("node ")
             && let Some(verdict) = self.numactl(line, words, facts, heard)
         {
@@ -193,6 +198,18 @@ fn srat(rest: &str) -> Result<Vec<(u32, AddrRange)>, String> {
     parts.map(|found| vec![found]).ok_or_else(|| "no node, proximity domain and range".to_owned())
 }
 
+/// `0 [mem 0x…-0x…] + [mem 0x…-0x…] -> [mem 0x…-0x…]`: what was joined, not the hole between.
+fn joined(rest: &str) -> Result<Vec<(u32, AddrRange)>, String> {
+    let mut scan = Scan::new(rest);
+    let found = (|| {
+        let node = u32::try_from(scan.decimal()?).ok()?;
+        let first = scan.resource()?.range?;
+        scan.lit("+")?;
+        Some(vec![(node, first), (node, scan.resource()?.range?)])
+    })();
+    found.ok_or_else(|| "no node and two ranges".to_owned())
+}
+
 /// `  0: [mem 0x…-0x…]`.
 fn kernel(rest: &str) -> Result<Vec<(u32, AddrRange)>, String> {
     let mut scan = Scan::new(rest);
@@ -223,6 +240,7 @@ mod tests {
     fn ranges_of_nodes_are_read_from_a_log() {
         let facts = read(
             "ACPI: SRAT: Node 1 PXM 1 [mem 0x100000000-0x207ffffff] hotplug\nSRAT: Node 0 PXM 0 0-a0000\n\
+             NUMA: Node 3 [mem 0x90000000-0x9fffffff] + [mem 0xb0000000-0xbfffffff] -> [mem 0x90000000-0xbfffffff]\n\
              (XEN) SRAT: Node 2 PXM 2 [0000000480000000, 000000087fffffff]\n\
              Early memory node ranges\n  node   0: [mem 0x0000000000001000-0x000000000009ffff]\n\
              early_node_map[2] active PFN ranges\n    0: 0x00000100 -> 0x00000200\nSRAT: Node x\n",
@@ -238,12 +256,14 @@ mod tests {
             [
                 "1 [0x100000000, 0x208000000) Srat",
                 "0 [0x0, 0xa0000) Srat",
+                "3 [0x90000000, 0xa0000000) Srat",
+                "3 [0xb0000000, 0xc0000000) Srat",
                 "2 [0x480000000, 0x880000000) Srat",
                 "0 [0x1000, 0xa0000) Kernel",
                 "0 [0x100000, 0x200000) Kernel"
             ]
         );
-        assert_eq!(facts.heard[0].odd[0].line, 8);
+        assert_eq!(facts.heard[0].odd[0].line, 9);
     }
 
     #[test]

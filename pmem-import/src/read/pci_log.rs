@@ -117,6 +117,10 @@ impl Reader {
         if rest.starts_with("ECAM") {
             return self.ecam(line, rest, facts, heard);
         }
+        if let Some(node) = rest.strip_prefix("on NUMA node ").and_then(|node| node.trim().parse().ok()) {
+            facts.pci.nodes.insert(bus, node);
+            return Verdict::Took;
+        }
         let Some(rest) = rest.strip_prefix("root bus resource ") else { return Verdict::Pass };
         self.began = true;
         facts.pci.roots.entry(bus).or_default();

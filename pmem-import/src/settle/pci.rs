@@ -653,8 +653,9 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
             taken = join(taken);
         }
     }
+    let node = own.iter().find_map(|f| f.numa).or_else(|| facts.pci.nodes.get(&bus).copied());
     let shifted = apertures.iter().any(|said| said.value.bus_start != said.value.range.start());
-    Root { bus, apertures, shifted, node: own.iter().find_map(|f| f.numa) }
+    Root { bus, apertures, shifted, node }
 }
 
 /// The root bus above a function.

@@ -101,12 +101,16 @@ fn node_row(group: &[&NodeSummary]) -> Vec<String> {
         _ if group.len() > 1 => "see --all".to_owned(),
         _ => brief(&node.at),
     };
+    // Where only addresses are known, they say how much it is.
+    let memory = node.bytes.or_else(|| {
+        (!node.at.is_empty()).then(|| node.at.iter().fold(0u64, |sum, range| sum.saturating_add(range.len())))
+    });
     let caches: Vec<String> = node.memory_side_caches.iter().map(|bytes| size(*bytes)).collect();
     vec![
         pmem_import::show_list(&ids),
         kind,
         cpus,
-        format!("{}{each}", node.bytes.map_or("unknown".to_owned(), size)),
+        format!("{}{each}", memory.map_or("unknown".to_owned(), size)),
         speed.read_bandwidth_mib_s.map_or(String::new(), bandwidth),
         speed.read_latency_ns.map_or(String::new(), |ns| format!("{ns} ns")),
         caches.join(" + "),
