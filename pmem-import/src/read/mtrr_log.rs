@@ -15,6 +15,8 @@ pub(super) struct Reader {
     table: Option<RegisterTable>,
     /// A table of the clean-up, before or after.
     cleanup: Option<RegisterTable>,
+    /// That Linux's map of types is not read has been said.
+    map_noted: bool,
 }
 
 impl LineReader for Reader {
@@ -121,6 +123,17 @@ impl Reader {
     fn numbers(&mut self, line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
         if words.get(5..6) == Some("-") && words.get(11..12) == Some(" ") {
             return self.fixed(line, words, heard);
+        }
+        if is_map_entry(words) {
+            if !self.map_noted {
+                let note = format!(
+                    "the map of types from line {} on is not read: it says no registers",
+                    line.number
+                );
+                heard.notes.push(note);
+            }
+            self.map_noted = true;
+            return Verdict::Took;
         }
         let mut scan = Scan(words);
         let Some(n) = scan.decimal() else { return Verdict::Pass };
@@ -266,6 +279,20 @@ fn size(scan: &mut Scan<'_>) -> Option<u64> {
     };
     scan.blanks();
     number.checked_mul(1 << unit)
+}
+
+/// `3: 0000000080000000-00000000ffffffff uncachable`: what registers come to (Linux 6.4, `mtrr=debug`).
+fn is_map_entry(words: &str) -> bool {
+    let mut scan = Scan(words);
+    let found = (|| {
+        scan.decimal()?;
+        scan.lit(":")?;
+        scan.hex()?;
+        scan.lit("-")?;
+        scan.hex()?;
+        MemType::from_name(scan.0.trim())
+    })();
+    found.is_some()
 }
 
 /// Behind `base `: the number, and the registers.
