@@ -58,13 +58,18 @@ pub(crate) fn diff(
     Ok(Status::Done)
 }
 
+/// Whether a word is a source: standard input, a path, or something that is there.
+fn looks_like_source(word: &str) -> bool {
+    word == "-" || word.contains('/') || Path::new(word).exists()
+}
+
 /// Words that name viewers, up to so many, and the sources among the rest: what is there as a file, and no word for a viewer.
 fn split_viewers(words: &[String], most: usize) -> (Vec<String>, Vec<PathBuf>) {
     let mut viewers = Vec::new();
     let mut sources = Vec::new();
     for word in words {
         let is_viewer = word.parse::<Address>().is_ok() || word == "cpu" || word == "system";
-        let is_source = word == "-" || Path::new(word).exists();
+        let is_source = looks_like_source(word);
         if viewers.len() < most && (is_viewer || !is_source) {
             viewers.push(word.clone());
         } else {
@@ -81,8 +86,7 @@ pub(crate) fn resolve(
     out: &mut dyn Write,
 ) -> Result<Status, Failure> {
     // What is neither an address nor looks like one, and is there, is a source.
-    let is_source =
-        |word: &&String| Target::parse(word).is_err() && (*word == "-" || Path::new(word.as_str()).exists());
+    let is_source = |word: &&String| Target::parse(word).is_err() && looks_like_source(word);
     let (sources, targets): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| is_source(word));
     let targets = targets.into_iter().map(|word| Target::parse(word)).collect::<Result<Vec<_>, Failure>>()?;
     if targets.is_empty() {
@@ -182,12 +186,15 @@ pub(crate) fn annotate(
     args: &Args,
     from: Option<&str>,
     sources: &[PathBuf],
-    input: &mut dyn Read,
     out: &mut dyn Write,
 ) -> Result<Status, Failure> {
+    if args.root.iter().chain(sources).any(|source| source.as_os_str() == "-") {
+        let text = "standard input has the text to explain: it cannot be a source as well (a text's own memory map is used where it has one)";
+        return Err(Failure::Usage(text.to_owned()));
+    }
     let mut machine = open(args, sources)?;
     let mut text = Vec::new();
-    input.read_to_end(&mut text)?;
+    std::io::stdin().lock().read_to_end(&mut text)?;
     let report = Annotated::of(&mut machine, from, &text).map_err(|error| match error {
         AnnotateError::Viewer(text) => Failure::Usage(text),
         AnnotateError::Import(error) => Failure::Import(error),

@@ -28,9 +28,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::View { words, local } => ask::view(args, words, *local, out),
         Command::Resolve { from, words } => ask::resolve(args, from.as_deref(), words, out),
         Command::Diff { left, right, sources } => ask::diff(args, left, right, sources, out),
-        Command::Annotate { from, sources } => {
-            ask::annotate(args, from.as_deref(), sources, &mut std::io::stdin().lock(), out)
-        }
+        Command::Annotate { from, sources } => ask::annotate(args, from.as_deref(), sources, out),
         Command::Script { file, check } => script::run_file(args, file, *check, out),
         Command::Mtrr { command } => mtrr::run(args, command, out),
         Command::Ram { command } => ask::ram(args, command, out),

@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::args::{Args, Color};
 use pmem_core::ArenaId;
-use pmem_import::{Machine, MtrrFacts, Sources, read_net};
+use pmem_import::{Heard, Machine, MtrrFacts, Sources, read_net};
 use pmem_report::text::Styles;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -21,7 +21,18 @@ pub(crate) fn open(args: &Args, named: &[PathBuf]) -> Result<Machine, Failure> {
             Err(Failure::Usage("a net is a source of its own: --net does not go with others".to_owned()))
         }
         Some(net) => Ok(read_net(net)?),
-        None => Ok(Machine::open(&paths(args, named))?),
+        None => {
+            let paths = paths(args, named);
+            let machine = Machine::open(&paths)?;
+            // A word of warning would be lost behind an empty machine.
+            if !paths.is_empty() && machine.heard.iter().all(Heard::is_nothing) {
+                let names: Vec<String> = machine.heard.iter().map(|heard| heard.source.to_string()).collect();
+                let mut text = format!("{}: nothing that pmem reads", names.join(", "));
+                machine.findings.iter().for_each(|finding| text += &format!("\n{finding}"));
+                return Err(Failure::Other(text));
+            }
+            Ok(machine)
+        }
     }
 }
 

@@ -206,7 +206,7 @@ pub struct BusSummary {
     pub above: Option<String>,
     /// Its NUMA node.
     pub node: Option<u32>,
-    /// Its memory, neighbours joined.
+    /// What of memory it decodes, its bridges' windows included; neighbours joined.
     pub memory: Vec<Extent>,
     /// Its I/O ports.
     pub io: Vec<Extent>,
@@ -349,6 +349,22 @@ fn own(state: &State, arena: ArenaId) -> Vec<Extent> {
     joined.into_iter().map(Extent::from).collect()
 }
 
+/// What a bus decodes: its own addresses, and those that its bridges hand down.
+fn decoded(state: &State, arena: ArenaId) -> Vec<Extent> {
+    let Some(arena) = state.arena(arena) else { return Vec::new() };
+    let own = arena.spans().map(|(range, _)| range);
+    let mut all: Vec<AddrRange> = own.chain(arena.windows().map(|(range, _)| range)).collect();
+    all.sort_unstable_by_key(|range| range.start());
+    let mut joined: Vec<AddrRange> = Vec::new();
+    for range in all {
+        match joined.last_mut() {
+            Some(last) if last.end().is_none_or(|end| end >= range.start()) => *last = last.hull(range),
+            _ => joined.push(range),
+        }
+    }
+    joined.into_iter().map(Extent::from).collect()
+}
+
 fn way(state: &State, link: pmem_core::LinkId, towards: Towards, direction: &Direction) -> Way {
     let mut out = Way { metric: metric(direction.metric), ..Way::default() };
     let kind = match &direction.mapping {
@@ -441,8 +457,8 @@ fn buses(machine: &Machine) -> Vec<BusSummary> {
             bridge,
             above: upper,
             node: numa.get(id).copied(),
-            memory: own(machine.state(), bus.memory),
-            io: own(machine.state(), bus.io),
+            memory: decoded(machine.state(), bus.memory),
+            io: decoded(machine.state(), bus.io),
         }
     };
     machine.buses.iter().map(bus).collect()

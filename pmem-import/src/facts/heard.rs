@@ -29,6 +29,11 @@ pub struct Heard {
 }
 
 impl Heard {
+    /// Whether nothing was recognised.
+    pub fn is_nothing(&self) -> bool {
+        self.counts.is_empty() && self.odd.is_empty() && self.notes.is_empty()
+    }
+
     /// Nothing yet, of a source.
     pub fn new(source: Arc<str>) -> Self {
         Self { source, ..Self::default() }

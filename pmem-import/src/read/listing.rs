@@ -124,9 +124,16 @@ fn split(text: &str) -> Option<Parts<'_>> {
     let rest = rest.strip_prefix('-')?;
     let second = digits(rest);
     let (last, rest) = rest.split_at(second);
-    if first < 4 || second < 4 {
+    if first < 4 || second < 4 && !(first >= 8 && rest.contains(" : ")) {
         return None;
     }
+    // An end that is none is said to be: everything else is a line of a list.
+    let (last, rest) = match rest.split_once(" : ") {
+        Some((end, _)) if second < 4 => {
+            (&body[first + 1..first + 1 + second + end.len()], &rest[end.len()..])
+        }
+        _ => (last, rest),
+    };
     let name = rest.trim_start().strip_prefix(':');
     // Other records list ranges too, with other words behind them.
     if name.is_none() && !rest.trim().is_empty() || rest.starts_with(':') {

@@ -26,13 +26,13 @@ impl LineReader for Reader {
         }
         let bytes = scan.decimal().filter(|_| scan.0 == "kB").and_then(|kb| kb.checked_mul(1024));
         let (verdict, bytes) =
-            Verdict::of("memory total", bytes.ok_or_else(|| "MemTotal is no number of kB".to_owned()));
+            Verdict::of("memory size", bytes.ok_or_else(|| "MemTotal is no number of kB".to_owned()));
         let Some(bytes) = bytes else { return verdict };
         match id {
             Some(id) => node(facts, id).bytes = Some(bytes),
             None => facts.numa.total = Some(Said::new(bytes, line.place())),
         }
-        heard.count("memory total");
+        heard.count("memory size");
         verdict
     }
 }

@@ -137,7 +137,7 @@ impl Reader {
         }
         let mut scan = Scan(words);
         let Some(n) = scan.decimal() else { return Verdict::Pass };
-        if scan.lit("base ").is_some() && scan.0.contains("mask") {
+        if scan.lit("base ").is_some() && (scan.0.contains("mask") || self.table.is_some() && line.logged) {
             let (verdict, found) = Verdict::of(RECORD, variable(n, scan));
             if let Some((n, raw)) = found {
                 let width = Width::new((u64::BITS - raw.mask.leading_zeros()) as u8);

@@ -101,10 +101,10 @@ fn node_row(group: &[&NodeSummary]) -> Vec<String> {
         _ if group.len() > 1 => "see --all".to_owned(),
         _ => brief(&node.at),
     };
-    // Where only addresses are known, they say how much it is.
-    let memory = node.bytes.or_else(|| {
-        (!node.at.is_empty()).then(|| node.at.iter().fold(0u64, |sum, range| sum.saturating_add(range.len())))
-    });
+    // What its addresses come to; else what the kernel says, which counts less than there is.
+    let known = (!node.at.is_empty())
+        .then(|| node.at.iter().fold(0u64, |sum, range| sum.saturating_add(range.len())));
+    let memory = known.or(node.bytes);
     let caches: Vec<String> = node.memory_side_caches.iter().map(|bytes| size(*bytes)).collect();
     vec![
         pmem_import::show_list(&ids),
@@ -247,7 +247,7 @@ impl<'r> Tree<'r> {
             self.bus(below, depth + 1, detail, out);
         }
         if !folded.is_empty() {
-            let all: Vec<String> = folded.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+            let all: Vec<String> = folded.iter().map(|(kind, count)| format!("{count} × {kind}")).collect();
             let more = if functions.len() == folded.values().sum::<usize>() { "" } else { "and " };
             let _ = writeln!(out, "{indent}  {more}{}", all.join(", "));
         }
