@@ -15,7 +15,9 @@
 //! | a root bus's offset | "bus address" of a log | BARs against resources | none |
 //! | memory types | processors' registers | a running system's list, a clean-up's result, a kernel's log | firmware's log |
 
+mod functions;
 mod known;
+mod listed;
 mod memory;
 mod mtrr;
 mod nodes;
