@@ -115,12 +115,9 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A rate in decimal units: MB/s as Linux gives it, GB/s from a thousand on.
-pub fn bandwidth(mb_per_s: u32) -> String {
-    match mb_per_s {
-        0..1000 => format!("{mb_per_s} MB/s"),
-        more => format!("{}.{} GB/s", more / 1000, more % 1000 / 100),
-    }
+/// A rate, as Linux gives it in MiB/s (Documentation/admin-guide/mm/numaperf.rst).
+pub fn bandwidth(mib_per_s: u32) -> String {
+    format!("{}/s", size(u64::from(mib_per_s) << 20))
 }
 
 #[cfg(test)]
@@ -133,7 +130,7 @@ mod tests {
         assert_eq!(size(4096), "4 KiB");
         assert_eq!(size(1536), "1.5 KiB");
         assert_eq!(size(u64::MAX), "16 EiB");
-        assert_eq!((bandwidth(800), bandwidth(262_144)), ("800 MB/s".to_owned(), "262.1 GB/s".to_owned()));
+        assert_eq!((bandwidth(800), bandwidth(262_144)), ("800 MiB/s".to_owned(), "256 GiB/s".to_owned()));
     }
 
     #[test]

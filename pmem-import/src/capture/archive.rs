@@ -66,6 +66,10 @@ impl Files {
         }
     }
 
+    pub(super) fn is_file(&self, path: &str) -> bool {
+        self.real(path).is_some_and(|path| matches!(self.all.get(&path), Some(Kept::File(_))))
+    }
+
     pub(super) fn names(&self, path: &str) -> Vec<String> {
         let real = self.real(path);
         real.and_then(|path| self.folders.get(&path)).into_iter().flatten().cloned().collect()

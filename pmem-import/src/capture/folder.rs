@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// No file of `/proc` or `/sys` that is read here comes near this.
 const LARGEST: u64 = 64 << 20;
 /// Texts beside them may be long logs.
-const LARGEST_TEXT: u64 = 1 << 30;
+pub(super) const LARGEST_TEXT: u64 = 1 << 30;
 
 /// Whether symbolic links may lead out of the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,13 +8,12 @@ pub use tree::Tree;
 
 use crate::error::ImportError;
 use crate::facts::{Finding, Findings};
+use folder::LARGEST_TEXT;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The largest text that is read.
-const LARGEST_TEXT: u64 = 1 << 30;
 /// Files of a folder that are looked into.
 const MOST_FILES: usize = 1000;
 

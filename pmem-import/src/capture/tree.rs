@@ -110,7 +110,7 @@ impl Tree {
     pub fn is_file(&self, path: &str) -> bool {
         match self {
             Self::Folder(folder) => folder.is_file(path),
-            Self::Archive { files, .. } => files.bytes(path).is_some(),
+            Self::Archive { files, .. } => files.is_file(path),
         }
     }
 }

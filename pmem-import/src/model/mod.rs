@@ -6,7 +6,7 @@ mod pci;
 mod territory;
 
 use crate::error::ImportError;
-use crate::facts::{BusId, Finding, Place, ResourceKind, show_bus};
+use crate::facts::{Aperture, BusId, Finding, Place, ResourceKind, show_bus};
 use crate::machine::{Bus, Inventory, Machine, Memory, NodeArenas};
 use crate::names::Names;
 use crate::settle::Settled;
@@ -112,14 +112,12 @@ pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
         ..
     } = settled;
     findings.extend(built);
-    let offsets = roots.iter().flat_map(|root| {
-        let buses = root_of.iter().filter(|(_, of)| **of == root.bus).map(|(bus, _)| *bus);
-        buses
-            .map(|bus| (bus, root.apertures.iter().map(|said| said.value.clone()).collect::<Vec<_>>()))
-            .collect::<Vec<_>>()
-    });
-    let offsets =
-        offsets.filter(|(_, apertures)| apertures.iter().any(|a| a.bus_start != a.range.start())).collect();
+    let shifted: BTreeMap<BusId, Vec<Aperture>> = roots
+        .into_iter()
+        .filter(|root| root.shifted)
+        .map(|root| (root.bus, root.apertures.into_iter().map(|said| said.value).collect()))
+        .collect();
+    let offsets = root_of.iter().filter_map(|(bus, root)| Some((*bus, shifted.get(root)?.clone()))).collect();
     Ok(Machine {
         manager,
         system,

@@ -36,9 +36,8 @@ impl LineReader for Reader {
             let start = base & if io { !3 } else { !0xf };
             let kind = if n == 6 { ResourceKind::Rom } else { ResourceKind::Bar(n) };
             let start = if n == 6 { base & !0x7ff } else { start };
-            if let Ok(range) = AddrRange::sized(start, *size)
-                .or(Err(()))
-                .and_then(|r| if start == 0 { Err(()) } else { Ok(r) })
+            if start != 0
+                && let Ok(range) = AddrRange::sized(start, *size)
             {
                 let prefetchable = !io && base & 8 != 0;
                 function.resources.push(PciResource {

@@ -89,21 +89,17 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
     add_virtual(&mut functions);
     // By bus: the bridge above it.
     let mut bridges: BTreeMap<BusId, Address> = BTreeMap::new();
-    let mut findings = Vec::new();
     for function in functions.values() {
         let Some((first, _)) = function.below else { continue };
         let bus = (function.bdf().segment, first);
-        if let Some(other) = bridges.insert(bus, function.bdf()).filter(|other| *other != function.bdf()) {
-            // The first one keeps it: two bridges cannot lead to one bus.
-            bridges.insert(bus, other);
+        // The first one keeps it: two bridges cannot lead to one bus.
+        let other = *bridges.entry(bus).or_insert(function.bdf());
+        if other != function.bdf() {
             let place = function.at.clone().unwrap_or_else(|| Place::whole(""));
             let text =
                 format!("bus {} lies behind bridge {other} and bridge {} too", show_bus(bus), function.bdf());
-            findings.push(Finding::at(&place, text));
+            facts.find(Finding::at(&place, text));
         }
-    }
-    for finding in findings {
-        facts.find(finding);
     }
     adopt(&mut functions, &bridges);
     let children = children(facts, &functions, &listed, &mut bridges);
@@ -406,7 +402,6 @@ fn decoded(functions: &[&Function], io: bool, offset: u64) -> Vec<AddrRange> {
 /// Where a bridge's registers and what Linux notes of them differ, in addresses of the bus.
 fn check_offsets(facts: &mut Facts, functions: &BTreeMap<Address, Function>, roots: &[Root]) {
     let roots: BTreeMap<BusId, &Root> = roots.iter().map(|root| (root.bus, root)).collect();
-    let mut findings = Vec::new();
     for function in functions.values().filter(|f| f.lists_windows) {
         let Some(header) = &function.header else { continue };
         let (Some(bridge), command) = (header.bridge(), header.common.command) else { continue };
@@ -427,11 +422,8 @@ fn check_offsets(facts: &mut Facts, functions: &BTreeMap<Address, Function>, roo
                     "bridge {}: {what} {register} by its registers, {noted} by Linux",
                     function.bdf()
                 );
-                findings.push(Finding::at(&linux.at, text));
+                facts.find(Finding::at(&linux.at, text));
             }
         }
-    }
-    for finding in findings {
-        facts.find(finding);
     }
 }
