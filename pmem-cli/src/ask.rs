@@ -179,7 +179,9 @@ fn resource(
         if machine.is_io(placement.arena) { io_of(machine, from).unwrap_or(placement.arena) } else { from };
     let seen = machine.state().reverse(placement.arena, range);
     let seen = seen.iter().find(|image| image.viewer == from).map(|image| image.seen.start());
-    Ok(Answer::new(machine, from, seen.unwrap_or(range.start())))
+    // An address of its bus means something else elsewhere.
+    let (viewer, addr) = seen.map_or((placement.arena, range.start()), |seen| (from, seen));
+    Ok(Answer::new(machine, viewer, addr))
 }
 
 pub(crate) fn annotate(

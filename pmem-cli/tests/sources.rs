@@ -247,6 +247,14 @@ fn records_that_are_broken_are_named() {
 }
 
 #[test]
+fn a_bar_that_nothing_leads_to_is_told_on_its_bus() {
+    let log = LOG
+        .replace("BAR 0: assigned [mem 0x90000000-0x90ffffff]", "BAR 0: assigned [mem 0x1000000-0x1ffffff]");
+    let bench = Bench::new(&[("dmesg.txt", &log)]);
+    says(&bench.run("resolve 0000:01:00.0:bar0 dmesg.txt", 0), &["from pci 0000:01: 0000:01:00.0 BAR 0"]);
+}
+
+#[test]
 fn a_source_named_twice_is_an_error() {
     let bench = Bench::new(&[("dmesg.txt", LOG)]);
     says(&bench.run("topo dmesg.txt ./dmesg.txt", 2), &["./dmesg.txt", "twice"]);
