@@ -2,7 +2,7 @@
 
 use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, DriverId, Error, Manager, Mapping, Metric, Props, Prot, RegionId,
-    Request, Scope, Subscription, Usage,
+    Released, Request, Scope, Subscription, Usage,
 };
 use pmem_drivers::mtrr::{
     Block, Cap, DefType, FakeCpus, MemType, Mtrr, Policy, Register, Setting, Unmapped, Variable, Width,
@@ -331,6 +331,27 @@ fn unmapped_space_is_kept_strict_unless_asked() {
     assert_eq!((free.at(0xe000_0000), free.at(0)), (Some(MemType::Wc), Some(MemType::Wb)));
 }
 
+#[test]
+fn what_is_left_may_take_more_registers_than_what_was() {
+    // In blocks of 4 MiB: 29..40 and 40 are four registers; without 35..40, 29..35 and 40 are five.
+    let mib4 = |start: u64, end: u64| r(0xe000_0000 + start * 0x40_0000, 0xe000_0000 + end * 0x40_0000);
+    let firmware = setting(6, &[register(0, 32, MemType::Wb), register(3 * GIB, 30, MemType::Uc)]);
+    let mut pc = pc(firmware, Policy::default());
+    let [last, next, first] =
+        [mib4(35, 40), mib4(40, 41), mib4(29, 35)].map(|range| pc.alloc(range).unwrap());
+    let held = pc.cpus.settings();
+    assert_eq!(pc.pmem.decref(last), Ok(Released::Condemned { by: pc.driver }));
+    assert_eq!(pc.pmem.condemned(), [(last, Some(pc.driver))]);
+    assert_eq!((pc.cpus.settings(), pc.at(0xe000_0000 + 35 * 0x40_0000)), (held, Some(MemType::Wc)));
+    // The next change that leaves room takes it along.
+    assert_eq!(pc.pmem.decref(next), Ok(Released::Gone));
+    assert_eq!(pc.pmem.condemned(), []);
+    assert_eq!(pc.at(0xe000_0000 + 35 * 0x40_0000), Some(MemType::Uc));
+    assert_eq!(pc.at(0xe000_0000 + 34 * 0x40_0000), Some(MemType::Wc));
+    assert_eq!(pc.pmem.decref(first), Ok(Released::Gone));
+    assert_eq!(pc.cpus.settings(), [firmware; 4]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -342,15 +363,20 @@ proptest! {
         let firmware = setting(vcnt, &[register(0, 32, MemType::Wb), register(3 * GIB, 30, MemType::Uc)]);
         let mut pc = pc(firmware, Policy::default());
         let mut held: Vec<(RegionId, AddrRange)> = vec![];
+        let mut released: Vec<(RegionId, AddrRange)> = vec![];
         for (start, len, drop) in spans {
             let range = r(0xe000_0000 + start * 0x40_0000, 0xe000_0000 + (start + len) * 0x40_0000);
             if drop && !held.is_empty() {
-                pc.pmem.decref(held.swap_remove(start as usize % held.len()).0).unwrap();
+                let (region, range) = held.swap_remove(start as usize % held.len());
+                pc.pmem.decref(region).unwrap();
+                released.push((region, range));
             } else if let Ok(region) = pc.alloc(range) {
                 held.push((region, range));
             }
+            // What is left may take more registers than what was: then what was let go stays as it is.
+            released.retain(|(region, _)| pc.pmem.condemned().iter().any(|(condemned, _)| condemned == region));
             for page in (0..72).map(|i| 0xe000_0000u64 + i * 0x40_0000) {
-                let wanted = held.iter().any(|(_, range)| range.contains(page));
+                let wanted = held.iter().chain(&released).any(|(_, range)| range.contains(page));
                 prop_assert_eq!(pc.at(page), Some(if wanted { MemType::Wc } else { MemType::Uc }));
             }
             prop_assert_eq!((pc.at(0x10_0000), pc.at(3 * GIB - 1)), (Some(MemType::Wb), Some(MemType::Wb)));
@@ -359,6 +385,11 @@ proptest! {
         for (region, _) in held {
             pc.pmem.decref(region).unwrap();
         }
+        // Each is tried once a round, in its turn: one more goes with every round at least.
+        for _ in 0..pc.pmem.condemned().len() {
+            pc.pmem.reclaim();
+        }
+        prop_assert_eq!(pc.pmem.condemned(), []);
         prop_assert_eq!(pc.cpus.settings(), vec![firmware; 4]);
     }
 }
