@@ -95,9 +95,9 @@ impl Planner<'_> {
         (piece(node.first), piece(node.last))
     }
 
-    /// The smallest node within a node of several pieces that has all the borders in it; the node itself if registers are pinned.
+    /// The smallest node within a node that has all the borders in it; the node itself if there are none, or registers are pinned.
     pub(super) fn core(&self, node: Node) -> Node {
-        if !self.problem.pinned.is_empty() {
+        if !self.problem.pinned.is_empty() || node.first == node.last {
             return node;
         }
         let start = |i: u32| self.piece(i).map_or(0, |piece| piece.start);

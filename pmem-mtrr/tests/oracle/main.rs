@@ -157,6 +157,15 @@ fn budgets_on_four_pages() {
         .unwrap();
 }
 
+/// One piece and no border; yet no register is as wide as the space.
+#[test]
+fn the_whole_space_alike() {
+    for bits in 1u8..32 {
+        let sets = [TypeSet::from_bits(bits); 4];
+        check(&NARROW, &sets, problem(33, &wants(&sets, 31)), 31);
+    }
+}
+
 fn set() -> impl Strategy<Value = TypeSet> {
     prop_oneof![prop::sample::select(&ONE[..]), Just(TypeSet::ANY), (1u8..32).prop_map(TypeSet::from_bits),]
 }
