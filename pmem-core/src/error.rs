@@ -160,7 +160,7 @@ pub enum Error {
         /// Which direction.
         way: Way,
         /// Which window.
-        piece: u16,
+        piece: u32,
         /// What it would be.
         window: AddrRange,
         /// What is in the way.

@@ -116,7 +116,7 @@ struct SavedAlias {
     target: RegionId,
     link: LinkId,
     way: Way,
-    piece: u16,
+    piece: u32,
     to: u64,
 }
 

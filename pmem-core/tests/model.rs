@@ -59,14 +59,24 @@ fn the_cheapest_way_is_found_though_another_went_round_it_first() {
 }
 
 #[test]
-fn what_nobody_hands_back_but_passes_on_in_a_ring_is_a_loop() {
+fn a_ring_of_what_only_yields_is_no_loop_but_one_that_claims_is() {
     let mut pmem = Manager::new();
     let ring: [ArenaId; 3] = arenas(&mut pmem);
     for i in 0..3 {
         let on = Direction::new(Mapping::Identity, ONE);
         pmem.connect_asymmetric(ring[i], ring[(i + 1) % 3], on, Direction::closed()).unwrap();
     }
-    assert!(matches!(pmem.state().resolve(ring[0], 0), OwnedResolution::Loop(_)));
+    // Everybody has been asked, and nobody takes it.
+    assert!(matches!(pmem.state().resolve(ring[0], 0), OwnedResolution::Fault { why: Why::Undecoded, .. }));
+    assert_eq!(pmem.state().view(ring[0]), []);
+    let mut pmem = Manager::new();
+    let ring: [ArenaId; 3] = arenas(&mut pmem);
+    for i in 0..3 {
+        let on = Direction::new(Mapping::window(r(0, 0x1000), 0).unwrap(), ONE);
+        pmem.connect_asymmetric(ring[i], ring[(i + 1) % 3], on, Direction::closed()).unwrap();
+    }
+    let OwnedResolution::Loop(hops) = pmem.state().resolve(ring[0], 0) else { panic!() };
+    assert_eq!(hops.iter().map(|hop| hop.from).collect::<Vec<_>>(), ring);
     assert_eq!(pmem.state().view(ring[0])[0].what, What::Loop);
 }
 

@@ -28,7 +28,7 @@ impl<'c> Change<'c> {
         self.after
     }
 
-    /// For a driver registered on a view: the spans of it whose effective attributes change, in order of address,
+    /// For a driver registered on a view: the spans of it whose effective attributes or places change, in order of address,
     /// neighbours that change alike joined.
     pub const fn deltas(&self) -> &'c [Delta] {
         self.deltas

@@ -3,6 +3,7 @@
 mod change;
 mod contract;
 mod deltas;
+mod flat;
 mod registry;
 #[cfg(feature = "test-util")]
 pub mod test_util;
@@ -12,5 +13,5 @@ pub use contract::{Concern, Driver, Fault, Figures, Mismatch, Phase, Step, Veto}
 pub use deltas::{Delta, Effective};
 pub use registry::{Interest, Kinds, Scope, Subscription};
 
-pub(crate) use deltas::Update;
+pub(crate) use flat::Update;
 pub(crate) use registry::Registry;

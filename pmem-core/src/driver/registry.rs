@@ -1,7 +1,8 @@
 //! Who is told of what.
 
 use super::contract::Driver;
-use super::deltas::{Delta, Flat, Update};
+use super::deltas::Delta;
+use super::flat::{Flat, Update};
 use crate::attrs::{Props, Prot, Usage};
 use crate::id::{ArenaId, DriverId, LinkId};
 use crate::model::{Edit, Placement, State};
@@ -20,7 +21,7 @@ pub enum Scope {
     Arena(ArenaId),
     /// On one interconnect: its windows, and the aliases through it.
     Link(LinkId),
-    /// In what one arena sees: effective attributes, as [`Delta`]s.
+    /// In what one arena sees: effective attributes and places, as [`Delta`]s.
     View(ArenaId),
 }
 
@@ -54,6 +55,8 @@ pub struct Interest {
     pub prot: Prot,
     /// Of changes of attributes, the properties that matter.
     pub props: Props,
+    /// Of a view, whether it matters where an address leads.
+    pub places: bool,
 }
 
 impl Default for Interest {
@@ -64,6 +67,7 @@ impl Default for Interest {
             usage: Usage::all(),
             prot: Prot::all(),
             props: Props::all(),
+            places: true,
         }
     }
 }
@@ -168,7 +172,7 @@ impl Registry {
 
     /// How each observed view changes.
     pub(crate) fn deltas(&self, updates: &[Update]) -> Vec<(ArenaId, Vec<Delta>)> {
-        self.views.iter().zip(updates).map(|((arena, old), update)| (*arena, old.deltas(update))).collect()
+        self.views.iter().zip(updates).map(|((arena, _), update)| (*arena, update.deltas().to_vec())).collect()
     }
 
     /// Takes the observed views on to the state `after`.
@@ -199,10 +203,10 @@ impl Registered {
 
     /// The deltas of the views it is registered on, as far as they matter to it.
     pub(crate) fn deltas(&self, all: &[(ArenaId, Vec<Delta>)]) -> Vec<Delta> {
-        let Interest { usage, prot, props, .. } = self.subscription.interest;
+        let Interest { usage, prot, props, places, .. } = self.subscription.interest;
         all.iter()
             .filter(|(arena, _)| self.subscription.scopes.contains(&Scope::View(*arena)))
-            .flat_map(|(_, deltas)| deltas.iter().filter(|delta| delta.matters(usage, prot, props)))
+            .flat_map(|(_, deltas)| deltas.iter().filter(|delta| delta.matters(usage, prot, props, places)))
             .copied()
             .collect()
     }
@@ -213,7 +217,7 @@ impl Registered {
     }
 
     fn interested(&self, edit: &Edit) -> bool {
-        let Interest { kinds, usage, prot, props } = self.subscription.interest;
+        let Interest { kinds, usage, prot, props, .. } = self.subscription.interest;
         match edit {
             Edit::Arena { .. } | Edit::Link { .. } => kinds.contains(Kinds::TOPOLOGY),
             Edit::Span { .. } => kinds.contains(Kinds::SPANS),

@@ -4,6 +4,7 @@ use super::MappingError;
 use crate::attrs::{Props, Prot};
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
+use rangemap::RangeInclusiveMap;
 
 /// Which regions a window may carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -151,6 +152,10 @@ impl Window {
 pub struct Windows {
     pieces: Vec<Window>,
     yields: bool,
+    /// Of windows that yield: which they are, by address.
+    by_address: Vec<u32>,
+    /// Which they are, by where their outputs may start, each with the last address that it or one before may put out.
+    by_output: Vec<(u32, u64)>,
 }
 
 impl Windows {
@@ -167,7 +172,7 @@ impl Windows {
                 return Err(MappingError::Overlap(pair[0], pair[1]));
             }
         }
-        Ok(Self { pieces, yields: false })
+        Ok(Self { by_output: by_output(&pieces), pieces, yields: false, by_address: Vec::new() })
     }
 
     /// The same windows, which take only what the arena decodes in no other way.
@@ -177,8 +182,15 @@ impl Windows {
     pub fn yielding(self) -> Result<Self, MappingError> {
         match self.pieces.iter().find(|w| !w.is_fixed()) {
             Some(w) => Err(MappingError::Misaligned { range: w.limit, granule: w.granule }),
-            None => Ok(Self { yields: true, ..self }),
+            None => Ok(Self::yielding_all(self.pieces)),
         }
+    }
+
+    /// Windows that yield, all fixed.
+    fn yielding_all(pieces: Vec<Window>) -> Self {
+        let mut by_address: Vec<u32> = (0..).zip(&pieces).map(|(piece, _)| piece).collect();
+        by_address.sort_unstable_by_key(|piece| pieces.get(*piece as usize).map(|w| w.limit.start()));
+        Self { by_output: by_output(&pieces), pieces, yields: true, by_address }
     }
 
     /// The windows, in the order in which they were given.
@@ -191,17 +203,67 @@ impl Windows {
         self.yields
     }
 
+    /// Of windows that yield: the one that takes an address, and its number.
+    pub(crate) fn piece_at(&self, addr: u64) -> Option<(u32, &Window)> {
+        let after = self.by_address.partition_point(|piece| self.start(*piece).is_some_and(|s| s <= addr));
+        let piece = *self.by_address.get(after.checked_sub(1)?)?;
+        let window = self.pieces.get(piece as usize).filter(|w| w.limit.contains(addr))?;
+        Some((piece, window))
+    }
+
+    /// Of windows that yield: those that take part of `range`, in order of address.
+    pub(crate) fn pieces_in(&self, range: AddrRange) -> impl Iterator<Item = (u32, &Window)> {
+        let ends = |piece: &u32| self.pieces.get(*piece as usize).is_none_or(|w| w.limit.last() < range.start());
+        let first = self.by_address.partition_point(ends);
+        let rest = self.by_address.get(first..).unwrap_or_default();
+        rest.iter()
+            .filter_map(|piece| Some((*piece, self.pieces.get(*piece as usize)?)))
+            .take_while(move |(_, w)| w.limit.start() <= range.last())
+    }
+
+    /// Those that may put out part of `range`.
+    pub(crate) fn pieces_onto(&self, range: AddrRange) -> impl Iterator<Item = (u32, &Window)> {
+        let output = |piece: u32| {
+            let window = self.pieces.get(piece as usize)?;
+            Some((window, window.limit.shifted(window.offset)?))
+        };
+        let starts_by = |(piece, _): &(u32, u64)| output(*piece).is_none_or(|(_, o)| o.start() <= range.last());
+        let count = self.by_output.partition_point(starts_by);
+        let candidates = self.by_output.get(..count).unwrap_or_default().iter().rev();
+        candidates.take_while(move |(_, last)| *last >= range.start()).filter_map(move |(piece, _)| {
+            let (window, output) = output(*piece)?;
+            output.overlaps(range).then_some((*piece, window))
+        })
+    }
+
+    fn start(&self, piece: u32) -> Option<u64> {
+        self.pieces.get(piece as usize).map(|w| w.limit.start())
+    }
+
     /// The windows that undo them, which yield. Where two floating windows may lead to the same output, the first
     /// one's inverse has it.
     pub(super) fn inverse(&self) -> Self {
-        let mut pieces: Vec<Window> = Vec::new();
-        for window in self.pieces.iter().filter_map(Window::inverse) {
-            let mut rest = Vec::from([window.limit]);
-            for earlier in &pieces {
-                rest = rest.into_iter().flat_map(|range| range.minus(earlier.limit)).flatten().collect();
-            }
-            pieces.extend(rest.into_iter().map(|limit| Window { limit, floor: Some(limit), ..window }));
+        let mut outputs: RangeInclusiveMap<u64, Window> = RangeInclusiveMap::new();
+        for window in self.pieces.iter().rev().filter_map(Window::inverse) {
+            // What counts is which one it was, not where it is cut.
+            outputs.insert(window.limit.start()..=window.limit.last(), window);
         }
-        Self { pieces, yields: true }
+        let cut = |(range, window): (core::ops::RangeInclusive<u64>, Window)| {
+            let limit = AddrRange::inclusive(*range.start(), *range.end()).ok()?;
+            Some(Window { limit, floor: Some(limit), ..window })
+        };
+        Self::yielding_all(outputs.into_iter().filter_map(cut).collect())
     }
+}
+
+fn by_output(pieces: &[Window]) -> Vec<(u32, u64)> {
+    let output = |(piece, window): (u32, &Window)| Some((piece, window.limit.shifted(window.offset)?));
+    let mut all: Vec<(u32, AddrRange)> = (0..).zip(pieces).filter_map(output).collect();
+    all.sort_unstable_by_key(|(_, output)| output.start());
+    let mut farthest = 0;
+    let last = |(piece, output): (u32, AddrRange)| {
+        farthest = output.last().max(farthest);
+        (piece, farthest)
+    };
+    all.into_iter().map(last).collect()
 }

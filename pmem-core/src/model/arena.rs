@@ -192,6 +192,11 @@ impl Arena {
             .flat_map(|(part, span)| self.space.gaps_in(part).map(move |gap| (gap, span)))
     }
 
+    /// Whether an alias may be in it.
+    pub(super) fn has_aliases(&self) -> bool {
+        self.aliases.is_some()
+    }
+
     /// The index of what is taken and what is free.
     pub(crate) fn space(&self) -> &Space<Kept> {
         &self.space

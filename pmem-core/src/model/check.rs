@@ -71,7 +71,7 @@ pub enum Broken {
         /// Which direction.
         way: Way,
         /// Which window.
-        piece: u16,
+        piece: u32,
     },
     /// A count is below the number of aliases, or a region is not where its entry says.
     #[error("{region} is not what the id table says")]
@@ -193,7 +193,7 @@ impl State {
                         let fits = match &link.direction(alias.way).mapping {
                             Mapping::Windows(w) if !w.yields() => w
                                 .pieces()
-                                .get(usize::from(alias.piece))?
+                                .get(alias.piece as usize)?
                                 .carries(self.effective(&target).props()),
                             Mapping::Table(table) => range.start() % table.page() == alias.to % table.page(),
                             _ => true,
@@ -235,9 +235,9 @@ impl State {
     }
 
     /// The window that the floor and the aliases through it ask for.
-    pub(crate) fn hull(&self, id: LinkId, way: Way, piece: u16) -> Option<AddrRange> {
+    pub(crate) fn hull(&self, id: LinkId, way: Way, piece: u32) -> Option<AddrRange> {
         let link = self.link(id)?;
-        let window = link.direction(way).mapping.pieces().get(usize::from(piece))?;
+        let window = link.direction(way).mapping.pieces().get(piece as usize)?;
         if window.is_fixed() {
             return window.floor_of();
         }

@@ -8,8 +8,6 @@ use crate::metric::Metric;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use petgraph::algo::dijkstra;
-use petgraph::visit::{EdgeRef, Reversed};
-use slotmap::SecondaryMap;
 
 impl Topology {
     fn around(&self, arena: ArenaId) -> Option<&Around> {
@@ -31,18 +29,6 @@ impl Topology {
             Box::new(Ahead { all, metrics })
         }))
     }
-
-    fn behind(&self, to: ArenaId) -> Option<&SecondaryMap<ArenaId, Metric>> {
-        let (around, start) = (self.around(to)?, self.node(to)?);
-        Some(around.behind.get_or_init(|| {
-            let graph = self.graph();
-            let metric =
-                |edge| graph.edge_weight(edge).map_or(Metric::UNREACHABLE, |crossing| self.metric(*crossing));
-            let costs = dijkstra(Reversed(graph), start, None, |edge| metric(edge.id()));
-            let costs = costs.into_iter();
-            Box::new(costs.filter_map(|(node, metric)| Some((*graph.node_weight(node)?, metric))).collect())
-        }))
-    }
 }
 
 impl State {
@@ -58,19 +44,13 @@ impl State {
         ahead.and_then(|ahead| ahead.metrics.get(to).copied()).unwrap_or(Metric::UNREACHABLE)
     }
 
-    /// The least cost to `to` from another arena.
-    pub(crate) fn distance_back(&self, to: ArenaId, from: ArenaId) -> Metric {
-        let behind = self.topology.behind(to);
-        behind.and_then(|behind| behind.get(from).copied()).unwrap_or(Metric::UNREACHABLE)
+    /// The open crossings into an arena, lowest interconnect first.
+    pub(crate) fn crossings_into(&self, arena: ArenaId) -> Vec<(LinkId, Way)> {
+        self.topology.crossings(arena, petgraph::Direction::Incoming)
     }
 
-    /// The open crossings out of an arena: interconnect, direction, cost, and the arena beyond.
-    pub(crate) fn neighbours(
-        &self,
-        from: ArenaId,
-    ) -> impl Iterator<Item = (LinkId, Way, Metric, ArenaId)> + '_ {
-        self.topology.crossings(from).into_iter().filter_map(|(link, way)| {
-            Some((link, way, self.topology.metric((link, way)), self.topology.link(link)?.far(way)))
-        })
+    /// The open crossings out of an arena, lowest interconnect first.
+    pub(crate) fn crossings_out(&self, arena: ArenaId) -> Vec<(LinkId, Way)> {
+        self.topology.crossings(arena, petgraph::Direction::Outgoing)
     }
 }

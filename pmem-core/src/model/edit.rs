@@ -52,7 +52,7 @@ pub enum Edit {
         /// In which direction.
         way: Way,
         /// Which of the mapping's windows.
-        piece: u16,
+        piece: u32,
         /// Before.
         old: Option<AddrRange>,
         /// After.
@@ -85,7 +85,7 @@ enum Subject {
     Arena(ArenaId),
     Link(LinkId),
     Spans(ArenaId),
-    Window(LinkId, Way, u16),
+    Window(LinkId, Way, u32),
     Region(RegionId),
     Count(RegionId),
 }

@@ -30,7 +30,7 @@ impl Add for Cost {
     }
 }
 
-/// What has been worked out of a topology, as long as it stays what it is: by arena, what lies ahead of it and behind.
+/// What has been worked out of a topology, as long as it stays what it is: by arena, what lies ahead of it.
 #[derive(Debug, Default)]
 pub(super) struct Frozen {
     pub(super) by_arena: OnceBox<SecondaryMap<ArenaId, Around>>,
@@ -39,7 +39,6 @@ pub(super) struct Frozen {
 #[derive(Debug, Default)]
 pub(super) struct Around {
     pub(super) ahead: OnceBox<Ahead>,
-    pub(super) behind: OnceBox<SecondaryMap<ArenaId, Metric>>,
 }
 
 /// The arenas that can be reached from one.

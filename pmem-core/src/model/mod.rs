@@ -2,33 +2,40 @@
 
 mod arena;
 mod check;
+mod diff;
 mod distance;
 mod edit;
+mod exits;
 mod frozen;
 mod ids;
+mod overlay;
 mod reach;
 mod record;
 mod resolve;
 mod shelf;
 mod state;
+mod survey;
 mod table;
 mod topology;
 mod view;
+mod walk;
 mod working;
 
 pub use arena::{Arena, Span, SpanState};
 pub use check::Broken;
+pub use diff::Difference;
 pub use edit::Edit;
 pub use frozen::Distance;
-pub use reach::{Difference, Image};
+pub use reach::Image;
 pub use record::{Alias, Leg, Pin, Placement, Record, Role, Seat};
-pub use resolve::{Hop, OwnedResolution, Place, Resolution, Walk, Why};
+pub use resolve::{Hop, OwnedResolution, Place, Resolution, Why};
 pub use state::State;
 pub use topology::{ArenaInfo, Direction, Link};
 pub use view::{Piece, What};
+pub use walk::Walk;
 
-pub(crate) use arena::Memory;
+pub(crate) use arena::{Kept, Memory};
 pub(crate) use ids::{Ids, InUse};
 pub(crate) use table::{Home, MAX_REFS};
-pub(crate) use view::Sight;
+pub(crate) use survey::Look;
 pub(crate) use working::Working;

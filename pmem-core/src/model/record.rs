@@ -32,7 +32,7 @@ pub struct Leg {
     /// The direction out of the arena.
     pub way: Way,
     /// Which of the mapping's windows; 0 for mappings that are none.
-    pub piece: u16,
+    pub piece: u32,
 }
 
 /// What an alias stands for, and by which way it is reached.
@@ -45,7 +45,7 @@ pub struct Alias {
     /// In which direction.
     pub way: Way,
     /// Which of the mapping's windows; 0 for mappings that are none.
-    pub piece: u16,
+    pub piece: u32,
     /// Where the target starts in the far arena. For a table, what its entry holds.
     pub to: u64,
 }

@@ -64,8 +64,8 @@ impl State {
     }
 
     /// Where the window `piece` of a direction stands now; `None` if it is closed or not there.
-    pub fn window(&self, link: LinkId, way: Way, piece: u16) -> Option<AddrRange> {
-        *self.windows.get(link)?[way as usize].get(usize::from(piece))?
+    pub fn window(&self, link: LinkId, way: Way, piece: u32) -> Option<AddrRange> {
+        *self.windows.get(link)?[way as usize].get(piece as usize)?
     }
 
     /// The windows of a direction as they stand now; `None` is a closed one.
@@ -100,7 +100,7 @@ impl State {
             Mapping::Closed => Prot::empty(),
             Mapping::Identity | Mapping::Interleave(_) => Prot::RWX,
             Mapping::Windows(w) => {
-                w.pieces().get(usize::from(leg.piece)).map_or(Prot::empty(), |w| w.prot_of())
+                w.pieces().get(leg.piece as usize).map_or(Prot::empty(), |w| w.prot_of())
             }
             Mapping::Table(table) => table.prot_of(),
         }
@@ -161,7 +161,7 @@ impl State {
         &mut self,
         link: LinkId,
         way: Way,
-        piece: u16,
+        piece: u32,
         old: Option<AddrRange>,
         new: Option<AddrRange>,
     ) {
@@ -169,7 +169,7 @@ impl State {
         if let Some(window) = self
             .windows
             .get_mut(link)
-            .and_then(|w| Arc::make_mut(w)[way as usize].get_mut(usize::from(piece)))
+            .and_then(|w| Arc::make_mut(w)[way as usize].get_mut(piece as usize))
         {
             *window = new;
         }

@@ -7,6 +7,7 @@ use crate::mapping::Mapping;
 use crate::metric::{Metric, Performance};
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
 use slotmap::SecondaryMap;
 
@@ -76,12 +77,6 @@ impl Link {
     pub const fn far(&self, way: Way) -> ArenaId {
         self.near(way.back())
     }
-
-    /// Whether a direction hands on what nothing else decodes to an arena that may hand it back: two buses with a
-    /// subtractive bridge between them. An address that goes round by such a hop is passed on by nobody's claim.
-    pub(super) fn is_mutual(&self, way: Way) -> bool {
-        self.direction(way).mapping.yields() && !self.direction(way.back()).mapping.is_closed()
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -127,10 +122,11 @@ impl Topology {
         self.links.iter().map(|(id, edge)| (id, &*edge.link))
     }
 
-    /// The open crossings out of `arena`, lowest interconnect first.
-    pub(crate) fn crossings(&self, arena: ArenaId) -> alloc::vec::Vec<Crossing> {
-        let Some(node) = self.arenas.get(arena) else { return alloc::vec::Vec::new() };
-        let mut out: alloc::vec::Vec<_> = self.graph.edges(node.index).map(|edge| *edge.weight()).collect();
+    /// The open crossings out of `arena`, or into it, lowest interconnect first.
+    pub(crate) fn crossings(&self, arena: ArenaId, side: petgraph::Direction) -> Vec<Crossing> {
+        let Some(node) = self.arenas.get(arena) else { return Vec::new() };
+        let mut out: Vec<_> =
+            self.graph.edges_directed(node.index, side).map(|edge| *edge.weight()).collect();
         out.sort_unstable();
         out
     }

@@ -1,6 +1,6 @@
 //! Allocation: in the arena itself, or in another from which the region can be made visible.
 
-use super::route::{Crossing, Lane, lanes, routes};
+use super::alloc_far::Lane;
 use super::{Plan, Request};
 use crate::attrs::Attrs;
 use crate::error::Error;
@@ -8,9 +8,6 @@ use crate::id::{ArenaId, RegionId};
 use crate::metric::Metric;
 use crate::model::{Placement, Record, Role, Seat, SpanState};
 use pmem_space::{AddrRange, Fit, Policy};
-
-/// Places in one arena that are tried before the next way: each may be blocked further up.
-pub(super) const PLACES: usize = 256;
 
 impl Plan<'_> {
     /// Reserves a region that meets the request, with one reference (`pmem_alloc`).
@@ -21,7 +18,7 @@ impl Plan<'_> {
     ///
     /// # Errors
     /// [`Error::NoArena`], [`Error::Fit`], [`Error::Caching`]; [`Error::NoSpace`] gives the largest gap; for an exact range
-    /// [`Error::Occupied`] names what is there; of several arenas the last one's error is returned.
+    /// [`Error::Occupied`] names what is there; of several arenas the error of the one that came nearest is returned.
     pub fn alloc(&mut self, arena: ArenaId, request: &Request) -> Result<RegionId, Error> {
         self.arena(arena)?;
         let place = request.place()?;
@@ -29,32 +26,22 @@ impl Plan<'_> {
         if !request.window.covers(place) {
             return Err(self.no_space(arena, request, 0));
         }
-        let suits = |plan: &Self, arena| {
-            request.kind.is_empty()
-                || plan.state().info(arena).is_some_and(|info| info.kind.contains(request.kind))
-        };
-        let near = if suits(self, arena) {
-            self.atomically(|plan| plan.alloc_here(arena, request, Lane::start(place)))
+        let near = if self.suits(arena, request) {
+            self.atomically(|plan| plan.alloc_here(arena, request, Lane::start(arena, place)))
         } else {
             Err(self.no_space(arena, request, 0))
         };
-        if near.is_ok() || request.max_metric == Metric::ZERO {
-            return near;
+        match near {
+            Err(near) if request.max_metric != Metric::ZERO => self.alloc_elsewhere(arena, request, near),
+            near => near,
         }
-        let mut last = near;
-        for candidate in self.state().distances(arena).to_vec() {
-            let within = candidate.metric.within(request.max_metric);
-            if candidate.arena == arena || !within || !suits(self, candidate.arena) {
-                continue;
-            }
-            for route in routes(self.state(), arena, candidate.arena, request.max_metric) {
-                last = self.atomically(|plan| plan.alloc_there(candidate.arena, request, &route));
-                if last.is_ok() {
-                    return last;
-                }
-            }
-        }
-        last
+    }
+
+    /// Whether the request may be met in an arena.
+    pub(super) fn suits(&self, arena: ArenaId, request: &Request) -> bool {
+        let is_it = request.arena.is_none_or(|only| only == arena);
+        let info = self.state().info(arena);
+        is_it && (request.kind.is_empty() || info.is_some_and(|info| info.kind.contains(request.kind)))
     }
 
     /// Reserves a region that claims no address yet: parked, with the request's length, attributes and owner, and one reference.
@@ -72,65 +59,8 @@ impl Plan<'_> {
         Ok(id)
     }
 
-    /// Allocates in the arena at the end of `route`, and makes it visible at its start.
-    fn alloc_there(
-        &mut self,
-        arena: ArenaId,
-        request: &Request,
-        route: &[Crossing],
-    ) -> Result<RegionId, Error> {
-        let mut last = self.no_space(arena, request, 0);
-        let mut request = *request;
-        for mut lane in lanes(self.state(), request.place()?, route) {
-            for tried in 0..PLACES {
-                let before = self.edits.len();
-                let region = match self.alloc_here(arena, &request, lane) {
-                    Ok(region) => region,
-                    Err(error) => {
-                        // Where places were found but blocked, what blocked the last one says more.
-                        if tried == 0 {
-                            last = error;
-                        }
-                        break;
-                    }
-                };
-                let place = self.range_of(region)?;
-                let seen = self.chain(route, region, Some(&request));
-                let seen = seen.and_then(|seen| self.check_let_through(seen, &request).map(|()| seen));
-                match seen.and_then(|seen| self.drop_extra(region).map(|()| seen)) {
-                    Ok(seen) => return Ok(seen),
-                    Err(error) => last = error,
-                }
-                self.undo_to(before);
-                if matches!(request.policy, Policy::InstantFit | Policy::GoodFit) {
-                    // Their places are in no order: what else there is, first fit tells.
-                    request.policy = Policy::FirstFit;
-                    continue;
-                }
-                match past(lane.range, place, &request) {
-                    Some(range) => lane.range = range,
-                    None => break,
-                }
-            }
-        }
-        Err(last)
-    }
-
-    /// Checks that the interconnects on the way let through what the request needs.
-    fn check_let_through(&self, region: RegionId, request: &Request) -> Result<(), Error> {
-        let (asked, allowed) = (request.prot.unwrap_or_default(), self.attrs(region)?.prot());
-        if allowed.contains(asked) { Ok(()) } else { Err(Error::Prot { region, asked, allowed }) }
-    }
-
-    /// Gives up the reference that the alias of a region holds as well.
-    fn drop_extra(&mut self, region: RegionId) -> Result<(), Error> {
-        let refs = self.refs(region)?;
-        self.set_count(region, refs.saturating_sub(1));
-        Ok(())
-    }
-
     /// Allocates in `arena`, at addresses of `lane`.
-    fn alloc_here(&mut self, arena: ArenaId, request: &Request, lane: Lane) -> Result<RegionId, Error> {
+    pub(super) fn alloc_here(&mut self, arena: ArenaId, request: &Request, lane: Lane) -> Result<RegionId, Error> {
         let fit = match lane.back {
             Some(back) => request.fit(lane.range, back)?,
             None => {
@@ -215,20 +145,5 @@ impl Plan<'_> {
         let Request { len, align, .. } = *request;
         let window = request.place().unwrap_or(request.window);
         Error::NoSpace { arena, len, align, window, largest }
-    }
-}
-
-/// What of a window is left when `place` and what lies before it, in the order of the policy, will not do.
-fn past(window: AddrRange, place: AddrRange, request: &Request) -> Option<AddrRange> {
-    let step = request.align.max(request.len / 8).max(1);
-    match request.policy {
-        Policy::LastFit => {
-            let last = place.last().checked_sub(step)?;
-            AddrRange::inclusive(window.start(), last).ok()
-        }
-        _ => {
-            let start = place.start().checked_add(step)?;
-            AddrRange::inclusive(start, window.last()).ok()
-        }
     }
 }

@@ -83,7 +83,7 @@ impl Plan<'_> {
                 continue;
             };
             let mapping = &self.link(link)?.direction(way).mapping;
-            let window = mapping.pieces().get(usize::from(piece)).filter(|_| !mapping.yields());
+            let window = mapping.pieces().get(piece as usize).filter(|_| !mapping.yields());
             if let (Ok(range), Some(false)) = (self.range_of(region), window.map(|w| w.carries(props))) {
                 return Err(Error::NotPassed { link, way, region, range });
             }

@@ -1,5 +1,6 @@
 //! Planning: verbs become edits. Each verb is all or nothing; a plan may hold many.
 
+mod alloc_far;
 mod alloc_region;
 mod attrs;
 mod connect;
@@ -9,7 +10,8 @@ mod prime;
 mod refs;
 mod request;
 mod reseat;
-mod route;
+mod seat;
+mod way;
 mod window;
 
 pub use request::Request;

@@ -2,7 +2,7 @@
 
 use crate::attrs::{ArenaType, Attrs, Props, Prot, Usage};
 use crate::error::Error;
-use crate::id::Owner;
+use crate::id::{ArenaId, Owner};
 use crate::metric::Metric;
 use crate::model::Pin;
 use pmem_space::{AddrRange, Fit, Policy};
@@ -28,6 +28,7 @@ pub struct Request {
     pub(crate) pin: Pin,
     pub(crate) max_metric: Metric,
     pub(crate) kind: ArenaType,
+    pub(crate) arena: Option<ArenaId>,
 }
 
 impl Request {
@@ -48,6 +49,7 @@ impl Request {
             pin: Pin::Movable,
             max_metric: Metric::ZERO,
             kind: ArenaType::empty(),
+            arena: None,
         }
     }
 
@@ -133,6 +135,12 @@ impl Request {
     #[must_use]
     pub const fn of_type(self, kind: ArenaType) -> Self {
         Self { kind, ..self }
+    }
+
+    /// Wants space only in this arena: where the one that asks sees it, if that is another.
+    #[must_use]
+    pub const fn in_arena(self, arena: ArenaId) -> Self {
+        Self { arena: Some(arena), ..self }
     }
 
     /// The window, cut to the exact start where one is asked for.

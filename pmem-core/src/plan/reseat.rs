@@ -1,9 +1,9 @@
 //! Regions that move: relocate, resize, park, unpark. A region keeps its id, owner and count; its aliases follow.
 
-use super::Plan;
-use super::Request;
+use super::seat::Entry;
+use super::{Plan, Request};
 use crate::error::Error;
-use crate::id::RegionId;
+use crate::id::{LinkId, RegionId, Way};
 use crate::mapping::Mapping;
 use crate::model::{Alias, Pin, Placement, Record, Role, Seat};
 use alloc::vec::Vec;
@@ -152,7 +152,7 @@ impl Plan<'_> {
                 Seat::At(_) => (placement.seat, alias.piece),
                 Seat::Parked(_) => {
                     let before = self.address_before(id);
-                    let (at, piece) = self.alias_seat(region, (alias.link, alias.way), None, before)?;
+                    let (at, piece) = self.alias_seat(region, (alias.link, alias.way), before)?;
                     (Seat::At(at), piece)
                 }
             };
@@ -162,13 +162,37 @@ impl Plan<'_> {
                 self.replace(id, Some(new));
             }
             if seat != placement.seat {
-                if let Seat::At(at) = seat {
-                    self.check_meaning(region, (alias.link, alias.way), at)?;
-                }
                 self.settle(id)?;
             }
         }
         Ok(())
+    }
+
+    /// Finds where the alias of `region` goes by one direction, and opens the window for it. A table's keeps the address `before`, where
+    /// it can.
+    fn alias_seat(
+        &mut self,
+        region: RegionId,
+        (link, way): (LinkId, Way),
+        before: Option<u64>,
+    ) -> Result<(AddrRange, u32), Error> {
+        let range = self.range_of(region)?;
+        let mut last = Error::NotPassed { link, way, region, range };
+        for leg in self.legs_onto((link, way), range) {
+            let seat = match (self.table(leg), self.before_leg(leg, range)) {
+                (Some(table), _) => {
+                    let entry = Entry { windows: Vec::from([table.input()]), back: Some(0) };
+                    self.entry_seat(leg, range, &entry, None, before)
+                }
+                (None, Some(at)) => self.open_seat(leg, at, region, range).map(|()| at),
+                (None, None) => continue,
+            };
+            match seat {
+                Ok(at) => return Ok((at, leg.piece)),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     /// The page size of the table that an alias is an entry of.

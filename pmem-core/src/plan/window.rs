@@ -2,10 +2,12 @@
 
 use super::Plan;
 use super::connect::unlent;
+use crate::attrs::{Attrs, Props};
 use crate::error::{Error, Holder};
 use crate::id::ArenaId;
 use crate::mapping::{Admits, Mapping, Window};
 use crate::model::{Edit, Leg, SpanState};
+use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
 impl Plan<'_> {
@@ -14,14 +16,31 @@ impl Plan<'_> {
     /// # Errors
     /// [`Error::WindowBlocked`] names what it would have to cover but may not.
     pub(super) fn cover(&mut self, leg: Leg, range: AddrRange) -> Result<(), Error> {
+        let (arena, _) = self.window_of(leg)?;
+        let Leg { link, way, piece } = leg;
+        let old = self.state().window(link, way, piece);
+        let new = self.widened(leg, range)?;
+        if old == Some(new) {
+            return Ok(());
+        }
+        self.push(Edit::Window { link, way, piece, old, new: Some(new) });
+        let gained = old.map_or([Some(new), None], |old| new.minus(old));
+        gained.into_iter().flatten().try_for_each(|part| self.lend(arena, part))
+    }
+
+    /// What the window of `leg` must be to cover `range` as well.
+    ///
+    /// # Errors
+    /// [`Error::WindowBlocked`].
+    pub(super) fn widened(&self, leg: Leg, range: AddrRange) -> Result<AddrRange, Error> {
         let (arena, window) = self.window_of(leg)?;
         let Leg { link, way, piece } = leg;
         let old = self.state().window(link, way, piece);
-        if old.is_some_and(|old| old.covers(range)) {
-            return Ok(());
+        if let Some(old) = old.filter(|old| old.covers(range)) {
+            return Ok(old);
         }
         let wanted = range.rounded(window.granule_of());
-        let new = self.state().hull(link, way, piece).map_or(wanted, |hull| hull.hull(wanted));
+        let new = old.map_or(wanted, |old| old.hull(wanted));
         let blocked = |by| Err(Error::WindowBlocked { link, way, piece, window: new, by });
         if !window.limit_of().covers(new) {
             return blocked(Holder::Limit(link, window.limit_of()));
@@ -32,20 +51,26 @@ impl Plan<'_> {
                 return blocked(by);
             }
         }
-        self.push(Edit::Window { link, way, piece, old, new: Some(new) });
-        gained.into_iter().flatten().try_for_each(|part| self.lend(arena, part))
+        Ok(new)
     }
 
     /// Sets the window of `leg` to what its floor and the aliases through it ask for.
     pub(super) fn shrink(&mut self, leg: Leg) -> Result<(), Error> {
-        let Ok((arena, _)) = self.window_of(leg) else { return Ok(()) };
+        let Ok((arena, window)) = self.window_of(leg) else { return Ok(()) };
         let Leg { link, way, piece } = leg;
-        let (old, new) = (self.state().window(link, way, piece), self.state().hull(link, way, piece));
-        if old == new {
+        let Some(old) = self.state().window(link, way, piece).filter(|_| !window.is_fixed()) else {
+            return Ok(());
+        };
+        let new = {
+            // Nothing lies in a window but the aliases through it.
+            let mut through = self.arena(arena)?.regions_in(old).map(|(at, _)| at);
+            let ends = [through.next(), through.next_back()].into_iter().flatten();
+            ends.map(|at| at.rounded(window.granule_of())).chain(window.floor_of()).reduce(AddrRange::hull)
+        };
+        if Some(old) == new {
             return Ok(());
         }
-        self.push(Edit::Window { link, way, piece, old, new });
-        let Some(old) = old else { return Ok(()) };
+        self.push(Edit::Window { link, way, piece, old: Some(old), new });
         let lost = new.map_or([Some(old), None], |new| old.minus(new));
         lost.into_iter().flatten().try_for_each(|part| self.set_spans(arena, part, unlent))
     }
@@ -55,7 +80,7 @@ impl Plan<'_> {
         let link = self.link(leg.link)?;
         let mapping = &link.direction(leg.way).mapping;
         let window = match mapping {
-            Mapping::Windows(windows) if !windows.yields() => windows.pieces().get(usize::from(leg.piece)),
+            Mapping::Windows(windows) if !windows.yields() => windows.pieces().get(leg.piece as usize),
             _ => None,
         };
         Ok((link.near(leg.way), *window.ok_or(Error::NoLink(leg.link))?))
@@ -70,15 +95,26 @@ impl Plan<'_> {
         if let Some((at, legs)) = here.windows_in(part).next() {
             return Ok(Some(Holder::Link(legs[0].link, at)));
         }
-        let prefetch_only =
-            |attrs: crate::attrs::Attrs| attrs.props().contains(crate::attrs::Props::PREFETCH);
         Ok(here.spans_in(part).find_map(|(range, span)| match span.state {
             SpanState::Sealed => Some(Holder::Sealed(range)),
-            // What is not prefetchable must not be carried through prefetchable space.
-            _ if prefetch_only(span.attrs) && window.admits_of() == Admits::Anything => {
-                Some(Holder::Unfit(range))
-            }
+            _ if !may_show(window, span.attrs) => Some(Holder::Unfit(range)),
             _ => None,
         }))
     }
+
+    /// Everything in `part` that keeps a window from covering it.
+    pub(super) fn blockers(&self, arena: ArenaId, part: AddrRange, window: &Window) -> Vec<AddrRange> {
+        let Ok(here) = self.arena(arena) else { return Vec::new() };
+        let spans = here.spans_in(part).filter(|(_, span)| {
+            span.state == SpanState::Sealed || !may_show(window, span.attrs)
+        });
+        let regions = here.regions_in(part).map(|(at, _)| at);
+        let windows = here.windows_in(part).map(|(at, _)| at);
+        regions.chain(windows).chain(spans.map(|(at, _)| at)).collect()
+    }
+}
+
+/// Whether a window may open over space with these defaults: what is not prefetchable must not be carried through prefetchable space.
+pub(super) fn may_show(window: &Window, attrs: Attrs) -> bool {
+    !attrs.props().contains(Props::PREFETCH) || window.admits_of() == Admits::Prefetchable
 }

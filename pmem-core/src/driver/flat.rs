@@ -1,0 +1,264 @@
+//! The flattened view of an observed arena, kept up to date by what changes.
+
+use super::deltas::{Delta, Effective, differences, joined};
+use crate::attrs::Prot;
+use crate::id::{ArenaId, LinkId, Way};
+use crate::mapping::Mapping;
+use crate::model::{Edit, Link, Look, Placement, State, What};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::ops::RangeInclusive;
+use pmem_space::AddrRange;
+use rangemap::RangeInclusiveMap;
+
+/// Effective attributes by address.
+pub(super) type Spans = RangeInclusiveMap<u64, Effective>;
+/// By address as seen: the arenas whose addresses are looked at there, each with what is added there to give the address as seen.
+type Seen = RangeInclusiveMap<u64, Vec<(ArenaId, u64)>>;
+
+/// The flattened view of an observed arena.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flat {
+    spans: Spans,
+    seen: Seen,
+    /// The same looks by arena and address there: what is added to give addresses as seen.
+    looked: BTreeMap<ArenaId, RangeInclusiveMap<u64, Vec<u64>>>,
+}
+
+impl State {
+    /// What an arena sees, by range: effective attributes and places, as [`Delta`]s tell of their changes. What nothing decodes, or
+    /// more than one place, and what is interleaved, is left out.
+    pub fn sees(&self, viewer: ArenaId) -> Vec<(AddrRange, Effective)> {
+        let (spans, _) = look(self, viewer, AddrRange::ALL);
+        spans.iter().filter_map(|(span, what)| Some((from_inclusive(span)?, *what))).collect()
+    }
+}
+
+/// What a change makes of a flattened view: the parts of it that were looked at again.
+pub(crate) struct Update {
+    parts: Vec<Part>,
+    deltas: Vec<Delta>,
+}
+
+struct Part {
+    window: AddrRange,
+    spans: Spans,
+    seen: Seen,
+}
+
+impl Update {
+    /// How the view changes.
+    pub(crate) fn deltas(&self) -> &[Delta] {
+        &self.deltas
+    }
+}
+
+impl Flat {
+    pub(crate) fn of(state: &State, viewer: ArenaId) -> Self {
+        let (spans, seen) = look(state, viewer, AddrRange::ALL);
+        let mut new = Self { spans, ..Self::default() };
+        new.set_seen(AddrRange::ALL, seen);
+        new
+    }
+
+    /// What `edits`, which lead to `after`, make of it.
+    pub(crate) fn update(&self, viewer: ArenaId, edits: &[Edit], after: &State) -> Update {
+        let mut windows: Vec<AddrRange> = Vec::new();
+        for (arena, range) in touched(edits, after) {
+            let looked = self.looked.get(&arena).into_iter();
+            for (part, backs) in looked.flat_map(|looked| looked.overlapping(inclusive(range))) {
+                let Some(part) = from_inclusive(part).and_then(|part| part.intersect(range)) else { continue };
+                windows.extend(backs.iter().filter_map(|back| part.shifted(*back)));
+            }
+        }
+        windows.sort_unstable_by_key(|window| window.start());
+        windows.dedup_by(|next, last| {
+            let touches = last.end().is_none_or(|end| next.start() <= end);
+            if touches {
+                *last = last.hull(*next);
+            }
+            touches
+        });
+        let part = |window: AddrRange| {
+            let (spans, seen) = look(after, viewer, window);
+            Part { window, spans, seen }
+        };
+        let parts: Vec<Part> = windows.into_iter().map(part).collect();
+        let deltas = parts.iter().flat_map(|part| differences(&cut(&self.spans, part.window), &part.spans));
+        Update { deltas: joined(deltas.collect()), parts }
+    }
+
+    /// Takes it on to what a change made of it.
+    pub(crate) fn apply(&mut self, update: Update) {
+        for Part { window, spans, seen } in update.parts {
+            if cut(&self.spans, window) != spans {
+                self.spans.remove(inclusive(window));
+                self.spans.extend(spans);
+            }
+            if cut(&self.seen, window) != seen {
+                self.set_seen(window, seen);
+            }
+        }
+    }
+
+    /// Takes note of what is looked at in `window`, in place of what was.
+    fn set_seen(&mut self, window: AddrRange, new: Seen) {
+        for (range, looks) in cut(&self.seen, window) {
+            for (arena, back) in looks {
+                let Some(looked) = self.looked.get_mut(&arena) else { continue };
+                change(looked, &range, back, |backs| backs.retain(|other| *other != back));
+            }
+        }
+        self.seen.remove(inclusive(window));
+        for (range, looks) in new.iter() {
+            for (arena, back) in looks {
+                let looked = self.looked.entry(*arena).or_default();
+                change(looked, range, *back, |backs| {
+                    let place = backs.partition_point(|other| other < back);
+                    backs.insert(place, *back);
+                });
+            }
+        }
+        self.looked.retain(|_, looked| !looked.is_empty());
+        self.seen.extend(new);
+    }
+
+    /// Whether both are views of the same.
+    pub(crate) fn sees_as(&self, other: &Self) -> bool {
+        (&self.spans, &self.seen, &self.looked) == (&other.spans, &other.seen, &other.looked)
+    }
+}
+
+/// Changes what is noted of the addresses of an arena that are seen in `seen` with `back` added.
+fn change(
+    looked: &mut RangeInclusiveMap<u64, Vec<u64>>,
+    seen: &RangeInclusive<u64>,
+    back: u64,
+    with: impl Fn(&mut Vec<u64>),
+) {
+    let there = from_inclusive(seen).and_then(|seen| seen.shifted(0u64.wrapping_sub(back)));
+    let Some(there) = there.map(inclusive) else { return };
+    let mut parts: Vec<(RangeInclusive<u64>, Vec<u64>)> =
+        looked.overlapping(&there).map(|(r, backs)| (both(r, &there), backs.clone())).collect();
+    parts.extend(looked.gaps(&there).map(|gap| (gap, Vec::new())));
+    looked.remove(there);
+    for (part, mut backs) in parts {
+        with(&mut backs);
+        if !backs.is_empty() {
+            looked.insert(part, backs);
+        }
+    }
+}
+
+/// What `viewer` sees in `window` of `state`, and where it looks for that.
+fn look(state: &State, viewer: ArenaId, window: AddrRange) -> (Spans, Seen) {
+    let (pieces, looks) = state.looked_at(viewer, window);
+    let mut spans = Spans::new();
+    for piece in pieces {
+        if let What::Local { arena, start, region, attrs, .. } = piece.what {
+            let offset = start.wrapping_sub(piece.seen.start());
+            let effective = Effective { attrs, taken: region.is_some(), arena, offset };
+            spans.insert(inclusive(piece.seen), effective);
+        }
+    }
+    let mut borders: Vec<(u64, bool, (ArenaId, u64))> = Vec::new();
+    for (range, look) in looks.iter().filter_map(|look: &Look| Some((look.seen()?, look))) {
+        borders.push((range.start(), true, (look.arena, look.back)));
+        borders.extend(range.end().map(|end| (end, false, (look.arena, look.back))));
+    }
+    borders.sort_unstable();
+    let mut seen = Seen::new();
+    let mut here: BTreeMap<(ArenaId, u64), u32> = BTreeMap::new();
+    let mut borders = borders.into_iter().peekable();
+    while let Some((at, begins, look)) = borders.next() {
+        let count = here.entry(look).or_insert(0);
+        *count = if begins { *count + 1 } else { *count - 1 };
+        if *count == 0 {
+            here.remove(&look);
+        }
+        let next = borders.peek().map(|(next, ..)| *next);
+        if next != Some(at) && !here.is_empty() {
+            seen.insert(at..=next.map_or(u64::MAX, |next| next - 1), here.keys().copied().collect());
+        }
+    }
+    (spans, seen)
+}
+
+/// The part of a map in `window`.
+fn cut<V: Clone + Eq>(map: &RangeInclusiveMap<u64, V>, window: AddrRange) -> RangeInclusiveMap<u64, V> {
+    let window = inclusive(window);
+    map.overlapping(&window).map(|(range, value)| (both(range, &window), value.clone())).collect()
+}
+
+fn both(a: &RangeInclusive<u64>, b: &RangeInclusive<u64>) -> RangeInclusive<u64> {
+    *a.start().max(b.start())..=*a.end().min(b.end())
+}
+
+fn inclusive(range: AddrRange) -> RangeInclusive<u64> {
+    range.start()..=range.last()
+}
+
+fn from_inclusive(range: &RangeInclusive<u64>) -> Option<AddrRange> {
+    AddrRange::inclusive(*range.start(), *range.end()).ok()
+}
+
+/// Where edits change what addresses of arenas are, or lead to.
+fn touched(edits: &[Edit], after: &State) -> Vec<(ArenaId, AddrRange)> {
+    let mut out: Vec<(ArenaId, AddrRange)> = Vec::new();
+    for edit in edits {
+        match edit {
+            Edit::Count { .. } | Edit::Arena { .. } => {}
+            Edit::Span { arena, range, .. } => out.push((*arena, *range)),
+            Edit::Region { old, new, .. } => {
+                let both = [old, new].into_iter().flatten().filter(|p| changes_meaning(p, after));
+                out.extend(both.filter_map(|p| Some((p.arena, p.seat.range()?))));
+            }
+            Edit::Window { link, way, old, new, .. } => {
+                let near = joined_by(*link, edits, after).map(|link| link.near(*way));
+                out.extend([old, new].into_iter().flatten().filter_map(|range| Some((near?, *range))));
+            }
+            Edit::Link { old, new, .. } => {
+                for link in [old, new].into_iter().flatten() {
+                    for way in [Way::ToRight, Way::ToLeft] {
+                        let near = link.near(way);
+                        let taken = taken_by(&link.direction(way).mapping, near, after);
+                        out.extend(taken.into_iter().map(|range| (near, range)));
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Whether a region says what its addresses are: an alias through a window, which is there anyway, only if it narrows it.
+fn changes_meaning(placement: &Placement, after: &State) -> bool {
+    let Some(alias) = placement.record.alias() else { return true };
+    let mapping = after.link(alias.link).map(|link| &link.direction(alias.way).mapping);
+    match mapping {
+        Some(Mapping::Windows(windows)) if !windows.yields() => placement.record.attrs.prot() != Prot::RWX,
+        _ => true,
+    }
+}
+
+/// An interconnect that is there, or that these edits take out.
+fn joined_by<'e>(id: LinkId, edits: &'e [Edit], after: &'e State) -> Option<&'e Link> {
+    let gone = || {
+        edits.iter().find_map(|edit| match edit {
+            Edit::Link { link, old: Some(old), .. } if *link == id => Some(&**old),
+            _ => None,
+        })
+    };
+    after.link(id).or_else(gone)
+}
+
+/// The addresses of `near` that a mapping takes.
+fn taken_by(mapping: &Mapping, near: ArenaId, after: &State) -> Vec<AddrRange> {
+    match mapping {
+        Mapping::Closed => Vec::new(),
+        Mapping::Identity => after.undecoded(near, AddrRange::ALL),
+        Mapping::Windows(windows) => windows.pieces().iter().filter_map(|w| w.floor_of()).collect(),
+        Mapping::Interleave(share) => Vec::from([share.input()]),
+        Mapping::Table(table) => Vec::from([table.input()]),
+    }
+}

@@ -1,0 +1,266 @@
+//! Allocation in other arenas: a search from the arena that asks, over what mappings may come to show, each place once.
+
+use super::seat::Entry;
+use super::way::{Hop, Wanted};
+use super::{Plan, Request};
+use crate::error::Error;
+use crate::id::{ArenaId, LinkId, RegionId, Way};
+use crate::mapping::Mapping;
+use crate::metric::Metric;
+use crate::model::Leg;
+use alloc::collections::{BTreeMap, BinaryHeap};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use pmem_space::{AddrRange, Policy};
+use rangemap::RangeInclusiveSet;
+
+/// Addresses of an arena that the one that asks may come to see.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lane {
+    arena: ArenaId,
+    /// The addresses here.
+    pub(super) range: AddrRange,
+    /// Added to an address here, modulo 2^64, to give the address as seen; `None` past a table, which puts them anywhere.
+    pub(super) back: Option<u64>,
+    /// What the addresses must be aligned to here, for a table's pages.
+    pub(super) align: u64,
+    cost: Metric,
+    hops: u32,
+    /// From which lane it was reached, and by which leg.
+    by: Option<(usize, Leg)>,
+}
+
+impl Lane {
+    /// The addresses of the arena that asks.
+    pub(super) const fn start(arena: ArenaId, range: AddrRange) -> Self {
+        Self { arena, range, back: Some(0), align: 1, cost: Metric::ZERO, hops: 0, by: None }
+    }
+}
+
+/// An open lane: by cost, then hops, then the arena's age, then the address as seen, or how far from the last one.
+type Open = (Metric, u32, ArenaId, u64, usize);
+
+/// The lanes of a request, cheapest first.
+struct Lanes<'r> {
+    request: &'r Request,
+    /// Whether only what is open all the way is in a lane.
+    exact: bool,
+    lanes: Vec<Lane>,
+    open: BinaryHeap<Reverse<Open>>,
+    /// By arena and what is added there: what is in a lane.
+    known: BTreeMap<(ArenaId, Option<u64>), RangeInclusiveSet<u64>>,
+}
+
+impl<'r> Lanes<'r> {
+    fn new(request: &'r Request, exact: bool, first: Lane) -> Self {
+        let mut new = Self { request, exact, lanes: Vec::new(), open: BinaryHeap::new(), known: BTreeMap::new() };
+        new.add(first);
+        new
+    }
+
+    fn get(&self, index: usize) -> Option<&Lane> {
+        self.lanes.get(index)
+    }
+
+    fn add(&mut self, lane: Lane) {
+        let back = lane.back.unwrap_or_default();
+        let seen = match self.request.policy {
+            Policy::LastFit => u64::MAX - lane.range.last().wrapping_add(back),
+            _ => lane.range.start().wrapping_add(back),
+        };
+        let fresh = self.known.get(&(lane.arena, lane.back));
+        let range = lane.range.start()..=lane.range.last();
+        if fresh.is_none_or(|known| known.gaps(&range).next().is_some()) {
+            self.open.push(Reverse((lane.cost, lane.hops, lane.arena, seen, self.lanes.len())));
+            self.lanes.push(lane);
+        }
+    }
+
+    /// The next lane, cut to what no earlier one has; several if it falls apart.
+    fn next(&mut self, plan: &Plan<'_>) -> Option<Vec<usize>> {
+        let Reverse((.., index)) = self.open.pop()?;
+        let lane = self.get(index).copied()?;
+        let known = self.known.entry((lane.arena, lane.back)).or_default();
+        let range = lane.range.start()..=lane.range.last();
+        let gaps = known.gaps(&range).filter_map(|gap| AddrRange::inclusive(*gap.start(), *gap.end()).ok());
+        let mut fresh: Vec<AddrRange> = gaps.collect();
+        known.insert(range);
+        if self.request.policy == Policy::LastFit {
+            fresh.reverse();
+        }
+        let mut out = Vec::new();
+        for range in fresh {
+            let index = self.lanes.len();
+            self.lanes.push(Lane { range, ..lane });
+            out.push(index);
+            for (link, way) in plan.state().crossings_out(lane.arena) {
+                self.cross(plan, index, (link, way));
+            }
+        }
+        Some(out)
+    }
+
+    /// Takes a lane across an interconnect.
+    fn cross(&mut self, plan: &Plan<'_>, index: usize, (link, way): (LinkId, Way)) {
+        let (Some(lane), Ok(joined)) = (self.get(index).copied(), plan.link(link)) else { return };
+        let direction = joined.direction(way);
+        let cost = lane.cost + direction.metric;
+        if !cost.within(self.request.max_metric) {
+            return;
+        }
+        let beyond = |leg, range, back, align| Lane {
+            arena: joined.far(way),
+            range,
+            back,
+            align,
+            cost,
+            hops: lane.hops + 1,
+            by: Some((index, leg)),
+        };
+        let leg = |piece| Leg { link, way, piece };
+        let mut inputs: Vec<(Leg, AddrRange, u64)> = Vec::new();
+        match &direction.mapping {
+            Mapping::Closed => {}
+            Mapping::Identity => inputs.push((leg(0), lane.range, 0)),
+            Mapping::Windows(windows) => {
+                for (piece, window) in (0..).zip(windows.pieces()) {
+                    let carries = self.request.props.is_none_or(|props| windows.yields() || window.carries(props));
+                    let part = window.limit_of().intersect(lane.range).filter(|_| carries);
+                    inputs.extend(part.map(|part| (leg(piece), part, window.offset_of())));
+                }
+            }
+            Mapping::Interleave(share) if share.ways() == 1 => {
+                let offset = share.output().start().wrapping_sub(share.input().start());
+                inputs.extend(share.input().intersect(lane.range).map(|part| (leg(0), part, offset)));
+            }
+            Mapping::Interleave(_) => {}
+            Mapping::Table(table) => {
+                if table.input().overlaps(lane.range) {
+                    self.add(beyond(leg(0), AddrRange::ALL, None, lane.align.max(table.page())));
+                }
+            }
+        }
+        for (leg, part, offset) in inputs {
+            let parts = if self.exact { plan.open_to(leg, part) } else { Vec::from([part]) };
+            for range in parts.into_iter().filter_map(|part| part.shifted(offset)) {
+                let back = lane.back.map(|back| back.wrapping_sub(offset));
+                self.add(beyond(leg, range, back, lane.align));
+            }
+        }
+    }
+
+    /// The way from the arena that asks to a lane.
+    fn way(&self, plan: &Plan<'_>, index: usize) -> Vec<Hop> {
+        let mut hops = Vec::new();
+        let mut at = self.get(index);
+        while let Some((from, leg)) = at.and_then(|lane| lane.by) {
+            let near = self.get(from);
+            // A table's entry may be where the lane comes in.
+            let entry = plan.table(leg).zip(near).and_then(|(table, near)| {
+                Some(Entry { windows: Vec::from([table.input().intersect(near.range)?]), back: near.back })
+            });
+            hops.push(Hop { leg, entry });
+            at = near;
+        }
+        hops.reverse();
+        hops
+    }
+}
+
+impl Plan<'_> {
+    /// Allocates in another arena than `arena`, which sees the region; `near` is why `arena` itself has none.
+    pub(super) fn alloc_elsewhere(
+        &mut self,
+        arena: ArenaId,
+        request: &Request,
+        near: Error,
+    ) -> Result<RegionId, Error> {
+        let mut best = near;
+        let first = Lane::start(arena, request.place()?);
+        // As if nothing were in the way; the first time that something is, with what is open alone.
+        let mut lanes = Lanes::new(request, false, first);
+        while let Some(fresh) = lanes.next(self) {
+            for index in fresh {
+                let Some(lane) = lanes.get(index).copied() else { continue };
+                if lane.by.is_none() || !self.suits(lane.arena, request) {
+                    continue;
+                }
+                match self.alloc_in_lane(arena, request, lane, &lanes.way(self, index)) {
+                    Ok(seen) => return Ok(seen),
+                    Err((blocked, error)) => {
+                        best = nearer(best, error);
+                        if blocked && !lanes.exact {
+                            lanes = Lanes::new(request, true, first);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        Err(best)
+    }
+
+    /// Allocates in a lane, and makes it visible where the lane comes from.
+    ///
+    /// # Errors
+    /// Whether there was space, but not seen, and why.
+    fn alloc_in_lane(
+        &mut self,
+        from: ArenaId,
+        request: &Request,
+        lane: Lane,
+        way: &[Hop],
+    ) -> Result<RegionId, (bool, Error)> {
+        let before = self.edits.len();
+        let region = self.alloc_here(lane.arena, request, lane).map_err(|error| (false, error))?;
+        let mut seen = self.chain(way, region, Some(request)).map_err(|(_, error)| error);
+        if seen.is_err() {
+            self.undo_to(before);
+            let again = self.alloc_here(lane.arena, request, lane).map_err(|error| (true, error))?;
+            let other = Wanted { region: again, from, max: request.max_metric, request: Some(request) };
+            seen = seen.or_else(|error| self.show(&other).map_err(|_| error));
+        }
+        let done = seen.and_then(|seen| {
+            self.check_let_through(seen, request)?;
+            let target = self.root_of(seen)?;
+            self.drop_extra(target)?;
+            Ok(seen)
+        });
+        done.map_err(|error| {
+            self.undo_to(before);
+            (true, error)
+        })
+    }
+
+    /// The region that an alias stands for in the end.
+    fn root_of(&self, region: RegionId) -> Result<RegionId, Error> {
+        let mut at = region;
+        while let Some(alias) = self.placement(at)?.record.alias() {
+            at = alias.target;
+        }
+        Ok(at)
+    }
+
+    /// Checks that the interconnects on the way let through what the request needs.
+    fn check_let_through(&self, region: RegionId, request: &Request) -> Result<(), Error> {
+        let (asked, allowed) = (request.prot.unwrap_or_default(), self.attrs(region)?.prot());
+        if allowed.contains(asked) { Ok(()) } else { Err(Error::Prot { region, asked, allowed }) }
+    }
+
+    /// Gives up the reference that the alias of a region holds as well.
+    fn drop_extra(&mut self, region: RegionId) -> Result<(), Error> {
+        let refs = self.refs(region)?;
+        self.set_count(region, refs.saturating_sub(1));
+        Ok(())
+    }
+}
+
+/// Of two reasons why there is none, the one that came nearer: space that was there but not to be seen, then the larger gap.
+fn nearer(one: Error, other: Error) -> Error {
+    match (&one, &other) {
+        (Error::NoSpace { largest: a, .. }, Error::NoSpace { largest: b, .. }) if b > a => other,
+        (Error::NoSpace { .. }, Error::NoSpace { .. }) => one,
+        (Error::NoSpace { .. }, _) => other,
+        _ => one,
+    }
+}

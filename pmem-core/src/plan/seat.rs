@@ -1,0 +1,335 @@
+//! Where an alias may lie, and what opens for it.
+
+use super::{Plan, Request};
+use crate::error::{Error, Holder};
+use crate::id::{ArenaId, LinkId, RegionId, Way};
+use crate::mapping::{Admits, Mapping, Table, Window};
+use crate::model::{Kept, Leg, What};
+use alloc::vec::Vec;
+use pmem_space::{AddrRange, Fit, Policy, Space};
+
+/// Where a table's entry may be, for a viewer that sees the table's input through other mappings.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    /// Addresses of the table's input, in order.
+    pub(super) windows: Vec<AddrRange>,
+    /// Added to them, modulo 2^64, to give the addresses as seen; `None` if another table puts them anywhere.
+    pub(super) back: Option<u64>,
+}
+
+impl Plan<'_> {
+    /// The table that a leg goes by.
+    pub(super) fn table(&self, leg: Leg) -> Option<Table> {
+        match self.link(leg.link).map(|link| &link.direction(leg.way).mapping) {
+            Ok(Mapping::Table(table)) => Some(*table),
+            _ => None,
+        }
+    }
+
+    /// What a leg adds to an address; `None` for a table, which may add anything.
+    fn offset(&self, leg: Leg) -> Option<u64> {
+        match &self.link(leg.link).ok()?.direction(leg.way).mapping {
+            Mapping::Identity => Some(0),
+            Mapping::Windows(windows) => Some(windows.pieces().get(leg.piece as usize)?.offset_of()),
+            Mapping::Interleave(share) if share.ways() == 1 => {
+                Some(share.output().start().wrapping_sub(share.input().start()))
+            }
+            Mapping::Closed | Mapping::Interleave(_) | Mapping::Table(_) => None,
+        }
+    }
+
+    /// The addresses from which a leg leads to `range`, whether or not they are free; `None` for a table.
+    pub(super) fn before_leg(&self, leg: Leg, range: AddrRange) -> Option<AddrRange> {
+        range.shifted(0u64.wrapping_sub(self.offset(leg)?))
+    }
+
+    /// The legs of a direction that may lead to `range`, those that carry only prefetchable regions first.
+    pub(super) fn legs_onto(&self, (link, way): (LinkId, Way), range: AddrRange) -> Vec<Leg> {
+        let leg = |piece| Leg { link, way, piece };
+        match self.link(link).map(|link| &link.direction(way).mapping) {
+            Ok(Mapping::Windows(windows)) => {
+                let mut pieces: Vec<(bool, u32)> = windows
+                    .pieces_onto(range)
+                    .map(|(piece, window)| (window.admits_of() != Admits::Prefetchable, piece))
+                    .collect();
+                pieces.sort_unstable();
+                pieces.into_iter().map(|(_, piece)| leg(piece)).collect()
+            }
+            Ok(_) => Vec::from([leg(0)]),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Checks that an alias of `target` may lie at `seat` through `leg`, which is no table's.
+    pub(super) fn check_seat(&self, leg: Leg, seat: AddrRange, target: RegionId) -> Result<(), Error> {
+        let Leg { link, way, piece } = leg;
+        let joined = self.link(link)?;
+        let (arena, mapping) = (joined.near(way), &joined.direction(way).mapping);
+        let offset = self.offset(leg).unwrap_or_default();
+        let range = seat.shifted(offset).unwrap_or(seat);
+        let refused = || Error::NotPassed { link, way, region: target, range };
+        match mapping {
+            Mapping::Closed | Mapping::Table(_) => Err(refused()),
+            Mapping::Identity => self.check_undecoded(arena, seat),
+            Mapping::Windows(windows) => {
+                let window = windows.pieces().get(piece as usize);
+                let window = window.filter(|window| window.limit_of().covers(seat)).ok_or_else(refused)?;
+                if windows.yields() {
+                    return self.check_undecoded(arena, seat);
+                }
+                if !window.carries(self.attrs(target)?.props()) {
+                    return Err(refused());
+                }
+                self.check_vacant(arena, seat)?;
+                self.widened(leg, seat).map(|_| ())
+            }
+            Mapping::Interleave(share) => {
+                if share.ways() != 1 || !share.input().covers(seat) {
+                    return Err(refused());
+                }
+                self.check_vacant(arena, seat)
+            }
+        }
+    }
+
+    /// Has an alias of `target`, which is at `range` now, lie at `seat` through `leg`: opens a window for it. What yields must lead nowhere
+    /// else from there.
+    pub(super) fn open_seat(
+        &mut self,
+        leg: Leg,
+        seat: AddrRange,
+        target: RegionId,
+        range: AddrRange,
+    ) -> Result<(), Error> {
+        self.check_seat(leg, seat, target)?;
+        let Leg { link, way, .. } = leg;
+        let joined = self.link(link)?;
+        match &joined.direction(way).mapping {
+            Mapping::Windows(windows) if !windows.yields() => self.cover(leg, seat),
+            Mapping::Identity | Mapping::Windows(_) => {
+                let (here, there) =
+                    (self.meaning(joined.near(way), seat), self.meaning(joined.far(way), range));
+                let is_known = here.iter().all(|(.., place)| place.is_some());
+                if here == there && !here.is_empty() && is_known {
+                    return Ok(());
+                }
+                Err(Error::NotPassed { link, way, region: target, range })
+            }
+            Mapping::Closed | Mapping::Interleave(_) | Mapping::Table(_) => Ok(()),
+        }
+    }
+
+    /// What each part of a range means to an arena: its offset in the range, its last byte's, and where it leads.
+    fn meaning(&self, arena: ArenaId, range: AddrRange) -> Vec<(u64, u64, Option<(ArenaId, u64)>)> {
+        let mut out: Vec<(u64, u64, Option<(ArenaId, u64)>)> = Vec::new();
+        for piece in self.state().reached(arena, range) {
+            let place = match piece.what {
+                What::Local { arena, start, .. }
+                | What::Interleave { arena, start, .. }
+                | What::Table { arena, start, .. } => Some((arena, start)),
+                What::Ambiguous(_) | What::Loop => None,
+            };
+            let (start, last) = (piece.seen.start() - range.start(), piece.seen.last() - range.start());
+            match out.last_mut() {
+                Some((first, end, Some((arena, at))))
+                    if end.checked_add(1) == Some(start)
+                        && place == Some((*arena, at.wrapping_add(start - *first))) =>
+                {
+                    *end = last;
+                }
+                _ => out.push((start, last, place)),
+            }
+        }
+        out
+    }
+
+    /// The parts of `windows`, addresses of the arena that `legs` lead to one after another, that new aliases may show all the way.
+    pub(super) fn open_through(&self, legs: &[Leg], mut windows: Vec<AddrRange>) -> Vec<AddrRange> {
+        let mut offset = 0u64;
+        for leg in legs.iter().rev() {
+            let Some(more) = self.offset(*leg) else { return Vec::new() };
+            offset = offset.wrapping_add(more);
+            let here = windows.iter().filter_map(|window| window.shifted(0u64.wrapping_sub(offset)));
+            let open = here.flat_map(|window| self.open_to(*leg, window));
+            windows = open.filter_map(|window| window.shifted(offset)).collect();
+        }
+        windows
+    }
+
+    /// The parts of `range` at which a new alias through `leg` may lie, in order; of a table all that it translates.
+    pub(super) fn open_to(&self, leg: Leg, range: AddrRange) -> Vec<AddrRange> {
+        let Ok(joined) = self.link(leg.link) else { return Vec::new() };
+        let near = joined.near(leg.way);
+        let Ok(arena) = self.arena(near) else { return Vec::new() };
+        let parts = match &joined.direction(leg.way).mapping {
+            Mapping::Closed => Vec::new(),
+            Mapping::Identity => self.state().undecoded(near, range),
+            Mapping::Windows(windows) => {
+                let window = windows.pieces().get(leg.piece as usize);
+                let Some((window, range)) = window.and_then(|w| Some((w, w.limit_of().intersect(range)?))) else {
+                    return Vec::new();
+                };
+                if windows.yields() {
+                    self.state().undecoded(near, range)
+                } else {
+                    self.room(leg, window).into_iter().filter_map(|part| part.intersect(range)).collect()
+                }
+            }
+            Mapping::Interleave(share) => share.input().intersect(range).into_iter().collect(),
+            Mapping::Table(table) => return table.input().intersect(range).into_iter().collect(),
+        };
+        let free = |part| without(part, arena.regions_in(part).map(|(at, _)| at));
+        parts.into_iter().flat_map(free).collect()
+    }
+
+    /// Where a window is, or may come to be.
+    fn room(&self, leg: Leg, window: &Window) -> Vec<AddrRange> {
+        let Ok(joined) = self.link(leg.link) else { return Vec::new() };
+        let (arena, now) = (joined.near(leg.way), self.state().window(leg.link, leg.way, leg.piece));
+        if window.is_fixed() {
+            return now.into_iter().collect();
+        }
+        let outside = now.map_or([Some(window.limit_of()), None], |now| window.limit_of().minus(now));
+        let mut blocked: Vec<AddrRange> = outside
+            .into_iter()
+            .flatten()
+            .flat_map(|part| self.blockers(arena, part, window))
+            .map(|part| part.rounded(window.granule_of()))
+            .collect();
+        blocked.sort_unstable_by_key(|part| part.start());
+        let rooms = without(window.limit_of(), blocked.into_iter());
+        rooms.into_iter().filter(|room| now.is_none_or(|now| room.covers(now))).collect()
+    }
+
+    /// Checks that a place is one that the request asks for.
+    pub(super) fn check_asked(&self, arena: ArenaId, at: AddrRange, request: &Request) -> Result<(), Error> {
+        let request = Request { len: at.len(), ..*request };
+        let fit = request.fit(request.place()?, 0)?;
+        if fit.admits(at) { Ok(()) } else { Err(self.no_space(arena, &request, 0)) }
+    }
+
+    /// Finds free input space of a table for an entry that leads to `range`: whole pages, so that no other alias has
+    /// part of one. The alias itself, which need not fill them, is where the request wants it; it keeps the address `before` where it
+    /// can.
+    pub(super) fn entry_seat(
+        &self,
+        leg: Leg,
+        range: AddrRange,
+        entry: &Entry,
+        wanted: Option<&Request>,
+        before: Option<u64>,
+    ) -> Result<AddrRange, Error> {
+        let table = self.table(leg).ok_or(Error::NoLink(leg.link))?;
+        let arena = self.link(leg.link)?.near(leg.way);
+        let (page, len) = (table.page(), range.len());
+        let request = match (wanted, entry.back) {
+            (Some(wanted), Some(_)) => Request { len, ..*wanted },
+            _ => Request::new(len),
+        };
+        let back = entry.back.unwrap_or_default();
+        let asked = request.place()?;
+        let seen = asked.shifted(0u64.wrapping_sub(back)).unwrap_or(AddrRange::ALL);
+        let pages = range.rounded(page);
+        let within = range.start() - pages.start();
+        let nothing = |largest| Error::NoSpace {
+            arena,
+            len: pages.len(),
+            align: request.align.max(page),
+            window: asked.intersect(table.input()).unwrap_or(asked),
+            largest,
+        };
+        // Pages start where pages do, and the alias, as seen, where the request says.
+        let phase = within.wrapping_add(back);
+        let fit = Fit::new(pages.len())?.policy(request.policy);
+        let fit = if request.align > page { fit.align(request.align)?.phase(phase) } else { fit.align(page)? };
+        if phase & (request.align.min(page) - 1) != 0 {
+            return Err(nothing(0));
+        }
+        let space = self.arena(arena)?.space();
+        let mut windows = entry.windows.clone();
+        if request.policy == Policy::LastFit {
+            windows.reverse();
+        }
+        let mut largest = 0;
+        for window in windows.into_iter().filter_map(|window| window.intersect(seen)) {
+            let Some(room) = pages_for(window, range.len(), within, page) else { continue };
+            let Some(room) = room.intersect(table.input()) else { continue };
+            let asked = request.fit(window, back)?;
+            let kept = before.and_then(|addr| AddrRange::sized(addr, range.len()).ok());
+            let kept = kept.filter(|kept| asked.admits(*kept) && kept.start() & (page - 1) == within);
+            if let Some(kept) = kept
+                && space.find(&fit.window(kept.rounded(page))).is_some()
+            {
+                return Ok(kept);
+            }
+            largest = largest.max(space.largest_gap(room).map_or(0, AddrRange::len));
+            if let Some(found) = find_entry(space, &fit.window(room), within, &asked) {
+                return Ok(found);
+            }
+        }
+        Err(nothing(largest))
+    }
+
+    /// Checks that nothing is taken in `range`.
+    fn check_vacant(&self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
+        match self.arena(arena)?.regions_in(range).next() {
+            Some((at, record)) => Err(Error::Occupied { arena, range, by: Holder::Region(record.id, at) }),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that nothing in the arena decodes `range`, so that a mapping that yields takes it.
+    fn check_undecoded(&self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
+        self.check_vacant(arena, range)?;
+        let here = self.arena(arena)?;
+        let primed = here.spans_in(range).next().map(|(span, _)| Holder::Primed(span));
+        let behind = || here.windows_in(range).next().map(|(r, legs)| Holder::Link(legs[0].link, r));
+        primed.or_else(behind).map_or(Ok(()), |by| Err(Error::Occupied { arena, range, by }))
+    }
+}
+
+/// Finds pages, and the place `within` them that is asked for: only a boundary can still be in its way.
+fn find_entry(space: &Space<Kept>, fit: &Fit, within: u64, asked: &Fit) -> Option<AddrRange> {
+    let mut fit = *fit;
+    loop {
+        let pages = space.find(&fit)?;
+        let entry = AddrRange::sized(pages.start().checked_add(within)?, asked.len_of()).ok()?;
+        if asked.admits(entry) {
+            return Some(entry);
+        }
+        let boundary = asked.boundary_of()?;
+        // The multiple that it crosses, in addresses here.
+        let last = entry.last().wrapping_add(asked.phase_of());
+        let multiple = entry.last().checked_sub(last & (boundary - 1))?;
+        let window = fit.window_of();
+        let rest = match fit.policy_of() {
+            Policy::LastFit => AddrRange::inclusive(window.start(), multiple.checked_sub(1)?),
+            _ => AddrRange::inclusive(multiple.checked_sub(within)?.max(pages.start().checked_add(1)?), window.last()),
+        };
+        fit = fit.window(rest.ok()?);
+    }
+}
+
+/// The whole pages in which `len` bytes lie that start `within` a page and are inside `window`.
+fn pages_for(window: AddrRange, len: u64, within: u64, page: u64) -> Option<AddrRange> {
+    let low = window.start().saturating_sub(within).checked_next_multiple_of(page)?;
+    let high = window.last().checked_sub(len - 1)?.checked_sub(within)? & !(page - 1);
+    AddrRange::inclusive(low, high.checked_add((within + (len - 1)) | (page - 1))?).ok()
+}
+
+/// What of `whole` is in none of `parts`, which are in order of address.
+fn without(whole: AddrRange, parts: impl Iterator<Item = AddrRange>) -> Vec<AddrRange> {
+    let mut out = Vec::new();
+    let mut rest = Some(whole);
+    for part in parts {
+        let Some(here) = rest else { break };
+        if !part.overlaps(here) {
+            continue;
+        }
+        let [below, above] = here.minus(part);
+        out.extend(below);
+        rest = above;
+    }
+    out.extend(rest);
+    out
+}

@@ -1,0 +1,254 @@
+//! The cheapest way by which an arena can see a region: a search from the region back, each place once.
+
+use super::seat::Entry;
+use super::{Plan, Request};
+use crate::error::Error;
+use crate::id::{ArenaId, LinkId, RegionId, Way};
+use crate::mapping::{Admits, Mapping};
+use crate::metric::Metric;
+use crate::model::Leg;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeSet, BinaryHeap};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use pmem_space::AddrRange;
+
+/// One interconnect crossed on a way, by one of its windows; for a table, where its entry may be.
+#[derive(Clone, Debug)]
+pub(super) struct Hop {
+    pub(super) leg: Leg,
+    pub(super) entry: Option<Entry>,
+}
+
+/// Where an alias lies, or may lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Spot {
+    /// It begins here.
+    At(u64),
+    /// Anywhere from the first to the second address, which are of a table's input once the third is added.
+    Within(u64, u64, u64),
+}
+
+impl Spot {
+    /// What of it a mapping shows that adds `offset` to addresses of `input`, for something that ends `span` bytes on.
+    fn through(self, input: AddrRange, offset: u64, span: u64) -> Option<Self> {
+        match self {
+            Self::At(addr) => {
+                let at = addr.wrapping_sub(offset);
+                let last = at.checked_add(span)?;
+                (input.contains(at) && input.contains(last)).then_some(Self::At(at))
+            }
+            Self::Within(start, last, more) => {
+                let part = input.shifted(offset)?.intersect(AddrRange::inclusive(start, last).ok()?)?;
+                let part = part.shifted(0u64.wrapping_sub(offset))?;
+                Some(Self::Within(part.start(), part.last(), more.wrapping_add(offset)))
+            }
+        }
+    }
+}
+
+/// What the search has got to: an alias that there is, or may be.
+#[derive(Clone, Copy)]
+struct Node {
+    arena: ArenaId,
+    spot: Spot,
+    cost: Metric,
+    hops: usize,
+    /// What it leads to, and by which leg.
+    by: Option<(usize, Leg)>,
+    /// What is there already: the region, or an alias of it.
+    there: Option<RegionId>,
+}
+
+/// What is to be seen, and by whom.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted<'w> {
+    pub(super) region: RegionId,
+    pub(super) from: ArenaId,
+    pub(super) max: Metric,
+    /// Where it is to be seen.
+    pub(super) request: Option<&'w Request>,
+}
+
+/// Hops that were found not to do, and the last reason.
+#[derive(Default)]
+struct Blocked {
+    hops: BTreeSet<(Leg, Spot)>,
+    why: Option<Error>,
+}
+
+impl Plan<'_> {
+    /// Makes a region visible by the cheapest way that there is; what is returned has one reference more.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] if no mapping leads there, [`Error::NoRoute`] if each way is blocked: nothing is changed then.
+    pub(super) fn show(&mut self, wanted: &Wanted<'_>) -> Result<RegionId, Error> {
+        let mut blocked = Blocked::default();
+        while let Some((way, spots)) = self.way(wanted, &mut blocked)? {
+            let before = self.edits.len();
+            match self.chain(&way, wanted.region, wanted.request) {
+                Ok(seen) => return Ok(seen),
+                Err((hop, error)) => {
+                    self.undo_to(before);
+                    blocked.why = Some(error);
+                    let fresh = way.get(hop).zip(spots.get(hop));
+                    if !fresh.is_some_and(|(hop, spot)| blocked.hops.insert((hop.leg, *spot))) {
+                        break;
+                    }
+                }
+            }
+        }
+        let (region, from) = (wanted.region, wanted.from);
+        Err(match blocked.why {
+            Some(why) => Error::NoRoute { region, from, tried: blocked.hops.len(), why: Box::new(why) },
+            None => Error::Unreachable { from, to: self.placement(region)?.arena },
+        })
+    }
+
+    /// The cheapest way on which nothing is known to block a hop, from the viewer on, and where its aliases would be.
+    fn way(
+        &self,
+        wanted: &Wanted<'_>,
+        blocked: &mut Blocked,
+    ) -> Result<Option<(Vec<Hop>, Vec<Spot>)>, Error> {
+        let (range, start) = (self.range_of(wanted.region)?, self.placement(wanted.region)?.arena);
+        let rest = |arena| self.state().distance(wanted.from, arena);
+        let first = Node {
+            arena: start,
+            spot: Spot::At(range.start()),
+            cost: Metric::ZERO,
+            hops: 0,
+            by: None,
+            there: Some(wanted.region),
+        };
+        let mut nodes = Vec::from([first]);
+        let mut open = BinaryHeap::from([Reverse((rest(start), 0, None, 0))]);
+        let mut done: BTreeSet<(ArenaId, Spot)> = BTreeSet::new();
+        while let Some(Reverse((.., index))) = open.pop() {
+            let Some(node) = nodes.get(index).copied().filter(|node| !done.contains(&(node.arena, node.spot)))
+            else {
+                continue;
+            };
+            if let Some((_, leg)) = node.by
+                && let Err(error) = self.check_hop(&node, leg, range, wanted)
+            {
+                blocked.hops.insert((leg, node.spot));
+                blocked.why = Some(error);
+                continue;
+            }
+            if node.arena == wanted.from {
+                return Ok(Some(self.laid(&nodes, index)));
+            }
+            done.insert((node.arena, node.spot));
+            for (link, way) in self.state().crossings_into(node.arena) {
+                let joined = self.link(link)?;
+                let near = joined.near(way);
+                let cost = node.cost + joined.direction(way).metric;
+                let least = cost + rest(near);
+                if !least.within(wanted.max) {
+                    continue;
+                }
+                for (leg, rank, spot, there) in self.before(&node, (link, way), near, range, wanted) {
+                    if !blocked.hops.contains(&(leg, spot)) && !done.contains(&(near, spot)) {
+                        open.push(Reverse((least, node.hops + 1, Some((rank, leg)), nodes.len())));
+                        let (hops, by) = (node.hops + 1, Some((index, leg)));
+                        nodes.push(Node { arena: near, spot, cost, hops, by, there });
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where a direction that ends at a node may be entered: by which leg, in what order of preference, where, and what is there.
+    fn before(
+        &self,
+        node: &Node,
+        (link, way): (LinkId, Way),
+        near: ArenaId,
+        range: AddrRange,
+        wanted: &Wanted<'_>,
+    ) -> Vec<(Leg, u8, Spot, Option<RegionId>)> {
+        let request = wanted.request.filter(|_| near == wanted.from);
+        let there = node.there.and_then(|there| self.alias_through(there, (link, way), request));
+        if let Some((alias, leg, at)) = there {
+            return Vec::from([(leg, 0, Spot::At(at.start()), Some(alias))]);
+        }
+        let Ok(joined) = self.link(link) else { return Vec::new() };
+        let span = range.last() - range.start();
+        let leg = |piece| Leg { link, way, piece };
+        let one = |spot: Option<Spot>| spot.map(|spot| (leg(0), 0, spot, None)).into_iter().collect();
+        match &joined.direction(way).mapping {
+            Mapping::Closed => Vec::new(),
+            Mapping::Identity => one(Some(node.spot)),
+            Mapping::Windows(windows) => {
+                let output = match node.spot {
+                    Spot::At(addr) => AddrRange::inclusive(addr, addr.saturating_add(span)),
+                    Spot::Within(start, last, _) => AddrRange::inclusive(start, last),
+                };
+                let output = output.unwrap_or(AddrRange::ALL);
+                let before = windows.pieces_onto(output).filter_map(|(piece, window)| {
+                    let spot = node.spot.through(window.limit_of(), window.offset_of(), span)?;
+                    let rank = u8::from(window.admits_of() != Admits::Prefetchable);
+                    Some((leg(piece), rank, spot, None))
+                });
+                before.collect()
+            }
+            Mapping::Interleave(share) if share.ways() == 1 => {
+                let offset = share.output().start().wrapping_sub(share.input().start());
+                one(node.spot.through(share.input(), offset, span))
+            }
+            Mapping::Interleave(_) => Vec::new(),
+            Mapping::Table(table) => {
+                one(Some(Spot::Within(table.input().start(), table.input().last(), 0)))
+            }
+        }
+    }
+
+    /// Checks that there is, or may be, an alias at a node.
+    fn check_hop(&self, node: &Node, leg: Leg, range: AddrRange, wanted: &Wanted<'_>) -> Result<(), Error> {
+        let Spot::At(start) = node.spot else { return Ok(()) };
+        let seat = AddrRange::inclusive(start, start.saturating_add(range.last() - range.start()))?;
+        if node.there.is_none() {
+            self.check_seat(leg, seat, wanted.region)?;
+        }
+        match wanted.request.filter(|_| node.arena == wanted.from) {
+            Some(request) => self.check_asked(node.arena, seat, request),
+            None => Ok(()),
+        }
+    }
+
+    /// The way from a node to the region, and its aliases' places.
+    fn laid(&self, nodes: &[Node], from: usize) -> (Vec<Hop>, Vec<Spot>) {
+        let (mut hops, mut spots): (Vec<Hop>, Vec<Spot>) = (Vec::new(), Vec::new());
+        // The hops between the viewer, or the last table, and the next; and where what they show is seen before the first of them.
+        let (mut before, mut seen): (Vec<Leg>, Option<Spot>) = (Vec::new(), None);
+        let mut at = nodes.get(from);
+        while let Some(Node { spot, by: Some((next, leg)), .. }) = at {
+            let seen_at = *seen.get_or_insert(*spot);
+            let entry = match (self.table(*leg), seen_at) {
+                (None, _) => {
+                    before.push(*leg);
+                    None
+                }
+                (Some(_), Spot::Within(start, last, more)) => {
+                    let window = AddrRange::inclusive(start, last).ok().and_then(|seen| seen.shifted(more));
+                    let windows = self.open_through(&before, window.into_iter().collect());
+                    // Behind another table it may be anywhere.
+                    let back = hops.iter().all(|hop: &Hop| self.table(hop.leg).is_none());
+                    Some(Entry { windows, back: back.then(|| 0u64.wrapping_sub(more)) })
+                }
+                // That entry is there already.
+                (Some(_), Spot::At(_)) => None,
+            };
+            if self.table(*leg).is_some() {
+                before.clear();
+                seen = None;
+            }
+            hops.push(Hop { leg: *leg, entry });
+            spots.push(*spot);
+            at = nodes.get(*next);
+        }
+        (hops, spots)
+    }
+}
