@@ -149,7 +149,8 @@ enum pmem_edit_kind {
 	PMEM_EDIT_SPACE = 3,        /* space is primed, unprimed, sealed, unsealed */
 	PMEM_EDIT_WINDOW = 4,       /* a window comes or goes with its interconnect; a bridge's opens, closes or changes */
 	PMEM_EDIT_REGION = 5,       /* a region or alias comes, goes, moves, or changes its attributes */
-	PMEM_EDIT_VIEW = 6          /* effective attributes change in the view that the driver is registered on, PMEM_EDIT_VIEW alone */
+	PMEM_EDIT_VIEW = 6,         /* effective attributes, or where addresses lead, change in the view that the driver is registered on, PMEM_EDIT_VIEW alone */
+	PMEM_EDIT_EFFECTIVE = 7     /* what an alias amounts to changes, because what it stands for does: use, prot and props as seen */
 };
 
 enum pmem_space_state {
@@ -176,11 +177,11 @@ struct pmem_edit {
 	pmem_interconnect_t interconnect; /* of an alias, the one that it crosses */
 	pmem_region_t region;
 	pmem_region_t target; /* of an alias, what it stands for */
-	pmem_arena_t far;     /* of an interconnect, its right end; of a window, where it leads */
+	pmem_arena_t far;     /* of an interconnect, its right end; of a window, where it leads; of a view, whose own the addresses are (or were) */
 	const char *name;     /* the arena's, where it comes or goes */
 	pmem_type_t type;     /* and its type */
 	pmem_metric_t metric; /* of an interconnect, from left to right */
-	psize_t offset;       /* of a window, added to an address to get the one in `far`, modulo 2^64 */
+	psize_t offset;       /* of a window or a view, added to an address to get the one in `far`, modulo 2^64 */
 	struct pmem_side before, after;
 };
 

@@ -4,7 +4,6 @@ use crate::attrs::{CachingConflict, Prot};
 use crate::driver::{Fault, Phase, Veto};
 use crate::id::{ArenaId, DriverId, LinkId, RegionId, Way};
 use crate::mapping::MappingError;
-use crate::metric::Metric;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -26,6 +25,8 @@ pub enum Holder {
     Sealed(AddrRange),
     /// Space whose defaults do not admit the request: protection, prefetchability, bad RAM.
     Unfit(AddrRange),
+    /// Space whose defaults differ from those of the space before it: no region lies across both.
+    Border(AddrRange),
     /// Addresses that are not primed.
     Unprimed(AddrRange),
     /// The limit of a window.
@@ -41,6 +42,7 @@ impl fmt::Display for Holder {
             Self::Primed(range) => write!(f, "primed space {range}"),
             Self::Sealed(range) => write!(f, "sealed space {range}"),
             Self::Unfit(range) => write!(f, "space {range}, whose attributes do not admit it"),
+            Self::Border(range) => write!(f, "space {range}, whose defaults differ"),
             Self::Unprimed(range) => write!(f, "space {range}, which is not primed"),
             Self::Limit(link, range) => write!(f, "the limit {range} of {link}'s window"),
         }
@@ -78,6 +80,14 @@ pub enum Error {
     /// An interconnect joins two arenas.
     #[error("an interconnect cannot join {0} to itself")]
     JoinsItself(ArenaId),
+    /// A mapping leads somewhere, but its metric says that nothing does.
+    #[error("from {from} to {to}: the mapping is open, but its metric is unreachable")]
+    OpenButUnreachable {
+        /// Where from.
+        from: ArenaId,
+        /// Where to.
+        to: ArenaId,
+    },
     /// The arena or interconnect is still used.
     #[error("{arena} is still in use by {by}")]
     ArenaBusy {
@@ -190,6 +200,16 @@ pub enum Error {
         /// Where.
         range: AddrRange,
     },
+    /// An alias would no longer be at a multiple of what was asked for when it was allocated.
+    #[error("{region} would be seen at {at:#x}, which is no multiple of {align:#x}")]
+    Misaligned {
+        /// Which.
+        region: RegionId,
+        /// Where it would be.
+        at: u64,
+        /// The alignment asked for, in bytes.
+        align: u64,
+    },
     /// The verb is for regions, not for aliases.
     #[error("{0} is an alias: it moves with what it stands for")]
     IsAlias(RegionId),
@@ -257,14 +277,6 @@ pub enum Error {
     /// A verb that writes was called from inside a driver's callback.
     #[error("a driver's callback cannot change the model")]
     InCallback,
-    /// A distance is asked for that no path has.
-    #[error("no arena within {max} of {arena} has space for it")]
-    OutOfReach {
-        /// Where from.
-        arena: ArenaId,
-        /// The cost allowed.
-        max: Metric,
-    },
 }
 
 struct Degraded<'e>(&'e [DriverId]);

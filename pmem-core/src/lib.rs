@@ -66,7 +66,7 @@ pub use model::{
     OwnedResolution, Piece, Pin, Place, Placement, Record, Resolution, Role, Seat, Span, SpanState, State,
     Walk, What, Why,
 };
-pub use plan::{Plan, Request};
+pub use plan::{Plan, Request, Spot};
 pub use pmem_space::{AddrRange, FitError, Policy, RangeError};
 #[cfg(feature = "serde")]
 pub use save::{LoadError, SAVED_VERSION, Saved};

@@ -7,7 +7,7 @@ use crate::id::{ArenaId, DriverId, LinkId, Owner, RegionId};
 use crate::mapping::Mapping;
 use crate::metric::Metric;
 use crate::model::{Broken, Direction, Edit, Home, Ids, Memory, Pin, Placement, State, Working};
-use crate::plan::{Plan, Request};
+use crate::plan::{Plan, Request, Spot};
 use crate::protocol::{Outcome, attach, verify};
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -399,6 +399,16 @@ impl Manager {
         self.transaction(|plan| plan.map(arena, region))
     }
 
+    /// [`Plan::map_at`].
+    pub fn map_at(
+        &mut self,
+        arena: ArenaId,
+        region: RegionId,
+        spot: impl Into<Spot>,
+    ) -> Result<RegionId, Error> {
+        self.transaction(|plan| plan.map_at(arena, region, spot))
+    }
+
     /// [`Plan::relocate`].
     pub fn relocate(&mut self, region: RegionId, start: u64) -> Result<(), Error> {
         self.transaction(|plan| plan.relocate(region, start))
@@ -420,8 +430,8 @@ impl Manager {
     }
 
     /// [`Plan::unpark`].
-    pub fn unpark(&mut self, region: RegionId, request: &Request) -> Result<(), Error> {
-        self.transaction(|plan| plan.unpark(region, request))
+    pub fn unpark(&mut self, region: RegionId, spot: impl Into<Spot>) -> Result<(), Error> {
+        self.transaction(|plan| plan.unpark(region, spot))
     }
 
     /// Gives up a reference to a region (`pmem_decref`), as [`Plan::decref`]; a driver that will not let go of it does

@@ -16,7 +16,7 @@ use pmem_space::{AddrRange, RangeError};
 use serde::{Deserialize, Serialize};
 
 /// The version of the format that this crate writes, and the only one that it reads.
-pub const SAVED_VERSION: u32 = 2;
+pub const SAVED_VERSION: u32 = 3;
 
 /// A manager in a form that can be written to a file; drivers are not part of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -101,6 +101,7 @@ struct SavedRegion {
     attrs: SavedAttrs,
     owner: Owner,
     pin: Pin,
+    align: u8,
     alias: Option<SavedAlias>,
 }
 
@@ -233,12 +234,8 @@ impl Manager {
         let mut ids = saved.ids;
         // A save that was not written to a file still has what only the regions say.
         ids.forget_places();
-        check_ids("arenas", saved.arenas.iter().map(|a| ids.arenas.contains_key(a.id)), ids.arenas.len())?;
-        check_ids(
-            "interconnects",
-            saved.links.iter().map(|l| ids.links.contains_key(l.id)),
-            ids.links.len(),
-        )?;
+        check_ids("arenas", saved.arenas.iter().map(|a| ids.arenas.contains(a.id)), ids.arenas.len())?;
+        check_ids("interconnects", saved.links.iter().map(|l| ids.links.contains(l.id)), ids.links.len())?;
         check_ids("regions", saved.regions.iter().map(|r| ids.regions.contains(r.id)), ids.regions.len())?;
         let mut memory = Memory::default();
         let mut working = Working { state: &mut state, ids: &mut ids, memory: &mut memory };
@@ -354,7 +351,9 @@ fn load_region(working: &mut Working<'_>, index: usize, saved: SavedRegion) -> R
         }
     };
     let attrs = saved.attrs.attrs().ok_or(LoadError::Attrs { what: "regions", index })?;
-    let record = Record { id: region, attrs, owner: saved.owner, role, pin: saved.pin };
+    let align =
+        Some(saved.align).filter(|align| *align < 64).ok_or(LoadError::Attrs { what: "regions", index })?;
+    let record = Record { id: region, attrs, owner: saved.owner, role, pin: saved.pin, align };
     let new = Some(Placement { arena: saved.arena, seat, record });
     working.apply(&Edit::Region { region, old: None, new });
     Ok(())
@@ -395,6 +394,7 @@ impl SavedRegion {
             attrs: record.attrs.into(),
             owner: record.owner,
             pin: record.pin,
+            align: record.align,
             alias: record.alias().map(|Alias { target, link, way, piece, to }| SavedAlias {
                 target,
                 link,

@@ -27,6 +27,10 @@ fn fault(machine: &Machine, arena: ArenaId, addr: u64, why: Why) -> String {
     let name = machine.arena_name(arena);
     match why {
         Why::NoEntry(link) => format!("{name}: {} has no entry for {addr:#x}", machine.link_name(link)),
+        Why::Incomplete(link) => format!(
+            "{name}: {addr:#x} is interleaved, and not all shares are joined; {} is one",
+            machine.link_name(link)
+        ),
         Why::NoArena => format!("{name} is not there"),
         _ => format!("nothing in {name} decodes {addr:#x}{}", nearest(machine.state(), machine, arena, addr)),
     }

@@ -129,7 +129,13 @@ impl<A: Access> Feed<A> {
     /// How it is registered: last to be asked and to install, so that nobody else's fault takes back what others were told.
     pub fn subscription() -> Subscription {
         let kinds = Kinds::REGIONS | Kinds::ATTRS | Kinds::SPANS | Kinds::WINDOWS | Kinds::TOPOLOGY;
-        let interest = Interest { kinds, usage: Usage::all(), prot: Prot::empty(), props: Props::empty() };
+        let interest = Interest {
+            kinds,
+            usage: Usage::all(),
+            prot: Prot::empty(),
+            props: Props::empty(),
+            places: false,
+        };
         Subscription::new([Scope::Everything]).interest(interest).priority(i32::MIN)
     }
 
@@ -200,7 +206,7 @@ impl<A: Access> Feed<A> {
                     }
                 }
                 Edit::Span { arena, .. } if !is_ram(*arena) => {}
-                Edit::Count { .. } => {}
+                Edit::Count { .. } | Edit::Effective { .. } => {}
                 _ => return None,
             }
         }

@@ -160,7 +160,7 @@ impl Edits {
                 let side =
                     |range: &Option<AddrRange>| range.map_or(Side::default(), |r| Side::of(r, None, 0));
                 let Some(ends) = state.link(*link) else { return };
-                let window = pieces(ends, *way).get(usize::from(*piece));
+                let window = pieces(ends, *way).get(*piece as usize);
                 CEdit { before: side(old), after: side(new), ..CEdit::of_window(*link, ends, *way, window) }
             }
             Edit::Region { region, old, new } => {
@@ -174,6 +174,22 @@ impl Edits {
                 let region = (*region).into();
                 CEdit { kind: 5, arena, interconnect, region, target, before, after, ..blank }
             }
+            Edit::Effective { placement, old, new } => {
+                let Role::Alias(alias) = placement.record.role else { return };
+                // What is parked has no address to do anything at.
+                let Some(range) = placement.seat.range() else { return };
+                let side = |attrs| Side::of(range, Some(attrs), 0);
+                CEdit {
+                    kind: 7,
+                    arena: placement.arena.into(),
+                    interconnect: alias.link.into(),
+                    region: placement.record.id.into(),
+                    target: alias.target.into(),
+                    before: side(*old),
+                    after: side(*new),
+                    ..blank
+                }
+            }
             _ => return,
         };
         self.all.push(edit);
@@ -184,7 +200,10 @@ impl Edits {
             e.map_or(Side::default(), |e| Side::of(delta.range, Some(e.attrs), c_int::from(e.taken)))
         };
         let (before, after) = (side(delta.old), side(delta.new));
-        self.all.push(CEdit { kind: 6, arena: view.into(), before, after, ..CEdit::new() });
+        let leads = delta.new.or(delta.old);
+        let far = leads.map_or(ArenaPtr::NULL, |leads| leads.arena.into());
+        let offset = leads.map_or(0, |leads| leads.offset);
+        self.all.push(CEdit { kind: 6, arena: view.into(), far, offset, before, after, ..CEdit::new() });
     }
 
     fn keep(&mut self, name: &str) -> *const c_char {

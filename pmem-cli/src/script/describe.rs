@@ -81,6 +81,9 @@ pub(super) fn describe(state: &State, names: &Names, edit: &Edit) -> String {
             };
             format!("{name}: {}", change(place(old), place(new)))
         }
+        Edit::Effective { placement, old, new } => {
+            format!("{} amounts to: {old} -> {new}", names.of_region(state, placement))
+        }
         Edit::Count { region, old, new } => {
             format!(
                 "references of {}: {old} -> {new}",

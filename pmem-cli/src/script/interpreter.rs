@@ -346,6 +346,7 @@ impl Interpreter {
             OwnedResolution::Fault { arena, addr, why, hops } => {
                 let why = match why {
                     Why::NoEntry(link) => format!("no entry in {}", names.of_link(link)),
+                    Why::Incomplete(_) => "interleaved, and not all shares are joined".to_owned(),
                     _ => "nothing decodes it".to_owned(),
                 };
                 format!("fault {} {addr:#x}: {why}{}\n", names.of_arena(arena), by(&hops))

@@ -67,7 +67,9 @@ impl Flat {
         for (arena, range) in touched(edits, after) {
             let looked = self.looked.get(&arena).into_iter();
             for (part, backs) in looked.flat_map(|looked| looked.overlapping(inclusive(range))) {
-                let Some(part) = from_inclusive(part).and_then(|part| part.intersect(range)) else { continue };
+                let Some(part) = from_inclusive(part).and_then(|part| part.intersect(range)) else {
+                    continue;
+                };
                 windows.extend(backs.iter().filter_map(|back| part.shifted(*back)));
             }
         }
@@ -207,7 +209,7 @@ fn touched(edits: &[Edit], after: &State) -> Vec<(ArenaId, AddrRange)> {
     let mut out: Vec<(ArenaId, AddrRange)> = Vec::new();
     for edit in edits {
         match edit {
-            Edit::Count { .. } | Edit::Arena { .. } => {}
+            Edit::Count { .. } | Edit::Arena { .. } | Edit::Effective { .. } => {}
             Edit::Span { arena, range, .. } => out.push((*arena, *range)),
             Edit::Region { old, new, .. } => {
                 let both = [old, new].into_iter().flatten().filter(|p| changes_meaning(p, after));

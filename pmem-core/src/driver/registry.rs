@@ -3,7 +3,7 @@
 use super::contract::Driver;
 use super::deltas::Delta;
 use super::flat::{Flat, Update};
-use crate::attrs::{Props, Prot, Usage};
+use crate::attrs::{Attrs, Props, Prot, Usage};
 use crate::id::{ArenaId, DriverId, LinkId};
 use crate::model::{Edit, Placement, State};
 use alloc::boxed::Box;
@@ -31,7 +31,7 @@ bitflags! {
     pub struct Kinds: u8 {
         /// Regions and aliases come, go, move, are parked or resized.
         const REGIONS = 0x01;
-        /// Regions' attributes, owners or pins change.
+        /// Regions' attributes, owners or pins change; what aliases of them amount to.
         const ATTRS = 0x02;
         /// Space is primed, unprimed, sealed, unsealed, lent.
         const SPANS = 0x04;
@@ -172,7 +172,11 @@ impl Registry {
 
     /// How each observed view changes.
     pub(crate) fn deltas(&self, updates: &[Update]) -> Vec<(ArenaId, Vec<Delta>)> {
-        self.views.iter().zip(updates).map(|((arena, _), update)| (*arena, update.deltas().to_vec())).collect()
+        self.views
+            .iter()
+            .zip(updates)
+            .map(|((arena, _), update)| (*arena, update.deltas().to_vec()))
+            .collect()
     }
 
     /// Takes the observed views on to the state `after`.
@@ -218,16 +222,19 @@ impl Registered {
 
     fn interested(&self, edit: &Edit) -> bool {
         let Interest { kinds, usage, prot, props, .. } = self.subscription.interest;
+        let differ = |was: Attrs, is: Attrs| {
+            (was.usage() ^ is.usage()).intersects(usage)
+                || (was.prot() ^ is.prot()).intersects(prot)
+                || (was.props() ^ is.props()).intersects(props)
+        };
         match edit {
             Edit::Arena { .. } | Edit::Link { .. } => kinds.contains(Kinds::TOPOLOGY),
             Edit::Span { .. } => kinds.contains(Kinds::SPANS),
             Edit::Window { .. } => kinds.contains(Kinds::WINDOWS),
             Edit::Count { .. } => kinds.contains(Kinds::COUNTS),
+            Edit::Effective { old, new, .. } => kinds.contains(Kinds::ATTRS) && differ(*old, *new),
             Edit::Region { old: Some(old), new: Some(new), .. } => {
-                let (was, is) = (old.record.attrs, new.record.attrs);
-                let attrs = (was.usage() ^ is.usage()).intersects(usage)
-                    || (was.prot() ^ is.prot()).intersects(prot)
-                    || (was.props() ^ is.props()).intersects(props)
+                let attrs = differ(old.record.attrs, new.record.attrs)
                     || (old.record.owner, old.record.pin) != (new.record.owner, new.record.pin);
                 let moved = old.seat != new.seat || old.record.role != new.record.role;
                 (attrs && kinds.contains(Kinds::ATTRS)) || (moved && kinds.contains(Kinds::REGIONS))
@@ -253,6 +260,10 @@ fn touches(edit: &Edit, scope: Scope, after: &State) -> bool {
         }
         (Scope::Arena(arena), Edit::Region { old, new, .. }) => {
             placements(old, new).iter().any(|p| p.arena == arena)
+        }
+        (Scope::Arena(arena), Edit::Effective { placement, .. }) => placement.arena == arena,
+        (Scope::Link(link), Edit::Effective { placement, .. }) => {
+            placement.record.alias().is_some_and(|alias| alias.link == link)
         }
         (Scope::Link(link), Edit::Link { link: l, .. } | Edit::Window { link: l, .. }) => *l == link,
         (Scope::Link(link), Edit::Region { old, new, .. }) => {

@@ -213,7 +213,8 @@ impl Windows {
 
     /// Of windows that yield: those that take part of `range`, in order of address.
     pub(crate) fn pieces_in(&self, range: AddrRange) -> impl Iterator<Item = (u32, &Window)> {
-        let ends = |piece: &u32| self.pieces.get(*piece as usize).is_none_or(|w| w.limit.last() < range.start());
+        let ends =
+            |piece: &u32| self.pieces.get(*piece as usize).is_none_or(|w| w.limit.last() < range.start());
         let first = self.by_address.partition_point(ends);
         let rest = self.by_address.get(first..).unwrap_or_default();
         rest.iter()
@@ -227,7 +228,8 @@ impl Windows {
             let window = self.pieces.get(piece as usize)?;
             Some((window, window.limit.shifted(window.offset)?))
         };
-        let starts_by = |(piece, _): &(u32, u64)| output(*piece).is_none_or(|(_, o)| o.start() <= range.last());
+        let starts_by =
+            |(piece, _): &(u32, u64)| output(*piece).is_none_or(|(_, o)| o.start() <= range.last());
         let count = self.by_output.partition_point(starts_by);
         let candidates = self.by_output.get(..count).unwrap_or_default().iter().rev();
         candidates.take_while(move |(_, last)| *last >= range.start()).filter_map(move |(piece, _)| {

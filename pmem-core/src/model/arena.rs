@@ -47,19 +47,26 @@ pub(crate) struct Kept {
     pub(super) id: RegionId,
     owner: [u32; 2],
     pub(super) attrs: Attrs,
-    /// [`PINNED`], [`ALIAS`].
+    /// [`PINNED`], [`ALIAS`], and from [`ALIGN`] on the alignment.
     flags: u8,
 }
 
 const PINNED: u8 = 1;
 const ALIAS: u8 = 2;
+/// From here on in the flags, the alignment as a power of two.
+const ALIGN: u32 = 2;
 
 impl Kept {
     fn of(record: &Record) -> Self {
-        let Record { id, attrs, owner, role, pin } = *record;
+        let Record { id, attrs, owner, role, pin, align } = *record;
         let pinned = if pin == Pin::Pinned { PINNED } else { 0 };
         let alias = if role == Role::Own { 0 } else { ALIAS };
-        Self { id, owner: [owner.0 as u32, (owner.0 >> 32) as u32], attrs, flags: pinned | alias }
+        Self {
+            id,
+            owner: [owner.0 as u32, (owner.0 >> 32) as u32],
+            attrs,
+            flags: pinned | alias | align << ALIGN,
+        }
     }
 
     fn is_alias(self) -> bool {
@@ -70,7 +77,14 @@ impl Kept {
     fn record(self, alias: Option<Alias>) -> Record {
         let owner = Owner(u64::from(self.owner[1]) << 32 | u64::from(self.owner[0]));
         let pin = if self.flags & PINNED != 0 { Pin::Pinned } else { Pin::Movable };
-        Record { id: self.id, attrs: self.attrs, owner, role: alias.map_or(Role::Own, Role::Alias), pin }
+        Record {
+            id: self.id,
+            attrs: self.attrs,
+            owner,
+            role: alias.map_or(Role::Own, Role::Alias),
+            pin,
+            align: self.flags >> ALIGN,
+        }
     }
 }
 

@@ -175,7 +175,10 @@ impl State {
             match record.role {
                 Role::Own => {
                     let spans = || arena.spans_in(range).filter(|(_, span)| span.state != SpanState::Lent);
+                    let alike =
+                        || spans().all(|(_, s)| spans().next().is_some_and(|(_, f)| f.attrs == s.attrs));
                     if !covered(range, spans().map(|(r, _)| r))
+                        || !alike()
                         || !spans().all(|(_, s)| s.admits(record.attrs))
                     {
                         return Err(Broken::Misplaced { region: record.id, range });
@@ -191,10 +194,9 @@ impl State {
                             && there.len() == range.len();
                         let leads = self.translate(id, range.start(), leg) == Some(alias.to);
                         let fits = match &link.direction(alias.way).mapping {
-                            Mapping::Windows(w) if !w.yields() => w
-                                .pieces()
-                                .get(alias.piece as usize)?
-                                .carries(self.effective(&target).props()),
+                            Mapping::Windows(w) if !w.yields() => {
+                                w.pieces().get(alias.piece as usize)?.carries(self.effective(&target).props())
+                            }
                             Mapping::Table(table) => range.start() % table.page() == alias.to % table.page(),
                             _ => true,
                         };

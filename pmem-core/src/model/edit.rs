@@ -3,6 +3,7 @@
 use super::arena::{Span, from_inclusive, inclusive};
 use super::record::Placement;
 use super::topology::{ArenaInfo, Link};
+use crate::attrs::Attrs;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -68,6 +69,15 @@ pub enum Edit {
         /// After.
         new: Option<Placement>,
     },
+    /// What an alias amounts to changes, because what it stands for does. Follows from another edit.
+    Effective {
+        /// The alias, as it will be.
+        placement: Placement,
+        /// Before.
+        old: Attrs,
+        /// After.
+        new: Attrs,
+    },
     /// A reference count changes, of a region that stays.
     Count {
         /// Of which region.
@@ -87,6 +97,7 @@ enum Subject {
     Spans(ArenaId),
     Window(LinkId, Way, u32),
     Region(RegionId),
+    Effective(RegionId),
     Count(RegionId),
 }
 
@@ -102,6 +113,7 @@ impl Edit {
                 Self::Window { link, way, piece, old: new, new: old }
             }
             Self::Region { region, old, new } => Self::Region { region, old: new, new: old },
+            Self::Effective { placement, old, new } => Self::Effective { placement, old: new, new: old },
             Self::Count { region, old, new } => Self::Count { region, old: new, new: old },
         }
     }
@@ -134,11 +146,19 @@ impl Edit {
                 }
             }
         }
-        let net = net.into_iter().flat_map(|edit| match edit {
+        let last = |region| match net.get(*places.get(&Subject::Region(region))?) {
+            Some(Self::Region { new, .. }) => Some(*new),
+            _ => None,
+        };
+        let net = net.iter().flat_map(|edit| match edit {
             Self::Span { arena, .. } => {
-                spans.remove(&arena).map_or_else(Vec::new, |spans| spans.edits(arena))
+                spans.remove(arena).map_or_else(Vec::new, |spans| spans.edits(*arena))
             }
-            edit => Vec::from([edit]),
+            Self::Effective { placement, old, new } => {
+                let now = last(placement.record.id).unwrap_or(Some(*placement));
+                now.map(|placement| Self::Effective { placement, old: *old, new: *new }).into_iter().collect()
+            }
+            edit => Vec::from([edit.clone()]),
         });
         Cow::Owned(net.filter(|edit| !edit.changes_nothing()).collect())
     }
@@ -151,6 +171,7 @@ impl Edit {
             Self::Span { arena, .. } => Subject::Spans(*arena),
             Self::Window { link, way, piece, .. } => Subject::Window(*link, *way, *piece),
             Self::Region { region, .. } => Subject::Region(*region),
+            Self::Effective { placement, .. } => Subject::Effective(placement.record.id),
             Self::Count { region, .. } => Subject::Count(*region),
         }
     }
@@ -162,6 +183,7 @@ impl Edit {
             (Self::Link { new, .. }, Self::Link { new: last, .. }) => *new = last,
             (Self::Window { new, .. }, Self::Window { new: last, .. }) => *new = last,
             (Self::Region { new, .. }, Self::Region { new: last, .. }) => *new = last,
+            (Self::Effective { new, .. }, Self::Effective { new: last, .. }) => *new = last,
             (Self::Count { new, .. }, Self::Count { new: last, .. }) => *new = last,
             _ => {}
         }
@@ -174,6 +196,7 @@ impl Edit {
             Self::Span { old, new, .. } => old == new,
             Self::Window { old, new, .. } => old == new,
             Self::Region { old, new, .. } => old == new,
+            Self::Effective { old, new, .. } => old == new,
             Self::Count { old, new, .. } => old == new,
         }
     }

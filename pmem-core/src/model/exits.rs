@@ -86,6 +86,8 @@ impl State {
                 let offset = share.output().start().wrapping_sub(share.input().start());
                 self.narrowed_exits(arena, part, leg, offset, visit);
             }
+            // As long as a share is missing, none of it is decoded.
+            Mapping::Interleave(share) if legs.len() < usize::from(share.ways()) => {}
             Mapping::Interleave(_) if follow.interleaves => {
                 for leg in legs {
                     let Some(Mapping::Interleave(share)) =

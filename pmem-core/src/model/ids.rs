@@ -1,25 +1,20 @@
 //! The ids in use, and what the writer keeps by id; in no snapshot.
 
 use super::edit::Edit;
+use super::names::Names;
 use super::record::{Placement, Seat};
 use super::state::State;
 use super::table::{Home, Table};
 use crate::id::{ArenaId, LinkId, RegionId};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use slotmap::SlotMap;
-
-/// Says that an id is in use. Not `()`: formats such as JSON cannot tell an absent one from it.
-#[derive(Clone, Copy, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct InUse {}
 
 /// The ids in use, and what the writer keeps by id; in no snapshot.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Ids {
-    pub(crate) arenas: SlotMap<ArenaId, InUse>,
-    pub(crate) links: SlotMap<LinkId, InUse>,
+    pub(crate) arenas: Names<ArenaId>,
+    pub(crate) links: Names<LinkId>,
     pub(crate) regions: Table,
     /// By region that has any: its aliases, each of which holds a reference.
     #[cfg_attr(feature = "serde", serde(skip))]
@@ -83,8 +78,8 @@ impl Ids {
     /// Gives up the id of what an edit of a finished change leaves out of existence.
     pub(crate) fn retire(&mut self, finished: &Edit) {
         match finished {
-            Edit::Arena { arena, new: None, .. } => drop(self.arenas.remove(*arena)),
-            Edit::Link { link, new: None, .. } => drop(self.links.remove(*link)),
+            Edit::Arena { arena, new: None, .. } => self.arenas.remove(*arena),
+            Edit::Link { link, new: None, .. } => self.links.remove(*link),
             Edit::Region { region, new: None, .. }
                 if self.regions.get(*region).is_some_and(|entry| entry.home == Home::Nowhere) =>
             {

@@ -8,6 +8,7 @@ mod edit;
 mod exits;
 mod frozen;
 mod ids;
+mod names;
 mod overlay;
 mod reach;
 mod record;
@@ -35,7 +36,7 @@ pub use view::{Piece, What};
 pub use walk::Walk;
 
 pub(crate) use arena::{Kept, Memory};
-pub(crate) use ids::{Ids, InUse};
-pub(crate) use table::{Home, MAX_REFS};
+pub(crate) use ids::Ids;
 pub(crate) use survey::Look;
+pub(crate) use table::{Home, MAX_REFS};
 pub(crate) use working::Working;

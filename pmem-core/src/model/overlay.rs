@@ -55,7 +55,8 @@ fn ambiguous(pieces: &[&Piece]) -> What {
     if pieces.iter().any(|piece| piece.what == What::Loop) {
         return What::Loop;
     }
-    let mut arenas: Vec<ArenaId> = pieces.iter().filter_map(|piece| piece.what.place().map(|(a, _)| a)).collect();
+    let mut arenas: Vec<ArenaId> =
+        pieces.iter().filter_map(|piece| piece.what.place().map(|(a, _)| a)).collect();
     arenas.sort_unstable();
     What::Ambiguous(arenas)
 }

@@ -89,8 +89,11 @@ impl State {
                     let offset = at.offset.wrapping_add(offset);
                     let been = known.entry((near, offset)).or_default();
                     let range = input.start()..=input.last();
-                    let fresh = been.gaps(&range).filter_map(|gap| AddrRange::inclusive(*gap.start(), *gap.end()).ok());
-                    let source = |range| Source { arena: near, range, offset, by: Some(done - 1), hops: at.hops + 1 };
+                    let fresh = been
+                        .gaps(&range)
+                        .filter_map(|gap| AddrRange::inclusive(*gap.start(), *gap.end()).ok());
+                    let source =
+                        |range| Source { arena: near, range, offset, by: Some(done - 1), hops: at.hops + 1 };
                     out.extend(fresh.map(source));
                     been.insert(range);
                 }
@@ -116,7 +119,8 @@ impl State {
             }
             Mapping::Interleave(share) => chunks(share, output),
             Mapping::Table(table) => {
-                let entries = self.arena(link.near(way)).into_iter().flat_map(|near| near.regions_in(table.input()));
+                let entries =
+                    self.arena(link.near(way)).into_iter().flat_map(|near| near.regions_in(table.input()));
                 let input = |(entry, record): (AddrRange, super::record::Record)| {
                     let alias = record.alias().filter(|alias| (alias.link, alias.way) == (id, way))?;
                     let offset = alias.to.wrapping_sub(entry.start());
@@ -135,7 +139,8 @@ fn goes_on_for_ever(sources: &[Source], index: usize) -> bool {
     let before = |source: &&Source| sources.get(source.by?);
     here.hops >= PASSES
         && here.hops.is_multiple_of(PASSES)
-        && core::iter::successors(Some(here), before).filter(|source| source.arena == here.arena).count() >= PASSES
+        && core::iter::successors(Some(here), before).filter(|source| source.arena == here.arena).count()
+            >= PASSES
 }
 
 /// The chunks that a share turns into part of `output`, each with what it adds.

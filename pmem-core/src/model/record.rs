@@ -70,6 +70,8 @@ pub struct Record {
     pub role: Role,
     /// Whether it may be moved.
     pub pin: Pin,
+    /// Of an alias: the power of two of which its address stays a multiple, as the request asked that led to it. 0 for any address.
+    pub align: u8,
 }
 
 impl Record {

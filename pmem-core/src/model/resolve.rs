@@ -44,6 +44,8 @@ pub enum Why {
     Undecoded,
     /// It is a table's input, and no entry covers it.
     NoEntry(LinkId),
+    /// It is in an interleaved range of which a share is missing; the interconnect has one that is there.
+    Incomplete(LinkId),
     /// There is no such arena.
     NoArena,
 }
@@ -119,9 +121,7 @@ impl State {
             Mapping::Closed => None,
             Mapping::Identity => Some(addr),
             Mapping::Windows(w) if w.yields() => Some(addr.wrapping_add(w.piece_at(addr)?.1.offset_of())),
-            Mapping::Windows(w) => {
-                Some(addr.wrapping_add(w.pieces().get(leg.piece as usize)?.offset_of()))
-            }
+            Mapping::Windows(w) => Some(addr.wrapping_add(w.pieces().get(leg.piece as usize)?.offset_of())),
             Mapping::Interleave(share) => share.translate(addr),
             Mapping::Table(_) => {
                 let (range, record) = self.arena(arena)?.region_at(addr)?;

@@ -99,9 +99,7 @@ impl State {
         match &link.direction(leg.way).mapping {
             Mapping::Closed => Prot::empty(),
             Mapping::Identity | Mapping::Interleave(_) => Prot::RWX,
-            Mapping::Windows(w) => {
-                w.pieces().get(leg.piece as usize).map_or(Prot::empty(), |w| w.prot_of())
-            }
+            Mapping::Windows(w) => w.pieces().get(leg.piece as usize).map_or(Prot::empty(), |w| w.prot_of()),
             Mapping::Table(table) => table.prot_of(),
         }
     }
@@ -166,10 +164,8 @@ impl State {
         new: Option<AddrRange>,
     ) {
         let Some(near) = self.link(link).map(|l| l.near(way)) else { return };
-        if let Some(window) = self
-            .windows
-            .get_mut(link)
-            .and_then(|w| Arc::make_mut(w)[way as usize].get_mut(piece as usize))
+        if let Some(window) =
+            self.windows.get_mut(link).and_then(|w| Arc::make_mut(w)[way as usize].get_mut(piece as usize))
         {
             *window = new;
         }

@@ -162,11 +162,9 @@ impl<'s> Survey<'s> {
                 match exit {
                     Exit::Own(span) => own(arena, span, &Look { range: part, ..look }, &mut self.found),
                     Exit::Hop(crossed) => self.cross(index, look, part, crossed),
-                    Exit::Table(leg) => self.leave(look, part, |arena, start| What::Table {
-                        link: leg.link,
-                        arena,
-                        start,
-                    }),
+                    Exit::Table(leg) => {
+                        self.leave(look, part, |arena, start| What::Table { link: leg.link, arena, start })
+                    }
                     Exit::Interleave(legs) => self.leave(look, part, |arena, start| What::Interleave {
                         links: legs.iter().map(|leg| leg.link).collect(),
                         arena,

@@ -221,6 +221,14 @@ mod saved {
     #[derive(Serialize, Deserialize)]
     struct Place(u32, Option<u32>);
 
+    /// The places, and those of them that were used and are not, the next one first.
+    #[derive(Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Saved {
+        places: Vec<Place>,
+        free: Vec<u32>,
+    }
+
     /// Only ids and counts are saved: where regions are, the model says.
     impl Serialize for Table {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -228,13 +236,22 @@ mod saved {
             let mut places: Vec<Place> =
                 slots.map(|s| Place(s.version, s.is_used().then_some(s.refs & !PARKED))).collect();
             while places.pop_if(|place| place.0 == 0).is_some() {}
-            places.serialize(serializer)
+            let used_before = |place: &u64| {
+                let place = *place as usize;
+                self.pages.get(place / PAGE).is_some_and(|page| page[place % PAGE].version != 0)
+            };
+            let next = |place: &u64| {
+                let place = *place as usize;
+                self.pages.get(place / PAGE).map(|page| page[place % PAGE].start())
+            };
+            let free = core::iter::successors(Some(self.free), next).take_while(used_before);
+            Saved { places, free: free.map(|place| place as u32).collect() }.serialize(serializer)
         }
     }
 
     impl<'de> Deserialize<'de> for Table {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            let places = Vec::<Place>::deserialize(deserializer)?;
+            let Saved { places, free } = Saved::deserialize(deserializer)?;
             let mut table = Self::default();
             if u32::try_from(places.len()).is_err() {
                 return Err(D::Error::custom("more regions than there are ids"));
@@ -250,14 +267,24 @@ mod saved {
                 *slot = Slot { version: *version, refs: count.unwrap_or(0), ..Slot::vacant(0) };
                 table.used += usize::from(count.is_some());
             }
-            // The lowest place is used first.
-            let mut next = (table.pages.len() * PAGE) as u64;
-            for i in (1..table.pages.len() * PAGE).rev() {
-                let slot = &mut table.pages[i / PAGE][i % PAGE];
-                if !slot.is_used() {
-                    slot.set_start(next);
-                    next = i as u64;
-                }
+            // Those that were used, in their order; then those that never were.
+            let end = (table.pages.len() * PAGE) as u64;
+            let never = (1..end as usize).filter(|i| table.pages[i / PAGE][i % PAGE].version == 0);
+            let mut order: Vec<u64> =
+                free.iter().map(|place| u64::from(*place)).chain(never.map(|i| i as u64)).collect();
+            let mut next = end;
+            let mut once = alloc::collections::BTreeSet::new();
+            while let Some(place) = order.pop() {
+                let slot =
+                    table.pages.get_mut(place as usize / PAGE).map(|page| &mut page[place as usize % PAGE]);
+                let Some(slot) = slot.filter(|slot| !slot.is_used() && place != 0 && once.insert(place))
+                else {
+                    return Err(D::Error::custom(format_args!(
+                        "free region id {place} is in use, or free twice"
+                    )));
+                };
+                slot.set_start(next);
+                next = place;
             }
             table.free = next;
             Ok(table)

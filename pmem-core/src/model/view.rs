@@ -65,7 +65,7 @@ pub enum What {
 
 impl What {
     /// The arena in which it lies, and its first address there; of what lies in several, none.
-    pub(super) fn place(&self) -> Option<(ArenaId, u64)> {
+    pub(crate) fn place(&self) -> Option<(ArenaId, u64)> {
         match self {
             Self::Local { arena, start, .. }
             | Self::Table { arena, start, .. }

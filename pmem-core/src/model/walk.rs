@@ -5,7 +5,7 @@ use super::record::Leg;
 use super::resolve::{Hop, Place, Why};
 use super::state::State;
 use crate::id::{ArenaId, LinkId, Way};
-use crate::mapping::Mapping;
+use crate::mapping::{Interleave, Mapping};
 use crate::metric::Metric;
 use alloc::collections::BinaryHeap;
 use alloc::vec::Vec;
@@ -76,6 +76,8 @@ enum Met {
 enum Step<'s> {
     Own,
     Claimed(&'s [Leg]),
+    /// A share of the interleaved range that it is in is missing; this interconnect is one that is there.
+    Incomplete(LinkId),
     /// An alias through a mapping that yields has it: nothing else takes it.
     Alias(Leg),
     Yields(&'s [Leg]),
@@ -260,6 +262,7 @@ impl State {
             let Some(arena) = self.arena(id) else { return Some(Answer::Fault(id, at, Why::NoArena)) };
             let legs = match self.step(arena, at) {
                 Step::Own => return Some(Answer::Accept(own(arena, id, at, cost))),
+                Step::Incomplete(link) => return Some(Answer::Fault(id, at, Why::Incomplete(link))),
                 Step::Claimed(legs) => legs,
                 Step::Alias(leg) => &[leg],
                 Step::Yields(legs) => legs,
@@ -292,6 +295,10 @@ impl State {
                     set(walk, index, Met::Own);
                     continue;
                 }
+                Step::Incomplete(link) => {
+                    set(walk, index, Met::Stuck(Why::Incomplete(link)));
+                    continue;
+                }
                 Step::Claimed(legs) => (true, legs),
                 Step::Alias(leg) => (true, &[leg][..]),
                 Step::Yields(legs) => (false, legs),
@@ -311,7 +318,8 @@ impl State {
                 let Some(link) = self.link(leg.link) else { continue };
                 let cost = cost + price(&self.hop(id, at, leg.link, leg.way));
                 let known = walk.visits.len();
-                let to = walk.reach((link.far(leg.way), next), (cost, hops + 1), Some((index, leg.link, leg.way)));
+                let to =
+                    walk.reach((link.far(leg.way), next), (cost, hops + 1), Some((index, leg.link, leg.way)));
                 if claimed {
                     set(walk, index, Met::Claimed(to));
                     has_circle |= (to as usize) < known;
@@ -357,8 +365,11 @@ impl State {
             return Step::Own;
         }
         let claimed = arena.behind(addr);
-        if !claimed.is_empty() {
-            return Step::Claimed(claimed);
+        if let [first, ..] = claimed {
+            return match self.share(*first) {
+                Some(share) if claimed.len() < usize::from(share.ways()) => Step::Incomplete(first.link),
+                _ => Step::Claimed(claimed),
+            };
         }
         let legs = arena.fallbacks();
         if legs.is_empty() || !arena.has_aliases() {
@@ -366,6 +377,14 @@ impl State {
         }
         let alias = arena.region_at(addr).and_then(|(_, record)| record.alias());
         alias.map_or(Step::Yields(legs), |alias| Step::Alias(alias.leg()))
+    }
+
+    /// The share of an interleave that a leg is.
+    fn share(&self, leg: Leg) -> Option<Interleave> {
+        match self.link(leg.link).map(|link| &link.direction(leg.way).mapping) {
+            Some(Mapping::Interleave(share)) => Some(*share),
+            _ => None,
+        }
     }
 
     /// Why an address leads nowhere that has these ways out.
@@ -387,7 +406,7 @@ impl State {
         let legs = match self.step(self.arena(id)?, addr) {
             Step::Claimed(legs) => legs,
             Step::Alias(leg) => &[leg],
-            Step::Own | Step::Yields(_) => return None,
+            Step::Own | Step::Incomplete(_) | Step::Yields(_) => return None,
         };
         let leg = legs.iter().find(|leg| self.translate(id, addr, **leg).is_some())?;
         Some(self.hop(id, addr, leg.link, leg.way))

@@ -30,6 +30,8 @@ impl Working<'_> {
                     self.place(new);
                 }
             }
+            // The model has it already: it follows from what it has.
+            Edit::Effective { .. } => {}
             Edit::Count { region, new, .. } => self.ids.regions.set_count(*region, *new),
         }
     }

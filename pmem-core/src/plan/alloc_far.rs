@@ -53,7 +53,8 @@ struct Lanes<'r> {
 
 impl<'r> Lanes<'r> {
     fn new(request: &'r Request, exact: bool, first: Lane) -> Self {
-        let mut new = Self { request, exact, lanes: Vec::new(), open: BinaryHeap::new(), known: BTreeMap::new() };
+        let mut new =
+            Self { request, exact, lanes: Vec::new(), open: BinaryHeap::new(), known: BTreeMap::new() };
         new.add(first);
         new
     }
@@ -64,7 +65,7 @@ impl<'r> Lanes<'r> {
 
     fn add(&mut self, lane: Lane) {
         let back = lane.back.unwrap_or_default();
-        let seen = match self.request.policy {
+        let seen = match self.request.spot.policy {
             Policy::LastFit => u64::MAX - lane.range.last().wrapping_add(back),
             _ => lane.range.start().wrapping_add(back),
         };
@@ -85,7 +86,7 @@ impl<'r> Lanes<'r> {
         let gaps = known.gaps(&range).filter_map(|gap| AddrRange::inclusive(*gap.start(), *gap.end()).ok());
         let mut fresh: Vec<AddrRange> = gaps.collect();
         known.insert(range);
-        if self.request.policy == Policy::LastFit {
+        if self.request.spot.policy == Policy::LastFit {
             fresh.reverse();
         }
         let mut out = Vec::new();
@@ -124,7 +125,8 @@ impl<'r> Lanes<'r> {
             Mapping::Identity => inputs.push((leg(0), lane.range, 0)),
             Mapping::Windows(windows) => {
                 for (piece, window) in (0..).zip(windows.pieces()) {
-                    let carries = self.request.props.is_none_or(|props| windows.yields() || window.carries(props));
+                    let carries =
+                        self.request.props.is_none_or(|props| windows.yields() || window.carries(props));
                     let part = window.limit_of().intersect(lane.range).filter(|_| carries);
                     inputs.extend(part.map(|part| (leg(piece), part, window.offset_of())));
                 }
@@ -213,11 +215,11 @@ impl Plan<'_> {
     ) -> Result<RegionId, (bool, Error)> {
         let before = self.edits.len();
         let region = self.alloc_here(lane.arena, request, lane).map_err(|error| (false, error))?;
-        let mut seen = self.chain(way, region, Some(request)).map_err(|(_, error)| error);
+        let mut seen = self.chain(way, region, Some(&request.spot)).map_err(|(_, error)| error);
         if seen.is_err() {
             self.undo_to(before);
             let again = self.alloc_here(lane.arena, request, lane).map_err(|error| (true, error))?;
-            let other = Wanted { region: again, from, max: request.max_metric, request: Some(request) };
+            let other = Wanted { region: again, from, max: request.max_metric, spot: Some(&request.spot) };
             seen = seen.or_else(|error| self.show(&other).map_err(|_| error));
         }
         let done = seen.and_then(|seen| {

@@ -1,7 +1,7 @@
 //! Allocation: in the arena itself, or in another from which the region can be made visible.
 
 use super::alloc_far::Lane;
-use super::{Plan, Request};
+use super::{Plan, Request, Spot};
 use crate::attrs::Attrs;
 use crate::error::Error;
 use crate::id::{ArenaId, RegionId};
@@ -23,7 +23,7 @@ impl Plan<'_> {
         self.arena(arena)?;
         let place = request.place()?;
         request.fit(place, 0)?;
-        if !request.window.covers(place) {
+        if !request.spot.window.covers(place) {
             return Err(self.no_space(arena, request, 0));
         }
         let near = if self.suits(arena, request) {
@@ -54,22 +54,27 @@ impl Plan<'_> {
         let len = AddrRange::sized(0, request.len)?.len();
         let attrs = request.attrs(Attrs::default())?;
         let id = self.working.ids.regions.insert(1);
-        let record = Record { id, attrs, owner: request.owner, role: Role::Own, pin: request.pin };
+        let record = Record { id, attrs, owner: request.owner, role: Role::Own, pin: request.pin, align: 0 };
         self.put_in(Placement { arena, seat: Seat::Parked(len), record });
         Ok(id)
     }
 
     /// Allocates in `arena`, at addresses of `lane`.
-    pub(super) fn alloc_here(&mut self, arena: ArenaId, request: &Request, lane: Lane) -> Result<RegionId, Error> {
+    pub(super) fn alloc_here(
+        &mut self,
+        arena: ArenaId,
+        request: &Request,
+        lane: Lane,
+    ) -> Result<RegionId, Error> {
         let fit = match lane.back {
             Some(back) => request.fit(lane.range, back)?,
             None => {
                 let fit = Fit::new(request.len)?.window(lane.range).align(lane.align)?;
-                fit.policy(request.policy).visits(request.visits)
+                fit.policy(request.spot.policy).visits(request.spot.visits)
             }
         };
         // An exact range is not looked for: what is in its way is named.
-        let exact = request.start.filter(|_| lane.back == Some(0)).map(|_| lane.range);
+        let exact = request.spot.start.filter(|_| lane.back == Some(0)).map(|_| lane.range);
         let exact = exact.filter(|range| fit.admits(*range));
         let (range, defaults) = match exact {
             Some(range) => {
@@ -83,8 +88,14 @@ impl Plan<'_> {
         };
         let id = self.working.ids.regions.insert(1);
         let attrs = request.attrs(defaults);
-        let record =
-            attrs.map(|attrs| Record { id, attrs, owner: request.owner, role: Role::Own, pin: request.pin });
+        let record = attrs.map(|attrs| Record {
+            id,
+            attrs,
+            owner: request.owner,
+            role: Role::Own,
+            pin: request.pin,
+            align: 0,
+        });
         let check = |record: &Record| match exact {
             Some(range) => self.check_free(arena, range, record),
             None => Ok(()),
@@ -130,7 +141,7 @@ impl Plan<'_> {
         Ok(found.map(|(_, found)| found))
     }
 
-    fn largest(&self, arena: ArenaId, request: &Request, window: AddrRange) -> u64 {
+    pub(super) fn largest(&self, arena: ArenaId, request: &Request, window: AddrRange) -> u64 {
         let Ok(here) = self.arena(arena) else { return 0 };
         here.spans_in(window)
             .filter(|(_, span)| span.state == SpanState::Open)
@@ -142,8 +153,12 @@ impl Plan<'_> {
     }
 
     pub(super) fn no_space(&self, arena: ArenaId, request: &Request, largest: u64) -> Error {
-        let Request { len, align, .. } = *request;
-        let window = request.place().unwrap_or(request.window);
-        Error::NoSpace { arena, len, align, window, largest }
+        no_space(arena, request.len, &request.spot, largest)
     }
+}
+
+/// The error that there is no place of `len` bytes at such a spot.
+pub(super) fn no_space(arena: ArenaId, len: u64, spot: &Spot, largest: u64) -> Error {
+    let window = spot.place(len).unwrap_or(spot.window);
+    Error::NoSpace { arena, len, align: spot.align, window, largest }
 }

@@ -1,11 +1,12 @@
 //! Joining arenas by interconnects, and parting them.
 
 use super::Plan;
+use super::window::may_show;
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, Way};
-use crate::mapping::Mapping;
+use crate::mapping::{Mapping, Window};
 use crate::metric::Metric;
-use crate::model::{Direction, Edit, InUse, Link, Span, SpanState};
+use crate::model::{Direction, Edit, Link, Span, SpanState};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
@@ -32,7 +33,7 @@ impl Plan<'_> {
     /// A floating window's floor may lie over free primed space, which is then lent to the window.
     ///
     /// # Errors
-    /// [`Error::NoArena`], [`Error::JoinsItself`]; [`Error::Occupied`] names what is where the mapping leads through.
+    /// [`Error::NoArena`], [`Error::JoinsItself`], [`Error::OpenButUnreachable`]; [`Error::Occupied`] names what is where the mapping leads through.
     pub fn connect_asymmetric(
         &mut self,
         left: ArenaId,
@@ -48,9 +49,13 @@ impl Plan<'_> {
         self.atomically(|plan| {
             let link = Link { left, right, to_right, to_left };
             for way in [Way::ToRight, Way::ToLeft] {
-                plan.make_way(link.near(way), &link.direction(way).mapping)?;
+                let Direction { mapping, metric, .. } = link.direction(way);
+                if !mapping.is_closed() && !metric.is_reachable() {
+                    return Err(Error::OpenButUnreachable { from: link.near(way), to: link.far(way) });
+                }
+                plan.make_way(link.near(way), mapping)?;
             }
-            let id = plan.working.ids.links.insert(InUse {});
+            let id = plan.working.ids.links.insert();
             plan.push(Edit::Link { link: id, old: None, new: Some(Arc::new(link)) });
             Ok(id)
         })
@@ -95,8 +100,12 @@ impl Plan<'_> {
                     .iter()
                     .filter(|w| w.is_fixed())
                     .try_for_each(|w| self.check_claim(arena, w.limit_of()))?;
-                for floor in floors(mapping) {
+                for (window, floor) in windows.pieces().iter().filter_map(|w| Some((w, w.floor_of()?))) {
+                    if window.is_fixed() {
+                        continue;
+                    }
                     self.check_behind(arena, floor)?;
+                    self.check_floor(arena, floor, window)?;
                     self.lend(arena, floor)?;
                 }
                 Ok(())
@@ -132,6 +141,13 @@ impl Plan<'_> {
         let behind = here.windows_in(range).next().map(|(r, legs)| Holder::Link(legs[0].link, r));
         let taken = || here.regions_in(range).next().map(|(r, record)| Holder::Region(record.id, r));
         behind.or_else(taken).map_or(Ok(()), |by| Err(Error::Occupied { arena, range, by }))
+    }
+
+    /// Checks that a window may open over the primed space of its floor.
+    fn check_floor(&self, arena: ArenaId, range: AddrRange, window: &Window) -> Result<(), Error> {
+        let unfit = self.arena(arena)?.spans_in(range).find(|(_, span)| !may_show(window, span.attrs));
+        let by = unfit.map(|(span, _)| Holder::Unfit(span));
+        by.map_or(Ok(()), |by| Err(Error::Occupied { arena, range, by }))
     }
 
     /// Lends the primed space in `range` to a window.

@@ -4,7 +4,7 @@ use super::Plan;
 use crate::attrs::ArenaType;
 use crate::error::{Error, Holder};
 use crate::id::ArenaId;
-use crate::model::{ArenaInfo, Edit, InUse};
+use crate::model::{ArenaInfo, Edit};
 use alloc::string::String;
 use pmem_space::AddrRange;
 
@@ -14,7 +14,7 @@ impl Plan<'_> {
     /// # Errors
     /// None today.
     pub fn create_arena(&mut self, name: impl Into<String>, kind: ArenaType) -> Result<ArenaId, Error> {
-        let arena = self.working.ids.arenas.insert(InUse {});
+        let arena = self.working.ids.arenas.insert();
         self.push(Edit::Arena { arena, old: None, new: Some(ArenaInfo { name: name.into(), kind }) });
         Ok(arena)
     }

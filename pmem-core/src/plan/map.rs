@@ -1,7 +1,7 @@
 //! Making a region of one arena visible in another: a chain of aliases, one per arena crossed.
 
 use super::way::{Hop, Wanted};
-use super::{Plan, Request};
+use super::{Plan, Spot};
 use crate::attrs::{Attrs, Props, Prot, Usage};
 use crate::error::Error;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
@@ -23,26 +23,30 @@ impl Plan<'_> {
         self.map_where(arena, region, None)
     }
 
-    /// As [`Self::map`], at addresses of `arena` that meet the request: its window or exact start, alignment, boundary and policy. An
-    /// IOMMU's fixed input address is one.
+    /// As [`Self::map`], where the spot says, in addresses of `arena`: an IOMMU's fixed input address, say.
     ///
     /// # Errors
     /// As [`Self::map`]; [`Error::NoSpace`] for a region of `arena` itself that is elsewhere.
-    pub fn map_at(&mut self, arena: ArenaId, region: RegionId, request: &Request) -> Result<RegionId, Error> {
-        self.map_where(arena, region, Some(request))
+    pub fn map_at(
+        &mut self,
+        arena: ArenaId,
+        region: RegionId,
+        spot: impl Into<Spot>,
+    ) -> Result<RegionId, Error> {
+        self.map_where(arena, region, Some(&spot.into()))
     }
 
     fn map_where(
         &mut self,
         arena: ArenaId,
         region: RegionId,
-        request: Option<&Request>,
+        spot: Option<&Spot>,
     ) -> Result<RegionId, Error> {
         self.arena(arena)?;
         let placement = self.placement(region)?;
         if placement.arena == arena {
-            if let Some(request) = request {
-                self.check_asked(arena, self.range_of(region)?, request)?;
+            if let Some(spot) = spot {
+                self.check_asked(arena, self.range_of(region)?, spot)?;
             }
             self.incref(region)?;
             return Ok(region);
@@ -50,9 +54,8 @@ impl Plan<'_> {
         if self.refs(region)? == 0 {
             return Err(Error::Condemned(region));
         }
-        let len = self.range_of(region)?.len();
-        let request = request.map(|request| Request { len, ..*request });
-        self.show(&Wanted { region, from: arena, max: Metric::FARTHEST, request: request.as_ref() })
+        self.range_of(region)?;
+        self.show(&Wanted { region, from: arena, max: Metric::FARTHEST, spot })
     }
 
     /// Builds the aliases of `target` along a way, from its end to its start, where the last must be what is wanted.
@@ -63,7 +66,7 @@ impl Plan<'_> {
         &mut self,
         way: &[Hop],
         target: RegionId,
-        wanted: Option<&Request>,
+        wanted: Option<&Spot>,
     ) -> Result<RegionId, (usize, Error)> {
         // A new alias comes with the reference of whoever wanted it.
         let (mut seen, mut is_new) = (target, false);
@@ -88,7 +91,7 @@ impl Plan<'_> {
         &self,
         target: RegionId,
         crossing: (LinkId, Way),
-        wanted: Option<&Request>,
+        wanted: Option<&Spot>,
     ) -> Option<(RegionId, Leg, AddrRange)> {
         self.aliases_through(target, crossing).find_map(|id| {
             let placement = self.placement(id).ok()?;
@@ -117,7 +120,7 @@ impl Plan<'_> {
         target: RegionId,
         is_counted: bool,
         hop: &Hop,
-        wanted: Option<&Request>,
+        wanted: Option<&Spot>,
     ) -> Result<RegionId, Error> {
         let Leg { link, way, piece } = hop.leg;
         let to = self.range_of(target)?;
@@ -136,7 +139,8 @@ impl Plan<'_> {
         let id = self.working.ids.regions.insert(1);
         let attrs = Attrs::new(Usage::empty(), Prot::RWX, Props::empty())?;
         let role = Role::Alias(Alias { target, link, way, piece, to: to.start() });
-        let record = Record { id, attrs, owner, role, pin: Pin::Movable };
+        let align = wanted.map_or(0, |wanted| wanted.align.trailing_zeros() as u8);
+        let record = Record { id, attrs, owner, role, pin: Pin::Movable, align };
         self.put_in(Placement { arena, seat: Seat::At(range), record });
         if !is_counted {
             self.count_up(target)?;

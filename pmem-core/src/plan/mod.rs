@@ -11,11 +11,14 @@ mod refs;
 mod request;
 mod reseat;
 mod seat;
+mod spot;
 mod way;
 mod window;
 
 pub use request::Request;
+pub use spot::Spot;
 
+use crate::attrs::Attrs;
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, RegionId};
 use crate::model::{
@@ -155,10 +158,30 @@ impl<'m> Plan<'m> {
         self.state().link(link).ok_or(Error::NoLink(link))
     }
 
-    /// Sets a region's place and record.
+    /// Sets a region's place and record; what its aliases amount to may change with it.
     fn replace(&mut self, region: RegionId, new: Option<Placement>) {
         let old = self.working.ids.placement(self.working.state, region);
+        let seen = self.seen_attrs(region);
         self.push(Edit::Region { region, old, new });
+        for (alias, old) in seen {
+            let Ok(placement) = self.placement(alias) else { continue };
+            let new = self.state().effective(&placement.record);
+            if old != new {
+                self.push(Edit::Effective { placement, old, new });
+            }
+        }
+    }
+
+    /// What the aliases of a region, and theirs, amount to.
+    fn seen_attrs(&self, region: RegionId) -> Vec<(RegionId, Attrs)> {
+        let mut out: Vec<(RegionId, Attrs)> = Vec::new();
+        let mut open: Vec<RegionId> = self.aliases(region).to_vec();
+        while let Some(alias) = open.pop() {
+            let attrs = self.placement(alias).map(|placement| self.state().effective(&placement.record));
+            out.extend(attrs.ok().map(|attrs| (alias, attrs)));
+            open.extend_from_slice(self.aliases(alias));
+        }
+        out
     }
 
     fn set_count(&mut self, region: RegionId, new: u32) {
@@ -192,7 +215,7 @@ impl<'m> Plan<'m> {
         Ok(())
     }
 
-    /// Checks that a region with this record may lie at `range`: open space that admits it, all free.
+    /// Checks that a region with this record may lie at `range`: open space that admits it, of the same defaults, all free.
     fn check_free(&self, arena: ArenaId, range: AddrRange, record: &Record) -> Result<(), Error> {
         let here = self.arena(arena)?;
         let occupied = |by| Err(Error::Occupied { arena, range, by });
@@ -203,9 +226,13 @@ impl<'m> Plan<'m> {
             return occupied(Holder::Link(legs[0].link, window));
         }
         let mut next = Some(range.start());
+        let mut first = None;
         for (part, span) in here.spans_in(range) {
             if next.is_some_and(|next| next < part.start()) {
                 break;
+            }
+            if *first.get_or_insert(span.attrs) != span.attrs {
+                return occupied(Holder::Border(part));
             }
             match span.state {
                 SpanState::Open if span.admits(record.attrs) => {}

@@ -1,5 +1,6 @@
 //! What is asked of an allocation.
 
+use super::Spot;
 use crate::attrs::{ArenaType, Attrs, Props, Prot, Usage};
 use crate::error::Error;
 use crate::id::{ArenaId, Owner};
@@ -14,13 +15,7 @@ use pmem_space::{AddrRange, Fit, Policy};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     pub(crate) len: u64,
-    pub(crate) window: AddrRange,
-    /// Where exactly it must start.
-    pub(crate) start: Option<u64>,
-    pub(crate) align: u64,
-    pub(crate) boundary: Option<u64>,
-    pub(crate) policy: Policy,
-    pub(crate) visits: u32,
+    pub(crate) spot: Spot,
     pub(crate) usage: Option<Usage>,
     pub(crate) prot: Option<Prot>,
     pub(crate) props: Option<Props>,
@@ -36,12 +31,7 @@ impl Request {
     pub const fn new(len: u64) -> Self {
         Self {
             len,
-            window: AddrRange::ALL,
-            start: None,
-            align: 1,
-            boundary: None,
-            policy: Policy::FirstFit,
-            visits: u32::MAX,
+            spot: Spot::anywhere(),
             usage: None,
             prot: None,
             props: None,
@@ -55,44 +45,46 @@ impl Request {
 
     /// Asks for exactly `range`.
     pub const fn exactly(range: AddrRange) -> Self {
-        Self::new(range.len()).at(range.start())
+        let spot = Spot { exactly: Some(range), ..Spot::at(range.start()) };
+        Self { spot, ..Self::new(range.len()) }
     }
 
     /// Asks for exactly this start.
     #[must_use]
     pub const fn at(self, start: u64) -> Self {
-        Self { start: Some(start), ..self }
+        let spot = Spot { start: Some(start), exactly: None, ..self.spot };
+        Self { spot, ..self }
     }
 
     /// Keeps it inside `window`.
     #[must_use]
     pub const fn window(self, window: AddrRange) -> Self {
-        Self { window, ..self }
+        let spot = Spot { window, ..self.spot };
+        Self { spot, ..self }
     }
 
     /// Aligns its start to a multiple of `align` bytes, a power of two.
     #[must_use]
     pub const fn align(self, align: u64) -> Self {
-        Self { align, ..self }
+        Self { spot: self.spot.align(align), ..self }
     }
 
     /// Keeps it from crossing a multiple of `boundary` bytes, a power of two.
     #[must_use]
     pub const fn boundary(self, boundary: u64) -> Self {
-        Self { boundary: Some(boundary), ..self }
+        Self { spot: self.spot.boundary(boundary), ..self }
     }
 
     /// Chooses among the places that fit.
     #[must_use]
     pub const fn policy(self, policy: Policy) -> Self {
-        Self { policy, ..self }
+        Self { spot: self.spot.policy(policy), ..self }
     }
 
-    /// Bounds the time of first and last fit: after about so many gaps that turned out not to fit, a gap that surely
-    /// does is taken, if there is one, and is then not the lowest or highest ([`Fit::visits`]).
+    /// Bounds the time of first and last fit: [`Spot::visits`].
     #[must_use]
     pub const fn visits(self, visits: u32) -> Self {
-        Self { visits, ..self }
+        Self { spot: self.spot.visits(visits), ..self }
     }
 
     /// Says what it is used for.
@@ -143,25 +135,17 @@ impl Request {
         Self { arena: Some(arena), ..self }
     }
 
-    /// The window, cut to the exact start where one is asked for.
+    /// The window, cut to the exact place where one is asked for.
     ///
     /// # Errors
     /// [`Error::Range`] if the exact range would end past 2^64.
     pub(crate) fn place(&self) -> Result<AddrRange, Error> {
-        match self.start {
-            Some(start) => Ok(AddrRange::sized(start, self.len)?),
-            None => Ok(self.window),
-        }
+        self.spot.place(self.len)
     }
 
     /// The place that is looked for, in addresses that are seen at themselves plus `phase`.
     pub(crate) fn fit(&self, window: AddrRange, phase: u64) -> Result<Fit, Error> {
-        let fit = Fit::new(self.len)?.window(window).align(self.align)?.phase(phase);
-        let fit = fit.policy(self.policy).visits(self.visits);
-        Ok(match self.boundary {
-            Some(boundary) => fit.boundary(boundary)?,
-            None => fit,
-        })
+        self.spot.fit(self.len, window, phase)
     }
 
     /// The attributes of the region in space with these defaults.

@@ -1,13 +1,13 @@
 //! Regions that move: relocate, resize, park, unpark. A region keeps its id, owner and count; its aliases follow.
 
 use super::seat::Entry;
-use super::{Plan, Request};
+use super::{Plan, Request, Spot};
 use crate::error::Error;
 use crate::id::{LinkId, RegionId, Way};
 use crate::mapping::Mapping;
 use crate::model::{Alias, Pin, Placement, Record, Role, Seat};
 use alloc::vec::Vec;
-use pmem_space::{AddrRange, RangeError};
+use pmem_space::{AddrRange, Policy, RangeError};
 
 impl Plan<'_> {
     /// Moves a region, in its arena, to `start`.
@@ -61,32 +61,74 @@ impl Plan<'_> {
         self.atomically(|plan| plan.reseat(&[(region, Seat::Parked(len))]))
     }
 
-    /// Gives a parked region addresses again, by the request's window or exact start, alignment, boundary and policy;
-    /// its length and attributes are the region's own.
+    /// Gives a parked region addresses again: of the places in the spot at which it and its aliases can be, the one that its policy
+    /// chooses. Length and attributes are the region's own.
     ///
     /// # Errors
     /// [`Error::NoRegion`], [`Error::NotParked`], [`Error::NoSpace`]; for an exact range [`Error::Occupied`] names what is there.
-    pub fn unpark(&mut self, region: RegionId, request: &Request) -> Result<(), Error> {
+    pub fn unpark(&mut self, region: RegionId, spot: impl Into<Spot>) -> Result<(), Error> {
+        let spot = spot.into();
         let Placement { arena, seat, record } = self.placement(region)?;
         let Seat::Parked(len) = seat else { return Err(Error::NotParked(region)) };
-        let wanted = Request { len, ..*request }
+        let wanted = Request { spot, ..Request::new(len) }
             .usage(record.attrs.usage())
             .prot(record.attrs.prot())
             .props(record.attrs.props());
-        let place = match request.start {
-            Some(start) => {
-                let place = AddrRange::sized(start, len)?;
-                if !wanted.fit(request.window, 0)?.admits(place) {
-                    return Err(self.no_space(arena, &wanted, 0));
+        if spot.start.is_some() {
+            let place = spot.place(len)?;
+            if !wanted.fit(spot.window, 0)?.admits(place) {
+                return Err(self.no_space(arena, &wanted, 0));
+            }
+            return self.atomically(|plan| plan.reseat(&[(region, Seat::At(place))]));
+        }
+        // The first place first; if its aliases cannot be there, where they can.
+        let mut windows = Vec::from([spot.window]);
+        let mut last = None;
+        for open in [false, true] {
+            if open {
+                windows = self.open_for(region, windows);
+            }
+            if spot.policy == Policy::LastFit {
+                windows.reverse();
+            }
+            for window in &windows {
+                let found = self.find(arena, &wanted, &wanted.fit(*window, 0)?)?;
+                let Some((place, _)) = found else { continue };
+                match self.atomically(|plan| plan.reseat(&[(region, Seat::At(place))])) {
+                    Ok(()) => return Ok(()),
+                    Err(error) => last = Some(error),
                 }
-                place
             }
-            None => {
-                let found = self.find(arena, &wanted, &wanted.fit(request.window, 0)?)?;
-                found.ok_or_else(|| self.no_space(arena, &wanted, 0))?.0
+            if last.is_none() {
+                break;
             }
-        };
-        self.atomically(|plan| plan.reseat(&[(region, Seat::At(place))]))
+        }
+        Err(last.unwrap_or_else(|| self.no_space(arena, &wanted, self.largest(arena, &wanted, spot.window))))
+    }
+
+    /// The parts of `windows` at which every alias of a region can follow it, in order of address.
+    fn open_for(&self, region: RegionId, mut windows: Vec<AddrRange>) -> Vec<AddrRange> {
+        for id in self.aliases(region).to_vec() {
+            let Some(alias) = self.placement(id).ok().and_then(|placement| placement.record.alias()) else {
+                continue;
+            };
+            let mut open: Vec<AddrRange> = Vec::new();
+            for window in &windows {
+                for leg in self.legs_onto((alias.link, alias.way), *window) {
+                    if self.table(leg).is_some() {
+                        open.push(*window);
+                        continue;
+                    }
+                    let Some(before) = self.before_leg(leg, *window) else { continue };
+                    let moved = window.start().wrapping_sub(before.start());
+                    let seats = self.open_for(id, self.open_to(leg, before));
+                    open.extend(seats.into_iter().filter_map(|seat| seat.shifted(moved)));
+                }
+            }
+            open.sort_unstable_by_key(|range| (range.start(), range.last()));
+            windows = open;
+        }
+        windows
     }
 
     /// Lifts every region and what moves with it, then puts all of them down again.
@@ -152,7 +194,11 @@ impl Plan<'_> {
                 Seat::At(_) => (placement.seat, alias.piece),
                 Seat::Parked(_) => {
                     let before = self.address_before(id);
-                    let (at, piece) = self.alias_seat(region, (alias.link, alias.way), before)?;
+                    let align = 1 << placement.record.align;
+                    let (at, piece) = self.alias_seat(region, (alias.link, alias.way), align, before)?;
+                    if at.start() & (align - 1) != 0 {
+                        return Err(Error::Misaligned { region: id, at: at.start(), align });
+                    }
                     (Seat::At(at), piece)
                 }
             };
@@ -174,15 +220,17 @@ impl Plan<'_> {
         &mut self,
         region: RegionId,
         (link, way): (LinkId, Way),
+        align: u64,
         before: Option<u64>,
     ) -> Result<(AddrRange, u32), Error> {
+        let spot = Spot::anywhere().align(align);
         let range = self.range_of(region)?;
         let mut last = Error::NotPassed { link, way, region, range };
         for leg in self.legs_onto((link, way), range) {
             let seat = match (self.table(leg), self.before_leg(leg, range)) {
                 (Some(table), _) => {
                     let entry = Entry { windows: Vec::from([table.input()]), back: Some(0) };
-                    self.entry_seat(leg, range, &entry, None, before)
+                    self.entry_seat(leg, range, &entry, Some(&spot), before)
                 }
                 (None, Some(at)) => self.open_seat(leg, at, region, range).map(|()| at),
                 (None, None) => continue,

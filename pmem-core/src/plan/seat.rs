@@ -1,10 +1,11 @@
 //! Where an alias may lie, and what opens for it.
 
-use super::{Plan, Request};
+use super::alloc_region::no_space;
+use super::{Plan, Spot};
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::mapping::{Admits, Mapping, Table, Window};
-use crate::model::{Kept, Leg, What};
+use crate::model::{Kept, Leg};
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, Fit, Policy, Space};
 
@@ -15,6 +16,24 @@ pub(super) struct Entry {
     pub(super) windows: Vec<AddrRange>,
     /// Added to them, modulo 2^64, to give the addresses as seen; `None` if another table puts them anywhere.
     pub(super) back: Option<u64>,
+}
+
+/// What part of a range means to an arena.
+#[derive(PartialEq, Eq)]
+struct Meaning {
+    /// Its first and last byte in the range.
+    first: u64,
+    last: u64,
+    /// Where it leads; nowhere in particular if to several places, or in a circle.
+    place: Option<(ArenaId, u64)>,
+}
+
+impl Meaning {
+    /// Whether the next part goes on where this one leads to.
+    fn goes_on_as(&self, next: &Self) -> bool {
+        let place = self.place.map(|(arena, at)| (arena, at.wrapping_add(next.first - self.first)));
+        self.last.checked_add(1) == Some(next.first) && place.is_some() && place == next.place
+    }
 }
 
 impl Plan<'_> {
@@ -109,7 +128,7 @@ impl Plan<'_> {
             Mapping::Identity | Mapping::Windows(_) => {
                 let (here, there) =
                     (self.meaning(joined.near(way), seat), self.meaning(joined.far(way), range));
-                let is_known = here.iter().all(|(.., place)| place.is_some());
+                let is_known = here.iter().all(|meaning| meaning.place.is_some());
                 if here == there && !here.is_empty() && is_known {
                     return Ok(());
                 }
@@ -119,25 +138,15 @@ impl Plan<'_> {
         }
     }
 
-    /// What each part of a range means to an arena: its offset in the range, its last byte's, and where it leads.
-    fn meaning(&self, arena: ArenaId, range: AddrRange) -> Vec<(u64, u64, Option<(ArenaId, u64)>)> {
-        let mut out: Vec<(u64, u64, Option<(ArenaId, u64)>)> = Vec::new();
+    /// What each part of a range means to an arena.
+    fn meaning(&self, arena: ArenaId, range: AddrRange) -> Vec<Meaning> {
+        let mut out: Vec<Meaning> = Vec::new();
         for piece in self.state().reached(arena, range) {
-            let place = match piece.what {
-                What::Local { arena, start, .. }
-                | What::Interleave { arena, start, .. }
-                | What::Table { arena, start, .. } => Some((arena, start)),
-                What::Ambiguous(_) | What::Loop => None,
-            };
-            let (start, last) = (piece.seen.start() - range.start(), piece.seen.last() - range.start());
+            let (first, last) = (piece.seen.start() - range.start(), piece.seen.last() - range.start());
+            let next = Meaning { first, last, place: piece.what.place() };
             match out.last_mut() {
-                Some((first, end, Some((arena, at))))
-                    if end.checked_add(1) == Some(start)
-                        && place == Some((*arena, at.wrapping_add(start - *first))) =>
-                {
-                    *end = last;
-                }
-                _ => out.push((start, last, place)),
+                Some(so_far) if so_far.goes_on_as(&next) => so_far.last = last,
+                _ => out.push(next),
             }
         }
         out
@@ -166,7 +175,8 @@ impl Plan<'_> {
             Mapping::Identity => self.state().undecoded(near, range),
             Mapping::Windows(windows) => {
                 let window = windows.pieces().get(leg.piece as usize);
-                let Some((window, range)) = window.and_then(|w| Some((w, w.limit_of().intersect(range)?))) else {
+                let Some((window, range)) = window.and_then(|w| Some((w, w.limit_of().intersect(range)?)))
+                else {
                     return Vec::new();
                 };
                 if windows.yields() {
@@ -201,61 +211,58 @@ impl Plan<'_> {
         rooms.into_iter().filter(|room| now.is_none_or(|now| room.covers(now))).collect()
     }
 
-    /// Checks that a place is one that the request asks for.
-    pub(super) fn check_asked(&self, arena: ArenaId, at: AddrRange, request: &Request) -> Result<(), Error> {
-        let request = Request { len: at.len(), ..*request };
-        let fit = request.fit(request.place()?, 0)?;
-        if fit.admits(at) { Ok(()) } else { Err(self.no_space(arena, &request, 0)) }
+    /// Checks that a place is one that is asked for.
+    pub(super) fn check_asked(&self, arena: ArenaId, at: AddrRange, spot: &Spot) -> Result<(), Error> {
+        let fit = spot.fit(at.len(), spot.place(at.len())?, 0)?;
+        if fit.admits(at) { Ok(()) } else { Err(no_space(arena, at.len(), spot, 0)) }
     }
 
     /// Finds free input space of a table for an entry that leads to `range`: whole pages, so that no other alias has
-    /// part of one. The alias itself, which need not fill them, is where the request wants it; it keeps the address `before` where it
+    /// part of one. The alias itself, which need not fill them, is where the spot says; it keeps the address `before` where it
     /// can.
     pub(super) fn entry_seat(
         &self,
         leg: Leg,
         range: AddrRange,
         entry: &Entry,
-        wanted: Option<&Request>,
+        wanted: Option<&Spot>,
         before: Option<u64>,
     ) -> Result<AddrRange, Error> {
         let table = self.table(leg).ok_or(Error::NoLink(leg.link))?;
         let arena = self.link(leg.link)?.near(leg.way);
         let (page, len) = (table.page(), range.len());
-        let request = match (wanted, entry.back) {
-            (Some(wanted), Some(_)) => Request { len, ..*wanted },
-            _ => Request::new(len),
-        };
+        // Past another table it is seen nowhere in particular.
+        let spot = wanted.filter(|_| entry.back.is_some()).copied().unwrap_or_default();
         let back = entry.back.unwrap_or_default();
-        let asked = request.place()?;
+        let asked = spot.place(len)?;
         let seen = asked.shifted(0u64.wrapping_sub(back)).unwrap_or(AddrRange::ALL);
         let pages = range.rounded(page);
         let within = range.start() - pages.start();
         let nothing = |largest| Error::NoSpace {
             arena,
             len: pages.len(),
-            align: request.align.max(page),
+            align: spot.align.max(page),
             window: asked.intersect(table.input()).unwrap_or(asked),
             largest,
         };
         // Pages start where pages do, and the alias, as seen, where the request says.
         let phase = within.wrapping_add(back);
-        let fit = Fit::new(pages.len())?.policy(request.policy);
-        let fit = if request.align > page { fit.align(request.align)?.phase(phase) } else { fit.align(page)? };
-        if phase & (request.align.min(page) - 1) != 0 {
+        let fit = Fit::new(pages.len())?.policy(spot.policy);
+        let fit = if spot.align > page { fit.align(spot.align)?.phase(phase) } else { fit.align(page)? };
+        if phase & (spot.align.min(page) - 1) != 0 {
             return Err(nothing(0));
         }
         let space = self.arena(arena)?.space();
         let mut windows = entry.windows.clone();
-        if request.policy == Policy::LastFit {
+        if spot.policy == Policy::LastFit {
             windows.reverse();
         }
         let mut largest = 0;
         for window in windows.into_iter().filter_map(|window| window.intersect(seen)) {
-            let Some(room) = pages_for(window, range.len(), within, page) else { continue };
+            let Some(room) = pages_for(window, len, within, page) else { continue };
             let Some(room) = room.intersect(table.input()) else { continue };
-            let asked = request.fit(window, back)?;
-            let kept = before.and_then(|addr| AddrRange::sized(addr, range.len()).ok());
+            let asked = spot.fit(len, window, back)?;
+            let kept = before.and_then(|addr| AddrRange::sized(addr, len).ok());
             let kept = kept.filter(|kept| asked.admits(*kept) && kept.start() & (page - 1) == within);
             if let Some(kept) = kept
                 && space.find(&fit.window(kept.rounded(page))).is_some()
@@ -304,7 +311,10 @@ fn find_entry(space: &Space<Kept>, fit: &Fit, within: u64, asked: &Fit) -> Optio
         let window = fit.window_of();
         let rest = match fit.policy_of() {
             Policy::LastFit => AddrRange::inclusive(window.start(), multiple.checked_sub(1)?),
-            _ => AddrRange::inclusive(multiple.checked_sub(within)?.max(pages.start().checked_add(1)?), window.last()),
+            _ => AddrRange::inclusive(
+                multiple.checked_sub(within)?.max(pages.start().checked_add(1)?),
+                window.last(),
+            ),
         };
         fit = fit.window(rest.ok()?);
     }

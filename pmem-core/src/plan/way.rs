@@ -1,7 +1,7 @@
 //! The cheapest way by which an arena can see a region: a search from the region back, each place once.
 
 use super::seat::Entry;
-use super::{Plan, Request};
+use super::{Plan, Spot};
 use crate::error::Error;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::mapping::{Admits, Mapping};
@@ -22,14 +22,14 @@ pub(super) struct Hop {
 
 /// Where an alias lies, or may lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Spot {
+enum Stand {
     /// It begins here.
     At(u64),
     /// Anywhere from the first to the second address, which are of a table's input once the third is added.
     Within(u64, u64, u64),
 }
 
-impl Spot {
+impl Stand {
     /// What of it a mapping shows that adds `offset` to addresses of `input`, for something that ends `span` bytes on.
     fn through(self, input: AddrRange, offset: u64, span: u64) -> Option<Self> {
         match self {
@@ -51,7 +51,7 @@ impl Spot {
 #[derive(Clone, Copy)]
 struct Node {
     arena: ArenaId,
-    spot: Spot,
+    spot: Stand,
     cost: Metric,
     hops: usize,
     /// What it leads to, and by which leg.
@@ -67,13 +67,16 @@ pub(super) struct Wanted<'w> {
     pub(super) from: ArenaId,
     pub(super) max: Metric,
     /// Where it is to be seen.
-    pub(super) request: Option<&'w Request>,
+    pub(super) spot: Option<&'w Spot>,
 }
+
+/// A way, from the viewer on, and where its aliases would be.
+type Found = (Vec<Hop>, Vec<Stand>);
 
 /// Hops that were found not to do, and the last reason.
 #[derive(Default)]
 struct Blocked {
-    hops: BTreeSet<(Leg, Spot)>,
+    hops: BTreeSet<(Leg, Stand)>,
     why: Option<Error>,
 }
 
@@ -86,7 +89,7 @@ impl Plan<'_> {
         let mut blocked = Blocked::default();
         while let Some((way, spots)) = self.way(wanted, &mut blocked)? {
             let before = self.edits.len();
-            match self.chain(&way, wanted.region, wanted.request) {
+            match self.chain(&way, wanted.region, wanted.spot) {
                 Ok(seen) => return Ok(seen),
                 Err((hop, error)) => {
                     self.undo_to(before);
@@ -110,12 +113,12 @@ impl Plan<'_> {
         &self,
         wanted: &Wanted<'_>,
         blocked: &mut Blocked,
-    ) -> Result<Option<(Vec<Hop>, Vec<Spot>)>, Error> {
+    ) -> Result<Option<Found>, Error> {
         let (range, start) = (self.range_of(wanted.region)?, self.placement(wanted.region)?.arena);
         let rest = |arena| self.state().distance(wanted.from, arena);
         let first = Node {
             arena: start,
-            spot: Spot::At(range.start()),
+            spot: Stand::At(range.start()),
             cost: Metric::ZERO,
             hops: 0,
             by: None,
@@ -123,9 +126,10 @@ impl Plan<'_> {
         };
         let mut nodes = Vec::from([first]);
         let mut open = BinaryHeap::from([Reverse((rest(start), 0, None, 0))]);
-        let mut done: BTreeSet<(ArenaId, Spot)> = BTreeSet::new();
+        let mut done: BTreeSet<(ArenaId, Stand)> = BTreeSet::new();
         while let Some(Reverse((.., index))) = open.pop() {
-            let Some(node) = nodes.get(index).copied().filter(|node| !done.contains(&(node.arena, node.spot)))
+            let Some(node) =
+                nodes.get(index).copied().filter(|node| !done.contains(&(node.arena, node.spot)))
             else {
                 continue;
             };
@@ -168,23 +172,23 @@ impl Plan<'_> {
         near: ArenaId,
         range: AddrRange,
         wanted: &Wanted<'_>,
-    ) -> Vec<(Leg, u8, Spot, Option<RegionId>)> {
-        let request = wanted.request.filter(|_| near == wanted.from);
-        let there = node.there.and_then(|there| self.alias_through(there, (link, way), request));
+    ) -> Vec<(Leg, u8, Stand, Option<RegionId>)> {
+        let spot = wanted.spot.filter(|_| near == wanted.from);
+        let there = node.there.and_then(|there| self.alias_through(there, (link, way), spot));
         if let Some((alias, leg, at)) = there {
-            return Vec::from([(leg, 0, Spot::At(at.start()), Some(alias))]);
+            return Vec::from([(leg, 0, Stand::At(at.start()), Some(alias))]);
         }
         let Ok(joined) = self.link(link) else { return Vec::new() };
         let span = range.last() - range.start();
         let leg = |piece| Leg { link, way, piece };
-        let one = |spot: Option<Spot>| spot.map(|spot| (leg(0), 0, spot, None)).into_iter().collect();
+        let one = |spot: Option<Stand>| spot.map(|spot| (leg(0), 0, spot, None)).into_iter().collect();
         match &joined.direction(way).mapping {
             Mapping::Closed => Vec::new(),
             Mapping::Identity => one(Some(node.spot)),
             Mapping::Windows(windows) => {
                 let output = match node.spot {
-                    Spot::At(addr) => AddrRange::inclusive(addr, addr.saturating_add(span)),
-                    Spot::Within(start, last, _) => AddrRange::inclusive(start, last),
+                    Stand::At(addr) => AddrRange::inclusive(addr, addr.saturating_add(span)),
+                    Stand::Within(start, last, _) => AddrRange::inclusive(start, last),
                 };
                 let output = output.unwrap_or(AddrRange::ALL);
                 let before = windows.pieces_onto(output).filter_map(|(piece, window)| {
@@ -199,30 +203,28 @@ impl Plan<'_> {
                 one(node.spot.through(share.input(), offset, span))
             }
             Mapping::Interleave(_) => Vec::new(),
-            Mapping::Table(table) => {
-                one(Some(Spot::Within(table.input().start(), table.input().last(), 0)))
-            }
+            Mapping::Table(table) => one(Some(Stand::Within(table.input().start(), table.input().last(), 0))),
         }
     }
 
     /// Checks that there is, or may be, an alias at a node.
     fn check_hop(&self, node: &Node, leg: Leg, range: AddrRange, wanted: &Wanted<'_>) -> Result<(), Error> {
-        let Spot::At(start) = node.spot else { return Ok(()) };
+        let Stand::At(start) = node.spot else { return Ok(()) };
         let seat = AddrRange::inclusive(start, start.saturating_add(range.last() - range.start()))?;
         if node.there.is_none() {
             self.check_seat(leg, seat, wanted.region)?;
         }
-        match wanted.request.filter(|_| node.arena == wanted.from) {
-            Some(request) => self.check_asked(node.arena, seat, request),
+        match wanted.spot.filter(|_| node.arena == wanted.from) {
+            Some(spot) => self.check_asked(node.arena, seat, spot),
             None => Ok(()),
         }
     }
 
     /// The way from a node to the region, and its aliases' places.
-    fn laid(&self, nodes: &[Node], from: usize) -> (Vec<Hop>, Vec<Spot>) {
-        let (mut hops, mut spots): (Vec<Hop>, Vec<Spot>) = (Vec::new(), Vec::new());
+    fn laid(&self, nodes: &[Node], from: usize) -> Found {
+        let (mut hops, mut spots): (Vec<Hop>, Vec<Stand>) = (Vec::new(), Vec::new());
         // The hops between the viewer, or the last table, and the next; and where what they show is seen before the first of them.
-        let (mut before, mut seen): (Vec<Leg>, Option<Spot>) = (Vec::new(), None);
+        let (mut before, mut seen): (Vec<Leg>, Option<Stand>) = (Vec::new(), None);
         let mut at = nodes.get(from);
         while let Some(Node { spot, by: Some((next, leg)), .. }) = at {
             let seen_at = *seen.get_or_insert(*spot);
@@ -231,7 +233,7 @@ impl Plan<'_> {
                     before.push(*leg);
                     None
                 }
-                (Some(_), Spot::Within(start, last, more)) => {
+                (Some(_), Stand::Within(start, last, more)) => {
                     let window = AddrRange::inclusive(start, last).ok().and_then(|seen| seen.shifted(more));
                     let windows = self.open_through(&before, window.into_iter().collect());
                     // Behind another table it may be anywhere.
@@ -239,7 +241,7 @@ impl Plan<'_> {
                     Some(Entry { windows, back: back.then(|| 0u64.wrapping_sub(more)) })
                 }
                 // That entry is there already.
-                (Some(_), Spot::At(_)) => None,
+                (Some(_), Stand::At(_)) => None,
             };
             if self.table(*leg).is_some() {
                 before.clear();

@@ -105,9 +105,9 @@ impl Plan<'_> {
     /// Everything in `part` that keeps a window from covering it.
     pub(super) fn blockers(&self, arena: ArenaId, part: AddrRange, window: &Window) -> Vec<AddrRange> {
         let Ok(here) = self.arena(arena) else { return Vec::new() };
-        let spans = here.spans_in(part).filter(|(_, span)| {
-            span.state == SpanState::Sealed || !may_show(window, span.attrs)
-        });
+        let spans = here
+            .spans_in(part)
+            .filter(|(_, span)| span.state == SpanState::Sealed || !may_show(window, span.attrs));
         let regions = here.regions_in(part).map(|(at, _)| at);
         let windows = here.windows_in(part).map(|(at, _)| at);
         regions.chain(windows).chain(spans.map(|(at, _)| at)).collect()
