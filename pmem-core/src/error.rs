@@ -139,13 +139,13 @@ pub enum Error {
         to: ArenaId,
     },
     /// Every way to the other arena stops at something.
-    #[error("{region} cannot be seen from {from}: {why}, the last of {tried} ways tried")]
+    #[error("{region} cannot be seen from {from}: {why}")]
     NoRoute {
         /// Which.
         region: RegionId,
         /// Where from.
         from: ArenaId,
-        /// The ways tried.
+        /// The hops that were tried.
         tried: usize,
         /// What the last one met.
         why: alloc::boxed::Box<Error>,

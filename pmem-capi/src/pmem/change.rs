@@ -202,7 +202,7 @@ impl Edits {
         let (before, after) = (side(delta.old), side(delta.new));
         let leads = delta.new.or(delta.old);
         let far = leads.map_or(ArenaPtr::NULL, |leads| leads.arena.into());
-        let offset = leads.map_or(0, |leads| leads.offset);
+        let offset = leads.map_or(0, |leads| leads.offset as usize);
         self.all.push(CEdit { kind: 6, arena: view.into(), far, offset, before, after, ..CEdit::new() });
     }
 

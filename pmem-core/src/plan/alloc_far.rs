@@ -177,7 +177,7 @@ impl Plan<'_> {
         request: &Request,
         near: Error,
     ) -> Result<RegionId, Error> {
-        let mut best = near;
+        let mut best: Option<Error> = None;
         let first = Lane::start(arena, request.place()?);
         // As if nothing were in the way; the first time that something is, with what is open alone.
         let mut lanes = Lanes::new(request, false, first);
@@ -190,7 +190,10 @@ impl Plan<'_> {
                 match self.alloc_in_lane(arena, request, lane, &lanes.way(self, index)) {
                     Ok(seen) => return Ok(seen),
                     Err((blocked, error)) => {
-                        best = nearer(best, error);
+                        best = Some(match best {
+                            Some(best) => nearer(best, error),
+                            None => error,
+                        });
                         if blocked && !lanes.exact {
                             lanes = Lanes::new(request, true, first);
                             break;
@@ -199,7 +202,10 @@ impl Plan<'_> {
                 }
             }
         }
-        Err(best)
+        Err(match best {
+            Some(best) => nearer(best, near),
+            None => near,
+        })
     }
 
     /// Allocates in a lane, and makes it visible where the lane comes from.

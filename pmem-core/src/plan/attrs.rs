@@ -4,7 +4,8 @@ use super::Plan;
 use crate::attrs::{Attrs, Props};
 use crate::error::Error;
 use crate::id::{Owner, RegionId};
-use crate::model::{Alias, Pin, Placement, Record, Role, Seat};
+use crate::model::{Alias, Edit, Pin, Placement, Record, Role, Seat};
+use alloc::vec::Vec;
 
 impl Plan<'_> {
     /// What a region amounts to (`pmem_get`): of an alias its target's attributes, narrowed by what it and the
@@ -31,10 +32,31 @@ impl Plan<'_> {
             }
             Role::Alias(_) => self.check_alias(&placement, attrs)?,
         };
-        if record != placement.record {
-            self.replace(region, Some(Placement { record, ..placement }));
+        if record == placement.record {
+            return Ok(());
+        }
+        // What its aliases amount to may change with it.
+        let seen = self.seen_attrs(region);
+        self.replace(region, Some(Placement { record, ..placement }));
+        for (alias, old) in seen {
+            let placement = self.placement(alias)?;
+            let new = self.state().effective(&placement.record);
+            if old != new {
+                self.push(Edit::Effective { placement, old, new });
+            }
         }
         Ok(())
+    }
+
+    /// What the aliases of a region, and theirs, amount to.
+    fn seen_attrs(&self, region: RegionId) -> Vec<(RegionId, Attrs)> {
+        let mut out: Vec<(RegionId, Attrs)> = Vec::new();
+        let mut open: Vec<RegionId> = self.aliases(region).to_vec();
+        while let Some(alias) = open.pop() {
+            out.extend(self.attrs(alias).ok().map(|attrs| (alias, attrs)));
+            open.extend_from_slice(self.aliases(alias));
+        }
+        out
     }
 
     /// Says whether a region may be moved.

@@ -18,7 +18,6 @@ mod window;
 pub use request::Request;
 pub use spot::Spot;
 
-use crate::attrs::Attrs;
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, RegionId};
 use crate::model::{
@@ -158,30 +157,10 @@ impl<'m> Plan<'m> {
         self.state().link(link).ok_or(Error::NoLink(link))
     }
 
-    /// Sets a region's place and record; what its aliases amount to may change with it.
+    /// Sets a region's place and record.
     fn replace(&mut self, region: RegionId, new: Option<Placement>) {
         let old = self.working.ids.placement(self.working.state, region);
-        let seen = self.seen_attrs(region);
         self.push(Edit::Region { region, old, new });
-        for (alias, old) in seen {
-            let Ok(placement) = self.placement(alias) else { continue };
-            let new = self.state().effective(&placement.record);
-            if old != new {
-                self.push(Edit::Effective { placement, old, new });
-            }
-        }
-    }
-
-    /// What the aliases of a region, and theirs, amount to.
-    fn seen_attrs(&self, region: RegionId) -> Vec<(RegionId, Attrs)> {
-        let mut out: Vec<(RegionId, Attrs)> = Vec::new();
-        let mut open: Vec<RegionId> = self.aliases(region).to_vec();
-        while let Some(alias) = open.pop() {
-            let attrs = self.placement(alias).map(|placement| self.state().effective(&placement.record));
-            out.extend(attrs.ok().map(|attrs| (alias, attrs)));
-            open.extend_from_slice(self.aliases(alias));
-        }
-        out
     }
 
     fn set_count(&mut self, region: RegionId, new: u32) {

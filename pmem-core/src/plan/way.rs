@@ -109,11 +109,7 @@ impl Plan<'_> {
     }
 
     /// The cheapest way on which nothing is known to block a hop, from the viewer on, and where its aliases would be.
-    fn way(
-        &self,
-        wanted: &Wanted<'_>,
-        blocked: &mut Blocked,
-    ) -> Result<Option<Found>, Error> {
+    fn way(&self, wanted: &Wanted<'_>, blocked: &mut Blocked) -> Result<Option<Found>, Error> {
         let (range, start) = (self.range_of(wanted.region)?, self.placement(wanted.region)?.arena);
         let rest = |arena| self.state().distance(wanted.from, arena);
         let first = Node {
@@ -152,7 +148,11 @@ impl Plan<'_> {
                 if !least.within(wanted.max) {
                     continue;
                 }
-                for (leg, rank, spot, there) in self.before(&node, (link, way), near, range, wanted) {
+                let before = self.before(&node, (link, way), near, range, wanted);
+                if before.is_empty() && blocked.why.is_none() {
+                    blocked.why = Some(Error::NotPassed { link, way, region: wanted.region, range });
+                }
+                for (leg, rank, spot, there) in before {
                     if !blocked.hops.contains(&(leg, spot)) && !done.contains(&(near, spot)) {
                         open.push(Reverse((least, node.hops + 1, Some((rank, leg)), nodes.len())));
                         let (hops, by) = (node.hops + 1, Some((index, leg)));
