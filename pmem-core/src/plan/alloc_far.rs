@@ -1,7 +1,7 @@
 //! Allocation in other arenas: a search from the arena that asks, over what mappings may come to show, each place once.
 
 use super::seat::Entry;
-use super::way::{Hop, Wanted};
+use super::way::Hop;
 use super::{Plan, Request};
 use crate::error::Error;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
@@ -12,7 +12,6 @@ use alloc::collections::{BTreeMap, BinaryHeap};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use pmem_space::{AddrRange, Policy};
-use rangemap::RangeInclusiveSet;
 
 /// Addresses of an arena that the one that asks may come to see.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +21,11 @@ pub(super) struct Lane {
     pub(super) range: AddrRange,
     /// Added to an address here, modulo 2^64, to give the address as seen; `None` past a table, which puts them anywhere.
     pub(super) back: Option<u64>,
-    /// What the addresses must be aligned to here, for a table's pages.
-    pub(super) align: u64,
+    /// Past a table, the size of its pages, and how far into one what is exactly asked for starts.
+    pub(super) page: u64,
+    pub(super) within: u64,
+    /// The last table on the way, and where its entry may be.
+    table: Option<(LinkId, AddrRange, Option<u64>)>,
     cost: Metric,
     hops: u32,
     /// From which lane it was reached, and by which leg.
@@ -31,14 +33,32 @@ pub(super) struct Lane {
 }
 
 impl Lane {
+    fn kind(&self) -> Kind {
+        let table = self.table.map(|(link, entry, back)| (link, entry.start(), entry.last(), back));
+        (self.arena, self.back, table)
+    }
+
     /// The addresses of the arena that asks.
     pub(super) const fn start(arena: ArenaId, range: AddrRange) -> Self {
-        Self { arena, range, back: Some(0), align: 1, cost: Metric::ZERO, hops: 0, by: None }
+        Self {
+            arena,
+            range,
+            back: Some(0),
+            page: 1,
+            within: 0,
+            table: None,
+            cost: Metric::ZERO,
+            hops: 0,
+            by: None,
+        }
     }
 }
 
 /// An open lane: by cost, then hops, then the arena's age, then the address as seen, or how far from the last one.
 type Open = (Metric, u32, ArenaId, u64, usize);
+
+/// Lanes that differ only in their addresses: the arena, what is added there, and how they came by their last table.
+type Kind = (ArenaId, Option<u64>, Option<(LinkId, u64, u64, Option<u64>)>);
 
 /// The lanes of a request, cheapest first.
 struct Lanes<'r> {
@@ -47,8 +67,9 @@ struct Lanes<'r> {
     exact: bool,
     lanes: Vec<Lane>,
     open: BinaryHeap<Reverse<Open>>,
-    /// By arena and what is added there: what is in a lane.
-    known: BTreeMap<(ArenaId, Option<u64>), RangeInclusiveSet<u64>>,
+    /// By arena, what is added there, and how it came by its last table: the lanes that lie in no other, by their first address; the
+    /// last one.
+    known: BTreeMap<Kind, BTreeMap<u64, u64>>,
 }
 
 impl<'r> Lanes<'r> {
@@ -69,36 +90,35 @@ impl<'r> Lanes<'r> {
             Policy::LastFit => u64::MAX - lane.range.last().wrapping_add(back),
             _ => lane.range.start().wrapping_add(back),
         };
-        let fresh = self.known.get(&(lane.arena, lane.back));
-        let range = lane.range.start()..=lane.range.last();
-        if fresh.is_none_or(|known| known.gaps(&range).next().is_some()) {
+        if !self.is_known(&lane) {
             self.open.push(Reverse((lane.cost, lane.hops, lane.arena, seen, self.lanes.len())));
             self.lanes.push(lane);
         }
     }
 
-    /// The next lane, cut to what no earlier one has; several if it falls apart.
-    fn next(&mut self, plan: &Plan<'_>) -> Option<Vec<usize>> {
-        let Reverse((.., index)) = self.open.pop()?;
-        let lane = self.get(index).copied()?;
-        let known = self.known.entry((lane.arena, lane.back)).or_default();
-        let range = lane.range.start()..=lane.range.last();
-        let gaps = known.gaps(&range).filter_map(|gap| AddrRange::inclusive(*gap.start(), *gap.end()).ok());
-        let mut fresh: Vec<AddrRange> = gaps.collect();
-        known.insert(range);
-        if self.request.spot.policy == Policy::LastFit {
-            fresh.reverse();
-        }
-        let mut out = Vec::new();
-        for range in fresh {
-            let index = self.lanes.len();
-            self.lanes.push(Lane { range, ..lane });
-            out.push(index);
+    /// Whether an earlier lane, which costs no more, has all of it. What lies half in one and half in another is in neither.
+    fn is_known(&self, lane: &Lane) -> bool {
+        let known = self.known.get(&lane.kind());
+        let before = known.and_then(|known| known.range(..=lane.range.start()).next_back());
+        before.is_some_and(|(_, last)| *last >= lane.range.last())
+    }
+
+    /// The next lane.
+    fn next(&mut self, plan: &Plan<'_>) -> Option<usize> {
+        loop {
+            let Reverse((.., index)) = self.open.pop()?;
+            let Some(lane) = self.get(index).copied().filter(|lane| !self.is_known(lane)) else { continue };
+            let known = self.known.entry(lane.kind()).or_default();
+            let inside =
+                known.range(lane.range.start()..).take_while(|(_, last)| **last <= lane.range.last());
+            let inside: Vec<u64> = inside.map(|(start, _)| *start).collect();
+            known.retain(|start, _| !inside.contains(start));
+            known.insert(lane.range.start(), lane.range.last());
             for (link, way) in plan.state().crossings_out(lane.arena) {
                 self.cross(plan, index, (link, way));
             }
+            return Some(index);
         }
-        Some(out)
     }
 
     /// Takes a lane across an interconnect.
@@ -109,14 +129,14 @@ impl<'r> Lanes<'r> {
         if !cost.within(self.request.max_metric) {
             return;
         }
-        let beyond = |leg, range, back, align| Lane {
+        let beyond = |leg, range, back| Lane {
             arena: joined.far(way),
             range,
             back,
-            align,
             cost,
             hops: lane.hops + 1,
             by: Some((index, leg)),
+            ..lane
         };
         let leg = |piece| Leg { link, way, piece };
         let mut inputs: Vec<(Leg, AddrRange, u64)> = Vec::new();
@@ -137,8 +157,13 @@ impl<'r> Lanes<'r> {
             }
             Mapping::Interleave(_) => {}
             Mapping::Table(table) => {
-                if table.input().overlaps(lane.range) {
-                    self.add(beyond(leg(0), AddrRange::ALL, None, lane.align.max(table.page())));
+                if let Some(entry) = table.input().intersect(lane.range) {
+                    let page = lane.page.max(table.page());
+                    let start = self.request.spot.start.zip(lane.back);
+                    let within =
+                        start.map_or(lane.within, |(start, back)| start.wrapping_sub(back) & (page - 1));
+                    let table = Some((link, entry, lane.back));
+                    self.add(Lane { page, within, table, ..beyond(leg(0), AddrRange::ALL, None) });
                 }
             }
         }
@@ -146,7 +171,7 @@ impl<'r> Lanes<'r> {
             let parts = if self.exact { plan.open_to(leg, part) } else { Vec::from([part]) };
             for range in parts.into_iter().filter_map(|part| part.shifted(offset)) {
                 let back = lane.back.map(|back| back.wrapping_sub(offset));
-                self.add(beyond(leg, range, back, lane.align));
+                self.add(beyond(leg, range, back));
             }
         }
     }
@@ -181,23 +206,20 @@ impl Plan<'_> {
         let first = Lane::start(arena, request.place()?);
         // As if nothing were in the way; the first time that something is, with what is open alone.
         let mut lanes = Lanes::new(request, false, first);
-        while let Some(fresh) = lanes.next(self) {
-            for index in fresh {
-                let Some(lane) = lanes.get(index).copied() else { continue };
-                if lane.by.is_none() || !self.suits(lane.arena, request) {
-                    continue;
-                }
-                match self.alloc_in_lane(arena, request, lane, &lanes.way(self, index)) {
-                    Ok(seen) => return Ok(seen),
-                    Err((blocked, error)) => {
-                        best = Some(match best {
-                            Some(best) => nearer(best, error),
-                            None => error,
-                        });
-                        if blocked && !lanes.exact {
-                            lanes = Lanes::new(request, true, first);
-                            break;
-                        }
+        while let Some(index) = lanes.next(self) {
+            let Some(lane) = lanes.get(index).copied() else { continue };
+            if lane.arena == arena || !self.suits(lane.arena, request) {
+                continue;
+            }
+            match self.alloc_in_lane(request, lane, &lanes.way(self, index)) {
+                Ok(seen) => return Ok(seen),
+                Err((blocked, error)) => {
+                    best = Some(match best {
+                        Some(best) => nearer(best, error),
+                        None => error,
+                    });
+                    if blocked && !lanes.exact {
+                        lanes = Lanes::new(request, true, first);
                     }
                 }
             }
@@ -214,20 +236,13 @@ impl Plan<'_> {
     /// Whether there was space, but not seen, and why.
     fn alloc_in_lane(
         &mut self,
-        from: ArenaId,
         request: &Request,
         lane: Lane,
         way: &[Hop],
     ) -> Result<RegionId, (bool, Error)> {
         let before = self.edits.len();
         let region = self.alloc_here(lane.arena, request, lane).map_err(|error| (false, error))?;
-        let mut seen = self.chain(way, region, Some(&request.spot)).map_err(|(_, error)| error);
-        if seen.is_err() {
-            self.undo_to(before);
-            let again = self.alloc_here(lane.arena, request, lane).map_err(|error| (true, error))?;
-            let other = Wanted { region: again, from, max: request.max_metric, spot: Some(&request.spot) };
-            seen = seen.or_else(|error| self.show(&other).map_err(|_| error));
-        }
+        let seen = self.chain(way, region, Some(&request.spot)).map_err(|(_, error)| error);
         let done = seen.and_then(|seen| {
             self.check_let_through(seen, request)?;
             let target = self.root_of(seen)?;

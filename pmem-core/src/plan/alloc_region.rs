@@ -69,7 +69,9 @@ impl Plan<'_> {
         let fit = match lane.back {
             Some(back) => request.fit(lane.range, back)?,
             None => {
-                let fit = Fit::new(request.len)?.window(lane.range).align(lane.align)?;
+                // Past a table, pages are not shared: it starts where one does, or as far in as it is asked to be seen.
+                let fit = Fit::new(request.len)?.window(lane.range).align(lane.page)?;
+                let fit = fit.phase(0u64.wrapping_sub(lane.within));
                 fit.policy(request.spot.policy).visits(request.spot.visits)
             }
         };

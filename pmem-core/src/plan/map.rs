@@ -14,7 +14,7 @@ impl Plan<'_> {
     /// whoever has mapped it before. Either way with one reference more.
     ///
     /// Bridges' windows are widened as needed; a translation table takes free input space. Of several ways the
-    /// cheapest that lets the region through is taken.
+    /// cheapest that lets the region through is taken; none goes through one table twice.
     ///
     /// # Errors
     /// [`Error::NoArena`], [`Error::NoRegion`], [`Error::IsParked`], [`Error::Condemned`]; [`Error::Unreachable`] if the arenas are
@@ -78,7 +78,10 @@ impl Plan<'_> {
                 Some((alias, ..)) => Ok((alias, false)),
                 None => self.add_alias(seen, is_new, hop, wanted).map(|alias| (alias, true)),
             };
-            (seen, is_new) = made.map_err(|error| (i, error))?;
+            // Where no entry does, what shows too little of the table is to blame: the first hop since the table before.
+            let since = || way[..i].iter().rposition(|hop| self.table(hop.leg).is_some());
+            let blamed = if hop.entry.is_some() { since().map_or(0, |before| before + 1) } else { i };
+            (seen, is_new) = made.map_err(|error| (blamed, error))?;
         }
         if !is_new {
             self.count_up(seen).map_err(|error| (0, error))?;

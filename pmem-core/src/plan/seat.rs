@@ -152,6 +152,41 @@ impl Plan<'_> {
         out
     }
 
+    /// The parts of `range`, which a leg that yields takes, that mean to both arenas the same, or nothing yet.
+    fn alike(&self, leg: Leg, range: AddrRange) -> Vec<AddrRange> {
+        let (Ok(joined), Some(offset)) = (self.link(leg.link), self.offset(leg)) else { return Vec::new() };
+        let Some(beyond) = range.shifted(offset) else { return Vec::new() };
+        let here = self.meaning(joined.near(leg.way), range);
+        let there = self.meaning(joined.far(leg.way), beyond);
+        let mut cuts: Vec<u64> = Vec::from([0]);
+        for meaning in here.iter().chain(&there) {
+            cuts.push(meaning.first);
+            cuts.extend(meaning.last.checked_add(1));
+        }
+        cuts.sort_unstable();
+        cuts.dedup();
+        let span = range.last() - range.start();
+        let at = |all: &[Meaning], cut: u64| {
+            let after = all.partition_point(|meaning| meaning.first <= cut);
+            let found = all.get(after.checked_sub(1)?).filter(|meaning| meaning.last >= cut)?;
+            Some(found.place.map(|(arena, start)| (arena, start.wrapping_add(cut - found.first))))
+        };
+        let mut out: Vec<AddrRange> = Vec::new();
+        for (i, first) in cuts.iter().enumerate().filter(|(_, first)| **first <= span) {
+            let last = cuts.get(i + 1).map_or(span, |next| span.min(next - 1));
+            let (here, there) = (at(&here, *first), at(&there, *first));
+            let part = AddrRange::inclusive(range.start() + first, range.start() + last);
+            if here != there || here == Some(None) {
+                continue;
+            }
+            match (out.last_mut(), part) {
+                (Some(last), Ok(part)) if last.end() == Some(part.start()) => *last = last.hull(part),
+                (_, part) => out.extend(part),
+            }
+        }
+        out
+    }
+
     /// The parts of `windows`, addresses of the arena that `legs` lead to one after another, that new aliases may show all the way.
     pub(super) fn open_through(&self, legs: &[Leg], mut windows: Vec<AddrRange>) -> Vec<AddrRange> {
         let mut offset = 0u64;
@@ -170,9 +205,13 @@ impl Plan<'_> {
         let Ok(joined) = self.link(leg.link) else { return Vec::new() };
         let near = joined.near(leg.way);
         let Ok(arena) = self.arena(near) else { return Vec::new() };
+        let undecoded = |range| {
+            let parts = self.state().undecoded(near, range).into_iter();
+            parts.flat_map(|part| self.alike(leg, part)).collect()
+        };
         let parts = match &joined.direction(leg.way).mapping {
             Mapping::Closed => Vec::new(),
-            Mapping::Identity => self.state().undecoded(near, range),
+            Mapping::Identity => undecoded(range),
             Mapping::Windows(windows) => {
                 let window = windows.pieces().get(leg.piece as usize);
                 let Some((window, range)) = window.and_then(|w| Some((w, w.limit_of().intersect(range)?)))
@@ -180,7 +219,7 @@ impl Plan<'_> {
                     return Vec::new();
                 };
                 if windows.yields() {
-                    self.state().undecoded(near, range)
+                    undecoded(range)
                 } else {
                     self.room(leg, window).into_iter().filter_map(|part| part.intersect(range)).collect()
                 }

@@ -136,8 +136,12 @@ impl Plan<'_> {
                 blocked.why = Some(error);
                 continue;
             }
-            if node.arena == wanted.from {
-                return Ok(Some(self.laid(&nodes, index)));
+            if node.arena == wanted.from && node.by.is_some() {
+                match self.check_wanted(&node, range, wanted) {
+                    Ok(()) => return Ok(Some(self.laid(&nodes, index))),
+                    // The way may go on, and come by again.
+                    Err(error) => blocked.why = Some(error),
+                }
             }
             done.insert((node.arena, node.spot));
             for (link, way) in self.state().crossings_into(node.arena) {
@@ -211,13 +215,14 @@ impl Plan<'_> {
     fn check_hop(&self, node: &Node, leg: Leg, range: AddrRange, wanted: &Wanted<'_>) -> Result<(), Error> {
         let Stand::At(start) = node.spot else { return Ok(()) };
         let seat = AddrRange::inclusive(start, start.saturating_add(range.last() - range.start()))?;
-        if node.there.is_none() {
-            self.check_seat(leg, seat, wanted.region)?;
-        }
-        match wanted.spot.filter(|_| node.arena == wanted.from) {
-            Some(spot) => self.check_asked(node.arena, seat, spot),
-            None => Ok(()),
-        }
+        if node.there.is_some() { Ok(()) } else { self.check_seat(leg, seat, wanted.region) }
+    }
+
+    /// Checks that an alias at a node is where it is wanted; an entry is looked for there.
+    fn check_wanted(&self, node: &Node, range: AddrRange, wanted: &Wanted<'_>) -> Result<(), Error> {
+        let (Stand::At(start), Some(spot)) = (node.spot, wanted.spot) else { return Ok(()) };
+        let seat = AddrRange::inclusive(start, start.saturating_add(range.last() - range.start()))?;
+        self.check_asked(node.arena, seat, spot)
     }
 
     /// The way from a node to the region, and its aliases' places.
