@@ -257,7 +257,8 @@ impl Manager {
 
     /// Takes down a plan that was carried out: its edits, joined where they had to be, and a copy of them for who asked.
     fn commit(&mut self, raw: &mut Vec<Edit>, joined: Option<Vec<Edit>>, copy: Option<Vec<Edit>>) {
-        raw.iter().for_each(|edit| self.ids.retire(edit));
+        let mut working = Working { state: &mut self.state, ids: &mut self.ids, memory: &mut self.memory };
+        raw.iter().for_each(|edit| working.retire(edit));
         let edits = joined.unwrap_or_else(|| core::mem::take(raw));
         if edits.is_empty() {
             return;
@@ -275,8 +276,9 @@ impl Manager {
 
     /// Takes a plan back, ids and all.
     fn undo(&mut self, raw: &[Edit]) {
-        self.undo_keeping_ids(raw);
-        raw.iter().rev().for_each(|edit| self.ids.retire(&edit.inverse()));
+        let mut working = Working { state: &mut self.state, ids: &mut self.ids, memory: &mut self.memory };
+        raw.iter().rev().for_each(|edit| working.apply(&edit.inverse()));
+        raw.iter().rev().for_each(|edit| working.retire(&edit.inverse()));
     }
 
     fn undo_keeping_ids(&mut self, raw: &[Edit]) {
@@ -563,10 +565,11 @@ impl Manager {
         self.ids.aliases(region)
     }
 
-    /// The regions and aliases of one owner, oldest id first. Looks at every region.
+    /// The regions and aliases of one owner, in the order of their ids. For nobody in particular, [`Owner`] 0, it looks at every region.
     pub fn by_owner(&self, owner: Owner) -> impl Iterator<Item = RegionId> + '_ {
-        let owned = move |placement: &Placement| placement.record.owner == owner;
-        self.regions().filter(move |(_, placement)| owned(placement)).map(|(id, _)| id)
+        let nobodys = move |(_, placement): &(RegionId, Placement)| placement.record.owner == owner;
+        let nobody = (owner == Owner::default()).then(|| self.regions().filter(nobodys).map(|(id, _)| id));
+        nobody.into_iter().flatten().chain(self.ids.owned_by(owner))
     }
 
     /// All regions and aliases, oldest id first.

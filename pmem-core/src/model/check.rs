@@ -4,7 +4,7 @@ use super::arena::{Arena, SpanState, inclusive};
 use super::ids::Ids;
 use super::record::{Leg, Record, Role};
 use super::state::State;
-use crate::id::{ArenaId, LinkId, RegionId, Way};
+use crate::id::{ArenaId, LinkId, Owner, RegionId, Way};
 use crate::mapping::Mapping;
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, Occupant};
@@ -263,6 +263,10 @@ impl State {
             };
             let aliases = ids.aliases(region);
             if !is_there || !aliases.iter().all(stands) || (entry.count as usize) < aliases.len() {
+                return broken;
+            }
+            let owner = ids.placement(self, region).map(|placement| placement.record.owner);
+            if owner.is_some_and(|owner| owner != Owner::default() && !ids.is_owned_by(owner, region)) {
                 return broken;
             }
         }

@@ -2,11 +2,12 @@
 
 use super::edit::Edit;
 use super::names::Names;
-use super::record::{Placement, Seat};
+use super::record::{Placement, Record, Seat};
 use super::state::State;
 use super::table::{Home, Table};
-use crate::id::{ArenaId, LinkId, RegionId};
-use alloc::collections::BTreeMap;
+use crate::id::{ArenaId, LinkId, Owner, RegionId};
+use alloc::collections::btree_map::Entry;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 /// The ids in use, and what the writer keeps by id; in no snapshot.
@@ -19,12 +20,34 @@ pub(crate) struct Ids {
     /// By region that has any: its aliases, each of which holds a reference.
     #[cfg_attr(feature = "serde", serde(skip))]
     aliases: BTreeMap<RegionId, Vec<RegionId>>,
+    /// By interconnect that has any: how many aliases go through it.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    through: BTreeMap<LinkId, usize>,
+    /// Regions with an owner, by owner.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    owned: BTreeSet<(Owner, RegionId)>,
 }
 
 impl Ids {
     /// The aliases of a region, in the order of their ids.
     pub(crate) fn aliases(&self, region: RegionId) -> &[RegionId] {
         self.aliases.get(&region).map_or(&[], |aliases| aliases)
+    }
+
+    /// How many aliases go through an interconnect, parked ones included.
+    pub(crate) fn through(&self, link: LinkId) -> usize {
+        self.through.get(&link).copied().unwrap_or_default()
+    }
+
+    /// Whether a region is listed under its owner.
+    pub(crate) fn is_owned_by(&self, owner: Owner, region: RegionId) -> bool {
+        self.owned.contains(&(owner, region))
+    }
+
+    /// The regions of somebody in particular, in the order of their ids.
+    pub(crate) fn owned_by(&self, owner: Owner) -> impl Iterator<Item = RegionId> + '_ {
+        let all = (owner, RegionId::from_raw(0))..=(owner, RegionId::from_raw(u64::MAX));
+        self.owned.range(all).map(|(_, region)| *region)
     }
 
     /// The references of a region that is somewhere.
@@ -54,29 +77,45 @@ impl Ids {
         let all: Vec<RegionId> = self.regions.iter().map(|(id, _)| id).collect();
         all.into_iter().for_each(|id| self.regions.set_home(id, Home::Nowhere));
         self.aliases.clear();
+        self.through.clear();
+        self.owned.clear();
     }
 
-    /// Takes down of what a region is an alias, if of any.
-    pub(super) fn set_target(&mut self, region: RegionId, old: Option<RegionId>, new: Option<RegionId>) {
-        if old == new {
-            return;
+    /// Takes note of a region that is put to its place: what it is an alias of, and whose it is.
+    pub(super) fn note(&mut self, record: &Record) {
+        if let Some(alias) = record.alias() {
+            let aliases = self.aliases.entry(alias.target).or_default();
+            aliases.insert(aliases.partition_point(|other| *other < record.id), record.id);
+            *self.through.entry(alias.link).or_default() += 1;
         }
-        if let Some(old) = old
-            && let Some(aliases) = self.aliases.get_mut(&old)
-        {
-            aliases.retain(|alias| *alias != region);
-            if aliases.is_empty() {
-                self.aliases.remove(&old);
+        if record.owner != Owner::default() {
+            self.owned.insert((record.owner, record.id));
+        }
+    }
+
+    /// Forgets what was noted of a region that is taken from its place.
+    pub(super) fn forget(&mut self, record: &Record) {
+        if let Some(alias) = record.alias() {
+            if let Entry::Occupied(mut aliases) = self.aliases.entry(alias.target) {
+                aliases.get_mut().retain(|other| *other != record.id);
+                if aliases.get().is_empty() {
+                    aliases.remove();
+                }
+            }
+            if let Entry::Occupied(mut through) = self.through.entry(alias.link) {
+                *through.get_mut() -= 1;
+                if *through.get() == 0 {
+                    through.remove();
+                }
             }
         }
-        if let Some(new) = new {
-            let aliases = self.aliases.entry(new).or_default();
-            aliases.insert(aliases.partition_point(|other| *other < region), region);
+        if record.owner != Owner::default() {
+            self.owned.remove(&(record.owner, record.id));
         }
     }
 
     /// Gives up the id of what an edit of a finished change leaves out of existence.
-    pub(crate) fn retire(&mut self, finished: &Edit) {
+    pub(super) fn retire(&mut self, finished: &Edit) {
         match finished {
             Edit::Arena { arena, new: None, .. } => self.arenas.remove(*arena),
             Edit::Link { link, new: None, .. } => self.links.remove(*link),

@@ -1,7 +1,7 @@
 //! The state of the model: one immutable value that a snapshot is, and a change makes anew.
 
 use super::arena::{Arena, Memory, Span};
-use super::record::{Alias, Leg, Placement, Record, Role};
+use super::record::{Alias, Leg, Placement, Record, Role, Seat};
 use super::shelf::Shelf;
 use super::table::Home;
 use super::topology::{ArenaInfo, Link, Topology};
@@ -23,7 +23,16 @@ pub struct State {
     pub(super) topology: Arc<Topology>,
     arenas: Shelf<ArenaId, Arc<Arena>>,
     windows: Shelf<LinkId, Arc<LinkWindows>>,
+    /// Regions that are not where they were made.
+    moved: Shelf<RegionId, Moved>,
     pub(crate) sequence: u64,
+}
+
+/// A region that was moved: where it starts, and where it did when it was made; nowhere while it is parked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moved {
+    pub(crate) start: Option<u64>,
+    pub(crate) made_at: Option<u64>,
 }
 
 impl State {
@@ -192,6 +201,32 @@ impl State {
         if let Some(arena) = self.arena_mut(new.arena) {
             arena.seat(new.seat, &new.record, memory);
         }
+    }
+
+    /// Takes note that a region was moved.
+    pub(super) fn note_move(&mut self, region: RegionId, from: Seat, to: Seat) {
+        let start = |seat: Seat| seat.range().map(AddrRange::start);
+        let (from, to) = (start(from), start(to));
+        if from == to {
+            return;
+        }
+        match self.moved.get_mut(region) {
+            Some(moved) => moved.start = to,
+            None => self.moved.insert(region, Moved { start: to, made_at: from }),
+        }
+    }
+
+    /// Forgets a region that is gone for good.
+    pub(super) fn forget_move(&mut self, region: RegionId) {
+        if self.moved.contains_key(region) {
+            self.moved.remove(region);
+        }
+    }
+
+    /// Where a region is that is not where it was made.
+    #[cfg(feature = "std")]
+    pub(crate) fn moved(&self, region: RegionId) -> Option<Moved> {
+        self.moved.get(region).copied()
     }
 
     fn arena_mut(&mut self, arena: ArenaId) -> Option<&mut Arena> {

@@ -144,14 +144,15 @@ impl Topology {
     }
 
     pub(crate) fn set_arena(&mut self, arena: ArenaId, new: Option<ArenaInfo>) {
-        self.frozen = Arc::default();
         match (new, self.arenas.get_mut(arena)) {
             (Some(info), Some(node)) => node.info = info,
             (Some(info), None) => {
+                self.frozen = Arc::default();
                 let index = self.graph.add_node(arena);
                 self.arenas.insert(arena, Node { info, index });
             }
             (None, _) => {
+                self.frozen = Arc::default();
                 if let Some(node) = self.arenas.remove(arena) {
                     self.graph.remove_node(node.index);
                 }

@@ -24,10 +24,13 @@ impl Working<'_> {
             Edit::Window { link, way, piece, old, new } => {
                 self.state.set_window(*link, *way, *piece, *old, *new);
             }
-            Edit::Region { region, new, .. } => {
+            Edit::Region { region, old, new } => {
                 self.lift(*region);
                 if let Some(new) = new {
                     self.place(new);
+                }
+                if let (Some(old), Some(new)) = (old, new) {
+                    self.state.note_move(*region, old.seat, new.seat);
                 }
             }
             // The model has it already: it follows from what it has.
@@ -36,13 +39,20 @@ impl Working<'_> {
         }
     }
 
+    /// Gives up the id of what an edit of a finished change leaves out of existence.
+    pub(crate) fn retire(&mut self, finished: &Edit) {
+        if let Edit::Region { region, new: None, .. } = finished {
+            self.state.forget_move(*region);
+        }
+        self.ids.retire(finished);
+    }
+
     /// Takes a region from where it is, if it is anywhere, and tells what it was there. Its id and count stay.
     pub(crate) fn lift(&mut self, region: RegionId) -> Option<Placement> {
         let home = self.ids.regions.get(region)?.home;
         let old = self.state.lift(region, home, self.memory)?;
         self.ids.regions.set_home(region, Home::Nowhere);
-        let target = old.record.alias().map(|alias| alias.target);
-        self.ids.set_target(region, target, None);
+        self.ids.forget(&old.record);
         Some(old)
     }
 
@@ -50,8 +60,7 @@ impl Working<'_> {
     pub(crate) fn place(&mut self, new: &Placement) {
         self.state.place(new, self.memory);
         let region = new.record.id;
-        let target = new.record.alias().map(|alias| alias.target);
-        self.ids.set_target(region, None, target);
+        self.ids.note(&new.record);
         let home = match new.seat {
             Seat::At(range) => Home::At(new.arena, range.start()),
             Seat::Parked(_) => Home::Parked(new.arena),

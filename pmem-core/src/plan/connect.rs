@@ -67,7 +67,8 @@ impl Plan<'_> {
     /// [`Error::NoLink`]; [`Error::LinkBusy`] names an alias that goes through.
     pub fn disconnect(&mut self, id: LinkId) -> Result<(), Error> {
         let link = Arc::new(self.link(id)?.clone());
-        for way in [Way::ToRight, Way::ToLeft] {
+        let busy = self.working.ids.through(id) > 0;
+        for way in [Way::ToRight, Way::ToLeft].into_iter().filter(|_| busy) {
             let near = self.arena(link.near(way))?;
             let through =
                 near.regions().find(|(_, r)| r.alias().is_some_and(|a| (a.link, a.way) == (id, way)));

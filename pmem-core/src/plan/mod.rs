@@ -142,7 +142,7 @@ impl<'m> Plan<'m> {
         while self.edits.len() > keep {
             let Some(edit) = self.edits.pop() else { break };
             self.working.apply(&edit.inverse());
-            self.working.ids.retire(&edit.inverse());
+            self.working.retire(&edit.inverse());
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::events::Event;
 use super::inner::Inner;
-use super::region::Region;
+use super::region::{Found, Region};
 #[cfg(not(loom))]
 use super::sync::Cell;
 use super::transaction::{Reserved, Transaction};
@@ -77,7 +77,7 @@ impl Pmem {
             })?;
             released.iter().for_each(Region::spend);
             // What the transaction let go of again is not there any more.
-            let made: Vec<_> = made.into_iter().filter_map(|id| locate(manager, id).ok()).collect();
+            let made: Vec<_> = made.into_iter().filter_map(|id| Found::locate(manager, id).ok()).collect();
             Ok((result, made))
         })?;
         Ok((result, Reserved::new(&self.0, made)))
@@ -141,19 +141,11 @@ impl Pmem {
     }
 
     fn make(&self, verb: impl FnOnce(&mut Manager) -> Result<RegionId, Error>) -> Result<Region, Error> {
-        let (id, arena, start) = self.0.write(|manager| {
+        let found = self.0.write(|manager| {
             let id = verb(manager)?;
-            locate(manager, id)
+            Found::locate(manager, id)
         })?;
-        Ok(Region::new(&self.0, id, arena, start))
-    }
-}
-
-fn locate(manager: &Manager, id: RegionId) -> Result<(RegionId, ArenaId, u64), Error> {
-    match manager.start_of(id) {
-        Ok((arena, start)) => Ok((id, arena, start)),
-        Err(Error::IsParked(_)) => Ok((id, manager.placement(id)?.arena, 0)),
-        Err(error) => Err(error),
+        Ok(Region::new(&self.0, found))
     }
 }
 

@@ -4,7 +4,7 @@ use super::inner::{Inner, Ties};
 use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::error::Error;
 use crate::id::{ArenaId, RegionId};
-use crate::manager::Released;
+use crate::manager::{Manager, Released};
 use crate::model::{Record, State};
 use core::fmt;
 use pmem_space::AddrRange;
@@ -16,6 +16,8 @@ pub(super) struct Counted {
     arena: ArenaId,
     /// Where the region was last seen.
     hint: AtomicU64,
+    /// Where it was made, and is wherever no move is noted.
+    made_at: Option<u64>,
     /// Its reference has been given up already.
     spent: AtomicBool,
     ties: Arc<Ties>,
@@ -35,17 +37,37 @@ impl Drop for Counted {
     }
 }
 
+/// What a new handle is told of its region.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    pub(super) id: RegionId,
+    pub(super) arena: ArenaId,
+    pub(super) start: Option<u64>,
+    pub(super) made_at: Option<u64>,
+}
+
+impl Found {
+    pub(super) fn locate(manager: &Manager, id: RegionId) -> Result<Self, Error> {
+        let placement = manager.placement(id)?;
+        let start = placement.seat.range().map(AddrRange::start);
+        let made_at = manager.state().moved(id).map_or(start, |moved| moved.made_at);
+        Ok(Self { id, arena: placement.arena, start, made_at })
+    }
+}
+
 /// A reference to a region of a [`Pmem`](super::Pmem). Cloning makes another handle; when the last one is dropped, the
 /// reference is given up: at once if the writer is free, else with the next change.
 #[derive(Clone)]
 pub struct Region(Arc<Counted>);
 
 impl Region {
-    pub(super) fn new(home: &Arc<Inner>, id: RegionId, arena: ArenaId, start: u64) -> Self {
+    pub(super) fn new(home: &Arc<Inner>, found: Found) -> Self {
+        let Found { id, arena, start, made_at } = found;
         Self(Arc::new(Counted {
             id,
             arena,
-            hint: AtomicU64::new(start),
+            hint: AtomicU64::new(start.unwrap_or_default()),
+            made_at,
             spent: AtomicBool::new(false),
             ties: Arc::clone(home.ties()),
         }))
@@ -70,9 +92,11 @@ impl Region {
     /// Where it is in a snapshot, and what it is; `None` if the snapshot does not have it, or has it parked.
     pub fn at(&self, state: &State) -> Option<(AddrRange, Record)> {
         let arena = state.arena(self.0.arena)?;
-        let hinted = arena.region_at(self.0.hint.load(Ordering::Relaxed));
-        let found = hinted.filter(|(_, record)| record.id == self.0.id);
-        let found = found.or_else(|| arena.regions().find(|(_, record)| record.id == self.0.id))?;
+        let at = |start| arena.region_at(start).filter(|(_, record)| record.id == self.0.id);
+        if let Some(found) = at(self.0.hint.load(Ordering::Relaxed)) {
+            return Some(found);
+        }
+        let found = at(state.moved(self.0.id).map_or(self.0.made_at, |moved| moved.start)?)?;
         self.0.hint.store(found.0.start(), Ordering::Relaxed);
         Some(found)
     }

@@ -1,7 +1,7 @@
 //! Many verbs, one change, with handles for what it makes.
 
 use super::inner::Inner;
-use super::region::Region;
+use super::region::{Found, Region};
 use crate::attrs::Attrs;
 use crate::error::Error;
 use crate::id::{ArenaId, RegionId};
@@ -105,8 +105,8 @@ impl<'t, 'm> Transaction<'t, 'm> {
 pub struct Reserved(Vec<Region>);
 
 impl Reserved {
-    pub(super) fn new(home: &Arc<Inner>, made: Vec<(RegionId, ArenaId, u64)>) -> Self {
-        Self(made.into_iter().map(|(id, arena, start)| Region::new(home, id, arena, start)).collect())
+    pub(super) fn new(home: &Arc<Inner>, made: Vec<Found>) -> Self {
+        Self(made.into_iter().map(|found| Region::new(home, found)).collect())
     }
 
     /// Exchanges a token of this transaction for its region; another transaction's is good for nothing, and so is that

@@ -368,10 +368,16 @@ impl Mapper<'_> {
             vacant(range) && here.spans_in(range).next().is_none() && here.windows_in(range).next().is_none()
         };
         let means_it = || {
-            let brute = Brute { state: self.state, names: false, also: also.clone() };
+            let then = Brute { state: self.state, names: false, also: also.clone() };
+            let now = Brute { state: self.state, names: false, also: Also::new() };
             cells(range).all(|cell| {
-                let there = brute.place((to.0, to.1 + (cell - range.start())));
-                there.is_some() && brute.place((near, cell)) == there
+                let (here, there) = ((near, cell), (to.0, to.1 + (cell - range.start())));
+                // It may come to lead there, but not stop to lead elsewhere, or where only the same would be by chance.
+                let is_new = match (now.means(here), now.means(there)) {
+                    (Meaning::One(here, ..), Meaning::One(there, ..)) => here == there,
+                    (here, there) => here == Meaning::Nothing && there == Meaning::Nothing,
+                };
+                is_new && then.place(there).is_some() && then.place(here) == then.place(there)
             })
         };
         match &ends.direction(way).mapping {
