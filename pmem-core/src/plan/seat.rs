@@ -187,19 +187,6 @@ impl Plan<'_> {
         out
     }
 
-    /// The parts of `windows`, addresses of the arena that `legs` lead to one after another, that new aliases may show all the way.
-    pub(super) fn open_through(&self, legs: &[Leg], mut windows: Vec<AddrRange>) -> Vec<AddrRange> {
-        let mut offset = 0u64;
-        for leg in legs.iter().rev() {
-            let Some(more) = self.offset(*leg) else { return Vec::new() };
-            offset = offset.wrapping_add(more);
-            let here = windows.iter().filter_map(|window| window.shifted(0u64.wrapping_sub(offset)));
-            let open = here.flat_map(|window| self.open_to(*leg, window));
-            windows = open.filter_map(|window| window.shifted(offset)).collect();
-        }
-        windows
-    }
-
     /// The parts of `range` at which a new alias through `leg` may lie, in order; of a table all that it translates.
     pub(super) fn open_to(&self, leg: Leg, range: AddrRange) -> Vec<AddrRange> {
         let Ok(joined) = self.link(leg.link) else { return Vec::new() };

@@ -185,29 +185,41 @@ impl Plan<'_> {
         let Ok(joined) = self.link(link) else { return Vec::new() };
         let span = range.last() - range.start();
         let leg = |piece| Leg { link, way, piece };
-        let one = |spot: Option<Stand>| spot.map(|spot| (leg(0), 0, spot, None)).into_iter().collect();
+        // Where an entry may be is cut to what is open; whether an alias may be where it must, is checked in its turn.
+        let open = |leg: Leg, rank: u8, stand: Stand| -> Vec<(Leg, u8, Stand, Option<RegionId>)> {
+            let Stand::Within(start, last, more) = stand else {
+                return Vec::from([(leg, rank, stand, None)]);
+            };
+            let parts = AddrRange::inclusive(start, last).map(|range| self.open_to(leg, range));
+            let within = |part: AddrRange| (leg, rank, Stand::Within(part.start(), part.last(), more), None);
+            parts.unwrap_or_default().into_iter().map(within).collect()
+        };
         match &joined.direction(way).mapping {
             Mapping::Closed => Vec::new(),
-            Mapping::Identity => one(Some(node.spot)),
+            Mapping::Identity => open(leg(0), 0, node.spot),
             Mapping::Windows(windows) => {
                 let output = match node.spot {
                     Stand::At(addr) => AddrRange::inclusive(addr, addr.saturating_add(span)),
                     Stand::Within(start, last, _) => AddrRange::inclusive(start, last),
                 };
-                let output = output.unwrap_or(AddrRange::ALL);
-                let before = windows.pieces_onto(output).filter_map(|(piece, window)| {
-                    let spot = node.spot.through(window.limit_of(), window.offset_of(), span)?;
-                    let rank = u8::from(window.admits_of() != Admits::Prefetchable);
-                    Some((leg(piece), rank, spot, None))
-                });
+                let before =
+                    windows.pieces_onto(output.unwrap_or(AddrRange::ALL)).flat_map(|(piece, window)| {
+                        let stand = node.spot.through(window.limit_of(), window.offset_of(), span);
+                        let rank = u8::from(window.admits_of() != Admits::Prefetchable);
+                        stand.map_or_else(Vec::new, |stand| open(leg(piece), rank, stand))
+                    });
                 before.collect()
             }
             Mapping::Interleave(share) if share.ways() == 1 => {
                 let offset = share.output().start().wrapping_sub(share.input().start());
-                one(node.spot.through(share.input(), offset, span))
+                let stand = node.spot.through(share.input(), offset, span);
+                stand.map_or_else(Vec::new, |stand| open(leg(0), 0, stand))
             }
             Mapping::Interleave(_) => Vec::new(),
-            Mapping::Table(table) => one(Some(Stand::Within(table.input().start(), table.input().last(), 0))),
+            Mapping::Table(table) => {
+                let (start, last) = (table.input().start(), table.input().last());
+                Vec::from([(leg(0), 0, Stand::Within(start, last, 0), None)])
+            }
         }
     }
 
@@ -228,28 +240,24 @@ impl Plan<'_> {
     /// The way from a node to the region, and its aliases' places.
     fn laid(&self, nodes: &[Node], from: usize) -> Found {
         let (mut hops, mut spots): (Vec<Hop>, Vec<Stand>) = (Vec::new(), Vec::new());
-        // The hops between the viewer, or the last table, and the next; and where what they show is seen before the first of them.
-        let (mut before, mut seen): (Vec<Leg>, Option<Stand>) = (Vec::new(), None);
+        // Where what the viewer, or the last table, shows of the next one is seen.
+        let mut seen: Option<Stand> = None;
         let mut at = nodes.get(from);
         while let Some(Node { spot, by: Some((next, leg)), .. }) = at {
             let seen_at = *seen.get_or_insert(*spot);
-            let entry = match (self.table(*leg), seen_at) {
-                (None, _) => {
-                    before.push(*leg);
-                    None
-                }
-                (Some(_), Stand::Within(start, last, more)) => {
+            let is_table = self.table(*leg).is_some();
+            let entry = match seen_at {
+                Stand::Within(start, last, more) if is_table => {
                     let window = AddrRange::inclusive(start, last).ok().and_then(|seen| seen.shifted(more));
-                    let windows = self.open_through(&before, window.into_iter().collect());
                     // Behind another table it may be anywhere.
                     let back = hops.iter().all(|hop: &Hop| self.table(hop.leg).is_none());
-                    Some(Entry { windows, back: back.then(|| 0u64.wrapping_sub(more)) })
+                    let back = back.then(|| 0u64.wrapping_sub(more));
+                    Some(Entry { windows: window.into_iter().collect(), back })
                 }
-                // That entry is there already.
-                (Some(_), Stand::At(_)) => None,
+                // It is no table, or its entry is there already.
+                _ => None,
             };
-            if self.table(*leg).is_some() {
-                before.clear();
+            if is_table {
                 seen = None;
             }
             hops.push(Hop { leg: *leg, entry });

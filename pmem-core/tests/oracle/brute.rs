@@ -176,7 +176,9 @@ impl Brute<'_> {
                         again = true;
                     } else if had == Some(price) {
                         let known = prots.get_mut(&hop.to).unwrap();
-                        again |= through.into_iter().fold(false, |new, prot| known.insert(prot) || new);
+                        for prot in through {
+                            again |= known.insert(prot);
+                        }
                     }
                 }
             }
@@ -219,12 +221,17 @@ impl Brute<'_> {
     }
 }
 
+/// An alias: the interconnect and direction that it goes by, and where it is.
+pub type Alias = (RegionId, LinkId, Way, Place);
+
 /// What it takes to make a region visible.
 pub struct Mapper<'s> {
     pub state: &'s State,
     pub props: Props,
     /// By region: its aliases through each direction, and where they are.
-    pub aliases: BTreeMap<RegionId, Vec<(RegionId, LinkId, Way, Place, u64)>>,
+    pub aliases: BTreeMap<RegionId, Vec<Alias>>,
+    /// Whether an address that leads to the same place already, by another way than the one that is being made, will not do.
+    pub strict: bool,
 }
 
 /// A place that a chain of aliases has got to, from the region back.
@@ -239,7 +246,7 @@ struct Chain {
     page: u64,
     also: Also,
     path: Vec<Place>,
-    /// The tables crossed: none is crossed twice.
+    /// The tables that it has new entries in: one each.
     tables: Vec<LinkId>,
 }
 
@@ -299,13 +306,16 @@ impl Mapper<'_> {
                 if ends.far(way) != at.0 || cost > max || !is_better((cost, chain.hops + 1), best) {
                     continue;
                 }
+                let known = there.and_then(|there| {
+                    self.aliases.get(&there)?.iter().find(|(_, l, w, _)| (*l, *w) == (link, way))
+                });
                 let (mut page, mut tables) = (chain.page, chain.tables.clone());
                 if let Mapping::Table(table) = &direction.mapping {
-                    if tables.contains(&link) {
+                    page = page.max(table.page());
+                    if known.is_none() && tables.contains(&link) {
                         continue;
                     }
-                    tables.push(link);
-                    page = page.max(table.page());
+                    tables.extend(known.is_none().then_some(link));
                 }
                 let mut go = |place: Place, there, also: Also| {
                     let mut path = chain.path.clone();
@@ -314,15 +324,13 @@ impl Mapper<'_> {
                     let next = Chain { at: place, there, len, cost, hops, page, also, path, tables };
                     self.extend(viewer, &next, max, wanted, best);
                 };
-                let known = there.and_then(|there| {
-                    self.aliases.get(&there)?.iter().find(|(_, l, w, ..)| (*l, *w) == (link, way))
-                });
-                if let Some((alias, _, _, place, _)) = known {
+                if let Some((alias, _, _, place)) = known {
                     if !chain.path.contains(place) {
                         go(*place, Some(*alias), chain.also.clone());
                     }
                     continue;
                 }
+
                 let mut starts: BTreeSet<u64> = BTreeSet::new();
                 match &direction.mapping {
                     Mapping::Identity => drop(starts.insert(at.1)),
@@ -372,12 +380,13 @@ impl Mapper<'_> {
             let now = Brute { state: self.state, names: false, also: Also::new() };
             cells(range).all(|cell| {
                 let (here, there) = ((near, cell), (to.0, to.1 + (cell - range.start())));
-                // It may come to lead there, but not stop to lead elsewhere, or where only the same would be by chance.
                 let is_new = match (now.means(here), now.means(there)) {
                     (Meaning::One(here, ..), Meaning::One(there, ..)) => here == there,
                     (here, there) => here == Meaning::Nothing && there == Meaning::Nothing,
                 };
-                is_new && then.place(there).is_some() && then.place(here) == then.place(there)
+                (is_new || !self.strict)
+                    && then.place(there).is_some()
+                    && then.place(here) == then.place(there)
             })
         };
         match &ends.direction(way).mapping {

@@ -364,19 +364,19 @@ fn cost_of(pmem: &Manager, seen: RegionId, shown: Option<RegionId>) -> (u32, u32
     (cost, hops)
 }
 
-fn mapper(pmem: &Manager, props: Props) -> Mapper<'_> {
+fn mapper(pmem: &Manager, props: Props, strict: bool) -> Mapper<'_> {
     let mut aliases: BTreeMap<RegionId, Vec<_>> = BTreeMap::new();
     for (id, placement) in pmem.regions() {
         if let (Role::Alias(alias), Some(range)) = (placement.record.role, placement.seat.range()) {
             let place = (placement.arena, range.start());
-            aliases.entry(alias.target).or_default().push((id, alias.link, alias.way, place, range.len()));
+            aliases.entry(alias.target).or_default().push((id, alias.link, alias.way, place));
         }
     }
-    Mapper { state: pmem.state(), props, aliases }
+    Mapper { state: pmem.state(), props, aliases, strict }
 }
 
 /// What a verb is to do, by trying, before it does it: the least cost at which it can; `None` for verbs that this says nothing of.
-fn foreseen(bench: &Bench, op: &Op) -> Option<Option<(u32, u32)>> {
+fn foreseen(bench: &Bench, op: &Op, strict: bool) -> Option<Option<(u32, u32)>> {
     let pmem = &bench.pmem;
     match op {
         Op::Map(arena, index) => {
@@ -386,7 +386,7 @@ fn foreseen(bench: &Bench, op: &Op) -> Option<Option<(u32, u32)>> {
             if placement.arena == viewer || pmem.refs(region) == Ok(0) {
                 return None;
             }
-            let mapper = mapper(pmem, pmem.attrs(region).ok()?.props());
+            let mapper = mapper(pmem, pmem.attrs(region).ok()?.props(), strict);
             Some(mapper.least(viewer, placement.arena, Some(region), range, u32::MAX - 1, &|_, _| true))
         }
         Op::Alloc { arena, len, align, policy: 0, max, prefetch, at } => {
@@ -396,7 +396,7 @@ fn foreseen(bench: &Bench, op: &Op) -> Option<Option<(u32, u32)>> {
                 Attrs::new(defaults.usage(), defaults.prot(), props).ok()
             };
             let align = CELL << align;
-            let start = at.map(|at| at * CELL & !(align - 1));
+            let start = at.map(|at| (at * CELL) & !(align - 1));
             let asked = |seen: u64| seen & (align - 1) == 0 && start.is_none_or(|start| start == seen);
             let mut best: Option<(u32, u32)> = None;
             for home in &bench.arenas {
@@ -406,8 +406,8 @@ fn foreseen(bench: &Bench, op: &Op) -> Option<Option<(u32, u32)>> {
                     if *home == from {
                         best = best.into_iter().chain(wanted(range.start(), 1).then_some((0, 0))).min();
                     } else if *max > 0 {
-                        let shown =
-                            mapper(pmem, attrs.props()).least(from, *home, None, range, *max, &wanted);
+                        let shown = mapper(pmem, attrs.props(), strict)
+                            .least(from, *home, None, range, *max, &wanted);
                         best = best.into_iter().chain(shown).min();
                     }
                 }
@@ -456,17 +456,18 @@ proptest! {
         let mut bench = Bench::new();
         for op in &ops {
             let before = fingerprint(&bench.pmem);
-            let foreseen = foreseen(&bench, op);
+            // Where they differ, whether it will do is a matter of chance: an address that leads there already by another way.
+            let foreseen = foreseen(&bench, op, false).zip(foreseen(&bench, op, true));
             let shown: Vec<Option<RegionId>> = bench.regions.iter().map(|region| Some(*region)).collect();
             let done = bench.run(op);
-            if let Some(foreseen) = foreseen {
+            if let Some((lax, strict)) = foreseen {
                 let shown = match op {
                     Op::Map(_, index) => shown[index % shown.len()],
                     _ => None,
                 };
                 let got = done.then(|| cost_of(&bench.pmem, *bench.regions.last().unwrap(), shown));
                 if got.is_none_or(|(_, hops)| hops <= brute::LONGEST) {
-                    prop_assert_eq!(got, foreseen, "{:?}", op);
+                    prop_assert!(got == lax || got == strict, "{:?}, not {:?}: {:?}", got, lax, op);
                 }
             }
             prop_assert_eq!(bench.pmem.check(), Ok(()), "after {:?}", op);
