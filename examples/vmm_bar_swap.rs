@@ -3,8 +3,8 @@
 //! trace; the whole is saved, loaded, and goes on.
 
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Change, Concern, Driver, Edit, Fault, Manager, Mismatch, Placement,
-    Request, Saved, Scope, State, Step, Subscription, Veto,
+    AddrRange, ArenaId, ArenaType, Attrs, Fault, Hardware, Manager, Mirror, Request, Saved, Scope, State,
+    Subscription, Veto,
 };
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -20,14 +20,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 #[derive(Default)]
 struct Hypervisor {
     slots: BTreeMap<u64, u64>,
-    /// The next slots to be set fail.
+    /// The next slot to be set fails.
     broken: bool,
 }
 
 impl Hypervisor {
     fn set(&mut self, range: AddrRange) -> Result<(), &'static str> {
         let overlaps = |(start, last): (&u64, &u64)| range.start() <= *last && *start <= range.last();
-        match self.broken {
+        match core::mem::take(&mut self.broken) {
             true => Err("the hypervisor is out of memory"),
             false if self.slots.iter().any(overlaps) => Err("the slot exists"),
             false => {
@@ -37,109 +37,49 @@ impl Hypervisor {
         }
     }
 
-    fn clear(&mut self, range: AddrRange) -> Result<(), &'static str> {
-        self.slots.remove(&range.start()).map(drop).ok_or("no such slot")
+    fn clear(&mut self, start: u64) -> Result<(), &'static str> {
+        self.slots.remove(&start).map(drop).ok_or("no such slot")
     }
 }
 
-/// Keeps the slots as the model has the regions.
+/// Wants a slot for each region of the guest's, and has the hypervisor set it.
 struct Slots {
     hypervisor: Arc<Mutex<Hypervisor>>,
     guest: ArenaId,
-    out: Vec<AddrRange>,
-    come: Vec<AddrRange>,
 }
 
-impl Slots {
-    fn each(&self, ranges: &[AddrRange], set: bool) -> Result<(), Fault> {
-        let mut hypervisor = self.hypervisor.lock().unwrap_or_else(PoisonError::into_inner);
-        for range in ranges {
-            let done = if set { hypervisor.set(*range) } else { hypervisor.clear(*range) };
-            done.map_err(|reason| Fault::new(reason).at(*range))?;
-        }
-        Ok(())
-    }
-}
+impl Hardware for Slots {
+    type Key = u64;
+    type Value = AddrRange;
 
-impl Driver for Slots {
     fn name(&self) -> &str {
         "memory slots"
     }
 
-    fn attach(&mut self, state: &State) -> Result<(), Veto> {
-        self.resync(state).map_err(|fault| Veto::new(fault.reason))
-    }
-
-    fn prepare(&mut self, change: &Change<'_>) -> Result<Concern, Veto> {
-        self.abort();
-        let range = |placement: &Option<Placement>| placement.and_then(|p| p.seat.range());
-        for edit in change.edits() {
-            if let Edit::Region { old, new, .. } = edit
-                && range(old) != range(new)
-            {
-                self.out.extend(range(old));
-                self.come.extend(range(new));
-            }
-        }
-        Ok(if self.out.is_empty() && self.come.is_empty() {
-            Concern::Indifferent
-        } else {
-            Concern::Concerned
-        })
-    }
-
-    fn withdraw(&mut self) -> Result<(), Fault> {
-        self.each(&self.out, false)
-    }
-
-    fn install(&mut self) -> Result<(), Fault> {
-        self.each(&self.come, true)
-    }
-
-    fn revert(&mut self, step: Step) -> Result<(), Fault> {
-        match step {
-            // Of a step that failed half-way, what was done is undone.
-            Step::Install => {
-                let mut hypervisor = self.hypervisor.lock().unwrap_or_else(PoisonError::into_inner);
-                hypervisor.broken = false;
-                for range in &self.come {
-                    // Those that were never set are not there to be cleared.
-                    let _ = hypervisor.clear(*range);
-                }
-                Ok(())
-            }
-            Step::Withdraw => self.each(&self.out, true),
-        }
-    }
-
-    fn abort(&mut self) {
-        self.out.clear();
-        self.come.clear();
-    }
-
-    fn resync(&mut self, state: &State) -> Result<(), Fault> {
-        self.abort();
+    fn wanted(&self, state: &State) -> Result<BTreeMap<u64, AddrRange>, Veto> {
         let regions = state.arena(self.guest).into_iter().flat_map(|arena| arena.regions());
-        let ranges: Vec<AddrRange> = regions.map(|(range, _)| range).collect();
-        self.hypervisor.lock().unwrap_or_else(PoisonError::into_inner).slots.clear();
-        self.each(&ranges, true)
+        Ok(regions.map(|(range, _)| (range.start(), range)).collect())
     }
 
-    fn verify(&mut self, state: &State) -> Result<(), Mismatch> {
+    fn set(&mut self, start: &u64, slot: Option<&AddrRange>) -> Result<(), Fault> {
+        let mut hypervisor = self.hypervisor.lock().unwrap_or_else(PoisonError::into_inner);
+        match slot {
+            Some(slot) => hypervisor.set(*slot).map_err(|reason| Fault::new(reason).at(*slot)),
+            None => hypervisor.clear(*start).map_err(Fault::new),
+        }
+    }
+
+    fn get(&mut self, start: &u64) -> Result<Option<AddrRange>, Fault> {
         let hypervisor = self.hypervisor.lock().unwrap_or_else(PoisonError::into_inner);
-        let wanted = state.arena(self.guest).map_or(0, |arena| arena.regions().count());
-        let found = hypervisor.slots.len();
-        let differ =
-            Mismatch { reason: "slots", range: None, wanted_found: Some((wanted as u64, found as u64)) };
-        if wanted == found { Ok(()) } else { Err(differ) }
+        let last = hypervisor.slots.get(start);
+        Ok(last.and_then(|last| AddrRange::inclusive(*start, *last).ok()))
     }
 }
 
 /// Builds the guest, swaps its BARs, fails, saves, loads and goes on; says what happened.
 pub fn run() -> Result<String, Box<dyn Error>> {
     let hypervisor = Arc::new(Mutex::new(Hypervisor::default()));
-    let slots =
-        |guest| Slots { hypervisor: Arc::clone(&hypervisor), guest, out: Vec::new(), come: Vec::new() };
+    let slots = |guest| Mirror::new(Slots { hypervisor: Arc::clone(&hypervisor), guest });
     let listed = || -> Vec<String> {
         let hypervisor = hypervisor.lock().unwrap_or_else(PoisonError::into_inner);
         hypervisor.slots.iter().map(|(start, last)| format!("{start:#x}-{last:#x}")).collect()

@@ -52,8 +52,8 @@ pub use attrs::{ArenaType, Attrs, CachingConflict, Props, Prot, Usage};
 #[cfg(feature = "test-util")]
 pub use driver::test_util;
 pub use driver::{
-    Change, Concern, Delta, Driver, Effective, Fault, Figures, Interest, Kinds, Mismatch, Phase, Scope, Step,
-    Subscription, Veto,
+    Change, Concern, Delta, Driver, Effective, Fault, Figures, Hardware, Interest, Kinds, Mirror, Mismatch,
+    Phase, Scope, Step, Subscription, Veto,
 };
 pub use error::{Error, Holder};
 pub use firmware::FirmwareMemory;

@@ -103,10 +103,11 @@ impl Registry {
         for id in self.order().to_vec() {
             let registered = &mut self.drivers[id];
             let deltas = registered.deltas(&deltas);
-            if deltas.is_empty() && !edits.iter().any(|edit| registered.is_concerned(edit, after)) {
+            let own: Vec<bool> = edits.iter().map(|edit| registered.is_concerned(edit, after)).collect();
+            if deltas.is_empty() && !own.contains(&true) {
                 continue;
             }
-            let change = Change { sequence, edits, after, deltas: &deltas };
+            let change = Change { sequence, edits, after, deltas: &deltas, own: &own };
             match guarded_veto(|| registered.driver.prepare(&change)) {
                 Ok(Concern::Concerned) => parts.push(Part { id, begun: Vec::with_capacity(2) }),
                 Ok(Concern::Indifferent) => {}

@@ -10,6 +10,8 @@ pub struct Change<'c> {
     pub(crate) edits: &'c [Edit],
     pub(crate) after: &'c State,
     pub(crate) deltas: &'c [Delta],
+    /// Which of the edits concern the driver.
+    pub(crate) own: &'c [bool],
 }
 
 impl<'c> Change<'c> {
@@ -18,9 +20,14 @@ impl<'c> Change<'c> {
         self.sequence
     }
 
-    /// What changes: one edit per subject, in the order in which subjects were first touched.
+    /// What changes, everybody's: one edit per subject, in the order in which subjects were first touched.
     pub const fn edits(&self) -> &'c [Edit] {
         self.edits
+    }
+
+    /// Those of the edits that are in the driver's scope and of the kinds that it cares for.
+    pub fn own_edits(&self) -> impl Iterator<Item = &'c Edit> {
+        self.edits.iter().zip(self.own).filter(|(_, own)| **own).map(|(edit, _)| edit)
     }
 
     /// The model as it will be.

@@ -21,9 +21,9 @@ pub(super) struct Lane {
     pub(super) range: AddrRange,
     /// Added to an address here, modulo 2^64, to give the address as seen; `None` past a table, which puts them anywhere.
     pub(super) back: Option<u64>,
-    /// Past a table, the size of its pages, and how far into one what is exactly asked for starts.
+    /// Past a table, the size of its pages, and what is added to an address here, modulo 2^64, to give a multiple of it.
     pub(super) page: u64,
-    pub(super) within: u64,
+    pub(super) phase: u64,
     /// The last table on the way, and where its entry may be.
     table: Option<(LinkId, AddrRange, Option<u64>)>,
     cost: Metric,
@@ -34,7 +34,9 @@ pub(super) struct Lane {
 
 impl Lane {
     fn kind(&self) -> Kind {
-        let table = self.table.map(|(link, entry, back)| (link, entry.start(), entry.last(), back));
+        let table = self.table.map(|(link, entry, back)| {
+            (link, entry.start(), entry.last(), back, self.phase & (self.page - 1))
+        });
         (self.arena, self.back, table)
     }
 
@@ -45,7 +47,7 @@ impl Lane {
             range,
             back: Some(0),
             page: 1,
-            within: 0,
+            phase: 0,
             table: None,
             cost: Metric::ZERO,
             hops: 0,
@@ -58,7 +60,7 @@ impl Lane {
 type Open = (Metric, u32, ArenaId, u64, usize);
 
 /// Lanes that differ only in their addresses: the arena, what is added there, and how they came by their last table.
-type Kind = (ArenaId, Option<u64>, Option<(LinkId, u64, u64, Option<u64>)>);
+type Kind = (ArenaId, Option<u64>, Option<(LinkId, u64, u64, Option<u64>, u64)>);
 
 /// The lanes of a request, cheapest first.
 struct Lanes<'r> {
@@ -160,10 +162,10 @@ impl<'r> Lanes<'r> {
                 if let Some(entry) = table.input().intersect(lane.range) {
                     let page = lane.page.max(table.page());
                     let start = self.request.spot.start.zip(lane.back);
-                    let within =
-                        start.map_or(lane.within, |(start, back)| start.wrapping_sub(back) & (page - 1));
+                    let past_one = if lane.table.is_some() { lane.phase } else { 0 };
+                    let phase = start.map_or(past_one, |(start, back)| back.wrapping_sub(start));
                     let table = Some((link, entry, lane.back));
-                    self.add(Lane { page, within, table, ..beyond(leg(0), AddrRange::ALL, None) });
+                    self.add(Lane { page, phase, table, ..beyond(leg(0), AddrRange::ALL, None) });
                 }
             }
         }
@@ -171,7 +173,8 @@ impl<'r> Lanes<'r> {
             let parts = if self.exact { plan.open_to(leg, part) } else { Vec::from([part]) };
             for range in parts.into_iter().filter_map(|part| part.shifted(offset)) {
                 let back = lane.back.map(|back| back.wrapping_sub(offset));
-                self.add(beyond(leg, range, back));
+                let phase = lane.phase.wrapping_sub(offset);
+                self.add(Lane { phase, ..beyond(leg, range, back) });
             }
         }
     }

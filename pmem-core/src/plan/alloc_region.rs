@@ -69,9 +69,9 @@ impl Plan<'_> {
         let fit = match lane.back {
             Some(back) => request.fit(lane.range, back)?,
             None => {
-                // Past a table, pages are not shared: it starts where one does, or as far in as it is asked to be seen.
+                // Past a table, pages are not shared: it is seen where one starts, or as far in as it is asked to be.
                 let fit = Fit::new(request.len)?.window(lane.range).align(lane.page)?;
-                let fit = fit.phase(0u64.wrapping_sub(lane.within));
+                let fit = fit.phase(lane.phase);
                 fit.policy(request.spot.policy).visits(request.spot.visits)
             }
         };

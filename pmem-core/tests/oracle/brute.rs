@@ -65,14 +65,15 @@ impl Brute<'_> {
 
     fn at(&self, (arena, addr): Place) -> At {
         let here = self.state.arena(arena).unwrap();
+        let hop =
+            |link, way, to, claimed, prot| Hop { link, way, to, cost: self.cost(link, way), claimed, prot };
+        // A window may come to open over the arena's own.
+        if let Some((link, way, to)) = self.also.get(&(arena, addr)) {
+            return At::Hops(vec![hop(*link, *way, *to, true, Prot::RWX)]);
+        }
         let own = here.spans().any(|(range, span)| range.contains(addr) && span.state != SpanState::Lent);
         if own {
             return At::Own;
-        }
-        let hop =
-            |link, way, to, claimed, prot| Hop { link, way, to, cost: self.cost(link, way), claimed, prot };
-        if let Some((link, way, to)) = self.also.get(&(arena, addr)) {
-            return At::Hops(vec![hop(*link, *way, *to, true, Prot::RWX)]);
         }
         let alias = here.regions().find_map(|(range, record)| {
             let Role::Alias(alias) = record.role else { return None };
@@ -242,12 +243,12 @@ struct Chain {
     len: u64,
     cost: u32,
     hops: u32,
-    /// The largest page of a table on it.
-    page: u64,
+    /// Where in its page the entry of the last table lies.
+    within: u64,
     also: Also,
     path: Vec<Place>,
     /// The tables that it has new entries in: one each.
-    tables: Vec<LinkId>,
+    tables: Vec<(LinkId, Way)>,
 }
 
 /// Chains of more hops than this are not tried.
@@ -255,7 +256,7 @@ pub const LONGEST: u32 = 5;
 
 impl Mapper<'_> {
     /// The least cost, then the fewest hops, of the chains of aliases that make `range` of `home` visible in `viewer` where `wanted` says,
-    /// which is told the address as seen and the largest page of a table on the chain. No chain passes a place twice.
+    /// which is told the address as seen and where in its page the last table's entry lies. No chain passes a place twice.
     pub fn least(
         &self,
         viewer: ArenaId,
@@ -272,7 +273,7 @@ impl Mapper<'_> {
             len: range.len(),
             cost: 0,
             hops: 0,
-            page: 1,
+            within: 0,
             also: Also::new(),
             path: vec![at],
             tables: Vec::new(),
@@ -295,7 +296,7 @@ impl Mapper<'_> {
         if !is_better((chain.cost, chain.hops), best) || chain.hops > LONGEST {
             return;
         }
-        if at.0 == viewer && wanted(at.1, chain.page) {
+        if at.0 == viewer && wanted(at.1, chain.within) {
             *best = Some((chain.cost, chain.hops));
             return;
         }
@@ -309,19 +310,22 @@ impl Mapper<'_> {
                 let known = there.and_then(|there| {
                     self.aliases.get(&there)?.iter().find(|(_, l, w, _)| (*l, *w) == (link, way))
                 });
-                let (mut page, mut tables) = (chain.page, chain.tables.clone());
-                if let Mapping::Table(table) = &direction.mapping {
-                    page = page.max(table.page());
-                    if known.is_none() && tables.contains(&link) {
+                let mut tables = chain.tables.clone();
+                if let Mapping::Table(_) = &direction.mapping {
+                    if known.is_none() && tables.contains(&(link, way)) {
                         continue;
                     }
-                    tables.extend(known.is_none().then_some(link));
+                    tables.extend(known.is_none().then_some((link, way)));
                 }
                 let mut go = |place: Place, there, also: Also| {
                     let mut path = chain.path.clone();
                     path.push(place);
                     let (hops, tables) = (chain.hops + 1, tables.clone());
-                    let next = Chain { at: place, there, len, cost, hops, page, also, path, tables };
+                    let within = match &direction.mapping {
+                        Mapping::Table(table) => place.1 % table.page(),
+                        _ => chain.within,
+                    };
+                    let next = Chain { at: place, there, len, cost, hops, within, also, path, tables };
                     self.extend(viewer, &next, max, wanted, best);
                 };
                 if let Some((alias, _, _, place)) = known {

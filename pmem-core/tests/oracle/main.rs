@@ -401,10 +401,10 @@ fn foreseen(bench: &Bench, op: &Op, strict: bool) -> Option<Option<(u32, u32)>> 
             let mut best: Option<(u32, u32)> = None;
             for home in &bench.arenas {
                 for (range, attrs) in brute::places(pmem.state(), *home, len, attrs, (SIZE + 40) * CELL) {
-                    // Through a table it starts where a page does, unless that is not where it is wanted.
-                    let wanted = |seen, page| asked(seen) && (start.is_some() || range.start() % page == 0);
+                    // Through a table it is seen where a page starts, unless that is not where it is wanted.
+                    let wanted = |seen, within| asked(seen) && (start.is_some() || within == 0);
                     if *home == from {
-                        best = best.into_iter().chain(wanted(range.start(), 1).then_some((0, 0))).min();
+                        best = best.into_iter().chain(wanted(range.start(), 0).then_some((0, 0))).min();
                     } else if *max > 0 {
                         let shown = mapper(pmem, attrs.props(), strict)
                             .least(from, *home, None, range, *max, &wanted);
