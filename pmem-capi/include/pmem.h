@@ -102,6 +102,13 @@ void pmem_mapping_free(pmem_mapping_t m);
 pmem_interconnect_t pmem_arena_connect(pmem_arena_t left, pmem_arena_t right, pmem_mapping_t m, pmem_metric_t metric);
 int pmem_arena_disconnect(pmem_interconnect_t i);
 
+/*
+ * Says that the bridge's window from left to right covers [start, end) even when nothing goes through it, as its base and limit registers do that
+ * somebody else writes; an empty range is no floor. And what it costs to cross, from left to right or the other way.
+ */
+int pmem_interconnect_set_floor(pmem_interconnect_t i, paddr_t start, paddr_t end);
+int pmem_interconnect_set_metric(pmem_interconnect_t i, int to_left, pmem_metric_t metric);
+
 /* Loads an arena with addresses [start, end) of these default properties; and the way back: seal, drain, unprime. */
 int pmem_arena_prime(pmem_arena_t a, paddr_t start, paddr_t end, pmem_use_t use, pmem_prot_t prot, pmem_props_t props);
 int pmem_arena_seal(pmem_arena_t a, paddr_t start, paddr_t end);
@@ -134,6 +141,8 @@ int pmem_decref(pmem_region_t r);
  * it starts in that arena. NULL on failure.
  */
 pmem_region_t pmem_map(pmem_arena_t a, pmem_region_t r, paddr_t *paddr);
+/* As pmem_map(), inside [start, end) of that arena and aligned: an IOMMU's fixed input address, say. */
+pmem_region_t pmem_map_at(pmem_arena_t a, pmem_region_t r, paddr_t start, paddr_t end, size_t align, paddr_t *paddr);
 int pmem_unmap(pmem_region_t r);
 
 /* Where a region is: its arena, and its first and last address there. Each may be NULL. */

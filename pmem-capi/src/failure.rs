@@ -23,13 +23,14 @@ pub(crate) fn fail(errno: c_int, why: impl Display) -> c_int {
 pub(crate) fn failed(error: &Error) -> c_int {
     let errno = match error {
         Error::NoArena(_) | Error::NoLink(_) | Error::NoRegion(_) | Error::NoDriver(_) => ENOENT,
+        Error::NoWindow { .. } => ENOENT,
         Error::Occupied { by: Holder::Unprimed(_), .. } => ENOENT,
         Error::NoSpace { .. } | Error::NoRoute { .. } | Error::WindowBlocked { .. } => ENOSPC,
         Error::ArenaBusy { .. } | Error::LinkBusy { .. } | Error::Occupied { .. } | Error::Pinned { .. } => {
             EBUSY
         }
         Error::Refused { .. } => EPERM,
-        Error::Failed { .. } => EIO,
+        Error::Failed { .. } | Error::Differs { .. } => EIO,
         Error::InCallback => EDEADLK,
         _ => EINVAL,
     };

@@ -14,7 +14,8 @@ pub use mapping::{
 use crate::failure::{EBUSY, EDEADLK, EINVAL, ENOENT, fail, failed};
 use crate::memory;
 use pmem_core::{
-    AddrRange, ArenaType, Attrs, Error, Manager, Mapping, Metric, Props, Prot, Released, Request, Usage,
+    AddrRange, ArenaType, Attrs, Error, Manager, Mapping, Metric, Props, Prot, Released, Request, Spot,
+    Usage, Way,
 };
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int, c_uint};
@@ -110,6 +111,22 @@ pub unsafe extern "C" fn pmem_arena_connect(
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_arena_disconnect(link: LinkPtr) -> c_int {
     status(with(|pmem| pmem.disconnect(link.id())))
+}
+
+/// Says what a bridge's window covers even when nothing goes through it.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_interconnect_set_floor(link: LinkPtr, start: Paddr, end: Paddr) -> c_int {
+    status(with(|pmem| {
+        let floor = if start == end { None } else { Some(range(start, end)?) };
+        pmem.set_floor(link.id(), Way::ToRight, 0, floor)
+    }))
+}
+
+/// Says what it costs to cross an interconnect in one direction.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_interconnect_set_metric(link: LinkPtr, to_left: c_int, metric: u32) -> c_int {
+    let way = if to_left == 0 { Way::ToRight } else { Way::ToLeft };
+    status(with(|pmem| pmem.set_metric(link.id(), way, Metric::new(metric))))
 }
 
 /// Loads an arena with addresses.
@@ -280,6 +297,30 @@ pub extern "C" fn pmem_decref(region: RegionPtr) -> c_int {
 pub unsafe extern "C" fn pmem_map(arena: ArenaPtr, region: RegionPtr, paddr: *mut Paddr) -> RegionPtr {
     let mapped = with(|pmem| {
         let mapped = pmem.map(arena.id(), region.id())?;
+        Ok((mapped, pmem.start_of(mapped)?.1))
+    });
+    let Ok((mapped, start)) = mapped else { return RegionPtr::NULL };
+    // SAFETY: the caller's.
+    unsafe { store(paddr, start as Paddr) };
+    mapped.into()
+}
+
+/// Maps a region into an arena, where it is wanted.
+///
+/// # Safety
+/// `paddr` is null or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmem_map_at(
+    arena: ArenaPtr,
+    region: RegionPtr,
+    start: Paddr,
+    end: Paddr,
+    align: usize,
+    paddr: *mut Paddr,
+) -> RegionPtr {
+    let mapped = with(|pmem| {
+        let spot = Spot::within(range(start, end)?).align(align.max(1) as u64);
+        let mapped = pmem.map_at(arena.id(), region.id(), spot)?;
         Ok((mapped, pmem.start_of(mapped)?.1))
     });
     let Ok((mapped, start)) = mapped else { return RegionPtr::NULL };

@@ -1,7 +1,7 @@
 //! What can be wrong with a request. Every variant names the culprit.
 
 use crate::attrs::{CachingConflict, Prot};
-use crate::driver::{Fault, Phase, Veto};
+use crate::driver::{Fault, Mismatch, Phase, Veto};
 use crate::id::{ArenaId, DriverId, LinkId, RegionId, Way};
 use crate::mapping::MappingError;
 use alloc::string::String;
@@ -162,6 +162,26 @@ pub enum Error {
         /// Its addresses.
         range: AddrRange,
     },
+    /// The direction has no such window, or none that claims.
+    #[error("{link} {way} has no window {piece}")]
+    NoWindow {
+        /// Which interconnect.
+        link: LinkId,
+        /// Which direction.
+        way: Way,
+        /// Which window, from 0.
+        piece: u32,
+    },
+    /// A window that never changes is to have a floor.
+    #[error("{link} {way}: window {piece} is fixed")]
+    FixedWindow {
+        /// Which interconnect.
+        link: LinkId,
+        /// Which direction.
+        way: Way,
+        /// Which window.
+        piece: u32,
+    },
     /// A window that must grow meets something.
     #[error("{link} {way}: window {piece} cannot grow to {window}: it meets {by}")]
     WindowBlocked {
@@ -270,6 +290,16 @@ pub enum Error {
         fault: Fault,
         /// Drivers that also failed to undo: their hardware is not what the model says until they resync.
         degraded: Vec<DriverId>,
+    },
+    /// A driver's hardware is not what the model says.
+    #[error("{name}: {mismatch}")]
+    Differs {
+        /// Which.
+        driver: DriverId,
+        /// Its name.
+        name: String,
+        /// Where, and how.
+        mismatch: Mismatch,
     },
     /// The caller gave up its transaction.
     #[error("abandoned by its caller")]

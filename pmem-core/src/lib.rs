@@ -33,6 +33,7 @@ extern crate alloc;
 extern crate std;
 
 mod attrs;
+mod called;
 mod driver;
 mod error;
 mod firmware;
@@ -49,6 +50,7 @@ mod save;
 mod shared;
 
 pub use attrs::{ArenaType, Attrs, CachingConflict, Props, Prot, Usage};
+pub use called::Named;
 #[cfg(feature = "test-util")]
 pub use driver::test_util;
 pub use driver::{
@@ -62,9 +64,9 @@ pub use manager::{Committed, Journal, Manager, Released};
 pub use mapping::{Admits, Interleave, Mapping, MappingError, Table, Window, Windows};
 pub use metric::{Metric, Performance};
 pub use model::{
-    Alias, Arena, ArenaInfo, Broken, Difference, Direction, Distance, Edit, Hop, Image, Leg, Link,
-    OwnedResolution, Piece, Pin, Place, Placement, Record, Resolution, Role, Seat, Span, SpanState, State,
-    Walk, What, Why,
+    Alias, Arena, ArenaInfo, Broken, Difference, Direction, Distance, Dot, Edit, Hop, Image, Leg, Link,
+    Nearest, OwnedResolution, Piece, Pin, Place, Placement, Record, Resolution, Role, Route, Seat, Span,
+    SpanState, State, Walk, What, Why,
 };
 pub use plan::{Plan, Request, Spot};
 pub use pmem_space::{AddrRange, FitError, Policy, RangeError};

@@ -60,6 +60,8 @@ struct SavedLink {
     right: ArenaId,
     to_right: SavedDirection,
     to_left: SavedDirection,
+    #[serde(default)]
+    name: String,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -90,6 +92,7 @@ struct SavedWindow {
     offset: u64,
     admits: Admits,
     prot: u8,
+    floats: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,6 +105,8 @@ struct SavedRegion {
     owner: Owner,
     pin: Pin,
     align: u8,
+    #[serde(default)]
+    name: Option<String>,
     alias: Option<SavedAlias>,
 }
 
@@ -211,6 +216,7 @@ impl Manager {
             right: link.right,
             to_right: SavedDirection::of(&link.to_right, state.windows(id, Way::ToRight)),
             to_left: SavedDirection::of(&link.to_left, state.windows(id, Way::ToLeft)),
+            name: link.name.clone(),
         });
         Saved {
             version: SAVED_VERSION,
@@ -218,7 +224,10 @@ impl Manager {
             ids: self.ids().clone(),
             arenas: arenas.collect(),
             links: links.collect(),
-            regions: self.regions().map(|(id, placement)| SavedRegion::of(id, &placement)).collect(),
+            regions: self
+                .regions()
+                .map(|(id, placement)| SavedRegion::of(id, &placement, state.region_name(id)))
+                .collect(),
         }
     }
 
@@ -299,6 +308,7 @@ fn load_link(working: &mut Working<'_>, index: usize, saved: SavedLink) -> Resul
         right: saved.right,
         to_right: saved.to_right.direction(index)?.map_err(error)?,
         to_left: saved.to_left.direction(index)?.map_err(error)?,
+        name: saved.name,
     };
     working.apply(&Edit::Link { link: id, old: None, new: Some(Arc::new(link)) });
     for (way, direction) in [(Way::ToRight, &saved.to_right), (Way::ToLeft, &saved.to_left)] {
@@ -356,6 +366,9 @@ fn load_region(working: &mut Working<'_>, index: usize, saved: SavedRegion) -> R
     let record = Record { id: region, attrs, owner: saved.owner, role, pin: saved.pin, align };
     let new = Some(Placement { arena: saved.arena, seat, record });
     working.apply(&Edit::Region { region, old: None, new });
+    if let Some(name) = saved.name {
+        working.apply(&Edit::Name { region, old: None, new: Some(name.into()) });
+    }
     Ok(())
 }
 
@@ -382,7 +395,7 @@ impl SavedAttrs {
 }
 
 impl SavedRegion {
-    fn of(id: RegionId, placement: &Placement) -> Self {
+    fn of(id: RegionId, placement: &Placement, name: Option<&str>) -> Self {
         let Placement { arena, seat, record } = *placement;
         Self {
             id,
@@ -395,6 +408,7 @@ impl SavedRegion {
             owner: record.owner,
             pin: record.pin,
             align: record.align,
+            name: name.map(String::from),
             alias: record.alias().map(|Alias { target, link, way, piece, to }| SavedAlias {
                 target,
                 link,
@@ -488,6 +502,7 @@ impl SavedWindow {
             offset: window.offset_of(),
             admits: window.admits_of(),
             prot: window.prot_of().bits(),
+            floats: !window.is_fixed(),
         }
     }
 
@@ -497,6 +512,14 @@ impl SavedWindow {
             Some(floor) => window.floor(floor)?,
             None => window,
         };
-        Ok(if self.admits == Admits::Prefetchable { window.prefetchable() } else { window })
+        let window = if self.admits == Admits::Prefetchable { window.prefetchable() } else { window };
+        if self.floats {
+            return Ok(window);
+        }
+        // What is fixed is all of its limit, always.
+        match floor.filter(|floor| *floor == limit) {
+            Some(_) => Ok(window.settled()),
+            None => Err(MappingError::Limit { range: floor.unwrap_or(limit), limit }),
+        }
     }
 }

@@ -161,7 +161,7 @@ impl Bench {
     }
 
     fn check(&mut self) {
-        assert_eq!(self.pmem.verify(self.driver), Ok(Ok(())));
+        assert_eq!(self.pmem.verify(self.driver), Ok(()));
         assert_eq!(self.pages(), self.iommu.wanted(self.pmem.state()).unwrap());
     }
 }
@@ -228,9 +228,10 @@ fn what_does_not_fit_is_refused_and_what_others_write_is_found() {
     bench.check();
     // The hardware forgets a page, and makes up what another is.
     bench.iommu.shared.lock().unwrap().pages.insert(0x10_1000, (0xbad000, 7));
-    let found = bench.pmem.verify(bench.driver).unwrap();
     let range = AddrRange::sized(0x10_1000, PAGE).ok();
-    assert_eq!(found, Err(Mismatch { reason: "a value is not what is wanted", range, wanted_found: None }));
+    let mismatch = Mismatch { reason: "a value is not what is wanted", range, wanted_found: None };
+    let differs = Error::Differs { driver: bench.driver, name: "iommu".to_owned(), mismatch };
+    assert_eq!(bench.pmem.verify(bench.driver), Err(differs));
     bench.iommu.shared.lock().unwrap().pages.remove(&0x10_0000);
     bench.written();
     bench.pmem.resync(bench.driver).unwrap();

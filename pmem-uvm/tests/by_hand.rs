@@ -92,7 +92,7 @@ impl World {
     }
 
     fn is_verified(&mut self) -> bool {
-        matches!(self.pmem.verify(self.feed), Ok(Ok(())))
+        matches!(self.pmem.verify(self.feed), Ok(()))
     }
 }
 

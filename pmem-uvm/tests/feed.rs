@@ -107,7 +107,7 @@ fn regions_are_not_available_and_bad_ones_are_retired() {
         pmem.decref(region).unwrap();
     }
     assert_eq!((memory.counters().free, memory.counters().npages), (0x180, 0x180));
-    assert_eq!(pmem.verify(id), Ok(Ok(())));
+    assert_eq!(pmem.verify(id), Ok(()));
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn what_comes_is_handed_out_when_it_is_published() {
     pmem.prime(fast, pages(0x100, 0x200), Attrs::ram()).unwrap();
     assert_eq!(*found.lock().unwrap(), [Some(PageState::Offline); 2]);
     assert_eq!(memory.state(0x1100), Some(PageState::Free));
-    assert_eq!(pmem.verify(id), Ok(Ok(())));
+    assert_eq!(pmem.verify(id), Ok(()));
 }
 
 #[test]
@@ -223,14 +223,14 @@ fn what_was_changed_behind_it_is_found_and_put_right() {
     let (mut pmem, memory, id, _) = fed();
     let half = FrameRange::new(0x1000, 0x80).unwrap();
     memory.with(|uvm| uvm.offline(half, &mut |_, _| Err(Unmoved::Never))).unwrap();
-    let mismatch = pmem.verify(id).unwrap().unwrap_err();
+    let Err(Error::Differs { mismatch, .. }) = pmem.verify(id) else { panic!() };
     assert_eq!(mismatch.range, Some(pages(0x1000, 0x1080)));
     pmem.resync(id).unwrap();
-    assert_eq!((pmem.verify(id), memory.counters().free), (Ok(Ok(())), 0x180));
+    assert_eq!((pmem.verify(id), memory.counters().free), (Ok(()), 0x180));
     memory.with(|uvm| uvm.unplug(half)).unwrap();
-    pmem.verify(id).unwrap().unwrap_err();
+    pmem.verify(id).unwrap_err();
     pmem.resync(id).unwrap();
-    assert_eq!((pmem.verify(id), memory.counters().free), (Ok(Ok(())), 0x180));
+    assert_eq!((pmem.verify(id), memory.counters().free), (Ok(()), 0x180));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn another_drivers_fault_takes_all_back() {
                 "{call:?} {change}"
             );
             assert_eq!((after.isolated, after.offline, after.retired), (0, 0, 0), "{call:?} {change}");
-            assert_eq!(pmem.verify(id), Ok(Ok(())));
+            assert_eq!(pmem.verify(id), Ok(()));
         }
     }
 }

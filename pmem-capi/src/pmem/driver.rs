@@ -196,9 +196,5 @@ pub extern "C" fn pmem_driver_resync(driver: DriverPtr) -> c_int {
 /// Has a driver compare its hardware with the model.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_driver_verify(driver: DriverPtr) -> c_int {
-    match with(|pmem| pmem.verify(driver.id())) {
-        Ok(Ok(())) => 0,
-        Ok(Err(mismatch)) => fail(EIO, mismatch),
-        Err(errno) => errno,
-    }
+    status(with(|pmem| pmem.verify(driver.id())))
 }

@@ -9,6 +9,7 @@
 
 /* The proposal's scene: RAM and a PCI bus, each seen through a bridge by the system bus. */
 static pmem_arena_t bus, ram, pci;
+static pmem_interconnect_t bridge;
 
 static void scene(void)
 {
@@ -19,7 +20,8 @@ static void scene(void)
 	pmem_mapping_t low = pmem_mapping_window(0, 0x10000000, 0);
 	pmem_mapping_t window = pmem_mapping_bridge(0x80000000, 0x90000000, 0x100000);
 	CHECK(pmem_arena_connect(bus, ram, low, 1) != NULL);
-	CHECK(pmem_arena_connect(bus, pci, window, 10) != NULL);
+	bridge = pmem_arena_connect(bus, pci, window, 10);
+	CHECK(bridge != NULL);
 	pmem_mapping_free(low);
 	pmem_mapping_free(window);
 	CHECK_EQ(pmem_arena_prime(ram, 0, 0x10000000, PMEM_T_DATA, PMEM_PROT_READ | PMEM_PROT_WRITE, PMEM_P_WBACK), 0);
@@ -81,6 +83,45 @@ static void windows(void)
 	CHECK(far != NULL);
 	CHECK_EQ(pmem_where(far, &where, NULL, NULL), 0);
 	CHECK(where == bus);
+}
+
+static void floors(void)
+{
+	scene();
+	/* Base and limit are written: the window is open, whatever goes through it. */
+	paddr_t at;
+	CHECK_EQ(pmem_interconnect_set_floor(bridge, 0x80100000, 0x80300000), 0);
+	pmem_region_t bar = pmem_alloc(pci, 0x80200000, 0x80300000, 0, 0, 0, 0x10000, 0x10000, 0);
+	CHECK_EQ(pmem_resolve(bus, 0x80200010, NULL, &at), 0);
+	CHECK_EQ(at, 0x80200010);
+	pmem_region_t seen = pmem_map(bus, bar, &at);
+	CHECK(seen != NULL);
+	CHECK_EQ(pmem_interconnect_set_floor(bridge, 0x100000, 0x200000), EINVAL); /* outside its limit */
+	CHECK_EQ(pmem_interconnect_set_floor(bridge, 0x80100800, 0x80300000), EINVAL); /* no multiple of its granule */
+	CHECK_EQ(pmem_interconnect_set_floor(bridge, 0, 0), 0);
+	CHECK_EQ(pmem_resolve(bus, 0x80200010, NULL, &at), 0); /* the alias needs it still */
+	CHECK_EQ(pmem_resolve(bus, 0x80100010, NULL, &at), ENOENT);
+	CHECK_EQ(pmem_interconnect_set_metric(bridge, 0, UINT32_MAX), EINVAL); /* open, but nothing gets there */
+	CHECK_EQ(pmem_interconnect_set_metric(bridge, 0, 9), 0);
+	CHECK(pmem_alloc(bus, 0x80000000, 0x90000000, 0, 0, 0, 0, 0x1000, 8) == NULL);
+	CHECK(pmem_alloc(bus, 0x80000000, 0x90000000, 0, 0, 0, 0, 0x1000, 9) != NULL);
+}
+
+static void mapped_where_it_is_wanted(void)
+{
+	scene();
+	paddr_t at;
+	pmem_arena_t device = pmem_arena_create("device", PMEM_T_PCI);
+	pmem_mapping_t table = pmem_mapping_table(0, 0x10000000, 0x1000);
+	CHECK(pmem_arena_connect(device, ram, table, 1) != NULL);
+	pmem_mapping_free(table);
+	pmem_region_t r = pmem_alloc(ram, 0, 0, 0, 0, 0, 0x1000, 0x1000, 0);
+	CHECK(pmem_map_at(device, r, 0x8000000, 0x9000000, 0x100000, &at) != NULL);
+	CHECK_EQ(at, 0x8000000);
+	CHECK(pmem_map_at(device, r, 0x8001000, 0x8002000, 0, &at) != NULL); /* once more, elsewhere */
+	CHECK_EQ(at, 0x8001000);
+	CHECK(pmem_map_at(device, r, 0x20000000, 0x30000000, 0, &at) == NULL);
+	CHECK(pmem_map_at(ram, r, 0x100000, 0x200000, 0, &at) == NULL); /* there it is where it is */
 }
 
 static void bad_input(void)
@@ -393,7 +434,7 @@ static void threads(void)
 
 int main(void)
 {
-	static const struct check_case cases[] = {CASE(regions), CASE(windows), CASE(bad_input), CASE(space_comes_and_goes),
+	static const struct check_case cases[] = {CASE(regions), CASE(windows), CASE(floors), CASE(mapped_where_it_is_wanted), CASE(bad_input), CASE(space_comes_and_goes),
 		CASE(drivers), CASE(feeds_pages), CASE(threads)};
 	return check_all(cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -2,7 +2,9 @@
 
 use super::mapping::{direction, mapping, metric};
 use super::words::{Words, dashed, policy, range_of};
-use pmem_core::{AddrRange, ArenaType, Attrs, Direction, Metric, Owner, Pin, Props, Prot, Request, Usage};
+use pmem_core::{
+    AddrRange, ArenaType, Attrs, Direction, Metric, Owner, Pin, Props, Prot, Request, Spot, Usage, Way,
+};
 
 /// A command that changes the model, by names.
 #[derive(Clone, Debug)]
@@ -22,11 +24,13 @@ pub(super) enum Verb {
     Own { region: String, owner: Owner },
     Incref { region: String },
     Decref { region: String },
-    Map { name: String, arena: String, region: String },
+    Floor { link: String, way: Way, piece: u32, floor: Option<AddrRange> },
+    Metric { link: String, way: Way, metric: Metric },
+    Map { name: String, arena: String, region: String, spot: Spot },
     Relocate { moves: Vec<(String, u64)> },
     Resize { region: String, len: u64 },
     Park { region: String },
-    Unpark { region: String, request: Request },
+    Unpark { region: String, spot: Spot },
 }
 
 /// Attributes to be set; what is not given stays.
@@ -122,10 +126,37 @@ impl Verb {
                 let region = name(0, "REGION")?;
                 if words.name == "incref" { Self::Incref { region } } else { Self::Decref { region } }
             }
-            "map" => {
-                limits(words, 3, &[])?;
-                Self::Map { name: name(0, "NAME")?, arena: name(1, "ARENA")?, region: name(2, "REGION")? }
+            "floor" => {
+                let floor = match words.word(3, "START")? {
+                    "none" => {
+                        limits(words, 4, &[])?;
+                        None
+                    }
+                    _ => {
+                        limits(words, 5, &[])?;
+                        Some(words.range(3)?)
+                    }
+                };
+                let piece = words.addr(2, "WINDOW")?;
+                let piece = u32::try_from(piece).map_err(|_| format!("there is no window {piece}"))?;
+                Self::Floor {
+                    link: name(0, "INTERCONNECT")?,
+                    way: way(words.word(1, "DIRECTION")?)?,
+                    piece,
+                    floor,
+                }
             }
+            "metric" => {
+                limits(words, 3, &[])?;
+                let (way, metric) = (way(words.word(1, "DIRECTION")?)?, metric(words.word(2, "METRIC")?)?);
+                Self::Metric { link: name(0, "INTERCONNECT")?, way, metric }
+            }
+            "map" => Self::Map {
+                name: name(0, "NAME")?,
+                arena: name(1, "ARENA")?,
+                region: name(2, "REGION")?,
+                spot: spot(words, 3)?,
+            },
             "relocate" => {
                 let pairs = words.count().div_ceil(2).max(1);
                 let moves: Result<Vec<_>, String> = (0..pairs)
@@ -142,7 +173,7 @@ impl Verb {
                 limits(words, 1, &[])?;
                 Self::Park { region: name(0, "REGION")? }
             }
-            "unpark" => Self::Unpark { region: name(0, "REGION")?, request: request(words, 1, 1)? },
+            "unpark" => Self::Unpark { region: name(0, "REGION")?, spot: spot(words, 1)? },
             _ => return Ok(None),
         };
         Ok(Some(verb))
@@ -178,6 +209,21 @@ fn connect(words: &Words<'_>) -> Result<Verb, String> {
         to_right,
         to_left,
     })
+}
+
+/// A direction of an interconnect.
+fn way(word: &str) -> Result<Way, String> {
+    match word {
+        "right" => Ok(Way::ToRight),
+        "left" => Ok(Way::ToLeft),
+        _ => Err(format!("{word:?} is no direction: right or left")),
+    }
+}
+
+/// Options that say where something is to lie.
+fn spot(words: &Words<'_>, plain: usize) -> Result<Spot, String> {
+    limits(words, plain, &["window", "at", "align", "boundary", "policy"])?;
+    Ok(Spot::from(&request(words, 1, plain)?))
 }
 
 fn request(words: &Words<'_>, len: u64, plain: usize) -> Result<Request, String> {

@@ -264,9 +264,9 @@ impl Interpreter {
             }
             "resync" => self.manager.resync(id).map(|()| String::new()).map_err(|e| e.to_string()),
             "degrade" => self.manager.degrade(id).map(|()| String::new()).map_err(|e| e.to_string()),
-            _ => match self.manager.verify(id).map_err(|e| e.to_string())? {
+            _ => match self.manager.verify(id) {
                 Ok(()) => Ok("as the model says\n".to_owned()),
-                Err(mismatch) => Err(mismatch.to_string()),
+                Err(error) => Err(error.to_string()),
             },
         }
     }

@@ -2,7 +2,7 @@
 
 use super::command::Verb;
 use super::names::{Names, name_of};
-use pmem_core::{Error, Plan, RegionId};
+use pmem_core::{Error, Plan, RegionId, Spot};
 
 /// Carries out verbs on a plan; a name that means nothing is put in `wrong`.
 pub(super) fn carry_out(
@@ -80,8 +80,13 @@ fn carry_out_one(plan: &mut Plan<'_>, names: &mut Names, verb: &Verb) -> Result<
             names.regions.insert(name.clone(), region);
             return Ok(made(plan, names, name, region)?);
         }
-        Verb::Map { name, arena, region } => {
-            let region = plan.map(names.arena(arena)?, names.region(region)?)?;
+        Verb::Floor { link, way, piece, floor } => plan.set_floor(names.link(link)?, *way, *piece, *floor)?,
+        Verb::Metric { link, way, metric } => plan.set_metric(names.link(link)?, *way, *metric)?,
+        Verb::Map { name, arena, region, spot } => {
+            let (arena, region) = (names.arena(arena)?, names.region(region)?);
+            // What is mapped already is shared, unless it is wanted elsewhere.
+            let anywhere = *spot == Spot::anywhere();
+            let region = if anywhere { plan.map(arena, region)? } else { plan.map_at(arena, region, spot)? };
             if name_of(&names.regions, region).is_none() {
                 names.regions.insert(name.clone(), region);
             }
@@ -103,9 +108,9 @@ fn carry_out_one(plan: &mut Plan<'_>, names: &mut Names, verb: &Verb) -> Result<
         }
         Verb::Resize { region, len } => plan.resize(names.region(region)?, *len)?,
         Verb::Park { region } => plan.park(names.region(region)?)?,
-        Verb::Unpark { region, request } => {
+        Verb::Unpark { region, spot } => {
             let id = names.region(region)?;
-            plan.unpark(id, request)?;
+            plan.unpark(id, spot)?;
             return Ok(made(plan, names, region, id)?);
         }
     }

@@ -103,12 +103,8 @@ pub enum Step {
 /// Where in the protocol something failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Taking over or programming the state at registration.
-    Attach,
     /// Before a change, by a driver that was degraded.
     Resync,
-    /// Working out the change.
-    Prepare,
     /// Making hardware stop.
     Withdraw,
     /// Making hardware start.
@@ -118,9 +114,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Attach => "attach",
             Self::Resync => "resync",
-            Self::Prepare => "prepare",
             Self::Withdraw => "withdraw",
             Self::Install => "install",
         })
@@ -202,6 +196,8 @@ impl Veto {
     }
 }
 
+impl core::error::Error for Veto {}
+
 impl fmt::Display for Veto {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.reason)?;
@@ -237,6 +233,8 @@ impl Fault {
     }
 }
 
+impl core::error::Error for Fault {}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.reason)?;
@@ -254,6 +252,8 @@ pub struct Mismatch {
     /// What the state asks for, and what the hardware has, where that is a number.
     pub wanted_found: Option<(u64, u64)>,
 }
+
+impl core::error::Error for Mismatch {}
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

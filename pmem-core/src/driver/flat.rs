@@ -209,7 +209,7 @@ fn touched(edits: &[Edit], after: &State) -> Vec<(ArenaId, AddrRange)> {
     let mut out: Vec<(ArenaId, AddrRange)> = Vec::new();
     for edit in edits {
         match edit {
-            Edit::Count { .. } | Edit::Arena { .. } | Edit::Effective { .. } => {}
+            Edit::Count { .. } | Edit::Name { .. } | Edit::Arena { .. } | Edit::Effective { .. } => {}
             Edit::Span { arena, range, .. } => out.push((*arena, *range)),
             Edit::Region { old, new, .. } => {
                 let both = [old, new].into_iter().flatten().filter(|p| changes_meaning(p, after));

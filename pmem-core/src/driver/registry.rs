@@ -41,6 +41,8 @@ bitflags! {
         const TOPOLOGY = 0x10;
         /// Reference counts change.
         const COUNTS = 0x20;
+        /// Regions get other names.
+        const NAMES = 0x40;
     }
 }
 
@@ -60,10 +62,10 @@ pub struct Interest {
 }
 
 impl Default for Interest {
-    /// Everything but reference counts.
+    /// Everything but reference counts and names.
     fn default() -> Self {
         Self {
-            kinds: Kinds::all().difference(Kinds::COUNTS),
+            kinds: Kinds::all().difference(Kinds::COUNTS).difference(Kinds::NAMES),
             usage: Usage::all(),
             prot: Prot::all(),
             props: Props::all(),
@@ -231,6 +233,7 @@ impl Registered {
             Edit::Arena { .. } | Edit::Link { .. } => kinds.contains(Kinds::TOPOLOGY),
             Edit::Span { .. } => kinds.contains(Kinds::SPANS),
             Edit::Window { .. } => kinds.contains(Kinds::WINDOWS),
+            Edit::Name { .. } => kinds.contains(Kinds::NAMES),
             Edit::Count { .. } => kinds.contains(Kinds::COUNTS),
             Edit::Effective { old, new, .. } => kinds.contains(Kinds::ATTRS) && differ(*old, *new),
             Edit::Region { old: Some(old), new: Some(new), .. } => {
@@ -270,7 +273,7 @@ fn touches(edit: &Edit, scope: Scope, after: &State) -> bool {
             placements(old, new).iter().any(|p| p.record.alias().is_some_and(|alias| alias.link == link))
         }
         (Scope::Link(_), Edit::Arena { .. } | Edit::Span { .. }) => false,
-        // A count has no place of its own.
-        (Scope::Arena(_) | Scope::Link(_), Edit::Count { .. }) => false,
+        // They have no place of their own.
+        (Scope::Arena(_) | Scope::Link(_), Edit::Count { .. } | Edit::Name { .. }) => false,
     }
 }

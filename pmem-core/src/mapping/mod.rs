@@ -112,6 +112,14 @@ impl Mapping {
         }
     }
 
+    /// Whether both lead the same addresses to the same places, or may: all is alike but the floors of windows.
+    pub(crate) fn is_alike(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Windows(windows), Self::Windows(others)) => windows.is_alike(others),
+            _ => self == other,
+        }
+    }
+
     /// The windows, of which the other kinds have none.
     pub(crate) fn pieces(&self) -> &[Window] {
         match self {

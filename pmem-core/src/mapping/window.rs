@@ -33,6 +33,7 @@ pub struct Window {
     offset: u64,
     admits: Admits,
     prot: Prot,
+    floats: bool,
 }
 
 impl Window {
@@ -42,7 +43,7 @@ impl Window {
     /// [`MappingError::Wraps`] if the output would end past 2^64.
     pub fn fixed(input: AddrRange, output: u64) -> Result<Self, MappingError> {
         let floating = Self::floating(input, 1)?.offset(output.wrapping_sub(input.start()))?;
-        Ok(Self { floor: Some(input), ..floating })
+        Ok(Self { floor: Some(input), floats: false, ..floating })
     }
 
     /// Makes a window that may be opened anywhere in `limit`, in steps of `granule` bytes, and is closed now.
@@ -56,7 +57,8 @@ impl Window {
         if limit.rounded(granule) != limit {
             return Err(MappingError::Misaligned { range: limit, granule });
         }
-        Ok(Self { limit, floor: None, granule, offset: 0, admits: Admits::Anything, prot: Prot::RWX })
+        let (admits, prot) = (Admits::Anything, Prot::RWX);
+        Ok(Self { limit, floor: None, granule, offset: 0, admits, prot, floats: true })
     }
 
     /// Covers `floor` even when nothing goes through it.
@@ -71,6 +73,18 @@ impl Window {
             return Err(MappingError::Limit { range: floor, limit: self.limit });
         }
         Ok(Self { floor: Some(floor), ..self })
+    }
+
+    /// Never changes.
+    #[cfg(feature = "serde")]
+    pub(crate) const fn settled(self) -> Self {
+        Self { floats: false, ..self }
+    }
+
+    /// Covers nothing when nothing goes through it.
+    #[must_use]
+    pub(crate) const fn without_floor(self) -> Self {
+        Self { floor: None, ..self }
     }
 
     /// Adds `offset`, modulo 2^64, to each address.
@@ -127,8 +141,8 @@ impl Window {
     }
 
     /// Whether it never changes.
-    pub fn is_fixed(&self) -> bool {
-        self.floor == Some(self.limit)
+    pub const fn is_fixed(&self) -> bool {
+        !self.floats
     }
 
     /// Whether it may carry a region with these properties.
@@ -140,7 +154,7 @@ impl Window {
     fn inverse(&self) -> Option<Self> {
         let limit = self.limit.shifted(self.offset)?;
         let back = 0u64.wrapping_sub(self.offset);
-        Some(Self { limit, floor: Some(limit), granule: 1, offset: back, ..*self })
+        Some(Self { limit, floor: Some(limit), granule: 1, offset: back, floats: false, ..*self })
     }
 }
 
@@ -201,6 +215,21 @@ impl Windows {
     /// Whether they take only what nothing else in the arena decodes.
     pub const fn yields(&self) -> bool {
         self.yields
+    }
+
+    /// The same, but for one window, which must differ only in its floor.
+    pub(crate) fn with_piece(&self, piece: u32, window: Window) -> Self {
+        let mut new = self.clone();
+        if let Some(old) = new.pieces.get_mut(piece as usize) {
+            *old = window;
+        }
+        new
+    }
+
+    /// Whether both are the same, apart from floors.
+    pub(super) fn is_alike(&self, other: &Self) -> bool {
+        let shape = |window: &Window| Window { floor: None, ..*window };
+        self.yields == other.yields && self.pieces.iter().map(shape).eq(other.pieces.iter().map(shape))
     }
 
     /// Of windows that yield: the one that takes an address, and its number.

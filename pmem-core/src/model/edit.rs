@@ -78,6 +78,15 @@ pub enum Edit {
         /// After.
         new: Attrs,
     },
+    /// A region gets another name, or none.
+    Name {
+        /// Which.
+        region: RegionId,
+        /// Before.
+        old: Option<Arc<str>>,
+        /// After.
+        new: Option<Arc<str>>,
+    },
     /// A reference count changes, of a region that stays.
     Count {
         /// Of which region.
@@ -98,6 +107,7 @@ enum Subject {
     Window(LinkId, Way, u32),
     Region(RegionId),
     Effective(RegionId),
+    Name(RegionId),
     Count(RegionId),
 }
 
@@ -114,6 +124,7 @@ impl Edit {
             }
             Self::Region { region, old, new } => Self::Region { region, old: new, new: old },
             Self::Effective { placement, old, new } => Self::Effective { placement, old: new, new: old },
+            Self::Name { region, old, new } => Self::Name { region, old: new, new: old },
             Self::Count { region, old, new } => Self::Count { region, old: new, new: old },
         }
     }
@@ -172,6 +183,7 @@ impl Edit {
             Self::Window { link, way, piece, .. } => Subject::Window(*link, *way, *piece),
             Self::Region { region, .. } => Subject::Region(*region),
             Self::Effective { placement, .. } => Subject::Effective(placement.record.id),
+            Self::Name { region, .. } => Subject::Name(*region),
             Self::Count { region, .. } => Subject::Count(*region),
         }
     }
@@ -184,6 +196,7 @@ impl Edit {
             (Self::Window { new, .. }, Self::Window { new: last, .. }) => *new = last,
             (Self::Region { new, .. }, Self::Region { new: last, .. }) => *new = last,
             (Self::Effective { new, .. }, Self::Effective { new: last, .. }) => *new = last,
+            (Self::Name { new, .. }, Self::Name { new: last, .. }) => *new = last,
             (Self::Count { new, .. }, Self::Count { new: last, .. }) => *new = last,
             _ => {}
         }
@@ -197,6 +210,7 @@ impl Edit {
             Self::Window { old, new, .. } => old == new,
             Self::Region { old, new, .. } => old == new,
             Self::Effective { old, new, .. } => old == new,
+            Self::Name { old, new, .. } => old == new,
             Self::Count { old, new, .. } => old == new,
         }
     }

@@ -25,6 +25,8 @@ pub struct State {
     windows: Shelf<LinkId, Arc<LinkWindows>>,
     /// Regions that are not where they were made.
     moved: Shelf<RegionId, Moved>,
+    /// What people call regions, where they do.
+    region_names: Shelf<RegionId, Arc<str>>,
     pub(crate) sequence: u64,
 }
 
@@ -123,38 +125,45 @@ impl State {
     }
 
     pub(super) fn set_link(&mut self, id: LinkId, new: Option<Arc<Link>>) {
-        if let Some(old) = self.topology.link(id).cloned() {
-            self.claim(id, &old, false);
-            self.windows.remove(id);
+        let old = self.topology.link(id).cloned();
+        // A direction whose mapping stays has its windows as they are.
+        let stays = [Way::ToRight, Way::ToLeft].map(|way| {
+            let both = old.as_ref().zip(new.as_ref());
+            both.is_some_and(|(old, new)| old.direction(way).mapping.is_alike(&new.direction(way).mapping))
+        });
+        let changes = || [Way::ToRight, Way::ToLeft].into_iter().filter(|way| !stays[*way as usize]);
+        if let Some(old) = &old {
+            changes().for_each(|way| self.claim(id, old, way, false));
         }
         Arc::make_mut(&mut self.topology).set_link(id, new.clone());
-        if let Some(new) = new {
-            let floors = [Way::ToRight, Way::ToLeft]
-                .map(|way| new.direction(way).mapping.pieces().iter().map(|w| w.floor_of()).collect());
-            self.windows.insert(id, Arc::new(floors));
-            self.claim(id, &new, true);
+        let Some(new) = new else { return self.windows.remove(id) };
+        let mut windows =
+            self.windows.get(id).map_or_else(LinkWindows::default, |windows| (**windows).clone());
+        for way in changes() {
+            windows[way as usize] =
+                new.direction(way).mapping.pieces().iter().map(|w| w.floor_of()).collect();
         }
+        self.windows.insert(id, Arc::new(windows));
+        changes().for_each(|way| self.claim(id, &new, way, true));
     }
 
-    /// Puts an interconnect's directions in front of what they take, or takes them away.
-    fn claim(&mut self, id: LinkId, link: &Link, there: bool) {
-        for way in [Way::ToRight, Way::ToLeft] {
-            let mapping = &link.direction(way).mapping;
-            let windows = self.windows(id, way).to_vec();
-            let Some(arena) = self.arena_mut(link.near(way)) else { continue };
-            let leg = |piece| Leg { link: id, way, piece };
-            match mapping {
-                Mapping::Closed => {}
-                Mapping::Identity => arena.set_fallback(leg(0), there),
-                Mapping::Windows(w) if w.yields() => arena.set_fallback(leg(0), there),
-                Mapping::Windows(_) => windows
-                    .into_iter()
-                    .zip(0..)
-                    .filter_map(|(range, piece)| Some((range?, piece)))
-                    .for_each(|(range, piece)| arena.set_behind(range, leg(piece), there)),
-                Mapping::Interleave(share) => arena.set_behind(share.input(), leg(0), there),
-                Mapping::Table(table) => arena.set_behind(table.input(), leg(0), there),
-            }
+    /// Puts a direction of an interconnect in front of what it takes, or takes it away.
+    fn claim(&mut self, id: LinkId, link: &Link, way: Way, there: bool) {
+        let mapping = &link.direction(way).mapping;
+        let windows = self.windows(id, way).to_vec();
+        let Some(arena) = self.arena_mut(link.near(way)) else { return };
+        let leg = |piece| Leg { link: id, way, piece };
+        match mapping {
+            Mapping::Closed => {}
+            Mapping::Identity => arena.set_fallback(leg(0), there),
+            Mapping::Windows(w) if w.yields() => arena.set_fallback(leg(0), there),
+            Mapping::Windows(_) => windows
+                .into_iter()
+                .zip(0..)
+                .filter_map(|(range, piece)| Some((range?, piece)))
+                .for_each(|(range, piece)| arena.set_behind(range, leg(piece), there)),
+            Mapping::Interleave(share) => arena.set_behind(share.input(), leg(0), there),
+            Mapping::Table(table) => arena.set_behind(table.input(), leg(0), there),
         }
     }
 
@@ -217,10 +226,24 @@ impl State {
     }
 
     /// Forgets a region that is gone for good.
-    pub(super) fn forget_move(&mut self, region: RegionId) {
+    pub(super) fn forget(&mut self, region: RegionId) {
         if self.moved.contains_key(region) {
             self.moved.remove(region);
         }
+        self.set_region_name(region, None);
+    }
+
+    pub(super) fn set_region_name(&mut self, region: RegionId, name: Option<Arc<str>>) {
+        match name {
+            Some(name) => self.region_names.insert(region, name),
+            None if self.region_names.contains_key(region) => self.region_names.remove(region),
+            None => {}
+        }
+    }
+
+    /// What people call a region, if anything.
+    pub fn region_name(&self, region: RegionId) -> Option<&str> {
+        self.region_names.get(region).map(|name| &**name)
     }
 
     /// Where a region is that is not where it was made.

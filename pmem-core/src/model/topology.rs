@@ -54,6 +54,8 @@ pub struct Link {
     pub to_right: Direction,
     /// From right to left.
     pub to_left: Direction,
+    /// What people call it; empty if nothing.
+    pub name: String,
 }
 
 impl Link {
@@ -62,6 +64,13 @@ impl Link {
         match way {
             Way::ToRight => &self.to_right,
             Way::ToLeft => &self.to_left,
+        }
+    }
+
+    pub(crate) const fn direction_mut(&mut self, way: Way) -> &mut Direction {
+        match way {
+            Way::ToRight => &mut self.to_right,
+            Way::ToLeft => &mut self.to_left,
         }
     }
 
@@ -161,6 +170,15 @@ impl Topology {
     }
 
     pub(crate) fn set_link(&mut self, link: LinkId, new: Option<Arc<Link>>) {
+        let crossed = |link: &Link| {
+            [&link.to_right, &link.to_left].map(|d| (!d.mapping.is_closed()).then_some(d.metric))
+        };
+        if let (Some(edge), Some(new)) = (self.links.get_mut(link), &new)
+            && crossed(&edge.link) == crossed(new)
+        {
+            edge.link = Arc::clone(new);
+            return;
+        }
         self.frozen = Arc::default();
         if let Some(gone) = self.links.remove(link) {
             gone.edges.into_iter().flatten().for_each(|edge| {

@@ -35,6 +35,7 @@ impl Working<'_> {
             }
             // The model has it already: it follows from what it has.
             Edit::Effective { .. } => {}
+            Edit::Name { region, new, .. } => self.state.set_region_name(*region, new.clone()),
             Edit::Count { region, new, .. } => self.ids.regions.set_count(*region, *new),
         }
     }
@@ -42,7 +43,7 @@ impl Working<'_> {
     /// Gives up the id of what an edit of a finished change leaves out of existence.
     pub(crate) fn retire(&mut self, finished: &Edit) {
         if let Edit::Region { region, new: None, .. } = finished {
-            self.state.forget_move(*region);
+            self.state.forget(*region);
         }
         self.ids.retire(finished);
     }

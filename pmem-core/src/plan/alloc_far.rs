@@ -5,7 +5,7 @@ use super::way::Hop;
 use super::{Plan, Request};
 use crate::error::Error;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
-use crate::mapping::Mapping;
+use crate::mapping::{Admits, Mapping};
 use crate::metric::Metric;
 use crate::model::Leg;
 use alloc::collections::{BTreeMap, BinaryHeap};
@@ -26,6 +26,8 @@ pub(super) struct Lane {
     pub(super) phase: u64,
     /// The last table on the way, and where its entry may be.
     table: Option<(LinkId, AddrRange, Option<u64>)>,
+    /// Whether a window on the way carries only what is prefetchable.
+    prefetchable: bool,
     cost: Metric,
     hops: u32,
     /// From which lane it was reached, and by which leg.
@@ -37,7 +39,7 @@ impl Lane {
         let table = self.table.map(|(link, entry, back)| {
             (link, entry.start(), entry.last(), back, self.phase & (self.page - 1))
         });
-        (self.arena, self.back, table)
+        (self.arena, self.back, table, self.prefetchable)
     }
 
     /// The addresses of the arena that asks.
@@ -49,6 +51,7 @@ impl Lane {
             page: 1,
             phase: 0,
             table: None,
+            prefetchable: false,
             cost: Metric::ZERO,
             hops: 0,
             by: None,
@@ -59,8 +62,8 @@ impl Lane {
 /// An open lane: by cost, then hops, then the arena's age, then the address as seen, or how far from the last one.
 type Open = (Metric, u32, ArenaId, u64, usize);
 
-/// Lanes that differ only in their addresses: the arena, what is added there, and how they came by their last table.
-type Kind = (ArenaId, Option<u64>, Option<(LinkId, u64, u64, Option<u64>, u64)>);
+/// Lanes that differ only in their addresses: the arena, what is added there, how they came by their last table, and what they carry.
+type Kind = (ArenaId, Option<u64>, Option<(LinkId, u64, u64, Option<u64>, u64)>, bool);
 
 /// The lanes of a request, cheapest first.
 struct Lanes<'r> {
@@ -141,25 +144,27 @@ impl<'r> Lanes<'r> {
             ..lane
         };
         let leg = |piece| Leg { link, way, piece };
-        let mut inputs: Vec<(Leg, AddrRange, u64)> = Vec::new();
+        let mut inputs: Vec<(Leg, AddrRange, u64, bool)> = Vec::new();
         match &direction.mapping {
             Mapping::Closed => {}
-            Mapping::Identity => inputs.push((leg(0), lane.range, 0)),
+            Mapping::Identity => inputs.push((leg(0), lane.range, 0, false)),
             Mapping::Windows(windows) => {
                 for (piece, window) in (0..).zip(windows.pieces()) {
                     let carries =
                         self.request.props.is_none_or(|props| windows.yields() || window.carries(props));
                     let part = window.limit_of().intersect(lane.range).filter(|_| carries);
-                    inputs.extend(part.map(|part| (leg(piece), part, window.offset_of())));
+                    let only = !windows.yields() && window.admits_of() == Admits::Prefetchable;
+                    inputs.extend(part.map(|part| (leg(piece), part, window.offset_of(), only)));
                 }
             }
             Mapping::Interleave(share) if share.ways() == 1 => {
                 let offset = share.output().start().wrapping_sub(share.input().start());
-                inputs.extend(share.input().intersect(lane.range).map(|part| (leg(0), part, offset)));
+                inputs.extend(share.input().intersect(lane.range).map(|part| (leg(0), part, offset, false)));
             }
             Mapping::Interleave(_) => {}
             Mapping::Table(table) => {
-                if let Some(entry) = table.input().intersect(lane.range) {
+                let entry = table.input().intersect(lane.range);
+                if let Some(entry) = entry.filter(|_| !self.passes(index, leg(0))) {
                     let page = lane.page.max(table.page());
                     let start = self.request.spot.start.zip(lane.back);
                     let past_one = if lane.table.is_some() { lane.phase } else { 0 };
@@ -169,14 +174,22 @@ impl<'r> Lanes<'r> {
                 }
             }
         }
-        for (leg, part, offset) in inputs {
+        for (leg, part, offset, only) in inputs {
             let parts = if self.exact { plan.open_to(leg, part) } else { Vec::from([part]) };
             for range in parts.into_iter().filter_map(|part| part.shifted(offset)) {
                 let back = lane.back.map(|back| back.wrapping_sub(offset));
                 let phase = lane.phase.wrapping_sub(offset);
-                self.add(Lane { phase, ..beyond(leg, range, back) });
+                let prefetchable = lane.prefetchable || only;
+                self.add(Lane { phase, prefetchable, ..beyond(leg, range, back) });
             }
         }
+    }
+
+    /// Whether the way to a lane goes by a leg.
+    fn passes(&self, index: usize, leg: Leg) -> bool {
+        let before = |lane: &&Lane| self.get(lane.by?.0);
+        let mut way = core::iter::successors(self.get(index), before);
+        way.any(|lane| lane.by.is_some_and(|(_, by)| by == leg))
     }
 
     /// The way from the arena that asks to a lane.

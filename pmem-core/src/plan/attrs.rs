@@ -5,6 +5,8 @@ use crate::attrs::{Attrs, Props};
 use crate::error::Error;
 use crate::id::{Owner, RegionId};
 use crate::model::{Alias, Edit, Pin, Placement, Record, Role, Seat};
+use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 impl Plan<'_> {
@@ -67,6 +69,20 @@ impl Plan<'_> {
         let placement = self.placement(region)?;
         let record = Record { pin, ..placement.record };
         self.replace(region, Some(Placement { record, ..placement }));
+        Ok(())
+    }
+
+    /// Gives a region a name; an empty one is none.
+    ///
+    /// # Errors
+    /// [`Error::NoRegion`].
+    pub fn name_region(&mut self, region: RegionId, name: impl Into<String>) -> Result<(), Error> {
+        self.placement(region)?;
+        let old = self.state().region_name(region).map(Arc::from);
+        let new = Some(name.into()).filter(|name| !name.is_empty()).map(Arc::from);
+        if old != new {
+            self.push(Edit::Name { region, old, new });
+        }
         Ok(())
     }
 

@@ -4,9 +4,10 @@ use super::Plan;
 use super::window::may_show;
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, Way};
-use crate::mapping::{Mapping, Window};
-use crate::metric::Metric;
-use crate::model::{Direction, Edit, Link, Span, SpanState};
+use crate::mapping::{Interleave, Mapping, MappingError, Window};
+use crate::metric::{Metric, Performance};
+use crate::model::{Direction, Edit, Link, Record, Span, SpanState};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
@@ -47,7 +48,7 @@ impl Plan<'_> {
             return Err(Error::JoinsItself(left));
         }
         self.atomically(|plan| {
-            let link = Link { left, right, to_right, to_left };
+            let link = Link { left, right, to_right, to_left, name: String::new() };
             for way in [Way::ToRight, Way::ToLeft] {
                 let Direction { mapping, metric, .. } = link.direction(way);
                 if !mapping.is_closed() && !metric.is_reachable() {
@@ -61,26 +62,123 @@ impl Plan<'_> {
         })
     }
 
-    /// Parts two arenas.
+    /// Joins an arena to all targets of an interleaved range: the chunks of `input`, each of `granularity` bytes, go round them, in each
+    /// one after another from its address on. One interconnect a target, one way.
     ///
     /// # Errors
-    /// [`Error::NoLink`]; [`Error::LinkBusy`] names an alias that goes through.
-    pub fn disconnect(&mut self, id: LinkId) -> Result<(), Error> {
-        let link = Arc::new(self.link(id)?.clone());
-        let busy = self.working.ids.through(id) > 0;
-        for way in [Way::ToRight, Way::ToLeft].into_iter().filter(|_| busy) {
+    /// As [`Self::connect_asymmetric`]; [`Error::Mapping`] for what no decoder can do.
+    pub fn interleave(
+        &mut self,
+        near: ArenaId,
+        input: AddrRange,
+        granularity: u32,
+        metric: Metric,
+        targets: &[(ArenaId, u64)],
+    ) -> Result<Vec<LinkId>, Error> {
+        let ways = u8::try_from(targets.len()).unwrap_or(u8::MAX);
+        self.atomically(|plan| {
+            let share = |(position, (target, output)): (u8, &(ArenaId, u64))| {
+                let share = Interleave::new(input, ways, granularity, position, *output)?;
+                let there = Direction::new(Mapping::Interleave(share), metric);
+                plan.connect_asymmetric(near, *target, there, Direction::closed())
+            };
+            if targets.is_empty() {
+                return Err(MappingError::Ways(0).into());
+            }
+            (0..).zip(targets).map(share).collect()
+        })
+    }
+
+    /// Gives an interconnect a name; an empty one is none.
+    ///
+    /// # Errors
+    /// [`Error::NoLink`].
+    pub fn name_link(&mut self, link: LinkId, name: impl Into<String>) -> Result<(), Error> {
+        let name = name.into();
+        self.edit_link(link, |link| link.name = name)
+    }
+
+    /// Says what it costs to cross an interconnect in one direction. Aliases stay as they are, on whichever way they were made.
+    ///
+    /// # Errors
+    /// [`Error::NoLink`]; [`Error::OpenButUnreachable`] of a direction that leads somewhere.
+    pub fn set_metric(&mut self, id: LinkId, way: Way, metric: Metric) -> Result<(), Error> {
+        let link = self.link(id)?;
+        if !link.direction(way).mapping.is_closed() && !metric.is_reachable() {
+            return Err(Error::OpenButUnreachable { from: link.near(way), to: link.far(way) });
+        }
+        self.edit_link(id, |link| link.direction_mut(way).metric = metric)
+    }
+
+    /// Says what has been measured of one direction of an interconnect.
+    ///
+    /// # Errors
+    /// [`Error::NoLink`].
+    pub fn set_performance(&mut self, link: LinkId, way: Way, performance: Performance) -> Result<(), Error> {
+        self.edit_link(link, |link| link.direction_mut(way).performance = performance)
+    }
+
+    /// Gives a direction of an interconnect another mapping, that no alias goes through as it is.
+    ///
+    /// # Errors
+    /// [`Error::NoLink`]; [`Error::LinkBusy`] names an alias; [`Error::OpenButUnreachable`]; [`Error::Occupied`] names what is where the mapping
+    /// leads through.
+    pub fn set_mapping(&mut self, id: LinkId, way: Way, mapping: Mapping) -> Result<(), Error> {
+        let link = self.link(id)?;
+        let (near, far, metric) = (link.near(way), link.far(way), link.direction(way).metric);
+        let floors = floors(&link.direction(way).mapping);
+        if !mapping.is_closed() && !metric.is_reachable() {
+            return Err(Error::OpenButUnreachable { from: near, to: far });
+        }
+        self.check_unused(id, [way])?;
+        self.atomically(|plan| {
+            plan.edit_link(id, |link| link.direction_mut(way).mapping = Mapping::Closed)?;
+            floors.into_iter().try_for_each(|floor| plan.set_spans(near, floor, unlent))?;
+            plan.make_way(near, &mapping)?;
+            plan.edit_link(id, |link| link.direction_mut(way).mapping = mapping)
+        })
+    }
+
+    /// Changes an interconnect that stays.
+    pub(super) fn edit_link(&mut self, link: LinkId, change: impl FnOnce(&mut Link)) -> Result<(), Error> {
+        let old = self.link(link)?.clone();
+        let mut new = old.clone();
+        change(&mut new);
+        if new != old {
+            self.push(Edit::Link { link, old: Some(Arc::new(old)), new: Some(Arc::new(new)) });
+        }
+        Ok(())
+    }
+
+    /// Checks that no alias goes through these directions.
+    fn check_unused(&self, id: LinkId, ways: impl IntoIterator<Item = Way>) -> Result<(), Error> {
+        if self.working.ids.through(id) == 0 {
+            return Ok(());
+        }
+        let link = self.link(id)?;
+        for way in ways {
             let near = self.arena(link.near(way))?;
             let through =
-                near.regions().find(|(_, r)| r.alias().is_some_and(|a| (a.link, a.way) == (id, way)));
-            let parked =
-                || near.parked().find(|(_, r)| r.alias().is_some_and(|a| (a.link, a.way) == (id, way)));
-            let by = through
+                |record: &Record| record.alias().is_some_and(|alias| (alias.link, alias.way) == (id, way));
+            let seated = near.regions().find(|(_, record)| through(record));
+            let parked = || near.parked().find(|(_, record)| through(record));
+            let by = seated
                 .map(|(range, record)| Holder::Region(record.id, range))
                 .or_else(|| parked().map(|(_, record)| Holder::Parked(record.id)));
             if let Some(by) = by {
                 return Err(Error::LinkBusy { link: id, by });
             }
         }
+        Ok(())
+    }
+
+    /// Parts two arenas.
+    ///
+    /// # Errors
+    /// [`Error::NoLink`]; [`Error::LinkBusy`] names an alias that goes through.
+    pub fn disconnect(&mut self, id: LinkId) -> Result<(), Error> {
+        self.check_unused(id, [Way::ToRight, Way::ToLeft])?;
+        let link = Arc::new(self.link(id)?.clone());
         self.push(Edit::Link { link: id, old: Some(Arc::clone(&link)), new: None });
         for way in [Way::ToRight, Way::ToLeft] {
             for floor in floors(&link.direction(way).mapping) {

@@ -4,7 +4,7 @@ use super::Plan;
 use super::connect::unlent;
 use crate::attrs::{Attrs, Props};
 use crate::error::{Error, Holder};
-use crate::id::ArenaId;
+use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::{Admits, Mapping, Window};
 use crate::model::{Edit, Leg, SpanState};
 use alloc::vec::Vec;
@@ -75,6 +75,37 @@ impl Plan<'_> {
         lost.into_iter().flatten().try_for_each(|part| self.set_spans(arena, part, unlent))
     }
 
+    /// Says what a floating window covers even when nothing goes through it, as a bridge's base and limit registers do that
+    /// somebody else writes; `None` closes it as far as nothing needs it. It may open over free primed space, which is lent to it.
+    ///
+    /// # Errors
+    /// [`Error::NoLink`], [`Error::NoWindow`], [`Error::FixedWindow`]; [`Error::Mapping`] for a floor outside the window's limit
+    /// or its granule; [`Error::WindowBlocked`] names what it would have to cover but may not.
+    pub fn set_floor(
+        &mut self,
+        link: LinkId,
+        way: Way,
+        piece: u32,
+        floor: Option<AddrRange>,
+    ) -> Result<(), Error> {
+        let leg = Leg { link, way, piece };
+        let (_, window) = self.window_of(leg)?;
+        if window.is_fixed() {
+            return Err(Error::FixedWindow { link, way, piece });
+        }
+        let new = floor.map_or_else(|| Ok(window.without_floor()), |floor| window.floor(floor))?;
+        self.atomically(|plan| {
+            plan.edit_link(link, |link| {
+                let mapping = &mut link.direction_mut(way).mapping;
+                if let Mapping::Windows(windows) = mapping {
+                    *windows = windows.with_piece(piece, new);
+                }
+            })?;
+            floor.map_or(Ok(()), |floor| plan.cover(leg, floor))?;
+            plan.shrink(leg)
+        })
+    }
+
     /// The floating or fixed window of `leg`, and the arena that it is in.
     fn window_of(&self, leg: Leg) -> Result<(ArenaId, Window), Error> {
         let link = self.link(leg.link)?;
@@ -83,7 +114,8 @@ impl Plan<'_> {
             Mapping::Windows(windows) if !windows.yields() => windows.pieces().get(leg.piece as usize),
             _ => None,
         };
-        Ok((link.near(leg.way), *window.ok_or(Error::NoLink(leg.link))?))
+        let Leg { link: id, way, piece } = leg;
+        Ok((link.near(way), *window.ok_or(Error::NoWindow { link: id, way, piece })?))
     }
 
     /// What keeps a window from covering `part`.

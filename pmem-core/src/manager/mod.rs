@@ -1,0 +1,13 @@
+//! The manager: plans, asks the drivers, commits.
+
+mod drivers;
+mod journal;
+#[expect(clippy::module_inception, reason = "one noun a file")]
+mod manager;
+mod questions;
+mod release;
+mod verbs;
+
+pub use journal::{Committed, Journal};
+pub use manager::Manager;
+pub use release::Released;
