@@ -75,4 +75,4 @@ pub use save::{LoadError, SAVED_VERSION, Saved};
 #[cfg(all(feature = "std", not(loom)))]
 pub use shared::Reader;
 #[cfg(feature = "std")]
-pub use shared::{Event, Pending, Pmem, Region, Reserved, Transaction};
+pub use shared::{Event, ObserverId, Pending, Pmem, Region, Reserved, Transaction};

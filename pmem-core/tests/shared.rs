@@ -327,3 +327,72 @@ fn threads_keep_the_model_sound() {
     assert_eq!((count(&pmem, arena), count(&pmem, cpu)), (0, 0), "every handle was dropped");
     pmem.write(|m| m.check().map_err(|broken| panic!("{broken}"))).unwrap();
 }
+
+#[test]
+fn what_a_panicking_closure_changed_and_dropped_is_told_at_once() {
+    let (pmem, ram) = machine();
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&heard);
+    pmem.observe(move |event| kept.lock().unwrap().push(event.sequence));
+    let handle = pmem.alloc(ram, &Request::new(0x1000)).unwrap();
+    let before = pmem.load().sequence();
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        pmem.write(|manager| -> Result<(), Error> {
+            let _dropped = handle;
+            manager.alloc(ram, &Request::new(0x1000))?;
+            std::panic::resume_unwind(Box::new("closure"))
+        })
+    }));
+    assert!(result.is_err());
+    // One region made, one let go of; both published and told, without another write.
+    assert_eq!(pmem.load().sequence(), before + 2);
+    assert_eq!(heard.lock().unwrap().last(), Some(&(before + 2)));
+    assert_eq!(count(&pmem, ram), 1);
+}
+
+#[test]
+fn an_observer_is_told_nothing_more_once_it_is_taken_out() {
+    let (pmem, ram) = machine();
+    let heard = Arc::new(Mutex::new(0));
+    let kept = Arc::clone(&heard);
+    let observer = pmem.observe(move |_| *kept.lock().unwrap() += 1);
+    // One that takes itself out.
+    let (handle, own) = (pmem.clone(), Arc::new(Mutex::new(None)));
+    let (id, once) = (Arc::clone(&own), Arc::new(Mutex::new(0)));
+    let told = Arc::clone(&once);
+    *own.lock().unwrap() = Some(pmem.observe(move |_| {
+        *told.lock().unwrap() += 1;
+        assert!(handle.unobserve(id.lock().unwrap().unwrap()));
+    }));
+    let _kept = pmem.alloc(ram, &Request::new(0x1000)).unwrap();
+    assert!(pmem.unobserve(observer));
+    assert!(!pmem.unobserve(observer));
+    let _more = pmem.alloc(ram, &Request::new(0x1000)).unwrap();
+    assert_eq!((*heard.lock().unwrap(), *once.lock().unwrap()), (1, 1));
+    assert!(!pmem.unobserve(own.lock().unwrap().unwrap()));
+}
+
+#[test]
+fn an_event_has_the_state_of_its_moment() {
+    let (pmem, ram) = machine();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&seen);
+    pmem.observe(move |event| {
+        let state = event.state().unwrap();
+        kept.lock().unwrap().push((
+            event.sequence,
+            state.sequence(),
+            state.arena(ram).unwrap().regions().count(),
+        ));
+    });
+    let before = pmem.load().sequence();
+    pmem.write(|manager| {
+        for _ in 0..3 {
+            manager.alloc(ram, &Request::new(0x1000))?;
+        }
+        Ok(())
+    })
+    .unwrap();
+    let expected: Vec<_> = (1..=3).map(|i| (before + i, before + i, i as usize)).collect();
+    assert_eq!(*seen.lock().unwrap(), expected);
+}

@@ -10,6 +10,20 @@ use crate::protocol::Outcome;
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
+/// A change that somebody is to be told of, and what came of it.
+pub(crate) struct Noted {
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "only shared managers tell"))]
+    pub(crate) change: Committed,
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "only shared managers tell"))]
+    pub(crate) state: Option<State>,
+}
+
+/// Changes since they were last asked for.
+pub(super) struct Outbox {
+    pub(super) changes: Vec<Noted>,
+    with_states: bool,
+}
+
 /// A manager of physical address space.
 ///
 /// Every verb is one change, all or nothing: it is planned, every concerned [`Driver`] is asked, hardware is
@@ -20,7 +34,7 @@ pub struct Manager {
     pub(super) drivers: Registry,
     journal: Journal,
     /// Changes since they were last asked for, where somebody asks.
-    pub(super) outbox: Option<Vec<Committed>>,
+    pub(super) outbox: Option<Outbox>,
     /// Memory for the edits of the next plan.
     edits: Vec<Edit>,
     /// Memory for what they change.
@@ -71,10 +85,11 @@ impl Manager {
         &self.journal
     }
 
-    /// Takes the changes that were kept since the last call, and keeps those to come, or not.
+    /// Takes the changes that were kept since the last call, and keeps those to come: with what came of each, if somebody asks for that.
     #[cfg(feature = "std")]
-    pub(crate) fn take_outbox(&mut self, keep: bool) -> Vec<Committed> {
-        core::mem::replace(&mut self.outbox, keep.then(Vec::new)).unwrap_or_default()
+    pub(crate) fn take_outbox(&mut self, with_states: bool) -> Vec<Noted> {
+        let new = Outbox { changes: Vec::new(), with_states };
+        self.outbox.replace(new).map_or_else(Vec::new, |outbox| outbox.changes)
     }
 
     /// Keeps the last `limit` changes from now on.
@@ -161,7 +176,7 @@ impl Manager {
         let net = joined.as_deref().unwrap_or(raw);
         // What the commit takes of memory is there before drivers begin.
         let copy = self.outbox.as_mut().map(|outbox| {
-            outbox.reserve(1);
+            outbox.changes.reserve(1);
             net.to_vec()
         });
         let concerned = if net.is_empty() { Vec::new() } else { self.carry(raw, net)?.concerned };
@@ -197,7 +212,8 @@ impl Manager {
         self.state.sequence = self.state.sequence.saturating_add(1);
         let sequence = self.state.sequence;
         if let (Some(outbox), Some(edits)) = (&mut self.outbox, copy) {
-            outbox.push(Committed { sequence, edits });
+            let state = outbox.with_states.then(|| self.state.clone());
+            outbox.changes.push(Noted { change: Committed { sequence, edits }, state });
         }
         if let Some(dropped) = self.journal.push(Committed { sequence, edits }) {
             *raw = dropped.edits;

@@ -10,4 +10,6 @@ mod verbs;
 
 pub use journal::{Committed, Journal};
 pub use manager::Manager;
+#[cfg(feature = "std")]
+pub(crate) use manager::Noted;
 pub use release::Released;

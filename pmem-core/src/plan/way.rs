@@ -73,10 +73,13 @@ pub(super) struct Wanted<'w> {
 /// A way, from the viewer on, and where its aliases would be.
 type Found = (Vec<Hop>, Vec<Stand>);
 
+/// A hop: by which leg, from where, to where.
+type Step = (Leg, Stand, Stand);
+
 /// Hops that were found not to do, and the last reason.
 #[derive(Default)]
 struct Blocked {
-    hops: BTreeSet<(Leg, Stand)>,
+    hops: BTreeSet<Step>,
     why: Option<Error>,
 }
 
@@ -87,6 +90,7 @@ impl Plan<'_> {
     /// [`Error::Unreachable`] if no mapping leads there, [`Error::NoRoute`] if each way is blocked: nothing is changed then.
     pub(super) fn show(&mut self, wanted: &Wanted<'_>) -> Result<RegionId, Error> {
         let mut blocked = Blocked::default();
+        let target = Stand::At(self.range_of(wanted.region)?.start());
         while let Some((way, spots)) = self.way(wanted, &mut blocked)? {
             let before = self.edits.len();
             match self.chain(&way, wanted.region, wanted.spot) {
@@ -94,8 +98,9 @@ impl Plan<'_> {
                 Err((hop, error)) => {
                     self.undo_to(before);
                     blocked.why = Some(error);
-                    let fresh = way.get(hop).zip(spots.get(hop));
-                    if !fresh.is_some_and(|(hop, spot)| blocked.hops.insert((hop.leg, *spot))) {
+                    let to = spots.get(hop + 1).copied().unwrap_or(target);
+                    let step = way.get(hop).zip(spots.get(hop)).map(|(hop, from)| (hop.leg, *from, to));
+                    if !step.is_some_and(|step| blocked.hops.insert(step)) {
                         break;
                     }
                 }
@@ -129,10 +134,10 @@ impl Plan<'_> {
             else {
                 continue;
             };
-            if let Some((_, leg)) = node.by
+            if let Some((to, leg)) = node.by
                 && let Err(error) = self.check_hop(&node, leg, range, wanted)
             {
-                blocked.hops.insert((leg, node.spot));
+                blocked.hops.extend(nodes.get(to).map(|to| (leg, node.spot, to.spot)));
                 blocked.why = Some(error);
                 continue;
             }
@@ -157,7 +162,7 @@ impl Plan<'_> {
                     blocked.why = Some(Error::NotPassed { link, way, region: wanted.region, range });
                 }
                 for (leg, rank, spot, there) in before {
-                    if !blocked.hops.contains(&(leg, spot)) && !done.contains(&(near, spot)) {
+                    if !blocked.hops.contains(&(leg, spot, node.spot)) && !done.contains(&(near, spot)) {
                         open.push(Reverse((least, node.hops + 1, Some((rank, leg)), nodes.len())));
                         let (hops, by) = (node.hops + 1, Some((index, leg)));
                         nodes.push(Node { arena: near, spot, cost, hops, by, there });

@@ -1,6 +1,6 @@
 //! One writer, and what it publishes.
 
-use super::events::Events;
+use super::events::{Event, Events};
 use super::queue::DropQueue;
 use super::sync::atomic::{AtomicUsize, Ordering};
 use super::sync::{Cell, Mutex, lock, thread_tag, try_lock};
@@ -9,6 +9,7 @@ use crate::manager::Manager;
 use crate::model::State;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
+use std::thread;
 
 /// What leads from handles to their manager. Holds no manager: a driver may keep regions without a cycle.
 pub(super) struct Ties {
@@ -37,7 +38,7 @@ impl Drop for Writing<'_> {
 
 impl Inner {
     pub(super) fn new(mut manager: Manager) -> Arc<Self> {
-        manager.take_outbox(true);
+        manager.take_outbox(false);
         Arc::new_cyclic(|home| Self {
             published: Cell::from_pointee(manager.state().clone()),
             writer: Mutex::new(manager),
@@ -60,24 +61,31 @@ impl Inner {
             let mut manager = lock(&self.writer);
             self.under_lock(&mut manager, verb)
         };
+        // What was changed before a panic is told before the panic goes on.
         self.settle();
-        result
+        result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    fn under_lock<T>(&self, manager: &mut Manager, verb: impl FnOnce(&mut Manager) -> T) -> T {
+    fn under_lock<T>(
+        &self,
+        manager: &mut Manager,
+        verb: impl FnOnce(&mut Manager) -> T,
+    ) -> thread::Result<T> {
         self.writing.store(thread_tag(), Ordering::Release);
         let writing = Writing(self);
         let before = manager.state().sequence();
+        // Nothing is left in it from before.
+        manager.take_outbox(self.events.has_observers());
         self.drain(manager);
         // Changes that were made before a panic are made: readers are to see them.
         let result = catch_unwind(AssertUnwindSafe(|| verb(manager)));
         self.drain(manager);
         if manager.state().sequence() != before {
             self.published.store(Arc::new(manager.state().clone()));
-            manager.take_outbox(true).into_iter().for_each(|event| self.events.push(event));
+            manager.take_outbox(false).into_iter().for_each(|noted| self.events.push(Event::of(noted)));
         }
         drop(writing);
-        result.unwrap_or_else(|panic| resume_unwind(panic))
+        result
     }
 
     /// Gives up the references whose handles were dropped. What a driver keeps stays condemned, which is no failure
@@ -97,7 +105,8 @@ impl Inner {
         while !self.ties.queue.is_empty() {
             // Whoever holds the lock looks at the queue again after letting go of it.
             let Some(mut manager) = try_lock(&self.writer) else { return };
-            self.under_lock(&mut manager, |_| ());
+            // That cannot panic.
+            let _ = self.under_lock(&mut manager, |_| ());
             drop(manager);
             self.events.deliver();
         }

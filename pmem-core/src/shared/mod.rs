@@ -8,7 +8,7 @@ mod region;
 mod sync;
 mod transaction;
 
-pub use events::Event;
+pub use events::{Event, ObserverId};
 pub use pmem::Pmem;
 #[cfg(not(loom))]
 pub use pmem::Reader;

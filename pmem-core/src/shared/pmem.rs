@@ -1,6 +1,6 @@
 //! The handle that threads share.
 
-use super::events::Event;
+use super::events::{Event, ObserverId};
 use super::inner::Inner;
 use super::region::{Found, Region};
 #[cfg(not(loom))]
@@ -136,8 +136,13 @@ impl Pmem {
 
     /// Has `observer` called with every change after the one last published, in order, after the writer's lock is
     /// released; it may call any verb. One that panics is not called again; nobody else is the worse for it.
-    pub fn observe(&self, observer: impl FnMut(&Event) + Send + 'static) {
-        self.0.events.observe(Box::new(observer), || self.load().sequence());
+    pub fn observe(&self, observer: impl FnMut(&Event) + Send + 'static) -> ObserverId {
+        self.0.events.observe(Box::new(observer), || self.load().sequence())
+    }
+
+    /// Tells an observer nothing more; it may do so itself. Says whether it was there. It is dropped with the next change.
+    pub fn unobserve(&self, observer: ObserverId) -> bool {
+        self.0.events.unobserve(observer)
     }
 
     fn make(&self, verb: impl FnOnce(&mut Manager) -> Result<RegionId, Error>) -> Result<Region, Error> {
