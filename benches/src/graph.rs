@@ -5,7 +5,7 @@ use crate::report::Line;
 use crate::workload::{Layout, Rng, space};
 use pmem_core::test_util::Quiet;
 use pmem_core::{
-    ArenaId, ArenaType, Attrs, Manager, Mapping, Metric, RegionId, Request, Scope, Subscription, Walk,
+    ArenaId, ArenaType, Attrs, Manager, Mapping, Metric, RegionId, Request, Scope, Subscription, Walk, Way,
 };
 use std::hint::black_box;
 use std::time::Duration;
@@ -30,10 +30,13 @@ pub fn distances(arenas: usize, turn: Duration) -> Vec<Line> {
         }
     }
     let (mut anew, mut again) = (Figure::default(), Figure::default());
+    let (first, _) = pmem.state().links().next().expect("there are arenas to join");
+    let mut cost = 0;
     let pick = |rng: &mut Rng| all[rng.below(arenas as u64) as usize];
     for _ in 0..ROUNDS {
         anew.add(run_for(turn, || {
-            pmem.name_arena(all[0], "a").expect("there");
+            cost = cost % 20 + 1;
+            pmem.set_metric(first, Way::ToRight, Metric::new(cost)).expect("there");
             black_box(pmem.state().distance(pick(&mut rng), pick(&mut rng)));
         }));
         again.add(run_for(turn, || {

@@ -29,7 +29,9 @@ impl Registry {
         let deltas = self.deltas(&self.updates(edits, after));
         let concerned = |id: &&DriverId| {
             let r = &self.drivers[**id];
-            r.degraded && (!r.deltas(&deltas).is_empty() || edits.iter().any(|e| r.is_concerned(e, after)))
+            r.degraded
+                && (!r.deltas(&deltas).is_empty()
+                    || edits.iter().any(|e| r.subscription().is_concerned(e, after)))
         };
         self.order().iter().filter(concerned).copied().collect()
     }
@@ -103,12 +105,13 @@ impl Registry {
         for id in self.order().to_vec() {
             let registered = &mut self.drivers[id];
             let deltas = registered.deltas(&deltas);
-            let own: Vec<bool> = edits.iter().map(|edit| registered.is_concerned(edit, after)).collect();
-            if deltas.is_empty() && !own.contains(&true) {
+            let (driver, subscription) = registered.parts();
+            let own = |edit: &Edit| subscription.is_concerned(edit, after);
+            if deltas.is_empty() && !edits.iter().any(own) {
                 continue;
             }
             let change = Change { sequence, edits, after, deltas: &deltas, own: &own };
-            match guarded_veto(|| registered.driver.prepare(&change)) {
+            match guarded_veto(|| driver.prepare(&change)) {
                 Ok(Concern::Concerned) => parts.push(Part { id, begun: Vec::with_capacity(2) }),
                 Ok(Concern::Indifferent) => {}
                 Err(veto) => {

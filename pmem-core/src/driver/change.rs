@@ -2,16 +2,28 @@
 
 use super::deltas::Delta;
 use crate::model::{Edit, State};
+use core::fmt;
 
 /// What is about to change: what was is read from the edits, what will be from `after`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Change<'c> {
     pub(crate) sequence: u64,
     pub(crate) edits: &'c [Edit],
     pub(crate) after: &'c State,
     pub(crate) deltas: &'c [Delta],
-    /// Which of the edits concern the driver.
-    pub(crate) own: &'c [bool],
+    /// Which edits concern the driver.
+    pub(crate) own: &'c dyn Fn(&Edit) -> bool,
+}
+
+impl fmt::Debug for Change<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sequence, edits, deltas, .. } = self;
+        f.debug_struct("Change")
+            .field("sequence", sequence)
+            .field("edits", edits)
+            .field("deltas", deltas)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'c> Change<'c> {
@@ -27,7 +39,7 @@ impl<'c> Change<'c> {
 
     /// Those of the edits that are in the driver's scope and of the kinds that it cares for.
     pub fn own_edits(&self) -> impl Iterator<Item = &'c Edit> {
-        self.edits.iter().zip(self.own).filter(|(_, own)| **own).map(|(edit, _)| edit)
+        self.edits.iter().filter(|edit| (self.own)(edit))
     }
 
     /// The model as it will be.

@@ -13,16 +13,18 @@ use rangemap::RangeInclusiveMap;
 
 /// Effective attributes by address.
 pub(super) type Spans = RangeInclusiveMap<u64, Effective>;
-/// By address as seen: the arenas whose addresses are looked at there, each with what is added there to give the address as seen.
-type Seen = RangeInclusiveMap<u64, Vec<(ArenaId, u64)>>;
+/// How an arena is looked at: what is added to an address there to give the address as seen, and what is let through.
+type View = (u64, Prot);
+/// By address as seen: the arenas whose addresses are looked at there, and how.
+type Seen = RangeInclusiveMap<u64, Vec<(ArenaId, View)>>;
 
 /// The flattened view of an observed arena.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flat {
     spans: Spans,
     seen: Seen,
-    /// The same looks by arena and address there: what is added to give addresses as seen.
-    looked: BTreeMap<ArenaId, RangeInclusiveMap<u64, Vec<u64>>>,
+    /// The same looks by arena and address there.
+    looked: BTreeMap<ArenaId, RangeInclusiveMap<u64, Vec<View>>>,
 }
 
 impl State {
@@ -42,11 +44,18 @@ pub(crate) struct Update {
 
 struct Part {
     window: AddrRange,
-    spans: Spans,
-    seen: Seen,
+    old: Spans,
+    new: Spans,
+    /// What is looked at; as it was, if only what is there has changed.
+    seen: Option<Seen>,
 }
 
 impl Update {
+    fn of(parts: Vec<Part>) -> Self {
+        let deltas = parts.iter().flat_map(|part| differences(&part.old, &part.new));
+        Self { deltas: joined(deltas.collect()), parts }
+    }
+
     /// How the view changes.
     pub(crate) fn deltas(&self) -> &[Delta] {
         &self.deltas
@@ -63,14 +72,17 @@ impl Flat {
 
     /// What `edits`, which lead to `after`, make of it.
     pub(crate) fn update(&self, viewer: ArenaId, edits: &[Edit], after: &State) -> Update {
+        if let Some(parts) = self.repainted(edits, after) {
+            return Update::of(parts);
+        }
         let mut windows: Vec<AddrRange> = Vec::new();
         for (arena, range) in touched(edits, after) {
             let looked = self.looked.get(&arena).into_iter();
-            for (part, backs) in looked.flat_map(|looked| looked.overlapping(inclusive(range))) {
+            for (part, views) in looked.flat_map(|looked| looked.overlapping(inclusive(range))) {
                 let Some(part) = from_inclusive(part).and_then(|part| part.intersect(range)) else {
                     continue;
                 };
-                windows.extend(backs.iter().filter_map(|back| part.shifted(*back)));
+                windows.extend(views.iter().filter_map(|(back, _)| part.shifted(*back)));
             }
         }
         windows.sort_unstable_by_key(|window| window.start());
@@ -82,22 +94,66 @@ impl Flat {
             touches
         });
         let part = |window: AddrRange| {
-            let (spans, seen) = look(after, viewer, window);
-            Part { window, spans, seen }
+            let (new, seen) = look(after, viewer, window);
+            Part { window, old: cut(&self.spans, window), new, seen: Some(seen) }
         };
-        let parts: Vec<Part> = windows.into_iter().map(part).collect();
-        let deltas = parts.iter().flat_map(|part| differences(&cut(&self.spans, part.window), &part.spans));
-        Update { deltas: joined(deltas.collect()), parts }
+        Update::of(windows.into_iter().map(part).collect())
+    }
+
+    /// What is at the addresses that one region had or has, where nothing else changes and each is seen as one place; `None` where
+    /// more has to be looked at.
+    fn repainted(&self, edits: &[Edit], after: &State) -> Option<Vec<Part>> {
+        let mut out = Vec::new();
+        for edit in edits {
+            let (old, new) = match edit {
+                Edit::Count { .. } | Edit::Name { .. } => continue,
+                Edit::Region { old, new, .. } => (old, new),
+                _ => return None,
+            };
+            let whole = match (old, new) {
+                (Some(old), Some(new)) if old.seat != new.seat => return None,
+                (Some(one), _) | (None, Some(one)) => one,
+                (None, None) => continue,
+            };
+            let (None, Some(range)) = (whole.record.alias(), whole.seat.range()) else { return None };
+            let looked = self.looked.get(&whole.arena).into_iter();
+            for (part, views) in looked.flat_map(|looked| looked.overlapping(inclusive(range))) {
+                let part = from_inclusive(part)?.intersect(range)?;
+                for (back, prot) in views {
+                    let window = part.shifted(*back)?;
+                    let offset = 0u64.wrapping_sub(*back);
+                    let old = cut(&self.spans, window);
+                    let is_its_own = |what: &Effective| (what.arena, what.offset) == (whole.arena, offset);
+                    if old.gaps(&inclusive(window)).next().is_some()
+                        || !old.iter().all(|(_, what)| is_its_own(what))
+                    {
+                        return None;
+                    }
+                    let mut new = Spans::new();
+                    for (here, attrs, taken) in after.own_in(whole.arena, part) {
+                        let attrs = attrs.with_prot(attrs.prot() & *prot);
+                        let what = Effective { attrs, taken, arena: whole.arena, offset };
+                        new.insert(inclusive(here.shifted(*back)?), what);
+                    }
+                    out.push(Part { window, old, new, seen: None });
+                }
+            }
+        }
+        out.sort_unstable_by_key(|part| part.window.start());
+        let apart = out.windows(2).all(|pair| !pair[0].window.overlaps(pair[1].window));
+        apart.then_some(out)
     }
 
     /// Takes it on to what a change made of it.
     pub(crate) fn apply(&mut self, update: Update) {
-        for Part { window, spans, seen } in update.parts {
-            if cut(&self.spans, window) != spans {
-                self.spans.remove(inclusive(window));
-                self.spans.extend(spans);
+        for Delta { range, new, .. } in update.deltas {
+            match new {
+                Some(what) => self.spans.insert(inclusive(range), what),
+                None => self.spans.remove(inclusive(range)),
             }
-            if cut(&self.seen, window) != seen {
+        }
+        for Part { window, seen, .. } in update.parts {
+            if let Some(seen) = seen.filter(|seen| cut(&self.seen, window) != *seen) {
                 self.set_seen(window, seen);
             }
         }
@@ -106,18 +162,19 @@ impl Flat {
     /// Takes note of what is looked at in `window`, in place of what was.
     fn set_seen(&mut self, window: AddrRange, new: Seen) {
         for (range, looks) in cut(&self.seen, window) {
-            for (arena, back) in looks {
+            for (arena, view) in looks {
                 let Some(looked) = self.looked.get_mut(&arena) else { continue };
-                change(looked, &range, back, |backs| backs.retain(|other| *other != back));
+                change(looked, &range, view, |views| views.retain(|other| *other != view));
             }
         }
         self.seen.remove(inclusive(window));
         for (range, looks) in new.iter() {
-            for (arena, back) in looks {
+            for (arena, view) in looks {
                 let looked = self.looked.entry(*arena).or_default();
-                change(looked, range, *back, |backs| {
-                    let place = backs.partition_point(|other| other < back);
-                    backs.insert(place, *back);
+                change(looked, range, *view, |views| {
+                    let place =
+                        views.partition_point(|other| (other.0, other.1.bits()) < (view.0, view.1.bits()));
+                    views.insert(place, *view);
                 });
             }
         }
@@ -131,23 +188,23 @@ impl Flat {
     }
 }
 
-/// Changes what is noted of the addresses of an arena that are seen in `seen` with `back` added.
+/// Changes what is noted of the addresses of an arena that are seen in `seen`.
 fn change(
-    looked: &mut RangeInclusiveMap<u64, Vec<u64>>,
+    looked: &mut RangeInclusiveMap<u64, Vec<View>>,
     seen: &RangeInclusive<u64>,
-    back: u64,
-    with: impl Fn(&mut Vec<u64>),
+    (back, _): View,
+    with: impl Fn(&mut Vec<View>),
 ) {
     let there = from_inclusive(seen).and_then(|seen| seen.shifted(0u64.wrapping_sub(back)));
     let Some(there) = there.map(inclusive) else { return };
-    let mut parts: Vec<(RangeInclusive<u64>, Vec<u64>)> =
-        looked.overlapping(&there).map(|(r, backs)| (both(r, &there), backs.clone())).collect();
+    let mut parts: Vec<(RangeInclusive<u64>, Vec<View>)> =
+        looked.overlapping(&there).map(|(r, views)| (both(r, &there), views.clone())).collect();
     parts.extend(looked.gaps(&there).map(|gap| (gap, Vec::new())));
     looked.remove(there);
-    for (part, mut backs) in parts {
-        with(&mut backs);
-        if !backs.is_empty() {
-            looked.insert(part, backs);
+    for (part, mut views) in parts {
+        with(&mut views);
+        if !views.is_empty() {
+            looked.insert(part, views);
         }
     }
 }
@@ -163,14 +220,15 @@ fn look(state: &State, viewer: ArenaId, window: AddrRange) -> (Spans, Seen) {
             spans.insert(inclusive(piece.seen), effective);
         }
     }
-    let mut borders: Vec<(u64, bool, (ArenaId, u64))> = Vec::new();
+    let mut borders: Vec<(u64, bool, (ArenaId, u64, u8))> = Vec::new();
     for (range, look) in looks.iter().filter_map(|look: &Look| Some((look.seen()?, look))) {
-        borders.push((range.start(), true, (look.arena, look.back)));
-        borders.extend(range.end().map(|end| (end, false, (look.arena, look.back))));
+        let view = (look.arena, look.back, look.prot.bits());
+        borders.push((range.start(), true, view));
+        borders.extend(range.end().map(|end| (end, false, view)));
     }
     borders.sort_unstable();
     let mut seen = Seen::new();
-    let mut here: BTreeMap<(ArenaId, u64), u32> = BTreeMap::new();
+    let mut here: BTreeMap<(ArenaId, u64, u8), u32> = BTreeMap::new();
     let mut borders = borders.into_iter().peekable();
     while let Some((at, begins, look)) = borders.next() {
         let count = here.entry(look).or_insert(0);
@@ -180,7 +238,9 @@ fn look(state: &State, viewer: ArenaId, window: AddrRange) -> (Spans, Seen) {
         }
         let next = borders.peek().map(|(next, ..)| *next);
         if next != Some(at) && !here.is_empty() {
-            seen.insert(at..=next.map_or(u64::MAX, |next| next - 1), here.keys().copied().collect());
+            let views =
+                here.keys().map(|(arena, back, prot)| (*arena, (*back, Prot::from_bits_retain(*prot))));
+            seen.insert(at..=next.map_or(u64::MAX, |next| next - 1), views.collect());
         }
     }
     (spans, seen)

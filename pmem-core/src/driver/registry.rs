@@ -217,13 +217,24 @@ impl Registered {
             .collect()
     }
 
+    pub(crate) fn subscription(&self) -> &Subscription {
+        &self.subscription
+    }
+
+    /// The driver, and what it cares for.
+    pub(crate) fn parts(&mut self) -> (&mut dyn Driver, &Subscription) {
+        (&mut *self.driver, &self.subscription)
+    }
+}
+
+impl Subscription {
     /// Whether an edit concerns it.
     pub(crate) fn is_concerned(&self, edit: &Edit, after: &State) -> bool {
-        self.interested(edit) && self.subscription.scopes.iter().any(|scope| touches(edit, *scope, after))
+        self.interested(edit) && self.scopes.iter().any(|scope| touches(edit, *scope, after))
     }
 
     fn interested(&self, edit: &Edit) -> bool {
-        let Interest { kinds, usage, prot, props, .. } = self.subscription.interest;
+        let Interest { kinds, usage, prot, props, .. } = self.interest;
         let differ = |was: Attrs, is: Attrs| {
             (was.usage() ^ is.usage()).intersects(usage)
                 || (was.prot() ^ is.prot()).intersects(prot)

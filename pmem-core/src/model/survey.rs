@@ -28,7 +28,7 @@ pub(crate) struct Look {
     cost: Metric,
     hops: u32,
     /// What is let through on the way.
-    prot: Prot,
+    pub(crate) prot: Prot,
     /// From which look it was reached, and by which leg.
     by: Option<(u32, Leg)>,
     /// Whether nothing else may take the addresses that led here.

@@ -8,7 +8,7 @@ use crate::attrs::Attrs;
 use crate::id::{ArenaId, LinkId, RegionId};
 use crate::metric::Metric;
 use alloc::vec::Vec;
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, Occupant};
 
 /// A range of a view, alike all through.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +115,22 @@ impl State {
     /// What `viewer` reaches inside `window`, and every range of every arena that was looked at for it.
     pub(crate) fn looked_at(&self, viewer: ArenaId, window: AddrRange) -> (Vec<Piece>, Vec<Look>) {
         self.survey(viewer, window, Follow { tables: true, interleaves: false })
+    }
+
+    /// What of an arena's own addresses in `range` is there: each part's attributes, and whether a region has it.
+    pub(crate) fn own_in(&self, arena: ArenaId, range: AddrRange) -> Vec<(AddrRange, Attrs, bool)> {
+        let Some(here) = self.arena(arena) else { return Vec::new() };
+        let spans = here.spans_in(range).filter(|(_, span)| span.state != SpanState::Lent);
+        let entries = spans.flat_map(|(part, span)| {
+            here.space().entries_in(part).filter_map(move |entry| {
+                let here = entry.range.intersect(part)?;
+                Some(match entry.occupant {
+                    Occupant::Taken(kept) => (here, kept.attrs, true),
+                    _ => (here, span.attrs, false),
+                })
+            })
+        });
+        entries.collect()
     }
 
     /// What of `range` is neither the arena's own nor claimed.
