@@ -22,8 +22,8 @@ const HOUSE: [(&str, &[&str]); 10] = [
         "pmem-core",
         // The contract of drivers reads the model, and errors name what it says; only the manager calls drivers.
         &[
-            "attrs", "firmware", "metric", "id", "mapping", "model", "driver", "error", "protocol", "plan",
-            "manager", "save", "shared",
+            "attrs", "firmware", "metric", "id", "mapping", "model", "driver", "error", "called", "protocol",
+            "plan", "manager", "save", "shared",
         ],
     ),
     ("pmem-drivers", &["mtrr"]),

@@ -1,9 +1,7 @@
 //! How a change looks in a view: spans whose effective attributes, or places, differ.
 
-use super::flat::Spans;
 use crate::attrs::{Attrs, Props, Prot, Usage};
 use crate::id::ArenaId;
-use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
 /// What a viewer may do with an address, how accesses to it are carried out, and where it leads.
@@ -48,43 +46,4 @@ impl Delta {
             || (was.props() ^ is.props()).intersects(props)
             || (places && (old.arena, old.offset) != (new.arena, new.offset))
     }
-}
-
-/// Where `new` differs from `old`, in order of address.
-pub(super) fn differences(old: &Spans, new: &Spans) -> Vec<Delta> {
-    let mut cuts: Vec<u64> = Vec::new();
-    for (range, _) in old.iter().chain(new.iter()) {
-        cuts.push(*range.start());
-        cuts.extend(range.end().checked_add(1));
-    }
-    cuts.sort_unstable();
-    cuts.dedup();
-    let mut out: Vec<Delta> = Vec::new();
-    for (i, start) in cuts.iter().enumerate() {
-        let last = cuts.get(i + 1).map_or(u64::MAX, |next| next - 1);
-        let (was, is) = (old.get(start).copied(), new.get(start).copied());
-        if let Ok(range) = AddrRange::inclusive(*start, last)
-            && was != is
-        {
-            out.push(Delta { range, old: was, new: is });
-        }
-    }
-    out
-}
-
-/// The same, neighbours that change alike as one.
-pub(super) fn joined(deltas: Vec<Delta>) -> Vec<Delta> {
-    let mut out: Vec<Delta> = Vec::new();
-    for delta in deltas {
-        match out.last_mut() {
-            Some(last)
-                if last.range.end() == Some(delta.range.start())
-                    && (last.old, last.new) == (delta.old, delta.new) =>
-            {
-                last.range = last.range.hull(delta.range);
-            }
-            _ => out.push(delta),
-        }
-    }
-    out
 }

@@ -1,6 +1,7 @@
 //! The flattened view of an observed arena, kept up to date by what changes.
 
-use super::deltas::{Delta, Effective, differences, joined};
+use super::deltas::{Delta, Effective};
+use super::spans::{Spans, differences, joined};
 use crate::attrs::Prot;
 use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::Mapping;
@@ -11,8 +12,6 @@ use core::ops::RangeInclusive;
 use pmem_space::AddrRange;
 use rangemap::RangeInclusiveMap;
 
-/// Effective attributes by address.
-pub(super) type Spans = RangeInclusiveMap<u64, Effective>;
 /// How an arena is looked at: what is added to an address there to give the address as seen, and what is let through.
 type View = (u64, Prot);
 /// By address as seen: the arenas whose addresses are looked at there, and how.

@@ -6,6 +6,7 @@ mod deltas;
 mod flat;
 mod mirror;
 mod registry;
+mod spans;
 #[cfg(feature = "test-util")]
 pub mod test_util;
 

@@ -1,7 +1,7 @@
 //! What two initiators see differently.
 
+use super::piece::{Piece, What};
 use super::state::State;
-use super::view::{Piece, What};
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::mapping::Mapping;
 use alloc::collections::BTreeSet;

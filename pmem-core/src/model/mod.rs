@@ -12,6 +12,8 @@ mod ids;
 mod names;
 mod nearest;
 mod overlay;
+mod piece;
+mod place;
 mod reach;
 mod record;
 mod resolve;
@@ -31,12 +33,14 @@ pub use dot::Dot;
 pub use edit::Edit;
 pub use frozen::Distance;
 pub use nearest::{Nearest, Route};
+pub use piece::{Piece, What};
+pub use place::{Hop, Place, Why};
 pub use reach::Image;
 pub use record::{Alias, Leg, Pin, Placement, Record, Role, Seat};
-pub use resolve::{Hop, OwnedResolution, Place, Resolution, Why};
+pub use resolve::{OwnedResolution, Resolution};
 pub use state::State;
 pub use topology::{ArenaInfo, Direction, Link};
-pub use view::{Piece, What};
+
 pub use walk::Walk;
 
 pub(crate) use arena::{Kept, Memory};

@@ -1,6 +1,6 @@
 //! Laying what is seen by several ways over one another.
 
-use super::view::{Piece, What};
+use super::piece::{Piece, What};
 use crate::id::ArenaId;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;

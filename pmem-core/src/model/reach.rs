@@ -1,8 +1,8 @@
 //! From where an address is visible.
 
 use super::exits::Follow;
+use super::piece::What;
 use super::state::State;
-use super::view::What;
 use super::walk::PASSES;
 use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::{Interleave, Mapping};

@@ -3,9 +3,9 @@
 use super::arena::{Arena, Span};
 use super::exits::{Crossed, Exit, Follow};
 use super::overlay::overlay;
+use super::piece::{Piece, What};
 use super::record::Leg;
 use super::state::State;
-use super::view::{Piece, What};
 use super::walk::PASSES;
 use crate::attrs::Prot;
 use crate::id::ArenaId;

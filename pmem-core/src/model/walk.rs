@@ -1,8 +1,8 @@
 //! The search over addresses: each address of each arena once, cheapest first.
 
 use super::arena::{Arena, SpanState};
+use super::place::{Hop, Place, Why};
 use super::record::Leg;
-use super::resolve::{Hop, Place, Why};
 use super::state::State;
 use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::{Interleave, Mapping};

@@ -1,7 +1,7 @@
 //! Allocation: in the arena itself, or in another from which the region can be made visible.
 
 use super::alloc_far::Lane;
-use super::{Plan, Request, Spot};
+use super::{Plan, Request};
 use crate::attrs::Attrs;
 use crate::error::Error;
 use crate::id::{ArenaId, RegionId};
@@ -155,12 +155,6 @@ impl Plan<'_> {
     }
 
     pub(super) fn no_space(&self, arena: ArenaId, request: &Request, largest: u64) -> Error {
-        no_space(arena, request.len, &request.spot, largest)
+        request.spot.no_space(arena, request.len, largest)
     }
-}
-
-/// The error that there is no place of `len` bytes at such a spot.
-pub(super) fn no_space(arena: ArenaId, len: u64, spot: &Spot, largest: u64) -> Error {
-    let window = spot.place(len).unwrap_or(spot.window);
-    Error::NoSpace { arena, len, align: spot.align, window, largest }
 }

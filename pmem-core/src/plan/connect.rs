@@ -1,12 +1,12 @@
 //! Joining arenas by interconnects, and parting them.
 
 use super::Plan;
-use super::window::may_show;
+use super::lend::{may_show, unlent};
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::{Interleave, Mapping, MappingError, Window};
 use crate::metric::{Metric, Performance};
-use crate::model::{Direction, Edit, Link, Record, Span, SpanState};
+use crate::model::{Direction, Edit, Link, Record};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -248,20 +248,6 @@ impl Plan<'_> {
         let by = unfit.map(|(span, _)| Holder::Unfit(span));
         by.map_or(Ok(()), |by| Err(Error::Occupied { arena, range, by }))
     }
-
-    /// Lends the primed space in `range` to a window.
-    pub(super) fn lend(&mut self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
-        let sealed = self.arena(arena)?.spans_in(range).find(|(_, span)| span.state == SpanState::Sealed);
-        if let Some((span, _)) = sealed {
-            return Err(Error::Occupied { arena, range, by: Holder::Sealed(span) });
-        }
-        self.set_spans(arena, range, |span| Some(Span { state: SpanState::Lent, ..span }))
-    }
-}
-
-/// A lent span, given back.
-pub(super) fn unlent(span: Span) -> Option<Span> {
-    Some(Span { state: if span.state == SpanState::Lent { SpanState::Open } else { span.state }, ..span })
 }
 
 /// The floors of the floating windows.

@@ -5,6 +5,7 @@ mod alloc_region;
 mod attrs;
 mod connect;
 mod create;
+mod lend;
 mod map;
 mod prime;
 mod refs;

@@ -1,6 +1,6 @@
 //! What is asked of an allocation.
 
-use super::Spot;
+use super::spot::Spot;
 use crate::attrs::{ArenaType, Attrs, Props, Prot, Usage};
 use crate::error::Error;
 use crate::id::{ArenaId, Owner};
@@ -156,5 +156,12 @@ impl Request {
             self.prot.unwrap_or(defaults.prot()),
             self.props.unwrap_or(defaults.props()),
         )?)
+    }
+}
+
+impl From<&Request> for Spot {
+    /// Where a request wants its region, whatever that is.
+    fn from(request: &Request) -> Self {
+        request.spot
     }
 }

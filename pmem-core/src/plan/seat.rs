@@ -1,6 +1,5 @@
 //! Where an alias may lie, and what opens for it.
 
-use super::alloc_region::no_space;
 use super::{Plan, Spot};
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, RegionId, Way};
@@ -240,7 +239,7 @@ impl Plan<'_> {
     /// Checks that a place is one that is asked for.
     pub(super) fn check_asked(&self, arena: ArenaId, at: AddrRange, spot: &Spot) -> Result<(), Error> {
         let fit = spot.fit(at.len(), spot.place(at.len())?, 0)?;
-        if fit.admits(at) { Ok(()) } else { Err(no_space(arena, at.len(), spot, 0)) }
+        if fit.admits(at) { Ok(()) } else { Err(spot.no_space(arena, at.len(), 0)) }
     }
 
     /// Finds free input space of a table for an entry that leads to `range`: whole pages, so that no other alias has

@@ -1,7 +1,7 @@
 //! Where something is to lie.
 
-use super::Request;
 use crate::error::Error;
+use crate::id::ArenaId;
 use pmem_space::{AddrRange, Fit, Policy};
 
 /// Where something is to lie: in a window or at an exact start, aligned, within a boundary, and which of the places that fit. As seen
@@ -22,13 +22,6 @@ pub struct Spot {
 impl Default for Spot {
     fn default() -> Self {
         Self::anywhere()
-    }
-}
-
-impl From<&Request> for Spot {
-    /// Where a request wants its region, whatever that is.
-    fn from(request: &Request) -> Self {
-        request.spot
     }
 }
 
@@ -107,5 +100,11 @@ impl Spot {
             Some(boundary) => fit.boundary(boundary)?,
             None => fit,
         })
+    }
+
+    /// The error that there is no such place for `len` bytes.
+    pub(crate) fn no_space(&self, arena: ArenaId, len: u64, largest: u64) -> Error {
+        let window = self.place(len).unwrap_or(self.window);
+        Error::NoSpace { arena, len, align: self.align, window, largest }
     }
 }

@@ -1,11 +1,10 @@
 //! Floating windows: opening one over a new alias, and shrinking it to what still goes through.
 
 use super::Plan;
-use super::connect::unlent;
-use crate::attrs::{Attrs, Props};
+use super::lend::{may_show, unlent};
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, Way};
-use crate::mapping::{Admits, Mapping, Window};
+use crate::mapping::{Mapping, Window};
 use crate::model::{Edit, Leg, SpanState};
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
@@ -144,9 +143,4 @@ impl Plan<'_> {
         let windows = here.windows_in(part).map(|(at, _)| at);
         regions.chain(windows).chain(spans.map(|(at, _)| at)).collect()
     }
-}
-
-/// Whether a window may open over space with these defaults: what is not prefetchable must not be carried through prefetchable space.
-pub(super) fn may_show(window: &Window, attrs: Attrs) -> bool {
-    !attrs.props().contains(Props::PREFETCH) || window.admits_of() == Admits::Prefetchable
 }
