@@ -47,7 +47,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     writeln!(out, "{} MiB free before the heap", early.free_frames() >> 8)?;
 
     // Page tables, one frame at a time; the heap, in one piece; a buffer that an old DMA engine reaches.
-    let table = early.alloc().ok_or("no frame")?;
+    let table = early.alloc()?;
     let heap = early.alloc_run(0x1000, 0x200, u64::MAX)?;
     let dma = early.alloc_run(16, 16, 0x1000)?;
     writeln!(out, "page table at frame {table:#x}, heap {heap}, DMA buffer {dma}")?;

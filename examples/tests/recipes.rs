@@ -20,7 +20,12 @@ fn frames(start: u64, end: u64, kind: Kind) -> Option<(FrameRange, Kind)> {
 /// `bootloader_api`: what the kernel's entry point is given.
 fn of_bootloader(regions: &[MemoryRegion]) -> impl Iterator<Item = (FrameRange, Kind)> + '_ {
     regions.iter().filter_map(|region| {
-        let kind = if region.kind == MemoryRegionKind::Usable { Kind::Usable } else { Kind::Reserved };
+        let kind = match region.kind {
+            MemoryRegionKind::Usable => Kind::Usable,
+            MemoryRegionKind::Bootloader => Kind::Reserved,
+            // What firmware says of it was not translated: memory or not, nobody knows.
+            _ => Kind::NotMemory,
+        };
         frames(region.start, region.end, kind)
     })
 }
@@ -31,7 +36,9 @@ fn of_multiboot2(tag: &MemoryMapTag) -> impl Iterator<Item = (FrameRange, Kind)>
         let kind = match area.typ() {
             MemoryAreaType::Available => Kind::Usable,
             MemoryAreaType::Defective => Kind::Bad,
-            _ => Kind::Reserved,
+            MemoryAreaType::AcpiAvailable | MemoryAreaType::ReservedHibernate => Kind::Reserved,
+            // Type 2 is also what addresses of chipsets are called.
+            _ => Kind::NotMemory,
         };
         frames(area.start_address(), area.end_address(), kind)
     })
@@ -47,6 +54,7 @@ fn of_uefi<'m>(
                 Kind::Usable
             }
             MemoryType::UNUSABLE => Kind::Bad,
+            MemoryType::RESERVED => Kind::NotMemory,
             MemoryType::MMIO | MemoryType::MMIO_PORT_SPACE => return None,
             _ => Kind::Reserved,
         };
@@ -60,7 +68,7 @@ struct Frames<'e, const N: usize>(&'e mut Early<N>);
 // SAFETY: `Early` hands a frame out once, until it is given back.
 unsafe impl<const N: usize> FrameAllocator<Size4KiB> for Frames<'_, N> {
     fn allocate_frame(&mut self) -> Option<PhysFrame> {
-        self.0.alloc().map(|frame| PhysFrame::containing_address(PhysAddr::new(frame << 12)))
+        self.0.alloc().ok().map(|frame| PhysFrame::containing_address(PhysAddr::new(frame << 12)))
     }
 }
 

@@ -16,6 +16,9 @@ pub enum Kind {
     Usable,
     /// Memory that is there, but somebody else's: firmware's, the kernel's image, a module.
     Reserved,
+    /// Addresses that are no memory, or of which nobody says that they are: devices', or what firmware keeps without a word. No pages are
+    /// kept of them.
+    NotMemory,
     /// Memory that does not work.
     Bad,
 }
@@ -26,7 +29,8 @@ impl From<FirmwareMemory> for Kind {
         match kind {
             FirmwareMemory::Usable | FirmwareMemory::Boot => Self::Usable,
             FirmwareMemory::Unusable => Self::Bad,
-            _ => Self::Reserved,
+            kind if kind.is_memory() => Self::Reserved,
+            _ => Self::NotMemory,
         }
     }
 }
@@ -37,6 +41,7 @@ enum State {
     Free,
     Used,
     Reserved,
+    NotMemory,
     Bad,
 }
 
@@ -139,6 +144,7 @@ impl<const N: usize> Early<N> {
             let state = match kind {
                 Kind::Usable => State::Free,
                 Kind::Reserved => State::Reserved,
+                Kind::NotMemory => State::NotMemory,
                 Kind::Bad => State::Bad,
             };
             let mut from = range.start();
@@ -179,8 +185,11 @@ impl<const N: usize> Early<N> {
     }
 
     /// Hands out the lowest free page frame.
-    pub fn alloc(&mut self) -> Option<u64> {
-        self.alloc_run(1, 1, FRAMES).ok().map(FrameRange::start)
+    ///
+    /// # Errors
+    /// [`EarlyError::NoFit`] if none is free; [`EarlyError::Full`] if one is, but the map has no room to say that it is taken.
+    pub fn alloc(&mut self) -> Result<u64, EarlyError> {
+        self.alloc_run(1, 1, FRAMES).map(FrameRange::start)
     }
 
     /// Hands out the lowest `count` consecutive page frames that start at a multiple of `align` and end at or below `limit`.
@@ -220,7 +229,8 @@ impl<const N: usize> Early<N> {
     }
 
     /// Becomes a [`Uvm`] on node 0 and free list 0: each stretch of memory is a segment, what was handed out is an allocated
-    /// page, what is reserved stays so, and what is bad is retired. What is kept of pages lies in memory cut from the
+    /// page, what is reserved stays so, and what is bad is retired. Of memory that is reserved all through, and of more at the ends of a
+    /// stretch than there is of the rest, no pages are kept. What is kept of pages lies in memory cut from the
     /// map; segments and the index of free pages, about one bit a page, take memory from the heap.
     ///
     /// Nothing is left here then: what is not the [`Uvm`]'s yet could be handed out twice.
@@ -253,19 +263,44 @@ impl<const N: usize> Early<N> {
                 State::Free => uvm.free_reserved(range),
                 State::Used => uvm.adopt(range),
                 State::Bad => uvm.retire(range),
-                State::Reserved => Ok(()),
+                State::Reserved | State::NotMemory => Ok(()),
             }
             .map_err(EarlyError::Uvm)?;
         }
         Ok(uvm)
     }
 
-    /// The first stretch of memory without holes that ends above `from`.
+    /// The first stretch of memory without holes above `from` in which anything but reserved memory is; reserved memory at its ends only
+    /// as far as it is not more than the rest.
     fn stretch_after(&self, from: u64) -> Option<FrameRange> {
-        let mut spans = self.spans().iter().skip_while(|span| span.end <= from);
-        let first = spans.next()?;
-        let end = spans.fold(first.end, |end, span| if span.start == end { span.end } else { end });
-        FrameRange::between(first.start, end)
+        let is_memory = |span: &&Span| span.state != State::NotMemory;
+        let mut rest = self.spans();
+        loop {
+            let first = rest.iter().position(|span| span.start >= from && is_memory(&span))?;
+            rest = rest.get(first..)?;
+            let joins = |pair: &&[Span]| pair[0].end == pair[1].start && is_memory(&&pair[1]);
+            let count = 1 + rest.windows(2).take_while(joins).count();
+            let (mut spans, after) = rest.split_at_checked(count)?;
+            let frames = |span: &Span| span.end - span.start;
+            let used: u64 = spans.iter().filter(|span| span.state != State::Reserved).map(frames).sum();
+            let too_much = |span: &Span| span.state == State::Reserved && frames(span) > used;
+            while let [first, others @ ..] = spans
+                && too_much(first)
+            {
+                spans = others;
+            }
+            while let [others @ .., last] = spans
+                && too_much(last)
+            {
+                spans = others;
+            }
+            if let ([first, ..], [.., last]) = (spans, spans)
+                && used > 0
+            {
+                return FrameRange::between(first.start, last.end);
+            }
+            rest = after;
+        }
     }
 
     fn spans(&self) -> &[Span] {
@@ -348,13 +383,13 @@ mod tests {
     proptest! {
             #[test]
         fn the_worst_of_what_is_said_holds(
-            map in proptest::collection::vec((0u64..60, 1u64..40, 0u8..3), 1..8),
+            map in proptest::collection::vec((0u64..60, 1u64..40, 0u8..4), 1..8),
         ) {
             let mut early = Early::<64>::new();
-            let kinds = [Kind::Usable, Kind::Reserved, Kind::Bad];
+            let kinds = [Kind::Usable, Kind::Reserved, Kind::NotMemory, Kind::Bad];
             let ranges = map.iter().map(|(start, count, kind)| (range(*start, *count), kinds[usize::from(*kind)]));
             early.plug(ranges).unwrap();
-            let states = [State::Free, State::Reserved, State::Bad];
+            let states = [State::Free, State::Reserved, State::NotMemory, State::Bad];
             for frame in 0..100 {
                 let said = map.iter().filter(|(start, count, _)| (*start..start + count).contains(&frame));
                 let worst = said.map(|(.., kind)| states[usize::from(*kind)]).max();
@@ -374,7 +409,7 @@ mod tests {
     fn what_does_not_fit_changes_nothing() {
         let mut early = Early::<3>::new();
         early.plug([(range(0, 100), Kind::Usable)]).unwrap();
-        assert_eq!(early.alloc(), Some(0));
+        assert_eq!(early.alloc(), Ok(0));
         assert_eq!(
             early.plug([(range(200, 1), Kind::Bad), (range(0, 2), Kind::Bad)]),
             Err(EarlyError::Overlap(range(0, 2)))
@@ -386,7 +421,40 @@ mod tests {
         assert_eq!(early.free_frames(), 90);
         assert_eq!(early.alloc_run(60, 1, FRAMES), Err(EarlyError::NoFit { count: 60 }));
         // The lowest page joins no neighbour; there is no room for one range more.
-        assert_eq!(early.alloc(), None);
+        assert_eq!(early.alloc(), Err(EarlyError::Full { ranges: 3 }));
+    }
+
+    /// A PC with 128 MiB: the holes of HyperTransport and of the configuration space are reserved, and would take more pages than there are.
+    #[test]
+    fn pages_are_kept_of_memory_alone() {
+        struct Count(u64);
+        impl DirectMap for Count {
+            fn pages(&mut self, frames: FrameRange) -> Option<&'static [PageWords]> {
+                self.0 += frames.count();
+                Leak.pages(frames)
+            }
+        }
+        let frames = |start: u64, end: u64| FrameRange::between(start >> 12, end >> 12).unwrap();
+        for beyond in [Kind::Reserved, Kind::NotMemory] {
+            let mut early = Early::<32>::new();
+            let map = [
+                (frames(0, 0x9f000), Kind::Usable),
+                (frames(0x9f000, 0xa0000), Kind::Reserved),
+                (frames(0x10_0000, 0x7fe_0000), Kind::Usable),
+                (frames(0x7fe_0000, 0x800_0000), Kind::Reserved),
+                (frames(0x800_0000, 0x1800_0000), beyond),
+                (frames(0xb000_0000, 0xc000_0000), beyond),
+                (frames(0xfd_0000_0000, 0x100_0000_0000), beyond),
+            ];
+            early.plug(map).unwrap();
+            let free = early.free_frames();
+            let mut direct = Count(0);
+            let uvm = early.promote(Settings::default(), &mut direct).unwrap();
+            let reserved = if beyond == Kind::Reserved { 1 } else { 1 + 0x20 };
+            assert_eq!(uvm.uvmexp().reserved, reserved + direct.0, "{beyond:?}");
+            assert_eq!((uvm.nsegments(), uvm.uvmexp().npages), (2, free - direct.0), "{beyond:?}");
+            assert!(direct.0 < 200, "{} page frames for pages", direct.0);
+        }
     }
 
     #[test]
@@ -420,7 +488,7 @@ mod tests {
         assert_eq!(uvm.nsegments(), 3);
         uvm.unplug(range(0x10_0000, 0x2000)).unwrap();
         assert_eq!(uvm.uvmexp().physmem, 0x90 + 0x8010);
-        assert_eq!(early.alloc(), None, "nothing is left");
+        assert_eq!(early.alloc(), Err(EarlyError::NoFit { count: 1 }), "nothing is left");
     }
 
     #[test]
@@ -435,7 +503,7 @@ mod tests {
         early.plug([(range(16, 0x1000), Kind::Usable)]).unwrap();
         let refused = early.promote(Settings::default(), &mut Nowhere).unwrap_err();
         assert!(matches!(refused, EarlyError::Unreachable(_)), "{refused}");
-        assert_eq!((early.free_frames(), early.alloc()), (0x1000, Some(16)));
+        assert_eq!((early.free_frames(), early.alloc()), (0x1000, Ok(16)));
     }
 
     proptest! {

@@ -159,7 +159,7 @@ impl Page<'_> {
             owner,
             wired: (head >> WIRED) as u32 & COUNT_MAX,
             loans: (head >> LOANS) as u32 & COUNT_MAX,
-            listed: head & LISTED != 0,
+            listed: head & IN_LIST != 0,
         }
     }
 

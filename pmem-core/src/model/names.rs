@@ -32,6 +32,7 @@ impl<K: Key> Names<K> {
         (now == version && version & 1 == 1).then_some((index, version))
     }
 
+    #[cfg(any(test, feature = "serde"))]
     pub(crate) fn contains(&self, key: K) -> bool {
         self.version(key).is_some()
     }

@@ -1,7 +1,9 @@
 //! The state of the model: one immutable value that a snapshot is, and a change makes anew.
 
 use super::arena::{Arena, Memory, Span};
-use super::record::{Alias, Leg, Placement, Record, Role, Seat};
+#[cfg(feature = "std")]
+use super::record::Seat;
+use super::record::{Alias, Leg, Placement, Record, Role};
 use super::shelf::Shelf;
 use super::table::Home;
 use super::topology::{ArenaInfo, Link, Topology};
@@ -23,7 +25,8 @@ pub struct State {
     pub(super) topology: Arc<Topology>,
     arenas: Shelf<ArenaId, Arc<Arena>>,
     windows: Shelf<LinkId, Arc<LinkWindows>>,
-    /// Regions that are not where they were made.
+    /// Regions that are not where they were made: handles look here.
+    #[cfg(feature = "std")]
     moved: Shelf<RegionId, Moved>,
     /// What people call regions, where they do.
     region_names: Shelf<RegionId, Arc<str>>,
@@ -31,6 +34,7 @@ pub struct State {
 }
 
 /// A region that was moved: where it starts, and where it did when it was made; nowhere while it is parked.
+#[cfg(feature = "std")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moved {
     pub(crate) start: Option<u64>,
@@ -213,6 +217,7 @@ impl State {
     }
 
     /// Takes note that a region was moved.
+    #[cfg(feature = "std")]
     pub(super) fn note_move(&mut self, region: RegionId, from: Seat, to: Seat) {
         let start = |seat: Seat| seat.range().map(AddrRange::start);
         let (from, to) = (start(from), start(to));
@@ -227,6 +232,7 @@ impl State {
 
     /// Forgets a region that is gone for good.
     pub(super) fn forget(&mut self, region: RegionId) {
+        #[cfg(feature = "std")]
         if self.moved.contains_key(region) {
             self.moved.remove(region);
         }

@@ -24,14 +24,12 @@ impl Working<'_> {
             Edit::Window { link, way, piece, old, new } => {
                 self.state.set_window(*link, *way, *piece, *old, *new);
             }
-            Edit::Region { region, old, new } => {
-                self.lift(*region);
+            Edit::Region { region, new, .. } => {
+                let old = self.lift(*region);
                 if let Some(new) = new {
                     self.place(new);
                 }
-                if let (Some(old), Some(new)) = (old, new) {
-                    self.state.note_move(*region, old.seat, new.seat);
-                }
+                self.moved(*region, old, *new);
             }
             // The model has it already: it follows from what it has.
             Edit::Effective { .. } => {}
@@ -39,6 +37,18 @@ impl Working<'_> {
             Edit::Count { region, new, .. } => self.ids.regions.set_count(*region, *new),
         }
     }
+
+    /// Takes note that a region stays, but not where it was.
+    #[cfg(feature = "std")]
+    fn moved(&mut self, region: RegionId, old: Option<Placement>, new: Option<Placement>) {
+        if let (Some(old), Some(new)) = (old, new) {
+            self.state.note_move(region, old.seat, new.seat);
+        }
+    }
+
+    /// Without handles that threads share, nobody asks where it was.
+    #[cfg(not(feature = "std"))]
+    const fn moved(&mut self, _: RegionId, _: Option<Placement>, _: Option<Placement>) {}
 
     /// Gives up the id of what an edit of a finished change leaves out of existence.
     pub(crate) fn retire(&mut self, finished: &Edit) {

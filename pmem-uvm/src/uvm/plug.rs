@@ -99,6 +99,9 @@ impl Uvm {
         };
         let below = like(below).filter(|below| joins(below, &segment));
         let above = like(above).filter(|above| joins(&segment, above));
+        // What is not available stays beside one of two that are: all of it is said to be one range.
+        let between = segment.avail.is_none() && below.as_ref().is_some_and(|below| below.avail.is_some());
+        let above = above.filter(|above| !between || above.avail.is_none());
         let lowest = below.as_ref().unwrap_or(&segment);
         let highest = above.as_ref().unwrap_or(&segment);
         let Some(range) = FrameRange::between(lowest.range.start(), highest.range.end()) else { return id };
