@@ -76,6 +76,8 @@ paddr_t uvm_physseg_get_end(uvm_physseg_t);
 paddr_t uvm_physseg_get_avail_start(uvm_physseg_t);
 paddr_t uvm_physseg_get_avail_end(uvm_physseg_t);
 struct vm_page *uvm_physseg_get_pg(uvm_physseg_t, paddr_t);
+/* The page of an address, in one look-up; NULL if no segment has it. */
+struct vm_page *uvm_phys_to_vm_page(paddr_t);
 struct pmap_physseg *uvm_physseg_get_pmseg(uvm_physseg_t);
 int uvm_physseg_get_free_list(uvm_physseg_t);
 unsigned int uvm_physseg_get_start_hint(uvm_physseg_t);

@@ -13,6 +13,7 @@ use pmem_uvm::{FrameMap, FrameRange};
 use slab::Slabs;
 use std::collections::HashMap;
 use std::ffi::{c_int, c_uint, c_void};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,13 +30,33 @@ struct Physseg {
     map: FrameMap<Handle>,
     slabs: Slabs,
     /// By address, the nodes that may be looked at, with the page frames of each that were counted in `npages`.
-    nodes: HashMap<usize, Range<Pfn>>,
+    nodes: HashMap<usize, Range<Pfn>, BuildHasherDefault<Addresses>>,
     /// Nodes that are handed out before memory can be allocated; they stay for good, for handles do.
     /// Their address, exposed, and how many bytes they have.
     boot: Range<usize>,
     boot_used: usize,
+    /// Page frames that are being plugged: while the host is asked for memory nothing is locked.
+    coming: Vec<FrameRange>,
     /// Whether any segment was given pages: until then a plug is one at boot.
     given: bool,
+}
+
+/// Spreads addresses: they come from an allocator, and nobody chooses them to collide.
+#[derive(Default)]
+struct Addresses(u64);
+
+impl Hasher for Addresses {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_usize(usize::from(*byte)));
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        self.0 = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
 }
 
 /// The address of a node. It is only followed where a caller vouches for it, or the map does.
@@ -173,7 +194,8 @@ pub unsafe extern "C" fn uvm_physseg_bind(host: *const Host) {
         host,
         map: FrameMap::new(),
         slabs: Slabs::default(),
-        nodes: HashMap::new(),
+        nodes: HashMap::default(),
+        coming: Vec::new(),
         boot: 0..0,
         boot_used: 0,
         given: false,
@@ -244,6 +266,17 @@ bounds! {
 pub unsafe extern "C" fn uvm_physseg_get_pg(handle: *mut Node, index: Pfn) -> *mut c_void {
     let (bound, node) = physseg().must(handle, c"uvm_physseg_get_pg: invalid handle");
     bound.page(&node, index)
+}
+
+/// The page of an address, in one look-up; null if no segment has it (`uvm_phys_to_vm_page`).
+#[unsafe(no_mangle)]
+pub extern "C" fn uvm_phys_to_vm_page(paddr: Pfn) -> *mut c_void {
+    let bound = physseg();
+    let pfn = paddr >> bound.host.page_shift;
+    let Some((handle, range)) = bound.find(pfn) else { return ptr::null_mut() };
+    // SAFETY: what the map leads to is one of the nodes that are there.
+    let node = unsafe { handle.read() };
+    if node.pgs.is_null() { ptr::null_mut() } else { bound.page(&node, pfn - range.start) }
 }
 
 /// What the pmap keeps of a segment; an invalid handle is fatal.
@@ -391,14 +424,27 @@ fn free(mut bound: Bound, at: *mut c_void, bytes: usize) {
 /// `out` is null or may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_plug(pfn: Pfn, pages: usize, out: *mut *mut Node) -> bool {
-    let bound = physseg();
+    let mut bound = physseg();
     let Ok(range) = FrameRange::new(pfn as u64, pages as u64) else { return false };
-    if bound.find(pfn).is_some() {
+    // What another thread plugs, or the host while it is asked for memory, is as good as there.
+    if bound.find(pfn).is_some() || bound.coming.iter().any(|other| other.intersect(range).is_some()) {
         return false;
     }
     if bound.map.overlapping(range).next().is_some() {
         bound.panic(c"uvm_physseg_plug: overlaps a segment above it");
     }
+    bound.coming.push(range);
+    // SAFETY: the caller's.
+    let plugged = unsafe { plug(bound, pfn, pages, out) };
+    physseg().coming.retain(|other| *other != range);
+    plugged
+}
+
+/// Plugs page frames that nobody else has or plugs.
+///
+/// # Safety
+/// `out` is null or may be written to.
+unsafe fn plug(bound: Bound, pfn: Pfn, pages: usize, out: *mut *mut Node) -> bool {
     let size = bound.node_size();
     let (bound, at) = alloc(bound, size);
     if at.is_null() {
@@ -650,7 +696,13 @@ unsafe fn take_one(bound: Bound, pfn: Pfn, out: *mut Pfn) -> bool {
 /// The handle leads to a segment in use.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_set_avail_start(handle: *mut Node, pfn: Pfn) {
-    let _ = physseg().must(handle, c"uvm_physseg_set_avail_start: invalid handle");
+    let (bound, node) = physseg().must(handle, c"uvm_physseg_set_avail_start: invalid handle");
+    if !(node.start..node.avail_end).contains(&pfn) {
+        bound.panic(
+            c"uvm_physseg_set_avail_start: not between the segment's start and the end of what is available",
+        );
+    }
+    drop(bound);
     // SAFETY: it is valid, so it leads to a node.
     unsafe { (*handle).avail_start = pfn };
 }
@@ -661,7 +713,13 @@ pub unsafe extern "C" fn uvm_physseg_set_avail_start(handle: *mut Node, pfn: Pfn
 /// The handle leads to a segment in use.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_set_avail_end(handle: *mut Node, pfn: Pfn) {
-    let _ = physseg().must(handle, c"uvm_physseg_set_avail_end: invalid handle");
+    let (bound, node) = physseg().must(handle, c"uvm_physseg_set_avail_end: invalid handle");
+    if pfn <= node.avail_start || pfn > node.end {
+        bound.panic(
+            c"uvm_physseg_set_avail_end: not between the start of what is available and the segment's end",
+        );
+    }
+    drop(bound);
     // SAFETY: it is valid, so it leads to a node.
     unsafe { (*handle).avail_end = pfn };
 }

@@ -60,9 +60,16 @@ static void on_reinit(void)
 	reinits++;
 }
 
+/* What the host does, once, while it is asked for memory. */
+static void (*while_asked)(void);
+
 /* Memory that is not zeroed. */
 static void *on_alloc(size_t n)
 {
+	void (*now)(void) = while_asked;
+	while_asked = NULL;
+	if (now != NULL)
+		now();
 	void *p = malloc(n);
 	if (p != NULL) {
 		memset(p, 0xa5, n);
@@ -255,6 +262,26 @@ static void plug_overlap_from_below(void)
 		page_init(NPAGES);
 	MUST_ABORT();
 	uvm_physseg_plug(start_of(2) - 5, 10, NULL);
+}
+
+static void plug_again(void)
+{
+	CHECK(!uvm_physseg_plug(start_of(3), 8, NULL));
+	CHECK(!uvm_physseg_plug(start_of(3) + 4, 8, NULL));
+}
+
+/* While it is asked for memory, the host plugs the same. */
+static void plug_while_it_is_plugged(void)
+{
+	setup();
+	load(1);
+	page_init(NPAGES);
+	int before = npages;
+	while_asked = plug_again;
+	CHECK(uvm_physseg_plug(start_of(3), 8, NULL));
+	CHECK(while_asked == NULL);
+	CHECK_EQ(npages, before + 8);
+	CHECK_EQ(uvm_physseg_nentries(), 2);
 }
 
 static void plug_nonsense(void)
@@ -554,6 +581,36 @@ static void get_avail_end(void)
 	CHECK_EQ(uvm_physseg_get_avail_end(upm), 50);
 	uvm_physseg_set_avail_end(upm, 60);
 	CHECK_EQ(uvm_physseg_get_avail_end(upm), 60);
+}
+
+static void set_avail_start_outside(void)
+{
+	setup();
+	uvm_physseg_t upm = uvm_page_physload(0, 99, 7, 50, 0);
+	uvm_physseg_set_avail_start(upm, 0);
+	uvm_physseg_set_avail_start(upm, 49);
+	MUST_ABORT();
+	uvm_physseg_set_avail_start(upm, 50); /* where what is available ends */
+}
+
+static void set_avail_end_outside(void)
+{
+	setup();
+	uvm_physseg_t upm = uvm_page_physload(0, 99, 7, 50, 0);
+	uvm_physseg_set_avail_end(upm, 99);
+	uvm_physseg_set_avail_end(upm, 8);
+	MUST_ABORT();
+	uvm_physseg_set_avail_end(upm, 100); /* past the segment's end */
+}
+
+static void page_of_an_address(void)
+{
+	setup();
+	uvm_physseg_t upm = load(1);
+	CHECK(uvm_phys_to_vm_page(start_of(1) << 12) == NULL); /* it has no pages yet */
+	page_init(NPAGES);
+	CHECK(uvm_phys_to_vm_page((start_of(1) + 3) << 12 | 0x123) == uvm_physseg_get_pg(upm, 3));
+	CHECK(uvm_phys_to_vm_page((start_of(1) - 1) << 12) == NULL);
 }
 
 static void get_start_invalid(void)
@@ -952,11 +1009,11 @@ int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		CASE(alloc_atboot_mismatch), CASE(alloc_atboot_overrun), CASE(alloc_sanity), CASE(free_atboot_mismatch),
-		CASE(free_sanity), CASE(atboot_free_leak), CASE(plug), CASE(plug_overlap_from_below), CASE(plug_nonsense),
+		CASE(free_sanity), CASE(atboot_free_leak), CASE(plug), CASE(plug_overlap_from_below), CASE(plug_while_it_is_plugged), CASE(plug_nonsense),
 		CASE(init), CASE(physload_preload), CASE(physload_postboot), CASE(physload_bad_list), CASE(physload_reversed),
 		CASE(handle_immutable), CASE(unplug), CASE(unplug_split_inherits), CASE(unplug_returns_memory),
 		CASE(slab_is_used_again), CASE(slabs_go_with_their_segments), CASE(load_overlap), CASE(seg_chomp_slab), CASE(alloc_from_slab), CASE(init_seg), CASE(get_start),
-		CASE(get_end), CASE(get_avail_start), CASE(get_avail_end), CASE(get_start_invalid), CASE(get_end_invalid),
+		CASE(get_end), CASE(get_avail_start), CASE(get_avail_end), CASE(set_avail_start_outside), CASE(set_avail_end_outside), CASE(page_of_an_address), CASE(get_start_invalid), CASE(get_end_invalid),
 		CASE(get_avail_start_invalid), CASE(get_avail_end_invalid), CASE(get_next), CASE(get_prev),
 		CASE(get_next_invalid), CASE(get_prev_invalid), CASE(get_first), CASE(get_last), CASE(valid),
 		CASE(valid_invalid), CASE(get_highest), CASE(get_free_list), CASE(get_start_hint), CASE(set_start_hint),

@@ -1,6 +1,8 @@
 //! The manager: plans, asks the drivers, commits. Exclusive, deterministic, without locks of its own.
 
 use super::journal::{Committed, Journal};
+#[cfg(doc)]
+use crate::driver::Driver;
 use crate::driver::Registry;
 use crate::error::Error;
 use crate::id::{DriverId, RegionId};

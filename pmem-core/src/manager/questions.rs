@@ -5,6 +5,8 @@ use crate::attrs::Attrs;
 use crate::error::Error;
 use crate::id::{ArenaId, Owner, RegionId};
 use crate::model::{Home, Placement};
+#[cfg(doc)]
+use crate::plan::Plan;
 use pmem_space::AddrRange;
 
 /// Questions about regions by id.
