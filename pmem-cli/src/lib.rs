@@ -1,4 +1,4 @@
-//! What the command `pmem` is made of: one module per subcommand, and the script language.
+//! What the command `pmem` is made of: one module per subcommand.
 #![forbid(unsafe_code)]
 
 pub mod args;
@@ -7,7 +7,7 @@ mod gather;
 mod mtrr;
 mod mtrr_apply;
 mod outcome;
-pub mod script;
+mod script;
 mod source;
 
 pub use outcome::{Failure, Status};

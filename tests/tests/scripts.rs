@@ -11,7 +11,7 @@ fn every_script_has_the_output_that_it_says() {
     let mut wrong = Vec::new();
     for path in scripts {
         let text = fs::read_to_string(&path).unwrap();
-        let run = pmem_cli::script::run(&text);
+        let run = pmem_script::run(&text);
         if std::env::var_os("PMEM_REWRITE").is_some() {
             fs::write(&path, run.rendered).unwrap();
         } else if run.rendered != text {

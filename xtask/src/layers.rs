@@ -14,7 +14,7 @@ use syn::visit::{self, Visit};
 
 /// Our crates, left to right, and the rooms of each from top to bottom. `lib.rs` and `main.rs` are tables of contents,
 /// and may name anything.
-const HOUSE: [(&str, &[&str]); 10] = [
+const HOUSE: [(&str, &[&str]); 11] = [
     ("pmem-space", &["range", "fit|entry", "tree", "space"]),
     ("pmem-mtrr", &["block|kind", "regs", "setting|effective|check|plan"]),
     ("pmem-pci", &["address|class|bytes", "bar|window|capability", "header"]),
@@ -64,6 +64,10 @@ const HOUSE: [(&str, &[&str]); 10] = [
     (
         "pmem-report",
         &["units|attrs", "sources|names", "resolve|memory", "view|topo|diff|annotate|mtrr", "text|schema"],
+    ),
+    (
+        "pmem-script",
+        &["words", "mapping", "names", "command", "verbs|describe|memory|drivers|no_drivers", "interpreter"],
     ),
     ("pmem-cli", &["outcome|args", "source", "mtrr_apply", "ask|gather|script|mtrr"]),
 ];

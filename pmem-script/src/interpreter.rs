@@ -2,17 +2,14 @@
 
 use super::command::{Verb, asked_range};
 use super::describe::{describe, show_direction};
-use super::drivers::{Scripted, make, step};
+use super::drivers::Drivers;
 use super::memory::Memory;
 use super::names::{Names, name_of};
 use super::verbs::carry_out;
 use super::words::Words;
-use pmem_core::test_util::{Call, Log};
 use pmem_core::{
-    DriverId, Interest, Manager, OwnedResolution, Owner, Placement, Props, Prot, Released, Saved, Scope,
-    Seat, SpanState, Subscription, Usage, Way, What, Why,
+    DriverId, Manager, OwnedResolution, Owner, Placement, Released, Saved, Seat, SpanState, Way, What, Why,
 };
-use std::collections::BTreeMap;
 
 /// Whether commands are collected, and what for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +22,7 @@ enum Collecting {
 pub(super) struct Interpreter {
     manager: Manager,
     names: Names,
-    drivers: BTreeMap<String, Scripted>,
-    log: Log,
+    drivers: Drivers,
     memory: Memory,
     collecting: Option<(Collecting, Vec<Verb>)>,
 }
@@ -36,8 +32,7 @@ impl Interpreter {
         Self {
             manager: Manager::new(),
             names: Names::default(),
-            drivers: BTreeMap::new(),
-            log: Log::default(),
+            drivers: Drivers::default(),
             memory: Memory::new(),
             collecting: None,
         }
@@ -56,7 +51,7 @@ impl Interpreter {
             },
             None => self.command(&words),
         };
-        let mut output: String = self.log.take().iter().map(|line| format!("{line}\n")).collect();
+        let mut output: String = self.drivers.told().iter().map(|line| format!("{line}\n")).collect();
         output += &self.memory.told();
         match result {
             Ok(text) => Ok(self.translate(&(output + &text))),
@@ -96,7 +91,7 @@ impl Interpreter {
 
     fn decref(&mut self, name: &str) -> Result<String, String> {
         let region = self.names.region(name)?;
-        let before = self.log.take();
+        let before = self.drivers.told();
         debug_assert!(before.is_empty());
         Ok(match self.manager.decref(region).map_err(|e| e.to_string())? {
             Released::Held { refs } => format!("{name} has {refs} references\n"),
@@ -135,12 +130,11 @@ impl Interpreter {
             name if self.collecting.is_some() && (name == "feed" || Memory::knows(name)) => {
                 Err(format!("{name}: it acts at once, and so not inside of begin or plan"))
             }
-            "driver" => self.driver(words),
             "feed" => self.feed(words),
             "memory" => {
                 let done = self.memory.command(words)?;
                 // What it fed is gone.
-                if !self.drivers.contains_key("uvm")
+                if !self.drivers.has("uvm")
                     && let Some(feed) = self.names.drivers.remove("uvm")
                 {
                     self.manager.deregister(feed).map_err(|error| error.to_string())?;
@@ -148,8 +142,7 @@ impl Interpreter {
                 Ok(done)
             }
             name if Memory::knows(name) => self.memory.command(words),
-            "veto" => self.arm(words, Call::Prepare, 1),
-            "fault" => self.arm(words, step(words.word(1, "STEP")?)?, 2),
+            "driver" | "veto" | "fault" => self.drivers.command(&mut self.manager, &mut self.names, words),
             "deregister" | "resync" | "degrade" | "verify" => self.driver_verb(words),
             "drivers" => Ok(self.list_drivers()),
             "reclaim" => Ok(self.reclaim()),
@@ -174,40 +167,6 @@ impl Interpreter {
         Ok(String::new())
     }
 
-    fn driver(&mut self, words: &Words<'_>) -> Result<String, String> {
-        words.only(&["scope", "priority", "usage", "prot", "props", "fail"])?;
-        let name = words.word(0, "NAME")?;
-        if self.drivers.contains_key(name) {
-            return Err(format!("there is a driver {name:?} already"));
-        }
-        let scopes: Result<Vec<Scope>, String> =
-            words.options("scope").map(|text| self.scope(text)).collect();
-        let mut scopes = scopes?;
-        if scopes.is_empty() {
-            scopes.push(Scope::Everything);
-        }
-        let mut interest = Interest::default();
-        if words.option("usage").or(words.option("prot")).or(words.option("props")).is_some() {
-            interest.usage =
-                words.option("usage").map_or(Some(Usage::empty()), Usage::from_words).ok_or("no usage")?;
-            interest.prot =
-                words.option("prot").map_or(Some(Prot::empty()), Prot::from_words).ok_or("no protection")?;
-            interest.props =
-                words.option("props").map_or(Some(Props::empty()), Props::from_words).ok_or("no property")?;
-        }
-        let priority =
-            words.option("priority").map_or(Ok(0), str::parse).map_err(|_| "no priority".to_owned())?;
-        let (driver, faults) = make(name, &self.log);
-        if words.option("fail") == Some("attach") {
-            faults.arm(Call::Attach, 1);
-        }
-        let subscription = Subscription::new(scopes).interest(interest).priority(priority);
-        let id = self.manager.register(driver, subscription).map_err(|e| e.to_string())?;
-        self.names.drivers.insert(name.to_owned(), id);
-        self.drivers.insert(name.to_owned(), Scripted { id, faults });
-        Ok(String::new())
-    }
-
     /// `feed VIEW [node=ARENA:N]…`: pages come from the model's RAM.
     fn feed(&mut self, words: &Words<'_>) -> Result<String, String> {
         words.only(&["node"])?;
@@ -226,39 +185,13 @@ impl Interpreter {
         Ok(String::new())
     }
 
-    fn scope(&self, text: &str) -> Result<Scope, String> {
-        match text.split_once(':') {
-            None if text == "all" => Ok(Scope::Everything),
-            Some(("arena", name)) => Ok(Scope::Arena(self.names.arena(name)?)),
-            Some(("link", name)) => Ok(Scope::Link(self.names.link(name)?)),
-            Some(("view", name)) => Ok(Scope::View(self.names.arena(name)?)),
-            _ => Err(format!("{text:?} is no scope: all, arena:NAME, link:NAME or view:NAME")),
-        }
-    }
-
-    fn scripted(&self, words: &Words<'_>) -> Result<&Scripted, String> {
-        let name = words.word(0, "DRIVER")?;
-        self.drivers.get(name).ok_or_else(|| format!("no driver {name:?}"))
-    }
-
-    /// Makes the `K`th call from now on fail.
-    fn arm(&self, words: &Words<'_>, call: Call, index: usize) -> Result<String, String> {
-        let nth =
-            words.word(index, "K").map_or(Ok(1), str::parse).map_err(|_| "K is no number".to_owned())?;
-        if nth == 0 {
-            return Err("K counts from 1".to_owned());
-        }
-        self.scripted(words)?.faults.arm(call, nth);
-        Ok(String::new())
-    }
-
     fn driver_verb(&mut self, words: &Words<'_>) -> Result<String, String> {
         let name = words.word(0, "DRIVER")?;
         let id = *self.names.drivers.get(name).ok_or_else(|| format!("no driver {name:?}"))?;
         match words.name {
             "deregister" => {
                 self.manager.deregister(id).map_err(|e| e.to_string())?;
-                self.drivers.retain(|_, driver| driver.id != id);
+                self.drivers.forget(id);
                 self.names.drivers.retain(|_, driver| *driver != id);
                 Ok(String::new())
             }
@@ -481,7 +414,7 @@ impl Interpreter {
         let loaded = Manager::load(saved).map_err(|e| e.to_string())?;
         let again = serde_json::to_string(&loaded.save()).map_err(|e| e.to_string())?;
         self.manager = loaded;
-        self.drivers.clear();
+        self.drivers.forget_all();
         self.names.drivers.clear();
         if text == again {
             Ok("loaded what was saved\n".to_owned())

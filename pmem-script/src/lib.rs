@@ -2,10 +2,18 @@
 //!
 //! A script is a sequence of blocks; a block is commands, and below `----` the output that they should have. Running
 //! a script renders it with the output that they do have: a script that says what is true is rendered as itself.
-//! The commands are listed in docs/script.md.
+//! The commands are listed in docs/script.md. Drivers of a script's own, which trace their calls and fail when told to, are there with the
+//! feature `drivers`: for tests.
+//!
+//! ```
+//! let script = "arena ram ram\nprime ram 0x0 0x1000\n\nalloc a ram 0x10\n----\na = ram [0x0, 0x10)\n";
+//! assert!(pmem_script::run(script).failures.is_empty());
+//! ```
+#![forbid(unsafe_code)]
 
 mod command;
 mod describe;
+#[cfg_attr(not(feature = "drivers"), path = "no_drivers.rs")]
 mod drivers;
 mod interpreter;
 mod mapping;
@@ -14,13 +22,7 @@ mod names;
 mod verbs;
 mod words;
 
-use crate::args::Args;
-use crate::{Failure, SCHEMA, Status};
 use interpreter::Interpreter;
-use serde_json::json;
-use std::fs;
-use std::io::{Read, Write};
-use std::path::Path;
 
 /// Separates commands from their output.
 const RULE: &str = "----";
@@ -93,42 +95,6 @@ fn execute(interpreter: &mut Interpreter, commands: &[(usize, &str)]) -> (String
         }
     }
     (output, failures)
-}
-
-/// `pmem script`.
-pub(crate) fn run_file(
-    args: &Args,
-    file: &Path,
-    check: bool,
-    out: &mut dyn Write,
-) -> Result<Status, Failure> {
-    let failed = |error: std::io::Error| Failure::Other(format!("{}: {error}", file.display()));
-    let mut text = String::new();
-    if file == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).map_err(failed)?;
-    } else {
-        text = fs::read_to_string(file).map_err(failed)?;
-    }
-    let run = run(&text);
-    if args.json {
-        let failures: Vec<_> = run
-            .failures
-            .iter()
-            .map(|(line, text)| json!({ "line": line, "text": text.trim_end() }))
-            .collect();
-        writeln!(out, "{:#}", json!({ "schema": SCHEMA, "rendered": run.rendered, "failures": failures }))?;
-    } else if !check {
-        out.write_all(run.rendered.as_bytes())?;
-    }
-    if run.failures.is_empty() {
-        return Ok(Status::Done);
-    }
-    let all: Vec<String> = run
-        .failures
-        .iter()
-        .map(|(line, text)| format!("{}:{line}: {}", file.display(), text.trim_end()))
-        .collect();
-    Err(Failure::Other(all.join("\n")))
 }
 
 #[cfg(test)]

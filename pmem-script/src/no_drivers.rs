@@ -1,0 +1,35 @@
+//! Without drivers of their own, scripts have those that feed memory.
+
+use super::names::Names;
+use super::words::Words;
+use pmem_core::{DriverId, Manager};
+
+/// The drivers that a script has made: none.
+#[derive(Default)]
+pub(super) struct Drivers {}
+
+impl Drivers {
+    pub(super) const fn told(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    pub(super) const fn has(&self, _: &str) -> bool {
+        false
+    }
+
+    pub(super) const fn forget_all(&mut self) {}
+
+    pub(super) const fn forget(&mut self, _: DriverId) {}
+
+    pub(super) fn command(
+        &mut self,
+        _: &mut Manager,
+        _: &mut Names,
+        words: &Words<'_>,
+    ) -> Result<String, String> {
+        let name = words.name;
+        Err(format!(
+            "{name}: scripts have drivers of their own only where pmem-script is built with the feature drivers"
+        ))
+    }
+}
