@@ -269,21 +269,6 @@ impl Fixed {
 pub struct Syscfg(pub u64);
 
 impl Syscfg {
-    /// `MtrrFixDramEn`: the bits RdMem and WrMem of fixed ranges count.
-    pub const fn fixed_dram(self) -> bool {
-        self.0 & 1 << 18 != 0
-    }
-
-    /// `MtrrFixDramModEn`: those bits can be read and written.
-    pub const fn fixed_dram_writable(self) -> bool {
-        self.0 & 1 << 19 != 0
-    }
-
-    /// `MtrrVarDramEn`: TOP_MEM and the variable registers' DRAM rule count.
-    pub const fn variable_dram(self) -> bool {
-        self.0 & 1 << 20 != 0
-    }
-
     /// `MtrrTom2En`: TOP_MEM2 counts.
     pub const fn tom2(self) -> bool {
         self.0 & 1 << 21 != 0
