@@ -203,10 +203,15 @@ struct pmem_change {
 #define PMEM_CONCERNED 0
 #define PMEM_INDIFFERENT 0x7fffffff
 
+enum pmem_step {
+	PMEM_STEP_WITHDRAW = 1,
+	PMEM_STEP_INSTALL = 2
+};
+
 /*
  * What a driver does; each may be NULL. prepare() returns PMEM_CONCERNED, PMEM_INDIFFERENT, or an errno, which refuses the change.
  * Then, in reverse order, withdraw(), and in order install(): hardware stops honouring what goes, and honours what comes; an
- * errno from either takes all back: revert() undoes one step (1 withdraw, 2 install), abort() drops what was only
+ * errno from either takes all back: revert() undoes one step (enum pmem_step), abort() drops what was only
  * prepared. published() hears that the change is done. attach() takes over the present state, resync() programs it again, verify()
  * compares it with the hardware: they are shown what there is as if all of it came now, every `before` absent; arenas first, then
  * interconnects, space, windows, and regions.

@@ -21,11 +21,29 @@ pub struct Side {
     state: c_int,
 }
 
+/// `enum pmem_edit_kind`.
+#[derive(Clone, Copy, Debug)]
+#[repr(i32)]
+enum Kind {
+    Arena = 1,
+    Interconnect = 2,
+    Space = 3,
+    Window = 4,
+    Region = 5,
+    View = 6,
+    Effective = 7,
+}
+
+/// `enum pmem_space_state`, in a side's `state`.
+const OPEN: c_int = 0;
+const SEALED: c_int = 1;
+const LENT: c_int = 2;
+
 /// `struct pmem_edit`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct CEdit {
-    kind: c_int,
+    kind: Kind,
     arena: ArenaPtr,
     interconnect: LinkPtr,
     region: RegionPtr,
@@ -116,21 +134,28 @@ impl Edits {
 
     /// Adds an edit as C sees it; reference counts are not shown.
     fn push(&mut self, edit: &Edit, state: &State) {
-        let blank = CEdit::new();
         let edit = match edit {
             Edit::Arena { arena, old, new } => {
                 let info = new.as_ref().or(old.as_ref());
                 let name = info.map_or(ptr::null(), |info| self.keep(&info.name));
                 let kinds = info.map_or(0, |info| info.kind.bits().into());
                 let (before, after) = (Side::there(old.is_some()), Side::there(new.is_some()));
-                CEdit { kind: 1, arena: (*arena).into(), name, kinds, before, after, ..blank }
+                CEdit { arena: (*arena).into(), name, kinds, before, after, ..CEdit::new(Kind::Arena) }
             }
             Edit::Link { link, old, new } => {
                 let (before, after) = (Side::there(old.is_some()), Side::there(new.is_some()));
                 let Some(ends) = new.as_ref().or(old.as_ref()) else { return };
                 let (arena, far, metric) = (ends.left.into(), ends.right.into(), ends.to_right.metric.get());
                 let interconnect = (*link).into();
-                self.all.push(CEdit { kind: 2, arena, far, interconnect, metric, before, after, ..blank });
+                self.all.push(CEdit {
+                    arena,
+                    far,
+                    interconnect,
+                    metric,
+                    before,
+                    after,
+                    ..CEdit::new(Kind::Interconnect)
+                });
                 for way in [Way::ToRight, Way::ToLeft] {
                     for window in pieces(ends, way).iter().filter(|window| window.is_fixed()) {
                         let range = Side::of(window.limit_of(), None, 0);
@@ -147,14 +172,19 @@ impl Edits {
             }
             Edit::Span { arena, range, old, new } => {
                 let state = |span: &Span| match span.state {
-                    SpanState::Open => 0,
-                    SpanState::Sealed => 1,
-                    SpanState::Lent => 2,
+                    SpanState::Open => OPEN,
+                    SpanState::Sealed => SEALED,
+                    SpanState::Lent => LENT,
                 };
                 let side = |span: &Option<Span>| {
                     span.as_ref().map_or(Side::default(), |s| Side::of(*range, Some(s.attrs), state(s)))
                 };
-                CEdit { kind: 3, arena: (*arena).into(), before: side(old), after: side(new), ..blank }
+                CEdit {
+                    arena: (*arena).into(),
+                    before: side(old),
+                    after: side(new),
+                    ..CEdit::new(Kind::Space)
+                }
             }
             Edit::Window { link, way, piece, old, new } => {
                 let side =
@@ -172,7 +202,7 @@ impl Edits {
                 };
                 let (before, after) = (Side::placed(old), Side::placed(new));
                 let region = (*region).into();
-                CEdit { kind: 5, arena, interconnect, region, target, before, after, ..blank }
+                CEdit { arena, interconnect, region, target, before, after, ..CEdit::new(Kind::Region) }
             }
             Edit::Effective { placement, old, new } => {
                 let Role::Alias(alias) = placement.record.role else { return };
@@ -180,14 +210,13 @@ impl Edits {
                 let Some(range) = placement.seat.range() else { return };
                 let side = |attrs| Side::of(range, Some(attrs), 0);
                 CEdit {
-                    kind: 7,
                     arena: placement.arena.into(),
                     interconnect: alias.link.into(),
                     region: placement.record.id.into(),
                     target: alias.target.into(),
                     before: side(*old),
                     after: side(*new),
-                    ..blank
+                    ..CEdit::new(Kind::Effective)
                 }
             }
             _ => return,
@@ -203,7 +232,7 @@ impl Edits {
         let leads = delta.new.or(delta.old);
         let far = leads.map_or(ArenaPtr::NULL, |leads| leads.arena.into());
         let offset = leads.map_or(0, |leads| leads.offset as usize);
-        self.all.push(CEdit { kind: 6, arena: view.into(), far, offset, before, after, ..CEdit::new() });
+        self.all.push(CEdit { arena: view.into(), far, offset, before, after, ..CEdit::new(Kind::View) });
     }
 
     fn keep(&mut self, name: &str) -> *const c_char {
@@ -227,12 +256,12 @@ impl CEdit {
     fn of_window(link: LinkId, ends: &Link, way: Way, window: Option<&Window>) -> Self {
         let (arena, far) = (ends.near(way).into(), ends.near(way.back()).into());
         let offset = window.map_or(0, |window| window.offset_of() as Paddr);
-        Self { kind: 4, arena, far, interconnect: link.into(), offset, ..Self::new() }
+        Self { arena, far, interconnect: link.into(), offset, ..CEdit::new(Kind::Window) }
     }
 
-    fn new() -> Self {
+    fn new(kind: Kind) -> Self {
         Self {
-            kind: 0,
+            kind,
             arena: ArenaPtr::NULL,
             interconnect: LinkPtr::NULL,
             region: RegionPtr::NULL,

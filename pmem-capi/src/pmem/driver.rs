@@ -12,6 +12,14 @@ type Show = Option<unsafe extern "C" fn(*mut c_void, *const CChange) -> c_int>;
 type Call = Option<unsafe extern "C" fn(*mut c_void) -> c_int>;
 type Tell = Option<unsafe extern "C" fn(*mut c_void)>;
 
+/// `PMEM_CONCERNED`.
+const CONCERNED: c_int = 0;
+/// `PMEM_INDIFFERENT`.
+const INDIFFERENT: c_int = c_int::MAX;
+/// `enum pmem_step`.
+const STEP_WITHDRAW: c_int = 1;
+const STEP_INSTALL: c_int = 2;
+
 /// `struct pmem_driver_ops`.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -105,8 +113,8 @@ impl Driver for Registered {
         let edits = || Edits::of_change(change, self.1);
         let answer = self.0.show(self.0.ops.prepare, change.sequence(), edits);
         match answer {
-            0 => Ok(Concern::Concerned),
-            c_int::MAX => Ok(Concern::Indifferent),
+            CONCERNED => Ok(Concern::Concerned),
+            INDIFFERENT => Ok(Concern::Indifferent),
             errno => Err(veto(errno)),
         }
     }
@@ -125,8 +133,8 @@ impl Driver for Registered {
 
     fn revert(&mut self, step: Step) -> Result<(), Fault> {
         let step = match step {
-            Step::Withdraw => 1,
-            Step::Install => 2,
+            Step::Withdraw => STEP_WITHDRAW,
+            Step::Install => STEP_INSTALL,
         };
         // SAFETY: as in `Table::call`.
         let status = self.0.ops.revert.map_or(0, |revert| unsafe { revert(self.0.context, step) });

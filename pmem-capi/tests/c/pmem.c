@@ -254,7 +254,7 @@ static int on_install(void *ctx)
 
 static int on_revert(void *ctx, int step)
 {
-	note(ctx, step == 1 ? "revert-withdraw" : "revert-install");
+	note(ctx, step == PMEM_STEP_WITHDRAW ? "revert-withdraw" : "revert-install");
 	return ((struct log *)ctx)->fault_revert;
 }
 

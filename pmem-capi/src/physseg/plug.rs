@@ -1,0 +1,191 @@
+//! Segments come and go.
+
+use super::memory::{alloc, free};
+use super::pages::uvm_physseg_init_seg;
+use super::{Bound, Pfn, node::Node, physseg};
+use pmem_uvm::FrameRange;
+use std::ptr;
+
+/// Plugs page frames. Before there are pages, they are only noted; afterwards they get pages of a slab that has room, or of
+/// one made for them, and are freed to the page allocator.
+///
+/// # Safety
+/// `out` is null or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uvm_physseg_plug(pfn: Pfn, pages: usize, out: *mut *mut Node) -> bool {
+    let mut bound = physseg();
+    let Ok(range) = FrameRange::new(pfn as u64, pages as u64) else { return false };
+    // What another thread plugs, or the host while it is asked for memory, is as good as there.
+    if bound.find(pfn).is_some() || bound.coming.iter().any(|other| other.intersect(range).is_some()) {
+        return false;
+    }
+    if bound.map.overlapping(range).next().is_some() {
+        bound.panic(c"uvm_physseg_plug: overlaps a segment above it");
+    }
+    bound.coming.push(range);
+    // SAFETY: the caller's.
+    let plugged = unsafe { plug(bound, pfn, pages, out) };
+    physseg().coming.retain(|other| *other != range);
+    plugged
+}
+
+/// Plugs page frames that nobody else has or plugs.
+///
+/// # Safety
+/// `out` is null or may be written to.
+unsafe fn plug(bound: Bound, pfn: Pfn, pages: usize, out: *mut *mut Node) -> bool {
+    let size = bound.node_size();
+    let (bound, at) = alloc(bound, size);
+    if at.is_null() {
+        return false;
+    }
+    let handle: *mut Node = at.cast();
+    // SAFETY: the memory is a node's, new and zeroed.
+    unsafe {
+        (*handle).start = pfn;
+        (*handle).end = pfn + pages;
+        (*handle).avail_start = pfn;
+        (*handle).avail_end = pfn + pages;
+    }
+    // Once one segment has pages, the page allocator is at work.
+    // SAFETY: what the map leads to is one of the nodes that are there.
+    let hot = bound.given && bound.map.iter().any(|(_, handle)| unsafe { !(*handle.0).pgs.is_null() });
+    // SAFETY: the node is new, and ours.
+    if !(if hot {
+        unsafe { plug_hot(bound, handle, pfn, pages) }
+    } else {
+        plug_cold(bound, handle, pfn, pages)
+    }) {
+        free(physseg(), at, size);
+        return false;
+    }
+    if !out.is_null() {
+        // SAFETY: the caller's.
+        unsafe { out.write(handle) };
+    }
+    true
+}
+
+fn plug_cold(mut bound: Bound, handle: *mut Node, pfn: Pfn, pages: usize) -> bool {
+    bound.map_to(pfn, pfn + pages, handle);
+    true
+}
+
+/// Gives a new segment its pages.
+///
+/// # Safety
+/// The handle leads to a new node.
+unsafe fn plug_hot(mut bound: Bound, handle: *mut Node, pfn: Pfn, pages: usize) -> bool {
+    let host = bound.host;
+    let found = bound.slabs.take_anywhere(pages);
+    drop(bound);
+    let (slab, at) = match found {
+        Some(found) => found,
+        None => {
+            let Some(bytes) = pages.checked_mul(host.vm_page_size) else { return false };
+            let memory = host.alloc_zeroed(bytes);
+            if memory.is_null() {
+                return false;
+            }
+            let mut bound = physseg();
+            let slab = bound.slabs.add(memory, pages, host.vm_page_size, None, true);
+            let Some(at) = bound.slabs.take(slab, pages) else { return false };
+            (slab, at)
+        }
+    };
+    // SAFETY: the slab has room for so many pages at `at`, and nobody else has it; the node is the caller's.
+    unsafe {
+        at.cast::<u8>().write_bytes(0, pages * host.vm_page_size);
+        (*handle).ext = physseg().slabs.shown(slab);
+    }
+    host.add_physmem(pages);
+    host.pdpol_reinit();
+    let mut bound = physseg();
+    bound.slabs.set(handle, slab);
+    bound.map_to(pfn, pfn + pages, handle);
+    drop(bound);
+    // SAFETY: the node is in use and has no pages yet; these are its.
+    unsafe { uvm_physseg_init_seg(handle, at) };
+    true
+}
+
+/// Unplugs page frames of one segment; `false`, and nothing done, if they are not all in one. Taking the last segment is
+/// fatal. The pages go back to their slab, and a slab without any goes back to the allocator, if it came from there.
+///
+/// # Safety
+/// Nobody uses the pages.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uvm_physseg_unplug(pfn: Pfn, pages: usize) -> bool {
+    let bound = physseg();
+    let Some((handle, whole)) = bound.find(pfn) else { return false };
+    let end = match pfn.checked_add(pages) {
+        Some(end) if pages > 0 && end <= whole.end => end,
+        _ => return false,
+    };
+    let Some(old) = bound.valid(handle) else { return false };
+    let (front, back) = (pfn == whole.start, end == whole.end);
+    if front && back && bound.map.len() == 1 {
+        bound.panic(c"uvm_physseg_unplug: out of memory: the last segment");
+    }
+    let size = bound.node_size();
+    let (mut bound, tail) = if front || back { (bound, ptr::null_mut()) } else { alloc(bound, size) };
+    if !front && !back && tail.is_null() {
+        return false;
+    }
+    let tail: *mut Node = tail.cast();
+    let host = bound.host;
+    let was = bound.nodes.get(&handle.addr()).cloned().unwrap_or(0..0);
+    let clip = |from: Pfn, to: Pfn| was.start.max(from)..was.end.min(to).max(was.start.max(from));
+    let counted = clip(pfn, end).len();
+    if !old.pgs.is_null() {
+        let at = bound.page(&old, pfn - whole.start);
+        bound.slabs.put_back(handle, at, pages);
+    }
+    let after = if old.pgs.is_null() { old.pgs } else { bound.page(&old, end - whole.start) };
+    bound.map.remove(whole.start as u64);
+    let mut memory = None;
+    // SAFETY: `handle` is one of the nodes that are there, and `tail`, where there is one, a new node of the same size.
+    unsafe {
+        if !front && !back {
+            // The tail inherits list, hint and what the pmap keeps; what was not available stays so.
+            handle.cast::<u8>().copy_to_nonoverlapping(tail.cast(), size);
+            (*tail).start = end;
+            (*tail).end = whole.end;
+            (*tail).avail_start = old.avail_start.clamp(end, whole.end);
+            (*tail).avail_end = old.avail_end.max(end);
+            (*tail).pgs = after;
+            (*handle).end = pfn;
+            (*handle).avail_start = old.avail_start.min(pfn);
+            (*handle).avail_end = old.avail_end.min(pfn);
+            bound.slabs.share(handle, tail);
+            bound.nodes.insert(tail.addr(), clip(end, whole.end));
+            bound.map_to(end, whole.end, tail);
+        } else if front && !back {
+            (*handle).start = end;
+            (*handle).avail_start = end;
+            (*handle).pgs = after;
+        } else if !front {
+            (*handle).end = pfn;
+            (*handle).avail_end = pfn;
+        }
+    }
+    if front && back {
+        memory = bound.slabs.forget(handle);
+        // SAFETY: as above; handles to it are invalid from now on, also where it stays readable.
+        unsafe { handle.cast::<u8>().write_bytes(0, size) };
+        free(bound, handle.cast(), size);
+    } else {
+        let left = if front { end..whole.end } else { whole.start..pfn };
+        bound.nodes.insert(handle.addr(), clip(left.start, left.end));
+        bound.map_to(left.start, left.end, handle);
+        drop(bound);
+    }
+    if let Some((at, bytes)) = memory {
+        host.free(at, bytes);
+    }
+    host.sub_npages(counted);
+    if host.page_init_done() {
+        host.sub_physmem(pages);
+    }
+    true
+}

@@ -1,0 +1,186 @@
+//! What is said of segments, how they are found, and what may be set of them.
+
+use super::{NOWHERE, Pfn, node::Node, physseg};
+use std::ffi::{c_int, c_uint, c_void};
+use std::ptr;
+
+macro_rules! bounds {
+    ($($(#[$doc:meta])* $name:ident: $field:ident;)*) => {$(
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// A handle that is not null came from this interface.
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name(handle: *mut Node) -> Pfn {
+            physseg().valid(handle).map_or(NOWHERE, |node| node.$field)
+        }
+    )*};
+}
+
+bounds! {
+    /// The first page frame; −1 for an invalid handle.
+    uvm_physseg_get_start: start;
+    /// The page frame after the last; −1 for an invalid handle.
+    uvm_physseg_get_end: end;
+    /// The first page frame that is available; −1 for an invalid handle.
+    uvm_physseg_get_avail_start: avail_start;
+    /// The page frame after the last that is available; −1 for an invalid handle.
+    uvm_physseg_get_avail_end: avail_end;
+}
+
+/// The page of a segment by its place in it; an invalid handle is fatal.
+///
+/// # Safety
+/// The handle came from this interface, and has so many pages.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uvm_physseg_get_pg(handle: *mut Node, index: Pfn) -> *mut c_void {
+    let (bound, node) = physseg().must(handle, c"uvm_physseg_get_pg: invalid handle");
+    bound.page(&node, index)
+}
+
+/// The page of an address, in one look-up; null if no segment has it (`uvm_phys_to_vm_page`).
+#[unsafe(no_mangle)]
+pub extern "C" fn uvm_phys_to_vm_page(paddr: Pfn) -> *mut c_void {
+    let bound = physseg();
+    let pfn = paddr >> bound.host.page_shift;
+    let Some((handle, range)) = bound.find(pfn) else { return ptr::null_mut() };
+    // SAFETY: what the map leads to is one of the nodes that are there.
+    let node = unsafe { handle.read() };
+    if node.pgs.is_null() { ptr::null_mut() } else { bound.page(&node, pfn - range.start) }
+}
+
+/// What the pmap keeps of a segment; an invalid handle is fatal.
+///
+/// # Safety
+/// A handle that is not null came from this interface.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uvm_physseg_get_pmseg(handle: *mut Node) -> *mut c_void {
+    let _ = physseg().must(handle, c"uvm_physseg_get_pmseg: invalid handle");
+    handle.wrapping_add(1).cast()
+}
+
+/// A segment's free list; an invalid handle is fatal.
+///
+/// # Safety
+/// A handle that is not null came from this interface.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uvm_physseg_get_free_list(handle: *mut Node) -> c_int {
+    physseg().must(handle, c"uvm_physseg_get_free_list: invalid handle").1.free_list
+}
+
+/// Where a search in a segment should start; an invalid handle is fatal.
+///
+/// # Safety
+/// A handle that is not null came from this interface.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uvm_physseg_get_start_hint(handle: *mut Node) -> c_uint {
+    physseg().must(handle, c"uvm_physseg_get_start_hint: invalid handle").1.start_hint
+}
+
+/// Says where a search in a segment should start; `false` for an invalid handle.
+///
+/// # Safety
+/// A handle that is not null came from this interface.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uvm_physseg_set_start_hint(handle: *mut Node, hint: c_uint) -> bool {
+    let bound = physseg();
+    if bound.valid(handle).is_none() {
+        return false;
+    }
+    // SAFETY: it is valid, so it leads to a node.
+    unsafe { (*handle).start_hint = hint };
+    true
+}
+
+/// Sets the first page frame that is available.
+///
+/// # Safety
+/// The handle leads to a segment in use.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uvm_physseg_set_avail_start(handle: *mut Node, pfn: Pfn) {
+    let (bound, node) = physseg().must(handle, c"uvm_physseg_set_avail_start: invalid handle");
+    if !(node.start..node.avail_end).contains(&pfn) {
+        bound.panic(
+            c"uvm_physseg_set_avail_start: not between the segment's start and the end of what is available",
+        );
+    }
+    drop(bound);
+    // SAFETY: it is valid, so it leads to a node.
+    unsafe { (*handle).avail_start = pfn };
+}
+
+/// Sets the page frame after the last that is available.
+///
+/// # Safety
+/// The handle leads to a segment in use.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uvm_physseg_set_avail_end(handle: *mut Node, pfn: Pfn) {
+    let (bound, node) = physseg().must(handle, c"uvm_physseg_set_avail_end: invalid handle");
+    if pfn <= node.avail_start || pfn > node.end {
+        bound.panic(
+            c"uvm_physseg_set_avail_end: not between the start of what is available and the segment's end",
+        );
+    }
+    drop(bound);
+    // SAFETY: it is valid, so it leads to a node.
+    unsafe { (*handle).avail_end = pfn };
+}
+
+/// The segment above; null past the last, and for an invalid handle.
+///
+/// # Safety
+/// A handle that is not null came from this interface.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uvm_physseg_get_next(handle: *mut Node) -> *mut Node {
+    let bound = physseg();
+    let above = |node: Node| bound.neighbour(bound.map.at_or_after(node.end.max(node.start + 1) as u64));
+    bound.valid(handle).map_or(ptr::null_mut(), above)
+}
+
+/// The segment below; null past the first, and for an invalid handle.
+///
+/// # Safety
+/// A handle that is not null came from this interface.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uvm_physseg_get_prev(handle: *mut Node) -> *mut Node {
+    let bound = physseg();
+    let below = |node: Node| {
+        let below = node.start.checked_sub(1).and_then(|pfn| bound.map.at_or_before(pfn as u64));
+        bound.neighbour(below)
+    };
+    bound.valid(handle).map_or(ptr::null_mut(), below)
+}
+
+/// The lowest segment; null if there is none.
+#[unsafe(no_mangle)]
+pub extern "C" fn uvm_physseg_get_first() -> *mut Node {
+    let bound = physseg();
+    bound.neighbour(bound.map.at_or_after(0))
+}
+
+/// The highest segment; null if there is none.
+#[unsafe(no_mangle)]
+pub extern "C" fn uvm_physseg_get_last() -> *mut Node {
+    let bound = physseg();
+    bound.neighbour(bound.map.at_or_before(u64::MAX))
+}
+
+/// The highest page frame of any segment; −1 if there is none.
+#[unsafe(no_mangle)]
+pub extern "C" fn uvm_physseg_get_highest_frame() -> Pfn {
+    physseg().map.at_or_before(u64::MAX).map_or(NOWHERE, |(range, _)| range.end() as Pfn - 1)
+}
+
+/// The segment that a page frame is in, and its place there; null, and nothing written, if it is in none.
+///
+/// # Safety
+/// `offset` is null or may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn uvm_physseg_find(pfn: Pfn, offset: *mut Pfn) -> *mut Node {
+    let Some((handle, range)) = physseg().find(pfn) else { return ptr::null_mut() };
+    if !offset.is_null() {
+        // SAFETY: the caller's.
+        unsafe { offset.write(pfn - range.start) };
+    }
+    handle
+}
