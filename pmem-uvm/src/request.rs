@@ -50,6 +50,7 @@ pub struct PageRequest {
     pub(crate) flags: PgaFlags,
     pub(crate) strategy: Strategy,
     pub(crate) node: u32,
+    pub(crate) strict: bool,
     pub(crate) colour: Option<u32>,
     pub(crate) caller: Caller,
 }
@@ -82,6 +83,12 @@ impl PageRequest {
     #[must_use]
     pub fn node(self, node: u32) -> Self {
         Self { node, ..self }
+    }
+
+    /// On its node, or not at all.
+    #[must_use]
+    pub fn strict(self) -> Self {
+        Self { strict: true, ..self }
     }
 
     /// Of a colour, if there is one: the page frame number modulo the number of colours.
@@ -124,6 +131,8 @@ pub struct PageListRequest {
     pub(crate) align: u64,
     pub(crate) boundary: Option<u64>,
     pub(crate) runs: u64,
+    pub(crate) node: Option<u32>,
+    pub(crate) free_list: Option<u8>,
 }
 
 impl PageListRequest {
@@ -137,7 +146,7 @@ impl PageListRequest {
         }
         FrameRange::new(0, count)?;
         let window = FrameRange::new(0, FRAMES)?;
-        Ok(Self { count, window, align: 1, boundary: None, runs: u64::MAX })
+        Ok(Self { count, window, align: 1, boundary: None, runs: u64::MAX, node: None, free_list: None })
     }
 
     /// Only from these page frames.
@@ -177,6 +186,25 @@ impl PageListRequest {
             return Err(UvmError::Constraint { what: "number of runs", value: 0 });
         }
         Ok(Self { runs, ..self })
+    }
+
+    /// Only on this node.
+    #[must_use]
+    pub fn node(self, node: u32) -> Self {
+        Self { node: Some(node), ..self }
+    }
+
+    /// Only on this free list.
+    #[must_use]
+    pub fn free_list(self, free_list: u8) -> Self {
+        Self { free_list: Some(free_list), ..self }
+    }
+
+    /// Whether its pages may be of a node, a free list and a zone.
+    pub(crate) fn may_be_of(&self, node: u32, free_list: u8, zone: Zone) -> bool {
+        zone == Zone::Normal
+            && self.node.is_none_or(|wanted| wanted == node)
+            && self.free_list.is_none_or(|wanted| wanted == free_list)
     }
 
     /// A run of `len` pages that keeps the constraints.

@@ -288,3 +288,59 @@ fn a_list_can_be_walked_from_any_of_its_pages() {
     assert_eq!((walked(&uvm, all[0]).len() as u64, all.len() as u64), (list.npages(), 2000 - 11));
     uvm.pglistfree(list);
 }
+
+/// A host that panics when it is to fill a page, or to wake the page daemon.
+struct Panics {
+    zeroing: bool,
+}
+
+impl pmem_uvm::Host for Panics {
+    fn zero(&mut self, _: u64) -> bool {
+        assert!(!self.zeroing, "a page cannot be filled");
+        true
+    }
+
+    fn wake_pagedaemon(&mut self, _: &pmem_uvm::Uvmexp) {
+        assert!(self.zeroing, "there is no page daemon");
+    }
+}
+
+/// Memory of a host that panics; it always wants its page daemon.
+fn panicking(zeroing: bool) -> Uvm {
+    let mut uvm = uvm(64);
+    uvm.set_host(Box::new(Panics { zeroing }));
+    uvm.set_reserves(Reserves { freemin: 65, ..Reserves::default() });
+    uvm
+}
+
+fn panics<T>(run: impl FnOnce() -> T) -> bool {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err()
+}
+
+#[test]
+fn a_panicking_host_loses_no_page() {
+    let mut uvm = panicking(true);
+    assert!(panics(|| uvm.pagealloc(&PageRequest::new().flags(PgaFlags::ZERO))));
+    assert_eq!((uvm.uvmexp().free, uvm.longest_run(0)), (64, Some(range(0, 64))), "while it fills one");
+
+    let mut uvm = panicking(false);
+    assert!(panics(|| uvm.pagealloc(&PageRequest::new())));
+    assert!(panics(|| uvm.pglistalloc(&PageListRequest::new(9).unwrap())));
+    assert_eq!((uvm.uvmexp().free, uvm.longest_run(0)), (64, Some(range(0, 64))), "while it wakes");
+    assert_eq!(uvm.unplug(range(0, 64)), Ok(()), "nobody has any");
+}
+
+#[test]
+fn a_host_that_panics_in_a_move_leaves_the_page_to_its_owner() {
+    let mut uvm = uvm(64);
+    let owner = PageOwner::Object { key: 1, offset: 0 };
+    let page = uvm.pagealloc(&PageRequest::new().owner(owner)).unwrap();
+    uvm.set_host(Box::new(Panics { zeroing: false }));
+    uvm.set_reserves(Reserves { freemin: 65, ..Reserves::default() });
+    assert!(panics(|| uvm.capture(range(page, 1), &mut |_, _| Ok(()))));
+    uvm.set_host(Box::new(Panics { zeroing: true }));
+    assert!(uvm.capture(range(page, 1), &mut |_, _| Err(Unmoved::Never)).is_err());
+    assert_eq!((uvm.page(page).unwrap().info().owner, uvm.uvmexp().free), (owner, 63));
+    assert_eq!(uvm.pagefree(page), Ok(()));
+    assert_eq!(uvm.uvmexp().free, 64);
+}

@@ -3,6 +3,7 @@
 use crate::counters::{Counters, add, sub};
 use crate::frame::FrameRange;
 use crate::free::FreeMap;
+use crate::request::PageListRequest;
 use crate::segment::Zone;
 
 /// Free pages that are alike, and counted: what is taken or given through it is taken from or given to the counters too.
@@ -14,6 +15,11 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
+    /// Whether a list of pages may have some of these.
+    pub(crate) fn may_serve(&self, request: &PageListRequest) -> bool {
+        request.may_be_of(self.node, self.free_list, self.zone)
+    }
+
     /// Takes a page of a colour, or of any; whether it is zeroed comes with it.
     pub(crate) fn pop(&mut self, counters: &Counters, mask: u64, zero: bool) -> Option<(u64, bool)> {
         let (frame, zeroed) = self.map.pop(mask, zero)?;

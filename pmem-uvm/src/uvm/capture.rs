@@ -130,8 +130,12 @@ impl Uvm {
         let colour = frame & u64::from(self.settings.colours_of() - 1);
         let request =
             PageRequest::new().node(node).strategy(Strategy::Numa).owner(owner).colour(colour as u32);
-        let to = self.pagealloc(&request).ok()?;
-        self.moving = Some((frame, head, to));
+        self.moving = Some((frame, head, None));
+        let Ok(to) = self.pagealloc(&request) else {
+            self.moving = None;
+            return None;
+        };
+        self.moving = Some((frame, head, Some(to)));
         let moved = migrate(frame, to);
         self.moving = None;
         if moved.is_err() {
@@ -142,13 +146,15 @@ impl Uvm {
         Some(to)
     }
 
-    /// Takes back a move that never ended, since who moves pages panicked: the page is its owner's, where it was.
+    /// Takes back a move that never ended, since who moves pages, or the host, panicked: the page is its owner's, where it was.
     pub(crate) fn end_move(&mut self) {
         let Some((from, head, to)) = self.moving.take() else { return };
         if let Ok((_, page)) = self.known(from) {
             page.let_go(head);
         }
-        let _ = self.pagefree(to);
+        if let Some(to) = to {
+            let _ = self.pagefree(to);
+        }
     }
 
     /// Moves the pages of a range that are handed out, whose free pages are held back.

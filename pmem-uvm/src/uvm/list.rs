@@ -1,12 +1,11 @@
 //! Lists of pages: `uvm_pglistalloc`, `uvm_pglistfree`.
 
-use super::{Bucket, Uvm};
+use super::{Bucket, Taken, Uvm};
 use crate::counters::{get, note};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::Page;
 use crate::request::PageListRequest;
-use crate::segment::Zone;
 use pmem_space::Fit;
 
 /// Pages that were handed out together: runs of consecutive ones. It is kept in the pages themselves, and must be
@@ -28,6 +27,11 @@ impl PageList {
     /// How many pages it has.
     pub fn npages(&self) -> u64 {
         self.pages
+    }
+
+    /// The same list, of which only one may be given back.
+    fn as_it_is(&self) -> Self {
+        Self { first: self.first, runs: self.runs, pages: self.pages }
     }
 
     /// Its first page frame, runs and pages, for interfaces that cannot carry the type.
@@ -81,10 +85,9 @@ impl Uvm {
     /// As [`Self::pglistalloc`], for who may try again: what fails does not count as failed yet.
     pub(crate) fn attempt_list(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
         let result = self.try_list(request);
-        if result.is_err() {
-            self.wake();
-        } else {
-            self.check_scarce();
+        match &result {
+            Ok(list) => self.on_the_way(Taken::List(list.as_it_is()), Self::check_scarce),
+            Err(_) => self.wake(),
         }
         result
     }
@@ -125,10 +128,9 @@ impl Uvm {
 
     /// How many pages a list could be of if all were free: no fewer, for some may not be ours to hand out.
     pub(crate) fn could_be_had(&self, request: &PageListRequest) -> u64 {
-        let normal = self
-            .parts_in(request.window)
-            .filter(|(_, bucket, _)| self.buckets[*bucket as usize].zone == Zone::Normal);
-        normal.map(|(part, ..)| part.count()).sum::<u64>().min(get(&self.counters.npages))
+        let may = |bucket: u32| self.buckets[bucket as usize].may_serve(request);
+        let parts = self.parts_in(request.window).filter(|(_, bucket, _)| may(*bucket));
+        parts.map(|(part, ..)| part.count()).sum::<u64>().min(get(&self.counters.npages))
     }
 
     fn try_list(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
@@ -156,7 +158,7 @@ impl Uvm {
         for list in 1..self.settings.free_lists_of() {
             if found.is_ok()
                 || !self.buckets.iter().any(|bucket| {
-                    bucket.free_list == list && bucket.zone == Zone::Normal && bucket.map.free() > 0
+                    bucket.free_list == list && bucket.may_serve(request) && bucket.map.free() > 0
                 })
             {
                 continue;
@@ -210,7 +212,7 @@ impl Uvm {
         let mut best = None;
         let mut middle = high;
         while low < high {
-            match request.fit(middle).and_then(|fit| self.lowest_place(&fit, list_up_to)) {
+            match request.fit(middle).and_then(|fit| self.lowest_place(request, &fit, list_up_to)) {
                 Some(found) => {
                     best = Some(found);
                     low = middle;
@@ -222,9 +224,14 @@ impl Uvm {
         best
     }
 
-    fn lowest_place(&mut self, fit: &Fit, list_up_to: u8) -> Option<(usize, FrameRange)> {
-        let enough = |bucket: &&mut Bucket| {
-            bucket.free_list <= list_up_to && bucket.zone == Zone::Normal && bucket.map.free() >= fit.len_of()
+    fn lowest_place(
+        &mut self,
+        request: &PageListRequest,
+        fit: &Fit,
+        list_up_to: u8,
+    ) -> Option<(usize, FrameRange)> {
+        let enough = |bucket: &Bucket| {
+            bucket.free_list <= list_up_to && bucket.may_serve(request) && bucket.map.free() >= fit.len_of()
         };
         let buckets = (0..).zip(&mut self.buckets).filter(|(_, bucket)| enough(bucket));
         let places = buckets.filter_map(|(at, bucket)| Some((bucket.free_list, at, bucket.map.search(fit)?)));

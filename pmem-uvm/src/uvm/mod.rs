@@ -3,6 +3,7 @@
 mod bucket;
 mod capture;
 mod list;
+mod order;
 mod pages;
 mod plug;
 mod turn;
@@ -26,6 +27,7 @@ use alloc::vec::Vec;
 use bucket::Bucket;
 use core::fmt;
 use core::sync::atomic::Ordering;
+use order::Orders;
 use slotmap::SlotMap;
 
 /// How often a page that a processor is about to hand out, or to take back, is looked at again.
@@ -63,15 +65,6 @@ struct NoHost;
 
 impl Host for NoHost {}
 
-/// The buckets as a processor of one node looks at them.
-struct Order {
-    node: u32,
-    /// Free lists from 0 up; in each, nodes as the node prefers them; of each, what is only for movable pages first.
-    normal: Vec<u32>,
-    /// Nodes as it prefers them; of each, free lists from 0 up; of each, what is only for movable pages first.
-    local: Vec<u32>,
-}
-
 /// All physical memory that was plugged: its segments, its pages, and which of them are free.
 ///
 /// Page operations take no memory and give none back; only plugging, unplugging, bringing online for something else, making and
@@ -81,17 +74,15 @@ pub struct Uvm {
     map: FrameMap<Held>,
     segments: SlotMap<SegmentId, Arc<Segment>>,
     buckets: Vec<Bucket>,
-    orders: Vec<Order>,
-    /// Which nodes a node prefers, nearest first; itself is not among them.
-    fallbacks: Vec<(u32, Vec<u32>)>,
+    orders: Orders,
     counters: Arc<Counters>,
     caches: Vec<Arc<PageCache>>,
     next_colour: u32,
     host: Box<dyn Host>,
     /// Whether others may count on what is plugged and online: it stays so.
     kept: bool,
-    /// What is being moved: from where, how it was, and where to.
-    moving: Option<(u64, u64, u64)>,
+    /// What is being moved: from where, how it was, and where to, once that is known.
+    moving: Option<(u64, u64, Option<u64>)>,
 }
 
 impl fmt::Debug for Uvm {
@@ -118,8 +109,7 @@ impl Uvm {
             map: FrameMap::new(),
             segments: SlotMap::with_key(),
             buckets: Vec::new(),
-            orders: Vec::new(),
-            fallbacks: Vec::new(),
+            orders: Orders::default(),
             counters: Arc::default(),
             caches: Vec::new(),
             next_colour: 0,
@@ -166,9 +156,7 @@ impl Uvm {
 
     /// Says which nodes a node turns to when it has no pages, nearest first; the others come after them. Takes memory.
     pub fn set_fallback(&mut self, node: u32, nearest: &[u32]) {
-        self.fallbacks.retain(|(other, _)| *other != node);
-        self.fallbacks.push((node, nearest.iter().copied().filter(|other| *other != node).collect()));
-        self.reorder();
+        self.orders.prefer(node, nearest);
     }
 
     /// The settings.
@@ -263,8 +251,8 @@ impl Uvm {
 
     /// How many pages are free on a node and a free list, those in caches left out.
     pub fn free_on(&self, node: u32, free_list: u8) -> u64 {
-        let here = self.buckets.iter().filter(|b| (b.node, b.free_list) == (node, free_list));
-        here.map(|bucket| bucket.map.free()).sum()
+        let here = self.orders.of_node(node).map(|at| &self.buckets[at as usize]);
+        here.filter(|bucket| bucket.free_list == free_list).map(|bucket| bucket.map.free()).sum()
     }
 
     /// What a page frame is for.
@@ -280,18 +268,14 @@ impl Uvm {
 
     /// The nodes that have, or had, memory, in order.
     pub fn nodes(&self) -> Vec<u32> {
-        let mut nodes: Vec<u32> = self.buckets.iter().map(|bucket| bucket.node).collect();
-        nodes.sort_unstable();
-        nodes.dedup();
-        nodes
+        self.orders.nodes()
     }
 
     /// The longest run of free pages of a node.
     pub fn longest_run(&mut self, node: u32) -> Option<FrameRange> {
-        let buckets = self.buckets.iter_mut().filter(|bucket| bucket.node == node);
-        buckets
-            .filter_map(|bucket| bucket.map.longest())
-            .max_by_key(|run| (run.count(), core::cmp::Reverse(run.start())))
+        let buckets = &mut self.buckets;
+        let runs = self.orders.of_node(node).filter_map(|at| buckets[at as usize].map.longest());
+        runs.max_by_key(|run| (run.count(), core::cmp::Reverse(run.start())))
     }
 
     /// The memory that the index of free pages takes, in bytes; pages themselves take 24 bytes each.
@@ -381,6 +365,14 @@ impl Uvm {
         self.check_pages(range, wanted, good)
     }
 
+    /// Has something done that calls the host, while what was taken is on its way to whoever asked: it comes back if the host panics.
+    fn on_the_way<T>(&mut self, taken: Taken, run: impl FnOnce(&mut Self) -> T) -> T {
+        let mut way = OnTheWay { uvm: self, taken: Some(taken) };
+        let done = run(way.uvm);
+        way.taken = None;
+        done
+    }
+
     /// Wakes the page daemon if pages are scarce.
     fn check_scarce(&mut self) {
         let counters = &self.counters;
@@ -397,40 +389,36 @@ impl Uvm {
 
     /// The bucket of a node, a free list and a zone, made if it is not there.
     fn bucket(&mut self, node: u32, free_list: u8, zone: Zone) -> u32 {
-        let is_it = |b: &Bucket| (b.node, b.free_list, b.zone) == (node, free_list, zone);
-        if let Some(at) = self.buckets.iter().position(is_it) {
-            return at as u32;
+        if let Some(at) = self.orders.find(node, free_list, zone) {
+            return at;
         }
         let at = self.buckets.len() as u32;
         let map = FreeMap::new(self.settings.colours_of() > 1);
         self.buckets.push(Bucket { free_list, node, zone, map });
-        self.reorder();
+        self.orders.add(node, free_list, zone, at);
         at
     }
+}
 
-    /// Works out in which order each node looks at the buckets.
-    fn reorder(&mut self) {
-        let mut nodes = self.nodes();
-        nodes.extend(self.fallbacks.iter().map(|(node, _)| *node));
-        nodes.sort_unstable();
-        nodes.dedup();
-        let order = |node: u32| {
-            let nearest =
-                self.fallbacks.iter().find(|(other, _)| *other == node).map_or(&[][..], |(_, near)| near);
-            let rank = |other: u32| match nearest.iter().position(|near| *near == other) {
-                _ if other == node => 0,
-                Some(at) => at + 1,
-                None => nearest.len() + 1,
-            };
-            let mut normal: Vec<u32> = (0..self.buckets.len() as u32).collect();
-            let mut local = normal.clone();
-            let bucket = |at: &u32| &self.buckets[*at as usize];
-            let last = |at: &u32| bucket(at).zone == Zone::Normal;
-            normal.sort_by_key(|at| (bucket(at).free_list, rank(bucket(at).node), bucket(at).node, last(at)));
-            local.sort_by_key(|at| (rank(bucket(at).node), bucket(at).node, bucket(at).free_list, last(at)));
-            Order { node, normal, local }
-        };
-        self.orders = nodes.into_iter().map(order).collect();
+/// What was taken out of buckets.
+enum Taken {
+    Page(u64),
+    List(PageList),
+}
+
+/// Pages that nobody has yet, for whom they were taken neither.
+struct OnTheWay<'u> {
+    uvm: &'u mut Uvm,
+    taken: Option<Taken>,
+}
+
+impl Drop for OnTheWay<'_> {
+    fn drop(&mut self) {
+        match self.taken.take() {
+            Some(Taken::Page(frame)) => self.uvm.turn(lone(frame), PageState::Free, |_| true),
+            Some(Taken::List(list)) => self.uvm.pglistfree(list),
+            None => {}
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One page at a time: `uvm_pagealloc`, `uvm_pagefree`, and what else is done with a page.
 
-use super::{Bucket, Uvm};
+use super::{Bucket, Taken, Uvm};
 use crate::cache::PageCache;
 use crate::counters::{add, note, sub};
 use crate::error::UvmError;
@@ -31,7 +31,7 @@ impl Uvm {
                 if found.is_none() && self.drain_caches() > 0 { self.find_page(request) } else { found };
             if let Some((frame, zeroed)) = found {
                 let frame = self.hand_out(request, frame, zeroed)?;
-                self.check_scarce();
+                self.on_the_way(Taken::Page(frame), Self::check_scarce);
                 return Ok(frame);
             }
         }
@@ -60,7 +60,7 @@ impl Uvm {
         let flags = if zero { FRESH.difference(PageFlags::CLEAN) } else { FRESH };
         if zero {
             note(if zeroed { &self.counters.pga_zerohit } else { &self.counters.pga_zeromiss });
-            if !zeroed && !self.host.zero(frame) {
+            if !zeroed && !self.on_the_way(Taken::Page(frame), |uvm| uvm.host.zero(frame)) {
                 self.free_all(super::lone(frame));
                 // Another colour, or a bucket that is further away.
                 frame = self.pop_zeroed(request).ok_or(UvmError::NotZeroed { frame })?;
@@ -74,15 +74,14 @@ impl Uvm {
 
     /// Takes a page that is known to be zeroed, wherever a request may have one.
     fn pop_zeroed(&mut self, request: &PageRequest) -> Option<u64> {
-        let order = self.orders.iter().find(|order| order.node == request.node).or(self.orders.first())?;
         let (buckets, counters) = (&mut self.buckets, &self.counters);
-        let frame = order.normal.iter().find_map(|at| {
-            let bucket = &mut buckets[*at as usize];
-            let allowed = !matches!(request.strategy, Strategy::Only(list) if list != bucket.free_list)
-                && request.may_be_in(bucket.zone);
-            if allowed && bucket.map.zeroed() > 0 { bucket.pop(counters, u64::MAX, true) } else { None }
-        });
-        frame.map(|(frame, _)| frame)
+        self.orders.first(request, |at| {
+            let bucket = &mut buckets[at as usize];
+            if bucket.map.zeroed() == 0 {
+                return None;
+            }
+            bucket.pop(counters, u64::MAX, true).map(|(frame, _)| frame)
+        })
     }
 
     /// The colour that a page is to have: asked for, or after its place in its owner, or any in turn.
@@ -103,23 +102,11 @@ impl Uvm {
 
     /// Takes a page from the buckets that a request looks at, in their order; a bucket matters more than a colour.
     fn pop(&mut self, request: &PageRequest, mask: u64, zero: bool) -> Option<(u64, bool)> {
-        let order = self.orders.iter().find(|order| order.node == request.node).or(self.orders.first())?;
         let (buckets, counters) = (&mut self.buckets, &self.counters);
-        let mut take = |order: &[u32], list: Option<u8>| {
-            order.iter().find_map(|at| {
-                let bucket = &mut buckets[*at as usize];
-                if list.is_some_and(|list| list != bucket.free_list) || !request.may_be_in(bucket.zone) {
-                    return None;
-                }
-                bucket.pop(counters, mask, zero).or_else(|| bucket.pop(counters, u64::MAX, zero))
-            })
-        };
-        match request.strategy {
-            Strategy::Normal => take(&order.normal, None),
-            Strategy::Numa => take(&order.local, None),
-            Strategy::Only(list) => take(&order.normal, Some(list)),
-            Strategy::Fallback(list) => take(&order.normal, Some(list)).or_else(|| take(&order.normal, None)),
-        }
+        self.orders.first(request, |at| {
+            let bucket = &mut buckets[at as usize];
+            bucket.pop(counters, mask, zero).or_else(|| bucket.pop(counters, u64::MAX, zero))
+        })
     }
 
     /// Gives a page back (`uvm_pagefree`). One whose flag ZERO is set serves requests for zeroed pages.
@@ -251,11 +238,11 @@ impl Uvm {
 
     /// Says which bucket a cache is of: on the lowest free list of its node that has free pages, or on the lowest; or none.
     fn serve(&self, cache: &PageCache) -> Option<usize> {
-        let serves = |b: &Bucket| b.node == cache.node() && b.zone == Zone::Normal;
-        let mine = (0..).zip(&self.buckets).filter(|(_, b)| serves(b));
-        let (at, bucket) = mine.min_by_key(|(_, b)| (b.map.free() == 0, b.free_list))?;
-        cache.fill_from(at as u32, bucket.free_list);
-        Some(at)
+        let mine = self.orders.of_node(cache.node()).map(|at| (at, &self.buckets[at as usize]));
+        let normal = mine.filter(|(_, bucket)| bucket.zone == Zone::Normal);
+        let (at, bucket) = normal.min_by_key(|(_, b)| (b.map.free() == 0, b.free_list))?;
+        cache.fill_from(at, bucket.free_list);
+        Some(at as usize)
     }
 
     /// Fills a cache by half with pages of its node, on the lowest free list that has any; how many came. For the cache's owner to

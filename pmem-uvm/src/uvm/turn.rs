@@ -116,8 +116,8 @@ impl Uvm {
 
     /// Whether a node has a free page outside of a range, in memory that is not only for movable ones if `normal` matters.
     pub(crate) fn has_free_beside(&self, node: u32, normal: bool, range: FrameRange) -> bool {
-        let counts = |bucket: &&Bucket| bucket.node == node && !(normal && bucket.zone == Zone::Movable);
-        self.buckets.iter().filter(counts).any(|bucket| {
+        let counts = |bucket: &&Bucket| !(normal && bucket.zone == Zone::Movable);
+        self.orders.of_node(node).map(|at| &self.buckets[at as usize]).filter(counts).any(|bucket| {
             let within: u64 = bucket.map.runs(range).map(FrameRange::count).sum();
             bucket.map.free() > within
         })
@@ -247,13 +247,17 @@ impl Uvm {
     /// Takes all free pages of a range out of their buckets; how many.
     pub(super) fn take_free(&mut self, range: FrameRange) -> u64 {
         let mut taken = 0;
-        for bucket in &mut self.buckets {
-            let mut from = range.start();
-            while let Some(rest) = FrameRange::between(from, range.end()) {
-                let Some(run) = bucket.map.runs(rest).next() else { break };
+        let mut from = range.start();
+        while let Some((entry, held)) = self.map.at_or_after(from)
+            && entry.start() < range.end()
+        {
+            from = entry.end();
+            let bucket = &mut self.buckets[held.bucket as usize];
+            let mut rest = entry.intersect(range);
+            while let Some(run) = rest.and_then(|rest| bucket.map.runs(rest).next()) {
                 bucket.take(&self.counters, run);
-                from = run.end();
                 taken += run.count();
+                rest = rest.and_then(|rest| FrameRange::between(run.end(), rest.end()));
             }
         }
         taken

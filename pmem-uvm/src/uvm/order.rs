@@ -1,0 +1,136 @@
+//! In which order a processor of a node looks at the buckets.
+
+use crate::request::{PageRequest, Strategy};
+use crate::segment::Zone;
+use alloc::vec::Vec;
+
+/// A bucket, and what it is of.
+#[derive(Clone, Copy)]
+struct Place {
+    free_list: u8,
+    node: u32,
+    /// What is only for movable pages comes first: others may not have it.
+    zone: Zone,
+    bucket: u32,
+}
+
+impl Place {
+    /// Its rank among those of one node and free list.
+    fn last(&self) -> bool {
+        self.zone == Zone::Normal
+    }
+}
+
+/// All buckets, as they are looked for; and which nodes a node turns to.
+#[derive(Default)]
+pub(super) struct Orders {
+    /// By free list, then by node.
+    normal: Vec<Place>,
+    /// By node, then by free list.
+    local: Vec<Place>,
+    /// By node: those that it prefers to the others, nearest first; itself is not among them.
+    fallbacks: Vec<(u32, Vec<u32>)>,
+}
+
+impl Orders {
+    /// The bucket of a node, a free list and a zone.
+    pub(super) fn find(&self, node: u32, free_list: u8, zone: Zone) -> Option<u32> {
+        let wanted = (node, free_list, zone == Zone::Normal);
+        let found = self.local.binary_search_by_key(&wanted, |p| (p.node, p.free_list, p.last()));
+        found.ok().map(|at| self.local[at].bucket)
+    }
+
+    /// Adds a bucket that is not there.
+    pub(super) fn add(&mut self, node: u32, free_list: u8, zone: Zone, bucket: u32) {
+        let place = Place { free_list, node, zone, bucket };
+        let by_list = |p: &Place| (p.free_list, p.node, p.last());
+        let by_node = |p: &Place| (p.node, p.free_list, p.last());
+        let at = self.normal.partition_point(|other| by_list(other) < by_list(&place));
+        self.normal.insert(at, place);
+        let at = self.local.partition_point(|other| by_node(other) < by_node(&place));
+        self.local.insert(at, place);
+    }
+
+    /// Says which nodes a node turns to first.
+    pub(super) fn prefer(&mut self, node: u32, nearest: &[u32]) {
+        let mut preferred: Vec<u32> = Vec::with_capacity(nearest.len());
+        for other in nearest {
+            if *other != node && !preferred.contains(other) {
+                preferred.push(*other);
+            }
+        }
+        match self.fallbacks.binary_search_by_key(&node, |(other, _)| *other) {
+            Ok(at) => self.fallbacks[at].1 = preferred,
+            Err(at) => self.fallbacks.insert(at, (node, preferred)),
+        }
+    }
+
+    /// The nodes that have buckets, in order.
+    pub(super) fn nodes(&self) -> Vec<u32> {
+        let mut nodes: Vec<u32> = self.local.iter().map(|place| place.node).collect();
+        nodes.dedup();
+        nodes
+    }
+
+    /// The buckets of a node.
+    pub(super) fn of_node(&self, node: u32) -> impl Iterator<Item = u32> + '_ {
+        of(&self.local, node).map(|place| place.bucket)
+    }
+
+    /// The first bucket, in a request's order, that `take` takes something of.
+    pub(super) fn first<T>(
+        &self,
+        request: &PageRequest,
+        mut take: impl FnMut(u32) -> Option<T>,
+    ) -> Option<T> {
+        let near = match self.fallbacks.binary_search_by_key(&request.node, |(node, _)| *node) {
+            Ok(at) => &*self.fallbacks[at].1,
+            Err(_) => &[],
+        };
+        let mut look = |places: &[Place]| {
+            let allowed = |place: &&Place| request.may_be_in(place.zone);
+            let mine = of(places, request.node);
+            let found = mine.filter(allowed).find_map(|place| take(place.bucket));
+            if found.is_some() || request.strict {
+                return found;
+            }
+            let nearer = near.iter().flat_map(|node| of(places, *node));
+            let others =
+                places.iter().filter(|place| place.node != request.node && !near.contains(&place.node));
+            nearer.chain(others).filter(allowed).find_map(|place| take(place.bucket))
+        };
+        let by_list = |look: &mut dyn FnMut(&[Place]) -> Option<T>| {
+            let mut rest = &self.normal[..];
+            while let Some(Place { free_list, .. }) = rest.first() {
+                let (these, others) = rest.split_at(of_lists_up_to(rest, *free_list));
+                if let Some(found) = look(these) {
+                    return Some(found);
+                }
+                rest = others;
+            }
+            None
+        };
+        match request.strategy {
+            Strategy::Numa => look(&self.local),
+            Strategy::Normal => by_list(&mut look),
+            Strategy::Only(list) => look(self.of_list(list)),
+            Strategy::Fallback(list) => look(self.of_list(list)).or_else(|| by_list(&mut look)),
+        }
+    }
+
+    fn of_list(&self, list: u8) -> &[Place] {
+        let from = self.normal.partition_point(|place| place.free_list < list);
+        &self.normal[from..of_lists_up_to(&self.normal, list)]
+    }
+}
+
+/// How many places, in order of their free lists, are of free lists up to this one.
+fn of_lists_up_to(places: &[Place], list: u8) -> usize {
+    places.partition_point(|place| place.free_list <= list)
+}
+
+/// Those of a node, of places in order of their nodes.
+fn of(places: &[Place], node: u32) -> impl Iterator<Item = &Place> {
+    let from = places.partition_point(|place| place.node < node);
+    places[from..].iter().take_while(move |place| place.node == node)
+}
