@@ -5,7 +5,7 @@ use crate::frame::FrameRange;
 use crate::hotplug::{Hotplug, HotplugError, Transition};
 use crate::layout::{Layout, Ram, Sight};
 use crate::map::FrameMap;
-use crate::page::PageState;
+use crate::page::{Page, PageState};
 use crate::segment::{Plug, Zone};
 use crate::settings::Settings;
 use crate::uvm::{Unmoved, Uvm};
@@ -469,7 +469,7 @@ fn hold_one(
         uvm.plug(&plug_of(step.range, &new))?;
     }
     if step.leaves() {
-        let passed = |state| matches!(state, PageState::Retired | PageState::Offline);
+        let passed = |page: Page<'_>| matches!(page.state(), PageState::Retired | PageState::Offline);
         uvm.isolate_beside(step.range, passed, mover)?;
     }
     Ok(())

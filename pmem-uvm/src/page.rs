@@ -130,6 +130,10 @@ pub const COUNT_MAX: u32 = (1 << 24) - 1;
 const STATE: u64 = 0xf;
 const FLAGS: u32 = 4;
 const ZERO: u64 = (PageFlags::ZERO.bits() as u64) << FLAGS;
+/// Of a reserved page: it came so with its block, offline, and stays so whether that is online or not, as Linux's memmap_on_memory does.
+const OWN: u64 = 1 << 10;
+/// Of such a page: its block is offline.
+const OUT: u64 = 1 << 11;
 const OBJECT: u64 = 1 << 12;
 const ANON: u64 = 1 << 13;
 /// First page of a run in a list: its other words are links.
@@ -178,6 +182,26 @@ impl Page<'_> {
     #[inline]
     pub(crate) fn reset(self, state: PageState, flags: PageFlags) {
         self.0[0].store(state as u64 | u64::from(flags.bits()) << FLAGS, Ordering::Relaxed);
+    }
+
+    /// Makes it a reserved page that goes offline and comes online with its block, which is offline.
+    pub(crate) fn reset_own(self) {
+        self.0[0].store(PageState::Reserved as u64 | OWN | OUT, Ordering::Relaxed);
+    }
+
+    /// Whether it is reserved, and goes offline and comes online with its block.
+    pub(crate) fn is_own(self) -> bool {
+        self.head() & OWN != 0
+    }
+
+    /// Whether it is such a page of a block that is offline.
+    pub(crate) fn is_out(self) -> bool {
+        self.head() & OUT != 0
+    }
+
+    /// Says whether its block is offline, if it goes with that.
+    pub(crate) fn set_out(self, out: bool) {
+        self.update(|head| (head & OWN != 0).then_some(if out { head | OUT } else { head & !OUT }));
     }
 
     /// What is known of it.

@@ -574,3 +574,50 @@ fn a_block_of_two_nodes_stays() {
     let mixed = hotplug.offline(&mut uvm, FrameRange::new(64, 64).unwrap(), &mut stay).unwrap_err();
     assert_eq!((mixed.errno(), matches!(mixed, HotplugError::Mixed(_))), (22, true));
 }
+
+#[test]
+fn a_block_takes_its_own_pages_with_it() {
+    let mut w = World::new();
+    let own = FrameRange::new(4 * BLOCK, 8).unwrap();
+    let rest = FrameRange::new(4 * BLOCK + 8, BLOCK - 8).unwrap();
+    w.hotplug.add(&mut w.uvm, &Plug::new(block(4)).avail(Some(rest))).unwrap();
+    let before = w.uvm.uvmexp();
+    let refused = w.uvm.free_reserved(own).unwrap_err();
+    assert!(matches!(refused, UvmError::Page { frame, .. } if frame == own.start()), "its block is offline");
+
+    for _ in 0..2 {
+        w.online(block(4)).unwrap();
+        let online = w.uvm.uvmexp();
+        assert_eq!((online.npages - before.npages, online.reserved), (BLOCK - 8, before.reserved));
+        assert_eq!(w.uvm.page(own.start()).unwrap().state(), PageState::Reserved);
+        let captured = w.uvm.capture(own, &mut stay);
+        assert!(matches!(captured, Err(UvmError::Page { .. })), "nobody else gets them: {captured:?}");
+        w.offline(block(4)).unwrap();
+        assert_eq!(w.uvm.uvmexp(), before);
+        assert!(w.uvm.free_reserved(own).is_err());
+    }
+
+    w.online(block(4)).unwrap();
+    w.uvm.free_reserved(own).unwrap();
+    assert_eq!(w.uvm.uvmexp().npages - before.npages, BLOCK, "of a block that is online they can be freed");
+    w.offline(block(4)).unwrap();
+    assert_eq!(w.uvm.page(own.start()).unwrap().state(), PageState::Offline);
+
+    w.hotplug.add(&mut w.uvm, &Plug::new(block(6)).avail(None)).unwrap();
+    w.online(block(6)).unwrap();
+    w.hotplug.offline_and_remove(&mut w.uvm, block(6), &mut stay).unwrap();
+    assert!(w.uvm.page(6 * BLOCK).is_none());
+}
+
+#[test]
+fn what_was_reserved_at_boot_keeps_its_block_online() {
+    let mut uvm = Uvm::default();
+    let kernel = FrameRange::new(0, 8).unwrap();
+    let rest = FrameRange::new(8, BLOCK - 8).unwrap();
+    uvm.plug(&Plug::new(block(0)).avail(Some(rest))).unwrap();
+    let mut hotplug = Hotplug::new(BLOCK, &uvm).unwrap();
+    let refused = hotplug.offline(&mut uvm, block(0), &mut stay).unwrap_err();
+    assert!(matches!(refused, HotplugError::Uvm(UvmError::Page { frame: 0, .. })), "{refused}");
+    uvm.free_reserved(kernel).unwrap();
+    hotplug.offline(&mut uvm, block(0), &mut stay).unwrap();
+}

@@ -19,7 +19,7 @@ pub(crate) use transition::Transition;
 
 use crate::frame::FrameRange;
 use crate::map::FrameMap;
-use crate::page::PageState;
+use crate::page::{Page, PageState};
 use crate::segment::{Plug, Zone};
 use crate::uvm::{Unmoved, Uvm};
 use alloc::vec::Vec;
@@ -313,8 +313,8 @@ impl Hotplug {
         online.iter().try_for_each(|(at, ..)| uvm.check_offline(*at))?;
         self.leaving = Some(range);
         let mut gone = 0;
-        let held =
-            online.iter().try_for_each(|(at, ..)| uvm.hold_free(*at, |state| state == PageState::Retired));
+        let stays = |page: Page<'_>| page.state() == PageState::Retired || page.is_own();
+        let held = online.iter().try_for_each(|(at, ..)| uvm.hold_free(*at, stays));
         let mut result = held.map_err(HotplugError::from).and_then(|()| {
             online.iter().try_for_each(|(at, node, zone)| {
                 self.take_offline(uvm, *at, *node, *zone, migrate).map(|()| gone += 1)

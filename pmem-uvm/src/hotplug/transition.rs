@@ -54,10 +54,10 @@ impl Hotplug {
     ) -> Result<Transition, HotplugError> {
         let step = self.transition(uvm, Course::Offline, range, node, zone);
         let held_already = self.is_leaving(range.start());
-        uvm.hold_free(range, |state| match state {
+        uvm.hold_free(range, |page| match page.state() {
             PageState::Retired | PageState::Offline => true,
             PageState::Isolated => held_already,
-            _ => false,
+            _ => page.is_own(),
         })?;
         let asked = self.ask(uvm, &step, NodeAction::RemovingLastMemory, MemoryAction::GoingOffline);
         let moved = asked.and_then(|()| move_all(uvm, range, migrate));

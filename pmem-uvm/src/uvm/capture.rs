@@ -4,7 +4,7 @@ use super::{PATIENCE, Uvm};
 use crate::counters::add;
 use crate::error::UvmError;
 use crate::frame::FrameRange;
-use crate::page::{PageFlags, PageInfo, PageOwner, PageState};
+use crate::page::{Page, PageFlags, PageOwner, PageState};
 use crate::request::{PageRequest, Strategy};
 
 /// Why a page's content and its users were not moved.
@@ -76,11 +76,11 @@ impl Uvm {
         self.isolate_beside(range, |_| false, migrate)
     }
 
-    /// As [`Self::isolate`], passing over pages in some states.
+    /// As [`Self::isolate`], passing over some pages.
     pub(crate) fn isolate_beside(
         &mut self,
         range: FrameRange,
-        passed: impl Fn(PageState) -> bool,
+        passed: impl Fn(Page<'_>) -> bool,
         migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
     ) -> Result<(), UvmError> {
         self.hold_free(range, passed)?;
@@ -91,15 +91,14 @@ impl Uvm {
         moved
     }
 
-    /// Holds back the free pages of a range, all of whose pages have to be managed, or in a state that is passed over.
+    /// Holds back the free pages of a range, all of whose pages have to be managed, or such as are passed over.
     pub(crate) fn hold_free(
         &mut self,
         range: FrameRange,
-        passed: impl Fn(PageState) -> bool,
+        passed: impl Fn(Page<'_>) -> bool,
     ) -> Result<(), UvmError> {
-        let managed = |info: PageInfo| {
-            matches!(info.state, PageState::Free | PageState::Cached | PageState::Allocated)
-                || passed(info.state)
+        let managed = |page: Page<'_>| {
+            matches!(page.state(), PageState::Free | PageState::Cached | PageState::Allocated) || passed(page)
         };
         self.end_move();
         self.check_pages(range, "managed", managed)?;
@@ -171,7 +170,9 @@ impl Uvm {
         while let Some(frame) = next {
             let (held, page) = self.known(frame)?;
             let info = page.info();
-            if matches!(info.state, PageState::Isolated | PageState::Retired | PageState::Offline) {
+            if matches!(info.state, PageState::Isolated | PageState::Retired | PageState::Offline)
+                || page.is_own()
+            {
                 next = frames.next();
                 continue;
             }

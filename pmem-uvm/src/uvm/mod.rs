@@ -17,7 +17,7 @@ use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::free::FreeMap;
 use crate::map::FrameMap;
-use crate::page::{Page, PageInfo, PageState};
+use crate::page::{Page, PageState};
 use crate::segment::{Held, Segment, SegmentId, Zone};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
@@ -333,14 +333,13 @@ impl Uvm {
         &self,
         range: FrameRange,
         wanted: &'static str,
-        good: impl Fn(PageInfo) -> bool,
+        good: impl Fn(Page<'_>) -> bool,
     ) -> Result<(), UvmError> {
         if let Some(hole) = self.hole_in(range) {
             return Err(UvmError::NotPlugged(hole));
         }
-        let mut bad = self.pages_in(range).map(|(frame, page)| (frame, page.info()));
-        match bad.find(|(_, info)| !good(*info)) {
-            Some((frame, info)) => Err(UvmError::Page { frame, info, wanted }),
+        match self.pages_in(range).find(|(_, page)| !good(*page)) {
+            Some((frame, page)) => Err(UvmError::Page { frame, info: page.info(), wanted }),
             None => Ok(()),
         }
     }
@@ -350,7 +349,7 @@ impl Uvm {
         &mut self,
         range: FrameRange,
         wanted: &'static str,
-        good: impl Fn(PageInfo) -> bool,
+        good: impl Fn(Page<'_>) -> bool,
     ) -> Result<(), UvmError> {
         self.end_move();
         for _ in 0..PATIENCE {

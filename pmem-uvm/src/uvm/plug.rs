@@ -58,7 +58,11 @@ impl Uvm {
         for frame in range.frames() {
             let Some(page) = pages.get(frame - range.start()) else { break };
             let avail = avail.is_some_and(|avail| avail.contains(frame));
-            page.reset(if avail { state } else { PageState::Reserved }, flags);
+            match (avail, arrival) {
+                (true, _) => page.reset(state, flags),
+                (false, Arrival::Offline) => page.reset_own(),
+                (false, Arrival::Online) => page.reset(PageState::Reserved, flags),
+            }
         }
         let bucket = self.bucket(node, free_list, Zone::Normal);
         let id = self.segments.insert_with_key(|id| {
@@ -208,7 +212,7 @@ impl Uvm {
     /// [`UvmError::NotPlugged`] names what is not there; [`UvmError::Page`] a page that is handed out or held back.
     pub fn unplug(&mut self, range: FrameRange) -> Result<(), UvmError> {
         self.check_kept()?;
-        self.check_drained(range, "idle", |info| info.state.is_idle())?;
+        self.check_drained(range, "idle", |page| page.state().is_idle())?;
         self.forget(range);
         Ok(())
     }

@@ -28,22 +28,24 @@ impl Uvm {
         self.check_online(range)?;
         self.set_zone(range, zone);
         self.turn(range, PageState::Free, |state| state == PageState::Offline);
+        self.pages_in(range).for_each(|(_, page)| page.set_out(false));
         Ok(())
     }
 
     /// Frees pages that were reserved: they are ours to hand out from now on.
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is not reserved.
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is not reserved, or whose block is offline.
     pub fn free_reserved(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_pages(range, "reserved", |info| info.state == PageState::Reserved)?;
+        self.check_pages(range, "reserved", |page| page.state() == PageState::Reserved)?;
+        self.check_pages(range, "of memory that is online", |page| !page.is_out())?;
         self.turn(range, PageState::Free, |_| true);
         Ok(())
     }
 
     /// Makes reserved pages ours, as pages that are handed out to nobody in particular.
     pub(crate) fn adopt(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_pages(range, "reserved", |info| info.state == PageState::Reserved)?;
+        self.check_pages(range, "reserved", |page| page.state() == PageState::Reserved)?;
         self.turn(range, PageState::Allocated, |_| true);
         Ok(())
     }
@@ -53,7 +55,7 @@ impl Uvm {
     /// # Errors
     /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is not free.
     pub fn reserve(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_drained(range, "free", |info| info.state == PageState::Free)?;
+        self.check_drained(range, "free", |page| page.state() == PageState::Free)?;
         self.turn(range, PageState::Reserved, |_| true);
         Ok(())
     }
@@ -64,14 +66,15 @@ impl Uvm {
     /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is handed out or held back: see
     /// [`Self::retire_moving`].
     pub fn retire(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_drained(range, "idle", |info| info.state.is_idle())?;
+        self.check_drained(range, "idle", |page| page.state().is_idle())?;
         self.turn(range, PageState::Retired, |_| true);
         Ok(())
     }
 
-    /// Takes the pages of a range that are held back out of use.
+    /// Takes the pages of a range that are held back out of use, and those with them that are the blocks' own.
     pub(crate) fn offline_isolated(&mut self, range: FrameRange) {
         self.turn(range, PageState::Offline, |state| state == PageState::Isolated);
+        self.pages_in(range).for_each(|(_, page)| page.set_out(true));
     }
 
     /// Lets go of pages that are held back; others are left as they are.
@@ -179,16 +182,16 @@ impl Uvm {
         runs
     }
 
-    /// Checks that all of a range may come online: offline, or retired, which it stays.
+    /// Checks that all of a range may come online: offline, or retired or its block's own, which it stays.
     pub(crate) fn check_online(&self, range: FrameRange) -> Result<(), UvmError> {
-        let may = |state| matches!(state, PageState::Offline | PageState::Retired);
-        self.check_pages(range, "offline", |info| may(info.state))
+        let may = |page: Page<'_>| matches!(page.state(), PageState::Offline | PageState::Retired);
+        self.check_pages(range, "offline", |page| may(page) || page.is_out())
     }
 
-    /// Checks that all of a range may go offline: managed, or retired, which it stays.
+    /// Checks that all of a range may go offline: managed, or retired or its block's own, which it stays.
     pub(crate) fn check_offline(&self, range: FrameRange) -> Result<(), UvmError> {
         let may_not = |state| matches!(state, PageState::Offline | PageState::Reserved | PageState::Isolated);
-        self.check_pages(range, "managed", |info| !may_not(info.state))
+        self.check_pages(range, "managed", |page| !may_not(page.state()) || page.is_own())
     }
 
     /// Makes pages that are in one of the states that `which` says pages of another state, of nobody. What is cached must

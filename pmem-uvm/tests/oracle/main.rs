@@ -272,13 +272,14 @@ impl World {
             }
             Step::Online(range, zone) => {
                 let online = self.uvm.online_as(range, zone);
-                let may = |e: &Entry| matches!(e.state, PageState::Offline | PageState::Retired);
+                let may = |e: &Entry| matches!(e.state, PageState::Offline | PageState::Retired) || e.out;
                 assert_eq!(online.is_ok(), self.model.all(range, may), "{online:?}");
                 if online.is_ok() {
                     // What is bad stays so, and what was zeroed when it was plugged.
                     for frame in range.frames() {
                         self.model.set(frame, |e| {
                             e.zone = zone;
+                            e.out = false;
                             e.state = if e.state == PageState::Offline { PageState::Free } else { e.state };
                         });
                     }
@@ -295,7 +296,7 @@ impl World {
                 let freed = self.uvm.free_reserved(range);
                 assert_eq!(
                     freed.is_ok(),
-                    self.model.all(range, |e| e.state == PageState::Reserved),
+                    self.model.all(range, |e| e.state == PageState::Reserved && !e.out),
                     "{freed:?}"
                 );
                 self.apply(range, freed, PageState::Free);
@@ -349,7 +350,8 @@ impl World {
 
     fn apply(&mut self, range: FrameRange, done: Result<(), UvmError>, state: PageState) {
         if done.is_ok() {
-            range.frames().for_each(|frame| self.model.set(frame, |e| (e.state, e.zeroed) = (state, false)));
+            let change = |e: &mut Entry| (e.state, e.zeroed, e.out) = (state, false, false);
+            range.frames().for_each(|frame| self.model.set(frame, change));
         }
     }
 
@@ -395,6 +397,7 @@ impl World {
                     list,
                     node,
                     zone: Zone::Normal,
+                    out: !available && arrival == Arrival::Offline,
                 },
             );
         }

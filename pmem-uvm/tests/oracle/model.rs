@@ -18,6 +18,8 @@ pub struct Entry {
     pub list: u8,
     pub node: u32,
     pub zone: Zone,
+    /// Reserved, and of a block that is offline.
+    pub out: bool,
 }
 
 #[derive(Clone, Debug, Default)]
