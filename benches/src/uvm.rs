@@ -108,6 +108,11 @@ fn lookups(n: usize, read: bool, turn: Duration) -> Vec<Line> {
             ("pmem-uvm", all_at_once(&asked, |f| uvm.page(f)), Figure::default()),
             ("C: uvm_physseg_find", all_at_once(&asked, |f| sample.find(f)), Figure::default()),
             (
+                "C: find and uvm_physseg_get_pg",
+                all_at_once(&asked, |f| sample.page(f).map(|at| at as u64)),
+                Figure::default(),
+            ),
+            (
                 "sorted array, halved as NetBSD does",
                 all_at_once(&asked, |f| halve(&array, f)),
                 Figure::default(),

@@ -9,19 +9,21 @@ mod memory;
 mod node;
 mod pages;
 mod plug;
+mod seen;
 mod segment;
 mod slab;
 
 pub use boot::{uvm_page_physload, uvm_page_physunload, uvm_page_physunload_force};
 pub use host::Host;
 pub use memory::{uvm_physseg_alloc, uvm_physseg_free};
-use node::Node;
+use node::{Node, Pfn, Plugged};
 pub use pages::{
     uvm_physseg_init_seg, uvm_physseg_seg_alloc_from_slab, uvm_physseg_seg_chomp_slab,
     uvm_physseg_seg_free_to_slab,
 };
 pub use plug::{uvm_physseg_plug, uvm_physseg_unplug};
 use pmem_uvm::{FrameMap, FrameRange};
+use seen::Seen;
 pub use segment::{
     uvm_phys_to_vm_page, uvm_physseg_find, uvm_physseg_get_avail_end, uvm_physseg_get_avail_start,
     uvm_physseg_get_end, uvm_physseg_get_first, uvm_physseg_get_free_list, uvm_physseg_get_highest_frame,
@@ -37,8 +39,6 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A page frame number, `paddr_t` in C.
-type Pfn = usize;
 /// What getters say of an invalid handle.
 const NOWHERE: Pfn = Pfn::MAX;
 
@@ -46,7 +46,7 @@ const NOWHERE: Pfn = Pfn::MAX;
 struct Physseg {
     host: Host,
     /// Where each segment is, for look-ups; nodes by address.
-    map: FrameMap<Handle>,
+    map: FrameMap<Plugged>,
     slabs: Slabs,
     /// By address, the nodes that may be looked at, with the page frames of each that were counted in `npages`.
     nodes: HashMap<usize, Range<Pfn>, BuildHasherDefault<Addresses>>,
@@ -78,16 +78,6 @@ impl Hasher for Addresses {
     }
 }
 
-/// The address of a node. It is only followed where a caller vouches for it, or the map does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Handle(*mut Node);
-
-// SAFETY: a handle is an address. What it leads to is only touched under the lock on `Physseg`, or by the C side, whose calls
-// are its own to serialise.
-unsafe impl Send for Handle {}
-// SAFETY: as above; a shared handle only gives its address away.
-unsafe impl Sync for Handle {}
-
 static PHYSSEG: Mutex<Option<Physseg>> = Mutex::new(None);
 
 /// The bound host's segments. Without a host there is nothing to do but abort: not even its panic is known.
@@ -96,22 +86,48 @@ fn physseg() -> Bound {
     if guard.is_none() {
         std::process::abort();
     }
-    Bound(guard)
+    Bound { guard, changed: false }
 }
 
-struct Bound(MutexGuard<'static, Option<Physseg>>);
+/// Calls `run` with what this thread saw of the segments, if nothing changed since, or sees now.
+#[inline]
+fn look<T>(run: impl Fn(&mut Seen) -> T) -> T {
+    let now = || {
+        let bound = physseg();
+        Seen::new(bound.map.clone(), &bound.host)
+    };
+    seen::look(now, run)
+}
+
+/// The lock on the segments. Whoever gets at them to change them is noted.
+struct Bound {
+    guard: MutexGuard<'static, Option<Physseg>>,
+    changed: bool,
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if self.changed {
+            seen::changed();
+        }
+    }
+}
 
 impl std::ops::Deref for Bound {
     type Target = Physseg;
 
     fn deref(&self) -> &Physseg {
-        self.0.as_ref().unwrap_or_else(|| std::process::abort())
+        self.guard.as_ref().unwrap_or_else(|| std::process::abort())
     }
 }
 
 impl std::ops::DerefMut for Bound {
     fn deref_mut(&mut self) -> &mut Physseg {
-        self.0.as_mut().unwrap_or_else(|| std::process::abort())
+        if !self.changed {
+            self.changed = true;
+            seen::forget();
+        }
+        self.guard.as_mut().unwrap_or_else(|| std::process::abort())
     }
 }
 
@@ -147,8 +163,8 @@ impl Physseg {
         (size_of::<Node>() + self.host.pmseg_size).next_multiple_of(align_of::<Node>())
     }
 
-    fn neighbour(&self, found: Option<(FrameRange, &Handle)>) -> *mut Node {
-        found.map_or(ptr::null_mut(), |(_, handle)| handle.0)
+    fn neighbour(&self, found: Option<(FrameRange, &Plugged)>) -> *mut Node {
+        found.map_or(ptr::null_mut(), |(_, plugged)| plugged.node)
     }
 
     /// Nodes before memory can be allocated: in one piece, and never again once they were freed.
@@ -180,16 +196,16 @@ impl Physseg {
         self.nodes.insert(node.addr(), 0..0);
     }
 
-    /// Puts a node where the map leads to.
-    fn map_to(&mut self, start: Pfn, end: Pfn, node: *mut Node) {
+    /// Puts a node, and the pages that it has, where the map leads to.
+    fn map_to(&mut self, start: Pfn, end: Pfn, node: *mut Node, pages: *mut c_void) {
         if let Ok(range) = FrameRange::new(start as u64, (end - start) as u64) {
-            self.map.insert(range, Handle(node));
+            self.map.insert(range, Plugged { node, pages });
         }
     }
 
     fn find(&self, pfn: Pfn) -> Option<(*mut Node, Range<Pfn>)> {
-        let (range, handle) = self.map.get(pfn as u64)?;
-        Some((handle.0, range.start() as Pfn..range.end() as Pfn))
+        let (range, plugged) = self.map.get(pfn as u64)?;
+        Some((plugged.node, range.start() as Pfn..range.end() as Pfn))
     }
 
     /// The page array entry `index` of a segment.
@@ -220,6 +236,7 @@ pub unsafe extern "C" fn uvm_physseg_bind(host: *const Host) {
         given: false,
     };
     *PHYSSEG.lock().unwrap_or_else(PoisonError::into_inner) = Some(bound);
+    seen::changed();
 }
 
 /// How many segments there are.

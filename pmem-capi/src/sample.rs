@@ -1,8 +1,8 @@
 //! Segments behind the C interface, for benchmarks: a host made here, and what is asked of it.
 
 use crate::physseg::{
-    Host, uvm_physseg_bind, uvm_physseg_find, uvm_physseg_init, uvm_physseg_init_seg, uvm_physseg_plug,
-    uvm_physseg_unplug,
+    Host, uvm_physseg_bind, uvm_physseg_find, uvm_physseg_get_pg, uvm_physseg_init, uvm_physseg_init_seg,
+    uvm_physseg_plug, uvm_physseg_unplug,
 };
 use std::alloc::Layout;
 use std::ffi::{c_int, c_ulong, c_void};
@@ -82,6 +82,17 @@ impl Sample {
         // SAFETY: the offset may be written to.
         let found = unsafe { uvm_physseg_find(frame as usize, &mut offset) };
         (!found.is_null()).then_some(offset as u64)
+    }
+
+    /// `uvm_physseg_find` and `uvm_physseg_get_pg`: the address of a page frame's page.
+    #[inline]
+    pub fn page(&self, frame: u64) -> Option<usize> {
+        let mut offset = 0;
+        // SAFETY: the offset may be written to; the segment that was found has that page.
+        unsafe {
+            let found = uvm_physseg_find(frame as usize, &mut offset);
+            (!found.is_null()).then(|| uvm_physseg_get_pg(found, offset).addr())
+        }
     }
 
     /// `uvm_physseg_plug`.

@@ -24,6 +24,10 @@ pub unsafe extern "C" fn uvm_physseg_init_seg(handle: *mut Node, pages: *mut c_v
         handle.read()
     };
     bound.given = true;
+    if let Some((_, range)) = bound.find(node.start).filter(|(found, _)| *found == handle) {
+        bound.map.remove(range.start as u64);
+        bound.map_to(range.start, range.end, handle, pages);
+    }
     let host = bound.host;
     let at = |pfn: Pfn| pages.wrapping_byte_add((pfn - node.start) * host.vm_page_size);
     for pfn in node.start..node.end {
@@ -80,7 +84,7 @@ pub unsafe extern "C" fn uvm_physseg_seg_alloc_from_slab(handle: *mut Node, coun
         // SAFETY: the caller's.
         let start = unsafe { (*handle).start };
         let below = start.checked_sub(1).and_then(|pfn| bound.map.at_or_before(pfn as u64));
-        let slab = below.and_then(|(_, below)| bound.slabs.of(below.0));
+        let slab = below.and_then(|(_, below)| bound.slabs.of(below.node));
         let Some(slab) = slab.filter(|_| !bound.host.page_init_done()) else {
             bound.panic(c"uvm_physseg_seg_alloc_from_slab: no slab");
         };

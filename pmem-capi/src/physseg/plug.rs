@@ -48,8 +48,7 @@ unsafe fn plug(bound: Bound, pfn: Pfn, pages: usize, out: *mut *mut Node) -> boo
         (*handle).avail_end = pfn + pages;
     }
     // Once one segment has pages, the page allocator is at work.
-    // SAFETY: what the map leads to is one of the nodes that are there.
-    let hot = bound.given && bound.map.iter().any(|(_, handle)| unsafe { !(*handle.0).pgs.is_null() });
+    let hot = bound.given && bound.map.iter().any(|(_, plugged)| !plugged.pages.is_null());
     // SAFETY: the node is new, and ours.
     if !(if hot {
         unsafe { plug_hot(bound, handle, pfn, pages) }
@@ -67,7 +66,7 @@ unsafe fn plug(bound: Bound, pfn: Pfn, pages: usize, out: *mut *mut Node) -> boo
 }
 
 fn plug_cold(mut bound: Bound, handle: *mut Node, pfn: Pfn, pages: usize) -> bool {
-    bound.map_to(pfn, pfn + pages, handle);
+    bound.map_to(pfn, pfn + pages, handle, ptr::null_mut());
     true
 }
 
@@ -102,7 +101,7 @@ unsafe fn plug_hot(mut bound: Bound, handle: *mut Node, pfn: Pfn, pages: usize) 
     host.pdpol_reinit();
     let mut bound = physseg();
     bound.slabs.set(handle, slab);
-    bound.map_to(pfn, pfn + pages, handle);
+    bound.map_to(pfn, pfn + pages, handle, ptr::null_mut());
     drop(bound);
     // SAFETY: the node is in use and has no pages yet; these are its.
     unsafe { uvm_physseg_init_seg(handle, at) };
@@ -159,7 +158,7 @@ pub unsafe extern "C" fn uvm_physseg_unplug(pfn: Pfn, pages: usize) -> bool {
             (*handle).avail_end = old.avail_end.min(pfn);
             bound.slabs.share(handle, tail);
             bound.nodes.insert(tail.addr(), clip(end, whole.end));
-            bound.map_to(end, whole.end, tail);
+            bound.map_to(end, whole.end, tail, after);
         } else if front && !back {
             (*handle).start = end;
             (*handle).avail_start = end;
@@ -177,7 +176,7 @@ pub unsafe extern "C" fn uvm_physseg_unplug(pfn: Pfn, pages: usize) -> bool {
     } else {
         let left = if front { end..whole.end } else { whole.start..pfn };
         bound.nodes.insert(handle.addr(), clip(left.start, left.end));
-        bound.map_to(left.start, left.end, handle);
+        bound.map_to(left.start, left.end, handle, if front { after } else { old.pgs });
         drop(bound);
     }
     if let Some((at, bytes)) = memory {

@@ -1,6 +1,7 @@
 //! What is said of segments, how they are found, and what may be set of them.
 
-use super::{NOWHERE, Pfn, node::Node, physseg};
+use super::node::{Node, Pfn, Plugged};
+use super::{NOWHERE, look, physseg};
 use std::ffi::{c_int, c_uint, c_void};
 use std::ptr;
 
@@ -34,6 +35,9 @@ bounds! {
 /// The handle came from this interface, and has so many pages.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_get_pg(handle: *mut Node, index: Pfn) -> *mut c_void {
+    if let Some(page) = look(|seen| seen.page_of_last(handle, index)) {
+        return page;
+    }
     let (bound, node) = physseg().must(handle, c"uvm_physseg_get_pg: invalid handle");
     bound.page(&node, index)
 }
@@ -41,12 +45,10 @@ pub unsafe extern "C" fn uvm_physseg_get_pg(handle: *mut Node, index: Pfn) -> *m
 /// The page of an address, in one look-up; null if no segment has it (`uvm_phys_to_vm_page`).
 #[unsafe(no_mangle)]
 pub extern "C" fn uvm_phys_to_vm_page(paddr: Pfn) -> *mut c_void {
-    let bound = physseg();
-    let pfn = paddr >> bound.host.page_shift;
-    let Some((handle, range)) = bound.find(pfn) else { return ptr::null_mut() };
-    // SAFETY: what the map leads to is one of the nodes that are there.
-    let node = unsafe { handle.read() };
-    if node.pgs.is_null() { ptr::null_mut() } else { bound.page(&node, pfn - range.start) }
+    look(|seen| {
+        let pfn = paddr >> seen.page_shift;
+        seen.find(pfn).map_or(ptr::null_mut(), |(plugged, range)| seen.page(plugged, pfn - range.start))
+    })
 }
 
 /// What the pmap keeps of a segment; an invalid handle is fatal.
@@ -177,10 +179,10 @@ pub extern "C" fn uvm_physseg_get_highest_frame() -> Pfn {
 /// `offset` is null or may be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_find(pfn: Pfn, offset: *mut Pfn) -> *mut Node {
-    let Some((handle, range)) = physseg().find(pfn) else { return ptr::null_mut() };
+    let Some((Plugged { node, .. }, range)) = look(|seen| seen.find(pfn)) else { return ptr::null_mut() };
     if !offset.is_null() {
         // SAFETY: the caller's.
         unsafe { offset.write(pfn - range.start) };
     }
-    handle
+    node
 }

@@ -2,6 +2,7 @@
  * uvm_physseg.h in its compatibility mode. The first argument is VM_PHYSSEG_MAX. The cases are those that NetBSD's own tests
  * name, and what those do not look at: counters, bounds after a split, overlaps, memory.
  */
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -613,6 +614,58 @@ static void page_of_an_address(void)
 	CHECK(uvm_phys_to_vm_page((start_of(1) - 1) << 12) == NULL);
 }
 
+/* Page frames that another thread plugs or unplugs. */
+struct elsewhere {
+	paddr_t pfn;
+	bool plug, done;
+};
+
+static void *change(void *arg)
+{
+	struct elsewhere *what = arg;
+
+	/* It looks first, and so does not see with the other's eyes. */
+	what->done = (uvm_physseg_find(what->pfn, NULL) == NULL) == what->plug &&
+	    (what->plug ? uvm_physseg_plug(what->pfn, 8, NULL) : uvm_physseg_unplug(what->pfn, 8));
+	return NULL;
+}
+
+static void change_elsewhere(paddr_t pfn, bool plug)
+{
+	struct elsewhere what = {.pfn = pfn, .plug = plug};
+	pthread_t thread;
+
+	CHECK(pthread_create(&thread, NULL, change, &what) == 0);
+	CHECK(pthread_join(thread, NULL) == 0);
+	CHECK(what.done);
+}
+
+static void what_another_thread_changes_is_seen(void)
+{
+	setup();
+	load(1);
+	page_init(NPAGES);
+	paddr_t pfn = start_of(2);
+	psize_t off;
+
+	for (int i = 0; i < 2; i++) {
+		CHECK(uvm_physseg_find(pfn, NULL) == NULL);
+		change_elsewhere(pfn, true);
+		uvm_physseg_t upm = uvm_physseg_find(pfn + 3, &off);
+		CHECK(upm != NULL && off == 3);
+		CHECK(uvm_physseg_get_pg(upm, off) == uvm_phys_to_vm_page((pfn + 3) * PAGE));
+		CHECK_EQ(uvm_physseg_get_pg(upm, off)->phys_addr, (pfn + 3) * PAGE);
+		change_elsewhere(pfn, false);
+		CHECK(uvm_phys_to_vm_page((pfn + 3) * PAGE) == NULL);
+	}
+	change_elsewhere(pfn, true);
+	uvm_physseg_t upm = uvm_physseg_find(pfn, NULL);
+	CHECK(uvm_physseg_get_pg(upm, 0) != NULL);
+	change_elsewhere(pfn, false);
+	MUST_ABORT();
+	uvm_physseg_get_pg(upm, 0); /* found last, but gone */
+}
+
 static void get_start_invalid(void)
 {
 	setup();
@@ -1013,7 +1066,7 @@ int main(int argc, char **argv)
 		CASE(init), CASE(physload_preload), CASE(physload_postboot), CASE(physload_bad_list), CASE(physload_reversed),
 		CASE(handle_immutable), CASE(unplug), CASE(unplug_split_inherits), CASE(unplug_returns_memory),
 		CASE(slab_is_used_again), CASE(slabs_go_with_their_segments), CASE(load_overlap), CASE(seg_chomp_slab), CASE(alloc_from_slab), CASE(init_seg), CASE(get_start),
-		CASE(get_end), CASE(get_avail_start), CASE(get_avail_end), CASE(set_avail_start_outside), CASE(set_avail_end_outside), CASE(page_of_an_address), CASE(get_start_invalid), CASE(get_end_invalid),
+		CASE(get_end), CASE(get_avail_start), CASE(get_avail_end), CASE(set_avail_start_outside), CASE(set_avail_end_outside), CASE(page_of_an_address), CASE(what_another_thread_changes_is_seen), CASE(get_start_invalid), CASE(get_end_invalid),
 		CASE(get_avail_start_invalid), CASE(get_avail_end_invalid), CASE(get_next), CASE(get_prev),
 		CASE(get_next_invalid), CASE(get_prev_invalid), CASE(get_first), CASE(get_last), CASE(valid),
 		CASE(valid_invalid), CASE(get_highest), CASE(get_free_list), CASE(get_start_hint), CASE(set_start_hint),
