@@ -235,7 +235,8 @@ pub unsafe extern "C" fn uvm_physseg_bind(host: *const Host) {
         boot_used: 0,
         given: false,
     };
-    *PHYSSEG.lock().unwrap_or_else(PoisonError::into_inner) = Some(bound);
+    let mut guard = PHYSSEG.lock().unwrap_or_else(PoisonError::into_inner);
+    *guard = Some(bound);
     seen::changed();
 }
 
