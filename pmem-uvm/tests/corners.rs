@@ -344,3 +344,14 @@ fn a_host_that_panics_in_a_move_leaves_the_page_to_its_owner() {
     assert_eq!(uvm.pagefree(page), Ok(()));
     assert_eq!(uvm.uvmexp().free, 64);
 }
+
+#[test]
+fn a_page_that_nobody_can_fill_counts_as_failed() {
+    let mut uvm = uvm(4);
+    let zero = PageRequest::new().flags(PgaFlags::ZERO);
+    assert!(matches!(uvm.pagealloc(&zero), Err(UvmError::NotZeroed { .. })));
+    assert_eq!((uvm.uvmexp().failed, uvm.uvmexp().free), (1, 4));
+    let page = uvm.pagealloc(&PageRequest::new()).unwrap();
+    assert_eq!((uvm.uvmexp().failed, uvm.uvmexp().free), (1, 3));
+    uvm.pagefree(page).unwrap();
+}

@@ -30,7 +30,8 @@ impl Uvm {
             let found =
                 if found.is_none() && self.drain_caches() > 0 { self.find_page(request) } else { found };
             if let Some((frame, zeroed)) = found {
-                let frame = self.hand_out(request, frame, zeroed)?;
+                let handed = self.hand_out(request, frame, zeroed);
+                let frame = handed.inspect_err(|_| note(&self.counters.failed))?;
                 self.on_the_way(Taken::Page(frame), Self::check_scarce);
                 return Ok(frame);
             }
