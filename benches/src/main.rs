@@ -7,6 +7,7 @@ mod import;
 mod measure;
 mod mtrr;
 mod report;
+mod scale;
 mod shared;
 mod subject;
 mod uvm;
@@ -98,6 +99,11 @@ enum Suite {
     },
     /// Sources of one machine, large ones: seconds, and how they grow.
     Import {
+        #[command(flatten)]
+        how: How,
+    },
+    /// The model at size: trees, meshes, many windows, many nodes; and how each operation grows.
+    Scale {
         #[command(flatten)]
         how: How,
     },
@@ -197,6 +203,15 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             let mut out = Output { json, all: Vec::new() };
             import::run(quick, &mut |lines| out.add(lines));
             let growth = import::growth(&out.all);
+            out.finish()?;
+            if !json {
+                println!("{}", growth.join("\n"));
+            }
+            Ok(())
+        }
+        Suite::Scale { how: How { quick, json } } => {
+            let mut out = Output { json, all: Vec::new() };
+            let growth = scale::run(quick, &mut |lines| out.add(lines));
             out.finish()?;
             if !json {
                 println!("{}", growth.join("\n"));
