@@ -244,7 +244,9 @@ fn what_does_not_fit_is_refused_and_what_others_write_is_found() {
 fn taking_over_what_is_there_writes_nothing() {
     let mut bench = bench(false, false);
     bench.buffer(3);
-    drop(bench.pmem.deregister(bench.driver).unwrap());
+    let driver: Box<dyn std::any::Any> = bench.pmem.deregister(bench.driver).unwrap();
+    let iommu = driver.downcast::<Mirror<Iommu>>().expect("it is what was registered");
+    assert_eq!(iommu.hardware().link, bench.iommu.link);
     bench.written();
     let subscription = Subscription::new([Scope::Link(bench.iommu.link)]);
     bench.driver = bench.pmem.register(Box::new(Mirror::new(bench.iommu.clone())), subscription).unwrap();

@@ -538,7 +538,7 @@ fn veto(range: FrameRange, error: &HotplugError, settings: Settings) -> Veto {
     at.unwrap_or(range).bytes(settings.pageshift()).map_or(veto, |bytes| veto.at(bytes))
 }
 
-impl<A: Access> Driver for Feed<A> {
+impl<A: Access + 'static> Driver for Feed<A> {
     fn name(&self) -> &str {
         "uvm"
     }

@@ -2,6 +2,7 @@
 
 use super::change::Change;
 use crate::model::State;
+use core::any::Any;
 use core::fmt;
 use pmem_space::AddrRange;
 
@@ -27,7 +28,7 @@ use pmem_space::AddrRange;
 ///
 /// The manager's lock is held in all of them. A callback reads the state it is given, and may drop regions; a verb
 /// that writes is an error there. Under `stop_machine` only withdraw, install, revert and abort may be entered.
-pub trait Driver: Send {
+pub trait Driver: Any + Send {
     /// What people call it.
     fn name(&self) -> &str;
 

@@ -128,7 +128,7 @@ impl<H: Hardware> Mirror<H> {
     }
 }
 
-impl<H: Hardware> Driver for Mirror<H> {
+impl<H: Hardware + 'static> Driver for Mirror<H> {
     fn name(&self) -> &str {
         self.hardware.name()
     }

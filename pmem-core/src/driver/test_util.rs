@@ -61,7 +61,7 @@ impl<F: FnMut(Call) + Send> Hooked<F> {
     }
 }
 
-impl<F: FnMut(Call) + Send> Driver for Hooked<F> {
+impl<F: FnMut(Call) + Send + 'static> Driver for Hooked<F> {
     fn name(&self) -> &str {
         &self.name
     }

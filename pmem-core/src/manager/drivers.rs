@@ -29,7 +29,8 @@ impl Manager {
         Ok(self.drivers.add(driver, subscription, &self.state))
     }
 
-    /// Takes a driver out, and gives it back; hardware stays as it is. Regions that only it kept are let go.
+    /// Takes a driver out, and gives it back, to go on with as a `Box<dyn Any>` and to be downcast to what it is; hardware stays as it is.
+    /// Regions that only it kept are let go.
     ///
     /// # Errors
     /// [`Error::NoDriver`].

@@ -236,7 +236,7 @@ fn refuse(fault: Fault) -> Veto {
     Veto { range: fault.range, ..Veto::new(fault.reason) }
 }
 
-impl<P: Port> Driver for Mtrr<P> {
+impl<P: Port + 'static> Driver for Mtrr<P> {
     fn name(&self) -> &str {
         "mtrr"
     }
