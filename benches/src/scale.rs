@@ -64,7 +64,7 @@ pub fn run(quick: bool, add: &mut dyn FnMut(Vec<Line>)) -> Vec<String> {
     let turn = Duration::from_millis(if quick { 2 } else { 50 });
     let scenes: [(&str, Play, [usize; 2]); 5] = [
         ("regions in an arena", regions, [100_000, 1_000_000]),
-        ("arenas in a tree", tree, [1_000, 10_000]),
+        ("arenas in a tree", tree, [10_000, 100_000]),
         ("arenas in a full mesh", mesh, [64, 1_000]),
         ("windows in a view", windows, [10_000, 100_000]),
         ("nodes, each seeing all", nodes, [16, 64]),

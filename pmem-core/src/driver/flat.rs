@@ -164,6 +164,9 @@ impl Flat {
             for (arena, view) in looks {
                 let Some(looked) = self.looked.get_mut(&arena) else { continue };
                 change(looked, &range, view, |views| views.retain(|other| *other != view));
+                if looked.is_empty() {
+                    self.looked.remove(&arena);
+                }
             }
         }
         self.seen.remove(inclusive(window));
@@ -175,9 +178,11 @@ impl Flat {
                         views.partition_point(|other| (other.0, other.1.bits()) < (view.0, view.1.bits()));
                     views.insert(place, *view);
                 });
+                if looked.is_empty() {
+                    self.looked.remove(arena);
+                }
             }
         }
-        self.looked.retain(|_, looked| !looked.is_empty());
         self.seen.extend(new);
     }
 
