@@ -4,7 +4,7 @@ use super::{PATIENCE, Uvm};
 use crate::counters::add;
 use crate::error::UvmError;
 use crate::frame::FrameRange;
-use crate::page::{Page, PageFlags, PageOwner, PageState};
+use crate::page::{Page, PageFlags, PageInfo, PageOwner, PageState};
 use crate::request::{PageRequest, Strategy};
 
 /// Why a page's content and its users were not moved.
@@ -97,8 +97,8 @@ impl Uvm {
         range: FrameRange,
         passed: impl Fn(Page<'_>) -> bool,
     ) -> Result<(), UvmError> {
-        let managed = |page: Page<'_>| {
-            matches!(page.state(), PageState::Free | PageState::Cached | PageState::Allocated) || passed(page)
+        let managed = |info: PageInfo, page: Page<'_>| {
+            matches!(info.state, PageState::Free | PageState::Cached | PageState::Allocated) || passed(page)
         };
         self.end_move();
         self.check_pages(range, "managed", managed)?;

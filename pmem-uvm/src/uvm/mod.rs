@@ -17,7 +17,7 @@ use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::free::FreeMap;
 use crate::map::FrameMap;
-use crate::page::{Page, PageState};
+use crate::page::{Page, PageInfo, PageState};
 use crate::segment::{Held, Segment, SegmentId, Zone};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
@@ -333,13 +333,15 @@ impl Uvm {
         &self,
         range: FrameRange,
         wanted: &'static str,
-        good: impl Fn(Page<'_>) -> bool,
+        good: impl Fn(PageInfo, Page<'_>) -> bool,
     ) -> Result<(), UvmError> {
         if let Some(hole) = self.hole_in(range) {
             return Err(UvmError::NotPlugged(hole));
         }
-        match self.pages_in(range).find(|(_, page)| !good(*page)) {
-            Some((frame, page)) => Err(UvmError::Page { frame, info: page.info(), wanted }),
+        // What is said of a page is what was looked at: a processor may be about to change it.
+        let mut pages = self.pages_in(range).map(|(frame, page)| (frame, page.info(), page));
+        match pages.find(|(_, info, page)| !good(*info, *page)) {
+            Some((frame, info, _)) => Err(UvmError::Page { frame, info, wanted }),
             None => Ok(()),
         }
     }
@@ -349,7 +351,7 @@ impl Uvm {
         &mut self,
         range: FrameRange,
         wanted: &'static str,
-        good: impl Fn(Page<'_>) -> bool,
+        good: impl Fn(PageInfo, Page<'_>) -> bool,
     ) -> Result<(), UvmError> {
         self.end_move();
         for _ in 0..PATIENCE {

@@ -37,15 +37,15 @@ impl Uvm {
     /// # Errors
     /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is not reserved, or whose block is offline.
     pub fn free_reserved(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_pages(range, "reserved", |page| page.state() == PageState::Reserved)?;
-        self.check_pages(range, "of memory that is online", |page| !page.is_out())?;
+        self.check_pages(range, "reserved", |info, _| info.state == PageState::Reserved)?;
+        self.check_pages(range, "of memory that is online", |_, page| !page.is_out())?;
         self.turn(range, PageState::Free, |_| true);
         Ok(())
     }
 
     /// Makes reserved pages ours, as pages that are handed out to nobody in particular.
     pub(crate) fn adopt(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_pages(range, "reserved", |page| page.state() == PageState::Reserved)?;
+        self.check_pages(range, "reserved", |info, _| info.state == PageState::Reserved)?;
         self.turn(range, PageState::Allocated, |_| true);
         Ok(())
     }
@@ -55,7 +55,7 @@ impl Uvm {
     /// # Errors
     /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is not free.
     pub fn reserve(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_drained(range, "free", |page| page.state() == PageState::Free)?;
+        self.check_drained(range, "free", |info, _| info.state == PageState::Free)?;
         self.turn(range, PageState::Reserved, |_| true);
         Ok(())
     }
@@ -66,7 +66,7 @@ impl Uvm {
     /// [`UvmError::NotPlugged`]; [`UvmError::Page`] names a page that is handed out or held back: see
     /// [`Self::retire_moving`].
     pub fn retire(&mut self, range: FrameRange) -> Result<(), UvmError> {
-        self.check_drained(range, "idle", |page| page.state().is_idle())?;
+        self.check_drained(range, "idle", |info, _| info.state.is_idle())?;
         self.turn(range, PageState::Retired, |_| true);
         Ok(())
     }
@@ -184,14 +184,14 @@ impl Uvm {
 
     /// Checks that all of a range may come online: offline, or retired or its block's own, which it stays.
     pub(crate) fn check_online(&self, range: FrameRange) -> Result<(), UvmError> {
-        let may = |page: Page<'_>| matches!(page.state(), PageState::Offline | PageState::Retired);
-        self.check_pages(range, "offline", |page| may(page) || page.is_out())
+        let may = |state| matches!(state, PageState::Offline | PageState::Retired);
+        self.check_pages(range, "offline", |info, page| may(info.state) || page.is_out())
     }
 
     /// Checks that all of a range may go offline: managed, or retired or its block's own, which it stays.
     pub(crate) fn check_offline(&self, range: FrameRange) -> Result<(), UvmError> {
         let may_not = |state| matches!(state, PageState::Offline | PageState::Reserved | PageState::Isolated);
-        self.check_pages(range, "managed", |page| !may_not(page.state()) || page.is_own())
+        self.check_pages(range, "managed", |info, page| !may_not(info.state) || page.is_own())
     }
 
     /// Makes pages that are in one of the states that `which` says pages of another state, of nobody. What is cached must
