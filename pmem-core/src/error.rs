@@ -1,13 +1,12 @@
 //! What can be wrong with a request. Every variant names the culprit.
 
-use crate::attrs::{CachingConflict, Prot};
 use crate::driver::{Fault, Mismatch, Phase, Veto};
 use crate::id::{ArenaId, DriverId, LinkId, RegionId, Way};
 use crate::mapping::MappingError;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
-use pmem_space::{AddrRange, FitError, RangeError};
+use pmem_space::{AddrRange, CachingConflict, FitError, Prot, RangeError};
 
 /// What is in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

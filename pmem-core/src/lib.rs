@@ -32,11 +32,9 @@ extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
-mod attrs;
 mod called;
 mod driver;
 mod error;
-mod firmware;
 mod id;
 mod manager;
 mod mapping;
@@ -49,7 +47,6 @@ mod save;
 #[cfg(feature = "std")]
 mod shared;
 
-pub use attrs::{ArenaType, Attrs, CachingConflict, Props, Prot, Usage};
 pub use called::Named;
 #[cfg(feature = "test-util")]
 pub use driver::test_util;
@@ -58,7 +55,6 @@ pub use driver::{
     Phase, Scope, Step, Subscription, Veto,
 };
 pub use error::{Error, Holder};
-pub use firmware::FirmwareMemory;
 pub use id::{ArenaId, DriverId, LinkId, Owner, RegionId, Way};
 pub use manager::{Committed, Journal, Manager, Released};
 pub use mapping::{Admits, Interleave, Mapping, MappingError, Table, Window, Windows};
@@ -69,7 +65,10 @@ pub use model::{
     SpanState, State, Walk, What, Why,
 };
 pub use plan::{Plan, Request, Spot};
-pub use pmem_space::{AddrRange, FitError, Policy, RangeError};
+pub use pmem_space::{
+    AddrRange, ArenaType, Attrs, CachingConflict, FirmwareMemory, FitError, Policy, Props, Prot, RangeError,
+    Usage,
+};
 #[cfg(feature = "serde")]
 pub use save::{LoadError, SAVED_VERSION, Saved};
 #[cfg(all(feature = "std", not(loom)))]

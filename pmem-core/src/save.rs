@@ -1,6 +1,5 @@
 //! Saving a manager, and loading it again: same ids, everything checked, drivers attached anew.
 
-use crate::attrs::{ArenaType, Attrs, CachingConflict, Props, Prot, Usage};
 use crate::id::{ArenaId, LinkId, Owner, RegionId, Way};
 use crate::manager::Manager;
 use crate::mapping::{Admits, Interleave, Mapping, MappingError, Table, Window, Windows};
@@ -12,7 +11,7 @@ use crate::model::{
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use pmem_space::{AddrRange, RangeError};
+use pmem_space::{AddrRange, ArenaType, Attrs, CachingConflict, Props, Prot, RangeError, Usage};
 use serde::{Deserialize, Serialize};
 
 /// The version of the format that this crate writes, and the only one that it reads.

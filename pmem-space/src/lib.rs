@@ -1,4 +1,7 @@
-//! An address-ordered index of ranges that is also the index of the free space between them.
+//! Ranges of addresses, what is said of them, and an ordered index of ranges that is also the index of the free space between them.
+//!
+//! [`Attrs`] is what memory and devices' registers are used for, what accesses they let through, and how those are carried out;
+//! [`FirmwareMemory`] what firmware says that memory is.
 //!
 //! [`Space`] covers the whole of a 64-bit address space. Every address lies in a *hole* (nothing may be put
 //! there), in *sealed* space (nothing more may be put there), in an entry that somebody *took*, or in a
@@ -22,13 +25,17 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod attrs;
 mod entry;
+mod firmware;
 mod fit;
 mod range;
 mod space;
 mod tree;
 
+pub use attrs::{ArenaType, Attrs, CachingConflict, Props, Prot, Usage};
 pub use entry::{Entry, Occupant};
+pub use firmware::FirmwareMemory;
 pub use fit::{Fit, FitError, Policy};
 pub use range::{AddrRange, RangeError};
 pub use space::{Conflict, Entries, Found, Pooled, Space, TakenIn};

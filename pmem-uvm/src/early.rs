@@ -7,7 +7,7 @@ use crate::segment::Plug;
 use crate::settings::Settings;
 use crate::uvm::Uvm;
 use core::fmt;
-use pmem_core::FirmwareMemory;
+use pmem_space::FirmwareMemory;
 
 /// What a boot loader says of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

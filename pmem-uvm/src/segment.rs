@@ -5,7 +5,7 @@ use crate::page::Pages;
 use alloc::sync::Arc;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use pmem_core::Attrs;
+use pmem_space::Attrs;
 use slotmap::{Key, KeyData, new_key_type};
 
 new_key_type! {

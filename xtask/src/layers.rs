@@ -15,15 +15,15 @@ use syn::visit::{self, Visit};
 /// Our crates, left to right, and the rooms of each from top to bottom. `lib.rs` and `main.rs` are tables of contents,
 /// and may name anything.
 const HOUSE: [(&str, &[&str]); 11] = [
-    ("pmem-space", &["range", "fit|entry", "tree", "space"]),
+    ("pmem-space", &["attrs|firmware", "range", "fit|entry", "tree", "space"]),
     ("pmem-mtrr", &["block|kind", "regs", "setting|effective|check|plan"]),
     ("pmem-pci", &["address|class|bytes", "bar|window|capability", "header"]),
     (
         "pmem-core",
         // The contract of drivers reads the model, and errors name what it says; only the manager calls drivers.
         &[
-            "attrs", "firmware", "metric", "id", "mapping", "model", "driver", "error", "called", "protocol",
-            "plan", "manager", "save", "shared",
+            "metric", "id", "mapping", "model", "driver", "error", "called", "protocol", "plan", "manager",
+            "save", "shared",
         ],
     ),
     ("pmem-drivers", &["mtrr"]),

@@ -1,8 +1,7 @@
 //! How a change looks in a view: spans whose effective attributes, or places, differ.
 
-use crate::attrs::{Attrs, Props, Prot, Usage};
 use crate::id::ArenaId;
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, Attrs, Props, Prot, Usage};
 
 /// What a viewer may do with an address, how accesses to it are carried out, and where it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,14 +2,13 @@
 
 use super::deltas::{Delta, Effective};
 use super::spans::{Spans, differences, joined};
-use crate::attrs::Prot;
 use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::Mapping;
 use crate::model::{Edit, Link, Look, Placement, State, What};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, Prot};
 use rangemap::RangeInclusiveMap;
 
 /// How an arena is looked at: what is added to an address there to give the address as seen, and what is let through.

@@ -3,12 +3,12 @@
 use super::contract::Driver;
 use super::deltas::Delta;
 use super::flat::{Flat, Update};
-use crate::attrs::{Attrs, Props, Prot, Usage};
 use crate::id::{ArenaId, DriverId, LinkId};
 use crate::model::{Edit, Placement, State};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bitflags::bitflags;
+use pmem_space::{Attrs, Props, Prot, Usage};
 use slotmap::SlotMap;
 
 /// Where changes concern a driver.

@@ -1,13 +1,12 @@
 //! Questions about regions by id.
 
 use super::manager::Manager;
-use crate::attrs::Attrs;
 use crate::error::Error;
 use crate::id::{ArenaId, Owner, RegionId};
 use crate::model::{Home, Placement};
 #[cfg(doc)]
 use crate::plan::Plan;
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, Attrs};
 
 /// Questions about regions by id.
 impl Manager {

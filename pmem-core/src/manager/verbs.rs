@@ -2,7 +2,6 @@
 //! and [`Error::Failed`] of the drivers.
 
 use super::manager::Manager;
-use crate::attrs::{ArenaType, Attrs};
 use crate::error::Error;
 use crate::id::{ArenaId, LinkId, Owner, RegionId, Way};
 use crate::mapping::Mapping;
@@ -12,7 +11,7 @@ use crate::model::{Direction, Pin};
 use crate::plan::Plan;
 use crate::plan::{Request, Spot};
 use alloc::string::String;
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, ArenaType, Attrs};
 
 /// A change of one verb of a plan, for each.
 macro_rules! verbs {

@@ -1,8 +1,7 @@
 //! Translation tables.
 
 use super::MappingError;
-use crate::attrs::Prot;
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, Prot};
 
 /// A translation table's input: an IOMMU's, or any page table's.
 ///

@@ -1,9 +1,8 @@
 //! Windows: ranges that are passed on with an offset.
 
 use super::MappingError;
-use crate::attrs::{Props, Prot};
 use alloc::vec::Vec;
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, Props, Prot};
 use rangemap::RangeInclusiveMap;
 
 /// Which regions a window may carry.

@@ -1,12 +1,11 @@
 //! One arena: which of its addresses are its own, which lie behind an interconnect, and what is taken.
 
 use super::record::{Alias, Leg, Pin, Record, Role, Seat};
-use crate::attrs::{Attrs, Usage};
 use crate::id::{Owner, RegionId};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use pmem_space::{AddrRange, Pool, Space};
+use pmem_space::{AddrRange, Attrs, Pool, Space, Usage};
 use rangemap::RangeInclusiveMap;
 
 /// Whether primed space may be handed out.
@@ -34,7 +33,7 @@ impl Span {
     /// Whether a region with these attributes may lie here: `prot` within bounds, nothing that is not
     /// prefetchable in prefetchable space, nothing at all but bad RAM in bad RAM.
     pub fn admits(&self, attrs: Attrs) -> bool {
-        use crate::attrs::Props;
+        use pmem_space::Props;
         self.attrs.prot().contains(attrs.prot())
             && (attrs.props().contains(Props::PREFETCH) || !self.attrs.props().contains(Props::PREFETCH))
             && (attrs.usage().contains(Usage::BROKEN) || !self.attrs.usage().contains(Usage::BROKEN))

@@ -3,14 +3,13 @@
 use super::arena::{Span, from_inclusive, inclusive};
 use super::record::Placement;
 use super::topology::{ArenaInfo, Link};
-use crate::attrs::Attrs;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry as MapEntry;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, Attrs};
 use rangemap::RangeInclusiveMap;
 
 /// One change of the model. `old` and `new` make it its own inverse; `None` stands for "not there".

@@ -3,11 +3,10 @@
 use super::arena::{Arena, Span, SpanState};
 use super::record::{Leg, Record};
 use super::state::State;
-use crate::attrs::Prot;
 use crate::id::ArenaId;
 use crate::mapping::{Interleave, Mapping};
 use alloc::vec::Vec;
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, Prot};
 
 /// What is followed, and not left as it is named.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,11 +2,10 @@
 
 use super::arena::{Arena, SpanState};
 use super::state::State;
-use crate::attrs::ArenaType;
 use crate::id::{ArenaId, LinkId, Way};
 use crate::metric::{Metric, Performance};
 use alloc::vec::Vec;
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, ArenaType};
 
 /// An arena with space to give, and how far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,10 @@
 //! What a range of a view is.
 
 use super::arena::SpanState;
-use crate::attrs::Attrs;
 use crate::id::{ArenaId, LinkId, RegionId};
 use crate::metric::Metric;
 use alloc::vec::Vec;
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, Attrs};
 
 /// A range of a view, alike all through.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,7 @@
 //! What is known of a region.
 
-use crate::attrs::Attrs;
 use crate::id::{ArenaId, LinkId, Owner, RegionId, Way};
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, Attrs};
 
 /// Whether a region may be moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -7,12 +7,11 @@ use super::record::{Alias, Leg, Placement, Record, Role};
 use super::shelf::Shelf;
 use super::table::Home;
 use super::topology::{ArenaInfo, Link, Topology};
-use crate::attrs::{Attrs, Prot};
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::mapping::Mapping;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, Attrs, Prot};
 
 /// The present windows of an interconnect, to the right and to the left; `None` is a closed one.
 type LinkWindows = [Vec<Option<AddrRange>>; 2];

@@ -7,13 +7,12 @@ use super::piece::{Piece, What};
 use super::record::Leg;
 use super::state::State;
 use super::walk::PASSES;
-use crate::attrs::Prot;
 use crate::id::ArenaId;
 use crate::metric::Metric;
 use alloc::collections::{BTreeMap, BinaryHeap};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
-use pmem_space::{AddrRange, Occupant};
+use pmem_space::{AddrRange, Occupant, Prot};
 use rangemap::RangeInclusiveSet;
 
 /// A range of an arena that a way leads to.

@@ -1,7 +1,6 @@
 //! Arenas and interconnects as a graph. Changes only when one is made, removed or renamed.
 
 use super::frozen::Frozen;
-use crate::attrs::ArenaType;
 use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::Mapping;
 use crate::metric::{Metric, Performance};
@@ -9,6 +8,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use petgraph::stable_graph::{EdgeIndex, NodeIndex, StableDiGraph};
+use pmem_space::ArenaType;
 use slotmap::SecondaryMap;
 
 /// An arena's name and type.

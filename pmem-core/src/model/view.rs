@@ -5,10 +5,9 @@ use super::exits::{Follow, undecoded};
 use super::piece::Piece;
 use super::state::State;
 use super::survey::Look;
-use crate::attrs::Attrs;
 use crate::id::ArenaId;
 use alloc::vec::Vec;
-use pmem_space::{AddrRange, Occupant};
+use pmem_space::{AddrRange, Attrs, Occupant};
 
 impl State {
     /// What `arena` sees, in order of address.

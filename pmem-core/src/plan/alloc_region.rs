@@ -2,12 +2,11 @@
 
 use super::alloc_far::Lane;
 use super::{Plan, Request};
-use crate::attrs::Attrs;
 use crate::error::Error;
 use crate::id::{ArenaId, RegionId};
 use crate::metric::Metric;
 use crate::model::{Placement, Record, Role, Seat, SpanState};
-use pmem_space::{AddrRange, Fit, Policy};
+use pmem_space::{AddrRange, Attrs, Fit, Policy};
 
 impl Plan<'_> {
     /// Reserves a region that meets the request, with one reference (`pmem_alloc`).

@@ -1,13 +1,13 @@
 //! Changing what a region is used for, lets through, and is like.
 
 use super::Plan;
-use crate::attrs::{Attrs, Props};
 use crate::error::Error;
 use crate::id::{Owner, RegionId};
 use crate::model::{Alias, Edit, Pin, Placement, Record, Role, Seat};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use pmem_space::{Attrs, Props};
 
 impl Plan<'_> {
     /// What a region amounts to (`pmem_get`): of an alias its target's attributes, narrowed by what it and the

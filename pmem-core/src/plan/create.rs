@@ -1,12 +1,11 @@
 //! Arenas come and go.
 
 use super::Plan;
-use crate::attrs::ArenaType;
 use crate::error::{Error, Holder};
 use crate::id::ArenaId;
 use crate::model::{ArenaInfo, Edit};
 use alloc::string::String;
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, ArenaType};
 
 impl Plan<'_> {
     /// Creates an arena, with nothing primed.

@@ -1,12 +1,11 @@
 //! Primed space under a floating window: lent to it, and given back.
 
 use super::Plan;
-use crate::attrs::{Attrs, Props};
 use crate::error::{Error, Holder};
 use crate::id::ArenaId;
 use crate::mapping::{Admits, Window};
 use crate::model::{Span, SpanState};
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, Attrs, Props};
 
 impl Plan<'_> {
     /// Lends the primed space in `range` to a window.

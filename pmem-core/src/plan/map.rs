@@ -2,12 +2,11 @@
 
 use super::way::{Hop, Wanted};
 use super::{Plan, Spot};
-use crate::attrs::{Attrs, Props, Prot, Usage};
 use crate::error::Error;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::metric::Metric;
 use crate::model::{Alias, Leg, Pin, Placement, Record, Role, Seat};
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, Attrs, Props, Prot, Usage};
 
 impl Plan<'_> {
     /// Makes a region visible in `arena` (`pmem_map`): the region itself, if it is there; else an alias, shared with

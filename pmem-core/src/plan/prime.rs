@@ -1,11 +1,10 @@
 //! Giving an arena space, and taking it away: prime, seal, unseal, unprime.
 
 use super::Plan;
-use crate::attrs::Attrs;
 use crate::error::{Error, Holder};
 use crate::id::ArenaId;
 use crate::model::{Edit, Span, SpanState};
-use pmem_space::AddrRange;
+use pmem_space::{AddrRange, Attrs};
 
 impl Plan<'_> {
     /// Gives an arena `range` to allocate from, with default attributes (`pmem_arena_prime`).

@@ -1,12 +1,11 @@
 //! What is asked of an allocation.
 
 use super::spot::Spot;
-use crate::attrs::{ArenaType, Attrs, Props, Prot, Usage};
 use crate::error::Error;
 use crate::id::{ArenaId, Owner};
 use crate::metric::Metric;
 use crate::model::Pin;
-use pmem_space::{AddrRange, Fit, Policy};
+use pmem_space::{AddrRange, ArenaType, Attrs, Fit, Policy, Props, Prot, Usage};
 
 /// The criteria of an allocation: `pmem_alloc`'s arguments, and what it lacks.
 ///

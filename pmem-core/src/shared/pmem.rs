@@ -6,7 +6,6 @@ use super::region::{Found, Region};
 #[cfg(not(loom))]
 use super::sync::Cell;
 use super::transaction::{Reserved, Transaction};
-use crate::attrs::Attrs;
 use crate::driver::{Driver, Subscription};
 use crate::error::Error;
 use crate::id::{ArenaId, DriverId, RegionId};
@@ -15,6 +14,7 @@ use crate::model::{Edit, State};
 use crate::plan::{Plan, Request};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use pmem_space::Attrs;
 use std::sync::Arc;
 
 /// A manager that threads share: one writes at a time, readers never wait, not even for a driver that takes its time.

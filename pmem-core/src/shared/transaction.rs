@@ -2,11 +2,11 @@
 
 use super::inner::Inner;
 use super::region::{Found, Region};
-use crate::attrs::Attrs;
 use crate::error::Error;
 use crate::id::{ArenaId, RegionId};
 use crate::plan::{Plan, Request};
 use alloc::vec::Vec;
+use pmem_space::Attrs;
 use std::sync::Arc;
 
 /// Stands for a region that a transaction makes, until it is committed.

@@ -8,7 +8,7 @@ use core::fmt;
 /// them in their own words; this is what they mean.
 ///
 /// ```
-/// use pmem_core::FirmwareMemory;
+/// use pmem_space::FirmwareMemory;
 ///
 /// assert_eq!(FirmwareMemory::from_e820(1), FirmwareMemory::Usable);
 /// assert_eq!(FirmwareMemory::from_efi(7, FirmwareMemory::EFI_SPECIAL_PURPOSE), FirmwareMemory::SpecialPurpose);
