@@ -1,4 +1,7 @@
 //! Physical segments, pages, page lists and memory hot-plug.
+//!
+//! With the feature `model`, which is on by default, [`Feed`] is a driver over a pmem-core model that plugs what is primed in its RAM. Without it
+//! pages stand alone: a host plugs them by hand or from an [`Early`] map. With the feature `std` there is a handle that threads share.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -10,10 +13,12 @@ mod cache;
 mod counters;
 mod early;
 mod error;
+#[cfg(feature = "model")]
 mod feed;
 mod frame;
 mod free;
 mod hotplug;
+#[cfg(feature = "model")]
 mod layout;
 mod map;
 mod page;
@@ -29,15 +34,18 @@ pub use cache::PageCache;
 pub use counters::Uvmexp;
 pub use early::{DirectMap, Early, EarlyError, Kind};
 pub use error::UvmError;
+#[cfg(feature = "model")]
 pub use feed::{Access, Feed, Mover};
 pub use frame::{FRAMES, FrameRange, FrameRangeError};
 pub use hotplug::{
     Answer, Block, BlockState, Callback, Event, Hotplug, HotplugError, MemoryAction, Migrate, NodeAction,
     NotifierKey,
 };
+#[cfg(feature = "model")]
 pub use layout::{Layout, Ram};
 pub use map::FrameMap;
 pub use page::{COUNT_MAX, Page, PageFlags, PageInfo, PageOwner, PageState, PageWords};
+pub use pmem_space::{Attrs, FirmwareMemory};
 pub use request::{Caller, PageListRequest, PageRequest, PgaFlags, Strategy};
 pub use segment::{Arrival, Plug, Segment, SegmentId, Zone};
 pub use settings::Settings;

@@ -3,6 +3,7 @@
 use crate::cache::PageCache;
 use crate::counters::{Counters, Uvmexp};
 use crate::error::UvmError;
+#[cfg(feature = "model")]
 use crate::feed::Access;
 use crate::frame::FrameRange;
 use crate::hotplug::{Block, Hotplug, HotplugError};
@@ -354,6 +355,7 @@ impl SharedUvm {
     }
 }
 
+#[cfg(feature = "model")]
 impl Access for SharedUvm {
     fn access(&self, run: &mut dyn FnMut(&mut Uvm, &mut Hotplug)) {
         // From a callback there is no access, and who asks is told so by not being called.

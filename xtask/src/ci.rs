@@ -12,10 +12,14 @@ pub fn run() -> Result {
         "clippy without std",
         cargo().args(["clippy", "-p", "pmem-core", "--no-default-features", "--", "-D", "warnings"]),
     )?;
-    check(
-        "clippy without std",
-        cargo().args(["clippy", "-p", "pmem-uvm", "--no-default-features", "--", "-D", "warnings"]),
-    )?;
+    for features in ["", "std", "model"] {
+        check(
+            &format!("clippy of pmem-uvm, features [{features}]"),
+            cargo()
+                .args(["clippy", "-p", "pmem-uvm", "--no-default-features", "--features", features])
+                .args(["--", "-D", "warnings"]),
+        )?;
+    }
     check(
         "clippy without uvm_physseg",
         cargo().args(["clippy", "-p", "pmem-capi", "--no-default-features", "--", "-D", "warnings"]),

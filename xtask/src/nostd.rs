@@ -14,10 +14,10 @@ const TARGET: &str = "x86_64-unknown-none";
 /// Crates that must build there.
 const CRATES: [&str; 6] = ["pmem-space", "pmem-mtrr", "pmem-pci", "pmem-core", "pmem-drivers", "pmem-uvm"];
 
-/// Builds the crates without std, with and without serde.
+/// Builds the crates without std, with and without what is optional.
 pub fn run() -> Result {
     ensure_sources()?;
-    for features in ["", "serde"] {
+    for features in ["", "serde,model"] {
         let mut build = debian_cargo();
         build.args(["build", "--locked", "--lib", "--no-default-features", "--target", TARGET]);
         build.arg("-Zbuild-std=core,alloc");

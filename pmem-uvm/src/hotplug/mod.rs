@@ -15,6 +15,7 @@ pub use block::{Block, BlockState};
 pub use chain::Callback;
 pub use error::HotplugError;
 pub use event::{Answer, Event, MemoryAction, NodeAction, NotifierKey};
+#[cfg(feature = "model")]
 pub(crate) use transition::Transition;
 
 use crate::frame::FrameRange;
@@ -96,6 +97,7 @@ impl Hotplug {
     }
 
     /// What the blocks of a range are for, those that are not online for anything, in order.
+    #[cfg(feature = "model")]
     pub(crate) fn zones(&self, range: FrameRange) -> Vec<(FrameRange, Zone)> {
         let mut zones: Vec<(FrameRange, Zone)> = Vec::new();
         let mut from = range.start();

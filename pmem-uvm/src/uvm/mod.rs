@@ -6,6 +6,8 @@ mod list;
 mod order;
 mod pages;
 mod plug;
+#[cfg(feature = "model")]
+mod runs;
 mod turn;
 
 pub use capture::Unmoved;

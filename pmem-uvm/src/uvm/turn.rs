@@ -5,9 +5,7 @@ use crate::counters::{add, sub};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::{Page, PageFlags, PageState};
-use crate::segment::{Segment, Zone};
-use alloc::sync::Arc;
-use alloc::vec::Vec;
+use crate::segment::Zone;
 use core::sync::atomic::AtomicU64;
 
 impl Uvm {
@@ -89,34 +87,6 @@ impl Uvm {
         self.pages_in(range).any(|(_, page)| !idle(page.state()))
     }
 
-    /// What of a range is plugged, in runs of one zone that are in use, or held back, or neither. Bad pages go with what is
-    /// before them, and the first with what is after. Takes memory.
-    pub(crate) fn runs_by_use(&self, range: FrameRange) -> Vec<(FrameRange, bool, Zone)> {
-        let mut runs: Vec<(FrameRange, Option<bool>, Zone)> = Vec::new();
-        for (part, bucket, pages) in self.parts_in(range) {
-            let zone = self.buckets[bucket as usize].zone;
-            for (frame, page) in part.frames().zip(pages) {
-                let used = match page.state() {
-                    PageState::Retired => None,
-                    PageState::Offline | PageState::Reserved => Some(false),
-                    _ => Some(true),
-                };
-                match runs.last_mut() {
-                    Some((run, of, other))
-                        if run.end() == frame
-                            && *other == zone
-                            && (used.is_none() || of.is_none() || *of == used) =>
-                    {
-                        *of = of.or(used);
-                        *run = FrameRange::between(run.start(), frame + 1).unwrap_or(*run);
-                    }
-                    _ => runs.extend(FrameRange::one(frame).map(|run| (run, used, zone))),
-                }
-            }
-        }
-        runs.into_iter().map(|(run, used, zone)| (run, used.unwrap_or(false), zone)).collect()
-    }
-
     /// Whether a node has a free page outside of a range, in memory that is not only for movable ones if `normal` matters.
     pub(crate) fn has_free_beside(&self, node: u32, normal: bool, range: FrameRange) -> bool {
         let counts = |bucket: &&Bucket| !(normal && bucket.zone == Zone::Movable);
@@ -142,44 +112,6 @@ impl Uvm {
     pub(crate) fn place_of(&self, range: FrameRange) -> Option<(u32, Zone)> {
         let (_, held) = self.map.overlapping(range).next()?;
         Some((held.segment.node, self.buckets[held.bucket as usize].zone))
-    }
-
-    /// What of a range is plugged, in runs of one segment and of one state; what is in use counts as free. Takes
-    /// memory.
-    pub(crate) fn runs_by_state(&self, range: FrameRange) -> Vec<(FrameRange, Arc<Segment>, PageState)> {
-        let mut runs: Vec<(FrameRange, Arc<Segment>, PageState)> = Vec::new();
-        for (entry, held) in self.map.overlapping(range) {
-            let Some(part) = entry.intersect(range) else { continue };
-            let pages = held.pages.slice(part.start() - held.first, part.count());
-            for (frame, page) in part.frames().zip(pages) {
-                let state = match page.state() {
-                    PageState::Cached | PageState::Allocated => PageState::Free,
-                    state => state,
-                };
-                match runs.last_mut() {
-                    Some((run, segment, of))
-                        if *of == state && run.end() == frame && Arc::ptr_eq(segment, &held.segment) =>
-                    {
-                        *run = FrameRange::between(run.start(), frame + 1).unwrap_or(*run);
-                    }
-                    _ => runs.extend(FrameRange::one(frame).map(|run| (run, held.segment.clone(), state))),
-                }
-            }
-        }
-        runs
-    }
-
-    /// The runs of pages in a state. Takes memory.
-    pub(crate) fn runs_of(&self, range: FrameRange, of: PageState) -> Vec<FrameRange> {
-        let mut runs = Vec::new();
-        let mut from = range.start();
-        while let Some(rest) = FrameRange::between(from, range.end())
-            && let Some(run) = self.run_that(rest, &|state| state == of)
-        {
-            from = run.end();
-            runs.push(run);
-        }
-        runs
     }
 
     /// Checks that all of a range may come online: offline, or retired or its block's own, which it stays.
@@ -221,7 +153,11 @@ impl Uvm {
     }
 
     /// The first run of pages in a state that `which` says.
-    fn run_that(&self, range: FrameRange, which: &impl Fn(PageState) -> bool) -> Option<FrameRange> {
+    pub(super) fn run_that(
+        &self,
+        range: FrameRange,
+        which: &impl Fn(PageState) -> bool,
+    ) -> Option<FrameRange> {
         let mut pages = self.pages_in(range).skip_while(|(_, page)| !which(page.state()));
         let (start, _) = pages.next()?;
         let more =
