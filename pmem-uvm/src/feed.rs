@@ -300,8 +300,8 @@ impl<A: Access> Feed<A> {
         let done = self.with(|uvm, hotplug| {
             uvm.check_kept().map_err(|error| (first, error.into()))?;
             let mut parts = Vec::new();
-            begin_all(uvm, hotplug, going, &mut parts, |uvm, _, step| {
-                hold_one(uvm, step, &mut |_, _| Err(Unmoved::Never))
+            begin_all(uvm, hotplug, going, &mut parts, |uvm, hotplug, step| {
+                hold_one(uvm, hotplug, step, &mut |_, _| Err(Unmoved::Never))
             })?;
             let failed = publish_all(uvm, hotplug, &mut parts);
             Ok((parts, failed))
@@ -448,7 +448,7 @@ fn begin_one(
         step.transition = Some(hotplug.begin_offline(uvm, range, node, zone, mover)?);
         return Ok(());
     }
-    hold_one(uvm, step, mover)?;
+    hold_one(uvm, hotplug, step, mover)?;
     // What a region leaves has been there all the time, and what is sealed has not.
     let was_there = step.used.is_some() && step.old.is_some_and(|old| old.state != PageState::Offline);
     if step.used != Some(true) && step.wants(PageState::Free) && !was_there {
@@ -462,11 +462,12 @@ fn begin_one(
 /// Plugs what comes, and holds back what becomes something else, without asking anybody.
 fn hold_one(
     uvm: &mut Uvm,
+    hotplug: &Hotplug,
     step: &Going,
     mover: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
 ) -> Result<(), HotplugError> {
     if let Some(new) = step.new.filter(|_| step.comes()) {
-        uvm.plug(&plug_of(step.range, &new))?;
+        uvm.plug_beside(&plug_of(step.range, &new), hotplug.bytes_for(step.range))?;
     }
     if step.leaves() {
         let passed = |page: Page<'_>| matches!(page.state(), PageState::Retired | PageState::Offline);

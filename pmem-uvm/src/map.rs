@@ -143,6 +143,42 @@ impl<V: Clone> FrameMap<V> {
         true
     }
 
+    /// At most how many bytes [`Self::insert`] takes, those that it gives back meanwhile included.
+    pub(crate) fn bytes_to_insert(&self, range: FrameRange) -> usize {
+        let mut shift = self.shift;
+        let mut bytes = 0;
+        while (range.end() - 1) >> shift != 0 {
+            shift += BITS;
+            bytes += self.root.bytes_to_rise();
+        }
+        match &self.root {
+            Slot::One(old) => bytes + bytes_of_two::<V>(old.range, range, 0, shift),
+            root if range.start() >> self.shift == 0 => {
+                bytes + root.bytes_to_insert(range, 0, self.shift, false)
+            }
+            _ => bytes,
+        }
+    }
+
+    /// At most how many bytes it takes to insert ranges of `grain` page frames, a power of two, that make up `range`, where all
+    /// others are of as many.
+    pub(crate) fn bytes_to_fill(&self, range: FrameRange, grain: u64) -> usize {
+        let pieces = range.count().div_ceil(grain);
+        let last = range.end() - 1;
+        let mut shift = self.shift;
+        while last >> shift != 0 {
+            shift += BITS;
+        }
+        let risen = (shift - self.shift) / BITS;
+        // A node for each two ranges that are in what it stands for.
+        let levels = (2..=shift / BITS).map(|level| level * BITS).filter(|bits| grain >> bits == 0);
+        let nodes: u64 = levels.map(|bits| ((last >> bits) - (range.start() >> bits) + 1).min(pieces)).sum();
+        let listed = 2 * (pieces + SLOTS.div_ceil(grain)) as usize * bytes_of::<Placed<V>>(1);
+        nodes as usize * bytes_of::<Slot<V>>(SLOTS as usize)
+            + risen as usize * self.root.bytes_to_rise()
+            + listed
+    }
+
     /// Takes out the range that starts at `start`.
     pub fn remove(&mut self, start: u64) -> Option<(FrameRange, V)> {
         let (range, value) = self.get(start).filter(|(range, _)| range.start() == start)?;
@@ -162,17 +198,34 @@ impl<V: Clone> FrameMap<V> {
                 root
             }
             Slot::Node(below) => {
-                let mut slots = node();
-                slots[0] = Slot::Node(below);
-                Slot::Node(slots.into())
+                let mut below = Some(below);
+                let first = |i: u64| below.take_if(|_| i == 0).map_or(Slot::Empty, Slot::Node);
+                Slot::Node((0..SLOTS).map(first).collect())
             }
             alone => alone,
         };
     }
 }
 
-fn node<V>() -> Vec<Slot<V>> {
+fn node<V>() -> Arc<[Slot<V>]> {
     (0..SLOTS).map(|_| Slot::Empty).collect()
+}
+
+/// How many bytes so many of these take, shared.
+const fn bytes_of<T>(count: usize) -> usize {
+    2 * size_of::<usize>() + count * size_of::<T>()
+}
+
+/// At most how many bytes it takes that a slot of 2^`shift` page frames has two ranges.
+fn bytes_of_two<V>(old: FrameRange, new: FrameRange, base: u64, shift: u32) -> usize {
+    if shift == BITS {
+        return bytes_of::<Placed<V>>(2);
+    }
+    let below = shift - BITS;
+    let (old_slots, new_slots) = (slots_of(old, base, below), slots_of(new, base, below));
+    let both = old_slots.filter(|i| new_slots.contains(i));
+    let more: usize = both.map(|i| bytes_of_two::<V>(old, new, base + ((i as u64) << below), below)).sum();
+    bytes_of::<Slot<V>>(SLOTS as usize) + more
 }
 
 /// The slots of a node at `base` that a range reaches into, whose slots stand for 2^`shift` page frames.
@@ -218,6 +271,35 @@ impl<V> Slot<V> {
 }
 
 impl<V: Clone> Slot<V> {
+    /// At most how many bytes it takes that this, as the root, is the first slot of a new one.
+    fn bytes_to_rise(&self) -> usize {
+        match self {
+            Self::Empty | Self::One(_) => 0,
+            Self::Node(_) => bytes_of::<Slot<V>>(SLOTS as usize),
+            // It is put together anew, one after another.
+            Self::Several(list) => {
+                bytes_of::<Slot<V>>(SLOTS as usize) + 2 * bytes_of::<Placed<V>>(list.len())
+            }
+        }
+    }
+
+    /// At most how many bytes [`Self::insert`] takes; `shared` if others refer to what this is in.
+    fn bytes_to_insert(&self, new: FrameRange, base: u64, shift: u32, shared: bool) -> usize {
+        match self {
+            Self::Empty => 0,
+            Self::Several(list) => bytes_of::<Placed<V>>(list.len() + 1),
+            Self::One(old) => bytes_of_two::<V>(old.range, new, base, shift),
+            Self::Node(slots) => {
+                let shift = shift - BITS;
+                let shared = shared || Arc::strong_count(slots) > 1;
+                let copied = if shared { bytes_of::<Slot<V>>(slots.len()) } else { 0 };
+                let below =
+                    |i: usize| slots[i].bytes_to_insert(new, base + ((i as u64) << shift), shift, shared);
+                copied + slots_of(new, base, shift).map(below).sum::<usize>()
+            }
+        }
+    }
+
     /// Puts in a range that nothing here overlaps.
     fn insert(&mut self, new: &Placed<V>, base: u64, shift: u32) {
         match self {
@@ -244,7 +326,7 @@ impl<V: Clone> Slot<V> {
                     };
                     Self::Several(Arc::new(both))
                 } else {
-                    let mut below = Self::Node(node().into());
+                    let mut below = Self::Node(node());
                     below.insert(&old, base, shift);
                     below.insert(new, base, shift);
                     below
@@ -297,6 +379,25 @@ mod tests {
 
     proptest! {
         #[test]
+        fn what_pieces_take_is_known_before(
+            others in proptest::collection::vec(0u64..1 << 20, 0..40),
+            (start, count, grain) in (0u64..64, 1u64..80, 3u32..16),
+        ) {
+            let mut map = FrameMap::new();
+            for other in others {
+                map.insert(FrameRange::new(other << grain, 1 << grain).unwrap(), 0);
+            }
+            let range = FrameRange::new(start << grain, count << grain).unwrap();
+            let bytes = map.bytes_to_fill(range, 1 << grain) as u64;
+            let took = allocation_counter::measure(|| {
+                for piece in 0..count {
+                    map.insert(FrameRange::new((start + piece) << grain, 1 << grain).unwrap(), 1);
+                }
+            });
+            prop_assert!(took.bytes_max <= bytes, "{took:?}, and {bytes} were said");
+        }
+
+        #[test]
         fn finds_what_an_ordered_map_finds(
             steps in proptest::collection::vec((any::<bool>(), ranges()), 1..80),
             asked in proptest::collection::vec(prop_oneof![0u64..4096, 0u64..1 << 21, FRAMES - 200..FRAMES + 9], 40),
@@ -307,7 +408,9 @@ mod tests {
             for (i, (insert, range)) in steps.into_iter().enumerate() {
                 if insert {
                     let free = oracle.values().all(|(other, _)| !other.overlaps(range));
-                    prop_assert_eq!(map.insert(range, i), free);
+                    let bytes = map.bytes_to_insert(range) as u64;
+                    let took = allocation_counter::measure(|| assert_eq!(map.insert(range, i), free));
+                    prop_assert!(!free || took.bytes_max <= bytes, "{took:?}, and {bytes} were said");
                     if free {
                         oracle.insert(range.start(), (range, i));
                     }

@@ -376,6 +376,14 @@ fn state_of(head: u64) -> PageState {
     PageState::ALL.get((head & STATE) as usize).copied().unwrap_or_default()
 }
 
+/// What is kept beside what is shared: two counts.
+const SHARED: usize = 2 * size_of::<usize>();
+
+/// Whether there is so much memory in one piece. What is shared cannot be asked for without aborting; what is not can, and is given back.
+pub(crate) fn is_memory_for(bytes: usize) -> bool {
+    Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+}
+
 /// The pages of what was plugged at once, for as long as anybody refers to them.
 #[derive(Clone, Debug)]
 pub(crate) enum Pages {
@@ -389,9 +397,8 @@ impl Pages {
     /// Takes memory from the heap; `None` if there is not so much.
     pub(crate) fn new(count: u64) -> Option<Self> {
         let count = usize::try_from(count).ok()?;
-        // What is shared cannot be asked for without aborting; what is not can.
-        Vec::<PageWords>::new().try_reserve_exact(count).ok()?;
-        Some(Self::Heap((0..count).map(|_| PageWords::default()).collect()))
+        let bytes = count.checked_mul(size_of::<PageWords>())?.checked_add(SHARED)?;
+        is_memory_for(bytes).then(|| Self::Heap((0..count).map(|_| PageWords::default()).collect()))
     }
 
     /// Whether they are the same memory.

@@ -6,7 +6,7 @@ mod walk;
 
 use crate::frame::FrameRange;
 use alloc::vec::Vec;
-use inner::{Inner, NONE, bits_of};
+use inner::{Inner, LEVELS, NONE, bits_of};
 use leaf::{LEAF_BITS, Leaf, Summary, leaf_frames, length};
 use pmem_space::Fit;
 
@@ -53,6 +53,17 @@ impl<T> Nodes<T> {
         self.unused.reserve(self.all.len());
         self.all.len() as u32 - 1
     }
+
+    /// Makes room for so many more; whether there is memory for it.
+    fn make_room(&mut self, more: usize) -> bool {
+        let unused = self.all.len() + more - self.unused.len();
+        room(&mut self.all, more) && room(&mut self.unused, unused)
+    }
+}
+
+/// Makes room in a vector as it grows by itself, or just enough if there is no memory for that; whether there is memory.
+pub(crate) fn room<T>(all: &mut Vec<T>, more: usize) -> bool {
+    all.try_reserve(more).or_else(|_| all.try_reserve_exact(more)).is_ok()
 }
 
 /// What a search is for.
@@ -108,8 +119,22 @@ impl FreeMap {
             + (self.leaves.unused.capacity() + self.inners.unused.capacity()) * size_of::<u32>()
     }
 
+    /// Takes the memory that [`Self::hold`] needs for a range; whether there is so much.
+    pub(crate) fn make_room(&mut self, range: FrameRange) -> bool {
+        let last = range.end() - 1;
+        let needed = (0..LEVELS).find(|height| last >> bits_of(*height) == 0).unwrap_or(LEVELS);
+        let height = needed.max(self.height);
+        let nodes = |height: usize| (last >> bits_of(height)) - (range.start() >> bits_of(height)) + 1;
+        let inners: u64 = (1..=height).map(nodes).sum();
+        // The root rises over what there was, or over the lowest page frames if there was nothing.
+        let spine = height - self.height;
+        self.leaves.make_room(nodes(0) as usize + 1) && self.inners.make_room(inners as usize + spine)
+    }
+
     /// Makes room for page frames, none of them free yet. Takes memory.
     pub(crate) fn hold(&mut self, range: FrameRange) {
+        // Just enough at once; if there is none, what grows below says so.
+        self.make_room(range);
         while self.root == NONE || (range.end() - 1) >> self.bits() != 0 {
             self.rise();
         }

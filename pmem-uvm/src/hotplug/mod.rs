@@ -138,6 +138,11 @@ impl Hotplug {
         }
     }
 
+    /// At most how many bytes the blocks of a range take.
+    pub(crate) fn bytes_for(&self, range: FrameRange) -> usize {
+        self.blocks.bytes_to_fill(range, self.block)
+    }
+
     /// The size of a block, in pages (`block_size_bytes`).
     pub fn block_size(&self) -> u64 {
         self.block
@@ -206,7 +211,7 @@ impl Hotplug {
         if let Some((there, _)) = self.blocks.overlapping(range).next() {
             return Err(HotplugError::BlockExists(there));
         }
-        uvm.plug(&plug.offline())?;
+        uvm.plug_beside(&plug.offline(), self.bytes_for(range))?;
         for at in self.numbers(range) {
             self.blocks.insert(at, Block { node: plug.node, state: BlockState::Offline });
         }

@@ -395,8 +395,16 @@ impl Uvm {
         if let Some(at) = self.orders.find(node, free_list, zone) {
             return at;
         }
+        let map = self.new_map();
+        self.add_bucket(node, free_list, zone, map)
+    }
+
+    fn new_map(&self) -> FreeMap {
+        FreeMap::new(self.settings.colours_of() > 1)
+    }
+
+    fn add_bucket(&mut self, node: u32, free_list: u8, zone: Zone, map: FreeMap) -> u32 {
         let at = self.buckets.len() as u32;
-        let map = FreeMap::new(self.settings.colours_of() > 1);
         self.buckets.push(Bucket { free_list, node, zone, map });
         self.orders.add(node, free_list, zone, at);
         at

@@ -1,5 +1,6 @@
 //! In which order a processor of a node looks at the buckets.
 
+use crate::free::room;
 use crate::request::{PageRequest, Strategy};
 use crate::segment::Zone;
 use alloc::vec::Vec;
@@ -38,6 +39,11 @@ impl Orders {
         let wanted = (node, free_list, zone == Zone::Normal);
         let found = self.local.binary_search_by_key(&wanted, |p| (p.node, p.free_list, p.last()));
         found.ok().map(|at| self.local[at].bucket)
+    }
+
+    /// Takes the memory that [`Self::add`] needs; whether there is so much.
+    pub(super) fn make_room(&mut self) -> bool {
+        room(&mut self.normal, 1) && room(&mut self.local, 1)
     }
 
     /// Adds a bucket that is not there.

@@ -4,22 +4,32 @@ use super::Uvm;
 use crate::counters::{add, sub};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
-use crate::page::{PageFlags, PageState, PageWords, Pages};
+use crate::free::room;
+use crate::page::{PageFlags, PageState, PageWords, Pages, is_memory_for};
 use crate::segment::{Arrival, Held, Plug, Segment, SegmentId, Zone};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
+/// More than a segment, and what else is small, takes.
+const SMALL: usize = 1024;
+
 impl Uvm {
-    /// Plugs page frames (`uvm_physseg_plug`, `uvm_page_physload`). Takes memory: 24 bytes a page, and its part of the index.
+    /// Plugs page frames (`uvm_physseg_plug`, `uvm_page_physload`). Takes memory: 24 bytes a page, and its part of the index. What all of it
+    /// needs is made sure of first.
     ///
     /// # Errors
     /// [`UvmError::FreeList`], [`UvmError::Avail`]; [`UvmError::Overlap`] names the segment that is there; [`UvmError::Storage`] if there is no
     /// memory for its pages, or their addresses end past 2^64.
     pub fn plug(&mut self, plug: &Plug) -> Result<SegmentId, UvmError> {
+        self.plug_beside(plug, 0)
+    }
+
+    /// As [`Self::plug`], for who needs so many bytes as well.
+    pub(crate) fn plug_beside(&mut self, plug: &Plug, others: usize) -> Result<SegmentId, UvmError> {
         self.check_plug(plug)?;
         let pages = Pages::new(plug.range.count()).ok_or(UvmError::Storage { range: plug.range })?;
-        Ok(self.place(plug, pages))
+        self.place(plug, pages, others)
     }
 
     /// As [`Self::plug`], with memory for pages that the host gives for good: one entry a page, all zero.
@@ -31,7 +41,7 @@ impl Uvm {
         if (pages.len() as u64) < plug.range.count() {
             return Err(UvmError::Storage { range: plug.range });
         }
-        Ok(self.place(plug, Pages::Direct(pages)))
+        self.place(plug, Pages::Direct(pages), 0)
     }
 
     fn check_plug(&self, plug: &Plug) -> Result<(), UvmError> {
@@ -51,7 +61,27 @@ impl Uvm {
         Ok(())
     }
 
-    fn place(&mut self, plug: &Plug, pages: Pages) -> SegmentId {
+    /// The bucket that a plug's free pages will be in, with room for them, if there is memory for that, and for all else that is small.
+    fn make_room(&mut self, plug: &Plug, others: usize) -> Option<u32> {
+        let Plug { range, free_list, node, merges, .. } = *plug;
+        let known = self.orders.find(node, free_list, Zone::Normal);
+        let mut new = self.new_map();
+        let there = match known {
+            Some(at) => self.buckets[at as usize].map.make_room(range),
+            None => new.make_room(range) && room(&mut self.buckets, 1) && self.orders.make_room(),
+        };
+        let beside = range.start().checked_sub(1).into_iter().chain([range.end()]);
+        let neighbours = beside.filter_map(|frame| self.map.get(frame)).filter(|_| merges);
+        let joined: usize = neighbours.map(|(at, _)| 4 * self.map.bytes_to_insert(at)).sum();
+        let segments =
+            if self.segments.len() == self.segments.capacity() { 64 * self.segments.len() } else { 0 };
+        let bytes = self.map.bytes_to_insert(range) + joined + segments + SMALL + others;
+        let enough = there && is_memory_for(bytes);
+        enough.then(|| known.unwrap_or_else(|| self.add_bucket(node, free_list, Zone::Normal, new)))
+    }
+
+    fn place(&mut self, plug: &Plug, pages: Pages, others: usize) -> Result<SegmentId, UvmError> {
+        let bucket = self.make_room(plug, others).ok_or(UvmError::Storage { range: plug.range })?;
         let Plug { range, avail, free_list, node, attrs, arrival, merges, zeroed } = *plug;
         let state = if arrival == Arrival::Online { PageState::Free } else { PageState::Offline };
         let flags = if zeroed { PageFlags::ZERO } else { PageFlags::empty() };
@@ -64,7 +94,6 @@ impl Uvm {
                 (false, Arrival::Online) => page.reset(PageState::Reserved, flags),
             }
         }
-        let bucket = self.bucket(node, free_list, Zone::Normal);
         let id = self.segments.insert_with_key(|id| {
             let (start_hint, host) = (AtomicU32::new(0), AtomicU64::new(0));
             Arc::new(Segment { id, range, avail, free_list, node, attrs, start_hint, host })
@@ -85,7 +114,7 @@ impl Uvm {
             (Arrival::Offline, _) => add(&counters.offline, available),
         }
         self.map_changed();
-        if merges { self.merge(id) } else { id }
+        Ok(if merges { self.merge(id) } else { id })
     }
 
     /// Makes one segment of a segment and the neighbours that are like it, the host's word included, and whose available parts
