@@ -68,6 +68,12 @@ struct pmem_uvmexp {
 	uint64_t physmem, cached, isolated, loaned, reserved, retired, offline, failed, movable;
 };
 
+/* The same of one node. */
+struct pmem_uvm_node {
+	uint64_t physmem, npages, free, zeropages, cached, movable, reserved, retired, offline;
+	uint64_t reserve_pagedaemon, reserve_kernel, freemin, freetarg;
+};
+
 /* Pages that were handed out together. Storage is the caller's, the rest is not. */
 struct pmem_pglist {
 	uint64_t first, runs, pages;
@@ -86,6 +92,9 @@ int pmem_uvm_page_unplug(paddr_t start, paddr_t end);
 int pmem_uvm_page_retire(paddr_t start, paddr_t end);
 void pmem_uvm_page_reserves(uint64_t pagedaemon, uint64_t kernel, uint64_t freemin, uint64_t freetarg);
 void pmem_uvm_exp(struct pmem_uvmexp *);
+/* Kept back on one node, beside those; a request goes on to the next node when a node has no more than that. */
+void pmem_uvm_node_reserves(unsigned int node, uint64_t pagedaemon, uint64_t kernel, uint64_t freemin, uint64_t freetarg);
+int pmem_uvm_node(unsigned int node, struct pmem_uvm_node *); /* ENOENT if it never had memory */
 
 struct vm_page *pmem_uvm_pagealloc_strat(struct uvm_object *, pmem_voff_t, struct vm_anon *, int flags, int strat, int free_list);
 void pmem_uvm_pagerealloc(struct vm_page *, struct uvm_object *, pmem_voff_t);

@@ -1,6 +1,6 @@
 //! What only the kernel can do for its pages.
 
-use pmem_uvm::{Host, Uvmexp};
+use pmem_uvm::{Host, NodeCounters, Uvmexp};
 use std::ffi::{c_int, c_uint};
 use std::sync::{Mutex, PoisonError};
 
@@ -38,7 +38,17 @@ impl Host for CHost {
         true
     }
 
+    fn wake_pagedaemon_of(&mut self, _: u32, _: &NodeCounters) {
+        self.wake();
+    }
+
     fn wake_pagedaemon(&mut self, _: &Uvmexp) {
+        self.wake();
+    }
+}
+
+impl CHost {
+    fn wake(&self) {
         if let Some(wake) = host().and_then(|host| host.wake_pagedaemon) {
             // SAFETY: the host was bound as the header says.
             unsafe { wake() };

@@ -1,13 +1,13 @@
 //! `uvm_page.h`: the page functions of uvm(9).
 
-use crate::failure::{EINVAL, fail};
+use crate::failure::{EINVAL, ENOENT, fail};
 use crate::host::{HOST, PageHost, host};
 use crate::memory::{change, configure, failed, memory, with_uvm};
 use pmem_uvm::{
     Caller, FrameRange, PageFlags, PageInfo, PageList, PageListRequest, PageOwner, PageRequest, PgaFlags,
     Plug, Reserves, Settings, Strategy, Uvm, UvmError, Wait,
 };
-use std::ffi::{c_int, c_void};
+use std::ffi::{c_int, c_uint, c_void};
 use std::ptr;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -130,6 +130,48 @@ pub extern "C" fn pmem_uvm_page_retire(start: Paddr, end: Paddr) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_page_reserves(pagedaemon: u64, kernel: u64, freemin: u64, freetarg: u64) {
     with_uvm(|uvm| uvm.set_reserves(Reserves { pagedaemon, kernel, freemin, freetarg }));
+}
+
+/// Sets how many pages of a node are kept back.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_uvm_node_reserves(
+    node: c_uint,
+    pagedaemon: u64,
+    kernel: u64,
+    freemin: u64,
+    freetarg: u64,
+) {
+    with_uvm(|uvm| uvm.set_node_reserves(node, Reserves { pagedaemon, kernel, freemin, freetarg }));
+}
+
+/// Reads the counters of a node.
+///
+/// # Safety
+/// `out` may be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmem_uvm_node(node: c_uint, out: *mut [u64; 13]) -> c_int {
+    let Some(n) = with_uvm(|uvm| uvm.node_counters(node)) else {
+        return fail(ENOENT, format!("node {node} never had memory"));
+    };
+    let Reserves { pagedaemon, kernel, freemin, freetarg } = n.reserves;
+    let values = [
+        n.physmem,
+        n.npages,
+        n.free,
+        n.zeropages,
+        n.cached,
+        n.movable,
+        n.reserved,
+        n.retired,
+        n.offline,
+        pagedaemon,
+        kernel,
+        freemin,
+        freetarg,
+    ];
+    // SAFETY: the caller's.
+    unsafe { out.write(values) };
+    0
 }
 
 /// Reads the counters.

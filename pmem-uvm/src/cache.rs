@@ -51,6 +51,11 @@ impl PageCache {
         self.node
     }
 
+    /// How many pages it has now.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.load(Ordering::Relaxed) != 0).count()
+    }
+
     /// How many pages it has at most.
     pub fn capacity(&self) -> usize {
         self.slots.len()
@@ -65,7 +70,7 @@ impl PageCache {
         }
         let counters = &self.counters;
         // What is scarce is handed out where the page daemon is woken.
-        let reserve = request.reserve(counters).max(get(&counters.freemin));
+        let reserve = request.kept_of(&counters.reserves()).max(get(&counters.freemin));
         let frame = self.pop()?;
         // What was plugged since is not found.
         let page = pages.held(frame).map(|(_, page)| page);

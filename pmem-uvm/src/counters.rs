@@ -8,6 +8,19 @@ use core::sync::atomic::{AtomicU64, Ordering};
 #[repr(align(128))]
 pub(crate) struct Apart(pub(crate) AtomicU64);
 
+/// How many free pages are kept back, and when the page daemon is woken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reserves {
+    /// For the page daemon alone.
+    pub pagedaemon: u64,
+    /// For requests that may use reserves.
+    pub kernel: u64,
+    /// Fewer free pages wake the page daemon.
+    pub freemin: u64,
+    /// What the page daemon is to bring about.
+    pub freetarg: u64,
+}
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// The counters as anybody may read them while pages come and go.
@@ -104,6 +117,19 @@ counters! {
     pdwoke,
     /// How often a request was refused.
     failed,
+}
+
+impl Counters {
+    /// How many pages are kept back.
+    #[inline]
+    pub(crate) fn reserves(&self) -> Reserves {
+        Reserves {
+            pagedaemon: get(&self.reserve_pagedaemon),
+            kernel: get(&self.reserve_kernel),
+            freemin: get(&self.freemin),
+            freetarg: get(&self.freetarg),
+        }
+    }
 }
 
 /// Adds to a counter.

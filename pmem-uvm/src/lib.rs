@@ -31,7 +31,7 @@ mod snapshot;
 mod uvm;
 
 pub use cache::PageCache;
-pub use counters::Uvmexp;
+pub use counters::{Reserves, Uvmexp};
 pub use early::{DirectMap, Early, EarlyError, Kind};
 pub use error::UvmError;
 #[cfg(feature = "model")]
@@ -52,4 +52,4 @@ pub use settings::Settings;
 #[cfg(feature = "std")]
 pub use shared::{Cancel, OnlineMems, Processor, SharedUvm, Wait};
 pub use snapshot::Snapshot;
-pub use uvm::{Again, Host, PageList, Reserves, Shortage, Unmoved, Uvm};
+pub use uvm::{Again, Host, NodeCounters, PageList, Shortage, Unmoved, Uvm};

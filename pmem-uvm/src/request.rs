@@ -1,6 +1,6 @@
 //! What is asked for: a page, or a list of pages.
 
-use crate::counters::{Counters, get};
+use crate::counters::Reserves;
 use crate::error::UvmError;
 use crate::frame::{FRAMES, FrameRange};
 use crate::page::PageOwner;
@@ -104,10 +104,9 @@ impl PageRequest {
 
     /// The free pages that it may not have.
     #[inline]
-    pub(crate) fn reserve(&self, counters: &Counters) -> u64 {
-        let kernel =
-            if self.flags.contains(PgaFlags::USERESERVE) { 0 } else { get(&counters.reserve_kernel) };
-        let daemon = if self.caller == Caller::PageDaemon { 0 } else { get(&counters.reserve_pagedaemon) };
+    pub(crate) fn kept_of(&self, reserves: &Reserves) -> u64 {
+        let kernel = if self.flags.contains(PgaFlags::USERESERVE) { 0 } else { reserves.kernel };
+        let daemon = if self.caller == Caller::PageDaemon { 0 } else { reserves.pagedaemon };
         kernel.max(daemon)
     }
 

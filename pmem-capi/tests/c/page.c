@@ -114,6 +114,30 @@ static void reserves(void)
 	CHECK_EQ(uvmexp().free, 0);
 }
 
+static void nodes(void)
+{
+	setup(10);
+	CHECK_EQ(pmem_uvm_page_plug(100, 120, 104, 120, 0, 1), 0);
+	pmem_uvm_node_reserves(0, 0, 4, 5, 0);
+	struct pmem_uvm_node of;
+	CHECK_EQ(pmem_uvm_node(1, &of), 0);
+	CHECK_EQ(of.physmem, 20);
+	CHECK_EQ(of.npages, 16);
+	CHECK_EQ(of.reserved, 4);
+	for (int n = 0; n < 6; n++) {
+		CHECK_EQ(woken, n > 5);
+		CHECK(VM_PAGE_TO_PHYS(uvm_pagealloc(NULL, 0, NULL, 0)) < 10 * PAGE);
+	}
+	CHECK_EQ(woken, 1); /* node 0 has four left, and five are few */
+	CHECK_EQ(VM_PAGE_TO_PHYS(uvm_pagealloc(NULL, 0, NULL, 0)), 104 * PAGE);
+	CHECK(VM_PAGE_TO_PHYS(uvm_pagealloc(NULL, 0, NULL, UVM_PGA_USERESERVE)) < 10 * PAGE);
+	CHECK_EQ(pmem_uvm_node(0, &of), 0);
+	CHECK_EQ(of.free, 3);
+	CHECK_EQ(of.reserve_kernel, 4);
+	CHECK_EQ(of.freemin, 5);
+	CHECK_EQ(pmem_uvm_node(2, &of), ENOENT);
+}
+
 static void strategies(void)
 {
 	CHECK_EQ(pmem_uvm_page_plug(0, 4, 0, 4, 1, 0), 0);
@@ -404,7 +428,7 @@ static void bad_input(void)
 
 int main(void)
 {
-	static const struct check_case cases[] = {CASE(pages), CASE(freed_twice), CASE(two_owners), CASE(reserves), CASE(strategies),
+	static const struct check_case cases[] = {CASE(pages), CASE(freed_twice), CASE(two_owners), CASE(reserves), CASE(nodes), CASE(strategies),
 		CASE(lists), CASE(waiting), CASE(pagesize), CASE(hotplug), CASE(keeping), CASE(ending), CASE(bad_input)};
 	return check_all(cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -102,6 +102,11 @@ impl FreeMap {
         }
     }
 
+    /// How many page frames are held.
+    pub(crate) fn held(&self) -> u64 {
+        self.held
+    }
+
     /// How many pages are free.
     pub(crate) fn free(&self) -> u64 {
         self.free

@@ -3,6 +3,7 @@
 use crate::counters::{Counters, add, sub};
 use crate::frame::FrameRange;
 use crate::free::FreeMap;
+use crate::page::PageState;
 use crate::request::PageListRequest;
 use crate::segment::Zone;
 
@@ -12,6 +13,34 @@ pub(crate) struct Bucket {
     pub(crate) node: u32,
     pub(crate) zone: Zone,
     pub(crate) map: FreeMap,
+    pub(crate) idle: Idle,
+}
+
+/// How many pages of a bucket are in a state in which nobody gets them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Idle([u64; PageState::ALL.len()]);
+
+impl Idle {
+    /// How many are in a state: reserved, retired or offline.
+    pub(crate) fn of(&self, state: PageState) -> u64 {
+        self.0[state as usize]
+    }
+
+    /// Counts pages in, or out, by their states.
+    pub(crate) fn count_all(&mut self, states: &[u64; PageState::ALL.len()], come: bool) {
+        for state in PageState::ALL {
+            self.count(state, states[state as usize], come);
+        }
+    }
+
+    /// Counts pages in, or out.
+    pub(crate) fn count(&mut self, state: PageState, pages: u64, come: bool) {
+        if !state.is_idle() || state == PageState::Free {
+            return;
+        }
+        let count = &mut self.0[state as usize];
+        *count = if come { *count + pages } else { *count - pages };
+    }
 }
 
 impl Bucket {

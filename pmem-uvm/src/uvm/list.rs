@@ -1,5 +1,6 @@
 //! Lists of pages: `uvm_pglistalloc`, `uvm_pglistfree`.
 
+use super::node::free_on;
 use super::{Bucket, Taken, Uvm};
 use crate::counters::{get, note};
 use crate::error::UvmError;
@@ -86,7 +87,12 @@ impl Uvm {
     pub(crate) fn attempt_list(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
         let result = self.try_list(request);
         match &result {
-            Ok(list) => self.on_the_way(Taken::List(list.as_it_is()), Self::check_scarce),
+            Ok(list) => {
+                self.on_the_way(Taken::List(list.as_it_is()), |uvm| {
+                    uvm.check_scarce();
+                    uvm.check_scarce_on(request.node);
+                });
+            }
             Err(_) => self.wake(),
         }
         result
@@ -233,9 +239,22 @@ impl Uvm {
         let enough = |bucket: &Bucket| {
             bucket.free_list <= list_up_to && bucket.may_serve(request) && bucket.map.free() >= fit.len_of()
         };
-        let buckets = (0..).zip(&mut self.buckets).filter(|(_, bucket)| enough(bucket));
-        let places = buckets.filter_map(|(at, bucket)| Some((bucket.free_list, at, bucket.map.search(fit)?)));
-        places.min_by_key(|(list, _, place)| (*list, place.start())).map(|(_, at, place)| (at, place))
+        let Self { buckets, orders, node_reserves, .. } = self;
+        let mut lowest: Option<(u8, usize, FrameRange)> = None;
+        for at in 0..buckets.len() {
+            let (list, node) = (buckets[at].free_list, buckets[at].node);
+            let kept = node_reserves.of(node).map_or(0, |kept| kept.pagedaemon.saturating_add(kept.kernel));
+            let spare = || free_on(buckets, orders.of_node(node), false).saturating_sub(kept);
+            if !enough(&buckets[at]) || kept > 0 && spare() < fit.len_of() {
+                continue;
+            }
+            if let Some(place) = buckets[at].map.search(fit)
+                && lowest.is_none_or(|(other, _, low)| (list, place.start()) < (other, low.start()))
+            {
+                lowest = Some((list, at, place));
+            }
+        }
+        lowest.map(|(_, at, place)| (at, place))
     }
 
     fn link(&self, run: FrameRange, next: Option<u64>) {

@@ -3,6 +3,7 @@
 mod bucket;
 mod capture;
 mod list;
+mod node;
 mod order;
 mod pages;
 mod plug;
@@ -12,9 +13,10 @@ mod turn;
 
 pub use capture::Unmoved;
 pub use list::{Again, PageList, Shortage};
+pub use node::NodeCounters;
 
 use crate::cache::PageCache;
-use crate::counters::{Counters, Uvmexp, get, note};
+use crate::counters::{Counters, Reserves, Uvmexp, get, note};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::free::FreeMap;
@@ -26,27 +28,15 @@ use crate::snapshot::Snapshot;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use bucket::Bucket;
+use bucket::{Bucket, Idle};
 use core::fmt;
 use core::sync::atomic::Ordering;
+use node::NodeReserves;
 use order::Orders;
 use slotmap::SlotMap;
 
 /// How often a page that a processor is about to hand out, or to take back, is looked at again.
 pub(crate) const PATIENCE: u32 = 10_000;
-
-/// How many free pages are kept back, and when the page daemon is woken.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reserves {
-    /// For the page daemon alone.
-    pub pagedaemon: u64,
-    /// For requests that may use reserves.
-    pub kernel: u64,
-    /// Fewer free pages wake the page daemon.
-    pub freemin: u64,
-    /// What the page daemon is to bring about.
-    pub freetarg: u64,
-}
 
 /// What only the host can do.
 pub trait Host: Send {
@@ -59,6 +49,11 @@ pub trait Host: Send {
     /// Wakes the page daemon: pages are scarce. By default there is none.
     fn wake_pagedaemon(&mut self, uvmexp: &Uvmexp) {
         let _ = uvmexp;
+    }
+
+    /// Wakes the page daemon for a node of which [`Uvm::set_node_reserves`] says something: pages are scarce there. By default there is none.
+    fn wake_pagedaemon_of(&mut self, node: u32, counters: &NodeCounters) {
+        let _ = (node, counters);
     }
 }
 
@@ -77,6 +72,7 @@ pub struct Uvm {
     segments: SlotMap<SegmentId, Arc<Segment>>,
     buckets: Vec<Bucket>,
     orders: Orders,
+    node_reserves: NodeReserves,
     counters: Arc<Counters>,
     caches: Vec<Arc<PageCache>>,
     next_colour: u32,
@@ -112,6 +108,7 @@ impl Uvm {
             segments: SlotMap::with_key(),
             buckets: Vec::new(),
             orders: Orders::default(),
+            node_reserves: NodeReserves::default(),
             counters: Arc::default(),
             caches: Vec::new(),
             next_colour: 0,
@@ -405,7 +402,7 @@ impl Uvm {
 
     fn add_bucket(&mut self, node: u32, free_list: u8, zone: Zone, map: FreeMap) -> u32 {
         let at = self.buckets.len() as u32;
-        self.buckets.push(Bucket { free_list, node, zone, map });
+        self.buckets.push(Bucket { free_list, node, zone, map, idle: Idle::default() });
         self.orders.add(node, free_list, zone, at);
         at
     }

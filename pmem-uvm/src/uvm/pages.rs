@@ -1,8 +1,9 @@
 //! One page at a time: `uvm_pagealloc`, `uvm_pagefree`, and what else is done with a page.
 
+use super::node::free_on;
 use super::{Bucket, Taken, Uvm};
 use crate::cache::PageCache;
-use crate::counters::{add, note, sub};
+use crate::counters::{Counters, add, note, sub};
 use crate::error::UvmError;
 use crate::page::{FRESH, IDLE, PageFlags, PageOwner, PageState};
 use crate::request::{PageRequest, PgaFlags, Strategy};
@@ -23,7 +24,7 @@ impl Uvm {
         if let Strategy::Only(asked) | Strategy::Fallback(asked) = request.strategy {
             self.check_list(asked)?;
         }
-        let reserve = request.reserve(&self.counters);
+        let reserve = request.kept_of(&self.counters.reserves());
         if self.free_for(request.may_move()) > reserve {
             let found = self.find_page(request);
             // What is free may be in caches.
@@ -32,13 +33,22 @@ impl Uvm {
             if let Some((frame, zeroed)) = found {
                 let handed = self.hand_out(request, frame, zeroed);
                 let frame = handed.inspect_err(|_| note(&self.counters.failed))?;
-                self.on_the_way(Taken::Page(frame), Self::check_scarce);
+                self.on_the_way(Taken::Page(frame), |uvm| {
+                    uvm.check_scarce();
+                    uvm.check_scarce_by(frame);
+                });
                 return Ok(frame);
             }
         }
         note(&self.counters.failed);
         self.wake();
-        Err(UvmError::NoPages { asked: 1, free: self.free_for(request.may_move()), reserve })
+        if !request.strict {
+            return Err(UvmError::NoPages { asked: 1, free: self.free_for(request.may_move()), reserve });
+        }
+        self.wake_node(request.node);
+        let kept = self.node_reserves.of(request.node).map_or(0, |reserves| request.kept_of(&reserves));
+        let free = free_on(&self.buckets, self.orders.of_node(request.node), request.may_move());
+        Err(UvmError::NoPages { asked: 1, free, reserve: reserve.max(kept) })
     }
 
     /// Takes a page out of its bucket; whether it is zeroed comes with it.
@@ -75,9 +85,7 @@ impl Uvm {
 
     /// Takes a page that is known to be zeroed, wherever a request may have one.
     fn pop_zeroed(&mut self, request: &PageRequest) -> Option<u64> {
-        let (buckets, counters) = (&mut self.buckets, &self.counters);
-        self.orders.first(request, |at| {
-            let bucket = &mut buckets[at as usize];
+        self.first_bucket(request, |bucket, counters| {
             if bucket.map.zeroed() == 0 {
                 return None;
             }
@@ -103,10 +111,27 @@ impl Uvm {
 
     /// Takes a page from the buckets that a request looks at, in their order; a bucket matters more than a colour.
     fn pop(&mut self, request: &PageRequest, mask: u64, zero: bool) -> Option<(u64, bool)> {
-        let (buckets, counters) = (&mut self.buckets, &self.counters);
-        self.orders.first(request, |at| {
-            let bucket = &mut buckets[at as usize];
+        self.first_bucket(request, |bucket, counters| {
             bucket.pop(counters, mask, zero).or_else(|| bucket.pop(counters, u64::MAX, zero))
+        })
+    }
+
+    /// The first bucket, in a request's order, that `take` takes something of, and whose node has more than is kept back there.
+    fn first_bucket<T>(
+        &mut self,
+        request: &PageRequest,
+        mut take: impl FnMut(&mut Bucket, &Counters) -> Option<T>,
+    ) -> Option<T> {
+        let Self { buckets, counters, orders, node_reserves, .. } = self;
+        orders.first(request, |at| {
+            let node = buckets[at as usize].node;
+            if let Some(reserves) = node_reserves.of(node) {
+                let free = free_on(buckets, orders.of_node(node), request.may_move());
+                if free <= request.kept_of(&reserves) {
+                    return None;
+                }
+            }
+            take(&mut buckets[at as usize], counters)
         })
     }
 
@@ -251,8 +276,14 @@ impl Uvm {
     pub fn fill_cache(&mut self, cache: &PageCache) -> usize {
         self.drain_cache(cache);
         let Some(at) = self.serve(cache) else { return 0 };
+        // What is kept back on the node is not handed out from here: nobody would look.
+        let room = self.node_reserves.of(cache.node()).map_or(u64::MAX, |kept| {
+            let free = free_on(&self.buckets, self.orders.of_node(cache.node()), false);
+            free.saturating_sub(kept.kernel.max(kept.pagedaemon).max(kept.freemin))
+        });
+        let wanted = cache.capacity().div_ceil(2).min(usize::try_from(room).unwrap_or(usize::MAX));
         let mut came = 0;
-        while came < cache.capacity().div_ceil(2) {
+        while came < wanted {
             let bucket: &mut Bucket = &mut self.buckets[at];
             let Some((frame, zeroed)) = bucket.map.pop(u64::MAX, false) else { break };
             if zeroed {

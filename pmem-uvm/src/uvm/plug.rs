@@ -100,8 +100,11 @@ impl Uvm {
         });
         let segment = self.segments[id].clone();
         self.map.insert(range, Held { pages, first: range.start(), segment, bucket });
-        self.buckets[bucket as usize].map.hold(range);
         let available = avail.map_or(0, FrameRange::count);
+        let held = &mut self.buckets[bucket as usize];
+        held.map.hold(range);
+        held.idle.count(PageState::Reserved, range.count() - available, true);
+        held.idle.count(state, available, true);
         let counters = &self.counters;
         add(&counters.physmem, range.count());
         add(&counters.reserved, range.count() - available);
@@ -176,7 +179,10 @@ impl Uvm {
             }
             changed = true;
             let free = self.take_free(part) > 0;
+            let states = self.count_states(part);
             let new = self.bucket(segment.node, segment.free_list, zone);
+            self.buckets[old as usize].idle.count_all(&states, false);
+            self.buckets[new as usize].idle.count_all(&states, true);
             self.buckets[new as usize].map.hold(part);
             self.buckets[old as usize].map.let_go(part);
             self.recut(part, |held| Some(Held { bucket: new, ..held }));
@@ -249,20 +255,20 @@ impl Uvm {
     /// Takes out page frames, all of them idle.
     fn forget(&mut self, range: FrameRange) {
         let free = self.take_free(range);
-        let [mut reserved, mut retired, mut offline] = [0; 3];
-        for (_, page) in self.pages_in(range) {
-            match page.state() {
-                PageState::Reserved => reserved += 1,
-                PageState::Retired => retired += 1,
-                PageState::Offline => offline += 1,
-                _ => {}
-            }
-        }
+        let states = self.count_states(range);
+        let [reserved, retired, offline] =
+            [PageState::Reserved, PageState::Retired, PageState::Offline].map(|state| states[state as usize]);
         let counters = &self.counters;
         sub(&counters.npages, free);
         sub(&counters.reserved, reserved);
         sub(&counters.retired, retired);
         sub(&counters.offline, offline);
+        let mut rest = Some(range);
+        while let Some((part, bucket)) = rest.and_then(|rest| self.first_part(rest)) {
+            let states = self.count_states(part);
+            self.buckets[bucket as usize].idle.count_all(&states, false);
+            rest = FrameRange::between(part.end(), range.end());
+        }
         sub(&counters.physmem, range.count());
         let lowest = |uvm: &Self| uvm.map.overlapping(range).next().map(|(_, held)| held.segment.clone());
         while let Some(segment) = lowest(self) {

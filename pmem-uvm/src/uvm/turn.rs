@@ -138,18 +138,37 @@ impl Uvm {
             FrameRange::between(from, range.end()).and_then(|rest| self.run_that(rest, &which))
         {
             from = run.end();
-            for (_, page) in self.pages_in(run) {
-                let state = page.state();
-                turned[state as usize] += 1;
-                let keeps =
-                    matches!(state, PageState::Isolated | PageState::Offline) && to == PageState::Free;
-                page.reset(to, if keeps { page.flags() & PageFlags::ZERO } else { PageFlags::empty() });
+            let mut rest = Some(run);
+            while let Some((part, bucket)) = rest.and_then(|rest| self.first_part(rest)) {
+                rest = FrameRange::between(part.end(), run.end());
+                let states = self.count_states(part);
+                turned.iter_mut().zip(states).for_each(|(all, these)| *all += these);
+                let idle = &mut self.buckets[bucket as usize].idle;
+                idle.count_all(&states, false);
+                idle.count(to, part.count(), true);
+                for (_, page) in self.pages_in(part) {
+                    let keeps = matches!(page.state(), PageState::Isolated | PageState::Offline)
+                        && to == PageState::Free;
+                    page.reset(to, if keeps { page.flags() & PageFlags::ZERO } else { PageFlags::empty() });
+                }
             }
             if to == PageState::Free {
                 self.free_all(run);
             }
         }
         self.count_turned(&turned, to);
+    }
+
+    /// How many pages of a range are in each state.
+    pub(super) fn count_states(&self, range: FrameRange) -> [u64; PageState::ALL.len()] {
+        let mut states = [0; PageState::ALL.len()];
+        self.pages_in(range).for_each(|(_, page)| states[page.state() as usize] += 1);
+        states
+    }
+
+    /// The first part of a range that is plugged, and is of one bucket; and which.
+    pub(super) fn first_part(&self, range: FrameRange) -> Option<(FrameRange, u32)> {
+        self.parts_in(range).next().map(|(part, bucket, _)| (part, bucket))
     }
 
     /// The first run of pages in a state that `which` says.

@@ -200,6 +200,34 @@ impl Model {
             assert_eq!(uvm.zone(*frame), Some(e.zone));
         }
         self.compare_segments(uvm);
+        self.compare_nodes(uvm);
+    }
+
+    fn compare_nodes(&self, uvm: &Uvm) {
+        for node in uvm.nodes() {
+            let count = |what: &dyn Fn(&Entry) -> bool| self.count(|e| e.node == node && what(e));
+            let state = |state: PageState| count(&|e| e.state == state);
+            let of = uvm.node_counters(node).expect("a node");
+            assert_eq!(of.physmem, count(&|_| true), "physmem of node {node}");
+            assert_eq!(of.free, count(&Entry::is_free), "free on node {node}");
+            assert_eq!(
+                of.zeropages,
+                count(&|e| e.state == PageState::Free && e.zeroed),
+                "zeroed on node {node}"
+            );
+            assert_eq!(
+                of.movable,
+                count(&|e| e.is_free() && e.zone == Zone::Movable),
+                "movable on node {node}"
+            );
+            assert_eq!(
+                [of.cached, of.reserved, of.retired, of.offline],
+                [PageState::Cached, PageState::Reserved, PageState::Retired, PageState::Offline].map(state),
+                "states on node {node}"
+            );
+            assert_eq!(of.npages, of.physmem - of.reserved - of.retired - of.offline);
+        }
+        assert_eq!(uvm.node_counters(77), None);
     }
 
     fn compare_segments(&self, uvm: &Uvm) {
