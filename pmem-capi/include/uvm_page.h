@@ -118,6 +118,17 @@ int pmem_uvm_pglistfree_part(struct pmem_pglist *, struct vm_page *, size_t n);
 struct vm_page *pmem_uvm_pglist_first(const struct pmem_pglist *);
 struct vm_page *pmem_uvm_pglist_next(const struct pmem_pglist *, struct vm_page *);
 
+/*
+ * Areas that are set aside for long runs, as Linux's CMA has them: page frames, each free or reserved, in which only pages that have an object or an
+ * anon are from now on, until a run is claimed. What is in the way is moved by pmem_memory_migrate() of memory_hotplug.h; EBUSY if
+ * something cannot be. A claimed run goes back with uvm_pglistfree(), and is lent again. To take an area back, all of it must be moved: it is reserved
+ * then. Not from within a callback.
+ */
+int pmem_uvm_area_lend(paddr_t start, paddr_t end);
+int pmem_uvm_area_take_back(paddr_t start, paddr_t end); /* ENOENT if it is no area */
+/* In bytes, as pmem_uvm_pglistalloc(); EINVAL if there is no area between the two. */
+int pmem_uvm_area_claim(psize_t size, paddr_t low, paddr_t high, paddr_t alignment, paddr_t boundary, struct pmem_pglist *);
+
 #ifndef PMEM_UVM_PAGE_NO_NAMES
 #define uvm_setpagesize pmem_uvm_setpagesize
 #define uvm_pagealloc(obj, off, anon, flags) \

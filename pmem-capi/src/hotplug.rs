@@ -78,7 +78,7 @@ type Migrate = unsafe extern "C" fn(c_ulong, c_ulong) -> c_int;
 
 static MIGRATE: Mutex<Option<Migrate>> = Mutex::new(None);
 
-fn migrate(from: u64, to: u64) -> Result<(), Unmoved> {
+pub(crate) fn migrate(from: u64, to: u64) -> Result<(), Unmoved> {
     let Some(migrate) = *MIGRATE.lock().unwrap_or_else(PoisonError::into_inner) else {
         return Err(Unmoved::Never);
     };

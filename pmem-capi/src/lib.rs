@@ -2,6 +2,7 @@
 //!
 //! Every function that takes a pointer is `unsafe` to call from Rust: the headers say what they must point to.
 
+pub mod area;
 mod failure;
 mod host;
 pub mod hotplug;

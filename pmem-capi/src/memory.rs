@@ -111,9 +111,9 @@ pub(crate) fn failed(error: &UvmError) -> c_int {
         | UvmError::TimedOut
         | UvmError::Storage { .. }
         | UvmError::NotZeroed { .. } => ENOMEM,
-        UvmError::Page { .. } | UvmError::Unmovable { .. } => EBUSY,
+        UvmError::Page { .. } | UvmError::Unmovable { .. } | UvmError::Lent { .. } => EBUSY,
         UvmError::Overlap { .. } => EEXIST,
-        UvmError::NotPlugged(_) | UvmError::NoSegment(_) => ENOENT,
+        UvmError::NotPlugged(_) | UvmError::NoSegment(_) | UvmError::NoArea(_) => ENOENT,
         UvmError::InCallback => EDEADLK,
         _ => EINVAL,
     };

@@ -13,7 +13,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 /// `paddr_t`: a page frame number, or an address in bytes.
-type Paddr = usize;
+pub(crate) type Paddr = usize;
 /// `struct vm_page *`: the page frame number plus one.
 type PagePtr = *mut c_void;
 
@@ -37,11 +37,11 @@ fn page_ptr(frame: u64) -> PagePtr {
     ptr::without_provenance_mut(frame as usize + 1)
 }
 
-fn status(result: Result<(), UvmError>) -> c_int {
+pub(crate) fn status(result: Result<(), UvmError>) -> c_int {
     result.map_or_else(|error| failed(&error), |()| 0)
 }
 
-fn frames(start: Paddr, end: Paddr) -> Result<FrameRange, UvmError> {
+pub(crate) fn frames(start: Paddr, end: Paddr) -> Result<FrameRange, UvmError> {
     Ok(FrameRange::new(start as u64, end.saturating_sub(start) as u64)?)
 }
 
@@ -82,8 +82,16 @@ pub extern "C" fn pmem_uvm_setpagesize(bytes: usize) -> c_int {
     })
 }
 
+/// Does what hot-plug has to be kept from, and what may not be done from within a callback.
+pub(crate) fn alone<T>(run: impl FnOnce(&mut Uvm) -> Result<T, UvmError>) -> Result<T, UvmError> {
+    change(|uvm, _| Ok(run(uvm))).map_err(|_| UvmError::InCallback)?
+}
+
 /// Changes what is there, as hot-plug does: not while somebody keeps it as it is, and blocks follow.
-fn beside(range: FrameRange, run: impl FnOnce(&mut Uvm) -> Result<(), UvmError>) -> Result<(), UvmError> {
+pub(crate) fn beside(
+    range: FrameRange,
+    run: impl FnOnce(&mut Uvm) -> Result<(), UvmError>,
+) -> Result<(), UvmError> {
     let done = change(|uvm, hotplug| {
         let done = run(uvm);
         if done.is_ok() {
@@ -387,7 +395,7 @@ impl CList {
 }
 
 /// What is asked for in bytes, in page frames.
-fn request(
+pub(crate) fn request(
     size: usize,
     low: Paddr,
     high: Paddr,

@@ -100,6 +100,15 @@ pub enum UvmError {
     },
     /// No page frame of any segment is where pages may be.
     Nowhere(FrameRange),
+    /// Part of it is set aside, and lent until it is claimed.
+    Lent {
+        /// What was to be taken.
+        range: FrameRange,
+        /// What is set aside.
+        area: FrameRange,
+    },
+    /// It is not set aside.
+    NoArea(FrameRange),
     /// The wait for pages took too long.
     TimedOut,
     /// The wait for pages was called off.
@@ -150,6 +159,8 @@ impl fmt::Display for UvmError {
             }
             Self::Constraint { what, value } => write!(f, "{what} cannot be {value:#x} pages"),
             Self::Nowhere(range) => write!(f, "no segment in {range}"),
+            Self::Lent { range, area } => write!(f, "{range} meets {area}, which is set aside and lent"),
+            Self::NoArea(range) => write!(f, "{range} is not set aside"),
             Self::TimedOut => f.write_str("timed out waiting for pages"),
             Self::Cancelled => f.write_str("called off while waiting for pages"),
             Self::InCallback => {

@@ -443,6 +443,7 @@ fn begin_one(
 ) -> Result<(), HotplugError> {
     let (range, zone) = (step.range, step.zone);
     let node = step.old.or(step.new).map_or(0, |ram| ram.node);
+    check_may_leave(uvm, step)?;
     // What stays memory, but as a region's, as bad, or as part of another segment, is not asked about.
     if step.leaves() && (step.new.is_none() || step.wants(PageState::Offline)) {
         step.transition = Some(hotplug.begin_offline(uvm, range, node, zone, mover)?);
@@ -459,6 +460,11 @@ fn begin_one(
     Ok(())
 }
 
+/// Checks that nothing is lent of what leaves.
+fn check_may_leave(uvm: &Uvm, step: &Going) -> Result<(), HotplugError> {
+    if step.leaves() { Ok(uvm.check_not_lent(step.range)?) } else { Ok(()) }
+}
+
 /// Plugs what comes, and holds back what becomes something else, without asking anybody.
 fn hold_one(
     uvm: &mut Uvm,
@@ -466,6 +472,7 @@ fn hold_one(
     step: &Going,
     mover: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
 ) -> Result<(), HotplugError> {
+    check_may_leave(uvm, step)?;
     if let Some(new) = step.new.filter(|_| step.comes()) {
         uvm.plug_beside(&plug_of(step.range, &new), hotplug.bytes_for(step.range))?;
     }
@@ -523,6 +530,8 @@ fn put(map: &mut FrameMap<Ram>, range: FrameRange, new: Option<Ram>) {
 fn veto(range: FrameRange, error: &HotplugError, settings: Settings) -> Veto {
     let reason = match error {
         HotplugError::Uvm(UvmError::Page { .. } | UvmError::Unmovable { .. }) => "pages are busy",
+        HotplugError::Uvm(UvmError::Lent { .. }) => "pages are set aside and lent",
+        HotplugError::Uvm(UvmError::Storage { .. }) => "no memory for its pages",
         HotplugError::Uvm(UvmError::Overlap { .. }) => "memory is plugged there already",
         HotplugError::Refused { .. } => "a memory notifier refused",
         HotplugError::Interrupted => "moving pages was called off",
@@ -533,6 +542,7 @@ fn veto(range: FrameRange, error: &HotplugError, settings: Settings) -> Veto {
         HotplugError::Uvm(UvmError::Page { frame, .. } | UvmError::Unmovable { frame, .. }) => {
             FrameRange::one(*frame)
         }
+        HotplugError::Uvm(UvmError::Lent { area, .. }) => Some(*area),
         _ => None,
     };
     let veto = Veto::new(reason);

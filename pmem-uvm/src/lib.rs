@@ -38,8 +38,7 @@ pub use error::UvmError;
 pub use feed::{Access, Feed, Mover};
 pub use frame::{FRAMES, FrameRange, FrameRangeError};
 pub use hotplug::{
-    Answer, Block, BlockState, Callback, Event, Hotplug, HotplugError, MemoryAction, Migrate, NodeAction,
-    NotifierKey,
+    Answer, Block, BlockState, Callback, Event, Hotplug, HotplugError, MemoryAction, NodeAction, NotifierKey,
 };
 #[cfg(feature = "model")]
 pub use layout::{Layout, Ram};
@@ -52,4 +51,4 @@ pub use settings::Settings;
 #[cfg(feature = "std")]
 pub use shared::{Cancel, OnlineMems, Processor, SharedUvm, Wait};
 pub use snapshot::Snapshot;
-pub use uvm::{Again, Host, NodeCounters, PageList, Shortage, Unmoved, Uvm};
+pub use uvm::{Again, Host, Migrate, NodeCounters, PageList, Shortage, Unmoved, Uvm};

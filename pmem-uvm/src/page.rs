@@ -252,6 +252,16 @@ impl Page<'_> {
         done.then_some(head)
     }
 
+    /// Whether nobody has it, or whoever has it may be asked to move.
+    pub(crate) fn can_go(self) -> bool {
+        let head = self.head();
+        match state_of(head) {
+            PageState::Free | PageState::Cached => true,
+            PageState::Allocated => head & IN_LIST == 0 && head >> WIRED == 0,
+            _ => false,
+        }
+    }
+
     /// Makes a page that was held back what it was.
     pub(crate) fn let_go(self, head: u64) {
         self.0[0].store(head, Ordering::Release);

@@ -217,6 +217,20 @@ impl PageListRequest {
         }
     }
 
+    /// The lowest place for all of it as one run, free or not, from a page frame on and inside a range.
+    pub(crate) fn lowest_in(&self, from: u64, range: FrameRange) -> Option<FrameRange> {
+        let mut start = from.max(range.start()).checked_next_multiple_of(self.align)?;
+        if let Some(boundary) = self.boundary {
+            if self.count > boundary {
+                return None;
+            }
+            if start % boundary + self.count > boundary {
+                start = start.checked_next_multiple_of(boundary)?;
+            }
+        }
+        FrameRange::new(start, self.count).ok().filter(|run| range.covers(*run))
+    }
+
     /// The longest run that it makes sense to look for.
     pub(crate) fn longest(&self) -> u64 {
         self.count.min(self.boundary.unwrap_or(u64::MAX))

@@ -44,7 +44,7 @@ const HOUSE: [(&str, &[&str]); 11] = [
             "shared",
         ],
     ),
-    ("pmem-capi", &["failure|host", "memory", "physseg|pmem|page", "hotplug", "sample"]),
+    ("pmem-capi", &["failure|host", "memory", "physseg|pmem|page", "hotplug", "area", "sample"]),
     (
         "pmem-import",
         // Data flows down: sources, what each says, one answer to each question, the model.

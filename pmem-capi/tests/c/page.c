@@ -292,6 +292,32 @@ static int move(unsigned long from, unsigned long to)
 	return 0;
 }
 
+static void areas(void)
+{
+	struct pmem_pglist list;
+	setup(256);
+	CHECK_EQ(pmem_uvm_area_lend(64, 128), 0);
+	CHECK_EQ(pmem_uvm_area_lend(100, 200), EBUSY);
+	CHECK(strstr(pmem_error(), "set aside") != NULL);
+	CHECK_EQ(pmem_uvm_page_unplug(0, 256), EBUSY);
+	struct vm_page *pg = uvm_pagealloc(object, 0, NULL, 0);
+	CHECK_EQ(VM_PAGE_TO_PHYS(pg), 64 * PAGE);
+	pmem_memory_migrate(stay);
+	CHECK_EQ(pmem_uvm_area_claim(64 * PAGE, 0, 256 * PAGE, 0, 0, &list), EBUSY);
+	pmem_memory_migrate(move);
+	CHECK_EQ(pmem_uvm_area_claim(64 * PAGE, 0, 256 * PAGE, 0, 0, &list), 0);
+	CHECK_EQ(moved_from, 64);
+	CHECK(moved_to < 64 || moved_to >= 128);
+	CHECK_EQ(list.pages, 64);
+	CHECK_EQ(VM_PAGE_TO_PHYS(pmem_uvm_pglist_first(&list)), 64 * PAGE);
+	CHECK_EQ(pmem_uvm_area_take_back(64, 128), EBUSY);
+	uvm_pglistfree(&list);
+	CHECK_EQ(pmem_uvm_area_claim(64 * PAGE, 128 * PAGE, 256 * PAGE, 0, 0, &list), EINVAL);
+	CHECK_EQ(pmem_uvm_area_take_back(64, 128), 0);
+	CHECK_EQ(pmem_uvm_area_take_back(64, 128), ENOENT);
+	CHECK_EQ(uvmexp().reserved, 64);
+}
+
 static void hotplug(void)
 {
 	static struct notifier_block low = {on_memory, NULL, 0}, high = {on_memory, NULL, 9}, node = {on_node, NULL, 0};
@@ -429,6 +455,6 @@ static void bad_input(void)
 int main(void)
 {
 	static const struct check_case cases[] = {CASE(pages), CASE(freed_twice), CASE(two_owners), CASE(reserves), CASE(nodes), CASE(strategies),
-		CASE(lists), CASE(waiting), CASE(pagesize), CASE(hotplug), CASE(keeping), CASE(ending), CASE(bad_input)};
+		CASE(lists), CASE(areas), CASE(waiting), CASE(pagesize), CASE(hotplug), CASE(keeping), CASE(ending), CASE(bad_input)};
 	return check_all(cases, sizeof(cases) / sizeof(cases[0]));
 }

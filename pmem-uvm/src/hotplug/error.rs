@@ -77,7 +77,9 @@ impl HotplugError {
             Self::NoNotifier(_) => ENOENT,
             Self::InCallback => EDEADLK,
             Self::Uvm(UvmError::Overlap { .. }) => EEXIST,
-            Self::Uvm(UvmError::Page { .. } | UvmError::Unmovable { .. } | UvmError::Kept) => EBUSY,
+            Self::Uvm(
+                UvmError::Page { .. } | UvmError::Unmovable { .. } | UvmError::Kept | UvmError::Lent { .. },
+            ) => EBUSY,
             Self::Uvm(UvmError::Storage { .. } | UvmError::NoPages { .. } | UvmError::NoFit { .. }) => ENOMEM,
             Self::Uvm(UvmError::InCallback) => EDEADLK,
             Self::Uvm(_) => EINVAL,

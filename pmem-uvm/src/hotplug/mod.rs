@@ -22,14 +22,11 @@ use crate::frame::FrameRange;
 use crate::map::FrameMap;
 use crate::page::{Page, PageState};
 use crate::segment::{Plug, Zone};
-use crate::uvm::{Unmoved, Uvm};
+use crate::uvm::{Migrate, Uvm};
 use alloc::vec::Vec;
 use chain::Chain;
 use core::fmt;
 use error::REMOVABLE;
-
-/// Moves a page's content and users: see [`Uvm::capture`].
-pub type Migrate<'m> = &'m mut dyn FnMut(u64, u64) -> Result<(), Unmoved>;
 
 /// Blocks and callbacks. What is in memory is the [`Uvm`]'s, which every verb takes.
 pub struct Hotplug {

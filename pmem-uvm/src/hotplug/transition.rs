@@ -1,11 +1,11 @@
 //! One range on its way in or out of use: begin, commit, announce; or cancel.
 
-use super::{Event, Hotplug, HotplugError, MemoryAction, Migrate, NodeAction};
+use super::{Event, Hotplug, HotplugError, MemoryAction, NodeAction};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::PageState;
 use crate::segment::Zone;
-use crate::uvm::{Unmoved, Uvm};
+use crate::uvm::{Migrate, Unmoved, Uvm};
 
 /// Which way a range goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Getting hold of given page frames, whoever has them.
 
-use super::{PATIENCE, Uvm};
+use super::{PATIENCE, Taken, Uvm};
 use crate::counters::add;
 use crate::error::UvmError;
 use crate::frame::FrameRange;
@@ -18,6 +18,9 @@ pub enum Unmoved {
     Interrupted,
 }
 
+/// Moves a page's content and users, from one page frame to another: see [`Uvm::capture`].
+pub type Migrate<'m> = &'m mut dyn FnMut(u64, u64) -> Result<(), Unmoved>;
+
 impl Uvm {
     /// Hands out given page frames (what Linux calls `alloc_contig_range`): free ones are taken, those that are handed out
     /// are moved to others by `migrate(from, to)`, which copies the page and tells its users. They are handed out as
@@ -27,11 +30,7 @@ impl Uvm {
     /// [`UvmError::NotPlugged`]; [`UvmError::Page`] for one that is not managed; [`UvmError::Unmovable`] for one that is wired,
     /// lent or in a list, that `migrate` does not move, or for which there is no other. Nothing is captured then; what
     /// was moved stays moved.
-    pub fn capture(
-        &mut self,
-        range: FrameRange,
-        migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
-    ) -> Result<(), UvmError> {
+    pub fn capture(&mut self, range: FrameRange, migrate: Migrate<'_>) -> Result<(), UvmError> {
         self.isolate(range, migrate)?;
         self.turn(range, PageState::Allocated, |_| true);
         self.pages_in(range).for_each(|(_, page)| page.set_flags(PageFlags::CLEAN, PageFlags::empty()));
@@ -42,11 +41,7 @@ impl Uvm {
     ///
     /// # Errors
     /// As [`Self::capture`].
-    pub fn retire_moving(
-        &mut self,
-        range: FrameRange,
-        migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
-    ) -> Result<(), UvmError> {
+    pub fn retire_moving(&mut self, range: FrameRange, migrate: Migrate<'_>) -> Result<(), UvmError> {
         self.isolate(range, migrate)?;
         self.turn(range, PageState::Retired, |_| true);
         Ok(())
@@ -56,23 +51,16 @@ impl Uvm {
     ///
     /// # Errors
     /// As [`Self::capture`].
-    pub fn offline(
-        &mut self,
-        range: FrameRange,
-        migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
-    ) -> Result<(), UvmError> {
+    pub fn offline(&mut self, range: FrameRange, migrate: Migrate<'_>) -> Result<(), UvmError> {
         self.check_kept()?;
+        self.check_not_lent(range)?;
         self.isolate(range, migrate)?;
         self.offline_isolated(range);
         Ok(())
     }
 
     /// Holds pages back, moving those that are handed out: nobody gets one of them until they are let go of again.
-    fn isolate(
-        &mut self,
-        range: FrameRange,
-        migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
-    ) -> Result<(), UvmError> {
+    pub(super) fn isolate(&mut self, range: FrameRange, migrate: Migrate<'_>) -> Result<(), UvmError> {
         self.isolate_beside(range, |_| false, migrate)
     }
 
@@ -81,10 +69,10 @@ impl Uvm {
         &mut self,
         range: FrameRange,
         passed: impl Fn(Page<'_>) -> bool,
-        migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
+        migrate: Migrate<'_>,
     ) -> Result<(), UvmError> {
         self.hold_free(range, passed)?;
-        let moved = self.move_away(range, migrate);
+        let moved = self.on_the_way(Taken::Held(range), |uvm| uvm.move_away(range, migrate));
         if moved.is_err() {
             self.unisolate(range);
         }
@@ -124,7 +112,7 @@ impl Uvm {
         (frame, head): (u64, u64),
         node: u32,
         owner: PageOwner,
-        migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
+        migrate: Migrate<'_>,
     ) -> Option<u64> {
         let colour = frame & u64::from(self.settings.colours_of() - 1);
         let request =
@@ -157,11 +145,7 @@ impl Uvm {
     }
 
     /// Moves the pages of a range that are handed out, whose free pages are held back.
-    pub(crate) fn move_away(
-        &mut self,
-        range: FrameRange,
-        migrate: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
-    ) -> Result<(), UvmError> {
+    pub(crate) fn move_away(&mut self, range: FrameRange, migrate: Migrate<'_>) -> Result<(), UvmError> {
         // What was handed out may have been freed since.
         self.hold_more(range);
         let mut frames = range.frames();

@@ -31,7 +31,7 @@ impl PageList {
     }
 
     /// The same list, of which only one may be given back.
-    fn as_it_is(&self) -> Self {
+    pub(super) fn as_it_is(&self) -> Self {
         Self { first: self.first, runs: self.runs, pages: self.pages }
     }
 
@@ -255,6 +255,13 @@ impl Uvm {
             }
         }
         lowest.map(|(_, at, place)| (at, place))
+    }
+
+    /// A list of one run, whose pages are handed out, each by itself.
+    pub(super) fn list_of(&self, run: FrameRange) -> PageList {
+        self.pages_in(run).for_each(|(_, page)| page.enlist());
+        self.link(run, None);
+        PageList { first: Some(run.start()), runs: 1, pages: run.count() }
     }
 
     fn link(&self, run: FrameRange, next: Option<u64>) {

@@ -1,9 +1,11 @@
 //! Segments, pages and page lists under one owner: exclusive, deterministic, without locks of its own.
 
+mod area;
 mod bucket;
 mod capture;
 mod list;
 mod node;
+mod nodes;
 mod order;
 mod pages;
 mod plug;
@@ -11,7 +13,7 @@ mod plug;
 mod runs;
 mod turn;
 
-pub use capture::Unmoved;
+pub use capture::{Migrate, Unmoved};
 pub use list::{Again, PageList, Shortage};
 pub use node::NodeCounters;
 
@@ -75,6 +77,8 @@ pub struct Uvm {
     node_reserves: NodeReserves,
     counters: Arc<Counters>,
     caches: Vec<Arc<PageCache>>,
+    /// What is set aside and lent, in order.
+    areas: Vec<FrameRange>,
     next_colour: u32,
     host: Box<dyn Host>,
     /// Whether others may count on what is plugged and online: it stays so.
@@ -111,6 +115,7 @@ impl Uvm {
             node_reserves: NodeReserves::default(),
             counters: Arc::default(),
             caches: Vec::new(),
+            areas: Vec::new(),
             next_colour: 0,
             host: Box::new(NoHost),
             kept: false,
@@ -412,6 +417,8 @@ impl Uvm {
 enum Taken {
     Page(u64),
     List(PageList),
+    /// Held back.
+    Held(FrameRange),
 }
 
 /// Pages that nobody has yet, for whom they were taken neither.
@@ -425,6 +432,7 @@ impl Drop for OnTheWay<'_> {
         match self.taken.take() {
             Some(Taken::Page(frame)) => self.uvm.turn(lone(frame), PageState::Free, |_| true),
             Some(Taken::List(list)) => self.uvm.pglistfree(list),
+            Some(Taken::Held(range)) => self.uvm.unisolate(range),
             None => {}
         }
     }

@@ -247,6 +247,7 @@ impl Uvm {
     /// [`UvmError::NotPlugged`] names what is not there; [`UvmError::Page`] a page that is handed out or held back.
     pub fn unplug(&mut self, range: FrameRange) -> Result<(), UvmError> {
         self.check_kept()?;
+        self.check_not_lent(range)?;
         self.check_drained(range, "idle", |info, _| info.state.is_idle())?;
         self.forget(range);
         Ok(())

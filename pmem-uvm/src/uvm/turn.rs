@@ -108,10 +108,12 @@ impl Uvm {
         self.map.overlapping(range).next().map(|(entry, _)| entry.start().max(range.start()))
     }
 
-    /// The node and the zone of the lowest page of a range.
+    /// The node of the lowest page of a range, and what it is for, unless it is lent, as memory for anything is.
     pub(crate) fn place_of(&self, range: FrameRange) -> Option<(u32, Zone)> {
-        let (_, held) = self.map.overlapping(range).next()?;
-        Some((held.segment.node, self.buckets[held.bucket as usize].zone))
+        let (at, held) = self.map.overlapping(range).next()?;
+        let lent = self.check_not_lent(at).is_err();
+        let zone = if lent { Zone::Normal } else { self.buckets[held.bucket as usize].zone };
+        Some((held.segment.node, zone))
     }
 
     /// Checks that all of a range may come online: offline, or retired or its block's own, which it stays.
@@ -122,6 +124,7 @@ impl Uvm {
 
     /// Checks that all of a range may go offline: managed, or retired or its block's own, which it stays.
     pub(crate) fn check_offline(&self, range: FrameRange) -> Result<(), UvmError> {
+        self.check_not_lent(range)?;
         let may_not = |state| matches!(state, PageState::Offline | PageState::Reserved | PageState::Isolated);
         self.check_pages(range, "managed", |info, page| !may_not(info.state) || page.is_own())
     }

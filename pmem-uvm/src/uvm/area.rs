@@ -1,0 +1,142 @@
+//! Areas that are set aside for long runs, and lent to pages that can be moved until a run is claimed (Linux's contiguous memory allocator, mm/cma.c).
+
+use super::capture::Migrate;
+use super::{PageList, Taken, Uvm};
+use crate::error::UvmError;
+use crate::frame::FrameRange;
+use crate::page::{Page, PageState};
+use crate::request::PageListRequest;
+use crate::segment::Zone;
+
+impl Uvm {
+    /// Sets an area aside, each page of which is free, reserved or bad: only pages that can be moved are in it from now on
+    /// ([`Zone::Movable`]), so that [`Self::claim`] gets long runs of it whenever they are needed. Takes memory.
+    ///
+    /// # Errors
+    /// [`UvmError::NotPlugged`]; [`UvmError::Lent`] if it meets another area; [`UvmError::Page`] names a page that is handed out, offline, or for
+    /// movable pages already.
+    pub fn lend(&mut self, area: FrameRange) -> Result<(), UvmError> {
+        self.check_not_lent(area)?;
+        let may = |state| matches!(state, PageState::Free | PageState::Reserved | PageState::Retired);
+        self.check_drained(area, "free or reserved", |info, page| may(info.state) && !page.is_own())?;
+        let movable = |bucket: u32| self.buckets[bucket as usize].zone == Zone::Movable;
+        if let Some((part, ..)) = self.parts_in(area).find(|(_, bucket, _)| movable(*bucket)) {
+            let (frame, (_, page)) = (part.start(), self.known(part.start())?);
+            return Err(UvmError::Page { frame, info: page.info(), wanted: "in memory for anything" });
+        }
+        self.set_zone(area, Zone::Movable);
+        self.turn(area, PageState::Free, |state| state == PageState::Reserved);
+        let at = self.areas.partition_point(|other| other.start() < area.start());
+        self.areas.insert(at, area);
+        Ok(())
+    }
+
+    /// The areas that are set aside, in order.
+    pub fn areas(&self) -> &[FrameRange] {
+        &self.areas
+    }
+
+    /// Claims a run out of the areas in a request's window, aligned and within its boundary: free pages where there are enough, else at the lowest
+    /// place from which all that was lent can be moved. It goes back with [`Self::pglistfree`], and is lent again then. Reserves do
+    /// not matter.
+    ///
+    /// # Errors
+    /// [`UvmError::Nowhere`] if no area is in the window; [`UvmError::Unmovable`] names the last page that was in the way;
+    /// [`UvmError::NoFit`] if there is no place. What was moved stays moved.
+    pub fn claim(&mut self, request: &PageListRequest, migrate: Migrate<'_>) -> Result<PageList, UvmError> {
+        let result = self.claim_run(request, migrate);
+        match &result {
+            Ok(list) => self.on_the_way(Taken::List(list.as_it_is()), Self::check_scarce),
+            Err(_) => self.note_failed(),
+        }
+        result
+    }
+
+    fn claim_run(&mut self, request: &PageListRequest, migrate: Migrate<'_>) -> Result<PageList, UvmError> {
+        self.end_move();
+        let window = request.window;
+        let mut error = UvmError::Nowhere(window);
+        for at in 0..self.areas.len() {
+            let Some(part) = self.areas[at].intersect(window) else { continue };
+            let run = match self.free_run_in(request, part) {
+                Some(run) => run,
+                None => match self.clear_run_in(request, part, migrate) {
+                    Ok(run) => run,
+                    Err(why) => {
+                        error = why;
+                        continue;
+                    }
+                },
+            };
+            self.turn(run, PageState::Allocated, |_| true);
+            return Ok(self.list_of(run));
+        }
+        Err(error)
+    }
+
+    /// A place in an area where all is free: held back now.
+    fn free_run_in(&mut self, request: &PageListRequest, area: FrameRange) -> Option<FrameRange> {
+        let fit = request.window(area).fit(request.count)?;
+        let may =
+            |bucket: &&mut super::Bucket| bucket.zone == Zone::Movable && bucket.map.free() >= fit.len_of();
+        let places = self.buckets.iter_mut().filter(may).filter_map(|bucket| bucket.map.search(&fit));
+        let run = places.min_by_key(|place| place.start())?;
+        self.hold_more(run);
+        Some(run)
+    }
+
+    /// The lowest place in an area that can be cleared, and is now: all of it is held back.
+    fn clear_run_in(
+        &mut self,
+        request: &PageListRequest,
+        area: FrameRange,
+        migrate: Migrate<'_>,
+    ) -> Result<FrameRange, UvmError> {
+        let (mut from, mut in_the_way) = (area.start(), None);
+        while let Some(run) = request.lowest_in(from, area) {
+            let stuck = self.pages_in(run).filter(|(_, page)| !page.can_go()).last();
+            let stuck = match stuck {
+                Some((frame, page)) => UvmError::Unmovable { frame, info: page.info() },
+                None => match self.isolate(run, migrate) {
+                    Ok(()) => return Ok(run),
+                    Err(error) => error,
+                },
+            };
+            let (UvmError::Unmovable { frame, .. } | UvmError::Page { frame, .. }) = stuck else {
+                return Err(stuck);
+            };
+            from = frame + 1;
+            in_the_way = Some(stuck);
+        }
+        let free = self.runs_in(area).map(FrameRange::count).sum();
+        let longest = self.runs_in(area).map(FrameRange::count).max().unwrap_or(0);
+        Err(in_the_way.unwrap_or(UvmError::NoFit { asked: request.count, free, longest }))
+    }
+
+    /// The free runs of a range.
+    fn runs_in(&self, range: FrameRange) -> impl Iterator<Item = FrameRange> + '_ {
+        self.buckets.iter().flat_map(move |bucket| bucket.map.runs(range))
+    }
+
+    /// Takes an area back: nothing is lent of it any more, and all of it is reserved.
+    ///
+    /// # Errors
+    /// [`UvmError::NoArea`] if it is none; [`UvmError::Unmovable`] for a page that is claimed or cannot be moved.
+    pub fn take_back(&mut self, area: FrameRange, migrate: Migrate<'_>) -> Result<(), UvmError> {
+        let at = self.areas.iter().position(|other| *other == area).ok_or(UvmError::NoArea(area))?;
+        let idle = |page: Page<'_>| matches!(page.state(), PageState::Retired | PageState::Reserved);
+        self.isolate_beside(area, idle, migrate)?;
+        self.turn(area, PageState::Reserved, |state| state == PageState::Isolated);
+        self.set_zone(area, Zone::Normal);
+        self.areas.remove(at);
+        Ok(())
+    }
+
+    /// Checks that no part of a range is of an area.
+    pub(crate) fn check_not_lent(&self, range: FrameRange) -> Result<(), UvmError> {
+        match self.areas.iter().find(|area| area.overlaps(range)) {
+            Some(area) => Err(UvmError::Lent { range, area: *area }),
+            None => Ok(()),
+        }
+    }
+}
