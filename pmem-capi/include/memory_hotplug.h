@@ -72,7 +72,13 @@ int pmem_unregister_memory_notifier(struct notifier_block *);
 int pmem_register_node_notifier(struct notifier_block *);
 int pmem_unregister_node_notifier(struct notifier_block *);
 
-int pmem_add_memory(int nid, uint64_t start, uint64_t size); /* bytes; offline */
+/*
+ * What becomes of memory as it is added: MMOP_*, MMOP_OFFLINE at first; or online for movable pages as long as such memory, what is added included,
+ * is at most so many percent of what is for anything (auto_movable_ratio), else for anything.
+ */
+int pmem_memory_auto_online(int online_type);
+int pmem_memory_auto_movable(unsigned int percent);
+int pmem_add_memory(int nid, uint64_t start, uint64_t size); /* bytes; what is to come online and is refused stays offline: pmem_error() says why */
 int pmem_online_pages(unsigned long pfn, unsigned long nr_pages, int online_type);
 int pmem_offline_pages(unsigned long pfn, unsigned long nr_pages);
 int pmem_remove_memory(uint64_t start, uint64_t size);

@@ -4,11 +4,11 @@ use crate::failure::{EAGAIN, EDEADLK, EINTR, EINVAL, ENOENT, fail};
 use crate::memory::{change, configure, lend, memory};
 use crate::pmem::{ArenaPtr, DriverPtr, with};
 use pmem_uvm::{
-    Answer, BlockState, Event, Feed, FrameRange, HotplugError, Layout, NotifierKey, OnlineMems, Plug,
-    SharedUvm, Unmoved, Uvm, UvmError, Zone,
+    Answer, AutoOnline, BlockState, Event, Feed, FrameRange, HotplugError, Layout, NotifierKey, OnlineMems,
+    Plug, SharedUvm, Unmoved, Uvm, UvmError, Zone,
 };
 use std::cell::RefCell;
-use std::ffi::{c_int, c_ulong, c_void};
+use std::ffi::{c_int, c_uint, c_ulong, c_void};
 use std::sync::{Mutex, PoisonError};
 
 /// `struct notifier_block`.
@@ -213,23 +213,61 @@ pub extern "C" fn pmem_unregister_node_notifier(block: *mut NotifierBlock) -> c_
     status(change(|_, hotplug| hotplug.unregister_node(Block(block).key())))
 }
 
-/// Adds memory, offline.
+/// Says what becomes of memory as it is added.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_memory_auto_online(kind: c_int) -> c_int {
+    let policy = match kind {
+        0 => AutoOnline::Never,
+        kind => match zone(kind) {
+            Ok(zone) => AutoOnline::As(zone),
+            Err(errno) => return errno,
+        },
+    };
+    status(change(|_, hotplug| {
+        hotplug.set_auto_online(policy);
+        Ok(())
+    }))
+}
+
+/// As that, by how much memory there is for what.
+#[unsafe(no_mangle)]
+pub extern "C" fn pmem_memory_auto_movable(percent: c_uint) -> c_int {
+    status(change(|_, hotplug| {
+        hotplug.set_auto_online(AutoOnline::Ratio(percent));
+        Ok(())
+    }))
+}
+
+/// What memory comes online for.
+fn zone(kind: c_int) -> Result<Zone, c_int> {
+    match kind {
+        1 | 2 => Ok(Zone::Normal),
+        3 => Ok(Zone::Movable),
+        _ => Err(-fail(EINVAL, format!("no way to come online: {kind}"))),
+    }
+}
+
+/// Adds memory. What then does not come online, though it was to, stays offline, as in Linux; the words say why.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_add_memory(node: c_int, start: u64, size: u64) -> c_int {
     let Ok(node) = u32::try_from(node) else { return -fail(EINVAL, format!("node {node}")) };
     status(
         bytes(start, size)
-            .and_then(|range| change(|uvm, hotplug| hotplug.add(uvm, &Plug::new(range).node(node)))),
+            .and_then(|range| change(|uvm, hotplug| hotplug.add(uvm, &Plug::new(range).node(node))))
+            .map(|added| {
+                if let Some(why) = added.refused {
+                    fail(why.errno().into(), why);
+                }
+            }),
     )
 }
 
 /// Brings blocks online.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_online_pages(pfn: c_ulong, pages: c_ulong, kind: c_int) -> c_int {
-    let zone = match kind {
-        1 | 2 => Zone::Normal,
-        3 => Zone::Movable,
-        _ => return -fail(EINVAL, format!("no way to come online: {kind}")),
+    let zone = match zone(kind) {
+        Ok(zone) => zone,
+        Err(errno) => return errno,
     };
     status(frames(pfn, pages).and_then(|range| change(|uvm, hotplug| hotplug.online(uvm, range, zone))))
 }

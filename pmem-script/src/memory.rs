@@ -4,9 +4,9 @@ use super::words::Words;
 use pmem_core::{ArenaId, DriverId, Manager};
 use pmem_import::parse_addr;
 use pmem_uvm::{
-    Access, Answer, Event, Feed, FrameRange, Hotplug, Layout, MemoryAction, NodeAction, NotifierKey,
-    PageList, PageListRequest, PageOwner, PageRequest, PgaFlags, Plug, Reserves, Settings, Strategy, Unmoved,
-    Uvm, Zone,
+    Access, Answer, AutoOnline, Event, Feed, FrameRange, Hotplug, Layout, MemoryAction, NodeAction,
+    NotifierKey, PageList, PageListRequest, PageOwner, PageRequest, PgaFlags, Plug, Reserves, Settings,
+    Strategy, Unmoved, Uvm, Zone,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -87,7 +87,8 @@ impl Memory {
 
     /// Whether a command is one of these.
     pub(super) fn knows(name: &str) -> bool {
-        ["memory", "plug", "unplug", "online", "offline", "pages", "pglist", "listen"].contains(&name)
+        ["memory", "plug", "unplug", "online", "offline", "auto-online", "pages", "pglist", "listen"]
+            .contains(&name)
     }
 
     /// What callbacks were told since the last command.
@@ -127,6 +128,7 @@ impl Memory {
                 }
                 hotplug.offline(uvm, range, &mut mover.call()).map_err(text)
             }),
+            "auto-online" => self.auto_online(words),
             "pages" => self.pages(words),
             "pglist" => self.pglist(words),
             _ => self.listen(words),
@@ -180,12 +182,31 @@ impl Memory {
         plug = if flags[2] { plug.zeroed() } else { plug };
         self.shared.with(|uvm, hotplug| {
             if flags[0] {
-                return hotplug.add(uvm, &plug).map(|()| String::new()).map_err(text);
+                let added = hotplug.add(uvm, &plug).map_err(text)?;
+                return Ok(added.refused.map_or(String::new(), |why| format!("stays offline: {why}\n")));
             }
             let segment = uvm.plug(&plug).map_err(text)?;
             hotplug.follow(uvm, range);
             Ok(uvm.segment(segment).map(|s| format!("{}\n", s.range())).unwrap_or_default())
         })
+    }
+
+    /// What becomes of blocks as they are added: `auto-online never|normal|movable|PERCENT`.
+    fn auto_online(&mut self, words: &Words<'_>) -> Result<String, String> {
+        words.only(&[])?;
+        words.at_most(1)?;
+        let policy = match words.word(0, "POLICY")? {
+            "never" => AutoOnline::Never,
+            "normal" => AutoOnline::As(Zone::Normal),
+            "movable" => AutoOnline::As(Zone::Movable),
+            percent => AutoOnline::Ratio(
+                percent
+                    .parse()
+                    .map_err(|_| format!("{percent:?} is none of never, normal, movable, PERCENT"))?,
+            ),
+        };
+        self.shared.with(|_, hotplug| hotplug.set_auto_online(policy));
+        Ok(String::new())
     }
 
     fn change(

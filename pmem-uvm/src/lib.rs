@@ -38,7 +38,8 @@ pub use error::UvmError;
 pub use feed::{Access, Feed, Mover};
 pub use frame::{FRAMES, FrameRange, FrameRangeError};
 pub use hotplug::{
-    Answer, Block, BlockState, Callback, Event, Hotplug, HotplugError, MemoryAction, NodeAction, NotifierKey,
+    Added, Answer, AutoOnline, Block, BlockState, Callback, Event, Hotplug, HotplugError, MemoryAction,
+    NodeAction, NotifierKey,
 };
 #[cfg(feature = "model")]
 pub use layout::{Layout, Ram};

@@ -1,8 +1,9 @@
 //! What callbacks are told, row by row of Linux's online_pages() and offline_pages().
 
 use pmem_uvm::{
-    Answer, BlockState, Event, FrameRange, Hotplug, HotplugError, MemoryAction, NodeAction, NotifierKey,
-    PageListRequest, PageOwner, PageRequest, PageState, Plug, Strategy, Unmoved, Uvm, UvmError, Zone,
+    Added, Answer, AutoOnline, BlockState, Event, FrameRange, Hotplug, HotplugError, MemoryAction,
+    NodeAction, NotifierKey, PageListRequest, PageOwner, PageRequest, PageState, Plug, Strategy, Unmoved,
+    Uvm, UvmError, Zone,
 };
 use std::sync::{Arc, Mutex};
 
@@ -620,4 +621,58 @@ fn what_was_reserved_at_boot_keeps_its_block_online() {
     assert!(matches!(refused, HotplugError::Uvm(UvmError::Page { frame: 0, .. })), "{refused}");
     uvm.free_reserved(kernel).unwrap();
     hotplug.offline(&mut uvm, block(0), &mut stay).unwrap();
+}
+
+#[test]
+fn what_is_added_comes_online_as_the_policy_says() {
+    let mut w = World::new();
+    let add = |w: &mut World, at, node| w.hotplug.add(&mut w.uvm, &Plug::new(at).node(node)).unwrap();
+    assert_eq!(add(&mut w, block(1), 0), Added::default());
+    assert_eq!(w.state(1), BlockState::Offline, "none by itself");
+    for (number, zone) in [(2, Zone::Normal), (3, Zone::Movable)] {
+        w.hotplug.set_auto_online(AutoOnline::As(zone));
+        assert_eq!(add(&mut w, block(number), 0), Added { online: 1, refused: None });
+        assert_eq!(w.state(number), BlockState::Online(zone));
+    }
+    w.hotplug.set_auto_online(AutoOnline::Never);
+    assert_eq!(add(&mut w, block(4), 0), Added::default());
+}
+
+#[test]
+fn a_block_that_is_refused_stays_offline_beside_others() {
+    let mut w = World::new();
+    w.hotplug.set_auto_online(AutoOnline::As(Zone::Normal));
+    let second = block(5);
+    let callback = move |_: &mut Uvm, event: &Event| match event {
+        Event::Memory { action: MemoryAction::GoingOnline, range, .. } if *range == second => {
+            Answer::Errno(12)
+        }
+        _ => Answer::Ok,
+    };
+    w.hotplug.register_memory(NotifierKey(1), 0, Box::new(callback)).unwrap();
+    let added = w.hotplug.add(&mut w.uvm, &Plug::new(blocks(4, 3))).unwrap();
+    assert_eq!(added.online, 2);
+    assert!(matches!(added.refused, Some(HotplugError::Refused { errno: 12, .. })), "{added:?}");
+    let online = BlockState::Online(Zone::Normal);
+    assert_eq!([4, 5, 6].map(|number| w.state(number)), [online, BlockState::Offline, online]);
+}
+
+/// One block of node 0 is for anything from the start.
+#[test]
+fn a_ratio_holds_on_the_node_and_on_all() {
+    let mut w = World::new();
+    let mut zone_of = |percent: u32, number: u64, count: u64, node: u32| {
+        w.hotplug.set_auto_online(AutoOnline::Ratio(percent));
+        let at = blocks(number, count);
+        w.hotplug.add(&mut w.uvm, &Plug::new(at).node(node)).unwrap();
+        let BlockState::Online(zone) = w.state(number) else { panic!("{:?}", w.state(number)) };
+        zone
+    };
+    assert_eq!(zone_of(301, 1, 3, 0), Zone::Movable, "three times as much");
+    assert_eq!(zone_of(301, 4, 1, 0), Zone::Normal, "four times is too much");
+    assert_eq!(zone_of(301, 8, 1, 1), Zone::Normal, "node 1 has nothing for anything yet");
+    assert_eq!(zone_of(301, 9, 3, 1), Zone::Movable);
+    assert_eq!(zone_of(200, 12, 1, 0), Zone::Normal, "four to two on its node, seven to three on all");
+    assert_eq!(zone_of(199, 13, 1, 2), Zone::Normal);
+    assert_eq!(zone_of(0, 14, 1, 0), Zone::Normal, "none at all");
 }

@@ -39,7 +39,7 @@ fn plug(case: &str, left: usize) -> i32 {
     let before = (uvm.uvmexp(), uvm.nsegments(), uvm.nodes(), uvm.generation());
     HEAP.set_limit(HEAP.allocated() + left).unwrap();
     let done = match &mut hotplug {
-        Some(hotplug) => hotplug.add(&mut uvm, &what).map_err(|error| match error {
+        Some(hotplug) => hotplug.add(&mut uvm, &what).map(drop).map_err(|error| match error {
             HotplugError::Uvm(error) => error,
             error => panic!("{error}"),
         }),

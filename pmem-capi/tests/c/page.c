@@ -350,6 +350,21 @@ static void hotplug(void)
 	CHECK_EQ(pmem_memory_block_state(2 * block), MMOP_ONLINE_MOVABLE);
 	trace[0] = 0;
 
+	CHECK_EQ(pmem_memory_auto_online(7), -EINVAL);
+	CHECK_EQ(pmem_memory_auto_online(MMOP_ONLINE_MOVABLE), 0);
+	CHECK_EQ(add_memory(1, 8 << 20, 1 << 20), 0);
+	CHECK_EQ(pmem_memory_block_state(8 * block), MMOP_ONLINE_MOVABLE);
+	CHECK_EQ(offline_and_remove_memory(8 << 20, 1 << 20), 0);
+	CHECK_EQ(pmem_memory_auto_movable(0), 0);
+	veto = MEM_GOING_ONLINE;
+	CHECK_EQ(add_memory(1, 8 << 20, 1 << 20), 0);
+	CHECK(strstr(pmem_error(), "refused") != NULL);
+	CHECK_EQ(pmem_memory_block_state(8 * block), MMOP_OFFLINE);
+	veto = 0;
+	CHECK_EQ(remove_memory(8 << 20, 1 << 20), 0);
+	CHECK_EQ(pmem_memory_auto_online(MMOP_OFFLINE), 0);
+	trace[0] = 0;
+
 	pmem_memory_migrate(stay);
 	CHECK_EQ(offline_pages(block, block), -EBUSY);
 	CHECK(said("M2(-1) m2(-1) M32(-1) m32(-1) "));

@@ -9,12 +9,14 @@ mod block;
 mod chain;
 mod error;
 mod event;
+mod policy;
 mod transition;
 
 pub use block::{Block, BlockState};
 pub use chain::Callback;
 pub use error::HotplugError;
 pub use event::{Answer, Event, MemoryAction, NodeAction, NotifierKey};
+pub use policy::{Added, AutoOnline};
 #[cfg(feature = "model")]
 pub(crate) use transition::Transition;
 
@@ -34,6 +36,7 @@ pub struct Hotplug {
     blocks: FrameMap<Block>,
     memory: Chain,
     nodes: Chain,
+    auto_online: AutoOnline,
     /// Of which nodes and zones memory is on its way in.
     arriving: Vec<(u32, Zone)>,
     /// What goes block by block, and is held back from the start: no page is moved to where it would have to leave again.
@@ -62,6 +65,7 @@ impl Hotplug {
             blocks: FrameMap::new(),
             memory: Chain::default(),
             nodes: Chain::default(),
+            auto_online: AutoOnline::default(),
             arriving: Vec::new(),
             leaving: None,
         };
@@ -197,11 +201,17 @@ impl Hotplug {
         self.nodes.unregister(key)
     }
 
-    /// Adds blocks of memory, offline (`add_memory`): what is plugged is as `plug` says.
+    /// Says what becomes of blocks as they are added, from now on.
+    pub fn set_auto_online(&mut self, policy: AutoOnline) {
+        self.auto_online = policy;
+    }
+
+    /// Adds blocks of memory (`add_memory`): what is plugged is as `plug` says. They are offline, or come online one after another, as
+    /// [`Self::set_auto_online`] says; one that is refused stays offline, and is there all the same.
     ///
     /// # Errors
     /// [`HotplugError::Unaligned`], [`HotplugError::BlockExists`], and what [`Uvm::plug`] says.
-    pub fn add(&mut self, uvm: &mut Uvm, plug: &Plug) -> Result<(), HotplugError> {
+    pub fn add(&mut self, uvm: &mut Uvm, plug: &Plug) -> Result<Added, HotplugError> {
         self.recover(uvm);
         let range = plug.range;
         self.check_aligned(range)?;
@@ -212,7 +222,40 @@ impl Hotplug {
         for at in self.numbers(range) {
             self.blocks.insert(at, Block { node: plug.node, state: BlockState::Offline });
         }
-        Ok(())
+        let mut added = Added::default();
+        let Some(zone) = self.zone_of_added(plug.node, range) else { return Ok(added) };
+        for at in self.numbers(range) {
+            match self.online(uvm, at, zone) {
+                Ok(()) => added.online += 1,
+                Err(why) => added.refused = added.refused.or(Some(why)),
+            }
+        }
+        Ok(added)
+    }
+
+    /// What memory that was added to a node comes online for, if it does.
+    fn zone_of_added(&self, node: u32, range: FrameRange) -> Option<Zone> {
+        let percent = match self.auto_online {
+            AutoOnline::Never => return None,
+            AutoOnline::As(zone) => return Some(zone),
+            AutoOnline::Ratio(percent) => percent,
+        };
+        let fits = |counts: &dyn Fn(u32) -> bool| {
+            let online = self.blocks.iter().filter_map(|(at, block)| match block.state {
+                BlockState::Online(zone) | BlockState::GoingOffline(zone) if counts(block.node) => {
+                    Some((zone, u128::from(at.count())))
+                }
+                _ => None,
+            });
+            let (mut movable, mut normal) = (u128::from(range.count()), 0);
+            online.for_each(|(zone, pages)| match zone {
+                Zone::Movable => movable += pages,
+                Zone::Normal => normal += pages,
+            });
+            movable * 100 <= normal * u128::from(percent)
+        };
+        let movable = fits(&|other| other == node) && fits(&|_| true);
+        Some(if movable { Zone::Movable } else { Zone::Normal })
     }
 
     /// Brings blocks online, all of them as one step.
