@@ -52,12 +52,12 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     let buffer = pmem.alloc(sockets[1], &near)?;
     let large = pmem.alloc(sockets[1], &memory(1 << 30).max_metric(Metric::new(21)))?;
     for (name, region) in [("BAR", bar), ("DMA buffer", buffer), ("large block", large)] {
-        writeln!(out, "{name} at {}", pmem.range_of(region)?)?;
+        writeln!(out, "{name} at {}", pmem.range(region)?)?;
     }
 
     // What the card must be told: where the buffer is as seen from its bus.
     let seen = pmem.map(buses[1], buffer)?;
-    writeln!(out, "the card reaches the buffer at {}", pmem.range_of(seen)?)?;
+    writeln!(out, "the card reaches the buffer at {}", pmem.range(seen)?)?;
     writeln!(out, "as the card sees it:")?;
     for piece in pmem.state().view(buses[1]) {
         let What::Local { arena, region, .. } = piece.what else { continue };

@@ -95,19 +95,19 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     writeln!(out, "slots {}", listed().join(", "))?;
 
     // One after the other would meet the slot that exists; together they are withdrawn, then installed.
-    let (a, b) = (pmem.range_of(gpu)?.start(), pmem.range_of(nic)?.start());
+    let (a, b) = (pmem.range(gpu)?.start(), pmem.range(nic)?.start());
     if let Err(error) = pmem.relocate(gpu, b) {
         writeln!(out, "alone: {error}")?;
     }
     pmem.transaction(|plan| plan.relocate_all(&[(gpu, b), (nic, a)]))?;
-    writeln!(out, "swapped: GPU at {}, NIC at {}", pmem.range_of(gpu)?, pmem.range_of(nic)?)?;
+    writeln!(out, "swapped: GPU at {}, NIC at {}", pmem.range(gpu)?, pmem.range(nic)?)?;
 
     // A slot that fails: model and slots are as they were.
     hypervisor.lock().unwrap_or_else(PoisonError::into_inner).broken = true;
     if let Err(error) = pmem.relocate(gpu, 0xc800_0000) {
         writeln!(out, "failed: {error}")?;
     }
-    writeln!(out, "GPU still at {}, slots {}", pmem.range_of(gpu)?, listed().join(", "))?;
+    writeln!(out, "GPU still at {}, slots {}", pmem.range(gpu)?, listed().join(", "))?;
 
     // Saved with one VMM, loaded by the next; ids mean the same, the driver programs its slots anew.
     let saved = serde_json::to_string(&pmem.save())?;
@@ -115,7 +115,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     hypervisor.lock().unwrap_or_else(PoisonError::into_inner).slots.clear();
     let driver = pmem.register(Box::new(slots(guest)), Subscription::new([Scope::Arena(guest)]))?;
     pmem.relocate(gpu, 0xc800_0000)?;
-    writeln!(out, "gone on: GPU at {}, slots {}", pmem.range_of(gpu)?, listed().join(", "))?;
+    writeln!(out, "gone on: GPU at {}, slots {}", pmem.range(gpu)?, listed().join(", "))?;
     pmem.verify(driver)?;
     Ok(out)
 }

@@ -174,7 +174,7 @@ fn resource(
         return Err(Failure::Other(format!("{function} has no {kind}, or it is not assigned")));
     };
     let placement = machine.manager.placement(*region).map_err(|e| Failure::Other(e.to_string()))?;
-    let range = machine.manager.range_of(*region).map_err(|e| Failure::Other(e.to_string()))?;
+    let range = machine.manager.range(*region).map_err(|e| Failure::Other(e.to_string()))?;
     let from =
         if machine.is_io(placement.arena) { io_of(machine, from).unwrap_or(placement.arena) } else { from };
     let seen = machine.state().reverse(placement.arena, range);

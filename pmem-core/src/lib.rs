@@ -16,7 +16,7 @@
 //! pmem.connect(bus, ram, window, Metric::new(1))?;
 //!
 //! let buffer = pmem.alloc(bus, &Request::new(0x1000).align(0x1000).max_metric(Metric::new(1)))?;
-//! assert_eq!(pmem.range_of(buffer)?.start(), 0x8000_0000);
+//! assert_eq!(pmem.range(buffer)?.start(), 0x8000_0000);
 //! let seen = pmem.state().resolve(bus, 0x8000_0010);
 //! assert_eq!(seen.accepted().map(|place| (place.arena, place.addr)), Some((ram, 0x10)));
 //! # Ok::<(), Box<dyn std::error::Error>>(())

@@ -53,7 +53,7 @@ fn yielding_windows_have_each_its_own_prot() {
     let mut m = Manager::new();
     let [bus, dev] = arenas(&mut m);
     let a = Window::fixed(r(0, 0x1000), 0).unwrap();
-    let b = Window::fixed(r(0x1000, 0x2000), 0x1000).unwrap().prot(Prot::READ);
+    let b = Window::fixed(r(0x1000, 0x2000), 0x1000).unwrap().with_prot(Prot::READ);
     m.prime(dev, r(0, 0x2000), Attrs::ram()).unwrap();
     let map = Mapping::Windows(Windows::new([a, b]).unwrap().yielding().unwrap());
     m.connect(bus, dev, map, ONE).unwrap();
@@ -81,7 +81,7 @@ fn set_of_what_is_seen_through_the_inverse_of_a_prefetchable_window() {
     m.prime(bus, r(0x4000, 0x8000), Attrs::ram()).unwrap();
     let region = m.alloc(bus, &Request::new(0x1000)).unwrap();
     let alias = m.map(dev, region).unwrap();
-    assert_eq!(m.state().resolve(dev, m.range_of(alias).unwrap().start()).accepted().unwrap().arena, bus);
+    assert_eq!(m.state().resolve(dev, m.range(alias).unwrap().start()).accepted().unwrap().arena, bus);
     assert_eq!(m.set(region, Attrs::ram()), Ok(()), "its own attributes, and no window in the way");
 }
 
@@ -123,7 +123,7 @@ fn a_single_way_interleave() {
     let share = Interleave::new(r(0x10000, 0x11000), 1, 256, 0, 0).unwrap();
     m.connect(bus, a, Mapping::Interleave(share), ONE).unwrap();
     let region = m.alloc(bus, &Request::new(0x100).max_metric(ONE)).unwrap();
-    assert_eq!(m.range_of(region).unwrap().start(), 0x10000);
+    assert_eq!(m.range(region).unwrap().start(), 0x10000);
     let images = m.state().reverse(a, r(0, 0x100));
     assert!(images.iter().any(|i| i.viewer == bus), "{images:?}");
 }
@@ -193,7 +193,7 @@ fn an_exact_start_outside_the_window() {
     let [ram] = arenas(&mut m);
     m.prime(ram, r(0, 0x8000), Attrs::ram()).unwrap();
     let got = m.alloc(ram, &Request::new(0x100).window(r(0, 0x1000)).at(0x5000));
-    assert!(got.is_err(), "{:?}", got.map(|id| m.range_of(id)));
+    assert!(got.is_err(), "{:?}", got.map(|id| m.range(id)));
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn unpark_at_a_misaligned_start() {
     let region = m.alloc(ram, &Request::new(0x100)).unwrap();
     m.park(region).unwrap();
     let got = m.unpark(region, &Request::new(0x100).at(0x10).align(0x1000));
-    assert!(got.is_err(), "{:?} (alloc refuses the same)", m.range_of(region));
+    assert!(got.is_err(), "{:?} (alloc refuses the same)", m.range(region));
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_request_says_what_accesses_it_needs() {
     let mut m = Manager::new();
     let [bus, ram] = arenas(&mut m);
     m.prime(ram, r(0, 0x8000), Attrs::ram()).unwrap();
-    let w = Window::fixed(r(0x10000, 0x18000), 0).unwrap().prot(Prot::READ);
+    let w = Window::fixed(r(0x10000, 0x18000), 0).unwrap().with_prot(Prot::READ);
     m.connect(bus, ram, wins([w]), ONE).unwrap();
     let got = m.alloc(bus, &Request::new(0x1000).prot(Prot::RW).max_metric(ONE));
     assert!(got.is_err(), "asked for {:?}, got {:?}", Prot::RW, m.attrs(got.unwrap()).unwrap().prot());
@@ -403,7 +403,7 @@ fn a_table_behind_eight_tables_is_reversed() {
         let region = m.alloc(all[n - 1], &Request::new(0x1000)).unwrap();
         let seen = m.map(all[0], region).unwrap();
         assert_eq!(
-            m.state().resolve(all[0], m.range_of(seen).unwrap().start()).accepted().unwrap().region,
+            m.state().resolve(all[0], m.range(seen).unwrap().start()).accepted().unwrap().region,
             Some(region)
         );
         let images = m.state().reverse(all[n - 1], r(0, 0x1000));
@@ -420,11 +420,11 @@ fn a_region_may_come_without_an_address_and_find_one_later() {
     let first = pmem.alloc(bus, &Request::exactly(span)).unwrap();
     let wanted = Request::new(0x1000).align(0x1000);
     let parked = pmem.alloc_parked(bus, &wanted).unwrap();
-    assert_eq!(pmem.range_of(parked), Err(Error::IsParked(parked)));
+    assert_eq!(pmem.range(parked), Err(Error::IsParked(parked)));
     assert_eq!((pmem.refs(parked), pmem.check()), (Ok(1), Ok(())));
     assert!(matches!(pmem.unpark(parked, &wanted), Err(Error::NoSpace { .. })));
     pmem.decref(first).unwrap();
     pmem.unpark(parked, &wanted).unwrap();
-    assert_eq!(pmem.range_of(parked).unwrap().start(), 0x1000);
+    assert_eq!(pmem.range(parked).unwrap().start(), 0x1000);
     assert!(matches!(pmem.alloc_parked(bus, &Request::new(0)), Err(Error::Range(_))));
 }

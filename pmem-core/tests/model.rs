@@ -137,11 +137,11 @@ fn an_entry_of_a_table_is_where_the_request_wants_it() {
 
     let narrow = far(0x1000).window(r(0x1800, 0x4000));
     let first = pmem.alloc(dev, &narrow).unwrap();
-    assert!(r(0x1800, 0x4000).covers(pmem.range_of(first).unwrap()));
+    assert!(r(0x1800, 0x4000).covers(pmem.range(first).unwrap()));
     // The last two of these pages are whole; the first is only half inside the window.
     let tight = far(0x1000).window(r(0x5800, 0x7000));
     let second = pmem.alloc(dev, &tight).unwrap();
-    assert!(r(0x5800, 0x7000).covers(pmem.range_of(second).unwrap()));
+    assert!(r(0x5800, 0x7000).covers(pmem.range(second).unwrap()));
     assert!(matches!(
         pmem.alloc(dev, &far(0x1000).window(r(0x8800, 0x9800)).align(0x1000)),
         Err(Error::NoSpace { .. })
@@ -149,7 +149,7 @@ fn an_entry_of_a_table_is_where_the_request_wants_it() {
 
     for _ in 0..20 {
         let region = pmem.alloc(dev, &far(0x3000).boundary(0x4000)).unwrap();
-        let at = pmem.range_of(region).unwrap();
+        let at = pmem.range(region).unwrap();
         assert_eq!(at.start() / 0x4000, at.last() / 0x4000, "{at} crosses");
     }
     assert_eq!(pmem.check(), Ok(()));
@@ -165,11 +165,11 @@ fn an_entry_over_a_window_moves_when_its_pages_no_longer_line_up() {
     pmem.connect(dev, bus, Mapping::Table(Table::new(r(0, 0x10000), 0x1000).unwrap()), ONE).unwrap();
     let region = pmem.alloc(ram, &Request::new(0x1000)).unwrap();
     let entry = pmem.map(dev, region).unwrap();
-    let before = pmem.range_of(entry).unwrap();
+    let before = pmem.range(entry).unwrap();
     pmem.relocate(region, 0x2000).unwrap();
-    assert_eq!(pmem.range_of(entry), Ok(before), "the same pages serve");
+    assert_eq!(pmem.range(entry), Ok(before), "the same pages serve");
     pmem.relocate(region, 0x10000).unwrap();
-    let (at, to) = (pmem.range_of(entry).unwrap(), pmem.placement(entry).unwrap().record.alias().unwrap().to);
+    let (at, to) = (pmem.range(entry).unwrap(), pmem.placement(entry).unwrap().record.alias().unwrap().to);
     assert_eq!((at.start() % 0x1000, to), (0x800, 0x30800));
     assert_eq!(pmem.state().resolve(dev, at.start()).accepted().unwrap().addr, 0x10000);
     assert_eq!(pmem.check(), Ok(()));
@@ -184,7 +184,7 @@ fn who_sees_an_address_through_a_table_of_another_arena_is_found() {
     pmem.connect(dev, mmu, Mapping::window(r(0, 0x10000), 0x40000).unwrap(), ONE).unwrap();
     let region = pmem.alloc(ram, &Request::exactly(r(0x3000, 0x4000))).unwrap();
     let seen = pmem.map(dev, region).unwrap();
-    let at = pmem.range_of(seen).unwrap();
+    let at = pmem.range(seen).unwrap();
     let images = pmem.state().reverse(ram, r(0x3800, 0x3900));
     let of_dev = images.iter().find(|image| image.viewer == dev).expect("seen by the device");
     assert_eq!(of_dev.seen.start(), at.start() + 0x800);

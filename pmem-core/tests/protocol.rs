@@ -291,7 +291,7 @@ fn what_is_withdrawn_is_handed_out_again_only_after_its_withdraw() {
         })
         .unwrap();
     assert_ne!(old, new);
-    assert_eq!(pmem.range_of(old), Err(Error::NoRegion(old)));
+    assert_eq!(pmem.range(old), Err(Error::NoRegion(old)));
     assert_eq!(hardware.0.lock().unwrap().0.len(), 1);
 }
 
@@ -317,7 +317,7 @@ fn a_driver_that_will_not_let_go_keeps_the_region_condemned() {
     let Released::Condemned { by } = bench.pmem.decref(region).unwrap() else { panic!("not condemned") };
     assert_eq!(bench.pmem.drivers().nth(1).unwrap().0, by);
     assert_eq!(bench.pmem.refs(region), Ok(0));
-    assert!(bench.pmem.range_of(region).is_ok(), "it keeps its addresses");
+    assert!(bench.pmem.range(region).is_ok(), "it keeps its addresses");
     assert_eq!(bench.pmem.incref(region), Err(Error::Condemned(region)), "zero is final");
     assert_eq!(bench.pmem.decref(region), Err(Error::Condemned(region)));
     let arena = bench.arena;
@@ -328,7 +328,7 @@ fn a_driver_that_will_not_let_go_keeps_the_region_condemned() {
     bench.pmem.alloc(arena, &Request::new(0x10)).unwrap();
     assert_eq!(bench.pmem.condemned(), [(region, Some(by))]);
     assert_eq!(bench.pmem.reclaim(), []);
-    assert_eq!(bench.pmem.range_of(region), Err(Error::NoRegion(region)));
+    assert_eq!(bench.pmem.range(region), Err(Error::NoRegion(region)));
 }
 
 #[test]

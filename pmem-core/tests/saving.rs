@@ -65,7 +65,7 @@ fn condemned_regions_wait_to_be_reclaimed_after_loading() {
     let mut loaded = Manager::load(pmem.save()).unwrap();
     assert_eq!(loaded.condemned(), [(region, None)]);
     assert_eq!(loaded.reclaim(), []);
-    assert_eq!(loaded.range_of(region), Err(Error::NoRegion(region)));
+    assert_eq!(loaded.range(region), Err(Error::NoRegion(region)));
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn ids_mean_the_same_and_what_was_gone_stays_gone() {
     let (pmem, gone) = machine();
     let mut loaded = Manager::load(serde_json::from_value(saved(&pmem)).unwrap()).unwrap();
     assert_eq!(saved(&loaded), saved(&pmem));
-    assert_eq!(loaded.range_of(gone), Err(Error::NoRegion(gone)));
+    assert_eq!(loaded.range(gone), Err(Error::NoRegion(gone)));
     for (id, placement) in pmem.regions() {
         assert_eq!(loaded.placement(id), Ok(placement));
         assert_eq!(loaded.refs(id), pmem.refs(id));

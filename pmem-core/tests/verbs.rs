@@ -139,7 +139,7 @@ fn a_place_that_is_asked_for_is_where_it_is_mapped() {
     let table = Table::new(r(0x10_0000, 0x20_0000), 0x1000).unwrap();
     pmem.connect(device, ram, Mapping::Table(table), ONE).unwrap();
     let buffer = pmem.alloc(ram, &Request::exactly(r(0x4800, 0x5000))).unwrap();
-    let start = |pmem: &Manager, id: RegionId| pmem.range_of(id).unwrap().start();
+    let start = |pmem: &Manager, id: RegionId| pmem.range(id).unwrap().start();
     let fixed = pmem.map_at(device, buffer, Spot::at(0x18_0800)).unwrap();
     assert_eq!(start(&pmem, fixed), 0x18_0800);
     // What is there already is shared; elsewhere it is another entry.

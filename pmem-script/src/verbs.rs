@@ -119,6 +119,6 @@ fn carry_out_one(plan: &mut Plan<'_>, names: &mut Names, verb: &Verb) -> Result<
 
 fn made(plan: &Plan<'_>, names: &Names, name: &str, region: RegionId) -> Result<String, Error> {
     let placement = plan.placement(region)?;
-    let range = plan.range_of(region)?;
+    let range = plan.range(region)?;
     Ok(format!("{name} = {} {range}\n", names.of_arena(placement.arena)))
 }

@@ -314,7 +314,7 @@ impl World {
             Op::Release(index) if !regions.is_empty() => {
                 let at = index.index(regions.len());
                 let _ = self.pmem.decref(regions[at]);
-                if self.pmem.range_of(regions[at]).is_err() {
+                if self.pmem.range(regions[at]).is_err() {
                     regions.swap_remove(at);
                 }
             }

@@ -357,7 +357,7 @@ proptest! {
                 Op::Release(index) if !regions.is_empty() => {
                     let at = index.index(regions.len());
                     let released = pmem.decref(regions[at]).map(|_| ());
-                    if pmem.range_of(regions[at]).is_err() {
+                    if pmem.range(regions[at]).is_err() {
                         regions.swap_remove(at);
                     }
                     released

@@ -203,7 +203,7 @@ fn our_switches_lead_to_every_function_and_keep_what_is_reserved() {
     assert!(all >= 10 && reached == all, "{reached} of {all}");
     // The shared memory card: 64 MiB, prefetchable, behind the second root port.
     let place = machine.state().resolve(machine.system, 0x1_0000_0000).accepted().unwrap();
-    let range = machine.manager.range_of(place.region.unwrap()).unwrap();
+    let range = machine.manager.range(place.region.unwrap()).unwrap();
     assert_eq!((range.start(), range.len()), (0x1_0000_0000, 64 << 20));
     // A port that keeps 1 GiB for a card that is not there yet: a window, and free space behind it.
     let (link, _) = machine

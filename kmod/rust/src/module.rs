@@ -247,7 +247,7 @@ impl Module {
 
     fn region(&mut self, out: &mut Region, session: u64) -> i64 {
         let Some((owner, id)) = self.claims.get(out.index as usize).copied() else { return ENOENT };
-        let (Ok(range), Ok(attrs)) = (self.manager.range_of(id), self.manager.attrs(id)) else { return EIO };
+        let (Ok(range), Ok(attrs)) = (self.manager.range(id), self.manager.attrs(id)) else { return EIO };
         out.id = id.to_raw();
         (out.start, out.last) = (range.start(), range.last());
         out.flags = if owner == session { ffi::MINE } else { 0 };
@@ -303,7 +303,7 @@ impl Module {
 
     fn find(&mut self, region: &mut Region, session: u64) -> Result<(), Refused> {
         let (_, id) = self.mine(region, session)?;
-        let range = self.manager.range_of(id)?;
+        let range = self.manager.range(id)?;
         (region.start, region.last) = (range.start(), range.last());
         Ok(())
     }
@@ -311,7 +311,7 @@ impl Module {
     fn set(&mut self, region: &mut Region, session: u64) -> Result<(), Refused> {
         let (_, id) = self.mine(region, session)?;
         self.manager.set(id, attrs(region)?)?;
-        if let Ok(range) = self.manager.range_of(id) {
+        if let Ok(range) = self.manager.range(id) {
             (region.start, region.last) = (range.start(), range.last());
             log(&format!("{range} is {}", Self::words(region)));
         }
@@ -324,7 +324,7 @@ impl Module {
     }
 
     fn give_back(&mut self, place: usize, id: RegionId) -> Result<(), Refused> {
-        let range = self.manager.range_of(id).ok();
+        let range = self.manager.range(id).ok();
         let released = self.manager.decref(id)?;
         // Zero is final: it is nobody's any more, and what is left to do is tried again with each change.
         self.claims.swap_remove(place);
@@ -347,7 +347,7 @@ impl Module {
             let _ = writeln!(out, "{span} {}", what.kind().map_or("undefined", MemType::name));
         }
         for (owner, id) in &self.claims {
-            if let (Ok(range), Ok(attrs)) = (self.manager.range_of(*id), self.manager.attrs(*id)) {
+            if let (Ok(range), Ok(attrs)) = (self.manager.range(*id), self.manager.attrs(*id)) {
                 let _ = writeln!(out, "region {range} {attrs} of file {owner}");
             }
         }

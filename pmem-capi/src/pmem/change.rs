@@ -158,7 +158,7 @@ impl Edits {
                 });
                 for way in [Way::ToRight, Way::ToLeft] {
                     for window in pieces(ends, way).iter().filter(|window| window.is_fixed()) {
-                        let range = Side::of(window.limit_of(), None, 0);
+                        let range = Side::of(window.limit(), None, 0);
                         let side = |there: bool| if there { range } else { Side::default() };
                         let (before, after) = (side(old.is_some()), side(new.is_some()));
                         self.all.push(CEdit {
@@ -255,7 +255,7 @@ fn pieces(ends: &Link, way: Way) -> &[Window] {
 impl CEdit {
     fn of_window(link: LinkId, ends: &Link, way: Way, window: Option<&Window>) -> Self {
         let (arena, far) = (ends.near(way).into(), ends.near(way.back()).into());
-        let offset = window.map_or(0, |window| window.offset_of() as Paddr);
+        let offset = window.map_or(0, |window| window.offset() as Paddr);
         Self { arena, far, interconnect: link.into(), offset, ..CEdit::new(Kind::Window) }
     }
 

@@ -97,7 +97,7 @@ pub extern "C" fn pmem_decref(region: RegionPtr) -> c_int {
 pub unsafe extern "C" fn pmem_map(arena: ArenaPtr, region: RegionPtr, paddr: *mut Paddr) -> RegionPtr {
     let mapped = with(|pmem| {
         let mapped = pmem.map(arena.id(), region.id())?;
-        Ok((mapped, pmem.start_of(mapped)?.1))
+        Ok((mapped, pmem.start(mapped)?.1))
     });
     let Ok((mapped, start)) = mapped else { return RegionPtr::NULL };
     // SAFETY: the caller's.
@@ -121,7 +121,7 @@ pub unsafe extern "C" fn pmem_map_at(
     let mapped = with(|pmem| {
         let spot = Spot::within(range(start, end)?).align(align.max(1) as u64);
         let mapped = pmem.map_at(arena.id(), region.id(), spot)?;
-        Ok((mapped, pmem.start_of(mapped)?.1))
+        Ok((mapped, pmem.start(mapped)?.1))
     });
     let Ok((mapped, start)) = mapped else { return RegionPtr::NULL };
     // SAFETY: the caller's.
@@ -146,7 +146,7 @@ pub unsafe extern "C" fn pmem_where(
     first: *mut Paddr,
     last: *mut Paddr,
 ) -> c_int {
-    let found = with(|pmem| Ok((pmem.placement(region.id())?.arena, pmem.range_of(region.id())?)));
+    let found = with(|pmem| Ok((pmem.placement(region.id())?.arena, pmem.range(region.id())?)));
     match found {
         Err(errno) => errno,
         Ok((id, range)) => {

@@ -30,7 +30,7 @@ impl Manager {
     ///
     /// # Errors
     /// [`Error::NoRegion`], [`Error::IsParked`].
-    pub fn range_of(&self, region: RegionId) -> Result<AddrRange, Error> {
+    pub fn range(&self, region: RegionId) -> Result<AddrRange, Error> {
         self.placement(region)?.seat.range().ok_or(Error::IsParked(region))
     }
 
@@ -38,7 +38,7 @@ impl Manager {
     ///
     /// # Errors
     /// [`Error::NoRegion`], [`Error::IsParked`].
-    pub fn start_of(&self, region: RegionId) -> Result<(ArenaId, u64), Error> {
+    pub fn start(&self, region: RegionId) -> Result<(ArenaId, u64), Error> {
         match self.ids.regions.get(region).map(|entry| entry.home) {
             Some(Home::At(arena, start)) => Ok((arena, start)),
             Some(Home::Parked(_)) => Err(Error::IsParked(region)),

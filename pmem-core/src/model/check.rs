@@ -228,7 +228,7 @@ impl State {
         for way in [Way::ToRight, Way::ToLeft] {
             for (window, piece) in link.direction(way).mapping.pieces().iter().zip(0..) {
                 let now = self.window(id, way, piece);
-                if now != self.hull(id, way, piece) || now.is_some_and(|now| !window.limit_of().covers(now)) {
+                if now != self.hull(id, way, piece) || now.is_some_and(|now| !window.limit().covers(now)) {
                     return Err(Broken::Window { link: id, way, piece });
                 }
             }
@@ -241,14 +241,14 @@ impl State {
         let link = self.link(id)?;
         let window = link.direction(way).mapping.pieces().get(piece as usize)?;
         if window.is_fixed() {
-            return window.floor_of();
+            return window.floor();
         }
-        let through = self.arena(link.near(way))?.regions_in(window.limit_of()).filter(|(_, record)| {
+        let through = self.arena(link.near(way))?.regions_in(window.limit()).filter(|(_, record)| {
             record.alias().is_some_and(|a| (a.link, a.way, a.piece) == (id, way, piece))
         });
         through
-            .map(|(range, _)| range.rounded(window.granule_of()))
-            .chain(window.floor_of())
+            .map(|(range, _)| range.rounded(window.granule()))
+            .chain(window.floor())
             .reduce(AddrRange::hull)
     }
 

@@ -152,9 +152,9 @@ impl<'r> Lanes<'r> {
                 for (piece, window) in (0..).zip(windows.pieces()) {
                     let carries =
                         self.request.props.is_none_or(|props| windows.yields() || window.carries(props));
-                    let part = window.limit_of().intersect(lane.range).filter(|_| carries);
-                    let only = !windows.yields() && window.admits_of() == Admits::Prefetchable;
-                    inputs.extend(part.map(|part| (leg(piece), part, window.offset_of(), only)));
+                    let part = window.limit().intersect(lane.range).filter(|_| carries);
+                    let only = !windows.yields() && window.admits() == Admits::Prefetchable;
+                    inputs.extend(part.map(|part| (leg(piece), part, window.offset(), only)));
                 }
             }
             Mapping::Interleave(share) if share.ways() == 1 => {

@@ -122,7 +122,7 @@ impl Plan<'_> {
             };
             let mapping = &self.link(link)?.direction(way).mapping;
             let window = mapping.pieces().get(piece as usize).filter(|_| !mapping.yields());
-            if let (Ok(range), Some(false)) = (self.range_of(region), window.map(|w| w.carries(props))) {
+            if let (Ok(range), Some(false)) = (self.range(region), window.map(|w| w.carries(props))) {
                 return Err(Error::NotPassed { link, way, region, range });
             }
             self.check_carried(*alias, props)?;

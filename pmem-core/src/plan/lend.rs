@@ -25,5 +25,5 @@ pub(super) fn unlent(span: Span) -> Option<Span> {
 
 /// Whether a window may open over space with these defaults: what is not prefetchable must not be carried through prefetchable space.
 pub(super) fn may_show(window: &Window, attrs: Attrs) -> bool {
-    !attrs.props().contains(Props::PREFETCH) || window.admits_of() == Admits::Prefetchable
+    !attrs.props().contains(Props::PREFETCH) || window.admits() == Admits::Prefetchable
 }

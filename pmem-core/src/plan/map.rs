@@ -45,7 +45,7 @@ impl Plan<'_> {
         let placement = self.placement(region)?;
         if placement.arena == arena {
             if let Some(spot) = spot {
-                self.check_asked(arena, self.range_of(region)?, spot)?;
+                self.check_asked(arena, self.range(region)?, spot)?;
             }
             self.incref(region)?;
             return Ok(region);
@@ -53,7 +53,7 @@ impl Plan<'_> {
         if self.refs(region)? == 0 {
             return Err(Error::Condemned(region));
         }
-        self.range_of(region)?;
+        self.range(region)?;
         self.show(&Wanted { region, from: arena, max: Metric::FARTHEST, spot })
     }
 
@@ -125,7 +125,7 @@ impl Plan<'_> {
         wanted: Option<&Spot>,
     ) -> Result<RegionId, Error> {
         let Leg { link, way, piece } = hop.leg;
-        let to = self.range_of(target)?;
+        let to = self.range(target)?;
         let owner = self.placement(target)?.record.owner;
         let arena = self.link(link)?.near(way);
         let refused = Error::NotPassed { link, way, region: target, range: to };

@@ -76,7 +76,7 @@ impl<'m> Plan<'m> {
     ///
     /// # Errors
     /// [`Error::NoRegion`], [`Error::IsParked`].
-    pub fn range_of(&self, region: RegionId) -> Result<AddrRange, Error> {
+    pub fn range(&self, region: RegionId) -> Result<AddrRange, Error> {
         self.placement(region)?.seat.range().ok_or(Error::IsParked(region))
     }
 

@@ -27,7 +27,7 @@ impl Plan<'_> {
     pub fn relocate_all(&mut self, moves: &[(RegionId, u64)]) -> Result<(), Error> {
         let mut seats = Vec::with_capacity(moves.len());
         for (region, start) in moves {
-            let range = self.range_of(*region)?;
+            let range = self.range(*region)?;
             let wraps = RangeError::Wraps { start: *start, len: range.len() };
             let range = range.shifted(start.wrapping_sub(range.start())).ok_or(wraps)?;
             seats.push((*region, Seat::At(range)));
@@ -53,7 +53,7 @@ impl Plan<'_> {
     /// [`Error::NoRegion`], [`Error::IsAlias`], [`Error::IsParked`], [`Error::Pinned`]; [`Error::Range`] of all 2^64 bytes, a
     /// size that is no number.
     pub fn park(&mut self, region: RegionId) -> Result<(), Error> {
-        let range = self.range_of(region)?;
+        let range = self.range(region)?;
         let len = range.len();
         if range == AddrRange::ALL {
             return Err(RangeError::Wraps { start: 0, len }.into());
@@ -224,7 +224,7 @@ impl Plan<'_> {
         before: Option<u64>,
     ) -> Result<(AddrRange, u32), Error> {
         let spot = Spot::anywhere().align(align);
-        let range = self.range_of(region)?;
+        let range = self.range(region)?;
         let mut last = Error::NotPassed { link, way, region, range };
         for leg in self.legs_onto((link, way), range) {
             let seat = match (self.table(leg), self.before_leg(leg, range)) {

@@ -48,7 +48,7 @@ impl Plan<'_> {
     fn offset(&self, leg: Leg) -> Option<u64> {
         match &self.link(leg.link).ok()?.direction(leg.way).mapping {
             Mapping::Identity => Some(0),
-            Mapping::Windows(windows) => Some(windows.pieces().get(leg.piece as usize)?.offset_of()),
+            Mapping::Windows(windows) => Some(windows.pieces().get(leg.piece as usize)?.offset()),
             Mapping::Interleave(share) if share.ways() == 1 => {
                 Some(share.output().start().wrapping_sub(share.input().start()))
             }
@@ -68,7 +68,7 @@ impl Plan<'_> {
             Ok(Mapping::Windows(windows)) => {
                 let mut pieces: Vec<(bool, u32)> = windows
                     .pieces_onto(range)
-                    .map(|(piece, window)| (window.admits_of() != Admits::Prefetchable, piece))
+                    .map(|(piece, window)| (window.admits() != Admits::Prefetchable, piece))
                     .collect();
                 pieces.sort_unstable();
                 pieces.into_iter().map(|(_, piece)| leg(piece)).collect()
@@ -91,7 +91,7 @@ impl Plan<'_> {
             Mapping::Identity => self.check_undecoded(arena, seat),
             Mapping::Windows(windows) => {
                 let window = windows.pieces().get(piece as usize);
-                let window = window.filter(|window| window.limit_of().covers(seat)).ok_or_else(refused)?;
+                let window = window.filter(|window| window.limit().covers(seat)).ok_or_else(refused)?;
                 if windows.yields() {
                     return self.check_undecoded(arena, seat);
                 }
@@ -200,7 +200,7 @@ impl Plan<'_> {
             Mapping::Identity => undecoded(range),
             Mapping::Windows(windows) => {
                 let window = windows.pieces().get(leg.piece as usize);
-                let Some((window, range)) = window.and_then(|w| Some((w, w.limit_of().intersect(range)?)))
+                let Some((window, range)) = window.and_then(|w| Some((w, w.limit().intersect(range)?)))
                 else {
                     return Vec::new();
                 };
@@ -224,15 +224,15 @@ impl Plan<'_> {
         if window.is_fixed() {
             return now.into_iter().collect();
         }
-        let outside = now.map_or([Some(window.limit_of()), None], |now| window.limit_of().minus(now));
+        let outside = now.map_or([Some(window.limit()), None], |now| window.limit().minus(now));
         let mut blocked: Vec<AddrRange> = outside
             .into_iter()
             .flatten()
             .flat_map(|part| self.blockers(arena, part, window))
-            .map(|part| part.rounded(window.granule_of()))
+            .map(|part| part.rounded(window.granule()))
             .collect();
         blocked.sort_unstable_by_key(|part| part.start());
-        let rooms = without(window.limit_of(), blocked.into_iter());
+        let rooms = without(window.limit(), blocked.into_iter());
         rooms.into_iter().filter(|room| now.is_none_or(|now| room.covers(now))).collect()
     }
 
@@ -272,8 +272,12 @@ impl Plan<'_> {
         };
         // Pages start where pages do, and the alias, as seen, where the request says.
         let phase = within.wrapping_add(back);
-        let fit = Fit::new(pages.len())?.policy(spot.policy);
-        let fit = if spot.align > page { fit.align(spot.align)?.phase(phase) } else { fit.align(page)? };
+        let fit = Fit::new(pages.len())?.with_policy(spot.policy);
+        let fit = if spot.align > page {
+            fit.with_align(spot.align)?.with_phase(phase)
+        } else {
+            fit.with_align(page)?
+        };
         if phase & (spot.align.min(page) - 1) != 0 {
             return Err(nothing(0));
         }
@@ -290,12 +294,12 @@ impl Plan<'_> {
             let kept = before.and_then(|addr| AddrRange::sized(addr, len).ok());
             let kept = kept.filter(|kept| asked.admits(*kept) && kept.start() & (page - 1) == within);
             if let Some(kept) = kept
-                && space.find(&fit.window(kept.rounded(page))).is_some()
+                && space.find(&fit.with_window(kept.rounded(page))).is_some()
             {
                 return Ok(kept);
             }
             largest = largest.max(space.largest_gap(room).map_or(0, AddrRange::len));
-            if let Some(found) = find_entry(space, &fit.window(room), within, &asked) {
+            if let Some(found) = find_entry(space, &fit.with_window(room), within, &asked) {
                 return Ok(found);
             }
         }
@@ -325,23 +329,23 @@ fn find_entry(space: &Space<Kept>, fit: &Fit, within: u64, asked: &Fit) -> Optio
     let mut fit = *fit;
     loop {
         let pages = space.find(&fit)?;
-        let entry = AddrRange::sized(pages.start().checked_add(within)?, asked.len_of()).ok()?;
+        let entry = AddrRange::sized(pages.start().checked_add(within)?, asked.len()).ok()?;
         if asked.admits(entry) {
             return Some(entry);
         }
-        let boundary = asked.boundary_of()?;
+        let boundary = asked.boundary()?;
         // The multiple that it crosses, in addresses here.
-        let last = entry.last().wrapping_add(asked.phase_of());
+        let last = entry.last().wrapping_add(asked.phase());
         let multiple = entry.last().checked_sub(last & (boundary - 1))?;
-        let window = fit.window_of();
-        let rest = match fit.policy_of() {
+        let window = fit.window();
+        let rest = match fit.policy() {
             Policy::LastFit => AddrRange::inclusive(window.start(), multiple.checked_sub(1)?),
             _ => AddrRange::inclusive(
                 multiple.checked_sub(within)?.max(pages.start().checked_add(1)?),
                 window.last(),
             ),
         };
-        fit = fit.window(rest.ok()?);
+        fit = fit.with_window(rest.ok()?);
     }
 }
 

@@ -90,7 +90,7 @@ impl Plan<'_> {
     /// [`Error::Unreachable`] if no mapping leads there, [`Error::NoRoute`] if each way is blocked: nothing is changed then.
     pub(super) fn show(&mut self, wanted: &Wanted<'_>) -> Result<RegionId, Error> {
         let mut blocked = Blocked::default();
-        let target = Stand::At(self.range_of(wanted.region)?.start());
+        let target = Stand::At(self.range(wanted.region)?.start());
         while let Some((way, spots)) = self.way(wanted, &mut blocked)? {
             let before = self.edits.len();
             match self.chain(&way, wanted.region, wanted.spot) {
@@ -115,7 +115,7 @@ impl Plan<'_> {
 
     /// The cheapest way on which nothing is known to block a hop, from the viewer on, and where its aliases would be.
     fn way(&self, wanted: &Wanted<'_>, blocked: &mut Blocked) -> Result<Option<Found>, Error> {
-        let (range, start) = (self.range_of(wanted.region)?, self.placement(wanted.region)?.arena);
+        let (range, start) = (self.range(wanted.region)?, self.placement(wanted.region)?.arena);
         let rest = |arena| self.state().distance(wanted.from, arena);
         let first = Node {
             arena: start,
@@ -209,8 +209,8 @@ impl Plan<'_> {
                 };
                 let before =
                     windows.pieces_onto(output.unwrap_or(AddrRange::ALL)).flat_map(|(piece, window)| {
-                        let stand = node.spot.through(window.limit_of(), window.offset_of(), span);
-                        let rank = u8::from(window.admits_of() != Admits::Prefetchable);
+                        let stand = node.spot.through(window.limit(), window.offset(), span);
+                        let rank = u8::from(window.admits() != Admits::Prefetchable);
                         stand.map_or_else(Vec::new, |stand| open(leg(piece), rank, stand))
                     });
                 before.collect()

@@ -38,11 +38,11 @@ impl Plan<'_> {
         if let Some(old) = old.filter(|old| old.covers(range)) {
             return Ok(old);
         }
-        let wanted = range.rounded(window.granule_of());
+        let wanted = range.rounded(window.granule());
         let new = old.map_or(wanted, |old| old.hull(wanted));
         let blocked = |by| Err(Error::WindowBlocked { link, way, piece, window: new, by });
-        if !window.limit_of().covers(new) {
-            return blocked(Holder::Limit(link, window.limit_of()));
+        if !window.limit().covers(new) {
+            return blocked(Holder::Limit(link, window.limit()));
         }
         let gained = old.map_or([Some(new), None], |old| new.minus(old));
         for part in gained.into_iter().flatten() {
@@ -64,7 +64,7 @@ impl Plan<'_> {
             // Nothing lies in a window but the aliases through it.
             let mut through = self.arena(arena)?.regions_in(old).map(|(at, _)| at);
             let ends = [through.next(), through.next_back()].into_iter().flatten();
-            ends.map(|at| at.rounded(window.granule_of())).chain(window.floor_of()).reduce(AddrRange::hull)
+            ends.map(|at| at.rounded(window.granule())).chain(window.floor()).reduce(AddrRange::hull)
         };
         if Some(old) == new {
             return Ok(());
@@ -92,7 +92,7 @@ impl Plan<'_> {
         if window.is_fixed() {
             return Err(Error::FixedWindow { link, way, piece });
         }
-        let new = floor.map_or_else(|| Ok(window.without_floor()), |floor| window.floor(floor))?;
+        let new = floor.map_or_else(|| Ok(window.without_floor()), |floor| window.with_floor(floor))?;
         self.atomically(|plan| {
             plan.edit_link(link, |link| {
                 let mapping = &mut link.direction_mut(way).mapping;

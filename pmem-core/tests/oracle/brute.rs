@@ -93,13 +93,13 @@ impl Brute<'_> {
                     Mapping::Windows(windows) => {
                         let now = self.state.windows(link, way);
                         for (window, now) in windows.pieces().iter().zip(now) {
-                            let to = (far, addr.wrapping_add(window.offset_of()));
-                            if windows.yields() && window.limit_of().contains(addr) {
-                                yielding.push(hop(link, way, to, false, window.prot_of()));
+                            let to = (far, addr.wrapping_add(window.offset()));
+                            if windows.yields() && window.limit().contains(addr) {
+                                yielding.push(hop(link, way, to, false, window.prot()));
                             } else if !windows.yields() && now.is_some_and(|now| now.contains(addr)) {
                                 let narrow = alias.filter(|(a, ..)| (a.link, a.way) == (link, way));
                                 let narrow = narrow.map_or(Prot::RWX, |(.., prot)| prot);
-                                claimed.push(hop(link, way, to, true, window.prot_of() & narrow));
+                                claimed.push(hop(link, way, to, true, window.prot() & narrow));
                                 is_claimed = true;
                             }
                         }
@@ -137,7 +137,7 @@ impl Brute<'_> {
                                 return At::Table(link);
                             }
                             if let Some((_, to, prot)) = alias {
-                                claimed.push(hop(link, way, (far, to), true, prot & table.prot_of()));
+                                claimed.push(hop(link, way, (far, to), true, prot & table.prot()));
                             }
                         }
                     }
@@ -339,7 +339,7 @@ impl Mapper<'_> {
                 match &direction.mapping {
                     Mapping::Identity => drop(starts.insert(at.1)),
                     Mapping::Windows(windows) => {
-                        starts.extend(windows.pieces().iter().map(|w| at.1.wrapping_sub(w.offset_of())));
+                        starts.extend(windows.pieces().iter().map(|w| at.1.wrapping_sub(w.offset())));
                     }
                     Mapping::Table(table) => {
                         let offset = at.1 % table.page();
@@ -397,8 +397,8 @@ impl Mapper<'_> {
             Mapping::Identity => undecoded(range) && means_it(),
             Mapping::Windows(windows) => {
                 let window = windows.pieces()[piece];
-                let moved = range.start().wrapping_add(window.offset_of());
-                if !window.limit_of().covers(range) || moved != to.1 {
+                let moved = range.start().wrapping_add(window.offset());
+                if !window.limit().covers(range) || moved != to.1 {
                     return false;
                 }
                 if windows.yields() {
@@ -419,12 +419,12 @@ impl Mapper<'_> {
     /// Whether a window is, or can come to be, where it covers `range`.
     fn grows(&self, window: &Window, now: Option<AddrRange>, near: ArenaId, range: AddrRange) -> bool {
         let here = self.state.arena(near).unwrap();
-        let wanted = range.rounded(window.granule_of());
+        let wanted = range.rounded(window.granule());
         let new = now.map_or(wanted, |now| now.hull(wanted));
         if now.is_some_and(|now| now.covers(range)) {
             return true;
         }
-        window.limit_of().covers(new)
+        window.limit().covers(new)
             && cells(new).filter(|cell| now.is_none_or(|now| !now.contains(*cell))).all(|cell| {
                 let span = here.span_at(cell).map(|(_, span)| span);
                 let prefetch = |attrs: Attrs| attrs.props().contains(Props::PREFETCH);
@@ -432,7 +432,7 @@ impl Mapper<'_> {
                     && here.behind(cell).is_empty()
                     && span.is_none_or(|span| {
                         span.state != SpanState::Sealed
-                            && (!prefetch(span.attrs) || window.admits_of() == Admits::Prefetchable)
+                            && (!prefetch(span.attrs) || window.admits() == Admits::Prefetchable)
                     })
             })
     }

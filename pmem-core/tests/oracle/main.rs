@@ -200,7 +200,7 @@ impl Bench {
             Op::Relocate(index, start) => self.pmem.relocate(region(self, index), *start * CELL).is_ok(),
             Op::Swap(a, b) => {
                 let (a, b) = (region(self, a), region(self, b));
-                let start = |region| self.pmem.range_of(region).map(AddrRange::start);
+                let start = |region| self.pmem.range(region).map(AddrRange::start);
                 let (Ok(to_b), Ok(to_a)) = (start(a), start(b)) else { return false };
                 self.pmem.relocate_all(&[(a, to_b), (b, to_a)]).is_ok()
             }
@@ -421,7 +421,7 @@ fn check_aliases(pmem: &Manager) -> Result<(), TestCaseError> {
         let (Role::Alias(alias), Some(range)) = (placement.record.role, placement.seat.range()) else {
             continue;
         };
-        let target = pmem.range_of(alias.target).unwrap();
+        let target = pmem.range(alias.target).unwrap();
         let far = pmem.placement(alias.target).unwrap().arena;
         for offset in [0, range.len() - 1] {
             let here = pmem.state().resolve(placement.arena, range.start() + offset);

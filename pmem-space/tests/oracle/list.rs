@@ -118,7 +118,7 @@ fn check_alloc(list: &List, fit: &Fit, found: Option<AddrRange>) {
     assert!(found.is_none_or(|place| fit.admits(place) && gaps.iter().any(|gap| gap.covers(place))));
     let first = gaps.iter().find_map(|gap| fit.lowest_in(*gap));
     let last = gaps.iter().rev().find_map(|gap| fit.highest_in(*gap));
-    match fit.policy_of() {
+    match fit.policy() {
         Policy::FirstFit => assert_eq!(found, first),
         Policy::LastFit => assert_eq!(found, last),
         _ => assert_eq!(found.is_some(), first.is_some()),
@@ -188,14 +188,15 @@ pub fn run(high: bool, ops: Vec<Op>) {
                 assert_eq!(space.remove(start).is_some(), list.remove(start));
             }
             Op::Alloc(ask) => {
-                let fit = Fit::new(ask.len).unwrap().align(1 << ask.align).unwrap().phase(ask.phase);
-                let fit = ask.boundary.map_or(fit, |b| fit.boundary(1 << b).unwrap());
-                let fit = ask.window.map_or(fit, |(start, len)| fit.window(range(base, start, len)));
-                let fit = fit.policy(POLICIES[usize::from(ask.policy)]);
+                let fit =
+                    Fit::new(ask.len).unwrap().with_align(1 << ask.align).unwrap().with_phase(ask.phase);
+                let fit = ask.boundary.map_or(fit, |b| fit.with_boundary(1 << b).unwrap());
+                let fit = ask.window.map_or(fit, |(start, len)| fit.with_window(range(base, start, len)));
+                let fit = fit.with_policy(POLICIES[usize::from(ask.policy)]);
                 let found = space.find(&fit);
                 check_alloc(&list, &fit, found);
                 // With little patience there is another place, if there is any.
-                let hasty = space.search(&fit.visits(1));
+                let hasty = space.search(&fit.with_visits(1));
                 assert_eq!(hasty.is_some(), found.is_some());
                 assert!(hasty.is_none_or(|hasty| !hasty.exact || Some(hasty.place) == found));
                 if let Some(place) = found {

@@ -78,7 +78,7 @@ impl Uvm {
     fn free_run_in(&mut self, request: &PageListRequest, area: FrameRange) -> Option<FrameRange> {
         let fit = request.window(area).fit(request.count)?;
         let may =
-            |bucket: &&mut super::Bucket| bucket.zone == Zone::Movable && bucket.map.free() >= fit.len_of();
+            |bucket: &&mut super::Bucket| bucket.zone == Zone::Movable && bucket.map.free() >= fit.len();
         let places = self.buckets.iter_mut().filter(may).filter_map(|bucket| bucket.map.search(&fit));
         let run = places.min_by_key(|place| place.start())?;
         self.hold_more(run);

@@ -161,7 +161,7 @@ impl Uvm {
     /// Takes pages of as few free lists as will do, from 0 up.
     fn gather_from(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
         let mut found = self.gather(request, 0);
-        for list in 1..self.settings.free_lists_of() {
+        for list in 1..self.settings.free_lists() {
             if found.is_ok()
                 || !self.buckets.iter().any(|bucket| {
                     bucket.free_list == list && bucket.may_serve(request) && bucket.map.free() > 0
@@ -237,7 +237,7 @@ impl Uvm {
         list_up_to: u8,
     ) -> Option<(usize, FrameRange)> {
         let enough = |bucket: &Bucket| {
-            bucket.free_list <= list_up_to && bucket.may_serve(request) && bucket.map.free() >= fit.len_of()
+            bucket.free_list <= list_up_to && bucket.may_serve(request) && bucket.map.free() >= fit.len()
         };
         let Self { buckets, orders, node_reserves, .. } = self;
         let mut lowest: Option<(u8, usize, FrameRange)> = None;
@@ -245,7 +245,7 @@ impl Uvm {
             let (list, node) = (buckets[at].free_list, buckets[at].node);
             let kept = node_reserves.of(node).map_or(0, |kept| kept.pagedaemon.saturating_add(kept.kernel));
             let spare = || free_on(buckets, orders.of_node(node), false).saturating_sub(kept);
-            if !enough(&buckets[at]) || kept > 0 && spare() < fit.len_of() {
+            if !enough(&buckets[at]) || kept > 0 && spare() < fit.len() {
                 continue;
             }
             if let Some(place) = buckets[at].map.search(fit)

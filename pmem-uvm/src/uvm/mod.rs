@@ -135,7 +135,7 @@ impl Uvm {
     }
 
     fn check_list(&self, asked: u8) -> Result<(), UvmError> {
-        let lists = self.settings.free_lists_of();
+        let lists = self.settings.free_lists();
         if asked < lists { Ok(()) } else { Err(UvmError::FreeList { asked, lists }) }
     }
 
@@ -402,7 +402,7 @@ impl Uvm {
     }
 
     fn new_map(&self) -> FreeMap {
-        FreeMap::new(self.settings.colours_of() > 1)
+        FreeMap::new(self.settings.colours() > 1)
     }
 
     fn add_bucket(&mut self, node: u32, free_list: u8, zone: Zone, map: FreeMap) -> u32 {
