@@ -190,6 +190,13 @@ mod tests {
     }
 
     #[test]
+    fn a_range_ends_where_it_says() {
+        let range = AddrRange::new(4, 8).unwrap();
+        assert!((0..12).filter(|addr| range.contains(*addr)).eq(4..8));
+        assert!(AddrRange::ALL.contains(u64::MAX));
+    }
+
+    #[test]
     fn the_whole_space_saturates_its_size() {
         assert_eq!(AddrRange::ALL.len(), u64::MAX);
         assert_eq!(AddrRange::ALL.to_string(), "[0x0, 2^64)");

@@ -52,3 +52,41 @@ fn a_filled_pool_is_all_the_memory_that_a_change_takes() {
     }
     assert!(kept.windows(2).any(|pair| pair[0] != pair[1]));
 }
+
+#[test]
+fn what_a_change_has_no_more_use_for_serves_the_next() {
+    let (mut space, mut pool) = (Space::new(), Pool::default());
+    space.open(AddrRange::sized(0, 1 << 32).unwrap());
+    for i in 0..600 {
+        space.insert(page(2 * i), i).unwrap();
+    }
+    space.fill_pool(&mut pool);
+    // Nodes are split as it fills, and joined as it empties, many more times than there are nodes in the pool.
+    let used = allocation_counter::measure(|| {
+        for _ in 0..50 {
+            for i in 0..40 {
+                space.pooled(&mut pool).insert(page(2 * i + 1), i).unwrap();
+            }
+            for i in 0..40 {
+                space.pooled(&mut pool).remove(page(2 * i + 1).start()).unwrap();
+            }
+        }
+    });
+    assert!(used.count_total < 40, "the first time round may take some: {used:?}");
+}
+
+#[test]
+fn what_was_emptied_gives_its_memory_back() {
+    let mut space = Space::new();
+    space.open(AddrRange::sized(0, 1 << 32).unwrap());
+    let filled =
+        allocation_counter::measure(|| (0..20_000).for_each(|i| space.insert(page(2 * i), i).unwrap()));
+    let mut seed = 88_172_645_463_325_252;
+    let emptied = allocation_counter::measure(|| {
+        while space.taken() > 200 {
+            space.remove(page(2 * (next(&mut seed) % 20_000)).start());
+        }
+    });
+    let left = filled.bytes_current + emptied.bytes_current;
+    assert!(left < filled.bytes_current / 20, "{left} of {} bytes", filled.bytes_current);
+}
