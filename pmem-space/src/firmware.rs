@@ -140,6 +140,25 @@ mod tests {
         }
     }
 
+    /// ACPI 6.5, table 15.3, with what Linux adds; UEFI 2.10, table 7.10.
+    #[test]
+    fn the_numbers_are_the_specifications() {
+        use FirmwareMemory::*;
+        let e820: [FirmwareMemory; 13] = core::array::from_fn(|kind| FirmwareMemory::from_e820(kind as u32));
+        let unknown = Unknown;
+        assert_eq!(e820[..6], [unknown, Usable, Reserved, AcpiTables, AcpiNvs, Unusable]);
+        assert_eq!(e820[6..], [unknown, Persistent, unknown, unknown, unknown, unknown, Persistent]);
+        assert_eq!(FirmwareMemory::from_e820(0xefff_ffff), SpecialPurpose);
+        let efi: [FirmwareMemory; 17] = core::array::from_fn(|kind| FirmwareMemory::from_efi(kind as u32, 0));
+        assert_eq!(efi[..8], [Reserved, Boot, Boot, Boot, Boot, Runtime, Runtime, Usable]);
+        assert_eq!(
+            efi[8..],
+            [Unusable, AcpiTables, AcpiNvs, Mmio, Mmio, Runtime, Persistent, Unaccepted, unknown]
+        );
+        let special = |kind| FirmwareMemory::from_efi(kind, FirmwareMemory::EFI_SPECIAL_PURPOSE);
+        assert_eq!((special(7), special(3), special(14)), (SpecialPurpose, Boot, Persistent));
+    }
+
     #[test]
     fn what_is_usable_is_memory() {
         for kind in (0..20)

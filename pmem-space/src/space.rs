@@ -596,7 +596,34 @@ mod tests {
         Ok(())
     }
 
+    /// A tree of some levels, whose entries come and go.
+    fn grown(ops: Vec<(u8, u64, u64)>) -> Space<u8> {
+        let mut space = Space::new();
+        space.open(AddrRange::inclusive(0, 1 << 20).unwrap());
+        for (i, (op, start, len)) in ops.into_iter().enumerate() {
+            let range = AddrRange::sized(start, len).unwrap();
+            match op {
+                0 => space.close(range),
+                1 => space.open(range),
+                2..6 => drop(space.after(start).and_then(|(next, _)| space.remove(next.start()))),
+                _ => drop(space.insert_marked(range, i as u8, i.is_multiple_of(7))),
+            }
+        }
+        space
+    }
+
+    #[test]
+    fn it_can_be_shown() {
+        let shown = std::format!("{:?}", grown(std::vec![(9, 4096, 16)]));
+        assert!(shown.contains("0x1000"), "{shown}");
+    }
+
     proptest! {
+        #[test]
+        fn what_subtrees_say_is_exact(ops in prop::collection::vec((0u8..16, 0u64..1 << 12, 1u64..9), 1..600)) {
+            crate::tree::exact::check(&grown(ops).root);
+        }
+
         #[test]
         fn agrees_with_one_cell_per_address(
             ops in prop::collection::vec((0u8..6, 0..SMALL, 1..24u64), 1..60),

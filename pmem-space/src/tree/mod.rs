@@ -4,6 +4,8 @@
 //! naturally aligned blocks its gaps have, so that a search passes over what cannot fit. Nodes are shared between
 //! clones, and copied when they are changed.
 
+#[cfg(test)]
+pub(crate) mod exact;
 mod inner;
 mod leaf;
 mod node;
