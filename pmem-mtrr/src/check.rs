@@ -247,6 +247,7 @@ impl Setting {
 mod tests {
     use super::*;
     use crate::regs::{Cap, DefType, Variable, Width};
+    use std::string::ToString;
     use std::vec::Vec;
 
     fn findings(setting: &Setting, known: &[Known]) -> Vec<Finding> {
@@ -262,6 +263,15 @@ mod tests {
             *to = Variable { base: *base, mask: *mask };
         }
         s
+    }
+
+    #[test]
+    fn reserved_bits_are_said_of_the_register_that_has_them() {
+        let said = |base, mask| Finding::Reserved { n: 2, base, mask }.to_string();
+        assert!(said(0x100, 0).starts_with("register 2 (MSR 0x204) has bits set"), "{}", said(0x100, 0));
+        assert!(said(0x100, 0).ends_with("0x100"));
+        assert!(said(0, 0x200).starts_with("register 2 (MSR 0x205) has bits set"), "{}", said(0, 0x200));
+        assert!(said(0, 0x200).ends_with("0x200"));
     }
 
     #[test]

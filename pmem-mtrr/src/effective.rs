@@ -168,6 +168,17 @@ mod tests {
     }
 
     #[test]
+    fn a_map_that_changes_without_end_is_given_up() {
+        let mut every_other = setting(MemType::Wb, &[(0, 0x1000)]);
+        every_other.width = Width::new(52).unwrap();
+        let (pieces, last) =
+            every_other.map().fold((0, None), |(pieces, _), piece| (pieces + 1, Some(piece)));
+        let known = u64::from(PIECES) << 12;
+        assert_eq!(last, Some((Span { start: known, end: 1 << 52 }, Effective::Unknown)));
+        assert_eq!(pieces, PIECES + 1);
+    }
+
+    #[test]
     fn the_fixed_ranges_win_below_one_mebibyte() {
         let mut s = setting(MemType::Uc, &[(6, 0)]);
         s.def = DefType::new(MemType::Uc, true, true);

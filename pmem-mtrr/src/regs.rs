@@ -333,6 +333,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_processor_has_is_bit_by_bit() {
+        let has = |cap: Cap| (cap.variable(), cap.fixed(), cap.wc(), cap.smrr());
+        assert_eq!(has(Cap(0x0008)), (8, false, false, false));
+        assert_eq!(has(Cap(0x010a)), (10, true, false, false));
+        assert_eq!(has(Cap(0x0400)), (0, false, true, false));
+        assert_eq!(has(Cap(0x0801)), (1, false, false, true));
+        assert_eq!(Cap(0xff).variable(), MAX_VARIABLE);
+    }
+
+    #[test]
     fn a_byte_is_set_without_touching_its_neighbours() {
         let mut fixed = Fixed([0x0606_0606_0606_0606; 11]);
         fixed.set_byte(17, 0x1e);

@@ -256,6 +256,7 @@ mod tests {
     use super::*;
     use crate::block::Block;
     use crate::regs::Register;
+    use std::vec::Vec;
 
     fn sample() -> Setting {
         let mut setting = Setting::new(Width::DEFAULT, Cap::new(8, true, true));
@@ -290,6 +291,17 @@ mod tests {
     }
 
     #[test]
+    fn a_register_that_goes_is_written_once() {
+        let old = sample();
+        let mut new = old;
+        new.variable_mut()[0].mask &= !(1 << 11);
+        let writes: Vec<Write> = old.writes(&new).collect();
+        let mask = Write { msr: phys_mask(0), value: new.variable()[0].mask };
+        let def = |value| Write { msr: regs::DEF_TYPE, value };
+        assert_eq!(writes, [def(old.def.0 & !(1 << 11)), mask, def(old.def.0)]);
+    }
+
+    #[test]
     fn every_register_is_read() {
         let setting = Setting::read(Width::DEFAULT, true, |msr| {
             Some(match msr {
@@ -305,6 +317,23 @@ mod tests {
         assert_eq!(setting.variable()[7], Variable { base: 0x20e, mask: 0x20f });
         assert_eq!(setting.fixed.0[10], 0x26f);
         assert_eq!(setting.tom2(), Some(0x2_4000_0000));
+        let amd = [
+            (regs::SYSCFG, 0x60_0000),
+            (regs::TOP_MEM, u64::from(regs::TOP_MEM)),
+            (regs::TOP_MEM2, 0x2_4000_0000),
+        ];
+        for (msr, value) in [(regs::MTRRCAP, 0xd08), (regs::DEF_TYPE, 0xc06), (0x20f, 0x20f), (0x26f, 0x26f)]
+            .into_iter()
+            .chain(amd)
+        {
+            assert_eq!(setting.get(msr), Some(value), "{msr:#x}");
+        }
+        assert_eq!(
+            (setting.get(0x210), setting.get(0x1b)),
+            (None, None),
+            "there are eight registers, and nothing else"
+        );
+        assert_eq!(sample().get(regs::SYSCFG), None, "no AMD");
         assert!(setting.smrr.is_some());
         let missing = Setting::read(Width::DEFAULT, false, |msr| (msr != 0x203).then_some(8));
         assert_eq!(missing, Err(0x203));

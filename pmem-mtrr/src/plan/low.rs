@@ -62,6 +62,7 @@ impl Fixed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::string::ToString;
 
     const VGA: Span = Span { start: 0xa_0000, end: 0xc_0000 };
 
@@ -86,5 +87,9 @@ mod tests {
         ];
         let refused = Fixed::default().satisfying(&wants, TypeSet::ANY);
         assert_eq!(refused, Err(LowRefusal { span: Fixed::span(0), want: half(0x8000) }));
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "the fixed range 0x0-0x10000 is one register's, and 0x8000-0x10000 wants another type than what is beside it"
+        );
     }
 }

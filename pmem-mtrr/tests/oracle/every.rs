@@ -35,7 +35,7 @@ impl Every {
             size *= 2;
         }
         let add = |state: usize, (first, size, kind): (u32, u32, MemType)| {
-            (first..first + size).fold(state, |state, page| {
+            (first..(first + size).min(pages)).fold(state, |state, page| {
                 let unit = STATES.pow(page);
                 let now = state / unit % STATES;
                 state - now * unit + with(now, kind) * unit

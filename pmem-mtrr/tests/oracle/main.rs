@@ -5,7 +5,7 @@ mod every;
 use every::Every;
 use pmem_mtrr::plan::DEPTH;
 use pmem_mtrr::{
-    Block, Cap, DefType, MemType, Piece, Planner, Problem, Register, Room, Rung, Setting, Span, TypeSet,
+    Bad, Block, Cap, DefType, MemType, Piece, Planner, Problem, Register, Room, Rung, Setting, Span, TypeSet,
     Want, Width,
 };
 use proptest::prelude::*;
@@ -157,6 +157,34 @@ fn budgets_on_four_pages() {
         .unwrap();
 }
 
+#[test]
+fn what_is_no_whole_page_is_named() {
+    let named = |start, end| {
+        let wants = [Want { span: Span { start, end }, allowed: TypeSet::only(MemType::Wb) }];
+        Planner::new(problem(36, &wants), &mut [Piece::default(); 8]).err()
+    };
+    assert_eq!(named(0x1000, 0x3000), None);
+    for (start, end) in [(0x1001, 0x3000), (0x1000, 0x3001), (0x3000, 0x3000), (0x1000, 1 << 36 | 0x1000)] {
+        assert_eq!(named(start, end), Some(Bad::Span(Span { start, end })));
+    }
+}
+
+/// One register for two pages apart: whichever is there already.
+#[test]
+fn of_plans_that_lose_as_much_the_one_with_fewer_changes_is_made() {
+    let [wb, uc] = [MemType::Wb, MemType::Uc].map(TypeSet::only);
+    let sets = [wb, uc, wb, uc];
+    let wants = wants(&sets, 12);
+    for page in [0u64, 2] {
+        let present = [Register { block: Block::new(page << 12, 12).unwrap(), kind: MemType::Wb }];
+        let mut room = [Piece::default(); 16];
+        let planner = Planner::new(Problem { present: &present, ..problem(36, &wants) }, &mut room).unwrap();
+        let mut costs = vec![0; planner.costs(1)];
+        let got = planner.within(1, Some(MemType::Uc), &mut costs).unwrap();
+        assert_eq!((got.lost, got.registers.iter().collect::<Vec<_>>()), (0x1000, present.to_vec()));
+    }
+}
+
 /// One piece and no border; yet no register is as wide as the space.
 #[test]
 fn the_whole_space_alike() {
@@ -172,14 +200,21 @@ fn set() -> impl Strategy<Value = TypeSet> {
 
 /// A register on some of four pages.
 fn register(order: u8) -> impl Strategy<Value = Register> {
-    (0u64..7, 0usize..5).prop_map(move |(node, kind)| {
-        let (start, size) = match node {
-            0..4 => (node, 0),
-            4 | 5 => ((node - 4) * 2, 1),
-            _ => (0, 2),
-        };
-        Register { block: Block::new(start << order, order + size).unwrap(), kind: MemType::ALL[kind] }
-    })
+    (0..7u8, 0..5usize).prop_map(move |(node, kind)| on_node(order, node, kind))
+}
+
+/// A register on some of four pages, or on all of them and more.
+fn wide_register(order: u8) -> impl Strategy<Value = Register> {
+    (0..9u8, 0..5usize).prop_map(move |(node, kind)| on_node(order, node, kind))
+}
+
+fn on_node(order: u8, node: u8, kind: usize) -> Register {
+    let (start, size) = match node {
+        0..4 => (node, 0),
+        4 | 5 => ((node - 4) * 2, 1),
+        larger => (0, larger - 4),
+    };
+    Register { block: Block::new(u64::from(start) << order, order + size).unwrap(), kind: MemType::ALL[kind] }
 }
 
 proptest! {
@@ -194,7 +229,7 @@ proptest! {
     fn present_and_pinned_registers(
         sets in prop::collection::vec(set(), 4),
         present in prop::collection::vec(register(12), 0..4),
-        pinned in prop::collection::vec(register(12), 0..3),
+        pinned in prop::collection::vec(wide_register(12), 0..3),
     ) {
         let every = Every::new(4, true, &present, &pinned);
         let wants = wants(&sets, 12);
@@ -212,7 +247,7 @@ proptest! {
     #[test]
     fn fewer_registers_than_it_takes(
         sets in prop::collection::vec(set(), 4),
-        pinned in prop::collection::vec(register(12), 0..3),
+        pinned in prop::collection::vec(wide_register(12), 0..3),
     ) {
         let every = Every::new(4, true, &[], &pinned);
         let wants = wants(&sets, 12);
