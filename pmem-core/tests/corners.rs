@@ -428,3 +428,89 @@ fn a_region_may_come_without_an_address_and_find_one_later() {
     assert_eq!(pmem.range(parked).unwrap().start(), 0x1000);
     assert!(matches!(pmem.alloc_parked(bus, &Request::new(0)), Err(Error::Range(_))));
 }
+
+#[test]
+fn a_parallel_way_that_takes_part_of_a_range_is_no_hindrance() {
+    let mut m = Manager::new();
+    let [bus, ram] = arenas(&mut m);
+    m.prime(ram, r(0, 0x8000), Attrs::ram()).unwrap();
+    m.connect(bus, ram, Mapping::Identity, Metric::new(2)).unwrap();
+    let part = Windows::new([Window::fixed(r(0, 0x1000), 0).unwrap()]).unwrap().yielding().unwrap();
+    m.connect(bus, ram, Mapping::Windows(part), ONE).unwrap();
+    let region = m.alloc(ram, &Request::new(0x2000)).unwrap();
+    let alias = m.map(bus, region).unwrap();
+    assert_eq!(m.range(alias), Ok(r(0, 0x2000)));
+}
+
+#[test]
+fn a_table_in_which_nothing_fits_gives_way_to_a_dearer_one() {
+    let mut m = Manager::new();
+    let [dev, ram] = arenas(&mut m);
+    m.prime(ram, r(0, 0x10000), Attrs::ram()).unwrap();
+    let table = |start, end| Mapping::Table(Table::new(r(start, end), 0x1000).unwrap());
+    m.connect(dev, ram, table(0x10_0000, 0x10_3000), ONE).unwrap();
+    m.connect(dev, ram, table(0x20_0000, 0x20_8000), Metric::new(5)).unwrap();
+    // The middle of the near one's three pages is taken: no two that follow one another are left.
+    let one = m.alloc(ram, &Request::new(0x1000)).unwrap();
+    m.map_at(dev, one, &Spot::at(0x10_1000)).unwrap();
+    let two = m.alloc(ram, &Request::new(0x2000)).unwrap();
+    let alias = m.map(dev, two).unwrap();
+    assert_eq!(m.range(alias), Ok(r(0x20_0000, 0x20_2000)));
+    let large = m.alloc(ram, &Request::new(0x9000)).unwrap();
+    let Err(Error::NoRoute { tried, .. }) = m.map(dev, large) else { panic!("it is larger than either") };
+    assert_eq!(tried, 2, "both were tried");
+}
+
+#[test]
+fn what_is_seen_through_windows_that_go_on_is_one_image() {
+    let mut m = Manager::new();
+    let [cpu, ram] = arenas(&mut m);
+    m.prime(ram, r(0, 0x3000), Attrs::ram()).unwrap();
+    let window = |at, to| Window::fixed(r(at, at + 0x1000), to).unwrap();
+    m.connect(cpu, ram, wins([window(0x5000, 0), window(0x6000, 0x1000), window(0x9000, 0x2000)]), ONE)
+        .unwrap();
+    let images: Vec<_> =
+        m.state().reverse(ram, r(0, 0x3000)).into_iter().map(|i| (i.viewer, i.seen, i.start)).collect();
+    assert_eq!(
+        images,
+        [(ram, r(0, 0x3000), 0), (cpu, r(0x5000, 0x7000), 0), (cpu, r(0x9000, 0xa000), 0x2000)]
+    );
+}
+
+/// Each way round the addresses are shifted: nothing is ever passed twice.
+#[test]
+fn a_circle_that_shifts_is_a_loop_only_where_all_of_it_claims() {
+    for yields in [None, Some(0), Some(1), Some(2)] {
+        let mut m = Manager::new();
+        let ring: [ArenaId; 3] = arenas(&mut m);
+        for (i, from) in ring.into_iter().enumerate() {
+            let windows = Windows::new([Window::fixed(r(0x1000, 0xffff_0000), 0x2000).unwrap()]).unwrap();
+            let windows = if yields == Some(i) { windows.yielding().unwrap() } else { windows };
+            m.connect(from, ring[(i + 1) % 3], Mapping::Windows(windows), ONE).unwrap();
+        }
+        let loops = m.state().view(ring[0]).iter().any(|piece| piece.what == What::Loop);
+        assert_eq!(loops, yields.is_none(), "hop {yields:?} yields");
+    }
+}
+
+/// A share may begin where its chunks do not.
+#[test]
+fn chunks_are_counted_from_where_a_share_begins() {
+    let mut m = Manager::new();
+    let [cpu, a, b] = arenas(&mut m);
+    let input = r(0x1040, 0x1040 + 0x400);
+    for (position, target) in [a, b].into_iter().enumerate() {
+        m.prime(target, r(0, 0x1000), Attrs::ram()).unwrap();
+        let share = Interleave::new(input, 2, 256, position as u8, 0).unwrap();
+        m.connect(cpu, target, Mapping::Interleave(share), ONE).unwrap();
+    }
+    let state = m.state();
+    for at in (input.start()..=input.last()).step_by(64) {
+        let (arena, addr) = state.resolve(cpu, at).accepted().map(|place| (place.arena, place.addr)).unwrap();
+        let seen = state.reverse(arena, r(addr, addr + 1));
+        assert!(
+            seen.iter().any(|image| image.viewer == cpu && image.seen.start() == at),
+            "{at:#x}: {seen:?}"
+        );
+    }
+}

@@ -100,6 +100,26 @@ fn windows_that_yield_cannot_be_saved_anywhere_else() {
     assert!(matches!(loaded.err(), Some(LoadError::Broken(Broken::Window { .. }))));
 }
 
+/// A count has 31 bits, and what is saved is the way to so many references.
+#[test]
+fn a_count_that_is_full_takes_no_more() {
+    const MOST: u32 = (1 << 31) - 1;
+    let mut pmem = Manager::new();
+    let ram = pmem.create_arena("ram", ArenaType::RAM).unwrap();
+    pmem.prime(ram, range(0, 0x1000), Attrs::ram()).unwrap();
+    let region = pmem.alloc(ram, &Request::new(0x100)).unwrap();
+    let with = |count: u32| {
+        let mut value = saved(&pmem);
+        value["ids"]["regions"]["places"][0][1] = count.into();
+        Manager::load(serde_json::from_value(value).unwrap())
+    };
+    let mut full = with(MOST - 1).unwrap();
+    full.incref(region).unwrap();
+    assert_eq!(full.refs(region), Ok(MOST));
+    assert_eq!(full.incref(region), Err(Error::TooManyRefs(region)));
+    assert_eq!(with(MOST).unwrap().refs(region), Ok(MOST));
+}
+
 #[test]
 fn ids_mean_the_same_and_what_was_gone_stays_gone() {
     let (pmem, gone) = machine();

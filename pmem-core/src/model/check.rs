@@ -297,3 +297,55 @@ fn covered(range: AddrRange, parts: impl Iterator<Item = AddrRange>) -> bool {
     }
     next.is_none_or(|addr| addr > range.last())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::Metric;
+    use crate::model::Arena;
+    use crate::{ArenaType, Attrs, Manager, Mapping, Request, Window, Windows};
+
+    fn range(start: u64, end: u64) -> AddrRange {
+        AddrRange::new(start, end).unwrap()
+    }
+
+    /// RAM with a region and a sealed part, seen by a window.
+    fn sound() -> (State, ArenaId) {
+        let mut pmem = Manager::new();
+        let [cpu, ram] = ["cpu", "ram"].map(|name| pmem.create_arena(name, ArenaType::RAM).unwrap());
+        pmem.prime(ram, range(0, 0x4000), Attrs::ram()).unwrap();
+        pmem.seal(ram, range(0x3000, 0x4000)).unwrap();
+        pmem.alloc(ram, &Request::new(0x1000)).unwrap();
+        let window = Window::fixed(range(0x8000, 0xc000), 0).unwrap();
+        pmem.connect(cpu, ram, Mapping::Windows(Windows::new([window]).unwrap()), Metric::new(1)).unwrap();
+        (pmem.state().clone(), ram)
+    }
+
+    #[test]
+    fn an_index_that_differs_from_what_is_there_is_named() {
+        let (state, ram) = sound();
+        assert_eq!(state.check(), Ok(()));
+        let broken = |with: &dyn Fn(&mut Arena)| {
+            let mut state = state.clone();
+            with(state.arena_mut(ram).unwrap());
+            state.check()
+        };
+        let index = |range, found| Err(Broken::Index { arena: ram, range, found });
+        assert_eq!(
+            broken(&|arena| arena.space.open(range(0x5000, 0x6000))),
+            index(range(0x5000, 0x6000), "a gap")
+        );
+        assert_eq!(
+            broken(&|arena| arena.space.open(range(0x3000, 0x4000))),
+            index(range(0x1000, 0x4000), "a gap")
+        );
+        assert_eq!(
+            broken(&|arena| arena.space.close(range(0x1000, 0x2000))),
+            index(range(0x1000, 0x2000), "a hole")
+        );
+        assert_eq!(
+            broken(&|arena| arena.space.seal(range(0x5000, 0x6000))),
+            index(range(0x5000, 0x6000), "sealed")
+        );
+    }
+}

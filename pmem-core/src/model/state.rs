@@ -256,7 +256,7 @@ impl State {
         self.moved.get(region).copied()
     }
 
-    fn arena_mut(&mut self, arena: ArenaId) -> Option<&mut Arena> {
+    pub(super) fn arena_mut(&mut self, arena: ArenaId) -> Option<&mut Arena> {
         self.arenas.get_mut(arena).map(Arc::make_mut)
     }
 }

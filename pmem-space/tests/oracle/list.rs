@@ -164,6 +164,13 @@ fn check(space: &Space<u32>, list: &List) {
     assert!(space.taken_in(AddrRange::ALL).eq(expected.iter().copied()));
     assert!(space.taken_in(AddrRange::ALL).rev().eq(expected.iter().rev().copied()));
     assert_eq!(space.taken(), expected.len());
+    for entry in entries.iter().filter(|entry| taken(entry).is_none()) {
+        assert_eq!(
+            (space.get(entry.range.start()), space.get(entry.range.last())),
+            (None, None),
+            "{entry:?}"
+        );
+    }
     let mut marked = Vec::new();
     space.marked_in(AddrRange::ALL, |range, value| marked.push((range, value)));
     assert!(marked.into_iter().eq(expected.iter().copied().filter(|(_, value)| value.is_multiple_of(5))));
