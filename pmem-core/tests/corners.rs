@@ -452,7 +452,7 @@ fn a_table_in_which_nothing_fits_gives_way_to_a_dearer_one() {
     m.connect(dev, ram, table(0x20_0000, 0x20_8000), Metric::new(5)).unwrap();
     // The middle of the near one's three pages is taken: no two that follow one another are left.
     let one = m.alloc(ram, &Request::new(0x1000)).unwrap();
-    m.map_at(dev, one, &Spot::at(0x10_1000)).unwrap();
+    m.map_at(dev, one, Spot::at(0x10_1000)).unwrap();
     let two = m.alloc(ram, &Request::new(0x2000)).unwrap();
     let alias = m.map(dev, two).unwrap();
     assert_eq!(m.range(alias), Ok(r(0x20_0000, 0x20_2000)));
