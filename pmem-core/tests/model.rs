@@ -3,9 +3,10 @@
 use pmem_core::test_util::{Log, Quiet, Tracer};
 use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, Direction, Edit, Error, Interleave, Manager, Mapping, Metric,
-    OwnedResolution, Props, Prot, Request, Scope, SpanState, Subscription, Table, Usage, What, Why, Window,
-    Windows,
+    OwnedResolution, Owner, Props, Prot, RegionId, Request, Scope, SpanState, Spot, Subscription, Table,
+    Usage, What, Why, Window, Windows,
 };
+use proptest::prelude::*;
 
 const ONE: Metric = Metric::new(1);
 
@@ -249,4 +250,41 @@ fn a_change_of_space_is_said_once_per_address() {
         _ => None,
     });
     assert_eq!(spans.collect::<Vec<_>>(), [(r(0x1000, 0x2000), SpanState::Lent, SpanState::Open)]);
+}
+
+proptest! {
+    /// Whoever asks first, and whenever: what is listed under an owner is what is theirs.
+    #[test]
+    fn whose_a_region_is_is_known_whenever_it_is_asked(
+        steps in proptest::collection::vec((0u8..6, 0usize..8, 0u64..4), 1..40),
+        asked in 0usize..40,
+    ) {
+        let mut m = Manager::new();
+        let ram = m.create_arena("ram", ArenaType::RAM).unwrap();
+        m.prime(ram, AddrRange::sized(0, 0x10000).unwrap(), Attrs::ram()).unwrap();
+        let mut regions: Vec<RegionId> = Vec::new();
+        for (i, (what, which, owner)) in steps.into_iter().enumerate() {
+            let one = regions.get(which % regions.len().max(1)).copied();
+            match (what, one) {
+                (0 | 1, _) => regions.extend(m.alloc(ram, &Request::new(0x100).owner(Owner(owner)))),
+                (2, Some(one)) => m.set_owner(one, Owner(owner)).unwrap(),
+                (3, Some(one)) => drop(m.park(one)),
+                (4, Some(one)) => drop(m.unpark(one, Spot::anywhere())),
+                (_, Some(one)) => {
+                    regions.retain(|other| *other != one);
+                    m.decref(one).unwrap();
+                }
+                _ => {}
+            }
+            if i >= asked {
+                for owner in (0..5).map(Owner) {
+                    let theirs = m.regions().filter(|(_, p)| p.record.owner == owner).map(|(id, _)| id);
+                    let mut theirs: Vec<RegionId> = theirs.collect();
+                    theirs.sort_unstable();
+                    prop_assert_eq!(m.by_owner(owner).collect::<Vec<_>>(), theirs);
+                }
+                prop_assert_eq!(m.check(), Ok(()));
+            }
+        }
+    }
 }

@@ -63,7 +63,7 @@ impl Manager {
     pub fn by_owner(&self, owner: Owner) -> impl Iterator<Item = RegionId> + '_ {
         let nobodys = move |(_, placement): &(RegionId, Placement)| placement.record.owner == owner;
         let nobody = (owner == Owner::default()).then(|| self.regions().filter(nobodys).map(|(id, _)| id));
-        nobody.into_iter().flatten().chain(self.ids.owned_by(owner))
+        nobody.into_iter().flatten().chain(self.ids.owned_by(&self.state, owner))
     }
 
     /// All regions and aliases, oldest id first.

@@ -9,6 +9,10 @@ use crate::id::{ArenaId, LinkId, Owner, RegionId};
 use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+#[cfg(not(feature = "std"))]
+use core::cell::OnceCell as Once;
+#[cfg(feature = "std")]
+use std::sync::OnceLock as Once;
 
 /// The ids in use, and what the writer keeps by id; in no snapshot.
 #[derive(Clone, Debug, Default)]
@@ -23,9 +27,9 @@ pub(crate) struct Ids {
     /// By interconnect that has any: how many aliases go through it.
     #[cfg_attr(feature = "serde", serde(skip))]
     through: BTreeMap<LinkId, usize>,
-    /// Regions with an owner, by owner.
+    /// Regions with an owner, by owner: from when somebody asks on.
     #[cfg_attr(feature = "serde", serde(skip))]
-    owned: BTreeSet<(Owner, RegionId)>,
+    owned: Once<BTreeSet<(Owner, RegionId)>>,
 }
 
 impl Ids {
@@ -39,15 +43,22 @@ impl Ids {
         self.through.get(&link).copied().unwrap_or_default()
     }
 
-    /// Whether a region is listed under its owner.
+    /// Whether a region is listed under its owner, if anybody asked.
     pub(crate) fn is_owned_by(&self, owner: Owner, region: RegionId) -> bool {
-        self.owned.contains(&(owner, region))
+        self.owned.get().is_none_or(|owned| owned.contains(&(owner, region)))
     }
 
-    /// The regions of somebody in particular, in the order of their ids.
-    pub(crate) fn owned_by(&self, owner: Owner) -> impl Iterator<Item = RegionId> + '_ {
+    /// The regions of somebody in particular, in the order of their ids. Who asks first waits until all are listed.
+    pub(crate) fn owned_by(&self, state: &State, owner: Owner) -> impl Iterator<Item = RegionId> + '_ {
+        let owned = self.owned.get_or_init(|| {
+            let arenas = state.arenas().map(|(_, _, arena)| arena);
+            let records = arenas.flat_map(|arena| {
+                arena.regions().map(|(_, record)| record).chain(arena.parked().map(|(_, record)| record))
+            });
+            records.filter(Record::is_somebodys).map(|record| (record.owner, record.id)).collect()
+        });
         let all = (owner, RegionId::from_raw(0))..=(owner, RegionId::from_raw(u64::MAX));
-        self.owned.range(all).map(|(_, region)| *region)
+        owned.range(all).map(|(_, region)| *region)
     }
 
     /// The references of a region that is somewhere.
@@ -78,7 +89,7 @@ impl Ids {
         all.into_iter().for_each(|id| self.regions.set_home(id, Home::Nowhere));
         self.aliases.clear();
         self.through.clear();
-        self.owned.clear();
+        self.owned = Once::new();
     }
 
     /// Takes note of a region that is put to its place: what it is an alias of, and whose it is.
@@ -88,8 +99,8 @@ impl Ids {
             aliases.insert(aliases.partition_point(|other| *other < record.id), record.id);
             *self.through.entry(alias.link).or_default() += 1;
         }
-        if record.owner != Owner::default() {
-            self.owned.insert((record.owner, record.id));
+        if let Some(owned) = self.owned.get_mut().filter(|_| record.is_somebodys()) {
+            owned.insert((record.owner, record.id));
         }
     }
 
@@ -109,8 +120,8 @@ impl Ids {
                 }
             }
         }
-        if record.owner != Owner::default() {
-            self.owned.remove(&(record.owner, record.id));
+        if let Some(owned) = self.owned.get_mut().filter(|_| record.is_somebodys()) {
+            owned.remove(&(record.owner, record.id));
         }
     }
 

@@ -74,6 +74,11 @@ pub struct Record {
 }
 
 impl Record {
+    /// Whether it has an owner.
+    pub(crate) fn is_somebodys(&self) -> bool {
+        self.owner != Owner::default()
+    }
+
     /// What it stands for, if it is an alias.
     pub const fn alias(&self) -> Option<Alias> {
         match self.role {
