@@ -133,8 +133,17 @@ impl Edit {
     ///
     /// The result is in the order in which subjects were first touched. It says what changes, and is not a
     /// sequence to be carried out: two regions that swap places are two edits.
+    #[inline]
     pub(crate) fn net(edits: &[Self]) -> Cow<'_, [Self]> {
-        // Most changes are of one verb: then each edit has a subject of its own, and there is nothing to join.
+        match edits {
+            // Most changes are one edit.
+            [only] if !only.changes_nothing() => Cow::Borrowed(edits),
+            _ => Self::joined(edits),
+        }
+    }
+
+    fn joined(edits: &[Self]) -> Cow<'_, [Self]> {
+        // Of one verb each edit has mostly a subject of its own, and there is nothing to join.
         let alone = |(i, edit): (usize, &Self)| {
             !edit.changes_nothing() && edits[..i].iter().all(|other| other.subject() != edit.subject())
         };
@@ -207,6 +216,8 @@ impl Edit {
             Self::Link { old, new, .. } => old == new,
             Self::Span { old, new, .. } => old == new,
             Self::Window { old, new, .. } => old == new,
+            // What comes or goes is not looked at.
+            Self::Region { old: None, new: Some(_), .. } | Self::Region { old: Some(_), new: None, .. } => false,
             Self::Region { old, new, .. } => old == new,
             Self::Effective { old, new, .. } => old == new,
             Self::Name { old, new, .. } => old == new,

@@ -51,11 +51,16 @@ impl Working<'_> {
     const fn moved(&mut self, _: RegionId, _: Option<Placement>, _: Option<Placement>) {}
 
     /// Gives up the id of what an edit of a finished change leaves out of existence.
+    #[inline]
     pub(crate) fn retire(&mut self, finished: &Edit) {
-        if let Edit::Region { region, new: None, .. } = finished {
-            self.state.forget(*region);
+        match finished {
+            Edit::Region { new: Some(_), .. } => {}
+            Edit::Region { region, .. } => {
+                self.state.forget(*region);
+                self.ids.retire(finished);
+            }
+            _ => self.ids.retire(finished),
         }
-        self.ids.retire(finished);
     }
 
     /// Takes a region from where it is, if it is anywhere, and tells what it was there. Its id and count stay.
