@@ -70,14 +70,112 @@ fn halve(array: &[Peer], frame: u64) -> Option<&[u64; 3]> {
     None
 }
 
+/// The same as two functions of C, neither of which the caller's compiler sees into: which segment and where in it, then the page.
+mod called {
+    use super::Peer;
+    use std::cmp::Ordering;
+
+    /// A tree over segments in order: each node with the nodes below and above it.
+    pub struct Tree {
+        root: Option<usize>,
+        kids: Vec<[Option<usize>; 2]>,
+    }
+
+    impl Tree {
+        pub fn new(n: usize) -> Self {
+            let mut tree = Self { root: None, kids: vec![[None; 2]; n] };
+            tree.root = tree.grow(0, n);
+            tree
+        }
+
+        fn grow(&mut self, start: usize, end: usize) -> Option<usize> {
+            let middle = start + (end - start) / 2;
+            (start < end).then(|| {
+                self.kids[middle] = [self.grow(start, middle), self.grow(middle + 1, end)];
+                middle
+            })
+        }
+    }
+
+    #[inline(never)]
+    pub fn find_halving(array: &[Peer], frame: u64, place: &mut u64) -> Option<usize> {
+        let (mut start, mut len) = (0, array.len());
+        while len != 0 {
+            let at = start + len / 2;
+            if frame >= array[at].start {
+                if frame < array[at].end {
+                    *place = frame - array[at].start;
+                    return Some(at);
+                }
+                start = at + 1;
+                len -= 1;
+            }
+            len /= 2;
+        }
+        None
+    }
+
+    /// `compare` is the tree's own, called through a pointer as `rb_tree_ops_t` has it.
+    #[inline(never)]
+    pub fn find_in_tree(
+        tree: &Tree,
+        array: &[Peer],
+        compare: fn(&Peer, u64) -> Ordering,
+        frame: u64,
+        place: &mut u64,
+    ) -> Option<usize> {
+        let mut at = tree.root;
+        while let Some(node) = at {
+            at = match compare(&array[node], frame) {
+                Ordering::Equal => {
+                    *place = frame - array[node].start;
+                    return Some(node);
+                }
+                Ordering::Less => tree.kids[node][1],
+                Ordering::Greater => tree.kids[node][0],
+            };
+        }
+        None
+    }
+
+    pub fn compare(peer: &Peer, frame: u64) -> Ordering {
+        if frame < peer.start {
+            Ordering::Greater
+        } else if frame >= peer.end {
+            Ordering::Less
+        } else {
+            Ordering::Equal
+        }
+    }
+
+    #[inline(never)]
+    pub fn page(array: &[Peer], segment: usize, place: u64) -> Option<&[u64; 3]> {
+        array[segment].pages.get(place as usize)
+    }
+}
+
 /// A subject: its name, what runs it for a while, and its figures.
 type Subject<'s> = (&'static str, Box<dyn Fn(Duration) -> (Duration, u64) + 's>, Figure);
+
+fn by_halving(array: &[Peer], frame: u64) -> Option<&[u64; 3]> {
+    let mut place = 0;
+    let segment = black_box(called::find_halving)(array, frame, &mut place)?;
+    black_box(called::page)(array, segment, place)
+}
+
+fn by_tree<'a>(tree: &called::Tree, array: &'a [Peer], frame: u64) -> Option<&'a [u64; 3]> {
+    let mut place = 0;
+    let segment =
+        black_box(called::find_in_tree)(tree, array, black_box(called::compare), frame, &mut place)?;
+    black_box(called::page)(array, segment, place)
+}
 
 /// Page frame to page: where it is, each by itself; or what it holds, each waiting for the last.
 fn lookups(n: usize, read: bool, turn: Duration) -> Vec<Line> {
     let uvm = segments(n);
     let array: Vec<Peer> = (0..n as u64).map(peer).collect();
     let tree: BTreeMap<u64, Peer> = (0..n as u64).map(|i| (2 * i * PAGES, peer(i))).collect();
+    let nodes = called::Tree::new(n);
     let sample = Sample::new((0..n as u64).map(|i| 2 * i * PAGES), PAGES);
     let shared = SharedUvm::new(segments(n), 1 << 15).expect("a power of two");
     let snapshot = shared.snapshot();
@@ -112,6 +210,12 @@ fn lookups(n: usize, read: bool, turn: Duration) -> Vec<Line> {
                 all_at_once(&asked, |f| sample.page(f).map(|at| at as u64)),
                 Figure::default(),
             ),
+            (
+                "array, halved, in two calls",
+                all_at_once(&asked, |f| by_halving(&array, f)),
+                Figure::default(),
+            ),
+            ("tree, in two calls", all_at_once(&asked, |f| by_tree(&nodes, &array, f)), Figure::default()),
             (
                 "sorted array, halved as NetBSD does",
                 all_at_once(&asked, |f| halve(&array, f)),

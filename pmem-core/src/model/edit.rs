@@ -217,7 +217,9 @@ impl Edit {
             Self::Span { old, new, .. } => old == new,
             Self::Window { old, new, .. } => old == new,
             // What comes or goes is not looked at.
-            Self::Region { old: None, new: Some(_), .. } | Self::Region { old: Some(_), new: None, .. } => false,
+            Self::Region { old: None, new: Some(_), .. } | Self::Region { old: Some(_), new: None, .. } => {
+                false
+            }
             Self::Region { old, new, .. } => old == new,
             Self::Effective { old, new, .. } => old == new,
             Self::Name { old, new, .. } => old == new,
