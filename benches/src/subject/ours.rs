@@ -131,7 +131,7 @@ pub fn shared(all: AddrRange) -> Box<dyn Subject> {
 impl Shared {
     fn hold(&mut self, len: u64, request: &Request) -> Option<Live> {
         let region = self.pmem.alloc(self.arena, request).ok()?;
-        let start = region.hint();
+        let start = region.made_at()?;
         let token = self.spare.pop().unwrap_or(self.held.len() as u64);
         if token as usize == self.held.len() {
             self.held.push(None);

@@ -1,7 +1,7 @@
 //! A region that counts its handles.
 
 use super::inner::{Inner, Ties};
-use super::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use super::sync::atomic::{AtomicBool, Ordering};
 use crate::error::Error;
 use crate::id::{ArenaId, RegionId};
 use crate::manager::{Manager, Released};
@@ -14,10 +14,9 @@ use std::sync::Arc;
 pub(super) struct Counted {
     id: RegionId,
     arena: ArenaId,
-    /// Where the region was last seen.
-    hint: AtomicU64,
-    /// Where it was made, and is wherever no move is noted.
-    made_at: Option<u64>,
+    /// Where it was made, and is wherever no move is noted; 0 if it was made parked.
+    made_at: u64,
+    made_parked: bool,
     /// Its reference has been given up already.
     spent: AtomicBool,
     ties: Arc<Ties>,
@@ -42,7 +41,6 @@ impl Drop for Counted {
 pub(super) struct Found {
     pub(super) id: RegionId,
     pub(super) arena: ArenaId,
-    pub(super) start: Option<u64>,
     pub(super) made_at: Option<u64>,
 }
 
@@ -51,7 +49,7 @@ impl Found {
         let placement = manager.placement(id)?;
         let start = placement.seat.range().map(AddrRange::start);
         let made_at = manager.state().moved(id).map_or(start, |moved| moved.made_at);
-        Ok(Self { id, arena: placement.arena, start, made_at })
+        Ok(Self { id, arena: placement.arena, made_at })
     }
 }
 
@@ -62,12 +60,12 @@ pub struct Region(Arc<Counted>);
 
 impl Region {
     pub(super) fn new(home: &Arc<Inner>, found: Found) -> Self {
-        let Found { id, arena, start, made_at } = found;
+        let Found { id, arena, made_at } = found;
         Self(Arc::new(Counted {
             id,
             arena,
-            hint: AtomicU64::new(start.unwrap_or_default()),
-            made_at,
+            made_at: made_at.unwrap_or_default(),
+            made_parked: made_at.is_none(),
             spent: AtomicBool::new(false),
             ties: Arc::clone(home.ties()),
         }))
@@ -83,22 +81,15 @@ impl Region {
         self.0.arena
     }
 
-    /// Where it was last seen to start, by this handle or a clone of it; 0 if it was parked then. What is true of a
-    /// snapshot [`Self::at`] says.
-    pub fn hint(&self) -> u64 {
-        self.0.hint.load(Ordering::Relaxed)
+    /// Where it started when it was made; `None` if it was made parked. Where it is in a snapshot [`Self::at`] says.
+    pub fn made_at(&self) -> Option<u64> {
+        (!self.0.made_parked).then_some(self.0.made_at)
     }
 
     /// Where it is in a snapshot, and what it is; `None` if the snapshot does not have it, or has it parked.
     pub fn at(&self, state: &State) -> Option<(AddrRange, Record)> {
-        let arena = state.arena(self.0.arena)?;
-        let at = |start| arena.region_at(start).filter(|(_, record)| record.id == self.0.id);
-        if let Some(found) = at(self.0.hint.load(Ordering::Relaxed)) {
-            return Some(found);
-        }
-        let found = at(state.moved(self.0.id).map_or(self.0.made_at, |moved| moved.start)?)?;
-        self.0.hint.store(found.0.start(), Ordering::Relaxed);
-        Some(found)
+        let start = state.moved(self.0.id).map_or(self.made_at(), |moved| moved.start)?;
+        state.arena(self.0.arena)?.region_at(start).filter(|(_, record)| record.id == self.0.id)
     }
 
     /// Gives the reference up now, rather than when the last handle happens to be dropped.

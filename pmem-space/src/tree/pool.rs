@@ -21,7 +21,7 @@ const LEAVES: usize = 4;
 /// Inner nodes that one change may need at each level, for the same reasons.
 const INNERS: usize = 4;
 /// Nodes of a kind that are kept: who takes out more at once does not mean to put it back.
-const KEPT: usize = 64;
+const KEPT: usize = 24;
 
 impl<T> Default for Pool<T> {
     fn default() -> Self {
