@@ -126,6 +126,9 @@ fn regions(scene: &mut Scene) {
     scene.each("resolve", Grows::Log, || {
         black_box(pmem.state().resolve_in(&mut walk, cpu, rng.below(n as u64) * PAGE));
     });
+    scene.once("by owner, the first question", Grows::Whole, 1, || {
+        black_box(pmem.by_owner(owner).count());
+    });
     scene.each("by owner", Grows::Log, || {
         black_box(pmem.by_owner(owner).count());
     });

@@ -94,11 +94,6 @@ impl Leaf {
         parts(from, to).map(|(w, mask)| (self.words[w] & mask).count_ones()).sum()
     }
 
-    /// How many pages of `from..to` are free and zeroed.
-    pub(super) fn count_zeroed(&self, from: u32, to: u32) -> u32 {
-        parts(from, to).map(|(w, mask)| (self.zeroed[w] & mask).count_ones()).sum()
-    }
-
     /// Frees the pages `from..to`.
     pub(super) fn give(&mut self, from: u32, to: u32, zeroed: bool) {
         for (w, mask) in parts(from, to) {
@@ -114,9 +109,11 @@ impl Leaf {
         }
     }
 
-    /// Takes the pages `from..to`.
-    pub(super) fn take(&mut self, from: u32, to: u32) {
+    /// Takes the pages `from..to`; how many of them are zeroed.
+    pub(super) fn take(&mut self, from: u32, to: u32) -> u32 {
+        let mut zeroed = 0;
         for (w, mask) in parts(from, to) {
+            zeroed += (self.zeroed[w] & mask).count_ones();
             self.words[w] &= !mask;
             self.zeroed[w] &= !mask;
             self.full &= !(1 << w);
@@ -127,6 +124,7 @@ impl Leaf {
                 self.clean &= !(1 << w);
             }
         }
+        zeroed
     }
 
     /// Which page frame numbers, modulo 64, have a free page.

@@ -169,31 +169,40 @@ impl FreeMap {
 
     /// Frees pages, all of them held and none of them free.
     pub(crate) fn give(&mut self, range: FrameRange, zeroed: bool) {
-        for (base, part) in leaves_of(range) {
-            let (from, to) = within(base, part);
-            let Some(path) = self.path(base) else { continue };
-            let leaf = &mut self.leaves.all[path.leaf as usize];
-            debug_assert_eq!(leaf.count(from, to), 0, "{part} is free already");
-            leaf.give(from, to, zeroed);
-            self.gave(&path, part, zeroed);
-            self.raise(&path, base, (from, to));
+        match only_leaf_of(range) {
+            Some(base) => self.give_in(base, range, zeroed),
+            None => leaves_of(range).for_each(|(base, part)| self.give_in(base, part, zeroed)),
         }
         self.free += range.count();
         self.zeroed += if zeroed { range.count() } else { 0 };
     }
 
+    fn give_in(&mut self, base: u64, part: FrameRange, zeroed: bool) {
+        let (from, to) = within(base, part);
+        let Some(path) = self.path(base) else { return };
+        let leaf = &mut self.leaves.all[path.leaf as usize];
+        debug_assert_eq!(leaf.count(from, to), 0, "{part} is free already");
+        leaf.give(from, to, zeroed);
+        self.gave(&path, part, zeroed);
+        self.raise(&path, base, (from, to));
+    }
+
     /// Takes pages, all of them free.
     pub(crate) fn take(&mut self, range: FrameRange) {
-        for (base, part) in leaves_of(range) {
-            let (from, to) = within(base, part);
-            let Some(path) = self.path(base) else { continue };
-            let leaf = &mut self.leaves.all[path.leaf as usize];
-            debug_assert_eq!(u64::from(leaf.count(from, to)), part.count(), "{part} is not free");
-            self.zeroed -= u64::from(leaf.count_zeroed(from, to));
-            leaf.take(from, to);
-            self.took(&path, part);
+        match only_leaf_of(range) {
+            Some(base) => self.take_in(base, range),
+            None => leaves_of(range).for_each(|(base, part)| self.take_in(base, part)),
         }
         self.free -= range.count();
+    }
+
+    fn take_in(&mut self, base: u64, part: FrameRange) {
+        let (from, to) = within(base, part);
+        let Some(path) = self.path(base) else { return };
+        let leaf = &mut self.leaves.all[path.leaf as usize];
+        debug_assert_eq!(u64::from(leaf.count(from, to)), part.count(), "{part} is not free");
+        self.zeroed -= u64::from(leaf.take(from, to));
+        self.took(&path, part);
     }
 
     /// Takes the lowest free page whose number, modulo 64, is in `colours`; one that is zeroed, or one that is not, if there is a
@@ -393,6 +402,12 @@ fn leaves_of(range: FrameRange) -> impl Iterator<Item = (u64, FrameRange)> {
         let base = n << LEAF_BITS;
         Some((base, FrameRange::between(base, base + leaf_frames())?.intersect(range)?))
     })
+}
+
+/// Where the only leaf begins that a range is in, if it is in one.
+fn only_leaf_of(range: FrameRange) -> Option<u64> {
+    let base = range.start() & !(leaf_frames() - 1);
+    (range.end() - base <= leaf_frames()).then_some(base)
 }
 
 /// A part of a leaf, in pages from its start.

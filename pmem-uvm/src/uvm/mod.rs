@@ -380,10 +380,14 @@ impl Uvm {
 
     /// Wakes the page daemon if pages are scarce.
     fn check_scarce(&mut self) {
-        let counters = &self.counters;
-        if get(&counters.free).saturating_add(get(&counters.paging)) < get(&counters.freemin) {
+        if self.is_scarce() {
             self.wake();
         }
+    }
+
+    fn is_scarce(&self) -> bool {
+        let counters = &self.counters;
+        get(&counters.free).saturating_add(get(&counters.paging)) < get(&counters.freemin)
     }
 
     fn wake(&mut self) {

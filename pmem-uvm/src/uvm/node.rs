@@ -41,12 +41,8 @@ impl NodeReserves {
         self.0.is_empty()
     }
 
-    /// What is kept back on a node, if anything is on any.
-    #[inline]
+    /// What is kept back on a node, if anything is.
     pub(super) fn of(&self, node: u32) -> Option<Reserves> {
-        if self.is_empty() {
-            return None;
-        }
         let at = self.0.binary_search_by_key(&node, |(other, _)| *other);
         at.ok().map(|at| self.0[at].1)
     }

@@ -84,6 +84,7 @@ impl Orders {
     }
 
     /// The first bucket, in a request's order, that `take` takes something of.
+    #[inline]
     pub(super) fn first<T>(
         &self,
         request: &PageRequest,

@@ -33,10 +33,12 @@ impl Uvm {
             if let Some((frame, zeroed)) = found {
                 let handed = self.hand_out(request, frame, zeroed);
                 let frame = handed.inspect_err(|_| note(&self.counters.failed))?;
-                self.on_the_way(Taken::Page(frame), |uvm| {
-                    uvm.check_scarce();
-                    uvm.check_scarce_by(frame);
-                });
+                if self.is_scarce() || !self.node_reserves.is_empty() {
+                    self.on_the_way(Taken::Page(frame), |uvm| {
+                        uvm.check_scarce();
+                        uvm.check_scarce_by(frame);
+                    });
+                }
                 return Ok(frame);
             }
         }
@@ -123,9 +125,10 @@ impl Uvm {
         mut take: impl FnMut(&mut Bucket, &Counters) -> Option<T>,
     ) -> Option<T> {
         let Self { buckets, counters, orders, node_reserves, .. } = self;
+        let any_kept = !node_reserves.is_empty();
         orders.first(request, |at| {
             let node = buckets[at as usize].node;
-            if let Some(reserves) = node_reserves.of(node) {
+            if any_kept && let Some(reserves) = node_reserves.of(node) {
                 let free = free_on(buckets, orders.of_node(node), request.may_move());
                 if free <= request.kept_of(&reserves) {
                     return None;

@@ -256,20 +256,21 @@ impl Uvm {
     /// Takes out page frames, all of them idle.
     fn forget(&mut self, range: FrameRange) {
         let free = self.take_free(range);
-        let states = self.count_states(range);
-        let [reserved, retired, offline] =
-            [PageState::Reserved, PageState::Retired, PageState::Offline].map(|state| states[state as usize]);
+        let [mut reserved, mut retired, mut offline] = [0; 3];
+        let mut rest = Some(range);
+        while let Some((part, bucket)) = rest.and_then(|rest| self.first_part(rest)) {
+            let states = self.count_states(part);
+            self.buckets[bucket as usize].idle.count_all(&states, false);
+            reserved += states[PageState::Reserved as usize];
+            retired += states[PageState::Retired as usize];
+            offline += states[PageState::Offline as usize];
+            rest = FrameRange::between(part.end(), range.end());
+        }
         let counters = &self.counters;
         sub(&counters.npages, free);
         sub(&counters.reserved, reserved);
         sub(&counters.retired, retired);
         sub(&counters.offline, offline);
-        let mut rest = Some(range);
-        while let Some((part, bucket)) = rest.and_then(|rest| self.first_part(rest)) {
-            let states = self.count_states(part);
-            self.buckets[bucket as usize].idle.count_all(&states, false);
-            rest = FrameRange::between(part.end(), range.end());
-        }
         sub(&counters.physmem, range.count());
         let lowest = |uvm: &Self| uvm.map.overlapping(range).next().map(|(_, held)| held.segment.clone());
         while let Some(segment) = lowest(self) {
