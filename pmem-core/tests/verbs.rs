@@ -1,9 +1,9 @@
 //! Verbs that change what joins arenas, and questions about what is near.
 
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Direction, Error, Holder, LinkId, Manager, Mapping, MappingError,
-    Metric, OwnedResolution, Performance, Props, Prot, RegionId, Request, Spot, Table, Usage, Way, Why,
-    Window, Windows,
+    AddrRange, ArenaId, ArenaType, Attrs, Direction, Edit, Error, Holder, LinkId, Manager, Mapping,
+    MappingError, Metric, OwnedResolution, Performance, Props, Prot, RegionId, Request, Spot, Table, Usage,
+    Way, Why, Window, Windows,
 };
 
 const ONE: Metric = Metric::new(1);
@@ -52,6 +52,7 @@ fn a_floor_comes_goes_and_leaves_what_goes_through() {
     assert_eq!(now(&loaded, link), Some(r(0x8000, 0xa000)));
     pmem.unmap(seen).unwrap();
     assert_eq!(now(&pmem, link), Some(r(0x8000, 0xa000)));
+    assert_eq!(pmem.state().arena_named("up"), Some(up));
     let wall = pmem.alloc(up, &Request::exactly(r(0x4000, 0x4100))).unwrap();
     let before = pmem.state().sequence();
     let error = floor(&mut pmem, Some(r(0x2000, 0xa000))).unwrap_err();
@@ -187,6 +188,10 @@ fn what_is_near_and_the_way_there() {
         ..Direction::new(Mapping::Identity, Metric::new(metric))
     };
     let closed = Direction::closed;
+    // As near as the way there, and made first; but dear from there on.
+    let side = pmem.create_arena("side", ArenaType::VIEW).unwrap();
+    pmem.connect_asymmetric(side, far, there(100, Performance::default()), closed()).unwrap();
+    pmem.connect_asymmetric(cpu, side, there(1, Performance::default()), closed()).unwrap();
     let first = pmem.connect_asymmetric(cpu, near, there(10, measured(80, 200)), closed()).unwrap();
     let second = pmem.connect_asymmetric(near, far, there(5, measured(60, 90)), closed()).unwrap();
     pmem.connect_asymmetric(cpu, far, there(21, measured(100, 400)), closed()).unwrap();
@@ -205,6 +210,17 @@ fn what_is_near_and_the_way_there() {
     assert_eq!((route.metric, route.performance), (Metric::new(15), measured(140, 90)));
     assert_eq!(state.route(cpu, cut), None);
     assert_eq!(state.route(cpu, cpu).unwrap().hops, []);
+}
+
+#[test]
+fn counts_of_one_change_are_one_edit() {
+    let mut pmem = Manager::new();
+    let ram = pmem.create_arena("ram", ArenaType::RAM).unwrap();
+    pmem.prime(ram, r(0, 0x1000), Attrs::ram()).unwrap();
+    let region = pmem.alloc(ram, &Request::new(0x100)).unwrap();
+    pmem.transaction(|plan| (0..3).try_for_each(|_| plan.incref(region))).unwrap();
+    let last = pmem.journal().iter().last().unwrap();
+    assert_eq!(last.edits, [Edit::Count { region, old: 1, new: 4 }]);
 }
 
 #[test]

@@ -334,6 +334,13 @@ mod tests {
             "there are eight registers, and nothing else"
         );
         assert_eq!(sample().get(regs::SYSCFG), None, "no AMD");
+        for (syscfg, end) in
+            [(0x60_0000, Some(0x2_4000_0000)), (0x20_0000, None), (0x40_0000, None), (0, None)]
+        {
+            let mut half = setting;
+            half.amd = half.amd.map(|amd| Amd { syscfg: Syscfg(syscfg), ..amd });
+            assert_eq!(half.tom2(), end, "{syscfg:#x}");
+        }
         assert!(setting.smrr.is_some());
         let missing = Setting::read(Width::DEFAULT, false, |msr| (msr != 0x203).then_some(8));
         assert_eq!(missing, Err(0x203));

@@ -79,6 +79,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_already_one_of_those_wanted_stays() {
+        let fixed = Fixed([0x0606_0606_0606_0606; 11]);
+        let wants = [Want { span: VGA, allowed: TypeSet::of(&[MemType::Uc, MemType::Wb]) }];
+        assert_eq!(fixed.satisfying(&wants, TypeSet::ANY), Ok(fixed));
+    }
+
+    #[test]
     fn one_range_is_not_two_types() {
         let half = |start| Span { start, end: start + 0x8000 };
         let wants = [
