@@ -484,14 +484,14 @@ fn a_circle_that_shifts_is_a_loop_only_where_all_of_it_claims() {
         let mut m = Manager::new();
         let ring: [ArenaId; 3] = arenas(&mut m);
         for (i, from) in ring.into_iter().enumerate() {
-            let windows = Windows::new([Window::fixed(r(0x1000, 0xffff_0000), 0x2000).unwrap()]).unwrap();
+            let windows = Windows::new([Window::fixed(r(0x1000, 1 << 62), 0x2000).unwrap()]).unwrap();
             let windows = if yields == Some(i) { windows.yielding().unwrap() } else { windows };
             m.connect(from, ring[(i + 1) % 3], Mapping::Windows(windows), ONE).unwrap();
         }
         let loops = m.state().view(ring[0]).iter().any(|piece| piece.what == What::Loop);
         assert_eq!(loops, yields.is_none(), "hop {yields:?} yields");
         // Back round the circle there is no end either: it is left after 256 rounds.
-        let images = m.state().reverse(ring[0], r(0x8000_0000, 0x8000_1000));
+        let images = m.state().reverse(ring[0], r(1 << 61, (1 << 61) + 0x1000));
         assert!(images.len() <= 256 * 3 + 1, "{}", images.len());
     }
 }
