@@ -491,8 +491,10 @@ fn a_circle_that_shifts_is_a_loop_only_where_all_of_it_claims() {
         let loops = m.state().view(ring[0]).iter().any(|piece| piece.what == What::Loop);
         assert_eq!(loops, yields.is_none(), "hop {yields:?} yields");
         // Back round the circle there is no end either: it is left after 256 rounds.
-        let images = m.state().reverse(ring[0], r(1 << 61, (1 << 61) + 0x1000));
-        assert!(images.len() <= 256 * 3 + 1, "{}", images.len());
+        if yields.is_none() {
+            let images = m.state().reverse(ring[0], r(1 << 61, (1 << 61) + 0x1000));
+            assert!(images.len() <= 256 * 3 + 1, "{}", images.len());
+        }
     }
 }
 
