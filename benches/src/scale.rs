@@ -56,18 +56,49 @@ impl Scene {
     }
 }
 
+/// Nodes whose memory is interleaved by eight, 4 KiB at a time, in sets one after another.
+fn interleaved(scene: &mut Scene) {
+    const SHARE: u64 = 4 << 20;
+    let n = scene.n;
+    let ways = n.min(8);
+    let set = ways as u64 * SHARE;
+    let mut pmem = Manager::new();
+    let cpu = arena(&mut pmem, ArenaType::VIEW);
+    let memory: Vec<ArenaId> = (0..n).map(|_| arena(&mut pmem, ArenaType::RAM)).collect();
+    for (at, nodes) in memory.chunks(ways).enumerate() {
+        let targets: Vec<(ArenaId, u64)> = nodes.iter().map(|node| (*node, 0)).collect();
+        nodes
+            .iter()
+            .for_each(|node| pmem.prime(*node, sized(0, SHARE), Attrs::ram()).expect("nothing is there"));
+        let input = sized(at as u64 * set, set);
+        pmem.interleave(cpu, input, PAGE as u32, Metric::new(1), &targets).expect("nothing is in the way");
+    }
+    let (mut walk, mut rng) = (Walk::new(), Rng::new(1));
+    scene.each("resolve", Grows::Log, || {
+        black_box(pmem.state().resolve_in(&mut walk, cpu, rng.below(n as u64 * SHARE)));
+    });
+    scene.each("where a page is seen", Grows::Log, || {
+        let page = sized(rng.below(SHARE / PAGE) * PAGE, PAGE);
+        black_box(pmem.state().reverse(memory[rng.below(n as u64) as usize], page).len());
+    });
+    scene.each("view", Grows::Whole, || {
+        black_box(pmem.state().view(cpu).len());
+    });
+}
+
 /// Builds what there is, and times what is done with it.
 type Play = fn(&mut Scene);
 
 /// Every scene in both its sizes; and a line on how each operation grows.
 pub fn run(quick: bool, add: &mut dyn FnMut(Vec<Line>)) -> Vec<String> {
     let turn = Duration::from_millis(if quick { 2 } else { 50 });
-    let scenes: [(&str, Play, [usize; 2]); 5] = [
+    let scenes: [(&str, Play, [usize; 2]); 6] = [
         ("regions in an arena", regions, [100_000, 1_000_000]),
         ("arenas in a tree", tree, [10_000, 100_000]),
         ("arenas in a full mesh", mesh, [64, 1_000]),
         ("windows in a view", windows, [10_000, 100_000]),
         ("nodes, each seeing all", nodes, [16, 64]),
+        ("interleaved nodes", interleaved, [16, 64]),
     ];
     let mut growth = Vec::new();
     for (name, play, sizes) in scenes {
