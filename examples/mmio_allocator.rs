@@ -42,10 +42,10 @@ impl AddressAllocator {
         align: u64,
         place: Place,
     ) -> Result<AddrRange, Box<dyn Error>> {
-        let fit = Fit::new(size)?.with_align(align)?.with_window(self.window);
+        let fit = Fit::new(size)?.align(align)?.window(self.window);
         let fit = match place {
             Place::First => fit,
-            Place::Last => fit.with_policy(Policy::LastFit),
+            Place::Last => fit.policy(Policy::LastFit),
             Place::At(start) => {
                 let range = AddrRange::sized(start, size)?;
                 self.space.insert(range, owner)?;

@@ -36,9 +36,9 @@ fn index(c: &mut Criterion) {
             ("good fit", Policy::GoodFit),
         ] {
             let fit = Fit::new(2 * PAGE)
-                .and_then(|fit| fit.with_align(2 * PAGE))
+                .and_then(|fit| fit.align(2 * PAGE))
                 .expect("a power of two")
-                .with_policy(policy);
+                .policy(policy);
             group.bench_function(BenchmarkId::new(format!("find, {name}"), n), |b| {
                 b.iter(|| black_box(space.find(black_box(&fit))));
             });

@@ -62,9 +62,9 @@ pub unsafe extern "C" fn pmem_uvm_page_bind(host: *const PageHost) -> c_int {
     let Ok(lists) = u8::try_from(bound.nfreelist) else { return fail(EINVAL, "too many free lists") };
     let status = configure(|mut config| {
         let default = Settings::default();
-        let colours = if colours > 0 { colours } else { default.colours() };
-        let lists = if lists > 0 { lists } else { default.free_lists() };
-        config.settings = config.settings.with_colours(colours)?.with_free_lists(lists)?;
+        let colours = if colours > 0 { colours } else { default.colours_of() };
+        let lists = if lists > 0 { lists } else { default.free_lists_of() };
+        config.settings = config.settings.colours(colours)?.free_lists(lists)?;
         Ok(config)
     });
     if status == 0 {
@@ -77,7 +77,7 @@ pub unsafe extern "C" fn pmem_uvm_page_bind(host: *const PageHost) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_setpagesize(bytes: usize) -> c_int {
     configure(|mut config| {
-        config.settings = config.settings.with_pagesize(bytes as u64)?;
+        config.settings = config.settings.pagesize(bytes as u64)?;
         Ok(config)
     })
 }

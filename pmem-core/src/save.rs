@@ -456,7 +456,7 @@ impl SavedMapping {
                 output: share.output().start(),
             },
             Mapping::Table(table) => {
-                Self::Table { input: bounds(table.input()), page: table.page(), prot: table.prot().bits() }
+                Self::Table { input: bounds(table.input()), page: table.page(), prot: table.prot_of().bits() }
             }
         }
     }
@@ -486,7 +486,7 @@ impl SavedMapping {
             }
             Self::Table { input, page, prot: bits } => {
                 let (input, prot) = (range(*input)?, prot(*bits)?);
-                Table::new(input, *page).map(|table| Mapping::Table(table.with_prot(prot)))
+                Table::new(input, *page).map(|table| Mapping::Table(table.prot(prot)))
             }
         })
     }
@@ -496,19 +496,19 @@ impl SavedWindow {
     fn of(window: &Window) -> Self {
         Self {
             limit: bounds(window.limit()),
-            floor: window.floor().map(bounds),
+            floor: window.floor_of().map(bounds),
             granule: window.granule(),
-            offset: window.offset(),
+            offset: window.offset_of(),
             admits: window.admits(),
-            prot: window.prot().bits(),
+            prot: window.prot_of().bits(),
             floats: !window.is_fixed(),
         }
     }
 
     fn window(&self, limit: AddrRange, floor: Option<AddrRange>, prot: Prot) -> Result<Window, MappingError> {
-        let window = Window::floating(limit, self.granule)?.with_offset(self.offset)?.with_prot(prot);
+        let window = Window::floating(limit, self.granule)?.offset(self.offset)?.prot(prot);
         let window = match floor {
-            Some(floor) => window.with_floor(floor)?,
+            Some(floor) => window.floor(floor)?,
             None => window,
         };
         let window = if self.admits == Admits::Prefetchable { window.prefetchable() } else { window };

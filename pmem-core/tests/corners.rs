@@ -53,7 +53,7 @@ fn yielding_windows_have_each_its_own_prot() {
     let mut m = Manager::new();
     let [bus, dev] = arenas(&mut m);
     let a = Window::fixed(r(0, 0x1000), 0).unwrap();
-    let b = Window::fixed(r(0x1000, 0x2000), 0x1000).unwrap().with_prot(Prot::READ);
+    let b = Window::fixed(r(0x1000, 0x2000), 0x1000).unwrap().prot(Prot::READ);
     m.prime(dev, r(0, 0x2000), Attrs::ram()).unwrap();
     let map = Mapping::Windows(Windows::new([a, b]).unwrap().yielding().unwrap());
     m.connect(bus, dev, map, ONE).unwrap();
@@ -263,7 +263,7 @@ fn a_request_says_what_accesses_it_needs() {
     let mut m = Manager::new();
     let [bus, ram] = arenas(&mut m);
     m.prime(ram, r(0, 0x8000), Attrs::ram()).unwrap();
-    let w = Window::fixed(r(0x10000, 0x18000), 0).unwrap().with_prot(Prot::READ);
+    let w = Window::fixed(r(0x10000, 0x18000), 0).unwrap().prot(Prot::READ);
     m.connect(bus, ram, wins([w]), ONE).unwrap();
     let got = m.alloc(bus, &Request::new(0x1000).prot(Prot::RW).max_metric(ONE));
     assert!(got.is_err(), "asked for {:?}, got {:?}", Prot::RW, m.attrs(got.unwrap()).unwrap().prot());

@@ -374,7 +374,7 @@ fn way(state: &State, link: pmem_core::LinkId, towards: Towards, direction: &Dir
             let now = state.windows(link, towards).iter().zip(windows.pieces());
             let open = now.filter_map(|(now, w)| {
                 let range = (*now)?;
-                Some(OpenWindow { range: range.into(), to: Addr(range.start().wrapping_add(w.offset())) })
+                Some(OpenWindow { range: range.into(), to: Addr(range.start().wrapping_add(w.offset_of())) })
             });
             out.windows = Some(open.collect());
             if windows.yields() { "yielding windows" } else { "windows" }

@@ -68,8 +68,8 @@ fn window(text: &str) -> Result<Window, String> {
         let (limit, granule) = (dashed(limit)?, parse_addr(granule)?);
         let floor = floor.map(dashed).transpose()?;
         let offset = out.map_or(0, |out| out.wrapping_sub(limit.start()));
-        let window = Window::floating(limit, granule).and_then(|w| w.with_offset(offset));
-        let window = window.and_then(|w| floor.map_or(Ok(w), |floor| w.with_floor(floor)));
+        let window = Window::floating(limit, granule).and_then(|w| w.offset(offset));
+        let window = window.and_then(|w| floor.map_or(Ok(w), |floor| w.floor(floor)));
         if kind == "pref" { window.map(Window::prefetchable) } else { window }
     };
     window.map_err(|e| e.to_string())

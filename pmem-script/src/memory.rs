@@ -141,13 +141,13 @@ impl Memory {
         words.at_most(0)?;
         let mut settings = Settings::default();
         if let Some(bytes) = words.number("pagesize")? {
-            settings = settings.with_pagesize(bytes).map_err(text)?;
+            settings = settings.pagesize(bytes).map_err(text)?;
         }
         if let Some(colours) = small(words, "colours")? {
-            settings = settings.with_colours(colours).map_err(text)?;
+            settings = settings.colours(colours).map_err(text)?;
         }
         if let Some(lists) = small(words, "lists")? {
-            settings = settings.with_free_lists(lists).map_err(text)?;
+            settings = settings.free_lists(lists).map_err(text)?;
         }
         *self = Self::with(settings, words.number("block")?.unwrap_or(512))?;
         Ok(String::new())

@@ -92,7 +92,7 @@ impl Fit {
 
     /// Keeps the place inside `window`.
     #[must_use]
-    pub const fn with_window(mut self, window: AddrRange) -> Self {
+    pub const fn window(mut self, window: AddrRange) -> Self {
         self.window = window;
         self
     }
@@ -101,7 +101,7 @@ impl Fit {
     ///
     /// # Errors
     /// [`FitError::Align`] if `align` is no power of two.
-    pub const fn with_align(mut self, align: u64) -> Result<Self, FitError> {
+    pub const fn align(mut self, align: u64) -> Result<Self, FitError> {
         if !align.is_power_of_two() {
             return Err(FitError::Align(align));
         }
@@ -111,7 +111,7 @@ impl Fit {
 
     /// Says that an address is seen at itself plus `phase`, modulo 2^64.
     #[must_use]
-    pub const fn with_phase(mut self, phase: u64) -> Self {
+    pub const fn phase(mut self, phase: u64) -> Self {
         self.phase = phase;
         self
     }
@@ -120,7 +120,7 @@ impl Fit {
     ///
     /// # Errors
     /// [`FitError::Boundary`] if it is no power of two, [`FitError::BoundaryTooSmall`] if it is below the length.
-    pub const fn with_boundary(mut self, boundary: u64) -> Result<Self, FitError> {
+    pub const fn boundary(mut self, boundary: u64) -> Result<Self, FitError> {
         if !boundary.is_power_of_two() {
             return Err(FitError::Boundary(boundary));
         }
@@ -133,7 +133,7 @@ impl Fit {
 
     /// Chooses among the places that fit.
     #[must_use]
-    pub const fn with_policy(mut self, policy: Policy) -> Self {
+    pub const fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
@@ -141,18 +141,18 @@ impl Fit {
     /// Looks at no more than about this many gaps which turn out not to fit, before a gap is taken that always fits, if
     /// there is one: bounds the time of first and last fit, whose answer is then not the lowest or highest place.
     #[must_use]
-    pub const fn with_visits(mut self, visits: u32) -> Self {
+    pub const fn visits(mut self, visits: u32) -> Self {
         self.visits = visits;
         self
     }
 
     /// The gaps that may be looked at in vain.
-    pub const fn visits(&self) -> u32 {
+    pub const fn visits_of(&self) -> u32 {
         self.visits
     }
 
     /// The window, in local addresses.
-    pub const fn window(&self) -> AddrRange {
+    pub const fn window_of(&self) -> AddrRange {
         self.window
     }
 
@@ -162,23 +162,29 @@ impl Fit {
         self.len
     }
 
+    /// The former name of [`Self::len`].
+    #[deprecated(note = "`len`")]
+    pub const fn len_of(&self) -> u64 {
+        self.len()
+    }
+
     /// What the start, as seen, is a multiple of, in bytes.
-    pub const fn align(&self) -> u64 {
+    pub const fn align_of(&self) -> u64 {
         self.align
     }
 
     /// What is added to an address, modulo 2^64, to give it as it is seen.
-    pub const fn phase(&self) -> u64 {
+    pub const fn phase_of(&self) -> u64 {
         self.phase
     }
 
     /// What no multiple of is crossed, in bytes.
-    pub const fn boundary(&self) -> Option<u64> {
+    pub const fn boundary_of(&self) -> Option<u64> {
         self.boundary
     }
 
     /// The policy.
-    pub const fn policy(&self) -> Policy {
+    pub const fn policy_of(&self) -> Policy {
         self.policy
     }
 

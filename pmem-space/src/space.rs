@@ -188,12 +188,12 @@ impl<T: Copy> Space<T> {
 
     /// Finds a place for `fit`, without taking it, and says whether it is the one that the policy asks for.
     pub fn search(&self, fit: &Fit) -> Option<Found> {
-        let mut search = Search { fit, need: Need::of(fit), patience: fit.visits() };
+        let mut search = Search { fit, need: Need::of(fit), patience: fit.visits_of() };
         let lead = self.lead.map(|lead| raw(0, lead));
-        let window = fit.window();
+        let window = fit.window_of();
         let cut = Cut { below: window.start() > 0, above: window.last() < u64::MAX };
         let in_lead = || lead.and_then(|lead| fit.lowest_in(lead));
-        let quick = match fit.policy() {
+        let quick = match fit.policy_of() {
             Policy::FirstFit | Policy::LastFit => None,
             Policy::InstantFit => in_lead().or_else(|| search.in_any_order(&self.root)),
             Policy::GoodFit => search.in_smallest_order(&self.root, lead),
@@ -201,7 +201,7 @@ impl<T: Copy> Space<T> {
         if let Some(place) = quick {
             return Some(Found { place, exact: true });
         }
-        let run = |search: &mut Search<'_>| match fit.policy() {
+        let run = |search: &mut Search<'_>| match fit.policy_of() {
             Policy::LastFit => {
                 let found = search.highest(&self.root);
                 found.or_else(|| fit.highest_in(lead.filter(|_| search.patience > 0)?))
@@ -538,7 +538,7 @@ mod tests {
         let mut space = Space::new();
         let top = AddrRange::inclusive(u64::MAX - 0xff, u64::MAX).unwrap();
         space.open(top);
-        let last = Fit::new(0x10).unwrap().with_policy(Policy::LastFit);
+        let last = Fit::new(0x10).unwrap().policy(Policy::LastFit);
         let place = space.find(&last).unwrap();
         assert_eq!(place.last(), u64::MAX);
         space.insert(place, ()).unwrap();
@@ -577,17 +577,18 @@ mod tests {
     fn check_find(space: &Space<u8>, fit: Fit) -> Result<(), TestCaseError> {
         let cells = dense(space);
         let all = places(&cells, &fit);
-        prop_assert_eq!(space.find(&fit.with_policy(Policy::FirstFit)), all.first().copied());
-        prop_assert_eq!(space.find(&fit.with_policy(Policy::LastFit)), all.last().copied());
-        let instant = space.find(&fit.with_policy(Policy::InstantFit));
+        prop_assert_eq!(space.find(&fit.policy(Policy::FirstFit)), all.first().copied());
+        prop_assert_eq!(space.find(&fit.policy(Policy::LastFit)), all.last().copied());
+        let instant = space.find(&fit.policy(Policy::InstantFit));
         prop_assert_eq!(instant.is_some(), !all.is_empty());
         prop_assert!(instant.is_none_or(|p| all.contains(&p)));
-        let good = space.find(&fit.with_policy(Policy::GoodFit));
+        let good = space.find(&fit.policy(Policy::GoodFit));
         prop_assert_eq!(good.is_some(), !all.is_empty());
         prop_assert!(good.is_none_or(|p| all.contains(&p)));
         // No gap with a smaller block would surely have done.
-        let slack = fit.align().max(fit.boundary().unwrap_or(1)) - 1;
-        let sure = |(gap, block): &(AddrRange, u64)| fit.window().covers(*gap) && *block >= fit.len() + slack;
+        let slack = fit.align_of().max(fit.boundary_of().unwrap_or(1)) - 1;
+        let sure =
+            |(gap, block): &(AddrRange, u64)| fit.window_of().covers(*gap) && *block >= fit.len() + slack;
         let blocks: Vec<(AddrRange, u64)> = gaps(&cells).into_iter().map(|gap| (gap, block(gap))).collect();
         if let (Some(least), Some(good)) = (blocks.iter().filter(|g| sure(g)).map(|g| g.1).min(), good) {
             let (_, taken) = blocks.iter().find(|(gap, _)| gap.covers(good)).unwrap();
@@ -658,9 +659,9 @@ mod tests {
             }
             for (len, align, phase, boundary, start, size) in fits {
                 let window = AddrRange::inclusive(start, (start + size - 1).min(SMALL - 1)).unwrap();
-                let fit = Fit::new(len).unwrap().with_window(window).with_align(1 << align).unwrap().with_phase(phase);
+                let fit = Fit::new(len).unwrap().window(window).align(1 << align).unwrap().phase(phase);
                 check_find(&space, fit)?;
-                check_find(&space, fit.with_boundary((1u64 << boundary).max(len.next_power_of_two())).unwrap())?;
+                check_find(&space, fit.boundary((1u64 << boundary).max(len.next_power_of_two())).unwrap())?;
             }
         }
     }

@@ -48,7 +48,7 @@ macro_rules! counters {
 
         impl Counters {
             pub(crate) fn read(&self, settings: &Settings) -> Uvmexp {
-                let (pageshift, ncolors) = (settings.pageshift(), settings.colours());
+                let (pageshift, ncolors) = (settings.pageshift(), settings.colours_of());
                 let pagesize = 1 << pageshift;
                 Uvmexp {
                     pagesize, pagemask: pagesize - 1, pageshift, ncolors,

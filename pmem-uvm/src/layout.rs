@@ -207,7 +207,7 @@ impl Layout {
     ) -> Vec<(FrameRange, Ram)> {
         let mut wanted = Vec::new();
         let order = self.lists_of(sights);
-        let (shift, lists) = (settings.pageshift(), settings.free_lists());
+        let (shift, lists) = (settings.pageshift(), settings.free_lists_of());
         for sight in sights {
             let (Some(local), Some(arena)) = (sight.local(window), state.arena(sight.arena)) else {
                 continue;

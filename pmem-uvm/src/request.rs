@@ -210,9 +210,9 @@ impl PageListRequest {
     pub(crate) fn fit(&self, len: u64) -> Option<Fit> {
         // A run as long as the boundary starts at a multiple of it.
         let align = if self.boundary == Some(len) { self.align.max(len) } else { self.align };
-        let fit = Fit::new(len).ok()?.with_align(align).ok()?.with_window(self.window.units());
+        let fit = Fit::new(len).ok()?.align(align).ok()?.window(self.window.units());
         match self.boundary {
-            Some(boundary) => fit.with_boundary(boundary).ok(),
+            Some(boundary) => fit.boundary(boundary).ok(),
             None => Some(fit),
         }
     }

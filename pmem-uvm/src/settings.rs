@@ -22,7 +22,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`UvmError::Setting`] unless it is a power of two from 512 bytes to 1 GiB.
-    pub fn with_pagesize(self, bytes: u64) -> Result<Self, UvmError> {
+    pub fn pagesize(self, bytes: u64) -> Result<Self, UvmError> {
         if !bytes.is_power_of_two() || !(1 << 9..=1 << 30).contains(&bytes) {
             return Err(UvmError::Setting { what: "page size", value: bytes });
         }
@@ -33,7 +33,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`UvmError::Setting`] unless it is a power of two from 1 to 64.
-    pub fn with_colours(self, colours: u32) -> Result<Self, UvmError> {
+    pub fn colours(self, colours: u32) -> Result<Self, UvmError> {
         if !colours.is_power_of_two() || colours > 64 {
             return Err(UvmError::Setting { what: "number of colours", value: colours.into() });
         }
@@ -44,7 +44,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`UvmError::Setting`] if there is to be none.
-    pub fn with_free_lists(self, free_lists: u8) -> Result<Self, UvmError> {
+    pub fn free_lists(self, free_lists: u8) -> Result<Self, UvmError> {
         if free_lists == 0 {
             return Err(UvmError::Setting { what: "number of free lists", value: 0 });
         }
@@ -52,12 +52,12 @@ impl Settings {
     }
 
     /// How many colours there are.
-    pub fn colours(self) -> u32 {
+    pub fn colours_of(self) -> u32 {
         self.colours
     }
 
     /// How many free lists there are.
-    pub fn free_lists(self) -> u8 {
+    pub fn free_lists_of(self) -> u8 {
         self.free_lists
     }
 

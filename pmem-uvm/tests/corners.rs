@@ -33,7 +33,7 @@ fn too_much_memory_is_refused() {
     let mut uvm = Uvm::default();
     let all = range(0, pmem_uvm::FRAMES);
     assert_eq!(uvm.plug(&Plug::new(all)), Err(UvmError::Storage { range: all }));
-    let mut large = Uvm::new(Settings::default().with_pagesize(1 << 30).unwrap());
+    let mut large = Uvm::new(Settings::default().pagesize(1 << 30).unwrap());
     let beyond = range(1 << 34, 4);
     assert_eq!(large.plug(&Plug::new(beyond)), Err(UvmError::Storage { range: beyond }), "past 2^64");
     assert_eq!(uvm.uvmexp().physmem, 0);
@@ -62,7 +62,7 @@ fn a_zeroed_page_is_found_wherever_it_is() {
     let mut uvm = uvm(8);
     uvm.plug(&Plug::new(range(100, 8)).free_list(1).zeroed()).unwrap();
     assert_eq!(uvm.pagealloc(&zero), Ok(100));
-    let mut coloured = Uvm::new(Settings::default().with_colours(2).unwrap());
+    let mut coloured = Uvm::new(Settings::default().colours(2).unwrap());
     coloured.plug(&Plug::new(range(0, 1))).unwrap();
     coloured.plug(&Plug::new(range(1, 1)).zeroed().offline()).unwrap();
     coloured.online(range(1, 1)).unwrap();
@@ -260,7 +260,7 @@ fn what_is_offline_by_block_can_be_unprimed() {
 
 #[test]
 fn small_pages_are_fed_as_well() {
-    let (_, memory, ..) = fed(Settings::default().with_pagesize(512).unwrap());
+    let (_, memory, ..) = fed(Settings::default().pagesize(512).unwrap());
     assert_eq!(count(&memory, PageState::Free), 0x800);
 }
 

@@ -12,7 +12,7 @@ fn range(start: u64, count: u64) -> FrameRange {
 
 /// 64 MiB in four segments of two nodes and lists, every other page of the first handed out.
 fn uvm() -> Uvm {
-    let mut uvm = Uvm::new(Settings::default().with_colours(8).unwrap());
+    let mut uvm = Uvm::new(Settings::default().colours(8).unwrap());
     for (at, list, node) in [(0, 0, 0), (8192, 0, 1), (100_000, 1, 0), (1 << 30, 1, 1)] {
         uvm.plug(&Plug::new(range(at, 4096)).free_list(list).node(node).zeroed()).unwrap();
     }

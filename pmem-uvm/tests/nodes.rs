@@ -25,7 +25,7 @@ fn way() -> impl Strategy<Value = Way> {
 
 /// Memory of these nodes and free lists, one after another.
 fn uvm(plugs: &[(u32, u8)]) -> Uvm {
-    let mut uvm = Uvm::new(Settings::default().with_free_lists(3).unwrap());
+    let mut uvm = Uvm::new(Settings::default().free_lists(3).unwrap());
     for (at, (node, list)) in (0..).zip(plugs) {
         let range = range(at * PAGES, PAGES);
         uvm.plug(&Plug::new(range).node(*node).free_list(*list)).unwrap();

@@ -37,8 +37,8 @@ impl Subject for Index {
     }
 
     fn alloc(&mut self, want: &Want) -> Option<Live> {
-        let fit = Fit::new(want.len).ok()?.with_align(want.align).ok()?.with_policy(self.policy);
-        let fit = fit.with_visits(self.visits).with_window(want.window.unwrap_or(AddrRange::ALL));
+        let fit = Fit::new(want.len).ok()?.align(want.align).ok()?.policy(self.policy);
+        let fit = fit.visits(self.visits).window(want.window.unwrap_or(AddrRange::ALL));
         let place = self.space.alloc_with(&fit, |place| Tag::of(place.start()))?;
         Some(Live { start: place.start(), len: place.len(), token: 0 })
     }

@@ -255,7 +255,7 @@ fn pieces(ends: &Link, way: Way) -> &[Window] {
 impl CEdit {
     fn of_window(link: LinkId, ends: &Link, way: Way, window: Option<&Window>) -> Self {
         let (arena, far) = (ends.near(way).into(), ends.near(way.back()).into());
-        let offset = window.map_or(0, |window| window.offset() as Paddr);
+        let offset = window.map_or(0, |window| window.offset_of() as Paddr);
         Self { arena, far, interconnect: link.into(), offset, ..CEdit::new(Kind::Window) }
     }
 

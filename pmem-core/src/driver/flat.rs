@@ -322,7 +322,7 @@ fn taken_by(mapping: &Mapping, near: ArenaId, after: &State) -> Vec<AddrRange> {
     match mapping {
         Mapping::Closed => Vec::new(),
         Mapping::Identity => after.undecoded(near, AddrRange::ALL),
-        Mapping::Windows(windows) => windows.pieces().iter().filter_map(|w| w.floor()).collect(),
+        Mapping::Windows(windows) => windows.pieces().iter().filter_map(|w| w.floor_of()).collect(),
         Mapping::Interleave(share) => Vec::from([share.input()]),
         Mapping::Table(table) => Vec::from([table.input()]),
     }

@@ -34,6 +34,12 @@ impl Manager {
         self.placement(region)?.seat.range().ok_or(Error::IsParked(region))
     }
 
+    /// The former name of [`Self::range`].
+    #[deprecated(note = "`range`")]
+    pub fn range_of(&self, region: RegionId) -> Result<AddrRange, Error> {
+        self.range(region)
+    }
+
     /// In which arena a region is, and where it starts; known without a look into the arena.
     ///
     /// # Errors
@@ -44,6 +50,12 @@ impl Manager {
             Some(Home::Parked(_)) => Err(Error::IsParked(region)),
             Some(Home::Nowhere) | None => Err(Error::NoRegion(region)),
         }
+    }
+
+    /// The former name of [`Self::start`].
+    #[deprecated(note = "`start`")]
+    pub fn start_of(&self, region: RegionId) -> Result<(ArenaId, u64), Error> {
+        self.start(region)
     }
 
     /// How many references a region has, those of its aliases included.

@@ -30,7 +30,7 @@ impl Table {
 
     /// Lets only these accesses through.
     #[must_use]
-    pub const fn with_prot(self, prot: Prot) -> Self {
+    pub const fn prot(self, prot: Prot) -> Self {
         Self { prot, ..self }
     }
 
@@ -45,7 +45,7 @@ impl Table {
     }
 
     /// What accesses it lets through.
-    pub const fn prot(&self) -> Prot {
+    pub const fn prot_of(&self) -> Prot {
         self.prot
     }
 }

@@ -41,7 +41,7 @@ impl Window {
     /// # Errors
     /// [`MappingError::Wraps`] if the output would end past 2^64.
     pub fn fixed(input: AddrRange, output: u64) -> Result<Self, MappingError> {
-        let floating = Self::floating(input, 1)?.with_offset(output.wrapping_sub(input.start()))?;
+        let floating = Self::floating(input, 1)?.offset(output.wrapping_sub(input.start()))?;
         Ok(Self { floor: Some(input), floats: false, ..floating })
     }
 
@@ -64,7 +64,7 @@ impl Window {
     ///
     /// # Errors
     /// [`MappingError`] if it leaves the limit or is no multiple of the granule.
-    pub fn with_floor(self, floor: AddrRange) -> Result<Self, MappingError> {
+    pub fn floor(self, floor: AddrRange) -> Result<Self, MappingError> {
         if floor.rounded(self.granule) != floor {
             return Err(MappingError::Misaligned { range: floor, granule: self.granule });
         }
@@ -90,7 +90,7 @@ impl Window {
     ///
     /// # Errors
     /// [`MappingError::Wraps`] if the limit's output would wrap.
-    pub fn with_offset(self, offset: u64) -> Result<Self, MappingError> {
+    pub fn offset(self, offset: u64) -> Result<Self, MappingError> {
         match self.limit.shifted(offset) {
             Some(_) => Ok(Self { offset, ..self }),
             None => Err(MappingError::Wraps { range: self.limit, offset }),
@@ -105,7 +105,7 @@ impl Window {
 
     /// Lets only these accesses through.
     #[must_use]
-    pub const fn with_prot(self, prot: Prot) -> Self {
+    pub const fn prot(self, prot: Prot) -> Self {
         Self { prot, ..self }
     }
 
@@ -114,8 +114,14 @@ impl Window {
         self.limit
     }
 
+    /// The former name of [`Self::limit`].
+    #[deprecated(note = "`limit`")]
+    pub const fn limit_of(&self) -> AddrRange {
+        self.limit()
+    }
+
     /// What it covers when nothing goes through it.
-    pub const fn floor(&self) -> Option<AddrRange> {
+    pub const fn floor_of(&self) -> Option<AddrRange> {
         self.floor
     }
 
@@ -124,8 +130,14 @@ impl Window {
         self.granule
     }
 
+    /// The former name of [`Self::granule`].
+    #[deprecated(note = "`granule`")]
+    pub const fn granule_of(&self) -> u64 {
+        self.granule()
+    }
+
     /// What is added to an address, modulo 2^64.
-    pub const fn offset(&self) -> u64 {
+    pub const fn offset_of(&self) -> u64 {
         self.offset
     }
 
@@ -134,8 +146,14 @@ impl Window {
         self.admits
     }
 
+    /// The former name of [`Self::admits`].
+    #[deprecated(note = "`admits`")]
+    pub const fn admits_of(&self) -> Admits {
+        self.admits()
+    }
+
     /// What accesses it lets through.
-    pub const fn prot(&self) -> Prot {
+    pub const fn prot_of(&self) -> Prot {
         self.prot
     }
 
@@ -178,7 +196,7 @@ impl Windows {
     /// [`MappingError::Overlap`] if two of them overlap as they start out.
     pub fn new(pieces: impl IntoIterator<Item = Window>) -> Result<Self, MappingError> {
         let pieces: Vec<Window> = pieces.into_iter().collect();
-        let mut floors: Vec<AddrRange> = pieces.iter().filter_map(Window::floor).collect();
+        let mut floors: Vec<AddrRange> = pieces.iter().filter_map(Window::floor_of).collect();
         floors.sort_unstable_by_key(|floor| floor.start());
         for pair in floors.windows(2) {
             if pair[0].overlaps(pair[1]) {

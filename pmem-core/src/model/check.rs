@@ -241,14 +241,14 @@ impl State {
         let link = self.link(id)?;
         let window = link.direction(way).mapping.pieces().get(piece as usize)?;
         if window.is_fixed() {
-            return window.floor();
+            return window.floor_of();
         }
         let through = self.arena(link.near(way))?.regions_in(window.limit()).filter(|(_, record)| {
             record.alias().is_some_and(|a| (a.link, a.way, a.piece) == (id, way, piece))
         });
         through
             .map(|(range, _)| range.rounded(window.granule()))
-            .chain(window.floor())
+            .chain(window.floor_of())
             .reduce(AddrRange::hull)
     }
 

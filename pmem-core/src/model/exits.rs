@@ -78,7 +78,7 @@ impl State {
         match &link.direction(leg.way).mapping {
             Mapping::Windows(windows) => {
                 if let Some(window) = windows.pieces().get(leg.piece as usize) {
-                    self.narrowed_exits(arena, part, leg, window.offset(), visit);
+                    self.narrowed_exits(arena, part, leg, window.offset_of(), visit);
                 }
             }
             Mapping::Interleave(share) if share.ways() == 1 => {
@@ -106,7 +106,7 @@ impl State {
                     let Some(alias) = record.alias().filter(|alias| alias.link == leg.link) else { continue };
                     let Some(here) = entry.intersect(part) else { continue };
                     let (offset, prot) = (alias.to.wrapping_sub(entry.start()), record.attrs.prot());
-                    let prot = prot & table.prot();
+                    let prot = prot & table.prot_of();
                     visit(here, Exit::Hop(Crossed { leg, offset, prot, claimed: true }));
                 }
             }
@@ -181,8 +181,8 @@ impl State {
                 Mapping::Windows(windows) => {
                     for (piece, window) in windows.pieces_in(range) {
                         let Some(part) = window.limit().intersect(range) else { continue };
-                        let (leg, prot) = (Leg { piece, ..*leg }, window.prot());
-                        let crossed = Crossed { leg, offset: window.offset(), prot, claimed: false };
+                        let (leg, prot) = (Leg { piece, ..*leg }, window.prot_of());
+                        let crossed = Crossed { leg, offset: window.offset_of(), prot, claimed: false };
                         visit(part, Exit::Hop(crossed));
                     }
                 }

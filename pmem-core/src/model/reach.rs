@@ -111,7 +111,7 @@ impl State {
             Mapping::Windows(windows) => {
                 let now = self.windows(id, way);
                 let input = |(piece, window): (usize, &crate::mapping::Window)| {
-                    let offset = window.offset();
+                    let offset = window.offset_of();
                     let range = now.get(piece).copied().flatten()?.shifted(offset)?.intersect(output)?;
                     Some((range.shifted(0u64.wrapping_sub(offset))?, offset))
                 };

@@ -78,8 +78,8 @@ impl State {
         match &self.link(leg.link)?.direction(leg.way).mapping {
             Mapping::Closed => None,
             Mapping::Identity => Some(addr),
-            Mapping::Windows(w) if w.yields() => Some(addr.wrapping_add(w.piece_at(addr)?.1.offset())),
-            Mapping::Windows(w) => Some(addr.wrapping_add(w.pieces().get(leg.piece as usize)?.offset())),
+            Mapping::Windows(w) if w.yields() => Some(addr.wrapping_add(w.piece_at(addr)?.1.offset_of())),
+            Mapping::Windows(w) => Some(addr.wrapping_add(w.pieces().get(leg.piece as usize)?.offset_of())),
             Mapping::Interleave(share) => share.translate(addr),
             Mapping::Table(_) => {
                 let (range, record) = self.arena(arena)?.region_at(addr)?;

@@ -113,8 +113,8 @@ impl State {
         match &link.direction(leg.way).mapping {
             Mapping::Closed => Prot::empty(),
             Mapping::Identity | Mapping::Interleave(_) => Prot::RWX,
-            Mapping::Windows(w) => w.pieces().get(leg.piece as usize).map_or(Prot::empty(), |w| w.prot()),
-            Mapping::Table(table) => table.prot(),
+            Mapping::Windows(w) => w.pieces().get(leg.piece as usize).map_or(Prot::empty(), |w| w.prot_of()),
+            Mapping::Table(table) => table.prot_of(),
         }
     }
 
@@ -143,7 +143,8 @@ impl State {
         let mut windows =
             self.windows.get(id).map_or_else(LinkWindows::default, |windows| (**windows).clone());
         for way in changes() {
-            windows[way as usize] = new.direction(way).mapping.pieces().iter().map(|w| w.floor()).collect();
+            windows[way as usize] =
+                new.direction(way).mapping.pieces().iter().map(|w| w.floor_of()).collect();
         }
         self.windows.insert(id, Arc::new(windows));
         changes().for_each(|way| self.claim(id, &new, way, true));

@@ -154,7 +154,7 @@ impl<'r> Lanes<'r> {
                         self.request.props.is_none_or(|props| windows.yields() || window.carries(props));
                     let part = window.limit().intersect(lane.range).filter(|_| carries);
                     let only = !windows.yields() && window.admits() == Admits::Prefetchable;
-                    inputs.extend(part.map(|part| (leg(piece), part, window.offset(), only)));
+                    inputs.extend(part.map(|part| (leg(piece), part, window.offset_of(), only)));
                 }
             }
             Mapping::Interleave(share) if share.ways() == 1 => {

@@ -69,9 +69,9 @@ impl Plan<'_> {
             Some(back) => request.fit(lane.range, back)?,
             None => {
                 // Past a table, pages are not shared: it is seen where one starts, or as far in as it is asked to be.
-                let fit = Fit::new(request.len)?.with_window(lane.range).with_align(lane.page)?;
-                let fit = fit.with_phase(lane.phase);
-                fit.with_policy(request.spot.policy).with_visits(request.spot.visits)
+                let fit = Fit::new(request.len)?.window(lane.range).align(lane.page)?;
+                let fit = fit.phase(lane.phase);
+                fit.policy(request.spot.policy).visits(request.spot.visits)
             }
         };
         // An exact range is not looked for: what is in its way is named.
@@ -123,12 +123,12 @@ impl Plan<'_> {
     ) -> Result<Option<(AddrRange, Attrs)>, Error> {
         let here = self.arena(arena)?;
         let mut found: Option<(u64, (AddrRange, Attrs))> = None;
-        for (part, span) in here.spans_in(fit.window()) {
+        for (part, span) in here.spans_in(fit.window_of()) {
             if span.state != SpanState::Open || !span.admits(request.attrs(span.attrs)?) {
                 continue;
             }
-            let Some(place) = here.space().find(&fit.with_window(part)) else { continue };
-            match fit.policy() {
+            let Some(place) = here.space().find(&fit.window(part)) else { continue };
+            match fit.policy_of() {
                 Policy::LastFit => found = Some((0, (place, span.attrs))),
                 Policy::GoodFit => {
                     let gap = here.space().at(place.start()).range.intersect(part).map_or(0, AddrRange::len);

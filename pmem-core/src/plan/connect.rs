@@ -199,7 +199,7 @@ impl Plan<'_> {
                     .iter()
                     .filter(|w| w.is_fixed())
                     .try_for_each(|w| self.check_claim(arena, w.limit()))?;
-                for (window, floor) in windows.pieces().iter().filter_map(|w| Some((w, w.floor()?))) {
+                for (window, floor) in windows.pieces().iter().filter_map(|w| Some((w, w.floor_of()?))) {
                     if window.is_fixed() {
                         continue;
                     }
@@ -252,5 +252,5 @@ impl Plan<'_> {
 
 /// The floors of the floating windows.
 fn floors(mapping: &Mapping) -> Vec<AddrRange> {
-    mapping.pieces().iter().filter(|w| !w.is_fixed()).filter_map(|w| w.floor()).collect()
+    mapping.pieces().iter().filter(|w| !w.is_fixed()).filter_map(|w| w.floor_of()).collect()
 }

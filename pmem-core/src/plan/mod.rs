@@ -80,6 +80,12 @@ impl<'m> Plan<'m> {
         self.placement(region)?.seat.range().ok_or(Error::IsParked(region))
     }
 
+    /// The former name of [`Self::range`].
+    #[deprecated(note = "`range`")]
+    pub fn range_of(&self, region: RegionId) -> Result<AddrRange, Error> {
+        self.range(region)
+    }
+
     /// How many references a region has, those of its aliases included.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ impl Plan<'_> {
     fn offset(&self, leg: Leg) -> Option<u64> {
         match &self.link(leg.link).ok()?.direction(leg.way).mapping {
             Mapping::Identity => Some(0),
-            Mapping::Windows(windows) => Some(windows.pieces().get(leg.piece as usize)?.offset()),
+            Mapping::Windows(windows) => Some(windows.pieces().get(leg.piece as usize)?.offset_of()),
             Mapping::Interleave(share) if share.ways() == 1 => {
                 Some(share.output().start().wrapping_sub(share.input().start()))
             }
@@ -272,12 +272,8 @@ impl Plan<'_> {
         };
         // Pages start where pages do, and the alias, as seen, where the request says.
         let phase = within.wrapping_add(back);
-        let fit = Fit::new(pages.len())?.with_policy(spot.policy);
-        let fit = if spot.align > page {
-            fit.with_align(spot.align)?.with_phase(phase)
-        } else {
-            fit.with_align(page)?
-        };
+        let fit = Fit::new(pages.len())?.policy(spot.policy);
+        let fit = if spot.align > page { fit.align(spot.align)?.phase(phase) } else { fit.align(page)? };
         if phase & (spot.align.min(page) - 1) != 0 {
             return Err(nothing(0));
         }
@@ -294,12 +290,12 @@ impl Plan<'_> {
             let kept = before.and_then(|addr| AddrRange::sized(addr, len).ok());
             let kept = kept.filter(|kept| asked.admits(*kept) && kept.start() & (page - 1) == within);
             if let Some(kept) = kept
-                && space.find(&fit.with_window(kept.rounded(page))).is_some()
+                && space.find(&fit.window(kept.rounded(page))).is_some()
             {
                 return Ok(kept);
             }
             largest = largest.max(space.largest_gap(room).map_or(0, AddrRange::len));
-            if let Some(found) = find_entry(space, &fit.with_window(room), within, &asked) {
+            if let Some(found) = find_entry(space, &fit.window(room), within, &asked) {
                 return Ok(found);
             }
         }
@@ -333,19 +329,19 @@ fn find_entry(space: &Space<Kept>, fit: &Fit, within: u64, asked: &Fit) -> Optio
         if asked.admits(entry) {
             return Some(entry);
         }
-        let boundary = asked.boundary()?;
+        let boundary = asked.boundary_of()?;
         // The multiple that it crosses, in addresses here.
-        let last = entry.last().wrapping_add(asked.phase());
+        let last = entry.last().wrapping_add(asked.phase_of());
         let multiple = entry.last().checked_sub(last & (boundary - 1))?;
-        let window = fit.window();
-        let rest = match fit.policy() {
+        let window = fit.window_of();
+        let rest = match fit.policy_of() {
             Policy::LastFit => AddrRange::inclusive(window.start(), multiple.checked_sub(1)?),
             _ => AddrRange::inclusive(
                 multiple.checked_sub(within)?.max(pages.start().checked_add(1)?),
                 window.last(),
             ),
         };
-        fit = fit.with_window(rest.ok()?);
+        fit = fit.window(rest.ok()?);
     }
 }
 

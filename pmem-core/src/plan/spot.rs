@@ -94,10 +94,10 @@ impl Spot {
 
     /// The place of `len` bytes that is looked for, in addresses that are seen at themselves plus `phase`.
     pub(crate) fn fit(&self, len: u64, window: AddrRange, phase: u64) -> Result<Fit, Error> {
-        let fit = Fit::new(len)?.with_window(window).with_align(self.align)?.with_phase(phase);
-        let fit = fit.with_policy(self.policy).with_visits(self.visits);
+        let fit = Fit::new(len)?.window(window).align(self.align)?.phase(phase);
+        let fit = fit.policy(self.policy).visits(self.visits);
         Ok(match self.boundary {
-            Some(boundary) => fit.with_boundary(boundary)?,
+            Some(boundary) => fit.boundary(boundary)?,
             None => fit,
         })
     }

@@ -209,7 +209,7 @@ impl Plan<'_> {
                 };
                 let before =
                     windows.pieces_onto(output.unwrap_or(AddrRange::ALL)).flat_map(|(piece, window)| {
-                        let stand = node.spot.through(window.limit(), window.offset(), span);
+                        let stand = node.spot.through(window.limit(), window.offset_of(), span);
                         let rank = u8::from(window.admits() != Admits::Prefetchable);
                         stand.map_or_else(Vec::new, |stand| open(leg(piece), rank, stand))
                     });

@@ -64,7 +64,7 @@ impl Plan<'_> {
             // Nothing lies in a window but the aliases through it.
             let mut through = self.arena(arena)?.regions_in(old).map(|(at, _)| at);
             let ends = [through.next(), through.next_back()].into_iter().flatten();
-            ends.map(|at| at.rounded(window.granule())).chain(window.floor()).reduce(AddrRange::hull)
+            ends.map(|at| at.rounded(window.granule())).chain(window.floor_of()).reduce(AddrRange::hull)
         };
         if Some(old) == new {
             return Ok(());
@@ -92,7 +92,7 @@ impl Plan<'_> {
         if window.is_fixed() {
             return Err(Error::FixedWindow { link, way, piece });
         }
-        let new = floor.map_or_else(|| Ok(window.without_floor()), |floor| window.with_floor(floor))?;
+        let new = floor.map_or_else(|| Ok(window.without_floor()), |floor| window.floor(floor))?;
         self.atomically(|plan| {
             plan.edit_link(link, |link| {
                 let mapping = &mut link.direction_mut(way).mapping;

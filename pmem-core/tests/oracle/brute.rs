@@ -93,13 +93,13 @@ impl Brute<'_> {
                     Mapping::Windows(windows) => {
                         let now = self.state.windows(link, way);
                         for (window, now) in windows.pieces().iter().zip(now) {
-                            let to = (far, addr.wrapping_add(window.offset()));
+                            let to = (far, addr.wrapping_add(window.offset_of()));
                             if windows.yields() && window.limit().contains(addr) {
-                                yielding.push(hop(link, way, to, false, window.prot()));
+                                yielding.push(hop(link, way, to, false, window.prot_of()));
                             } else if !windows.yields() && now.is_some_and(|now| now.contains(addr)) {
                                 let narrow = alias.filter(|(a, ..)| (a.link, a.way) == (link, way));
                                 let narrow = narrow.map_or(Prot::RWX, |(.., prot)| prot);
-                                claimed.push(hop(link, way, to, true, window.prot() & narrow));
+                                claimed.push(hop(link, way, to, true, window.prot_of() & narrow));
                                 is_claimed = true;
                             }
                         }
@@ -137,7 +137,7 @@ impl Brute<'_> {
                                 return At::Table(link);
                             }
                             if let Some((_, to, prot)) = alias {
-                                claimed.push(hop(link, way, (far, to), true, prot & table.prot()));
+                                claimed.push(hop(link, way, (far, to), true, prot & table.prot_of()));
                             }
                         }
                     }
@@ -339,7 +339,7 @@ impl Mapper<'_> {
                 match &direction.mapping {
                     Mapping::Identity => drop(starts.insert(at.1)),
                     Mapping::Windows(windows) => {
-                        starts.extend(windows.pieces().iter().map(|w| at.1.wrapping_sub(w.offset())));
+                        starts.extend(windows.pieces().iter().map(|w| at.1.wrapping_sub(w.offset_of())));
                     }
                     Mapping::Table(table) => {
                         let offset = at.1 % table.page();
@@ -397,7 +397,7 @@ impl Mapper<'_> {
             Mapping::Identity => undecoded(range) && means_it(),
             Mapping::Windows(windows) => {
                 let window = windows.pieces()[piece];
-                let moved = range.start().wrapping_add(window.offset());
+                let moved = range.start().wrapping_add(window.offset_of());
                 if !window.limit().covers(range) || moved != to.1 {
                     return false;
                 }

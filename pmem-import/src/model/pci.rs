@@ -60,7 +60,7 @@ struct Wanted {
 
 impl Wanted {
     fn what(&self) -> String {
-        match self.window.floor() {
+        match self.window.floor_of() {
             Some(range) => format!("{} {range}", self.kind),
             None => format!("{}, closed", self.kind),
         }
@@ -226,7 +226,7 @@ impl<'s> Builder<'s> {
         let io = space == Space::Io;
         let Some(root) = self.settled.roots.iter().find(|r| r.bus == root) else { return };
         let ours = if io { &mut self.ours_io } else { &mut self.ours };
-        for range in open.iter().filter_map(|want| want.window.floor()) {
+        for range in open.iter().filter_map(|want| want.window.floor_of()) {
             for said in root.apertures.iter().filter(|said| said.value.io == io) {
                 let Aperture { range: seen, bus_start, .. } = said.value;
                 let on_bus =
@@ -269,8 +269,8 @@ impl<'s> Builder<'s> {
                        prefetchable: bool| {
             let mut floors: Vec<AddrRange> = floors.iter().filter_map(|range| on_bus(*range)).collect();
             let first = if floors.is_empty() { None } else { Some(floors.remove(0)) };
-            let floating = Window::floating(limit, granule)
-                .and_then(|w| first.map_or(Ok(w), |floor| w.with_floor(floor)));
+            let floating =
+                Window::floating(limit, granule).and_then(|w| first.map_or(Ok(w), |floor| w.floor(floor)));
             let windows = match (floating, first) {
                 (Ok(window), _) => Some(window),
                 // Not of whole granules, or out of its limit: as it is said.
@@ -384,7 +384,7 @@ impl<'s> Builder<'s> {
         space: Space,
         vga: &[AddrRange],
     ) {
-        let Some(range) = want.window.floor() else { return };
+        let Some(range) = want.window.floor_of() else { return };
         let default = match want.kind {
             "prefetchable window" => attrs(Usage::empty(), Prot::RW, Props::PREFETCH),
             _ => space.attrs(),
@@ -397,7 +397,7 @@ impl<'s> Builder<'s> {
 
     /// Says of a window that lies, in part, outside of what the bus above is given.
     fn check_inside(&mut self, child: &Child, name: &str, parent: ArenaId, want: &Wanted) {
-        let Some(range) = want.window.floor().filter(|_| want.kind != "VGA window") else { return };
+        let Some(range) = want.window.floor_of().filter(|_| want.kind != "VGA window") else { return };
         let covered = self.covered(parent, range);
         if covered < range.len() {
             let text = format!("{name}: {} is outside of what its bus is given", want.what());
@@ -570,7 +570,7 @@ impl<'s> Builder<'s> {
 /// A window that begins as just a range; which register it is, and so how far it could go, nobody says.
 fn exactly(range: AddrRange) -> Option<Window> {
     let granule = 1u64 << (range.start() | range.len()).trailing_zeros().min(63);
-    Window::floating(AddrRange::ALL, granule).and_then(|window| window.with_floor(range)).ok()
+    Window::floating(AddrRange::ALL, granule).and_then(|window| window.floor(range)).ok()
 }
 
 /// What a resource's flags and its function's class justify.

@@ -19,11 +19,11 @@ pub(crate) struct Need {
 impl Need {
     #[inline]
     pub(crate) fn of(fit: &Fit) -> Self {
-        let (len, align) = (fit.len(), fit.align());
-        let widest = align.max(fit.boundary().unwrap_or(1));
+        let (len, align) = (fit.len(), fit.align_of());
+        let widest = align.max(fit.boundary_of().unwrap_or(1));
         // Any range has a naturally aligned block of about half its length; one that begins aligned has more.
         let anywhere = len.saturating_add(1).ilog2().saturating_sub(1);
-        let in_phase = |align: u64| fit.phase() & (align - 1) == 0;
+        let in_phase = |align: u64| fit.phase_of() & (align - 1) == 0;
         let order = match in_phase(align) {
             true if align >= len => len.ilog2(),
             true => anywhere.max(align.ilog2()),
@@ -53,7 +53,7 @@ pub(crate) struct Search<'f> {
 impl Search<'_> {
     /// The lowest place after an entry of the subtree. `cut` is where the window's start and end may cut the subtree.
     pub(crate) fn lowest<T: Copy>(&mut self, node: &Node<T>, cut: Cut) -> Option<AddrRange> {
-        let window = self.fit.window();
+        let window = self.fit.window_of();
         match node {
             Node::Leaf(leaf) => {
                 let mut found = leaf.candidates(self.need.order);
@@ -102,7 +102,7 @@ impl Search<'_> {
 
     /// The highest place after an entry of the subtree.
     pub(crate) fn highest<T: Copy>(&mut self, node: &Node<T>) -> Option<AddrRange> {
-        let window = self.fit.window();
+        let window = self.fit.window_of();
         match node {
             Node::Leaf(leaf) => {
                 let mut found = leaf.candidates(self.need.order);
@@ -149,7 +149,7 @@ impl Search<'_> {
         node: &Node<T>,
         lead: Option<AddrRange>,
     ) -> Option<AddrRange> {
-        let window = self.fit.window();
+        let window = self.fit.window_of();
         let lead = lead.filter(|lead| window.covers(*lead));
         let in_lead = lead.map_or(0, |lead| 1 << order_of(lead));
         let there = u64::MAX.checked_shl(self.need.sure)? & (orders_in(node, window) | in_lead);
@@ -167,7 +167,7 @@ impl Search<'_> {
 
     /// The lowest place in a gap, all inside the window, whose largest block is of one of these orders.
     fn in_orders<T: Copy>(&self, node: &Node<T>, orders: u64) -> Option<AddrRange> {
-        let window = self.fit.window();
+        let window = self.fit.window_of();
         match node {
             Node::Leaf(leaf) => whole_gaps(leaf, window)
                 .filter(|(_, order)| orders & (1 << order) != 0)

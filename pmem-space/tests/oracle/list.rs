@@ -118,7 +118,7 @@ fn check_alloc(list: &List, fit: &Fit, found: Option<AddrRange>) {
     assert!(found.is_none_or(|place| fit.admits(place) && gaps.iter().any(|gap| gap.covers(place))));
     let first = gaps.iter().find_map(|gap| fit.lowest_in(*gap));
     let last = gaps.iter().rev().find_map(|gap| fit.highest_in(*gap));
-    match fit.policy() {
+    match fit.policy_of() {
         Policy::FirstFit => assert_eq!(found, first),
         Policy::LastFit => assert_eq!(found, last),
         policy => assert_eq!(found, quick(&gaps, fit, policy == Policy::GoodFit).or(first), "{fit:?}"),
@@ -143,11 +143,14 @@ fn quick(gaps: &[AddrRange], fit: &Fit, good: bool) -> Option<AddrRange> {
     if let Some(place) = lead.and_then(|gap| fit.lowest_in(*gap)) {
         return Some(place);
     }
-    let widest = fit.align().max(fit.boundary().unwrap_or(1));
-    let block =
-        if fit.phase().is_multiple_of(widest) { fit.len().max(fit.align()) } else { fit.len() + widest - 1 };
+    let widest = fit.align_of().max(fit.boundary_of().unwrap_or(1));
+    let block = if fit.phase_of().is_multiple_of(widest) {
+        fit.len().max(fit.align_of())
+    } else {
+        fit.len() + widest - 1
+    };
     let sure =
-        |gap: &&AddrRange| fit.window().covers(**gap) && 1 << order(**gap) >= block.next_power_of_two();
+        |gap: &&AddrRange| fit.window_of().covers(**gap) && 1 << order(**gap) >= block.next_power_of_two();
     let mut sure = gaps.iter().filter(sure);
     let gap = if good { sure.min_by_key(|gap| (order(**gap), gap.start())) } else { sure.next() };
     gap.and_then(|gap| fit.lowest_in(*gap))
@@ -223,15 +226,14 @@ pub fn run(high: bool, ops: Vec<Op>) {
                 assert_eq!(space.remove(start).is_some(), list.remove(start));
             }
             Op::Alloc(ask) => {
-                let fit =
-                    Fit::new(ask.len).unwrap().with_align(1 << ask.align).unwrap().with_phase(ask.phase);
-                let fit = ask.boundary.map_or(fit, |b| fit.with_boundary(1 << b).unwrap());
-                let fit = ask.window.map_or(fit, |(start, len)| fit.with_window(range(base, start, len)));
-                let fit = fit.with_policy(POLICIES[usize::from(ask.policy)]);
+                let fit = Fit::new(ask.len).unwrap().align(1 << ask.align).unwrap().phase(ask.phase);
+                let fit = ask.boundary.map_or(fit, |b| fit.boundary(1 << b).unwrap());
+                let fit = ask.window.map_or(fit, |(start, len)| fit.window(range(base, start, len)));
+                let fit = fit.policy(POLICIES[usize::from(ask.policy)]);
                 let found = space.find(&fit);
                 check_alloc(&list, &fit, found);
                 // With little patience there is another place, if there is any.
-                let hasty = space.search(&fit.with_visits(1));
+                let hasty = space.search(&fit.visits(1));
                 assert_eq!(hasty.is_some(), found.is_some());
                 assert!(hasty.is_none_or(|hasty| !hasty.exact || Some(hasty.place) == found));
                 if let Some(place) = found {

@@ -78,7 +78,7 @@ struct Need<'f> {
 impl Need<'_> {
     fn of(fit: &Fit) -> Need<'_> {
         let longest = length(fit.len());
-        let order = fit.align().trailing_zeros().min(fit.len().ilog2()) as u8;
+        let order = fit.align_of().trailing_zeros().min(fit.len().ilog2()) as u8;
         Need { fit, longest, order: order + 1 }
     }
 
@@ -285,7 +285,7 @@ impl FreeMap {
 
     /// The lowest place that fits, in page frames.
     pub(crate) fn search(&mut self, fit: &Fit) -> Option<FrameRange> {
-        let window = fit.window();
+        let window = fit.window_of();
         let last = window.last().checked_sub(fit.len() - 1)?;
         if self.root == NONE {
             return None;
@@ -336,7 +336,7 @@ impl FreeMap {
             }
             let inner = &self.inners.all[node as usize];
             // Beyond its size, only its start can be at a multiple.
-            let aligned = start & (need.fit.align() - 1) >> bits << bits == 0;
+            let aligned = start & (need.fit.align_of() - 1) >> bits << bits == 0;
             if start + (1 << bits) <= *from || !aligned || !need.may_be_in(inner.summary[i], bits) {
                 continue;
             }
@@ -358,7 +358,7 @@ impl FreeMap {
             let at = (*from).max(base) - base;
             let leaf = &self.leaves.all[leaf as usize];
             let start = if at < leaf_frames() {
-                base + u64::from(leaf.candidate(at as u32, fit.len(), fit.align())?)
+                base + u64::from(leaf.candidate(at as u32, fit.len(), fit.align_of())?)
             } else {
                 past
             };
@@ -527,12 +527,12 @@ mod tests {
                 }
             }
             Step::Search { len, align, boundary, low, high } => {
-                let fit = Fit::new(len).unwrap().with_align(1 << align).unwrap();
-                let fit = match boundary.map(|b| fit.with_boundary(1 << b)) {
+                let fit = Fit::new(len).unwrap().align(1 << align).unwrap();
+                let fit = match boundary.map(|b| fit.boundary(1 << b)) {
                     Some(Ok(fit)) => fit,
                     _ => fit,
                 };
-                let fit = fit.with_window(AddrRange::inclusive(low.min(high), low.max(high)).unwrap());
+                let fit = fit.window(AddrRange::inclusive(low.min(high), low.max(high)).unwrap());
                 let found = map.search(&fit);
                 assert_eq!(found.map(|r| r.start()), first_fit(oracle, &fit), "{fit:?}");
                 assert!(found.is_none_or(|found| found.count() == len));

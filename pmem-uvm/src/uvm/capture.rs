@@ -114,7 +114,7 @@ impl Uvm {
         owner: PageOwner,
         migrate: Migrate<'_>,
     ) -> Option<u64> {
-        let colour = frame & u64::from(self.settings.colours() - 1);
+        let colour = frame & u64::from(self.settings.colours_of() - 1);
         let request =
             PageRequest::new().node(node).strategy(Strategy::Numa).owner(owner).colour(colour as u32);
         self.moving = Some((frame, head, None));

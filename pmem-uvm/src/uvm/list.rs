@@ -161,7 +161,7 @@ impl Uvm {
     /// Takes pages of as few free lists as will do, from 0 up.
     fn gather_from(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
         let mut found = self.gather(request, 0);
-        for list in 1..self.settings.free_lists() {
+        for list in 1..self.settings.free_lists_of() {
             if found.is_ok()
                 || !self.buckets.iter().any(|bucket| {
                     bucket.free_list == list && bucket.may_serve(request) && bucket.map.free() > 0

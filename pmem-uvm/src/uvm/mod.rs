@@ -135,7 +135,7 @@ impl Uvm {
     }
 
     fn check_list(&self, asked: u8) -> Result<(), UvmError> {
-        let lists = self.settings.free_lists();
+        let lists = self.settings.free_lists_of();
         if asked < lists { Ok(()) } else { Err(UvmError::FreeList { asked, lists }) }
     }
 
@@ -406,7 +406,7 @@ impl Uvm {
     }
 
     fn new_map(&self) -> FreeMap {
-        FreeMap::new(self.settings.colours() > 1)
+        FreeMap::new(self.settings.colours_of() > 1)
     }
 
     fn add_bucket(&mut self, node: u32, free_list: u8, zone: Zone, map: FreeMap) -> u32 {

@@ -56,7 +56,7 @@ impl Uvm {
     /// Takes a page out of its bucket; whether it is zeroed comes with it.
     fn find_page(&mut self, request: &PageRequest) -> Option<(u64, bool)> {
         let zero = request.flags.contains(PgaFlags::ZERO);
-        let colours = u64::from(self.settings.colours());
+        let colours = u64::from(self.settings.colours_of());
         let colour = (colours > 1).then(|| self.colour_of(request));
         // Every bit of a page frame number modulo 64 that is of this colour.
         let mask = colour.map_or(u64::MAX, |colour| of_colour(colour, colours));
@@ -97,7 +97,7 @@ impl Uvm {
 
     /// The colour that a page is to have: asked for, or after its place in its owner, or any in turn.
     fn colour_of(&mut self, request: &PageRequest) -> u64 {
-        let colours = self.settings.colours();
+        let colours = self.settings.colours_of();
         let wanted = match (request.colour, request.owner) {
             (Some(colour), _) => u64::from(colour),
             (None, PageOwner::Object { offset, .. } | PageOwner::Anon { offset, .. }) => {
@@ -245,7 +245,7 @@ impl Uvm {
 
     /// Makes a cache of at most `pages` pages, and no more than 65,536, for a processor of this node. Takes memory.
     pub fn add_cache(&mut self, node: u32, pages: usize) -> Arc<PageCache> {
-        let coloured = self.settings.colours() > 1;
+        let coloured = self.settings.colours_of() > 1;
         let cache = Arc::new(PageCache::new(node, pages.min(MOST_CACHED), coloured, self.counters.clone()));
         self.serve(&cache);
         self.forget_caches();

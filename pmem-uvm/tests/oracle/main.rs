@@ -149,7 +149,7 @@ struct World {
 
 impl World {
     fn new(colours: u32) -> Self {
-        let mut uvm = Uvm::new(Settings::default().with_colours(colours).unwrap());
+        let mut uvm = Uvm::new(Settings::default().colours(colours).unwrap());
         uvm.set_host(Box::new(Filler));
         Self { uvm, model: Model::default(), lists: Vec::new(), colours: colours.into() }
     }
