@@ -229,6 +229,9 @@ fn mesh(scene: &mut Scene) {
     scene.once("view, by interconnects", Grows::Log, n * (n - 1), || {
         black_box(pmem.state().view(first).len());
     });
+    scene.once("where an arena's own is seen, by interconnects", Grows::Log, n * (n - 1), || {
+        black_box(pmem.state().reverse(last, sized(0, 1 << 20)).len());
+    });
 }
 
 /// One interconnect of many windows.

@@ -1,14 +1,15 @@
 //! From where an address is visible.
 
-use super::exits::Follow;
-use super::piece::What;
+use super::exits::{Crossed, Exit, Follow};
+use super::piece::{Piece, What};
 use super::state::State;
 use super::walk::PASSES;
 use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::{Interleave, Mapping};
 use crate::metric::Metric;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BinaryHeap};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use pmem_space::AddrRange;
 use rangemap::RangeInclusiveSet;
 
@@ -42,23 +43,28 @@ struct Source {
     hops: usize,
 }
 
+/// A hop into a source, followed back.
+struct Back {
+    from: ArenaId,
+    /// Addresses where it leads.
+    onto: AddrRange,
+    /// Added to an address by it.
+    offset: u64,
+    metric: Metric,
+}
+
+/// At what cost and by how many hops, which arena, what is added there, and its first and last address.
+type Reached = (Metric, u32, ArenaId, u64, (u64, u64));
+
+const FOLLOW: Follow = Follow { tables: true, interleaves: true };
+
 impl State {
     /// Where `range` of `arena` is visible: every viewer, nearest first; through an interleave chunk by chunk, of large
     /// ranges the first 4,096 chunks of each step.
     pub fn reverse(&self, arena: ArenaId, range: AddrRange) -> Vec<Image> {
-        let mut out: Vec<Image> = Vec::new();
-        let follow = Follow { tables: true, interleaves: true };
-        for source in self.sources(arena, range) {
-            // What may lead there does, unless something else takes it as well, or instead.
-            for piece in self.survey(source.arena, source.range, follow).0 {
-                let What::Local { arena: found, start, .. } = piece.what else { continue };
-                let offset = start.wrapping_sub(piece.seen.start());
-                if (found, offset) == (arena, source.offset) {
-                    let (viewer, seen) = (source.arena, piece.seen);
-                    out.push(Image { viewer, seen, start, cost: piece.cost, hops: piece.hops });
-                }
-            }
-        }
+        let sources = self.sources(arena, range);
+        let mut out =
+            self.images_of(arena, &sources).unwrap_or_else(|| self.images_by_looking(arena, &sources));
         out.sort_by_key(|i| (i.cost, i.hops, i.viewer, i.seen.start()));
         out.dedup_by(|next, last| {
             let goes_on = (last.viewer, last.cost, last.hops) == (next.viewer, next.cost, next.hops)
@@ -69,6 +75,84 @@ impl State {
             }
             goes_on
         });
+        out
+    }
+
+    /// The images, if nothing but these addresses of the arena is seen from any of the sources: then what leads there is all that matters, and
+    /// is followed back once, cheapest first.
+    fn images_of(&self, arena: ArenaId, sources: &[Source]) -> Option<Vec<Image>> {
+        let found = self.survey_from(sources.iter().map(|s| (s.arena, s.range, s.offset)), FOLLOW)?;
+        let is_it = |piece: &Piece| match piece.what {
+            What::Local { arena: found, start, .. } => (found, start) == (arena, piece.seen.start()),
+            _ => false,
+        };
+        if !found.iter().all(is_it) {
+            return None;
+        }
+        let ways = self.ways_between(sources);
+        let mut out = Vec::new();
+        let mut known: BTreeMap<(ArenaId, u64), RangeInclusiveSet<u64>> = BTreeMap::new();
+        let own = found.iter().map(|piece| Reverse((Metric::ZERO, 0, arena, 0, ends(piece.seen))));
+        let mut open: BinaryHeap<Reverse<Reached>> = own.collect();
+        while let Some(Reverse((cost, hops, viewer, offset, range))) = open.pop() {
+            let Ok(range) = AddrRange::inclusive(range.0, range.1) else { continue };
+            let been = known.entry((viewer, offset)).or_default();
+            let inclusive = range.start()..=range.last();
+            let fresh: Vec<AddrRange> = been
+                .gaps(&inclusive)
+                .filter_map(|gap| AddrRange::inclusive(*gap.start(), *gap.end()).ok()?.intersect(range))
+                .collect();
+            been.insert(inclusive);
+            for seen in fresh {
+                out.push(Image { viewer, seen, start: seen.start().wrapping_add(offset), cost, hops });
+                for way in ways.get(&(viewer, offset)).into_iter().flatten() {
+                    let part =
+                        way.onto.intersect(seen).and_then(|part| part.shifted(0u64.wrapping_sub(way.offset)));
+                    let further = |part| {
+                        Reverse((
+                            cost + way.metric,
+                            hops + 1,
+                            way.from,
+                            offset.wrapping_add(way.offset),
+                            ends(part),
+                        ))
+                    };
+                    open.extend(part.map(further));
+                }
+            }
+        }
+        Some(out)
+    }
+
+    /// The hops out of sources, by where they lead: an arena, and what is added to an address there to give the one wanted.
+    fn ways_between(&self, sources: &[Source]) -> BTreeMap<(ArenaId, u64), Vec<Back>> {
+        let mut ways: BTreeMap<(ArenaId, u64), Vec<Back>> = BTreeMap::new();
+        for source in sources {
+            let Some(here) = self.arena(source.arena) else { continue };
+            self.exits(here, source.range, FOLLOW, &mut |part, exit| {
+                let Exit::Hop(Crossed { leg, offset, .. }) = exit else { return };
+                let (Some(link), Some(onto)) = (self.link(leg.link), part.shifted(offset)) else { return };
+                let metric = link.direction(leg.way).metric;
+                let to = (link.far(leg.way), source.offset.wrapping_sub(offset));
+                ways.entry(to).or_default().push(Back { from: source.arena, onto, offset, metric });
+            });
+        }
+        ways
+    }
+
+    /// The images, each source by itself: what may lead there does, unless something else takes it as well, or instead.
+    fn images_by_looking(&self, arena: ArenaId, sources: &[Source]) -> Vec<Image> {
+        let mut out = Vec::new();
+        for source in sources {
+            for piece in self.survey(source.arena, source.range, FOLLOW).0 {
+                let What::Local { arena: found, start, .. } = piece.what else { continue };
+                let offset = start.wrapping_sub(piece.seen.start());
+                if (found, offset) == (arena, source.offset) {
+                    let (viewer, seen) = (source.arena, piece.seen);
+                    out.push(Image { viewer, seen, start, cost: piece.cost, hops: piece.hops });
+                }
+            }
+        }
         out
     }
 
@@ -131,6 +215,11 @@ impl State {
             }
         }
     }
+}
+
+/// The first and the last address.
+fn ends(range: AddrRange) -> (u64, u64) {
+    (range.start(), range.last())
 }
 
 /// Whether the way from a source has passed its arena too often.

@@ -62,6 +62,8 @@ pub(super) struct Survey<'s> {
     found: Vec<Piece>,
     /// Ranges that a claimed way came back to.
     again: Vec<Look>,
+    /// Whether a way was left for having passed its arena too often.
+    endless: bool,
 }
 
 #[derive(Default)]
@@ -78,26 +80,8 @@ impl State {
         window: AddrRange,
         follow: Follow,
     ) -> (Vec<Piece>, Vec<Look>) {
-        let mut survey = Survey {
-            state: self,
-            follow,
-            looks: Vec::new(),
-            open: BinaryHeap::new(),
-            known: BTreeMap::new(),
-            found: Vec::new(),
-            again: Vec::new(),
-        };
-        let start = Look {
-            arena: viewer,
-            back: 0,
-            range: window,
-            cost: Metric::ZERO,
-            hops: 0,
-            prot: Prot::RWX,
-            by: None,
-            claimed: false,
-        };
-        survey.add(start);
+        let mut survey = Survey::new(self, follow);
+        survey.start(viewer, window, 0);
         let mut done = Vec::new();
         while let Some(Reverse((.., index))) = survey.open.pop() {
             survey.expand(index, &mut done);
@@ -105,9 +89,47 @@ impl State {
         survey.find_circles();
         (overlay(survey.found), done)
     }
+
+    /// All that is found from any of these ranges, as seen from where `back` leads; `None` if a way goes on for ever.
+    pub(super) fn survey_from(
+        &self,
+        starts: impl Iterator<Item = (ArenaId, AddrRange, u64)>,
+        follow: Follow,
+    ) -> Option<Vec<Piece>> {
+        let mut survey = Survey::new(self, follow);
+        starts.for_each(|(arena, range, back)| survey.start(arena, range, back));
+        let mut done = Vec::new();
+        while let Some(Reverse((.., index))) = survey.open.pop() {
+            survey.expand(index, &mut done);
+            if survey.endless {
+                return None;
+            }
+        }
+        survey.find_circles();
+        Some(survey.found)
+    }
 }
 
 impl<'s> Survey<'s> {
+    fn new(state: &'s State, follow: Follow) -> Self {
+        Self {
+            state,
+            follow,
+            looks: Vec::new(),
+            open: BinaryHeap::new(),
+            known: BTreeMap::new(),
+            found: Vec::new(),
+            again: Vec::new(),
+            endless: false,
+        }
+    }
+
+    /// Has a range looked at from the start on.
+    fn start(&mut self, arena: ArenaId, range: AddrRange, back: u64) {
+        let (cost, hops, prot) = (Metric::ZERO, 0, Prot::RWX);
+        self.add(Look { arena, back, range, cost, hops, prot, by: None, claimed: false });
+    }
+
     fn look(&self, index: u32) -> Option<&Look> {
         self.looks.get(index as usize)
     }
@@ -150,6 +172,7 @@ impl<'s> Survey<'s> {
             self.again.extend(been.into_iter().map(|range| Look { range, ..look }));
         }
         if self.goes_on_for_ever(index) {
+            self.endless = true;
             return;
         }
         for range in fresh {
