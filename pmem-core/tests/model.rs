@@ -252,6 +252,37 @@ fn a_change_of_space_is_said_once_per_address() {
     assert_eq!(spans.collect::<Vec<_>>(), [(r(0x1000, 0x2000), SpanState::Lent, SpanState::Open)]);
 }
 
+/// Owners that are apart in either half of their number.
+fn who(n: u64) -> Owner {
+    Owner(n << 33 | n & 1)
+}
+
+#[test]
+fn what_lies_behind_interconnects_is_listed() {
+    let (pmem, bus, _) = bus_and_ram();
+    let arena = pmem.state().arena(bus).unwrap();
+    let ranges: Vec<AddrRange> = arena.windows().map(|(range, _)| range).collect();
+    assert_eq!(ranges, [r(0x10000, 0x20000)]);
+}
+
+/// Two views of one RAM, shifted: cut by nothing but what differs.
+#[test]
+fn a_difference_that_goes_on_is_one() {
+    let mut pmem = Manager::new();
+    let [left, right, ram] = arenas(&mut pmem);
+    pmem.prime(ram, r(0, 0x1800), Attrs::ram()).unwrap();
+    pmem.prime(ram, r(0x1800, 0x4000), Attrs::ram().with_prot(Prot::READ)).unwrap();
+    let windows = |at: u64| {
+        let pieces = [0, 0x1000, 0x2000].map(|to| Window::fixed(r(at + to, at + to + 0x1000), to).unwrap());
+        Mapping::Windows(Windows::new(pieces).unwrap())
+    };
+    pmem.connect(left, ram, windows(0x10000), ONE).unwrap();
+    pmem.connect(right, ram, windows(0x50000), ONE).unwrap();
+    let found: Vec<_> =
+        pmem.state().diff(left, right).into_iter().map(|d| (d.range, d.left, d.right)).collect();
+    assert_eq!(found, [(r(0, 0x3000), Some(0x10000), Some(0x50000))]);
+}
+
 proptest! {
     /// Whoever asks first, and whenever: what is listed under an owner is what is theirs.
     #[test]
@@ -266,8 +297,8 @@ proptest! {
         for (i, (what, which, owner)) in steps.into_iter().enumerate() {
             let one = regions.get(which % regions.len().max(1)).copied();
             match (what, one) {
-                (0 | 1, _) => regions.extend(m.alloc(ram, &Request::new(0x100).owner(Owner(owner)))),
-                (2, Some(one)) => m.set_owner(one, Owner(owner)).unwrap(),
+                (0 | 1, _) => regions.extend(m.alloc(ram, &Request::new(0x100).owner(who(owner)))),
+                (2, Some(one)) => m.set_owner(one, who(owner)).unwrap(),
                 (3, Some(one)) => drop(m.park(one)),
                 (4, Some(one)) => drop(m.unpark(one, Spot::anywhere())),
                 (_, Some(one)) => {
@@ -277,7 +308,7 @@ proptest! {
                 _ => {}
             }
             if i >= asked {
-                for owner in (0..5).map(Owner) {
+                for owner in (0..5).map(who) {
                     let theirs = m.regions().filter(|(_, p)| p.record.owner == owner).map(|(id, _)| id);
                     let mut theirs: Vec<RegionId> = theirs.collect();
                     theirs.sort_unstable();

@@ -213,7 +213,7 @@ fn what_is_near_and_the_way_there() {
 }
 
 #[test]
-fn counts_of_one_change_are_one_edit() {
+fn what_one_change_does_twice_is_one_edit() {
     let mut pmem = Manager::new();
     let ram = pmem.create_arena("ram", ArenaType::RAM).unwrap();
     pmem.prime(ram, r(0, 0x1000), Attrs::ram()).unwrap();
@@ -221,6 +221,10 @@ fn counts_of_one_change_are_one_edit() {
     pmem.transaction(|plan| (0..3).try_for_each(|_| plan.incref(region))).unwrap();
     let last = pmem.journal().iter().last().unwrap();
     assert_eq!(last.edits, [Edit::Count { region, old: 1, new: 4 }]);
+    let names = ["first", "second"];
+    pmem.transaction(|plan| names.iter().try_for_each(|name| plan.name_region(region, *name))).unwrap();
+    let last = pmem.journal().iter().last().unwrap();
+    assert_eq!(last.edits, [Edit::Name { region, old: None, new: Some("second".into()) }]);
 }
 
 #[test]

@@ -302,7 +302,7 @@ fn covered(range: AddrRange, parts: impl Iterator<Item = AddrRange>) -> bool {
 mod tests {
     use super::*;
     use crate::metric::Metric;
-    use crate::model::Arena;
+    use crate::model::{Arena, Memory, Seat};
     use crate::{ArenaType, Attrs, Manager, Mapping, Request, Window, Windows};
 
     fn range(start: u64, end: u64) -> AddrRange {
@@ -347,5 +347,34 @@ mod tests {
             broken(&|arena| arena.space.seal(range(0x5000, 0x6000))),
             index(range(0x5000, 0x6000), "sealed")
         );
+    }
+
+    #[test]
+    fn an_alias_of_what_is_elsewhere_is_named() {
+        let mut pmem = Manager::new();
+        let [cpu, ram] = ["cpu", "ram"].map(|name| pmem.create_arena(name, ArenaType::RAM).unwrap());
+        pmem.prime(ram, range(0, 0x4000), Attrs::ram()).unwrap();
+        pmem.connect(cpu, ram, Mapping::window(range(0x8000, 0xc000), 0).unwrap(), Metric::new(1)).unwrap();
+        let region = pmem.alloc(ram, &Request::exactly(range(0x1000, 0x2000))).unwrap();
+        let alias = pmem.map(cpu, region).unwrap();
+        for at in [range(0x800, 0x2000), range(0x1000, 0x1800), range(0x2000, 0x3000)] {
+            let mut state = pmem.state().clone();
+            let mut memory = Memory::default();
+            let here = state.arena_mut(ram).unwrap();
+            let (_, record) = here.unseat(0x1000, &mut memory).unwrap();
+            here.seat(Seat::At(at), &record, &mut memory);
+            assert_eq!(state.check(), Err(Broken::Alias { alias, target: region }), "{at}");
+        }
+    }
+
+    #[test]
+    fn what_is_short_by_one_address_is_not_covered() {
+        let whole = range(4, 8);
+        assert!(covered(whole, [range(6, 8), range(0, 6)].into_iter()));
+        assert!(covered(whole, [range(4, 9)].into_iter()));
+        assert!(!covered(whole, [range(4, 7)].into_iter()));
+        assert!(!covered(whole, [range(5, 8)].into_iter()));
+        assert!(!covered(whole, [range(4, 6), range(7, 8)].into_iter()));
+        assert!(covered(AddrRange::ALL, [AddrRange::ALL].into_iter()));
     }
 }
