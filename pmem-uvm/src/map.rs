@@ -152,6 +152,8 @@ impl<V: Clone> FrameMap<V> {
             bytes += self.root.bytes_to_rise();
         }
         match &self.root {
+            // It may be the range itself, about to be put in again.
+            Slot::One(old) if old.range.overlaps(range) => bytes,
             Slot::One(old) => bytes + bytes_of_two::<V>(old.range, range, 0, shift),
             root if range.start() >> self.shift == 0 => {
                 bytes + root.bytes_to_insert(range, 0, self.shift, false)
@@ -288,6 +290,7 @@ impl<V: Clone> Slot<V> {
         match self {
             Self::Empty => 0,
             Self::Several(list) => bytes_of::<Placed<V>>(list.len() + 1),
+            Self::One(old) if old.range.overlaps(new) => 0,
             Self::One(old) => bytes_of_two::<V>(old.range, new, base, shift),
             Self::Node(slots) => {
                 let shift = shift - BITS;

@@ -201,8 +201,12 @@ impl PageListRequest {
 
     /// Whether its pages may be of a node, a free list and a zone.
     pub(crate) fn may_be_of(&self, node: u32, free_list: u8, zone: Zone) -> bool {
-        zone == Zone::Normal
-            && self.node.is_none_or(|wanted| wanted == node)
+        zone == Zone::Normal && self.may_be_on(node, free_list)
+    }
+
+    /// Whether its pages may be of a node and a free list.
+    pub(crate) fn may_be_on(&self, node: u32, free_list: u8) -> bool {
+        self.node.is_none_or(|wanted| wanted == node)
             && self.free_list.is_none_or(|wanted| wanted == free_list)
     }
 

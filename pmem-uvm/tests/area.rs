@@ -237,3 +237,66 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_claim_keeps_to_its_node_and_free_list() {
+    let mut uvm = Uvm::new(Settings::default());
+    uvm.plug(&Plug::new(range(0, 64))).unwrap();
+    uvm.plug(&Plug::new(range(64, 64)).node(1).free_list(1)).unwrap();
+    uvm.lend(range(0, 64)).unwrap();
+    uvm.lend(range(64, 64)).unwrap();
+    let run = |uvm: &mut Uvm, request: PageListRequest| {
+        let list = uvm.claim(&request, &mut |_, _| Ok(()))?;
+        let run = uvm.runs(&list).next();
+        uvm.pglistfree(list);
+        Ok::<_, UvmError>(run)
+    };
+    assert_eq!(run(&mut uvm, asked(8)), Ok(Some(range(0, 8))));
+    assert_eq!(run(&mut uvm, asked(8).node(1)), Ok(Some(range(64, 8))));
+    assert_eq!(run(&mut uvm, asked(8).free_list(1)), Ok(Some(range(64, 8))));
+    // With sixteen pages left, what is in the way has to be moved, and still only there.
+    for _ in 0..112 {
+        uvm.pagealloc(&owned(1)).unwrap();
+    }
+    assert_eq!(run(&mut uvm, asked(8).node(1)).map(|run| run.unwrap().start() >= 64), Ok(true));
+    assert!(run(&mut uvm, asked(1).node(2)).is_err(), "no such node");
+}
+
+#[test]
+fn a_mover_that_is_called_off_is_called_no_more() {
+    let mut uvm = uvm(range(64, 64));
+    for _ in 0..64 {
+        uvm.pagealloc(&owned(1)).unwrap();
+    }
+    let mut calls = 0;
+    let claimed = uvm.claim(&asked(8), &mut |_, _| {
+        calls += 1;
+        Err(Unmoved::Interrupted)
+    });
+    assert_eq!((claimed, calls, uvm.uvmexp().isolated), (Err(UvmError::Cancelled), 1, 0));
+}
+
+#[test]
+fn the_page_daemon_hears_of_a_claim_that_makes_a_node_scarce() {
+    struct Heard(std::sync::Arc<std::sync::atomic::AtomicU32>);
+    impl pmem_uvm::Host for Heard {
+        fn wake_pagedaemon_of(&mut self, _: u32, _: &pmem_uvm::NodeCounters) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+    let mut uvm = uvm(range(64, 64));
+    let heard = std::sync::Arc::default();
+    uvm.set_host(Box::new(Heard(std::sync::Arc::clone(&heard))));
+    uvm.set_node_reserves(0, pmem_uvm::Reserves { freemin: 100, ..Default::default() });
+    let _list = uvm.claim(&asked(64), &mut never).unwrap();
+    assert_eq!(heard.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[test]
+fn bad_pages_of_an_area_stay_of_it() {
+    let area = range(64, 64);
+    let mut uvm = uvm(area);
+    uvm.retire(range(70, 2)).unwrap();
+    assert_eq!(uvm.online(range(70, 2)), Err(UvmError::Lent { range: range(70, 2), area }));
+    assert_eq!(uvm.zone(70), Some(Zone::Movable));
+}

@@ -676,3 +676,15 @@ fn a_ratio_holds_on_the_node_and_on_all() {
     assert_eq!(zone_of(199, 13, 1, 2), Zone::Normal);
     assert_eq!(zone_of(0, 14, 1, 0), Zone::Normal, "none at all");
 }
+
+#[test]
+fn an_offline_block_with_pages_of_its_own_is_taken_over_as_offline() {
+    let mut uvm = Uvm::default();
+    uvm.plug(&Plug::new(block(0))).unwrap();
+    let rest = FrameRange::new(BLOCK + 8, BLOCK - 8).unwrap();
+    uvm.plug(&Plug::new(block(1)).avail(Some(rest)).offline()).unwrap();
+    let mut hotplug = Hotplug::new(BLOCK, &uvm).unwrap();
+    assert_eq!(hotplug.block(BLOCK).unwrap().1.state, BlockState::Offline);
+    hotplug.online(&mut uvm, block(1), Zone::Normal).unwrap();
+    assert_eq!(uvm.uvmexp().free, 2 * BLOCK - 8);
+}

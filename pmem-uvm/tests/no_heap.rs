@@ -145,3 +145,13 @@ fn nothing_is_leaked() {
     });
     assert_eq!((info.count_current, info.bytes_current), (0, 0), "{info:?}");
 }
+
+#[test]
+fn a_plug_beside_large_memory_asks_for_what_it_needs() {
+    let mut uvm = Uvm::default();
+    uvm.plug(&Plug::new(range(0, 1 << 21))).unwrap();
+    uvm.plug(&Plug::new(range(1 << 30, 512))).unwrap();
+    let beside = Plug::new(range(1 << 21, 512)).merging();
+    let info = measure(|| assert!(uvm.plug(&beside).is_ok()));
+    assert!(info.bytes_max < 1 << 21, "512 pages beside 8 GiB: {info:?}");
+}

@@ -81,6 +81,9 @@ impl State {
     /// The images, if nothing but these addresses of the arena is seen from any of the sources: then what leads there is all that matters, and
     /// is followed back once, cheapest first.
     fn images_of(&self, arena: ArenaId, sources: &[Source]) -> Option<Vec<Image>> {
+        if (0..sources.len()).any(|index| goes_on_for_ever(sources, index)) {
+            return None;
+        }
         let found = self.survey_from(sources.iter().map(|s| (s.arena, s.range, s.offset)), FOLLOW)?;
         let is_it = |piece: &Piece| match piece.what {
             What::Local { arena: found, start, .. } => (found, start) == (arena, piece.seen.start()),

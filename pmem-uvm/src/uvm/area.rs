@@ -1,12 +1,14 @@
 //! Areas that are set aside for long runs, and lent to pages that can be moved until a run is claimed (Linux's contiguous memory allocator, mm/cma.c).
 
+use super::bucket::Bucket;
 use super::capture::Migrate;
-use super::{PageList, Taken, Uvm};
+use super::{PageList, Taken, Unmoved, Uvm};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::{Page, PageState};
 use crate::request::PageListRequest;
 use crate::segment::Zone;
+use core::cell::Cell;
 
 impl Uvm {
     /// Sets an area aside, each page of which is free, reserved or bad: only pages that can be moved are in it from now on
@@ -42,11 +44,14 @@ impl Uvm {
     ///
     /// # Errors
     /// [`UvmError::Nowhere`] if no area is in the window; [`UvmError::Unmovable`] names the last page that was in the way;
-    /// [`UvmError::NoFit`] if there is no place. What was moved stays moved.
+    /// [`UvmError::NoFit`] if there is no place; [`UvmError::Cancelled`] if `migrate` was called off. What was moved stays moved.
     pub fn claim(&mut self, request: &PageListRequest, migrate: Migrate<'_>) -> Result<PageList, UvmError> {
         let result = self.claim_run(request, migrate);
         match &result {
-            Ok(list) => self.on_the_way(Taken::List(list.as_it_is()), Self::check_scarce),
+            Ok(list) => self.on_the_way(Taken::List(list.as_it_is()), |uvm| {
+                uvm.check_scarce();
+                uvm.check_scarce_on(None);
+            }),
             Err(_) => self.note_failed(),
         }
         result
@@ -62,6 +67,7 @@ impl Uvm {
                 Some(run) => run,
                 None => match self.clear_run_in(request, part, migrate) {
                     Ok(run) => run,
+                    Err(UvmError::Cancelled) => return Err(UvmError::Cancelled),
                     Err(why) => {
                         error = why;
                         continue;
@@ -77,8 +83,11 @@ impl Uvm {
     /// A place in an area where all is free: held back now.
     fn free_run_in(&mut self, request: &PageListRequest, area: FrameRange) -> Option<FrameRange> {
         let fit = request.window(area).fit(request.count)?;
-        let may =
-            |bucket: &&mut super::Bucket| bucket.zone == Zone::Movable && bucket.map.free() >= fit.len();
+        let may = |bucket: &&mut Bucket| {
+            bucket.zone == Zone::Movable
+                && request.may_be_on(bucket.node, bucket.free_list)
+                && bucket.map.free() >= fit.len()
+        };
         let places = self.buckets.iter_mut().filter(may).filter_map(|bucket| bucket.map.search(&fit));
         let run = places.min_by_key(|place| place.start())?;
         self.hold_more(run);
@@ -93,15 +102,28 @@ impl Uvm {
         migrate: Migrate<'_>,
     ) -> Result<FrameRange, UvmError> {
         let (mut from, mut in_the_way) = (area.start(), None);
+        let stopped = Cell::new(false);
+        let mut tried = |from: u64, to: u64| {
+            let moved = migrate(from, to);
+            stopped.set(moved == Err(Unmoved::Interrupted));
+            moved
+        };
         while let Some(run) = request.lowest_in(from, area) {
+            if let Some(end) = self.end_of_others(request, run) {
+                from = end;
+                continue;
+            }
             let stuck = self.pages_in(run).filter(|(_, page)| !page.can_go()).last();
             let stuck = match stuck {
                 Some((frame, page)) => UvmError::Unmovable { frame, info: page.info() },
-                None => match self.isolate(run, migrate) {
+                None => match self.isolate(run, &mut tried) {
                     Ok(()) => return Ok(run),
                     Err(error) => error,
                 },
             };
+            if stopped.get() {
+                return Err(UvmError::Cancelled);
+            }
             let (UvmError::Unmovable { frame, .. } | UvmError::Page { frame, .. }) = stuck else {
                 return Err(stuck);
             };
@@ -111,6 +133,15 @@ impl Uvm {
         let free = self.runs_in(area).map(FrameRange::count).sum();
         let longest = self.runs_in(area).map(FrameRange::count).max().unwrap_or(0);
         Err(in_the_way.unwrap_or(UvmError::NoFit { asked: request.count, free, longest }))
+    }
+
+    /// Where the last part of a run ends that is not of the node or the free list that a request asks for.
+    fn end_of_others(&self, request: &PageListRequest, run: FrameRange) -> Option<u64> {
+        let is_other = |bucket: u32| {
+            let bucket = &self.buckets[bucket as usize];
+            !request.may_be_on(bucket.node, bucket.free_list)
+        };
+        self.parts_in(run).filter(|(_, bucket, _)| is_other(*bucket)).map(|(part, ..)| part.end()).last()
     }
 
     /// The free runs of a range.

@@ -84,7 +84,7 @@ impl Uvm {
     /// Whether a range has a page that is in use, free to be, or reserved, which may be anybody's.
     pub(crate) fn is_in_use(&self, range: FrameRange) -> bool {
         let idle = |state| matches!(state, PageState::Offline | PageState::Retired);
-        self.pages_in(range).any(|(_, page)| !idle(page.state()))
+        self.pages_in(range).any(|(_, page)| !idle(page.state()) && !page.is_out())
     }
 
     /// Whether a node has a free page outside of a range, in memory that is not only for movable ones if `normal` matters.
@@ -118,6 +118,7 @@ impl Uvm {
 
     /// Checks that all of a range may come online: offline, or retired or its block's own, which it stays.
     pub(crate) fn check_online(&self, range: FrameRange) -> Result<(), UvmError> {
+        self.check_not_lent(range)?;
         let may = |state| matches!(state, PageState::Offline | PageState::Retired);
         self.check_pages(range, "offline", |info, page| may(info.state) || page.is_out())
     }
