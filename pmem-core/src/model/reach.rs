@@ -51,6 +51,8 @@ struct Back {
     /// Added to an address by it.
     offset: u64,
     metric: Metric,
+    /// The last address where any leads of those before it in order, itself included.
+    up_to: u64,
 }
 
 /// At what cost and by how many hops, which arena, what is added there, and its first and last address.
@@ -95,7 +97,10 @@ impl State {
         let ways = self.ways_between(sources);
         let mut out = Vec::new();
         let mut known: BTreeMap<(ArenaId, u64), RangeInclusiveSet<u64>> = BTreeMap::new();
-        let own = found.iter().map(|piece| Reverse((Metric::ZERO, 0, arena, 0, ends(piece.seen))));
+        // Region beside region is one range.
+        let own: RangeInclusiveSet<u64> = found.iter().map(|p| p.seen.start()..=p.seen.last()).collect();
+        let own =
+            own.iter().map(|range| Reverse((Metric::ZERO, 0, arena, 0, (*range.start(), *range.end()))));
         let mut open: BinaryHeap<Reverse<Reached>> = own.collect();
         while let Some(Reverse((cost, hops, viewer, offset, range))) = open.pop() {
             let Ok(range) = AddrRange::inclusive(range.0, range.1) else { continue };
@@ -108,7 +113,8 @@ impl State {
             been.insert(inclusive);
             for seen in fresh {
                 out.push(Image { viewer, seen, start: seen.start().wrapping_add(offset), cost, hops });
-                for way in ways.get(&(viewer, offset)).into_iter().flatten() {
+                let ways = ways.get(&(viewer, offset)).map_or(&[][..], |ways| ways);
+                for way in onto(ways, seen) {
                     let part =
                         way.onto.intersect(seen).and_then(|part| part.shifted(0u64.wrapping_sub(way.offset)));
                     let further = |part| {
@@ -137,8 +143,16 @@ impl State {
                 let (Some(link), Some(onto)) = (self.link(leg.link), part.shifted(offset)) else { return };
                 let metric = link.direction(leg.way).metric;
                 let to = (link.far(leg.way), source.offset.wrapping_sub(offset));
-                ways.entry(to).or_default().push(Back { from: source.arena, onto, offset, metric });
+                ways.entry(to).or_default().push(Back { from: source.arena, onto, offset, metric, up_to: 0 });
             });
+        }
+        for ways in ways.values_mut() {
+            ways.sort_by_key(|way| way.onto.start());
+            let mut up_to = 0;
+            for way in ways {
+                up_to = way.onto.last().max(up_to);
+                way.up_to = up_to;
+            }
         }
         ways
     }
@@ -218,6 +232,12 @@ impl State {
             }
         }
     }
+}
+
+/// Those ways, which are in order of address, that may lead onto a range.
+fn onto(ways: &[Back], range: AddrRange) -> impl Iterator<Item = &Back> {
+    let below = ways.partition_point(|way| way.onto.start() <= range.last());
+    ways[..below].iter().rev().take_while(move |way| way.up_to >= range.start())
 }
 
 /// The first and the last address.
