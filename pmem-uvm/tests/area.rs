@@ -300,3 +300,14 @@ fn bad_pages_of_an_area_stay_of_it() {
     assert_eq!(uvm.online(range(70, 2)), Err(UvmError::Lent { range: range(70, 2), area }));
     assert_eq!(uvm.zone(70), Some(Zone::Movable));
 }
+
+#[test]
+fn a_free_run_in_another_area_comes_before_moving_anything() {
+    let mut uvm = uvm(range(64, 32));
+    uvm.lend(range(128, 32)).unwrap();
+    let page = uvm.pagealloc(&owned(1)).unwrap();
+    assert_eq!(page, 64);
+    let list = uvm.claim(&asked(32), &mut never).unwrap();
+    assert_eq!(uvm.runs(&list).next(), Some(range(128, 32)));
+    uvm.pglistfree(list);
+}

@@ -60,24 +60,24 @@ impl Uvm {
     fn claim_run(&mut self, request: &PageListRequest, migrate: Migrate<'_>) -> Result<PageList, UvmError> {
         self.end_move();
         let window = request.window;
-        let mut error = UvmError::Nowhere(window);
-        for at in 0..self.areas.len() {
-            let Some(part) = self.areas[at].intersect(window) else { continue };
-            let run = match self.free_run_in(request, part) {
-                Some(run) => run,
-                None => match self.clear_run_in(request, part, migrate) {
-                    Ok(run) => run,
-                    Err(UvmError::Cancelled) => return Err(UvmError::Cancelled),
-                    Err(why) => {
-                        error = why;
-                        continue;
+        let part = |uvm: &Self, at: usize| uvm.areas.get(at)?.intersect(window);
+        let free = (0..self.areas.len()).find_map(|at| self.free_run_in(request, part(self, at)?));
+        let run = match free {
+            Some(run) => run,
+            None => {
+                let mut cleared = Err(UvmError::Nowhere(window));
+                for at in 0..self.areas.len() {
+                    let Some(part) = part(self, at) else { continue };
+                    cleared = self.clear_run_in(request, part, migrate);
+                    if matches!(cleared, Ok(_) | Err(UvmError::Cancelled)) {
+                        break;
                     }
-                },
-            };
-            self.turn(run, PageState::Allocated, |_| true);
-            return Ok(self.list_of(run));
-        }
-        Err(error)
+                }
+                cleared?
+            }
+        };
+        self.turn(run, PageState::Allocated, |_| true);
+        Ok(self.list_of(run))
     }
 
     /// A place in an area where all is free: held back now.

@@ -145,16 +145,18 @@ impl Uvm {
             let mut rest = Some(run);
             while let Some((part, bucket)) = rest.and_then(|rest| self.first_part(rest)) {
                 rest = FrameRange::between(part.end(), run.end());
-                let states = self.count_states(part);
+                let mut states = [0; PageState::ALL.len()];
+                for (_, page) in self.pages_in(part) {
+                    let state = page.state();
+                    states[state as usize] += 1;
+                    let keeps =
+                        matches!(state, PageState::Isolated | PageState::Offline) && to == PageState::Free;
+                    page.reset(to, if keeps { page.flags() & PageFlags::ZERO } else { PageFlags::empty() });
+                }
                 turned.iter_mut().zip(states).for_each(|(all, these)| *all += these);
                 let idle = &mut self.buckets[bucket as usize].idle;
                 idle.count_all(&states, false);
                 idle.count(to, part.count(), true);
-                for (_, page) in self.pages_in(part) {
-                    let keeps = matches!(page.state(), PageState::Isolated | PageState::Offline)
-                        && to == PageState::Free;
-                    page.reset(to, if keeps { page.flags() & PageFlags::ZERO } else { PageFlags::empty() });
-                }
             }
             if to == PageState::Free {
                 self.free_all(run);
