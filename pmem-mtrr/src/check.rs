@@ -1,10 +1,11 @@
 //! What is wrong with a setting.
 
 use crate::block::Span;
+use crate::difference::Difference;
 use crate::effective::Effective;
 use crate::kind::{MemType, TypeSet};
 use crate::plan::Want;
-use crate::regs::{self, FIXED_RANGES, Fixed, phys_base, phys_mask};
+use crate::regs::{FIXED_RANGES, Fixed, phys_base, phys_mask};
 use crate::setting::Setting;
 use core::fmt;
 
@@ -207,25 +208,10 @@ impl Setting {
         self.management().is_some_and(|range| range.and(span) == span)
     }
 
-    /// Tells `found` each register in which processor `cpu` differs from this one.
+    /// Tells `found` each register in which processor `cpu` differs from this one in effect ([`Self::differences`]).
     pub fn compare(&self, other: &Self, cpu: u32, mut found: impl FnMut(Finding)) {
-        let mut pair = |msr, first, other| {
-            if first != other {
-                found(Finding::Disagree { cpu, msr, first, other });
-            }
-        };
-        pair(regs::DEF_TYPE, self.def.0, other.def.0);
-        for (msr, (first, other)) in regs::FIXED.into_iter().zip(self.fixed.0.iter().zip(&other.fixed.0)) {
-            pair(msr, *first, *other);
-        }
-        for (n, (first, other)) in self.variable().iter().zip(other.variable()).enumerate() {
-            pair(phys_base(n), first.base, other.base);
-            pair(phys_mask(n), first.mask, other.mask);
-        }
-        if let (Some(first), Some(other)) = (self.amd, other.amd) {
-            pair(regs::SYSCFG, first.syscfg.0, other.syscfg.0);
-            pair(regs::TOP_MEM, first.top_mem, other.top_mem);
-            pair(regs::TOP_MEM2, first.top_mem2, other.top_mem2);
+        for Difference { msr, here, there } in self.differences(other) {
+            found(Finding::Disagree { cpu, msr, first: here, other: there });
         }
     }
 

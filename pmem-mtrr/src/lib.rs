@@ -6,6 +6,7 @@
 //!   wrong with it.
 //! * [`Planner`] finds the fewest variable registers for a [`Problem`]: what each range may be, with or without a default type
 //!   given. [`Optimum`] is the proof: the fewest for each default.
+//! * [`Setting::difference`] says whether two processors' registers are the same: whether they have the same effect.
 //! * [`Setting::programmed`] puts a plan into registers, and [`Setting::writes`] says what to write, in order.
 //!
 //! ```
@@ -31,6 +32,7 @@ extern crate std;
 
 mod block;
 mod check;
+mod difference;
 mod effective;
 mod kind;
 pub mod plan;
@@ -39,6 +41,7 @@ mod setting;
 
 pub use block::{Block, Span};
 pub use check::{Finding, Known};
+pub use difference::Difference;
 pub use effective::Effective;
 pub use kind::{Combined, MemType, PatType, TypeSet, with_pat};
 pub use plan::{

@@ -9,7 +9,7 @@ use pmem_core::{AddrRange, ArenaId, Change, Concern, Driver, Fault, Figures, Mis
 use pmem_mtrr::plan::DEPTH;
 use pmem_mtrr::regs::MAX_VARIABLE;
 use pmem_mtrr::{
-    Cap, DefType, Effective, MemType, Optimum, Piece, Planner, Problem, Refusal, Register, Room, Rung,
+    Cap, Difference, Effective, MemType, Optimum, Piece, Planner, Problem, Refusal, Register, Room, Rung,
     Setting, Span, TypeSet, Want, Width,
 };
 
@@ -301,9 +301,9 @@ impl<P: Port + 'static> Driver for Mtrr<P> {
         }
         // The port has put things back if it was it that failed.
         self.port.read(&mut self.found)?;
-        if self.found == staged.to && staged.from != staged.to {
+        if self.found.difference(&staged.to).is_none() && staged.from != staged.to {
             self.port.program(&staged.to, &staged.from)?;
-        } else if self.found != staged.from {
+        } else if self.found.difference(&staged.from).is_some() {
             return Err(Fault::new("registers are neither as they were nor as they were to be"));
         }
         Ok(())
@@ -340,20 +340,12 @@ impl<P: Port + 'static> Driver for Mtrr<P> {
         if let Err(fault) = self.port.read(&mut live) {
             return Err(Mismatch { range: fault.range, ..mismatch(fault.reason) });
         }
-        if let Some(write) =
-            live.writes(&self.belief.image).find(|write| write.msr != pmem_mtrr::regs::DEF_TYPE)
-        {
-            return Err(Mismatch {
-                wanted_found: Some((write.value, live.get(write.msr).unwrap_or(0))),
-                ..mismatch("a register does not hold what was written")
-            });
-        }
-        if live.def != self.belief.image.def {
-            let DefType(wanted) = self.belief.image.def;
-            return Err(Mismatch {
-                wanted_found: Some((wanted, live.def.0)),
-                ..mismatch("the default type is not what was written")
-            });
+        if let Some(Difference { msr, here, there }) = live.difference(&self.belief.image) {
+            let reason = match msr {
+                pmem_mtrr::regs::DEF_TYPE => "the default type is not what was written",
+                _ => "a register does not hold what was written",
+            };
+            return Err(Mismatch { wanted_found: Some((there, here)), ..mismatch(reason) });
         }
         let Ok(wants) = self.belief.demand.wants(&self.belief.baseline, self.policy.unmapped) else {
             return Ok(());

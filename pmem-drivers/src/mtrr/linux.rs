@@ -185,7 +185,7 @@ impl Port for DevMsr {
     fn read(&mut self, into: &mut Setting) -> Result<(), Fault> {
         let all = self.settings().map_err(|_| Fault::new("an MSR cannot be read"))?;
         let first = all.first().ok_or(Fault::new("no processor"))?;
-        if all.iter().any(|setting| setting != first) {
+        if all.iter().any(|setting| setting.difference(first).is_some()) {
             return Err(Fault::new("processors differ in their MTRRs"));
         }
         into.clone_from(first);
@@ -243,6 +243,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut bytes = std::vec![0u8; 0x310];
         bytes[0xfe..0x106].copy_from_slice(&0x508u64.to_le_bytes());
+        // Registers are single bytes of this file apart: DEF_TYPE's switch is the next one's lowest byte.
+        bytes[0x300] = 8;
         for cpu in ["0", "1"] {
             fs::create_dir(dir.path().join(cpu)).unwrap();
             fs::write(dir.path().join(cpu).join("msr"), &bytes).unwrap();

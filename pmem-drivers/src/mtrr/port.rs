@@ -5,16 +5,16 @@ use pmem_mtrr::Setting;
 
 /// All processors' MTRRs at once.
 pub trait Port: Send {
-    /// Puts what all processors hold into a setting. Takes no memory.
+    /// Puts what the boot processor holds into a setting, which is what all are to have. Takes no memory.
     ///
     /// # Errors
-    /// A fault if they cannot be read, or differ.
+    /// A fault if they cannot be read; if others differ in effect ([`Setting::difference`]), and [`Self::program`] would not mend it.
     fn read(&mut self, into: &mut Setting) -> Result<(), Fault>;
 
-    /// Writes what differs between two settings on all processors together, and reads it back. Takes no memory.
+    /// Brings all processors to `to` together, whatever the others hold, and reads it back. Takes no memory.
     ///
     /// # Errors
-    /// A fault if they do not hold `from` any more, and nothing is written; or if one does not take a value, and all hold
-    /// `from` again as far as they can be made to.
+    /// A fault if the boot processor does not hold `from` any more, in effect, and nothing is written; or if one does not take a
+    /// value, and all hold `from` again as far as they can be made to.
     fn program(&mut self, from: &Setting, to: &Setting) -> Result<(), Fault>;
 }
