@@ -102,7 +102,7 @@ pub(crate) fn show(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> 
         return Ok(Status::Done);
     }
     let span = |span: &pmem_arena::Span| {
-        let kind = u16::try_from(span.kind).ok().and_then(ArenaType::from_bits);
+        let kind = u16::try_from(span.r#type).ok().and_then(ArenaType::from_bits);
         json!({
             "arena": span.name(),
             "type": kind.map(|kind| kind.words().to_string()),

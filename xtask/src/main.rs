@@ -58,13 +58,31 @@ enum Task {
 
 #[derive(Subcommand)]
 enum Kmod {
-    /// Builds pmem_arena.ko for the kernel whose headers are installed.
-    Build,
-    /// Builds it, boots Debian's kernel with it, and checks what it does.
-    Test {
+    /// Builds pmem_arena.ko for the running kernel.
+    Build {
+        /// For another kernel, whose headers are installed: its release, or the headers' folder.
+        #[arg(long)]
+        kernel: Option<String>,
         /// As on kernels from 6.19 on, which do not export their own copy of the registers.
         #[arg(long)]
         without_mtrr_state: bool,
+        /// One that can be made to fail, for tests.
+        #[arg(long)]
+        faults: bool,
+    },
+    /// Builds it for Debian's kernels, boots them side by side, and checks what it does.
+    Test {
+        /// Which: 6.1, 6.12, each with -rt; if none is given, what CI tries.
+        series: Vec<String>,
+        /// Only these scenes (kmod/test/scenes).
+        #[arg(long, value_delimiter = ',')]
+        scenes: Vec<String>,
+        /// Seconds of random requests.
+        #[arg(long)]
+        stress: Option<u32>,
+        /// Their seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u32,
     },
 }
 
@@ -77,9 +95,14 @@ fn main() -> ExitCode {
         Task::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
         Task::Capi => capi::run(),
         Task::Firmware => firmware::run(),
-        Task::Kmod { step: Kmod::Build } => kmod::build(false).map(|place| println!("{}", place.display())),
-        Task::Kmod { step: Kmod::Test { without_mtrr_state } } => kmod::test(without_mtrr_state),
+        Task::Kmod { step: Kmod::Build { kernel, without_mtrr_state, faults } } => {
+            let variant = kmod::build::Variant { without_mtrr_state, faults };
+            kmod::build(kernel.as_deref(), variant).map(|place| println!("{}", place.display()))
+        }
         Task::Capture { names } => capture::run(&names),
+        Task::Kmod { step: Kmod::Test { series, scenes, stress, seed } } => {
+            kmod::test::run(&kmod::test::Trial { series, scenes, stress, seed })
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,154 +2,18 @@
 //!
 //! What is claimed through a [`Device`] is given back when it is dropped, or when the process ends.
 
+pub use pmem_arena_abi::{FORCE, Info, MINE, Region, Span, VERSION, state, status};
+
+use pmem_arena_abi::{Head, Text};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 /// Where the device is.
 pub const DEVICE: &str = "/dev/pmem_arena";
-/// The version of the interface.
-pub const VERSION: u32 = 1;
-/// Claims over a BAR even if a driver is bound to its device.
-pub const FORCE: u32 = 1;
-/// This file holds the region.
-pub const MINE: u32 = 2;
-
-/// The version and size that every structure begins with.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Head {
-    /// [`VERSION`].
-    pub version: u32,
-    /// Of the structure, in bytes.
-    pub size: u32,
-}
-
-/// All processors' registers, and the manager's figures.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Info {
-    head: Head,
-    /// How wide physical addresses are, in bits.
-    pub width: u32,
-    /// How many variable registers there are.
-    pub variable: u32,
-    /// How many processors.
-    pub cpus: u32,
-    /// How many arenas.
-    pub arenas: u32,
-    /// How many claims.
-    pub regions: u32,
-    /// The most stack that any request took, in bytes.
-    pub most_stack: u32,
-    /// The most memory that any request took, in bytes.
-    pub most_memory: u64,
-    /// `IA32_MTRRCAP`.
-    pub cap: u64,
-    /// `IA32_MTRR_DEF_TYPE`.
-    pub def: u64,
-    /// The fixed ranges.
-    pub fixed: [u64; 11],
-    /// `IA32_MTRR_PHYSBASEn`.
-    pub base: [u64; 40],
-    /// `IA32_MTRR_PHYSMASKn`.
-    pub mask: [u64; 40],
-}
-
-/// A span of an arena.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Span {
-    head: Head,
-    index: u32,
-    /// The arena's type, with the proposal's numbers.
-    pub kind: u32,
-    /// The first address.
-    pub start: u64,
-    /// The last address.
-    pub last: u64,
-    /// With the proposal's numbers.
-    pub prot: u32,
-    /// With the proposal's numbers.
-    pub props: u32,
-    name: [u8; 32],
-}
-
-impl Span {
-    /// The arena's name.
-    pub fn name(&self) -> String {
-        text(&self.name)
-    }
-}
-
-/// A region: what it is, or what it is to be.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Region {
-    head: Head,
-    /// What the module calls it.
-    pub id: u64,
-    /// The first address.
-    pub start: u64,
-    /// The last address.
-    pub last: u64,
-    index: u32,
-    /// [`FORCE`], [`MINE`].
-    pub flags: u32,
-    /// With the proposal's numbers.
-    pub usage: u32,
-    /// With the proposal's numbers.
-    pub prot: u32,
-    /// With the proposal's numbers.
-    pub props: u32,
-    /// Registers that it takes in all, where that is why it is refused.
-    pub needed: u32,
-    /// Registers that there are.
-    pub available: u32,
-    reserved: u32,
-    why: [u8; 160],
-}
-
-impl Region {
-    /// A claim for addresses, both ends in, with the proposal's numbers.
-    pub const fn new(start: u64, last: u64, usage: u32, prot: u32, props: u32) -> Self {
-        let head = Head { version: VERSION, size: size_of::<Self>() as u32 };
-        Self {
-            head,
-            id: 0,
-            start,
-            last,
-            index: 0,
-            flags: 0,
-            usage,
-            prot,
-            props,
-            needed: 0,
-            available: 0,
-            reserved: 0,
-            why: [0; 160],
-        }
-    }
-
-    /// Why it was refused, in words.
-    pub fn why(&self) -> String {
-        text(&self.why)
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..len]).into_owned()
-}
-
-#[repr(C)]
-struct Text {
-    head: Head,
-    buffer: u64,
-    len: u64,
-}
-
 const fn code<T>(number: u8) -> Opcode {
     opcode::read_write::<T>(b'P', number)
 }
@@ -175,6 +39,12 @@ impl std::error::Error for Refused {}
 #[derive(Debug)]
 pub struct Device(File);
 
+impl From<File> for Device {
+    fn from(file: File) -> Self {
+        Self(file)
+    }
+}
+
 impl Device {
     /// Opens it.
     ///
@@ -182,6 +52,14 @@ impl Device {
     /// It is not there (the module is not loaded), or `CAP_SYS_RAWIO` is missing, or the kernel is locked down.
     pub fn open() -> io::Result<Self> {
         Self::open_at(Path::new(DEVICE))
+    }
+
+    /// Opens it for looking alone: what changes something is refused with `EBADF`.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub fn open_read_only() -> io::Result<Self> {
+        File::open(DEVICE).map(Self)
     }
 
     /// Opens it somewhere else.
@@ -199,29 +77,30 @@ impl Device {
     }
 
     fn region<const OPCODE: Opcode>(&self, region: &mut Region) -> Result<(), Refused> {
-        self.call::<OPCODE, Region>(region).map_err(|error| Refused { error, why: region.why() })
+        self.call::<OPCODE, Region>(region).map_err(|error| Refused { error, why: region.why().to_owned() })
     }
 
-    /// The registers and the figures.
+    /// Waits until a claim of this file has ended with its device, or the module has stopped; whether one has before the time is up.
     ///
     /// # Errors
-    /// The processors differ.
+    /// The module has stopped; the wait was interrupted.
+    pub fn wait(&self, time: Duration) -> io::Result<bool> {
+        let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
+        let (tv_sec, tv_nsec) = (time.as_secs().cast_signed(), time.subsec_nanos().into());
+        poll(&mut fds, Some(&Timespec { tv_sec, tv_nsec }))?;
+        let seen = fds[0].revents();
+        if seen.contains(PollFlags::ERR) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Ok(seen.contains(PollFlags::IN))
+    }
+
+    /// The boot processor's registers, and the figures.
+    ///
+    /// # Errors
+    /// A register cannot be read; the module has stopped.
     pub fn info(&self) -> io::Result<Info> {
-        let mut info = Info {
-            head: Head { version: VERSION, size: size_of::<Info>() as u32 },
-            width: 0,
-            variable: 0,
-            cpus: 0,
-            arenas: 0,
-            regions: 0,
-            most_stack: 0,
-            most_memory: 0,
-            cap: 0,
-            def: 0,
-            fixed: [0; 11],
-            base: [0; 40],
-            mask: [0; 40],
-        };
+        let mut info = Info::BLANK;
         self.call::<{ code::<Info>(0xa0) }, Info>(&mut info)?;
         Ok(info)
     }
@@ -233,8 +112,7 @@ impl Device {
     pub fn spans(&self) -> io::Result<Vec<Span>> {
         let mut all = Vec::new();
         loop {
-            let head = Head { version: VERSION, size: size_of::<Span>() as u32 };
-            let mut span = Span { head, index: all.len() as u32, ..Span::default() };
+            let mut span = Span { index: all.len() as u32, ..Span::BLANK };
             match self.call::<{ code::<Span>(0xa1) }, Span>(&mut span) {
                 Ok(()) => all.push(span),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(all),
@@ -250,7 +128,7 @@ impl Device {
     pub fn regions(&self) -> io::Result<Vec<Region>> {
         let mut all = Vec::new();
         loop {
-            let mut region = Region { index: all.len() as u32, ..Region::new(0, 0, 0, 0, 0) };
+            let mut region = Region { index: all.len() as u32, ..Region::BLANK };
             match self.call::<{ code::<Region>(0xa2) }, Region>(&mut region) {
                 Ok(()) => all.push(region),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(all),
@@ -297,8 +175,8 @@ impl Device {
     /// The module has stopped.
     pub fn dump(&self) -> io::Result<String> {
         let mut buffer = vec![0u8; 65536];
-        let head = Head { version: VERSION, size: size_of::<Text>() as u32 };
-        let mut text = Text { head, buffer: buffer.as_mut_ptr() as u64, len: buffer.len() as u64 };
+        let (at, len) = (buffer.as_mut_ptr() as u64, buffer.len() as u64);
+        let mut text = Text { head: Head::of::<Text>(), buffer: at, len, reserved: 0 };
         self.call::<{ code::<Text>(0xa7) }, Text>(&mut text)?;
         buffer.truncate(usize::try_from(text.len).unwrap_or(0));
         Ok(String::from_utf8_lossy(&buffer).into_owned())

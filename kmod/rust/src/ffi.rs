@@ -1,107 +1,41 @@
-//! The shim's structures and functions, as `shim.h` and `pmem_arena.h` have them.
+//! The C half's functions, as `library.h` has them.
 
-pub const VARIABLE: usize = 40;
-pub const WHY: usize = 160;
-
-pub const MINE: u32 = 2;
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Image {
-    pub cap: u64,
-    pub def: u64,
-    pub fixed: [u64; 11],
-    pub base: [u64; VARIABLE],
-    pub mask: [u64; VARIABLE],
-    pub syscfg: u64,
-    pub top_mem: u64,
-    pub top_mem2: u64,
-}
-
-impl Image {
-    pub const BLANK: Self = Self {
-        cap: 0,
-        def: 0,
-        fixed: [0; 11],
-        base: [0; VARIABLE],
-        mask: [0; VARIABLE],
-        syscfg: 0,
-        top_mem: 0,
-        top_mem2: 0,
-    };
-}
-
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Head {
-    pub version: u32,
-    pub size: u32,
-}
-
-#[repr(C)]
-pub struct Info {
-    pub head: Head,
-    pub width: u32,
-    pub variable: u32,
-    pub cpus: u32,
-    pub arenas: u32,
-    pub regions: u32,
-    pub most_stack: u32,
-    pub most_memory: u64,
-    pub cap: u64,
-    pub def: u64,
-    pub fixed: [u64; 11],
-    pub base: [u64; VARIABLE],
-    pub mask: [u64; VARIABLE],
-}
-
-#[repr(C)]
-pub struct Span {
-    pub head: Head,
-    pub index: u32,
-    pub kind: u32,
-    pub start: u64,
-    pub last: u64,
-    pub prot: u32,
-    pub props: u32,
-    pub name: [u8; 32],
-}
-
-#[repr(C)]
-pub struct Region {
-    pub head: Head,
-    pub id: u64,
-    pub start: u64,
-    pub last: u64,
-    pub index: u32,
-    pub flags: u32,
-    pub usage: u32,
-    pub prot: u32,
-    pub props: u32,
-    pub needed: u32,
-    pub available: u32,
-    pub reserved: u32,
-    pub why: [u8; WHY],
-}
-
-/// A span of the physical address space at load.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Found {
-    pub start: u64,
-    pub last: u64,
-    pub kind: u32,
-    pub reserved: u32,
-}
+use pmem_arena_abi::{Difference, Image};
 
 unsafe extern "C" {
-    pub fn pmem_shim_alloc(size: u64, align: u64) -> *mut u8;
-    pub fn pmem_shim_free(at: *mut u8, size: u64);
-    pub fn pmem_shim_panic(text: *const u8, len: u64) -> !;
-    pub fn pmem_shim_read(image: *mut Image) -> i64;
-    pub fn pmem_shim_program(from: *const Image, to: *const Image) -> i64;
-    pub fn pmem_shim_log(text: *const u8, len: u64);
-    pub fn pmem_shim_most_memory() -> u64;
-    pub fn pmem_shim_cpus() -> u32;
-    pub fn pmem_shim_most_stack() -> u32;
+    pub fn pmem_kernel_alloc(size: u64, align: u64) -> *mut u8;
+    pub fn pmem_kernel_free(at: *mut u8, size: u64);
+    pub fn pmem_kernel_panic(text: *const u8, len: u64) -> !;
+    pub fn pmem_kernel_log(text: *const u8, len: u64);
+    pub fn pmem_kernel_read(image: *mut Image) -> i64;
+    pub fn pmem_kernel_program(from: *const Image, to: *const Image) -> i64;
+    pub fn pmem_kernel_refused(difference: *mut Difference);
+    pub fn pmem_kernel_told(session: u64, ended: u32);
+    pub fn pmem_kernel_bar(device: u64, start: u64, last: u64) -> u32;
+}
+
+/// Tells people.
+pub fn log(text: &str) {
+    // SAFETY: the C half reads `len` bytes, and keeps no pointer.
+    unsafe { pmem_kernel_log(text.as_ptr(), text.len() as u64) }
+}
+
+/// What has become of the BAR that a claim is over: 0 if it is where it was.
+pub fn bar(device: u64, start: u64, last: u64) -> u32 {
+    // SAFETY: a plain call.
+    unsafe { pmem_kernel_bar(device, start, last) }
+}
+
+/// Tells a file how many of its claims have ended.
+pub fn told(session: u64, ended: u32) {
+    // SAFETY: a plain call.
+    unsafe { pmem_kernel_told(session, ended) }
+}
+
+/// The register that was last refused.
+pub fn last_refused() -> Difference {
+    let mut found = Difference { msr: 0, cpu: 0, here: 0, there: 0 };
+    // SAFETY: the C half writes one structure, and keeps no pointer.
+    unsafe { pmem_kernel_refused(&raw mut found) };
+    found
 }

@@ -10,16 +10,16 @@ struct Kernel;
 #[global_allocator]
 static HEAP: Kernel = Kernel;
 
-// SAFETY: the shim gives memory of at least the size and alignment asked for, or null, and takes back what it gave.
+// SAFETY: the C half gives memory of at least the size and alignment asked for, or null, and takes back what it gave.
 unsafe impl GlobalAlloc for Kernel {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: a plain call; the shim accepts every size and alignment.
-        unsafe { ffi::pmem_shim_alloc(layout.size() as u64, layout.align() as u64) }
+        // SAFETY: a plain call; the C half accepts every size and alignment.
+        unsafe { ffi::pmem_kernel_alloc(layout.size() as u64, layout.align() as u64) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         // SAFETY: the caller gives back what `alloc` gave, with the same layout.
-        unsafe { ffi::pmem_shim_free(at, layout.size() as u64) }
+        unsafe { ffi::pmem_kernel_free(at, layout.size() as u64) }
     }
 }
 
@@ -32,7 +32,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         None => text.write_str("an unknown place"),
     };
     // SAFETY: the text lives until the thread ends, which is in this call.
-    unsafe { ffi::pmem_shim_panic(text.bytes.as_ptr(), text.len as u64) }
+    unsafe { ffi::pmem_kernel_panic(text.bytes.as_ptr(), text.len as u64) }
 }
 
 /// A text without a heap: there may be no memory.

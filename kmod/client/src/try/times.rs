@@ -1,0 +1,52 @@
+//! How long a claim and its release take, beside the same range by /proc/mtrr in the same kernel.
+
+use pmem_arena::Device;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+const FILE: &str = "/proc/mtrr";
+
+fn write(text: &str) -> Result<(), String> {
+    let mut file = OpenOptions::new().write(true).open(FILE).map_err(|e| format!("{FILE}: {e}"))?;
+    file.write_all(text.as_bytes()).map_err(|e| format!("{FILE}: {text}: {e}"))
+}
+
+/// Adds and removes the range as the kernel does.
+fn by_proc(start: u64, len: u64) -> Result<(), String> {
+    write(&format!("base={start:#x} size={len:#x} type=write-combining"))?;
+    let shown = std::fs::read_to_string(FILE).map_err(|e| e.to_string())?;
+    let line =
+        shown.lines().find(|line| line.contains(&format!("base=0x{start:09x}"))).ok_or("it was not added")?;
+    let number = line.trim_start_matches("reg").split(':').next().unwrap_or("");
+    write(&format!("disable={}", number.trim_start_matches('0').parse().unwrap_or(0)))
+}
+
+fn by_claim(device: &Device, start: u64, len: u64) -> Result<(), String> {
+    let mut region = crate::framebuf(start, len);
+    device.alloc(&mut region).map_err(|refused| refused.to_string())?;
+    device.release(&mut region).map_err(|refused| refused.to_string())
+}
+
+pub fn run(device: &Device, count: u64, start: u64, len: u64) -> Result<String, String> {
+    let timed = |work: &dyn Fn() -> Result<(), String>| {
+        let begin = Instant::now();
+        work().map(|()| begin.elapsed())
+    };
+    let (mut ours, mut theirs, mut info) = (Vec::new(), Vec::new(), Vec::new());
+    // In turns: what else the machine does falls on both.
+    for _ in 0..count {
+        ours.push(timed(&|| by_claim(device, start, len))?);
+        theirs.push(timed(&|| by_proc(start, len))?);
+        info.push(timed(&|| device.info().map(drop).map_err(|e| e.to_string()))?);
+    }
+    let middle = |times: &mut Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2].as_micros()
+    };
+    let (ours, theirs, info) = (middle(&mut ours), middle(&mut theirs), middle(&mut info));
+    let ratio = ours as f64 / theirs as f64;
+    Ok(format!(
+        "times: claim and release {ours} us, by /proc/mtrr {theirs} us: {ratio:.2} times; info {info} us"
+    ))
+}

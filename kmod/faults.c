@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
+/* Faults that a build for tests can make: a register that one processor does not take, a library that does not answer. */
+#include <linux/delay.h>
+#include <linux/moduleparam.h>
+#include <linux/smp.h>
+
+#include "faults.h"
+#include "platform.h"
+
+static int refuse_cpu = -1;
+module_param(refuse_cpu, int, 0600);
+MODULE_PARM_DESC(refuse_cpu, "the processor that refuses");
+
+static uint refuse_msr;
+module_param(refuse_msr, uint, 0600);
+MODULE_PARM_DESC(refuse_msr, "the register that it refuses");
+
+static int refuse_times;
+module_param(refuse_times, int, 0600);
+MODULE_PARM_DESC(refuse_times, "how often it does");
+
+static int stall;
+module_param(stall, int, 0600);
+MODULE_PARM_DESC(stall, "1: the library does not answer, until it is 0");
+
+int msr_write(u32 msr, u64 value)
+{
+	if (refuse_times > 0 && refuse_msr == msr && refuse_cpu == raw_smp_processor_id()) {
+		refuse_times--;
+		return -EIO;
+	}
+	return wrmsrl_safe(msr, value);
+}
+
+void faults_stall(void)
+{
+	while (READ_ONCE(stall))
+		msleep(20);
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
+/* pmem_arena: loading and unloading. */
+#define pr_fmt(fmt) "pmem_arena: " fmt
+
+#include <linux/cc_platform.h>
+#include <linux/module.h>
+#include <linux/security.h>
+#include <linux/slab.h>
+#include <asm/cpufeature.h>
+
+#include "devices.h"
+#include "files.h"
+#include "online.h"
+#include "processors.h"
+#include "worker.h"
+
+static bool force;
+module_param(force, bool, 0444);
+MODULE_PARM_DESC(force, "load under a hypervisor, where MTRRs may have no effect");
+
+static int may_load(void)
+{
+	u64 def;
+
+	if (!boot_cpu_has(X86_FEATURE_MTRR)) {
+		pr_err("the processor has no MTRRs\n");
+		return -ENODEV;
+	}
+	if (cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT)) {
+		pr_err("an encrypted guest (SEV, TDX) has no MTRRs of its own\n");
+		return -ENODEV;
+	}
+	if (security_locked_down(LOCKDOWN_MSR)) {
+		pr_err("the kernel is locked down: registers are not to be written\n");
+		return -EPERM;
+	}
+	if (msr_read(MSR_DEF, &def) || !(def & REGISTER_ON)) {
+		pr_err("MTRRs are switched off, and stay so\n");
+		return -ENODEV;
+	}
+	if (boot_cpu_has(X86_FEATURE_HYPERVISOR)) {
+		if (!force) {
+			pr_err("this is a virtual machine, where MTRRs may have no effect: force=1 loads all the same\n");
+			return -ENODEV;
+		}
+		pr_warn("this is a virtual machine: MTRRs may have no effect\n");
+	}
+	return 0;
+}
+
+#define MOST_SPANS 256
+
+struct start {
+	struct pmem_span spans[MOST_SPANS];
+	int count;
+};
+
+static long run_start(void *arg)
+{
+	struct start *start = arg;
+
+	return pmem_arena_start(shape.width, start->spans, start->count);
+}
+
+/* Builds the manager from what the kernel knows. */
+static int start_library(void)
+{
+	struct start *start = kvzalloc(sizeof(*start), GFP_KERNEL);
+	int error;
+
+	if (!start)
+		return -ENOMEM;
+	error = start->count = devices_spans(start->spans, MOST_SPANS);
+	if (error >= 0) {
+		mutex_lock(&worker_lock);
+		error = worker_call(run_start, start);
+		mutex_unlock(&worker_lock);
+	}
+	if (!worker_is_lost())
+		kvfree(start);
+	return error;
+}
+
+static int __init pmem_arena_init(void)
+{
+	int error = may_load();
+
+	if (error)
+		return error;
+	error = processors_start();
+	if (error)
+		return error;
+	error = worker_start();
+	if (error)
+		return error;
+	error = start_library();
+	if (error)
+		goto no_library;
+	error = online_follow();
+	if (error)
+		goto no_library;
+	error = devices_follow();
+	if (error)
+		goto no_devices;
+	error = files_start();
+	if (error)
+		goto no_files;
+	/* What the firmware left unequal is made equal. */
+	processors_doubt();
+	pr_info("%u variable registers, %u address bits, %u processors\n", shape.variable, shape.width, num_online_cpus());
+	return 0;
+no_files:
+	devices_leave();
+no_devices:
+	online_leave();
+no_library:
+	worker_stop();
+	return error;
+}
+
+static void __exit pmem_arena_exit(void)
+{
+	files_stop();
+	devices_leave();
+	online_leave();
+	worker_stop();
+	pr_info("unloaded\n");
+}
+
+module_init(pmem_arena_init);
+module_exit(pmem_arena_exit);
+MODULE_DESCRIPTION("A manager of physical address space: memory types by MTRRs");
+MODULE_LICENSE("Dual MIT/GPL");

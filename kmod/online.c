@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
+/* Processors that come online, and that wake up: what they are given is not what all have. */
+#define pr_fmt(fmt) "pmem_arena: " fmt
+
+#include <linux/cpu.h>
+#include <linux/cpuhotplug.h>
+#include <linux/percpu.h>
+#include <linux/platform_device.h>
+#include <linux/printk.h>
+#include <linux/smp.h>
+
+#include "kernel.h"
+#include "online.h"
+#include "processors.h"
+#include "rendezvous.h"
+
+/*
+ * Coming online.
+ *
+ * What the new one was given is the kernel's copy, or what it had when it went. On its own thread, before programs run there, it
+ * gets what the first processor has. That cannot change meanwhile: the lock of hot-plug is held for writing, and whoever writes
+ * registers on all processors takes it for reading. No other lock is needed, and none is taken.
+ */
+
+static struct pmem_image reference; /* under the lock of hot-plug, as the next two */
+static struct meeting joining;
+static DEFINE_PER_CPU(struct place, places);
+
+static void read_reference(void *unused)
+{
+	registers_read(&reference);
+}
+
+static int join_here(void *arg)
+{
+	unsigned int cpu = smp_processor_id(), *joined = arg;
+
+	meet(&joining, this_cpu_ptr(&places), cpu, kernel_core_size(*joined), false);
+	return 0;
+}
+
+static int processor_online(unsigned int cpu)
+{
+	struct pmem_image *here = &this_cpu_ptr(&places)->here;
+	struct pmem_difference found;
+	unsigned int other;
+
+	for_each_online_cpu(other)
+		if (other != cpu)
+			break;
+	if (other >= nr_cpu_ids || smp_call_function_single(other, read_reference, NULL, 1))
+		return 0;
+	registers_read(here);
+	if (!registers_differ(here, &reference, &found))
+		return 0;
+	found.cpu = cpu;
+	processors_say("and gets", &found);
+	meeting_begin(&joining, NULL, &reference);
+	kernel_stop_core(cpu, join_here, &cpu);
+	if (meeting_result(&joining))
+		processors_doubt();
+	else
+		atomic_inc(&processors_mended);
+	return 0;
+}
+
+/*
+ * Sleep.
+ *
+ * The first processor gets the kernel's copy on waking, before its callbacks run; some kernels give it to all once more after the
+ * others are online again. So what it held is kept, and written when the first is back, and after the last is, both before
+ * any program runs.
+ */
+
+static struct pmem_image asleep;
+static bool has_slept;
+
+static int before_sleep(void)
+{
+	has_slept = !registers_read(&asleep);
+	return 0;
+}
+
+static void after_sleep(void)
+{
+	struct place *place = this_cpu_ptr(&places);
+
+	if (!has_slept)
+		return;
+	meeting_begin(&joining, NULL, &asleep);
+	if (!registers_read(&place->here) && registers_differ(&place->here, &asleep, &place->differed))
+		meet(&joining, place, smp_processor_id(), 1, false);
+	kernel_told(&asleep);
+}
+
+static int wake_here(void *unused)
+{
+	meet(&joining, this_cpu_ptr(&places), smp_processor_id(), num_online_cpus(), false);
+	return 0;
+}
+
+/* Every processor is online again, and no program runs yet. */
+static int all_awake(struct device *device)
+{
+	static struct reading reading; /* one wakes up at a time */
+	struct pmem_difference found;
+
+	if (!has_slept || processors_read(&reading))
+		return 0;
+	if (reading.differ || registers_differ(&reading.boot, &asleep, &found)) {
+		pr_info("the kernel woke up with its own registers: they are as before sleep again\n");
+		meeting_begin(&joining, NULL, &asleep);
+		stop_machine(wake_here, NULL, cpu_online_mask);
+		if (meeting_result(&joining))
+			processors_doubt();
+	}
+	has_slept = false;
+	return 0;
+}
+
+static const struct dev_pm_ops awake = { SET_NOIRQ_SYSTEM_SLEEP_PM_OPS(NULL, all_awake) };
+static struct platform_driver sleeper = { .driver = { .name = "pmem_arena", .pm = &awake } };
+static struct platform_device *sleeper_device;
+
+static int online_state;
+
+int online_follow(void)
+{
+	int error = platform_driver_register(&sleeper);
+
+	if (error)
+		return error;
+	sleeper_device = platform_device_register_simple("pmem_arena", -1, NULL, 0);
+	if (IS_ERR(sleeper_device)) {
+		error = PTR_ERR(sleeper_device);
+		goto no_device;
+	}
+	online_state = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "x86/pmem_arena:online", processor_online, NULL);
+	if (online_state < 0) {
+		error = online_state;
+		goto no_state;
+	}
+	kernel_on_sleep(before_sleep, after_sleep);
+	return 0;
+no_state:
+	platform_device_unregister(sleeper_device);
+no_device:
+	platform_driver_unregister(&sleeper);
+	return error;
+}
+
+void online_leave(void)
+{
+	kernel_off_sleep();
+	cpuhp_remove_state_nocalls(online_state);
+	platform_device_unregister(sleeper_device);
+	platform_driver_unregister(&sleeper);
+}

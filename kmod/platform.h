@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
+/* The instructions that registers.c and rendezvous.c are made of: the processor's in the kernel, recorded ones on the host. */
+#ifndef PMEM_ARENA_PLATFORM_H
+#define PMEM_ARENA_PLATFORM_H
+
+#ifndef __KERNEL__
+#include "host/platform.h"
+#else
+
+#include <linux/atomic.h>
+#include <linux/errno.h>
+#include <linux/string.h>
+#include <linux/types.h>
+#include <asm/msr.h>
+#include <asm/processor.h>
+#include <asm/processor-flags.h>
+
+#define CR0_CD X86_CR0_CD
+#define CR0_NW X86_CR0_NW
+#define CR4_PGE X86_CR4_PGE
+
+/* From 6.16 on they have other names. */
+#ifdef HAS_RDMSRQ
+#define rdmsrl_safe rdmsrq_safe
+#define wrmsrl_safe wrmsrq_safe
+#endif
+
+static inline int msr_read(u32 msr, u64 *value)
+{
+	return rdmsrl_safe(msr, value);
+}
+
+#ifdef PMEM_FAULTS
+int msr_write(u32 msr, u64 value);
+#else
+static inline int msr_write(u32 msr, u64 value)
+{
+	return wrmsrl_safe(msr, value);
+}
+#endif
+
+/* Not the kernel's own: they may keep bits set, or remember what they wrote. */
+static inline unsigned long cr0_get(void)
+{
+	unsigned long value;
+
+	asm volatile("mov %%cr0, %0" : "=r"(value)::"memory");
+	return value;
+}
+
+static inline void cr0_set(unsigned long value)
+{
+	asm volatile("mov %0, %%cr0" ::"r"(value) : "memory");
+}
+
+static inline unsigned long cr4_get(void)
+{
+	unsigned long value;
+
+	asm volatile("mov %%cr4, %0" : "=r"(value)::"memory");
+	return value;
+}
+
+static inline void cr4_set(unsigned long value)
+{
+	asm volatile("mov %0, %%cr4" ::"r"(value) : "memory");
+}
+
+static inline void cr3_reload(void)
+{
+	unsigned long value;
+
+	asm volatile("mov %%cr3, %0; mov %0, %%cr3" : "=&r"(value)::"memory");
+}
+
+static inline void wbinvd_here(void)
+{
+	asm volatile("wbinvd" ::: "memory");
+}
+
+#endif
+#endif

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
+/* All processors: reading them, and changing them together. */
+#define pr_fmt(fmt) "pmem_arena: " fmt
+
+#include <linux/cpu.h>
+#include <linux/mutex.h>
+#include <linux/percpu.h>
+#include <linux/printk.h>
+#include <linux/smp.h>
+
+#include "kernel.h"
+#include "processors.h"
+#include "rendezvous.h"
+#include "worker.h"
+
+
+static DEFINE_MUTEX(reading_lock); /* guards the next two, held for no longer than it takes to read */
+static DEFINE_PER_CPU(struct pmem_image, seen);
+static DEFINE_PER_CPU(u32, unreadable);
+
+static bool uneven; /* some differed when they were last looked at */
+
+atomic_t processors_mended;
+
+static void read_here(void *unused)
+{
+	__this_cpu_write(unreadable, registers_read(this_cpu_ptr(&seen)));
+}
+
+void processors_say(const char *what, const struct pmem_difference *difference)
+{
+	pr_warn("processor %u: register %#x holds %#llx, %s %#llx\n", difference->cpu, difference->msr, difference->here, what,
+		difference->there);
+}
+
+int processors_read(struct reading *reading)
+{
+	unsigned int cpu, boot;
+	int error = 0;
+
+	reading->differ = 0;
+	memset(&reading->first, 0, sizeof(reading->first));
+	mutex_lock(&reading_lock);
+	cpus_read_lock();
+	on_each_cpu(read_here, NULL, 1);
+	boot = cpumask_first(cpu_online_mask);
+	reading->boot = per_cpu(seen, boot);
+	reading->online = num_online_cpus();
+	for_each_online_cpu(cpu) {
+		struct pmem_difference found;
+
+		if (per_cpu(unreadable, cpu))
+			error = -EIO;
+		if (!registers_differ(&per_cpu(seen, cpu), &reading->boot, &found))
+			continue;
+		found.cpu = cpu;
+		if (!reading->differ++)
+			reading->first = found;
+	}
+	cpus_read_unlock();
+	mutex_unlock(&reading_lock);
+	reading->mended = atomic_read(&processors_mended);
+	if (reading->differ && !READ_ONCE(uneven)) {
+		WRITE_ONCE(uneven, true);
+		worker_settle_soon();
+	}
+	return error;
+}
+
+long pmem_kernel_read(struct pmem_image *image)
+{
+	static struct reading reading; /* on the library's thread alone: 1 KiB */
+	int error = processors_read(&reading);
+
+	if (!error)
+		*image = reading.boot;
+	return error;
+}
+
+
+static DEFINE_MUTEX(programming); /* guards these: the library's thread, and who gives back once it is dead */
+static DEFINE_PER_CPU(struct place, places);
+static struct meeting meeting;
+static struct written written;
+static struct pmem_difference refused;
+
+static int meet_here(void *unused)
+{
+	unsigned int cpu = smp_processor_id();
+	bool is_first = cpu == cpumask_first(cpu_online_mask);
+
+	/* Inside stop_machine none comes or goes. */
+	meet(&meeting, this_cpu_ptr(&places), cpu, num_online_cpus(), is_first);
+	if (is_first && !meeting_result(&meeting))
+		kernel_told(meeting.to);
+	return 0;
+}
+
+/* Holds `programming`. */
+static int program(const struct pmem_image *from, const struct pmem_image *to)
+{
+	unsigned int cpu;
+	int result;
+
+	meeting_begin(&meeting, from, to);
+	stop_machine(meet_here, NULL, cpu_online_mask);
+	result = meeting_result(&meeting);
+	cpus_read_lock();
+	for_each_online_cpu(cpu) {
+		struct place *place = &per_cpu(places, cpu);
+
+		if (result != -EAGAIN && place->differed.msr) {
+			processors_say("not the boot processor's", &place->differed);
+			atomic_add(!result, &processors_mended);
+		}
+		if (result != -EAGAIN && place->refused.msr) {
+			processors_say("refused", &place->refused);
+			refused = place->refused;
+		}
+	}
+	cpus_read_unlock();
+	if (!result)
+		written_note(&written, from, to);
+	return result;
+}
+
+long pmem_kernel_program(const struct pmem_image *from, const struct pmem_image *to)
+{
+	int result = -EIO;
+
+	mutex_lock(&programming);
+	if (!worker_is_dead())
+		result = program(from, to);
+	mutex_unlock(&programming);
+	return result;
+}
+
+void pmem_kernel_refused(struct pmem_difference *difference)
+{
+	*difference = refused;
+}
+
+void processors_doubt(void)
+{
+	WRITE_ONCE(uneven, true);
+	worker_settle_soon();
+}
+
+bool processors_mend(void)
+{
+	static struct reading reading; /* under `programming` */
+
+	if (!READ_ONCE(uneven))
+		return false;
+	mutex_lock(&programming);
+	if (processors_read(&reading) || (reading.differ && program(&reading.boot, &reading.boot)))
+		WRITE_ONCE(uneven, true);
+	else
+		WRITE_ONCE(uneven, false);
+	mutex_unlock(&programming);
+	return READ_ONCE(uneven);
+}
+
+int processors_give_back(void)
+{
+	static struct reading reading; /* under `programming`, as the next */
+	static struct pmem_image to;
+	int error;
+
+	mutex_lock(&programming);
+	error = processors_read(&reading);
+	if (!error && written_back(&written, &reading.boot, &to)) {
+		error = program(&reading.boot, &to);
+		if (!error)
+			pr_info("what was written is given back\n");
+	}
+	if (!error)
+		memset(&written, 0, sizeof(written));
+	mutex_unlock(&programming);
+	return error;
+}
+
+int processors_start(void)
+{
+	u64 cap;
+
+	if (msr_read(MSR_CAP, &cap))
+		return -ENODEV;
+	shape.variable = min_t(u32, cap & 0xff, PMEM_ARENA_VARIABLE);
+	shape.width = boot_cpu_data.x86_phys_bits;
+	shape.is_amd = boot_cpu_data.x86_vendor == X86_VENDOR_AMD || boot_cpu_data.x86_vendor == X86_VENDOR_HYGON;
+	return 0;
+}

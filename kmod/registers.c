@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
+/* The registers of one processor, and what was written to them. */
+#include "registers.h"
+
+struct shape shape;
+
+#define FIXED 11
+
+static const u32 fixed_msrs[FIXED] = {
+	0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f,
+};
+
+/* Reads one; keeps the number of the first that is not there. */
+static void read_one(u32 msr, __u64 *value, u32 *bad)
+{
+	u64 read = 0;
+
+	if (msr_read(msr, &read) && !*bad)
+		*bad = msr;
+	*value = read;
+}
+
+u32 registers_read(struct pmem_image *image)
+{
+	u32 i, bad = 0;
+
+	memset(image, 0, sizeof(*image));
+	read_one(MSR_CAP, &image->cap, &bad);
+	read_one(MSR_DEF, &image->def, &bad);
+	for (i = 0; i < FIXED && (image->cap & 0x100); i++)
+		read_one(fixed_msrs[i], &image->fixed[i], &bad);
+	for (i = 0; i < shape.variable; i++) {
+		read_one(MSR_BASE(i), &image->base[i], &bad);
+		read_one(MSR_MASK(i), &image->mask[i], &bad);
+	}
+	if (shape.is_amd) {
+		read_one(MSR_SYSCFG, &image->syscfg, &bad);
+		read_one(MSR_TOM, &image->top_mem, &bad);
+		read_one(MSR_TOM2, &image->top_mem2, &bad);
+	}
+	return bad;
+}
+
+static void write_one(u32 msr, u64 value, u32 *bad)
+{
+	if (msr_write(msr, value) && !*bad)
+		*bad = msr;
+}
+
+u32 registers_write(const struct pmem_image *now, const struct pmem_image *to)
+{
+	u32 i, bad = 0;
+
+	write_one(MSR_DEF, now->def & ~REGISTER_ON, &bad);
+	for (i = 0; i < FIXED; i++)
+		if (now->fixed[i] != to->fixed[i])
+			write_one(fixed_msrs[i], to->fixed[i], &bad);
+	for (i = 0; i < shape.variable; i++) {
+		if (now->base[i] == to->base[i] && now->mask[i] == to->mask[i])
+			continue;
+		/* Off while its base changes. */
+		if (now->mask[i] & REGISTER_ON)
+			write_one(MSR_MASK(i), now->mask[i] & ~REGISTER_ON, &bad);
+		write_one(MSR_BASE(i), to->base[i], &bad);
+		write_one(MSR_MASK(i), to->mask[i], &bad);
+	}
+	write_one(MSR_DEF, to->def, &bad);
+	return bad;
+}
+
+bool registers_differ(const struct pmem_image *here, const struct pmem_image *wanted, struct pmem_difference *difference)
+{
+	return pmem_arena_differ(here, wanted, shape.width, difference);
+}
+
+/* Takes note of one register; whether it is to be given back from now on. */
+static bool note(bool is_ours, u64 from, u64 to, __u64 *former, __u64 *value)
+{
+	if (from == to)
+		return is_ours;
+	/* What it held when it was not ours, or what somebody else has put there since. */
+	if (!is_ours || from != *value)
+		*former = from;
+	*value = to;
+	return to != *former;
+}
+
+/* The same for a pair, which is one register to who uses it. */
+static bool note_pair(struct written *written, const struct pmem_image *from, const struct pmem_image *to, u32 n)
+{
+	struct pmem_image *former = &written->former, *value = &written->value;
+	bool is_ours = written->variable >> n & 1;
+
+	if (from->base[n] == to->base[n] && from->mask[n] == to->mask[n])
+		return is_ours;
+	if (!is_ours || from->base[n] != value->base[n] || from->mask[n] != value->mask[n]) {
+		former->base[n] = from->base[n];
+		former->mask[n] = from->mask[n];
+	}
+	value->base[n] = to->base[n];
+	value->mask[n] = to->mask[n];
+	return to->base[n] != former->base[n] || to->mask[n] != former->mask[n];
+}
+
+void written_note(struct written *written, const struct pmem_image *from, const struct pmem_image *to)
+{
+	u32 i;
+
+	for (i = 0; i < FIXED; i++) {
+		bool is_ours = note(written->fixed >> i & 1, from->fixed[i], to->fixed[i], &written->former.fixed[i],
+				    &written->value.fixed[i]);
+
+		written->fixed = (written->fixed & ~(1u << i)) | (u32)is_ours << i;
+	}
+	for (i = 0; i < shape.variable; i++) {
+		bool is_ours = note_pair(written, from, to, i);
+
+		written->variable = (written->variable & ~(1ull << i)) | (u64)is_ours << i;
+	}
+	written->def = note(written->def, from->def, to->def, &written->former.def, &written->value.def);
+}
+
+bool written_back(const struct written *written, const struct pmem_image *now, struct pmem_image *to)
+{
+	const struct pmem_image *former = &written->former, *value = &written->value;
+	u32 i;
+
+	*to = *now;
+	for (i = 0; i < FIXED; i++)
+		if ((written->fixed >> i & 1) && now->fixed[i] == value->fixed[i])
+			to->fixed[i] = former->fixed[i];
+	for (i = 0; i < shape.variable; i++)
+		if ((written->variable >> i & 1) && now->base[i] == value->base[i] && now->mask[i] == value->mask[i]) {
+			to->base[i] = former->base[i];
+			to->mask[i] = former->mask[i];
+		}
+	if (written->def && now->def == value->def)
+		to->def = former->def;
+	return memcmp(to, now, sizeof(*to)) != 0;
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
+/* What each request asks of the library, of the processors and of devices. */
+#define pr_fmt(fmt) "pmem_arena: " fmt
+
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "devices.h"
+#include "processors.h"
+#include "requests.h"
+#include "worker.h"
+
+/* --- What the thread runs; under `worker_lock`, and in no caller's memory: it may look at it after its caller has given up --- */
+
+static struct {
+	u32 op;
+	void *arg;
+	u64 number;
+} request;
+
+static long run_request(void *unused)
+{
+	return pmem_arena_request(request.op, request.arg);
+}
+
+static long run_span(void *unused)
+{
+	return pmem_arena_span(request.arg);
+}
+
+static long run_dump(void *unused)
+{
+	return pmem_arena_dump(request.arg, request.number);
+}
+
+static long run_close(void *unused)
+{
+	return pmem_arena_close(request.number);
+}
+
+/* One that takes memory is refused before it begins if there is too little; giving back is not. */
+static long ask(long (*run)(void *arg), u32 op, void *arg, u64 number)
+{
+	long done;
+
+	if (mutex_lock_killable(&worker_lock))
+		return -EINTR;
+	/* A thread that was lost may still look at what it was asked. */
+	done = worker_is_dead() ? -EIO : worker_has_memory() || op == PMEM_OP_RELEASE ? 0 : -ENOMEM;
+	if (!done) {
+		request.op = op;
+		request.arg = arg;
+		request.number = number;
+		done = worker_call(run, NULL);
+	}
+	mutex_unlock(&worker_lock);
+	return done;
+}
+
+/* What the thread may still look at stays. */
+static void let_go(void *memory)
+{
+	if (!worker_is_lost())
+		kvfree(memory);
+}
+
+/* --- Requests --- */
+
+static long refuse(struct pmem_claim *claim, u32 status, long error)
+{
+	claim->region.status = status;
+	return error;
+}
+
+/* What is over a BAR: its device is found, locked, and not bound. */
+static long over_bar(struct pmem_claim *claim, u32 op)
+{
+	struct pmem_arena_region *region = &claim->region;
+	bool may_be_bound = region->flags & PMEM_ARENA_FORCE;
+	struct pci_dev *dev;
+	long done = 0;
+	int bar;
+
+	dev = devices_find(region->start, region->last, &bar);
+	if (!dev) {
+		snprintf(region->why, sizeof(region->why), "not within one BAR of a PCI function");
+		return refuse(claim, PMEM_ARENA_NO_BAR, -EINVAL);
+	}
+	/* A driver's probe holds this lock: only who wants that driver's device waits for it, and can be told not to. */
+	if (op != PMEM_OP_PLAN) {
+		done = device_lock_interruptible(&dev->dev) ? -EINTR : 0;
+	} else if (!device_trylock(&dev->dev)) {
+		snprintf(region->why, sizeof(region->why), "a driver is being bound to %s", pci_name(dev));
+		done = refuse(claim, PMEM_ARENA_BUSY, -EBUSY);
+	}
+	if (done) {
+		pci_dev_put(dev);
+		return done;
+	}
+	if (!devices_describe(dev, bar, claim)) {
+		snprintf(region->why, sizeof(region->why), "the BAR of %s is elsewhere by now", pci_name(dev));
+		done = refuse(claim, PMEM_ARENA_NO_BAR, -EINVAL);
+	} else if (dev->dev.driver && !may_be_bound) {
+		snprintf(region->why, sizeof(region->why), "driver %s is bound to %s", dev->dev.driver->name, pci_name(dev));
+		done = refuse(claim, PMEM_ARENA_BUSY, -EBUSY);
+	} else {
+		done = ask(run_request, op, claim, 0);
+		if (!done && op == PMEM_OP_ALLOC && dev->dev.driver)
+			pr_warn("%s: a claim is forced over the registers of driver %s\n", pci_name(dev), dev->dev.driver->name);
+	}
+	device_unlock(&dev->dev);
+	pci_dev_put(dev);
+	return done;
+}
+
+static long region_request(u64 session, u32 op, struct pmem_arena_region *region)
+{
+	struct pmem_claim *claim;
+	long done = 0;
+
+	if (region->reserved || region->reserved2 || (region->flags & ~PMEM_ARENA_FORCE))
+		return -EINVAL;
+	claim = kvzalloc(sizeof(*claim), GFP_KERNEL);
+	if (!claim)
+		return -ENOMEM;
+	region->status = 0;
+	memset(region->why, 0, sizeof(region->why));
+	claim->region = *region;
+	claim->session = session;
+	claim->holder = task_tgid_nr(current);
+	/* Where a claim is that is to be changed, the library knows. */
+	if (op == PMEM_OP_SET)
+		done = ask(run_request, PMEM_OP_FIND, claim, 0);
+	if (!done && (op == PMEM_OP_ALLOC || op == PMEM_OP_PLAN || op == PMEM_OP_SET))
+		done = over_bar(claim, op);
+	else if (!done)
+		done = ask(run_request, op, claim, 0);
+	if (done == -ENOMEM && !claim->region.status)
+		claim->region.status = PMEM_ARENA_NO_MEMORY;
+	*region = claim->region;
+	let_go(claim);
+	if (!done && op == PMEM_OP_ALLOC)
+		worker_settle_soon();
+	return done;
+}
+
+void requests_undo(u64 session, struct pmem_arena_region *region)
+{
+	region->flags = 0;
+	region_request(session, PMEM_OP_RELEASE, region);
+}
+
+static long info(struct pmem_arena_info *info)
+{
+	struct reading *reading;
+	struct pmem_figures figures;
+	struct memory_figures memory;
+	long error;
+
+	if (memchr_inv(info->reserved, 0, sizeof(info->reserved)))
+		return -EINVAL;
+	if (worker_is_dead())
+		return -EIO;
+	reading = kzalloc(sizeof(*reading), GFP_KERNEL);
+	if (!reading)
+		return -ENOMEM;
+	error = processors_read(reading);
+	worker_figures(&figures, &memory);
+	info->width = shape.width;
+	info->variable = shape.variable;
+	info->cpus = reading->online;
+	info->arenas = figures.arenas;
+	info->regions = figures.regions;
+	info->pending = figures.pending;
+	info->ended = figures.ended;
+	info->most_stack = memory.most_stack;
+	info->most_memory = memory.most_memory;
+	info->cap = reading->boot.cap;
+	info->def = reading->boot.def;
+	memcpy(info->fixed, reading->boot.fixed, sizeof(info->fixed));
+	memcpy(info->base, reading->boot.base, sizeof(info->base));
+	memcpy(info->mask, reading->boot.mask, sizeof(info->mask));
+	info->differ = reading->differ;
+	info->differ_cpu = reading->first.cpu;
+	info->differ_msr = reading->first.msr;
+	info->differ_has = reading->first.here;
+	info->differ_boot = reading->first.there;
+	info->mended = reading->mended;
+	kfree(reading);
+	return error;
+}
+
+static long span(struct pmem_arena_span *span)
+{
+	struct pmem_arena_span *copy;
+	long done;
+
+	if (memchr_inv(span->reserved, 0, sizeof(span->reserved)))
+		return -EINVAL;
+	copy = kvmalloc(sizeof(*copy), GFP_KERNEL);
+	if (!copy)
+		return -ENOMEM;
+	*copy = *span;
+	done = ask(run_span, 0, copy, 0);
+	*span = *copy;
+	let_go(copy);
+	return done;
+}
+
+static long dump(struct pmem_arena_text *text)
+{
+	void *copy;
+	long done;
+
+	if (text->reserved || !text->len || text->len > 65536)
+		return -EINVAL;
+	copy = kvzalloc(text->len, GFP_KERNEL);
+	if (!copy)
+		return -ENOMEM;
+	done = ask(run_dump, 0, copy, text->len);
+	if (done >= 0) {
+		text->len = done;
+		if (copy_to_user(u64_to_user_ptr(text->buffer), copy, done))
+			done = -EFAULT;
+	}
+	let_go(copy);
+	return min(done, 0l);
+}
+
+void requests_close(u64 session)
+{
+	mutex_lock(&worker_lock);
+	if (!worker_is_dead()) {
+		request.number = session;
+		worker_call(run_close, NULL);
+	}
+	mutex_unlock(&worker_lock);
+}
+
+long requests_carry_out(u64 session, const struct command *command, union argument *arg)
+{
+	switch (command->number) {
+	case PMEM_ARENA_INFO:
+		return info(&arg->info);
+	case PMEM_ARENA_SPAN:
+		return span(&arg->span);
+	case PMEM_ARENA_DUMP:
+		return dump(&arg->text);
+	default:
+		return region_request(session, command->op, &arg->region);
+	}
+}

@@ -1,0 +1,149 @@
+//! Claims: whose they are, and what has become of them.
+
+use crate::ffi::{self, log};
+use crate::refused::Refused;
+use alloc::format;
+use alloc::vec::Vec;
+use pmem_arena_abi::{FORCE, MINE, Region, state, status};
+use pmem_core::{AddrRange, Attrs, RegionId};
+
+/// Claims at once: what bounds the memory of one request.
+const MOST: usize = 256;
+
+/// A claim.
+pub struct Claim {
+    /// What programs call it.
+    pub id: u64,
+    /// The file that holds it; `None` once that has let go of it.
+    pub owner: Option<u64>,
+    /// The process that made it.
+    pub holder: u32,
+    pub range: AddrRange,
+    pub attrs: Attrs,
+    /// What it is in the manager, until its registers are given back.
+    pub region: Option<RegionId>,
+    /// The function and its BAR.
+    pub device: u64,
+    pub is_forced: bool,
+    /// Why it ended with its device; `None` if it has not.
+    pub end: Option<u32>,
+}
+
+impl Claim {
+    /// Whether it still asks for its types.
+    pub const fn is_held(&self) -> bool {
+        self.owner.is_some() && self.end.is_none()
+    }
+
+    /// Whether its registers are still to be given back.
+    pub const fn is_pending(&self) -> bool {
+        !self.is_held() && self.region.is_some()
+    }
+
+    const fn state(&self) -> u32 {
+        match (self.owner, self.end) {
+            (Some(_), None) => state::HELD,
+            (Some(_), Some(end)) => end,
+            (None, _) => state::PENDING,
+        }
+    }
+
+    /// Puts what it is into the structure, for a file that asks.
+    pub fn show(&self, out: &mut Region, session: u64) {
+        out.id = self.id;
+        (out.start, out.last) = (self.range.start(), self.range.last());
+        out.flags = if self.owner == Some(session) { MINE } else { 0 };
+        out.flags |= if self.is_forced { FORCE } else { 0 };
+        out.usage = u32::from(self.attrs.usage().bits());
+        out.prot = u32::from(self.attrs.prot().bits());
+        out.props = u32::from(self.attrs.props().bits());
+        (out.state, out.holder) = (self.state(), self.holder);
+    }
+
+    pub const fn words(&self) -> &'static str {
+        match self.state() {
+            state::HELD => "",
+            state::PENDING => ", given back, but not yet in the registers",
+            state::BOUND => ", ended: a driver is bound to the device",
+            state::REMOVED => ", ended: the device is gone",
+            _ => ", ended: the BAR is elsewhere",
+        }
+    }
+}
+
+/// All claims.
+#[derive(Default)]
+pub struct Claims(Vec<Claim>);
+
+impl Claims {
+    /// Makes room for one more.
+    pub fn reserve(&mut self) -> Result<(), Refused> {
+        if self.0.len() >= MOST {
+            return Err(Refused::new(status::MANY, "as many regions are held as the module allows"));
+        }
+        self.0.try_reserve(1).map_err(|_| Refused::new(status::NO_MEMORY, "no memory"))
+    }
+
+    pub fn push(&mut self, claim: Claim) {
+        self.0.push(claim);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Claim> {
+        self.0.iter()
+    }
+
+    pub fn get(&self, index: usize) -> Option<&Claim> {
+        self.0.get(index)
+    }
+
+    /// A file's own claim.
+    pub fn mine(&mut self, id: u64, session: u64) -> Result<&mut Claim, Refused> {
+        match self.0.iter_mut().find(|claim| claim.id == id && claim.owner.is_some()) {
+            None => Err(Refused::new(status::NONE, "no such region")),
+            Some(claim) if claim.owner != Some(session) => {
+                Err(Refused::new(status::NOT_YOURS, "another file holds that region"))
+            }
+            Some(claim) => Ok(claim),
+        }
+    }
+
+    /// The regions whose registers are still to be given back, of those that a condition holds for.
+    pub fn pending(&self, only: impl Fn(&Claim) -> bool) -> Vec<RegionId> {
+        self.0.iter().filter(|claim| claim.is_pending() && only(claim)).filter_map(|claim| claim.region).collect()
+    }
+
+    /// Takes note that registers are given back, and tells people.
+    pub fn given_back(&mut self, regions: &[RegionId]) {
+        for claim in self.0.iter_mut().filter(|claim| claim.region.is_some_and(|region| regions.contains(&region))) {
+            claim.region = None;
+            log(&format!("{} is released", claim.range));
+        }
+        self.0.retain(|claim| claim.owner.is_some() || claim.region.is_some());
+    }
+
+    /// Lets a file go of all it holds.
+    pub fn close(&mut self, session: u64) {
+        for claim in self.0.iter_mut().filter(|claim| claim.owner == Some(session)) {
+            claim.owner = None;
+        }
+    }
+
+    /// Ends those that a condition gives a reason for, and tells their files; how many.
+    pub fn end(&mut self, why: impl Fn(&Claim) -> Option<u32>) -> usize {
+        let mut count = 0;
+        for claim in self.0.iter_mut().filter(|claim| claim.is_held()) {
+            claim.end = why(claim);
+            count += usize::from(claim.end.is_some());
+        }
+        if count > 0 {
+            self.0.iter().filter_map(|claim| claim.owner).for_each(|owner| self.tell(owner));
+        }
+        count
+    }
+
+    /// Tells a file how many of its claims have ended.
+    pub fn tell(&self, owner: u64) {
+        let ended = self.0.iter().filter(|claim| claim.owner == Some(owner) && claim.end.is_some()).count();
+        ffi::told(owner, ended as u32);
+    }
+}

@@ -1,0 +1,52 @@
+# Processors are equal when their registers have the same effect.
+types=$(types)
+# stale: a range is added and disabled in /proc/mtrr, then a processor goes and comes back: the base of a register that is off differs.
+stale() {
+    echo "base=0x40000000 size=0x1000000 type=uncachable" > /proc/mtrr
+    echo "disable=$(grep 0x040000000 /proc/mtrr | sed 's/^reg0*\([0-9]\).*/\1/')" > /proc/mtrr
+    off_and_on 2
+}
+stale
+has "the kernel leaves processors different to the bit" differs "$(all)"
+before=$(effect)
+does "it loads all the same" module pmem_arena
+has "and sees no difference" "0 mended" "$(info)"
+hold "$at" 0x1000000
+is "a claim is granted" WC "$(type_at "$at")"
+let_go
+unload
+is "and given back" "$before" "$(effect)"
+module pmem_arena
+hold "$at" 0x1000000
+stale
+has "with a claim held there is no difference either" "1 claims" "$(info)"
+has "and a second claim is granted or held by the first" "is held by process $holder" "$(pmem-arena-try refuse "$at" 0x1000)"
+let_go
+is "and is given back" "$before" "$(effect)"
+is "every address is as it was" "$types" "$(types)"
+
+# One that really differs is said, and made equal.
+wrmsr -p 2 0x20e 0xc0000006
+wrmsr -p 2 0x20f 0xffff000800
+has "the processors differ" "CPU 2 differs" "$(effect)"
+has "info says which, and how" "processor 2 holds 0xffff000800 in register 0x20f, not 0x0" "$(info)"
+until_it 10 test "$(effect)" = "$before"
+sleep 2
+is "they are made equal by themselves" "$before" "$(effect)"
+has "info counts it" "1 mended" "$(info)"
+has "dmesg says it" "processor 2: register 0x20f holds 0xffff000800" "$(said 10)"
+wrmsr -p 1 0x20f 0xffff000800
+hold "$at" 0x1000000
+is "a claim is not refused for it" held "$(cat /held)"
+is "and mends it" WC "$(type_at "$at")"
+has "on all processors" "$(effect_of 0)" "$(effect)"
+let_go
+is "all is given back" "$before" "$(effect)"
+unload
+# Where they differ already when it loads, the boot processor's are what all get.
+wrmsr -p 3 0x20f 0xffff000800
+does "it loads where they differ" module pmem_arena
+sleep 2
+is "and makes them equal" "$before" "$(effect)"
+unload
+is "the end is the beginning" "$before" "$(effect)"

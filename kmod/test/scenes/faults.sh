@@ -1,0 +1,57 @@
+# A processor does not take a register.
+before=$(effect)
+p=/sys/module/pmem_arena/parameters
+for which in pmem_arena_faults pmem_arena_without_mtrr_state_faults; do
+    module $which
+    # refuse CPU MSR TIMES
+    refuse() {
+        echo "$1" > $p/refuse_cpu
+        echo "$2" > $p/refuse_msr
+        echo "$3" > $p/refuse_times
+    }
+    for cpu in 0 2; do
+        for msr in 0x2ff 0x200 0x201 0x202 0x203 0x204 0x205; do
+            refuse $cpu $msr 1
+            pmem-arena-try refuse "$at" 0x1000000 > /refused
+            left=$(cat $p/refuse_times)
+            refuse 0 0 0
+            # A register that the plan does not write cannot be refused.
+            if [ "$left" = 0 ]; then
+                has "$which: processor $cpu refuses $msr" "processor $cpu did not take register" "$(cat /refused)"
+            fi
+            is "$which: all are as before" "$before" "$(effect)"
+        done
+    done
+    # Giving back is final, and tried until it is done.
+    hold "$at" 0x1000000
+    refuse 1 0x2ff 6
+    kill -9 $holder
+    wait $holder 2> /dev/null
+    note "$which: $(info)"
+    until_it 20 test "$(effect)" = "$before"
+    is "$which: what could not be given back at once is soon" "$before" "$(effect)"
+    until_it 20 test "$(info | sed 's/.*stack, \([0-9]*\) pending.*/\1/')" = 0
+    has "$which: nothing is pending then" "0 pending" "$(info)"
+    refuse 0 0 0
+    # Whoever comes next takes it over.
+    hold "$at" 0x1000000
+    refuse 1 0x2ff 1000000
+    kill -9 $holder
+    wait $holder 2> /dev/null
+    sleep 1
+    has "$which: it is pending" "1 pending" "$(info)"
+    has "$which: a claim is refused for what is true" "processor 1 did not take register 0x2ff" "$(pmem-arena-try refuse "$at" 0x1000000)"
+    refuse 0 0 0
+    hold "$at" 0x1000
+    is "$which: then a claim takes it over" held "$(cat /held)"
+    let_go
+    has "$which: nothing is pending" "0 pending" "$(info)"
+    is "$which: all are as before" "$before" "$(effect)"
+    # What cannot be given back at unload either is said.
+    hold "$at" 0x1000000
+    refuse 1 0x2ff 12
+    kill -9 $holder
+    wait $holder 2> /dev/null
+    unload
+    is "$which: unloading gives back, too" "$before" "$(effect)"
+done

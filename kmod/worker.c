@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0
+/* The library's thread, and what it left to do. */
+#define pr_fmt(fmt) "pmem_arena: " fmt
+
+#include <linux/completion.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/sched/task.h>
+#include <linux/sched/task_stack.h>
+#include <linux/workqueue.h>
+
+#include "faults.h"
+#include "files.h"
+#include "memory.h"
+#include "processors.h"
+#include "worker.h"
+
+/* How long the library may take for a request before it is taken for dead: thousands of times what any takes. */
+static unsigned int patience = 60;
+module_param(patience, uint, 0600);
+MODULE_PARM_DESC(patience, "seconds that the library may take for a request");
+
+DEFINE_MUTEX(worker_lock);
+static struct task_struct *worker;
+static bool dead;
+
+static struct {
+	long (*run)(void *arg);
+	void *arg;
+	long result;
+	struct completion begin, end;
+} work;
+
+static DEFINE_SPINLOCK(state_lock); /* guards these */
+static bool busy; /* the thread is in the library */
+static bool lost; /* it was taken for dead there: the module, and what it works on, stay until it comes back */
+static bool panicked; /* it will not */
+static struct pmem_figures shown;
+
+bool worker_is_dead(void)
+{
+	return READ_ONCE(dead);
+}
+
+bool worker_is_lost(void)
+{
+	return READ_ONCE(lost);
+}
+
+/* --- The stack: filled with this before anything uses it, so that it can be seen how much did. --- */
+
+#define UNUSED_STACK 0x5a5a5a5a5a5a5a5aul
+
+static void paint_stack(void)
+{
+	unsigned long here, *at = end_of_stack(current) + 1;
+
+	while (at < &here - 64)
+		*at++ = UNUSED_STACK;
+}
+
+static u32 most_stack(void)
+{
+	unsigned long *at = end_of_stack(worker) + 1;
+
+	while (*at == UNUSED_STACK)
+		at++;
+	return THREAD_SIZE - ((char *)at - (char *)end_of_stack(worker));
+}
+
+void worker_figures(struct pmem_figures *figures, struct memory_figures *memory)
+{
+	spin_lock(&state_lock);
+	*figures = shown;
+	spin_unlock(&state_lock);
+	memory->most_memory = memory_most();
+	memory->most_stack = most_stack();
+}
+
+/* --- The thread --- */
+
+static void wait_to_be_stopped(void)
+{
+	while (!kthread_should_stop()) {
+		set_current_state(TASK_INTERRUPTIBLE);
+		if (!kthread_should_stop())
+			schedule();
+		__set_current_state(TASK_RUNNING);
+	}
+}
+
+static void run_one(void)
+{
+	struct pmem_figures figures;
+	bool was_lost;
+
+	spin_lock(&state_lock);
+	busy = true;
+	spin_unlock(&state_lock);
+	faults_stall();
+	work.result = work.run(work.arg);
+	pmem_arena_figures(&figures);
+	spin_lock(&state_lock);
+	shown = figures;
+	was_lost = lost;
+	busy = lost = false;
+	spin_unlock(&state_lock);
+	if (was_lost)
+		module_put(THIS_MODULE);
+}
+
+static int worker_main(void *unused)
+{
+	paint_stack();
+	for (;;) {
+		/* Idle, and not to be taken for stuck: the thread takes no signals. */
+		while (wait_for_completion_interruptible(&work.begin))
+			;
+		if (!work.run)
+			break;
+		run_one();
+		complete(&work.end);
+	}
+	complete(&work.end);
+	wait_to_be_stopped();
+	return 0;
+}
+
+/* No further requests are taken, and what was written is given back. */
+static void die(void)
+{
+	WRITE_ONCE(dead, true);
+	if (processors_give_back())
+		worker_settle_soon();
+	files_tell_all();
+}
+
+void pmem_kernel_panic(const char *text, __u64 len)
+{
+	pr_crit("panic at %.*s: no further requests are taken, and what was written is given back\n", (int)len, text);
+	die();
+	panicked = true;
+	work.result = -EIO;
+	complete(&work.end);
+	wait_to_be_stopped();
+	kthread_complete_and_exit(NULL, 0);
+}
+
+void pmem_kernel_log(const char *text, __u64 len)
+{
+	pr_info("%.*s\n", (int)len, text);
+}
+
+bool worker_has_memory(void)
+{
+	return memory_is_there();
+}
+
+long worker_call(long (*run)(void *arg), void *arg)
+{
+	lockdep_assert_held(&worker_lock);
+	if (dead)
+		return -EIO;
+	memory_begin();
+	work.run = run;
+	work.arg = arg;
+	reinit_completion(&work.end);
+	complete(&work.begin);
+	if (wait_for_completion_timeout(&work.end, patience * HZ))
+		return dead ? -EIO : work.result;
+	pr_crit("no answer in %u s: no further requests are taken, and what was written is given back\n", patience);
+	spin_lock(&state_lock);
+	lost = busy;
+	if (lost)
+		__module_get(THIS_MODULE);
+	spin_unlock(&state_lock);
+	die();
+	return -EIO;
+}
+
+/* --- What is left to do --- */
+
+#define SOON (HZ / 50)
+#define SELDOM (10 * HZ)
+/* How often it is looked whether BARs are where they were, while there are claims. */
+#define LOOK HZ
+
+static unsigned long pause;
+
+static long run_settle(void *unused)
+{
+	return pmem_arena_settle();
+}
+
+static void settle(struct work_struct *work);
+static DECLARE_DELAYED_WORK(settle_work, settle);
+
+static void settle(struct work_struct *unused)
+{
+	struct pmem_figures figures = { 0 };
+	struct memory_figures memory;
+	bool left;
+
+	mutex_lock(&worker_lock);
+	if (dead)
+		left = processors_give_back() != 0;
+	else
+		left = worker_call(run_settle, NULL) != 0;
+	mutex_unlock(&worker_lock);
+	left |= processors_mend();
+	if (!dead)
+		worker_figures(&figures, &memory);
+	pause = left ? clamp(2 * pause, (unsigned long)SOON, (unsigned long)SELDOM) : 0;
+	if (left)
+		schedule_delayed_work(&settle_work, pause);
+	else if (figures.regions)
+		schedule_delayed_work(&settle_work, LOOK);
+}
+
+void worker_settle_soon(void)
+{
+	pause = 0;
+	mod_delayed_work(system_wq, &settle_work, 1);
+}
+
+/* --- Load and unload --- */
+
+int worker_start(void)
+{
+	int error = memory_start();
+
+	if (error)
+		return error;
+	init_completion(&work.begin);
+	init_completion(&work.end);
+	worker = kthread_run(worker_main, NULL, "pmem_arena");
+	if (IS_ERR(worker)) {
+		memory_stop();
+		return PTR_ERR(worker);
+	}
+	get_task_struct(worker);
+	return 0;
+}
+
+static long run_stop(void *unused)
+{
+	return pmem_arena_stop();
+}
+
+void worker_stop(void)
+{
+	int tries;
+
+	mutex_lock(&worker_lock);
+	worker_call(run_stop, NULL);
+	mutex_unlock(&worker_lock);
+	cancel_delayed_work_sync(&settle_work);
+	for (tries = 0; processors_give_back() && tries < 8; tries++)
+		;
+	if (tries == 8)
+		pr_err("what was written could not be given back: it stays\n");
+	if (!panicked) {
+		work.run = NULL;
+		reinit_completion(&work.end);
+		complete(&work.begin);
+		wait_for_completion(&work.end);
+	}
+	kthread_stop(worker);
+	put_task_struct(worker);
+	memory_stop();
+}

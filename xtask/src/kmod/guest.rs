@@ -1,0 +1,157 @@
+//! A kernel in QEMU, with the module, the programs that try it, and a script as its first process.
+
+use super::kernel::Kernel;
+use crate::run::{Result, cargo, check, output, root};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const STATIC: &str = "x86_64-unknown-linux-gnu";
+
+/// Kernel modules that the guest loads: `/dev/cpu/*/msr`.
+const MODULES: [(&str, &str); 1] = [("kernel/arch/x86/kernel/msr.ko", "msr.ko")];
+
+/// Builds the programs that run in guests, once; gives their folder.
+pub fn programs() -> Result<PathBuf> {
+    let place = root().join("target/kmod/programs");
+    let mut build = cargo();
+    build.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", &place);
+    build.args(["build", "--release", "--quiet", "-p", "pmem-cli", "-p", "pmem-arena", "--target", STATIC]);
+    check("pmem and pmem-arena-try, static", &mut build)?;
+    Ok(place.join(STATIC).join("release"))
+}
+
+/// What a guest is made of.
+pub struct Guest<'g> {
+    /// Where its files go.
+    pub lab: &'g Path,
+    /// Where the kernel and its modules are.
+    pub image: &'g Path,
+    /// Modules, and the names under which it finds them.
+    pub modules: &'g [(PathBuf, &'g str)],
+}
+
+impl Guest<'_> {
+    /// Packs busybox, the modules, the programs and the scripts; gives the file.
+    pub fn pack(&self, programs: &Path) -> Result<PathBuf> {
+        let tree = self.lab.join("initramfs");
+        drop(fs::remove_dir_all(&tree));
+        fs::create_dir_all(tree.join("bin")).map_err(|e| e.to_string())?;
+        let copy = |from: &Path, to: &str| {
+            let to = tree.join(to.trim_start_matches('/'));
+            if let Some(folder) = to.parent() {
+                fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+            }
+            fs::copy(from, to).map(drop).map_err(|e| format!("{}: {e}", from.display()))
+        };
+        copy(Path::new("/bin/busybox"), "bin/busybox")?;
+        for name in ["pmem", "pmem-arena-try"] {
+            copy(&programs.join(name), &format!("bin/{name}"))?;
+        }
+        // Debian's own tools read and write the registers: what is checked by is not what is checked.
+        for name in ["rdmsr", "wrmsr"] {
+            copy(&Path::new("/usr/sbin").join(name), &format!("bin/{name}"))?;
+        }
+        let libraries = output("ldd", Command::new("ldd").arg("/usr/sbin/rdmsr"))?;
+        for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
+            copy(Path::new(library), library)?;
+        }
+        for (module, name) in self.modules {
+            copy(module, name)?;
+        }
+        let modules = fs::read_dir(self.image.join("lib/modules")).map_err(|e| e.to_string())?.flatten();
+        let modules = modules.map(|e| e.path()).next().ok_or("the kernel has no modules")?;
+        for (from, to) in MODULES {
+            copy(&modules.join(from), to)?;
+        }
+        let scripts = root().join("kmod/test");
+        copy(&scripts.join("init"), "init")?;
+        copy(&scripts.join("lib.sh"), "lib.sh")?;
+        for scene in fs::read_dir(scripts.join("scenes")).map_err(|e| e.to_string())?.flatten() {
+            copy(&scene.path(), &format!("scenes/{}", scene.file_name().to_string_lossy()))?;
+        }
+        check("chmod", Command::new("chmod").arg("755").arg(tree.join("init")))?;
+        let initrd = self.lab.join("initrd");
+        let pack = format!("find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet > {}", initrd.display());
+        check("initramfs", Command::new("sh").current_dir(&tree).args(["-c", &pack]))?;
+        Ok(initrd)
+    }
+}
+
+/// Builds the driver that tests bind to devices.
+pub fn driver(kernel: &Kernel, lab: &Path) -> Result<PathBuf> {
+    let (from, place) = (root().join("kmod/test/driver"), lab.join("driver"));
+    fs::create_dir_all(&place).map_err(|e| e.to_string())?;
+    for name in ["driver.c", "Kbuild"] {
+        fs::copy(from.join(name), place.join(name)).map_err(|e| format!("{name}: {e}"))?;
+    }
+    let mut make = Command::new("make");
+    make.arg("-s").arg("-C").arg(&kernel.headers).arg(format!("M={}", place.display())).arg("modules");
+    check("the tests' driver", &mut make)?;
+    Ok(place.join("driver.ko"))
+}
+
+/// One boot.
+pub struct Boot<'b> {
+    /// The kernel.
+    pub kernel: &'b Path,
+    /// Its initramfs.
+    pub initrd: &'b Path,
+    /// Where what it says goes.
+    pub console: PathBuf,
+    /// Added to its command line.
+    pub append: String,
+    /// When it is ended that has not finished.
+    pub patience: Duration,
+}
+
+impl Boot<'_> {
+    /// Boots, and gives what the guest said. QEMU's emulation of several processors can miss that Linux has patched an instruction: a
+    /// processor then takes the breakpoint that stood there meanwhile for ever. That, and nothing else, is tried again, once.
+    pub fn run(&self) -> Result<String> {
+        let done = self.once();
+        let stuck = || {
+            let said = fs::read(&self.console).unwrap_or_default();
+            let said = String::from_utf8_lossy(&said);
+            said.contains("rcu_preempt detected stalls") && said.contains("exc_int3")
+        };
+        match done {
+            Err(why) if stuck() => {
+                eprintln!("{why}: a processor is stuck at a breakpoint of the kernel's own; once more");
+                self.once()
+            }
+            done => done,
+        }
+    }
+
+    fn once(&self) -> Result<String> {
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-accel", "tcg", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        qemu.args(["-machine", "q35", "-cpu", "max", "-smp", "4", "-m", "640M"]);
+        // A frame buffer of 16 MiB, which no driver of this kernel's initramfs takes.
+        qemu.args(["-device", "VGA,vgamem_mb=16"]);
+        qemu.arg("-serial").arg(format!("file:{}", self.console.display()));
+        qemu.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initrd);
+        let append = format!("console=ttyS0 quiet loglevel=6 panic=-1 oops=panic {}", self.append);
+        qemu.args(["-append", &append]);
+        let log = File::create(self.console.with_extension("log")).map_err(|e| e.to_string())?;
+        let mut guest =
+            qemu.stdin(Stdio::null()).stderr(log).spawn().map_err(|e| format!("qemu-system-x86_64: {e}"))?;
+        let started = Instant::now();
+        while guest.try_wait().map_err(|e| e.to_string())?.is_none() {
+            if started.elapsed() > self.patience {
+                drop(guest.kill());
+                drop(guest.wait());
+                return Err(format!(
+                    "no end after {} s; see {}",
+                    self.patience.as_secs(),
+                    self.console.display()
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let said = fs::read(&self.console).map_err(|e| format!("{}: {e}", self.console.display()))?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+}
