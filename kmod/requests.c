@@ -74,13 +74,17 @@ static long refuse(struct pmem_claim *claim, u32 status, long error)
 	return error;
 }
 
-/* What is over a BAR: its device is found, locked, and not bound. */
+/*
+ * What is over a BAR: its device is found, locked, and not bound. A plan changes nothing, and waits for nobody: it looks at the driver
+ * as the kernel does itself where it names one (dev_driver_string).
+ */
 static long over_bar(struct pmem_claim *claim, u32 op)
 {
 	struct pmem_arena_region *region = &claim->region;
 	bool may_be_bound = region->flags & PMEM_ARENA_FORCE;
+	struct device_driver *driver;
 	struct pci_dev *dev;
-	long done = 0;
+	long done;
 	int bar;
 
 	dev = devices_find(region->start, region->last, &bar);
@@ -89,28 +93,24 @@ static long over_bar(struct pmem_claim *claim, u32 op)
 		return refuse(claim, PMEM_ARENA_NO_BAR, -EINVAL);
 	}
 	/* A driver's probe holds this lock: only who wants that driver's device waits for it, and can be told not to. */
-	if (op != PMEM_OP_PLAN) {
-		done = device_lock_interruptible(&dev->dev) ? -EINTR : 0;
-	} else if (!device_trylock(&dev->dev)) {
-		snprintf(region->why, sizeof(region->why), "a driver is being bound to %s", pci_name(dev));
-		done = refuse(claim, PMEM_ARENA_BUSY, -EBUSY);
-	}
-	if (done) {
+	if (op != PMEM_OP_PLAN && device_lock_interruptible(&dev->dev)) {
 		pci_dev_put(dev);
-		return done;
+		return -EINTR;
 	}
+	driver = READ_ONCE(dev->dev.driver);
 	if (!devices_describe(dev, bar, claim)) {
 		snprintf(region->why, sizeof(region->why), "the BAR of %s is elsewhere by now", pci_name(dev));
 		done = refuse(claim, PMEM_ARENA_NO_BAR, -EINVAL);
-	} else if (dev->dev.driver && !may_be_bound) {
-		snprintf(region->why, sizeof(region->why), "driver %s is bound to %s", dev->dev.driver->name, pci_name(dev));
+	} else if (driver && !may_be_bound) {
+		snprintf(region->why, sizeof(region->why), "driver %s is bound to %s", driver->name, pci_name(dev));
 		done = refuse(claim, PMEM_ARENA_BUSY, -EBUSY);
 	} else {
 		done = ask(run_request, op, claim, 0);
-		if (!done && op == PMEM_OP_ALLOC && dev->dev.driver)
-			pr_warn("%s: a claim is forced over the registers of driver %s\n", pci_name(dev), dev->dev.driver->name);
+		if (!done && op == PMEM_OP_ALLOC && driver)
+			pr_warn("%s: a claim is forced over the registers of driver %s\n", pci_name(dev), driver->name);
 	}
-	device_unlock(&dev->dev);
+	if (op != PMEM_OP_PLAN)
+		device_unlock(&dev->dev);
 	pci_dev_put(dev);
 	return done;
 }

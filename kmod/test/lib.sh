@@ -12,54 +12,36 @@ does() { local what="$1"; shift; if "$@"; then pass "$what"; else fail "$what: s
 # doesnt WHAT COMMAND...: it is refused.
 doesnt() { local what="$1"; shift; if "$@"; then fail "$what: it was not refused"; else pass "$what"; fi; }
 
-cpus() { ls -d /sys/devices/system/cpu/cpu[0-9]* | sed 's/.*cpu//'; }
-online() {
-    local cpu
-    for cpu in $(cpus); do
-        [ "$(cat "/sys/devices/system/cpu/cpu$cpu/online" 2> /dev/null)" = 0 ] || echo "$cpu"
-    done
-}
-# All MTRRs of a processor, on one line.
-registers() {
+online() { ls -d /sys/devices/system/cpu/cpu[0-9]* | while read -r cpu; do
+    [ "$(cat "$cpu/online" 2> /dev/null)" = 0 ] || echo "${cpu##*cpu}"
+done; }
+# Every MTRR, a line each: its number, and what each processor holds.
+table() {
     local msr
     for msr in 2ff 250 258 259 268 269 26a 26b 26c 26d 26e 26f \
         200 201 202 203 204 205 206 207 208 209 20a 20b 20c 20d 20e 20f; do
-        rdmsr -p "$1" "0x$msr"
-    done | tr '\n' ' '
+        echo "$msr $(rdmsr -a "0x$msr" | tr '\n' ' ')"
+    done
 }
 # The same on all, if they agree to the bit.
 all() {
-    local cpu first next
-    first=$(registers 0)
-    for cpu in $(online); do
-        next=$(registers "$cpu")
-        if [ "$next" != "$first" ]; then echo "CPU $cpu differs: $next"; return; fi
-    done
-    echo "$first"
+    table | awk '{
+        for (i = 3; i <= NF; i++) if ($i != $2 && !bad) bad = "CPU " i - 2 " differs: " $i " in " $1
+        out = out $2 " "
+    } END { print bad ? bad : out }'
 }
-# What of a processor's registers counts: of pairs those whose V bit is set.
-effect_of() {
-    local out
-    set -- $(registers "$1")
-    out="$1 $2 $3 $4 $5 $6 $7 $8 $9"
-    shift 9
-    out="$out $1 $2 $3"
-    shift 3
-    while [ $# -gt 1 ]; do
-        if [ $((0x$2 & 0x800)) != 0 ]; then out="$out $1/$2"; else out="$out -"; fi
-        shift 2
-    done
-    echo "$out"
-}
-# The same on all, if they agree.
+# The same, if they agree in effect: of pairs those count whose V bit, 0x800, is set.
 effect() {
-    local cpu first next
-    first=$(effect_of 0)
-    for cpu in $(online); do
-        next=$(effect_of "$cpu")
-        if [ "$next" != "$first" ]; then echo "CPU $cpu differs: $next"; return; fi
-    done
-    echo "$first"
+    table | awk '{
+        if ($1 ~ /^20.*[02468ace]$/) { for (i = 2; i <= NF; i++) base[i] = $i; next }
+        for (i = 2; i <= NF; i++) {
+            what = $i
+            if ($1 ~ /^20/) what = substr($i, length($i) - 2, 1) ~ /[89abcdef]/ && length($i) > 2 ? base[i] "/" $i : "-"
+            if (i == 2) first = what
+            else if (what != first && !bad) bad = "CPU " i - 2 " differs: " what " in " $1
+        }
+        out = out first " "
+    } END { print bad ? bad : out }'
 }
 # The type of an address, worked out by pmem from the registers it reads itself.
 type_at() { pmem mtrr show 2> /dev/null | grep -i "^$1\.\." | awk '{print $NF}'; }

@@ -6,6 +6,7 @@ mod ask;
 mod gather;
 mod mtrr;
 mod mtrr_apply;
+mod mtrr_need;
 mod outcome;
 mod script;
 mod source;

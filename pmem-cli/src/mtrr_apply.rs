@@ -1,13 +1,16 @@
 //! `pmem mtrr apply`, and `pmem mtrr show --kernel`: through the kernel module.
 
 use crate::args::Args;
+use crate::mtrr_need::instead;
 use crate::{Failure, SCHEMA, Status};
-use pmem_arena::{DEVICE, Device, FORCE, MINE, Region};
+use pmem_arena::{DEVICE, Device, FORCE, MINE, Refused, Region, state, status};
 use pmem_core::{ArenaType, Props, Prot, Usage};
 use pmem_mtrr::MemType;
 use pmem_report::mtrr::parse_want;
 use serde_json::json;
 use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
 
 fn open() -> Result<Device, Failure> {
     Device::open().map_err(|error| {
@@ -37,6 +40,26 @@ fn claim(text: &str, force: bool) -> Result<Region, Failure> {
     Ok(region)
 }
 
+/// What there is instead of a claim.
+fn need(claim: &Region) -> Option<String> {
+    let is_wc = claim.props == u32::from(Props::WCOMB.bits());
+    is_wc.then(|| instead(Path::new("/"), &(claim.start..=claim.last)))?
+}
+
+/// Why a claim is refused, and what helps.
+fn words(region: &Region, refused: &Refused) -> String {
+    let helps = match region.status {
+        status::FULL => "ask for a larger block, aligned to its size, or free registers",
+        status::NOT_ALLOWED => "--force claims it all the same",
+        status::BUSY if region.why().starts_with("driver") => "unbind it, or --force",
+        status::BUSY => "`pmem mtrr show --kernel` lists who holds what",
+        status::CHANGED | status::PENDING => "try again",
+        status::DIFFERS => "dmesg has every register that was refused",
+        _ => return refused.to_string(),
+    };
+    format!("{refused}; {helps}")
+}
+
 pub(crate) fn run(
     args: &Args,
     wants: &[String],
@@ -45,15 +68,24 @@ pub(crate) fn run(
     out: &mut dyn Write,
 ) -> Result<Status, Failure> {
     let claims = wants.iter().map(|text| claim(text, force)).collect::<Result<Vec<_>, _>>()?;
+    let instead: Vec<Option<String>> = claims.iter().map(need).collect();
+    if !args.json {
+        for (text, said) in wants.iter().zip(&instead) {
+            if let Some(said) = said {
+                writeln!(out, "{text}: {said} (docs/mtrr.md)")?;
+            }
+        }
+        out.flush()?;
+    }
     let device = open()?;
     let mut done = Vec::new();
     let mut refused = false;
-    for (text, mut region) in wants.iter().zip(claims) {
+    for ((text, mut region), instead) in wants.iter().zip(claims).zip(instead) {
         let result = if yes { device.alloc(&mut region) } else { device.plan(&mut region) };
         let word = match &result {
             Ok(()) if yes => "held".to_owned(),
             Ok(()) => "would be granted, by itself".to_owned(),
-            Err(error) => error.to_string(),
+            Err(error) => words(&region, error),
         };
         refused |= result.is_err();
         if !args.json {
@@ -61,7 +93,7 @@ pub(crate) fn run(
         }
         done.push(json!({
             "want": text, "granted": result.is_ok(), "why": word,
-            "needed": region.needed, "available": region.available,
+            "needed": region.needed, "available": region.available, "instead": instead,
         }));
         if refused {
             break;
@@ -79,14 +111,45 @@ pub(crate) fn run(
             writeln!(out, "Held until this ends.")?;
         }
         out.flush()?;
-        loop {
-            std::thread::park();
-        }
+        return hold(&device, out);
     }
     if !args.json {
         writeln!(out, "Nothing was done: --yes does it.")?;
     }
     Ok(Status::Done)
+}
+
+/// Holds until it is ended, or all that is held has ended with its devices.
+fn hold(device: &Device, out: &mut dyn Write) -> Result<Status, Failure> {
+    let other = |error: std::io::Error| Failure::Other(format!("{DEVICE}: {error}"));
+    loop {
+        if !device.wait(Duration::from_secs(3600)).map_err(other)? {
+            continue;
+        }
+        let mine = device.regions().map_err(other)?.into_iter().filter(|claim| claim.flags & MINE != 0);
+        let (held, ended): (Vec<Region>, Vec<Region>) = mine.partition(|claim| claim.state == state::HELD);
+        for mut claim in ended {
+            let range = format!("{:#x}-{:#x}", claim.start, u128::from(claim.last) + 1);
+            writeln!(out, "{range}: ended, as {}", fate(claim.state))?;
+            claim.flags = 0;
+            // It is given back already, or will be.
+            drop(device.release(&mut claim));
+        }
+        out.flush()?;
+        if held.is_empty() {
+            return Ok(Status::No);
+        }
+    }
+}
+
+/// What became of a claim that has ended.
+const fn fate(what: u32) -> &'static str {
+    match what {
+        state::BOUND => "a driver was bound to the device",
+        state::REMOVED => "the device was removed",
+        state::MOVED => "its BAR is elsewhere",
+        _ => "it was given back",
+    }
 }
 
 pub(crate) fn show(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
@@ -96,6 +159,16 @@ pub(crate) fn show(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> 
     let info = device.info().map_err(other)?;
     if !args.json {
         write!(out, "{}", device.dump().map_err(other)?)?;
+        if info.differ > 0 {
+            let (cpu, msr, has, boot) = (info.differ_cpu, info.differ_msr, info.differ_has, info.differ_boot);
+            writeln!(
+                out,
+                "processor {cpu} holds {has:#x} in register {msr:#x}, the boot processor {boot:#x}"
+            )?;
+        }
+        if info.pending > 0 {
+            writeln!(out, "{} claims are given back, and their registers not written yet", info.pending)?;
+        }
         for span in &spans {
             writeln!(out, "arena {} {:#x}-{:#x}", span.name(), span.start, u128::from(span.last) + 1)?;
         }
@@ -115,6 +188,9 @@ pub(crate) fn show(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> 
             "start": format!("{:#x}", region.start),
             "end": format!("{:#x}", u128::from(region.last) + 1),
             "mine": region.flags & MINE != 0,
+            "forced": region.flags & FORCE != 0,
+            "holder": region.holder,
+            "ended": (region.state != state::HELD).then(|| fate(region.state)),
         })
     };
     let value = json!({
@@ -122,6 +198,12 @@ pub(crate) fn show(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> 
         "bits": info.width,
         "available": info.variable,
         "cpus": info.cpus,
+        "pending": info.pending,
+        "mended": info.mended,
+        "differs": (info.differ > 0).then(|| json!({
+            "cpus": info.differ, "cpu": info.differ_cpu, "register": format!("{:#x}", info.differ_msr),
+            "has": format!("{:#x}", info.differ_has), "boot": format!("{:#x}", info.differ_boot),
+        })),
         "arenas": spans.iter().map(span).collect::<Vec<_>>(),
         "regions": regions.iter().map(region).collect::<Vec<_>>(),
     });

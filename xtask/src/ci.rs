@@ -40,7 +40,7 @@ pub fn run() -> Result {
     nostd::run()?;
     capi::run()?;
     firmware::run()?;
-    Ok(())
+    kmod::ci()
 }
 
 /// Checks publication, the drop queue and registration under every interleaving loom can find.

@@ -16,7 +16,7 @@ use syn::visit::{self, Visit};
 /// and may name anything.
 const HOUSE: [(&str, &[&str]); 11] = [
     ("pmem-space", &["attrs|firmware", "range", "fit|entry", "tree", "space"]),
-    ("pmem-mtrr", &["block|kind", "regs", "setting|effective|check|plan"]),
+    ("pmem-mtrr", &["block|kind", "regs", "setting|effective|difference|check|plan"]),
     ("pmem-pci", &["address|class|bytes", "bar|window|capability", "header"]),
     (
         "pmem-core",

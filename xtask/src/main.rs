@@ -83,7 +83,44 @@ enum Kmod {
         /// Their seed.
         #[arg(long, default_value_t = 1)]
         seed: u32,
+        /// Seconds that a guest may take.
+        #[arg(long)]
+        patience: Option<u64>,
     },
+    /// Random requests beside everything that can disturb them, on one kernel or several.
+    Stress {
+        /// Which: 6.1, 6.12, each with -rt.
+        #[arg(required = true)]
+        series: Vec<String>,
+        /// For how long.
+        #[arg(long, default_value_t = 240)]
+        seconds: u32,
+        /// Where the random numbers begin.
+        #[arg(long, default_value_t = 1)]
+        seed: u32,
+    },
+    /// Makes one-line faults, one at a time, and checks that the tests catch each.
+    Mutants {
+        /// Only those whose description or scene has this in it.
+        only: Option<String>,
+        /// How many at once.
+        #[arg(long, default_value_t = 2)]
+        workers: usize,
+    },
+    /// Builds a kernel with KASAN, lockdep and kmemleak, and runs the test in it.
+    DebugKernel {
+        /// Only these scenes.
+        #[arg(long, value_delimiter = ',')]
+        scenes: Vec<String>,
+        /// Seconds of random requests.
+        #[arg(long, default_value_t = 60)]
+        stress: u32,
+        /// Their seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u32,
+    },
+    /// Makes a Debian package with the module's sources for DKMS, and builds it as DKMS would.
+    Package,
 }
 
 fn main() -> ExitCode {
@@ -95,14 +132,8 @@ fn main() -> ExitCode {
         Task::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
         Task::Capi => capi::run(),
         Task::Firmware => firmware::run(),
-        Task::Kmod { step: Kmod::Build { kernel, without_mtrr_state, faults } } => {
-            let variant = kmod::build::Variant { without_mtrr_state, faults };
-            kmod::build(kernel.as_deref(), variant).map(|place| println!("{}", place.display()))
-        }
         Task::Capture { names } => capture::run(&names),
-        Task::Kmod { step: Kmod::Test { series, scenes, stress, seed } } => {
-            kmod::test::run(&kmod::test::Trial { series, scenes, stress, seed })
-        }
+        Task::Kmod { step } => module(step),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -110,5 +141,30 @@ fn main() -> ExitCode {
             eprintln!("xtask: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn module(step: Kmod) -> run::Result {
+    match step {
+        Kmod::Build { kernel, without_mtrr_state, faults } => {
+            let variant = kmod::build::Variant { without_mtrr_state, faults };
+            kmod::build(kernel.as_deref(), variant).map(|place| println!("{}", place.display()))
+        }
+        Kmod::Test { series, scenes, stress, seed, patience } => {
+            kmod::test::run(&kmod::test::Trial { series, scenes, stress, seed, patience })
+        }
+        Kmod::Stress { series, seconds, seed } => {
+            let scenes = vec!["stress".to_owned()];
+            kmod::test::run(&kmod::test::Trial {
+                series,
+                scenes,
+                stress: Some(seconds),
+                seed,
+                patience: None,
+            })
+        }
+        Kmod::Mutants { only, workers } => kmod::mutants::run(only.as_deref(), workers),
+        Kmod::DebugKernel { scenes, stress, seed } => kmod::debug::run(&scenes, stress, seed),
+        Kmod::Package => kmod::package::run(),
     }
 }

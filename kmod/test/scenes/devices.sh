@@ -16,7 +16,8 @@ let_go
 is "unless forced" 1 "$(pmem mtrr apply --force --want "$at-$end=WC" | grep -c 'would be granted')"
 hold "$at" 0x1000000 force
 is "a claim is forced" WC "$(type_at "$at")"
-has "dmesg says so" "forced over the registers of driver arena_test" "$(said)"
+has "but not changed without force" "driver arena_test is bound" "$(pmem-arena-try setbound "$mmio" 0x1000)"
+has "dmesg says so" "forced over the registers of driver arena_test" "$(said 8)"
 rmmod driver
 insmod /driver.ko
 is "a forced claim stays when a driver binds" WC "$(type_at "$at")"
@@ -36,9 +37,10 @@ sleep 1
 start=$(now)
 info > /dev/null
 pmem-arena-try regions > /dev/null
-pmem-arena-try refuse "$mmio" 0x800 > /dev/null
+pmem-arena-try dump > /dev/null
+pmem-arena-try refuse 0x1000000 0x1000 > /dev/null
 is "others are answered meanwhile" 1 $(($(now) - start < 3))
-has "a plan is answered, too" "is being bound" "$(pmem mtrr apply --want "$at-$end=WC")"
+has "a plan is answered, too" "driver arena_test is bound" "$(pmem mtrr apply --want "$at-$end=WC")"
 start=$(now)
 let_go
 is "a holder can be ended" 1 $(($(now) - start < 3))

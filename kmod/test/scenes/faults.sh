@@ -40,10 +40,14 @@ for which in pmem_arena_faults pmem_arena_without_mtrr_state_faults; do
     wait $holder 2> /dev/null
     sleep 1
     has "$which: it is pending" "1 pending" "$(info)"
-    has "$which: a claim is refused for what is true" "processor 1 did not take register 0x2ff" "$(pmem-arena-try refuse "$at" 0x1000000)"
+    has "$which: a claim is refused for what is true" "processor 1 did not take register 0x2ff" "$(pmem-arena-try refuse "$at" 0x800000)"
+    hold "$at" 0x1000000
+    is "$which: one of the same type takes it over, as nothing is to be written" held "$(cat /held)"
+    kill -9 $holder
+    wait $holder 2> /dev/null
     refuse 0 0 0
-    hold "$at" 0x1000
-    is "$which: then a claim takes it over" held "$(cat /held)"
+    hold "$at" 0x800000
+    is "$which: one of another size, once it can be written" held "$(cat /held)"
     let_go
     has "$which: nothing is pending" "0 pending" "$(info)"
     is "$which: all are as before" "$before" "$(effect)"

@@ -3,6 +3,7 @@ module pmem_arena
 hold "$at" 0x1000000
 pmem-arena-try after /locked "$at" > /after &
 asking=$!
+until_it 5 test -s /after
 mount -t securityfs securityfs /sys/kernel/security
 echo integrity > /sys/kernel/security/lockdown
 has "lockdown refuses to open it" 'not permitted' "$(info)"

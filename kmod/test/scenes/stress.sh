@@ -16,7 +16,7 @@ done) > /dev/null 2>&1 &
     sleep 1
     kill -9 $!
 done) > /dev/null 2>&1 &
-(while [ -e /running ]; do unload 2> /dev/null; sleep 1; done) > /dev/null 2>&1 &
+(sleep 3; while [ -e /running ]; do unload && module pmem_arena; sleep 1; done) > /dev/null 2>&1 &
 pmem-arena-try stress "$seconds" "${seed:-1}" "$at" 0x1000000 > /stressed
 status=$?
 rm /running

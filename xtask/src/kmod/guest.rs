@@ -17,6 +17,7 @@ pub fn programs() -> Result<PathBuf> {
     let place = root().join("target/kmod/programs");
     let mut build = cargo();
     build.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", &place);
+    build.env("CARGO_PROFILE_RELEASE_STRIP", "true");
     build.args(["build", "--release", "--quiet", "-p", "pmem-cli", "-p", "pmem-arena", "--target", STATIC]);
     check("pmem and pmem-arena-try, static", &mut build)?;
     Ok(place.join(STATIC).join("release"))
@@ -63,7 +64,13 @@ impl Guest<'_> {
         let modules = fs::read_dir(self.image.join("lib/modules")).map_err(|e| e.to_string())?.flatten();
         let modules = modules.map(|e| e.path()).next().ok_or("the kernel has no modules")?;
         for (from, to) in MODULES {
-            copy(&modules.join(from), to)?;
+            let packed = modules.join(format!("{from}.xz"));
+            if packed.exists() {
+                let plain = File::create(tree.join(to)).map_err(|e| e.to_string())?;
+                check("xz", Command::new("xz").arg("-dc").arg(&packed).stdout(plain))?;
+            } else {
+                copy(&modules.join(from), to)?;
+            }
         }
         let scripts = root().join("kmod/test");
         copy(&scripts.join("init"), "init")?;

@@ -8,7 +8,7 @@ use std::process::Command;
 
 /// What building and booting takes, of Debian's packages, beside headers.
 const PACKAGES: [&str; 8] =
-    ["gcc", "make", "qemu-system-x86", "busybox-static", "cpio", "kmod", "msr-tools", "zstd"];
+    ["gcc", "make", "qemu-system-x86", "busybox-static", "cpio", "kmod", "msr-tools", "xz-utils"];
 
 /// A kernel, by the headers that modules for it are built with.
 #[derive(Clone, Debug)]
@@ -98,7 +98,8 @@ impl Kernel {
         }
         let packages = lab.join("packages");
         fs::create_dir_all(&packages).map_err(|e| e.to_string())?;
-        let name = image_package(&self.release).ok_or_else(|| format!("no {name} in the configured archives"))?;
+        let name =
+            image_package(&self.release).ok_or_else(|| format!("no {name} in the configured archives"))?;
         let mut download = Command::new("apt-get");
         download.current_dir(&packages).args(["-qq", "-o", "APT::Sandbox::User=root", "download", &name]);
         check("apt-get download", &mut download)?;
@@ -121,7 +122,8 @@ impl Kernel {
 fn image_package(release: &str) -> Option<String> {
     let names = [format!("linux-image-{release}"), format!("linux-image-{release}-unsigned")];
     names.into_iter().find(|name| {
-        let policy = output("apt-cache", Command::new("apt-cache").args(["policy", name])).unwrap_or_default();
+        let policy =
+            output("apt-cache", Command::new("apt-cache").args(["policy", name])).unwrap_or_default();
         policy.lines().any(|line| line.trim_start().starts_with("Candidate:") && !line.contains("(none)"))
     })
 }

@@ -1,9 +1,13 @@
 //! The kernel module: built for kernels, and tried in them under QEMU.
 
 pub mod build;
+pub mod changed;
+pub mod debug;
 mod guest;
 pub mod kernel;
+pub mod mutants;
 mod object;
+pub mod package;
 pub mod test;
 
 use crate::run::Result;
@@ -15,4 +19,13 @@ use std::path::PathBuf;
 pub fn build(release: Option<&str>, variant: Variant) -> Result<PathBuf> {
     let kernel = release.map_or_else(Kernel::running, Kernel::named)?;
     build::build(&kernel, &lab(&kernel.release), variant)
+}
+
+/// What continuous integration checks of it.
+pub fn ci() -> Result {
+    mutants::listed()?;
+    for series in ["6.1", "6.12"] {
+        changed::run(&Kernel::debian(series)?, &lab(series))?;
+    }
+    test::run(&test::Trial { seed: 1, ..test::Trial::default() })
 }

@@ -18,6 +18,25 @@ const VARIANTS: [(Variant, &str); 4] = [
     (Variant { without_mtrr_state: true, faults: true }, "pmem_arena_without_mtrr_state_faults.ko"),
 ];
 
+/// Which of them are built.
+pub enum Variants {
+    /// All.
+    All,
+    /// What these scenes load.
+    Of(Vec<String>),
+}
+
+impl Variants {
+    fn has(&self, variant: Variant) -> bool {
+        let Self::Of(scenes) = self else { return true };
+        let any = |names: &[&str]| {
+            scenes.is_empty() || names.iter().any(|name| scenes.iter().any(|scene| scene == name))
+        };
+        (!variant.faults || any(&["death", "faults"]))
+            && (!variant.without_mtrr_state || any(&["processors", "sleep", "faults"]))
+    }
+}
+
 /// What is to be tried.
 #[derive(Clone, Debug, Default)]
 pub struct Trial {
@@ -29,6 +48,8 @@ pub struct Trial {
     pub stress: Option<u32>,
     /// The seed of the stress.
     pub seed: u32,
+    /// How long a guest may take, in seconds.
+    pub patience: Option<u64>,
 }
 
 /// A kernel that is ready to boot.
@@ -39,9 +60,15 @@ pub struct Ready {
 }
 
 /// Builds everything for one kernel.
-pub fn prepare(kernel: &Kernel, lab: &Path, image: &Path, programs: &Path) -> Result<Ready> {
+pub fn prepare(
+    kernel: &Kernel,
+    lab: &Path,
+    image: &Path,
+    programs: &Path,
+    which: &Variants,
+) -> Result<Ready> {
     let mut modules = Vec::new();
-    for (variant, name) in VARIANTS {
+    for (variant, name) in VARIANTS.into_iter().filter(|(variant, _)| which.has(*variant)) {
         modules.push((build::build(kernel, lab, variant)?, name));
     }
     modules.push((guest::driver(kernel, lab)?, "driver.ko"));
@@ -108,9 +135,11 @@ pub fn run(trial: &Trial) -> Result {
             append += &format!(" stress={seconds}");
         }
         append += &format!(" seed={}", trial.seed);
-        ready.push((series, prepare(&kernel, &lab, &image, &programs)?, append));
+        let stress_alone = append.starts_with("scenes=stress");
+        let scenes = if stress_alone { vec!["stress".to_owned()] } else { trial.scenes.clone() };
+        ready.push((series, prepare(&kernel, &lab, &image, &programs, &Variants::Of(scenes))?, append));
     }
-    let patience = 1500 + 2 * u64::from(trial.stress.unwrap_or(60));
+    let patience = trial.patience.unwrap_or(1500 + 2 * u64::from(trial.stress.unwrap_or(60)));
     let boots: Vec<_> = ready
         .into_iter()
         .map(|(series, ready, append)| std::thread::spawn(move || (boot(&ready, &append, patience), series)))

@@ -22,6 +22,7 @@ info | dump | spans | regions
 hold START LEN [force]: until it is ended; says when the claim ends with its device
 refuse START LEN [PROPS]: why a claim is refused
 cycles N START LEN | fuzz N | stress SECONDS SEED START LEN
+setbound START LEN: a forced claim cannot be changed without force
 nocap: opens without the capability
 after FILE START: opens, waits for the file, then asks for everything
 errnos START LEN REGISTERS: each refusal; REGISTERS is a BAR that is not prefetchable
@@ -106,6 +107,7 @@ fn run(args: &[String]) -> Result<String, String> {
         Some("stress") => stress::run(at(1)?, at(2)?, at(3)?, at(4)?),
         Some("errnos") => errnos::run(&device, at(1)?, at(2)?, at(3)?),
         Some("after") => errnos::after(&device, args.get(1).map_or("", String::as_str), at(2)?),
+        Some("setbound") => errnos::set_bound(&device, at(1)?, at(2)?),
         Some("times") => times::run(&device, at(1)?, at(2)?, at(3)?),
         _ => Err(USAGE.to_owned()),
     }

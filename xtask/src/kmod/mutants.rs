@@ -1,0 +1,177 @@
+//! Whether the tests can fail: one-line faults in the module's C and Rust, one at a time, each of which they must catch.
+//!
+//! The list is `kmod/test/mutants.toml`. Each fault is made in a copy of the project, and either the host's tests or scenes in a booted
+//! kernel must fail by it.
+
+use crate::run::{Result, check, output, root};
+use serde::Deserialize;
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+/// The list.
+#[derive(Deserialize)]
+struct List {
+    fault: Vec<Fault>,
+}
+
+/// A fault of one line.
+#[derive(Clone, Deserialize)]
+struct Fault {
+    about: String,
+    file: String,
+    old: String,
+    new: String,
+    /// `host`, or the scenes that catch it.
+    by: String,
+}
+
+/// What came of one.
+struct Outcome {
+    fault: Fault,
+    caught: std::result::Result<bool, String>,
+}
+
+/// Packages whose tests run on the host.
+const HOST: [&str; 4] = ["pmem-arena-host", "pmem-arena-abi", "pmem-mtrr", "pmem-drivers"];
+
+/// Makes each fault that `only` is a part of the name of, and says which were caught.
+pub fn run(only: Option<&str>, workers: usize) -> Result {
+    let file = root().join("kmod/test/mutants.toml");
+    let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let list: List = toml::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))?;
+    let chosen =
+        |fault: &Fault| only.is_none_or(|only| fault.about.contains(only) || fault.by.contains(only));
+    let faults: Vec<Fault> = list.fault.into_iter().filter(chosen).collect();
+    faults.iter().try_for_each(|fault| planted(&root(), fault).map(drop))?;
+    let queue: Mutex<VecDeque<Fault>> = Mutex::new(faults.into());
+    let done = Mutex::new(Vec::new());
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for worker in 0..workers.max(1) {
+            let (queue, done, failed) = (&queue, &done, &failed);
+            scope.spawn(move || {
+                let tree = match copy(worker) {
+                    Ok(tree) => tree,
+                    Err(why) => return lock(failed).push(why),
+                };
+                while let Some(fault) = { lock(queue).pop_front() } {
+                    let caught = one(&tree, &fault);
+                    let word = match &caught {
+                        Ok(true) => "caught",
+                        Ok(false) => "MISSED",
+                        Err(why) => why,
+                    };
+                    eprintln!("{}: {} ({}): {word}", fault.by, fault.about, fault.file);
+                    lock(done).push(Outcome { fault, caught });
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if !failed.is_empty() {
+        return Err(failed.join("\n"));
+    }
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let caught = done.iter().filter(|one| one.caught == Ok(true)).count();
+    let missed: Vec<&str> =
+        done.iter().filter(|one| one.caught != Ok(true)).map(|one| one.fault.about.as_str()).collect();
+    let host = done.iter().filter(|one| one.fault.by == "host").count();
+    eprintln!(
+        "{caught} of {} faults caught; {host} are for the host's tests, the rest for booted ones",
+        done.len()
+    );
+    if missed.is_empty() { Ok(()) } else { Err(format!("not caught: {}", missed.join("; "))) }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The project's files as they are, in a folder of a worker's own; what was built there before stays.
+fn copy(worker: usize) -> Result<PathBuf> {
+    let tree = root().join(format!("target/kmod/mutants/{worker}"));
+    fs::create_dir_all(&tree).map_err(|e| e.to_string())?;
+    let mut list = Command::new("git");
+    list.current_dir(root()).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
+    let files = output("git ls-files", &mut list)?;
+    for name in files.lines() {
+        let (from, to) = (root().join(name), tree.join(name));
+        // What is deleted and not committed yet is listed as well.
+        let Ok(new) = fs::read(&from) else { continue };
+        if fs::read(&to).ok().as_ref() != Some(&new) {
+            if let Some(folder) = to.parent() {
+                fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+            }
+            fs::write(&to, new).map_err(|e| format!("{}: {e}", to.display()))?;
+        }
+    }
+    Ok(tree)
+}
+
+/// The file with the fault in it.
+fn planted(tree: &Path, fault: &Fault) -> Result<String> {
+    let file = tree.join(&fault.file);
+    let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    match text.matches(&fault.old).count() {
+        1 => Ok(text.replace(&fault.old, &fault.new)),
+        n => Err(format!("{}: {n} places for the fault \"{}\"", file.display(), fault.about)),
+    }
+}
+
+/// Plants a fault, and tells whether the tests fail by it.
+fn one(tree: &Path, fault: &Fault) -> std::result::Result<bool, String> {
+    let file = tree.join(&fault.file);
+    let sound = fs::read_to_string(&file).map_err(|e| e.to_string())?;
+    fs::write(&file, planted(tree, fault)?).map_err(|e| e.to_string())?;
+    let caught = if fault.by == "host" { on_host(tree) } else { booted(tree, &fault.by) };
+    fs::write(&file, sound).map_err(|e| e.to_string())?;
+    caught
+}
+
+fn cargo(tree: &Path) -> Command {
+    let mut cargo = crate::run::cargo();
+    cargo.current_dir(tree).env("CARGO_TARGET_DIR", tree.join("target")).env_remove("PMEM_CORPUS");
+    cargo.stdout(Stdio::null()).stderr(Stdio::null());
+    cargo
+}
+
+fn on_host(tree: &Path) -> std::result::Result<bool, String> {
+    let test = |more: &[&str]| {
+        let mut test = cargo(tree);
+        test.args(["test", "--quiet"]).args(HOST.iter().flat_map(|name| ["-p", name])).args(more);
+        // Seeds of planted faults are nobody's.
+        test.env("PROPTEST_FAILURE_PERSISTENCE", "off").env("PROPTEST_CASES", "64");
+        test.status().map_err(|e| e.to_string())
+    };
+    if !test(&["--no-run"])?.success() {
+        return Err("it does not build".to_owned());
+    }
+    Ok(!test(&[])?.success())
+}
+
+fn booted(tree: &Path, scenes: &str) -> std::result::Result<bool, String> {
+    let log = tree.join("target/mutant.log");
+    let to = fs::File::create(&log).map_err(|e| e.to_string())?;
+    let mut test = cargo(tree);
+    test.args(["xtask", "kmod", "test", "6.1", "--scenes", scenes, "--patience", "240"]).stderr(to);
+    let status = test.status().map_err(|e| e.to_string())?;
+    let said = fs::read_to_string(&log).unwrap_or_default();
+    // Only what the guest said counts, not that it could not be built.
+    match status.success() {
+        true => Ok(false),
+        false if said.contains("xtask: the module: ") => Ok(true),
+        false => Err(format!("it does not build or boot: {}", said.lines().last().unwrap_or(""))),
+    }
+}
+
+/// Checks that every fault of the list can still be planted.
+pub fn listed() -> Result {
+    let file = root().join("kmod/test/mutants.toml");
+    let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    let list: List = toml::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))?;
+    list.fault.iter().try_for_each(|fault| planted(&root(), fault).map(drop))?;
+    check("the module's faults", Command::new("true").arg(list.fault.len().to_string()))
+}
