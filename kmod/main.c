@@ -92,7 +92,7 @@ static int __init pmem_arena_init(void)
 		return error;
 	error = worker_start();
 	if (error)
-		return error;
+		goto no_worker;
 	error = start_library();
 	if (error)
 		goto no_library;
@@ -115,6 +115,8 @@ no_devices:
 	online_leave();
 no_library:
 	worker_stop();
+no_worker:
+	processors_stop();
 	return error;
 }
 
@@ -124,6 +126,7 @@ static void __exit pmem_arena_exit(void)
 	devices_leave();
 	online_leave();
 	worker_stop();
+	processors_stop();
 	pr_info("unloaded\n");
 }
 

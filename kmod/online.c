@@ -4,6 +4,7 @@
 
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
+#include <linux/mm.h>
 #include <linux/percpu.h>
 #include <linux/platform_device.h>
 #include <linux/printk.h>
@@ -74,6 +75,7 @@ static int processor_online(unsigned int cpu)
 
 static struct pmem_image asleep;
 static bool has_slept;
+static struct pmem_image *waking_room;
 
 static int before_sleep(void)
 {
@@ -105,7 +107,7 @@ static int all_awake(struct device *device)
 	static struct reading reading; /* one wakes up at a time */
 	struct pmem_difference found;
 
-	if (!has_slept || processors_read(&reading))
+	if (!has_slept || processors_read(&reading, waking_room))
 		return 0;
 	if (reading.differ || registers_differ(&reading.boot, &asleep, &found)) {
 		pr_info("the kernel woke up with its own registers: they are as before sleep again\n");
@@ -126,10 +128,14 @@ static int online_state;
 
 int online_follow(void)
 {
-	int error = platform_driver_register(&sleeper);
+	int error = -ENOMEM;
 
-	if (error)
+	waking_room = processors_room();
+	if (!waking_room)
 		return error;
+	error = platform_driver_register(&sleeper);
+	if (error)
+		goto no_driver;
 	sleeper_device = platform_device_register_simple("pmem_arena", -1, NULL, 0);
 	if (IS_ERR(sleeper_device)) {
 		error = PTR_ERR(sleeper_device);
@@ -146,6 +152,8 @@ no_state:
 	platform_device_unregister(sleeper_device);
 no_device:
 	platform_driver_unregister(&sleeper);
+no_driver:
+	kvfree(waking_room);
 	return error;
 }
 
@@ -155,4 +163,5 @@ void online_leave(void)
 	cpuhp_remove_state_nocalls(online_state);
 	platform_device_unregister(sleeper_device);
 	platform_driver_unregister(&sleeper);
+	kvfree(waking_room);
 }

@@ -49,7 +49,8 @@ struct pmem_arena_info {
 	__u32 mended; /* how often a processor was found to differ, and was made equal */
 	__u64 differ_has; /* what it holds there */
 	__u64 differ_boot; /* what the boot processor holds there */
-	__u64 reserved[4]; /* 0 */
+	__u64 rendezvous; /* how long the last change took on all processors together, in nanoseconds */
+	__u64 reserved[3]; /* 0 */
 };
 
 /* One arena, or one primed span of it. ENOENT past the last. */

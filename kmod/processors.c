@@ -3,9 +3,12 @@
 #define pr_fmt(fmt) "pmem_arena: " fmt
 
 #include <linux/cpu.h>
+#include <linux/ktime.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/printk.h>
+#include <linux/slab.h>
 #include <linux/smp.h>
 
 #include "kernel.h"
@@ -13,18 +16,29 @@
 #include "rendezvous.h"
 #include "worker.h"
 
-
-static DEFINE_MUTEX(reading_lock); /* guards the next two, held for no longer than it takes to read */
-static DEFINE_PER_CPU(struct pmem_image, seen);
-static DEFINE_PER_CPU(u32, unreadable);
-
+static u64 last_rendezvous; /* nanoseconds */
 static bool uneven; /* some differed when they were last looked at */
 
 atomic_t processors_mended;
 
-static void read_here(void *unused)
+void processors_doubt(void)
 {
-	__this_cpu_write(unreadable, registers_read(this_cpu_ptr(&seen)));
+	WRITE_ONCE(uneven, true);
+	worker_settle_soon();
+}
+
+/* Where each processor puts what it holds: every reader has its own, and so waits for none. */
+struct seeing {
+	struct pmem_image *seen;
+	atomic_t unreadable;
+};
+
+static void read_here(void *arg)
+{
+	struct seeing *seeing = arg;
+
+	if (registers_read(&seeing->seen[smp_processor_id()]))
+		atomic_set(&seeing->unreadable, 1);
 }
 
 void processors_say(const char *what, const struct pmem_difference *difference)
@@ -33,44 +47,45 @@ void processors_say(const char *what, const struct pmem_difference *difference)
 		difference->there);
 }
 
-int processors_read(struct reading *reading)
+struct pmem_image *processors_room(void)
 {
-	unsigned int cpu, boot;
-	int error = 0;
+	return kvcalloc(nr_cpu_ids, sizeof(struct pmem_image), GFP_KERNEL);
+}
+
+int processors_read(struct reading *reading, struct pmem_image *seen)
+{
+	struct seeing seeing = { seen, ATOMIC_INIT(0) };
+	unsigned int cpu;
 
 	reading->differ = 0;
 	memset(&reading->first, 0, sizeof(reading->first));
-	mutex_lock(&reading_lock);
 	cpus_read_lock();
-	on_each_cpu(read_here, NULL, 1);
-	boot = cpumask_first(cpu_online_mask);
-	reading->boot = per_cpu(seen, boot);
+	on_each_cpu(read_here, &seeing, 1);
+	reading->boot = seen[cpumask_first(cpu_online_mask)];
 	reading->online = num_online_cpus();
 	for_each_online_cpu(cpu) {
 		struct pmem_difference found;
 
-		if (per_cpu(unreadable, cpu))
-			error = -EIO;
-		if (!registers_differ(&per_cpu(seen, cpu), &reading->boot, &found))
+		if (!registers_differ(&seen[cpu], &reading->boot, &found))
 			continue;
 		found.cpu = cpu;
 		if (!reading->differ++)
 			reading->first = found;
 	}
 	cpus_read_unlock();
-	mutex_unlock(&reading_lock);
 	reading->mended = atomic_read(&processors_mended);
-	if (reading->differ && !READ_ONCE(uneven)) {
-		WRITE_ONCE(uneven, true);
-		worker_settle_soon();
-	}
-	return error;
+	reading->rendezvous = READ_ONCE(last_rendezvous);
+	if (reading->differ && !READ_ONCE(uneven))
+		processors_doubt();
+	return atomic_read(&seeing.unreadable) ? -EIO : 0;
 }
+
+static struct pmem_image *library_room, *programming_room;
 
 long pmem_kernel_read(struct pmem_image *image)
 {
 	static struct reading reading; /* on the library's thread alone: 1 KiB */
-	int error = processors_read(&reading);
+	int error = processors_read(&reading, library_room);
 
 	if (!error)
 		*image = reading.boot;
@@ -100,10 +115,14 @@ static int meet_here(void *unused)
 static int program(const struct pmem_image *from, const struct pmem_image *to)
 {
 	unsigned int cpu;
+	u64 begun;
 	int result;
 
+	refused.msr = 0;
 	meeting_begin(&meeting, from, to);
+	begun = ktime_get_ns();
 	stop_machine(meet_here, NULL, cpu_online_mask);
+	WRITE_ONCE(last_rendezvous, ktime_get_ns() - begun);
 	result = meeting_result(&meeting);
 	cpus_read_lock();
 	for_each_online_cpu(cpu) {
@@ -140,20 +159,14 @@ void pmem_kernel_refused(struct pmem_difference *difference)
 	*difference = refused;
 }
 
-void processors_doubt(void)
-{
-	WRITE_ONCE(uneven, true);
-	worker_settle_soon();
-}
-
 bool processors_mend(void)
 {
-	static struct reading reading; /* under `programming` */
+	static struct reading reading; /* under `programming`, as the room */
 
 	if (!READ_ONCE(uneven))
 		return false;
 	mutex_lock(&programming);
-	if (processors_read(&reading) || (reading.differ && program(&reading.boot, &reading.boot)))
+	if (processors_read(&reading, programming_room) || (reading.differ && program(&reading.boot, &reading.boot)))
 		WRITE_ONCE(uneven, true);
 	else
 		WRITE_ONCE(uneven, false);
@@ -168,7 +181,7 @@ int processors_give_back(void)
 	int error;
 
 	mutex_lock(&programming);
-	error = processors_read(&reading);
+	error = processors_read(&reading, programming_room);
 	if (!error && written_back(&written, &reading.boot, &to)) {
 		error = program(&reading.boot, &to);
 		if (!error)
@@ -180,12 +193,24 @@ int processors_give_back(void)
 	return error;
 }
 
+void processors_stop(void)
+{
+	kvfree(library_room);
+	kvfree(programming_room);
+}
+
 int processors_start(void)
 {
 	u64 cap;
 
 	if (msr_read(MSR_CAP, &cap))
 		return -ENODEV;
+	library_room = processors_room();
+	programming_room = processors_room();
+	if (!library_room || !programming_room) {
+		processors_stop();
+		return -ENOMEM;
+	}
 	shape.variable = min_t(u32, cap & 0xff, PMEM_ARENA_VARIABLE);
 	shape.width = boot_cpu_data.x86_phys_bits;
 	shape.is_amd = boot_cpu_data.x86_vendor == X86_VENDOR_AMD || boot_cpu_data.x86_vendor == X86_VENDOR_HYGON;

@@ -11,6 +11,7 @@ struct reading {
 	u32 online;
 	u32 differ; /* how many have another effect */
 	u32 mended; /* how often one was made equal */
+	u64 rendezvous; /* nanoseconds that the last one took */
 	struct pmem_difference first;
 };
 
@@ -21,9 +22,12 @@ void processors_say(const char *what, const struct pmem_difference *difference);
 
 /* Finds out what registers there are. */
 int processors_start(void);
+void processors_stop(void);
 
-/* Reads all; 0 or -EIO. Waits for no request. */
-int processors_read(struct reading *reading);
+/* Room for a reader: an image for each processor. The caller frees it (kvfree). */
+struct pmem_image *processors_room(void);
+/* Reads all; 0 or -EIO. Waits for no request, and for no other reader. */
+int processors_read(struct reading *reading, struct pmem_image *seen);
 /* One may differ: it is looked at soon. */
 void processors_doubt(void);
 /* Makes those equal that differ. Whether any is left that does. */

@@ -155,6 +155,7 @@ void requests_undo(u64 session, struct pmem_arena_region *region)
 static long info(struct pmem_arena_info *info)
 {
 	struct reading *reading;
+	struct pmem_image *room;
 	struct pmem_figures figures;
 	struct memory_figures memory;
 	long error;
@@ -164,9 +165,12 @@ static long info(struct pmem_arena_info *info)
 	if (worker_is_dead())
 		return -EIO;
 	reading = kzalloc(sizeof(*reading), GFP_KERNEL);
-	if (!reading)
-		return -ENOMEM;
-	error = processors_read(reading);
+	room = processors_room();
+	if (!reading || !room) {
+		error = -ENOMEM;
+		goto out;
+	}
+	error = processors_read(reading, room);
 	worker_figures(&figures, &memory);
 	info->width = shape.width;
 	info->variable = shape.variable;
@@ -188,6 +192,9 @@ static long info(struct pmem_arena_info *info)
 	info->differ_has = reading->first.here;
 	info->differ_boot = reading->first.there;
 	info->mended = reading->mended;
+	info->rendezvous = reading->rendezvous;
+out:
+	kvfree(room);
 	kfree(reading);
 	return error;
 }

@@ -166,7 +166,7 @@ long worker_call(long (*run)(void *arg), void *arg)
 	work.arg = arg;
 	reinit_completion(&work.end);
 	complete(&work.begin);
-	if (wait_for_completion_timeout(&work.end, patience * HZ))
+	if (wait_for_completion_timeout(&work.end, max(patience, 1u) * HZ))
 		return dead ? -EIO : work.result;
 	pr_crit("no answer in %u s: no further requests are taken, and what was written is given back\n", patience);
 	spin_lock(&state_lock);

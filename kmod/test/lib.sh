@@ -26,7 +26,7 @@ table() {
 # The same on all, if they agree to the bit.
 all() {
     table | awk '{
-        for (i = 3; i <= NF; i++) if ($i != $2 && !bad) bad = "CPU " i - 2 " differs: " $i " in " $1
+        for (i = 3; i <= NF; i++) if ($i != $2 && !bad) bad = "one differs: " $i " in " $1
         out = out $2 " "
     } END { print bad ? bad : out }'
 }
@@ -38,7 +38,7 @@ effect() {
             what = $i
             if ($1 ~ /^20/) what = substr($i, length($i) - 2, 1) ~ /[89abcdef]/ && length($i) > 2 ? base[i] "/" $i : "-"
             if (i == 2) first = what
-            else if (what != first && !bad) bad = "CPU " i - 2 " differs: " what " in " $1
+            else if (what != first && !bad) bad = "one differs: " what " in " $1
         }
         out = out first " "
     } END { print bad ? bad : out }'

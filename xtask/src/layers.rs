@@ -69,7 +69,7 @@ const HOUSE: [(&str, &[&str]); 11] = [
         "pmem-script",
         &["words", "mapping", "names", "command", "verbs|describe|memory|drivers|no_drivers", "interpreter"],
     ),
-    ("pmem-cli", &["outcome|args", "source", "mtrr_apply", "ask|gather|script|mtrr"]),
+    ("pmem-cli", &["outcome|args", "source", "mtrr_need", "mtrr_apply", "ask|gather|script|mtrr"]),
 ];
 
 /// A module: its path in its crate, nothing for the table of contents.

@@ -56,8 +56,10 @@ structures! {
         differ_has: u64,
         /// What the boot processor holds there.
         differ_boot: u64,
+        /// How long the last change took on all processors together, in nanoseconds.
+        rendezvous: u64,
         /// 0.
-        reserved: [u64; 4],
+        reserved: [u64; 3],
     }
 
     /// A span of an arena.
@@ -164,7 +166,8 @@ impl Info {
         mended: 0,
         differ_has: 0,
         differ_boot: 0,
-        reserved: [0; 4],
+        rendezvous: 0,
+        reserved: [0; 3],
     };
 }
 

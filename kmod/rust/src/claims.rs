@@ -71,17 +71,20 @@ impl Claim {
     }
 }
 
-/// All claims.
-#[derive(Default)]
+/// All claims. There is room for as many as there can be: none takes memory for its place.
 pub struct Claims(Vec<Claim>);
 
 impl Claims {
-    /// Makes room for one more.
-    pub fn reserve(&mut self) -> Result<(), Refused> {
-        if self.0.len() >= MOST {
-            return Err(Refused::new(status::MANY, "as many regions are held as the module allows"));
+    pub fn new() -> Self {
+        Self(Vec::with_capacity(MOST))
+    }
+
+    /// Whether there is room for one more.
+    pub fn has_room(&self) -> Result<(), Refused> {
+        if self.0.len() < MOST {
+            return Ok(());
         }
-        self.0.try_reserve(1).map_err(|_| Refused::new(status::NO_MEMORY, "no memory"))
+        Err(Refused::new(status::MANY, "as many regions are held as the module allows"))
     }
 
     pub fn push(&mut self, claim: Claim) {

@@ -5,7 +5,7 @@ use pmem_arena_abi::{Difference, Image};
 unsafe extern "C" {
     pub fn pmem_kernel_alloc(size: u64, align: u64) -> *mut u8;
     pub fn pmem_kernel_free(at: *mut u8, size: u64);
-    pub fn pmem_kernel_panic(text: *const u8, len: u64) -> !;
+    pub fn pmem_kernel_panic(text: *const u8, len: u64);
     pub fn pmem_kernel_log(text: *const u8, len: u64);
     pub fn pmem_kernel_read(image: *mut Image) -> i64;
     pub fn pmem_kernel_program(from: *const Image, to: *const Image) -> i64;

@@ -32,7 +32,11 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         None => text.write_str("an unknown place"),
     };
     // SAFETY: the text lives until the thread ends, which is in this call.
-    unsafe { ffi::pmem_kernel_panic(text.bytes.as_ptr(), text.len as u64) }
+    unsafe { ffi::pmem_kernel_panic(text.bytes.as_ptr(), text.len as u64) };
+    // It does not return; objtool, which walks every way through the code, need not know.
+    loop {
+        core::hint::spin_loop();
+    }
 }
 
 /// A text without a heap: there may be no memory.

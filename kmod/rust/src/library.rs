@@ -36,7 +36,7 @@ impl Library {
     pub fn new(width: Width, spans: &[Found]) -> Result<Self, Error> {
         let machine = Machine::new(width, spans)?;
         let setting = Box::new(Setting::new(width, Cap(0)));
-        Ok(Self { machine, claims: Claims::default(), port: Kernel::new(width), setting })
+        Ok(Self { machine, claims: Claims::new(), port: Kernel::new(width), setting })
     }
 
     pub fn figures(&self) -> Figures {
@@ -106,7 +106,7 @@ impl Library {
     }
 
     pub fn claim(&mut self, claim: &mut abi::Claim) -> Result<(), Refused> {
-        self.claims.reserve()?;
+        self.claims.has_room()?;
         let Wanted { range, attrs, request } = self.wanted(claim)?;
         self.cover(claim)?;
         let left_over = self.left_over(range);

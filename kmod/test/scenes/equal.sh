@@ -28,7 +28,7 @@ is "every address is as it was" "$types" "$(types)"
 # One that really differs is said, and made equal.
 wrmsr -p 2 0x20e 0xc0000006
 wrmsr -p 2 0x20f 0xffff000800
-has "the processors differ" "CPU 2 differs" "$(effect)"
+has "the processors differ" differs "$(effect)"
 has "info says which, and how" "processor 2 holds 0xffff000800 in register 0x20f, not 0x0" "$(info)"
 until_it 10 test "$(effect)" = "$before"
 sleep 2

@@ -150,7 +150,7 @@ fn structures(checks: &mut Checks<'_>) {
             checks.is(&format!("{number:#x}: {value} at {offset}"), EINVAL, device.raw(right, &mut wrong));
         }
         let reserved: &[usize] = match number {
-            INFO => &[824, 848],
+            INFO => &[832, 848],
             SPAN => &[72, 80],
             DUMP => &[24],
             _ => &[60, 76],

@@ -43,7 +43,7 @@ pub fn run(device: &Device, count: u64) -> Result<String, String> {
             // Most would be refused for what is reserved: half of them are not.
             if random.below(2) == 0 {
                 let reserved: &[(usize, usize)] = match number {
-                    0xa0 => &[(824, 856)],
+                    0xa0 => &[(832, 856)],
                     0xa1 => &[(72, 88)],
                     0xa7 => &[(24, 32)],
                     _ => &[(36, 40), (60, 64), (76, 80)],

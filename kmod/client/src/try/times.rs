@@ -33,20 +33,24 @@ pub fn run(device: &Device, count: u64, start: u64, len: u64) -> Result<String, 
         let begin = Instant::now();
         work().map(|()| begin.elapsed())
     };
-    let (mut ours, mut theirs, mut info) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut theirs, mut info, mut meets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     // In turns: what else the machine does falls on both.
     for _ in 0..count {
         ours.push(timed(&|| by_claim(device, start, len))?);
         theirs.push(timed(&|| by_proc(start, len))?);
+        let seen = device.info().map_err(|e| e.to_string())?;
+        meets.push(Duration::from_nanos(seen.rendezvous));
         info.push(timed(&|| device.info().map(drop).map_err(|e| e.to_string()))?);
     }
     let middle = |times: &mut Vec<Duration>| {
         times.sort_unstable();
         times[times.len() / 2].as_micros()
     };
-    let (ours, theirs, info) = (middle(&mut ours), middle(&mut theirs), middle(&mut info));
+    let (ours, theirs, info, meet) =
+        (middle(&mut ours), middle(&mut theirs), middle(&mut info), middle(&mut meets));
     let ratio = ours as f64 / theirs as f64;
     Ok(format!(
-        "times: claim and release {ours} us, by /proc/mtrr {theirs} us: {ratio:.2} times; info {info} us"
+        "times: claim and release {ours} us, of which a rendezvous is {meet} us; by /proc/mtrr {theirs} us: {ratio:.2} times; \
+         info {info} us"
     ))
 }
