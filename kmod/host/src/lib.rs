@@ -51,6 +51,8 @@ pub struct Cpu {
     pub trace: Vec<(u64, Op)>,
     /// Which of its writes it refuses, from 0.
     pub refuses: Vec<usize>,
+    /// Which of its writes it takes, and holds something else all the same.
+    pub ignores: Vec<usize>,
     /// How many it was told.
     pub writes: usize,
     /// What it was told that it must not be told then.
@@ -90,6 +92,7 @@ impl Cpu {
 
     fn writes_msr(&mut self, msr: u32, value: u64) -> bool {
         let taken = !self.refuses.contains(&self.writes);
+        let ignored = self.ignores.contains(&self.writes);
         self.writes += 1;
         self.tell(Op::Write(msr, value, taken));
         if self.cr0 & CD == 0 || self.cr0 & NW != 0 {
@@ -108,7 +111,7 @@ impl Cpu {
         }
         match self.msrs.get_mut(&msr) {
             Some(register) if taken => {
-                *register = value;
+                *register = if ignored { *register } else { value };
                 true
             }
             _ => false,

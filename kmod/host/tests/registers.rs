@@ -73,6 +73,9 @@ fn the_first_that_is_refused_is_named() {
         let (_, bad) = on(one, || write(&now, &to));
         assert_eq!(bad, msr);
     }
+    let mut two = cpu.clone();
+    two.refuses = vec![1, 3];
+    assert_eq!(on(two, || write(&now, &to)).1, FIXED[3]);
     let (after, bad) = on(cpu, || write(&now, &to));
     assert_eq!((bad, after.writes), (0, 5));
     assert_eq!(image(&after).mask[1], to.mask[1]);
@@ -87,7 +90,8 @@ fn set(image: &mut Image, n: usize, value: u64) {
     match n {
         0..11 => image.fixed[n] = value,
         11 => image.def = 0xc00 | value,
-        _ => (image.base[n - 12], image.mask[n - 12]) = (value << 12, value << 12 | ON),
+        // Two of the values have one mask.
+        _ => (image.base[n - 12], image.mask[n - 12]) = (value << 12, value / 2 << 12 | ON),
     }
 }
 

@@ -91,6 +91,7 @@ fn caches_that_are_off_stay_off_and_global_pages_that_are_off_too() {
     let met = rendezvous(cpus, Some(&from), &to, true);
     for (cpu, _) in &met.cpus {
         assert_eq!((cpu.cr0, cpu.cr4), (cr0, cr4));
+        assert_eq!(cpu.violations, Vec::<String>::new());
         assert!(cpu.told().iter().all(|op| !matches!(op, Op::Cr4(_))));
         assert!(holds(cpu, &to));
     }
@@ -185,9 +186,23 @@ fn a_write_that_fails_at_any_position_puts_all_back() {
     }
 }
 
-/// A register that says that it takes a value, and holds another.
+/// A register that takes a value, and holds another all the same.
 #[test]
 fn what_is_written_is_read_back() {
+    let _shape = shaped(SHAPE);
+    let (cpus, from, to) = machine();
+    for position in [1, 3, 4, 6] {
+        let mut cpus = cpus.clone();
+        cpus[1].ignores = vec![position];
+        let met = rendezvous(cpus, Some(&from), &to, true);
+        assert_eq!(met.result, -5, "write {position}");
+        assert!(met.cpus.iter().all(|(cpu, _)| holds(cpu, &from)));
+        assert_ne!(met.cpus[1].1.refused.msr, 0);
+    }
+}
+
+#[test]
+fn a_register_that_is_not_there_cannot_be_put_back() {
     let _shape = shaped(SHAPE);
     let (cpus, from, mut to) = machine();
     // A fixed register that is not there: reading it fails, writing it too.

@@ -22,9 +22,8 @@ let_go
 unload
 is "the end is the beginning" "$before" "$(effect)"
 
-module pmem_arena_faults
+insmod /pmem_arena_faults.ko force=1 patience=3
 hold "$at" 0x1000000
-echo 3 > /sys/module/pmem_arena/parameters/patience
 echo 1 > /sys/module/pmem_arena/parameters/stall
 start=$(now)
 has "a request that is not answered gets EIO" 'os error 5' "$(pmem-arena-try refuse "$at" 0x1000)"
