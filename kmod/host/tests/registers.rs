@@ -86,12 +86,15 @@ fn registers() -> impl Strategy<Value = Vec<(usize, u64)>> {
     prop::collection::vec((0usize..16, 1u64..4), 0..6)
 }
 
+/// Whether it was ours, from what, to what.
+type Change = (bool, (u64, u64), (u64, u64));
+
 fn set(image: &mut Image, n: usize, value: u64) {
     match n {
         0..11 => image.fixed[n] = value,
         11 => image.def = 0xc00 | value,
         // Two of the values have one mask.
-        _ => (image.base[n - 12], image.mask[n - 12]) = (value << 12, value / 2 << 12 | ON),
+        _ => (image.base[n - 12], image.mask[n - 12]) = (value << 12, (value / 2) << 12 | ON),
     }
 }
 
@@ -114,7 +117,7 @@ proptest! {
         (0..16).for_each(|n| set(&mut now, n, 0));
         let mut written = Written::BLANK;
         // Every change of each register, whose it was, and from what to what.
-        let mut history: Vec<Vec<(bool, (u64, u64), (u64, u64))>> = vec![Vec::new(); 16];
+        let mut history: Vec<Vec<Change>> = vec![Vec::new(); 16];
         for (ours, changes) in steps {
             let mut to = now;
             for (n, value) in changes {

@@ -33,10 +33,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     };
     // SAFETY: the text lives until the thread ends, which is in this call.
     unsafe { ffi::pmem_kernel_panic(text.bytes.as_ptr(), text.len as u64) };
-    // It does not return; objtool, which walks every way through the code, need not know.
-    loop {
-        core::hint::spin_loop();
-    }
+    // SAFETY: it is never reached, for that does not return. objtool, which walks every way through the code, need not know it.
+    unsafe { core::arch::asm!("ud2", options(noreturn)) }
 }
 
 /// A text without a heap: there may be no memory.
