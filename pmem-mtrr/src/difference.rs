@@ -169,7 +169,7 @@ mod tests {
             let mut old = setting();
             old.def = DefType(def);
             for (slot, (base, mask, on)) in old.variable_mut().iter_mut().zip(pairs) {
-                *slot = Variable { base: base << 29 | base % 2 * 6, mask: (mask << 29 | 0xf_0000_0000) | u64::from(on) << 11 };
+                *slot = Variable { base: (base << 29) | (base % 2 * 6), mask: (mask << 29 | 0xf_0000_0000) | u64::from(on) << 11 };
             }
             let mut new = old;
             match flip {

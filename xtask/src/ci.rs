@@ -6,6 +6,8 @@ use crate::{capi, firmware, fuzz, kmod, layers, nostd};
 /// Runs all checks, the quick ones first.
 pub fn run() -> Result {
     check("format", cargo().args(["fmt", "--all", "--check"]))?;
+    let library = crate::run::root().join("kmod/rust");
+    check("format of the module's library", cargo().current_dir(library).args(["fmt", "--check"]))?;
     layers::run()?;
     check("clippy", cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     check(

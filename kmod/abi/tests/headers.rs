@@ -47,7 +47,7 @@ fn program() -> String {
     c
 }
 
-fn compiles(text: &str, width: &str) -> bool {
+fn compile(text: &str, width: &str) -> Result<(), String> {
     let headers = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let place = tempfile::tempdir().unwrap();
     let file = place.path().join("layout.c");
@@ -60,8 +60,7 @@ fn compiles(text: &str, width: &str) -> bool {
         .arg(&file)
         .output()
         .unwrap();
-    eprint!("{}", String::from_utf8_lossy(&done.stderr));
-    done.status.success()
+    if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
 }
 
 #[test]
@@ -70,11 +69,11 @@ fn the_headers_have_the_same_layout() {
     let text = program();
     assert!(text.matches("_Static_assert").count() > 150);
     for width in ["-m64", "-m32"] {
-        assert!(compiles(&text, width), "{width}");
+        assert_eq!(compile(&text, width), Ok(()), "{width}");
     }
     let wrong = text.replace(
         "offsetof(struct pmem_arena_region, why) == ",
         "offsetof(struct pmem_arena_region, why) == 1",
     );
-    assert!(!compiles(&wrong, "-m64"), "a wrong offset is found");
+    assert!(compile(&wrong, "-m64").is_err(), "a wrong offset is found");
 }

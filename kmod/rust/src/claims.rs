@@ -112,12 +112,18 @@ impl Claims {
 
     /// The regions whose registers are still to be given back, of those that a condition holds for.
     pub fn pending(&self, only: impl Fn(&Claim) -> bool) -> Vec<RegionId> {
-        self.0.iter().filter(|claim| claim.is_pending() && only(claim)).filter_map(|claim| claim.region).collect()
+        self.0
+            .iter()
+            .filter(|claim| claim.is_pending() && only(claim))
+            .filter_map(|claim| claim.region)
+            .collect()
     }
 
     /// Takes note that registers are given back, and tells people.
     pub fn given_back(&mut self, regions: &[RegionId]) {
-        for claim in self.0.iter_mut().filter(|claim| claim.region.is_some_and(|region| regions.contains(&region))) {
+        for claim in
+            self.0.iter_mut().filter(|claim| claim.region.is_some_and(|region| regions.contains(&region)))
+        {
             claim.region = None;
             log(&format!("{} is released", claim.range));
         }

@@ -40,7 +40,8 @@ impl Library {
     }
 
     pub fn figures(&self) -> Figures {
-        let count = |which: fn(&Claim) -> bool| self.claims.iter().filter(|claim| which(claim)).count() as u32;
+        let count =
+            |which: fn(&Claim) -> bool| self.claims.iter().filter(|claim| which(claim)).count() as u32;
         Figures {
             arenas: self.machine.manager.state().arenas().count() as u32,
             regions: count(Claim::is_held),
@@ -63,7 +64,8 @@ impl Library {
 
     pub fn span(&self, span: &mut Span) -> Result<(), Refused> {
         let arenas = self.machine.manager.state().arenas();
-        let mut all = arenas.flat_map(|(_, info, arena)| arena.spans().map(move |(range, primed)| (info, range, primed)));
+        let mut all = arenas
+            .flat_map(|(_, info, arena)| arena.spans().map(move |(range, primed)| (info, range, primed)));
         let Some((info, range, primed)) = all.nth(span.index as usize) else {
             return Err(Refused::new(status::NONE, "no such span"));
         };
@@ -79,7 +81,10 @@ impl Library {
     }
 
     pub fn region(&self, out: &mut Region, session: u64) -> Result<(), Refused> {
-        let claim = self.claims.get(out.index as usize).ok_or_else(|| Refused::new(status::NONE, "no such region"))?;
+        let claim = self
+            .claims
+            .get(out.index as usize)
+            .ok_or_else(|| Refused::new(status::NONE, "no such region"))?;
         claim.show(out, session);
         Ok(())
     }
@@ -87,7 +92,8 @@ impl Library {
     /// Checks what is asked for, before anything changes.
     fn wanted(&self, claim: &abi::Claim) -> Result<Wanted, Refused> {
         let (start, last) = (claim.region.start, claim.region.last);
-        let range = AddrRange::inclusive(start, last).ok().filter(|_| start & 0xfff == 0 && last & 0xfff == 0xfff);
+        let range =
+            AddrRange::inclusive(start, last).ok().filter(|_| start & 0xfff == 0 && last & 0xfff == 0xfff);
         let range = range.ok_or_else(|| Refused::new(status::WRONG, "no range of whole pages"))?;
         let attrs = allowed(claim, range)?;
         let request = Request::exactly(range).usage(attrs.usage()).prot(attrs.prot()).props(attrs.props());
@@ -102,7 +108,8 @@ impl Library {
 
     /// What nobody holds any more, and is in the way: whoever comes next takes it over.
     fn left_over(&self, range: AddrRange) -> alloc::vec::Vec<RegionId> {
-        self.claims.pending(|other| other.range.start() <= range.last() && range.start() <= other.range.last())
+        self.claims
+            .pending(|other| other.range.start() <= range.last() && range.start() <= other.range.last())
     }
 
     pub fn claim(&mut self, claim: &mut abi::Claim) -> Result<(), Refused> {
@@ -211,7 +218,9 @@ impl Library {
         for region in regions {
             match self.change(|plan| plan.decref(*region)) {
                 Ok(()) => self.claims.given_back(&[*region]),
-                Err(error) => log(&format!("given back, but the registers could not be changed yet: {error}")),
+                Err(error) => {
+                    log(&format!("given back, but the registers could not be changed yet: {error}"))
+                }
             }
         }
     }
@@ -291,7 +300,9 @@ fn allowed(claim: &abi::Claim, range: AddrRange) -> Result<Attrs, Refused> {
         return Ok(attrs);
     }
     let why = match wish(attrs) {
-        Some(MemType::Wc | MemType::Wt) if claim.prefetchable == 0 => "is not prefetchable, so that its registers may mind",
+        Some(MemType::Wc | MemType::Wt) if claim.prefetchable == 0 => {
+            "is not prefetchable, so that its registers may mind"
+        }
         Some(MemType::Wb | MemType::Wp) => "is a device's, and write-back can hang the machine",
         _ => return Ok(attrs),
     };
@@ -305,5 +316,6 @@ fn attrs(region: &Region) -> Result<Attrs, Refused> {
     let usage = Usage::from_bits(byte(region.usage)?).ok_or_else(wrong)?;
     let prot = Prot::from_bits(byte(region.prot)?).ok_or_else(wrong)?;
     let props = Props::from_bits(byte(region.props)?).ok_or_else(wrong)?;
-    Attrs::new(usage, prot, props | Props::PREFETCH).map_err(|_| Refused::new(status::WRONG, "two caching modes"))
+    Attrs::new(usage, prot, props | Props::PREFETCH)
+        .map_err(|_| Refused::new(status::WRONG, "two caching modes"))
 }

@@ -5,8 +5,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use pmem_arena_abi::Found;
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Error, LinkId, Manager, Mapping, Metric, Plan, Props, Prot, Scope, Subscription,
-    Usage,
+    AddrRange, ArenaId, ArenaType, Attrs, Error, LinkId, Manager, Mapping, Metric, Plan, Props, Prot, Scope,
+    Subscription, Usage,
 };
 use pmem_drivers::mtrr::{Mtrr, Policy, Unmapped, Width};
 
@@ -64,7 +64,8 @@ impl Machine {
             return Ok(());
         }
         let reserved = self.primed(self.reserved);
-        let lost: Vec<AddrRange> = reserved.iter().flat_map(|r| new.iter().filter_map(|n| common(*r, *n))).collect();
+        let lost: Vec<AddrRange> =
+            reserved.iter().flat_map(|r| new.iter().filter_map(|n| common(*r, *n))).collect();
         let kept: Vec<AddrRange> = reserved.iter().flat_map(|range| without(*range, &new)).collect();
         let Self { view, pci, reserved, to_reserved, .. } = *self;
         self.to_reserved = self.manager.transaction(|plan| {
@@ -83,7 +84,12 @@ impl Machine {
 }
 
 /// Has the view see ranges of an arena where they are.
-fn join(plan: &mut Plan<'_>, view: ArenaId, arena: ArenaId, ranges: &[AddrRange]) -> Result<Option<LinkId>, Error> {
+fn join(
+    plan: &mut Plan<'_>,
+    view: ArenaId,
+    arena: ArenaId,
+    ranges: &[AddrRange],
+) -> Result<Option<LinkId>, Error> {
     if ranges.is_empty() {
         return Ok(None);
     }
@@ -100,8 +106,14 @@ fn without(range: AddrRange, others: &[AddrRange]) -> Vec<AddrRange> {
     let mut left = Vec::from([range]);
     for other in others {
         let cut = |range: AddrRange| {
-            let below = other.start().checked_sub(1).and_then(|last| AddrRange::inclusive(range.start(), last.min(range.last())).ok());
-            let above = other.last().checked_add(1).and_then(|start| AddrRange::inclusive(start.max(range.start()), range.last()).ok());
+            let below = other
+                .start()
+                .checked_sub(1)
+                .and_then(|last| AddrRange::inclusive(range.start(), last.min(range.last())).ok());
+            let above = other
+                .last()
+                .checked_add(1)
+                .and_then(|start| AddrRange::inclusive(start.max(range.start()), range.last()).ok());
             below.into_iter().chain(above)
         };
         left = left.into_iter().flat_map(cut).collect();
