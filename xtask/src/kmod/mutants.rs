@@ -46,6 +46,7 @@ pub fn run(only: Option<&str>, workers: usize) -> Result {
         |fault: &Fault| only.is_none_or(|only| fault.about.contains(only) || fault.by.contains(only));
     let faults: Vec<Fault> = list.fault.into_iter().filter(chosen).collect();
     faults.iter().try_for_each(|fault| planted(&root(), fault).map(drop))?;
+    sound(&faults)?;
     let queue: Mutex<VecDeque<Fault>> = Mutex::new(faults.into());
     let done = Mutex::new(Vec::new());
     let failed = Mutex::new(Vec::new());
@@ -84,6 +85,29 @@ pub fn run(only: Option<&str>, workers: usize) -> Result {
         done.len()
     );
     if missed.is_empty() { Ok(()) } else { Err(format!("not caught: {}", missed.join("; "))) }
+}
+
+/// Checks that without a fault everything passes: else each fault would be caught.
+fn sound(faults: &[Fault]) -> Result {
+    let tree = copy(0)?;
+    let mut scenes: Vec<&str> = faults.iter().map(|fault| fault.by.as_str()).collect();
+    scenes.sort_unstable();
+    scenes.dedup();
+    // Nothing can be done after lockdown.
+    scenes.sort_by_key(|scene| *scene == "lockdown");
+    let booted_scenes: Vec<&str> = scenes.iter().filter(|scene| **scene != "host").copied().collect();
+    let mut failed = Vec::new();
+    if scenes.contains(&"host") && on_host(&tree)? {
+        failed.push("the host's tests".to_owned());
+    }
+    if !booted_scenes.is_empty() && booted(&tree, &booted_scenes.join(","), 900)? {
+        failed.push(format!("scenes {}", booted_scenes.join(", ")));
+    }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("without any fault these fail: {}", failed.join(", ")))
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -126,7 +150,7 @@ fn one(tree: &Path, fault: &Fault) -> std::result::Result<bool, String> {
     let file = tree.join(&fault.file);
     let sound = fs::read_to_string(&file).map_err(|e| e.to_string())?;
     fs::write(&file, planted(tree, fault)?).map_err(|e| e.to_string())?;
-    let caught = if fault.by == "host" { on_host(tree) } else { booted(tree, &fault.by) };
+    let caught = if fault.by == "host" { on_host(tree) } else { booted(tree, &fault.by, 240) };
     fs::write(&file, sound).map_err(|e| e.to_string())?;
     caught
 }
@@ -152,11 +176,12 @@ fn on_host(tree: &Path) -> std::result::Result<bool, String> {
     Ok(!test(&[])?.success())
 }
 
-fn booted(tree: &Path, scenes: &str) -> std::result::Result<bool, String> {
+fn booted(tree: &Path, scenes: &str, patience: u32) -> std::result::Result<bool, String> {
     let log = tree.join("target/mutant.log");
     let to = fs::File::create(&log).map_err(|e| e.to_string())?;
     let mut test = cargo(tree);
-    test.args(["xtask", "kmod", "test", "6.1", "--scenes", scenes, "--patience", "240"]).stderr(to);
+    test.args(["xtask", "kmod", "test", "6.1", "--scenes", scenes, "--patience", &patience.to_string()])
+        .stderr(to);
     let status = test.status().map_err(|e| e.to_string())?;
     let said = fs::read_to_string(&log).unwrap_or_default();
     // Only what the guest said counts, not that it could not be built.
