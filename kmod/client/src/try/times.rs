@@ -3,6 +3,7 @@
 use pmem_arena::Device;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const FILE: &str = "/proc/mtrr";
@@ -48,9 +49,41 @@ pub fn run(device: &Device, count: u64, start: u64, len: u64) -> Result<String, 
     };
     let (ours, theirs, info, meet) =
         (middle(&mut ours), middle(&mut theirs), middle(&mut info), middle(&mut meets));
+    let (busy, worst) = info_beside_others(device, start, len)?;
     let ratio = ours as f64 / theirs as f64;
     Ok(format!(
         "times: claim and release {ours} us, of which a rendezvous is {meet} us; by /proc/mtrr {theirs} us: {ratio:.2} times; \
-         info {info} us"
+         info {info} us, beside seven others that ask all the time {busy} us, at most {worst} us"
     ))
+}
+
+/// How long `info` takes while one changes registers all the time, and six plan; in microseconds, the median and the most.
+fn info_beside_others(device: &Device, start: u64, len: u64) -> Result<(u128, u128), String> {
+    let running = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while running.load(Ordering::Relaxed) {
+                drop(by_claim(device, start, len));
+            }
+        });
+        for _ in 0..6 {
+            scope.spawn(|| {
+                while running.load(Ordering::Relaxed) {
+                    drop(device.plan(&mut crate::framebuf(start, len)));
+                }
+            });
+        }
+        let mut times = Vec::new();
+        let mut failed = None;
+        for _ in 0..100 {
+            let begin = Instant::now();
+            if let Err(error) = device.info() {
+                failed = Some(error.to_string());
+            }
+            times.push(begin.elapsed().as_micros());
+        }
+        running.store(false, Ordering::Relaxed);
+        times.sort_unstable();
+        failed.map_or(Ok((times[50], times[99])), Err)
+    })
 }
