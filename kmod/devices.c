@@ -6,6 +6,7 @@
 #include <linux/notifier.h>
 
 #include "devices.h"
+#include "faults.h"
 #include "worker.h"
 
 /* --- BARs --- */
@@ -81,7 +82,7 @@ __u32 pmem_kernel_bar(__u64 device, __u64 start, __u64 last)
 
 static bool is_bus(const struct resource *at)
 {
-	return at->name && !strncmp(at->name, "PCI Bus", 7);
+	return at->name && !strncmp(at->name, "PCI Bus", 7) && !faults_hide_windows();
 }
 
 static bool is_memory(const struct resource *at)

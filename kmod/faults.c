@@ -23,6 +23,15 @@ static int stall;
 module_param(stall, int, 0600);
 MODULE_PARM_DESC(stall, "1: the library does not answer, until it is 0");
 
+static bool hide_windows;
+module_param(hide_windows, bool, 0400);
+MODULE_PARM_DESC(hide_windows, "windows of buses are not seen at load");
+
+bool faults_hide_windows(void)
+{
+	return hide_windows;
+}
+
 int msr_write(u32 msr, u64 value)
 {
 	if (refuse_times > 0 && refuse_msr == msr && refuse_cpu == raw_smp_processor_id()) {

@@ -119,6 +119,12 @@ enum Kmod {
         #[arg(long, default_value_t = 1)]
         seed: u32,
     },
+    /// Compiles it against headers as other kernels have them.
+    Headers {
+        /// Debian's kernels whose headers are changed: 6.1, 6.12.
+        #[arg(required = true)]
+        series: Vec<String>,
+    },
     /// Makes a Debian package with the module's sources for DKMS, and builds it as DKMS would.
     Package,
 }
@@ -165,6 +171,7 @@ fn module(step: Kmod) -> run::Result {
         }
         Kmod::Mutants { only, workers } => kmod::mutants::run(only.as_deref(), workers),
         Kmod::DebugKernel { scenes, stress, seed } => kmod::debug::run(&scenes, stress, seed),
+        Kmod::Headers { series } => series.iter().try_for_each(|series| kmod::headers(series)),
         Kmod::Package => kmod::package::run(),
     }
 }

@@ -13,5 +13,6 @@ mod ffi;
 mod heap;
 mod library;
 mod machine;
+mod policy;
 mod port;
 mod refused;

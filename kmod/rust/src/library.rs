@@ -3,6 +3,7 @@
 use crate::claims::{Claim, Claims};
 use crate::ffi::{bar, log};
 use crate::machine::Machine;
+use crate::policy::allowed;
 use crate::port::{CHANGED, Kernel};
 use crate::refused::Refused;
 use alloc::boxed::Box;
@@ -10,7 +11,7 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt::Write;
 use pmem_arena_abi::{self as abi, FORCE, Figures, Found, Region, Span, state, status};
-use pmem_core::{AddrRange, Attrs, Error, Plan, Props, Prot, RegionId, Request, Usage};
+use pmem_core::{AddrRange, Attrs, Error, Plan, RegionId, Request};
 use pmem_drivers::mtrr::{Cap, MemType, Port, Setting, Width, wish};
 
 /// How often a change is planned again that meets another one.
@@ -288,34 +289,4 @@ impl Library {
 /// Tells people what a range is now.
 fn say(range: AddrRange, attrs: Attrs) {
     log(&format!("{range} is {}", wish(attrs).map_or("as it was", MemType::name)));
-}
-
-/// The attributes in a structure, if registers over a device may be so.
-///
-/// Write combining merges and loses writes to registers that mind: it is for prefetchable BARs, as reads that are cached are. Write back over
-/// device memory can hang a machine.
-fn allowed(claim: &abi::Claim, range: AddrRange) -> Result<Attrs, Refused> {
-    let attrs = attrs(&claim.region)?;
-    if claim.region.flags & FORCE != 0 {
-        return Ok(attrs);
-    }
-    let why = match wish(attrs) {
-        Some(MemType::Wc | MemType::Wt) if claim.prefetchable == 0 => {
-            "is not prefetchable, so that its registers may mind"
-        }
-        Some(MemType::Wb | MemType::Wp) => "is a device's, and write-back can hang the machine",
-        _ => return Ok(attrs),
-    };
-    Err(Refused::new(status::NOT_ALLOWED, &format!("{range} {why}")))
-}
-
-/// The attributes in a structure; bits that nobody knows are refused.
-fn attrs(region: &Region) -> Result<Attrs, Refused> {
-    let wrong = || Refused::new(status::WRONG, "no such usage, protection or properties");
-    let byte = |bits: u32| u8::try_from(bits).map_err(|_| wrong());
-    let usage = Usage::from_bits(byte(region.usage)?).ok_or_else(wrong)?;
-    let prot = Prot::from_bits(byte(region.prot)?).ok_or_else(wrong)?;
-    let props = Props::from_bits(byte(region.props)?).ok_or_else(wrong)?;
-    Attrs::new(usage, prot, props | Props::PREFETCH)
-        .map_err(|_| Refused::new(status::WRONG, "two caching modes"))
 }

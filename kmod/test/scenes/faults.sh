@@ -59,3 +59,15 @@ for which in pmem_arena_faults pmem_arena_without_mtrr_state_faults; do
     unload
     is "$which: unloading gives back, too" "$before" "$(effect)"
 done
+
+# Windows that come up after load: nothing is known of the bus at first, and it is taken in with the first claim.
+insmod /pmem_arena_faults.ko force=1 hide_windows=1
+is "at first there is no bus" 0 "$(pmem-arena-try spans | grep -c ^pci)"
+hold "$at" 0x1000000
+is "a claim in a window that came up later is granted" WC "$(type_at "$at")"
+has "and the bus is known from then on" pci "$(pmem-arena-try spans)"
+has "what was reserved around it still is" reserved "$(pmem-arena-try spans)"
+let_go
+is "all are as before" "$before" "$(effect)"
+unload
+is "the end is the beginning" "$before" "$(effect)"

@@ -62,6 +62,9 @@ pub fn run(kernel: &Kernel, lab: &Path) -> Result {
         for name in change.headers {
             let text = original(kernel, name)?;
             let changed = change.replace.iter().fold(text.clone(), |text, (old, new)| text.replace(old, new));
+            // What lies beside it is not in the copy's folder.
+            let folder = name.split_once('/').map_or("", |(folder, _)| folder);
+            let changed = changed.replace("#include \"", &format!("#include \"{folder}/"));
             let to = overlay.join(name);
             fs::create_dir_all(to.parent().unwrap_or(&overlay)).map_err(|e| e.to_string())?;
             fs::write(&to, changed).map_err(|e| e.to_string())?;

@@ -1,0 +1,37 @@
+//! What may be claimed.
+
+use crate::refused::Refused;
+use alloc::format;
+use pmem_arena_abi::{Claim, FORCE, Region, status};
+use pmem_core::{AddrRange, Attrs, Props, Prot, Usage};
+use pmem_drivers::mtrr::{MemType, wish};
+
+/// The attributes in a structure, if registers over a device may be so.
+///
+/// Write combining merges and loses writes to registers that mind: it is for prefetchable BARs, as reads that are cached are. Write back over
+/// device memory can hang a machine.
+pub fn allowed(claim: &Claim, range: AddrRange) -> Result<Attrs, Refused> {
+    let attrs = attrs(&claim.region)?;
+    if claim.region.flags & FORCE != 0 {
+        return Ok(attrs);
+    }
+    let why = match wish(attrs) {
+        Some(MemType::Wc | MemType::Wt) if claim.prefetchable == 0 => {
+            "is not prefetchable, so that its registers may mind"
+        }
+        Some(MemType::Wb | MemType::Wp) => "is a device's, and write-back can hang the machine",
+        _ => return Ok(attrs),
+    };
+    Err(Refused::new(status::NOT_ALLOWED, &format!("{range} {why}")))
+}
+
+/// The attributes in a structure; bits that nobody knows are refused.
+fn attrs(region: &Region) -> Result<Attrs, Refused> {
+    let wrong = || Refused::new(status::WRONG, "no such usage, protection or properties");
+    let byte = |bits: u32| u8::try_from(bits).map_err(|_| wrong());
+    let usage = Usage::from_bits(byte(region.usage)?).ok_or_else(wrong)?;
+    let prot = Prot::from_bits(byte(region.prot)?).ok_or_else(wrong)?;
+    let props = Props::from_bits(byte(region.props)?).ok_or_else(wrong)?;
+    Attrs::new(usage, prot, props | Props::PREFETCH)
+        .map_err(|_| Refused::new(status::WRONG, "two caching modes"))
+}
