@@ -18,7 +18,7 @@ const ENTRIES: [&str; 9] = ["start", "request", "span", "dump", "close", "end", 
 pub struct Variant {
     /// Leaves the kernel's own copy of the registers alone, as newer kernels make it do.
     pub without_mtrr_state: bool,
-    /// Can be made to fail ([`kmod/faults.c`]).
+    /// Can be made to fail (`kmod/faults.c`).
     pub faults: bool,
 }
 
