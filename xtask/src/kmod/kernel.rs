@@ -59,20 +59,11 @@ impl Kernel {
             Some(version) => (version, "-rt-amd64"),
             None => (series, "-amd64"),
         };
-        let prefix = format!("linux-headers-{version}.");
-        let archive = output("apt-cache", Command::new("apt-cache").args(["pkgnames", &prefix]))?;
-        let there = installed().into_iter().map(|release| format!("linux-headers-{release}"));
-        let all = archive.lines().map(str::to_owned).chain(there);
-        let is_ours = |name: &String| {
-            let Some(rest) = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(flavour)) else {
-                return false;
-            };
-            // Neither another flavour nor a package that is no kernel's own.
-            !rest.contains("-cloud")
-                && !rest.contains("-rt")
-                && rest.starts_with(|c: char| c.is_ascii_digit())
-        };
-        let newest = all.filter(is_ours).max_by(|a, b| by_number(a, b));
+        let mut newest = newest(version, flavour)?;
+        if newest.is_none() && std::env::var_os("CI").is_some() {
+            check("apt-get update", Command::new("apt-get").args(["-qq", "update"]))?;
+            newest = self::newest(version, flavour)?;
+        }
         let newest =
             newest.ok_or_else(|| format!("no kernel {series} in the configured archives: apt-get update"))?;
         ensure(std::slice::from_ref(&newest))?;
@@ -116,6 +107,23 @@ impl Kernel {
             .map_err(|e| e.to_string())?;
         Ok(place)
     }
+}
+
+/// The newest headers of a version and flavour for which there is an image: headers can be there before that.
+fn newest(version: &str, flavour: &str) -> Result<Option<String>> {
+    let prefix = format!("linux-headers-{version}.");
+    let archive = output("apt-cache", Command::new("apt-cache").args(["pkgnames", &prefix]))?;
+    let there = installed().into_iter().map(|release| format!("linux-headers-{release}"));
+    let is_ours = |name: &String| {
+        let Some(rest) = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(flavour)) else {
+            return false;
+        };
+        // Neither another flavour nor a package that is no kernel's own.
+        !rest.contains("-cloud") && !rest.contains("-rt") && rest.starts_with(|c: char| c.is_ascii_digit())
+    };
+    let mut all: Vec<String> = archive.lines().map(str::to_owned).chain(there).filter(is_ours).collect();
+    all.sort_by(|a, b| by_number(b, a));
+    Ok(all.into_iter().find(|name| image_package(name.trim_start_matches("linux-headers-")).is_some()))
 }
 
 /// The package with a kernel's image that the archives have: the signed one, else the unsigned one.
