@@ -50,8 +50,14 @@ static bool bring(struct place *place, const struct pmem_image *to, struct pmem_
 
 	refused->msr = registers_read(&place->here);
 	differs = registers_differ(&place->here, to, refused);
-	if (bad && !differs)
+	if (bad && !differs) {
+		/* It was refused on the way, and holds what it should in the end. */
+		u64 held = 0;
+
+		msr_read(bad, &held);
 		refused->msr = bad;
+		refused->here = refused->there = held;
+	}
 	return !bad && !differs && !refused->msr;
 }
 
