@@ -162,7 +162,7 @@ static long run_end(void *unused)
 	return pmem_arena_end(ending.device, ending.state, ending.all);
 }
 
-/* The device's lock is held, and that of requests is taken: nobody takes them the other way round. */
+/* Before a probe the device's lock is held, and that of requests is taken: nobody takes them the other way round. */
 static void end_claims(struct pci_dev *dev, u32 state, bool all)
 {
 	long stay;
@@ -186,6 +186,8 @@ static int happens(struct notifier_block *unused, unsigned long what, void *data
 		end_claims(dev, PMEM_ARENA_STATE_BOUND, false);
 		break;
 	case BUS_NOTIFY_DEL_DEVICE:
+	/* Once more when nobody can find it any more: a claim may have come in between. */
+	case BUS_NOTIFY_REMOVED_DEVICE:
 		end_claims(dev, PMEM_ARENA_STATE_REMOVED, true);
 		break;
 	case BUS_NOTIFY_ADD_DEVICE:

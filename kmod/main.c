@@ -4,6 +4,7 @@
 
 #include <linux/cc_platform.h>
 #include <linux/module.h>
+#include <linux/reboot.h>
 #include <linux/security.h>
 #include <linux/slab.h>
 #include <asm/cpufeature.h>
@@ -76,10 +77,19 @@ static int start_library(void)
 		error = worker_call(run_start, start);
 		mutex_unlock(&worker_lock);
 	}
-	if (!worker_is_lost())
+	if (error != -ETIMEDOUT)
 		kvfree(start);
 	return error;
 }
+
+/* A kernel that is started in place of this one would take what is left for the firmware's. */
+static int ends(struct notifier_block *unused, unsigned long what, void *data)
+{
+	processors_give_back();
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block end = { .notifier_call = ends };
 
 static int __init pmem_arena_init(void)
 {
@@ -107,6 +117,7 @@ static int __init pmem_arena_init(void)
 		goto no_files;
 	/* What the firmware left unequal is made equal. */
 	processors_doubt();
+	register_reboot_notifier(&end);
 	pr_info("%u variable registers, %u address bits, %u processors\n", shape.variable, shape.width, num_online_cpus());
 	return 0;
 no_files:
@@ -122,6 +133,7 @@ no_worker:
 
 static void __exit pmem_arena_exit(void)
 {
+	unregister_reboot_notifier(&end);
 	files_stop();
 	devices_leave();
 	online_leave();

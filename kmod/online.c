@@ -121,7 +121,7 @@ static int all_awake(struct device *device)
 }
 
 static const struct dev_pm_ops awake = { SET_NOIRQ_SYSTEM_SLEEP_PM_OPS(NULL, all_awake) };
-static struct platform_driver sleeper = { .driver = { .name = "pmem_arena", .pm = &awake } };
+static struct platform_driver sleeper = { .driver = { .name = "pmem_arena", .pm = &awake, .suppress_bind_attrs = true } };
 static struct platform_device *sleeper_device;
 
 static int online_state;

@@ -82,10 +82,14 @@ int processors_read(struct reading *reading, struct pmem_image *seen)
 
 static struct pmem_image *library_room, *programming_room;
 
+/* Some processor took neither the new registers nor the old ones: those are what all are to have, and not what the boot processor has. */
+static bool is_broken;
+static struct pmem_image good;
+
 long pmem_kernel_read(struct pmem_image *image)
 {
 	static struct reading reading; /* on the library's thread alone: 1 KiB */
-	int error = processors_read(&reading, library_room);
+	int error = READ_ONCE(is_broken) ? -EIO : processors_read(&reading, library_room);
 
 	if (!error)
 		*image = reading.boot;
@@ -119,6 +123,8 @@ static int program(const struct pmem_image *from, const struct pmem_image *to)
 	int result;
 
 	refused.msr = 0;
+	for_each_possible_cpu(cpu)
+		per_cpu(places, cpu).differed.msr = per_cpu(places, cpu).refused.msr = 0;
 	meeting_begin(&meeting, from, to);
 	begun = ktime_get_ns();
 	stop_machine(meet_here, NULL, cpu_online_mask);
@@ -138,8 +144,13 @@ static int program(const struct pmem_image *from, const struct pmem_image *to)
 		}
 	}
 	cpus_read_unlock();
-	if (!result)
+	if (!result && from)
 		written_note(&written, from, to);
+	if (result == -ENXIO) {
+		good = *from;
+		WRITE_ONCE(is_broken, true);
+		processors_doubt();
+	}
 	return result;
 }
 
@@ -162,16 +173,27 @@ void pmem_kernel_refused(struct pmem_difference *difference)
 bool processors_mend(void)
 {
 	static struct reading reading; /* under `programming`, as the room */
+	bool left;
 
 	if (!READ_ONCE(uneven))
 		return false;
 	mutex_lock(&programming);
-	if (processors_read(&reading, programming_room) || (reading.differ && program(&reading.boot, &reading.boot)))
+	/* Before it is looked at: who doubts meanwhile is not forgotten. */
+	WRITE_ONCE(uneven, false);
+	if (is_broken && !program(NULL, &good))
+		WRITE_ONCE(is_broken, false);
+	left = is_broken || processors_read(&reading, programming_room) ||
+	       (reading.differ && program(&reading.boot, &reading.boot));
+	if (left)
 		WRITE_ONCE(uneven, true);
-	else
-		WRITE_ONCE(uneven, false);
 	mutex_unlock(&programming);
-	return READ_ONCE(uneven);
+	return left;
+}
+
+/* Holds `programming`. */
+static void forget(void)
+{
+	written.variable = written.fixed = written.def = 0;
 }
 
 int processors_give_back(void)
@@ -181,16 +203,25 @@ int processors_give_back(void)
 	int error;
 
 	mutex_lock(&programming);
+	if (is_broken && !program(NULL, &good))
+		is_broken = false;
 	error = processors_read(&reading, programming_room);
-	if (!error && written_back(&written, &reading.boot, &to)) {
+	if (!error && (written_back(&written, &reading.boot, &to) || reading.differ)) {
 		error = program(&reading.boot, &to);
 		if (!error)
 			pr_info("what was written is given back\n");
 	}
 	if (!error)
-		memset(&written, 0, sizeof(written));
+		forget();
 	mutex_unlock(&programming);
 	return error;
+}
+
+void processors_forget(void)
+{
+	mutex_lock(&programming);
+	forget();
+	mutex_unlock(&programming);
 }
 
 void processors_stop(void)
@@ -205,14 +236,15 @@ int processors_start(void)
 
 	if (msr_read(MSR_CAP, &cap))
 		return -ENODEV;
-	library_room = processors_room();
-	programming_room = processors_room();
-	if (!library_room || !programming_room) {
-		processors_stop();
-		return -ENOMEM;
-	}
 	shape.variable = min_t(u32, cap & 0xff, PMEM_ARENA_VARIABLE);
 	shape.width = boot_cpu_data.x86_phys_bits;
 	shape.is_amd = boot_cpu_data.x86_vendor == X86_VENDOR_AMD || boot_cpu_data.x86_vendor == X86_VENDOR_HYGON;
-	return 0;
+	if (registers_read(&written.load))
+		return -ENODEV;
+	library_room = processors_room();
+	programming_room = processors_room();
+	if (library_room && programming_room)
+		return 0;
+	processors_stop();
+	return -ENOMEM;
 }

@@ -34,5 +34,7 @@ void processors_doubt(void);
 bool processors_mend(void);
 /* Gives back all that was written, without the library. 0, or why it cannot be done now. */
 int processors_give_back(void);
+/* What was written is as it is to be, from now on. */
+void processors_forget(void);
 
 #endif

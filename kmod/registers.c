@@ -22,7 +22,7 @@ static void read_one(u32 msr, __u64 *value, u32 *bad)
 
 u32 registers_read(struct pmem_image *image)
 {
-	u32 i, bad = 0;
+	u32 i, bad = 0, unneeded = 0;
 
 	memset(image, 0, sizeof(*image));
 	read_one(MSR_CAP, &image->cap, &bad);
@@ -34,9 +34,10 @@ u32 registers_read(struct pmem_image *image)
 		read_one(MSR_MASK(i), &image->mask[i], &bad);
 	}
 	if (shape.is_amd) {
-		read_one(MSR_SYSCFG, &image->syscfg, &bad);
-		read_one(MSR_TOM, &image->top_mem, &bad);
-		read_one(MSR_TOM2, &image->top_mem2, &bad);
+		/* Guests may lack these; they are not written, and none is needed. */
+		read_one(MSR_SYSCFG, &image->syscfg, &unneeded);
+		read_one(MSR_TOM, &image->top_mem, &unneeded);
+		read_one(MSR_TOM2, &image->top_mem2, &unneeded);
 	}
 	return bad;
 }
@@ -120,6 +121,22 @@ void written_note(struct written *written, const struct pmem_image *from, const 
 	written->def = note(written->def, from->def, to->def, &written->former.def, &written->value.def);
 }
 
+static bool has_pair(const struct pmem_image *image, u64 base, u64 mask)
+{
+	u32 i;
+
+	for (i = 0; i < shape.variable; i++)
+		if (image->base[i] == base && image->mask[i] == mask)
+			return true;
+	return false;
+}
+
+/* Firmware's, in another register than at load since somebody took its place: none of the registers would have it any more. */
+static bool is_displaced(const struct pmem_image *load, const struct pmem_image *to, u64 base, u64 mask)
+{
+	return (mask & REGISTER_ON) && has_pair(load, base, mask) && !has_pair(to, base, mask);
+}
+
 bool written_back(const struct written *written, const struct pmem_image *now, struct pmem_image *to)
 {
 	const struct pmem_image *former = &written->former, *value = &written->value;
@@ -133,6 +150,11 @@ bool written_back(const struct written *written, const struct pmem_image *now, s
 		if ((written->variable >> i & 1) && now->base[i] == value->base[i] && now->mask[i] == value->mask[i]) {
 			to->base[i] = former->base[i];
 			to->mask[i] = former->mask[i];
+		}
+	for (i = 0; i < shape.variable; i++)
+		if (is_displaced(&written->load, to, now->base[i], now->mask[i]) && !(to->mask[i] & REGISTER_ON)) {
+			to->base[i] = now->base[i];
+			to->mask[i] = now->mask[i];
 		}
 	if (written->def && now->def == value->def)
 		to->def = former->def;

@@ -42,6 +42,7 @@ struct written {
 	u32 fixed; /* one bit a register */
 	bool def;
 	struct pmem_image former, value;
+	struct pmem_image load; /* what was there at load */
 };
 
 /* Takes note of a change that all processors took. */

@@ -59,11 +59,13 @@ static long ask(long (*run)(void *arg), u32 op, void *arg, u64 number)
 	return done;
 }
 
-/* What the thread may still look at stays. */
-static void let_go(void *memory)
+/* What the thread may still look at stays. What the caller is told. */
+static long let_go(void *memory, long done)
 {
-	if (!worker_is_lost())
-		kvfree(memory);
+	if (done == -ETIMEDOUT)
+		return -EIO;
+	kvfree(memory);
+	return done;
 }
 
 /* --- Requests --- */
@@ -98,7 +100,7 @@ static long over_bar(struct pmem_claim *claim, u32 op)
 		return -EINTR;
 	}
 	driver = READ_ONCE(dev->dev.driver);
-	if (!devices_describe(dev, bar, claim)) {
+	if (!device_is_registered(&dev->dev) || !devices_describe(dev, bar, claim)) {
 		snprintf(region->why, sizeof(region->why), "the BAR of %s is elsewhere by now", pci_name(dev));
 		done = refuse(claim, PMEM_ARENA_NO_BAR, -EINVAL);
 	} else if (driver && !may_be_bound) {
@@ -106,7 +108,7 @@ static long over_bar(struct pmem_claim *claim, u32 op)
 		done = refuse(claim, PMEM_ARENA_BUSY, -EBUSY);
 	} else {
 		done = ask(run_request, op, claim, 0);
-		if (!done && op == PMEM_OP_ALLOC && driver)
+		if (!done && op != PMEM_OP_PLAN && driver)
 			pr_warn("%s: a claim is forced over the registers of driver %s\n", pci_name(dev), driver->name);
 	}
 	if (op != PMEM_OP_PLAN)
@@ -140,7 +142,7 @@ static long region_request(u64 session, u32 op, struct pmem_arena_region *region
 	if (done == -ENOMEM && !claim->region.status)
 		claim->region.status = PMEM_ARENA_NO_MEMORY;
 	*region = claim->region;
-	let_go(claim);
+	done = let_go(claim, done);
 	if (!done && op == PMEM_OP_ALLOC)
 		worker_settle_soon();
 	return done;
@@ -212,8 +214,7 @@ static long span(struct pmem_arena_span *span)
 	*copy = *span;
 	done = ask(run_span, 0, copy, 0);
 	*span = *copy;
-	let_go(copy);
-	return done;
+	return let_go(copy, done);
 }
 
 static long dump(struct pmem_arena_text *text)
@@ -232,8 +233,7 @@ static long dump(struct pmem_arena_text *text)
 		if (copy_to_user(u64_to_user_ptr(text->buffer), copy, done))
 			done = -EFAULT;
 	}
-	let_go(copy);
-	return min(done, 0l);
+	return min(let_go(copy, done), 0l);
 }
 
 void requests_close(u64 session)

@@ -32,7 +32,7 @@ static struct {
 } work;
 
 static DEFINE_SPINLOCK(state_lock); /* guards these */
-static bool busy; /* the thread is in the library */
+static bool busy; /* the thread has something to do */
 static bool lost; /* it was taken for dead there: the module, and what it works on, stay until it comes back */
 static bool panicked; /* it will not */
 static struct pmem_figures shown;
@@ -42,10 +42,6 @@ bool worker_is_dead(void)
 	return READ_ONCE(dead);
 }
 
-bool worker_is_lost(void)
-{
-	return READ_ONCE(lost);
-}
 
 /* --- The stack: filled with this before anything uses it, so that it can be seen how much did. --- */
 
@@ -89,24 +85,31 @@ static void wait_to_be_stopped(void)
 	}
 }
 
-static void run_one(void)
+/* Is done, or never will be: the module may go that stayed for it. */
+static void come_back(const struct pmem_figures *figures)
 {
-	struct pmem_figures figures;
 	bool was_lost;
 
 	spin_lock(&state_lock);
-	busy = true;
-	spin_unlock(&state_lock);
-	faults_stall();
-	work.result = work.run(work.arg);
-	pmem_arena_figures(&figures);
-	spin_lock(&state_lock);
-	shown = figures;
+	shown = *figures;
 	was_lost = lost;
 	busy = lost = false;
 	spin_unlock(&state_lock);
 	if (was_lost)
 		module_put(THIS_MODULE);
+}
+
+static void run_one(void)
+{
+	struct pmem_figures figures = { 0 };
+
+	faults_stall();
+	/* Taken for dead before it began: what it was to work on is gone. */
+	if (!worker_is_dead()) {
+		work.result = work.run(work.arg);
+		pmem_arena_figures(&figures);
+	}
+	come_back(&figures);
 }
 
 static int worker_main(void *unused)
@@ -137,9 +140,12 @@ static void die(void)
 
 void pmem_kernel_panic(const char *text, __u64 len)
 {
+	static const struct pmem_figures none;
+
 	pr_crit("panic at %.*s: no further requests are taken, and what was written is given back\n", (int)len, text);
 	die();
 	panicked = true;
+	come_back(&none);
 	work.result = -EIO;
 	complete(&work.end);
 	wait_to_be_stopped();
@@ -164,6 +170,9 @@ long worker_call(long (*run)(void *arg), void *arg)
 	memory_begin();
 	work.run = run;
 	work.arg = arg;
+	spin_lock(&state_lock);
+	busy = true;
+	spin_unlock(&state_lock);
 	reinit_completion(&work.end);
 	complete(&work.begin);
 	if (wait_for_completion_timeout(&work.end, max(patience, 1u) * HZ))
@@ -175,7 +184,7 @@ long worker_call(long (*run)(void *arg), void *arg)
 		__module_get(THIS_MODULE);
 	spin_unlock(&state_lock);
 	die();
-	return -EIO;
+	return -ETIMEDOUT;
 }
 
 /* --- What is left to do --- */
@@ -186,6 +195,7 @@ long worker_call(long (*run)(void *arg), void *arg)
 #define LOOK HZ
 
 static unsigned long pause;
+static bool stopping; /* nothing is put off any more */
 
 static long run_settle(void *unused)
 {
@@ -211,16 +221,18 @@ static void settle(struct work_struct *unused)
 	if (!dead)
 		worker_figures(&figures, &memory);
 	pause = left ? clamp(2 * pause, (unsigned long)SOON, (unsigned long)SELDOM) : 0;
+	/* Not while the machine goes to sleep or wakes up: registers are the kernel's own then for a while. */
 	if (left)
-		schedule_delayed_work(&settle_work, pause);
+		queue_delayed_work(system_freezable_wq, &settle_work, pause);
 	else if (figures.regions)
-		schedule_delayed_work(&settle_work, LOOK);
+		queue_delayed_work(system_freezable_wq, &settle_work, LOOK);
 }
 
 void worker_settle_soon(void)
 {
 	pause = 0;
-	mod_delayed_work(system_wq, &settle_work, 1);
+	if (!READ_ONCE(stopping))
+		mod_delayed_work(system_freezable_wq, &settle_work, 1);
 }
 
 /* --- Load and unload --- */
@@ -251,10 +263,14 @@ void worker_stop(void)
 {
 	int tries;
 
-	mutex_lock(&worker_lock);
-	worker_call(run_stop, NULL);
-	mutex_unlock(&worker_lock);
+	/* Nobody is left who could begin anything, but for what this does itself. */
+	WRITE_ONCE(stopping, true);
 	cancel_delayed_work_sync(&settle_work);
+	mutex_lock(&worker_lock);
+	/* What the library gave back is as it wants it: what others drove out of its place is in another. */
+	if (!worker_call(run_stop, NULL))
+		processors_forget();
+	mutex_unlock(&worker_lock);
 	for (tries = 0; processors_give_back() && tries < 8; tries++)
 		;
 	if (tries == 8)

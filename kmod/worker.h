@@ -19,13 +19,14 @@ void worker_stop(void);
 
 /* One request at a time. Not held while a device's lock is waited for, nor for longer than the library takes. */
 extern struct mutex worker_lock;
-/* Runs a function on the thread; -EIO if it is dead. The caller holds `worker_lock`. */
+/*
+ * Runs a function on the thread; -EIO if it is dead, -ETIMEDOUT if it is taken for dead now: what it works on must stay then. The caller
+ * holds `worker_lock`.
+ */
 long worker_call(long (*run)(void *arg), void *arg);
 /* Whether there is memory for a request that takes some. */
 bool worker_has_memory(void);
 bool worker_is_dead(void);
-/* Whether it was taken for dead while it still ran: what it was given must stay. */
-bool worker_is_lost(void);
 
 /* Has what is left to do tried again: at once, and then less and less often until nothing is left. */
 void worker_settle_soon(void);

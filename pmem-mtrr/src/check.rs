@@ -5,7 +5,7 @@ use crate::difference::Difference;
 use crate::effective::Effective;
 use crate::kind::{MemType, TypeSet};
 use crate::plan::Want;
-use crate::regs::{FIXED_RANGES, Fixed, phys_base, phys_mask};
+use crate::regs::{self, FIXED_RANGES, Fixed, phys_base, phys_mask};
 use crate::setting::Setting;
 use core::fmt;
 
@@ -208,10 +208,21 @@ impl Setting {
         self.management().is_some_and(|range| range.and(span) == span)
     }
 
-    /// Tells `found` each register in which processor `cpu` differs from this one in effect ([`Self::differences`]).
+    /// Tells `found` each register in which processor `cpu` differs from this one in effect ([`Self::differences`]), and AMD's
+    /// registers beside them.
     pub fn compare(&self, other: &Self, cpu: u32, mut found: impl FnMut(Finding)) {
         for Difference { msr, here, there } in self.differences(other) {
             found(Finding::Disagree { cpu, msr, first: here, other: there });
+        }
+        let (Some(first), Some(other)) = (self.amd, other.amd) else { return };
+        for (msr, first, other) in [
+            (regs::SYSCFG, first.syscfg.0, other.syscfg.0),
+            (regs::TOP_MEM, first.top_mem, other.top_mem),
+            (regs::TOP_MEM2, first.top_mem2, other.top_mem2),
+        ] {
+            if first != other {
+                found(Finding::Disagree { cpu, msr, first, other });
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //! A register that is off may hold anything. Linux leaves the base of a range that it turns off where it was on the processors
 //! that are online, and gives one that comes online later zero (`generic_set_mtrr`): no address has another type for it.
 
-use crate::regs::{self, Cap, DefType, Syscfg, Variable, phys_base, phys_mask};
+use crate::regs::{self, DefType, Variable, phys_base, phys_mask};
 use crate::setting::Setting;
 use core::fmt;
 
@@ -24,11 +24,6 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What counts of `SYSCFG`: `MtrrTom2En` and `Tom2ForceMemTypeWB`.
-const SYSCFG_COUNTS: u64 = 3 << 21;
-/// What counts of `IA32_MTRRCAP`: how many registers, the fixed ranges, write combining.
-const CAP_COUNTS: u64 = 0x5ff;
-
 impl Setting {
     /// The first register by which `self` and `other` differ in effect; `None` if each address is of one type by both.
     pub fn difference(&self, other: &Self) -> Option<Difference> {
@@ -39,11 +34,8 @@ impl Setting {
     ///
     /// These count, less what is reserved or above the width of physical addresses: of DEF_TYPE the switch E, and with it on the
     /// type and, where there are fixed ranges, FE; the fixed ranges where both switches are on; base and mask of each variable register
-    /// whose V bit is set; on AMD's processors the two bits of SYSCFG about TOP_MEM2, and that register where they are set. Of
-    /// MTRRCAP, which nobody can write, what says which of these there are.
+    /// whose V bit is set. What nobody writes who makes processors equal, MTRRCAP and AMD's TOP_MEM2, does not.
     pub fn differences<'s>(&'s self, other: &'s Self) -> impl Iterator<Item = Difference> + 's {
-        let (Cap(here), Cap(there)) = (self.cap, other.cap);
-        let cap = counted(regs::MTRRCAP, CAP_COUNTS, here, there);
         let on = self.def.enabled() && other.def.enabled();
         let (DefType(here), DefType(there)) = (self.def, other.def);
         let switches = if on { 0x8ff | u64::from(self.cap.fixed()) << 10 } else { 1 << 11 };
@@ -55,8 +47,7 @@ impl Setting {
             .filter_map(|(msr, (here, there))| counted(msr, u64::MAX, *here, *there));
         let pairs = self.variable().iter().zip(other.variable()).enumerate();
         let variable = pairs.flat_map(|(n, (here, there))| self.of_pair(n, *here, *there));
-        let rest = fixed.chain(variable).chain(self.of_amd(other)).filter(move |_| on);
-        cap.into_iter().chain(def).chain(rest)
+        def.into_iter().chain(fixed.chain(variable).filter(move |_| on))
     }
 
     fn of_pair(&self, n: usize, here: Variable, there: Variable) -> impl Iterator<Item = Difference> {
@@ -66,14 +57,6 @@ impl Setting {
         let mask = counted(phys_mask(n), address | 1 << 11, here.mask, there.mask);
         let base = counted(phys_base(n), address | 0xff, here.base, there.base);
         mask.filter(|_| either).into_iter().chain(base.filter(|_| both))
-    }
-
-    fn of_amd(&self, other: &Self) -> Option<Difference> {
-        let (here, there) = (self.amd.unwrap_or_default(), other.amd.unwrap_or_default());
-        let (Syscfg(bits), Syscfg(theirs)) = (here.syscfg, there.syscfg);
-        let ends = Difference { msr: regs::TOP_MEM2, here: here.top_mem2, there: there.top_mem2 };
-        let ends = (self.tom2() != other.tom2()).then_some(ends);
-        counted(regs::SYSCFG, SYSCFG_COUNTS, bits, theirs).or(ends)
     }
 }
 
@@ -87,8 +70,7 @@ mod tests {
     use super::*;
     use crate::block::Block;
     use crate::kind::MemType;
-    use crate::regs::{Fixed, Register, Width};
-    use crate::setting::Amd;
+    use crate::regs::{Cap, Fixed, Register, Width};
     use proptest::prelude::*;
     use std::vec::Vec;
 
@@ -136,10 +118,6 @@ mod tests {
         assert_eq!(after(|s| s.def.0 ^= 1), Some(0x2ff));
         assert_eq!(after(|s| s.def.0 ^= 1 << 10), Some(0x2ff));
         assert_eq!(after(|s| s.def.0 ^= 1 << 11), Some(0x2ff));
-        assert_eq!(after(|s| s.cap.0 -= 1), Some(0xfe));
-        let amd = |bits, top_mem2| Some(Amd { syscfg: Syscfg(bits), top_mem: 0, top_mem2 });
-        assert_eq!(after(|s| s.amd = amd(1 << 21, 0)), Some(regs::SYSCFG));
-        assert_eq!(after(|s| s.amd = amd(1 << 18, 1 << 33)), None, "TOP_MEM2 is off");
     }
 
     #[test]
@@ -153,10 +131,6 @@ mod tests {
         assert_eq!(old.difference(&new).map(|found| found.msr), Some(0x203));
         (old.def, new.def) = (DefType(6), DefType(0));
         assert_eq!(old.difference(&new), None, "all is uncacheable");
-        let amd = |top_mem2| Some(Amd { syscfg: Syscfg(3 << 21), top_mem: 0, top_mem2 });
-        let (mut old, mut new) = (setting(), setting());
-        (old.amd, new.amd) = (amd(1 << 33), amd(1 << 34));
-        assert_eq!(old.difference(&new).map(|found| found.msr), Some(regs::TOP_MEM2));
     }
 
     proptest! {

@@ -266,12 +266,20 @@ pub struct Written {
     def: bool,
     former: Image,
     value: Image,
+    /// What was there at load.
+    pub load: Image,
 }
 
 impl Written {
     /// Nothing is.
-    pub const BLANK: Self =
-        Self { variable: 0, fixed: 0, def: false, former: Image::BLANK, value: Image::BLANK };
+    pub const BLANK: Self = Self {
+        variable: 0,
+        fixed: 0,
+        def: false,
+        former: Image::BLANK,
+        value: Image::BLANK,
+        load: Image::BLANK,
+    };
 
     /// Takes note of a change.
     pub fn note(&mut self, from: &Image, to: &Image) {

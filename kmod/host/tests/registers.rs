@@ -81,6 +81,31 @@ fn the_first_that_is_refused_is_named() {
     assert_eq!(image(&after).mask[1], to.mask[1]);
 }
 
+#[test]
+fn what_the_firmware_had_stays_where_it_was_driven_to() {
+    let _shape = shaped(INTEL);
+    let hole = (0xc000_0000, 0xff_c000_0800);
+    let mut load = Image::BLANK;
+    (load.base[0], load.mask[0]) = hole;
+    let mut written = Written::BLANK;
+    written.load = load;
+    // Somebody takes the firmware's place, and we put what it had elsewhere, beside something of our own.
+    let mut now = load;
+    (now.base[0], now.mask[0]) = (0x4000_0000, 0xff_f000_0800);
+    let mut to = now;
+    (to.base[1], to.mask[1]) = hole;
+    (to.base[2], to.mask[2]) = (0xe000_0001, 0xff_f000_0800);
+    written.note(&now, &to);
+    let back = written.back(&to).unwrap();
+    assert_eq!((back.base[1], back.mask[1]), hole);
+    assert_eq!(back.mask[2], 0, "our own goes");
+    assert_eq!(back.base[0], 0x4000_0000, "theirs stays");
+    // If the firmware's place is its own again, the other one goes.
+    let mut again = to;
+    (again.base[0], again.mask[0]) = hole;
+    assert_eq!(written.back(&again).unwrap().mask[1], 0);
+}
+
 /// Registers, few values each, so that they meet.
 fn registers() -> impl Strategy<Value = Vec<(usize, u64)>> {
     prop::collection::vec((0usize..16, 1u64..4), 0..6)

@@ -2,9 +2,9 @@
 
 use crate::claims::{Claim, Claims};
 use crate::ffi::{bar, log};
-use crate::machine::Machine;
+use crate::machine::{Cover, Machine};
 use crate::policy::allowed;
-use crate::port::{CHANGED, Kernel};
+use crate::port::Kernel;
 use crate::refused::Refused;
 use alloc::boxed::Box;
 use alloc::format;
@@ -12,7 +12,7 @@ use alloc::string::String;
 use core::fmt::Write;
 use pmem_arena_abi::{self as abi, FORCE, Figures, Found, Region, Span, state, status};
 use pmem_core::{AddrRange, Attrs, Error, Plan, RegionId, Request};
-use pmem_drivers::mtrr::{Cap, MemType, Port, Setting, Width, wish};
+use pmem_drivers::mtrr::{CHANGED, Cap, MemType, Port, Setting, Width, wish};
 
 /// How often a change is planned again that meets another one.
 const TRIES: usize = 8;
@@ -116,13 +116,18 @@ impl Library {
     pub fn claim(&mut self, claim: &mut abi::Claim) -> Result<(), Refused> {
         self.claims.has_room()?;
         let Wanted { range, attrs, request } = self.wanted(claim)?;
-        self.cover(claim)?;
+        let cover = self.uncovered(claim);
+        let take_in = cover.as_ref().map(|cover| self.machine.take_in(cover));
         let left_over = self.left_over(range);
         let pci = self.machine.pci;
-        let region = self.change(|plan| {
+        let (link, region) = self.change(|plan| {
+            let link = take_in.as_ref().map(|take_in| take_in(plan)).transpose()?;
             left_over.iter().try_for_each(|region| plan.decref(*region))?;
-            plan.alloc(pci, &request)
+            Ok((link, plan.alloc(pci, &request)?))
         })?;
+        if let Some(link) = link {
+            self.machine.taken_in(link);
+        }
         self.claims.given_back(&left_over);
         claim.region.id = region.to_raw();
         self.claims.push(Claim {
@@ -142,10 +147,12 @@ impl Library {
 
     pub fn plan(&mut self, claim: &mut abi::Claim) -> Result<(), Refused> {
         let Wanted { range, request, .. } = self.wanted(claim)?;
-        self.cover(claim)?;
+        let cover = self.uncovered(claim);
+        let take_in = cover.as_ref().map(|cover| self.machine.take_in(cover));
         let left_over = self.left_over(range);
         let pci = self.machine.pci;
         self.machine.manager.rehearse(|plan| {
+            take_in.as_ref().map(|take_in| take_in(plan)).transpose()?;
             left_over.iter().try_for_each(|region| plan.decref(*region))?;
             plan.alloc(pci, &request)
         })?;
@@ -154,11 +161,8 @@ impl Library {
         Ok(())
     }
 
-    fn cover(&mut self, claim: &abi::Claim) -> Result<(), Refused> {
-        match AddrRange::inclusive(claim.window_start, claim.window_last) {
-            Ok(window) => Ok(self.machine.cover(window)?),
-            Err(_) => Ok(()),
-        }
+    fn uncovered(&self, claim: &abi::Claim) -> Option<Cover> {
+        self.machine.uncovered(AddrRange::inclusive(claim.window_start, claim.window_last).ok()?)
     }
 
     /// Puts in where a claim is that still counts.
@@ -176,6 +180,9 @@ impl Library {
         self.find(claim)?;
         let mine = self.claims.mine(claim.region.id, claim.session)?;
         let (range, region) = (mine.range, mine.region);
+        if mine.device != claim.device {
+            return Err(Refused::new(status::ENDED, "the BAR is elsewhere by now"));
+        }
         let attrs = allowed(claim, range)?;
         let Some(region) = region else { return Err(Refused::new(status::NONE, "no such region")) };
         self.change(|plan| plan.set(region, attrs))?;

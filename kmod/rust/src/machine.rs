@@ -56,31 +56,51 @@ impl Machine {
         spans.map(|(range, _)| range).collect()
     }
 
-    /// Takes in a window that came up after load, or that nobody knew for one: what of it was reserved is a bus's from now on.
-    pub fn cover(&mut self, window: AddrRange) -> Result<(), Error> {
+    /// What of a window is not known yet, since it came up after load or nobody knew it for one; `None` if all is.
+    pub fn uncovered(&self, window: AddrRange) -> Option<Cover> {
         let known: Vec<AddrRange> = [self.primed(self.pci), self.primed(self.ram)].concat();
         let new = without(window, &known);
         if new.is_empty() {
-            return Ok(());
+            return None;
         }
         let reserved = self.primed(self.reserved);
-        let lost: Vec<AddrRange> =
-            reserved.iter().flat_map(|r| new.iter().filter_map(|n| common(*r, *n))).collect();
-        let kept: Vec<AddrRange> = reserved.iter().flat_map(|range| without(*range, &new)).collect();
-        let Self { view, pci, reserved, to_reserved, .. } = *self;
-        self.to_reserved = self.manager.transaction(|plan| {
-            let mut link = to_reserved;
-            if let Some(old) = link.filter(|_| !lost.is_empty()) {
-                plan.disconnect(old)?;
-                lost.iter().try_for_each(|range| plan.unprime(reserved, *range))?;
-                link = join(plan, view, reserved, &kept)?;
-            }
-            new.iter().try_for_each(|range| plan.prime(pci, *range, bus()))?;
-            join(plan, view, pci, &new)?;
-            Ok(link)
-        })?;
-        Ok(())
+        let lost = reserved.iter().flat_map(|r| new.iter().filter_map(|n| common(*r, *n))).collect();
+        let kept = reserved.iter().flat_map(|range| without(*range, &new)).collect();
+        Some(Cover { new, lost, kept })
     }
+
+    /// Takes it in: what of it was reserved is a bus's from then on. The link to what is reserved after that.
+    pub fn take_in<'c>(
+        &self,
+        cover: &'c Cover,
+    ) -> impl Fn(&mut Plan<'_>) -> Result<Option<LinkId>, Error> + use<'c> {
+        let Self { view, pci, reserved, to_reserved, .. } = *self;
+        move |plan| {
+            let mut link = to_reserved;
+            if let Some(old) = link.filter(|_| !cover.lost.is_empty()) {
+                plan.disconnect(old)?;
+                cover.lost.iter().try_for_each(|range| plan.unprime(reserved, *range))?;
+                link = join(plan, view, reserved, &cover.kept)?;
+            }
+            cover.new.iter().try_for_each(|range| plan.prime(pci, *range, bus()))?;
+            join(plan, view, pci, &cover.new)?;
+            Ok(link)
+        }
+    }
+
+    /// Takes note of what became of that link.
+    pub fn taken_in(&mut self, to_reserved: Option<LinkId>) {
+        self.to_reserved = to_reserved;
+    }
+}
+
+/// A window to be taken in.
+pub struct Cover {
+    new: Vec<AddrRange>,
+    /// What was reserved, and is not any more.
+    lost: Vec<AddrRange>,
+    /// What is reserved still.
+    kept: Vec<AddrRange>,
 }
 
 /// Has the view see ranges of an arena where they are.

@@ -4,7 +4,7 @@ use crate::ffi;
 use alloc::boxed::Box;
 use pmem_arena_abi::Image;
 use pmem_core::Fault;
-use pmem_drivers::mtrr::{Port, Setting, Width};
+use pmem_drivers::mtrr::{CHANGED, Port, Setting, Width};
 
 /// The processors of this machine.
 pub struct Kernel {
@@ -25,7 +25,7 @@ impl Port for Kernel {
     fn read(&mut self, into: &mut Setting) -> Result<(), Fault> {
         // SAFETY: the C half writes one image, and keeps no pointer to it.
         if unsafe { ffi::pmem_kernel_read(&raw mut *self.from) } != 0 {
-            return Err(Fault::new("a register cannot be read"));
+            return Err(Fault::new(UNREADABLE));
         }
         self.from.put(self.width, into);
         Ok(())
@@ -44,5 +44,5 @@ impl Port for Kernel {
     }
 }
 
-/// What a change between plan and rendezvous is called; it is tried again then.
-pub const CHANGED: &str = "registers have changed meanwhile";
+/// What a register that cannot be read is called.
+pub const UNREADABLE: &str = "a register cannot be read";

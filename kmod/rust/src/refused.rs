@@ -1,11 +1,12 @@
 //! Why a request is refused: a status, an errno, and words.
 
 use crate::ffi;
-use crate::port::CHANGED;
+use crate::port::UNREADABLE;
 use alloc::format;
 use alloc::string::{String, ToString};
 use pmem_arena_abi::{Region, WHY, status};
 use pmem_core::Error;
+use pmem_drivers::mtrr::CHANGED;
 
 /// A refusal.
 pub struct Refused {
@@ -55,7 +56,10 @@ impl From<Error> for Refused {
     fn from(error: Error) -> Self {
         let (status, registers) = match &error {
             Error::Refused { veto, .. } if veto.needed_of.is_some() => (status::FULL, veto.needed_of),
-            Error::Refused { .. } | Error::Occupied { .. } => (status::BUSY, None),
+            Error::Refused { veto, .. } if veto.reason == UNREADABLE => (status::DIFFERS, None),
+            // No registers make it, whoever asks.
+            Error::Refused { .. } => (status::WRONG, None),
+            Error::Occupied { .. } => (status::BUSY, None),
             Error::Failed { fault, .. } if fault.reason == CHANGED => (status::CHANGED, None),
             Error::Failed { .. } => (status::DIFFERS, None),
             Error::NoRegion(_) => (status::NONE, None),
@@ -63,7 +67,8 @@ impl From<Error> for Refused {
         };
         let mut why = error.to_string();
         let refused = ffi::last_refused();
-        if status == status::DIFFERS && refused.msr != 0 {
+        let was_written = matches!(&error, Error::Failed { fault, .. } if fault.reason != UNREADABLE);
+        if status == status::DIFFERS && was_written && refused.msr != 0 {
             why = format!(
                 "processor {} did not take register {:#x}: it holds {:#x}, not {:#x}",
                 refused.cpu, refused.msr, refused.here, refused.there

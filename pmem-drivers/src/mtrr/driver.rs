@@ -1,7 +1,7 @@
 //! The driver.
 
 use super::demand::{Demand, Unmapped};
-use super::port::Port;
+use super::port::{CHANGED, Port};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -281,8 +281,14 @@ impl<P: Port + 'static> Driver for Mtrr<P> {
 
     fn install(&mut self) -> Result<(), Fault> {
         let Some(staged) = &mut self.staged else { return Ok(()) };
-        if staged.from != staged.to {
-            self.port.program(&staged.from, &staged.to)?;
+        if staged.from != staged.to
+            && let Err(fault) = self.port.program(&staged.from, &staged.to)
+        {
+            // Nothing was written then, and what others wrote is no failure to put things back.
+            if fault.reason == CHANGED {
+                self.staged = None;
+            }
+            return Err(fault);
         }
         core::mem::swap(&mut self.belief, &mut staged.belief);
         staged.installed = true;

@@ -1,6 +1,6 @@
 //! Processors that are not there.
 
-use super::port::Port;
+use super::port::{CHANGED, Port};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -110,7 +110,7 @@ impl Port for FakeCpus {
     fn program(&mut self, from: &Setting, to: &Setting) -> Result<(), Fault> {
         let mut cpus = self.lock();
         if cpus.cpus.first().is_none_or(|boot| boot.difference(from).is_some()) {
-            return Err(Fault::new("registers have changed meanwhile"));
+            return Err(Fault::new(CHANGED));
         }
         // The trace is the only thing here that takes memory: what a test looks at, not what a port does.
         let count = cpus.cpus.len();

@@ -2,7 +2,7 @@
 //!
 //! Both take memory when they program or read, which programs may.
 
-use super::port::Port;
+use super::port::{CHANGED, Port};
 use pmem_core::Fault;
 use pmem_mtrr::{Block, MemType, Register, Setting, Variable, Width};
 use std::fs::{self, File, OpenOptions};
@@ -129,7 +129,7 @@ impl Port for ProcMtrr {
         let now: Vec<Register> = self.registers()?.into_iter().map(|(_, register)| register).collect();
         let same = |a: &[Register], b: &[Register]| a.len() == b.len() && a.iter().all(|r| b.contains(r));
         if !same(&now, &from) {
-            return Err(Fault::new("registers have changed meanwhile"));
+            return Err(Fault::new(CHANGED));
         }
         self.lead(&from, &to)?;
         let now: Vec<Register> = self.registers()?.into_iter().map(|(_, register)| register).collect();

@@ -20,4 +20,4 @@ pub use fake::{FakeCpus, Written};
 #[cfg(all(feature = "std", unix))]
 pub use linux::{DevMsr, ProcMtrr, parse_proc_mtrr};
 pub use pmem_mtrr::*;
-pub use port::Port;
+pub use port::{CHANGED, Port};

@@ -40,12 +40,30 @@ impl Variant {
     }
 }
 
+/// What every kernel wants of an object.
+const BASE: &str =
+    "-C relocation-model=static -C code-model=kernel -Z plt=yes -Z direct-access-external-data=yes";
+
+/// The flags of an object that serves all kernels with retpolines and return thunks: landing places are where some want them, and
+/// harm nobody else; frame pointers and padding are there or not.
+pub fn packed(frames: bool, padded: bool) -> String {
+    let mut flags = format!(
+        "{BASE} -Z retpoline -Z retpoline-external-thunk -C jump-tables=no -Z function-return=thunk-extern -Z cf-protection=branch"
+    );
+    for (is_set, flag) in
+        [(frames, " -C force-frame-pointers=yes"), (padded, " -Z patchable-function-entry=16,16")]
+    {
+        if is_set {
+            flags.push_str(flag);
+        }
+    }
+    flags
+}
+
 /// As the kernel's own objects are compiled: no position-independent code, addresses in the top 2 GiB, no red zone (the target's); and
 /// each mitigation that its configuration has.
 pub fn flags(kernel: &Kernel) -> String {
-    let mut flags = String::from(
-        "-C relocation-model=static -C code-model=kernel -Z plt=yes -Z direct-access-external-data=yes",
-    );
+    let mut flags = BASE.to_owned();
     let mut add = |names: &[&str], text: &str| {
         if kernel.option(names).is_some() {
             flags.push_str(text);
@@ -67,16 +85,20 @@ pub fn flags(kernel: &Kernel) -> String {
     flags
 }
 
-/// Builds the library, once for all kernels that want the same flags; gives the linked object.
+/// Builds the library for a kernel; gives the linked object.
 pub fn library(kernel: &Kernel) -> Result<PathBuf> {
+    library_with(&flags(kernel))
+}
+
+/// Builds the library, once for all who want the same flags.
+pub fn library_with(flags: &str) -> Result<PathBuf> {
     ensure_sources()?;
-    let flags = flags(kernel);
     let sum = flags
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
     let place = root().join("target/kmod").join(format!("library-{sum:016x}"));
     let mut library = debian_cargo();
-    library.current_dir(root().join("kmod/rust")).env("RUSTFLAGS", &flags).env("CARGO_TARGET_DIR", &place);
+    library.current_dir(root().join("kmod/rust")).env("RUSTFLAGS", flags).env("CARGO_TARGET_DIR", &place);
     library.args(["build", "--locked", "--release", "--target", TARGET, "-Zbuild-std=core,alloc"]);
     check("pmem_arena, the library", &mut library)?;
     let object = place.join("library.bin");

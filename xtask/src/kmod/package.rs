@@ -2,7 +2,7 @@
 //!
 //! Who installs it needs no Rust. Kbuild chooses the object by the kernel's configuration.
 
-use super::build::{library, sources};
+use super::build::{library_with, packed, sources};
 use super::kernel::{Kernel, ensure, lab};
 use crate::run::{Result, check, root};
 use std::fs;
@@ -11,8 +11,8 @@ use std::process::Command;
 
 const NAME: &str = "pmem-arena";
 
-/// Kernels whose flags are packed, and what Kbuild calls them: without and with padding before functions and landing places.
-const FLAVOURS: [(&str, &str); 2] = [("6.1", "plain"), ("6.12", "padded")];
+/// Kernels that the packed sources are built for, as a check.
+const SERIES: [&str; 2] = ["6.1", "6.12"];
 
 /// Makes the package, and builds what is in it as DKMS would, for each kernel.
 pub fn run() -> Result {
@@ -21,17 +21,15 @@ pub fn run() -> Result {
     let tree = lab.join("tree");
     drop(fs::remove_dir_all(&tree));
     let place = tree.join(format!("usr/src/{NAME}-{version}"));
-    let mut kernels = Vec::new();
-    for (series, flavour) in FLAVOURS {
-        let kernel = Kernel::debian(series)?;
-        let object = library(&kernel)?;
-        if kernels.is_empty() {
-            sources(&place, &object)?;
-        }
-        fs::copy(&object, place.join(format!("library-{flavour}.bin"))).map_err(|e| e.to_string())?;
-        kernels.push(kernel);
+    let objects = [(false, false), (false, true), (true, false), (true, true)];
+    for (frames, padded) in objects {
+        let object = library_with(&packed(frames, padded))?;
+        sources(&place, &object)?;
+        let words =
+            [(frames, "-frames"), (padded, "-padded16")].map(|(is_set, word)| if is_set { word } else { "" });
+        let name = format!("library-packed{}.bin", words.concat());
+        fs::rename(place.join("library.bin"), place.join(name)).map_err(|e| e.to_string())?;
     }
-    fs::remove_file(place.join("library.bin")).map_err(|e| e.to_string())?;
     let conf = fs::read_to_string(root().join("kmod/dkms.conf")).map_err(|e| e.to_string())?;
     fs::write(place.join("dkms.conf"), conf.replace("@VERSION@", version)).map_err(|e| e.to_string())?;
     let control = format!(
@@ -57,8 +55,8 @@ pub fn run() -> Result {
     let package = lab.join(format!("{NAME}-dkms_{version}_amd64.deb"));
     let mut pack = Command::new("dpkg-deb");
     check("the package", pack.args(["--root-owner-group", "--build"]).arg(&tree).arg(&package))?;
-    for kernel in &kernels {
-        by_dkms(kernel, &place, &lab.join("dkms"), version)?;
+    for series in SERIES {
+        by_dkms(&Kernel::debian(series)?, &place, &lab.join("dkms"), version)?;
     }
     println!("{}", package.display());
     Ok(())
