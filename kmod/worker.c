@@ -42,7 +42,6 @@ bool worker_is_dead(void)
 	return READ_ONCE(dead);
 }
 
-
 /* --- The stack: filled with this before anything uses it, so that it can be seen how much did. --- */
 
 #define UNUSED_STACK 0x5a5a5a5a5a5a5a5aul

@@ -49,4 +49,8 @@ does "it loads where they differ" module pmem_arena
 sleep 2
 is "and makes them equal" "$before" "$(effect)"
 unload
+module pmem_arena
+wrmsr -p 1 0x20f 0xffff000800
+unload
+is "unloading makes them equal, too" "$before" "$(effect)"
 is "the end is the beginning" "$before" "$(effect)"

@@ -22,6 +22,15 @@ for which in pmem_arena_faults pmem_arena_without_mtrr_state_faults; do
             is "$which: all are as before" "$before" "$(effect)"
         done
     done
+    # The boot processor takes neither the new ones nor the old ones again: what it holds is not what all are to have.
+    for msr in 0x202 0x203; do
+        refuse 0 $msr 7
+        pmem-arena-try refuse "$at" 0x1000000 > /refused
+        until_it 20 test "$(cat $p/refuse_times)" = 0
+        refuse 0 0 0
+        until_it 20 sh -c '. /lib.sh; [ "$(effect)" = "'"$before"'" ]'
+        is "$which: the boot processor is mended to what it held, $msr" "$before" "$(effect)"
+    done
     # Giving back is final, and tried until it is done.
     hold "$at" 0x1000000
     refuse 1 0x2ff 6
