@@ -75,7 +75,7 @@ void *pmem_kernel_alloc(__u64 size, __u64 align);
 void pmem_kernel_free(void *at, __u64 size);
 void pmem_kernel_panic(const char *text, __u64 len) __attribute__((noreturn));
 void pmem_kernel_log(const char *text, __u64 len);
-/* The boot processor's registers. Others that differ are made equal later. */
+/* The boot processor's registers; -EIO; -ENXIO while it holds what it should not. Others that differ are made equal later. */
 long pmem_kernel_read(struct pmem_image *image);
 /* 0; -EAGAIN if the boot processor does not hold `from` any more; -EIO if one did not take `to`, and all were put back; -ENXIO if not. */
 long pmem_kernel_program(const struct pmem_image *from, const struct pmem_image *to);

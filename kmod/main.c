@@ -11,6 +11,7 @@
 
 #include "devices.h"
 #include "files.h"
+#include "memory.h"
 #include "online.h"
 #include "processors.h"
 #include "worker.h"
@@ -77,6 +78,7 @@ static int start_library(void)
 		error = worker_call(run_start, start);
 		mutex_unlock(&worker_lock);
 	}
+	memory_loaded();
 	if (error != -ETIMEDOUT)
 		kvfree(start);
 	return error;

@@ -60,6 +60,11 @@ u64 memory_most(void)
 	return READ_ONCE(most);
 }
 
+void memory_loaded(void)
+{
+	most = 0;
+}
+
 void memory_stop(void)
 {
 	/* After a panic some of it may still be in use; the pool would not go then. */

@@ -16,6 +16,9 @@ void memory_stop(void);
 /* A request begins. */
 void memory_begin(void);
 bool memory_is_there(void);
+/* The most that any request took since it was loaded. */
 u64 memory_most(void);
+/* Loading has ended: what that took counts for none. */
+void memory_loaded(void);
 
 #endif

@@ -82,14 +82,14 @@ int processors_read(struct reading *reading, struct pmem_image *seen)
 
 static struct pmem_image *library_room, *programming_room;
 
-/* Some processor took neither the new registers nor the old ones: those are what all are to have, and not what the boot processor has. */
+/* The boot processor took neither the new registers nor the old ones: those are what all are to have, and not what it has. */
 static bool is_broken;
 static struct pmem_image good;
 
 long pmem_kernel_read(struct pmem_image *image)
 {
 	static struct reading reading; /* on the library's thread alone: 1 KiB */
-	int error = READ_ONCE(is_broken) ? -EIO : processors_read(&reading, library_room);
+	int error = READ_ONCE(is_broken) ? -ENXIO : processors_read(&reading, library_room);
 
 	if (!error)
 		*image = reading.boot;
@@ -147,8 +147,10 @@ static int program(const struct pmem_image *from, const struct pmem_image *to)
 	if (!result && from)
 		written_note(&written, from, to);
 	if (result == -ENXIO) {
+		struct pmem_difference found;
+
 		good = *from;
-		WRITE_ONCE(is_broken, true);
+		WRITE_ONCE(is_broken, registers_differ(&per_cpu(places, cpumask_first(cpu_online_mask)).here, from, &found));
 		processors_doubt();
 	}
 	return result;

@@ -81,7 +81,11 @@ void meet(struct meeting *meeting, struct place *place, u32 cpu, int count, bool
 		atomic_set(&meeting->failed, 1);
 	place->refused.cpu = cpu;
 	wait_for_all(&meeting->left, count);
-	if (atomic_read(&meeting->failed) && meeting->from && !bring(place, meeting->from, &back))
+	if (!atomic_read(&meeting->failed) || !meeting->from)
+		return;
+	bring(place, meeting->from, &back);
+	/* What was refused on the way back does not matter if it is there in the end. */
+	if (registers_differ(&place->here, meeting->from, &back))
 		atomic_set(&meeting->broken, 1);
 }
 

@@ -24,8 +24,10 @@ impl Kernel {
 impl Port for Kernel {
     fn read(&mut self, into: &mut Setting) -> Result<(), Fault> {
         // SAFETY: the C half writes one image, and keeps no pointer to it.
-        if unsafe { ffi::pmem_kernel_read(&raw mut *self.from) } != 0 {
-            return Err(Fault::new(UNREADABLE));
+        match unsafe { ffi::pmem_kernel_read(&raw mut *self.from) } {
+            0 => {}
+            -6 => return Err(Fault::new(BROKEN)),
+            _ => return Err(Fault::new(UNREADABLE)),
         }
         self.from.put(self.width, into);
         Ok(())
@@ -43,6 +45,9 @@ impl Port for Kernel {
         }
     }
 }
+
+/// What a boot processor that took neither the new registers nor the old ones is called, until it has the old ones again.
+pub const BROKEN: &str = "the boot processor refused registers, and is given back what it held";
 
 /// What a register that cannot be read is called.
 pub const UNREADABLE: &str = "a register cannot be read";

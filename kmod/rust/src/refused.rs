@@ -1,7 +1,7 @@
 //! Why a request is refused: a status, an errno, and words.
 
 use crate::ffi;
-use crate::port::UNREADABLE;
+use crate::port::{BROKEN, UNREADABLE};
 use alloc::format;
 use alloc::string::{String, ToString};
 use pmem_arena_abi::{Region, WHY, status};
@@ -56,7 +56,9 @@ impl From<Error> for Refused {
     fn from(error: Error) -> Self {
         let (status, registers) = match &error {
             Error::Refused { veto, .. } if veto.needed_of.is_some() => (status::FULL, veto.needed_of),
-            Error::Refused { veto, .. } if veto.reason == UNREADABLE => (status::DIFFERS, None),
+            Error::Refused { veto, .. } if [BROKEN, UNREADABLE].contains(&veto.reason) => {
+                (status::DIFFERS, None)
+            }
             // No registers make it, whoever asks.
             Error::Refused { .. } => (status::WRONG, None),
             Error::Occupied { .. } => (status::BUSY, None),
@@ -67,7 +69,8 @@ impl From<Error> for Refused {
         };
         let mut why = error.to_string();
         let refused = ffi::last_refused();
-        let was_written = matches!(&error, Error::Failed { fault, .. } if fault.reason != UNREADABLE);
+        let was_written =
+            matches!(&error, Error::Failed { fault, .. } if ![BROKEN, UNREADABLE].contains(&fault.reason));
         if status == status::DIFFERS && was_written && refused.msr != 0 {
             why = format!(
                 "processor {} did not take register {:#x}: it holds {:#x}, not {:#x}",
