@@ -96,7 +96,6 @@ long pmem_kernel_read(struct pmem_image *image)
 	return error;
 }
 
-
 static DEFINE_MUTEX(programming); /* guards these: the library's thread, and who gives back once it is dead */
 static DEFINE_PER_CPU(struct place, places);
 static struct meeting meeting;

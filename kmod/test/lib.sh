@@ -88,9 +88,13 @@ off_and_on() {
 vga=$(grep -l 0x030000 /sys/bus/pci/devices/*/class | head -1)
 slot=${vga%/class}
 name=${slot##*/}
-set -- $(head -1 "$slot/resource")
-bar=$1
-at=$(printf '0x%x' "$bar")
-end=$(printf '0x%x' $((bar + 0x1000000)))
-set -- $(sed -n 3p "$slot/resource")
-mmio=$(printf '0x%x' "$1")
+# Sets where they are.
+find_bars() {
+    set -- $(head -1 "$slot/resource")
+    bar=$1
+    at=$(printf '0x%x' "$bar")
+    end=$(printf '0x%x' $((bar + 0x1000000)))
+    set -- $(sed -n 3p "$slot/resource")
+    mmio=$(printf '0x%x' "$1")
+}
+find_bars

@@ -62,12 +62,7 @@ echo 1 > /sys/bus/pci/rescan
 note "back at $(head -1 "$slot/resource")"
 is "where it comes back nothing is claimed" "$before" "$(effect)"
 let_go
-set -- $(head -1 "$slot/resource")
-bar=$1
-at=$(printf '0x%x' "$bar")
-end=$(printf '0x%x' $((bar + 0x1000000)))
-set -- $(sed -n 3p "$slot/resource")
-mmio=$(printf '0x%x' "$1")
+find_bars
 hold "$at" 0x1000000
 is "and can be claimed again" WC "$(type_at "$at")"
 let_go
