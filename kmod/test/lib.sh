@@ -87,7 +87,6 @@ off_and_on() {
 # The frame buffer: the first memory BAR of the VGA function, and its registers, the third.
 vga=$(grep -l 0x030000 /sys/bus/pci/devices/*/class | head -1)
 slot=${vga%/class}
-name=${slot##*/}
 # Sets where they are.
 find_bars() {
     set -- $(head -1 "$slot/resource")
