@@ -93,8 +93,6 @@ fn sound(faults: &[Fault]) -> Result {
     let mut scenes: Vec<&str> = faults.iter().map(|fault| fault.by.as_str()).collect();
     scenes.sort_unstable();
     scenes.dedup();
-    // Nothing can be done after lockdown.
-    scenes.sort_by_key(|scene| *scene == "lockdown");
     let booted_scenes: Vec<&str> = scenes.iter().filter(|scene| **scene != "host").copied().collect();
     let mut failed = Vec::new();
     if scenes.contains(&"host") && on_host(&tree)? {
