@@ -47,14 +47,14 @@ effect() {
 type_at() { pmem mtrr show 2> /dev/null | grep -i "^$1\.\." | awk '{print $NF}'; }
 types() { pmem mtrr show | grep -F ..; }
 
-# until SECONDS COMMAND...: waits for it to succeed.
+# until_it SECONDS COMMAND...: waits for it to succeed. What is to be worked out anew each time stands in single quotes.
 until_it() {
-    local left=$(($1 * 10))
+    local tries=$(($1 * 10))
     shift
-    while [ $left -gt 0 ]; do
-        if "$@" > /dev/null 2>&1; then return 0; fi
+    while [ $tries -gt 0 ]; do
+        if eval "$*" > /dev/null 2>&1; then return 0; fi
         usleep 100000
-        left=$((left - 1))
+        tries=$((tries - 1))
     done
     return 1
 }
@@ -71,9 +71,12 @@ hold() {
 let_go() {
     kill -9 $holder 2> /dev/null
     wait $holder 2> /dev/null
-    until_it 10 test -z "$(pmem-arena-try regions 2> /dev/null | grep "process $holder")"
+    until_it 10 '! pmem-arena-try regions | grep "process $holder"'
 }
 info() { pmem-arena-try info 2>&1; }
+# How much is held, and how much is still to be given back.
+held() { info | cut -d' ' -f1; }
+pending() { info | sed 's/.*stack, \([0-9]*\) pending.*/\1/'; }
 said() { dmesg | grep pmem_arena: | tail -n "${1:-5}"; }
 
 module() { insmod "/$1.ko" force=1; }

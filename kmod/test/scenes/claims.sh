@@ -18,7 +18,7 @@ is "pmem mtrr apply programs it" WC "$(type_at "$at")"
 is "pmem mtrr show --kernel shows it" 1 "$(pmem mtrr show --kernel | grep -c "^region")"
 kill $applied
 wait $applied 2> /dev/null
-until_it 5 test "$(info | cut -d' ' -f1)" = 0
+until_it 5 'test "$(held)" = 0'
 is "and gives it back" "$before" "$(all)"
 
 hold "$at" 0x1000000
@@ -61,7 +61,7 @@ has "with the numbers" ' of 8: mtrr refused' "$(pmem-arena-try refuse "$(printf 
 is "and a refusal changes nothing" "$full" "$(all)"
 kill -9 $holders
 wait $holders 2> /dev/null
-until_it 5 test "$(info | cut -d' ' -f1)" = 0
+until_it 5 'test "$(held)" = 0'
 is "all of it is given back" "$after" "$(all)"
 
 is "1,000 random cycles end" 1 "$(pmem-arena-try cycles 1000 "$at" 0x1000000 | tee /dev/console | grep -c '^cycles 1000: granted')"

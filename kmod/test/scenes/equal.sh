@@ -30,7 +30,7 @@ wrmsr -p 2 0x20e 0xc0000006
 wrmsr -p 2 0x20f 0xffff000800
 has "the processors differ" differs "$(effect)"
 has "info says which, and how" "processor 2 holds 0xffff000800 in register 0x20f, not 0x0" "$(info)"
-until_it 10 test "$(effect)" = "$before"
+until_it 10 'test "$(effect)" = "$before"'
 sleep 2
 is "they are made equal by themselves" "$before" "$(effect)"
 has "info counts it" "1 mended" "$(info)"

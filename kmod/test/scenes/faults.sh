@@ -26,9 +26,9 @@ for which in pmem_arena_faults pmem_arena_without_mtrr_state_faults; do
     for msr in 0x202 0x203; do
         refuse 0 $msr 7
         pmem-arena-try refuse "$at" 0x1000000 > /refused
-        until_it 20 test "$(cat $p/refuse_times)" = 0
+        until_it 20 'test "$(cat $p/refuse_times)" = 0'
         refuse 0 0 0
-        until_it 20 sh -c '. /lib.sh; [ "$(effect)" = "'"$before"'" ]'
+        until_it 20 'test "$(effect)" = "$before"'
         is "$which: the boot processor is mended to what it held, $msr" "$before" "$(effect)"
     done
     # Giving back is final, and tried until it is done.
@@ -37,9 +37,9 @@ for which in pmem_arena_faults pmem_arena_without_mtrr_state_faults; do
     kill -9 $holder
     wait $holder 2> /dev/null
     note "$which: $(info)"
-    until_it 20 test "$(effect)" = "$before"
+    until_it 20 'test "$(effect)" = "$before"'
     is "$which: what could not be given back at once is soon" "$before" "$(effect)"
-    until_it 20 test "$(info | sed 's/.*stack, \([0-9]*\) pending.*/\1/')" = 0
+    until_it 20 'test "$(pending)" = 0'
     has "$which: nothing is pending then" "0 pending" "$(info)"
     refuse 0 0 0
     # Whoever comes next takes it over.

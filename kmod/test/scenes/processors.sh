@@ -24,7 +24,7 @@ for which in pmem_arena pmem_arena_without_mtrr_state; do
         n=$((n + 1))
     done
     is "$which: every claim is granted" 0 "$bad"
-    until_it 5 test "$(info | sed 's/.*stack, \([0-9]*\) pending.*/\1/')" = 0
+    until_it 5 'test "$(pending)" = 0'
     is "$which: all is given back" "$before" "$(effect)"
     has "$which: nothing is pending" "0 pending" "$(info)"
     note "$which: $(info)"

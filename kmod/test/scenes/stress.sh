@@ -23,7 +23,7 @@ rm /running
 wait
 cat /stressed
 is "stress: every refusal is explained" 0 $status
-until_it 30 test "$(info | cut -d' ' -f1)" = 0
+until_it 30 'test "$(held)" = 0'
 has "stress: nothing is pending" "0 pending" "$(info)"
 entry=$(grep 0x040000000 /proc/mtrr | sed 's/^reg0*\([0-9]*\):.*/\1/')
 [ -n "$entry" ] && echo "disable=$entry" > /proc/mtrr
