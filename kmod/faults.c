@@ -19,6 +19,10 @@ static int refuse_times;
 module_param(refuse_times, int, 0600);
 MODULE_PARM_DESC(refuse_times, "how often it does");
 
+static int refuse_after;
+module_param(refuse_after, int, 0600);
+MODULE_PARM_DESC(refuse_after, "how often it takes it before");
+
 static int stall;
 module_param(stall, int, 0600);
 MODULE_PARM_DESC(stall, "1: the library does not answer, until it is 0");
@@ -35,8 +39,12 @@ bool faults_hide_windows(void)
 int msr_write(u32 msr, u64 value)
 {
 	if (refuse_times > 0 && refuse_msr == msr && refuse_cpu == raw_smp_processor_id()) {
-		refuse_times--;
-		return -EIO;
+		if (refuse_after > 0) {
+			refuse_after--;
+		} else {
+			refuse_times--;
+			return -EIO;
+		}
 	}
 	return wrmsrl_safe(msr, value);
 }

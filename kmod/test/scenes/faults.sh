@@ -3,8 +3,9 @@ before=$(effect)
 p=/sys/module/pmem_arena/parameters
 for which in pmem_arena_faults pmem_arena_without_mtrr_state_faults; do
     module $which
-    # refuse CPU MSR TIMES
+    # refuse CPU MSR TIMES [AFTER]
     refuse() {
+        echo "${4:-0}" > $p/refuse_after
         echo "$1" > $p/refuse_cpu
         echo "$2" > $p/refuse_msr
         echo "$3" > $p/refuse_times
@@ -22,9 +23,10 @@ for which in pmem_arena_faults pmem_arena_without_mtrr_state_faults; do
             is "$which: all are as before" "$before" "$(effect)"
         done
     done
-    # The boot processor takes neither the new ones nor the old ones again: what it holds is not what all are to have.
-    for msr in 0x202 0x203; do
-        refuse 0 $msr 7
+    # The boot processor takes neither the new ones nor the old ones again: what it holds is not what all are to have. Of 0x2ff it takes
+    # that all is off, and not that it is on again.
+    for msr in 0x202 0x203 0x2ff; do
+        refuse 0 $msr 7 $((msr == 0x2ff))
         pmem-arena-try refuse "$at" 0x1000000 > /refused
         until_it 20 'test "$(cat $p/refuse_times)" = 0'
         refuse 0 0 0

@@ -254,7 +254,7 @@ fn descriptors(checks: &mut Checks<'_>, start: u64, len: u64) -> Result<(), Stri
 fn claims(checks: &mut Checks<'_>, start: u64, len: u64, registers: u64) -> Result<(), String> {
     let wrong = (EINVAL, status::WRONG);
     checks.refused("half a page", wrong, &mut framebuf(start, 0x800));
-    checks.refused("a page that begins in one", wrong, &mut framebuf(start + 0x800, 0x1000));
+    checks.refused("a page that begins in one", wrong, &mut framebuf(start + 0x800, 0x800));
     let with = |usage, prot, props| Region::new(start, start + 0xfff, usage, prot, props);
     checks.refused("two modes", wrong, &mut with(FRAMEBUF, RW, WCOMB | UNCACHED));
     checks.refused("an unknown use", wrong, &mut with(0x100, RW, WCOMB));
