@@ -115,7 +115,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// The project's files as they are, in a folder of a worker's own; what was built there before stays.
 fn copy(worker: usize) -> Result<PathBuf> {
     let tree = root().join(format!("target/kmod/mutants/{worker}"));
-    fs::create_dir_all(&tree).map_err(|e| e.to_string())?;
+    fs::create_dir_all(tree.join("target")).map_err(|e| e.to_string())?;
     let mut list = Command::new("git");
     list.current_dir(root()).args(["ls-files", "--cached", "--others", "--exclude-standard"]);
     let files = output("git ls-files", &mut list)?;
