@@ -35,7 +35,7 @@ for which in pmem_arena_faults pmem_arena_without_mtrr_state_faults; do
     done
     # Giving back is final, and tried until it is done.
     hold "$at" 0x1000000
-    refuse 1 0x2ff 6
+    refuse 1 0x2ff 18
     kill -9 $holder
     wait $holder 2> /dev/null
     note "$which: $(info)"
