@@ -253,8 +253,11 @@ fn descriptors(checks: &mut Checks<'_>, start: u64, len: u64) -> Result<(), Stri
 
 fn claims(checks: &mut Checks<'_>, start: u64, len: u64, registers: u64) -> Result<(), String> {
     let wrong = (EINVAL, status::WRONG);
-    checks.refused("half a page", wrong, &mut framebuf(start, 0x800));
-    checks.refused("a page that begins in one", wrong, &mut framebuf(start + 0x800, 0x800));
+    for (first, len) in [(start, 0x800), (start + 0x800, 0x800)] {
+        // Whoever else refuses it does not know why.
+        let why = checks.refused("half a page", wrong, &mut framebuf(first, len));
+        checks.must("it is for that", why.contains("whole pages"));
+    }
     let with = |usage, prot, props| Region::new(start, start + 0xfff, usage, prot, props);
     checks.refused("two modes", wrong, &mut with(FRAMEBUF, RW, WCOMB | UNCACHED));
     checks.refused("an unknown use", wrong, &mut with(0x100, RW, WCOMB));
