@@ -28,15 +28,29 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
 mod address;
 mod bar;
+mod blocks;
 mod bytes;
 mod capability;
+pub mod certificate;
+pub mod check;
 mod class;
+pub mod cost;
+mod cut;
 mod header;
+mod layout;
+pub mod linux;
+pub mod plan;
+mod search;
+mod span;
+pub mod steps;
+mod sweep;
+pub mod tree;
 mod window;
 
 pub use address::{Address, BadAddress};
@@ -44,4 +58,6 @@ pub use bar::{Bar, bars};
 pub use capability::{Capability, Sriov, capabilities, extended_capabilities, id};
 pub use class::Class;
 pub use header::{Bridge, CardBus, Command, Common, Device, Header, HeaderError, Layout};
+pub use span::Span;
+pub use sweep::Budget;
 pub use window::{IoWindow, MemoryWindow, PrefetchableWindow};

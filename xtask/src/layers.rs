@@ -17,7 +17,18 @@ use syn::visit::{self, Visit};
 const HOUSE: [(&str, &[&str]); 11] = [
     ("pmem-space", &["attrs|firmware", "range", "fit|entry", "tree", "space"]),
     ("pmem-mtrr", &["block|kind", "regs", "setting|effective|difference|check|plan"]),
-    ("pmem-pci", &["address|class|bytes", "bar|window|capability", "header"]),
+    (
+        "pmem-pci",
+        &[
+            "address|class|bytes|span",
+            "bar|window|capability|tree|layout",
+            "header|check|sweep|blocks",
+            "cost|cut|search|linux",
+            "steps",
+            "plan",
+            "certificate",
+        ],
+    ),
     (
         "pmem-core",
         // The contract of drivers reads the model, and errors name what it says; only the manager calls drivers.
@@ -63,13 +74,19 @@ const HOUSE: [(&str, &[&str]); 11] = [
     ),
     (
         "pmem-report",
-        &["units|attrs", "sources|names", "resolve|memory", "view|topo|diff|annotate|mtrr", "text|schema"],
+        &[
+            "units|attrs",
+            "sources|names",
+            "resolve|memory",
+            "view|topo|diff|annotate|mtrr|pci",
+            "text|schema",
+        ],
     ),
     (
         "pmem-script",
         &["words", "mapping", "names", "command", "verbs|describe|memory|drivers|no_drivers", "interpreter"],
     ),
-    ("pmem-cli", &["outcome|args", "source", "mtrr_need", "mtrr_apply", "ask|gather|script|mtrr"]),
+    ("pmem-cli", &["outcome|args", "source", "mtrr_need", "mtrr_apply", "ask|gather|script|mtrr|pci"]),
 ];
 
 /// A module: its path in its crate, nothing for the table of contents.

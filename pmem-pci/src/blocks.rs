@@ -1,0 +1,240 @@
+//! One space below a host bridge as blocks: what stays is there, what may move is to be placed.
+
+use crate::Span;
+use crate::layout::{Block, BlockId, Group, Layout, Leaf};
+use crate::tree::{Function, Index, Mobility, Resource, Slot, Space, Tree, Window, WindowKind};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+/// A resource of a function.
+pub type Key = (Index, Slot);
+/// A window of a bridge: which of its windows.
+pub(crate) type WindowKey = (Index, usize);
+
+/// Which of a tree's resources and windows may change, and how.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Freedom {
+    /// Resources that are to be placed.
+    pub(crate) free: BTreeSet<Key>,
+    /// Prefetchable resources that are to be placed in the memory window.
+    pub(crate) demoted: BTreeSet<Key>,
+    /// Windows with something live behind them stay as they are.
+    pub(crate) hard: bool,
+    /// What can be above 4 GiB is not placed below.
+    pub(crate) high: bool,
+}
+
+/// Blocks, and what they stand for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Blocks {
+    pub(crate) layout: Layout,
+    pub(crate) leaves: BTreeMap<BlockId, Key>,
+    pub(crate) windows: BTreeMap<BlockId, WindowKey>,
+}
+
+/// The first address that needs more than 32 bits.
+pub(crate) const FOUR_GIB: u64 = 1 << 32;
+
+impl Blocks {
+    /// Those of one space below one host bridge.
+    pub(crate) fn new(tree: &Tree, root: usize, space: Space, freedom: &Freedom) -> Self {
+        let mut out = Self::default();
+        let live = live(tree, root, space, &freedom.free);
+        let mut groups: BTreeMap<WindowKey, BlockId> = BTreeMap::new();
+        for (index, function) in tree.functions.iter().enumerate().filter(|(_, f)| f.root == root) {
+            for (n, window) in windows(function, space) {
+                let group = holder(tree, function, Thing::of_window(window))
+                    .and_then(|key| groups.get(&key).copied());
+                let hard = window.span.filter(|_| freedom.hard && live.contains(&(index, n)));
+                let made = Group { granule: window.granule, top: window.top, hard, blocks: Vec::new() };
+                let id = out.layout.add(group, Block::Group(made));
+                groups.insert((index, n), id);
+                out.windows.insert(id, (index, n));
+            }
+            for resource in function.resources.iter().filter(|r| r.space == space) {
+                out.add_resource(tree, index, function, resource, freedom, &groups);
+            }
+        }
+        for span in walls(tree, root, space) {
+            out.wall(tree, root, None, space, span, &live, &groups);
+        }
+        out
+    }
+
+    fn add_resource(
+        &mut self,
+        tree: &Tree,
+        index: Index,
+        function: &Function,
+        resource: &Resource,
+        freedom: &Freedom,
+        groups: &BTreeMap<WindowKey, BlockId>,
+    ) {
+        let key = (index, resource.slot);
+        let free = freedom.free.contains(&key);
+        let mut thing = Thing::of_resource(resource);
+        if free {
+            thing.span = None;
+            thing.prefetchable &= !freedom.demoted.contains(&key);
+        } else if thing.span.is_none() || !is_reached(tree, function, thing) {
+            // What nothing forwards to takes nobody's place, whatever its register holds.
+            return;
+        }
+        let group = holder(tree, function, thing).and_then(|key| groups.get(&key).copied());
+        let top = match group.and_then(|id| self.layout.blocks.get(id)) {
+            Some(Block::Group(group)) => group.top.min(resource.top),
+            _ => resource.top,
+        };
+        let floor = if freedom.high && free && top >= FOUR_GIB { FOUR_GIB } else { 0 };
+        let at = resource.at.filter(|_| !free);
+        let leaf = Leaf { size: resource.size, align: resource.align, floor, top: resource.top, at };
+        let id = self.layout.add(group, Block::Leaf(leaf));
+        self.leaves.insert(id, key);
+    }
+
+    /// Keeps addresses free: inside of the windows that have them and stay, and outside.
+    #[expect(clippy::too_many_arguments, reason = "one bus, and what is known of its windows")]
+    fn wall(
+        &mut self,
+        tree: &Tree,
+        root: usize,
+        bridge: Option<(Index, BlockId)>,
+        space: Space,
+        span: Span,
+        live: &BTreeSet<WindowKey>,
+        groups: &BTreeMap<WindowKey, BlockId>,
+    ) {
+        let mut inside = Vec::new();
+        for (index, function) in tree.on_bus(root, bridge.map(|(index, _)| index)) {
+            for (n, window) in windows(function, space).filter(|(n, _)| live.contains(&(index, *n))) {
+                let part = window.span.and_then(|own| own.intersect(span));
+                let Some((part, group)) = part.zip(groups.get(&(index, n)).copied()) else { continue };
+                self.wall(tree, root, Some((index, group)), space, part, live, groups);
+                inside.push(part);
+            }
+            inside.extend(function.resources.iter().filter(|r| r.space == space).filter_map(Resource::span));
+        }
+        for part in span.without(&inside) {
+            self.layout.add_wall(bridge.map(|(_, group)| group), part);
+        }
+    }
+}
+
+/// What is to lie in a window: where it is, if it has a place, and what it asks of the window.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Thing {
+    pub(crate) space: Space,
+    pub(crate) prefetchable: bool,
+    /// It can be above 4 GiB.
+    pub(crate) wide: bool,
+    pub(crate) span: Option<Span>,
+}
+
+impl Thing {
+    pub(crate) fn of_resource(resource: &Resource) -> Self {
+        let Resource { space, prefetchable, .. } = *resource;
+        Self { space, prefetchable, wide: resource.is_wide(), span: resource.span() }
+    }
+
+    pub(crate) fn of_window(window: &Window) -> Self {
+        let prefetchable = window.kind == WindowKind::Prefetchable;
+        Self { space: window.kind.space(), prefetchable, wide: window.top >= FOUR_GIB, span: window.span }
+    }
+}
+
+/// A function's windows of a space, with their place among its windows.
+pub(crate) fn windows(function: &Function, space: Space) -> impl Iterator<Item = (usize, &Window)> + '_ {
+    let all = function.bridge.iter().flat_map(|bridge| bridge.windows.iter().enumerate());
+    all.filter(move |(_, window)| window.kind.space() == space)
+}
+
+/// The window in which something of a function lies, or is to lie: of the bridge above it, or of one farther up, where all in between take
+/// what nobody else does; `None` on a root bus.
+pub(crate) fn holder(tree: &Tree, function: &Function, thing: Thing) -> Option<WindowKey> {
+    if let Some(covering) = covering(tree, function, thing) {
+        return covering;
+    }
+    // Without a place, or out of reach: where it ought to be.
+    let above = function.parent?;
+    // What holds 32 bits is no prefetchable window's that is above 4 GiB, or is to be opened there.
+    let low =
+        |window: &Window| window.top < FOUR_GIB || window.span.is_some_and(|span| span.first < FOUR_GIB);
+    let suits = |window: &Window| window.kind != WindowKind::Prefetchable || thing.wide || low(window);
+    let find = |kind| {
+        let mut own = windows(tree.functions.get(above)?, thing.space);
+        own.find(|(_, window)| window.kind == kind && suits(window)).map(|(n, _)| (above, n))
+    };
+    match (thing.space, thing.prefetchable) {
+        (Space::Io, _) => find(WindowKind::Io),
+        (Space::Memory, true) => find(WindowKind::Prefetchable).or_else(|| find(WindowKind::Memory)),
+        (Space::Memory, false) => find(WindowKind::Memory),
+    }
+}
+
+/// The window that forwards to something, the inner `None` if it is a host bridge; the outer if nothing does.
+#[expect(clippy::option_option, reason = "what is on a root bus lies in no window, and is reached")]
+fn covering(tree: &Tree, function: &Function, thing: Thing) -> Option<Option<WindowKey>> {
+    let span = thing.span?;
+    let mut above = function.parent;
+    while let Some(index) = above {
+        let bridge = tree.functions.get(index)?;
+        let covers = |(_, window): &(usize, &Window)| window.span.is_some_and(|own| own.covers(span));
+        if let Some((n, _)) = windows(bridge, thing.space).find(covers) {
+            return Some(Some((index, n)));
+        }
+        if !bridge.bridge.as_ref().is_some_and(|bridge| bridge.subtractive) {
+            return None;
+        }
+        above = bridge.parent.filter(|parent| *parent < index);
+    }
+    Some(None)
+}
+
+/// Whether something has a place, and is forwarded to by the bridge above it.
+pub(crate) fn is_reached(tree: &Tree, function: &Function, thing: Thing) -> bool {
+    covering(tree, function, thing).is_some()
+}
+
+/// Windows with something live behind them: what has a place, and need not move.
+pub(crate) fn live(tree: &Tree, root: usize, space: Space, free: &BTreeSet<Key>) -> BTreeSet<WindowKey> {
+    let mut out = BTreeSet::new();
+    for (index, function) in tree.functions.iter().enumerate().filter(|(_, f)| f.root == root && !f.absent) {
+        if function.mobility == Mobility::Asked {
+            continue;
+        }
+        for resource in function.resources.iter().filter(|r| r.space == space) {
+            if free.contains(&(index, resource.slot)) {
+                continue;
+            }
+            let mut next = covering(tree, function, Thing::of_resource(resource)).flatten();
+            while let Some((bridge, n)) = next {
+                if !out.insert((bridge, n)) {
+                    break;
+                }
+                let Some(above) = tree.functions.get(bridge) else { break };
+                let window = above.bridge.as_ref().and_then(|b| b.windows.get(n));
+                next = window.and_then(|window| holder(tree, above, Thing::of_window(window)));
+            }
+        }
+    }
+    out
+}
+
+/// What no host bridge forwards, and what must be avoided, on the bus.
+pub(crate) fn walls(tree: &Tree, root: usize, space: Space) -> Vec<Span> {
+    let Some(root) = tree.roots.get(root) else { return Vec::new() };
+    let apertures: Vec<Span> = root
+        .apertures
+        .iter()
+        .filter(|aperture| aperture.space == space)
+        .map(|aperture| aperture.span)
+        .collect();
+    let all = Span { first: 0, last: u64::MAX };
+    let mut walls = all.without(&apertures);
+    for avoid in tree.avoid.iter().filter(|avoid| avoid.space == space) {
+        let Some(span) = root.to_bus(space, avoid.span) else { continue };
+        walls.extend(span.without(&walls.clone()));
+    }
+    walls.sort_unstable();
+    walls
+}

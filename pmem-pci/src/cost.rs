@@ -1,0 +1,187 @@
+//! What a change of a hierarchy costs.
+
+use crate::Span;
+use crate::blocks::{Key, Thing, holder, live};
+use crate::tree::{Index, Mobility, Resource, Space, Tree, WindowKind};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+/// The room that a port without a card has for one to come: what its memory and prefetchable windows forward, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Headroom {
+    /// The port.
+    pub port: Index,
+    /// Its memory window, before and after.
+    pub memory: (u64, u64),
+    /// Its prefetchable window, before and after.
+    pub prefetchable: (u64, u64),
+}
+
+/// What a change costs, in the order in which its parts count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// The weights of the functions that must be stopped.
+    pub weight: u64,
+    /// Of windows with something live behind them: the bytes that they forward only before, or only after.
+    pub live_bytes: u64,
+    /// How far from the host bridge the topmost bridge is that gets another window: 0 on a root bus; `None` if none does.
+    pub topmost: Option<u32>,
+    /// What each of the topmost ports without a card has for one to come.
+    pub headroom: Vec<Headroom>,
+    /// Registers that are written.
+    pub writes: u64,
+    /// What windows that change forward in all, in bytes: of plans that are alike in all else, the closest.
+    pub(crate) forwarded: u64,
+}
+
+/// What can be compared.
+pub(crate) type Rank = (u64, u64, Reverse<u32>, Reverse<u64>, Reverse<u64>, u64, u64);
+
+impl Cost {
+    /// The less, the better.
+    pub(crate) fn rank(&self) -> Rank {
+        let after = |room: &Headroom| room.memory.1.saturating_add(room.prefetchable.1);
+        let sum = self.headroom.iter().map(after).fold(0, u64::saturating_add);
+        let least = self.headroom.iter().map(after).min().unwrap_or(0);
+        let topmost = self.topmost.unwrap_or(u32::MAX);
+        (
+            self.weight,
+            self.live_bytes,
+            Reverse(topmost),
+            Reverse(sum),
+            Reverse(least),
+            self.writes,
+            self.forwarded,
+        )
+    }
+}
+
+/// What it costs to get from one hierarchy to another, of the same functions, where a few are asked for, or are new, and some are stopped
+/// though they stay where they are.
+#[must_use]
+pub fn cost(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Cost {
+    let moved: BTreeSet<Key> = moved(old, new).collect();
+    let mut stopped: BTreeSet<Index> = moved.iter().map(|(index, _)| *index).collect();
+    stopped.extend(bystanders);
+    let weight = stopped.iter().filter_map(|index| weight(new, *index)).sum();
+    let mut out = Cost { weight, headroom: headroom(old, new), ..Cost::default() };
+    let mut lives: BTreeMap<(usize, Space), BTreeSet<(Index, usize)>> = BTreeMap::new();
+    for (index, (before, after)) in old.functions.iter().zip(&new.functions).enumerate() {
+        let (Some(had), Some(has)) = (&before.bridge, &after.bridge) else { continue };
+        let changed = had.windows.iter().zip(&has.windows).enumerate().filter(|(_, (a, b))| a.span != b.span);
+        for (n, (a, b)) in changed {
+            let key = (before.root, a.kind.space());
+            let live = lives.entry(key).or_insert_with(|| live(old, key.0, key.1, &moved));
+            if live.contains(&(index, n)) {
+                out.live_bytes = out.live_bytes.saturating_add(apart(a.span, b.span));
+            }
+            let depth = old.above(index).count() as u32;
+            out.topmost = Some(out.topmost.map_or(depth, |least| least.min(depth)));
+            out.writes += window_writes(a.kind, a.span, b.span);
+            out.forwarded = out.forwarded.saturating_add(b.span.map_or(0, Span::len));
+        }
+        if had.buses != has.buses {
+            let depth = old.above(index).count() as u32;
+            out.topmost = Some(out.topmost.map_or(depth, |least| least.min(depth)));
+            out.writes += 1;
+        }
+    }
+    let registers = |(index, slot): &Key| {
+        let resource = new.functions.get(*index).filter(|function| !function.absent)?.resource(*slot)?;
+        let had = old.functions.get(*index).and_then(|function| function.resource(*slot));
+        let written = had.is_none_or(|had| !is_same(had, resource));
+        Some(if !written {
+            0
+        } else if resource.is_wide() {
+            2
+        } else {
+            1
+        })
+    };
+    out.writes += moved.iter().filter_map(registers).sum::<u64>();
+    out
+}
+
+/// What a function's own move weighs: that of stopping it, or, of a bridge, one: it stays on, and only its register is written.
+pub(crate) fn weight(tree: &Tree, index: Index) -> Option<u64> {
+    let function = tree.functions.get(index)?;
+    match function.mobility {
+        Mobility::Driven if function.bridge.is_some() => Mobility::Idle.weight(),
+        mobility => mobility.weight(),
+    }
+}
+
+/// The resources that have another place, or another size, or that another window forwards to.
+pub(crate) fn moved<'t>(old: &'t Tree, new: &'t Tree) -> impl Iterator<Item = Key> + 't {
+    new.functions.iter().enumerate().flat_map(move |(index, function)| {
+        let before = old.functions.get(index);
+        let changed = function.resources.iter().filter(move |resource| {
+            let Some((before, had)) =
+                before.and_then(|before| Some((before, before.resource(resource.slot)?)))
+            else {
+                return resource.at.is_some();
+            };
+            let through = |tree, function| holder(tree, function, Thing::of_resource(resource));
+            resource.at.is_some()
+                && (!is_same(had, resource) || through(old, before) != through(new, function))
+        });
+        changed.map(move |resource| (index, resource.slot))
+    })
+}
+
+fn is_same(had: &Resource, has: &Resource) -> bool {
+    had.at == has.at && had.size == has.size
+}
+
+/// How many addresses are one's and not the other's.
+fn apart(a: Option<Span>, b: Option<Span>) -> u64 {
+    let len = |span: Option<Span>| span.map_or(0, Span::len);
+    let both = len(a.zip(b).and_then(|(a, b)| a.intersect(b)));
+    (len(a) - both).saturating_add(len(b) - both)
+}
+
+/// Registers that a window's change writes: base and limit are one, the upper halves two more, of ports one.
+pub(crate) fn window_writes(kind: WindowKind, old: Option<Span>, new: Option<Span>) -> u64 {
+    let upper = |span: Option<Span>, by: u32| span.map_or((0, 0), |span| (span.first >> by, span.last >> by));
+    match kind {
+        WindowKind::Memory => 1,
+        WindowKind::Io => 1 + u64::from(upper(old, 16) != upper(new, 16)),
+        WindowKind::Prefetchable => {
+            let (a, b) = (upper(old, 32), upper(new, 32));
+            1 + u64::from(a.0 != b.0) + u64::from(a.1 != b.1)
+        }
+    }
+}
+
+/// The topmost ports without anything behind them, and what their windows forward before and after.
+fn headroom(old: &Tree, new: &Tree) -> Vec<Headroom> {
+    let mut used = BTreeSet::new();
+    for tree in [old, new] {
+        for (index, function) in tree.functions.iter().enumerate().filter(|(_, f)| !f.resources.is_empty()) {
+            let _ = function;
+            used.extend(tree.above(index));
+        }
+    }
+    let len = |tree: &Tree, index: Index, kind: WindowKind| {
+        tree.functions.get(index).and_then(|f| f.window(kind)?.span).map_or(0, Span::len)
+    };
+    let is_port = |index: Index| {
+        let bridge = new.functions.get(index).and_then(|f| f.bridge.as_ref());
+        let reserves =
+            [WindowKind::Memory, WindowKind::Prefetchable].iter().any(|kind| len(old, index, *kind) > 0);
+        bridge.is_some_and(|bridge| bridge.hot_plug || reserves) && !used.contains(&index)
+    };
+    let topmost = |index: &Index| is_port(*index) && !new.above(*index).any(is_port);
+    (0..new.functions.len())
+        .filter(topmost)
+        .map(|port| Headroom {
+            port,
+            memory: (len(old, port, WindowKind::Memory), len(new, port, WindowKind::Memory)),
+            prefetchable: (
+                len(old, port, WindowKind::Prefetchable),
+                len(new, port, WindowKind::Prefetchable),
+            ),
+        })
+        .collect()
+}

@@ -1,0 +1,320 @@
+//! How windows are cut around what lies in them: what has nothing live behind it makes room, the rest stays as it is where it can.
+
+use crate::Span;
+use crate::blocks::{Key, Thing, WindowKey, holder, is_reached, live, walls, windows};
+use crate::tree::{Space, Tree};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Cuts the windows of one space below a host bridge anew around where everything is in `tree`, whose windows are as before; `moved` is
+/// what has another place than before. `None` if something overlaps.
+pub(crate) fn cut(
+    tree: &Tree,
+    root: usize,
+    space: Space,
+    demoted: &BTreeSet<Key>,
+    moved: &BTreeSet<Key>,
+) -> Option<Tree> {
+    let mut cutter = Cutter::new(tree, root, space, demoted, moved);
+    cutter.bus(None)?;
+    let Cutter { cut, .. } = cutter;
+    let mut out = tree.clone();
+    for ((index, n), span) in cut {
+        if let Some(window) = out.functions.get_mut(index)?.bridge.as_mut()?.windows.get_mut(n) {
+            window.span = span;
+        }
+    }
+    Some(out)
+}
+
+/// A window as it is to be cut.
+#[derive(Clone, Copy, Debug)]
+struct Want {
+    key: WindowKey,
+    old: Option<Span>,
+    granule: u64,
+    top: u64,
+    /// What lies in it, of whole granules.
+    need: Option<Span>,
+    live: bool,
+    /// Something in it has another place than before.
+    changed: bool,
+}
+
+struct Cutter<'t> {
+    tree: &'t Tree,
+    root: usize,
+    space: Space,
+    live: BTreeSet<WindowKey>,
+    /// By window: what lies in it.
+    need: BTreeMap<WindowKey, Span>,
+    /// By window, and by `None` for a root bus's apertures: the windows of the bus below that lie in it.
+    inside: BTreeMap<Option<WindowKey>, Vec<WindowKey>>,
+    /// By window, or root bus: the resources that lie in it.
+    held: BTreeMap<Option<WindowKey>, Vec<Span>>,
+    /// Windows in which something has another place than before, and what of it lies on the root bus.
+    changed: BTreeSet<WindowKey>,
+    placed: Vec<Span>,
+    cut: BTreeMap<WindowKey, Option<Span>>,
+}
+
+impl<'t> Cutter<'t> {
+    fn new(
+        tree: &'t Tree,
+        root: usize,
+        space: Space,
+        demoted: &BTreeSet<Key>,
+        moved: &BTreeSet<Key>,
+    ) -> Self {
+        let mut out = Self {
+            tree,
+            root,
+            space,
+            live: live(tree, root, space, moved),
+            need: BTreeMap::new(),
+            inside: BTreeMap::new(),
+            held: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            placed: Vec::new(),
+            cut: BTreeMap::new(),
+        };
+        // What lies in a window below counts for those above: from the inside out.
+        for (index, function) in tree.functions.iter().enumerate().rev().filter(|(_, f)| f.root == root) {
+            for resource in function.resources.iter().filter(|r| r.space == space) {
+                let Some(span) = resource.span() else { continue };
+                let key = (index, resource.slot);
+                let mut thing = Thing::of_resource(resource);
+                if moved.contains(&key) {
+                    thing.span = None;
+                    thing.prefetchable &= !demoted.contains(&key);
+                } else if !is_reached(tree, function, thing) {
+                    continue;
+                }
+                let held = holder(tree, function, thing);
+                out.held.entry(held).or_default().push(span);
+                out.add_need(held, span);
+                if moved.contains(&key) {
+                    match held {
+                        Some(window) => drop(out.changed.insert(window)),
+                        None => out.placed.push(span),
+                    }
+                }
+            }
+            for (n, window) in windows(function, space) {
+                let held = holder(tree, function, Thing::of_window(window));
+                out.inside.entry(held).or_default().push((index, n));
+                if let Some(need) = out.need.get(&(index, n)).copied() {
+                    out.add_need(held, need);
+                }
+                if out.changed.contains(&(index, n)) {
+                    out.changed.extend(held);
+                }
+            }
+        }
+        out
+    }
+
+    fn add_need(&mut self, window: Option<WindowKey>, span: Span) {
+        let Some(key) = window else { return };
+        let granule = self.want(key).map_or(1, |want| want.granule);
+        let span = span.rounded(granule);
+        self.need.entry(key).and_modify(|had| *had = had.hull(span)).or_insert(span);
+    }
+
+    fn want(&self, key: WindowKey) -> Option<Want> {
+        let window = self.tree.functions.get(key.0)?.bridge.as_ref()?.windows.get(key.1)?;
+        let (old, granule, top) = (window.span, window.granule, window.top);
+        let (need, live) = (self.need.get(&key).copied(), self.live.contains(&key));
+        Some(Want { key, old, granule, top, need, live, changed: self.changed.contains(&key) })
+    }
+
+    /// Cuts the windows that lie in a window, or in the apertures of a root bus, and those in them.
+    fn bus(&mut self, outer: Option<WindowKey>) -> Option<()> {
+        let room: Vec<Span> = match outer {
+            None => {
+                let walls = walls(self.tree, self.root, self.space);
+                Span { first: 0, last: u64::MAX }.without(&walls)
+            }
+            Some(key) => self.cut.get(&key).copied().flatten().into_iter().collect(),
+        };
+        let wants: Vec<Want> =
+            self.inside.get(&outer).into_iter().flatten().filter_map(|key| self.want(*key)).collect();
+        let held = self.held.get(&outer).cloned().unwrap_or_default();
+        let placed = if outer.is_none() { &self.placed[..] } else { &[] };
+        let changed = wants.iter().filter(|want| want.changed);
+        if changed.clone().any(|want| want.need.is_some_and(|need| need.last > want.top)) {
+            return None;
+        }
+        // What was outside before may stay there.
+        let mut new = changed.filter_map(|want| want.need).chain(placed.iter().copied());
+        if !new.all(|span| room.iter().any(|room| room.covers(span))) {
+            return None;
+        }
+        let cut = divide(&room, &held, &wants, outer.is_none())?;
+        for (want, span) in wants.iter().zip(cut) {
+            self.cut.insert(want.key, span);
+            self.bus(Some(want.key))?;
+        }
+        Some(())
+    }
+}
+
+/// Divides the room of a bus among its windows, around what is held by others.
+fn divide(room: &[Span], held: &[Span], wants: &[Want], capped: bool) -> Option<Vec<Option<Span>>> {
+    let mut out: Vec<Option<Span>> = vec![None; wants.len()];
+    let mut taken: Vec<Span> = held.to_vec();
+    taken.extend(wants.iter().filter_map(|want| want.need));
+    if overlapping(&taken) {
+        return None;
+    }
+    // What is needed, and of what is live as much as it had.
+    for live in [true, false] {
+        for (want, place) in wants.iter().zip(&mut out).filter(|(want, _)| want.live == live) {
+            let Some(need) = want.need else { continue };
+            let span = if live { kept(room, &taken, want, need) } else { need };
+            taken.push(span);
+            *place = Some(span);
+        }
+    }
+    // Windows without anything in them stay where nobody needs their place.
+    let mut displaced = Vec::new();
+    for (i, want) in wants.iter().enumerate().filter(|(_, want)| want.need.is_none()) {
+        let Some(old) = want.old else { continue };
+        if room.iter().any(|room| room.covers(old)) && !taken.iter().any(|t| t.overlaps(old)) {
+            taken.push(old);
+            if let Some(place) = out.get_mut(i) {
+                *place = Some(old);
+            }
+        } else {
+            displaced.push(i);
+        }
+    }
+    let mut new = share(room, &taken, wants, &displaced, capped);
+    if !capped && !displaced.is_empty() {
+        // All that are empty could share what there is more evenly.
+        let empty: Vec<usize> = (0..wants.len())
+            .filter(|i| wants.get(*i).is_some_and(|w| w.need.is_none() && w.old.is_some()))
+            .collect();
+        let kept: Vec<Option<Span>> = empty.iter().map(|i| out.get(*i).copied().flatten()).collect();
+        let others: Vec<Span> = taken.iter().copied().filter(|t| !kept.contains(&Some(*t))).collect();
+        let all = share(room, &others, wants, &empty, capped);
+        let value = |spans: &[Option<Span>]| {
+            let lens = || spans.iter().map(|span| span.map_or(0, Span::len));
+            (lens().fold(0, u64::saturating_add), lens().min().unwrap_or(0))
+        };
+        let as_it_is: Vec<Option<Span>> =
+            kept.iter().filter(|span| span.is_some()).chain(&new).copied().collect();
+        if value(&all) > value(&as_it_is) {
+            taken = others;
+            (displaced, new) = (empty, all);
+        }
+    }
+    for (i, span) in displaced.iter().zip(new) {
+        taken.extend(span);
+        if let Some(place) = out.get_mut(*i) {
+            *place = span;
+        }
+    }
+    // What is left of what a window had stays its own.
+    for (want, place) in wants.iter().zip(&mut out).filter(|(want, _)| !want.live) {
+        if let (Some(need), Some(_)) = (want.need, *place) {
+            let others: Vec<Span> = taken.iter().copied().filter(|t| !t.overlaps(need)).collect();
+            let span = kept(room, &others, want, need);
+            taken.push(span);
+            *place = Some(span);
+        }
+    }
+    Some(out)
+}
+
+fn overlapping(spans: &[Span]) -> bool {
+    let mut sorted = spans.to_vec();
+    sorted.sort_unstable();
+    sorted.windows(2).any(|pair| matches!(pair, [a, b] if a.overlaps(*b)))
+}
+
+/// What a window needs, and as much as there is of what it had before, on both sides.
+fn kept(room: &[Span], taken: &[Span], want: &Want, need: Span) -> Span {
+    let Some(old) = want.old.filter(|old| old.overlaps(need)) else { return need };
+    let Some(room) = room.iter().find(|room| room.covers(need)) else { return need };
+    let mask = want.granule - 1;
+    let (mut first, mut last) =
+        (old.first.max(room.first).min(need.first), old.last.min(room.last).max(need.last));
+    for other in taken.iter().filter(|other| !other.overlaps(need)) {
+        if other.last < need.first && other.last >= first {
+            first = other.last + 1;
+        }
+        if other.first > need.last && other.first <= last {
+            last = other.first - 1;
+        }
+    }
+    // Inwards to whole granules.
+    let first = first.checked_add(mask).map_or(need.first, |up| up & !mask).min(need.first);
+    let last = (last.wrapping_add(1) & !mask).wrapping_sub(1).max(need.last);
+    Span { first, last }
+}
+
+/// Shares what is free among windows that lost their place: as much as possible in sum, and then to the least of them. On a root bus
+/// none gets more than it had.
+fn share(
+    room: &[Span],
+    taken: &[Span],
+    wants: &[Want],
+    displaced: &[usize],
+    capped: bool,
+) -> Vec<Option<Span>> {
+    let mut out = vec![None; displaced.len()];
+    let all: Vec<&Want> = displaced.iter().filter_map(|i| wants.get(*i)).collect();
+    let Some(granule) = all.iter().map(|want| want.granule).max() else { return out };
+    let Some(top) = all.iter().map(|want| want.top).min() else { return out };
+    let mask = granule - 1;
+    let mut gaps: Vec<Span> = room
+        .iter()
+        .flat_map(|room| room.without(taken))
+        .filter_map(|gap| {
+            let first = gap.first.checked_add(mask)? & !mask;
+            let last = (gap.last.min(top).wrapping_add(1) & !mask).wrapping_sub(1);
+            Span::new(first, last)
+        })
+        .collect();
+    gaps.sort_unstable_by_key(|gap| (core::cmp::Reverse(gap.len()), gap.first));
+    // One window in each of the largest gaps; where there are more windows than gaps, the next one goes where most is left for each.
+    let mut shares: Vec<(Span, u64)> = gaps.into_iter().take(all.len()).map(|gap| (gap, 1)).collect();
+    if shares.is_empty() {
+        return out;
+    }
+    for _ in shares.len()..all.len() {
+        if let Some((_, n)) = shares.iter_mut().max_by_key(|(gap, n)| gap.len() / (*n + 1)) {
+            *n += 1;
+        }
+    }
+    let mut pieces: Vec<Span> = Vec::new();
+    for (gap, n) in shares {
+        let each = (gap.len() / n) & !mask;
+        let mut first = gap.first;
+        for k in 0..n {
+            let last = if k + 1 == n { gap.last } else { first.wrapping_add(each).wrapping_sub(1) };
+            pieces.extend(Span::new(first, last).filter(|_| each > 0));
+            first = first.wrapping_add(each);
+        }
+    }
+    // In the order in which they were before.
+    pieces.sort_unstable();
+    let mut order: Vec<usize> = (0..all.len()).collect();
+    order.sort_by_key(|i| all.get(*i).and_then(|want| want.old));
+    if pieces.len() < order.len() {
+        // Those that had most keep some.
+        order.sort_by_key(|i| core::cmp::Reverse(all.get(*i).and_then(|want| want.old).map(Span::len)));
+        order.truncate(pieces.len());
+        order.sort_by_key(|i| all.get(*i).and_then(|want| want.old));
+    }
+    for (i, piece) in order.into_iter().zip(pieces) {
+        let had = all.get(i).and_then(|want| want.old).map_or(0, Span::len);
+        let piece = if capped && piece.len() > had { Span::sized(piece.first, had) } else { Some(piece) };
+        if let Some(place) = out.get_mut(i) {
+            *place = piece;
+        }
+    }
+    out
+}

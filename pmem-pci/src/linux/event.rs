@@ -1,0 +1,200 @@
+//! What happens, and what the kernel makes of it.
+
+use super::assign::{self, Failed, children};
+use super::map::{Map, Res, ResourceId};
+use super::rules::Rules;
+use super::size::{Extra, size};
+use crate::tree::{Index, Slot, Space, WindowKind};
+use alloc::vec::Vec;
+
+/// What is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A card appears below a native hot-plug port (pciehp, shpchp): its functions are in the hierarchy, without places. The same as a
+    /// rescan of a port's empty bus.
+    Plug(Index),
+    /// The same below a port that ACPI handles (acpiphp).
+    PlugAcpi(Index),
+    /// Everything is looked for again.
+    Rescan,
+    /// A base address register is given another size (`resourceN_resize`), its driver unbound before.
+    Resize {
+        /// Whose.
+        function: Index,
+        /// Which.
+        slot: Slot,
+        /// Bytes.
+        size: u64,
+    },
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The kernel's map.
+    pub map: Map,
+    /// What had no place in the end.
+    pub failed: Vec<ResourceId>,
+    /// It failed, and everything was put back.
+    pub put_back: bool,
+    /// What had a place before, is no part of the card, and has none now, or another.
+    pub hurt: Vec<ResourceId>,
+}
+
+/// Says what Linux makes of an event, where its map is this.
+#[must_use]
+pub fn predict(before: &Map, rules: &Rules, event: Event) -> Outcome {
+    let tree = &before.tree;
+    let mut map = before.clone();
+    let mut failed = Failed::new();
+    let mut put_back = false;
+    match event {
+        Event::Plug(port) => plug(&mut map, rules, port, &mut failed),
+        Event::PlugAcpi(port) => {
+            let mut extra = Some(Extra::new());
+            for below in map.on_bus(map.root_of(port), Some(port)) {
+                if map.is_bridge(below) {
+                    size(&mut map, rules, below, extra.as_mut());
+                }
+            }
+            let root = map.root_of(port);
+            assign::bus(&mut map, rules, root, Some(port), &mut extra, &mut failed);
+        }
+        Event::Resize { function, slot, size } => {
+            put_back = !resize(&mut map, rules, ResourceId::Slot(function, slot), size, &mut failed);
+        }
+        Event::Rescan => {
+            for root in 0..map.tree.roots.len() {
+                let mut extra = Some(Extra::new());
+                for below in map.on_bus(root, None) {
+                    if map.is_bridge(below) {
+                        size(&mut map, rules, below, extra.as_mut());
+                    }
+                }
+                assign::bus(&mut map, rules, root, None, &mut extra, &mut failed);
+            }
+        }
+    }
+    let fresh = |id: &ResourceId| tree.functions.get(id.function()).is_some_and(|f| f.absent);
+    let hurt = before
+        .all
+        .iter()
+        .filter(|res| !fresh(&res.id) && res.span().is_some() && map.span(res.id) != res.span())
+        .map(|res| res.id)
+        .collect();
+    let failed = failed.iter().map(|res| res.id).filter(|id| map.span(*id).is_none()).collect();
+    Outcome { map, failed, put_back, hurt }
+}
+
+/// Two tries for a port; between them what failed, and what lies around it, is released.
+fn plug(map: &mut Map, rules: &Rules, port: Index, failed: &mut Failed) {
+    for again in [true, false] {
+        failed.clear();
+        let mut extra = Some(Extra::new());
+        size(map, rules, port, extra.as_mut());
+        assign::bridge(map, rules, port, &mut extra, failed);
+        if failed.is_empty() || !again {
+            break;
+        }
+        for lost in failed.iter() {
+            release(map, lost);
+        }
+        for lost in failed.iter() {
+            if let Some(res) = map.get_mut(lost.id) {
+                *res = *lost;
+                res.dead = lost.id.is_window();
+            }
+        }
+    }
+}
+
+/// Gives a register another size: all of the function that lie in the same window are released, and so are the windows above in which
+/// nothing is left then, up to one that still holds something; from there on all is sized and assigned anew. If that fails all is put back,
+/// and `false` is returned.
+fn resize(map: &mut Map, rules: &Rules, id: ResourceId, bytes: u64, failed: &mut Failed) -> bool {
+    let saved = map.clone();
+    let function = id.function();
+    let Some(resized) = map.get(id).copied() else { return false };
+    for res in map.all.iter_mut().filter(|res| res.id.function() == function && is_alike(&resized, res)) {
+        res.at = None;
+    }
+    if let Some(res) = map.get_mut(id) {
+        (res.size, res.align, res.dead) = (bytes, bytes, false);
+    }
+    let mut top = None;
+    let mut next = map.parent(function);
+    while let Some(bridge) = next {
+        top = Some(bridge);
+        let kind = [WindowKind::Prefetchable, WindowKind::Memory, WindowKind::Io]
+            .map(|kind| ResourceId::Window(bridge, kind))
+            .into_iter()
+            .find(|id| map.get(*id).is_some_and(|window| is_alike(&resized, window)));
+        let Some(window) = kind.filter(|id| map.span(*id).is_some() && children(map, *id).is_empty()) else {
+            break;
+        };
+        if let Some(res) = map.get_mut(window) {
+            (res.at, res.size) = (None, 0);
+        }
+        next = map.parent(bridge);
+    }
+    let mut extra = Some(Extra::new());
+    match top {
+        Some(bridge) => {
+            size(map, rules, bridge, extra.as_mut());
+            assign::bridge(map, rules, bridge, &mut extra, failed);
+        }
+        None => assign::bus(map, rules, saved.root_of(function), None, &mut extra, failed),
+    }
+    if failed.iter().any(|res| res.space == resized.space && !res.is_window()) {
+        *map = saved;
+        return false;
+    }
+    true
+}
+
+/// Of one kind: what Linux releases together.
+fn is_alike(a: &Res, b: &Res) -> bool {
+    a.space == b.space && a.prefetchable == b.prefetchable && a.wide == b.wide && !b.is_vf() && !b.is_rom()
+}
+
+/// Releases the windows of one kind on the bus of something that failed, and that bus's own.
+fn release(map: &mut Map, lost: &Res) {
+    let index = lost.id.function();
+    let (root, parent) = (map.root_of(index), map.parent(index));
+    release_bus(map, root, parent, lost);
+}
+
+fn release_bus(map: &mut Map, root: usize, bridge: Option<Index>, lost: &Res) {
+    for below in map.on_bus(root, bridge) {
+        if map.is_bridge(below) {
+            release_bus(map, root, Some(below), lost);
+        }
+    }
+    let Some(bridge) = bridge else { return };
+    let kind = match (lost.space, lost.prefetchable) {
+        (Space::Io, _) => WindowKind::Io,
+        // A window that was given up is none at that moment, and the other one is taken for it.
+        (Space::Memory, true)
+            if map
+                .get(ResourceId::Window(bridge, WindowKind::Prefetchable))
+                .is_some_and(|window| !window.dead && (lost.wide || !window.wide)) =>
+        {
+            WindowKind::Prefetchable
+        }
+        (Space::Memory, _) => WindowKind::Memory,
+    };
+    let id = ResourceId::Window(bridge, kind);
+    if map.span(id).is_none() {
+        return;
+    }
+    for child in children(map, id) {
+        if let Some(res) = map.get_mut(child) {
+            res.at = None;
+        }
+    }
+    if let Some(res) = map.get_mut(id) {
+        // It keeps its size.
+        res.at = None;
+    }
+    map.set_up(bridge);
+}

@@ -1,0 +1,63 @@
+//! What differs between versions of Linux.
+
+/// How the alignment of a memory window, and so its size, follows from what is to lie in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sizing {
+    /// Up to 6.10: the least alignment at which what is smaller still fills half of what is larger; the size a multiple of it.
+    Half,
+    /// 6.11 to 6.19: the same, but if that does not fit into the window above, the largest alignment, and no rounding.
+    Relaxed,
+    /// From 7.0, and in stable trees since: as low as the smaller ones can begin before the largest; no rounding.
+    Head,
+}
+
+/// The rules of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How windows are sized.
+    pub sizing: Sizing,
+    /// ROMs that are not enabled are optional (from 6.15).
+    pub optional_roms: bool,
+    /// A window whose size is no multiple of its alignment begins lower, so that it ends at a multiple (from 7.1).
+    pub moved_down: bool,
+    /// A window that grew keeps at least its old size (up to 6.19).
+    pub old_size_is_least: bool,
+    /// What is released after a failure is said window by window (from 6.18).
+    pub names_windows: bool,
+    /// A resize restores everything when it fails (from 6.19, and in stable trees).
+    pub restores: bool,
+    /// Bytes kept for cards to come below a hot-plug port: of ports, memory, prefetchable memory.
+    pub reserve: (u64, u64, u64),
+}
+
+impl Rules {
+    /// The rules of a version: major, minor.
+    #[must_use]
+    pub const fn of(major: u32, minor: u32) -> Self {
+        let version = major * 1000 + minor;
+        let sizing = if version < 6011 {
+            Sizing::Half
+        } else if version < 7000 {
+            Sizing::Relaxed
+        } else {
+            Sizing::Head
+        };
+        Self {
+            sizing,
+            optional_roms: version >= 6015,
+            moved_down: version >= 7001,
+            old_size_is_least: version < 7000,
+            names_windows: version >= 6018,
+            restores: version >= 6019,
+            reserve: (0x100, 0x20_0000, 0x20_0000),
+        }
+    }
+
+    /// The rules of a version as text: `6.1`, `6.12.117+deb12-amd64`; `None` if it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.trim().split(['.', '-', '+', ' ']);
+        let mut number = || parts.next()?.parse().ok();
+        Some(Self::of(number()?, number()?))
+    }
+}

@@ -1,0 +1,224 @@
+//! How large windows are made, and to what they are aligned.
+
+use super::map::{Map, ResourceId};
+use super::rules::{Rules, Sizing};
+use crate::span::align_up;
+use crate::tree::{Index, Space, WindowKind};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+/// What is asked for beside what is needed: by resource, how many bytes more, and what it is then aligned to.
+pub(super) type Extra = BTreeMap<ResourceId, (u64, u64)>;
+
+const MIB: u64 = 1 << 20;
+
+fn up(value: u64, align: u64) -> u64 {
+    align_up(value, align.max(1)).unwrap_or(u64::MAX)
+}
+
+/// Sizes the windows below a bridge that are not assigned, from the inside out, and its own. Without `extra` what is optional counts as
+/// needed.
+pub(super) fn size(map: &mut Map, rules: &Rules, bridge: Index, mut extra: Option<&mut Extra>) {
+    for below in map.on_bus(map.root_of(bridge), Some(bridge)) {
+        if map.is_bridge(below) {
+            size(map, rules, below, extra.as_deref_mut());
+        }
+    }
+    revive(map, bridge);
+    let (io, memory, prefetchable) = if map.is_hot_plug(bridge) { rules.reserve } else { (0, 0, 0) };
+    ports(map, bridge, io, extra.as_deref_mut());
+    let wide = map.get(ResourceId::Window(bridge, WindowKind::Prefetchable)).map(|res| res.wide);
+    let in_prefetchable =
+        |wide_window: bool, prefetchable: bool, wide: bool| prefetchable && (wide || !wide_window);
+    let mut memory_add = memory;
+    match wide {
+        Some(wide_window) => {
+            let own = move |p: bool, w: bool| in_prefetchable(wide_window, p, w);
+            memory_window(
+                map,
+                rules,
+                bridge,
+                WindowKind::Prefetchable,
+                &own,
+                prefetchable,
+                extra.as_deref_mut(),
+            );
+        }
+        None => memory_add += prefetchable,
+    }
+    let own = move |p: bool, w: bool| match wide {
+        Some(wide_window) => !in_prefetchable(wide_window, p, w),
+        None => true,
+    };
+    memory_window(map, rules, bridge, WindowKind::Memory, &own, memory_add, extra);
+}
+
+/// Windows that were given up can be asked for again.
+fn revive(map: &mut Map, bridge: Index) {
+    for res in map.all.iter_mut().filter(|res| res.id.function() == bridge && res.id.is_window()) {
+        res.dead = false;
+    }
+}
+
+/// The window of ports.
+fn ports(map: &mut Map, bridge: Index, add: u64, extra: Option<&mut Extra>) {
+    let id = ResourceId::Window(bridge, WindowKind::Io);
+    let Some(window) = map.get(id).copied() else { return };
+    if window.at.is_some() {
+        return;
+    }
+    let (mut small, mut large, mut align, mut children) = (0u64, 0u64, 0x1000u64, 0u64);
+    for below in map.on_bus(map.root_of(bridge), Some(bridge)) {
+        for res in
+            map.of(below).filter(|res| res.space == Space::Io && res.at.is_none() && !res.dead && !res.fixed)
+        {
+            if res.size < 0x400 {
+                small += res.size;
+            } else {
+                large += res.size;
+            }
+            align = align.max(if res.id.is_window() { res.align } else { 0 });
+            if let Some(extra) = &extra {
+                children += extra.get(&res.id).map_or(0, |(more, _)| *more);
+            }
+        }
+    }
+    let total = |least: u64, more: u64, children: u64| {
+        // Below each 1024 ports only 256 can be used, where there is an ISA bus.
+        let small = (small & 0xff) + ((small & !0xff) << 2);
+        up((small.max(least) + large + children).max(more).max(window.size), align)
+    };
+    let least = if extra.is_some() { 0 } else { add };
+    let (needed, all) = (total(least, 0, 0), total(least, add, children));
+    set(map, id, needed, all, align, align, extra);
+}
+
+/// A window of memory.
+fn memory_window(
+    map: &mut Map,
+    rules: &Rules,
+    bridge: Index,
+    kind: WindowKind,
+    own: &dyn Fn(bool, bool) -> bool,
+    add: u64,
+    mut extra: Option<&mut Extra>,
+) {
+    let id = ResourceId::Window(bridge, kind);
+    let Some(window) = map.get(id).copied() else { return };
+    if window.at.is_some() {
+        return;
+    }
+    let granule = MIB;
+    let mut sum = 0u64;
+    let mut aligns: BTreeMap<u64, u64> = BTreeMap::new();
+    let (mut largest, mut children, mut children_align) = (granule, 0u64, 0u64);
+    let mut sizes: Vec<(u64, u64)> = Vec::new();
+    for below in map.on_bus(map.root_of(bridge), Some(bridge)) {
+        let all: Vec<_> = map.of(below).copied().collect();
+        for res in all {
+            let asked =
+                res.space == Space::Memory && res.at.is_none() && !res.dead && !res.fixed && res.size > 0;
+            if !asked && !extra.as_ref().is_some_and(|extra| extra.contains_key(&res.id) && res.at.is_none())
+            {
+                continue;
+            }
+            if res.space != Space::Memory || !own(res.prefetchable, res.wide) {
+                continue;
+            }
+            if let Some(extra) = extra.as_deref_mut() {
+                let optional = res.is_vf() || (res.is_rom() && rules.optional_roms);
+                if optional {
+                    children_align = children_align.max(res.align);
+                    extra.insert(res.id, (res.size, res.align));
+                    children += res.size;
+                    continue;
+                }
+                if let Some((more, align)) = extra.get(&res.id) {
+                    children += more;
+                    children_align = children_align.max(*align);
+                }
+            }
+            if res.size == 0 {
+                continue;
+            }
+            let align = res.align.max(granule);
+            sum += res.size.max(res.align);
+            if res.size <= res.align {
+                *aligns.entry(align).or_insert(0) += res.align;
+            }
+            sizes.push((align, res.size.max(res.align)));
+            largest = largest.max(align);
+        }
+    }
+    let old = if rules.old_size_is_least { window.size } else { 0 };
+    let least = if extra.is_some() { 0 } else { add };
+    let (align, needed) = match rules.sizing {
+        Sizing::Half | Sizing::Relaxed => {
+            let align = half(&aligns, largest);
+            (align, up(sum.max(least).max(old), align))
+        }
+        Sizing::Head => (head(&sizes, largest), up(sum.max(least), granule)),
+    };
+    let with = if extra.is_none() || (add == 0 && children == 0) {
+        needed
+    } else {
+        let align = align.max(children_align);
+        let round = if rules.sizing == Sizing::Head { granule } else { align };
+        up((sum.max(least).max(add) + children).max(old), round)
+    };
+    set(map, id, needed, with, align, align.max(children_align), extra);
+}
+
+/// The least alignment at which what is smaller still fills half of what is larger.
+fn half(aligns: &BTreeMap<u64, u64>, largest: u64) -> u64 {
+    let (mut below, mut least) = (0u64, 0u64);
+    let mut order = MIB;
+    while order <= largest {
+        if below == 0 {
+            least = order;
+        } else if up(below + least, least) < order {
+            least = order >> 1;
+        }
+        below += aligns.get(&order).copied().unwrap_or(0);
+        order <<= 1;
+    }
+    least.max(MIB)
+}
+
+/// As low as the smaller ones can begin before the largest.
+fn head(sizes: &[(u64, u64)], largest: u64) -> u64 {
+    let (mut align, mut rest) = (largest, 0u64);
+    let mut order = largest >> 1;
+    while order >= MIB {
+        rest += sizes.iter().filter(|(own, _)| *own == order).map(|(_, size)| size).sum::<u64>();
+        while align > MIB && align > order && rest >= align / 2 {
+            align /= 2;
+            rest -= align;
+        }
+        order >>= 1;
+    }
+    align
+}
+
+/// Notes what a window asks for, and what it would have beside.
+fn set(
+    map: &mut Map,
+    id: ResourceId,
+    needed: u64,
+    all: u64,
+    align: u64,
+    all_align: u64,
+    extra: Option<&mut Extra>,
+) {
+    let Some(window) = map.get_mut(id) else { return };
+    if needed == 0 && all == 0 {
+        (window.size, window.dead) = (0, true);
+        return;
+    }
+    (window.size, window.align) = (needed, align);
+    if let Some(extra) = extra
+        && all > needed
+    {
+        extra.insert(id, (all - needed, all_align));
+    }
+}

@@ -1,0 +1,557 @@
+//! From one placement to another, register by register.
+//!
+//! What moves stops decoding; windows shrink from the inside out, and grow from the outside in; registers are written; what was stopped decodes
+//! again. A window with something live behind it is changed by one write of base and limit together (a window that is closed in between
+//! loses accesses); where the upper halves of a 64-bit window change too, each value on the way covers what is live, and reaches nothing that
+//! others decode. A bridge stays on while its own register moves, for whatever is below it would be lost.
+
+use crate::Span;
+use crate::blocks::{Key, live};
+use crate::cost::moved;
+use crate::tree::{Function, Index, Slot, Space, Tree, Window, WindowKind};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+/// One write to configuration space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Step {
+    /// Whose.
+    pub function: Index,
+    /// Where.
+    pub offset: u16,
+    /// How many bytes: 1, 2 or 4.
+    pub width: u8,
+    /// What.
+    pub value: u32,
+    /// What it held before, as far as is known.
+    pub before: Option<u32>,
+}
+
+/// Why there is no way from one to the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// The bridge whose window cannot be changed while something behind it is live.
+    pub bridge: Index,
+    /// Which window.
+    pub window: WindowKind,
+}
+
+const COMMAND: u16 = 0x04;
+const IO: u16 = 1;
+const MEMORY: u16 = 2;
+
+/// A bridge's window as its three registers hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Registers {
+    /// Base below and limit above, as the one 32-bit register that they share.
+    pair: u32,
+    base_upper: u32,
+    limit_upper: u32,
+}
+
+/// Where a window's registers are.
+struct Place {
+    pair: u16,
+    /// Of the upper halves, of the prefetchable and the I/O window.
+    upper: Option<(u16, u16)>,
+    /// Bytes of the pair.
+    width: u8,
+}
+
+fn place(kind: WindowKind, window: &Window) -> Place {
+    match kind {
+        WindowKind::Io => {
+            let upper = (window.top > 0xffff).then_some((0x30, 0x32));
+            Place { pair: 0x1c, upper, width: 2 }
+        }
+        WindowKind::Memory => Place { pair: 0x20, upper: None, width: 4 },
+        WindowKind::Prefetchable => {
+            let upper = (window.top > 0xffff_ffff).then_some((0x28, 0x2c));
+            Place { pair: 0x24, upper, width: 4 }
+        }
+    }
+}
+
+impl Registers {
+    /// What a window's registers hold for a span, or when it is closed.
+    fn of(window: &Window, span: Option<Span>) -> Self {
+        match (window.kind, span) {
+            (WindowKind::Io, None) => Self { pair: 0x00f0, base_upper: 0, limit_upper: 0 }.typed(window),
+            (_, None) => Self { pair: 0x0000_fff0, base_upper: 0, limit_upper: 0 }.typed(window),
+            (WindowKind::Io, Some(span)) => Self {
+                pair: ((span.first >> 8) as u32 & 0xf0) | (span.last & 0xf000) as u32,
+                base_upper: (span.first >> 16) as u32 & 0xffff,
+                limit_upper: (span.last >> 16) as u32 & 0xffff,
+            }
+            .typed(window),
+            (_, Some(span)) => Self {
+                pair: ((span.first >> 16) as u32 & 0xfff0) | (span.last as u32 & 0xfff0_0000),
+                base_upper: (span.first >> 32) as u32,
+                limit_upper: (span.last >> 32) as u32,
+            }
+            .typed(window),
+        }
+    }
+
+    /// With the bits that say how wide they are.
+    fn typed(self, window: &Window) -> Self {
+        let wide = match window.kind {
+            WindowKind::Io if window.top > 0xffff => 0x0101,
+            WindowKind::Prefetchable if window.top > 0xffff_ffff => 0x0001_0001,
+            _ => 0,
+        };
+        Self { pair: self.pair | wide, ..self }
+    }
+
+    /// What a window forwards whose registers hold this.
+    fn span(self, window: &Window) -> Option<Span> {
+        let upper = place(window.kind, window).upper.is_some();
+        let (base_upper, limit_upper) =
+            if upper { (u64::from(self.base_upper), u64::from(self.limit_upper)) } else { (0, 0) };
+        let pair = u64::from(self.pair);
+        match window.kind {
+            WindowKind::Io => {
+                Span::new((pair & 0xf0) << 8 | base_upper << 16, pair & 0xf000 | limit_upper << 16 | 0xfff)
+            }
+            _ => Span::new(
+                (pair & 0xfff0) << 16 | base_upper << 32,
+                (pair & 0xfff0_0000) | limit_upper << 32 | 0xf_ffff,
+            ),
+        }
+    }
+}
+
+/// Something that a register holds on the way.
+#[derive(Clone, Copy)]
+enum Part {
+    Pair,
+    Base,
+    Limit,
+}
+
+/// The functions that must be stopped besides those that move, because a window above them cannot be changed while they are live: both
+/// halves of its base, or of its limit, change, and no value on the way will do.
+///
+/// # Errors
+/// A window with something behind it that must not be stopped.
+pub fn bystanders(old: &Tree, new: &Tree) -> Result<BTreeSet<Index>, Stuck> {
+    let mut out = BTreeSet::new();
+    loop {
+        match steps(old, new, &out) {
+            Ok(_) => return Ok(out),
+            Err(stuck) => {
+                let behind = old.functions.iter().enumerate().filter(|(index, function)| {
+                    let is_bridge = function.bridge.is_some();
+                    old.is_below(*index, stuck.bridge) && !is_bridge && !function.resources.is_empty()
+                });
+                let all: Vec<Index> = behind.map(|(index, _)| index).collect();
+                let pinned = |index: &Index| {
+                    old.functions.get(*index).is_none_or(|f| !f.absent && f.mobility.weight().is_none())
+                };
+                let had = out.len();
+                if all.iter().any(pinned) {
+                    return Err(stuck);
+                }
+                out.extend(all);
+                if out.len() == had {
+                    return Err(stuck);
+                }
+            }
+        }
+    }
+}
+
+/// The writes from one placement to another of the same hierarchy, where more functions than those that move are stopped.
+///
+/// # Errors
+/// A window that cannot be changed without losing what is live behind it: see [`bystanders`].
+pub fn steps(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<Vec<Step>, Stuck> {
+    let mut out = Vec::new();
+    let keys: BTreeSet<Key> = moved(old, new).collect();
+    let mut off = stopped(old, new, &keys);
+    for index in bystanders {
+        let Some(function) = old.functions.get(*index) else { continue };
+        let on = function.command.unwrap_or_else(|| usual(function)) & (IO | MEMORY);
+        if on != 0 && !function.absent {
+            *off.entry(*index).or_insert(0) |= on;
+        }
+    }
+    for (index, bits) in &off {
+        out.extend(command(new, *index, *bits, false));
+    }
+    let mut lives: BTreeMap<(Index, usize), Span> = BTreeMap::new();
+    for root in 0..old.roots.len() {
+        for space in [Space::Io, Space::Memory] {
+            lives.extend(live_hulls(old, root, space, &keys, bystanders));
+        }
+    }
+    let mut walk = Walk { old, new, lives, held: BTreeMap::new(), out };
+    let mut windows: Vec<(u32, Index, usize)> = Vec::new();
+    for (index, function) in new.functions.iter().enumerate().filter(|(_, f)| !f.absent) {
+        let depth = new.above(index).count() as u32;
+        let own = function.bridge.iter().flat_map(|bridge| 0..bridge.windows.len());
+        windows.extend(own.map(|n| (depth, index, n)));
+    }
+    windows.sort_by_key(|(depth, index, n)| (core::cmp::Reverse(*depth), *index, *n));
+    for (_, index, n) in &windows {
+        walk.shrink(*index, *n)?;
+    }
+    for (_, index, n) in windows.iter().rev() {
+        walk.grow(*index, *n)?;
+    }
+    let Walk { mut out, .. } = walk;
+    for (index, slot) in &keys {
+        out.extend(resize(old, new, *index, *slot));
+        registers(old, new, *index, *slot, &mut out);
+    }
+    for (index, bits) in &off {
+        out.extend(command(new, *index, *bits, true));
+    }
+    Ok(out)
+}
+
+/// Windows on their way.
+struct Walk<'t> {
+    old: &'t Tree,
+    new: &'t Tree,
+    /// What is live in each.
+    lives: BTreeMap<(Index, usize), Span>,
+    /// What each holds that was written.
+    held: BTreeMap<(Index, usize), Registers>,
+    out: Vec<Step>,
+}
+
+impl Walk<'_> {
+    /// What a window forwards now.
+    fn now(&self, index: Index, n: usize) -> Option<Span> {
+        let window = window(self.old, index, n)?;
+        self.held.get(&(index, n)).map_or(window.span, |held| held.span(&window))
+    }
+
+    /// Takes from a window what it is not to have, and closes it where nothing is left.
+    fn shrink(&mut self, index: Index, n: usize) -> Result<(), Stuck> {
+        let (Some(from), Some(to)) = (window(self.old, index, n), window(self.new, index, n)) else {
+            return Ok(());
+        };
+        let both = from.span.zip(to.span).and_then(|(a, b)| a.intersect(b));
+        self.change(index, n, both, from.span)
+    }
+
+    /// Gives a window all that it is to have.
+    fn grow(&mut self, index: Index, n: usize) -> Result<(), Stuck> {
+        let Some(to) = window(self.new, index, n) else { return Ok(()) };
+        self.change(index, n, to.span, to.span)
+    }
+
+    /// Writes a window's registers, never beyond a bound. Windows inside of it stay covered, or are closed before if nothing live is in
+    /// them.
+    fn change(
+        &mut self,
+        index: Index,
+        n: usize,
+        target: Option<Span>,
+        bound: Option<Span>,
+    ) -> Result<(), Stuck> {
+        let Some(window) = window(self.new, index, n) else { return Ok(()) };
+        if self.now(index, n) == target {
+            return Ok(());
+        }
+        let live = self.lives.get(&(index, n)).copied();
+        let inside: Vec<(Index, usize, Span)> = self.inside(index, n);
+        let keep = inside.iter().map(|(.., span)| *span).chain(live).reduce(Span::hull);
+        let from = window_as_it_was(self.old, index, n);
+        let now = self.held.get(&(index, n)).copied().unwrap_or_else(|| Registers::of(&window, from));
+        let stuck = Stuck { bridge: index, window: window.kind };
+        let found = match path(&window, now, target, keep, bound) {
+            Some(found) => found,
+            None => {
+                for (inner, m, _) in inside {
+                    if self.lives.contains_key(&(inner, m)) {
+                        return Err(stuck);
+                    }
+                    self.change(inner, m, None, self.now(inner, m))?;
+                }
+                path(&window, now, target, live, bound).ok_or(stuck)?
+            }
+        };
+        let place = place(window.kind, &window);
+        for (part, value, before) in found.iter().copied() {
+            let (offset, width) = match (part, place.upper) {
+                (Part::Pair, _) => (place.pair, place.width),
+                (Part::Base, Some((base, _))) => (base, upper_width(window.kind)),
+                (Part::Limit, Some((_, limit))) => (limit, upper_width(window.kind)),
+                (_, None) => continue,
+            };
+            self.out.push(Step { function: index, offset, width, value, before: Some(before) });
+        }
+        self.held.insert((index, n), apply(now, &found));
+        Ok(())
+    }
+
+    /// The open windows of bridges on the bus below that lie in one.
+    fn inside(&self, index: Index, n: usize) -> Vec<(Index, usize, Span)> {
+        let (Some(own), Some(function)) = (self.now(index, n), self.old.functions.get(index)) else {
+            return Vec::new();
+        };
+        let space = window(self.old, index, n).map(|window| window.kind.space());
+        let mut out = Vec::new();
+        for (inner, below) in self.old.on_bus(function.root, Some(index)) {
+            let windows = below.bridge.iter().flat_map(|bridge| bridge.windows.iter().enumerate());
+            for (m, _) in windows.filter(|(_, window)| Some(window.kind.space()) == space) {
+                out.extend(self.now(inner, m).filter(|span| own.covers(*span)).map(|span| (inner, m, span)));
+            }
+        }
+        out
+    }
+}
+
+fn window_as_it_was(tree: &Tree, index: Index, n: usize) -> Option<Span> {
+    window(tree, index, n)?.span
+}
+
+fn upper_width(kind: WindowKind) -> u8 {
+    if kind == WindowKind::Io { 2 } else { 4 }
+}
+
+fn window(tree: &Tree, index: Index, n: usize) -> Option<Window> {
+    tree.functions.get(index)?.bridge.as_ref()?.windows.get(n).copied()
+}
+
+fn apply(mut registers: Registers, path: &[(Part, u32, u32)]) -> Registers {
+    for (part, value, _) in path {
+        *field(&mut registers, *part) = *value;
+    }
+    registers
+}
+
+fn field(registers: &mut Registers, part: Part) -> &mut u32 {
+    match part {
+        Part::Pair => &mut registers.pair,
+        Part::Base => &mut registers.base_upper,
+        Part::Limit => &mut registers.limit_upper,
+    }
+}
+
+/// The fewest writes to a window's registers so that each value on the way covers what is to be kept, and nothing beyond a bound.
+fn path(
+    window: &Window,
+    now: Registers,
+    target: Option<Span>,
+    keep: Option<Span>,
+    bound: Option<Span>,
+) -> Option<Vec<(Part, u32, u32)>> {
+    let fits = |registers: Registers| match (registers.span(window), bound) {
+        (None, _) => keep.is_none(),
+        (Some(_), None) => false,
+        (Some(span), Some(bound)) => bound.covers(span) && keep.is_none_or(|keep| span.covers(keep)),
+    };
+    let end = Registers::of(window, target);
+    let is_end = |registers: Registers| match target {
+        // However it is closed.
+        None => registers.span(window).is_none(),
+        Some(_) => registers == end,
+    };
+    // Values worth holding on the way: what it holds, what it is to hold, and the least that covers what is kept.
+    let kept = keep.map(|keep| Registers::of(window, Some(keep)));
+    let closed = Registers::of(window, None);
+    let known = [Some(now), Some(end), kept, keep.is_none().then_some(closed)];
+    let mut pairs: Vec<u32> = Vec::new();
+    for base in known.iter().flatten() {
+        for limit in known.iter().flatten() {
+            let mask = if window.kind == WindowKind::Io { 0xff } else { 0xffff };
+            pairs.push(base.pair & mask | limit.pair & !mask);
+        }
+    }
+    pairs.sort_unstable();
+    pairs.dedup();
+    let uppers = |get: fn(&Registers) -> u32| known.iter().flatten().map(get).collect::<BTreeSet<u32>>();
+    let (bases, limits) = (uppers(|r| r.base_upper), uppers(|r| r.limit_upper));
+    let wide = place(window.kind, window).upper.is_some();
+    let mut seen: BTreeMap<Registers, Option<(Registers, usize)>> = BTreeMap::from([(now, None)]);
+    let parts = [Part::Pair, Part::Base, Part::Limit];
+    let mut front = alloc::vec![now];
+    while !front.is_empty() {
+        if let Some(found) = front.iter().copied().find(|registers| is_end(*registers)) {
+            let mut path = Vec::new();
+            let mut at = found;
+            while let Some(Some((before, part))) = seen.get(&at).copied() {
+                let part = *parts.get(part)?;
+                let (mut had, mut has) = (before, at);
+                path.push((part, *field(&mut has, part), *field(&mut had, part)));
+                at = before;
+            }
+            path.reverse();
+            return Some(path);
+        }
+        let mut next = Vec::new();
+        for registers in front {
+            let mut try_one = |part: usize, value: u32| {
+                let mut new = registers;
+                let Some(which) = parts.get(part) else { return };
+                *field(&mut new, *which) = value;
+                if !seen.contains_key(&new) && fits(new) {
+                    seen.insert(new, Some((registers, part)));
+                    next.push(new);
+                }
+            };
+            pairs.iter().for_each(|pair| try_one(0, *pair));
+            if wide {
+                bases.iter().for_each(|base| try_one(1, *base));
+                limits.iter().for_each(|limit| try_one(2, *limit));
+            }
+        }
+        front = next;
+    }
+    None
+}
+
+/// By window: what is live in it, of whole granules.
+fn live_hulls(
+    tree: &Tree,
+    root: usize,
+    space: Space,
+    moved: &BTreeSet<Key>,
+    bystanders: &BTreeSet<Index>,
+) -> BTreeMap<(Index, usize), Span> {
+    let mut out: BTreeMap<(Index, usize), Span> = BTreeMap::new();
+    let live = live(tree, root, space, moved);
+    for (index, function) in tree.functions.iter().enumerate().filter(|(_, f)| f.root == root && !f.absent) {
+        if function.mobility.weight() == Some(0) || bystanders.contains(&index) {
+            continue;
+        }
+        for resource in function.resources.iter().filter(|r| r.space == space) {
+            if moved.contains(&(index, resource.slot)) {
+                continue;
+            }
+            let Some(span) = resource.span() else { continue };
+            for above in tree.above(index) {
+                let Some(bridge) = tree.functions.get(above).and_then(|f| f.bridge.as_ref()) else {
+                    continue;
+                };
+                for (n, window) in bridge.windows.iter().enumerate() {
+                    let inside =
+                        window.kind.space() == space && window.span.is_some_and(|own| own.covers(span));
+                    if inside && live.contains(&(above, n)) {
+                        let span = span.rounded(window.granule);
+                        out.entry((above, n)).and_modify(|had| *had = had.hull(span)).or_insert(span);
+                    }
+                }
+            }
+        }
+    }
+    out
+}
+
+/// What stops decoding while it moves: functions that are there, but for bridges, and which bits of their command register.
+fn stopped(old: &Tree, new: &Tree, keys: &BTreeSet<Key>) -> BTreeMap<Index, u16> {
+    let mut out = BTreeMap::new();
+    for (index, slot) in keys {
+        let Some(function) = new.functions.get(*index).filter(|f| !f.absent && f.bridge.is_none()) else {
+            continue;
+        };
+        let Some(resource) = function.resource(*slot) else { continue };
+        let bit = if resource.space == Space::Io { IO } else { MEMORY };
+        // What decodes already, and what had no place.
+        let on = old.functions.get(*index).and_then(|f| f.command).is_none_or(|command| command & bit != 0);
+        if on {
+            *out.entry(*index).or_insert(0) |= bit;
+        }
+    }
+    out
+}
+
+/// The write that stops a function decoding, or has it decode again.
+fn command(tree: &Tree, index: Index, bits: u16, on: bool) -> Option<Step> {
+    let function = tree.functions.get(index)?;
+    let had = function.command.unwrap_or_else(|| usual(function));
+    let (value, before) = if on { (had | bits, had & !bits) } else { (had & !bits, had) };
+    let known = function.command.is_some();
+    let before = known.then_some(u32::from(before));
+    Some(Step { function: index, offset: COMMAND, width: 2, value: u32::from(value), before })
+}
+
+/// The command register of a function that works, where it is not known: it decodes what it has, and may be master.
+fn usual(function: &Function) -> u16 {
+    let has = |space| function.resources.iter().any(|r| r.space == space);
+    4 | if has(Space::Memory) { MEMORY } else { 0 } | if has(Space::Io) { IO } else { 0 }
+}
+
+/// The write that gives a base address register another size (the size is 2^(20 + n), n in bits 8 to 13).
+fn resize(old: &Tree, new: &Tree, index: Index, slot: Slot) -> Option<Step> {
+    let (had, function) = (old.functions.get(index)?, new.functions.get(index).filter(|f| !f.absent)?);
+    let (had, has) = (had.resource(slot)?.size, function.resource(slot)?.size);
+    let resizable = function.resizable.iter().find(|r| Slot::Bar(r.bar) == slot).filter(|_| had != has)?;
+    let (offset, rest) = resizable.control;
+    let value = |size: u64| rest | (size.trailing_zeros().saturating_sub(20) & 0x3f) << 8;
+    Some(Step { function: index, offset, width: 4, value: value(has), before: Some(value(had)) })
+}
+
+/// The writes of one base address register, or ROM.
+fn registers(old: &Tree, new: &Tree, index: Index, slot: Slot, out: &mut Vec<Step>) {
+    let Some(function) = new.functions.get(index).filter(|f| !f.absent) else { return };
+    let Some(resource) = function.resource(slot) else { return };
+    let Some(at) = resource.at else { return };
+    let had = old.functions.get(index).and_then(|f| f.resource(slot)).and_then(|r| r.at);
+    if had == Some(at) {
+        return;
+    }
+    let offset = match (slot, function.bridge.is_some()) {
+        (Slot::Bar(n), _) => 0x10 + 4 * u16::from(n),
+        (Slot::Rom, false) => 0x30,
+        (Slot::Rom, true) => 0x38,
+        // Where the capability is nobody says.
+        (Slot::Vf(_), _) => return,
+    };
+    let wide = resource.is_wide() && resource.space == Space::Memory && slot != Slot::Rom;
+    let flags = match (slot, resource.space) {
+        (Slot::Rom, _) => 0,
+        (_, Space::Io) => 1,
+        (_, Space::Memory) => u32::from(resource.prefetchable) << 3 | u32::from(wide) << 2,
+    };
+    let before = |shift: u32, flags: u32| had.map(|had| (had >> shift) as u32 | flags);
+    let mut low =
+        Step { function: index, offset, width: 4, value: at as u32 | flags, before: before(0, flags) };
+    low.before = low.before.filter(|_| had.is_some());
+    let high = Step {
+        function: index,
+        offset: offset + 4,
+        width: 4,
+        value: (at >> 32) as u32,
+        before: before(32, 0),
+    };
+    match (wide, had) {
+        (false, _) => out.push(low),
+        // A bridge's register moves while it decodes: through addresses that nothing else has.
+        (true, Some(had)) if function.bridge.is_some() && had >> 32 == at >> 32 => out.push(low),
+        (true, Some(had)) if function.bridge.is_some() => {
+            let through =
+                |at: u64| Span::sized(at, resource.size).is_some_and(|span| is_free(old, new, index, span));
+            let low_first = at & 0xffff_ffff | had & !0xffff_ffff;
+            let high_first = had & 0xffff_ffff | at & !0xffff_ffff;
+            if through(high_first) || !through(low_first) {
+                out.extend([high, low]);
+            } else {
+                out.extend([low, high]);
+            }
+        }
+        (true, _) => out.extend([low, high]),
+    }
+}
+
+/// Whether nothing decodes an address on a function's bus, neither before nor after.
+fn is_free(old: &Tree, new: &Tree, index: Index, span: Span) -> bool {
+    [old, new].iter().all(|tree| {
+        let Some(function) = tree.functions.get(index) else { return false };
+        crate::check::on_bus(tree, function.root, function.parent)
+            .iter()
+            .filter(|side| side.space == Space::Memory && side.function != Some(index))
+            .all(|side| !side.span.overlaps(span))
+    })
+}
+
+/// The writes that undo others, in the opposite order; `None` if what one of them overwrote is not known.
+#[must_use]
+pub fn undo(steps: &[Step]) -> Option<Vec<Step>> {
+    let back = |step: &Step| Some(Step { value: step.before?, before: Some(step.value), ..*step });
+    steps.iter().rev().map(back).collect()
+}

@@ -1,0 +1,406 @@
+//! Plans against every placement there is, on hierarchies small enough to try them all.
+
+use pmem_pci::check::check;
+use pmem_pci::plan::{Goal, Plan, Verdict, plan};
+use pmem_pci::steps::{Step, bystanders, steps, undo};
+use pmem_pci::tree::{
+    Aperture, Bridge, Function, Index, Mobility, Resource, Root, Slot, Space, Tree, Window, WindowKind,
+};
+use pmem_pci::{Address, Budget, Span};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// How many addresses there are.
+const ROOM: u64 = 24;
+
+fn address(n: usize) -> Address {
+    Address { segment: 0, bus: n as u8, device: 0, function: 0 }
+}
+
+fn memory(slot: u8, size: u64, prefetchable: bool) -> Resource {
+    Resource {
+        slot: Slot::Bar(slot),
+        space: Space::Memory,
+        prefetchable,
+        top: u64::MAX,
+        size,
+        align: size,
+        at: None,
+        fixed: false,
+        optional: false,
+    }
+}
+
+fn bridge(prefetchable: bool, granule: u64) -> Bridge {
+    let window = |kind| Window { kind, span: None, granule, top: u64::MAX };
+    let mut windows = vec![window(WindowKind::Memory)];
+    if prefetchable {
+        windows.push(window(WindowKind::Prefetchable));
+    }
+    Bridge { windows, ..Bridge::default() }
+}
+
+/// Where a function's resource lies: in the prefetchable windows above it as far as there are any, else in the memory windows.
+fn window_of(tree: &Tree, function: &Function, demoted: bool, prefetchable: bool) -> Option<(Index, usize)> {
+    let above = function.parent?;
+    let windows = &tree.functions[above].bridge.as_ref()?.windows;
+    let wanted = if prefetchable && !demoted { WindowKind::Prefetchable } else { WindowKind::Memory };
+    let found = windows.iter().position(|window| window.kind == wanted);
+    Some((above, found.unwrap_or(0)))
+}
+
+/// Whether everything that has a place could be there: windows are the hulls of what lies in them, siblings are apart, and the host bridge
+/// forwards it all. `demoted` says which lie in a memory window.
+fn is_possible(tree: &Tree, demoted: &BTreeSet<(Index, Slot)>) -> bool {
+    let mut hulls: Vec<Vec<Option<Span>>> = tree
+        .functions
+        .iter()
+        .map(|f| vec![None; f.bridge.as_ref().map_or(0, |bridge| bridge.windows.len())])
+        .collect();
+    let mut on_root: Vec<Span> = Vec::new();
+    let mut inside: Vec<Vec<Vec<Span>>> =
+        hulls.iter().map(|windows| vec![Vec::new(); windows.len()]).collect();
+    for (index, function) in tree.functions.iter().enumerate().rev() {
+        let mut spans: Vec<(Span, bool, bool)> = function
+            .resources
+            .iter()
+            .filter_map(|r| Some((r.span()?, r.prefetchable, demoted.contains(&(index, r.slot)))))
+            .collect();
+        for (n, window) in function.bridge.iter().flat_map(|bridge| &bridge.windows).enumerate() {
+            let own = &inside[index][n];
+            if own.iter().enumerate().any(|(i, a)| own[..i].iter().any(|b| a.overlaps(*b))) {
+                return false;
+            }
+            let hull = own.iter().copied().reduce(Span::hull).map(|hull| hull.rounded(window.granule));
+            hulls[index][n] = hull;
+            spans.extend(hull.map(|hull| (hull, window.kind == WindowKind::Prefetchable, false)));
+        }
+        // A bridge's memory and prefetchable windows lie on one bus, and must be apart as well.
+        for (span, prefetchable, demoted) in spans {
+            match window_of(tree, function, demoted, prefetchable) {
+                Some((above, n)) => inside[above][n].push(span),
+                None => on_root.push(span),
+            }
+        }
+    }
+    // What lies on one bus but in two windows of the bridge above is apart because those windows are.
+    let apertures = &tree.roots[0].apertures;
+    let forwarded = on_root.iter().all(|span| apertures.iter().any(|aperture| aperture.span.covers(*span)));
+    forwarded && on_root.iter().enumerate().all(|(i, a)| on_root[..i].iter().all(|b| !a.overlaps(*b)))
+}
+
+/// Every way to place these, and to demote what of them is prefetchable.
+fn any_way(tree: &mut Tree, keys: &[(Index, Slot)], demoted: &mut BTreeSet<(Index, Slot)>) -> bool {
+    let Some((key, rest)) = keys.split_first() else { return true };
+    let resource = tree.functions[key.0].resource(key.1).unwrap().clone();
+    for demote in [false, true] {
+        if demote && !resource.prefetchable {
+            continue;
+        }
+        if demote {
+            demoted.insert(*key);
+        }
+        for at in (0..ROOM).step_by(resource.align as usize) {
+            place(tree, *key, Some(at));
+            if is_possible(tree, demoted) && any_way(tree, rest, demoted) {
+                return true;
+            }
+        }
+        demoted.remove(key);
+    }
+    place(tree, *key, None);
+    false
+}
+
+fn place(tree: &mut Tree, (index, slot): (Index, Slot), at: Option<u64>) {
+    tree.functions[index].resources.iter_mut().find(|r| r.slot == slot).unwrap().at = at;
+}
+
+/// The least weight of functions that must be stopped, by trying all sets of them.
+fn least(goal: &Goal) -> Option<u64> {
+    let movable: Vec<Index> = (0..goal.tree.functions.len())
+        .filter(|i| goal.tree.functions[*i].mobility.weight().is_some_and(|w| w > 0))
+        .filter(|i| goal.tree.functions[*i].resources.iter().any(|r| r.at.is_some()))
+        .collect();
+    let mut best: Option<u64> = None;
+    for mask in 0u32..1 << movable.len() {
+        let chosen: Vec<Index> =
+            movable.iter().enumerate().filter(|(i, _)| mask >> i & 1 == 1).map(|(_, index)| *index).collect();
+        let weight: u64 = chosen.iter().map(|i| goal.tree.functions[*i].mobility.weight().unwrap()).sum();
+        if best.is_some_and(|best| best <= weight) {
+            continue;
+        }
+        let mut tree = goal.tree.clone();
+        let mut keys = goal.place.clone();
+        for index in chosen {
+            keys.extend(tree.functions[index].resources.iter().map(|r| (index, r.slot)));
+        }
+        keys.iter().for_each(|key| place(&mut tree, *key, None));
+        keys.sort_by_key(|(index, slot)| {
+            std::cmp::Reverse(goal.tree.functions[*index].resource(*slot).unwrap().size)
+        });
+        if any_way(&mut tree, &keys, &mut BTreeSet::new()) {
+            best = Some(weight);
+        }
+    }
+    best
+}
+
+/// A hierarchy: bridges (above, prefetchable window, granule), functions (above, mobility, resources: size, prefetchable, place).
+type Shape =
+    (Vec<(usize, bool, u32)>, Vec<(usize, u8, Vec<(u32, bool, u64)>)>, Vec<(u32, bool)>, usize, bool);
+
+fn shape() -> impl Strategy<Value = Shape> {
+    let bridge = (0usize..3, any::<bool>(), 0u32..2);
+    let resource = (0u32..4, any::<bool>(), 0u64..24);
+    let function = (0usize..4, 0u8..3, prop::collection::vec(resource, 1..3));
+    let wanted = prop::collection::vec((0u32..4, any::<bool>()), 1..3);
+    (
+        prop::collection::vec(bridge, 0..3),
+        prop::collection::vec(function, 1..4),
+        wanted,
+        0usize..4,
+        any::<bool>(),
+    )
+}
+
+fn build((bridges, functions, wanted, at, split): &Shape) -> Option<Goal> {
+    let mut tree = Tree::default();
+    let aperture = |first, last| Aperture { space: Space::Memory, span: Span { first, last }, cpu: first };
+    let apertures =
+        if *split { vec![aperture(0, 9), aperture(12, ROOM - 1)] } else { vec![aperture(0, ROOM - 1)] };
+    tree.roots.push(Root { segment: 0, buses: (0, 255), apertures });
+    for (i, (above, prefetchable, granule)) in bridges.iter().enumerate() {
+        let above = if i == 0 || *above >= i { None } else { Some(*above) };
+        let mut function = Function::new(address(i), above, 0);
+        function.bridge = Some(bridge(*prefetchable, 1 << granule));
+        function.mobility = Mobility::Pinned;
+        tree.functions.push(function);
+    }
+    let below = |at: usize| if at < bridges.len() { Some(at) } else { None };
+    for (i, (above, mobility, resources)) in functions.iter().enumerate() {
+        let mut function = Function::new(address(100 + i), below(*above), 0);
+        function.mobility = [Mobility::Idle, Mobility::Driven, Mobility::Pinned][usize::from(*mobility)];
+        for (n, (size, prefetchable, at)) in resources.iter().enumerate() {
+            let size = 1u64 << size;
+            let mut resource = memory(2 * n as u8, size, *prefetchable);
+            resource.at = Some(at / size * size);
+            function.resources.push(resource);
+        }
+        tree.functions.push(function);
+    }
+    if !is_possible(&tree, &BTreeSet::new()) {
+        return None;
+    }
+    // Windows as they are: around what lies in them.
+    for index in (0..bridges.len()).rev() {
+        for n in 0..tree.functions[index].bridge.as_ref()?.windows.len() {
+            let mut hull: Option<Span> = None;
+            for function in &tree.functions {
+                let inner = function
+                    .bridge
+                    .iter()
+                    .flat_map(|b| &b.windows)
+                    .filter_map(|w| Some((w.span?, w.kind == WindowKind::Prefetchable)));
+                let own = function.resources.iter().filter_map(|r| Some((r.span()?, r.prefetchable)));
+                for (span, prefetchable) in own.chain(inner) {
+                    if window_of(&tree, function, false, prefetchable) == Some((index, n)) {
+                        hull = Some(hull.map_or(span, |hull| hull.hull(span)));
+                    }
+                }
+            }
+            let window = &mut tree.functions[index].bridge.as_mut()?.windows[n];
+            window.span = hull.map(|hull| hull.rounded(window.granule));
+        }
+    }
+    let mut card = Function::new(address(200), below(*at), 0);
+    card.absent = true;
+    card.mobility = Mobility::Asked;
+    card.resources =
+        wanted.iter().zip(0..).map(|((size, pref), n)| memory(2 * n, 1 << size, *pref)).collect();
+    let index = tree.functions.len();
+    let place = card.resources.iter().map(|r| (index, r.slot)).collect();
+    tree.functions.push(card);
+    Some(Goal { old: tree.clone(), tree, place, extra: Vec::new() })
+}
+
+/// What a window's registers hold.
+#[derive(Clone, Copy, Default)]
+struct Registers {
+    pair: u32,
+    base_upper: u32,
+    limit_upper: u32,
+}
+
+/// Configuration space as writes change it, worked out from the specification alone: the hierarchy that it makes.
+struct Wire {
+    tree: Tree,
+    on: Vec<bool>,
+    windows: Vec<[Registers; 2]>,
+}
+
+const MIB: u64 = 1 << 20;
+
+fn encode(span: Option<Span>) -> Registers {
+    let Some(span) = span else { return Registers { pair: 0xfff0, ..Registers::default() } };
+    let pair = (span.first >> 16) as u32 & 0xfff0 | span.last as u32 & 0xfff0_0000;
+    Registers { pair, base_upper: (span.first >> 32) as u32, limit_upper: (span.last >> 32) as u32 }
+}
+
+impl Wire {
+    fn new(tree: &Tree) -> Self {
+        let window = |f: &Function, kind| encode(f.window(kind).and_then(|w| w.span));
+        let both = |f: &Function| [window(f, WindowKind::Memory), window(f, WindowKind::Prefetchable)];
+        Self {
+            on: vec![true; tree.functions.len()],
+            windows: tree.functions.iter().map(both).collect(),
+            tree: tree.clone(),
+        }
+    }
+
+    fn write(&mut self, step: &Step) {
+        let function = &mut self.tree.functions[step.function];
+        let windows = &mut self.windows[step.function];
+        match step.offset {
+            0x04 => self.on[step.function] = step.value & 2 != 0,
+            0x20 if function.bridge.is_some() => windows[0].pair = step.value,
+            0x24 if function.bridge.is_some() => windows[1].pair = step.value,
+            0x28 if function.bridge.is_some() => windows[1].base_upper = step.value,
+            0x2c if function.bridge.is_some() => windows[1].limit_upper = step.value,
+            offset => {
+                let n = (offset - 0x10) / 4;
+                for resource in &mut function.resources {
+                    let Slot::Bar(slot) = resource.slot else { continue };
+                    let had = resource.at.unwrap_or(0);
+                    if n == u16::from(slot) {
+                        resource.at = Some(had & !0xffff_ffff | u64::from(step.value & !0xf));
+                    } else if n == u16::from(slot) + 1 {
+                        resource.at = Some(had & 0xffff_ffff | u64::from(step.value) << 32);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is decoded now.
+    fn seen(&self) -> Tree {
+        let mut tree = self.tree.clone();
+        for (index, function) in tree.functions.iter_mut().enumerate() {
+            if !self.on[index] || function.absent {
+                function.resources.clear();
+            }
+            let Some(bridge) = &mut function.bridge else { continue };
+            for window in &mut bridge.windows {
+                let prefetchable = window.kind == WindowKind::Prefetchable;
+                let Registers { pair, base_upper, limit_upper } =
+                    self.windows[index][usize::from(prefetchable)];
+                let upper = |upper: u32| if prefetchable { u64::from(upper) << 32 } else { 0 };
+                let first = u64::from(pair & 0xfff0) << 16 | upper(base_upper);
+                let last = u64::from(pair & 0xfff0_0000) | upper(limit_upper) | 0xf_ffff;
+                window.span = Span::new(first, last);
+            }
+        }
+        tree
+    }
+}
+
+/// Writes lead from one to the other, and nothing on the way is illegal; back as well.
+fn on_the_way(old: &Tree, new: &Tree) -> Result<(), TestCaseError> {
+    let (old, new) = (old.clone(), new.clone());
+    let Ok(stopped) = bystanders(&old, &new) else {
+        return Err(TestCaseError::fail("there is no way"));
+    };
+    let steps = steps(&old, &new, &stopped).unwrap_or_default();
+    let mut wire = Wire::new(&old);
+    for step in &steps {
+        wire.write(step);
+        let wrong = check(&wire.seen());
+        prop_assert!(wrong.is_empty(), "{:?} after {:?} of {:?}", wrong, step, steps);
+    }
+    let mut there = new.clone();
+    for (function, wanted) in there.functions.iter_mut().zip(&new.functions) {
+        if wanted.absent {
+            function.resources.clear();
+        }
+    }
+    let mut seen = wire.seen();
+    prop_assert_eq!(&seen.functions, &there.functions);
+    let back = undo(&steps);
+    for step in back.iter().flatten() {
+        wire.write(step);
+        seen = wire.seen();
+        let wrong = check(&seen);
+        prop_assert!(wrong.is_empty(), "{:?} on the way back, after {:?}", wrong, step);
+    }
+    Ok(())
+}
+
+/// The same with a MiB for each address, from a MiB on.
+fn in_mib(goal: &Goal, base: u64) -> Goal {
+    let mut tree = goal.tree.clone();
+    let at = |address: u64| (address + base) * MIB;
+    let span = |span: Span| Span { first: at(span.first), last: at(span.last) + MIB - 1 };
+    for aperture in &mut tree.roots[0].apertures {
+        aperture.span = span(aperture.span);
+        aperture.cpu = aperture.span.first;
+    }
+    for function in &mut tree.functions {
+        function.command = Some(6);
+        for resource in &mut function.resources {
+            resource.at = resource.at.map(at);
+            resource.size *= MIB;
+            resource.align = resource.size;
+        }
+        for window in function.bridge.iter_mut().flat_map(|bridge| &mut bridge.windows) {
+            window.span = window.span.map(span);
+            window.granule *= MIB;
+            if window.kind == WindowKind::Memory {
+                window.top = 0xffff_ffff;
+            }
+        }
+    }
+    Goal { old: tree.clone(), tree, ..goal.clone() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, max_global_rejects: 1_000_000, ..ProptestConfig::default() })]
+    #[test]
+    fn the_least_weight_is_found(shape in shape()) {
+        let Some(tiny) = build(&shape) else { return Err(TestCaseError::reject("not legal")) };
+        let wanted = least(&tiny);
+        let goal = in_mib(&tiny, 1024);
+        let before = check(&goal.tree);
+        prop_assert!(before.is_empty(), "{before:?}");
+        match plan(&goal, &mut Budget::steps(10_000_000)) {
+            Verdict::Fits(plan) | Verdict::FitsWithQuiesce(plan) => {
+                prop_assert_eq!(Some(plan.cost.weight), wanted, "{:?}", &plan);
+                prop_assert!(plan.least);
+                is_right(&goal, &plan)?;
+            }
+            Verdict::No(_) => prop_assert_eq!(wanted, None),
+            Verdict::NotProven(_) => prop_assert!(false, "not proven"),
+        }
+    }
+
+    #[test]
+    fn windows_cross_4_gib_step_by_step(shape in shape()) {
+        let Some(tiny) = build(&shape) else { return Err(TestCaseError::reject("not legal")) };
+        let goal = in_mib(&tiny, 4096 - 8);
+        if !check(&goal.tree).is_empty() {
+            return Err(TestCaseError::reject("a memory window above 4 GiB"));
+        }
+        if let Verdict::Fits(plan) | Verdict::FitsWithQuiesce(plan) = plan(&goal, &mut Budget::steps(10_000_000)) {
+            is_right(&goal, &plan)?;
+        }
+    }
+}
+
+/// Everything has a place, nothing is illegal, and there is a way to it.
+fn is_right(goal: &Goal, plan: &Plan) -> Result<(), TestCaseError> {
+    let wrong = check(&plan.tree);
+    prop_assert!(wrong.is_empty(), "{:?} {:?}", wrong, &plan.tree);
+    prop_assert!(
+        goal.place.iter().all(|(i, slot)| plan.tree.functions[*i].resource(*slot).unwrap().at.is_some())
+    );
+    on_the_way(&goal.tree, &plan.tree)
+}
