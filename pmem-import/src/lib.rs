@@ -33,5 +33,5 @@ pub use net::read_net;
 pub use number::{parse_addr, show_list};
 pub use pmem_pci::Address;
 pub use read::PciIds;
-pub use settle::{Default as DefaultType, MemoryKind, MtrrFacts, NodeKind, WellKnown};
+pub use settle::{Default as DefaultType, MemoryKind, MtrrFacts, NodeKind, PciTree, WellKnown};
 pub use text::decode;

@@ -2,7 +2,7 @@
 
 use crate::facts::{Aperture, BusId, Distances, Finding, Function, Heard, Nodes, ResourceKind};
 use crate::names::Names;
-use crate::settle::{MemoryKind, NodeKind};
+use crate::settle::{MemoryKind, NodeKind, PciTree};
 use pmem_core::{
     AddrRange, ArenaId, Direction, Error, LinkId, Manager, Mapping, Metric, Performance, RegionId, State,
 };
@@ -99,6 +99,10 @@ pub struct Machine {
     pub root_of: BTreeMap<BusId, BusId>,
     /// PCI functions.
     pub functions: Inventory,
+    /// The PCI hierarchy, as the planner takes it.
+    pub pci: PciTree,
+    /// The version of the kernel that the sources are of.
+    pub kernel: Option<String>,
     /// What regions are called.
     pub labels: BTreeMap<RegionId, String>,
     /// What interconnects are called.

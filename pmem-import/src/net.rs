@@ -222,6 +222,8 @@ fn build(nodes: &[Parsed], findings: Vec<Finding>) -> Result<Machine, (i64, pmem
         bridges: BTreeMap::new(),
         root_of: BTreeMap::new(),
         functions: Inventory::default(),
+        pci: crate::settle::PciTree::default(),
+        kernel: None,
         labels,
         link_names: BTreeMap::new(),
         measured: BTreeSet::new(),

@@ -52,6 +52,8 @@ pub struct PciResource {
     pub io: bool,
     /// Reads have no side effects.
     pub prefetchable: bool,
+    /// Its register, or the window's, takes addresses of 64 bits; `None` if it is not said.
+    pub wide: Option<bool>,
     /// Only where it begins is said; it is at least as long as this.
     pub open_ended: bool,
     /// Where it is said.
@@ -69,6 +71,8 @@ pub struct Unplaced {
     pub io: bool,
     /// Reads have no side effects.
     pub prefetchable: bool,
+    /// Its register takes addresses of 64 bits; `None` if it is not said.
+    pub wide: Option<bool>,
     /// Why, in the source's words.
     pub why: String,
     /// Where it is said.
@@ -112,6 +116,8 @@ pub struct Function {
     pub header: Option<Header>,
     /// What it says of virtual functions.
     pub sriov: Option<Sriov>,
+    /// Cards can be plugged in below it; `None` if it is not said.
+    pub hot_plug: Option<bool>,
     /// The physical function that it is a virtual function of.
     pub physical: Option<Address>,
     /// What was assigned to it.
@@ -187,6 +193,7 @@ impl Function {
             numa: new.numa.or(old.numa),
             header: new.header.or(old.header),
             sriov: new.sriov.or(old.sriov),
+            hot_plug: new.hot_plug.or(old.hot_plug),
             physical: new.physical.or(old.physical),
             resources,
             lists_windows: new.lists_windows || old.lists_windows,

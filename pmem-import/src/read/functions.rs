@@ -2,7 +2,7 @@
 
 use crate::capture::Tree;
 use crate::facts::{
-    BusId, Facts, Finding, Findings, Function, Heard, PciResource, PciSource, Place, ResourceKind,
+    BusId, Facts, Finding, Findings, Function, Heard, PciResource, PciSource, Place, ResourceKind, Unplaced,
 };
 use crate::number::{hex, trim};
 use pmem_core::AddrRange;
@@ -166,7 +166,8 @@ fn read_function(tree: &Tree, found: &Found, facts: &mut Facts) -> Function {
     let resource = format!("{path}/resource");
     let text = if has("resource") { tree.text(&resource, findings) } else { None };
     let place = Place::whole(tree.place(&resource));
-    let resources = text.as_ref().map_or(Vec::new(), |text| resources(text, &place, is_bridge, findings));
+    let (resources, unplaced) =
+        text.as_ref().map_or_else(Default::default, |text| resources(text, &place, is_bridge, findings));
     // -1 is how the kernel says that it does not know.
     let numa = if has("numa_node") { tree.text(&format!("{path}/numa_node"), findings) } else { None };
     let numa = numa.and_then(|text| trim(&text).parse::<u32>().ok());
@@ -184,6 +185,7 @@ fn read_function(tree: &Tree, found: &Found, facts: &mut Facts) -> Function {
         id: id.or(header.as_ref().map(|header| (header.common.vendor, header.common.device))),
         numa,
         sriov: config.as_deref().and_then(Sriov::find),
+        hot_plug: None,
         below: header
             .as_ref()
             .and_then(|h| h.bridge())
@@ -193,7 +195,7 @@ fn read_function(tree: &Tree, found: &Found, facts: &mut Facts) -> Function {
         physical: target("physfn").and_then(|name| name.parse().ok()),
         lists_windows: is_bridge && text.is_some_and(|text| text.lines().count() > 7),
         resources,
-        unplaced: Vec::new(),
+        unplaced,
         driver: target("driver"),
         names: linux_names(tree, path, names),
         title: None,
@@ -260,12 +262,18 @@ const MEM: u64 = 0x200;
 const PREFETCH: u64 = 0x2000 | 0x1000;
 /// Of a base address register, its own bit (PCI Local Bus 3.0, 6.2.5.1), the same in all kernels.
 const BAR_PREFETCH: u64 = 0x8;
+const MEM_64: u64 = 0x10_0000;
 const DISABLED: u64 = 0x1000_0000;
 const UNSET: u64 = 0x2000_0000;
 
-/// Reads a `resource` file; empty, unset and disabled entries are left out, broken lines named.
-fn resources(text: &str, file: &Place, is_bridge: bool, findings: &mut Findings) -> Vec<PciResource> {
-    let mut out = Vec::new();
+/// Reads a `resource` file: what has a place, and what has none; empty and disabled entries are left out, broken lines named.
+fn resources(
+    text: &str,
+    file: &Place,
+    is_bridge: bool,
+    findings: &mut Findings,
+) -> (Vec<PciResource>, Vec<Unplaced>) {
+    let (mut out, mut unplaced) = (Vec::new(), Vec::new());
     for (line, raw) in (1u32..).zip(text.lines()).filter(|(_, raw)| !raw.trim().is_empty()) {
         let at = Place::line(&file.source, line);
         let numbers: Option<Vec<u64>> = raw.split_whitespace().map(hex).collect();
@@ -273,7 +281,7 @@ fn resources(text: &str, file: &Place, is_bridge: bool, findings: &mut Findings)
             findings.push(Finding::at(&at, "not three hexadecimal numbers"));
             continue;
         };
-        if flags & (IO | MEM) == 0 || flags & (UNSET | DISABLED) != 0 {
+        if flags & (IO | MEM) == 0 || flags & DISABLED != 0 {
             continue;
         }
         match AddrRange::inclusive(*start, *last) {
@@ -285,12 +293,18 @@ fn resources(text: &str, file: &Place, is_bridge: bool, findings: &mut Findings)
                     ResourceKind::Rom => true,
                     _ => !io && flags & BAR_PREFETCH != 0,
                 };
-                out.push(PciResource { kind, range, io, prefetchable, open_ended: false, at });
+                let wide = Some(flags & MEM_64 != 0);
+                if flags & UNSET == 0 {
+                    out.push(PciResource { kind, range, io, prefetchable, wide, open_ended: false, at });
+                } else if kind != ResourceKind::Window {
+                    let (size, why) = (Some(range.len()), "unset".to_owned());
+                    unplaced.push(Unplaced { kind, size, io, prefetchable, wide, why, at });
+                }
             }
             Err(error) => findings.push(Finding::at(&at, error.to_string())),
         }
     }
-    out
+    (out, unplaced)
 }
 
 /// Kernels without SR-IOV leave its six entries out: a bridge's windows then follow the ROM at once.
@@ -311,7 +325,7 @@ mod tests {
     fn parse(text: &str, is_bridge: bool) -> (Vec<PciResource>, Vec<String>) {
         let mut findings = Findings::default();
         let all = resources(text, &Place::whole("resource"), is_bridge, &mut findings);
-        (all, findings.finish().iter().map(Finding::to_string).collect())
+        (all.0, findings.finish().iter().map(Finding::to_string).collect())
     }
 
     #[test]

@@ -256,6 +256,7 @@ fn dumped_bars(function: &mut Function, header: &Header) {
                 range,
                 io,
                 prefetchable,
+                wide: Some(matches!(bar, Bar::Memory { wide: true, .. })),
                 open_ended: true,
                 at: at.clone(),
             });
@@ -292,7 +293,15 @@ fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &Place) -
     if start.starts_with('<') {
         // What Linux did not place, or hides from who may not see it.
         let why = start.trim_matches(['<', '>']).to_owned();
-        function.unplaced.push(Unplaced { kind, size, io, prefetchable, why, at: at.clone() });
+        function.unplaced.push(Unplaced {
+            kind,
+            size,
+            io,
+            prefetchable,
+            wide: Some(wide),
+            why,
+            at: at.clone(),
+        });
         return (Verdict::Took, wide);
     }
     let Some(start) = hex(start) else {
@@ -305,7 +314,16 @@ fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &Place) -
     // A region of a virtual function's is the space of all of them only where its size says so; alone it is the first one's.
     let open_ended = size.is_none();
     if start != 0 && !matches!(kind, ResourceKind::VfBar(_)) {
-        function.resources.push(PciResource { kind, range, io, prefetchable, open_ended, at: at.clone() });
+        let wide = Some(wide).filter(|_| !io && rest.contains("-bit"));
+        function.resources.push(PciResource {
+            kind,
+            range,
+            io,
+            prefetchable,
+            wide,
+            open_ended,
+            at: at.clone(),
+        });
     }
     (verdict, wide)
 }
@@ -333,6 +351,7 @@ fn window(function: &mut Function, key: &str, value: &str, at: &Place) -> Verdic
             range,
             io,
             prefetchable,
+            wide: Some(text.contains("[64-bit]")).filter(|_| text.contains("-bit]")),
             open_ended: false,
             at: at.clone(),
         });

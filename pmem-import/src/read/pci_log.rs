@@ -345,6 +345,7 @@ fn note(function: &mut Function, kind: ResourceKind, found: Bracketed, outcome: 
                 size: found.size.or(found.range.map(AddrRange::len)),
                 io: found.io,
                 prefetchable: found.prefetchable,
+                wide: Some(found.wide),
                 why: why.to_owned(),
                 at: at.clone(),
             });
@@ -363,6 +364,7 @@ fn note(function: &mut Function, kind: ResourceKind, found: Bracketed, outcome: 
                     range,
                     io: found.io,
                     prefetchable: found.prefetchable,
+                    wide: Some(found.wide),
                     open_ended: false,
                     at: at.clone(),
                 });

@@ -45,6 +45,7 @@ impl LineReader for Reader {
                     range,
                     io,
                     prefetchable,
+                    wide: Some(!io && base & 6 == 4),
                     open_ended: false,
                     at: at.clone(),
                 });

@@ -1,6 +1,6 @@
 //! What lists of resources say of PCI: apertures, windows, functions.
 
-use crate::facts::{BusId, Function, Listed, Listing, PciResource, PciSource, Place, ResourceKind};
+use crate::facts::{BusId, Function, Listed, Listing, PciResource, PciSource, Place, ResourceKind, Unplaced};
 use pmem_core::AddrRange;
 use pmem_pci::Address;
 use std::collections::BTreeMap;
@@ -19,6 +19,50 @@ pub(super) struct Lists<'l> {
     pub(super) shown: [BTreeMap<BusId, Vec<(AddrRange, Place)>>; 2],
     /// Windows of bridges on bus 0 in lists without apertures.
     pub(super) outermost: [Vec<(AddrRange, Place)>; 2],
+}
+
+/// Puts what a log says of a function where the kernel's list, which is of a later time, has it. A log knows which register is which; a
+/// list only where each is: what begins at one address, or is of one size, is the same.
+fn as_listed(function: &mut Function, listing: &Listing, lines: &[&Listed], io: bool) {
+    let mut left: Vec<&&Listed> = lines.iter().collect();
+    let mut known: Vec<usize> = (0..function.resources.len())
+        .filter(|i| function.resources.get(*i).is_some_and(|r| r.io == io && r.kind != ResourceKind::Window))
+        .collect();
+    let same: [fn(&PciResource, &Listed) -> bool; 4] = [
+        |resource, line| resource.range == line.range,
+        |resource, line| resource.range.start() == line.range.start(),
+        |resource, line| resource.range.len() == line.range.len(),
+        |resource, line| {
+            resource.prefetchable && (resource.range.start() >> 32 != 0) == (line.range.start() >> 32 != 0)
+        },
+    ];
+    for same in same {
+        known.retain(|i| {
+            let Some(resource) = function.resources.get_mut(*i) else { return false };
+            let Some(at) = left.iter().position(|line| same(resource, line)) else { return true };
+            let line = left.remove(at);
+            if resource.range != line.range {
+                (resource.range, resource.at) = (line.range, listing.place(line));
+            }
+            false
+        });
+    }
+    // What a log placed, and a later list does not have, has no place any more.
+    let mut index = 0;
+    let mut gone = Vec::new();
+    function.resources.retain(|resource| {
+        let stays = !known.contains(&index);
+        index += 1;
+        if !stays {
+            gone.push(resource.clone());
+        }
+        stays
+    });
+    for resource in gone {
+        let PciResource { kind, range, io, prefetchable, wide, at, .. } = resource;
+        let why = format!("not in {}", listing.source);
+        function.unplaced.push(Unplaced { kind, size: Some(range.len()), io, prefetchable, wide, why, at });
+    }
 }
 
 /// The bus that a line is named for: `PCI Bus 0000:3b`.
@@ -137,6 +181,19 @@ impl<'l> Lists<'l> {
     /// Lines that name a function: what it was assigned, where nothing better says.
     pub(super) fn add_functions(&self, functions: &mut BTreeMap<Address, Function>) {
         for (listing, io) in self.both() {
+            let mut by_function: BTreeMap<Address, Vec<&Listed>> = BTreeMap::new();
+            for line in listing.lines.iter().filter(|_| !listing.hidden) {
+                if let Some(address) = address_of_line(&line.name) {
+                    by_function.entry(address).or_default().push(line);
+                }
+            }
+            for (address, lines) in by_function {
+                if let Some(function) = functions.get_mut(&address)
+                    && function.source == PciSource::Log
+                {
+                    as_listed(function, listing, &lines, io);
+                }
+            }
             for line in &listing.lines {
                 let Some(address) = address_of_line(&line.name) else { continue };
                 let at = listing.place(line);
@@ -160,6 +217,7 @@ impl<'l> Lists<'l> {
                         range: line.range,
                         io,
                         prefetchable: false,
+                        wide: None,
                         open_ended: false,
                         at,
                     }),

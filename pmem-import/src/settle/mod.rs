@@ -22,12 +22,14 @@ mod memory;
 mod mtrr;
 mod nodes;
 mod pci;
+mod tree;
 
 pub use known::{WellKnown, well_known};
 pub use memory::MemoryKind;
 pub use mtrr::{Default, MtrrFacts};
 pub use nodes::NodeKind;
 pub use pci::Windows;
+pub use tree::PciTree;
 
 pub(crate) use memory::{LineKind, RamPiece, line_kind};
 pub(crate) use pci::{Child, Root};
@@ -56,12 +58,16 @@ pub(crate) struct Settled {
     pub(crate) roots: Vec<Root>,
     /// Buses below bridges, the outer ones first.
     pub(crate) children: Vec<Child>,
+    /// The PCI hierarchy, as the planner takes it.
+    pub(crate) tree: PciTree,
     /// The lines of memory and of ports that are buses' windows or apertures.
     pub(crate) bus_lines: [BTreeSet<usize>; 2],
     /// Memory-mapped configuration space that no list names.
     pub(crate) ecam: Vec<(u32, AddrRange)>,
     /// What sources have that only x86 has.
     pub(crate) is_x86: bool,
+    /// The version of the kernel that they are of: `6.12.117`.
+    pub(crate) kernel: Option<String>,
     /// The processor is AMD's.
     pub(crate) is_amd: bool,
     /// The kernel hides the addresses of every list that was read.
@@ -79,6 +85,7 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
     let kinds = nodes::kinds(&numa, &listing, &ram, &facts.dax);
     let ports = memory::last_complete(&facts.ports).cloned().unwrap_or_default();
     let pci::Settled { functions, roots, children, bus_lines } = pci::settle(facts, &listing, &ports);
+    let tree = tree::build(facts, &functions, &roots, &children, &listing, &bus_lines[0]);
     let named = |range: AddrRange| {
         let mut same = listing.lines.iter().filter(|line| line.range == range);
         same.any(|line| line.name.contains("ECAM") || line.name.contains("MMCONFIG"))
@@ -94,13 +101,21 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
         functions,
         roots,
         children,
+        tree,
         bus_lines,
         ecam,
         is_x86,
+        kernel: facts.identity.kernel.as_ref().and_then(|said| version(&said.value)),
         is_amd: facts.mtrr.is_amd,
         hidden: !facts.memory.is_empty() && facts.memory.iter().all(|listing| listing.hidden),
         findings: std::mem::take(&mut facts.findings).finish(),
     }
+}
+
+/// The version in `Linux version 6.12.117+deb12-amd64 (…`.
+fn version(text: &str) -> Option<String> {
+    let word = text.strip_prefix("Linux version ")?.split_whitespace().next()?;
+    Some(word.to_owned())
 }
 
 /// Whether sources have what only x86 has.

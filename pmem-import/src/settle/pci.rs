@@ -3,8 +3,8 @@
 use super::functions::{add_virtual, adopt, merge};
 use super::listed::{Lists, bus_of_line};
 use crate::facts::{
-    Aperture, BusId, Facts, Finding, Function, Listing, PciResource, Place, ResourceKind, Said, join,
-    show_bus, without,
+    Aperture, BusId, Facts, Finding, Function, Listing, PciResource, PciSource, Place, ResourceKind, Said,
+    join, show_bus, without,
 };
 use pmem_core::AddrRange;
 use pmem_pci::{Address, Bridge};
@@ -16,6 +16,8 @@ pub(crate) struct Root {
     pub(crate) bus: BusId,
     /// What it is given, as the CPU sees it, and where that is on the bus; disjoint.
     pub(crate) apertures: Vec<Said<Aperture>>,
+    /// No source says what it is given: of memory, and of ports. Its apertures are what its functions show.
+    pub(crate) guessed: [bool; 2],
     /// Addresses are others on the bus, so that the way in is no inverse of the way out.
     pub(crate) shifted: bool,
     /// The NUMA node that it is attached to.
@@ -216,6 +218,25 @@ fn windows(function: &Function, listed: &Lists<'_>, bus: BusId) -> Option<Window
         windows.subtractive = subtractive;
         return Some(windows);
     }
+    // A list is of a later time than a log.
+    if function.source == PciSource::Log && listed.lines_of(bus, false).next().is_some() {
+        let is_prefetchable = |range: AddrRange| {
+            let near = |r: &&&PciResource| !r.io && r.range.overlaps(range);
+            let same = noted.iter().find(|r| !r.io && r.range.start() == range.start());
+            range.start() >> 32 != 0 || same.or(noted.iter().find(near)).is_some_and(|r| r.prefetchable)
+        };
+        let lines = |io| listed.lines_of(bus, io).map(|(line, _)| line.range);
+        let (prefetchable, memory) = lines(false).partition(|range| is_prefetchable(*range));
+        return Some(Windows {
+            io: join(lines(true).collect()),
+            io_wide: true,
+            memory: join(memory),
+            prefetchable: join(prefetchable),
+            prefetchable_wide: true,
+            subtractive,
+            ..Windows::default()
+        });
+    }
     if function.lists_windows || !noted.is_empty() {
         let of = |io, prefetchable| {
             noted
@@ -309,6 +330,7 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
     let logged = facts.pci.roots.get(&bus).cloned().unwrap_or_default();
     let offset = offset_of(below.iter().copied()).unwrap_or(0);
     let mut apertures: Vec<Said<Aperture>> = Vec::new();
+    let mut guessed = [false; 2];
     for io in [false, true] {
         let from_list: Vec<(AddrRange, Place)> =
             listed.lines_of(bus, io).map(|(line, at)| (line.range, at)).collect();
@@ -327,6 +349,7 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
         } else if !from_log.is_empty() {
             from_log.iter().map(|said| (said.value.range, said.at.clone())).collect()
         } else {
+            guessed[usize::from(io)] = true;
             let place = own
                 .first()
                 .and_then(|f| f.at.clone())
@@ -346,7 +369,7 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
     }
     let node = own.iter().find_map(|f| f.numa).or_else(|| facts.pci.nodes.get(&bus).copied());
     let shifted = apertures.iter().any(|said| said.value.bus_start != said.value.range.start());
-    Root { bus, apertures, shifted, node }
+    Root { bus, apertures, guessed, shifted, node }
 }
 
 /// The root bus above a function.
