@@ -101,6 +101,12 @@ pub enum Command {
         #[command(subcommand)]
         command: MtrrCommand,
     },
+    /// PCI bus space: where a card, a larger BAR or virtual functions can be placed, and what that takes.
+    Pci {
+        /// What to do.
+        #[command(subcommand)]
+        command: PciCommand,
+    },
     /// Memory by pages: segments, free lists, blocks, nodes.
     Ram {
         /// What to do.
@@ -145,6 +151,53 @@ pub enum RamCommand {
         #[arg(value_name = "SOURCE")]
         sources: Vec<PathBuf>,
     },
+}
+
+/// The subcommands of `pmem pci`.
+#[derive(Debug, Subcommand)]
+pub enum PciCommand {
+    /// The least that must change so that something fits, or why it cannot.
+    Plan {
+        /// Sources of one machine: see `topo`.
+        #[arg(value_name = "SOURCE")]
+        sources: Vec<PathBuf>,
+        /// What is asked for.
+        #[command(flatten)]
+        wish: PciWish,
+        /// The port that a card is to be plugged in below.
+        #[arg(long, value_name = "BDF", requires = "add")]
+        at: Option<String>,
+        /// The version of Linux that will be asked to do it, as in `6.12`: what the sources say if not given.
+        #[arg(long, value_name = "VERSION")]
+        kernel: Option<String>,
+        /// Addresses, as the CPU sees them, that nothing may be placed at.
+        #[arg(long, value_name = "START-END")]
+        avoid: Vec<String>,
+        /// A function that must not be stopped.
+        #[arg(long, value_name = "BDF")]
+        pin: Vec<String>,
+        /// A function that may be stopped for nothing.
+        #[arg(long, value_name = "BDF")]
+        quiesce: Vec<String>,
+    },
+}
+
+/// What is to be placed.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct PciWish {
+    /// A card: what it decodes, such as `mem64p:32G,mem32:16M`; mem32, mem32p, mem64, mem64p, io or rom, with `N=` before for a BAR's number.
+    #[arg(long, value_name = "SPEC", requires = "at")]
+    pub add: Option<String>,
+    /// A BAR of another size: `0000:04:00.0:bar1=32G`.
+    #[arg(long, value_name = "BDF:barN=SIZE")]
+    pub resize: Vec<String>,
+    /// So many virtual functions: `0000:04:00.0=8`.
+    #[arg(long, value_name = "BDF=N")]
+    pub vfs: Vec<String>,
+    /// Everything that has no place.
+    #[arg(long)]
+    pub all_failed: bool,
 }
 
 /// The subcommands of `pmem mtrr`.

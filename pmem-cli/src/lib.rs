@@ -8,6 +8,7 @@ mod mtrr;
 mod mtrr_apply;
 mod mtrr_need;
 mod outcome;
+mod pci;
 mod script;
 mod source;
 
@@ -32,6 +33,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Annotate { from, sources } => ask::annotate(args, from.as_deref(), sources, out),
         Command::Script { file, check } => script::run_file(args, file, *check, out),
         Command::Mtrr { command } => mtrr::run(args, command, out),
+        Command::Pci { command } => pci::run(args, command, out),
         Command::Ram { command } => ask::ram(args, command, out),
         Command::Gather { out: path } => gather::run(args, path, out),
         Command::Completions { shell } => args::completions(*shell, out),

@@ -61,6 +61,7 @@ fn real_output_is_as_the_schemas_say() {
             "ram" => &["ram", "show"],
             "mtrr-show" => &["mtrr", "show"],
             "mtrr-plan" => &["mtrr", "plan", "--unmapped", "any"],
+            "pci-plan" => &["pci", "plan", "--all-failed"],
             other => panic!("no command prints {other}"),
         };
         let own = [mtrr.to_owned()];

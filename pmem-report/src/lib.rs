@@ -11,6 +11,7 @@ mod diff;
 mod memory;
 pub mod mtrr;
 mod names;
+pub mod pci;
 mod resolve;
 mod schema;
 mod sources;

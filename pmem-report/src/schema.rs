@@ -2,6 +2,7 @@
 
 use crate::annotate::Annotated;
 use crate::mtrr::{Plan, Show};
+use crate::pci::PlacementPlan;
 use crate::{Diff, Memory, Resolve, Topo, View};
 use schemars::{Schema, schema_for};
 use serde::Serialize;
@@ -21,7 +22,7 @@ pub fn json<T: Serialize>(report: &T) -> Value {
 
 /// Every report's name and schema.
 pub fn schemas() -> Vec<(&'static str, Value)> {
-    let all: [(&'static str, Schema); 8] = [
+    let all: [(&'static str, Schema); 9] = [
         ("topo", schema_for!(Topo)),
         ("view", schema_for!(View)),
         ("resolve", schema_for!(Resolve)),
@@ -30,6 +31,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("ram", schema_for!(Memory)),
         ("mtrr-show", schema_for!(Show)),
         ("mtrr-plan", schema_for!(Plan)),
+        ("pci-plan", schema_for!(PlacementPlan)),
     ];
     all.into_iter().map(|(name, schema)| (name, numbered(schema))).collect()
 }

@@ -1,0 +1,162 @@
+//! `pmem pci`: public cases of the corpus with their right answers, and what is refused.
+
+use serde_json::Value;
+use std::process::{Command, Output};
+
+fn pmem(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pmem")).args(args).output().unwrap()
+}
+
+/// What is asked of which files, and the right answer.
+struct Case {
+    /// Below `pci/` of the corpus.
+    files: &'static [&'static str],
+    ask: &'static [&'static str],
+    verdict: &'static str,
+    quiesced: &'static [&'static str],
+    /// Function, BAR, first address.
+    placements: &'static [(&'static str, &'static str, &'static str)],
+    /// Bridges whose windows change.
+    bridges: &'static [&'static str],
+}
+
+/// The answers are those of `cases/INDEX.md`, or better ones by the order of cost.
+const CASES: &[Case] = &[
+    // The only MiB of 03:00.0's window, once the port that held it is empty.
+    Case {
+        files: &["cases/01-ess-mtca-pex8748.dmesg"],
+        ask: &["--all-failed"],
+        verdict: "fits",
+        quiesced: &["0000:0a:00.0"],
+        placements: &[("0000:0a:00.0", "0", "0xdf000000")],
+        bridges: &["0000:03:00.0", "0000:04:09.0"],
+    },
+    // Three empty ports hold what the card needs; its other BAR moves, so that they keep most.
+    Case {
+        files: &["04-obpc-tb5-egpu-32gbar.dmesg-pci", "04-obpc-tb5-egpu.iomem"],
+        ask: &["--resize", "0000:04:00.0:bar1=32G"],
+        verdict: "fits",
+        quiesced: &["0000:04:00.0"],
+        placements: &[("0000:04:00.0", "1", "0x4000000000"), ("0000:04:00.0", "3", "0x4800000000")],
+        bridges: &["0000:03:00.0", "0000:03:01.0", "0000:03:02.0", "0000:03:03.0"],
+    },
+    // No aligned place in the port's present window, and plenty above.
+    Case {
+        files: &["04-obpc-tb5-egpu-32gbar.dmesg-pci", "04-obpc-tb5-egpu.iomem"],
+        ask: &["--add", "mem64p:32G,mem64p:32M,mem32:64M", "--at", "0000:00:07.2"],
+        verdict: "fits",
+        quiesced: &[],
+        placements: &[("0000:2c:00.0", "0", "0x6000000000")],
+        bridges: &["0000:00:07.2"],
+    },
+    // An empty port beside it holds the rest: the border between them moves.
+    Case {
+        files: &["cases/22-strixhalo-tb5-r9700.dmesg-a"],
+        ask: &["--resize", "0000:97:00.0:bar0=32G"],
+        verdict: "fits",
+        quiesced: &["0000:97:00.0"],
+        placements: &[("0000:97:00.0", "0", "0x9000000000")],
+        bridges: &["0000:66:01.0", "0000:66:03.0"],
+    },
+    // Frightening lines, and everything has a place in the end.
+    Case {
+        files: &["cases/12-hns3-benign-nospace.session"],
+        ask: &["--all-failed"],
+        verdict: "nothing-wrong",
+        quiesced: &[],
+        placements: &[],
+        bridges: &[],
+    },
+    // What the host bridge forwards is not in the excerpt.
+    Case {
+        files: &["cases/25-qemu-shpc-nested-hotplug-qxl.dmesg"],
+        ask: &["--all-failed"],
+        verdict: "not-proven",
+        quiesced: &[],
+        placements: &[],
+        bridges: &[],
+    },
+];
+
+fn answer(case: &Case, corpus: &std::path::Path) -> Value {
+    let files: Vec<String> =
+        case.files.iter().map(|file| corpus.join("pci").join(file).to_str().unwrap().to_owned()).collect();
+    let mut args = vec!["--json", "pci", "plan"];
+    args.extend(files.iter().map(String::as_str));
+    args.extend(case.ask);
+    let output = pmem(&args);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{:?}: {e}: {output:?}", case.files))
+}
+
+#[test]
+fn public_cases_get_their_right_answers() {
+    let Some(corpus) = pmem_tests::corpus() else { return };
+    for case in CASES {
+        let report = answer(case, &corpus);
+        let what = format!("{:?} {:?}", case.files, case.ask);
+        assert_eq!(report["verdict"], case.verdict, "{what}: {report:#}");
+        assert_eq!(report["quiesced"], serde_json::json!(case.quiesced), "{what}");
+        for (function, bar, start) in case.placements {
+            let placed = report["placements"].as_array().unwrap();
+            let found =
+                placed.iter().any(|p| p["function"] == *function && p["bar"] == *bar && p["start"] == *start);
+            assert!(found, "{what}: {function} BAR {bar} at {start}: {placed:#?}");
+        }
+        let windows = report["windows"].as_array().unwrap();
+        let mut bridges: Vec<&str> = windows.iter().map(|w| w["bridge"].as_str().unwrap()).collect();
+        bridges.dedup();
+        assert_eq!(bridges, case.bridges, "{what}: {windows:#?}");
+    }
+}
+
+/// A range to avoid is avoided, by BARs and by windows, though the machine declares it.
+#[test]
+fn what_is_to_be_avoided_is() {
+    let Some(corpus) = pmem_tests::corpus() else { return };
+    let case = Case {
+        files: &["cases/08-macmini2018-tb3-p4000.dmesg", "cases/08-macmini2018-tb3-p4000.iomem"],
+        ask: &["--all-failed", "--avoid", "0x4000000000-0x8000000000"],
+        verdict: "fits",
+        quiesced: &["0000:44:00.0"],
+        placements: &[],
+        bridges: &[],
+    };
+    let report = answer(&case, &corpus);
+    assert_eq!(report["verdict"], "fits", "{report:#}");
+    let number =
+        |value: &Value| u64::from_str_radix(value.as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
+    let placed = report["placements"].as_array().unwrap().iter().map(|p| number(&p["end"]));
+    let windows = report["windows"].as_array().unwrap().iter().filter(|w| !w["new"].is_null());
+    for last in placed.chain(windows.map(|w| number(&w["new"]["end"]))) {
+        assert!(last < 0x40_0000_0000, "{report:#}");
+    }
+    // Nothing of the other controller's live devices moves: only empty ports.
+    assert_eq!(report["cost"]["live_bytes"], "0x0");
+}
+
+#[test]
+fn what_makes_no_sense_is_named() {
+    let dir = pmem_tests::captured("qemu-pcie-switches");
+    let root = dir.path().to_str().unwrap();
+    for (args, culprit) in [
+        (&["--add", "mem64p:3G", "--at", "0000:00:04.0"][..], "3G is no power of two"),
+        (&["--add", "mem128:1G", "--at", "0000:00:04.0"], "mem128 is none of"),
+        (&["--add", "5=mem64:1G", "--at", "0000:00:04.0"], "BARs 0 to 5"),
+        (&["--add", "mem64p:1G,1=mem32:1M", "--at", "0000:00:04.0"], "is there already"),
+        (&["--add", "mem64p:1G", "--at", "0000:77:01.0"], "no function 0000:77:01.0"),
+        (&["--add", "mem64p:1G", "--at", "0000:00:00.0"], "is no bridge"),
+        (&["--add", "mem64p:1G", "--at", "nonsense"], "nonsense"),
+        (&["--resize", "0000:00:04.0:bar9=1G"], "bar9=1G"),
+        (&["--vfs", "0000:00:04.0=0"], "=0"),
+        (&["--all-failed", "--avoid", "5-2"], "--avoid 5-2"),
+        (&["--all-failed", "--pin", "0000:66:00.0"], "0000:66:00.0"),
+    ] {
+        let all: Vec<&str> =
+            ["pci", "plan", "--root", root].into_iter().chain(args.iter().copied()).collect();
+        let output = pmem(&all);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(culprit), "{args:?}: {said}");
+        assert!(output.stdout.is_empty());
+    }
+}

@@ -1,0 +1,342 @@
+//! From what is asked for to what is to be placed.
+
+use pmem_import::{Address, PciTree, ResourceKind};
+use pmem_pci::linux::Event;
+use pmem_pci::plan::Goal;
+use pmem_pci::tree::{Avoid, Function, Index, Mobility, Resource, Slot, Space};
+use std::fmt;
+
+/// What is to be placed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// A card, behind a port: `mem64p:32G,mem32:16M`.
+    Add {
+        /// What it decodes.
+        card: String,
+        /// The port.
+        at: Address,
+    },
+    /// A base address register that is to have another size.
+    Resize {
+        /// The function.
+        function: Address,
+        /// The register.
+        bar: u8,
+        /// The size in bytes.
+        size: u64,
+    },
+    /// So many virtual functions.
+    Vfs {
+        /// The physical function.
+        function: Address,
+        /// How many.
+        count: u64,
+    },
+    /// Everything that has no place.
+    AllFailed,
+}
+
+/// What is asked for, and what binds.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// What is to be placed.
+    pub wishes: Vec<Wish>,
+    /// Addresses that nothing may be placed at, as the CPU sees them: first and last.
+    pub avoid: Vec<(u64, u64)>,
+    /// Functions that must not be stopped.
+    pub pinned: Vec<Address>,
+    /// Functions that may be stopped for nothing.
+    pub quiesced: Vec<Address>,
+}
+
+/// Why it cannot be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GoalError {
+    /// It makes no sense.
+    Usage(String),
+    /// The sources do not say what is needed.
+    Unknown(String),
+}
+
+impl fmt::Display for GoalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::Usage(text) | Self::Unknown(text)) = self;
+        f.write_str(text)
+    }
+}
+
+type Result<T> = std::result::Result<T, GoalError>;
+
+fn usage<T>(text: String) -> Result<T> {
+    Err(GoalError::Usage(text))
+}
+
+/// Reads a size: `32G`, `256M`, `64K`, `4096`, `0x1000`.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    if let Some(digits) = text.strip_prefix("0x") {
+        return u64::from_str_radix(digits, 16).ok();
+    }
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift =
+        match text.get(digits.len()..)?.to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
+            "" => 0,
+            "k" => 10,
+            "m" => 20,
+            "g" => 30,
+            "t" => 40,
+            _ => return None,
+        };
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+impl Ask {
+    /// What is to be placed in a hierarchy.
+    ///
+    /// # Errors
+    /// A function or a register that is not there, a size that no register has, and what the sources do not say.
+    pub fn goal(&self, known: &PciTree) -> Result<Goal> {
+        let mut goal = Goal { old: known.tree.clone(), tree: known.tree.clone(), ..Goal::default() };
+        for (first, last) in &self.avoid {
+            let span = pmem_pci::Span { first: *first, last: *last };
+            goal.tree.avoid.push(Avoid { space: Space::Memory, span });
+        }
+        for (addresses, mobility) in [(&self.pinned, Mobility::Pinned), (&self.quiesced, Mobility::Asked)] {
+            for address in addresses {
+                let index = find(known, *address)?;
+                for tree in [&mut goal.old, &mut goal.tree] {
+                    if let Some(function) = tree.functions.get_mut(index) {
+                        function.mobility = mobility;
+                    }
+                }
+            }
+        }
+        for wish in &self.wishes {
+            match wish {
+                Wish::Add { card, at } => add(known, &mut goal, card, *at)?,
+                Wish::Resize { function, bar, size } => resize(known, &mut goal, *function, *bar, *size)?,
+                Wish::Vfs { function, count } => virtual_functions(known, &mut goal, *function, *count)?,
+                Wish::AllFailed => all_failed(known, &mut goal)?,
+            }
+        }
+        Ok(goal)
+    }
+}
+
+impl Ask {
+    /// What the kernel would be asked to do for it; `None` if it would not be.
+    #[must_use]
+    pub fn event(&self, goal: &Goal) -> Option<Event> {
+        match self.wishes.as_slice() {
+            [Wish::Add { at, .. }] => goal.old.find(*at).map(Event::Plug),
+            [Wish::Resize { function, .. }] => {
+                let (index, slot) = *goal.place.first()?;
+                let size = goal.tree.functions.get(index)?.resource(slot)?.size;
+                let index = goal.old.find(*function).filter(|found| *found == index)?;
+                Some(Event::Resize { function: index, slot, size })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn find(known: &PciTree, address: Address) -> Result<Index> {
+    let index = known.tree.find(address).filter(|index| !known.nameless.contains(index));
+    index.ok_or_else(|| GoalError::Usage(format!("there is no function {address} in what was read")))
+}
+
+/// A card that is to come: the first free device of the bus below a port.
+fn add(known: &PciTree, goal: &mut Goal, card: &str, at: Address) -> Result<()> {
+    let port = find(known, at)?;
+    let parent = goal.tree.functions.get(port);
+    let Some((bridge, root)) = parent.and_then(|f| Some((f.bridge.clone()?, f.root))) else {
+        return usage(format!("{at} is no bridge: nothing can be plugged in below it"));
+    };
+    let Some((bus, _)) = bridge.buses.filter(|(first, _)| *first != 0) else {
+        return Err(GoalError::Unknown(format!("{at} has no bus below it: bus numbers are what is short")));
+    };
+    let taken: Vec<u8> = goal.tree.on_bus(root, Some(port)).map(|(_, f)| f.address.device).collect();
+    let Some(device) = (0..32).find(|device| !taken.contains(device)) else {
+        return usage(format!("the bus below {at} is full: it has 32 devices"));
+    };
+    let address = Address { segment: at.segment, bus, device, function: 0 };
+    let mut function = Function::new(address, Some(port), root);
+    function.absent = true;
+    function.mobility = Mobility::Asked;
+    function.resources = items(card)?;
+    let index = goal.tree.functions.len();
+    for resource in &function.resources {
+        let list = if resource.optional { &mut goal.extra } else { &mut goal.place };
+        list.push((index, resource.slot));
+    }
+    goal.old.functions.push(function.clone());
+    goal.tree.functions.push(function);
+    Ok(())
+}
+
+/// `mem64p:32G,2=mem32:16M,rom:512K`.
+fn items(card: &str) -> Result<Vec<Resource>> {
+    let mut out: Vec<Resource> = Vec::new();
+    let mut next = 0;
+    for item in card.split(',') {
+        let (number, rest) = match item.split_once('=') {
+            Some((number, rest)) => (Some(number), rest),
+            None => (None, item),
+        };
+        let Some((kind, size)) = rest.split_once(':') else {
+            return usage(format!("{item:?}: KIND:SIZE is wanted, such as mem64p:32G"));
+        };
+        let Some(size) = parse_size(size).filter(|size| size.is_power_of_two()) else {
+            return usage(format!("{item:?}: {size} is no power of two"));
+        };
+        let (space, prefetchable, wide) = match kind {
+            "mem32" => (Space::Memory, false, false),
+            "mem32p" => (Space::Memory, true, false),
+            "mem64" => (Space::Memory, false, true),
+            "mem64p" => (Space::Memory, true, true),
+            "io" => (Space::Io, false, false),
+            "rom" => (Space::Memory, true, false),
+            _ => return usage(format!("{item:?}: {kind} is none of mem32, mem32p, mem64, mem64p, io, rom")),
+        };
+        let slot = if kind == "rom" {
+            Slot::Rom
+        } else {
+            let n = match number {
+                Some(number) => number.parse::<u8>().ok(),
+                None => Some(next),
+            };
+            let Some(n) = n.filter(|n| *n + u8::from(wide) < 6) else {
+                return usage(format!("{item:?}: a function has BARs 0 to 5, and one of 64 bits takes two"));
+            };
+            next = n + 1 + u8::from(wide);
+            Slot::Bar(n)
+        };
+        let takes = |resource: &Resource| match (resource.slot, slot) {
+            (Slot::Bar(a), Slot::Bar(b)) => {
+                let last = a + u8::from(resource.space == Space::Memory && resource.is_wide());
+                (a..=last).contains(&b) || (b..=b + u8::from(wide)).contains(&a)
+            }
+            (a, b) => a == b,
+        };
+        if out.iter().any(takes) {
+            return usage(format!("{item:?}: BAR {slot} is there already"));
+        }
+        let least = match (slot, space) {
+            (Slot::Rom, _) => 0x800,
+            (_, Space::Io) => 4,
+            (_, Space::Memory) => 16,
+        };
+        if size < least || (!wide && size > 1 << 31) {
+            return usage(format!("{item:?}: no register is of this size"));
+        }
+        let top = if wide { u64::MAX } else { 0xffff_ffff };
+        let optional = kind == "rom" || kind == "io";
+        let align = size;
+        out.push(Resource { slot, space, prefetchable, top, size, align, at: None, fixed: false, optional });
+    }
+    Ok(out)
+}
+
+fn resize(known: &PciTree, goal: &mut Goal, address: Address, bar: u8, size: u64) -> Result<()> {
+    let index = find(known, address)?;
+    if !size.is_power_of_two() || size < 1 << 20 {
+        return usage(format!("{address} bar{bar}: a Resizable BAR has a size of 1M, 2M, 4M, …"));
+    }
+    let Some(function) = goal.tree.functions.get_mut(index) else { return Ok(()) };
+    let mut slot = Slot::Bar(bar);
+    if known.unnamed.iter().any(|(of, _)| *of == index)
+        && !function.resources.iter().any(|r| r.slot == slot && !known.unnamed.contains(&(index, slot)))
+    {
+        // Nobody says which register is which: the largest is the one that can be resized.
+        let unnamed = function.resources.iter_mut().filter(|r| known.unnamed.contains(&(index, r.slot)));
+        if let Some(largest) = unnamed.max_by_key(|r| (r.is_wide(), r.size)) {
+            let had = largest.slot;
+            largest.slot = slot;
+            let other = function.resources.iter().filter(|r| r.slot == slot).count();
+            if other > 1
+                && let Some(twin) = function
+                    .resources
+                    .iter_mut()
+                    .rev()
+                    .find(|r| r.slot == slot && r.size < size && !r.is_wide())
+            {
+                twin.slot = had;
+            }
+        }
+    }
+    if function.resource(slot).is_none()
+        && bar > 0
+        && function.resource(Slot::Bar(bar - 1)).is_some_and(|r| r.is_wide() && r.space == Space::Memory)
+    {
+        slot = Slot::Bar(bar - 1);
+    }
+    let has: Vec<String> = function.resources.iter().map(|r| format!("{}", r.slot)).collect();
+    let Some(resource) = function.resources.iter_mut().find(|r| r.slot == slot) else {
+        return usage(format!("{address} has no BAR {bar}: what was read of it are {}", has.join(", ")));
+    };
+    if resource.space == Space::Io {
+        return usage(format!("{address} BAR {bar} is of I/O ports, which cannot be resized"));
+    }
+    if size > 1 << 31 && !resource.is_wide() {
+        return usage(format!("{address} BAR {bar} holds 32 bits: it cannot be of {size:#x} bytes"));
+    }
+    (resource.size, resource.align, resource.at, resource.fixed) = (size, size, None, false);
+    function.mobility = Mobility::Asked;
+    if let Some(old) = goal.old.functions.get_mut(index) {
+        old.mobility = Mobility::Asked;
+        // Which register is which may have been guessed.
+        for (old, new) in old.resources.iter_mut().zip(&function.resources) {
+            old.slot = new.slot;
+        }
+    }
+    goal.place.push((index, slot));
+    Ok(())
+}
+
+fn virtual_functions(known: &PciTree, goal: &mut Goal, address: Address, count: u64) -> Result<()> {
+    let index = find(known, address)?;
+    let Some(function) = goal.tree.functions.get_mut(index) else { return Ok(()) };
+    let spaces: Vec<Slot> =
+        function.resources.iter().map(|r| r.slot).filter(|slot| matches!(slot, Slot::Vf(_))).collect();
+    if spaces.is_empty() {
+        let text = format!(
+            "how large the virtual functions' BARs of {address} are is not said: a log or iomem does"
+        );
+        return Err(GoalError::Unknown(text));
+    }
+    for slot in spaces {
+        let Some(resource) = function.resources.iter_mut().find(|r| r.slot == slot) else { continue };
+        let total = resource.size / resource.align.max(1);
+        if count > total || resource.at.is_none() {
+            resource.size = resource.align.saturating_mul(count.max(total));
+            resource.at = None;
+            goal.place.push((index, slot));
+        }
+    }
+    Ok(())
+}
+
+fn all_failed(known: &PciTree, goal: &mut Goal) -> Result<()> {
+    for (index, function) in goal.tree.functions.iter_mut().enumerate() {
+        for resource in function.resources.iter().filter(|r| r.at.is_none()) {
+            let list = if resource.optional { &mut goal.extra } else { &mut goal.place };
+            list.push((index, resource.slot));
+        }
+        if function.resources.iter().any(|r| r.at.is_none() && !r.optional) && function.bridge.is_none() {
+            function.mobility = Mobility::Asked;
+            if let Some(old) = goal.old.functions.get_mut(index) {
+                old.mobility = Mobility::Asked;
+            }
+        }
+    }
+    let unsized_bars = known.unknown.iter().filter(|(_, kind)| matches!(kind, ResourceKind::Bar(_)));
+    if let Some((index, kind)) = unsized_bars.into_iter().next()
+        && let Some(function) = known.tree.functions.get(*index)
+    {
+        return Err(GoalError::Unknown(format!(
+            "{} {kind} has no place, and its size is not said",
+            function.address
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,419 @@
+//! Where something can be placed, what must be stopped for it, and what changes; or why it cannot.
+
+use super::linux::Linux;
+use crate::sources::{Read, Warning};
+use crate::units::size;
+use pmem_import::PciTree;
+use pmem_pci::Span;
+use pmem_pci::certificate::{self, Ground, Reason};
+use pmem_pci::linux::{Event, Rules};
+use pmem_pci::plan::{Goal, Plan, Verdict};
+use pmem_pci::tree::{Index, Resource, Slot, Space, Tree, WindowKind};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Addresses as the CPU sees them, or bus numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Range {
+    /// The first.
+    pub start: String,
+    /// The last.
+    pub end: String,
+}
+
+impl Range {
+    fn of(span: Span) -> Self {
+        Self { start: format!("{:#x}", span.first), end: format!("{:#x}", span.last) }
+    }
+}
+
+/// Where a resource is to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Placement {
+    /// The function.
+    pub function: String,
+    /// `0` to `5`, `rom`, `vf0` to `vf5`.
+    pub bar: String,
+    /// The first address.
+    pub start: String,
+    /// The last.
+    pub end: String,
+}
+
+/// A window that changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct WindowChange {
+    /// The bridge.
+    pub bridge: String,
+    /// `io`, `mem`, `pref`, or `bus`.
+    pub kind: String,
+    /// What it was; null if it was closed.
+    pub old: Option<Range>,
+    /// What it is to be; null if it is to be closed.
+    pub new: Option<Range>,
+}
+
+/// A resource of a function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Part {
+    /// The function.
+    pub function: String,
+    /// `0` to `5`, `rom`, `vf0` to `vf5`.
+    pub bar: String,
+}
+
+/// The room of a port without a card, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Headroom {
+    /// The port.
+    pub port: String,
+    /// What its memory and prefetchable windows forward now.
+    pub before: String,
+    /// And afterwards.
+    pub after: String,
+    /// The same in words.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub before_words: String,
+    /// The same in words.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub after_words: String,
+}
+
+/// What it costs, part by part, in the order in which they count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct CostParts {
+    /// Of the functions that are stopped: 1 each that no driver has, 5 each that one has, 1 each bridge.
+    pub weight: u64,
+    /// Bytes of windows with something live behind them that are forwarded only before, or only after.
+    pub live_bytes: String,
+    /// How far from the host bridge the topmost bridge is that gets another window: 0 on a root bus; null if none does.
+    pub topmost: Option<u32>,
+    /// The room of all ports without a card, afterwards.
+    pub headroom: String,
+    /// That of the one that has least.
+    pub least_headroom: String,
+    /// Registers that are written.
+    pub writes: u64,
+}
+
+/// A write to configuration space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Write {
+    /// Whose.
+    pub function: String,
+    /// Where.
+    pub offset: String,
+    /// How many bytes.
+    pub width: u8,
+    /// What.
+    pub value: String,
+}
+
+/// Something that needs a place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Need {
+    /// The function.
+    pub function: String,
+    /// `0` to `5`, `rom`, `vf0` to `vf5`.
+    pub bar: String,
+    /// In bytes.
+    pub size: String,
+}
+
+/// An aligned place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Place {
+    /// The first address.
+    pub start: String,
+    /// The last.
+    pub end: String,
+    /// What sits there and must stay.
+    pub blockers: Vec<String>,
+}
+
+/// Why something does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Why {
+    /// The root bus.
+    #[serde(rename = "where")]
+    pub at: String,
+    /// `io` or `mem`.
+    pub kind: String,
+    /// What the host bridge forwards: the largest part of it that nothing forbids.
+    pub range: Option<Range>,
+    /// Bytes that nothing holds that must stay.
+    pub free: String,
+    /// What needs places of this size, or larger.
+    pub needs: Vec<Need>,
+    /// Every aligned place of this size.
+    pub slots: Vec<Place>,
+    /// What this rests on, in words.
+    pub says: String,
+}
+
+/// The answer.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct PlacementPlan {
+    /// `fits`, `fits-with-quiesce`, `no`, `not-proven`, `nothing-wrong`.
+    pub verdict: String,
+    /// Functions that are stopped for it.
+    pub quiesced: Vec<String>,
+    /// What it costs; null if it does not fit.
+    pub cost: Option<CostParts>,
+    /// The room of the topmost ports without a card.
+    pub headroom: Vec<Headroom>,
+    /// Resources that get another place.
+    pub placements: Vec<Placement>,
+    /// Windows that change.
+    pub windows: Vec<WindowChange>,
+    /// Prefetchable resources that are put into a memory window for want of room.
+    pub demoted: Vec<Part>,
+    /// What is not needed, and gets no place.
+    pub left_out: Vec<Part>,
+    /// Registers to write, in this order, and no other: each state on the way is legal.
+    pub writes: Vec<Write>,
+    /// Why it does not fit.
+    pub why: Vec<Why>,
+    /// What the kernel will make of it by itself; null if its version is not known, or it is not asked to do anything.
+    pub linux: Option<Linux>,
+    /// What was read.
+    pub read: Vec<Read>,
+    /// What is odd.
+    pub warnings: Vec<Warning>,
+}
+
+/// Names of a hierarchy's parts.
+pub(super) struct Names<'k> {
+    known: &'k PciTree,
+    tree: &'k Tree,
+}
+
+/// Where a resource comes to be.
+pub(super) fn placement(
+    names: &Names<'_>,
+    root: usize,
+    index: Index,
+    resource: &Resource,
+    span: Span,
+) -> Placement {
+    let Range { start, end } = Range::of(names.to_cpu(root, resource.space, span));
+    let Part { function, bar } = names.part((index, resource.slot));
+    Placement { function, bar, start, end }
+}
+
+/// The windows that are others afterwards.
+pub(super) fn changed_windows(names: &Names<'_>, old: &Tree, new: &Tree) -> Vec<WindowChange> {
+    let mut out = Vec::new();
+    for (index, (had, has)) in old.functions.iter().zip(&new.functions).enumerate() {
+        let (Some(before), Some(after)) = (&had.bridge, &has.bridge) else { continue };
+        for (old, new) in before.windows.iter().zip(&after.windows).filter(|(old, new)| old.span != new.span)
+        {
+            let seen = |span: Option<Span>| Some(Range::of(names.to_cpu(has.root, new.kind.space(), span?)));
+            let (bridge, kind) = (names.function(index), new.kind.to_string());
+            out.push(WindowChange { bridge, kind, old: seen(old.span), new: seen(new.span) });
+        }
+    }
+    out
+}
+
+impl Names<'_> {
+    pub(super) fn function(&self, index: Index) -> String {
+        match self.tree.functions.get(index) {
+            Some(function) if self.known.nameless.contains(&index) => {
+                let below = function.bridge.as_ref().and_then(|bridge| bridge.buses);
+                format!("bridge to {:04x}:{:02x}", function.address.segment, below.map_or(0, |below| below.0))
+            }
+            Some(function) => function.address.to_string(),
+            None => index.to_string(),
+        }
+    }
+
+    pub(super) fn part(&self, (index, slot): (Index, Slot)) -> Part {
+        Part { function: self.function(index), bar: slot.to_string() }
+    }
+
+    fn to_cpu(&self, root: usize, space: Space, span: Span) -> Span {
+        self.tree.roots.get(root).and_then(|root| root.to_cpu(space, span)).unwrap_or(span)
+    }
+}
+
+impl PlacementPlan {
+    /// The report of what was found.
+    #[must_use]
+    pub fn of(
+        known: &PciTree,
+        goal: &Goal,
+        verdict: &Verdict,
+        read: Vec<Read>,
+        warnings: Vec<Warning>,
+    ) -> Self {
+        let mut out = Self {
+            verdict: String::new(),
+            quiesced: Vec::new(),
+            cost: None,
+            headroom: Vec::new(),
+            placements: Vec::new(),
+            windows: Vec::new(),
+            demoted: Vec::new(),
+            left_out: Vec::new(),
+            writes: Vec::new(),
+            why: Vec::new(),
+            linux: None,
+            read,
+            warnings,
+        };
+        match verdict {
+            Verdict::Fits(_) if goal.place.is_empty() && goal.extra.is_empty() => {
+                out.verdict = "nothing-wrong".to_owned();
+            }
+            Verdict::Fits(plan) => out.fill(known, goal, plan, "fits"),
+            Verdict::FitsWithQuiesce(plan) => out.fill(known, goal, plan, "fits-with-quiesce"),
+            Verdict::No(keys) => {
+                // What nobody says is there is not known not to be.
+                let guessed = |(index, slot): &(Index, Slot)| {
+                    let function = goal.tree.functions.get(*index);
+                    let space = function.and_then(|f| Some((f.root, f.resource(*slot)?.space)));
+                    space.is_some_and(|space| known.guessed.contains(&space))
+                };
+                out.verdict = if keys.iter().any(guessed) { "not-proven" } else { "no" }.to_owned();
+                out.why = why(&goal_names(known, goal), goal, keys);
+            }
+            Verdict::NotProven(_) => out.verdict = "not-proven".to_owned(),
+        }
+        out
+    }
+
+    /// With what a version of Linux will make of an event.
+    #[must_use]
+    pub fn with_linux(
+        mut self,
+        known: &PciTree,
+        goal: &Goal,
+        kernel: &str,
+        rules: &Rules,
+        event: Event,
+    ) -> Self {
+        self.linux = Some(Linux::of(&goal_names(known, goal), goal, kernel, rules, event));
+        self
+    }
+
+    fn fill(&mut self, known: &PciTree, goal: &Goal, plan: &Plan, verdict: &str) {
+        let names = Names { known, tree: &plan.tree };
+        self.writes = plan
+            .steps
+            .iter()
+            .map(|step| Write {
+                function: names.function(step.function),
+                offset: format!("{:#x}", step.offset),
+                width: step.width,
+                value: format!("{:#x}", step.value),
+            })
+            .collect();
+        self.verdict = verdict.to_owned();
+        self.quiesced = plan.quiesced.iter().map(|index| names.function(*index)).collect();
+        for (index, function) in plan.tree.functions.iter().enumerate() {
+            let had = goal.old.functions.get(index);
+            for resource in &function.resources {
+                let before = had.and_then(|had| had.resource(resource.slot));
+                let changed = before.is_none_or(|b| b.at != resource.at || b.size != resource.size);
+                if let Some(span) = resource.span().filter(|_| changed) {
+                    self.placements.push(placement(&names, function.root, index, resource, span));
+                }
+            }
+        }
+        self.windows = changed_windows(&names, &goal.old, &plan.tree);
+        let rooms = plan.cost.headroom.iter().map(|room| {
+            let before = room.memory.0.saturating_add(room.prefetchable.0);
+            let after = room.memory.1.saturating_add(room.prefetchable.1);
+            (names.function(room.port), before, after)
+        });
+        self.headroom = rooms
+            .map(|(port, before, after)| Headroom {
+                port,
+                before: format!("{before:#x}"),
+                after: format!("{after:#x}"),
+                before_words: size(before),
+                after_words: size(after),
+            })
+            .collect();
+        let after = |h: &pmem_pci::cost::Headroom| h.memory.1.saturating_add(h.prefetchable.1);
+        let rooms = || plan.cost.headroom.iter().map(after);
+        self.cost = Some(CostParts {
+            weight: plan.cost.weight,
+            live_bytes: format!("{:#x}", plan.cost.live_bytes),
+            topmost: plan.cost.topmost,
+            headroom: format!("{:#x}", rooms().fold(0, u64::saturating_add)),
+            least_headroom: format!("{:#x}", rooms().min().unwrap_or(0)),
+            writes: plan.cost.writes,
+        });
+        // Of what could not have been anywhere else nothing was taken.
+        let could = |(index, _): &&(Index, Slot)| {
+            let above = plan.tree.functions.get(*index).and_then(|f| plan.tree.functions.get(f.parent?));
+            above.and_then(|above| above.window(WindowKind::Prefetchable)?.span).is_some()
+        };
+        self.demoted = plan.demoted.iter().filter(could).map(|key| names.part(*key)).collect();
+        self.left_out = plan.left_out.iter().map(|key| names.part(*key)).collect();
+    }
+}
+
+fn goal_names<'k>(known: &'k PciTree, goal: &'k Goal) -> Names<'k> {
+    Names { known, tree: &goal.tree }
+}
+
+fn why(names: &Names<'_>, goal: &Goal, keys: &[(Index, Slot)]) -> Vec<Why> {
+    certificate::why(goal, keys).iter().map(|reason| one_reason(names, reason)).collect()
+}
+
+fn one_reason(names: &Names<'_>, reason: &Reason) -> Why {
+    let root = names.tree.roots.get(reason.root);
+    let bus = root.map_or(String::new(), |root| format!("{:04x}:{:02x}", root.segment, root.buses.0));
+    let seen = |span: Span| Range::of(names.to_cpu(reason.root, reason.space, span));
+    let needs: Vec<Need> = reason
+        .needs
+        .iter()
+        .filter_map(|key| {
+            let Part { function, bar } = names.part(*key);
+            let size = names.tree.functions.get(key.0)?.resource(key.1)?.size;
+            Some(Need { function, bar, size: format!("{size:#x}") })
+        })
+        .collect();
+    let slots: Vec<Place> = reason
+        .places
+        .iter()
+        .map(|place| {
+            let Range { start, end } = seen(place.span);
+            let blockers =
+                place.blockers.iter().filter_map(|side| side.function).map(|index| names.function(index));
+            Place { start, end, blockers: blockers.collect() }
+        })
+        .collect();
+    let free = slots.iter().filter(|slot| slot.blockers.is_empty()).count();
+    let (size, all) = (size(reason.size), slots.len());
+    let says = match reason.ground {
+        Ground::TooFewPlaces => format!(
+            "{} of {size} or more are wanted, and of {all} aligned places{} {free} are free",
+            needs.len(),
+            if reason.more { " (the first that are listed)" } else { "" }
+        ),
+        Ground::TooFewBytes => format!("more bytes are wanted than the {:#x} that are free", reason.free),
+        Ground::Exhausted => format!(
+            "{free} of {all} aligned places of {size} are free, but in every order something else that must lie beside it has none"
+        ),
+    };
+    let largest = reason.room.iter().copied().max_by_key(|span| span.len());
+    let kind = match reason.space {
+        Space::Io => "io",
+        Space::Memory => "mem",
+    };
+    Why {
+        at: bus,
+        kind: kind.to_owned(),
+        range: largest.map(seen),
+        free: format!("{:#x}", reason.free),
+        needs,
+        slots,
+        says,
+    }
+}

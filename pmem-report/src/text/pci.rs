@@ -1,0 +1,120 @@
+//! Plans of PCI bus space.
+
+use super::style::{Styles, plain, read, styled, table, warnings};
+use crate::pci::{Linux, PlacementPlan, Range, Why};
+use std::io::{self, Write};
+
+/// Writes where something is placed, what changes for it, or why it cannot be placed.
+///
+/// # Errors
+/// What the output says.
+pub fn pci_plan(report: &PlacementPlan, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", styled(styles.heading, &heading(report)))?;
+    if !report.placements.is_empty() {
+        let mut rows = table(&["function", "BAR", "from", "to"], &[]);
+        for placement in &report.placements {
+            let crate::pci::Placement { function, bar, start, end } = placement;
+            rows.add_row([function, bar, start, end]);
+        }
+        writeln!(out, "\n{}", plain(&rows))?;
+    }
+    if !report.windows.is_empty() {
+        let mut rows = table(&["bridge", "window", "now", "then"], &[]);
+        for window in &report.windows {
+            rows.add_row([
+                window.bridge.as_str(),
+                window.kind.as_str(),
+                &show(&window.old),
+                &show(&window.new),
+            ]);
+        }
+        writeln!(out, "{}", plain(&rows))?;
+    }
+    let changed: Vec<_> = report.headroom.iter().filter(|room| room.before != room.after).collect();
+    if !changed.is_empty() {
+        let mut rows = table(&["port without a card", "room now", "then"], &[1, 2]);
+        for room in changed {
+            rows.add_row([&room.port, &room.before_words, &room.after_words]);
+        }
+        writeln!(out, "{}", plain(&rows))?;
+    }
+    for part in &report.demoted {
+        writeln!(
+            out,
+            "{} BAR {} is put into a memory window: reads of it are not prefetched",
+            part.function, part.bar
+        )?;
+    }
+    for part in &report.left_out {
+        writeln!(out, "{} BAR {} is not needed, and has no place", part.function, part.bar)?;
+    }
+    report.why.iter().try_for_each(|why| reason(why, styles, out))?;
+    if !report.writes.is_empty() {
+        writeln!(out, "{}", styled(styles.heading, "Writes to configuration space, in this order"))?;
+        for write in &report.writes {
+            let digits = 2 + 2 * usize::from(write.width);
+            let value = u32::from_str_radix(write.value.trim_start_matches("0x"), 16).unwrap_or(0);
+            writeln!(out, "  {} {:>4} {:#0digits$x}", write.function, write.offset, value)?;
+        }
+    }
+    if let Some(linux) = &report.linux {
+        says(linux, styles, out)?;
+    }
+    warnings(&report.warnings, styles, out)?;
+    read(&report.read, styles, out)
+}
+
+/// What the kernel will do by itself.
+fn says(linux: &Linux, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    let Linux { kernel, event, .. } = linux;
+    let done = if event == "plug" { "a plug, or a rescan of the empty bus," } else { "a resize" };
+    let ends = if linux.succeeds { "succeeds" } else { "fails" };
+    writeln!(
+        out,
+        "{}",
+        styled(styles.heading, &format!("By itself Linux {kernel} does this: {done} {ends}"))
+    )?;
+    for placement in &linux.placements {
+        let crate::pci::Placement { function, bar, start, end } = placement;
+        writeln!(out, "  {function} BAR {bar}: {start}-{end}")?;
+    }
+    for part in &linux.fails {
+        writeln!(out, "  {} BAR {}: no space", part.function, part.bar)?;
+    }
+    for hurt in &linux.hurts {
+        writeln!(
+            out,
+            "  {}",
+            styled(styles.warning, &format!("{hurt} is lost, and with it what is behind it: do not try"))
+        )?;
+    }
+    Ok(())
+}
+
+fn heading(report: &PlacementPlan) -> String {
+    match report.verdict.as_str() {
+        "fits" if report.quiesced.is_empty() => "It fits, and nothing that runs is touched.".to_owned(),
+        "fits" => format!("It fits. Only {} is stopped, which it is about.", report.quiesced.join(", ")),
+        "fits-with-quiesce" => format!("It fits once these are stopped: {}.", report.quiesced.join(", ")),
+        "nothing-wrong" => "Nothing is wrong: everything that needs a place has one.".to_owned(),
+        "no" => "It does not fit, whatever is moved.".to_owned(),
+        _ => "Whether it fits is not proven.".to_owned(),
+    }
+}
+
+fn show(range: &Option<Range>) -> String {
+    range.as_ref().map_or("closed".to_owned(), |range| format!("{}-{}", range.start, range.end))
+}
+
+/// Why something does not fit.
+fn reason(why: &Why, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "\n{}", styled(styles.warning, &format!("{}, {}: {}", why.at, why.kind, why.says)))?;
+    for need in &why.needs {
+        writeln!(out, "  needs a place: {} BAR {}, {}", need.function, need.bar, need.size)?;
+    }
+    for slot in &why.slots {
+        let holds = if slot.blockers.is_empty() { "free".to_owned() } else { slot.blockers.join(", ") };
+        writeln!(out, "  {}-{}: {holds}", slot.start, slot.end)?;
+    }
+    Ok(())
+}
