@@ -156,6 +156,18 @@ pub enum RamCommand {
 /// The subcommands of `pmem pci`.
 #[derive(Debug, Subcommand)]
 pub enum PciCommand {
+    /// The hierarchy: what each bridge forwards, what lies in it, the room that is left and its largest block.
+    Tree {
+        /// Sources of one machine: see `topo`.
+        #[arg(value_name = "SOURCE")]
+        sources: Vec<PathBuf>,
+    },
+    /// What is wrong with the hierarchy: overlaps, what lies outside of its window, registers that cannot hold it. Exit status 1 if something is.
+    Lint {
+        /// Sources of one machine: see `topo`.
+        #[arg(value_name = "SOURCE")]
+        sources: Vec<PathBuf>,
+    },
     /// The least that must change so that something fits, or why it cannot.
     Plan {
         /// Sources of one machine: see `topo`.

@@ -3,11 +3,11 @@
 use crate::args::{Args, PciCommand, PciWish};
 use crate::source::{open, write};
 use crate::{Failure, Status};
-use pmem_import::{Address, parse_addr};
+use pmem_import::{Address, Machine, parse_addr};
 use pmem_pci::Budget;
 use pmem_pci::linux::Rules;
 use pmem_pci::plan::{Verdict, plan};
-use pmem_report::pci::{Ask, GoalError, PlacementPlan, Wish, parse_size};
+use pmem_report::pci::{Ask, GoalError, PciHierarchy, PciLint, PlacementPlan, Wish, parse_size};
 use pmem_report::{Read, Warning, text};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -27,6 +27,19 @@ impl From<GoalError> for Failure {
 
 pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Result<Status, Failure> {
     match command {
+        PciCommand::Tree { sources } => {
+            let machine = open(args, sources)?;
+            let (read, warnings) = said(&machine);
+            write(args, &PciHierarchy::of(&machine.pci, read, warnings), out, text::pci_tree)?;
+            Ok(Status::Done)
+        }
+        PciCommand::Lint { sources } => {
+            let machine = open(args, sources)?;
+            let (read, warnings) = said(&machine);
+            let report = PciLint::of(&machine.pci, read, warnings);
+            write(args, &report, out, text::pci_lint)?;
+            Ok(if report.wrong.is_empty() { Status::Done } else { Status::Failed })
+        }
         PciCommand::Plan { sources, wish, at, kernel, avoid, pin, quiesce } => {
             let ask = Ask {
                 wishes: wishes(wish, at.as_deref())?,
@@ -39,8 +52,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             let begun = Instant::now();
             let stop = || begun.elapsed() > PATIENCE;
             let verdict = plan(&goal, &mut Budget::until(STEPS, &stop));
-            let read = machine.heard.iter().map(Read::from).collect();
-            let warnings = machine.findings.iter().map(Warning::from).collect();
+            let (read, warnings) = said(&machine);
             let mut report = PlacementPlan::of(&machine.pci, &goal, &verdict, read, warnings);
             let version = kernel.as_ref().or(machine.kernel.as_ref());
             let rules = version.and_then(|version| Rules::parse(version));
@@ -59,6 +71,11 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             })
         }
     }
+}
+
+/// What was read, and what is odd.
+fn said(machine: &Machine) -> (Vec<Read>, Vec<Warning>) {
+    (machine.heard.iter().map(Read::from).collect(), machine.findings.iter().map(Warning::from).collect())
 }
 
 fn address(option: &str, text: &str) -> Result<Address, Failure> {

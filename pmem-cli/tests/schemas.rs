@@ -62,6 +62,8 @@ fn real_output_is_as_the_schemas_say() {
             "mtrr-show" => &["mtrr", "show"],
             "mtrr-plan" => &["mtrr", "plan", "--unmapped", "any"],
             "pci-plan" => &["pci", "plan", "--all-failed"],
+            "pci-lint" => &["pci", "lint"],
+            "pci-tree" => &["pci", "tree"],
             other => panic!("no command prints {other}"),
         };
         let own = [mtrr.to_owned()];

@@ -232,8 +232,9 @@ pub(crate) fn walls(tree: &Tree, root: usize, space: Space) -> Vec<Span> {
     let all = Span { first: 0, last: u64::MAX };
     let mut walls = all.without(&apertures);
     for avoid in tree.avoid.iter().filter(|avoid| avoid.space == space) {
-        let Some(span) = root.to_bus(space, avoid.span) else { continue };
-        walls.extend(span.without(&walls.clone()));
+        for span in root.through_apertures(space, avoid.span) {
+            walls.extend(span.without(&walls.clone()));
+        }
     }
     walls.sort_unstable();
     walls

@@ -118,6 +118,40 @@ impl Sriov {
     }
 }
 
+/// A base address register whose size can be changed (PCI Express Base 6.0, section 7.8.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ResizableBar {
+    /// Which register, 0 to 5.
+    pub bar: u8,
+    /// The sizes that it can have: bit n is 2^(20 + n) bytes.
+    pub sizes: u64,
+    /// The size that it has: n of 2^(20 + n) bytes.
+    pub current: u8,
+    /// Where its control register is in configuration space.
+    pub control: u16,
+    /// What that register holds beside the size.
+    pub rest: u32,
+}
+
+impl ResizableBar {
+    /// Those of a function's configuration space; none if it has not the capability, or not all of it was read.
+    pub fn find_all(config: &[u8]) -> impl Iterator<Item = Self> + '_ {
+        let at = extended_capabilities(config).find(|capability| capability.id == id::RESIZABLE_BAR);
+        let at = at.map(|capability| capability.offset);
+        // How many there are stands in the first control register.
+        let count = at.and_then(|at| u32_at(config, at + 8)).map_or(0, |control| (control >> 5 & 7) as usize);
+        (0..count.min(6)).filter_map(move |n| {
+            let at = at? + 8 * n;
+            let (can, control) = (u32_at(config, at + 4)?, u32_at(config, at + 8)?);
+            // 1 MiB to 128 TiB in the one register, from 256 TiB on in the upper half of the other.
+            let sizes = u64::from(can >> 4) | u64::from(control >> 16) << 28;
+            let (bar, current) = ((control & 7) as u8, (control >> 8 & 0x3f) as u8);
+            let control_at = u16::try_from(at + 8).ok()?;
+            (bar < 6).then_some(Self { bar, sizes, current, control: control_at, rest: control & !0x3f00 })
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +159,23 @@ mod tests {
     use std::string::ToString;
     use std::vec;
     use std::vec::Vec;
+
+    #[test]
+    fn sizes_of_registers_are_read() {
+        let mut config = vec![0u8; 4096];
+        let mut put = |at: usize, value: u32| config[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        put(0x100, 0x0001_0015);
+        // 64 MiB to 512 MiB, now 256 MiB, the first of two.
+        put(0x104, 0b11_1100_0000 << 4);
+        put(0x108, 1 | 2 << 5 | 8 << 8);
+        put(0x10c, 1 << 4);
+        put(0x110, 3);
+        let all: Vec<_> = ResizableBar::find_all(&config).collect();
+        let shown: Vec<_> = all.iter().map(|r| (r.bar, r.sizes, r.current, r.control, r.rest)).collect();
+        assert_eq!(shown, [(1, 0b11_1100_0000, 8, 0x108, 0x41), (3, 1, 0, 0x110, 3)]);
+        assert_eq!(ResizableBar::find_all(&config[..0x110]).count(), 1, "the second is cut off");
+        assert_eq!(ResizableBar::find_all(&[]).count(), 0);
+    }
 
     #[test]
     fn lists_are_walked_to_their_end() {

@@ -141,10 +141,13 @@ fn bus(tree: &Tree, root: usize, bridge: Option<Index>, out: &mut Vec<Violation>
     sides.sort_unstable_by_key(|side| (side.space, side.span));
     overlaps(&sides, out);
     for side in &sides {
-        let avoided = tree.avoid.iter().filter(|avoid| avoid.space == side.space).find_map(|avoid| {
-            let on_bus = tree.roots.get(root)?.to_bus(avoid.space, avoid.span)?;
-            on_bus.overlaps(side.span).then_some(on_bus)
-        });
+        let strict = tree.avoid.iter().filter(|avoid| avoid.strict && avoid.space == side.space);
+        let host = tree.roots.get(root);
+        let avoided = strict
+            .flat_map(|avoid| {
+                host.into_iter().flat_map(|host| host.through_apertures(avoid.space, avoid.span))
+            })
+            .find(|span| span.overlaps(side.span));
         if let Some(span) = avoided {
             let other = Side { function: None, root, part: Part::Avoid, space: side.space, span };
             out.push(Violation { fault: Fault::Avoided, side: *side, other: Some(other) });

@@ -86,7 +86,8 @@ impl Span {
     }
 
     /// What is left of it without others, in order.
-    pub(crate) fn without(self, others: &[Self]) -> alloc::vec::Vec<Self> {
+    #[must_use]
+    pub fn without(self, others: &[Self]) -> alloc::vec::Vec<Self> {
         let mut taken: alloc::vec::Vec<Self> = others.iter().filter_map(|o| o.intersect(self)).collect();
         taken.sort_unstable();
         let mut left = alloc::vec::Vec::new();

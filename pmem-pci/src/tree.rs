@@ -289,6 +289,14 @@ impl Root {
         span.shifted(by)
     }
 
+    /// Where on the bus addresses are that the CPU sees through its apertures.
+    pub fn through_apertures(&self, space: Space, span: Span) -> impl Iterator<Item = Span> + '_ {
+        self.apertures.iter().filter(move |aperture| aperture.space == space).filter_map(move |aperture| {
+            let seen = Span::sized(aperture.cpu, aperture.span.len())?.intersect(span)?;
+            seen.shifted(aperture.span.first.wrapping_sub(aperture.cpu))
+        })
+    }
+
     /// Puts its apertures into order, and joins those that touch and are shifted alike.
     pub fn join_apertures(&mut self) {
         self.apertures.sort_unstable_by_key(|a| (a.space, a.span));
@@ -317,6 +325,8 @@ pub struct Avoid {
     pub space: Space,
     /// The addresses, as the CPU sees them.
     pub span: Span,
+    /// What lies there does not work, so that it is wrong even where firmware put it; else it is only left alone.
+    pub strict: bool,
 }
 
 /// A PCI hierarchy.

@@ -2,7 +2,7 @@
 
 use crate::annotate::Annotated;
 use crate::mtrr::{Plan, Show};
-use crate::pci::PlacementPlan;
+use crate::pci::{PciHierarchy, PciLint, PlacementPlan};
 use crate::{Diff, Memory, Resolve, Topo, View};
 use schemars::{Schema, schema_for};
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub fn json<T: Serialize>(report: &T) -> Value {
 
 /// Every report's name and schema.
 pub fn schemas() -> Vec<(&'static str, Value)> {
-    let all: [(&'static str, Schema); 9] = [
+    let all: [(&'static str, Schema); 11] = [
         ("topo", schema_for!(Topo)),
         ("view", schema_for!(View)),
         ("resolve", schema_for!(Resolve)),
@@ -32,6 +32,8 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("mtrr-show", schema_for!(Show)),
         ("mtrr-plan", schema_for!(Plan)),
         ("pci-plan", schema_for!(PlacementPlan)),
+        ("pci-lint", schema_for!(PciLint)),
+        ("pci-tree", schema_for!(PciHierarchy)),
     ];
     all.into_iter().map(|(name, schema)| (name, numbered(schema))).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::{Place, Said};
 use pmem_core::AddrRange;
-use pmem_pci::{Address, Class, Header, Sriov};
+use pmem_pci::{Address, Class, Command, Header, ResizableBar, Sriov};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -116,6 +116,10 @@ pub struct Function {
     pub header: Option<Header>,
     /// What it says of virtual functions.
     pub sriov: Option<Sriov>,
+    /// Its registers that can have other sizes.
+    pub resizable: Vec<ResizableBar>,
+    /// Its command register, where no header says.
+    pub command: Option<Command>,
     /// Cards can be plugged in below it; `None` if it is not said.
     pub hot_plug: Option<bool>,
     /// The physical function that it is a virtual function of.
@@ -193,6 +197,8 @@ impl Function {
             numa: new.numa.or(old.numa),
             header: new.header.or(old.header),
             sriov: new.sriov.or(old.sriov),
+            resizable: if new.resizable.is_empty() { old.resizable } else { new.resizable },
+            command: new.command.or(old.command),
             hot_plug: new.hot_plug.or(old.hot_plug),
             physical: new.physical.or(old.physical),
             resources,

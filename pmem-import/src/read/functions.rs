@@ -6,7 +6,7 @@ use crate::facts::{
 };
 use crate::number::{hex, trim};
 use pmem_core::AddrRange;
-use pmem_pci::{Address, Class, Header, Sriov};
+use pmem_pci::{Address, Class, Header, ResizableBar, Sriov};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bridges below bridges that are followed: there are no more buses than this.
@@ -185,6 +185,8 @@ fn read_function(tree: &Tree, found: &Found, facts: &mut Facts) -> Function {
         id: id.or(header.as_ref().map(|header| (header.common.vendor, header.common.device))),
         numa,
         sriov: config.as_deref().and_then(Sriov::find),
+        resizable: config.as_deref().into_iter().flat_map(ResizableBar::find_all).collect(),
+        command: None,
         hot_plug: None,
         below: header
             .as_ref()

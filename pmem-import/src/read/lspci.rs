@@ -5,7 +5,7 @@ use crate::facts::{Facts, Function, Heard, PciResource, PciSource, Place, Resour
 use crate::number::hex;
 use crate::text::{Line, Scan};
 use pmem_core::AddrRange;
-use pmem_pci::{Address, Bar, Class, Header, Sriov};
+use pmem_pci::{Address, Bar, Class, Command, Header, ResizableBar, Sriov};
 
 /// Reads functions, and what stands below each.
 #[derive(Default)]
@@ -17,6 +17,8 @@ pub(super) struct Reader {
     slot: u8,
     /// The lines are about virtual functions.
     in_sriov: bool,
+    /// The lines are about registers that can be resized: where their capability is.
+    in_resizable: Option<u16>,
 }
 
 impl LineReader for Reader {
@@ -38,7 +40,7 @@ impl LineReader for Reader {
                 title,
                 ..Function::default()
             });
-            (self.slot, self.in_sriov) = (0, false);
+            (self.slot, self.in_sriov, self.in_resizable) = (0, false, None);
             return Verdict::Took;
         }
         if self.function.is_none() {
@@ -155,11 +157,23 @@ impl Reader {
         let Some(function) = &mut self.function else { return Verdict::Pass };
         if let Some(rest) = words.strip_prefix("Capabilities:") {
             self.in_sriov = rest.contains("Single Root I/O Virtualization");
+            // `[bb0 v1] Physical Resizable BAR`.
+            let at = rest.trim_start().strip_prefix('[').and_then(|rest| rest.split([' ', ']']).next());
+            let physical = rest.contains("Resizable BAR") && !rest.contains("Virtual Resizable BAR");
+            self.in_resizable = at.and_then(hex).and_then(|at| u16::try_from(at).ok()).filter(|_| physical);
+            return Verdict::Took;
+        }
+        if let Some(at) = self.in_resizable
+            && let Some(resizable) = resizable(words, at, function.resizable.len())
+        {
+            function.resizable.push(resizable);
             return Verdict::Took;
         }
         if let Some((key, value)) = words.split_once(": ") {
             match key {
                 "Kernel driver in use" => function.driver = Some(value.trim().to_owned()),
+                "Control" => function.command = command(value),
+                "SltCap" => function.hot_plug = Some(value.contains("HotPlug+")),
                 "NUMA node" => function.numa = value.trim().parse().ok(),
                 "Bus" => {
                     let number = |name: &str| {
@@ -225,6 +239,10 @@ impl Reader {
             dumped_bars(&mut function, &header);
             function.header = Some(header);
             function.sriov = Sriov::find(&config);
+            let dumped: Vec<ResizableBar> = ResizableBar::find_all(&config).collect();
+            if !dumped.is_empty() {
+                function.resizable = dumped;
+            }
         }
         // A tree, or another output, may have said something of it already.
         let key = (PciSource::Lspci, function.bdf());
@@ -234,6 +252,57 @@ impl Reader {
         };
         facts.pci.functions.insert(key, function);
     }
+}
+
+/// `I/O+ Mem+ BusMaster+ SpecCycle- …`: the bits of the command register that `lspci` names.
+fn command(value: &str) -> Option<Command> {
+    const BITS: [(&str, u16); 10] = [
+        ("I/O", 0),
+        ("Mem", 1),
+        ("BusMaster", 2),
+        ("SpecCycle", 3),
+        ("MemWINV", 4),
+        ("VGASnoop", 5),
+        ("ParErr", 6),
+        ("Stepping", 7),
+        ("SERR", 8),
+        ("FastB2B", 9),
+    ];
+    let mut bits = 0;
+    let mut known = false;
+    for word in value.split_whitespace() {
+        let (on, name) = (word.ends_with('+'), word.trim_end_matches(['+', '-']));
+        if name == "DisINTx" {
+            bits |= u16::from(on) << 10;
+        } else if let Some((_, bit)) = BITS.iter().find(|(word, _)| *word == name) {
+            known = true;
+            bits |= u16::from(on) << bit;
+        }
+    }
+    known.then_some(Command(bits))
+}
+
+/// `BAR 1: current size: 32GB, supported: 64MB 128MB …`: the nth register of the capability.
+fn resizable(words: &str, capability: u16, n: usize) -> Option<ResizableBar> {
+    let (bar, rest) = words.strip_prefix("BAR ")?.split_once(": current size: ")?;
+    let bar = bar.parse().ok().filter(|bar| *bar < 6)?;
+    let (current, sizes) = rest.split_once(", supported:")?;
+    let order = |text: &str| {
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match &text[digits.len()..] {
+            "MB" => 0,
+            "GB" => 10,
+            "TB" => 20,
+            "PB" => 30,
+            _ => return None,
+        };
+        Some(digits.parse::<u64>().ok().filter(|n| n.is_power_of_two())?.trailing_zeros() + unit)
+    };
+    let sizes = sizes.split_whitespace().filter_map(order).fold(0u64, |all, n| all | 1 << n.min(63));
+    let current = u8::try_from(order(current.trim())?).ok()?;
+    let control = capability.checked_add(8 + 8 * u16::try_from(n).ok()?)?;
+    // How many there are stands in the first register; nobody says so here, and it is read only.
+    Some(ResizableBar { bar, sizes, current, control, rest: u32::from(bar) })
 }
 
 /// The BARs of a dump of which nothing was printed: where they begin, and no more.

@@ -199,6 +199,12 @@ impl Reader {
             return Verdict::Took;
         }
         let body = rest.trim_start();
+        // `pciehp: Slot #1 AttnBtn+ … HotPlug+ …`, `pciehp: Slot(2): Card present`.
+        if body.starts_with("pciehp: Slot") {
+            let off = body.contains("HotPlug-");
+            facts.pci.function(PciSource::Log, address, &at).hot_plug = Some(!off);
+            return Verdict::Took;
+        }
         if let Some(body) = body.strip_prefix("PCI bridge to ") {
             let Some(below) = buses(body) else { return Verdict::Pass };
             let function = facts.pci.function(PciSource::Log, address, &at);

@@ -85,7 +85,7 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
     let kinds = nodes::kinds(&numa, &listing, &ram, &facts.dax);
     let ports = memory::last_complete(&facts.ports).cloned().unwrap_or_default();
     let pci::Settled { functions, roots, children, bus_lines } = pci::settle(facts, &listing, &ports);
-    let tree = tree::build(facts, &functions, &roots, &children, &listing, &bus_lines[0]);
+    let tree = tree::build(facts, is_x86, &functions, &roots, &children, &listing, &bus_lines[0]);
     let named = |range: AddrRange| {
         let mut same = listing.lines.iter().filter(|line| line.range == range);
         same.any(|line| line.name.contains("ECAM") || line.name.contains("MMCONFIG"))

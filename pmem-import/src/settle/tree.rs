@@ -20,6 +20,8 @@ pub struct PciTree {
     pub unmeasured: BTreeSet<(Index, Slot)>,
     /// Bridges of which no source says where they are: only which bus is below them.
     pub nameless: BTreeSet<Index>,
+    /// Bridges of which no source says up to which bus they lead.
+    pub unnumbered: BTreeSet<Index>,
     /// Host bridges of which no source says what they forward: their apertures are what is known to lie in them.
     pub guessed: BTreeSet<(usize, Space)>,
     /// What has no place, and of which no source says how large it is.
@@ -31,6 +33,7 @@ const LOW: u64 = 0xffff_ffff;
 
 pub(super) fn build(
     facts: &Facts,
+    is_x86: bool,
     functions: &[Function],
     roots: &[Root],
     children: &[Child],
@@ -39,16 +42,6 @@ pub(super) fn build(
 ) -> PciTree {
     let mut out = PciTree::default();
     let mut root_of: BTreeMap<BusId, usize> = BTreeMap::new();
-    for root in roots {
-        let index = out.tree.roots.len();
-        root_of.insert(root.bus, index);
-        for (guessed, space) in root.guessed.iter().zip([Space::Memory, Space::Io]) {
-            if *guessed {
-                out.guessed.insert((index, space));
-            }
-        }
-        out.tree.roots.push(host_bridge(root, roots));
-    }
     // By bus: the bridge above it.
     let mut above: BTreeMap<BusId, Option<Index>> = roots.iter().map(|root| (root.bus, None)).collect();
     let drivers = functions.iter().any(|f| f.source == PciSource::Lspci && f.driver.is_some());
@@ -75,6 +68,17 @@ pub(super) fn build(
             above.remove(&root.bus);
         }
     }
+    let real: Vec<&Root> = roots.iter().filter(|root| above.contains_key(&root.bus)).collect();
+    for root in &real {
+        let index = out.tree.roots.len();
+        root_of.insert(root.bus, index);
+        for (guessed, space) in root.guessed.iter().zip([Space::Memory, Space::Io]) {
+            if *guessed {
+                out.guessed.insert((index, space));
+            }
+        }
+        out.tree.roots.push(host_bridge(root, &real));
+    }
     let mut buses: Vec<BusId> =
         roots.iter().map(|root| root.bus).filter(|bus| above.contains_key(bus)).collect();
     let mut at = 0;
@@ -83,10 +87,12 @@ pub(super) fn build(
         let Some(parent) = above.get(&bus).copied() else { continue };
         let Some(root) = root_of.get(&bus).copied() else { continue };
         for function in by_bus.get(&bus).into_iter().flatten() {
-            let index = out.add(function, parent, root, roots.get(root), drivers);
+            let index = out.add(function, parent, root, real.get(root).copied(), drivers);
             let below = children.iter().find(|child| child.bridge == Some(function.bdf()));
             if let Some(child) = below {
-                out.add_windows(index, function.header.is_some(), child, roots.get(root), Some(function));
+                // `lspci` prints a bridge's registers.
+                let of_registers = function.header.is_some() || function.source == PciSource::Lspci;
+                out.add_windows(index, of_registers, child, real.get(root).copied(), Some(function));
                 above.insert(child.bus, Some(index));
                 root_of.insert(child.bus, root);
                 buses.push(child.bus);
@@ -104,18 +110,19 @@ pub(super) fn build(
             let index = out.tree.functions.len();
             out.tree.functions.push(tree::Function::new(address, parent, root));
             out.nameless.insert(index);
-            out.add_windows(index, false, child, roots.get(root), None);
+            out.add_windows(index, false, child, real.get(root).copied(), None);
             above.insert(child.bus, Some(index));
             root_of.insert(child.bus, root);
             buses.push(child.bus);
         }
     }
-    out.tree.avoid = avoid(facts, roots, memory, bus_lines);
+    out.settle_unnamed();
+    out.tree.avoid = avoid(facts, is_x86, roots, memory, bus_lines);
     out
 }
 
 /// A host bridge with its apertures. Its buses end before the next one's.
-fn host_bridge(root: &Root, roots: &[Root]) -> tree::Root {
+fn host_bridge(root: &Root, roots: &[&Root]) -> tree::Root {
     let (segment, first) = root.bus;
     let next = roots.iter().filter(|r| r.bus.0 == segment && r.bus.1 > first).map(|r| r.bus.1 - 1).min();
     let apertures = root.apertures.iter().filter_map(|said| {
@@ -145,7 +152,16 @@ impl PciTree {
     ) -> Index {
         let index = self.tree.functions.len();
         let mut made = tree::Function::new(function.bdf(), parent, root);
-        made.command = function.header.as_ref().map(|header| header.common.command.0);
+        made.command = function.header.as_ref().map(|h| h.common.command).or(function.command).map(|c| c.0);
+        made.resizable = function
+            .resizable
+            .iter()
+            .map(|own| tree::Resizable {
+                bar: own.bar,
+                sizes: (0..44).filter(|n| own.sizes >> n & 1 == 1).map(|n| 1 << (20 + n)).collect(),
+                control: (own.control, own.rest),
+            })
+            .collect();
         made.mobility = mobility(function, drivers);
         let mut named: BTreeSet<Slot> = BTreeSet::new();
         let own = || function.resources.iter().filter(|r| r.kind != ResourceKind::Window);
@@ -198,6 +214,21 @@ impl PciTree {
         index
     }
 
+    /// Of resources that only a list names it is not said whether they are prefetchable: those in a prefetchable window are.
+    fn settle_unnamed(&mut self) {
+        for (index, slot) in &self.unnamed {
+            let Some(function) = self.tree.functions.get(*index) else { continue };
+            let span = function.resource(*slot).and_then(Resource::span);
+            let above = function.parent.and_then(|parent| self.tree.functions.get(parent));
+            let window = above.and_then(|above| above.window(WindowKind::Prefetchable)?.span);
+            let inside = window.zip(span).is_some_and(|(window, span)| window.covers(span));
+            let resources = self.tree.functions.get_mut(*index).map(|function| &mut function.resources);
+            if let Some(own) = resources.into_iter().flatten().find(|r| r.slot == *slot && inside) {
+                own.prefetchable = true;
+            }
+        }
+    }
+
     /// Makes a function a bridge.
     fn add_windows(
         &mut self,
@@ -245,6 +276,9 @@ impl PciTree {
                 granule,
                 top: if wide { HIGH } else { LOW },
             });
+        }
+        if function.is_none_or(|f| f.below.is_none()) {
+            self.unnumbered.insert(index);
         }
         let bridge = tree::Bridge {
             buses: function.and_then(|f| f.below).or(Some((child.bus.1, child.bus.1))),
@@ -326,15 +360,26 @@ fn mobility(function: &Function, drivers: bool) -> Mobility {
 
 /// Where nothing may be placed, though host bridges forward it: legacy ranges, interrupts, configuration space, and what lists name inside of
 /// apertures that is no bus's and no function's.
-fn avoid(facts: &Facts, roots: &[Root], memory: &Listing, bus_lines: &BTreeSet<usize>) -> Vec<Avoid> {
-    let of = |space, first, last| Avoid { space, span: Span { first, last } };
-    let mut out = vec![
-        of(Space::Memory, 0, 0xf_ffff),
-        of(Space::Memory, 0xfec0_0000, 0xfecf_ffff),
-        of(Space::Memory, 0xfee0_0000, 0xfeef_ffff),
-        of(Space::Io, 0, 0xfff),
-    ];
-    out.extend(facts.pci.ecam.iter().map(|said| Avoid { space: Space::Memory, span: span(said.value.1) }));
+fn avoid(
+    facts: &Facts,
+    is_x86: bool,
+    roots: &[Root],
+    memory: &Listing,
+    bus_lines: &BTreeSet<usize>,
+) -> Vec<Avoid> {
+    let of = |space, first, last, strict| Avoid { space, span: Span { first, last }, strict };
+    // Legacy ports are left alone (Linux's PCIBIOS_MIN_IO).
+    let mut out = vec![of(Space::Io, 0, 0xfff, false)];
+    if is_x86 {
+        // Below 1 MiB, I/O interrupt controllers, and writes that are interrupts (Intel SDM volume 3, 11.11.1).
+        out.extend([
+            of(Space::Memory, 0, 0xf_ffff, false),
+            of(Space::Memory, 0xfec0_0000, 0xfecf_ffff, true),
+            of(Space::Memory, 0xfee0_0000, 0xfeef_ffff, true),
+        ]);
+    }
+    let ecam = facts.pci.ecam.iter().map(|said| span(said.value.1));
+    out.extend(ecam.map(|span| Avoid { space: Space::Memory, span, strict: true }));
     let apertures: Vec<AddrRange> = roots
         .iter()
         .flat_map(|root| &root.apertures)
@@ -347,7 +392,7 @@ fn avoid(facts: &Facts, roots: &[Root], memory: &Listing, bus_lines: &BTreeSet<u
         let of_bus = bus_lines.contains(&index) || is_function(&line.name);
         let in_function = memory.around(index).any(|outer| is_function(&outer.name));
         if inside && !of_bus && !in_function {
-            out.push(Avoid { space: Space::Memory, span: span(line.range) });
+            out.push(Avoid { space: Space::Memory, span: span(line.range), strict: false });
         }
     }
     out

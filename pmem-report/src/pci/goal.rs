@@ -99,7 +99,7 @@ impl Ask {
         let mut goal = Goal { old: known.tree.clone(), tree: known.tree.clone(), ..Goal::default() };
         for (first, last) in &self.avoid {
             let span = pmem_pci::Span { first: *first, last: *last };
-            goal.tree.avoid.push(Avoid { space: Space::Memory, span });
+            goal.tree.avoid.push(Avoid { space: Space::Memory, span, strict: false });
         }
         for (addresses, mobility) in [(&self.pinned, Mobility::Pinned), (&self.quiesced, Mobility::Asked)] {
             for address in addresses {

@@ -1,11 +1,15 @@
 //! PCI bus space: the hierarchy, what is wrong with it, and where something can be placed.
 
 mod goal;
+mod lint;
 mod linux;
 mod plan;
+mod tree;
 
 pub use goal::{Ask, GoalError, Wish, parse_size};
+pub use lint::{PciLint, Side, Wrong};
 pub use linux::Linux;
 pub use plan::{
     CostParts, Headroom, Need, Part, Place, Placement, PlacementPlan, Range, Why, WindowChange, Write,
 };
+pub use tree::{Decoded, Forwarded, Node, PciHierarchy};

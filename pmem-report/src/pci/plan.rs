@@ -22,7 +22,7 @@ pub struct Range {
 }
 
 impl Range {
-    fn of(span: Span) -> Self {
+    pub(super) fn of(span: Span) -> Self {
         Self { start: format!("{:#x}", span.first), end: format!("{:#x}", span.last) }
     }
 }
@@ -187,7 +187,7 @@ pub struct PlacementPlan {
 /// Names of a hierarchy's parts.
 pub(super) struct Names<'k> {
     known: &'k PciTree,
-    tree: &'k Tree,
+    pub(super) tree: &'k Tree,
 }
 
 /// Where a resource comes to be.
@@ -218,7 +218,11 @@ pub(super) fn changed_windows(names: &Names<'_>, old: &Tree, new: &Tree) -> Vec<
     out
 }
 
-impl Names<'_> {
+impl<'k> Names<'k> {
+    pub(super) fn of(known: &'k PciTree, tree: &'k Tree) -> Self {
+        Self { known, tree }
+    }
+
     pub(super) fn function(&self, index: Index) -> String {
         match self.tree.functions.get(index) {
             Some(function) if self.known.nameless.contains(&index) => {
@@ -234,7 +238,7 @@ impl Names<'_> {
         Part { function: self.function(index), bar: slot.to_string() }
     }
 
-    fn to_cpu(&self, root: usize, space: Space, span: Span) -> Span {
+    pub(super) fn to_cpu(&self, root: usize, space: Space, span: Span) -> Span {
         self.tree.roots.get(root).and_then(|root| root.to_cpu(space, span)).unwrap_or(span)
     }
 }

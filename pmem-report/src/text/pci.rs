@@ -1,7 +1,8 @@
 //! Plans of PCI bus space.
 
 use super::style::{Styles, plain, read, styled, table, warnings};
-use crate::pci::{Linux, PlacementPlan, Range, Why};
+use crate::pci::{Linux, PciHierarchy, PciLint, PlacementPlan, Range, Why};
+use crate::units::size;
 use std::io::{self, Write};
 
 /// Writes where something is placed, what changes for it, or why it cannot be placed.
@@ -59,6 +60,59 @@ pub fn pci_plan(report: &PlacementPlan, styles: &Styles, out: &mut dyn Write) ->
     }
     if let Some(linux) = &report.linux {
         says(linux, styles, out)?;
+    }
+    warnings(&report.warnings, styles, out)?;
+    read(&report.read, styles, out)
+}
+
+/// Writes what is wrong with a hierarchy.
+///
+/// # Errors
+/// What the output says.
+pub fn pci_lint(report: &PciLint, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    let heading = match report.wrong.len() {
+        0 => "Nothing is wrong.".to_owned(),
+        1 => "One thing is wrong.".to_owned(),
+        n => format!("{n} things are wrong."),
+    };
+    writeln!(out, "{}", styled(styles.heading, &heading))?;
+    report.wrong.iter().try_for_each(|wrong| writeln!(out, "  {}", wrong.says))?;
+    warnings(&report.warnings, styles, out)?;
+    read(&report.read, styles, out)
+}
+
+/// Writes a hierarchy.
+///
+/// # Errors
+/// What the output says.
+pub fn pci_tree(report: &PciHierarchy, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    let bytes = |text: &str| size(u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or(0));
+    for node in &report.nodes {
+        let indent = "  ".repeat(node.depth);
+        let buses =
+            node.buses.map_or(String::new(), |[first, last]| format!(", buses {first:02x}-{last:02x}"));
+        let hot_plug = if node.hot_plug { ", hot-plug" } else { "" };
+        let name = format!("{}{buses}{hot_plug}", node.name);
+        writeln!(out, "{indent}{}", styled(styles.heading, &name))?;
+        for window in node.windows.iter().filter(|window| window.range.is_some()) {
+            let largest = window.largest.as_ref().map_or(String::new(), |block| {
+                let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or(0);
+                let len = (number(&block.end) - number(&block.start)).saturating_add(1);
+                format!(", the largest block {} at {}", size(len), block.start)
+            });
+            let free = bytes(&window.free);
+            writeln!(out, "{indent}  {} window {}, free {free}{largest}", window.kind, show(&window.range))?;
+        }
+        for bar in &node.bars {
+            let at = bar
+                .range
+                .as_ref()
+                .map_or("no place".to_owned(), |range| format!("{}-{}", range.start, range.end));
+            let sizes: Vec<String> = bar.sizes.iter().map(|text| bytes(text)).collect();
+            let sizes =
+                if sizes.is_empty() { String::new() } else { format!(", can be {}", sizes.join(", ")) };
+            writeln!(out, "{indent}  BAR {} {} {}: {at}{sizes}", bar.bar, bar.kind, bytes(&bar.size))?;
+        }
     }
     warnings(&report.warnings, styles, out)?;
     read(&report.read, styles, out)

@@ -1,0 +1,193 @@
+//! A hierarchy as the planner sees it: windows, what lies in them, and the room that is left.
+
+use super::plan::{Names, Range};
+use crate::sources::{Read, Warning};
+use pmem_import::PciTree;
+use pmem_pci::Span;
+use pmem_pci::tree::{Mobility, Resource, Slot, Space, Tree};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// What a bridge or a host bridge forwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Forwarded {
+    /// `io`, `mem`, `pref`.
+    pub kind: String,
+    /// Its addresses; null if it is closed.
+    pub range: Option<Range>,
+    /// Bytes in it that nothing on the bus below has.
+    pub free: String,
+    /// The largest block of it that a register could have there; null if there is none.
+    pub largest: Option<Range>,
+}
+
+/// What a function decodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Decoded {
+    /// `0` to `5`, `rom`, `vf0` to `vf5`.
+    pub bar: String,
+    /// `io`, `mem32`, `mem32p`, `mem64`, `mem64p`, `rom`.
+    pub kind: String,
+    /// In bytes.
+    pub size: String,
+    /// Its addresses; null if it has no place.
+    pub range: Option<Range>,
+    /// Sizes that it can have.
+    pub sizes: Vec<String>,
+}
+
+/// A function, or a host bridge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Node {
+    /// The function, or the root bus.
+    pub name: String,
+    /// How many bridges are above it.
+    pub depth: usize,
+    /// The buses below: the first and the last; null if it is no bridge.
+    pub buses: Option<[u8; 2]>,
+    /// Cards can be plugged in below it.
+    pub hot_plug: bool,
+    /// `idle`, `driven`, `pinned`: what stopping it would cost.
+    pub mobility: String,
+    /// What it forwards.
+    pub windows: Vec<Forwarded>,
+    /// What it decodes.
+    pub bars: Vec<Decoded>,
+}
+
+/// A hierarchy.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct PciHierarchy {
+    /// Host bridges, and below each its functions, each bridge before what is below it.
+    pub nodes: Vec<Node>,
+    /// What was read.
+    pub read: Vec<Read>,
+    /// What is odd.
+    pub warnings: Vec<Warning>,
+}
+
+impl PciHierarchy {
+    /// Lists a hierarchy.
+    #[must_use]
+    pub fn of(known: &PciTree, read: Vec<Read>, warnings: Vec<Warning>) -> Self {
+        let names = Names::of(known, &known.tree);
+        let mut nodes = Vec::new();
+        for (index, root) in known.tree.roots.iter().enumerate() {
+            let windows = root.apertures.iter().map(|aperture| {
+                let kind = if aperture.space == Space::Io { "io" } else { "mem" };
+                forwarded(&names, index, None, kind, aperture.space, Some(aperture.span))
+            });
+            nodes.push(Node {
+                name: format!("{:04x}:{:02x}", root.segment, root.buses.0),
+                depth: 0,
+                buses: Some([root.buses.0, root.buses.1]),
+                hot_plug: false,
+                mobility: "pinned".to_owned(),
+                windows: windows.collect(),
+                bars: Vec::new(),
+            });
+            below(&names, index, None, 1, &mut nodes);
+        }
+        Self { nodes, read, warnings }
+    }
+}
+
+fn below(names: &Names<'_>, root: usize, bridge: Option<usize>, depth: usize, out: &mut Vec<Node>) {
+    let mut all: Vec<usize> = names.tree.on_bus(root, bridge).map(|(index, _)| index).collect();
+    all.sort_by_key(|index| names.tree.functions.get(*index).map(|f| f.address));
+    for index in all {
+        let Some(function) = names.tree.functions.get(index) else { continue };
+        let windows = function.bridge.iter().flat_map(|bridge| &bridge.windows).map(|window| {
+            let kind = window.kind.to_string();
+            forwarded(names, root, Some(index), &kind, window.kind.space(), window.span)
+        });
+        let bars = function.resources.iter().map(|resource| {
+            let sizes = function.resizable.iter().find(|own| Slot::Bar(own.bar) == resource.slot);
+            Decoded {
+                bar: resource.slot.to_string(),
+                kind: kind(resource).to_owned(),
+                size: format!("{:#x}", resource.size),
+                range: resource.span().map(|span| Range::of(names.to_cpu(root, resource.space, span))),
+                sizes: sizes.iter().flat_map(|own| &own.sizes).map(|size| format!("{size:#x}")).collect(),
+            }
+        });
+        let mobility = match function.mobility {
+            Mobility::Asked | Mobility::Idle => "idle",
+            Mobility::Driven => "driven",
+            Mobility::Pinned => "pinned",
+        };
+        out.push(Node {
+            name: names.function(index),
+            depth,
+            buses: function
+                .bridge
+                .as_ref()
+                .and_then(|bridge| bridge.buses)
+                .map(|(first, last)| [first, last]),
+            hot_plug: function.bridge.as_ref().is_some_and(|bridge| bridge.hot_plug),
+            mobility: mobility.to_owned(),
+            windows: windows.collect(),
+            bars: bars.collect(),
+        });
+        below(names, root, Some(index), depth + 1, out);
+    }
+}
+
+fn kind(resource: &Resource) -> &'static str {
+    match (resource.slot, resource.space, resource.is_wide(), resource.prefetchable) {
+        (Slot::Rom, ..) => "rom",
+        (_, Space::Io, ..) => "io",
+        (_, Space::Memory, false, false) => "mem32",
+        (_, Space::Memory, false, true) => "mem32p",
+        (_, Space::Memory, true, false) => "mem64",
+        (_, Space::Memory, true, true) => "mem64p",
+    }
+}
+
+/// What is left of a window, without what lies on the bus below.
+fn forwarded(
+    names: &Names<'_>,
+    root: usize,
+    bridge: Option<usize>,
+    kind: &str,
+    space: Space,
+    span: Option<Span>,
+) -> Forwarded {
+    let gaps = span.map_or(Vec::new(), |span| gaps(names.tree, root, bridge, space, span));
+    let free = gaps.iter().map(|gap| gap.len()).fold(0, u64::saturating_add);
+    let largest = gaps.iter().filter_map(|gap| block(*gap)).max_by_key(|block| block.len());
+    let seen = |span: Span| Range::of(names.to_cpu(root, space, span));
+    Forwarded {
+        kind: kind.to_owned(),
+        range: span.map(seen),
+        free: format!("{free:#x}"),
+        largest: largest.map(seen),
+    }
+}
+
+fn gaps(tree: &Tree, root: usize, bridge: Option<usize>, space: Space, span: Span) -> Vec<Span> {
+    let mut taken: Vec<Span> = Vec::new();
+    for (_, function) in tree.on_bus(root, bridge) {
+        taken.extend(function.resources.iter().filter(|r| r.space == space).filter_map(Resource::span));
+        let windows = function.bridge.iter().flat_map(|bridge| &bridge.windows);
+        taken.extend(windows.filter(|window| window.kind.space() == space).filter_map(|window| window.span));
+    }
+    if let Some(root) = tree.roots.get(root) {
+        let avoid = tree.avoid.iter().filter(|avoid| avoid.space == space);
+        taken.extend(avoid.flat_map(|avoid| root.through_apertures(space, avoid.span)));
+    }
+    span.without(&taken)
+}
+
+/// The largest aligned block of a gap.
+fn block(gap: Span) -> Option<Span> {
+    let mut size = 1u64 << (63 - gap.len().leading_zeros());
+    while size > 0 {
+        let first = gap.first.checked_add(size - 1)? & !(size - 1);
+        if let Some(span) = Span::sized(first, size).filter(|span| gap.covers(*span)) {
+            return Some(span);
+        }
+        size >>= 1;
+    }
+    None
+}
