@@ -6,7 +6,7 @@ use pmem_core::AddrRange;
 use pmem_pci::tree::{
     self, Aperture, Avoid, Index, Mobility, Resource, Slot, Space, Tree, Window, WindowKind,
 };
-use pmem_pci::{Address, Bar, Class, IoWindow, MemoryWindow, PrefetchableWindow, Span};
+use pmem_pci::{Address, Bar, Class, IoWindow, MemoryWindow, Span};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The hierarchy, and what of it is not known for sure.
@@ -251,31 +251,37 @@ impl PciTree {
         let (high, low): (Vec<AddrRange>, Vec<AddrRange>) =
             forwards.fixed.iter().partition(|range| range.start() > LOW);
         let first: Vec<AddrRange> = low.first().copied().into_iter().collect();
-        let second: Vec<AddrRange> =
-            if high.is_empty() { low.get(1..).unwrap_or(&[]).to_vec() } else { high };
-        let memory = [forwards.memory.as_slice(), &first].concat();
+        // Where the bus's addresses are shifted both may be above: the second is the other one.
+        let (second, third) = match (high.split_first(), low.is_empty()) {
+            (None, _) => (low.get(1..).unwrap_or(&[]).to_vec(), Vec::new()),
+            (Some(_), false) => (high, Vec::new()),
+            (Some((lower, rest)), true) => (vec![*lower], rest.to_vec()),
+        };
+        let memory = [forwards.memory.as_slice(), &first, &third].concat();
         let prefetchable = [forwards.prefetchable.as_slice(), &second].concat();
         let header = function.and_then(|f| f.header.as_ref()).and_then(|header| header.bridge());
         let has_io = header.is_none_or(|bridge| !bridge.io.is_blank() || !forwards.io.is_empty());
         let has_prefetchable =
             header.is_none_or(|bridge| !bridge.prefetchable.is_blank() || !forwards.prefetchable.is_empty());
         let wide = forwards.prefetchable_wide || header.is_none();
+        // A CardBus bridge has windows of 4 KiB and of 4 ports, all of 32 bits (PC Card Standard 8.0, volume 3).
+        let is_card_bus = function.and_then(|f| f.class).is_some_and(|class| class.subclass() == 0x0607);
+        let (memory_granule, io_granule) =
+            if is_card_bus { (0x1000, 4) } else { (MemoryWindow::GRANULE, IoWindow::GRANULE) };
         let mut windows = Vec::new();
         if has_io {
             let top = if forwards.io_wide { LOW } else { 0xffff };
             let span = on_bus(&forwards.io, true);
-            windows.push(Window { kind: WindowKind::Io, span, granule: IoWindow::GRANULE, top });
+            windows.push(Window { kind: WindowKind::Io, span, granule: io_granule, top });
         }
         let span = on_bus(&memory, false);
-        windows.push(Window { kind: WindowKind::Memory, span, granule: MemoryWindow::GRANULE, top: LOW });
+        // What lies above 4 GiB all the same is seen there by the CPU, and nobody says where it is on the bus.
+        let top = if span.is_some_and(|span| span.last > LOW) { HIGH } else { LOW };
+        windows.push(Window { kind: WindowKind::Memory, span, granule: memory_granule, top });
         if has_prefetchable {
-            let (span, granule) = (on_bus(&prefetchable, false), PrefetchableWindow::GRANULE);
-            windows.push(Window {
-                kind: WindowKind::Prefetchable,
-                span,
-                granule,
-                top: if wide { HIGH } else { LOW },
-            });
+            let span = on_bus(&prefetchable, false);
+            let top = if wide && !is_card_bus { HIGH } else { LOW };
+            windows.push(Window { kind: WindowKind::Prefetchable, span, granule: memory_granule, top });
         }
         if function.is_none_or(|f| f.below.is_none()) {
             self.unnumbered.insert(index);
