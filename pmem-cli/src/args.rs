@@ -168,6 +168,19 @@ pub enum PciCommand {
         #[arg(value_name = "SOURCE")]
         sources: Vec<PathBuf>,
     },
+    /// What Linux will do by itself, event by event: places, windows, who is hurt, where its map and the registers differ.
+    Predict {
+        /// Sources of one machine: see `topo`.
+        #[arg(value_name = "SOURCE")]
+        sources: Vec<PathBuf>,
+        /// The version of Linux, as in `6.12`: what the sources say if not given.
+        #[arg(long, value_name = "VERSION")]
+        kernel: Option<String>,
+        /// What is done: `rescan`, `rescan 0000:04` (an empty bus), `plug SPEC at BDF` (pciehp), `plug-acpi SPEC at BDF`, `unplug BDF`,
+        /// `resize BDF:barN=SIZE`. Several are done one after the other.
+        #[arg(long = "do", value_name = "EVENT", required = true)]
+        deeds: Vec<String>,
+    },
     /// The least that must change so that something fits, or why it cannot.
     Plan {
         /// Sources of one machine: see `topo`.

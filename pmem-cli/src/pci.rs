@@ -7,7 +7,9 @@ use pmem_import::{Address, Machine, parse_addr};
 use pmem_pci::Budget;
 use pmem_pci::linux::Rules;
 use pmem_pci::plan::{Verdict, plan};
-use pmem_report::pci::{Ask, GoalError, PciHierarchy, PciLint, PlacementPlan, Wish, parse_size};
+use pmem_report::pci::{
+    Ask, Deed, GoalError, PciHierarchy, PciLint, PciPrediction, PlacementPlan, Wish, parse_size,
+};
 use pmem_report::{Read, Warning, text};
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -40,6 +42,18 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             write(args, &report, out, text::pci_lint)?;
             Ok(if report.wrong.is_empty() { Status::Done } else { Status::Failed })
         }
+        PciCommand::Predict { sources, kernel, deeds } => {
+            let deeds: Vec<Deed> = deeds.iter().map(|text| deed(text)).collect::<Result<_, _>>()?;
+            let machine = open(args, sources)?;
+            let Some((version, rules)) = kernel_rules(kernel.as_deref(), &machine)? else {
+                let text = "the sources do not say which kernel it is: --kernel 6.12 does";
+                return Err(Failure::Usage(text.to_owned()));
+            };
+            let (read, warnings) = said(&machine);
+            let report = PciPrediction::of(&machine.pci, &version, &rules, &deeds, read, warnings)?;
+            write(args, &report, out, text::pci_predict)?;
+            Ok(Status::Done)
+        }
         PciCommand::Plan { sources, wish, at, kernel, avoid, pin, quiesce } => {
             let ask = Ask {
                 wishes: wishes(wish, at.as_deref())?,
@@ -54,14 +68,9 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             let verdict = plan(&goal, &mut Budget::until(STEPS, &stop));
             let (read, warnings) = said(&machine);
             let mut report = PlacementPlan::of(&machine.pci, &goal, &verdict, read, warnings);
-            let version = kernel.as_ref().or(machine.kernel.as_ref());
-            let rules = version.and_then(|version| Rules::parse(version));
-            if kernel.is_some() && rules.is_none() {
-                let text = kernel.as_deref().unwrap_or_default();
-                return Err(Failure::Usage(format!("--kernel {text}: no version: 6.12 is wanted")));
-            }
-            if let (Some(rules), Some(version), Some(event)) = (rules, version, ask.event(&goal)) {
-                report = report.with_linux(&machine.pci, &goal, version, &rules, event);
+            let linux = kernel_rules(kernel.as_deref(), &machine)?.zip(ask.event(&goal));
+            if let Some(((version, rules), event)) = linux {
+                report = report.with_linux(&machine.pci, &goal, &version, &rules, event);
             }
             write(args, &report, out, text::pci_plan)?;
             Ok(match verdict {
@@ -71,6 +80,52 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             })
         }
     }
+}
+
+/// The version of Linux that is meant, and its rules.
+fn kernel_rules(option: Option<&str>, machine: &Machine) -> Result<Option<(String, Rules)>, Failure> {
+    let version = option.or(machine.kernel.as_deref());
+    let rules = version.and_then(Rules::parse);
+    match (option, rules) {
+        (Some(text), None) => Err(Failure::Usage(format!("--kernel {text}: no version: 6.12 is wanted"))),
+        _ => Ok(version.map(str::to_owned).zip(rules)),
+    }
+}
+
+/// Reads an event.
+fn deed(text: &str) -> Result<Deed, Failure> {
+    let wrong = || {
+        let forms = "rescan, rescan 0000:04, plug mem64p:1G at 0000:02:01.0, unplug BDF, resize BDF:bar1=32G";
+        Failure::Usage(format!("--do {text:?}: one of {forms} is wanted"))
+    };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    match words.as_slice() {
+        ["rescan"] => Ok(Deed::Rescan),
+        ["rescan", bus] => {
+            let (segment, bus) = bus.split_once(':').ok_or_else(wrong)?;
+            let segment = u32::from_str_radix(segment, 16).map_err(|_| wrong())?;
+            let bus = u8::from_str_radix(bus, 16).map_err(|_| wrong())?;
+            Ok(Deed::RescanBus { segment, bus })
+        }
+        [plug @ ("plug" | "plug-acpi"), card, "at", port] => {
+            let (card, at) = ((*card).to_owned(), address("--do plug", port)?);
+            Ok(Deed::Plug { card, at, acpi: *plug == "plug-acpi" })
+        }
+        ["unplug", port] => Ok(Deed::Unplug(address("--do unplug", port)?)),
+        ["resize", what] => match resize_of(what) {
+            Some((function, bar, size)) => Ok(Deed::Resize { function, bar, size }),
+            None => Err(wrong()),
+        },
+        _ => Err(wrong()),
+    }
+}
+
+/// `0000:04:00.0:bar1=32G`.
+fn resize_of(text: &str) -> Option<(Address, u8, u64)> {
+    let (what, size) = text.split_once('=')?;
+    let (function, bar) = what.rsplit_once(':')?;
+    let bar = bar.strip_prefix("bar").unwrap_or(bar).parse().ok().filter(|n| *n < 6)?;
+    Some((function.parse().ok()?, bar, parse_size(size)?))
 }
 
 /// What was read, and what is odd.
@@ -101,11 +156,8 @@ fn wishes(wish: &PciWish, at: Option<&str>) -> Result<Vec<Wish>, Failure> {
     }
     for text in &wish.resize {
         let wrong = || Failure::Usage(format!("--resize {text}: 0000:04:00.0:bar1=32G is wanted"));
-        let (what, size) = text.split_once('=').ok_or_else(wrong)?;
-        let (function, bar) = what.rsplit_once(':').ok_or_else(wrong)?;
-        let bar = bar.strip_prefix("bar").unwrap_or(bar).parse().ok().filter(|n| *n < 6).ok_or_else(wrong)?;
-        let size = parse_size(size).ok_or_else(wrong)?;
-        out.push(Wish::Resize { function: address("--resize", function)?, bar, size });
+        let (function, bar, size) = resize_of(text).ok_or_else(wrong)?;
+        out.push(Wish::Resize { function, bar, size });
     }
     for text in &wish.vfs {
         let wrong = || Failure::Usage(format!("--vfs {text}: 0000:04:00.0=8 is wanted"));

@@ -160,3 +160,80 @@ fn what_makes_no_sense_is_named() {
         assert!(output.stdout.is_empty());
     }
 }
+
+fn predicted(events: &[&str]) -> Vec<Value> {
+    let dir = pmem_tests::captured("qemu-pcie-switches");
+    let mut args =
+        vec!["--json", "pci", "predict", "--root", dir.path().to_str().unwrap(), "--kernel", "6.12"];
+    args.extend(events.iter().flat_map(|event| ["--do", event]));
+    let output = pmem(&args);
+    assert!(output.status.success(), "{output:?}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    report["events"].as_array().unwrap().clone()
+}
+
+fn names(list: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let name = |one: &Value| {
+        let function = if one["function"].is_null() { &one["bridge"] } else { &one["function"] };
+        let what = if one["bar"].is_null() { &one["kind"] } else { &one["bar"] };
+        format!("{} {}", text(function), text(what))
+    };
+    list.as_array().unwrap().iter().map(name).collect()
+}
+
+/// A card too large is plugged in twice: the second time live neighbours lose their windows, and a rescan repairs the map alone.
+#[test]
+fn a_second_failure_is_foretold_and_a_rescan_in_between_avoids_it() {
+    let (plug, out) = ("plug mem64p:16G,mem32:1M at 0000:06:01.0", "unplug 0000:06:01.0");
+    let events = predicted(&[plug, out, plug, "rescan"]);
+    assert_eq!(names(&events[0]["fails"]), ["0000:06:01.0 pref window", "0000:08:00.0 0"]);
+    assert_eq!(names(&events[0]["hurts"]), ["0000:06:01.0 pref window"], "only the port's own");
+    assert!(names(&events[2]["hurts"]).contains(&"0000:07:00.0 4".to_owned()), "{}", events[2]);
+    assert_eq!(names(&events[3]["placements"]), ["0000:07:00.0 4"], "the map has it again");
+    let ports = ["0000:05:00.0 pref", "0000:06:00.0 pref", "0000:06:01.0 pref"];
+    assert_eq!(names(&events[3]["differs"]), ports, "the registers have not");
+    let events = predicted(&[plug, out, "rescan", plug]);
+    assert!(!names(&events[3]["hurts"]).contains(&"0000:07:00.0 4".to_owned()), "{}", events[3]);
+    assert_eq!(names(&events[3]["differs"]), [""; 0]);
+}
+
+#[test]
+fn hierarchies_are_listed_and_checked() {
+    let dir = pmem_tests::captured("qemu-pcie-switches");
+    let root = dir.path().to_str().unwrap();
+    let output = pmem(&["--json", "pci", "tree", "--root", root]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let nodes = report["nodes"].as_array().unwrap();
+    let port = nodes.iter().find(|node| node["name"] == "0000:02:00.0").unwrap();
+    assert_eq!((port["depth"].as_u64(), port["buses"][0].as_u64()), (Some(3), Some(3)));
+    let window = &port["windows"][2];
+    assert_eq!((window["kind"].as_str(), window["free"].as_str()), (Some("pref"), Some("0x200000")));
+    assert_eq!(window["largest"]["start"], window["range"]["start"]);
+    let output = pmem(&["pci", "lint", "--root", root]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// States that their finders took for good ones.
+#[test]
+fn what_is_illegal_is_found() {
+    let Some(corpus) = pmem_tests::corpus() else { return };
+    for file in [
+        "02-power9-b580.iomem-good-6.17",
+        "02-power9-b580.dmesg-good-6.17",
+        "02-power9-b580.dmesg-fixed-bar0kept",
+    ] {
+        let path = corpus.join("pci/cases").join(file);
+        let output = pmem(&["--json", "pci", "lint", path.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1), "{file}");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let wrong = report["wrong"].as_array().unwrap();
+        let has = |fault: &str, function: &str| {
+            wrong
+                .iter()
+                .any(|w| w["fault"] == fault && w["side"]["function"].as_str().unwrap().contains(function))
+        };
+        assert!(has("overlap", "0030:01:00.0"), "{file}: {wrong:#?}");
+        assert!(wrong.iter().any(|w| w["fault"] == "ragged"), "{file}: {wrong:#?}");
+    }
+}

@@ -69,6 +69,17 @@ pub fn extended_capabilities(config: &[u8]) -> impl Iterator<Item = Capability> 
     })
 }
 
+/// Whether cards can be plugged in below a port: it has a slot, which says so (PCI Express Base 6.0, sections 7.5.3.2 and 7.5.3.9). `None` if it
+/// is not a function of PCI Express, or not all of it was read.
+#[must_use]
+pub fn has_hot_plug_slot(config: &[u8]) -> Option<bool> {
+    let at = capabilities(config).find(|capability| capability.id == id::EXPRESS)?.offset;
+    let (flags, slot) = (u16_at(config, at + 2)?, u32_at(config, at + 0x14)?);
+    // Of ports alone, root and downstream, the slot registers are more than zeros.
+    let is_port = matches!(flags >> 4 & 0xf, 4 | 6);
+    Some(is_port && flags & 0x100 != 0 && slot & 0x40 != 0)
+}
+
 /// What a physical function says of its virtual functions (PCI Express Base 6.0, section 9.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sriov {
@@ -175,6 +186,23 @@ mod tests {
         assert_eq!(shown, [(1, 0b11_1100_0000, 8, 0x108, 0x41), (3, 1, 0, 0x110, 3)]);
         assert_eq!(ResizableBar::find_all(&config[..0x110]).count(), 1, "the second is cut off");
         assert_eq!(ResizableBar::find_all(&[]).count(), 0);
+    }
+
+    #[test]
+    fn a_slot_says_whether_it_is_for_hot_plug() {
+        let mut config = vec![0u8; 256];
+        (config[0x06], config[0x34], config[0x40]) = (0x10, 0x40, 0x10);
+        let with = |flags: u16, slot: u8| {
+            let mut config = config.clone();
+            config[0x42..0x44].copy_from_slice(&flags.to_le_bytes());
+            config[0x54] = slot;
+            has_hot_plug_slot(&config)
+        };
+        assert_eq!(with(0x142, 0x40), Some(true), "a root port");
+        assert_eq!(with(0x162, 0x60), Some(true), "a downstream port");
+        assert_eq!(with(0x152, 0x40), Some(false), "an upstream port has no slot");
+        assert_eq!((with(0x042, 0x40), with(0x142, 0)), (Some(false), Some(false)));
+        assert_eq!(has_hot_plug_slot(&config[..0x50]), None, "cut off");
     }
 
     #[test]

@@ -55,7 +55,9 @@ mod window;
 
 pub use address::{Address, BadAddress};
 pub use bar::{Bar, bars};
-pub use capability::{Capability, ResizableBar, Sriov, capabilities, extended_capabilities, id};
+pub use capability::{
+    Capability, ResizableBar, Sriov, capabilities, extended_capabilities, has_hot_plug_slot, id,
+};
 pub use class::Class;
 pub use header::{Bridge, CardBus, Command, Common, Device, Header, HeaderError, Layout};
 pub use span::Span;

@@ -6,7 +6,7 @@ use crate::facts::{
 };
 use crate::number::{hex, trim};
 use pmem_core::AddrRange;
-use pmem_pci::{Address, Class, Header, ResizableBar, Sriov};
+use pmem_pci::{Address, Class, Header, ResizableBar, Sriov, has_hot_plug_slot};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bridges below bridges that are followed: there are no more buses than this.
@@ -187,7 +187,7 @@ fn read_function(tree: &Tree, found: &Found, facts: &mut Facts) -> Function {
         sriov: config.as_deref().and_then(Sriov::find),
         resizable: config.as_deref().into_iter().flat_map(ResizableBar::find_all).collect(),
         command: None,
-        hot_plug: None,
+        hot_plug: config.as_deref().and_then(has_hot_plug_slot).filter(|_| is_bridge),
         below: header
             .as_ref()
             .and_then(|h| h.bridge())

@@ -5,7 +5,7 @@ use crate::facts::{Facts, Function, Heard, PciResource, PciSource, Place, Resour
 use crate::number::hex;
 use crate::text::{Line, Scan};
 use pmem_core::AddrRange;
-use pmem_pci::{Address, Bar, Class, Command, Header, ResizableBar, Sriov};
+use pmem_pci::{Address, Bar, Class, Command, Header, ResizableBar, Sriov, has_hot_plug_slot};
 
 /// Reads functions, and what stands below each.
 #[derive(Default)]
@@ -239,6 +239,8 @@ impl Reader {
             dumped_bars(&mut function, &header);
             function.header = Some(header);
             function.sriov = Sriov::find(&config);
+            let dumped = has_hot_plug_slot(&config).filter(|_| function.below.is_some());
+            function.hot_plug = dumped.or(function.hot_plug);
             let dumped: Vec<ResizableBar> = ResizableBar::find_all(&config).collect();
             if !dumped.is_empty() {
                 function.resizable = dumped;

@@ -155,7 +155,9 @@ fn add(known: &PciTree, goal: &mut Goal, card: &str, at: Address) -> Result<()> 
     let Some((bus, _)) = bridge.buses.filter(|(first, _)| *first != 0) else {
         return Err(GoalError::Unknown(format!("{at} has no bus below it: bus numbers are what is short")));
     };
-    let taken: Vec<u8> = goal.tree.on_bus(root, Some(port)).map(|(_, f)| f.address.device).collect();
+    // Of cards that are to come one may be out again when the next one comes.
+    let on_bus = goal.tree.on_bus(root, Some(port)).filter(|(_, f)| !f.absent);
+    let taken: Vec<u8> = on_bus.map(|(_, f)| f.address.device).collect();
     let Some(device) = (0..32).find(|device| !taken.contains(device)) else {
         return usage(format!("the bus below {at} is full: it has 32 devices"));
     };

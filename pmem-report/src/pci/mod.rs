@@ -4,6 +4,7 @@ mod goal;
 mod lint;
 mod linux;
 mod plan;
+mod predict;
 mod tree;
 
 pub use goal::{Ask, GoalError, Wish, parse_size};
@@ -12,4 +13,5 @@ pub use linux::Linux;
 pub use plan::{
     CostParts, Headroom, Need, Part, Place, Placement, PlacementPlan, Range, Why, WindowChange, Write,
 };
+pub use predict::{Deed, PciPrediction, Predicted};
 pub use tree::{Decoded, Forwarded, Node, PciHierarchy};

@@ -1,7 +1,7 @@
 //! Plans of PCI bus space.
 
 use super::style::{Styles, plain, read, styled, table, warnings};
-use crate::pci::{Linux, PciHierarchy, PciLint, PlacementPlan, Range, Why};
+use crate::pci::{Linux, PciHierarchy, PciLint, PciPrediction, Placement, PlacementPlan, Range, Why};
 use crate::units::size;
 use std::io::{self, Write};
 
@@ -14,7 +14,7 @@ pub fn pci_plan(report: &PlacementPlan, styles: &Styles, out: &mut dyn Write) ->
     if !report.placements.is_empty() {
         let mut rows = table(&["function", "BAR", "from", "to"], &[]);
         for placement in &report.placements {
-            let crate::pci::Placement { function, bar, start, end } = placement;
+            let Placement { function, bar, start, end } = placement;
             rows.add_row([function, bar, start, end]);
         }
         writeln!(out, "\n{}", plain(&rows))?;
@@ -81,6 +81,54 @@ pub fn pci_lint(report: &PciLint, styles: &Styles, out: &mut dyn Write) -> io::R
     read(&report.read, styles, out)
 }
 
+/// Writes what Linux will do.
+///
+/// # Errors
+/// What the output says.
+pub fn pci_predict(report: &PciPrediction, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    for event in &report.events {
+        let heading = format!("Linux {} on {}", report.kernel, event.does);
+        writeln!(out, "{}", styled(styles.heading, &heading))?;
+        for Placement { function, bar, start, end } in &event.placements {
+            writeln!(out, "  {function} BAR {bar}: {start}-{end}")?;
+        }
+        for window in &event.windows {
+            writeln!(
+                out,
+                "  {} {} window: {} -> {}",
+                window.bridge,
+                window.kind,
+                show(&window.old),
+                show(&window.new)
+            )?;
+        }
+        for part in &event.fails {
+            writeln!(out, "  {} {}: no space", part.function, named(&part.bar))?;
+        }
+        for part in &event.hurts {
+            let text = format!("{} {} is lost, or elsewhere", part.function, named(&part.bar));
+            writeln!(out, "  {}", styled(styles.warning, &text))?;
+        }
+        for window in &event.differs {
+            let text = format!(
+                "{} {} window: the registers hold {}, the kernel believes {}",
+                window.bridge,
+                window.kind,
+                show(&window.old),
+                show(&window.new)
+            );
+            writeln!(out, "  {}", styled(styles.warning, &text))?;
+        }
+    }
+    warnings(&report.warnings, styles, out)?;
+    read(&report.read, styles, out)
+}
+
+/// A BAR's name, or a window's.
+fn named(bar: &str) -> String {
+    if bar.ends_with("window") { bar.to_owned() } else { format!("BAR {bar}") }
+}
+
 /// Writes a hierarchy.
 ///
 /// # Errors
@@ -129,7 +177,7 @@ fn says(linux: &Linux, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
         styled(styles.heading, &format!("By itself Linux {kernel} does this: {done} {ends}"))
     )?;
     for placement in &linux.placements {
-        let crate::pci::Placement { function, bar, start, end } = placement;
+        let Placement { function, bar, start, end } = placement;
         writeln!(out, "  {function} BAR {bar}: {start}-{end}")?;
     }
     for part in &linux.fails {

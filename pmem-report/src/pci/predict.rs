@@ -1,0 +1,235 @@
+//! What Linux will do, event by event.
+
+use super::goal::{Ask, GoalError, Wish};
+use super::plan::{Names, Part, Placement, WindowChange, changed_windows, placement};
+use crate::sources::{Read, Warning};
+use pmem_import::{Address, PciTree};
+use pmem_pci::linux::{Event, Map, ResourceId, Rules, predict};
+use pmem_pci::plan::Goal;
+use pmem_pci::tree::{Index, Slot, Tree};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// What is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// A card is plugged in below a port; `acpi` if ACPI handles it.
+    Plug {
+        /// What it decodes.
+        card: String,
+        /// The port.
+        at: Address,
+        /// ACPI handles it.
+        acpi: bool,
+    },
+    /// The card below a port is taken out.
+    Unplug(Address),
+    /// Everything is looked for again.
+    Rescan,
+    /// One bus is looked through again.
+    RescanBus {
+        /// The segment.
+        segment: u32,
+        /// The bus.
+        bus: u8,
+    },
+    /// A register is given another size.
+    Resize {
+        /// Whose.
+        function: Address,
+        /// Which.
+        bar: u8,
+        /// Bytes.
+        size: u64,
+    },
+}
+
+/// What came of one event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Predicted {
+    /// What was done.
+    pub does: String,
+    /// What gets a place, or another one.
+    pub placements: Vec<Placement>,
+    /// Windows that change in the kernel's map.
+    pub windows: Vec<WindowChange>,
+    /// What gets no place.
+    pub fails: Vec<Part>,
+    /// What others lose, or have elsewhere.
+    pub hurts: Vec<Part>,
+    /// Bridges whose registers hold something else than the map from then on: `old` is the registers', `new` the map's.
+    pub differs: Vec<WindowChange>,
+}
+
+/// What came of all.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct PciPrediction {
+    /// The version of Linux.
+    pub kernel: String,
+    /// In order.
+    pub events: Vec<Predicted>,
+    /// What was read.
+    pub read: Vec<Read>,
+    /// What is odd.
+    pub warnings: Vec<Warning>,
+}
+
+impl PciPrediction {
+    /// Says what a version of Linux makes of events, one after the other.
+    ///
+    /// # Errors
+    /// A function, a port or a bus that is not there.
+    pub fn of(
+        known: &PciTree,
+        kernel: &str,
+        rules: &Rules,
+        deeds: &[Deed],
+        read: Vec<Read>,
+        warnings: Vec<Warning>,
+    ) -> Result<Self, GoalError> {
+        // Cards that are to come are in the hierarchy from the beginning, and out of the map.
+        let cards: Vec<Wish> = deeds
+            .iter()
+            .filter_map(|deed| match deed {
+                Deed::Plug { card, at, .. } => Some(Wish::Add { card: card.clone(), at: *at }),
+                _ => None,
+            })
+            .collect();
+        let goal = Ask { wishes: cards, ..Ask::default() }.goal(known)?;
+        let names = Names::of(known, &goal.tree);
+        let mut map = Map::new(&goal.old);
+        let first = known.tree.functions.len();
+        (first..goal.old.functions.len()).for_each(|card| map.take_out(card));
+        let mut next = first;
+        let mut events = Vec::new();
+        for deed in deeds {
+            let before = map.clone();
+            let (event, cards) = event(&goal, deed, &mut next)?;
+            cards.iter().for_each(|card| map.plug_in(*card));
+            let (failed, hurt) = match event {
+                Some(event) => {
+                    let outcome = predict(&map, rules, event);
+                    map = outcome.map;
+                    let asked = if outcome.put_back { resized(event) } else { None };
+                    (outcome.failed.into_iter().chain(asked).collect::<Vec<_>>(), outcome.hurt)
+                }
+                None => {
+                    gone(&goal, deed).into_iter().for_each(|card| map.take_out(card));
+                    (Vec::new(), Vec::new())
+                }
+            };
+            events.push(said(&names, deed, &before, &map, &cards, &failed, &hurt));
+        }
+        Ok(Self { kernel: kernel.to_owned(), events, read, warnings })
+    }
+}
+
+fn resized(event: Event) -> Option<ResourceId> {
+    match event {
+        Event::Resize { function, slot, .. } => Some(ResourceId::Slot(function, slot)),
+        _ => None,
+    }
+}
+
+fn find(tree: &Tree, address: Address) -> Result<Index, GoalError> {
+    tree.find(address)
+        .ok_or_else(|| GoalError::Usage(format!("there is no function {address} in what was read")))
+}
+
+/// Everything below a bridge.
+fn below(tree: &Tree, bridge: Index) -> Vec<Index> {
+    (0..tree.functions.len()).filter(|index| tree.is_below(*index, bridge)).collect()
+}
+
+/// What an unplug takes out.
+fn gone(goal: &Goal, deed: &Deed) -> Vec<Index> {
+    match deed {
+        Deed::Unplug(port) => goal.old.find(*port).map_or(Vec::new(), |port| below(&goal.old, port)),
+        _ => Vec::new(),
+    }
+}
+
+/// What the kernel is told, and which functions appear with it; no event if something only goes.
+fn event(goal: &Goal, deed: &Deed, next: &mut Index) -> Result<(Option<Event>, Vec<Index>), GoalError> {
+    let tree = &goal.old;
+    Ok(match deed {
+        Deed::Plug { at, acpi, .. } => {
+            let (port, card) = (find(tree, *at)?, *next);
+            *next += 1;
+            (Some(if *acpi { Event::PlugAcpi(port) } else { Event::Plug(port) }), vec![card])
+        }
+        Deed::Unplug(port) => {
+            find(tree, *port)?;
+            (None, Vec::new())
+        }
+        Deed::Rescan => (Some(Event::Rescan), Vec::new()),
+        Deed::RescanBus { segment, bus } => {
+            let leads = |index: &Index| {
+                let function = tree.functions.get(*index);
+                let buses = function.and_then(|f| Some((f.address.segment, f.bridge.as_ref()?.buses?.0)));
+                buses == Some((*segment, *bus))
+            };
+            match (0..tree.functions.len()).find(leads) {
+                Some(port) => (Some(Event::Plug(port)), below(tree, port)),
+                None => {
+                    let text = format!("no bridge leads to bus {segment:04x}:{bus:02x} in what was read");
+                    return Err(GoalError::Usage(text));
+                }
+            }
+        }
+        Deed::Resize { function, bar, size } => {
+            let (index, slot) = (find(tree, *function)?, Slot::Bar(*bar));
+            if tree.functions.get(index).and_then(|f| f.resource(slot)).is_none() {
+                return Err(GoalError::Usage(format!("{function} has no BAR {bar}")));
+            }
+            (Some(Event::Resize { function: index, slot, size: *size }), Vec::new())
+        }
+    })
+}
+
+fn said(
+    names: &Names<'_>,
+    deed: &Deed,
+    before: &Map,
+    after: &Map,
+    cards: &[Index],
+    failed: &[ResourceId],
+    hurt: &[ResourceId],
+) -> Predicted {
+    let part = |id: &ResourceId| match id {
+        ResourceId::Slot(index, slot) => names.part((*index, *slot)),
+        ResourceId::Window(index, kind) => {
+            Part { function: names.function(*index), bar: format!("{kind} window") }
+        }
+    };
+    let tree = after.tree();
+    let mut placements = Vec::new();
+    for (index, function) in tree.functions.iter().enumerate() {
+        for resource in &function.resources {
+            let id = ResourceId::Slot(index, resource.slot);
+            let (had, has) = (before.span(id), after.span(id));
+            if let Some(span) = has.filter(|_| had != has) {
+                placements.push(placement(names, function.root, index, resource, span));
+            }
+        }
+    }
+    let others = hurt.iter().filter(|id| !cards.contains(&id.function()));
+    Predicted {
+        does: words(deed),
+        placements,
+        windows: changed_windows(names, &before.tree(), &tree),
+        fails: failed.iter().map(part).collect(),
+        hurts: others.map(part).collect(),
+        differs: changed_windows(names, &after.registers(), &tree),
+    }
+}
+
+fn words(deed: &Deed) -> String {
+    match deed {
+        Deed::Plug { card, at, acpi } => format!("plug{} {card} at {at}", if *acpi { "-acpi" } else { "" }),
+        Deed::Unplug(at) => format!("unplug {at}"),
+        Deed::Rescan => "rescan".to_owned(),
+        Deed::RescanBus { segment, bus } => format!("rescan {segment:04x}:{bus:02x}"),
+        Deed::Resize { function, bar, size } => format!("resize {function}:bar{bar}={size:#x}"),
+    }
+}
