@@ -168,6 +168,18 @@ pub enum PciCommand {
         #[arg(value_name = "SOURCE")]
         sources: Vec<PathBuf>,
     },
+    /// "No space": what failed, whether it matters, and what helps in which order; that nothing is wrong, or the proof that nothing helps.
+    Doctor {
+        /// Sources of one machine: see `topo`.
+        #[arg(value_name = "SOURCE")]
+        sources: Vec<PathBuf>,
+        /// The version of Linux, as in `6.12`: what the sources say if not given.
+        #[arg(long, value_name = "VERSION")]
+        kernel: Option<String>,
+        /// Write fix.sh, undo.sh and report.txt into this folder; nothing else is ever written.
+        #[arg(long, value_name = "FOLDER")]
+        write: Option<PathBuf>,
+    },
     /// What Linux will do by itself, event by event: places, windows, who is hurt, where its map and the registers differ.
     Predict {
         /// Sources of one machine: see `topo`.

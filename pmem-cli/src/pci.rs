@@ -8,10 +8,13 @@ use pmem_pci::Budget;
 use pmem_pci::linux::Rules;
 use pmem_pci::plan::{Verdict, plan};
 use pmem_report::pci::{
-    Ask, Deed, GoalError, PciHierarchy, PciLint, PciPrediction, PlacementPlan, Wish, parse_size,
+    Ask, Deed, GoalError, Kernel, PciDoctor, PciHierarchy, PciLint, PciPrediction, PlacementPlan, Wish,
+    parse_size,
 };
 use pmem_report::{Read, Warning, text};
+use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long is searched at most.
@@ -41,6 +44,25 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             let report = PciLint::of(&machine.pci, read, warnings);
             write(args, &report, out, text::pci_lint)?;
             Ok(if report.wrong.is_empty() { Status::Done } else { Status::Failed })
+        }
+        PciCommand::Doctor { sources, kernel, write: folder } => {
+            let machine = open(args, sources)?;
+            let kernel = kernel_rules(kernel.as_deref(), &machine)?;
+            let kernel = kernel.map(|(version, rules)| Kernel { version, rules });
+            let (read, warnings) = said(&machine);
+            let begun = Instant::now();
+            let stop = || begun.elapsed() > PATIENCE;
+            let mut budget = Budget::until(STEPS, &stop);
+            let report = PciDoctor::of(&machine.pci, kernel.as_ref(), read, warnings, &mut budget);
+            write(args, &report, out, text::pci_doctor)?;
+            if let Some(folder) = folder {
+                write_scripts(folder, &report)?;
+            }
+            Ok(match report.verdict.as_str() {
+                "nothing-wrong" | "can-be-fixed" => Status::Done,
+                "no" => Status::No,
+                _ => Status::NotProven,
+            })
         }
         PciCommand::Predict { sources, kernel, deeds } => {
             let deeds: Vec<Deed> = deeds.iter().map(|text| deed(text)).collect::<Result<_, _>>()?;
@@ -80,6 +102,29 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             })
         }
     }
+}
+
+/// Writes the scripts and the report into a folder, which is made if it is not there.
+fn write_scripts(folder: &Path, report: &PciDoctor) -> Result<(), Failure> {
+    let failed = |path: &Path| {
+        let path = path.display().to_string();
+        move |error: std::io::Error| Failure::Other(format!("{path}: {error}"))
+    };
+    fs::create_dir_all(folder).map_err(failed(folder))?;
+    let mut text = Vec::new();
+    text::pci_doctor(report, &text::Styles::default(), &mut text)?;
+    let files = [
+        ("report.txt", Some(text)),
+        ("fix.sh", report.fix.clone().map(String::into_bytes)),
+        ("undo.sh", report.undo.clone().map(String::into_bytes)),
+    ];
+    for (name, bytes) in files {
+        let path = folder.join(name);
+        if let Some(bytes) = bytes {
+            fs::write(&path, bytes).map_err(failed(&path))?;
+        }
+    }
+    Ok(())
 }
 
 /// The version of Linux that is meant, and its rules.

@@ -63,6 +63,7 @@ fn real_output_is_as_the_schemas_say() {
             "mtrr-plan" => &["mtrr", "plan", "--unmapped", "any"],
             "pci-plan" => &["pci", "plan", "--all-failed"],
             "pci-lint" => &["pci", "lint"],
+            "pci-doctor" => &["pci", "doctor"],
             "pci-predict" => &["pci", "predict", "--kernel", "6.12", "--do", "rescan"],
             "pci-tree" => &["pci", "tree"],
             other => panic!("no command prints {other}"),

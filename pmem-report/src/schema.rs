@@ -2,7 +2,7 @@
 
 use crate::annotate::Annotated;
 use crate::mtrr::{Plan, Show};
-use crate::pci::{PciHierarchy, PciLint, PciPrediction, PlacementPlan};
+use crate::pci::{PciDoctor, PciHierarchy, PciLint, PciPrediction, PlacementPlan};
 use crate::{Diff, Memory, Resolve, Topo, View};
 use schemars::{Schema, schema_for};
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub fn json<T: Serialize>(report: &T) -> Value {
 
 /// Every report's name and schema.
 pub fn schemas() -> Vec<(&'static str, Value)> {
-    let all: [(&'static str, Schema); 12] = [
+    let all: [(&'static str, Schema); 13] = [
         ("topo", schema_for!(Topo)),
         ("view", schema_for!(View)),
         ("resolve", schema_for!(Resolve)),
@@ -33,6 +33,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("mtrr-plan", schema_for!(Plan)),
         ("pci-plan", schema_for!(PlacementPlan)),
         ("pci-lint", schema_for!(PciLint)),
+        ("pci-doctor", schema_for!(PciDoctor)),
         ("pci-predict", schema_for!(PciPrediction)),
         ("pci-tree", schema_for!(PciHierarchy)),
     ];

@@ -1,12 +1,15 @@
 //! PCI bus space: the hierarchy, what is wrong with it, and where something can be placed.
 
+mod doctor;
 mod goal;
 mod lint;
 mod linux;
 mod plan;
 mod predict;
+mod script;
 mod tree;
 
+pub use doctor::{Ailment, Kernel, PciDoctor, Remedy};
 pub use goal::{Ask, GoalError, Wish, parse_size};
 pub use lint::{PciLint, Side, Wrong};
 pub use linux::Linux;

@@ -1,7 +1,9 @@
 //! Plans of PCI bus space.
 
 use super::style::{Styles, plain, read, styled, table, warnings};
-use crate::pci::{Linux, PciHierarchy, PciLint, PciPrediction, Placement, PlacementPlan, Range, Why};
+use crate::pci::{
+    Linux, PciDoctor, PciHierarchy, PciLint, PciPrediction, Placement, PlacementPlan, Range, Why,
+};
 use crate::units::size;
 use std::io::{self, Write};
 
@@ -77,6 +79,39 @@ pub fn pci_lint(report: &PciLint, styles: &Styles, out: &mut dyn Write) -> io::R
     };
     writeln!(out, "{}", styled(styles.heading, &heading))?;
     report.wrong.iter().try_for_each(|wrong| writeln!(out, "  {}", wrong.says))?;
+    warnings(&report.warnings, styles, out)?;
+    read(&report.read, styles, out)
+}
+
+/// Writes what the doctor says.
+///
+/// # Errors
+/// What the output says.
+pub fn pci_doctor(report: &PciDoctor, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    let heading = match report.verdict.as_str() {
+        "nothing-wrong" => "Nothing is wrong: everything that needs a place has one.",
+        "can-be-fixed" => "It can be mended.",
+        "no" => "Something has no place, and nothing helps as things are.",
+        _ => "Something has no place; whether anything helps is not proven.",
+    };
+    writeln!(out, "{}", styled(styles.heading, heading))?;
+    for ailment in &report.ailments {
+        let style =
+            if ailment.kind == "optional" || ailment.kind == "small" { styles.free } else { styles.warning };
+        writeln!(out, "\n{}", styled(style, &ailment.says))?;
+        let Some(remedy) = &ailment.remedy else {
+            ailment.plan.iter().flat_map(|plan| &plan.why).try_for_each(|why| reason(why, styles, out))?;
+            continue;
+        };
+        remedy.says.iter().try_for_each(|text| writeln!(out, "  {text}"))?;
+        if !remedy.interrupts.is_empty() {
+            writeln!(out, "  interrupted meanwhile: {}", remedy.interrupts.join(", "))?;
+        }
+        remedy.steps.iter().try_for_each(|step| writeln!(out, "    echo {step}"))?;
+        for Placement { function, bar, start, end } in &remedy.placements {
+            writeln!(out, "  then {function} BAR {bar}: {start}-{end}")?;
+        }
+    }
     warnings(&report.warnings, styles, out)?;
     read(&report.read, styles, out)
 }
