@@ -9,7 +9,7 @@ use pmem_pci::linux::Rules;
 use pmem_pci::plan::{Verdict, plan};
 use pmem_report::pci::{
     Ask, Deed, GoalError, Kernel, PciDoctor, PciHierarchy, PciLint, PciPrediction, PlacementPlan, Wish,
-    parse_size,
+    parse_size, suggestions,
 };
 use pmem_report::{Read, Warning, text};
 use std::fs;
@@ -90,6 +90,9 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             let verdict = plan(&goal, &mut Budget::until(STEPS, &stop));
             let (read, warnings) = said(&machine);
             let mut report = PlacementPlan::of(&machine.pci, &goal, &verdict, read, warnings);
+            if !matches!(verdict, Verdict::Fits(_)) {
+                report.suggestions = suggestions(&machine.pci, &ask, &mut Budget::until(STEPS, &stop));
+            }
             let linux = kernel_rules(kernel.as_deref(), &machine)?.zip(ask.event(&goal));
             if let Some(((version, rules), event)) = linux {
                 report = report.with_linux(&machine.pci, &goal, &version, &rules, event);

@@ -292,3 +292,23 @@ fn the_doctor_lets_linux_do_what_it_can() {
     let why = &report["ailments"][0]["plan"]["why"][0];
     assert_eq!((&why["needs"][0]["size"], &why["slots"]), (&"0x1000000000".into(), &serde_json::json!([])));
 }
+
+#[test]
+fn what_would_fit_instead_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("dmesg");
+    std::fs::write(&log, NO_SPACE).unwrap();
+    let plan = |args: &[&str]| -> Value {
+        let all: Vec<&str> = ["--json", "pci", "plan", log.to_str().unwrap()]
+            .into_iter()
+            .chain(args.iter().copied())
+            .collect();
+        serde_json::from_slice(&pmem(&all).stdout).unwrap()
+    };
+    // The aperture has 16 GiB from 16 GiB on: one place for a register of 16 GiB.
+    let report = plan(&["--resize", "0000:01:00.0:bar1=32G"]);
+    assert_eq!(report["verdict"], "no");
+    assert_eq!(report["suggestions"][0], "16 GiB fits: --resize 0000:01:00.0:bar1=0x400000000");
+    let report = plan(&["--resize", "0000:01:00.0:bar1=16G"]);
+    assert_eq!((&report["verdict"], &report["suggestions"]), (&"fits".into(), &serde_json::json!([])));
+}

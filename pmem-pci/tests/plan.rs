@@ -1,5 +1,6 @@
 //! Plans against every placement there is, on hierarchies small enough to try them all.
 
+use pmem_pci::certificate::{Ground, Reason, why};
 use pmem_pci::check::check;
 use pmem_pci::plan::{Goal, Plan, Verdict, plan};
 use pmem_pci::steps::{Step, bystanders, steps, undo};
@@ -377,7 +378,12 @@ proptest! {
                 prop_assert!(plan.least);
                 is_right(&goal, &plan)?;
             }
-            Verdict::No(_) => prop_assert_eq!(wanted, None),
+            Verdict::No(keys) => {
+                prop_assert_eq!(wanted, None);
+                let reasons = why(&goal, &keys);
+                prop_assert_eq!(reasons.len(), 1);
+                holds(&goal, &reasons[0])?;
+            }
             Verdict::NotProven(_) => prop_assert!(false, "not proven"),
         }
     }
@@ -393,6 +399,50 @@ proptest! {
             is_right(&goal, &plan)?;
         }
     }
+}
+
+/// A certificate is true, counted anew place by place from the hierarchy alone.
+fn holds(goal: &Goal, reason: &Reason) -> Result<(), TestCaseError> {
+    let stays: Vec<Span> = goal
+        .tree
+        .functions
+        .iter()
+        .filter(|f| f.mobility == Mobility::Pinned)
+        .flat_map(|f| f.resources.iter().filter_map(Resource::span))
+        .collect();
+    let apertures: Vec<Span> = goal.tree.roots[0].apertures.iter().map(|aperture| aperture.span).collect();
+    let free_mib = apertures
+        .iter()
+        .flat_map(|aperture| (aperture.first..=aperture.last).step_by(MIB as usize))
+        .filter(|at| !stays.iter().any(|span| span.contains(*at)))
+        .count() as u64;
+    prop_assert_eq!(reason.free, free_mib * MIB);
+    let movable: Vec<u64> = goal
+        .tree
+        .functions
+        .iter()
+        .filter(|f| f.mobility != Mobility::Pinned)
+        .flat_map(|f| f.resources.iter().map(|r| r.size))
+        .collect();
+    let places: Vec<Span> = (0..1u64 << 14)
+        .map(|n| Span { first: n * reason.size, last: n * reason.size + reason.size - 1 })
+        .filter(|place| apertures.iter().any(|aperture| aperture.covers(*place)))
+        .collect();
+    let is_free = |place: &&Span| !stays.iter().any(|span| span.overlaps(**place));
+    let free = places.iter().filter(is_free).count();
+    let needs = movable.iter().filter(|size| **size >= reason.size).count();
+    match reason.ground {
+        Ground::TooFewPlaces => prop_assert!(free < needs, "{free} free, {needs} needed: {reason:?}"),
+        Ground::TooFewBytes => prop_assert!(movable.iter().sum::<u64>() > reason.free, "{reason:?}"),
+        // Which the other test has tried one by one.
+        Ground::Exhausted => prop_assert!(free >= needs),
+    }
+    let listed: Vec<Span> = reason.places.iter().map(|place| place.span).collect();
+    prop_assert_eq!(&listed, &places, "every place is listed");
+    for place in &reason.places {
+        prop_assert_eq!(place.blockers.is_empty(), is_free(&&place.span), "{:?}", place);
+    }
+    Ok(())
 }
 
 /// Everything has a place, nothing is illegal, and there is a way to it.

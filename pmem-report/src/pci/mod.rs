@@ -7,6 +7,7 @@ mod linux;
 mod plan;
 mod predict;
 mod script;
+mod suggest;
 mod tree;
 
 pub use doctor::{Ailment, Kernel, PciDoctor, Remedy};
@@ -17,4 +18,5 @@ pub use plan::{
     CostParts, Headroom, Need, Part, Place, Placement, PlacementPlan, Range, Why, WindowChange, Write,
 };
 pub use predict::{Deed, PciPrediction, Predicted};
+pub use suggest::suggestions;
 pub use tree::{Decoded, Forwarded, Node, PciHierarchy};

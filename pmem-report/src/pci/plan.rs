@@ -176,6 +176,8 @@ pub struct PlacementPlan {
     pub writes: Vec<Write>,
     /// Why it does not fit.
     pub why: Vec<Why>,
+    /// What would fit instead, or without stopping anybody.
+    pub suggestions: Vec<String>,
     /// What the kernel will make of it by itself; null if its version is not known, or it is not asked to do anything.
     pub linux: Option<Linux>,
     /// What was read.
@@ -264,6 +266,7 @@ impl PlacementPlan {
             left_out: Vec::new(),
             writes: Vec::new(),
             why: Vec::new(),
+            suggestions: Vec::new(),
             linux: None,
             read,
             warnings,

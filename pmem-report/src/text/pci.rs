@@ -60,6 +60,7 @@ pub fn pci_plan(report: &PlacementPlan, styles: &Styles, out: &mut dyn Write) ->
             writeln!(out, "  {} {:>4} {:#0digits$x}", write.function, write.offset, value)?;
         }
     }
+    report.suggestions.iter().try_for_each(|text| writeln!(out, "{text}"))?;
     if let Some(linux) = &report.linux {
         says(linux, styles, out)?;
     }

@@ -1,0 +1,79 @@
+//! What would fit instead.
+
+use super::goal::{Ask, Wish, parse_size};
+use crate::units::size;
+use pmem_import::{Address, PciTree};
+use pmem_pci::Budget;
+use pmem_pci::plan::{Verdict, plan};
+
+/// Other ports that are named.
+const PORTS: usize = 4;
+
+/// What would fit, and stop nobody: a smaller size, another port, fewer virtual functions.
+#[must_use]
+pub fn suggestions(known: &PciTree, ask: &Ask, budget: &mut Budget<'_>) -> Vec<String> {
+    let mut fits = |wish: Wish| {
+        let goal = Ask { wishes: vec![wish], ..ask.clone() }.goal(known).ok()?;
+        matches!(plan(&goal, budget), Verdict::Fits(_)).then_some(())
+    };
+    let mut out = Vec::new();
+    match ask.wishes.as_slice() {
+        [Wish::Resize { function, bar, size: wanted }] => {
+            let smaller =
+                std::iter::successors(Some(wanted / 2), |size| Some(size / 2)).take_while(|s| *s >= 1 << 20);
+            let found = smaller
+                .into_iter()
+                .find(|size| fits(Wish::Resize { function: *function, bar: *bar, size: *size }).is_some());
+            out.extend(
+                found.map(|found| format!("{} fits: --resize {function}:bar{bar}={found:#x}", size(found))),
+            );
+        }
+        [Wish::Vfs { function, count }] => {
+            let found =
+                (1..*count).rev().find(|n| fits(Wish::Vfs { function: *function, count: *n }).is_some());
+            out.extend(found.map(|found| format!("{found} fit: --vfs {function}={found}")));
+        }
+        [Wish::Add { card, at }] => {
+            for smaller in halved(card) {
+                if fits(Wish::Add { card: smaller.clone(), at: *at }).is_some() {
+                    out.push(format!("a smaller card fits: --add {smaller} --at {at}"));
+                    break;
+                }
+            }
+            let ports = ports(known).filter(|port| port != at);
+            let others = ports.filter(|port| fits(Wish::Add { card: card.clone(), at: *port }).is_some());
+            out.extend(others.take(PORTS).map(|port| format!("it fits below another port: --at {port}")));
+        }
+        _ => {}
+    }
+    out
+}
+
+/// The same card with its largest register halved, again and again.
+fn halved(card: &str) -> Vec<String> {
+    let mut items: Vec<(String, u64)> = card
+        .split(',')
+        .filter_map(|item| {
+            let (kind, text) = item.split_once(':')?;
+            Some((kind.to_owned(), parse_size(text)?))
+        })
+        .collect();
+    let mut out = Vec::new();
+    while let Some((_, most)) =
+        items.iter_mut().max_by_key(|(_, size)| *size).filter(|(_, size)| *size > 1 << 20)
+    {
+        *most /= 2;
+        out.push(items.iter().map(|(kind, size)| format!("{kind}:{size:#x}")).collect::<Vec<_>>().join(","));
+    }
+    out
+}
+
+/// Ports without a card.
+fn ports(known: &PciTree) -> impl Iterator<Item = Address> + '_ {
+    let tree = &known.tree;
+    tree.functions.iter().enumerate().filter_map(move |(index, function)| {
+        let bridge = function.bridge.as_ref()?;
+        let empty = tree.on_bus(function.root, Some(index)).next().is_none();
+        (empty && bridge.buses.is_some() && !known.nameless.contains(&index)).then_some(function.address)
+    })
+}
