@@ -6,6 +6,7 @@ mod graph;
 mod import;
 mod measure;
 mod mtrr;
+mod pci;
 mod report;
 mod scale;
 mod shared;
@@ -104,6 +105,14 @@ enum Suite {
     },
     /// The model at size: trees, meshes, many windows, many nodes; and how each operation grows.
     Scale {
+        #[command(flatten)]
+        how: How,
+    },
+    /// PCI bus space: hierarchies placed from scratch, beside our models of what others do.
+    Pci {
+        /// Number of hierarchies, for each share that is full.
+        #[arg(long, default_value = "1000")]
+        hierarchies: usize,
         #[command(flatten)]
         how: How,
     },
@@ -215,6 +224,17 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             out.finish()?;
             if !json {
                 println!("{}", growth.join("\n"));
+            }
+            Ok(())
+        }
+        Suite::Pci { hierarchies, how: How { quick, json } } => {
+            let mut out = Output { json, all: Vec::new() };
+            out.add(pci::from_scratch(if quick { hierarchies / 10 } else { hierarchies }));
+            let notes: Vec<String> =
+                out.all.iter().map(|l| format!("{}, {}: {}", l.case, l.subject, l.note)).collect();
+            out.finish()?;
+            if !json {
+                println!("{}", notes.join("\n"));
             }
             Ok(())
         }

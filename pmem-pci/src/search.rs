@@ -15,6 +15,10 @@ use alloc::vec::Vec;
 const PAIRS: usize = 1024;
 /// How often all resources are tried in turn.
 const ROUNDS: usize = 3;
+/// Resources that are worth trying elsewhere one by one.
+const FEW: usize = 16;
+/// Placements that are tried at most: of many resources at once the first that was found is as good as any.
+const MOST: usize = 1500;
 
 /// What a placement is worth, the less the better, and what it leads to; `None` if it is not legal.
 pub(crate) type Rate<'r, R, T> = dyn FnMut(&BTreeMap<Key, u64>) -> Option<(R, T)> + 'r;
@@ -70,10 +74,15 @@ pub(crate) fn improve<R: Ord, T>(
             }
         }
     }
-    for _ in 0..ROUNDS {
+    let mut tried = 0;
+    'rounds: for _ in 0..ROUNDS {
         let mut better = false;
         for (_, key, leaf) in &free {
             for place in places(key, leaf, &at) {
+                tried += 1;
+                if tried > MOST || free.len() > FEW {
+                    break 'rounds;
+                }
                 let had = at.insert(*key, place);
                 if let Some(new) = rate(&at).filter(|new| best.as_ref().is_none_or(|best| new.0 < best.0)) {
                     best = Some(new);

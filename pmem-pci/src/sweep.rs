@@ -55,39 +55,22 @@ pub(crate) enum Swept {
     Unknown,
 }
 
-/// Sets of blocks of a bus that are kept of one size where there are more.
-const WIDTH: usize = 4096;
+/// Items of a bus of which every set is kept.
+const EXACT: usize = 14;
+/// How many placements are tried of a bus with more, about.
+const WORK: usize = 200_000;
 /// Blocks of a bus that can be told apart in a set.
 const MOST: usize = 128;
 
-/// Places what has no place.
+/// Places what has no place: by the order that leaves least behind at each step, if that does, else by all of them.
 pub(crate) fn sweep(layout: &Layout, budget: &mut Budget<'_>) -> Swept {
-    let mut sweep = Sweep::new(layout, budget);
-    let mut placed = Vec::new();
-    // Windows that stay are layouts of their own.
-    for (id, block) in layout.blocks.iter().enumerate() {
-        let Block::Group(Group { hard: Some(span), blocks, .. }) = block else { continue };
-        if !sweep.kinds.get(id).is_some_and(|kind| kind.has_free) {
-            continue;
-        }
-        match sweep.level(blocks, span.first) {
-            Some(level)
-                if level.end.is_some_and(|end| end.checked_sub(1).is_some_and(|last| last <= span.last)) =>
-            {
-                if sweep.replay(blocks, span.first, &level.order, &mut placed).is_none() {
-                    return Swept::Unknown;
-                }
-            }
-            _ => return sweep.failed(),
+    for greedy in [true, false] {
+        let found = Sweep::new(layout, budget, greedy).run();
+        if !greedy || matches!(found, Swept::Fits(_)) {
+            return found;
         }
     }
-    match sweep.level(&layout.outermost, 0) {
-        Some(level) => match sweep.replay(&layout.outermost, 0, &level.order, &mut placed) {
-            Some(()) => Swept::Fits(placed),
-            None => Swept::Unknown,
-        },
-        None => sweep.failed(),
-    }
+    Swept::Unknown
 }
 
 /// What is known of a block beforehand.
@@ -127,6 +110,14 @@ struct Parts {
     loose: usize,
 }
 
+impl Parts {
+    /// What follows the last of them, once all that was to be placed is; `None` beyond the last address there is.
+    fn end(&self, reached: &Reached) -> Option<u64> {
+        let rest = self.there.get(reached.passed..).unwrap_or(&[]);
+        rest.iter().try_fold(reached.next, |next, span| Some(span.last.checked_add(1)?.max(next)))
+    }
+}
+
 /// A set of blocks that is placed.
 #[derive(Clone, Copy, Debug)]
 struct Reached {
@@ -145,6 +136,8 @@ struct Sweep<'l, 'b, 's> {
     layout: &'l Layout,
     kinds: Vec<Kind>,
     budget: &'b mut Budget<'s>,
+    /// Of each bus only the order is tried that leaves least behind at each step.
+    greedy: bool,
     /// Sets were left out, or the budget is used up.
     inexact: bool,
     /// Floors and tops do not count.
@@ -154,7 +147,7 @@ struct Sweep<'l, 'b, 's> {
 }
 
 impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
-    fn new(layout: &'l Layout, budget: &'b mut Budget<'s>) -> Self {
+    fn new(layout: &'l Layout, budget: &'b mut Budget<'s>, greedy: bool) -> Self {
         let nothing = Kind { has_free: false, hull: None, align: 1, top: u64::MAX, floor: (0, 0) };
         let mut kinds = vec![nothing; layout.blocks.len()];
         // What is in a group follows it.
@@ -196,7 +189,31 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
                 *place = kind;
             }
         }
-        Self { layout, kinds, budget, inexact: false, unbound: false, filled: BTreeMap::new() }
+        Self { layout, kinds, budget, greedy, inexact: false, unbound: false, filled: BTreeMap::new() }
+    }
+
+    fn run(mut self) -> Swept {
+        let layout = self.layout;
+        let mut placed = Vec::new();
+        // Windows that stay are layouts of their own.
+        for (id, block) in layout.blocks.iter().enumerate() {
+            let Block::Group(Group { hard: Some(span), blocks, .. }) = block else { continue };
+            if !self.kinds.get(id).is_some_and(|kind| kind.has_free) {
+                continue;
+            }
+            let fits = |level: &Level| {
+                level.end.is_some_and(|end| end.checked_sub(1).is_some_and(|l| l <= span.last))
+            };
+            let Some(level) = self.level(blocks, span.first).filter(fits) else { return self.failed() };
+            if self.replay(blocks, span.first, &level.order, &mut placed).is_none() {
+                return Swept::Unknown;
+            }
+        }
+        let Some(level) = self.level(&layout.outermost, 0) else { return self.failed() };
+        match self.replay(&layout.outermost, 0, &level.order, &mut placed) {
+            Some(()) => Swept::Fits(placed),
+            None => Swept::Unknown,
+        }
     }
 
     fn failed(&self) -> Swept {
@@ -251,21 +268,23 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
             return None;
         }
         let begin = Reached { next: start, passed: 0, waste: 0, before: 0, last: 0 };
+        if self.greedy {
+            return self.greedy(&parts, begin);
+        }
         let mut layers: Vec<BTreeMap<u128, Reached>> = vec![BTreeMap::from([(0u128, begin)])];
         for _ in 0..parts.items.len() {
             let mut next: BTreeMap<u128, Reached> = BTreeMap::new();
             for (set, reached) in layers.last()? {
                 self.follow(&parts, *set, *reached, &mut next);
             }
-            self.narrow(&mut next);
+            self.narrow(&mut next, parts.items.len());
             if next.is_empty() {
                 return None;
             }
             layers.push(next);
         }
         let (mut set, mut reached) = layers.last()?.iter().next().map(|(set, reached)| (*set, *reached))?;
-        let rest = parts.there.get(reached.passed..).unwrap_or(&[]);
-        let end = rest.iter().try_fold(reached.next, |next, span| Some(span.last.checked_add(1)?.max(next)));
+        let end = parts.end(&reached);
         let mut order = Vec::with_capacity(parts.items.len());
         for layer in layers.iter().rev().skip(1) {
             order.push(reached.last);
@@ -277,6 +296,40 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         Some(Level { end, order })
     }
 
+    /// The order that leaves least behind at each step, and of what leaves as little the largest first.
+    fn greedy(&mut self, parts: &Parts, begin: Reached) -> Option<Level> {
+        let (mut set, mut reached, mut order) = (0u128, begin, Vec::with_capacity(parts.items.len()));
+        for _ in 0..parts.items.len() {
+            let mut best: Option<(u64, core::cmp::Reverse<u64>, u8, Reached)> = None;
+            for (i, id) in parts.items.iter().enumerate() {
+                if set >> i & 1 == 1 || self.follows(parts, set, i, *id) {
+                    continue;
+                }
+                if !self.budget.step() {
+                    self.inexact = true;
+                    return None;
+                }
+                let Some(placed) = self.place(parts, i, set, reached) else { continue };
+                let rank = (placed.waste - reached.waste, core::cmp::Reverse(placed.next - reached.next));
+                if best.is_none_or(|(waste, len, ..)| rank < (waste, len)) {
+                    best = Some((rank.0, rank.1, i as u8, placed));
+                }
+            }
+            let (_, _, item, placed) = best?;
+            set |= 1 << item;
+            order.push(item);
+            reached = placed;
+        }
+        Some(Level { end: parts.end(&reached), order })
+    }
+
+    /// Whether another item goes before one: of those that are alike the first goes first, and what was there keeps its order.
+    fn follows(&self, parts: &Parts, set: u128, item: usize, id: BlockId) -> bool {
+        let before =
+            item.checked_sub(1).filter(|before| set >> before & 1 == 0).and_then(|b| parts.items.get(b));
+        before.is_some_and(|before| item > parts.loose || self.likeness(*before) == self.likeness(id))
+    }
+
     /// The sets that have one block more.
     fn follow(&mut self, parts: &Parts, set: u128, reached: Reached, next: &mut BTreeMap<u128, Reached>) {
         let left = |i: usize| set >> i & 1 == 0;
@@ -286,10 +339,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
             return;
         }
         for (i, id) in parts.items.iter().enumerate().filter(|(i, _)| left(*i)) {
-            let before =
-                i.checked_sub(1).filter(|before| left(*before)).and_then(|before| parts.items.get(before));
-            // Of those that are alike the first goes first, and what was there keeps its order.
-            if before.is_some_and(|b| i > parts.loose || self.likeness(*b) == self.likeness(*id)) {
+            if self.follows(parts, set, i, *id) {
                 continue;
             }
             if !self.budget.step() {
@@ -309,15 +359,17 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
     }
 
     /// Keeps the sets that leave least behind, where there are too many.
-    fn narrow(&mut self, sets: &mut BTreeMap<u128, Reached>) {
-        if sets.len() <= WIDTH {
+    fn narrow(&mut self, sets: &mut BTreeMap<u128, Reached>, items: usize) {
+        // All sets of a dozen are kept; of more items fewer sets, so that the work stays about the same.
+        let width = if items <= EXACT { usize::MAX } else { (WORK / (items * items)).max(16) };
+        if sets.len() <= width {
             return;
         }
         self.inexact = true;
         let mut wastes: Vec<(u64, u64, u128)> =
             sets.iter().map(|(set, reached)| (reached.waste, reached.next, *set)).collect();
         wastes.sort_unstable();
-        wastes.truncate(WIDTH);
+        wastes.truncate(width);
         let kept: BTreeSet<u128> = wastes.into_iter().map(|(_, _, set)| set).collect();
         sets.retain(|set, _| kept.contains(set));
     }
@@ -505,7 +557,7 @@ mod tests {
                 // A few windows stay as they are, where that is legal.
                 let hulls: Vec<Option<Span>> = {
                     let mut budget = Budget::steps(1);
-                    let sweep = Sweep::new(&made, &mut budget);
+                    let sweep = Sweep::new(&made, &mut budget, false);
                     (0..made.blocks.len()).map(|id| sweep.kind(id).hull).collect()
                 };
                 let mut seen = 0;
