@@ -1,7 +1,8 @@
 //! What failed, whether it matters, and what helps: by what Linux does itself where that is foretold to succeed and to hurt nobody.
 
 use super::goal::{Ask, Wish};
-use super::plan::{Names, Placement, PlacementPlan, placement};
+use super::parts::{Names, Placement, placement};
+use super::plan::PlacementPlan;
 use super::script;
 use crate::sources::{Read, Warning};
 use crate::units::size;

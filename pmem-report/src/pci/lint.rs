@@ -1,6 +1,6 @@
 //! What is wrong with a hierarchy: each with both sides.
 
-use super::plan::{Names, Range};
+use super::parts::{Names, Range};
 use crate::sources::{Read, Warning};
 use pmem_import::PciTree;
 use pmem_pci::check::{Fault, Part as Which, Side as Known, Violation, check};

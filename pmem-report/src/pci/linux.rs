@@ -1,6 +1,6 @@
 //! What the running kernel will do by itself.
 
-use super::plan::{Names, Part, Placement, WindowChange, changed_windows, placement};
+use super::parts::{Names, Part, Placement, WindowChange, changed_windows, placement};
 use pmem_pci::linux::{Event, Map, ResourceId, Rules, predict};
 use pmem_pci::plan::Goal;
 use schemars::JsonSchema;

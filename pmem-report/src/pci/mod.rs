@@ -4,6 +4,7 @@ mod doctor;
 mod goal;
 mod lint;
 mod linux;
+mod parts;
 mod plan;
 mod predict;
 mod script;
@@ -14,9 +15,8 @@ pub use doctor::{Ailment, Kernel, PciDoctor, Remedy};
 pub use goal::{Ask, GoalError, Wish, parse_size};
 pub use lint::{PciLint, Side, Wrong};
 pub use linux::Linux;
-pub use plan::{
-    CostParts, Headroom, Need, Part, Place, Placement, PlacementPlan, Range, Why, WindowChange, Write,
-};
+pub use parts::{Part, Placement, Range, WindowChange};
+pub use plan::{CostParts, Headroom, Need, Place, PlacementPlan, Why, Write};
 pub use predict::{Deed, PciPrediction, Predicted};
 pub use suggest::suggestions;
 pub use tree::{Decoded, Forwarded, Node, PciHierarchy};

@@ -1,6 +1,7 @@
 //! Where something can be placed, what must be stopped for it, and what changes; or why it cannot.
 
 use super::linux::Linux;
+use super::parts::{Names, Part, Placement, Range, WindowChange, changed_windows, placement};
 use crate::sources::{Read, Warning};
 use crate::units::size;
 use pmem_import::PciTree;
@@ -8,59 +9,9 @@ use pmem_pci::Span;
 use pmem_pci::certificate::{self, Ground, Reason};
 use pmem_pci::linux::{Event, Rules};
 use pmem_pci::plan::{Goal, Plan, Verdict};
-use pmem_pci::tree::{Index, Resource, Slot, Space, Tree, WindowKind};
+use pmem_pci::tree::{Index, Slot, Space, WindowKind};
 use schemars::JsonSchema;
 use serde::Serialize;
-
-/// Addresses as the CPU sees them, or bus numbers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Range {
-    /// The first.
-    pub start: String,
-    /// The last.
-    pub end: String,
-}
-
-impl Range {
-    pub(super) fn of(span: Span) -> Self {
-        Self { start: format!("{:#x}", span.first), end: format!("{:#x}", span.last) }
-    }
-}
-
-/// Where a resource is to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Placement {
-    /// The function.
-    pub function: String,
-    /// `0` to `5`, `rom`, `vf0` to `vf5`.
-    pub bar: String,
-    /// The first address.
-    pub start: String,
-    /// The last.
-    pub end: String,
-}
-
-/// A window that changes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct WindowChange {
-    /// The bridge.
-    pub bridge: String,
-    /// `io`, `mem`, `pref`, or `bus`.
-    pub kind: String,
-    /// What it was; null if it was closed.
-    pub old: Option<Range>,
-    /// What it is to be; null if it is to be closed.
-    pub new: Option<Range>,
-}
-
-/// A resource of a function.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Part {
-    /// The function.
-    pub function: String,
-    /// `0` to `5`, `rom`, `vf0` to `vf5`.
-    pub bar: String,
-}
 
 /// The room of a port without a card, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -186,65 +137,6 @@ pub struct PlacementPlan {
     pub warnings: Vec<Warning>,
 }
 
-/// Names of a hierarchy's parts.
-pub(super) struct Names<'k> {
-    known: &'k PciTree,
-    pub(super) tree: &'k Tree,
-}
-
-/// Where a resource comes to be.
-pub(super) fn placement(
-    names: &Names<'_>,
-    root: usize,
-    index: Index,
-    resource: &Resource,
-    span: Span,
-) -> Placement {
-    let Range { start, end } = Range::of(names.to_cpu(root, resource.space, span));
-    let Part { function, bar } = names.part((index, resource.slot));
-    Placement { function, bar, start, end }
-}
-
-/// The windows that are others afterwards.
-pub(super) fn changed_windows(names: &Names<'_>, old: &Tree, new: &Tree) -> Vec<WindowChange> {
-    let mut out = Vec::new();
-    for (index, (had, has)) in old.functions.iter().zip(&new.functions).enumerate() {
-        let (Some(before), Some(after)) = (&had.bridge, &has.bridge) else { continue };
-        for (old, new) in before.windows.iter().zip(&after.windows).filter(|(old, new)| old.span != new.span)
-        {
-            let seen = |span: Option<Span>| Some(Range::of(names.to_cpu(has.root, new.kind.space(), span?)));
-            let (bridge, kind) = (names.function(index), new.kind.to_string());
-            out.push(WindowChange { bridge, kind, old: seen(old.span), new: seen(new.span) });
-        }
-    }
-    out
-}
-
-impl<'k> Names<'k> {
-    pub(super) fn of(known: &'k PciTree, tree: &'k Tree) -> Self {
-        Self { known, tree }
-    }
-
-    pub(super) fn function(&self, index: Index) -> String {
-        match self.tree.functions.get(index) {
-            Some(function) if self.known.nameless.contains(&index) => {
-                let below = function.bridge.as_ref().and_then(|bridge| bridge.buses);
-                format!("bridge to {:04x}:{:02x}", function.address.segment, below.map_or(0, |below| below.0))
-            }
-            Some(function) => function.address.to_string(),
-            None => index.to_string(),
-        }
-    }
-
-    pub(super) fn part(&self, (index, slot): (Index, Slot)) -> Part {
-        Part { function: self.function(index), bar: slot.to_string() }
-    }
-
-    pub(super) fn to_cpu(&self, root: usize, space: Space, span: Span) -> Span {
-        self.tree.roots.get(root).and_then(|root| root.to_cpu(space, span)).unwrap_or(span)
-    }
-}
-
 impl PlacementPlan {
     /// The report of what was found.
     #[must_use]
@@ -307,7 +199,7 @@ impl PlacementPlan {
     }
 
     fn fill(&mut self, known: &PciTree, goal: &Goal, plan: &Plan, verdict: &str) {
-        let names = Names { known, tree: &plan.tree };
+        let names = Names::of(known, &plan.tree);
         self.writes = plan
             .steps
             .iter()
@@ -366,7 +258,7 @@ impl PlacementPlan {
 }
 
 fn goal_names<'k>(known: &'k PciTree, goal: &'k Goal) -> Names<'k> {
-    Names { known, tree: &goal.tree }
+    Names::of(known, &goal.tree)
 }
 
 fn why(names: &Names<'_>, goal: &Goal, keys: &[(Index, Slot)]) -> Vec<Why> {

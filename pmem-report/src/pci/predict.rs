@@ -1,7 +1,7 @@
 //! What Linux will do, event by event.
 
 use super::goal::{Ask, GoalError, Wish};
-use super::plan::{Names, Part, Placement, WindowChange, changed_windows, placement};
+use super::parts::{Names, Part, Placement, WindowChange, changed_windows, placement};
 use crate::sources::{Read, Warning};
 use pmem_import::{Address, PciTree};
 use pmem_pci::linux::{Event, Map, ResourceId, Rules, predict};

@@ -1,6 +1,6 @@
 //! Scripts that do what helps, step by step, and stop at the first surprise.
 
-use super::plan::Placement;
+use super::parts::Placement;
 use std::fmt::Write;
 
 /// The script that does it, and the one that takes it back.

@@ -1,6 +1,6 @@
 //! A hierarchy as the planner sees it: windows, what lies in them, and the room that is left.
 
-use super::plan::{Names, Range};
+use super::parts::{Names, Range};
 use crate::sources::{Read, Warning};
 use pmem_import::PciTree;
 use pmem_pci::Span;
