@@ -31,7 +31,9 @@ fn output(args: &[&str], source: &str, input: Stdio) -> Vec<Value> {
     let mut pmem = Command::new(env!("CARGO_BIN_EXE_pmem"));
     pmem.arg("--json").args(args).arg("--root").arg(source).stdin(input);
     let output = pmem.output().unwrap();
-    assert!(matches!(output.status.code(), Some(0 | 3)), "{args:?} {source}: {output:?}");
+    // 1 of a lint that found something; the answer may be no, or not proven.
+    let ends = output.status.code();
+    assert!(matches!(ends, Some(0 | 3 | 4)) || args.contains(&"lint"), "{args:?} {source}: {output:?}");
     serde_json::Deserializer::from_slice(&output.stdout).into_iter().map(Result::unwrap).collect()
 }
 

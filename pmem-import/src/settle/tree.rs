@@ -339,7 +339,10 @@ fn placed(function: &Function, resource: &PciResource, slot: Slot, host: Option<
     };
     let wide = resource.wide.unwrap_or_else(|| holds_64_bits(function, slot)) || on_bus.last() > LOW;
     let size = on_bus.len();
+    // How many virtual functions there are may not be said: what their space begins at a multiple of bounds it.
+    let unknown = matches!(slot, Slot::Vf(_)) && function.sriov.is_none_or(|sriov| sriov.total == 0);
     let align = alignment(function, slot, size);
+    let align = if unknown { align.min(1 << (on_bus.start() | 1 << 63).trailing_zeros()) } else { align };
     Some(Resource {
         slot,
         space,
