@@ -234,26 +234,29 @@ impl Search<'_> {
         let free = self.free(stopped);
         let all = self.demotable(&free);
         // Demotion takes from one window and gives to another: neither end is the easier one.
-        let some = subsets(&all);
-        some.iter().any(|demoted| {
-            let freedom = Freedom { free: free.clone(), demoted: demoted.clone(), hard: false, high: false };
-            let blocks = Blocks::new(self.tree, self.root, self.space, &freedom);
-            sweep(&blocks.layout, budget) != Swept::Never
-        })
+        let (some, complete) = subsets(all);
+        !complete
+            || some.iter().any(|demoted| {
+                let freedom =
+                    Freedom { free: free.clone(), demoted: demoted.clone(), hard: false, high: false };
+                let blocks = Blocks::new(self.tree, self.root, self.space, &freedom);
+                sweep(&blocks.layout, budget) != Swept::Never
+            })
     }
 
-    /// Resources that could be in the memory window instead of the prefetchable one.
-    fn demotable(&self, free: &BTreeSet<Key>) -> Vec<Key> {
-        let can = |(index, slot): &Key| {
-            let function = self.tree.functions.get(*index)?;
-            let resource = function.resource(*slot)?;
+    /// Resources that could be in the memory window instead of the prefetchable one, with their sizes.
+    fn demotable(&self, free: &BTreeSet<Key>) -> Vec<(u64, Key)> {
+        let can = |key: &Key| {
+            let function = self.tree.functions.get(key.0)?;
+            let resource = function.resource(key.1)?;
             let mut thing = Thing::of_resource(resource);
             thing.span = None;
             let (bridge, n) = holder(self.tree, function, thing)?;
             let window = self.tree.functions.get(bridge)?.bridge.as_ref()?.windows.get(n)?;
-            Some(window.kind == WindowKind::Prefetchable && resource.size < FOUR_GIB)
+            let can = window.kind == WindowKind::Prefetchable && resource.size < FOUR_GIB;
+            can.then_some((resource.size, *key))
         };
-        free.iter().copied().filter(|key| can(key) == Some(true)).collect()
+        free.iter().filter_map(can).collect()
     }
 
     /// The best plan for a set of stopped functions.
@@ -288,7 +291,8 @@ impl Search<'_> {
         best: &mut Option<(usize, Tree, BTreeSet<Key>)>,
     ) -> bool {
         let mut found = false;
-        for demoted in subsets(&self.demotable(free)) {
+        let (sets, complete) = subsets(self.demotable(free));
+        for demoted in sets {
             if best.as_ref().is_some_and(|(n, ..)| *n < demoted.len()) {
                 break;
             }
@@ -301,6 +305,7 @@ impl Search<'_> {
                 found = true;
             }
         }
+        *exact &= complete || best.is_some();
         found
     }
 
@@ -360,18 +365,22 @@ impl Search<'_> {
     }
 }
 
-/// Sets of what may be demoted, the smallest first.
-fn subsets(all: &[Key]) -> Vec<BTreeSet<Key>> {
+/// Resources of which every set of what may be demoted is tried.
+const FEW: usize = 10;
+
+/// Sets of what may be demoted, the fewest first, and whether these are all: of many, those of the smallest, and each alone.
+fn subsets(mut all: Vec<(u64, Key)>) -> (Vec<BTreeSet<Key>>, bool) {
+    all.sort_unstable();
+    let keys = || all.iter().map(|(_, key)| *key);
     let mut out: Vec<BTreeSet<Key>> = alloc::vec![BTreeSet::new()];
-    if all.len() <= 10 {
+    if all.len() <= FEW {
         for mask in 1u32..1 << all.len() {
-            let chosen = all.iter().enumerate().filter(|(i, _)| mask >> i & 1 == 1).map(|(_, key)| *key);
-            out.push(chosen.collect());
+            out.push(keys().enumerate().filter(|(i, _)| mask >> i & 1 == 1).map(|(_, key)| key).collect());
         }
-        out.sort_by_key(BTreeSet::len);
     } else {
-        out.extend(all.iter().map(|key| BTreeSet::from([*key])));
-        out.push(all.iter().copied().collect());
+        out.extend(keys().map(|key| BTreeSet::from([key])));
+        out.extend((2..=all.len()).map(|n| keys().take(n).collect()));
     }
-    out
+    out.sort_by_key(BTreeSet::len);
+    (out, all.len() <= FEW)
 }

@@ -454,3 +454,105 @@ fn is_right(goal: &Goal, plan: &Plan) -> Result<(), TestCaseError> {
     );
     on_the_way(&goal.tree, &plan.tree)
 }
+
+/// Six cards of 32 GiB and 32 MiB each, every one behind a port of its own, in eight places of 32 GiB: a gap serves two of the small ones, and
+/// there are two gaps (notes of a public case: six RTX 4090).
+#[test]
+fn no_more_is_demoted_than_must_be() {
+    const GIB: u64 = 1 << 30;
+    let mut tree = Tree::default();
+    let aperture = |first, last| Aperture { space: Space::Memory, span: Span { first, last }, cpu: first };
+    let apertures = vec![aperture(0x8000_0000, 0xdfff_ffff), aperture(256 * GIB, 512 * GIB - 1)];
+    tree.roots.push(Root { segment: 0, buses: (0, 255), apertures });
+    let mut place = Vec::new();
+    for n in 0..6 {
+        let mut port = Function::new(address(n), None, 0);
+        let mut own = bridge(true, MIB);
+        own.windows[0].top = 0xffff_ffff;
+        port.bridge = Some(own);
+        let above = tree.functions.len();
+        tree.functions.push(port);
+        let mut card = Function::new(address(100 + n), Some(above), 0);
+        card.mobility = Mobility::Asked;
+        card.resources = vec![memory(0, 32 * GIB, true), memory(2, 32 * MIB, true)];
+        place.extend([(above + 1, Slot::Bar(0)), (above + 1, Slot::Bar(2))]);
+        tree.functions.push(card);
+    }
+    let goal = Goal { old: tree.clone(), tree, place, extra: Vec::new() };
+    let Verdict::Fits(plan) = plan(&goal, &mut Budget::steps(50_000_000)) else { panic!("it fits") };
+    assert_eq!(plan.demoted.len(), 2, "{:?}", plan.demoted);
+    assert!(plan.least && check(&plan.tree).is_empty());
+}
+
+/// Two dice of 32 GiB and 2 MiB behind one window: it begins 2 MiB before a multiple of 32 GiB, and is not a byte longer than it must be.
+#[test]
+fn a_mirrored_packing_is_found() {
+    const GIB: u64 = 1 << 30;
+    let mut tree = Tree::default();
+    let span = Span { first: 64 * GIB - 2 * MIB, last: 128 * GIB + 2 * MIB - 1 };
+    let apertures = vec![Aperture { space: Space::Memory, span, cpu: span.first }];
+    tree.roots.push(Root { segment: 0, buses: (0, 255), apertures });
+    let mut place = Vec::new();
+    let mut above = None;
+    for n in 0..2 {
+        let mut port = Function::new(address(n), above, 0);
+        port.bridge = Some(bridge(true, MIB));
+        above = Some(tree.functions.len());
+        tree.functions.push(port);
+    }
+    for n in 0..2 {
+        let mut port = Function::new(address(10 + n), above, 0);
+        port.bridge = Some(bridge(true, MIB));
+        let bus = tree.functions.len();
+        tree.functions.push(port);
+        let mut die = Function::new(address(20 + n), Some(bus), 0);
+        die.mobility = Mobility::Asked;
+        die.resources = vec![memory(0, 32 * GIB, true), memory(2, 2 * MIB, true)];
+        place.extend([(bus + 1, Slot::Bar(0)), (bus + 1, Slot::Bar(2))]);
+        tree.functions.push(die);
+    }
+    let goal = Goal { old: tree.clone(), tree, place, extra: Vec::new() };
+    let Verdict::Fits(plan) = plan(&goal, &mut Budget::steps(1_000_000)) else { panic!("it fits") };
+    assert!(plan.demoted.is_empty() && check(&plan.tree).is_empty());
+    let window = plan.tree.functions[0].window(WindowKind::Prefetchable).unwrap().span;
+    assert_eq!(window, Some(span));
+}
+
+/// Functions on the root bus, each with one 64-bit register of a size, none with a place.
+fn on_root(apertures: &[(u64, u64)], sizes: &[u64]) -> Goal {
+    let mut tree = Tree::default();
+    let aperture = |(first, last): &(u64, u64)| {
+        let span = Span { first: *first, last: *last };
+        Aperture { space: Space::Memory, span, cpu: span.first }
+    };
+    let apertures = apertures.iter().map(aperture).collect();
+    tree.roots.push(Root { segment: 0, buses: (0, 255), apertures });
+    let mut place = Vec::new();
+    for (n, size) in sizes.iter().enumerate() {
+        let mut card = Function::new(address(n), None, 0);
+        card.mobility = Mobility::Asked;
+        card.resources = vec![memory(0, *size, true)];
+        tree.functions.push(card);
+        place.push((n, Slot::Bar(0)));
+    }
+    Goal { old: tree.clone(), tree, place, extra: Vec::new() }
+}
+
+/// Public cases of which the facts are known: eight cards of 128 GiB below 2^40; one of 16 GiB with, and without, a window above 4 GiB.
+#[test]
+fn facts_of_public_cases_are_told() {
+    const GIB: u64 = 1 << 30;
+    let low = (0xdfa0_0000, 0xfeaf_ffff);
+    // All that 40 bits leave, even without any memory in them.
+    let goal = on_root(&[low, (4 * GIB, (1 << 40) - 1)], &[128 * GIB; 8]);
+    let Verdict::No(keys) = plan(&goal, &mut Budget::steps(1_000_000)) else { panic!("it cannot fit") };
+    let reason = &why(&goal, &keys)[0];
+    assert_eq!((reason.ground, reason.needs.len(), reason.places.len()), (Ground::TooFewPlaces, 8, 7));
+    let goal = on_root(&[low, (0x4_1f60_0000, 0xf_ffff_ffff)], &[16 * GIB, 16 << 20, 32 << 20]);
+    let Verdict::Fits(plan_a) = plan(&goal, &mut Budget::steps(1_000_000)) else { panic!("it fits") };
+    let at = plan_a.tree.functions[0].resources[0].at;
+    assert!(at == Some(0x8_0000_0000) || at == Some(0xc_0000_0000), "{at:x?}");
+    let goal = on_root(&[low], &[16 * GIB]);
+    let Verdict::No(keys) = plan(&goal, &mut Budget::steps(1_000_000)) else { panic!("it cannot fit") };
+    assert!(why(&goal, &keys)[0].places.is_empty());
+}
