@@ -73,6 +73,18 @@ pub(crate) fn sweep(layout: &Layout, budget: &mut Budget<'_>) -> Swept {
     Swept::Unknown
 }
 
+/// How much is free that nothing asks for: what is left free on the way can be no more.
+fn slack(layout: &Layout) -> u64 {
+    let leaves = || {
+        layout.blocks.iter().filter_map(|block| if let Block::Leaf(leaf) = block { Some(leaf) } else { None })
+    };
+    let there: Vec<Span> = leaves().filter_map(|leaf| Span::sized(leaf.at?, leaf.size)).collect();
+    let free = Span { first: 0, last: u64::MAX }.without(&there);
+    let free: u128 = free.iter().map(|gap| u128::from(gap.last - gap.first) + 1).sum();
+    let asked: u128 = leaves().filter(|leaf| leaf.at.is_none()).map(|leaf| u128::from(leaf.size)).sum();
+    u64::try_from(free.saturating_sub(asked)).unwrap_or(u64::MAX)
+}
+
 /// What is known of a block beforehand.
 #[derive(Clone, Debug)]
 struct Kind {
@@ -108,6 +120,8 @@ struct Parts {
     items: Vec<BlockId>,
     /// How many can be anywhere.
     loose: usize,
+    /// It is the root bus.
+    outermost: bool,
 }
 
 impl Parts {
@@ -138,6 +152,8 @@ struct Sweep<'l, 'b, 's> {
     budget: &'b mut Budget<'s>,
     /// Of each bus only the order is tried that leaves least behind at each step.
     greedy: bool,
+    /// What can be left free at most, for all to have a place.
+    slack: u64,
     /// Sets were left out, or the budget is used up.
     inexact: bool,
     /// Floors and tops do not count.
@@ -189,7 +205,16 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
                 *place = kind;
             }
         }
-        Self { layout, kinds, budget, greedy, inexact: false, unbound: false, filled: BTreeMap::new() }
+        Self {
+            layout,
+            kinds,
+            budget,
+            greedy,
+            slack: slack(layout),
+            inexact: false,
+            unbound: false,
+            filled: BTreeMap::new(),
+        }
     }
 
     fn run(mut self) -> Swept {
@@ -232,7 +257,8 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
 
     /// What a bus has.
     fn parts(&self, blocks: &[BlockId]) -> Parts {
-        let mut parts = Parts::default();
+        let outermost = core::ptr::eq(blocks, self.layout.outermost.as_slice());
+        let mut parts = Parts { outermost, ..Parts::default() };
         for id in blocks {
             let kind = self.kind(*id);
             let hard = matches!(self.layout.blocks.get(*id), Some(Block::Group(Group { hard: Some(_), .. })));
@@ -309,7 +335,8 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
                     self.inexact = true;
                     return None;
                 }
-                let Some(placed) = self.place(parts, i, set, reached) else { continue };
+                let placed = self.place(parts, i, set, reached);
+                let Some(placed) = placed.filter(|placed| placed.waste <= self.slack) else { continue };
                 let rank = (placed.waste - reached.waste, core::cmp::Reverse(placed.next - reached.next));
                 if best.is_none_or(|(waste, len, ..)| rank < (waste, len)) {
                     best = Some((rank.0, rank.1, i as u8, placed));
@@ -346,7 +373,10 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
                 self.inexact = true;
                 return;
             }
-            let Some(placed) = self.place(parts, i, set, reached) else { continue };
+            let placed = self.place(parts, i, set, reached);
+            // In a window that begins too low more may be left free than where it begins in the end.
+            let most = if parts.outermost { self.slack } else { u64::MAX };
+            let Some(placed) = placed.filter(|placed| placed.waste <= most) else { continue };
             let new = Reached { before: set, last: i as u8, ..placed };
             next.entry(set | 1 << i)
                 .and_modify(|had| {
