@@ -3,6 +3,7 @@
 use crate::measure::percentile;
 use crate::report::Line;
 use crate::workload::Rng;
+use pmem_pci::check::check;
 use pmem_pci::linux::{Event, Map, Rules, predict};
 use pmem_pci::plan::{Goal, Verdict, plan};
 use pmem_pci::tree::{
@@ -99,7 +100,13 @@ fn ours(tree: &Tree) -> bool {
     let keys =
         tree.functions.iter().enumerate().flat_map(|(i, f)| f.resources.iter().map(move |r| (i, r.slot)));
     let goal = Goal { old: tree.clone(), tree: tree.clone(), place: keys.collect(), extra: Vec::new() };
-    matches!(plan(&goal, &mut Budget::steps(STEPS)), Verdict::Fits(_))
+    let verdict = plan(&goal, &mut Budget::steps(STEPS));
+    matches!(verdict, Verdict::Fits(plan) if is_legal(&plan.tree))
+}
+
+/// Everything has a place, and nothing overlaps or lies outside of its window.
+fn is_legal(tree: &Tree) -> bool {
+    tree.functions.iter().all(|f| f.resources.iter().all(|r| r.at.is_some())) && check(tree).is_empty()
 }
 
 /// Our model of what Linux assigns at boot, with nothing assigned before.
@@ -107,8 +114,7 @@ fn linux(tree: &Tree, major: u32, minor: u32) -> bool {
     let mut tree = tree.clone();
     tree.functions.iter_mut().for_each(|function| function.absent = true);
     let outcome = predict(&Map::new(&tree), &Rules::of(major, minor), Event::Rescan);
-    outcome.failed.is_empty()
-        && outcome.map.tree().functions.iter().all(|f| f.resources.iter().all(|r| r.at.is_some()))
+    outcome.failed.is_empty() && is_legal(&outcome.map.tree())
 }
 
 type Subject = (&'static str, fn(&Tree) -> bool);
