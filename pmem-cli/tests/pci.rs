@@ -40,6 +40,15 @@ const CASES: &[Case] = &[
         placements: &[("0000:04:00.0", "1", "0x4000000000"), ("0000:04:00.0", "3", "0x4800000000")],
         bridges: &["0000:03:00.0", "0000:03:01.0", "0000:03:02.0", "0000:03:03.0"],
     },
+    // The same from a list alone, which names no bridge and no register: the largest is what can be resized.
+    Case {
+        files: &["04-obpc-tb5-egpu.iomem"],
+        ask: &["--resize", "0000:04:00.0:bar1=32G"],
+        verdict: "fits",
+        quiesced: &["0000:04:00.0"],
+        placements: &[("0000:04:00.0", "1", "0x4000000000")],
+        bridges: &["bridge to 0000:04", "bridge to 0000:05", "bridge to 0000:12", "bridge to 0000:1f"],
+    },
     // No aligned place in the port's present window, and plenty above.
     Case {
         files: &["04-obpc-tb5-egpu-32gbar.dmesg-pci", "04-obpc-tb5-egpu.iomem"],

@@ -246,23 +246,17 @@ fn resize(known: &PciTree, goal: &mut Goal, address: Address, bar: u8, size: u64
     }
     let Some(function) = goal.tree.functions.get_mut(index) else { return Ok(()) };
     let mut slot = Slot::Bar(bar);
-    if known.unnamed.iter().any(|(of, _)| *of == index)
-        && !function.resources.iter().any(|r| r.slot == slot && !known.unnamed.contains(&(index, slot)))
-    {
-        // Nobody says which register is which: the largest is the one that can be resized.
-        let unnamed = function.resources.iter_mut().filter(|r| known.unnamed.contains(&(index, r.slot)));
-        if let Some(largest) = unnamed.max_by_key(|r| (r.is_wide(), r.size)) {
-            let had = largest.slot;
-            largest.slot = slot;
-            let other = function.resources.iter().filter(|r| r.slot == slot).count();
-            if other > 1
-                && let Some(twin) = function
-                    .resources
-                    .iter_mut()
-                    .rev()
-                    .find(|r| r.slot == slot && r.size < size && !r.is_wide())
-            {
-                twin.slot = had;
+    let is_named = |slot: Slot| !known.unnamed.contains(&(index, slot));
+    if !function.resource(slot).is_some_and(|own| is_named(own.slot)) {
+        // Nobody says which register is which: the largest, of 64 bits if there is one, is what can be resized.
+        let unnamed = function.resources.iter().filter(|r| !is_named(r.slot));
+        if let Some(largest) = unnamed.max_by_key(|r| (r.is_wide(), r.size)).map(|r| r.slot) {
+            for own in &mut function.resources {
+                own.slot = match own.slot {
+                    had if had == largest => slot,
+                    had if had == slot => largest,
+                    had => had,
+                };
             }
         }
     }
