@@ -158,10 +158,8 @@ pub(crate) fn window_writes(kind: WindowKind, old: Option<Span>, new: Option<Spa
 fn headroom(old: &Tree, new: &Tree) -> Vec<Headroom> {
     let mut used = BTreeSet::new();
     for tree in [old, new] {
-        for (index, function) in tree.functions.iter().enumerate().filter(|(_, f)| !f.resources.is_empty()) {
-            let _ = function;
-            used.extend(tree.above(index));
-        }
+        let holding = tree.functions.iter().enumerate().filter(|(_, f)| !f.resources.is_empty());
+        holding.for_each(|(index, _)| used.extend(tree.above(index)));
     }
     let len = |tree: &Tree, index: Index, kind: WindowKind| {
         tree.functions.get(index).and_then(|f| f.window(kind)?.span).map_or(0, Span::len)
