@@ -104,14 +104,17 @@ pub fn plan(goal: &Goal, budget: &mut Budget<'_>) -> Verdict {
     for (function, had) in tree.functions.iter_mut().zip(&goal.tree.functions) {
         function.mobility = had.mobility;
     }
-    let bystanders = bystanders(&goal.old, &tree).unwrap_or_default();
+    // A place that no sequence of writes leads to is none.
+    let Ok(bystanders) = bystanders(&goal.old, &tree) else { return Verdict::NotProven(goal.place.clone()) };
     let cost = cost(&goal.old, &tree, &bystanders);
     let mut changed: BTreeSet<Index> = moved(&goal.old, &tree).map(|(index, _)| index).collect();
     changed.extend(&bystanders);
     let quiesced: Vec<Index> =
         changed.into_iter().filter(|index| tree.functions.get(*index).is_some_and(|f| !f.absent)).collect();
     let weighs = cost.weight > 0;
-    let steps = steps(&goal.old, &tree, &bystanders).unwrap_or_default();
+    let Ok(steps) = steps(&goal.old, &tree, &bystanders) else {
+        return Verdict::NotProven(goal.place.clone());
+    };
     let plan = Plan { tree, quiesced, demoted, left_out, cost, steps, least };
     if weighs { Verdict::FitsWithQuiesce(plan) } else { Verdict::Fits(plan) }
 }
@@ -161,7 +164,8 @@ impl Search<'_> {
                 break;
             }
         }
-        if exact && budget.steps > 0 { Found::No } else { Found::NotProven }
+        // Places there are, for all that may be stopped: none was reached within the budget, or by any sequence of writes.
+        Found::NotProven
     }
 
     /// Without stopping anything.

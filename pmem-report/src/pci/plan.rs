@@ -123,6 +123,10 @@ pub struct PlacementPlan {
     pub demoted: Vec<Part>,
     /// What is not needed, and gets no place.
     pub left_out: Vec<Part>,
+    /// No plan weighs less; false if the budget did not reach for the proof.
+    pub least: bool,
+    /// What no source says, and the writes take for granted.
+    pub assumed: Vec<String>,
     /// Registers to write, in this order, and no other: each state on the way is legal.
     pub writes: Vec<Write>,
     /// Why it does not fit.
@@ -156,6 +160,8 @@ impl PlacementPlan {
             windows: Vec::new(),
             demoted: Vec::new(),
             left_out: Vec::new(),
+            least: false,
+            assumed: Vec::new(),
             writes: Vec::new(),
             why: Vec::new(),
             suggestions: Vec::new(),
@@ -211,6 +217,15 @@ impl PlacementPlan {
             })
             .collect();
         self.verdict = verdict.to_owned();
+        self.least = plan.least;
+        let unknown = plan.steps.iter().filter(|step| step.offset == 4 && step.before.is_none());
+        let mut guessed: Vec<Index> = unknown.map(|step| step.function).collect();
+        guessed.sort_unstable();
+        guessed.dedup();
+        self.assumed = guessed
+            .iter()
+            .map(|index| format!("{}: what its command register holds is not said", names.function(*index)))
+            .collect();
         self.quiesced = plan.quiesced.iter().map(|index| names.function(*index)).collect();
         for (index, function) in plan.tree.functions.iter().enumerate() {
             let had = goal.old.functions.get(index);

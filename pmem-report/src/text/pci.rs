@@ -60,6 +60,10 @@ pub fn pci_plan(report: &PlacementPlan, styles: &Styles, out: &mut dyn Write) ->
             writeln!(out, "  {} {:>4} {:#0digits$x}", write.function, write.offset, value)?;
         }
     }
+    report.assumed.iter().try_for_each(|text| writeln!(out, "Taken for granted: {text}"))?;
+    if report.cost.is_some() && !report.least {
+        writeln!(out, "That no plan weighs less is not proven.")?;
+    }
     report.suggestions.iter().try_for_each(|text| writeln!(out, "{text}"))?;
     if let Some(linux) = &report.linux {
         says(linux, styles, out)?;
