@@ -293,6 +293,11 @@ fn the_doctor_lets_linux_do_what_it_can() {
     let output = pmem(&["--json", "pci", "doctor", log]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["ailments"][0]["remedy"]["by"], &report["fix"]), (&"writes".into(), &Value::Null));
+    // A size that nobody says is not taken for nothing.
+    let unsized_bar = "01:00.0 Display controller [0380]: Card [10de:1234]\n\tRegion 1: Memory at <unassigned> (64-bit, prefetchable)\n";
+    std::fs::write(log, unsized_bar).unwrap();
+    let output = pmem(&["--json", "pci", "doctor", log]);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
     // Where nothing is large enough: no, with the proof.
     std::fs::write(log, NO_SPACE.replace("0x40000000 64bit", "0x1000000000 64bit")).unwrap();
     let output = pmem(&["--json", "pci", "doctor", log]);

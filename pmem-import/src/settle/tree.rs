@@ -191,7 +191,10 @@ impl PciTree {
             let Some(size) =
                 unplaced.size.filter(|size| size.is_power_of_two() || matches!(slot, Slot::Vf(_)))
             else {
-                self.unknown.push((index, unplaced.kind));
+                // Functions work without ports.
+                if !unplaced.io {
+                    self.unknown.push((index, unplaced.kind));
+                }
                 continue;
             };
             named.insert(slot);

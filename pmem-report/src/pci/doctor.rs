@@ -6,7 +6,7 @@ use super::plan::PlacementPlan;
 use super::script;
 use crate::sources::{Read, Warning};
 use crate::units::size;
-use pmem_import::{Address, PciTree};
+use pmem_import::{Address, PciTree, ResourceKind};
 use pmem_pci::Budget;
 use pmem_pci::linux::{Event, Map, ResourceId, Rules, predict};
 use pmem_pci::plan::{Goal, Verdict, plan};
@@ -114,6 +114,17 @@ impl PciDoctor {
             }
             out.ailments.extend(small(known, &names, kernel, index));
         }
+        for (index, kind) in known.unknown.iter().filter(|(_, kind)| matches!(kind, ResourceKind::Bar(_))) {
+            let name = names.function(*index);
+            out.ailments.push(Ailment {
+                kind: "no-place".to_owned(),
+                says: format!("{name} {kind} has no place, and its size is not said: a dmesg says it"),
+                function: Some(name),
+                bar: None,
+                remedy: None,
+                plan: None,
+            });
+        }
         let differs = out.warnings.iter().filter(|warning| warning.text.contains("by its registers"));
         let differs: Vec<Ailment> = differs.map(|warning| differing(&warning.text)).collect();
         out.ailments.extend(differs);
@@ -126,7 +137,7 @@ impl PciDoctor {
         ) {
             (0, _, false) => "nothing-wrong",
             (_, true, _) => "can-be-fixed",
-            _ if needed().any(|a| a.plan.as_ref().is_some_and(|plan| plan.verdict == "not-proven")) => {
+            _ if needed().any(|a| a.plan.as_ref().is_none_or(|plan| plan.verdict == "not-proven")) => {
                 "not-proven"
             }
             _ => "no",
@@ -188,7 +199,7 @@ fn no_place(
 
 /// What has to be rewritten, where Linux does not do it by itself.
 fn by_writes(report: &PlacementPlan, kernel: Option<&Kernel>) -> Remedy {
-    let cut = "windows must be cut anew, by the kernel module or by firmware";
+    let cut = "windows must be cut anew, as below; firmware may";
     let mut says = vec![match kernel {
         Some(kernel) => format!("Linux {} does not find this place by itself: {cut}", kernel.version),
         None => format!(
@@ -321,7 +332,7 @@ fn wish(function: Address, bar: u8, size: u64) -> Wish {
 fn differing(text: &str) -> Ailment {
     let says = vec![
         "whatever is behind that window answers nothing, though the kernel believes it does: a failed attempt does this to neighbours".to_owned(),
-        "the registers must get what the kernel's map says: by the kernel module, or by taking the bridge's card out and in again".to_owned(),
+        "the registers must get what the kernel's map says".to_owned(),
     ];
     let remedy = Remedy {
         by: "writes".to_owned(),
