@@ -2,6 +2,7 @@
 
 use pmem_pci::certificate::{Ground, Reason, why};
 use pmem_pci::check::check;
+use pmem_pci::phases::phases;
 use pmem_pci::plan::{Goal, Plan, Verdict, plan};
 use pmem_pci::steps::{Step, bystanders, steps, undo};
 use pmem_pci::tree::{
@@ -336,6 +337,27 @@ fn on_the_way(old: &Tree, new: &Tree) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// An operating system's map gets there window by window, and nothing on the way is illegal, where what is stopped is taken out of it meanwhile.
+fn map_on_the_way(old: &Tree, plan: &Plan) -> Result<(), TestCaseError> {
+    let mut tree = old.clone();
+    for index in &plan.quiesced {
+        tree.functions[*index].resources.clear();
+    }
+    for phase in phases(old, &plan.tree) {
+        let windows = &mut tree.functions[phase.bridge].bridge.as_mut().unwrap().windows;
+        let window = windows.iter_mut().find(|window| window.kind == phase.kind).unwrap();
+        prop_assert_eq!(window.span, phase.from);
+        window.span = phase.to;
+        let wrong = check(&tree);
+        prop_assert!(wrong.is_empty(), "{:?} after {:?}", wrong, phase);
+    }
+    for (there, wanted) in tree.functions.iter().zip(&plan.tree.functions) {
+        let windows = |f: &Function| f.bridge.as_ref().map(|bridge| bridge.windows.clone());
+        prop_assert_eq!(windows(there), windows(wanted));
+    }
+    Ok(())
+}
+
 /// The same with a MiB for each address, from a MiB on.
 fn in_mib(goal: &Goal, base: u64) -> Goal {
     let mut tree = goal.tree.clone();
@@ -452,7 +474,8 @@ fn is_right(goal: &Goal, plan: &Plan) -> Result<(), TestCaseError> {
     prop_assert!(
         goal.place.iter().all(|(i, slot)| plan.tree.functions[*i].resource(*slot).unwrap().at.is_some())
     );
-    on_the_way(&goal.tree, &plan.tree)
+    on_the_way(&goal.tree, &plan.tree)?;
+    map_on_the_way(&goal.tree, plan)
 }
 
 /// Six cards of 32 GiB and 32 MiB each, every one behind a port of its own, in eight places of 32 GiB: a gap serves two of the small ones, and

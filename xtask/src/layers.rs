@@ -22,9 +22,9 @@ const HOUSE: [(&str, &[&str]); 11] = [
         &[
             "address|class|bytes|span",
             "bar|window|capability|tree|layout",
-            "header|check|sweep|blocks",
+            "header|check|sweep|blocks|registers",
             "cost|cut|search|linux",
-            "steps",
+            "steps|phases",
             "plan",
             "certificate",
         ],
@@ -86,7 +86,10 @@ const HOUSE: [(&str, &[&str]); 11] = [
         "pmem-script",
         &["words", "mapping", "names", "command", "verbs|describe|memory|drivers|no_drivers", "interpreter"],
     ),
-    ("pmem-cli", &["outcome|args", "source", "mtrr_need", "mtrr_apply", "ask|gather|script|mtrr|pci"]),
+    (
+        "pmem-cli",
+        &["outcome|args", "source", "mtrr_need|pci_windows", "mtrr_apply", "ask|gather|script|mtrr|pci"],
+    ),
 ];
 
 /// A module: its path in its crate, nothing for the table of contents.

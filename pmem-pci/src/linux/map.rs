@@ -94,6 +94,18 @@ impl Map {
         self.hardware.extend(own);
     }
 
+    /// Notes that a resource without a place is asked for at the next chance.
+    pub fn ask_again(&mut self, id: ResourceId) {
+        if let Some(res) = self.get_mut(id).filter(|res| res.at.is_none()) {
+            res.dead = false;
+        }
+    }
+
+    /// Notes that a window's registers forward something else than the map has; `None` is closed.
+    pub fn hold(&mut self, bridge: Index, kind: WindowKind, registers: Option<Span>) {
+        self.hardware.insert(ResourceId::Window(bridge, kind), registers);
+    }
+
     /// Whether a bridge is on, so that assigning its windows does not write them: Linux makes it master of the bus when it enables it.
     pub(super) fn is_on(&self, index: Index) -> bool {
         self.tree.functions.get(index).is_some_and(|f| f.command.is_none_or(|command| command & 4 != 0))

@@ -1,0 +1,39 @@
+//! From one set of windows to another, window by window: what an operating system's map of resources needs, which knows no registers.
+
+use crate::Span;
+use crate::tree::{Function, Index, Tree, WindowKind};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+
+/// A change of one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// Whose.
+    pub bridge: Index,
+    /// Which.
+    pub kind: WindowKind,
+    /// What it forwards before; `None` if it is closed.
+    pub from: Option<Span>,
+    /// What it forwards after.
+    pub to: Option<Span>,
+}
+
+/// The changes of windows from one placement to another of the same hierarchy, in order. First each is cut to what it keeps, from the inside
+/// out, then each gets all that it is to have, from the outside in: no window is ever outside of the one above, or overlaps another.
+#[must_use]
+pub fn phases(old: &Tree, new: &Tree) -> Vec<Phase> {
+    let mut changed: Vec<(Reverse<usize>, Phase)> = Vec::new();
+    let there = old.functions.iter().zip(&new.functions).enumerate().filter(|(_, (f, _))| !f.absent);
+    for (bridge, (had, has)) in there {
+        let windows = |f: &'_ Function| f.bridge.as_ref().map_or(Vec::new(), |bridge| bridge.windows.clone());
+        for (from, to) in windows(had).iter().zip(&windows(has)).filter(|(from, to)| from.span != to.span) {
+            let phase = Phase { bridge, kind: to.kind, from: from.span, to: to.span };
+            changed.push((Reverse(new.above(bridge).count()), phase));
+        }
+    }
+    changed.sort_unstable_by_key(|(depth, phase)| (*depth, phase.bridge, phase.kind));
+    let kept = |phase: &Phase| phase.from.zip(phase.to).and_then(|(from, to)| from.intersect(to));
+    let cuts = changed.iter().map(|(_, phase)| Phase { to: kept(phase), ..*phase });
+    let grown = changed.iter().rev().map(|(_, phase)| Phase { from: kept(phase), ..*phase });
+    cuts.chain(grown).filter(|phase| phase.from != phase.to).collect()
+}

@@ -1,0 +1,187 @@
+//! The three registers of a bridge's window, and the ways from one of their values to another.
+
+use crate::Span;
+use crate::tree::{Window, WindowKind};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+/// A bridge's window as its three registers hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Registers {
+    /// Base below and limit above, as the one 32-bit register that they share.
+    pair: u32,
+    base_upper: u32,
+    limit_upper: u32,
+}
+
+/// Where a window's registers are.
+pub(crate) struct Place {
+    pub(crate) pair: u16,
+    /// Of the upper halves, of the prefetchable and the I/O window.
+    pub(crate) upper: Option<(u16, u16)>,
+    /// Bytes of the pair.
+    pub(crate) width: u8,
+}
+
+pub(crate) fn place(kind: WindowKind, window: &Window) -> Place {
+    match kind {
+        WindowKind::Io => {
+            let upper = (window.top > 0xffff).then_some((0x30, 0x32));
+            Place { pair: 0x1c, upper, width: 2 }
+        }
+        WindowKind::Memory => Place { pair: 0x20, upper: None, width: 4 },
+        WindowKind::Prefetchable => {
+            let upper = (window.top > 0xffff_ffff).then_some((0x28, 0x2c));
+            Place { pair: 0x24, upper, width: 4 }
+        }
+    }
+}
+
+impl Registers {
+    /// What a window's registers hold for a span, or when it is closed.
+    pub(crate) fn of(window: &Window, span: Option<Span>) -> Self {
+        match (window.kind, span) {
+            (WindowKind::Io, None) => Self { pair: 0x00f0, base_upper: 0, limit_upper: 0 }.typed(window),
+            (_, None) => Self { pair: 0x0000_fff0, base_upper: 0, limit_upper: 0 }.typed(window),
+            (WindowKind::Io, Some(span)) => Self {
+                pair: ((span.first >> 8) as u32 & 0xf0) | (span.last & 0xf000) as u32,
+                base_upper: (span.first >> 16) as u32 & 0xffff,
+                limit_upper: (span.last >> 16) as u32 & 0xffff,
+            }
+            .typed(window),
+            (_, Some(span)) => Self {
+                pair: ((span.first >> 16) as u32 & 0xfff0) | (span.last as u32 & 0xfff0_0000),
+                base_upper: (span.first >> 32) as u32,
+                limit_upper: (span.last >> 32) as u32,
+            }
+            .typed(window),
+        }
+    }
+
+    /// With the bits that say how wide they are.
+    fn typed(self, window: &Window) -> Self {
+        let wide = match window.kind {
+            WindowKind::Io if window.top > 0xffff => 0x0101,
+            WindowKind::Prefetchable if window.top > 0xffff_ffff => 0x0001_0001,
+            _ => 0,
+        };
+        Self { pair: self.pair | wide, ..self }
+    }
+
+    /// What a window forwards whose registers hold this.
+    pub(crate) fn span(self, window: &Window) -> Option<Span> {
+        let upper = place(window.kind, window).upper.is_some();
+        let (base_upper, limit_upper) =
+            if upper { (u64::from(self.base_upper), u64::from(self.limit_upper)) } else { (0, 0) };
+        let pair = u64::from(self.pair);
+        match window.kind {
+            WindowKind::Io => {
+                Span::new((pair & 0xf0) << 8 | base_upper << 16, pair & 0xf000 | limit_upper << 16 | 0xfff)
+            }
+            _ => Span::new(
+                (pair & 0xfff0) << 16 | base_upper << 32,
+                (pair & 0xfff0_0000) | limit_upper << 32 | 0xf_ffff,
+            ),
+        }
+    }
+}
+
+/// Something that a register holds on the way.
+#[derive(Clone, Copy)]
+pub(crate) enum Part {
+    Pair,
+    Base,
+    Limit,
+}
+
+pub(crate) fn upper_width(kind: WindowKind) -> u8 {
+    if kind == WindowKind::Io { 2 } else { 4 }
+}
+
+pub(crate) fn apply(mut registers: Registers, path: &[(Part, u32, u32)]) -> Registers {
+    for (part, value, _) in path {
+        *field(&mut registers, *part) = *value;
+    }
+    registers
+}
+
+fn field(registers: &mut Registers, part: Part) -> &mut u32 {
+    match part {
+        Part::Pair => &mut registers.pair,
+        Part::Base => &mut registers.base_upper,
+        Part::Limit => &mut registers.limit_upper,
+    }
+}
+
+/// The fewest writes to a window's registers so that each value on the way covers what is to be kept, and nothing beyond a bound.
+pub(crate) fn path(
+    window: &Window,
+    now: Registers,
+    target: Option<Span>,
+    keep: Option<Span>,
+    bound: Option<Span>,
+) -> Option<Vec<(Part, u32, u32)>> {
+    let fits = |registers: Registers| match (registers.span(window), bound) {
+        (None, _) => keep.is_none(),
+        (Some(_), None) => false,
+        (Some(span), Some(bound)) => bound.covers(span) && keep.is_none_or(|keep| span.covers(keep)),
+    };
+    let end = Registers::of(window, target);
+    let is_end = |registers: Registers| match target {
+        // However it is closed.
+        None => registers.span(window).is_none(),
+        Some(_) => registers == end,
+    };
+    // Values worth holding on the way: what it holds, what it is to hold, and the least that covers what is kept.
+    let kept = keep.map(|keep| Registers::of(window, Some(keep)));
+    let closed = Registers::of(window, None);
+    let known = [Some(now), Some(end), kept, keep.is_none().then_some(closed)];
+    let mut pairs: Vec<u32> = Vec::new();
+    for base in known.iter().flatten() {
+        for limit in known.iter().flatten() {
+            let mask = if window.kind == WindowKind::Io { 0xff } else { 0xffff };
+            pairs.push(base.pair & mask | limit.pair & !mask);
+        }
+    }
+    pairs.sort_unstable();
+    pairs.dedup();
+    let uppers = |get: fn(&Registers) -> u32| known.iter().flatten().map(get).collect::<BTreeSet<u32>>();
+    let (bases, limits) = (uppers(|r| r.base_upper), uppers(|r| r.limit_upper));
+    let wide = place(window.kind, window).upper.is_some();
+    let mut seen: BTreeMap<Registers, Option<(Registers, usize)>> = BTreeMap::from([(now, None)]);
+    let parts = [Part::Pair, Part::Base, Part::Limit];
+    let mut front = alloc::vec![now];
+    while !front.is_empty() {
+        if let Some(found) = front.iter().copied().find(|registers| is_end(*registers)) {
+            let mut path = Vec::new();
+            let mut at = found;
+            while let Some(Some((before, part))) = seen.get(&at).copied() {
+                let part = *parts.get(part)?;
+                let (mut had, mut has) = (before, at);
+                path.push((part, *field(&mut has, part), *field(&mut had, part)));
+                at = before;
+            }
+            path.reverse();
+            return Some(path);
+        }
+        let mut next = Vec::new();
+        for registers in front {
+            let mut try_one = |part: usize, value: u32| {
+                let mut new = registers;
+                let Some(which) = parts.get(part) else { return };
+                *field(&mut new, *which) = value;
+                if !seen.contains_key(&new) && fits(new) {
+                    seen.insert(new, Some((registers, part)));
+                    next.push(new);
+                }
+            };
+            pairs.iter().for_each(|pair| try_one(0, *pair));
+            if wide {
+                bases.iter().for_each(|base| try_one(1, *base));
+                limits.iter().for_each(|limit| try_one(2, *limit));
+            }
+        }
+        front = next;
+    }
+    None
+}
