@@ -29,6 +29,8 @@ pub struct Identity {
     pub kernel: Option<Said<String>>,
     /// It is x86: a source has what only x86 has.
     pub is_x86: bool,
+    /// The kernel is locked down: nobody writes registers from outside of it.
+    pub locked_down: bool,
 }
 
 /// Everything that the sources say.

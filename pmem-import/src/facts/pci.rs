@@ -75,6 +75,8 @@ pub struct Unplaced {
     pub wide: Option<bool>,
     /// Why, in the source's words.
     pub why: String,
+    /// The kernel gave its place up, and looks for another at its next chance.
+    pub again: bool,
     /// Where it is said.
     pub at: Place,
 }

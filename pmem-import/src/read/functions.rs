@@ -296,11 +296,14 @@ fn resources(
                     _ => !io && flags & BAR_PREFETCH != 0,
                 };
                 let wide = Some(flags & MEM_64 != 0);
-                if flags & UNSET == 0 {
+                // What Linux gives up it has begin at 0.
+                let again = *start == 0;
+                if flags & UNSET == 0 && !again {
                     out.push(PciResource { kind, range, io, prefetchable, wide, open_ended: false, at });
                 } else if kind != ResourceKind::Window {
-                    let (size, why) = (Some(range.len()), "unset".to_owned());
-                    unplaced.push(Unplaced { kind, size, io, prefetchable, wide, why, at });
+                    let why = if again { "given up" } else { "unset" }.to_owned();
+                    let size = Some(range.len());
+                    unplaced.push(Unplaced { kind, size, io, prefetchable, wide, why, again, at });
                 }
             }
             Err(error) => findings.push(Finding::at(&at, error.to_string())),

@@ -6,8 +6,12 @@ use crate::facts::{Facts, Heard, Place, Said};
 use crate::text::Line;
 
 /// The files. Serial numbers are in others.
-pub(super) const FILES: &[&str] =
-    &["proc/version", "sys/class/dmi/id/sys_vendor", "sys/class/dmi/id/product_name"];
+pub(super) const FILES: &[&str] = &[
+    "proc/version",
+    "sys/class/dmi/id/sys_vendor",
+    "sys/class/dmi/id/product_name",
+    "sys/kernel/security/lockdown",
+];
 
 pub(super) fn read(tree: &Tree, facts: &mut Facts, _: &mut Heard) {
     let mut text = |path: &str| {
@@ -15,6 +19,9 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, _: &mut Heard) {
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     };
     let (kernel, vendor, product) = (text(FILES[0]), text(FILES[1]), text(FILES[2]));
+    // The level that holds is in brackets: `none [integrity] confidentiality`.
+    let level = text(FILES[3]).filter(|text| !text.contains("[none]"));
+    facts.identity.locked_down |= level.is_some();
     let place = |path: &str| Place::whole(tree.place(path));
     facts.identity.kernel = kernel.map(|kernel| Said::new(kernel, place(FILES[0])));
     facts.identity.hardware = product.map(|product| {
@@ -31,6 +38,10 @@ impl LineReader for Reader {
         let words = line.words();
         if words.starts_with("Linux version ") {
             facts.identity.kernel = Some(Said::new(words.to_owned(), line.place()));
+            return Verdict::Took;
+        }
+        if words.starts_with("Kernel is locked down from ") {
+            facts.identity.locked_down = true;
             return Verdict::Took;
         }
         let hardware = words.strip_prefix("DMI: ").or_else(|| words.strip_prefix("Hardware name: "));

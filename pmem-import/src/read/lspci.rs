@@ -371,6 +371,7 @@ fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &Place) -
             prefetchable,
             wide: Some(wide),
             why,
+            again: false,
             at: at.clone(),
         });
         return (Verdict::Took, wide);

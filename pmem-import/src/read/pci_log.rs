@@ -353,6 +353,7 @@ fn note(function: &mut Function, kind: ResourceKind, found: Bracketed, outcome: 
                 prefetchable: found.prefetchable,
                 wide: Some(found.wide),
                 why: why.to_owned(),
+                again: false,
                 at: at.clone(),
             });
         }

@@ -61,7 +61,16 @@ fn as_listed(function: &mut Function, listing: &Listing, lines: &[&Listed], io: 
     for resource in gone {
         let PciResource { kind, range, io, prefetchable, wide, at, .. } = resource;
         let why = format!("not in {}", listing.source);
-        function.unplaced.push(Unplaced { kind, size: Some(range.len()), io, prefetchable, wide, why, at });
+        function.unplaced.push(Unplaced {
+            kind,
+            size: Some(range.len()),
+            io,
+            prefetchable,
+            wide,
+            why,
+            again: false,
+            at,
+        });
     }
 }
 

@@ -10,11 +10,12 @@
 //! | a node's memory | memory blocks, dax devices | what the kernel's allocator was given | SRAT |
 //! | a machine without nodes | `meminfo` and the CPUs are node 0's | | |
 //! | functions | the kernel's files | `lspci` | log, then lists of resources |
-//! | a bridge's windows | its registers | what Linux notes | lists of resources |
+//! | a bridge's windows | its registers (the planner: the kernel's map) | what Linux notes | lists of resources |
 //! | a root bus's apertures | lists of resources | "root bus resource" of a log | what its functions decode |
 //! | a root bus's offset | "bus address" of a log | BARs against resources | none |
 //! | memory types | processors' registers | a running system's list, a clean-up's result, a kernel's log | firmware's log |
 
+mod difference;
 mod functions;
 mod known;
 mod listed;
@@ -22,17 +23,20 @@ mod memory;
 mod mtrr;
 mod nodes;
 mod pci;
+mod root;
 mod tree;
+mod windows;
 
 pub use known::{WellKnown, well_known};
 pub use memory::MemoryKind;
 pub use mtrr::{Default, MtrrFacts};
 pub use nodes::NodeKind;
-pub use pci::Windows;
 pub use tree::PciTree;
+pub use windows::Windows;
 
 pub(crate) use memory::{LineKind, RamPiece, line_kind};
-pub(crate) use pci::{Child, Root};
+pub(crate) use pci::Child;
+pub(crate) use root::Root;
 
 use crate::facts::{Facts, Finding, Function, Listing, Nodes};
 use pmem_core::AddrRange;
@@ -84,8 +88,11 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
     let numa = nodes::settle(facts, &listing, &mut ram);
     let kinds = nodes::kinds(&numa, &listing, &ram, &facts.dax);
     let ports = memory::last_complete(&facts.ports).cloned().unwrap_or_default();
-    let pci::Settled { functions, roots, children, bus_lines } = pci::settle(facts, &listing, &ports);
-    let tree = tree::build(facts, is_x86, &functions, &roots, &children, &listing, &bus_lines[0]);
+    let pci::Settled { functions, roots, children, bus_lines, differences } =
+        pci::settle(facts, &listing, &ports);
+    let mut tree = tree::build(facts, is_x86, &functions, &roots, &children, &listing, &bus_lines[0]);
+    tree.take_map(&differences);
+    tree.locked_down = facts.identity.locked_down;
     let named = |range: AddrRange| {
         let mut same = listing.lines.iter().filter(|line| line.range == range);
         same.any(|line| line.name.contains("ECAM") || line.name.contains("MMCONFIG"))

@@ -1,65 +1,17 @@
 //! One description of each function, and the tree of buses.
 
+use super::difference::{Difference, differences};
 use super::functions::{add_virtual, adopt, merge};
 use super::listed::{Lists, bus_of_line};
+use super::root::{Root, root_of};
+use super::windows::{Windows, registers};
 use crate::facts::{
     Aperture, BusId, Facts, Finding, Function, Listing, PciResource, PciSource, Place, ResourceKind, Said,
     join, show_bus, without,
 };
 use pmem_core::AddrRange;
-use pmem_pci::{Address, Bridge};
+use pmem_pci::Address;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A root bus.
-#[derive(Clone, Debug)]
-pub(crate) struct Root {
-    pub(crate) bus: BusId,
-    /// What it is given, as the CPU sees it, and where that is on the bus; disjoint.
-    pub(crate) apertures: Vec<Said<Aperture>>,
-    /// No source says what it is given: of memory, and of ports. Its apertures are what its functions show.
-    pub(crate) guessed: [bool; 2],
-    /// Addresses are others on the bus, so that the way in is no inverse of the way out.
-    pub(crate) shifted: bool,
-    /// The NUMA node that it is attached to.
-    pub(crate) node: Option<u32>,
-}
-
-impl Root {
-    /// Where an address is on the bus.
-    pub(crate) fn to_bus(&self, range: AddrRange, io: bool) -> Option<AddrRange> {
-        let mut own = self.apertures.iter().map(|said| &said.value).filter(|a| a.io == io);
-        let offset = own
-            .clone()
-            .find(|aperture| aperture.range.contains(range.start()))
-            .or_else(|| {
-                own.find(|aperture| aperture.bus_start != aperture.range.start())
-                    .filter(|_| self.shifted && !io)
-            })
-            .map_or(0, |aperture| aperture.bus_start.wrapping_sub(aperture.range.start()));
-        range.shifted(offset)
-    }
-}
-
-/// Windows of a bridge, as addresses on the bus above.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Windows {
-    /// The I/O window.
-    pub io: Vec<AddrRange>,
-    /// It can be above 64 KiB.
-    pub io_wide: bool,
-    /// The memory window.
-    pub memory: Vec<AddrRange>,
-    /// The prefetchable window.
-    pub prefetchable: Vec<AddrRange>,
-    /// The prefetchable window can be above 4 GiB.
-    pub prefetchable_wide: bool,
-    /// Windows that are fixed where they are, for nobody says which of the three they are.
-    pub fixed: Vec<AddrRange>,
-    /// VGA's frame buffer and ports are forwarded.
-    pub vga: bool,
-    /// What nobody else decodes is forwarded.
-    pub subtractive: bool,
-}
 
 /// A bus below a bridge.
 #[derive(Clone, Debug)]
@@ -81,6 +33,8 @@ pub(super) struct Settled {
     pub(super) children: Vec<Child>,
     /// The lines of memory and of ports that are windows or apertures.
     pub(super) bus_lines: [BTreeSet<usize>; 2],
+    /// Where registers and the kernel's map are not the same.
+    pub(super) differences: Vec<Difference>,
 }
 
 pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Settled {
@@ -107,6 +61,8 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
     let children = children(facts, &functions, &listed, &mut bridges);
     let below: BTreeSet<BusId> = children.iter().map(|child| child.bus).collect();
     let roots = roots(facts, &functions, &listed, &below);
+    let differences = differences(&functions, &roots, &listed);
+    differences.iter().for_each(|difference| facts.find(difference.finding()));
     // Buses from the outside in: what is below nothing that is known hangs on the root of its segment.
     let mut known: BTreeSet<BusId> = roots.iter().map(|root| root.bus).collect();
     let mut left = children;
@@ -130,7 +86,7 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
         facts.find(Finding::at(&child.at, text));
     }
     let bus_lines = listed.windows.each_ref().map(|lines| lines.keys().copied().collect());
-    Settled { functions: functions.into_values().collect(), roots, children, bus_lines }
+    Settled { functions: functions.into_values().collect(), roots, children, bus_lines, differences }
 }
 
 /// A PCI bus inside of a window to memory: firmware gave addresses out twice.
@@ -267,33 +223,6 @@ fn windows(function: &Function, listed: &Lists<'_>, bus: BusId) -> Option<Window
     })
 }
 
-/// A bridge's windows by its registers. What reads zero throughout, and Linux does not note, is not implemented.
-fn registers(bridge: &Bridge, io_on: bool, memory_on: bool, noted: &[&PciResource], listed: bool) -> Windows {
-    let linux_has = |io: bool, prefetchable: bool| {
-        listed && noted.iter().any(|r| r.io == io && (io || r.prefetchable == prefetchable))
-    };
-    let range = |found: Option<(u64, u64)>, on: bool| {
-        found
-            .filter(|_| on)
-            .and_then(|(first, last)| AddrRange::inclusive(first, last).ok())
-            .into_iter()
-            .collect::<Vec<_>>()
-    };
-    let io = bridge.io.range().filter(|_| !bridge.io.is_blank() || linux_has(true, false));
-    let prefetchable =
-        bridge.prefetchable.range().filter(|_| !bridge.prefetchable.is_blank() || linux_has(false, true));
-    Windows {
-        io: range(io, io_on),
-        io_wide: bridge.io.is_wide(),
-        memory: range(bridge.memory.range(), memory_on),
-        prefetchable: range(prefetchable, memory_on),
-        prefetchable_wide: bridge.prefetchable.is_wide(),
-        fixed: Vec::new(),
-        vga: bridge.forwards_vga(),
-        subtractive: false,
-    }
-}
-
 /// Root buses: those that sources name, and those of functions that are below no bridge.
 fn roots(
     facts: &mut Facts,
@@ -320,7 +249,6 @@ fn roots(
         let text = "BARs hold other addresses than their resources, by more than one offset: none is taken";
         facts.find(Finding::whole(format!("bus {}", show_bus(*bus)), text));
     }
-    check_offsets(facts, functions, &roots);
     roots
 }
 
@@ -372,18 +300,6 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
     Root { bus, apertures, guessed, shifted, node }
 }
 
-/// The root bus above a function.
-fn root_of(functions: &BTreeMap<Address, Function>, function: &Function) -> BusId {
-    let mut at = function;
-    for _ in 0..256 {
-        match at.parent.and_then(|parent| functions.get(&parent)) {
-            Some(parent) => at = parent,
-            None => break,
-        }
-    }
-    at.root.unwrap_or((at.bdf().segment, at.bdf().bus))
-}
-
 /// What is added to a bus address to give the CPU's, by what the memory BARs of functions hold; `None` if they do not agree.
 fn offset_of<'f>(functions: impl Iterator<Item = &'f Function>) -> Option<u64> {
     let mut agreed = None;
@@ -420,33 +336,4 @@ fn decoded(functions: &[&Function], io: bool, offset: u64) -> Vec<AddrRange> {
     let offset = if io { 0 } else { offset };
     let registers = registers.flatten().filter_map(|range| range.shifted(offset));
     join(assigned.chain(registers).collect())
-}
-
-/// Where a bridge's registers and what Linux notes of them differ, in addresses of the bus.
-fn check_offsets(facts: &mut Facts, functions: &BTreeMap<Address, Function>, roots: &[Root]) {
-    let roots: BTreeMap<BusId, &Root> = roots.iter().map(|root| (root.bus, root)).collect();
-    for function in functions.values().filter(|f| f.lists_windows) {
-        let Some(header) = &function.header else { continue };
-        let (Some(bridge), command) = (header.bridge(), header.common.command) else { continue };
-        let Some(root) = roots.get(&root_of(functions, function)) else { continue };
-        let noted: Vec<&PciResource> =
-            function.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect();
-        let own = registers(bridge, command.io(), command.memory(), &noted, true);
-        let all = [
-            ("I/O window", own.io.first(), true, false),
-            ("memory window", own.memory.first(), false, false),
-            ("prefetchable window", own.prefetchable.first(), false, true),
-        ];
-        for (what, register, io, prefetchable) in all {
-            let linux = noted.iter().find(|r| r.io == io && (io || r.prefetchable == prefetchable));
-            let Some((linux, register)) = linux.zip(register) else { continue };
-            if let Some(noted) = root.to_bus(linux.range, io).filter(|noted| noted != register) {
-                let text = format!(
-                    "bridge {}: {what} {register} by its registers, {noted} by Linux",
-                    function.bdf()
-                );
-                facts.find(Finding::at(&linux.at, text));
-            }
-        }
-    }
 }

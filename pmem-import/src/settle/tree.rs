@@ -1,6 +1,9 @@
 //! The PCI hierarchy, as the planner takes it.
 
-use super::pci::{Child, Root, Windows};
+use super::difference::Difference;
+use super::pci::Child;
+use super::root::Root;
+use super::windows::Windows;
 use crate::facts::{BusId, Facts, Function, Listing, PciResource, PciSource, ResourceKind};
 use pmem_core::AddrRange;
 use pmem_pci::tree::{
@@ -26,6 +29,12 @@ pub struct PciTree {
     pub guessed: BTreeSet<(usize, Space)>,
     /// What has no place, and of which no source says how large it is.
     pub unknown: Vec<(Index, ResourceKind)>,
+    /// What the kernel gave up, and looks for a place for at its next chance.
+    pub given_up: BTreeSet<(Index, Slot)>,
+    /// The kernel is locked down: configuration space cannot be written, and no module does it.
+    pub locked_down: bool,
+    /// Windows whose registers forward something else than the kernel's map has, which is what the hierarchy has; `None` is closed.
+    pub differs: BTreeMap<(Index, WindowKind), Option<Span>>,
 }
 
 const HIGH: u64 = u64::MAX;
@@ -198,6 +207,9 @@ impl PciTree {
                 continue;
             };
             named.insert(slot);
+            if unplaced.again {
+                self.given_up.insert((index, slot));
+            }
             let space = if unplaced.io { Space::Io } else { Space::Memory };
             let wide = unplaced.wide.unwrap_or_else(|| holds_64_bits(function, slot));
             made.resources.push(Resource {
@@ -215,6 +227,20 @@ impl PciTree {
         made.resources.sort_by_key(|resource| resource.slot);
         self.tree.functions.push(made);
         index
+    }
+
+    /// Has windows as the kernel's map has them, where registers are not the same.
+    pub(super) fn take_map(&mut self, differences: &[Difference]) {
+        for difference in differences {
+            let Some(index) = self.tree.find(difference.bridge) else { continue };
+            let bridge = self.tree.functions.get_mut(index).and_then(|function| function.bridge.as_mut());
+            let windows = bridge.into_iter().flat_map(|bridge| &mut bridge.windows);
+            let Some(window) = windows.into_iter().find(|window| window.kind == difference.kind) else {
+                continue;
+            };
+            window.span = difference.map.map(span);
+            self.differs.insert((index, difference.kind), difference.registers.map(span));
+        }
     }
 
     /// Of resources that only a list names it is not said whether they are prefetchable: those in a prefetchable window are.
