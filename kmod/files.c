@@ -68,6 +68,7 @@ static const struct command commands[] = {
 	{ PMEM_ARENA_ALLOC, PMEM_OP_ALLOC, true },
 	{ PMEM_ARENA_SET, PMEM_OP_SET, true },
 	{ PMEM_ARENA_RELEASE, PMEM_OP_RELEASE, true },
+	{ PMEM_ARENA_WINDOWS, 0, true },
 };
 
 static long device_ioctl(struct file *file, unsigned int number, unsigned long user)

@@ -3,7 +3,7 @@
  * The ioctl interface of /dev/pmem_arena.
  *
  * CAP_SYS_RAWIO is needed to open the device, and write access to the descriptor for what changes something (alloc, set,
- * release: else EBADF). Under lockdown every ioctl is refused with EPERM; closing still gives back.
+ * release, windows: else EBADF). Under lockdown every ioctl is refused with EPERM; closing still gives back.
  *
  * How it grows. Every structure begins with the version and its own size. A structure's layout never changes once it is
  * released: what is added is put where `reserved` is, and 0 there means what it meant before. So a caller clears the structure
@@ -114,6 +114,7 @@ enum pmem_arena_status {
 	PMEM_ARENA_NONE = 11, /* ENOENT: no such claim */
 	PMEM_ARENA_NOT_YOURS = 12, /* EPERM: another file's */
 	PMEM_ARENA_NO_MEMORY = 13, /* ENOMEM */
+	PMEM_ARENA_NO_BRIDGE = 14, /* ENODEV: no such bridge, or it has no such window */
 };
 
 #define PMEM_ARENA_FORCE 1u /* even over a BAR whose driver is bound, or with a type that its registers may not stand */
@@ -127,10 +128,50 @@ struct pmem_arena_text {
 	__u64 reserved; /* 0 */
 };
 
+/* Which of a PCI bridge's windows. */
+enum pmem_arena_window_kind {
+	PMEM_ARENA_WINDOW_IO = 0,
+	PMEM_ARENA_WINDOW_MEM = 1,
+	PMEM_ARENA_WINDOW_PREF = 2,
+};
+
+/*
+ * A window of a PCI bridge, from where the kernel's map has it to where it is to be. Addresses are the CPU's, as in /proc/iomem; one
+ * that starts above its last is closed. Where both are the same only the registers are written, as the map has it.
+ */
+struct pmem_arena_window {
+	__u32 domain;
+	__u32 function; /* bus << 8 | device << 3 | function */
+	__u32 kind; /* enum pmem_arena_window_kind */
+	__u32 reserved; /* 0 */
+	__u64 old_start;
+	__u64 old_last;
+	__u64 new_start;
+	__u64 new_last;
+};
+
+/*
+ * Windows to change, in this order, all or none. EAGAIN if one is no longer where it is said to be; EBUSY if one overlaps a neighbour,
+ * lies outside the window above or leaves out what is in it; EIO if a bridge does not take a register; ENODEV if there is no such
+ * window. What is behind a window is reached all the time.
+ */
+struct pmem_arena_windows {
+	struct pmem_arena_head head;
+	__u64 windows; /* user address of struct pmem_arena_window[count] */
+	__u32 count; /* at most 256; one window may come more than once */
+	__u32 failed; /* out: which was refused */
+	__u32 status; /* out: enum pmem_arena_status */
+	__u32 reserved; /* 0 */
+	char why[PMEM_ARENA_WHY]; /* out: what was refused, in words */
+	__u64 reserved2[2]; /* 0 */
+};
+
 _Static_assert(sizeof(struct pmem_arena_info) == 856, "struct pmem_arena_info");
 _Static_assert(sizeof(struct pmem_arena_span) == 88, "struct pmem_arena_span");
 _Static_assert(sizeof(struct pmem_arena_region) == 240, "struct pmem_arena_region");
 _Static_assert(sizeof(struct pmem_arena_text) == 32, "struct pmem_arena_text");
+_Static_assert(sizeof(struct pmem_arena_window) == 48, "struct pmem_arena_window");
+_Static_assert(sizeof(struct pmem_arena_windows) == 208, "struct pmem_arena_windows");
 
 #define PMEM_ARENA_INFO _IOWR('P', 0xa0, struct pmem_arena_info)
 #define PMEM_ARENA_SPAN _IOWR('P', 0xa1, struct pmem_arena_span)
@@ -140,5 +181,6 @@ _Static_assert(sizeof(struct pmem_arena_text) == 32, "struct pmem_arena_text");
 #define PMEM_ARENA_RELEASE _IOWR('P', 0xa5, struct pmem_arena_region)
 #define PMEM_ARENA_PLAN _IOWR('P', 0xa6, struct pmem_arena_region)
 #define PMEM_ARENA_DUMP _IOWR('P', 0xa7, struct pmem_arena_text)
+#define PMEM_ARENA_WINDOWS _IOWR('P', 0xa8, struct pmem_arena_windows)
 
 #endif

@@ -10,6 +10,7 @@
 #include "devices.h"
 #include "processors.h"
 #include "requests.h"
+#include "windows.h"
 #include "worker.h"
 
 /* --- What the thread runs; under `worker_lock`, and in no caller's memory: it may look at it after its caller has given up --- */
@@ -255,6 +256,8 @@ long requests_carry_out(u64 session, const struct command *command, union argume
 		return span(&arg->span);
 	case PMEM_ARENA_DUMP:
 		return dump(&arg->text);
+	case PMEM_ARENA_WINDOWS:
+		return windows_change(&arg->windows);
 	default:
 		return region_request(session, command->op, &arg->region);
 	}

@@ -11,6 +11,7 @@ union argument {
 	struct pmem_arena_span span;
 	struct pmem_arena_region region;
 	struct pmem_arena_text text;
+	struct pmem_arena_windows windows;
 };
 
 struct command {

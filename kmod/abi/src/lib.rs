@@ -14,7 +14,7 @@ mod user;
 pub use image::{Difference, Image};
 pub use layout::Layout;
 pub use library::{Claim, Figures, Found};
-pub use user::{Head, Info, Region, Span, Text};
+pub use user::{Head, Info, Region, Span, Text, Window, Windows};
 
 /// Registers that the numbers leave room for.
 pub const VARIABLE: usize = 40;
@@ -70,15 +70,29 @@ pub mod status {
     pub const NOT_YOURS: u32 = 12;
     /// ENOMEM: there is no memory for it.
     pub const NO_MEMORY: u32 = 13;
+    /// ENODEV: there is no such bridge, or it has no such window.
+    pub const NO_BRIDGE: u32 = 14;
+}
+
+/// Which of a bridge's windows: [`Window::kind`].
+pub mod window {
+    /// Ports.
+    pub const IO: u32 = 0;
+    /// Memory.
+    pub const MEM: u32 = 1;
+    /// Prefetchable memory.
+    pub const PREF: u32 = 2;
 }
 
 /// Every structure, as the C headers must have it.
-pub const LAYOUTS: [Layout; 10] = [
+pub const LAYOUTS: [Layout; 12] = [
     Head::LAYOUT,
     Info::LAYOUT,
     Span::LAYOUT,
     Region::LAYOUT,
     Text::LAYOUT,
+    Window::LAYOUT,
+    Windows::LAYOUT,
     Image::LAYOUT,
     Difference::LAYOUT,
     Found::LAYOUT,

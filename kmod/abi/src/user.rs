@@ -133,6 +133,80 @@ structures! {
         /// 0.
         reserved: u64,
     }
+
+    /// A window of a PCI bridge, from where the kernel's map has it to where it is to be. One that starts above its last is closed.
+    Window = "pmem_arena_window" {
+        /// The segment.
+        domain: u32,
+        /// Bus, device and function, as the bus has them.
+        function: u32,
+        /// [`window`](crate::window).
+        kind: u32,
+        /// 0.
+        reserved: u32,
+        /// The first address that the map has.
+        old_start: u64,
+        /// The last one.
+        old_last: u64,
+        /// The first address that it is to have.
+        new_start: u64,
+        /// The last one.
+        new_last: u64,
+    }
+
+    /// Windows to change, in order, all or none.
+    Windows = "pmem_arena_windows" {
+        /// The version and size.
+        head: Head,
+        /// Where they are.
+        windows: u64,
+        /// How many.
+        count: u32,
+        /// Which was refused.
+        failed: u32,
+        /// Why it was refused: [`status`](crate::status).
+        status: u32,
+        /// 0.
+        reserved: u32,
+        /// The same in words, ended by 0.
+        why: [u8; WHY],
+        /// 0.
+        reserved2: [u64; 2],
+    }
+}
+
+impl Window {
+    /// From one range to another, both ends in; `None` is closed.
+    pub fn new(
+        domain: u32,
+        function: u16,
+        kind: u32,
+        old: Option<(u64, u64)>,
+        new: Option<(u64, u64)>,
+    ) -> Self {
+        let ((old_start, old_last), (new_start, new_last)) = (old.unwrap_or((1, 0)), new.unwrap_or((1, 0)));
+        let function = u32::from(function);
+        Self { domain, function, kind, reserved: 0, old_start, old_last, new_start, new_last }
+    }
+}
+
+impl Windows {
+    /// Why one was refused, in words.
+    pub fn why(&self) -> &str {
+        text(&self.why)
+    }
+
+    /// All zero, but for the head.
+    pub const BLANK: Self = Self {
+        head: Head::of::<Self>(),
+        windows: 0,
+        count: 0,
+        failed: 0,
+        status: 0,
+        reserved: 0,
+        why: [0; WHY],
+        reserved2: [0; 2],
+    };
 }
 
 impl Head {

@@ -1,6 +1,6 @@
 //! The C headers have the sizes and offsets that the crate has, for 64-bit and for 32-bit programs.
 
-use pmem_arena_abi::{LAYOUTS, VARIABLE, VERSION, WHY, state, status};
+use pmem_arena_abi::{LAYOUTS, VARIABLE, VERSION, WHY, state, status, window};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
@@ -41,6 +41,10 @@ fn program() -> String {
         ("NONE", status::NONE),
         ("NOT_YOURS", status::NOT_YOURS),
         ("NO_MEMORY", status::NO_MEMORY),
+        ("NO_BRIDGE", status::NO_BRIDGE),
+        ("WINDOW_IO", window::IO),
+        ("WINDOW_MEM", window::MEM),
+        ("WINDOW_PREF", window::PREF),
     ] {
         must(format!("PMEM_ARENA_{name} == {value}"));
     }

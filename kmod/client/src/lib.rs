@@ -2,9 +2,9 @@
 //!
 //! What is claimed through a [`Device`] is given back when it is dropped, or when the process ends.
 
-pub use pmem_arena_abi::{FORCE, Info, MINE, Region, Span, VERSION, state, status};
+pub use pmem_arena_abi::{FORCE, Info, MINE, Region, Span, VERSION, Window, state, status, window};
 
-use pmem_arena_abi::{Head, Text};
+use pmem_arena_abi::{Head, Text, Windows};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 use std::fs::{File, OpenOptions};
@@ -34,6 +34,17 @@ impl std::fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
+
+/// Windows that were refused, and none of which was changed.
+#[derive(Debug)]
+pub struct WindowRefused {
+    /// Which of them.
+    pub index: usize,
+    /// [`status`].
+    pub status: u32,
+    /// Why.
+    pub refused: Refused,
+}
 
 /// The open device.
 #[derive(Debug)]
@@ -167,6 +178,23 @@ impl Device {
     /// [`Refused`].
     pub fn plan(&self, region: &mut Region) -> Result<(), Refused> {
         self.region::<{ code::<Region>(0xa6) }>(region)
+    }
+
+    /// Changes windows of PCI bridges in the kernel's map and in their registers, in order, all or none. Where old and new are the same only
+    /// the registers are written.
+    ///
+    /// # Errors
+    /// [`WindowRefused`]: `EAGAIN` if one is no longer where it is said to be, `EBUSY` if it overlaps a neighbour, lies
+    /// outside the window above or leaves out what is in it, `EIO` if a bridge does not take a register.
+    pub fn windows(&self, windows: &[Window]) -> Result<(), WindowRefused> {
+        // More than the module takes is refused by it.
+        let count = u32::try_from(windows.len()).unwrap_or(u32::MAX);
+        let mut arg = Windows { windows: windows.as_ptr() as u64, count, ..Windows::BLANK };
+        self.call::<{ code::<Windows>(0xa8) }, Windows>(&mut arg).map_err(|error| WindowRefused {
+            index: arg.failed as usize,
+            status: arg.status,
+            refused: Refused { error, why: arg.why().to_owned() },
+        })
     }
 
     /// What there is, as a text.
