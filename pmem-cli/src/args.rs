@@ -176,9 +176,21 @@ pub enum PciCommand {
         /// The version of Linux, as in `6.12`: what the sources say if not given.
         #[arg(long, value_name = "VERSION")]
         kernel: Option<String>,
+        /// Addresses, as the CPU sees them, that nothing may be placed at.
+        #[arg(long, value_name = "START-END")]
+        avoid: Vec<String>,
         /// Write fix.sh, undo.sh and report.txt into this folder; nothing else is ever written.
         #[arg(long, value_name = "FOLDER")]
         write: Option<PathBuf>,
+    },
+    /// Changes windows of bridges on this machine through the kernel module pmem_arena: in the kernel's map and in the registers, all or none.
+    ///
+    /// The doctor's scripts use it. A window that is no longer where it is said to be is refused.
+    Windows {
+        /// In order: `0000:02:01.0:pref=0xfd200000-0xfd3fffff,closed`, kind io, mem or pref, what the kernel's map has and what it is to have,
+        /// both ends in, as in /proc/iomem. Where both are the same only the registers are written.
+        #[arg(value_name = "BDF:KIND=OLD,NEW", required = true)]
+        changes: Vec<String>,
     },
     /// What Linux will do by itself, event by event: places, windows, who is hurt, where its map and the registers differ.
     Predict {

@@ -9,6 +9,7 @@ mod mtrr_apply;
 mod mtrr_need;
 mod outcome;
 mod pci;
+mod pci_windows;
 mod script;
 mod source;
 

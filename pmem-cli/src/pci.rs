@@ -1,12 +1,14 @@
 //! `pmem pci`.
 
 use crate::args::{Args, PciCommand, PciWish};
+use crate::pci_windows;
 use crate::source::{open, write};
 use crate::{Failure, Status};
 use pmem_import::{Address, Machine, parse_addr};
-use pmem_pci::Budget;
 use pmem_pci::linux::Rules;
 use pmem_pci::plan::{Verdict, plan};
+use pmem_pci::tree::{Avoid, Space};
+use pmem_pci::{Budget, Span};
 use pmem_report::pci::{
     Ask, Deed, GoalError, Kernel, PciDoctor, PciHierarchy, PciLint, PciPrediction, PlacementPlan, Wish,
     parse_size, suggestions,
@@ -45,8 +47,15 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             write(args, &report, out, text::pci_lint)?;
             Ok(if report.wrong.is_empty() { Status::Done } else { Status::Failed })
         }
-        PciCommand::Doctor { sources, kernel, write: folder } => {
-            let machine = open(args, sources)?;
+        PciCommand::Windows { changes } => pci_windows::run(args, changes, out),
+        PciCommand::Doctor { sources, kernel, avoid, write: folder } => {
+            let avoid = avoid.iter().map(|text| range(text)).collect::<Result<Vec<_>, _>>()?;
+            let mut machine = open(args, sources)?;
+            machine.pci.tree.avoid.extend(avoid.into_iter().map(|(first, last)| Avoid {
+                space: Space::Memory,
+                span: Span { first, last },
+                strict: false,
+            }));
             let kernel = kernel_rules(kernel.as_deref(), &machine)?;
             let kernel = kernel.map(|(version, rules)| Kernel { version, rules });
             let (read, warnings) = said(&machine);

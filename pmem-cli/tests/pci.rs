@@ -275,7 +275,8 @@ fn the_doctor_lets_linux_do_what_it_can() {
     assert_eq!(report["verdict"], "can-be-fixed");
     let remedy = &report["ailments"][0]["remedy"];
     assert_eq!(remedy["by"], "linux");
-    let steps = ["1 > /sys/bus/pci/devices/0000:01:00.0/remove", "1 > /sys/class/pci_bus/0000:01/rescan"];
+    let steps =
+        ["echo 1 > /sys/bus/pci/devices/0000:01:00.0/remove", "echo 1 > /sys/class/pci_bus/0000:01/rescan"];
     assert_eq!(remedy["steps"], serde_json::json!(steps));
     // The first gap in which a window of that alignment fits.
     assert_eq!(remedy["placements"][1]["start"], "0x400000000");

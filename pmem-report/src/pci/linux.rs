@@ -1,7 +1,8 @@
 //! What the running kernel will do by itself.
 
+use super::kernel::map_of;
 use super::parts::{Names, Part, Placement, WindowChange, changed_windows, placement};
-use pmem_pci::linux::{Event, Map, ResourceId, Rules, predict};
+use pmem_pci::linux::{Event, ResourceId, Rules, predict};
 use pmem_pci::plan::Goal;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -28,7 +29,7 @@ pub struct Linux {
 impl Linux {
     /// What a version makes of an event.
     pub(super) fn of(names: &Names<'_>, goal: &Goal, kernel: &str, rules: &Rules, event: Event) -> Self {
-        let map = Map::new(&goal.old);
+        let map = map_of(names.known, &goal.old);
         let outcome = predict(&map, rules, event);
         let after = outcome.map.tree();
         let asked = |index: usize| match event {

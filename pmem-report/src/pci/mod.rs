@@ -2,17 +2,18 @@
 
 mod doctor;
 mod goal;
+mod kernel;
 mod lint;
 mod linux;
 mod parts;
 mod plan;
 mod predict;
-mod script;
 mod suggest;
 mod tree;
 
-pub use doctor::{Ailment, Kernel, PciDoctor, Remedy};
+pub use doctor::{Ailment, PciDoctor, Remedy};
 pub use goal::{Ask, GoalError, Wish, parse_size};
+pub use kernel::Kernel;
 pub use lint::{PciLint, Side, Wrong};
 pub use linux::Linux;
 pub use parts::{Part, Placement, Range, WindowChange};

@@ -58,7 +58,7 @@ pub struct Part {
 
 /// Names of a hierarchy's parts.
 pub(super) struct Names<'k> {
-    known: &'k PciTree,
+    pub(super) known: &'k PciTree,
     pub(super) tree: &'k Tree,
 }
 

@@ -1,6 +1,7 @@
 //! What Linux will do, event by event.
 
 use super::goal::{Ask, GoalError, Wish};
+use super::kernel::map_of;
 use super::parts::{Names, Part, Placement, WindowChange, changed_windows, placement};
 use crate::sources::{Read, Warning};
 use pmem_import::{Address, PciTree};
@@ -97,7 +98,7 @@ impl PciPrediction {
             .collect();
         let goal = Ask { wishes: cards, ..Ask::default() }.goal(known)?;
         let names = Names::of(known, &goal.tree);
-        let mut map = Map::new(&goal.old);
+        let mut map = map_of(known, &goal.old);
         let first = known.tree.functions.len();
         (first..goal.old.functions.len()).for_each(|card| map.take_out(card));
         let mut next = first;

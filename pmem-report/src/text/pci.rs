@@ -112,7 +112,7 @@ pub fn pci_doctor(report: &PciDoctor, styles: &Styles, out: &mut dyn Write) -> i
         if !remedy.interrupts.is_empty() {
             writeln!(out, "  interrupted meanwhile: {}", remedy.interrupts.join(", "))?;
         }
-        remedy.steps.iter().try_for_each(|step| writeln!(out, "    echo {step}"))?;
+        remedy.steps.iter().try_for_each(|step| writeln!(out, "    {step}"))?;
         for Placement { function, bar, start, end } in &remedy.placements {
             writeln!(out, "  then {function} BAR {bar}: {start}-{end}")?;
         }

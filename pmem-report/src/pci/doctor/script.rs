@@ -1,39 +1,74 @@
 //! Scripts that do what helps, step by step, and stop at the first surprise.
 
-use super::parts::Placement;
+use super::remedy::{Act, Remedy};
 use std::fmt::Write;
 
+const BEGIN: &str = r#"set -eu
+stop() { echo "$*: nothing more is done" >&2; exit 1; }
+# put VALUE FILE
+put() { echo "$1 > $2"; [ -w "$2" ] || stop "$2 is not there, or not to be written"; echo "$1" > "$2"; }
+# held FUNCTION OFFSET WIDTH: what a register of configuration space holds
+held() {
+    n=$(dd if="/sys/bus/pci/devices/$1/config" bs=1 skip="$(($2))" count="$3" 2> /dev/null | od -An -v -tu1)
+    value=0 shift=0
+    for byte in $n; do value=$((value | byte << shift)) shift=$((shift + 8)); done
+    echo "$value"
+}
+# reg FUNCTION OFFSET WIDTH OLD NEW: only if it holds what it held, and read back
+reg() {
+    echo "$1 $2 = $5"
+    [ "$(held "$1" "$2" "$3")" = "$(($4))" ] || stop "$1 $2 holds $(held "$1" "$2" "$3"), not $4"
+    value=$(($5)) bytes='' n=0
+    while [ "$n" -lt "$3" ]; do
+        bytes="$bytes\\$(printf %03o $((value & 255)))" value=$((value >> 8)) n=$((n + 1))
+    done
+    printf "$bytes" | dd of="/sys/bus/pci/devices/$1/config" bs="$3" seek="$(($2 / $3))" count=1 conv=notrunc 2> /dev/null || true
+    [ "$(held "$1" "$2" "$3")" = "$(($5))" ] || stop "$1 $2 did not take $5 (a locked-down kernel refuses it)"
+}
+# is FUNCTION LINE START: what the kernel has in that line of the function's resources
+is() {
+    got=$(sed -n "$2p" "/sys/bus/pci/devices/$1/resource" | cut -d' ' -f1)
+    [ "$((got))" = "$(($3))" ] || stop "$1: line $2 begins at $got, not at $3"
+}
+"#;
+
 /// The script that does it, and the one that takes it back.
-pub(super) fn scripts(about: &str, steps: &[String], placements: &[Placement]) -> (String, String) {
-    let mut fix =
-        format!("#!/bin/sh\n# {about}\n# Written by pmem pci doctor. Read it before it is run, as root.\n");
-    fix += "set -eu\n";
-    fix += "put() { echo \"$1 > $2\"; [ -w \"$2\" ] || { echo \"$2 is not there, or not to be written: nothing more is done\" >&2; exit 1; }; echo \"$1\" > \"$2\"; }\n";
-    fix += "# is FUNCTION LINE START: what the kernel has in that line of the function's resources\n";
-    fix += "is() {\n    got=$(sed -n \"$2p\" \"/sys/bus/pci/devices/$1/resource\" | cut -d' ' -f1)\n";
-    fix += "    [ \"$((got))\" = \"$(($3))\" ] || { echo \"$1: line $2 begins at $got, not at $3: nothing more is done\" >&2; exit 1; }\n}\n";
-    for step in steps {
-        if let Some((value, file)) = step.split_once(" > ") {
-            _ = writeln!(fix, "put {value} {file}");
-        }
+pub(super) fn scripts(about: &str, remedy: &Remedy) -> (String, String) {
+    let begin = |what: &str| {
+        format!(
+            "#!/bin/sh\n# {what}\n# Written by pmem pci doctor. Read it before it is run, as root.\n{BEGIN}"
+        )
+    };
+    let mut fix = begin(about);
+    remedy.acts.iter().for_each(|act| add(act, &mut fix));
+    if remedy.acts.iter().any(|act| matches!(act, Act::Put { .. })) {
+        fix += "sleep 1\n";
     }
-    fix += "sleep 1\n";
-    for Placement { function, bar, start, .. } in placements {
-        let line = match bar.as_str() {
+    for placement in &remedy.placements {
+        let line = match placement.bar.as_str() {
             "rom" => Some(7),
             bar => bar.parse::<u8>().ok().map(|n| n + 1),
         };
         if let Some(line) = line {
-            _ = writeln!(fix, "is {function} {line} {start}");
+            _ = writeln!(fix, "is {} {line} {}", placement.function, placement.start);
         }
     }
     fix += "echo done: everything is where it was foretold\n";
-    let mut undo = "#!/bin/sh\n# Takes the card out of the kernel's map again; a rescan then gives the port its usual windows.\nset -eu\n".to_owned();
-    for step in steps.iter().filter(|step| step.ends_with("/remove")) {
-        if let Some((value, file)) = step.split_once(" > ") {
-            _ = writeln!(undo, "[ ! -e {file} ] || echo {value} > {file}");
-        }
-    }
-    undo += "echo 1 > /sys/bus/pci/rescan\n";
+    let mut undo = begin("Takes back what fix.sh did, as far as that is possible.");
+    remedy.back.iter().for_each(|act| add(act, &mut undo));
     (fix, undo)
+}
+
+fn add(act: &Act, out: &mut String) {
+    // Writing to a string does not fail.
+    _ = match act {
+        Act::Put { value, file } => writeln!(out, "put {value} {file}"),
+        Act::PutIfThere { value, file } => writeln!(out, "[ ! -e {file} ] || put {value} {file}"),
+        Act::Register { write, old } => {
+            writeln!(out, "reg {} {} {} {old} {}", write.function, write.offset, write.width, write.value)
+        }
+        Act::Windows(windows) => {
+            writeln!(out, "\"${{PMEM:-pmem}}\" pci windows {}", windows.join(" "))
+        }
+    };
 }

@@ -1,0 +1,381 @@
+//! What helps: by the kernel alone, by registers, by the kernel module.
+
+use crate::pci::kernel::{Kernel, map_of};
+use crate::pci::parts::{Names, Placement, Range, placement};
+use crate::pci::plan::{PlacementPlan, Write};
+use pmem_import::PciTree;
+use pmem_pci::Span;
+use pmem_pci::linux::{Event, Map, Outcome, ResourceId, predict};
+use pmem_pci::phases::{Phase, phases};
+use pmem_pci::plan::{Goal, Plan};
+use pmem_pci::steps::{Step, steps};
+use pmem_pci::tree::{Index, Tree};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// What helps.
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+pub struct Remedy {
+    /// `linux`: the kernel does it when it is told to look again; `registers`: bridges' registers must get what the kernel's map has;
+    /// `module`: the kernel module pmem_arena cuts windows anew; `writes`: windows must be rewritten, and it is not known how; `none`.
+    pub by: String,
+    /// What to do, in order: `VALUE > FILE`, `write FUNCTION OFFSET WIDTH VALUE` to configuration space, `pmem pci windows …`.
+    pub steps: Vec<String>,
+    /// Where everything will be.
+    pub placements: Vec<Placement>,
+    /// Registers that are written, in order.
+    pub writes: Vec<Write>,
+    /// What is interrupted meanwhile.
+    pub interrupts: Vec<String>,
+    /// The same in words.
+    pub says: Vec<String>,
+    /// What the scripts do.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(super) acts: Vec<Act>,
+    /// What takes it back.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub(super) back: Vec<Act>,
+}
+
+/// One thing that a script does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// Writes a word to a file.
+    Put { value: String, file: String },
+    /// The same, if the file is there.
+    PutIfThere { value: String, file: String },
+    /// Writes a register of configuration space, if it holds what it held.
+    Register { write: Write, old: String },
+    /// Has the kernel module change windows.
+    Windows(Vec<String>),
+}
+
+impl Act {
+    fn remove(function: &str) -> Self {
+        Self::Put { value: "1".to_owned(), file: format!("/sys/bus/pci/devices/{function}/remove") }
+    }
+
+    fn rescan() -> Self {
+        Self::Put { value: "1".to_owned(), file: "/sys/bus/pci/rescan".to_owned() }
+    }
+
+    /// As a person reads it.
+    fn says(&self) -> String {
+        match self {
+            Self::Put { value, file } | Self::PutIfThere { value, file } => format!("echo {value} > {file}"),
+            Self::Register { write, .. } => {
+                format!("write {} {} {} {}", write.function, write.offset, write.width, write.value)
+            }
+            Self::Windows(windows) => format!("pmem pci windows {}", windows.join(" ")),
+        }
+    }
+}
+
+impl Remedy {
+    fn new(by: &str, acts: Vec<Act>, says: Vec<String>) -> Self {
+        let steps = acts.iter().map(Act::says).collect();
+        Self { by: by.to_owned(), steps, acts, says, ..Self::default() }
+    }
+
+    /// Whether a script has anything to do.
+    pub(super) fn does_something(&self) -> bool {
+        !self.acts.is_empty()
+    }
+
+    fn none(says: &str) -> Self {
+        Self::new("none", Vec::new(), vec![says.to_owned()])
+    }
+}
+
+const LOCKED: &str = "the kernel is locked down: neither registers nor windows can be written, only functions removed and looked for again";
+
+fn write(names: &Names<'_>, step: &Step) -> Write {
+    Write {
+        function: names.function(step.function),
+        offset: format!("{:#x}", step.offset),
+        width: step.width,
+        value: format!("{:#x}", step.value),
+    }
+}
+
+/// Gives back what a failed attempt took: the kernel's map by a rescan, and bridges' registers, which that does not write, as the map has
+/// them then.
+pub(super) fn restore(known: &PciTree, names: &Names<'_>, kernel: Option<&Kernel>) -> Remedy {
+    let mut map = map_of(known, &known.tree);
+    let (mut acts, mut says, mut placements) = (Vec::new(), Vec::new(), Vec::new());
+    if !known.given_up.is_empty() {
+        let Some(kernel) = kernel else {
+            return Remedy::none(
+                "what a rescan would do is not foretold without the kernel's version (--kernel)",
+            );
+        };
+        let outcome = predict(&map, &kernel.rules, Event::Rescan);
+        let needed = |(index, slot): &&(Index, _)| {
+            known.tree.functions.get(*index).and_then(|f| f.resource(*slot)).is_some_and(|r| !r.optional)
+        };
+        let given_up: Vec<_> = known.given_up.iter().filter(needed).collect();
+        if given_up.iter().any(|(index, slot)| outcome.map.span(ResourceId::Slot(*index, *slot)).is_none()) {
+            return Remedy::none(
+                "a rescan is foretold not to give it back: whoever took the room must be removed first",
+            );
+        }
+        if outcome.hurt.iter().any(|id| !id.is_window()) {
+            return Remedy::none("a rescan is foretold to move others");
+        }
+        for (index, slot) in given_up {
+            let found = known.tree.functions.get(*index).and_then(|f| Some((f.root, f.resource(*slot)?)));
+            let span = outcome.map.span(ResourceId::Slot(*index, *slot));
+            if let Some(((root, resource), span)) = found.zip(span) {
+                placements.push(placement(names, root, *index, resource, span));
+            }
+        }
+        map = outcome.map;
+        acts.push(Act::rescan());
+        says.push("a rescan gives it a place in the kernel's map again".to_owned());
+    }
+    let Ok(writes) = steps(&map.registers(), &map.tree(), &BTreeSet::new()) else {
+        return Remedy::none("registers cannot be written without stopping what is behind them");
+    };
+    if !writes.is_empty() && known.locked_down {
+        return Remedy::none(LOCKED);
+    }
+    let register = |step: &Step, old: u32, value: u32| Act::Register {
+        write: Write { value: format!("{value:#x}"), ..write(names, step) },
+        old: format!("{old:#x}"),
+    };
+    acts.extend(writes.iter().map(|step| register(step, step.before.unwrap_or(0), step.value)));
+    if !writes.is_empty() {
+        says.push(
+            "bridges that are on keep what their registers hold: these must get what the kernel's map has"
+                .to_owned(),
+        );
+    }
+    let by = if writes.is_empty() { "linux" } else { "registers" };
+    let mut out = Remedy::new(by, acts, says);
+    out.back = writes.iter().rev().map(|step| register(step, step.value, step.before.unwrap_or(0))).collect();
+    out.writes = writes.iter().map(|step| write(names, step)).collect();
+    out.placements = placements;
+    out
+}
+
+/// What has to be rewritten, where it is not known how.
+pub(super) fn by_writes(known: &PciTree, report: &PlacementPlan, kernel: Option<&Kernel>) -> Remedy {
+    let cut = "windows must be cut anew, as below; firmware may";
+    let mut says = vec![match kernel {
+        Some(kernel) => format!("Linux {} does not find this place by itself: {cut}", kernel.version),
+        None => format!(
+            "{cut}; what the kernel would do by itself is not foretold without its version (--kernel)"
+        ),
+    }];
+    if known.locked_down {
+        says.push(LOCKED.to_owned());
+    }
+    for window in &report.windows {
+        let show = |range: &Option<Range>| {
+            range.as_ref().map_or("closed".to_owned(), |range| format!("{}-{}", range.start, range.end))
+        };
+        let (old, new) = (show(&window.old), show(&window.new));
+        says.push(format!("{} {} window: {old} -> {new}", window.bridge, window.kind));
+    }
+    let mut out = Remedy::new("writes", Vec::new(), says);
+    out.placements = report.placements.clone();
+    out.interrupts = report.quiesced.clone();
+    out.writes = report.writes.clone();
+    out
+}
+
+/// What happens to cards that are taken out of the kernel's map and found again: where they come to be, if all do, if nobody else is hurt,
+/// and nothing is put where nothing may be.
+fn found_again(
+    known: &PciTree,
+    names: &Names<'_>,
+    cards: &[Index],
+    may_change: &dyn Fn(Index) -> bool,
+    before: &Map,
+    outcome: &Outcome,
+) -> Option<Vec<Placement>> {
+    let tree = &known.tree;
+    let mut out = Vec::new();
+    for card in cards {
+        let function = tree.functions.get(*card)?;
+        for resource in &function.resources {
+            match outcome.map.span(ResourceId::Slot(*card, resource.slot)) {
+                Some(span) if is_avoided(tree, function.root, resource.space, span) => return None,
+                Some(span) => out.push(placement(names, function.root, *card, resource, span)),
+                None if resource.optional => {}
+                None => return None,
+            }
+        }
+    }
+    let own = |id: &ResourceId| cards.contains(&id.function()) || may_change(id.function());
+    let is_hurt = outcome.hurt.iter().any(|id| !own(id) && before.span(*id).is_some());
+    (!is_hurt).then_some(out)
+}
+
+fn is_avoided(tree: &Tree, root: usize, space: pmem_pci::tree::Space, span: Span) -> bool {
+    let Some(root) = tree.roots.get(root) else { return false };
+    tree.avoid
+        .iter()
+        .filter(|avoid| avoid.space == space)
+        .any(|avoid| root.through_apertures(space, avoid.span).any(|avoided| avoided.overlaps(span)))
+}
+
+/// What is below a port: everything, and the functions on its bus.
+struct Below {
+    all: Vec<Index>,
+    on_bus: Vec<Index>,
+}
+
+impl Below {
+    fn of(tree: &Tree, port: Index) -> Option<Self> {
+        let root = tree.functions.get(port)?.root;
+        let all = (0..tree.functions.len()).filter(|inner| tree.is_below(*inner, port)).collect();
+        Some(Self { all, on_bus: tree.on_bus(root, Some(port)).map(|(inner, _)| inner).collect() })
+    }
+}
+
+/// Linux alone: the card is taken out of its map, and its empty bus looked through again, if that is foretold to succeed and to hurt nobody;
+/// after a rescan of everything, if only then; with empty ports beside it taken out as well, if only then.
+pub(super) fn by_itself(known: &PciTree, names: &Names<'_>, kernel: &Kernel, index: Index) -> Option<Remedy> {
+    let tree = &known.tree;
+    let port = tree.functions.get(index)?.parent?;
+    let (segment, bus) =
+        tree.functions.get(port).and_then(|f| Some((f.address.segment, f.bridge.as_ref()?.buses?.0)))?;
+    let below = Below::of(tree, port)?;
+    let look = Act::Put {
+        value: "1".to_owned(),
+        file: format!("/sys/class/pci_bus/{segment:04x}:{bus:02x}/rescan"),
+    };
+    let remove =
+        |all: &[Index]| all.iter().map(|card| Act::remove(&names.function(*card))).collect::<Vec<_>>();
+    let empty = empty_siblings(tree, port);
+    let mut ways: Vec<(bool, Vec<Index>)> = vec![(false, Vec::new()), (true, Vec::new())];
+    ways.extend(empty.iter().map(|sibling| (false, vec![*sibling])));
+    if empty.len() > 1 {
+        ways.push((false, empty));
+    }
+    for (rescan_first, released) in ways {
+        let mut map = map_of(known, tree);
+        below.all.iter().chain(&released).for_each(|card| map.take_out(*card));
+        if rescan_first {
+            map = predict(&map, &kernel.rules, Event::Rescan).map;
+        }
+        let before = map.clone();
+        below.all.iter().for_each(|card| map.plug_in(*card));
+        let outcome = predict(&map, &kernel.rules, Event::Plug(port));
+        let may_change = |index: Index| index == port;
+        let Some(placements) = found_again(known, names, &below.all, &may_change, &before, &outcome) else {
+            continue;
+        };
+        let mut acts = remove(&below.on_bus);
+        let mut says = vec![format!(
+            "Linux {} makes room by itself when the card is removed from its map and its empty bus is looked through again",
+            kernel.version
+        )];
+        if rescan_first {
+            acts.push(Act::rescan());
+            says.push("a rescan of everything comes first: without it the attempt fails, or closes windows of others".to_owned());
+        }
+        acts.extend(remove(&released));
+        acts.push(look.clone());
+        if !released.is_empty() {
+            // They come back without hurting what has its place by then.
+            let mut map = outcome.map.clone();
+            released.iter().for_each(|port| map.plug_in(*port));
+            let after = predict(&map, &kernel.rules, Event::Rescan);
+            let own = |id: &ResourceId| released.contains(&id.function());
+            if after.hurt.iter().any(|id| !own(id)) {
+                continue;
+            }
+            acts.push(Act::rescan());
+            let list: Vec<String> = released.iter().map(|port| names.function(*port)).collect();
+            says.push(format!(
+                "{}, which nothing is plugged into, is taken out meanwhile: it holds the room",
+                list.join(", ")
+            ));
+        }
+        let mut out = Remedy::new("linux", acts, says);
+        out.placements = placements;
+        out.interrupts = below.all.iter().map(|card| names.function(*card)).collect();
+        let there = |card: &Index| Act::PutIfThere {
+            value: "1".to_owned(),
+            file: format!("/sys/bus/pci/devices/{}/remove", names.function(*card)),
+        };
+        out.back = below.on_bus.iter().map(there).chain([Act::rescan()]).collect();
+        return Some(out);
+    }
+    None
+}
+
+/// The ports on a bus, beside one, that nothing is plugged into.
+fn empty_siblings(tree: &Tree, port: Index) -> Vec<Index> {
+    let Some(function) = tree.functions.get(port) else { return Vec::new() };
+    let is_empty = |index: Index| !(0..tree.functions.len()).any(|inner| tree.is_below(inner, index));
+    let on_bus = tree.on_bus(function.root, function.parent);
+    // A port's own BAR would be moved.
+    let bare = on_bus.filter(|(_, f)| f.bridge.is_some() && f.resources.is_empty());
+    bare.map(|(index, _)| index).filter(|index| *index != port && is_empty(*index)).collect()
+}
+
+/// The kernel module cuts the windows as planned; then Linux puts the cards that were taken out into them.
+pub(super) fn by_module(
+    known: &PciTree,
+    names: &Names<'_>,
+    kernel: &Kernel,
+    goal: &Goal,
+    plan: &Plan,
+) -> Option<Remedy> {
+    if known.locked_down || !known.differs.is_empty() {
+        return None;
+    }
+    let tree = &known.tree;
+    let stopped: BTreeSet<Index> =
+        plan.quiesced.iter().chain(goal.place.iter().map(|(index, _)| index)).copied().collect();
+    // A bridge cannot be taken out for its own register's sake.
+    if stopped.iter().any(|index| tree.functions.get(*index).is_none_or(|f| f.bridge.is_some() || f.absent)) {
+        return None;
+    }
+    let cards: Vec<Index> = stopped.into_iter().collect();
+    let mut map = Map::new(&plan.tree);
+    cards.iter().for_each(|card| map.take_out(*card));
+    let before = map.clone();
+    cards.iter().for_each(|card| map.plug_in(*card));
+    let outcome = predict(&map, &kernel.rules, Event::Rescan);
+    // Whoever is closed may get the usual windows again.
+    let may_change = |index: Index| plan.tree.functions.get(index).is_some_and(|f| f.bridge.is_some());
+    let placements = found_again(known, names, &cards, &may_change, &before, &outcome)?;
+    let changes = phases(&goal.old, &plan.tree);
+    let mut acts: Vec<Act> = cards.iter().map(|card| Act::remove(&names.function(*card))).collect();
+    let text = |phase: &Phase, from, to| window(names, phase, from, to);
+    acts.push(Act::Windows(changes.iter().map(|phase| text(phase, phase.from, phase.to)).collect()));
+    acts.push(Act::rescan());
+    let says = vec![format!(
+        "Linux {} does not find this place by itself: the kernel module pmem_arena cuts the windows anew, and Linux puts the card into them",
+        kernel.version
+    )];
+    let mut out = Remedy::new("module", acts, says);
+    out.placements = placements;
+    out.interrupts = cards.iter().map(|card| names.function(*card)).collect();
+    let there = |card: &Index| Act::PutIfThere {
+        value: "1".to_owned(),
+        file: format!("/sys/bus/pci/devices/{}/remove", names.function(*card)),
+    };
+    out.back = cards.iter().map(there).collect();
+    out.back
+        .push(Act::Windows(changes.iter().rev().map(|phase| text(phase, phase.to, phase.from)).collect()));
+    out.back.push(Act::rescan());
+    Some(out)
+}
+
+/// A change of a window, as `pmem pci windows` takes it.
+fn window(names: &Names<'_>, phase: &Phase, from: Option<Span>, to: Option<Span>) -> String {
+    let root = names.tree.functions.get(phase.bridge).map_or(0, |f| f.root);
+    let show = |span: Option<Span>| match span.map(|span| names.to_cpu(root, phase.kind.space(), span)) {
+        Some(span) => format!("{:#x}-{:#x}", span.first, span.last),
+        None => "closed".to_owned(),
+    };
+    format!("{}:{}={},{}", names.function(phase.bridge), phase.kind, show(from), show(to))
+}
