@@ -105,7 +105,7 @@ fn verdict(ailments: &[Ailment]) -> &'static str {
         "nothing-wrong"
     } else if needed.iter().all(helped) {
         "can-be-fixed"
-    } else if needed.iter().filter(|ailment| !helped(ailment)).any(|ailment| is_open(ailment)) {
+    } else if needed.iter().filter(|ailment| !helped(ailment)).any(is_open) {
         "not-proven"
     } else {
         "no"
