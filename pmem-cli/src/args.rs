@@ -213,7 +213,7 @@ pub enum PciCommand {
         /// What is asked for.
         #[command(flatten)]
         wish: PciWish,
-        /// The port that a card is to be plugged in below.
+        /// The port that a card is to be plugged in below; or the bus below it (0000:04), where the sources do not say where the port is.
         #[arg(long, value_name = "BDF", requires = "add")]
         at: Option<String>,
         /// The version of Linux that will be asked to do it, as in `6.12`: what the sources say if not given.

@@ -16,7 +16,7 @@ use pmem_report::pci::{
 use pmem_report::{Read, Warning, text};
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long is searched at most.
@@ -35,13 +35,13 @@ impl From<GoalError> for Failure {
 pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Result<Status, Failure> {
     match command {
         PciCommand::Tree { sources } => {
-            let machine = open(args, sources)?;
+            let machine = open_pci(args, sources)?;
             let (read, warnings) = said(&machine);
             write(args, &PciHierarchy::of(&machine.pci, read, warnings), out, text::pci_tree)?;
             Ok(Status::Done)
         }
         PciCommand::Lint { sources } => {
-            let machine = open(args, sources)?;
+            let machine = open_pci(args, sources)?;
             let (read, warnings) = said(&machine);
             let report = PciLint::of(&machine.pci, read, warnings);
             write(args, &report, out, text::pci_lint)?;
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
         PciCommand::Windows { changes } => pci_windows::run(args, changes, out),
         PciCommand::Doctor { sources, kernel, avoid, write: folder } => {
             let avoid = avoid.iter().map(|text| range(text)).collect::<Result<Vec<_>, _>>()?;
-            let mut machine = open(args, sources)?;
+            let mut machine = open_pci(args, sources)?;
             machine.pci.tree.avoid.extend(avoid.into_iter().map(|(first, last)| Avoid {
                 space: Space::Memory,
                 span: Span { first, last },
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
         }
         PciCommand::Predict { sources, kernel, deeds } => {
             let deeds: Vec<Deed> = deeds.iter().map(|text| deed(text)).collect::<Result<_, _>>()?;
-            let machine = open(args, sources)?;
+            let machine = open_pci(args, sources)?;
             let Some((version, rules)) = kernel_rules(kernel.as_deref(), &machine)? else {
                 let text = "the sources do not say which kernel it is: --kernel 6.12 does";
                 return Err(Failure::Usage(text.to_owned()));
@@ -92,7 +92,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
                 pinned: pin.iter().map(|text| address("--pin", text)).collect::<Result<_, _>>()?,
                 quiesced: quiesce.iter().map(|text| address("--quiesce", text)).collect::<Result<_, _>>()?,
             };
-            let machine = open(args, sources)?;
+            let machine = open_pci(args, sources)?;
             let goal = ask.goal(&machine.pci)?;
             let begun = Instant::now();
             let stop = || begun.elapsed() > PATIENCE;
@@ -114,6 +114,17 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             })
         }
     }
+}
+
+/// Reads sources in which there is something of PCI.
+fn open_pci(args: &Args, sources: &[PathBuf]) -> Result<Machine, Failure> {
+    let machine = open(args, sources)?;
+    if machine.pci.tree.functions.is_empty() {
+        let text =
+            "no PCI function is in what was read: a log of the kernel, lspci -vv or /proc/iomem names them";
+        return Err(Failure::Other(text.to_owned()));
+    }
+    Ok(machine)
 }
 
 /// Writes the scripts and the report into a folder, which is made if it is not there.
@@ -159,9 +170,7 @@ fn deed(text: &str) -> Result<Deed, Failure> {
     match words.as_slice() {
         ["rescan"] => Ok(Deed::Rescan),
         ["rescan", bus] => {
-            let (segment, bus) = bus.split_once(':').ok_or_else(wrong)?;
-            let segment = u32::from_str_radix(segment, 16).map_err(|_| wrong())?;
-            let bus = u8::from_str_radix(bus, 16).map_err(|_| wrong())?;
+            let (segment, bus) = self::bus(bus).ok_or_else(wrong)?;
             Ok(Deed::RescanBus { segment, bus })
         }
         [plug @ ("plug" | "plug-acpi"), card, "at", port] => {
@@ -206,10 +215,20 @@ fn range(text: &str) -> Result<(u64, u64), Failure> {
     if start <= last { Ok((start, last)) } else { Err(wrong()) }
 }
 
+/// `0000:04`.
+fn bus(text: &str) -> Option<(u32, u8)> {
+    let (segment, bus) = text.split_once(':').filter(|(_, bus)| bus.len() == 2)?;
+    Some((u32::from_str_radix(segment, 16).ok()?, u8::from_str_radix(bus, 16).ok()?))
+}
+
 fn wishes(wish: &PciWish, at: Option<&str>) -> Result<Vec<Wish>, Failure> {
     let mut out = Vec::new();
     if let (Some(card), Some(at)) = (&wish.add, at) {
-        out.push(Wish::Add { card: card.clone(), at: address("--at", at)? });
+        let card = card.clone();
+        out.push(match bus(at) {
+            Some(bus) => Wish::AddOnBus { card, bus },
+            None => Wish::Add { card, at: address("--at", at)? },
+        });
     }
     for text in &wish.resize {
         let wrong = || Failure::Usage(format!("--resize {text}: 0000:04:00.0:bar1=32G is wanted"));

@@ -65,7 +65,7 @@ const CASES: &[Case] = &[
         verdict: "fits",
         quiesced: &["0000:97:00.0"],
         placements: &[("0000:97:00.0", "0", "0x9000000000")],
-        bridges: &["0000:66:01.0", "0000:66:03.0"],
+        bridges: &["0000:66:01.0", "0000:66:03.0", "0000:93:00.0", "0000:94:00.0", "bridge to 0000:97"],
     },
     // Frightening lines, and everything has a place in the end.
     Case {

@@ -22,9 +22,9 @@ mod text;
 pub use capture::{Sources, Text, Tree};
 pub use error::ImportError;
 pub use facts::{
-    Access, Aperture, BusId, Complaint, Distances, Entry, Finding, Function, Heard, Initiators, Listed,
-    Listing, Node, Nodes, Odd, PciResource, PciSource, Place, ResourceKind, Said, TableKind, Unplaced,
-    show_bus,
+    Access, Aperture, BusId, Complaint, Conflict, Distances, Entry, Finding, Function, Heard, Initiators,
+    Listed, Listing, Node, Nodes, Odd, PciResource, PciSource, Place, ResourceKind, Said, TableKind,
+    Unplaced, show_bus,
 };
 pub use gather::{Gathered, gather};
 pub use machine::{Bus, Inventory, Machine, Memory, Net, NodeArenas};

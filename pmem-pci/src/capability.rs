@@ -83,6 +83,10 @@ pub fn has_hot_plug_slot(config: &[u8]) -> Option<bool> {
 /// What a physical function says of its virtual functions (PCI Express Base 6.0, section 9.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sriov {
+    /// Where the capability is.
+    pub at: u16,
+    /// Its control register.
+    pub control: u16,
     /// Virtual functions are there, and decode memory.
     pub enabled: bool,
     /// As many as there can be.
@@ -110,6 +114,8 @@ impl Sriov {
             *slot = u32_at(config, at + 0x24 + 4 * i)?;
         }
         Some(Self {
+            at: u16::try_from(at).ok()?,
+            control: word(0x08)?,
             enabled: word(0x08)? & 9 == 9,
             total: word(0x0e)?,
             count: word(0x10)?,

@@ -62,7 +62,7 @@ impl Cost {
 #[must_use]
 pub fn cost(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Cost {
     let moved: BTreeSet<Key> = moved(old, new).collect();
-    let mut stopped: BTreeSet<Index> = moved.iter().map(|(index, _)| *index).collect();
+    let mut stopped: BTreeSet<Index> = stopped(old, &moved).collect();
     stopped.extend(bystanders);
     let weight = stopped.iter().filter_map(|index| weight(new, *index)).sum();
     let mut out = Cost { weight, headroom: headroom(old, new), ..Cost::default() };
@@ -128,6 +128,12 @@ pub(crate) fn moved<'t>(old: &'t Tree, new: &'t Tree) -> impl Iterator<Item = Ke
         });
         changed.map(move |resource| (index, resource.slot))
     })
+}
+
+/// The functions that must be stopped while these move.
+pub(crate) fn stopped<'t>(tree: &'t Tree, keys: &'t BTreeSet<Key>) -> impl Iterator<Item = Index> + 't {
+    let stops = |(index, slot): &&Key| tree.functions.get(*index).is_none_or(|f| f.stops_for(*slot));
+    keys.iter().filter(stops).map(|(index, _)| *index)
 }
 
 fn is_same(had: &Resource, has: &Resource) -> bool {

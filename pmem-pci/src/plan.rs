@@ -4,7 +4,7 @@
 //! in it binds. Functions are stopped only where nothing else helps, in order of what stopping them weighs.
 
 use crate::blocks::{Blocks, FOUR_GIB, Freedom, Key, Thing, holder};
-use crate::cost::{Cost, Rank, cost, moved, weight};
+use crate::cost::{Cost, Rank, cost, moved, stopped, weight};
 use crate::cut::cut;
 use crate::search::improve;
 use crate::steps::{Step, bystanders, steps};
@@ -76,7 +76,8 @@ pub fn plan(goal: &Goal, budget: &mut Budget<'_>) -> Verdict {
         match (Search { tree: &tree, root, space, wanted: &wanted }).run(budget) {
             Found::Plan { tree: found, demoted: more, least: exact } => {
                 // What is stopped for one space is stopped for the next.
-                let stopped: BTreeSet<Index> = moved(&tree, &found).map(|(index, _)| index).collect();
+                let keys: BTreeSet<Key> = moved(&tree, &found).collect();
+                let stopped: Vec<Index> = stopped(&tree, &keys).collect();
                 tree = found;
                 for index in stopped {
                     if let Some(function) = tree.functions.get_mut(index).filter(|f| f.bridge.is_none()) {
@@ -93,6 +94,11 @@ pub fn plan(goal: &Goal, budget: &mut Budget<'_>) -> Verdict {
     for key in &goal.extra {
         let Some((root, space)) = lies_in(&tree, *key) else { continue };
         let wanted = BTreeSet::from([*key]);
+        // Nobody is stopped for what is not needed.
+        if !tree.functions.get(key.0).is_some_and(|f| f.absent || f.mobility == Mobility::Asked) {
+            left_out.push(*key);
+            continue;
+        }
         match (Search { tree: &tree, root, space, wanted: &wanted }).gently(budget) {
             Some((found, more)) => {
                 tree = found;
@@ -107,7 +113,8 @@ pub fn plan(goal: &Goal, budget: &mut Budget<'_>) -> Verdict {
     // A place that no sequence of writes leads to is none.
     let Ok(bystanders) = bystanders(&goal.old, &tree) else { return Verdict::NotProven(goal.place.clone()) };
     let cost = cost(&goal.old, &tree, &bystanders);
-    let mut changed: BTreeSet<Index> = moved(&goal.old, &tree).map(|(index, _)| index).collect();
+    let keys: BTreeSet<Key> = moved(&goal.old, &tree).collect();
+    let mut changed: BTreeSet<Index> = stopped(&goal.old, &keys).collect();
     changed.extend(&bystanders);
     let quiesced: Vec<Index> =
         changed.into_iter().filter(|index| tree.functions.get(*index).is_some_and(|f| !f.absent)).collect();

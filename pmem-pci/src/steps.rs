@@ -91,6 +91,7 @@ pub fn steps(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<Vec
     for (index, bits) in &off {
         out.extend(command(new, *index, *bits, false));
     }
+    out.extend(switched(old, &keys, false));
     let mut lives: BTreeMap<(Index, usize), Span> = BTreeMap::new();
     for root in 0..old.roots.len() {
         for space in [Space::Io, Space::Memory] {
@@ -116,6 +117,7 @@ pub fn steps(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<Vec
         out.extend(resize(old, new, *index, *slot));
         registers(old, new, *index, *slot, &mut out);
     }
+    out.extend(switched(old, &keys, true));
     for (index, bits) in &off {
         out.extend(command(new, *index, *bits, true));
     }
@@ -269,7 +271,9 @@ fn stopped(old: &Tree, new: &Tree, keys: &BTreeSet<Key>) -> BTreeMap<Index, u16>
         let Some(function) = new.functions.get(*index).filter(|f| !f.absent && f.bridge.is_none()) else {
             continue;
         };
-        let Some(resource) = function.resource(*slot) else { continue };
+        // The space of virtual functions is switched by their own control register.
+        let own = function.resource(*slot).filter(|_| !matches!(slot, Slot::Vf(_)));
+        let Some(resource) = own else { continue };
         let bit = if resource.space == Space::Io { IO } else { MEMORY };
         // What decodes already, and what had no place.
         let on = old.functions.get(*index).and_then(|f| f.command).is_none_or(|command| command & bit != 0);
@@ -278,6 +282,19 @@ fn stopped(old: &Tree, new: &Tree, keys: &BTreeSet<Key>) -> BTreeMap<Index, u16>
         }
     }
     out
+}
+
+/// The writes that switch virtual functions off whose space moves, or on again.
+fn switched(tree: &Tree, keys: &BTreeSet<Key>, on: bool) -> Vec<Step> {
+    let of_virtual = keys.iter().filter(|(_, slot)| matches!(slot, Slot::Vf(_))).map(|(index, _)| *index);
+    let functions: BTreeSet<Index> = of_virtual.collect();
+    let step = |index: &Index| {
+        let own = tree.functions.get(*index)?.virtual_functions.filter(|own| own.are_on())?;
+        let (is, off) = (u32::from(own.control), u32::from(own.control & !9));
+        let (value, before) = if on { (is, off) } else { (off, is) };
+        Some(Step { function: *index, offset: own.capability + 8, width: 2, value, before: Some(before) })
+    };
+    functions.iter().filter_map(step).collect()
 }
 
 /// The write that stops a function decoding, or has it decode again.
@@ -319,8 +336,11 @@ fn registers(old: &Tree, new: &Tree, index: Index, slot: Slot, out: &mut Vec<Ste
         (Slot::Bar(n), _) => 0x10 + 4 * u16::from(n),
         (Slot::Rom, false) => 0x30,
         (Slot::Rom, true) => 0x38,
-        // Where the capability is nobody says.
-        (Slot::Vf(_), _) => return,
+        (Slot::Vf(n), _) => match function.virtual_functions {
+            Some(own) => own.capability + 0x24 + 4 * u16::from(n),
+            // Where the capability is nobody says.
+            None => return,
+        },
     };
     let wide = resource.is_wide() && resource.space == Space::Memory && slot != Slot::Rom;
     let flags = match (slot, resource.space) {

@@ -179,6 +179,23 @@ pub struct Resizable {
     pub control: (u16, u32),
 }
 
+/// Where a function's virtual functions are set up (PCI Express 6.0, 9.3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VirtualFunctions {
+    /// Where in configuration space the capability is.
+    pub capability: u16,
+    /// What its control register holds.
+    pub control: u16,
+}
+
+impl VirtualFunctions {
+    /// Whether they are there, or decode.
+    #[must_use]
+    pub const fn are_on(self) -> bool {
+        self.control & 9 != 0
+    }
+}
+
 /// A function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
@@ -192,6 +209,8 @@ pub struct Function {
     pub resources: Vec<Resource>,
     /// Which of its registers can have other sizes, where that is known.
     pub resizable: Vec<Resizable>,
+    /// Where its virtual functions are set up, where that is known.
+    pub virtual_functions: Option<VirtualFunctions>,
     /// What it forwards.
     pub bridge: Option<Bridge>,
     /// What it costs to stop it.
@@ -212,6 +231,7 @@ impl Function {
             root,
             resources: Vec::new(),
             resizable: Vec::new(),
+            virtual_functions: None,
             bridge: None,
             mobility: Mobility::Driven,
             command: None,
@@ -223,6 +243,15 @@ impl Function {
     #[must_use]
     pub fn resource(&self, slot: Slot) -> Option<&Resource> {
         self.resources.iter().find(|resource| resource.slot == slot)
+    }
+
+    /// Whether it must be stopped when a resource moves: the space of virtual functions that are not there is nobody's.
+    #[must_use]
+    pub fn stops_for(&self, slot: Slot) -> bool {
+        match slot {
+            Slot::Vf(_) => self.virtual_functions.is_some_and(VirtualFunctions::are_on),
+            Slot::Bar(_) | Slot::Rom => true,
+        }
     }
 
     /// Its first window of a kind.

@@ -15,7 +15,10 @@ pub use mtrr::{Complaint, Entry, Mtrr, RegisterTable, TableKind};
 pub use numa::{
     Access, Distances, Initiators, Node, NodeRange, NodeRangeKind, Nodes, crossing, join, without,
 };
-pub use pci::{Aperture, BusId, Function, Pci, PciResource, PciSource, ResourceKind, Unplaced, show_bus};
+pub use pci::{
+    Aperture, BusId, Conflict, Function, Pci, PciResource, PciSource, ResourceKind, Unplaced, Wanted,
+    show_bus,
+};
 pub use said::{Finding, Findings, Place, Said};
 
 use std::collections::BTreeMap;

@@ -118,6 +118,8 @@ pub struct Function {
     pub header: Option<Header>,
     /// What it says of virtual functions.
     pub sriov: Option<Sriov>,
+    /// How many virtual functions a log says that it can have.
+    pub most_virtual: Option<u64>,
     /// Its registers that can have other sizes.
     pub resizable: Vec<ResizableBar>,
     /// Its command register, where no header says.
@@ -145,7 +147,9 @@ pub struct Function {
 impl Function {
     /// What it says, and what it does not say as another description has it.
     pub(crate) fn over(self, old: Self) -> Self {
-        let new = self;
+        let mut new = self;
+        take_names(&mut new.resources, &old.resources);
+        let new = new;
         let has = |kind, io| {
             new.resources.iter().any(|r| r.kind == kind && (kind != ResourceKind::Window || r.io == io))
         };
@@ -199,6 +203,7 @@ impl Function {
             numa: new.numa.or(old.numa),
             header: new.header.or(old.header),
             sriov: new.sriov.or(old.sriov),
+            most_virtual: new.most_virtual.or(old.most_virtual),
             resizable: if new.resizable.is_empty() { old.resizable } else { new.resizable },
             command: new.command.or(old.command),
             hot_plug: new.hot_plug.or(old.hot_plug),
@@ -236,6 +241,29 @@ impl Function {
     }
 }
 
+/// What one source lists without saying which register it is has another's name: that of what is in the same place, begins there, or is of its
+/// size and kind.
+fn take_names(resources: &mut [PciResource], known: &[PciResource]) {
+    let same: [fn(&PciResource, &PciResource) -> bool; 3] = [
+        |a, b| a.range == b.range,
+        |a, b| a.range.start() == b.range.start(),
+        |a, b| a.range.len() == b.range.len() && a.prefetchable == b.prefetchable,
+    ];
+    for same in same {
+        for known in known.iter().filter(|r| !matches!(r.kind, ResourceKind::Window | ResourceKind::Unnamed))
+        {
+            if resources.iter().any(|r| r.kind == known.kind) {
+                continue;
+            }
+            let unnamed =
+                resources.iter_mut().filter(|r| r.kind == ResourceKind::Unnamed && r.io == known.io);
+            if let Some(found) = unnamed.into_iter().find(|r| same(r, known)) {
+                found.kind = known.kind;
+            }
+        }
+    }
+}
+
 /// What a root bus is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aperture {
@@ -247,6 +275,34 @@ pub struct Aperture {
     pub io: bool,
 }
 
+/// What firmware put where something else is, as a kernel found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// Whose.
+    pub function: Address,
+    /// What of it.
+    pub kind: ResourceKind,
+    /// I/O ports rather than memory.
+    pub io: bool,
+    /// Where it was.
+    pub range: AddrRange,
+    /// What else is there, in the source's words; empty if nothing forwards it.
+    pub with: String,
+}
+
+/// A window that a kernel wanted, and had no room for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Of which bridge.
+    pub bridge: Address,
+    /// Bytes.
+    pub size: u64,
+    /// Of I/O ports.
+    pub io: bool,
+    /// Of prefetchable memory.
+    pub prefetchable: bool,
+}
+
 /// What sources say of PCI.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pci {
@@ -256,6 +312,16 @@ pub struct Pci {
     pub functions: BTreeMap<(PciSource, Address), Function>,
     /// Root buses, and what each is given.
     pub roots: BTreeMap<BusId, Vec<Said<Aperture>>>,
+    /// By root bus: the first and the last bus below it.
+    pub ranges: BTreeMap<BusId, (u8, u8)>,
+    /// By bus: what the bridge above it forwards, where a log says so before it says which bridge that is.
+    pub listed: BTreeMap<BusId, Vec<PciResource>>,
+    /// What firmware put where something else is.
+    pub conflicts: Vec<Said<Conflict>>,
+    /// Windows that were wanted, and had no room.
+    pub wanted: Vec<Said<Wanted>>,
+    /// Bridges that have too few bus numbers, and those that they would need.
+    pub numberless: BTreeMap<Address, (u8, u8)>,
     /// Memory-mapped configuration space.
     pub ecam: Vec<Said<(u32, AddrRange)>>,
 }

@@ -209,7 +209,7 @@ impl<'s> Builder<'s> {
         let nothing = Forwarded::default();
         let forwards = child.windows.as_ref().unwrap_or(&nothing);
         for space in Space::BOTH {
-            let wanted = self.wanted(child, forwards, root, space);
+            let wanted = Self::wanted(forwards, space);
             let open =
                 self.join_child(child, &name, space.of(parent), space.of(bus), wanted, forwards.subtractive)?;
             let kept: Vec<AddrRange> = if vga { space.vga().collect() } else { Vec::new() };
@@ -247,19 +247,7 @@ impl<'s> Builder<'s> {
     }
 
     /// A bridge's windows: floating, with what it forwards as their floor; fixed where nobody says which of them they are.
-    fn wanted(&mut self, child: &Child, forwards: &Forwarded, root: BusId, space: Space) -> Vec<Wanted> {
-        let of_registers = self
-            .settled
-            .functions
-            .binary_search_by_key(&child.bridge, |f| f.address)
-            .is_ok_and(|i| self.settled.functions.get(i).is_some_and(|f| f.header.is_some()));
-        let settled = self.settled;
-        let root = settled.roots.iter().find(|r| r.bus == root);
-        // What Linux and lists say is as the CPU sees it.
-        let on_bus = |range: AddrRange| match root {
-            Some(root) if !of_registers => root.to_bus(range, space == Space::Io),
-            _ => Some(range),
-        };
+    fn wanted(forwards: &Forwarded, space: Space) -> Vec<Wanted> {
         let limit = |last: u64| AddrRange::inclusive(0, last).unwrap_or(AddrRange::ALL);
         let mut out = Vec::new();
         let mut add = |kind: &'static str,
@@ -267,7 +255,7 @@ impl<'s> Builder<'s> {
                        limit: AddrRange,
                        granule: u64,
                        prefetchable: bool| {
-            let mut floors: Vec<AddrRange> = floors.iter().filter_map(|range| on_bus(*range)).collect();
+            let mut floors: Vec<AddrRange> = floors.to_vec();
             let first = if floors.is_empty() { None } else { Some(floors.remove(0)) };
             let floating =
                 Window::floating(limit, granule).and_then(|w| first.map_or(Ok(w), |floor| w.floor(floor)));
@@ -293,11 +281,7 @@ impl<'s> Builder<'s> {
                 add("I/O window", &forwards.io, wide, IoWindow::GRANULE, false);
             }
         }
-        let fixed: Vec<AddrRange> = if space == Space::Memory {
-            forwards.fixed.iter().filter_map(|range| on_bus(*range)).collect()
-        } else {
-            Vec::new()
-        };
+        let fixed: Vec<AddrRange> = if space == Space::Memory { forwards.fixed.clone() } else { Vec::new() };
         out.extend(
             fixed.into_iter().filter_map(|range| Some(Wanted { kind: "window", window: exactly(range)? })),
         );

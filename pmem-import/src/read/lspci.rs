@@ -13,8 +13,6 @@ pub(super) struct Reader {
     function: Option<Function>,
     /// Configuration space, as far as it is dumped.
     config: Vec<u8>,
-    /// The slot of the next BAR, where `-v` does not number them.
-    slot: u8,
     /// The lines are about virtual functions.
     in_sriov: bool,
     /// The lines are about registers that can be resized: where their capability is.
@@ -40,7 +38,7 @@ impl LineReader for Reader {
                 title,
                 ..Function::default()
             });
-            (self.slot, self.in_sriov, self.in_resizable) = (0, false, None);
+            (self.in_sriov, self.in_resizable) = (false, None);
             return Verdict::Took;
         }
         if self.function.is_none() {
@@ -190,6 +188,15 @@ impl Reader {
                         .and_then(|rest| rest.split(',').next()?.trim().parse().ok());
                     function.numa = node.or(function.numa);
                 }
+                "Memory window 0" | "Memory window 1" | "I/O window 0" | "I/O window 1" => {
+                    function.lists_windows = true;
+                    let key = match (key.starts_with("I/O"), value.contains("(prefetchable)")) {
+                        (true, _) => "I/O",
+                        (false, true) => "Prefetchable",
+                        (false, false) => "Memory",
+                    };
+                    return window(function, key, value, &line.place());
+                }
                 "I/O behind bridge" | "Memory behind bridge" | "Prefetchable memory behind bridge" => {
                     function.lists_windows = true;
                     return window(function, key, value, &line.place());
@@ -199,7 +206,7 @@ impl Reader {
                         key.strip_prefix("Region ").and_then(|n| n.parse::<u8>().ok()).filter(|n| *n < 6);
                     if let Some(n) = numbered {
                         let kind = if self.in_sriov { ResourceKind::VfBar(n) } else { ResourceKind::Bar(n) };
-                        return region(function, kind, value, &line.place()).0;
+                        return region(function, kind, value, &line.place());
                     }
                     return self.unnumbered(line, words);
                 }
@@ -214,16 +221,12 @@ impl Reader {
         let Some(function) = &mut self.function else { return Verdict::Pass };
         let body = words.strip_prefix("[virtual] ").unwrap_or(words);
         if let Some(rest) = body.strip_prefix("Expansion ROM at ") {
-            return region(function, ResourceKind::Rom, &format!("Memory at {rest}"), &line.place()).0;
+            return region(function, ResourceKind::Rom, &format!("Memory at {rest}"), &line.place());
         }
-        if !(body.starts_with("Memory at ") || body.starts_with("I/O ports at ")) || self.slot > 5 {
+        if !(body.starts_with("Memory at ") || body.starts_with("I/O ports at ")) {
             return Verdict::Pass;
         }
-        let (verdict, wide) = region(function, ResourceKind::Bar(self.slot), body, &line.place());
-        if verdict == Verdict::Took {
-            self.slot += if wide { 2 } else { 1 };
-        }
-        verdict
+        region(function, ResourceKind::Unnamed, body, &line.place())
     }
 
     /// What is known of a function is noted; what was dumped counts more than what was printed of it.
@@ -350,12 +353,12 @@ fn size_of(text: &str) -> Option<u64> {
     number.checked_mul(1 << unit)
 }
 
-/// `Memory at 81000000 (64-bit, non-prefetchable) [size=16M]`; whether it takes two slots.
-fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &Place) -> (Verdict, bool) {
+/// `Memory at 81000000 (64-bit, non-prefetchable) [size=16M]`.
+fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &Place) -> Verdict {
     let body = text.trim().strip_prefix("[virtual] ").unwrap_or(text.trim());
     let io = body.starts_with("I/O ports at ");
     let Some(rest) = body.strip_prefix("Memory at ").or_else(|| body.strip_prefix("I/O ports at ")) else {
-        return (Verdict::Pass, false);
+        return Verdict::Pass;
     };
     let wide = rest.contains("64-bit");
     let prefetchable = !io && (rest.contains(", prefetchable") || kind == ResourceKind::Rom);
@@ -374,15 +377,15 @@ fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &Place) -
             again: false,
             at: at.clone(),
         });
-        return (Verdict::Took, wide);
+        return Verdict::Took;
     }
     let Some(start) = hex(start) else {
-        return (Verdict::Odd("BAR", format!("{start:?} is no address")), wide);
+        return Verdict::Odd("BAR", format!("{start:?} is no address"));
     };
     let least = if io { 4 } else { 16 };
     let (verdict, range) =
         Verdict::of("BAR", AddrRange::sized(start, size.unwrap_or(least)).map_err(|error| error.to_string()));
-    let Some(range) = range else { return (verdict, wide) };
+    let Some(range) = range else { return verdict };
     // A region of a virtual function's is the space of all of them only where its size says so; alone it is the first one's.
     let open_ended = size.is_none();
     if start != 0 && !matches!(kind, ResourceKind::VfBar(_)) {
@@ -397,7 +400,7 @@ fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &Place) -
             at: at.clone(),
         });
     }
-    (verdict, wide)
+    verdict
 }
 
 /// `fe400000-fe9fffff [size=6M] [32-bit]`, `00001000-00004fff [size=16K]`, `None`, `[disabled]`.
@@ -487,14 +490,14 @@ mod tests {
     }
 
     #[test]
-    fn without_numbers_registers_are_counted_by_their_width() {
+    fn without_numbers_nobody_knows_which_register_is_which() {
         let facts = read(
             "01:00.0 0300: 10de:1234 (rev a1)\n\tMemory at 80000000 (32-bit, non-prefetchable) [size=64M]\n\
              \tMemory at 4000000000 (64-bit, prefetchable) [size=32G]\n\tMemory at 4810000000 (64-bit, prefetchable) [size=32M]\n\
              \tI/O ports at 3000 [size=128]\n",
         );
         let kinds: Vec<ResourceKind> = at(&facts, "0000:01:00.0").resources.iter().map(|r| r.kind).collect();
-        assert_eq!(kinds, [0, 1, 3, 5].map(ResourceKind::Bar));
+        assert_eq!(kinds, [ResourceKind::Unnamed; 4]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub use pci_ids::PciIds;
 
 use crate::capture::{Sources, Text, Tree};
 use crate::facts::{Facts, Findings, Heard, Odd};
-use crate::text::{Line, lines};
+use crate::text::{Line, decode, kind, lines};
 use reader::{FileReader, LineReader, Verdict};
 
 /// The folder of each PCI function.
@@ -105,6 +105,12 @@ struct Held {
 /// Offers every line of a text to every reader.
 pub(crate) fn read_text(text: &Text, facts: &mut Facts) {
     let mut heard = Heard::new(text.name.clone());
+    let kind = kind(&decode(&text.bytes));
+    let notes = [
+        (kind.is_difference, "a difference of two texts: the second one is read"),
+        (kind.has_asides, "lines behind // are left out"),
+    ];
+    heard.notes.extend(notes.into_iter().filter(|(is_so, _)| *is_so).map(|(_, note)| note.to_owned()));
     let mut readers = line_readers();
     let mut held: Option<Held> = None;
     let mut last = 0;

@@ -2,7 +2,8 @@
 
 use super::reader::{LineReader, Verdict};
 use crate::facts::{
-    Aperture, BusId, Facts, Function, Heard, PciResource, PciSource, Place, ResourceKind, Said, Unplaced,
+    Aperture, BusId, Conflict, Facts, Function, Heard, PciResource, PciSource, Place, ResourceKind, Said,
+    Unplaced, Wanted,
 };
 use crate::number::hex;
 use crate::text::{Bracketed, Line, Scan};
@@ -32,6 +33,12 @@ impl LineReader for Reader {
                     apertures.retain(|said| !here(&said.at));
                     !apertures.is_empty()
                 });
+                for lines in facts.pci.listed.values_mut() {
+                    lines.retain(|line| !here(&line.at));
+                }
+                facts.pci.conflicts.retain(|said| !here(&said.at));
+                facts.pci.wanted.retain(|said| !here(&said.at));
+                facts.pci.numberless.clear();
                 heard
                     .notes
                     .push(format!("another boot begins in line {}: the last one is taken", line.number));
@@ -121,10 +128,17 @@ impl Reader {
             facts.pci.nodes.insert(bus, node);
             return Verdict::Took;
         }
+        if let Some(rest) = rest.strip_prefix("busn_res: ") {
+            return released(bus, rest, facts);
+        }
+        if let Some(rest) = rest.strip_prefix("resource ") {
+            return listed(line, bus, rest, facts);
+        }
         let Some(rest) = rest.strip_prefix("root bus resource ") else { return Verdict::Pass };
         self.began = true;
         facts.pci.roots.entry(bus).or_default();
         if rest.starts_with("[bus ") {
+            facts.pci.ranges.extend(buses(rest).map(|range| (bus, range)));
             return Verdict::Took;
         }
         let mut scan = Scan::new(rest);
@@ -199,19 +213,52 @@ impl Reader {
             return Verdict::Took;
         }
         let body = rest.trim_start();
+        if let Some(buses) = body.strip_prefix("devices behind bridge are unusable because ").and_then(buses)
+        {
+            facts.pci.numberless.insert(address, buses);
+            return Verdict::Took;
+        }
+        if let Some(verdict) = wanted(line, body, facts) {
+            facts.pci.function(PciSource::Log, address, &at);
+            if verdict == Verdict::Took
+                && let Some((_, rest)) = body.split_once("bridge window ")
+                && let Some(found) = Scan(rest).resource()
+            {
+                let function = facts.pci.function(PciSource::Log, address, &at);
+                note(function, ResourceKind::Window, found, Outcome::Placed, &at);
+            }
+            return verdict;
+        }
+        if body == "device released" {
+            facts.pci.functions.remove(&(PciSource::Log, address));
+            return Verdict::Took;
+        }
+        if body.starts_with("pciehp: Slot") && body.ends_with("Card not present") {
+            let below = facts.pci.functions.get(&(PciSource::Log, address)).and_then(|f| f.below);
+            if let Some(below) = below {
+                gone(facts, address.segment, below);
+            }
+        }
         // `pciehp: Slot #1 AttnBtn+ … HotPlug+ …`, `pciehp: Slot(2): Card present`.
         if body.starts_with("pciehp: Slot") {
             let off = body.contains("HotPlug-");
             facts.pci.function(PciSource::Log, address, &at).hot_plug = Some(!off);
             return Verdict::Took;
         }
-        if let Some(body) = body.strip_prefix("PCI bridge to ") {
+        let leads = body.strip_prefix("PCI bridge to ").map(|rest| (rest, false));
+        let leads = leads.or_else(|| Some((body.strip_prefix("CardBus bridge to ")?, true)));
+        if let Some((body, is_card_bus)) = leads {
             let Some(below) = buses(body) else { return Verdict::Pass };
             let function = facts.pci.function(PciSource::Log, address, &at);
+            if is_card_bus {
+                function.class.get_or_insert(CARD_BUS);
+            }
             // Firmware that set nothing up leaves bus numbers of zero.
             function.below = Some(below).filter(|(first, _)| *first > address.bus);
-            // The windows follow, as they are now.
-            function.resources.retain(|resource| resource.kind != ResourceKind::Window);
+            // The windows follow, as they are now. What was taken for virtual functions' was windows of an older kernel's numbers.
+            let is_window = |kind| matches!(kind, ResourceKind::Window | ResourceKind::VfBar(_));
+            function.resources.retain(|resource| !is_window(resource.kind));
+            function.unplaced.retain(|unplaced| !matches!(unplaced.kind, ResourceKind::VfBar(_)));
             function.lists_windows = true;
             return Verdict::Took;
         }
@@ -243,18 +290,23 @@ impl Reader {
             };
         };
         let outcome = Outcome::of(before, after);
+        if let Some(count) = contained(after) {
+            facts.pci.function(PciSource::Log, address, &at).most_virtual = Some(count);
+        }
+        conflict(line, address, kind, &found, body, facts);
         let function = facts.pci.function(PciSource::Log, address, &at);
         // A bridge's windows follow its ROM where the kernel knows no virtual functions.
-        let kind = if matches!(kind, ResourceKind::VfBar(_)) && function.is_bridge() {
-            ResourceKind::Window
-        } else {
-            kind
-        };
+        let is_bridge = function.is_bridge() || driver == "pcieport";
+        let kind =
+            if matches!(kind, ResourceKind::VfBar(_)) && is_bridge { ResourceKind::Window } else { kind };
         note(function, kind, found, outcome, &at);
         heard.count(if kind == ResourceKind::Window { "bridge window" } else { "BAR" });
         Verdict::Took
     }
 }
+
+/// The class of CardBus bridges.
+const CARD_BUS: Class = Class(0x06_0700);
 
 /// What the kernel says after it has said why.
 const FAILED_TO_ASSIGN: &str = "failed to assign";
@@ -290,20 +342,14 @@ impl<'t> Outcome<'t> {
         if FAILED.iter().any(&said) {
             return Self::Failed(both);
         }
+        if said(&"was not released") || contained(after).is_some() {
+            return Self::Placed;
+        }
         if said(&"releasing") {
             return Self::Released;
         }
-        const ASIDE: [&str; 9] = [
-            "add_size",
-            "shrunken",
-            "extended",
-            "distributing",
-            "not released",
-            "contains BAR",
-            "requesting",
-            "resize",
-            "reserved",
-        ];
+        const ASIDE: [&str; 7] =
+            ["add_size", "shrunken", "extended", "distributing", "requesting", "resize", "reserved"];
         if ASIDE.iter().any(&said) || before.contains("space") {
             return Self::Aside;
         }
@@ -326,8 +372,12 @@ impl<'t> Outcome<'t> {
 
 /// Notes a resource as it now is.
 fn note(function: &mut Function, kind: ResourceKind, found: Bracketed, outcome: Outcome<'_>, at: &Place) {
+    // A CardBus bridge has two windows of a kind.
+    let is_one_of_two =
+        kind == ResourceKind::Window && function.class.is_some_and(|class| class.subclass() == 0x0607);
     let same = |had: &PciResource| {
         had.kind == kind
+            && (!is_one_of_two || Some(had.range) == found.range)
             && (kind != ResourceKind::Window
                 || (had.io == found.io && had.prefetchable == found.prefetchable))
     };
@@ -365,7 +415,21 @@ fn note(function: &mut Function, kind: ResourceKind, found: Bracketed, outcome: 
             function.unplaced.retain(|had| {
                 had.kind != kind || had.io != found.io || had.prefetchable != found.prefetchable
             });
-            if !unset {
+            if unset {
+                // Nobody misses a ROM.
+                if matches!(kind, ResourceKind::Bar(_) | ResourceKind::VfBar(_)) {
+                    function.unplaced.push(Unplaced {
+                        kind,
+                        size: Some(range.len()),
+                        io: found.io,
+                        prefetchable: found.prefetchable,
+                        wide: Some(found.wide),
+                        why: "not set".to_owned(),
+                        again: false,
+                        at: at.clone(),
+                    });
+                }
+            } else {
                 function.resources.push(PciResource {
                     kind,
                     range,
@@ -377,6 +441,93 @@ fn note(function: &mut Function, kind: ResourceKind, found: Bracketed, outcome: 
                 });
             }
         }
+    }
+}
+
+/// `contains BAR 0 for 7 VFs`, `(contains BAR0 for 8 VFs)`: for how many.
+fn contained(after: &str) -> Option<u64> {
+    let rest = after.split_once("contains BAR")?.1.split_once(" for ")?.1;
+    rest.split_whitespace().next()?.parse().ok()
+}
+
+/// `[bus 02-2b] is released`: everything that was on these buses is gone.
+fn released(bus: BusId, rest: &str, facts: &mut Facts) -> Verdict {
+    let Some(below) = buses(rest).filter(|_| rest.ends_with("is released")) else { return Verdict::Pass };
+    gone(facts, bus.0, below);
+    Verdict::Took
+}
+
+/// Takes out what a log said of functions on buses.
+fn gone(facts: &mut Facts, segment: u32, (first, last): (u8, u8)) {
+    facts.pci.functions.retain(|(source, address), _| {
+        *source != PciSource::Log || address.segment != segment || !(first..=last).contains(&address.bus)
+    });
+}
+
+/// `pci_bus 0000:02: resource 1 [mem 0x…-0x…]`: what the bridge above it forwards. Root buses have theirs from number 4 on.
+fn listed(line: &Line<'_>, bus: BusId, rest: &str, facts: &mut Facts) -> Verdict {
+    let mut scan = Scan::new(rest);
+    let Some((number, found)) = scan.decimal().zip(scan.resource()) else { return Verdict::Pass };
+    let Some(range) = found.range.filter(|_| number < 3) else { return Verdict::Pass };
+    let leads = |f: &&mut Function| f.bdf().segment == bus.0 && f.below.is_some_and(|below| below.0 == bus.1);
+    let of_log = facts.pci.functions.iter_mut().filter(|((source, _), _)| *source == PciSource::Log);
+    if let Some(bridge) = of_log.map(|(_, function)| function).find(leads) {
+        note(bridge, ResourceKind::Window, found, Outcome::Placed, &line.place());
+        return Verdict::Took;
+    }
+    let lines = facts.pci.listed.entry(bus).or_default();
+    lines.retain(|had| had.io != found.io || had.prefetchable != found.prefetchable);
+    lines.push(PciResource {
+        kind: ResourceKind::Window,
+        range,
+        io: found.io,
+        prefetchable: found.prefetchable,
+        wide: Some(found.wide),
+        open_ended: false,
+        at: line.place(),
+    });
+    Verdict::Took
+}
+
+/// `Assigned bridge window [mem 0x…-0x…] to [bus 03-2c] cannot fit 0xc00000000 required for 0000:03:00.0 bridging to [bus 04-2c]`.
+fn wanted(line: &Line<'_>, body: &str, facts: &mut Facts) -> Option<Verdict> {
+    let rest = body.strip_prefix("Assigned bridge window ")?;
+    let found = Scan(rest).resource()?;
+    let (size, rest) = rest.split_once(" cannot fit ")?.1.split_once(" required for ")?;
+    let size = hex(size)?;
+    let bridge: Address = rest.split_whitespace().next()?.parse().ok()?;
+    if let Some(below) = rest.split_once(" bridging to ").and_then(|(_, rest)| buses(rest)) {
+        facts.pci.function(PciSource::Log, bridge, &line.place()).below.get_or_insert(below);
+    }
+    let wanted = Wanted { bridge, size, io: found.io, prefetchable: found.prefetchable };
+    let said = &mut facts.pci.wanted;
+    said.retain(|had| had.value.bridge != bridge || had.value.prefetchable != found.prefetchable);
+    said.push(Said::new(wanted, line.place()));
+    Some(Verdict::Took)
+}
+
+/// `can't claim BAR 4 [io 0x8200-0x821f]: address conflict with PCI Bus 0000:01 [io 0x8000-0x8fff]`, `…: no compatible bridge window`: firmware
+/// put it where it cannot be.
+fn conflict(
+    line: &Line<'_>,
+    function: Address,
+    kind: ResourceKind,
+    found: &Bracketed,
+    body: &str,
+    facts: &mut Facts,
+) {
+    if !body.contains("can't claim") {
+        return;
+    }
+    let Some(range) = found.range else { return };
+    let with = body.split_once("conflict with ").map_or(String::new(), |(_, with)| with.trim().to_owned());
+    // Registers that nobody has set up yet are in no window; a ROM's is not decoded before somebody asks for it.
+    if kind == ResourceKind::Rom || (with.is_empty() && kind != ResourceKind::Window) {
+        return;
+    }
+    let conflict = Conflict { function, kind, io: found.io, range, with };
+    if !facts.pci.conflicts.iter().any(|had| had.value == conflict) {
+        facts.pci.conflicts.push(Said::new(conflict, line.place()));
     }
 }
 

@@ -17,7 +17,25 @@ pub(super) fn merge(facts: &mut Facts) -> BTreeMap<Address, Function> {
         check(facts, &old, &new);
         all.insert(address, new.over(old));
     }
+    all.values_mut().for_each(measure);
     all
+}
+
+/// A dump says where a register begins; its Resizable BAR capability says how large it is.
+fn measure(function: &mut Function) {
+    for own in &function.resizable {
+        let size = 1u64.checked_shl(20 + u32::from(own.current)).unwrap_or(0);
+        let dumped = function.resources.iter_mut().find(|r| {
+            r.kind == ResourceKind::Bar(own.bar)
+                && r.open_ended
+                && r.range.start() & size.wrapping_sub(1) == 0
+        });
+        if let Some((resource, range)) =
+            dumped.and_then(|r| AddrRange::sized(r.range.start(), size).ok().map(|range| (r, range)))
+        {
+            (resource.range, resource.open_ended) = (range, false);
+        }
+    }
 }
 
 /// Two sources that describe one function differently.

@@ -235,6 +235,11 @@ impl<'l> Lists<'l> {
         }
     }
 
+    /// Whether there is a list of ports, or of memory, that names buses.
+    pub(super) fn says(&self, io: bool) -> bool {
+        !self.windows[usize::from(io)].is_empty()
+    }
+
     /// The lines that are a bus's own, of memory or of ports.
     pub(super) fn lines_of(&self, bus: BusId, io: bool) -> impl Iterator<Item = (&'l Listed, Place)> + '_ {
         let listing = if io { self.ports } else { self.memory };

@@ -22,6 +22,7 @@ mod listed;
 mod memory;
 mod mtrr;
 mod nodes;
+mod orphans;
 mod pci;
 mod root;
 mod tree;
@@ -35,11 +36,14 @@ pub use tree::PciTree;
 pub use windows::Windows;
 
 pub(crate) use memory::{LineKind, RamPiece, line_kind};
+use orphans::{Way, orphans};
 pub(crate) use pci::Child;
 pub(crate) use root::Root;
+use tree::Given;
 
-use crate::facts::{Facts, Finding, Function, Listing, Nodes};
+use crate::facts::{BusId, Facts, Finding, Function, Listing, Nodes, Place};
 use pmem_core::AddrRange;
+use pmem_pci::Address;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One answer for each question.
@@ -88,10 +92,24 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
     let numa = nodes::settle(facts, &listing, &mut ram);
     let kinds = nodes::kinds(&numa, &listing, &ram, &facts.dax);
     let ports = memory::last_complete(&facts.ports).cloned().unwrap_or_default();
-    let pci::Settled { functions, roots, children, bus_lines, differences } =
+    let pci::Settled { functions, mut roots, mut children, bus_lines, loose, differences } =
         pci::settle(facts, &listing, &ports);
-    let mut tree = tree::build(facts, is_x86, &functions, &roots, &children, &listing, &bus_lines[0]);
+    let orphans = orphans(facts, &functions, &roots, &loose.keys().copied().collect());
+    let mut tree = tree::build(&Given {
+        facts,
+        is_x86,
+        functions: &functions,
+        roots: &roots,
+        children: &children,
+        memory: &listing,
+        bus_lines: &bus_lines[0],
+        loose: &loose,
+        orphans: &orphans,
+    });
+    adopt(&mut roots, &mut children, &orphans, &functions);
     tree.take_map(&differences);
+    tree.conflicts = std::mem::take(&mut facts.pci.conflicts);
+    tree.sources = functions.iter().map(|function| function.source).collect();
     tree.locked_down = facts.identity.locked_down;
     let named = |range: AddrRange| {
         let mut same = listing.lines.iter().filter(|line| line.range == range);
@@ -116,6 +134,37 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
         is_amd: facts.mtrr.is_amd,
         hidden: !facts.memory.is_empty() && facts.memory.iter().all(|listing| listing.hidden),
         findings: std::mem::take(&mut facts.findings).finish(),
+    }
+}
+
+/// Has buses of which no source says which bridge leads there hang where they must, by fixed windows over what their functions show.
+fn adopt(
+    roots: &mut Vec<Root>,
+    children: &mut Vec<Child>,
+    orphans: &BTreeMap<BusId, Way>,
+    functions: &[Function],
+) {
+    let by_address: BTreeMap<Address, &Function> = functions.iter().map(|f| (f.bdf(), f)).collect();
+    let (own, rest): (Vec<Root>, Vec<Root>) =
+        std::mem::take(roots).into_iter().partition(|root| orphans.contains_key(&root.bus));
+    *roots = rest;
+    for root in own {
+        let (bridge, above) = match orphans.get(&root.bus) {
+            Some(Way::Leads(bridge)) => (Some(*bridge), (bridge.segment, bridge.bus)),
+            Some(Way::Below(bridge)) => {
+                let below = by_address.get(bridge).and_then(|f| f.below);
+                (None, (bridge.segment, below.map_or(bridge.bus, |(first, _)| first)))
+            }
+            Some(Way::BelowRoot(host)) => (None, *host),
+            None => continue,
+        };
+        let of = |io: bool| {
+            let own = root.apertures.iter().map(|said| &said.value).filter(|a| a.io == io);
+            own.map(|aperture| aperture.range).collect::<Vec<_>>()
+        };
+        let windows = Windows { fixed: of(false), io: of(true), io_wide: true, ..Windows::default() };
+        let at = root.apertures.first().map_or_else(|| Place::whole(""), |said| said.at.clone());
+        children.push(Child { bus: root.bus, above, bridge, windows: Some(windows), at });
     }
 }
 

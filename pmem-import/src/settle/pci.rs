@@ -4,7 +4,7 @@ use super::difference::{Difference, differences};
 use super::functions::{add_virtual, adopt, merge};
 use super::listed::{Lists, bus_of_line};
 use super::root::{Root, root_of};
-use super::windows::{Windows, registers};
+use super::windows::{Windows, registers, windows};
 use crate::facts::{
     Aperture, BusId, Facts, Finding, Function, Listing, PciResource, PciSource, Place, ResourceKind, Said,
     join, show_bus, without,
@@ -33,6 +33,8 @@ pub(super) struct Settled {
     pub(super) children: Vec<Child>,
     /// The lines of memory and of ports that are windows or apertures.
     pub(super) bus_lines: [BTreeSet<usize>; 2],
+    /// What bridges forward that lead to no bus.
+    pub(super) loose: BTreeMap<Address, Windows>,
     /// Where registers and the kernel's map are not the same.
     pub(super) differences: Vec<Difference>,
 }
@@ -58,9 +60,41 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
         }
     }
     adopt(&mut functions, &bridges);
-    let children = children(facts, &functions, &listed, &mut bridges);
+    let mut children = children(facts, &functions, &listed, &mut bridges);
     let below: BTreeSet<BusId> = children.iter().map(|child| child.bus).collect();
     let roots = roots(facts, &functions, &listed, &below);
+    let by_bus: BTreeMap<BusId, &Root> = roots.iter().map(|root| (root.bus, root)).collect();
+    let above: BTreeMap<BusId, BusId> = children.iter().map(|child| (child.bus, child.above)).collect();
+    for child in &mut children {
+        let Some(function) = child.bridge.and_then(|bridge| functions.get(&bridge)) else {
+            // As many steps as there are buses lead to the top, or nowhere.
+            let way = std::iter::successors(Some(child.bus), |bus| above.get(bus).copied()).take(256);
+            if let (Some(root), Some(windows)) =
+                (way.last().and_then(|bus| by_bus.get(&bus).copied()), &mut child.windows)
+            {
+                for (ranges, io) in [(&mut windows.fixed, false), (&mut windows.io, true)] {
+                    *ranges = ranges.iter().filter_map(|range| root.to_bus(*range, io)).collect();
+                }
+            }
+            continue;
+        };
+        let root = by_bus.get(&root_of(&functions, function)).copied();
+        let said = facts.pci.listed.get(&child.bus).map_or(&[][..], |lines| lines);
+        child.windows = windows(function, said, &listed, child.bus, root);
+        if child.windows.is_none() {
+            let text = format!("bridge {}: no source says what it forwards", function.bdf());
+            facts.find(Finding::at(&child.at, text));
+        }
+    }
+    // Bridges that lead to no bus forward all the same.
+    let led: BTreeSet<Address> = children.iter().filter_map(|child| child.bridge).collect();
+    let loose = functions.values().filter(|f| f.is_bridge() && !led.contains(&f.bdf()));
+    let loose = loose.map(|f| {
+        let root = by_bus.get(&root_of(&functions, f)).copied();
+        let forwards = windows(f, &[], &listed, (u32::MAX, 0), root);
+        (f.bdf(), forwards.unwrap_or_else(Windows::unknown))
+    });
+    let loose = loose.collect();
     let differences = differences(&functions, &roots, &listed);
     differences.iter().for_each(|difference| facts.find(difference.finding()));
     // Buses from the outside in: what is below nothing that is known hangs on the root of its segment.
@@ -86,7 +120,7 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
         facts.find(Finding::at(&child.at, text));
     }
     let bus_lines = listed.windows.each_ref().map(|lines| lines.keys().copied().collect());
-    Settled { functions: functions.into_values().collect(), roots, children, bus_lines, differences }
+    Settled { functions: functions.into_values().collect(), roots, children, bus_lines, loose, differences }
 }
 
 /// A PCI bus inside of a window to memory: firmware gave addresses out twice.
@@ -138,12 +172,8 @@ fn children(
         if *bus == above {
             continue;
         }
-        let windows = windows(function, listed, *bus);
         let at = function.at.clone().unwrap_or_else(|| Place::whole(bridge.to_string()));
-        if windows.is_none() {
-            facts.find(Finding::at(&at, format!("bridge {bridge}: no source says what it forwards")));
-        }
-        out.push(Child { bus: *bus, above, bridge: Some(*bridge), windows, at });
+        out.push(Child { bus: *bus, above, bridge: Some(*bridge), windows: None, at });
     }
     let known: BTreeSet<BusId> = out.iter().map(|child: &Child| child.bus).collect();
     for (bus, above) in &listed.above {
@@ -157,70 +187,10 @@ fn children(
         let at =
             said(false).into_iter().chain(said(true)).next().map_or_else(|| Place::whole(""), |(_, at)| at);
         let windows =
-            Windows { fixed: join(lines(false)), io: join(lines(true)), io_wide: true, ..Windows::default() };
+            Windows { fixed: lines(false), io: join(lines(true)), io_wide: true, ..Windows::default() };
         out.push(Child { bus: *bus, above, bridge: None, windows: Some(windows), at });
     }
     out
-}
-
-/// What a bridge forwards: by its registers, else as Linux notes it, else by lists.
-fn windows(function: &Function, listed: &Lists<'_>, bus: BusId) -> Option<Windows> {
-    let noted: Vec<&PciResource> =
-        function.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect();
-    let subtractive = function.class.is_some_and(pmem_pci::Class::is_subtractive);
-    if let Some((bridge, common)) = function.header.as_ref().and_then(|h| Some((h.bridge()?, h.common))) {
-        let mut windows =
-            registers(bridge, common.command.io(), common.command.memory(), &noted, function.lists_windows);
-        windows.subtractive = subtractive;
-        return Some(windows);
-    }
-    // A list is of a later time than a log.
-    if function.source == PciSource::Log && listed.lines_of(bus, false).next().is_some() {
-        let is_prefetchable = |range: AddrRange| {
-            let near = |r: &&&PciResource| !r.io && r.range.overlaps(range);
-            let same = noted.iter().find(|r| !r.io && r.range.start() == range.start());
-            range.start() >> 32 != 0 || same.or(noted.iter().find(near)).is_some_and(|r| r.prefetchable)
-        };
-        let lines = |io| listed.lines_of(bus, io).map(|(line, _)| line.range);
-        let (prefetchable, memory) = lines(false).partition(|range| is_prefetchable(*range));
-        return Some(Windows {
-            io: join(lines(true).collect()),
-            io_wide: true,
-            memory: join(memory),
-            prefetchable: join(prefetchable),
-            prefetchable_wide: true,
-            subtractive,
-            ..Windows::default()
-        });
-    }
-    if function.lists_windows || !noted.is_empty() {
-        let of = |io, prefetchable| {
-            noted
-                .iter()
-                .filter(|r| r.io == io && (io || r.prefetchable == prefetchable))
-                .map(|r| r.range)
-                .collect::<Vec<_>>()
-        };
-        return Some(Windows {
-            io: join(of(true, false)),
-            io_wide: true,
-            memory: join(of(false, false)),
-            prefetchable: join(of(false, true)),
-            prefetchable_wide: true,
-            fixed: Vec::new(),
-            vga: false,
-            subtractive,
-        });
-    }
-    let lines = |io| listed.lines_of(bus, io).map(|(line, _)| line.range).collect::<Vec<_>>();
-    let (memory, io) = (lines(false), lines(true));
-    (!(memory.is_empty() && io.is_empty()) || subtractive).then(|| Windows {
-        fixed: join(memory),
-        io: join(io),
-        io_wide: true,
-        subtractive,
-        ..Windows::default()
-    })
 }
 
 /// Root buses: those that sources name, and those of functions that are below no bridge.
@@ -269,7 +239,7 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
             match said {
                 Some(said) => said.value.bus_start.wrapping_add(range.start() - said.value.range.start()),
                 None if io => range.start(),
-                None => range.start().wrapping_sub(offset),
+                None => range.start().wrapping_sub(shift_of(below, listed, range).unwrap_or(offset)),
             }
         };
         let ranges: Vec<(AddrRange, Place)> = if !from_list.is_empty() {
@@ -320,6 +290,24 @@ fn offset_of<'f>(functions: impl Iterator<Item = &'f Function>) -> Option<u64> {
         }
     }
     Some(agreed.unwrap_or(0))
+}
+
+/// By how much addresses of a range are others on the bus: `lspci` prints windows as registers hold them, lists as the CPU sees them.
+fn shift_of(functions: &[&Function], listed: &Lists<'_>, range: AddrRange) -> Option<u64> {
+    let printed = functions.iter().filter(|f| f.source == PciSource::Lspci && f.header.is_none());
+    let shifts: Vec<u64> = printed
+        .filter_map(|f| Some((f, listed.lines_of((f.bdf().segment, f.below?.0), false))))
+        .flat_map(|(f, lines)| {
+            let inside = lines.map(|(line, _)| line.range).filter(|line| range.covers(*line));
+            inside.flat_map(|line| {
+                let own = f.resources.iter().filter(|r| r.kind == ResourceKind::Window && !r.io);
+                let same = own.filter(move |r| r.range.len() == line.len());
+                same.map(move |r| line.start().wrapping_sub(r.range.start()))
+            })
+        })
+        .collect();
+    // One that is the same in both is not shifted, whatever else is of its size.
+    shifts.iter().min().copied()
 }
 
 /// What a root bus decodes as far as its functions show: their resources, their bridges' windows; as the CPU sees it.

@@ -1,10 +1,11 @@
 //! The PCI hierarchy, as the planner takes it.
 
 use super::difference::Difference;
+use super::orphans::Way;
 use super::pci::Child;
 use super::root::Root;
-use super::windows::Windows;
-use crate::facts::{BusId, Facts, Function, Listing, PciResource, PciSource, ResourceKind};
+use super::windows::{Windows, told_apart};
+use crate::facts::{BusId, Conflict, Facts, Function, Listing, PciResource, PciSource, ResourceKind, Said};
 use pmem_core::AddrRange;
 use pmem_pci::tree::{
     self, Aperture, Avoid, Index, Mobility, Resource, Slot, Space, Tree, Window, WindowKind,
@@ -31,6 +32,18 @@ pub struct PciTree {
     pub unknown: Vec<(Index, ResourceKind)>,
     /// What the kernel gave up, and looks for a place for at its next chance.
     pub given_up: BTreeSet<(Index, Slot)>,
+    /// Bridges that stand for a way of which no source says anything.
+    pub ways: BTreeSet<Index>,
+    /// Bridges of which no source says what they forward.
+    pub unsaid: BTreeSet<Index>,
+    /// Windows that are smaller than the kernel wanted them: of which bridge, which, how many bytes it wanted.
+    pub short: Vec<(Index, WindowKind, u64)>,
+    /// Bridges for which there are no bus numbers, and those that they would need.
+    pub numberless: Vec<(Index, (u8, u8))>,
+    /// What firmware put where something else is.
+    pub conflicts: Vec<Said<Conflict>>,
+    /// Host bridges, bridges and functions of any kind were read.
+    pub sources: BTreeSet<PciSource>,
     /// The kernel is locked down: configuration space cannot be written, and no module does it.
     pub locked_down: bool,
     /// Windows whose registers forward something else than the kernel's map has, which is what the hierarchy has; `None` is closed.
@@ -40,15 +53,24 @@ pub struct PciTree {
 const HIGH: u64 = u64::MAX;
 const LOW: u64 = 0xffff_ffff;
 
-pub(super) fn build(
-    facts: &Facts,
-    is_x86: bool,
-    functions: &[Function],
-    roots: &[Root],
-    children: &[Child],
-    memory: &Listing,
-    bus_lines: &BTreeSet<usize>,
-) -> PciTree {
+/// What a hierarchy is made of.
+pub(super) struct Given<'g> {
+    pub(super) facts: &'g Facts,
+    pub(super) is_x86: bool,
+    pub(super) functions: &'g [Function],
+    pub(super) roots: &'g [Root],
+    pub(super) children: &'g [Child],
+    pub(super) memory: &'g Listing,
+    /// The lines of memory that are buses' windows or apertures.
+    pub(super) bus_lines: &'g BTreeSet<usize>,
+    /// What bridges forward that lead to no bus.
+    pub(super) loose: &'g BTreeMap<Address, Windows>,
+    /// Where buses hang of which no source says which bridge leads there.
+    pub(super) orphans: &'g BTreeMap<BusId, Way>,
+}
+
+pub(super) fn build(given: &Given<'_>) -> PciTree {
+    let Given { facts, is_x86, functions, roots, children, memory, bus_lines, loose, orphans } = *given;
     let mut out = PciTree::default();
     let mut root_of: BTreeMap<BusId, usize> = BTreeMap::new();
     // By bus: the bridge above it.
@@ -65,17 +87,15 @@ pub(super) fn build(
             .or_default()
             .push(function);
     }
-    // A bus that only its functions are known of lies somewhere below the bridge whose numbers it is among.
-    let mut inside: BTreeMap<Address, Vec<BusId>> = BTreeMap::new();
-    for root in roots.iter().filter(|root| !facts.pci.roots.contains_key(&root.bus)) {
-        let around = functions.iter().filter(|f| {
-            let (segment, bus) = root.bus;
-            f.bdf().segment == segment && f.below.is_some_and(|(first, last)| first <= bus && bus <= last)
-        });
-        if let Some(bridge) = around.min_by_key(|f| f.below.map(|(first, last)| last - first)) {
-            inside.entry(bridge.bdf()).or_default().push(root.bus);
-            above.remove(&root.bus);
+    let mut on_root: BTreeMap<BusId, Vec<BusId>> = BTreeMap::new();
+    let mut inside: BTreeMap<Address, Vec<(BusId, bool)>> = BTreeMap::new();
+    for (bus, way) in orphans {
+        match way {
+            Way::Leads(bridge) => inside.entry(*bridge).or_default().push((*bus, true)),
+            Way::Below(bridge) => inside.entry(*bridge).or_default().push((*bus, false)),
+            Way::BelowRoot(root) => on_root.entry(*root).or_default().push(*bus),
         }
+        above.remove(bus);
     }
     let real: Vec<&Root> = roots.iter().filter(|root| above.contains_key(&root.bus)).collect();
     for root in &real {
@@ -86,7 +106,7 @@ pub(super) fn build(
                 out.guessed.insert((index, space));
             }
         }
-        out.tree.roots.push(host_bridge(root, &real));
+        out.tree.roots.push(host_bridge(root, &real, facts.pci.ranges.get(&root.bus).copied()));
     }
     let mut buses: Vec<BusId> =
         roots.iter().map(|root| root.bus).filter(|bus| above.contains_key(bus)).collect();
@@ -98,40 +118,68 @@ pub(super) fn build(
         for function in by_bus.get(&bus).into_iter().flatten() {
             let index = out.add(function, parent, root, real.get(root).copied(), drivers);
             let below = children.iter().find(|child| child.bridge == Some(function.bdf()));
-            if let Some(child) = below {
-                // `lspci` prints a bridge's registers.
-                let of_registers = function.header.is_some() || function.source == PciSource::Lspci;
-                out.add_windows(index, of_registers, child, real.get(root).copied(), Some(function));
-                above.insert(child.bus, Some(index));
-                root_of.insert(child.bus, root);
-                buses.push(child.bus);
+            match below {
+                Some(child) => {
+                    let unknown = Windows::unknown();
+                    let forwards = child.windows.as_ref().unwrap_or(&unknown);
+                    out.add_windows(
+                        index,
+                        forwards,
+                        function.below.or(Some((child.bus.1, child.bus.1))),
+                        Some(function),
+                    );
+                    above.insert(child.bus, Some(index));
+                    root_of.insert(child.bus, root);
+                    buses.push(child.bus);
+                }
+                None => {
+                    if let Some(forwards) = loose.get(&function.bdf()) {
+                        out.add_windows(index, forwards, function.below, Some(function));
+                    }
+                }
             }
-            for bus in inside.remove(&function.bdf()).unwrap_or_default() {
-                above.insert(bus, Some(index));
+            let led =
+                out.tree.functions.get(index).and_then(|f| f.bridge.as_ref()?.buses).map(|buses| buses.0);
+            for (bus, leads) in inside.remove(&function.bdf()).unwrap_or_default() {
+                // Between them are bridges of which nobody says anything, but where it is the bridge's own bus.
+                let way =
+                    if leads || led == Some(bus.1) { index } else { out.add_way(Some(index), root, bus) };
+                if leads {
+                    out.lead(index, bus.1);
+                }
+                above.insert(bus, Some(way));
                 root_of.insert(bus, root);
                 buses.push(bus);
             }
         }
+        for orphan in on_root.remove(&bus).unwrap_or_default() {
+            let way = out.add_way(None, root, orphan);
+            above.insert(orphan, Some(way));
+            root_of.insert(orphan, root);
+            buses.push(orphan);
+        }
         for child in children.iter().filter(|child| child.bridge.is_none() && child.above == bus) {
-            let taken = out.nameless.len() as u8;
-            let (device, function) = (31 - taken / 8 % 32, 7 - taken % 8);
-            let address = Address { segment: bus.0, bus: bus.1, device, function };
-            let index = out.tree.functions.len();
-            out.tree.functions.push(tree::Function::new(address, parent, root));
-            out.nameless.insert(index);
-            out.add_windows(index, false, child, real.get(root).copied(), None);
+            let index = out.add_nameless(parent, root, bus);
+            let unknown = Windows::unknown();
+            let forwards = child.windows.as_ref().unwrap_or(&unknown);
+            out.add_windows(index, forwards, Some((child.bus.1, child.bus.1)), None);
             above.insert(child.bus, Some(index));
             root_of.insert(child.bus, root);
             buses.push(child.bus);
         }
     }
+    if memory.lines.is_empty() {
+        out.settle_apertures();
+    }
     out.settle_unnamed();
+    out.settle_unmeasured();
+    out.settle_short(facts);
     out.tree.avoid = avoid(facts, is_x86, roots, memory, bus_lines);
     out
 }
 
 /// A host bridge with its apertures. Its buses end before the next one's.
-fn host_bridge(root: &Root, roots: &[&Root]) -> tree::Root {
+fn host_bridge(root: &Root, roots: &[&Root], said: Option<(u8, u8)>) -> tree::Root {
     let (segment, first) = root.bus;
     let next = roots.iter().filter(|r| r.bus.0 == segment && r.bus.1 > first).map(|r| r.bus.1 - 1).min();
     let apertures = root.apertures.iter().filter_map(|said| {
@@ -140,8 +188,11 @@ fn host_bridge(root: &Root, roots: &[&Root]) -> tree::Root {
         let span = Span::sized(aperture.bus_start, aperture.range.len())?;
         Some(Aperture { space, span, cpu: aperture.range.start() })
     });
-    let mut made =
-        tree::Root { segment, buses: (first, next.unwrap_or(0xff)), apertures: apertures.collect() };
+    let mut made = tree::Root {
+        segment,
+        buses: said.unwrap_or((first, next.unwrap_or(0xff))),
+        apertures: apertures.collect(),
+    };
     made.join_apertures();
     made
 }
@@ -171,6 +222,8 @@ impl PciTree {
                 control: (own.control, own.rest),
             })
             .collect();
+        made.virtual_functions =
+            function.sriov.map(|own| tree::VirtualFunctions { capability: own.at, control: own.control });
         made.mobility = mobility(function, drivers);
         let mut named: BTreeSet<Slot> = BTreeSet::new();
         let own = || function.resources.iter().filter(|r| r.kind != ResourceKind::Window);
@@ -184,8 +237,9 @@ impl PciTree {
             }
         }
         for resource in own().filter(|r| r.kind == ResourceKind::Unnamed) {
-            let free = (0..6).map(Slot::Bar).chain([Slot::Rom]).find(|slot| !named.contains(slot));
-            let Some(slot) = free else { break };
+            // A function can have as much as that, with its virtual functions'.
+            let slots = (0..6).map(Slot::Bar).chain((0..6).map(Slot::Vf)).chain([Slot::Rom]);
+            let Some(slot) = slots.into_iter().find(|slot| !named.contains(slot)) else { break };
             named.insert(slot);
             if let Some(new) = placed(function, resource, slot, host) {
                 if let (Slot::Bar(n), true) = (slot, new.is_wide()) {
@@ -196,7 +250,10 @@ impl PciTree {
             self.unnamed.insert((index, slot));
         }
         for unplaced in &function.unplaced {
-            let Some(slot) = slot(unplaced.kind).filter(|slot| !named.contains(slot)) else { continue };
+            let first_free = || (0..6).map(Slot::Bar).find(|slot| !named.contains(slot));
+            let slot =
+                if unplaced.kind == ResourceKind::Unnamed { first_free() } else { slot(unplaced.kind) };
+            let Some(slot) = slot.filter(|slot| !named.contains(slot)) else { continue };
             let Some(size) =
                 unplaced.size.filter(|size| size.is_power_of_two() || matches!(slot, Slot::Vf(_)))
             else {
@@ -224,9 +281,120 @@ impl PciTree {
                 optional: !matches!(slot, Slot::Bar(_)) || unplaced.io,
             });
         }
+        // Without memory there is nothing but ports to work by.
+        if !made.resources.iter().any(|r| r.space == Space::Memory && matches!(r.slot, Slot::Bar(_))) {
+            made.resources.iter_mut().filter(|r| r.space == Space::Io).for_each(|r| r.optional = false);
+        }
         made.resources.sort_by_key(|resource| resource.slot);
         self.tree.functions.push(made);
         index
+    }
+
+    /// Has a bridge lead to a bus; up to which one no source says.
+    fn lead(&mut self, index: Index, bus: u8) {
+        if let Some(bridge) = self.tree.functions.get_mut(index).and_then(|f| f.bridge.as_mut()) {
+            bridge.buses = Some((bus, bus));
+            self.unnumbered.insert(index);
+        }
+    }
+
+    /// A bridge of which no source says where it is.
+    fn add_nameless(&mut self, parent: Option<Index>, root: usize, (segment, bus): BusId) -> Index {
+        let taken = self.nameless.len() as u8;
+        let (device, function) = (31 - taken / 8 % 32, 7 - taken % 8);
+        let index = self.tree.functions.len();
+        self.tree.functions.push(tree::Function::new(
+            Address { segment, bus, device, function },
+            parent,
+            root,
+        ));
+        self.nameless.insert(index);
+        index
+    }
+
+    /// The way to a bus of which no source says which bridges lead there.
+    fn add_way(&mut self, parent: Option<Index>, root: usize, bus: BusId) -> Index {
+        let on =
+            parent.and_then(|parent| self.tree.functions.get(parent)).map_or(bus, |f| (bus.0, f.address.bus));
+        let index = self.add_nameless(parent, root, on);
+        self.add_windows(index, &Windows::unknown(), Some((bus.1, bus.1)), None);
+        self.ways.insert(index);
+        self.unsaid.insert(index);
+        index
+    }
+
+    /// A part of a log may leave host bridges' apertures out: what lies in none of them shows one more.
+    fn settle_apertures(&mut self) {
+        for root in 0..self.tree.roots.len() {
+            let mut shown: Vec<(Space, Span)> = Vec::new();
+            for (_, function) in self.tree.on_bus(root, None) {
+                let windows = function.bridge.iter().flat_map(|bridge| &bridge.windows);
+                shown.extend(windows.filter_map(|window| Some((window.kind.space(), window.span?))));
+                shown.extend(function.resources.iter().filter_map(|r| Some((r.space, r.span()?))));
+            }
+            let Some(host) = self.tree.roots.get_mut(root) else { continue };
+            for (space, span) in shown {
+                let outside = host.apertures.iter().all(|a| a.space != space || !a.span.overlaps(span));
+                let is_known = host.apertures.iter().any(|a| a.space == space);
+                if outside && is_known {
+                    host.apertures.push(Aperture { space, span, cpu: span.first });
+                    self.guessed.insert((root, space));
+                }
+            }
+            host.join_apertures();
+        }
+    }
+
+    /// What is of no known size is as large as it can be: up to what its address is a multiple of, and what lies next on the bus, for nothing
+    /// may be put there. It never moves.
+    fn settle_unmeasured(&mut self) {
+        for (index, slot) in self.unmeasured.clone() {
+            let Some(function) = self.tree.functions.get(index) else { continue };
+            let Some((at, space)) = function.resource(slot).and_then(|r| Some((r.at?, r.space))) else {
+                continue;
+            };
+            let beside = self.tree.on_bus(function.root, function.parent).flat_map(|(_, f)| {
+                let windows = f.bridge.iter().flat_map(|bridge| &bridge.windows);
+                let windows = windows.filter(|w| w.kind.space() == space).filter_map(|w| w.span);
+                windows.chain(f.resources.iter().filter(|r| r.space == space).filter_map(Resource::span))
+            });
+            let next = beside.map(|span| span.first).filter(|first| *first > at).min();
+            let above = function.parent.and_then(|parent| self.tree.functions.get(parent)?.bridge.as_ref());
+            let windows = above.iter().flat_map(|bridge| &bridge.windows).filter_map(|w| w.span);
+            let apertures = self.tree.roots.get(function.root).into_iter().flat_map(|root| &root.apertures);
+            let around =
+                windows.chain(apertures.map(|aperture| aperture.span)).find(|span| span.contains(at));
+            let room = [next.map(|next| next - at), around.map(|span| span.last - at + 1)];
+            let largest = 1u64 << at.trailing_zeros().min(63);
+            let size = room.into_iter().flatten().fold(largest, u64::min);
+            let functions = self.tree.functions.get_mut(index);
+            let own = functions.and_then(|f| f.resources.iter_mut().find(|r| r.slot == slot));
+            if let Some(own) = own {
+                (own.size, own.align, own.fixed) = (size.max(own.size), 1, true);
+            }
+        }
+    }
+
+    /// Windows that are smaller than a kernel wanted them, and bridges without bus numbers.
+    fn settle_short(&mut self, facts: &Facts) {
+        for said in &facts.pci.wanted {
+            let wanted = &said.value;
+            let Some(index) = self.tree.find(wanted.bridge) else { continue };
+            let kind = match (wanted.io, wanted.prefetchable) {
+                (true, _) => WindowKind::Io,
+                (false, true) => WindowKind::Prefetchable,
+                (false, false) => WindowKind::Memory,
+            };
+            let has = self.tree.functions.get(index).and_then(|f| f.window(kind)?.span).map_or(0, Span::len);
+            if has < wanted.size {
+                self.short.push((index, kind, wanted.size));
+            }
+        }
+        for (bridge, buses) in &facts.pci.numberless {
+            if let Some(index) = self.tree.find(*bridge) {
+                self.numberless.push((index, *buses));
+            }
+        }
     }
 
     /// Has windows as the kernel's map has them, where registers are not the same.
@@ -262,31 +430,14 @@ impl PciTree {
     fn add_windows(
         &mut self,
         index: Index,
-        of_registers: bool,
-        child: &Child,
-        host: Option<&Root>,
+        forwards: &Windows,
+        buses: Option<(u8, u8)>,
         function: Option<&Function>,
     ) {
-        let unknown = Windows { io_wide: true, prefetchable_wide: true, ..Windows::default() };
-        let forwards = child.windows.as_ref().unwrap_or(&unknown);
-        let on_bus = |ranges: &[AddrRange], io: bool| {
-            let ranges = ranges.iter().filter_map(|range| match host {
-                Some(host) if !of_registers => host.to_bus(*range, io),
-                _ => Some(*range),
-            });
-            ranges.map(span).reduce(Span::hull)
-        };
-        // Which of them lists do not say: what is above 4 GiB can only be the prefetchable one.
-        let (high, low): (Vec<AddrRange>, Vec<AddrRange>) =
-            forwards.fixed.iter().partition(|range| range.start() > LOW);
-        let first: Vec<AddrRange> = low.first().copied().into_iter().collect();
-        // Where the bus's addresses are shifted both may be above: the second is the other one.
-        let (second, third) = match (high.split_first(), low.is_empty()) {
-            (None, _) => (low.get(1..).unwrap_or(&[]).to_vec(), Vec::new()),
-            (Some(_), false) => (high, Vec::new()),
-            (Some((lower, rest)), true) => (vec![*lower], rest.to_vec()),
-        };
-        let memory = [forwards.memory.as_slice(), &first, &third].concat();
+        let hull = |ranges: &[AddrRange]| ranges.iter().copied().map(span).reduce(Span::hull);
+        // Which of them lists do not say.
+        let (first, second) = told_apart(forwards.fixed.clone(), &[], &[]);
+        let memory = [forwards.memory.as_slice(), &first].concat();
         let prefetchable = [forwards.prefetchable.as_slice(), &second].concat();
         let header = function.and_then(|f| f.header.as_ref()).and_then(|header| header.bridge());
         let has_io = header.is_none_or(|bridge| !bridge.io.is_blank() || !forwards.io.is_empty());
@@ -298,25 +449,43 @@ impl PciTree {
         let (memory_granule, io_granule) =
             if is_card_bus { (0x1000, 4) } else { (MemoryWindow::GRANULE, IoWindow::GRANULE) };
         let mut windows = Vec::new();
-        if has_io {
+        if is_card_bus {
+            // Two of each space, each prefetchable memory or not.
+            let mut add = |kind, ranges: &[AddrRange], granule| {
+                let spans = ranges.iter().map(|range| Some(span(*range)));
+                windows.extend(spans.map(|span| Window { kind, span, granule, top: LOW }));
+            };
+            add(WindowKind::Io, &forwards.io, io_granule);
+            add(WindowKind::Memory, &memory, memory_granule);
+            add(WindowKind::Prefetchable, &prefetchable, memory_granule);
+            for (space, kind, granule) in
+                [(Space::Io, WindowKind::Io, io_granule), (Space::Memory, WindowKind::Memory, memory_granule)]
+            {
+                let open = windows.iter().filter(|window| window.kind.space() == space).count();
+                let closed = Window { kind, span: None, granule, top: LOW };
+                windows.extend(std::iter::repeat_n(closed, 2usize.saturating_sub(open)));
+            }
+        } else if has_io {
             let top = if forwards.io_wide { LOW } else { 0xffff };
-            let span = on_bus(&forwards.io, true);
+            let span = hull(&forwards.io);
             windows.push(Window { kind: WindowKind::Io, span, granule: io_granule, top });
         }
-        let span = on_bus(&memory, false);
-        // What lies above 4 GiB all the same is seen there by the CPU, and nobody says where it is on the bus.
-        let top = if span.is_some_and(|span| span.last > LOW) { HIGH } else { LOW };
-        windows.push(Window { kind: WindowKind::Memory, span, granule: memory_granule, top });
-        if has_prefetchable {
-            let span = on_bus(&prefetchable, false);
-            let top = if wide && !is_card_bus { HIGH } else { LOW };
+        if !is_card_bus {
+            let span = hull(&memory);
+            // What lies above 4 GiB all the same is seen there by the CPU, and nobody says where it is on the bus.
+            let top = if span.is_some_and(|span| span.last > LOW) { HIGH } else { LOW };
+            windows.push(Window { kind: WindowKind::Memory, span, granule: memory_granule, top });
+        }
+        if has_prefetchable && !is_card_bus {
+            let span = hull(&prefetchable);
+            let top = if wide { HIGH } else { LOW };
             windows.push(Window { kind: WindowKind::Prefetchable, span, granule: memory_granule, top });
         }
         if function.is_none_or(|f| f.below.is_none()) {
             self.unnumbered.insert(index);
         }
         let bridge = tree::Bridge {
-            buses: function.and_then(|f| f.below).or(Some((child.bus.1, child.bus.1))),
+            buses,
             windows,
             hot_plug: function.and_then(|f| f.hot_plug).unwrap_or(false),
             vga: forwards.vga,
@@ -338,6 +507,12 @@ fn slot(kind: ResourceKind) -> Option<Slot> {
     }
 }
 
+/// How many virtual functions one can have; 0 if nobody says.
+fn total(function: &Function) -> u64 {
+    let said = function.sriov.map(|sriov| u64::from(sriov.total)).filter(|total| *total > 0);
+    said.or(function.most_virtual).unwrap_or(0)
+}
+
 /// Whether a function's register takes two slots, by its header.
 fn holds_64_bits(function: &Function, slot: Slot) -> bool {
     let Slot::Bar(n) = slot else { return false };
@@ -348,7 +523,7 @@ fn holds_64_bits(function: &Function, slot: Slot) -> bool {
 
 /// The space of virtual functions is aligned to that of one.
 fn alignment(function: &Function, slot: Slot, size: u64) -> u64 {
-    let total = function.sriov.map_or(0, |sriov| u64::from(sriov.total));
+    let total = total(function);
     match slot {
         Slot::Vf(_) if total > 0 && size.is_multiple_of(total) => {
             let one = size / total;
@@ -361,6 +536,10 @@ fn alignment(function: &Function, slot: Slot, size: u64) -> u64 {
 
 fn placed(function: &Function, resource: &PciResource, slot: Slot, host: Option<&Root>) -> Option<Resource> {
     let space = if resource.io { Space::Io } else { Space::Memory };
+    // A copy in memory below 1 MiB is decoded by no register.
+    if slot == Slot::Rom && resource.range.last() <= 0xf_ffff {
+        return None;
+    }
     // A dump's registers hold addresses of the bus.
     let on_bus = match host {
         Some(host) if !resource.open_ended => host.to_bus(resource.range, resource.io)?,
@@ -369,7 +548,7 @@ fn placed(function: &Function, resource: &PciResource, slot: Slot, host: Option<
     let wide = resource.wide.unwrap_or_else(|| holds_64_bits(function, slot)) || on_bus.last() > LOW;
     let size = on_bus.len();
     // How many virtual functions there are may not be said: what their space begins at a multiple of bounds it.
-    let unknown = matches!(slot, Slot::Vf(_)) && function.sriov.is_none_or(|sriov| sriov.total == 0);
+    let unknown = matches!(slot, Slot::Vf(_)) && total(function) == 0;
     let align = alignment(function, slot, size);
     let align = if unknown { align.min(1 << (on_bus.start() | 1 << 63).trailing_zeros()) } else { align };
     Some(Resource {

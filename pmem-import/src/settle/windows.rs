@@ -1,6 +1,8 @@
 //! What a bridge forwards.
 
-use crate::facts::PciResource;
+use super::listed::Lists;
+use super::root::Root;
+use crate::facts::{BusId, Function, PciResource, PciSource, ResourceKind, join};
 use pmem_core::AddrRange;
 use pmem_pci::Bridge;
 
@@ -23,6 +25,107 @@ pub struct Windows {
     pub vga: bool,
     /// What nobody else decodes is forwarded.
     pub subtractive: bool,
+}
+
+impl Windows {
+    /// Those of which nobody says anything.
+    pub(super) fn unknown() -> Self {
+        Self { io_wide: true, prefetchable_wide: true, ..Self::default() }
+    }
+}
+
+/// What a bridge forwards, in addresses of the bus: by its registers, else as Linux notes it, else by lists. `said` is what a log lists of the
+/// bus below.
+pub(super) fn windows(
+    function: &Function,
+    said: &[PciResource],
+    listed: &Lists<'_>,
+    bus: BusId,
+    root: Option<&Root>,
+) -> Option<Windows> {
+    let mut noted: Vec<&PciResource> =
+        function.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect();
+    let subtractive = function.class.is_some_and(pmem_pci::Class::is_subtractive);
+    if let Some((bridge, common)) = function.header.as_ref().and_then(|h| Some((h.bridge()?, h.common))) {
+        let mut windows =
+            registers(bridge, common.command.io(), common.command.memory(), &noted, function.lists_windows);
+        windows.subtractive = subtractive;
+        return Some(windows);
+    }
+    if function.source <= PciSource::Log && noted.is_empty() {
+        noted = said.iter().collect();
+    }
+    let lines = |io| listed.lines_of(bus, io).map(|(line, _)| line.range).collect::<Vec<_>>();
+    let (memory, io) = (lines(false), lines(true));
+    // `lspci` prints what registers hold; everything else is as the CPU sees it.
+    let is_on_bus = function.source == PciSource::Lspci;
+    let on_bus = |range: AddrRange, io: bool| match root {
+        Some(root) if !is_on_bus => root.to_bus(range, io),
+        _ => Some(range),
+    };
+    let of = |io: bool, prefetchable: bool| -> Vec<AddrRange> {
+        let own = noted.iter().filter(|r| r.io == io && (io || r.prefetchable == prefetchable));
+        own.filter_map(|r| on_bus(r.range, r.io)).collect()
+    };
+    let mut out = Windows {
+        io: join(of(true, false)),
+        io_wide: true,
+        memory: join(of(false, false)),
+        prefetchable: join(of(false, true)),
+        prefetchable_wide: true,
+        subtractive,
+        ..Windows::default()
+    };
+    if is_on_bus || (memory.is_empty() && io.is_empty()) {
+        return (function.lists_windows || !noted.is_empty() || subtractive).then_some(out);
+    }
+    // A list is of a later time than a log; a list of memory says nothing of ports, and one of ports nothing of memory.
+    if listed.says(true) {
+        out.io = io.into_iter().filter_map(|range| on_bus(range, true)).collect();
+    }
+    if listed.says(false) {
+        let memory: Vec<AddrRange> = memory.into_iter().filter_map(|range| on_bus(range, false)).collect();
+        (out.memory, out.prefetchable) = told_apart(memory, &out.memory, &out.prefetchable);
+    }
+    Some(out)
+}
+
+/// Which of a bus's lines is the memory window, and which the prefetchable one: what is above 4 GiB is prefetchable; what lies where a log has
+/// a window is that; of two the other is the other.
+pub(super) fn told_apart(
+    lines: Vec<AddrRange>,
+    memory: &[AddrRange],
+    prefetchable: &[AddrRange],
+) -> (Vec<AddrRange>, Vec<AddrRange>) {
+    let is_one = |line: &AddrRange, known: &[AddrRange]| {
+        known.iter().any(|had| had.start() == line.start()) || known.iter().any(|had| had.overlaps(*line))
+    };
+    let known = |line: &AddrRange| {
+        if line.last() >> 32 != 0 {
+            Some(true)
+        } else {
+            match (is_one(line, memory), is_one(line, prefetchable)) {
+                (true, false) => Some(false),
+                (false, true) => Some(true),
+                _ => None,
+            }
+        }
+    };
+    let mut kinds: Vec<Option<bool>> = lines.iter().map(known).collect();
+    match kinds.as_mut_slice() {
+        [one @ None, Some(other)] | [Some(other), one @ None] => *one = Some(!*other),
+        // Where nobody says by how much addresses are shifted both may be above: the upper one of POWER is the other one.
+        [Some(true), upper @ Some(true)] => *upper = Some(false),
+        _ => {}
+    }
+    let mut has_memory = kinds.contains(&Some(false));
+    let (mut out_memory, mut out_prefetchable) = (Vec::new(), Vec::new());
+    for (line, kind) in lines.into_iter().zip(kinds) {
+        let is_prefetchable = kind.unwrap_or(has_memory);
+        has_memory |= !is_prefetchable;
+        if is_prefetchable { out_prefetchable.push(line) } else { out_memory.push(line) }
+    }
+    (out_memory, out_prefetchable)
 }
 
 /// A bridge's windows by its registers. What reads zero throughout, and Linux does not note, is not implemented.

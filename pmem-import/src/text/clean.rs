@@ -10,6 +10,9 @@ use std::sync::Arc;
 pub(crate) fn lines(source: &Arc<str>, bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
     let text = decode(bytes);
     let quoted = is_quoted_printable(&text);
+    let Kind { has_asides, .. } = kind(&text);
+    // The name of the first text of a difference, and then that of the second.
+    let (mut first_named, mut is_difference) = (false, false);
     let mut numbered = (1u32..).zip(text.split('\n'));
     while let Some((number, raw)) = numbered.next() {
         let mut raw = Cow::Borrowed(raw);
@@ -31,11 +34,47 @@ pub(crate) fn lines(source: &Arc<str>, bytes: &[u8], mut each: impl FnMut(Line<'
             }
         }
         let cleaned = clean(&raw);
+        let cleaned = if is_difference {
+            // What is in the second text: its own lines, and those of both.
+            match cleaned.as_bytes().first() {
+                Some(b'-') => continue,
+                Some(b'+') => Cow::Owned(cleaned[1..].to_owned()),
+                _ => cleaned,
+            }
+        } else {
+            is_difference = first_named && cleaned.starts_with("+++ ");
+            first_named = cleaned.starts_with("--- ");
+            cleaned
+        };
+        if has_asides && cleaned.trim_start().starts_with("//") {
+            continue;
+        }
         let Prefix { text, logged, xen } = strip(&cleaned);
         if !text.trim().is_empty() {
             each(Line { number, text: Cow::Borrowed(text), logged, xen, source: source.clone() });
         }
     }
+}
+
+/// What is to be known of a whole text before its lines are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Kind {
+    /// It is a difference of two texts, of which the second is read.
+    pub(crate) is_difference: bool,
+    /// Lines behind `//` are beside others that are not: what they say is of another state, and left out.
+    pub(crate) has_asides: bool,
+}
+
+/// Looks at a text from afar.
+pub(crate) fn kind(text: &str) -> Kind {
+    let is_difference = text
+        .lines()
+        .zip(text.lines().skip(1))
+        .any(|(first, second)| first.starts_with("--- ") && second.starts_with("+++ "));
+    let says = |line: &&str| line.contains(": ");
+    let (beside, plain): (Vec<&str>, Vec<&str>) =
+        text.lines().filter(says).partition(|line| line.trim_start().starts_with("//"));
+    Kind { is_difference, has_asides: !beside.is_empty() && beside.len() < plain.len() }
 }
 
 /// Takes away what is no part of a line: its end, colours, characters in HTML's way of writing, hard spaces.

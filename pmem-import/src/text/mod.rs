@@ -5,7 +5,7 @@ mod decode;
 mod prefix;
 mod scan;
 
-pub(crate) use clean::lines;
+pub(crate) use clean::{kind, lines};
 pub use decode::decode;
 pub(crate) use scan::{Bracketed, Scan};
 

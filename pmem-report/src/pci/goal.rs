@@ -16,6 +16,13 @@ pub enum Wish {
         /// The port.
         at: Address,
     },
+    /// A card, on the bus below a port of which the sources do not say where it is.
+    AddOnBus {
+        /// What it decodes.
+        card: String,
+        /// The segment and the bus.
+        bus: (u32, u8),
+    },
     /// A base address register that is to have another size.
     Resize {
         /// The function.
@@ -113,7 +120,11 @@ impl Ask {
         }
         for wish in &self.wishes {
             match wish {
-                Wish::Add { card, at } => add(known, &mut goal, card, *at)?,
+                Wish::Add { card, at } => add(&mut goal, card, find(known, *at)?)?,
+                Wish::AddOnBus { card, bus } => {
+                    let port = leading_to(known, *bus)?;
+                    add(&mut goal, card, port)?;
+                }
                 Wish::Resize { function, bar, size } => resize(known, &mut goal, *function, *bar, *size)?,
                 Wish::Vfs { function, count } => virtual_functions(known, &mut goal, *function, *count)?,
                 Wish::AllFailed => all_failed(known, &mut goal)?,
@@ -128,7 +139,10 @@ impl Ask {
     #[must_use]
     pub fn event(&self, goal: &Goal) -> Option<Event> {
         match self.wishes.as_slice() {
-            [Wish::Add { at, .. }] => goal.old.find(*at).map(Event::Plug),
+            [Wish::Add { .. } | Wish::AddOnBus { .. }] => {
+                let card = goal.old.functions.iter().find(|f| f.absent)?;
+                card.parent.map(Event::Plug)
+            }
             [Wish::Resize { function, .. }] => {
                 let (index, slot) = *goal.place.first()?;
                 let size = goal.tree.functions.get(index)?.resource(slot)?.size;
@@ -145,11 +159,23 @@ fn find(known: &PciTree, address: Address) -> Result<Index> {
     index.ok_or_else(|| GoalError::Usage(format!("there is no function {address} in what was read")))
 }
 
+/// The bridge that leads to a bus.
+fn leading_to(known: &PciTree, (segment, bus): (u32, u8)) -> Result<Index> {
+    let leads = |f: &Function| {
+        let buses = f.bridge.as_ref().and_then(|bridge| bridge.buses);
+        f.address.segment == segment && buses.is_some_and(|(first, _)| first == bus)
+    };
+    let found = known.tree.functions.iter().position(leads);
+    found.ok_or_else(|| {
+        GoalError::Usage(format!("no bridge leads to bus {segment:04x}:{bus:02x} in what was read"))
+    })
+}
+
 /// A card that is to come: the first free device of the bus below a port.
-fn add(known: &PciTree, goal: &mut Goal, card: &str, at: Address) -> Result<()> {
-    let port = find(known, at)?;
-    let parent = goal.tree.functions.get(port);
-    let Some((bridge, root)) = parent.and_then(|f| Some((f.bridge.clone()?, f.root))) else {
+fn add(goal: &mut Goal, card: &str, port: Index) -> Result<()> {
+    let Some(parent) = goal.tree.functions.get(port) else { return Ok(()) };
+    let at = parent.address;
+    let Some((bridge, root)) = parent.bridge.clone().map(|bridge| (bridge, parent.root)) else {
         return usage(format!("{at} is no bridge: nothing can be plugged in below it"));
     };
     let Some((bus, _)) = bridge.buses.filter(|(first, _)| *first != 0) else {
@@ -166,6 +192,10 @@ fn add(known: &PciTree, goal: &mut Goal, card: &str, at: Address) -> Result<()> 
     function.absent = true;
     function.mobility = Mobility::Asked;
     function.resources = items(card)?;
+    if function.resources.iter().all(|r| r.space == Space::Io) {
+        // Without memory there is nothing but ports to work by.
+        function.resources.iter_mut().for_each(|r| r.optional = false);
+    }
     let index = goal.tree.functions.len();
     for resource in &function.resources {
         let list = if resource.optional { &mut goal.extra } else { &mut goal.place };
@@ -286,6 +316,9 @@ fn resize(known: &PciTree, goal: &mut Goal, address: Address, bar: u8, size: u64
         }
     }
     goal.place.push((index, slot));
+    // What else of it is needed, and has no place.
+    let lost = function.resources.iter().filter(|r| r.at.is_none() && !r.optional && r.slot != slot);
+    goal.place.extend(lost.map(|r| (index, r.slot)));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use super::parts::{Names, Range};
 use crate::sources::{Read, Warning};
-use pmem_import::PciTree;
+use pmem_import::{Conflict, PciTree, ResourceKind};
 use pmem_pci::check::{Fault, Part as Which, Side as Known, Violation, check};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -21,7 +21,8 @@ pub struct Side {
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Wrong {
-    /// What: `overlap`, `outside`, `unreachable`, `prefetched`, `misaligned`, `ragged`, `too-high`, `avoided`, `isa`, `vga`, `buses`.
+    /// What: `overlap`, `outside`, `unreachable`, `prefetched`, `misaligned`, `ragged`, `too-high`, `avoided`, `isa`, `vga`, `buses`,
+    /// `firmware` (it was, before the kernel moved it).
     pub fault: String,
     /// With what.
     pub side: Side,
@@ -47,9 +48,34 @@ impl PciLint {
     #[must_use]
     pub fn of(known: &PciTree, read: Vec<Read>, warnings: Vec<Warning>) -> Self {
         let names = Names::of(known, &known.tree);
-        let wrong = check(&known.tree).iter().filter(|v| is_sure(known, v)).map(|v| one(&names, v)).collect();
+        let mut wrong = wrong(known, &names);
+        wrong.extend(known.conflicts.iter().map(|said| of_firmware(&said.value)));
         Self { wrong, read, warnings }
     }
+}
+
+/// Everything that is wrong with the hierarchy as it is.
+pub(super) fn wrong(known: &PciTree, names: &Names<'_>) -> Vec<Wrong> {
+    sure(known).iter().map(|violation| one(names, violation)).collect()
+}
+
+/// The violations that do not only seem so for want of sources.
+pub(super) fn sure(known: &PciTree) -> Vec<Violation> {
+    check(&known.tree).into_iter().filter(|violation| is_sure(known, violation)).collect()
+}
+
+/// What firmware put where it cannot be: the kernel has moved it since, or left it without a place.
+pub(super) fn of_firmware(conflict: &Conflict) -> Wrong {
+    let Conflict { function, kind, range, with, .. } = conflict;
+    let what = if *kind == ResourceKind::Window { "window".to_owned() } else { kind.to_string() };
+    let range = Range { start: format!("{:#x}", range.start()), end: format!("{:#x}", range.last()) };
+    let side = Side { function: Some(function.to_string()), what, range };
+    let why = match with.as_str() {
+        "" => "where no window of the bridge above has it".to_owned(),
+        with => format!("where there is {with}"),
+    };
+    let says = format!("{} was put by firmware {why}", words(&side));
+    Wrong { fault: "firmware".to_owned(), side, other: None, says }
 }
 
 /// Whether it does not only seem so for want of sources.
@@ -66,7 +92,11 @@ fn is_sure(known: &PciTree, violation: &Violation) -> bool {
     let shifted = violation.fault == Fault::Outside
         && known.guessed.contains(&(violation.side.root, violation.side.space))
         && violation.other.is_some_and(|other| other.span.first >> 32 != violation.side.span.first >> 32);
-    let guessed = guessed || shifted;
+    // Nobody says what the bridge above forwards.
+    let unsaid = violation.side.function.and_then(|index| known.tree.functions.get(index)?.parent);
+    let unsaid = matches!(violation.fault, Fault::Outside | Fault::Unreachable)
+        && unsaid.is_some_and(|parent| known.unsaid.contains(&parent));
+    let guessed = guessed || shifted || unsaid;
     let numbered = |side: &Known| side.function.is_none_or(|index| !known.unnumbered.contains(&index));
     if violation.fault == Fault::Buses
         && !(numbered(&violation.side) && violation.other.as_ref().is_none_or(numbered))
@@ -76,7 +106,7 @@ fn is_sure(known: &PciTree, violation: &Violation) -> bool {
     measured(&violation.side) && violation.other.as_ref().is_none_or(measured) && !guessed
 }
 
-fn one(names: &Names<'_>, violation: &Violation) -> Wrong {
+pub(super) fn one(names: &Names<'_>, violation: &Violation) -> Wrong {
     let fault = match violation.fault {
         Fault::Overlap => "overlap",
         Fault::Outside => "outside",

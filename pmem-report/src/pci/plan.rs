@@ -9,6 +9,7 @@ use pmem_pci::Span;
 use pmem_pci::certificate::{self, Ground, Reason};
 use pmem_pci::linux::{Event, Rules};
 use pmem_pci::plan::{Goal, Plan, Verdict};
+use pmem_pci::steps::Step;
 use pmem_pci::tree::{Index, Slot, Space, WindowKind};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -182,8 +183,27 @@ impl PlacementPlan {
                     let space = function.and_then(|f| Some((f.root, f.resource(*slot)?.space)));
                     space.is_some_and(|space| known.guessed.contains(&space))
                 };
-                out.verdict = if keys.iter().any(guessed) { "not-proven" } else { "no" }.to_owned();
-                out.why = why(&goal_names(known, goal), goal, keys);
+                // What is of no known size is taken for as large as it can be.
+                let unmeasured = !known.unmeasured.is_empty();
+                let names = goal_names(known, goal);
+                if let Some((index, _)) = keys.iter().find(|key| guessed(key)) {
+                    out.verdict = "not-proven".to_owned();
+                    let root = goal.tree.functions.get(*index).and_then(|f| goal.tree.roots.get(f.root));
+                    let bus = root
+                        .map_or(String::new(), |root| format!("{:04x}:{:02x}", root.segment, root.buses.0));
+                    out.assumed.push(format!(
+                        "what the host bridge of bus {bus} forwards: a whole log, or /proc/iomem, says it"
+                    ));
+                } else if unmeasured {
+                    out.verdict = "not-proven".to_owned();
+                    out.assumed.push(
+                        "how large some registers are, which a dump of configuration space alone does not say"
+                            .to_owned(),
+                    );
+                } else {
+                    out.verdict = "no".to_owned();
+                    out.why = why(&names, goal, keys);
+                }
             }
             Verdict::NotProven(_) => out.verdict = "not-proven".to_owned(),
         }
@@ -218,14 +238,55 @@ impl PlacementPlan {
             .collect();
         self.verdict = verdict.to_owned();
         self.least = plan.least;
+        let unknown = |step: &Step| -> Option<String> {
+            let name = names.function(step.function);
+            let is_bar = |slot: &Slot| matches!(slot, Slot::Bar(n) if matches!(step.offset, o if o == 0x10 + 4 * u16::from(*n)));
+            let unnamed = known.unnamed.iter().any(|(index, slot)| *index == step.function && is_bar(slot));
+            if known.ways.contains(&step.function) {
+                Some(format!("which bridges the {name} is"))
+            } else if known.nameless.contains(&step.function) {
+                Some(format!("where the {name} is"))
+            } else if unnamed {
+                Some(format!("which BARs of {name} are which"))
+            } else {
+                None
+            }
+        };
+        let mut unsaid: Vec<String> = plan.steps.iter().filter_map(unknown).collect();
+        unsaid.sort_unstable();
+        unsaid.dedup();
+        if !unsaid.is_empty() {
+            // Half of the writes would be worse than none.
+            self.writes.clear();
+        }
         let unknown = plan.steps.iter().filter(|step| step.offset == 4 && step.before.is_none());
         let mut guessed: Vec<Index> = unknown.map(|step| step.function).collect();
         guessed.sort_unstable();
         guessed.dedup();
-        self.assumed = guessed
+        self.assumed =
+            unsaid.into_iter().map(|what| format!("{what} is not said: the writes are left out")).collect();
+        let commands = guessed
             .iter()
-            .map(|index| format!("{}: what its command register holds is not said", names.function(*index)))
-            .collect();
+            .map(|index| format!("{}: what its command register holds is not said", names.function(*index)));
+        if !self.writes.is_empty() {
+            self.assumed.extend(commands);
+        }
+        let through_unknown = |(index, _): &(Index, Slot)| {
+            goal.tree.above(*index).find(|above| known.ways.contains(above) || known.unsaid.contains(above))
+        };
+        let mut ways: Vec<Index> = goal.place.iter().filter_map(through_unknown).collect();
+        ways.sort_unstable();
+        ways.dedup();
+        self.assumed.extend(ways.iter().map(|way| {
+            let name = names.function(*way);
+            if known.ways.contains(way) {
+                format!(
+                    "that nothing else is behind the {name}, of which no source says which bridges that are"
+                )
+            } else {
+                format!("that nothing else is behind {name}, of which no source says what it forwards")
+            }
+        }));
         self.quiesced = plan.quiesced.iter().map(|index| names.function(*index)).collect();
         for (index, function) in plan.tree.functions.iter().enumerate() {
             let had = goal.old.functions.get(index);

@@ -28,9 +28,9 @@ pub struct Decoded {
     pub bar: String,
     /// `io`, `mem32`, `mem32p`, `mem64`, `mem64p`, `rom`.
     pub kind: String,
-    /// In bytes.
-    pub size: String,
-    /// Its addresses; null if it has no place.
+    /// In bytes; null if no source says.
+    pub size: Option<String>,
+    /// Its addresses; null if it has no place. Where its size is not said: what it may take at most.
     pub range: Option<Range>,
     /// Sizes that it can have.
     pub sizes: Vec<String>,
@@ -106,7 +106,8 @@ fn below(names: &Names<'_>, root: usize, bridge: Option<usize>, depth: usize, ou
             Decoded {
                 bar: resource.slot.to_string(),
                 kind: kind(resource).to_owned(),
-                size: format!("{:#x}", resource.size),
+                size: Some(format!("{:#x}", resource.size))
+                    .filter(|_| !names.known.unmeasured.contains(&(index, resource.slot))),
                 range: resource.span().map(|span| Range::of(names.to_cpu(root, resource.space, span))),
                 sizes: sizes.iter().flat_map(|own| &own.sizes).map(|size| format!("{size:#x}")).collect(),
             }

@@ -101,8 +101,11 @@ pub fn pci_doctor(report: &PciDoctor, styles: &Styles, out: &mut dyn Write) -> i
     };
     writeln!(out, "{}", styled(styles.heading, heading))?;
     for ailment in &report.ailments {
-        let style =
-            if ailment.kind == "optional" || ailment.kind == "small" { styles.free } else { styles.warning };
+        let style = if matches!(ailment.kind.as_str(), "optional" | "small" | "firmware") {
+            styles.free
+        } else {
+            styles.warning
+        };
         writeln!(out, "\n{}", styled(style, &ailment.says))?;
         let Some(remedy) = &ailment.remedy else {
             ailment.plan.iter().flat_map(|plan| &plan.why).try_for_each(|why| reason(why, styles, out))?;
@@ -146,7 +149,7 @@ pub fn pci_predict(report: &PciPrediction, styles: &Styles, out: &mut dyn Write)
             writeln!(out, "  {} {}: no space", part.function, named(&part.bar))?;
         }
         for part in &event.hurts {
-            let text = format!("{} {} is lost, or elsewhere", part.function, named(&part.bar));
+            let text = format!("{} {} is lost, or moved", part.function, named(&part.bar));
             writeln!(out, "  {}", styled(styles.warning, &text))?;
         }
         for window in &event.differs {
@@ -199,7 +202,12 @@ pub fn pci_tree(report: &PciHierarchy, styles: &Styles, out: &mut dyn Write) -> 
             let sizes: Vec<String> = bar.sizes.iter().map(|text| bytes(text)).collect();
             let sizes =
                 if sizes.is_empty() { String::new() } else { format!(", can be {}", sizes.join(", ")) };
-            writeln!(out, "{indent}  BAR {} {} {}: {at}{sizes}", bar.bar, bar.kind, bytes(&bar.size))?;
+            let at = match (&bar.size, &bar.range) {
+                (None, Some(range)) => format!("from {} on", range.start),
+                _ => at,
+            };
+            let size = bar.size.as_deref().map_or("of a size that is not said".to_owned(), bytes);
+            writeln!(out, "{indent}  BAR {} {} {size}: {at}{sizes}", bar.bar, bar.kind)?;
         }
     }
     warnings(&report.warnings, styles, out)?;
@@ -236,7 +244,7 @@ fn says(linux: &Linux, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
 fn heading(report: &PlacementPlan) -> String {
     match report.verdict.as_str() {
         "fits" if report.quiesced.is_empty() => "It fits, and nothing that runs is touched.".to_owned(),
-        "fits" => format!("It fits. Only {} is stopped, which it is about.", report.quiesced.join(", ")),
+        "fits" => format!("It fits. Stopped is only what it is about: {}.", report.quiesced.join(", ")),
         "fits-with-quiesce" => format!("It fits once these are stopped: {}.", report.quiesced.join(", ")),
         "nothing-wrong" => "Nothing is wrong: everything that needs a place has one.".to_owned(),
         "no" => "It does not fit, whatever is moved.".to_owned(),

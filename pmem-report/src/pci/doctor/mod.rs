@@ -9,16 +9,19 @@ pub use ailment::Ailment;
 pub use remedy::Remedy;
 
 use super::kernel::Kernel;
+use super::lint::{self, sure};
 use super::parts::Names;
 use super::plan::PlacementPlan;
 use crate::sources::{Read, Warning};
 use crate::units::size;
-use pmem_import::{PciTree, ResourceKind};
+use pmem_import::{PciSource, PciTree, ResourceKind};
 use pmem_pci::Budget;
+use pmem_pci::check::{Fault, Part, Violation};
 use pmem_pci::plan::{Goal, Verdict, plan};
 use pmem_pci::tree::{Index, Mobility, Slot};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// What the doctor says.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -49,10 +52,23 @@ impl PciDoctor {
     ) -> Self {
         let names = Names::of(known, &known.tree);
         let mut ailments: Vec<Ailment> = damage(known, &names, kernel).into_iter().collect();
+        // What nothing forwards has no place, whatever its register holds.
+        let (unreached, wrong): (Vec<Violation>, Vec<Violation>) = sure(known).into_iter().partition(|v| {
+            matches!(v.fault, Fault::Unreachable | Fault::Outside) && matches!(v.side.part, Part::Resource(_))
+        });
+        let unreached: BTreeSet<(Index, Slot)> = unreached
+            .iter()
+            .filter_map(|v| match v.side.part {
+                Part::Resource(slot) => Some((v.side.function?, slot)),
+                _ => None,
+            })
+            .collect();
+        ailments.extend(wrong.iter().map(|violation| illegal(&names, violation)));
         for (index, function) in known.tree.functions.iter().enumerate() {
             let lost = |optional: bool| {
-                let own = function.resources.iter().filter(move |r| r.at.is_none() && r.optional == optional);
-                own.filter(|r| !known.given_up.contains(&(index, r.slot)))
+                let own = function.resources.iter().filter(move |r| r.optional == optional);
+                own.filter(|r| r.at.is_none() || unreached.contains(&(index, r.slot)))
+                    .filter(|r| !known.given_up.contains(&(index, r.slot)))
             };
             let needed: Vec<Slot> = lost(false).map(|r| r.slot).collect();
             if !needed.is_empty() {
@@ -85,6 +101,30 @@ impl PciDoctor {
                 plan: None,
             });
         }
+        ailments.extend(short(known, &names));
+        ailments.extend(known.conflicts.iter().map(|said| {
+            let wrong = lint::of_firmware(&said.value);
+            Ailment {
+                kind: "firmware".to_owned(),
+                function: wrong.side.function,
+                bar: None,
+                says: wrong.says,
+                remedy: None,
+                plan: None,
+            }
+        }));
+        // What has no place is in no list of what has one.
+        if known.sources.iter().all(|source| *source == PciSource::Listing) {
+            ailments.push(Ailment {
+                kind: "unsaid".to_owned(),
+                function: None,
+                bar: None,
+                says: "lists name only what has a place: whether anything has none a log, or lspci -vv, says"
+                    .to_owned(),
+                remedy: None,
+                plan: None,
+            });
+        }
         let verdict = verdict(&ailments).to_owned();
         // One at a time: after it everything may look different.
         let first = ailments.iter().find_map(|ailment| {
@@ -97,7 +137,7 @@ impl PciDoctor {
 }
 
 fn verdict(ailments: &[Ailment]) -> &'static str {
-    let matters = |ailment: &&Ailment| matches!(ailment.kind.as_str(), "no-place" | "given-up" | "differs");
+    let matters = |ailment: &&Ailment| !matches!(ailment.kind.as_str(), "optional" | "small" | "firmware");
     let needed: Vec<&Ailment> = ailments.iter().filter(matters).collect();
     let helped = |ailment: &&Ailment| ailment.remedy.as_ref().is_some_and(|remedy| remedy.by != "none");
     let is_open = |ailment: &&Ailment| ailment.plan.as_ref().is_none_or(|plan| plan.verdict == "not-proven");
@@ -110,6 +150,74 @@ fn verdict(ailments: &[Ailment]) -> &'static str {
     } else {
         "no"
     }
+}
+
+/// What is against the rules of the bus.
+fn illegal(names: &Names<'_>, violation: &Violation) -> Ailment {
+    let wrong = lint::one(names, violation);
+    Ailment {
+        kind: "illegal".to_owned(),
+        function: wrong.side.function,
+        bar: None,
+        says: wrong.says,
+        remedy: None,
+        plan: None,
+    }
+}
+
+/// Windows that are smaller than the kernel wanted them, and bridges without bus numbers.
+fn short(known: &PciTree, names: &Names<'_>) -> Vec<Ailment> {
+    // Where functions are known those that have no place say more.
+    let is_excerpt = !known.tree.functions.iter().any(|f| f.bridge.is_none() && !f.resources.is_empty());
+    let windows = known.short.iter().filter(|_| is_excerpt).map(|(index, kind, wanted)| {
+        let name = names.function(*index);
+        let has = known.tree.functions.get(*index).and_then(|f| f.window(*kind)?.span);
+        let has = has.map_or("is closed".to_owned(), |span| format!("has {}", size(span.len())));
+        let says = format!("the {kind} window of {name} {has}, and the kernel wanted {}", size(*wanted));
+        ("short", name, says)
+    });
+    let buses = known.numberless.iter().map(|(index, (first, last))| {
+        let name = names.function(*index);
+        ("buses", name.clone(), numbers(known, names, *index, (*first, *last)))
+    });
+    let ailments = windows.chain(buses).map(|(kind, name, says)| Ailment {
+        kind: kind.to_owned(),
+        function: Some(name),
+        bar: None,
+        says,
+        remedy: None,
+        plan: None,
+    });
+    ailments.collect()
+}
+
+/// Bus numbers are short: who would have to give some.
+fn numbers(known: &PciTree, names: &Names<'_>, index: Index, (first, last): (u8, u8)) -> String {
+    let tree = &known.tree;
+    let name = names.function(index);
+    let above = tree.above(index).next();
+    let mut says =
+        format!("bus numbers are short: {name} needs {first:02x}-{last:02x} for what is behind it");
+    let buses = |index: Index| tree.functions.get(index)?.bridge.as_ref()?.buses;
+    let Some((port, (from, to))) = above.and_then(|port| Some((port, buses(port)?))) else { return says };
+    says += &format!(", and {} above it has {from:02x}-{to:02x}", names.function(port));
+    // Numbers that nobody else on the bus above has, up to the end of what is above.
+    let function = tree.functions.get(port);
+    let around = function.and_then(|f| f.parent).and_then(buses);
+    let around = around.or_else(|| tree.roots.get(function?.root).map(|root| root.buses));
+    let Some((_, end)) = around else { return says };
+    let beside = function.into_iter().flat_map(|f| tree.on_bus(f.root, f.parent));
+    let next = beside.filter_map(|(other, _)| Some(buses(other)?.0)).filter(|bus| *bus > from).min();
+    let free = next.map_or(end, |next| next - 1);
+    says += &if free >= last {
+        format!(
+            "; numbers up to {free:02x} are nobody's: {} can be given {from:02x}-{last:02x}, and nothing else is renumbered",
+            names.function(port)
+        )
+    } else {
+        format!("; only numbers up to {free:02x} are nobody's: others would have to be renumbered")
+    };
+    says
 }
 
 /// What a failed attempt did to others: places that the kernel gave up, registers that are not as its map.
@@ -158,6 +266,10 @@ fn no_place(
         |slot: &Slot| known.tree.functions.get(index).and_then(|f| f.resource(*slot)).map_or(0, |r| r.size);
     let list: Vec<String> = lost.iter().map(|slot| format!("BAR {slot} ({})", size(of(slot)))).collect();
     let mut goal = Goal { old: known.tree.clone(), tree: known.tree.clone(), ..Goal::default() };
+    for tree in [&mut goal.old, &mut goal.tree] {
+        let own = tree.functions.get_mut(index).into_iter().flat_map(|f| &mut f.resources);
+        own.filter(|r| lost.contains(&r.slot)).for_each(|r| r.at = None);
+    }
     goal.place = lost.iter().map(|slot| (index, *slot)).collect();
     for tree in [&mut goal.old, &mut goal.tree] {
         if let Some(function) = tree.functions.get_mut(index).filter(|f| f.bridge.is_none()) {

@@ -163,13 +163,16 @@ pub(super) fn restore(known: &PciTree, names: &Names<'_>, kernel: Option<&Kernel
 
 /// What has to be rewritten, where it is not known how.
 pub(super) fn by_writes(known: &PciTree, report: &PlacementPlan, kernel: Option<&Kernel>) -> Remedy {
-    let cut = "windows must be cut anew, as below; firmware may";
     let mut says = vec![match kernel {
-        Some(kernel) => format!("Linux {} does not find this place by itself: {cut}", kernel.version),
-        None => format!(
-            "{cut}; what the kernel would do by itself is not foretold without its version (--kernel)"
-        ),
+        Some(kernel) => format!("there is room, which Linux {} does not find by itself", kernel.version),
+        None => {
+            "there is room; whether the kernel finds it by itself is not foretold without its version (--kernel)"
+                .to_owned()
+        }
     }];
+    if !report.windows.is_empty() {
+        says.push("firmware, or writes to these bridges, must cut windows anew:".to_owned());
+    }
     if known.locked_down {
         says.push(LOCKED.to_owned());
     }

@@ -38,6 +38,8 @@ pub(super) fn small(
             }
         });
         let name = names.function(index);
+        let is_known = known.unmeasured.is_empty()
+            && !known.guessed.contains(&(function.root, pmem_pci::tree::Space::Memory));
         let mut says = format!("{name} BAR {slot} has {}, and could have {}", size(now), size(most));
         match &fitting {
             Some((fits, goal)) => {
@@ -49,7 +51,10 @@ pub(super) fn small(
                 });
                 says += if alone { ", and Linux does it by itself (resourceN_resize)" } else { "" };
             }
-            None => says += "; none of its larger sizes fits without stopping others",
+            None if is_known => says += "; none of its larger sizes fits without stopping others",
+            None => {
+                says += "; whether one of them fits is not known: no source says what the host bridge forwards, or how large others are"
+            }
         }
         let (function, bar) = (Some(name), Some(slot.to_string()));
         out.push(Ailment { kind: "small".to_owned(), function, bar, says, remedy: None, plan: None });

@@ -1,0 +1,56 @@
+//! Buses of which no source says which bridge leads there: parts of logs, and of `lspci`.
+
+use super::root::Root;
+use crate::facts::{BusId, Facts, Function};
+use pmem_pci::Address;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where such a bus hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// A bridge leads there of which no source says where it leads, for no other can.
+    Leads(Address),
+    /// Somewhere below a bridge.
+    Below(Address),
+    /// Somewhere below a root bus.
+    BelowRoot(BusId),
+}
+
+/// Where each bus hangs that is taken for a root bus, though it is among those of a bridge, or of a root bus that a log names. Buses are
+/// numbered from the outside in, each bridge's own right after the one it is on, if it is the first there.
+pub(super) fn orphans(
+    facts: &Facts,
+    functions: &[Function],
+    roots: &[Root],
+    loose: &BTreeSet<Address>,
+) -> BTreeMap<BusId, Way> {
+    let mut left = loose.clone();
+    let mut out: BTreeMap<BusId, Way> = BTreeMap::new();
+    let mut alone = |on: BusId, takes: bool| {
+        let mut found = left.iter().filter(|bridge| (bridge.segment, bridge.bus) == on).copied();
+        let (Some(only), None) = (found.next(), found.next()) else { return None };
+        if takes {
+            left.remove(&only);
+        }
+        Some(only)
+    };
+    for root in roots.iter().filter(|root| !facts.pci.roots.contains_key(&root.bus)) {
+        let (segment, bus) = root.bus;
+        let among = |(first, last): (u8, u8)| first <= bus && bus <= last;
+        let around = functions.iter().filter(|f| f.bdf().segment == segment && f.below.is_some_and(among));
+        let around = around.min_by_key(|f| f.below.map(|(first, last)| last - first));
+        let hosts = facts.pci.ranges.iter().filter(|(host, range)| {
+            host.0 == segment && **host != root.bus && among(**range) && facts.pci.roots.contains_key(host)
+        });
+        let host = hosts.min_by_key(|(_, (first, last))| last - first).map(|(host, _)| *host);
+        let own = around.and_then(|f| Some((segment, f.below?.0))).or(host);
+        if own.is_none() {
+            continue;
+        }
+        let next = bus.checked_sub(1).and_then(|before| alone((segment, before), true)).map(Way::Leads);
+        let only = || own.and_then(|own| alone(own, false)).map(Way::Below);
+        let way = next.or_else(only).or(around.map(|f| Way::Below(f.bdf()))).or(host.map(Way::BelowRoot));
+        out.extend(way.map(|way| (root.bus, way)));
+    }
+    out
+}
