@@ -5,6 +5,7 @@ mod capture;
 mod ci;
 mod firmware;
 mod fuzz;
+mod hotplug;
 mod kmod;
 mod layers;
 mod nostd;
@@ -49,10 +50,34 @@ enum Task {
         #[command(subcommand)]
         step: Kmod,
     },
+    /// Hot-plugged PCI cards in Debian's kernels under QEMU: what is foretold, mended and refused.
+    Hotplug {
+        /// Which.
+        #[command(subcommand)]
+        step: Hotplug,
+    },
     /// Boots a kernel in QEMU with several topologies, and stores what `pmem gather` finds under tests/machines.
     Capture {
         /// Which; all if none is given.
         names: Vec<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Hotplug {
+    /// Boots the kernels side by side, with each machine.
+    Test {
+        /// Which: 6.1, 6.12; both if none is given.
+        series: Vec<String>,
+        /// Only these: ports, cut, hazard, predictor.
+        #[arg(long, value_delimiter = ',')]
+        scenes: Vec<String>,
+        /// All machines of the predictor.
+        #[arg(long)]
+        long: bool,
+        /// The first of the predictor's machines.
+        #[arg(long, default_value_t = 1)]
+        seed: u32,
     },
 }
 
@@ -140,6 +165,9 @@ fn main() -> ExitCode {
         Task::Firmware => firmware::run(),
         Task::Capture { names } => capture::run(&names),
         Task::Kmod { step } => module(step),
+        Task::Hotplug { step: Hotplug::Test { series, scenes, long, seed } } => {
+            hotplug::run(&series, &scenes, long, seed)
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

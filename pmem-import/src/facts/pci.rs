@@ -320,7 +320,7 @@ pub struct Pci {
     pub conflicts: Vec<Said<Conflict>>,
     /// Windows that were wanted, and had no room.
     pub wanted: Vec<Said<Wanted>>,
-    /// Bridges that have too few bus numbers, and those that they would need.
+    /// Bridges that have too few bus numbers, and those that they would need: 0 where a log does not say which.
     pub numberless: BTreeMap<Address, (u8, u8)>,
     /// Memory-mapped configuration space.
     pub ecam: Vec<Said<(u32, AddrRange)>>,

@@ -213,6 +213,11 @@ impl Reader {
             return Verdict::Took;
         }
         let body = rest.trim_start();
+        if body.starts_with("No bus number available for hot-added bridge") {
+            facts.pci.function(PciSource::Log, address, &at);
+            facts.pci.numberless.entry(address).or_insert((0, 0));
+            return Verdict::Took;
+        }
         if let Some(buses) = body.strip_prefix("devices behind bridge are unusable because ").and_then(buses)
         {
             facts.pci.numberless.insert(address, buses);

@@ -74,11 +74,12 @@ impl Guest<'_> {
         }
         let scripts = root().join("kmod/test");
         copy(&scripts.join("init"), "init")?;
+        copy(&scripts.join("hotplug"), "hotplug")?;
         copy(&scripts.join("lib.sh"), "lib.sh")?;
         for scene in fs::read_dir(scripts.join("scenes")).map_err(|e| e.to_string())?.flatten() {
             copy(&scene.path(), &format!("scenes/{}", scene.file_name().to_string_lossy()))?;
         }
-        check("chmod", Command::new("chmod").arg("755").arg(tree.join("init")))?;
+        check("chmod", Command::new("chmod").arg("755").arg(tree.join("init")).arg(tree.join("hotplug")))?;
         let initrd = self.lab.join("initrd");
         let pack = format!("find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet > {}", initrd.display());
         check("initramfs", Command::new("sh").current_dir(&tree).args(["-c", &pack]))?;

@@ -3,7 +3,7 @@
 pub mod build;
 pub mod changed;
 pub mod debug;
-mod guest;
+pub mod guest;
 pub mod kernel;
 pub mod mutants;
 mod object;

@@ -196,8 +196,10 @@ fn numbers(known: &PciTree, names: &Names<'_>, index: Index, (first, last): (u8,
     let tree = &known.tree;
     let name = names.function(index);
     let above = tree.above(index).next();
-    let mut says =
-        format!("bus numbers are short: {name} needs {first:02x}-{last:02x} for what is behind it");
+    let mut says = match (first, last) {
+        (0, 0) => format!("bus numbers are short: {name} needs one, and has none"),
+        _ => format!("bus numbers are short: {name} needs {first:02x}-{last:02x} for what is behind it"),
+    };
     let buses = |index: Index| tree.functions.get(index)?.bridge.as_ref()?.buses;
     let Some((port, (from, to))) = above.and_then(|port| Some((port, buses(port)?))) else { return says };
     says += &format!(", and {} above it has {from:02x}-{to:02x}", names.function(port));
@@ -209,6 +211,8 @@ fn numbers(known: &PciTree, names: &Names<'_>, index: Index, (first, last): (u8,
     let beside = function.into_iter().flat_map(|f| tree.on_bus(f.root, f.parent));
     let next = beside.filter_map(|(other, _)| Some(buses(other)?.0)).filter(|bus| *bus > from).min();
     let free = next.map_or(end, |next| next - 1);
+    // One more, where the log does not say which.
+    let last = if last == 0 { to.saturating_add(1) } else { last };
     says += &if free >= last {
         format!(
             "; numbers up to {free:02x} are nobody's: {} can be given {from:02x}-{last:02x}, and nothing else is renumbered",

@@ -1,0 +1,122 @@
+//! What `pmem pci predict` foretells against what the kernel does.
+
+use super::session::{Card, Mode, Session};
+use super::state::{Range, State, parse};
+use crate::run::Result;
+use serde_json::Value;
+
+/// Something that is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A card is plugged in below a port.
+    Plug { id: String, card: Card, bus: String, port: String },
+    /// It is taken out.
+    Unplug { id: String, card: Card, port: String },
+    /// Everything is looked for again.
+    Rescan,
+    /// The empty bus below a port is looked through again.
+    RescanBus { port: String },
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("")
+}
+
+fn range(value: &Value) -> Option<Range> {
+    let number = |value: &Value| u64::from_str_radix(text(value).trim_start_matches("0x"), 16).ok();
+    Some((number(value.get("start")?)?, number(value.get("end")?)?))
+}
+
+/// The function that a card below a port is.
+pub fn card_of(state: &State, port: &str) -> Result<String> {
+    let bus = state.get(port).ok_or_else(|| format!("there is no {port}"))?.secondary();
+    Ok(format!("0000:{bus:02x}:00.0"))
+}
+
+fn list<'v>(value: &'v Value, name: &str) -> impl Iterator<Item = &'v Value> {
+    value.get(name).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Puts what was foretold into what there was.
+fn foretold(before: &State, event: &Value) -> State {
+    let mut out = before.clone();
+    let mut set = |function: &str, name: &str, range: Option<Range>| {
+        let function = out.entry(function.to_owned()).or_default();
+        if let Some(line) = super::state::line(name) {
+            if function.resources.len() <= line {
+                function.resources.resize(line + 1, None);
+            }
+            function.resources[line] = range;
+        }
+    };
+    for lost in list(event, "hurts") {
+        let name = text(&lost["bar"]);
+        set(text(&lost["function"]), name.strip_suffix(" window").unwrap_or(name), None);
+    }
+    for placed in list(event, "placements") {
+        set(text(&placed["function"]), text(&placed["bar"]), range(placed));
+    }
+    for window in list(event, "windows") {
+        set(text(&window["bridge"]), text(&window["kind"]), range(&window["new"]));
+    }
+    out
+}
+
+/// Where what was foretold and what came differ: of the map, and of the registers.
+fn compare(wanted: &State, event: &Value, after: &State) -> Vec<String> {
+    let mut out = Vec::new();
+    for (name, has) in after {
+        let had = wanted.get(name).cloned().unwrap_or_default();
+        let names = ["0", "1", "2", "3", "4", "5", "rom", "io", "mem", "pref"];
+        for what in names.iter().filter(|what| has.is_bridge() || !["io", "mem", "pref"].contains(what)) {
+            let (foretold, came) = (had.at(what), has.at(what));
+            if foretold != came {
+                out.push(format!("{name} {what}: foretold {foretold:x?}, came {came:x?}"));
+            }
+        }
+        for kind in ["mem", "pref"].iter().filter(|_| has.is_bridge()) {
+            let differs = list(event, "differs")
+                .find(|one| text(&one["bridge"]) == name && text(&one["kind"]) == *kind);
+            let foretold = match differs {
+                Some(one) => range(&one["old"]),
+                None => had.at(kind),
+            };
+            let came = has.registers(kind);
+            // A window that nobody has set up reads zero.
+            if foretold != came && !(foretold.is_none() && came == Some((0, 0xf_ffff))) {
+                out.push(format!("{name} {kind} registers: foretold {foretold:x?}, came {came:x?}"));
+            }
+        }
+    }
+    out
+}
+
+/// Foretells an event, has it happen, and compares.
+pub fn check(session: &mut Session, mode: Mode, event: &Event) -> Result<Vec<String>> {
+    let before = parse(&session.ok("state")?);
+    let deed = match event {
+        Event::Plug { card, port, .. } => {
+            let plug = if mode == Mode::Acpi { "plug-acpi" } else { "plug" };
+            format!("{plug} {} at {port}", card.spec())
+        }
+        Event::Unplug { port, .. } => format!("unplug {port}"),
+        Event::Rescan => "rescan".to_owned(),
+        Event::RescanBus { port } => {
+            let bus = before.get(port).map_or(0, super::state::Function::secondary);
+            format!("rescan 0000:{bus:02x}")
+        }
+    };
+    let (_, prediction) = session.pmem(&format!("pci predict --do '{deed}'"))?;
+    match event {
+        Event::Plug { id, card, bus, port } => session.plug(id, *card, bus, &card_of(&before, port)?)?,
+        Event::Unplug { id, card, port } => session.unplug(id, *card, &card_of(&before, port)?)?,
+        Event::Rescan => drop(session.ok("echo 1 > /sys/bus/pci/rescan && quiet")?),
+        Event::RescanBus { port } => {
+            let bus = before.get(port).map_or(0, super::state::Function::secondary);
+            drop(session.ok(&format!("echo 1 > /sys/class/pci_bus/0000:{bus:02x}/rescan && quiet"))?);
+        }
+    }
+    let after = parse(&session.ok("state")?);
+    let said = prediction["events"].get(0).cloned().unwrap_or_default();
+    Ok(compare(&foretold(&before, &said), &said, &after))
+}

@@ -1,0 +1,110 @@
+//! Machines and events that a seed makes: what the predictor foretells of each, and what the kernel does.
+
+use super::Judge;
+use super::predictor::{Event, check};
+use super::session::{Card, Mode, Session};
+use super::state::{State, parse};
+use crate::kmod::test::Ready;
+use crate::run::Result;
+
+const MIB: u64 = 1 << 20;
+/// Events on each machine.
+const EVENTS: u32 = 5;
+
+/// Numbers from a seed (Marsaglia's xorshift).
+struct Numbers(u32);
+
+impl Numbers {
+    fn below(&mut self, end: u32) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 17;
+        self.0 ^= self.0 << 5;
+        self.0 % end.max(1)
+    }
+
+    /// A card for a boot is small, so that it has a place; one that is plugged in may be larger than there is room for.
+    fn card(&mut self, most: u32) -> Card {
+        let size = MIB << self.below(most);
+        if self.below(2) == 0 && size <= 64 * MIB { Card::Memory(size) } else { Card::Empty(size) }
+    }
+}
+
+/// A port that cards are plugged in below.
+struct Port {
+    /// QEMU's name for its bus.
+    bus: String,
+    /// Where it is: the device number on bus 0, and, below the switch there, that of the port.
+    at: (u8, Option<u8>),
+    card: Option<(String, Card)>,
+}
+
+impl Port {
+    fn address(&self, state: &State) -> String {
+        let (device, below) = self.at;
+        let root = format!("0000:00:{device:02x}.0");
+        let Some(port) = below else { return root };
+        let secondary = |name: &str| state.get(name).map_or(0, super::state::Function::secondary);
+        let upstream = format!("0000:{:02x}:00.0", secondary(&root));
+        format!("0000:{:02x}:{port:02x}.0", secondary(&upstream))
+    }
+}
+
+/// Makes a machine: QEMU's arguments, and its ports.
+fn machine(numbers: &mut Numbers) -> (Vec<String>, Vec<Port>) {
+    let (mut arguments, mut ports) = (Vec::new(), Vec::new());
+    let mut add = |text: String| arguments.extend(["-device".to_owned(), text]);
+    for device in 4..6 + numbers.below(2) as u8 {
+        add(format!(
+            "pcie-root-port,id=p{device},chassis={device},slot={device},bus=pcie.0,addr={device:#x}"
+        ));
+        if numbers.below(2) == 0 {
+            ports.push(Port { bus: format!("p{device}"), at: (device, None), card: None });
+            continue;
+        }
+        add(format!("x3130-upstream,id=u{device},bus=p{device}"));
+        for port in 0..2 + numbers.below(2) as u8 {
+            let slot = u32::from(device) * 8 + u32::from(port);
+            add(format!(
+                "xio3130-downstream,id=d{slot},bus=u{device},chassis={slot},slot={slot},addr={port:#x}"
+            ));
+            ports.push(Port { bus: format!("d{slot}"), at: (device, Some(port)), card: None });
+        }
+    }
+    for (n, port) in ports.iter_mut().enumerate() {
+        if numbers.below(3) == 0 {
+            let (id, card) = (format!("cold{n}"), numbers.card(6));
+            arguments.extend(card.arguments(&id, &port.bus));
+            port.card = Some((id, card));
+        }
+    }
+    (arguments, ports)
+}
+
+/// Plays events on a machine, each of which must come as foretold.
+pub fn play(ready: &Ready, judge: &mut Judge, mode: Mode, seed: u32) -> Result {
+    let mut numbers = Numbers(seed.wrapping_mul(0x9e37_79b9) | 1);
+    let (arguments, mut ports) = machine(&mut numbers);
+    let mut session = Session::boot(ready, &format!("random-{}-{seed}", mode.name()), mode, &arguments)?;
+    for n in 0..EVENTS {
+        let state = parse(&session.ok("state")?);
+        let chosen = numbers.below(ports.len() as u32) as usize;
+        let Some(port) = ports.get_mut(chosen) else { break };
+        let address = port.address(&state);
+        let event = match (numbers.below(6), port.card.take()) {
+            (0, card) => {
+                port.card = card;
+                Event::Rescan
+            }
+            (1, None) => Event::RescanBus { port: address },
+            (_, Some((id, card))) => Event::Unplug { id, card, port: address },
+            (_, None) => {
+                let (id, card) = (format!("hot{n}"), numbers.card(13));
+                port.card = Some((id.clone(), card));
+                Event::Plug { id, card, bus: port.bus.clone(), port: address }
+            }
+        };
+        let wrong = check(&mut session, mode, &event)?;
+        judge.none(&format!("{event:?}"), &wrong);
+    }
+    Ok(())
+}
