@@ -38,6 +38,8 @@ pub struct Stuck {
 }
 
 const COMMAND: u16 = 0x04;
+const SECONDARY: u16 = 0x19;
+const SUBORDINATE: u16 = 0x1a;
 const IO: u16 = 1;
 const MEMORY: u16 = 2;
 
@@ -78,6 +80,25 @@ pub fn bystanders(old: &Tree, new: &Tree) -> Result<BTreeSet<Index>, Stuck> {
 /// # Errors
 /// A window that cannot be changed without losing what is live behind it: see [`bystanders`].
 pub fn steps(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<Vec<Step>, Stuck> {
+    let Stages { mut withdraw, install } = stages(old, new, bystanders)?;
+    withdraw.extend(install);
+    Ok(withdraw)
+}
+
+/// The same in two: after the first nothing is decoded or forwarded any more that is not to be; after the second all is that is to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stages {
+    /// What moves stops; windows shrink.
+    pub withdraw: Vec<Step>,
+    /// Windows grow; registers are written; what was stopped goes on.
+    pub install: Vec<Step>,
+}
+
+/// The writes from one placement to another, in two stages.
+///
+/// # Errors
+/// As for [`steps`].
+pub fn stages(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<Stages, Stuck> {
     let mut out = Vec::new();
     let keys: BTreeSet<Key> = moved(old, new).collect();
     let mut off = stopped(old, new, &keys);
@@ -100,28 +121,64 @@ pub fn steps(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<Vec
     }
     let mut walk = Walk { old, new, lives, held: BTreeMap::new(), out };
     let mut windows: Vec<(u32, Index, usize)> = Vec::new();
+    let mut bridges: Vec<(u32, Index)> = Vec::new();
     for (index, function) in new.functions.iter().enumerate().filter(|(_, f)| !f.absent) {
         let depth = new.above(index).count() as u32;
         let own = function.bridge.iter().flat_map(|bridge| 0..bridge.windows.len());
         windows.extend(own.map(|n| (depth, index, n)));
+        bridges.extend(function.bridge.is_some().then_some((depth, index)));
     }
     windows.sort_by_key(|(depth, index, n)| (core::cmp::Reverse(*depth), *index, *n));
+    bridges.sort_by_key(|(depth, index)| (core::cmp::Reverse(*depth), *index));
     for (_, index, n) in &windows {
         walk.shrink(*index, *n)?;
+    }
+    for (_, index) in &bridges {
+        numbers(old, new, *index, false, &mut walk.out);
+    }
+    let withdraw = core::mem::take(&mut walk.out);
+    for (_, index) in bridges.iter().rev() {
+        numbers(old, new, *index, true, &mut walk.out);
     }
     for (_, index, n) in windows.iter().rev() {
         walk.grow(*index, *n)?;
     }
-    let Walk { mut out, .. } = walk;
+    let Walk { out: mut install, .. } = walk;
     for (index, slot) in &keys {
-        out.extend(resize(old, new, *index, *slot));
-        registers(old, new, *index, *slot, &mut out);
+        install.extend(resize(old, new, *index, *slot));
+        registers(old, new, *index, *slot, &mut install);
     }
-    out.extend(switched(old, &keys, true));
+    install.extend(switched(old, &keys, true));
     for (index, bits) in &off {
-        out.extend(command(new, *index, *bits, true));
+        install.extend(command(new, *index, *bits, true));
     }
-    Ok(out)
+    Ok(Stages { withdraw, install })
+}
+
+/// The writes of a bridge's bus numbers (PCI-to-PCI Bridge Architecture 1.2, 3.2.5.2 to 3.2.5.4): fewer first, from the inside out; then more,
+/// from the outside in. Two bridges never lead to one bus.
+fn numbers(old: &Tree, new: &Tree, index: Index, grow: bool, out: &mut Vec<Step>) {
+    let buses =
+        |tree: &Tree| tree.functions.get(index).and_then(|f| f.bridge.as_ref()?.buses).unwrap_or((0, 0));
+    let ((first, last), (to_first, to_last)) = (buses(old), buses(new));
+    if (first, last) == (to_first, to_last) {
+        return;
+    }
+    let mut write = |offset: u16, value: u8, before: u8| {
+        if value != before {
+            let (value, before) = (u32::from(value), Some(u32::from(before)));
+            out.push(Step { function: index, offset, width: 1, value, before });
+        }
+    };
+    // One that leads elsewhere leads nowhere meanwhile.
+    let (kept_first, kept_last) = if first == to_first { (first, last.min(to_last)) } else { (0, 0) };
+    if grow {
+        write(SUBORDINATE, to_last, kept_last);
+        write(SECONDARY, to_first, kept_first);
+    } else {
+        write(SECONDARY, kept_first, first);
+        write(SUBORDINATE, kept_last, last);
+    }
 }
 
 /// Windows on their way.

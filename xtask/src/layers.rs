@@ -37,7 +37,7 @@ const HOUSE: [(&str, &[&str]); 11] = [
             "save", "shared",
         ],
     ),
-    ("pmem-drivers", &["mtrr"]),
+    ("pmem-drivers", &["mtrr|pci"]),
     (
         "pmem-uvm",
         &[

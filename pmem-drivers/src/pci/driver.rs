@@ -1,0 +1,257 @@
+//! The driver.
+
+use super::binding::Layout;
+use super::port::Port;
+use super::registers::{GONE, answers, mask, read};
+use alloc::vec::Vec;
+use pmem_core::{AddrRange, Change, Concern, Driver, Fault, Mismatch, State, Step as Undone, Veto};
+use pmem_pci::Span;
+use pmem_pci::check::check;
+use pmem_pci::steps::{Stages, Step, bystanders, stages};
+use pmem_pci::tree::{Function, Tree};
+
+/// Programs a hierarchy's base address registers, bridges' windows and bus numbers to follow a model.
+///
+/// Register it for everything, or for the arenas and interconnects of the hierarchy. It takes over what registers hold, and writes nothing
+/// then; each write is read back; what a function does not take, and that it does not answer, is a fault, which puts everything back.
+pub struct Pci<P, L> {
+    port: P,
+    layout: L,
+    /// What registers hold, as far as is known.
+    held: Tree,
+    staged: Option<Staged>,
+}
+
+/// A change that has been worked out.
+struct Staged {
+    to: Tree,
+    stages: Stages,
+    /// What was written, and what was there before: room for all of it is made beforehand.
+    written: Vec<Step>,
+    /// How much of that the first stage wrote.
+    withdrawn: usize,
+}
+
+impl<P: Port, L: Layout> Pci<P, L> {
+    /// A driver of a hierarchy behind a port.
+    pub fn new(port: P, layout: L) -> Self {
+        Self { port, layout, held: Tree::default(), staged: None }
+    }
+
+    /// The port.
+    pub const fn port(&self) -> &P {
+        &self.port
+    }
+
+    fn work_out(&self, from: &Tree, to: &Tree) -> Result<Stages, Veto> {
+        if let Some(wrong) = check(to).first() {
+            let veto = Veto::new(match wrong.other {
+                Some(_) => {
+                    "it would be against the rules of the bus: it overlaps, or lies outside of, what is there"
+                }
+                None => "no register holds it",
+            });
+            return Err(range(wrong.side.span).map_or(veto, |range| veto.at(range)));
+        }
+        let stuck =
+            |_| Veto::new("a window cannot be changed without stopping what must not be stopped behind it");
+        let stopped = bystanders(from, to).map_err(stuck)?;
+        stages(from, to, &stopped).map_err(stuck)
+    }
+}
+
+fn range(span: Span) -> Option<AddrRange> {
+    AddrRange::inclusive(span.first, span.last).ok()
+}
+
+fn refuse(fault: Fault) -> Veto {
+    Veto { range: fault.range, ..Veto::new(fault.reason) }
+}
+
+/// Writes steps, each read back, and notes what was there before.
+fn write(
+    port: &mut dyn Port,
+    functions: &[Function],
+    steps: &[Step],
+    written: &mut Vec<Step>,
+) -> Result<(), Fault> {
+    for step in steps {
+        let Some(function) = functions.get(step.function) else { continue };
+        let (address, Step { offset, width, .. }) = (function.address, *step);
+        let bits = mask(function, offset, width);
+        let ones = u32::MAX >> (32 - 8 * u32::from(width.clamp(1, 4)));
+        let before = port.read(address, offset, width)?;
+        if before == ones && !answers(port, address)? {
+            return Err(GONE);
+        }
+        // Bits that are none of ours stay: of the command register more is used than decoding.
+        let value = if offset == 0x04 { before & !bits | step.value & bits } else { step.value };
+        written.push(Step { value, before: Some(before), ..*step });
+        port.write(address, offset, width, value)?;
+        let has = port.read(address, offset, width)?;
+        if (has ^ value) & bits != 0 {
+            return Err(if has == ones && !answers(port, address)? {
+                GONE
+            } else {
+                Fault::new("a register did not take what was written")
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Puts back what was written, the last first, down to so many. What does not answer any more needs nothing put back.
+fn put_back(
+    port: &mut dyn Port,
+    functions: &[Function],
+    written: &mut Vec<Step>,
+    down_to: usize,
+) -> Result<(), Fault> {
+    let mut worst = Ok(());
+    while written.len() > down_to {
+        let Some(step) = written.pop() else { break };
+        let (Some(function), Some(before)) = (functions.get(step.function), step.before) else { continue };
+        let address = function.address;
+        if !answers(port, address)? {
+            continue;
+        }
+        port.write(address, step.offset, step.width, before)?;
+        let has = port.read(address, step.offset, step.width)?;
+        if (has ^ before) & mask(function, step.offset, step.width) != 0 {
+            worst = Err(Fault::new("a register could not be put back"));
+        }
+    }
+    worst
+}
+
+impl<P: Port + 'static, L: Layout + 'static> Driver for Pci<P, L> {
+    fn name(&self) -> &str {
+        "pci"
+    }
+
+    fn attach(&mut self, state: &State) -> Result<(), Veto> {
+        let wanted = self.layout.hierarchy(state);
+        self.held = read(&mut self.port, &wanted).map_err(refuse)?;
+        match difference(&wanted, &self.held) {
+            Some(Mismatch { range, .. }) => {
+                let veto = Veto::new(
+                    "registers hold something else than the model: nothing is written to take over",
+                );
+                Err(range.map_or(veto, |range| veto.at(range)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn prepare(&mut self, change: &Change<'_>) -> Result<Concern, Veto> {
+        self.staged = None;
+        let wanted = self.layout.hierarchy(change.after());
+        // Functions that have come since, and those that have gone.
+        let from = read(&mut self.port, &wanted).map_err(refuse)?;
+        let mut to = wanted;
+        for (to, from) in to.functions.iter_mut().zip(&from.functions) {
+            (to.command, to.absent) = (from.command, from.absent);
+        }
+        if difference(&to, &from).is_none() {
+            self.held = from;
+            return Ok(Concern::Indifferent);
+        }
+        let stages = self.work_out(&from, &to)?;
+        let count = stages.withdraw.len() + stages.install.len();
+        self.held = from;
+        self.staged = Some(Staged { to, stages, written: Vec::with_capacity(count), withdrawn: 0 });
+        Ok(Concern::Concerned)
+    }
+
+    fn withdraw(&mut self) -> Result<(), Fault> {
+        let Some(staged) = &mut self.staged else { return Ok(()) };
+        write(&mut self.port, &staged.to.functions, &staged.stages.withdraw, &mut staged.written)?;
+        staged.withdrawn = staged.written.len();
+        Ok(())
+    }
+
+    fn install(&mut self) -> Result<(), Fault> {
+        let Some(staged) = &mut self.staged else { return Ok(()) };
+        write(&mut self.port, &staged.to.functions, &staged.stages.install, &mut staged.written)
+    }
+
+    fn published(&mut self) {
+        if let Some(staged) = self.staged.take() {
+            self.held = staged.to;
+        }
+    }
+
+    fn revert(&mut self, step: Undone) -> Result<(), Fault> {
+        let Some(staged) = &mut self.staged else { return Ok(()) };
+        let down_to = if step == Undone::Install { staged.withdrawn } else { 0 };
+        let done = put_back(&mut self.port, &staged.to.functions, &mut staged.written, down_to);
+        if step == Undone::Withdraw {
+            self.staged = None;
+        }
+        done
+    }
+
+    fn abort(&mut self) {
+        self.staged = None;
+    }
+
+    fn resync(&mut self, state: &State) -> Result<(), Fault> {
+        self.staged = None;
+        let mut to = self.layout.hierarchy(state);
+        let from = read(&mut self.port, &to)?;
+        for (to, from) in to.functions.iter_mut().zip(&from.functions) {
+            (to.command, to.absent) = (from.command, from.absent);
+        }
+        let stages = self
+            .work_out(&from, &to)
+            .map_err(|veto| Fault { range: veto.range, ..Fault::new(veto.reason) })?;
+        let mut written = Vec::with_capacity(stages.withdraw.len() + stages.install.len());
+        for steps in [&stages.withdraw, &stages.install] {
+            if let Err(fault) = write(&mut self.port, &to.functions, steps, &mut written) {
+                put_back(&mut self.port, &to.functions, &mut written, 0)?;
+                return Err(fault);
+            }
+        }
+        self.held = to;
+        Ok(())
+    }
+
+    fn verify(&mut self, state: &State) -> Result<(), Mismatch> {
+        let wanted = self.layout.hierarchy(state);
+        let unread = |fault: Fault| Mismatch { reason: fault.reason, range: fault.range, wanted_found: None };
+        let has = read(&mut self.port, &wanted).map_err(unread)?;
+        difference(&wanted, &has).map_or(Ok(()), Err)
+    }
+}
+
+/// The first thing that two hierarchies of the same functions have otherwise; what is not there need not have anything.
+fn difference(wanted: &Tree, has: &Tree) -> Option<Mismatch> {
+    let differ = |reason, wanted: Option<Span>, found: Option<Span>| Mismatch {
+        reason,
+        range: wanted.or(found).and_then(range),
+        wanted_found: wanted.zip(found).map(|(wanted, found)| (wanted.first, found.first)),
+    };
+    for (wanted, has) in wanted.functions.iter().zip(&has.functions).filter(|(_, has)| !has.absent) {
+        for (a, b) in wanted.resources.iter().zip(&has.resources) {
+            // What the model gives no place may hold anything as long as it is not decoded; what no register here holds is not looked at.
+            if a.at.is_some() && a.at != b.at && !matches!(a.slot, pmem_pci::tree::Slot::Vf(_)) {
+                return Some(differ(
+                    "a base address register is not where the model has it",
+                    a.span(),
+                    b.span(),
+                ));
+            }
+        }
+        let (Some(a), Some(b)) = (&wanted.bridge, &has.bridge) else { continue };
+        for (a, b) in a.windows.iter().zip(&b.windows).filter(|(a, b)| a.span != b.span) {
+            return Some(differ("a bridge's window is not what the model has it be", a.span, b.span));
+        }
+        if a.buses.is_some() && a.buses != b.buses {
+            let span = |buses: Option<(u8, u8)>| {
+                buses.and_then(|(first, last)| Span::new(first.into(), last.into()))
+            };
+            return Some(differ("a bridge's bus numbers are not the model's", span(a.buses), span(b.buses)));
+        }
+    }
+    None
+}

@@ -1,0 +1,220 @@
+//! A hierarchy as a model has it: an arena for each bus, an interconnect with floating windows for each bridge, a region for each base address
+//! register; and a planned placement as one transaction.
+
+use super::binding::{Binding, Leg};
+use super::bus::Bus;
+use alloc::format;
+use alloc::vec::Vec;
+use pmem_core::{
+    AddrRange, ArenaType, Attrs, Direction, Error, LinkId, Mapping, Metric, Plan, Request, Way, Window,
+    Windows,
+};
+use pmem_pci::Span;
+use pmem_pci::phases::phases;
+use pmem_pci::tree::{Index, Resource, Space, Tree, WindowKind};
+
+fn range(span: Span) -> Result<AddrRange, Error> {
+    Ok(AddrRange::inclusive(span.first, span.last)?)
+}
+
+/// Builds the model of a hierarchy. Apertures are primed; each bus below a bridge has all addresses, of which its windows decide what gets there.
+///
+/// # Errors
+/// Those of the verbs: two things at one place, a window of no whole granules.
+pub fn model(plan: &mut Plan<'_>, tree: &Tree) -> Result<Binding, Error> {
+    let mut binding = Binding::default();
+    for root in &tree.roots {
+        let bus = add_bus(plan, root.segment, root.buses.0)?;
+        for aperture in &root.apertures {
+            plan.prime(bus.of(aperture.space), range(aperture.span)?, Attrs::device())?;
+        }
+        binding.roots.push(bus);
+    }
+    binding.tree.roots.clone_from(&tree.roots);
+    binding.tree.avoid.clone_from(&tree.avoid);
+    for index in 0..tree.functions.len() {
+        add_function(plan, &mut binding, tree, index)?;
+    }
+    // What lies on a bus is there before windows reach it.
+    let closed = without_windows(tree);
+    cut(plan, &binding, &closed, tree)?;
+    Ok(binding)
+}
+
+/// The same with every window closed.
+fn without_windows(tree: &Tree) -> Tree {
+    let mut out = tree.clone();
+    for bridge in out.functions.iter_mut().filter_map(|f| f.bridge.as_mut()) {
+        bridge.windows.iter_mut().for_each(|window| window.span = None);
+    }
+    out
+}
+
+fn add_bus(plan: &mut Plan<'_>, segment: u32, bus: u8) -> Result<Bus, Error> {
+    let name = format!("pci {segment:04x}:{bus:02x}");
+    let memory = plan.create_arena(name.as_str(), ArenaType::PCI)?;
+    let io = plan.create_arena(format!("{name} I/O"), ArenaType::PCI | ArenaType::IO)?;
+    Ok(Bus { memory, io })
+}
+
+fn bus_of(binding: &Binding, tree: &Tree, index: Index) -> Option<Bus> {
+    let function = tree.functions.get(index)?;
+    match function.parent {
+        Some(parent) => binding.below.get(&parent).copied(),
+        None => binding.roots.get(function.root).copied(),
+    }
+}
+
+/// Adds a function of a hierarchy, after the bridge above it: its regions, and below a bridge the bus, with closed windows.
+fn add_function(plan: &mut Plan<'_>, binding: &mut Binding, tree: &Tree, index: Index) -> Result<(), Error> {
+    let (Some(function), Some(on)) = (tree.functions.get(index), bus_of(binding, tree, index)) else {
+        return Ok(());
+    };
+    for resource in &function.resources {
+        let request = Request::new(resource.size).align(resource.align.max(1));
+        let region = match resource.span() {
+            Some(span) => plan.alloc(on.of(resource.space), &Request::exactly(range(span)?))?,
+            None => plan.alloc_parked(on.of(resource.space), &request)?,
+        };
+        plan.name_region(region, format!("{} BAR {}", function.address, resource.slot))?;
+        binding.bars.insert((index, resource.slot), region);
+    }
+    if let Some(bridge) = &function.bridge {
+        let (first, _) = bridge.buses.unwrap_or((0, 0));
+        let below = add_bus(plan, function.address.segment, first)?;
+        plan.prime(below.memory, AddrRange::ALL, Attrs::device())?;
+        plan.prime(below.io, AddrRange::inclusive(0, 0xffff_ffff)?, Attrs::device())?;
+        for space in [Space::Memory, Space::Io] {
+            let mut pieces = Vec::new();
+            let own = bridge.windows.iter().filter(|window| window.kind.space() == space);
+            for window in own.clone() {
+                let floating = Window::floating(AddrRange::inclusive(0, window.top)?, window.granule)?;
+                let is_prefetchable = window.kind == WindowKind::Prefetchable;
+                pieces.push(if is_prefetchable { floating.prefetchable() } else { floating });
+            }
+            if pieces.is_empty() {
+                continue;
+            }
+            let down = Direction::new(Mapping::Windows(Windows::new(pieces)?), Metric::new(1));
+            let link: LinkId =
+                plan.connect_asymmetric(on.of(space), below.of(space), down, Direction::closed())?;
+            plan.name_link(
+                link,
+                format!("bridge {}{}", function.address, if space == Space::Io { " I/O" } else { "" }),
+            )?;
+            for (piece, window) in (0u32..).zip(own) {
+                binding.windows.insert((index, window.kind), Leg { link, way: Way::ToRight, piece });
+            }
+        }
+        binding.below.insert(index, below);
+    }
+    binding.tree.functions.push(function.clone());
+    Ok(())
+}
+
+/// Changes windows from one placement to another.
+fn cut(plan: &mut Plan<'_>, binding: &Binding, from: &Tree, to: &Tree) -> Result<(), Error> {
+    for phase in phases(from, to) {
+        if let Some(leg) = binding.windows.get(&(phase.bridge, phase.kind)) {
+            plan.set_floor(leg.link, leg.way, leg.piece, phase.to.map(range).transpose()?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Has the model take a placement, in one transaction with whatever else its caller does: regions move, windows are cut, and functions that are
+/// new, as a card that was plugged in, get their regions, and the buses below them their arenas. The binding follows; if the transaction fails
+/// it must be put back, as [`transact`] does.
+///
+/// # Errors
+/// Those of the verbs.
+pub fn apply(plan: &mut Plan<'_>, binding: &mut Binding, to: &Tree) -> Result<(), Error> {
+    let known = binding.tree.functions.len();
+    let mut to = to.clone();
+    // A card that was to come has come.
+    to.functions.iter_mut().for_each(|function| function.absent = false);
+    let moves: Vec<(Index, &Resource, Option<u64>)> = to
+        .functions
+        .iter()
+        .take(known)
+        .enumerate()
+        .flat_map(|(index, function)| function.resources.iter().map(move |resource| (index, resource)))
+        .filter_map(|(index, resource)| {
+            let had = binding.tree.functions.get(index)?.resource(resource.slot)?;
+            let same = had.at == resource.at && had.size == resource.size;
+            (!same).then_some((index, resource, had.at))
+        })
+        .collect();
+    let region = |index: Index, resource: &Resource| binding.bars.get(&(index, resource.slot)).copied();
+    for (index, resource, had) in &moves {
+        if let (Some(region), Some(_)) = (region(*index, resource), had) {
+            plan.park(region)?;
+        }
+    }
+    let mut from = binding.tree.clone();
+    for function in to.functions.get(known..).unwrap_or(&[]) {
+        let mut new = function.clone();
+        new.resources.iter_mut().for_each(|resource| resource.at = None);
+        if let Some(bridge) = &mut new.bridge {
+            bridge.windows.iter_mut().for_each(|window| window.span = None);
+        }
+        from.functions.push(new);
+    }
+    for (index, resource, _) in &moves {
+        if let Some(region) = region(*index, resource) {
+            plan.resize(region, resource.size)?;
+        }
+    }
+    // Nothing that moves is in the way of a window, and no window of what moves.
+    for index in known..to.functions.len() {
+        add_function(plan, binding, &from, index)?;
+    }
+    let mut grows = Vec::new();
+    for phase in phases(&from, &to) {
+        let Some(leg) = binding.windows.get(&(phase.bridge, phase.kind)).copied() else { continue };
+        match phase.to {
+            // What grows comes when regions are where they are to be.
+            Some(span) if phase.from.is_none_or(|had| span.covers(had)) => grows.push((leg, span)),
+            _ => plan.set_floor(leg.link, leg.way, leg.piece, phase.to.map(range).transpose()?)?,
+        }
+    }
+    for (index, resource, _) in &moves {
+        if let (Some(region), Some(at)) = (binding.bars.get(&(*index, resource.slot)).copied(), resource.at) {
+            plan.unpark(region, pmem_core::Spot::at(at))?;
+        }
+    }
+    for (index, function) in to.functions.iter().enumerate().skip(known) {
+        for resource in &function.resources {
+            if let (Some(region), Some(at)) =
+                (binding.bars.get(&(index, resource.slot)).copied(), resource.at)
+            {
+                plan.unpark(region, pmem_core::Spot::at(at))?;
+            }
+        }
+    }
+    for (leg, span) in grows {
+        plan.set_floor(leg.link, leg.way, leg.piece, Some(range(span)?))?;
+    }
+    binding.tree = to;
+    Ok(())
+}
+
+/// Has the model, and with it the hardware, take a placement: all of it, or, if a verb or a register refuses, nothing.
+///
+/// # Errors
+/// Those of the verbs, [`Error::Refused`] and [`Error::Failed`] of drivers: then the binding is as it was.
+#[cfg(feature = "std")]
+pub fn transact(
+    manager: &mut pmem_core::Manager,
+    binding: &std::sync::Mutex<Binding>,
+    to: &Tree,
+) -> Result<(), Error> {
+    let lock = || binding.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let before = lock().clone();
+    // The driver looks at it when the change is made: it is locked no longer than its own part takes.
+    let done = manager.transaction(|plan| apply(plan, &mut lock(), to));
+    if done.is_err() {
+        *lock() = before;
+    }
+    done
+}

@@ -1,0 +1,98 @@
+//! What registers hold of a hierarchy.
+
+use super::port::Port;
+use pmem_core::Fault;
+use pmem_pci::tree::{Function, Slot, Space, Tree, Window, WindowKind};
+use pmem_pci::{Address, Span};
+
+/// Nobody answers: what was there was pulled out.
+pub(super) const GONE: Fault = Fault::new("the function does not answer: it was removed");
+
+/// The bits of a register that a write decides.
+pub(super) fn mask(function: &Function, offset: u16, width: u8) -> u32 {
+    let all = u32::MAX >> (32 - 8 * u32::from(width.clamp(1, 4)));
+    let bar = |n: u16| {
+        let own =
+            function.resources.iter().find(|r| matches!(r.slot, Slot::Bar(slot) if u16::from(slot) == n));
+        own.map_or(all, |r| if r.space == Space::Io { !3 } else { !0xf })
+    };
+    match (offset, function.bridge.is_some()) {
+        // What a function cannot do reads 0.
+        (0x04, _) => 0x3,
+        (0x10 | 0x14, true) | (0x10 | 0x14 | 0x18 | 0x1c | 0x20 | 0x24, false) => bar((offset - 0x10) / 4),
+        (0x1c, true) => 0xf0f0,
+        (0x20 | 0x24, true) => 0xfff0_fff0,
+        (0x30, false) | (0x38, true) => 0xffff_f800,
+        _ => all,
+    }
+}
+
+/// Whether a function answers.
+pub(super) fn answers(port: &mut dyn Port, address: Address) -> Result<bool, Fault> {
+    Ok(port.read(address, 0, 4)? != u32::MAX)
+}
+
+/// A hierarchy as registers have it, where another one says which functions there are. What does not answer is left as it is where it need
+/// not be there.
+pub(super) fn read(port: &mut dyn Port, like: &Tree) -> Result<Tree, Fault> {
+    let mut tree = like.clone();
+    for function in &mut tree.functions {
+        let address = function.address;
+        if !answers(port, address)? {
+            if function.absent {
+                continue;
+            }
+            return Err(GONE);
+        }
+        function.absent = false;
+        function.command = Some(port.read(address, 0x04, 2)? as u16);
+        let is_bridge = function.bridge.is_some();
+        for resource in &mut function.resources {
+            let offset = match resource.slot {
+                Slot::Bar(n) => 0x10 + 4 * u16::from(n),
+                Slot::Rom if is_bridge => 0x38,
+                Slot::Rom => 0x30,
+                // Their capability is not within everybody's reach.
+                Slot::Vf(_) => continue,
+            };
+            let low = u64::from(port.read(address, offset, 4)?);
+            let wide = resource.is_wide() && resource.space == Space::Memory && resource.slot != Slot::Rom;
+            let high = if wide { u64::from(port.read(address, offset + 4, 4)?) << 32 } else { 0 };
+            let bits = match (resource.slot, resource.space) {
+                (Slot::Rom, _) => !0x7ff,
+                (_, Space::Io) => !3,
+                (_, Space::Memory) => !0xf,
+            };
+            let at = (low & bits) | high;
+            // A register that nobody has set.
+            resource.at = Some(at).filter(|at| *at != 0);
+        }
+        let Some(bridge) = &mut function.bridge else { continue };
+        for window in &mut bridge.windows {
+            window.span = span(port, address, window)?;
+        }
+        let (first, last) = (port.read(address, 0x19, 1)? as u8, port.read(address, 0x1a, 1)? as u8);
+        bridge.buses = (first != 0).then_some((first, last));
+    }
+    Ok(tree)
+}
+
+/// What a window's registers forward (PCI-to-PCI Bridge Architecture 1.2, 3.2.5.6 to 3.2.5.10).
+fn span(port: &mut dyn Port, address: Address, window: &Window) -> Result<Option<Span>, Fault> {
+    let mut read = |offset: u16, width: u8| port.read(address, offset, width).map(u64::from);
+    let (first, last) = match window.kind {
+        WindowKind::Io => {
+            let pair = read(0x1c, 2)?;
+            let upper = if window.top > 0xffff { (read(0x30, 2)?, read(0x32, 2)?) } else { (0, 0) };
+            ((pair & 0xf0) << 8 | upper.0 << 16, pair & 0xf000 | 0xfff | upper.1 << 16)
+        }
+        kind => {
+            let is_prefetchable = kind == WindowKind::Prefetchable;
+            let pair = read(if is_prefetchable { 0x24 } else { 0x20 }, 4)?;
+            let wide = is_prefetchable && window.top > 0xffff_ffff;
+            let upper = if wide { (read(0x28, 4)?, read(0x2c, 4)?) } else { (0, 0) };
+            ((pair & 0xfff0) << 16 | upper.0 << 32, pair & 0xfff0_0000 | 0xf_ffff | upper.1 << 32)
+        }
+    };
+    Ok(Span::new(first, last))
+}

@@ -1,0 +1,56 @@
+//! Configuration space by Linux's files: `/sys/bus/pci/devices/*/config`.
+
+use super::port::Port;
+use pmem_core::Fault;
+use pmem_pci::Address;
+use std::format;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// The files of one machine.
+///
+/// Writing takes root, and a kernel that is not locked down: under lockdown writes fail. The kernel's own map of resources does not follow:
+/// see `pmem pci windows` for that.
+#[derive(Clone, Debug)]
+pub struct SysfsConfig {
+    root: PathBuf,
+}
+
+impl SysfsConfig {
+    /// Those below a root folder, `/` of a running system.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_path_buf() }
+    }
+
+    fn open(&self, function: Address, writes: bool) -> std::io::Result<File> {
+        let path = self.root.join(format!("sys/bus/pci/devices/{function}/config"));
+        OpenOptions::new().read(true).write(writes).open(path)
+    }
+}
+
+const GONE: Fault =
+    Fault::new("there is no such function in /sys, or its configuration space may not be accessed");
+const SHORT: Fault = Fault::new("not all of configuration space may be read: that takes root");
+
+impl Port for SysfsConfig {
+    fn read(&mut self, function: Address, offset: u16, width: u8) -> Result<u32, Fault> {
+        let file = self.open(function, false).map_err(|_| GONE)?;
+        let mut bytes = [0; 4];
+        let part = bytes.get_mut(..usize::from(width)).ok_or(SHORT)?;
+        file.read_exact_at(part, offset.into()).map_err(|_| SHORT)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn write(&mut self, function: Address, offset: u16, width: u8, value: u32) -> Result<(), Fault> {
+        let file = self.open(function, true).map_err(|_| GONE)?;
+        let bytes = value.to_le_bytes();
+        let part = bytes.get(..usize::from(width)).ok_or(SHORT)?;
+        // One call: the kernel writes a register of this width at once.
+        let written = file.write_at(part, offset.into());
+        match written {
+            Ok(len) if len == part.len() => Ok(()),
+            _ => Err(Fault::new("configuration space may not be written: a locked-down kernel refuses it")),
+        }
+    }
+}
