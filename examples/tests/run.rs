@@ -24,6 +24,47 @@ mod vmm_bar_swap;
 #[expect(dead_code, reason = "a program's own main is not called here")]
 mod write_combining;
 
+#[path = "../hotplug_card.rs"]
+#[expect(dead_code, reason = "a program's own main is not called here")]
+mod hotplug_card;
+
+#[path = "../vmm_bar_move.rs"]
+#[expect(dead_code, reason = "a program's own main is not called here")]
+mod vmm_bar_move;
+
+#[test]
+fn hotplug_card() {
+    let out = hotplug_card::run().unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(
+        lines[..2],
+        ["taken over with 0 writes", "8 GiB fit at 0x600000000, and 0 functions are stopped"]
+    );
+    let refused = lines.iter().position(|line| line.starts_with("refused: ")).unwrap();
+    assert!(lines[refused].contains("a register did not take what was written"), "{out}");
+    assert_eq!(lines[refused + 1], "all is as it was: 3 functions in the model");
+    // What was written is what the dry run said.
+    assert_eq!(lines[refused + 2], "plugged in; written was");
+    assert_eq!(lines[3..refused], lines[refused + 3..]);
+    assert_eq!(lines[3], "  0000:00:05.0 0x2c 0x00000005", "the neighbour's window shrinks first");
+}
+
+#[test]
+fn vmm_bar_move() {
+    let out = vmm_bar_move::run().unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(
+        lines[1].starts_with("refused: ") && lines[1].ends_with("the hypervisor is out of memory"),
+        "{out}"
+    );
+    assert!(lines[2].starts_with("the GPU is still at [0xc0000000, 0xc0100000)"), "{out}");
+    assert_eq!(lines[3], "what was refused can be had: [0xc8000000, 0xc8100000)");
+    assert_eq!(lines[4], "swapped: GPU at [0xc0100000, 0xc0200000), NIC at [0xc0000000, 0xc0100000)");
+    assert!(lines[5].starts_with("the NIC sees the GPU at [0xc0100000, 0xc0200000); IOMMU "), "{out}");
+    assert!(lines[5].ends_with("0xc0100000-0xc01fffff"), "{out}");
+    assert!(lines[6].ends_with("all drivers agree with the model"), "{out}");
+}
+
 #[test]
 fn write_combining() {
     let out = write_combining::run().unwrap();
