@@ -192,6 +192,15 @@ pub enum PciCommand {
         #[arg(value_name = "BDF:KIND=OLD,NEW", required = true)]
         changes: Vec<String>,
     },
+    /// A hierarchy and events, played by our rules and by those of versions of Linux: which has a place for what, what it costs, who is hurt.
+    Replay {
+        /// A log of the hierarchy, or another source, with lines such as `do: plug mem64p:1G at 0000:02:01.0`: see predict for the events.
+        #[arg(value_name = "TRACE")]
+        trace: PathBuf,
+        /// Versions of Linux.
+        #[arg(long = "kernel", value_name = "VERSION", default_values = ["6.1", "6.12", "7.1"])]
+        kernels: Vec<String>,
+    },
     /// What Linux will do by itself, event by event: places, windows, who is hurt, where its map and the registers differ.
     Predict {
         /// Sources of one machine: see `topo`.
@@ -200,7 +209,7 @@ pub enum PciCommand {
         /// The version of Linux, as in `6.12`: what the sources say if not given.
         #[arg(long, value_name = "VERSION")]
         kernel: Option<String>,
-        /// What is done: `rescan`, `rescan 0000:04` (an empty bus), `plug SPEC at BDF` (pciehp), `plug-acpi SPEC at BDF`, `unplug BDF`,
+        /// What is done: `rescan`, `rescan 0000:04` (an empty bus), `realloc` (a boot with it), `plug SPEC at BDF` (pciehp), `plug-acpi SPEC at BDF`, `unplug BDF`,
         /// `resize BDF:barN=SIZE`. Several are done one after the other.
         #[arg(long = "do", value_name = "EVENT", required = true)]
         deeds: Vec<String>,
@@ -235,7 +244,8 @@ pub enum PciCommand {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct PciWish {
-    /// A card: what it decodes, such as `mem64p:32G,mem32:16M`; mem32, mem32p, mem64, mem64p, io or rom, with `N=` before for a BAR's number.
+    /// A card: what it decodes, such as `mem64p:32G,mem32:16M`; mem32, mem32p, mem64, mem64p, io or rom, with `N=` before for a BAR's number;
+    /// a file with that; or `BDF@DUMP`, a card that is in another machine.
     #[arg(long, value_name = "SPEC", requires = "at")]
     pub add: Option<String>,
     /// A BAR of another size: `0000:04:00.0:bar1=32G`.

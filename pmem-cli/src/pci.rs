@@ -10,8 +10,8 @@ use pmem_pci::plan::{Verdict, plan};
 use pmem_pci::tree::{Avoid, Space};
 use pmem_pci::{Budget, Span};
 use pmem_report::pci::{
-    Ask, Deed, GoalError, Kernel, PciDoctor, PciHierarchy, PciLint, PciPrediction, PlacementPlan, Wish,
-    parse_size, suggestions,
+    Ask, Deed, GoalError, Kernel, PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, PlacementPlan,
+    Wish, card, parse_size, suggestions,
 };
 use pmem_report::{Read, Warning, text};
 use std::fs;
@@ -46,6 +46,38 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             let report = PciLint::of(&machine.pci, read, warnings);
             write(args, &report, out, text::pci_lint)?;
             Ok(if report.wrong.is_empty() { Status::Done } else { Status::Failed })
+        }
+        PciCommand::Replay { trace, kernels } => {
+            let text =
+                fs::read(trace).map_err(|error| Failure::Other(format!("{}: {error}", trace.display())))?;
+            let text = String::from_utf8_lossy(&text);
+            let lines = (1..).zip(text.lines());
+            let events = lines.filter_map(|(n, line)| Some((n, line.trim().strip_prefix("do: ")?)));
+            let deeds: Vec<Deed> = events
+                .map(|(n, line)| {
+                    deed(line).map_err(|failure| match failure {
+                        Failure::Usage(why) => Failure::Usage(format!("{}:{n}: {why}", trace.display())),
+                        other => other,
+                    })
+                })
+                .collect::<Result<_, _>>()?;
+            if deeds.is_empty() {
+                let text = format!("{}: no line begins with \"do: \"", trace.display());
+                return Err(Failure::Usage(text));
+            }
+            let kernels: Vec<Kernel> = kernels
+                .iter()
+                .map(|version| match Rules::parse(version) {
+                    Some(rules) => Ok(Kernel { version: version.clone(), rules }),
+                    None => Err(Failure::Usage(format!("--kernel {version}: no version: 6.12 is wanted"))),
+                })
+                .collect::<Result<_, _>>()?;
+            let machine = open_pci(args, std::slice::from_ref(trace))?;
+            let (read, warnings) = said(&machine);
+            let mut budget = Budget::steps(STEPS);
+            let report = PciReplay::of(&machine.pci, &kernels, &deeds, read, warnings, &mut budget)?;
+            write(args, &report, out, text::pci_replay)?;
+            Ok(Status::Done)
         }
         PciCommand::Windows { changes } => pci_windows::run(args, changes, out),
         PciCommand::Doctor { sources, kernel, avoid, write: folder } => {
@@ -87,7 +119,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
         }
         PciCommand::Plan { sources, wish, at, kernel, avoid, pin, quiesce } => {
             let ask = Ask {
-                wishes: wishes(wish, at.as_deref())?,
+                wishes: wishes(args, wish, at.as_deref())?,
                 avoid: avoid.iter().map(|text| range(text)).collect::<Result<_, _>>()?,
                 pinned: pin.iter().map(|text| address("--pin", text)).collect::<Result<_, _>>()?,
                 quiesced: quiesce.iter().map(|text| address("--quiesce", text)).collect::<Result<_, _>>()?,
@@ -152,10 +184,23 @@ fn write_scripts(folder: &Path, report: &PciDoctor) -> Result<(), Failure> {
 
 /// The version of Linux that is meant, and its rules.
 fn kernel_rules(option: Option<&str>, machine: &Machine) -> Result<Option<(String, Rules)>, Failure> {
+    // A log says more than a version: what its kernel has taken over from later ones.
+    if let Some(path) = option.filter(|text| Rules::parse(text).is_none() && Path::new(text).is_file()) {
+        let log = fs::read(path).map_err(|error| Failure::Other(format!("{path}: {error}")))?;
+        let log = String::from_utf8_lossy(&log);
+        let said =
+            log.lines().rev().find_map(|line| line.split_once("Linux version ")?.1.split_whitespace().next());
+        return match said.zip(Rules::of_log(&log)) {
+            Some((version, rules)) => Ok(Some((version.to_owned(), rules))),
+            None => Err(Failure::Usage(format!("--kernel {path}: no line of it says \"Linux version\""))),
+        };
+    }
     let version = option.or(machine.kernel.as_deref());
     let rules = version.and_then(Rules::parse);
     match (option, rules) {
-        (Some(text), None) => Err(Failure::Usage(format!("--kernel {text}: no version: 6.12 is wanted"))),
+        (Some(text), None) => {
+            Err(Failure::Usage(format!("--kernel {text}: neither a version, such as 6.12, nor a log")))
+        }
         _ => Ok(version.map(str::to_owned).zip(rules)),
     }
 }
@@ -163,12 +208,13 @@ fn kernel_rules(option: Option<&str>, machine: &Machine) -> Result<Option<(Strin
 /// Reads an event.
 fn deed(text: &str) -> Result<Deed, Failure> {
     let wrong = || {
-        let forms = "rescan, rescan 0000:04, plug mem64p:1G at 0000:02:01.0, unplug BDF, resize BDF:bar1=32G";
+        let forms = "rescan, rescan 0000:04, realloc, plug mem64p:1G at 0000:02:01.0, unplug BDF, resize BDF:bar1=32G";
         Failure::Usage(format!("--do {text:?}: one of {forms} is wanted"))
     };
     let words: Vec<&str> = text.split_whitespace().collect();
     match words.as_slice() {
         ["rescan"] => Ok(Deed::Rescan),
+        ["realloc"] => Ok(Deed::Realloc),
         ["rescan", bus] => {
             let (segment, bus) = self::bus(bus).ok_or_else(wrong)?;
             Ok(Deed::RescanBus { segment, bus })
@@ -221,10 +267,26 @@ fn bus(text: &str) -> Option<(u32, u8)> {
     Some((u32::from_str_radix(segment, 16).ok()?, u8::from_str_radix(bus, 16).ok()?))
 }
 
-fn wishes(wish: &PciWish, at: Option<&str>) -> Result<Vec<Wish>, Failure> {
+/// What a card decodes: as it is written down, as a file has it, or as a card has it that is in another machine (`BDF@DUMP`).
+fn spec(args: &Args, text: &str) -> Result<String, Failure> {
+    if let Some((function, dump)) = text.split_once('@') {
+        let function = address("--add", function)?;
+        let machine = open_pci(args, &[PathBuf::from(dump)])?;
+        return Ok(card(&machine.pci, function)?);
+    }
+    let path = Path::new(text);
+    if text.contains(':') || !path.is_file() {
+        return Ok(text.to_owned());
+    }
+    let written = fs::read_to_string(path).map_err(|error| Failure::Other(format!("{text}: {error}")))?;
+    let lines = written.lines().map(|line| line.split('#').next().unwrap_or("").trim());
+    Ok(lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(","))
+}
+
+fn wishes(args: &Args, wish: &PciWish, at: Option<&str>) -> Result<Vec<Wish>, Failure> {
     let mut out = Vec::new();
     if let (Some(card), Some(at)) = (&wish.add, at) {
-        let card = card.clone();
+        let card = spec(args, card)?;
         out.push(match bus(at) {
             Some(bus) => Wish::AddOnBus { card, bus },
             None => Wish::Add { card, at: address("--at", at)? },

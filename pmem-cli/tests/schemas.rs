@@ -40,6 +40,14 @@ fn output(args: &[&str], source: &str, input: Stdio) -> Vec<Value> {
     serde_json::Deserializer::from_slice(&output.stdout).into_iter().map(Result::unwrap).collect()
 }
 
+/// A hierarchy, and what happens to it.
+const TRACE: &str = "pci_bus 0000:00: root bus resource [mem 0x400000000-0x7ffffffff window]
+pci 0000:00:04.0: [1b36:000c] type 01 class 0x060400
+pci 0000:00:04.0: PCI bridge to [bus 01]
+do: plug mem64p:1G at 0000:00:04.0
+do: unplug 0000:00:04.0
+";
+
 #[test]
 fn real_output_is_as_the_schemas_say() {
     let dirs: Vec<tempfile::TempDir> =
@@ -55,6 +63,9 @@ fn real_output_is_as_the_schemas_say() {
     let mtrr = mtrr.to_str().unwrap();
     let log = std::env::temp_dir().join(format!("pmem-schema-log-{}", std::process::id()));
     fs::write(&log, "pci 0000:00:02.0: BAR 0 [mem 0xfd000000-0xfdffffff]\n").unwrap();
+    let trace = std::env::temp_dir().join(format!("pmem-schema-trace-{}", std::process::id()));
+    fs::write(&trace, TRACE).unwrap();
+    let trace = trace.to_str().unwrap();
     for (name, schema) in schemas() {
         let validator = jsonschema::validator_for(&schema).unwrap();
         let args: &[&str] = match name {
@@ -71,10 +82,12 @@ fn real_output_is_as_the_schemas_say() {
             "pci-doctor" => &["pci", "doctor"],
             "pci-predict" => &["pci", "predict", "--kernel", "6.12", "--do", "rescan"],
             "pci-tree" => &["pci", "tree"],
+            "pci-replay" => &["pci", "replay", trace],
             other => panic!("no command prints {other}"),
         };
         let own = [mtrr.to_owned()];
-        for source in if name.starts_with("mtrr") { &own[..] } else { &sources } {
+        let alone = name.starts_with("mtrr") || name == "pci-replay";
+        for source in if alone { &own[..] } else { &sources } {
             let values = output(args, source, fs::File::open(&log).unwrap().into());
             assert!(!values.is_empty() || name.starts_with("pci"), "{name} {source}");
             assert!(name != "annotate" || !values[0]["notes"].as_array().unwrap().is_empty(), "{source}");
@@ -89,4 +102,5 @@ fn real_output_is_as_the_schemas_say() {
         }
     }
     fs::remove_file(log).unwrap();
+    fs::remove_file(trace).unwrap();
 }

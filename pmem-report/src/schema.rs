@@ -2,7 +2,7 @@
 
 use crate::annotate::Annotated;
 use crate::mtrr::{Plan, Show};
-use crate::pci::{PciDoctor, PciHierarchy, PciLint, PciPrediction, PlacementPlan};
+use crate::pci::{PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, PlacementPlan};
 use crate::{Diff, Memory, Resolve, Topo, View};
 use schemars::{Schema, schema_for};
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub fn json<T: Serialize>(report: &T) -> Value {
 
 /// Every report's name and schema.
 pub fn schemas() -> Vec<(&'static str, Value)> {
-    let all: [(&'static str, Schema); 13] = [
+    let all: [(&'static str, Schema); 14] = [
         ("topo", schema_for!(Topo)),
         ("view", schema_for!(View)),
         ("resolve", schema_for!(Resolve)),
@@ -35,6 +35,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("pci-lint", schema_for!(PciLint)),
         ("pci-doctor", schema_for!(PciDoctor)),
         ("pci-predict", schema_for!(PciPrediction)),
+        ("pci-replay", schema_for!(PciReplay)),
         ("pci-tree", schema_for!(PciHierarchy)),
     ];
     all.into_iter().map(|(name, schema)| (name, numbered(schema))).collect()

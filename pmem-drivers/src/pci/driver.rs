@@ -243,7 +243,8 @@ fn difference(wanted: &Tree, has: &Tree) -> Option<Mismatch> {
             }
         }
         let (Some(a), Some(b)) = (&wanted.bridge, &has.bridge) else { continue };
-        for (a, b) in a.windows.iter().zip(&b.windows).filter(|(a, b)| a.span != b.span) {
+        let mut windows = a.windows.iter().zip(&b.windows);
+        if let Some((a, b)) = windows.find(|(a, b)| a.span != b.span) {
             return Some(differ("a bridge's window is not what the model has it be", a.span, b.span));
         }
         if a.buses.is_some() && a.buses != b.buses {

@@ -17,6 +17,9 @@ pub enum Event {
     PlugAcpi(Index),
     /// Everything is looked for again.
     Rescan,
+    /// The machine is started with `pci=realloc`: as many tries as there are levels, and one; between them windows of what failed are
+    /// released, first those of bridges with nothing but functions below, then all that is below.
+    Realloc,
     /// A base address register is given another size (`resourceN_resize`), its driver unbound before.
     Resize {
         /// Whose.
@@ -63,17 +66,8 @@ pub fn predict(before: &Map, rules: &Rules, event: Event) -> Outcome {
         Event::Resize { function, slot, size } => {
             put_back = !resize(&mut map, rules, ResourceId::Slot(function, slot), size, &mut failed);
         }
-        Event::Rescan => {
-            for root in 0..map.tree.roots.len() {
-                let mut extra = Some(Extra::new());
-                for below in map.on_bus(root, None) {
-                    if map.is_bridge(below) {
-                        size(&mut map, rules, below, extra.as_mut());
-                    }
-                }
-                assign::bus(&mut map, rules, root, None, &mut extra, &mut failed);
-            }
-        }
+        Event::Rescan => everything(&mut map, rules, true, &mut failed),
+        Event::Realloc => realloc(&mut map, rules, &mut failed),
     }
     let fresh = |id: &ResourceId| tree.functions.get(id.function()).is_some_and(|f| f.absent);
     let hurt = before
@@ -84,6 +78,53 @@ pub fn predict(before: &Map, rules: &Rules, event: Event) -> Outcome {
         .collect();
     let failed = failed.iter().map(|res| res.id).filter(|id| map.span(*id).is_none()).collect();
     Outcome { map, failed, put_back, hurt }
+}
+
+/// Sizes and assigns what is below every host bridge; only where `lenient` what is optional stays so.
+fn everything(map: &mut Map, rules: &Rules, lenient: bool, failed: &mut Failed) {
+    for root in 0..map.tree.roots.len() {
+        let mut extra = lenient.then(Extra::new);
+        for below in map.on_bus(root, None) {
+            if map.is_bridge(below) {
+                size(map, rules, below, extra.as_mut());
+            }
+        }
+        assign::bus(map, rules, root, None, &mut extra, failed);
+    }
+}
+
+/// A boot with `pci=realloc`: only the last try leaves out what is optional.
+fn realloc(map: &mut Map, rules: &Rules, failed: &mut Failed) {
+    let levels = (0..map.tree.functions.len()).map(|index| map.tree.above(index).count()).max().unwrap_or(0);
+    let tries = levels + 1;
+    // What had no place is asked for at boot, as everything is.
+    for res in map.all.iter_mut().filter(|res| res.at.is_none() && !res.is_window()) {
+        res.dead = false;
+    }
+    for n in 1..=tries {
+        failed.clear();
+        everything(map, rules, n == tries, failed);
+        if failed.is_empty() || n == tries {
+            break;
+        }
+        for lost in failed.iter() {
+            let (root, parent) = (map.root_of(lost.id.function()), map.parent(lost.id.function()));
+            release_bus(map, root, parent, lost, n > 1);
+        }
+        give_up(map, failed);
+    }
+    // At boot no bridge is on yet.
+    (0..map.tree.functions.len()).for_each(|index| map.set_up(index));
+}
+
+/// What failed is as it was before it was tried, and its windows are none for the moment.
+fn give_up(map: &mut Map, failed: &Failed) {
+    for lost in failed {
+        if let Some(res) = map.get_mut(lost.id) {
+            *res = *lost;
+            res.dead = lost.id.is_window();
+        }
+    }
 }
 
 /// Two tries for a port; between them what failed, and what lies around it, is released.
@@ -97,14 +138,9 @@ fn plug(map: &mut Map, rules: &Rules, port: Index, failed: &mut Failed) {
             break;
         }
         for lost in failed.iter() {
-            release(map, lost);
+            release(map, rules, lost);
         }
-        for lost in failed.iter() {
-            if let Some(res) = map.get_mut(lost.id) {
-                *res = *lost;
-                res.dead = lost.id.is_window();
-            }
-        }
+        give_up(map, failed);
     }
 }
 
@@ -158,19 +194,26 @@ fn is_alike(a: &Res, b: &Res) -> bool {
 }
 
 /// Releases the windows of one kind on the bus of something that failed, and that bus's own.
-fn release(map: &mut Map, lost: &Res) {
+fn release(map: &mut Map, rules: &Rules, lost: &Res) {
     let index = lost.id.function();
     let (root, parent) = (map.root_of(index), map.parent(index));
-    release_bus(map, root, parent, lost);
+    if parent.is_some() || rules.releases_on_root {
+        release_bus(map, root, parent, lost, true);
+    }
 }
 
-fn release_bus(map: &mut Map, root: usize, bridge: Option<Index>, lost: &Res) {
+/// Releases a bridge's window of what failed; with `whole` also those below, else only if it has no bridge below.
+fn release_bus(map: &mut Map, root: usize, bridge: Option<Index>, lost: &Res, whole: bool) {
+    let mut is_leaf = true;
     for below in map.on_bus(root, bridge) {
         if map.is_bridge(below) {
-            release_bus(map, root, Some(below), lost);
+            is_leaf = false;
+            if whole {
+                release_bus(map, root, Some(below), lost, true);
+            }
         }
     }
-    let Some(bridge) = bridge else { return };
+    let Some(bridge) = bridge.filter(|_| whole || is_leaf) else { return };
     let kind = match (lost.space, lost.prefetchable) {
         (Space::Io, _) => WindowKind::Io,
         // A window that was given up is none at that moment, and the other one is taken for it.

@@ -26,6 +26,9 @@ pub struct Rules {
     pub names_windows: bool,
     /// A resize restores everything when it fails (from 6.19, and in stable trees).
     pub restores: bool,
+    /// After a failure on a root bus the windows of all its ports are released (up to 6.19; 7.0 releases those in the first aperture alone, which
+    /// on PCs is VGA's).
+    pub releases_on_root: bool,
     /// Bytes kept for cards to come below a hot-plug port: of ports, memory, prefetchable memory.
     pub reserve: (u64, u64, u64),
 }
@@ -49,15 +52,39 @@ impl Rules {
             old_size_is_least: version < 7000,
             names_windows: version >= 6018,
             restores: version >= 6019,
+            releases_on_root: version < 7000,
             reserve: (0x100, 0x20_0000, 0x20_0000),
         }
     }
 
-    /// The rules of a version as text: `6.1`, `6.12.117+deb12-amd64`; `None` if it is none.
+    /// The rules of a version as text: `6.1`, `6.12.117+deb12-amd64`; `None` if it is none. Stable trees take changes over.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().split(['.', '-', '+', ' ']);
-        let mut number = || parts.next()?.parse().ok();
-        Some(Self::of(number()?, number()?))
+        let mut number = || parts.next()?.parse::<u32>().ok();
+        let (major, minor) = (number()?, number()?);
+        let patch = number().unwrap_or(0);
+        let mut rules = Self::of(major, minor);
+        if matches!((major, minor, patch), (6, 18, 14..) | (6, 19, 4..)) {
+            (rules.sizing, rules.old_size_is_least) = (Sizing::Head, false);
+        }
+        if matches!((major, minor, patch), (6, 1, 192..) | (6, 12, 117..)) {
+            rules.restores = true;
+        }
+        Some(rules)
+    }
+
+    /// The rules of the kernel that a log is of: by its version, and by its words where they say that a change was taken over, or was not.
+    #[must_use]
+    pub fn of_log(log: &str) -> Option<Self> {
+        let version =
+            log.lines().rev().find_map(|line| line.split_once("Linux version ").map(|(_, rest)| rest))?;
+        let mut rules = Self::parse(version)?;
+        if log.contains("requires relaxed alignment rules") {
+            rules.sizing = Sizing::Relaxed;
+        }
+        rules.names_windows |= log.contains("was not released (still contains assigned resources)");
+        rules.restores |= log.contains("old value restored");
+        Some(rules)
     }
 }

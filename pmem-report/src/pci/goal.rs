@@ -206,6 +206,37 @@ fn add(goal: &mut Goal, card: &str, port: Index) -> Result<()> {
     Ok(())
 }
 
+/// What a card decodes that is in a machine, as `--add` takes it.
+///
+/// # Errors
+/// There is no such function, or no source says how large its registers are.
+pub fn card(known: &PciTree, function: Address) -> Result<String> {
+    let index = find(known, function)?;
+    let own = known.tree.functions.get(index).map_or(&[][..], |f| &f.resources);
+    if known.unmeasured.iter().any(|(other, _)| *other == index) {
+        return Err(GoalError::Unknown(format!("how large the registers of {function} are is not said")));
+    }
+    let items: Vec<String> = own
+        .iter()
+        .filter_map(|resource| {
+            let kind = match (resource.slot, resource.space, resource.is_wide(), resource.prefetchable) {
+                (Slot::Rom, ..) => return Some(format!("rom:{:#x}", resource.size)),
+                (Slot::Vf(_), ..) => return None,
+                (_, Space::Io, ..) => "io",
+                (_, Space::Memory, false, false) => "mem32",
+                (_, Space::Memory, false, true) => "mem32p",
+                (_, Space::Memory, true, false) => "mem64",
+                (_, Space::Memory, true, true) => "mem64p",
+            };
+            Some(format!("{}={kind}:{:#x}", resource.slot, resource.size))
+        })
+        .collect();
+    if items.is_empty() {
+        return Err(GoalError::Unknown(format!("{function} decodes nothing, by what was read")));
+    }
+    Ok(items.join(","))
+}
+
 /// `mem64p:32G,2=mem32:16M,rom:512K`.
 fn items(card: &str) -> Result<Vec<Resource>> {
     let mut out: Vec<Resource> = Vec::new();

@@ -25,6 +25,8 @@ pub enum Deed {
     },
     /// The card below a port is taken out.
     Unplug(Address),
+    /// The machine is started with `pci=realloc`.
+    Realloc,
     /// Everything is looked for again.
     Rescan,
     /// One bus is looked through again.
@@ -138,7 +140,7 @@ fn find(tree: &Tree, address: Address) -> Result<Index, GoalError> {
 }
 
 /// Everything below a bridge.
-fn below(tree: &Tree, bridge: Index) -> Vec<Index> {
+pub(super) fn below(tree: &Tree, bridge: Index) -> Vec<Index> {
     (0..tree.functions.len()).filter(|index| tree.is_below(*index, bridge)).collect()
 }
 
@@ -164,6 +166,7 @@ fn event(goal: &Goal, deed: &Deed, next: &mut Index) -> Result<(Option<Event>, V
             (None, Vec::new())
         }
         Deed::Rescan => (Some(Event::Rescan), Vec::new()),
+        Deed::Realloc => (Some(Event::Realloc), Vec::new()),
         Deed::RescanBus { segment, bus } => {
             let leads = |index: &Index| {
                 let function = tree.functions.get(*index);
@@ -225,11 +228,12 @@ fn said(
     }
 }
 
-fn words(deed: &Deed) -> String {
+pub(super) fn words(deed: &Deed) -> String {
     match deed {
         Deed::Plug { card, at, acpi } => format!("plug{} {card} at {at}", if *acpi { "-acpi" } else { "" }),
         Deed::Unplug(at) => format!("unplug {at}"),
         Deed::Rescan => "rescan".to_owned(),
+        Deed::Realloc => "realloc".to_owned(),
         Deed::RescanBus { segment, bus } => format!("rescan {segment:04x}:{bus:02x}"),
         Deed::Resize { function, bar, size } => format!("resize {function}:bar{bar}={size:#x}"),
     }

@@ -14,7 +14,7 @@ pub use annotate::annotated;
 pub use diff::diff;
 pub use memory::memory;
 pub use mtrr::{plan as mtrr_plan, show as mtrr_show};
-pub use pci::{pci_doctor, pci_lint, pci_plan, pci_predict, pci_tree};
+pub use pci::{pci_doctor, pci_lint, pci_plan, pci_predict, pci_replay, pci_tree};
 pub use resolve::resolve;
 pub use style::Styles;
 pub use topo::{Detail, topo};

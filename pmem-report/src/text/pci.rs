@@ -2,7 +2,8 @@
 
 use super::style::{Styles, plain, read, styled, table, warnings};
 use crate::pci::{
-    Linux, PciDoctor, PciHierarchy, PciLint, PciPrediction, Placement, PlacementPlan, Range, Why,
+    Linux, PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, Placement, PlacementPlan, Planned,
+    Played, Range, Why,
 };
 use crate::units::size;
 use std::io::{self, Write};
@@ -163,6 +164,40 @@ pub fn pci_predict(report: &PciPrediction, styles: &Styles, out: &mut dyn Write)
             writeln!(out, "  {}", styled(styles.warning, &text))?;
         }
     }
+    warnings(&report.warnings, styles, out)?;
+    read(&report.read, styles, out)
+}
+
+/// Writes what became of events.
+///
+/// # Errors
+/// What the output says.
+pub fn pci_replay(report: &PciReplay, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    let kernels: Vec<String> = report.rounds.first().map_or(Vec::new(), |round| {
+        round.linux.iter().map(|played| format!("Linux {}", played.kernel)).collect()
+    });
+    let mut heads = vec!["event", "planned"];
+    heads.extend(kernels.iter().map(String::as_str));
+    let mut rows = table(&heads, &[]);
+    for round in &report.rounds {
+        let Planned { verdict, quiesced, windows, .. } = &round.planned;
+        let ours = match (verdict.as_str(), quiesced.as_slice()) {
+            ("nothing-to-do", _) => String::new(),
+            ("fits" | "fits-with-quiesce", []) => format!("fits, {windows} windows"),
+            ("fits-with-quiesce", all) => format!("fits, {windows} windows, stops {}", all.join(", ")),
+            (other, _) => other.to_owned(),
+        };
+        let mut row = vec![round.does.clone(), ours];
+        row.extend(round.linux.iter().map(|Played { predicted, .. }| {
+            let count = |n: usize, what: &str| (n > 0).then(|| format!("{n} {what}"));
+            let parts =
+                [count(predicted.fails.len(), "without a place"), count(predicted.hurts.len(), "hurt")];
+            let parts: Vec<String> = parts.into_iter().flatten().collect();
+            if parts.is_empty() { "succeeds".to_owned() } else { parts.join(", ") }
+        }));
+        rows.add_row(row);
+    }
+    writeln!(out, "{}", plain(&rows))?;
     warnings(&report.warnings, styles, out)?;
     read(&report.read, styles, out)
 }
