@@ -188,10 +188,9 @@ pub fn pci_replay(report: &PciReplay, styles: &Styles, out: &mut dyn Write) -> i
             (other, _) => other.to_owned(),
         };
         let mut row = vec![round.does.clone(), ours];
-        row.extend(round.linux.iter().map(|Played { predicted, .. }| {
+        row.extend(round.linux.iter().map(|Played { lacking, hurt, .. }| {
             let count = |n: usize, what: &str| (n > 0).then(|| format!("{n} {what}"));
-            let parts =
-                [count(predicted.fails.len(), "without a place"), count(predicted.hurts.len(), "hurt")];
+            let parts = [count(*lacking, "without a place"), count(*hurt, "of others lost")];
             let parts: Vec<String> = parts.into_iter().flatten().collect();
             if parts.is_empty() { "succeeds".to_owned() } else { parts.join(", ") }
         }));
