@@ -35,6 +35,7 @@ extern crate std;
 mod address;
 mod bar;
 mod blocks;
+pub mod buses;
 mod bytes;
 mod capability;
 pub mod certificate;

@@ -1,7 +1,7 @@
 //! What a change must pass.
 
 use crate::run::{Result, cargo, check};
-use crate::{capi, firmware, fuzz, kmod, layers, nostd};
+use crate::{capi, firmware, fuzz, hotplug, kmod, layers, nostd};
 
 /// Runs all checks, the quick ones first.
 pub fn run() -> Result {
@@ -42,7 +42,8 @@ pub fn run() -> Result {
     nostd::run()?;
     capi::run()?;
     firmware::run()?;
-    kmod::ci()
+    kmod::ci()?;
+    hotplug::run(&[], &[], false, 1)
 }
 
 /// Checks publication, the drop queue and registration under every interleaving loom can find.

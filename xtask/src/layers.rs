@@ -22,7 +22,7 @@ const HOUSE: [(&str, &[&str]); 11] = [
         &[
             "address|class|bytes|span",
             "bar|window|capability|tree|layout",
-            "header|check|sweep|blocks|registers",
+            "header|check|sweep|blocks|registers|buses",
             "cost|cut|search|linux",
             "steps|phases",
             "plan",

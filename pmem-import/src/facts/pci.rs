@@ -314,6 +314,10 @@ pub struct Pci {
     pub roots: BTreeMap<BusId, Vec<Said<Aperture>>>,
     /// By root bus: the first and the last bus below it.
     pub ranges: BTreeMap<BusId, (u8, u8)>,
+    /// By bus: the last bus behind the bridge above it, where a log says so before it says which bridge that is.
+    pub ends: BTreeMap<BusId, u8>,
+    /// By segment: the last bus that a kernel would have given to any bridge.
+    pub reach: BTreeMap<u32, u8>,
     /// By bus: what the bridge above it forwards, where a log says so before it says which bridge that is.
     pub listed: BTreeMap<BusId, Vec<PciResource>>,
     /// What firmware put where something else is.

@@ -129,7 +129,7 @@ impl Reader {
             return Verdict::Took;
         }
         if let Some(rest) = rest.strip_prefix("busn_res: ") {
-            return released(bus, rest, facts);
+            return numbers(bus, rest, facts);
         }
         if let Some(rest) = rest.strip_prefix("resource ") {
             return listed(line, bus, rest, facts);
@@ -455,9 +455,28 @@ fn contained(after: &str) -> Option<u64> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// `[bus 02-2b] is released`: everything that was on these buses is gone.
-fn released(bus: BusId, rest: &str, facts: &mut Facts) -> Verdict {
-    let Some(below) = buses(rest).filter(|_| rest.ends_with("is released")) else { return Verdict::Pass };
+/// `[bus 02-2b] is released`: everything that was on these buses is gone; or a bus's last number has changed.
+fn numbers(bus: BusId, rest: &str, facts: &mut Facts) -> Verdict {
+    let Some(below) = buses(rest) else { return Verdict::Pass };
+    // `[bus 43-4f] end is updated to 44`.
+    if let Some(end) =
+        rest.split_once(" end is updated to ").and_then(|(_, end)| u8::try_from(hex(end)?).ok())
+    {
+        let leads = |f: &&mut Function| f.bdf().segment == bus.0 && f.below.is_some_and(|own| own.0 == bus.1);
+        let of_log = facts.pci.functions.iter_mut().filter(|((source, _), _)| *source == PciSource::Log);
+        if let Some(bridge) = of_log.map(|(_, function)| function).find(leads) {
+            bridge.below = Some((bus.1, end.max(bus.1)));
+        } else {
+            facts.pci.ends.insert(bus, end);
+        }
+        // What it could have had is what the host bridge has, at most.
+        let reach = facts.pci.reach.entry(bus.0).or_insert(below.1);
+        *reach = below.1.max(*reach);
+        return Verdict::Took;
+    }
+    if !rest.ends_with("is released") {
+        return Verdict::Pass;
+    }
     gone(facts, bus.0, below);
     Verdict::Took
 }
@@ -473,7 +492,19 @@ fn gone(facts: &mut Facts, segment: u32, (first, last): (u8, u8)) {
 fn listed(line: &Line<'_>, bus: BusId, rest: &str, facts: &mut Facts) -> Verdict {
     let mut scan = Scan::new(rest);
     let Some((number, found)) = scan.decimal().zip(scan.resource()) else { return Verdict::Pass };
-    let Some(range) = found.range.filter(|_| number < 3) else { return Verdict::Pass };
+    let Some(range) = found.range else { return Verdict::Pass };
+    if number > 3 {
+        // A root bus's, listed once more; addresses on the bus were said before, if they are others.
+        let apertures = facts.pci.roots.entry(bus).or_default();
+        if !apertures.iter().any(|had| had.value.io == found.io && had.value.range.overlaps(range)) {
+            apertures
+                .push(Said::new(Aperture { range, bus_start: range.start(), io: found.io }, line.place()));
+        }
+        return Verdict::Took;
+    }
+    if number == 3 {
+        return Verdict::Pass;
+    }
     let leads = |f: &&mut Function| f.bdf().segment == bus.0 && f.below.is_some_and(|below| below.0 == bus.1);
     let of_log = facts.pci.functions.iter_mut().filter(|((source, _), _)| *source == PciSource::Log);
     if let Some(bridge) = of_log.map(|(_, function)| function).find(leads) {

@@ -44,10 +44,10 @@ pub(super) fn orphans(
         });
         let host = hosts.min_by_key(|(_, (first, last))| last - first).map(|(host, _)| *host);
         let own = around.and_then(|f| Some((segment, f.below?.0))).or(host);
-        if own.is_none() {
+        let next = bus.checked_sub(1).and_then(|before| alone((segment, before), true)).map(Way::Leads);
+        if next.is_none() && own.is_none() {
             continue;
         }
-        let next = bus.checked_sub(1).and_then(|before| alone((segment, before), true)).map(Way::Leads);
         let only = || own.and_then(|own| alone(own, false)).map(Way::Below);
         let way = next.or_else(only).or(around.map(|f| Way::Below(f.bdf()))).or(host.map(Way::BelowRoot));
         out.extend(way.map(|way| (root.bus, way)));

@@ -106,7 +106,11 @@ pub(super) fn build(given: &Given<'_>) -> PciTree {
                 out.guessed.insert((index, space));
             }
         }
-        out.tree.roots.push(host_bridge(root, &real, facts.pci.ranges.get(&root.bus).copied()));
+        let said = facts.pci.ranges.get(&root.bus).copied();
+        let alone = real.iter().filter(|other| other.bus.0 == root.bus.0).count() == 1;
+        let reach = facts.pci.reach.get(&root.bus.0).filter(|reach| alone && **reach > root.bus.1);
+        let said = said.or(reach.map(|reach| (root.bus.1, *reach)));
+        out.tree.roots.push(host_bridge(root, &real, said));
     }
     let mut buses: Vec<BusId> =
         roots.iter().map(|root| root.bus).filter(|bus| above.contains_key(bus)).collect();
@@ -145,7 +149,7 @@ pub(super) fn build(given: &Given<'_>) -> PciTree {
                 let way =
                     if leads || led == Some(bus.1) { index } else { out.add_way(Some(index), root, bus) };
                 if leads {
-                    out.lead(index, bus.1);
+                    out.lead(index, bus.1, facts.pci.ends.get(&bus).copied());
                 }
                 above.insert(bus, Some(way));
                 root_of.insert(bus, root);
@@ -290,11 +294,13 @@ impl PciTree {
         index
     }
 
-    /// Has a bridge lead to a bus; up to which one no source says.
-    fn lead(&mut self, index: Index, bus: u8) {
+    /// Has a bridge lead to a bus, and those up to another one, if a source says which.
+    fn lead(&mut self, index: Index, bus: u8, end: Option<u8>) {
         if let Some(bridge) = self.tree.functions.get_mut(index).and_then(|f| f.bridge.as_mut()) {
-            bridge.buses = Some((bus, bus));
-            self.unnumbered.insert(index);
+            bridge.buses = Some((bus, end.unwrap_or(bus).max(bus)));
+            if end.is_none() {
+                self.unnumbered.insert(index);
+            }
         }
     }
 

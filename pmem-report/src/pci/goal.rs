@@ -1,6 +1,7 @@
 //! From what is asked for to what is to be placed.
 
 use pmem_import::{Address, PciTree, ResourceKind};
+use pmem_pci::buses;
 use pmem_pci::linux::Event;
 use pmem_pci::plan::Goal;
 use pmem_pci::tree::{Avoid, Function, Index, Mobility, Resource, Slot, Space};
@@ -388,6 +389,10 @@ fn all_failed(known: &PciTree, goal: &mut Goal) -> Result<()> {
                 old.mobility = Mobility::Asked;
             }
         }
+    }
+    for (bridge, (first, last)) in &known.numberless {
+        // One that does not get any is said by the report.
+        buses::give(&mut goal.tree, *bridge, last.saturating_sub(*first).saturating_add(1));
     }
     let unsized_bars = known.unknown.iter().filter(|(_, kind)| matches!(kind, ResourceKind::Bar(_)));
     if let Some((index, kind)) = unsized_bars.into_iter().next()

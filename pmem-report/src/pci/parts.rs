@@ -80,6 +80,13 @@ pub(super) fn changed_windows(names: &Names<'_>, old: &Tree, new: &Tree) -> Vec<
     let mut out = Vec::new();
     for (index, (had, has)) in old.functions.iter().zip(&new.functions).enumerate() {
         let (Some(before), Some(after)) = (&had.bridge, &has.bridge) else { continue };
+        if before.buses != after.buses {
+            let numbers = |buses: Option<(u8, u8)>| {
+                buses.map(|(first, last)| Range { start: format!("{first:#x}"), end: format!("{last:#x}") })
+            };
+            let (bridge, kind) = (names.function(index), "bus".to_owned());
+            out.push(WindowChange { bridge, kind, old: numbers(before.buses), new: numbers(after.buses) });
+        }
         for (old, new) in before.windows.iter().zip(&after.windows).filter(|(old, new)| old.span != new.span)
         {
             let seen = |span: Option<Span>| Some(Range::of(names.to_cpu(has.root, new.kind.space(), span?)));

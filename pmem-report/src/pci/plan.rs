@@ -10,7 +10,7 @@ use pmem_pci::certificate::{self, Ground, Reason};
 use pmem_pci::linux::{Event, Rules};
 use pmem_pci::plan::{Goal, Plan, Verdict};
 use pmem_pci::steps::Step;
-use pmem_pci::tree::{Index, Slot, Space, WindowKind};
+use pmem_pci::tree::{Index, Slot, Space, Tree, WindowKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -171,8 +171,24 @@ impl PlacementPlan {
             warnings,
         };
         match verdict {
-            Verdict::Fits(_) if goal.place.is_empty() && goal.extra.is_empty() => {
-                out.verdict = "nothing-wrong".to_owned();
+            Verdict::Fits(plan) if goal.place.is_empty() && goal.extra.is_empty() => {
+                let short = known.numberless.iter().find(|(bridge, _)| {
+                    let buses =
+                        |tree: &Tree| tree.functions.get(*bridge).and_then(|f| f.bridge.as_ref()?.buses);
+                    buses(&goal.tree) == buses(&goal.old)
+                });
+                match short {
+                    None if known.numberless.is_empty() => out.verdict = "nothing-wrong".to_owned(),
+                    None => out.fill(known, goal, plan, "fits"),
+                    Some((bridge, (first, last))) => {
+                        let name = goal_names(known, goal).function(*bridge);
+                        out.verdict = "no".to_owned();
+                        out.suggestions = vec![format!(
+                            "{name} needs {} bus numbers, and not so many are free behind the port above it: others would have to be renumbered",
+                            last.saturating_sub(*first).saturating_add(1)
+                        )];
+                    }
+                }
             }
             Verdict::Fits(plan) => out.fill(known, goal, plan, "fits"),
             Verdict::FitsWithQuiesce(plan) => out.fill(known, goal, plan, "fits-with-quiesce"),
