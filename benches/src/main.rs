@@ -229,7 +229,10 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         }
         Suite::Pci { hierarchies, how: How { quick, json } } => {
             let mut out = Output { json, all: Vec::new() };
-            out.add(pci::from_scratch(if quick { hierarchies / 10 } else { hierarchies }));
+            let count = if quick { hierarchies / 10 } else { hierarchies };
+            out.add(pci::from_scratch(count));
+            out.add(pci::traces(count));
+            out.add(pci::server(count / 10));
             let notes: Vec<String> =
                 out.all.iter().map(|l| format!("{}, {}: {}", l.case, l.subject, l.note)).collect();
             out.finish()?;

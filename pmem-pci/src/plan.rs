@@ -264,7 +264,12 @@ impl Search<'_> {
             thing.span = None;
             let (bridge, n) = holder(self.tree, function, thing)?;
             let window = self.tree.functions.get(bridge)?.bridge.as_ref()?.windows.get(n)?;
-            let can = window.kind == WindowKind::Prefetchable && resource.size < FOUR_GIB;
+            let forwards = |above: Index| {
+                self.tree.functions.get(above).is_some_and(|f| f.window(WindowKind::Memory).is_some())
+            };
+            let can = window.kind == WindowKind::Prefetchable
+                && resource.size < FOUR_GIB
+                && self.tree.above(key.0).all(forwards);
             can.then_some((resource.size, *key))
         };
         free.iter().filter_map(can).collect()
