@@ -1,7 +1,7 @@
 //! PCI hierarchies: base address registers, bridges' windows and bus numbers follow a model.
 //!
 //! The model has an arena for each bus, an interconnect with floating windows for each bridge, and a region for each base address register
-//! ([`model`]); a [`Binding`] says which is which. [`Pci`] programs what changes through a [`Port`], in the order of
+//! ([`model()`]); a [`Binding`] says which is which. [`Pci`] programs what changes through a [`Port`], in the order of
 //! [`pmem_pci::steps`], each write read back. [`transact`] has model and hardware take a placement of [`pmem_pci::plan`], a hot-plugged card's
 //! for example, as one transaction. A dry run is the same driver over a [`Recording`] port.
 

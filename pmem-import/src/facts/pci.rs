@@ -130,6 +130,8 @@ pub struct Function {
     pub physical: Option<Address>,
     /// What was assigned to it.
     pub resources: Vec<PciResource>,
+    /// Windows that a bridge had before, as a log tells: which of its windows a later list means.
+    pub former: Vec<PciResource>,
     /// Whether all of a bridge's windows would be among the resources.
     pub lists_windows: bool,
     /// What has no place.
@@ -209,6 +211,7 @@ impl Function {
             hot_plug: new.hot_plug.or(old.hot_plug),
             physical: new.physical.or(old.physical),
             resources,
+            former: if new.former.is_empty() { old.former } else { new.former },
             lists_windows: new.lists_windows || old.lists_windows,
             unplaced,
             below: new.below.or(old.below),

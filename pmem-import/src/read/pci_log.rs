@@ -262,7 +262,9 @@ impl Reader {
             function.below = Some(below).filter(|(first, _)| *first > address.bus);
             // The windows follow, as they are now. What was taken for virtual functions' was windows of an older kernel's numbers.
             let is_window = |kind| matches!(kind, ResourceKind::Window | ResourceKind::VfBar(_));
-            function.resources.retain(|resource| !is_window(resource.kind));
+            let (windows, rest) = function.resources.drain(..).partition(|resource| is_window(resource.kind));
+            function.resources = rest;
+            remember(function, windows);
             function.unplaced.retain(|unplaced| !matches!(unplaced.kind, ResourceKind::VfBar(_)));
             function.lists_windows = true;
             return Verdict::Took;
@@ -375,6 +377,14 @@ impl<'t> Outcome<'t> {
     }
 }
 
+/// Notes windows that were: the last of each kind.
+fn remember(function: &mut Function, gone: Vec<PciResource>) {
+    for window in gone.into_iter().filter(|gone| gone.kind == ResourceKind::Window) {
+        function.former.retain(|had| had.io != window.io || had.prefetchable != window.prefetchable);
+        function.former.push(window);
+    }
+}
+
 /// Notes a resource as it now is.
 fn note(function: &mut Function, kind: ResourceKind, found: Bracketed, outcome: Outcome<'_>, at: &Place) {
     // A CardBus bridge has two windows of a kind.
@@ -388,10 +398,16 @@ fn note(function: &mut Function, kind: ResourceKind, found: Bracketed, outcome: 
     };
     match outcome {
         Outcome::Aside => {}
-        Outcome::Released => function.resources.retain(|had| !same(had)),
+        Outcome::Released => {
+            let (gone, rest) = function.resources.drain(..).partition(same);
+            function.resources = rest;
+            remember(function, gone);
+        }
         Outcome::Failed(why) => {
             // A conflict leaves what firmware put there in the registers, which nobody may use.
-            function.resources.retain(|had| !same(had));
+            let (gone, rest) = function.resources.drain(..).partition(same);
+            function.resources = rest;
+            remember(function, gone);
             let failed = |had: &Unplaced| {
                 had.kind == kind && had.io == found.io && had.prefetchable == found.prefetchable
             };

@@ -92,6 +92,7 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
     let numa = nodes::settle(facts, &listing, &mut ram);
     let kinds = nodes::kinds(&numa, &listing, &ram, &facts.dax);
     let ports = memory::last_complete(&facts.ports).cloned().unwrap_or_default();
+    let sources = facts.pci.functions.keys().map(|(source, _)| *source).collect();
     let pci::Settled { functions, mut roots, mut children, bus_lines, loose, differences } =
         pci::settle(facts, &listing, &ports);
     let orphans = orphans(facts, &functions, &roots, &loose.keys().copied().collect());
@@ -109,7 +110,7 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
     adopt(&mut roots, &mut children, &orphans, &functions);
     tree.take_map(&differences);
     tree.conflicts = std::mem::take(&mut facts.pci.conflicts);
-    tree.sources = functions.iter().map(|function| function.source).collect();
+    tree.sources = sources;
     tree.locked_down = facts.identity.locked_down;
     let named = |range: AddrRange| {
         let mut same = listing.lines.iter().filter(|line| line.range == range);

@@ -43,12 +43,16 @@ pub(super) fn orphans(
             host.0 == segment && **host != root.bus && among(**range) && facts.pci.roots.contains_key(host)
         });
         let host = hosts.min_by_key(|(_, (first, last))| last - first).map(|(host, _)| *host);
+        // A part of a log may leave out which numbers a host bridge has: up to the next one's.
+        let named = facts.pci.roots.keys().filter(|host| host.0 == segment && host.1 < bus);
+        let host = host.or(named.filter(|host| !facts.pci.ranges.contains_key(host)).max().copied());
         let own = around.and_then(|f| Some((segment, f.below?.0))).or(host);
         let next = bus.checked_sub(1).and_then(|before| alone((segment, before), true)).map(Way::Leads);
         if next.is_none() && own.is_none() {
             continue;
         }
-        let only = || own.and_then(|own| alone(own, false)).map(Way::Below);
+        // On the bus above one that leads nowhere else: the first number behind it is its own.
+        let only = || own.and_then(|own| alone(own, true)).map(Way::Leads);
         let way = next.or_else(only).or(around.map(|f| Way::Below(f.bdf()))).or(host.map(Way::BelowRoot));
         out.extend(way.map(|way| (root.bus, way)));
     }

@@ -28,10 +28,14 @@ pub struct PciTree {
     pub unnumbered: BTreeSet<Index>,
     /// Host bridges of which no source says what they forward: their apertures are what is known to lie in them.
     pub guessed: BTreeSet<(usize, Space)>,
+    /// Host bridges that are said to forward all addresses, where no source says where memory lies in them.
+    pub boundless: BTreeSet<usize>,
     /// What has no place, and of which no source says how large it is.
     pub unknown: Vec<(Index, ResourceKind)>,
     /// What the kernel gave up, and looks for a place for at its next chance.
     pub given_up: BTreeSet<(Index, Slot)>,
+    /// Bridges of which no source says where they lead, and which lead where nothing else can.
+    pub led: BTreeSet<Index>,
     /// Bridges that stand for a way of which no source says anything.
     pub ways: BTreeSet<Index>,
     /// Bridges of which no source says what they forward.
@@ -42,7 +46,7 @@ pub struct PciTree {
     pub numberless: Vec<(Index, (u8, u8))>,
     /// What firmware put where something else is.
     pub conflicts: Vec<Said<Conflict>>,
-    /// Host bridges, bridges and functions of any kind were read.
+    /// The sources that name functions; of lists alone there are none.
     pub sources: BTreeSet<PciSource>,
     /// The kernel is locked down: configuration space cannot be written, and no module does it.
     pub locked_down: bool,
@@ -149,6 +153,7 @@ pub(super) fn build(given: &Given<'_>) -> PciTree {
                 let way =
                     if leads || led == Some(bus.1) { index } else { out.add_way(Some(index), root, bus) };
                 if leads {
+                    out.led.insert(index);
                     out.lead(index, bus.1, facts.pci.ends.get(&bus).copied());
                 }
                 above.insert(bus, Some(way));
@@ -174,8 +179,15 @@ pub(super) fn build(given: &Given<'_>) -> PciTree {
     }
     if memory.lines.is_empty() {
         out.settle_apertures();
+        for (index, root) in out.tree.roots.iter().enumerate() {
+            let whole = |a: &&Aperture| a.space == Space::Memory && a.cpu == 0 && a.span.last > LOW;
+            if root.apertures.iter().any(|aperture| whole(&aperture)) {
+                out.boundless.insert(index);
+            }
+        }
     }
     out.settle_unnamed();
+    out.settle_unsaid();
     out.settle_unmeasured();
     out.settle_short(facts);
     out.tree.avoid = avoid(facts, is_x86, roots, memory, bus_lines);
@@ -327,6 +339,36 @@ impl PciTree {
         self.ways.insert(index);
         self.unsaid.insert(index);
         index
+    }
+
+    /// Bridges of which no source says what they forward forward what lies behind them, at least: nothing else may be put there.
+    fn settle_unsaid(&mut self) {
+        for index in self.unsaid.iter().rev().copied() {
+            let Some(root) = self.tree.functions.get(index).map(|f| f.root) else { continue };
+            let mut behind: BTreeMap<WindowKind, Span> = BTreeMap::new();
+            for (_, function) in self.tree.on_bus(root, Some(index)) {
+                let own = function.resources.iter().filter_map(|r| {
+                    let span = r.span()?;
+                    let kind = match (r.space, r.prefetchable || span.last > LOW) {
+                        (Space::Io, _) => WindowKind::Io,
+                        (Space::Memory, true) => WindowKind::Prefetchable,
+                        (Space::Memory, false) => WindowKind::Memory,
+                    };
+                    Some((kind, span))
+                });
+                let windows = function.bridge.iter().flat_map(|bridge| &bridge.windows);
+                let windows = windows.filter_map(|window| Some((window.kind, window.span?)));
+                for (kind, span) in own.chain(windows) {
+                    behind.entry(kind).and_modify(|had| *had = had.hull(span)).or_insert(span);
+                }
+            }
+            let bridge = self.tree.functions.get_mut(index).and_then(|f| f.bridge.as_mut());
+            for window in bridge.into_iter().flat_map(|bridge| &mut bridge.windows) {
+                if let Some(span) = behind.get(&window.kind).filter(|_| window.span.is_none()) {
+                    window.span = Some(span.rounded(window.granule));
+                }
+            }
+        }
     }
 
     /// A part of a log may leave host bridges' apertures out: what lies in none of them shows one more.
@@ -592,11 +634,11 @@ fn avoid(
 ) -> Vec<Avoid> {
     let of = |space, first, last, strict| Avoid { space, span: Span { first, last }, strict };
     // Legacy ports are left alone (Linux's PCIBIOS_MIN_IO).
-    let mut out = vec![of(Space::Io, 0, 0xfff, false)];
+    // Nor is anything put where memory begins, whatever a host bridge is said to forward.
+    let mut out = vec![of(Space::Io, 0, 0xfff, false), of(Space::Memory, 0, 0xf_ffff, false)];
     if is_x86 {
-        // Below 1 MiB, I/O interrupt controllers, and writes that are interrupts (Intel SDM volume 3, 11.11.1).
+        // I/O interrupt controllers, and writes that are interrupts (Intel SDM volume 3, 11.11.1).
         out.extend([
-            of(Space::Memory, 0, 0xf_ffff, false),
             of(Space::Memory, 0xfec0_0000, 0xfecf_ffff, true),
             of(Space::Memory, 0xfee0_0000, 0xfeef_ffff, true),
         ]);

@@ -85,7 +85,12 @@ pub(super) fn windows(
     }
     if listed.says(false) {
         let memory: Vec<AddrRange> = memory.into_iter().filter_map(|range| on_bus(range, false)).collect();
-        (out.memory, out.prefetchable) = told_apart(memory, &out.memory, &out.prefetchable);
+        let former = |prefetchable: bool| {
+            let own = function.former.iter().filter(move |r| !r.io && r.prefetchable == prefetchable);
+            own.filter_map(|r| on_bus(r.range, false)).collect::<Vec<_>>()
+        };
+        let hints = ([out.memory, former(false)].concat(), [out.prefetchable, former(true)].concat());
+        (out.memory, out.prefetchable) = told_apart(memory, &hints.0, &hints.1);
     }
     Some(out)
 }

@@ -10,7 +10,7 @@ use pmem_pci::certificate::{self, Ground, Reason};
 use pmem_pci::linux::{Event, Rules};
 use pmem_pci::plan::{Goal, Plan, Verdict};
 use pmem_pci::steps::Step;
-use pmem_pci::tree::{Index, Slot, Space, Tree, WindowKind};
+use pmem_pci::tree::{Index, Slot, Space, WindowKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -170,12 +170,22 @@ impl PlacementPlan {
             read,
             warnings,
         };
+        // A host bridge that forwards everything has its memory somewhere in it.
+        let boundless = goal.place.iter().find(|(index, _)| {
+            goal.tree.functions.get(*index).is_some_and(|f| known.boundless.contains(&f.root))
+        });
         match verdict {
+            Verdict::Fits(_) | Verdict::FitsWithQuiesce(_) if boundless.is_some() => {
+                out.verdict = "not-proven".to_owned();
+                out.assumed.push(
+                    "where memory lies in what the host bridge forwards: a whole log, or /proc/iomem, says it"
+                        .to_owned(),
+                );
+            }
             Verdict::Fits(plan) if goal.place.is_empty() && goal.extra.is_empty() => {
-                let short = known.numberless.iter().find(|(bridge, _)| {
-                    let buses =
-                        |tree: &Tree| tree.functions.get(*bridge).and_then(|f| f.bridge.as_ref()?.buses);
-                    buses(&goal.tree) == buses(&goal.old)
+                let short = known.numberless.iter().find(|(bridge, (first, last))| {
+                    let buses = goal.tree.functions.get(*bridge).and_then(|f| f.bridge.as_ref()?.buses);
+                    buses.is_none_or(|(from, to)| to - from < last - first)
                 });
                 match short {
                     None if known.numberless.is_empty() => out.verdict = "nothing-wrong".to_owned(),
@@ -287,6 +297,20 @@ impl PlacementPlan {
         if !self.writes.is_empty() {
             self.assumed.extend(commands);
         }
+        let led = goal
+            .place
+            .iter()
+            .flat_map(|(index, _)| goal.tree.above(*index))
+            .filter(|i| known.led.contains(i));
+        let led: std::collections::BTreeSet<Index> = led.collect();
+        self.assumed.extend(led.into_iter().map(|bridge| {
+            let buses = plan.tree.functions.get(bridge).and_then(|f| f.bridge.as_ref()?.buses);
+            format!(
+                "that {} leads to bus {:02x}, which no source says",
+                names.function(bridge),
+                buses.map_or(0, |b| b.0)
+            )
+        }));
         let through_unknown = |(index, _): &(Index, Slot)| {
             goal.tree.above(*index).find(|above| known.ways.contains(above) || known.unsaid.contains(above))
         };

@@ -61,7 +61,8 @@ pub fn pci_plan(report: &PlacementPlan, styles: &Styles, out: &mut dyn Write) ->
             writeln!(out, "  {} {:>4} {:#0digits$x}", write.function, write.offset, value)?;
         }
     }
-    report.assumed.iter().try_for_each(|text| writeln!(out, "Taken for granted: {text}"))?;
+    let assumed = if report.verdict == "not-proven" { "Not known" } else { "Taken for granted" };
+    report.assumed.iter().try_for_each(|text| writeln!(out, "{assumed}: {text}"))?;
     if report.cost.is_some() && !report.least {
         writeln!(out, "That no plan weighs less is not proven.")?;
     }

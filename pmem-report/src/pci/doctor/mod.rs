@@ -114,12 +114,12 @@ impl PciDoctor {
             }
         }));
         // What has no place is in no list of what has one.
-        if known.sources.iter().all(|source| *source == PciSource::Listing) {
+        if known.sources.iter().all(|source| *source < PciSource::Log || *source == PciSource::Lspci) {
             ailments.push(Ailment {
                 kind: "unsaid".to_owned(),
                 function: None,
                 bar: None,
-                says: "lists name only what has a place: whether anything has none a log, or lspci -vv, says"
+                says: "lists, and lspci, name what has a place: whether anything has none a log of the kernel says"
                     .to_owned(),
                 remedy: None,
                 plan: None,
