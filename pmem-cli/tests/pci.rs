@@ -204,6 +204,78 @@ fn the_doctor_says_what_public_cases_are() {
     }
 }
 
+/// Every place of memory in a hierarchy, by function and what of it.
+fn places(tree: &Value) -> std::collections::BTreeMap<(String, String), String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let nodes = tree["nodes"].as_array().unwrap().iter().filter(|node| node["depth"] != 0);
+    nodes
+        .flat_map(|node| {
+            let windows = node["windows"].as_array().unwrap().iter().map(|window| (&window["kind"], window));
+            let bars = node["bars"].as_array().unwrap().iter().filter(|bar| bar["kind"] != "io");
+            let all = windows.filter(|(kind, _)| *kind != "io").chain(bars.map(|bar| (&bar["bar"], bar)));
+            all.map(|(what, own)| {
+                (
+                    (text(&node["name"]), text(what)),
+                    text(&own["range"]["start"]) + "-" + &text(&own["range"]["end"]),
+                )
+            })
+        })
+        .collect()
+}
+
+/// What a boot makes of what firmware left: a log up to its first assignment, foretold to its end, line by line. Ports are left out: what else
+/// has them these logs do not say.
+#[test]
+fn boots_of_public_cases_are_foretold() {
+    let Some(corpus) = pmem_tests::corpus() else { return };
+    // Of a difference the first text: its own lines, and those of both.
+    let first = |line: &str| line.strip_prefix([' ', '-']).map(str::to_owned);
+    let whole = |line: &str| Some(line.to_owned());
+    type Line = fn(&str) -> Option<String>;
+    let cases: [(&str, &str, Line); 2] = [
+        ("cases/09-am5-ctxfi-tight-window.dmesg-diff-6.17-vs-6.18", "6.17", first),
+        ("04-obpc-tb5-egpu-32gbar.dmesg-pci", "6.14", whole),
+    ];
+    let dir = tempfile::tempdir().unwrap();
+    for (file, kernel, side) in cases {
+        let log = std::fs::read_to_string(corpus.join("pci").join(file)).unwrap();
+        let lines: Vec<String> = log.lines().filter_map(side).collect();
+        let assigns = |line: &String| line.contains(": assigned") || line.contains("no space");
+        let cut = lines.iter().position(assigns).unwrap();
+        // What a port can do is said after it got its windows.
+        let ports = lines[cut..].iter().filter(|line| line.contains("pciehp: Slot"));
+        let before: Vec<&str> = lines[..cut].iter().chain(ports).map(String::as_str).collect();
+        let (early, late) = (dir.path().join("early"), dir.path().join("late"));
+        std::fs::write(&early, before.join("\n")).unwrap();
+        std::fs::write(&late, lines.join("\n")).unwrap();
+        let json = |args: &[&str], path: &std::path::Path| -> Value {
+            let all: Vec<&str> =
+                ["--json", "pci"].iter().chain(args).copied().chain([path.to_str().unwrap()]).collect();
+            serde_json::from_slice(&pmem(&all).stdout).unwrap()
+        };
+        let mut foretold = places(&json(&["tree"], &early));
+        let came = places(&json(&["tree"], &late));
+        let changed = came.iter().filter(|(key, at)| foretold.get(*key) != Some(*at)).count();
+        let event = &json(&["predict", "--kernel", kernel, "--do", "boot"], &early)["events"][0];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        for placed in event["placements"].as_array().unwrap() {
+            foretold.insert(
+                (text(&placed["function"]), text(&placed["bar"])),
+                text(&placed["start"]) + "-" + &text(&placed["end"]),
+            );
+        }
+        for window in event["windows"].as_array().unwrap() {
+            let new = &window["new"];
+            foretold.insert(
+                (text(&window["bridge"]), text(&window["kind"])),
+                text(&new["start"]) + "-" + &text(&new["end"]),
+            );
+        }
+        let wrong: Vec<_> = came.iter().filter(|(key, at)| foretold.get(*key) != Some(*at)).collect();
+        assert!(changed > 5 && wrong.is_empty(), "{file}: {changed} changed; not as foretold: {wrong:#?}");
+    }
+}
+
 /// What firmware, or a kernel, put against the rules of the bus.
 #[test]
 fn what_is_illegal_in_public_cases_is_flagged() {

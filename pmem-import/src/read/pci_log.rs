@@ -18,6 +18,8 @@ pub(super) struct Reader {
     began: bool,
     /// The bridge whose windows follow, in the form of Linux 2.6.
     bridge: Option<Address>,
+    /// The bridge whose windows are listed anew, if a list follows: while it looks for functions the kernel names bridges without one.
+    listed: Option<Address>,
 }
 
 impl LineReader for Reader {
@@ -260,11 +262,9 @@ impl Reader {
             }
             // Firmware that set nothing up leaves bus numbers of zero.
             function.below = Some(below).filter(|(first, _)| *first > address.bus);
-            // The windows follow, as they are now. What was taken for virtual functions' was windows of an older kernel's numbers.
-            let is_window = |kind| matches!(kind, ResourceKind::Window | ResourceKind::VfBar(_));
-            let (windows, rest) = function.resources.drain(..).partition(|resource| is_window(resource.kind));
-            function.resources = rest;
-            remember(function, windows);
+            // What was taken for virtual functions' was windows of an older kernel's numbers.
+            function.resources.retain(|resource| !matches!(resource.kind, ResourceKind::VfBar(_)));
+            self.listed = Some(address);
             function.unplaced.retain(|unplaced| !matches!(unplaced.kind, ResourceKind::VfBar(_)));
             function.lists_windows = true;
             return Verdict::Took;
@@ -306,6 +306,16 @@ impl Reader {
         let is_bridge = function.is_bridge() || driver == "pcieport";
         let kind =
             if matches!(kind, ResourceKind::VfBar(_)) && is_bridge { ResourceKind::Window } else { kind };
+        if kind == ResourceKind::Window
+            && self.listed.take() == Some(address)
+            && before.is_empty()
+            && after.is_empty()
+        {
+            let (windows, rest) =
+                function.resources.drain(..).partition(|resource| resource.kind == ResourceKind::Window);
+            function.resources = rest;
+            remember(function, windows);
+        }
         note(function, kind, found, outcome, &at);
         heard.count(if kind == ResourceKind::Window { "bridge window" } else { "BAR" });
         Verdict::Took
@@ -349,10 +359,14 @@ impl<'t> Outcome<'t> {
         if FAILED.iter().any(&said) {
             return Self::Failed(both);
         }
+        // `[mem 0x00100000-0x001fffff] to [bus 07] requires relaxed alignment rules`: an alignment and a size, no place.
+        if after.starts_with("to [bus ") {
+            return Self::Aside;
+        }
         if said(&"was not released") || contained(after).is_some() {
             return Self::Placed;
         }
-        if said(&"releasing") {
+        if said(&"releasing") || after == "released" {
             return Self::Released;
         }
         const ASIDE: [&str; 7] =
@@ -642,7 +656,8 @@ fn subject(body: &str) -> Option<(ResourceKind, Scan<'_>)> {
         let end = scan.0.find(']')? + 1;
         return Some((ResourceKind::VfBar(number), Scan(&scan.0[..end])));
     }
-    scan.lit("BAR ")?;
+    // `resource 15 [mem …] released`: numbered as BARs are.
+    scan.lit("BAR ").or_else(|| scan.lit("resource "))?;
     let number = scan.decimal()?;
     let kind = match number {
         0..=5 => ResourceKind::Bar(number as u8),

@@ -17,6 +17,8 @@ pub enum Event {
     PlugAcpi(Index),
     /// Everything is looked for again.
     Rescan,
+    /// The machine is started: what firmware left without a place is asked for, in one try.
+    Boot,
     /// The machine is started with `pci=realloc`: as many tries as there are levels, and one; between them windows of what failed are
     /// released, first those of bridges with nothing but functions below, then all that is below.
     Realloc,
@@ -67,6 +69,10 @@ pub fn predict(before: &Map, rules: &Rules, event: Event) -> Outcome {
             put_back = !resize(&mut map, rules, ResourceId::Slot(function, slot), size, &mut failed);
         }
         Event::Rescan => everything(&mut map, rules, true, &mut failed),
+        Event::Boot => {
+            ask_for_all(&mut map);
+            everything(&mut map, rules, true, &mut failed);
+        }
         Event::Realloc => realloc(&mut map, rules, &mut failed),
     }
     let fresh = |id: &ResourceId| tree.functions.get(id.function()).is_some_and(|f| f.absent);
@@ -93,14 +99,18 @@ fn everything(map: &mut Map, rules: &Rules, lenient: bool, failed: &mut Failed) 
     }
 }
 
+/// What has no place is asked for at boot.
+fn ask_for_all(map: &mut Map) {
+    for res in map.all.iter_mut().filter(|res| res.at.is_none() && !res.is_window()) {
+        res.dead = false;
+    }
+}
+
 /// A boot with `pci=realloc`: only the last try leaves out what is optional.
 fn realloc(map: &mut Map, rules: &Rules, failed: &mut Failed) {
     let levels = (0..map.tree.functions.len()).map(|index| map.tree.above(index).count()).max().unwrap_or(0);
     let tries = levels + 1;
-    // What had no place is asked for at boot, as everything is.
-    for res in map.all.iter_mut().filter(|res| res.at.is_none() && !res.is_window()) {
-        res.dead = false;
-    }
+    ask_for_all(map);
     for n in 1..=tries {
         failed.clear();
         everything(map, rules, n == tries, failed);

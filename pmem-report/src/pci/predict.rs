@@ -25,6 +25,8 @@ pub enum Deed {
     },
     /// The card below a port is taken out.
     Unplug(Address),
+    /// The machine is started, as firmware leaves it.
+    Boot,
     /// The machine is started with `pci=realloc`.
     Realloc,
     /// Everything is looked for again.
@@ -166,6 +168,7 @@ fn event(goal: &Goal, deed: &Deed, next: &mut Index) -> Result<(Option<Event>, V
             (None, Vec::new())
         }
         Deed::Rescan => (Some(Event::Rescan), Vec::new()),
+        Deed::Boot => (Some(Event::Boot), Vec::new()),
         Deed::Realloc => (Some(Event::Realloc), Vec::new()),
         Deed::RescanBus { segment, bus } => {
             let leads = |index: &Index| {
@@ -233,6 +236,7 @@ pub(super) fn words(deed: &Deed) -> String {
         Deed::Plug { card, at, acpi } => format!("plug{} {card} at {at}", if *acpi { "-acpi" } else { "" }),
         Deed::Unplug(at) => format!("unplug {at}"),
         Deed::Rescan => "rescan".to_owned(),
+        Deed::Boot => "boot".to_owned(),
         Deed::Realloc => "realloc".to_owned(),
         Deed::RescanBus { segment, bus } => format!("rescan {segment:04x}:{bus:02x}"),
         Deed::Resize { function, bar, size } => format!("resize {function}:bar{bar}={size:#x}"),

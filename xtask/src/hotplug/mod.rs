@@ -42,6 +42,11 @@ impl Judge {
         }
     }
 
+    /// What the guest says, for who reads the transcript.
+    pub fn note(&self, text: &str) {
+        text.lines().for_each(|line| eprintln!("HOTPLUG-NOTE {}: {line}", self.name));
+    }
+
     /// What must not be.
     pub fn none(&mut self, what: &str, found: &[String]) {
         self.is(what, "", &found.join("; "));

@@ -40,9 +40,11 @@ fn state(session: &mut Session) -> Result<State> {
 }
 
 /// What the doctor says with the kernel's log at hand, scripts written to /fix.
-fn doctor(session: &mut Session) -> Result<Value> {
+fn doctor(session: &mut Session, judge: &Judge) -> Result<Value> {
     session.ok("dmesg > /tmp/log; rm -rf /fix")?;
-    Ok(session.pmem("pci doctor / /tmp/log --write /fix")?.1)
+    let report = session.pmem("pci doctor / /tmp/log --write /fix")?.1;
+    judge.note(&session.ok("cat /fix/report.txt")?);
+    Ok(report)
 }
 
 fn remedies(report: &Value) -> Vec<&Value> {
@@ -91,7 +93,7 @@ pub fn ports(ready: &Ready, judge: &mut Judge) -> Result {
     session.plug("c1", big, "p1", &card)?;
     let failed = state(&mut session)?;
     judge.is("a: Linux finds no room for it", "nowhere", &start(failed[&card].at("2")));
-    let report = doctor(&mut session)?;
+    let report = doctor(&mut session, judge)?;
     judge.is("a: the doctor can mend it", "can-be-fixed", report["verdict"].as_str().unwrap_or(""));
     let by: Vec<&str> = remedies(&report).iter().filter_map(|remedy| remedy["by"].as_str()).collect();
     judge.is("a: by sysfs alone", "linux", by.first().unwrap_or(&""));
@@ -153,7 +155,7 @@ pub fn ports(ready: &Ready, judge: &mut Judge) -> Result {
     let third = card_of(&before, "0000:00:06.0")?;
     session.plug("c3", big, "p3", &third)?;
     session.ok("echo integrity > /sys/kernel/security/lockdown")?;
-    let report = doctor(&mut session)?;
+    let report = doctor(&mut session, judge)?;
     let offered: Vec<&str> = remedies(&report).iter().filter_map(|remedy| remedy["by"].as_str()).collect();
     judge.is(
         "f: a locked-down kernel is offered sysfs alone",
@@ -200,7 +202,7 @@ pub fn cut(ready: &Ready, judge: &mut Judge) -> Result {
     let big = Card::Empty(8 * GIB);
     session.plug("c1", big, "p1", &card)?;
     judge.is("c: Linux finds no room", "nowhere", &start(state(&mut session)?[&card].at("2")));
-    let report = doctor(&mut session)?;
+    let report = doctor(&mut session, judge)?;
     let by: Vec<&str> = remedies(&report).iter().filter_map(|remedy| remedy["by"].as_str()).collect();
     judge.is("c: only the module can", "module", by.first().unwrap_or(&""));
     script(&mut session, judge, "c: its script ends well", "fix.sh")?;
@@ -271,7 +273,7 @@ pub fn hazard(ready: &Ready, judge: &mut Judge) -> Result {
     );
     judge.none("g: the first attempt comes as foretold", &check(&mut session, Mode::Native, &plug())?);
     lives(&mut session, judge, "g: after it the neighbour has its memory", &at)?;
-    let report = doctor(&mut session)?;
+    let report = doctor(&mut session, judge)?;
     let steps = remedies(&report)
         .iter()
         .flat_map(|remedy| remedy["steps"].as_array().cloned().unwrap_or_default())
@@ -289,7 +291,7 @@ pub fn hazard(ready: &Ready, judge: &mut Judge) -> Result {
     let has = session.run(&format!("peek {at}"))?.1;
     judge.is("g: the neighbour's memory is lost", "false", &(has.trim() == PATTERN).to_string());
     session.unplug("c1", big, &card)?;
-    let report = doctor(&mut session)?;
+    let report = doctor(&mut session, judge)?;
     judge.is("g: the doctor finds it", "given-up", report["ailments"][0]["kind"].as_str().unwrap_or(""));
     script(&mut session, judge, "g: its script ends well", "fix.sh")?;
     lives(&mut session, judge, "g: the neighbour has its memory again", &at)?;
@@ -308,7 +310,7 @@ pub fn hazard(ready: &Ready, judge: &mut Judge) -> Result {
     let third = card_of(&before, "0000:02:02.0")?;
     session.run(&format!("power {} 1", third.trim_end_matches(".0")))?;
     session.ok(&format!("appears {third}"))?;
-    let report = doctor(&mut session)?;
+    let report = doctor(&mut session, judge)?;
     let short =
         report["ailments"].as_array().into_iter().flatten().find(|ailment| ailment["kind"] == "buses");
     judge.is(
