@@ -44,6 +44,7 @@ mod class;
 pub mod cost;
 mod cut;
 mod header;
+pub mod hole;
 mod layout;
 pub mod linux;
 pub mod phases;

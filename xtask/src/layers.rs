@@ -26,7 +26,7 @@ const HOUSE: [(&str, &[&str]); 11] = [
             "cost|cut|search|linux",
             "steps|phases",
             "plan",
-            "certificate",
+            "certificate|hole",
         ],
     ),
     (

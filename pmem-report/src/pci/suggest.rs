@@ -4,7 +4,9 @@ use super::goal::{Ask, Wish, parse_size};
 use crate::units::size;
 use pmem_import::{Address, PciTree};
 use pmem_pci::Budget;
+use pmem_pci::hole::smallest;
 use pmem_pci::plan::{Verdict, plan};
+use pmem_pci::tree::Space;
 
 /// Other ports that are named.
 const PORTS: usize = 4;
@@ -46,7 +48,25 @@ pub fn suggestions(known: &PciTree, ask: &Ask, budget: &mut Budget<'_>) -> Vec<S
         }
         _ => {}
     }
+    out.extend(hole(known, ask, budget));
     out
+}
+
+/// What the host bridge would have to forward as well: for hypervisors and firmware, which can have it do so.
+fn hole(known: &PciTree, ask: &Ask, budget: &mut Budget<'_>) -> Option<String> {
+    const GIB: u64 = 1 << 30;
+    let goal = ask.goal(known).ok()?;
+    let root = goal.place.first().and_then(|(index, _)| goal.tree.functions.get(*index))?.root;
+    let host = goal.tree.roots.get(root).filter(|_| !known.guessed.contains(&(root, Space::Memory)))?;
+    // Above everything that there is, aligned for the largest.
+    let largest = goal.place.iter().filter_map(|(index, slot)| {
+        goal.tree.functions.get(*index)?.resource(*slot).filter(|r| r.space == Space::Memory).map(|r| r.align)
+    });
+    let align = largest.max()?.max(4 * GIB);
+    let end = host.apertures.iter().filter(|a| a.space == Space::Memory).map(|a| a.span.last).max()?;
+    let base = end.checked_add(align)? / align * align;
+    let len = smallest(&goal, root, base, align.min(GIB), budget)?;
+    Some(format!("it would fit if the host bridge forwarded {} more, from {base:#x} on", size(len)))
 }
 
 /// The same card with its largest register halved, again and again.
