@@ -92,7 +92,7 @@ pub fn run(series: &[String], only: &[String], long: bool, seed: u32) -> Result 
         }
     }
     eprintln!("hot-plug: {passed} passed, {} failed", wrong.len());
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    if wrong.is_empty() { Ok(()) } else { Err(format!("hot-plug: {}", wrong.join("\n"))) }
 }
 
 /// Everything on one kernel: how much passed, and what failed.

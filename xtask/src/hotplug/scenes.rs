@@ -228,6 +228,24 @@ pub fn cut(ready: &Ready, judge: &mut Judge) -> Result {
         &format!("{status} {}", said.contains("leaves out what is in it")),
     );
     judge.none("c: a refusal changes nothing", &differences(&after, &state(&mut session)?, &[]));
+    // Of two the second reaches into the neighbour's window: the first is put back.
+    let own = show(after.get(beside));
+    let (first, last) = after[beside].at("pref").unwrap_or_default();
+    let two = format!(
+        "{beside}:pref={own},{first:#x}-{:#x} {port}:pref={},{first:#x}-{last:#x}",
+        last - MIB,
+        show(after.get(port))
+    );
+    let (status, said) = session.run(&format!("pmem pci windows {two}"))?;
+    let refused = said.contains("overlaps a neighbour");
+    judge.is("c: of two changes both are refused", "1 true", &format!("{status} {refused}"));
+    let has = state(&mut session)?;
+    judge.none("c: and neither is made", &differences(&after, &has, &[]));
+    judge.is(
+        "c: nor in the registers",
+        &format!("{:x?}", after[beside].at("pref")),
+        &format!("{:x?}", has[beside].registers("pref")),
+    );
 
     // (e)
     script(&mut session, judge, "e: it is taken back", "undo.sh")?;

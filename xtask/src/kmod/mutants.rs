@@ -24,7 +24,7 @@ struct Fault {
     file: String,
     old: String,
     new: String,
-    /// `host`, or the scenes that catch it.
+    /// `host`, the scenes that catch it, or `hotplug:` and a scene of `cargo xtask hotplug test`.
     by: String,
 }
 
@@ -33,6 +33,9 @@ struct Outcome {
     fault: Fault,
     caught: std::result::Result<bool, String>,
 }
+
+/// What the scenes of `cargo xtask hotplug test` begin with in the list.
+const HOTPLUG: &str = "hotplug:";
 
 /// Packages whose tests run on the host.
 const HOST: [&str; 4] = ["pmem-arena-host", "pmem-arena-abi", "pmem-mtrr", "pmem-drivers"];
@@ -93,10 +96,15 @@ fn sound(faults: &[Fault]) -> Result {
     let mut scenes: Vec<&str> = faults.iter().map(|fault| fault.by.as_str()).collect();
     scenes.sort_unstable();
     scenes.dedup();
-    let booted_scenes: Vec<&str> = scenes.iter().filter(|scene| **scene != "host").copied().collect();
+    let hotplug: Vec<&str> = scenes.iter().filter_map(|scene| scene.strip_prefix(HOTPLUG)).collect();
+    let is_booted = |scene: &&&str| **scene != "host" && !scene.starts_with(HOTPLUG);
+    let booted_scenes: Vec<&str> = scenes.iter().filter(is_booted).copied().collect();
     let mut failed = Vec::new();
     if scenes.contains(&"host") && on_host(&tree)? {
         failed.push("the host's tests".to_owned());
+    }
+    if !hotplug.is_empty() && plugged(&tree, &hotplug.join(","))? {
+        failed.push(format!("hot-plug of {}", hotplug.join(", ")));
     }
     if !booted_scenes.is_empty() && booted(&tree, &booted_scenes.join(","), 900)? {
         failed.push(format!("scenes {}", booted_scenes.join(", ")));
@@ -148,7 +156,11 @@ fn one(tree: &Path, fault: &Fault) -> std::result::Result<bool, String> {
     let file = tree.join(&fault.file);
     let sound = fs::read_to_string(&file).map_err(|e| e.to_string())?;
     fs::write(&file, planted(tree, fault)?).map_err(|e| e.to_string())?;
-    let caught = if fault.by == "host" { on_host(tree) } else { booted(tree, &fault.by, 240) };
+    let caught = match fault.by.strip_prefix(HOTPLUG) {
+        Some(scene) => plugged(tree, scene),
+        None if fault.by == "host" => on_host(tree),
+        None => booted(tree, &fault.by, 240),
+    };
     fs::write(&file, sound).map_err(|e| e.to_string())?;
     caught
 }
@@ -175,17 +187,25 @@ fn on_host(tree: &Path) -> std::result::Result<bool, String> {
 }
 
 fn booted(tree: &Path, scenes: &str, patience: u32) -> std::result::Result<bool, String> {
+    let patience = patience.to_string();
+    tried(tree, &["kmod", "test", "6.1", "--scenes", scenes, "--patience", &patience], "xtask: the module: ")
+}
+
+fn plugged(tree: &Path, scenes: &str) -> std::result::Result<bool, String> {
+    tried(tree, &["hotplug", "test", "6.1", "--scenes", scenes], "xtask: hot-plug: ")
+}
+
+/// Whether a task fails by what a guest said: not that it could not be built.
+fn tried(tree: &Path, task: &[&str], failed: &str) -> std::result::Result<bool, String> {
     let log = tree.join("target/mutant.log");
     let to = fs::File::create(&log).map_err(|e| e.to_string())?;
     let mut test = cargo(tree);
-    test.args(["xtask", "kmod", "test", "6.1", "--scenes", scenes, "--patience", &patience.to_string()])
-        .stderr(to);
+    test.arg("xtask").args(task).stderr(to);
     let status = test.status().map_err(|e| e.to_string())?;
     let said = fs::read_to_string(&log).unwrap_or_default();
-    // Only what the guest said counts, not that it could not be built.
     match status.success() {
         true => Ok(false),
-        false if said.contains("xtask: the module: ") => Ok(true),
+        false if said.contains(failed) => Ok(true),
         false => Err(format!("it does not build or boot: {}", said.lines().last().unwrap_or(""))),
     }
 }
