@@ -1,13 +1,11 @@
 //! PCI in a kernel's log: host bridges, functions, what was assigned to them, and what was not.
 
+use super::pci_buses::{bus, buses, ecam, gone};
+use super::pci_outcome::{Outcome, contained, note, remember};
 use super::reader::{LineReader, Verdict};
-use crate::facts::{
-    Aperture, BusId, Conflict, Facts, Function, Heard, PciResource, PciSource, Place, ResourceKind, Said,
-    Unplaced, Wanted,
-};
+use crate::facts::{Conflict, Facts, Function, Heard, PciSource, Place, ResourceKind, Said, Wanted};
 use crate::number::hex;
 use crate::text::{Bracketed, Line, Scan};
-use pmem_core::AddrRange;
 use pmem_pci::{Address, Class};
 use std::borrow::Cow;
 
@@ -65,10 +63,11 @@ impl LineReader for Reader {
         }
         // All these lines name a bus or a function, or configuration space.
         if let Some(rest) = words.strip_prefix("pci_bus ") {
-            return self.bus(line, rest, facts, heard);
+            self.began |= rest.contains(": root bus resource ");
+            return bus(line, rest, facts, heard);
         }
         if words.starts_with("PCI: ") || words.starts_with("acpi ") || words.starts_with("pci_root ") {
-            return self.ecam(line, words, facts, heard);
+            return ecam(line, words, facts, heard);
         }
         let Some((driver, address, rest)) = named(words) else { return Verdict::Pass };
         let rest = modern(rest.trim_start()).map_or(rest.into(), Cow::Owned);
@@ -119,72 +118,6 @@ fn named(words: &str) -> Option<(&str, Address, &str)> {
 }
 
 impl Reader {
-    /// `0000:00: root bus resource [mem 0x…-0x… window] (bus address [0x…-0x…])`.
-    fn bus(&mut self, line: &Line<'_>, rest: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
-        let Some((name, rest)) = rest.split_once(": ") else { return Verdict::Pass };
-        let Some(bus) = parse_bus(name) else { return Verdict::Pass };
-        if rest.starts_with("ECAM") {
-            return self.ecam(line, rest, facts, heard);
-        }
-        if let Some(node) = rest.strip_prefix("on NUMA node ").and_then(|node| node.trim().parse().ok()) {
-            facts.pci.nodes.insert(bus, node);
-            return Verdict::Took;
-        }
-        if let Some(rest) = rest.strip_prefix("busn_res: ") {
-            return numbers(bus, rest, facts);
-        }
-        if let Some(rest) = rest.strip_prefix("resource ") {
-            return listed(line, bus, rest, facts);
-        }
-        let Some(rest) = rest.strip_prefix("root bus resource ") else { return Verdict::Pass };
-        self.began = true;
-        facts.pci.roots.entry(bus).or_default();
-        if rest.starts_with("[bus ") {
-            facts.pci.ranges.extend(buses(rest).map(|range| (bus, range)));
-            return Verdict::Took;
-        }
-        let mut scan = Scan::new(rest);
-        let (verdict, found) = Verdict::of(
-            "root bus resource",
-            scan.resource()
-                .and_then(|r| Some((r, r.range?)))
-                .ok_or_else(|| "no range between brackets".to_owned()),
-        );
-        let Some((found, range)) = found else { return verdict };
-        let bus_start = scan.lit("(bus address [").and_then(|()| scan.hex()).unwrap_or(range.start());
-        let said = Said::new(Aperture { range, bus_start, io: found.io }, line.place());
-        let apertures = facts.pci.roots.entry(bus).or_default();
-        if !apertures.iter().any(|had| had.value == said.value) {
-            apertures.push(said);
-            heard.count("root bus resource");
-        }
-        verdict
-    }
-
-    /// `PCI: MMCONFIG for domain 0000 [bus 00-ff] at [mem …]`, `PCI: ECAM [mem …] (base …) for domain 0000 [bus 00-ff]`,
-    /// `ECAM at [mem …] for [bus 00-7f]`.
-    fn ecam(&mut self, line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
-        let at = words.find("MMCONFIG").or_else(|| words.find("ECAM")).unwrap_or(words.len());
-        let rest = &words[at..];
-        let Some(mem) = rest.find("[mem ") else { return Verdict::Pass };
-        let (verdict, found) = Verdict::of(
-            "configuration space",
-            Scan(&rest[mem..])
-                .resource()
-                .and_then(|found| found.range)
-                .ok_or_else(|| "no range between brackets".to_owned()),
-        );
-        let Some(range) = found else { return verdict };
-        let domain = rest.split("domain ").nth(1).and_then(|rest| hex(rest.split([' ', ',']).next()?));
-        let domain = domain.and_then(|domain| u32::try_from(domain).ok()).unwrap_or(0);
-        let said = Said::new((domain, range), line.place());
-        if !facts.pci.ecam.iter().any(|had| had.value == said.value) {
-            facts.pci.ecam.push(said);
-            heard.count("configuration space");
-        }
-        verdict
-    }
-
     fn function(
         &mut self,
         line: &Line<'_>,
@@ -325,236 +258,6 @@ impl Reader {
 /// The class of CardBus bridges.
 const CARD_BUS: Class = Class(0x06_0700);
 
-/// What the kernel says after it has said why.
-const FAILED_TO_ASSIGN: &str = "failed to assign";
-
-/// What became of a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome<'t> {
-    /// It is there.
-    Placed,
-    /// It was there, and is not any more.
-    Released,
-    /// It could not be placed, for this reason.
-    Failed(&'t str),
-    /// The message is about something else.
-    Aside,
-}
-
-impl<'t> Outcome<'t> {
-    fn of(before: &'t str, after: &'t str) -> Self {
-        const FAILED: [&str; 9] = [
-            "no space",
-            "can't assign",
-            FAILED_TO_ASSIGN,
-            "can't allocate",
-            "can't claim",
-            "no compatible bridge window",
-            "address conflict",
-            "failed to expand",
-            "invalid alignment",
-        ];
-        let said = |word: &&str| before.contains(*word) || after.contains(*word);
-        let both = if after.is_empty() { before } else { after };
-        if FAILED.iter().any(&said) {
-            return Self::Failed(both);
-        }
-        // `[mem 0x00100000-0x001fffff] to [bus 07] requires relaxed alignment rules`: an alignment and a size, no place.
-        if after.starts_with("to [bus ") {
-            return Self::Aside;
-        }
-        if said(&"was not released") || contained(after).is_some() {
-            return Self::Placed;
-        }
-        if said(&"releasing") || after == "released" {
-            return Self::Released;
-        }
-        const ASIDE: [&str; 7] =
-            ["add_size", "shrunken", "extended", "distributing", "requesting", "resize", "reserved"];
-        if ASIDE.iter().any(&said) || before.contains("space") {
-            return Self::Aside;
-        }
-        let placed = after.is_empty()
-            || [
-                "assigned",
-                "reassigned",
-                "disabled",
-                "restored",
-                "updated",
-                "claimed",
-                "trying firmware assignment",
-            ]
-            .iter()
-            .any(said)
-            || before.is_empty();
-        if placed { Self::Placed } else { Self::Aside }
-    }
-}
-
-/// Notes windows that were: the last of each kind.
-fn remember(function: &mut Function, gone: Vec<PciResource>) {
-    for window in gone.into_iter().filter(|gone| gone.kind == ResourceKind::Window) {
-        function.former.retain(|had| had.io != window.io || had.prefetchable != window.prefetchable);
-        function.former.push(window);
-    }
-}
-
-/// Notes a resource as it now is.
-fn note(function: &mut Function, kind: ResourceKind, found: Bracketed, outcome: Outcome<'_>, at: &Place) {
-    // A CardBus bridge has two windows of a kind.
-    let is_one_of_two =
-        kind == ResourceKind::Window && function.class.is_some_and(|class| class.subclass() == 0x0607);
-    let same = |had: &PciResource| {
-        had.kind == kind
-            && (!is_one_of_two || Some(had.range) == found.range)
-            && (kind != ResourceKind::Window
-                || (had.io == found.io && had.prefetchable == found.prefetchable))
-    };
-    match outcome {
-        Outcome::Aside => {}
-        Outcome::Released => {
-            let (gone, rest) = function.resources.drain(..).partition(same);
-            function.resources = rest;
-            remember(function, gone);
-        }
-        Outcome::Failed(why) => {
-            // A conflict leaves what firmware put there in the registers, which nobody may use.
-            let (gone, rest) = function.resources.drain(..).partition(same);
-            function.resources = rest;
-            remember(function, gone);
-            let failed = |had: &Unplaced| {
-                had.kind == kind && had.io == found.io && had.prefetchable == found.prefetchable
-            };
-            let why = why.trim().trim_end_matches(" for");
-            // The reason comes first, and then that it failed.
-            if why == FAILED_TO_ASSIGN && function.unplaced.iter().any(failed) {
-                return;
-            }
-            function.unplaced.retain(|had| !failed(had));
-            function.unplaced.push(Unplaced {
-                kind,
-                size: found.size.or(found.range.map(AddrRange::len)),
-                io: found.io,
-                prefetchable: found.prefetchable,
-                wide: Some(found.wide),
-                why: why.to_owned(),
-                again: false,
-                at: at.clone(),
-            });
-        }
-        Outcome::Placed => {
-            let Some(range) = found.range else { return };
-            // A BAR that was not set begins at 0: its size is all that it says.
-            let unset = range.start() == 0;
-            function.resources.retain(|had| !same(had));
-            function.unplaced.retain(|had| {
-                had.kind != kind || had.io != found.io || had.prefetchable != found.prefetchable
-            });
-            if unset {
-                // Nobody misses a ROM.
-                if matches!(kind, ResourceKind::Bar(_) | ResourceKind::VfBar(_)) {
-                    function.unplaced.push(Unplaced {
-                        kind,
-                        size: Some(range.len()),
-                        io: found.io,
-                        prefetchable: found.prefetchable,
-                        wide: Some(found.wide),
-                        why: "not set".to_owned(),
-                        again: false,
-                        at: at.clone(),
-                    });
-                }
-            } else {
-                function.resources.push(PciResource {
-                    kind,
-                    range,
-                    io: found.io,
-                    prefetchable: found.prefetchable,
-                    wide: Some(found.wide),
-                    open_ended: false,
-                    at: at.clone(),
-                });
-            }
-        }
-    }
-}
-
-/// `contains BAR 0 for 7 VFs`, `(contains BAR0 for 8 VFs)`: for how many.
-fn contained(after: &str) -> Option<u64> {
-    let rest = after.split_once("contains BAR")?.1.split_once(" for ")?.1;
-    rest.split_whitespace().next()?.parse().ok()
-}
-
-/// `[bus 02-2b] is released`: everything that was on these buses is gone; or a bus's last number has changed.
-fn numbers(bus: BusId, rest: &str, facts: &mut Facts) -> Verdict {
-    let Some(below) = buses(rest) else { return Verdict::Pass };
-    // `[bus 43-4f] end is updated to 44`.
-    if let Some(end) =
-        rest.split_once(" end is updated to ").and_then(|(_, end)| u8::try_from(hex(end)?).ok())
-    {
-        let leads = |f: &&mut Function| f.bdf().segment == bus.0 && f.below.is_some_and(|own| own.0 == bus.1);
-        let of_log = facts.pci.functions.iter_mut().filter(|((source, _), _)| *source == PciSource::Log);
-        if let Some(bridge) = of_log.map(|(_, function)| function).find(leads) {
-            bridge.below = Some((bus.1, end.max(bus.1)));
-        } else {
-            facts.pci.ends.insert(bus, end);
-        }
-        // What it could have had is what the host bridge has, at most.
-        let reach = facts.pci.reach.entry(bus.0).or_insert(below.1);
-        *reach = below.1.max(*reach);
-        return Verdict::Took;
-    }
-    if !rest.ends_with("is released") {
-        return Verdict::Pass;
-    }
-    gone(facts, bus.0, below);
-    Verdict::Took
-}
-
-/// Takes out what a log said of functions on buses.
-fn gone(facts: &mut Facts, segment: u32, (first, last): (u8, u8)) {
-    facts.pci.functions.retain(|(source, address), _| {
-        *source != PciSource::Log || address.segment != segment || !(first..=last).contains(&address.bus)
-    });
-}
-
-/// `pci_bus 0000:02: resource 1 [mem 0x…-0x…]`: what the bridge above it forwards. Root buses have theirs from number 4 on.
-fn listed(line: &Line<'_>, bus: BusId, rest: &str, facts: &mut Facts) -> Verdict {
-    let mut scan = Scan::new(rest);
-    let Some((number, found)) = scan.decimal().zip(scan.resource()) else { return Verdict::Pass };
-    let Some(range) = found.range else { return Verdict::Pass };
-    if number > 3 {
-        // A root bus's, listed once more; addresses on the bus were said before, if they are others.
-        let apertures = facts.pci.roots.entry(bus).or_default();
-        if !apertures.iter().any(|had| had.value.io == found.io && had.value.range.overlaps(range)) {
-            apertures
-                .push(Said::new(Aperture { range, bus_start: range.start(), io: found.io }, line.place()));
-        }
-        return Verdict::Took;
-    }
-    if number == 3 {
-        return Verdict::Pass;
-    }
-    let leads = |f: &&mut Function| f.bdf().segment == bus.0 && f.below.is_some_and(|below| below.0 == bus.1);
-    let of_log = facts.pci.functions.iter_mut().filter(|((source, _), _)| *source == PciSource::Log);
-    if let Some(bridge) = of_log.map(|(_, function)| function).find(leads) {
-        note(bridge, ResourceKind::Window, found, Outcome::Placed, &line.place());
-        return Verdict::Took;
-    }
-    let lines = facts.pci.listed.entry(bus).or_default();
-    lines.retain(|had| had.io != found.io || had.prefetchable != found.prefetchable);
-    lines.push(PciResource {
-        kind: ResourceKind::Window,
-        range,
-        io: found.io,
-        prefetchable: found.prefetchable,
-        wide: Some(found.wide),
-        open_ended: false,
-        at: line.place(),
-    });
-    Verdict::Took
-}
-
 /// `Assigned bridge window [mem 0x…-0x…] to [bus 03-2c] cannot fit 0xc00000000 required for 0000:03:00.0 bridging to [bus 04-2c]`.
 fn wanted(line: &Line<'_>, body: &str, facts: &mut Facts) -> Option<Verdict> {
     let rest = body.strip_prefix("Assigned bridge window ")?;
@@ -595,20 +298,6 @@ fn conflict(
     if !facts.pci.conflicts.iter().any(|had| had.value == conflict) {
         facts.pci.conflicts.push(Said::new(conflict, line.place()));
     }
-}
-
-/// `0000:00`.
-fn parse_bus(name: &str) -> Option<BusId> {
-    let (segment, bus) = name.split_once(':')?;
-    Some((u32::try_from(hex(segment)?).ok()?, u8::try_from(hex(bus)?).ok()?))
-}
-
-/// `[bus 03-2c]`, `[bus 01]`.
-fn buses(text: &str) -> Option<(u8, u8)> {
-    let inside = text.strip_prefix("[bus ")?.split(']').next()?;
-    let (first, last) = inside.split_once('-').unwrap_or((inside, inside));
-    let number = |text: &str| u8::try_from(hex(text.split(' ').next()?)?).ok();
-    Some((number(first)?, number(last)?))
 }
 
 /// `… class 0x010601 …`; very old kernels print the class and subclass alone.

@@ -17,6 +17,7 @@
 
 mod difference;
 mod functions;
+mod gaps;
 mod known;
 mod listed;
 mod memory;

@@ -341,110 +341,6 @@ impl PciTree {
         index
     }
 
-    /// Bridges of which no source says what they forward forward what lies behind them, at least: nothing else may be put there.
-    fn settle_unsaid(&mut self) {
-        for index in self.unsaid.iter().rev().copied() {
-            let Some(root) = self.tree.functions.get(index).map(|f| f.root) else { continue };
-            let mut behind: BTreeMap<WindowKind, Span> = BTreeMap::new();
-            for (_, function) in self.tree.on_bus(root, Some(index)) {
-                let own = function.resources.iter().filter_map(|r| {
-                    let span = r.span()?;
-                    let kind = match (r.space, r.prefetchable || span.last > LOW) {
-                        (Space::Io, _) => WindowKind::Io,
-                        (Space::Memory, true) => WindowKind::Prefetchable,
-                        (Space::Memory, false) => WindowKind::Memory,
-                    };
-                    Some((kind, span))
-                });
-                let windows = function.bridge.iter().flat_map(|bridge| &bridge.windows);
-                let windows = windows.filter_map(|window| Some((window.kind, window.span?)));
-                for (kind, span) in own.chain(windows) {
-                    behind.entry(kind).and_modify(|had| *had = had.hull(span)).or_insert(span);
-                }
-            }
-            let bridge = self.tree.functions.get_mut(index).and_then(|f| f.bridge.as_mut());
-            for window in bridge.into_iter().flat_map(|bridge| &mut bridge.windows) {
-                if let Some(span) = behind.get(&window.kind).filter(|_| window.span.is_none()) {
-                    window.span = Some(span.rounded(window.granule));
-                }
-            }
-        }
-    }
-
-    /// A part of a log may leave host bridges' apertures out: what lies in none of them shows one more.
-    fn settle_apertures(&mut self) {
-        for root in 0..self.tree.roots.len() {
-            let mut shown: Vec<(Space, Span)> = Vec::new();
-            for (_, function) in self.tree.on_bus(root, None) {
-                let windows = function.bridge.iter().flat_map(|bridge| &bridge.windows);
-                shown.extend(windows.filter_map(|window| Some((window.kind.space(), window.span?))));
-                shown.extend(function.resources.iter().filter_map(|r| Some((r.space, r.span()?))));
-            }
-            let Some(host) = self.tree.roots.get_mut(root) else { continue };
-            for (space, span) in shown {
-                let outside = host.apertures.iter().all(|a| a.space != space || !a.span.overlaps(span));
-                let is_known = host.apertures.iter().any(|a| a.space == space);
-                if outside && is_known {
-                    host.apertures.push(Aperture { space, span, cpu: span.first });
-                    self.guessed.insert((root, space));
-                }
-            }
-            host.join_apertures();
-        }
-    }
-
-    /// What is of no known size is as large as it can be: up to what its address is a multiple of, and what lies next on the bus, for nothing
-    /// may be put there. It never moves.
-    fn settle_unmeasured(&mut self) {
-        for (index, slot) in self.unmeasured.clone() {
-            let Some(function) = self.tree.functions.get(index) else { continue };
-            let Some((at, space)) = function.resource(slot).and_then(|r| Some((r.at?, r.space))) else {
-                continue;
-            };
-            let beside = self.tree.on_bus(function.root, function.parent).flat_map(|(_, f)| {
-                let windows = f.bridge.iter().flat_map(|bridge| &bridge.windows);
-                let windows = windows.filter(|w| w.kind.space() == space).filter_map(|w| w.span);
-                windows.chain(f.resources.iter().filter(|r| r.space == space).filter_map(Resource::span))
-            });
-            let next = beside.map(|span| span.first).filter(|first| *first > at).min();
-            let above = function.parent.and_then(|parent| self.tree.functions.get(parent)?.bridge.as_ref());
-            let windows = above.iter().flat_map(|bridge| &bridge.windows).filter_map(|w| w.span);
-            let apertures = self.tree.roots.get(function.root).into_iter().flat_map(|root| &root.apertures);
-            let around =
-                windows.chain(apertures.map(|aperture| aperture.span)).find(|span| span.contains(at));
-            let room = [next.map(|next| next - at), around.map(|span| span.last - at + 1)];
-            let largest = 1u64 << at.trailing_zeros().min(63);
-            let size = room.into_iter().flatten().fold(largest, u64::min);
-            let functions = self.tree.functions.get_mut(index);
-            let own = functions.and_then(|f| f.resources.iter_mut().find(|r| r.slot == slot));
-            if let Some(own) = own {
-                (own.size, own.align, own.fixed) = (size.max(own.size), 1, true);
-            }
-        }
-    }
-
-    /// Windows that are smaller than a kernel wanted them, and bridges without bus numbers.
-    fn settle_short(&mut self, facts: &Facts) {
-        for said in &facts.pci.wanted {
-            let wanted = &said.value;
-            let Some(index) = self.tree.find(wanted.bridge) else { continue };
-            let kind = match (wanted.io, wanted.prefetchable) {
-                (true, _) => WindowKind::Io,
-                (false, true) => WindowKind::Prefetchable,
-                (false, false) => WindowKind::Memory,
-            };
-            let has = self.tree.functions.get(index).and_then(|f| f.window(kind)?.span).map_or(0, Span::len);
-            if has < wanted.size {
-                self.short.push((index, kind, wanted.size));
-            }
-        }
-        for (bridge, buses) in &facts.pci.numberless {
-            if let Some(index) = self.tree.find(*bridge) {
-                self.numberless.push((index, *buses));
-            }
-        }
-    }
-
     /// Has windows as the kernel's map has them, where registers are not the same.
     pub(super) fn take_map(&mut self, differences: &[Difference]) {
         for difference in differences {
@@ -456,21 +352,6 @@ impl PciTree {
             };
             window.span = difference.map.map(span);
             self.differs.insert((index, difference.kind), difference.registers.map(span));
-        }
-    }
-
-    /// Of resources that only a list names it is not said whether they are prefetchable: those in a prefetchable window are.
-    fn settle_unnamed(&mut self) {
-        for (index, slot) in &self.unnamed {
-            let Some(function) = self.tree.functions.get(*index) else { continue };
-            let span = function.resource(*slot).and_then(Resource::span);
-            let above = function.parent.and_then(|parent| self.tree.functions.get(parent));
-            let window = above.and_then(|above| above.window(WindowKind::Prefetchable)?.span);
-            let inside = window.zip(span).is_some_and(|(window, span)| window.covers(span));
-            let resources = self.tree.functions.get_mut(*index).map(|function| &mut function.resources);
-            if let Some(own) = resources.into_iter().flatten().find(|r| r.slot == *slot && inside) {
-                own.prefetchable = true;
-            }
         }
     }
 
