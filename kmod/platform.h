@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR MIT OR Apache-2.0 */
-/* The instructions that registers.c and rendezvous.c are made of: the processor's in the kernel, recorded ones on the host. */
+/* What registers.c, rendezvous.c and forwards.c are made of: the machine's instructions and registers in the kernel, recorded ones on the host. */
 #ifndef PMEM_ARENA_PLATFORM_H
 #define PMEM_ARENA_PLATFORM_H
 
@@ -9,6 +9,7 @@
 
 #include <linux/atomic.h>
 #include <linux/errno.h>
+#include <linux/pci.h>
 #include <linux/string.h>
 #include <linux/types.h>
 #include <asm/msr.h>
@@ -76,6 +77,27 @@ static inline void cr3_reload(void)
 static inline void wbinvd_here(void)
 {
 	asm volatile("wbinvd" ::: "memory");
+}
+
+/* A register of 2 or 4 bytes in configuration space. 0, or not. */
+static inline int config_read(struct pci_dev *dev, u32 at, u32 size, u32 *value)
+{
+	u16 word = 0;
+	int error;
+
+	if (size == 4)
+		return pci_read_config_dword(dev, at, value);
+	error = pci_read_config_word(dev, at, &word);
+	*value = word;
+	return error;
+}
+
+static inline void config_write(struct pci_dev *dev, u32 at, u32 size, u32 value)
+{
+	if (size == 4)
+		pci_write_config_dword(dev, at, value);
+	else
+		pci_write_config_word(dev, at, value);
 }
 
 #endif

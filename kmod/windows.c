@@ -14,23 +14,10 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
+#include "forwards.h"
 #include "windows.h"
 
 #define MOST_WINDOWS 256
-
-struct span {
-	u64 start, last; /* closed if it starts above its last */
-};
-
-static bool is_open(struct span span)
-{
-	return span.start <= span.last;
-}
-
-static bool covers(struct span outer, struct span inner)
-{
-	return is_open(outer) && outer.start <= inner.start && inner.last <= outer.last;
-}
 
 struct window {
 	struct pci_dev *bridge;
@@ -39,115 +26,24 @@ struct window {
 	struct span old, new;
 };
 
-/* --- Registers --- */
-
-/* Where a window's registers are, and how they are read: base and limit together, and where it has them the upper halves of each. */
-struct layout {
-	u8 pair, size; /* of the pair, in bytes */
-	u8 upper[2], upper_size;
-	u8 base_shift, upper_shift;
-	u32 base, limit; /* the bits of the pair that are addresses */
-	u32 below; /* the bits of an address that are in no register */
-};
-
-struct values {
-	u32 pair, upper[2];
-};
-
-static struct layout layout_of(const struct window *window)
+static unsigned long flags_of(const struct window *window)
 {
-	struct layout io = { PCI_IO_BASE, 2, { 0, 0 }, 2, 8, 16, 0xf0, 0xf000, 0xfff };
-	struct layout memory = { PCI_MEMORY_BASE, 4, { 0, 0 }, 4, 16, 32, 0xfff0, 0xfff00000, 0xfffff };
-	u16 type = 0;
-
 	switch (window->kind) {
 	case PMEM_ARENA_WINDOW_IO:
-		pci_read_config_word(window->bridge, PCI_IO_BASE, &type);
-		if ((type & PCI_IO_RANGE_TYPE_MASK) == PCI_IO_RANGE_TYPE_32) {
-			io.upper[0] = PCI_IO_BASE_UPPER16;
-			io.upper[1] = PCI_IO_LIMIT_UPPER16;
-		}
-		return io;
-	case PMEM_ARENA_WINDOW_PREF:
-		memory.pair = PCI_PREF_MEMORY_BASE;
-		if (window->bridge->pref_64_window) {
-			memory.upper[0] = PCI_PREF_BASE_UPPER32;
-			memory.upper[1] = PCI_PREF_LIMIT_UPPER32;
-		}
-		return memory;
+		return IORESOURCE_IO;
+	case PMEM_ARENA_WINDOW_MEM:
+		return IORESOURCE_MEM;
 	default:
-		return memory;
+		if (window->bridge->pref_64_window)
+			return IORESOURCE_MEM | IORESOURCE_PREFETCH | IORESOURCE_MEM_64 | PCI_PREF_RANGE_TYPE_64;
+		return IORESOURCE_MEM | IORESOURCE_PREFETCH;
 	}
-}
-
-static int read_register(struct pci_dev *dev, int at, int size, u32 *value)
-{
-	u16 word = 0;
-	int error;
-
-	if (size == 4)
-		return pci_read_config_dword(dev, at, value) ? -EIO : 0;
-	error = pci_read_config_word(dev, at, &word);
-	*value = word;
-	return error ? -EIO : 0;
-}
-
-/* Writes one of the three, and reads it back: what a bridge does not take, or what nobody answers, is an error. */
-static int write_register(const struct window *window, const struct layout *layout, int which, u32 value)
-{
-	int at = which ? layout->upper[which - 1] : layout->pair, size = which ? layout->upper_size : layout->size;
-	u32 bits = which ? ~0u : layout->base | layout->limit, has = 0;
-
-	if (size == 4)
-		pci_write_config_dword(window->bridge, at, value);
-	else
-		pci_write_config_word(window->bridge, at, value);
-	if (read_register(window->bridge, at, size, &has) || ((has ^ value) & bits & (size == 4 ? ~0u : 0xffff)))
-		return -EIO;
-	return 0;
-}
-
-static int read_values(const struct window *window, const struct layout *layout, struct values *values)
-{
-	int i;
-
-	*values = (struct values){};
-	if (read_register(window->bridge, layout->pair, layout->size, &values->pair))
-		return -EIO;
-	for (i = 0; i < 2; i++)
-		if (layout->upper[i] && read_register(window->bridge, layout->upper[i], layout->upper_size, &values->upper[i]))
-			return -EIO;
-	return 0;
-}
-
-/* What is forwarded with such values. */
-static struct span decoded(const struct layout *layout, const struct values *values)
-{
-	return (struct span){
-		(u64)(values->pair & layout->base) << layout->base_shift | (u64)values->upper[0] << layout->upper_shift,
-		(u64)(values->pair & layout->limit) | (u64)values->upper[1] << layout->upper_shift | layout->below,
-	};
-}
-
-/* The values for a span; the bits of the pair that are no addresses stay. */
-static struct values encoded(const struct layout *layout, struct span span, u32 pair)
-{
-	struct values values = { pair & ~(layout->base | layout->limit) };
-
-	if (!is_open(span)) {
-		values.pair |= layout->base;
-		return values;
-	}
-	values.pair |= (span.start >> layout->base_shift & layout->base) | (span.last & layout->limit);
-	values.upper[0] = span.start >> layout->upper_shift;
-	values.upper[1] = span.last >> layout->upper_shift;
-	return values;
 }
 
 /* Where the CPU's addresses are on the bus. */
 static struct span on_bus(const struct window *window, struct span span)
 {
-	struct resource resource = { .start = span.start, .end = span.last, .flags = window->resource->flags };
+	struct resource resource = { .start = span.start, .end = span.last, .flags = flags_of(window) };
 	struct pci_bus_region region;
 
 	if (!is_open(span))
@@ -169,84 +65,22 @@ static struct span behind(const struct window *window)
 	return span;
 }
 
-/* The orders in which three registers can be written; the last two are the upper halves. */
-static const u8 orders[6][3] = { { 0, 1, 2 }, { 1, 2, 0 }, { 2, 1, 0 }, { 1, 0, 2 }, { 2, 0, 1 }, { 0, 2, 1 } };
-
-static void set_value(struct values *values, int which, u32 value)
+static struct layout registers_of(const struct window *window)
 {
-	if (which)
-		values->upper[which - 1] = value;
-	else
-		values->pair = value;
+	u16 type = 0;
+
+	if (window->kind != PMEM_ARENA_WINDOW_IO)
+		return layout_of(window->kind, window->bridge->pref_64_window);
+	pci_read_config_word(window->bridge, PCI_IO_BASE, &type);
+	return layout_of(window->kind, (type & PCI_IO_RANGE_TYPE_MASK) == PCI_IO_RANGE_TYPE_32);
 }
 
-static u32 value_of(const struct values *values, int which)
+/* Has a window's registers forward a span. */
+static int set_registers(const struct window *window, struct span span, const char **why)
 {
-	return which ? values->upper[which - 1] : values->pair;
-}
+	struct layout registers = registers_of(window);
 
-/* Whether all that is forwarded on the way lies within a bound, and covers what is behind. */
-static bool is_safe(const struct layout *layout, const u8 *order, struct values now, const struct values *to, struct span bound,
-		    struct span keep)
-{
-	int i;
-
-	for (i = 0; i < 3; i++) {
-		struct span span;
-
-		set_value(&now, order[i], value_of(to, order[i]));
-		span = decoded(layout, &now);
-		if (is_open(span) ? !covers(bound, span) || (is_open(keep) && !covers(span, keep)) : is_open(keep))
-			return false;
-	}
-	return true;
-}
-
-static int write_in_order(const struct window *window, const struct layout *layout, const u8 *order, struct values now,
-			  const struct values *to)
-{
-	int i, error;
-
-	for (i = 0; i < 3; i++) {
-		if (value_of(&now, order[i]) == value_of(to, order[i]))
-			continue;
-		error = write_register(window, layout, order[i], value_of(to, order[i]));
-		if (error)
-			return error;
-	}
-	return 0;
-}
-
-/* Has a window forward a span; on the way it reaches nothing beyond what it forwards before and after. */
-static int forward(const struct window *window, struct span span, const char **why)
-{
-	struct span keep = on_bus(window, behind(window)), bound, has;
-	struct layout layout = layout_of(window);
-	struct values now, to, closed;
-	int i, error;
-
-	*why = "the bridge does not answer";
-	if (read_values(window, &layout, &now))
-		return -EIO;
-	span = on_bus(window, span);
-	to = encoded(&layout, span, now.pair);
-	has = decoded(&layout, &now);
-	bound = is_open(has) && is_open(span) ? (struct span){ min(has.start, span.start), max(has.last, span.last) } :
-		is_open(has)		      ? has :
-						span;
-	*why = "the bridge does not take it";
-	/* What forwards nothing that is used may be closed on the way. */
-	if (!is_open(keep) || !covers(has, keep)) {
-		closed = encoded(&layout, (struct span){ 1, 0 }, now.pair);
-		error = write_register(window, &layout, 0, closed.pair);
-		now.pair = closed.pair;
-		return error ?: write_in_order(window, &layout, orders[1], now, &to);
-	}
-	for (i = 0; i < ARRAY_SIZE(orders); i++)
-		if (is_safe(&layout, orders[i], now, &to, bound, keep))
-			return write_in_order(window, &layout, orders[i], now, &to);
-	*why = "not without a pause for what is behind it: both halves of an address change";
-	return -EBUSY;
+	return forward(window->bridge, &registers, on_bus(window, behind(window)), on_bus(window, span), why);
 }
 
 /* --- The kernel's map --- */
@@ -256,25 +90,6 @@ static struct span mapped(const struct resource *resource)
 	if (!resource->parent)
 		return (struct span){ 1, 0 };
 	return (struct span){ resource->start, resource->end };
-}
-
-static bool is_same(struct span a, struct span b)
-{
-	return is_open(a) ? a.start == b.start && a.last == b.last : !is_open(b);
-}
-
-static unsigned long flags_of(const struct window *window)
-{
-	switch (window->kind) {
-	case PMEM_ARENA_WINDOW_IO:
-		return IORESOURCE_IO;
-	case PMEM_ARENA_WINDOW_MEM:
-		return IORESOURCE_MEM;
-	default:
-		if (window->bridge->pref_64_window)
-			return IORESOURCE_MEM | IORESOURCE_PREFETCH | IORESOURCE_MEM_64 | PCI_PREF_RANGE_TYPE_64;
-		return IORESOURCE_MEM | IORESOURCE_PREFETCH;
-	}
 }
 
 /* Puts a window that nothing is in elsewhere. */
@@ -322,10 +137,10 @@ static int change(const struct window *window, struct span from, struct span to,
 	*why = "it overlaps a neighbour, is outside the window above, or leaves out what is in it";
 	if (error)
 		return -EBUSY;
-	error = forward(window, to, why);
+	error = set_registers(window, to, why);
 	if (!error)
 		return 0;
-	if (map(window, to, from) || forward(window, from, &ignored))
+	if (map(window, to, from) || set_registers(window, from, &ignored))
 		pr_err("%s: its window could not be put back\n", pci_name(window->bridge));
 	return error;
 }
@@ -361,11 +176,11 @@ static const char *find(const struct pmem_arena_window *asked, struct window *wi
 	return NULL;
 }
 
-static bool is_whole(const struct window *window)
+static bool is_held(const struct window *window)
 {
-	u64 below = window->kind == PMEM_ARENA_WINDOW_IO ? 0xfff : 0xfffff;
+	struct layout registers = registers_of(window);
 
-	return !is_open(window->new) || (!(window->new.start & below) && (window->new.last & below) == below);
+	return can_forward(&registers, on_bus(window, window->new));
 }
 
 static void put(struct window *window)
@@ -389,8 +204,8 @@ static long change_all(struct pmem_arena_windows *windows, const struct pmem_are
 		name = all[i].bridge ? pci_name(all[i].bridge) : "?";
 		if (why)
 			return refuse(windows, i, PMEM_ARENA_NO_BRIDGE, -ENODEV, name, why);
-		if (!is_whole(&all[i]))
-			return refuse(windows, i, PMEM_ARENA_WRONG, -EINVAL, name, "no whole steps of the window");
+		if (!is_held(&all[i]))
+			return refuse(windows, i, PMEM_ARENA_WRONG, -EINVAL, name, "no whole steps of the window, or above what it can hold");
 		/* One that is changed twice is, the second time, as the first time left it. */
 		for (k = i; k-- > 0;)
 			if (all[k].resource == all[i].resource)

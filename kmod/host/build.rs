@@ -1,8 +1,10 @@
 //! Compiles the module's pure C.
 
 fn main() {
-    let sources = ["../registers.c", "../rendezvous.c", "sizes.c"];
+    let sources = ["../forwards.c", "../registers.c", "../rendezvous.c", "sizes.c"];
     for name in sources.iter().chain(&[
+        "../forwards.h",
+        "../pmem_arena.h",
         "../registers.h",
         "../rendezvous.h",
         "../platform.h",

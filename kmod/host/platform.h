@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* The instructions that registers.c and rendezvous.c are made of, recorded by src/lib.rs: each processor is a thread. */
+/* What registers.c, rendezvous.c and forwards.c are made of, recorded by src/: each processor is a thread, a bridge an array. */
 #ifndef PMEM_ARENA_HOST_PLATFORM_H
 #define PMEM_ARENA_HOST_PLATFORM_H
 
@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+typedef __u8 u8;
 typedef __u32 u32;
 typedef __u64 u64;
 
@@ -49,5 +50,9 @@ unsigned long cr4_get(void);
 void cr4_set(unsigned long value);
 void cr3_reload(void);
 void wbinvd_here(void);
+
+struct pci_dev;
+int config_read(struct pci_dev *dev, u32 at, u32 size, u32 *value);
+void config_write(struct pci_dev *dev, u32 at, u32 size, u32 value);
 
 #endif

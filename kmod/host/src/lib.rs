@@ -2,6 +2,8 @@
 //!
 //! A processor watches over itself: what it must not be told at a moment is a [`Cpu::violations`].
 
+pub mod bridge;
+
 use pmem_arena_abi::{Difference, Image};
 use pmem_mtrr::Width;
 use std::cell::RefCell;
