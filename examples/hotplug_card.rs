@@ -29,8 +29,10 @@ fn function(bus: u8, device: u8, parent: Option<usize>) -> Function {
 /// A port for cards; its prefetchable window is open or closed.
 fn port(device: u8, below: u8, window: Option<Span>) -> Function {
     let mut port = function(0, device, None);
-    let memory = Window { kind: WindowKind::Memory, span: None, granule: MIB, top: 0xffff_ffff };
-    let prefetchable = Window { kind: WindowKind::Prefetchable, span: window, granule: MIB, top: u64::MAX };
+    let memory =
+        Window { kind: WindowKind::Memory, span: None, granule: MIB, top: 0xffff_ffff, card_bus: None };
+    let prefetchable =
+        Window { kind: WindowKind::Prefetchable, span: window, granule: MIB, top: u64::MAX, card_bus: None };
     let windows = vec![memory, prefetchable];
     port.bridge = Some(Bridge { buses: Some((below, below)), windows, hot_plug: true, ..Bridge::default() });
     port.command = Some(7);

@@ -33,7 +33,7 @@ fn prefetchable(slot: u8, size: u64, at: Option<u64>) -> Resource {
 
 fn port(bus: u8, device: u8, below: u8, span: Option<(u64, u64)>) -> Function {
     let mut function = Function::new(address(bus, device), None, 0);
-    let window = |kind, span, top| Window { kind, span, granule: MIB, top };
+    let window = |kind, span, top| Window { kind, span, granule: MIB, top, card_bus: None };
     let span = span.map(|(first, last)| Span { first, last });
     let windows =
         vec![window(WindowKind::Memory, None, 0xffff_ffff), window(WindowKind::Prefetchable, span, u64::MAX)];

@@ -5,7 +5,7 @@ use crate::tree::{Window, WindowKind};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-/// A bridge's window as its three registers hold it.
+/// A bridge's window as its three registers hold it. A CardBus bridge has no pair: its base and limit are whole registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Registers {
     /// Base below and limit above, as the one 32-bit register that they share.
@@ -19,20 +19,26 @@ pub(crate) struct Place {
     pub(crate) pair: u16,
     /// Of the upper halves, of the prefetchable and the I/O window.
     pub(crate) upper: Option<(u16, u16)>,
-    /// Bytes of the pair.
+    /// Bytes of the pair; none if there is none.
     pub(crate) width: u8,
+    /// Bytes of an upper half.
+    pub(crate) upper_width: u8,
 }
 
-pub(crate) fn place(kind: WindowKind, window: &Window) -> Place {
-    match kind {
+pub(crate) fn place(window: &Window) -> Place {
+    if let Some(set) = window.card_bus {
+        let at = if window.kind == WindowKind::Io { 0x2c } else { 0x1c } + 8 * u16::from(set);
+        return Place { pair: at, upper: Some((at, at + 4)), width: 0, upper_width: 4 };
+    }
+    match window.kind {
         WindowKind::Io => {
             let upper = (window.top > 0xffff).then_some((0x30, 0x32));
-            Place { pair: 0x1c, upper, width: 2 }
+            Place { pair: 0x1c, upper, width: 2, upper_width: 2 }
         }
-        WindowKind::Memory => Place { pair: 0x20, upper: None, width: 4 },
+        WindowKind::Memory => Place { pair: 0x20, upper: None, width: 4, upper_width: 4 },
         WindowKind::Prefetchable => {
             let upper = (window.top > 0xffff_ffff).then_some((0x28, 0x2c));
-            Place { pair: 0x24, upper, width: 4 }
+            Place { pair: 0x24, upper, width: 4, upper_width: 4 }
         }
     }
 }
@@ -40,6 +46,11 @@ pub(crate) fn place(kind: WindowKind, window: &Window) -> Place {
 impl Registers {
     /// What a window's registers hold for a span, or when it is closed.
     pub(crate) fn of(window: &Window, span: Option<Span>) -> Self {
+        if window.card_bus.is_some() {
+            let (base, limit) = span.map_or((u64::from(u32::MAX), 0), |span| (span.first, span.last));
+            let whole = |address: u64| (address & !(window.granule - 1)) as u32;
+            return Self { pair: 0, base_upper: whole(base), limit_upper: whole(limit) };
+        }
         match (window.kind, span) {
             (WindowKind::Io, None) => Self { pair: 0x00f0, base_upper: 0, limit_upper: 0 }.typed(window),
             (_, None) => Self { pair: 0x0000_fff0, base_upper: 0, limit_upper: 0 }.typed(window),
@@ -70,7 +81,11 @@ impl Registers {
 
     /// What a window forwards whose registers hold this.
     pub(crate) fn span(self, window: &Window) -> Option<Span> {
-        let upper = place(window.kind, window).upper.is_some();
+        if window.card_bus.is_some() {
+            let step = window.granule - 1;
+            return Span::new(u64::from(self.base_upper) & !step, u64::from(self.limit_upper) | step);
+        }
+        let upper = place(window).upper.is_some();
         let (base_upper, limit_upper) =
             if upper { (u64::from(self.base_upper), u64::from(self.limit_upper)) } else { (0, 0) };
         let pair = u64::from(self.pair);
@@ -92,10 +107,6 @@ pub(crate) enum Part {
     Pair,
     Base,
     Limit,
-}
-
-pub(crate) fn upper_width(kind: WindowKind) -> u8 {
-    if kind == WindowKind::Io { 2 } else { 4 }
 }
 
 pub(crate) fn apply(mut registers: Registers, path: &[(Part, u32, u32)]) -> Registers {
@@ -147,7 +158,7 @@ pub(crate) fn path(
     pairs.dedup();
     let uppers = |get: fn(&Registers) -> u32| known.iter().flatten().map(get).collect::<BTreeSet<u32>>();
     let (bases, limits) = (uppers(|r| r.base_upper), uppers(|r| r.limit_upper));
-    let wide = place(window.kind, window).upper.is_some();
+    let place = place(window);
     let mut seen: BTreeMap<Registers, Option<(Registers, usize)>> = BTreeMap::from([(now, None)]);
     let parts = [Part::Pair, Part::Base, Part::Limit];
     let mut front = alloc::vec![now];
@@ -175,8 +186,10 @@ pub(crate) fn path(
                     next.push(new);
                 }
             };
-            pairs.iter().for_each(|pair| try_one(0, *pair));
-            if wide {
+            if place.width > 0 {
+                pairs.iter().for_each(|pair| try_one(0, *pair));
+            }
+            if place.upper.is_some() {
                 bases.iter().for_each(|base| try_one(1, *base));
                 limits.iter().for_each(|limit| try_one(2, *limit));
             }

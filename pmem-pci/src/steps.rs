@@ -8,7 +8,7 @@
 use crate::Span;
 use crate::blocks::{Key, live};
 use crate::cost::moved;
-use crate::registers::{Part, Registers, apply, path, place, upper_width};
+use crate::registers::{Part, Registers, apply, path, place};
 use crate::tree::{Function, Index, Slot, Space, Tree, Window, WindowKind};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -245,12 +245,12 @@ impl Walk<'_> {
                 path(&window, now, target, live, bound).ok_or(stuck)?
             }
         };
-        let place = place(window.kind, &window);
+        let place = place(&window);
         for (part, value, before) in found.iter().copied() {
             let (offset, width) = match (part, place.upper) {
                 (Part::Pair, _) => (place.pair, place.width),
-                (Part::Base, Some((base, _))) => (base, upper_width(window.kind)),
-                (Part::Limit, Some((_, limit))) => (limit, upper_width(window.kind)),
+                (Part::Base, Some((base, _))) => (base, place.upper_width),
+                (Part::Limit, Some((_, limit))) => (limit, place.upper_width),
                 (_, None) => continue,
             };
             self.out.push(Step { function: index, offset, width, value, before: Some(before) });

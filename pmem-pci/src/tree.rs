@@ -122,6 +122,8 @@ pub struct Window {
     pub granule: u64,
     /// The last address that its registers can hold.
     pub top: u64,
+    /// Of a CardBus bridge: by which of its two sets of registers for the space, 0 or 1 (PC Card Standard 8.0, volume 3).
+    pub card_bus: Option<u8>,
 }
 
 /// What makes a function a bridge.

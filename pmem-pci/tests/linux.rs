@@ -43,7 +43,7 @@ fn functions(log: &str, name: &str) -> Vec<Function> {
                 bytes.swap_bytes()
             });
             if words[1].starts_with("0x0604") {
-                let window = |kind, granule, top| Window { kind, span: None, granule, top };
+                let window = |kind, granule, top| Window { kind, span: None, granule, top, card_bus: None };
                 let all = vec![
                     window(WindowKind::Io, 0x1000, 0xffff),
                     window(WindowKind::Memory, 1 << 20, LOW),

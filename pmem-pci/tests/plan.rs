@@ -34,7 +34,7 @@ fn memory(slot: u8, size: u64, prefetchable: bool) -> Resource {
 }
 
 fn bridge(prefetchable: bool, granule: u64) -> Bridge {
-    let window = |kind| Window { kind, span: None, granule, top: u64::MAX };
+    let window = |kind| Window { kind, span: None, granule, top: u64::MAX, card_bus: None };
     let mut windows = vec![window(WindowKind::Memory)];
     if prefetchable {
         windows.push(window(WindowKind::Prefetchable));

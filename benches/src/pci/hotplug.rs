@@ -29,8 +29,10 @@ struct Happens {
 fn bridge(tree: &mut Tree, parent: Option<Index>, n: u8) -> Index {
     let address = Address { segment: 0, bus: n, device: 0, function: 0 };
     let mut function = Function::new(address, parent, 0);
-    let window = Window { kind: WindowKind::Prefetchable, span: None, granule: MIB, top: u64::MAX };
-    let memory = Window { kind: WindowKind::Memory, span: None, granule: MIB, top: 0xffff_ffff };
+    let window =
+        Window { kind: WindowKind::Prefetchable, span: None, granule: MIB, top: u64::MAX, card_bus: None };
+    let memory =
+        Window { kind: WindowKind::Memory, span: None, granule: MIB, top: 0xffff_ffff, card_bus: None };
     let hot_plug = n != 4;
     function.bridge = Some(Bridge { windows: vec![window, memory], hot_plug, ..Bridge::default() });
     function.command = Some(7);

@@ -46,8 +46,13 @@ fn cut(rng: &mut Rng, tree: &mut Tree, parent: Option<Index>, span: Span, depth:
         }
         if depth > 0 && len > 2 && rng.below(3) > 0 {
             let bridge = add(tree, parent);
-            let window =
-                Window { kind: WindowKind::Memory, span: Some(piece), granule: MIB, top: 0xffff_ffff };
+            let window = Window {
+                kind: WindowKind::Memory,
+                span: Some(piece),
+                granule: MIB,
+                top: 0xffff_ffff,
+                card_bus: None,
+            };
             if let Some(function) = tree.functions.get_mut(bridge) {
                 function.bridge = Some(Bridge { windows: vec![window], ..Bridge::default() });
             }

@@ -100,7 +100,8 @@ fn write(
     Ok(())
 }
 
-/// Puts back what was written, the last first, down to so many. What does not answer any more needs nothing put back.
+/// Puts back what was written, the last first, down to so many; whatever one register refuses, the others follow. What does not answer any
+/// more needs nothing put back.
 fn put_back(
     port: &mut dyn Port,
     functions: &[Function],
@@ -111,17 +112,23 @@ fn put_back(
     while written.len() > down_to {
         let Some(step) = written.pop() else { break };
         let (Some(function), Some(before)) = (functions.get(step.function), step.before) else { continue };
-        let address = function.address;
-        if !answers(port, address)? {
-            continue;
-        }
-        port.write(address, step.offset, step.width, before)?;
-        let has = port.read(address, step.offset, step.width)?;
-        if (has ^ before) & mask(function, step.offset, step.width) != 0 {
-            worst = Err(Fault::new("a register could not be put back"));
-        }
+        let put = put_one(port, function, step, before);
+        worst = worst.and(put);
     }
     worst
+}
+
+fn put_one(port: &mut dyn Port, function: &Function, step: Step, before: u32) -> Result<(), Fault> {
+    let address = function.address;
+    if !answers(port, address)? {
+        return Ok(());
+    }
+    port.write(address, step.offset, step.width, before)?;
+    let has = port.read(address, step.offset, step.width)?;
+    if (has ^ before) & mask(function, step.offset, step.width) != 0 {
+        return Err(Fault::new("a register could not be put back"));
+    }
+    Ok(())
 }
 
 impl<P: Port + 'static, L: Layout + 'static> Driver for Pci<P, L> {

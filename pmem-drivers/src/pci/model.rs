@@ -11,7 +11,7 @@ use pmem_core::{
 };
 use pmem_pci::Span;
 use pmem_pci::phases::phases;
-use pmem_pci::tree::{Index, Resource, Space, Tree, WindowKind};
+use pmem_pci::tree::{Function, Index, Resource, Space, Tree, WindowKind};
 
 fn range(span: Span) -> Result<AddrRange, Error> {
     Ok(AddrRange::inclusive(span.first, span.last)?)
@@ -124,7 +124,7 @@ fn cut(plan: &mut Plan<'_>, binding: &Binding, from: &Tree, to: &Tree) -> Result
 
 /// Has the model take a placement, in one transaction with whatever else its caller does: regions move, windows are cut, and functions that are
 /// new, as a card that was plugged in, get their regions, and the buses below them their arenas. The binding follows; if the transaction fails
-/// it must be put back, as [`transact`] does.
+/// it must be put back, as [`transact`] does. Functions that `to` has no more were pulled out: they stay in the list, without places.
 ///
 /// # Errors
 /// Those of the verbs.
@@ -133,6 +133,8 @@ pub fn apply(plan: &mut Plan<'_>, binding: &mut Binding, to: &Tree) -> Result<()
     let mut to = to.clone();
     // A card that was to come has come.
     to.functions.iter_mut().for_each(|function| function.absent = false);
+    let pulled = binding.tree.functions.iter().skip(to.functions.len()).map(without_places);
+    to.functions.extend(pulled.map(|function| Function { absent: true, ..function }));
     let moves: Vec<(Index, &Resource, Option<u64>)> = to
         .functions
         .iter()
@@ -153,12 +155,7 @@ pub fn apply(plan: &mut Plan<'_>, binding: &mut Binding, to: &Tree) -> Result<()
     }
     let mut from = binding.tree.clone();
     for function in to.functions.get(known..).unwrap_or(&[]) {
-        let mut new = function.clone();
-        new.resources.iter_mut().for_each(|resource| resource.at = None);
-        if let Some(bridge) = &mut new.bridge {
-            bridge.windows.iter_mut().for_each(|window| window.span = None);
-        }
-        from.functions.push(new);
+        from.functions.push(without_places(function));
     }
     for (index, resource, _) in &moves {
         if let Some(region) = region(*index, resource) {
@@ -197,6 +194,15 @@ pub fn apply(plan: &mut Plan<'_>, binding: &mut Binding, to: &Tree) -> Result<()
     }
     binding.tree = to;
     Ok(())
+}
+
+/// A function whose registers hold nothing.
+fn without_places(function: &Function) -> Function {
+    let mut function = function.clone();
+    function.resources.iter_mut().for_each(|resource| resource.at = None);
+    let windows = function.bridge.iter_mut().flat_map(|bridge| &mut bridge.windows);
+    windows.for_each(|window| window.span = None);
+    function
 }
 
 /// Has the model, and with it the hardware, take a placement: all of it, or, if a verb or a register refuses, nothing.

@@ -16,6 +16,11 @@ pub(super) fn mask(function: &Function, offset: u16, width: u8) -> u32 {
             function.resources.iter().find(|r| matches!(r.slot, Slot::Bar(slot) if u16::from(slot) == n));
         own.map_or(all, |r| if r.space == Space::Io { !3 } else { !0xf })
     };
+    let windows = function.bridge.iter().flat_map(|bridge| &bridge.windows);
+    let mut card_bus = windows.filter_map(|window| Some((card_bus(window)?, window.granule)));
+    if let Some((_, granule)) = card_bus.find(|((base, limit), _)| [*base, *limit].contains(&offset)) {
+        return !(granule as u32 - 1);
+    }
     match (offset, function.bridge.is_some()) {
         // What a function cannot do reads 0.
         (0x04, _) => 0x3,
@@ -77,9 +82,19 @@ pub(super) fn read(port: &mut dyn Port, like: &Tree) -> Result<Tree, Fault> {
     Ok(tree)
 }
 
+/// Where base and limit of a CardBus bridge's window are (PC Card Standard 8.0, volume 3).
+fn card_bus(window: &Window) -> Option<(u16, u16)> {
+    let at = if window.kind == WindowKind::Io { 0x2c } else { 0x1c } + 8 * u16::from(window.card_bus?);
+    Some((at, at + 4))
+}
+
 /// What a window's registers forward (PCI-to-PCI Bridge Architecture 1.2, 3.2.5.6 to 3.2.5.10).
 fn span(port: &mut dyn Port, address: Address, window: &Window) -> Result<Option<Span>, Fault> {
     let mut read = |offset: u16, width: u8| port.read(address, offset, width).map(u64::from);
+    if let Some((base, limit)) = card_bus(window) {
+        let step = window.granule - 1;
+        return Ok(Span::new(read(base, 4)? & !step, read(limit, 4)? | step));
+    }
     let (first, last) = match window.kind {
         WindowKind::Io => {
             let pair = read(0x1c, 2)?;

@@ -5,6 +5,7 @@ use pmem_core::Fault;
 use pmem_pci::Address;
 use std::format;
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -23,19 +24,24 @@ impl SysfsConfig {
         Self { root: root.to_path_buf() }
     }
 
-    fn open(&self, function: Address, writes: bool) -> std::io::Result<File> {
+    /// A function's file; `None` if there is no such function.
+    fn open(&self, function: Address, writes: bool) -> Result<Option<File>, Fault> {
         let path = self.root.join(format!("sys/bus/pci/devices/{function}/config"));
-        OpenOptions::new().read(true).write(writes).open(path)
+        match OpenOptions::new().read(true).write(writes).open(path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(_) => Err(Fault::new("configuration space may not be opened: that takes root")),
+        }
     }
 }
 
-const GONE: Fault =
-    Fault::new("there is no such function in /sys, or its configuration space may not be accessed");
 const SHORT: Fault = Fault::new("not all of configuration space may be read: that takes root");
 
 impl Port for SysfsConfig {
     fn read(&mut self, function: Address, offset: u16, width: u8) -> Result<u32, Fault> {
-        let file = self.open(function, false).map_err(|_| GONE)?;
+        let Some(file) = self.open(function, false)? else {
+            return Ok(u32::MAX >> (32 - 8 * u32::from(width.clamp(1, 4))));
+        };
         let mut bytes = [0; 4];
         let part = bytes.get_mut(..usize::from(width)).ok_or(SHORT)?;
         file.read_exact_at(part, offset.into()).map_err(|_| SHORT)?;
@@ -43,7 +49,7 @@ impl Port for SysfsConfig {
     }
 
     fn write(&mut self, function: Address, offset: u16, width: u8, value: u32) -> Result<(), Fault> {
-        let file = self.open(function, true).map_err(|_| GONE)?;
+        let Some(file) = self.open(function, true)? else { return Ok(()) };
         let bytes = value.to_le_bytes();
         let part = bytes.get(..usize::from(width)).ok_or(SHORT)?;
         // One call: the kernel writes a register of this width at once.

@@ -24,6 +24,8 @@ pub struct PciTree {
     pub unmeasured: BTreeSet<(Index, Slot)>,
     /// Bridges of which no source says where they are: only which bus is below them.
     pub nameless: BTreeSet<Index>,
+    /// Vendor and device.
+    pub ids: BTreeMap<Index, (u16, u16)>,
     /// Bridges of which no source says up to which bus they lead.
     pub unnumbered: BTreeSet<Index>,
     /// Host bridges of which no source says what they forward: their apertures are what is known to lie in them.
@@ -227,6 +229,7 @@ impl PciTree {
         drivers: bool,
     ) -> Index {
         let index = self.tree.functions.len();
+        self.ids.extend(function.id.map(|id| (index, id)));
         let mut made = tree::Function::new(function.bdf(), parent, root);
         made.command = function.header.as_ref().map(|h| h.common.command).or(function.command).map(|c| c.0);
         made.resizable = function
@@ -380,35 +383,48 @@ impl PciTree {
         let mut windows = Vec::new();
         if is_card_bus {
             // Two of each space, each prefetchable memory or not.
+            let window = |kind, span, granule| Window { kind, span, granule, top: LOW, card_bus: None };
             let mut add = |kind, ranges: &[AddrRange], granule| {
-                let spans = ranges.iter().map(|range| Some(span(*range)));
-                windows.extend(spans.map(|span| Window { kind, span, granule, top: LOW }));
+                windows.extend(ranges.iter().map(|range| window(kind, Some(span(*range)), granule)));
             };
-            add(WindowKind::Io, &forwards.io, io_granule);
-            add(WindowKind::Memory, &memory, memory_granule);
+            // The kernel makes the first for memory prefetchable (drivers/pci/setup-bus.c, pci_bus_size_cardbus).
             add(WindowKind::Prefetchable, &prefetchable, memory_granule);
-            for (space, kind, granule) in
-                [(Space::Io, WindowKind::Io, io_granule), (Space::Memory, WindowKind::Memory, memory_granule)]
-            {
-                let open = windows.iter().filter(|window| window.kind.space() == space).count();
-                let closed = Window { kind, span: None, granule, top: LOW };
-                windows.extend(std::iter::repeat_n(closed, 2usize.saturating_sub(open)));
+            add(WindowKind::Memory, &memory, memory_granule);
+            add(WindowKind::Io, &forwards.io, io_granule);
+            for (kind, granule) in [(WindowKind::Memory, memory_granule), (WindowKind::Io, io_granule)] {
+                let own = |window: &&mut Window| window.kind.space() == kind.space();
+                let open = windows.iter_mut().filter(own).count();
+                windows.extend(std::iter::repeat_n(window(kind, None, granule), 2usize.saturating_sub(open)));
+                let sets = windows.iter_mut().filter(own).zip(0..);
+                sets.for_each(|(window, set)| window.card_bus = Some(set));
             }
         } else if has_io {
             let top = if forwards.io_wide { LOW } else { 0xffff };
             let span = hull(&forwards.io);
-            windows.push(Window { kind: WindowKind::Io, span, granule: io_granule, top });
+            windows.push(Window { kind: WindowKind::Io, span, granule: io_granule, top, card_bus: None });
         }
         if !is_card_bus {
             let span = hull(&memory);
             // What lies above 4 GiB all the same is seen there by the CPU, and nobody says where it is on the bus.
             let top = if span.is_some_and(|span| span.last > LOW) { HIGH } else { LOW };
-            windows.push(Window { kind: WindowKind::Memory, span, granule: memory_granule, top });
+            windows.push(Window {
+                kind: WindowKind::Memory,
+                span,
+                granule: memory_granule,
+                top,
+                card_bus: None,
+            });
         }
         if has_prefetchable && !is_card_bus {
             let span = hull(&prefetchable);
             let top = if wide { HIGH } else { LOW };
-            windows.push(Window { kind: WindowKind::Prefetchable, span, granule: memory_granule, top });
+            windows.push(Window {
+                kind: WindowKind::Prefetchable,
+                span,
+                granule: memory_granule,
+                top,
+                card_bus: None,
+            });
         }
         if function.is_none_or(|f| f.below.is_none()) {
             self.unnumbered.insert(index);

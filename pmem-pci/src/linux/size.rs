@@ -93,6 +93,9 @@ fn ports(map: &mut Map, bridge: Index, add: u64, extra: Option<&mut Extra>) {
     set(map, id, needed, all, align, align, extra);
 }
 
+/// What is aligned to more is given up ("bad alignment" of drivers/pci/setup-bus.c).
+const MOST_ALIGN: u64 = 1 << 47;
+
 /// A window of memory.
 fn memory_window(
     map: &mut Map,
@@ -123,6 +126,10 @@ fn memory_window(
                 continue;
             }
             if res.space != Space::Memory || !own(res.prefetchable, res.wide) {
+                continue;
+            }
+            if res.align > MOST_ALIGN {
+                map.get_mut(res.id).into_iter().for_each(|res| res.dead = true);
                 continue;
             }
             if let Some(extra) = extra.as_deref_mut() {

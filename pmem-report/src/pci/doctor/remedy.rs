@@ -9,7 +9,7 @@ use pmem_pci::linux::{Event, Map, Outcome, ResourceId, predict};
 use pmem_pci::phases::{Phase, phases};
 use pmem_pci::plan::{Goal, Plan};
 use pmem_pci::steps::{Step, steps};
-use pmem_pci::tree::{Index, Tree};
+use pmem_pci::tree::{Index, Mobility, Space, Tree};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -49,8 +49,18 @@ pub(super) enum Act {
     PutIfThere { value: String, file: String },
     /// Writes a register of configuration space, if it holds what it held.
     Register { write: Write, old: String },
+    /// Puts a register back, if it was written.
+    Back { write: Write, new: String },
     /// Has the kernel module change windows.
     Windows(Vec<String>),
+    /// Has it change them back, if it changed them.
+    WindowsBack(Vec<String>),
+    /// Stops if anything is behind a port.
+    Empty(String),
+    /// Stops if a driver has a function.
+    Idle(String),
+    /// Stops if a function is not that vendor's device.
+    Same { function: String, id: (u16, u16) },
 }
 
 impl Act {
@@ -66,10 +76,17 @@ impl Act {
     fn says(&self) -> String {
         match self {
             Self::Put { value, file } | Self::PutIfThere { value, file } => format!("echo {value} > {file}"),
-            Self::Register { write, .. } => {
+            Self::Register { write, .. } | Self::Back { write, .. } => {
                 format!("write {} {} {} {}", write.function, write.offset, write.width, write.value)
             }
-            Self::Windows(windows) => format!("pmem pci windows {}", windows.join(" ")),
+            Self::Windows(windows) | Self::WindowsBack(windows) => {
+                format!("pmem pci windows {}", windows.join(" "))
+            }
+            Self::Empty(port) => format!("nothing may be behind {port}"),
+            Self::Idle(function) => format!("no driver may have {function}"),
+            Self::Same { function, id: (vendor, device) } => {
+                format!("{function} must be {vendor:04x}:{device:04x}")
+            }
         }
     }
 }
@@ -142,11 +159,10 @@ pub(super) fn restore(known: &PciTree, names: &Names<'_>, kernel: Option<&Kernel
     if !writes.is_empty() && known.locked_down {
         return Remedy::none(LOCKED);
     }
-    let register = |step: &Step, old: u32, value: u32| Act::Register {
-        write: Write { value: format!("{value:#x}"), ..write(names, step) },
-        old: format!("{old:#x}"),
-    };
-    acts.extend(writes.iter().map(|step| register(step, step.before.unwrap_or(0), step.value)));
+    acts.extend(writes.iter().map(|step| Act::Register {
+        write: write(names, step),
+        old: format!("{:#x}", step.before.unwrap_or(0)),
+    }));
     if !writes.is_empty() {
         says.push(
             "bridges that are on keep what their registers hold: these must get what the kernel's map has"
@@ -155,7 +171,11 @@ pub(super) fn restore(known: &PciTree, names: &Names<'_>, kernel: Option<&Kernel
     }
     let by = if writes.is_empty() { "linux" } else { "registers" };
     let mut out = Remedy::new(by, acts, says);
-    out.back = writes.iter().rev().map(|step| register(step, step.value, step.before.unwrap_or(0))).collect();
+    let back = writes.iter().rev().map(|step| Act::Back {
+        write: Write { value: format!("{:#x}", step.before.unwrap_or(0)), ..write(names, step) },
+        new: format!("{:#x}", step.value),
+    });
+    out.back = back.collect();
     out.writes = writes.iter().map(|step| write(names, step)).collect();
     out.placements = placements;
     out
@@ -190,8 +210,8 @@ pub(super) fn by_writes(known: &PciTree, report: &PlacementPlan, kernel: Option<
     out
 }
 
-/// What happens to cards that are taken out of the kernel's map and found again: where they come to be, if all do, if nobody else is hurt,
-/// and nothing is put where nothing may be.
+/// What happens to cards that are taken out of the kernel's map and found again: where they come to be, if all do and the bridges above
+/// forward it, if nobody else is hurt, and nothing is put where nothing may be.
 fn found_again(
     known: &PciTree,
     names: &Names<'_>,
@@ -201,12 +221,15 @@ fn found_again(
     outcome: &Outcome,
 ) -> Option<Vec<Placement>> {
     let tree = &known.tree;
+    let registers = outcome.map.registers();
     let mut out = Vec::new();
     for card in cards {
         let function = tree.functions.get(*card)?;
         for resource in &function.resources {
             match outcome.map.span(ResourceId::Slot(*card, resource.slot)) {
                 Some(span) if is_avoided(tree, function.root, resource.space, span) => return None,
+                // Linux assigns windows of a bridge that is on, and does not write them.
+                Some(span) if !is_forwarded(&registers, *card, resource.space, span) => return None,
                 Some(span) => out.push(placement(names, function.root, *card, resource, span)),
                 None if resource.optional => {}
                 None => return None,
@@ -218,7 +241,15 @@ fn found_again(
     (!is_hurt).then_some(out)
 }
 
-fn is_avoided(tree: &Tree, root: usize, space: pmem_pci::tree::Space, span: Span) -> bool {
+/// Whether all bridges above a function forward addresses to it.
+fn is_forwarded(tree: &Tree, index: Index, space: Space, span: Span) -> bool {
+    tree.above(index).filter_map(|above| tree.functions.get(above)?.bridge.as_ref()).all(|bridge| {
+        let mut windows = bridge.windows.iter().filter(|window| window.kind.space() == space);
+        bridge.subtractive || windows.any(|window| window.span.is_some_and(|own| own.covers(span)))
+    })
+}
+
+fn is_avoided(tree: &Tree, root: usize, space: Space, span: Span) -> bool {
     let Some(root) = tree.roots.get(root) else { return false };
     tree.avoid
         .iter()
@@ -241,7 +272,7 @@ impl Below {
 }
 
 /// Linux alone: the card is taken out of its map, and its empty bus looked through again, if that is foretold to succeed and to hurt nobody;
-/// after a rescan of everything, if only then; with empty ports beside it taken out as well, if only then.
+/// or everything is, if only then; with empty ports beside it taken out as well, if only then.
 pub(super) fn by_itself(known: &PciTree, names: &Names<'_>, kernel: &Kernel, index: Index) -> Option<Remedy> {
     let tree = &known.tree;
     let port = tree.functions.get(index)?.parent?;
@@ -252,38 +283,47 @@ pub(super) fn by_itself(known: &PciTree, names: &Names<'_>, kernel: &Kernel, ind
         value: "1".to_owned(),
         file: format!("/sys/class/pci_bus/{segment:04x}:{bus:02x}/rescan"),
     };
+    let is_named = |index: &Index| !known.nameless.contains(index);
+    let may_stop = |index: &Index| {
+        tree.functions.get(*index).is_some_and(|function| function.mobility != Mobility::Pinned)
+    };
+    if !is_named(&port) || !below.all.iter().all(|card| is_named(card) && may_stop(card)) {
+        return None;
+    }
     let remove =
         |all: &[Index]| all.iter().map(|card| Act::remove(&names.function(*card))).collect::<Vec<_>>();
-    let empty = empty_siblings(tree, port);
+    let empty = empty_siblings(known, port);
     let mut ways: Vec<(bool, Vec<Index>)> = vec![(false, Vec::new()), (true, Vec::new())];
     ways.extend(empty.iter().map(|sibling| (false, vec![*sibling])));
     if empty.len() > 1 {
         ways.push((false, empty));
     }
-    for (rescan_first, released) in ways {
+    for (everything, released) in ways {
         let mut map = map_of(known, tree);
         below.all.iter().chain(&released).for_each(|card| map.take_out(*card));
-        if rescan_first {
-            map = predict(&map, &kernel.rules, Event::Rescan).map;
-        }
         let before = map.clone();
         below.all.iter().for_each(|card| map.plug_in(*card));
-        let outcome = predict(&map, &kernel.rules, Event::Plug(port));
+        let event = if everything { Event::Rescan } else { Event::Plug(port) };
+        let outcome = predict(&map, &kernel.rules, event);
         let may_change = |index: Index| index == port;
         let Some(placements) = found_again(known, names, &below.all, &may_change, &before, &outcome) else {
             continue;
         };
-        let mut acts = remove(&below.on_bus);
+        let mut acts: Vec<Act> = released.iter().map(|port| Act::Empty(names.function(*port))).collect();
+        acts.extend(same(known, names, &below.on_bus));
+        // What only shares the bus with it may be in use.
+        let beside = below.all.iter().filter(|card| **card != index && !tree.is_below(**card, index));
+        let others = beside.filter(|card| tree.functions.get(**card).is_some_and(|f| f.bridge.is_none()));
+        acts.extend(others.map(|card| Act::Idle(names.function(*card))));
+        acts.extend(remove(&below.on_bus));
+        acts.extend(remove(&released));
+        let (what, act) =
+            if everything { ("everything", Act::rescan()) } else { ("its empty bus", look.clone()) };
+        acts.push(act);
         let mut says = vec![format!(
-            "Linux {} makes room by itself when the card is removed from its map and its empty bus is looked through again",
+            "Linux {} makes room by itself when the card is removed from its map and {what} is looked through again",
             kernel.version
         )];
-        if rescan_first {
-            acts.push(Act::rescan());
-            says.push("a rescan of everything comes first: without it the attempt fails, or closes windows of others".to_owned());
-        }
-        acts.extend(remove(&released));
-        acts.push(look.clone());
         if !released.is_empty() {
             // They come back without hurting what has its place by then.
             let mut map = outcome.map.clone();
@@ -313,14 +353,22 @@ pub(super) fn by_itself(known: &PciTree, names: &Names<'_>, kernel: &Kernel, ind
     None
 }
 
+/// Checks that what is taken out is what it is said to be.
+fn same(known: &PciTree, names: &Names<'_>, cards: &[Index]) -> Vec<Act> {
+    let same = |card: &Index| Some(Act::Same { function: names.function(*card), id: *known.ids.get(card)? });
+    cards.iter().filter_map(same).collect()
+}
+
 /// The ports on a bus, beside one, that nothing is plugged into.
-fn empty_siblings(tree: &Tree, port: Index) -> Vec<Index> {
+fn empty_siblings(known: &PciTree, port: Index) -> Vec<Index> {
+    let tree = &known.tree;
     let Some(function) = tree.functions.get(port) else { return Vec::new() };
     let is_empty = |index: Index| !(0..tree.functions.len()).any(|inner| tree.is_below(inner, index));
     let on_bus = tree.on_bus(function.root, function.parent);
     // A port's own BAR would be moved.
     let bare = on_bus.filter(|(_, f)| f.bridge.is_some() && f.resources.is_empty());
-    bare.map(|(index, _)| index).filter(|index| *index != port && is_empty(*index)).collect()
+    let other = |index: &Index| *index != port && is_empty(*index) && !known.nameless.contains(index);
+    bare.map(|(index, _)| index).filter(other).collect()
 }
 
 /// The kernel module cuts the windows as planned; then Linux puts the cards that were taken out into them.
@@ -351,15 +399,32 @@ pub(super) fn by_module(
     let may_change = |index: Index| plan.tree.functions.get(index).is_some_and(|f| f.bridge.is_some());
     let placements = found_again(known, names, &cards, &may_change, &before, &outcome)?;
     let changes = phases(&goal.old, &plan.tree);
-    let mut acts: Vec<Act> = cards.iter().map(|card| Act::remove(&names.function(*card))).collect();
+    let bridge = |phase: &Phase| tree.functions.get(phase.bridge)?.bridge.as_ref();
+    let is_card_bus =
+        |phase: &Phase| bridge(phase).is_some_and(|b| b.windows.iter().any(|w| w.card_bus.is_some()));
+    let is_nameless = |index: Index| known.nameless.contains(&index);
+    if changes.iter().any(|phase| is_card_bus(phase) || is_nameless(phase.bridge))
+        || cards.iter().any(|card| is_nameless(*card))
+    {
+        return None;
+    }
+    let mut acts = same(known, names, &cards);
+    acts.extend(cards.iter().map(|card| Act::remove(&names.function(*card))));
     let text = |phase: &Phase, from, to| window(names, phase, from, to);
-    acts.push(Act::Windows(changes.iter().map(|phase| text(phase, phase.from, phase.to)).collect()));
+    let (by, what) = if changes.is_empty() {
+        (
+            "linux",
+            "finds room for it when the card is removed from its map and everything is looked through again",
+        )
+    } else {
+        acts.push(Act::Windows(changes.iter().map(|phase| text(phase, phase.from, phase.to)).collect()));
+        (
+            "module",
+            "does not find this place by itself: the kernel module pmem_arena cuts the windows anew, and Linux puts the card into them",
+        )
+    };
     acts.push(Act::rescan());
-    let says = vec![format!(
-        "Linux {} does not find this place by itself: the kernel module pmem_arena cuts the windows anew, and Linux puts the card into them",
-        kernel.version
-    )];
-    let mut out = Remedy::new("module", acts, says);
+    let mut out = Remedy::new(by, acts, vec![format!("Linux {} {what}", kernel.version)]);
     out.placements = placements;
     out.interrupts = cards.iter().map(|card| names.function(*card)).collect();
     let there = |card: &Index| Act::PutIfThere {
@@ -367,8 +432,10 @@ pub(super) fn by_module(
         file: format!("/sys/bus/pci/devices/{}/remove", names.function(*card)),
     };
     out.back = cards.iter().map(there).collect();
-    out.back
-        .push(Act::Windows(changes.iter().rev().map(|phase| text(phase, phase.to, phase.from)).collect()));
+    if !changes.is_empty() {
+        let back = changes.iter().rev().map(|phase| text(phase, phase.to, phase.from));
+        out.back.push(Act::WindowsBack(back.collect()));
+    }
     out.back.push(Act::rescan());
     Some(out)
 }

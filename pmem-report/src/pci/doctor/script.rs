@@ -25,6 +25,25 @@ reg() {
     printf "$bytes" | dd of="/sys/bus/pci/devices/$1/config" bs="$3" seek="$(($2 / $3))" count=1 conv=notrunc 2> /dev/null || true
     [ "$(held "$1" "$2" "$3")" = "$(($5))" ] || stop "$1 $2 did not take $5 (a locked-down kernel refuses it)"
 }
+# back FUNCTION OFFSET WIDTH NEW OLD: only if it was written
+back() { [ "$(held "$1" "$2" "$3")" != "$(($4))" ] || reg "$@"; }
+# same FUNCTION VENDOR DEVICE
+same() {
+    read -r vendor < "/sys/bus/pci/devices/$1/vendor"
+    read -r device < "/sys/bus/pci/devices/$1/device"
+    [ "$vendor $device" = "$2 $3" ] || stop "$1 is another device: $vendor $device"
+}
+# idle FUNCTION: no driver may have it, but where it is named in TAKE
+idle() {
+    case " ${TAKE:-} " in *" $1 "*) return ;; esac
+    [ ! -e "/sys/bus/pci/devices/$1/driver" ] || stop "a driver has $1 (TAKE=$1 to take it out all the same)"
+}
+# empty PORT: nothing may be behind it
+empty() {
+    for behind in "/sys/bus/pci/devices/$1"/*:*:*.*; do
+        [ ! -e "$behind/config" ] || stop "$behind is behind $1"
+    done
+}
 # is FUNCTION LINE START: what the kernel has in that line of the function's resources
 is() {
     got=$(sed -n "$2p" "/sys/bus/pci/devices/$1/resource" | cut -d' ' -f1)
@@ -47,7 +66,10 @@ pub(super) fn scripts(about: &str, remedy: &Remedy) -> (String, String) {
     for placement in &remedy.placements {
         let line = match placement.bar.as_str() {
             "rom" => Some(7),
-            bar => bar.parse::<u8>().ok().map(|n| n + 1),
+            bar => match bar.strip_prefix("vf") {
+                Some(vf) => vf.parse::<u8>().ok().map(|n| n + 8),
+                None => bar.parse::<u8>().ok().map(|n| n + 1),
+            },
         };
         if let Some(line) = line {
             _ = writeln!(fix, "is {} {line} {}", placement.function, placement.start);
@@ -67,8 +89,20 @@ fn add(act: &Act, out: &mut String) {
         Act::Register { write, old } => {
             writeln!(out, "reg {} {} {} {old} {}", write.function, write.offset, write.width, write.value)
         }
+        Act::Back { write, new } => {
+            writeln!(out, "back {} {} {} {new} {}", write.function, write.offset, write.width, write.value)
+        }
         Act::Windows(windows) => {
             writeln!(out, "\"${{PMEM:-pmem}}\" pci windows {}", windows.join(" "))
+        }
+        Act::WindowsBack(windows) => {
+            let words = windows.join(" ");
+            writeln!(out, "\"${{PMEM:-pmem}}\" pci windows {words} || echo \"windows stay as they are\" >&2")
+        }
+        Act::Empty(port) => writeln!(out, "empty {port}"),
+        Act::Idle(function) => writeln!(out, "idle {function}"),
+        Act::Same { function, id: (vendor, device) } => {
+            writeln!(out, "same {function} {vendor:#06x} {device:#06x}")
         }
     };
 }
