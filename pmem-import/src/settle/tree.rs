@@ -356,6 +356,7 @@ impl PciTree {
             window.span = difference.map.map(span);
             self.differs.insert((index, difference.kind), difference.registers.map(span));
         }
+        self.settle_unnamed();
     }
 
     /// Makes a function a bridge.
