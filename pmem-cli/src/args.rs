@@ -209,7 +209,7 @@ pub enum PciCommand {
         /// The version of Linux, as in `6.12`: what the sources say if not given.
         #[arg(long, value_name = "VERSION")]
         kernel: Option<String>,
-        /// What is done: `rescan`, `rescan 0000:04` (an empty bus), `boot` (what firmware left without a place), `realloc` (the same with `pci=realloc`), `plug SPEC at BDF` (pciehp), `plug-acpi SPEC at BDF`, `unplug BDF`,
+        /// What is done: `rescan`, `rescan 0000:04` (an empty bus), `boot` (what firmware left without a place), `reassign` (all anew, as arm64 and POWER do), `realloc` (boot with `pci=realloc`), `plug SPEC at BDF` (pciehp), `plug-acpi SPEC at BDF`, `unplug BDF`,
         /// `resize BDF:barN=SIZE`. Several are done one after the other.
         #[arg(long = "do", value_name = "EVENT", required = true)]
         deeds: Vec<String>,

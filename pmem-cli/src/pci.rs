@@ -208,13 +208,14 @@ fn kernel_rules(option: Option<&str>, machine: &Machine) -> Result<Option<(Strin
 /// Reads an event.
 fn deed(text: &str) -> Result<Deed, Failure> {
     let wrong = || {
-        let forms = "rescan, rescan 0000:04, boot, realloc, plug mem64p:1G at 0000:02:01.0, unplug BDF, resize BDF:bar1=32G";
+        let forms = "rescan, rescan 0000:04, boot, reassign, realloc, plug mem64p:1G at 0000:02:01.0, unplug BDF, resize BDF:bar1=32G";
         Failure::Usage(format!("--do {text:?}: one of {forms} is wanted"))
     };
     let words: Vec<&str> = text.split_whitespace().collect();
     match words.as_slice() {
         ["rescan"] => Ok(Deed::Rescan),
         ["boot"] => Ok(Deed::Boot),
+        ["reassign"] => Ok(Deed::Reassign),
         ["realloc"] => Ok(Deed::Realloc),
         ["rescan", bus] => {
             let (segment, bus) = self::bus(bus).ok_or_else(wrong)?;

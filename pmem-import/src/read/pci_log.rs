@@ -1,7 +1,7 @@
 //! PCI in a kernel's log: host bridges, functions, what was assigned to them, and what was not.
 
 use super::pci_buses::{bus, buses, ecam, gone};
-use super::pci_outcome::{Outcome, contained, note, remember};
+use super::pci_outcome::{Outcome, contained, note, note_kept, remember};
 use super::reader::{LineReader, Verdict};
 use crate::facts::{Conflict, Facts, Function, Heard, PciSource, Place, ResourceKind, Said, Wanted};
 use crate::number::hex;
@@ -229,6 +229,7 @@ impl Reader {
                 Verdict::Pass
             };
         };
+        note_kept(facts, address, found.io, after, &at);
         let outcome = Outcome::of(before, after);
         if let Some(count) = contained(after) {
             facts.pci.function(PciSource::Log, address, &at).most_virtual = Some(count);
@@ -365,6 +366,28 @@ mod tests {
 
     fn at(facts: &Facts, name: &str) -> Function {
         facts.pci.functions[&(PciSource::Log, name.parse().unwrap())].clone()
+    }
+
+    #[test]
+    fn what_is_kept_beside_tells_a_hot_plug_port() {
+        let facts = read(
+            "pci 0000:00:01.0: [1def:e101] type 01 class 0x060400\n\
+             pci 0000:00:02.0: [1def:e101] type 01 class 0x060400\n\
+             pci 0000:00:03.0: [1def:e101] type 01 class 0x060400\n\
+             pci 0000:00:04.0: [1def:e101] type 01 class 0x060400\n\
+             pci 0000:02:00.0: [15b3:1003] type 00 class 0x020000\n\
+             pci 0000:02:00.0: ROM [mem 0xdd000000-0xdd0fffff pref]\n\
+             pci 0000:03:00.0: [104c:8232] type 01 class 0x060400\n\
+             pci 0000:00:01.0: bridge window [mem 0x00100000-0x000fffff] to [bus 01] add_size 200000 add_align 100000\n\
+             pci 0000:00:02.0: bridge window [mem 0x00100000-0x001fffff] to [bus 02] add_size 100000 add_align 100000\n\
+             pci 0000:03:00.0: bridge window [io  0x1000-0x0fff] to [bus 04] add_size 1000\n\
+             pci 0000:00:03.0: bridge window [io  0x1000-0x0fff] to [bus 03-04] add_size 1000\n\
+             pci 0000:00:04.0: bridge window [mem 0x00100000-0x001fffff] to [bus 05]\n",
+        );
+        let kept = ["00:01.0", "00:02.0", "03:00.0", "00:03.0", "00:04.0"]
+            .map(|name| at(&facts, &format!("0000:{name}")).hot_plug);
+        // The ROM explains what is kept for it, and the port behind what is kept for that one.
+        assert_eq!(kept, [Some(true), None, Some(true), None, None]);
     }
 
     #[test]

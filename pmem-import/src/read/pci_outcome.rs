@@ -1,8 +1,10 @@
 //! What a kernel's log says became of a PCI function's resource.
 
-use crate::facts::{Function, PciResource, Place, ResourceKind, Unplaced};
+use super::pci_buses::buses;
+use crate::facts::{Facts, Function, PciResource, PciSource, Place, ResourceKind, Unplaced};
 use crate::text::Bracketed;
 use pmem_core::AddrRange;
+use pmem_pci::Address;
 
 /// What the kernel says after it has said why.
 const FAILED_TO_ASSIGN: &str = "failed to assign";
@@ -161,6 +163,28 @@ pub(super) fn note(
                 });
             }
         }
+    }
+}
+
+/// `bridge window [io  0x1000-0x0fff] to [bus 01] add_size 1000`: notes that cards can be plugged in below a bridge, if nothing behind it explains
+/// that more is kept than is needed. The kernel says it from the inside out.
+pub(super) fn note_kept(facts: &mut Facts, address: Address, io: bool, after: &str, at: &Place) {
+    let Some((below, _)) = after.strip_prefix("to ").and_then(|rest| rest.split_once(" add_size ")) else {
+        return;
+    };
+    let Some((first, last)) = buses(below) else { return };
+    let explains = |function: &Function| {
+        let bdf = function.bdf();
+        // Memory is kept for virtual functions and for ROMs as well.
+        let is_kept = |kind: &ResourceKind| !io && matches!(kind, ResourceKind::VfBar(_) | ResourceKind::Rom);
+        bdf.segment == address.segment
+            && (first..=last).contains(&bdf.bus)
+            && (function.hot_plug == Some(true)
+                || function.resources.iter().any(|r| is_kept(&r.kind))
+                || function.unplaced.iter().any(|r| is_kept(&r.kind)))
+    };
+    if !facts.pci.functions.iter().any(|((source, _), f)| *source == PciSource::Log && explains(f)) {
+        facts.pci.function(PciSource::Log, address, at).hot_plug.get_or_insert(true);
     }
 }
 

@@ -103,7 +103,7 @@ fn list(map: &mut Map, rules: &Rules, head: Vec<ResourceId>, extra: &mut Option<
         // What is optional through and through is not among what is needed.
         for id in &head {
             if let Some(res) =
-                map.get_mut(*id).filter(|res| res.is_vf() || (res.is_rom() && rules.optional_roms))
+                map.get_mut(*id).filter(|res| res.is_vf() || (res.is_rom() && rules.leaves_options_out))
             {
                 res.size = 0;
             }

@@ -1,6 +1,7 @@
 //! What happens, and what the kernel makes of it.
 
 use super::assign::{self, Failed, children};
+use super::distribute;
 use super::map::{Map, Res, ResourceId};
 use super::rules::Rules;
 use super::size::{Extra, size};
@@ -22,6 +23,8 @@ pub enum Event {
     /// The machine is started with `pci=realloc`: as many tries as there are levels, and one; between them windows of what failed are
     /// released, first those of bridges with nothing but functions below, then all that is below.
     Realloc,
+    /// The machine is started, and nothing of what firmware left stays where it is: arm64 and POWER.
+    Reassign,
     /// A base address register is given another size (`resourceN_resize`), its driver unbound before.
     Resize {
         /// Whose.
@@ -68,10 +71,15 @@ pub fn predict(before: &Map, rules: &Rules, event: Event) -> Outcome {
         Event::Resize { function, slot, size } => {
             put_back = !resize(&mut map, rules, ResourceId::Slot(function, slot), size, &mut failed);
         }
-        Event::Rescan => everything(&mut map, rules, true, &mut failed),
+        Event::Rescan => everything(&mut map, rules, &mut failed),
         Event::Boot => {
             ask_for_all(&mut map);
-            everything(&mut map, rules, true, &mut failed);
+            boot(&mut map, rules, true, &mut failed);
+        }
+        Event::Reassign => {
+            release_all(&mut map);
+            boot(&mut map, rules, true, &mut failed);
+            (0..map.tree.functions.len()).for_each(|index| map.set_up(index));
         }
         Event::Realloc => realloc(&mut map, rules, &mut failed),
     }
@@ -86,8 +94,17 @@ pub fn predict(before: &Map, rules: &Rules, event: Event) -> Outcome {
     Outcome { map, failed, put_back, hurt }
 }
 
-/// Sizes and assigns what is below every host bridge; only where `lenient` what is optional stays so.
-fn everything(map: &mut Map, rules: &Rules, lenient: bool, failed: &mut Failed) {
+/// Sizes and assigns what is below every host bridge.
+fn everything(map: &mut Map, rules: &Rules, failed: &mut Failed) {
+    all(map, rules, true, false, failed);
+}
+
+/// The same at boot, where hot-plug ports share what they have; only where `lenient` what is optional stays so.
+fn boot(map: &mut Map, rules: &Rules, lenient: bool, failed: &mut Failed) {
+    all(map, rules, lenient, rules.shares_what_is_left, failed);
+}
+
+fn all(map: &mut Map, rules: &Rules, lenient: bool, shares: bool, failed: &mut Failed) {
     for root in 0..map.tree.roots.len() {
         let mut extra = lenient.then(Extra::new);
         for below in map.on_bus(root, None) {
@@ -95,7 +112,20 @@ fn everything(map: &mut Map, rules: &Rules, lenient: bool, failed: &mut Failed) 
                 size(map, rules, below, extra.as_mut());
             }
         }
+        if shares {
+            distribute::below_root(map, rules, root, None, &mut extra);
+        }
         assign::bus(map, rules, root, None, &mut extra, failed);
+    }
+}
+
+/// Nothing has a place but what cannot be elsewhere.
+fn release_all(map: &mut Map) {
+    for res in map.all.iter_mut().filter(|res| !res.fixed) {
+        (res.at, res.dead) = (None, false);
+        if res.is_window() {
+            res.size = 0;
+        }
     }
 }
 
@@ -113,7 +143,7 @@ fn realloc(map: &mut Map, rules: &Rules, failed: &mut Failed) {
     ask_for_all(map);
     for n in 1..=tries {
         failed.clear();
-        everything(map, rules, n == tries, failed);
+        boot(map, rules, n == tries, failed);
         if failed.is_empty() || n == tries {
             break;
         }
@@ -143,6 +173,7 @@ fn plug(map: &mut Map, rules: &Rules, port: Index, failed: &mut Failed) {
         failed.clear();
         let mut extra = Some(Extra::new());
         size(map, rules, port, extra.as_mut());
+        distribute::below_port(map, rules, port, &mut extra);
         assign::bridge(map, rules, port, &mut extra, failed);
         if failed.is_empty() || !again {
             break;
@@ -184,14 +215,19 @@ fn resize(map: &mut Map, rules: &Rules, id: ResourceId, bytes: u64, failed: &mut
         next = map.parent(bridge);
     }
     let mut extra = Some(Extra::new());
+    let mut options = Vec::new();
     match top {
         Some(bridge) => {
             size(map, rules, bridge, extra.as_mut());
+            options.extend(extra.iter().flatten().map(|(id, _)| *id));
             assign::bridge(map, rules, bridge, &mut extra, failed);
         }
         None => assign::bus(map, rules, saved.root_of(function), None, &mut extra, failed),
     }
-    if failed.iter().any(|res| res.space == resized.space && !res.is_window()) {
+    let has_none = |id: &ResourceId| map.span(*id).is_none();
+    if failed.iter().any(|res| res.space == resized.space && !res.is_window())
+        || (rules.undoes_for_options && options.iter().any(has_none))
+    {
         *map = saved;
         return false;
     }

@@ -5,6 +5,7 @@
 //! is moved. What follows are its rules (`drivers/pci/setup-bus.c`, `setup-res.c`), stated anew; [`Rules`] has what differs by version.
 
 mod assign;
+mod distribute;
 mod event;
 mod map;
 mod rules;

@@ -16,8 +16,8 @@ pub enum Sizing {
 pub struct Rules {
     /// How windows are sized.
     pub sizing: Sizing,
-    /// ROMs that are not enabled are optional (from 6.15).
-    pub optional_roms: bool,
+    /// ROMs that are not enabled are optional, and so are windows that are only kept for cards to come (from 6.15).
+    pub leaves_options_out: bool,
     /// A window whose size is no multiple of its alignment begins lower, so that it ends at a multiple (from 7.1).
     pub moved_down: bool,
     /// A window that grew keeps at least its old size (up to 6.19).
@@ -26,9 +26,16 @@ pub struct Rules {
     pub names_windows: bool,
     /// A resize restores everything when it fails (from 6.19, and in stable trees).
     pub restores: bool,
+    /// A resize fails as well if something that is only kept for cards to come, ports say, has no place (6.15 to 6.18).
+    pub undoes_for_options: bool,
     /// After a failure on a root bus the windows of all its ports are released (up to 6.19; 7.0 releases those in the first aperture alone, which
     /// on PCs is VGA's).
     pub releases_on_root: bool,
+    /// At boot, too, what is left in hot-plug ports' windows is shared among the bridges behind (from 6.2), and less than that is left: what others
+    /// on the bus have is taken off first.
+    pub shares_what_is_left: bool,
+    /// A share that is less than a window needs is all that it gets (up to 7.0).
+    pub shrinks: bool,
     /// Bytes kept for cards to come below a hot-plug port: of ports, memory, prefetchable memory.
     pub reserve: (u64, u64, u64),
 }
@@ -47,12 +54,15 @@ impl Rules {
         };
         Self {
             sizing,
-            optional_roms: version >= 6015,
+            leaves_options_out: version >= 6015,
             moved_down: version >= 7001,
             old_size_is_least: version < 7000,
             names_windows: version >= 6018,
             restores: version >= 6019,
+            undoes_for_options: version >= 6015 && version < 6019,
             releases_on_root: version < 7000,
+            shares_what_is_left: version >= 6002,
+            shrinks: version < 7001,
             reserve: (0x100, 0x20_0000, 0x20_0000),
         }
     }
@@ -68,6 +78,7 @@ impl Rules {
         if matches!((major, minor, patch), (6, 18, 14..) | (6, 19, 4..)) {
             (rules.sizing, rules.old_size_is_least) = (Sizing::Head, false);
         }
+        rules.shares_what_is_left |= matches!((major, minor, patch), (6, 1, 16..));
         if matches!((major, minor, patch), (6, 1, 192..) | (6, 12, 117..)) {
             rules.restores = true;
         }

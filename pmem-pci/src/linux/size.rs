@@ -133,7 +133,7 @@ fn memory_window(
                 continue;
             }
             if let Some(extra) = extra.as_deref_mut() {
-                let optional = res.is_vf() || (res.is_rom() && rules.optional_roms);
+                let optional = res.is_vf() || (res.is_rom() && rules.leaves_options_out);
                 if optional {
                     children_align = children_align.max(res.align);
                     extra.insert(res.id, (res.size, res.align));
@@ -145,7 +145,8 @@ fn memory_window(
                     children_align = children_align.max(*align);
                 }
             }
-            if res.size == 0 {
+            // A window with nothing in it but what is optional counts with its alignment.
+            if res.size == 0 && rules.leaves_options_out {
                 continue;
             }
             let align = res.align.max(granule);

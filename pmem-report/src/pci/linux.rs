@@ -35,7 +35,7 @@ impl Linux {
         let asked = |index: usize| match event {
             Event::Resize { function, .. } => function == index,
             Event::Plug(_) | Event::PlugAcpi(_) => goal.old.functions.get(index).is_some_and(|f| f.absent),
-            Event::Rescan | Event::Boot | Event::Realloc => false,
+            Event::Rescan | Event::Boot | Event::Reassign | Event::Realloc => false,
         };
         let (mut placements, mut fails) = (Vec::new(), Vec::new());
         for (index, function) in after.functions.iter().enumerate().filter(|(index, _)| asked(*index)) {

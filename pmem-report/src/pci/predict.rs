@@ -27,6 +27,8 @@ pub enum Deed {
     Unplug(Address),
     /// The machine is started, as firmware leaves it.
     Boot,
+    /// The machine is started, and nothing stays where firmware left it.
+    Reassign,
     /// The machine is started with `pci=realloc`.
     Realloc,
     /// Everything is looked for again.
@@ -169,6 +171,7 @@ fn event(goal: &Goal, deed: &Deed, next: &mut Index) -> Result<(Option<Event>, V
         }
         Deed::Rescan => (Some(Event::Rescan), Vec::new()),
         Deed::Boot => (Some(Event::Boot), Vec::new()),
+        Deed::Reassign => (Some(Event::Reassign), Vec::new()),
         Deed::Realloc => (Some(Event::Realloc), Vec::new()),
         Deed::RescanBus { segment, bus } => {
             let leads = |index: &Index| {
@@ -237,6 +240,7 @@ pub(super) fn words(deed: &Deed) -> String {
         Deed::Unplug(at) => format!("unplug {at}"),
         Deed::Rescan => "rescan".to_owned(),
         Deed::Boot => "boot".to_owned(),
+        Deed::Reassign => "reassign".to_owned(),
         Deed::Realloc => "realloc".to_owned(),
         Deed::RescanBus { segment, bus } => format!("rescan {segment:04x}:{bus:02x}"),
         Deed::Resize { function, bar, size } => format!("resize {function}:bar{bar}={size:#x}"),

@@ -115,7 +115,9 @@ fn planned(known: &mut PciTree, deed: &Deed, budget: &mut Budget<'_>) -> Result<
             }
             return Ok(nothing());
         }
-        Deed::Rescan | Deed::RescanBus { .. } | Deed::Boot | Deed::Realloc => Wish::AllFailed,
+        Deed::Rescan | Deed::RescanBus { .. } | Deed::Boot | Deed::Reassign | Deed::Realloc => {
+            Wish::AllFailed
+        }
     };
     let goal = Ask { wishes: vec![wish], ..Ask::default() }.goal(known)?;
     if goal.place.is_empty() {

@@ -16,6 +16,8 @@ pub enum Event {
     Rescan,
     /// The empty bus below a port is looked through again.
     RescanBus { port: String },
+    /// All that is below a port is taken out of the kernel's map, and its bus looked through again: a switch comes as if it had been plugged in.
+    Anew { port: String },
 }
 
 fn text(value: &Value) -> &str {
@@ -94,29 +96,40 @@ fn compare(wanted: &State, event: &Value, after: &State) -> Vec<String> {
 /// Foretells an event, has it happen, and compares.
 pub fn check(session: &mut Session, mode: Mode, event: &Event) -> Result<Vec<String>> {
     let before = parse(&session.ok("state")?);
-    let deed = match event {
+    let bus = |port: &str| before.get(port).map_or(0, super::state::Function::secondary);
+    let deeds = match event {
         Event::Plug { card, port, .. } => {
             let plug = if mode == Mode::Acpi { "plug-acpi" } else { "plug" };
-            format!("{plug} {} at {port}", card.spec())
+            vec![format!("{plug} {} at {port}", card.spec())]
         }
-        Event::Unplug { port, .. } => format!("unplug {port}"),
-        Event::Rescan => "rescan".to_owned(),
-        Event::RescanBus { port } => {
-            let bus = before.get(port).map_or(0, super::state::Function::secondary);
-            format!("rescan 0000:{bus:02x}")
-        }
+        Event::Unplug { port, .. } => vec![format!("unplug {port}")],
+        Event::Rescan => vec!["rescan".to_owned()],
+        Event::RescanBus { port } => vec![format!("rescan 0000:{:02x}", bus(port))],
+        Event::Anew { port } => vec![format!("unplug {port}"), format!("rescan 0000:{:02x}", bus(port))],
     };
-    let (_, prediction) = session.pmem(&format!("pci predict --do '{deed}'"))?;
+    let options: Vec<String> = deeds.iter().map(|deed| format!(" --do '{deed}'")).collect();
+    let (_, prediction) = session.pmem(&format!("pci predict{}", options.concat()))?;
     match event {
         Event::Plug { id, card, bus, port } => session.plug(id, *card, bus, &card_of(&before, port)?)?,
         Event::Unplug { id, card, port } => session.unplug(id, *card, &card_of(&before, port)?)?,
         Event::Rescan => drop(session.ok("echo 1 > /sys/bus/pci/rescan && quiet")?),
         Event::RescanBus { port } => {
-            let bus = before.get(port).map_or(0, super::state::Function::secondary);
-            drop(session.ok(&format!("echo 1 > /sys/class/pci_bus/0000:{bus:02x}/rescan && quiet"))?);
+            drop(session.ok(&format!("echo 1 > /sys/class/pci_bus/0000:{:02x}/rescan && quiet", bus(port)))?);
+        }
+        Event::Anew { port } => {
+            let remove = format!(
+                "for f in /sys/bus/pci/devices/{port}/0000:*/remove; do [ ! -e $f ] || echo 1 > $f; done"
+            );
+            let look = format!("echo 1 > /sys/class/pci_bus/0000:{:02x}/rescan && quiet", bus(port));
+            drop(session.ok(&format!("{remove}; {look}"))?);
         }
     }
     let after = parse(&session.ok("state")?);
-    let said = prediction["events"].get(0).cloned().unwrap_or_default();
-    Ok(compare(&foretold(&before, &said), &said, &after))
+    let mut wanted = before.clone();
+    let mut last = Value::Null;
+    for said in list(&prediction, "events") {
+        wanted = foretold(&wanted, said);
+        last = said.clone();
+    }
+    Ok(compare(&wanted, &last, &after))
 }

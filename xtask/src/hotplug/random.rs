@@ -90,7 +90,11 @@ pub fn play(ready: &Ready, judge: &mut Judge, mode: Mode, seed: u32) -> Result {
         let chosen = numbers.below(ports.len() as u32) as usize;
         let Some(port) = ports.get_mut(chosen) else { break };
         let address = port.address(&state);
-        let event = match (numbers.below(6), port.card.take()) {
+        let event = match (numbers.below(7), port.card.take()) {
+            (6, card) => {
+                port.card = card;
+                Event::Anew { port: format!("0000:00:{:02x}.0", port.at.0) }
+            }
             (0, card) => {
                 port.card = card;
                 Event::Rescan
