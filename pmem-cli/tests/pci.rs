@@ -32,6 +32,15 @@ const CASES: &[Case] = &[
         placements: &[("0000:0a:00.0", "0", "0xdf000000")],
         bridges: &["0000:03:00.0", "0000:04:09.0"],
     },
+    // `lspci` of another moment, with the large register: the list counts.
+    Case {
+        files: &["04-obpc-tb5-egpu.iomem", "04-obpc-tb5-egpu.lspci-vvv"],
+        ask: &["--resize", "0000:04:00.0:bar1=32G"],
+        verdict: "fits",
+        quiesced: &["0000:04:00.0"],
+        placements: &[("0000:04:00.0", "1", "0x4000000000"), ("0000:04:00.0", "3", "0x4800000000")],
+        bridges: &["bridge to 0000:04", "bridge to 0000:05", "bridge to 0000:12", "bridge to 0000:1f"],
+    },
     // Three empty ports hold what the card needs; its other BAR moves, so that they keep most.
     Case {
         files: &["04-obpc-tb5-egpu-32gbar.dmesg-pci", "04-obpc-tb5-egpu.iomem"],

@@ -1,6 +1,8 @@
 //! What lists of resources say of PCI: apertures, windows, functions.
 
-use crate::facts::{BusId, Function, Listed, Listing, PciResource, PciSource, Place, ResourceKind, Unplaced};
+use crate::facts::{
+    BusId, Finding, Function, Listed, Listing, PciResource, PciSource, Place, ResourceKind, Unplaced,
+};
 use pmem_core::AddrRange;
 use pmem_pci::Address;
 use std::collections::BTreeMap;
@@ -72,6 +74,22 @@ fn as_listed(function: &mut Function, listing: &Listing, lines: &[&Listed], io: 
             at,
         });
     }
+}
+
+/// What `lspci` shows where no line of the function is, and a line of the function where `lspci` shows nothing.
+fn moved<'f>(
+    function: &'f Function,
+    lines: &[&'f Listed],
+    io: bool,
+) -> Option<(&'f PciResource, &'f Listed)> {
+    let own = || {
+        let all = function.resources.iter().filter(move |r| r.io == io);
+        all.filter(|r| matches!(r.kind, ResourceKind::Bar(_) | ResourceKind::Unnamed))
+    };
+    let resource = own().find(|r| lines.iter().all(|line| !line.range.overlaps(r.range)))?;
+    let any = |line: &Listed| function.resources.iter().any(|r| r.range.overlaps(line.range));
+    let line = lines.iter().find(|line| !any(line))?;
+    (function.source == PciSource::Lspci).then_some((resource, *line))
 }
 
 /// The bus that a line is named for: `PCI Bus 0000:3b`.
@@ -187,8 +205,9 @@ impl<'l> Lists<'l> {
         [(self.memory, false), (self.ports, true)]
     }
 
-    /// Lines that name a function: what it was assigned, where nothing better says.
-    pub(super) fn add_functions(&self, functions: &mut BTreeMap<Address, Function>) {
+    /// Lines that name a function: what it was assigned, where nothing better says. Gives the functions of which `lspci` is of another moment.
+    pub(super) fn add_functions(&self, functions: &mut BTreeMap<Address, Function>) -> Vec<Finding> {
+        let mut findings = Vec::new();
         for (listing, io) in self.both() {
             let mut by_function: BTreeMap<Address, Vec<&Listed>> = BTreeMap::new();
             for line in listing.lines.iter().filter(|_| !listing.hidden) {
@@ -197,11 +216,16 @@ impl<'l> Lists<'l> {
                 }
             }
             for (address, lines) in by_function {
-                if let Some(function) = functions.get_mut(&address)
-                    && function.source == PciSource::Log
-                {
+                let Some(function) = functions.get_mut(&address) else { continue };
+                let moved = moved(function, &lines, io).map(|(resource, line)| {
+                    let (had, has) = (resource.range, line.range);
+                    let text = format!("{address} is at {had} here, and at {has} in the list of resources, which is taken: the two are of different moments");
+                    Finding::at(&resource.at, text)
+                });
+                if function.source == PciSource::Log || moved.is_some() {
                     as_listed(function, listing, &lines, io);
                 }
+                findings.extend(moved);
             }
             for line in &listing.lines {
                 let Some(address) = address_of_line(&line.name) else { continue };
@@ -233,6 +257,7 @@ impl<'l> Lists<'l> {
                 }
             }
         }
+        findings
     }
 
     /// Whether there is a list of ports, or of memory, that names buses.

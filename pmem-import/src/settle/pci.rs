@@ -43,7 +43,7 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
     let mut functions = merge(facts);
     let listed = Lists::read(memory, ports);
     inside_cxl(facts, memory);
-    listed.add_functions(&mut functions);
+    listed.add_functions(&mut functions).into_iter().for_each(|finding| facts.find(finding));
     add_virtual(&mut functions);
     // By bus: the bridge above it.
     let mut bridges: BTreeMap<BusId, Address> = BTreeMap::new();
