@@ -287,6 +287,32 @@ fn boots_of_public_cases_are_foretold() {
     }
 }
 
+/// A window that was released is wanted as large as it was, up to 6.19.
+#[test]
+fn what_is_released_keeps_its_size() {
+    let log = "pci_bus 0000:00: root bus resource [mem 0x4000000000-0x7fffffffff window]
+pci_bus 0000:00: root bus resource [bus 00-ff]
+pci 0000:00:04.0: [1b36:000c] type 01 class 0x060400
+pci 0000:00:04.0: PCI bridge to [bus 01]
+pci 0000:00:04.0:   bridge window [mem 0x4000000000-0x4001ffffff 64bit pref]
+pcieport 0000:00:04.0: bridge window [mem 0x4000000000-0x4001ffffff 64bit pref]: releasing
+";
+    let failed =
+        "pcieport 0000:00:04.0: bridge window [mem size 0x02000000 64bit pref]: can't assign; no space\n";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let windows = |text: &str, kernel: &str| -> Value {
+        std::fs::write(&path, text).unwrap();
+        let args = ["--json", "pci", "predict", path.to_str().unwrap(), "--kernel", kernel, "--do", "rescan"];
+        let report: Value = serde_json::from_slice(&pmem(&args).stdout).unwrap();
+        report["events"][0]["windows"].clone()
+    };
+    let new = &windows(log, "6.12")[0]["new"];
+    assert_eq!((&new["start"], &new["end"]), (&"0x4000000000".into(), &"0x4001ffffff".into()));
+    assert_eq!(windows(log, "7.0"), serde_json::json!([]));
+    assert_eq!(windows(&(log.to_owned() + failed), "6.12"), serde_json::json!([]), "it was given up");
+}
+
 /// What arm64 assigns, where nothing stays where firmware left it: from nothing to the end of the log.
 #[test]
 fn what_is_assigned_anew_is_foretold() {

@@ -132,6 +132,8 @@ pub struct Function {
     pub resources: Vec<PciResource>,
     /// Windows that a bridge had before, as a log tells: which of its windows a later list means.
     pub former: Vec<PciResource>,
+    /// Windows that the kernel released, and of which it keeps the size: it wants them as large again.
+    pub kept: Vec<PciResource>,
     /// Whether all of a bridge's windows would be among the resources.
     pub lists_windows: bool,
     /// What has no place.
@@ -212,6 +214,7 @@ impl Function {
             physical: new.physical.or(old.physical),
             resources,
             former: if new.former.is_empty() { old.former } else { new.former },
+            kept: if new.kept.is_empty() { old.kept } else { new.kept },
             lists_windows: new.lists_windows || old.lists_windows,
             unplaced,
             below: new.below.or(old.below),

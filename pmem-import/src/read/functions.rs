@@ -186,6 +186,7 @@ fn read_function(tree: &Tree, found: &Found, facts: &mut Facts) -> Function {
         numa,
         most_virtual: None,
         former: Vec::new(),
+        kept: Vec::new(),
         sriov: config.as_deref().and_then(Sriov::find),
         resizable: config.as_deref().into_iter().flat_map(ResizableBar::find_all).collect(),
         command: None,

@@ -23,6 +23,7 @@ mod mtrr_tools;
 mod node_log;
 mod nodes;
 mod pci_buses;
+mod pci_freebsd;
 mod pci_ids;
 mod pci_log;
 mod pci_outcome;
@@ -63,6 +64,7 @@ fn line_readers() -> Vec<Box<dyn LineReader>> {
         Box::<lspci::Reader>::default(),
         Box::<lspci_tree::Reader>::default(),
         Box::<pci_proc::Reader>::default(),
+        Box::<pci_freebsd::Reader>::default(),
         Box::<e820::Reader>::default(),
         Box::<efi::Reader>::default(),
         Box::<node_log::Reader>::default(),

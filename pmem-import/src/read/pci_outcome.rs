@@ -97,11 +97,15 @@ pub(super) fn note(
             && (kind != ResourceKind::Window
                 || (had.io == found.io && had.prefetchable == found.prefetchable))
     };
+    if outcome != Outcome::Aside {
+        function.kept.retain(|had| !same(had));
+    }
     match outcome {
         Outcome::Aside => {}
         Outcome::Released => {
-            let (gone, rest) = function.resources.drain(..).partition(same);
+            let (gone, rest): (Vec<PciResource>, _) = function.resources.drain(..).partition(same);
             function.resources = rest;
+            function.kept.extend(gone.iter().filter(|gone| gone.kind == ResourceKind::Window).cloned());
             remember(function, gone);
         }
         Outcome::Failed(why) => {

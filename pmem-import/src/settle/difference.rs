@@ -62,7 +62,7 @@ fn windows_of(function: &Function) -> Vec<&PciResource> {
     function.resources.iter().filter(|r| r.kind == ResourceKind::Window).collect()
 }
 
-fn kind_of(window: &PciResource) -> WindowKind {
+pub(super) fn kind_of(window: &PciResource) -> WindowKind {
     match (window.io, window.prefetchable) {
         (true, _) => WindowKind::Io,
         (false, false) => WindowKind::Memory,

@@ -1,6 +1,6 @@
 //! The PCI hierarchy, as the planner takes it.
 
-use super::difference::Difference;
+use super::difference::{Difference, kind_of};
 use super::orphans::Way;
 use super::pci::Child;
 use super::root::Root;
@@ -50,6 +50,8 @@ pub struct PciTree {
     pub conflicts: Vec<Said<Conflict>>,
     /// The sources that name functions; of lists alone there are none.
     pub sources: BTreeSet<PciSource>,
+    /// Windows that the kernel released, and of which it keeps the size, in bytes.
+    pub kept: BTreeMap<(Index, WindowKind), u64>,
     /// The kernel is locked down: configuration space cannot be written, and no module does it.
     pub locked_down: bool,
     /// Windows whose registers forward something else than the kernel's map has, which is what the hierarchy has; `None` is closed.
@@ -438,6 +440,8 @@ impl PciTree {
             isa: header.is_some_and(|bridge| bridge.control & 4 != 0),
             subtractive: forwards.subtractive,
         };
+        let kept = function.into_iter().flat_map(|f| &f.kept);
+        self.kept.extend(kept.map(|window| ((index, kind_of(window)), window.range.len())));
         if let Some(made) = self.tree.functions.get_mut(index) {
             made.bridge = Some(bridge);
         }

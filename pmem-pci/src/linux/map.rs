@@ -101,6 +101,13 @@ impl Map {
         }
     }
 
+    /// Notes that a window without a place is wanted as large as it was.
+    pub fn keep_size(&mut self, bridge: Index, kind: WindowKind, size: u64) {
+        if let Some(res) = self.get_mut(ResourceId::Window(bridge, kind)).filter(|res| res.at.is_none()) {
+            res.size = size;
+        }
+    }
+
     /// Notes that a window's registers forward something else than the map has; `None` is closed.
     pub fn hold(&mut self, bridge: Index, kind: WindowKind, registers: Option<Span>) {
         self.hardware.insert(ResourceId::Window(bridge, kind), registers);

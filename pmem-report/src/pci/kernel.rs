@@ -19,6 +19,9 @@ pub(super) fn map_of(known: &PciTree, tree: &Tree) -> Map {
     for ((bridge, kind), registers) in &known.differs {
         map.hold(*bridge, *kind, *registers);
     }
+    for ((bridge, kind), size) in &known.kept {
+        map.keep_size(*bridge, *kind, *size);
+    }
     for (index, slot) in &known.given_up {
         map.ask_again(ResourceId::Slot(*index, *slot));
     }
