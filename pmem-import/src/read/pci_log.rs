@@ -229,7 +229,10 @@ impl Reader {
                 Verdict::Pass
             };
         };
-        note_kept(facts, address, found.io, after, &at);
+        let kept = after.strip_prefix("to ").and_then(|rest| rest.split_once(" add_size "));
+        if let Some(below) = kept.and_then(|(below, _)| buses(below)) {
+            note_kept(facts, address, found.io, below, &at);
+        }
         let outcome = Outcome::of(before, after);
         if let Some(count) = contained(after) {
             facts.pci.function(PciSource::Log, address, &at).most_virtual = Some(count);

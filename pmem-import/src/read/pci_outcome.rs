@@ -1,6 +1,5 @@
 //! What a kernel's log says became of a PCI function's resource.
 
-use super::pci_buses::buses;
 use crate::facts::{Facts, Function, PciResource, PciSource, Place, ResourceKind, Unplaced};
 use crate::text::Bracketed;
 use pmem_core::AddrRange;
@@ -170,13 +169,9 @@ pub(super) fn note(
     }
 }
 
-/// `bridge window [io  0x1000-0x0fff] to [bus 01] add_size 1000`: notes that cards can be plugged in below a bridge, if nothing behind it explains
-/// that more is kept than is needed. The kernel says it from the inside out.
-pub(super) fn note_kept(facts: &mut Facts, address: Address, io: bool, after: &str, at: &Place) {
-    let Some((below, _)) = after.strip_prefix("to ").and_then(|rest| rest.split_once(" add_size ")) else {
-        return;
-    };
-    let Some((first, last)) = buses(below) else { return };
+/// `bridge window [io  0x1000-0x0fff] to [bus 01] add_size 1000`: notes that cards can be plugged in below a bridge, if nothing on the buses behind it
+/// explains that more is kept than is needed. The kernel says it from the inside out.
+pub(super) fn note_kept(facts: &mut Facts, address: Address, io: bool, (first, last): (u8, u8), at: &Place) {
     let explains = |function: &Function| {
         let bdf = function.bdf();
         // Memory is kept for virtual functions and for ROMs as well.
