@@ -237,6 +237,9 @@ pub enum PciCommand {
         /// A function that may be stopped for nothing.
         #[arg(long, value_name = "BDF")]
         quiesce: Vec<String>,
+        /// Room to be kept for a card that may come later, below a port or on a bus: `0000:00:1c.4=mem64p:32G,mem32:16M`.
+        #[arg(long, value_name = "BDF=SPEC")]
+        keep: Vec<String>,
     },
 }
 

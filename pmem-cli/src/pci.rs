@@ -117,15 +117,17 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             write(args, &report, out, text::pci_predict)?;
             Ok(Status::Done)
         }
-        PciCommand::Plan { sources, wish, at, kernel, avoid, pin, quiesce } => {
+        PciCommand::Plan { sources, wish, at, kernel, avoid, pin, quiesce, keep } => {
             let ask = Ask {
                 wishes: wishes(args, wish, at.as_deref())?,
                 avoid: avoid.iter().map(|text| range(text)).collect::<Result<_, _>>()?,
                 pinned: pin.iter().map(|text| address("--pin", text)).collect::<Result<_, _>>()?,
                 quiesced: quiesce.iter().map(|text| address("--quiesce", text)).collect::<Result<_, _>>()?,
+                kept: keep.iter().map(|text| kept(args, text)).collect::<Result<_, _>>()?,
             };
             let machine = open_pci(args, sources)?;
             let goal = ask.goal(&machine.pci)?;
+            let event = ask.event(&goal);
             let begun = Instant::now();
             let stop = || begun.elapsed() > PATIENCE;
             let verdict = plan(&goal, &mut Budget::until(STEPS, &stop));
@@ -134,7 +136,8 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             if !matches!(verdict, Verdict::Fits(_)) {
                 report.suggestions = suggestions(&machine.pci, &ask, &mut Budget::until(STEPS, &stop));
             }
-            let linux = kernel_rules(kernel.as_deref(), &machine)?.zip(ask.event(&goal));
+            let goal = ask.without_kept().goal(&machine.pci)?;
+            let linux = kernel_rules(kernel.as_deref(), &machine)?.zip(event);
             if let Some(((version, rules), event)) = linux {
                 report = report.with_linux(&machine.pci, &goal, &version, &rules, event);
             }
@@ -263,6 +266,21 @@ fn range(text: &str) -> Result<(u64, u64), Failure> {
     if start <= last { Ok((start, last)) } else { Err(wrong()) }
 }
 
+/// A card below a port, or on a bus.
+fn addition(option: &str, card: String, at: &str) -> Result<Wish, Failure> {
+    Ok(match bus(at) {
+        Some(bus) => Wish::AddOnBus { card, bus },
+        None => Wish::Add { card, at: address(option, at)? },
+    })
+}
+
+/// `0000:00:1c.4=mem64p:32G`.
+fn kept(args: &Args, text: &str) -> Result<Wish, Failure> {
+    let wrong = || Failure::Usage(format!("--keep {text}: 0000:00:1c.4=mem64p:32G is wanted"));
+    let (port, card) = text.split_once('=').ok_or_else(wrong)?;
+    addition("--keep", spec(args, card)?, port)
+}
+
 /// `0000:04`.
 fn bus(text: &str) -> Option<(u32, u8)> {
     let (segment, bus) = text.split_once(':').filter(|(_, bus)| bus.len() == 2)?;
@@ -288,11 +306,7 @@ fn spec(args: &Args, text: &str) -> Result<String, Failure> {
 fn wishes(args: &Args, wish: &PciWish, at: Option<&str>) -> Result<Vec<Wish>, Failure> {
     let mut out = Vec::new();
     if let (Some(card), Some(at)) = (&wish.add, at) {
-        let card = spec(args, card)?;
-        out.push(match bus(at) {
-            Some(bus) => Wish::AddOnBus { card, bus },
-            None => Wish::Add { card, at: address("--at", at)? },
-        });
+        out.push(addition("--at", spec(args, card)?, at)?);
     }
     for text in &wish.resize {
         let wrong = || Failure::Usage(format!("--resize {text}: 0000:04:00.0:bar1=32G is wanted"));

@@ -50,6 +50,33 @@ const CASES: &[Case] = &[
         placements: &[("0000:04:00.0", "1", "0x4000000000"), ("0000:04:00.0", "3", "0x4800000000")],
         bridges: &["0000:03:00.0", "0000:03:01.0", "0000:03:02.0", "0000:03:03.0"],
     },
+    // Room kept beside it for two cards that may come: below 0x5014000000 there is not so much.
+    Case {
+        files: &["04-obpc-tb5-egpu-32gbar.dmesg-pci", "04-obpc-tb5-egpu.iomem"],
+        ask: &[
+            "--resize",
+            "0000:04:00.0:bar1=32G",
+            "--keep",
+            "0000:03:01.0=mem64p:16G",
+            "--keep",
+            "0000:12=mem64p:8G",
+        ],
+        verdict: "fits",
+        quiesced: &["0000:04:00.0"],
+        placements: &[
+            ("0000:04:00.0", "1", "0x6000000000"),
+            ("0000:05:00.0", "0", "0x3f800000000"),
+            ("0000:12:00.0", "0", "0x3fc00000000"),
+        ],
+        bridges: &[
+            "0000:00:07.0",
+            "0000:02:00.0",
+            "0000:03:00.0",
+            "0000:03:01.0",
+            "0000:03:02.0",
+            "0000:03:03.0",
+        ],
+    },
     // The same from a list alone, which names no bridge and no register: the largest is what can be resized.
     Case {
         files: &["04-obpc-tb5-egpu.iomem"],

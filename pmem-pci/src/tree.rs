@@ -219,7 +219,7 @@ pub struct Function {
     pub mobility: Mobility,
     /// Its command register, where it is known.
     pub command: Option<u16>,
-    /// It is a card that is to come.
+    /// It is a card that is to come, or may come, for which room is kept: it has places and windows, and no registers yet.
     pub absent: bool,
 }
 

@@ -55,6 +55,8 @@ pub struct Ask {
     pub pinned: Vec<Address>,
     /// Functions that may be stopped for nothing.
     pub quiesced: Vec<Address>,
+    /// Cards that may come later, for which room is kept (padding).
+    pub kept: Vec<Wish>,
 }
 
 /// Why it cannot be asked.
@@ -119,7 +121,7 @@ impl Ask {
                 }
             }
         }
-        for wish in &self.wishes {
+        for wish in self.wishes.iter().chain(&self.kept) {
             match wish {
                 Wish::Add { card, at } => add(&mut goal, card, find(known, *at)?)?,
                 Wish::AddOnBus { card, bus } => {
@@ -132,6 +134,12 @@ impl Ask {
             }
         }
         Ok(goal)
+    }
+
+    /// The same without the room that is kept, of which the kernel knows nothing.
+    #[must_use]
+    pub fn without_kept(self) -> Self {
+        Self { kept: Vec::new(), ..self }
     }
 }
 
