@@ -89,7 +89,7 @@ fn pair(text: &str) -> Option<(u16, u16)> {
 }
 
 /// The class of which `lspci` has this name.
-fn named_class(name: &str) -> Option<Class> {
+pub(super) fn named_class(name: &str) -> Option<Class> {
     let class = match name {
         "PCI bridge" => 0x0604,
         "Host bridge" => 0x0600,

@@ -22,7 +22,9 @@ mod mtrr_proc;
 mod mtrr_tools;
 mod node_log;
 mod nodes;
+mod pci_autoconf;
 mod pci_buses;
+mod pci_found;
 mod pci_freebsd;
 mod pci_ids;
 mod pci_log;
@@ -64,6 +66,8 @@ fn line_readers() -> Vec<Box<dyn LineReader>> {
         Box::<lspci::Reader>::default(),
         Box::<lspci_tree::Reader>::default(),
         Box::<pci_proc::Reader>::default(),
+        Box::<pci_found::Reader>::default(),
+        Box::<pci_autoconf::Reader>::default(),
         Box::<pci_freebsd::Reader>::default(),
         Box::<e820::Reader>::default(),
         Box::<efi::Reader>::default(),

@@ -99,6 +99,9 @@ pub fn pci_doctor(report: &PciDoctor, styles: &Styles, out: &mut dyn Write) -> i
         "nothing-wrong" => "Nothing is wrong: everything that needs a place has one.",
         "can-be-fixed" => "It can be mended.",
         "no" => "Something has no place, and nothing helps as things are.",
+        _ if report.ailments.iter().all(|ailment| ailment.kind == "unsaid") => {
+            "Whether anything has no place is not known."
+        }
         _ => "Something has no place; whether anything helps is not proven.",
     };
     writeln!(out, "{}", styled(styles.heading, heading))?;
