@@ -24,4 +24,9 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod acpi;
+mod bytes;
+mod requester;
 pub mod table;
+
+pub use requester::RequesterId;
