@@ -25,8 +25,12 @@ extern crate alloc;
 extern crate std;
 
 pub mod acpi;
+pub mod amd;
+mod bits;
 mod bytes;
 mod requester;
+pub mod smmu;
 pub mod table;
+pub mod vtd;
 
 pub use requester::RequesterId;

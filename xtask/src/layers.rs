@@ -14,7 +14,7 @@ use syn::visit::{self, Visit};
 
 /// Our crates, left to right, and the rooms of each from top to bottom. `lib.rs` and `main.rs` are tables of contents,
 /// and may name anything.
-const HOUSE: [(&str, &[&str]); 11] = [
+const HOUSE: [(&str, &[&str]); 12] = [
     ("pmem-space", &["attrs|firmware", "range", "fit|entry", "tree", "space"]),
     ("pmem-mtrr", &["block|kind", "regs", "setting|effective|difference|check|plan"]),
     (
@@ -29,6 +29,7 @@ const HOUSE: [(&str, &[&str]); 11] = [
             "certificate|hole",
         ],
     ),
+    ("pmem-iommu", &["bits|bytes|requester", "acpi|amd|smmu|table|vtd"]),
     (
         "pmem-core",
         // The contract of drivers reads the model, and errors name what it says; only the manager calls drivers.

@@ -12,7 +12,8 @@ const CARGO: &str = "/usr/bin/cargo";
 const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 const TARGET: &str = "x86_64-unknown-none";
 /// Crates that must build there.
-const CRATES: [&str; 6] = ["pmem-space", "pmem-mtrr", "pmem-pci", "pmem-core", "pmem-drivers", "pmem-uvm"];
+const CRATES: [&str; 7] =
+    ["pmem-space", "pmem-mtrr", "pmem-pci", "pmem-iommu", "pmem-core", "pmem-drivers", "pmem-uvm"];
 
 /// Builds the crates without std, with and without what is optional.
 pub fn run() -> Result {
