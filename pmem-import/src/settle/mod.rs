@@ -170,10 +170,16 @@ fn adopt(
     }
 }
 
-/// The version in `Linux version 6.12.117+deb12-amd64 (…`.
+/// The version in `Linux version 6.12.117+deb12-amd64 (…`; of Debian's, which may name a series in it, also which of the series it is:
+/// `6.1.0-57-amd64 (Debian 6.1.176-1)`.
 fn version(text: &str) -> Option<String> {
-    let word = text.strip_prefix("Linux version ")?.split_whitespace().next()?;
-    Some(word.to_owned())
+    let rest = text.strip_prefix("Linux version ")?;
+    let word = rest.split_whitespace().next()?;
+    let debian = rest.split_once(" Debian ").and_then(|(_, rest)| rest.split_whitespace().next());
+    Some(match debian.filter(|_| word.contains(".0-")) {
+        Some(debian) => format!("{word} (Debian {debian})"),
+        None => word.to_owned(),
+    })
 }
 
 /// Whether sources have what only x86 has.

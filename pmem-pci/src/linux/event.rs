@@ -83,6 +83,7 @@ pub fn predict(before: &Map, rules: &Rules, event: Event) -> Outcome {
         }
         Event::Realloc => realloc(&mut map, rules, &mut failed),
     }
+    map.settle();
     let fresh = |id: &ResourceId| tree.functions.get(id.function()).is_some_and(|f| f.absent);
     let hurt = before
         .all

@@ -2,7 +2,7 @@
 
 use crate::Span;
 use crate::tree::{Function, Index, Slot, Space, Tree, WindowKind};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 /// A resource in the map: of which function, and which of its resources.
@@ -73,13 +73,16 @@ pub struct Map {
     pub(super) all: Vec<Res>,
     /// By window: what the registers forward.
     hardware: BTreeMap<ResourceId, Option<Span>>,
+    /// Functions that were just found, and are not on for the kernel, whatever their registers say.
+    found: BTreeSet<Index>,
 }
 
 impl Map {
     /// The map that has everything where the hierarchy has it.
     #[must_use]
     pub fn new(tree: &Tree) -> Self {
-        let mut map = Self { tree: tree.clone(), all: Vec::new(), hardware: BTreeMap::new() };
+        let mut map =
+            Self { tree: tree.clone(), all: Vec::new(), hardware: BTreeMap::new(), found: BTreeSet::new() };
         for (index, function) in tree.functions.iter().enumerate() {
             map.add(index, function);
             map.set_up(index);
@@ -115,7 +118,13 @@ impl Map {
 
     /// Whether a bridge is on, so that assigning its windows does not write them: Linux makes it master of the bus when it enables it.
     pub(super) fn is_on(&self, index: Index) -> bool {
-        self.tree.functions.get(index).is_some_and(|f| f.command.is_none_or(|command| command & 4 != 0))
+        let is_master = |f: &Function| f.command.is_none_or(|command| command & 4 != 0);
+        !self.found.contains(&index) && self.tree.functions.get(index).is_some_and(is_master)
+    }
+
+    /// What was found is on from now on.
+    pub(super) fn settle(&mut self) {
+        self.found.clear();
     }
 
     /// The hierarchy as the registers have it.
@@ -171,10 +180,18 @@ impl Map {
         }
     }
 
-    /// Notes that a card is plugged in: all of it is asked for.
+    /// Notes that a function is found, which was plugged in, or taken out of the map before: all of it is asked for, and windows at least as large
+    /// as their registers say, whole steps of theirs.
     pub fn plug_in(&mut self, index: Index) {
+        self.found.insert(index);
         for res in self.all.iter_mut().filter(|res| res.id.function() == index) {
             (res.at, res.dead) = (None, false);
+            if let ResourceId::Window(bridge, kind) = res.id {
+                let window = self.tree.functions.get(bridge).and_then(|f| f.window(kind));
+                let granule = window.map_or(1, |window| window.granule);
+                let held = self.hardware.get(&res.id).copied().flatten();
+                res.size = held.map_or(0, |span| span.rounded(granule).len());
+            }
         }
     }
 

@@ -18,6 +18,8 @@ pub struct Rules {
     pub sizing: Sizing,
     /// ROMs that are not enabled are optional, and so are windows that are only kept for cards to come (from 6.15).
     pub leaves_options_out: bool,
+    /// What is said of [`Sizing::Relaxed`] is done for the size with what is optional as well (from 6.15).
+    pub relaxes_options: bool,
     /// A window whose size is no multiple of its alignment begins lower, so that it ends at a multiple (from 7.1).
     pub moved_down: bool,
     /// A window that grew keeps at least its old size (up to 6.19).
@@ -55,6 +57,7 @@ impl Rules {
         Self {
             sizing,
             leaves_options_out: version >= 6015,
+            relaxes_options: version >= 6015,
             moved_down: version >= 7001,
             old_size_is_least: version < 7000,
             names_windows: version >= 6018,
@@ -67,13 +70,19 @@ impl Rules {
         }
     }
 
-    /// The rules of a version as text: `6.1`, `6.12.117+deb12-amd64`; `None` if it is none. Stable trees take changes over.
+    /// The rules of a version as text: `6.1`, `6.12.117+deb12-amd64`, `6.1.0-57-amd64 (Debian 6.1.176-1)`; `None` if it is none. Stable trees
+    /// take changes over.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.trim().split(['.', '-', '+', ' ']);
-        let mut number = || parts.next()?.parse::<u32>().ok();
-        let (major, minor) = (number()?, number()?);
-        let patch = number().unwrap_or(0);
+        let numbers = |text: &str| {
+            let mut parts = text.trim().split(['.', '-', '+', ' ']);
+            let mut number = || parts.next()?.parse::<u32>().ok();
+            Some((number()?, number()?, number().unwrap_or(0)))
+        };
+        let (major, minor, patch) = numbers(text)?;
+        // A compiler is of Debian's as well.
+        let exact = text.rsplit_once("Debian ").and_then(|(_, exact)| numbers(exact));
+        let patch = exact.filter(|exact| (exact.0, exact.1) == (major, minor)).map_or(patch, |exact| exact.2);
         let mut rules = Self::of(major, minor);
         if matches!((major, minor, patch), (6, 18, 14..) | (6, 19, 4..)) {
             (rules.sizing, rules.old_size_is_least) = (Sizing::Head, false);
@@ -97,5 +106,24 @@ impl Rules {
         rules.names_windows |= log.contains("was not released (still contains assigned resources)");
         rules.restores |= log.contains("old value restored");
         Some(rules)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debian_says_which_of_a_series_it_is() {
+        let compiler = "(gcc-12 (Debian 12.2.0-14+deb12u1) 12.2.0)";
+        let shares = |text: &str| Rules::parse(text).map(|rules| rules.shares_what_is_left);
+        assert_eq!(shares("6.1.0-57-amd64"), Some(false));
+        assert_eq!(shares("6.1.0-57-amd64 (Debian 6.1.176-1)"), Some(true));
+        assert_eq!(
+            shares(&format!("6.1.0-57-amd64 {compiler} #1 SMP Debian 6.1.176-1 (2026-07-01)")),
+            Some(true)
+        );
+        assert_eq!(shares(&format!("6.1.5 {compiler} #1 SMP")), Some(false));
+        assert_eq!(Rules::parse("Debian"), None);
     }
 }

@@ -1,7 +1,8 @@
 //! How large windows are made, and to what they are aligned.
 
-use super::map::{Map, ResourceId};
+use super::map::{Map, Res, ResourceId};
 use super::rules::{Rules, Sizing};
+use crate::Span;
 use crate::span::align_up;
 use crate::tree::{Index, Space, WindowKind};
 use alloc::collections::BTreeMap;
@@ -160,21 +161,58 @@ fn memory_window(
     }
     let old = if rules.old_size_is_least { window.size } else { 0 };
     let least = if extra.is_some() { 0 } else { add };
-    let (align, needed) = match rules.sizing {
+    let relaxes =
+        |size, align| rules.sizing == Sizing::Relaxed && size > 0 && !fits_above(map, &window, size, align);
+    let (mut align, mut needed) = match rules.sizing {
         Sizing::Half | Sizing::Relaxed => {
             let align = half(&aligns, largest);
             (align, up(sum.max(least).max(old), align))
         }
         Sizing::Head => (head(&sizes, largest), up(sum.max(least), granule)),
     };
+    let mut align_with = align.max(children_align);
+    if relaxes(needed, align) {
+        (align, needed, align_with) = (largest, up(sum.max(least).max(old), granule), granule);
+    }
     let with = if extra.is_none() || (add == 0 && children == 0) {
         needed
     } else {
-        let align = align.max(children_align);
-        let round = if rules.sizing == Sizing::Head { granule } else { align };
-        up((sum.max(least).max(add) + children).max(old), round)
+        let all = (sum.max(least).max(add) + children).max(old);
+        let size = up(all, if rules.sizing == Sizing::Head { granule } else { align_with });
+        if rules.relaxes_options && relaxes(size, align_with) {
+            (align, align_with) = (largest, granule);
+            up(all, granule)
+        } else {
+            size
+        }
     };
-    set(map, id, needed, with, align, align.max(children_align), extra);
+    set(map, id, needed, with, align, align_with.max(align), extra);
+}
+
+/// Whether the nearest window above of a window's kind that is assigned has room for it, if there is one: apertures are not looked at.
+fn fits_above(map: &Map, window: &Res, size: u64, align: u64) -> bool {
+    let alike = |res: &&Res| {
+        let is_kind = res.prefetchable == window.prefetchable && (!window.wide || res.wide);
+        res.is_window() && res.space == Space::Memory && is_kind
+    };
+    let mut next = map.parent(window.id.function());
+    while let Some(above) = next {
+        if let Some(span) = map.of(above).filter(alike).find_map(Res::span) {
+            let on_bus = map.on_bus(map.root_of(above), Some(above));
+            let taken: Vec<Span> = on_bus
+                .iter()
+                .flat_map(|index| map.of(*index))
+                .filter(|res| res.space == Space::Memory)
+                .filter_map(Res::span)
+                .collect();
+            return span.without(&taken).into_iter().any(|gap| {
+                let placed = align_up(gap.first, align.max(1)).and_then(|at| Span::sized(at, size));
+                placed.is_some_and(|placed| gap.covers(placed))
+            });
+        }
+        next = map.parent(above);
+    }
+    true
 }
 
 /// The least alignment at which what is smaller still fills half of what is larger.

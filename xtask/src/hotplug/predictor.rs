@@ -51,7 +51,8 @@ fn foretold(before: &State, event: &Value) -> State {
             function.resources[line] = range;
         }
     };
-    for lost in list(event, "hurts") {
+    // What was taken out before and finds no place is among what fails.
+    for lost in list(event, "hurts").chain(list(event, "fails")) {
         let name = text(&lost["bar"]);
         set(text(&lost["function"]), name.strip_suffix(" window").unwrap_or(name), None);
     }
@@ -108,7 +109,9 @@ pub fn check(session: &mut Session, mode: Mode, event: &Event) -> Result<Vec<Str
         Event::Anew { port } => vec![format!("unplug {port}"), format!("rescan 0000:{:02x}", bus(port))],
     };
     let options: Vec<String> = deeds.iter().map(|deed| format!(" --do '{deed}'")).collect();
-    let (_, prediction) = session.pmem(&format!("pci predict{}", options.concat()))?;
+    // How large it was what has no place, the log alone says.
+    session.ok("dmesg > /tmp/log")?;
+    let (_, prediction) = session.pmem(&format!("pci predict / /tmp/log{}", options.concat()))?;
     match event {
         Event::Plug { id, card, bus, port } => session.plug(id, *card, bus, &card_of(&before, port)?)?,
         Event::Unplug { id, card, port } => session.unplug(id, *card, &card_of(&before, port)?)?,
