@@ -112,6 +112,7 @@ impl Rules {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::format;
 
     #[test]
     fn debian_says_which_of_a_series_it_is() {
