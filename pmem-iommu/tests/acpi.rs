@@ -159,12 +159,10 @@ fn device(out: &mut String, device: &Device) {
     .unwrap();
 }
 
+/// The corpus of real machines; a relative path is meant from the workspace's folder.
 fn corpus() -> Option<PathBuf> {
-    let corpus = std::env::var_os("PMEM_CORPUS").map(PathBuf::from);
-    if corpus.is_none() {
-        println!("PMEM_CORPUS is not set: no table of a real machine is read");
-    }
-    corpus
+    let corpus = PathBuf::from(std::env::var_os("PMEM_CORPUS")?);
+    Some(std::env::current_dir().unwrap().join("..").join(corpus))
 }
 
 #[test]
