@@ -1,13 +1,14 @@
 //! One description of each function.
 
-use crate::facts::{BusId, Facts, Finding, Function, PciResource, ResourceKind};
+use crate::facts::{BusId, Facts, Finding, Function, PciResource, PciSource, ResourceKind};
 use pmem_core::AddrRange;
 use pmem_pci::Address;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One description of each function: what a surer source says counts, what it does not say others may.
 pub(super) fn merge(facts: &mut Facts) -> BTreeMap<Address, Function> {
     let mut all: BTreeMap<Address, Function> = BTreeMap::new();
+    drop_gone(facts);
     // In order of source: the surest is laid over last.
     for ((_, address), new) in std::mem::take(&mut facts.pci.functions) {
         let Some(old) = all.remove(&address) else {
@@ -19,6 +20,22 @@ pub(super) fn merge(facts: &mut Facts) -> BTreeMap<Address, Function> {
     }
     all.values_mut().for_each(measure);
     all
+}
+
+/// The kernel's files have every function that there is: what else a log names was taken out since.
+fn drop_gone(facts: &mut Facts) {
+    let there: BTreeSet<Address> = facts
+        .pci
+        .functions
+        .keys()
+        .filter(|(source, _)| *source == PciSource::Sysfs)
+        .map(|(_, address)| *address)
+        .collect();
+    let segments: BTreeSet<u32> = there.iter().map(|address| address.segment).collect();
+    let is_gone = |(source, address): &(PciSource, Address)| {
+        *source == PciSource::Log && segments.contains(&address.segment) && !there.contains(address)
+    };
+    facts.pci.functions.retain(|key, _| !is_gone(key));
 }
 
 /// A dump says where a register begins; its Resizable BAR capability says how large it is.
@@ -156,5 +173,29 @@ pub(super) fn adopt(functions: &mut BTreeMap<Address, Function>, bridges: &BTree
         let by_bus = bridges.get(&(address.segment, address.bus)).copied();
         let parent = function.parent.or(physical.get(&address).copied().flatten()).or(by_bus);
         function.parent = parent.filter(|parent| *parent != address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_taken_out_since_the_log_is_gone() {
+        let mut facts = Facts::default();
+        let at = |name: &str| name.parse::<Address>().unwrap();
+        let place = crate::facts::Place::whole("t");
+        for (source, name) in [
+            (PciSource::Log, "0000:01:00.0"),
+            (PciSource::Log, "0000:02:00.0"),
+            // Of a segment of which the kernel's files say nothing.
+            (PciSource::Log, "0001:02:00.0"),
+            (PciSource::Lspci, "0000:03:00.0"),
+            (PciSource::Sysfs, "0000:01:00.0"),
+        ] {
+            facts.pci.function(source, at(name), &place);
+        }
+        let left: Vec<String> = merge(&mut facts).keys().map(ToString::to_string).collect();
+        assert_eq!(left, ["0000:01:00.0", "0000:03:00.0", "0001:02:00.0"]);
     }
 }
