@@ -8,6 +8,7 @@
 mod capture;
 mod error;
 mod facts;
+pub mod fault;
 mod gather;
 mod machine;
 mod model;
@@ -23,8 +24,8 @@ pub use capture::{Sources, Text, Tree};
 pub use error::ImportError;
 pub use facts::{
     Access, Aperture, BusId, Complaint, Conflict, Distances, Entry, Finding, Function, Heard, Initiators,
-    Listed, Listing, Node, Nodes, Odd, PciResource, PciSource, Place, ResourceKind, Said, TableKind,
-    Unplaced, show_bus,
+    Iommu, IommuUnit, Listed, Listing, Node, Nodes, Odd, PciResource, PciSource, Place, RequesterAlias,
+    ReservedKind, ReservedRange, ResourceKind, Said, SpecialDevice, StreamMap, TableKind, Unplaced, show_bus,
 };
 pub use gather::{Gathered, gather};
 pub use machine::{Bus, Inventory, Machine, Memory, Net, NodeArenas};

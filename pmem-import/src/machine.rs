@@ -1,6 +1,6 @@
 //! A machine as a model, with the names that its sources give to things.
 
-use crate::facts::{Aperture, BusId, Distances, Finding, Function, Heard, Nodes, ResourceKind};
+use crate::facts::{Aperture, BusId, Distances, Finding, Function, Heard, Iommu, Nodes, ResourceKind};
 use crate::names::Names;
 use crate::settle::{MemoryKind, NodeKind, PciTree};
 use pmem_core::{
@@ -101,6 +101,8 @@ pub struct Machine {
     pub functions: Inventory,
     /// The PCI hierarchy, as the planner takes it.
     pub pci: PciTree,
+    /// What sources say of IOMMUs.
+    pub iommu: Iommu,
     /// The version of the kernel that the sources are of.
     pub kernel: Option<String>,
     /// What regions are called.

@@ -223,6 +223,7 @@ fn build(nodes: &[Parsed], findings: Vec<Finding>) -> Result<Machine, (i64, pmem
         root_of: BTreeMap::new(),
         functions: Inventory::default(),
         pci: crate::settle::PciTree::default(),
+        iommu: crate::facts::Iommu::default(),
         kernel: None,
         labels,
         link_names: BTreeMap::new(),

@@ -65,7 +65,7 @@ const HOUSE: [(&str, &[&str]); 12] = [
             "number",
             "facts",
             "capture|text",
-            "read",
+            "fault|read",
             "settle",
             "names",
             "machine",

@@ -2,6 +2,7 @@
 
 mod firmware;
 mod heard;
+mod iommu;
 mod listing;
 mod mtrr;
 mod numa;
@@ -10,6 +11,7 @@ mod said;
 
 pub use firmware::{Firmware, MapEntry, MapKind, MapUpdate, MemoryMap};
 pub use heard::{Heard, Odd};
+pub use iommu::{Iommu, IommuUnit, RequesterAlias, ReservedKind, ReservedRange, SpecialDevice, StreamMap};
 pub use listing::{Listed, Listing};
 pub use mtrr::{Complaint, Entry, Mtrr, RegisterTable, TableKind};
 pub use numa::{
@@ -53,6 +55,8 @@ pub struct Facts {
     pub pci: Pci,
     /// Memory types.
     pub mtrr: Mtrr,
+    /// IOMMUs.
+    pub iommu: Iommu,
     /// Who it is.
     pub identity: Identity,
     /// By device of persistent or CXL memory (`dax0.0`): the node that its memory is.

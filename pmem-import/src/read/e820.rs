@@ -33,6 +33,7 @@ impl LineReader for Reader {
         }
         if words.contains("physical RAM map")
             || words.contains("e820 RAM map")
+            || words == "TBOOT RAM map:"
             || words.contains("e820 memory map")
         {
             self.finish(facts, heard);
@@ -81,8 +82,9 @@ impl Reader {
                 return Some((kind, body));
             }
         }
-        // A hypervisor prints its map without a word before it.
-        let xen = line.xen && words.starts_with('[') && words.contains("] (");
+        // A hypervisor prints its map without a word before it: `[first, last] (usable)`, and older ones `first - end (usable)`.
+        let old = words.contains(" - ") && words.ends_with(')') && begin(words);
+        let xen = line.xen && (words.starts_with('[') && words.contains("] (") || old);
         xen.then_some((MapKind::Hypervisor, words))
     }
 

@@ -9,6 +9,7 @@ mod efi;
 mod functions;
 mod identity;
 mod iomem;
+mod iommu_log;
 mod keys;
 mod listing;
 mod lspci;
@@ -66,6 +67,7 @@ fn line_readers() -> Vec<Box<dyn LineReader>> {
         Box::<lspci::Reader>::default(),
         Box::<lspci_tree::Reader>::default(),
         Box::<pci_proc::Reader>::default(),
+        Box::<iommu_log::Reader>::default(),
         Box::<pci_found::Reader>::default(),
         Box::<pci_autoconf::Reader>::default(),
         Box::<pci_freebsd::Reader>::default(),

@@ -42,7 +42,7 @@ pub(crate) use pci::Child;
 pub(crate) use root::Root;
 use tree::Given;
 
-use crate::facts::{BusId, Facts, Finding, Function, Listing, Nodes, Place};
+use crate::facts::{BusId, Facts, Finding, Function, Iommu, Listing, Nodes, Place};
 use pmem_core::AddrRange;
 use pmem_pci::Address;
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,6 +75,8 @@ pub(crate) struct Settled {
     pub(crate) ecam: Vec<(u32, AddrRange)>,
     /// What sources have that only x86 has.
     pub(crate) is_x86: bool,
+    /// What they say of IOMMUs.
+    pub(crate) iommu: Iommu,
     /// The version of the kernel that they are of: `6.12.117`.
     pub(crate) kernel: Option<String>,
     /// The processor is AMD's.
@@ -132,6 +134,7 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
         bus_lines,
         ecam,
         is_x86,
+        iommu: std::mem::take(&mut facts.iommu),
         kernel: facts.identity.kernel.as_ref().and_then(|said| version(&said.value)),
         is_amd: facts.mtrr.is_amd,
         hidden: !facts.memory.is_empty() && facts.memory.iter().all(|listing| listing.hidden),

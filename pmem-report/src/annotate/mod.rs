@@ -3,13 +3,18 @@
 //! Which numbers of a text are addresses, the words around them say ([`numbers`]); whose an address is, a fault's requester says. A text
 //! with a memory map of its own is explained with that map.
 
+mod fault;
 pub mod numbers;
+
+pub use fault::FaultNote;
 
 use crate::resolve::{Answer, Outcome};
 use crate::sources::Sources;
 use crate::units::Addr;
-use numbers::{Number, Of, Requester, Smmu, find};
-use pmem_import::{Address, ImportError, Machine, Text, decode};
+use fault::Known;
+use numbers::{Number, find};
+use pmem_import::fault::faults;
+use pmem_import::{ImportError, Iommu, Machine, Text, decode};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -20,6 +25,8 @@ pub struct Annotated {
     pub about: Vec<String>,
     /// Explanations, in order.
     pub notes: Vec<Note>,
+    /// Faults of IOMMUs, in order.
+    pub faults: Vec<FaultNote>,
     /// What was read.
     #[serde(flatten)]
     pub sources: Sources,
@@ -34,8 +41,6 @@ pub struct Note {
     pub number: String,
     /// In words.
     pub text: String,
-    /// Who asked, of a fault.
-    pub requester: Option<String>,
     /// What the address means.
     #[serde(flatten)]
     pub answer: Answer,
@@ -52,22 +57,29 @@ impl Annotated {
     pub fn of(machine: &mut Machine, from: Option<&str>, text: &[u8]) -> Result<Self, AnnotateError> {
         let mut own = Self::own_machine(text)?;
         let mut about = Vec::new();
-        let machine = match &mut own {
-            Some(own) => match differs(machine, own) {
-                Some(why) => {
-                    about.push(why);
-                    own
-                }
-                None => machine,
-            },
+        let has_map = own.memory.values().any(|memory| !memory.spans.is_empty());
+        let records = faults(text);
+        let names_devices = !own.functions.is_empty() || own.iommu != Iommu::default();
+        // Without a map a text can name devices all the same.
+        let faults = (!has_map && names_devices).then(|| Known::new(&own, &records).notes());
+        let machine = match has_map.then(|| differs(machine, &own)).flatten() {
+            Some(why) => {
+                about.push(why);
+                &mut own
+            }
             None => machine,
         };
+        if faults.is_none() && !has_map && !records.is_empty() {
+            about.push(UNNAMED.to_owned());
+        }
+        let faults = faults.unwrap_or_else(|| Known::new(machine, &records).notes());
         let viewer = match from {
             Some(word) => machine.viewer(word).map_err(AnnotateError::Viewer)?,
             None => machine.system,
         };
+        let is_explained =
+            |line: u32| faults.iter().any(|fault| (fault.line..=fault.last_line).contains(&line));
         let mut notes = Vec::new();
-        let mut smmu = Smmu::default();
         // A text's lines count as they stand in it.
         let text = decode(text);
         for (line, raw) in (1u32..).zip(text.lines()) {
@@ -75,21 +87,19 @@ impl Annotated {
                 about.push(format!("line {line} is longer than {LONGEST} bytes: passed on as it is"));
                 continue;
             }
-            let found = smmu.event(raw).map_or_else(|| find(raw), |number| number.into_iter().collect());
-            for number in found {
-                notes.push(note(machine, viewer, line, &number));
+            if is_explained(line) {
+                continue;
             }
+            notes.extend(find(raw).iter().map(|number| note(machine, viewer, line, number)));
         }
-        Ok(Self { about, notes, sources: Sources::of(machine) })
+        Ok(Self { about, notes, faults, sources: Sources::of(machine) })
     }
 
-    /// The machine that a text describes, if it has a memory map.
-    fn own_machine(text: &[u8]) -> Result<Option<Machine>, AnnotateError> {
+    /// The machine that a text describes, as far as it does.
+    fn own_machine(text: &[u8]) -> Result<Machine, AnnotateError> {
         let text = Text { name: "the text".into(), bytes: text.to_vec() };
         let mut sources = pmem_import::Sources { texts: vec![text], ..pmem_import::Sources::default() };
-        let machine = Machine::read(&mut sources)?;
-        let has_map = machine.memory.values().any(|memory| !memory.spans.is_empty());
-        Ok(has_map.then_some(machine))
+        Ok(Machine::read(&mut sources)?)
     }
 }
 
@@ -103,6 +113,9 @@ pub enum AnnotateError {
     #[error(transparent)]
     Import(#[from] ImportError),
 }
+
+/// What is said of faults in a text that does not say of which machine it is.
+const UNNAMED: &str = "this text has no memory map, and names no devices: who asked, and for what, is looked up in the machine that was read";
 
 /// Lines longer than this are passed on without a look.
 const LONGEST: usize = 1 << 16;
@@ -136,42 +149,8 @@ fn differs(machine: &Machine, own: &Machine) -> Option<String> {
 }
 
 fn note(machine: &Machine, viewer: pmem_core::ArenaId, line: u32, number: &Number) -> Note {
-    let Requester { address, ambiguous } = number.requester.clone().unwrap_or_default();
-    let bus = address.and_then(|address| bus_of(machine, address));
-    let from = bus.unwrap_or(viewer);
-    let answer = Answer::new(machine, from, number.addr);
-    let mut text = explain(&answer);
-    if let Some(address) = address {
-        let who = match (machine.function(address), bus) {
-            (Some(function), _) => {
-                let what = function.title.clone().unwrap_or_else(|| function.class_name().to_owned());
-                format!("asked for by {address} ({what})")
-            }
-            (None, _) => format!("asked for by {address}, which no source names: looked at from the CPUs"),
-        };
-        text = format!("{text}; {who}");
-    } else if let Some(stream) = ambiguous {
-        text = format!("{text}; asked for by {stream}, of which no source says which device it is");
-    }
-    if number.of == Of::Fault {
-        text = format!(
-            "{text}; where an IOMMU translates, this is an I/O virtual address, and means what its driver mapped"
-        );
-    }
-    Note {
-        line,
-        number: number.shown.clone(),
-        text,
-        requester: address.map(|address| address.to_string()),
-        answer,
-    }
-}
-
-fn bus_of(machine: &Machine, address: Address) -> Option<pmem_core::ArenaId> {
-    let function = machine.function(address)?;
-    let below = function.parent.and_then(|parent| machine.bridges.get(&parent)).copied();
-    let id = below.unwrap_or((address.segment, address.bus));
-    machine.buses.get(&id).map(|bus| bus.memory)
+    let answer = Answer::new(machine, viewer, number.addr);
+    Note { line, number: number.shown.clone(), text: explain(&answer), answer }
 }
 
 /// An answer in a line.

@@ -3,8 +3,6 @@
 //! No addresses are I/O ports, class codes, flags, domains, revisions, error codes, identifiers of vendors and devices, virtual addresses of an
 //! oops. Page frames are addresses once they are multiplied by the page.
 
-use pmem_import::Address;
-
 /// What an address is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
@@ -12,17 +10,6 @@ pub enum Of {
     Memory,
     /// A page frame, as an address.
     Frame,
-    /// A device's access that was refused.
-    Fault,
-}
-
-/// Who asked for an address.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Requester {
-    /// The function.
-    pub address: Option<Address>,
-    /// What else names it.
-    pub ambiguous: Option<String>,
 }
 
 /// A number that is an address.
@@ -34,8 +21,6 @@ pub struct Number {
     pub shown: String,
     /// What it is of.
     pub of: Of,
-    /// Who asked for it.
-    pub requester: Option<Requester>,
 }
 
 /// Physical addresses have at most so many bits; above are virtual ones.
@@ -45,14 +30,11 @@ const PAGE: u32 = 12;
 
 /// The addresses in a line.
 pub fn find(line: &str) -> Vec<Number> {
-    let requester = requester(line);
-    let fault = is_fault(line);
     let is_virtual = is_virtual_context(line);
     let mut found: Vec<Number> = Vec::new();
     let mut push = |addr: u64, shown: String, of: Of| {
         if addr >> WIDEST == 0 && !found.iter().any(|had| had.addr == addr) {
-            let of = if fault && of == Of::Memory { Of::Fault } else { of };
-            found.push(Number { addr, shown, of, requester: requester.clone().filter(|_| fault) });
+            found.push(Number { addr, shown, of });
         }
     };
     if let Some((start, last)) = listed(line) {
@@ -314,90 +296,6 @@ fn word_number(line: &str, word: &str) -> Option<u64> {
     u64::from_str_radix(&rest[..digits], 16).ok()
 }
 
-/// Whether a line reports a device's access that was refused.
-fn is_fault(line: &str) -> bool {
-    const AMD: [&str; 6] = [
-        "IO_PAGE_FAULT",
-        "Event logged",
-        "INVALID_DEVICE_REQUEST",
-        "ILLEGAL_DEV_TABLE_ENTRY",
-        "DEV_TAB_HARDWARE_ERROR",
-        "PAGE_TAB_HARDWARE_ERROR",
-    ];
-    let vtd = line.contains("fault addr");
-    let amd = AMD.iter().any(|event| line.contains(event));
-    let smmu = line.contains("context fault") || line.contains("iova=");
-    vtd || amd || smmu
-}
-
-/// `Request device [03:00.0]`, `device=01:00.0`, `sid=0x100`.
-fn requester(line: &str) -> Option<Requester> {
-    for mark in ["Request device [", "device=", "device:"] {
-        let Some(rest) = line.split(mark).nth(1) else { continue };
-        let word: String =
-            rest.chars().take_while(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.' | 'x')).collect();
-        // Some kernels write `0x00:0x02.0`.
-        let word = word.replace("0x", "");
-        if let Ok(address) = word.trim_end_matches(['.', ':']).parse() {
-            return Some(Requester { address: Some(address), ambiguous: None });
-        }
-    }
-    let stream = ["cbfrsynra=", "sid=", "streamid="].iter().find_map(|mark| word_number(line, mark));
-    stream.map(|stream| Requester { address: None, ambiguous: Some(format!("stream {stream:#x}")) })
-}
-
-/// Events of an SMMU of version 3: a line that begins one, then four words, of which the third is the address (SMMU 3.x specification,
-/// section 7.3).
-#[derive(Clone, Debug, Default)]
-pub struct Smmu {
-    words: Option<Vec<u64>>,
-}
-
-impl Smmu {
-    /// What a line says that is part of an event: the address, if it is the one that has it. `None` of lines that are part of none.
-    pub fn event(&mut self, line: &str) -> Option<Option<Number>> {
-        let speaks = line.contains("arm-smmu-v3") || line.contains("SMMUv3");
-        if speaks && line.contains("event 0x") && line.contains("received") {
-            self.words = Some(Vec::new());
-            return Some(None);
-        }
-        let words = self.words.as_mut()?;
-        let Some(word) = event_word(line) else {
-            self.words = None;
-            return None;
-        };
-        words.push(word);
-        let found = match words[..] {
-            // Translation, address size, access and permission faults have an address.
-            [first, _, addr] if matches!(first as u8, 0x10..=0x13) => {
-                let stream = first >> 32;
-                let address = u16::try_from(stream).ok().map(|id| Address::from_routing_id(0, id));
-                let requester = Requester {
-                    address,
-                    ambiguous: address.is_none().then(|| format!("stream {stream:#x}")),
-                };
-                Some(Number { addr, shown: format!("{addr:#x}"), of: Of::Fault, requester: Some(requester) })
-            }
-            _ => None,
-        };
-        if words.len() == 4 {
-            self.words = None;
-        }
-        Some(found)
-    }
-}
-
-/// A word of an event, at the end of a line: `0x0000010000000010`, or in halves, `0x00000100 00000010`.
-fn event_word(line: &str) -> Option<u64> {
-    let mut last = line.split_whitespace().rev();
-    let (low, high) = (last.next()?, last.next());
-    if let Some(whole) = low.strip_prefix("0x").filter(|digits| digits.len() == 16) {
-        return u64::from_str_radix(whole, 16).ok();
-    }
-    let high = high?.strip_prefix("0x").filter(|digits| digits.len() == 8 && low.len() == 8)?;
-    u64::from_str_radix(&format!("{high}{low}"), 16).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -453,35 +351,11 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_faults_requester_is_told() {
-        let number =
-            &find("DMAR: [DMA Write] Request device [0a:1f.7] fault addr 0x50000000 [fault reason 05]")[0];
-        assert_eq!(number.of, Of::Fault);
-        assert_eq!(number.requester.as_ref().unwrap().address.unwrap().to_string(), "0000:0a:1f.7");
-        let number = &find("Request device [0x00:0x02.0] fault addr 0x70ad5000 [fault reason 0x07]")[0];
-        assert_eq!(number.requester.as_ref().unwrap().address.unwrap().to_string(), "0000:00:02.0");
-        assert_eq!(find("fault addr ffe00000 [fault reason 12]")[0].of, Of::Fault);
-        for form in ["0x0000010000000010", "0x00000100 00000010"] {
-            let mut smmu = Smmu::default();
-            let mut event = |text: &str| smmu.event(&format!("arm-smmu-v3 arm-smmu-v3.0.auto: \t{text}"));
-            assert_eq!(event("event 0x10 received:"), Some(None));
-            assert_eq!(event(form), Some(None));
-            assert_eq!(event("0x0000020000000000"), Some(None));
-            let number = event("0x00000000fee00000").unwrap().unwrap();
-            let requester = number.requester.unwrap().address.unwrap().to_string();
-            assert_eq!((number.addr, requester.as_str()), (0xfee0_0000, "0000:01:00.0"));
-            assert_eq!(event("0x0000000012345000"), Some(None));
-            assert_eq!(event("at 0x12345000"), None);
-        }
-    }
-
     proptest! {
         #[test]
         fn arbitrary_text_never_panics(line in ".*", near in "[0-9a-fx:=\\[\\] -]{0,60}") {
             find(&line);
             find(&near);
-            Smmu::default().event(&line);
         }
     }
 }

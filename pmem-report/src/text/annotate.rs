@@ -16,10 +16,15 @@ pub fn annotated(report: &Annotated, text: &[u8], styles: &Styles, out: &mut dyn
         writeln!(out, "{}", styled(styles.warning, &format!("note: not seen: {unseen}")))?;
     }
     let mut notes = report.notes.iter().peekable();
+    let mut faults = report.faults.iter().peekable();
     for (line, raw) in (1u32..).zip(pmem_import::decode(text).lines()) {
         writeln!(out, "{}", raw.trim_end_matches('\r'))?;
         while let Some(note) = notes.next_if(|note| note.line == line) {
             writeln!(out, "    {}: {}", note.shown(), note.text)?;
+        }
+        // A fault's lines end before it is explained.
+        while let Some(fault) = faults.next_if(|fault| fault.last_line == line) {
+            fault.says.iter().try_for_each(|says| writeln!(out, "    {says}"))?;
         }
     }
     Ok(())

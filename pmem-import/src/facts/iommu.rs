@@ -1,0 +1,102 @@
+//! IOMMUs: which units there are, what they must let through, and who is together in a group.
+
+use super::Said;
+use pmem_core::AddrRange;
+use pmem_iommu::RequesterId;
+use pmem_iommu::acpi::dmar::Scope;
+use pmem_iommu::vtd::Capability;
+use pmem_pci::Address;
+use std::collections::BTreeMap;
+
+/// What sources say of IOMMUs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Iommu {
+    /// The width of the addresses that units put out, in bits.
+    pub width: Option<Said<u8>>,
+    /// Units.
+    pub units: Vec<Said<IommuUnit>>,
+    /// Ranges of device addresses that no mapping may use.
+    pub reserved: Vec<Said<ReservedRange>>,
+    /// By function: its group.
+    pub groups: BTreeMap<Address, u32>,
+    /// Interrupt controllers and timers, with whose requests they make.
+    pub special: Vec<Said<SpecialDevice>>,
+    /// Requesters whose requests come as those of another.
+    pub aliases: Vec<Said<RequesterAlias>>,
+    /// Which requesters lead to which streams (SMMU).
+    pub streams: Vec<Said<StreamMap>>,
+}
+
+/// A unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IommuUnit {
+    /// Where its registers are.
+    pub base: u64,
+    /// It has all functions that no other unit has; `None` if it is not said.
+    pub has_the_rest: Option<bool>,
+    /// What it can do (VT-d).
+    pub capability: Option<Capability>,
+    /// The functions that it has, as the table names them.
+    pub scopes: Vec<Scope>,
+}
+
+/// Why a range is reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReservedKind {
+    /// Firmware and devices share memory there (RMRR, unity of IVMD): it must be mapped as it is.
+    Direct,
+    /// The same, and it need not be once a driver has the device.
+    DirectRelaxable,
+    /// Interrupts.
+    Msi,
+    /// Something else.
+    Other,
+}
+
+/// A range of device addresses that no mapping may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReservedRange {
+    /// The addresses.
+    pub range: AddrRange,
+    /// Why.
+    pub kind: ReservedKind,
+    /// For which devices, as a table names them.
+    pub scopes: Vec<Scope>,
+    /// For which functions, where they are said so.
+    pub functions: Vec<Address>,
+}
+
+/// An interrupt controller or timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpecialDevice {
+    /// It is an interrupt controller; else a timer block.
+    pub is_io_apic: bool,
+    /// Its id.
+    pub handle: u8,
+    /// Whose requests it makes.
+    pub source: RequesterId,
+}
+
+/// Requesters whose requests come as those of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequesterAlias {
+    /// The first.
+    pub first: RequesterId,
+    /// The last.
+    pub last: RequesterId,
+    /// Whose.
+    pub source: RequesterId,
+}
+
+/// An entry of the device tree's `iommu-map`: requester ids, after a mask was laid over them, lead to streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamMap {
+    /// The mask.
+    pub mask: u32,
+    /// The first id.
+    pub first: u32,
+    /// How many ids.
+    pub count: u32,
+    /// The stream of the first.
+    pub stream: u32,
+}
