@@ -1,6 +1,6 @@
 //! AMD-Vi's events as Linux and Xen print them.
 
-use super::{Record, Who, after, function, joined};
+use super::record::{Record, Who, after, function, joined};
 use crate::number::hex;
 use crate::text::Line;
 use pmem_iommu::amd::{Code, DeviceEntry, Flags};

@@ -1,6 +1,6 @@
 //! Transfers that the kernel itself refused, for the device has no bits for the address (kernel/dma/direct.h).
 
-use super::{Record, joined};
+use super::record::{Record, joined};
 use crate::number::hex;
 use crate::text::Line;
 

@@ -4,130 +4,15 @@
 
 mod amd;
 mod dma;
+mod record;
 mod smmu;
 mod vtd;
 
 use crate::text::{Line, lines};
-use pmem_iommu::{amd as amd_vi, smmu as arm, vtd as intel};
-use pmem_pci::Address;
 use std::sync::Arc;
 
+pub use record::{Fault, Record, Who};
 pub use vtd::reason_of_text;
-
-/// A record of a fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Its first line in the text, from 1.
-    pub line: u32,
-    /// Its last.
-    pub last_line: u32,
-    /// A hypervisor's log says it.
-    pub xen: bool,
-    /// What it says.
-    pub record: Record,
-}
-
-/// Who asked, as a record names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Who {
-    /// The function, or what the requester id would name if it were one.
-    pub address: Address,
-    /// The kernel found a function of that name and printed it before the record.
-    pub is_known: bool,
-}
-
-/// What a record says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Record {
-    /// VT-d: a request.
-    Vtd {
-        /// Who asked.
-        who: Option<Who>,
-        /// It was a read; `None` if it is not said.
-        read: Option<bool>,
-        /// The page; `None` if it is not said.
-        address: Option<u64>,
-        /// The reason's number as it is written, which may be a slip.
-        reason: Option<intel::Reason>,
-        /// The reason's words, as they are written.
-        says: String,
-    },
-    /// VT-d: an interrupt.
-    Interrupt {
-        /// Who asked.
-        who: Option<Who>,
-        /// The entry of the table of interrupts.
-        index: Option<u64>,
-        /// The reason's number.
-        reason: Option<intel::Reason>,
-        /// The reason's words.
-        says: String,
-    },
-    /// VT-d: the fault status register.
-    Status(intel::Status),
-    /// VT-d: what a hypervisor found on the way: where it ended, and what the last entry holds.
-    Walk {
-        /// The page.
-        frame: u64,
-        /// The levels' entries, from the top: level, index, entry.
-        entries: Vec<(u8, u64, u64)>,
-    },
-    /// VT-d: a device did not answer in time when it was to forget translations; the id is not to be relied on.
-    InvalidationTimeout,
-    /// AMD-Vi: an event.
-    Amd {
-        /// What it is.
-        code: amd_vi::Code,
-        /// Who asked, or whom it is about.
-        who: Option<Who>,
-        /// The domain.
-        domain: Option<u32>,
-        /// The address as it is written.
-        address: Option<u64>,
-        /// More of it.
-        flags: Option<amd_vi::Flags>,
-    },
-    /// AMD-Vi: the entry of the device table that an event is about.
-    DeviceEntry(amd_vi::DeviceEntry),
-    /// AMD-Vi: the unit did not finish a command.
-    CompletionTimeout,
-    /// SMMU, version 3: an event.
-    SmmuV3 {
-        /// Its words.
-        event: arm::v3::Event,
-        /// The one device of the stream that the kernel names.
-        client: Option<Address>,
-    },
-    /// SMMU, version 1 or 2.
-    SmmuV2 {
-        /// Its registers.
-        fault: arm::v2::Fault,
-        /// The address.
-        address: u64,
-        /// It says which stream.
-        has_stream: bool,
-    },
-    /// The kernel refused a transfer that the device has no bits for.
-    TooFar {
-        /// The device.
-        device: String,
-        /// The address.
-        address: u64,
-        /// Bytes.
-        size: u64,
-        /// What the device can name.
-        mask: u64,
-        /// What its bus can reach; 0 if there is no limit.
-        limit: u64,
-        /// The address is of a bounce buffer.
-        bounced: bool,
-    },
-    /// So many lines were not printed.
-    Suppressed(u64),
-}
-
-/// Lines that a record may go over.
-const LONGEST: usize = 4;
 
 /// Reads the faults of a text.
 #[must_use]
@@ -157,45 +42,118 @@ pub fn faults(text: &[u8]) -> Vec<Fault> {
     out
 }
 
-/// The lines from the first on, joined, as long as the record is not whole; and how many that are.
-fn joined(
-    lines: &[Line<'_>],
-    begins: impl Fn(&str) -> bool,
-    is_whole: impl Fn(&str) -> bool,
-) -> (String, usize) {
-    let mut text = lines.first().map_or(String::new(), |line| line.words().to_owned());
-    let mut taken = 1;
-    while !is_whole(&text) && taken < LONGEST {
-        let Some(next) = lines.get(taken).filter(|line| !begins(line.words())) else { break };
-        text.push(' ');
-        text.push_str(next.words());
-        taken += 1;
-    }
-    if is_whole(&text) {
-        return (text, taken);
-    }
-    // It never is: what follows is something else.
-    (lines.first().map_or(String::new(), |line| line.words().to_owned()), 1)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pmem_iommu::vtd::Reason;
+    use proptest::prelude::*;
 
-/// A function as people write it: `0000:05:00.0`, `05:00.0`, `0x64:0x00.5`, `07.00.1`.
-fn function(text: &str) -> Option<Address> {
-    let parts: Option<Vec<u64>> = text.trim().split([':', '.']).map(crate::number::hex).collect();
-    let (segment, bus, device, function) = match *parts?.as_slice() {
-        [bus, device, function] => (0, bus, device, function),
-        [segment, bus, device, function] => (segment, bus, device, function),
-        _ => return None,
-    };
-    Some(Address {
-        segment: u32::try_from(segment).ok()?,
-        bus: u8::try_from(bus).ok()?,
-        device: u8::try_from(device).ok().filter(|device| *device < 32)?,
-        function: u8::try_from(function).ok().filter(|function| *function < 8)?,
-    })
-}
+    /// Requester, read, address, reason.
+    fn vtd(text: &str) -> Vec<(String, Option<bool>, Option<u64>, Option<u8>)> {
+        let one = |fault: Fault| match fault.record {
+            Record::Vtd { who, read, address, reason, .. } => {
+                let who = who.map_or("nobody".to_owned(), |who| who.address.to_string());
+                Some((who, read, address, reason.map(|reason| reason.0)))
+            }
+            _ => None,
+        };
+        faults(text.as_bytes()).into_iter().filter_map(one).collect()
+    }
 
-/// What follows a word, up to a blank, a comma or a bracket.
-fn after<'t>(text: &'t str, word: &str) -> Option<&'t str> {
-    let rest = text.split_once(word)?.1.trim_start();
-    rest.split([' ', ',', ']', ')', ';']).next().filter(|rest| !rest.is_empty())
+    #[test]
+    fn every_spelling_of_vt_d_is_read() {
+        for (text, who, read, address, reason) in [
+            (
+                "DMAR:[DMA Read] Request device [00:02.0] fault addr 1a45aa9000 \nDMAR:[fault reason 12] non-zero reserved fields in PTE",
+                "0000:00:02.0",
+                true,
+                0x1a_45aa_9000,
+                12,
+            ),
+            (
+                "[1.0] DMAR: [DMA Write] Request device [00:12.0] fault addr 0 [fault reason 05] PTE Write access is not set",
+                "0000:00:12.0",
+                false,
+                0,
+                5,
+            ),
+            (
+                "DMAR: [DMA Read NO_PASID] Request device [0x00:0x02.0] fault addr 0x70ad5000 [fault reason 0x07] Next",
+                "0000:00:02.0",
+                true,
+                0x70ad_5000,
+                7,
+            ),
+            (
+                "> DMAR: [DMA Read] Request device [00:05.0] PASID ffffffff\n>   fault addr 76406000 [fault\n> reason 06] PTE Read",
+                "0000:00:05.0",
+                true,
+                0x7640_6000,
+                6,
+            ),
+            (
+                "(XEN) [VT-D]DMAR:[DMA Write] Request device [0001:04:00.4] fault addr bdf80000, iommu reg = ffff82c00021d000\n(XEN) [VT-D]DMAR: reason 05 - PTE Write access is not set",
+                "0001:04:00.4",
+                false,
+                0xbdf8_0000,
+                5,
+            ),
+            (
+                "DMAR0: pci5:31:7 sid 5ff fault acc 1 adt 0x0 reason 0x6 addr 1000",
+                "0000:05:1f.7",
+                true,
+                0x1000,
+                6,
+            ),
+        ] {
+            assert_eq!(vtd(text), [(who.to_owned(), Some(read), Some(address), Some(reason))], "{text}");
+        }
+        // Neither the place nor the reason is taken from another record.
+        let two = "DMAR: [DMA Read] Request device [00:05.0]\nDMAR: [DMA Read] Request device [00:06.0] fault addr 1000 [fault reason 06] x";
+        assert_eq!(vtd(two)[0], ("0000:00:05.0".to_owned(), Some(true), None, None));
+        assert_eq!(vtd(two)[1].2, Some(0x1000));
+    }
+
+    #[test]
+    fn words_tell_a_reason_whose_number_is_a_slip() {
+        assert_eq!(reason_of_text("Present bit in contect entry is clear"), Some(Reason(2)));
+        assert_eq!(reason_of_text("Present bit in root entry is clear"), Some(Reason(1)));
+        assert_eq!(reason_of_text("PTE Read access is not set"), Some(Reason(6)));
+        assert_eq!(reason_of_text("something else entirely"), None);
+    }
+
+    #[test]
+    fn events_of_amd_vi_are_read_over_lines() {
+        let text = "kernel: [   13.1] AMD-Vi: Event logged [\nkernel: [   13.2] IO_PAGE_FAULT device=05:00.0 domain=0x0012 address=0x00000000ff6101b0 flags=0x0070]\n\
+                    nvme 0000:01:00.0: AMD-Vi: Event logged\n[IO_PAGE_FAULT domain=0x000c address=0xffffc080 flags=0x0050]\n\
+                    (XEN) AMD-Vi: IO_PAGE_FAULT: 0000:00:14.0 d0 addr 000000fdf8010140 flags 0x8 I\nAMD-Vi: Event logged [IO_PAGE_FAULT cut";
+        let found: Vec<_> = faults(text.as_bytes())
+            .into_iter()
+            .filter_map(|fault| match fault.record {
+                Record::Amd { who: Some(who), address, .. } => {
+                    Some((fault.line, fault.last_line, who.address.to_string(), who.is_known, address))
+                }
+                _ => None,
+            })
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (1, 2, "0000:05:00.0".to_owned(), false, Some(0xff61_01b0)),
+                (3, 4, "0000:01:00.0".to_owned(), true, Some(0xffff_c080)),
+                (5, 5, "0000:00:14.0".to_owned(), false, Some(0xfd_f801_0140)),
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(
+            text in "(.{0,40}\n){0,3}",
+            near in "((DMAR: |AMD-Vi: Event logged |DTE\\[0\\]: |arm-smmu event 0x10 received: |Request device |fault addr |\\[|\\]|iova=|fsr=|DMA addr 0x|[0-9a-f:. ]{0,9}|\n)){0,24}",
+        ) {
+            faults(text.as_bytes());
+            faults(near.as_bytes());
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! SMMUs' faults as Linux and Xen print them.
 
-use super::{Record, after, joined};
+use super::record::{Record, after, joined};
 use crate::number::hex;
 use crate::text::Line;
 use pmem_iommu::smmu::{v2, v3};
@@ -40,7 +40,7 @@ pub(super) fn read(lines: &[Line<'_>]) -> Option<(Record, usize)> {
         .map(Line::words)
         .filter(|words| words.contains("event: ") && words.contains("client:"))
     {
-        client = after(words, "client:").and_then(super::function);
+        client = after(words, "client:").and_then(super::record::function);
         taken += 1;
         taken += usize::from(lines.get(taken).is_some_and(|line| line.words().contains("stag:")));
     }

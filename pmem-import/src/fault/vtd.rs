@@ -1,6 +1,6 @@
 //! VT-d's faults as Linux, Xen and FreeBSD print them.
 
-use super::{Record, Who, after, function, joined};
+use super::record::{Record, Who, after, function, joined};
 use crate::number::hex;
 use crate::text::Line;
 use pmem_iommu::vtd::{Reason, Status};

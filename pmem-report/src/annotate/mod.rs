@@ -4,14 +4,17 @@
 //! with a memory map of its own is explained with that map.
 
 mod fault;
+mod note;
 pub mod numbers;
 
+pub(crate) use fault::ASKED;
 pub use fault::FaultNote;
+pub use note::Note;
 
-use crate::resolve::{Answer, Outcome};
+use crate::resolve::Answer;
 use crate::sources::Sources;
-use crate::units::Addr;
 use fault::Known;
+use note::explain;
 use numbers::{Number, find};
 use pmem_import::fault::faults;
 use pmem_import::{ImportError, Iommu, Machine, Text, decode};
@@ -32,20 +35,6 @@ pub struct Annotated {
     pub sources: Sources,
 }
 
-/// An explanation of a number.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Note {
-    /// The line of the text, from 1.
-    pub line: u32,
-    /// What the number is.
-    pub number: String,
-    /// In words.
-    pub text: String,
-    /// What the address means.
-    #[serde(flatten)]
-    pub answer: Answer,
-}
-
 /// What of a text's memory must agree with a machine's for it to be the machine's own, in percent.
 const AGREES: u64 = 90;
 
@@ -57,29 +46,29 @@ impl Annotated {
     pub fn of(machine: &mut Machine, from: Option<&str>, text: &[u8]) -> Result<Self, AnnotateError> {
         let mut own = Self::own_machine(text)?;
         let mut about = Vec::new();
-        let has_map = own.memory.values().any(|memory| !memory.spans.is_empty());
-        let records = faults(text);
+        let is_map = |record: &str| record == "e820 range";
+        let has_map = own.memory.values().any(|memory| !memory.spans.is_empty())
+            || own.heard.iter().flat_map(|heard| heard.counts.keys()).any(|record| is_map(record));
         let names_devices = !own.functions.is_empty() || own.iommu != Iommu::default();
-        // Without a map a text can name devices all the same.
-        let faults = (!has_map && names_devices).then(|| Known::new(&own, &records).notes());
-        let machine = match has_map.then(|| differs(machine, &own)).flatten() {
-            Some(why) => {
-                about.push(why);
-                &mut own
-            }
-            None => machine,
-        };
-        if faults.is_none() && !has_map && !records.is_empty() {
-            about.push(UNNAMED.to_owned());
+        let records = faults(text);
+        let why = has_map.then(|| differs(machine, &own)).flatten();
+        if !has_map && !records.is_empty() {
+            about.push(UNMAPPED.to_owned());
         }
-        let faults = faults.unwrap_or_else(|| Known::new(machine, &records).notes());
+        // Without a map a text can name devices all the same.
+        let (faults, mut notes) = match (&why, names_devices) {
+            (Some(_), _) => Known::new(&own, &own, &records).notes(),
+            (None, true) => Known::new(&own, machine, &records).notes(),
+            (None, false) => Known::new(machine, machine, &records).notes(),
+        };
+        about.extend(why.clone());
+        let machine = if why.is_some() { &mut own } else { machine };
         let viewer = match from {
             Some(word) => machine.viewer(word).map_err(AnnotateError::Viewer)?,
             None => machine.system,
         };
         let is_explained =
             |line: u32| faults.iter().any(|fault| (fault.line..=fault.last_line).contains(&line));
-        let mut notes = Vec::new();
         // A text's lines count as they stand in it.
         let text = decode(text);
         for (line, raw) in (1u32..).zip(text.lines()) {
@@ -92,6 +81,7 @@ impl Annotated {
             }
             notes.extend(find(raw).iter().map(|number| note(machine, viewer, line, number)));
         }
+        notes.sort_by_key(|note| note.line);
         Ok(Self { about, notes, faults, sources: Sources::of(machine) })
     }
 
@@ -114,8 +104,8 @@ pub enum AnnotateError {
     Import(#[from] ImportError),
 }
 
-/// What is said of faults in a text that does not say of which machine it is.
-const UNNAMED: &str = "this text has no memory map, and names no devices: who asked, and for what, is looked up in the machine that was read";
+/// What is said of faults in a text without a map.
+const UNMAPPED: &str = "this text has no memory map: what is where is looked up in the machine that was read, and whose a request is as well where the text does not say";
 
 /// Lines longer than this are passed on without a look.
 const LONGEST: usize = 1 << 16;
@@ -150,24 +140,5 @@ fn differs(machine: &Machine, own: &Machine) -> Option<String> {
 
 fn note(machine: &Machine, viewer: pmem_core::ArenaId, line: u32, number: &Number) -> Note {
     let answer = Answer::new(machine, viewer, number.addr);
-    Note { line, number: number.shown.clone(), text: explain(&answer), answer }
-}
-
-/// An answer in a line.
-fn explain(answer: &Answer) -> String {
-    match answer.result {
-        Outcome::Accept | Outcome::Architecture => {
-            let arena = answer.arena.as_deref().filter(|_| answer.function.is_some());
-            arena.map_or_else(|| answer.what.clone(), |arena| format!("{}, {arena}", answer.what))
-        }
-        _ => answer.reason.clone().unwrap_or_else(|| answer.what.clone()),
-    }
-}
-
-impl Note {
-    /// The address as it is shown before its explanation.
-    pub fn shown(&self) -> String {
-        let plain = Addr(self.answer.asked.0).to_string();
-        if self.number == plain { plain } else { format!("{} ({plain})", self.number) }
-    }
+    Note { line, number: number.shown.clone(), text: explain(&answer), requester: None, answer }
 }

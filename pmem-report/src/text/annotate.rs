@@ -1,7 +1,7 @@
 //! A text with its explanations below each line.
 
 use super::style::{Styles, styled};
-use crate::annotate::Annotated;
+use crate::annotate::{ASKED, Annotated};
 use std::io::{self, Write};
 
 /// Writes a text and its explanations.
@@ -19,12 +19,16 @@ pub fn annotated(report: &Annotated, text: &[u8], styles: &Styles, out: &mut dyn
     let mut faults = report.faults.iter().peekable();
     for (line, raw) in (1u32..).zip(pmem_import::decode(text).lines()) {
         writeln!(out, "{}", raw.trim_end_matches('\r'))?;
+        let mut has_place = false;
         while let Some(note) = notes.next_if(|note| note.line == line) {
             writeln!(out, "    {}: {}", note.shown(), note.text)?;
+            has_place |= note.requester.is_some();
         }
         // A fault's lines end before it is explained.
         while let Some(fault) = faults.next_if(|fault| fault.last_line == line) {
-            fault.says.iter().try_for_each(|says| writeln!(out, "    {says}"))?;
+            // The line before has said who asked.
+            let said = |says: &&String| !(has_place && says.starts_with(ASKED));
+            fault.says.iter().filter(said).try_for_each(|says| writeln!(out, "    {says}"))?;
         }
     }
     Ok(())

@@ -1,60 +1,66 @@
 //! Explains faults of IOMMUs: whose request it really was, what the address is, what was missing, and what the record does not tell.
 
+mod known;
 mod place;
 mod together;
 mod who;
 
+pub(crate) use known::ASKED;
+pub use known::FaultNote;
+pub(super) use known::Known;
+
+use super::note::{Note, explain};
 use crate::resolve::{Answer, Outcome};
+use pmem_import::Address;
 use pmem_import::fault::{Fault, Record, Who, reason_of_text};
-use pmem_import::{Address, Machine};
 use pmem_iommu::RequesterId;
 use pmem_iommu::amd::event::AddressOf;
 use pmem_iommu::amd::{Code, DeviceEntry, Flags, InterruptControl, Mode};
 use pmem_iommu::smmu::v3;
 use pmem_iommu::vtd::Reason;
 use pmem_iommu::vtd::fault::About;
-use schemars::JsonSchema;
-use serde::Serialize;
 
-/// A fault, explained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct FaultNote {
-    /// Its first line in the text, from 1.
-    pub line: u32,
-    /// Its last.
-    pub last_line: u32,
-    /// Who says it: `VT-d`, `AMD-Vi`, `SMMU`, `kernel`.
-    pub unit: String,
-    /// Who asked, as the record names it; null if it does not.
-    pub requester: Option<String>,
-    /// `read`, `write`, `interrupt`; null if it is not said.
-    pub access: Option<String>,
-    /// The address, or the page; null if there is none.
-    pub address: Option<String>,
-    /// The reason or the flags, by their number; null if there is none.
-    pub reason: Option<String>,
-    /// What that means, what else is known, and what is not.
-    pub says: Vec<String>,
-}
-
-/// What is known beside the records.
-pub(super) struct Known<'m> {
-    /// The machine that the text is of, or that was asked for.
-    machine: &'m Machine,
-    faults: &'m [Fault],
-}
-
-impl<'m> Known<'m> {
-    pub(super) const fn new(machine: &'m Machine, faults: &'m [Fault]) -> Self {
-        Self { machine, faults }
-    }
-
-    /// Explains all, in order.
-    pub(super) fn notes(&self) -> Vec<FaultNote> {
+impl Known<'_> {
+    /// Explains all, in order; and what the addresses would be in memory, where that may be meant.
+    pub(super) fn notes(&self) -> (Vec<FaultNote>, Vec<Note>) {
         let mut notes: Vec<FaultNote> = self.faults.iter().map(|fault| self.note(fault)).collect();
         together::fold(&mut notes);
         together::add(self, &mut notes);
-        notes
+        (notes, self.faults.iter().filter_map(|fault| self.place(fault)).collect())
+    }
+
+    /// What an address would be in memory, seen from who asked: where it is the device's, and the reason is about it.
+    fn place(&self, fault: &Fault) -> Option<Note> {
+        let (who, address) = match &fault.record {
+            Record::Vtd { who, address, reason, says, .. } => {
+                let reason = reason_of_text(says).or(*reason);
+                let about = reason.map_or(About::Unknown, Reason::about);
+                let is_table = reason.is_some_and(Reason::is_scalable);
+                (!is_table && !matches!(about, About::Bus | About::Requester))
+                    .then_some((*who, (*address)?))?
+            }
+            Record::Amd { code: Code(2), who, address, flags, .. }
+                if !flags.is_some_and(Flags::is_interrupt) =>
+            {
+                (*who, place::without_sign((*address)?))
+            }
+            _ => return None,
+        };
+        if place::hyper_transport(address).is_some() {
+            return None;
+        }
+        let bus = who.and_then(|who| self.bus_of(who.address));
+        let answer = Answer::new(self.map, bus.unwrap_or(self.map.system), address);
+        let what = explain(&answer);
+        let who = who.map(|who| self.who(who, fault.xen)).into_iter().flatten();
+        let asked: Vec<String> = who.filter(|says| says.starts_with(ASKED)).collect();
+        let text = [vec![what], asked, vec![IF_TRANSLATED.to_owned()]].concat().join("; ");
+        let requester = match &fault.record {
+            Record::Vtd { who, .. } | Record::Amd { who, .. } => *who,
+            _ => None,
+        };
+        let requester = requester.map(|who| who.address.to_string());
+        Some(Note { line: fault.last_line, number: hex(address), text, requester, answer })
     }
 
     fn note(&self, fault: &Fault) -> FaultNote {
@@ -217,7 +223,7 @@ impl<'m> Known<'m> {
     /// Graphics that firmware left on read their picture while translation is switched on.
     fn at_boot(&self, who: Address, address: u64) -> Option<String> {
         let is_integrated = (who.bus, who.device, who.function) == (0, 2, 0);
-        (is_integrated && address < 1 << 32 && address >= 1 << 28).then(|| {
+        (is_integrated && (1 << 28..1 << 32).contains(&address)).then(|| {
             "00:02.0 is where Intel's graphics are: in the first seconds it reads the picture that firmware left (stolen memory below 4 GiB), and this ends by itself; later it does not belong here".to_owned()
         })
     }
@@ -345,34 +351,31 @@ impl<'m> Known<'m> {
 
     /// The bus that a function is on.
     fn bus_of(&self, address: Address) -> Option<pmem_core::ArenaId> {
-        let function = self.machine.function(address)?;
-        let below = function.parent.and_then(|parent| self.machine.bridges.get(&parent)).copied();
+        let function = self.map.function(address)?;
+        let below = function.parent.and_then(|parent| self.map.bridges.get(&parent)).copied();
         let id = below.unwrap_or((address.segment, address.bus));
-        self.machine.buses.get(&id).map(|bus| bus.memory)
+        self.map.buses.get(&id).map(|bus| bus.memory)
     }
 
     /// What the address would be in memory.
     fn physical(&self, who: Option<Who>, address: u64) -> Option<String> {
-        let spans = self.machine.memory.values().flat_map(|memory| &memory.spans);
+        let spans = self.map.memory.values().flat_map(|memory| &memory.spans);
         if let Some(last) = spans.map(|span| span.last()).max().filter(|last| address > *last) {
             let end = last.saturating_add(1);
             let size = crate::size(end);
             return Some(format!("memory ends at {end:#x} ({size}): as a place in memory nothing is there"));
         }
         let bus = who.and_then(|who| self.bus_of(who.address));
-        let answer = Answer::new(self.machine, bus.unwrap_or(self.machine.system), address);
-        if !matches!(answer.result, Outcome::Accept | Outcome::Architecture) {
-            return None;
-        }
-        let unsaid = answer.what.eq_ignore_ascii_case("reserved") && !self.is_reserved(address);
-        let firmware = if unsaid {
-            ": no range that firmware has devices share, as far as is said, though firmware may use it so"
-        } else {
-            ""
-        };
-        Some(format!("as a place in memory, where nothing translates: {}{firmware}", super::explain(&answer)))
+        let answer = Answer::new(self.map, bus.unwrap_or(self.map.system), address);
+        let is_there = matches!(answer.result, Outcome::Accept | Outcome::Architecture);
+        let unsaid = is_there && answer.what.eq_ignore_ascii_case("reserved") && !self.is_reserved(address);
+        unsaid.then(|| "reserved memory, of which no range that firmware has devices share is known: firmware may use it so all the same".to_owned())
     }
 }
+
+/// What is to be known of what an address would be in memory.
+const IF_TRANSLATED: &str =
+    "where an IOMMU translates, this is an I/O virtual address, and means what its driver mapped";
 
 fn hex(number: u64) -> String {
     format!("{number:#x}")

@@ -1,6 +1,6 @@
 //! What an address is that a device names.
 
-use super::Known;
+use super::known::Known;
 use crate::units::size;
 use pmem_import::ReservedKind;
 use pmem_iommu::smmu::v3;
@@ -132,9 +132,6 @@ impl Known<'_> {
             out.push("close below 4 GiB is where Linux begins to give out device addresses, downward: a normal one, and no place in memory".to_owned());
         } else if bits(address) >= 47 {
             out.push(format!("{} bits: a device address given out downward from 2^48, or a kernel's virtual address that was cut; which of them, this does not tell", bits(address)));
-        }
-        if out.is_empty() && about == About::Address {
-            out.push("a device address: where it leads the device's driver decided, and it need be no place in memory".to_owned());
         }
         if about == About::Width {
             out.push(format!("{address:#x} needs {} bits: no mapping could help", bits(address)));

@@ -1,6 +1,6 @@
 //! What several records say together: the pages of one requester, and who made others fail.
 
-use super::{FaultNote, Known};
+use super::known::{FaultNote, Known};
 use pmem_import::Address;
 use pmem_import::fault::Record;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,6 +1,6 @@
 //! Whose request it really was: requester ids that are no function.
 
-use super::Known;
+use super::known::{ASKED, Known};
 use pmem_import::fault::Who;
 use pmem_import::{Address, Function};
 use pmem_iommu::RequesterId;
@@ -67,9 +67,9 @@ impl Known<'_> {
             out.push(format!("requests of {} to {} come as {}", alias.first, alias.last, alias.source));
         }
         if let Some(function) = self.machine.functions.at(address) {
-            out.push(format!("asked for by {address} ({})", called(function)));
+            out.push(format!("{ASKED}{address} ({})", called(function)));
         } else if who.is_known {
-            out.push(format!("asked for by {address}, which the kernel knows"));
+            out.push(format!("{ASKED}{address}, which the kernel knows"));
         } else {
             out.push(self.nobody(address, xen));
         }
@@ -148,8 +148,8 @@ impl Known<'_> {
             );
         }
         if !on_bus.is_empty() {
-            return format!("asked for by {address}, which no source names though others of its bus are");
+            return format!("{ASKED}{address}, which no source names though others of its bus are");
         }
-        format!("asked for by {address}, which no source names")
+        format!("{ASKED}{address}, which no source names: looked at from the CPUs")
     }
 }
