@@ -151,6 +151,13 @@ pub enum RamCommand {
         #[arg(value_name = "SOURCE")]
         sources: Vec<PathBuf>,
     },
+    /// Bad pages in what memory testers and kernels print: the pages, whose they are, and settings that keep them from being used; and what settings that
+    /// are in the text make of them.
+    Bad {
+        /// A text: a tester's list, a log, settings; `-` for standard input.
+        #[arg(value_name = "SOURCE")]
+        source: PathBuf,
+    },
 }
 
 /// The subcommands of `pmem pci`.

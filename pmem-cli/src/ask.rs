@@ -6,6 +6,7 @@ use crate::{Failure, Status};
 use pmem_core::ArenaId;
 use pmem_import::{Address, Machine, PciIds, ResourceKind, parse_addr};
 use pmem_report::annotate::{AnnotateError, Annotated};
+use pmem_report::bad::BadRam;
 use pmem_report::text::{self, Detail};
 use pmem_report::{Answer, Diff, Memory, Resolve, Topo, View};
 use std::io::{Read, Write};
@@ -24,10 +25,25 @@ pub(crate) fn topo(args: &Args, topo: &TopoArgs, out: &mut dyn Write) -> Result<
 }
 
 pub(crate) fn ram(args: &Args, command: &RamCommand, out: &mut dyn Write) -> Result<Status, Failure> {
-    let RamCommand::Show { sources } = command;
-    let machine = open(args, sources)?;
-    write(args, &Memory::of(&machine), out, text::memory)?;
-    Ok(Status::Done)
+    match command {
+        RamCommand::Show { sources } => {
+            let machine = open(args, sources)?;
+            write(args, &Memory::of(&machine), out, text::memory)?;
+            Ok(Status::Done)
+        }
+        RamCommand::Bad { source } => {
+            let mut all = Vec::new();
+            let read = if source.as_os_str() == "-" {
+                std::io::stdin().lock().read_to_end(&mut all).map(drop)
+            } else {
+                std::fs::read(source).map(|bytes| all = bytes)
+            };
+            read.map_err(|error| Failure::Other(format!("{}: {error}", source.display())))?;
+            let report = BadRam::of(&all);
+            write(args, &report, out, text::bad_ram)?;
+            Ok(if report.count == 0 && report.given.is_empty() { Status::No } else { Status::Done })
+        }
+    }
 }
 
 pub(crate) fn view(

@@ -66,6 +66,9 @@ fn real_output_is_as_the_schemas_say() {
     let trace = std::env::temp_dir().join(format!("pmem-schema-trace-{}", std::process::id()));
     fs::write(&trace, TRACE).unwrap();
     let trace = trace.to_str().unwrap();
+    let bad = std::env::temp_dir().join(format!("pmem-schema-bad-{}", std::process::id()));
+    fs::write(&bad, "00010c1d370\ngiven: memmap=4K$0x10c1d000\n").unwrap();
+    let bad = bad.to_str().unwrap();
     for (name, schema) in schemas() {
         let validator = jsonschema::validator_for(&schema).unwrap();
         let args: &[&str] = match name {
@@ -75,6 +78,7 @@ fn real_output_is_as_the_schemas_say() {
             "diff" => &["diff", "system", "cpu"],
             "annotate" => &["annotate"],
             "ram" => &["ram", "show"],
+            "ram-bad" => &["ram", "bad", bad],
             "mtrr-show" => &["mtrr", "show"],
             "mtrr-plan" => &["mtrr", "plan", "--unmapped", "any"],
             "pci-plan" => &["pci", "plan", "--all-failed"],
@@ -86,7 +90,7 @@ fn real_output_is_as_the_schemas_say() {
             other => panic!("no command prints {other}"),
         };
         let own = [mtrr.to_owned()];
-        let alone = name.starts_with("mtrr") || name == "pci-replay";
+        let alone = name.starts_with("mtrr") || ["pci-replay", "ram-bad"].contains(&name);
         for source in if alone { &own[..] } else { &sources } {
             let values = output(args, source, fs::File::open(&log).unwrap().into());
             assert!(!values.is_empty() || name.starts_with("pci"), "{name} {source}");
@@ -103,4 +107,5 @@ fn real_output_is_as_the_schemas_say() {
     }
     fs::remove_file(log).unwrap();
     fs::remove_file(trace).unwrap();
+    fs::remove_file(bad).unwrap();
 }

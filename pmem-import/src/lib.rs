@@ -5,6 +5,7 @@
 //! both) → the model → [`Machine`]. What a source does not say stays unknown. Decoding nets in JSON are read by [`read_net`].
 #![forbid(unsafe_code)]
 
+pub mod bad;
 mod capture;
 mod error;
 mod facts;

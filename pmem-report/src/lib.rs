@@ -7,6 +7,7 @@
 
 pub mod annotate;
 mod attrs;
+pub mod bad;
 mod diff;
 mod memory;
 pub mod mtrr;

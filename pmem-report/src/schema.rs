@@ -1,6 +1,7 @@
 //! The form of every report in JSON.
 
 use crate::annotate::Annotated;
+use crate::bad::BadRam;
 use crate::mtrr::{Plan, Show};
 use crate::pci::{PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, PlacementPlan};
 use crate::{Diff, Memory, Resolve, Topo, View};
@@ -22,13 +23,14 @@ pub fn json<T: Serialize>(report: &T) -> Value {
 
 /// Every report's name and schema.
 pub fn schemas() -> Vec<(&'static str, Value)> {
-    let all: [(&'static str, Schema); 14] = [
+    let all: [(&'static str, Schema); 15] = [
         ("topo", schema_for!(Topo)),
         ("view", schema_for!(View)),
         ("resolve", schema_for!(Resolve)),
         ("diff", schema_for!(Diff)),
         ("annotate", schema_for!(Annotated)),
         ("ram", schema_for!(Memory)),
+        ("ram-bad", schema_for!(BadRam)),
         ("mtrr-show", schema_for!(Show)),
         ("mtrr-plan", schema_for!(Plan)),
         ("pci-plan", schema_for!(PlacementPlan)),

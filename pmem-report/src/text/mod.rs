@@ -1,6 +1,7 @@
 //! Reports as text for people.
 
 mod annotate;
+mod bad;
 mod diff;
 mod memory;
 mod mtrr;
@@ -11,6 +12,7 @@ mod topo;
 mod view;
 
 pub use annotate::annotated;
+pub use bad::bad_ram;
 pub use diff::diff;
 pub use memory::memory;
 pub use mtrr::{plan as mtrr_plan, show as mtrr_show};

@@ -1,0 +1,225 @@
+//! Bad memory: the pages, what they have in common, what keeps them from being used, and what settings that people have make of them.
+
+mod given;
+mod pages;
+
+pub use given::Given;
+use pages::{Pages, amount};
+use pmem_import::bad::{Bad, BadRecord, bad_memory};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is bad, and what helps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct BadRam {
+    /// The bad pages, by their first addresses; of very many the first.
+    pub pages: Vec<String>,
+    /// How many there are.
+    pub count: u64,
+    /// Modules that are named, with how many errors are of each.
+    pub modules: Vec<Module>,
+    /// What they have in common, and what is not known.
+    pub says: Vec<String>,
+    /// What keeps the pages from being used; null if there are none.
+    pub settings: Option<Settings>,
+    /// Settings that the text has, and what they make of these pages.
+    pub given: Vec<Given>,
+}
+
+/// A module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Module {
+    /// What the source calls it.
+    pub name: String,
+    /// Lines that name it.
+    pub lines: usize,
+}
+
+/// What keeps the pages from being used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Settings {
+    /// For the kernel's command line, as it arrives there.
+    pub memmap: String,
+    /// The same in double quotes in /etc/default/grub, where a shell and GRUB take backslashes off.
+    pub memmap_in_double_quotes: String,
+    /// The same in single quotes there, and in grub.cfg.
+    pub memmap_in_single_quotes: String,
+    /// For GRUB: pairs of address and mask, 64 bits wide.
+    pub grub_badram: String,
+    /// One pattern for all of them.
+    pub pattern: Option<Pattern>,
+    /// For Windows, in this order.
+    pub windows: Vec<String>,
+}
+
+/// A pattern that takes all pages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Pattern {
+    /// Address and mask.
+    pub badram: String,
+    /// How many pages it really takes.
+    pub pages: u64,
+}
+
+/// Pages that are listed.
+const MOST: u64 = 4096;
+/// Pages of which settings are written: a command line ends somewhere.
+const MOST_SET: usize = 256;
+/// One pattern for all is no help beyond so many pages.
+const MOST_PATTERN: u64 = 1 << 18;
+
+impl BadRam {
+    /// What a text says.
+    #[must_use]
+    pub fn of(text: &[u8]) -> Self {
+        let records = bad_memory(text);
+        let mut pages = Pages::default();
+        for bad in &records {
+            match &bad.what {
+                BadRecord::Error(error) if !error.is_pattern => pages.add(error.address, error.address),
+                BadRecord::Range(first, last) => pages.add(*first, *last),
+                _ => {}
+            }
+        }
+        let mut says = Vec::new();
+        patterns(&records, &mut pages, &mut says);
+        let modules = modules(&records);
+        says.extend(together(&records, &modules, &pages));
+        let given = given::all(&records, &pages);
+        let settings = (!pages.is_empty()).then(|| settings(&pages));
+        let listed = pages.iter().take(MOST as usize).map(|page| format!("{:#x}", page << 12)).collect();
+        Self { pages: listed, count: pages.count(), modules, says, settings, given }
+    }
+}
+
+/// What programs worked out, which single errors may contradict.
+fn patterns(records: &[Bad], pages: &mut Pages, says: &mut Vec<String>) {
+    let none = pages.is_empty();
+    for bad in records {
+        let BadRecord::Error(error) = &bad.what else { continue };
+        if !error.is_pattern || pages.contains(error.address >> 12) {
+            continue;
+        }
+        if none {
+            pages.add(error.address, error.address);
+        } else {
+            says.push(format!(
+                "the pattern in line {} names page {:#x}, which no single error does: versions of memtest86+ before 7.00 lost digits there; it is not taken",
+                bad.line,
+                error.address & !0xfff
+            ));
+        }
+    }
+}
+
+fn modules(records: &[Bad]) -> Vec<Module> {
+    let mut by: BTreeMap<&str, usize> = BTreeMap::new();
+    for bad in records {
+        let name = match &bad.what {
+            BadRecord::Error(error) => error.module.as_deref(),
+            BadRecord::Module(name) => Some(name.as_str()),
+            _ => None,
+        };
+        if let Some(name) = name {
+            *by.entry(name).or_default() += 1;
+        }
+    }
+    by.into_iter().map(|(name, lines)| Module { name: name.to_owned(), lines }).collect()
+}
+
+/// What all records say together.
+fn together(records: &[Bad], modules: &[Module], pages: &Pages) -> Vec<String> {
+    let mut out = Vec::new();
+    if let [only] = modules {
+        out.push(format!(
+            "all lines that name a module name {}: replace it; keeping pages from being used is no cure",
+            only.name
+        ));
+    }
+    let of_errors = records.iter().filter_map(|bad| match &bad.what {
+        BadRecord::Error(error) => error.bits,
+        BadRecord::Bits(bits) => Some(*bits),
+        _ => None,
+    });
+    let bits: BTreeSet<u64> = of_errors.filter(|bits| *bits != 0).collect();
+    if let [bits] = *bits.iter().copied().collect::<Vec<u64>>().as_slice()
+        && bits.is_power_of_two()
+    {
+        let bit = bits.trailing_zeros();
+        out.push(format!(
+            "bit {bit} of the word (byte {}) each time: one data line, or one chip of one module: replace that; keeping pages from being used is a guess",
+            bit / 8
+        ));
+    }
+    let bounds: Vec<u64> = records
+        .iter()
+        .filter_map(|bad| if let BadRecord::Bound(bound) = bad.what { Some(bound) } else { None })
+        .collect();
+    if let (Some(low), Some(high)) = (bounds.iter().min(), bounds.iter().max()) {
+        let unlisted: BTreeSet<u64> =
+            bounds.iter().map(|bound| bound >> 12).filter(|page| !pages.contains(*page)).collect();
+        let which: Vec<String> = unlisted.iter().map(|page| format!("{:#x}", page << 12)).collect();
+        let listed = if which.is_empty() {
+            String::new()
+        } else {
+            format!("; of these pages no single error is listed: {}", which.join(", "))
+        };
+        out.push(format!(
+            "the lowest and highest errors are {low:#x} and {high:#x}, and not all between is bad{listed}"
+        ));
+    }
+    let corrupted = records
+        .iter()
+        .find_map(|bad| if let BadRecord::Corrupted(bytes) = bad.what { Some(bytes) } else { None });
+    if let Some(bytes) = corrupted {
+        let n = bytes >> 12;
+        let plural = if n == 1 { "page" } else { "pages" };
+        out.push(format!(
+            "the kernel has given up {} ({n} {plural}): a size, and no number of errors",
+            crate::size(bytes)
+        ));
+    }
+    let asides: BTreeMap<&str, Vec<String>> = records.iter().fold(BTreeMap::new(), |mut by, bad| {
+        if let BadRecord::Aside(why) = &bad.what {
+            by.entry(why.as_str()).or_default().push(bad.line.to_string());
+        }
+        by
+    });
+    out.extend(asides.into_iter().map(|(why, lines)| format!("line {}: {why}", lines.join(", "))));
+    if pages.is_empty() {
+        out.push("no address of a bad page is said".to_owned());
+    }
+    out
+}
+
+fn settings(pages: &Pages) -> Settings {
+    let runs = pages.runs();
+    let parts = |dollar: &str| {
+        let parts: Vec<String> = runs
+            .iter()
+            .take(MOST_SET)
+            .map(|(first, last)| format!("{}{dollar}{:#x}", amount((last - first + 1) << 12), first << 12))
+            .collect();
+        format!("memmap={}", parts.join(","))
+    };
+    let pairs: Vec<String> = pages
+        .blocks()
+        .take(MOST_SET)
+        .map(|(page, order)| format!("{:#x},{:#018x}", page << 12, u64::MAX << (12 + order)))
+        .collect();
+    let pattern = pages.pattern().filter(|(_, _, count)| *count > pages.count() && *count <= MOST_PATTERN);
+    let frames: Vec<String> = pages.iter().take(MOST_SET).map(|page| format!("{page:#x}")).collect();
+    Settings {
+        memmap: parts("$"),
+        memmap_in_double_quotes: parts(r"\\\$"),
+        memmap_in_single_quotes: parts(r"\$"),
+        grub_badram: format!("GRUB_BADRAM=\"{}\"", pairs.join(",")),
+        pattern: pattern
+            .map(|(address, mask, pages)| Pattern { badram: format!("{address:#x},{mask:#018x}"), pages }),
+        windows: vec![
+            format!("bcdedit /set {{badmemory}} badmemorylist {}", frames.join(" ")),
+            "bcdedit /set badmemoryaccess no".to_owned(),
+        ],
+    }
+}
