@@ -107,6 +107,12 @@ pub enum Command {
         #[command(subcommand)]
         command: PciCommand,
     },
+    /// IOMMUs: units, groups, reserved ranges; why a mapping is refused.
+    Iommu {
+        /// What to do.
+        #[command(subcommand)]
+        command: IommuCommand,
+    },
     /// Memory by pages: segments, free lists, blocks, nodes.
     Ram {
         /// What to do.
@@ -140,6 +146,29 @@ pub struct TopoArgs {
     /// Show everything: every function, every arena, every node.
     #[arg(long)]
     pub all: bool,
+}
+
+/// The subcommands of `pmem iommu`.
+#[derive(Debug, Subcommand)]
+pub enum IommuCommand {
+    /// Units, what each has, ranges that no mapping may use, groups, and requesters that are no function.
+    Show {
+        /// Sources of one machine: see `topo`; also what acpidump prints of DMAR or IVRS.
+        #[arg(value_name = "SOURCE")]
+        sources: Vec<PathBuf>,
+    },
+    /// Why VFIO refuses to map a range for a device (-22), or that nothing known forbids it. Exit status 3 if it is refused.
+    Why {
+        /// The device.
+        #[arg(value_name = "BDF")]
+        device: String,
+        /// The device addresses, `START-END` or `START+SIZE`.
+        #[arg(value_name = "RANGE")]
+        range: String,
+        /// Sources of one machine: see `topo`.
+        #[arg(value_name = "SOURCE")]
+        sources: Vec<PathBuf>,
+    },
 }
 
 /// The subcommands of `pmem ram`.

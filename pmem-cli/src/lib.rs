@@ -36,6 +36,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Mtrr { command } => mtrr::run(args, command, out),
         Command::Pci { command } => pci::run(args, command, out),
         Command::Ram { command } => ask::ram(args, command, out),
+        Command::Iommu { command } => ask::iommu(args, command, out),
         Command::Gather { out: path } => gather::run(args, path, out),
         Command::Completions { shell } => args::completions(*shell, out),
         Command::Man => args::man(out),

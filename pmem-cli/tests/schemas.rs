@@ -78,6 +78,8 @@ fn real_output_is_as_the_schemas_say() {
             "diff" => &["diff", "system", "cpu"],
             "annotate" => &["annotate"],
             "ram" => &["ram", "show"],
+            "iommu-show" => &["iommu", "show"],
+            "iommu-why" => &["iommu", "why", "0000:00:02.0", "0xfee00000+0x1000"],
             "ram-bad" => &["ram", "bad", bad],
             "mtrr-show" => &["mtrr", "show"],
             "mtrr-plan" => &["mtrr", "plan", "--unmapped", "any"],

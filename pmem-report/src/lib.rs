@@ -9,6 +9,7 @@ pub mod annotate;
 mod attrs;
 pub mod bad;
 mod diff;
+pub mod iommu;
 mod memory;
 pub mod mtrr;
 mod names;

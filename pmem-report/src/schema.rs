@@ -2,6 +2,7 @@
 
 use crate::annotate::Annotated;
 use crate::bad::BadRam;
+use crate::iommu::{IommuShow, IommuWhy};
 use crate::mtrr::{Plan, Show};
 use crate::pci::{PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, PlacementPlan};
 use crate::{Diff, Memory, Resolve, Topo, View};
@@ -23,7 +24,7 @@ pub fn json<T: Serialize>(report: &T) -> Value {
 
 /// Every report's name and schema.
 pub fn schemas() -> Vec<(&'static str, Value)> {
-    let all: [(&'static str, Schema); 15] = [
+    let all: [(&'static str, Schema); 17] = [
         ("topo", schema_for!(Topo)),
         ("view", schema_for!(View)),
         ("resolve", schema_for!(Resolve)),
@@ -31,6 +32,8 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("annotate", schema_for!(Annotated)),
         ("ram", schema_for!(Memory)),
         ("ram-bad", schema_for!(BadRam)),
+        ("iommu-show", schema_for!(IommuShow)),
+        ("iommu-why", schema_for!(IommuWhy)),
         ("mtrr-show", schema_for!(Show)),
         ("mtrr-plan", schema_for!(Plan)),
         ("pci-plan", schema_for!(PlacementPlan)),

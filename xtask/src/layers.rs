@@ -79,7 +79,7 @@ const HOUSE: [(&str, &[&str]); 12] = [
             "units|attrs",
             "sources|names",
             "resolve|memory",
-            "view|topo|diff|annotate|bad|mtrr|pci",
+            "view|topo|diff|annotate|bad|iommu|mtrr|pci",
             "text|schema",
         ],
     ),

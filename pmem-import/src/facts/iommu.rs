@@ -38,6 +38,8 @@ pub struct IommuUnit {
     pub capability: Option<Capability>,
     /// The functions that it has, as the table names them.
     pub scopes: Vec<Scope>,
+    /// The requesters that it has, from a first to a last (IVRS).
+    pub requesters: Vec<(RequesterId, RequesterId)>,
 }
 
 /// Why a range is reserved.

@@ -54,12 +54,13 @@ impl Reader {
     }
 
     /// `AMD-Vi:   DEV_ALIAS_RANGE  devid: 08:00.0 flags: 00 devid_to: 00:14.4`, `AMD-Vi:   DEV_SPECIAL(IOAPIC[33])  devid: 00:14.0`.
-    fn of_amd(&mut self, words: &str, line: &Line<'_>, facts: &mut Facts) -> Verdict {
+    fn of_amd(&mut self, words: &str, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
         if let Some((first, source)) = self.alias.take()
             && words.contains("DEV_RANGE_END")
             && let Some(last) = requester(words, "devid:")
         {
             facts.iommu.aliases.push(Said::new(RequesterAlias { first, last, source }, line.place()));
+            heard.count("requester of an IOMMU");
             return Verdict::Took;
         }
         if words.contains("DEV_ALIAS_RANGE") {
@@ -76,6 +77,7 @@ impl Reader {
         };
         let found = SpecialDevice { is_io_apic: kind == "IOAPIC", handle, source };
         facts.iommu.special.push(Said::new(found, line.place()));
+        heard.count("requester of an IOMMU");
         Verdict::Took
     }
 }
@@ -114,8 +116,13 @@ impl LineReader for Reader {
             let Some((base, flags)) = after(words, "base:").zip(after(words, "flags:")) else {
                 return Verdict::Odd("IOMMU unit", "no base and flags".to_owned());
             };
-            let unit =
-                IommuUnit { base, has_the_rest: Some(flags & 1 != 0), capability: None, scopes: Vec::new() };
+            let unit = IommuUnit {
+                base,
+                has_the_rest: Some(flags & 1 != 0),
+                capability: None,
+                scopes: Vec::new(),
+                requesters: Vec::new(),
+            };
             facts.iommu.units.push(Said::new(unit, line.place()));
             heard.count("IOMMU unit");
             return Verdict::Took;
@@ -132,6 +139,7 @@ impl LineReader for Reader {
             let address = who.rsplit(' ').next().and_then(|who| who.parse::<Address>().ok());
             let group = group.split_whitespace().next().and_then(|group| group.parse().ok());
             facts.iommu.groups.extend(address.zip(group));
+            heard.count("member of an IOMMU group");
             return Verdict::Took;
         }
         // `OF: /soc/pcie@4c300000: iommu-map, using mask 000001ff, id-base: 00000100, out-base: 00000011, length: 00000007, id: …`
@@ -141,11 +149,12 @@ impl LineReader for Reader {
             let Some(((mask, first), (stream, count))) = map else {
                 return Verdict::Odd("stream map", "no mask, bases and length".to_owned());
             };
+            heard.count("stream map");
             facts.iommu.streams.push(Said::new(StreamMap { mask, first, count, stream }, line.place()));
             return Verdict::Took;
         }
         if words.starts_with("AMD-Vi:") && words.contains("DEV_") {
-            return self.of_amd(words, line, facts);
+            return self.of_amd(words, line, facts, heard);
         }
         // `0x000000fd00000000 0x000000ffffffffff reserved`, of reserved_regions in sysfs.
         let plain = words.strip_prefix("reserved_regions ").unwrap_or(words);

@@ -3,6 +3,7 @@
 //! A reader of files names them in its `FILES`, from which `gather` packs captures; a reader of lines is offered every line of every
 //! text, and takes those that are its own.
 
+mod acpi_table;
 mod cpuinfo;
 mod e820;
 mod efi;
@@ -58,6 +59,7 @@ pub(crate) const FILE_READERS: &[FileReader] = &[
     FileReader { files: mtrr_proc::FILES, read: mtrr_proc::read },
     FileReader { files: msr::FILES, read: msr::read },
     FileReader { files: identity::FILES, read: identity::read },
+    FileReader { files: acpi_table::FILES, read: acpi_table::read },
 ];
 
 fn line_readers() -> Vec<Box<dyn LineReader>> {
@@ -68,6 +70,7 @@ fn line_readers() -> Vec<Box<dyn LineReader>> {
         Box::<lspci_tree::Reader>::default(),
         Box::<pci_proc::Reader>::default(),
         Box::<iommu_log::Reader>::default(),
+        Box::<acpi_table::Reader>::default(),
         Box::<pci_found::Reader>::default(),
         Box::<pci_autoconf::Reader>::default(),
         Box::<pci_freebsd::Reader>::default(),

@@ -3,6 +3,7 @@
 mod annotate;
 mod bad;
 mod diff;
+mod iommu;
 mod memory;
 mod mtrr;
 mod pci;
@@ -14,6 +15,7 @@ mod view;
 pub use annotate::annotated;
 pub use bad::bad_ram;
 pub use diff::diff;
+pub use iommu::{iommu_show, iommu_why};
 pub use memory::memory;
 pub use mtrr::{plan as mtrr_plan, show as mtrr_show};
 pub use pci::{pci_doctor, pci_lint, pci_plan, pci_predict, pci_replay, pci_tree};

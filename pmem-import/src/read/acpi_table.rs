@@ -1,0 +1,178 @@
+//! DMAR and IVRS, in which firmware describes IOMMUs: the kernel's files, and what `acpidump` prints of them.
+
+use super::reader::{LineReader, Verdict};
+use crate::capture::Tree;
+use crate::facts::{
+    Facts, Finding, Heard, IommuUnit, Place, RequesterAlias, ReservedKind, ReservedRange, Said, SpecialDevice,
+};
+use crate::text::Line;
+use pmem_core::AddrRange;
+use pmem_iommu::acpi::ivrs::{Device, Unit};
+use pmem_iommu::acpi::{AcpiError, Dmar, Ivrs};
+use pmem_pci::Address;
+
+/// The files, which only root can read.
+pub(super) const FILES: &[&str] = &["sys/firmware/acpi/tables/DMAR", "sys/firmware/acpi/tables/IVRS"];
+
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+    for file in FILES.iter().filter(|file| tree.has(file)) {
+        if let Some(bytes) = tree.bytes(file, &mut facts.findings) {
+            table(&bytes, &Place::whole(tree.place(file)), facts, heard);
+        }
+    }
+}
+
+/// Reads a table, if it is one of those.
+fn table(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Heard) {
+    let read = match Dmar::decode(bytes) {
+        Ok(table) => {
+            heard.count("DMAR");
+            dmar(&table, at, facts);
+            Ok(())
+        }
+        Err(AcpiError::Signature(found)) if &found == b"IVRS" => Ivrs::decode(bytes).map(|table| {
+            heard.count("IVRS");
+            ivrs(&table, at, facts);
+        }),
+        Err(AcpiError::Signature(_)) => Ok(()),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = read {
+        facts.find(Finding::at(at, error.to_string()));
+    }
+}
+
+fn dmar(table: &Dmar, at: &Place, facts: &mut Facts) {
+    facts.iommu.width = Some(Said::new(table.width, at.clone()));
+    // A base of 0 is none, and the entry is to be passed over.
+    for unit in table.units().filter(|unit| unit.base != 0) {
+        let known = facts.iommu.units.iter().find(|had| had.value.base == unit.base);
+        let capability = known.and_then(|had| had.value.capability);
+        facts.iommu.units.retain(|had| had.value.base != unit.base);
+        let has_the_rest = Some(unit.has_the_rest());
+        let (scopes, requesters) = (unit.scopes.clone(), Vec::new());
+        let unit = IommuUnit { base: unit.base, has_the_rest, capability, scopes, requesters };
+        facts.iommu.units.push(Said::new(unit, at.clone()));
+    }
+    for found in table.reserved() {
+        let Ok(range) = AddrRange::inclusive(found.first, found.last) else {
+            let text = format!("a reserved range from {:#x} to {:#x} is none", found.first, found.last);
+            facts.find(Finding::at(at, text));
+            continue;
+        };
+        facts.iommu.reserved.retain(|had| had.value.range != range);
+        let scopes = found.scopes.clone();
+        let found = ReservedRange { range, kind: ReservedKind::Direct, scopes, functions: Vec::new() };
+        facts.iommu.reserved.push(Said::new(found, at.clone()));
+    }
+}
+
+fn ivrs(table: &Ivrs, at: &Place, facts: &mut Facts) {
+    for unit in table.units() {
+        facts.iommu.units.retain(|had| had.value.base != unit.base);
+        let requesters = unit.requesters().iter().map(|found| (found.first, found.last)).collect();
+        let of_table = IommuUnit {
+            base: unit.base,
+            has_the_rest: None,
+            capability: None,
+            scopes: Vec::new(),
+            requesters,
+        };
+        facts.iommu.units.push(Said::new(of_table, at.clone()));
+        of_unit(unit, at, facts);
+    }
+    for memory in table.memory() {
+        let range = memory.pages().and_then(|(first, last)| AddrRange::inclusive(first, last).ok());
+        let Some(range) = range else { continue };
+        let id = Address::from_routing_id(0, memory.id.0);
+        // One for all devices, or for several, names none.
+        let functions = if memory.kind == 0x21 { vec![id] } else { Vec::new() };
+        let found = ReservedRange { range, kind: ReservedKind::Direct, scopes: Vec::new(), functions };
+        facts.iommu.reserved.push(Said::new(found, at.clone()));
+    }
+}
+
+fn of_unit(unit: &Unit, at: &Place, facts: &mut Facts) {
+    for found in unit.requesters() {
+        let (first, last) = (found.first, found.last);
+        let alias = found.alias.map(|source| RequesterAlias { first, last, source });
+        facts.iommu.aliases.extend(alias.map(|alias| Said::new(alias, at.clone())));
+    }
+    for device in &unit.devices {
+        if let Device::Special { handle, source, variety, .. } = *device {
+            let special = SpecialDevice { is_io_apic: variety == 1, handle, source };
+            facts.iommu.special.push(Said::new(special, at.clone()));
+        }
+    }
+}
+
+/// Reads what `acpidump` prints: `    0010: 4D 53 46 54 …  MSFT…`.
+#[derive(Default)]
+pub(super) struct Reader {
+    bytes: Vec<u8>,
+    at: Option<Place>,
+}
+
+/// The offset and the bytes of a line.
+fn dumped(words: &str) -> Option<(usize, Vec<u8>)> {
+    let (offset, rest) = words.split_once(": ")?;
+    let offset = usize::from_str_radix(offset, 16).ok().filter(|_| offset.len() >= 4)?;
+    let hex = rest.split("  ").next()?;
+    let two = |word: &str| (word.len() == 2).then(|| u8::from_str_radix(word, 16).ok()).flatten();
+    let bytes: Option<Vec<u8>> = hex.split_whitespace().map(two).collect();
+    bytes.filter(|bytes| !bytes.is_empty() && bytes.len() <= 16).map(|bytes| (offset, bytes))
+}
+
+impl LineReader for Reader {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+        let Some((offset, bytes)) = dumped(line.words()) else {
+            self.end(facts, heard);
+            return Verdict::Pass;
+        };
+        if offset == 0 {
+            self.end(facts, heard);
+            if !(bytes.starts_with(b"DMAR") || bytes.starts_with(b"IVRS")) {
+                return Verdict::Pass;
+            }
+            self.at = Some(line.place());
+        }
+        if self.at.is_none() || offset != self.bytes.len() {
+            return Verdict::Pass;
+        }
+        self.bytes.extend(bytes);
+        Verdict::Took
+    }
+
+    fn end(&mut self, facts: &mut Facts, heard: &mut Heard) {
+        let bytes = std::mem::take(&mut self.bytes);
+        if let Some(at) = self.at.take() {
+            table(&bytes, &at, facts, heard);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts_of as read;
+
+    #[test]
+    fn a_dump_of_a_table_is_read() {
+        // One unit that has all, at 0xfed91000, of a host with 39 bits.
+        let facts = read(
+            "DMAR @ 0x0000000000000000\n\
+             \x20   0000: 44 4D 41 52 40 00 00 00 01 00 54 45 53 54 00 00  DMAR@...........\n\
+             \x20   0010: 54 45 53 54 00 00 00 00 00 00 00 00 00 00 00 00  TEST............\n\
+             \x20   0020: 00 00 00 00 26 01 00 00 00 00 00 00 00 00 00 00  ....&...........\n\
+             \x20   0030: 00 00 10 00 01 00 00 00 00 10 D9 FE 00 00 00 00  ................\n",
+        );
+        assert_eq!(facts.iommu.width.as_ref().map(|said| said.value), Some(39));
+        let unit = &facts.iommu.units[0].value;
+        assert_eq!((unit.base, unit.has_the_rest), (0xfed9_1000, Some(true)));
+        // What is cut is said.
+        let cut = read("0000: 44 4D 41 52 40 00 00 00 01 00 54 45 53 54 00 00\n");
+        assert!(
+            cut.iommu.units.is_empty()
+                && cut.findings.all.iter().any(|finding| finding.to_string().contains("cut"))
+        );
+    }
+}

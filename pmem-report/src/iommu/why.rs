@@ -1,0 +1,121 @@
+//! Why a device cannot be given a mapping.
+
+use super::show::{devices, kind};
+use crate::sources::Sources;
+use crate::units::size;
+use pmem_core::AddrRange;
+use pmem_import::{Address, Machine, ReservedKind};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Why a device may not be given a range of addresses, or that nothing forbids it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct IommuWhy {
+    /// The device.
+    pub device: String,
+    /// The first address.
+    pub start: String,
+    /// The last.
+    pub end: String,
+    /// `refused`: VFIO answers -22; `allowed`: nothing that is known forbids it.
+    pub verdict: String,
+    /// Who is in its group; empty if it is not said.
+    pub group: Vec<String>,
+    /// Why.
+    pub why: Vec<String>,
+    /// What fits instead, and what is not known.
+    pub says: Vec<String>,
+    /// What was read.
+    #[serde(flatten)]
+    pub sources: Sources,
+}
+
+/// Interrupts of x86.
+const INTERRUPTS: (u64, u64) = (0xfee0_0000, 0xfeef_ffff);
+/// HyperTransport's, of AMD.
+const HYPER_TRANSPORT: (u64, u64) = (0xfd_0000_0000, 0xff_ffff_ffff);
+
+impl IommuWhy {
+    /// What is known of a device and a range.
+    #[must_use]
+    pub fn of(machine: &Machine, device: Address, range: AddrRange) -> Self {
+        let iommu = &machine.iommu;
+        let (first, last) = (range.start(), range.last());
+        let mut why = Vec::new();
+        let overlaps = |low: u64, high: u64| first <= high && low <= last;
+        for said in iommu.reserved.iter().map(|said| &said.value).filter(|said| range.overlaps(said.range)) {
+            let names = devices(machine, said);
+            let whose = if names.is_empty() { String::new() } else { format!(", for {}", names.join(", ")) };
+            let what = match said.kind {
+                ReservedKind::Direct => {
+                    "firmware has devices share memory there: it counts for the whole group"
+                }
+                ReservedKind::DirectRelaxable => {
+                    "firmware has devices share memory there, until a driver has them"
+                }
+                ReservedKind::Msi => "interrupts are written there",
+                ReservedKind::Other => "no mapping may use it",
+            };
+            why.push(format!(
+                "{:#x}-{:#x} is reserved ({}{whose}): {what}",
+                said.range.start(),
+                said.range.last(),
+                kind(said.kind)
+            ));
+        }
+        let says_interrupts = iommu.reserved.iter().any(|said| said.value.kind == ReservedKind::Msi);
+        let is_intel =
+            iommu.units.iter().any(|unit| unit.value.capability.is_some()) || iommu.width.is_some();
+        let is_amd = !iommu.special.is_empty() || !iommu.aliases.is_empty();
+        if (is_intel || is_amd) && !says_interrupts && overlaps(INTERRUPTS.0, INTERRUPTS.1) {
+            why.push(format!("{:#x}-{:#x} are interrupts", INTERRUPTS.0, INTERRUPTS.1));
+        }
+        let says_link = iommu.reserved.iter().any(|said| said.value.range.contains(HYPER_TRANSPORT.0));
+        if is_amd && !says_link && overlaps(HYPER_TRANSPORT.0, HYPER_TRANSPORT.1) {
+            why.push(format!("{:#x}-{:#x} is HyperTransport's", HYPER_TRANSPORT.0, HYPER_TRANSPORT.1));
+        }
+        let widths = iommu.units.iter().filter_map(|unit| unit.value.capability).map(|c| c.width());
+        let width = widths.min();
+        let needed = u64::BITS - last.leading_zeros();
+        if let Some(width) = width.filter(|width| needed > *width) {
+            why.push(format!(
+                "it needs {needed} bits, and a unit takes {width}: {:#x} ({}) and above are beyond it",
+                1u64 << width,
+                size(1 << width)
+            ));
+        }
+        let mut says = Vec::new();
+        if width.is_none() {
+            says.push(format!(
+                "it needs {needed} bits; how many the unit takes no source says (39 on most clients of Intel): a log's \"cap\" does"
+            ));
+        }
+        if first & 0xfff != 0 || last & 0xfff != 0xfff {
+            why.push("it is not of whole pages".to_owned());
+        }
+        if why.is_empty() {
+            says.push("-14 would be memory that cannot be pinned, -12 the limit of locked memory, -28 too many mappings (65,535): none of them is of the address".to_owned());
+        }
+        if iommu.reserved.is_empty() {
+            says.push(
+                "no source says which ranges are reserved: a log, or reserved_regions of the group"
+                    .to_owned(),
+            );
+        }
+        let group = iommu.groups.get(&device).map(|own| {
+            let all = iommu.groups.iter().filter(|(_, group)| *group == own);
+            all.map(|(address, _)| address.to_string()).collect()
+        });
+        let verdict = if why.is_empty() { "allowed" } else { "refused" }.to_owned();
+        Self {
+            device: device.to_string(),
+            start: format!("{first:#x}"),
+            end: format!("{last:#x}"),
+            verdict,
+            group: group.unwrap_or_default(),
+            why,
+            says,
+            sources: Sources::of(machine),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! IOMMUs, as text.
+
+use super::style::{Styles, styled};
+use crate::iommu::{IommuShow, IommuWhy};
+use std::io::{self, Write};
+
+/// Writes what there is.
+///
+/// # Errors
+/// What the output says.
+pub fn iommu_show(report: &IommuShow, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    let heading = match (report.units.len(), report.width) {
+        (0, _) => "No unit is known.".to_owned(),
+        (n, Some(width)) => format!("{n} unit(s), addresses of {width} bits come out"),
+        (n, None) => format!("{n} unit(s)"),
+    };
+    writeln!(out, "{}", styled(styles.heading, &heading))?;
+    for unit in &report.units {
+        let width = unit.width.map_or(String::new(), |width| format!(", takes {width} bits"));
+        let rest = if unit.has_the_rest == Some(true) { ", has all that no other has" } else { "" };
+        writeln!(out, "  registers at {}{width}{rest}", unit.base)?;
+        unit.scopes.iter().try_for_each(|scope| writeln!(out, "    {scope}"))?;
+    }
+    if !report.reserved.is_empty() {
+        writeln!(out, "\n{}", styled(styles.heading, "Addresses that no mapping may use"))?;
+    }
+    for found in &report.reserved {
+        let whose =
+            if found.devices.is_empty() { String::new() } else { format!(": {}", found.devices.join(", ")) };
+        writeln!(out, "  {}-{} {}{whose}", found.start, found.end, found.kind)?;
+    }
+    if !report.groups.is_empty() {
+        writeln!(out, "\n{}", styled(styles.heading, "Groups"))?;
+    }
+    for group in &report.groups {
+        writeln!(out, "  {}: {}", group.number, group.functions.join(" "))?;
+    }
+    if !(report.special.is_empty() && report.aliases.is_empty()) {
+        writeln!(out, "\n{}", styled(styles.heading, "Requesters that are no function"))?;
+    }
+    report.special.iter().chain(&report.aliases).try_for_each(|says| writeln!(out, "  {says}"))?;
+    report.says.iter().try_for_each(|says| writeln!(out, "{}", styled(styles.warning, says)))
+}
+
+/// Writes why a mapping is refused.
+///
+/// # Errors
+/// What the output says.
+pub fn iommu_why(report: &IommuWhy, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    let asked = format!("{} to {}-{}", report.device, report.start, report.end);
+    let heading = match report.verdict.as_str() {
+        "refused" => format!("{asked}: VFIO refuses it (-22)."),
+        _ => format!("{asked}: nothing that is known forbids it."),
+    };
+    writeln!(out, "{}", styled(styles.heading, &heading))?;
+    report.why.iter().try_for_each(|why| writeln!(out, "  {}", styled(styles.warning, why)))?;
+    if report.group.len() > 1 {
+        writeln!(out, "  its group: {}", report.group.join(" "))?;
+    }
+    report.says.iter().try_for_each(|says| writeln!(out, "  {says}"))
+}
