@@ -15,7 +15,9 @@ fn aside(text: &str) -> Vec<BadRecord> {
 /// Reads a line. `in_list` if pairs of `badram=` go on in it.
 pub(super) fn read(words: &str, in_list: &mut bool) -> Vec<BadRecord> {
     // `badram=0x…,0xfff…f8,…`: what memtest86+ proposes, on one line or several.
-    let list = match words.strip_prefix("badram=") {
+    // An equals sign at the end of a line is taken for a mailer's in a short text.
+    let list = words.strip_prefix("badram").map(|list| list.trim_start_matches('='));
+    let list = match list.filter(|list| list.is_empty() || list.starts_with("0x")) {
         Some(list) => Some(list),
         None if *in_list && words.starts_with("0x") => Some(words),
         None => None,

@@ -21,6 +21,8 @@ pub(super) struct Reader {
     maps: usize,
     /// A heading said that a hypervisor's map follows.
     hypervisor: bool,
+    /// It is that of tboot, which a hypervisor prints without brackets.
+    tboot: bool,
 }
 
 impl LineReader for Reader {
@@ -38,6 +40,7 @@ impl LineReader for Reader {
         {
             self.finish(facts, heard);
             self.hypervisor = line.xen;
+            self.tboot = words.starts_with("TBOOT");
             return Verdict::Took;
         }
         let Some((kind, body)) = self.kind(line, words) else { return Verdict::Pass };
@@ -82,9 +85,9 @@ impl Reader {
                 return Some((kind, body));
             }
         }
-        // A hypervisor prints its map without a word before it: `[first, last] (usable)`, and older ones `first - end (usable)`.
-        let old = words.contains(" - ") && words.ends_with(')') && begin(words);
-        let xen = line.xen && (words.starts_with('[') && words.contains("] (") || old);
+        // A hypervisor prints its map without a word before it, and tboot's without brackets.
+        let plain = self.tboot && words.contains(" - ") && words.ends_with(')') && begin(words);
+        let xen = line.xen && (words.starts_with('[') && words.contains("] (") || plain);
         xen.then_some((MapKind::Hypervisor, words))
     }
 
