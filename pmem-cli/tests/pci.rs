@@ -293,12 +293,18 @@ fn boots_of_public_cases_are_foretold() {
     let first = |line: &str| line.strip_prefix([' ', '-']).map(str::to_owned);
     let whole = |line: &str| Some(line.to_owned());
     type Line = fn(&str) -> Option<String>;
-    let cases: [(&str, &str, Line); 2] = [
-        ("cases/09-am5-ctxfi-tight-window.dmesg-diff-6.17-vs-6.18", "6.17", first),
-        ("04-obpc-tb5-egpu-32gbar.dmesg-pci", "6.14", whole),
+    // And the second: its own lines, and those of both.
+    let second = |line: &str| line.strip_prefix([' ', '+']).map(str::to_owned);
+    let difference = "cases/09-am5-ctxfi-tight-window.dmesg-diff-6.17-vs-6.18";
+    // Of the second this one port gets its window elsewhere: what it would have beside, for a ROM, it is not given.
+    let elsewhere: &[&str] = &["0000:0d:04.0", "0000:0f:00.0"];
+    let cases: [(&str, &str, Line, &[&str]); 3] = [
+        (difference, "6.17", first, &[]),
+        (difference, "6.18", second, elsewhere),
+        ("04-obpc-tb5-egpu-32gbar.dmesg-pci", "6.14", whole, &[]),
     ];
     let dir = tempfile::tempdir().unwrap();
-    for (file, kernel, side) in cases {
+    for (file, kernel, side, elsewhere) in cases {
         let log = std::fs::read_to_string(corpus.join("pci").join(file)).unwrap();
         let lines: Vec<String> = log.lines().filter_map(side).collect();
         let assigns = |line: &String| line.contains(": assigned") || line.contains("no space");
@@ -309,7 +315,8 @@ fn boots_of_public_cases_are_foretold() {
         let (early, late) = (dir.path().join("early"), dir.path().join("late"));
         std::fs::write(&early, before.join("\n")).unwrap();
         std::fs::write(&late, lines.join("\n")).unwrap();
-        let (changed, wrong) = not_as_foretold(&early, &late, kernel, "boot");
+        let (changed, mut wrong) = not_as_foretold(&early, &late, kernel, "boot");
+        wrong.retain(|line| !elsewhere.iter().any(|function| line.contains(function)));
         assert!(changed > 5 && wrong.is_empty(), "{file}: {changed} changed; not as foretold: {wrong:#?}");
     }
 }
@@ -346,8 +353,16 @@ fn what_is_assigned_anew_is_foretold() {
     let Some(corpus) = pmem_tests::corpus() else { return };
     let cases = corpus.join("pci/cases");
     let log = cases.join("10-ava-altra-rx7600.dmesg-full");
-    let (_, wrong) = not_as_foretold(&log, &log, "6.18", "reassign");
+    // The driver makes a register larger later on.
+    let whole = std::fs::read_to_string(&log).unwrap();
+    let booted = whole.split_once("amdgpu 000d:03:00.0: BAR 0").unwrap().0.rsplit_once('\n').unwrap().0;
+    let dir = tempfile::tempdir().unwrap();
+    let early = dir.path().join("booted");
+    std::fs::write(&early, booted).unwrap();
+    let (_, wrong) = not_as_foretold(&early, &early, "6.18", "reassign");
     assert_eq!(wrong, [""; 0]);
+    let (changed, wrong) = not_as_foretold(&early, &log, "6.18", "resize 000d:03:00.0:bar0=8G");
+    assert_eq!((changed > 3, wrong), (true, Vec::new()));
     // Behind each line that a change made another, what it was before the change.
     let text = std::fs::read_to_string(cases.join("17-qemu-arm64-switch-multifunction.dmesg-bad-and-good"));
     let mut good: Vec<String> = Vec::new();
@@ -358,7 +373,6 @@ fn what_is_assigned_anew_is_foretold() {
             None => good.push(line.to_owned()),
         }
     }
-    let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("good");
     std::fs::write(&path, good.join("\n")).unwrap();
     let (_, wrong) = not_as_foretold(&path, &path, "6.0", "reassign");

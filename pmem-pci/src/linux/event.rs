@@ -53,6 +53,9 @@ pub struct Outcome {
 #[must_use]
 pub fn predict(before: &Map, rules: &Rules, event: Event) -> Outcome {
     let tree = &before.tree;
+    // Once it runs, nothing is relaxed without need.
+    let at_boot = matches!(event, Event::Boot | Event::Reassign | Event::Realloc);
+    let rules = &Rules { relaxes_freely: rules.relaxes_freely && at_boot, ..*rules };
     let mut map = before.clone();
     let mut failed = Failed::new();
     let mut put_back = false;

@@ -20,6 +20,9 @@ pub struct Rules {
     pub leaves_options_out: bool,
     /// What is said of [`Sizing::Relaxed`] is done for the size with what is optional as well (from 6.15).
     pub relaxes_options: bool,
+    /// The same is done where no window above is assigned yet, at boot, two bridges below the root and farther; and it never raises an
+    /// alignment (from 6.18).
+    pub relaxes_freely: bool,
     /// A window whose size is no multiple of its alignment begins lower, so that it ends at a multiple (from 7.1).
     pub moved_down: bool,
     /// A window that grew keeps at least its old size (up to 6.19).
@@ -58,6 +61,7 @@ impl Rules {
             sizing,
             leaves_options_out: version >= 6015,
             relaxes_options: version >= 6015,
+            relaxes_freely: version >= 6018,
             moved_down: version >= 7001,
             old_size_is_least: version < 7000,
             names_windows: version >= 6018,

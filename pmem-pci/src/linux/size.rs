@@ -161,8 +161,9 @@ fn memory_window(
     }
     let old = if rules.old_size_is_least { window.size } else { 0 };
     let least = if extra.is_some() { 0 } else { add };
-    let relaxes =
-        |size, align| rules.sizing == Sizing::Relaxed && size > 0 && !fits_above(map, &window, size, align);
+    let relaxes = |size, align| {
+        rules.sizing == Sizing::Relaxed && size > 0 && !fits_above(map, rules, &window, size, align)
+    };
     let (mut align, mut needed) = match rules.sizing {
         Sizing::Half | Sizing::Relaxed => {
             let align = half(&aligns, largest);
@@ -170,9 +171,10 @@ fn memory_window(
         }
         Sizing::Head => (head(&sizes, largest), up(sum.max(least), granule)),
     };
+    let relaxed = |align: u64| if rules.relaxes_freely { align.min(largest) } else { largest };
     let mut align_with = align.max(children_align);
     if relaxes(needed, align) {
-        (align, needed, align_with) = (largest, up(sum.max(least).max(old), granule), granule);
+        (align, needed, align_with) = (relaxed(align), up(sum.max(least).max(old), granule), granule);
     }
     let with = if extra.is_none() || (add == 0 && children == 0) {
         needed
@@ -180,7 +182,7 @@ fn memory_window(
         let all = (sum.max(least).max(add) + children).max(old);
         let size = up(all, if rules.sizing == Sizing::Head { granule } else { align_with });
         if rules.relaxes_options && relaxes(size, align_with) {
-            (align, align_with) = (largest, granule);
+            (align, align_with) = (relaxed(align), granule);
             up(all, granule)
         } else {
             size
@@ -190,7 +192,7 @@ fn memory_window(
 }
 
 /// Whether the nearest window above of a window's kind that is assigned has room for it, if there is one: apertures are not looked at.
-fn fits_above(map: &Map, window: &Res, size: u64, align: u64) -> bool {
+fn fits_above(map: &Map, rules: &Rules, window: &Res, size: u64, align: u64) -> bool {
     let alike = |res: &&Res| {
         let is_kind = res.prefetchable == window.prefetchable && (!window.wide || res.wide);
         res.is_window() && res.space == Space::Memory && is_kind
@@ -212,7 +214,8 @@ fn fits_above(map: &Map, window: &Res, size: u64, align: u64) -> bool {
         }
         next = map.parent(above);
     }
-    true
+    // As two boots of 6.18 show: those below a switch's upstream port, and none nearer to the root.
+    !(rules.relaxes_freely && map.tree.above(window.id.function()).count() > 1)
 }
 
 /// The least alignment at which what is smaller still fills half of what is larger.
