@@ -60,7 +60,7 @@ impl Reader {
             && let Some(last) = requester(words, "devid:")
         {
             facts.iommu.aliases.push(Said::new(RequesterAlias { first, last, source }, line.place()));
-            heard.count("requester of an IOMMU");
+            heard.count("IOMMU requester");
             return Verdict::Took;
         }
         if words.contains("DEV_ALIAS_RANGE") {
@@ -77,7 +77,7 @@ impl Reader {
         };
         let found = SpecialDevice { is_io_apic: kind == "IOAPIC", handle, source };
         facts.iommu.special.push(Said::new(found, line.place()));
-        heard.count("requester of an IOMMU");
+        heard.count("IOMMU requester");
         Verdict::Took
     }
 }
@@ -139,7 +139,7 @@ impl LineReader for Reader {
             let address = who.rsplit(' ').next().and_then(|who| who.parse::<Address>().ok());
             let group = group.split_whitespace().next().and_then(|group| group.parse().ok());
             facts.iommu.groups.extend(address.zip(group));
-            heard.count("member of an IOMMU group");
+            heard.count("IOMMU group member");
             return Verdict::Took;
         }
         // `OF: /soc/pcie@4c300000: iommu-map, using mask 000001ff, id-base: 00000100, out-base: 00000011, length: 00000007, id: …`
