@@ -8,7 +8,9 @@ use libfuzzer_sys::fuzz_target;
 use pmem_import::Sources;
 
 /// Files of a machine, of each kind that is read.
-const PATHS: [&str; 32] = [
+const PATHS: [&str; 34] = [
+    "sys/firmware/acpi/tables/DMAR",
+    "sys/firmware/acpi/tables/IVRS",
     "proc/iomem",
     "proc/ioports",
     "proc/meminfo",

@@ -1,6 +1,7 @@
 //! What is asked of whatever was read.
 
 use pmem_import::{Machine, PciIds, Sources};
+use pmem_report::iommu::IommuShow;
 use pmem_report::text::{self, Detail, Styles};
 use pmem_report::{Answer, Memory, Topo, View};
 use std::io;
@@ -14,5 +15,5 @@ pub fn ask(mut sources: Sources) {
     }
     let topo = Topo::of(&machine, &PciIds::default());
     text::topo(&topo, Detail::All, &Styles::default(), &mut io::sink()).expect("a sink takes everything");
-    let _ = (Memory::of(&machine), View::of(&machine, machine.system));
+    let _ = (Memory::of(&machine), View::of(&machine, machine.system), IommuShow::of(&machine));
 }

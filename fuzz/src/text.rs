@@ -6,8 +6,11 @@ mod questions;
 
 use libfuzzer_sys::fuzz_target;
 use pmem_import::Sources;
+use pmem_report::bad::BadRam;
 
 fuzz_target!(|data: &[u8]| {
+    let (faults, bad) = (pmem_import::fault::faults(data), BadRam::of(data));
+    assert!(faults.iter().all(|fault| fault.line <= fault.last_line) && bad.pages.len() as u64 <= bad.count);
     let mut sources = Sources::default();
     if sources.add_stream("input", &mut &data[..]).is_ok() {
         questions::ask(sources);

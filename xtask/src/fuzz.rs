@@ -31,7 +31,7 @@ pub fn run(seconds: u32, only: Option<&str>) -> Result {
     check("building the fuzz targets", &mut build)?;
     let real = std::env::var_os("PMEM_CORPUS").map(PathBuf::from);
     let mut texts: Vec<PathBuf> = Vec::new();
-    for folder in ["reports/mtrr", "pci/cases", "iomem", "reports/iomem"] {
+    for folder in ["reports/mtrr", "pci/cases", "iomem", "reports/iomem", "iommu", "iommu/tables", "badram"] {
         texts.extend(real.iter().map(|real| real.join(folder)).filter(|folder| folder.is_dir()));
     }
     let known = || TARGETS.map(|(name, _)| name).join(", ");
