@@ -558,3 +558,14 @@ fn what_would_fit_instead_is_said() {
     let report = plan(&["--resize", "0000:01:00.0:bar1=16G"]);
     assert_eq!((&report["verdict"], &report["suggestions"]), (&"fits".into(), &serde_json::json!([])));
 }
+
+/// A register cannot be so large; a log that says so is read all the same.
+#[test]
+fn what_no_register_can_be_does_not_stop_a_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let line = "pci 0000:06:00.0: reg 0x10: [mem 0xff000000-0xfffffffffffffffe 64bit]\n";
+    std::fs::write(&path, line).unwrap();
+    let output = pmem(&["pci", "tree", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}

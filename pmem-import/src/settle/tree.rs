@@ -480,7 +480,8 @@ fn alignment(function: &Function, slot: Slot, size: u64) -> u64 {
             if one.is_power_of_two() { one } else { 1 << size.trailing_zeros() }
         }
         Slot::Vf(_) => 1 << size.trailing_zeros(),
-        _ => size.next_power_of_two(),
+        // No register has more than 2^63.
+        _ => size.checked_next_power_of_two().unwrap_or(1 << 63),
     }
 }
 
