@@ -1,7 +1,7 @@
 //! The questions: each reads the machine, makes a report, and writes it.
 
 use crate::args::{Args, IommuCommand, RamCommand, TopoArgs};
-use crate::source::{open, viewer, write};
+use crate::source::{open, range as parse_range, viewer, write};
 use crate::{Failure, Status};
 use pmem_core::{AddrRange, ArenaId};
 use pmem_import::{Address, Machine, PciIds, ResourceKind, parse_addr};
@@ -58,28 +58,15 @@ pub(crate) fn iommu(args: &Args, command: &IommuCommand, out: &mut dyn Write) ->
             let address = device.parse::<Address>().map_err(|_| {
                 Failure::Usage(format!("{device}: a function is wanted, such as 0000:3b:00.0"))
             })?;
-            let range = device_range(range)?;
+            let (first, last) = parse_range("RANGE", range)?;
+            let range =
+                AddrRange::inclusive(first, last).map_err(|error| Failure::Usage(error.to_string()))?;
             let machine = open(args, sources)?;
             let report = IommuWhy::of(&machine, address, range);
             write(args, &report, out, text::iommu_why)?;
             Ok(if report.verdict == "refused" { Status::No } else { Status::Done })
         }
     }
-}
-
-/// `0x1000-0x2000`, the end not among them but where it ends in ones; `0x1000+0x1000`.
-fn device_range(text: &str) -> Result<AddrRange, Failure> {
-    let wrong = || {
-        Failure::Usage(format!("{text}: START-END or START+SIZE is wanted, such as 0x100000000+0x40000000"))
-    };
-    let parse = |text: &str| parse_addr(text).map_err(Failure::Usage);
-    if let Some((start, size)) = text.split_once('+') {
-        return AddrRange::sized(parse(start)?, parse(size)?).map_err(|_| wrong());
-    }
-    let (start, end) = text.split_once('-').ok_or_else(wrong)?;
-    let (start, end) = (parse(start)?, parse(end)?);
-    let last = if end & 0xfff == 0xfff { end } else { end.checked_sub(1).ok_or_else(wrong)? };
-    AddrRange::inclusive(start, last).map_err(|_| wrong())
 }
 
 pub(crate) fn view(

@@ -2,9 +2,9 @@
 
 use crate::args::{Args, PciCommand, PciWish};
 use crate::pci_windows;
-use crate::source::{open, write};
+use crate::source::{open, range, write};
 use crate::{Failure, Status};
-use pmem_import::{Address, Machine, parse_addr};
+use pmem_import::{Address, Machine};
 use pmem_pci::linux::Rules;
 use pmem_pci::plan::{Verdict, plan};
 use pmem_pci::tree::{Avoid, Space};
@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
         }
         PciCommand::Windows { changes } => pci_windows::run(args, changes, out),
         PciCommand::Doctor { sources, kernel, avoid, write: folder } => {
-            let avoid = avoid.iter().map(|text| range(text)).collect::<Result<Vec<_>, _>>()?;
+            let avoid = avoid.iter().map(|text| range("--avoid", text)).collect::<Result<Vec<_>, _>>()?;
             let mut machine = open_pci(args, sources)?;
             machine.pci.tree.avoid.extend(avoid.into_iter().map(|(first, last)| Avoid {
                 space: Space::Memory,
@@ -120,7 +120,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
         PciCommand::Plan { sources, wish, at, kernel, avoid, pin, quiesce, keep } => {
             let ask = Ask {
                 wishes: wishes(args, wish, at.as_deref())?,
-                avoid: avoid.iter().map(|text| range(text)).collect::<Result<_, _>>()?,
+                avoid: avoid.iter().map(|text| range("--avoid", text)).collect::<Result<_, _>>()?,
                 pinned: pin.iter().map(|text| address("--pin", text)).collect::<Result<_, _>>()?,
                 quiesced: quiesce.iter().map(|text| address("--quiesce", text)).collect::<Result<_, _>>()?,
                 kept: keep.iter().map(|text| kept(args, text)).collect::<Result<_, _>>()?,
@@ -253,17 +253,6 @@ fn said(machine: &Machine) -> (Vec<Read>, Vec<Warning>) {
 fn address(option: &str, text: &str) -> Result<Address, Failure> {
     text.parse()
         .map_err(|_| Failure::Usage(format!("{option} {text}: no PCI function: 0000:04:00.0 is wanted")))
-}
-
-/// `START-END`, the end not among them.
-fn range(text: &str) -> Result<(u64, u64), Failure> {
-    let wrong =
-        || Failure::Usage(format!("--avoid {text}: START-END is wanted, such as 0x4000000000-0x8000000000"));
-    let (start, end) = text.split_once("..").or_else(|| text.split_once('-')).ok_or_else(wrong)?;
-    let (start, end) = (parse_addr(start).map_err(Failure::Usage)?, parse_addr(end).map_err(Failure::Usage)?);
-    // What ends in ones is how Linux prints the last address.
-    let last = if end & 0xfff == 0xfff { end } else { end.checked_sub(1).ok_or_else(wrong)? };
-    if start <= last { Ok((start, last)) } else { Err(wrong()) }
 }
 
 /// A card below a port, or on a bus.

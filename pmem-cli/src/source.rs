@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::args::{Args, Color};
 use pmem_core::ArenaId;
-use pmem_import::{Heard, Machine, MtrrFacts, Sources, read_net};
+use pmem_import::{Heard, Machine, MtrrFacts, Sources, parse_addr, read_net};
 use pmem_report::text::Styles;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -92,4 +92,23 @@ pub(crate) fn write<T: Serialize>(
     } else {
         Ok(text(report, &styles(args.color), out)?)
     }
+}
+
+/// The first and the last address of `START-END`, the end not among them, or `START+SIZE`.
+pub(crate) fn range(option: &str, text: &str) -> Result<(u64, u64), Failure> {
+    let wrong = || {
+        let wanted = "START-END or START+SIZE is wanted, such as 0x4000000000-0x8000000000";
+        Failure::Usage(format!("{option} {text}: {wanted}"))
+    };
+    let parse = |text: &str| parse_addr(text).map_err(Failure::Usage);
+    let (start, last) = if let Some((start, size)) = text.split_once('+') {
+        let start = parse(start)?;
+        (start, parse(size)?.checked_sub(1).and_then(|rest| start.checked_add(rest)))
+    } else {
+        let (start, end) = text.split_once("..").or_else(|| text.split_once('-')).ok_or_else(wrong)?;
+        let end = parse(end)?;
+        // What ends in ones is how Linux prints the last address.
+        (parse(start)?, if end & 0xfff == 0xfff { Some(end) } else { end.checked_sub(1) })
+    };
+    last.filter(|last| start <= *last).map(|last| (start, last)).ok_or_else(wrong)
 }

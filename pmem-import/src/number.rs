@@ -1,5 +1,7 @@
 //! Numbers as Linux and people write them.
 
+use pmem_pci::Address;
+
 /// Reads an address: hexadecimal with `0x`, else decimal; `_` may separate digits. Hexadecimal digits without `0x`, which would be
 /// taken for another number, are refused with a hint.
 ///
@@ -34,6 +36,21 @@ pub(crate) fn hex(text: &str) -> Option<u64> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
     plain.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
+}
+
+/// A function of its numbers: bus, device and function, with the segment before or without.
+pub(crate) fn function(numbers: &[u64]) -> Option<Address> {
+    let (segment, bus, device, function) = match *numbers {
+        [bus, device, function] => (0, bus, device, function),
+        [segment, bus, device, function] => (segment, bus, device, function),
+        _ => return None,
+    };
+    Some(Address {
+        segment: u32::try_from(segment).ok()?,
+        bus: u8::try_from(bus).ok()?,
+        device: u8::try_from(device).ok().filter(|device| *device < 32)?,
+        function: u8::try_from(function).ok().filter(|function| *function < 8)?,
+    })
 }
 
 /// Largest number in a list that is believed: more CPUs or nodes than any machine has.

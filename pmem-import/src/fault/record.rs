@@ -1,5 +1,6 @@
 //! What a record of a fault says, and how its parts are written.
 
+use crate::number;
 use crate::text::Line;
 use pmem_iommu::{amd as amd_vi, smmu as arm, vtd as intel};
 use pmem_pci::Address;
@@ -142,18 +143,8 @@ pub(super) fn joined(
 
 /// A function as people write it: `0000:05:00.0`, `05:00.0`, `0x64:0x00.5`, `07.00.1`.
 pub(super) fn function(text: &str) -> Option<Address> {
-    let parts: Option<Vec<u64>> = text.trim().split([':', '.']).map(crate::number::hex).collect();
-    let (segment, bus, device, function) = match *parts?.as_slice() {
-        [bus, device, function] => (0, bus, device, function),
-        [segment, bus, device, function] => (segment, bus, device, function),
-        _ => return None,
-    };
-    Some(Address {
-        segment: u32::try_from(segment).ok()?,
-        bus: u8::try_from(bus).ok()?,
-        device: u8::try_from(device).ok().filter(|device| *device < 32)?,
-        function: u8::try_from(function).ok().filter(|function| *function < 8)?,
-    })
+    let parts: Option<Vec<u64>> = text.trim().split([':', '.']).map(number::hex).collect();
+    number::function(&parts?)
 }
 
 /// What follows a word, up to a blank, a comma or a bracket.

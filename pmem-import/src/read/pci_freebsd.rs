@@ -4,6 +4,7 @@ use super::reader::{LineReader, Verdict};
 use crate::facts::{
     Aperture, BusId, Facts, Function, Heard, PciResource, PciSource, Place, ResourceKind, Said, Unplaced,
 };
+use crate::number::function;
 use crate::text::Line;
 use pmem_core::AddrRange;
 use pmem_pci::{Address, Class, Command};
@@ -61,17 +62,7 @@ fn kind(text: &str) -> Option<(bool, bool)> {
 /// `pci0:25:0:1`, `pci25:0:1` of older ones, each without `pci`.
 fn address(text: &str) -> Option<Address> {
     let numbers: Option<Vec<u64>> = text.trim_end_matches(':').split(':').map(number).collect();
-    let (segment, bus, device, function) = match *numbers?.as_slice() {
-        [segment, bus, device, function] => (segment, bus, device, function),
-        [bus, device, function] => (0, bus, device, function),
-        _ => return None,
-    };
-    Some(Address {
-        segment: u32::try_from(segment).ok()?,
-        bus: u8::try_from(bus).ok()?,
-        device: u8::try_from(device).ok().filter(|device| *device < 32)?,
-        function: u8::try_from(function).ok().filter(|function| *function < 8)?,
-    })
+    function(&numbers?)
 }
 
 /// `10` to `24` in hexadecimal: which register.

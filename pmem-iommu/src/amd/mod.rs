@@ -8,3 +8,8 @@ pub mod registers;
 pub use command::Command;
 pub use device::{DeviceEntry, InterruptControl, Mode};
 pub use event::{Code, Event, Flags};
+
+/// Device addresses that AMD's processors keep for HyperTransport (2.1.2).
+pub const HYPER_TRANSPORT: core::ops::RangeInclusive<u64> = 0xfd_0000_0000..=0xff_ffff_ffff;
+/// Of those, interrupts and ends of interrupts.
+pub const LINK_INTERRUPTS: core::ops::RangeInclusive<u64> = 0xfd_f800_0000..=0xfd_f8ff_ffff;

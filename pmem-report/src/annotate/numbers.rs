@@ -3,15 +3,6 @@
 //! No addresses are I/O ports, class codes, flags, domains, revisions, error codes, identifiers of vendors and devices, virtual addresses of an
 //! oops. Page frames are addresses once they are multiplied by the page.
 
-/// What an address is of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
-    /// Memory as CPUs see it.
-    Memory,
-    /// A page frame, as an address.
-    Frame,
-}
-
 /// A number that is an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Number {
@@ -19,8 +10,6 @@ pub struct Number {
     pub addr: u64,
     /// What of the line it is.
     pub shown: String,
-    /// What it is of.
-    pub of: Of,
 }
 
 /// Physical addresses have at most so many bits; above are virtual ones.
@@ -32,25 +21,25 @@ const PAGE: u32 = 12;
 pub fn find(line: &str) -> Vec<Number> {
     let is_virtual = is_virtual_context(line);
     let mut found: Vec<Number> = Vec::new();
-    let mut push = |addr: u64, shown: String, of: Of| {
+    let mut push = |addr: u64, shown: String| {
         if addr >> WIDEST == 0 && !found.iter().any(|had| had.addr == addr) {
-            found.push(Number { addr, shown, of });
+            found.push(Number { addr, shown });
         }
     };
     if let Some((start, last)) = listed(line) {
-        push(start, format!("{start:#x}"), Of::Memory);
-        push(last, format!("{last:#x}"), Of::Memory);
+        push(start, format!("{start:#x}"));
+        push(last, format!("{last:#x}"));
     }
     // `page:0x12345 offset:0x680`: a frame, and where in it.
     let offset = word_number(line, "offset:").filter(|offset| *offset < 1 << PAGE);
     for token in tokens(line) {
         match token.kind(line, is_virtual) {
             Kind::Nothing => {}
-            Kind::Address => push(token.value, format!("{:#x}", token.value), Of::Memory),
+            Kind::Address => push(token.value, format!("{:#x}", token.value)),
             Kind::Frame => {
                 if let Some(addr) = token.value.checked_shl(PAGE).filter(|addr| addr >> PAGE == token.value) {
                     let addr = addr + offset.unwrap_or(0);
-                    push(addr, format!("page {:#x}", token.value), Of::Frame);
+                    push(addr, format!("page {:#x}", token.value));
                 }
             }
         }

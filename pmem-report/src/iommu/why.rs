@@ -5,6 +5,8 @@ use crate::sources::Sources;
 use crate::units::size;
 use pmem_core::AddrRange;
 use pmem_import::{Address, Machine, ReservedKind};
+use pmem_iommu::INTERRUPTS;
+use pmem_iommu::amd::HYPER_TRANSPORT;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -30,11 +32,6 @@ pub struct IommuWhy {
     pub sources: Sources,
 }
 
-/// Interrupts of x86.
-const INTERRUPTS: (u64, u64) = (0xfee0_0000, 0xfeef_ffff);
-/// HyperTransport's, of AMD.
-const HYPER_TRANSPORT: (u64, u64) = (0xfd_0000_0000, 0xff_ffff_ffff);
-
 impl IommuWhy {
     /// What is known of a device and a range.
     #[must_use]
@@ -42,7 +39,7 @@ impl IommuWhy {
         let iommu = &machine.iommu;
         let (first, last) = (range.start(), range.last());
         let mut why = Vec::new();
-        let overlaps = |low: u64, high: u64| first <= high && low <= last;
+        let overlaps = |low: &u64, high: &u64| first <= *high && *low <= last;
         for said in iommu.reserved.iter().map(|said| &said.value).filter(|said| range.overlaps(said.range)) {
             let names = devices(machine, said);
             let whose = if names.is_empty() { String::new() } else { format!(", for {}", names.join(", ")) };
@@ -67,12 +64,16 @@ impl IommuWhy {
         let is_intel =
             iommu.units.iter().any(|unit| unit.value.capability.is_some()) || iommu.width.is_some();
         let is_amd = !iommu.special.is_empty() || !iommu.aliases.is_empty();
-        if (is_intel || is_amd) && !says_interrupts && overlaps(INTERRUPTS.0, INTERRUPTS.1) {
-            why.push(format!("{:#x}-{:#x} are interrupts", INTERRUPTS.0, INTERRUPTS.1));
+        if (is_intel || is_amd) && !says_interrupts && overlaps(INTERRUPTS.start(), INTERRUPTS.end()) {
+            why.push(format!("{:#x}-{:#x} are interrupts", INTERRUPTS.start(), INTERRUPTS.end()));
         }
-        let says_link = iommu.reserved.iter().any(|said| said.value.range.contains(HYPER_TRANSPORT.0));
-        if is_amd && !says_link && overlaps(HYPER_TRANSPORT.0, HYPER_TRANSPORT.1) {
-            why.push(format!("{:#x}-{:#x} is HyperTransport's", HYPER_TRANSPORT.0, HYPER_TRANSPORT.1));
+        let says_link = iommu.reserved.iter().any(|said| said.value.range.contains(*HYPER_TRANSPORT.start()));
+        if is_amd && !says_link && overlaps(HYPER_TRANSPORT.start(), HYPER_TRANSPORT.end()) {
+            why.push(format!(
+                "{:#x}-{:#x} is HyperTransport's",
+                HYPER_TRANSPORT.start(),
+                HYPER_TRANSPORT.end()
+            ));
         }
         let widths = iommu.units.iter().filter_map(|unit| unit.value.capability).map(|c| c.width());
         let width = widths.min();

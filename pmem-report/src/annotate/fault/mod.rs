@@ -52,14 +52,10 @@ impl Known<'_> {
         let bus = who.and_then(|who| self.bus_of(who.address));
         let answer = Answer::new(self.map, bus.unwrap_or(self.map.system), address);
         let what = explain(&answer);
-        let who = who.map(|who| self.who(who, fault.xen)).into_iter().flatten();
-        let asked: Vec<String> = who.filter(|says| says.starts_with(ASKED)).collect();
+        let says = who.map_or(Vec::new(), |who| self.who(who, fault.xen));
+        let asked: Vec<String> = says.into_iter().filter(|says| says.starts_with(ASKED)).collect();
         let text = [vec![what], asked, vec![IF_TRANSLATED.to_owned()]].concat().join("; ");
-        let requester = match &fault.record {
-            Record::Vtd { who, .. } | Record::Amd { who, .. } => *who,
-            _ => None,
-        };
-        let requester = requester.map(|who| who.address.to_string());
+        let requester = who.map(|who| who.address.to_string());
         Some(Note { line: fault.last_line, number: hex(address), text, requester, answer })
     }
 

@@ -3,15 +3,10 @@
 use super::known::Known;
 use crate::units::size;
 use pmem_import::ReservedKind;
+use pmem_iommu::INTERRUPTS;
+use pmem_iommu::amd::{HYPER_TRANSPORT, LINK_INTERRUPTS};
 use pmem_iommu::smmu::v3;
 use pmem_iommu::vtd::fault::About;
-
-/// Interrupts of x86: both vendors' units take no translation there.
-const INTERRUPTS: std::ops::RangeInclusive<u64> = 0xfee0_0000..=0xfeef_ffff;
-/// What AMD's processors keep for HyperTransport (48882, 2.1.2).
-const HYPER_TRANSPORT: std::ops::RangeInclusive<u64> = 0xfd_0000_0000..=0xff_ffff_ffff;
-/// Of it, interrupts and their ends.
-const HT_INTERRUPTS: std::ops::RangeInclusive<u64> = 0xfd_f800_0000..=0xfd_f8ff_ffff;
 
 /// Bits that an address needs.
 const fn bits(address: u64) -> u32 {
@@ -25,7 +20,7 @@ pub(super) const fn without_sign(address: u64) -> u64 {
 
 /// What of HyperTransport's range an address is.
 pub(super) fn hyper_transport(address: u64) -> Option<String> {
-    if HT_INTERRUPTS.contains(&address) {
+    if LINK_INTERRUPTS.contains(&address) {
         return Some(
             "0xfdf8000000-0xfdf8ffffff are interrupts and ends of interrupts (HyperTransport): no memory"
                 .to_owned(),
