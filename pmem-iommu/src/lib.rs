@@ -9,12 +9,13 @@
 //! // Sixteen pages that the unit sees at 0x100000.
 //! let words: Vec<AtomicU64> = (0..16 * 512).map(|_| AtomicU64::new(0)).collect();
 //! let format = VtdSecondStage::new(4, 39, 1).ok_or("no such format")?;
-//! let mut table = Table::new(format, Pool::new(words, 0x10_0000))?;
-//! table.map(0x20_0000, 0x3f_ffff, 0x8000_0000, Access::BOTH)?;
+//! let mut pool = Pool::new(words, 0x10_0000);
+//! let mut table = Table::new(format, &mut pool)?;
+//! table.on(&mut pool).map(0x20_0000, 0x3f_ffff, 0x8000_0000, Access::BOTH)?;
 //! // One page of 2 MiB, split when a part of it goes.
-//! let forget = table.unmap(0x20_0000, 0x20_0fff)?;
+//! let forget = table.on(&mut pool).unmap(0x20_0000, 0x20_0fff)?;
 //! assert_eq!((forget.first, forget.last), (0x20_0000, 0x3f_ffff));
-//! assert_eq!(table.lookup(0x20_1000).map(|found| found.leaf.target), Some(0x8000_1000));
+//! assert_eq!(table.lookup(&pool, 0x20_1000).map(|found| found.leaf.target), Some(0x8000_1000));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![no_std]

@@ -242,7 +242,8 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 struct Bench<F> {
-    table: Table<F, Watched>,
+    table: Table<F>,
+    memory: Watched,
     model: BTreeMap<u64, Page>,
     exchanges: bool,
     write_only: bool,
@@ -251,7 +252,7 @@ struct Bench<F> {
 impl<F: Format> Bench<F> {
     fn new(format: F, kind: Kind, pages: usize) -> Self {
         let words: Vec<AtomicU64> = (0..pages * 512).map(|_| AtomicU64::new(0)).collect();
-        let memory = Watched {
+        let mut memory = Watched {
             pool: Pool::new(words, BASE),
             kind,
             root: None,
@@ -260,9 +261,9 @@ impl<F: Format> Bench<F> {
             writes: 0,
         };
         let (exchanges, write_only) = (format.exchanges(), format.permits(Access::WRITE));
-        let mut table = Table::new(format, memory).unwrap();
-        table.memory_mut().root = Some(table.root());
-        Self { table, model: BTreeMap::new(), exchanges, write_only }
+        let table = Table::new(format, &mut memory).unwrap();
+        memory.root = Some(table.root());
+        Self { table, memory, model: BTreeMap::new(), exchanges, write_only }
     }
 
     /// Addresses around a span and in the model, with what they lead to, and what they are to.
@@ -285,18 +286,18 @@ impl<F: Format> Bench<F> {
                 after: if (page..page + pages).contains(&n) { after(n, before) } else { before },
             }
         });
-        self.table.memory_mut().probes = probes.collect();
-        self.table.memory().look();
+        self.memory.probes = probes.collect();
+        self.memory.look();
     }
 
     /// Whether the table says what the model does; of many pages, so many of them.
     fn check(&self, samples: usize) {
-        let memory = self.table.memory();
+        let memory = &self.memory;
         let read = |at: u64| memory.pool.read(at & !0xfff, (at & 0xfff) / 8).unwrap();
         let root = self.table.root();
         for (page, expected) in self.model.iter().step_by(self.model.len() / samples + 1) {
             assert_eq!(walk(memory.kind, &read, root, page << 12), Some(*expected), "page {page:#x}");
-            let found = self.table.lookup((page << 12) + 0x123).unwrap();
+            let found = self.table.lookup(memory, (page << 12) + 0x123).unwrap();
             let access = Access { read: expected.1, write: expected.2 };
             assert_eq!(
                 (found.leaf.target + ((page << 12) - found.first), found.leaf.access),
@@ -305,7 +306,7 @@ impl<F: Format> Bench<F> {
         }
         // And nothing else is mapped: what the table says of all is the model.
         let mut listed = 0u64;
-        self.table.each(0, u64::MAX, &mut |mapped| listed += 1 << (mapped.leaf.shift - 12)).unwrap();
+        self.table.each(memory, 0, u64::MAX, &mut |mapped| listed += 1 << (mapped.leaf.shift - 12)).unwrap();
         assert_eq!(listed, self.model.len() as u64);
     }
 
@@ -317,7 +318,7 @@ impl<F: Format> Bench<F> {
                 let taken = self.model.range(page..page + pages).next().map(|(page, _)| page << 12);
                 let new = |n: u64| ((target + (n - page)) << 12, access.read, access.write);
                 self.probe(page, pages, &|n, before| if taken.is_some() { before } else { Some(new(n)) });
-                let done = self.table.map(first, last, target << 12, access);
+                let done = self.table.on(&mut self.memory).map(first, last, target << 12, access);
                 if access == Access::WRITE && !self.write_only {
                     assert_eq!(done, Err(TableError::Access));
                 } else if let Some(at) = taken {
@@ -332,12 +333,12 @@ impl<F: Format> Bench<F> {
             Deed::Join => {
                 self.probe(0, 1, &|_, before| before);
                 let stale = self.table.stale();
-                let forget = self.table.join(0, (1 << 33) - 1).unwrap();
+                let forget = self.table.on(&mut self.memory).join(0, (1 << 33) - 1).unwrap();
                 assert!(forget.tables || self.table.stale() == stale);
             }
-            Deed::Release => self.table.release(),
+            Deed::Release => self.table.release(&mut self.memory),
         }
-        self.table.memory_mut().probes.clear();
+        self.memory.probes.clear();
     }
 
     fn change(&mut self, page: u64, pages: u64, access: Option<Access>) {
@@ -347,8 +348,8 @@ impl<F: Format> Bench<F> {
         self.probe(page, pages, &|_, before| if absent.is_some() { before } else { before.and_then(new) });
         let stale = self.table.stale();
         let done = match access {
-            None => self.table.unmap(first, last),
-            Some(access) => self.table.protect(first, last, access),
+            None => self.table.on(&mut self.memory).unmap(first, last),
+            Some(access) => self.table.on(&mut self.memory).protect(first, last, access),
         };
         if access == Some(Access::WRITE) && !self.write_only {
             assert_eq!(done, Err(TableError::Access));
@@ -399,8 +400,8 @@ fn all(deeds: &[Deed], pages: usize) {
             bench.run(Deed::Unmap { page: first, pages: last - first + 1 });
         }
         bench.check(64);
-        bench.table.release();
-        assert_eq!(bench.table.memory().pool.left(), pages, "tables are lost");
+        bench.table.release(&mut bench.memory);
+        assert_eq!(bench.memory.pool.left(), pages, "tables are lost");
     }
     for levels in 3..=5 {
         try_one(VtdSecondStage::new(levels, 46, 3), Kind::Vtd(levels), (deeds, pages));

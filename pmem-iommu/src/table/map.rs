@@ -1,0 +1,210 @@
+//! Mapping what is not mapped.
+
+use super::entry::{Access, Entry, Leaf, PAGE_SHIFT, shift_of};
+use super::error::TableError;
+use super::format::Format;
+use super::invalidate::Invalidate;
+use super::memory::Memory;
+use super::span::{is_whole, mask, part, reaches};
+use super::walker::Walker;
+
+/// Why a change was not counted to its end.
+enum Stop {
+    Error(TableError),
+    /// A pointer skips levels that are needed.
+    Skips {
+        level: u8,
+        table: u64,
+        index: u64,
+        child: u64,
+        below: u8,
+    },
+}
+
+impl From<TableError> for Stop {
+    fn from(error: TableError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl<F: Format, M: Memory> Walker<'_, F, M> {
+    /// Maps addresses from `first` to `last` to as many from `target` on, by pages as large as the alignment allows. Nothing may be mapped there.
+    ///
+    /// # Errors
+    /// [`TableError`]; nothing is changed then.
+    pub fn map(
+        &mut self,
+        first: u64,
+        last: u64,
+        target: u64,
+        access: Access,
+    ) -> Result<Invalidate, TableError> {
+        self.is_span(first, last)?;
+        if !self.table.format.permits(access) {
+            return Err(TableError::Access);
+        }
+        let end = target.checked_add(last - first).ok_or(TableError::TooWide { at: target, width: 64 })?;
+        let width = self.table.format.output_width();
+        if target & mask(PAGE_SHIFT) != 0 {
+            return Err(TableError::Unaligned { at: target });
+        }
+        if end & !mask(width) != 0 {
+            return Err(TableError::TooWide { at: end, width });
+        }
+        let (level, table, tables) = loop {
+            let (level, table) = self.enter(first, last);
+            match self.count_new(level, table, first, last, target) {
+                Ok(tables) => break (level, table, tables),
+                Err(Stop::Error(error)) => return Err(error),
+                Err(Stop::Skips { level, table, index, child, below }) => {
+                    self.unskip(level, table, index, child, below)?;
+                }
+            }
+        };
+        self.memory.set_aside(tables).map_err(TableError::Short)?;
+        let mut touched = Invalidate { first, last, tables: false };
+        self.map_in(level, table, first, last, target, access, &mut touched);
+        Ok(touched)
+    }
+
+    fn can_be_leaf(&self, level: u8, at: u64, to: u64, target: u64) -> bool {
+        is_whole(level, at, to) && self.table.format.has_leaves(level) && target & mask(shift_of(level)) == 0
+    }
+
+    /// How many tables mapping a span needs, where nothing is mapped.
+    fn count_new(&self, level: u8, table: u64, first: u64, last: u64, target: u64) -> Result<usize, Stop> {
+        let (mut tables, mut at) = (0usize, first);
+        loop {
+            let to = part(level, at, last);
+            let (index, entry) = self.entry(level, table, at)?;
+            match entry {
+                Entry::Absent => {
+                    tables = tables.saturating_add(self.below(level, at, to, target + (at - first)))
+                }
+                Entry::Table { at: child, level: below, .. } => {
+                    if !(reaches(level, below, at) && reaches(level, below, to)) {
+                        return Err(Stop::Skips { level, table, index, child, below });
+                    }
+                    let more = self.count_new(below, child, at, to, target + (at - first))?;
+                    tables = tables.saturating_add(more);
+                }
+                Entry::Leaf(_) | Entry::Malformed => return Err(TableError::Taken { at }.into()),
+            }
+            if to == last {
+                return Ok(tables);
+            }
+            at = to + 1;
+        }
+    }
+
+    /// How many tables part of an entry needs that holds nothing.
+    fn below(&self, level: u8, at: u64, to: u64, target: u64) -> usize {
+        if level == 1 || self.can_be_leaf(level, at, to, target) {
+            return 0;
+        }
+        let (mut tables, mut from) = (1usize, at);
+        loop {
+            let end = part(level - 1, from, to);
+            tables = tables.saturating_add(self.below(level - 1, from, end, target + (from - at)));
+            if end == to {
+                return tables;
+            }
+            from = end + 1;
+        }
+    }
+
+    /// Puts the tables in that a pointer skips; nothing is mapped otherwise by it.
+    fn unskip(&mut self, level: u8, table: u64, index: u64, child: u64, below: u8) -> Result<(), TableError> {
+        let between = level.saturating_sub(below + 1);
+        self.memory.set_aside(usize::from(between)).map_err(TableError::Short)?;
+        let mut next = child;
+        for between in below + 1..level {
+            let Some(new) = self.memory.take() else { return Ok(()) };
+            let pointer = self.table.format.pointer(between, next);
+            self.memory.write(new, 0, pointer);
+            next = new;
+        }
+        let pointer = self.table.format.pointer(level, next);
+        self.memory.write(table, index, pointer);
+        self.forget_path();
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a table, a span, and what it is to say")]
+    fn map_in(
+        &mut self,
+        level: u8,
+        table: u64,
+        first: u64,
+        last: u64,
+        target: u64,
+        access: Access,
+        touched: &mut Invalidate,
+    ) {
+        self.keep(level, table, first);
+        let mut at = first;
+        loop {
+            let mut to = part(level, at, last);
+            let to_target = target + (at - first);
+            let index = self.index(level, at);
+            // What is there was looked at before.
+            let had = if level == 1 { Entry::Absent } else { self.had(level, table, index) };
+            match had {
+                Entry::Table { at: child, level: below, .. }
+                    if !self.can_be_leaf(level, at, to, to_target) =>
+                {
+                    self.map_in(below, child, at, to, to_target, access, touched);
+                }
+                _ if level == 1 || self.can_be_leaf(level, at, to, to_target) => {
+                    if let Entry::Table { at: child, level: below, .. } = had {
+                        // It holds nothing.
+                        touched.tables = true;
+                        self.discard(below, child);
+                    }
+                    let bits = self.run(level, table, at, last, to_target);
+                    let shift = shift_of(level) + bits;
+                    let entry = self.table.format.leaf(level, Leaf { target: to_target, shift, access });
+                    if bits == 0 {
+                        self.memory.write(table, index, entry);
+                    } else {
+                        (0..1 << bits).for_each(|n| self.memory.write(table, index + n, entry));
+                        to = at | mask(shift);
+                    }
+                }
+                _ => {
+                    // All that the new table says it says before it can be reached.
+                    let Some(child) = self.memory.take() else { return };
+                    self.map_in(level - 1, child, at, to, to_target, access, touched);
+                    let pointer = self.table.format.pointer(level, child);
+                    self.memory.write(table, index, pointer);
+                }
+            }
+            if to >= last {
+                return;
+            }
+            at = to + 1;
+        }
+    }
+
+    /// How many entries from here on can say that they are one leaf, as a power of two.
+    #[inline]
+    fn run(&self, level: u8, table: u64, at: u64, last: u64, target: u64) -> u32 {
+        let most = self.table.format.run_bits();
+        if most == 0 {
+            return 0;
+        }
+        let shift = shift_of(level);
+        let aligned = (at | target).trailing_zeros().saturating_sub(shift);
+        let left = (last - at).checked_add(1).map_or(63, u64::ilog2).saturating_sub(shift);
+        let room = self.table.format.output_width().saturating_sub(shift);
+        let bits = most.min(aligned).min(left).min(room);
+        let index = self.index(level, at);
+        // A table in between leads to nothing, and is left alone.
+        (0..=bits)
+            .rev()
+            .find(|bits| {
+                level == 1 || (1..1 << bits).all(|n| self.had(level, table, index + n) == Entry::Absent)
+            })
+            .unwrap_or(0)
+    }
+}
