@@ -77,9 +77,24 @@ struct SavedDirection {
 enum SavedMapping {
     Closed,
     Identity,
-    Windows { yields: bool, pieces: Vec<SavedWindow> },
-    Interleave { input: (u64, u64), ways: u8, granularity: u32, position: u8, output: u64 },
-    Table { input: (u64, u64), page: u64, prot: u8 },
+    Windows {
+        yields: bool,
+        pieces: Vec<SavedWindow>,
+    },
+    Interleave {
+        input: (u64, u64),
+        ways: u8,
+        granularity: u32,
+        position: u8,
+        output: u64,
+    },
+    Table {
+        input: (u64, u64),
+        page: u64,
+        prot: u8,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        holes: Vec<(u64, u64)>,
+    },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -456,7 +471,13 @@ impl SavedMapping {
                 output: share.output().start(),
             },
             Mapping::Table(table) => {
-                Self::Table { input: bounds(table.input()), page: table.page(), prot: table.prot_of().bits() }
+                let holes = table.holes().iter().copied().map(bounds).collect();
+                Self::Table {
+                    input: bounds(table.input()),
+                    page: table.page(),
+                    prot: table.prot_of().bits(),
+                    holes,
+                }
             }
         }
     }
@@ -484,9 +505,11 @@ impl SavedMapping {
                 Interleave::new(range(*input)?, *ways, *granularity, *position, *output)
                     .map(Mapping::Interleave)
             }
-            Self::Table { input, page, prot: bits } => {
+            Self::Table { input, page, prot: bits, holes } => {
                 let (input, prot) = (range(*input)?, prot(*bits)?);
-                Table::new(input, *page).map(|table| Mapping::Table(table.prot(prot)))
+                let holes = holes.iter().copied().map(range).collect::<Result<Vec<_>, _>>()?;
+                let table = Table::new(input, *page);
+                table.map(|table| Mapping::Table(holes.into_iter().fold(table.prot(prot), Table::without)))
             }
         })
     }

@@ -9,5 +9,6 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+pub mod iommu;
 pub mod mtrr;
 pub mod pci;

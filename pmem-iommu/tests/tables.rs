@@ -318,6 +318,10 @@ impl<F: Format> Bench<F> {
                 let taken = self.model.range(page..page + pages).next().map(|(page, _)| page << 12);
                 let new = |n: u64| ((target + (n - page)) << 12, access.read, access.write);
                 self.probe(page, pages, &|n, before| if taken.is_some() { before } else { Some(new(n)) });
+                let (told, left) = (
+                    self.table.on(&mut self.memory).tables_to_map(first, last, target << 12, access),
+                    self.memory.pool.left(),
+                );
                 let done = self.table.on(&mut self.memory).map(first, last, target << 12, access);
                 if access == Access::WRITE && !self.write_only {
                     assert_eq!(done, Err(TableError::Access));
@@ -325,6 +329,7 @@ impl<F: Format> Bench<F> {
                     assert_eq!(done, Err(TableError::Taken { at }));
                 } else if !matches!(done, Err(TableError::Short(_))) {
                     assert_eq!(done.map(|forget| (forget.first, forget.last)), Ok((first, last)));
+                    assert_eq!(told.map(|tables| left - tables), Ok(self.memory.pool.left()));
                     self.model.extend((page..page + pages).map(|n| (n, new(n))));
                 }
             }
@@ -346,7 +351,8 @@ impl<F: Format> Bench<F> {
         let absent = (page..page + pages).find(|n| !self.model.contains_key(n)).map(|page| page << 12);
         let new = |(target, ..): Page| access.map(|access| (target, access.read, access.write));
         self.probe(page, pages, &|_, before| if absent.is_some() { before } else { before.and_then(new) });
-        let stale = self.table.stale();
+        let (stale, left) = (self.table.stale(), self.memory.pool.left());
+        let told = self.table.on(&mut self.memory).tables_to_change(first, last);
         let done = match access {
             None => self.table.on(&mut self.memory).unmap(first, last),
             Some(access) => self.table.on(&mut self.memory).protect(first, last, access),
@@ -363,6 +369,7 @@ impl<F: Format> Bench<F> {
             (done, Some(at)) => assert_eq!(done, Err(TableError::Absent { at })),
             (done, None) => {
                 let forget = done.unwrap();
+                assert_eq!(told.map(|tables| left - tables), Ok(self.memory.pool.left()));
                 assert!(forget.first <= first && forget.last >= last);
                 assert!(forget.tables || self.table.stale() == stale, "tables went, and nobody is told");
                 for n in page..page + pages {

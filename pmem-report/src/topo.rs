@@ -130,6 +130,9 @@ pub struct Way {
     /// Of a table: bytes of a page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page: Option<u64>,
+    /// Of a table: what it leaves out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<Extent>,
     /// How well it is reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub performance: Option<Speed>,
@@ -391,6 +394,7 @@ fn way(state: &State, link: pmem_core::LinkId, towards: Towards, direction: &Dir
         Mapping::Table(table) => {
             let input = Extent::from(table.input());
             (out.start, out.end, out.page) = (Some(input.start), Some(input.end), Some(table.page()));
+            out.without = table.holes().iter().copied().map(Extent::from).collect();
             "table"
         }
         _ => "unknown",

@@ -25,7 +25,10 @@ pub(super) fn show_direction(state: &State, id: LinkId, way: Way) -> String {
                 share.granularity()
             )
         }
-        Mapping::Table(table) => format!("table {} by {:#x}", table.input(), table.page()),
+        Mapping::Table(table) => {
+            let holes = table.holes().iter().map(|hole| format!(" without {hole}"));
+            format!("table {} by {:#x}{}", table.input(), table.page(), holes.collect::<String>())
+        }
         _ => "unknown".to_owned(),
     };
     format!("{what} cost {}", direction.metric)

@@ -4,7 +4,7 @@ use super::words::dashed;
 use pmem_core::{Direction, Interleave, Mapping, Metric, Table, Window, Windows};
 use pmem_import::parse_addr;
 
-/// Reads a mapping: `closed`, `identity`, `table:START-END/PAGE`, `interleave:START-END/WAYS/GRANULARITY/POSITION>OUT`,
+/// Reads a mapping: `closed`, `identity`, `table:START-END/PAGE` with `!START-END` for what it leaves out, `interleave:START-END/WAYS/GRANULARITY/POSITION>OUT`,
 /// or windows joined by commas. A window is `START-END>OUT` (fixed), or `float:START-END/GRANULE`, `pref:…` for one
 /// that carries only what is prefetchable, each with `@START-END` for a floor and `>OUT` for where the limit leads.
 pub(super) fn mapping(text: &str) -> Result<Mapping, String> {
@@ -35,8 +35,12 @@ pub(super) fn metric(text: &str) -> Result<Metric, String> {
 }
 
 fn table(text: &str) -> Result<Mapping, String> {
-    let (input, page) = text.split_once('/').ok_or("a table needs START-END/PAGE")?;
-    Table::new(dashed(input)?, parse_addr(page)?).map(Mapping::Table).map_err(|e| e.to_string())
+    let mut parts = text.split('!');
+    let table = parts.next().and_then(|table| table.split_once('/'));
+    let (input, page) = table.ok_or("a table needs START-END/PAGE")?;
+    let table = Table::new(dashed(input)?, parse_addr(page)?).map_err(|e| e.to_string())?;
+    let table = parts.try_fold(table, |table, hole| Ok::<_, String>(table.without(dashed(hole)?)))?;
+    Ok(Mapping::Table(table))
 }
 
 fn interleave(text: &str) -> Result<Mapping, String> {

@@ -324,6 +324,6 @@ fn taken_by(mapping: &Mapping, near: ArenaId, after: &State) -> Vec<AddrRange> {
         Mapping::Identity => after.undecoded(near, AddrRange::ALL),
         Mapping::Windows(windows) => windows.pieces().iter().filter_map(|w| w.floor_of()).collect(),
         Mapping::Interleave(share) => Vec::from([share.input()]),
-        Mapping::Table(table) => Vec::from([table.input()]),
+        Mapping::Table(table) => table.parts_in(AddrRange::ALL).collect(),
     }
 }

@@ -166,7 +166,9 @@ impl State {
                 .filter_map(|(range, piece)| Some((range?, piece)))
                 .for_each(|(range, piece)| arena.set_behind(range, leg(piece), there)),
             Mapping::Interleave(share) => arena.set_behind(share.input(), leg(0), there),
-            Mapping::Table(table) => arena.set_behind(table.input(), leg(0), there),
+            Mapping::Table(table) => {
+                table.parts_in(AddrRange::ALL).for_each(|part| arena.set_behind(part, leg(0), there));
+            }
         }
     }
 

@@ -223,7 +223,9 @@ impl Plan<'_> {
                 }
                 self.check_claim(arena, share.input())
             }
-            Mapping::Table(table) => self.check_claim(arena, table.input()),
+            Mapping::Table(table) => {
+                table.parts_in(AddrRange::ALL).try_for_each(|part| self.check_claim(arena, part))
+            }
         }
     }
 

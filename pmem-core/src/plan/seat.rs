@@ -37,9 +37,9 @@ impl Meaning {
 
 impl Plan<'_> {
     /// The table that a leg goes by.
-    pub(super) fn table(&self, leg: Leg) -> Option<Table> {
+    pub(super) fn table(&self, leg: Leg) -> Option<&Table> {
         match self.link(leg.link).map(|link| &link.direction(leg.way).mapping) {
-            Ok(Mapping::Table(table)) => Some(*table),
+            Ok(Mapping::Table(table)) => Some(table),
             _ => None,
         }
     }
@@ -211,7 +211,7 @@ impl Plan<'_> {
                 }
             }
             Mapping::Interleave(share) => share.input().intersect(range).into_iter().collect(),
-            Mapping::Table(table) => return table.input().intersect(range).into_iter().collect(),
+            Mapping::Table(table) => return table.parts_in(range).collect(),
         };
         let free = |part| without(part, arena.regions_in(part).map(|(at, _)| at));
         parts.into_iter().flat_map(free).collect()
@@ -278,14 +278,14 @@ impl Plan<'_> {
             return Err(nothing(0));
         }
         let space = self.arena(arena)?.space();
-        let mut windows = entry.windows.clone();
+        let mut windows: Vec<AddrRange> =
+            entry.windows.iter().flat_map(|window| table.parts_in(*window)).collect();
         if spot.policy == Policy::LastFit {
             windows.reverse();
         }
         let mut largest = 0;
         for window in windows.into_iter().filter_map(|window| window.intersect(seen)) {
             let Some(room) = pages_for(window, len, within, page) else { continue };
-            let Some(room) = room.intersect(table.input()) else { continue };
             let asked = spot.fit(len, window, back)?;
             let kept = before.and_then(|addr| AddrRange::sized(addr, len).ok());
             let kept = kept.filter(|kept| asked.admits(*kept) && kept.start() & (page - 1) == within);

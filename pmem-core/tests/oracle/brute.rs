@@ -131,7 +131,9 @@ impl Brute<'_> {
                         }
                     }
                     Mapping::Table(table) => {
-                        if table.input().contains(addr) {
+                        if table.input().contains(addr)
+                            && !table.holes().iter().any(|hole| hole.contains(addr))
+                        {
                             is_claimed = true;
                             if self.names {
                                 return At::Table(link);
@@ -410,7 +412,9 @@ impl Mapper<'_> {
             }
             Mapping::Table(table) => {
                 let pages = range.rounded(table.page());
-                table.input().covers(pages) && vacant(pages)
+                table.input().covers(pages)
+                    && !table.holes().iter().any(|hole| hole.overlaps(pages))
+                    && vacant(pages)
             }
             _ => false,
         }

@@ -26,7 +26,7 @@ enum Kind {
     Identity,
     Window(u64, u64, u64),
     Floating(u64, u64, bool),
-    Table(u64, u64),
+    Table(u64, u64, Option<(u64, u64)>),
     /// Of two shares, which one.
     Interleave(u64, u64, bool),
 }
@@ -67,7 +67,7 @@ fn kind() -> impl Strategy<Value = Kind> {
         3 => Just(Kind::Identity),
         4 => (0..SIZE, 1..32u64, 0..32u64).prop_map(|(s, l, o)| Kind::Window(s, l, o)),
         4 => (0..SIZE, 1..32u64, any::<bool>()).prop_map(|(s, l, p)| Kind::Floating(s, l, p)),
-        1 => (0..SIZE, 1..32u64).prop_map(|(s, l)| Kind::Table(s, l)),
+        1 => (0..SIZE, 1..32u64, prop::option::of((0..SIZE, 1..16u64))).prop_map(|(s, l, h)| Kind::Table(s, l, h)),
         1 => (0..4u64, 1..3u64, any::<bool>()).prop_map(|(s, l, p)| Kind::Interleave(s * 16, l * 4, p)),
     ]
 }
@@ -108,8 +108,12 @@ fn direction(kind: &Kind, metric: u32) -> Direction {
             let all = if *prefetch { vec![one, one.prefetchable()] } else { vec![one] };
             Mapping::Windows(Windows::new(all).unwrap())
         }
-        Kind::Table(start, len) => {
-            Mapping::Table(Table::new(range(*start, *len).rounded(4 * CELL), 4 * CELL).unwrap())
+        Kind::Table(start, len, hole) => {
+            let table = Table::new(range(*start, *len).rounded(4 * CELL), 4 * CELL).unwrap();
+            // A hole that is all of it leaves no table.
+            let holed = hole.map(|(start, len)| table.clone().without(range(start, len)));
+            let holed = holed.filter(|holed| holed.holes() != [table.input()]);
+            Mapping::Table(holed.unwrap_or(table))
         }
         Kind::Interleave(start, len, second) => {
             let share =

@@ -41,7 +41,7 @@ impl DeviceEntry {
         table + 32 * id.0 as u64
     }
 
-    /// Accesses as the mode says, read and write, of a domain; interrupts are refused.
+    /// Accesses as the mode says, read and write, of a domain. It says nothing of interrupts, which then pass as they are.
     #[must_use]
     pub const fn new(mode: Mode, domain: u16) -> Self {
         let (levels, table) = match mode {

@@ -30,6 +30,9 @@ pub const COHERENT: u64 = 1 << 10;
 /// [`CONTROL`]: commands are fetched.
 pub const COMMAND_BUFFER: u64 = 1 << 12;
 
+/// [`FEATURES`]: everything can be forgotten by one command (2.4.8).
+pub const FORGETS_ALL: u64 = 1 << 6;
+
 /// [`STATUS`]: events were lost.
 pub const EVENTS_LOST: u64 = 1;
 /// [`STATUS`]: events are written.

@@ -28,6 +28,16 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
         self.change(first, last, Some(access))
     }
 
+    /// How many tables [`Self::unmap`] and [`Self::protect`] would take, of a span all of which is mapped: those that split large pages.
+    ///
+    /// # Errors
+    /// Those of [`Self::unmap`], but for memory.
+    pub fn tables_to_change(&self, first: u64, last: u64) -> Result<usize, TableError> {
+        self.is_span(first, last)?;
+        let (level, table) = self.enter(first, last);
+        self.count_split(level, table, first, last)
+    }
+
     fn change(&mut self, first: u64, last: u64, access: Option<Access>) -> Result<Invalidate, TableError> {
         self.is_span(first, last)?;
         let (level, table) = self.enter(first, last);

@@ -39,18 +39,7 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
         target: u64,
         access: Access,
     ) -> Result<Invalidate, TableError> {
-        self.is_span(first, last)?;
-        if !self.table.format.permits(access) {
-            return Err(TableError::Access);
-        }
-        let end = target.checked_add(last - first).ok_or(TableError::TooWide { at: target, width: 64 })?;
-        let width = self.table.format.output_width();
-        if target & mask(PAGE_SHIFT) != 0 {
-            return Err(TableError::Unaligned { at: target });
-        }
-        if end & !mask(width) != 0 {
-            return Err(TableError::TooWide { at: end, width });
-        }
+        self.check_map(first, last, target, access)?;
         let (level, table, tables) = loop {
             let (level, table) = self.enter(first, last);
             match self.count_new(level, table, first, last, target) {
@@ -65,6 +54,58 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
         let mut touched = Invalidate { first, last, tables: false };
         self.map_in(level, table, first, last, target, access, &mut touched);
         Ok(touched)
+    }
+
+    /// How many tables [`Self::map`] would take: exactly, where nothing is mapped; where something is that goes before, at most.
+    ///
+    /// # Errors
+    /// Those of [`Self::map`], but for what is mapped, and for memory.
+    pub fn tables_to_map(
+        &self,
+        first: u64,
+        last: u64,
+        target: u64,
+        access: Access,
+    ) -> Result<usize, TableError> {
+        self.check_map(first, last, target, access)?;
+        let (level, table) = self.enter(first, last);
+        match self.count_new(level, table, first, last, target) {
+            Ok(tables) => Ok(tables),
+            Err(Stop::Error(error @ (TableError::Malformed { .. } | TableError::Unreadable { .. }))) => {
+                Err(error)
+            }
+            Err(_) => Ok(self.most_tables(first, last, target)),
+        }
+    }
+
+    /// How many tables a span takes in tables that are empty.
+    fn most_tables(&self, first: u64, last: u64, target: u64) -> usize {
+        let level = self.table.format.levels();
+        let (mut tables, mut at) = (0usize, first);
+        loop {
+            let to = part(level, at, last);
+            tables = tables.saturating_add(self.below(level, at, to, target + (at - first)));
+            if to == last {
+                return tables;
+            }
+            at = to + 1;
+        }
+    }
+
+    fn check_map(&self, first: u64, last: u64, target: u64, access: Access) -> Result<(), TableError> {
+        self.is_span(first, last)?;
+        if !self.table.format.permits(access) {
+            return Err(TableError::Access);
+        }
+        let end = target.checked_add(last - first).ok_or(TableError::TooWide { at: target, width: 64 })?;
+        let width = self.table.format.output_width();
+        if target & mask(PAGE_SHIFT) != 0 {
+            return Err(TableError::Unaligned { at: target });
+        }
+        if end & !mask(width) != 0 {
+            return Err(TableError::TooWide { at: end, width });
+        }
+        Ok(())
     }
 
     fn can_be_leaf(&self, level: u8, at: u64, to: u64, target: u64) -> bool {

@@ -32,7 +32,7 @@ pub trait Memory {
     /// So many pages side by side, aligned to their size: a first table.
     fn take_first(&mut self, pages: u64) -> Option<u64>;
 
-    /// Gives a page back, which no hardware reads any more.
+    /// Gives a page back, which no hardware reads any more. Until more is set aside it can be taken again.
     fn give(&mut self, table: u64);
 }
 

@@ -60,6 +60,11 @@ impl<F: Format> Table<F> {
         self.stale.len()
     }
 
+    /// Makes room to note that so many more tables were taken out, so that taking them out asks for no memory.
+    pub fn make_room(&mut self, tables: usize) {
+        self.stale.reserve(tables);
+    }
+
     /// Gives back the tables that were taken out. The hardware must have been told, and have said that it has done so.
     pub fn release<M: Memory>(&mut self, memory: &mut M) {
         self.stale.drain(..).for_each(|table| memory.give(table));

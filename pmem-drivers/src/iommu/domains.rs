@@ -1,0 +1,207 @@
+//! The tables of a unit's domains.
+
+use super::port::Port;
+use super::refuse::{fault, veto};
+use super::task::{Span, Stage, Target, Task};
+use super::unit::Unit;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use pmem_core::{AddrRange, Fault, LinkId, Mismatch, Placement, Veto};
+use pmem_iommu::table::{Format, Invalidate, Memory, Table, TableError};
+
+/// A domain's table, and its number.
+pub(super) struct Held<F> {
+    pub(super) number: u16,
+    pub(super) table: Table<F>,
+    /// The model's pages, of so many bytes.
+    pub(super) page: u64,
+    /// What the unit is yet to forget.
+    pending: Vec<Invalidate>,
+}
+
+/// All of them.
+pub(super) struct Domains<F>(BTreeMap<LinkId, Held<F>>);
+
+impl<F> Default for Domains<F> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<F: Format + Clone + Send> Domains<F> {
+    pub(super) fn get(&self, domain: LinkId) -> Option<&Held<F>> {
+        self.0.get(&domain)
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = LinkId> + '_ {
+        self.0.keys().copied()
+    }
+
+    /// Opens one, with an empty table.
+    pub(super) fn open<U: Unit<Format = F>>(
+        &mut self,
+        unit: &mut U,
+        domain: LinkId,
+        page: u64,
+    ) -> Result<(), Veto> {
+        let taken: BTreeSet<u16> = self.0.values().map(|held| held.number).collect();
+        let count = unit.domains();
+        let is_free = |number: &u16| !taken.contains(number) && u32::from(*number) < count;
+        let full =
+            || Veto::new("the unit tells no more domains apart").needs(taken.len() as u64 + 2, count.into());
+        let number = (1..=u16::MAX).find(is_free).ok_or_else(full)?;
+        let format = unit.format().clone();
+        let table = Table::new(format, unit.port_mut().memory_mut());
+        let table = table.map_err(|error| Veto { range: None, ..veto(&error, AddrRange::ALL) })?;
+        self.0.insert(domain, Held { number, table, page, pending: Vec::new() });
+        Ok(())
+    }
+
+    /// Gives a table back, to which no requester goes any more.
+    pub(super) fn close<M: Memory>(&mut self, memory: &mut M, domain: LinkId) {
+        if let Some(held) = self.0.remove(&domain) {
+            held.table.dissolve(memory);
+        }
+    }
+
+    /// What a region that is mapped has now, as its table says.
+    pub(super) fn had<M: Memory>(&self, memory: &M, placement: &Placement) -> Option<(LinkId, Span)> {
+        let (alias, range) = (placement.record.alias()?, placement.seat.range()?);
+        let held = self.0.get(&alias.link)?;
+        let range = range.rounded(held.page);
+        Some((alias.link, Span { range, target: held.at(memory, range.start())? }))
+    }
+
+    /// How many tables a task takes; makes room to note those that it takes out.
+    pub(super) fn prepare<M: Memory>(&mut self, memory: &mut M, task: &Task) -> Result<usize, Veto> {
+        let Some(held) = self.0.get_mut(&task.domain) else { return Ok(0) };
+        let (first, last) = (task.range.start(), task.range.last());
+        let between = task.at(Stage::Between);
+        let refused = |error| veto(&error, task.range);
+        let mut tables = 0;
+        if task.old.is_some() && between != task.old {
+            tables += held.table.on(memory).tables_to_change(first, last).map_err(refused)?;
+            // Each 2 MiB may have a table, and each level one more at both ends.
+            let levels = usize::from(held.table.format().levels());
+            let room = usize::try_from((last - first) >> 21).unwrap_or(usize::MAX);
+            held.table.make_room(room.saturating_add(2 * levels));
+        }
+        if let Some((target, access)) = task.new {
+            tables += match between {
+                None => held.table.on(memory).tables_to_map(first, last, target, access),
+                Some(_) => held.table.on(memory).tables_to_change(first, last),
+            }
+            .map_err(refused)?;
+        }
+        held.pending.reserve(2);
+        Ok(tables)
+    }
+
+    /// Has a table say what a task is to have in a stage; it may say so already.
+    pub(super) fn write<U: Unit<Format = F>>(
+        &mut self,
+        unit: &mut U,
+        task: &Task,
+        stage: Stage,
+    ) -> Result<(), Fault> {
+        let caches_absent = unit.caches_absent();
+        let Some(held) = self.0.get_mut(&task.domain) else { return Ok(()) };
+        let (first, last) = (task.range.start(), task.range.last());
+        let memory = unit.port_mut().memory_mut();
+        let has = held.at(memory, first).map(|(_, access)| access);
+        let mut walker = held.table.on(memory);
+        let (done, is_new) = match (has, task.at(stage)) {
+            (None, None) => return Ok(()),
+            (Some(has), Some((_, access))) if has == access => return Ok(()),
+            (None, Some((target, access))) => (walker.map(first, last, target, access), true),
+            (Some(_), None) => (walker.unmap(first, last), false),
+            (Some(_), Some((_, access))) => (walker.protect(first, last, access), false),
+        };
+        let forget = done.map_err(|error| fault(&error, task.range))?;
+        if !is_new || caches_absent || forget.tables {
+            held.pending.push(forget);
+        }
+        Ok(())
+    }
+
+    /// Has the unit forget what tables do not say any more, and gives back what they had.
+    pub(super) fn forget<U: Unit<Format = F>>(&mut self, unit: &mut U) -> Result<(), Fault> {
+        for held in self.0.values_mut().filter(|held| !held.pending.is_empty()) {
+            unit.forget(held.number, &held.pending)?;
+            held.pending.clear();
+            held.table.release(unit.port_mut().memory_mut());
+        }
+        Ok(())
+    }
+
+    /// Takes everything out of a table, which no request goes by.
+    pub(super) fn empty<M: Memory>(&mut self, memory: &mut M, domain: LinkId) -> Result<(), TableError> {
+        let Some(held) = self.0.get_mut(&domain) else { return Ok(()) };
+        let mut pieces = Vec::new();
+        held.table.each(memory, 0, u64::MAX, &mut |mapped| {
+            pieces.push((mapped.first, mapped.first + ((1 << mapped.leaf.shift) - 1)));
+        })?;
+        for (first, last) in pieces {
+            held.pending.push(held.table.on(memory).unmap(first, last)?);
+        }
+        Ok(())
+    }
+
+    /// Where a table is not what is wanted.
+    pub(super) fn verify<M: Memory>(
+        &self,
+        memory: &M,
+        domain: LinkId,
+        wanted: &[Span],
+    ) -> Result<(), Mismatch> {
+        let wrong = |reason, range| Mismatch { reason, range, wanted_found: None };
+        let Some(held) = self.0.get(&domain) else { return Err(wrong("a domain has no table", None)) };
+        let mut left = wanted.iter().copied().peekable();
+        let mut found = Ok(());
+        let listed = held.table.each(memory, 0, u64::MAX, &mut |mapped| {
+            let (mut at, mut target) = (mapped.first, mapped.leaf.target);
+            let last = at + ((1 << mapped.leaf.shift) - 1);
+            while found.is_ok() {
+                let here = AddrRange::inclusive(at, last).ok();
+                let Some(span) = left.peek_mut().filter(|span| span.range.start() <= at) else {
+                    found = Err(wrong("something is mapped that is not to be", here));
+                    return;
+                };
+                let (to, access) = span.target;
+                if span.range.start() != at || to != target || access != mapped.leaf.access {
+                    let reason = "something is mapped otherwise than it is to be";
+                    let wanted_found = (to != target).then_some((to, target));
+                    found = Err(Mismatch { wanted_found, ..wrong(reason, here) });
+                    return;
+                }
+                let end = span.range.last().min(last);
+                let done = end - at + 1;
+                match AddrRange::inclusive(end.saturating_add(1), span.range.last()) {
+                    Ok(rest) if end < span.range.last() => {
+                        *span = Span { range: rest, target: (to + done, access) };
+                    }
+                    _ => drop(left.next()),
+                }
+                if end == last {
+                    return;
+                }
+                (at, target) = (end + 1, target + done);
+            }
+        });
+        listed
+            .map_err(|error| Mismatch { reason: fault(&error, AddrRange::ALL).reason, ..wrong("", None) })?;
+        found?;
+        match left.next() {
+            Some(span) => Err(wrong("something is not mapped that is to be", Some(span.range))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<F: Format> Held<F> {
+    /// Where an address leads.
+    fn at<M: Memory>(&self, memory: &M, at: u64) -> Option<Target> {
+        let found = self.table.lookup(memory, at)?;
+        Some((found.leaf.target + (at - found.first), found.leaf.access))
+    }
+}

@@ -1,0 +1,364 @@
+//! The driver.
+
+use super::binding::Layout;
+use super::domains::Domains;
+use super::port::Port;
+use super::refuse::refused;
+use super::task::{Stage, Task, tasks};
+use super::unit::{Seat, Unit};
+use super::wanted::{self, Place};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use pmem_core::{
+    AddrRange, Change, Concern, Driver, Edit, Fault, LinkId, Mismatch, RegionId, State, Step, Veto,
+};
+use pmem_iommu::RequesterId;
+use pmem_iommu::table::{Format, Mapped, Memory, Short, TableError};
+
+/// Has a unit's tables follow a model: see the [module](super).
+///
+/// Register it for everything, or for its domains' arenas and interconnects and its devices' arenas. A unit that somebody else uses is not
+/// taken over.
+///
+/// What goes away is gone for the hardware before a change is published, translations that it remembers included. The memory of tables is
+/// set aside before anything is written, and given back when the unit has forgotten it.
+pub struct Iommu<U: Unit, L> {
+    unit: U,
+    layout: L,
+    domains: Domains<U::Format>,
+    /// Requesters that are not refused.
+    places: BTreeMap<RequesterId, Place>,
+    staged: Staged,
+}
+
+/// A requester in a change.
+#[derive(Clone, Copy, Debug)]
+struct Move {
+    id: RequesterId,
+    old: Option<Place>,
+    new: Option<Place>,
+}
+
+impl Move {
+    fn at(&self, stage: Stage) -> Option<Place> {
+        match stage {
+            Stage::Old => self.old,
+            Stage::New => self.new,
+            Stage::Between => self.old.filter(|old| Some(*old) == self.new),
+        }
+    }
+}
+
+/// A change that has been worked out.
+#[derive(Debug, Default)]
+struct Staged {
+    tasks: Vec<Task>,
+    moves: Vec<Move>,
+    /// Domains that come with it: they have tables from when it is prepared on.
+    come: Vec<LinkId>,
+    /// Domains that go with it.
+    gone: Vec<LinkId>,
+}
+
+impl<U: Unit, L: Layout> Iommu<U, L> {
+    /// A driver of a unit; the unit is started when the driver is registered.
+    pub fn new(unit: U, layout: L) -> Self {
+        let (domains, places) = (Domains::default(), BTreeMap::new());
+        Self { unit, layout, domains, places, staged: Staged::default() }
+    }
+
+    /// The unit.
+    pub const fn unit(&self) -> &U {
+        &self.unit
+    }
+
+    /// The unit, to ask it what it refused.
+    pub const fn unit_mut(&mut self) -> &mut U {
+        &mut self.unit
+    }
+
+    /// Stops the unit, of a driver that was deregistered, and gives it back.
+    ///
+    /// # Errors
+    /// [`Fault`] if the unit does not stop.
+    pub fn stop(mut self) -> Result<U, Fault> {
+        self.unit.stop()?;
+        for domain in self.domains.ids().collect::<Vec<_>>() {
+            self.domains.close(self.unit.port_mut().memory_mut(), domain);
+        }
+        Ok(self.unit)
+    }
+
+    /// The number of a domain.
+    pub fn number(&self, domain: LinkId) -> Option<u16> {
+        self.domains.get(domain).map(|held| held.number)
+    }
+
+    /// What a domain's table says of a range, in order.
+    ///
+    /// # Errors
+    /// What is no entry, or no table.
+    pub fn mapped(
+        &self,
+        domain: LinkId,
+        range: AddrRange,
+        say: &mut dyn FnMut(Mapped),
+    ) -> Result<(), TableError> {
+        let Some(held) = self.domains.get(domain) else { return Ok(()) };
+        held.table.each(self.unit.port().memory(), range.start(), range.last(), say)
+    }
+
+    /// Domains that come and go, and requesters that move; domains that come are noted as soon as they have a table.
+    fn topology(&mut self, state: &State) -> Result<(), Veto> {
+        let (width, passes) = (self.unit.format().width(), self.unit.passes());
+        let (wanted, places) = self.layout.binding(|binding| {
+            Ok::<_, Veto>((wanted::domains(state, binding, width)?, wanted::places(state, binding, passes)?))
+        })?;
+        self.staged.gone = self.domains.ids().filter(|domain| !wanted.contains_key(domain)).collect();
+        for (domain, page) in wanted {
+            match self.domains.get(domain) {
+                Some(held) if held.page != page => {
+                    return Err(Veto::new("a domain's pages cannot become others").needs(page, held.page));
+                }
+                Some(_) => {}
+                None => {
+                    self.domains.open(&mut self.unit, domain, page)?;
+                    self.staged.come.push(domain);
+                }
+            }
+        }
+        let ids: BTreeSet<RequesterId> = self.places.keys().chain(places.keys()).copied().collect();
+        let one = |id| Move { id, old: self.places.get(&id).copied(), new: places.get(&id).copied() };
+        self.staged.moves = ids.into_iter().map(one).filter(|one| one.old != one.new).collect();
+        Ok(())
+    }
+
+    /// The tasks of a change.
+    fn tasks(&mut self, change: &Change<'_>) -> Result<(), Veto> {
+        let state = change.after();
+        let mut moved: BTreeSet<RegionId> = BTreeSet::new();
+        let edits = || change.own_edits();
+        if edits().any(|edit| matches!(edit, Edit::Effective { .. })) {
+            moved.extend(edits().filter_map(|edit| match edit {
+                Edit::Region { region, .. } => Some(*region),
+                _ => None,
+            }));
+        }
+        for edit in edits() {
+            let (old, new) = match edit {
+                Edit::Region { old, new, .. } => (old.as_ref(), new.as_ref()),
+                // What moves as well is looked at where it was.
+                Edit::Effective { placement, .. } if !moved.contains(&placement.record.id) => {
+                    (Some(placement), Some(placement))
+                }
+                _ => continue,
+            };
+            let memory = self.unit.port().memory();
+            let old = old.and_then(|placement| self.domains.had(memory, placement));
+            let new = match new {
+                Some(placement) => self.layout.binding(|binding| wanted::span(state, binding, placement))?,
+                None => None,
+            };
+            let staged = &mut self.staged.tasks;
+            match (old, new) {
+                (Some((domain, old)), Some((same, new))) if domain == same => {
+                    staged.extend(tasks(domain, Some(old), Some(new)));
+                }
+                (old, new) => {
+                    staged.extend(old.into_iter().flat_map(|(domain, old)| tasks(domain, Some(old), None)));
+                    staged.extend(new.into_iter().flat_map(|(domain, new)| tasks(domain, None, Some(new))));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has all that a state asks for be staged, for a unit whose tables are empty and whose requesters are refused.
+    fn stage_all(&mut self, state: &State) -> Result<(), Veto> {
+        self.places.clear();
+        self.topology(state)?;
+        let domains: Vec<LinkId> = self.domains.ids().collect();
+        for domain in domains {
+            let spans = self.layout.binding(|binding| wanted::spans(state, binding, domain))?;
+            self.staged.tasks.extend(spans.into_iter().flat_map(|span| tasks(domain, None, Some(span))));
+        }
+        self.set_aside()
+    }
+
+    fn set_aside(&mut self) -> Result<(), Veto> {
+        let come = self.staged.moves.iter().filter(|one| one.new.is_some());
+        let ids: Vec<RequesterId> = come.map(|one| one.id).collect();
+        let mut tables = self.unit.tables_to_seat(&ids);
+        let memory = self.unit.port_mut().memory_mut();
+        for task in &self.staged.tasks {
+            tables += self.domains.prepare(memory, task)?;
+        }
+        let range = self.staged.tasks.first().map(|task| task.range);
+        memory.set_aside(tables).map_err(|Short { wanted, left }| {
+            let veto = Veto::new("there is no memory for tables").needs(wanted as u64, left as u64);
+            Veto { range, ..veto }
+        })
+    }
+
+    /// Has the unit be as it is to be in a stage.
+    fn bring(&mut self, stage: Stage) -> Result<(), Fault> {
+        // No requester goes by a table that is not whole.
+        if stage == Stage::Between {
+            self.seat(stage)?;
+        }
+        for task in &self.staged.tasks {
+            self.domains.write(&mut self.unit, task, stage)?;
+        }
+        self.domains.forget(&mut self.unit)?;
+        if stage == Stage::Between { Ok(()) } else { self.seat(stage) }
+    }
+
+    fn seat(&mut self, stage: Stage) -> Result<(), Fault> {
+        for one in &self.staged.moves {
+            let (has, wanted) = (self.unit.seated(one.id), seat_of(&self.domains, one.at(stage)));
+            if has != wanted {
+                let old = match has {
+                    Seat::Domain { number, .. } => Some(number),
+                    Seat::Passed | Seat::Refused => None,
+                };
+                self.unit.seat(one.id, old, wanted)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes domains that came, or those that went.
+    fn close(&mut self, domains: Vec<LinkId>) {
+        let memory = self.unit.port_mut().memory_mut();
+        domains.into_iter().for_each(|domain| self.domains.close(memory, domain));
+    }
+
+    fn drop_staged(&mut self) {
+        let staged = core::mem::take(&mut self.staged);
+        self.close(staged.come);
+    }
+
+    fn finish(&mut self) {
+        let staged = core::mem::take(&mut self.staged);
+        self.close(staged.gone);
+        for one in staged.moves {
+            match one.new {
+                Some(place) => drop(self.places.insert(one.id, place)),
+                None => drop(self.places.remove(&one.id)),
+            }
+        }
+    }
+}
+
+fn seat_of<F: Format + Clone + Send>(domains: &Domains<F>, place: Option<Place>) -> Seat {
+    match place {
+        None => Seat::Refused,
+        Some(Place::Passed) => Seat::Passed,
+        Some(Place::In(domain)) => domains
+            .get(domain)
+            .map_or(Seat::Refused, |held| Seat::Domain { number: held.number, root: held.table.root() }),
+    }
+}
+
+impl<U: Unit + 'static, L: Layout + 'static> Driver for Iommu<U, L> {
+    fn name(&self) -> &str {
+        self.unit.name()
+    }
+
+    fn attach(&mut self, state: &State) -> Result<(), Veto> {
+        self.unit.start().map_err(refused)?;
+        let done = self.stage_all(state).and_then(|()| self.bring(Stage::New).map_err(refused));
+        if done.is_err() {
+            // Whatever stops it: it is not registered, and what it had is somebody's no more.
+            let stopped = self.unit.stop();
+            self.drop_staged();
+            stopped.map_err(refused)?;
+        }
+        done?;
+        self.finish();
+        Ok(())
+    }
+
+    fn prepare(&mut self, change: &Change<'_>) -> Result<Concern, Veto> {
+        self.staged = Staged::default();
+        let is_topology = |edit: &Edit| matches!(edit, Edit::Link { .. });
+        let topology =
+            if change.edits().iter().any(is_topology) { self.topology(change.after()) } else { Ok(()) };
+        let done = topology.and_then(|()| self.tasks(change)).and_then(|()| self.set_aside());
+        if done.is_err() {
+            self.drop_staged();
+        }
+        done?;
+        let Staged { tasks, moves, come, gone } = &self.staged;
+        let is_nothing = tasks.is_empty() && moves.is_empty() && come.is_empty() && gone.is_empty();
+        Ok(if is_nothing { Concern::Indifferent } else { Concern::Concerned })
+    }
+
+    fn withdraw(&mut self) -> Result<(), Fault> {
+        self.bring(Stage::Between)
+    }
+
+    fn install(&mut self) -> Result<(), Fault> {
+        self.bring(Stage::New)
+    }
+
+    fn published(&mut self) {
+        self.finish();
+    }
+
+    fn revert(&mut self, step: Step) -> Result<(), Fault> {
+        match step {
+            Step::Install => self.bring(Stage::Between),
+            Step::Withdraw => {
+                // What it did not take back it may still use: a resync finds it.
+                self.bring(Stage::Old).inspect_err(|_| self.staged = Staged::default())?;
+                self.drop_staged();
+                Ok(())
+            }
+        }
+    }
+
+    fn abort(&mut self) {
+        self.drop_staged();
+    }
+
+    fn resync(&mut self, state: &State) -> Result<(), Fault> {
+        self.drop_staged();
+        self.unit.restart()?;
+        let memory = self.unit.port_mut().memory_mut();
+        for domain in self.domains.ids().collect::<Vec<_>>() {
+            let done = self.domains.empty(memory, domain);
+            done.map_err(|error| super::refuse::fault(&error, AddrRange::ALL))?;
+        }
+        self.domains.forget(&mut self.unit)?;
+        let staged = self.stage_all(state);
+        staged.map_err(|veto| Fault { range: veto.range, ..Fault::new(veto.reason) })?;
+        self.bring(Stage::New)?;
+        self.finish();
+        Ok(())
+    }
+
+    fn verify(&mut self, state: &State) -> Result<(), Mismatch> {
+        let wrong = |reason, range| Mismatch { reason, range, wanted_found: None };
+        if !self.unit.is_running().map_err(|fault| wrong(fault.reason, fault.range))? {
+            return Err(wrong("the unit does not translate by its tables", None));
+        }
+        let refused = |veto: Veto| wrong(veto.reason, veto.range);
+        for domain in self.domains.ids() {
+            let spans =
+                self.layout.binding(|binding| wanted::spans(state, binding, domain)).map_err(refused)?;
+            self.domains.verify(self.unit.port().memory(), domain, &spans)?;
+        }
+        let passes = self.unit.passes();
+        let places =
+            self.layout.binding(|binding| wanted::places(state, binding, passes)).map_err(refused)?;
+        let ids: BTreeSet<RequesterId> = self.places.keys().chain(places.keys()).copied().collect();
+        for id in ids {
+            if self.unit.seated(id) != seat_of(&self.domains, places.get(&id).copied()) {
+                let at = AddrRange::sized(u64::from(id.0), 1).ok();
+                return Err(wrong("a requester's entry is not what is wanted", at));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,283 @@
+//! VT-d as its specification has it, bits by their numbers.
+
+use super::super::port::Width;
+use super::cache::{Cache, Page};
+use super::chip::{Chip, Pages};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use pmem_iommu::RequesterId;
+
+/// Records of faults.
+const RECORDS: usize = 2;
+const RECORDS_AT: u64 = 0x200;
+const INVALIDATION_AT: u64 = 0x100;
+
+/// A unit of VT-d.
+#[derive(Debug, Default)]
+pub struct VtdChip {
+    levels: u32,
+    caches_absent: bool,
+    has_queue: bool,
+    large: u64,
+    status: u32,
+    root: u64,
+    latched: u64,
+    queue: u64,
+    head: u64,
+    tail: u64,
+    address: u64,
+    faults: u32,
+    records: Vec<[u64; 2]>,
+    stalls: bool,
+    busy: u64,
+    contexts: BTreeMap<u16, [u64; 2]>,
+    cache: Cache,
+}
+
+impl VtdChip {
+    /// One that walks tables of so many levels; `caches_absent` has it remember as well what is not mapped.
+    #[must_use]
+    pub fn new(levels: u8, caches_absent: bool, has_queue: bool) -> Self {
+        let levels = levels.into();
+        Self { levels, caches_absent, has_queue, large: 3, ..Self::default() }
+    }
+
+    /// One without large pages.
+    #[must_use]
+    pub fn small_pages(self) -> Self {
+        Self { large: 0, ..self }
+    }
+
+    fn capability(&self) -> u64 {
+        let width = u64::from(12 + 9 * self.levels - 1);
+        2 | u64::from(self.caches_absent) << 7
+            | 1 << (8 + self.levels - 2)
+            | width << 16
+            | (RECORDS_AT / 16) << 24
+            | self.large << 34
+            | 1 << 39
+            | (RECORDS as u64 - 1) << 40
+            | 18 << 48
+    }
+
+    fn extended(&self) -> u64 {
+        1 | u64::from(self.has_queue) << 1 | 1 << 6 | (INVALIDATION_AT / 16) << 8
+    }
+
+    fn fault(&mut self, id: RequesterId, at: u64, write: bool, reason: u64) {
+        match self.records.iter_mut().find(|record| record[1] >> 63 == 0) {
+            Some(record) => {
+                let read = u64::from(!write) << 62;
+                *record = [at & !0xfff, 1 << 63 | read | reason << 32 | u64::from(id.0)];
+                self.faults |= 2;
+            }
+            None => self.faults |= 1,
+        }
+    }
+
+    fn context(&mut self, memory: &Pages, id: RequesterId) -> Result<[u64; 2], u64> {
+        if let Some(context) = self.contexts.get(&id.0) {
+            return if context[0] & 1 == 0 { Err(2) } else { Ok(*context) };
+        }
+        let root = memory.word(self.latched + 16 * u64::from(id.bus()));
+        if root & 1 == 0 {
+            if self.caches_absent {
+                self.contexts.insert(id.0, [0, 0]);
+            }
+            return Err(1);
+        }
+        let at = (root & !0xfff) + 16 * u64::from(id.devfn());
+        let context = [memory.word(at), memory.word(at + 8)];
+        if context[0] & 1 == 1 || self.caches_absent {
+            self.contexts.insert(id.0, context);
+        }
+        if context[0] & 1 == 0 { Err(2) } else { Ok(context) }
+    }
+
+    fn walk(&mut self, memory: &Pages, domain: u16, first: u64, at: u64) -> Option<Page> {
+        // The lowest table that is remembered; its entries are read anew.
+        let known = (1..self.levels).find_map(|level| {
+            let bits = 12 + 9 * level;
+            self.cache.tables.get(&(domain, bits, at >> bits)).map(|met| (level, *met))
+        });
+        let (mut level, (mut table, mut may)) = known.unwrap_or((self.levels, (first, 3)));
+        loop {
+            let low = 12 + 9 * (level - 1);
+            let entry = memory.word(table + 8 * (at >> low & 511));
+            if entry & 3 == 0 {
+                return None;
+            }
+            may &= entry & 3;
+            if level == 1 || entry & 1 << 7 != 0 {
+                let inside = (1u64 << low) - 1;
+                let target = entry & 0xf_ffff_ffff_f000 & !inside | at & inside & !0xfff;
+                return Some((target, may & 1 != 0, may & 2 != 0));
+            }
+            table = entry & 0xf_ffff_ffff_f000;
+            level -= 1;
+            self.cache.tables.insert((domain, low, at >> low), (table, may));
+        }
+    }
+
+    fn serve(&mut self, memory: &mut Pages) {
+        while self.status & 1 << 26 != 0
+            && !self.stalls
+            && self.head != self.tail
+            && self.faults & 1 << 4 == 0
+        {
+            let at = (self.queue & !0xfff) + self.head;
+            let [low, high] = [memory.word(at), memory.word(at + 8)];
+            let domain = (low >> 16) as u16;
+            match (low & 15, low >> 4 & 3) {
+                (1, 1 | 2) => self.contexts.clear(),
+                (1, 3) => drop(self.contexts.remove(&((low >> 32) as u16))),
+                (2, 1) => self.cache.forget_all(),
+                (2, 2) => self.cache.forget_domain(domain),
+                (2, 3) => self.forget_pages(domain, high),
+                (5, _) if low & 1 << 5 != 0 => {
+                    let word = memory.word(high & !7);
+                    memory.set_word(high & !7, word & !0xffff_ffff | low >> 32);
+                }
+                _ => self.faults |= 1 << 4,
+            }
+            self.head = (self.head + 16) % 4096;
+        }
+    }
+
+    fn forget_pages(&mut self, domain: u16, address: u64) {
+        let shift = 12 + (address & 0x3f) as u32;
+        let tables = address & 1 << 6 == 0;
+        self.cache.forget_span(domain, address >> shift << shift, shift, tables);
+    }
+
+    fn command(&mut self, value: u32) {
+        let lasting = 1 << 31 | 1 << 26 | 1 << 25;
+        if self.stalls {
+            return;
+        }
+        self.status = self.status & !lasting | value & lasting;
+        if value & 1 << 30 != 0 {
+            self.latched = self.root & !0xfff;
+            self.status |= 1 << 30;
+        }
+        if value & 1 << 26 == 0 {
+            self.head = 0;
+        }
+    }
+}
+
+impl Chip for VtdChip {
+    fn read(&mut self, offset: u64, width: Width) -> u64 {
+        let record = |at: u64| self.records.get((at / 16) as usize).copied().unwrap_or_default();
+        let whole = match offset & !7 {
+            0x00 => 0x10,
+            0x08 => self.capability(),
+            0x10 => self.extended(),
+            0x18 => u64::from(self.status) << 32,
+            0x20 => self.root,
+            0x28 => self.busy & 1 << 63,
+            0x30 => u64::from(self.faults) << 32,
+            0x80 => self.head,
+            0x88 => self.tail,
+            0x90 => self.queue,
+            at if at == INVALIDATION_AT + 8 => self.busy & 1 << 63,
+            at if at >= RECORDS_AT && at % 16 == 0 => record(at - RECORDS_AT)[0],
+            at if at >= RECORDS_AT => record(at - RECORDS_AT)[1],
+            _ => 0,
+        };
+        match width {
+            Width::Eight => whole,
+            Width::Four => whole >> (8 * (offset & 4)) & 0xffff_ffff,
+        }
+    }
+
+    fn write(&mut self, memory: &mut Pages, offset: u64, _: Width, value: u64) {
+        match offset {
+            0x18 => self.command(value as u32),
+            0x20 => self.root = value,
+            0x28 if self.stalls => self.busy = 1 << 63,
+            0x28 => self.contexts.clear(),
+            0x34 => self.faults &= !(value as u32),
+            0x88 => {
+                self.tail = value;
+                self.serve(memory);
+            }
+            0x90 => self.queue = value,
+            INVALIDATION_AT => self.address = value,
+            at if at == INVALIDATION_AT + 8 => {
+                let domain = (value >> 32) as u16;
+                match value >> 60 & 3 {
+                    _ if self.stalls => self.busy = 1 << 63,
+                    1 => self.cache.forget_all(),
+                    2 => self.cache.forget_domain(domain),
+                    _ => self.forget_pages(domain, self.address),
+                }
+            }
+            at if at >= RECORDS_AT && at % 16 == 12 && value & 1 << 31 != 0 => {
+                if let Some(record) = self.records.get_mut(((at - RECORDS_AT) / 16) as usize) {
+                    record[1] &= !(1 << 63);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn access(&mut self, memory: &mut Pages, id: RequesterId, at: u64, write: bool) -> Option<u64> {
+        if self.status & 1 << 31 == 0 {
+            return Some(at);
+        }
+        if self.records.is_empty() {
+            self.records = alloc::vec![[0, 0]; RECORDS];
+        }
+        // A write there is an interrupt, which nothing translates.
+        if (0xfee0_0000..0xfef0_0000).contains(&at) {
+            return None;
+        }
+        let [low, high] = match self.context(memory, id) {
+            Ok(context) => context,
+            Err(reason) => {
+                self.fault(id, at, write, reason);
+                return None;
+            }
+        };
+        if low >> 2 & 3 == 2 {
+            return Some(at);
+        }
+        if at >> (12 + 9 * self.levels) != 0 {
+            self.fault(id, at, write, 4);
+            return None;
+        }
+        let domain = (high >> 8) as u16;
+        let page = match self.cache.pages.get(&(domain, at >> 12)) {
+            Some(page) => *page,
+            None => {
+                let page = self.walk(memory, domain, low & !0xfff, at);
+                if page.is_some() || self.caches_absent {
+                    self.cache.pages.insert((domain, at >> 12), page);
+                }
+                page
+            }
+        };
+        match page {
+            Some((target, may_read, may_write)) if if write { may_write } else { may_read } => {
+                Some(target | at & 0xfff)
+            }
+            _ => {
+                self.fault(id, at, write, if write { 5 } else { 6 });
+                None
+            }
+        }
+    }
+
+    fn stall(&mut self, stalls: bool) {
+        self.stalls = stalls;
+        if !stalls {
+            self.busy = 0;
+        }
+    }
+
+    fn reset(&mut self) {
+        let Self { levels, caches_absent, has_queue, large, .. } = *self;
+        *self = Self { levels, caches_absent, has_queue, large, ..Self::default() };
+    }
+}

@@ -1,0 +1,69 @@
+//! A unit whose registers and memory are mapped into this program or kernel.
+
+use super::port::{Port, Width};
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use pmem_core::Fault;
+use pmem_iommu::table::Pool;
+
+/// A [`Port`] over words: registers, as 32-bit words that are mapped uncached, and memory that the unit reads.
+///
+/// Registers of 8 bytes are read and written as two words, the lower first: what starts something is in the higher one (VT-d 11.4.5, 11.4.8),
+/// or in neither.
+pub struct Mapped<R, W> {
+    registers: R,
+    pool: Pool<W>,
+    wait: Box<dyn FnMut(u32) -> bool + Send>,
+}
+
+impl<R: AsRef<[AtomicU32]> + Send, W: AsRef<[AtomicU64]> + Send> Mapped<R, W> {
+    /// Over registers, and memory; `wait` is called between two looks ([`Port::wait`]).
+    pub fn new(registers: R, pool: Pool<W>, wait: impl FnMut(u32) -> bool + Send + 'static) -> Self {
+        Self { registers, pool, wait: Box::new(wait) }
+    }
+
+    fn word(&self, offset: u64) -> Result<&AtomicU32, Fault> {
+        let index = usize::try_from(offset / 4).ok();
+        let word = index.and_then(|index| self.registers.as_ref().get(index));
+        word.ok_or(Fault::new("the unit has no such register"))
+    }
+}
+
+impl<R: AsRef<[AtomicU32]> + Send, W: AsRef<[AtomicU64]> + Send> Port for Mapped<R, W> {
+    type Memory = Pool<W>;
+
+    fn memory(&self) -> &Self::Memory {
+        &self.pool
+    }
+
+    fn memory_mut(&mut self) -> &mut Self::Memory {
+        &mut self.pool
+    }
+
+    fn read(&mut self, offset: u64, width: Width) -> Result<u64, Fault> {
+        let low = u64::from(self.word(offset)?.load(Ordering::Acquire));
+        Ok(match width {
+            Width::Four => low,
+            Width::Eight => low | u64::from(self.word(offset + 4)?.load(Ordering::Acquire)) << 32,
+        })
+    }
+
+    fn write(&mut self, offset: u64, width: Width, value: u64) -> Result<(), Fault> {
+        let high = match width {
+            Width::Four => None,
+            Width::Eight => Some(self.word(offset + 4)?),
+        };
+        let low = self.word(offset)?;
+        // Entries that were written are seen before the register is.
+        fence(Ordering::SeqCst);
+        low.store(value as u32, Ordering::Release);
+        if let Some(high) = high {
+            high.store((value >> 32) as u32, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, looks: u32) -> bool {
+        (self.wait)(looks)
+    }
+}

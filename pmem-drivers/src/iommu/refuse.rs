@@ -1,0 +1,37 @@
+//! A table's refusal in the words of a driver's.
+
+use pmem_core::{AddrRange, Fault, Veto};
+use pmem_iommu::table::{Short, TableError};
+
+fn reason(error: &TableError) -> &'static str {
+    match error {
+        TableError::Unaligned { .. } => "it is no whole number of pages",
+        TableError::TooWide { .. } => "it is beyond the addresses that the unit translates",
+        TableError::Access => "the unit cannot permit just that",
+        TableError::Taken { .. } => "the unit has something mapped there",
+        TableError::Absent { .. } => "the unit has nothing mapped there",
+        TableError::Whole { .. } => {
+            "the unit has one large page there, which it does not split while it is used"
+        }
+        TableError::Malformed { .. } => "an entry of a table is none",
+        TableError::Unreadable { .. } => "a table is where no memory is",
+        TableError::Short(_) => "there is no memory for tables",
+    }
+}
+
+pub(super) fn veto(error: &TableError, range: AddrRange) -> Veto {
+    let veto = Veto::new(reason(error)).at(range);
+    match error {
+        TableError::Short(Short { wanted, left }) => veto.needs(*wanted as u64, *left as u64),
+        _ => veto,
+    }
+}
+
+pub(super) fn fault(error: &TableError, range: AddrRange) -> Fault {
+    Fault::new(reason(error)).at(range)
+}
+
+/// A fault that refuses.
+pub(super) fn refused(fault: Fault) -> Veto {
+    Veto { range: fault.range, ..Veto::new(fault.reason) }
+}

@@ -1,0 +1,417 @@
+//! Intel's units: VT-d (Architecture Specification 4.1), with tables of the second stage in legacy mode.
+
+use super::port::{Port, Width};
+use super::unit::{Seat, Unit, block};
+use super::wait;
+use alloc::vec;
+use alloc::vec::Vec;
+use pmem_core::Fault;
+use pmem_iommu::RequesterId;
+use pmem_iommu::table::{Format, Invalidate, Memory, VtdSecondStage};
+use pmem_iommu::vtd::registers::{self, Capability, ExtendedCapability};
+use pmem_iommu::vtd::{self, Context, Descriptor, Granularity, Kind, Root, Status};
+
+const GLOBAL_STATUS: (u64, Width) = (registers::STATUS, Width::Four);
+/// Descriptors of the queue's one page.
+const DESCRIPTORS: u64 = 256;
+/// Spans that are forgotten one by one; of more, all of the domain.
+const FEW: usize = 8;
+
+/// A unit of VT-d behind a port.
+pub struct Vtd<P> {
+    port: P,
+    capability: Capability,
+    extended: ExtendedCapability,
+    format: VtdSecondStage,
+    queued: bool,
+    /// Pages of the unit, from its start on.
+    pages: Option<Pages>,
+    /// The context table of each bus that has one.
+    contexts: Vec<Option<u64>>,
+}
+
+/// What a unit that runs has in memory.
+#[derive(Clone, Copy)]
+struct Pages {
+    root: u64,
+    queue: u64,
+    /// The word that it writes when it has done what was asked.
+    done: u64,
+    tail: u64,
+    asked: u32,
+}
+
+impl<P: Port> Vtd<P> {
+    /// The unit behind a port; it is only read.
+    ///
+    /// # Errors
+    /// [`Fault`] if nobody answers, or it has nothing that this knows: tables of 3 to 5 levels, and coherent walks unless the port writes through.
+    pub fn new(mut port: P) -> Result<Self, Fault> {
+        let version = port.read(registers::VERSION, Width::Four)?;
+        if version == 0 || version == 0xffff_ffff {
+            return Err(Fault::new("no unit answers"));
+        }
+        let capability = Capability(port.read(registers::CAPABILITY, Width::Eight)?);
+        let extended = ExtendedCapability(port.read(registers::EXTENDED_CAPABILITY, Width::Eight)?);
+        if !extended.is_coherent() && !port.writes_through() {
+            return Err(Fault::new(
+                "the unit does not look into processors' caches, and this port does not write past them",
+            ));
+        }
+        // The least levels that have all addresses that the unit takes; else the most that it walks.
+        let width = |levels: u8| 12 + 9 * u32::from(levels);
+        let mut levels = (3..=5u8).filter(|levels| capability.walks(*levels));
+        let levels = levels
+            .clone()
+            .find(|levels| width(*levels) >= capability.width())
+            .or_else(|| levels.next_back())
+            .ok_or(Fault::new("the unit walks no tables of 3 to 5 levels"))?;
+        let format = VtdSecondStage::new(levels, 52, capability.large_pages())
+            .ok_or(Fault::new("the unit's tables are of no known form"))?;
+        let queued = extended.has_queue();
+        Ok(Self { port, capability, extended, format, queued, pages: None, contexts: vec![None; 256] })
+    }
+
+    /// Has invalidations go by registers, though there is a queue.
+    #[must_use]
+    pub fn by_registers(self) -> Self {
+        Self { queued: false, ..self }
+    }
+
+    /// The port.
+    pub fn into_port(self) -> P {
+        self.port
+    }
+
+    fn status(&mut self) -> Result<u32, Fault> {
+        let (offset, width) = GLOBAL_STATUS;
+        Ok(self.port.read(offset, width)? as u32)
+    }
+
+    /// Sets or clears one bit of the command register, the others staying, and waits until it is done (11.4.4).
+    fn command(&mut self, bit: u32, set: bool, late: &'static str) -> Result<(), Fault> {
+        let lasting = self.status()? & registers::LASTING & !bit;
+        let value = if set { lasting | bit } else { lasting };
+        self.port.write(registers::COMMAND, Width::Four, value.into())?;
+        let is_done = |status: u64| (status as u32 & bit != 0) == set;
+        wait::register(&mut self.port, GLOBAL_STATUS, is_done, late).map(|_| ())
+    }
+
+    /// What was written for the unit in memory is there (6.8).
+    fn flush(&mut self) -> Result<(), Fault> {
+        if !self.capability.needs_flush() {
+            return Ok(());
+        }
+        let lasting = self.status()? & registers::LASTING;
+        self.port.write(registers::COMMAND, Width::Four, (lasting | registers::FLUSH_WRITES).into())?;
+        let is_done = |status: u64| status as u32 & registers::FLUSH_WRITES == 0;
+        wait::register(&mut self.port, GLOBAL_STATUS, is_done, "the unit did not flush its buffers in time")
+            .map(|_| ())
+    }
+
+    fn by_register(&mut self, offset: u64, command: u64, late: &'static str) -> Result<(), Fault> {
+        let register = (offset, Width::Eight);
+        let idle = |value: u64| value & registers::BUSY == 0;
+        wait::register(&mut self.port, register, idle, "an invalidation before this one is not done")?;
+        self.port.write(offset, Width::Eight, command)?;
+        wait::register(&mut self.port, register, idle, late).map(|_| ())
+    }
+
+    fn contexts_by_register(&mut self) -> Result<(), Fault> {
+        let late = "contexts were not forgotten in time";
+        self.by_register(registers::CONTEXT_COMMAND, registers::context_command(), late)
+    }
+
+    fn translations_by_register(&mut self, command: u64) -> Result<(), Fault> {
+        let at = self.extended.invalidation() + 8;
+        self.by_register(at, command, "translations were not forgotten in time")
+    }
+
+    /// Puts descriptors into the queue, and waits until they are done.
+    fn queue(&mut self, descriptors: impl IntoIterator<Item = Descriptor>) -> Result<(), Fault> {
+        let Some(mut pages) = self.pages else { return Err(Fault::new("the unit was not started")) };
+        pages.asked = pages.asked.wrapping_add(1).max(1);
+        let wait = Descriptor::Wait { address: pages.done, value: pages.asked };
+        for descriptor in descriptors.into_iter().chain([wait]) {
+            let [low, high] = descriptor.encode();
+            self.port.memory_mut().write(pages.queue, pages.tail * 2, low);
+            self.port.memory_mut().write(pages.queue, pages.tail * 2 + 1, high);
+            pages.tail = (pages.tail + 1) % DESCRIPTORS;
+        }
+        self.pages = Some(pages);
+        self.port.write(registers::QUEUE_TAIL, Width::Eight, pages.tail * 16)?;
+        let refused = |port: &mut P| {
+            let status = Status(port.read(registers::FAULT_STATUS, Width::Four)? as u32);
+            let (descriptor, answer, time) = status.queue();
+            match (descriptor, answer || time) {
+                (true, _) => Err(Fault::new("the unit refused a descriptor of its queue")),
+                (_, true) => Err(Fault::new("a device did not answer an invalidation")),
+                _ => Ok(()),
+            }
+        };
+        let late = "the unit's queue was not done in time";
+        wait::word(&mut self.port, pages.done, pages.asked.into(), refused, late)
+    }
+
+    /// Whether spans are forgotten page by page: of many, or large ones, all of the domain is.
+    fn by_pages(&self, what: &[Invalidate]) -> bool {
+        let most = self.capability.most_pages() + 12;
+        what.len() <= FEW
+            && self.capability.invalidates_pages()
+            && what.iter().all(|one| block(one).1 <= most)
+    }
+
+    /// Has contexts, and translations of a domain or all, be forgotten.
+    fn forget_contexts(&mut self, domain: Option<u16>) -> Result<(), Fault> {
+        self.flush()?;
+        if !self.queued {
+            self.contexts_by_register()?;
+            return self.translations_by_register(registers::translation_command(domain));
+        }
+        let contexts = Descriptor::Context { of: Granularity::Global, domain: 0, source: RequesterId(0) };
+        let translations = Descriptor::Translations {
+            of: if domain.is_some() { Granularity::Domain } else { Granularity::Global },
+            domain: domain.unwrap_or_default(),
+            address: 0,
+            order: 0,
+            leaves_alone: false,
+        };
+        // Translations go by what was kept of contexts: those first (6.5.2.2).
+        self.queue([contexts])?;
+        self.queue([translations])
+    }
+
+    fn contexts_of(&self, bus: u8) -> Option<u64> {
+        self.contexts.get(usize::from(bus)).copied().flatten()
+    }
+
+    fn words(&self, at: u64) -> [u64; 2] {
+        let (table, index) = (at & !0xfff, (at & 0xfff) / 8);
+        let word = |index| self.port.memory().read(table, index).unwrap_or_default();
+        [word(index), word(index + 1)]
+    }
+
+    fn set_words(&mut self, at: u64, [low, high]: [u64; 2]) {
+        let (table, index) = (at & !0xfff, (at & 0xfff) / 8);
+        self.port.memory_mut().write(table, index + 1, high);
+        self.port.memory_mut().write(table, index, low);
+    }
+
+    fn program(&mut self, pages: Pages) -> Result<(), Fault> {
+        self.port.write(registers::ROOT_TABLE, Width::Eight, pages.root)?;
+        self.command(registers::SET_ROOT_TABLE, true, "the unit did not take the root table in time")?;
+        self.contexts_by_register()?;
+        self.translations_by_register(registers::translation_command(None))?;
+        self.events()?;
+        // What a former queue left (11.4.9).
+        self.port.write(registers::FAULT_STATUS, Width::Four, 0x71)?;
+        if self.queued {
+            self.port.write(registers::QUEUE_TAIL, Width::Eight, 0)?;
+            self.port.write(registers::QUEUE_ADDRESS, Width::Eight, pages.queue)?;
+            self.command(registers::QUEUE, true, "the unit did not begin its queue in time")?;
+        }
+        self.command(registers::TRANSLATION, true, "the unit did not begin to translate in time")
+    }
+
+    fn halt(&mut self) -> Result<(), Fault> {
+        self.command(registers::TRANSLATION, false, "the unit did not stop to translate in time")?;
+        if self.queued {
+            self.command(registers::QUEUE, false, "the unit did not end its queue in time")?;
+        }
+        Ok(())
+    }
+
+    fn take_pages(&mut self) -> Result<Pages, Fault> {
+        let memory = self.port.memory_mut();
+        let short = |_| Fault::new("there is no memory for the unit's own tables");
+        memory.set_aside(3).map_err(short)?;
+        let mut take = || memory.take().ok_or(Fault::new("there is no memory for the unit's own tables"));
+        Ok(Pages { root: take()?, queue: take()?, done: take()?, tail: 0, asked: 0 })
+    }
+
+    fn give_pages(&mut self) {
+        let pages = self.pages.take().into_iter().flat_map(|pages| [pages.root, pages.queue, pages.done]);
+        let tables = self.contexts.iter_mut().filter_map(Option::take);
+        pages.chain(tables).for_each(|page| self.port.memory_mut().give(page));
+    }
+}
+
+impl<P: Port> Unit for Vtd<P> {
+    type Format = VtdSecondStage;
+    type Port = P;
+    type Event = vtd::Fault;
+
+    fn name(&self) -> &'static str {
+        "vt-d"
+    }
+
+    fn port(&self) -> &P {
+        &self.port
+    }
+
+    fn port_mut(&mut self) -> &mut P {
+        &mut self.port
+    }
+
+    fn format(&self) -> &VtdSecondStage {
+        &self.format
+    }
+
+    fn domains(&self) -> u32 {
+        self.capability.domains()
+    }
+
+    fn passes(&self) -> bool {
+        self.extended.passes_through()
+    }
+
+    fn caches_absent(&self) -> bool {
+        self.capability.caches_absent()
+    }
+
+    fn start(&mut self) -> Result<(), Fault> {
+        let status = self.status()?;
+        if status & (registers::TRANSLATION | registers::INTERRUPTS | registers::QUEUE) != 0 {
+            return Err(Fault::new("the unit is in use: it translates, remaps interrupts, or has a queue"));
+        }
+        let protected = self.port.read(registers::PROTECTED_MEMORY, Width::Four)?;
+        if protected != 0xffff_ffff && protected & 1 != 0 {
+            return Err(Fault::new("the unit protects memory for whoever booted the machine"));
+        }
+        let pages = self.take_pages()?;
+        self.pages = Some(pages);
+        self.program(pages).inspect_err(|_| {
+            let _ = self.halt();
+            self.give_pages();
+        })
+    }
+
+    fn restart(&mut self) -> Result<(), Fault> {
+        let Some(pages) = self.pages else { return Err(Fault::new("the unit was not started")) };
+        self.halt()?;
+        let tables: Vec<u64> = self.contexts.iter().copied().flatten().collect();
+        for table in tables {
+            (0..512).for_each(|index| self.port.memory_mut().write(table, index, 0));
+        }
+        let pages = Pages { tail: 0, ..pages };
+        self.pages = Some(pages);
+        self.program(pages)
+    }
+
+    fn stop(&mut self) -> Result<(), Fault> {
+        self.halt()?;
+        self.give_pages();
+        Ok(())
+    }
+
+    fn tables_to_seat(&self, ids: &[RequesterId]) -> usize {
+        let mut buses: Vec<u8> = ids.iter().map(|id| id.bus()).collect();
+        buses.sort_unstable();
+        buses.dedup();
+        buses.into_iter().filter(|bus| self.contexts_of(*bus).is_none()).count()
+    }
+
+    fn seat(&mut self, id: RequesterId, old: Option<u16>, new: Seat) -> Result<(), Fault> {
+        let Some(pages) = self.pages else { return Err(Fault::new("the unit was not started")) };
+        let table = match (self.contexts_of(id.bus()), new) {
+            (Some(table), _) => table,
+            (None, Seat::Refused) => return Ok(()),
+            (None, _) => {
+                let memory = self.port.memory_mut();
+                let table = memory.take().ok_or(Fault::new("there is no memory for a bus's contexts"))?;
+                if let Some(contexts) = self.contexts.get_mut(usize::from(id.bus())) {
+                    *contexts = Some(table);
+                }
+                self.set_words(Root::at(pages.root, id), Root { contexts: Some(table) }.encode());
+                table
+            }
+        };
+        let at = Context::at(table, id);
+        if self.words(at) != [0, 0] {
+            // The lower word first: what it says ends with it.
+            self.port.memory_mut().write(at & !0xfff, (at & 0xfff) / 8, 0);
+            self.port.memory_mut().write(at & !0xfff, (at & 0xfff) / 8 + 1, 0);
+            self.forget_contexts(old)?;
+        }
+        let (kind, domain) = match new {
+            Seat::Refused => return Ok(()),
+            // Numbers from 1 on are domains'.
+            Seat::Passed => (Kind::Passed, 0),
+            Seat::Domain { number, root } => {
+                (Kind::Translated { table: root, levels: self.format.levels(), ats: false }, number)
+            }
+        };
+        let context = Context { kind, domain, silent: false };
+        self.set_words(at, context.encode(self.format.levels()));
+        // It may remember that there was no context.
+        if self.caches_absent() { self.forget_contexts(Some(domain)) } else { self.flush() }
+    }
+
+    fn seated(&self, id: RequesterId) -> Seat {
+        let Some(table) = self.contexts_of(id.bus()) else { return Seat::Refused };
+        match Context::decode(self.words(Context::at(table, id))) {
+            Some(Context { kind: Kind::Passed, .. }) => Seat::Passed,
+            Some(Context { kind: Kind::Translated { table, .. }, domain, .. }) => {
+                Seat::Domain { number: domain, root: table }
+            }
+            Some(Context { kind: Kind::Other(_), .. }) | None => Seat::Refused,
+        }
+    }
+
+    fn forget(&mut self, domain: u16, what: &[Invalidate]) -> Result<(), Fault> {
+        self.flush()?;
+        let by_pages = self.by_pages(what);
+        if !self.queued && !by_pages {
+            return self.translations_by_register(registers::translation_command(Some(domain)));
+        }
+        if !self.queued {
+            return what.iter().try_for_each(|one| {
+                let (at, shift) = block(one);
+                let (address, command) = registers::page_command(domain, at, shift - 12, one.tables);
+                self.port.write(self.extended.invalidation(), Width::Eight, address)?;
+                self.translations_by_register(command)
+            });
+        }
+        let whole = Descriptor::Translations {
+            of: Granularity::Domain,
+            domain,
+            address: 0,
+            order: 0,
+            leaves_alone: false,
+        };
+        let pages = what.iter().filter(|_| by_pages).map(|one| {
+            let (address, shift) = block(one);
+            let order = (shift - 12) as u8;
+            let of = Granularity::Selective;
+            Descriptor::Translations { of, domain, address, order, leaves_alone: !one.tables }
+        });
+        self.queue((!by_pages).then_some(whole).into_iter().chain(pages))
+    }
+
+    fn events(&mut self) -> Result<Vec<vtd::Fault>, Fault> {
+        let (at, count) = self.capability.faults();
+        let mut faults = Vec::new();
+        for record in 0..u64::from(count) {
+            let at = at + 16 * record;
+            let high = self.port.read(at + 8, Width::Eight)?;
+            let low = self.port.read(at, Width::Eight)?;
+            if let Some(fault) = vtd::Fault::decode([low, high]) {
+                faults.push(fault);
+                // It is written as 1 to be cleared (11.4.14.1); the rest of the register is only read.
+                self.port.write(at + 12, Width::Four, 1 << 31)?;
+            }
+        }
+        // So is what says that there were more.
+        let status = self.port.read(registers::FAULT_STATUS, Width::Four)?;
+        if status & 1 != 0 {
+            self.port.write(registers::FAULT_STATUS, Width::Four, 1)?;
+        }
+        Ok(faults)
+    }
+
+    fn is_running(&mut self) -> Result<bool, Fault> {
+        let root = self.port.read(registers::ROOT_TABLE, Width::Eight)?;
+        let is_own = self.pages.is_some_and(|pages| pages.root == root & !0xfff);
+        Ok(is_own && self.status()? & registers::TRANSLATION != 0)
+    }
+}

@@ -1,0 +1,44 @@
+//! Waiting for a unit, but not for ever.
+
+use super::port::{Port, Width};
+use pmem_core::Fault;
+use pmem_iommu::table::Memory;
+
+/// Looks at a register until it is as wanted, and returns it.
+pub(super) fn register<P: Port>(
+    port: &mut P,
+    (offset, width): (u64, Width),
+    is_done: impl Fn(u64) -> bool,
+    late: &'static str,
+) -> Result<u64, Fault> {
+    for looks in 0.. {
+        let value = port.read(offset, width)?;
+        if is_done(value) {
+            return Ok(value);
+        }
+        if !port.wait(looks) {
+            break;
+        }
+    }
+    Err(Fault::new(late))
+}
+
+/// Looks at a word of memory until the unit has written a value there; meanwhile `check` may find that it never will.
+pub(super) fn word<P: Port>(
+    port: &mut P,
+    page: u64,
+    value: u64,
+    mut check: impl FnMut(&mut P) -> Result<(), Fault>,
+    late: &'static str,
+) -> Result<(), Fault> {
+    for looks in 0.. {
+        if port.memory().read(page, 0) == Some(value) {
+            return Ok(());
+        }
+        check(port)?;
+        if !port.wait(looks) {
+            break;
+        }
+    }
+    Err(Fault::new(late))
+}

@@ -1,0 +1,112 @@
+//! What a state of the model asks of a unit.
+
+use super::binding::{Binding, Peers};
+use super::task::{Span, access};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use pmem_core::{AddrRange, ArenaId, LinkId, Mapping, Placement, Seat, State, Usage, Veto, Way};
+use pmem_iommu::table::PAGE_SHIFT;
+use pmem_iommu::{INTERRUPTS, RequesterId};
+
+/// Where a requester goes that is not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Passed,
+    In(LinkId),
+}
+
+/// The domains, with the size of their pages.
+pub(super) fn domains(state: &State, binding: &Binding, width: u32) -> Result<BTreeMap<LinkId, u64>, Veto> {
+    let mut domains = BTreeMap::new();
+    for domain in binding.domains.keys() {
+        let Some(link) = state.link(*domain) else { continue };
+        let Mapping::Table(table) = &link.direction(Way::ToRight).mapping else {
+            return Err(Veto::new("a domain is joined to the system's bus by something else than a table"));
+        };
+        if table.input().last() & !(u64::MAX >> (64 - width.clamp(1, 64))) != 0 {
+            return Err(Veto::new("the unit does not translate addresses of so many bits").at(table.input()));
+        }
+        if table.page() < 1 << PAGE_SHIFT {
+            return Err(
+                Veto::new("the unit has no pages that are so small").needs(table.page(), 1 << PAGE_SHIFT)
+            );
+        }
+        domains.insert(*domain, table.page());
+    }
+    Ok(domains)
+}
+
+/// What a region that is mapped asks for; nothing if it is none of a domain, or no access is left.
+pub(super) fn span(
+    state: &State,
+    binding: &Binding,
+    placement: &Placement,
+) -> Result<Option<(LinkId, Span)>, Veto> {
+    let (Some(alias), Some(range)) = (placement.record.alias(), placement.seat.range()) else {
+        return Ok(None);
+    };
+    let Some(peers) = binding.domains.get(&alias.link) else { return Ok(None) };
+    let mapping = state.link(alias.link).map(|link| &link.direction(alias.way).mapping);
+    let Some(Mapping::Table(table)) = mapping else {
+        return Err(Veto::new("a domain is no table any more").at(range));
+    };
+    let attrs = state.effective(&placement.record);
+    let Some(access) = access(attrs.prot()) else { return Ok(None) };
+    if *peers == Peers::Refused && attrs.usage().intersects(Usage::DEVREGS | Usage::FRAMEBUF) {
+        return Err(Veto::new("these are another device's registers, and the domain refuses peers").at(range));
+    }
+    let pages = range.rounded(table.page());
+    if pages.start() <= *INTERRUPTS.end() && pages.last() >= *INTERRUPTS.start() {
+        return Err(Veto::new("a write there is an interrupt, whatever is mapped").at(range));
+    }
+    Ok(Some((alias.link, Span { range: pages, target: (alias.to & !(table.page() - 1), access) })))
+}
+
+/// All that is to be mapped in a domain, in order.
+pub(super) fn spans(state: &State, binding: &Binding, domain: LinkId) -> Result<Vec<Span>, Veto> {
+    let front = state.link(domain).map(|link| link.near(Way::ToRight));
+    let Some((front, arena)) = front.and_then(|front| Some((front, state.arena(front)?))) else {
+        return Ok(Vec::new());
+    };
+    let own = |(range, record): (AddrRange, pmem_core::Record)| {
+        let is_own = record.alias().is_some_and(|alias| alias.link == domain);
+        is_own.then_some(Placement { arena: front, seat: Seat::At(range), record })
+    };
+    let spans = arena.regions().filter_map(own).map(|placement| span(state, binding, &placement));
+    let spans: Result<Vec<_>, Veto> = spans.collect();
+    Ok(spans?.into_iter().flatten().map(|(_, span)| span).collect())
+}
+
+/// Where each device's requests are to go.
+pub(super) fn places(
+    state: &State,
+    binding: &Binding,
+    passes: bool,
+) -> Result<BTreeMap<RequesterId, Place>, Veto> {
+    let front = |link: &LinkId| Some((state.link(*link)?.near(Way::ToRight), *link));
+    let fronts: BTreeMap<ArenaId, LinkId> = binding.domains.keys().filter_map(front).collect();
+    let mut joined: BTreeMap<ArenaId, Place> = BTreeMap::new();
+    let mut places: BTreeMap<RequesterId, Place> = BTreeMap::new();
+    for (_, link) in state.links() {
+        for way in [Way::ToRight, Way::ToLeft] {
+            let (device, mapping) = (link.near(way), &link.direction(way).mapping);
+            let Some(ids) = binding.devices.get(&device).filter(|_| !mapping.is_closed()) else { continue };
+            if *mapping != Mapping::Identity {
+                return Err(Veto::new("a device is joined to its domain by something else than identity"));
+            }
+            let place = fronts.get(&link.far(way)).map_or(Place::Passed, |domain| Place::In(*domain));
+            if joined.insert(device, place).is_some() {
+                return Err(Veto::new("a device is joined to two domains"));
+            }
+            if place == Place::Passed && !passes {
+                return Err(Veto::new("the unit lets no requests pass untranslated"));
+            }
+            for id in ids {
+                if places.insert(*id, place).is_some_and(|other| other != place) {
+                    return Err(Veto::new("devices that ask by one id are in two domains"));
+                }
+            }
+        }
+    }
+    Ok(places)
+}
