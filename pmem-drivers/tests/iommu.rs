@@ -5,8 +5,8 @@ use pmem_core::{
     Prot, RegionId, Request, Scope, Spot, State, Subscription,
 };
 use pmem_drivers::iommu::{
-    Amd, AmdChip, Binding, Chip, Domain, Fake, Found, Iommu, Limits, Peers, Requests, Unit, Vtd, VtdChip,
-    add_device, add_domain, join, leave, map_identity, pass,
+    Amd, AmdChip, Binding, Chip, Domain, Fake, Found, Iommu, Limits, Peers, Port, Requests, Unit, Vtd,
+    VtdChip, add_device, add_domain, join, leave, map_identity, pass,
 };
 use pmem_iommu::RequesterId;
 use pmem_iommu::table::{Format, Memory};
@@ -70,33 +70,22 @@ impl Machine {
     }
 }
 
-/// Where the model says that a device's access goes.
+/// Where the model says that a device's access goes; what shares a page with a region goes with it, as hardware has no less than pages.
 fn outcome(state: &State, ram: ArenaId, device: ArenaId, at: u64, write: bool) -> Option<u64> {
-    let joined = state.links().any(|(_, link)| link.left == device);
-    match state.resolve(device, at) {
-        _ if !joined => None,
-        OwnedResolution::Accept { place, hops } => {
-            let to = if place.arena == ram { RAM_AT + place.addr } else { place.addr };
-            let Some(entry) = hops.get(1).filter(|hop| hop.addr == at && hop.from != ram) else {
-                // Nothing is asked of what is not translated; what is reserved is nobody's.
-                return (hops.len() == 1 && state.info(place.arena)?.kind == ArenaType::BUS).then_some(to);
-            };
-            match state.arena(entry.from)?.region_at(at) {
-                Some((_, record)) if record.alias().is_some() => {
-                    let needed = if write { Prot::WRITE } else { Prot::READ };
-                    state.effective(&record).prot().contains(needed).then_some(to)
-                }
-                // It came to the system's bus untranslated.
-                _ => Some(to),
-            }
-        }
-        // A device that passes goes wherever it asks to.
-        OwnedResolution::Fault { hops, .. } if hops.len() == 1 => {
-            let to = state.link(hops[0].link)?.right;
-            (state.info(to)?.kind == ArenaType::BUS).then_some(at)
-        }
-        _ => None,
+    let joined = state.links().find(|(_, link)| link.left == device).map(|(_, link)| link.right)?;
+    if state.info(joined)?.kind == ArenaType::BUS {
+        return Some(at);
     }
+    let page = AddrRange::sized(at & !0xfff, 0x1000).unwrap();
+    let (range, record) = state.arena(joined)?.regions_in(page).next()?;
+    let needed = if write { Prot::WRITE } else { Prot::READ };
+    if record.alias().is_none() || !state.effective(&record).prot().contains(needed) {
+        return None;
+    }
+    let near = range.intersect(page)?.start();
+    let OwnedResolution::Accept { place, .. } = state.resolve(device, near) else { return None };
+    let to = if place.arena == ram { RAM_AT + place.addr } else { place.addr };
+    Some(to.wrapping_add(at.wrapping_sub(near)))
 }
 
 /// An access that is tried between any two writes, and where it may go.
@@ -161,6 +150,16 @@ fn change<C: Chip>(
     unit: &Fake<C>,
     verbs: &dyn Fn(&mut Plan<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    change_of(machine, unit, false, verbs)
+}
+
+/// The same; `another` says that a region may come where another goes, so that nothing is there between them.
+fn change_of<C: Chip>(
+    machine: &mut Machine,
+    unit: &Fake<C>,
+    another: bool,
+    verbs: &dyn Fn(&mut Plan<'_>) -> Result<(), Error>,
+) -> Result<(), Error> {
     let probes = probes(machine, verbs);
     let tried = probes.clone();
     let mut turn = 0usize;
@@ -169,7 +168,8 @@ fn change<C: Chip>(
         for probe in tried.iter().skip(turn % 7).step_by(7) {
             let seen = access(probe.id, probe.at, probe.write);
             let is_right = seen == probe.before || seen == probe.after;
-            assert!(is_right || (probe.before != probe.after && seen.is_none()), "{probe:x?}: {seen:x?}");
+            let may_be_absent = probe.before != probe.after || another;
+            assert!(is_right || may_be_absent && seen.is_none(), "{probe:x?}: {seen:x?}");
         }
         turn += 1;
     });
@@ -322,7 +322,7 @@ fn play<C: Chip, U: Unit<Port = Fake<C>> + 'static>(unit: U, fake: &Fake<C>, dee
             Deed::Exchange { which, at, len } => {
                 let Some((region, alias)) = pick(which) else { continue };
                 let made = Mutex::new(None);
-                let done = change(&mut machine, fake, &|plan| {
+                let done = change_of(&mut machine, fake, true, &|plan| {
                     let placement = plan.placement(alias)?;
                     plan.decref(alias)?;
                     plan.decref(region)?;
@@ -349,6 +349,7 @@ fn play<C: Chip, U: Unit<Port = Fake<C>> + 'static>(unit: U, fake: &Fake<C>, dee
             machine.pmem.verify(driver).unwrap();
         }
     }
+    fake.fail_after(None);
     // All that was taken comes back.
     drop(change(&mut machine, fake, &|plan| {
         held.iter().try_for_each(|(region, alias)| plan.decref(*alias).and_then(|()| plan.decref(*region)))
@@ -393,4 +394,307 @@ proptest! {
         let (unit, fake) = amd(AmdChip::new(absent, all), pages);
         play(unit, &fake, &deeds);
     }
+}
+
+/// A machine with a domain and the first device in it.
+fn small<U: Unit + 'static>(unit: U, limits: &Limits, peers: Peers) -> (Machine, DriverId, Domain) {
+    let mut machine = Machine::new();
+    let driver = machine.register(unit).unwrap();
+    let domain = machine.domain(limits, peers).unwrap();
+    let device = machine.devices[0];
+    machine.pmem.transaction(|plan| join(plan, device, domain)).unwrap();
+    (machine, driver, domain)
+}
+
+const ID: RequesterId = RequesterId(DEVICES[0]);
+
+#[test]
+fn addresses_are_within_the_limits_and_the_holes_are_named() {
+    let (unit, fake) = vtd(VtdChip::new(3, true, true), 100);
+    let window = AddrRange::new(0x10_0000, 0x20_0000).unwrap();
+    let limits = Limits::x86(39).within(AddrRange::new(0, 0x40_0000).unwrap()).reserve(window, "peers");
+    let (mut machine, _, domain) = small(unit, &limits, Peers::Refused);
+    let (pmem, ram) = (&mut machine.pmem, machine.ram);
+    let mut given = Vec::new();
+    while let Ok(region) = pmem.alloc(ram, &Request::new(0x4_0000).align(0x1000)) {
+        let Ok(alias) = pmem.map(domain.arena, region) else { break };
+        given.push((region, alias, pmem.range(alias).unwrap()));
+    }
+    // 4 MiB without the first page and the window.
+    assert_eq!(given.len(), 3 + 8);
+    assert!(given.iter().all(|(.., range)| range.start() >= 0x1000 && !range.overlaps(window)));
+    assert!(given.iter().all(|(.., range)| fake.access(ID, range.last(), true).is_some()));
+    let names: Vec<&str> = pmem
+        .state()
+        .arena(domain.arena)
+        .unwrap()
+        .regions()
+        .filter_map(|(_, record)| pmem.state().region_name(record.id))
+        .collect();
+    assert_eq!(names, ["address 0", "peers"]);
+    assert_eq!(fake.access(ID, 0x10_0000, false), None);
+    // What goes back is given again.
+    let (region, alias, range) = given[4];
+    pmem.unmap(alias).unwrap();
+    assert_eq!(fake.access(ID, range.start(), false), None);
+    let again = pmem.map(domain.arena, region).unwrap();
+    assert_eq!(pmem.range(again).unwrap(), range);
+}
+
+#[test]
+fn interrupts_are_given_to_nobody() {
+    let (unit, _) = amd(AmdChip::new(false, true), 100);
+    let (mut machine, _, domain) = small(unit, &Limits::amd(48), Peers::Refused);
+    let (pmem, ram) = (&mut machine.pmem, machine.ram);
+    let region = pmem.alloc(ram, &Request::new(0x1000)).unwrap();
+    for at in [0xfee0_0000, 0xfeef_f000, 0xfd_0000_0000, 0xff_ffff_f000] {
+        assert!(
+            matches!(pmem.map_at(domain.arena, region, Spot::at(at)), Err(Error::NoRoute { .. })),
+            "{at:#x}"
+        );
+    }
+    for at in [0xfedf_f000, 0xfef0_0000, 0xfc_ffff_f000, 0x100_0000_0000] {
+        pmem.map_at(domain.arena, region, Spot::at(at)).unwrap();
+    }
+    // A domain whose limits forget them is refused by the unit.
+    let domain = machine.domain(&Limits::new(40), Peers::Refused).unwrap();
+    let done = machine.pmem.map_at(domain.arena, region, Spot::at(0xfee0_0000));
+    assert!(done.unwrap_err().to_string().contains("a write there is an interrupt"));
+}
+
+#[test]
+fn registers_of_peers_are_mapped_only_where_that_is_permitted() {
+    for (peers, is_mapped) in [(Peers::Refused, false), (Peers::Permitted, true)] {
+        let (unit, fake) = vtd(VtdChip::new(4, false, true), 100);
+        let (mut machine, driver, domain) = small(unit, &Limits::x86(40), peers);
+        let (pmem, system) = (&mut machine.pmem, machine.system);
+        let bar = pmem.alloc(system, &Request::new(0x10_0000).align(0x10_0000)).unwrap();
+        let done = pmem.map(domain.arena, bar);
+        match &done {
+            Err(error) => assert!(error.to_string().contains("the domain refuses peers"), "{error}"),
+            Ok(alias) => {
+                // The register moves, and its entries with it.
+                let (at, old) = (pmem.range(*alias).unwrap().start(), pmem.range(bar).unwrap().start());
+                assert_eq!(fake.access(ID, at + 4, true), Some(old + 4));
+                pmem.relocate(bar, old + 0x100_0000).unwrap();
+                assert_eq!(fake.access(ID, at + 4, true), Some(old + 0x100_0004));
+                pmem.verify(driver).unwrap();
+            }
+        }
+        assert_eq!(done.is_ok(), is_mapped);
+    }
+}
+
+#[test]
+fn what_firmware_reserved_is_mapped_where_it_is() {
+    let (unit, fake) = vtd(VtdChip::new(4, true, false), 100);
+    let (mut machine, _, domain) = small(unit, &Limits::x86(40), Peers::Refused);
+    let ram = machine.ram;
+    let region = machine.pmem.alloc(ram, &Request::new(0x20_0000).at(0x80_0000)).unwrap();
+    // Where the system's bus has it.
+    machine.pmem.map(machine.system, region).unwrap();
+    let seen = machine.pmem.aliases(region)[0];
+    let alias = machine.pmem.transaction(|plan| map_identity(plan, domain, seen)).unwrap();
+    assert_eq!(machine.pmem.range(alias).unwrap().start(), RAM_AT + 0x80_0000);
+    assert_eq!(fake.access(ID, RAM_AT + 0x80_1234, true), Some(RAM_AT + 0x80_1234));
+    assert_eq!(fake.access(ID, RAM_AT, false), None);
+}
+
+#[test]
+fn a_unit_that_does_not_answer_is_waited_for_no_longer_than_the_port_says() {
+    for queue in [false, true] {
+        let (unit, fake) = vtd(VtdChip::new(4, false, queue), 100);
+        let (mut machine, driver, domain) = small(unit, &Limits::x86(40), Peers::Refused);
+        let (pmem, ram) = (&mut machine.pmem, machine.ram);
+        let region = pmem.alloc(ram, &Request::new(0x1000)).unwrap();
+        let alias = pmem.map(domain.arena, region).unwrap();
+        let at = pmem.range(alias).unwrap().start();
+        assert!(fake.access(ID, at, false).is_some());
+        fake.stall(true);
+        let error = pmem.transaction(|plan| plan.decref(alias)).unwrap_err();
+        assert!(error.to_string().contains("in time"), "{error}");
+        // What may still be used is still mapped, and still somebody's.
+        assert!(pmem.range(alias).is_ok());
+        assert!(pmem.drivers().any(|(_, _, degraded)| degraded));
+        fake.stall(false);
+        fake.reset();
+        pmem.resync(driver).unwrap();
+        pmem.verify(driver).unwrap();
+        assert!(fake.access(ID, at, false).is_some());
+        pmem.unmap(alias).unwrap();
+        assert_eq!(fake.access(ID, at, false), None);
+    }
+    let (unit, fake) = amd(AmdChip::new(false, true), 100);
+    let (mut machine, _, domain) = small(unit, &Limits::x86(40), Peers::Refused);
+    let region = machine.pmem.alloc(machine.ram, &Request::new(0x1000)).unwrap();
+    let alias = machine.pmem.map(domain.arena, region).unwrap();
+    fake.stall(true);
+    let error = machine.pmem.transaction(|plan| plan.decref(alias)).unwrap_err();
+    assert!(error.to_string().contains("in time"), "{error}");
+}
+
+#[test]
+fn a_unit_that_is_somebody_s_is_read_and_not_taken() {
+    let (unit, fake) = vtd(VtdChip::new(4, false, true), 100);
+    let (mut machine, _, domain) = small(unit, &Limits::x86(40), Peers::Refused);
+    let region = machine.pmem.alloc(machine.ram, &Request::new(0x3000).align(0x1000)).unwrap();
+    let alias = machine.pmem.map(domain.arena, region).unwrap();
+    let (system, device) = (machine.system, machine.devices[1]);
+    machine.pmem.transaction(|plan| pass(plan, device, system)).unwrap();
+
+    fake.written();
+    let mut second = Machine::new();
+    let refused = second.register(Vtd::new(fake.clone()).unwrap());
+    assert!(refused.unwrap_err().to_string().contains("the unit is in use"));
+    let mut port = fake.clone();
+    let found = Found::vtd(&mut port).unwrap().unwrap();
+    assert_eq!(fake.written(), (0, 0));
+    let [(id, Requests::Translated { domain: 1, levels: 4, .. }), (passed, Requests::Passed)] =
+        found.requesters[..]
+    else {
+        panic!("{found:?}")
+    };
+    assert_eq!((id.0, passed.0), (DEVICES[0], DEVICES[1]));
+    let mut mapped = Vec::new();
+    found.each(fake.memory(), id, &mut |one| mapped.push((one.first, one.leaf.target))).unwrap();
+    let at = machine.pmem.range(alias).unwrap().start();
+    let to = RAM_AT + machine.pmem.range(region).unwrap().start();
+    assert_eq!(mapped, [0, 0x1000, 0x2000].map(|more| (at + more, to + more)));
+
+    let (unit, fake) = amd(AmdChip::new(false, true), 100);
+    let (mut machine, _, domain) = small(unit, &Limits::x86(40), Peers::Refused);
+    let region = machine.pmem.alloc(machine.ram, &Request::new(0x20_0000).align(0x20_0000)).unwrap();
+    machine.pmem.map_at(domain.arena, region, Spot::at(0x4000_0000)).unwrap();
+    let refused = second.register(Amd::new(fake.clone(), 3).unwrap());
+    assert!(refused.unwrap_err().to_string().contains("the unit is in use"));
+    let found = Found::amd(&mut fake.clone()).unwrap().unwrap();
+    let has = found.requesters.iter().find(|(id, _)| *id == ID).unwrap().1;
+    assert!(matches!(has, Requests::Translated { domain: 1, levels: 4, .. }), "{has:?}");
+    let mut mapped = Vec::new();
+    found.each(fake.memory(), ID, &mut |one| mapped.push((one.first, one.leaf.shift))).unwrap();
+    assert_eq!(mapped, [(0x4000_0000, 21)]);
+    assert!(found.requesters.iter().filter(|(_, requests)| *requests != Requests::Refused).count() == 1);
+}
+
+#[test]
+fn what_is_refused_is_told_by_the_unit() {
+    let (unit, fake) = vtd(VtdChip::new(4, false, true), 100);
+    let mut unit = unit;
+    unit.start().unwrap();
+    fake.access(ID, 0x1234_5678, true);
+    let [fault] = unit.events().unwrap()[..] else { panic!("one fault") };
+    assert_eq!((fault.source, fault.address, fault.read, fault.reason.0), (ID, 0x1234_5000, false, 1));
+    // It is told once; of many, as many as there are records.
+    (0..5).for_each(|n| assert_eq!(fake.access(ID, n << 12, false), None));
+    assert_eq!(unit.events().unwrap().len(), 2);
+    assert_eq!(unit.events().unwrap().len(), 0);
+
+    let (mut unit, fake) = amd(AmdChip::new(false, false), 100);
+    unit.start().unwrap();
+    fake.access(ID, 0x1234_5678, true);
+    let [event] = unit.events().unwrap()[..] else { panic!("one event") };
+    assert_eq!((event.source, event.address, event.code.name()), (ID, 0x1234_5678, "IO_PAGE_FAULT"));
+    // More than the log has room for.
+    (0..400).for_each(|n| assert_eq!(fake.access(ID, n << 12, false), None));
+    assert_eq!(unit.events().unwrap().len(), 255);
+    fake.access(ID, 0x5000, false);
+    assert_eq!(unit.events().unwrap().len(), 1);
+}
+
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_written() {
+    let (unit, fake) = vtd(VtdChip::new(3, false, true), 12);
+    let (mut machine, _, domain) = small(unit, &Limits::x86(39), Peers::Refused);
+    let ram = machine.ram;
+    fake.written();
+    // Addresses of more bits than the unit has.
+    let wide = machine.domain(&Limits::x86(48), Peers::Refused);
+    assert!(wide.unwrap_err().to_string().contains("does not translate addresses of so many bits"));
+    // More tables than there is memory for: numbers are told.
+    let region = machine.pmem.alloc(ram, &Request::new(0x1000_0000).align(0x1000).at(0x2000)).unwrap();
+    let short = machine.pmem.map(domain.arena, region).unwrap_err().to_string();
+    assert!(short.contains("there is no memory for tables") && short.contains("needs"), "{short}");
+    // Two devices that ask by one id are in one domain.
+    let binding = Arc::clone(&machine.binding);
+    let twin = machine
+        .pmem
+        .transaction(|plan| add_device(plan, &mut binding.lock().unwrap(), "twin", [ID]))
+        .unwrap();
+    let other = machine.domain(&Limits::x86(39), Peers::Refused).unwrap();
+    fake.written();
+    let apart = machine.pmem.transaction(|plan| join(plan, twin, other)).unwrap_err().to_string();
+    assert!(apart.contains("by one id"), "{apart}");
+    assert_eq!(fake.written(), (0, 0));
+    machine.pmem.transaction(|plan| join(plan, twin, domain)).unwrap();
+}
+
+#[test]
+fn domains_come_and_go() {
+    let (unit, fake) = vtd(VtdChip::new(4, false, true), 40);
+    let (mut machine, driver, first) = small(unit, &Limits::x86(40), Peers::Refused);
+    let free = fake.free_pages();
+    for _ in 0..100 {
+        let domain = machine.domain(&Limits::x86(40), Peers::Refused).unwrap();
+        let region = machine.pmem.alloc(machine.ram, &Request::new(0x1000)).unwrap();
+        let alias = machine.pmem.map(domain.arena, region).unwrap();
+        let at = machine.pmem.range(alias).unwrap().start();
+        let device = machine.devices[0];
+        machine.pmem.transaction(|plan| join(plan, device, domain)).unwrap();
+        assert!(fake.access(ID, at, true).is_some());
+        machine
+            .pmem
+            .transaction(|plan| {
+                join(plan, device, first)?;
+                plan.decref(alias)?;
+                plan.decref(region)?;
+                plan.disconnect(domain.link)
+            })
+            .unwrap();
+        assert_eq!(fake.access(ID, at, true), None);
+        machine.pmem.verify(driver).unwrap();
+        assert_eq!(fake.free_pages(), free);
+    }
+}
+
+#[test]
+fn what_somebody_writes_into_tables_is_found() {
+    let (unit, fake) = amd(AmdChip::new(false, true), 100);
+    let (mut machine, driver, domain) = small(unit, &Limits::x86(40), Peers::Refused);
+    let region = machine.pmem.alloc(machine.ram, &Request::new(0x2000).align(0x1000)).unwrap();
+    let alias = machine.pmem.map(domain.arena, region).unwrap();
+    let at = machine.pmem.range(alias).unwrap().start();
+    let Requests::Translated { root, .. } = Found::amd(&mut fake.clone())
+        .unwrap()
+        .unwrap()
+        .requesters
+        .iter()
+        .find(|(id, _)| *id == ID)
+        .unwrap()
+        .1
+    else {
+        panic!("no table")
+    };
+    // Down to the table of pages.
+    let memory = fake.memory();
+    let table = (2..=4).rev().fold(root, |table, level: u32| {
+        memory.read(table, at >> (12 + 9 * (level - 1)) & 511).unwrap() & 0xf_ffff_ffff_f000
+    });
+    let (entry, index) = (table + 8 * (at >> 12 & 511), at >> 12 & 511);
+    let good = memory.read(table, index).unwrap();
+    for bad in [good ^ 0x1000, good & !(1 << 62), 0] {
+        fake.meddle(entry, bad);
+        let error = machine.pmem.verify(driver).unwrap_err().to_string();
+        assert!(error.contains("mapped"), "{error}");
+    }
+    fake.meddle(entry, good);
+    machine.pmem.verify(driver).unwrap();
+    fake.meddle(entry + 64, good);
+    assert!(
+        machine
+            .pmem
+            .verify(driver)
+            .unwrap_err()
+            .to_string()
+            .contains("something is mapped that is not to be")
+    );
 }

@@ -131,7 +131,7 @@ pub struct Way {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page: Option<u64>,
     /// Of a table: what it leaves out.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<Extent>,
     /// How well it is reached.
     #[serde(skip_serializing_if = "Option::is_none")]

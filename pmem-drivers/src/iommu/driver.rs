@@ -200,13 +200,13 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         })
     }
 
-    /// Has the unit be as it is to be in a stage.
-    fn bring(&mut self, stage: Stage) -> Result<(), Fault> {
+    /// Has the unit be as it is to be in a stage, to which a step, or what undoes it, leads.
+    fn bring(&mut self, step: Step, stage: Stage) -> Result<(), Fault> {
         // No requester goes by a table that is not whole.
         if stage == Stage::Between {
             self.seat(stage)?;
         }
-        for task in &self.staged.tasks {
+        for task in self.staged.tasks.iter().filter(|task| task.is_of(step)) {
             self.domains.write(&mut self.unit, task, stage)?;
         }
         self.domains.forget(&mut self.unit)?;
@@ -267,7 +267,8 @@ impl<U: Unit + 'static, L: Layout + 'static> Driver for Iommu<U, L> {
 
     fn attach(&mut self, state: &State) -> Result<(), Veto> {
         self.unit.start().map_err(refused)?;
-        let done = self.stage_all(state).and_then(|()| self.bring(Stage::New).map_err(refused));
+        let done =
+            self.stage_all(state).and_then(|()| self.bring(Step::Install, Stage::New).map_err(refused));
         if done.is_err() {
             // Whatever stops it: it is not registered, and what it had is somebody's no more.
             let stopped = self.unit.stop();
@@ -295,11 +296,11 @@ impl<U: Unit + 'static, L: Layout + 'static> Driver for Iommu<U, L> {
     }
 
     fn withdraw(&mut self) -> Result<(), Fault> {
-        self.bring(Stage::Between)
+        self.bring(Step::Withdraw, Stage::Between)
     }
 
     fn install(&mut self) -> Result<(), Fault> {
-        self.bring(Stage::New)
+        self.bring(Step::Install, Stage::New)
     }
 
     fn published(&mut self) {
@@ -308,10 +309,10 @@ impl<U: Unit + 'static, L: Layout + 'static> Driver for Iommu<U, L> {
 
     fn revert(&mut self, step: Step) -> Result<(), Fault> {
         match step {
-            Step::Install => self.bring(Stage::Between),
+            Step::Install => self.bring(step, Stage::Between),
             Step::Withdraw => {
                 // What it did not take back it may still use: a resync finds it.
-                self.bring(Stage::Old).inspect_err(|_| self.staged = Staged::default())?;
+                self.bring(step, Stage::Old).inspect_err(|_| self.staged = Staged::default())?;
                 self.drop_staged();
                 Ok(())
             }
@@ -333,7 +334,7 @@ impl<U: Unit + 'static, L: Layout + 'static> Driver for Iommu<U, L> {
         self.domains.forget(&mut self.unit)?;
         let staged = self.stage_all(state);
         staged.map_err(|veto| Fault { range: veto.range, ..Fault::new(veto.reason) })?;
-        self.bring(Stage::New)?;
+        self.bring(Step::Install, Stage::New)?;
         self.finish();
         Ok(())
     }

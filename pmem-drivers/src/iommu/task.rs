@@ -1,12 +1,12 @@
 //! What a change asks of tables: spans, each with what is to be there.
 
-use pmem_core::{AddrRange, LinkId, Prot};
+use pmem_core::{AddrRange, LinkId, Prot, Step};
 use pmem_iommu::table::Access;
 
 /// Where a span's first address leads, and what may be done there.
 pub(super) type Target = (u64, Access);
 
-/// A step of a change, and what undoes it.
+/// How things stand in a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// As before.
@@ -27,6 +27,15 @@ pub(super) struct Task {
 }
 
 impl Task {
+    /// Whether a step asks anything of it. Another task may be about the same pages in the other step.
+    pub(super) fn is_of(&self, step: Step) -> bool {
+        let between = self.at(Stage::Between);
+        match step {
+            Step::Withdraw => self.old != between,
+            Step::Install => self.new != between,
+        }
+    }
+
     /// What is there in a stage.
     pub(super) fn at(&self, stage: Stage) -> Option<Target> {
         match stage {
