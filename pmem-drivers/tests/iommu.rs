@@ -5,7 +5,7 @@ use pmem_core::{
     Prot, RegionId, Request, Scope, Spot, State, Subscription,
 };
 use pmem_drivers::iommu::{
-    Amd, AmdChip, Binding, Chip, Domain, Fake, Found, Iommu, Limits, Peers, Port, Requests, Unit, Vtd,
+    Amd, AmdChip, Binding, Chip, Domain, Fake, Found, Iommu, Limits, Peers, Port, Requests, Seat, Unit, Vtd,
     VtdChip, add_device, add_domain, join, leave, map_identity, pass,
 };
 use pmem_iommu::RequesterId;
@@ -223,6 +223,16 @@ enum Deed {
         at: u64,
         len: u64,
     },
+    /// Ten at once come, or all go.
+    Many {
+        domain: usize,
+    },
+    /// An entry goes elsewhere in its domain, and what may be done there is another.
+    Reseat {
+        which: usize,
+        at: u64,
+        prot: u8,
+    },
     /// A write of a register fails after so many.
     Fail {
         writes: usize,
@@ -252,6 +262,8 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => (0..3usize).prop_map(|device| Deed::Pass { device }),
         1 => (0..3usize).prop_map(|device| Deed::Leave { device }),
         1 => (which(), at(), len()).prop_map(|(which, at, len)| Deed::Exchange { which, at, len }),
+        1 => (0..3usize).prop_map(|domain| Deed::Many { domain }),
+        1 => (which(), at(), 0..8u8).prop_map(|(which, at, prot)| Deed::Reseat { which, at, prot }),
         2 => (0..12usize).prop_map(|writes| Deed::Fail { writes }),
         1 => Just(Deed::Resync),
     ]
@@ -336,6 +348,34 @@ fn play<C: Chip, U: Unit<Port = Fake<C>> + 'static>(unit: U, fake: &Fake<C>, dee
                     held.retain(|(other, _)| *other != region);
                     held.extend(made.into_inner().unwrap());
                 }
+            }
+            Deed::Many { .. } if held.len() > 8 => {
+                let done = change(&mut machine, fake, &|plan| {
+                    held.iter().try_for_each(|(region, alias)| plan.decref(*alias).and(plan.decref(*region)))
+                });
+                if done.is_ok() {
+                    held.clear();
+                }
+            }
+            Deed::Many { domain } => {
+                let made = Mutex::new(Vec::new());
+                let done = change(&mut machine, fake, &|plan| {
+                    made.lock().unwrap().clear();
+                    for _ in 0..10 {
+                        let region = plan.alloc(ram, &Request::new(0x2000).align(0x1000))?;
+                        made.lock().unwrap().push((region, plan.map(domains[domain].arena, region)?));
+                    }
+                    Ok(())
+                });
+                held.extend(made.into_inner().unwrap().into_iter().filter(|_| done.is_ok()));
+            }
+            Deed::Reseat { which, at, prot } => {
+                let Some((region, alias)) = pick(which) else { continue };
+                let _ = change_of(&mut machine, fake, true, &|plan| {
+                    let attrs = plan.attrs(region)?.with_prot(Prot::from_bits_truncate(prot));
+                    plan.set(region, attrs)?;
+                    plan.relocate(alias, at & !0xfff | plan.range(alias)?.start() & 0xfff)
+                });
             }
             Deed::Fail { writes } => fake.fail_after(Some(writes)),
             Deed::Resync => {
@@ -544,6 +584,8 @@ fn a_unit_that_is_somebody_s_is_read_and_not_taken() {
 
     fake.written();
     let mut second = Machine::new();
+    let (_, idle) = vtd(VtdChip::new(4, false, true), 10);
+    assert_eq!(Found::vtd(&mut idle.clone()).unwrap(), None);
     let refused = second.register(Vtd::new(fake.clone()).unwrap());
     assert!(refused.unwrap_err().to_string().contains("the unit is in use"));
     let mut port = fake.clone();
@@ -626,6 +668,134 @@ fn what_cannot_be_is_refused_before_anything_is_written() {
     assert!(apart.contains("by one id"), "{apart}");
     assert_eq!(fake.written(), (0, 0));
     machine.pmem.transaction(|plan| join(plan, twin, domain)).unwrap();
+}
+
+/// Regions need not be whole pages: each has pages of its own.
+#[test]
+fn parts_of_pages_are_mapped_by_their_pages() {
+    let (unit, fake) = vtd(VtdChip::new(4, false, true), 100);
+    let (mut machine, driver, domain) = small(unit, &Limits::x86(40), Peers::Refused);
+    let seen = [(0x1080u64, 0x100u64), (0x1200, 0x80), (0x2ff0, 0x20)].map(|(at, len)| {
+        let region = machine.pmem.alloc(machine.ram, &Request::new(len).at(at)).unwrap();
+        let alias = machine.pmem.map(domain.arena, region).unwrap();
+        let start = machine.pmem.range(alias).unwrap().start();
+        assert_eq!(fake.access(ID, start + len - 1, true), Some(RAM_AT + at + len - 1));
+        start
+    });
+    assert!(seen[0] >> 12 != seen[1] >> 12 && seen.map(|at| at & 0xfff) == [0x80, 0x200, 0xff0]);
+    machine.pmem.verify(driver).unwrap();
+}
+
+/// Looks in the middle of a change: hardware has stopped to honour what goes, and does not yet what comes.
+struct Middle(Box<dyn FnMut() + Send>);
+
+impl pmem_core::Driver for Middle {
+    fn name(&self) -> &str {
+        "middle"
+    }
+    fn attach(&mut self, _: &State) -> Result<(), pmem_core::Veto> {
+        Ok(())
+    }
+    fn prepare(&mut self, _: &pmem_core::Change<'_>) -> Result<pmem_core::Concern, pmem_core::Veto> {
+        Ok(pmem_core::Concern::Concerned)
+    }
+    fn withdraw(&mut self) -> Result<(), pmem_core::Fault> {
+        Ok(())
+    }
+    fn install(&mut self) -> Result<(), pmem_core::Fault> {
+        (self.0)();
+        Ok(())
+    }
+    fn revert(&mut self, _: pmem_core::Step) -> Result<(), pmem_core::Fault> {
+        Ok(())
+    }
+    fn abort(&mut self) {}
+    fn resync(&mut self, _: &State) -> Result<(), pmem_core::Fault> {
+        Ok(())
+    }
+    fn verify(&mut self, _: &State) -> Result<(), pmem_core::Mismatch> {
+        Ok(())
+    }
+}
+
+/// Which accesses reach memory in the middle of a change: reads, writes, of a page.
+fn middle(
+    verbs: impl FnOnce(&mut Plan<'_>, RegionId, RegionId, ArenaId) -> Result<(), Error>,
+    prot: Prot,
+) -> (bool, bool) {
+    let (unit, fake) = vtd(VtdChip::new(4, true, true), 100);
+    let mut machine = Machine::new();
+    let seen = Arc::new(Mutex::new((false, false, false)));
+    let (own, looked) = (fake.clone(), Arc::clone(&seen));
+    let look = move || {
+        let can = |write| own.access(ID, 0x5000, write).is_some();
+        *looked.lock().unwrap() = (can(false), can(true), true);
+    };
+    // It installs first, when all have withdrawn.
+    machine
+        .pmem
+        .register(Box::new(Middle(Box::new(look))), Subscription::new([Scope::Everything]).priority(1))
+        .unwrap();
+    machine.register(unit).unwrap();
+    let domain = machine.domain(&Limits::x86(40), Peers::Refused).unwrap();
+    let device = machine.devices[0];
+    machine.pmem.transaction(|plan| join(plan, device, domain)).unwrap();
+    let region = machine.pmem.alloc(machine.ram, &Request::new(0x1000).prot(prot)).unwrap();
+    let alias = machine.pmem.map_at(domain.arena, region, Spot::at(0x5000)).unwrap();
+    *seen.lock().unwrap() = (false, false, false);
+    machine.pmem.transaction(|plan| verbs(plan, region, alias, device)).unwrap();
+    let seen = *seen.lock().unwrap();
+    assert!(seen.2, "nobody looked");
+    (seen.0, seen.1)
+}
+
+#[test]
+fn in_the_middle_only_what_stays_is_let_through() {
+    let set =
+        |prot| move |plan: &mut Plan<'_>, region, _, _| plan.set(region, plan.attrs(region)?.with_prot(prot));
+    let both = Prot::READ | Prot::WRITE;
+    assert_eq!(middle(set(both), Prot::READ), (true, false));
+    assert_eq!(middle(set(Prot::READ), both), (true, false));
+    assert_eq!(middle(set(Prot::WRITE), Prot::READ), (false, false));
+    assert_eq!(middle(|plan, region, _, _| plan.relocate(region, 0x20_0000), both), (false, false));
+    assert_eq!(middle(|plan, region, _, _| plan.resize(region, 0x2000), both), (true, true));
+    assert_eq!(middle(|plan, _, alias, _| plan.decref(alias), both), (false, false));
+    assert_eq!(middle(|plan, _, _, device| leave(plan, device), both), (false, false));
+}
+
+#[test]
+fn a_unit_that_is_programmed_again_refuses_everybody() {
+    fn check<C: Chip, U: Unit<Port = Fake<C>>>(mut unit: U, fake: &Fake<C>) {
+        unit.start().unwrap();
+        assert_eq!(fake.access(ID, 0x5000, false), None);
+        unit.seat(ID, Seat::Passed).unwrap();
+        assert_eq!((unit.seated(ID), fake.access(ID, 0x5000, false)), (Seat::Passed, Some(0x5000)));
+        fake.reset();
+        unit.restart().unwrap();
+        assert_eq!((unit.seated(ID), fake.access(ID, 0x5000, false)), (Seat::Refused, None));
+        unit.stop().unwrap();
+        assert_eq!(fake.access(ID, 0x5000, false), Some(0x5000));
+    }
+    let (unit, fake) = vtd(VtdChip::new(4, false, true), 10);
+    check(unit, &fake);
+    let (unit, fake) = amd(AmdChip::new(false, true), 20);
+    check(unit, &fake);
+}
+
+#[test]
+fn a_domain_that_does_not_come_leaves_no_tables() {
+    let (unit, fake) = vtd(VtdChip::new(4, false, true), 40);
+    let (mut machine, _, _) = small(unit, &Limits::x86(40), Peers::Refused);
+    let region = machine.pmem.alloc(machine.ram, &Request::new(0x1000)).unwrap();
+    let (free, system, binding) = (fake.free_pages(), machine.system, Arc::clone(&machine.binding));
+    let done = machine.pmem.transaction(|plan| {
+        let limits = Limits::new(40);
+        let domain =
+            add_domain(plan, &mut binding.lock().unwrap(), system, "domain", &limits, Peers::Refused)?;
+        plan.map_at(domain.arena, region, Spot::at(0xfee0_0000))
+    });
+    assert!(done.is_err());
+    assert_eq!(fake.free_pages(), free);
 }
 
 #[test]

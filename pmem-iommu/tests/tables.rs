@@ -319,7 +319,7 @@ impl<F: Format> Bench<F> {
                 let new = |n: u64| ((target + (n - page)) << 12, access.read, access.write);
                 self.probe(page, pages, &|n, before| if taken.is_some() { before } else { Some(new(n)) });
                 let (told, left) = (
-                    self.table.on(&mut self.memory).tables_to_map(first, last, target << 12, access),
+                    self.table.on(&mut self.memory).tables_to_map(first, last, target << 12, access, None),
                     self.memory.pool.left(),
                 );
                 let done = self.table.on(&mut self.memory).map(first, last, target << 12, access);
@@ -453,4 +453,44 @@ fn gigabytes_are_split_and_joined() {
         ],
         PAGES,
     );
+}
+
+proptest! {
+    /// What several spans take together is what is counted of them, in whatever table.
+    #[test]
+    fn tables_that_spans_share_are_counted_once(
+        had in prop::collection::vec((page(), pages()), 0..6),
+        spans in prop::collection::vec((page(), pages(), prop_oneof![Just(0u64), Just(1)]), 1..8),
+    ) {
+        let words: Vec<AtomicU64> = (0..4000 * 512).map(|_| AtomicU64::new(0)).collect();
+        let mut pool = Pool::new(words, BASE);
+        let mut table = Table::new(VtdSecondStage::new(4, 46, 3).unwrap(), &mut pool).unwrap();
+        let mut taken: Vec<(u64, u64)> = Vec::new();
+        let mut free = |page: u64, pages: u64| {
+            let is_free = taken.iter().all(|(first, last)| page > *last || page + pages - 1 < *first);
+            is_free.then(|| taken.push((page, page + pages - 1))).is_some()
+        };
+        for (page, pages) in had {
+            if free(page, pages) {
+                let (first, last) = (page << 12, ((page + pages) << 12) - 1);
+                table.on(&mut pool).map(first, last, (1 << 40) + first, Access::BOTH).unwrap();
+            }
+        }
+        let mut new: Vec<(u64, u64, u64)> = spans.into_iter().filter(|(page, pages, _)| free(*page, *pages)).collect();
+        new.sort_unstable();
+        let span = |(page, pages, apart): (u64, u64, u64)| (page << 12, ((page + pages) << 12) - 1, (1 << 40) + ((page + apart) << 12));
+        let (mut told, mut after) = (0, None);
+        for one in &new {
+            let (first, last, target) = span(*one);
+            told += table.on(&mut pool).tables_to_map(first, last, target, Access::BOTH, after).unwrap();
+            after = Some(last);
+        }
+        let left = pool.left();
+        for one in new {
+            let (first, last, target) = span(one);
+            table.on(&mut pool).map(first, last, target, Access::BOTH).unwrap();
+        }
+        // A table that leads to nothing, and goes for a large page, may be left over.
+        prop_assert_eq!(left - pool.left(), told);
+    }
 }

@@ -246,7 +246,7 @@ impl<P: Port> Unit for Amd<P> {
         0
     }
 
-    fn seat(&mut self, id: RequesterId, old: Option<u16>, new: Seat) -> Result<(), Fault> {
+    fn seat(&mut self, id: RequesterId, new: Seat) -> Result<(), Fault> {
         self.started()?;
         if self.word(id, 0).is_none() {
             return match new {
@@ -263,14 +263,9 @@ impl<P: Port> Unit for Amd<P> {
                 DeviceEntry::new(Mode::Translated { table: root, levels }, number).0
             }
         };
-        // Refused by one write, then forgotten; only then what is to come, the word that lets it through the last (2.2.2.1).
+        // Refused by one write; then what is to come, the word that lets it through the last (2.2.2.1).
         let [low, domain, interrupts, more] = wanted;
-        let DeviceEntry(has) = self.entry(id);
-        if has != refused {
-            self.set_word(id, 0, refused[0]);
-            let pages = Command::Pages { domain: old.unwrap_or_default(), first: 0, shift: 64, tables: true };
-            self.order([Command::Device(id), pages])?;
-        }
+        self.set_word(id, 0, refused[0]);
         self.set_word(id, 1, domain);
         self.set_word(id, 2, interrupts);
         self.set_word(id, 3, more);

@@ -72,8 +72,13 @@ impl<F: Format + Clone + Send> Domains<F> {
         Some((alias.link, Span { range, target: held.at(memory, range.start())? }))
     }
 
-    /// How many tables a task takes; makes room to note those that it takes out.
-    pub(super) fn prepare<M: Memory>(&mut self, memory: &mut M, task: &Task) -> Result<usize, Veto> {
+    /// How many tables a task takes, after the one before it in order of address; makes room to note those that it takes out.
+    pub(super) fn prepare<M: Memory>(
+        &mut self,
+        memory: &mut M,
+        task: &Task,
+        before: Option<&Task>,
+    ) -> Result<usize, Veto> {
         let Some(held) = self.0.get_mut(&task.domain) else { return Ok(0) };
         let (first, last) = (task.range.start(), task.range.last());
         let between = task.at(Stage::Between);
@@ -88,7 +93,11 @@ impl<F: Format + Clone + Send> Domains<F> {
         }
         if let Some((target, access)) = task.new {
             tables += match between {
-                None => held.table.on(memory).tables_to_map(first, last, target, access),
+                None => {
+                    let after = before.filter(|before| before.domain == task.domain);
+                    let after = after.map(|before| before.range.last());
+                    held.table.on(memory).tables_to_map(first, last, target, access, after)
+                }
                 Some(_) => held.table.on(memory).tables_to_change(first, last),
             }
             .map_err(refused)?;

@@ -190,8 +190,11 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         let ids: Vec<RequesterId> = come.map(|one| one.id).collect();
         let mut tables = self.unit.tables_to_seat(&ids);
         let memory = self.unit.port_mut().memory_mut();
+        self.staged.tasks.sort_unstable_by_key(|task| (task.domain, task.range.start()));
+        let mut before = None;
         for task in &self.staged.tasks {
-            tables += self.domains.prepare(memory, task)?;
+            tables += self.domains.prepare(memory, task, before)?;
+            before = Some(task).filter(|task| task.new.is_some()).or(before);
         }
         let range = self.staged.tasks.first().map(|task| task.range);
         memory.set_aside(tables).map_err(|Short { wanted, left }| {
@@ -217,11 +220,7 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         for one in &self.staged.moves {
             let (has, wanted) = (self.unit.seated(one.id), seat_of(&self.domains, one.at(stage)));
             if has != wanted {
-                let old = match has {
-                    Seat::Domain { number, .. } => Some(number),
-                    Seat::Passed | Seat::Refused => None,
-                };
-                self.unit.seat(one.id, old, wanted)?;
+                self.unit.seat(one.id, wanted)?;
             }
         }
         Ok(())

@@ -77,11 +77,11 @@ pub trait Unit: Send {
     /// How many pages of table memory it takes to seat these.
     fn tables_to_seat(&self, ids: &[RequesterId]) -> usize;
 
-    /// Says what becomes of a requester's requests. `old` is the domain that it was of, if it was.
+    /// Says what becomes of a requester's requests.
     ///
     /// # Errors
     /// [`Fault`] if it does not do so.
-    fn seat(&mut self, id: RequesterId, old: Option<u16>, new: Seat) -> Result<(), Fault>;
+    fn seat(&mut self, id: RequesterId, new: Seat) -> Result<(), Fault>;
 
     /// What becomes of them now, as its tables say.
     fn seated(&self, id: RequesterId) -> Seat;

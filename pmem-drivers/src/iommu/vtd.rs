@@ -311,7 +311,7 @@ impl<P: Port> Unit for Vtd<P> {
         buses.into_iter().filter(|bus| self.contexts_of(*bus).is_none()).count()
     }
 
-    fn seat(&mut self, id: RequesterId, old: Option<u16>, new: Seat) -> Result<(), Fault> {
+    fn seat(&mut self, id: RequesterId, new: Seat) -> Result<(), Fault> {
         let Some(pages) = self.pages else { return Err(Fault::new("the unit was not started")) };
         let table = match (self.contexts_of(id.bus()), new) {
             (Some(table), _) => table,
@@ -327,11 +327,11 @@ impl<P: Port> Unit for Vtd<P> {
             }
         };
         let at = Context::at(table, id);
-        if self.words(at) != [0, 0] {
+        if let Some(old) = Context::decode(self.words(at)) {
             // The lower word first: what it says ends with it.
             self.port.memory_mut().write(at & !0xfff, (at & 0xfff) / 8, 0);
             self.port.memory_mut().write(at & !0xfff, (at & 0xfff) / 8 + 1, 0);
-            self.forget_contexts(old)?;
+            self.forget_contexts(Some(old.domain))?;
         }
         let (kind, domain) = match new {
             Seat::Refused => return Ok(()),

@@ -56,7 +56,9 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
         Ok(touched)
     }
 
-    /// How many tables [`Self::map`] would take: exactly, where nothing is mapped; where something is that goes before, at most.
+    /// How many tables [`Self::map`] would take: exactly, where nothing is mapped; where something is that goes before, at most. Of several
+    /// spans, in order, that are to be mapped together, `after` is the last address of the one before: tables that they share are counted
+    /// once.
     ///
     /// # Errors
     /// Those of [`Self::map`], but for what is mapped, and for memory.
@@ -66,16 +68,29 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
         last: u64,
         target: u64,
         access: Access,
+        after: Option<u64>,
     ) -> Result<usize, TableError> {
         self.check_map(first, last, target, access)?;
         let (level, table) = self.enter(first, last);
-        match self.count_new(level, table, first, last, target) {
-            Ok(tables) => Ok(tables),
+        let (tables, lowest) = match self.count_new(level, table, first, last, target) {
+            Ok(tables) => (tables, self.lowest(first)),
             Err(Stop::Error(error @ (TableError::Malformed { .. } | TableError::Unreadable { .. }))) => {
-                Err(error)
+                return Err(error);
             }
-            Err(_) => Ok(self.most_tables(first, last, target)),
+            Err(_) => (self.most_tables(first, last, target), self.table.format.levels()),
+        };
+        let has = |level: &u8| after.is_some_and(|after| (after ^ first) >> shift_of(level + 1) == 0);
+        Ok(tables.saturating_sub((1..lowest).filter(has).count()))
+    }
+
+    /// The level of the lowest table on the way to an address.
+    fn lowest(&self, at: u64) -> u8 {
+        let (mut level, mut table) = (self.table.format.levels(), self.table.root);
+        while let Entry::Table { at: child, level: below, .. } = self.had(level, table, self.index(level, at))
+        {
+            (level, table) = (below, child);
         }
+        level
     }
 
     /// How many tables a span takes in tables that are empty.

@@ -1,7 +1,7 @@
 //! AMD-Vi as its specification has it, bits by their numbers.
 
 use super::super::port::Width;
-use super::cache::{Cache, Page};
+use super::cache::{Cache, Chance, Page};
 use super::chip::{Chip, Pages};
 use alloc::collections::BTreeMap;
 use pmem_iommu::RequesterId;
@@ -18,6 +18,9 @@ pub struct AmdChip {
     stalls: bool,
     devices: BTreeMap<u16, [u64; 4]>,
     cache: Cache,
+    chance: Chance,
+    /// Events were lost, and none is written until the log is begun anew.
+    lost: bool,
 }
 
 impl AmdChip {
@@ -37,13 +40,14 @@ impl AmdChip {
 
     /// Writes an event; where none fits any more, notes that one is lost.
     fn event(&mut self, memory: &mut Pages, id: RequesterId, domain: u16, at: u64, write: bool) {
-        if !self.control(2) {
+        if !self.control(2) || self.lost {
             return;
         }
         let (head, tail) = (self.register(0x2010), self.register(0x2018));
         let next = (tail + 16) % 4096;
         if next == head {
             *self.registers.entry(0x2020).or_default() |= 1;
+            self.lost = true;
             return;
         }
         let low = u64::from(id.0) | u64::from(domain) << 32 | u64::from(write) << 53 | 2 << 60;
@@ -53,6 +57,9 @@ impl AmdChip {
     }
 
     fn device(&mut self, memory: &Pages, id: RequesterId) -> Option<[u64; 4]> {
+        if self.chance.strikes() {
+            self.devices.remove(&id.0);
+        }
         if let Some(entry) = self.devices.get(&id.0) {
             return Some(*entry);
         }
@@ -161,6 +168,12 @@ impl Chip for AmdChip {
     fn write(&mut self, memory: &mut Pages, offset: u64, _: Width, value: u64) {
         match offset {
             0x18 if self.stalls => {}
+            0x18 => {
+                // A log that was off begins anew once nobody says any more that events were lost.
+                let begins = !self.control(2) && value & 4 != 0;
+                self.lost &= !(begins && self.register(0x2020) & 1 == 0);
+                self.registers.insert(0x18, value);
+            }
             0x2020 => *self.registers.entry(0x2020).or_default() &= !value,
             at => drop(self.registers.insert(at, value)),
         }

@@ -17,6 +17,26 @@ pub(super) struct Cache {
     pub(super) tables: BTreeMap<(u16, u32, u64), Met>,
 }
 
+/// Chance, the same in each run: what a unit remembers it may forget at any time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chance(u64);
+
+impl Default for Chance {
+    fn default() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Chance {
+    /// True one time in four.
+    pub(super) fn strikes(&mut self) -> bool {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 62 == 0
+    }
+}
+
 impl Cache {
     pub(super) fn forget_all(&mut self) {
         *self = Self::default();

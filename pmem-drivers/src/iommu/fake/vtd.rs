@@ -1,7 +1,7 @@
 //! VT-d as its specification has it, bits by their numbers.
 
 use super::super::port::Width;
-use super::cache::{Cache, Page};
+use super::cache::{Cache, Chance, Page};
 use super::chip::{Chip, Pages};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -32,6 +32,7 @@ pub struct VtdChip {
     busy: u64,
     contexts: BTreeMap<u16, [u64; 2]>,
     cache: Cache,
+    chance: Chance,
 }
 
 impl VtdChip {
@@ -76,6 +77,9 @@ impl VtdChip {
     }
 
     fn context(&mut self, memory: &Pages, id: RequesterId) -> Result<[u64; 2], u64> {
+        if self.chance.strikes() {
+            self.contexts.remove(&id.0);
+        }
         if let Some(context) = self.contexts.get(&id.0) {
             return if context[0] & 1 == 0 { Err(2) } else { Ok(*context) };
         }
