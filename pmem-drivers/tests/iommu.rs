@@ -257,7 +257,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         3 => which().prop_map(|which| Deed::Unmap { which }),
         3 => (which(), 0..8u8).prop_map(|(which, prot)| Deed::Protect { which, prot }),
         2 => (which(), at()).prop_map(|(which, at)| Deed::Relocate { which, at }),
-        2 => (which(), len()).prop_map(|(which, len)| Deed::Resize { which, len }),
+        2 => (which(), len(), prop::option::of(0..8u8)).prop_map(|(which, len, prot)| Deed::Resize { which, len, prot }),
         3 => (0..3usize, 0..3usize).prop_map(|(device, domain)| Deed::Join { device, domain }),
         1 => (0..3usize).prop_map(|device| Deed::Pass { device }),
         1 => (0..3usize).prop_map(|device| Deed::Leave { device }),
@@ -316,9 +316,14 @@ fn play<C: Chip, U: Unit<Port = Fake<C>> + 'static>(unit: U, fake: &Fake<C>, dee
                 let Some((region, _)) = pick(which) else { continue };
                 let _ = change(&mut machine, fake, &|plan| plan.relocate(region, at));
             }
-            Deed::Resize { which, len } => {
+            Deed::Resize { which, len, prot } => {
                 let Some((region, _)) = pick(which) else { continue };
-                let _ = change(&mut machine, fake, &|plan| plan.resize(region, len));
+                let _ = change(&mut machine, fake, &|plan| {
+                    let attrs = plan.attrs(region)?;
+                    let prot = prot.map_or(attrs.prot(), Prot::from_bits_truncate);
+                    plan.set(region, attrs.with_prot(prot))?;
+                    plan.resize(region, len)
+                });
             }
             Deed::Join { device, domain } => {
                 let _ = change(&mut machine, fake, &|plan| {
@@ -780,6 +785,31 @@ fn a_unit_that_is_programmed_again_refuses_everybody() {
     check(unit, &fake);
     let (unit, fake) = amd(AmdChip::new(false, true), 20);
     check(unit, &fake);
+}
+
+/// A device that goes to another domain, as the unit may read its entry between any two of the words that are written.
+#[test]
+fn no_domain_sees_another_s_pages_while_a_device_moves() {
+    let (unit, fake) = amd(AmdChip::new(false, true), 100);
+    let (mut machine, _, first) = small(unit, &Limits::x86(40), Peers::Refused);
+    let second = machine.domain(&Limits::x86(40), Peers::Refused).unwrap();
+    let (mover, stayer) = (machine.devices[0], machine.devices[1]);
+    machine.pmem.transaction(|plan| join(plan, stayer, second)).unwrap();
+    // One address, two places.
+    let places = [first, second].map(|domain| {
+        let region = machine.pmem.alloc(machine.ram, &Request::new(0x1000)).unwrap();
+        machine.pmem.map_at(domain.arena, region, Spot::at(0x5000)).unwrap();
+        RAM_AT + machine.pmem.range(region).unwrap().start()
+    });
+    fake.watch(move |access| {
+        access(ID, 0x5000, true);
+        assert_eq!(access(RequesterId(DEVICES[1]), 0x5000, true), Some(places[1]));
+    });
+    for _ in 0..100 {
+        for domain in [second, first] {
+            machine.pmem.transaction(|plan| join(plan, mover, domain)).unwrap();
+        }
+    }
 }
 
 #[test]
