@@ -206,6 +206,7 @@ enum Deed {
     Resize {
         which: usize,
         len: u64,
+        prot: Option<u8>,
     },
     Join {
         device: usize,
