@@ -200,6 +200,9 @@ impl Chip for AmdChip {
         } else if (0xfee0_0000..0xfef0_0000).contains(&at) {
             None
         } else {
+            if self.chance.strikes() {
+                self.cache.pages.remove(&(domain, at >> 12));
+            }
             match self.cache.pages.get(&(domain, at >> 12)) {
                 Some(page) => *page,
                 None => {

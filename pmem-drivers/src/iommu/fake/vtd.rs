@@ -252,6 +252,9 @@ impl Chip for VtdChip {
             return None;
         }
         let domain = (high >> 8) as u16;
+        if self.chance.strikes() {
+            self.cache.pages.remove(&(domain, at >> 12));
+        }
         let page = match self.cache.pages.get(&(domain, at >> 12)) {
             Some(page) => *page,
             None => {
