@@ -202,6 +202,7 @@ impl Chip for AmdChip {
         } else {
             if self.chance.strikes() {
                 self.cache.pages.remove(&(domain, at >> 12));
+                self.cache.tables.retain(|(of, ..), _| *of != domain);
             }
             match self.cache.pages.get(&(domain, at >> 12)) {
                 Some(page) => *page,

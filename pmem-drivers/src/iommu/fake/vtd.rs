@@ -254,6 +254,7 @@ impl Chip for VtdChip {
         let domain = (high >> 8) as u16;
         if self.chance.strikes() {
             self.cache.pages.remove(&(domain, at >> 12));
+            self.cache.tables.retain(|(of, ..), _| *of != domain);
         }
         let page = match self.cache.pages.get(&(domain, at >> 12)) {
             Some(page) => *page,
