@@ -38,7 +38,8 @@ impl Function {
             let text = fs::read_to_string(folder.join(name)).ok()?;
             u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).ok()
         };
-        let is_it = matches(number("vendor")? as u16, number("device")? as u16, (number("class")? >> 8) as u16);
+        let is_it =
+            matches(number("vendor")? as u16, number("device")? as u16, (number("class")? >> 8) as u16);
         let name = folder.file_name()?.to_str()?.to_owned();
         let part = |from: usize, to: usize| u8::from_str_radix(name.get(from..to)?, 16).ok();
         let id = RequesterId::new(part(5, 7)?, part(8, 10)?, part(11, 12)?);
@@ -107,7 +108,8 @@ impl Edu {
     /// Waits until what was begun is done.
     pub fn finish(&self) -> Result<(), String> {
         let until = Instant::now() + Duration::from_secs(30);
-        let is_busy = || self.registers.get(COMMAND).is_some_and(|word| word.load(Ordering::SeqCst) & START != 0);
+        let is_busy =
+            || self.registers.get(COMMAND).is_some_and(|word| word.load(Ordering::SeqCst) & START != 0);
         while is_busy() {
             if Instant::now() > until {
                 return Err("the device does not finish".to_owned());

@@ -76,9 +76,10 @@ impl Machine {
         }
     }
 
-    /// How many words of a pattern, or of another, are there: whose `0` is everything else.
+    /// Whether a pattern is there.
     pub fn has(&self, at: u64, bytes: u64, seed: u64) -> bool {
-        (0..bytes / 8).all(|n| self.word(at + 8 * n).map(|word| word.load(Ordering::SeqCst)) == Some(pattern(seed, n)))
+        (0..bytes / 8)
+            .all(|n| self.word(at + 8 * n).map(|word| word.load(Ordering::SeqCst)) == Some(pattern(seed, n)))
     }
 }
 

@@ -1,14 +1,21 @@
 //! Registers and memory, mapped into this program.
 
+use rustix::fs::OFlags;
 use rustix::mm::{MapFlags, ProtFlags, mmap};
 use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-/// Maps `bytes` of a file from `offset` on, both whole pages.
+/// Maps `bytes` of a file from `offset` on, both whole pages; physical memory that way is mapped uncached (mem(4), O_SYNC).
 fn map(path: &Path, offset: u64, bytes: usize) -> Result<*mut u8, String> {
     let said = |error: String| format!("{}: {offset:#x}: {error}", path.display());
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|e| said(e.to_string()))?;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlags::SYNC.bits().cast_signed())
+        .open(path)
+        .map_err(|e| said(e.to_string()))?;
     // SAFETY: the kernel chooses where; nothing of this program is there.
     let at = unsafe {
         let prot = ProtFlags::READ | ProtFlags::WRITE;

@@ -8,14 +8,22 @@ use pmem_core::{
     State, Step, Subscription, Veto,
 };
 use pmem_drivers::iommu::{Domain, Iommu, Unit, leave, pass};
-use pmem_iommu::table::Format;
+use pmem_iommu::RequesterId;
 
 const PAGE: u64 = 4096;
+/// What the device moves at once: it takes no transfer of all of its buffer.
+const CHUNK: u64 = 2048;
 /// A device address in each trial of its own, so that nothing is remembered of it: low ones, and one above 4 GiB.
 const HIGH: u64 = 0x1_4000_0000;
 
-/// What the unit says of what it refused, taken out of it: an address, and whether it was a read.
-pub type Refusals = Vec<(u64, bool)>;
+/// What the unit says of what it refused: who asked, for which address, and whether to read it.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    /// What it tells.
+    pub told: Vec<(RequesterId, u64, bool)>,
+    /// It is one that tells nothing.
+    pub is_mute: bool,
+}
 
 /// A unit under trial, and what asks it.
 pub struct Trial<'t, U: Unit> {
@@ -25,9 +33,9 @@ pub struct Trial<'t, U: Unit> {
     pub edus: &'t [Edu],
     /// The driver.
     pub driver: DriverId,
-    /// Reads what was refused, and whether that could be read.
-    pub refusals: &'t mut dyn FnMut(&mut Iommu<U, Shared>) -> Result<Option<Refusals>, String>,
-    /// How many bits the unit's addresses have.
+    /// Reads what was refused since the last time.
+    pub refusals: &'t mut dyn FnMut(&mut U) -> Result<Refusals, String>,
+    /// How many bits devices' addresses have.
     pub width: u32,
 }
 
@@ -36,10 +44,9 @@ fn text(error: Error) -> String {
 }
 
 impl<U: Unit + 'static> Trial<'_, U> {
-    /// Takes the driver out, asks, and puts it back: everything is programmed again meanwhile.
-    fn buffer(&mut self, len: u64, at: Option<u64>, seed: u64) -> Result<(RegionId, u64), String> {
+    /// A region of memory with a pattern at its begin, and where it is.
+    fn buffer(&mut self, len: u64, seed: u64) -> Result<(RegionId, u64), String> {
         let request = Request::new(len).align(if len >= 2 << 20 { 2 << 20 } else { PAGE });
-        let request = at.map_or(request, |at| request.at(at));
         let region = self.machine.pmem.alloc(self.machine.ram, &request).map_err(text)?;
         let at = self.machine.pmem.range(region).map_err(text)?.start();
         self.machine.fill(at, len.min(2 * PAGE), seed);
@@ -55,11 +62,11 @@ impl<U: Unit + 'static> Trial<'_, U> {
     }
 
     /// Copies a page from one device address to another by the device; whether the pattern arrived at a place in memory.
-    fn copies(&self, from: u64, to: u64, place: u64, seed: u64) -> Result<bool, String> {
+    pub fn copies(&self, from: u64, to: u64, place: u64, seed: u64) -> Result<bool, String> {
         let edu = self.edu()?;
-        edu.read(from, PAGE)?;
-        edu.write(to, PAGE)?;
-        Ok(self.machine.has(place, PAGE, seed))
+        edu.read(from, CHUNK)?;
+        edu.write(to, CHUNK)?;
+        Ok(self.machine.has(place, CHUNK, seed))
     }
 
     /// All of it.
@@ -67,6 +74,7 @@ impl<U: Unit + 'static> Trial<'_, U> {
         let domain = self.machine.domain(self.width).map_err(text)?;
         self.machine.join(0, domain).map_err(text)?;
         self.moves_data(judge, domain)?;
+        self.tells(judge)?;
         self.protects(judge, domain)?;
         self.forgets(judge, domain)?;
         self.relocates(judge, domain)?;
@@ -79,8 +87,8 @@ impl<U: Unit + 'static> Trial<'_, U> {
 
     fn moves_data(&mut self, judge: &mut Judge, domain: Domain) -> Result<(), String> {
         for (n, base) in [0x10_0000, HIGH].into_iter().enumerate() {
-            let (source, from) = self.buffer(4 * PAGE, None, 1)?;
-            let (target, to) = self.buffer(4 * PAGE, None, 2)?;
+            let (source, from) = self.buffer(4 * PAGE, 1)?;
+            let (target, to) = self.buffer(4 * PAGE, 2)?;
             self.map(domain.arena, source, base)?;
             self.map(domain.arena, target, base + 0x8_0000)?;
             let name = ["low", "high"].get(n).copied().unwrap_or_default();
@@ -88,41 +96,43 @@ impl<U: Unit + 'static> Trial<'_, U> {
             judge.is(&format!("{name}: the source is as it was"), self.machine.has(from, PAGE, 1), true);
             // Beyond the end nothing moves, neither in nor out.
             self.machine.fill(to, 4 * PAGE, 3);
-            self.edu()?.write(base + 0x8_0000 + 4 * PAGE, PAGE)?;
-            self.edu()?.write(base - PAGE, PAGE)?;
+            self.edu()?.write(base + 0x8_0000 + 4 * PAGE, CHUNK)?;
+            self.edu()?.write(base - PAGE, CHUNK)?;
             judge.is(&format!("{name}: outside nothing moves"), self.machine.has(to, 4 * PAGE, 3), true);
         }
         Ok(())
     }
 
-    /// What the unit says of one access that it refuses.
-    pub fn records(&mut self, judge: &mut Judge, domain: Domain) -> Result<(), String> {
-        let _ = domain;
+    /// What the unit says of accesses that it refuses.
+    fn tells(&mut self, judge: &mut Judge) -> Result<(), String> {
         for (at, read) in [(0x3210_0000u64, true), (0x3220_0000, false)] {
-            let id = self.driver;
-            let driver = self.machine.pmem.deregister(id).map_err(text)?;
-            let driver: Box<dyn std::any::Any> = driver;
-            let mut driver =
-                driver.downcast::<Iommu<U, Shared>>().map_err(|_| "another driver".to_owned())?;
-            (self.refusals)(&mut driver)?;
+            self.ask()?;
             let edu = self.edu()?;
-            if read { edu.read(at, PAGE)? } else { edu.write(at, PAGE)? }
-            match (self.refusals)(&mut driver)? {
-                Some(told) => judge.is("the refusal is told", told.first().copied(), Some((at, read))),
-                None => judge.note("the unit tells no refusals"),
+            if read {
+                edu.read(at, CHUNK)?
+            } else {
+                edu.write(at, CHUNK)?
             }
-            // It is put back, stopped and started.
-            let unit = driver.stop().map_err(|fault| fault.to_string())?;
-            let driver = Iommu::new(unit, self.machine.binding.clone());
-            let again = Subscription::new([Scope::Everything]);
-            self.driver = self.machine.pmem.register(Box::new(driver), again).map_err(text)?;
+            let (id, told) = (edu.id, self.ask()?);
+            let what = if read { "a read" } else { "a write" };
+            if told.is_mute && told.told.is_empty() {
+                judge.note(&format!("{what} that is refused is not told by this unit"));
+            } else {
+                let told = told.told.first().copied();
+                judge.is(&format!("{what} that is refused is told"), told, Some((id, at, read)));
+            }
         }
         Ok(())
     }
 
+    fn ask(&mut self) -> Result<Refusals, String> {
+        let driver = self.machine.pmem.driver_mut::<Iommu<U, Shared>>(self.driver).ok_or("another driver")?;
+        (self.refusals)(driver.unit_mut())
+    }
+
     fn protects(&mut self, judge: &mut Judge, domain: Domain) -> Result<(), String> {
-        let (region, at) = self.buffer(PAGE, None, 4)?;
-        let (other, to) = self.buffer(PAGE, None, 5)?;
+        let (region, at) = self.buffer(PAGE, 4)?;
+        let (other, to) = self.buffer(PAGE, 5)?;
         self.map(domain.arena, region, 0x20_0000)?;
         self.map(domain.arena, other, 0x21_0000)?;
         let pmem = &mut self.machine.pmem;
@@ -130,26 +140,26 @@ impl<U: Unit + 'static> Trial<'_, U> {
         pmem.set(region, read).map_err(text)?;
         judge.is("a page that is only read is read", self.copies(0x20_0000, 0x21_0000, to, 4)?, true);
         self.machine.fill(at, PAGE, 6);
-        self.edu()?.write(0x20_0000, PAGE)?;
+        self.edu()?.write(0x20_0000, CHUNK)?;
         judge.is("and not written", self.machine.has(at, PAGE, 6), true);
         Ok(())
     }
 
     fn forgets(&mut self, judge: &mut Judge, domain: Domain) -> Result<(), String> {
-        let (region, at) = self.buffer(PAGE, None, 7)?;
+        let (region, at) = self.buffer(PAGE, 7)?;
         let alias = self.map(domain.arena, region, 0x30_0000)?;
         // The unit remembers it now.
-        self.edu()?.read(0x30_0000, PAGE)?;
-        self.edu()?.write(0x30_0000, PAGE)?;
+        self.edu()?.read(0x30_0000, CHUNK)?;
+        self.edu()?.write(0x30_0000, CHUNK)?;
         let gone = self.machine.pmem.transaction(|plan| plan.decref(alias));
         gone.map_err(text)?;
         self.machine.fill(at, PAGE, 8);
-        self.edu()?.write(0x30_0000, PAGE)?;
+        self.edu()?.write(0x30_0000, CHUNK)?;
         judge.is("what is unmapped is forgotten", self.machine.has(at, PAGE, 8), true);
         // The same address leads elsewhere.
-        let (second, to) = self.buffer(PAGE, None, 9)?;
+        let (second, to) = self.buffer(PAGE, 9)?;
         self.map(domain.arena, second, 0x30_0000)?;
-        let (source, _) = self.buffer(PAGE, None, 10)?;
+        let (source, _) = self.buffer(PAGE, 10)?;
         self.map(domain.arena, source, 0x31_0000)?;
         judge.is("and mapped anew leads there", self.copies(0x31_0000, 0x30_0000, to, 10)?, true);
         judge.is("and not where it did", self.machine.has(at, PAGE, 8), true);
@@ -157,15 +167,19 @@ impl<U: Unit + 'static> Trial<'_, U> {
     }
 
     fn relocates(&mut self, judge: &mut Judge, domain: Domain) -> Result<(), String> {
-        let (region, from) = self.buffer(2 * PAGE, None, 11)?;
+        let (region, from) = self.buffer(2 * PAGE, 11)?;
         self.map(domain.arena, region, 0x40_0000)?;
-        let (source, _) = self.buffer(PAGE, None, 12)?;
+        let (source, _) = self.buffer(PAGE, 12)?;
         self.map(domain.arena, source, 0x41_0000)?;
-        self.edu()?.read(0x40_0000, PAGE)?;
+        self.edu()?.read(0x40_0000, CHUNK)?;
         let to = from + 0x10_0000;
         self.machine.pmem.relocate(region, to).map_err(text)?;
         self.machine.fill(from, PAGE, 13);
-        judge.is("a region that moves takes its entries along", self.copies(0x41_0000, 0x40_0000, to, 12)?, true);
+        judge.is(
+            "a region that moves takes its entries along",
+            self.copies(0x41_0000, 0x40_0000, to, 12)?,
+            true,
+        );
         judge.is("and is where it was no more", self.machine.has(from, PAGE, 13), true);
         Ok(())
     }
@@ -173,55 +187,49 @@ impl<U: Unit + 'static> Trial<'_, U> {
     /// A page of 2 MiB goes to pieces while the device uses it.
     fn splits(&mut self, judge: &mut Judge, domain: Domain) -> Result<(), String> {
         const LARGE: u64 = 2 << 20;
-        let (region, at) = self.buffer(LARGE, None, 14)?;
+        let (region, at) = self.buffer(LARGE, 14)?;
         self.map(domain.arena, region, 0x1000_0000)?;
         let pieces = self.pieces(domain, 0x1000_0000, LARGE)?;
         judge.note(&format!("2 MiB are {pieces} pieces"));
-        let (source, _) = self.buffer(PAGE, None, 15)?;
+        let (source, _) = self.buffer(PAGE, 15)?;
         self.map(domain.arena, source, 0x42_0000)?;
-        self.edu()?.read(0x42_0000, PAGE)?;
+        self.edu()?.read(0x42_0000, CHUNK)?;
         // It writes 100 ms from now; the page is split before that.
-        self.edu()?.begin_write(0x1000_0000 + PAGE, PAGE);
+        self.edu()?.begin_write(0x1000_0000 + PAGE, CHUNK);
         self.machine.pmem.resize(region, LARGE - PAGE).map_err(text)?;
         self.edu()?.finish()?;
-        judge.is("a large page is split under a transfer that stays", self.machine.has(at + PAGE, PAGE, 15), true);
+        judge.is(
+            "a large page is split under a transfer that stays",
+            self.machine.has(at + PAGE, CHUNK, 15),
+            true,
+        );
         let last = LARGE - PAGE;
         self.machine.fill(at + last, PAGE, 16);
-        self.edu()?.write(0x1000_0000 + last, PAGE)?;
+        self.edu()?.write(0x1000_0000 + last, CHUNK)?;
         judge.is("and what went of it is gone", self.machine.has(at + last, PAGE, 16), true);
-        judge.is("and there are small pages now", self.pieces(domain, 0x1000_0000, LARGE)? >= pieces + 510, true);
+        judge.is(
+            "and there are small pages now",
+            self.pieces(domain, 0x1000_0000, LARGE)? >= pieces + 510,
+            true,
+        );
         self.machine.pmem.verify(self.driver).map_err(text)
     }
 
-    fn pieces(&mut self, domain: Domain, at: u64, len: u64) -> Result<usize, String> {
+    fn pieces(&self, domain: Domain, at: u64, len: u64) -> Result<usize, String> {
         let range = pmem_core::AddrRange::sized(at, len).map_err(|e| e.to_string())?;
+        let driver = self.machine.pmem.driver::<Iommu<U, Shared>>(self.driver).ok_or("another driver")?;
         let mut pieces = 0;
-        self.with(|driver| {
-            driver.mapped(domain.link, range, &mut |_| pieces += 1).map_err(|e| e.to_string())
-        })?;
+        driver.mapped(domain.link, range, &mut |_| pieces += 1).map_err(|e| e.to_string())?;
         Ok(pieces)
-    }
-
-    /// Looks at the driver, which is taken out and put back for that.
-    fn with(&mut self, look: impl FnOnce(&Iommu<U, Shared>) -> Result<(), String>) -> Result<(), String> {
-        let driver = self.machine.pmem.deregister(self.driver).map_err(text)?;
-        let driver: Box<dyn std::any::Any> = driver;
-        let driver = driver.downcast::<Iommu<U, Shared>>().map_err(|_| "another driver".to_owned())?;
-        look(&driver)?;
-        let unit = driver.stop().map_err(|fault| fault.to_string())?;
-        let driver = Iommu::new(unit, self.machine.binding.clone());
-        let again = Subscription::new([Scope::Everything]);
-        self.driver = self.machine.pmem.register(Box::new(driver), again).map_err(text)?;
-        Ok(())
     }
 
     /// Another driver does not do its part: the unit is as before.
     fn reverts(&mut self, judge: &mut Judge, domain: Domain) -> Result<(), String> {
-        let (region, at) = self.buffer(PAGE, None, 17)?;
+        let (region, at) = self.buffer(PAGE, 17)?;
         let alias = self.map(domain.arena, region, 0x50_0000)?;
-        let (source, _) = self.buffer(PAGE, None, 18)?;
+        let (source, _) = self.buffer(PAGE, 18)?;
         self.map(domain.arena, source, 0x51_0000)?;
-        let (second, away) = self.buffer(PAGE, None, 19)?;
+        let (second, away) = self.buffer(PAGE, 19)?;
         let fails = Subscription::new([Scope::Everything]).priority(-1);
         let fails = self.machine.pmem.register(Box::new(Fails), fails).map_err(text)?;
         let done = self.machine.pmem.transaction(|plan| {
@@ -237,12 +245,12 @@ impl<U: Unit + 'static> Trial<'_, U> {
 
     fn changes_domain(&mut self, judge: &mut Judge, domain: Domain) -> Result<(), String> {
         let other = self.machine.domain(self.width).map_err(text)?;
-        let (first, here) = self.buffer(PAGE, None, 20)?;
-        let (second, there) = self.buffer(PAGE, None, 21)?;
+        let (first, here) = self.buffer(PAGE, 20)?;
+        let (second, there) = self.buffer(PAGE, 21)?;
         // One device address, two places.
         self.map(domain.arena, first, 0x60_0000)?;
         self.map(other.arena, second, 0x60_0000)?;
-        let (source, _) = self.buffer(PAGE, None, 22)?;
+        let (source, _) = self.buffer(PAGE, 22)?;
         self.map(domain.arena, source, 0x61_0000)?;
         self.map(other.arena, source, 0x61_0000)?;
         judge.is("in its domain it writes there", self.copies(0x61_0000, 0x60_0000, here, 22)?, true);
@@ -254,7 +262,7 @@ impl<U: Unit + 'static> Trial<'_, U> {
         self.machine.fill(there, PAGE, 23);
         let device = self.machine.devices.first().copied().ok_or("no device")?;
         self.machine.pmem.transaction(|plan| leave(plan, device)).map_err(text)?;
-        self.edu()?.write(0x60_0000, PAGE)?;
+        self.edu()?.write(0x60_0000, CHUNK)?;
         judge.is("of no domain it writes nowhere", self.machine.has(there, PAGE, 23), true);
         self.machine.join(0, domain).map_err(text)
     }
@@ -263,22 +271,23 @@ impl<U: Unit + 'static> Trial<'_, U> {
     fn parts(&mut self, judge: &mut Judge, domain: Domain) -> Result<(), String> {
         let other = self.machine.domain(self.width).map_err(text)?;
         self.machine.join(1, other).map_err(text)?;
-        let (region, at) = self.buffer(PAGE, None, 24)?;
+        let (region, at) = self.buffer(PAGE, 24)?;
         self.map(domain.arena, region, 0x70_0000)?;
         let second = self.edus.get(1).ok_or("no second device")?;
-        second.write(0x70_0000, PAGE)?;
+        second.write(0x70_0000, CHUNK)?;
         judge.is("another device does not see it", self.machine.has(at, PAGE, 24), true);
         self.machine.join(1, domain).map_err(text)?;
-        second.read(0x61_0000, PAGE)?;
-        second.write(0x70_0000, PAGE)?;
-        judge.is("in the same domain it does", self.machine.has(at, PAGE, 22), true);
+        second.read(0x61_0000, CHUNK)?;
+        second.write(0x70_0000, CHUNK)?;
+        judge.is("in the same domain it does", self.machine.has(at, CHUNK, 22), true);
         Ok(())
     }
 
     fn passes(&mut self, judge: &mut Judge) -> Result<(), String> {
-        let (_, from) = self.buffer(PAGE, None, 25)?;
-        let (_, to) = self.buffer(PAGE, None, 26)?;
-        let (device, system) = (self.machine.devices.first().copied().ok_or("no device")?, self.machine.system);
+        let (_, from) = self.buffer(PAGE, 25)?;
+        let (_, to) = self.buffer(PAGE, 26)?;
+        let (device, system) =
+            (self.machine.devices.first().copied().ok_or("no device")?, self.machine.system);
         judge.is("nothing passes untranslated", self.copies(from, to, to, 25)?, false);
         match self.machine.pmem.transaction(|plan| pass(plan, device, system)) {
             Ok(_) => judge.is("but where the model says so", self.copies(from, to, to, 25)?, true),
@@ -325,9 +334,4 @@ impl Driver for Fails {
     fn verify(&mut self, _: &State) -> Result<(), Mismatch> {
         Ok(())
     }
-}
-
-/// How many bits a unit's addresses have.
-pub fn width<U: Unit>(unit: &U) -> u32 {
-    unit.format().width()
 }

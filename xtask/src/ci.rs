@@ -1,7 +1,7 @@
 //! What a change must pass.
 
 use crate::run::{Result, cargo, check};
-use crate::{capi, firmware, fuzz, hotplug, kmod, layers, nostd};
+use crate::{capi, firmware, fuzz, hotplug, iommu, kmod, layers, nostd};
 
 /// Runs all checks, the quick ones first.
 pub fn run() -> Result {
@@ -43,7 +43,8 @@ pub fn run() -> Result {
     capi::run()?;
     firmware::run()?;
     kmod::ci()?;
-    hotplug::run(&[], &[], false, 1)
+    hotplug::run(&[], &[], false, 1)?;
+    iommu::run(&[])
 }
 
 /// Checks publication, the drop queue and registration under every interleaving loom can find.

@@ -6,6 +6,7 @@ mod ci;
 mod firmware;
 mod fuzz;
 mod hotplug;
+mod iommu;
 mod kmod;
 mod layers;
 mod nostd;
@@ -56,6 +57,12 @@ enum Task {
         #[command(subcommand)]
         step: Hotplug,
     },
+    /// IOMMUs in QEMU under Debian's kernels: the driver programs them, and a device moves data through them.
+    Iommu {
+        /// Which.
+        #[command(subcommand)]
+        step: Iommu,
+    },
     /// Boots a kernel in QEMU with several topologies, and stores what `pmem gather` finds under tests/machines.
     Capture {
         /// Which; all if none is given.
@@ -78,6 +85,15 @@ enum Hotplug {
         /// The first of the predictor's machines.
         #[arg(long, default_value_t = 1)]
         seed: u32,
+    },
+}
+
+#[derive(Subcommand)]
+enum Iommu {
+    /// Boots the kernels side by side, with each unit.
+    Test {
+        /// Which: 6.1, 6.12; both if none is given.
+        series: Vec<String>,
     },
 }
 
@@ -165,6 +181,7 @@ fn main() -> ExitCode {
         Task::Firmware => firmware::run(),
         Task::Capture { names } => capture::run(&names),
         Task::Kmod { step } => module(step),
+        Task::Iommu { step: Iommu::Test { series } } => iommu::run(&series),
         Task::Hotplug { step: Hotplug::Test { series, scenes, long, seed } } => {
             hotplug::run(&series, &scenes, long, seed)
         }

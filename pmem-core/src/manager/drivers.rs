@@ -7,6 +7,7 @@ use crate::id::DriverId;
 use crate::protocol::{attach, verify};
 use alloc::boxed::Box;
 use alloc::string::String;
+use core::any::Any;
 
 /// Drivers.
 impl Manager {
@@ -46,6 +47,19 @@ impl Manager {
             let registered = self.drivers.get(*id)?;
             Some((*id, registered.driver().name(), registered.is_degraded()))
         })
+    }
+
+    /// A driver, of a type that is known, to ask it what only it knows; `None` if there is none, or it is another.
+    pub fn driver<D: Driver>(&self, driver: DriverId) -> Option<&D> {
+        let driver: &dyn Any = self.drivers.get(driver)?.driver();
+        driver.downcast_ref()
+    }
+
+    /// The same, where asking takes more: hardware that has to be asked, events that are told once. Whoever changes what it programs
+    /// says so afterwards, by [`Self::degrade`].
+    pub fn driver_mut<D: Driver>(&mut self, driver: DriverId) -> Option<&mut D> {
+        let driver: &mut dyn Any = self.drivers.get_mut(driver)?.driver_mut();
+        driver.downcast_mut()
     }
 
     /// Has a driver program everything again.

@@ -134,6 +134,18 @@ impl Pmem {
         self.0.write(|manager| manager.register(driver, subscription))
     }
 
+    /// Asks a driver, of a type that is known, what only it knows; `None` if there is none, or it is another. Changes wait meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::InCallback`] inside a driver's callback.
+    pub fn with_driver<D: Driver, T>(
+        &self,
+        driver: DriverId,
+        ask: impl FnOnce(&mut D) -> T,
+    ) -> Result<Option<T>, Error> {
+        self.0.write(|manager| Ok(manager.driver_mut(driver).map(ask)))
+    }
+
     /// Has `observer` called with every change after the one last published, in order, after the writer's lock is
     /// released; it may call any verb. One that panics is not called again; nobody else is the worse for it.
     pub fn observe(&self, observer: impl FnMut(&Event) + Send + 'static) -> ObserverId {

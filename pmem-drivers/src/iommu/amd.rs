@@ -140,18 +140,17 @@ impl<P: Port> Amd<P> {
         }
         let control = self.port.read(registers::CONTROL, Width::Eight)?;
         let control = control | RUNNING | registers::COHERENT;
-        // Commands first: entries are forgotten before anything is translated.
-        self.port.write(registers::CONTROL, Width::Eight, control & !registers::TRANSLATION)?;
+        // Commands are fetched by a unit that translates (3.4.5): what it remembers from before goes at once.
+        self.port.write(registers::CONTROL, Width::Eight, control)?;
         if self.port.read(registers::FEATURES, Width::Eight)? & registers::FORGETS_ALL != 0 {
-            self.order([Command::All])?;
-        } else {
-            for bus in 0..self.buses {
-                let ids = |half: u16| (0..128).map(move |n| RequesterId(bus << 8 | half << 7 | n));
-                self.order(ids(0).map(Command::Device))?;
-                self.order(ids(1).map(Command::Device))?;
-            }
+            return self.order([Command::All]);
         }
-        self.port.write(registers::CONTROL, Width::Eight, control)
+        for bus in 0..self.buses {
+            let ids = |half: u16| (0..128).map(move |n| RequesterId(bus << 8 | half << 7 | n));
+            self.order(ids(0).map(Command::Device))?;
+            self.order(ids(1).map(Command::Device))?;
+        }
+        Ok(())
     }
 
     fn halt(&mut self) -> Result<(), Fault> {
@@ -263,9 +262,15 @@ impl<P: Port> Unit for Amd<P> {
                 DeviceEntry::new(Mode::Translated { table: root, levels }, number).0
             }
         };
-        // Refused by one write; then what is to come, the word that lets it through the last (2.2.2.1).
+        // Refused by one write, and what is remembered of it gone, which may be by device (2.2.2.1); then what is to come, the word that lets
+        // it through the last.
         let [low, domain, interrupts, more] = wanted;
-        self.set_word(id, 0, refused[0]);
+        let has = self.entry(id);
+        if has.0 != refused {
+            self.set_word(id, 0, refused[0]);
+            let pages = Command::Pages { domain: has.domain(), first: 0, shift: 64, tables: true };
+            self.order([Command::Device(id), pages])?;
+        }
         self.set_word(id, 1, domain);
         self.set_word(id, 2, interrupts);
         self.set_word(id, 3, more);

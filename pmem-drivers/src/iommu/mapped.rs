@@ -14,12 +14,19 @@ pub struct Mapped<R, W> {
     registers: R,
     pool: Pool<W>,
     wait: Box<dyn FnMut(u32) -> bool + Send>,
+    is_uncached: bool,
 }
 
 impl<R: AsRef<[AtomicU32]> + Send, W: AsRef<[AtomicU64]> + Send> Mapped<R, W> {
     /// Over registers, and memory; `wait` is called between two looks ([`Port::wait`]).
     pub fn new(registers: R, pool: Pool<W>, wait: impl FnMut(u32) -> bool + Send + 'static) -> Self {
-        Self { registers, pool, wait: Box::new(wait) }
+        Self { registers, pool, wait: Box::new(wait), is_uncached: false }
+    }
+
+    /// Says that the memory is mapped uncached: units that do not look into processors' caches see what is written there.
+    #[must_use]
+    pub fn uncached(self) -> Self {
+        Self { is_uncached: true, ..self }
     }
 
     fn word(&self, offset: u64) -> Result<&AtomicU32, Fault> {
@@ -65,5 +72,9 @@ impl<R: AsRef<[AtomicU32]> + Send, W: AsRef<[AtomicU64]> + Send> Port for Mapped
 
     fn wait(&mut self, looks: u32) -> bool {
         (self.wait)(looks)
+    }
+
+    fn writes_through(&self) -> bool {
+        self.is_uncached
     }
 }

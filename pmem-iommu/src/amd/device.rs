@@ -51,10 +51,11 @@ impl DeviceEntry {
         Self([table | levels << 9 | 3 << 61 | 3, domain as u64, 0, 0])
     }
 
-    /// One of a requester that may do nothing.
+    /// One of a requester that may neither read nor write. It says nothing of interrupts, which then pass as they are: those of an I/O APIC
+    /// come by an id as well.
     #[must_use]
     pub const fn refused() -> Self {
-        Self([3, 0, 1, 0])
+        Self([3, 0, 0, 0])
     }
 
     /// Whether it says anything; accesses of a requester without a valid entry are let through.

@@ -18,8 +18,9 @@ pub fn programs() -> Result<PathBuf> {
     let mut build = cargo();
     build.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", &place);
     build.env("CARGO_PROFILE_RELEASE_STRIP", "true");
-    build.args(["build", "--release", "--quiet", "-p", "pmem-cli", "-p", "pmem-arena", "--target", STATIC]);
-    check("pmem and pmem-arena-try, static", &mut build)?;
+    build.args(["build", "--release", "--quiet", "--target", STATIC]);
+    build.args(["-p", "pmem-cli", "-p", "pmem-arena", "-p", "pmem-iommu-try"]);
+    check("programs for guests, static", &mut build)?;
     Ok(place.join(STATIC).join("release"))
 }
 
@@ -143,23 +144,24 @@ impl Boot<'_> {
         qemu.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initrd);
         let append = format!("console=ttyS0 quiet loglevel=6 panic=-1 oops=panic {}", self.append);
         qemu.args(["-append", &append]);
-        let log = File::create(self.console.with_extension("log")).map_err(|e| e.to_string())?;
-        let mut guest =
-            qemu.stdin(Stdio::null()).stderr(log).spawn().map_err(|e| format!("qemu-system-x86_64: {e}"))?;
-        let started = Instant::now();
-        while guest.try_wait().map_err(|e| e.to_string())?.is_none() {
-            if started.elapsed() > self.patience {
-                drop(guest.kill());
-                drop(guest.wait());
-                return Err(format!(
-                    "no end after {} s; see {}",
-                    self.patience.as_secs(),
-                    self.console.display()
-                ));
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        let said = fs::read(&self.console).map_err(|e| format!("{}: {e}", self.console.display()))?;
-        Ok(String::from_utf8_lossy(&said).into_owned())
+        to_end(qemu, &self.console, self.patience)
     }
+}
+
+/// Runs a machine to its end, and gives what it said on its console.
+pub fn to_end(mut qemu: Command, console: &Path, patience: Duration) -> Result<String> {
+    let log = File::create(console.with_extension("log")).map_err(|e| e.to_string())?;
+    let mut guest =
+        qemu.stdin(Stdio::null()).stderr(log).spawn().map_err(|e| format!("qemu-system-x86_64: {e}"))?;
+    let started = Instant::now();
+    while guest.try_wait().map_err(|e| e.to_string())?.is_none() {
+        if started.elapsed() > patience {
+            drop(guest.kill());
+            drop(guest.wait());
+            return Err(format!("no end after {} s; see {}", patience.as_secs(), console.display()));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let said = fs::read(console).map_err(|e| format!("{}: {e}", console.display()))?;
+    Ok(String::from_utf8_lossy(&said).into_owned())
 }

@@ -17,6 +17,9 @@ pub struct AmdChip {
     registers: BTreeMap<u64, u64>,
     stalls: bool,
     devices: BTreeMap<u16, [u64; 4]>,
+    /// By device, as some units have it, and page: of which domain it was then.
+    pages: BTreeMap<(u16, u64), (u16, Option<Page>)>,
+    /// Tables alone.
     cache: Cache,
     chance: Chance,
     /// Events were lost, and none is written until the log is begun anew.
@@ -131,11 +134,15 @@ impl AmdChip {
                     let shift = if high & 1 == 0 { 12 } else { (!high >> 12).trailing_zeros() + 13 };
                     let first = if shift >= 64 { 0 } else { (high & !0xfff) >> shift << shift };
                     let shift = if high >> 12 == 0x7_ffff_ffff_ffff && high & 1 == 1 { 64 } else { shift };
-                    self.cache.forget_span((low >> 32) as u16, first, shift, high & 2 != 0);
+                    let domain = (low >> 32) as u16;
+                    let is_in = |page: u64| shift >= 64 || (page << 12) >> shift == first >> shift;
+                    self.pages.retain(|(_, page), (of, _)| *of != domain || !is_in(*page));
+                    self.cache.forget_span(domain, first, shift, high & 2 != 0);
                 }
                 5 => {}
                 8 if self.forgets_all => {
                     self.devices.clear();
+                    self.pages.clear();
                     self.cache.forget_all();
                 }
                 // It stops at what it does not know (2.5.9).
@@ -201,15 +208,15 @@ impl Chip for AmdChip {
             None
         } else {
             if self.chance.strikes() {
-                self.cache.pages.remove(&(domain, at >> 12));
+                self.pages.remove(&(id.0, at >> 12));
                 self.cache.tables.retain(|(of, ..), _| *of != domain);
             }
-            match self.cache.pages.get(&(domain, at >> 12)) {
-                Some(page) => *page,
+            match self.pages.get(&(id.0, at >> 12)) {
+                Some((_, page)) => *page,
                 None => {
                     let page = self.walk(memory, domain, entry[0], at);
                     if page.is_some() || self.caches_absent {
-                        self.cache.pages.insert((domain, at >> 12), page);
+                        self.pages.insert((id.0, at >> 12), (domain, page));
                     }
                     page
                 }
