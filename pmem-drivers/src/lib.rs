@@ -11,4 +11,5 @@ extern crate std;
 
 pub mod iommu;
 pub mod mtrr;
+pub mod par;
 pub mod pci;

@@ -1,0 +1,224 @@
+//! The driver.
+
+use super::REGISTERS;
+use super::change::{ChangeError, change};
+use super::map::Map;
+use super::order::Step;
+use super::port::Port;
+use super::register::{Attributes, Register, Target, Value};
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use pmem_core::{
+    AddrRange, ArenaId, Change, Concern, Driver, Fault, Mismatch, Props, Prot, State, Step as Undone, Veto,
+    What,
+};
+
+/// Where the arenas of a model are.
+#[derive(Clone, Debug, Default)]
+pub struct Targets {
+    /// The arena of the processor's memory addresses: the view that registers make.
+    pub memory: ArenaId,
+    /// That of its ports, if the model has one.
+    pub ports: Option<ArenaId>,
+    /// What is behind each arena that the view leads to.
+    pub arenas: BTreeMap<ArenaId, Target>,
+    /// Bytes of SDRAM, which is at 0 without any register.
+    pub sdram: u32,
+}
+
+/// Has the registers follow what the processor sees in a model: where regions of an arena are is where its target is; what may not be written,
+/// cached or executed there says the regions' protection, and `UNCACHED`.
+///
+/// Register it for the views of the arenas of memory and ports. Registers that hold what the model says are taken over without a write; others
+/// refuse the registration.
+pub struct Par<P> {
+    port: P,
+    targets: Targets,
+    held: [u32; REGISTERS],
+    staged: Vec<Step>,
+    written: usize,
+}
+
+impl<P: Port> Par<P> {
+    /// A driver of registers behind a port.
+    pub const fn new(port: P, targets: Targets) -> Self {
+        Self { port, targets, held: [0; REGISTERS], staged: Vec::new(), written: 0 }
+    }
+
+    /// What registers hold, as far as is known.
+    pub fn registers(&self) -> [Option<Register>; REGISTERS] {
+        self.held.map(Register::decode)
+    }
+
+    fn read(&mut self) -> Result<[u32; REGISTERS], Fault> {
+        let mut bits = [0; REGISTERS];
+        for (number, bits) in bits.iter_mut().enumerate() {
+            *bits = self.port.read(number)?;
+        }
+        Ok(bits)
+    }
+
+    /// The map that a state asks for.
+    fn wanted(&self, state: &State) -> Result<Map, Veto> {
+        let mut map = Map::new(self.targets.sdram);
+        for view in [Some(self.targets.memory), self.targets.ports].into_iter().flatten() {
+            for piece in state.view(view) {
+                let What::Local { arena, attrs, .. } = piece.what else { continue };
+                let Some(target) = self.targets.arenas.get(&arena).copied() else { continue };
+                let range = piece.seen;
+                let word = |addr: u64| u32::try_from(addr).ok();
+                let (Some(first), Some(last)) = (word(range.start()), word(range.last())) else {
+                    return Err(Veto::new("registers reach no more than 1 GiB").at(range));
+                };
+                let value = Value::memory(target, attributes(attrs));
+                map.set(first, last, value).map_err(|error| {
+                    Veto::new(match error {
+                        super::MapError::Pages(..) => "it is no whole number of pages of 4 KiB",
+                        _ => "registers do not reach it",
+                    })
+                    .at(range)
+                })?;
+            }
+        }
+        Ok(map)
+    }
+
+    fn work_out(&self, held: &[u32; REGISTERS], map: &Map) -> Result<Vec<Step>, Veto> {
+        change(held, map).map_err(|error| match error {
+            ChangeError::TooMany(error) => Veto::new("there are not so many registers")
+                .needs(error.needed as u64, error.available as u64),
+            ChangeError::NoOrder => {
+                Veto::new("there is no order of writes that leaves alone what does not change")
+            }
+        })
+    }
+
+    /// Writes steps from one on, each read back.
+    fn write(&mut self) -> Result<(), Fault> {
+        while let Some(Step { number, bits, .. }) = self.staged.get(self.written).copied() {
+            self.written += 1;
+            self.port.write(number, bits)?;
+            if self.port.read(number)? != bits {
+                return Err(Fault::new("a register did not take what was written"));
+            }
+        }
+        Ok(())
+    }
+
+    fn put_back(&mut self) -> Result<(), Fault> {
+        let mut worst = Ok(());
+        for Step { number, before, .. } in
+            self.staged.drain(..).take(self.written).collect::<Vec<_>>().into_iter().rev()
+        {
+            worst = worst.and(self.port.write(number, before));
+        }
+        self.written = 0;
+        worst
+    }
+
+    fn finish(&mut self) {
+        for step in self.staged.drain(..) {
+            if let Some(held) = self.held.get_mut(step.number) {
+                *held = step.bits;
+            }
+        }
+        self.written = 0;
+    }
+}
+
+fn attributes(attrs: pmem_core::Attrs) -> Attributes {
+    let mut out = Attributes::empty();
+    out.set(Attributes::NO_WRITE, !attrs.prot().contains(Prot::WRITE));
+    out.set(Attributes::NO_EXECUTE, !attrs.prot().contains(Prot::EXEC));
+    out.set(Attributes::NO_CACHE, attrs.props().contains(Props::UNCACHED));
+    out
+}
+
+fn refused(fault: Fault) -> Veto {
+    Veto { range: fault.range, ..Veto::new(fault.reason) }
+}
+
+/// The first address at which two maps differ.
+fn difference(wanted: &Map, has: &Map) -> Option<AddrRange> {
+    let starts = |map: &Map| map.parts().map(|(range, _)| *range.start()).collect::<Vec<_>>();
+    let mut places: Vec<u32> = starts(wanted).into_iter().chain(starts(has)).collect();
+    places.sort_unstable();
+    let at = places.into_iter().find(|at| wanted.at(*at) != has.at(*at))?;
+    AddrRange::sized(at.into(), 0x1000).ok()
+}
+
+impl<P: Port + 'static> Driver for Par<P> {
+    fn name(&self) -> &str {
+        "par"
+    }
+
+    fn attach(&mut self, state: &State) -> Result<(), Veto> {
+        let held = self.read().map_err(refused)?;
+        let wanted = self.wanted(state)?;
+        let has = Map::of(self.targets.sdram, &held.map(Register::decode));
+        if !has.same_as(&wanted) {
+            let veto =
+                Veto::new("registers hold something else than the model: nothing is written to take over");
+            return Err(difference(&wanted, &has).map_or(veto, |range| veto.at(range)));
+        }
+        self.held = held;
+        Ok(())
+    }
+
+    fn prepare(&mut self, change: &Change<'_>) -> Result<Concern, Veto> {
+        (self.staged, self.written) = (Vec::new(), 0);
+        let wanted = self.wanted(change.after())?;
+        self.staged = self.work_out(&self.held, &wanted)?;
+        Ok(if self.staged.is_empty() { Concern::Indifferent } else { Concern::Concerned })
+    }
+
+    fn withdraw(&mut self) -> Result<(), Fault> {
+        // One register can take something away and bring something else: all of it is one step.
+        self.write()
+    }
+
+    fn install(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn published(&mut self) {
+        self.finish();
+    }
+
+    fn revert(&mut self, step: Undone) -> Result<(), Fault> {
+        match step {
+            Undone::Install => Ok(()),
+            Undone::Withdraw => self.put_back(),
+        }
+    }
+
+    fn abort(&mut self) {
+        self.staged.clear();
+    }
+
+    fn resync(&mut self, state: &State) -> Result<(), Fault> {
+        (self.staged, self.written) = (Vec::new(), 0);
+        let held = self.read()?;
+        let wanted =
+            self.wanted(state).map_err(|veto| Fault { range: veto.range, ..Fault::new(veto.reason) })?;
+        self.held = held;
+        self.staged = self
+            .work_out(&held, &wanted)
+            .map_err(|veto| Fault { range: veto.range, ..Fault::new(veto.reason) })?;
+        self.write()?;
+        self.finish();
+        Ok(())
+    }
+
+    fn verify(&mut self, state: &State) -> Result<(), Mismatch> {
+        let wrong = |reason, range| Mismatch { reason, range, wanted_found: None };
+        let held = self.read().map_err(|fault| wrong(fault.reason, fault.range))?;
+        let wanted = self.wanted(state).map_err(|veto| wrong(veto.reason, veto.range))?;
+        let has = Map::of(self.targets.sdram, &held.map(Register::decode));
+        if has.same_as(&wanted) {
+            Ok(())
+        } else {
+            Err(wrong("registers do not make the map that the model says", difference(&wanted, &has)))
+        }
+    }
+}
