@@ -113,6 +113,12 @@ pub enum Command {
         #[command(subcommand)]
         command: IommuCommand,
     },
+    /// AMD Élan SC520: its programmable address regions (PARs).
+    Par {
+        /// What to do.
+        #[command(subcommand)]
+        command: ParCommand,
+    },
     /// Memory by pages: segments, free lists, blocks, nodes.
     Ram {
         /// What to do.
@@ -168,6 +174,18 @@ pub enum IommuCommand {
         /// Sources of one machine: see `topo`.
         #[arg(value_name = "SOURCE")]
         sources: Vec<PathBuf>,
+    },
+}
+
+/// The subcommands of `pmem par`.
+#[derive(Debug, Subcommand)]
+pub enum ParCommand {
+    /// The fewest registers for a map, and the order in which to write them. The file has a line each: `sdram 16M`; `0x100000-0x345fff sdram
+    /// no-write`, with the target (sdram, bootcs, romcs1, romcs2, pci, gpmem0 to 7) and what may not be done (no-write,no-cache,no-execute);
+    /// `port 0x3f8-0x3ff gpio5`; and what registers hold, `PAR[3] 8a3ffc00`, as kernels print it. Exit status 3 if there are not so many registers.
+    Plan {
+        /// The file; `-` is standard input.
+        file: PathBuf,
     },
 }
 

@@ -8,6 +8,7 @@ mod mtrr;
 mod mtrr_apply;
 mod mtrr_need;
 mod outcome;
+mod par;
 mod pci;
 mod pci_windows;
 mod script;
@@ -35,6 +36,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Script { file, check } => script::run_file(args, file, *check, out),
         Command::Mtrr { command } => mtrr::run(args, command, out),
         Command::Pci { command } => pci::run(args, command, out),
+        Command::Par { command } => par::par(args, command, out),
         Command::Ram { command } => ask::ram(args, command, out),
         Command::Iommu { command } => ask::iommu(args, command, out),
         Command::Gather { out: path } => gather::run(args, path, out),

@@ -439,3 +439,44 @@ fn colour_is_only_where_it_is_asked_for() {
     assert!(!run(&["topo", "--root", arg(dir.path())], 0).0.contains('\u{1b}'));
     assert!(run(&["topo", "--color", "always", "--root", arg(dir.path())], 0).0.contains('\u{1b}'));
 }
+
+/// A board's address regions: as many registers as it takes, the order of writes, and each wrong line by its number.
+#[test]
+fn address_regions_of_a_board() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("board");
+    let run = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        let pmem =
+            Command::new(env!("CARGO_BIN_EXE_pmem")).args(["par", "plan"]).arg(&file).output().unwrap();
+        let all = String::from_utf8_lossy(&pmem.stdout).into_owned() + &String::from_utf8_lossy(&pmem.stderr);
+        (pmem.status.code(), all)
+    };
+    let (status, said) = run(
+        "sdram 64M\nPAR[3] 8a07fe00\n0x3e000000-0x3e1fffff bootcs no-cache\n0x100000-0x345fff sdram no-write\n",
+    );
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.starts_with("3 of 16 registers; fewer do not do"), "{said}");
+    // The one that is held stays; the last of 64 KiB pages is too much, and what goes before it undoes that.
+    let writes: Vec<&str> =
+        said.lines().skip_while(|line| !line.starts_with("Writes")).skip(1).map(str::trim).collect();
+    assert_eq!(writes.len(), 2, "{said}");
+    assert!(writes.iter().all(|line| !line.starts_with("PAR3 ")), "{said}");
+    let many: String = (0..17u32).map(|n| format!("{:#x}+0x1000 sdram no-write\n", n * 0x20_0000)).collect();
+    let (status, said) = run(&format!("sdram 64M\n{many}"));
+    assert_eq!(status, Some(3), "{said}");
+    assert!(said.contains("17 registers, and there are 16"), "{said}");
+    for (text, wrong) in [
+        ("0x0-0xfff sdram", ":1: it does not say how much SDRAM there is"),
+        ("sdram 64M\n0x0-0xfff pci no-write", ":2: pci has no attributes"),
+        ("sdram 64M\n0x0-0xfff ram", ":2: ram: no target"),
+        ("sdram 64M\n0x10-0x1000 sdram", ":2: [0x10, 0xfff] is no whole number of pages"),
+        ("sdram 64M\n\nport 0x3f8 pci", ":3: ports go to the general-purpose bus alone"),
+        ("sdram 512M", ":1: the SC520 takes at most 256 MiB"),
+        ("sdram 64M\nPAR[16] 0", ":2: PAR16: there are 16"),
+    ] {
+        let (status, said) = run(text);
+        assert_eq!(status, Some(1), "{said}");
+        assert!(said.contains(wrong), "{text}: {said}");
+    }
+}

@@ -69,6 +69,9 @@ fn real_output_is_as_the_schemas_say() {
     let bad = std::env::temp_dir().join(format!("pmem-schema-bad-{}", std::process::id()));
     fs::write(&bad, "00010c1d370\ngiven: memmap=4K$0x10c1d000\n").unwrap();
     let bad = bad.to_str().unwrap();
+    let par = std::env::temp_dir().join(format!("pmem-schema-par-{}", std::process::id()));
+    fs::write(&par, "sdram 16M\nPAR[3] 8a0ffe00\n0x100000-0x345fff sdram no-write\n").unwrap();
+    let par = par.to_str().unwrap();
     for (name, schema) in schemas() {
         let validator = jsonschema::validator_for(&schema).unwrap();
         let args: &[&str] = match name {
@@ -83,6 +86,7 @@ fn real_output_is_as_the_schemas_say() {
             "ram-bad" => &["ram", "bad", bad],
             "mtrr-show" => &["mtrr", "show"],
             "mtrr-plan" => &["mtrr", "plan", "--unmapped", "any"],
+            "par-plan" => &["par", "plan", par],
             "pci-plan" => &["pci", "plan", "--all-failed"],
             "pci-lint" => &["pci", "lint"],
             "pci-doctor" => &["pci", "doctor"],
@@ -92,7 +96,7 @@ fn real_output_is_as_the_schemas_say() {
             other => panic!("no command prints {other}"),
         };
         let own = [mtrr.to_owned()];
-        let alone = name.starts_with("mtrr") || ["pci-replay", "ram-bad"].contains(&name);
+        let alone = name.starts_with("mtrr") || ["par-plan", "pci-replay", "ram-bad"].contains(&name);
         for source in if alone { &own[..] } else { &sources } {
             let values = output(args, source, fs::File::open(&log).unwrap().into());
             assert!(!values.is_empty() || name.starts_with("pci"), "{name} {source}");
@@ -110,4 +114,5 @@ fn real_output_is_as_the_schemas_say() {
     fs::remove_file(log).unwrap();
     fs::remove_file(trace).unwrap();
     fs::remove_file(bad).unwrap();
+    fs::remove_file(par).unwrap();
 }

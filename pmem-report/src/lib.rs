@@ -13,6 +13,7 @@ pub mod iommu;
 mod memory;
 pub mod mtrr;
 mod names;
+pub mod par;
 pub mod pci;
 mod resolve;
 mod schema;

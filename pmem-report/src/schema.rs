@@ -4,6 +4,7 @@ use crate::annotate::Annotated;
 use crate::bad::BadRam;
 use crate::iommu::{IommuShow, IommuWhy};
 use crate::mtrr::{Plan, Show};
+use crate::par::ParPlan;
 use crate::pci::{PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, PlacementPlan};
 use crate::{Diff, Memory, Resolve, Topo, View};
 use schemars::{Schema, schema_for};
@@ -24,7 +25,7 @@ pub fn json<T: Serialize>(report: &T) -> Value {
 
 /// Every report's name and schema.
 pub fn schemas() -> Vec<(&'static str, Value)> {
-    let all: [(&'static str, Schema); 17] = [
+    let all: [(&'static str, Schema); 18] = [
         ("topo", schema_for!(Topo)),
         ("view", schema_for!(View)),
         ("resolve", schema_for!(Resolve)),
@@ -36,6 +37,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("iommu-why", schema_for!(IommuWhy)),
         ("mtrr-show", schema_for!(Show)),
         ("mtrr-plan", schema_for!(Plan)),
+        ("par-plan", schema_for!(ParPlan)),
         ("pci-plan", schema_for!(PlacementPlan)),
         ("pci-lint", schema_for!(PciLint)),
         ("pci-doctor", schema_for!(PciDoctor)),

@@ -38,7 +38,7 @@ const HOUSE: [(&str, &[&str]); 12] = [
             "save", "shared",
         ],
     ),
-    ("pmem-drivers", &["mtrr|pci"]),
+    ("pmem-drivers", &["iommu|mtrr|par|pci"]),
     (
         "pmem-uvm",
         &[
@@ -79,7 +79,7 @@ const HOUSE: [(&str, &[&str]); 12] = [
             "units|attrs",
             "sources|names",
             "resolve|memory",
-            "view|topo|diff|annotate|bad|iommu|mtrr|pci",
+            "view|topo|diff|annotate|bad|iommu|mtrr|par|pci",
             "text|schema",
         ],
     ),
@@ -89,7 +89,7 @@ const HOUSE: [(&str, &[&str]); 12] = [
     ),
     (
         "pmem-cli",
-        &["outcome|args", "source", "mtrr_need|pci_windows", "mtrr_apply", "ask|gather|script|mtrr|pci"],
+        &["outcome|args", "source", "mtrr_need|pci_windows", "mtrr_apply", "ask|gather|script|mtrr|par|pci"],
     ),
 ];
 

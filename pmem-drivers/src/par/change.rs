@@ -3,13 +3,13 @@
 use super::REGISTERS;
 use super::map::Map;
 use super::order::{Bits, Rightness, Step, order};
-use super::plan::{MEMORY, PORTS, Plan, PlanError, Want, Wants, plan, search};
+use super::plan::{MEMORY, PORTS, Plan, PlanError, STATES, Want, Wants, plan, search};
 use super::register::Register;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Maps that are looked at for what comes over registers that are held.
-const STATES: usize = 1_000;
+/// Maps that are looked at to find which registers that are held may stay.
+const QUICK: usize = 1_000;
 
 /// Why registers cannot be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +55,10 @@ pub fn change(held: &[u32; REGISTERS], map: &Map) -> Result<Vec<Step>, ChangeErr
 /// Registers over those that are held, of which some go.
 fn over(held: &Bits, before: &Map, map: &Map) -> Option<Vec<Step>> {
     let mut kept = held.map(Register::decode);
-    let mut new = difference(&kept, map);
+    let mut new = difference(&kept, map, QUICK);
     for number in 0..REGISTERS {
         let Some(register) = kept.get_mut(number)?.take() else { continue };
-        let without = difference(&kept, map);
+        let without = difference(&kept, map, QUICK);
         // One less is held, and no more than one comes for it.
         if without.registers.len() <= new.registers.len() {
             new = without;
@@ -66,6 +66,7 @@ fn over(held: &Bits, before: &Map, map: &Map) -> Option<Vec<Step>> {
             *kept.get_mut(number)? = Some(register);
         }
     }
+    let new = if new.is_least { new } else { difference(&kept, map, STATES) };
     let places = seats(&kept, &new.registers)?;
     // The first of them first: where it is, it is at once as it is to be.
     let mut bits = *held;
@@ -99,7 +100,7 @@ fn over(held: &Bits, before: &Map, map: &Map) -> Option<Vec<Step>> {
 }
 
 /// What has to be over registers so that they make a map.
-fn difference(kept: &[Option<Register>; REGISTERS], map: &Map) -> Plan {
+fn difference(kept: &[Option<Register>; REGISTERS], map: &Map, states: usize) -> Plan {
     let now = Map::of(map.sdram(), kept);
     let edges = |map: &Map| map.parts().map(|(range, _)| *range.end()).collect::<Vec<_>>();
     let mut ends: Vec<u32> = edges(&now).into_iter().chain(edges(map)).collect();
@@ -128,7 +129,7 @@ fn difference(kept: &[Option<Register>; REGISTERS], map: &Map) -> Plan {
             .map_or(Want::Nothing, |value| Want::Value { value, needed: now.port(last) != Some(value) });
         ports.push((last, want));
     }
-    let (memory, ports) = (search(&memory, &MEMORY, STATES), search(&ports, &PORTS, STATES));
+    let (memory, ports) = (search(&memory, &MEMORY, states), search(&ports, &PORTS, states));
     let is_least = memory.is_least && ports.is_least;
     Plan { registers: memory.registers.into_iter().chain(ports.registers).collect(), is_least }
 }

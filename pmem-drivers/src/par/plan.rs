@@ -26,7 +26,7 @@ pub(super) const MEMORY: Granules = Granules { small: (12, SMALL), large: Some((
 /// Ports': 512.
 pub(super) const PORTS: Granules = Granules { small: (0, 512), large: None };
 /// Maps that are looked at before what was found so far is taken for good enough.
-const STATES: usize = 30_000;
+pub(super) const STATES: usize = 30_000;
 
 /// Registers, the first the one that goes before the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
