@@ -184,22 +184,26 @@ pub(super) fn search(wants: &[(u32, Want)], granules: &Granules, states: usize) 
     Plan { registers: best.unwrap_or_default(), is_least }
 }
 
-/// No fewer than this many registers do: each ends at most two stretches that need one, its own, and another as that one's neighbours become
-/// one. What does not matter parts nothing.
+/// No fewer than this many registers do. Neighbours that want the same value are one stretch, and what does not matter parts nothing; a
+/// register ends at most two stretches, its own, and one of its neighbours as those become one. What is left in the end are stretches that
+/// need none.
 fn least(wants: &Wants) -> usize {
-    let mut stretches = wants.iter().map(|(_, want)| want).filter(|want| **want != Want::Anything);
-    let mut count = 0usize;
-    let Some(mut before) = stretches.next() else { return 0 };
-    count += usize::from(is_needed(before));
-    for want in stretches {
-        let is_same = match (before, want) {
-            (Want::Value { value: a, .. }, Want::Value { value: b, .. }) => a == b,
-            _ => false,
+    let mut stretches: Vec<(Option<Value>, bool)> = Vec::new();
+    for (_, want) in wants {
+        let (value, needed) = match want {
+            Want::Anything => continue,
+            Want::Nothing => (None, false),
+            Want::Value { value, needed } => (Some(*value), *needed),
         };
-        count += usize::from(is_needed(want) && !(is_same && is_needed(before)));
-        before = want;
+        match stretches.last_mut() {
+            Some((same, is_needed)) if *same == value => *is_needed |= needed,
+            _ => stretches.push((value, needed)),
+        }
     }
-    count.div_ceil(2)
+    let count = stretches.len();
+    stretches.retain(|(_, needed)| !needed);
+    stretches.dedup_by_key(|(value, _)| *value);
+    (count - stretches.len()).div_ceil(2)
 }
 
 const fn is_needed(want: &Want) -> bool {
