@@ -16,6 +16,7 @@ pub(super) enum Verb {
     Disconnect { link: String },
     Prime { arena: String, range: AddrRange, attrs: Attrs },
     Seal { arena: String, range: AddrRange },
+    Retire { arena: String, range: AddrRange },
     Unseal { arena: String, range: AddrRange },
     Unprime { arena: String, range: AddrRange },
     Alloc { name: String, arena: String, request: Request },
@@ -91,11 +92,12 @@ impl Verb {
                 let attrs = SetAttrs::of(words)?.over(Attrs::ram()).map_err(|e| e.to_string())?;
                 Self::Prime { arena: name(0, "ARENA")?, range: words.range(1)?, attrs }
             }
-            "seal" | "unseal" | "unprime" => {
+            "seal" | "unseal" | "unprime" | "retire" => {
                 limits(words, 3, &[])?;
                 let (arena, range) = (name(0, "ARENA")?, words.range(1)?);
                 match words.name {
                     "seal" => Self::Seal { arena, range },
+                    "retire" => Self::Retire { arena, range },
                     "unseal" => Self::Unseal { arena, range },
                     _ => Self::Unprime { arena, range },
                 }

@@ -74,6 +74,7 @@ fn carry_out_one(plan: &mut Plan<'_>, names: &mut Names, verb: &Verb) -> Result<
         Verb::Prime { arena, range, attrs } => plan.prime(names.arena(arena)?, *range, *attrs)?,
         Verb::Seal { arena, range } => plan.seal(names.arena(arena)?, *range)?,
         Verb::Unseal { arena, range } => plan.unseal(names.arena(arena)?, *range)?,
+        Verb::Retire { arena, range } => drop(plan.retire(names.arena(arena)?, *range)?),
         Verb::Unprime { arena, range } => plan.unprime(names.arena(arena)?, *range)?,
         Verb::Alloc { name, arena, request } => {
             let region = plan.alloc(names.arena(arena)?, request)?;

@@ -56,6 +56,8 @@ verbs! {
     seal(arena: ArenaId, range: AddrRange) -> ();
     /// Hands a range out again: [`Plan::unseal`].
     unseal(arena: ArenaId, range: AddrRange) -> ();
+    /// Says that a range is bad, and gives the regions that are there: [`Plan::retire`].
+    retire(arena: ArenaId, range: AddrRange) -> alloc::vec::Vec<RegionId>;
     /// Takes a range away from an arena: [`Plan::unprime`].
     unprime(arena: ArenaId, range: AddrRange) -> ();
     /// Reserves a region, with one reference (`pmem_alloc`): [`Plan::alloc`].

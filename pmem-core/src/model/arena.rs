@@ -40,6 +40,13 @@ impl Span {
     }
 }
 
+impl Span {
+    /// The same if it were not bad.
+    pub(super) fn sound(self) -> Self {
+        Self { attrs: self.attrs.with_usage(self.attrs.usage().difference(Usage::BROKEN)), ..self }
+    }
+}
+
 /// A record as the index keeps it, in 20 bytes: what it is an alias of is kept apart, for few are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Kept {

@@ -174,7 +174,11 @@ impl State {
         for (range, record) in arena.regions() {
             match record.role {
                 Role::Own => {
-                    let spans = || arena.spans_in(range).filter(|(_, span)| span.state != SpanState::Lent);
+                    // Space may have become bad under it.
+                    let spans = || {
+                        let spans = arena.spans_in(range).filter(|(_, span)| span.state != SpanState::Lent);
+                        spans.map(|(range, span)| (range, span.sound()))
+                    };
                     let alike =
                         || spans().all(|(_, s)| spans().next().is_some_and(|(_, f)| f.attrs == s.attrs));
                     if !covered(range, spans().map(|(r, _)| r))

@@ -2,9 +2,10 @@
 
 use super::Plan;
 use crate::error::{Error, Holder};
-use crate::id::ArenaId;
+use crate::id::{ArenaId, RegionId};
 use crate::model::{Edit, Span, SpanState};
-use pmem_space::{AddrRange, Attrs};
+use alloc::vec::Vec;
+use pmem_space::{AddrRange, Attrs, Usage};
 
 impl Plan<'_> {
     /// Gives an arena `range` to allocate from, with default attributes (`pmem_arena_prime`).
@@ -40,6 +41,22 @@ impl Plan<'_> {
     pub fn unseal(&mut self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
         self.check_primed(arena, range)?;
         self.set_spans(arena, range, |span| Some(Span { state: SpanState::Open, ..span }))
+    }
+
+    /// Says that `range` is bad: it is never handed out again, nor when what is there now is released. Gives the regions that are there,
+    /// whose holders are to leave: to whoever is told of changes of the arena's space the bad part is an edit with
+    /// [`Usage::BROKEN`].
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub fn retire(&mut self, arena: ArenaId, range: AddrRange) -> Result<Vec<RegionId>, Error> {
+        self.check_primed(arena, range)?;
+        let broken = |span: Span| {
+            let attrs = span.attrs.with_usage(span.attrs.usage() | Usage::BROKEN);
+            Some(Span { attrs, ..span })
+        };
+        self.set_spans(arena, range, broken)?;
+        Ok(self.arena(arena)?.regions_in(range).map(|(_, record)| record.id).collect())
     }
 
     /// Takes `range` away from an arena. To empty it first: seal, drain, unprime.

@@ -41,6 +41,7 @@ enum Op {
     Seal(usize, u64, u64),
     Unseal(usize, u64, u64),
     Unprime(usize, u64, u64),
+    Retire(usize, u64, u64),
     Alloc {
         arena: usize,
         len: u64,
@@ -81,6 +82,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (a(), 0..SIZE, 1..16u64).prop_map(|(a, s, l)| Op::Seal(a, s, l)),
         1 => (a(), 0..SIZE, 1..16u64).prop_map(|(a, s, l)| Op::Unseal(a, s, l)),
         1 => (a(), 0..SIZE, 1..16u64).prop_map(|(a, s, l)| Op::Unprime(a, s, l)),
+        1 => (a(), 0..SIZE, 1..4u64).prop_map(|(a, s, l)| Op::Retire(a, s, l)),
         8 => (a(), 1..6u64, 0..3u32, 0..4u8, 0..30u32, any::<bool>(), prop::option::of(0..SIZE)).prop_map(
             |(arena, len, align, policy, max, prefetch, at)| Op::Alloc { arena, len, align, policy, max, prefetch, at }
         ),
@@ -182,6 +184,9 @@ impl Bench {
             }
             Op::Unprime(arena, start, len) => {
                 self.pmem.unprime(self.arenas[*arena], range(*start, *len)).is_ok()
+            }
+            Op::Retire(arena, start, len) => {
+                self.pmem.retire(self.arenas[*arena], range(*start, *len)).is_ok()
             }
             Op::Alloc { arena, len, align, policy, max, prefetch, at } => {
                 let policies = [Policy::FirstFit, Policy::LastFit, Policy::InstantFit, Policy::GoodFit];
