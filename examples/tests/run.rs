@@ -32,6 +32,82 @@ mod hotplug_card;
 #[expect(dead_code, reason = "a program's own main is not called here")]
 mod vmm_bar_move;
 
+#[path = "../iommu_dma.rs"]
+#[expect(dead_code, reason = "a program's own main is not called here")]
+mod iommu_dma;
+
+#[path = "../bad_ram.rs"]
+#[expect(dead_code, reason = "a program's own main is not called here")]
+mod bad_ram;
+
+#[path = "../elan_sc520.rs"]
+#[expect(dead_code, reason = "a program's own main is not called here")]
+mod elan_sc520;
+
+#[path = "../cluster.rs"]
+#[expect(dead_code, reason = "a program's own main is not called here")]
+mod cluster;
+
+#[test]
+fn iommu_dma() {
+    let out = iommu_dma::run().unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], "the ring at [0x0, 0x4000) is 0x1000 for the card", "address 0 is given to nobody");
+    assert_eq!(lines[3..5], ["writes 0x5000: refused", "reads  0x101000: refused"]);
+    assert!(lines[5].starts_with("the unit says: 3b:00.0 0x5000, 0x05"), "{out}");
+    assert_eq!(lines[7..9], ["writes 0x1010: memory at 0x100100010", "writes 0x1010: refused"]);
+    assert!(lines[9].ends_with("meets region interrupts at [0xfee00000, 0xfef00000)"), "{out}");
+    assert!(lines[10].ends_with("meets region peers' window at [0xe0000000, 0xf0000000)"), "{out}");
+}
+
+#[test]
+fn bad_ram() {
+    let out = bad_ram::run().unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[1], "what was in page 0x8 is in page 0x9");
+    assert_eq!(lines[4], "[0x3000, 0x4000) is bad: it is held by owner 7 of [0x0, 0x8000)");
+    assert_eq!(lines[7], "244 pages are handed out, 0 of them bad; 3 are retired");
+}
+
+#[test]
+fn elan_sc520() {
+    let out = elan_sc520::run().unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[0], "taken over with 0 writes");
+    for says in [
+        "0x345fff: sdram no-write",
+        "0x346000: sdram no-execute",
+        "0x400000: sdram",
+        "0x800000: sdram no-cache,no-execute",
+        "0x3ff00000: bootcs no-write",
+        "0x30000000: pci",
+    ] {
+        assert!(lines.contains(&says), "{says}: {out}");
+    }
+    assert!(lines.last().unwrap().ends_with("of 16"), "{out}");
+}
+
+#[test]
+fn cluster() {
+    let out = cluster::run().unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    let of = |start: &str| *lines.iter().find(|line| line.starts_with(start)).unwrap();
+    assert!(of("local, 512").ends_with("memory of one node0"), "{out}");
+    assert!(of("near, 1024").ends_with("memory of one node1"), "{out}");
+    assert!(of("remote, 1024 MiB for at most 21").contains("no space"), "{out}");
+    assert!(of("remote, 1024 MiB for at most 110").ends_with("memory of other node0"), "{out}");
+    let refused =
+        lines.iter().position(|line| line.starts_with("interconnect fabric is still in use by")).unwrap();
+    assert_eq!(
+        lines[refused + 1..],
+        [
+            "1024 MiB copied to [0x40000000, 0x80000000)",
+            "768 MiB are given up: no room in this machine",
+            "the link is gone; one sees 3 arenas"
+        ]
+    );
+}
+
 #[test]
 fn hotplug_card() {
     let out = hotplug_card::run().unwrap();

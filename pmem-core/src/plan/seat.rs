@@ -299,7 +299,14 @@ impl Plan<'_> {
                 return Ok(found);
             }
         }
-        Err(nothing(largest))
+        // Where one place alone is asked for, whoever has it is told.
+        let is_exact = spot.start.is_some() || spot.exactly.is_some();
+        let exact = (is_exact && seen.start() & (page - 1) == within).then_some(seen.rounded(page));
+        let holder = exact.and_then(|pages| self.arena(arena).ok()?.regions_in(pages).next());
+        Err(match holder {
+            Some((at, record)) => Error::Occupied { arena, range: seen, by: Holder::Region(record.id, at) },
+            None => nothing(largest),
+        })
     }
 
     /// Checks that nothing is taken in `range`.

@@ -85,8 +85,14 @@ impl<P: Port> Par<P> {
 
     fn work_out(&self, held: &[u32; REGISTERS], map: &Map) -> Result<Vec<Step>, Veto> {
         change(held, map).map_err(|error| match error {
-            ChangeError::TooMany(error) => Veto::new("there are not so many registers")
-                .needs(error.needed as u64, error.available as u64),
+            ChangeError::TooMany(error) => {
+                let why = if error.is_least {
+                    "there are not so many registers"
+                } else {
+                    "no way was found with as many registers as there are"
+                };
+                Veto::new(why).needs(error.needed as u64, error.available as u64)
+            }
             ChangeError::NoOrder => {
                 Veto::new("there is no order of writes that leaves alone what does not change")
             }
