@@ -1,9 +1,10 @@
 //! pmem side by side with its peers, in one process: `cargo run --release -p pmem-bench -- arena`.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod arena;
 mod graph;
 mod import;
+mod iommu;
 mod measure;
 mod mtrr;
 mod pci;
@@ -113,6 +114,14 @@ enum Suite {
         /// Number of hierarchies, for each share that is full.
         #[arg(long, default_value = "1000")]
         hierarchies: usize,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Translation tables of IOMMUs: mapping and unmapping, beside libraries for processors' tables; device addresses.
+    Iommu {
+        /// Numbers of live mappings.
+        #[arg(long, value_delimiter = ',', default_value = "1e2,1e3,1e4,1e5,1e6")]
+        n: Vec<f64>,
         #[command(flatten)]
         how: How,
     },
@@ -235,6 +244,21 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             out.add(pci::server(count / 10));
             let notes: Vec<String> =
                 out.all.iter().map(|l| format!("{}, {}: {}", l.case, l.subject, l.note)).collect();
+            out.finish()?;
+            if !json {
+                println!("{}", notes.join("\n"));
+            }
+            Ok(())
+        }
+        Suite::Iommu { n, how: How { quick, json } } => {
+            let time = Duration::from_millis(if quick { 3 } else { 60 });
+            let sizes: Vec<usize> = n.iter().map(|n| *n as usize).collect();
+            let mut out = Output { json, all: Vec::new() };
+            out.add(iommu::tables(&sizes, time));
+            out.add(iommu::addresses(&sizes, time));
+            let noted = out.all.iter().filter(|line| !line.note.is_empty() && line.n == sizes[0]);
+            let notes: Vec<String> =
+                noted.map(|l| format!("{}, {}: {}", l.subject, l.case, l.note)).collect();
             out.finish()?;
             if !json {
                 println!("{}", notes.join("\n"));

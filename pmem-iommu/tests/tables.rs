@@ -198,6 +198,7 @@ enum Deed {
     Unmap { page: u64, pages: u64 },
     Protect { page: u64, pages: u64, access: Access },
     Join,
+    Prune,
     Release,
 }
 
@@ -237,6 +238,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         4 => (page(), pages()).prop_map(|(page, pages)| Deed::Unmap { page, pages }),
         2 => (page(), pages(), access()).prop_map(|(page, pages, access)| Deed::Protect { page, pages, access }),
         1 => Just(Deed::Join),
+        1 => Just(Deed::Prune),
         1 => Just(Deed::Release),
     ]
 }
@@ -341,6 +343,12 @@ impl<F: Format> Bench<F> {
                 let forget = self.table.on(&mut self.memory).join(0, (1 << 33) - 1).unwrap();
                 assert!(forget.tables || self.table.stale() == stale);
             }
+            Deed::Prune => {
+                self.probe(0, 1, &|_, before| before);
+                let stale = self.table.stale();
+                let forget = self.table.on(&mut self.memory).prune(0, (1 << 33) - 1).unwrap();
+                assert!(forget.tables || self.table.stale() == stale);
+            }
             Deed::Release => self.table.release(&mut self.memory),
         }
         self.memory.probes.clear();
@@ -407,6 +415,7 @@ fn all(deeds: &[Deed], pages: usize) {
             bench.run(Deed::Unmap { page: first, pages: last - first + 1 });
         }
         bench.check(64);
+        bench.table.on(&mut bench.memory).prune(0, (1 << 33) - 1).unwrap();
         bench.table.release(&mut bench.memory);
         assert_eq!(bench.memory.pool.left(), pages, "tables are lost");
     }

@@ -143,6 +143,19 @@ impl<F: Format + Clone + Send> Domains<F> {
         Ok(())
     }
 
+    /// Takes out tables that say nothing, of all domains, and gives back what they had.
+    pub(super) fn prune<U: Unit<Format = F>>(&mut self, unit: &mut U) -> Result<(), Fault> {
+        for held in self.0.values_mut() {
+            let width = held.table.format().width();
+            let done = held.table.on(unit.port_mut().memory_mut()).prune(0, u64::MAX >> (64 - width.min(64)));
+            let forget = done.map_err(|error| fault(&error, AddrRange::ALL))?;
+            if forget.tables {
+                held.pending.push(forget);
+            }
+        }
+        self.forget(unit)
+    }
+
     /// Takes everything out of a table, which no request goes by.
     pub(super) fn empty<M: Memory>(&mut self, memory: &mut M, domain: LinkId) -> Result<(), TableError> {
         let Some(held) = self.0.get_mut(&domain) else { return Ok(()) };

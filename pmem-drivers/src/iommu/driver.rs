@@ -185,7 +185,19 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         self.set_aside()
     }
 
+    /// Sets memory aside for what is staged; tables that say nothing, and are kept for what may come, go where there is no other.
     fn set_aside(&mut self) -> Result<(), Veto> {
+        if self.count_aside()?.is_ok() {
+            return Ok(());
+        }
+        self.domains.prune(&mut self.unit).map_err(refused)?;
+        let Err(Short { wanted, left }) = self.count_aside()? else { return Ok(()) };
+        let range = self.staged.tasks.first().map(|task| task.range);
+        let veto = Veto::new("there is no memory for tables").needs(wanted as u64, left as u64);
+        Err(Veto { range, ..veto })
+    }
+
+    fn count_aside(&mut self) -> Result<Result<(), Short>, Veto> {
         let come = self.staged.moves.iter().filter(|one| one.new.is_some());
         let ids: Vec<RequesterId> = come.map(|one| one.id).collect();
         let mut tables = self.unit.tables_to_seat(&ids);
@@ -196,11 +208,7 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
             tables += self.domains.prepare(memory, task, before)?;
             before = Some(task).filter(|task| task.new.is_some()).or(before);
         }
-        let range = self.staged.tasks.first().map(|task| task.range);
-        memory.set_aside(tables).map_err(|Short { wanted, left }| {
-            let veto = Veto::new("there is no memory for tables").needs(wanted as u64, left as u64);
-            Veto { range, ..veto }
-        })
+        Ok(memory.set_aside(tables))
     }
 
     /// Has the unit be as it is to be in a stage, to which a step, or what undoes it, leads.

@@ -1,6 +1,6 @@
 //! Taking out, and permitting something else of, what is mapped.
 
-use super::entry::{Access, Entry, Leaf, shift_of};
+use super::entry::{Access, Entry, Leaf, PAGE_SHIFT, shift_of};
 use super::error::TableError;
 use super::format::Format;
 use super::invalidate::Invalidate;
@@ -9,7 +9,8 @@ use super::span::{is_whole, mask, part, reaches};
 use super::walker::Walker;
 
 impl<F: Format, M: Memory> Walker<'_, F, M> {
-    /// Takes out what is mapped. All of it must be.
+    /// Takes out what is mapped. All of it must be. Tables all of whose addresses go are taken out with them; others stay, for what comes next,
+    /// though they may say nothing: see [`Self::prune`].
     ///
     /// # Errors
     /// [`TableError`]; nothing is changed then.
@@ -45,16 +46,14 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
         self.memory.set_aside(tables).map_err(TableError::Short)?;
         let mut touched = Invalidate { first, last, tables: false };
         self.change_in(level, table, first, last, access, &mut touched);
-        if access.is_none() && level < self.table.format.levels() && self.is_empty(level, table, first, last)
-        {
-            self.prune(first);
-            touched.tables = true;
-        }
         Ok(touched)
     }
 
     /// How many tables a change of a span needs, all of which is mapped.
     fn count_split(&self, level: u8, table: u64, first: u64, last: u64) -> Result<usize, TableError> {
+        if level == 1 && self.table.format.run_bits() == 0 {
+            return self.check_pages(table, first, last);
+        }
         let (mut tables, mut at) = (0usize, first);
         loop {
             let to = part(level, at, last);
@@ -83,6 +82,31 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
         }
     }
 
+    /// Whether all of a span of a lowest table is mapped, page by page: that takes no tables.
+    fn check_pages(&self, table: u64, first: u64, last: u64) -> Result<usize, TableError> {
+        let from = self.index(1, first);
+        for index in from..=self.index(1, last) {
+            let entry = self.memory.read(table, index).ok_or(TableError::Unreadable { table })?;
+            match self.table.format.decode(1, entry) {
+                Entry::Leaf(_) => {}
+                Entry::Malformed => return Err(TableError::Malformed { table, index, entry }),
+                _ => return Err(TableError::Absent { at: first + ((index - from) << PAGE_SHIFT) }),
+            }
+        }
+        Ok(0)
+    }
+
+    /// Writes what is to be permitted, or nothing, over a span of a lowest table.
+    fn change_pages(&mut self, table: u64, first: u64, last: u64, access: Option<Access>) {
+        for index in self.index(1, first)..=self.index(1, last) {
+            let entry = access.map_or(0, |access| match self.had(1, table, index) {
+                Entry::Leaf(leaf) => self.table.format.leaf(1, Leaf { access, ..leaf }),
+                _ => 0,
+            });
+            self.memory.write(table, index, entry);
+        }
+    }
+
     /// Writes what is to be permitted, or nothing, over all of a span.
     fn change_in(
         &mut self,
@@ -94,6 +118,9 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
         touched: &mut Invalidate,
     ) {
         self.keep(level, table, first);
+        if level == 1 && self.table.format.run_bits() == 0 {
+            return self.change_pages(table, first, last, access);
+        }
         let mut at = first;
         loop {
             let mut to = part(level, at, last);
@@ -132,11 +159,6 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
                         touched.tables = true;
                     } else {
                         self.change_in(below, child, at, to, access, touched);
-                        if access.is_none() && self.is_empty(below, child, at, to) {
-                            self.memory.write(table, index, 0);
-                            self.discard(below, child);
-                            touched.tables = true;
-                        }
                     }
                     self.keep(level, table, at);
                 }
@@ -167,45 +189,6 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
             let entry = self.table.format.leaf(level, own);
             self.memory.write(table, n, entry);
         }
-    }
-
-    /// Whether a table holds nothing; a span of it, which was looked at last, does not.
-    fn is_empty(&self, level: u8, table: u64, first: u64, last: u64) -> bool {
-        let (from, to) = (self.index(level, first), self.index(level, last));
-        let absent = |index: u64| {
-            self.memory
-                .read(table, index)
-                .is_some_and(|entry| entry == 0 || self.table.format.decode(level, entry) == Entry::Absent)
-        };
-        // What is beside it is the likeliest to be there.
-        (0..=from).rev().all(absent) && (to..self.table.format.entries(level)).all(absent)
-    }
-
-    /// Takes the tables out on the way to an address that hold nothing.
-    fn prune(&mut self, at: u64) {
-        let (mut level, mut table) = (self.table.format.levels(), self.table.root);
-        // The lowest table that is to stay, and its entry.
-        let mut last = None;
-        while let Entry::Table { at: child, level: below, .. } = self.had(level, table, self.index(level, at))
-        {
-            let index = self.index(level, at);
-            if last.is_none() || !self.is_alone(level, table, index) {
-                last = Some((table, index, below, child));
-            }
-            (level, table) = (below, child);
-        }
-        if let Some((table, index, below, child)) = last {
-            self.memory.write(table, index, 0);
-            self.discard(below, child);
-        }
-        self.forget_path();
-    }
-
-    /// Whether an entry is the only one of its table.
-    fn is_alone(&self, level: u8, table: u64, index: u64) -> bool {
-        (0..self.table.format.entries(level))
-            .filter(|n| *n != index)
-            .all(|n| self.had(level, table, n) == Entry::Absent)
     }
 }
 

@@ -129,6 +129,9 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
 
     /// How many tables mapping a span needs, where nothing is mapped.
     fn count_new(&self, level: u8, table: u64, first: u64, last: u64, target: u64) -> Result<usize, Stop> {
+        if level == 1 {
+            return self.check_free(table, first, last).map(|()| 0).map_err(Stop::Error);
+        }
         let (mut tables, mut at) = (0usize, first);
         loop {
             let to = part(level, at, last);
@@ -150,6 +153,33 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
                 return Ok(tables);
             }
             at = to + 1;
+        }
+    }
+
+    /// Whether nothing is mapped in a span of a lowest table.
+    fn check_free(&self, table: u64, first: u64, last: u64) -> Result<(), TableError> {
+        let from = self.index(1, first);
+        for index in from..=self.index(1, last) {
+            let entry = self.memory.read(table, index).ok_or(TableError::Unreadable { table })?;
+            if entry == 0 {
+                continue;
+            }
+            match self.table.format.decode(1, entry) {
+                Entry::Absent => {}
+                Entry::Malformed => return Err(TableError::Malformed { table, index, entry }),
+                _ => return Err(TableError::Taken { at: first + ((index - from) << PAGE_SHIFT) }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes pages over a span of a lowest table.
+    fn map_pages(&mut self, table: u64, first: u64, last: u64, target: u64, access: Access) {
+        let from = self.index(1, first);
+        for index in from..=self.index(1, last) {
+            let target = target + ((index - from) << PAGE_SHIFT);
+            let entry = self.table.format.leaf(1, Leaf { target, shift: PAGE_SHIFT, access });
+            self.memory.write(table, index, entry);
         }
     }
 
@@ -198,6 +228,9 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
         touched: &mut Invalidate,
     ) {
         self.keep(level, table, first);
+        if level == 1 && self.table.format.run_bits() == 0 {
+            return self.map_pages(table, first, last, target, access);
+        }
         let mut at = first;
         loop {
             let mut to = part(level, at, last);

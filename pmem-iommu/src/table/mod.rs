@@ -15,6 +15,7 @@ mod join;
 mod list;
 mod map;
 mod memory;
+mod prune;
 mod span;
 mod tree;
 mod vtd;

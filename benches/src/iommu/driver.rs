@@ -1,0 +1,105 @@
+//! The whole way: a region is mapped in the model, and the driver has a unit translate it.
+
+use super::{Mapper, pool};
+use pmem_core::{
+    AddrRange, ArenaType, Attrs, Fault, Manager, Mapping, Metric, RegionId, Request, Scope, Spot,
+    Subscription,
+};
+use pmem_drivers::iommu::{Binding, Domain, Iommu, Limits, Peers, Port, Vtd, Width, add_domain};
+use pmem_iommu::table::Pool;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
+
+/// Registers that do at once what they are asked to.
+struct Quick {
+    pool: Pool<Vec<AtomicU64>>,
+    status: u64,
+    root: u64,
+}
+
+impl Port for Quick {
+    type Memory = Pool<Vec<AtomicU64>>;
+
+    fn memory(&self) -> &Self::Memory {
+        &self.pool
+    }
+
+    fn memory_mut(&mut self) -> &mut Self::Memory {
+        &mut self.pool
+    }
+
+    fn read(&mut self, offset: u64, _: Width) -> Result<u64, Fault> {
+        Ok(match offset {
+            0x00 => 0x10,
+            // 48 bits, four levels, large pages, pages are forgotten one by one.
+            0x08 => 2 | 1 << 10 | 47 << 16 | 0x20 << 24 | 3 << 34 | 1 << 39 | 18 << 48,
+            0x10 => 1 | 0x10 << 8,
+            0x1c => self.status,
+            0x20 => self.root,
+            _ => 0,
+        })
+    }
+
+    fn write(&mut self, offset: u64, _: Width, value: u64) -> Result<(), Fault> {
+        match offset {
+            0x18 => self.status = value,
+            0x20 => self.root = value,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+struct Managed {
+    pmem: Manager,
+    domain: Domain,
+    ram: pmem_core::ArenaId,
+    /// Regions by how much they are; and what is mapped where.
+    regions: BTreeMap<(u64, u64), RegionId>,
+    mapped: BTreeMap<u64, RegionId>,
+}
+
+pub fn managed(n: usize) -> Box<dyn Mapper> {
+    let build = || -> Result<Managed, pmem_core::Error> {
+        let mut pmem = Manager::new();
+        pmem.set_journal_limit(0);
+        let system = pmem.create_arena("system", ArenaType::BUS)?;
+        let ram = pmem.create_arena("ram", ArenaType::RAM)?;
+        let all = AddrRange::sized(1 << 32, 1 << 44)?;
+        pmem.prime(ram, all, Attrs::ram())?;
+        pmem.connect(system, ram, Mapping::window(all, all.start())?, Metric::new(1))?;
+        let binding = Arc::new(Mutex::new(Binding::default()));
+        let unit = Vtd::new(Quick { pool: pool(n), status: 0, root: 0 });
+        let unit = unit.map_err(|_| pmem_core::Error::NoArena(ram))?.by_registers();
+        let driver = Iommu::new(unit, binding.clone());
+        pmem.register(Box::new(driver), Subscription::new([Scope::Everything]))?;
+        let domain = pmem.transaction(|plan| {
+            let mut binding = binding.lock().expect("no panic");
+            add_domain(plan, &mut binding, system, "domain", &Limits::x86(48), Peers::Refused)
+        })?;
+        Ok(Managed { pmem, domain, ram, regions: BTreeMap::new(), mapped: BTreeMap::new() })
+    };
+    Box::new(build().expect("a model"))
+}
+
+impl Mapper for Managed {
+    fn map(&mut self, at: u64, target: u64, len: u64) {
+        // Whoever maps has the region already: it is made once.
+        let region = *self.regions.entry((target, len)).or_insert_with(|| {
+            let range = AddrRange::sized(target, len).expect("a range");
+            let region = self.pmem.alloc(self.ram, &Request::exactly(range)).expect("nothing is there");
+            // And it is seen on the system's bus.
+            let system = self.pmem.state().arena_named("system").expect("an arena");
+            self.pmem.map(system, region).expect("by the window");
+            region
+        });
+        let alias = self.pmem.map_at(self.domain.arena, region, Spot::at(at)).expect("nothing is there");
+        self.mapped.insert(at, alias);
+    }
+
+    fn unmap(&mut self, at: u64, _: u64) {
+        let alias = self.mapped.remove(&at).expect("it is there");
+        self.pmem.unmap(alias).expect("it is there");
+    }
+}
