@@ -122,6 +122,9 @@ enum Suite {
         /// Numbers of live mappings.
         #[arg(long, value_delimiter = ',', default_value = "1e2,1e3,1e4,1e5,1e6")]
         n: Vec<f64>,
+        /// Only subjects whose names have this in them.
+        #[arg(long, default_value = "")]
+        subject: String,
         #[command(flatten)]
         how: How,
     },
@@ -250,12 +253,12 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             }
             Ok(())
         }
-        Suite::Iommu { n, how: How { quick, json } } => {
+        Suite::Iommu { n, subject, how: How { quick, json } } => {
             let time = Duration::from_millis(if quick { 3 } else { 60 });
             let sizes: Vec<usize> = n.iter().map(|n| *n as usize).collect();
             let mut out = Output { json, all: Vec::new() };
-            out.add(iommu::tables(&sizes, time));
-            out.add(iommu::addresses(&sizes, time));
+            out.add(iommu::tables(&sizes, &subject, time));
+            out.add(iommu::addresses(&sizes, &subject, time));
             let noted = out.all.iter().filter(|line| !line.note.is_empty() && line.n == sizes[0]);
             let notes: Vec<String> =
                 noted.map(|l| format!("{}, {}: {}", l.subject, l.case, l.note)).collect();

@@ -1,10 +1,7 @@
 //! The whole way: a region is mapped in the model, and the driver has a unit translate it.
 
 use super::{Mapper, pool};
-use pmem_core::{
-    AddrRange, ArenaType, Attrs, Fault, Manager, Mapping, Metric, RegionId, Request, Scope, Spot,
-    Subscription,
-};
+use pmem_core::{AddrRange, ArenaType, Attrs, Fault, Manager, RegionId, Request, Scope, Spot, Subscription};
 use pmem_drivers::iommu::{Binding, Domain, Iommu, Limits, Peers, Port, Vtd, Width, add_domain};
 use pmem_iommu::table::Pool;
 use std::collections::BTreeMap;
@@ -64,11 +61,8 @@ pub fn managed(n: usize) -> Box<dyn Mapper> {
     let build = || -> Result<Managed, pmem_core::Error> {
         let mut pmem = Manager::new();
         pmem.set_journal_limit(0);
-        let system = pmem.create_arena("system", ArenaType::BUS)?;
         let ram = pmem.create_arena("ram", ArenaType::RAM)?;
-        let all = AddrRange::sized(1 << 32, 1 << 44)?;
-        pmem.prime(ram, all, Attrs::ram())?;
-        pmem.connect(system, ram, Mapping::window(all, all.start())?, Metric::new(1))?;
+        pmem.prime(ram, AddrRange::sized(1 << 32, 1 << 44)?, Attrs::ram())?;
         let binding = Arc::new(Mutex::new(Binding::default()));
         let unit = Vtd::new(Quick { pool: pool(n), status: 0, root: 0 });
         let unit = unit.map_err(|_| pmem_core::Error::NoArena(ram))?.by_registers();
@@ -76,7 +70,7 @@ pub fn managed(n: usize) -> Box<dyn Mapper> {
         pmem.register(Box::new(driver), Subscription::new([Scope::Everything]))?;
         let domain = pmem.transaction(|plan| {
             let mut binding = binding.lock().expect("no panic");
-            add_domain(plan, &mut binding, system, "domain", &Limits::x86(48), Peers::Refused)
+            add_domain(plan, &mut binding, ram, "domain", &Limits::x86(48), Peers::Refused)
         })?;
         Ok(Managed { pmem, domain, ram, regions: BTreeMap::new(), mapped: BTreeMap::new() })
     };
@@ -88,11 +82,7 @@ impl Mapper for Managed {
         // Whoever maps has the region already: it is made once.
         let region = *self.regions.entry((target, len)).or_insert_with(|| {
             let range = AddrRange::sized(target, len).expect("a range");
-            let region = self.pmem.alloc(self.ram, &Request::exactly(range)).expect("nothing is there");
-            // And it is seen on the system's bus.
-            let system = self.pmem.state().arena_named("system").expect("an arena");
-            self.pmem.map(system, region).expect("by the window");
-            region
+            self.pmem.alloc(self.ram, &Request::exactly(range)).expect("nothing is there")
         });
         let alias = self.pmem.map_at(self.domain.arena, region, Spot::at(at)).expect("nothing is there");
         self.mapped.insert(at, alias);

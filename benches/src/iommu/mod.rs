@@ -162,10 +162,11 @@ fn counts(case: Case) -> String {
 }
 
 /// Maps and unmaps beside so many live mappings.
-pub fn tables(sizes: &[usize], time: Duration) -> Vec<Line> {
+pub fn tables(sizes: &[usize], only: &str, time: Duration) -> Vec<Line> {
+    let all: Vec<_> = SUBJECTS.iter().filter(|(name, _)| name.contains(only)).collect();
     let mut lines = Vec::new();
     for &n in sizes {
-        let mut subjects: Vec<Box<dyn Mapper>> = SUBJECTS.iter().map(|(_, make)| make(n)).collect();
+        let mut subjects: Vec<Box<dyn Mapper>> = all.iter().map(|(_, make)| make(n)).collect();
         for subject in &mut subjects {
             (0..n as u64).for_each(|i| subject.map(LIVE + i * STRIDE, TARGET + i * STRIDE, PAGE));
         }
@@ -186,7 +187,7 @@ pub fn tables(sizes: &[usize], time: Duration) -> Vec<Line> {
                     }));
                 }
             }
-            for (((subject, _), figure), own) in SUBJECTS.iter().zip(&figures).zip(&subjects) {
+            for (((subject, _), figure), own) in all.iter().zip(&figures).zip(&subjects) {
                 if own.can(case) {
                     let note = if *subject == "pmem, VT-d" { counts(case) } else { String::new() };
                     lines.push(Line {
@@ -203,13 +204,13 @@ pub fn tables(sizes: &[usize], time: Duration) -> Vec<Line> {
 }
 
 /// Device addresses: a page is given back, and another taken, in a space where so many are.
-pub fn addresses(sizes: &[usize], time: Duration) -> Vec<Line> {
+pub fn addresses(sizes: &[usize], only: &str, time: Duration) -> Vec<Line> {
     let names = ["pmem-space", "btreemap", "vm-allocator"];
     let all = AddrRange::inclusive(0, (1 << 39) - 1).expect("a range");
     let want = Want { len: PAGE, align: PAGE, window: None };
     let mut lines = Vec::new();
     for &n in sizes {
-        for kind in KINDS.iter().filter(|kind| names.contains(&kind.name)) {
+        for kind in KINDS.iter().filter(|kind| names.contains(&kind.name) && kind.name.contains(only)) {
             // What is slower than a walk in a minute is not waited for.
             if n > 100_000 && kind.name != "pmem-space" {
                 continue;

@@ -85,7 +85,9 @@ impl<F: Format + Clone + Send> Domains<F> {
         let refused = |error| veto(&error, task.range);
         let mut tables = 0;
         if task.old.is_some() && between != task.old {
-            tables += held.table.on(memory).tables_to_change(first, last).map_err(refused)?;
+            if !task.is_whole {
+                tables += held.table.on(memory).tables_to_change(first, last).map_err(refused)?;
+            }
             // Each 2 MiB may have a table, and each level one more at both ends.
             let levels = usize::from(held.table.format().levels());
             let room = usize::try_from((last - first) >> 21).unwrap_or(usize::MAX);
@@ -98,6 +100,7 @@ impl<F: Format + Clone + Send> Domains<F> {
                     let after = after.map(|before| before.range.last());
                     held.table.on(memory).tables_to_map(first, last, target, access, after)
                 }
+                Some(_) if task.is_whole => Ok(0),
                 Some(_) => held.table.on(memory).tables_to_change(first, last),
             }
             .map_err(refused)?;

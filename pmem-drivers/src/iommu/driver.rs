@@ -60,6 +60,16 @@ struct Staged {
     gone: Vec<LinkId>,
 }
 
+impl Staged {
+    /// Nothing, in the room that there is.
+    fn clear(&mut self) {
+        self.tasks.clear();
+        self.moves.clear();
+        self.come.clear();
+        self.gone.clear();
+    }
+}
+
 impl<U: Unit, L: Layout> Iommu<U, L> {
     /// A driver of a unit; the unit is started when the driver is registered.
     pub fn new(unit: U, layout: L) -> Self {
@@ -246,14 +256,16 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
     }
 
     fn finish(&mut self) {
-        let staged = core::mem::take(&mut self.staged);
-        self.close(staged.gone);
-        for one in staged.moves {
+        let gone = core::mem::take(&mut self.staged.gone);
+        self.close(gone);
+        for one in self.staged.moves.drain(..) {
             match one.new {
                 Some(place) => drop(self.places.insert(one.id, place)),
                 None => drop(self.places.remove(&one.id)),
             }
         }
+        self.staged.tasks.clear();
+        self.staged.come.clear();
     }
 }
 
@@ -288,7 +300,7 @@ impl<U: Unit + 'static, L: Layout + 'static> Driver for Iommu<U, L> {
     }
 
     fn prepare(&mut self, change: &Change<'_>) -> Result<Concern, Veto> {
-        self.staged = Staged::default();
+        self.staged.clear();
         let is_topology = |edit: &Edit| matches!(edit, Edit::Link { .. });
         let topology =
             if change.edits().iter().any(is_topology) { self.topology(change.after()) } else { Ok(()) };

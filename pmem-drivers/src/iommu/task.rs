@@ -24,6 +24,8 @@ pub(super) struct Task {
     pub(super) range: AddrRange,
     pub(super) old: Option<Target>,
     pub(super) new: Option<Target>,
+    /// It is all that was mapped together: no page is larger, and none is split.
+    pub(super) is_whole: bool,
 }
 
 impl Task {
@@ -78,6 +80,7 @@ pub(super) fn tasks(domain: LinkId, old: Option<Span>, new: Option<Span>) -> imp
         range,
         old: old.and_then(|old| old.cut(range)),
         new: new.and_then(|new| new.cut(range)),
+        is_whole: old.is_none_or(|old| old.range == range),
     };
     let both = old.zip(new).and_then(|(old, new)| old.range.intersect(new.range));
     let only = move |span: Option<Span>| match (span, both) {

@@ -42,7 +42,7 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
         self.check_map(first, last, target, access)?;
         let (level, table, tables) = loop {
             let (level, table) = self.enter(first, last);
-            match self.count_new(level, table, first, last, target) {
+            match self.count_new(level, table, first, last, target, true) {
                 Ok(tables) => break (level, table, tables),
                 Err(Stop::Error(error)) => return Err(error),
                 Err(Stop::Skips { level, table, index, child, below }) => {
@@ -72,7 +72,7 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
     ) -> Result<usize, TableError> {
         self.check_map(first, last, target, access)?;
         let (level, table) = self.enter(first, last);
-        let (tables, lowest) = match self.count_new(level, table, first, last, target) {
+        let (tables, lowest) = match self.count_new(level, table, first, last, target, false) {
             Ok(tables) => (tables, self.lowest(first)),
             Err(Stop::Error(error @ (TableError::Malformed { .. } | TableError::Unreadable { .. }))) => {
                 return Err(error);
@@ -127,10 +127,19 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
         is_whole(level, at, to) && self.table.format.has_leaves(level) && target & mask(shift_of(level)) == 0
     }
 
-    /// How many tables mapping a span needs, where nothing is mapped.
-    fn count_new(&self, level: u8, table: u64, first: u64, last: u64, target: u64) -> Result<usize, Stop> {
+    /// How many tables mapping a span needs, where nothing is mapped; of lowest tables it is looked at whether that is so, or not.
+    fn count_new(
+        &self,
+        level: u8,
+        table: u64,
+        first: u64,
+        last: u64,
+        target: u64,
+        checks: bool,
+    ) -> Result<usize, Stop> {
         if level == 1 {
-            return self.check_free(table, first, last).map(|()| 0).map_err(Stop::Error);
+            let free = if checks { self.check_free(table, first, last) } else { Ok(()) };
+            return free.map(|()| 0).map_err(Stop::Error);
         }
         let (mut tables, mut at) = (0usize, first);
         loop {
@@ -144,7 +153,7 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
                     if !(reaches(level, below, at) && reaches(level, below, to)) {
                         return Err(Stop::Skips { level, table, index, child, below });
                     }
-                    let more = self.count_new(below, child, at, to, target + (at - first))?;
+                    let more = self.count_new(below, child, at, to, target + (at - first), checks)?;
                     tables = tables.saturating_add(more);
                 }
                 Entry::Leaf(_) | Entry::Malformed => return Err(TableError::Taken { at }.into()),
