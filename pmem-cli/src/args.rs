@@ -163,17 +163,12 @@ pub enum IommuCommand {
         #[arg(value_name = "SOURCE")]
         sources: Vec<PathBuf>,
     },
-    /// Why VFIO refuses to map a range for a device (-22), or that nothing known forbids it. Exit status 3 if it is refused.
+    /// Why VFIO refuses to map a range for a device (-22), or that nothing known forbids it: exit status 3 if it is refused. Without a device:
+    /// what texts say was refused (mappings, groups, devices, interrupt controllers), each explained; exit status 3 if nothing is.
     Why {
-        /// The device.
-        #[arg(value_name = "BDF")]
-        device: String,
-        /// The device addresses, `START-END` or `START+SIZE`.
-        #[arg(value_name = "RANGE")]
-        range: String,
-        /// Sources of one machine: see `topo`.
-        #[arg(value_name = "SOURCE")]
-        sources: Vec<PathBuf>,
+        /// The device, and the device addresses, `START-END` or `START+SIZE`; or nothing of both. Then sources of one machine: see `topo`.
+        #[arg(value_name = "BDF RANGE|SOURCE", required = true)]
+        words: Vec<String>,
     },
 }
 

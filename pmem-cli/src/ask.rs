@@ -4,10 +4,11 @@ use crate::args::{Args, IommuCommand, RamCommand, TopoArgs};
 use crate::source::{open, range as parse_range, viewer, write};
 use crate::{Failure, Status};
 use pmem_core::{AddrRange, ArenaId};
-use pmem_import::{Address, Machine, PciIds, ResourceKind, parse_addr};
+use pmem_import::refused::refusals;
+use pmem_import::{Address, Iommu, Machine, PciIds, ResourceKind, parse_addr};
 use pmem_report::annotate::{AnnotateError, Annotated};
 use pmem_report::bad::BadRam;
-use pmem_report::iommu::{IommuShow, IommuWhy};
+use pmem_report::iommu::{IommuRefused, IommuShow, IommuWhy};
 use pmem_report::text::{self, Detail};
 use pmem_report::{Answer, Diff, Memory, Resolve, Topo, View};
 use std::io::{Read, Write};
@@ -54,19 +55,47 @@ pub(crate) fn iommu(args: &Args, command: &IommuCommand, out: &mut dyn Write) ->
             write(args, &IommuShow::of(&machine), out, text::iommu_show)?;
             Ok(Status::Done)
         }
-        IommuCommand::Why { device, range, sources } => {
-            let address = device.parse::<Address>().map_err(|_| {
-                Failure::Usage(format!("{device}: a function is wanted, such as 0000:3b:00.0"))
-            })?;
+        IommuCommand::Why { words } => {
+            let paths = |words: &[String]| words.iter().map(PathBuf::from).collect::<Vec<_>>();
+            let (Ok(address), Some(range)) = (words[0].parse::<Address>(), words.get(1)) else {
+                return why_refused(args, &paths(words), out);
+            };
             let (first, last) = parse_range("RANGE", range)?;
             let range =
                 AddrRange::inclusive(first, last).map_err(|error| Failure::Usage(error.to_string()))?;
-            let machine = open(args, sources)?;
+            let machine = open(args, &paths(&words[2..]))?;
             let report = IommuWhy::of(&machine, address, range);
             write(args, &report, out, text::iommu_why)?;
             Ok(if report.verdict == "refused" { Status::No } else { Status::Done })
         }
     }
+}
+
+/// Explains what texts say was refused.
+fn why_refused(args: &Args, sources: &[PathBuf], out: &mut dyn Write) -> Result<Status, Failure> {
+    let mut all = Vec::new();
+    for source in sources.iter().chain(&args.root) {
+        if !looks_like_source(&source.to_string_lossy()) {
+            let name = source.display();
+            return Err(Failure::Usage(format!(
+                "{name}: a function with a range, such as 0000:3b:00.0 0x0+0x1000, or a text is wanted"
+            )));
+        }
+        if source.is_file() {
+            let text = std::fs::read(source);
+            let text = text.map_err(|error| Failure::Other(format!("{}: {error}", source.display())))?;
+            all.extend(refusals(&text));
+        }
+    }
+    // A text that says nothing else of the machine is enough.
+    let iommu = match open(args, sources) {
+        Ok(machine) => machine.iommu,
+        Err(_) if !all.is_empty() => Iommu::default(),
+        Err(error) => return Err(error),
+    };
+    let report = IommuRefused::of(&iommu, &all);
+    write(args, &report, out, text::iommu_refused)?;
+    Ok(if report.refusals.is_empty() { Status::No } else { Status::Done })
 }
 
 pub(crate) fn view(

@@ -69,6 +69,13 @@ fn real_output_is_as_the_schemas_say() {
     let bad = std::env::temp_dir().join(format!("pmem-schema-bad-{}", std::process::id()));
     fs::write(&bad, "00010c1d370\ngiven: memmap=4K$0x10c1d000\n").unwrap();
     let bad = bad.to_str().unwrap();
+    let refused = std::env::temp_dir().join(format!("pmem-schema-refused-{}", std::process::id()));
+    fs::write(
+        &refused,
+        "intel_iommu_map: iommu width (39) is not sufficient for the mapped address (8800001000)\n",
+    )
+    .unwrap();
+    let refused = refused.to_str().unwrap();
     let par = std::env::temp_dir().join(format!("pmem-schema-par-{}", std::process::id()));
     fs::write(&par, "sdram 16M\nPAR[3] 8a0ffe00\n0x100000-0x345fff sdram no-write\n").unwrap();
     let par = par.to_str().unwrap();
@@ -82,6 +89,7 @@ fn real_output_is_as_the_schemas_say() {
             "annotate" => &["annotate"],
             "ram" => &["ram", "show"],
             "iommu-show" => &["iommu", "show"],
+            "iommu-refused" => &["iommu", "why", refused],
             "iommu-why" => &["iommu", "why", "0000:00:02.0", "0xfee00000+0x1000"],
             "ram-bad" => &["ram", "bad", bad],
             "mtrr-show" => &["mtrr", "show"],
@@ -96,7 +104,8 @@ fn real_output_is_as_the_schemas_say() {
             other => panic!("no command prints {other}"),
         };
         let own = [mtrr.to_owned()];
-        let alone = name.starts_with("mtrr") || ["par-plan", "pci-replay", "ram-bad"].contains(&name);
+        let alone = name.starts_with("mtrr")
+            || ["iommu-refused", "par-plan", "pci-replay", "ram-bad"].contains(&name);
         for source in if alone { &own[..] } else { &sources } {
             let values = output(args, source, fs::File::open(&log).unwrap().into());
             assert!(!values.is_empty() || name.starts_with("pci"), "{name} {source}");
@@ -115,4 +124,5 @@ fn real_output_is_as_the_schemas_say() {
     fs::remove_file(trace).unwrap();
     fs::remove_file(bad).unwrap();
     fs::remove_file(par).unwrap();
+    fs::remove_file(refused).unwrap();
 }

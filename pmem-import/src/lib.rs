@@ -18,6 +18,7 @@ mod net;
 mod number;
 mod open;
 mod read;
+pub mod refused;
 mod settle;
 mod text;
 

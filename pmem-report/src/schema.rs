@@ -2,7 +2,7 @@
 
 use crate::annotate::Annotated;
 use crate::bad::BadRam;
-use crate::iommu::{IommuShow, IommuWhy};
+use crate::iommu::{IommuRefused, IommuShow, IommuWhy};
 use crate::mtrr::{Plan, Show};
 use crate::par::ParPlan;
 use crate::pci::{PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, PlacementPlan};
@@ -25,7 +25,7 @@ pub fn json<T: Serialize>(report: &T) -> Value {
 
 /// Every report's name and schema.
 pub fn schemas() -> Vec<(&'static str, Value)> {
-    let all: [(&'static str, Schema); 18] = [
+    let all: [(&'static str, Schema); 19] = [
         ("topo", schema_for!(Topo)),
         ("view", schema_for!(View)),
         ("resolve", schema_for!(Resolve)),
@@ -34,6 +34,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("ram", schema_for!(Memory)),
         ("ram-bad", schema_for!(BadRam)),
         ("iommu-show", schema_for!(IommuShow)),
+        ("iommu-refused", schema_for!(IommuRefused)),
         ("iommu-why", schema_for!(IommuWhy)),
         ("mtrr-show", schema_for!(Show)),
         ("mtrr-plan", schema_for!(Plan)),

@@ -11,12 +11,14 @@ pub(crate) use fault::ASKED;
 pub use fault::FaultNote;
 pub use note::Note;
 
+use crate::iommu::{IommuRefused, RefusalNote};
 use crate::resolve::Answer;
 use crate::sources::Sources;
 use fault::Known;
 use note::explain;
 use numbers::{Number, find};
 use pmem_import::fault::faults;
+use pmem_import::refused::refusals;
 use pmem_import::{ImportError, Iommu, Machine, Text, decode};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -61,6 +63,7 @@ impl Annotated {
             (None, true) => Known::new(&own, machine, &records).notes(),
             (None, false) => Known::new(machine, machine, &records).notes(),
         };
+        let faults = with_refusals(faults, &own.iommu, text);
         about.extend(why.clone());
         let machine = if why.is_some() { &mut own } else { machine };
         let viewer = match from {
@@ -91,6 +94,24 @@ impl Annotated {
         let mut sources = pmem_import::Sources { texts: vec![text], ..pmem_import::Sources::default() };
         Ok(Machine::read(&mut sources)?)
     }
+}
+
+/// Faults, and what the text says was refused, in order.
+fn with_refusals(mut faults: Vec<FaultNote>, iommu: &Iommu, text: &[u8]) -> Vec<FaultNote> {
+    let refused = IommuRefused::of(iommu, &refusals(text)).refusals;
+    let as_fault = |note: RefusalNote| FaultNote {
+        line: note.line,
+        last_line: note.line,
+        unit: "IOMMU".to_owned(),
+        requester: None,
+        access: None,
+        address: None,
+        reason: None,
+        says: [vec![note.what], note.says].concat(),
+    };
+    faults.extend(refused.into_iter().map(as_fault));
+    faults.sort_by_key(|fault| fault.last_line);
+    faults
 }
 
 /// Why a text was not explained.

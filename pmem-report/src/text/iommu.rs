@@ -1,7 +1,7 @@
 //! IOMMUs, as text.
 
 use super::style::{Styles, styled};
-use crate::iommu::{IommuShow, IommuWhy};
+use crate::iommu::{IommuRefused, IommuShow, IommuWhy};
 use std::io::{self, Write};
 
 /// Writes what there is.
@@ -40,6 +40,22 @@ pub fn iommu_show(report: &IommuShow, styles: &Styles, out: &mut dyn Write) -> i
     }
     report.special.iter().chain(&report.aliases).try_for_each(|says| writeln!(out, "  {says}"))?;
     report.says.iter().try_for_each(|says| writeln!(out, "{}", styled(styles.warning, says)))
+}
+
+/// Writes what a text says was refused, and why.
+///
+/// # Errors
+/// What the output says.
+pub fn iommu_refused(report: &IommuRefused, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    for refusal in &report.refusals {
+        let heading = format!("line {}: {}", refusal.line, refusal.what);
+        writeln!(out, "{}", styled(styles.heading, &heading))?;
+        refusal.says.iter().try_for_each(|says| writeln!(out, "  {says}"))?;
+    }
+    if report.refusals.is_empty() {
+        writeln!(out, "No refusal was found that is known here.")?;
+    }
+    Ok(())
 }
 
 /// Writes why a mapping is refused.
