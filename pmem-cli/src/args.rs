@@ -197,8 +197,15 @@ pub enum RamCommand {
     /// are in the text make of them.
     Bad {
         /// A text: a tester's list, a log, settings; `-` for standard input.
-        #[arg(value_name = "SOURCE")]
-        source: PathBuf,
+        #[arg(value_name = "SOURCE", required = true)]
+        sources: Vec<PathBuf>,
+    },
+    /// Why memory cannot be plugged in or taken out, and why a link's window (NTB) cannot be set: each line of a text that says so, explained.
+    /// Exit status 3 if none does.
+    Plug {
+        /// Texts; `-` for standard input.
+        #[arg(value_name = "SOURCE", required = true)]
+        sources: Vec<PathBuf>,
     },
 }
 

@@ -4,11 +4,13 @@ use crate::args::{Args, IommuCommand, RamCommand, TopoArgs};
 use crate::source::{open, range as parse_range, viewer, write};
 use crate::{Failure, Status};
 use pmem_core::{AddrRange, ArenaId};
+use pmem_import::plug::plugs;
 use pmem_import::refused::refusals;
 use pmem_import::{Address, Iommu, Machine, PciIds, ResourceKind, parse_addr};
 use pmem_report::annotate::{AnnotateError, Annotated};
 use pmem_report::bad::BadRam;
 use pmem_report::iommu::{IommuRefused, IommuShow, IommuWhy};
+use pmem_report::plug::PlugReport;
 use pmem_report::text::{self, Detail};
 use pmem_report::{Answer, Diff, Memory, Resolve, Topo, View};
 use std::io::{Read, Write};
@@ -33,15 +35,13 @@ pub(crate) fn ram(args: &Args, command: &RamCommand, out: &mut dyn Write) -> Res
             write(args, &Memory::of(&machine), out, text::memory)?;
             Ok(Status::Done)
         }
-        RamCommand::Bad { source } => {
-            let mut all = Vec::new();
-            let read = if source.as_os_str() == "-" {
-                std::io::stdin().lock().read_to_end(&mut all).map(drop)
-            } else {
-                std::fs::read(source).map(|bytes| all = bytes)
-            };
-            read.map_err(|error| Failure::Other(format!("{}: {error}", source.display())))?;
-            let report = BadRam::of(&all);
+        RamCommand::Plug { sources } => {
+            let report = PlugReport::of(&plugs(&texts(sources)?));
+            write(args, &report, out, text::plug)?;
+            Ok(if report.notes.is_empty() { Status::No } else { Status::Done })
+        }
+        RamCommand::Bad { sources } => {
+            let report = BadRam::of(&texts(sources)?);
             write(args, &report, out, text::bad_ram)?;
             Ok(if report.count == 0 && report.given.is_empty() { Status::No } else { Status::Done })
         }
@@ -69,6 +69,23 @@ pub(crate) fn iommu(args: &Args, command: &IommuCommand, out: &mut dyn Write) ->
             Ok(if report.verdict == "refused" { Status::No } else { Status::Done })
         }
     }
+}
+
+/// Texts, one behind the other: lines count on.
+fn texts(sources: &[PathBuf]) -> Result<Vec<u8>, Failure> {
+    let mut all = Vec::new();
+    for source in sources {
+        if all.last().is_some_and(|last| *last != b'\n') {
+            all.push(b'\n');
+        }
+        let read = if source.as_os_str() == "-" {
+            std::io::stdin().lock().read_to_end(&mut all).map(drop)
+        } else {
+            std::fs::read(source).map(|bytes| all.extend(bytes))
+        };
+        read.map_err(|error| Failure::Other(format!("{}: {error}", source.display())))?;
+    }
+    Ok(all)
 }
 
 /// Explains what texts say was refused.

@@ -76,6 +76,9 @@ fn real_output_is_as_the_schemas_say() {
     )
     .unwrap();
     let refused = refused.to_str().unwrap();
+    let plug = std::env::temp_dir().join(format!("pmem-schema-plug-{}", std::process::id()));
+    fs::write(&plug, "memory offlining [mem 0x2100000000-0x210fffffff] failed\n").unwrap();
+    let plug = plug.to_str().unwrap();
     let par = std::env::temp_dir().join(format!("pmem-schema-par-{}", std::process::id()));
     fs::write(&par, "sdram 16M\nPAR[3] 8a0ffe00\n0x100000-0x345fff sdram no-write\n").unwrap();
     let par = par.to_str().unwrap();
@@ -91,6 +94,7 @@ fn real_output_is_as_the_schemas_say() {
             "iommu-show" => &["iommu", "show"],
             "iommu-refused" => &["iommu", "why", refused],
             "iommu-why" => &["iommu", "why", "0000:00:02.0", "0xfee00000+0x1000"],
+            "ram-plug" => &["ram", "plug", plug],
             "ram-bad" => &["ram", "bad", bad],
             "mtrr-show" => &["mtrr", "show"],
             "mtrr-plan" => &["mtrr", "plan", "--unmapped", "any"],
@@ -105,7 +109,7 @@ fn real_output_is_as_the_schemas_say() {
         };
         let own = [mtrr.to_owned()];
         let alone = name.starts_with("mtrr")
-            || ["iommu-refused", "par-plan", "pci-replay", "ram-bad"].contains(&name);
+            || ["iommu-refused", "par-plan", "pci-replay", "ram-bad", "ram-plug"].contains(&name);
         for source in if alone { &own[..] } else { &sources } {
             let values = output(args, source, fs::File::open(&log).unwrap().into());
             assert!(!values.is_empty() || name.starts_with("pci"), "{name} {source}");
@@ -124,5 +128,6 @@ fn real_output_is_as_the_schemas_say() {
     fs::remove_file(trace).unwrap();
     fs::remove_file(bad).unwrap();
     fs::remove_file(par).unwrap();
+    fs::remove_file(plug).unwrap();
     fs::remove_file(refused).unwrap();
 }

@@ -17,6 +17,7 @@ mod names;
 mod net;
 mod number;
 mod open;
+pub mod plug;
 mod read;
 pub mod refused;
 mod settle;

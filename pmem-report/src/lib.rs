@@ -15,6 +15,7 @@ pub mod mtrr;
 mod names;
 pub mod par;
 pub mod pci;
+pub mod plug;
 mod resolve;
 mod schema;
 mod sources;

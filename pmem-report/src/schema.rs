@@ -6,6 +6,7 @@ use crate::iommu::{IommuRefused, IommuShow, IommuWhy};
 use crate::mtrr::{Plan, Show};
 use crate::par::ParPlan;
 use crate::pci::{PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, PlacementPlan};
+use crate::plug::PlugReport;
 use crate::{Diff, Memory, Resolve, Topo, View};
 use schemars::{Schema, schema_for};
 use serde::Serialize;
@@ -25,13 +26,14 @@ pub fn json<T: Serialize>(report: &T) -> Value {
 
 /// Every report's name and schema.
 pub fn schemas() -> Vec<(&'static str, Value)> {
-    let all: [(&'static str, Schema); 19] = [
+    let all: [(&'static str, Schema); 20] = [
         ("topo", schema_for!(Topo)),
         ("view", schema_for!(View)),
         ("resolve", schema_for!(Resolve)),
         ("diff", schema_for!(Diff)),
         ("annotate", schema_for!(Annotated)),
         ("ram", schema_for!(Memory)),
+        ("ram-plug", schema_for!(PlugReport)),
         ("ram-bad", schema_for!(BadRam)),
         ("iommu-show", schema_for!(IommuShow)),
         ("iommu-refused", schema_for!(IommuRefused)),

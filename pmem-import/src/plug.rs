@@ -1,0 +1,309 @@
+//! What kernels say of memory that is plugged in or taken out, and of the windows of links between machines (NTB).
+
+use crate::number::hex;
+use crate::text::lines;
+use std::sync::Arc;
+
+/// Something that is said, and its line, from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlugLine {
+    /// The line.
+    pub line: u32,
+    /// What.
+    pub what: Plug,
+}
+
+/// What is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plug {
+    /// Memory was to be added that is no whole number of blocks.
+    Unaligned {
+        /// Bytes of a block.
+        block: u64,
+        /// The first address.
+        start: u64,
+        /// How many bytes.
+        size: u64,
+    },
+    /// Memory did not go offline.
+    NotOffline {
+        /// The first address.
+        first: u64,
+        /// The last.
+        last: u64,
+        /// Whoever asked was stopped.
+        by_signal: bool,
+    },
+    /// A page that could not be isolated, and how many mappings it has.
+    NotIsolated {
+        /// How many.
+        maps: u32,
+    },
+    /// Page frames that were to go.
+    Frames {
+        /// The first.
+        start: u64,
+        /// The one behind the last.
+        end: u64,
+    },
+    /// Blocks of a module.
+    Blocks {
+        /// The module.
+        module: String,
+        /// Their numbers.
+        numbers: Vec<u64>,
+    },
+    /// A block that did not go offline.
+    BlockStays(u64),
+    /// A device's memory that was cut to whole blocks.
+    Truncated(String),
+    /// A range that is somebody's already.
+    NotReserved {
+        /// The device.
+        device: String,
+        /// The first address.
+        first: u64,
+        /// The last.
+        last: u64,
+    },
+    /// A range that cannot go, for it is online.
+    Online {
+        /// The first address.
+        first: u64,
+        /// The last.
+        last: u64,
+    },
+    /// So much memory there is, and so much is to come.
+    Grow {
+        /// Bytes that there are.
+        base: u64,
+        /// Bytes that come.
+        more: u64,
+        /// Bytes of a page, and of what is kept of each.
+        page: (u64, u64),
+    },
+    /// All that comes is movable, in pieces of so many bytes, over so much that is not.
+    Movable {
+        /// Bytes that there are.
+        base: u64,
+        /// Bytes of a piece.
+        piece: u64,
+    },
+    /// So many pieces, and whether that did.
+    Pieces(u64, bool),
+    /// A window of a link that could not be set.
+    NoTranslation(String),
+    /// Registers of 64 bits are two of 32.
+    Split,
+    /// A window's size, as a power of two.
+    WindowSize {
+        /// The register.
+        bar: String,
+        /// The power of two.
+        bits: u32,
+    },
+    /// Where a window is to lead.
+    WindowTo(u64),
+    /// A requester's id becomes another beyond the link.
+    Requester {
+        /// Here.
+        own: String,
+        /// There.
+        other: String,
+    },
+    /// How much memory the other machine has.
+    Peer(u64),
+    /// An address of the link's own.
+    Link(u64),
+}
+
+/// Reads a text.
+#[must_use]
+pub fn plugs(text: &[u8]) -> Vec<PlugLine> {
+    let source: Arc<str> = "the text".into();
+    let mut out = Vec::new();
+    lines(&source, text, |line| {
+        out.extend(one(line.words()).into_iter().map(|what| PlugLine { line: line.number, what }));
+    });
+    out
+}
+
+/// The hexadecimal number behind a word.
+fn after(words: &str, word: &str) -> Option<u64> {
+    let rest = words.split_once(word)?.1.trim_start();
+    hex(rest.split(|c: char| !c.is_ascii_alphanumeric()).next()?)
+}
+
+fn decimal(words: &str, word: &str) -> Option<u64> {
+    let rest = words.split_once(word)?.1.trim_start_matches([' ', ':', '-', '\t']);
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+/// `0x2080000000-0x20ffffffff`.
+fn range(words: &str) -> Option<(u64, u64)> {
+    words.split([' ', '[', ']', ',']).find_map(|word| {
+        let (first, last) = word.split_once('-')?;
+        (first.starts_with("0x") && last.starts_with("0x")).then_some(())?;
+        Some((hex(first)?, hex(last)?))
+    })
+}
+
+fn amount(words: &str, word: &str) -> Option<u64> {
+    let mut rest = words.split_once(word)?.1.split_whitespace();
+    let number: u64 = rest.next()?.parse().ok()?;
+    let shift = match rest.next()?.trim_end_matches([',', '.', ':']) {
+        "KiB" | "kB" => 10,
+        "MiB" | "MB" => 20,
+        "GiB" | "GB" => 30,
+        "TiB" | "TB" => 40,
+        _ => return None,
+    };
+    number.checked_mul(1 << shift)
+}
+
+fn one(words: &str) -> Option<Plug> {
+    if words.contains("unaligned hotplug range") {
+        let (block, start) = (after(words, "Block size [")?, after(words, "start ")?);
+        return Some(Plug::Unaligned {
+            block,
+            start,
+            size: after(words, "size 0x").and(after(words, ", size "))?,
+        });
+    }
+    if words.contains("memory offlining [mem ") {
+        let (first, last) = range(words)?;
+        let failed = words.split_once("] ")?.1;
+        return failed.starts_with("failed").then(|| Plug::NotOffline {
+            first,
+            last,
+            by_signal: failed.contains("signal"),
+        });
+    }
+    if words.starts_with("page:") && words.contains("mapcount:") {
+        return Some(Plug::NotIsolated { maps: u32::try_from(decimal(words, "mapcount:")?).ok()? });
+    }
+    if words.contains("start_pfn:") {
+        return Some(Plug::Frames { start: decimal(words, "start_pfn:")?, end: decimal(words, "end_pfn:")? });
+    }
+    if let Some(rest) = words.strip_prefix("memory memory")
+        && rest.contains("Offline failed")
+    {
+        return Some(Plug::BlockStays(rest.split(':').next()?.parse().ok()?));
+    }
+    if let Some((module, rest)) = words.split_once(": memory")
+        && !module.contains('/')
+        && !module.contains(' ')
+    {
+        let numbers = format!("memory{rest}");
+        let numbers: Option<Vec<u64>> =
+            numbers.split_whitespace().map(|word| word.strip_prefix("memory")?.parse().ok()).collect();
+        return Some(Plug::Blocks { module: module.to_owned(), numbers: numbers? });
+    }
+    if words.contains("DAX region truncated by") {
+        return Some(Plug::Truncated(words.split("truncated by ").nth(1)?.split(" due").next()?.to_owned()));
+    }
+    if words.contains("could not reserve") {
+        let (first, last) = range(words)?;
+        let device = words.split(':').next()?.split_whitespace().next_back()?.to_owned();
+        return Some(Plug::NotReserved { device, first, last });
+    }
+    if words.contains("is onlined") || words.contains("cannot be hotremoved") {
+        let (first, last) = range(words)?;
+        return Some(Plug::Online { first, last });
+    }
+    if words.contains("guest memory ") && words.contains("hot-plug ") {
+        let page = (decimal(words, ", page ")?, decimal(words, "struct page ")?);
+        return Some(Plug::Grow {
+            base: amount(words, "guest memory ")?,
+            more: amount(words, "hot-plug ")?,
+            page,
+        });
+    }
+    if words.starts_with("base memory ") && words.contains("ZONE_MOVABLE") {
+        return Some(Plug::Movable {
+            base: amount(words, "base memory ")?,
+            piece: amount(words, "slots of ")?,
+        });
+    }
+    if let Some((count, rest)) = words.split_once(" slots:") {
+        return Some(Plug::Pieces(count.trim().parse().ok()?, rest.trim().starts_with("works")));
+    }
+    link(words)
+}
+
+fn link(words: &str) -> Option<Plug> {
+    let lower = words.to_ascii_lowercase();
+    if lower.contains("unable to set mw") && lower.contains("translation") {
+        let name = lower.split("unable to set ").nth(1)?.split_whitespace().next()?.to_owned();
+        return Some(Plug::NoTranslation(name));
+    }
+    if (lower.contains("split bars") && lower.ends_with("enabled"))
+        || (lower.contains("split -") && lower.ends_with("yes"))
+    {
+        return Some(Plug::Split);
+    }
+    if let Some(rest) = words.strip_prefix("Primary BAR") {
+        let bar = rest.split_whitespace().next()?.to_owned();
+        return Some(Plug::WindowSize { bar, bits: u32::try_from(decimal(words, "Size")?).ok()? });
+    }
+    if let Some(rest) = words.strip_prefix("PBAR") {
+        let (bar, bits) = rest.split_once("SZ ")?;
+        let bar = if bar == "23" { "2/3".to_owned() } else { bar.to_owned() };
+        return Some(Plug::WindowSize { bar, bits: bits.trim().parse().ok()? });
+    }
+    if words.contains("dma_addr 0x") {
+        return Some(Plug::WindowTo(after(words, "dma_addr ")?));
+    }
+    if let Some((_, rest)) = words.split_once("Requester ID ") {
+        let (own, other) = rest.split_once(" -> ")?;
+        return Some(Plug::Requester { own: own.trim().to_owned(), other: other.trim().to_owned() });
+    }
+    if words.starts_with("MemTotal ") && words.contains("GiB") {
+        return Some(Plug::Peer(amount(words, "MemTotal ")?));
+    }
+    if words.starts_with("B2B XLAT") || words.starts_with("LMT") {
+        return Some(Plug::Link(hex(words.split_whitespace().next_back()?)?));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_kernels_say_is_read() {
+        let one = |text: &str| plugs(text.as_bytes()).into_iter().map(|line| line.what).next();
+        assert_eq!(
+            one(
+                "[  676.541766] Block size [0x8000000] unaligned hotplug range: start 0x100200000, size 0x40000000"
+            ),
+            Some(Plug::Unaligned { block: 0x800_0000, start: 0x1_0020_0000, size: 0x4000_0000 })
+        );
+        assert_eq!(
+            one("memory offlining [mem 0x82600000000-0x8267fffffff] failed due to signal backoff"),
+            Some(Plug::NotOffline { first: 0x826_0000_0000, last: 0x826_7fff_ffff, by_signal: true })
+        );
+        assert_eq!(
+            one("device_dax dax1.0: mapping0: 0x2074200000-0x216fffffff could not reserve range"),
+            Some(Plug::NotReserved {
+                device: "dax1.0".to_owned(),
+                first: 0x20_7420_0000,
+                last: 0x21_6fff_ffff
+            })
+        );
+        assert_eq!(
+            one("Primary BAR2/3 Size : 22"),
+            Some(Plug::WindowSize { bar: "2/3".to_owned(), bits: 22 })
+        );
+        assert_eq!(one("nothing of the kind"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_text_says_nothing_panics(text in r"([ -~]{0,50}(memory[0-9]{0,30}|: memory|PBAR|SZ |Size : [0-9]{0,20}|GiB|0x[0-9a-f]{0,20}-0x)?\n?){0,10}") {
+            let _ = plugs(text.as_bytes());
+        }
+    }
+}

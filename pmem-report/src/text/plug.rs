@@ -1,0 +1,20 @@
+//! Memory that is plugged, as text.
+
+use super::style::{Styles, styled};
+use crate::plug::PlugReport;
+use std::io::{self, Write};
+
+/// Writes what a text says, explained.
+///
+/// # Errors
+/// What the output says.
+pub fn plug(report: &PlugReport, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    for note in &report.notes {
+        writeln!(out, "{}", styled(styles.heading, &format!("line {}: {}", note.line, note.what)))?;
+        note.says.iter().try_for_each(|says| writeln!(out, "  {says}"))?;
+    }
+    if report.notes.is_empty() {
+        writeln!(out, "Nothing was found that is known here.")?;
+    }
+    Ok(())
+}
