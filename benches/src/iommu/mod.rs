@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub const PAGE: u64 = 4096;
 /// Live mappings are a page each, at every fourth page from here on; what is measured is beyond them.
-const LIVE: u64 = 1 << 30;
+const LIVE: u64 = 1 << 32;
 const STRIDE: u64 = 4 * PAGE;
 /// Where measured mappings are: places of 2 MiB, of which each turn takes another.
 pub const ROOM: u64 = 1 << 36;

@@ -51,7 +51,7 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
 
     /// How many tables a change of a span needs, all of which is mapped.
     fn count_split(&self, level: u8, table: u64, first: u64, last: u64) -> Result<usize, TableError> {
-        if level == 1 && self.table.format.run_bits() == 0 {
+        if level == 1 && !self.has_runs(table, first, last) {
             return self.check_pages(table, first, last);
         }
         let (mut tables, mut at) = (0usize, first);
@@ -80,6 +80,14 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
             }
             at = to + 1;
         }
+    }
+
+    /// Whether entries of a lowest table say together that they are one page.
+    fn has_runs(&self, table: u64, first: u64, last: u64) -> bool {
+        self.table.format.run_bits() != 0
+            && (self.index(1, first)..=self.index(1, last)).any(
+                |index| matches!(self.had(1, table, index), Entry::Leaf(leaf) if leaf.shift > PAGE_SHIFT),
+            )
     }
 
     /// Whether all of a span of a lowest table is mapped, page by page: that takes no tables.
@@ -118,7 +126,7 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
         touched: &mut Invalidate,
     ) {
         self.keep(level, table, first);
-        if level == 1 && self.table.format.run_bits() == 0 {
+        if level == 1 && !self.has_runs(table, first, last) {
             return self.change_pages(table, first, last, access);
         }
         let mut at = first;

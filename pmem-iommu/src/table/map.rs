@@ -237,7 +237,8 @@ impl<F: Format, M: Memory> Walker<'_, F, M> {
         touched: &mut Invalidate,
     ) {
         self.keep(level, table, first);
-        if level == 1 && self.table.format.run_bits() == 0 {
+        // Entries are one page together only where both addresses are even.
+        if level == 1 && (self.table.format.run_bits() == 0 || (first ^ target) >> PAGE_SHIFT & 1 == 1) {
             return self.map_pages(table, first, last, target, access);
         }
         let mut at = first;
