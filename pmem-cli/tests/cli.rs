@@ -446,7 +446,7 @@ fn address_regions_of_a_board() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("board");
     let run = |text: &str| {
-        std::fs::write(&file, text).unwrap();
+        fs::write(&file, text).unwrap();
         let pmem =
             Command::new(env!("CARGO_BIN_EXE_pmem")).args(["par", "plan"]).arg(&file).output().unwrap();
         let all = String::from_utf8_lossy(&pmem.stdout).into_owned() + &String::from_utf8_lossy(&pmem.stderr);
@@ -479,4 +479,25 @@ fn address_regions_of_a_board() {
         assert_eq!(status, Some(1), "{said}");
         assert!(said.contains(wrong), "{text}: {said}");
     }
+}
+
+/// What a device's addresses lead to by the table of a unit that runs.
+#[test]
+fn addresses_are_resolved_through_a_device_s_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let entries = "0x0000000000000000\t0x00000001017f9003\t0x00000001017fa003\t0x00000001017fb003";
+    let text = format!(
+        "Device 0000:00:14.0 @0x1017f8000\nIOVA_PFN\t\tPML5E\n0x00000000ffffe |\t{entries}\t0x0000000005000001\n\
+         BIOS-e820: [mem 0x0000000000100000-0x000000007fffffff] usable\n"
+    );
+    write(folder.path(), "tables", &text);
+    let tables = folder.path().join("tables");
+    let tables = arg(&tables);
+    let (said, _) = run(&["resolve", "--from", "0000:00:14.0", "0xffffe010", tables], 0);
+    assert!(said.contains("at 0x5000010 of RAM"), "{said}");
+    assert!(said.contains("over IOMMU, the table of 0000:00:14.0"), "{said}");
+    let (said, _) = run(&["resolve", "--from", "0000:00:14.0", "0x5000010", tables], 3);
+    assert!(said.contains("nothing in 0000:00:14.0 through the IOMMU decodes 0x5000010"), "{said}");
+    let (said, _) = run(&["iommu", "show", tables], 0);
+    assert!(said.contains("0xffffe000-0xffffefff to 0x5000000, read"), "{said}");
 }

@@ -28,7 +28,8 @@ pub use error::ImportError;
 pub use facts::{
     Access, Aperture, BusId, Complaint, Conflict, Distances, Entry, Finding, Function, Heard, Initiators,
     Iommu, IommuUnit, Listed, Listing, Node, Nodes, Odd, PciResource, PciSource, Place, RequesterAlias,
-    ReservedKind, ReservedRange, ResourceKind, Said, SpecialDevice, StreamMap, TableKind, Unplaced, show_bus,
+    ReservedKind, ReservedRange, ResourceKind, Said, SpecialDevice, StreamMap, TableKind, Translation,
+    Unplaced, show_bus,
 };
 pub use gather::{Gathered, gather};
 pub use machine::{Bus, Inventory, Machine, Memory, Net, NodeArenas};

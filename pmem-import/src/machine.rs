@@ -4,7 +4,8 @@ use crate::facts::{Aperture, BusId, Distances, Finding, Function, Heard, Iommu, 
 use crate::names::Names;
 use crate::settle::{MemoryKind, NodeKind, PciTree};
 use pmem_core::{
-    AddrRange, ArenaId, Direction, Error, LinkId, Manager, Mapping, Metric, Performance, RegionId, State,
+    AddrRange, ArenaId, ArenaType, Direction, Error, LinkId, Manager, Mapping, Metric, Performance, Prot,
+    RegionId, State, Window, Windows,
 };
 use pmem_pci::Address;
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,7 +178,7 @@ impl Machine {
 
     /// Whether an arena is a bus's I/O space, or the ports as CPUs see them.
     pub fn is_io(&self, arena: ArenaId) -> bool {
-        self.state().info(arena).is_some_and(|info| info.kind.contains(pmem_core::ArenaType::IO))
+        self.state().info(arena).is_some_and(|info| info.kind.contains(ArenaType::IO))
     }
 
     /// Whether any source says where memory is.
@@ -226,6 +227,9 @@ impl Machine {
             return Ok(view);
         }
         if let Ok(address) = word.parse::<Address>() {
+            if let Some(seen) = self.translated(address)? {
+                return Ok(seen);
+            }
             let known = self.function(address).ok_or_else(|| format!("no PCI function {address}"))?;
             let node = known.numa;
             let physical = known.physical.unwrap_or(address);
@@ -244,6 +248,39 @@ impl Machine {
         let names: Vec<&str> =
             self.state().arenas().map(|(_, info, _)| info.name.as_str()).take(12).collect();
         Err(format!("no arena, node or device {word:?}; arenas are {}, …", names.join(", ")))
+    }
+
+    /// What a function sees through its table, where a source has that: an arena whose windows are the table's pages. It is made when somebody
+    /// looks from there.
+    fn translated(&mut self, address: Address) -> Result<Option<ArenaId>, String> {
+        let Some(pages) = self.iommu.tables.get(&address) else { return Ok(None) };
+        let name = format!("{address} through the IOMMU");
+        if let Some(seen) = self.state().arena_named(&name) {
+            return Ok(Some(seen));
+        }
+        let wrong = |error: &dyn std::fmt::Display| format!("the table of {address}: {error}");
+        let mut windows = Vec::new();
+        for page in pages {
+            let mut prot = Prot::empty();
+            prot.set(Prot::READ, page.read);
+            prot.set(Prot::WRITE, page.write);
+            let window = Window::fixed(page.range, page.to).map_err(|error| wrong(&error))?;
+            windows.push(window.prot(prot));
+        }
+        let mapping = match windows.is_empty() {
+            true => Mapping::Closed,
+            false => Mapping::Windows(Windows::new(windows).map_err(|error| wrong(&error))?),
+        };
+        let system = self.system;
+        let made = self.manager.transaction(|plan| {
+            let seen = plan.create_arena(name, ArenaType::VIEW)?;
+            let inward = Direction::new(mapping, Metric::new(1));
+            let link = plan.connect_asymmetric(seen, system, inward, Direction::closed())?;
+            Ok((seen, link))
+        });
+        let (seen, link) = made.map_err(|error| wrong(&error))?;
+        self.link_names.insert(link, format!("IOMMU, the table of {address}"));
+        Ok(Some(seen))
     }
 
     /// Joins a node's view to all memory, where that was not done at once.

@@ -66,7 +66,7 @@ fn one(line: &PlugLine, all: &[PlugLine]) -> Option<PlugNote> {
                 says.push(format!("the first start that does is {right:#x}"));
             }
             let count = bytes / block;
-            says.push(if bytes % block == 0 {
+            says.push(if bytes.is_multiple_of(*block) {
                 format!("the size is right: {count} blocks")
             } else {
                 format!("the size is {count} blocks and {} more", size(bytes % block))
@@ -126,7 +126,7 @@ fn offline(at: u32, first: u64, last: u64, by_signal: bool, all: &[PlugLine]) ->
                         .to_owned(),
                 );
             }
-            Plug::Frames { start, end } if start != 0 && first % start == 0 && (end - start) != 0 => {
+            Plug::Frames { start, end } if start != 0 && start < end && first.is_multiple_of(start) => {
                 let page = first / start;
                 says.push(format!(
                     "line {}: page frames {start:#x}-{:#x} are pages of {}: {} of them",
@@ -253,7 +253,7 @@ fn window(all: &[PlugLine]) -> Option<PlugNote> {
         if to >> 32 != 0 {
             says.push(format!("{to:#x} ({}) is above 4 GiB: that is why", size(to)));
         }
-        if bits < 64 && to % (1 << bits) == 0 {
+        if bits < 64 && to.is_multiple_of(1 << bits) {
             says.push(format!("its alignment is right: a multiple of {}", size(1 << bits)));
         }
         says.push(

@@ -25,6 +25,21 @@ pub struct Iommu {
     pub aliases: Vec<Said<RequesterAlias>>,
     /// Which requesters lead to which streams (SMMU).
     pub streams: Vec<Said<StreamMap>>,
+    /// By function: what its table translates, in order, where a source has the table.
+    pub tables: BTreeMap<Address, Vec<Translation>>,
+}
+
+/// Device addresses that lead elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    /// The device addresses.
+    pub range: AddrRange,
+    /// Where the first of them leads.
+    pub to: u64,
+    /// They may be read.
+    pub read: bool,
+    /// They may be written.
+    pub write: bool,
 }
 
 /// A unit.

@@ -11,7 +11,9 @@ mod said;
 
 pub use firmware::{Firmware, MapEntry, MapKind, MapUpdate, MemoryMap};
 pub use heard::{Heard, Odd};
-pub use iommu::{Iommu, IommuUnit, RequesterAlias, ReservedKind, ReservedRange, SpecialDevice, StreamMap};
+pub use iommu::{
+    Iommu, IommuUnit, RequesterAlias, ReservedKind, ReservedRange, SpecialDevice, StreamMap, Translation,
+};
 pub use listing::{Listed, Listing};
 pub use mtrr::{Complaint, Entry, Mtrr, RegisterTable, TableKind};
 pub use numa::{

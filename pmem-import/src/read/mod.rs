@@ -11,6 +11,7 @@ mod functions;
 mod identity;
 mod iomem;
 mod iommu_log;
+mod iommu_tables;
 mod keys;
 mod listing;
 mod lspci;
@@ -60,6 +61,7 @@ pub(crate) const FILE_READERS: &[FileReader] = &[
     FileReader { files: msr::FILES, read: msr::read },
     FileReader { files: identity::FILES, read: identity::read },
     FileReader { files: acpi_table::FILES, read: acpi_table::read },
+    FileReader { files: iommu_tables::FILES, read: iommu_tables::read },
 ];
 
 fn line_readers() -> Vec<Box<dyn LineReader>> {
@@ -70,6 +72,7 @@ fn line_readers() -> Vec<Box<dyn LineReader>> {
         Box::<lspci_tree::Reader>::default(),
         Box::<pci_proc::Reader>::default(),
         Box::<iommu_log::Reader>::default(),
+        Box::<iommu_tables::Reader>::default(),
         Box::<acpi_table::Reader>::default(),
         Box::<pci_found::Reader>::default(),
         Box::<pci_autoconf::Reader>::default(),

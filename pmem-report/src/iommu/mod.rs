@@ -5,5 +5,5 @@ mod show;
 mod why;
 
 pub use refused::{IommuRefused, RefusalNote};
-pub use show::{Group, IommuShow, ReservedShown, UnitShown};
+pub use show::{Group, IommuShow, ReservedShown, TableShown, TranslationShown, UnitShown};
 pub use why::IommuWhy;

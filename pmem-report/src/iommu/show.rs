@@ -1,7 +1,7 @@
 //! IOMMUs as sources describe them.
 
 use crate::sources::Sources;
-use pmem_import::{Machine, ReservedKind, ReservedRange};
+use pmem_import::{Machine, ReservedKind, ReservedRange, Translation};
 use pmem_iommu::acpi::dmar::{Scope, ScopeKind};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -22,11 +22,57 @@ pub struct IommuShow {
     pub special: Vec<String>,
     /// Requesters whose requests come as those of another.
     pub aliases: Vec<String>,
+    /// What tables of running units translate, where a source has them.
+    pub tables: Vec<TableShown>,
     /// What is odd, or not known.
     pub says: Vec<String>,
     /// What was read.
     #[serde(flatten)]
     pub sources: Sources,
+}
+
+/// A device's table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TableShown {
+    /// The device.
+    pub device: String,
+    /// What it translates, in order.
+    pub translations: Vec<TranslationShown>,
+}
+
+/// Device addresses that lead elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct TranslationShown {
+    /// The first address.
+    pub start: String,
+    /// The last.
+    pub end: String,
+    /// Where the first leads.
+    pub to: String,
+    /// `read`, `write`, `read+write`; `-` for neither.
+    pub access: String,
+}
+
+/// What the tables of running units say.
+fn tables(machine: &Machine) -> Vec<TableShown> {
+    let access = |one: &Translation| match (one.read, one.write) {
+        (true, true) => "read+write",
+        (true, false) => "read",
+        (false, true) => "write",
+        (false, false) => "-",
+    };
+    let shown = |one: &Translation| TranslationShown {
+        start: format!("{:#x}", one.range.start()),
+        end: format!("{:#x}", one.range.last()),
+        to: format!("{:#x}", one.to),
+        access: access(one).to_owned(),
+    };
+    let all = machine.iommu.tables.iter();
+    all.map(|(device, table)| TableShown {
+        device: device.to_string(),
+        translations: table.iter().map(shown).collect(),
+    })
+    .collect()
 }
 
 /// A unit.
@@ -148,6 +194,7 @@ impl IommuShow {
             groups: groups.into_iter().map(|(number, functions)| Group { number, functions }).collect(),
             special: special.collect(),
             aliases: aliases.collect(),
+            tables: tables(machine),
             says: odd(machine),
             sources: Sources::of(machine),
         }

@@ -4,6 +4,9 @@ use super::style::{Styles, styled};
 use crate::iommu::{IommuRefused, IommuShow, IommuWhy};
 use std::io::{self, Write};
 
+/// Ranges of a table that are shown.
+const SHOWN: usize = 12;
+
 /// Writes what there is.
 ///
 /// # Errors
@@ -39,6 +42,18 @@ pub fn iommu_show(report: &IommuShow, styles: &Styles, out: &mut dyn Write) -> i
         writeln!(out, "\n{}", styled(styles.heading, "Requesters that are no function"))?;
     }
     report.special.iter().chain(&report.aliases).try_for_each(|says| writeln!(out, "  {says}"))?;
+    if !report.tables.is_empty() {
+        writeln!(out, "\n{}", styled(styles.heading, "What devices reach by their tables"))?;
+    }
+    for table in &report.tables {
+        writeln!(out, "  {}: {} range(s)", table.device, table.translations.len())?;
+        for one in table.translations.iter().take(SHOWN) {
+            writeln!(out, "    {}-{} to {}, {}", one.start, one.end, one.to, one.access)?;
+        }
+        if let Some(more) = table.translations.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            writeln!(out, "    and {more} more (--json has all)")?;
+        }
+    }
     report.says.iter().try_for_each(|says| writeln!(out, "{}", styled(styles.warning, says)))
 }
 
