@@ -1,0 +1,62 @@
+//! Translation tables of bytes that libFuzzer makes up, in every format: what they say is listed and looked up alike, and changes of them are
+//! refused or done; `cargo xtask fuzz`.
+#![no_main]
+#![forbid(unsafe_code)]
+
+use libfuzzer_sys::fuzz_target;
+use pmem_iommu::table::{Access, AmdV1, ArmStage2, Format, Mapped, Pool, Table, VtdSecondStage, X86};
+use std::sync::atomic::AtomicU64;
+
+/// Where the tables are: low, so that bytes are likely to name them.
+const BASE: u64 = 0x1000;
+const PAGES: usize = 24;
+
+fn run<F: Format + Clone>(format: Option<F>, data: &[u8], at: [u64; 4]) {
+    let Some(format) = format else { return };
+    let words: Vec<AtomicU64> = (0..PAGES * 512).map(|_| AtomicU64::new(0)).collect();
+    // Entries at the begin of each page, round and round.
+    for (n, chunk) in data.chunks_exact(8).enumerate() {
+        let entry = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
+        words[n % 20 * 512 + n / 20 % 512].store(entry, std::sync::atomic::Ordering::Relaxed);
+    }
+    let mut pool = Pool::new(words, BASE);
+    let mut table = Table::adopt(format, BASE);
+    let mut listed: Vec<Mapped> = Vec::new();
+    let done = table.each(&pool, at[0], at[0].saturating_add(0xfff_ffff), &mut |one| listed.push(one));
+    if done.is_ok() {
+        for one in listed.iter().take(64) {
+            let found = table.lookup(&pool, one.first.max(at[0]));
+            assert!(found.is_some_and(|found| found.leaf.target == one.leaf.target), "{one:x?}: {found:x?}");
+        }
+    }
+    let span = |at: u64, pages: u64| (at & !0xfff, (at & !0xfff).saturating_add(pages << 12).wrapping_sub(1));
+    for (n, at) in at.into_iter().enumerate() {
+        let (first, last) = span(at, 1 + (at & 0x3ff));
+        let _ = match n {
+            0 => table.on(&mut pool).map(first, last, at >> 7 & !0xfff, Access::BOTH),
+            1 => table.on(&mut pool).unmap(first, last),
+            2 => table.on(&mut pool).protect(first, last, Access::READ),
+            _ => table.on(&mut pool).join(first, last).and(table.on(&mut pool).prune(first, last)),
+        };
+        let _ = table.lookup(&pool, at);
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Some((head, rest)) = data.split_at_checked(33) else { return };
+    let at: Vec<u64> = head[1..]
+        .chunks_exact(8)
+        .map(|chunk| u64::from_le_bytes(chunk.try_into().unwrap_or_default()))
+        .collect();
+    let Ok(at) = <[u64; 4]>::try_from(at) else { return };
+    // Mostly low addresses.
+    let at = at.map(|at| if at & 1 == 0 { at & 0xffff_ffff } else { at });
+    match head[0] % 6 {
+        0 => run(VtdSecondStage::new(3, 46, 3), rest, at),
+        1 => run(VtdSecondStage::new(5, 52, 1), rest, at),
+        2 => run(AmdV1::new(4), rest, at),
+        3 => run(AmdV1::new(6), rest, at),
+        4 => run(X86::new(4, 46, true), rest, at),
+        _ => run(ArmStage2::new(40, 44, true), rest, at),
+    }
+});
