@@ -98,7 +98,7 @@ fn intel(table: &[u8]) -> Result<bool, String> {
     for (name, queued) in [("vt-d, queue", true), ("vt-d, registers", false)] {
         let mut judge = Judge::new(name);
         let unit = Vtd::new(port(base, 0x1000)?).map_err(|fault| fault.to_string())?;
-        let unit = if queued { unit } else { unit.by_registers() };
+        let unit = if queued { unit } else { unit.by_registers().map_err(|fault| fault.to_string())? };
         let mut refusals = |unit: &mut Vtd<Port>| {
             let faults = unit.events().map_err(|fault| fault.to_string())?;
             let told = faults.into_iter().map(|fault| (fault.source, fault.address, fault.read)).collect();

@@ -423,10 +423,11 @@ proptest! {
     #[test]
     fn a_unit_of_vtd_follows(
         deeds in prop::collection::vec(deed(), 1..24),
-        (levels, absent, queue, large) in (3..=5u8, any::<bool>(), any::<bool>(), any::<bool>()),
+        (levels, absent, queue, large, buffers) in (3..=5u8, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()),
         pages in prop_oneof![3 => Just(600usize), 1 => 20..60usize],
     ) {
         let chip = VtdChip::new(levels, absent, queue);
+        let chip = if buffers { chip.buffered() } else { chip };
         let (unit, fake) = vtd(if large { chip } else { chip.small_pages() }, pages);
         play(unit, &fake, &deeds);
     }
@@ -597,7 +598,7 @@ fn a_unit_that_is_somebody_s_is_read_and_not_taken() {
     let mut port = fake.clone();
     let found = Found::vtd(&mut port).unwrap().unwrap();
     assert_eq!(fake.written(), (0, 0));
-    let [(id, Requests::Translated { domain: 1, levels: 4, .. }), (passed, Requests::Passed)] =
+    let [(id, Requests::Translated { domain: 2, levels: 4, .. }), (passed, Requests::Passed)] =
         found.requesters[..]
     else {
         panic!("{found:?}")
@@ -617,7 +618,7 @@ fn a_unit_that_is_somebody_s_is_read_and_not_taken() {
     assert!(refused.unwrap_err().to_string().contains("the unit is in use"));
     let found = Found::amd(&mut fake.clone()).unwrap().unwrap();
     let has = found.requesters.iter().find(|(id, _)| *id == ID).unwrap().1;
-    assert!(matches!(has, Requests::Translated { domain: 1, levels: 4, .. }), "{has:?}");
+    assert!(matches!(has, Requests::Translated { domain: 2, levels: 4, .. }), "{has:?}");
     let mut mapped = Vec::new();
     found.each(fake.memory(), ID, &mut |one| mapped.push((one.first, one.leaf.shift))).unwrap();
     assert_eq!(mapped, [(0x4000_0000, 21)]);
@@ -906,4 +907,197 @@ fn what_somebody_writes_into_tables_is_found() {
             .to_string()
             .contains("something is mapped that is not to be")
     );
+}
+
+/// A domain whose way to the system is cut still has devices: they would go nowhere, and must not pass.
+#[test]
+fn devices_of_a_domain_that_goes_do_not_pass() {
+    let (unit, fake) = vtd(VtdChip::new(4, false, true), 40);
+    let (mut machine, driver, domain) = small(unit, &Limits::x86(40), Peers::Refused);
+    let error = machine.pmem.disconnect(domain.link).unwrap_err().to_string();
+    assert!(error.contains("neither a domain nor the system's bus"), "{error}");
+    assert_eq!(fake.access(ID, 0x5000, false), None);
+    machine.pmem.verify(driver).unwrap();
+    let device = machine.devices[0];
+    machine
+        .pmem
+        .transaction(|plan| {
+            leave(plan, device)?;
+            plan.disconnect(domain.link)
+        })
+        .unwrap();
+    assert_eq!(fake.access(ID, 0x5000, false), None);
+}
+
+/// Of a unit that was not reset nobody's requests pass while it is programmed again.
+#[test]
+fn a_unit_that_runs_translates_while_it_is_programmed_again() {
+    fn check<C: Chip, U: Unit<Port = Fake<C>>>(mut unit: U, fake: &Fake<C>) {
+        unit.start().unwrap();
+        let format = unit.format().clone();
+        let memory = unit.port_mut().memory_mut();
+        let mut table = Table::new(format, memory).unwrap();
+        table.on(memory).map(0x5000, 0x5fff, 0x1_0000_0000, Access::BOTH).unwrap();
+        unit.seat(ID, Seat::Domain { number: 2, root: table.root() }).unwrap();
+        fake.watch(|access| {
+            assert_eq!(access(RequesterId(DEVICES[1]), 0x5000, true), None);
+            let seen = access(ID, 0x5000, true);
+            assert!(matches!(seen, None | Some(0x1_0000_0000)), "{seen:x?}");
+        });
+        unit.restart().unwrap();
+        assert!(unit.is_running().unwrap());
+        assert_eq!(fake.access(ID, 0x5000, true), None);
+        fake.unwatch();
+        // What it remembers, and nobody else looks at meanwhile.
+        for _ in 0..20 {
+            unit.seat(ID, Seat::Passed).unwrap();
+            assert_eq!(fake.access(ID, 0x5000, true), Some(0x5000));
+            unit.restart().unwrap();
+            assert_eq!(fake.access(ID, 0x5000, true), None);
+        }
+    }
+    for queue in [false, true] {
+        let (unit, fake) = vtd(VtdChip::new(4, false, queue), 20);
+        check(unit, &fake);
+    }
+    for all in [false, true] {
+        let (unit, fake) = amd(AmdChip::new(false, all), 40);
+        check(unit, &fake);
+    }
+}
+
+/// What could not be taken back at first the unit may go by, even if the rest of it could.
+#[test]
+fn tables_that_the_unit_may_still_use_are_nobody_else_s() {
+    let (unit, fake) = vtd(VtdChip::new(4, false, true), 40);
+    let mut machine = Machine::new();
+    let driver = machine.register(unit).unwrap();
+    let first = machine.domain(&Limits::x86(40), Peers::Refused).unwrap();
+    let region = machine.pmem.alloc(machine.ram, &Request::new(0x1000)).unwrap();
+    let port = fake.clone();
+    let fails = move || {
+        assert!(port.access(ID, 0x5000, false).is_some());
+        port.fail_after(Some(0));
+    };
+    // It installs last, and fails; then the unit's driver is to take back what it did.
+    machine
+        .pmem
+        .register(Box::new(Last(Box::new(fails))), Subscription::new([Scope::Everything]).priority(-1))
+        .unwrap();
+    let (free, system, device, binding) =
+        (fake.free_pages(), machine.system, machine.devices[0], Arc::clone(&machine.binding));
+    let done = machine.pmem.transaction(|plan| {
+        let limits = Limits::x86(40);
+        let domain =
+            add_domain(plan, &mut binding.lock().unwrap(), system, "domain", &limits, Peers::Refused)?;
+        join(plan, device, domain)?;
+        plan.map_at(domain.arena, region, Spot::at(0x5000))
+    });
+    assert!(done.is_err());
+    let seen = fake.access(ID, 0x5000, false);
+    assert!(matches!(seen, None | Some(RAM_AT)), "{seen:x?}");
+    machine.binding.lock().unwrap().domains.retain(|link, _| *link == first.link);
+    machine.pmem.resync(driver).unwrap();
+    assert_eq!((fake.access(ID, 0x5000, false), machine.pmem.verify(driver)), (None, Ok(())));
+    assert!(fake.free_pages() + 1 >= free, "tables are lost");
+}
+
+/// Fails after all others have installed.
+struct Last(Box<dyn FnMut() + Send>);
+
+impl pmem_core::Driver for Last {
+    fn name(&self) -> &str {
+        "last"
+    }
+    fn attach(&mut self, _: &State) -> Result<(), pmem_core::Veto> {
+        Ok(())
+    }
+    fn prepare(&mut self, _: &pmem_core::Change<'_>) -> Result<pmem_core::Concern, pmem_core::Veto> {
+        Ok(pmem_core::Concern::Concerned)
+    }
+    fn withdraw(&mut self) -> Result<(), pmem_core::Fault> {
+        Ok(())
+    }
+    fn install(&mut self) -> Result<(), pmem_core::Fault> {
+        (self.0)();
+        Err(pmem_core::Fault::new("it fails"))
+    }
+    fn revert(&mut self, _: pmem_core::Step) -> Result<(), pmem_core::Fault> {
+        Ok(())
+    }
+    fn abort(&mut self) {}
+    fn resync(&mut self, _: &State) -> Result<(), pmem_core::Fault> {
+        Ok(())
+    }
+    fn verify(&mut self, _: &State) -> Result<(), pmem_core::Mismatch> {
+        Ok(())
+    }
+}
+
+/// Addresses have no more bits than the unit takes, though its tables have more; what passes has the most levels that there are.
+#[test]
+fn a_unit_takes_as_many_bits_as_it_says() {
+    let (unit, fake) = vtd(VtdChip::new(4, true, true).width(39), 60);
+    assert_eq!((unit.width(), unit.format().levels()), (39, 3));
+    let (mut machine, _, _) = small(unit, &Limits::x86(39), Peers::Refused);
+    let (system, device) = (machine.system, machine.devices[1]);
+    machine.pmem.transaction(|plan| pass(plan, device, system)).unwrap();
+    assert_eq!(fake.access(RequesterId(DEVICES[1]), 0x5000, true), Some(0x5000));
+    let (unit, _) = vtd(VtdChip::new(4, true, true).width(42), 60);
+    assert_eq!((unit.width(), unit.format().levels()), (42, 4));
+    let mut machine = Machine::new();
+    machine.register(unit).unwrap();
+    let wide = machine.domain(&Limits::x86(43), Peers::Refused).unwrap_err().to_string();
+    assert!(wide.contains("does not translate addresses of so many bits"), "{wide}");
+    machine.domain(&Limits::x86(42), Peers::Refused).unwrap();
+}
+
+/// Of translations that somebody before left under a domain's number none is used.
+#[test]
+fn what_somebody_before_left_is_not_gone_by() {
+    let (mut unit, fake) = amd(AmdChip::new(false, false), 300);
+    let seat = |unit: &mut Amd<Fake<AmdChip>>, to: u64| {
+        let format = unit.format().clone();
+        let memory = unit.port_mut().memory_mut();
+        let mut table = Table::new(format, memory).unwrap();
+        table.on(memory).map(0x5000, 0x5fff, to, Access::BOTH).unwrap();
+        unit.seat(ID, Seat::Domain { number: 2, root: table.root() }).unwrap();
+    };
+    for _ in 0..20 {
+        unit.start().unwrap();
+        seat(&mut unit, 0x1_0000_0000);
+        assert_eq!(fake.access(ID, 0x5000, true), Some(0x1_0000_0000));
+        unit.stop().unwrap();
+        unit.start().unwrap();
+        fake.watch(|access| {
+            let seen = access(ID, 0x5000, true);
+            assert!(matches!(seen, None | Some(0x2_0000_0000)), "{seen:x?}");
+        });
+        seat(&mut unit, 0x2_0000_0000);
+        fake.unwatch();
+        unit.stop().unwrap();
+    }
+}
+
+/// A unit that does not stop may still read its tables: their memory is nobody else's, and another try takes the same.
+#[test]
+fn memory_of_a_unit_that_does_not_stop_is_kept() {
+    fn check<C: Chip, U: Unit<Port = Fake<C>>>(mut unit: U, fake: &Fake<C>) {
+        let free = fake.free_pages();
+        unit.start().unwrap();
+        let used = free - fake.free_pages();
+        fake.stall(true);
+        assert!(unit.stop().is_err());
+        assert_eq!(fake.free_pages(), free - used);
+        fake.stall(false);
+        fake.reset();
+        unit.start().unwrap();
+        assert_eq!(fake.free_pages(), free - used);
+        unit.stop().unwrap();
+        assert_eq!(fake.free_pages(), free);
+    }
+    let (unit, fake) = vtd(VtdChip::new(4, false, true), 20);
+    check(unit, &fake);
+    let (unit, fake) = amd(AmdChip::new(false, true), 40);
+    check(unit, &fake);
 }

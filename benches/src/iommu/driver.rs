@@ -34,6 +34,9 @@ impl Port for Quick {
             0x10 => 1 | 0x10 << 8,
             0x1c => self.status,
             0x20 => self.root,
+            // Everything was forgotten.
+            0x28 => 1 << 59,
+            0x108 => 1 << 57,
             _ => 0,
         })
     }
@@ -65,7 +68,7 @@ pub fn managed(n: usize) -> Box<dyn Mapper> {
         pmem.prime(ram, AddrRange::sized(1 << 32, 1 << 44)?, Attrs::ram())?;
         let binding = Arc::new(Mutex::new(Binding::default()));
         let unit = Vtd::new(Quick { pool: pool(n), status: 0, root: 0 });
-        let unit = unit.map_err(|_| pmem_core::Error::NoArena(ram))?.by_registers();
+        let unit = unit.and_then(Vtd::by_registers).map_err(|_| pmem_core::Error::NoArena(ram))?;
         let driver = Iommu::new(unit, binding.clone());
         pmem.register(Box::new(driver), Subscription::new([Scope::Everything]))?;
         let domain = pmem.transaction(|plan| {

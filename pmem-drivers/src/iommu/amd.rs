@@ -126,11 +126,10 @@ impl<P: Port> Amd<P> {
 
     fn program(&mut self, pages: Pages) -> Result<(), Fault> {
         let entries = u64::from(self.buses) * 256;
-        self.port.write(
-            registers::DEVICE_TABLE,
-            Width::Eight,
-            registers::device_table(pages.devices, entries),
-        )?;
+        let devices = registers::device_table(pages.devices, entries);
+        if self.port.read(registers::DEVICE_TABLE, Width::Eight)? != devices {
+            self.port.write(registers::DEVICE_TABLE, Width::Eight, devices)?;
+        }
         self.port.write(registers::COMMANDS, Width::Eight, registers::buffer(pages.commands, LEAST_ORDER))?;
         self.port.write(registers::EVENTS, Width::Eight, registers::buffer(pages.events, LEAST_ORDER))?;
         for register in
@@ -142,6 +141,9 @@ impl<P: Port> Amd<P> {
         let control = control | RUNNING | registers::COHERENT;
         // Commands are fetched by a unit that translates (3.4.5): what it remembers from before goes at once.
         self.port.write(registers::CONTROL, Width::Eight, control)?;
+        let is_fetching = |status: u64| status & registers::FETCHING != 0;
+        let late = "the unit did not begin to fetch commands in time";
+        wait::register(&mut self.port, (registers::STATUS, Width::Eight), is_fetching, late)?;
         if self.port.read(registers::FEATURES, Width::Eight)? & registers::FORGETS_ALL != 0 {
             return self.order([Command::All]);
         }
@@ -153,9 +155,10 @@ impl<P: Port> Amd<P> {
         Ok(())
     }
 
-    fn halt(&mut self) -> Result<(), Fault> {
+    /// Ends what bits of the control register say; it fetches no commands and writes no events any more.
+    fn halt(&mut self, what: u64) -> Result<(), Fault> {
         let control = self.port.read(registers::CONTROL, Width::Eight)?;
-        self.port.write(registers::CONTROL, Width::Eight, control & !RUNNING)?;
+        self.port.write(registers::CONTROL, Width::Eight, control & !what)?;
         let is_still = |status: u64| status & (registers::FETCHING | registers::LOGGING) == 0;
         let late = "the unit did not stop in time";
         wait::register(&mut self.port, (registers::STATUS, Width::Eight), is_still, late).map(|_| ())
@@ -217,26 +220,27 @@ impl<P: Port> Unit for Amd<P> {
         if self.port.read(registers::CONTROL, Width::Eight)? & RUNNING != 0 {
             return Err(Fault::new("the unit is in use: it translates, or fetches commands"));
         }
-        let pages = self.take_pages()?;
+        // Those of a start that could not be taken back are still there.
+        let pages = self.pages.map_or_else(|| self.take_pages(), Ok)?;
         self.refuse_all(pages.devices);
-        self.pages = Some(pages);
+        self.pages = Some(Pages { tail: 0, ..pages });
         self.program(pages).inspect_err(|_| {
-            let _ = self.halt();
-            self.give_pages();
+            if self.halt(RUNNING).is_ok() {
+                self.give_pages();
+            }
         })
     }
 
     fn restart(&mut self) -> Result<(), Fault> {
         let pages = self.started()?;
-        self.halt()?;
         self.refuse_all(pages.devices);
-        let pages = Pages { tail: 0, ..pages };
-        self.pages = Some(pages);
+        self.halt(registers::COMMAND_BUFFER | registers::EVENT_LOG)?;
+        self.pages = Some(Pages { tail: 0, ..pages });
         self.program(pages)
     }
 
     fn stop(&mut self) -> Result<(), Fault> {
-        self.halt()?;
+        self.halt(RUNNING)?;
         self.give_pages();
         Ok(())
     }
@@ -274,10 +278,10 @@ impl<P: Port> Unit for Amd<P> {
         self.set_word(id, 1, domain);
         self.set_word(id, 2, interrupts);
         self.set_word(id, 3, more);
-        self.set_word(id, 0, low);
         // What an earlier user of the domain's number left, who did not know this one's tables.
-        let pages = Command::Pages { domain: domain as u16, first: 0, shift: 64, tables: true };
-        self.order([Command::Device(id), pages])
+        self.order([Command::Pages { domain: domain as u16, first: 0, shift: 64, tables: true }])?;
+        self.set_word(id, 0, low);
+        self.order([Command::Device(id)])
     }
 
     fn seated(&self, id: RequesterId) -> Seat {

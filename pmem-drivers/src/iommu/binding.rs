@@ -21,6 +21,8 @@ pub enum Peers {
 /// A unit's devices and domains.
 #[derive(Clone, Debug, Default)]
 pub struct Binding {
+    /// The system's bus, where requests go that pass; [`super::add_domain`] says it.
+    pub system: Option<ArenaId>,
     /// By which ids a device asks: its own, and those of bridges and hidden functions that ask for it.
     pub devices: BTreeMap<ArenaId, Vec<RequesterId>>,
     /// The interconnects whose tables are this unit's.

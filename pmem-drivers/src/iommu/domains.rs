@@ -3,7 +3,7 @@
 use super::port::Port;
 use super::refuse::{fault, veto};
 use super::task::{Span, Stage, Target, Task};
-use super::unit::Unit;
+use super::unit::{PASSED, Unit};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use pmem_core::{AddrRange, Fault, LinkId, Mismatch, Placement, Veto};
@@ -47,9 +47,11 @@ impl<F: Format + Clone + Send> Domains<F> {
         let taken: BTreeSet<u16> = self.0.values().map(|held| held.number).collect();
         let count = unit.domains();
         let is_free = |number: &u16| !taken.contains(number) && u32::from(*number) < count;
-        let full =
-            || Veto::new("the unit tells no more domains apart").needs(taken.len() as u64 + 2, count.into());
-        let number = (1..=u16::MAX).find(is_free).ok_or_else(full)?;
+        let full = || {
+            Veto::new("the unit tells no more domains apart")
+                .needs(u64::from(PASSED) + taken.len() as u64 + 2, count.into())
+        };
+        let number = (PASSED + 1..=u16::MAX).find(is_free).ok_or_else(full)?;
         let format = unit.format().clone();
         let table = Table::new(format, unit.port_mut().memory_mut());
         let table = table.map_err(|error| Veto { range: None, ..veto(&error, AddrRange::ALL) })?;
@@ -105,8 +107,14 @@ impl<F: Format + Clone + Send> Domains<F> {
             }
             .map_err(refused)?;
         }
-        held.pending.reserve(2);
         Ok(tables)
+    }
+
+    /// Makes room to note what so many tasks of a domain have the unit forget.
+    pub(super) fn make_room(&mut self, domain: LinkId, tasks: usize) {
+        if let Some(held) = self.0.get_mut(&domain) {
+            held.pending.reserve(tasks);
+        }
     }
 
     /// Has a table say what a task is to have in a stage; it may say so already.

@@ -58,6 +58,8 @@ struct Staged {
     come: Vec<LinkId>,
     /// Domains that go with it.
     gone: Vec<LinkId>,
+    /// Something of it could not be taken back, and the unit may use what came with it.
+    is_astray: bool,
 }
 
 impl Staged {
@@ -67,6 +69,7 @@ impl Staged {
         self.moves.clear();
         self.come.clear();
         self.gone.clear();
+        self.is_astray = false;
     }
 }
 
@@ -120,7 +123,7 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
 
     /// Domains that come and go, and requesters that move; domains that come are noted as soon as they have a table.
     fn topology(&mut self, state: &State) -> Result<(), Veto> {
-        let (width, passes) = (self.unit.format().width(), self.unit.passes());
+        let (width, passes) = (self.unit.width(), self.unit.passes());
         let (wanted, places) = self.layout.binding(|binding| {
             Ok::<_, Veto>((wanted::domains(state, binding, width)?, wanted::places(state, binding, passes)?))
         })?;
@@ -218,6 +221,9 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
             tables += self.domains.prepare(memory, task, before)?;
             before = Some(task).filter(|task| task.new.is_some()).or(before);
         }
+        for tasks in self.staged.tasks.chunk_by(|one, next| one.domain == next.domain) {
+            tasks.iter().take(1).for_each(|task| self.domains.make_room(task.domain, tasks.len()));
+        }
         Ok(memory.set_aside(tables))
     }
 
@@ -250,9 +256,12 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         domains.into_iter().for_each(|domain| self.domains.close(memory, domain));
     }
 
+    /// Drops what was worked out. Domains that came with it go, unless the unit may still use them: a resync finds those.
     fn drop_staged(&mut self) {
         let staged = core::mem::take(&mut self.staged);
-        self.close(staged.come);
+        if !staged.is_astray {
+            self.close(staged.come);
+        }
     }
 
     fn finish(&mut self) {
@@ -291,6 +300,7 @@ impl<U: Unit + 'static, L: Layout + 'static> Driver for Iommu<U, L> {
         if done.is_err() {
             // Whatever stops it: it is not registered, and what it had is somebody's no more.
             let stopped = self.unit.stop();
+            self.staged.is_astray = stopped.is_err();
             self.drop_staged();
             stopped.map_err(refused)?;
         }
@@ -309,7 +319,7 @@ impl<U: Unit + 'static, L: Layout + 'static> Driver for Iommu<U, L> {
             self.drop_staged();
         }
         done?;
-        let Staged { tasks, moves, come, gone } = &self.staged;
+        let Staged { tasks, moves, come, gone, .. } = &self.staged;
         let is_nothing = tasks.is_empty() && moves.is_empty() && come.is_empty() && gone.is_empty();
         Ok(if is_nothing { Concern::Indifferent } else { Concern::Concerned })
     }
@@ -327,15 +337,15 @@ impl<U: Unit + 'static, L: Layout + 'static> Driver for Iommu<U, L> {
     }
 
     fn revert(&mut self, step: Step) -> Result<(), Fault> {
-        match step {
+        let done = match step {
             Step::Install => self.bring(step, Stage::Between),
-            Step::Withdraw => {
-                // What it did not take back it may still use: a resync finds it.
-                self.bring(step, Stage::Old).inspect_err(|_| self.staged = Staged::default())?;
-                self.drop_staged();
-                Ok(())
-            }
+            Step::Withdraw => self.bring(step, Stage::Old),
+        };
+        self.staged.is_astray |= done.is_err();
+        if step == Step::Withdraw {
+            self.drop_staged();
         }
+        done
     }
 
     fn abort(&mut self) {

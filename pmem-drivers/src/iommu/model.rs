@@ -120,6 +120,7 @@ pub fn add_domain(
         let region = plan.alloc(arena, &Request::exactly(range).pinned())?;
         plan.name_region(region, why)?;
     }
+    binding.system = Some(system);
     binding.domains.insert(link, peers);
     Ok(Domain { arena, link })
 }
@@ -153,10 +154,10 @@ pub fn join(plan: &mut Plan<'_>, device: ArenaId, domain: Domain) -> Result<Link
     seat(plan, device, domain.arena)
 }
 
-/// Has a device's requests pass untranslated.
+/// Has a device's requests pass untranslated, to the bus that is the [`Binding`]'s.
 ///
 /// # Errors
-/// Those of the verbs; [`Error::Refused`] when the change is made, if the unit cannot.
+/// Those of the verbs; [`Error::Refused`] when the change is made, if the unit cannot, or it is another bus.
 pub fn pass(plan: &mut Plan<'_>, device: ArenaId, system: ArenaId) -> Result<LinkId, Error> {
     seat(plan, device, system)
 }

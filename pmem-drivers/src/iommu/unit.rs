@@ -6,6 +6,9 @@ use pmem_core::Fault;
 use pmem_iommu::RequesterId;
 use pmem_iommu::table::{Format, Invalidate};
 
+/// The number of requests that pass. A unit may note under 0 what is not mapped (VT-d 4.1, 6.1), and domains have those from the next on.
+pub(super) const PASSED: u16 = 1;
+
 /// What becomes of a requester's requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Seat {
@@ -47,6 +50,11 @@ pub trait Unit: Send {
     /// How the tables of its domains are written.
     fn format(&self) -> &Self::Format;
 
+    /// Bits of the addresses that it translates.
+    fn width(&self) -> u32 {
+        self.format().width()
+    }
+
     /// How many domains it tells apart.
     fn domains(&self) -> u32;
 
@@ -62,7 +70,8 @@ pub trait Unit: Send {
     /// [`Fault`] if it is somebody's, or does not do so; it is then as it was, as far as it takes that.
     fn start(&mut self) -> Result<(), Fault>;
 
-    /// Programs it again as it was started, after it was reset; every requester is refused until it is seated.
+    /// Programs it again as it was started, whether it was reset or not; every requester is refused until it is seated. One that translates
+    /// goes on to do so: at no time does it let requests pass.
     ///
     /// # Errors
     /// [`Fault`] if it does not do so.

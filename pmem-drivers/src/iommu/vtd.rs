@@ -1,7 +1,7 @@
 //! Intel's units: VT-d (Architecture Specification 4.1), with tables of the second stage in legacy mode.
 
 use super::port::{Port, Width};
-use super::unit::{Seat, Unit, block};
+use super::unit::{PASSED, Seat, Unit, block};
 use super::wait;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -23,6 +23,8 @@ pub struct Vtd<P> {
     capability: Capability,
     extended: ExtendedCapability,
     format: VtdSecondStage,
+    /// The most levels that it walks.
+    most_levels: u8,
     queued: bool,
     /// Pages of the unit, from its start on.
     pages: Option<Pages>,
@@ -60,22 +62,35 @@ impl<P: Port> Vtd<P> {
         }
         // The least levels that have all addresses that the unit takes; else the most that it walks.
         let width = |levels: u8| 12 + 9 * u32::from(levels);
-        let mut levels = (3..=5u8).filter(|levels| capability.walks(*levels));
-        let levels = levels
-            .clone()
-            .find(|levels| width(*levels) >= capability.width())
-            .or_else(|| levels.next_back())
-            .ok_or(Fault::new("the unit walks no tables of 3 to 5 levels"))?;
+        let mut walked = (3..=5u8).filter(|levels| capability.walks(*levels));
+        let least = walked.clone().find(|levels| width(*levels) >= capability.width());
+        let most_levels =
+            walked.next_back().ok_or(Fault::new("the unit walks no tables of 3 to 5 levels"))?;
+        let levels = least.unwrap_or(most_levels);
         let format = VtdSecondStage::new(levels, 52, capability.large_pages())
             .ok_or(Fault::new("the unit's tables are of no known form"))?;
-        let queued = extended.has_queue();
-        Ok(Self { port, capability, extended, format, queued, pages: None, contexts: vec![None; 256] })
+        let unit = Self {
+            port,
+            capability,
+            extended,
+            format,
+            most_levels,
+            queued: true,
+            pages: None,
+            contexts: vec![None; 256],
+        };
+        if extended.has_queue() { Ok(unit) } else { unit.by_registers() }
     }
 
     /// Has invalidations go by registers, though there is a queue.
-    #[must_use]
-    pub fn by_registers(self) -> Self {
-        Self { queued: false, ..self }
+    ///
+    /// # Errors
+    /// [`Fault`] if it is of version 6 or a later one: those have only the queue (6.5.1).
+    pub fn by_registers(mut self) -> Result<Self, Fault> {
+        if self.port.read(registers::VERSION, Width::Four)? >> 4 & 0xf >= 6 {
+            return Err(Fault::new("units from version 6 on have no registers to invalidate by"));
+        }
+        Ok(Self { queued: false, ..self })
     }
 
     /// The port.
@@ -109,22 +124,28 @@ impl<P: Port> Vtd<P> {
             .map(|_| ())
     }
 
-    fn by_register(&mut self, offset: u64, command: u64, late: &'static str) -> Result<(), Fault> {
+    /// Invalidates by a register, which says in some bits how much it did: nothing of what it took for a wrong command.
+    fn by_register(&mut self, offset: u64, command: u64, done: u64, late: &'static str) -> Result<(), Fault> {
         let register = (offset, Width::Eight);
         let idle = |value: u64| value & registers::BUSY == 0;
         wait::register(&mut self.port, register, idle, "an invalidation before this one is not done")?;
         self.port.write(offset, Width::Eight, command)?;
-        wait::register(&mut self.port, register, idle, late).map(|_| ())
+        match wait::register(&mut self.port, register, idle, late)? & done {
+            0 => Err(Fault::new("the unit refused to invalidate")),
+            _ => Ok(()),
+        }
     }
 
     fn contexts_by_register(&mut self) -> Result<(), Fault> {
         let late = "contexts were not forgotten in time";
-        self.by_register(registers::CONTEXT_COMMAND, registers::context_command(), late)
+        let command = registers::context_command();
+        self.by_register(registers::CONTEXT_COMMAND, command, registers::CONTEXTS_DONE, late)
     }
 
     fn translations_by_register(&mut self, command: u64) -> Result<(), Fault> {
         let at = self.extended.invalidation() + 8;
-        self.by_register(at, command, "translations were not forgotten in time")
+        let late = "translations were not forgotten in time";
+        self.by_register(at, command, registers::TRANSLATIONS_DONE, late)
     }
 
     /// Puts descriptors into the queue, and waits until they are done.
@@ -200,8 +221,6 @@ impl<P: Port> Vtd<P> {
     fn program(&mut self, pages: Pages) -> Result<(), Fault> {
         self.port.write(registers::ROOT_TABLE, Width::Eight, pages.root)?;
         self.command(registers::SET_ROOT_TABLE, true, "the unit did not take the root table in time")?;
-        self.contexts_by_register()?;
-        self.translations_by_register(registers::translation_command(None))?;
         self.events()?;
         // What a former queue left (11.4.9).
         self.port.write(registers::FAULT_STATUS, Width::Four, 0x71)?;
@@ -210,15 +229,28 @@ impl<P: Port> Vtd<P> {
             self.port.write(registers::QUEUE_ADDRESS, Width::Eight, pages.queue)?;
             self.command(registers::QUEUE, true, "the unit did not begin its queue in time")?;
         }
+        self.forget_contexts(None)?;
         self.command(registers::TRANSLATION, true, "the unit did not begin to translate in time")
+    }
+
+    fn end_queue(&mut self) -> Result<(), Fault> {
+        match self.queued {
+            true => self.command(registers::QUEUE, false, "the unit did not end its queue in time"),
+            false => Ok(()),
+        }
     }
 
     fn halt(&mut self) -> Result<(), Fault> {
         self.command(registers::TRANSLATION, false, "the unit did not stop to translate in time")?;
-        if self.queued {
-            self.command(registers::QUEUE, false, "the unit did not end its queue in time")?;
+        self.end_queue()
+    }
+
+    /// Takes all out of the contexts, the word first that says that there is one.
+    fn refuse_all(&mut self) {
+        let tables: Vec<u64> = self.contexts.iter().copied().flatten().collect();
+        for table in tables {
+            (0..512).for_each(|index| self.port.memory_mut().write(table, index, 0));
         }
-        Ok(())
     }
 
     fn take_pages(&mut self) -> Result<Pages, Fault> {
@@ -266,7 +298,12 @@ impl<P: Port> Unit for Vtd<P> {
     }
 
     fn caches_absent(&self) -> bool {
-        self.capability.caches_absent()
+        // What must be flushed the unit may have read before it was written (6.8).
+        self.capability.caches_absent() || self.capability.needs_flush()
+    }
+
+    fn width(&self) -> u32 {
+        self.format.width().min(self.capability.width())
     }
 
     fn start(&mut self) -> Result<(), Fault> {
@@ -278,23 +315,22 @@ impl<P: Port> Unit for Vtd<P> {
         if protected != 0xffff_ffff && protected & 1 != 0 {
             return Err(Fault::new("the unit protects memory for whoever booted the machine"));
         }
-        let pages = self.take_pages()?;
-        self.pages = Some(pages);
+        // Those of a start that could not be taken back are still there.
+        let pages = self.pages.map_or_else(|| self.take_pages(), Ok)?;
+        self.pages = Some(Pages { tail: 0, ..pages });
+        self.refuse_all();
         self.program(pages).inspect_err(|_| {
-            let _ = self.halt();
-            self.give_pages();
+            if self.halt().is_ok() {
+                self.give_pages();
+            }
         })
     }
 
     fn restart(&mut self) -> Result<(), Fault> {
         let Some(pages) = self.pages else { return Err(Fault::new("the unit was not started")) };
-        self.halt()?;
-        let tables: Vec<u64> = self.contexts.iter().copied().flatten().collect();
-        for table in tables {
-            (0..512).for_each(|index| self.port.memory_mut().write(table, index, 0));
-        }
-        let pages = Pages { tail: 0, ..pages };
-        self.pages = Some(pages);
+        self.refuse_all();
+        self.end_queue()?;
+        self.pages = Some(Pages { tail: 0, ..pages });
         self.program(pages)
     }
 
@@ -335,14 +371,14 @@ impl<P: Port> Unit for Vtd<P> {
         }
         let (kind, domain) = match new {
             Seat::Refused => return Ok(()),
-            // Numbers from 1 on are domains'.
-            Seat::Passed => (Kind::Passed, 0),
+            Seat::Passed => (Kind::Passed, PASSED),
             Seat::Domain { number, root } => {
                 (Kind::Translated { table: root, levels: self.format.levels(), ats: false }, number)
             }
         };
+        // What passes has the most levels that there are (9.3).
         let context = Context { kind, domain, silent: false };
-        self.set_words(at, context.encode(self.format.levels()));
+        self.set_words(at, context.encode(self.most_levels));
         // It may remember that there was no context.
         if self.caches_absent() { self.forget_contexts(Some(domain)) } else { self.flush() }
     }

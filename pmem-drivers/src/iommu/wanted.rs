@@ -94,7 +94,12 @@ pub(super) fn places(
             if *mapping != Mapping::Identity {
                 return Err(Veto::new("a device is joined to its domain by something else than identity"));
             }
-            let place = fronts.get(&link.far(way)).map_or(Place::Passed, |domain| Place::In(*domain));
+            let far = link.far(way);
+            let place = match fronts.get(&far) {
+                Some(domain) => Place::In(*domain),
+                None if binding.system == Some(far) => Place::Passed,
+                None => return Err(Veto::new("a device is joined to neither a domain nor the system's bus")),
+            };
             if joined.insert(device, place).is_some() {
                 return Err(Veto::new("a device is joined to two domains"));
             }

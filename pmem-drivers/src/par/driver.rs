@@ -2,7 +2,7 @@
 
 use super::REGISTERS;
 use super::change::{ChangeError, change};
-use super::map::Map;
+use super::map::{LAST, Map};
 use super::order::Step;
 use super::port::Port;
 use super::register::{Attributes, Register, Target, Value};
@@ -30,7 +30,8 @@ pub struct Targets {
 /// cached or executed there says the regions' protection, and `UNCACHED`.
 ///
 /// Register it for the views of the arenas of memory and ports. Registers that hold what the model says are taken over without a write; others
-/// refuse the registration.
+/// refuse the registration. Beyond 1 GiB, where registers do not reach, all is the PCI bus whatever they say: nothing else may be there, and
+/// regions' protection means nothing.
 pub struct Par<P> {
     port: P,
     targets: Targets,
@@ -65,7 +66,13 @@ impl<P: Port> Par<P> {
             for piece in state.view(view) {
                 let What::Local { arena, attrs, .. } = piece.what else { continue };
                 let Some(target) = self.targets.arenas.get(&arena).copied() else { continue };
-                let range = piece.seen;
+                let mut range = piece.seen;
+                if target == Target::Pci {
+                    match AddrRange::inclusive(range.start(), range.last().min(LAST.into())) {
+                        Ok(reached) => range = reached,
+                        Err(_) => continue,
+                    }
+                }
                 let word = |addr: u64| u32::try_from(addr).ok();
                 let (Some(first), Some(last)) = (word(range.start()), word(range.last())) else {
                     return Err(Veto::new("registers reach no more than 1 GiB").at(range));
@@ -113,11 +120,10 @@ impl<P: Port> Par<P> {
 
     fn put_back(&mut self) -> Result<(), Fault> {
         let mut worst = Ok(());
-        for Step { number, before, .. } in
-            self.staged.drain(..).take(self.written).collect::<Vec<_>>().into_iter().rev()
-        {
-            worst = worst.and(self.port.write(number, before));
+        for Step { number, before, .. } in self.staged.iter().take(self.written).rev() {
+            worst = worst.and(self.port.write(*number, *before));
         }
+        self.staged.clear();
         self.written = 0;
         worst
     }

@@ -6,7 +6,7 @@ use core::ops::RangeInclusive;
 use rangemap::RangeInclusiveMap;
 
 /// The last address that registers reach: 1 GiB.
-const LAST: u32 = (1 << 30) - 1;
+pub(super) const LAST: u32 = (1 << 30) - 1;
 
 /// Which value each address has. Without registers SDRAM is where it begins, at 0, and beyond it is the PCI bus.
 #[derive(Clone, Debug)]

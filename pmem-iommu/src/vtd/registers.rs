@@ -152,6 +152,10 @@ impl ExtendedCapability {
 
 /// Bit 63 of [`CONTEXT_COMMAND`] and of the register that invalidates translations: it is not done yet.
 pub const BUSY: u64 = 1 << 63;
+/// Bits of [`CONTEXT_COMMAND`] that say how many contexts were forgotten (11.4.5); 0 if the command was wrong.
+pub const CONTEXTS_DONE: u64 = 3 << 59;
+/// Bits of the register that invalidates translations that say how many were forgotten (11.4.8.1); 0 if the command was wrong.
+pub const TRANSLATIONS_DONE: u64 = 3 << 57;
 
 /// What is written to [`CONTEXT_COMMAND`] to have all contexts forgotten (11.4.5).
 #[must_use]

@@ -24,6 +24,8 @@ pub struct AmdChip {
     chance: Chance,
     /// Events were lost, and none is written until the log is begun anew.
     lost: bool,
+    /// How often it is looked at yet until it fetches commands, once it is told to.
+    begins_in: u8,
 }
 
 impl AmdChip {
@@ -122,7 +124,11 @@ impl AmdChip {
     }
 
     fn serve(&mut self, memory: &mut Pages) {
-        while self.control(12) && !self.stalls && self.register(0x2000) != self.register(0x2008) {
+        while self.control(12)
+            && self.begins_in == 0
+            && !self.stalls
+            && self.register(0x2000) != self.register(0x2008)
+        {
             let head = self.register(0x2000);
             let at = (self.register(8) & ADDRESS) + head;
             let [low, high] = [memory.word(at), memory.word(at + 8)];
@@ -161,8 +167,10 @@ impl Chip for AmdChip {
         let whole = match offset & !7 {
             0x30 => u64::from(self.forgets_all) << 6,
             0x2020 => {
+                self.begins_in = self.begins_in.saturating_sub(1);
                 let running = |bit: u32, status: u32| u64::from(self.control(bit)) << status;
-                self.register(0x2020) & 1 | running(2, 3) | running(12, 4)
+                let fetches = if self.begins_in == 0 { running(12, 4) } else { 0 };
+                self.register(0x2020) & 1 | running(2, 3) | fetches
             }
             at => self.register(at),
         };
@@ -179,6 +187,9 @@ impl Chip for AmdChip {
                 // A log that was off begins anew once nobody says any more that events were lost.
                 let begins = !self.control(2) && value & 4 != 0;
                 self.lost &= !(begins && self.register(0x2020) & 1 == 0);
+                if !self.control(12) && value & 1 << 12 != 0 {
+                    self.begins_in = 3;
+                }
                 self.registers.insert(0x18, value);
             }
             0x2020 => *self.registers.entry(0x2020).or_default() &= !value,

@@ -16,9 +16,11 @@ const INVALIDATION_AT: u64 = 0x100;
 #[derive(Debug, Default)]
 pub struct VtdChip {
     levels: u32,
+    width: u32,
     caches_absent: bool,
     has_queue: bool,
     large: u64,
+    buffers: bool,
     status: u32,
     root: u64,
     latched: u64,
@@ -29,7 +31,8 @@ pub struct VtdChip {
     faults: u32,
     records: Vec<[u64; 2]>,
     stalls: bool,
-    busy: u64,
+    /// What the registers say by which contexts and translations are invalidated.
+    invalidated: [u64; 2],
     contexts: BTreeMap<u16, [u64; 2]>,
     cache: Cache,
     chance: Chance,
@@ -40,7 +43,7 @@ impl VtdChip {
     #[must_use]
     pub fn new(levels: u8, caches_absent: bool, has_queue: bool) -> Self {
         let levels = levels.into();
-        Self { levels, caches_absent, has_queue, large: 3, ..Self::default() }
+        Self { levels, width: 12 + 9 * levels, caches_absent, has_queue, large: 3, ..Self::default() }
     }
 
     /// One without large pages.
@@ -49,11 +52,25 @@ impl VtdChip {
         Self { large: 0, ..self }
     }
 
+    /// One that takes addresses of so many bits, fewer than its tables have; tables of all levels are walked that have as many.
+    #[must_use]
+    pub fn width(self, width: u32) -> Self {
+        Self { width, ..self }
+    }
+
+    /// One that sees what is written to memory only after it was told that its buffers are to be flushed.
+    #[must_use]
+    pub fn buffered(self) -> Self {
+        Self { buffers: true, ..self }
+    }
+
     fn capability(&self) -> u64 {
-        let width = u64::from(12 + 9 * self.levels - 1);
-        2 | u64::from(self.caches_absent) << 7
-            | 1 << (8 + self.levels - 2)
-            | width << 16
+        2 | u64::from(self.buffers) << 4
+            | u64::from(self.caches_absent) << 7
+            | (3..=self.levels)
+                .filter(|levels| 12 + 9 * levels >= self.width || *levels == self.levels)
+                .fold(0, |all, levels| all | 1 << (8 + levels - 2))
+            | u64::from(self.width - 1) << 16
             | (RECORDS_AT / 16) << 24
             | self.large << 34
             | 1 << 39
@@ -85,26 +102,26 @@ impl VtdChip {
         }
         let root = memory.word(self.latched + 16 * u64::from(id.bus()));
         if root & 1 == 0 {
-            if self.caches_absent {
+            if self.caches_absent || self.buffers {
                 self.contexts.insert(id.0, [0, 0]);
             }
             return Err(1);
         }
         let at = (root & !0xfff) + 16 * u64::from(id.devfn());
         let context = [memory.word(at), memory.word(at + 8)];
-        if context[0] & 1 == 1 || self.caches_absent {
+        if context[0] & 1 == 1 || self.caches_absent || self.buffers {
             self.contexts.insert(id.0, context);
         }
         if context[0] & 1 == 0 { Err(2) } else { Ok(context) }
     }
 
-    fn walk(&mut self, memory: &Pages, domain: u16, first: u64, at: u64) -> Option<Page> {
+    fn walk(&mut self, memory: &Pages, domain: u16, (first, levels): (u64, u32), at: u64) -> Option<Page> {
         // The lowest table that is remembered; its entries are read anew.
-        let known = (1..self.levels).find_map(|level| {
+        let known = (1..levels).find_map(|level| {
             let bits = 12 + 9 * level;
             self.cache.tables.get(&(domain, bits, at >> bits)).map(|met| (level, *met))
         });
-        let (mut level, (mut table, mut may)) = known.unwrap_or((self.levels, (first, 3)));
+        let (mut level, (mut table, mut may)) = known.unwrap_or((levels, (first, 3)));
         loop {
             let low = 12 + 9 * (level - 1);
             let entry = memory.word(table + 8 * (at >> low & 511));
@@ -167,6 +184,10 @@ impl VtdChip {
         if value & 1 << 26 == 0 {
             self.head = 0;
         }
+        if value & 1 << 27 != 0 && self.buffers {
+            self.contexts.retain(|_, context| context[0] & 1 == 1);
+            self.cache.pages.retain(|_, page| page.is_some());
+        }
     }
 }
 
@@ -179,12 +200,12 @@ impl Chip for VtdChip {
             0x10 => self.extended(),
             0x18 => u64::from(self.status) << 32,
             0x20 => self.root,
-            0x28 => self.busy & 1 << 63,
+            0x28 => self.invalidated[0],
             0x30 => u64::from(self.faults) << 32,
             0x80 => self.head,
             0x88 => self.tail,
             0x90 => self.queue,
-            at if at == INVALIDATION_AT + 8 => self.busy & 1 << 63,
+            at if at == INVALIDATION_AT + 8 => self.invalidated[1],
             at if at >= RECORDS_AT && at % 16 == 0 => record(at - RECORDS_AT)[0],
             at if at >= RECORDS_AT => record(at - RECORDS_AT)[1],
             _ => 0,
@@ -199,8 +220,11 @@ impl Chip for VtdChip {
         match offset {
             0x18 => self.command(value as u32),
             0x20 => self.root = value,
-            0x28 if self.stalls => self.busy = 1 << 63,
-            0x28 => self.contexts.clear(),
+            0x28 if self.stalls => self.invalidated[0] = 1 << 63,
+            0x28 => {
+                self.contexts.clear();
+                self.invalidated[0] = (value >> 61 & 3) << 59;
+            }
             0x34 => self.faults &= !(value as u32),
             0x88 => {
                 self.tail = value;
@@ -209,13 +233,18 @@ impl Chip for VtdChip {
             0x90 => self.queue = value,
             INVALIDATION_AT => self.address = value,
             at if at == INVALIDATION_AT + 8 => {
-                let domain = (value >> 32) as u16;
-                match value >> 60 & 3 {
-                    _ if self.stalls => self.busy = 1 << 63,
+                if self.stalls {
+                    self.invalidated[1] = 1 << 63;
+                    return;
+                }
+                let (domain, how) = ((value >> 32) as u16, value >> 60 & 3);
+                match how {
                     1 => self.cache.forget_all(),
                     2 => self.cache.forget_domain(domain),
-                    _ => self.forget_pages(domain, self.address),
+                    3 => self.forget_pages(domain, self.address),
+                    _ => {}
                 }
+                self.invalidated[1] = how << 57;
             }
             at if at >= RECORDS_AT && at % 16 == 12 && value & 1 << 31 != 0 => {
                 if let Some(record) = self.records.get_mut(((at - RECORDS_AT) / 16) as usize) {
@@ -244,14 +273,19 @@ impl Chip for VtdChip {
                 return None;
             }
         };
+        let domain = (high >> 8) as u16;
+        // What the unit notes of what is not mapped has number 0 (6.1); what passes has the most levels (9.3).
+        if self.caches_absent && domain == 0 || low >> 2 & 3 == 2 && high & 7 != u64::from(self.levels - 2) {
+            self.fault(id, at, write, 3);
+            return None;
+        }
         if low >> 2 & 3 == 2 {
             return Some(at);
         }
-        if at >> (12 + 9 * self.levels) != 0 {
+        if at >> self.width.min(63) != 0 {
             self.fault(id, at, write, 4);
             return None;
         }
-        let domain = (high >> 8) as u16;
         if self.chance.strikes() {
             self.cache.pages.remove(&(domain, at >> 12));
             self.cache.tables.retain(|(of, ..), _| *of != domain);
@@ -259,8 +293,8 @@ impl Chip for VtdChip {
         let page = match self.cache.pages.get(&(domain, at >> 12)) {
             Some(page) => *page,
             None => {
-                let page = self.walk(memory, domain, low & !0xfff, at);
-                if page.is_some() || self.caches_absent {
+                let page = self.walk(memory, domain, (low & !0xfff, (high & 7) as u32 + 2), at);
+                if page.is_some() || self.caches_absent || self.buffers {
                     self.cache.pages.insert((domain, at >> 12), page);
                 }
                 page
@@ -280,12 +314,12 @@ impl Chip for VtdChip {
     fn stall(&mut self, stalls: bool) {
         self.stalls = stalls;
         if !stalls {
-            self.busy = 0;
+            self.invalidated = [0, 0];
         }
     }
 
     fn reset(&mut self) {
-        let Self { levels, caches_absent, has_queue, large, .. } = *self;
-        *self = Self { levels, caches_absent, has_queue, large, ..Self::default() };
+        let Self { levels, width, caches_absent, has_queue, large, buffers, .. } = *self;
+        *self = Self { levels, width, caches_absent, has_queue, large, buffers, ..Self::default() };
     }
 }
