@@ -1057,7 +1057,7 @@ fn a_unit_takes_as_many_bits_as_it_says() {
 fn what_somebody_before_left_is_not_gone_by() {
     let (mut unit, fake) = amd(AmdChip::new(false, false), 300);
     let seat = |unit: &mut Amd<Fake<AmdChip>>, to: u64| {
-        let format = unit.format().clone();
+        let format = *unit.format();
         let memory = unit.port_mut().memory_mut();
         let mut table = Table::new(format, memory).unwrap();
         table.on(memory).map(0x5000, 0x5fff, to, Access::BOTH).unwrap();

@@ -367,3 +367,29 @@ fn what_is_no_page_is_refused() {
     let error = board.pmem.set(part, Attrs::ram().with_prot(Prot::READ)).unwrap_err().to_string();
     assert!(error.contains("no whole number of pages"), "{error}");
 }
+
+/// Beyond 1 GiB all is the PCI bus, whatever registers say: what is there needs none, and nothing else may be there.
+#[test]
+fn beyond_what_registers_reach_is_the_pci_bus() {
+    let mut pmem = Manager::new();
+    let cpu = pmem.create_arena("cpu", ArenaType::VIEW).unwrap();
+    let pci = pmem.create_arena("pci", ArenaType::PCI).unwrap();
+    let flash = pmem.create_arena("flash", ArenaType::ROM).unwrap();
+    pmem.prime(flash, AddrRange::new(0, 2 << 20).unwrap(), Attrs::ram()).unwrap();
+    pmem.prime(pci, AddrRange::new(0x3800_0000, 0xf000_0000).unwrap(), Attrs::ram()).unwrap();
+    let window = AddrRange::new(0x3800_0000, 0xf000_0000).unwrap();
+    pmem.connect(cpu, pci, Mapping::window(window, 0x3800_0000).unwrap(), Metric::new(1)).unwrap();
+    let mmcr = FakeMmcr::new([0; REGISTERS]);
+    let arenas = BTreeMap::from([(pci, Target::Pci), (flash, Target::BootCs)]);
+    let targets = Targets { memory: cpu, ports: None, arenas, sdram: 16 * MIB };
+    let par = Par::new(mmcr.clone(), targets);
+    pmem.register(Box::new(par), Subscription::new([Scope::View(cpu)])).unwrap();
+    let bar = |at: u64| Request::new(0x1000).at(at);
+    for at in [0x3900_0000, 0x3fff_f000, 0x4000_0000, 0xe000_0000] {
+        pmem.alloc(pci, &bar(at)).unwrap();
+    }
+    assert_eq!(mmcr.writes(), 0);
+    let high = AddrRange::new(0xf000_0000, 0xf020_0000).unwrap();
+    let error = pmem.connect(cpu, flash, Mapping::window(high, 0).unwrap(), Metric::new(1)).unwrap_err();
+    assert!(error.to_string().contains("reach no more than 1 GiB"), "{error}");
+}

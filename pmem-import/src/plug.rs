@@ -139,12 +139,13 @@ fn decimal(words: &str, word: &str) -> Option<u64> {
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// `0x2080000000-0x20ffffffff`.
+/// `0x2080000000-0x20ffffffff`, whose end is not before its begin.
 fn range(words: &str) -> Option<(u64, u64)> {
     words.split([' ', '[', ']', ',']).find_map(|word| {
         let (first, last) = word.split_once('-')?;
         (first.starts_with("0x") && last.starts_with("0x")).then_some(())?;
-        Some((hex(first)?, hex(last)?))
+        let (first, last) = (hex(first)?, hex(last)?);
+        (first <= last).then_some((first, last))
     })
 }
 
@@ -164,11 +165,8 @@ fn amount(words: &str, word: &str) -> Option<u64> {
 fn one(words: &str) -> Option<Plug> {
     if words.contains("unaligned hotplug range") {
         let (block, start) = (after(words, "Block size [")?, after(words, "start ")?);
-        return Some(Plug::Unaligned {
-            block,
-            start,
-            size: after(words, "size 0x").and(after(words, ", size "))?,
-        });
+        let size = after(words, ", size ")?;
+        return (block > 0).then_some(Plug::Unaligned { block, start, size });
     }
     if words.contains("memory offlining [mem ") {
         let (first, last) = range(words)?;
@@ -183,7 +181,8 @@ fn one(words: &str) -> Option<Plug> {
         return Some(Plug::NotIsolated { maps: u32::try_from(decimal(words, "mapcount:")?).ok()? });
     }
     if words.contains("start_pfn:") {
-        return Some(Plug::Frames { start: decimal(words, "start_pfn:")?, end: decimal(words, "end_pfn:")? });
+        let (start, end) = (decimal(words, "start_pfn:")?, decimal(words, "end_pfn:")?);
+        return (start < end).then_some(Plug::Frames { start, end });
     }
     if let Some(rest) = words.strip_prefix("memory memory")
         && rest.contains("Offline failed")

@@ -81,7 +81,7 @@ fn one(line: &PlugLine, all: &[PlugLine]) -> Option<PlugNote> {
         Plug::BlockStays(number) => Some(block_stays(at, *number, all)),
         Plug::NotReserved { device, first, last } => Some(not_reserved(at, device, *first, *last, all)),
         Plug::Grow { base, more, page: (page, each) } => {
-            let needed = more / page.max(&1) * each;
+            let needed = (more / page.max(&1)).saturating_mul(*each);
             let what = format!(
                 "{} more need {} for what is kept of each page ({each} bytes of {page})",
                 size(*more),
@@ -126,7 +126,7 @@ fn offline(at: u32, first: u64, last: u64, by_signal: bool, all: &[PlugLine]) ->
                         .to_owned(),
                 );
             }
-            Plug::Frames { start, end } if start != 0 && start < end && first.is_multiple_of(start) => {
+            Plug::Frames { start, end } if start != 0 && first.is_multiple_of(start) => {
                 let page = first / start;
                 says.push(format!(
                     "line {}: page frames {start:#x}-{:#x} are pages of {}: {} of them",
@@ -313,4 +313,45 @@ fn requesters(all: &[PlugLine]) -> Option<PlugNote> {
         "faults there name them, and the IOMMU there needs all of them as aliases of the link's function".to_owned(),
         "a window's size is a power of two, and its buffer aligned to that".to_owned(),
     ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pmem_import::plug::plugs;
+    use proptest::prelude::*;
+
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![
+            Just(0),
+            Just(u64::MAX),
+            any::<u64>(),
+            0..0x10_0000u64,
+            (0..64u32).prop_map(|bits| 1 << bits)
+        ]
+    }
+
+    proptest! {
+        /// Lines as kernels write them, with numbers that no kernel has.
+        #[test]
+        fn whatever_the_numbers_are_nothing_panics(lines in prop::collection::vec((0..10usize, number(), number(), number()), 1..6)) {
+            let text: String = lines
+                .into_iter()
+                .map(|(form, a, b, c)| match form {
+                    0 => format!("Block size [{a:#x}] unaligned hotplug range: start {b:#x}, size {c:#x}\n"),
+                    1 => format!("memory offlining [mem {a:#x}-{b:#x}] failed due to signal backoff\n"),
+                    2 => format!("start_pfn:{a} end_pfn:{b}\n"),
+                    3 => format!("memory memory{a}: Offline failed.\n"),
+                    4 => format!("dax dax1.0: mapping0: {a:#x}-{b:#x} could not reserve range\nDAX region truncated by 1.00 GiB due\n"),
+                    5 => format!("dax: {a:#x}-{b:#x} cannot be hotremoved until the next reboot\n"),
+                    6 => format!("guest memory {a} GiB, hot-plug {b} GiB, page {c}, struct page {a}\n"),
+                    7 => format!("base memory {a} GiB, slots of {b} GiB ZONE_MOVABLE\n{c} slots: works\n"),
+                    8 => format!("split BARs enabled\nPrimary BAR4 Size : {}\nunable to set mw0 translation\ndma_addr {b:#x}\n", a % 80),
+                    _ => format!("split BARs enabled\nPrimary BAR2/3 Size : {}\nMemTotal {b} GiB\n", a % 80),
+                })
+                .collect();
+            let report = PlugReport::of(&plugs(text.as_bytes()));
+            prop_assert!(report.notes.iter().all(|note| !note.what.is_empty()));
+        }
+    }
 }

@@ -30,8 +30,7 @@ pub struct Targets {
 /// cached or executed there says the regions' protection, and `UNCACHED`.
 ///
 /// Register it for the views of the arenas of memory and ports. Registers that hold what the model says are taken over without a write; others
-/// refuse the registration. Beyond 1 GiB, where registers do not reach, all is the PCI bus whatever they say: nothing else may be there, and
-/// regions' protection means nothing.
+/// refuse the registration. Beyond 1 GiB, where registers do not reach, all is the PCI bus whatever they say: nothing else may be there.
 pub struct Par<P> {
     port: P,
     targets: Targets,
@@ -81,7 +80,7 @@ impl<P: Port> Par<P> {
                 map.set(first, last, value).map_err(|error| {
                     Veto::new(match error {
                         super::MapError::Pages(..) => "it is no whole number of pages of 4 KiB",
-                        _ => "registers do not reach it",
+                        _ => "registers reach no more than 1 GiB",
                     })
                     .at(range)
                 })?;

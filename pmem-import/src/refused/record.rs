@@ -211,7 +211,8 @@ fn unit(words: &str, both: &str) -> Option<Refusal> {
     if words.contains("No firmware reserved region can cover this RMRR") {
         let range = both.split_once("this RMRR")?.1.split_once('[')?.1.split(']').next()?;
         let (first, last) = range.split_once('-')?;
-        return Some(Refusal::Unreserved { first: hex(first.trim())?, last: hex(last.trim())? });
+        let (first, last) = (hex(first.trim())?, hex(last.trim())?);
+        return (first <= last).then_some(Refusal::Unreserved { first, last });
     }
     words.contains("DMAR reported at address 0").then_some(Refusal::UnitAtZero)
 }

@@ -102,7 +102,7 @@ impl Known<'_> {
                 Some(note(line, format!("{device} may not be given away"), self.ineligible(*device)))
             }
             Refusal::Unreserved { first, last } => {
-                let bytes = (last - first).checked_add(1)?;
+                let bytes = last.checked_sub(*first)?.checked_add(1)?;
                 let amount = if bytes.is_multiple_of(1 << 20) {
                     format!("{}M", bytes >> 20)
                 } else {
@@ -293,30 +293,48 @@ impl Known<'_> {
             .map(|special| (u32::from(special.value.handle), special.value.source))
             .collect();
         entries.sort_by_key(|(handle, source)| (*source != SOUTHBRIDGE, *handle));
+        let there: BTreeSet<u32> = there.into_iter().map(|(_, id)| id).collect();
         let mut proposed: Vec<(u32, RequesterId)> = Vec::new();
-        let sources: Vec<RequesterId> = if entries.is_empty() {
-            vec![SOUTHBRIDGE, NORTHBRIDGE]
+        if let Some(shift) = shift(&missing, &entries, &there) {
+            let right = |(handle, source): &(u32, RequesterId)| {
+                let id = i64::from(*handle) - shift;
+                u32::try_from(id).ok().map(|id| (id, *source))
+            };
+            proposed.extend(entries.iter().filter_map(right));
+            let first: Vec<String> =
+                proposed.iter().filter(|(id, _)| missing.contains(id)).map(setting).collect();
+            if first.len() < proposed.len() {
+                says.push(format!(
+                    "every handle of the table is {} by {}: {} suffices to boot",
+                    if shift > 0 { "too high" } else { "too low" },
+                    shift.unsigned_abs(),
+                    first.join(" ")
+                ));
+            }
         } else {
-            entries.iter().map(|(_, source)| *source).collect()
-        };
-        proposed.extend(missing.iter().copied().zip(sources.iter().copied()));
-        let shift = missing.first().zip(entries.first()).map(|(id, (handle, _))| handle.wrapping_sub(*id));
-        if missing.len() < entries.len()
-            && let Some(shift) = shift
-        {
-            // Every handle is off by as much.
-            let rest = entries.iter().skip(missing.len());
-            let rest: Vec<(u32, RequesterId)> =
-                rest.map(|(handle, source)| (handle.wrapping_sub(shift), *source)).collect();
-            let first: Vec<String> = proposed.iter().map(setting).collect();
-            says.push(format!(
-                "every handle of the table is off by {shift}: {} suffices to boot",
-                first.join(" ")
-            ));
-            proposed.extend(rest);
+            // An entry with the id of one that is there is right.
+            let (right, wrong): (Vec<_>, Vec<_>) =
+                entries.iter().copied().partition(|(handle, _)| there.contains(handle));
+            let is_left = |source: &RequesterId| !right.iter().any(|(_, taken)| taken == source);
+            let mut sources: Vec<RequesterId> = wrong.iter().map(|(_, source)| *source).collect();
+            if sources.len() < missing.len() {
+                let usual = [SOUTHBRIDGE, NORTHBRIDGE].into_iter().filter(is_left);
+                sources.extend(usual.filter(|source| !wrong.iter().any(|(_, named)| named == source)));
+            }
+            if sources.len() > missing.len() {
+                let all = missing.iter().flat_map(|id| sources.iter().map(|source| setting(&(*id, *source))));
+                says.push(format!(
+                    "on the kernel's command line one of {}: which of them the text does not say",
+                    all.collect::<Vec<_>>().join(", ")
+                ));
+            } else {
+                proposed.extend(missing.iter().copied().zip(sources));
+            }
         }
-        let settings: Vec<String> = proposed.iter().map(setting).collect();
-        says.push(format!("on the kernel's command line: {}", settings.join(" ")));
+        if !proposed.is_empty() {
+            let settings: Vec<String> = proposed.iter().map(setting).collect();
+            says.push(format!("on the kernel's command line: {}", settings.join(" ")));
+        }
         for (handle, source) in &entries {
             says.push(format!("the table has handle {handle} for {source}"));
         }
@@ -464,6 +482,27 @@ impl Known<'_> {
     }
 }
 
+/// By how much all handles of a table are too high, if that is why some interrupt controllers are missing: the ids that it makes are those that
+/// are missing and those that are there, as far as is known. One answer, or none.
+fn shift(missing: &BTreeSet<u32>, entries: &[(u32, RequesterId)], there: &BTreeSet<u32>) -> Option<i64> {
+    let handles: BTreeSet<i64> = entries.iter().map(|(handle, _)| i64::from(*handle)).collect();
+    let fits = |shift: &i64| {
+        let ids: BTreeSet<i64> = handles.iter().map(|handle| handle - shift).collect();
+        let is_there = |id: &i64| match u32::try_from(*id) {
+            Ok(id) if there.is_empty() => missing.contains(&id) || handles.contains(&i64::from(id)),
+            Ok(id) => missing.contains(&id) || there.contains(&id),
+            Err(_) => false,
+        };
+        ids.iter().all(is_there) && missing.iter().chain(there).all(|id| ids.contains(&i64::from(*id)))
+    };
+    let shifts: BTreeSet<i64> = missing
+        .iter()
+        .flat_map(|id| handles.iter().map(move |handle| handle - i64::from(*id)))
+        .filter(fits)
+        .collect();
+    shifts.first().copied().filter(|_| shifts.len() == 1)
+}
+
 fn setting((id, source): &(u32, RequesterId)) -> String {
     format!("ivrs_ioapic[{id}]={source}")
 }
@@ -474,4 +513,83 @@ fn beyond(width: u32) -> String {
         "{limit:#x} ({}) and above are beyond it: give the guest no more bits than the unit has (QEMU: host-phys-bits-limit={width}, or guest-phys-bits={width})",
         size(limit)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pmem_import::refused::refusals;
+    use proptest::prelude::*;
+
+    fn set(ids: &[u32]) -> BTreeSet<u32> {
+        ids.iter().copied().collect()
+    }
+
+    #[test]
+    fn handles_are_off_by_as_much_or_not_at_all() {
+        let (south, north, other) = (SOUTHBRIDGE, NORTHBRIDGE, RequesterId::new(0x40, 0, 1));
+        // One too high, as one that is there says nothing of is noticed.
+        assert_eq!(shift(&set(&[32]), &[(33, south), (34, north)], &set(&[])), Some(1));
+        assert_eq!(shift(&set(&[32]), &[(33, south), (34, north)], &set(&[32, 33])), Some(1));
+        // One too low.
+        assert_eq!(shift(&set(&[6]), &[(4, south), (5, north)], &set(&[5, 6])), Some(-1));
+        assert_eq!(shift(&set(&[7, 8]), &[(0, south), (255, north)], &set(&[])), None);
+        // The one of 4 is right.
+        assert_eq!(shift(&set(&[6]), &[(4, south), (9, north)], &set(&[4, 6])), None);
+        assert_eq!(shift(&set(&[1]), &[(1, other)], &set(&[])), Some(0));
+        assert_eq!(shift(&set(&[1]), &[], &set(&[])), None);
+    }
+
+    fn says(text: &str, table: &[(u8, RequesterId)]) -> String {
+        let mut dump = String::new();
+        for (handle, source) in table {
+            dump.push_str(&format!("AMD-Vi:   DEV_SPECIAL(IOAPIC[{handle}])\t\tdevid: {source}\n"));
+        }
+        let mut sources = pmem_import::Sources::default();
+        sources.add_stream("log", &mut dump.as_bytes()).unwrap();
+        let machine = pmem_import::Machine::read(&mut sources).unwrap();
+        let report = IommuRefused::of(&machine.iommu, &refusals(text.as_bytes()));
+        report.refusals.iter().flat_map(|note| note.says.clone()).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn entries_that_are_right_stay() {
+        let there = "IOAPIC[0]: apic_id 4, version 33\nIOAPIC[1]: apic_id 6, version 33\n";
+        let text = format!("{there}AMD-Vi: [Firmware Bug]: IOAPIC[6] not in IVRS table\n");
+        let said = says(&text, &[(4, SOUTHBRIDGE), (9, NORTHBRIDGE)]);
+        assert!(said.contains("command line: ivrs_ioapic[6]=00:00.1"), "{said}");
+        assert!(!said.contains("ivrs_ioapic[6]=00:14.0"), "{said}");
+        // The southbridge's entry is right and the only one.
+        let said = says(&text, &[(4, SOUTHBRIDGE)]);
+        assert!(said.contains("command line: ivrs_ioapic[6]=00:00.1"), "{said}");
+        // Nothing is known but that it is missing.
+        let said = says("AMD-Vi: [Firmware Bug]: IOAPIC[6] not in IVRS table\n", &[]);
+        assert!(said.contains("one of ivrs_ioapic[6]=00:14.0, ivrs_ioapic[6]=00:00.1: which"), "{said}");
+    }
+
+    proptest! {
+        /// Lines as kernels and monitors write them, with numbers that none has.
+        #[test]
+        fn whatever_the_numbers_are_nothing_panics(
+            lines in prop::collection::vec((0..7usize, any::<u64>(), any::<u64>(), any::<bool>()), 1..6)
+        ) {
+            let text: String = lines
+                .into_iter()
+                .map(|(form, a, b, is_small)| {
+                    let (a, b) = if is_small { (a % 300, b % 0x1_0000) } else { (a, b) };
+                    match form {
+                        0 => format!("vfio_dma_map(0x1, {a:#x}, {b:#x}, 0x2) = -22\n"),
+                        1 => format!("intel_iommu_map: iommu width ({}) is not sufficient for the mapped address ({b:x})\n", a % 200),
+                        2 => format!("DMAR: No firmware reserved region can cover this RMRR [{a:#x}-{b:#x}], contact\n"),
+                        3 => format!("IOAPIC[{}] not in IVRS table\nivrs_ioapic[{b}]=00:00.2\n", a & 0xffff_ffff),
+                        4 => format!("KVM_SET_USER_MEMORY_REGION failed, start={a:#x}, size={b:#x}\n"),
+                        5 => format!("IO-APIC {a:#x} entry beyond bounds\n"),
+                        _ => format!("BAR gpu0 base {a:#x} size {b:#x}\nguest RAM {b:#x} + {a:#x}\n"),
+                    }
+                })
+                .collect();
+            let report = IommuRefused::of(&Iommu::default(), &refusals(text.as_bytes()));
+            prop_assert!(report.refusals.iter().all(|note| !note.what.is_empty()));
+        }
+    }
 }
