@@ -81,7 +81,7 @@ fn named(what: &str, rest: &str) -> Vec<BadRecord> {
     // `errors: 0x7DDF0000 .. 0x7DDF4000`: an end that begins a page is not among them.
     if let Some((low, high)) = rest.split_once("..") {
         let last = |end: u64, first: u64| if end & 0xfff == 0 && end > first { end - 1 } else { end };
-        let ends = hex(low.trim()).zip(hex(high.trim()));
+        let ends = hex(low.trim()).zip(hex(high.trim())).filter(|(low, high)| low <= high);
         return ends.map(|(low, high)| BadRecord::Range(low, last(high, low))).into_iter().collect();
     }
     if what.contains("error") {
