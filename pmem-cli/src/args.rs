@@ -119,6 +119,21 @@ pub enum Command {
         #[command(subcommand)]
         command: ParCommand,
     },
+    /// Where descriptions of a machine contradict each other: tables, maps, registers, logs. Exit status 1 if something is wrong.
+    ///
+    /// Each source is a machine of its own: a folder, an archive, a text. With --json there is a line for each finding, and a last one with
+    /// the counts and what could not be checked.
+    Lint {
+        /// Tells what a rule is: `N1`; `all` tells all.
+        #[arg(long, value_name = "RULE")]
+        explain: Option<String>,
+        /// All sources are of one machine.
+        #[arg(long)]
+        together: bool,
+        /// Captures; this machine if none is given.
+        #[arg(value_name = "SOURCE")]
+        sources: Vec<PathBuf>,
+    },
     /// Memory by pages: segments, free lists, blocks, nodes.
     Ram {
         /// What to do.

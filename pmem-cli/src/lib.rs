@@ -4,6 +4,7 @@
 pub mod args;
 mod ask;
 mod gather;
+mod lint;
 mod mtrr;
 mod mtrr_apply;
 mod mtrr_need;
@@ -39,6 +40,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Par { command } => par::par(args, command, out),
         Command::Ram { command } => ask::ram(args, command, out),
         Command::Iommu { command } => ask::iommu(args, command, out),
+        Command::Lint { explain, together, sources } => {
+            lint::lint(args, explain.as_deref(), *together, sources, out)
+        }
         Command::Gather { out: path } => gather::run(args, path, out),
         Command::Completions { shell } => args::completions(*shell, out),
         Command::Man => args::man(out),

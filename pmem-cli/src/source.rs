@@ -68,7 +68,7 @@ pub(crate) fn viewer(machine: &mut Machine, from: Option<&str>) -> Result<ArenaI
 }
 
 /// Styles for the output.
-fn styles(color: Color) -> Styles {
+pub(crate) fn styles(color: Color) -> Styles {
     let on = match color {
         Color::Always => true,
         Color::Never => false,

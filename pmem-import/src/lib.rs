@@ -5,6 +5,7 @@
 //! both) → the model → [`Machine`]. What a source does not say stays unknown. Decoding nets in JSON are read by [`read_net`].
 #![forbid(unsafe_code)]
 
+pub mod acpi;
 pub mod bad;
 mod capture;
 mod error;
@@ -26,10 +27,11 @@ mod text;
 pub use capture::{Sources, Text, Tree};
 pub use error::ImportError;
 pub use facts::{
-    Access, Aperture, BusId, Complaint, Conflict, Distances, Entry, Finding, Function, Heard, Initiators,
-    Iommu, IommuUnit, Listed, Listing, Node, Nodes, Odd, PciResource, PciSource, Place, RequesterAlias,
-    ReservedKind, ReservedRange, ResourceKind, Said, SpecialDevice, StreamMap, TableKind, Translation,
-    Unplaced, show_bus,
+    Access, Aperture, BusId, Complaint, Conflict, Cxl, Decoder, Distances, Entry, Facts, Finding, Firmware,
+    Function, Heard, Initiators, Iommu, IommuUnit, Level, Listed, Listing, MapEntry, MapKind, MemoryMap,
+    Node, Nodes, Odd, Pci, PciResource, PciSource, Place, Remark, RequesterAlias, ReservedKind,
+    ReservedRange, ResourceKind, Said, Shape, SpecialDevice, StreamMap, TableKind, Tables, Translation,
+    Unplaced, Wish, crossing, join, show_bus, without,
 };
 pub use gather::{Gathered, gather};
 pub use machine::{Bus, Inventory, Machine, Memory, Net, NodeArenas};

@@ -38,6 +38,21 @@ pub(crate) fn hex(text: &str) -> Option<u64> {
     plain.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
 }
 
+/// A number as the kernel's command line has it: `4K`, `0x1000`, `2399M`.
+pub(crate) fn amount(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|c: char| "kKmMgGtT".contains(c));
+    let shift = match text.get(digits.len()..)?.to_ascii_lowercase().as_str() {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return None,
+    };
+    let number = if digits.starts_with("0x") { hex(digits)? } else { digits.parse().ok()? };
+    number.checked_mul(1 << shift)
+}
+
 /// A function of its numbers: bus, device and function, with the segment before or without.
 pub(crate) fn function(numbers: &[u64]) -> Option<Address> {
     let (segment, bus, device, function) = match *numbers {

@@ -2,11 +2,22 @@
 
 use crate::capture::Sources;
 use crate::error::ImportError;
+use crate::facts::Facts;
 use crate::machine::Machine;
 use crate::model::build;
 use crate::read::read;
 use crate::settle::{MtrrFacts, settle};
 use std::path::PathBuf;
+
+impl Facts {
+    /// Reads what sources say, each with its place, before anything is decided; and what of it is about memory types.
+    #[must_use]
+    pub fn read(sources: &mut Sources) -> (Self, MtrrFacts) {
+        let mut facts = read(sources);
+        let mtrr = MtrrFacts::settle(&mut facts);
+        (facts, mtrr)
+    }
+}
 
 impl Machine {
     /// Reads a machine from sources, and builds the model of what they say.

@@ -10,6 +10,7 @@ mod attrs;
 pub mod bad;
 mod diff;
 pub mod iommu;
+pub mod lint;
 mod memory;
 pub mod mtrr;
 mod names;

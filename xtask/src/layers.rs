@@ -63,6 +63,7 @@ const HOUSE: [(&str, &[&str]); 12] = [
         &[
             "error",
             "number",
+            "acpi",
             "facts",
             "capture|text",
             "fault|bad|plug|refused|read",
@@ -79,7 +80,7 @@ const HOUSE: [(&str, &[&str]); 12] = [
             "units|attrs",
             "sources|names",
             "resolve|memory",
-            "view|topo|diff|bad|iommu|mtrr|par|pci|plug",
+            "view|topo|diff|bad|iommu|lint|mtrr|par|pci|plug",
             "annotate",
             "text|schema",
         ],
@@ -90,7 +91,13 @@ const HOUSE: [(&str, &[&str]); 12] = [
     ),
     (
         "pmem-cli",
-        &["outcome|args", "source", "mtrr_need|pci_windows", "mtrr_apply", "ask|gather|script|mtrr|par|pci"],
+        &[
+            "outcome|args",
+            "source",
+            "mtrr_need|pci_windows",
+            "mtrr_apply",
+            "ask|gather|lint|script|mtrr|par|pci",
+        ],
     ),
 ];
 

@@ -1,7 +1,7 @@
 //! Settings that keep memory from being used: GRUB's `badram`, the kernel's `memmap=`, Windows' `badmemorylist`.
 
 use super::record::{BadRecord, MemMapPart, Quoting, Setting};
-use crate::number::hex;
+use crate::number::{amount, hex};
 
 /// Reads the settings of a line.
 pub(super) fn read(words: &str) -> Vec<BadRecord> {
@@ -37,21 +37,6 @@ pub(super) fn badram(list: &str) -> Option<Setting> {
     let left = pairs.remainder().first().copied();
     let pairs = pairs.filter_map(|pair| Some((*pair.first()?, *pair.get(1)?))).collect();
     Some(Setting::BadRam { pairs, left })
-}
-
-/// A number as the kernel's command line has it: `4K`, `0x1000`, `2399M`.
-fn amount(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(|c: char| "kKmMgGtT".contains(c));
-    let shift = match text.get(digits.len()..)?.to_ascii_lowercase().as_str() {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return None,
-    };
-    let number = if digits.starts_with("0x") { hex(digits)? } else { digits.parse().ok()? };
-    number.checked_mul(1 << shift)
 }
 
 fn memmap(text: &str, before: &str) -> Option<Setting> {

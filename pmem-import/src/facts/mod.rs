@@ -1,5 +1,6 @@
 //! What each source says, with its place; nothing is decided here.
 
+mod cxl;
 mod firmware;
 mod heard;
 mod iommu;
@@ -7,8 +8,11 @@ mod listing;
 mod mtrr;
 mod numa;
 mod pci;
+mod remark;
 mod said;
+mod tables;
 
+pub use cxl::{Cxl, Decoder, Level, Shape, Wish};
 pub use firmware::{Firmware, MapEntry, MapKind, MapUpdate, MemoryMap};
 pub use heard::{Heard, Odd};
 pub use iommu::{
@@ -23,7 +27,9 @@ pub use pci::{
     Aperture, BusId, Conflict, Function, Pci, PciResource, PciSource, ResourceKind, Unplaced, Wanted,
     show_bus,
 };
+pub use remark::Remark;
 pub use said::{Finding, Findings, Place, Said};
+pub use tables::Tables;
 
 use std::collections::BTreeMap;
 
@@ -59,6 +65,12 @@ pub struct Facts {
     pub mtrr: Mtrr,
     /// IOMMUs.
     pub iommu: Iommu,
+    /// What tables say before anything is made of it.
+    pub tables: Tables,
+    /// CXL.
+    pub cxl: Cxl,
+    /// What kernels remark.
+    pub remarks: Vec<Said<Remark>>,
     /// Who it is.
     pub identity: Identity,
     /// By device of persistent or CXL memory (`dax0.0`): the node that its memory is.

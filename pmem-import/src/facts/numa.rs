@@ -46,6 +46,8 @@ pub struct Distances {
     pub columns: Vec<u32>,
     /// By the node of the row; 10 is local, 255 unreachable.
     pub rows: BTreeMap<u32, Vec<u32>>,
+    /// Where the first row is said.
+    pub at: Option<Place>,
 }
 
 impl Distances {

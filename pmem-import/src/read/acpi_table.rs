@@ -1,9 +1,11 @@
-//! DMAR and IVRS, in which firmware describes IOMMUs: the kernel's files, and what `acpidump` prints of them.
+//! Tables of ACPI: the kernel's files, tables as files of their own, and what `acpidump` prints of them.
 
 use super::reader::{LineReader, Verdict};
+use crate::acpi::{self, Cdat, Cedt, Hmat, Madt, Mcfg, Slit, Srat, Table};
 use crate::capture::Tree;
 use crate::facts::{
-    Facts, Finding, Heard, IommuUnit, Place, RequesterAlias, ReservedKind, ReservedRange, Said, SpecialDevice,
+    Facts, Finding, Heard, IommuUnit, Place, Remark, RequesterAlias, ReservedKind, ReservedRange, Said,
+    SpecialDevice,
 };
 use crate::text::Line;
 use pmem_core::AddrRange;
@@ -12,32 +14,134 @@ use pmem_iommu::acpi::{AcpiError, Dmar, Ivrs};
 use pmem_pci::Address;
 
 /// The files, which only root can read.
-pub(super) const FILES: &[&str] = &["sys/firmware/acpi/tables/DMAR", "sys/firmware/acpi/tables/IVRS"];
+pub(super) const FILES: &[&str] = &[
+    "sys/firmware/acpi/tables/APIC",
+    "sys/firmware/acpi/tables/CEDT",
+    "sys/firmware/acpi/tables/DMAR",
+    "sys/firmware/acpi/tables/HMAT",
+    "sys/firmware/acpi/tables/IVRS",
+    "sys/firmware/acpi/tables/MCFG",
+    "sys/firmware/acpi/tables/SLIT",
+    "sys/firmware/acpi/tables/SRAT",
+    "sys/bus/cxl/devices/endpoint*/CDAT",
+];
+
+const ENDPOINTS: &str = "sys/bus/cxl/devices";
+/// Tables that are read.
+const NAMES: [&[u8; 4]; 8] = [b"APIC", b"CEDT", b"DMAR", b"HMAT", b"IVRS", b"MCFG", b"SLIT", b"SRAT"];
 
 pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
-    for file in FILES.iter().filter(|file| tree.has(file)) {
+    for file in FILES.iter().filter(|file| !file.contains('*') && tree.has(file)) {
         if let Some(bytes) = tree.bytes(file, &mut facts.findings) {
             table(&bytes, &Place::whole(tree.place(file)), facts, heard);
         }
     }
+    for name in tree.names(ENDPOINTS).into_iter().filter(|name| name.starts_with("endpoint")) {
+        let path = format!("{ENDPOINTS}/{name}/CDAT");
+        let Some(bytes) = tree.is_file(&path).then(|| tree.bytes(&path, &mut facts.findings)).flatten()
+        else {
+            continue;
+        };
+        let at = Place::whole(tree.place(&path));
+        let Some((read, faults)) = Cdat::decode(&bytes) else { continue };
+        heard.count("CDAT");
+        faults.iter().for_each(|fault| facts.find(Finding::at(&at, fault.to_string())));
+        facts.tables.devices.push((name, Said::new(read, at)));
+    }
+}
+
+/// Reads a file that holds tables and nothing else; whether it does.
+pub(super) fn binary(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Heard) -> bool {
+    let mut all = acpi::tables(bytes);
+    let is_one = all.first().is_some_and(|first| {
+        NAMES.iter().any(|name| **name == first.signature)
+            // Others are not read, and are tables all the same if all else is right.
+            || (first.faults.is_empty() && first.bytes.len() <= bytes.len())
+    });
+    if is_one {
+        for found in &mut all {
+            of_kind(found, at, facts, heard);
+        }
+    }
+    is_one
 }
 
 /// Reads a table, if it is one of those.
 fn table(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Heard) {
+    match Table::open(bytes) {
+        Some(mut table) => of_kind(&mut table, at, facts, heard),
+        None => facts.find(Finding::at(at, format!("{} bytes are no table of ACPI", bytes.len()))),
+    }
+}
+
+fn of_kind(table: &mut Table<'_>, at: &Place, facts: &mut Facts, heard: &mut Heard) {
+    let said = |name: &'static str, heard: &mut Heard| heard.count(name);
+    match &table.signature {
+        b"SRAT" => {
+            let read = Srat::decode(table);
+            let note = |found| Said::new(found, at.clone());
+            facts.tables.memory.extend(read.memory.into_iter().map(note));
+            let note = |found| Said::new(found, at.clone());
+            facts.tables.initiators.extend(read.initiators.into_iter().map(note));
+            said("SRAT", heard);
+        }
+        b"SLIT" => {
+            facts.tables.distances.push(Said::new(Slit::decode(table), at.clone()));
+            said("SLIT", heard);
+        }
+        b"HMAT" => {
+            facts.tables.access.push(Said::new(Hmat::decode(table), at.clone()));
+            said("HMAT", heard);
+        }
+        b"CEDT" => {
+            let read = Cedt::decode(table);
+            facts.cxl.bridges.extend(read.bridges.into_iter().map(|found| Said::new(found, at.clone())));
+            facts.cxl.windows.extend(read.windows.into_iter().map(|found| Said::new(found, at.clone())));
+            facts.cxl.maps.extend(read.maps.into_iter().map(|found| Said::new(found, at.clone())));
+            said("CEDT", heard);
+        }
+        b"MCFG" => {
+            for found in Mcfg::decode(table).entries {
+                facts.tables.ecam.push(Said::new(found, at.clone()));
+                let range =
+                    found.addresses().and_then(|(first, last)| AddrRange::inclusive(first, last).ok());
+                let entry = range.map(|range| (u32::from(found.segment), range));
+                let is_known = |had: &Said<(u32, AddrRange)>| Some(had.value) == entry;
+                if !facts.pci.ecam.iter().any(is_known) {
+                    facts.pci.ecam.extend(entry.map(|entry| Said::new(entry, at.clone())));
+                }
+            }
+            said("MCFG", heard);
+        }
+        b"APIC" => {
+            let ids = Madt::decode(table).io_apics.into_iter().map(|found| u32::from(found.id));
+            facts.tables.io_apics.extend(ids.map(|id| Said::new(id, at.clone())));
+            said("MADT", heard);
+        }
+        b"DMAR" | b"IVRS" => iommu(table.bytes, at, facts, heard),
+        _ => {}
+    }
+    for fault in &table.faults {
+        let name = table.signature.escape_ascii();
+        facts.find(Finding::at(at, format!("{name} {fault}")));
+    }
+}
+
+fn iommu(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Heard) {
     let read = match Dmar::decode(bytes) {
         Ok(table) => {
             heard.count("DMAR");
             dmar(&table, at, facts);
             Ok(())
         }
-        Err(AcpiError::Signature(found)) if &found == b"IVRS" => Ivrs::decode(bytes).map(|table| {
+        Err(AcpiError::Signature(_)) => Ivrs::decode(bytes).map(|table| {
             heard.count("IVRS");
             ivrs(&table, at, facts);
         }),
-        Err(AcpiError::Signature(_)) => Ok(()),
         Err(error) => Err(error),
     };
-    if let Err(error) = read {
+    // That it is cut the table as a whole says.
+    if let Err(error @ AcpiError::Structure { .. }) = read {
         facts.find(Finding::at(at, error.to_string()));
     }
 }
@@ -45,6 +149,9 @@ fn table(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Heard) {
 fn dmar(table: &Dmar, at: &Place, facts: &mut Facts) {
     facts.iommu.width = Some(Said::new(table.width, at.clone()));
     // A base of 0 is none, and the entry is to be passed over.
+    for _ in table.units().filter(|unit| unit.base == 0) {
+        facts.remarks.push(Said::new(Remark::UnitAtZero, at.clone()));
+    }
     for unit in table.units().filter(|unit| unit.base != 0) {
         let known = facts.iommu.units.iter().find(|had| had.value.base == unit.base);
         let capability = known.and_then(|had| had.value.capability);
@@ -82,6 +189,7 @@ fn ivrs(table: &Ivrs, at: &Place, facts: &mut Facts) {
         of_unit(unit, at, facts);
     }
     for memory in table.memory() {
+        facts.iommu.blocks.push(Said::new((memory.start, memory.length, memory.flags), at.clone()));
         let range = memory.pages().and_then(|(first, last)| AddrRange::inclusive(first, last).ok());
         let Some(range) = range else { continue };
         let id = Address::from_routing_id(0, memory.id.0);
@@ -131,7 +239,7 @@ impl LineReader for Reader {
         };
         if offset == 0 {
             self.end(facts, heard);
-            if !(bytes.starts_with(b"DMAR") || bytes.starts_with(b"IVRS")) {
+            if !NAMES.iter().any(|name| bytes.starts_with(*name)) {
                 return Verdict::Pass;
             }
             self.at = Some(line.place());

@@ -153,7 +153,7 @@ impl LineReader for Reader {
             facts.iommu.streams.push(Said::new(StreamMap { mask, first, count, stream }, line.place()));
             return Verdict::Took;
         }
-        if words.starts_with("AMD-Vi:") && words.contains("DEV_") {
+        if (words.starts_with("AMD-Vi:") && words.contains("DEV_")) || words.starts_with("DEV_") {
             return self.of_amd(words, line, facts, heard);
         }
         // `0x000000fd00000000 0x000000ffffffffff reserved`, of reserved_regions in sysfs.

@@ -5,6 +5,7 @@
 
 mod acpi_table;
 mod cpuinfo;
+mod cxl;
 mod e820;
 mod efi;
 mod functions;
@@ -34,12 +35,13 @@ mod pci_log;
 mod pci_outcome;
 mod pci_proc;
 mod reader;
+mod remark;
 mod tiers;
 
 pub use pci_ids::PciIds;
 
 use crate::capture::{Sources, Text, Tree};
-use crate::facts::{Facts, Findings, Heard, Odd};
+use crate::facts::{Facts, Findings, Heard, Odd, Place};
 use crate::text::{Line, decode, kind, lines};
 use reader::{FileReader, LineReader, Verdict};
 
@@ -62,6 +64,7 @@ pub(crate) const FILE_READERS: &[FileReader] = &[
     FileReader { files: identity::FILES, read: identity::read },
     FileReader { files: acpi_table::FILES, read: acpi_table::read },
     FileReader { files: iommu_tables::FILES, read: iommu_tables::read },
+    FileReader { files: cxl::FILES, read: cxl::read },
 ];
 
 fn line_readers() -> Vec<Box<dyn LineReader>> {
@@ -74,6 +77,7 @@ fn line_readers() -> Vec<Box<dyn LineReader>> {
         Box::<iommu_log::Reader>::default(),
         Box::<iommu_tables::Reader>::default(),
         Box::<acpi_table::Reader>::default(),
+        Box::<cxl::Reader>::default(),
         Box::<pci_found::Reader>::default(),
         Box::<pci_autoconf::Reader>::default(),
         Box::<pci_freebsd::Reader>::default(),
@@ -121,6 +125,10 @@ struct Held {
 /// Offers every line of a text to every reader.
 pub(crate) fn read_text(text: &Text, facts: &mut Facts) {
     let mut heard = Heard::new(text.name.clone());
+    if acpi_table::binary(&text.bytes, &Place::whole(text.name.clone()), facts, &mut heard) {
+        facts.heard.push(heard);
+        return;
+    }
     let kind = kind(&decode(&text.bytes));
     let notes = [
         (kind.is_difference, "a difference of two texts: the second one is read"),
@@ -132,6 +140,7 @@ pub(crate) fn read_text(text: &Text, facts: &mut Facts) {
     let mut last = 0;
     lines(&text.name, &text.bytes, |line| {
         let before = held.take();
+        remark::look(&line, facts, &mut heard);
         // Lines of one kind stand together: the reader that took the last one is asked first.
         let order = std::iter::once(last).chain((0..readers.len()).filter(|n| *n != last));
         for n in order {

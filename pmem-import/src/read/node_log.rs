@@ -1,6 +1,7 @@
 //! NUMA nodes in a kernel's log, and as `numactl -H` prints them.
 
 use super::reader::{LineReader, Verdict};
+use crate::acpi::{Affinity, Attached, Hmat, Initiator, Locality, Quantity, What};
 use crate::facts::{Facts, Heard, Node, NodeRange, NodeRangeKind, Said};
 use crate::text::{Line, Scan};
 use pmem_core::AddrRange;
@@ -20,6 +21,8 @@ pub(super) struct Reader {
     cpus: Option<u32>,
     /// The line in which the present boot began, as long as nothing has been said in it.
     begins: Option<u32>,
+    /// Of the matrix of HMAT that is being printed: initiator, target, value.
+    cells: Vec<(u32, u32, Option<u64>)>,
 }
 
 impl LineReader for Reader {
@@ -40,7 +43,16 @@ impl LineReader for Reader {
         if let Some(rest) = words.strip_prefix("ACPI: SRAT: ").or_else(|| words.strip_prefix("SRAT: "))
             && rest.starts_with("Node ")
         {
+            self.affinity(rest, line, facts);
             return self.note(line, NodeRangeKind::Srat, srat(rest), facts, heard);
+        }
+        if let Some(verdict) = self.hmat(words, line, facts, heard) {
+            return verdict;
+        }
+        if let Some(found) = initiator(words) {
+            facts.tables.initiators.push(Said::new(found, line.place()));
+            heard.count("SRAT initiator");
+            return Verdict::Took;
         }
         if let Some(rest) = words.strip_prefix("NUMA: Node ")
             && rest.contains("] + [mem ")
@@ -63,14 +75,127 @@ impl LineReader for Reader {
                 None => self.frames = false,
             }
         }
+        // A matrix without its heading begins with the numbers of its columns.
+        let is_header = |rest: &str| {
+            rest.split_whitespace().count() > 1
+                && rest.split_whitespace().all(|word| word.parse::<u32>().is_ok())
+        };
+        self.distances |= words.strip_prefix("node ").is_some_and(is_header);
         if self.distances {
-            return self.row(words, facts, heard);
+            return self.row(line, facts, heard);
         }
         Verdict::Pass
     }
 }
 
 impl Reader {
+    /// An entry of the table, as the kernel prints it; of old kernels the node's extent so far.
+    fn affinity(&self, rest: &str, line: &Line<'_>, facts: &mut Facts) {
+        let mut scan = Scan::new(rest);
+        let found = (|| {
+            scan.lit("Node ")?;
+            scan.decimal()?;
+            scan.lit("PXM ")?;
+            let domain = u32::try_from(scan.decimal()?).ok()?;
+            let range = if scan.0.starts_with("[mem") { Some(scan.resource()?.range?) } else { None };
+            Some((domain, range))
+        })();
+        match found {
+            Some((domain, Some(range))) => {
+                let (base, length) = (range.start(), range.len());
+                let hot_plug = scan.0.contains("hotplug");
+                let is_persistent = scan.0.contains("non-volatile");
+                let found =
+                    Affinity { domain, base, length, enabled: true, hot_plug, is_persistent, offset: 0 };
+                facts.tables.memory.push(Said::new(found, line.place()));
+            }
+            Some((_, None)) if !line.xen => facts.tables.extents.push(line.place()),
+            _ => {}
+        }
+    }
+
+    /// `HMAT: Locality: Flags:00 Type:Access Latency Initiator Domains:1 Target Domains:2 Base:1000000`, and the lines below it.
+    fn hmat(
+        &mut self,
+        words: &str,
+        line: &Line<'_>,
+        facts: &mut Facts,
+        heard: &mut Heard,
+    ) -> Option<Verdict> {
+        let number = |text: &str, word: &str| -> Option<u32> {
+            let rest = text.split_once(word)?.1;
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        };
+        let source = line.source.clone();
+        let table = |facts: &mut Facts| -> usize {
+            let own = |said: &Said<Hmat>| said.at.source == source && said.at.line != 0;
+            facts.tables.access.iter().position(own).unwrap_or_else(|| {
+                facts.tables.access.push(Said::new(Hmat::default(), line.place()));
+                facts.tables.access.len() - 1
+            })
+        };
+        if let Some(rest) = words.strip_prefix("HMAT: Memory Flags:") {
+            let flags = crate::number::hex(rest.split_whitespace().next()?)?;
+            let memory = number(rest, "Memory Domain:")?;
+            let initiator = number(rest, "Processor Domain:").filter(|_| flags & 1 != 0);
+            let at = table(facts);
+            facts.tables.access[at].value.attached.push(Attached { initiator, memory, offset: 0 });
+            heard.count("HMAT line");
+            return Some(Verdict::Took);
+        }
+        if let Some(rest) = words.strip_prefix("HMAT: Locality:") {
+            let kind = rest.split_once("Type:")?.1.split(" Initiator").next()?.trim();
+            let quantity = match kind {
+                "Access Latency" => Quantity::AccessLatency,
+                "Read Latency" => Quantity::ReadLatency,
+                "Write Latency" => Quantity::WriteLatency,
+                "Access Bandwidth" => Quantity::AccessBandwidth,
+                "Read Bandwidth" => Quantity::ReadBandwidth,
+                "Write Bandwidth" => Quantity::WriteBandwidth,
+                _ => return Some(Verdict::Odd("HMAT line", format!("{kind:?} is no quantity"))),
+            };
+            let at = table(facts);
+            let flags = rest.split_once("Flags:").and_then(|(_, rest)| crate::number::hex(rest.get(..2)?));
+            facts.tables.access[at].value.localities.push(Locality {
+                quantity,
+                level: (flags.unwrap_or(0) & 0xf) as u8,
+                initiators: Vec::new(),
+                targets: Vec::new(),
+                values: Vec::new(),
+                offset: 0,
+            });
+            self.cells.clear();
+            heard.count("HMAT line");
+            return Some(Verdict::Took);
+        }
+        let rest = words.strip_prefix("Initiator-Target[")?;
+        let (pair, value) = rest.split_once("]:")?;
+        let (initiator, target) = pair.split_once('-')?;
+        let (initiator, target): (u32, u32) = (initiator.parse().ok()?, target.parse().ok()?);
+        let mut value = value.split_whitespace();
+        let number: u64 = value.next()?.parse().ok()?;
+        let scale = if value.next() == Some("nsec") { 1000 } else { 1 };
+        self.cells.push((initiator, target, (number != 0).then(|| number.checked_mul(scale)).flatten()));
+        let at = table(facts);
+        let locality = facts.tables.access[at].value.localities.last_mut()?;
+        let all = |pick: fn(&(u32, u32, Option<u64>)) -> u32| {
+            let all: std::collections::BTreeSet<u32> = self.cells.iter().map(pick).collect();
+            all.into_iter().collect::<Vec<u32>>()
+        };
+        (locality.initiators, locality.targets) = (all(|cell| cell.0), all(|cell| cell.1));
+        let value = |initiator: u32, target: u32| {
+            let own = |cell: &&(u32, u32, Option<u64>)| (cell.0, cell.1) == (initiator, target);
+            self.cells.iter().find(own).and_then(|cell| cell.2)
+        };
+        let values = locality
+            .initiators
+            .iter()
+            .flat_map(|initiator| locality.targets.iter().map(move |target| value(*initiator, *target)));
+        locality.values = values.collect();
+        heard.count("HMAT line");
+        Some(Verdict::Took)
+    }
+
     fn note(
         &mut self,
         line: &Line<'_>,
@@ -140,7 +265,8 @@ impl Reader {
     }
 
     /// `node   0   1`, then `  0:  10  21`.
-    fn row(&mut self, words: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn row(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+        let words = line.words();
         let numbers = |text: &str| {
             text.split_whitespace().map(|word| word.parse::<u32>().ok()).collect::<Option<Vec<u32>>>()
         };
@@ -157,6 +283,7 @@ impl Reader {
         let distances = &mut facts.numa.distances;
         distances.columns = self.columns.clone();
         distances.rows.insert(id, row);
+        distances.at.get_or_insert_with(|| line.place());
         node(facts, id);
         heard.count("row of distance");
         Verdict::Took
@@ -174,6 +301,19 @@ pub(super) fn node(facts: &mut Facts, id: u32) -> &mut Node {
 }
 
 /// `Node 0 PXM 0 [mem 0x…-0x…] hotplug`, or `Node 0 PXM 0 0-a0000`, the end exclusive.
+/// `SRAT: PXM 0 -> APIC 0x00 -> Node 0`
+fn initiator(words: &str) -> Option<Initiator> {
+    let rest = words.strip_prefix("ACPI: ").unwrap_or(words).strip_prefix("SRAT: PXM ")?;
+    let (domain, rest) = rest.split_once(" -> ")?;
+    let (who, _) = rest.split_once(" -> ")?;
+    let number = who.split_whitespace().next_back()?;
+    let number = number
+        .strip_prefix("0x")
+        .map_or_else(|| number.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok());
+    let what = number.map_or(What::Other, What::Processor);
+    Some(Initiator { domain: domain.trim().parse().ok()?, what, enabled: true, offset: 0 })
+}
+
 fn srat(rest: &str) -> Result<Vec<(u32, AddrRange)>, String> {
     let mut scan = Scan::new(rest);
     let parts = (|| {

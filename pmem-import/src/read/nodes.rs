@@ -221,7 +221,9 @@ fn read_distances(tree: &Tree, ids: &[u32], findings: &mut Findings) -> Distance
         findings.push(wrong(tree, &format!("{NODES}/node{id}/distance"), text));
     }
     rows.retain(|_, row| row.len() == columns.len());
-    Distances { columns, rows }
+    let at =
+        ids.first().map(|id| Place::whole(tree.place(&format!("sys/devices/system/node/node{id}/distance"))));
+    Distances { columns, rows, at }
 }
 
 /// The beginning of a text, for a message.

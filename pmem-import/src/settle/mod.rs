@@ -8,6 +8,7 @@
 //! | what is at an address | the last complete list of resources | the firmware's map, as the kernel changed it | what an architecture always has there |
 //! | RAM | the list of resources | modified map, e820, hypervisor's, kept, EFI | what the kernel's allocator was given, else memory blocks |
 //! | a node's memory | memory blocks, dax devices | what the kernel's allocator was given | SRAT |
+//! | distances, speeds | the kernel's files | what tools print | SLIT, HMAT |
 //! | a machine without nodes | `meminfo` and the CPUs are node 0's | | |
 //! | functions | the kernel's files | `lspci` | log, then lists of resources |
 //! | a bridge's windows | its registers (the planner: the kernel's map) | what Linux notes | lists of resources |
@@ -26,6 +27,7 @@ mod nodes;
 mod orphans;
 mod pci;
 mod root;
+mod tables;
 mod tree;
 mod windows;
 
@@ -90,6 +92,7 @@ pub(crate) struct Settled {
 /// Settles what the sources say of the machine.
 pub(crate) fn settle(facts: &mut Facts) -> Settled {
     let is_x86 = is_x86(facts);
+    tables::nodes(facts);
     let (listing, listed) = memory::choose(facts);
     let mut ram = memory::ram(facts, &listing, listed);
     let numa = nodes::settle(facts, &listing, &mut ram);

@@ -1,0 +1,34 @@
+//! SLIT: how far proximity domains are from each other (ACPI 6.5, 5.2.17).
+
+use super::table::Table;
+
+/// The table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slit {
+    /// How many localities it says that there are.
+    pub count: u64,
+    /// Its rows, as far as they are there; of more localities than 4096 none is read.
+    pub rows: Vec<Vec<u8>>,
+}
+
+impl Slit {
+    /// Reads it; what is wrong is noted at the table.
+    #[must_use]
+    pub fn decode(table: &mut Table<'_>) -> Self {
+        let Some(count) = table.number(36, 8) else {
+            table.fault(36, "it ends before the number of localities");
+            return Self::default();
+        };
+        let n = usize::try_from(count).ok().filter(|n| (1..=4096).contains(n));
+        let Some(n) = n else {
+            table.fault(36, format!("it has {count} localities"));
+            return Self { count, rows: Vec::new() };
+        };
+        let entries = table.bytes.get(44..).unwrap_or_default();
+        if entries.len() != n * n {
+            let what = format!("{n} localities have {} distances, and {} follow", n * n, entries.len());
+            table.fault(44, what);
+        }
+        Self { count, rows: entries.chunks_exact(n).take(n).map(<[u8]>::to_vec).collect() }
+    }
+}

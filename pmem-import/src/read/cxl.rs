@@ -1,0 +1,411 @@
+//! CXL: the kernel's files, its log, and what `cxl list` prints.
+
+use super::reader::{LineReader, Verdict};
+use crate::acpi::Cfmws;
+use crate::capture::Tree;
+use crate::facts::{Cxl, Decoder, Facts, Heard, Level, Place, Remark, Said};
+use crate::number::{hex, trim};
+use crate::text::{Line, Scan};
+use pmem_core::AddrRange;
+use serde_json::Value;
+
+const DIR: &str = "sys/bus/cxl/devices";
+
+/// The files.
+pub(super) const FILES: &[&str] = &[
+    "sys/bus/cxl/devices/decoder*/start",
+    "sys/bus/cxl/devices/decoder*/size",
+    "sys/bus/cxl/devices/decoder*/interleave_ways",
+    "sys/bus/cxl/devices/decoder*/interleave_granularity",
+    "sys/bus/cxl/devices/decoder*/target_list",
+    "sys/bus/cxl/devices/decoder*/region",
+    "sys/bus/cxl/devices/decoder*/state",
+    "sys/bus/cxl/devices/decoder*@",
+];
+
+/// Reads decoders, of which the name of each tells its port: `decoder3.0` is one of `port3`, or of `endpoint3`.
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+    let names = tree.names(DIR);
+    for name in names.iter().filter(|name| name.starts_with("decoder")) {
+        let number = name.trim_start_matches("decoder").split('.').next().unwrap_or("");
+        let is_there = |kind: &str| names.iter().any(|other| *other == format!("{kind}{number}"));
+        let level = match (is_there("root"), is_there("endpoint")) {
+            (true, _) => Some(Level::Root),
+            (_, true) => Some(Level::Endpoint),
+            _ => None,
+        };
+        let port = match level {
+            Some(Level::Root) => format!("root{number}"),
+            Some(Level::Endpoint) => format!("endpoint{number}"),
+            _ => format!("port{number}"),
+        };
+        let mut found = false;
+        for file in
+            ["start", "size", "interleave_ways", "interleave_granularity", "target_list", "region", "state"]
+        {
+            let path = format!("{DIR}/{name}/{file}");
+            if let Some(text) = tree.text(&path, &mut facts.findings) {
+                let at = Place::whole(tree.place(&format!("{DIR}/{name}")));
+                found |= attribute(&mut facts.cxl, name, &port, level, file, trim(&text), &at);
+            }
+        }
+        if found {
+            heard.count("CXL decoder");
+        }
+    }
+}
+
+/// A decoder by its name, made if it was not there.
+fn decoder<'c>(cxl: &'c mut Cxl, name: &str, at: &Place) -> &'c mut Decoder {
+    let there = cxl.decoders.iter().position(|said| said.value.name == name);
+    let place = there.unwrap_or_else(|| {
+        cxl.decoders.push(Said::new(Decoder::new(name), at.clone()));
+        cxl.decoders.len() - 1
+    });
+    &mut cxl.decoders[place].value
+}
+
+fn attribute(
+    cxl: &mut Cxl,
+    name: &str,
+    port: &str,
+    level: Option<Level>,
+    file: &str,
+    value: &str,
+    at: &Place,
+) -> bool {
+    let found = decoder(cxl, name, at);
+    found.port = port.to_owned();
+    found.level = found.level.or(level);
+    match file {
+        "start" => match hex(value) {
+            // What is not in force says so by an address that cannot be.
+            Some(u64::MAX) => found.committed = Some(false),
+            Some(first) => found.range = Some((first, found.range.map_or(0, |(_, bytes)| bytes))),
+            None => return false,
+        },
+        "size" => match hex(value) {
+            Some(0) => (found.committed, found.range) = (Some(false), None),
+            Some(bytes) => found.range = Some((found.range.map_or(0, |(first, _)| first), bytes)),
+            None => return false,
+        },
+        "interleave_ways" => found.ways = value.parse().ok(),
+        "interleave_granularity" => found.granularity = value.parse().ok(),
+        "target_list" => found.targets = value.split(',').map(str::to_owned).collect(),
+        "region" => found.region = (!value.is_empty()).then(|| value.to_owned()),
+        "state" => found.committed = found.committed.or(Some(value == "enabled" || value == "committed")),
+        _ => return false,
+    }
+    true
+}
+
+/// Reads lines.
+#[derive(Default)]
+pub(super) struct Reader {
+    /// What may be JSON, from where on, and how many brackets are open.
+    json: Option<(String, Place, i64)>,
+    /// The root decoder that `cxl list` was asked about.
+    asked: Option<String>,
+    unnamed: usize,
+}
+
+/// A text of JSON is not looked for any further than this.
+const LONGEST: usize = 16 << 20;
+
+impl LineReader for Reader {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+        let words = line.words();
+        // A line that is none of JSON ends what was taken for it.
+        self.json.take_if(|_| !words.is_empty() && !words.starts_with(['"', '{', '}', '[', ']', ',']));
+        if let Some((text, place, open)) = &mut self.json {
+            text.push('\n');
+            text.push_str(words);
+            *open += brackets(words);
+            if *open > 0 && text.len() < LONGEST {
+                return Verdict::Took;
+            }
+            let (text, place) = (std::mem::take(text), place.clone());
+            self.json = None;
+            return self.parse(&text, &place, facts, heard);
+        }
+        if words.contains("cxl list") {
+            let mut all = words.split_whitespace().skip_while(|word| *word != "-d" && *word != "--decoder");
+            self.asked = all.nth(1).map(|name| name.trim_start_matches("decoder").to_owned());
+            return Verdict::Pass;
+        }
+        if words.starts_with("##") {
+            self.asked = None;
+        }
+        if words == "[" || words == "{" || words.starts_with("[{") || words.starts_with("{\"") {
+            let open = brackets(words);
+            let place = line.place();
+            if open > 0 {
+                self.json = Some((words.to_owned(), place, open));
+                return Verdict::Took;
+            }
+            return self.parse(words, &place, facts, heard);
+        }
+        if self.line(words, &line.place(), facts) {
+            heard.count("CXL decoder");
+            return Verdict::Took;
+        }
+        Verdict::Pass
+    }
+}
+
+fn brackets(words: &str) -> i64 {
+    words.bytes().fold(0, |open, byte| match byte {
+        b'[' | b'{' => open + 1,
+        b']' | b'}' => open - 1,
+        _ => open,
+    })
+}
+
+fn number(words: &str, word: &str) -> Option<u32> {
+    let rest = words.split_once(word)?.1.trim_start_matches([' ', ':', '"', '=']);
+    rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+}
+
+impl Reader {
+    fn parse(&mut self, text: &str, at: &Place, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+        let Ok(value) = serde_json::from_str::<Value>(text) else { return Verdict::Pass };
+        let before = facts.cxl.decoders.len() + facts.cxl.devices.len() + facts.cxl.regions.len();
+        self.walk(&value, "", 0, at, &mut facts.cxl);
+        let after = facts.cxl.decoders.len() + facts.cxl.devices.len() + facts.cxl.regions.len();
+        (before..after).for_each(|_| heard.count("CXL object"));
+        if after > before || self.asked.is_some() { Verdict::Took } else { Verdict::Pass }
+    }
+
+    /// Goes through what `cxl list` prints: objects in lists that are named for where they are.
+    fn walk(&mut self, value: &Value, port: &str, depth: u32, at: &Place, cxl: &mut Cxl) {
+        match value {
+            Value::Array(all) => all.iter().for_each(|value| self.walk(value, port, depth, at, cxl)),
+            Value::Object(object) => {
+                let text = |key: &str| object.get(key).and_then(Value::as_str);
+                let number = |key: &str| object.get(key).and_then(Value::as_u64);
+                let small = |key: &str| number(key).and_then(|number| u32::try_from(number).ok());
+                if let (Some(name), Some(host)) = (text("memdev"), text("host")) {
+                    if let Ok(function) = host.parse() {
+                        cxl.devices.insert(name.to_owned(), function);
+                    }
+                    if let Some(asked) = &self.asked {
+                        let below = cxl.below.entry(format!("decoder{asked}")).or_default();
+                        if !below.iter().any(|had| had == name) {
+                            below.push(name.to_owned());
+                        }
+                    }
+                }
+                if let Some(name) = text("decoder")
+                    .filter(|_| object.contains_key("interleave_ways") || object.contains_key("size"))
+                {
+                    let found = decoder(cxl, name, at);
+                    found.level = found.level.or(level(port, depth));
+                    found.port = port.to_owned();
+                    found.range = number("resource").zip(number("size")).or(found.range);
+                    found.ways = small("interleave_ways").or(found.ways);
+                    found.granularity = small("interleave_granularity").or(found.granularity);
+                    found.region = text("region").map(str::to_owned).or(found.region.take());
+                    if let Some(state) = text("state") {
+                        found.committed = Some(state != "disabled");
+                    }
+                }
+                if let (Some(name), Some(first), Some(bytes)) =
+                    (text("region"), number("resource"), number("size"))
+                    && !object.contains_key("decoder")
+                    && let Ok(range) = AddrRange::sized(first, bytes)
+                {
+                    cxl.regions.push(Said::new((name.to_owned(), range), at.clone()));
+                }
+                let own = text("port").or(text("endpoint")).or(text("bus"));
+                let inner = if own.is_some_and(|own| own.starts_with("port")) { depth + 1 } else { depth };
+                for (key, value) in object {
+                    let port = match (key.split_once(':'), key.as_str(), own) {
+                        (Some(("decoders", port)), ..) => port,
+                        (_, "root decoders", _) => "root",
+                        (_, "endpoint decoders", _) => "endpoint",
+                        (_, "port decoders", _) => "",
+                        (.., Some(own)) => own,
+                        _ => port,
+                    };
+                    self.walk(value, port, inner, at, cxl);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn line(&mut self, words: &str, at: &Place, facts: &mut Facts) -> bool {
+        self.file(words, at, facts)
+            || self.log(words, at, facts)
+            || self.plain(words, at, facts)
+            || self.short(words, at, facts)
+    }
+
+    /// `/sys/bus/cxl/devices/root0/decoder0.0/start:0x850000000`, as `grep` prints files.
+    fn file(&self, words: &str, at: &Place, facts: &mut Facts) -> bool {
+        let Some((path, value)) =
+            words.split_once("/sys/bus/cxl/devices/").and_then(|(_, rest)| rest.split_once(':'))
+        else {
+            return false;
+        };
+        let parts: Vec<&str> = path.split('/').collect();
+        let [.., name, file] = parts[..] else { return false };
+        if !name.starts_with("decoder") {
+            return false;
+        }
+        let port = parts.get(parts.len().wrapping_sub(3)).copied().unwrap_or("");
+        attribute(&mut facts.cxl, name, port, level(port, 1), file, value.trim(), at)
+    }
+
+    /// What the kernel's driver says when it finds decoders.
+    fn log(&self, words: &str, at: &Place, facts: &mut Facts) -> bool {
+        if let Some((_, rest)) = words.split_once("decode range: node: ")
+            && let Some((_, rest)) = rest.split_once("range [")
+        {
+            let mut scan = Scan::new(rest);
+            let ends = scan.hex().filter(|_| scan.lit("-").is_some()).zip(scan.hex());
+            let Some(range) = ends.and_then(|(first, last)| AddrRange::inclusive(first, last).ok()) else {
+                return false;
+            };
+            let window = window(range.start(), range.len(), None);
+            facts.cxl.windows.push(Said::new(window, at.clone()));
+            return true;
+        }
+        if let Some((_, rest)) = words.split_once("cxl_port_setup_targets ") {
+            return setup(words, rest, at, facts);
+        }
+        let Some((before, rest)) = words.split_once(": __construct_region ") else { return false };
+        let Some((device, name)) =
+            before.split_whitespace().next_back().and_then(|name| name.split_once(':'))
+        else {
+            return false;
+        };
+        let range = Scan(rest.split_once("res: ").map_or("", |(_, rest)| rest)).resource();
+        let region = rest.split_whitespace().next().map(str::to_owned);
+        let found = decoder(&mut facts.cxl, name, at);
+        found.level = Some(Level::Endpoint);
+        found.device = Some(device.to_owned());
+        found.range = range.and_then(|found| found.range).map(|range| (range.start(), range.len()));
+        found.ways = number(rest, "iw:");
+        found.granularity = number(rest, "ig:");
+        found.committed = Some(true);
+        found.region = region;
+        true
+    }
+
+    /// `mem1:decoder3.0 range 0xa90000000-0xb8fffffff iw: 1 ig: 256`, `decoder0.0: ways 2 granularity 8192`.
+    fn plain(&self, words: &str, at: &Place, facts: &mut Facts) -> bool {
+        let Some(name) = words.split([' ', ':']).find(|word| {
+            word.strip_prefix("decoder").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        }) else {
+            return false;
+        };
+        let ways = number(words, "iw:").or_else(|| number(words, "ways "));
+        let granularity = number(words, "ig:").or_else(|| number(words, "granularity "));
+        let starts = words.starts_with(name) || words.starts_with("mem");
+        let Some((ways, granularity)) = ways.zip(granularity).filter(|_| starts) else { return false };
+        let range = words.split_once(" range ").and_then(|(_, rest)| {
+            let mut scan = Scan::new(rest);
+            let first = scan.hex()?;
+            scan.lit("-")?;
+            AddrRange::inclusive(first, scan.hex()?).ok()
+        });
+        let device = words.split(':').next().filter(|device| device.starts_with("mem"));
+        let found = decoder(&mut facts.cxl, name, at);
+        (found.ways, found.granularity) = (Some(ways), Some(granularity));
+        found.range = range.map(|range| (range.start(), range.len())).or(found.range);
+        if device.is_some() {
+            found.level = Some(Level::Endpoint);
+            found.device = device.map(str::to_owned);
+        } else if name.starts_with("decoder0.") {
+            found.level = Some(Level::Root);
+        }
+        true
+    }
+
+    /// `endpoint decoder: "interleave_granularity":2048`, `window 0: CFMWS base 0x0 size 0x80000000 (2 GiB) ways 12`.
+    fn short(&mut self, words: &str, at: &Place, facts: &mut Facts) -> bool {
+        if let Some((what, rest)) = words.split_once(" decoder: \"interleave_granularity\":") {
+            let level = match what {
+                "endpoint" => Level::Endpoint,
+                "switch" => Level::Switch,
+                "host bridge" => Level::Bridge,
+                "root" => Level::Root,
+                _ => return false,
+            };
+            self.unnamed += 1;
+            let found = decoder(&mut facts.cxl, &format!("{what} decoder {}", self.unnamed), at);
+            (found.level, found.granularity) =
+                (Some(level), number(rest, "").or_else(|| rest.trim().parse().ok()));
+            return true;
+        }
+        let Some((name, rest)) = words.split_once(": ").filter(|(name, _)| name.starts_with("window "))
+        else {
+            return false;
+        };
+        let (base, ways) = (after(rest, "base "), number(rest, "ways "));
+        let Some((base, ways)) = base.zip(ways) else { return false };
+        let size = after(rest, " size ");
+        if rest.starts_with("CFMWS") {
+            let Some(size) = size else { return true };
+            facts.cxl.windows.push(Said::new(window(base, size, u8::try_from(ways).ok()), at.clone()));
+        } else if let Some(size) = size {
+            let found = decoder(&mut facts.cxl, &format!("decoders of {name}"), at);
+            (found.level, found.range) = (Some(Level::Bridge), Some((base, size)));
+            found.committed = Some(true);
+        }
+        true
+    }
+}
+
+fn after(words: &str, word: &str) -> Option<u64> {
+    let rest = words.split_once(word)?.1;
+    rest.starts_with("0x").then(|| hex(rest.split(|c: char| !c.is_ascii_alphanumeric()).next()?)).flatten()
+}
+
+fn window(base: u64, size: u64, ways: Option<u8>) -> Cfmws {
+    Cfmws {
+        base,
+        size,
+        ways,
+        granularity: None,
+        is_xor: false,
+        restrictions: 0,
+        qos: 0,
+        targets: Vec::new(),
+        offset: 0,
+    }
+}
+
+fn level(port: &str, depth: u32) -> Option<Level> {
+    if port.starts_with("root") {
+        Some(Level::Root)
+    } else if port.starts_with("endpoint") {
+        Some(Level::Endpoint)
+    } else if port.starts_with("port") {
+        Some(if depth > 1 { Level::Switch } else { Level::Bridge })
+    } else {
+        None
+    }
+}
+
+/// `cxl region1: pci0000:00:port2 cxl_port_setup_targets got iw: 1 ig: 256 state: disabled 0x6070000000:0xa06fffffff`, and what was expected.
+fn setup(words: &str, rest: &str, at: &Place, facts: &mut Facts) -> bool {
+    let port = words.split(' ').find(|word| word.contains(":port")).unwrap_or("").to_owned();
+    let Some(pair) = number(rest, "iw:").zip(number(rest, "ig:")) else { return false };
+    if rest.starts_with("expected") {
+        let range = rest.split_once("[mem").and_then(|_| Scan(&rest[rest.find('[')?..]).resource()?.range);
+        let Some(range) = range else { return true };
+        let remark = Remark::Setup { port, wanted: pair, found: pair, enabled: true, range };
+        facts.remarks.push(Said::new(remark, at.clone()));
+        return true;
+    }
+    if let Some(Said { value: Remark::Setup { port: own, found, enabled, .. }, .. }) =
+        facts.remarks.last_mut()
+        && *own == port
+    {
+        *found = pair;
+        *enabled = !rest.contains("disabled");
+    }
+    true
+}
