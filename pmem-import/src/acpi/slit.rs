@@ -7,6 +7,8 @@ use super::table::Table;
 pub struct Slit {
     /// How many localities it says that there are.
     pub count: u64,
+    /// Bytes behind the last distance.
+    pub extra: usize,
     /// Its rows, as far as they are there; of more localities than 4096 none is read.
     pub rows: Vec<Vec<u8>>,
 }
@@ -22,13 +24,14 @@ impl Slit {
         let n = usize::try_from(count).ok().filter(|n| (1..=4096).contains(n));
         let Some(n) = n else {
             table.fault(36, format!("it has {count} localities"));
-            return Self { count, rows: Vec::new() };
+            return Self { count, ..Self::default() };
         };
         let entries = table.bytes.get(44..).unwrap_or_default();
-        if entries.len() != n * n {
+        if entries.len() < n * n {
             let what = format!("{n} localities have {} distances, and {} follow", n * n, entries.len());
             table.fault(44, what);
         }
-        Self { count, rows: entries.chunks_exact(n).take(n).map(<[u8]>::to_vec).collect() }
+        let extra = entries.len().saturating_sub(n * n);
+        Self { count, extra, rows: entries.chunks_exact(n).take(n).map(<[u8]>::to_vec).collect() }
     }
 }

@@ -17,6 +17,8 @@ pub struct Iommu {
     pub units: Vec<Said<IommuUnit>>,
     /// Ranges of device addresses that no mapping may use.
     pub reserved: Vec<Said<ReservedRange>>,
+    /// I/O APICs that a log says are in a unit's table.
+    pub io_apics: Vec<Said<u32>>,
     /// Memory blocks of IVRS as they stand: the first address, bytes, flags.
     pub blocks: Vec<Said<(u64, u64, u8)>>,
     /// By function: its group.

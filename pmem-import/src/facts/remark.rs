@@ -60,6 +60,8 @@ pub enum Remark {
     UnitAtZero,
     /// An IOMMU whose registers answer all ones.
     UnitSilent(u64),
+    /// An I/O APIC that the table of an IOMMU lacks.
+    IoApicMissing(u32),
     /// An entry of EFI's map that is none.
     EfiInvalid,
     /// A range of persistent memory that is not aligned.

@@ -32,6 +32,12 @@ pub(super) fn look(line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> boo
         facts.mtrr.is_amd = true;
         return true;
     }
+    // `DMAR-IR: IOAPIC id 2 under DRHD base  0xfed91000 IOMMU 1`
+    if let Some(id) = words.strip_prefix("DMAR-IR: IOAPIC id ").and_then(|rest| decimal(rest, "")) {
+        facts.iommu.io_apics.extend(u32::try_from(id).ok().map(|id| Said::new(id, line.place())));
+        heard.count("I/O APIC");
+        return true;
+    }
     if let Some(id) = io_apic(words) {
         facts.tables.io_apics.push(Said::new(id, line.place()));
         heard.count("I/O APIC");
@@ -164,6 +170,12 @@ fn memory(words: &str) -> Option<Remark> {
             return after(words, "at address ").map(Remark::UnitSilent);
         }
         return (after(words, "at address ")? == 0).then_some(Remark::UnitAtZero);
+    }
+    if words.contains("not in IVRS table") {
+        return decimal(words, "IOAPIC[").and_then(|id| u32::try_from(id).ok()).map(Remark::IoApicMissing);
+    }
+    if words.contains("has no mapping iommu") {
+        return decimal(words, "ioapic ").and_then(|id| u32::try_from(id).ok()).map(Remark::IoApicMissing);
     }
     if words.contains("efi: mem") && words.contains("(invalid)") {
         return Some(Remark::EfiInvalid);

@@ -181,13 +181,24 @@ fn selector(ways: u32, granularity: u32) -> Option<(u32, u32)> {
         .then(|| (granularity.trailing_zeros(), ways.trailing_zeros()))
 }
 
+/// Whether a port selects by bits that the endpoint takes out, as far as is known.
+fn selects_own((ways, granularity): (u32, u32), end: &Decoder) -> bool {
+    let Some((low, count)) = selector(ways, granularity).filter(|_| ways > 1) else { return true };
+    let own = end.ways.zip(end.granularity).and_then(|(ways, granularity)| selector(ways, granularity));
+    own.is_none_or(|(first, bits)| first <= low && low + count <= first + bits)
+}
+
 /// C3: from the root to the endpoint, decoders share the same bits out.
 fn chain(facts: &Facts, linted: &mut LintReport) {
     const HELPS: &str =
         "a reset lets firmware or the kernel set all levels anew; else firmware is to be mended";
     for said in &facts.remarks {
         let Remark::Setup { port, wanted, found, enabled, range } = &said.value else { continue };
-        if wanted == found && *enabled {
+        let ends: Vec<_> = decoders(facts)
+            .filter(|(end, own)| end.value.level == Some(Level::Endpoint) && own == range)
+            .collect();
+        // Firmware may order bits otherwise than the kernel: what counts is that they are the endpoint's.
+        if *enabled && ends.iter().all(|(end, _)| selects_own(*found, &end.value)) {
             continue;
         }
         let says = format!(
@@ -198,9 +209,7 @@ fn chain(facts: &Facts, linted: &mut LintReport) {
             wanted.0,
             wanted.1
         );
-        let ends = decoders(facts)
-            .filter(|(end, own)| end.value.level == Some(Level::Endpoint) && own == range)
-            .map(|(end, own)| Side::new(&end.at, own, decoder_says(&end.value)));
+        let ends = ends.iter().map(|(end, own)| Side::new(&end.at, *own, decoder_says(&end.value)));
         let means = "the bridge's decoder is not as the device's: the region cannot be attached";
         linted.find(
             "C3",

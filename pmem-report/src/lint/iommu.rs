@@ -151,7 +151,23 @@ fn interrupts(facts: &Facts, linted: &mut LintReport) {
             named.push((id, Side::new(&said.at, None, format!("DMAR: I/O APIC {id}"))));
         }
     }
-    if named.is_empty() {
+    for said in &facts.iommu.io_apics {
+        named.push((said.value, Side::new(&said.at, None, format!("DMAR: I/O APIC {}", said.value))));
+    }
+    // Those that a kernel has, and did not find.
+    let unfound: Vec<(u32, Side)> = facts
+        .remarks
+        .iter()
+        .filter_map(|said| match said.value {
+            Remark::IoApicMissing(id) => {
+                Some((id, Side::new(&said.at, None, format!("I/O APIC {id} is there"))))
+            }
+            _ => None,
+        })
+        .filter(|(id, _)| !there.contains(id))
+        .collect();
+    let there: BTreeSet<u32> = there.into_iter().chain(unfound.iter().map(|(id, _)| *id)).collect();
+    if named.is_empty() && unfound.is_empty() {
         return;
     }
     if there.is_empty() {
@@ -159,7 +175,9 @@ fn interrupts(facts: &Facts, linted: &mut LintReport) {
     }
     let ids: BTreeSet<u32> = named.iter().map(|(id, _)| *id).collect();
     let missing: Vec<u32> = there.difference(&ids).copied().collect();
-    let absent: Vec<u32> = ids.difference(&there).copied().collect();
+    // Which are not there only a whole list tells.
+    let listed = !facts.tables.io_apics.is_empty();
+    let absent: Vec<u32> = ids.difference(&there).copied().filter(|_| listed).collect();
     if missing.is_empty() && absent.is_empty() {
         return;
     }
@@ -176,6 +194,7 @@ fn interrupts(facts: &Facts, linted: &mut LintReport) {
                 .filter(|said| missing.contains(&said.value))
                 .map(|said| Side::new(&said.at, None, format!("MADT: I/O APIC {}", said.value))),
         )
+        .chain(unfound.into_iter().map(|(_, side)| side))
         .collect::<Vec<_>>();
     let mut means = Vec::new();
     if !absent.is_empty() {

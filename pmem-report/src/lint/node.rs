@@ -218,6 +218,14 @@ fn slit(facts: &Facts, said: &Said<Slit>, linted: &mut LintReport) {
         );
         return;
     }
+    if said.value.extra > 0 {
+        let says = format!(
+            "SLIT has {} localities, and {} bytes behind their distances",
+            said.value.count, said.value.extra
+        );
+        let means = "the table is longer than what it says: the rest means nothing";
+        linted.find("N9", Severity::Info, [Side::new(&said.at, None, says)], means, "nothing is to be done");
+    }
     let cell = |from: usize, to: usize| u32::from(rows[from][to]);
     let n = rows.len();
     let pairs = || (0..n).flat_map(move |from| (0..n).map(move |to| (from, to)));
