@@ -63,7 +63,7 @@ pub enum Command {
         /// As seen from here: see `view`.
         #[arg(long, value_name = "ARENA|DEVICE")]
         from: Option<String>,
-        /// Addresses: `0xfee00000`, `4096`, an I/O port, `io:0x3f8`, or a function's BAR, `0000:3b:00.0:bar2`; and sources of one
+        /// Addresses: `0xfee00000`, `4096`, an I/O port, `io:0x3f8`, or a function's BAR, `0000:3b:00.0:bar2`, or a CXL device's own, `mem1:0x1000`; and sources of one
         /// machine.
         #[arg(required = true, value_name = "ADDR|SOURCE")]
         words: Vec<String>,

@@ -193,6 +193,8 @@ pub(crate) fn resolve(
 enum Target {
     Memory(u64),
     Port(u64),
+    /// A CXL device's own address.
+    Device(String, u64),
     Resource(Address, ResourceKind),
 }
 
@@ -200,6 +202,12 @@ impl Target {
     fn parse(word: &str) -> Result<Self, Failure> {
         if let Some(port) = word.strip_prefix("io:") {
             return parse_addr(port).map(Self::Port).map_err(Failure::Usage);
+        }
+        if let Some((device, own)) = word.split_once(':').filter(|(device, _)| {
+            device.strip_prefix("mem").is_some_and(|number| number.parse::<u32>().is_ok())
+        }) {
+            let own = parse_addr(own).map_err(Failure::Usage)?;
+            return Ok(Self::Device(device.to_owned(), own));
         }
         let Some((function, resource)) = word.rsplit_once(':').filter(|(f, _)| f.contains('.')) else {
             return parse_addr(word).map(Self::Memory).map_err(Failure::Usage);
@@ -222,6 +230,13 @@ impl Target {
     fn answer(&self, machine: &Machine, from: ArenaId) -> Result<Answer, Failure> {
         match self {
             Self::Memory(addr) => Ok(Answer::new(machine, from, *addr)),
+            Self::Device(device, own) => {
+                let at = machine
+                    .cxl
+                    .back(device, *own)
+                    .ok_or_else(|| Failure::Other(format!("no source says where {own:#x} of {device} is")))?;
+                Ok(Answer::new(machine, from, at))
+            }
             Self::Port(port) => {
                 let io = io_of(machine, from)
                     .ok_or_else(|| Failure::Other("no source says anything of I/O ports".to_owned()))?;

@@ -29,7 +29,7 @@ pub use error::ImportError;
 pub use facts::{
     Access, Aperture, BusId, Complaint, Conflict, Cxl, Decoder, Distances, Entry, Facts, Finding, Firmware,
     Function, Heard, Initiators, Iommu, IommuUnit, Level, Listed, Listing, MapEntry, MapKind, MemoryMap,
-    Node, Nodes, Odd, Pci, PciResource, PciSource, Place, Remark, RequesterAlias, ReservedKind,
+    Node, Nodes, Odd, Pci, PciResource, PciSource, Place, Region, Remark, RequesterAlias, ReservedKind,
     ReservedRange, ResourceKind, Said, Shape, SpecialDevice, StreamMap, TableKind, Tables, Translation,
     Unplaced, Wish, crossing, join, show_bus, without,
 };
@@ -40,5 +40,6 @@ pub use net::read_net;
 pub use number::{parse_addr, show_list};
 pub use pmem_pci::Address;
 pub use read::PciIds;
+pub use settle::{CxlMemory, CxlPlace, CxlRegion, CxlTarget, CxlWindow, Sharing};
 pub use settle::{Default as DefaultType, MemoryKind, MtrrFacts, NodeKind, PciTree, WellKnown};
 pub use text::decode;

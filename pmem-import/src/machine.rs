@@ -2,7 +2,7 @@
 
 use crate::facts::{Aperture, BusId, Distances, Finding, Function, Heard, Iommu, Nodes, ResourceKind};
 use crate::names::Names;
-use crate::settle::{MemoryKind, NodeKind, PciTree};
+use crate::settle::{CxlMemory, MemoryKind, NodeKind, PciTree};
 use pmem_core::{
     AddrRange, ArenaId, ArenaType, Direction, Error, LinkId, Manager, Mapping, Metric, Performance, Prot,
     RegionId, State, Window, Windows,
@@ -104,6 +104,8 @@ pub struct Machine {
     pub pci: PciTree,
     /// What sources say of IOMMUs.
     pub iommu: Iommu,
+    /// Which CXL device has which addresses.
+    pub cxl: CxlMemory,
     /// The version of the kernel that the sources are of.
     pub kernel: Option<String>,
     /// What regions are called.

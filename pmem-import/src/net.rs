@@ -224,6 +224,7 @@ fn build(nodes: &[Parsed], findings: Vec<Finding>) -> Result<Machine, (i64, pmem
         functions: Inventory::default(),
         pci: crate::settle::PciTree::default(),
         iommu: crate::facts::Iommu::default(),
+        cxl: crate::settle::CxlMemory::default(),
         kernel: None,
         labels,
         link_names: BTreeMap::new(),

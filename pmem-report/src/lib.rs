@@ -28,7 +28,7 @@ mod view;
 pub use attrs::{AttrWords, Speed};
 pub use diff::{Diff, Difference};
 pub use memory::{Memory, MemoryNode, Run, Segment, Unavailable};
-pub use resolve::{Answer, HopTaken, Outcome, Resolve, Seen, Space, unplaced};
+pub use resolve::{Answer, CxlAnswer, HopTaken, Outcome, Resolve, Seen, Space, unplaced};
 pub use schema::{SCHEMA, json, schemas};
 pub use sources::{NotUnderstood, Read, Sources, Warning};
 pub use topo::{

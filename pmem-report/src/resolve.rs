@@ -88,6 +88,8 @@ pub struct Answer {
     pub function: Option<String>,
     /// The kind of memory.
     pub memory: Option<String>,
+    /// Of a CXL window's address: the device that answers.
+    pub cxl: Option<CxlAnswer>,
     /// What it costs: `distance` and one for each hop that nobody has measured.
     pub cost: Option<u32>,
     /// What of the cost is a distance that firmware gives; null if none is.
@@ -100,6 +102,53 @@ pub struct Answer {
     pub places: Vec<Seen>,
     /// Why it leads nowhere.
     pub reason: Option<String>,
+}
+
+/// Which CXL device answers.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct CxlAnswer {
+    /// The region; null if only the window is known.
+    pub region: Option<String>,
+    /// Among how many it is shared out.
+    pub ways: Option<u8>,
+    /// By pieces of so many bytes.
+    pub granularity: Option<u32>,
+    /// Which of them it is, from 0; null if that is not known.
+    pub position: Option<u8>,
+    /// The device.
+    pub device: Option<String>,
+    /// Its function.
+    pub function: Option<String>,
+    /// Its decoder.
+    pub decoder: Option<String>,
+    /// Its own address; null if no source says.
+    pub own: Option<Addr>,
+    /// The number of the host bridge, if the table says it.
+    pub bridge: Option<u32>,
+}
+
+impl CxlAnswer {
+    fn of(machine: &Machine, at: u64) -> Option<Self> {
+        let place = machine.cxl.at(at);
+        let window = machine.cxl.bridge(at);
+        let sharing = match (&place, &window) {
+            (Some(place), _) => Some(&place.region.sharing),
+            (None, Some((window, _))) => window.sharing.as_ref(),
+            (None, None) => return None,
+        };
+        let target = place.as_ref().and_then(|place| place.target);
+        Some(Self {
+            region: place.as_ref().map(|place| place.region.name.clone()),
+            ways: sharing.map(|sharing| sharing.ways),
+            granularity: sharing.map(|sharing| sharing.granularity),
+            position: place.as_ref().and_then(|place| place.position),
+            device: target.map(|target| target.device.clone()),
+            function: target.and_then(|target| target.function).map(|function| function.to_string()),
+            decoder: target.map(|target| target.decoder.clone()),
+            own: place.as_ref().and_then(|place| place.own).map(Addr),
+            bridge: window.and_then(|(_, bridge)| bridge),
+        })
+    }
 }
 
 /// An interconnect that was crossed.
@@ -171,6 +220,11 @@ impl Answer {
                 answer.hops = taken(machine, hops);
             }
         }
+        let at = match &resolution {
+            OwnedResolution::Accept { place, .. } => machine.seen_by_cpus(place.arena, place.addr),
+            _ => (from == machine.system).then_some(asked),
+        };
+        answer.cxl = at.filter(|_| answer.space == Space::Memory).and_then(|at| CxlAnswer::of(machine, at));
         answer
     }
 
@@ -190,6 +244,7 @@ impl Answer {
             region: None,
             function: None,
             memory: None,
+            cxl: None,
             cost: None,
             distance: None,
             unmeasured: 0,

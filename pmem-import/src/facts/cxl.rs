@@ -42,6 +42,23 @@ pub struct Decoder {
     pub targets: Vec<String>,
     /// The region that it is of.
     pub region: Option<String>,
+    /// The device's own addresses that it leads to: the first, and how many bytes.
+    pub own: Option<(u64, u64)>,
+}
+
+/// A region that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// What it is called.
+    pub name: String,
+    /// Its addresses.
+    pub range: AddrRange,
+    /// Among how many it is shared out.
+    pub ways: Option<u32>,
+    /// By pieces of so many bytes.
+    pub granularity: Option<u32>,
+    /// By position: the device's decoder.
+    pub targets: BTreeMap<u32, String>,
 }
 
 impl Decoder {
@@ -59,6 +76,7 @@ impl Decoder {
             committed: None,
             targets: Vec::new(),
             region: None,
+            own: None,
         }
     }
 
@@ -105,8 +123,8 @@ pub struct Cxl {
     pub maps: Vec<Said<Cxims>>,
     /// Decoders.
     pub decoders: Vec<Said<Decoder>>,
-    /// Regions that are there, with their addresses.
-    pub regions: Vec<Said<(String, AddrRange)>>,
+    /// Regions that are there.
+    pub regions: Vec<Said<Region>>,
     /// By device: its function.
     pub devices: BTreeMap<String, Address>,
     /// By root decoder: the devices below it.

@@ -12,7 +12,7 @@ mod remark;
 mod said;
 mod tables;
 
-pub use cxl::{Cxl, Decoder, Level, Shape, Wish};
+pub use cxl::{Cxl, Decoder, Level, Region, Shape, Wish};
 pub use firmware::{Firmware, MapEntry, MapKind, MapUpdate, MemoryMap};
 pub use heard::{Heard, Odd};
 pub use iommu::{

@@ -3,11 +3,12 @@
 use super::reader::{LineReader, Verdict};
 use crate::acpi::Cfmws;
 use crate::capture::Tree;
-use crate::facts::{Cxl, Decoder, Facts, Heard, Level, Place, Remark, Said};
+use crate::facts::{Cxl, Decoder, Facts, Heard, Level, Place, Region, Remark, Said};
 use crate::number::{hex, trim};
 use crate::text::{Line, Scan};
 use pmem_core::AddrRange;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 const DIR: &str = "sys/bus/cxl/devices";
 
@@ -20,7 +21,30 @@ pub(super) const FILES: &[&str] = &[
     "sys/bus/cxl/devices/decoder*/target_list",
     "sys/bus/cxl/devices/decoder*/region",
     "sys/bus/cxl/devices/decoder*/state",
-    "sys/bus/cxl/devices/decoder*@",
+    "sys/bus/cxl/devices/decoder*/dpa_resource",
+    "sys/bus/cxl/devices/decoder*/dpa_size",
+    "sys/bus/cxl/devices/region*/resource",
+    "sys/bus/cxl/devices/region*/size",
+    "sys/bus/cxl/devices/region*/interleave_ways",
+    "sys/bus/cxl/devices/region*/interleave_granularity",
+    "sys/bus/cxl/devices/region*/target*",
+    "sys/bus/cxl/devices/endpoint*/uport@",
+    "sys/bus/cxl/devices/mem*@",
+    "sys/bus/cxl/devices/decoder*/devtype",
+];
+
+/// Files of a decoder.
+const ATTRIBUTES: [&str; 10] = [
+    "devtype",
+    "start",
+    "size",
+    "interleave_ways",
+    "interleave_granularity",
+    "target_list",
+    "region",
+    "state",
+    "dpa_resource",
+    "dpa_size",
 ];
 
 /// Reads decoders, of which the name of each tells its port: `decoder3.0` is one of `port3`, or of `endpoint3`.
@@ -34,15 +58,20 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
             (_, true) => Some(Level::Endpoint),
             _ => None,
         };
+        let mut found = false;
+        // Of a capture without the ports the decoder's own kind tells.
+        let kind = tree.text(&format!("{DIR}/{name}/devtype"), &mut facts.findings);
+        let level = match kind.as_deref().map(trim) {
+            Some("cxl_decoder_endpoint") => Some(Level::Endpoint),
+            Some("cxl_decoder_root") => Some(Level::Root),
+            _ => level,
+        };
         let port = match level {
             Some(Level::Root) => format!("root{number}"),
             Some(Level::Endpoint) => format!("endpoint{number}"),
             _ => format!("port{number}"),
         };
-        let mut found = false;
-        for file in
-            ["start", "size", "interleave_ways", "interleave_granularity", "target_list", "region", "state"]
-        {
+        for file in ATTRIBUTES {
             let path = format!("{DIR}/{name}/{file}");
             if let Some(text) = tree.text(&path, &mut facts.findings) {
                 let at = Place::whole(tree.place(&format!("{DIR}/{name}")));
@@ -52,6 +81,42 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
         if found {
             heard.count("CXL decoder");
         }
+        // The endpoint's upper port is the device.
+        let device =
+            (level == Some(Level::Endpoint)).then(|| tree.follow(&format!("{DIR}/endpoint{number}/uport")));
+        let device = device.flatten().and_then(|path| path.rsplit('/').next().map(str::to_owned));
+        if let Some(device) = device.filter(|device| device.starts_with("mem")) {
+            decoder(&mut facts.cxl, name, &Place::whole(tree.place(DIR))).device = Some(device);
+        }
+    }
+    for name in names.iter().filter(|name| name.starts_with("mem")) {
+        // `../../../devices/pci0000:34/0000:34:00.0/0000:35:00.0/mem0`
+        let function =
+            tree.follow(&format!("{DIR}/{name}")).and_then(|path| path.rsplit('/').nth(1)?.parse().ok());
+        facts.cxl.devices.extend(function.map(|function| (name.clone(), function)));
+    }
+    for name in names.iter().filter(|name| name.starts_with("region")) {
+        let mut text = |file: &str| {
+            let path = format!("{DIR}/{name}/{file}");
+            tree.is_file(&path)
+                .then(|| tree.text(&path, &mut facts.findings))
+                .flatten()
+                .map(|text| trim(&text).to_owned())
+        };
+        let ends = text("resource").and_then(|text| hex(&text)).zip(text("size").and_then(|text| hex(&text)));
+        let Some(range) = ends.and_then(|(first, bytes)| AddrRange::sized(first, bytes).ok()) else {
+            continue;
+        };
+        let mut small = |file: &str| text(file).and_then(|text| text.parse::<u32>().ok());
+        let (ways, granularity) = (small("interleave_ways"), small("interleave_granularity"));
+        let targets = (0..ways.unwrap_or(0).min(16))
+            .filter_map(|n| {
+                Some((n, text(&format!("target{n}")).filter(|name| name.starts_with("decoder"))?))
+            })
+            .collect();
+        let region = Region { name: name.clone(), range, ways, granularity, targets };
+        facts.cxl.regions.push(Said::new(region, Place::whole(tree.place(&format!("{DIR}/{name}")))));
+        heard.count("CXL region");
     }
 }
 
@@ -93,6 +158,19 @@ fn attribute(
         "interleave_granularity" => found.granularity = value.parse().ok(),
         "target_list" => found.targets = value.split(',').map(str::to_owned).collect(),
         "region" => found.region = (!value.is_empty()).then(|| value.to_owned()),
+        "dpa_resource" => match hex(value).filter(|first| *first != u64::MAX) {
+            Some(first) => found.own = Some((first, found.own.map_or(0, |(_, bytes)| bytes))),
+            None => return false,
+        },
+        "dpa_size" => match hex(value).filter(|bytes| *bytes > 0) {
+            Some(bytes) => found.own = Some((found.own.map_or(0, |(first, _)| first), bytes)),
+            None => return false,
+        },
+        "devtype" => match value {
+            "cxl_decoder_root" => found.level = Some(Level::Root),
+            "cxl_decoder_endpoint" => found.level = Some(Level::Endpoint),
+            _ => return false,
+        },
         "state" => found.committed = found.committed.or(Some(value == "enabled" || value == "committed")),
         _ => return false,
     }
@@ -106,6 +184,8 @@ pub(super) struct Reader {
     json: Option<(String, Place, i64)>,
     /// The root decoder that `cxl list` was asked about.
     asked: Option<String>,
+    /// The device of the endpoint that is being read.
+    device: Option<String>,
     unnamed: usize,
 }
 
@@ -169,6 +249,7 @@ fn number(words: &str, word: &str) -> Option<u32> {
 impl Reader {
     fn parse(&mut self, text: &str, at: &Place, facts: &mut Facts, heard: &mut Heard) -> Verdict {
         let Ok(value) = serde_json::from_str::<Value>(text) else { return Verdict::Pass };
+        self.device = None;
         let before = facts.cxl.decoders.len() + facts.cxl.devices.len() + facts.cxl.regions.len();
         self.walk(&value, "", 0, at, &mut facts.cxl);
         let after = facts.cxl.decoders.len() + facts.cxl.devices.len() + facts.cxl.regions.len();
@@ -205,16 +286,41 @@ impl Reader {
                     found.ways = small("interleave_ways").or(found.ways);
                     found.granularity = small("interleave_granularity").or(found.granularity);
                     found.region = text("region").map(str::to_owned).or(found.region.take());
+                    if found.level == Some(Level::Endpoint) {
+                        found.device = found.device.take().or_else(|| self.device.clone());
+                    }
+                    let own = number("dpa_resource").zip(number("dpa_size"));
+                    found.own = own.or(found.own);
                     if let Some(state) = text("state") {
                         found.committed = Some(state != "disabled");
                     }
                 }
-                if let (Some(name), Some(first), Some(bytes)) =
-                    (text("region"), number("resource"), number("size"))
-                    && !object.contains_key("decoder")
-                    && let Ok(range) = AddrRange::sized(first, bytes)
-                {
-                    cxl.regions.push(Said::new((name.to_owned(), range), at.clone()));
+                let range = number("resource").zip(number("size"));
+                let range = range.and_then(|(first, bytes)| AddrRange::sized(first, bytes).ok());
+                if let (Some(name), Some(range), None) = (text("region"), range, object.get("decoder")) {
+                    let all = object.get("mappings").and_then(Value::as_array).into_iter().flatten();
+                    let mut targets = BTreeMap::new();
+                    for one in all {
+                        let position =
+                            one.get("position").and_then(Value::as_u64).and_then(|n| u32::try_from(n).ok());
+                        let named = |key: &str| one.get(key).and_then(Value::as_str);
+                        if let (Some(position), Some(end)) = (position, named("decoder")) {
+                            targets.insert(position, end.to_owned());
+                            // A list of regions alone names the devices' decoders.
+                            let found = decoder(cxl, end, at);
+                            found.level = Some(Level::Endpoint);
+                            found.device = named("memdev").map(str::to_owned).or(found.device.take());
+                        }
+                    }
+                    let (ways, granularity) = (small("interleave_ways"), small("interleave_granularity"));
+                    let region = Region { name: name.to_owned(), range, ways, granularity, targets };
+                    cxl.regions.retain(|had| had.value.name != region.name);
+                    cxl.regions.push(Said::new(region, at.clone()));
+                }
+                if object.contains_key("endpoint") {
+                    let of =
+                        object.get("memdev").and_then(|memdev| memdev.get("memdev")).and_then(Value::as_str);
+                    self.device = of.map(str::to_owned);
                 }
                 let own = text("port").or(text("endpoint")).or(text("bus"));
                 let inner = if own.is_some_and(|own| own.starts_with("port")) { depth + 1 } else { depth };

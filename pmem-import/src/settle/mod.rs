@@ -16,6 +16,7 @@
 //! | a root bus's offset | "bus address" of a log | BARs against resources | none |
 //! | memory types | processors' registers | a running system's list, a clean-up's result, a kernel's log | firmware's log |
 
+mod cxl;
 mod difference;
 mod functions;
 mod gaps;
@@ -31,6 +32,7 @@ mod tables;
 mod tree;
 mod windows;
 
+pub use cxl::{CxlMemory, CxlPlace, CxlRegion, CxlTarget, CxlWindow, Sharing};
 pub use known::{WellKnown, well_known};
 pub use memory::MemoryKind;
 pub use mtrr::{Default, MtrrFacts};
@@ -79,6 +81,8 @@ pub(crate) struct Settled {
     pub(crate) is_x86: bool,
     /// What they say of IOMMUs.
     pub(crate) iommu: Iommu,
+    /// Which CXL device has which addresses.
+    pub(crate) cxl: CxlMemory,
     /// The version of the kernel that they are of: `6.12.117`.
     pub(crate) kernel: Option<String>,
     /// The processor is AMD's.
@@ -138,6 +142,7 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
         ecam,
         is_x86,
         iommu: std::mem::take(&mut facts.iommu),
+        cxl: cxl::settle(facts),
         kernel: facts.identity.kernel.as_ref().and_then(|said| version(&said.value)),
         is_amd: facts.mtrr.is_amd,
         hidden: !facts.memory.is_empty() && facts.memory.iter().all(|listing| listing.hidden),

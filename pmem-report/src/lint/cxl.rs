@@ -558,7 +558,7 @@ fn filled(facts: &Facts, windows: &[(Place, AddrRange)], linted: &mut LintReport
     for (at, _, entry) in entries(facts).filter(|(.., entry)| entry.kind == FirmwareMemory::SpecialPurpose) {
         soft.push((at, entry.range));
     }
-    let mut regions: Vec<AddrRange> = facts.cxl.regions.iter().map(|said| said.value.1).collect();
+    let mut regions: Vec<AddrRange> = facts.cxl.regions.iter().map(|said| said.value.range).collect();
     for listing in &facts.memory {
         for line in &listing.lines {
             if line.name.eq_ignore_ascii_case("soft reserved")

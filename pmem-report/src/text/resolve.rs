@@ -1,7 +1,7 @@
 //! What addresses mean, one after another.
 
 use super::style::{Styles, section};
-use crate::resolve::{Answer, Outcome, Resolve, Space};
+use crate::resolve::{Answer, CxlAnswer, Outcome, Resolve, Space};
 use std::io::{self, Write};
 
 /// Writes answers.
@@ -41,10 +41,38 @@ fn text(answer: &Answer) -> String {
         };
         text.push_str(&format!("    {} {}, over {}, {cost}\n", hop.from, hop.addr, hop.interconnect));
     }
+    if let Some(cxl) = &answer.cxl {
+        text.push_str(&format!("  CXL: {}\n", shared(cxl)));
+    }
     if let Some(reason) = answer.reason.as_ref().filter(|_| answer.result != Outcome::Architecture) {
         text.push_str(&format!("  why: {reason}\n"));
     }
     text
+}
+
+/// Which device has an address of CXL's.
+fn shared(cxl: &CxlAnswer) -> String {
+    let mut words =
+        vec![cxl.region.clone().unwrap_or_else(|| "a window of which no region is known".to_owned())];
+    match (cxl.ways, cxl.granularity) {
+        (Some(1), _) => {}
+        (Some(ways), Some(granularity)) => words.push(format!("{ways} ways of {granularity} bytes")),
+        _ => words.push("shared out by rules that no source says".to_owned()),
+    }
+    match (&cxl.device, &cxl.function, cxl.position) {
+        (Some(device), Some(function), _) => words.push(format!("{device} ({function})")),
+        (Some(device), None, _) => words.push(device.clone()),
+        (None, _, Some(position)) => words.push(format!("device {position}, whose name no source says")),
+        (None, _, None) if cxl.region.is_some() => words.push("which device is not known".to_owned()),
+        _ => {}
+    }
+    match &cxl.own {
+        Some(own) => words.push(format!("at its own {own}")),
+        None if cxl.device.is_some() => words.push("at an address of its own that no source says".to_owned()),
+        None => {}
+    }
+    words.extend(cxl.bridge.map(|bridge| format!("below host bridge {bridge}")));
+    words.join(", ")
 }
 
 /// A distance that firmware gives and hops that nobody has measured are no sum: both are said.
