@@ -70,7 +70,14 @@ pub(super) fn binary(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut He
 fn table(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Heard) {
     match Table::open(bytes) {
         Some(mut table) => of_kind(&mut table, at, facts, heard),
-        None => facts.find(Finding::at(at, format!("{} bytes are no table of ACPI", bytes.len()))),
+        None => {
+            let had = bytes.len();
+            let text = match NAMES.iter().find(|name| bytes.starts_with(**name)) {
+                Some(name) => format!("{} is cut in its header: {had} of 36 bytes", name.escape_ascii()),
+                None => format!("{had} bytes are no table of ACPI"),
+            };
+            facts.find(Finding::at(at, text));
+        }
     }
 }
 
