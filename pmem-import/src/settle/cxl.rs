@@ -253,7 +253,7 @@ mod tests {
         if ways.is_power_of_two() {
             (select, rest << low | within)
         } else {
-            (rest % 3 << bits | select, rest / 3 << low | within)
+            (((rest % 3) << bits) | select, ((rest / 3) << low) | within)
         }
     }
 
