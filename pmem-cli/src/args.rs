@@ -21,6 +21,10 @@ pub struct Args {
     #[arg(long, global = true)]
     pub json: bool,
 
+    /// Draw instead of printing.
+    #[command(flatten)]
+    pub drawing: Drawing,
+
     /// Use colour.
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub color: Color,
@@ -31,6 +35,33 @@ pub struct Args {
 }
 
 const EXIT: &str = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 the answer is no, 4 not proven.";
+
+/// Pictures of a report, each beside or instead of the others.
+#[derive(Debug, Default, clap::Args)]
+pub struct Drawing {
+    /// Draw the report as SVG: addresses as axis, windows as ribbons. `-` is standard output.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+
+    /// The same as a page of its own, with details under the pointer, zoom and search.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// The same as text, as wide as COLUMNS says.
+    #[arg(long, global = true)]
+    pub map: bool,
+
+    /// Of topo: the graph of arenas and interconnects for Graphviz.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub dot: Option<PathBuf>,
+}
+
+impl Drawing {
+    /// Whether a picture is asked for.
+    pub fn is_any(&self) -> bool {
+        self.svg.is_some() || self.html.is_some() || self.map || self.dot.is_some()
+    }
+}
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -152,6 +183,23 @@ pub enum Command {
     },
     /// Prints the manual page.
     Man,
+}
+
+impl Command {
+    /// Whether its report has addresses to draw.
+    pub fn has_picture(&self) -> bool {
+        match self {
+            Self::Topo(_) | Self::View { .. } | Self::Diff { .. } | Self::Resolve { .. } => true,
+            Self::Lint { explain, .. } => explain.is_none(),
+            Self::Ram { command } => matches!(command, RamCommand::Show { .. }),
+            Self::Iommu { command } => matches!(command, IommuCommand::Show { .. }),
+            Self::Mtrr { command } => {
+                matches!(command, MtrrCommand::Show { kernel: false, .. } | MtrrCommand::Plan { .. })
+            }
+            Self::Pci { command } => matches!(command, PciCommand::Tree { .. } | PciCommand::Plan { .. }),
+            _ => false,
+        }
+    }
 }
 
 /// What of a machine is shown.

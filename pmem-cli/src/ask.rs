@@ -1,7 +1,7 @@
 //! The questions: each reads the machine, makes a report, and writes it.
 
 use crate::args::{Args, IommuCommand, RamCommand, TopoArgs};
-use crate::source::{open, range as parse_range, viewer, write};
+use crate::source::{draw, into, open, present, range as parse_range, viewer, write};
 use crate::{Failure, Status};
 use pmem_core::{AddrRange, ArenaId};
 use pmem_import::plug::plugs;
@@ -10,6 +10,7 @@ use pmem_import::{Address, Iommu, Machine, PciIds, ResourceKind, parse_addr};
 use pmem_report::annotate::{AnnotateError, Annotated};
 use pmem_report::bad::BadRam;
 use pmem_report::iommu::{IommuRefused, IommuShow, IommuWhy};
+use pmem_report::picture::{self, Draw};
 use pmem_report::plug::PlugReport;
 use pmem_report::text::{self, Detail};
 use pmem_report::{Answer, Diff, Memory, Resolve, Topo, View};
@@ -19,6 +20,13 @@ use std::path::{Path, PathBuf};
 pub(crate) fn topo(args: &Args, topo: &TopoArgs, out: &mut dyn Write) -> Result<Status, Failure> {
     let machine = open(args, &topo.sources)?;
     let report = Topo::of(&machine, &PciIds::of_system());
+    if args.drawing.is_any() {
+        if let Some(file) = &args.drawing.dot {
+            into(file, out, |out| picture::dot(&report, out))?;
+        }
+        draw(args, report.picture(), out)?;
+        return Ok(Status::Done);
+    }
     let detail = match (topo.all, topo.verbose) {
         (true, _) => Detail::All,
         (_, true) => Detail::Bars,
@@ -32,7 +40,7 @@ pub(crate) fn ram(args: &Args, command: &RamCommand, out: &mut dyn Write) -> Res
     match command {
         RamCommand::Show { sources } => {
             let machine = open(args, sources)?;
-            write(args, &Memory::of(&machine), out, text::memory)?;
+            present(args, &Memory::of(&machine), out, text::memory)?;
             Ok(Status::Done)
         }
         RamCommand::Plug { sources } => {
@@ -52,7 +60,7 @@ pub(crate) fn iommu(args: &Args, command: &IommuCommand, out: &mut dyn Write) ->
     match command {
         IommuCommand::Show { sources } => {
             let machine = open(args, sources)?;
-            write(args, &IommuShow::of(&machine), out, text::iommu_show)?;
+            present(args, &IommuShow::of(&machine), out, text::iommu_show)?;
             Ok(Status::Done)
         }
         IommuCommand::Why { words } => {
@@ -125,7 +133,7 @@ pub(crate) fn view(
     let mut machine = open(args, &sources)?;
     let from = viewer(&mut machine, from.first().map(String::as_str))?;
     let report = if local { View::local(&machine, from) } else { View::of(&machine, from) };
-    write(args, &report, out, text::view)?;
+    present(args, &report, out, text::view)?;
     Ok(Status::Done)
 }
 
@@ -139,7 +147,7 @@ pub(crate) fn diff(
     let mut machine = open(args, sources)?;
     let (l, r) = (viewer(&mut machine, Some(left))?, viewer(&mut machine, Some(right))?);
     let report = Diff::of(&machine, l, r);
-    write(args, &report, out, |report, styles, out| text::diff(report, left, right, styles, out))?;
+    present(args, &report, out, |report, styles, out| text::diff(report, left, right, styles, out))?;
     Ok(Status::Done)
 }
 
@@ -185,7 +193,7 @@ pub(crate) fn resolve(
     let answers =
         targets.iter().map(|target| target.answer(&machine, from)).collect::<Result<Vec<_>, _>>()?;
     let report = Resolve::new(&machine, answers);
-    write(args, &report, out, text::resolve)?;
+    present(args, &report, out, text::resolve)?;
     Ok(if report.all_found() { Status::Done } else { Status::No })
 }
 

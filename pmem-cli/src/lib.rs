@@ -28,6 +28,11 @@ pub const SCHEMA: u32 = pmem_report::SCHEMA;
 /// # Errors
 /// [`Failure`] says what went wrong, and the exit status.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
+    let is_graph = args.drawing.dot.is_some() && !matches!(args.command, Command::Topo(_));
+    if is_graph || args.drawing.is_any() && !args.command.has_picture() {
+        let text = "no such picture of this: topo, view, diff, resolve, ram show, mtrr show and plan, pci tree and plan, iommu show and lint have --svg, --html and --map; topo alone has --dot";
+        return Err(Failure::Usage(text.to_owned()));
+    }
     match &args.command {
         Command::Topo(topo) => ask::topo(args, topo, out),
         Command::View { words, local } => ask::view(args, words, *local, out),

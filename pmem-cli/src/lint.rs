@@ -1,10 +1,11 @@
 //! `pmem lint`: where descriptions of a machine contradict each other.
 
 use crate::args::Args;
-use crate::source::styles;
+use crate::source::{draw, styles};
 use crate::{Failure, SCHEMA, Status};
 use pmem_import::Sources;
 use pmem_report::lint::{LintReport, RULES, Severity};
+use pmem_report::picture::Draw;
 use pmem_report::text;
 use serde_json::json;
 use std::io::Write;
@@ -55,6 +56,12 @@ pub(crate) fn lint(
         }
         reports.push(report);
     }
+    if args.drawing.is_any() {
+        let [report] = &reports[..] else {
+            return Err(Failure::Usage("a picture is of one machine: name one, or --together".to_owned()));
+        };
+        draw(args, report.picture(), out)?;
+    }
     let count = |severity| reports.iter().map(|report| report.count(severity)).sum::<usize>();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warn));
     if args.json {
@@ -74,7 +81,7 @@ pub(crate) fn lint(
             "failed": failed,
         });
         writeln!(out, "{last}")?;
-    } else {
+    } else if !args.drawing.is_any() {
         text::lint(&reports, &styles(args.color), out)?;
     }
     for failure in &failed {

@@ -1,7 +1,7 @@
 //! `pmem mtrr`.
 
 use crate::args::{Args, MtrrCommand, MtrrSource, PlanOptions, UnmappedArg};
-use crate::source::{open_with_mtrr, write};
+use crate::source::{open_with_mtrr, present};
 use crate::{Failure, Status, mtrr_apply};
 use pmem_import::parse_addr;
 use pmem_mtrr::MemType;
@@ -70,7 +70,7 @@ fn read(args: &Args, source: &MtrrSource) -> Result<(Given, Vec<Read>), Failure>
 
 fn show(args: &Args, source: &MtrrSource, out: &mut dyn Write) -> Result<Status, Failure> {
     let (given, read) = read(args, source)?;
-    write(args, &Show::of(&given, read)?, out, text::mtrr_show)?;
+    present(args, &Show::of(&given, read)?, out, text::mtrr_show)?;
     Ok(Status::Done)
 }
 
@@ -93,6 +93,6 @@ fn plan(
     };
     let (given, read) = read(args, source)?;
     let report = Plan::of(given, &options, read)?;
-    write(args, &report, out, text::mtrr_plan)?;
+    present(args, &report, out, text::mtrr_plan)?;
     Ok(if report.fits() { Status::Done } else { Status::No })
 }

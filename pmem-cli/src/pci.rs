@@ -2,7 +2,7 @@
 
 use crate::args::{Args, PciCommand, PciWish};
 use crate::pci_windows;
-use crate::source::{open, range, write};
+use crate::source::{open, present, range, write};
 use crate::{Failure, Status};
 use pmem_import::{Address, Machine};
 use pmem_pci::linux::Rules;
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
         PciCommand::Tree { sources } => {
             let machine = open_pci(args, sources)?;
             let (read, warnings) = said(&machine);
-            write(args, &PciHierarchy::of(&machine.pci, read, warnings), out, text::pci_tree)?;
+            present(args, &PciHierarchy::of(&machine.pci, read, warnings), out, text::pci_tree)?;
             Ok(Status::Done)
         }
         PciCommand::Lint { sources } => {
@@ -141,7 +141,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             if let Some(((version, rules), event)) = linux {
                 report = report.with_linux(&machine.pci, &goal, &version, &rules, event);
             }
-            write(args, &report, out, text::pci_plan)?;
+            present(args, &report, out, text::pci_plan)?;
             Ok(match verdict {
                 Verdict::Fits(_) | Verdict::FitsWithQuiesce(_) => Status::Done,
                 Verdict::No(_) => Status::No,

@@ -4,10 +4,11 @@ use crate::Failure;
 use crate::args::{Args, Color};
 use pmem_core::ArenaId;
 use pmem_import::{Heard, Machine, MtrrFacts, Sources, parse_addr, read_net};
+use pmem_report::picture::{self, Draw, Layout, Picture};
 use pmem_report::text::Styles;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The sources that the command line names: behind the command, and by `--root`.
 fn paths(args: &Args, named: &[PathBuf]) -> Vec<PathBuf> {
@@ -79,7 +80,7 @@ pub(crate) fn styles(color: Color) -> Styles {
     if on { Styles::colour() } else { Styles::default() }
 }
 
-/// Writes a report: as JSON if that is asked for, else as text.
+/// Writes a report of which there is no picture: as JSON if that is asked for, else as text.
 pub(crate) fn write<T: Serialize>(
     args: &Args,
     report: &T,
@@ -92,6 +93,56 @@ pub(crate) fn write<T: Serialize>(
     } else {
         Ok(text(report, &styles(args.color), out)?)
     }
+}
+
+/// Writes a report: the pictures that are asked for, JSON if that is, else text.
+pub(crate) fn present<T: Serialize + Draw>(
+    args: &Args,
+    report: &T,
+    out: &mut dyn Write,
+    text: impl FnOnce(&T, &Styles, &mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
+    if args.drawing.is_any() { draw(args, report.picture(), out) } else { write(args, report, out, text) }
+}
+
+/// Draws a picture in the ways that are asked for.
+pub(crate) fn draw(args: &Args, picture: Option<Picture>, out: &mut dyn Write) -> Result<(), Failure> {
+    let drawing = &args.drawing;
+    if args.json {
+        return Err(Failure::Usage("--json does not go with a picture".to_owned()));
+    }
+    if drawing.svg.is_none() && drawing.html.is_none() && !drawing.map {
+        return Ok(());
+    }
+    let Some(picture) = picture else {
+        return Err(Failure::Other("nothing to draw: no source says an address of this".to_owned()));
+    };
+    let layout = Layout::of(picture);
+    if let Some(file) = &drawing.svg {
+        into(file, out, |out| picture::svg(&layout, out))?;
+    }
+    if let Some(file) = &drawing.html {
+        into(file, out, |out| picture::html(&layout, out))?;
+    }
+    if drawing.map {
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        picture::map(&layout, columns.unwrap_or(160), out)?;
+    }
+    Ok(())
+}
+
+/// Writes a file, or standard output for `-`.
+pub(crate) fn into(
+    file: &Path,
+    out: &mut dyn Write,
+    print: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
+    if file.as_os_str() == "-" {
+        return Ok(print(out)?);
+    }
+    let failed = |error: io::Error| Failure::Other(format!("{}: {error}", file.display()));
+    let mut written = io::BufWriter::new(std::fs::File::create(file).map_err(failed)?);
+    print(&mut written).and_then(|()| written.flush()).map_err(failed)
 }
 
 /// The first and the last address of `START-END`, the end not among them, or `START+SIZE`.

@@ -16,6 +16,7 @@ pub mod mtrr;
 mod names;
 pub mod par;
 pub mod pci;
+pub mod picture;
 pub mod plug;
 mod resolve;
 mod schema;

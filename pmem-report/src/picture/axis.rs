@@ -1,0 +1,154 @@
+//! The axis that all columns of a panel share: where each address is.
+//!
+//! Addresses are cut at every edge of a piece. Each stretch between two cuts is as high as its size's logarithm says, so that a page and a
+//! terabyte are both to be seen; what no column has is broken out.
+
+use super::Panel;
+use std::collections::BTreeMap;
+
+/// A stretch of addresses between two neighbouring cuts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Row {
+    /// The first address.
+    pub(super) start: u128,
+    /// The address after the last.
+    pub(super) end: u128,
+    /// No column has anything there, and it is drawn shorter than its size.
+    pub(super) is_break: bool,
+    /// Where it begins.
+    pub(super) y: f64,
+    /// How high it is.
+    pub(super) height: f64,
+}
+
+/// The axis.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Axis {
+    pub(super) rows: Vec<Row>,
+    pub(super) height: f64,
+}
+
+/// What a line of text needs.
+pub(super) const LINE: f64 = 12.0;
+/// The height of a break.
+const BREAK: f64 = 18.0;
+/// What a page takes, and what each doubling adds.
+const PAGE: (f64, f64) = (3.0, 2.2);
+/// Pieces up to which each has room for its name.
+const NAMED: usize = 400;
+/// A panel is at most so high, or so high a row.
+const HIGHEST: (f64, f64) = (3600.0, 0.4);
+
+impl Axis {
+    /// The axis of a panel.
+    pub(super) fn of(panel: &Panel) -> Self {
+        let pieces = || panel.columns.iter().flat_map(|column| &column.pieces).map(|piece| piece.range);
+        // How many pieces begin at an address, less those that end there.
+        let mut edges: BTreeMap<u128, i64> = BTreeMap::from([(0, 0)]);
+        for range in pieces() {
+            *edges.entry(u128::from(range.start.0)).or_default() += 1;
+            *edges.entry(range.end.0).or_default() -= 1;
+        }
+        let mut depth = 0;
+        let cuts: Vec<(u128, i64)> = edges.into_iter().collect();
+        let mut rows: Vec<Row> = cuts
+            .windows(2)
+            .map(|pair| {
+                depth += pair[0].1;
+                row(pair[0].0, pair[1].0, depth > 0)
+            })
+            .collect();
+        let wanted: f64 = rows.iter().map(|row| row.height).sum();
+        let most = HIGHEST.0.max(HIGHEST.1 * rows.len() as f64);
+        let scale = (most / wanted.max(1.0)).min(1.0);
+        // A break says how large it is: it needs its line.
+        rows.iter_mut().filter(|row| !row.is_break).for_each(|row| row.height *= scale);
+        let mut axis = Self { rows, height: 0.0 };
+        if pieces().count() <= NAMED {
+            pieces().for_each(|range| axis.make_room(u128::from(range.start.0), range.end.0));
+        }
+        for row in &mut axis.rows {
+            row.y = axis.height;
+            axis.height += row.height;
+        }
+        axis
+    }
+
+    /// Widens the rows of a range until a line of text fits.
+    fn make_room(&mut self, start: u128, end: u128) {
+        let (first, last) = (self.index(start), self.index(end));
+        let rows = &mut self.rows[first..last];
+        let missing = LINE - rows.iter().map(|row| row.height).sum::<f64>();
+        let share = missing / rows.len().max(1) as f64;
+        rows.iter_mut().filter(|_| missing > 0.0).for_each(|row| row.height += share);
+    }
+
+    /// The row that begins at an address, or the number of rows.
+    fn index(&self, at: u128) -> usize {
+        self.rows.partition_point(|row| row.start < at)
+    }
+
+    /// Where an address is; between cuts, in proportion.
+    pub(super) fn y(&self, at: u128) -> f64 {
+        let before = self.rows.partition_point(|row| row.start <= at);
+        let Some(row) = before.checked_sub(1).map(|i| self.rows[i]) else { return 0.0 };
+        let part = (at - row.start) as f64 / (row.end - row.start) as f64;
+        row.y + row.height * part.min(1.0)
+    }
+}
+
+fn row(start: u128, end: u128, is_covered: bool) -> Row {
+    let pages = ((end - start) as f64 / 4096.0).log2().max(0.0);
+    let height = PAGE.0 + PAGE.1 * pages;
+    let is_break = !is_covered && height > BREAK;
+    Row { start, end, is_break, y: 0.0, height: if is_break { BREAK } else { height } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Column, Kind, Piece, extent};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn panel(pieces: &[(u64, u64)]) -> Panel {
+        let piece = |(start, bytes): &(u64, u64)| Piece {
+            range: extent(*start, *bytes).unwrap(),
+            kind: Kind::Memory,
+            label: String::new(),
+            facts: Vec::new(),
+        };
+        let column = Column { title: String::new(), pieces: pieces.iter().map(piece).collect() };
+        Panel { columns: vec![column], ..Panel::default() }
+    }
+
+    #[test]
+    fn what_nobody_has_is_broken_out_and_small_gaps_are_not() {
+        let axis = Axis::of(&panel(&[(0x1000, 0x1000), (0x3000, 0x1000), (1 << 40, 1 << 30)]));
+        let breaks: Vec<(u128, u128)> =
+            axis.rows.iter().filter(|row| row.is_break).map(|row| (row.start, row.end)).collect();
+        assert_eq!(breaks, [(0x4000, 1 << 40)]);
+    }
+
+    proptest! {
+        #[test]
+        fn later_addresses_are_lower_and_each_piece_has_its_line(
+            pieces in prop::collection::vec((any::<u64>(), 1u64..=u64::MAX), 1..50),
+            mut asked in prop::collection::vec(any::<u64>(), 2..20),
+        ) {
+            let axis = Axis::of(&panel(&pieces));
+            asked.sort_unstable();
+            for pair in asked.windows(2) {
+                prop_assert!(axis.y(pair[0].into()) <= axis.y(pair[1].into()) + 1e-9);
+            }
+            for (start, bytes) in pieces {
+                let range = extent(start, bytes).unwrap();
+                let (top, bottom) = (axis.y(start.into()), axis.y(range.end.0));
+                prop_assert!(bottom - top >= LINE - 1e-6, "{top} {bottom}");
+            }
+            for pair in axis.rows.windows(2) {
+                prop_assert_eq!(pair[0].end, pair[1].start);
+                prop_assert!((pair[0].y + pair[0].height - pair[1].y).abs() < 1e-6);
+            }
+        }
+    }
+}

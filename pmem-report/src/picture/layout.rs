@@ -1,0 +1,272 @@
+//! Where everything is: one pass, which every backend prints as it can.
+
+use super::axis::{Axis, LINE};
+use super::{Card, Column, Kind, Matrix, Panel, Picture, Piece, Ribbon};
+use crate::units::{Addr, Extent, size};
+
+/// A picture with places, in pixels of 1/96 inch.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub(super) title: String,
+    pub(super) width: f64,
+    pub(super) height: f64,
+    pub(super) cards: Vec<PlacedCard>,
+    pub(super) matrix: Option<(f64, f64, Matrix)>,
+    /// What of each kind means, and where that is said.
+    pub(super) legend: Vec<(f64, f64, Kind)>,
+    pub(super) panels: Vec<PlacedPanel>,
+    pub(super) notes: Vec<(f64, String)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct PlacedCard {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) height: f64,
+    pub(super) card: Card,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct PlacedPanel {
+    pub(super) title: String,
+    /// Where its axis begins.
+    pub(super) top: f64,
+    pub(super) height: f64,
+    /// Addresses that are told.
+    pub(super) ticks: Vec<(f64, Addr)>,
+    /// What is broken out: its middle, and its size.
+    pub(super) breaks: Vec<(f64, String)>,
+    pub(super) columns: Vec<PlacedColumn>,
+    pub(super) ribbons: Vec<PlacedRibbon>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct PlacedColumn {
+    pub(super) x: f64,
+    pub(super) width: f64,
+    pub(super) title: String,
+    pub(super) boxes: Vec<PlacedBox>,
+    /// Names of several boxes that are too low for a name each.
+    pub(super) groups: Vec<(f64, f64, String)>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct PlacedBox {
+    pub(super) y: f64,
+    pub(super) height: f64,
+    pub(super) piece: Piece,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct PlacedRibbon {
+    /// Where it begins: to the right of a column.
+    pub(super) left: (f64, f64, f64),
+    /// Where it ends: x, top and bottom.
+    pub(super) right: (f64, f64, f64),
+    /// How thick its middle is, by bandwidth.
+    pub(super) thick: Option<f64>,
+    pub(super) label: Option<String>,
+    pub(super) facts: Vec<String>,
+}
+
+pub(super) const MARGIN: f64 = 16.0;
+/// What the axis's addresses take.
+pub(super) const ADDRESSES: f64 = 118.0;
+/// Between columns.
+const GUTTER: f64 = 34.0;
+/// A picture is at least so wide.
+const WIDTH: f64 = 1280.0;
+/// What a column takes at least.
+const COLUMN: f64 = 132.0;
+pub(super) const CARD: f64 = 148.0;
+pub(super) const CELL: (f64, f64) = (30.0, 14.0);
+/// What a character of a name takes.
+const CHARACTER: f64 = 6.1;
+/// What a legend's entry takes.
+const ENTRY: f64 = 206.0;
+
+impl Layout {
+    /// Places a picture.
+    pub fn of(picture: Picture) -> Self {
+        let columns = picture.panels.iter().map(|panel| panel.columns.len()).max().unwrap_or(0).max(1) as f64;
+        let room = WIDTH - 2.0 * MARGIN - ADDRESSES - GUTTER * (columns - 1.0);
+        let column = (room / columns).max(COLUMN).floor();
+        let width = WIDTH.max(2.0 * MARGIN + ADDRESSES + columns * column + GUTTER * (columns - 1.0));
+        let mut y = MARGIN + 22.0;
+        let cards = cards(picture.cards, width, &mut y);
+        let matrix = picture.matrix.map(|matrix| {
+            let at = (MARGIN, y, matrix);
+            y += CELL.1 * (at.2.rows.len() as f64 + 2.0) + 10.0;
+            at
+        });
+        let legend = legend(&picture.panels, width, &mut y);
+        let panels = picture.panels.into_iter().map(|panel| place(panel, column, &mut y)).collect();
+        let notes = picture.notes.into_iter().map(|note| {
+            y += 14.0;
+            (y, fitted(&note, width - 2.0 * MARGIN))
+        });
+        let notes = notes.collect();
+        Self { title: picture.title, width, height: y + MARGIN, cards, matrix, legend, panels, notes }
+    }
+}
+
+fn cards(cards: Vec<Card>, width: f64, y: &mut f64) -> Vec<PlacedCard> {
+    let (mut x, mut highest) = (MARGIN, 0.0f64);
+    let mut placed = Vec::new();
+    for card in cards {
+        if x + CARD > width - MARGIN {
+            x = MARGIN;
+            *y += highest + 8.0;
+            highest = 0.0;
+        }
+        let height = 18.0 + LINE * card.lines.len() as f64;
+        highest = highest.max(height);
+        placed.push(PlacedCard { x, y: *y, height, card });
+        x += CARD + 8.0;
+    }
+    if !placed.is_empty() {
+        *y += highest + 12.0;
+    }
+    placed
+}
+
+fn legend(panels: &[Panel], width: f64, y: &mut f64) -> Vec<(f64, f64, Kind)> {
+    let pieces = || panels.iter().flat_map(|panel| &panel.columns).flat_map(|column| &column.pieces);
+    let mut x = MARGIN;
+    let mut legend = Vec::new();
+    for kind in Kind::ALL.into_iter().filter(|kind| pieces().any(|piece| piece.kind == *kind)) {
+        if x + ENTRY > width - MARGIN {
+            x = MARGIN;
+            *y += 16.0;
+        }
+        legend.push((x, *y, kind));
+        x += ENTRY;
+    }
+    *y += 26.0;
+    legend
+}
+
+fn place(panel: Panel, width: f64, y: &mut f64) -> PlacedPanel {
+    let axis = Axis::of(&panel);
+    let top = *y + 34.0;
+    *y = top + axis.height + 30.0;
+    let at = |i: usize| MARGIN + ADDRESSES + i as f64 * (width + GUTTER);
+    let ribbons = panel.ribbons.into_iter().map(|found| ribbon(found, &axis, top, width, at)).collect();
+    let columns = panel.columns.into_iter().enumerate();
+    let columns = columns.map(|(i, found)| column(found, &axis, top, at(i), width)).collect();
+    let breaks = axis.rows.iter().filter(|row| row.is_break).map(|row| {
+        let bytes = u64::try_from(row.end - row.start).unwrap_or(u64::MAX);
+        (top + row.y + row.height / 2.0, size(bytes))
+    });
+    PlacedPanel {
+        title: panel.title,
+        top,
+        height: axis.height,
+        ticks: ticks(&axis, top),
+        breaks: breaks.collect(),
+        columns,
+        ribbons,
+    }
+}
+
+/// As many addresses as there is room for; where something ends that nothing follows is one as well.
+fn ticks(axis: &Axis, top: f64) -> Vec<(f64, Addr)> {
+    let mut next = f64::NEG_INFINITY;
+    let mut ticks = Vec::new();
+    for row in &axis.rows {
+        let (y, Ok(addr)) = (top + row.y, u64::try_from(row.start)) else { continue };
+        // Rounding is not to cost a line its address.
+        if y + 0.01 >= next {
+            ticks.push((y, Addr(addr)));
+            next = y + LINE;
+        }
+    }
+    ticks
+}
+
+fn column(column: Column, axis: &Axis, top: f64, x: f64, width: f64) -> PlacedColumn {
+    let boxes = column.pieces.into_iter().map(|mut piece| {
+        let y = axis.y(piece.range.start.0.into());
+        let height = axis.y(piece.range.end.0) - y;
+        let first = described(&piece);
+        piece.facts.insert(0, first);
+        PlacedBox { y: top + y, height, piece }
+    });
+    let boxes: Vec<PlacedBox> = boxes.collect();
+    PlacedColumn {
+        x,
+        width,
+        title: fitted(&column.title, width + GUTTER - 4.0),
+        groups: groups(&boxes),
+        boxes,
+    }
+}
+
+/// Neighbours that are too low for a name each are named together, where that fits.
+fn groups(boxes: &[PlacedBox]) -> Vec<(f64, f64, String)> {
+    let is_low = |placed: &PlacedBox| placed.height + 0.01 < LINE;
+    let mut groups = Vec::new();
+    for run in boxes.chunk_by(|a, b| is_low(a) && is_low(b)).filter(|run| is_low(&run[0])) {
+        let (first, last) = (&run[0], &run[run.len() - 1]);
+        let height = last.y + last.height - first.y;
+        if height + 0.01 < LINE {
+            continue;
+        }
+        let label = match run.iter().filter(|placed| placed.piece.kind != Kind::Free).count() {
+            0 | 1 => first.piece.label.clone(),
+            count => format!("{count}: {} … {}", first.piece.label, last.piece.label),
+        };
+        groups.push((first.y, height, label));
+    }
+    groups
+}
+
+fn ribbon(ribbon: Ribbon, axis: &Axis, top: f64, width: f64, at: impl Fn(usize) -> f64) -> PlacedRibbon {
+    let edge = |start: u64| {
+        let end = u128::from(start) + u128::from(ribbon.bytes);
+        (top + axis.y(start.into()), top + axis.y(end))
+    };
+    let (left, right) = (edge(ribbon.left.1), edge(ribbon.right.1));
+    // What leads back to the left leaves on the left.
+    let is_back = ribbon.left.0 > ribbon.right.0;
+    let from = at(ribbon.left.0) + if is_back { 0.0 } else { width };
+    let to = at(ribbon.right.0) + if is_back { width } else { 0.0 };
+    let thick = ribbon.bandwidth.map(|mib| (f64::from(mib.max(1)).log2() - 8.0).clamp(1.0, 12.0));
+    PlacedRibbon {
+        left: (from, left.0, left.1),
+        right: (to, right.0, right.1),
+        thick,
+        label: ribbon.label,
+        facts: ribbon.facts,
+    }
+}
+
+/// A piece's addresses and size.
+fn described(piece: &Piece) -> String {
+    let range: Extent = piece.range;
+    format!("{range}, {}", size(range.len()))
+}
+
+impl PlacedBox {
+    /// Its lines of text: its name, and its size where there is room; none if there is none.
+    pub(super) fn lines(&self, width: f64) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.height + 0.01 >= LINE {
+            lines.push(fitted(&self.piece.label, width - 8.0));
+        }
+        if self.height >= 2.0 * LINE + 2.0 && self.piece.kind != Kind::Free {
+            lines.push(fitted(&size(self.piece.range.len()), width - 8.0));
+        }
+        lines
+    }
+}
+
+/// As much of a text as fits.
+pub(super) fn fitted(text: &str, width: f64) -> String {
+    let most = (width / CHARACTER).max(2.0) as usize;
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(most - 1).collect();
+    format!("{}…", kept.trim_end())
+}

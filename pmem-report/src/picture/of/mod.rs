@@ -1,0 +1,103 @@
+//! What of each report is drawn.
+
+mod diff;
+mod iommu;
+mod lint;
+mod memory;
+mod mtrr;
+mod pci;
+mod resolve;
+mod topo;
+mod view;
+
+use super::{Kind, Panel, Piece};
+use crate::attrs::AttrWords;
+use crate::sources::Sources;
+use crate::units::{Addr, End, Extent};
+
+/// What a region of these attributes looks like in an arena of this type.
+fn kind_of(attrs: &AttrWords, arena: &str) -> Kind {
+    let has = |list: &[String], word: &str| list.iter().any(|had| had == word);
+    if has(&attrs.usage, "broken") {
+        Kind::Marked
+    } else if has(&attrs.props, "prefetch") || has(&attrs.usage, "framebuf") {
+        Kind::Prefetchable
+    } else if has(&attrs.usage, "devregs") {
+        Kind::Device
+    } else if arena == "rom" {
+        Kind::Firmware
+    } else if arena == "ram" {
+        Kind::Used
+    } else {
+        Kind::Reserved
+    }
+}
+
+/// A range that a report has as words, its last address in it.
+fn between(start: &str, last: &str) -> Option<Extent> {
+    let number = |word: &str| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok();
+    let (start, last) = (number(start)?, number(last)?);
+    (start <= last).then(|| Extent { start: Addr(start), end: End(u128::from(last) + 1) })
+}
+
+/// In order, and none over another: what begins earlier, or was named earlier, is kept, and is said to be also the other.
+fn disjoint(mut pieces: Vec<Piece>) -> Vec<Piece> {
+    pieces.sort_by_key(|piece| piece.range.start);
+    let mut kept: Vec<Piece> = Vec::with_capacity(pieces.len());
+    for mut piece in pieces {
+        if let Some(last) = kept.last_mut().filter(|last| last.range.end.0 > u128::from(piece.range.start.0))
+        {
+            last.facts.push(format!("also {} at {}", piece.label, piece.range));
+            let Ok(rest) = u64::try_from(last.range.end.0) else { continue };
+            piece.range.start = Addr(rest);
+            if u128::from(rest) >= piece.range.end.0 {
+                continue;
+            }
+        }
+        kept.push(piece);
+    }
+    kept
+}
+
+/// What stands below a picture: what could not be seen, and what was read.
+fn notes(sources: &Sources) -> Vec<String> {
+    let unseen = sources.unseen.iter().map(|what| format!("Not seen: {what}"));
+    let read = sources.read.iter().take(8).map(|read| format!("Read: {}", read.summary));
+    unseen.chain(read).collect()
+}
+
+/// Panels that have something in them; none of none.
+fn filled(panels: impl IntoIterator<Item = Panel>) -> Option<Vec<Panel>> {
+    let has_some = |panel: &Panel| panel.columns.iter().any(|column| !column.pieces.is_empty());
+    let panels: Vec<Panel> = panels.into_iter().filter(has_some).collect();
+    (!panels.is_empty()).then_some(panels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_lies_over_each_other_is_cut_and_nothing_is_lost(
+            ranges in prop::collection::vec((0u64..1000, 1u64..100), 0..30),
+        ) {
+            let piece = |(start, bytes): &(u64, u64)| Piece {
+                range: super::super::extent(*start, *bytes).unwrap(),
+                kind: Kind::Memory,
+                label: start.to_string(),
+                facts: Vec::new(),
+            };
+            let kept = disjoint(ranges.iter().map(piece).collect());
+            for pair in kept.windows(2) {
+                prop_assert!(pair[0].range.end.0 <= u128::from(pair[1].range.start.0));
+            }
+            for at in 0..1100u64 {
+                let was = ranges.iter().any(|(start, bytes)| (*start..start + bytes).contains(&at));
+                let is = kept.iter().any(|piece| piece.range.start.0 <= at && u128::from(at) < piece.range.end.0);
+                prop_assert_eq!(was, is);
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Memory types: the registers, and what they make of each address; of a plan, what is wanted and what becomes of it.
+
+use super::super::{Column, Draw, Kind, Panel, Picture, Piece};
+use super::{disjoint, filled};
+use crate::mtrr::{Plan, Show, Stretch, Strip};
+
+impl Draw for Show {
+    fn picture(&self) -> Option<Picture> {
+        let registers = self.registers.iter().filter_map(|row| {
+            let kind = row.kind.as_deref().unwrap_or("no type");
+            let msrs = row.msrs.iter().map(|msr| format!("MSR {} holds {}", msr.msr, msr.value));
+            Some((row.range?, format!("{}: {kind}", row.register), kind.to_owned(), msrs.collect()))
+        });
+        let mut columns = register_columns(registers.collect());
+        columns.push(types("effective", &self.effective));
+        picture("Memory types by MTRRs", columns)
+    }
+}
+
+impl Draw for Plan {
+    fn picture(&self) -> Option<Picture> {
+        let strip = |title: &str, of: fn(&Strip) -> Option<&String>| {
+            let pieces = self.strips.iter().filter_map(|strip| Some(piece(strip.range, of(strip)?)));
+            Column { title: title.to_owned(), pieces: joined(pieces.collect()) }
+        };
+        let columns = vec![
+            strip("wanted", |strip| strip.wanted.as_ref()),
+            strip("registers that match", |strip| Some(&strip.programmed)),
+            types("effective afterwards", &self.effective),
+        ];
+        picture("Memory types by MTRRs, planned", columns)
+    }
+}
+
+fn picture(title: &str, columns: Vec<Column>) -> Option<Picture> {
+    let panels = filled([Panel { title: "Memory addresses".to_owned(), columns, ribbons: Vec::new() }])?;
+    Some(Picture { title: title.to_owned(), panels, ..Picture::default() })
+}
+
+/// Registers may overlap: those that do stand in columns of their own.
+fn register_columns(registers: Vec<(crate::Extent, String, String, Vec<String>)>) -> Vec<Column> {
+    use super::super::lanes::{Lodger, columns};
+    let lodgers = registers.into_iter().map(|(range, label, kind, facts)| Lodger {
+        name: label.clone(),
+        level: 0,
+        pieces: vec![Piece { range, kind: look(&kind), label, facts }],
+    });
+    columns(lodgers.collect(), |_| "registers".to_owned()).0
+}
+
+fn types(title: &str, stretches: &[Stretch]) -> Column {
+    let pieces = stretches.iter().map(|found| piece(found.range, &found.kind)).collect();
+    Column { title: title.to_owned(), pieces: joined(pieces) }
+}
+
+fn piece(range: crate::Extent, kind: &str) -> Piece {
+    Piece { range, kind: look(kind), label: kind.to_owned(), facts: Vec::new() }
+}
+
+/// Neighbours that say the same are one.
+fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
+    let mut joined: Vec<Piece> = Vec::new();
+    for piece in disjoint(pieces) {
+        match joined.last_mut() {
+            Some(last)
+                if last.label == piece.label && last.range.end.0 == u128::from(piece.range.start.0) =>
+            {
+                last.range.end = piece.range.end;
+            }
+            _ => joined.push(piece),
+        }
+    }
+    joined
+}
+
+/// Each type has a look of its own.
+fn look(kind: &str) -> Kind {
+    match kind.get(..2).unwrap_or("") {
+        "WB" => Kind::Memory,
+        "UC" => Kind::Device,
+        "WC" => Kind::Prefetchable,
+        "WT" => Kind::Used,
+        "WP" => Kind::Firmware,
+        "un" | "in" => Kind::Marked,
+        _ => Kind::Reserved,
+    }
+}

@@ -1,0 +1,345 @@
+//! The machine: who looks on the left, and what lies behind each interconnect further to the right.
+
+use super::super::lanes::{Lodger, columns};
+use super::super::{Card, Draw, Kind, Matrix, Panel, Picture, Piece, Ribbon, extent, hole};
+use super::{disjoint, filled, kind_of, notes};
+use crate::topo::{ArenaSummary, Interconnect, NodeSummary, Topo, Way};
+use crate::units::{Addr, End, Extent, bandwidth, size};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Nodes that have a card each.
+const CARDS: usize = 24;
+/// Nodes whose distances are shown.
+const DISTANCES: usize = 16;
+/// All that look from CPUs share a column.
+const VIEWERS: &str = "CPUs";
+
+impl Draw for Topo {
+    fn picture(&self) -> Option<Picture> {
+        let panels = [("Memory addresses", false), ("I/O ports", true)];
+        let panels =
+            filled(panels.into_iter().map(|(title, is_io)| panel(self, title, is_io))).unwrap_or_default();
+        if panels.is_empty() && self.nodes.is_empty() {
+            return None;
+        }
+        let of = self.sources.read.first().map_or("this machine", |read| &read.source);
+        let of = of.rsplit('/').find(|name| !name.is_empty()).unwrap_or(of);
+        let few = self.nodes.len() > 1 && self.nodes.len() <= DISTANCES && !self.distances.matrix.is_empty();
+        let name = |id: &u32| format!("node {id}");
+        Some(Picture {
+            title: format!("Physical address space of {of}"),
+            cards: cards(&self.nodes),
+            matrix: few.then(|| Matrix {
+                title: "Distances, from rows to columns (ACPI SLIT: 10 is local)".to_owned(),
+                rows: self.distances.nodes.iter().map(name).collect(),
+                columns: self.distances.columns.iter().map(ToString::to_string).collect(),
+                cells: self.distances.matrix.clone(),
+            }),
+            panels,
+            notes: notes(&self.sources),
+        })
+    }
+}
+
+fn cards(nodes: &[NodeSummary]) -> Vec<Card> {
+    let mut cards: Vec<Card> = nodes.iter().take(CARDS).map(card).collect();
+    let rest = &nodes[nodes.len().min(CARDS)..];
+    if !rest.is_empty() {
+        let bytes = rest.iter().filter_map(|node| node.bytes).fold(0u64, u64::saturating_add);
+        let lines = vec![format!("{} in all", size(bytes))];
+        cards.push(Card { title: format!("{} more nodes", rest.len()), lines, kind: Kind::Memory });
+    }
+    cards
+}
+
+fn card(node: &NodeSummary) -> Card {
+    let kind = node.kind.as_ref().map_or(String::new(), |kind| format!(" · {kind}"));
+    let cpus = match node.cpus.as_deref() {
+        None => "CPUs: not said".to_owned(),
+        Some([]) => "no CPUs".to_owned(),
+        Some([cpu]) => format!("CPU {cpu}"),
+        Some(cpus) => format!("{} CPUs, from {}", cpus.len(), cpus.iter().min().copied().unwrap_or(0)),
+    };
+    let is_placed = !node.at.is_empty();
+    let memory = match node.bytes {
+        None => "memory: not said".to_owned(),
+        Some(0) => "no memory".to_owned(),
+        Some(bytes) if is_placed => size(bytes),
+        Some(bytes) => format!("{}, no address", size(bytes)),
+    };
+    let mut lines = vec![cpus, memory];
+    lines.extend(node.tier.map(|tier| format!("tier {tier}")));
+    for access in node.access.iter().take(1) {
+        let speed = &access.speed;
+        let latency = speed.read_latency_ns.map(|ns| format!("{ns} ns"));
+        let rate = speed.read_bandwidth_mib_s.map(bandwidth);
+        let said: Vec<String> = latency.into_iter().chain(rate).collect();
+        lines.extend((!said.is_empty()).then(|| said.join(", ")));
+    }
+    let kind_of = match node.bytes {
+        Some(0) => Kind::Free,
+        Some(_) if is_placed => Kind::Memory,
+        _ => Kind::Unknown,
+    };
+    Card { title: format!("node {}{kind}", node.id), lines, kind: kind_of }
+}
+
+/// Addresses that lead from one arena to another.
+struct Passage<'t> {
+    from: &'t str,
+    to: &'t str,
+    range: Extent,
+    at: u64,
+    link: &'t Interconnect,
+    way: &'t Way,
+}
+
+fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
+    let arenas: Vec<&ArenaSummary> =
+        topo.arenas.iter().filter(|arena| arena.kind.split('+').any(|word| word == "io") == is_io).collect();
+    let by_name: BTreeMap<&str, &ArenaSummary> =
+        arenas.iter().map(|arena| (arena.name.as_str(), *arena)).collect();
+    let is_view =
+        |name: &str| by_name.get(name).is_some_and(|arena| arena.kind.split('+').any(|word| word == "view"));
+    let links: Vec<&Interconnect> = topo
+        .interconnects
+        .iter()
+        .filter(|link| by_name.contains_key(link.left.as_str()) && by_name.contains_key(link.right.as_str()))
+        .collect();
+    let levels = levels(&arenas, &links, &is_view);
+    let level = |name: &str| levels.get(name).copied().unwrap_or(0);
+    let passages: Vec<Passage<'_>> = links
+        .iter()
+        .flat_map(|link| {
+            [(&link.left, &link.right, &link.to_right), (&link.right, &link.left, &link.to_left)]
+                .map(|(from, to, way)| (*link, from, to, way))
+        })
+        .filter(|(_, from, to, _)| {
+            !(is_view(from) && is_view(to)) && level(from) < level(to).max(usize::from(!is_view(to)))
+        })
+        .flat_map(|(link, from, to, way)| {
+            let ranges = ranges(way, by_name[to.as_str()]);
+            ranges.into_iter().map(move |(range, at)| Passage { from, to, range, at, link, way })
+        })
+        .collect();
+
+    let titles: BTreeMap<&str, String> =
+        topo.functions.iter().map(|f| (f.address.as_str(), told(f))).collect();
+    let mut lodgers: Vec<Lodger> = Vec::new();
+    let mut viewers = Vec::new();
+    for arena in &arenas {
+        let mut pieces: Vec<Piece> =
+            arena.regions.iter().map(|region| self::region(region, arena, &titles)).collect();
+        if is_view(&arena.name) {
+            viewers.extend(pieces);
+            continue;
+        }
+        let windows = passages.iter().filter(|passage| passage.from == arena.name);
+        pieces.extend(windows.map(|passage| window(passage, by_name[passage.to])));
+        pieces = disjoint(pieces);
+        let holes = holes(arena, &pieces);
+        pieces.extend(holes);
+        pieces.sort_by_key(|piece| piece.range.start);
+        lodgers.push(Lodger { name: arena.name.clone(), level: level(&arena.name).max(1), pieces });
+    }
+    let mut seen = BTreeSet::new();
+    let outward = passages.iter().filter(|passage| is_view(passage.from));
+    let outward = outward.filter(|passage| seen.insert((passage.to, passage.range.start, passage.at)));
+    viewers.extend(outward.map(|passage| window(passage, by_name[passage.to])));
+    lodgers.push(Lodger { name: VIEWERS.to_owned(), level: 0, pieces: disjoint(viewers) });
+
+    let (columns, of) = columns(lodgers, |names| match names {
+        [only] => only.clone(),
+        [first, .., last] => format!("{first} … {last}"),
+        [] => String::new(),
+    });
+    let column = |name: &str| of.get(if is_view(name) { VIEWERS } else { name }).copied();
+    Panel { title: title.to_owned(), columns, ribbons: ribbons(&passages, column) }
+}
+
+/// How many interconnects from those who look; who cannot be reached comes first as well.
+fn levels<'t>(
+    arenas: &[&'t ArenaSummary],
+    links: &[&'t Interconnect],
+    is_view: &impl Fn(&str) -> bool,
+) -> BTreeMap<&'t str, usize> {
+    let is_open = |way: &Way| way.kind != "closed";
+    let mut roots: Vec<&str> =
+        arenas.iter().map(|arena| arena.name.as_str()).filter(|name| is_view(name)).collect();
+    if roots.is_empty() {
+        let into = |name: &str| {
+            links.iter().any(|link| {
+                link.right == name && is_open(&link.to_right) || link.left == name && is_open(&link.to_left)
+            })
+        };
+        roots = arenas.iter().map(|arena| arena.name.as_str()).filter(|name| !into(name)).collect();
+    }
+    if roots.is_empty() {
+        roots.extend(arenas.first().map(|arena| arena.name.as_str()));
+    }
+    let mut out: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for link in links {
+        for (from, to, way) in
+            [(&link.left, &link.right, &link.to_right), (&link.right, &link.left, &link.to_left)]
+        {
+            if is_open(way) {
+                out.entry(from).or_default().push(to);
+            }
+        }
+    }
+    let mut levels: BTreeMap<&str, usize> = roots.iter().map(|name| (*name, 0)).collect();
+    let mut queue: VecDeque<&str> = roots.into();
+    while let Some(name) = queue.pop_front() {
+        let next = if is_view(name) { 1 } else { levels[name] + 1 };
+        for to in out.get(name).into_iter().flatten().filter(|to| !is_view(to)) {
+            if !levels.contains_key(to) {
+                levels.insert(to, next);
+                queue.push_back(to);
+            }
+        }
+    }
+    levels
+}
+
+/// The addresses that a direction lets through, and where the first of each leads to.
+fn ranges(way: &Way, to: &ArenaSummary) -> Vec<(Extent, u64)> {
+    match way.kind.as_str() {
+        "windows" | "yielding windows" => {
+            let mut joined: Vec<(Extent, u64)> = Vec::new();
+            let windows = way.windows.iter().flatten();
+            for window in windows {
+                match joined.last_mut() {
+                    Some((range, at))
+                        if range.end.0 == u128::from(window.range.start.0)
+                            && at.wrapping_add(range.len()) == window.to.0 =>
+                    {
+                        range.end = window.range.end;
+                    }
+                    _ => joined.push((window.range, window.to.0)),
+                }
+            }
+            joined
+        }
+        "interleave" | "table" => match (way.start, way.end) {
+            (Some(start), Some(end)) => vec![(Extent { start, end }, way.to.map_or(start.0, |to| to.0))],
+            _ => Vec::new(),
+        },
+        // All is let through: what is there to be reached.
+        "identity" => own(to).into_iter().map(|range| (range, range.start.0)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// An arena's spans, neighbours joined.
+fn own(arena: &ArenaSummary) -> Vec<Extent> {
+    let mut joined: Vec<Extent> = Vec::new();
+    for span in &arena.spans {
+        match joined.last_mut() {
+            Some(last) if last.end.0 == u128::from(span.range.start.0) => last.end = span.range.end,
+            _ => joined.push(span.range),
+        }
+    }
+    joined
+}
+
+/// A function in a few words.
+fn told(function: &crate::topo::FunctionSummary) -> String {
+    let driver = function.driver.as_ref().map(|driver| format!(", driver {driver}"));
+    let title = function.title.clone().unwrap_or_else(|| function.kind.clone());
+    format!("{title}{}", driver.unwrap_or_default())
+}
+
+fn region(region: &crate::RegionSummary, arena: &ArenaSummary, titles: &BTreeMap<&str, String>) -> Piece {
+    let function = region.name.split(' ').next().and_then(|address| titles.get(address));
+    let attrs = region.attrs.to_string();
+    let facts =
+        function.cloned().into_iter().chain([arena.name.clone(), attrs]).filter(|fact| !fact.is_empty());
+    let label = function.map_or(region.name.clone(), |told| format!("{} · {told}", region.name));
+    Piece { range: region.range, kind: kind_of(&region.attrs, &arena.kind), label, facts: facts.collect() }
+}
+
+fn window(passage: &Passage<'_>, to: &ArenaSummary) -> Piece {
+    let kind = if to.kind == "ram" { Kind::Memory } else { Kind::Window };
+    Piece { range: passage.range, kind, label: passage.to.to_owned(), facts: told_of(passage) }
+}
+
+fn told_of(passage: &Passage<'_>) -> Vec<String> {
+    let (range, way) = (passage.range, passage.way);
+    let mut facts = vec![format!("{} {range}, to {:#x} of {}", passage.link.name, passage.at, passage.to)];
+    if let (Some(ways), Some(bytes)) = (way.ways, way.granularity) {
+        facts.push(format!("interleaved: {ways} ways of {}", size(bytes)));
+    }
+    facts.extend(way.page.map(|page| format!("translated in pages of {}", size(page))));
+    facts.extend(way.metric.map(|metric| format!("cost {metric}")));
+    facts
+}
+
+/// What nothing lies in.
+fn holes(arena: &ArenaSummary, pieces: &[Piece]) -> Vec<Piece> {
+    let mut holes = Vec::new();
+    for span in own(arena) {
+        let mut at = u128::from(span.start.0);
+        let first = pieces.partition_point(|piece| piece.range.end.0 <= at);
+        let within = pieces[first..]
+            .iter()
+            .map(|piece| piece.range)
+            .take_while(|range| u128::from(range.start.0) < span.end.0);
+        for range in within.chain([Extent { start: Addr(u64::MAX), end: End(1 << 64) }]) {
+            let end = if range.start.0 == u64::MAX {
+                span.end.0
+            } else {
+                u128::from(range.start.0).min(span.end.0)
+            };
+            if let Some(gap) = u64::try_from(at)
+                .ok()
+                .filter(|_| at < end)
+                .and_then(|start| extent(start, u64::try_from(end - at).unwrap_or(u64::MAX)))
+            {
+                holes.push(unused(arena, gap));
+            }
+            at = at.max(range.end.0);
+        }
+    }
+    holes
+}
+
+fn unused(arena: &ArenaSummary, gap: Extent) -> Piece {
+    if arena.kind == "ram" {
+        let facts = vec!["memory that no source says is in use".to_owned()];
+        return Piece { range: gap, kind: Kind::Memory, label: arena.name.clone(), facts };
+    }
+    let mut piece = hole(gap);
+    piece.facts.push(arena.name.clone());
+    piece
+}
+
+/// A ribbon for each way that is taken; of several that lead alike, as those of all CPUs do, one with all their costs.
+fn ribbons(passages: &[Passage<'_>], column: impl Fn(&str) -> Option<usize>) -> Vec<Ribbon> {
+    let mut alike: BTreeMap<(usize, u64, usize, u64, u64), Vec<&Passage<'_>>> = BTreeMap::new();
+    for passage in passages {
+        if let (Some(from), Some(to)) = (column(passage.from), column(passage.to)) {
+            let key = (from, passage.range.start.0, to, passage.at, passage.range.len());
+            alike.entry(key).or_default().push(passage);
+        }
+    }
+    let ribbon = |((from, start, to, at, bytes), all): ((usize, u64, usize, u64, u64), Vec<&Passage<'_>>)| {
+        let speeds = || all.iter().filter_map(|passage| passage.way.performance);
+        let latency = speeds().filter_map(|speed| speed.read_latency_ns).min();
+        let metrics = || all.iter().filter_map(|passage| passage.way.metric);
+        let label = latency.map(|ns| format!("{ns} ns")).or_else(|| {
+            let (least, most) = (metrics().min()?, metrics().max()?);
+            // What costs one step by default was measured by nobody.
+            let is_said = all.iter().any(|passage| passage.link.measured);
+            is_said.then(|| if least == most { least.to_string() } else { format!("{least}–{most}") })
+        });
+        Ribbon {
+            left: (from, start),
+            right: (to, at),
+            bytes,
+            label,
+            bandwidth: speeds().filter_map(|speed| speed.read_bandwidth_mib_s).max(),
+            facts: all.iter().take(12).flat_map(|passage| told_of(passage)).collect(),
+        }
+    };
+    alike.into_iter().map(ribbon).collect()
+}
