@@ -36,6 +36,8 @@ const BREAK: f64 = 18.0;
 const PAGE: (f64, f64) = (3.0, 2.2);
 /// Pieces up to which each has room for its name.
 const NAMED: usize = 400;
+/// So many breaks say how large they are: the largest.
+const BREAKS: usize = 40;
 /// A panel is at most so high, or so high a row.
 const HIGHEST: (f64, f64) = (3600.0, 0.4);
 
@@ -61,6 +63,12 @@ impl Axis {
         let wanted: f64 = rows.iter().map(|row| row.height).sum();
         let most = HIGHEST.0.max(HIGHEST.1 * rows.len() as f64);
         let scale = (most / wanted.max(1.0)).min(1.0);
+        let mut gaps: Vec<u128> =
+            rows.iter().filter(|row| row.is_break).map(|row| row.end - row.start).collect();
+        gaps.sort_unstable_by(|a, b| b.cmp(a));
+        if let Some(least) = gaps.get(BREAKS) {
+            rows.iter_mut().for_each(|row| row.is_break &= row.end - row.start > *least);
+        }
         // A break says how large it is: it needs its line.
         rows.iter_mut().filter(|row| !row.is_break).for_each(|row| row.height *= scale);
         let mut axis = Self { rows, height: 0.0 };

@@ -13,7 +13,7 @@ pub struct Layout {
     pub(super) cards: Vec<PlacedCard>,
     pub(super) matrix: Option<(f64, f64, Matrix)>,
     /// What of each kind means, and where that is said.
-    pub(super) legend: Vec<(f64, f64, Kind)>,
+    pub(super) legend: Vec<(f64, f64, Kind, &'static str)>,
     pub(super) panels: Vec<PlacedPanel>,
     pub(super) notes: Vec<(f64, String)>,
 }
@@ -87,19 +87,19 @@ const ENTRY: f64 = 206.0;
 
 impl Layout {
     /// Places a picture.
-    pub fn of(picture: Picture) -> Self {
+    pub fn of(mut picture: Picture) -> Self {
         let columns = picture.panels.iter().map(|panel| panel.columns.len()).max().unwrap_or(0).max(1) as f64;
         let room = WIDTH - 2.0 * MARGIN - ADDRESSES - GUTTER * (columns - 1.0);
         let column = (room / columns).max(COLUMN).floor();
         let width = WIDTH.max(2.0 * MARGIN + ADDRESSES + columns * column + GUTTER * (columns - 1.0));
         let mut y = MARGIN + 22.0;
-        let cards = cards(picture.cards, width, &mut y);
-        let matrix = picture.matrix.map(|matrix| {
+        let cards = cards(std::mem::take(&mut picture.cards), width, &mut y);
+        let matrix = picture.matrix.take().map(|matrix| {
             let at = (MARGIN, y, matrix);
             y += CELL.1 * (at.2.rows.len() as f64 + 2.0) + 10.0;
             at
         });
-        let legend = legend(&picture.panels, width, &mut y);
+        let legend = legend(&picture, width, &mut y);
         let panels = picture.panels.into_iter().map(|panel| place(panel, column, &mut y)).collect();
         let notes = picture.notes.into_iter().map(|note| {
             y += 14.0;
@@ -130,8 +130,8 @@ fn cards(cards: Vec<Card>, width: f64, y: &mut f64) -> Vec<PlacedCard> {
     placed
 }
 
-fn legend(panels: &[Panel], width: f64, y: &mut f64) -> Vec<(f64, f64, Kind)> {
-    let pieces = || panels.iter().flat_map(|panel| &panel.columns).flat_map(|column| &column.pieces);
+fn legend(picture: &Picture, width: f64, y: &mut f64) -> Vec<(f64, f64, Kind, &'static str)> {
+    let pieces = || picture.panels.iter().flat_map(|panel| &panel.columns).flat_map(|column| &column.pieces);
     let mut x = MARGIN;
     let mut legend = Vec::new();
     for kind in Kind::ALL.into_iter().filter(|kind| pieces().any(|piece| piece.kind == *kind)) {
@@ -139,7 +139,7 @@ fn legend(panels: &[Panel], width: f64, y: &mut f64) -> Vec<(f64, f64, Kind)> {
             x = MARGIN;
             *y += 16.0;
         }
-        legend.push((x, *y, kind));
+        legend.push((x, *y, kind, picture.legend.get(&kind).copied().unwrap_or(kind.words())));
         x += ENTRY;
     }
     *y += 26.0;

@@ -19,6 +19,7 @@ pub use map::map;
 pub use svg::svg;
 
 use crate::units::{Addr, End, Extent};
+use std::collections::BTreeMap;
 
 /// A report of which there is a picture.
 pub trait Draw {
@@ -37,6 +38,8 @@ pub struct Picture {
     pub matrix: Option<Matrix>,
     /// Address spaces, each with an axis of its own.
     pub panels: Vec<Panel>,
+    /// What kinds mean, where it is something else than [`Kind::words`].
+    pub legend: BTreeMap<Kind, &'static str>,
     /// What is to be read below.
     pub notes: Vec<String>,
 }

@@ -48,13 +48,13 @@ pub(super) fn element(layout: &Layout) -> String {
         line(&mut out, format_args!("</g>"));
     }
     matrix(layout, &mut out);
-    for (x, y, kind) in &layout.legend {
+    for (x, y, kind, words) in &layout.legend {
         let class = kind.class();
         line(
             &mut out,
             format_args!(r#"<g class="piece {class}"><rect x="{x}" y="{y}" width="16" height="11"/></g>"#),
         );
-        text(&mut out, "label", x + 22.0, y + 9.0, kind.words());
+        text(&mut out, "label", x + 22.0, y + 9.0, words);
     }
     layout.panels.iter().for_each(|panel| self::panel(panel, layout.width, &mut out));
     for (y, note) in &layout.notes {

@@ -25,7 +25,10 @@ impl Draw for LintReport {
             level,
             pieces: disjoint(pieces),
         });
-        let (columns, _) = columns(lodgers.collect(), |names| names.join(", "));
+        let (columns, _) = columns(lodgers.collect(), |names| {
+            let file = |name: &String| name.rsplit('/').next().unwrap_or(name).to_owned();
+            names.iter().map(file).collect::<Vec<_>>().join(", ")
+        });
         let panels = filled([Panel { title: "Addresses".to_owned(), columns, ribbons: Vec::new() }])?;
         Some(Picture { title: format!("What is wrong with {}", self.machine), panels, ..Picture::default() })
     }

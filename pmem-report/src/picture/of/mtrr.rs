@@ -34,7 +34,8 @@ impl Draw for Plan {
 
 fn picture(title: &str, columns: Vec<Column>) -> Option<Picture> {
     let panels = filled([Panel { title: "Memory addresses".to_owned(), columns, ribbons: Vec::new() }])?;
-    Some(Picture { title: title.to_owned(), panels, ..Picture::default() })
+    let legend = LOOKS.into_iter().map(|(_, kind, words)| (kind, words)).collect();
+    Some(Picture { title: title.to_owned(), panels, legend, ..Picture::default() })
 }
 
 /// Registers may overlap: those that do stand in columns of their own.
@@ -74,14 +75,16 @@ fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
 }
 
 /// Each type has a look of its own.
+const LOOKS: [(&str, Kind, &str); 7] = [
+    ("WB", Kind::Memory, "write-back"),
+    ("UC", Kind::Device, "uncacheable"),
+    ("WC", Kind::Prefetchable, "write-combining"),
+    ("WT", Kind::Used, "write-through"),
+    ("WP", Kind::Firmware, "write-protected"),
+    ("undefined", Kind::Marked, "undefined or invalid"),
+    ("invalid", Kind::Marked, "undefined or invalid"),
+];
+
 fn look(kind: &str) -> Kind {
-    match kind.get(..2).unwrap_or("") {
-        "WB" => Kind::Memory,
-        "UC" => Kind::Device,
-        "WC" => Kind::Prefetchable,
-        "WT" => Kind::Used,
-        "WP" => Kind::Firmware,
-        "un" | "in" => Kind::Marked,
-        _ => Kind::Reserved,
-    }
+    LOOKS.iter().find(|(name, ..)| kind.starts_with(name)).map_or(Kind::Reserved, |(_, kind, _)| *kind)
 }

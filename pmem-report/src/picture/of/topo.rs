@@ -27,7 +27,11 @@ impl Draw for Topo {
         let few = self.nodes.len() > 1 && self.nodes.len() <= DISTANCES && !self.distances.matrix.is_empty();
         let name = |id: &u32| format!("node {id}");
         Some(Picture {
-            title: format!("Physical address space of {of}"),
+            title: if self.is_net {
+                "A decoding net".to_owned()
+            } else {
+                format!("Physical address space of {of}")
+            },
             cards: cards(&self.nodes),
             matrix: few.then(|| Matrix {
                 title: "Distances, from rows to columns (ACPI SLIT: 10 is local)".to_owned(),
@@ -37,6 +41,7 @@ impl Draw for Topo {
             }),
             panels,
             notes: notes(&self.sources),
+            ..Picture::default()
         })
     }
 }
@@ -99,8 +104,11 @@ fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
         topo.arenas.iter().filter(|arena| arena.kind.split('+').any(|word| word == "io") == is_io).collect();
     let by_name: BTreeMap<&str, &ArenaSummary> =
         arenas.iter().map(|arena| (arena.name.as_str(), *arena)).collect();
-    let is_view =
-        |name: &str| by_name.get(name).is_some_and(|arena| arena.kind.split('+').any(|word| word == "view"));
+    // What cores of a net see may differ: each is itself. A machine's CPUs see one space.
+    let is_view = |name: &str| {
+        let arena = by_name.get(name).filter(|_| !topo.is_net);
+        arena.is_some_and(|arena| arena.kind.split('+').any(|word| word == "view"))
+    };
     let links: Vec<&Interconnect> = topo
         .interconnects
         .iter()
@@ -140,7 +148,11 @@ fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
         let holes = holes(arena, &pieces);
         pieces.extend(holes);
         pieces.sort_by_key(|piece| piece.range.start);
-        lodgers.push(Lodger { name: arena.name.clone(), level: level(&arena.name).max(1), pieces });
+        lodgers.push(Lodger {
+            name: arena.name.clone(),
+            level: level(&arena.name).max(usize::from(!topo.is_net)),
+            pieces,
+        });
     }
     let mut seen = BTreeSet::new();
     let outward = passages.iter().filter(|passage| is_view(passage.from));
