@@ -171,6 +171,14 @@ pub enum Command {
         #[command(subcommand)]
         command: RamCommand,
     },
+    /// What is known of the machine, in a form that other programs read.
+    Emit {
+        /// Which.
+        form: Form,
+        /// Sources of one machine: see `topo`.
+        #[arg(value_name = "SOURCE")]
+        sources: Vec<PathBuf>,
+    },
     /// Captures the machine in a tar file, for `--root`. Serial numbers and MAC addresses are left out.
     Gather {
         /// The file to write.
@@ -200,6 +208,23 @@ impl Command {
             _ => false,
         }
     }
+}
+
+/// Forms that other programs read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// The memory map as Linux prints it at boot.
+    E820,
+    /// A device tree's source: memory, CPUs, distances, host bridges.
+    Dts,
+    /// A command line for QEMU: the same nodes, distances, speeds, CXL windows and PCI hierarchy.
+    Qemu,
+    /// hwloc's XML, version 2.
+    HwlocXml,
+    /// Linux's options memmap=.
+    LinuxMemmap,
+    /// All that topo reports.
+    Json,
 }
 
 /// What of a machine is shown.

@@ -1,6 +1,6 @@
 //! The questions: each reads the machine, makes a report, and writes it.
 
-use crate::args::{Args, IommuCommand, RamCommand, TopoArgs};
+use crate::args::{Args, Form, IommuCommand, RamCommand, TopoArgs};
 use crate::source::{draw, into, open, present, range as parse_range, viewer, write};
 use crate::{Failure, Status};
 use pmem_core::{AddrRange, ArenaId};
@@ -9,6 +9,7 @@ use pmem_import::refused::refusals;
 use pmem_import::{Address, Iommu, Machine, PciIds, ResourceKind, parse_addr};
 use pmem_report::annotate::{AnnotateError, Annotated};
 use pmem_report::bad::BadRam;
+use pmem_report::emit;
 use pmem_report::iommu::{IommuRefused, IommuShow, IommuWhy};
 use pmem_report::picture::{self, Draw};
 use pmem_report::plug::PlugReport;
@@ -33,6 +34,26 @@ pub(crate) fn topo(args: &Args, topo: &TopoArgs, out: &mut dyn Write) -> Result<
         _ => Detail::Screen,
     };
     write(args, &report, out, |report, styles, out| text::topo(report, detail, styles, out))?;
+    Ok(Status::Done)
+}
+
+pub(crate) fn emit(
+    args: &Args,
+    form: Form,
+    sources: &[PathBuf],
+    out: &mut dyn Write,
+) -> Result<Status, Failure> {
+    let machine = open(args, sources)?;
+    let topo = Topo::of(&machine, &PciIds::of_system());
+    let text = match form {
+        Form::E820 => emit::e820(&machine),
+        Form::LinuxMemmap => emit::memmap(&machine),
+        Form::Dts => emit::dts(&topo),
+        Form::Qemu => emit::qemu(&topo, &machine),
+        Form::HwlocXml => emit::hwloc_xml(&topo),
+        Form::Json => Ok(format!("{:#}\n", pmem_report::json(&topo))),
+    };
+    out.write_all(text.map_err(|error| Failure::Other(error.to_string()))?.as_bytes())?;
     Ok(Status::Done)
 }
 

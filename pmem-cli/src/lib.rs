@@ -48,6 +48,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
         Command::Lint { explain, together, sources } => {
             lint::lint(args, explain.as_deref(), *together, sources, out)
         }
+        Command::Emit { form, sources } => ask::emit(args, *form, sources, out),
         Command::Gather { out: path } => gather::run(args, path, out),
         Command::Completions { shell } => args::completions(*shell, out),
         Command::Man => args::man(out),

@@ -9,6 +9,7 @@ pub mod annotate;
 mod attrs;
 pub mod bad;
 mod diff;
+pub mod emit;
 pub mod iommu;
 pub mod lint;
 mod memory;

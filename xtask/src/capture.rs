@@ -38,7 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 const STATIC: &str = "x86_64-unknown-linux-gnu";
 
-const INIT: &str = r#"#!/bin/busybox sh
+/// The first process of a guest that sends its capture.
+pub const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox mkdir -p /bin /sbin /proc /sys /dev
 /bin/busybox --install -s /bin
 export PATH=/bin:/sbin
@@ -59,11 +60,12 @@ poweroff -f
 /// A machine of our making: its name, and what QEMU is told.
 type Machine = (&'static str, fn() -> Vec<String>);
 
-const MACHINES: [Machine; 4] = [
+const MACHINES: [Machine; 5] = [
     ("qemu-numa2-hmat", numa2),
     ("qemu-numa4-hmat", numa4),
     ("qemu-pcie-switches", switches),
     ("qemu-pxb", pxb),
+    ("qemu-cxl", cxl),
 ];
 
 /// Boots each machine, and stores its capture under tests/machines.
@@ -181,22 +183,28 @@ fn boot(lab: &Path, initrd: &Path, name: &str, arguments: &[String]) -> Result {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    let said = fs::read_to_string(&console).unwrap_or_default();
-    let wanted = said.lines().find_map(|line| line.trim().strip_prefix("CAPTURE-SUM ")).map(str::to_owned);
-    let wanted =
-        wanted.ok_or_else(|| format!("{name}: the guest sent nothing; see {}", console.display()))?;
-    let tar = lab.join("out.tar");
-    let inflate = format!("gzip -dc {} > {}", sent.display(), tar.display());
-    check(name, Command::new("sh").args(["-c", &inflate]))?;
-    let sum = output("sha256sum", Command::new("sha256sum").arg(&tar))?;
-    if !sum.starts_with(&wanted) {
-        return Err(format!("{name}: what came back is not what was sent: {} for {wanted}", sum.trim()));
-    }
+    let tar = received(name, &console, &sent, &lab.join("out.tar"))?;
     let stored = root().join("tests/machines");
     fs::create_dir_all(&stored).map_err(|e| e.to_string())?;
     let place = stored.join(format!("{name}.tar.gz"));
     let pack = format!("gzip -9nc {} > {}", tar.display(), place.display());
     check("store", Command::new("sh").args(["-c", &pack]))
+}
+
+/// Unpacks what a guest has sent to `tar`, if it is what the guest says that it sent.
+pub fn received(name: &str, console: &Path, sent: &Path, tar: &Path) -> Result<PathBuf> {
+    let said = fs::read(console).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said);
+    let wanted = said.lines().find_map(|line| line.trim().strip_prefix("CAPTURE-SUM ")).map(str::to_owned);
+    let wanted =
+        wanted.ok_or_else(|| format!("{name}: the guest sent nothing; see {}", console.display()))?;
+    let inflate = format!("gzip -dc {} > {}", sent.display(), tar.display());
+    check(name, Command::new("sh").args(["-c", &inflate]))?;
+    let sum = output("sha256sum", Command::new("sha256sum").arg(tar))?;
+    if !sum.starts_with(&wanted) {
+        return Err(format!("{name}: what came back is not what was sent: {} for {wanted}", sum.trim()));
+    }
+    Ok(tar.to_owned())
 }
 
 fn words(text: &str) -> Vec<String> {
@@ -309,5 +317,24 @@ fn pxb() -> Vec<String> {
          -device virtio-net-pci,bus=c0,romfile= -device e1000e,bus=a0,romfile=
          -drive if=none,id=d0,format=raw,file=null-co:// -device nvme,bus=b0,drive=d0,serial=none
          -object memory-backend-ram,id=shm0,size=64M,share=on -device ivshmem-plain,bus=b1,memdev=shm0",
+    )
+}
+
+/// Two nodes, and two host bridges of CXL with a device each: a window of each, and one that is shared by both.
+fn cxl() -> Vec<String> {
+    words(
+        "-machine q35,cxl=on,cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=4G,cxl-fmw.1.targets.0=cxl.1,cxl-fmw.1.size=4G,cxl-fmw.2.targets.0=cxl.0,cxl-fmw.2.targets.1=cxl.1,cxl-fmw.2.size=8G,cxl-fmw.2.interleave-granularity=8k
+         -m 1024M -smp 4,sockets=2,cores=2,threads=1
+         -global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off
+         -object memory-backend-ram,id=m0,size=512M -object memory-backend-ram,id=m1,size=512M
+         -numa node,nodeid=0,memdev=m0,cpus=0-1 -numa node,nodeid=1,memdev=m1,cpus=2-3 -numa dist,src=0,dst=1,val=21
+         -device pxb-cxl,id=cxl.0,bus=pcie.0,bus_nr=52 -device pxb-cxl,id=cxl.1,bus=pcie.0,bus_nr=222
+         -device cxl-rp,id=r0,bus=cxl.0,addr=0.0,port=0,chassis=1,slot=1
+         -device cxl-rp,id=r1,bus=cxl.1,addr=0.0,port=0,chassis=2,slot=2
+         -object memory-backend-ram,id=cm0,size=256M,share=on -object memory-backend-ram,id=cl0,size=256M,share=on
+         -device cxl-type3,id=c0,bus=r0,memdev=cm0,lsa=cl0
+         -object memory-backend-ram,id=cm1,size=256M,share=on -object memory-backend-ram,id=cl1,size=256M,share=on
+         -device cxl-type3,id=c1,bus=r1,memdev=cm1,lsa=cl1
+         -device pcie-root-port,id=p0,bus=pcie.0,addr=4.0,chassis=3,slot=3 -device e1000e,bus=p0,romfile=",
     )
 }

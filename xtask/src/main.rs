@@ -3,6 +3,7 @@
 mod capi;
 mod capture;
 mod ci;
+mod emit;
 mod firmware;
 mod fuzz;
 mod hotplug;
@@ -63,6 +64,8 @@ enum Task {
         #[command(subcommand)]
         step: Iommu,
     },
+    /// Boots what `pmem emit qemu` says of two machines, one of them with CXL, gathers, and compares.
+    Emit,
     /// Boots a kernel in QEMU with several topologies, and stores what `pmem gather` finds under tests/machines.
     Capture {
         /// Which; all if none is given.
@@ -180,6 +183,7 @@ fn main() -> ExitCode {
         Task::Capi => capi::run(),
         Task::Firmware => firmware::run(),
         Task::Capture { names } => capture::run(&names),
+        Task::Emit => emit::run(),
         Task::Kmod { step } => module(step),
         Task::Iommu { step: Iommu::Test { series } } => iommu::run(&series),
         Task::Hotplug { step: Hotplug::Test { series, scenes, long, seed } } => {

@@ -1,0 +1,90 @@
+//! A command line for QEMU (7.2 or later): a machine of the same nodes, distances, speeds, CXL windows and PCI hierarchy.
+//!
+//! QEMU numbers nodes and CPUs from 0 on, so they are numbered anew where they are not. What QEMU has no device for is stood in for by
+//! `pci-testdev` with as much memory. Addresses and numbers of buses are given by the firmware that boots.
+
+mod nodes;
+mod pci;
+
+use super::EmitError;
+use crate::topo::Topo;
+use nodes::Nodes;
+use pci::Hierarchy;
+use pmem_import::{CxlMemory, Machine};
+use std::fmt::Write;
+
+/// The command line, an option a line; what could not be carried over is said in comments before it.
+///
+/// # Errors
+/// No source says how much memory there is.
+pub fn qemu(topo: &Topo, machine: &Machine) -> Result<String, EmitError> {
+    let mut line = Line::default();
+    let nodes = Nodes::of(topo)?;
+    let speeds = nodes::speeds(topo, &nodes);
+    let hierarchy = Hierarchy::of(topo, &machine.cxl);
+    machine_option(&mut line, &machine.cxl, &hierarchy, !speeds.is_empty());
+    nodes.options(&mut line);
+    nodes::distances(topo, &nodes, &mut line);
+    speeds.into_iter().for_each(|option| line.option(&option));
+    // Ports are hot-plugged as hardware's are, by pciehp.
+    if !topo.functions.is_empty() {
+        line.option("-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off");
+    }
+    hierarchy.options(&mut line);
+    Ok(line.print())
+}
+
+#[derive(Default)]
+struct Line {
+    notes: Vec<String>,
+    options: Vec<String>,
+}
+
+impl Line {
+    fn option(&mut self, option: &str) {
+        self.options.push(option.to_owned());
+    }
+
+    fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    fn print(self) -> String {
+        let mut out = String::new();
+        for note in &self.notes {
+            let _ = writeln!(out, "# {note}");
+        }
+        let _ = writeln!(out, "qemu-system-x86_64 \\\n  {}", self.options.join(" \\\n  "));
+        out
+    }
+}
+
+fn machine_option(line: &mut Line, cxl: &CxlMemory, hierarchy: &Hierarchy<'_>, has_speeds: bool) {
+    let mut option = "-machine q35".to_owned();
+    if has_speeds {
+        option += ",hmat=on";
+    }
+    if hierarchy.has_cxl() {
+        option += ",cxl=on";
+    }
+    for (i, window) in cxl.windows.iter().enumerate() {
+        for (target, id) in window.bridges.iter().enumerate() {
+            let _ = write!(option, ",cxl-fmw.{i}.targets.{target}=cxl.{}", hierarchy.cxl_bridge(*id));
+        }
+        let _ = write!(option, ",cxl-fmw.{i}.size={}", bytes(window.range.len()));
+        if let Some(sharing) = window.sharing.as_ref().filter(|sharing| sharing.ways > 1) {
+            let _ = write!(option, ",cxl-fmw.{i}.interleave-granularity={}", sharing.granularity);
+            if !sharing.maps.is_empty() || sharing.is_unknown {
+                line.note(format!("CXL window {i}: QEMU has no XOR maps, its interleave is modulo"));
+            }
+        }
+    }
+    line.option(&option);
+}
+
+/// A size as QEMU takes it.
+fn bytes(bytes: u64) -> String {
+    if bytes.is_multiple_of(1 << 20) { format!("{}M", bytes >> 20) } else { bytes.to_string() }
+}

@@ -1,0 +1,275 @@
+//! The PCI hierarchy, from the host bridges down, those of CXL among them.
+
+use super::Line;
+use crate::topo::{FunctionSummary, Topo};
+use crate::units::size;
+use pmem_import::CxlMemory;
+
+/// What a bridge is, told from where it hangs.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Root,
+    RootPort,
+    Upstream,
+    Downstream,
+    Conventional,
+    /// A host bridge of CXL.
+    CxlRoot,
+    /// Its port.
+    CxlPort,
+}
+
+/// A host bridge of CXL: its number in the tables, and its first bus.
+struct CxlBridge {
+    id: Option<u32>,
+    bus: u8,
+}
+
+/// PCI functions, from the host bridges down.
+pub(super) struct Hierarchy<'t> {
+    topo: &'t Topo,
+    cxl: Vec<CxlBridge>,
+    chassis: usize,
+}
+
+/// Memory devices of CXL by their class (CXL 3.0, section 8.1.12.1).
+const CXL_MEMORY: &str = "0x0502";
+
+/// What QEMU has a device for, by its numbers, and what that needs beside.
+const DEVICES: [(&str, &str, &str); 8] = [
+    ("0x8086", "0x10d3", "e1000e"),
+    ("0x8086", "0x100e", "e1000"),
+    ("0x10ec", "0x8139", "rtl8139"),
+    ("0x1b36", "0x0010", "nvme"),
+    ("0x1af4", "0x1041", "virtio-net-pci"),
+    ("0x1af4", "0x1000", "virtio-net-pci"),
+    ("0x1af4", "0x1044", "virtio-rng-pci"),
+    ("0x1af4", "0x1005", "virtio-rng-pci"),
+];
+
+impl<'t> Hierarchy<'t> {
+    pub(super) fn of(topo: &'t Topo, cxl: &CxlMemory) -> Self {
+        let mut hierarchy = Self { topo, cxl: Vec::new(), chassis: 1 };
+        let mut ids: Vec<u32> =
+            cxl.windows.iter().flat_map(|window| window.bridges.iter().copied()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let roots = hierarchy.roots();
+        let mut buses: Vec<u8> =
+            roots.iter().filter(|bus| hierarchy.leads_to_cxl(bus)).filter_map(|bus| number_of(bus)).collect();
+        // QEMU numbers its bridges by their buses; others as they please.
+        let named: Vec<u8> = buses.iter().copied().filter(|bus| ids.contains(&u32::from(*bus))).collect();
+        buses.retain(|bus| !named.contains(bus));
+        let mut spare =
+            (0xc0u8..=0xf8).step_by(8).filter(|bus| !roots.iter().any(|root| number_of(root) == Some(*bus)));
+        for id in ids {
+            let own = u8::try_from(id).ok().filter(|bus| named.contains(bus));
+            let next = || if buses.is_empty() { spare.next() } else { Some(buses.remove(0)) };
+            let Some(bus) = own.or_else(next) else { break };
+            hierarchy.cxl.push(CxlBridge { id: Some(id), bus });
+        }
+        hierarchy.cxl.extend(buses.into_iter().map(|bus| CxlBridge { id: None, bus }));
+        hierarchy
+    }
+
+    pub(super) fn has_cxl(&self) -> bool {
+        !self.cxl.is_empty()
+    }
+
+    /// Which of the host bridges of CXL has this number in the tables.
+    pub(super) fn cxl_bridge(&self, id: u32) -> usize {
+        self.cxl.iter().position(|bridge| bridge.id == Some(id)).unwrap_or(0)
+    }
+
+    /// Buses below no other that have functions.
+    fn roots(&self) -> Vec<String> {
+        let tops = self.topo.buses.iter().filter(|bus| bus.above.is_none()).map(|bus| bus.bus.clone());
+        tops.filter(|bus| !self.on(bus).is_empty()).collect()
+    }
+
+    fn leads_to_cxl(&self, bus: &str) -> bool {
+        self.on(bus).iter().any(|function| {
+            let is_memory = function.class.as_deref().is_some_and(|class| class.starts_with(CXL_MEMORY));
+            is_memory || function.below.as_ref().is_some_and(|below| self.leads_to_cxl(below))
+        })
+    }
+
+    pub(super) fn options(mut self, line: &mut Line) {
+        let roots = self.roots();
+        for i in 0..self.cxl.len() {
+            let (id, bus) = (self.cxl[i].id, self.cxl[i].bus);
+            if let Some(id) = id.filter(|id| *id != u32::from(bus)) {
+                line.note(format!(
+                    "CXL host bridge {id} of the tables is {bus}: QEMU numbers them by their buses"
+                ));
+            }
+            line.option(&format!("-device pxb-cxl,id=cxl.{i},bus=pcie.0,bus_nr={bus}"));
+            match roots.iter().find(|root| number_of(root) == Some(bus)) {
+                Some(root) => self.below(line, root, &format!("cxl.{i}"), Place::CxlRoot),
+                None => {
+                    let chassis = self.chassis;
+                    self.chassis += 1;
+                    line.option(&format!(
+                        "-device cxl-rp,id=b{chassis},chassis={chassis},slot={chassis},port=0,bus=cxl.{i}"
+                    ));
+                }
+            }
+        }
+        let is_cxl = |bus: &String| self.cxl.iter().any(|bridge| number_of(bus) == Some(bridge.bus));
+        let others: Vec<&String> = roots.iter().filter(|bus| !is_cxl(bus)).collect();
+        // Where the host bridges themselves stand on the first bus.
+        let mut slots = self.host_bridges();
+        for (number, bus) in others.into_iter().enumerate() {
+            if number == 0 {
+                self.below(line, bus, "pcie.0", Place::Root);
+                continue;
+            }
+            if !bus.starts_with("0000:") {
+                line.note(format!("{bus}: QEMU's q35 has one segment, this is a bus of it"));
+            }
+            let Some(first) = number_of(bus).filter(|first| *first > 0) else {
+                line.note(format!("{bus}: its numbers begin with 0, as those of another do: left out"));
+                continue;
+            };
+            let node = self.topo.buses.iter().find(|other| other.bus == *bus).and_then(|bus| bus.node);
+            let node = node
+                .filter(|_| self.topo.nodes.len() > 1)
+                .map_or(String::new(), |node| format!(",numa_node={node}"));
+            let slot = slots.next().map_or(String::new(), |slot| format!(",addr={slot:x}"));
+            let id = format!("pxb{number}");
+            line.option(&format!("-device pxb-pcie,id={id},bus=pcie.0,bus_nr={first}{node}{slot}"));
+            self.below(line, bus, &id, Place::Root);
+        }
+    }
+
+    /// The slots of QEMU's own extra host bridges, if these sources are of QEMU.
+    fn host_bridges(&self) -> impl Iterator<Item = u8> + use<> {
+        let is_it = |f: &&FunctionSummary| {
+            f.vendor.as_deref() == Some("0x1b36") && f.device.as_deref() == Some("0x000b")
+        };
+        let slots: Vec<u8> =
+            self.topo.functions.iter().filter(is_it).filter_map(|f| Some(slot_of(&f.address)?.0)).collect();
+        slots.into_iter()
+    }
+
+    fn on(&self, bus: &str) -> Vec<&'t FunctionSummary> {
+        let arena = format!("pci {bus}");
+        self.topo
+            .functions
+            .iter()
+            .filter(|function| function.bus == arena && function.physical_function.is_none())
+            .collect()
+    }
+
+    fn below(&mut self, line: &mut Line, bus: &str, parent: &str, place: Place) {
+        let functions = self.on(bus);
+        for function in &functions {
+            let Some((slot, number)) = slot_of(&function.address) else { continue };
+            // The chip set's own, and what the host bridges of QEMU themselves are.
+            let is_built_in = parent == "pcie.0" && (slot == 0 || slot == 0x1f);
+            let is_host_bridge = function
+                .class
+                .as_deref()
+                .is_some_and(|class| class.starts_with("0x0600") || class == "0x080700");
+            if is_built_in || is_host_bridge && (parent == "pcie.0" || parent.starts_with("pxb")) {
+                continue;
+            }
+            let several = functions
+                .iter()
+                .filter(|other| slot_of(&other.address).is_some_and(|(s, _)| s == slot))
+                .count()
+                > 1;
+            let multifunction = if several && number == 0 { ",multifunction=on" } else { "" };
+            let at = format!("bus={parent},addr={slot:x}.{number}{multifunction}");
+            match &function.below {
+                Some(inner) => self.bridge(line, function, inner, &at, place),
+                None => self.device(line, function, &at),
+            }
+        }
+    }
+
+    fn bridge(&mut self, line: &mut Line, function: &FunctionSummary, inner: &str, at: &str, place: Place) {
+        let behind = self.on(inner);
+        let are_bridges = !behind.is_empty() && behind.iter().all(|found| found.below.is_some());
+        let is_alone = slot_of(&function.address) == Some((0, 0));
+        let becomes = match place {
+            Place::Root => Place::RootPort,
+            Place::CxlRoot => Place::CxlPort,
+            Place::RootPort | Place::Downstream if is_alone && are_bridges => Place::Upstream,
+            Place::Upstream => Place::Downstream,
+            Place::RootPort | Place::Downstream | Place::CxlPort | Place::Conventional => Place::Conventional,
+        };
+        let id = format!("b{}", self.chassis);
+        let chassis = self.chassis;
+        self.chassis += 1;
+        let device = match (becomes, place) {
+            (Place::RootPort, _) => format!("pcie-root-port,id={id},chassis={chassis},slot={chassis}"),
+            (Place::CxlPort, _) => format!(
+                "cxl-rp,id={id},chassis={chassis},slot={chassis},port={}",
+                slot_of(&function.address).map_or(0, |(slot, _)| slot)
+            ),
+            (Place::Upstream, _) => format!("x3130-upstream,id={id}"),
+            (Place::Downstream, _) => format!("xio3130-downstream,id={id},chassis={chassis},slot={chassis}"),
+            (_, Place::Conventional) => format!("pci-bridge,id={id},chassis_nr={chassis},shpc=off"),
+            _ => format!("pcie-pci-bridge,id={id}"),
+        };
+        line.option(&format!("-device {device},{at}"));
+        self.below(line, inner, &id, becomes);
+    }
+
+    fn device(&mut self, line: &mut Line, function: &FunctionSummary, at: &str) {
+        let is_it = |known: &&(&str, &str, &str)| {
+            function.vendor.as_deref() == Some(known.0) && function.device.as_deref() == Some(known.1)
+        };
+        if function.class.as_deref().is_some_and(|class| class.starts_with(CXL_MEMORY)) {
+            let id = self.chassis;
+            self.chassis += 1;
+            line.note(format!("{}: its memory is not said to be larger than 256 MiB", function.address));
+            line.option(&format!("-object memory-backend-ram,id=cm{id},size=256M,share=on"));
+            line.option(&format!("-object memory-backend-ram,id=cl{id},size=256M,share=on"));
+            line.option(&format!(
+                "-device cxl-type3,id=c{id},memdev=cm{id},lsa=cl{id},{}",
+                at.replace(",addr=0.0", "")
+            ));
+            return;
+        }
+        let known = DEVICES.iter().find(is_it).map(|(.., name)| *name);
+        let name = match known {
+            Some("nvme") => {
+                let id = format!("d{}", self.chassis);
+                self.chassis += 1;
+                line.option(&format!("-drive if=none,id={id},format=raw,file=null-co://"));
+                format!("nvme,drive={id},serial=none")
+            }
+            Some("virtio-rng-pci") => "virtio-rng-pci".to_owned(),
+            Some(network) => format!("{network},romfile="),
+            None => {
+                let memory = function.bars.iter().filter(|bar| !bar.io && bar.name.starts_with("BAR"));
+                let largest = memory.map(|bar| bar.bytes).max().unwrap_or(0);
+                line.note(format!(
+                    "{}: pci-testdev stands in, its memory {}",
+                    function.address,
+                    size(largest)
+                ));
+                // The device has 4 KiB anyway.
+                if largest > 4096 {
+                    format!("pci-testdev,membar={largest}")
+                } else {
+                    "pci-testdev".to_owned()
+                }
+            }
+        };
+        line.option(&format!("-device {name},{at}"));
+    }
+}
+
+/// Slot and function of an address.
+fn slot_of(address: &str) -> Option<(u8, u8)> {
+    let (slot, function) = address.rsplit(':').next()?.split_once('.')?;
+    Some((u8::from_str_radix(slot, 16).ok()?, function.parse().ok()?))
+}
+
+/// The number of a bus.
+fn number_of(bus: &str) -> Option<u8> {
+    bus.split(':').nth(1).and_then(|number| u8::from_str_radix(number, 16).ok())
+}
