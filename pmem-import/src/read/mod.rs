@@ -9,6 +9,7 @@ mod cxl;
 mod e820;
 mod efi;
 mod functions;
+mod hwloc;
 mod identity;
 mod iomem;
 mod iommu_log;
@@ -129,7 +130,12 @@ pub(crate) fn read_text(text: &Text, facts: &mut Facts) {
         facts.heard.push(heard);
         return;
     }
-    let kind = kind(&decode(&text.bytes));
+    let decoded = decode(&text.bytes);
+    if hwloc::read(&text.name, &decoded, facts, &mut heard) {
+        facts.heard.push(heard);
+        return;
+    }
+    let kind = kind(&decoded);
     let notes = [
         (kind.is_difference, "a difference of two texts: the second one is read"),
         (kind.has_asides, "lines behind // are left out"),
