@@ -48,6 +48,41 @@ mod elan_sc520;
 #[expect(dead_code, reason = "a program's own main is not called here")]
 mod cluster;
 
+#[path = "../cxl_interleave.rs"]
+#[expect(dead_code, reason = "a program's own main is not called here")]
+mod cxl_interleave;
+
+#[path = "../acpi_topology.rs"]
+#[expect(dead_code, reason = "a program's own main is not called here")]
+mod acpi_topology;
+
+#[test]
+fn cxl_interleave() {
+    let out = cxl_interleave::run().unwrap();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[2], "0x1000002abc is 0xabc of mem2", "the third piece, at its beginning there");
+    assert_eq!(lines[4], "0x1000004000 is 0x1000 of mem0", "the fifth piece is the first device's second");
+    assert_eq!(lines[6], "behind the window: nothing");
+    // Piece 0x50 of the third of four: 4 * 0x50 + 2 = 0x142.
+    assert_eq!(lines[7], "[0x50040, 0x50080) of mem2 is [0x1000142040, 0x1000142080) of the host");
+    assert!(lines[8].ends_with("is dealt to 4 devices"), "{out}");
+}
+
+#[test]
+fn acpi_topology() {
+    let stored = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/machines/qemu-cxl.tar.gz");
+    let out = acpi_topology::run(&stored).unwrap();
+    for line in [
+        "node 1: 2 CPUs, memory at [0x20000000, 0x3ffe0000)",
+        "from node 0: 10 21",
+        "CXL window [0x310000000, 0x510000000): 2 ways, host bridges [52, 222]",
+        "node 1 to node 0: 0x1000 costs 21",
+    ] {
+        assert!(out.lines().any(|said| said == line), "{line}: {out}");
+    }
+    assert!(!out.contains("odd"), "{out}");
+}
+
 #[test]
 fn iommu_dma() {
     let out = iommu_dma::run().unwrap();

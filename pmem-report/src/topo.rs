@@ -21,6 +21,8 @@ pub struct Topo {
     pub nodes: Vec<NodeSummary>,
     /// Distances between nodes.
     pub distances: DistanceTable,
+    /// CXL's windows and regions.
+    pub cxl: Vec<CxlShare>,
     /// PCI buses, those of outer bridges first.
     pub buses: Vec<BusSummary>,
     /// PCI functions.
@@ -28,6 +30,22 @@ pub struct Topo {
     /// What was read.
     #[serde(flatten)]
     pub sources: Sources,
+}
+
+/// Addresses that CXL shares out.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct CxlShare {
+    /// A region's name; null of a window.
+    pub region: Option<String>,
+    /// Its addresses.
+    #[serde(flatten)]
+    pub range: Extent,
+    /// Among how many they are shared out; null if that is not known.
+    pub ways: Option<u8>,
+    /// By pieces of so many bytes.
+    pub granularity: Option<u32>,
+    /// To whom, by position: host bridges by their numbers, or devices; `?` of one that no source names.
+    pub targets: Vec<String>,
 }
 
 /// An arena.
@@ -300,11 +318,34 @@ impl Topo {
                 columns: distances.columns.clone(),
                 matrix: distances.rows.values().cloned().collect(),
             },
+            cxl: cxl(machine),
             buses: buses(machine),
             functions: machine.functions.iter().map(|f| function(machine, f, ids)).collect(),
             sources: Sources::of(machine),
         }
     }
+}
+
+fn cxl(machine: &Machine) -> Vec<CxlShare> {
+    let windows = machine.cxl.windows.iter().map(|window| CxlShare {
+        region: None,
+        range: window.range.into(),
+        ways: window.sharing.as_ref().map(|sharing| sharing.ways),
+        granularity: window.sharing.as_ref().map(|sharing| sharing.granularity),
+        targets: window.bridges.iter().map(|id| format!("host bridge {id}")).collect(),
+    });
+    let regions = machine.cxl.regions.iter().map(|region| CxlShare {
+        region: Some(region.name.clone()),
+        range: region.range.into(),
+        ways: Some(region.sharing.ways),
+        granularity: Some(region.sharing.granularity),
+        targets: region
+            .targets
+            .iter()
+            .map(|target| target.as_ref().map_or("?".to_owned(), |target| target.device.clone()))
+            .collect(),
+    });
+    windows.chain(regions).collect()
 }
 
 fn arena(machine: &Machine, id: ArenaId, is_bus: bool) -> Option<ArenaSummary> {

@@ -1,7 +1,7 @@
 //! What a change must pass.
 
 use crate::run::{Result, cargo, check};
-use crate::{capi, firmware, fuzz, hotplug, iommu, kmod, layers, nostd};
+use crate::{capi, emit, firmware, fuzz, hotplug, iommu, kmod, layers, nostd, picture};
 
 /// Runs all checks, the quick ones first.
 pub fn run() -> Result {
@@ -44,7 +44,9 @@ pub fn run() -> Result {
     firmware::run()?;
     kmod::ci()?;
     hotplug::run(&[], &[], false, 1)?;
-    iommu::run(&[])
+    iommu::run(&[])?;
+    emit::run()?;
+    picture::run()
 }
 
 /// Checks publication, the drop queue and registration under every interleaving loom can find.

@@ -11,6 +11,7 @@ mod iommu;
 mod kmod;
 mod layers;
 mod nostd;
+mod picture;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -64,6 +65,8 @@ enum Task {
         #[command(subcommand)]
         step: Iommu,
     },
+    /// Draws a machine, and looks at the page in headless Chromium.
+    Picture,
     /// Boots what `pmem emit qemu` says of two machines, one of them with CXL, gathers, and compares.
     Emit,
     /// Boots a kernel in QEMU with several topologies, and stores what `pmem gather` finds under tests/machines.
@@ -184,6 +187,7 @@ fn main() -> ExitCode {
         Task::Firmware => firmware::run(),
         Task::Capture { names } => capture::run(&names),
         Task::Emit => emit::run(),
+        Task::Picture => picture::run(),
         Task::Kmod { step } => module(step),
         Task::Iommu { step: Iommu::Test { series } } => iommu::run(&series),
         Task::Hotplug { step: Hotplug::Test { series, scenes, long, seed } } => {

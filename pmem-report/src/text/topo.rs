@@ -1,7 +1,7 @@
 //! The machine at a glance.
 
 use super::style::{Styles, compact, lines, read, styled, table, warnings};
-use crate::topo::{ArenaSummary, BusSummary, FunctionSummary, NodeSummary, Topo};
+use crate::topo::{ArenaSummary, BusSummary, CxlShare, FunctionSummary, NodeSummary, Topo};
 use crate::units::{Extent, bandwidth, size};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -35,6 +35,11 @@ pub fn topo(report: &Topo, detail: Detail, styles: &Styles, out: &mut dyn Write)
     }
     let heading = if report.is_net { "Nodes" } else { "Arenas" };
     arenas(report, heading, detail, styles, out)?;
+    if !report.cxl.is_empty() {
+        writeln!(out, "{}", styled(styles.heading, "CXL"))?;
+        let rows: Vec<Vec<String>> = report.cxl.iter().map(share).collect();
+        write!(out, "{}", lines(&compact(&["what", "at", "size", "shared out", "to"], &[2], &rows)))?;
+    }
     if !report.buses.is_empty() {
         writeln!(out, "{}", styled(styles.heading, "PCI"))?;
         let tree = Tree::new(report);
@@ -46,6 +51,16 @@ pub fn topo(report: &Topo, detail: Detail, styles: &Styles, out: &mut dyn Write)
     }
     warnings(&report.sources.warnings, styles, out)?;
     read(&report.sources.read, styles, out)
+}
+
+fn share(found: &CxlShare) -> Vec<String> {
+    let ways = match (found.ways, found.granularity) {
+        (Some(1), _) => String::new(),
+        (Some(ways), Some(bytes)) => format!("{ways} ways of {}", size(bytes.into())),
+        _ => "in a way that no source says".to_owned(),
+    };
+    let what = found.region.clone().unwrap_or_else(|| "window".to_owned());
+    vec![what, found.range.to_string(), size(found.range.len()), ways, found.targets.join(", ")]
 }
 
 /// What two nodes have in common if they are shown in one row.

@@ -224,7 +224,7 @@ impl<'t> Hierarchy<'t> {
         if function.class.as_deref().is_some_and(|class| class.starts_with(CXL_MEMORY)) {
             let id = self.chassis;
             self.chassis += 1;
-            line.note(format!("{}: its memory is not said to be larger than 256 MiB", function.address));
+            line.note(format!("{}: no source says how much memory it has: 256 MiB", function.address));
             line.option(&format!("-object memory-backend-ram,id=cm{id},size=256M,share=on"));
             line.option(&format!("-object memory-backend-ram,id=cl{id},size=256M,share=on"));
             line.option(&format!(

@@ -1,9 +1,9 @@
 //! The machine: who looks on the left, and what lies behind each interconnect further to the right.
 
 use super::super::lanes::{Lodger, columns};
-use super::super::{Card, Draw, Kind, Matrix, Panel, Picture, Piece, Ribbon, extent, hole};
+use super::super::{Card, Column, Draw, Kind, Matrix, Panel, Picture, Piece, Ribbon, extent, hole};
 use super::{disjoint, filled, kind_of, notes};
-use crate::topo::{ArenaSummary, Interconnect, NodeSummary, Topo, Way};
+use crate::topo::{ArenaSummary, CxlShare, Interconnect, NodeSummary, Topo, Way};
 use crate::units::{Addr, End, Extent, bandwidth, size};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,12 +11,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 const CARDS: usize = 24;
 /// Nodes whose distances are shown.
 const DISTANCES: usize = 16;
+/// The space of memory.
+const MEMORY: &str = "Memory addresses";
 /// All that look from CPUs share a column.
 const VIEWERS: &str = "CPUs";
 
 impl Draw for Topo {
     fn picture(&self) -> Option<Picture> {
-        let panels = [("Memory addresses", false), ("I/O ports", true)];
+        let panels = [(MEMORY, false), ("I/O ports", true)];
         let panels =
             filled(panels.into_iter().map(|(title, is_io)| panel(self, title, is_io))).unwrap_or_default();
         if panels.is_empty() && self.nodes.is_empty() {
@@ -26,6 +28,10 @@ impl Draw for Topo {
         let of = of.rsplit('/').find(|name| !name.is_empty()).unwrap_or(of);
         let few = self.nodes.len() > 1 && self.nodes.len() <= DISTANCES && !self.distances.matrix.is_empty();
         let name = |id: &u32| format!("node {id}");
+        let mut panels = panels;
+        if let Some(memory) = panels.iter_mut().find(|panel| panel.title == MEMORY) {
+            cxl(&self.cxl, memory);
+        }
         Some(Picture {
             title: if self.is_net {
                 "A decoding net".to_owned()
@@ -44,6 +50,24 @@ impl Draw for Topo {
             ..Picture::default()
         })
     }
+}
+
+/// Windows and regions of CXL, each in a column of its own beside those who look.
+fn cxl(shares: &[CxlShare], panel: &mut Panel) {
+    let column = |title: &str, is_region: bool| {
+        let pieces = shares.iter().filter(|share| share.region.is_some() == is_region).map(|share| {
+            let ways = share.ways.filter(|ways| *ways > 1).zip(share.granularity);
+            let ways = ways
+                .map_or(String::new(), |(ways, bytes)| format!("{ways} ways of {}: ", size(bytes.into())));
+            let name = share.region.as_ref().map_or(String::new(), |name| format!("{name}, "));
+            let label = format!("{name}{ways}{}", share.targets.join(", "));
+            Piece { range: share.range, kind: Kind::Window, label, facts: Vec::new() }
+        });
+        Column { title: title.to_owned(), pieces: disjoint(pieces.collect()) }
+    };
+    let columns = [column("CXL windows", false), column("CXL regions", true)];
+    let columns: Vec<Column> = columns.into_iter().filter(|column| !column.pieces.is_empty()).collect();
+    panel.columns.extend(columns);
 }
 
 fn cards(nodes: &[NodeSummary]) -> Vec<Card> {
