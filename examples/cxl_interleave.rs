@@ -25,7 +25,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
         let device = pmem.create_arena(format!("mem{position}"), ArenaType::RAM)?;
         pmem.prime(device, AddrRange::sized(0, GIB)?, Attrs::ram())?;
         // Each has its share of the window: every fourth piece, its own address 0 first.
-        let share = Interleave::new(window, WAYS.into(), GRANULARITY, position, 0)?;
+        let share = Interleave::new(window, WAYS, GRANULARITY, position, 0)?;
         let performance = Performance {
             read_latency: Some(220 + 30 * u32::from(position)),
             read_bandwidth: Some(24_000),

@@ -26,6 +26,7 @@ pub mod text;
 mod topo;
 mod units;
 mod view;
+mod xml;
 
 pub use attrs::{AttrWords, Speed};
 pub use diff::{Diff, Difference};

@@ -77,12 +77,12 @@ const HOUSE: [(&str, &[&str]); 12] = [
     (
         "pmem-report",
         &[
-            "units|attrs",
+            "units|attrs|xml",
             "sources|names",
             "resolve|memory",
             "view|topo|diff|bad|iommu|lint|mtrr|par|pci|plug",
-            "annotate",
-            "text|schema",
+            "annotate|emit",
+            "text|schema|picture",
         ],
     ),
     (

@@ -3,8 +3,8 @@
 //! What hwloc has no place for, addresses above all, is left out. Nodes become groups, since no source says which package they are in.
 
 use super::EmitError;
-use crate::picture::escaped;
 use crate::topo::{FunctionSummary, NodeSummary, Topo};
+use crate::xml::escaped;
 use std::fmt::Write;
 
 /// The topology as XML.

@@ -1,7 +1,8 @@
 //! A picture as a page of its own: the same drawing, with what is under the pointer told, with zoom and with search.
 
 use super::layout::Layout;
-use super::svg::{element, escaped};
+use super::svg::element;
+use crate::xml::escaped;
 use std::io::{self, Write};
 
 const STYLE: &str = include_str!("page.css");

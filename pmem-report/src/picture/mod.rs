@@ -16,7 +16,6 @@ pub use dot::dot;
 pub use html::html;
 pub use layout::Layout;
 pub use map::map;
-pub(crate) use svg::escaped;
 pub use svg::svg;
 
 use crate::units::{Addr, End, Extent};

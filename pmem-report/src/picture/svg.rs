@@ -1,6 +1,7 @@
 //! A picture as SVG: one file, with its own style, dark and light as the reader has it.
 
 use super::layout::{ADDRESSES, CARD, CELL, Layout, MARGIN, PlacedPanel, PlacedRibbon, fitted};
+use crate::xml::escaped;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -180,21 +181,4 @@ fn text(out: &mut String, class: &str, x: f64, y: f64, said: &str) {
 
 fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = writeln!(out, "{text}");
-}
-
-/// A text as XML has it; what XML has no character for is left out.
-pub(crate) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => {}
-            c => out.push(c),
-        }
-    }
-    out
 }

@@ -3,11 +3,13 @@
 //! QEMU numbers nodes and CPUs from 0 on, so they are numbered anew where they are not. What QEMU has no device for is stood in for by
 //! `pci-testdev` with as much memory. Addresses and numbers of buses are given by the firmware that boots.
 
+mod line;
 mod nodes;
 mod pci;
 
 use super::EmitError;
 use crate::topo::Topo;
+use line::{Line, bytes};
 use nodes::Nodes;
 use pci::Hierarchy;
 use pmem_import::{CxlMemory, Machine};
@@ -34,33 +36,6 @@ pub fn qemu(topo: &Topo, machine: &Machine) -> Result<String, EmitError> {
     Ok(line.print())
 }
 
-#[derive(Default)]
-struct Line {
-    notes: Vec<String>,
-    options: Vec<String>,
-}
-
-impl Line {
-    fn option(&mut self, option: &str) {
-        self.options.push(option.to_owned());
-    }
-
-    fn note(&mut self, note: String) {
-        if !self.notes.contains(&note) {
-            self.notes.push(note);
-        }
-    }
-
-    fn print(self) -> String {
-        let mut out = String::new();
-        for note in &self.notes {
-            let _ = writeln!(out, "# {note}");
-        }
-        let _ = writeln!(out, "qemu-system-x86_64 \\\n  {}", self.options.join(" \\\n  "));
-        out
-    }
-}
-
 fn machine_option(line: &mut Line, cxl: &CxlMemory, hierarchy: &Hierarchy<'_>, has_speeds: bool) {
     let mut option = "-machine q35".to_owned();
     if has_speeds {
@@ -82,9 +57,4 @@ fn machine_option(line: &mut Line, cxl: &CxlMemory, hierarchy: &Hierarchy<'_>, h
         }
     }
     line.option(&option);
-}
-
-/// A size as QEMU takes it.
-fn bytes(bytes: u64) -> String {
-    if bytes.is_multiple_of(1 << 20) { format!("{}M", bytes >> 20) } else { bytes.to_string() }
 }

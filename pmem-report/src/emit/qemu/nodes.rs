@@ -1,6 +1,6 @@
 //! Nodes, their CPUs and memory, distances and speeds.
 
-use super::Line;
+use super::line::{Line, bytes};
 use crate::emit::EmitError;
 use crate::topo::{NodeSummary, Topo};
 use std::collections::BTreeMap;
@@ -113,11 +113,6 @@ fn runs(numbers: impl Iterator<Item = u32>) -> Vec<(u32, u32)> {
         }
     }
     runs
-}
-
-/// A size as QEMU takes it.
-fn bytes(bytes: u64) -> String {
-    if bytes.is_multiple_of(1 << 20) { format!("{}M", bytes >> 20) } else { bytes.to_string() }
 }
 
 pub(super) fn distances(topo: &Topo, nodes: &Nodes<'_>, line: &mut Line) {

@@ -1,6 +1,6 @@
 //! The PCI hierarchy, from the host bridges down, those of CXL among them.
 
-use super::Line;
+use super::line::Line;
 use crate::topo::{FunctionSummary, Topo};
 use crate::units::size;
 use pmem_import::CxlMemory;
