@@ -21,7 +21,7 @@ impl Draw for Topo {
         let panels = [(MEMORY, false), ("I/O ports", true)];
         let panels =
             filled(panels.into_iter().map(|(title, is_io)| panel(self, title, is_io))).unwrap_or_default();
-        if panels.is_empty() && self.nodes.is_empty() {
+        if panels.is_empty() && self.nodes.is_empty() && self.cxl.is_empty() {
             return None;
         }
         let of = self.sources.read.first().map_or("this machine", |read| &read.source);
@@ -29,8 +29,11 @@ impl Draw for Topo {
         let few = self.nodes.len() > 1 && self.nodes.len() <= DISTANCES && !self.distances.matrix.is_empty();
         let name = |id: &u32| format!("node {id}");
         let mut panels = panels;
-        if let Some(memory) = panels.iter_mut().find(|panel| panel.title == MEMORY) {
-            cxl(&self.cxl, memory);
+        if !self.cxl.is_empty() {
+            if panels.first().is_none_or(|panel| panel.title != MEMORY) {
+                panels.insert(0, Panel { title: MEMORY.to_owned(), ..Panel::default() });
+            }
+            panels[0].columns.extend(cxl(&self.cxl));
         }
         Some(Picture {
             title: if self.is_net {
@@ -53,7 +56,7 @@ impl Draw for Topo {
 }
 
 /// Windows and regions of CXL, each in a column of its own beside those who look.
-fn cxl(shares: &[CxlShare], panel: &mut Panel) {
+fn cxl(shares: &[CxlShare]) -> impl Iterator<Item = Column> {
     let column = |title: &str, is_region: bool| {
         let pieces = shares.iter().filter(|share| share.region.is_some() == is_region).map(|share| {
             let ways = share.ways.filter(|ways| *ways > 1).zip(share.granularity);
@@ -66,8 +69,7 @@ fn cxl(shares: &[CxlShare], panel: &mut Panel) {
         Column { title: title.to_owned(), pieces: disjoint(pieces.collect()) }
     };
     let columns = [column("CXL windows", false), column("CXL regions", true)];
-    let columns: Vec<Column> = columns.into_iter().filter(|column| !column.pieces.is_empty()).collect();
-    panel.columns.extend(columns);
+    columns.into_iter().filter(|column| !column.pieces.is_empty())
 }
 
 fn cards(nodes: &[NodeSummary]) -> Vec<Card> {
