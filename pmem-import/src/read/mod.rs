@@ -16,6 +16,7 @@ mod iommu_log;
 mod iommu_tables;
 mod keys;
 mod listing;
+mod lsmem;
 mod lspci;
 mod lspci_tree;
 mod meminfo;
@@ -90,6 +91,7 @@ fn line_readers() -> Vec<Box<dyn LineReader>> {
         Box::<mtrr_firmware::Reader>::default(),
         Box::<mtrr_tools::Reader>::default(),
         Box::<keys::Reader>::default(),
+        Box::<lsmem::Reader>::default(),
         Box::<meminfo::Reader>::default(),
         Box::<cpuinfo::Reader>::default(),
         Box::<identity::Reader>::default(),

@@ -89,7 +89,7 @@ fn card(node: &NodeSummary) -> Card {
         None => "CPUs: not said".to_owned(),
         Some([]) => "no CPUs".to_owned(),
         Some([cpu]) => format!("CPU {cpu}"),
-        Some(cpus) => format!("{} CPUs, from {}", cpus.len(), cpus.iter().min().copied().unwrap_or(0)),
+        Some(cpus) => format!("{} CPUs: {}", cpus.len(), pmem_import::show_list(cpus)),
     };
     let is_placed = !node.at.is_empty();
     let memory = match node.bytes {
