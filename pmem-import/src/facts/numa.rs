@@ -73,7 +73,7 @@ impl Distances {
 /// Who says that addresses are a node's, the surer last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NodeRangeKind {
-    /// ACPI's SRAT, as the kernel logs it: may reach beyond what is there.
+    /// ACPI's SRAT, as the kernel logs it, which may reach beyond what is there; or a device tree's memory.
     Srat,
     /// What the kernel's page allocator was given.
     Kernel,

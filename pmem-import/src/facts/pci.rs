@@ -318,6 +318,8 @@ pub struct Pci {
     pub functions: BTreeMap<(PciSource, Address), Function>,
     /// Root buses, and what each is given.
     pub roots: BTreeMap<BusId, Vec<Said<Aperture>>>,
+    /// What devices of a root bus reach of the system's addresses: where it is on the bus, and the first address there.
+    pub inward: BTreeMap<BusId, Vec<(AddrRange, u64)>>,
     /// By root bus: the first and the last bus below it.
     pub ranges: BTreeMap<BusId, (u8, u8)>,
     /// By bus: the last bus behind the bridge above it, where a log says so before it says which bridge that is.

@@ -125,7 +125,7 @@ impl<'s> Builder<'s> {
                 arena,
                 node.filter(|_| space == Space::Memory),
                 &free,
-                root.shifted && space == Space::Memory,
+                Self::way_in(root, space),
                 &name,
             );
         }
@@ -157,21 +157,40 @@ impl<'s> Builder<'s> {
         free
     }
 
-    /// Joins a root bus to the system bus; by way of its node, where that is known. Where addresses are others on the bus, nobody knows the
-    /// way in: it is no inverse of the way out.
+    /// What a root bus's devices reach: what a source says, else all as it is. Where addresses are others on the bus and no source says,
+    /// nobody knows: it is no inverse of the way out.
+    fn way_in(root: &Root, space: Space) -> Option<Direction> {
+        let is_memory = space == Space::Memory;
+        let said = root.inward.as_ref().filter(|_| is_memory).and_then(|inward| {
+            let windows =
+                inward.iter().map(|(range, to)| Window::fixed(*range, *to)).collect::<Result<Vec<_>, _>>();
+            // What is on the bus itself is not the system's, however wide the way in is.
+            Windows::new(windows.ok()?).ok()?.yielding().ok()
+        });
+        match said {
+            Some(windows) => Some(Direction::new(Mapping::Windows(windows), UNMEASURED)),
+            None if root.shifted && is_memory => None,
+            None => Some(Direction::new(Mapping::Identity, UNMEASURED)),
+        }
+    }
+
+    /// Joins a root bus to the system bus; by way of its node, where that is known.
     fn join_root(
         &mut self,
         system: ArenaId,
         arena: ArenaId,
         node: Option<ArenaId>,
         apertures: &[(AddrRange, u64)],
-        shifted: bool,
+        way_in: Option<Direction>,
         name: &str,
     ) {
         let place = Place::whole(name);
         let down =
             Direction::new(Mapping::windows(apertures.iter().copied()).unwrap_or_default(), UNMEASURED);
-        let up = if shifted { Direction::closed() } else { Direction::new(Mapping::Identity, UNMEASURED) };
+        if way_in.is_none() {
+            self.unknown_ways.insert(arena);
+        }
+        let up = way_in.unwrap_or_else(Direction::closed);
         let above = match node {
             Some(node) => {
                 let to_node = same_addresses(apertures.iter().map(|(range, _)| *range), UNMEASURED);
@@ -186,9 +205,6 @@ impl<'s> Builder<'s> {
         let link = self.manager.connect_asymmetric(above, arena, down, up);
         if let Some(link) = self.attempt(&place, "host bridge", link) {
             self.link_names.insert(link, name.to_owned());
-        }
-        if shifted {
-            self.unknown_ways.insert(arena);
         }
     }
 

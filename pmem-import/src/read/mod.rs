@@ -6,6 +6,7 @@
 mod acpi_table;
 mod cpuinfo;
 mod cxl;
+mod device_tree;
 mod e820;
 mod efi;
 mod functions;
@@ -67,6 +68,7 @@ pub(crate) const FILE_READERS: &[FileReader] = &[
     FileReader { files: acpi_table::FILES, read: acpi_table::read },
     FileReader { files: iommu_tables::FILES, read: iommu_tables::read },
     FileReader { files: cxl::FILES, read: cxl::read },
+    FileReader { files: device_tree::FILES, read: device_tree::read },
 ];
 
 fn line_readers() -> Vec<Box<dyn LineReader>> {
@@ -129,6 +131,10 @@ struct Held {
 pub(crate) fn read_text(text: &Text, facts: &mut Facts) {
     let mut heard = Heard::new(text.name.clone());
     if acpi_table::binary(&text.bytes, &Place::whole(text.name.clone()), facts, &mut heard) {
+        facts.heard.push(heard);
+        return;
+    }
+    if device_tree::blob(&text.bytes, &Place::whole(text.name.clone()), facts, &mut heard) {
         facts.heard.push(heard);
         return;
     }

@@ -267,7 +267,8 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
     }
     let node = own.iter().find_map(|f| f.numa).or_else(|| facts.pci.nodes.get(&bus).copied());
     let shifted = apertures.iter().any(|said| said.value.bus_start != said.value.range.start());
-    Root { bus, apertures, guessed, shifted, node }
+    let inward = facts.pci.inward.get(&bus).cloned();
+    Root { bus, apertures, guessed, shifted, node, inward }
 }
 
 /// What is added to a bus address to give the CPU's, by what the memory BARs of functions hold; `None` if they do not agree.

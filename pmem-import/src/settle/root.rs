@@ -17,6 +17,8 @@ pub(crate) struct Root {
     pub(crate) shifted: bool,
     /// The NUMA node that it is attached to.
     pub(crate) node: Option<u32>,
+    /// What its devices reach of the system's addresses, where a source says so: by the bus's addresses.
+    pub(crate) inward: Option<Vec<(AddrRange, u64)>>,
 }
 
 impl Root {

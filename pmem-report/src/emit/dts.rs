@@ -1,6 +1,6 @@
 //! A device tree: memory, CPUs, distances, host bridges (Devicetree Specification 0.4, and Linux's bindings for NUMA).
 
-use super::EmitError;
+use super::{EmitError, last_bus};
 use crate::topo::{ArenaSummary, Interconnect, Topo};
 use crate::units::Extent;
 use std::fmt::Write;
@@ -101,6 +101,15 @@ fn host_bridges(topo: &Topo, out: &mut String) {
         if let Some(range) = ecam {
             let _ = writeln!(out, "\t\treg = <{} {}>;", cells(range.start.0), cells(range.len()));
         }
+        let (segment, first) = bus.bus.split_once(':').unwrap_or(("0", "0"));
+        let hex = |text: &str| u32::from_str_radix(text, 16).unwrap_or(0);
+        let last = last_bus(topo, &bus.bus);
+        let _ = writeln!(
+            out,
+            "\t\tlinux,pci-domain = <{}>;\n\t\tbus-range = <{} {last}>;",
+            hex(segment),
+            hex(first)
+        );
         if !ranges.is_empty() {
             let _ = writeln!(out, "\t\tranges = <{}>;", ranges.join(">,\n\t\t\t <"));
         }

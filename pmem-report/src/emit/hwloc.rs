@@ -2,7 +2,7 @@
 //!
 //! What hwloc has no place for, addresses above all, is left out. Nodes become groups, since no source says which package they are in.
 
-use super::EmitError;
+use super::{EmitError, last_bus};
 use crate::topo::{FunctionSummary, NodeSummary, Topo};
 use crate::xml::escaped;
 use std::fmt::Write;
@@ -136,13 +136,6 @@ impl Writer {
         topo.functions.iter().filter(|f| f.bus == behind).for_each(|f| self.function(topo, f, depth + 1));
         self.close(depth);
     }
-}
-
-/// The highest number of the buses below one, itself among them.
-fn last_bus(topo: &Topo, bus: &str) -> u8 {
-    let number = |bus: &str| bus.split(':').nth(1).and_then(|n| u8::from_str_radix(n, 16).ok()).unwrap_or(0);
-    let below = topo.buses.iter().filter(|other| other.above.as_deref() == Some(bus) && other.bus != bus);
-    below.map(|other| last_bus(topo, &other.bus)).fold(number(bus), u8::max)
 }
 
 fn sets(cpus: &str, nodes: &str) -> String {

@@ -10,6 +10,8 @@ pub use firmware::{e820, memmap};
 pub use hwloc::hwloc_xml;
 pub use qemu::qemu;
 
+use crate::topo::Topo;
+
 /// Why nothing can be emitted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EmitError {
@@ -22,4 +24,11 @@ pub enum EmitError {
     /// There is nothing that the form could say.
     #[error("no source says anything of {0}")]
     Nothing(&'static str),
+}
+
+/// The highest number of the buses below one, itself among them.
+fn last_bus(topo: &Topo, bus: &str) -> u8 {
+    let number = |bus: &str| bus.split(':').nth(1).and_then(|n| u8::from_str_radix(n, 16).ok()).unwrap_or(0);
+    let below = topo.buses.iter().filter(|other| other.above.as_deref() == Some(bus) && other.bus != bus);
+    below.map(|other| last_bus(topo, &other.bus)).fold(number(bus), u8::max)
 }

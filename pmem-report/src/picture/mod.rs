@@ -1,7 +1,7 @@
 //! Pictures of reports: columns of addresses side by side on one axis, and the windows that join them.
 //!
-//! A report says what there is to draw ([`Draw`]), as a [`Picture`] that knows nothing of pixels; [`Layout`] places it once; [`svg`],
-//! [`html`] and [`map`] print what was placed. The graph of arenas alone, without addresses, is [`dot`].
+//! A report says what there is to draw ([`Draw`]), as a [`Picture`] that knows nothing of pixels; [`Layout`] places it once; [`svg()`],
+//! [`html()`] and [`map()`] print what was placed. The graph of arenas alone, without addresses, is [`dot()`].
 
 mod axis;
 mod dot;

@@ -1,0 +1,661 @@
+//! Device trees (Devicetree Specification 0.4): a blob, as a file of its own or the kernel's `/sys/firmware/fdt`, and the kernel's folder
+//! of one, `/proc/device-tree`.
+
+use super::node_log::node;
+use crate::capture::Tree;
+use crate::facts::{
+    Aperture, BusId, Facts, Finding, Heard, Listed, Listing, NodeRange, NodeRangeKind, Place, Said,
+};
+use dtoolkit::fdt::{Fdt, FdtNode};
+use dtoolkit::{Node as _, Property as _};
+use pmem_core::AddrRange;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The blob, which only root can read; the folder has the same, and is not gathered.
+pub(super) const FILES: &[&str] = &["sys/firmware/fdt"];
+const FOLDERS: [&str; 2] = ["sys/firmware/devicetree/base", "proc/device-tree"];
+
+/// Nodes in each other; trees have ten or so.
+const DEEPEST: usize = 48;
+/// Nodes in all; the largest trees have some thousands.
+const MOST: usize = 100_000;
+
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+    if let Some(bytes) = tree.is_file(FILES[0]).then(|| tree.bytes(FILES[0], &mut facts.findings)).flatten() {
+        blob(&bytes, &Place::whole(tree.place(FILES[0])), facts, heard);
+        return;
+    }
+    if let Some(folder) = FOLDERS.into_iter().find(|folder| tree.is_file(&format!("{folder}/compatible"))) {
+        let mut count = 0;
+        let root = of_folder(tree, folder, "", 0, &mut count, facts);
+        Reader::new(Place::whole(tree.place(folder)), facts, heard).whole(&root);
+    }
+}
+
+/// Reads a blob; whether the bytes are one.
+pub(super) fn blob(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Heard) -> bool {
+    if !bytes.starts_with(&[0xd0, 0x0d, 0xfe, 0xed]) {
+        return false;
+    }
+    match Fdt::new(bytes) {
+        Ok(tree) => {
+            let mut count = 0;
+            let root = of_blob(tree.root(), 0, &mut count);
+            Reader::new(at.clone(), facts, heard).whole(&root);
+        }
+        Err(error) => facts.find(Finding::at(at, format!("the device tree is broken: {error}"))),
+    }
+    true
+}
+
+/// A node, wherever it comes from.
+#[derive(Default)]
+struct Node {
+    name: String,
+    properties: BTreeMap<String, Vec<u8>>,
+    children: Vec<Node>,
+}
+
+fn of_blob(found: FdtNode<'_>, depth: usize, count: &mut usize) -> Node {
+    *count += 1;
+    let properties =
+        found.properties().map(|property| (property.name().to_owned(), property.value().to_vec()));
+    let mut node =
+        Node { name: found.name().to_owned(), properties: properties.collect(), children: Vec::new() };
+    if depth < DEEPEST {
+        for child in found.children() {
+            if *count >= MOST {
+                break;
+            }
+            node.children.push(of_blob(child, depth + 1, count));
+        }
+    }
+    node
+}
+
+fn of_folder(
+    tree: &Tree,
+    path: &str,
+    name: &str,
+    depth: usize,
+    count: &mut usize,
+    facts: &mut Facts,
+) -> Node {
+    *count += 1;
+    let mut node = Node { name: name.to_owned(), ..Node::default() };
+    for inner in tree.names(path) {
+        let inside = format!("{path}/{inner}");
+        if tree.is_file(&inside) {
+            let value = tree.bytes(&inside, &mut facts.findings).unwrap_or_default();
+            node.properties.insert(inner, value);
+        } else if depth < DEEPEST && *count < MOST {
+            node.children.push(of_folder(tree, &inside, &inner, depth + 1, count, facts));
+        }
+    }
+    node
+}
+
+impl Node {
+    fn cells(&self, name: &str) -> Vec<u32> {
+        let bytes = self.properties.get(name).map_or(&[][..], |value| value);
+        bytes.chunks_exact(4).map(|cell| u32::from_be_bytes([cell[0], cell[1], cell[2], cell[3]])).collect()
+    }
+
+    fn number(&self, name: &str) -> Option<u32> {
+        self.cells(name).first().copied()
+    }
+
+    /// The strings of a property, separated by zeros.
+    fn words(&self, name: &str) -> Vec<String> {
+        let bytes = self.properties.get(name).map_or(&[][..], |value| value);
+        bytes
+            .split(|byte| *byte == 0)
+            .filter(|word| !word.is_empty())
+            .map(|word| String::from_utf8_lossy(word).into_owned())
+            .collect()
+    }
+
+    fn is(&self, name: &str, word: &str) -> bool {
+        self.words(name).iter().any(|had| had == word)
+    }
+
+    /// `status` is absent, or says that the device can be used.
+    fn is_there(&self) -> bool {
+        self.words("status").first().is_none_or(|status| status == "okay" || status == "ok")
+    }
+
+    /// Cells of addresses and sizes of what is in it: 2 and 1 if it does not say (section 2.3.5).
+    fn widths(&self) -> (usize, usize) {
+        let width = |name, usual| self.number(name).map_or(usual, |cells| cells as usize);
+        (width("#address-cells", 2), width("#size-cells", 1))
+    }
+}
+
+/// A number of so many cells; none if it does not fit 64 bits.
+fn joined(cells: &[u32]) -> Option<u64> {
+    let (high, low) = cells.split_at(cells.len().saturating_sub(2));
+    high.iter()
+        .all(|cell| *cell == 0)
+        .then(|| low.iter().fold(0, |number, cell| number << 32 | u64::from(*cell)))
+}
+
+/// Addresses of a bus: where they are on it, where they are above it, how many.
+#[derive(Clone, Copy)]
+struct Translation {
+    inner: u64,
+    outer: u64,
+    bytes: u64,
+}
+
+/// From a bus's addresses to those of CPUs, the innermost bus last; none where no `ranges` says so.
+#[derive(Clone, Default)]
+struct Way(Vec<Option<Vec<Translation>>>);
+
+impl Way {
+    fn to_cpu(&self, mut at: u64, bytes: u64) -> Option<u64> {
+        for bus in self.0.iter().rev() {
+            let bus = bus.as_ref()?;
+            // An empty list hands all on as it is.
+            if bus.is_empty() {
+                continue;
+            }
+            let inside =
+                |one: &&Translation| at >= one.inner && at - one.inner <= one.bytes.saturating_sub(bytes);
+            let one = bus.iter().find(inside)?;
+            at = (at - one.inner).checked_add(one.outer)?;
+        }
+        Some(at)
+    }
+}
+
+struct Reader<'r> {
+    at: Place,
+    facts: &'r mut Facts,
+    heard: &'r mut Heard,
+    /// What there is, with its name.
+    found: Vec<(AddrRange, String)>,
+    /// What of the memory is not for everybody.
+    reserved: Vec<(AddrRange, String)>,
+    /// CPUs so far.
+    cpus: u32,
+    /// Segments that are taken.
+    segments: BTreeSet<u32>,
+}
+
+impl<'r> Reader<'r> {
+    fn new(at: Place, facts: &'r mut Facts, heard: &'r mut Heard) -> Self {
+        let (found, reserved, segments) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { at, facts, heard, found, reserved, cpus: 0, segments }
+    }
+
+    fn whole(mut self, root: &Node) {
+        let (address, size) = root.widths();
+        for child in &root.children {
+            self.node(child, (address, size), &Way::default());
+        }
+        self.list();
+    }
+
+    fn odd(&mut self, node: &Node, why: &str) {
+        self.facts.find(Finding::at(&self.at, format!("device tree's node {}: {why}", node.name)));
+    }
+
+    /// The ranges of `reg` as CPUs see them; on a bus that no `ranges` leads to, none.
+    fn reg(&mut self, node: &Node, (address, size): (usize, usize), way: &Way) -> Vec<AddrRange> {
+        let cells = node.cells("reg");
+        if cells.is_empty() {
+            return Vec::new();
+        }
+        if address == 0 || size == 0 || address > 4 || size > 4 || !cells.len().is_multiple_of(address + size)
+        {
+            // Numbers of a bus without addresses: CPUs, chips of I2C.
+            if size != 0 {
+                self.odd(
+                    node,
+                    &format!("reg has {} cells, no multiple of {address} and {size}", cells.len()),
+                );
+            }
+            return Vec::new();
+        }
+        let range = |pair: &[u32]| {
+            let (at, bytes) = (joined(&pair[..address])?, joined(&pair[address..])?);
+            AddrRange::sized(way.to_cpu(at, bytes)?, bytes).ok()
+        };
+        cells.chunks_exact(address + size).filter_map(range).collect()
+    }
+
+    fn node(&mut self, node: &Node, widths: (usize, usize), way: &Way) {
+        match node.name.split('@').next().unwrap_or_default() {
+            "cpus" => return self.cpus(node),
+            "distance-map" => return self.distances(node),
+            "reserved-memory" => return self.reserved(node, way),
+            _ => {}
+        }
+        if !node.is_there() {
+            return;
+        }
+        if node.is("device_type", "memory") {
+            return self.memory(node, widths, way);
+        }
+        let own = self.reg(node, widths, way);
+        if node.is("device_type", "pci") {
+            return self.host_bridge(node, widths.0, way, &own);
+        }
+        if !own.is_empty() {
+            let kind = node
+                .words("compatible")
+                .into_iter()
+                .next()
+                .map_or(String::new(), |kind| format!(" ({kind})"));
+            self.found.extend(own.into_iter().map(|range| (range, format!("{}{kind}", node.name))));
+            self.heard.count("device");
+        }
+        let mut way = way.clone();
+        way.0.push(self.ranges(node, widths.0));
+        let inner = node.widths();
+        node.children.iter().for_each(|child| self.node(child, inner, &way));
+    }
+
+    /// What of a bus's addresses its `ranges` hands on; none if it has none.
+    fn ranges(&mut self, node: &Node, outer: usize) -> Option<Vec<Translation>> {
+        node.properties.get("ranges")?;
+        let ((inner, size), cells) = (node.widths(), node.cells("ranges"));
+        let width = inner + outer + size;
+        if width == 0 || inner > 4 || size > 4 || !cells.len().is_multiple_of(width) {
+            self.odd(
+                node,
+                &format!("ranges has {} cells, no multiple of {inner}, {outer} and {size}", cells.len()),
+            );
+            return None;
+        }
+        let one = |cells: &[u32]| {
+            let (at, bytes) = (&cells[inner..inner + outer], joined(&cells[inner + outer..])?);
+            Some(Translation { inner: joined(&cells[..inner])?, outer: joined(at)?, bytes })
+        };
+        Some(cells.chunks_exact(width).filter_map(one).collect())
+    }
+
+    fn memory(&mut self, node: &Node, widths: (usize, usize), way: &Way) {
+        let id = node.number("numa-node-id");
+        for range in self.reg(node, widths, way) {
+            self.found.push((range, "System RAM".to_owned()));
+            self.heard.count("memory range");
+            if let Some(id) = id {
+                let found = NodeRange { node: id, range, kind: NodeRangeKind::Srat };
+                self.facts.numa.ranges.push(Said::new(found, self.at.clone()));
+                self.numa(id);
+            }
+        }
+    }
+
+    fn numa(&mut self, id: u32) {
+        let at = self.at.clone();
+        node(self.facts, id).at.get_or_insert(at);
+    }
+
+    fn reserved(&mut self, node: &Node, way: &Way) {
+        let widths = node.widths();
+        for child in node
+            .children
+            .iter()
+            .filter(|child| child.is_there() && !child.properties.contains_key("reusable"))
+        {
+            let name = format!("reserved ({})", child.name);
+            let own = self.reg(child, widths, way);
+            self.reserved.extend(own.into_iter().map(|range| (range, name.clone())));
+            self.heard.count("reserved range");
+        }
+    }
+
+    /// Linux numbers CPUs in the tree's order.
+    fn cpus(&mut self, node: &Node) {
+        let is_cpu = |child: &&Node| child.is("device_type", "cpu") && child.is_there();
+        for child in node.children.iter().filter(is_cpu) {
+            let number = self.cpus;
+            self.cpus += 1;
+            if let Some(id) = child.number("numa-node-id") {
+                self.numa(id);
+                super::node_log::node(self.facts, id).cpus.get_or_insert_default().push(number);
+            }
+            self.heard.count("processor");
+        }
+    }
+
+    /// `numa-distance-map-v1`: from, to, distance.
+    fn distances(&mut self, node: &Node) {
+        let cells = node.cells("distance-matrix");
+        if !cells.len().is_multiple_of(3) {
+            return self.odd(node, &format!("distance-matrix has {} cells, no multiple of 3", cells.len()));
+        }
+        let mut said: BTreeMap<(u32, u32), u32> = BTreeMap::new();
+        for triple in cells.chunks_exact(3) {
+            said.insert((triple[0], triple[1]), triple[2]);
+        }
+        let ids: BTreeSet<u32> = said.keys().flat_map(|(from, to)| [*from, *to]).collect();
+        if ids.len() > 1024 {
+            return self.odd(node, &format!("distances of {} nodes", ids.len()));
+        }
+        // One way counts for both; to itself it is 10 (Linux, of_numa_parse_distance_map_v1).
+        let distance = |from: u32, to: u32| {
+            let usual = if from == to { 10 } else { 255 };
+            said.get(&(from, to)).or_else(|| said.get(&(to, from))).copied().unwrap_or(usual)
+        };
+        let distances = &mut self.facts.numa.distances;
+        distances.columns = ids.iter().copied().collect();
+        distances.rows =
+            ids.iter().map(|from| (*from, ids.iter().map(|to| distance(*from, *to)).collect())).collect();
+        distances.at = Some(self.at.clone());
+        self.heard.count("table of distances");
+    }
+
+    /// What a host bridge hands down (PCI Bus Binding to Open Firmware 2.1, 2.2.1.1: the space's code in bits 25 and 24).
+    fn host_bridge(&mut self, node: &Node, outer: usize, way: &Way, own: &[AddrRange]) {
+        let first_free = (0..).find(|segment| !self.segments.contains(segment)).unwrap_or(0);
+        let segment = node.number("linux,pci-domain").unwrap_or(first_free);
+        self.segments.insert(segment);
+        let buses = node.cells("bus-range");
+        let bus =
+            |at: usize, usual: u8| buses.get(at).and_then(|bus| u8::try_from(*bus).ok()).unwrap_or(usual);
+        let (first, last) = (bus(0, 0), bus(1, 255));
+        let root = (segment, first);
+        self.heard.count("host bridge");
+        if node.words("compatible").iter().any(|kind| kind.contains("ecam")) {
+            self.facts
+                .pci
+                .ecam
+                .extend(own.first().map(|range| Said::new((segment, *range), self.at.clone())));
+        }
+        self.found.extend(own.iter().map(|range| (*range, node.name.clone())));
+        self.facts.pci.ranges.insert(root, (first, last));
+        if let Some(id) = node.number("numa-node-id") {
+            self.facts.pci.nodes.insert(root, id);
+        }
+        self.inward(node, outer, way, root);
+        let cells = node.cells("ranges");
+        let width = 3 + outer + 2;
+        if !cells.len().is_multiple_of(width) {
+            return self.odd(node, &format!("ranges has {} cells, no multiple of {width}", cells.len()));
+        }
+        for one in cells.chunks_exact(width) {
+            // Which of Linux's ports its I/O becomes is decided when it boots.
+            if (one[0] >> 24) & 3 < 2 {
+                continue;
+            }
+            let bytes = joined(&one[3 + outer..]).unwrap_or(0);
+            let range = joined(&one[3..3 + outer])
+                .and_then(|at| way.to_cpu(at, bytes))
+                .and_then(|at| AddrRange::sized(at, bytes).ok());
+            match range.zip(joined(&one[1..3])) {
+                Some((range, bus_start)) => {
+                    let aperture = Aperture { range, bus_start, io: false };
+                    self.facts.pci.roots.entry(root).or_default().push(Said::new(aperture, self.at.clone()));
+                }
+                None => self.odd(node, "a range of its ranges leads nowhere"),
+            }
+        }
+    }
+
+    /// What its devices reach: `dma-ranges`, of the same form. Without it they reach what CPUs do.
+    fn inward(&mut self, node: &Node, outer: usize, way: &Way, root: BusId) {
+        let cells = node.cells("dma-ranges");
+        let width = 3 + outer + 2;
+        if !cells.len().is_multiple_of(width) {
+            return self.odd(node, &format!("dma-ranges has {} cells, no multiple of {width}", cells.len()));
+        }
+        let one = |cells: &[u32]| {
+            let bytes = joined(&cells[3 + outer..])?;
+            let to = way.to_cpu(joined(&cells[3..3 + outer])?, bytes)?;
+            AddrRange::sized(joined(&cells[1..3])?, bytes).ok().map(|range| (range, to))
+        };
+        let inward: Vec<(AddrRange, u64)> = cells.chunks_exact(width).filter_map(one).collect();
+        if !inward.is_empty() {
+            self.facts.pci.inward.insert(root, inward);
+        }
+    }
+
+    /// What was found, as a list: what is reserved lies in the memory. A list of the kernel's own knows more.
+    fn list(self) {
+        if self.facts.memory.iter().any(|listing| !listing.hidden) || self.found.is_empty() {
+            return;
+        }
+        let mut all = self.found;
+        all.extend(self.reserved);
+        all.sort_by_key(|(range, _)| (range.start(), u64::MAX - range.last()));
+        let mut lines: Vec<Listed> = Vec::new();
+        let mut around: Vec<usize> = Vec::new();
+        for (range, name) in all {
+            while around.last().is_some_and(|at| lines[*at].range.last() < range.start()) {
+                around.pop();
+            }
+            let parent = around.last().copied();
+            if parent.is_some_and(|at| lines[at].range.last() < range.last()) {
+                let text = format!("device tree: {name} at {range} is in part in another");
+                self.facts.find(Finding::at(&self.at, text));
+                continue;
+            }
+            around.push(lines.len());
+            lines.push(Listed { range, name, depth: around.len() - 1, parent, line: 0 });
+        }
+        self.facts.memory.push(Listing { lines, hidden: false, source: self.at.source.clone() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::read_text;
+    use crate::capture::Text;
+    use crate::facts::Facts;
+    use proptest::prelude::*;
+
+    /// A tree by hand (Devicetree Specification 0.4, chapter 5).
+    #[derive(Default)]
+    struct Blob {
+        structure: Vec<u8>,
+        strings: Vec<u8>,
+    }
+
+    impl Blob {
+        fn word(&mut self, number: u32) {
+            self.structure.extend(number.to_be_bytes());
+        }
+
+        fn padded(&mut self, bytes: &[u8]) {
+            self.structure.extend(bytes);
+            self.structure.resize(self.structure.len().next_multiple_of(4), 0);
+        }
+
+        fn open(&mut self, name: &str) -> &mut Self {
+            self.word(1);
+            self.padded(&[name.as_bytes(), &[0]].concat());
+            self
+        }
+
+        fn close(&mut self) -> &mut Self {
+            self.word(2);
+            self
+        }
+
+        fn bytes(&mut self, name: &str, value: &[u8]) -> &mut Self {
+            self.word(3);
+            self.word(value.len() as u32);
+            self.word(self.strings.len() as u32);
+            self.padded(value);
+            self.strings.extend(name.as_bytes());
+            self.strings.push(0);
+            self
+        }
+
+        fn cells(&mut self, name: &str, cells: &[u32]) -> &mut Self {
+            let value: Vec<u8> = cells.iter().flat_map(|cell| cell.to_be_bytes()).collect();
+            self.bytes(name, &value)
+        }
+
+        fn text(&mut self, name: &str, text: &str) -> &mut Self {
+            self.bytes(name, &[text.as_bytes(), &[0]].concat())
+        }
+
+        fn done(&mut self) -> Vec<u8> {
+            self.word(9);
+            let (structure, strings) = (self.structure.len() as u32, self.strings.len() as u32);
+            let header = [
+                0xd00d_feed,
+                56 + structure + strings,
+                56,
+                56 + structure,
+                40,
+                17,
+                16,
+                0,
+                strings,
+                structure,
+            ];
+            let mut blob: Vec<u8> = header.iter().flat_map(|word: &u32| word.to_be_bytes()).collect();
+            blob.extend([0; 16]);
+            blob.extend(&self.structure);
+            blob.extend(&self.strings);
+            blob
+        }
+    }
+
+    /// A system on a chip whose devices are on a bus of 32 bits, with memory on two nodes and a host bridge.
+    fn chip() -> Vec<u8> {
+        let mut blob = Blob::default();
+        blob.open("").cells("#address-cells", &[2]).cells("#size-cells", &[2]);
+        blob.open("memory@40000000").text("device_type", "memory").cells("numa-node-id", &[0]);
+        blob.cells("reg", &[0, 0x4000_0000, 0, 0x4000_0000, 1, 0, 1, 0]).close();
+        blob.open("memory@800000000").text("device_type", "memory").cells("numa-node-id", &[1]);
+        blob.cells("reg", &[8, 0, 1, 0]).close();
+        blob.open("reserved-memory")
+            .cells("#address-cells", &[2])
+            .cells("#size-cells", &[2])
+            .bytes("ranges", &[]);
+        blob.open("secure@40000000").cells("reg", &[0, 0x4000_0000, 0, 0x20_0000]).close();
+        blob.open("cma@50000000")
+            .cells("reg", &[0, 0x5000_0000, 0, 0x20_0000])
+            .bytes("reusable", &[])
+            .close()
+            .close();
+        blob.open("cpus").cells("#address-cells", &[1]).cells("#size-cells", &[0]);
+        for (cpu, node) in [(0, 0), (0x100, 1), (0x101, 1)] {
+            blob.open(&format!("cpu@{cpu:x}")).text("device_type", "cpu").cells("reg", &[cpu]);
+            blob.cells("numa-node-id", &[node]).close();
+        }
+        blob.close().open("distance-map").cells("distance-matrix", &[0, 0, 10, 0, 1, 24, 1, 1, 10]).close();
+        blob.open("soc").cells("#address-cells", &[1]).cells("#size-cells", &[1]);
+        blob.cells("ranges", &[0x7e00_0000, 0, 0xfe00_0000, 0x180_0000]);
+        blob.open("serial@7e201000")
+            .text("compatible", "arm,pl011")
+            .cells("reg", &[0x7e20_1000, 0x200])
+            .close();
+        blob.open("off@7e300000").text("status", "disabled").cells("reg", &[0x7e30_0000, 0x200]).close();
+        blob.open("beyond@10").cells("reg", &[0x10, 0x10]).close().close();
+        blob.open("pcie@fd500000").text("device_type", "pci").text("compatible", "pci-host-ecam-generic");
+        blob.cells("reg", &[0, 0xf000_0000, 0, 0x10_0000]).cells("bus-range", &[16, 16]);
+        blob.cells("#address-cells", &[3]).cells("#size-cells", &[2]).cells("linux,pci-domain", &[2]);
+        blob.cells("dma-ranges", &[0x0200_0000, 4, 0, 0, 0, 2, 0]);
+        let io = [0x0100_0000, 0, 0, 5, 0, 0, 0x1_0000];
+        blob.cells("ranges", &[&[0x0200_0000, 0, 0xf800_0000, 6, 0, 0, 0x400_0000][..], &io[..]].concat());
+        blob.close().close().done()
+    }
+
+    fn read(bytes: Vec<u8>) -> Facts {
+        let mut facts = Facts::default();
+        read_text(&Text { name: "t.dtb".into(), bytes }, &mut facts);
+        facts
+    }
+
+    #[test]
+    fn a_trees_memory_devices_and_bridges_are_read_as_cpus_see_them() {
+        let facts = read(chip());
+        let lines: Vec<String> = facts.memory[0]
+            .lines
+            .iter()
+            .map(|line| format!("{} {} {}", line.depth, line.range, line.name))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "0 [0x40000000, 0x80000000) System RAM",
+                "1 [0x40000000, 0x40200000) reserved (secure@40000000)",
+                "0 [0xf0000000, 0xf0100000) pcie@fd500000",
+                "0 [0xfe201000, 0xfe201200) serial@7e201000 (arm,pl011)",
+                "0 [0x100000000, 0x200000000) System RAM",
+                "0 [0x800000000, 0x900000000) System RAM",
+            ],
+            "what its bus does not hand on, and what is off, has no address"
+        );
+        let apertures = &facts.pci.roots[&(2, 16)];
+        assert_eq!(apertures.len(), 1, "where its ports are among Linux's is not in the tree");
+        let aperture = &apertures[0].value;
+        assert_eq!(
+            (aperture.range.to_string(), aperture.bus_start),
+            ("[0x600000000, 0x604000000)".to_owned(), 0xf800_0000)
+        );
+        assert_eq!(facts.pci.ecam[0].value.0, 2);
+        let (range, to) = facts.pci.inward[&(2, 16)][0];
+        assert_eq!((range.to_string(), to), ("[0x400000000, 0x600000000)".to_owned(), 0));
+    }
+
+    #[test]
+    fn nodes_have_their_cpus_memory_and_distances() {
+        let facts = read(chip());
+        let cpus: Vec<_> = facts.numa.all.iter().map(|node| (node.id, node.cpus.clone().unwrap())).collect();
+        assert_eq!(cpus, [(0, vec![0]), (1, vec![1, 2])], "numbered in the tree's order");
+        assert_eq!(facts.numa.distances.get(1, 0), Some(24), "one way counts for both");
+        assert_eq!(facts.numa.ranges.len(), 3);
+    }
+
+    #[test]
+    fn a_device_sees_memory_where_its_bus_has_it() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, &chip()).unwrap();
+        let mut machine = crate::Machine::open(&[file.path().to_owned()]).unwrap();
+        let bus = machine.viewer("pci 0002:10").unwrap();
+        let place = |addr| match machine.state().resolve(bus, addr) {
+            pmem_core::OwnedResolution::Accept { place, .. } => {
+                Some((machine.arena_name(place.arena), place.addr))
+            }
+            _ => None,
+        };
+        assert_eq!(place(0x4_4000_0010), Some(("node0 RAM".to_owned(), 0x4000_0010)));
+        assert_eq!(place(0x4000_0010), None, "CPUs have it there, its devices do not");
+        assert_eq!(place(0xf800_0000), Some(("pci 0002:10".to_owned(), 0xf800_0000)));
+        assert!(machine.unknown_ways.is_empty());
+    }
+
+    #[test]
+    fn what_is_broken_is_said() {
+        let found =
+            |bytes: Vec<u8>| read(bytes).findings.all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let whole = chip();
+        let cut = found(whole[..whole.len() / 2].to_vec());
+        assert!(cut.iter().any(|text| text.contains("the device tree is broken")), "{cut:?}");
+        let mut blob = Blob::default();
+        blob.open("").cells("#address-cells", &[2]).cells("#size-cells", &[2]);
+        blob.open("memory@0").text("device_type", "memory").cells("reg", &[0, 0, 1]).close();
+        let odd = found(blob.close().done());
+        assert!(odd[0].contains("memory@0: reg has 3 cells"), "{odd:?}");
+        // No end of nodes in each other.
+        let mut deep = Blob::default();
+        for _ in 0..300 {
+            deep.open("n");
+        }
+        for _ in 0..300 {
+            deep.close();
+        }
+        read(deep.done());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_blob_says_nothing_panics(changes in prop::collection::vec((0usize..2000, any::<u8>()), 1..20), end in 0usize..2000) {
+            let mut blob = chip();
+            for (at, byte) in changes {
+                let len = blob.len();
+                blob[at % len] = byte;
+            }
+            blob.truncate(end.max(4));
+            read(blob);
+        }
+    }
+}
