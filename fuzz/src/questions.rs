@@ -1,7 +1,9 @@
 //! What is asked of whatever was read.
 
 use pmem_import::{Machine, PciIds, Sources};
+use pmem_report::emit;
 use pmem_report::iommu::IommuShow;
+use pmem_report::picture::{self, Draw, Layout};
 use pmem_report::text::{self, Detail, Styles};
 use pmem_report::{Answer, Memory, Topo, View};
 use std::io;
@@ -15,5 +17,13 @@ pub fn ask(mut sources: Sources) {
     }
     let topo = Topo::of(&machine, &PciIds::default());
     text::topo(&topo, Detail::All, &Styles::default(), &mut io::sink()).expect("a sink takes everything");
-    let _ = (Memory::of(&machine), View::of(&machine, machine.system), IommuShow::of(&machine));
+    let (memory, view, iommu) =
+        (Memory::of(&machine), View::of(&machine, machine.system), IommuShow::of(&machine));
+    for picture in [topo.picture(), memory.picture(), view.picture(), iommu.picture()].into_iter().flatten() {
+        let layout = Layout::of(picture);
+        picture::html(&layout, &mut io::sink()).expect("a sink takes everything");
+        picture::map(&layout, 80, &mut io::sink()).expect("a sink takes everything");
+    }
+    let _ = (emit::e820(&machine), emit::memmap(&machine), emit::dts(&topo));
+    let _ = (emit::hwloc_xml(&topo), emit::qemu(&topo, &machine));
 }
