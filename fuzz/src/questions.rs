@@ -24,6 +24,6 @@ pub fn ask(mut sources: Sources) {
         picture::html(&layout, &mut io::sink()).expect("a sink takes everything");
         picture::map(&layout, 80, &mut io::sink()).expect("a sink takes everything");
     }
-    let _ = (emit::e820(&machine), emit::memmap(&machine), emit::dts(&topo));
+    let _ = (emit::e820(&machine), emit::memmap(&machine), emit::dts(&topo, &machine));
     let _ = (emit::hwloc_xml(&topo), emit::qemu(&topo, &machine));
 }

@@ -48,7 +48,7 @@ pub(crate) fn emit(
     let text = match form {
         Form::E820 => emit::e820(&machine),
         Form::LinuxMemmap => emit::memmap(&machine),
-        Form::Dts => emit::dts(&topo),
+        Form::Dts => emit::dts(&topo, &machine),
         Form::Qemu => emit::qemu(&topo, &machine),
         Form::HwlocXml => emit::hwloc_xml(&topo),
         Form::Json => Ok(format!("{:#}\n", pmem_report::json(&topo))),

@@ -25,36 +25,81 @@ fn topo(source: &str) -> serde_json::Value {
     serde_json::from_str(&said(&["--json", "topo", source])).unwrap()
 }
 
-#[test]
-fn a_map_is_read_again_as_it_was_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("e820");
-    let map = emitted("e820", "qemu-pxb");
-    assert!(map.contains("[mem 0x0000000000100000-0x000000003ffd6fff] usable"), "{map}");
-    std::fs::write(&file, &map).unwrap();
-    assert_eq!(said(&["emit", "e820", file.to_str().unwrap()]), map, "what was read is what was written");
+/// What the kernel of a captured machine was told by firmware: start, last and type of each entry of /sys/firmware/memmap.
+fn told(name: &str) -> Vec<(u64, u64, String)> {
+    let file = std::fs::File::open(machine(name)).unwrap();
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(file));
+    let mut entries: std::collections::BTreeMap<String, [String; 3]> = std::collections::BTreeMap::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let path = entry.path().unwrap().to_string_lossy().into_owned();
+        let Some((number, field)) =
+            path.strip_prefix("sys/firmware/memmap/").and_then(|rest| rest.split_once('/'))
+        else {
+            continue;
+        };
+        let Some(at) = ["start", "end", "type"].iter().position(|known| *known == field) else { continue };
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut entry, &mut text).unwrap();
+        entries.entry(number.to_owned()).or_default()[at] = text.trim().to_owned();
+    }
+    let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap();
+    let mut all: Vec<_> =
+        entries.into_values().map(|[start, last, kind]| (number(&start), number(&last), kind)).collect();
+    all.sort();
+    all
 }
 
 #[test]
-fn options_for_linux_cover_what_the_map_covers() {
-    let words = emitted("linux-memmap", "qemu-pxb");
-    let mut words = words.split_whitespace();
-    assert_eq!(words.next(), Some("memmap=exactmap"));
-    let map = emitted("e820", "qemu-pxb");
-    assert_eq!(words.clone().count(), map.lines().count());
-    for (word, line) in words.zip(map.lines()) {
-        let (size, start) = word.strip_prefix("memmap=").unwrap().split_once(['@', '$', '#', '!']).unwrap();
-        let unit = match size.chars().last() {
-            Some('K') => 1 << 10,
-            Some('M') => 1 << 20,
-            Some('G') => 1u64 << 30,
-            _ => 1,
-        };
-        let size: u64 = size.trim_end_matches(['K', 'M', 'G']).parse::<u64>().unwrap() * unit;
-        let start = u64::from_str_radix(start.strip_prefix("0x").unwrap(), 16).unwrap();
-        assert!(line.contains(&format!("{start:#018x}-{:#018x}", start + size - 1)), "{word}: {line}");
-        assert_eq!(word.contains('@'), line.ends_with(" usable"), "{word}: {line}");
+fn the_map_is_what_firmware_told_the_kernel() {
+    for name in ["qemu-cxl", "qemu-pxb", "qemu-numa4-hmat"] {
+        let told: Vec<String> = told(name)
+            .into_iter()
+            .map(|(start, last, kind)| {
+                let words = if kind == "System RAM" { "usable" } else { "reserved" };
+                format!("BIOS-e820: [mem {start:#018x}-{last:#018x}] {words}")
+            })
+            .collect();
+        assert!(told.len() > 5);
+        assert_eq!(emitted("e820", name).lines().collect::<Vec<_>>(), told, "{name}");
     }
+}
+
+#[test]
+fn without_firmwares_map_the_kernels_list_says_which_type_is_which() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("iomem");
+    let list = "00000000-00000fff : Reserved\n00001000-0009ffff : System RAM\n00100000-3fffffff : System RAM\n\
+        \x20 01000000-01ffffff : Kernel code\n40000000-400fffff : ACPI Tables\n40100000-401fffff : ACPI Non-volatile Storage\n\
+        50000000-5fffffff : Soft Reserved\n80000000-dfffffff : PCI Bus 0000:00\n  80000000-8fffffff : PCI MMCONFIG 0000 [bus 00-ff]\n\
+        \x20   80000000-8fffffff : Reserved\n      80000000-8fffffff : pnp 00:05\n\
+        100000000-1ffffffff : Persistent Memory\n  100000000-1ffffffff : namespace0.0\n\
+        200000000-2ffffffff : System RAM (virtio_mem)\n";
+    std::fs::write(&file, list).unwrap();
+    let source = file.to_str().unwrap();
+    let map = said(&["emit", "e820", source]);
+    let wanted = [
+        ("0x0000000000000000-0x0000000000000fff", "reserved", "4K$0x0"),
+        ("0x0000000000001000-0x000000000009ffff", "usable", "636K@0x1000"),
+        ("0x0000000000100000-0x000000003fffffff", "usable", "1023M@0x100000"),
+        ("0x0000000040000000-0x00000000400fffff", "ACPI data", "1M#0x40000000"),
+        ("0x0000000040100000-0x00000000401fffff", "ACPI NVS", "1M%0x40100000+4"),
+        ("0x0000000050000000-0x000000005fffffff", "soft reserved", "256M%0x50000000+0xefffffff"),
+        // Inside of a bus's window, around a device.
+        ("0x0000000080000000-0x000000008fffffff", "reserved", "256M$0x80000000"),
+        ("0x0000000100000000-0x00000001ffffffff", "persistent (type 7)", "4G!0x100000000"),
+        // What a driver has plugged in since is not firmware's.
+    ];
+    let lines: Vec<String> =
+        wanted.iter().map(|(range, words, _)| format!("BIOS-e820: [mem {range}] {words}")).collect();
+    assert_eq!(map.lines().collect::<Vec<_>>(), lines);
+    let options = said(&["emit", "linux-memmap", source]);
+    let words: Vec<String> = wanted.iter().map(|(.., option)| format!("memmap={option}")).collect();
+    assert_eq!(options.split_whitespace().skip(1).collect::<Vec<_>>(), words);
+    // What keeps its content, or is for a purpose, is no memory for anybody.
+    let tree = said(&["emit", "dts", source]);
+    assert!(!tree.contains("memory@100000000") && !tree.contains("memory@50000000"), "{tree}");
+    assert!(tree.contains("pmem@100000000") && tree.contains("compatible = \"pmem-region\""), "{tree}");
 }
 
 #[test]
@@ -74,7 +119,7 @@ fn hwlocs_xml_says_the_same_machine() {
             };
             assert_eq!(of(&was), of(&is), "{name} {key}");
         }
-        for key in ["address", "below", "vendor", "device", "bus"] {
+        for key in ["address", "below", "vendor", "device", "bus", "node"] {
             let of = |report: &serde_json::Value| -> Vec<String> {
                 let mut all: Vec<String> = report["functions"]
                     .as_array()
@@ -141,6 +186,71 @@ fn qemu_is_told_what_the_captured_machine_was_made_of() {
         ["x3130-upstream", "xio3130-downstream", "pcie-pci-bridge", "pci-bridge", "rtl8139", "nvme,drive="]
     {
         assert!(line.contains(option), "{option}: {line}");
+    }
+}
+
+#[test]
+fn qemu_is_told_nothing_that_it_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("machine.xml");
+    // Zen: root ports beside a host bridge in function 0; an endpoint on a second root bus; nodes with a gap; distances of two of three.
+    let xml = r#"<topology version="2.0"><object type="Machine" cpuset="0x00000003" nodeset="0x00000101">
+        <object type="Group" cpuset="0x00000001" nodeset="0x00000001"><object type="NUMANode" os_index="0" cpuset="0x00000001" local_memory="1048576"/>
+         <object type="PU" os_index="0"/>
+         <object type="Bridge" bridge_type="0-1" bridge_pci="0000:[00-02]">
+          <object type="PCIDev" pci_busid="0000:00:01.0" pci_type="0600 [1022:1482] [0000:0000] 00"/>
+          <object type="Bridge" bridge_type="1-1" bridge_pci="0000:[01-01]" pci_busid="0000:00:01.1" pci_type="0604 [1022:1483] [0000:0000] 00">
+           <object type="PCIDev" pci_busid="0000:01:00.0" pci_type="0108 [144d:a808] [0000:0000] 00"/></object>
+         </object></object>
+        <object type="Group" cpuset="0x00000002" nodeset="0x00000100"><object type="NUMANode" os_index="8" cpuset="0x00000002" local_memory="1048576"/>
+         <object type="PU" os_index="1"/>
+         <object type="Bridge" bridge_type="0-1" bridge_pci="0000:[80-80]">
+          <object type="PCIDev" pci_busid="0000:80:14.0" pci_type="0880 [8086:342e] [0000:0000] 00"/>
+          <object type="Bridge" bridge_type="1-1" bridge_pci="0000:[81-81]" pci_busid="0000:80:02.0" pci_type="0604 [8086:347a] [0000:0000] 00"/>
+         </object></object>
+        <object type="NUMANode" os_index="9" cpuset="0x00000003" local_memory="1048576"/></object>
+        <distances2 type="NUMANode" nbobjs="2" kind="5" indexing="os"><indexes>0 8 </indexes><u64values>10 20 20 10 </u64values></distances2></topology>"#;
+    std::fs::write(&file, xml).unwrap();
+    let line = said(&["emit", "qemu", file.to_str().unwrap()]);
+    assert!(
+        line.contains("-device pci-testdev,bus=pcie.0,addr=1.0,multifunction=on"),
+        "function 0 has to be there: {line}"
+    );
+    assert!(line.contains("bus_nr=128,numa_node=1"), "the node's number is QEMU's: {line}");
+    assert!(
+        !line.contains("addr=14.0") && line.contains("# 0000:80:14.0: "),
+        "no endpoint on an extra host bridge: {line}"
+    );
+    assert!(
+        !line.contains("-numa dist") && line.contains("# distances are left out: "),
+        "all pairs or none: {line}"
+    );
+    // No slot of the first bus is given to two.
+    let slot = |option: &str| {
+        option
+            .split("bus=pcie.0,addr=")
+            .nth(1)
+            .map(|rest| rest.split([',', ' ', '\n']).next().unwrap().to_owned())
+    };
+    let mut slots: Vec<String> = line.lines().filter_map(slot).collect();
+    slots.sort();
+    let count = slots.len();
+    slots.dedup();
+    assert_eq!(slots.len(), count, "{line}");
+}
+
+#[test]
+fn the_largest_numbers_end_in_no_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("iomem");
+    std::fs::write(&file, "00000000-ffffffffffffffff : System RAM\n").unwrap();
+    for form in ["e820", "linux-memmap", "dts", "qemu", "hwloc-xml", "json"] {
+        let output = pmem(&["emit", form, file.to_str().unwrap()]);
+        assert!(
+            matches!(output.status.code(), Some(0 | 1)),
+            "{form}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 }
 

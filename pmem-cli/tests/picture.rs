@@ -115,26 +115,87 @@ fn each_report_that_has_addresses_has_a_picture() {
     };
     let function = report["functions"].as_array().unwrap().iter().find(has_bar).unwrap();
     let device = function["address"].as_str().unwrap();
-    let asked: &[&[&str]] = &[
-        &["topo", source],
-        &["view", "cpu", source],
-        &["view", "cpu", source, "--local"],
-        &["diff", "cpu", device, source],
-        &["resolve", "0x100000", "0xfee00000", source],
-        &["ram", "show", source],
-        &["pci", "tree", source],
-        &["pci", "plan", source, "--add", "mem64p:256M,mem32:1M", "--at", "0000:00:03.0"],
+    // A port with nothing behind it takes a card.
+    let is_empty = |found: &&serde_json::Value| {
+        let below = found["below"].as_str().map(|bus| format!("pci {bus}"));
+        below.is_some_and(|bus| {
+            report["functions"].as_array().unwrap().iter().all(|other| other["bus"] != *bus)
+        })
+    };
+    let port =
+        report["functions"].as_array().unwrap().iter().find(is_empty).unwrap()["address"].as_str().unwrap();
+    let asked: &[(&[&str], &str)] = &[
+        (&["topo", source], "CPUs"),
+        (&["view", "cpu", source], "system"),
+        (&["view", "cpu", source, "--local"], "system"),
+        (&["diff", "cpu", device, source], "system"),
+        (&["resolve", "0x100000", "0xfee00000", source], "node0 RAM"),
+        (&["ram", "show", source], "segments"),
+        (&["pci", "tree", source], "0000:00"),
+        (&["pci", "plan", source, "--add", "mem64p:256M,mem32:1M", "--at", port], "placed"),
     ];
-    for words in asked {
-        let output = pmem(&[words, &["--svg", "-"][..]].concat());
-        let text = String::from_utf8(output.stdout).unwrap();
-        // A plan may say no: it is drawn all the same. Two that see alike have nothing to draw.
-        if !text.is_empty() {
-            assert!(!boxes(&text).is_empty(), "{words:?}");
-        } else {
-            let error = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(words[0] == "diff" || error.contains("at"), "{words:?}: {error}");
+    for (words, column) in asked {
+        let text = drawn(&[words, &["--svg", "-"][..]].concat());
+        assert!(!boxes(&text).is_empty(), "{words:?}");
+        assert!(text.contains(&format!(">{column}")), "{words:?} has no column {column}");
+    }
+}
+
+#[test]
+fn findings_that_lie_over_each_other_are_both_drawn_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("machine.txt");
+    // A node's memory twice, and one over the other.
+    let log = "[    0.000000] ACPI: SRAT: Node 0 PXM 0 [mem 0x00000000-0x7fffffff]\n\
+        [    0.000000] ACPI: SRAT: Node 1 PXM 1 [mem 0x40000000-0xbfffffff]\n\
+        [    0.000000] ACPI: SRAT: Node 2 PXM 2 [mem 0x60000000-0xffffffff]\n";
+    std::fs::write(&file, log).unwrap();
+    let findings = String::from_utf8(pmem(&["--json", "lint", file.to_str().unwrap()]).stdout).unwrap();
+    let svg = String::from_utf8(pmem(&["lint", file.to_str().unwrap(), "--svg", "-"]).stdout).unwrap();
+    let all = boxes(&svg);
+    let mut count = 0;
+    for line in findings.lines() {
+        let finding: serde_json::Value = serde_json::from_str(line).unwrap();
+        for side in finding["sides"].as_array().into_iter().flatten() {
+            let (Some(start), Some(last)) = (side["start"].as_str(), side["end"].as_str()) else { continue };
+            let end = u64::from_str_radix(last.trim_start_matches("0x"), 16).unwrap() + 1;
+            let range = format!("{start}..{end:#x}, ");
+            let rule = finding["rule"].as_str().unwrap();
+            assert!(
+                all.iter().any(|found| found.name.starts_with(rule) && found.title.contains(&range)),
+                "{rule} {range}"
+            );
+            count += 1;
         }
+    }
+    assert!(count >= 4, "{findings}");
+}
+
+#[test]
+fn memory_of_every_kind_is_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("iomem");
+    std::fs::write(&file, "00001000-3fffffff : System RAM\n").unwrap();
+    for words in [&["topo"][..], &["view", "cpu"]] {
+        let svg = drawn(&[words, &[file.to_str().unwrap(), "--svg", "-"]].concat());
+        assert!(
+            svg.contains("class=\"piece memory\"") && !svg.contains("class=\"piece free\"><title"),
+            "{words:?}"
+        );
+    }
+}
+
+#[test]
+fn many_regions_far_apart_keep_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("iomem");
+    let list: String =
+        (0..450u64).map(|n| format!("{:08x}-{:08x} : thing{n}\n", n << 24, (n << 24) + 0xfff)).collect();
+    std::fs::write(&file, list).unwrap();
+    let map = drawn(&["topo", file.to_str().unwrap(), "--map"]);
+    for n in [0, 1, 77, 449] {
+        let at = format!("{:#x} |thing{n}", n << 24);
+        assert!(map.lines().any(|line| line.trim() == at), "{at}");
     }
 }
 

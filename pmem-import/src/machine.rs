@@ -4,8 +4,8 @@ use crate::facts::{Aperture, BusId, Distances, Finding, Function, Heard, Iommu, 
 use crate::names::Names;
 use crate::settle::{CxlMemory, MemoryKind, NodeKind, PciTree};
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Direction, Error, LinkId, Manager, Mapping, Metric, Performance, Prot,
-    RegionId, State, Window, Windows,
+    AddrRange, ArenaId, ArenaType, Direction, Error, FirmwareMemory, LinkId, Manager, Mapping, Metric,
+    Performance, Prot, RegionId, State, Window, Windows,
 };
 use pmem_pci::Address;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,6 +106,8 @@ pub struct Machine {
     pub iommu: Iommu,
     /// Which CXL device has which addresses.
     pub cxl: CxlMemory,
+    /// What firmware's own map says, in order of address; empty if no source has one.
+    pub firmware: Vec<(AddrRange, FirmwareMemory)>,
     /// The version of the kernel that the sources are of.
     pub kernel: Option<String>,
     /// What regions are called.

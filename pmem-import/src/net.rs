@@ -225,6 +225,7 @@ fn build(nodes: &[Parsed], findings: Vec<Finding>) -> Result<Machine, (i64, pmem
         pci: crate::settle::PciTree::default(),
         iommu: crate::facts::Iommu::default(),
         cxl: crate::settle::CxlMemory::default(),
+        firmware: Vec::new(),
         kernel: None,
         labels,
         link_names: BTreeMap::new(),

@@ -39,6 +39,10 @@ pub struct ViewLine {
     pub names: Vec<String>,
     /// The arena in which it ends.
     pub arena: Option<String>,
+    /// The arena's type.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub arena_kind: String,
     /// Its first address there.
     pub addr: Option<Addr>,
     /// What it costs to get there.
@@ -107,6 +111,7 @@ fn seen_lines(machine: &Machine, viewer: ArenaId) -> Vec<ViewLine> {
             what,
             names: place.map_or(Vec::new(), |(arena, start)| named(machine, arena, start)),
             arena: place.map(|(arena, _)| machine.arena_name(arena)),
+            arena_kind: place.map_or(String::new(), |(arena, _)| kind_of(machine, arena)),
             addr: place.map(|(_, start)| Addr(start)),
             cost: metric(piece.cost),
             hops: Some(piece.hops),
@@ -114,6 +119,10 @@ fn seen_lines(machine: &Machine, viewer: ArenaId) -> Vec<ViewLine> {
         });
     }
     lines
+}
+
+fn kind_of(machine: &Machine, arena: ArenaId) -> String {
+    machine.state().info(arena).map_or(String::new(), |info| info.kind.words().to_string())
 }
 
 fn named(machine: &Machine, arena: ArenaId, addr: u64) -> Vec<String> {
@@ -130,6 +139,7 @@ fn local_lines(machine: &Machine, viewer: ArenaId) -> Vec<ViewLine> {
         what,
         names: named(machine, viewer, range.start()),
         arena: Some(machine.arena_name(viewer)),
+        arena_kind: kind_of(machine, viewer),
         addr: Some(Addr(range.start())),
         cost: None,
         hops: None,

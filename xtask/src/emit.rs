@@ -69,10 +69,16 @@ fn functions(pmem: &Path, source: &Path) -> Result<Vec<String>> {
     Ok(list(&report, "functions").iter().map(shown).collect())
 }
 
+/// What one list has and the other lacks, as often as that is so.
 fn differences(what: &str, before: &[String], after: &[String]) -> Vec<String> {
-    let lost = before.iter().filter(|line| !after.contains(line)).map(|line| format!("{what} lost: {line}"));
-    lost.chain(after.iter().filter(|line| !before.contains(line)).map(|line| format!("{what} new: {line}")))
-        .collect()
+    let count = |list: &[String], line: &String| list.iter().filter(|one| *one == line).count();
+    let more = |list: &[String], other: &[String], word: &str| -> Vec<String> {
+        let mut lines: Vec<&String> =
+            list.iter().filter(|line| count(list, line) > count(other, line)).collect();
+        lines.dedup();
+        lines.into_iter().map(|line| format!("{what} {word}: {line}")).collect()
+    };
+    [more(before, after, "lost"), more(after, before, "new")].concat()
 }
 
 /// Packs busybox, the program and the script that gathers.

@@ -10,14 +10,8 @@ const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-saniti
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
 /// What is fuzzed: the target, and how long an input may be.
-const TARGETS: [(&str, u32); 6] = [
-    ("space", 8000),
-    ("text", 30_000),
-    ("files", 30_000),
-    ("tables", 8000),
-    ("acpi", 4000),
-    ("trees", 8000),
-];
+const TARGETS: [(&str, u32); 6] =
+    [("space", 8000), ("text", 30_000), ("files", 30_000), ("tables", 8000), ("acpi", 4000), ("trees", 8000)];
 
 /// Runs every fuzz target, or one, for so many seconds each; what they find out is kept under `target/fuzz`, for the next run. Texts begin
 /// with those of the corpus of real machines, where `PMEM_CORPUS` names it.

@@ -4,7 +4,7 @@ use super::node_log::node;
 use crate::facts::{Facts, Finding, Heard, PciSource, Place};
 use pmem_pci::{Address, Class};
 use roxmltree::{Document, Node, ParsingOptions};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Reads a document of hwloc's; whether it is one.
@@ -27,7 +27,8 @@ pub(super) fn read(name: &Arc<str>, text: &str, facts: &mut Facts, heard: &mut H
     if !topology.has_tag_name("topology") {
         return false;
     }
-    let mut reader = Reader { name, nodes: Vec::new(), cpus: Vec::new(), facts, heard };
+    let ends = begin.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect();
+    let mut reader = Reader { name, nodes: Vec::new(), cpus: BTreeSet::new(), ends, facts, heard };
     topology.children().filter(|child| child.has_tag_name("object")).for_each(|object| {
         reader.object(object, None, None, 0);
     });
@@ -44,6 +45,9 @@ pub(super) fn read(name: &Arc<str>, text: &str, facts: &mut Facts, heard: &mut H
     true
 }
 
+/// Numbers of nodes and CPUs are smaller.
+const MOST: u32 = 1 << 16;
+
 /// Objects in each other; machines have ten or so.
 const DEEPEST: usize = 200;
 
@@ -59,35 +63,62 @@ struct Reader<'r> {
     name: &'r Arc<str>,
     nodes: Vec<Found>,
     /// Every CPU.
-    cpus: Vec<u32>,
+    cpus: BTreeSet<u32>,
+    /// Where lines end.
+    ends: Vec<usize>,
     facts: &'r mut Facts,
     heard: &'r mut Heard,
 }
 
 impl Reader<'_> {
+    /// The line of a place in the text.
+    fn line(&self, at: usize) -> u32 {
+        u32::try_from(self.ends.partition_point(|end| *end < at) + 1).unwrap_or(u32::MAX)
+    }
+
+    /// A number of a node or a CPU, if a machine can have it.
+    fn numbered(&mut self, number: Option<u32>, at: usize) -> Option<u32> {
+        if let Some(number) = number.filter(|number| *number >= MOST) {
+            let at = Place::line(self.name, self.line(at));
+            self.facts
+                .find(Finding::at(&at, format!("number {number} is beyond what machines have: left out")));
+        }
+        number.filter(|number| *number < MOST)
+    }
+
     /// Reads an object and what is in it; `parent` is the bridge around it, `near` the node that its CPUs are of.
     fn object(&mut self, object: Node<'_, '_>, parent: Option<Address>, near: Option<u32>, depth: usize) {
         let says = |name: &str| object.attribute(name);
         let number = |name: &str| says(name).and_then(|text| text.parse::<u32>().ok());
-        let line = object.document().text_pos_at(object.range().start).row;
+        let at = object.range().start;
         let (mut parent, mut near) = (parent, near);
         match says("type") {
             Some("NUMANode") => {
-                if let Some(id) = number("os_index") {
+                if let Some(id) = self.numbered(number("os_index"), at) {
+                    // In version 1 what is near a node is in it.
+                    near = Some(id);
                     let bytes = says("local_memory").and_then(|text| text.parse().ok());
-                    self.nodes.push(Found { id, cpus: says("cpuset").and_then(mask), bytes, line });
+                    self.nodes.push(Found {
+                        id,
+                        cpus: says("cpuset").and_then(mask),
+                        bytes,
+                        line: self.line(at),
+                    });
                 }
             }
-            Some("PU") => self.cpus.extend(number("os_index")),
+            Some("PU") => {
+                let cpu = self.numbered(number("os_index"), at);
+                self.cpus.extend(cpu);
+            }
             Some("Bridge" | "PCIDev") => {
                 if let Some(address) = says("pci_busid").and_then(|text| text.parse().ok()) {
-                    self.function(object, address, parent, near, line);
+                    self.function(object, address, parent, near);
                     parent = Some(address);
                 }
             }
             Some("OSDev") => {
                 if let (Some(address), Some(name)) = (parent, says("name")) {
-                    let at = Place::line(self.name, line);
+                    let at = Place::line(self.name, self.line(at));
                     let names = &mut self.facts.pci.function(PciSource::Listing, address, &at).names;
                     if !names.iter().any(|had| had == name) {
                         names.push(name.to_owned());
@@ -103,7 +134,7 @@ impl Reader<'_> {
         }
         for child in object.children().filter(|child| child.has_tag_name("object")) {
             if depth == DEEPEST {
-                let at = Place::line(self.name, line);
+                let at = Place::line(self.name, self.line(at));
                 self.facts
                     .find(Finding::at(&at, format!("objects {DEEPEST} deep: what is in them is left out")));
                 break;
@@ -118,9 +149,8 @@ impl Reader<'_> {
         address: Address,
         parent: Option<Address>,
         near: Option<u32>,
-        line: u32,
     ) {
-        let at = Place::line(self.name, line);
+        let at = Place::line(self.name, self.line(object.range().start));
         let function = self.facts.pci.function(PciSource::Listing, address, &at);
         function.parent = parent;
         function.numa = function.numa.or(near);
@@ -200,18 +230,35 @@ impl Reader<'_> {
         self.matrix(&numbers("indexes"), &numbers("u64values"), table);
     }
 
-    /// Version 1: `<distances nbobjs="2" latency_base="10.0">` with a value of each pair, in the nodes' order.
+    /// Version 1: `<distances relative_depth="1" latency_base="10.0">` with a value of each pair, in the order of the objects so far below.
     fn old_distances(&mut self, table: Node<'_, '_>, ids: &[u32]) {
-        let base = table.attribute("latency_base").and_then(|base| base.parse::<f64>().ok()).unwrap_or(1.0);
+        let number = |name: &str| table.attribute(name).and_then(|text| text.parse::<f64>().ok());
+        let is_node = |object: &Node<'_, '_>| object.attribute("type") == Some("NUMANode");
+        let owner = table.parent();
+        let depth = |object: Node<'_, '_>| {
+            object.ancestors().take_while(|outer| Some(*outer) != owner).count() as f64
+        };
+        let level = owner.and_then(|owner| owner.descendants().find(is_node)).map(depth);
+        // There are tables of sockets and of cores as well.
+        if number("relative_depth").is_some() && number("relative_depth") != level {
+            return;
+        }
+        let base = number("latency_base").unwrap_or(1.0);
         let value =
             |child: Node<'_, '_>| child.attribute("value").and_then(|value| value.parse::<f64>().ok());
-        let values = table.children().filter(|child| child.has_tag_name("latency")).filter_map(value);
-        let values: Vec<u32> = values.map(|value| (value * base).round().clamp(0.0, 1e6) as u32).collect();
+        let values: Option<Vec<f64>> =
+            table.children().filter(|child| child.has_tag_name("latency")).map(value).collect();
+        // One that is no number leaves nobody's place certain.
+        let values: Vec<u32> = values
+            .unwrap_or_default()
+            .iter()
+            .map(|value| (value * base).round().clamp(0.0, 1e6) as u32)
+            .collect();
         self.matrix(ids, &values, table);
     }
 
     fn matrix(&mut self, ids: &[u32], values: &[u32], table: Node<'_, '_>) {
-        let at = Place::line(self.name, table.document().text_pos_at(table.range().start).row);
+        let at = Place::line(self.name, self.line(table.range().start));
         if ids.is_empty() || ids.len().checked_mul(ids.len()) != Some(values.len()) {
             let text = format!("{} distances of {} nodes: left out", values.len(), ids.len());
             self.facts.find(Finding::at(&at, text));
@@ -299,6 +346,42 @@ mod tests {
         let facts = facts_of(&alike);
         let cpus = |id: u32| facts.numa.all.iter().find(|node| node.id == id).unwrap().cpus.clone();
         assert_eq!((cpus(0), cpus(1), cpus(2)), (None, Some(vec![2, 3]), None));
+    }
+
+    const OLD: &str = r#"<topology>
+ <object type="Machine" os_index="0" cpuset="0x0000000f" nodeset="0x00000003">
+  <distances nbobjs="2" relative_depth="1" latency_base="10.000000"><latency value="1.0"/><latency value="2.1"/><latency value="2.1"/><latency value="1.0"/></distances>
+  <distances nbobjs="2" relative_depth="2" latency_base="1.000000"><latency value="7"/><latency value="8"/><latency value="9"/><latency value="7"/></distances>
+  <object type="NUMANode" os_index="0" cpuset="0x00000003" nodeset="0x00000001" local_memory="4096">
+   <object type="Socket" cpuset="0x00000003"><object type="PU" os_index="0" cpuset="0x00000001"/><object type="PU" os_index="1" cpuset="0x00000002"/></object>
+   <object type="Bridge" bridge_type="0-1" bridge_pci="0000:[00-01]"><object type="PCIDev" pci_busid="0000:00:03.0" pci_type="0200 [8086:1572] [0000:0000] 01"/></object>
+  </object>
+  <object type="NUMANode" os_index="1" cpuset="0x0000000c" nodeset="0x00000002" local_memory="8192">
+   <object type="Socket" cpuset="0x0000000c"><object type="PU" os_index="2" cpuset="0x00000004"/><object type="PU" os_index="3" cpuset="0x00000008"/></object>
+   <object type="Bridge" bridge_type="0-1" bridge_pci="0000:[80-81]"><object type="PCIDev" pci_busid="0000:80:03.0" pci_type="0200 [8086:1572] [0000:0000] 01"/></object>
+  </object>
+ </object>
+</topology>"#;
+
+    #[test]
+    fn version_1_has_devices_in_nodes_and_distances_by_level() {
+        let facts = facts_of(OLD);
+        assert_eq!(facts.numa.distances.get(0, 1), Some(21), "not those of the sockets");
+        assert_eq!(facts.numa.all[1].cpus, Some(vec![2, 3]));
+        let near: Vec<_> =
+            facts.pci.functions.values().map(|function| (function.bdf().bus, function.numa)).collect();
+        assert_eq!(near, [(0, Some(0)), (0x80, Some(1))]);
+        let odd = facts_of(&OLD.replace("value=\"2.1\"", "value=\"far\""));
+        assert!(odd.numa.distances.rows.is_empty(), "what is no number shifts no other");
+    }
+
+    #[test]
+    fn numbers_have_an_end() {
+        let facts = facts_of(&TWO.replace("os_index=\"2\"", "os_index=\"4294967295\""));
+        assert!(
+            facts.findings.all.iter().any(|found| found.to_string().starts_with("t:5: number 4294967295"))
+        );
+        assert!(facts.numa.all.iter().all(|node| node.id < 3));
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(crate) use root::Root;
 use tree::Given;
 
 use crate::facts::{BusId, Facts, Finding, Function, Iommu, Listing, Nodes, Place};
-use pmem_core::AddrRange;
+use pmem_core::{AddrRange, FirmwareMemory};
 use pmem_pci::Address;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,6 +75,8 @@ pub(crate) struct Settled {
     pub(crate) tree: PciTree,
     /// The lines of memory and of ports that are buses' windows or apertures.
     pub(crate) bus_lines: [BTreeSet<usize>; 2],
+    /// What firmware's own map says, in order of address; empty if no source has one.
+    pub(crate) firmware: Vec<(AddrRange, FirmwareMemory)>,
     /// Memory-mapped configuration space that no list names.
     pub(crate) ecam: Vec<(u32, AddrRange)>,
     /// What sources have that only x86 has.
@@ -126,6 +128,13 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
         let mut same = listing.lines.iter().filter(|line| line.range == range);
         same.any(|line| line.name.contains("ECAM") || line.name.contains("MMCONFIG"))
     };
+    let firmware = memory::firmware_map(facts).map(|map| {
+        let flat = memory::flatten(&map);
+        let entry = |(range, kind): (&std::ops::RangeInclusive<u64>, &FirmwareMemory)| {
+            AddrRange::inclusive(*range.start(), *range.end()).ok().map(|range| (range, *kind))
+        };
+        flat.iter().filter_map(entry).collect()
+    });
     let ecam = facts.pci.ecam.iter().map(|said| said.value).filter(|(_, range)| !named(*range)).collect();
     Settled {
         memory: listing,
@@ -139,6 +148,7 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
         children,
         tree,
         bus_lines,
+        firmware: firmware.unwrap_or_default(),
         ecam,
         is_x86,
         iommu: std::mem::take(&mut facts.iommu),

@@ -1,29 +1,32 @@
 //! A device tree: memory, CPUs, distances, host bridges (Devicetree Specification 0.4, and Linux's bindings for NUMA).
 
-use super::{EmitError, last_bus};
-use crate::topo::{ArenaSummary, Interconnect, Topo};
+use super::{EmitError, kinds, last_bus};
+use crate::topo::{Interconnect, Topo};
 use crate::units::Extent;
+use pmem_import::{Machine, MemoryKind};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The source of a device tree.
 ///
 /// # Errors
 /// No source says where memory is.
-pub fn dts(topo: &Topo) -> Result<String, EmitError> {
-    if topo.nodes.iter().all(|node| node.at.is_empty()) && !topo.arenas.iter().any(is_memory) {
+pub fn dts(topo: &Topo, machine: &Machine) -> Result<String, EmitError> {
+    let kinds = kinds(machine);
+    if !topo
+        .arenas
+        .iter()
+        .any(|arena| !arena.spans.is_empty() && kinds.get(&arena.name).is_some_and(|kind| kind.is_ram()))
+    {
         return Err(EmitError::NoMemory);
     }
     let mut out = String::from("/dts-v1/;\n\n/ {\n\t#address-cells = <2>;\n\t#size-cells = <2>;\n");
     cpus(topo, &mut out);
-    memory(topo, &mut out);
+    memory(topo, &kinds, &mut out);
     distances(topo, &mut out);
-    host_bridges(topo, &mut out);
+    host_bridges(topo, machine, &mut out);
     out.push_str("};\n");
     Ok(out)
-}
-
-fn is_memory(arena: &ArenaSummary) -> bool {
-    arena.kind == "ram" && !arena.spans.is_empty()
 }
 
 fn cpus(topo: &Topo, out: &mut String) {
@@ -43,8 +46,9 @@ fn cpus(topo: &Topo, out: &mut String) {
     out.push_str("\t};\n");
 }
 
-fn memory(topo: &Topo, out: &mut String) {
-    for arena in topo.arenas.iter().filter(|arena| is_memory(arena)) {
+fn memory(topo: &Topo, kinds: &BTreeMap<String, MemoryKind>, out: &mut String) {
+    let arenas = topo.arenas.iter().filter(|arena| !arena.spans.is_empty());
+    for (arena, kind) in arenas.filter_map(|arena| Some((arena, *kinds.get(&arena.name)?))) {
         let node = topo.nodes.iter().find(|node| node.ram.as_ref() == Some(&arena.name));
         let mut spans: Vec<Extent> = Vec::new();
         for span in &arena.spans {
@@ -55,7 +59,22 @@ fn memory(topo: &Topo, out: &mut String) {
         }
         let cells: Vec<String> =
             spans.iter().map(|range| format!("{} {}", cells(range.start.0), cells(range.len()))).collect();
-        let _ = writeln!(out, "\n\tmemory@{:x} {{\n\t\tdevice_type = \"memory\";", spans[0].start.0);
+        let start = spans[0].start.0;
+        let _ = match kind {
+            MemoryKind::Persistent => {
+                writeln!(out, "\n\tpmem@{start:x} {{\n\t\tcompatible = \"pmem-region\";")
+            }
+            // The specification has nothing that keeps memory for a purpose.
+            MemoryKind::Special => {
+                let _ = writeln!(
+                    out,
+                    "\n\t/* {}: memory for a special purpose at {start:#x} is left out */",
+                    arena.name
+                );
+                continue;
+            }
+            _ => writeln!(out, "\n\tmemory@{start:x} {{\n\t\tdevice_type = \"memory\";"),
+        };
         let _ = writeln!(out, "\t\treg = <{}>;", cells.join(">,\n\t\t      <"));
         if let Some(node) = node {
             let _ = writeln!(out, "\t\tnuma-node-id = <{}>;", node.id);
@@ -80,11 +99,24 @@ fn distances(topo: &Topo, out: &mut String) {
     );
 }
 
-fn host_bridges(topo: &Topo, out: &mut String) {
-    for (number, bus) in topo.buses.iter().filter(|bus| bus.above.is_none()).enumerate() {
+fn host_bridges(topo: &Topo, machine: &Machine, out: &mut String) {
+    for bus in topo.buses.iter().filter(|bus| bus.above.is_none()) {
         let arena = format!("pci {}", bus.bus);
         let above = |link: &&Interconnect| link.right == arena && link.to_right.windows.is_some();
         let Some(link) = topo.interconnects.iter().find(above) else { continue };
+        let (segment, first) = bus.bus.split_once(':').unwrap_or(("0", "0"));
+        let hex = |text: &str| u32::from_str_radix(text, 16).unwrap_or(0);
+        let (first, last) = (u64::from(hex(first)), u64::from(last_bus(topo, &bus.bus)));
+        // Configuration space tells host bridges apart: 1 MiB a bus.
+        let Some(ecam) = ecam(topo, machine, segment).map(|all| all.start.0.saturating_add(first << 20))
+        else {
+            let _ = writeln!(
+                out,
+                "\n\t/* host bridge of {}: no source says where its configuration space is */",
+                bus.bus
+            );
+            continue;
+        };
         let windows = link.to_right.windows.iter().flatten();
         let ranges: Vec<String> = windows
             .map(|window| {
@@ -94,22 +126,11 @@ fn host_bridges(topo: &Topo, out: &mut String) {
                 format!("{code:#010x} {} {} {}", cells(to), cells(from), cells(bytes))
             })
             .collect();
-        let ecam = ecam(topo, &bus.bus);
-        let unit = ecam.map_or(number as u64, |range| range.start.0);
-        let _ = writeln!(out, "\n\tpcie@{unit:x} {{\n\t\tdevice_type = \"pci\";");
+        let _ = writeln!(out, "\n\tpcie@{ecam:x} {{\n\t\tdevice_type = \"pci\";");
         out.push_str("\t\tcompatible = \"pci-host-ecam-generic\";\n\t\t#address-cells = <3>;\n\t\t#size-cells = <2>;\n");
-        if let Some(range) = ecam {
-            let _ = writeln!(out, "\t\treg = <{} {}>;", cells(range.start.0), cells(range.len()));
-        }
-        let (segment, first) = bus.bus.split_once(':').unwrap_or(("0", "0"));
-        let hex = |text: &str| u32::from_str_radix(text, 16).unwrap_or(0);
-        let last = last_bus(topo, &bus.bus);
-        let _ = writeln!(
-            out,
-            "\t\tlinux,pci-domain = <{}>;\n\t\tbus-range = <{} {last}>;",
-            hex(segment),
-            hex(first)
-        );
+        let _ = writeln!(out, "\t\treg = <{} {}>;", cells(ecam), cells((last - first + 1) << 20));
+        let _ =
+            writeln!(out, "\t\tlinux,pci-domain = <{}>;\n\t\tbus-range = <{first} {last}>;", hex(segment));
         if !ranges.is_empty() {
             let _ = writeln!(out, "\t\tranges = <{}>;", ranges.join(">,\n\t\t\t <"));
         }
@@ -120,16 +141,16 @@ fn host_bridges(topo: &Topo, out: &mut String) {
     }
 }
 
-/// Configuration space of a bus's segment, as Linux calls it in its list of resources.
-fn ecam(topo: &Topo, bus: &str) -> Option<Extent> {
-    let segment = bus.split(':').next()?;
+/// Configuration space of a segment: as Linux's list of resources has it, or the tables.
+fn ecam(topo: &Topo, machine: &Machine, segment: &str) -> Option<Extent> {
     let is_it = |name: &str| {
-        ["PCI ECAM of segment ", "PCI ECAM ", "PCI MMCONFIG "]
-            .iter()
-            .any(|word| name.strip_prefix(word).is_some_and(|rest| rest.starts_with(segment)))
+        let words = ["PCI ECAM of segment ", "PCI ECAM ", "PCI MMCONFIG "];
+        words.iter().any(|word| name.strip_prefix(word).is_some_and(|rest| rest.starts_with(segment)))
     };
-    let mut regions = topo.arenas.iter().flat_map(|arena| &arena.regions);
-    regions.find(|region| is_it(&region.name)).map(|region| region.range)
+    let listed =
+        machine.names.memory().lines.iter().find(|line| is_it(&line.name)).map(|line| line.range.into());
+    let region = || topo.arenas.iter().flat_map(|arena| &arena.regions).find(|region| is_it(&region.name));
+    listed.or_else(|| region().map(|region| region.range))
 }
 
 /// A number of 64 bits as two cells.

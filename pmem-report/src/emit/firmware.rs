@@ -1,25 +1,15 @@
 //! The memory map as firmware would give it.
 
-use super::EmitError;
+use super::{EmitError, kinds};
 use crate::units::{End, Extent};
 use crate::view::{View, ViewLine};
+use pmem_core::FirmwareMemory;
 use pmem_import::{Machine, MemoryKind};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// What firmware says of addresses (ACPI 6.5, table 15.4, and Linux's own for special purposes).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Type {
-    Usable,
-    Reserved,
-    Acpi,
-    NonVolatile,
-    Unusable,
-    Persistent,
-    Special,
-}
-
-/// The map as Linux prints it at boot: `BIOS-e820: [mem 0x…-0x…] usable`.
+/// The map as Linux prints it at boot: `BIOS-e820: [mem 0x…-0x…] usable`. Firmware's own, if the sources have it; else what the
+/// kernel's list of resources, or the model, amounts to.
 ///
 /// # Errors
 /// No source says where memory is.
@@ -27,13 +17,14 @@ pub fn e820(machine: &Machine) -> Result<String, EmitError> {
     let mut out = String::new();
     for (range, kind) in ranges(machine)? {
         let words = match kind {
-            Type::Usable => "usable",
-            Type::Reserved => "reserved",
-            Type::Acpi => "ACPI data",
-            Type::NonVolatile => "ACPI NVS",
-            Type::Unusable => "unusable",
-            Type::Persistent => "persistent (type 7)",
-            Type::Special => "soft reserved",
+            FirmwareMemory::Usable | FirmwareMemory::Boot => "usable",
+            FirmwareMemory::Unaccepted => "unaccepted",
+            FirmwareMemory::AcpiTables => "ACPI data",
+            FirmwareMemory::AcpiNvs => "ACPI NVS",
+            FirmwareMemory::Unusable => "unusable",
+            FirmwareMemory::Persistent => "persistent (type 7)",
+            FirmwareMemory::SpecialPurpose => "soft reserved",
+            _ => "reserved",
         };
         let _ = writeln!(out, "BIOS-e820: [mem {:#018x}-{:#018x}] {words}", range.start.0, range.end.0 - 1);
     }
@@ -41,21 +32,23 @@ pub fn e820(machine: &Machine) -> Result<String, EmitError> {
 }
 
 /// The map as options of Linux's command line (`memmap=`, Documentation/admin-guide/kernel-parameters.txt): usable
-/// `size@start`, ACPI `size#start`, reserved `size$start`, persistent `size!start`. What is unusable or for a special purpose has
-/// no letter of its own, and is reserved.
+/// `size@start`, ACPI tables `size#start`, reserved `size$start`, persistent `size!start`, others by their types, `size%start+type`.
 ///
 /// # Errors
 /// No source says where memory is.
 pub fn memmap(machine: &Machine) -> Result<String, EmitError> {
     let mut words = vec!["memmap=exactmap".to_owned()];
     for (range, kind) in ranges(machine)? {
-        let letter = match kind {
-            Type::Usable => '@',
-            Type::Acpi | Type::NonVolatile => '#',
-            Type::Persistent => '!',
-            Type::Reserved | Type::Unusable | Type::Special => '$',
+        let (letter, kind) = match kind {
+            FirmwareMemory::Usable | FirmwareMemory::Boot | FirmwareMemory::Unaccepted => ('@', ""),
+            FirmwareMemory::AcpiTables => ('#', ""),
+            FirmwareMemory::AcpiNvs => ('%', "+4"),
+            FirmwareMemory::Unusable => ('%', "+5"),
+            FirmwareMemory::SpecialPurpose => ('%', "+0xefffffff"),
+            FirmwareMemory::Persistent => ('!', ""),
+            _ => ('$', ""),
         };
-        words.push(format!("memmap={}{letter}{:#x}", short(range.len()), range.start.0));
+        words.push(format!("memmap={}{letter}{:#x}{kind}", short(range.len()), range.start.0));
     }
     Ok(words.join(" ") + "\n")
 }
@@ -69,45 +62,51 @@ fn short(bytes: u64) -> String {
 }
 
 /// In order; neighbours of one type are one.
-fn ranges(machine: &Machine) -> Result<Vec<(Extent, Type)>, EmitError> {
-    let kinds: BTreeMap<String, MemoryKind> =
-        machine.memory.iter().map(|(arena, memory)| (machine.arena_name(*arena), memory.kind)).collect();
-    let mut joined: Vec<(Extent, Type)> = Vec::new();
-    for line in View::of(machine, machine.system).view {
-        let Some(kind) = kind(&line, &kinds) else { continue };
+fn ranges(machine: &Machine) -> Result<Vec<(Extent, FirmwareMemory)>, EmitError> {
+    let own = machine.firmware.iter().map(|(range, kind)| (Extent::from(*range), *kind));
+    let mut all: Vec<(Extent, FirmwareMemory)> = own.collect();
+    if all.is_empty() {
+        let kinds = kinds(machine);
+        let view = View::of(machine, machine.system).view;
+        all = view.iter().filter_map(|line| Some((line.range, kind(line, &kinds)?))).collect();
+    }
+    let mut joined: Vec<(Extent, FirmwareMemory)> = Vec::new();
+    for (range, kind) in all {
         match joined.last_mut() {
-            Some((last, had)) if *had == kind && last.end == End(line.range.start.0.into()) => {
-                last.end = line.range.end;
+            Some((last, had)) if *had == kind && last.end == End(range.start.0.into()) => {
+                last.end = range.end
             }
-            _ => joined.push((line.range, kind)),
+            _ => joined.push((range, kind)),
         }
     }
-    if joined.iter().any(|(_, kind)| *kind == Type::Usable) { Ok(joined) } else { Err(EmitError::NoMemory) }
+    let is_memory =
+        |kind| matches!(kind, FirmwareMemory::Usable | FirmwareMemory::Boot | FirmwareMemory::Unaccepted);
+    if joined.iter().any(|(_, kind)| is_memory(*kind)) { Ok(joined) } else { Err(EmitError::NoMemory) }
 }
 
-fn kind(line: &ViewLine, kinds: &BTreeMap<String, MemoryKind>) -> Option<Type> {
-    let outer = line.names.last().map_or("", String::as_str);
-    let begins = |word: &str| outer.to_ascii_lowercase().starts_with(word);
-    // Drivers bring what is behind a CXL window; firmware's map has none of it.
-    if begins("cxl window") {
+/// What Linux makes of each type in its list of resources.
+const NAMES: [(&str, FirmwareMemory); 7] = [
+    ("system ram", FirmwareMemory::Usable),
+    ("acpi tables", FirmwareMemory::AcpiTables),
+    ("acpi non-volatile", FirmwareMemory::AcpiNvs),
+    ("unusable", FirmwareMemory::Unusable),
+    ("persistent memory", FirmwareMemory::Persistent),
+    ("soft reserved", FirmwareMemory::SpecialPurpose),
+    ("reserved", FirmwareMemory::Reserved),
+];
+
+fn kind(line: &ViewLine, kinds: &BTreeMap<String, MemoryKind>) -> Option<FirmwareMemory> {
+    let names = || line.names.iter().rev().map(|name| name.to_ascii_lowercase());
+    // What a driver has brought firmware's map never had.
+    if names().any(|name| name.starts_with("cxl window") || name.contains("(virtio_mem)")) {
         return None;
     }
-    for (word, kind) in [
-        ("system ram", Type::Usable),
-        ("acpi tables", Type::Acpi),
-        ("acpi non-volatile", Type::NonVolatile),
-        ("unusable", Type::Unusable),
-        ("persistent memory", Type::Persistent),
-        ("soft reserved", Type::Special),
-        ("reserved", Type::Reserved),
-    ] {
-        if begins(word) {
-            return Some(kind);
-        }
-    }
-    match kinds.get(line.arena.as_ref()?)? {
-        MemoryKind::Dram | MemoryKind::Hbm | MemoryKind::Cxl => Some(Type::Usable),
-        MemoryKind::Special => Some(Type::Special),
-        MemoryKind::Persistent => Some(Type::Persistent),
-    }
+    // The outermost that is a type: buses and devices are around some.
+    let said =
+        names().find_map(|name| NAMES.iter().find(|(word, _)| name.starts_with(word)).map(|(_, kind)| *kind));
+    said.or_else(|| match kinds.get(line.arena.as_ref()?)? {
+        MemoryKind::Dram | MemoryKind::Hbm | MemoryKind::Cxl => Some(FirmwareMemory::Usable),
+        MemoryKind::Special => Some(FirmwareMemory::SpecialPurpose),
+        MemoryKind::Persistent => Some(FirmwareMemory::Persistent),
+    })
 }

@@ -7,14 +7,21 @@ use crate::topo::{FunctionSummary, NodeSummary, Topo};
 use crate::xml::escaped;
 use std::fmt::Write;
 
+/// Numbers of CPUs and nodes are smaller: a mask has a bit for each below.
+const MOST: u32 = 1 << 16;
+
 /// The topology as XML.
 ///
 /// # Errors
-/// No source says which CPUs and nodes there are.
+/// No source says which CPUs and nodes there are; or one has a number as no machine has.
 pub fn hwloc_xml(topo: &Topo) -> Result<String, EmitError> {
     let nodes: Vec<&NodeSummary> = topo.nodes.iter().collect();
     if nodes.iter().all(|node| node.cpus.as_ref().is_none_or(Vec::is_empty)) {
         return Err(EmitError::Nothing("CPUs and their nodes"));
+    }
+    let numbers = nodes.iter().flat_map(|node| node.cpus.iter().flatten().copied().chain([node.id]));
+    if let Some(number) = numbers.into_iter().find(|number| *number >= MOST) {
+        return Err(EmitError::Number(number));
     }
     let mut writer = Writer { out: String::new(), index: 0 };
     writer.out.push_str("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<!DOCTYPE topology SYSTEM \"hwloc2.dtd\">\n<topology version=\"2.0\">\n");
@@ -27,6 +34,7 @@ pub fn hwloc_xml(topo: &Topo) -> Result<String, EmitError> {
             sets(&cpus, &all)
         ),
     );
+    let roots = || topo.buses.iter().filter(|bus| bus.above.is_none());
     // A node without CPUs hangs on the machine.
     for node in nodes.iter().filter(|node| node.cpus.as_ref().is_none_or(Vec::is_empty)) {
         writer.node(2, node, &cpus);
@@ -38,10 +46,16 @@ pub fn hwloc_xml(topo: &Topo) -> Result<String, EmitError> {
         for cpu in node.cpus.iter().flatten() {
             writer.leaf(3, &format!("type=\"PU\" os_index=\"{cpu}\" {}", sets(&mask([*cpu]), &own)));
         }
+        for bus in roots().filter(|bus| bus.node == Some(node.id)) {
+            writer.host_bridge(topo, &bus.bus, 3);
+        }
         writer.close(2);
     }
-    for bus in topo.buses.iter().filter(|bus| bus.above.is_none()) {
-        writer.host_bridge(topo, &bus.bus);
+    let has_group = |id| {
+        nodes.iter().any(|node| node.id == id && node.cpus.as_ref().is_some_and(|cpus| !cpus.is_empty()))
+    };
+    for bus in roots().filter(|bus| !bus.node.is_some_and(has_group)) {
+        writer.host_bridge(topo, &bus.bus, 2);
     }
     writer.close(1);
     distances(topo, &nodes, &mut writer.out);
@@ -91,7 +105,7 @@ impl Writer {
         );
     }
 
-    fn host_bridge(&mut self, topo: &Topo, bus: &str) {
+    fn host_bridge(&mut self, topo: &Topo, bus: &str, depth: usize) {
         let functions: Vec<&FunctionSummary> =
             topo.functions.iter().filter(|f| f.bus == format!("pci {bus}")).collect();
         if functions.is_empty() {
@@ -99,14 +113,14 @@ impl Writer {
         }
         let (segment, first) = bus.split_once(':').unwrap_or(("0000", bus));
         let last = last_bus(topo, bus);
-        self.open(2, &format!(
+        self.open(depth, &format!(
             "type=\"Bridge\" bridge_type=\"0-1\" depth=\"0\" bridge_pci=\"{segment}:[{first}-{last:02x}]\""
         ));
-        functions.iter().for_each(|function| self.function(topo, function, 3));
-        self.close(2);
+        functions.iter().for_each(|function| self.function(topo, function, depth + 1, 1));
+        self.close(depth);
     }
 
-    fn function(&mut self, topo: &Topo, function: &FunctionSummary, depth: usize) {
+    fn function(&mut self, topo: &Topo, function: &FunctionSummary, depth: usize, bridges: usize) {
         let number = |said: &Option<String>| {
             said.as_ref().map_or("0000".to_owned(), |word| word.trim_start_matches("0x").to_owned())
         };
@@ -130,10 +144,13 @@ impl Writer {
         let last = last_bus(topo, below);
         self.open(depth, &format!(
             "type=\"Bridge\" bridge_type=\"1-1\" depth=\"{}\" bridge_pci=\"{segment}:[{first}-{last:02x}]\" pci_busid=\"{bus_id}\" pci_type=\"{kind}\" pci_link_speed=\"0.000000\"",
-            depth - 2
+            bridges
         ));
         let behind = format!("pci {below}");
-        topo.functions.iter().filter(|f| f.bus == behind).for_each(|f| self.function(topo, f, depth + 1));
+        topo.functions
+            .iter()
+            .filter(|f| f.bus == behind)
+            .for_each(|f| self.function(topo, f, depth + 1, bridges + 1));
         self.close(depth);
     }
 }

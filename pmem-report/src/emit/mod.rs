@@ -11,6 +11,8 @@ pub use hwloc::hwloc_xml;
 pub use qemu::qemu;
 
 use crate::topo::Topo;
+use pmem_import::{Machine, MemoryKind};
+use std::collections::BTreeMap;
 
 /// Why nothing can be emitted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +23,9 @@ pub enum EmitError {
     /// No source says how much memory a node has.
     #[error("no source says how much memory node {0} has")]
     NoSize(u32),
+    /// A number of a node or a CPU is beyond what masks of them are made for.
+    #[error("number {0} is beyond what this form is made for")]
+    Number(u32),
     /// There is nothing that the form could say.
     #[error("no source says anything of {0}")]
     Nothing(&'static str),
@@ -31,4 +36,9 @@ fn last_bus(topo: &Topo, bus: &str) -> u8 {
     let number = |bus: &str| bus.split(':').nth(1).and_then(|n| u8::from_str_radix(n, 16).ok()).unwrap_or(0);
     let below = topo.buses.iter().filter(|other| other.above.as_deref() == Some(bus) && other.bus != bus);
     below.map(|other| last_bus(topo, &other.bus)).fold(number(bus), u8::max)
+}
+
+/// By name: what kind of memory each arena of memory is.
+fn kinds(machine: &Machine) -> BTreeMap<String, MemoryKind> {
+    machine.memory.iter().map(|(arena, memory)| (machine.arena_name(*arena), memory.kind)).collect()
 }

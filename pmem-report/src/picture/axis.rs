@@ -35,7 +35,7 @@ const BREAK: f64 = 18.0;
 /// What a page takes, and what each doubling adds.
 const PAGE: (f64, f64) = (3.0, 2.2);
 /// Pieces up to which each has room for its name.
-const NAMED: usize = 400;
+const NAMED: usize = 1500;
 /// So many breaks say how large they are: the largest.
 const BREAKS: usize = 40;
 /// A panel is at most so high, or so high a row.

@@ -193,28 +193,29 @@ fn column(column: Column, axis: &Axis, top: f64, x: f64, width: f64) -> PlacedCo
         PlacedBox { y: top + y, height, piece }
     });
     let boxes: Vec<PlacedBox> = boxes.collect();
-    PlacedColumn {
-        x,
-        width,
-        title: fitted(&column.title, width + GUTTER - 4.0),
-        groups: groups(&boxes),
-        boxes,
-    }
+    PlacedColumn { x, width, title: heading(&column.title, width), groups: groups(&boxes), boxes }
 }
 
 /// Neighbours that are too low for a name each are named together, where that fits.
 fn groups(boxes: &[PlacedBox]) -> Vec<(f64, f64, String)> {
     let is_low = |placed: &PlacedBox| placed.height + 0.01 < LINE;
     let mut groups = Vec::new();
-    for run in boxes.chunk_by(|a, b| is_low(a) && is_low(b)).filter(|run| is_low(&run[0])) {
+    for run in boxes
+        .chunk_by(|a, b| is_low(a) && is_low(b) && a.piece.range.end.0 == u128::from(b.piece.range.start.0))
+        .filter(|run| is_low(&run[0]))
+    {
         let (first, last) = (&run[0], &run[run.len() - 1]);
         let height = last.y + last.height - first.y;
         if height + 0.01 < LINE {
             continue;
         }
-        let label = match run.iter().filter(|placed| placed.piece.kind != Kind::Free).count() {
-            0 | 1 => first.piece.label.clone(),
-            count => format!("{count}: {} … {}", first.piece.label, last.piece.label),
+        let mut named =
+            run.iter().filter(|placed| placed.piece.kind != Kind::Free).map(|placed| &placed.piece.label);
+        let count = named.clone().count();
+        let label = match (named.next(), named.next_back()) {
+            (Some(one), Some(other)) => format!("{count}: {one} … {other}"),
+            (Some(only), None) => only.clone(),
+            (None, _) => first.piece.label.clone(),
         };
         groups.push((first.y, height, label));
     }
@@ -259,6 +260,11 @@ impl PlacedBox {
         }
         lines
     }
+}
+
+/// A heading, which is bold, and wider than text.
+fn heading(text: &str, width: f64) -> String {
+    fitted(text, (width - 4.0) * 0.85)
 }
 
 /// As much of a text as fits.

@@ -1,7 +1,7 @@
 //! A picture as text, for terminals and serial ports: the same places, a line for each twelve pixels.
 
 use super::axis::LINE;
-use super::layout::{Layout, PlacedColumn, PlacedPanel};
+use super::layout::{Layout, PlacedBox, PlacedColumn, PlacedPanel};
 use std::io::{self, Write};
 
 /// Writes a picture as text of so many characters a line.
@@ -68,9 +68,8 @@ fn print(panel: &PlacedPanel, width: usize, out: &mut dyn Write) -> io::Result<(
 /// What stands in each line of a column: a name where it begins, a bar where it goes on.
 fn cells(column: &PlacedColumn, count: usize, line: impl Fn(f64) -> usize) -> Vec<String> {
     let mut lines = vec![String::new(); count];
-    let mut put = |y: f64, height: f64, label: &str| {
-        let (first, end) = (line(y), line(y + height).min(count));
-        for (at, cell) in lines.iter_mut().enumerate().take(end).skip(first) {
+    let mut put = |first: usize, end: usize, label: &str| {
+        for (at, cell) in lines.iter_mut().enumerate().take(end.min(count)).skip(first) {
             if at == first {
                 *cell = format!("|{label}");
             } else if cell.is_empty() {
@@ -78,11 +77,19 @@ fn cells(column: &PlacedColumn, count: usize, line: impl Fn(f64) -> usize) -> Ve
             }
         }
     };
-    for placed in column.boxes.iter().filter(|placed| placed.height + 0.01 >= LINE) {
-        put(placed.y, placed.height, &placed.piece.label);
+    let is_named = |placed: &&PlacedBox| placed.height + 0.01 >= LINE;
+    for placed in column.boxes.iter().filter(is_named) {
+        put(line(placed.y), line(placed.y + placed.height), &placed.piece.label);
     }
     for (y, height, label) in &column.groups {
-        put(*y, *height, label);
+        put(line(*y), line(y + height), label);
+    }
+    // What is too low for a name, and in no group that has one, has a line if nothing else is there.
+    for placed in column.boxes.iter().filter(|placed| !is_named(placed)) {
+        let at = line(placed.y).min(count - 1);
+        if lines[at].is_empty() {
+            lines[at] = format!("|{}", placed.piece.label);
+        }
     }
     lines
 }

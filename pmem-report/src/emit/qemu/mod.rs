@@ -21,7 +21,7 @@ use std::fmt::Write;
 /// No source says how much memory there is.
 pub fn qemu(topo: &Topo, machine: &Machine) -> Result<String, EmitError> {
     let mut line = Line::default();
-    let nodes = Nodes::of(topo)?;
+    let nodes = Nodes::of(topo, machine)?;
     let speeds = nodes::speeds(topo, &nodes);
     let hierarchy = Hierarchy::of(topo, &machine.cxl);
     machine_option(&mut line, &machine.cxl, &hierarchy, !speeds.is_empty());
@@ -32,7 +32,7 @@ pub fn qemu(topo: &Topo, machine: &Machine) -> Result<String, EmitError> {
     if !topo.functions.is_empty() {
         line.option("-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off");
     }
-    hierarchy.options(&mut line);
+    hierarchy.options(&nodes, &mut line);
     Ok(line.print())
 }
 

@@ -1,8 +1,9 @@
 //! Nodes, their CPUs and memory, distances and speeds.
 
 use super::line::{Line, bytes};
-use crate::emit::EmitError;
+use crate::emit::{EmitError, kinds};
 use crate::topo::{NodeSummary, Topo};
+use pmem_import::Machine;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -17,20 +18,23 @@ pub(super) struct Nodes<'t> {
 }
 
 impl<'t> Nodes<'t> {
-    pub(super) fn of(topo: &'t Topo) -> Result<Self, EmitError> {
+    pub(super) fn of(topo: &'t Topo, machine: &Machine) -> Result<Self, EmitError> {
         let mut all = Vec::new();
         for node in &topo.nodes {
             let placed = node.at.iter().map(|range| range.len()).fold(0u64, u64::saturating_add);
             // Linux leaves out what it keeps for itself: a whole MiB is what was plugged in.
             let bytes = match (placed, node.bytes) {
                 (0, None) => return Err(EmitError::NoSize(node.id)),
-                (0, Some(bytes)) | (bytes, _) => bytes.next_multiple_of(1 << 20),
+                (0, Some(bytes)) | (bytes, _) => whole(bytes),
             };
             all.push((node, bytes));
         }
-        let placed = || topo.arenas.iter().filter(|arena| arena.kind == "ram").map(|arena| arena.own);
-        let total = match all.iter().map(|(_, bytes)| *bytes).sum() {
-            0 => placed().fold(0u64, u64::saturating_add).next_multiple_of(1 << 20),
+        // What keeps its content, or is for a purpose, is no memory for anybody.
+        let kinds = kinds(machine);
+        let is_ram = |name: &str| kinds.get(name).is_some_and(|kind| kind.is_ram());
+        let placed = || topo.arenas.iter().filter(|arena| is_ram(&arena.name)).map(|arena| arena.own);
+        let total = match all.iter().map(|(_, bytes)| *bytes).fold(0, u64::saturating_add) {
+            0 => whole(placed().fold(0u64, u64::saturating_add)),
             total => total,
         };
         if total == 0 {
@@ -42,6 +46,11 @@ impl<'t> Nodes<'t> {
         cpus.sort_unstable();
         let cpu = cpus.into_iter().zip(0..).collect();
         Ok(Self { all, number, cpu, total })
+    }
+
+    /// What a node's number is in QEMU, where QEMU is told of nodes.
+    pub(super) fn number_of(&self, id: u32) -> Option<usize> {
+        self.number.get(&id).copied().filter(|_| self.all.len() > 1)
     }
 
     pub(super) fn options(&self, line: &mut Line) {
@@ -97,6 +106,11 @@ impl<'t> Nodes<'t> {
     }
 }
 
+/// A size in whole MiB.
+fn whole(bytes: u64) -> u64 {
+    bytes.checked_next_multiple_of(1 << 20).unwrap_or(u64::MAX << 20)
+}
+
 fn has_cpus(node: &NodeSummary) -> bool {
     node.cpus.as_ref().is_some_and(|cpus| !cpus.is_empty())
 }
@@ -127,6 +141,20 @@ pub(super) fn distances(topo: &Topo, nodes: &Nodes<'_>, line: &mut Line) {
             }
             options.push(format!("-numa dist,src={from},dst={to},val={distance}"));
         }
+    }
+    // QEMU takes each pair once, or none.
+    let said = |from: &u32, to: &u32| {
+        let row = table.nodes.iter().position(|id| id == from).and_then(|row| table.matrix.get(row));
+        row.zip(table.columns.iter().position(|id| id == to)).is_some_and(|(row, column)| column < row.len())
+    };
+    let ids = || nodes.number.keys();
+    if let Some((a, b)) =
+        ids().flat_map(|a| ids().map(move |b| (a, b))).find(|(a, b)| a != b && !said(a, b) && !said(b, a))
+    {
+        if !options.is_empty() {
+            line.note(format!("distances are left out: none is said of nodes {a} and {b}"));
+        }
+        return;
     }
     options.iter().for_each(|option| line.option(option));
 }

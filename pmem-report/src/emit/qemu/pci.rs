@@ -1,9 +1,11 @@
 //! The PCI hierarchy, from the host bridges down, those of CXL among them.
 
 use super::line::Line;
+use super::nodes::Nodes;
 use crate::topo::{FunctionSummary, Topo};
 use crate::units::size;
 use pmem_import::CxlMemory;
+use std::collections::BTreeSet;
 
 /// What a bridge is, told from where it hangs.
 #[derive(Clone, Copy, PartialEq)]
@@ -13,6 +15,8 @@ enum Place {
     Upstream,
     Downstream,
     Conventional,
+    /// A host bridge beside the first.
+    ExtraRoot,
     /// A host bridge of CXL.
     CxlRoot,
     /// Its port.
@@ -55,8 +59,11 @@ impl<'t> Hierarchy<'t> {
         ids.sort_unstable();
         ids.dedup();
         let roots = hierarchy.roots();
-        let mut buses: Vec<u8> =
-            roots.iter().filter(|bus| hierarchy.leads_to_cxl(bus)).filter_map(|bus| number_of(bus)).collect();
+        let mut buses: Vec<u8> = roots
+            .iter()
+            .filter(|bus| is_first_segment(bus) && hierarchy.leads_to_cxl(bus))
+            .filter_map(|bus| number_of(bus))
+            .collect();
         // QEMU numbers its bridges by their buses; others as they please.
         let named: Vec<u8> = buses.iter().copied().filter(|bus| ids.contains(&u32::from(*bus))).collect();
         buses.retain(|bus| !named.contains(bus));
@@ -94,17 +101,21 @@ impl<'t> Hierarchy<'t> {
         })
     }
 
-    pub(super) fn options(mut self, line: &mut Line) {
+    pub(super) fn options(mut self, nodes: &Nodes<'_>, line: &mut Line) {
         let roots = self.roots();
+        let mut slots = self.free_slots();
+        let mut taken: BTreeSet<u8> = BTreeSet::new();
         for i in 0..self.cxl.len() {
             let (id, bus) = (self.cxl[i].id, self.cxl[i].bus);
+            taken.insert(bus);
             if let Some(id) = id.filter(|id| *id != u32::from(bus)) {
                 line.note(format!(
                     "CXL host bridge {id} of the tables is {bus}: QEMU numbers them by their buses"
                 ));
             }
-            line.option(&format!("-device pxb-cxl,id=cxl.{i},bus=pcie.0,bus_nr={bus}"));
-            match roots.iter().find(|root| number_of(root) == Some(bus)) {
+            let slot = slots.pop().map_or(String::new(), |slot| format!(",addr={slot:x}"));
+            line.option(&format!("-device pxb-cxl,id=cxl.{i},bus=pcie.0{slot},bus_nr={bus}"));
+            match roots.iter().find(|root| is_first_segment(root) && number_of(root) == Some(bus)) {
                 Some(root) => self.below(line, root, &format!("cxl.{i}"), Place::CxlRoot),
                 None => {
                     let chassis = self.chassis;
@@ -115,41 +126,54 @@ impl<'t> Hierarchy<'t> {
                 }
             }
         }
-        let is_cxl = |bus: &String| self.cxl.iter().any(|bridge| number_of(bus) == Some(bridge.bus));
+        let is_cxl = |bus: &String| {
+            is_first_segment(bus) && self.cxl.iter().any(|bridge| number_of(bus) == Some(bridge.bus))
+        };
         let others: Vec<&String> = roots.iter().filter(|bus| !is_cxl(bus)).collect();
-        // Where the host bridges themselves stand on the first bus.
-        let mut slots = self.host_bridges();
-        for (number, bus) in others.into_iter().enumerate() {
-            if number == 0 {
+        for bus in others {
+            let Some(first) = number_of(bus) else { continue };
+            if first == 0 && is_first_segment(bus) {
                 self.below(line, bus, "pcie.0", Place::Root);
                 continue;
             }
-            if !bus.starts_with("0000:") {
+            if first == 0 || !taken.insert(first) {
+                line.note(format!(
+                    "{bus}: QEMU's q35 has one segment, in which {first:02x} is another bus: left out"
+                ));
+                continue;
+            }
+            if !is_first_segment(bus) {
                 line.note(format!("{bus}: QEMU's q35 has one segment, this is a bus of it"));
             }
-            let Some(first) = number_of(bus).filter(|first| *first > 0) else {
-                line.note(format!("{bus}: its numbers begin with 0, as those of another do: left out"));
-                continue;
-            };
-            let node = self.topo.buses.iter().find(|other| other.bus == *bus).and_then(|bus| bus.node);
-            let node = node
-                .filter(|_| self.topo.nodes.len() > 1)
-                .map_or(String::new(), |node| format!(",numa_node={node}"));
-            let slot = slots.next().map_or(String::new(), |slot| format!(",addr={slot:x}"));
-            let id = format!("pxb{number}");
-            line.option(&format!("-device pxb-pcie,id={id},bus=pcie.0,bus_nr={first}{node}{slot}"));
-            self.below(line, bus, &id, Place::Root);
+            let node = self
+                .topo
+                .buses
+                .iter()
+                .find(|other| other.bus == *bus)
+                .and_then(|bus| nodes.number_of(bus.node?));
+            let node = node.map_or(String::new(), |node| format!(",numa_node={node}"));
+            let slot = slots.pop().map_or(String::new(), |slot| format!(",addr={slot:x}"));
+            let id = format!("pxb{first}");
+            line.option(&format!("-device pxb-pcie,id={id},bus=pcie.0{slot},bus_nr={first}{node}"));
+            self.below(line, bus, &id, Place::ExtraRoot);
         }
     }
 
-    /// The slots of QEMU's own extra host bridges, if these sources are of QEMU.
-    fn host_bridges(&self) -> impl Iterator<Item = u8> + use<> {
-        let is_it = |f: &&FunctionSummary| {
+    /// Slots of the first bus for extra host bridges, the first to be taken last: those where QEMU's own stand, if these sources are of
+    /// QEMU, before any that nothing is in.
+    fn free_slots(&self) -> Vec<u8> {
+        let slots = |wanted: &dyn Fn(&FunctionSummary) -> bool| -> BTreeSet<u8> {
+            let on_first = self.on("0000:00").into_iter().filter(|function| wanted(function));
+            on_first.filter_map(|function| Some(slot_of(&function.address)?.0)).collect()
+        };
+        let is_own = |f: &FunctionSummary| {
             f.vendor.as_deref() == Some("0x1b36") && f.device.as_deref() == Some("0x000b")
         };
-        let slots: Vec<u8> =
-            self.topo.functions.iter().filter(is_it).filter_map(|f| Some(slot_of(&f.address)?.0)).collect();
-        slots.into_iter()
+        let (own, used) = (slots(&is_own), slots(&|_| true));
+        let free = (1..0x1f).rev().filter(|slot| !used.contains(slot));
+        let mut all: Vec<u8> = own.iter().copied().chain(free).collect();
+        all.reverse();
+        all
     }
 
     fn on(&self, bus: &str) -> Vec<&'t FunctionSummary> {
@@ -163,29 +187,60 @@ impl<'t> Hierarchy<'t> {
 
     fn below(&mut self, line: &mut Line, bus: &str, parent: &str, place: Place) {
         let functions = self.on(bus);
-        for function in &functions {
-            let Some((slot, number)) = slot_of(&function.address) else { continue };
-            // The chip set's own, and what the host bridges of QEMU themselves are.
-            let is_built_in = parent == "pcie.0" && (slot == 0 || slot == 0x1f);
-            let is_host_bridge = function
-                .class
-                .as_deref()
-                .is_some_and(|class| class.starts_with("0x0600") || class == "0x080700");
-            if is_built_in || is_host_bridge && (parent == "pcie.0" || parent.starts_with("pxb")) {
-                continue;
+        let kept: Vec<(&FunctionSummary, u8, u8)> = functions
+            .iter()
+            .filter_map(|function| slot_of(&function.address).map(|(slot, number)| (*function, slot, number)))
+            .filter(|(function, slot, _)| self.is_kept(line, function, *slot, place))
+            .collect();
+        let used: BTreeSet<u8> = kept.iter().map(|(_, slot, _)| *slot).collect();
+        // On a conventional bus QEMU's hot-plug controller has slot 0.
+        let instead = (1..=31)
+            .find(|slot| !used.contains(slot))
+            .filter(|_| place == Place::Conventional && used.contains(&0));
+        for slot in used {
+            let all = || kept.iter().filter(|(_, of, _)| *of == slot);
+            let becomes = if slot == 0 { instead.unwrap_or(0) } else { slot };
+            if becomes != slot {
+                line.note(format!("{bus}: what is in slot 0 is in slot {becomes:#x}"));
             }
-            let several = functions
-                .iter()
-                .filter(|other| slot_of(&other.address).is_some_and(|(s, _)| s == slot))
-                .count()
-                > 1;
-            let multifunction = if several && number == 0 { ",multifunction=on" } else { "" };
-            let at = format!("bus={parent},addr={slot:x}.{number}{multifunction}");
-            match &function.below {
-                Some(inner) => self.bridge(line, function, inner, &at, place),
-                None => self.device(line, function, &at),
+            // Nobody looks for others where function 0 is missing.
+            let lacks_first = all().all(|(.., number)| *number != 0);
+            let is_several = all().count() > 1 || lacks_first;
+            let place_of = |number: u8| {
+                let multifunction = if is_several && number == 0 { ",multifunction=on" } else { "" };
+                format!("bus={parent},addr={becomes:x}.{number}{multifunction}")
+            };
+            if lacks_first {
+                line.note(format!("{bus}:{slot:02x}.0: pci-testdev stands in, so that the others are found"));
+                line.option(&format!("-device pci-testdev,{}", place_of(0)));
+            }
+            for (function, _, number) in all() {
+                match &function.below {
+                    Some(inner) => self.bridge(line, function, inner, &place_of(*number), place),
+                    None => self.device(line, function, &place_of(*number)),
+                }
             }
         }
+    }
+
+    /// Whether QEMU needs to be told of a function, and takes it there.
+    fn is_kept(&self, line: &mut Line, function: &FunctionSummary, slot: u8, place: Place) -> bool {
+        // The chip set's own, and what the host bridges of QEMU themselves are.
+        let is_root = matches!(place, Place::Root | Place::ExtraRoot | Place::CxlRoot);
+        let is_host_bridge =
+            function.class.as_deref().is_some_and(|class| class.starts_with("0x0600") || class == "0x080700");
+        if is_root && is_host_bridge || place == Place::Root && (slot == 0 || slot == 0x1f) {
+            return false;
+        }
+        if matches!(place, Place::ExtraRoot | Place::CxlRoot) && function.below.is_none() {
+            line.note(format!("{}: QEMU's extra host bridges take bridges only: left out", function.address));
+            return false;
+        }
+        if matches!(place, Place::RootPort | Place::Downstream | Place::CxlPort) && slot != 0 {
+            line.note(format!("{}: below a port QEMU has slot 0 only: left out", function.address));
+            return false;
+        }
+        true
     }
 
     fn bridge(&mut self, line: &mut Line, function: &FunctionSummary, inner: &str, at: &str, place: Place) {
@@ -193,7 +248,7 @@ impl<'t> Hierarchy<'t> {
         let are_bridges = !behind.is_empty() && behind.iter().all(|found| found.below.is_some());
         let is_alone = slot_of(&function.address) == Some((0, 0));
         let becomes = match place {
-            Place::Root => Place::RootPort,
+            Place::Root | Place::ExtraRoot => Place::RootPort,
             Place::CxlRoot => Place::CxlPort,
             Place::RootPort | Place::Downstream if is_alone && are_bridges => Place::Upstream,
             Place::Upstream => Place::Downstream,
@@ -253,7 +308,9 @@ impl<'t> Hierarchy<'t> {
                 ));
                 // The device has 4 KiB anyway.
                 if largest > 4096 {
-                    format!("pci-testdev,membar={largest}")
+                    // Sources may say less than a BAR's size: the next one up.
+                    let bar = largest.checked_next_power_of_two().unwrap_or(1 << 63);
+                    format!("pci-testdev,membar={bar}")
                 } else {
                     "pci-testdev".to_owned()
                 }
@@ -267,6 +324,11 @@ impl<'t> Hierarchy<'t> {
 fn slot_of(address: &str) -> Option<(u8, u8)> {
     let (slot, function) = address.rsplit(':').next()?.split_once('.')?;
     Some((u8::from_str_radix(slot, 16).ok()?, function.parse().ok()?))
+}
+
+/// Whether a bus is of segment 0.
+fn is_first_segment(bus: &str) -> bool {
+    bus.starts_with("0000:")
 }
 
 /// The number of a bus.

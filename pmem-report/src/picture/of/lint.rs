@@ -1,35 +1,39 @@
-//! Findings that name addresses: a column for each source that takes part.
+//! Findings that name addresses: both sides of each, side by side; what one source says over another of its own stands beside it.
 
 use super::super::lanes::{Lodger, columns};
 use super::super::{Draw, Kind, Panel, Picture, Piece};
-use super::{between, disjoint, filled};
-use crate::lint::{LintReport, Severity};
-use std::collections::BTreeMap;
+use super::{between, filled};
+use crate::lint::{LintFinding, LintReport, Severity, Side};
 
 impl Draw for LintReport {
     fn picture(&self) -> Option<Picture> {
-        let mut by_side: BTreeMap<(&str, usize), Vec<Piece>> = BTreeMap::new();
-        for finding in &self.findings {
-            for (i, side) in finding.sides.iter().enumerate() {
-                let range =
-                    side.start.as_ref().zip(side.end.as_ref()).and_then(|(start, end)| between(start, end));
-                let Some(range) = range else { continue };
-                let kind = if finding.severity == Severity::Info { Kind::Reserved } else { Kind::Marked };
-                let label = format!("{} {}", finding.rule, side.says);
-                let facts = vec![finding.means.clone(), finding.helps.clone()];
-                by_side.entry((&side.source, i)).or_default().push(Piece { range, kind, label, facts });
-            }
-        }
-        let lodgers = by_side.into_iter().map(|((source, level), pieces)| Lodger {
-            name: source.to_owned(),
-            level,
-            pieces: disjoint(pieces),
+        let sides = self.findings.iter().flat_map(|finding| {
+            finding.sides.iter().enumerate().map(move |(level, side)| (finding, level, side))
         });
-        let (columns, _) = columns(lodgers.collect(), |names| {
-            let file = |name: &String| name.rsplit('/').next().unwrap_or(name).to_owned();
-            names.iter().map(file).collect::<Vec<_>>().join(", ")
+        let lodger = |(n, (finding, level, side)): (usize, (&LintFinding, usize, &Side))| {
+            // The name is the source's, and no other lodger's.
+            let name = format!("{}\n{n}", side.source);
+            piece(finding, side).map(|piece| Lodger { name, level, pieces: vec![piece] })
+        };
+        let lodgers: Vec<Lodger> = sides.enumerate().filter_map(lodger).collect();
+        let (columns, _) = columns(lodgers, |names| {
+            let file = |name: &String| {
+                let source = name.lines().next().unwrap_or_default();
+                source.rsplit('/').next().unwrap_or(source).to_owned()
+            };
+            let mut files: Vec<String> = names.iter().map(file).collect();
+            files.sort_unstable();
+            files.dedup();
+            files.join(", ")
         });
         let panels = filled([Panel { title: "Addresses".to_owned(), columns, ribbons: Vec::new() }])?;
         Some(Picture { title: format!("What is wrong with {}", self.machine), panels, ..Picture::default() })
     }
+}
+
+fn piece(finding: &LintFinding, side: &Side) -> Option<Piece> {
+    let range = between(side.start.as_ref()?, side.end.as_ref()?)?;
+    let kind = if finding.severity == Severity::Info { Kind::Reserved } else { Kind::Marked };
+    let facts = vec![side.source.clone(), finding.means.clone(), finding.helps.clone()];
+    Some(Piece { range, kind, label: format!("{} {}", finding.rule, side.says), facts })
 }

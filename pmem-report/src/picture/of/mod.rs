@@ -15,6 +15,11 @@ use crate::attrs::AttrWords;
 use crate::sources::Sources;
 use crate::units::{Addr, End, Extent};
 
+/// Whether an arena's type has a word: `ram+cxl` is RAM.
+fn is(arena: &str, word: &str) -> bool {
+    arena.split('+').any(|one| one == word)
+}
+
 /// What a region of these attributes looks like in an arena of this type.
 fn kind_of(attrs: &AttrWords, arena: &str) -> Kind {
     let has = |list: &[String], word: &str| list.iter().any(|had| had == word);
@@ -24,9 +29,9 @@ fn kind_of(attrs: &AttrWords, arena: &str) -> Kind {
         Kind::Prefetchable
     } else if has(&attrs.usage, "devregs") {
         Kind::Device
-    } else if arena == "rom" {
+    } else if is(arena, "rom") {
         Kind::Firmware
-    } else if arena == "ram" {
+    } else if is(arena, "ram") {
         Kind::Used
     } else {
         Kind::Reserved
@@ -49,10 +54,11 @@ fn disjoint(mut pieces: Vec<Piece>) -> Vec<Piece> {
         {
             last.facts.push(format!("also {} at {}", piece.label, piece.range));
             let Ok(rest) = u64::try_from(last.range.end.0) else { continue };
-            piece.range.start = Addr(rest);
             if u128::from(rest) >= piece.range.end.0 {
                 continue;
             }
+            piece.facts.push(format!("from {rest:#x} on; all of it is {}", piece.range));
+            piece.range.start = Addr(rest);
         }
         kept.push(piece);
     }

@@ -2,7 +2,7 @@
 
 use super::super::lanes::{Lodger, columns};
 use super::super::{Card, Column, Draw, Kind, Matrix, Panel, Picture, Piece, Ribbon, extent, hole};
-use super::{disjoint, filled, kind_of, notes};
+use super::{disjoint, filled, is, kind_of, notes};
 use crate::topo::{ArenaSummary, CxlShare, Interconnect, NodeSummary, Topo, Way};
 use crate::units::{Addr, End, Extent, bandwidth, size};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -127,13 +127,13 @@ struct Passage<'t> {
 
 fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
     let arenas: Vec<&ArenaSummary> =
-        topo.arenas.iter().filter(|arena| arena.kind.split('+').any(|word| word == "io") == is_io).collect();
+        topo.arenas.iter().filter(|arena| is(&arena.kind, "io") == is_io).collect();
     let by_name: BTreeMap<&str, &ArenaSummary> =
         arenas.iter().map(|arena| (arena.name.as_str(), *arena)).collect();
     // What cores of a net see may differ: each is itself. A machine's CPUs see one space.
     let is_view = |name: &str| {
         let arena = by_name.get(name).filter(|_| !topo.is_net);
-        arena.is_some_and(|arena| arena.kind.split('+').any(|word| word == "view"))
+        arena.is_some_and(|arena| is(&arena.kind, "view"))
     };
     let links: Vec<&Interconnect> = topo
         .interconnects
@@ -297,7 +297,7 @@ fn region(region: &crate::RegionSummary, arena: &ArenaSummary, titles: &BTreeMap
 }
 
 fn window(passage: &Passage<'_>, to: &ArenaSummary) -> Piece {
-    let kind = if to.kind == "ram" { Kind::Memory } else { Kind::Window };
+    let kind = if is(&to.kind, "ram") { Kind::Memory } else { Kind::Window };
     Piece { range: passage.range, kind, label: passage.to.to_owned(), facts: told_of(passage) }
 }
 
@@ -342,7 +342,7 @@ fn holes(arena: &ArenaSummary, pieces: &[Piece]) -> Vec<Piece> {
 }
 
 fn unused(arena: &ArenaSummary, gap: Extent) -> Piece {
-    if arena.kind == "ram" {
+    if is(&arena.kind, "ram") {
         let facts = vec!["memory that no source says is in use".to_owned()];
         return Piece { range: gap, kind: Kind::Memory, label: arena.name.clone(), facts };
     }

@@ -2,7 +2,7 @@
 
 use super::super::lanes::{Lodger, columns};
 use super::super::{Draw, Kind, Panel, Picture, Piece, Ribbon, extent, hole};
-use super::{disjoint, kind_of, notes};
+use super::{disjoint, is, kind_of, notes};
 use crate::view::{View, ViewLine};
 use std::collections::BTreeMap;
 
@@ -50,9 +50,9 @@ impl Draw for View {
 
 fn piece(line: &ViewLine, range: crate::Extent) -> Piece {
     let attrs = line.attrs.clone().unwrap_or_default();
-    let is_ram = line.arena.as_ref().is_some_and(|arena| arena.ends_with(" RAM"));
+    let is_ram = is(&line.arena_kind, "ram");
     let kind = match line.kind.as_str() {
-        "region" | "alias" => kind_of(&attrs, if is_ram { "ram" } else { "" }),
+        "region" | "alias" => kind_of(&attrs, &line.arena_kind),
         "free" if is_ram => Kind::Memory,
         "free" => return Piece { facts: told(line), ..hole(range) },
         "sealed" => Kind::Reserved,
