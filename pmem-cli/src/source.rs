@@ -115,7 +115,7 @@ pub(crate) fn draw(args: &Args, picture: Option<Picture>, out: &mut dyn Write) -
         return Ok(());
     }
     let Some(picture) = picture else {
-        return Err(Failure::Other("nothing to draw: no source says an address of this".to_owned()));
+        return Err(Failure::Other("nothing to draw: the report has no address".to_owned()));
     };
     let layout = Layout::of(picture);
     if let Some(file) = &drawing.svg {

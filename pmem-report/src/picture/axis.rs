@@ -13,6 +13,8 @@ pub(super) struct Row {
     pub(super) start: u128,
     /// The address after the last.
     pub(super) end: u128,
+    /// A column has something there.
+    pub(super) is_covered: bool,
     /// No column has anything there, and it is drawn shorter than its size.
     pub(super) is_break: bool,
     /// Where it begins.
@@ -109,7 +111,7 @@ fn row(start: u128, end: u128, is_covered: bool) -> Row {
     let pages = ((end - start) as f64 / 4096.0).log2().max(0.0);
     let height = PAGE.0 + PAGE.1 * pages;
     let is_break = !is_covered && height > BREAK;
-    Row { start, end, is_break, y: 0.0, height: if is_break { BREAK } else { height } }
+    Row { start, end, is_covered, is_break, y: 0.0, height: if is_break { BREAK } else { height } }
 }
 
 #[cfg(test)]

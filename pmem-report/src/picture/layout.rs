@@ -169,14 +169,16 @@ fn place(panel: Panel, width: f64, y: &mut f64) -> PlacedPanel {
     }
 }
 
-/// As many addresses as there is room for; where something ends that nothing follows is one as well.
+/// As many addresses as there is room for. Where something begins counts more than where it ends and nothing follows.
 fn ticks(axis: &Axis, top: f64) -> Vec<(f64, Addr)> {
+    // Rounding is not to cost a line its address.
+    let fits = |y: f64, next: f64| y + 0.01 >= next;
     let mut next = f64::NEG_INFINITY;
     let mut ticks = Vec::new();
     for row in &axis.rows {
         let (y, Ok(addr)) = (top + row.y, u64::try_from(row.start)) else { continue };
-        // Rounding is not to cost a line its address.
-        if y + 0.01 >= next {
+        let leaves_room = row.is_covered || row.height + 0.01 >= LINE;
+        if fits(y, next) && leaves_room {
             ticks.push((y, Addr(addr)));
             next = y + LINE;
         }
