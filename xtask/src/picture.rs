@@ -56,6 +56,7 @@ fn chromium() -> Command {
         "--no-sandbox",
         "--disable-gpu",
         "--hide-scrollbars",
+        "--disable-dev-shm-usage",
         "--virtual-time-budget=3000",
     ]);
     command
