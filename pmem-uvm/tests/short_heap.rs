@@ -76,7 +76,10 @@ fn a_plug_is_refused_or_there_however_little_is_left() {
     let run = |case: &str, left: usize| {
         let mut child = Command::new(&exe);
         // The harness's own threads would allocate from what is left.
-        child.args(["--exact", "one_plug", "--test-threads=1"]).env("CASE", case).env("LEFT", left.to_string());
+        child
+            .args(["--exact", "one_plug", "--test-threads=1"])
+            .env("CASE", case)
+            .env("LEFT", left.to_string());
         let status = child.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
         let code = status.code().unwrap_or_else(|| panic!("{case} with {left} bytes left: {status}"));
         assert!([PLUGGED, REFUSED].contains(&code), "{case} with {left} bytes left: {status}");
