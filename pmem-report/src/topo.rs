@@ -288,6 +288,20 @@ pub struct Bar {
     pub attrs: AttrWords,
 }
 
+impl ArenaSummary {
+    /// Its spans, neighbours joined.
+    pub fn extents(&self) -> Vec<Extent> {
+        let mut joined: Vec<Extent> = Vec::new();
+        for span in &self.spans {
+            match joined.last_mut() {
+                Some(last) if last.end.0 == u128::from(span.range.start.0) => last.end = span.range.end,
+                _ => joined.push(span.range),
+            }
+        }
+        joined
+    }
+}
+
 impl Topo {
     /// Describes a machine; `ids` names vendors and devices where no source does.
     pub fn of(machine: &Machine, ids: &PciIds) -> Self {

@@ -91,10 +91,7 @@ fn pack(lab: &Path, pmem: &Path) -> Result<PathBuf> {
     }
     fs::write(tree.join("init"), capture::INIT).map_err(|e| e.to_string())?;
     check("chmod", Command::new("chmod").arg("755").arg(tree.join("init")))?;
-    let initrd = lab.join("initrd-emit");
-    let pack = format!("find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet > {}", initrd.display());
-    check("initramfs", Command::new("sh").current_dir(&tree).args(["-c", &pack]))?;
-    Ok(initrd)
+    guest::packed(&tree, lab.join("initrd-emit"))
 }
 
 /// Boots a machine of these options, and gives what it gathers.

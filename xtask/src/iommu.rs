@@ -70,10 +70,7 @@ fn pack(lab: &Path, programs: &Path) -> Result<PathBuf> {
         fs::copy(&from, tree.join(to)).map_err(|e| format!("{}: {e}", from.display()))?;
     }
     check("chmod", Command::new("chmod").arg("755").arg(tree.join("init")))?;
-    let initrd = lab.join("initrd-iommu");
-    let pack = format!("find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet > {}", initrd.display());
-    check("initramfs", Command::new("sh").current_dir(&tree).args(["-c", &pack]))?;
-    Ok(initrd)
+    guest::packed(&tree, lab.join("initrd-iommu"))
 }
 
 /// Each machine on one kernel: how many checks passed, and what failed.

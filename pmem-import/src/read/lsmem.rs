@@ -3,6 +3,7 @@
 use super::node_log::node;
 use super::reader::{LineReader, Verdict};
 use crate::facts::{Facts, Heard, join};
+use crate::number::amount;
 use crate::text::Line;
 use pmem_core::AddrRange;
 
@@ -27,7 +28,7 @@ impl LineReader for Reader {
             return Verdict::Took;
         }
         if let Some(size) = words.strip_prefix("Memory block size:") {
-            let size = bytes(size.trim());
+            let size = amount(size.trim());
             facts.numa.block_size = size.or(facts.numa.block_size);
             return if size.is_some() {
                 Verdict::Took
@@ -93,22 +94,9 @@ fn placed(line: &str) -> impl Iterator<Item = (usize, &str)> {
     line.split_whitespace().map(move |word| (word.as_ptr() as usize - line.as_ptr() as usize, word))
 }
 
-/// A size as lsmem prints it: `128M`, `1.5G`, and bytes alone.
-fn bytes(text: &str) -> Option<u64> {
-    let unit = text.chars().last()?;
-    let bits =
-        ["B", "K", "M", "G", "T", "P"].iter().position(|one| one.starts_with(unit)).map_or(0, |n| 10 * n);
-    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let (whole, tenths) = number.split_once(['.', ',']).unwrap_or((number, "0"));
-    let (whole, tenths) =
-        (whole.parse::<u64>().ok()?, tenths.parse::<u64>().ok().filter(|tenths| *tenths < 10)?);
-    whole.checked_mul(10)?.checked_add(tenths)?.checked_mul(1 << bits).map(|bytes| bytes / 10)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::facts_of;
-    use super::bytes;
     use proptest::prelude::*;
 
     #[test]
@@ -142,11 +130,6 @@ mod tests {
         assert!(shared.odd[0].why.contains("nodes 0-1"), "{}", shared.odd[0].why);
         let wrong = heard("RANGE SIZE STATE NODE\n0x0000000200000000-0x000000017fffffff 2G online 0\n");
         assert!(wrong.odd[0].why.contains("no range"), "{}", wrong.odd[0].why);
-    }
-
-    #[test]
-    fn sizes_have_tenths() {
-        assert_eq!((bytes("128M"), bytes("1.5G"), bytes("0B")), (Some(128 << 20), Some(3 << 29), Some(0)));
     }
 
     proptest! {

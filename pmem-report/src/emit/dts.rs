@@ -50,13 +50,7 @@ fn memory(topo: &Topo, kinds: &BTreeMap<String, MemoryKind>, out: &mut String) {
     let arenas = topo.arenas.iter().filter(|arena| !arena.spans.is_empty());
     for (arena, kind) in arenas.filter_map(|arena| Some((arena, *kinds.get(&arena.name)?))) {
         let node = topo.nodes.iter().find(|node| node.ram.as_ref() == Some(&arena.name));
-        let mut spans: Vec<Extent> = Vec::new();
-        for span in &arena.spans {
-            match spans.last_mut() {
-                Some(last) if last.end.0 == u128::from(span.range.start.0) => last.end = span.range.end,
-                _ => spans.push(span.range),
-            }
-        }
+        let spans = arena.extents();
         let cells: Vec<String> =
             spans.iter().map(|range| format!("{} {}", cells(range.start.0), cells(range.len()))).collect();
         let start = spans[0].start.0;

@@ -31,8 +31,13 @@ pub(super) fn columns(
             lanes.len() - 1
         });
         let (_, column, names) = &mut lanes[at];
+        // Lodgers come in order: only one that lies between pieces of another is not at the end.
+        let start = |piece: &Piece| piece.range.start;
+        let is_behind = column.pieces.last().map(start) < lodger.pieces.first().map(start);
         column.pieces.extend(lodger.pieces);
-        column.pieces.sort_by_key(|piece| piece.range.start);
+        if !is_behind {
+            column.pieces.sort_by_key(start);
+        }
         names.push(lodger.name.clone());
         of.insert(lodger.name, at);
     }

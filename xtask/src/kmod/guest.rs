@@ -81,11 +81,15 @@ impl Guest<'_> {
             copy(&scene.path(), &format!("scenes/{}", scene.file_name().to_string_lossy()))?;
         }
         check("chmod", Command::new("chmod").arg("755").arg(tree.join("init")).arg(tree.join("hotplug")))?;
-        let initrd = self.lab.join("initrd");
-        let pack = format!("find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet > {}", initrd.display());
-        check("initramfs", Command::new("sh").current_dir(&tree).args(["-c", &pack]))?;
-        Ok(initrd)
+        packed(&tree, self.lab.join("initrd"))
     }
+}
+
+/// Packs a folder as an initramfs.
+pub fn packed(tree: &Path, initrd: PathBuf) -> Result<PathBuf> {
+    let pack = format!("find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet > {}", initrd.display());
+    check("initramfs", Command::new("sh").current_dir(tree).args(["-c", &pack]))?;
+    Ok(initrd)
 }
 
 /// Builds the driver that tests bind to devices.

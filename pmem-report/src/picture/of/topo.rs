@@ -4,7 +4,7 @@ use super::super::lanes::{Lodger, columns};
 use super::super::{Card, Column, Draw, Kind, Matrix, Panel, Picture, Piece, Ribbon, extent, hole};
 use super::{disjoint, filled, is, kind_of, notes};
 use crate::topo::{ArenaSummary, CxlShare, Interconnect, NodeSummary, Topo, Way};
-use crate::units::{Addr, End, Extent, bandwidth, size};
+use crate::units::{Extent, bandwidth, size};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Nodes that have a card each.
@@ -157,6 +157,11 @@ fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
         })
         .collect();
 
+    let mut leaving: BTreeMap<&str, Vec<&Passage<'_>>> = BTreeMap::new();
+    for passage in &passages {
+        leaving.entry(passage.from).or_default().push(passage);
+    }
+
     let titles: BTreeMap<&str, String> =
         topo.functions.iter().map(|f| (f.address.as_str(), told(f))).collect();
     let mut lodgers: Vec<Lodger> = Vec::new();
@@ -168,7 +173,7 @@ fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
             viewers.extend(pieces);
             continue;
         }
-        let windows = passages.iter().filter(|passage| passage.from == arena.name);
+        let windows = leaving.get(arena.name.as_str()).into_iter().flatten();
         pieces.extend(windows.map(|passage| window(passage, by_name[passage.to])));
         pieces = disjoint(pieces);
         let holes = holes(arena, &pieces);
@@ -263,21 +268,9 @@ fn ranges(way: &Way, to: &ArenaSummary) -> Vec<(Extent, u64)> {
             _ => Vec::new(),
         },
         // All is let through: what is there to be reached.
-        "identity" => own(to).into_iter().map(|range| (range, range.start.0)).collect(),
+        "identity" => to.extents().into_iter().map(|range| (range, range.start.0)).collect(),
         _ => Vec::new(),
     }
-}
-
-/// An arena's spans, neighbours joined.
-fn own(arena: &ArenaSummary) -> Vec<Extent> {
-    let mut joined: Vec<Extent> = Vec::new();
-    for span in &arena.spans {
-        match joined.last_mut() {
-            Some(last) if last.end.0 == u128::from(span.range.start.0) => last.end = span.range.end,
-            _ => joined.push(span.range),
-        }
-    }
-    joined
 }
 
 /// A function in a few words.
@@ -315,28 +308,23 @@ fn told_of(passage: &Passage<'_>) -> Vec<String> {
 /// What nothing lies in.
 fn holes(arena: &ArenaSummary, pieces: &[Piece]) -> Vec<Piece> {
     let mut holes = Vec::new();
-    for span in own(arena) {
+    let mut hole = |start: u128, end: u128| {
+        let bytes = u64::try_from(end.saturating_sub(start)).unwrap_or(u64::MAX);
+        let gap = u64::try_from(start).ok().and_then(|start| extent(start, bytes));
+        holes.extend(gap.map(|gap| unused(arena, gap)));
+    };
+    for span in arena.extents() {
         let mut at = u128::from(span.start.0);
         let first = pieces.partition_point(|piece| piece.range.end.0 <= at);
-        let within = pieces[first..]
-            .iter()
-            .map(|piece| piece.range)
-            .take_while(|range| u128::from(range.start.0) < span.end.0);
-        for range in within.chain([Extent { start: Addr(u64::MAX), end: End(1 << 64) }]) {
-            let end = if range.start.0 == u64::MAX {
-                span.end.0
-            } else {
-                u128::from(range.start.0).min(span.end.0)
-            };
-            if let Some(gap) = u64::try_from(at)
-                .ok()
-                .filter(|_| at < end)
-                .and_then(|start| extent(start, u64::try_from(end - at).unwrap_or(u64::MAX)))
-            {
-                holes.push(unused(arena, gap));
+        for piece in &pieces[first..] {
+            let start = u128::from(piece.range.start.0);
+            if start >= span.end.0 {
+                break;
             }
-            at = at.max(range.end.0);
+            hole(at, start);
+            at = piece.range.end.0;
         }
+        hole(at, span.end.0);
     }
     holes
 }

@@ -1,24 +1,21 @@
 //! Device trees (Devicetree Specification 0.4): a blob, as a file of its own or the kernel's `/sys/firmware/fdt`, and the kernel's folder
 //! of one, `/proc/device-tree`.
 
-use super::node_log::node;
+mod node;
+
+use super::node_log::node as numa_node;
 use crate::capture::Tree;
 use crate::facts::{
     Aperture, BusId, Facts, Finding, Heard, Listed, Listing, NodeRange, NodeRangeKind, Place, Said,
 };
-use dtoolkit::fdt::{Fdt, FdtNode};
-use dtoolkit::{Node as _, Property as _};
+use dtoolkit::fdt::Fdt;
+use node::{Node, joined, of_blob, of_folder};
 use pmem_core::AddrRange;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The blob, which only root can read; the folder has the same, and is not gathered.
 pub(super) const FILES: &[&str] = &["sys/firmware/fdt"];
 const FOLDERS: [&str; 2] = ["sys/firmware/devicetree/base", "proc/device-tree"];
-
-/// Nodes in each other; trees have ten or so.
-const DEEPEST: usize = 48;
-/// Nodes in all; the largest trees have some thousands.
-const MOST: usize = 100_000;
 
 pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
     if let Some(bytes) = tree.is_file(FILES[0]).then(|| tree.bytes(FILES[0], &mut facts.findings)).flatten() {
@@ -46,97 +43,6 @@ pub(super) fn blob(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Hear
         Err(error) => facts.find(Finding::at(at, format!("the device tree is broken: {error}"))),
     }
     true
-}
-
-/// A node, wherever it comes from.
-#[derive(Default)]
-struct Node {
-    name: String,
-    properties: BTreeMap<String, Vec<u8>>,
-    children: Vec<Node>,
-}
-
-fn of_blob(found: FdtNode<'_>, depth: usize, count: &mut usize) -> Node {
-    *count += 1;
-    let properties =
-        found.properties().map(|property| (property.name().to_owned(), property.value().to_vec()));
-    let mut node =
-        Node { name: found.name().to_owned(), properties: properties.collect(), children: Vec::new() };
-    if depth < DEEPEST {
-        for child in found.children() {
-            if *count >= MOST {
-                break;
-            }
-            node.children.push(of_blob(child, depth + 1, count));
-        }
-    }
-    node
-}
-
-fn of_folder(
-    tree: &Tree,
-    path: &str,
-    name: &str,
-    depth: usize,
-    count: &mut usize,
-    facts: &mut Facts,
-) -> Node {
-    *count += 1;
-    let mut node = Node { name: name.to_owned(), ..Node::default() };
-    for inner in tree.names(path) {
-        let inside = format!("{path}/{inner}");
-        if tree.is_file(&inside) {
-            let value = tree.bytes(&inside, &mut facts.findings).unwrap_or_default();
-            node.properties.insert(inner, value);
-        } else if depth < DEEPEST && *count < MOST {
-            node.children.push(of_folder(tree, &inside, &inner, depth + 1, count, facts));
-        }
-    }
-    node
-}
-
-impl Node {
-    fn cells(&self, name: &str) -> Vec<u32> {
-        let bytes = self.properties.get(name).map_or(&[][..], |value| value);
-        bytes.chunks_exact(4).map(|cell| u32::from_be_bytes([cell[0], cell[1], cell[2], cell[3]])).collect()
-    }
-
-    fn number(&self, name: &str) -> Option<u32> {
-        self.cells(name).first().copied()
-    }
-
-    /// The strings of a property, separated by zeros.
-    fn words(&self, name: &str) -> Vec<String> {
-        let bytes = self.properties.get(name).map_or(&[][..], |value| value);
-        bytes
-            .split(|byte| *byte == 0)
-            .filter(|word| !word.is_empty())
-            .map(|word| String::from_utf8_lossy(word).into_owned())
-            .collect()
-    }
-
-    fn is(&self, name: &str, word: &str) -> bool {
-        self.words(name).iter().any(|had| had == word)
-    }
-
-    /// `status` is absent, or says that the device can be used.
-    fn is_there(&self) -> bool {
-        self.words("status").first().is_none_or(|status| status == "okay" || status == "ok")
-    }
-
-    /// Cells of addresses and sizes of what is in it: 2 and 1 if it does not say (section 2.3.5).
-    fn widths(&self) -> (usize, usize) {
-        let width = |name, usual| self.number(name).map_or(usual, |cells| cells as usize);
-        (width("#address-cells", 2), width("#size-cells", 1))
-    }
-}
-
-/// A number of so many cells; none if it does not fit 64 bits.
-fn joined(cells: &[u32]) -> Option<u64> {
-    let (high, low) = cells.split_at(cells.len().saturating_sub(2));
-    high.iter()
-        .all(|cell| *cell == 0)
-        .then(|| low.iter().fold(0, |number, cell| number << 32 | u64::from(*cell)))
 }
 
 /// Addresses of a bus: where they are on it, where they are above it, how many.
@@ -290,7 +196,7 @@ impl<'r> Reader<'r> {
 
     fn numa(&mut self, id: u32) {
         let at = self.at.clone();
-        node(self.facts, id).at.get_or_insert(at);
+        numa_node(self.facts, id).at.get_or_insert(at);
     }
 
     fn reserved(&mut self, node: &Node, way: &Way) {
@@ -315,7 +221,7 @@ impl<'r> Reader<'r> {
             self.cpus += 1;
             if let Some(id) = child.number("numa-node-id") {
                 self.numa(id);
-                super::node_log::node(self.facts, id).cpus.get_or_insert_default().push(number);
+                numa_node(self.facts, id).cpus.get_or_insert_default().push(number);
             }
             self.heard.count("processor");
         }
