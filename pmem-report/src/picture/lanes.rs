@@ -13,10 +13,19 @@ pub(super) struct Lodger {
     pub(super) pieces: Vec<Piece>,
 }
 
-/// Columns, and the column of each arena that has pieces.
+/// The title of a column of these: the only one, or the first and the last.
+pub(super) fn first_to_last(names: &[String]) -> String {
+    match names {
+        [only] => only.clone(),
+        [first, .., last] => format!("{first} … {last}"),
+        [] => String::new(),
+    }
+}
+
+/// Columns, and the column of each arena that has pieces; their titles are made of their levels and of who is in them.
 pub(super) fn columns(
     mut lodgers: Vec<Lodger>,
-    title: impl Fn(&[String]) -> String,
+    title: impl Fn(usize, &[String]) -> String,
 ) -> (Vec<Column>, BTreeMap<String, usize>) {
     lodgers.retain(|lodger| !lodger.pieces.is_empty());
     lodgers.sort_by_key(|lodger| (lodger.level, lodger.pieces.iter().map(|piece| piece.range.start).min()));
@@ -41,7 +50,8 @@ pub(super) fn columns(
         names.push(lodger.name.clone());
         of.insert(lodger.name, at);
     }
-    let columns = lanes.into_iter().map(|(_, column, names)| Column { title: title(&names), ..column });
+    let columns =
+        lanes.into_iter().map(|(level, column, names)| Column { title: title(level, &names), ..column });
     (columns.collect(), of)
 }
 

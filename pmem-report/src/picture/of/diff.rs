@@ -17,7 +17,7 @@ impl Draw for Diff {
             level: 0,
             pieces: disjoint(pieces),
         });
-        let (between, of) = columns(lodgers.collect(), |names| match names {
+        let (between, of) = columns(lodgers.collect(), |_, names| match names {
             [only] => only.clone(),
             all => format!("{} arenas", all.len()),
         });

@@ -16,7 +16,7 @@ impl Draw for LintReport {
             piece(finding, side).map(|piece| Lodger { name, level, pieces: vec![piece] })
         };
         let lodgers: Vec<Lodger> = sides.enumerate().filter_map(lodger).collect();
-        let (columns, _) = columns(lodgers, |names| {
+        let (columns, _) = columns(lodgers, |_, names| {
             let file = |name: &String| {
                 let source = name.lines().next().unwrap_or_default();
                 source.rsplit('/').next().unwrap_or(source).to_owned()

@@ -46,7 +46,7 @@ fn register_columns(registers: Vec<(crate::Extent, String, String, Vec<String>)>
         level: 0,
         pieces: vec![Piece { range, kind: look(&kind), label, facts }],
     });
-    columns(lodgers.collect(), |_| "registers".to_owned()).0
+    columns(lodgers.collect(), |_, _| "registers".to_owned()).0
 }
 
 fn types(title: &str, stretches: &[Stretch]) -> Column {

@@ -1,6 +1,6 @@
 //! Bus space: a column for each depth of the hierarchy; of a plan, what moves from where to where.
 
-use super::super::lanes::{Lodger, columns};
+use super::super::lanes::{Lodger, columns, first_to_last};
 use super::super::{Draw, Kind, Panel, Picture, Piece, hole};
 use super::{between, disjoint, filled};
 use crate::pci::{Node, PciHierarchy, PlacementPlan};
@@ -57,11 +57,7 @@ fn panel(nodes: &[Node], title: &str, is_io: bool) -> Panel {
         }
     });
     let all: Vec<Lodger> = lodgers.chain(registers).chain(rooms).collect();
-    let (columns, _) = columns(all, |names| match names {
-        [only] => only.clone(),
-        [first, .., last] => format!("{first} … {last}"),
-        [] => String::new(),
-    });
+    let (columns, _) = columns(all, |_, names| first_to_last(names));
     Panel { title: title.to_owned(), columns, ribbons: Vec::new() }
 }
 
@@ -104,12 +100,7 @@ fn planned(plan: &PlacementPlan, title: &str, is_io: bool) -> Panel {
         Some(Lodger { name: format!("{range}"), level: 3, pieces: vec![piece] })
     });
     let all: Vec<Lodger> = before.chain(after).chain(placed).chain(refused).collect();
-    let of: Vec<usize> = all.iter().map(|lodger| lodger.level).collect();
     let titles = ["windows before", "windows after", "placed", "no room: held"];
-    let names: Vec<(String, usize)> = all.iter().map(|lodger| lodger.name.clone()).zip(of).collect();
-    let (columns, _) = columns(all, |inside| {
-        let level = inside.first().and_then(|name| names.iter().find(|(known, _)| known == name));
-        level.map_or(String::new(), |(_, level)| titles[*level].to_owned())
-    });
+    let (columns, _) = columns(all, |level, _| titles[level].to_owned());
     Panel { title: title.to_owned(), columns, ribbons: Vec::new() }
 }

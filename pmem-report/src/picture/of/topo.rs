@@ -1,6 +1,6 @@
 //! The machine: who looks on the left, and what lies behind each interconnect further to the right.
 
-use super::super::lanes::{Lodger, columns};
+use super::super::lanes::{Lodger, columns, first_to_last};
 use super::super::{Card, Column, Draw, Kind, Matrix, Panel, Picture, Piece, Ribbon, extent, hole};
 use super::{disjoint, filled, is, kind_of, notes};
 use crate::topo::{ArenaSummary, CxlShare, Interconnect, NodeSummary, Topo, Way};
@@ -191,11 +191,7 @@ fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
     viewers.extend(outward.map(|passage| window(passage, by_name[passage.to])));
     lodgers.push(Lodger { name: VIEWERS.to_owned(), level: 0, pieces: disjoint(viewers) });
 
-    let (columns, of) = columns(lodgers, |names| match names {
-        [only] => only.clone(),
-        [first, .., last] => format!("{first} … {last}"),
-        [] => String::new(),
-    });
+    let (columns, of) = columns(lodgers, |_, names| first_to_last(names));
     let column = |name: &str| of.get(if is_view(name) { VIEWERS } else { name }).copied();
     Panel { title: title.to_owned(), columns, ribbons: ribbons(&passages, column) }
 }

@@ -23,7 +23,7 @@ impl Draw for View {
             level: 1,
             pieces: disjoint(pieces),
         }));
-        let (columns, of) = columns(lodgers, |names| match names {
+        let (columns, of) = columns(lodgers, |_, names| match names {
             [only] => only.clone(),
             all => format!("{} arenas", all.len()),
         });
