@@ -33,6 +33,9 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
         let text = "no such picture of this: topo, view, diff, resolve, ram show, mtrr show and plan, pci tree and plan, iommu show and lint have --svg, --html and --map; topo alone has --dot";
         return Err(Failure::Usage(text.to_owned()));
     }
+    if args.json && args.drawing.is_any() {
+        return Err(Failure::Usage("--json does not go with a picture".to_owned()));
+    }
     match &args.command {
         Command::Topo(topo) => ask::topo(args, topo, out),
         Command::View { words, local } => ask::view(args, words, *local, out),

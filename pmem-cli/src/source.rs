@@ -108,9 +108,6 @@ pub(crate) fn present<T: Serialize + Draw>(
 /// Draws a picture in the ways that are asked for.
 pub(crate) fn draw(args: &Args, picture: Option<Picture>, out: &mut dyn Write) -> Result<(), Failure> {
     let drawing = &args.drawing;
-    if args.json {
-        return Err(Failure::Usage("--json does not go with a picture".to_owned()));
-    }
     if drawing.svg.is_none() && drawing.html.is_none() && !drawing.map {
         return Ok(());
     }

@@ -262,6 +262,8 @@ fn what_has_no_picture_says_so() {
         (&["pci", "lint", source, "--svg", "-"][..], "no such picture"),
         (&["view", source, "--dot", "-"], "topo alone"),
         (&["--json", "topo", source, "--svg", "-"], "--json"),
+        (&["--json", "topo", source, "--dot", "-"], "--json"),
+        (&["--json", "lint", source, "--svg", "-"], "--json"),
     ] {
         let output = pmem(words);
         assert_eq!(output.status.code(), Some(2), "{words:?}");

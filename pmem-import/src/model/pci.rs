@@ -157,21 +157,19 @@ impl<'s> Builder<'s> {
         free
     }
 
-    /// What a root bus's devices reach: what a source says, else all as it is. Where addresses are others on the bus and no source says,
-    /// nobody knows: it is no inverse of the way out.
+    /// What a root bus's devices reach: what a source says, else all as it is. Nobody knows where what it says contradicts itself, and where
+    /// addresses are others on the bus and no source says: it is no inverse of the way out.
     fn way_in(root: &Root, space: Space) -> Option<Direction> {
-        let is_memory = space == Space::Memory;
-        let said = root.inward.as_ref().filter(|_| is_memory).and_then(|inward| {
-            let windows =
-                inward.iter().map(|(range, to)| Window::fixed(*range, *to)).collect::<Result<Vec<_>, _>>();
-            // What is on the bus itself is not the system's, however wide the way in is.
-            Windows::new(windows.ok()?).ok()?.yielding().ok()
-        });
-        match said {
-            Some(windows) => Some(Direction::new(Mapping::Windows(windows), UNMEASURED)),
-            None if root.shifted && is_memory => None,
-            None => Some(Direction::new(Mapping::Identity, UNMEASURED)),
+        if space == Space::Io {
+            return Some(Direction::new(Mapping::Identity, UNMEASURED));
         }
+        let Some(inward) = &root.inward else {
+            return (!root.shifted).then(|| Direction::new(Mapping::Identity, UNMEASURED));
+        };
+        let windows = inward.iter().map(|(range, to)| Window::fixed(*range, *to));
+        let windows = Windows::new(windows.collect::<Result<Vec<_>, _>>().ok()?).ok()?;
+        // What is on the bus itself is not the system's, however wide the way in is.
+        Some(Direction::new(Mapping::Windows(windows.yielding().ok()?), UNMEASURED))
     }
 
     /// Joins a root bus to the system bus; by way of its node, where that is known.

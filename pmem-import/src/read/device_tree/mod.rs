@@ -301,7 +301,7 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// What its devices reach: `dma-ranges`, of the same form. Without it they reach what CPUs do.
+    /// What its devices reach: `dma-ranges`, of the same form; all as it is where that is empty.
     fn inward(&mut self, node: &Node, outer: usize, way: &Way, root: BusId) {
         let cells = node.cells("dma-ranges");
         let width = 3 + outer + 2;
@@ -313,7 +313,10 @@ impl<'r> Reader<'r> {
             let to = way.to_cpu(joined(&cells[3..3 + outer])?, bytes)?;
             AddrRange::sized(joined(&cells[1..3])?, bytes).ok().map(|range| (range, to))
         };
-        let inward: Vec<(AddrRange, u64)> = cells.chunks_exact(width).filter_map(one).collect();
+        let inward: Vec<(AddrRange, u64)> = match node.properties.get("dma-ranges") {
+            Some(value) if value.is_empty() => vec![(AddrRange::ALL, 0)],
+            _ => cells.chunks_exact(width).filter_map(one).collect(),
+        };
         if !inward.is_empty() {
             self.facts.pci.inward.insert(root, inward);
         }
@@ -425,6 +428,11 @@ mod tests {
 
     /// A system on a chip whose devices are on a bus of 32 bits, with memory on two nodes and a host bridge.
     fn chip() -> Vec<u8> {
+        chip_with(&[0x0200_0000, 4, 0, 0, 0, 2, 0])
+    }
+
+    /// The same, with another way in.
+    fn chip_with(inward: &[u32]) -> Vec<u8> {
         let mut blob = Blob::default();
         blob.open("").cells("#address-cells", &[2]).cells("#size-cells", &[2]);
         blob.open("memory@40000000").text("device_type", "memory").cells("numa-node-id", &[0]);
@@ -458,7 +466,7 @@ mod tests {
         blob.open("pcie@fd500000").text("device_type", "pci").text("compatible", "pci-host-ecam-generic");
         blob.cells("reg", &[0, 0xf000_0000, 0, 0x10_0000]).cells("bus-range", &[16, 16]);
         blob.cells("#address-cells", &[3]).cells("#size-cells", &[2]).cells("linux,pci-domain", &[2]);
-        blob.cells("dma-ranges", &[0x0200_0000, 4, 0, 0, 0, 2, 0]);
+        blob.cells("dma-ranges", inward);
         let io = [0x0100_0000, 0, 0, 5, 0, 0, 0x1_0000];
         blob.cells("ranges", &[&[0x0200_0000, 0, 0xf800_0000, 6, 0, 0, 0x400_0000][..], &io[..]].concat());
         blob.close().close().done()
@@ -511,22 +519,42 @@ mod tests {
         assert_eq!(facts.numa.ranges.len(), 3);
     }
 
-    #[test]
-    fn a_device_sees_memory_where_its_bus_has_it() {
+    fn machine(inward: &[u32]) -> crate::Machine {
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        std::io::Write::write_all(&mut file, &chip()).unwrap();
-        let mut machine = crate::Machine::open(&[file.path().to_owned()]).unwrap();
+        std::io::Write::write_all(&mut file, &chip_with(inward)).unwrap();
+        crate::Machine::open(&[file.path().to_owned()]).unwrap()
+    }
+
+    /// Where an address of the PCI bus leads.
+    fn seen(machine: &mut crate::Machine, addr: u64) -> Option<(String, u64)> {
         let bus = machine.viewer("pci 0002:10").unwrap();
-        let place = |addr| match machine.state().resolve(bus, addr) {
+        match machine.state().resolve(bus, addr) {
             pmem_core::OwnedResolution::Accept { place, .. } => {
                 Some((machine.arena_name(place.arena), place.addr))
             }
             _ => None,
-        };
-        assert_eq!(place(0x4_4000_0010), Some(("node0 RAM".to_owned(), 0x4000_0010)));
-        assert_eq!(place(0x4000_0010), None, "CPUs have it there, its devices do not");
-        assert_eq!(place(0xf800_0000), Some(("pci 0002:10".to_owned(), 0xf800_0000)));
+        }
+    }
+
+    #[test]
+    fn a_device_sees_memory_where_its_bus_has_it() {
+        let mut machine = machine(&[0x0200_0000, 4, 0, 0, 0, 2, 0]);
+        assert_eq!(seen(&mut machine, 0x4_4000_0010), Some(("node0 RAM".to_owned(), 0x4000_0010)));
+        assert_eq!(seen(&mut machine, 0x4000_0010), None, "CPUs have it there, its devices do not");
+        assert_eq!(seen(&mut machine, 0xf800_0000), Some(("pci 0002:10".to_owned(), 0xf800_0000)));
         assert!(machine.unknown_ways.is_empty());
+    }
+
+    #[test]
+    fn an_empty_way_in_is_all_as_it_is_and_one_that_contradicts_itself_is_none() {
+        let mut whole = machine(&[]);
+        assert_eq!(seen(&mut whole, 0x4000_0010), Some(("node0 RAM".to_owned(), 0x4000_0010)));
+        assert_eq!(seen(&mut whole, 0xf800_0000), Some(("pci 0002:10".to_owned(), 0xf800_0000)));
+        // The same addresses of the bus, to two places.
+        let twice = [0x0200_0000, 4, 0, 0, 0, 2, 0, 0x0200_0000, 4, 0, 8, 0, 2, 0];
+        let mut twice = machine(&twice);
+        assert_eq!(seen(&mut twice, 0x4_4000_0010), None);
+        assert_eq!(twice.unknown_ways.len(), 1);
     }
 
     #[test]
