@@ -28,13 +28,13 @@ pub use capture::{Sources, Text, Tree};
 pub use error::ImportError;
 pub use facts::{
     Access, Aperture, BusId, Complaint, Conflict, Cxl, Decoder, Distances, Entry, Facts, Finding, Firmware,
-    Function, Heard, Initiators, Iommu, IommuUnit, Level, Listed, Listing, MapEntry, MapKind, MemoryMap,
-    Node, Nodes, Odd, Pci, PciResource, PciSource, Place, Region, Remark, RequesterAlias, ReservedKind,
-    ReservedRange, ResourceKind, Said, Shape, SpecialDevice, StreamMap, TableKind, Tables, Translation,
-    Unplaced, Wish, crossing, join, show_bus, without,
+    FlatKind, FlatRange, FlatView, Function, Heard, Initiators, Iommu, IommuUnit, Level, Listed, Listing,
+    MapEntry, MapKind, MemoryMap, Node, Nodes, Odd, Pci, PciResource, PciSource, Place, Region, Remark,
+    RequesterAlias, ReservedKind, ReservedRange, ResourceKind, Said, Shape, SpecialDevice, StreamMap,
+    TableKind, Tables, Translation, Unplaced, Wish, crossing, join, show_bus, without,
 };
 pub use gather::{Gathered, gather};
-pub use machine::{Bus, Inventory, Machine, Memory, Net, NodeArenas};
+pub use machine::{AddressSpaces, Bus, Inventory, Machine, Memory, Net, NodeArenas};
 pub use names::Names;
 pub use net::read_net;
 pub use number::{parse_addr, show_list};

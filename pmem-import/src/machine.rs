@@ -64,6 +64,17 @@ impl Deref for Inventory {
     }
 }
 
+/// Address spaces of an emulator that see the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressSpaces {
+    /// Their names, each with that of the region at its root: several may have one name.
+    pub names: Vec<(String, String)>,
+    /// What they see.
+    pub arena: ArenaId,
+    /// The emulated IOMMU through which they lead on, whose tables no source shows.
+    pub through: Option<String>,
+}
+
 /// Which arenas stand for a net's nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Net {
@@ -124,6 +135,8 @@ pub struct Machine {
     pub parked: BTreeMap<RegionId, String>,
     /// Buses from which nobody knows what their devices reach.
     pub unknown_ways: BTreeSet<ArenaId>,
+    /// Address spaces of an emulator.
+    pub spaces: Vec<AddressSpaces>,
     /// By bus: where its root bus's apertures are, where addresses on the bus are others.
     pub(crate) offsets: BTreeMap<BusId, Vec<Aperture>>,
     /// What sources call addresses.
@@ -197,6 +210,10 @@ impl Machine {
         if arena == self.system || self.memory.contains_key(&arena) || Some(arena) == self.system_io {
             return Some(addr);
         }
+        // What of an emulator's address space is its own, CPUs do not see.
+        if self.spaces.iter().any(|spaces| spaces.arena == arena) {
+            return None;
+        }
         let bus = self.buses.iter().find(|(_, bus)| bus.memory == arena || bus.io == arena);
         let Some((id, bus)) = bus else { return Some(addr) };
         let Some(apertures) = self.offsets.get(id) else { return Some(addr) };
@@ -208,7 +225,7 @@ impl Machine {
     }
 
     /// The arena that a word means: a net's node, a NUMA node (`node0`), a PCI function (what a device there sees), a bus
-    /// (`pci 0000:3b`), or an arena's name. `cpu` and `system` are the system bus.
+    /// (`pci 0000:3b`), an emulator's address space (`e1000`), or an arena's name. `cpu` and `system` are the system bus.
     ///
     /// # Errors
     /// What is wrong with the word, and what there is.
@@ -249,9 +266,34 @@ impl Machine {
         if let Some(arena) = self.state().arena_named(word) {
             return Ok(arena);
         }
+        if let Some(arena) = self.space(word)? {
+            return Ok(arena);
+        }
         let names: Vec<&str> =
             self.state().arenas().map(|(_, info, _)| info.name.as_str()).take(12).collect();
         Err(format!("no arena, node or device {word:?}; arenas are {}, …", names.join(", ")))
+    }
+
+    /// What an emulator's address space of that name sees; the name of the region at its root will do.
+    fn space(&self, word: &str) -> Result<Option<ArenaId>, String> {
+        let of = |is_it: fn(&(String, String), &str) -> bool| -> BTreeSet<ArenaId> {
+            let mut all = BTreeSet::new();
+            all.extend(
+                self.spaces.iter().filter(|s| s.names.iter().any(|n| is_it(n, word))).map(|s| s.arena),
+            );
+            all
+        };
+        let mut found = of(|(name, _), word| name == word);
+        if found.is_empty() {
+            found = of(|(_, root), word| root == word);
+        }
+        match found.len() {
+            0 | 1 => Ok(found.first().copied()),
+            _ => {
+                let names: Vec<String> = found.iter().map(|arena| self.arena_name(*arena)).collect();
+                Err(format!("{word:?} is the name of several address spaces: {}", names.join("; ")))
+            }
+        }
     }
 
     /// What a function sees through its table, where a source has that: an arena whose windows are the table's pages. It is made when somebody

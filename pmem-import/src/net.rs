@@ -234,6 +234,7 @@ fn build(nodes: &[Parsed], findings: Vec<Finding>) -> Result<Machine, (i64, pmem
         holders: BTreeMap::new(),
         parked: BTreeMap::new(),
         unknown_ways: BTreeSet::new(),
+        spaces: Vec::new(),
         offsets: BTreeMap::new(),
         names: Names::default(),
         net: Some(net),

@@ -35,8 +35,8 @@ pub use resolve::{Answer, CxlAnswer, HopTaken, Outcome, Resolve, Seen, Space, un
 pub use schema::{SCHEMA, json, schemas};
 pub use sources::{NotUnderstood, Read, Sources, Warning};
 pub use topo::{
-    Access, ArenaSummary, Bar, BusSummary, CxlShare, FunctionSummary, Interconnect, NodeSummary,
-    RegionSummary, Topo, Way,
+    Access, AddressSpace, ArenaSummary, Bar, BusSummary, CxlShare, FunctionSummary, Interconnect,
+    NodeSummary, RegionSummary, Topo, Way,
 };
 pub use units::{Addr, End, Extent, bandwidth, size};
 pub use view::{View, ViewLine};

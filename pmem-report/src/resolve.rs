@@ -3,6 +3,7 @@
 use crate::attrs::metric;
 use crate::names;
 use crate::sources::Sources;
+use crate::topo::is_empty;
 use crate::units::Addr;
 use pmem_core::{ArenaId, Hop, OwnedResolution, Place};
 use pmem_import::{Address, Machine, ResourceKind, show_bus};
@@ -326,11 +327,24 @@ impl Answer {
             self.result = Outcome::Unknown;
             let arena = machine.arena_name(ended);
             self.what = "not known".to_owned();
+            let through = machine.spaces.iter().find(|spaces| spaces.arena == ended);
+            if let Some(through) = through.and_then(|spaces| spaces.through.as_ref()) {
+                self.reason =
+                    Some(format!("{arena} leads on through {through}, whose tables no source shows"));
+                return;
+            }
             self.reason = Some(format!(
                 "no source gives the way in from {arena}: its addresses are not the CPUs', and a device's view (dma-ranges) is no inverse of \
                  theirs"
             ));
             return;
+        }
+        if let Some(spaces) = machine.spaces.iter().find(|s| s.arena == from && is_empty(machine, s)) {
+            let names: Vec<&str> = spaces.names.iter().map(|(name, _)| name.as_str()).collect();
+            self.reason = Some(format!(
+                "nothing is seen from {}: a device that may not master its bus, as the emulator renders it",
+                names.join(", ")
+            ));
         }
         if self.space != Space::Memory || from != machine.system && ended != machine.system {
             return;

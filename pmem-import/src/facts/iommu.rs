@@ -85,6 +85,51 @@ pub struct ReservedRange {
     pub scopes: Vec<Scope>,
     /// For which functions, where they are said so.
     pub functions: Vec<Address>,
+    /// For which groups, where they are said so.
+    pub groups: Vec<u32>,
+}
+
+impl ReservedKind {
+    /// The kind that Linux calls so in `reserved_regions`.
+    pub(crate) fn of(word: &str) -> Option<Self> {
+        Some(match word {
+            "direct" => Self::Direct,
+            "direct-relaxable" => Self::DirectRelaxable,
+            "msi" => Self::Msi,
+            "reserved" => Self::Other,
+            _ => return None,
+        })
+    }
+}
+
+impl Iommu {
+    /// Notes a range, once; groups that have the same are put together.
+    pub(crate) fn reserve(&mut self, found: Said<ReservedRange>) {
+        let new = &found.value;
+        let same = |had: &&mut Said<ReservedRange>| {
+            had.value.range == new.range
+                && had.value.kind == new.kind
+                && had.value.groups.is_empty() == new.groups.is_empty()
+        };
+        match self.reserved.iter_mut().find(same) {
+            Some(had) => {
+                let more = new.groups.iter().filter(|group| !had.value.groups.contains(group));
+                let more: Vec<u32> = more.copied().collect();
+                had.value.groups.extend(more);
+                had.value.groups.sort_unstable();
+            }
+            None => self.reserved.push(found),
+        }
+    }
+
+    /// Ranges that are reserved for a function, as far as is said: those of other groups are not.
+    pub fn reserved_for(&self, function: Address) -> impl Iterator<Item = &Said<ReservedRange>> {
+        let own = self.groups.get(&function).copied();
+        self.reserved.iter().filter(move |said| {
+            let groups = &said.value.groups;
+            groups.is_empty() || own.is_none_or(|own| groups.contains(&own))
+        })
+    }
 }
 
 /// An interrupt controller or timer.

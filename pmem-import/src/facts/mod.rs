@@ -2,6 +2,7 @@
 
 mod cxl;
 mod firmware;
+mod flat_view;
 mod heard;
 mod iommu;
 mod listing;
@@ -14,6 +15,7 @@ mod tables;
 
 pub use cxl::{Cxl, Decoder, Level, Region, Shape, Wish};
 pub use firmware::{Firmware, MapEntry, MapKind, MapUpdate, MemoryMap};
+pub use flat_view::{FlatKind, FlatRange, FlatView};
 pub use heard::{Heard, Odd};
 pub use iommu::{
     Iommu, IommuUnit, RequesterAlias, ReservedKind, ReservedRange, SpecialDevice, StreamMap, Translation,
@@ -69,6 +71,8 @@ pub struct Facts {
     pub tables: Tables,
     /// CXL.
     pub cxl: Cxl,
+    /// Address spaces of an emulator.
+    pub views: Vec<FlatView>,
     /// What kernels remark.
     pub remarks: Vec<Said<Remark>>,
     /// Who it is.

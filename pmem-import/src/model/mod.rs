@@ -4,6 +4,7 @@ mod memory;
 mod named;
 mod pci;
 mod territory;
+mod views;
 
 use crate::error::ImportError;
 use crate::facts::{Aperture, BusId, Finding, Place, ResourceKind, show_bus};
@@ -78,6 +79,7 @@ pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
     builder.add_functions();
     builder.add_named()?;
     builder.seal_offline()?;
+    let spaces = builder.add_views()?;
     builder.manager.set_journal_limit(256);
     let Builder {
         manager,
@@ -147,6 +149,7 @@ pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
         holders,
         parked,
         unknown_ways,
+        spaces,
         offsets,
         names: Names::new(listing, ports, is_x86, is_amd),
         net: None,

@@ -176,7 +176,13 @@ fn dmar(table: &Dmar, at: &Place, facts: &mut Facts) {
         };
         facts.iommu.reserved.retain(|had| had.value.range != range);
         let scopes = found.scopes.clone();
-        let found = ReservedRange { range, kind: ReservedKind::Direct, scopes, functions: Vec::new() };
+        let found = ReservedRange {
+            range,
+            kind: ReservedKind::Direct,
+            scopes,
+            functions: Vec::new(),
+            groups: Vec::new(),
+        };
         facts.iommu.reserved.push(Said::new(found, at.clone()));
     }
 }
@@ -202,7 +208,13 @@ fn ivrs(table: &Ivrs, at: &Place, facts: &mut Facts) {
         let id = Address::from_routing_id(0, memory.id.0);
         // One for all devices, or for several, names none.
         let functions = if memory.kind == 0x21 { vec![id] } else { Vec::new() };
-        let found = ReservedRange { range, kind: ReservedKind::Direct, scopes: Vec::new(), functions };
+        let found = ReservedRange {
+            range,
+            kind: ReservedKind::Direct,
+            scopes: Vec::new(),
+            functions,
+            groups: Vec::new(),
+        };
         facts.iommu.reserved.push(Said::new(found, at.clone()));
     }
 }

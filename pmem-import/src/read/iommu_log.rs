@@ -1,5 +1,6 @@
 //! IOMMUs in a kernel's or hypervisor's log, and in lists of reserved ranges.
 
+use super::iommu_groups::{member, of_group, reserved};
 use super::reader::{LineReader, Verdict};
 use crate::facts::{
     Facts, Heard, IommuUnit, RequesterAlias, ReservedKind, ReservedRange, Said, SpecialDevice, StreamMap,
@@ -18,6 +19,8 @@ pub(super) struct Reader {
     endpoints: Vec<Address>,
     /// Requesters whose last one comes next.
     alias: Option<(RequesterId, RequesterId)>,
+    /// The group that the next range is of.
+    group: Option<u32>,
 }
 
 /// The hexadecimal number behind a word.
@@ -45,10 +48,9 @@ impl Reader {
             return Verdict::Odd("reserved device range", "no first and last address".to_owned());
         };
         let functions = std::mem::take(&mut self.endpoints);
-        let found = ReservedRange { range, kind, scopes: Vec::new(), functions };
-        if !facts.iommu.reserved.iter().any(|had| had.value.range == range && had.value.kind == kind) {
-            facts.iommu.reserved.push(Said::new(found, line.place()));
-        }
+        let groups = self.group.take().into_iter().collect();
+        let found = ReservedRange { range, kind, scopes: Vec::new(), functions, groups };
+        facts.iommu.reserve(Said::new(found, line.place()));
         heard.count("reserved device range");
         Verdict::Took
     }
@@ -156,22 +158,15 @@ impl LineReader for Reader {
         if (words.starts_with("AMD-Vi:") && words.contains("DEV_")) || words.starts_with("DEV_") {
             return self.of_amd(words, line, facts, heard);
         }
-        // `0x000000fd00000000 0x000000ffffffffff reserved`, of reserved_regions in sysfs.
-        let plain = words.strip_prefix("reserved_regions ").unwrap_or(words);
-        if let [first, last, kind] = *plain.split_whitespace().collect::<Vec<_>>().as_slice()
-            && first.starts_with("0x")
-            && last.starts_with("0x")
-        {
-            let kind = match kind {
-                "direct" => ReservedKind::Direct,
-                "direct-relaxable" => ReservedKind::DirectRelaxable,
-                "msi" => ReservedKind::Msi,
-                "reserved" => ReservedKind::Other,
-                _ => return Verdict::Pass,
-            };
-            let range =
-                hex(first).zip(hex(last)).and_then(|(first, last)| AddrRange::inclusive(first, last).ok());
-            return self.reserve(range, kind, line, facts, heard);
+        let (group, plain) = of_group(words);
+        if let Some((range, kind)) = reserved(plain.strip_prefix("reserved_regions ").unwrap_or(plain)) {
+            self.group = group;
+            return self.reserve(Some(range), kind, line, facts, heard);
+        }
+        if let Some((group, Some(function))) = member(words) {
+            facts.iommu.groups.insert(function, group);
+            heard.count("IOMMU group member");
+            return Verdict::Took;
         }
         Verdict::Pass
     }

@@ -9,10 +9,12 @@ mod cxl;
 mod device_tree;
 mod e820;
 mod efi;
+mod flat_view;
 mod functions;
 mod hwloc;
 mod identity;
 mod iomem;
+mod iommu_groups;
 mod iommu_log;
 mod iommu_tables;
 mod keys;
@@ -41,6 +43,7 @@ mod reader;
 mod remark;
 mod tiers;
 
+pub(crate) use iommu_groups::member;
 pub use pci_ids::PciIds;
 
 use crate::capture::{Sources, Text, Tree};
@@ -66,6 +69,7 @@ pub(crate) const FILE_READERS: &[FileReader] = &[
     FileReader { files: msr::FILES, read: msr::read },
     FileReader { files: identity::FILES, read: identity::read },
     FileReader { files: acpi_table::FILES, read: acpi_table::read },
+    FileReader { files: iommu_groups::FILES, read: iommu_groups::read },
     FileReader { files: iommu_tables::FILES, read: iommu_tables::read },
     FileReader { files: cxl::FILES, read: cxl::read },
     FileReader { files: device_tree::FILES, read: device_tree::read },
@@ -88,6 +92,7 @@ fn line_readers() -> Vec<Box<dyn LineReader>> {
         Box::<e820::Reader>::default(),
         Box::<efi::Reader>::default(),
         Box::<node_log::Reader>::default(),
+        Box::<flat_view::Reader>::default(),
         Box::<mtrr_proc::Reader>::default(),
         Box::<mtrr_log::Reader>::default(),
         Box::<mtrr_firmware::Reader>::default(),

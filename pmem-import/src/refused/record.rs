@@ -1,6 +1,7 @@
 //! One refusal, and how it is read.
 
 use crate::number::hex;
+use crate::read::member;
 use pmem_iommu::RequesterId;
 use pmem_pci::Address;
 
@@ -249,18 +250,12 @@ fn group(words: &str) -> Option<Vec<Refusal>> {
         let device = first_function(words)?;
         return Some(vec![Refusal::NotViable { device, group: decimal(words, "group ") }]);
     }
-    if let Some(rest) = words.strip_prefix("IOMMU Group ").or_else(|| words.strip_prefix("IOMMU group ")) {
-        let (number, rest) = rest.split_once(' ')?;
-        let group = number.trim_end_matches(':').parse().ok()?;
-        // A tool's complaint names the group alone.
-        let device = rest.split_whitespace().next()?.parse().ok();
+    if let Some((group, device)) = member(words) {
         return Some(device.map(|device| vec![Refusal::Member { group, device }]).unwrap_or_default());
     }
-    if let Some((_, rest)) = words.split_once("iommu_groups/") {
-        let mut parts = rest.split('/');
-        let group = parts.next()?.parse().ok()?;
-        let device = parts.nth(1)?.split_whitespace().next()?.parse().ok()?;
-        return Some(vec![Refusal::Member { group, device }]);
+    // A record of a group that names no member says nothing of a driver.
+    if words.starts_with("IOMMU ") || words.contains("iommu_groups/") {
+        return None;
     }
     let driver =
         words.split_once(" driver ").map(|(_, rest)| rest).or_else(|| Some(words.split_once(" drv=")?.1))?;

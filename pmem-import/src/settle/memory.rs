@@ -1,5 +1,6 @@
 //! Which list of resources counts, and what of it, or of the firmware's map, is memory.
 
+use super::views;
 use crate::facts::{
     Facts, Finding, Listed, Listing, MapEntry, MapKind, MemoryMap, Node, NodeRange, NodeRangeKind, Place,
     Said, join,
@@ -109,8 +110,9 @@ pub(super) fn choose(facts: &mut Facts) -> (Listing, bool) {
         compare(facts, &listing);
         return (listing, true);
     }
-    match last_map(facts) {
-        Some(map) => (from_map(facts, &map), true),
+    let map = last_map(facts).map(|map| from_map(facts, &map));
+    match map.or_else(|| views::listing(facts, false)) {
+        Some(listing) => (listing, true),
         None => (Listing::default(), false),
     }
 }

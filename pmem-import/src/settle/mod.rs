@@ -5,8 +5,8 @@
 //!
 //! | fact | first | then | then |
 //! |---|---|---|---|
-//! | what is at an address | the last complete list of resources | the firmware's map, as the kernel changed it | what an architecture always has there |
-//! | RAM | the list of resources | modified map, e820, hypervisor's, kept, EFI | what the kernel's allocator was given, else memory blocks |
+//! | what is at an address | the last complete list of resources | the firmware's map, as the kernel changed it, else what an emulator's CPUs see | what an architecture always has there |
+//! | RAM | the list of resources | modified map, e820, hypervisor's, kept, EFI; an emulator's | what the kernel's allocator was given, else memory blocks |
 //! | a node's memory | memory blocks, dax devices | what the kernel's allocator was given | SRAT |
 //! | distances, speeds | the kernel's files | what tools print | SLIT, HMAT |
 //! | a machine without nodes | `meminfo` and the CPUs are node 0's | | |
@@ -30,6 +30,7 @@ mod pci;
 mod root;
 mod tables;
 mod tree;
+mod views;
 mod windows;
 
 pub use cxl::{CxlMemory, CxlPlace, CxlRegion, CxlTarget, CxlWindow, Sharing};
@@ -45,6 +46,7 @@ use orphans::{Way, orphans};
 pub(crate) use pci::Child;
 pub(crate) use root::Root;
 use tree::Given;
+pub(crate) use views::SeenFrom;
 
 use crate::facts::{BusId, Facts, Finding, Function, Iommu, Listing, Nodes, Place};
 use pmem_core::{AddrRange, FirmwareMemory};
@@ -85,6 +87,8 @@ pub(crate) struct Settled {
     pub(crate) iommu: Iommu,
     /// Which CXL device has which addresses.
     pub(crate) cxl: CxlMemory,
+    /// What an emulator's address spaces see.
+    pub(crate) views: Vec<SeenFrom>,
     /// The version of the kernel that they are of: `6.12.117`.
     pub(crate) kernel: Option<String>,
     /// The processor is AMD's.
@@ -103,7 +107,8 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
     let mut ram = memory::ram(facts, &listing, listed);
     let numa = nodes::settle(facts, &listing, &mut ram);
     let kinds = nodes::kinds(&numa, &listing, &ram, &facts.dax);
-    let ports = memory::last_complete(&facts.ports).cloned().unwrap_or_default();
+    let ports = memory::last_complete(&facts.ports).cloned().or_else(|| views::listing(facts, true));
+    let ports = ports.unwrap_or_default();
     let sources = facts.pci.functions.keys().map(|(source, _)| *source).collect();
     let pci::Settled { functions, mut roots, mut children, bus_lines, loose, differences } =
         pci::settle(facts, &listing, &ports);
@@ -153,6 +158,7 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
         is_x86,
         iommu: std::mem::take(&mut facts.iommu),
         cxl: cxl::settle(facts),
+        views: views::seen(facts),
         kernel: facts.identity.kernel.as_ref().and_then(|said| version(&said.value)),
         is_amd: facts.mtrr.is_amd,
         hidden: !facts.memory.is_empty() && facts.memory.iter().all(|listing| listing.hidden),
@@ -213,4 +219,9 @@ fn is_x86(facts: &Facts) -> bool {
         || !facts.mtrr.cpus.is_empty()
         || facts.firmware.maps.iter().any(|map| map.kind != crate::facts::MapKind::Efi)
         || lines.into_iter().any(|line| of_x86(&line.name))
+        || facts
+            .views
+            .iter()
+            .flat_map(|view| &view.ranges)
+            .any(|range| range.name == "apic-msi" || range.name == "ioapic")
 }

@@ -1,7 +1,7 @@
 //! IOMMUs as sources describe them.
 
 use crate::sources::Sources;
-use pmem_import::{Machine, ReservedKind, ReservedRange, Translation};
+use pmem_import::{Machine, ReservedKind, ReservedRange, Translation, show_list};
 use pmem_iommu::acpi::dmar::{Scope, ScopeKind};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -147,7 +147,15 @@ fn scope(machine: &Machine, scope: &Scope) -> String {
 /// For whom a range is reserved.
 pub(super) fn devices(machine: &Machine, reserved: &ReservedRange) -> Vec<String> {
     let scopes = reserved.scopes.iter().map(|found| scope(machine, found));
-    scopes.chain(reserved.functions.iter().map(ToString::to_string)).collect()
+    let functions = reserved.functions.iter().map(ToString::to_string);
+    let groups = match &reserved.groups[..] {
+        [] => None,
+        [one] => Some(format!("group {one}")),
+        // All of them: for everybody.
+        all if machine.iommu.groups.values().all(|group| all.contains(group)) => None,
+        all => Some(format!("groups {}", show_list(all))),
+    };
+    scopes.chain(functions).chain(groups).collect()
 }
 
 impl IommuShow {

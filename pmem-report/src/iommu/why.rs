@@ -40,7 +40,9 @@ impl IommuWhy {
         let (first, last) = (range.start(), range.last());
         let mut why = Vec::new();
         let overlaps = |low: &u64, high: &u64| first <= *high && *low <= last;
-        for said in iommu.reserved.iter().map(|said| &said.value).filter(|said| range.overlaps(said.range)) {
+        for said in
+            iommu.reserved_for(device).map(|said| &said.value).filter(|said| range.overlaps(said.range))
+        {
             let names = devices(machine, said);
             let whose = if names.is_empty() { String::new() } else { format!(", for {}", names.join(", ")) };
             let what = match said.kind {

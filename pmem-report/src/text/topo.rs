@@ -1,7 +1,7 @@
 //! The machine at a glance.
 
 use super::style::{Styles, compact, lines, read, styled, table, warnings};
-use crate::topo::{ArenaSummary, BusSummary, CxlShare, FunctionSummary, NodeSummary, Topo};
+use crate::topo::{AddressSpace, ArenaSummary, BusSummary, CxlShare, FunctionSummary, NodeSummary, Topo};
 use crate::units::{Extent, bandwidth, size};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -40,6 +40,12 @@ pub fn topo(report: &Topo, detail: Detail, styles: &Styles, out: &mut dyn Write)
         let rows: Vec<Vec<String>> = report.cxl.iter().map(share).collect();
         write!(out, "{}", lines(&compact(&["what", "at", "size", "shared out", "to"], &[2], &rows)))?;
     }
+    if !report.address_spaces.is_empty() {
+        writeln!(out, "{}", styled(styles.heading, "Address spaces"))?;
+        let rows: Vec<Vec<String>> =
+            report.address_spaces.iter().map(|space| space_row(space, detail)).collect();
+        write!(out, "{}", lines(&compact(&["seen from", "address spaces", "what"], &[], &rows)))?;
+    }
     if !report.buses.is_empty() {
         writeln!(out, "{}", styled(styles.heading, "PCI"))?;
         let tree = Tree::new(report);
@@ -61,6 +67,34 @@ fn share(found: &CxlShare) -> Vec<String> {
     };
     let what = found.region.clone().unwrap_or_else(|| "window".to_owned());
     vec![what, found.range.to_string(), size(found.range.len()), ways, found.targets.join(", ")]
+}
+
+fn space_row(space: &AddressSpace, detail: Detail) -> Vec<String> {
+    // One name often stands for many devices.
+    let mut names: Vec<(&str, usize)> = Vec::new();
+    for name in &space.names {
+        match names.iter_mut().find(|(known, _)| known == name) {
+            Some((_, times)) => *times += 1,
+            None => names.push((name, 1)),
+        }
+    }
+    let most = if detail == Detail::All { usize::MAX } else { WIDEST };
+    let more = names.len().saturating_sub(most);
+    let mut words: Vec<String> = names
+        .iter()
+        .take(most)
+        .map(|(name, times)| if *times > 1 { format!("{name} × {times}") } else { (*name).to_owned() })
+        .collect();
+    if more > 0 {
+        words.push(format!("{more} more (--all)"));
+    }
+    let what = match (&space.through, space.is_empty) {
+        (Some(through), _) => format!("through {through}, whose tables are not shown"),
+        (None, true) => "nothing: may not master the bus".to_owned(),
+        (None, false) => String::new(),
+    };
+    let (arena, _) = space.arena.split_once(" (").unwrap_or((&space.arena, ""));
+    vec![arena.to_owned(), words.join(", "), what]
 }
 
 /// What two nodes have in common if they are shown in one row.

@@ -1,5 +1,12 @@
 //! The machine at a glance: nodes and their memory, buses, bridges, functions, and what is odd.
 
+mod share;
+mod space;
+
+pub use share::CxlShare;
+pub use space::AddressSpace;
+pub(crate) use space::is_empty;
+
 use crate::attrs::{AttrWords, Speed, metric, state_word};
 use crate::sources::Sources;
 use crate::units::{Addr, End, Extent};
@@ -23,6 +30,8 @@ pub struct Topo {
     pub distances: DistanceTable,
     /// CXL's windows and regions.
     pub cxl: Vec<CxlShare>,
+    /// Address spaces of an emulator; those that see the same are together.
+    pub address_spaces: Vec<AddressSpace>,
     /// PCI buses, those of outer bridges first.
     pub buses: Vec<BusSummary>,
     /// PCI functions.
@@ -30,22 +39,6 @@ pub struct Topo {
     /// What was read.
     #[serde(flatten)]
     pub sources: Sources,
-}
-
-/// Addresses that CXL shares out.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct CxlShare {
-    /// A region's name; null of a window.
-    pub region: Option<String>,
-    /// Its addresses.
-    #[serde(flatten)]
-    pub range: Extent,
-    /// Among how many they are shared out; null if that is not known.
-    pub ways: Option<u8>,
-    /// By pieces of so many bytes.
-    pub granularity: Option<u32>,
-    /// To whom, by position: host bridges by their numbers, or devices; `?` of one that no source names.
-    pub targets: Vec<String>,
 }
 
 /// An arena.
@@ -332,34 +325,13 @@ impl Topo {
                 columns: distances.columns.clone(),
                 matrix: distances.rows.values().cloned().collect(),
             },
-            cxl: cxl(machine),
+            cxl: share::all(machine),
+            address_spaces: space::all(machine),
             buses: buses(machine),
             functions: machine.functions.iter().map(|f| function(machine, f, ids)).collect(),
             sources: Sources::of(machine),
         }
     }
-}
-
-fn cxl(machine: &Machine) -> Vec<CxlShare> {
-    let windows = machine.cxl.windows.iter().map(|window| CxlShare {
-        region: None,
-        range: window.range.into(),
-        ways: window.sharing.as_ref().map(|sharing| sharing.ways),
-        granularity: window.sharing.as_ref().map(|sharing| sharing.granularity),
-        targets: window.bridges.iter().map(|id| format!("host bridge {id}")).collect(),
-    });
-    let regions = machine.cxl.regions.iter().map(|region| CxlShare {
-        region: Some(region.name.clone()),
-        range: region.range.into(),
-        ways: Some(region.sharing.ways),
-        granularity: Some(region.sharing.granularity),
-        targets: region
-            .targets
-            .iter()
-            .map(|target| target.as_ref().map_or("?".to_owned(), |target| target.device.clone()))
-            .collect(),
-    });
-    windows.chain(regions).collect()
 }
 
 fn arena(machine: &Machine, id: ArenaId, is_bus: bool) -> Option<ArenaSummary> {
