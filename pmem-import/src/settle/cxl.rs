@@ -58,9 +58,9 @@ pub struct Sharing {
     pub ways: u8,
     /// By pieces of so many bytes.
     pub granularity: u32,
-    /// Which one is told by bits that are taken together; by modulo if there are none.
+    /// Bits that are taken together: the lowest of each becomes their parity before pieces are dealt (CXL 3.1, 9.18.1.5 and table 9-22).
     pub maps: Vec<u64>,
-    /// Which one is told is not known: bits that are taken together at one level, with others below.
+    /// The bits that are taken together are not known.
     pub is_unknown: bool,
 }
 
@@ -84,25 +84,25 @@ impl Sharing {
         Self { ways, granularity, maps: Vec::new(), is_unknown: false }
     }
 
+    /// The address with bits that are taken together put into the lowest of them; the same leads back.
+    fn mixed(&self, at: u64) -> u64 {
+        self.maps.iter().fold(at, |at, map| {
+            let lowest = map & map.wrapping_neg();
+            if (at & map).count_ones() % 2 == 1 { at | lowest } else { at & !lowest }
+        })
+    }
+
     /// Which one has an address of a range, and at which place of its share.
     #[must_use]
     pub fn place(&self, range: AddrRange, at: u64) -> Option<(u8, u64)> {
         if self.is_unknown || !range.contains(at) {
             return None;
         }
-        let share = |position| Interleave::new(range, self.ways, self.granularity, position, 0).ok();
-        let (own, position) =
-            (0..self.ways).find_map(|position| Some((share(position)?.translate(at)?, position)))?;
-        if self.maps.is_empty() {
-            return Some((position, own));
-        }
-        // The bits that are left out are the same; who has the piece is told by others as well.
-        let position = self
-            .maps
-            .iter()
-            .enumerate()
-            .fold(0, |position, (n, map)| position | ((at & map).count_ones() as u8 & 1) << n);
-        Some((position, own))
+        let dealt = self.mixed(at);
+        (0..self.ways).find_map(|position| {
+            let share = Interleave::new(range, self.ways, self.granularity, position, 0).ok()?;
+            Some((position, share.translate(dealt)?))
+        })
     }
 
     /// The address of a range that is at a place of one's share.
@@ -111,14 +111,8 @@ impl Sharing {
         if self.is_unknown {
             return None;
         }
-        let share = |position| Interleave::new(range, self.ways, self.granularity, position, 0).ok();
-        if self.maps.is_empty() {
-            return share(position)?.invert(own);
-        }
-        // One of the pieces that differ only in the bits that are left out.
-        (0..self.ways)
-            .filter_map(|n| share(n)?.invert(own))
-            .find(|at| self.place(range, *at).is_some_and(|(found, _)| found == position))
+        let share = Interleave::new(range, self.ways, self.granularity, position, 0).ok()?;
+        Some(self.mixed(share.invert(own)?)).filter(|at| range.contains(*at))
     }
 }
 
@@ -159,11 +153,18 @@ impl CxlMemory {
 fn of_window(window: &Cfmws, maps: &[&Cxims]) -> Option<Sharing> {
     let (ways, granularity) = window.ways.zip(window.granularity)?;
     let mut sharing = Sharing::modulo(ways, granularity);
-    if window.is_xor && ways > 1 {
+    // Of multiples of three one bit less is taken together for each two: what is left is divided. A table may have more maps than a
+    // window takes.
+    let bits = ways.trailing_zeros() as usize;
+    if window.is_xor && bits > 0 {
         let own = maps.iter().find(|maps| maps.granularity == Some(granularity));
-        sharing.maps = own.map(|maps| maps.maps.clone()).unwrap_or_default();
-        // With multiples of three a remainder goes with the bits; and maps that are not there tell nothing.
-        sharing.is_unknown = !ways.is_power_of_two() || sharing.maps.len() != ways.trailing_zeros() as usize;
+        sharing.maps = own.map(|maps| maps.maps.iter().copied().take(bits).collect()).unwrap_or_default();
+        // Each map has a bit of its own, the lowest; maps that are not there, or are others, tell nothing.
+        let low = granularity.trailing_zeros();
+        let lowest = |n: u32| 1u64 << (low + n);
+        let all = (0..bits as u32).fold(0, |all, n| all | lowest(n));
+        let is_own = |(n, map): (u32, &u64)| map & (all | (lowest(0) - 1)) == lowest(n);
+        sharing.is_unknown = sharing.maps.len() != bits || !(0..).zip(&sharing.maps).all(is_own);
     }
     Some(sharing)
 }
@@ -202,10 +203,9 @@ fn region(cxl: &Cxl, windows: &[CxlWindow], found: &Region) -> Option<CxlRegion>
     if let Some(of_window) =
         window.and_then(|window| window.sharing.as_ref()).filter(|of| !of.maps.is_empty() || of.is_unknown)
     {
+        // What a window takes together is so before anybody below it shares out.
         sharing.maps.clone_from(&of_window.maps);
-        // Bridges share out what is left by other rules.
-        sharing.is_unknown =
-            of_window.is_unknown || of_window.ways != ways || of_window.granularity != granularity;
+        sharing.is_unknown = of_window.is_unknown;
     }
     let target = |position: u32| {
         let named = found.targets.get(&position);
@@ -272,10 +272,8 @@ mod tests {
                         assert_eq!(sharing.place(range, at), Some(expected), "{ways} {granularity} {at:#x}");
                         assert_eq!(sharing.back(range, expected.0, expected.1), Some(at));
                         let (select, own) = decoded(at, ways.into(), step);
-                        // Bits and remainders number the devices otherwise, and take out the same.
                         let first = decoded(base, ways.into(), step).1;
-                        assert_eq!(own - first, expected.1, "{ways} {granularity} {at:#x}");
-                        assert!(select < u64::from(ways));
+                        assert_eq!((select as u8, own - first), expected, "{ways} {granularity} {at:#x}");
                     }
                 }
                 let last = range.last();
@@ -286,19 +284,51 @@ mod tests {
         }
     }
 
+    /// Maps that have each a bit of their own and any above those of all.
+    fn maps(bits: u32, granularity: u32, high: &[u64], size: u64) -> Vec<u64> {
+        let above = |n: u32| {
+            high[n as usize] & !((1 << (granularity + bits)) - 1) & (size.next_power_of_two() / 2 - 1)
+        };
+        (0..bits).map(|n| 1 << (granularity + n) | above(n)).collect()
+    }
+
+    #[test]
+    fn a_window_takes_as_many_maps_as_it_has_bits_and_only_what_it_understands() {
+        let window = |ways, xormaps: &[u64]| {
+            let cxims = Cxims { granularity: Some(256), maps: xormaps.to_vec() };
+            let window = Cfmws {
+                offset: 0,
+                base: 0,
+                size: 256 * MIB * u64::from(ways),
+                ways: Some(ways),
+                is_xor: true,
+                granularity: Some(256),
+                restrictions: 0,
+                qos: 0,
+                targets: Vec::new(),
+            };
+            of_window(&window, &[&cxims]).unwrap()
+        };
+        let all = [0x1_0100, 0x2_0200, 0x4_0400, 0x8_0800];
+        assert_eq!(window(2, &all).maps, all[..1]);
+        assert_eq!((window(12, &all).maps.len(), window(12, &all).is_unknown), (2, false));
+        assert_eq!((window(3, &[]).maps.len(), window(3, &[]).is_unknown), (0, false), "three need none");
+        assert!(window(4, &all[..1]).is_unknown, "one is missing");
+        assert!(window(2, &all[1..]).is_unknown, "its lowest bit is not the piece's");
+        assert!(window(4, &[0x1_0300, 0x2_0200]).is_unknown, "one has another's bit");
+    }
+
     proptest! {
-        /// Bits that are taken together: each device has as much, each place is somebody's, and the way back leads there.
+        /// Bits that are taken together, as the specification counts targets: a parity for each bit, a remainder for what is above. Each
+        /// device has as much, each place is somebody's, and the way back leads there.
         #[test]
         fn bits_that_are_taken_together_lead_there_and_back(
-            log in 1..=4u32, granularity in 8..=14u32, high in any::<[u64; 4]>(), at in any::<u64>()
+            ways in prop::sample::select(vec![1u8, 2, 3, 4, 6, 8, 12, 16]), granularity in 8..=14u32, high in any::<[u64; 4]>(), at in any::<u64>()
         ) {
-            let ways = 1u8 << log;
             let size = 256 * MIB * u64::from(ways);
-            let range = AddrRange::sized(size * 3, size).unwrap();
-            // Each map has its own bit, and any above those of all.
-            let maps: Vec<u64> = (0..log)
-                .map(|n| 1 << (granularity + n) | high[n as usize] & !((1 << (granularity + log)) - 1) & (size - 1))
-                .collect();
+            let range = AddrRange::sized(size * 4, size).unwrap();
+            let bits = ways.trailing_zeros();
+            let maps = maps(bits, granularity, &high, size);
             let sharing = Sharing { maps: maps.clone(), ..Sharing::modulo(ways, 1 << granularity) };
             let at = range.start() + at % size;
             let (position, own) = sharing.place(range, at).unwrap();
@@ -306,11 +336,16 @@ mod tests {
                 let parity = (0..64).filter(|bit| at >> bit & 1 == 1 && map >> bit & 1 == 1).count() % 2;
                 prop_assert_eq!(usize::from(position >> n & 1), parity);
             }
+            let (above, divisor) = (at >> (granularity + bits), if ways.is_multiple_of(3) { 3 } else { 1 });
+            prop_assert_eq!(u64::from(position >> bits), above % divisor);
+            prop_assert_eq!(own >> granularity, above / divisor - (range.start() >> (granularity + bits)) / divisor);
+            prop_assert_eq!(own & ((1 << granularity) - 1), at & ((1 << granularity) - 1));
             prop_assert_eq!(sharing.back(range, position, own), Some(at));
             // The others have the pieces beside it at the same place.
-            let piece = at & !((u64::from(ways) << granularity) - 1) | at & ((1 << granularity) - 1);
+            let group = u64::from(ways) << granularity;
+            let first = range.start() + (at - range.start()) / group * group + (at & ((1 << granularity) - 1));
             let all: std::collections::BTreeSet<(u8, u64)> =
-                (0..u64::from(ways)).map(|n| sharing.place(range, piece | n << granularity).unwrap()).collect();
+                (0..u64::from(ways)).map(|n| sharing.place(range, first + (n << granularity)).unwrap()).collect();
             prop_assert_eq!(all.len(), usize::from(ways));
             prop_assert!(all.iter().all(|(_, place)| *place == own));
         }
