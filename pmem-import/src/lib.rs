@@ -29,9 +29,10 @@ pub use error::ImportError;
 pub use facts::{
     Access, Aperture, BusId, Complaint, Conflict, Cxl, Decoder, Distances, Entry, Facts, Finding, Firmware,
     FlatKind, FlatRange, FlatView, Function, Heard, Initiators, Iommu, IommuUnit, Level, Listed, Listing,
-    MapEntry, MapKind, MemoryMap, Node, Nodes, Odd, Pci, PciResource, PciSource, Place, Region, Remark,
-    RequesterAlias, ReservedKind, ReservedRange, ResourceKind, Said, Shape, SpecialDevice, StreamMap,
-    TableKind, Tables, Translation, Unplaced, Wish, crossing, join, show_bus, without,
+    MapEntry, MapKind, MemoryMap, Node, NodeRange, NodeRangeKind, Nodes, Odd, Pci, PciResource, PciSource,
+    Place, Region, Remark, RequesterAlias, ReservedKind, ReservedRange, ResourceKind, Said, Shape,
+    SpecialDevice, StreamMap, TableKind, Tables, Translation, Unplaced, Wish, crossing, join, show_bus,
+    without,
 };
 pub use gather::{Gathered, gather};
 pub use machine::{AddressSpaces, Bus, Inventory, Machine, Memory, Net, NodeArenas};

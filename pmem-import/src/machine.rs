@@ -1,6 +1,6 @@
 //! A machine as a model, with the names that its sources give to things.
 
-use crate::facts::{Aperture, BusId, Distances, Finding, Function, Heard, Iommu, Nodes, ResourceKind};
+use crate::facts::{Aperture, BusId, Distances, Finding, Function, Heard, Iommu, Nodes, ResourceKind, Said};
 use crate::names::Names;
 use crate::settle::{CxlMemory, MemoryKind, NodeKind, PciTree};
 use pmem_core::{
@@ -118,7 +118,7 @@ pub struct Machine {
     /// Which CXL device has which addresses.
     pub cxl: CxlMemory,
     /// What firmware's own map says, in order of address; empty if no source has one.
-    pub firmware: Vec<(AddrRange, FirmwareMemory)>,
+    pub firmware: Vec<Said<(AddrRange, FirmwareMemory)>>,
     /// The version of the kernel that the sources are of.
     pub kernel: Option<String>,
     /// What regions are called.

@@ -1,6 +1,6 @@
 //! What sources call addresses: names nest, and none is given to addresses that its line does not cover.
 
-use crate::facts::Listing;
+use crate::facts::{Listed, Listing, Place};
 use crate::settle::{WellKnown, well_known};
 use pmem_core::AddrRange;
 
@@ -39,13 +39,18 @@ impl Index {
         Self { listing, leaves }
     }
 
-    fn at(&self, addr: u64) -> Vec<&str> {
+    /// The lines that an address lies in, from the inside out.
+    fn lines(&self, addr: u64) -> impl Iterator<Item = &Listed> {
         let after = self.leaves.partition_point(|(range, _)| range.start() <= addr);
         let found =
             after.checked_sub(1).and_then(|i| self.leaves.get(i)).filter(|(range, _)| range.contains(addr));
-        let Some((_, index)) = found else { return Vec::new() };
-        let inner = self.listing.lines.get(*index).map(|line| line.name.as_str());
-        inner.into_iter().chain(self.listing.around(*index).map(|line| line.name.as_str())).collect()
+        let index = found.map(|(_, index)| *index);
+        let inner = index.and_then(|index| self.listing.lines.get(index));
+        inner.into_iter().chain(index.into_iter().flat_map(|index| self.listing.around(index)))
+    }
+
+    fn at(&self, addr: u64) -> Vec<&str> {
+        self.lines(addr).map(|line| line.name.as_str()).collect()
     }
 }
 
@@ -57,6 +62,11 @@ impl Names {
     /// The names of a memory address, from the inside out; none if no source names it.
     pub fn of_memory(&self, addr: u64) -> Vec<&str> {
         self.memory.at(addr)
+    }
+
+    /// The lines that name a memory address, from the inside out, each with its place.
+    pub fn said_of_memory(&self, addr: u64) -> impl Iterator<Item = (&Listed, Place)> {
+        self.memory.lines(addr).map(|line| (line, self.memory.listing.place(line)))
     }
 
     /// The names of an I/O port, from the inside out.
@@ -78,7 +88,6 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::Listed;
 
     #[test]
     fn the_innermost_line_comes_first_and_covers_the_address() {

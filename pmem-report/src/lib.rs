@@ -10,6 +10,7 @@ mod attrs;
 pub mod bad;
 mod diff;
 pub mod emit;
+mod evidence;
 pub mod iommu;
 pub mod lint;
 mod memory;
@@ -30,6 +31,7 @@ mod xml;
 
 pub use attrs::{AttrWords, Speed};
 pub use diff::{Diff, Difference};
+pub use evidence::{About, Evidence, Stance, Sureness};
 pub use memory::{Memory, MemoryNode, Run, Segment, Unavailable};
 pub use resolve::{Answer, CxlAnswer, HopTaken, Outcome, Resolve, Seen, Space, unplaced};
 pub use schema::{SCHEMA, json, schemas};

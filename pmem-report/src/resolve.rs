@@ -1,6 +1,7 @@
 //! What an address means: every interconnect crossed, the cost, what is there; or why it leads nowhere.
 
 use crate::attrs::metric;
+use crate::evidence::{Evidence, Sureness};
 use crate::names;
 use crate::sources::Sources;
 use crate::topo::is_empty;
@@ -87,6 +88,8 @@ pub struct Answer {
     pub region: Option<String>,
     /// The function whose region it is.
     pub function: Option<String>,
+    /// The NUMA node that the memory is.
+    pub numa_node: Option<u32>,
     /// The kind of memory.
     pub memory: Option<String>,
     /// Of a CXL window's address: the device that answers.
@@ -103,6 +106,10 @@ pub struct Answer {
     pub places: Vec<Seen>,
     /// Why it leads nowhere.
     pub reason: Option<String>,
+    /// How sure the answer is.
+    pub sure: Sureness,
+    /// Who says what of it.
+    pub evidence: Vec<Evidence>,
 }
 
 /// Which CXL device answers.
@@ -226,6 +233,9 @@ impl Answer {
             _ => (from == machine.system).then_some(asked),
         };
         answer.cxl = at.filter(|_| answer.space == Space::Memory).and_then(|at| CxlAnswer::of(machine, at));
+        answer.as_interrupt(machine, from);
+        let place = if let OwnedResolution::Accept { place, .. } = resolution { Some(place) } else { None };
+        answer.judge(machine, from, place, at);
         answer
     }
 
@@ -244,6 +254,7 @@ impl Answer {
             addr: None,
             region: None,
             function: None,
+            numa_node: None,
             memory: None,
             cxl: None,
             cost: None,
@@ -252,6 +263,8 @@ impl Answer {
             hops: Vec::new(),
             places: Vec::new(),
             reason: None,
+            sure: Sureness::Unknown,
+            evidence: Vec::new(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which CXL device answers at an address, and at which of its own.
 
 use crate::acpi::{Cfmws, Cxims};
-use crate::facts::{Cxl, Facts, Region};
+use crate::facts::{Cxl, Facts, Place, Region, Said};
 use pmem_core::{AddrRange, Interleave};
 use pmem_pci::Address;
 
@@ -19,6 +19,8 @@ pub struct CxlMemory {
 pub struct CxlRegion {
     /// What it is called.
     pub name: String,
+    /// Where it is said.
+    pub at: Place,
     /// Its addresses.
     pub range: AddrRange,
     /// How it is shared out.
@@ -30,6 +32,8 @@ pub struct CxlRegion {
 /// A window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CxlWindow {
+    /// Where it is said.
+    pub at: Place,
     /// Its addresses.
     pub range: AddrRange,
     /// How it is shared out; `None` if it is coded as nobody knows.
@@ -179,14 +183,15 @@ pub(super) fn settle(facts: &Facts) -> CxlMemory {
         .filter_map(|said| {
             let range = AddrRange::sized(said.value.base, said.value.size).ok()?;
             let sharing = of_window(&said.value, &maps);
-            Some(CxlWindow { range, sharing, bridges: said.value.targets.clone() })
+            Some(CxlWindow { at: said.at.clone(), range, sharing, bridges: said.value.targets.clone() })
         })
         .collect();
-    let regions = cxl.regions.iter().filter_map(|said| region(cxl, &windows, &said.value)).collect();
+    let regions = cxl.regions.iter().filter_map(|said| region(cxl, &windows, said)).collect();
     CxlMemory { regions, windows }
 }
 
-fn region(cxl: &Cxl, windows: &[CxlWindow], found: &Region) -> Option<CxlRegion> {
+fn region(cxl: &Cxl, windows: &[CxlWindow], said: &Said<Region>) -> Option<CxlRegion> {
+    let found = &said.value;
     // Of a region of which nothing is said the decoders of its addresses tell.
     let own = || {
         cxl.decoders.iter().map(|said| &said.value).filter(|decoder| {
@@ -220,7 +225,7 @@ fn region(cxl: &Cxl, windows: &[CxlWindow], found: &Region) -> Option<CxlRegion>
         Some(CxlTarget { device, decoder: decoder.name.clone(), function, own })
     };
     let targets = (0..u32::from(ways)).map(target).collect();
-    Some(CxlRegion { name: found.name.clone(), range: found.range, sharing, targets })
+    Some(CxlRegion { name: found.name.clone(), at: said.at.clone(), range: found.range, sharing, targets })
 }
 
 #[cfg(test)]

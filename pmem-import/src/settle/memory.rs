@@ -155,6 +155,31 @@ pub(crate) fn flatten(map: &MemoryMap) -> RangeInclusiveMap<u64, FirmwareMemory>
     flat
 }
 
+/// Its ranges in order of address.
+fn in_order(map: &MemoryMap) -> Vec<&MapEntry> {
+    let mut entries: Vec<&MapEntry> = map.entries.iter().collect();
+    entries.sort_by_key(|entry| entry.range.start());
+    entries
+}
+
+/// The line that speaks of an address; the map's first if none does.
+fn line_of(map: &MemoryMap, entries: &[&MapEntry], addr: u64) -> u32 {
+    let after = entries.partition_point(|entry| entry.range.start() <= addr);
+    let last = after.checked_sub(1).map(|last| entries[last]).filter(|entry| entry.range.contains(addr));
+    last.map_or(map.at.line, |entry| entry.line)
+}
+
+/// What a map says of each address, and where.
+pub(super) fn said(map: &MemoryMap) -> Vec<Said<(AddrRange, FirmwareMemory)>> {
+    let (flat, entries) = (flatten(map), in_order(map));
+    let one = |(range, kind): (&std::ops::RangeInclusive<u64>, &FirmwareMemory)| {
+        let range = AddrRange::inclusive(*range.start(), *range.end()).ok()?;
+        let at = Place::line(&map.at.source, line_of(map, &entries, range.start()));
+        Some(Said::new((range, *kind), at))
+    };
+    flat.iter().filter_map(one).collect()
+}
+
 /// Named ranges as the firmware's map has them, after what the kernel changed.
 fn from_map(facts: &Facts, map: &MemoryMap) -> Listing {
     let mut flat = flatten(map);
@@ -174,13 +199,7 @@ fn from_map(facts: &Facts, map: &MemoryMap) -> Listing {
             }
         }
     }
-    let mut entries: Vec<&MapEntry> = map.entries.iter().collect();
-    entries.sort_by_key(|entry| entry.range.start());
-    let line_of = |addr: u64| {
-        let after = entries.partition_point(|entry| entry.range.start() <= addr);
-        let last = after.checked_sub(1).map(|last| entries[last]).filter(|entry| entry.range.contains(addr));
-        last.map_or(map.at.line, |entry| entry.line)
-    };
+    let entries = in_order(map);
     let lines = flat.iter().filter_map(|(range, kind)| {
         let name = match kind {
             kind if kind.is_usable() => "System RAM",
@@ -189,7 +208,13 @@ fn from_map(facts: &Facts, map: &MemoryMap) -> Listing {
             kind => kind.name(),
         };
         let range = AddrRange::inclusive(*range.start(), *range.end()).ok()?;
-        Some(Listed { range, name: name.to_owned(), depth: 0, parent: None, line: line_of(range.start()) })
+        Some(Listed {
+            range,
+            name: name.to_owned(),
+            depth: 0,
+            parent: None,
+            line: line_of(map, &entries, range.start()),
+        })
     });
     Listing { lines: lines.collect(), hidden: false, source: map.at.source.clone() }
 }

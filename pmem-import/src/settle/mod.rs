@@ -48,7 +48,7 @@ pub(crate) use root::Root;
 use tree::Given;
 pub(crate) use views::SeenFrom;
 
-use crate::facts::{BusId, Facts, Finding, Function, Iommu, Listing, Nodes, Place};
+use crate::facts::{BusId, Facts, Finding, Function, Iommu, Listing, Nodes, Place, Said};
 use pmem_core::{AddrRange, FirmwareMemory};
 use pmem_pci::Address;
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,7 +78,7 @@ pub(crate) struct Settled {
     /// The lines of memory and of ports that are buses' windows or apertures.
     pub(crate) bus_lines: [BTreeSet<usize>; 2],
     /// What firmware's own map says, in order of address; empty if no source has one.
-    pub(crate) firmware: Vec<(AddrRange, FirmwareMemory)>,
+    pub(crate) firmware: Vec<Said<(AddrRange, FirmwareMemory)>>,
     /// Memory-mapped configuration space that no list names.
     pub(crate) ecam: Vec<(u32, AddrRange)>,
     /// What sources have that only x86 has.
@@ -133,13 +133,7 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
         let mut same = listing.lines.iter().filter(|line| line.range == range);
         same.any(|line| line.name.contains("ECAM") || line.name.contains("MMCONFIG"))
     };
-    let firmware = memory::firmware_map(facts).map(|map| {
-        let flat = memory::flatten(&map);
-        let entry = |(range, kind): (&std::ops::RangeInclusive<u64>, &FirmwareMemory)| {
-            AddrRange::inclusive(*range.start(), *range.end()).ok().map(|range| (range, *kind))
-        };
-        flat.iter().filter_map(entry).collect()
-    });
+    let firmware = memory::firmware_map(facts).map(|map| memory::said(&map));
     let ecam = facts.pci.ecam.iter().map(|said| said.value).filter(|(_, range)| !named(*range)).collect();
     Settled {
         memory: listing,

@@ -63,7 +63,7 @@ fn short(bytes: u64) -> String {
 
 /// In order; neighbours of one type are one.
 fn ranges(machine: &Machine) -> Result<Vec<(Extent, FirmwareMemory)>, EmitError> {
-    let own = machine.firmware.iter().map(|(range, kind)| (Extent::from(*range), *kind));
+    let own = machine.firmware.iter().map(|said| (Extent::from(said.value.0), said.value.1));
     let mut all: Vec<(Extent, FirmwareMemory)> = own.collect();
     if all.is_empty() {
         let kinds = kinds(machine);

@@ -1,6 +1,7 @@
 //! What addresses mean, one after another.
 
 use super::style::{Styles, section};
+use crate::evidence::{Evidence, Stance, Sureness};
 use crate::resolve::{Answer, CxlAnswer, Outcome, Resolve, Space};
 use std::io::{self, Write};
 
@@ -41,6 +42,7 @@ fn text(answer: &Answer) -> String {
         };
         text.push_str(&format!("    {} {}, over {}, {cost}\n", hop.from, hop.addr, hop.interconnect));
     }
+    text.push_str(&judged(answer));
     if let Some(cxl) = &answer.cxl {
         text.push_str(&format!("  CXL: {}\n", shared(cxl)));
     }
@@ -48,6 +50,47 @@ fn text(answer: &Answer) -> String {
         text.push_str(&format!("  why: {reason}\n"));
     }
     text
+}
+
+/// Which node, kind of memory and device, how sure that is, and who says so: in a line.
+fn judged(answer: &Answer) -> String {
+    let mut is = Vec::new();
+    is.extend(answer.numa_node.map(|node| format!("node {node}")));
+    is.extend(answer.memory.clone());
+    is.extend(answer.function.clone());
+    is.extend(answer.cxl.as_ref().and_then(|cxl| cxl.device.clone()));
+    let sure = match answer.sure {
+        Sureness::Agreed => "several sources agree",
+        Sureness::Said => "said",
+        Sureness::Inferred => "inferred",
+        Sureness::Architecture => "by architecture",
+        Sureness::Conditional => "if the IOMMU lets it through as it is",
+        Sureness::Doubtful => "in doubt",
+        Sureness::Unknown => "not known",
+    };
+    // Of one capture, the files in it are enough.
+    let sources = || answer.evidence.iter().filter_map(|said| said.source.as_deref());
+    let capture =
+        sources().next().and_then(|source| source.split_once(':')).map(|(capture, _)| format!("{capture}:"));
+    let capture =
+        capture.filter(|capture| sources().all(|source| source.starts_with(capture))).unwrap_or_default();
+    let one = |said: &Evidence| {
+        let but = if said.stance == Stance::Agrees { "" } else { "but " };
+        let source = said.source.as_deref().and_then(|source| source.strip_prefix(&capture));
+        let at = match (source, said.line) {
+            (Some(source), Some(line)) => format!(" ({source}:{line})"),
+            (Some(source), None) => format!(" ({source})"),
+            (None, _) => String::new(),
+        };
+        format!("{but}{}{at}", said.says)
+    };
+    let by: Vec<String> = answer.evidence.iter().map(one).collect();
+    if is.is_empty() && by.is_empty() {
+        return String::new();
+    }
+    is.push(sure.to_owned());
+    let by = if by.is_empty() { String::new() } else { format!(": {}", by.join("; ")) };
+    format!("  {}{by}\n", is.join(", "))
 }
 
 /// Which device has an address of CXL's.

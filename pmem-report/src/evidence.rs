@@ -1,0 +1,296 @@
+//! How sure an answer is: who says what of an address, and whether they agree.
+
+use crate::resolve::{Answer, Outcome, Space};
+use pmem_core::{ArenaId, Place as Spot};
+use pmem_import::{Machine, NodeRangeKind, Place, ReservedKind};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// How sure an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sureness {
+    /// Several sources say the same.
+    Agreed,
+    /// One source says so.
+    Said,
+    /// It follows from what sources say.
+    Inferred,
+    /// It holds on every machine of the architecture; no source says so.
+    Architecture,
+    /// It holds if an IOMMU, of which no source shows the tables, lets the device's addresses through as they are.
+    Conditional,
+    /// Sources contradict each other.
+    Doubtful,
+    /// No source says.
+    Unknown,
+}
+
+/// What is claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum About {
+    /// What is there.
+    What,
+    /// Which NUMA node it is.
+    Node,
+    /// Which kind of memory it is.
+    Memory,
+    /// Which device has it.
+    Device,
+    /// How a device's address becomes one of the CPUs'.
+    Way,
+}
+
+/// What one source says of an address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Evidence {
+    /// What it is about.
+    pub about: About,
+    /// What is said.
+    pub says: String,
+    /// The source; null if it is inferred, or so by architecture.
+    pub source: Option<String>,
+    /// The line, from 1; null if it is about the source as a whole.
+    pub line: Option<u32>,
+    /// Whether it agrees with the answer.
+    pub stance: Stance,
+}
+
+/// Whether what is said agrees with the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Stance {
+    /// It says the same.
+    Agrees,
+    /// It says something else that may be so as well, as of memory that the kernel keeps for itself.
+    Differs,
+    /// Both cannot be.
+    Contradicts,
+}
+
+/// Where message signalled interrupts are written to on a PC (Intel SDM volume 3, 11.11.1).
+const INTERRUPTS: std::ops::RangeInclusive<u64> = 0xfee0_0000..=0xfeef_ffff;
+
+/// What is gathered of an address.
+struct Case<'m> {
+    machine: &'m Machine,
+    all: Vec<Evidence>,
+}
+
+impl Case<'_> {
+    fn said(&mut self, about: About, at: &Place, says: impl Into<String>) -> &mut Evidence {
+        let line = (at.line != 0).then_some(at.line);
+        self.add(about, Some(at.source.to_string()), line, says.into())
+    }
+
+    fn inferred(&mut self, about: About, says: impl Into<String>) {
+        self.add(about, None, None, says.into());
+    }
+
+    fn add(
+        &mut self,
+        about: About,
+        source: Option<String>,
+        line: Option<u32>,
+        says: String,
+    ) -> &mut Evidence {
+        let same =
+            |had: &Evidence| (had.about, &had.source, had.line, &had.says) == (about, &source, line, &says);
+        let index = self.all.iter().position(same).unwrap_or_else(|| {
+            self.all.push(Evidence { about, says, source, line, stance: Stance::Agrees });
+            self.all.len() - 1
+        });
+        &mut self.all[index]
+    }
+
+    /// What is there, as lists and the firmware's map say.
+    fn what(&mut self, at: u64, is_memory: bool, is_device: bool) {
+        let machine = self.machine;
+        // The innermost name, and what of the names around it says that it is memory.
+        let mut lines = machine.names.said_of_memory(at);
+        let inner = lines.next();
+        let memory = lines.find(|(line, _)| line.name.starts_with("System RAM"));
+        let mut places = Vec::new();
+        for (line, place) in inner.into_iter().chain(memory) {
+            self.said(About::What, &place, line.name.clone());
+            places.push(place);
+        }
+        // A list may be made of the map itself.
+        let of_map = machine.firmware.iter().find(|said| said.value.0.contains(at));
+        if let Some(said) = of_map.filter(|said| !places.contains(&said.at)) {
+            let kind = said.value.1;
+            let says = self.said(About::What, &said.at, kind.name());
+            says.stance = match (is_memory, is_device) {
+                (true, _) if !kind.is_memory() => Stance::Contradicts,
+                (_, true) if kind.is_usable() => Stance::Contradicts,
+                (false, false) if kind.is_usable() => Stance::Differs,
+                _ => Stance::Agrees,
+            };
+        }
+    }
+
+    /// Whose memory it is.
+    fn node(&mut self, at: u64, node: Option<u32>) {
+        let machine = self.machine;
+        let mut claims: Vec<(u32, Place, &'static str)> = Vec::new();
+        for known in &machine.numa.all {
+            if known.memory().iter().any(|range| range.contains(at))
+                && let Some(place) = &known.at
+            {
+                claims.push((known.id, place.clone(), "memory block"));
+            }
+        }
+        for said in machine.numa.ranges.iter().filter(|said| said.value.range.contains(at)) {
+            let by = match said.value.kind {
+                NodeRangeKind::Srat => "range of firmware's",
+                NodeRangeKind::Kernel => "range of the kernel's",
+            };
+            claims.push((said.value.node, said.at.clone(), by));
+        }
+        if let (true, Some(node)) = (claims.is_empty() && machine.numa.all.len() > 1, node) {
+            self.inferred(About::Node, format!("node {node}, by the device that it is"));
+        }
+        for (id, place, by) in claims {
+            let says = self.said(About::Node, &place, format!("node {id}, {by}"));
+            says.stance = if node == Some(id) { Stance::Agrees } else { Stance::Contradicts };
+        }
+    }
+
+    /// How a device's address becomes one of the CPUs'.
+    fn way(&mut self, from: ArenaId, asked: u64) -> bool {
+        let machine = self.machine;
+        let bus = machine.buses.iter().find(|(_, bus)| bus.memory == from).map(|(id, _)| *id);
+        let Some(bus) = bus else { return false };
+        let on_bus: Vec<_> = machine
+            .functions
+            .iter()
+            .map(pmem_import::Function::bdf)
+            .filter(|function| (function.segment, function.bus) == bus)
+            .collect();
+        // Of devices of one bus some may have a range for themselves.
+        let mut seen = BTreeSet::new();
+        for said in on_bus.iter().flat_map(|function| machine.iommu.reserved_for(*function)) {
+            let reserved = &said.value;
+            if !reserved.range.contains(asked) || !seen.insert((reserved.range.start(), &said.at)) {
+                continue;
+            }
+            let says = match reserved.kind {
+                ReservedKind::Msi => "reserved for devices: interrupts are written there",
+                ReservedKind::Direct | ReservedKind::DirectRelaxable => {
+                    "reserved for devices: firmware shares memory with some there"
+                }
+                ReservedKind::Other => "reserved for devices: no mapping may use it",
+            };
+            self.said(About::Way, &said.at, says);
+        }
+        match machine.iommu.units.first() {
+            Some(unit) => {
+                self.said(About::Way, &unit.at, "an IOMMU, whose tables no source shows");
+                true
+            }
+            None => {
+                self.inferred(About::Way, "no source shows an IOMMU");
+                false
+            }
+        }
+    }
+}
+
+impl Answer {
+    /// Says how sure it is, and by whom.
+    pub(crate) fn judge(&mut self, machine: &Machine, from: ArenaId, place: Option<Spot>, at: Option<u64>) {
+        let mut case = Case { machine, all: Vec::new() };
+        let memory = place.and_then(|place| machine.memory.get(&place.arena));
+        let is_found = self.result.is_found();
+        let behind_unit = self.space == Space::Memory && case.way(from, self.asked.0);
+        if let Some(at) = at.filter(|_| self.space == Space::Memory) {
+            case.what(at, memory.is_some(), self.function.is_some());
+        }
+        if let (Some(memory), Some(at)) = (memory, at) {
+            self.numa_node = memory.node;
+            if !machine.numa.all.is_empty() {
+                case.node(at, memory.node);
+            }
+            let kind = memory.node.and_then(|node| machine.kinds.get(&node)).filter(|kind| kind.inferred);
+            if let Some(kind) = kind.filter(|kind| kind.kind == memory.kind) {
+                case.inferred(About::Memory, format!("{}, by its speed", kind.kind.name()));
+            }
+        }
+        self.of_device(machine, place, at, &mut case);
+        self.sure = self.sureness(&case.all, behind_unit, is_found);
+        case.all.sort_by_key(|said| said.about);
+        self.evidence = case.all;
+    }
+
+    /// Which device has it.
+    fn of_device(&self, machine: &Machine, place: Option<Spot>, at: Option<u64>, case: &mut Case<'_>) {
+        let region = place.and_then(|place| place.region);
+        if let Some(holder) = region.and_then(|region| machine.holders.get(&region))
+            && let Some(function) = machine.function(*holder)
+        {
+            let bars = machine.bars.get(holder).into_iter().flatten();
+            let own = bars.filter(|(_, own)| Some(*own) == region).map(|(kind, _)| *kind).next();
+            let resource = function.resources.iter().find(|resource| Some(resource.kind) == own);
+            if let Some(resource) = resource {
+                case.said(About::Device, &resource.at, holder.to_string());
+            }
+        }
+        let Some(at) = at.filter(|_| self.space == Space::Memory) else { return };
+        if let Some(place) = machine.cxl.at(at) {
+            case.said(About::Device, &place.region.at, place.region.name.clone());
+        } else if let Some((window, _)) = machine.cxl.bridge(at) {
+            case.said(About::Device, &window.at, "a CXL window");
+        }
+    }
+
+    fn sureness(&self, all: &[Evidence], behind_unit: bool, is_found: bool) -> Sureness {
+        let judged = |about: About| {
+            all.iter().filter(move |said| said.about == about && said.stance == Stance::Agrees)
+        };
+        if self.result == Outcome::Architecture {
+            return Sureness::Architecture;
+        }
+        if self.result == Outcome::Ambiguous || all.iter().any(|said| said.stance == Stance::Contradicts) {
+            return Sureness::Doubtful;
+        }
+        if !is_found {
+            // That nothing is there follows from nobody's naming anything.
+            return if self.result == Outcome::Fault { Sureness::Inferred } else { Sureness::Unknown };
+        }
+        if behind_unit {
+            return Sureness::Conditional;
+        }
+        let sources =
+            |about: About| judged(about).filter_map(|said| said.source.as_ref()).collect::<BTreeSet<_>>();
+        let (what, node, device) = (sources(About::What), sources(About::Node), sources(About::Device));
+        let only_inferred =
+            |about: About, said: &BTreeSet<&String>| said.is_empty() && judged(about).next().is_some();
+        if what.is_empty() && device.is_empty()
+            || only_inferred(About::Node, &node)
+            || only_inferred(About::Memory, &sources(About::Memory))
+            || self.memory.is_some() && self.numa_node.is_none() && !node.is_empty()
+        {
+            return Sureness::Inferred;
+        }
+        let what: BTreeSet<&String> = what.union(&device).copied().collect();
+        // As sure as the least sure part: of a node that one source names one source is enough to say so.
+        if what.len() > 1 && (node.len() > 1 || judged(About::Node).next().is_none()) {
+            return Sureness::Agreed;
+        }
+        Sureness::Said
+    }
+
+    /// What a device's write there is, where the architecture gives it a meaning that memory's addresses do not have.
+    pub(crate) fn as_interrupt(&mut self, machine: &Machine, from: ArenaId) {
+        let is_device = machine.buses.values().any(|bus| bus.memory == from);
+        let is_pc = machine.names.by_architecture(*INTERRUPTS.start()).is_some();
+        if is_device && self.space == Space::Memory && is_pc && INTERRUPTS.contains(&self.asked.0) {
+            self.what = "message signalled interrupts: what a device writes there is an interrupt".to_owned();
+            if !self.result.is_found() {
+                self.result = Outcome::Architecture;
+            }
+        }
+    }
+}
