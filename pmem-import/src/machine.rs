@@ -103,6 +103,8 @@ pub struct Machine {
     pub numa: Nodes,
     /// By node: what kind of memory it has.
     pub kinds: BTreeMap<u32, NodeKind>,
+    /// By node of which Linux's tier is not said: the one that follows from its speed.
+    pub tiers: BTreeMap<u32, u32>,
     /// By segment and bus.
     pub buses: BTreeMap<BusId, Bus>,
     /// By bridge: the bus below it. Each bus is below one bridge at most, and the way down ends.

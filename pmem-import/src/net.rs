@@ -218,6 +218,7 @@ fn build(nodes: &[Parsed], findings: Vec<Finding>) -> Result<Machine, (i64, pmem
         memory: BTreeMap::new(),
         numa: Nodes::default(),
         kinds: BTreeMap::new(),
+        tiers: BTreeMap::new(),
         buses: BTreeMap::new(),
         bridges: BTreeMap::new(),
         root_of: BTreeMap::new(),

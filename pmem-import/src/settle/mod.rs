@@ -8,6 +8,7 @@
 //! | what is at an address | the last complete list of resources | the firmware's map, as the kernel changed it, else what an emulator's CPUs see | what an architecture always has there |
 //! | RAM | the list of resources | modified map, e820, hypervisor's, kept, EFI; an emulator's | what the kernel's allocator was given, else memory blocks |
 //! | a node's memory | memory blocks, dax devices | what the kernel's allocator was given | SRAT |
+//! | the kind of memory | the list's names and what lies around them | CEDT's windows, SRAT's flags | how fast it is |
 //! | distances, speeds | the kernel's files | what tools print | SLIT, HMAT |
 //! | a machine without nodes | `meminfo` and the CPUs are node 0's | | |
 //! | functions | the kernel's files | `lspci` | log, then lists of resources |
@@ -20,6 +21,7 @@ mod cxl;
 mod difference;
 mod functions;
 mod gaps;
+mod kinds;
 mod known;
 mod listed;
 mod memory;
@@ -34,10 +36,10 @@ mod views;
 mod windows;
 
 pub use cxl::{CxlMemory, CxlPlace, CxlRegion, CxlTarget, CxlWindow, Sharing};
+pub use kinds::NodeKind;
 pub use known::{WellKnown, well_known};
 pub use memory::MemoryKind;
 pub use mtrr::{Default, MtrrFacts};
-pub use nodes::NodeKind;
 pub use tree::PciTree;
 pub use windows::Windows;
 
@@ -67,6 +69,8 @@ pub(crate) struct Settled {
     pub(crate) numa: Nodes,
     /// By node: what kind of memory it has, as far as is known.
     pub(crate) kinds: BTreeMap<u32, NodeKind>,
+    /// By node of which Linux's tier is not said: the one that follows from its speed.
+    pub(crate) tiers: BTreeMap<u32, u32>,
     /// PCI functions, in order of address.
     pub(crate) functions: Vec<Function>,
     /// Root buses.
@@ -104,9 +108,11 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
     let is_x86 = is_x86(facts);
     tables::nodes(facts);
     let (listing, listed) = memory::choose(facts);
-    let mut ram = memory::ram(facts, &listing, listed);
+    let ram = memory::ram(facts, &listing, listed);
+    let mut ram = kinds::of_pieces(facts, ram);
     let numa = nodes::settle(facts, &listing, &mut ram);
-    let kinds = nodes::kinds(&numa, &listing, &ram, &facts.dax);
+    let kinds = kinds::of_nodes(&numa, &listing, &ram, &facts.dax);
+    let tiers = kinds::tiers(&numa);
     let ports = memory::last_complete(&facts.ports).cloned().or_else(|| views::listing(facts, true));
     let ports = ports.unwrap_or_default();
     let sources = facts.pci.functions.keys().map(|(source, _)| *source).collect();
@@ -142,6 +148,7 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
         ram_is_listed: listed,
         numa,
         kinds,
+        tiers,
         functions,
         roots,
         children,

@@ -1,20 +1,11 @@
-//! Which node memory is, what kind of memory a node has, and what is odd about nodes.
+//! Which node memory is, and what is odd about nodes.
 
-use super::memory::{MemoryKind, RamPiece};
+use super::memory::RamPiece;
 use crate::facts::{Facts, Finding, Listing, Node, NodeRangeKind, Nodes, Place, crossing, join, without};
 use crate::number::show_list;
 use pmem_core::AddrRange;
 use rangemap::RangeInclusiveMap;
 use std::collections::BTreeMap;
-
-/// What kind of memory a node has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NodeKind {
-    /// The kind.
-    pub kind: MemoryKind,
-    /// It is not said, but follows from how fast the memory is.
-    pub inferred: bool,
-}
 
 /// Settles nodes, and gives each piece of memory its node.
 pub(super) fn settle(facts: &mut Facts, listing: &Listing, ram: &mut Vec<RamPiece>) -> Nodes {
@@ -177,50 +168,4 @@ fn brief(ranges: &[AddrRange]) -> String {
         text.push(format!("and {} more", ranges.len() - 4));
     }
     text.join(", ")
-}
-
-/// What kind of memory each node has.
-pub(super) fn kinds(
-    numa: &Nodes,
-    listing: &Listing,
-    ram: &[RamPiece],
-    dax: &BTreeMap<String, u32>,
-) -> BTreeMap<u32, NodeKind> {
-    let best = |node: &Node| node.access.iter().flatten().filter_map(|a| a.performance.read_bandwidth).max();
-    let has_cpus = |node: &Node| node.cpus.as_ref().is_some_and(|cpus| !cpus.is_empty());
-    let usual = numa.all.iter().filter(|node| has_cpus(node)).filter_map(best).max();
-    let slowest_tier = numa.all.iter().filter(|node| has_cpus(node)).filter_map(|node| node.tier).max();
-    let lists = |begin: &str| listing.lines.iter().any(|line| line.name.starts_with(begin));
-    let mut out = BTreeMap::new();
-    for node in numa.all.iter().filter(|node| node.bytes != Some(0)) {
-        let mut said: Vec<MemoryKind> =
-            ram.iter().filter(|piece| piece.node == Some(node.id)).map(|piece| piece.kind).collect();
-        said.dedup();
-        let of_dax = dax.iter().any(|(_, id)| *id == node.id) && lists("CXL Window");
-        let inferred = || {
-            if has_cpus(node) {
-                return Some(MemoryKind::Dram);
-            }
-            // Memory alone: HBM is faster than what CPUs have, what is behind a link slower.
-            let (own, usual) = (best(node)?, usual?);
-            let slower = node.tier.zip(slowest_tier).is_some_and(|(tier, usual)| tier > usual) || own < usual;
-            match (own > usual + usual / 2, slower) {
-                (true, _) => Some(MemoryKind::Hbm),
-                (false, true) if lists("CXL Window") => Some(MemoryKind::Cxl),
-                (false, true) if lists("Persistent Memory") => Some(MemoryKind::Persistent),
-                _ => None,
-            }
-        };
-        let kind = match (&said[..], of_dax) {
-            ([kind], _) if *kind != MemoryKind::Dram || has_cpus(node) => {
-                Some(NodeKind { kind: *kind, inferred: false })
-            }
-            (_, true) => Some(NodeKind { kind: MemoryKind::Cxl, inferred: false }),
-            _ => inferred().map(|kind| NodeKind { kind, inferred: !has_cpus(node) }),
-        };
-        if let Some(kind) = kind {
-            out.insert(node.id, kind);
-        }
-    }
-    out
 }

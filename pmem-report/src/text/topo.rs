@@ -163,7 +163,9 @@ fn node_row(group: &[&NodeSummary]) -> Vec<String> {
         speed.read_bandwidth_mib_s.map_or(String::new(), bandwidth),
         speed.read_latency_ns.map_or(String::new(), |ns| format!("{ns} ns")),
         caches.join(" + "),
-        node.tier.map_or(String::new(), |tier| tier.to_string()),
+        node.tier.map_or(String::new(), |tier| {
+            format!("{tier}{}", if node.tier_inferred { " (by speed)" } else { "" })
+        }),
         at,
     ]
 }

@@ -184,6 +184,8 @@ pub struct NodeSummary {
     pub memory_side_caches: Vec<u64>,
     /// Linux's memory tier: the lower, the faster.
     pub tier: Option<u32>,
+    /// The tier is not said, but follows from how fast its memory is.
+    pub tier_inferred: bool,
 }
 
 /// How memory is reached by those who reach it best.
@@ -454,7 +456,8 @@ fn node_of(machine: &Machine, node: &Node) -> NodeSummary {
         at: arenas.ram.map_or(Vec::new(), |ram| own(machine.state(), ram)),
         access: access.collect(),
         memory_side_caches: node.caches.clone(),
-        tier: node.tier,
+        tier: node.tier.or_else(|| machine.tiers.get(&node.id).copied()),
+        tier_inferred: node.tier.is_none() && machine.tiers.contains_key(&node.id),
     }
 }
 
