@@ -37,7 +37,7 @@ pub(crate) fn lint(
         let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
         let machine = if names.is_empty() { "this machine".to_owned() } else { names.join(", ") };
         let report = match Sources::open(paths) {
-            Ok(mut sources) => LintReport::of(&machine, &mut sources),
+            Ok(sources) => LintReport::of(&machine, sources),
             // Of many machines one that cannot be read does not hide the others.
             Err(error) if machines.len() > 1 => {
                 failed.push(json!({ "machine": machine, "why": error.to_string() }));

@@ -1,9 +1,9 @@
 //! Which machine it is: hardware and kernel.
 
 use super::reader::{LineReader, Verdict};
-use crate::capture::Tree;
-use crate::facts::{Facts, Heard, Place, Said};
-use crate::text::Line;
+use crate::capture::{Text, Tree};
+use crate::facts::{Facts, Finding, Heard, Place, Said};
+use crate::text::{Line, lines};
 
 /// The files. Serial numbers are in others.
 pub(super) const FILES: &[&str] = &[
@@ -31,7 +31,48 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, _: &mut Heard) {
 
 /// Reads what a log says of them.
 #[derive(Default)]
-pub(super) struct Reader;
+pub(super) struct Reader {
+    /// Models that the text names, and where first.
+    models: Vec<(String, u32)>,
+}
+
+/// What a log's line says the hardware is.
+fn hardware<'t>(line: &'t Line<'_>) -> Option<&'t str> {
+    let words = line.words();
+    let said = words.strip_prefix("DMI: ").or_else(|| words.strip_prefix("Hardware name: "))?;
+    (!said.starts_with("Memory slots")).then_some(said)
+}
+
+/// A text that names several machines, cut where another one is named: all else is blank in each part, so that lines keep their numbers.
+pub(crate) fn by_machine(text: &Text) -> Vec<Text> {
+    let mut begins: Vec<(String, usize)> = Vec::new();
+    lines(&text.name, &text.bytes, |line| {
+        if let Some(own) = hardware(&line).map(model)
+            && begins.last().is_none_or(|(last, _)| last != own)
+        {
+            begins.push((own.to_owned(), line.number as usize - 1));
+        }
+    });
+    if begins.len() < 2 {
+        return vec![text.clone()];
+    }
+    let all: Vec<&[u8]> = text.bytes.split_inclusive(|byte| *byte == b'\n').collect();
+    // What stands before the first name is its machine's, or another's that has none.
+    let cuts: Vec<usize> =
+        std::iter::once(0).chain(begins.iter().map(|(_, line)| *line)).chain([all.len()]).collect();
+    let part = |ends: &[usize]| {
+        let own = ends[0]..ends[1];
+        let kept = |(n, line): (usize, &&[u8])| if own.contains(&n) { line.to_vec() } else { b"\n".to_vec() };
+        Text { name: text.name.clone(), bytes: all.iter().enumerate().flat_map(kept).collect() }
+    };
+    cuts.windows(2).filter(|ends| ends[0] < ends[1]).map(part).collect()
+}
+
+/// The model in `Dell Inc. PowerEdge R910/0KYD3D, BIOS 2.12.0 06/04/2018`: its board and its BIOS may be replaced.
+fn model(hardware: &str) -> &str {
+    let named = hardware.split_once(", BIOS").map_or(hardware, |(named, _)| named);
+    named.rsplit_once('/').map_or(named, |(model, _)| model).trim()
+}
 
 impl LineReader for Reader {
     fn take(&mut self, line: &Line<'_>, facts: &mut Facts, _: &mut Heard) -> Verdict {
@@ -44,11 +85,92 @@ impl LineReader for Reader {
             facts.identity.locked_down = true;
             return Verdict::Took;
         }
-        let hardware = words.strip_prefix("DMI: ").or_else(|| words.strip_prefix("Hardware name: "));
-        if let Some(hardware) = hardware.filter(|text| !text.starts_with("Memory slots")) {
+        if let Some(hardware) = hardware(line) {
+            let own = model(hardware);
+            if self.models.iter().all(|(known, _)| known != own) {
+                self.models.push((own.to_owned(), line.number));
+            }
+            let other = facts.identity.hardware.as_ref().filter(|said| said.at.source != line.source);
+            if let Some(other) = other.filter(|said| model(&said.value) != own) {
+                let text = format!(
+                    "two machines: {own} here, {} there; what follows mixes them",
+                    model(&other.value)
+                );
+                let finding = Finding::between(&line.place(), &other.at, text);
+                facts.find(finding);
+            }
             facts.identity.hardware = Some(Said::new(hardware.to_owned(), line.place()));
             return Verdict::Took;
         }
         Verdict::Pass
+    }
+
+    fn end(&mut self, _: &mut Facts, heard: &mut Heard) {
+        if self.models.len() > 1 {
+            let all: Vec<String> =
+                self.models.iter().take(4).map(|(name, line)| format!("{name}, line {line}")).collect();
+            let more = if self.models.len() > all.len() { "; …" } else { "" };
+            let note = format!(
+                "{} machines in one text ({}{more}): what is said mixes them, so give each a file of its own",
+                self.models.len(),
+                all.join("; ")
+            );
+            heard.notes.push(note);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{facts_of, read_text};
+    use super::by_machine;
+    use crate::capture::Text;
+
+    const LENOVO: &str = "DMI: LENOVO 81YH/LNVNB161216, BIOS DSCN22WW(V1.08) 03/06/2020\n";
+
+    #[test]
+    fn several_machines_in_one_text_are_said_to_be() {
+        let twice = facts_of(&format!("{LENOVO}{}", LENOVO.replace("DSCN22WW", "DSCN23WW")));
+        assert!(twice.heard[0].notes.is_empty(), "the same with another BIOS: {:?}", twice.heard[0].notes);
+        let two =
+            facts_of(&format!("{LENOVO}DMI: Dell Inc. PowerEdge R910/0KYD3D, BIOS 2.12.0 06/04/2018\n"));
+        assert!(
+            two.heard[0].notes[0]
+                .contains("2 machines in one text (LENOVO 81YH, line 1; Dell Inc. PowerEdge R910, line 2)"),
+            "{:?}",
+            two.heard[0].notes
+        );
+    }
+
+    #[test]
+    fn a_text_is_cut_where_another_machine_is_named() {
+        let text = Text {
+            name: "t".into(),
+            bytes: format!("before\n{LENOVO}a\n{LENOVO}b\nDMI: Acer Spin, BIOS V1\nc").into(),
+        };
+        let parts: Vec<String> =
+            by_machine(&text).into_iter().map(|part| String::from_utf8(part.bytes).unwrap()).collect();
+        assert_eq!(
+            parts,
+            [
+                "before\n\n\n\n\n\n\n".to_owned(),
+                format!("\n{LENOVO}a\n{LENOVO}b\n\n\n"),
+                "\n\n\n\n\nDMI: Acer Spin, BIOS V1\nc".to_owned()
+            ]
+        );
+        let one = Text { name: "t".into(), bytes: format!("x\n{LENOVO}").into() };
+        assert_eq!(by_machine(&one)[0].bytes, one.bytes);
+    }
+
+    #[test]
+    fn two_texts_of_two_machines_are_a_finding() {
+        let mut facts = facts_of(LENOVO);
+        let text = "Hardware name: Dell Inc. PowerEdge R910/0KYD3D, BIOS 2.12.0 06/04/2018\n";
+        read_text(&Text { name: "other".into(), bytes: text.into() }, &mut facts);
+        let found = facts.findings.finish();
+        assert!(
+            found[0].to_string().contains("two machines: Dell Inc. PowerEdge R910 here, LENOVO 81YH there"),
+            "{found:?}"
+        );
     }
 }

@@ -43,6 +43,7 @@ mod reader;
 mod remark;
 mod tiers;
 
+pub(crate) use identity::by_machine;
 pub(crate) use iommu_groups::member;
 pub use pci_ids::PciIds;
 

@@ -18,14 +18,21 @@ pub use rule::{RULES, Rule};
 use pmem_import::{Facts, MtrrFacts, Sources};
 
 impl LintReport {
-    /// Looks at everything that sources of one machine say.
+    /// Looks at everything that sources of one machine say; of a text that names several, at one after the other.
     #[must_use]
-    pub fn of(machine: &str, sources: &mut Sources) -> Self {
-        let (facts, mtrr) = Facts::read(sources);
-        let mut linted = Self { machine: machine.to_owned(), ..Self::default() };
-        linted.is_nothing = facts.heard.iter().all(|heard| heard.is_nothing());
-        linted.read = facts.heard.iter().map(ToString::to_string).collect();
-        linted.look(&facts, &mtrr);
+    pub fn of(machine: &str, sources: Sources) -> Self {
+        let mut linted = Self { machine: machine.to_owned(), is_nothing: true, ..Self::default() };
+        for mut own in sources.by_machine() {
+            let (facts, mtrr) = Facts::read(&mut own);
+            linted.is_nothing &= facts.heard.iter().all(|heard| heard.is_nothing());
+            linted.read.extend(facts.heard.iter().map(ToString::to_string));
+            linted.look(&facts, &mtrr);
+        }
+        // The worst first; in the order of the rules.
+        let place = |rule: &str| RULES.iter().position(|known| known.id == rule).unwrap_or(RULES.len());
+        linted.findings.sort_by_key(|found| (std::cmp::Reverse(found.severity), place(found.rule)));
+        linted.unchecked.sort_by_key(|missing| (place(missing.rule), missing.wants));
+        linted.unchecked.dedup();
         linted
     }
 
@@ -36,11 +43,6 @@ impl LintReport {
         iommu::lint(facts, self);
         memory::lint(facts, self);
         types::lint(facts, mtrr, self);
-        // The worst first; in the order of the rules.
-        let place = |rule: &str| RULES.iter().position(|known| known.id == rule).unwrap_or(RULES.len());
-        self.findings.sort_by_key(|found| (std::cmp::Reverse(found.severity), place(found.rule)));
-        self.unchecked.sort_by_key(|missing| (place(missing.rule), missing.wants));
-        self.unchecked.dedup();
     }
 
     /// How many findings are so bad.
