@@ -87,3 +87,13 @@ fn what_leads_through_an_iommu_is_not_known() {
     assert_eq!(output.status.code(), Some(3));
     assert!(said.contains("not known") && said.contains("vtd-dmar"), "{said}");
 }
+
+#[test]
+fn the_picture_of_what_cpus_see_has_nothing_of_other_address_spaces() {
+    let drawn = |words: &[&str]| String::from_utf8(run(&[&["--map"], words].concat()).stdout).unwrap();
+    let cpus = drawn(&["topo"]);
+    assert!(cpus.contains("ram0") && cpus.contains("apic-msi"), "{cpus}");
+    assert!(!cpus.contains("cxl0") && !cpus.contains("vtd-ir"), "{cpus}");
+    let device = drawn(&["view", "virtio-blk-pci"]);
+    assert!(device.contains("vtd-ir") && !device.contains("apic-msi"), "{device}");
+}

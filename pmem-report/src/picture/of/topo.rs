@@ -126,8 +126,15 @@ struct Passage<'t> {
 }
 
 fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
-    let arenas: Vec<&ArenaSummary> =
-        topo.arenas.iter().filter(|arena| is(&arena.kind, "io") == is_io).collect();
+    // What an emulator's other address spaces see has a picture of its own (`view`, `diff`): it is not what CPUs see.
+    let others: BTreeSet<&str> = topo
+        .address_spaces
+        .iter()
+        .map(|space| space.arena.as_str())
+        .filter(|name| topo.interconnects.iter().any(|link| link.left == *name && link.right == "system"))
+        .collect();
+    let own = |arena: &&ArenaSummary| is(&arena.kind, "io") == is_io && !others.contains(arena.name.as_str());
+    let arenas: Vec<&ArenaSummary> = topo.arenas.iter().filter(own).collect();
     let by_name: BTreeMap<&str, &ArenaSummary> =
         arenas.iter().map(|arena| (arena.name.as_str(), *arena)).collect();
     // What cores of a net see may differ: each is itself. A machine's CPUs see one space.
