@@ -71,6 +71,8 @@ pub struct AddressSpaces {
     pub names: Vec<(String, String)>,
     /// What they see.
     pub arena: ArenaId,
+    /// They see nothing: a device that may not master its bus.
+    pub is_empty: bool,
     /// The emulated IOMMU through which they lead on, whose tables no source shows.
     pub through: Option<String>,
 }

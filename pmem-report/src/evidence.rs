@@ -1,8 +1,7 @@
 //! How sure an answer is: who says what of an address, and whether they agree.
 
-use crate::resolve::{Answer, Outcome, Space};
-use pmem_core::{ArenaId, Place as Spot};
-use pmem_import::{Machine, NodeRangeKind, Place, ReservedKind};
+use pmem_core::{ArenaId, Place as Spot, RegionId};
+use pmem_import::{Address, Machine, NodeRangeKind, Place, ReservedKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -70,8 +69,32 @@ pub enum Stance {
     Contradicts,
 }
 
-/// Where message signalled interrupts are written to on a PC (Intel SDM volume 3, 11.11.1).
-const INTERRUPTS: std::ops::RangeInclusive<u64> = 0xfee0_0000..=0xfeef_ffff;
+/// What became of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It is somewhere.
+    Yes,
+    /// It is what the architecture says.
+    Architecture,
+    /// It is in several places.
+    Several,
+    /// Nothing is there.
+    Nothing,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// Of what it is asked how sure it is.
+pub(crate) struct Question {
+    /// Of a device's address: the arena of its bus, and what was asked there.
+    pub(crate) device: Option<(ArenaId, u64)>,
+    /// Where it ends.
+    pub(crate) place: Option<Spot>,
+    /// Where CPUs see that.
+    pub(crate) at: Option<u64>,
+    /// What became of it.
+    pub(crate) found: Found,
+}
 
 /// What is gathered of an address.
 struct Case<'m> {
@@ -198,18 +221,43 @@ impl Case<'_> {
     }
 }
 
-impl Answer {
-    /// Says how sure it is, and by whom.
-    pub(crate) fn judge(&mut self, machine: &Machine, from: ArenaId, place: Option<Spot>, at: Option<u64>) {
-        let mut case = Case { machine, all: Vec::new() };
-        let memory = place.and_then(|place| machine.memory.get(&place.arena));
-        let is_found = self.result.is_found();
-        let behind_unit = self.space == Space::Memory && case.way(from, self.asked.0);
-        if let Some(at) = at.filter(|_| self.space == Space::Memory) {
-            case.what(at, memory.is_some(), self.function.is_some());
+impl Case<'_> {
+    /// The function that has it.
+    fn function(&mut self, holder: Address, region: RegionId) {
+        let machine = self.machine;
+        let bars = machine.bars.get(&holder).into_iter().flatten();
+        let own = bars.filter(|(_, own)| *own == region).map(|(kind, _)| *kind).next();
+        let function = machine.function(holder).into_iter();
+        let resource =
+            function.flat_map(|function| &function.resources).find(|resource| Some(resource.kind) == own);
+        if let Some(resource) = resource {
+            self.said(About::Device, &resource.at, holder.to_string());
         }
-        if let (Some(memory), Some(at)) = (memory, at) {
-            self.numa_node = memory.node;
+    }
+
+    /// The CXL region or window that has it.
+    fn cxl(&mut self, at: u64) {
+        let machine = self.machine;
+        if let Some(place) = machine.cxl.at(at) {
+            self.said(About::Device, &place.region.at, place.region.name.clone());
+        } else if let Some((window, _)) = machine.cxl.bridge(at) {
+            self.said(About::Device, &window.at, "a CXL window");
+        }
+    }
+}
+
+impl Question {
+    /// How sure the answer is, and by whom.
+    pub(crate) fn judge(&self, machine: &Machine) -> (Sureness, Vec<Evidence>) {
+        let mut case = Case { machine, all: Vec::new() };
+        let memory = self.place.and_then(|place| machine.memory.get(&place.arena));
+        let region = self.place.and_then(|place| place.region);
+        let holder = region.and_then(|region| machine.holders.get(&region)).copied();
+        let behind_unit = self.device.is_some_and(|(from, asked)| case.way(from, asked));
+        if let Some(at) = self.at {
+            case.what(at, memory.is_some(), holder.is_some());
+        }
+        if let (Some(memory), Some(at)) = (memory, self.at) {
             if !machine.numa.all.is_empty() {
                 case.node(at, memory.node);
             }
@@ -218,79 +266,47 @@ impl Answer {
                 case.inferred(About::Memory, format!("{}, by its speed", kind.kind.name()));
             }
         }
-        self.of_device(machine, place, at, &mut case);
-        self.sure = self.sureness(&case.all, behind_unit, is_found);
+        if let (Some(holder), Some(region)) = (holder, region) {
+            case.function(holder, region);
+        }
+        if let Some(at) = self.at {
+            case.cxl(at);
+        }
         case.all.sort_by_key(|said| said.about);
-        self.evidence = case.all;
+        let is_nobodys = memory.is_some_and(|memory| memory.node.is_none());
+        (self.sureness(&case.all, behind_unit, is_nobodys), case.all)
     }
 
-    /// Which device has it.
-    fn of_device(&self, machine: &Machine, place: Option<Spot>, at: Option<u64>, case: &mut Case<'_>) {
-        let region = place.and_then(|place| place.region);
-        if let Some(holder) = region.and_then(|region| machine.holders.get(&region))
-            && let Some(function) = machine.function(*holder)
-        {
-            let bars = machine.bars.get(holder).into_iter().flatten();
-            let own = bars.filter(|(_, own)| Some(*own) == region).map(|(kind, _)| *kind).next();
-            let resource = function.resources.iter().find(|resource| Some(resource.kind) == own);
-            if let Some(resource) = resource {
-                case.said(About::Device, &resource.at, holder.to_string());
-            }
-        }
-        let Some(at) = at.filter(|_| self.space == Space::Memory) else { return };
-        if let Some(place) = machine.cxl.at(at) {
-            case.said(About::Device, &place.region.at, place.region.name.clone());
-        } else if let Some((window, _)) = machine.cxl.bridge(at) {
-            case.said(About::Device, &window.at, "a CXL window");
-        }
-    }
-
-    fn sureness(&self, all: &[Evidence], behind_unit: bool, is_found: bool) -> Sureness {
+    fn sureness(&self, all: &[Evidence], behind_unit: bool, is_nobodys: bool) -> Sureness {
         let judged = |about: About| {
             all.iter().filter(move |said| said.about == about && said.stance == Stance::Agrees)
         };
-        if self.result == Outcome::Architecture {
-            return Sureness::Architecture;
-        }
-        if self.result == Outcome::Ambiguous || all.iter().any(|said| said.stance == Stance::Contradicts) {
-            return Sureness::Doubtful;
-        }
-        if !is_found {
+        let contradicted = all.iter().any(|said| said.stance == Stance::Contradicts);
+        match self.found {
+            Found::Architecture => return Sureness::Architecture,
+            Found::Several => return Sureness::Doubtful,
+            Found::Unknown => return Sureness::Unknown,
+            _ if contradicted => return Sureness::Doubtful,
             // That nothing is there follows from nobody's naming anything.
-            return if self.result == Outcome::Fault { Sureness::Inferred } else { Sureness::Unknown };
-        }
-        if behind_unit {
-            return Sureness::Conditional;
+            Found::Nothing => return Sureness::Inferred,
+            Found::Yes if behind_unit => return Sureness::Conditional,
+            Found::Yes => {}
         }
         let sources =
             |about: About| judged(about).filter_map(|said| said.source.as_ref()).collect::<BTreeSet<_>>();
         let (what, node, device) = (sources(About::What), sources(About::Node), sources(About::Device));
-        let only_inferred =
-            |about: About, said: &BTreeSet<&String>| said.is_empty() && judged(about).next().is_some();
-        if what.is_empty() && device.is_empty()
-            || only_inferred(About::Node, &node)
-            || only_inferred(About::Memory, &sources(About::Memory))
-            || self.memory.is_some() && self.numa_node.is_none() && !node.is_empty()
+        let is_inferred = |about: About| sources(about).is_empty() && judged(about).next().is_some();
+        let is_said = !what.is_empty() || !device.is_empty();
+        if !is_said
+            || is_inferred(About::Node)
+            || is_inferred(About::Memory)
+            || is_nobodys && !node.is_empty()
         {
             return Sureness::Inferred;
         }
-        let what: BTreeSet<&String> = what.union(&device).copied().collect();
         // As sure as the least sure part: of a node that one source names one source is enough to say so.
-        if what.len() > 1 && (node.len() > 1 || judged(About::Node).next().is_none()) {
-            return Sureness::Agreed;
-        }
-        Sureness::Said
-    }
-
-    /// What a device's write there is, where the architecture gives it a meaning that memory's addresses do not have.
-    pub(crate) fn as_interrupt(&mut self, machine: &Machine, from: ArenaId) {
-        let is_device = machine.buses.values().any(|bus| bus.memory == from);
-        let is_pc = machine.names.by_architecture(*INTERRUPTS.start()).is_some();
-        if is_device && self.space == Space::Memory && is_pc && INTERRUPTS.contains(&self.asked.0) {
-            self.what = "message signalled interrupts: what a device writes there is an interrupt".to_owned();
-            if !self.result.is_found() {
-                self.result = Outcome::Architecture;
-            }
-        }
+        let agreed =
+            what.union(&device).count() > 1 && (node.len() > 1 || judged(About::Node).next().is_none());
+        if agreed { Sureness::Agreed } else { Sureness::Said }
     }
 }

@@ -1,15 +1,17 @@
 //! What an address means: every interconnect crossed, the cost, what is there; or why it leads nowhere.
 
 use crate::attrs::metric;
-use crate::evidence::{Evidence, Sureness};
+use crate::evidence::{Evidence, Found, Question, Sureness};
 use crate::names;
 use crate::sources::Sources;
-use crate::topo::is_empty;
 use crate::units::Addr;
 use pmem_core::{ArenaId, Hop, OwnedResolution, Place};
 use pmem_import::{Address, Machine, ResourceKind, show_bus};
 use schemars::JsonSchema;
 use serde::Serialize;
+
+/// Where message signalled interrupts are written to on a PC (Intel SDM volume 3, 11.11.1).
+const INTERRUPTS: std::ops::RangeInclusive<u64> = 0xfee0_0000..=0xfeef_ffff;
 
 /// Answers for several addresses.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -234,9 +236,39 @@ impl Answer {
         };
         answer.cxl = at.filter(|_| answer.space == Space::Memory).and_then(|at| CxlAnswer::of(machine, at));
         answer.as_interrupt(machine, from);
-        let place = if let OwnedResolution::Accept { place, .. } = resolution { Some(place) } else { None };
-        answer.judge(machine, from, place, at);
+        answer.judge(machine, from, &resolution, at);
         answer
+    }
+
+    /// Says how sure it is, and by whom.
+    fn judge(&mut self, machine: &Machine, from: ArenaId, resolution: &OwnedResolution, at: Option<u64>) {
+        let place = if let OwnedResolution::Accept { place, .. } = resolution { Some(*place) } else { None };
+        let found = match self.result {
+            Outcome::Accept => Found::Yes,
+            Outcome::Architecture => Found::Architecture,
+            Outcome::Ambiguous => Found::Several,
+            Outcome::Fault => Found::Nothing,
+            Outcome::Loop | Outcome::Unknown | Outcome::Unplaced => Found::Unknown,
+        };
+        let at = at.filter(|_| self.space == Space::Memory);
+        let device = (self.space == Space::Memory && machine.buses.values().any(|bus| bus.memory == from))
+            .then_some((from, self.asked.0));
+        let question = Question { device, place, at, found };
+        let memory = place.and_then(|place| machine.memory.get(&place.arena));
+        self.numa_node = memory.and_then(|memory| memory.node);
+        (self.sure, self.evidence) = question.judge(machine);
+    }
+
+    /// What a device's write there is, where the architecture gives it a meaning that memory's addresses do not have.
+    fn as_interrupt(&mut self, machine: &Machine, from: ArenaId) {
+        let is_device = machine.buses.values().any(|bus| bus.memory == from);
+        let is_pc = machine.names.by_architecture(*INTERRUPTS.start()).is_some();
+        if is_device && self.space == Space::Memory && is_pc && INTERRUPTS.contains(&self.asked.0) {
+            self.what = "message signalled interrupts: what a device writes there is an interrupt".to_owned();
+            if !self.result.is_found() {
+                self.result = Outcome::Architecture;
+            }
+        }
     }
 
     fn blank(machine: &Machine, from: ArenaId, asked: u64) -> Self {
@@ -352,7 +384,7 @@ impl Answer {
             ));
             return;
         }
-        if let Some(spaces) = machine.spaces.iter().find(|s| s.arena == from && is_empty(machine, s)) {
+        if let Some(spaces) = machine.spaces.iter().find(|s| s.arena == from && s.is_empty) {
             let names: Vec<&str> = spaces.names.iter().map(|(name, _)| name.as_str()).collect();
             self.reason = Some(format!(
                 "nothing is seen from {}: a device that may not master its bus, as the emulator renders it",

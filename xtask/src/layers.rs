@@ -78,7 +78,7 @@ const HOUSE: [(&str, &[&str]); 12] = [
         "pmem-report",
         &[
             "units|attrs|xml",
-            "sources|names",
+            "sources|names|evidence",
             "resolve|memory",
             "view|topo|diff|bad|iommu|lint|mtrr|par|pci|plug",
             "annotate|emit",

@@ -8,7 +8,6 @@ pub use tree::Tree;
 
 use crate::error::ImportError;
 use crate::facts::{Finding, Findings};
-use crate::read::by_machine;
 use folder::LARGEST_TEXT;
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -63,19 +62,6 @@ impl Sources {
             sources.add(path)?;
         }
         Ok(sources)
-    }
-
-    /// One for each machine that a text, the only source, names: a collection of excerpts is no machine.
-    #[must_use]
-    pub fn by_machine(self) -> Vec<Self> {
-        let ([], [text]) = (&self.trees[..], &self.texts[..]) else { return vec![self] };
-        let mut parts = by_machine(text);
-        if parts.len() < 2 {
-            return vec![self];
-        }
-        let first = Self { texts: vec![parts.remove(0)], findings: self.findings, ..Self::default() };
-        let others = parts.into_iter().map(|part| Self { texts: vec![part], ..Self::default() });
-        std::iter::once(first).chain(others).collect()
     }
 
     fn add(&mut self, path: &Path) -> Result<(), ImportError> {

@@ -14,7 +14,12 @@ impl Builder<'_> {
         let settled = self.settled;
         let mut all = Vec::new();
         for seen in &settled.views {
-            let mut spaces = AddressSpaces { names: seen.names.clone(), arena: self.system, through: None };
+            let mut spaces = AddressSpaces {
+                names: seen.names.clone(),
+                arena: self.system,
+                is_empty: seen.is_empty(),
+                through: None,
+            };
             if !seen.is_system {
                 let mut names: Vec<&str> = seen.names.iter().map(|(name, _)| name.as_str()).collect();
                 names.dedup();

@@ -1,7 +1,7 @@
 //! Which machine it is: hardware and kernel.
 
 use super::reader::{LineReader, Verdict};
-use crate::capture::{Text, Tree};
+use crate::capture::{Sources, Text, Tree};
 use crate::facts::{Facts, Finding, Heard, Place, Said};
 use crate::text::{Line, lines};
 
@@ -43,8 +43,23 @@ fn hardware<'t>(line: &'t Line<'_>) -> Option<&'t str> {
     (!said.starts_with("Memory slots")).then_some(said)
 }
 
+impl Sources {
+    /// One for each machine that a text, the only source, names: a collection of excerpts is no machine.
+    #[must_use]
+    pub fn by_machine(self) -> Vec<Self> {
+        let ([], [text]) = (&self.trees[..], &self.texts[..]) else { return vec![self] };
+        let mut parts = by_machine(text);
+        if parts.len() < 2 {
+            return vec![self];
+        }
+        let first = Self { texts: vec![parts.remove(0)], findings: self.findings, ..Self::default() };
+        let others = parts.into_iter().map(|part| Self { texts: vec![part], ..Self::default() });
+        std::iter::once(first).chain(others).collect()
+    }
+}
+
 /// A text that names several machines, cut where another one is named: all else is blank in each part, so that lines keep their numbers.
-pub(crate) fn by_machine(text: &Text) -> Vec<Text> {
+fn by_machine(text: &Text) -> Vec<Text> {
     let mut begins: Vec<(String, usize)> = Vec::new();
     lines(&text.name, &text.bytes, |line| {
         if let Some(own) = hardware(&line).map(model)

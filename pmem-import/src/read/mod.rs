@@ -43,7 +43,6 @@ mod reader;
 mod remark;
 mod tiers;
 
-pub(crate) use identity::by_machine;
 pub(crate) use iommu_groups::member;
 pub use pci_ids::PciIds;
 

@@ -23,6 +23,13 @@ pub(crate) struct SeenFrom {
     pub(crate) through: Option<String>,
 }
 
+impl SeenFrom {
+    /// Whether nothing is seen.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.is_system && self.windows.is_empty() && self.own.is_empty() && self.through.is_none()
+    }
+}
+
 /// What CPUs see: of memory, and of I/O ports.
 fn of_cpus(facts: &Facts, io: bool) -> Option<&FlatView> {
     let names: &[&str] = if io { &["I/O"] } else { &["memory", "cpu-memory-0", "cpu-memory"] };

@@ -5,7 +5,6 @@ mod space;
 
 pub use share::CxlShare;
 pub use space::AddressSpace;
-pub(crate) use space::is_empty;
 
 use crate::attrs::{AttrWords, Speed, metric, state_word};
 use crate::sources::Sources;

@@ -1,6 +1,5 @@
 //! Address spaces of an emulator.
 
-use pmem_core::Mapping;
 use pmem_import::{AddressSpaces, Machine};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -23,18 +22,8 @@ pub(super) fn all(machine: &Machine) -> Vec<AddressSpace> {
     let one = |spaces: &AddressSpaces| AddressSpace {
         arena: machine.arena_name(spaces.arena),
         names: spaces.names.iter().map(|(name, _)| name.clone()).collect(),
-        is_empty: is_empty(machine, spaces),
+        is_empty: spaces.is_empty,
         through: spaces.through.clone(),
     };
     machine.spaces.iter().map(one).collect()
-}
-
-/// Whether nothing is seen there.
-pub(crate) fn is_empty(machine: &Machine, spaces: &AddressSpaces) -> bool {
-    let state = machine.state();
-    let leads_on = state
-        .links()
-        .any(|(_, link)| link.left == spaces.arena && !matches!(link.to_right.mapping, Mapping::Closed));
-    let has = state.arena(spaces.arena).is_some_and(|arena| arena.spans().next().is_some());
-    spaces.through.is_none() && spaces.arena != machine.system && !leads_on && !has
 }
