@@ -104,11 +104,14 @@ impl Folder {
                 return None;
             }
         };
-        if file.metadata().is_ok_and(|there| !there.is_file()) {
+        let there = file.metadata().ok();
+        if there.as_ref().is_some_and(|there| !there.is_file()) {
             findings.push(Finding::whole(path, "no regular file: left out"));
             return None;
         }
-        let mut bytes = Vec::new();
+        // Room for what it says it holds, and to see that there is no more: captures have tens of thousands of files.
+        let size = there.map_or(0, |there| there.len().min(LARGEST));
+        let mut bytes = Vec::with_capacity(size as usize + 1);
         let most = if path.contains('/') { LARGEST } else { LARGEST_TEXT };
         match file.take(most + 1).read_to_end(&mut bytes) {
             Ok(read) if read as u64 > most => {
@@ -124,7 +127,7 @@ impl Folder {
     }
 
     pub(super) fn names(&self, path: &str) -> Vec<String> {
-        let entries = self.open_at(path).ok().and_then(|folder| rustix::fs::Dir::read_from(folder).ok());
+        let entries = self.open_at(path).ok().and_then(|folder| rustix::fs::Dir::new(folder).ok());
         let mut names: Vec<String> = entries
             .into_iter()
             .flatten()

@@ -172,7 +172,7 @@ fn read_function(tree: &Tree, found: &Found, facts: &mut Facts) -> Function {
     let numa = if has("numa_node") { tree.text(&format!("{path}/numa_node"), findings) } else { None };
     let numa = numa.and_then(|text| trim(&text).parse::<u32>().ok());
     let target = |file: &str| {
-        let target = tree.follow(&format!("{path}/{file}")).filter(|_| has(file))?;
+        let target = has(file).then(|| tree.follow(&format!("{path}/{file}")))??;
         target.rsplit('/').next().map(str::to_owned)
     };
     Function {

@@ -145,6 +145,7 @@ fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
     let links: Vec<&Interconnect> = topo
         .interconnects
         .iter()
+        .filter(|link| is_open(&link.to_right) || is_open(&link.to_left))
         .filter(|link| by_name.contains_key(link.left.as_str()) && by_name.contains_key(link.right.as_str()))
         .collect();
     let levels = levels(&arenas, &links, &is_view);
@@ -155,6 +156,7 @@ fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
             [(&link.left, &link.right, &link.to_right), (&link.right, &link.left, &link.to_left)]
                 .map(|(from, to, way)| (*link, from, to, way))
         })
+        .filter(|(.., way)| is_open(way))
         .filter(|(_, from, to, _)| {
             !(is_view(from) && is_view(to)) && level(from) < level(to).max(usize::from(!is_view(to)))
         })
@@ -203,13 +205,17 @@ fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
     Panel { title: title.to_owned(), columns, ribbons: ribbons(&passages, column) }
 }
 
+/// Whether anything is let through: memory without addresses is behind interconnects as well.
+fn is_open(way: &Way) -> bool {
+    way.kind != "closed" && way.windows.as_ref().is_none_or(|windows| !windows.is_empty())
+}
+
 /// How many interconnects from those who look; who cannot be reached comes first as well.
 fn levels<'t>(
     arenas: &[&'t ArenaSummary],
     links: &[&'t Interconnect],
     is_view: &impl Fn(&str) -> bool,
 ) -> BTreeMap<&'t str, usize> {
-    let is_open = |way: &Way| way.kind != "closed";
     let mut roots: Vec<&str> =
         arenas.iter().map(|arena| arena.name.as_str()).filter(|name| is_view(name)).collect();
     if roots.is_empty() {
