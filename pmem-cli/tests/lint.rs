@@ -204,7 +204,7 @@ fn rules_are_explained() {
     let one = String::from_utf8(pmem(&["lint", "--explain", "n1"], &dir).stdout).unwrap();
     assert!(one.starts_with("N1 (error)") && one.contains("1 MiB"));
     let all = String::from_utf8(pmem(&["lint", "--explain", "all"], &dir).stdout).unwrap();
-    assert_eq!(all.lines().filter(|line| !line.starts_with(' ')).count(), 45);
+    assert_eq!(all.lines().filter(|line| !line.starts_with(' ')).count(), 48);
     let wrong = pmem(&["lint", "--explain", "Q9"], &dir);
     assert_eq!(wrong.status.code(), Some(2));
 }

@@ -7,6 +7,7 @@ mod finding;
 mod iommu;
 mod memory;
 mod node;
+mod owner;
 mod pci;
 mod ranges;
 mod rule;
@@ -43,6 +44,7 @@ impl LintReport {
         iommu::lint(facts, self);
         memory::lint(facts, self);
         types::lint(facts, mtrr, self);
+        owner::lint(facts, self);
     }
 
     /// How many findings are so bad.

@@ -94,6 +94,12 @@ pub const RULES: &[Rule] = &[
         because: "sockets may be empty; domains with memory alone are right",
     },
     Rule {
+        id: "N14",
+        severity: "warn",
+        finds: "a memory block or more of RAM that no node's memory blocks have, where nodes have blocks",
+        because: "Linux has memory in blocks of 128 MiB or more; what fills none is left out",
+    },
+    Rule {
         id: "C1",
         severity: "error",
         finds: "a CXL window whose base or size is no multiple of 256 MiB, or its size no multiple of 256 MiB for each way",
@@ -189,6 +195,18 @@ pub const RULES: &[Rule] = &[
         severity: "info",
         finds: "a BAR that is not prefetchable inside a prefetchable window",
         because: "fine where all of the way is PCI Express",
+    },
+    Rule {
+        id: "P9",
+        severity: "warn",
+        finds: "a base address register that is not where the kernel's map has it, while the function decodes memory",
+        because: "behind one host bridge registers are all as far from the CPUs' addresses; two that agree tell how far",
+    },
+    Rule {
+        id: "P10",
+        severity: "info",
+        finds: "RAM that devices of a host bridge do not reach (dma-ranges)",
+        because: "as on boards whose bridges reach the first 1 or 3 GiB",
     },
     Rule {
         id: "I1",

@@ -1,0 +1,276 @@
+//! Descriptions that disagree on who has, or reaches, an address: memory that no node has, registers that are not as the kernel's map has
+//! them, devices that do not reach all memory (rules N14, P9, P10).
+
+use super::finding::{LintReport, Severity, Side};
+use super::ranges::{bytes, join, map, place, size, without};
+use pmem_core::AddrRange;
+use pmem_import::{Facts, Function, PciSource, Place, ResourceKind, show_bus};
+use pmem_pci::Bar;
+use std::collections::BTreeMap;
+
+/// Memory that is less than a block of Linux's may be in none.
+const BLOCK: u64 = 128 << 20;
+
+pub(super) fn lint(facts: &Facts, linted: &mut LintReport) {
+    let ram = ram(facts);
+    nobodys(facts, &ram, linted);
+    registers(facts, linted);
+    unreached(facts, &ram, linted);
+}
+
+/// RAM, and where it is said: of the kernel's list, else of firmware's map.
+fn ram(facts: &Facts) -> Vec<(AddrRange, Place, &'static str)> {
+    let listing = facts.memory.iter().rfind(|listing| !listing.lines.is_empty());
+    if let Some(listing) = listing {
+        let own = listing.lines.iter().filter(|line| line.name.starts_with("System RAM"));
+        return own.map(|line| (line.range, listing.place(line), "System RAM")).collect();
+    }
+    let usable = map(facts).into_iter().flat_map(|map| {
+        let own = map.entries.iter().filter(|entry| entry.kind.is_usable());
+        own.map(move |entry| (entry.range, place(map, entry), map.kind.name()))
+    });
+    usable.collect()
+}
+
+/// N14: memory that no node's blocks have, where other memory is in blocks of nodes.
+fn nobodys(facts: &Facts, ram: &[(AddrRange, Place, &'static str)], linted: &mut LintReport) {
+    let blocks = join(facts.numa.all.iter().flat_map(|node| node.memory()).collect());
+    let known = facts.numa.all.iter().find(|node| !node.memory().is_empty());
+    let Some(node) = known.and_then(|node| node.at.clone()).filter(|_| !ram.is_empty()) else {
+        return linted.lacks(&["N14"], "memory blocks of nodes, and a list of RAM");
+    };
+    let mut sides = Vec::new();
+    let mut much = 0;
+    for (range, at, name) in ram {
+        let left = without(&[*range], &blocks);
+        // What is less than a block is left out by the kernel, as it may be.
+        for left in left.into_iter().filter(|left| left.len() >= BLOCK) {
+            much += left.len();
+            sides.push(Side::new(at, left, format!("{name}, in no node's memory blocks")));
+        }
+    }
+    if sides.is_empty() {
+        return;
+    }
+    sides.truncate(8);
+    sides.push(Side::new(&node, None, "the blocks of the nodes end elsewhere"));
+    let means = format!(
+        "{} of memory are no node's: nobody is given them, or they are counted as another's",
+        size(much)
+    );
+    linted.find(
+        "N14",
+        Severity::Warn,
+        sides,
+        means,
+        "a capture of one moment; memory that came in later is to be set online",
+    );
+}
+
+/// A register, and where the kernel's map has it.
+struct Placed<'f> {
+    function: &'f Function,
+    kind: ResourceKind,
+    register: u64,
+    range: AddrRange,
+    at: &'f Place,
+}
+
+/// P9: base address registers that are not where the kernel's map has them, while they decode. Behind one host bridge all are as far off.
+fn registers(facts: &Facts, linted: &mut LintReport) {
+    let mut by_root: BTreeMap<_, Vec<Placed<'_>>> = BTreeMap::new();
+    for ((source, _), function) in &facts.pci.functions {
+        let Some(header) = function.header.as_ref().filter(|_| *source == PciSource::Sysfs) else { continue };
+        if !header.common.command.memory() {
+            continue;
+        }
+        for (slot, bar) in header.bars() {
+            let (Bar::Memory { base, .. }, Ok(slot)) = (bar, u8::try_from(slot)) else { continue };
+            let kind = ResourceKind::Bar(slot);
+            let resource = function.resources.iter().find(|resource| resource.kind == kind && !resource.io);
+            let Some(resource) = resource.filter(|_| base != 0) else { continue };
+            let placed = Placed { function, kind, register: base, range: resource.range, at: &resource.at };
+            by_root.entry(function.root).or_default().push(placed);
+        }
+    }
+    if by_root.is_empty() {
+        linted.lacks(&["P9"], "headers of functions (/sys/bus/pci/devices)");
+    }
+    for placed in by_root.values() {
+        let off = |placed: &Placed<'_>| placed.range.start().wrapping_sub(placed.register);
+        let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+        placed.iter().for_each(|placed| *counts.entry(off(placed)).or_default() += 1);
+        let Some((usual, many)) = counts.into_iter().max_by_key(|(_, count)| *count) else { continue };
+        // Of two that differ nobody can tell which is right.
+        if many < 2 {
+            continue;
+        }
+        for placed in placed.iter().filter(|placed| off(placed) != usual) {
+            let name = format!("{} {}", placed.function.bdf(), placed.kind);
+            let own = AddrRange::sized(placed.register.wrapping_add(usual), placed.range.len()).ok();
+            let config = placed.function.at.clone().unwrap_or_else(|| placed.at.clone());
+            let sides = [
+                Side::new(placed.at, placed.range, format!("{name}, by the kernel's map")),
+                Side::new(&config, own, format!("{name}, by its register, while it decodes")),
+            ];
+            let means = "its driver writes where the device is not, and perhaps where another is";
+            linted.find(
+                "P9",
+                Severity::Warn,
+                sides,
+                means,
+                "the function is to be removed and found anew (remove, rescan)",
+            );
+        }
+    }
+}
+
+/// P10: memory that devices of a host bridge do not reach.
+fn unreached(facts: &Facts, ram: &[(AddrRange, Place, &'static str)], linted: &mut LintReport) {
+    if facts.pci.inward.is_empty() || ram.is_empty() {
+        return linted.lacks(&["P10"], "a device tree with dma-ranges, and a list of RAM");
+    }
+    let all = join(ram.iter().map(|(range, ..)| *range).collect());
+    for (bus, inward) in &facts.pci.inward {
+        let reached = inward.iter().filter_map(|(range, to)| {
+            let last = to.saturating_add(range.last() - range.start());
+            AddrRange::inclusive(*to, last).ok()
+        });
+        let left = without(&all, &join(reached.collect()));
+        let Some(first) = left.first() else { continue };
+        let mut sides: Vec<Side> = ram
+            .iter()
+            .filter(|(range, ..)| left.iter().any(|left| left.overlaps(*range)))
+            .take(8)
+            .map(|(range, at, name)| Side::new(at, *range, *name))
+            .collect();
+        let way = Place::whole(format!("dma-ranges of pci {}", show_bus(*bus)));
+        sides.extend(inward.iter().map(|(range, to)| {
+            let seen = AddrRange::sized(*to, range.len()).ok();
+            Side::new(&way, seen, format!("what its devices reach, at {:#x} of their own", range.start()))
+        }));
+        let means = format!(
+            "{} of memory, from {:#x}, are out of reach of its devices: what is there is copied (swiotlb), or lost by drivers that do not ask",
+            size(bytes(&left)),
+            first.start()
+        );
+        linted.find(
+            "P10",
+            Severity::Info,
+            sides,
+            means,
+            "drivers that take their buffers through the DMA API; memory kept below for them",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pmem_import::{Listed, Listing, Node, PciResource};
+    use pmem_pci::Header;
+
+    const GIB: u64 = 1 << 30;
+
+    fn range(start: u64, last: u64) -> AddrRange {
+        AddrRange::inclusive(start, last).unwrap()
+    }
+
+    fn with_ram(ranges: &[AddrRange]) -> Facts {
+        let line = |range: &AddrRange| Listed {
+            range: *range,
+            name: "System RAM".to_owned(),
+            depth: 0,
+            parent: None,
+            line: 1,
+        };
+        let listing = Listing {
+            lines: ranges.iter().map(line).collect(),
+            source: "iomem".into(),
+            ..Listing::default()
+        };
+        Facts { memory: vec![listing], ..Facts::default() }
+    }
+
+    fn found(facts: &Facts) -> Vec<(&'static str, Vec<String>)> {
+        let mut linted = LintReport::default();
+        lint(facts, &mut linted);
+        let starts = |sides: Vec<Side>| sides.into_iter().filter_map(|side| side.start).collect();
+        linted.findings.into_iter().map(|found| (found.rule, starts(found.sides))).collect()
+    }
+
+    #[test]
+    fn memory_that_is_in_no_nodes_blocks_is_nobodys() {
+        let mut facts = with_ram(&[range(0x1000, GIB - 1), range(4 * GIB, 5 * GIB - 1)]);
+        assert!(found(&facts).is_empty(), "no node has blocks: nothing is known");
+        let node = |blocks: &[AddrRange]| Node {
+            at: Some(Place::whole("node0")),
+            blocks: blocks.to_vec(),
+            ..Node::default()
+        };
+        facts.numa.all = vec![node(&[range(0, GIB - 1), range(4 * GIB, 5 * GIB - 1)])];
+        assert!(found(&facts).is_empty());
+        facts.numa.all = vec![node(&[range(0, GIB - 1), range(4 * GIB, 5 * GIB - 1 - BLOCK / 2)])];
+        assert!(found(&facts).is_empty(), "less than a block");
+        facts.numa.all = vec![node(&[range(0, GIB - 1)])];
+        assert_eq!(found(&facts), [("N14", vec!["0x100000000".to_owned()])]);
+        // What is set offline is a node's all the same.
+        facts.numa.all[0].offline = vec![range(4 * GIB, 5 * GIB - 1)];
+        assert!(found(&facts).is_empty());
+    }
+
+    /// Functions with one register each, which is `register`, and in the kernel's map `mapped`.
+    fn with_registers(all: &[(u32, u64)], command: u8) -> Facts {
+        let mut facts = Facts::default();
+        for (n, (register, mapped)) in (0u8..).zip(all) {
+            let mut config = [0u8; 64];
+            config[..5].copy_from_slice(&[0x86, 0x80, 1, 0, command]);
+            config[16..20].copy_from_slice(&register.to_le_bytes());
+            let address = pmem_import::Address { segment: 0, bus: 0, device: n, function: 0 };
+            let at = Place::whole(format!("{address}/resource"));
+            let function = facts.pci.function(PciSource::Sysfs, address, &at);
+            function.header = Some(Header::decode(&config).unwrap());
+            function.root = Some((0, 0));
+            function.resources.push(PciResource {
+                kind: ResourceKind::Bar(0),
+                range: AddrRange::sized(*mapped, 0x1000).unwrap(),
+                io: false,
+                prefetchable: false,
+                wide: Some(false),
+                open_ended: false,
+                at,
+            });
+        }
+        facts
+    }
+
+    #[test]
+    fn a_register_that_is_not_as_the_map_has_it_is_told_by_the_others() {
+        let all = [(0xf000_0000, 0xf000_0000), (0xf000_1000, 0xf000_1000), (0xf000_9000, 0xf000_2000)];
+        assert_eq!(
+            found(&with_registers(&all, 2)),
+            [("P9", vec!["0xf0002000".to_owned(), "0xf0009000".to_owned()])]
+        );
+        assert!(found(&with_registers(&all, 0)).is_empty(), "it decodes nothing");
+        assert!(found(&with_registers(&all[1..], 2)).is_empty(), "of two nobody knows which is right");
+        // A host bridge that shifts addresses.
+        let shifted = [(0x1000, 0x10_0000_1000), (0x2000, 0x10_0000_2000), (0x9000, 0x10_0000_3000)];
+        assert_eq!(
+            found(&with_registers(&shifted, 2)),
+            [("P9", vec!["0x1000003000".to_owned(), "0x1000009000".to_owned()])]
+        );
+        assert!(
+            found(&with_registers(&[all[0], all[1], (0, 0xf000_2000)], 2)).is_empty(),
+            "a register of 0 is not set"
+        );
+    }
+
+    #[test]
+    fn memory_that_devices_do_not_reach_is_told() {
+        let mut facts = with_ram(&[range(0, GIB - 1), range(4 * GIB, 5 * GIB - 1)]);
+        facts.pci.inward.insert((0, 0), vec![(AddrRange::ALL, 0)]);
+        assert!(found(&facts).is_empty());
+        facts.pci.inward.insert((0, 0), vec![(range(0x4_0000_0000, 0x4_bfff_ffff), 0)]);
+        assert_eq!(found(&facts), [("P10", vec!["0x100000000".to_owned(), "0x0".to_owned()])]);
+    }
+}
