@@ -210,9 +210,12 @@ pub(crate) fn resolve(
     }
     let sources: Vec<PathBuf> = sources.into_iter().map(PathBuf::from).collect();
     let mut machine = open(args, &sources)?;
+    let function = from.and_then(|word| word.parse::<Address>().ok());
     let from = viewer(&mut machine, from)?;
-    let answers =
-        targets.iter().map(|target| target.answer(&machine, from)).collect::<Result<Vec<_>, _>>()?;
+    let answers = targets
+        .iter()
+        .map(|target| target.answer(&machine, from, function))
+        .collect::<Result<Vec<_>, _>>()?;
     let report = Resolve::new(&machine, answers);
     present(args, &report, out, text::resolve)?;
     Ok(if report.all_found() { Status::Done } else { Status::No })
@@ -256,9 +259,9 @@ impl Target {
         Ok(Self::Resource(function, kind))
     }
 
-    fn answer(&self, machine: &Machine, from: ArenaId) -> Result<Answer, Failure> {
+    fn answer(&self, machine: &Machine, from: ArenaId, function: Option<Address>) -> Result<Answer, Failure> {
         match self {
-            Self::Memory(addr) => Ok(Answer::new(machine, from, *addr)),
+            Self::Memory(addr) => Ok(Answer::asked_by(machine, from, function, *addr)),
             Self::Device(device, own) => {
                 let at = machine
                     .cxl

@@ -111,3 +111,82 @@ fn what_a_device_reaches_hangs_on_its_iommu() {
         assert_eq!(answer["result"], "architecture");
     }
 }
+
+#[test]
+fn what_no_map_of_memory_has_is_said_by_its_own_source() {
+    let port = ask(
+        &[("ioports", "0000-0cf7 : PCI Bus 0000:00\n  03f8-03ff : serial\n"), ("iomem", IOMEM)],
+        &["io:0x3f8"],
+    );
+    assert_eq!((&port[0]["sure"], says(&port[0], "what")[0].1.clone()), (&json!("said"), json!("./ioports")));
+    let machine = pmem_tests::here().join("machines/qemu-mtree.txt");
+    let output = Command::new(env!("CARGO_BIN_EXE_pmem"))
+        .args(["--json", "resolve", "--from", "cxl-type3-dpa-space:mem0", "0x1000"])
+        .arg(machine)
+        .output()
+        .unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["results"][0]["sure"], "said", "{report}");
+}
+
+#[test]
+fn memory_that_firmware_has_where_a_device_is_contradicts_it() {
+    let kinds = [("ACPI NVS", "doubtful"), ("persistent (type 7)", "doubtful"), ("reserved", "agreed")];
+    for (kind, sure) in kinds {
+        let log = format!("{LOG}BIOS-e820: [mem 0x00000000e0000000-0x00000000e00fffff] {kind}\n");
+        let found = ask(&[("iomem", IOMEM), ("dmesg", &log)], &["0xe0000010"]);
+        assert_eq!(found[0]["sure"], *sure, "{kind}: {}", found[0]);
+    }
+    let lspci = "00:03.0 Ethernet controller: Intel Corporation 82574L\n\tRegion 0: Memory at e0000000 (32-bit, non-prefetchable) [size=1M]\n";
+    let two = ask(&[("iomem", IOMEM), ("lspci", lspci)], &["0xe0000010"]);
+    assert_eq!(two[0]["sure"], "doubtful", "{}", two[0]);
+    let other = |about: &str| says(&two[0], about).into_iter().any(|(.., contradicts)| contradicts);
+    assert!(other("what") || other("device"), "{}", two[0]);
+}
+
+#[test]
+fn who_is_in_a_group_is_behind_a_unit() {
+    let groups = "/sys/kernel/iommu_groups/3/devices/0000:00:02.0\n";
+    let words = ["--from", "0000:00:02.0", "0x1000000"];
+    let found = ask(&[("iomem", IOMEM), ("groups", groups)], &words);
+    assert_eq!(found[0]["sure"], "conditional", "{}", found[0]);
+    // A folder says of which type a group is.
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = dir.path().join("m").join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("proc/iomem", IOMEM);
+    write("sys/kernel/iommu_groups/3/devices/0000:00:02.0", "");
+    for (kind, sure) in [("DMA-FQ", "conditional"), ("identity", "said")] {
+        write("sys/kernel/iommu_groups/3/type", &format!("{kind}\n"));
+        assert_eq!(run(dir.path(), &["./m".to_owned()], &words)[0]["sure"], sure, "{kind}");
+    }
+}
+
+#[test]
+fn an_interrupt_is_none_of_what_cpus_have_there() {
+    let iomem = format!("{IOMEM}fee00000-fee00fff : Local APIC\n");
+    let found = ask(&[("iomem", &iomem), ("dmesg", LOG)], &["--from", "0000:00:02.0", "0xfee00010"]);
+    assert_eq!((&found[0]["sure"], &found[0]["addr"]), (&json!("architecture"), &Value::Null));
+    assert!(says(&found[0], "what").is_empty(), "{}", found[0]);
+}
+
+#[test]
+fn files_of_a_folder_are_named_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let function = dir.path().join("m/sys/devices/pci0000:00/0000:00:02.0");
+    fs::create_dir_all(&function).unwrap();
+    fs::create_dir_all(dir.path().join("m/proc")).unwrap();
+    fs::write(function.join("resource"), "0x00000000e0000000 0x00000000e00fffff 0x0000000000040200\n")
+        .unwrap();
+    fs::write(function.join("class"), "0x020000\n").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_pmem"))
+        .args(["resolve", "0xe0000010", "./m"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("(sys/devices/pci0000:00/0000:00:02.0/resource:1)"), "{text}");
+}

@@ -1,6 +1,8 @@
 //! A machine as a model, with the names that its sources give to things.
 
-use crate::facts::{Aperture, BusId, Distances, Finding, Function, Heard, Iommu, Nodes, ResourceKind, Said};
+use crate::facts::{
+    Aperture, BusId, Distances, Finding, Function, Heard, Iommu, Nodes, Place, ResourceKind, Said,
+};
 use crate::names::Names;
 use crate::settle::{CxlMemory, MemoryKind, NodeKind, PciTree};
 use pmem_core::{
@@ -71,6 +73,8 @@ pub struct AddressSpaces {
     pub names: Vec<(String, String)>,
     /// What they see.
     pub arena: ArenaId,
+    /// Where that is said.
+    pub at: Place,
     /// They see nothing: a device that may not master its bus.
     pub is_empty: bool,
     /// The emulated IOMMU through which they lead on, whose tables no source shows.
@@ -137,6 +141,8 @@ pub struct Machine {
     pub holders: BTreeMap<RegionId, Address>,
     /// By region without an address: why it has none.
     pub parked: BTreeMap<RegionId, String>,
+    /// Resources that stay without an address, for another's are there: where, whose, and where that is said.
+    pub disputed: Vec<Said<(AddrRange, Address)>>,
     /// Buses from which nobody knows what their devices reach.
     pub unknown_ways: BTreeSet<ArenaId>,
     /// Address spaces of an emulator.

@@ -69,6 +69,11 @@ impl Names {
         self.memory.lines(addr).map(|line| (line, self.memory.listing.place(line)))
     }
 
+    /// The lines that name an I/O port, likewise.
+    pub fn said_of_port(&self, port: u64) -> impl Iterator<Item = (&Listed, Place)> {
+        self.ports.lines(port).map(|line| (line, self.ports.listing.place(line)))
+    }
+
     /// The names of an I/O port, from the inside out.
     pub fn of_port(&self, port: u64) -> Vec<&str> {
         self.ports.at(port)

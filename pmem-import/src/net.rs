@@ -234,6 +234,7 @@ fn build(nodes: &[Parsed], findings: Vec<Finding>) -> Result<Machine, (i64, pmem
         bars: BTreeMap::new(),
         holders: BTreeMap::new(),
         parked: BTreeMap::new(),
+        disputed: Vec::new(),
         unknown_ways: BTreeSet::new(),
         spaces: Vec::new(),
         offsets: BTreeMap::new(),

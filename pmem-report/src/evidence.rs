@@ -1,7 +1,7 @@
 //! How sure an answer is: who says what of an address, and whether they agree.
 
-use pmem_core::{ArenaId, Place as Spot, RegionId};
-use pmem_import::{Address, Machine, NodeRangeKind, Place, ReservedKind};
+use pmem_core::{ArenaId, FirmwareMemory, Place as Spot, RegionId};
+use pmem_import::{Address, Machine, MemoryKind, NodeRangeKind, Place, ReservedKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -69,6 +69,15 @@ pub enum Stance {
     Contradicts,
 }
 
+/// The kind of memory that firmware's map means.
+fn of_firmware(kind: FirmwareMemory) -> MemoryKind {
+    match kind {
+        FirmwareMemory::Persistent => MemoryKind::Persistent,
+        FirmwareMemory::SpecialPurpose => MemoryKind::Special,
+        _ => MemoryKind::Dram,
+    }
+}
+
 /// What became of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
@@ -86,8 +95,10 @@ pub(crate) enum Found {
 
 /// Of what it is asked how sure it is.
 pub(crate) struct Question {
-    /// Of a device's address: the arena of its bus, and what was asked there.
-    pub(crate) device: Option<(ArenaId, u64)>,
+    /// Of a device's address: the arena of its bus, which function, if one was named, and what was asked there.
+    pub(crate) device: Option<(ArenaId, Option<Address>, u64)>,
+    /// Of an I/O port, as CPUs see it.
+    pub(crate) port: Option<u64>,
     /// Where it ends.
     pub(crate) place: Option<Spot>,
     /// Where CPUs see that.
@@ -129,26 +140,36 @@ impl Case<'_> {
     }
 
     /// What is there, as lists and the firmware's map say.
-    fn what(&mut self, at: u64, is_memory: bool, is_device: bool) {
+    fn what(&mut self, at: u64, memory: Option<MemoryKind>, holder: Option<Address>) {
         let machine = self.machine;
         // The innermost name, and what of the names around it says that it is memory.
         let mut lines = machine.names.said_of_memory(at);
         let inner = lines.next();
-        let memory = lines.find(|(line, _)| line.name.starts_with("System RAM"));
+        let around = lines.find(|(line, _)| line.name.starts_with("System RAM"));
         let mut places = Vec::new();
-        for (line, place) in inner.into_iter().chain(memory) {
-            self.said(About::What, &place, line.name.clone());
+        for (line, place) in inner.into_iter().chain(around) {
+            let named = line.name.parse::<Address>().ok().filter(|_| line.name.len() >= 12);
+            let is_other = named.zip(holder).is_some_and(|(named, holder)| !self.is_same(named, holder));
+            let says = self.said(About::What, &place, line.name.clone());
+            says.stance = if is_other { Stance::Contradicts } else { Stance::Agrees };
             places.push(place);
         }
         // A list may be made of the map itself.
-        let of_map = machine.firmware.iter().find(|said| said.value.0.contains(at));
+        let after = machine.firmware.partition_point(|said| said.value.0.start() <= at);
+        let of_map = after.checked_sub(1).and_then(|last| machine.firmware.get(last));
+        let of_map = of_map.filter(|said| said.value.0.contains(at));
         if let Some(said) = of_map.filter(|said| !places.contains(&said.at)) {
             let kind = said.value.1;
             let says = self.said(About::What, &said.at, kind.name());
-            says.stance = match (is_memory, is_device) {
-                (true, _) if !kind.is_memory() => Stance::Contradicts,
-                (_, true) if kind.is_usable() => Stance::Contradicts,
-                (false, false) if kind.is_usable() => Stance::Differs,
+            says.stance = match (memory, holder.is_some()) {
+                (Some(_), _) if !kind.is_memory() => Stance::Contradicts,
+                (Some(memory), _)
+                    if memory != of_firmware(kind) && !(memory == MemoryKind::Cxl && kind.is_usable()) =>
+                {
+                    Stance::Differs
+                }
+                (None, true) if kind.is_memory() => Stance::Contradicts,
+                (None, false) if kind.is_usable() => Stance::Differs,
                 _ => Stance::Agrees,
             };
         }
@@ -159,7 +180,7 @@ impl Case<'_> {
         let machine = self.machine;
         let mut claims: Vec<(u32, Place, &'static str)> = Vec::new();
         for known in &machine.numa.all {
-            if known.memory().iter().any(|range| range.contains(at))
+            if known.blocks.iter().chain(&known.offline).any(|range| range.contains(at))
                 && let Some(place) = &known.at
             {
                 claims.push((known.id, place.clone(), "memory block"));
@@ -173,7 +194,9 @@ impl Case<'_> {
             claims.push((said.value.node, said.at.clone(), by));
         }
         if let (true, Some(node)) = (claims.is_empty() && machine.numa.all.len() > 1, node) {
-            self.inferred(About::Node, format!("node {node}, by the device that it is"));
+            let alone = machine.numa.all.iter().filter(|node| node.bytes != Some(0)).count() == 1;
+            let why = if alone { "the only one with memory" } else { "by the device that it is" };
+            self.inferred(About::Node, format!("node {node}, {why}"));
         }
         for (id, place, by) in claims {
             let says = self.said(About::Node, &place, format!("node {id}, {by}"));
@@ -181,20 +204,17 @@ impl Case<'_> {
         }
     }
 
-    /// How a device's address becomes one of the CPUs'.
-    fn way(&mut self, from: ArenaId, asked: u64) -> bool {
+    /// How a device's address becomes one of the CPUs'. Gives whether a unit that nobody shows the tables of may change it.
+    fn way(&mut self, from: ArenaId, function: Option<Address>, asked: u64) -> bool {
         let machine = self.machine;
         let bus = machine.buses.iter().find(|(_, bus)| bus.memory == from).map(|(id, _)| *id);
         let Some(bus) = bus else { return false };
-        let on_bus: Vec<_> = machine
-            .functions
-            .iter()
-            .map(pmem_import::Function::bdf)
-            .filter(|function| (function.segment, function.bus) == bus)
-            .collect();
+        let on_bus = machine.functions.iter().map(pmem_import::Function::bdf);
+        let on_bus = on_bus.filter(|function| (function.segment, function.bus) == bus);
+        let asking: Vec<Address> = function.map_or_else(|| on_bus.collect(), |function| vec![function]);
         // Of devices of one bus some may have a range for themselves.
         let mut seen = BTreeSet::new();
-        for said in on_bus.iter().flat_map(|function| machine.iommu.reserved_for(*function)) {
+        for said in asking.iter().flat_map(|function| machine.iommu.reserved_for(*function)) {
             let reserved = &said.value;
             if !reserved.range.contains(asked) || !seen.insert((reserved.range.start(), &said.at)) {
                 continue;
@@ -208,16 +228,36 @@ impl Case<'_> {
             };
             self.said(About::Way, &said.at, says);
         }
-        match machine.iommu.units.first() {
-            Some(unit) => {
-                self.said(About::Way, &unit.at, "an IOMMU, whose tables no source shows");
-                true
-            }
-            None => {
-                self.inferred(About::Way, "no source shows an IOMMU");
-                false
-            }
+        let iommu = &machine.iommu;
+        let groups: BTreeSet<u32> = asking.iter().filter_map(|one| iommu.groups.get(one)).copied().collect();
+        let root = machine.root_of.get(&bus).unwrap_or(&bus);
+        if let Some(at) =
+            groups.iter().next().filter(|_| groups.iter().all(|one| iommu.passing.contains_key(one)))
+        {
+            self.said(
+                About::Way,
+                &iommu.passing[at],
+                "an IOMMU, which lets its addresses through as they are",
+            );
+            return false;
         }
+        const HIDDEN: &str = "an IOMMU, whose tables no source shows";
+        if let Some(at) = iommu.translated.get(root) {
+            self.said(About::Way, at, HIDDEN);
+        } else if let Some(unit) = iommu.units.first() {
+            self.said(About::Way, &unit.at, HIDDEN);
+        } else if let Some(map) = iommu.streams.first() {
+            self.said(About::Way, &map.at, HIDDEN);
+        } else if let Some(group) = groups.first() {
+            self.inferred(
+                About::Way,
+                format!("an IOMMU, for it is in group {group}, whose tables no source shows"),
+            );
+        } else {
+            self.inferred(About::Way, "no source shows an IOMMU");
+            return false;
+        }
+        true
     }
 }
 
@@ -232,6 +272,41 @@ impl Case<'_> {
             function.flat_map(|function| &function.resources).find(|resource| Some(resource.kind) == own);
         if let Some(resource) = resource {
             self.said(About::Device, &resource.at, holder.to_string());
+        }
+    }
+
+    /// Whether two functions are one, or one is a virtual function of the other, in whose space it has its slice.
+    fn is_same(&self, a: Address, b: Address) -> bool {
+        let physical = |function: Address| self.machine.function(function).and_then(|known| known.physical);
+        a == b || physical(a) == Some(b) || physical(b) == Some(a)
+    }
+
+    /// Others whose resources sources have there as well.
+    fn disputed(&mut self, at: u64) {
+        let machine = self.machine;
+        for said in machine.disputed.iter().filter(|said| said.value.0.contains(at)) {
+            self.said(About::Device, &said.at, said.value.1.to_string()).stance = Stance::Contradicts;
+        }
+    }
+
+    /// What is in no list of the CPUs' addresses: a port, an emulator's address space, a net.
+    fn elsewhere(&mut self, port: Option<u64>, place: Option<Spot>) {
+        let machine = self.machine;
+        if let Some((line, place)) = port.and_then(|port| machine.names.said_of_port(port).next()) {
+            self.said(About::What, &place, line.name.clone());
+        }
+        let Some(place) = place else { return };
+        let name = place
+            .region
+            .map_or_else(|| machine.arena_name(place.arena), |region| machine.region_name(region));
+        let spaces = machine
+            .spaces
+            .iter()
+            .find(|spaces| spaces.arena == place.arena && spaces.arena != machine.system);
+        if let Some(spaces) = spaces {
+            self.said(About::What, &spaces.at, name);
+        } else if let (Some(_), Some(heard)) = (&machine.net, machine.heard.first()) {
+            self.said(About::What, &Place::whole(heard.source.clone()), name);
         }
     }
 
@@ -253,10 +328,12 @@ impl Question {
         let memory = self.place.and_then(|place| machine.memory.get(&place.arena));
         let region = self.place.and_then(|place| place.region);
         let holder = region.and_then(|region| machine.holders.get(&region)).copied();
-        let behind_unit = self.device.is_some_and(|(from, asked)| case.way(from, asked));
+        let behind_unit = self.device.is_some_and(|(from, function, asked)| case.way(from, function, asked));
         if let Some(at) = self.at {
-            case.what(at, memory.is_some(), holder.is_some());
+            case.what(at, memory.map(|memory| memory.kind), holder);
+            case.disputed(at);
         }
+        case.elsewhere(self.port, self.place);
         if let (Some(memory), Some(at)) = (memory, self.at) {
             if !machine.numa.all.is_empty() {
                 case.node(at, memory.node);
@@ -273,11 +350,10 @@ impl Question {
             case.cxl(at);
         }
         case.all.sort_by_key(|said| said.about);
-        let is_nobodys = memory.is_some_and(|memory| memory.node.is_none());
-        (self.sureness(&case.all, behind_unit, is_nobodys), case.all)
+        (self.sureness(&case.all, behind_unit), case.all)
     }
 
-    fn sureness(&self, all: &[Evidence], behind_unit: bool, is_nobodys: bool) -> Sureness {
+    fn sureness(&self, all: &[Evidence], behind_unit: bool) -> Sureness {
         let judged = |about: About| {
             all.iter().filter(move |said| said.about == about && said.stance == Stance::Agrees)
         };
@@ -297,11 +373,7 @@ impl Question {
         let (what, node, device) = (sources(About::What), sources(About::Node), sources(About::Device));
         let is_inferred = |about: About| sources(about).is_empty() && judged(about).next().is_some();
         let is_said = !what.is_empty() || !device.is_empty();
-        if !is_said
-            || is_inferred(About::Node)
-            || is_inferred(About::Memory)
-            || is_nobodys && !node.is_empty()
-        {
+        if !is_said || is_inferred(About::Node) || is_inferred(About::Memory) {
             return Sureness::Inferred;
         }
         // As sure as the least sure part: of a node that one source names one source is enough to say so.

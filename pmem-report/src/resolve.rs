@@ -13,6 +13,8 @@ use serde::Serialize;
 /// Where message signalled interrupts are written to on a PC (Intel SDM volume 3, 11.11.1).
 const INTERRUPTS: std::ops::RangeInclusive<u64> = 0xfee0_0000..=0xfeef_ffff;
 
+const INTERRUPT: &str = "message signalled interrupts: what a device writes there is an interrupt";
+
 /// Answers for several addresses.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Resolve {
@@ -207,6 +209,11 @@ impl Resolve {
 impl Answer {
     /// What an address means, as an arena sees it.
     pub fn new(machine: &Machine, from: ArenaId, asked: u64) -> Self {
+        Self::asked_by(machine, from, None, asked)
+    }
+
+    /// What an address means, as an arena sees it; to a function, where one asks.
+    pub fn asked_by(machine: &Machine, from: ArenaId, function: Option<Address>, asked: u64) -> Self {
         let resolution = machine.state().resolve(from, asked);
         let mut answer = Self::blank(machine, from, asked);
         answer.reason = names::reason(machine, &resolution);
@@ -236,12 +243,18 @@ impl Answer {
         };
         answer.cxl = at.filter(|_| answer.space == Space::Memory).and_then(|at| CxlAnswer::of(machine, at));
         answer.as_interrupt(machine, from);
-        answer.judge(machine, from, &resolution, at);
+        answer.judge(machine, (from, function), &resolution, at);
         answer
     }
 
     /// Says how sure it is, and by whom.
-    fn judge(&mut self, machine: &Machine, from: ArenaId, resolution: &OwnedResolution, at: Option<u64>) {
+    fn judge(
+        &mut self,
+        machine: &Machine,
+        (from, function): (ArenaId, Option<Address>),
+        resolution: &OwnedResolution,
+        at: Option<u64>,
+    ) {
         let place = if let OwnedResolution::Accept { place, .. } = resolution { Some(*place) } else { None };
         let found = match self.result {
             Outcome::Accept => Found::Yes,
@@ -250,10 +263,16 @@ impl Answer {
             Outcome::Fault => Found::Nothing,
             Outcome::Loop | Outcome::Unknown | Outcome::Unplaced => Found::Unknown,
         };
-        let at = at.filter(|_| self.space == Space::Memory);
-        let device = (self.space == Space::Memory && machine.buses.values().any(|bus| bus.memory == from))
-            .then_some((from, self.asked.0));
-        let question = Question { device, place, at, found };
+        let is_memory = self.space == Space::Memory;
+        let port = if is_memory { None } else { at.or(Some(self.asked.0)) };
+        // Of an interrupt nothing that CPUs have there speaks.
+        let at = at.filter(|_| is_memory && !self.is_interrupt());
+        let device = (is_memory && machine.buses.values().any(|bus| bus.memory == from)).then_some((
+            from,
+            function,
+            self.asked.0,
+        ));
+        let question = Question { device, port, place, at, found };
         let memory = place.and_then(|place| machine.memory.get(&place.arena));
         self.numa_node = memory.and_then(|memory| memory.node);
         (self.sure, self.evidence) = question.judge(machine);
@@ -264,11 +283,17 @@ impl Answer {
         let is_device = machine.buses.values().any(|bus| bus.memory == from);
         let is_pc = machine.names.by_architecture(*INTERRUPTS.start()).is_some();
         if is_device && self.space == Space::Memory && is_pc && INTERRUPTS.contains(&self.asked.0) {
-            self.what = "message signalled interrupts: what a device writes there is an interrupt".to_owned();
-            if !self.result.is_found() {
-                self.result = Outcome::Architecture;
-            }
+            self.what = INTERRUPT.to_owned();
+            self.result = Outcome::Architecture;
+            // Nothing of what CPUs have at that address answers.
+            (self.names, self.hops) = (Vec::new(), Vec::new());
+            (self.arena, self.addr, self.region, self.function) = (None, None, None, None);
+            (self.cost, self.distance, self.unmeasured, self.free) = (None, None, 0, false);
         }
+    }
+
+    fn is_interrupt(&self) -> bool {
+        self.what == INTERRUPT
     }
 
     fn blank(machine: &Machine, from: ArenaId, asked: u64) -> Self {

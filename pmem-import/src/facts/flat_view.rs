@@ -54,16 +54,23 @@ impl FlatRange {
         matches!(self.kind, FlatKind::Ram | FlatKind::Persistent) && self.priority <= 0 && pages
     }
 
-    /// Whether it leads on through an emulated IOMMU, whose tables are not shown.
-    #[must_use]
-    pub fn is_translated(&self) -> bool {
+    /// Whether it is part of a region, as large as an address space, of an emulated IOMMU.
+    fn is_of_iommu(&self) -> bool {
         let name = self.name.to_ascii_lowercase();
         let is_iommu = ["iommu", "smmu", "dmar"].iter().any(|word| name.contains(word));
-        self.kind == FlatKind::Device && is_iommu && self.range.len() >= 1 << 32
+        let end = self.offset.saturating_add(self.range.last() - self.range.start());
+        self.kind == FlatKind::Device && is_iommu && end >= 1 << 32
     }
 }
 
 impl FlatView {
+    /// Whether a range leads on through an emulated IOMMU, whose tables are not shown: it, or another range of the same region, which others
+    /// may lie in front of, goes beyond what devices have for registers.
+    #[must_use]
+    pub fn is_translated(&self, range: &FlatRange) -> bool {
+        self.ranges.iter().any(|other| other.name == range.name && other.is_of_iommu())
+    }
+
     /// Whether one of its address spaces has that name.
     #[must_use]
     pub fn is_of(&self, name: &str) -> bool {

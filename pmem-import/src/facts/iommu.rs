@@ -1,6 +1,6 @@
 //! IOMMUs: which units there are, what they must let through, and who is together in a group.
 
-use super::Said;
+use super::{Place, Said};
 use pmem_core::AddrRange;
 use pmem_iommu::RequesterId;
 use pmem_iommu::acpi::dmar::Scope;
@@ -23,6 +23,10 @@ pub struct Iommu {
     pub blocks: Vec<Said<(u64, u64, u8)>>,
     /// By function: its group.
     pub groups: BTreeMap<Address, u32>,
+    /// Groups whose addresses pass as they are (type `identity`), and where that is said.
+    pub passing: BTreeMap<u32, Place>,
+    /// Root buses, as segment and number, whose devices' accesses a unit translates (a device tree's `iommu-map`), and where that is said.
+    pub translated: BTreeMap<(u32, u8), Place>,
     /// Interrupt controllers and timers, with whose requests they make.
     pub special: Vec<Said<SpecialDevice>>,
     /// Requesters whose requests come as those of another.
@@ -85,7 +89,7 @@ pub struct ReservedRange {
     pub scopes: Vec<Scope>,
     /// For which functions, where they are said so.
     pub functions: Vec<Address>,
-    /// For which groups, where they are said so.
+    /// For which groups, in order, where they are said so.
     pub groups: Vec<u32>,
 }
 
@@ -113,10 +117,11 @@ impl Iommu {
         };
         match self.reserved.iter_mut().find(same) {
             Some(had) => {
-                let more = new.groups.iter().filter(|group| !had.value.groups.contains(group));
-                let more: Vec<u32> = more.copied().collect();
-                had.value.groups.extend(more);
-                had.value.groups.sort_unstable();
+                for group in &new.groups {
+                    if let Err(place) = had.value.groups.binary_search(group) {
+                        had.value.groups.insert(place, *group);
+                    }
+                }
             }
             None => self.reserved.push(found),
         }
@@ -127,7 +132,7 @@ impl Iommu {
         let own = self.groups.get(&function).copied();
         self.reserved.iter().filter(move |said| {
             let groups = &said.value.groups;
-            groups.is_empty() || own.is_none_or(|own| groups.contains(&own))
+            groups.is_empty() || own.is_none_or(|own| groups.binary_search(&own).is_ok())
         })
     }
 }

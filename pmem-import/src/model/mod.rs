@@ -7,7 +7,7 @@ mod territory;
 mod views;
 
 use crate::error::ImportError;
-use crate::facts::{Aperture, BusId, Finding, Place, ResourceKind, show_bus};
+use crate::facts::{Aperture, BusId, Finding, Place, ResourceKind, Said, show_bus};
 use crate::machine::{Bus, Inventory, Machine, Memory, NodeArenas};
 use crate::names::Names;
 use crate::settle::Settled;
@@ -38,6 +38,7 @@ struct Builder<'s> {
     /// By region: the function that it is of.
     holders: BTreeMap<RegionId, Address>,
     parked: BTreeMap<RegionId, String>,
+    disputed: Vec<Said<(AddrRange, Address)>>,
     unknown_ways: BTreeSet<ArenaId>,
     unplaced: Option<String>,
     findings: Vec<Finding>,
@@ -67,6 +68,7 @@ pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
         bars: BTreeMap::new(),
         holders: BTreeMap::new(),
         parked: BTreeMap::new(),
+        disputed: Vec::new(),
         unknown_ways: BTreeSet::new(),
         unplaced: None,
         findings: Vec::new(),
@@ -95,6 +97,7 @@ pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
         bars,
         holders,
         parked,
+        disputed,
         unknown_ways,
         unplaced,
         findings: built,
@@ -150,6 +153,7 @@ pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
         bars,
         holders,
         parked,
+        disputed,
         unknown_ways,
         spaces,
         offsets,

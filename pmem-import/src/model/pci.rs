@@ -512,6 +512,7 @@ impl<'s> Builder<'s> {
             };
             self.findings.push(finding);
             let why = format!("in conflict with {other}");
+            self.disputed.push(Said::new((resource.range, function.bdf()), resource.at.clone()));
             self.park(function, arena, resource.kind, range.len(), own, &label, why, &resource.at);
             return;
         }

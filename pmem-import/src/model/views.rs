@@ -17,6 +17,7 @@ impl Builder<'_> {
             let mut spaces = AddressSpaces {
                 names: seen.names.clone(),
                 arena: self.system,
+                at: seen.at.clone(),
                 is_empty: seen.is_empty(),
                 through: None,
             };

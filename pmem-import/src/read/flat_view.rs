@@ -51,7 +51,9 @@ impl LineReader for Reader {
             let Some((name, root)) = parts else {
                 return Verdict::Odd("address space", "its name has no end".to_owned());
             };
-            now.spaces.push((name.to_owned(), root.unwrap_or_default().to_owned()));
+            let root = root.unwrap_or_default();
+            let root = root.split_once(", alias ").map_or(root, |(root, _)| root);
+            now.spaces.push((name.to_owned(), root.to_owned()));
             heard.count("address space");
             return Verdict::Took;
         }
@@ -115,9 +117,13 @@ fn range(words: &str, line: u32) -> Result<FlatRange, String> {
         Some((name.get(..at)?, hex(digits)?))
     });
     let (name, offset) = placed.unwrap_or((name, 0));
-    let bare =
-        name.rsplit_once(' ').filter(|(_, last)| ACCELERATORS.contains(&last.to_ascii_uppercase().as_str()));
-    let name = bare.map_or(name, |(name, _)| name).trim();
+    // Said once for each address space that sees it.
+    let mut name = name.trim();
+    while let Some((bare, last)) = name.rsplit_once(' ')
+        && (last == "orphan" || ACCELERATORS.contains(&last.to_ascii_uppercase().as_str()))
+    {
+        name = bare.trim_end();
+    }
     if name.is_empty() {
         return Err(format!("{words:?} names no memory region"));
     }
@@ -155,6 +161,26 @@ mod tests {
             ]
         );
         assert_eq!(memory.ranges[3].range.last(), 0x1_7fff_ffff);
+    }
+
+    #[test]
+    fn what_stands_behind_a_name_is_none_of_it() {
+        let line = |words: &str| range(words, 1).unwrap();
+        let head = "0000000000000000-00000000000fffff (prio 0, ram): ";
+        for tail in [
+            "",
+            " KVM",
+            " KVM KVM",
+            " orphan",
+            " orphan KVM",
+            " owner:{dev id=a} KVM",
+            " @0000000000000000 orphan",
+        ] {
+            assert_eq!(line(&format!("{head}pc.ram{tail}")).name, "pc.ram", "{tail:?}");
+        }
+        assert_eq!(line(&format!("{head}0000:01:00.0 BAR 1")).name, "0000:01:00.0 BAR 1");
+        let facts = facts_of("FlatView #0\n AS \"e\", root: container, alias system\n");
+        assert_eq!(facts.views[0].spaces, [("e".to_owned(), "container".to_owned())]);
     }
 
     #[test]

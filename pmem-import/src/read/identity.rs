@@ -58,17 +58,36 @@ impl Sources {
     }
 }
 
+/// What a boot's log begins with.
+const BOOTS: [&str; 3] = ["Linux version ", "BIOS-provided physical RAM map", "Command line: "];
+/// Machines that one text is believed to be of.
+const MOST: usize = 64;
+
+/// Whether two names are of one machine: old kernels leave the maker out of what they say later.
+fn is_same(a: &str, b: &str) -> bool {
+    let without =
+        |long: &str, short: &str| long.strip_suffix(short).is_some_and(|maker| maker.ends_with(' '));
+    a == b || without(a, b) || without(b, a)
+}
+
 /// A text that names several machines, cut where another one is named: all else is blank in each part, so that lines keep their numbers.
 fn by_machine(text: &Text) -> Vec<Text> {
     let mut begins: Vec<(String, usize)> = Vec::new();
+    // A boot names its machine after its map: what it begins with is its own.
+    let mut boot = None;
     lines(&text.name, &text.bytes, |line| {
-        if let Some(own) = hardware(&line).map(model)
-            && begins.last().is_none_or(|(last, _)| last != own)
-        {
-            begins.push((own.to_owned(), line.number as usize - 1));
+        let number = line.number as usize - 1;
+        if let Some(own) = hardware(&line).map(model) {
+            if begins.last().is_none_or(|(last, _)| !is_same(last, own)) {
+                begins.push((own.to_owned(), boot.unwrap_or(number)));
+            }
+            boot = None;
+        } else if BOOTS.iter().any(|begin| line.words().starts_with(begin)) {
+            boot.get_or_insert(number);
         }
     });
-    if begins.len() < 2 {
+    // So many are no machines.
+    if !(2..=MOST).contains(&begins.len()) {
         return vec![text.clone()];
     }
     let all: Vec<&[u8]> = text.bytes.split_inclusive(|byte| *byte == b'\n').collect();
@@ -102,11 +121,11 @@ impl LineReader for Reader {
         }
         if let Some(hardware) = hardware(line) {
             let own = model(hardware);
-            if self.models.iter().all(|(known, _)| known != own) {
+            if self.models.len() <= MOST && self.models.iter().all(|(known, _)| !is_same(known, own)) {
                 self.models.push((own.to_owned(), line.number));
             }
             let other = facts.identity.hardware.as_ref().filter(|said| said.at.source != line.source);
-            if let Some(other) = other.filter(|said| model(&said.value) != own) {
+            if let Some(other) = other.filter(|said| !is_same(model(&said.value), own)) {
                 let text = format!(
                     "two machines: {own} here, {} there; what follows mixes them",
                     model(&other.value)
@@ -173,6 +192,15 @@ mod tests {
                 "\n\n\n\n\nDMI: Acer Spin, BIOS V1\nc".to_owned()
             ]
         );
+        // A boot begins before it says which machine it is.
+        let boots = format!(
+            "{LENOVO}a\nLinux version 6.1\nBIOS-provided physical RAM map:\nDMI: Acer Spin, BIOS V1\nc\n"
+        );
+        let parts = by_machine(&Text { name: "t".into(), bytes: boots.into() });
+        assert_eq!(String::from_utf8(parts[0].bytes.clone()).unwrap(), format!("{LENOVO}a\n\n\n\n\n"));
+        // Warnings of old kernels name the product alone.
+        let old = "DMI: Dell Inc. PowerEdge R910/0KYD3D, BIOS 2.12.0\na\nHardware name: PowerEdge R910\n";
+        assert_eq!(by_machine(&Text { name: "t".into(), bytes: old.into() }).len(), 1);
         let one = Text { name: "t".into(), bytes: format!("x\n{LENOVO}").into() };
         assert_eq!(by_machine(&one)[0].bytes, one.bytes);
     }

@@ -9,8 +9,11 @@ use pmem_pci::Address;
 const GROUPS: &str = "sys/kernel/iommu_groups";
 
 /// The files.
-pub(super) const FILES: &[&str] =
-    &["sys/kernel/iommu_groups/*/devices/*@", "sys/kernel/iommu_groups/*/reserved_regions"];
+pub(super) const FILES: &[&str] = &[
+    "sys/kernel/iommu_groups/*/devices/*@",
+    "sys/kernel/iommu_groups/*/reserved_regions",
+    "sys/kernel/iommu_groups/*/type",
+];
 
 pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
     for name in tree.names(GROUPS) {
@@ -21,6 +24,12 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
                 facts.iommu.groups.insert(address, group);
                 heard.count("IOMMU group member");
             }
+        }
+        let kind = format!("{GROUPS}/{name}/type");
+        if tree.has(&kind)
+            && tree.text(&kind, &mut facts.findings).is_some_and(|kind| kind.trim() == "identity")
+        {
+            facts.iommu.passing.insert(group, Place::whole(tree.place(&kind)));
         }
         let path = format!("{GROUPS}/{name}/reserved_regions");
         if !tree.has(&path) {
@@ -125,6 +134,11 @@ mod tests {
         );
         assert_eq!(facts.iommu.groups.len(), 2);
         let of: Vec<_> = facts.iommu.reserved.iter().map(|said| said.value.groups.clone()).collect();
+        assert_eq!(of, [vec![7], vec![]]);
+        let headed = facts_of(
+            "==> /sys/kernel/iommu_groups/7/reserved_regions <==\n0x7b800000 0x7fffffff direct\n\n==> other <==\n0xfee00000 0xfeefffff msi\n",
+        );
+        let of: Vec<_> = headed.iommu.reserved.iter().map(|said| said.value.groups.clone()).collect();
         assert_eq!(of, [vec![7], vec![]]);
     }
 }

@@ -21,6 +21,8 @@ pub(super) struct Reader {
     alias: Option<(RequesterId, RequesterId)>,
     /// The group that the next range is of.
     group: Option<u32>,
+    /// The group that a heading before the ranges names (`head`, `tail`).
+    heading: Option<u32>,
 }
 
 /// The hexadecimal number behind a word.
@@ -158,9 +160,15 @@ impl LineReader for Reader {
         if (words.starts_with("AMD-Vi:") && words.contains("DEV_")) || words.starts_with("DEV_") {
             return self.of_amd(words, line, facts, heard);
         }
+        if let Some(path) = words.strip_prefix("==> ").and_then(|rest| rest.strip_suffix(" <==")) {
+            let number =
+                path.split_once("iommu_groups/").and_then(|(_, rest)| rest.strip_suffix("/reserved_regions"));
+            self.heading = number.and_then(|number| number.parse().ok());
+            return Verdict::Pass;
+        }
         let (group, plain) = of_group(words);
         if let Some((range, kind)) = reserved(plain.strip_prefix("reserved_regions ").unwrap_or(plain)) {
-            self.group = group;
+            self.group = group.or(self.heading);
             return self.reserve(Some(range), kind, line, facts, heard);
         }
         if let Some((group, Some(function))) = member(words) {

@@ -182,7 +182,12 @@ pub(super) fn settle(facts: &Facts) -> CxlMemory {
         .iter()
         .filter_map(|said| {
             let range = AddrRange::sized(said.value.base, said.value.size).ok()?;
-            let sharing = of_window(&said.value, &maps);
+            let mut sharing = of_window(&said.value, &maps);
+            // Remainders are those of the address itself: where the base has one of its own, which device is the first is not known.
+            if let Some(sharing) = sharing.as_mut().filter(|sharing| sharing.ways.is_multiple_of(3)) {
+                let low = sharing.granularity.trailing_zeros() + sharing.ways.trailing_zeros();
+                sharing.is_unknown |= !(range.start() >> low).is_multiple_of(3);
+            }
             Some(CxlWindow { at: said.at.clone(), range, sharing, bridges: said.value.targets.clone() })
         })
         .collect();
@@ -321,6 +326,29 @@ mod tests {
         assert!(window(4, &all[..1]).is_unknown, "one is missing");
         assert!(window(2, &all[1..]).is_unknown, "its lowest bit is not the piece's");
         assert!(window(4, &[0x1_0300, 0x2_0200]).is_unknown, "one has another's bit");
+    }
+
+    #[test]
+    fn a_window_of_three_whose_base_leaves_a_remainder_says_nothing() {
+        let at = |base: u64, ways: u8| {
+            let window = Cfmws {
+                base,
+                size: 256 * MIB * u64::from(ways),
+                ways: Some(ways),
+                granularity: Some(256),
+                is_xor: false,
+                restrictions: 0,
+                qos: 0,
+                targets: (0..ways.into()).collect(),
+                offset: 0,
+            };
+            let mut facts = Facts::default();
+            facts.cxl.windows.push(Said::new(window, Place::whole("CEDT")));
+            settle(&facts).bridge(base).and_then(|(_, bridge)| bridge)
+        };
+        assert_eq!(at(3 * 256 * MIB, 3), Some(0));
+        assert_eq!(at(0x1_9000_0000, 3), None);
+        assert_eq!(at(0x1_9000_0000, 4), Some(0));
     }
 
     proptest! {

@@ -112,7 +112,8 @@ pub(super) fn tiers(numa: &Nodes) -> BTreeMap<u32, u32> {
         return out;
     }
     let sums = |node: &Node| {
-        let found = node.access.iter().flatten().map(|access| access.performance);
+        // As CPUs reach it (access1), where that is said apart from other initiators.
+        let found = node.access.iter().rev().flatten().map(|access| access.performance);
         let mut sums = found.filter_map(
             |Performance { read_latency, write_latency, read_bandwidth, write_bandwidth }| {
                 let sum = |a: Option<u32>, b: Option<u32>| {
@@ -130,10 +131,9 @@ pub(super) fn tiers(numa: &Nodes) -> BTreeMap<u32, u32> {
     for node in with_memory() {
         let distance = match sums(node) {
             _ if has_cpus(&node) => DRAM,
+            // Rounded after each step, as Linux does.
             Some((own, much)) => {
-                (u128::from(DRAM) * u128::from(own) * u128::from(bandwidth)
-                    / u128::from(latency)
-                    / u128::from(much)) as u64
+                (u128::from(DRAM * own / latency) * u128::from(bandwidth) / u128::from(much)) as u64
             }
             None => continue,
         };
@@ -234,6 +234,11 @@ mod tests {
             ..Nodes::default()
         };
         assert_eq!(tiers(&numa), [(0, 4), (1, 18), (2, 1)].into());
+        // What an accelerator of its own reaches faster counts less than what CPUs do.
+        numa.all[2].access = [numa.all[2].access[0].take(), numa.all[1].access[0].clone()];
+        assert_eq!(tiers(&numa)[&2], 18);
+        numa.all = vec![node(0, &[0], 1000, 90_000), node(1, &[], 1185, 60_000)];
+        assert_eq!(tiers(&numa)[&1], 7, "682 of 576, then half as much again: 1023");
         numa.all[0].tier = Some(4);
         assert!(tiers(&numa).is_empty(), "Linux's own count");
         numa.all[0].tier = None;

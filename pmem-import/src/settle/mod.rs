@@ -224,5 +224,5 @@ fn is_x86(facts: &Facts) -> bool {
             .views
             .iter()
             .flat_map(|view| &view.ranges)
-            .any(|range| range.name == "apic-msi" || range.name == "ioapic")
+            .any(|range| range.name.ends_with("apic-msi") || range.name.ends_with("ioapic"))
 }

@@ -87,7 +87,7 @@ pub(super) fn seen(facts: &Facts) -> Vec<SeenFrom> {
                 through: None,
             };
             for range in view.ranges.iter().filter(|_| !seen.is_system) {
-                if range.is_translated() {
+                if view.is_translated(range) {
                     seen.through.get_or_insert_with(|| range.name.clone());
                     continue;
                 }
@@ -101,7 +101,8 @@ pub(super) fn seen(facts: &Facts) -> Vec<SeenFrom> {
 
 /// Which part of a region a range shows: the first byte, and the last.
 fn part(range: &FlatRange) -> Option<AddrRange> {
-    AddrRange::inclusive(range.offset, range.offset.checked_add(range.range.len().checked_sub(1)?)?).ok()
+    let last = range.offset.checked_add(range.range.last() - range.range.start())?;
+    AddrRange::inclusive(range.offset, last).ok()
 }
 
 /// Finds a range of a view among what CPUs see of the region of its name. Several regions may have one name: what is at the same address is
@@ -120,7 +121,8 @@ fn place(
         let Some(both) = mine.intersect(theirs) else { continue };
         let from = range.range.start() + (both.start() - mine.start());
         let to = other.range.start() + (both.start() - theirs.start());
-        if let Ok(from) = AddrRange::sized(from, both.len()) {
+        // Not by its length, which of all addresses is none.
+        if let Ok(from) = AddrRange::inclusive(from, from + (both.last() - both.start())) {
             found.push((from, to));
         }
     }
@@ -184,6 +186,41 @@ mod tests {
         // What CPUs do not see of the first range is what the hole below 1 MiB hides.
         assert_eq!(bytes, 0x5_0000 + 0x5_0000 + 0x1000);
         assert_eq!(seen.own.len(), 2);
+    }
+
+    #[test]
+    fn what_lies_in_front_of_an_iommu_hides_no_part_of_it() {
+        let part = |start, last, name: &str, offset| FlatRange {
+            kind: FlatKind::Device,
+            ..flat(start, last, name, offset)
+        };
+        let device = vec![
+            part(0, 0xfedf_ffff, "vtd-00.02.0-dmar", 0),
+            part(0xfee0_0000, 0xfeef_ffff, "vtd-ir", 0),
+            part(0xfef0_0000, u64::MAX, "vtd-00.02.0-dmar", 0xfef0_0000),
+        ];
+        let facts = Facts {
+            views: vec![view(0, "memory", vec![flat(0, 0xfff, "ram", 0)]), view(1, "dev", device)],
+            ..Facts::default()
+        };
+        let seen = &seen(&facts)[1];
+        assert_eq!(seen.through.as_deref(), Some("vtd-00.02.0-dmar"));
+        assert_eq!(seen.own.iter().map(|(range, _)| range.start()).collect::<Vec<_>>(), [0xfee0_0000]);
+        // The registers of one are no way through it.
+        let cpus = vec![part(0xfed9_0000, 0xfed9_022f, "intel_iommu", 0)];
+        let facts =
+            Facts { views: vec![view(0, "memory", cpus.clone()), view(1, "dev", cpus)], ..Facts::default() };
+        assert_eq!(super::seen(&facts)[1].through, None);
+    }
+
+    #[test]
+    fn all_addresses_are_seen_to_the_last() {
+        let whole = || vec![flat(0, u64::MAX, "io", 0)];
+        let facts =
+            Facts { views: vec![view(0, "memory", whole()), view(1, "dev", whole())], ..Facts::default() };
+        let seen = &seen(&facts)[1];
+        assert!(seen.own.is_empty(), "{:?}", seen.own);
+        assert_eq!(seen.windows[0].0.last(), u64::MAX);
     }
 
     #[test]

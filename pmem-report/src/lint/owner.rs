@@ -2,7 +2,7 @@
 //! them, devices that do not reach all memory (rules N14, P9, P10).
 
 use super::finding::{LintReport, Severity, Side};
-use super::ranges::{bytes, join, map, place, size, without};
+use super::ranges::{bytes, join, place, size, without};
 use pmem_core::AddrRange;
 use pmem_import::{Facts, Function, PciSource, Place, ResourceKind, show_bus};
 use pmem_pci::Bar;
@@ -25,7 +25,10 @@ fn ram(facts: &Facts) -> Vec<(AddrRange, Place, &'static str)> {
         let own = listing.lines.iter().filter(|line| line.name.starts_with("System RAM"));
         return own.map(|line| (line.range, listing.place(line), "System RAM")).collect();
     }
-    let usable = map(facts).into_iter().flat_map(|map| {
+    // What the kernel made of the map counts.
+    let surest = facts.firmware.maps.iter().map(|map| map.kind).max();
+    let map = facts.firmware.maps.iter().rfind(|map| Some(map.kind) == surest && !map.entries.is_empty());
+    let usable = map.into_iter().flat_map(|map| {
         let own = map.entries.iter().filter(|entry| entry.kind.is_usable());
         own.map(move |entry| (entry.range, place(map, entry), map.kind.name()))
     });
@@ -76,7 +79,8 @@ struct Placed<'f> {
     at: &'f Place,
 }
 
-/// P9: base address registers that are not where the kernel's map has them, while they decode. Behind one host bridge all are as far off.
+/// P9: base address registers that are not where the kernel's map has them, while they decode. Through one window of a host bridge all are as
+/// far off; it may have one below 4 GiB that shifts, and one above that does not.
 fn registers(facts: &Facts, linted: &mut LintReport) {
     let mut by_root: BTreeMap<_, Vec<Placed<'_>>> = BTreeMap::new();
     for ((source, _), function) in &facts.pci.functions {
@@ -90,7 +94,7 @@ fn registers(facts: &Facts, linted: &mut LintReport) {
             let resource = function.resources.iter().find(|resource| resource.kind == kind && !resource.io);
             let Some(resource) = resource.filter(|_| base != 0) else { continue };
             let placed = Placed { function, kind, register: base, range: resource.range, at: &resource.at };
-            by_root.entry(function.root).or_default().push(placed);
+            by_root.entry((function.root, base >> 32 != 0)).or_default().push(placed);
         }
     }
     if by_root.is_empty() {
@@ -100,12 +104,10 @@ fn registers(facts: &Facts, linted: &mut LintReport) {
         let off = |placed: &Placed<'_>| placed.range.start().wrapping_sub(placed.register);
         let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
         placed.iter().for_each(|placed| *counts.entry(off(placed)).or_default() += 1);
-        let Some((usual, many)) = counts.into_iter().max_by_key(|(_, count)| *count) else { continue };
-        // Of two that differ nobody can tell which is right.
-        if many < 2 {
-            continue;
-        }
-        for placed in placed.iter().filter(|placed| off(placed) != usual) {
+        let usual = counts.iter().find(|(_, count)| **count >= 2 && **count * 2 > placed.len());
+        let Some(usual) = usual.map(|(usual, _)| *usual) else { continue };
+        // What several have in common is another window.
+        for placed in placed.iter().filter(|placed| counts[&off(placed)] == 1) {
             let name = format!("{} {}", placed.function.bdf(), placed.kind);
             let own = AddrRange::sized(placed.register.wrapping_add(usual), placed.range.len()).ok();
             let config = placed.function.at.clone().unwrap_or_else(|| placed.at.clone());
@@ -131,7 +133,9 @@ fn unreached(facts: &Facts, ram: &[(AddrRange, Place, &'static str)], linted: &m
         return linted.lacks(&["P10"], "a device tree with dma-ranges, and a list of RAM");
     }
     let all = join(ram.iter().map(|(range, ..)| *range).collect());
-    for (bus, inward) in &facts.pci.inward {
+    // Behind an IOMMU they are limits of what devices put out.
+    for (bus, inward) in facts.pci.inward.iter().filter(|(bus, _)| !facts.iommu.translated.contains_key(bus))
+    {
         let reached = inward.iter().filter_map(|(range, to)| {
             let last = to.saturating_add(range.last() - range.start());
             AddrRange::inclusive(*to, last).ok()
@@ -272,5 +276,7 @@ mod tests {
         assert!(found(&facts).is_empty());
         facts.pci.inward.insert((0, 0), vec![(range(0x4_0000_0000, 0x4_bfff_ffff), 0)]);
         assert_eq!(found(&facts), [("P10", vec!["0x100000000".to_owned(), "0x0".to_owned()])]);
+        facts.iommu.translated.insert((0, 0), Place::whole("tree"));
+        assert!(found(&facts).is_empty(), "an IOMMU takes it anywhere");
     }
 }

@@ -200,7 +200,7 @@ pub const RULES: &[Rule] = &[
         id: "P9",
         severity: "warn",
         finds: "a base address register that is not where the kernel's map has it, while the function decodes memory",
-        because: "behind one host bridge registers are all as far from the CPUs' addresses; two that agree tell how far",
+        because: "through one window of a host bridge registers are all as far from the CPUs' addresses; most of them tell how far, and several that differ alike are another window",
     },
     Rule {
         id: "P10",

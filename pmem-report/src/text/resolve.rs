@@ -68,10 +68,12 @@ fn judged(answer: &Answer) -> String {
         Sureness::Doubtful => "in doubt",
         Sureness::Unknown => "not known",
     };
-    // Of one capture, the files in it are enough.
+    // Of one capture, the files in it are enough: `x.tar:proc/iomem`.
     let sources = || answer.evidence.iter().filter_map(|said| said.source.as_deref());
-    let capture =
-        sources().next().and_then(|source| source.split_once(':')).map(|(capture, _)| format!("{capture}:"));
+    let inside = |source: &str| {
+        source.find(":proc/").or_else(|| source.find(":sys/")).map(|at| source[..=at].to_owned())
+    };
+    let capture = sources().next().and_then(inside);
     let capture =
         capture.filter(|capture| sources().all(|source| source.starts_with(capture))).unwrap_or_default();
     let one = |said: &Evidence| {
@@ -84,7 +86,9 @@ fn judged(answer: &Answer) -> String {
         };
         format!("{but}{}{at}", said.says)
     };
-    let by: Vec<String> = answer.evidence.iter().map(one).collect();
+    let mut by: Vec<String> = answer.evidence.iter().map(one).collect();
+    // A line that names a device says what is there, and whose it is.
+    by.dedup();
     if is.is_empty() && by.is_empty() {
         return String::new();
     }

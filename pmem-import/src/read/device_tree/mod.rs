@@ -53,24 +53,33 @@ struct Translation {
     bytes: u64,
 }
 
-/// From a bus's addresses to those of CPUs, the innermost bus last; none where no `ranges` says so.
+/// From a bus's addresses to those of CPUs, the innermost bus last.
 #[derive(Clone, Default)]
-struct Way(Vec<Option<Vec<Translation>>>);
+struct Way {
+    /// By `ranges`, which CPUs' accesses take; none where a bus has none.
+    down: Vec<Option<Vec<Translation>>>,
+    /// By `dma-ranges`, which devices' accesses take; a bus that has none hands all on as it is (Linux, `of_translate_one`).
+    up: Vec<Vec<Translation>>,
+}
+
+/// An address one bus further out; an empty list hands all on as it is.
+fn outward(bus: &[Translation], at: u64, bytes: u64) -> Option<u64> {
+    if bus.is_empty() {
+        return Some(at);
+    }
+    let inside = |one: &&Translation| at >= one.inner && at - one.inner <= one.bytes.saturating_sub(bytes);
+    let one = bus.iter().find(inside)?;
+    (at - one.inner).checked_add(one.outer)
+}
 
 impl Way {
-    fn to_cpu(&self, mut at: u64, bytes: u64) -> Option<u64> {
-        for bus in self.0.iter().rev() {
-            let bus = bus.as_ref()?;
-            // An empty list hands all on as it is.
-            if bus.is_empty() {
-                continue;
-            }
-            let inside =
-                |one: &&Translation| at >= one.inner && at - one.inner <= one.bytes.saturating_sub(bytes);
-            let one = bus.iter().find(inside)?;
-            at = (at - one.inner).checked_add(one.outer)?;
-        }
-        Some(at)
+    fn to_cpu(&self, at: u64, bytes: u64) -> Option<u64> {
+        self.down.iter().rev().try_fold(at, |at, bus| outward(bus.as_ref()?, at, bytes))
+    }
+
+    /// Where a device's access ends.
+    fn device_to_cpu(&self, at: u64, bytes: u64) -> Option<u64> {
+        self.up.iter().rev().try_fold(at, |at, bus| outward(bus, at, bytes))
     }
 }
 
@@ -157,20 +166,21 @@ impl<'r> Reader<'r> {
             self.heard.count("device");
         }
         let mut way = way.clone();
-        way.0.push(self.ranges(node, widths.0));
+        way.down.push(self.ranges(node, widths.0, "ranges"));
+        way.up.push(self.ranges(node, widths.0, "dma-ranges").unwrap_or_default());
         let inner = node.widths();
         node.children.iter().for_each(|child| self.node(child, inner, &way));
     }
 
-    /// What of a bus's addresses its `ranges` hands on; none if it has none.
-    fn ranges(&mut self, node: &Node, outer: usize) -> Option<Vec<Translation>> {
-        node.properties.get("ranges")?;
-        let ((inner, size), cells) = (node.widths(), node.cells("ranges"));
+    /// What of a bus's addresses its `ranges` or `dma-ranges` hands on; none if it has none.
+    fn ranges(&mut self, node: &Node, outer: usize, property: &str) -> Option<Vec<Translation>> {
+        node.properties.get(property)?;
+        let ((inner, size), cells) = (node.widths(), node.cells(property));
         let width = inner + outer + size;
         if width == 0 || inner > 4 || size > 4 || !cells.len().is_multiple_of(width) {
             self.odd(
                 node,
-                &format!("ranges has {} cells, no multiple of {inner}, {outer} and {size}", cells.len()),
+                &format!("{property} has {} cells, no multiple of {inner}, {outer} and {size}", cells.len()),
             );
             return None;
         }
@@ -310,15 +320,23 @@ impl<'r> Reader<'r> {
         }
         let one = |cells: &[u32]| {
             let bytes = joined(&cells[3 + outer..])?;
-            let to = way.to_cpu(joined(&cells[3..3 + outer])?, bytes)?;
+            let to = way.device_to_cpu(joined(&cells[3..3 + outer])?, bytes)?;
             AddrRange::sized(joined(&cells[1..3])?, bytes).ok().map(|range| (range, to))
         };
-        let inward: Vec<(AddrRange, u64)> = match node.properties.get("dma-ranges") {
-            Some(value) if value.is_empty() => vec![(AddrRange::ALL, 0)],
-            _ => cells.chunks_exact(width).filter_map(one).collect(),
+        let all: Vec<Option<(AddrRange, u64)>> = match node.properties.get("dma-ranges") {
+            Some(value) if value.is_empty() => vec![Some((AddrRange::ALL, 0))],
+            _ => cells.chunks_exact(width).map(one).collect(),
         };
+        if all.contains(&None) {
+            self.odd(node, "an entry of its dma-ranges leads nowhere");
+        }
+        let inward: Vec<(AddrRange, u64)> = all.into_iter().flatten().collect();
         if !inward.is_empty() {
             self.facts.pci.inward.insert(root, inward);
+        }
+        // What an IOMMU translates has no way of its own.
+        if node.properties.contains_key("iommu-map") || node.properties.contains_key("iommus") {
+            self.facts.iommu.translated.insert(root, self.at.clone());
         }
     }
 
@@ -543,6 +561,36 @@ mod tests {
         assert_eq!(seen(&mut machine, 0x4000_0010), None, "CPUs have it there, its devices do not");
         assert_eq!(seen(&mut machine, 0xf800_0000), Some(("pci 0002:10".to_owned(), 0xf800_0000)));
         assert!(machine.unknown_ways.is_empty());
+    }
+
+    /// A bridge below a bus whose `ranges` have no memory and whose `dma-ranges` do, as on Raspberry Pis.
+    fn board(outer: Option<&[u32]>) -> Facts {
+        let mut blob = Blob::default();
+        blob.open("").cells("#address-cells", &[2]).cells("#size-cells", &[2]);
+        blob.open("memory@0").text("device_type", "memory").cells("reg", &[0, 0, 2, 0]).close();
+        blob.open("scb").cells("#address-cells", &[2]).cells("#size-cells", &[2]);
+        blob.cells("ranges", &[6, 0, 6, 0, 0, 0x4000_0000]);
+        if let Some(outer) = outer {
+            blob.cells("dma-ranges", outer);
+        }
+        blob.open("pcie@7d500000").text("device_type", "pci");
+        blob.cells("#address-cells", &[3]).cells("#size-cells", &[2]);
+        blob.cells("ranges", &[0x0200_0000, 0, 0xc000_0000, 6, 0, 0, 0x4000_0000]);
+        blob.cells("dma-ranges", &[0x0200_0000, 0, 0, 0, 0, 0, 0xc000_0000]);
+        read(blob.close().close().close().done())
+    }
+
+    #[test]
+    fn devices_accesses_go_by_dma_ranges_all_the_way() {
+        let whole = (pmem_core::AddrRange::sized(0, 0xc000_0000).unwrap(), 0);
+        assert_eq!(board(Some(&[0, 0, 0, 0, 4, 0])).pci.inward[&(0, 0)], [whole]);
+        assert_eq!(board(None).pci.inward[&(0, 0)], [whole], "a bus that says nothing hands on what it gets");
+        assert_eq!(board(Some(&[0, 0, 1, 0, 4, 0])).pci.inward[&(0, 0)], [(whole.0, 1 << 32)]);
+        let nowhere = board(Some(&[9, 0, 0, 0, 4, 0]));
+        assert!(nowhere.pci.inward.is_empty());
+        assert!(
+            nowhere.findings.all.iter().any(|found| found.to_string().contains("dma-ranges leads nowhere"))
+        );
     }
 
     #[test]
