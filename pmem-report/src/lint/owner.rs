@@ -267,6 +267,13 @@ mod tests {
             found(&with_registers(&[all[0], all[1], (0, 0xf000_2000)], 2)).is_empty(),
             "a register of 0 is not set"
         );
+        // Two that are off by as much, and two that are not: nobody knows.
+        let off = [(0xf000_2000, 0xf100_2000), (0xf000_3000, 0xf100_3000)];
+        assert!(found(&with_registers(&[all[0], all[1], off[0], off[1]], 2)).is_empty());
+        let third = (0xf000_4000, 0xf000_4000);
+        let windows = [all[0], all[1], third, off[0], off[1]];
+        assert!(found(&with_registers(&windows, 2)).is_empty(), "another window");
+        assert_eq!(found(&with_registers(&windows[..4], 2)).len(), 1);
     }
 
     #[test]
