@@ -286,16 +286,13 @@ impl Machine {
 
     /// What an emulator's address space of that name sees; the name of the region at its root will do.
     fn space(&self, word: &str) -> Result<Option<ArenaId>, String> {
-        let of = |is_it: fn(&(String, String), &str) -> bool| -> BTreeSet<ArenaId> {
-            let mut all = BTreeSet::new();
-            all.extend(
-                self.spaces.iter().filter(|s| s.names.iter().any(|n| is_it(n, word))).map(|s| s.arena),
-            );
-            all
+        let of = |is_it: &dyn Fn(&(String, String)) -> bool| -> BTreeSet<ArenaId> {
+            let own = self.spaces.iter().filter(|spaces| spaces.names.iter().any(is_it));
+            own.map(|spaces| spaces.arena).collect()
         };
-        let mut found = of(|(name, _), word| name == word);
+        let mut found = of(&|(name, _)| name == word);
         if found.is_empty() {
-            found = of(|(_, root), word| root == word);
+            found = of(&|(_, root)| root == word);
         }
         match found.len() {
             0 | 1 => Ok(found.first().copied()),

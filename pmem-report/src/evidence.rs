@@ -1,5 +1,6 @@
 //! How sure an answer is: who says what of an address, and whether they agree.
 
+use crate::outcome::Outcome;
 use pmem_core::{ArenaId, FirmwareMemory, Place as Spot, RegionId};
 use pmem_import::{Address, Machine, MemoryKind, NodeRangeKind, Place, ReservedKind};
 use schemars::JsonSchema;
@@ -78,21 +79,6 @@ fn of_firmware(kind: FirmwareMemory) -> MemoryKind {
     }
 }
 
-/// What became of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
-    /// It is somewhere.
-    Yes,
-    /// It is what the architecture says.
-    Architecture,
-    /// It is in several places.
-    Several,
-    /// Nothing is there.
-    Nothing,
-    /// Nobody knows.
-    Unknown,
-}
-
 /// Of what it is asked how sure it is.
 pub(crate) struct Question {
     /// Of a device's address: the arena of its bus, which function, if one was named, and what was asked there.
@@ -104,7 +90,7 @@ pub(crate) struct Question {
     /// Where CPUs see that.
     pub(crate) at: Option<u64>,
     /// What became of it.
-    pub(crate) found: Found,
+    pub(crate) result: Outcome,
 }
 
 /// What is gathered of an address.
@@ -259,9 +245,7 @@ impl Case<'_> {
         }
         true
     }
-}
 
-impl Case<'_> {
     /// The function that has it.
     fn function(&mut self, holder: Address, region: RegionId) {
         let machine = self.machine;
@@ -358,15 +342,15 @@ impl Question {
             all.iter().filter(move |said| said.about == about && said.stance == Stance::Agrees)
         };
         let contradicted = all.iter().any(|said| said.stance == Stance::Contradicts);
-        match self.found {
-            Found::Architecture => return Sureness::Architecture,
-            Found::Several => return Sureness::Doubtful,
-            Found::Unknown => return Sureness::Unknown,
+        match self.result {
+            Outcome::Architecture => return Sureness::Architecture,
+            Outcome::Ambiguous => return Sureness::Doubtful,
+            Outcome::Loop | Outcome::Unknown | Outcome::Unplaced => return Sureness::Unknown,
             _ if contradicted => return Sureness::Doubtful,
             // That nothing is there follows from nobody's naming anything.
-            Found::Nothing => return Sureness::Inferred,
-            Found::Yes if behind_unit => return Sureness::Conditional,
-            Found::Yes => {}
+            Outcome::Fault => return Sureness::Inferred,
+            Outcome::Accept if behind_unit => return Sureness::Conditional,
+            Outcome::Accept => {}
         }
         let sources =
             |about: About| judged(about).filter_map(|said| said.source.as_ref()).collect::<BTreeSet<_>>();

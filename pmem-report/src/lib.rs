@@ -16,6 +16,7 @@ pub mod lint;
 mod memory;
 pub mod mtrr;
 mod names;
+mod outcome;
 pub mod par;
 pub mod pci;
 pub mod picture;
@@ -33,7 +34,8 @@ pub use attrs::{AttrWords, Speed};
 pub use diff::{Diff, Difference};
 pub use evidence::{About, Evidence, Stance, Sureness};
 pub use memory::{Memory, MemoryNode, Run, Segment, Unavailable};
-pub use resolve::{Answer, CxlAnswer, HopTaken, Outcome, Resolve, Seen, Space, unplaced};
+pub use outcome::Outcome;
+pub use resolve::{Answer, CxlAnswer, HopTaken, Resolve, Seen, Space, unplaced};
 pub use schema::{SCHEMA, json, schemas};
 pub use sources::{NotUnderstood, Read, Sources, Warning};
 pub use topo::{

@@ -1,19 +1,16 @@
 //! What an address means: every interconnect crossed, the cost, what is there; or why it leads nowhere.
 
 use crate::attrs::metric;
-use crate::evidence::{Evidence, Found, Question, Sureness};
+use crate::evidence::{Evidence, Question, Sureness};
 use crate::names;
+use crate::outcome::Outcome;
 use crate::sources::Sources;
 use crate::units::Addr;
 use pmem_core::{ArenaId, Hop, OwnedResolution, Place};
 use pmem_import::{Address, Machine, ResourceKind, show_bus};
+use pmem_iommu::INTERRUPTS;
 use schemars::JsonSchema;
 use serde::Serialize;
-
-/// Where message signalled interrupts are written to on a PC (Intel SDM volume 3, 11.11.1).
-const INTERRUPTS: std::ops::RangeInclusive<u64> = 0xfee0_0000..=0xfeef_ffff;
-
-const INTERRUPT: &str = "message signalled interrupts: what a device writes there is an interrupt";
 
 /// Answers for several addresses.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -26,33 +23,6 @@ pub struct Resolve {
     /// What was read.
     #[serde(flatten)]
     pub sources: Sources,
-}
-
-/// What became of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// Something decodes it.
-    Accept,
-    /// Nothing that a source names decodes it, but by architecture something always does.
-    Architecture,
-    /// It leads nowhere.
-    Fault,
-    /// Several places decode it.
-    Ambiguous,
-    /// It is passed round in a circle.
-    Loop,
-    /// No source says what is seen from there.
-    Unknown,
-    /// It is a resource's that has no address.
-    Unplaced,
-}
-
-impl Outcome {
-    /// Whether it says what is there.
-    pub const fn is_found(self) -> bool {
-        matches!(self, Self::Accept | Self::Architecture)
-    }
 }
 
 /// Memory addresses, or I/O ports.
@@ -242,58 +212,32 @@ impl Answer {
             _ => (from == machine.system).then_some(asked),
         };
         answer.cxl = at.filter(|_| answer.space == Space::Memory).and_then(|at| CxlAnswer::of(machine, at));
-        answer.as_interrupt(machine, from);
-        answer.judge(machine, (from, function), &resolution, at);
+        let is_device = answer.space == Space::Memory && machine.buses.values().any(|bus| bus.memory == from);
+        let is_interrupt = is_device && answer.is_interrupt(machine);
+        if is_interrupt {
+            let what = "message signalled interrupts: what a device writes there is an interrupt".to_owned();
+            answer = Self { result: Outcome::Architecture, what, ..Self::blank(machine, from, asked) };
+        }
+        // Of an interrupt nothing that CPUs have there speaks.
+        let place = match resolution {
+            OwnedResolution::Accept { place, .. } if !is_interrupt => Some(place),
+            _ => None,
+        };
+        answer.numa_node = place.and_then(|place| machine.memory.get(&place.arena)?.node);
+        let question = Question {
+            device: is_device.then_some((from, function, asked)),
+            port: (answer.space == Space::Io).then(|| at.unwrap_or(asked)),
+            at: at.filter(|_| answer.space == Space::Memory && !is_interrupt),
+            place,
+            result: answer.result,
+        };
+        (answer.sure, answer.evidence) = question.judge(machine);
         answer
     }
 
-    /// Says how sure it is, and by whom.
-    fn judge(
-        &mut self,
-        machine: &Machine,
-        (from, function): (ArenaId, Option<Address>),
-        resolution: &OwnedResolution,
-        at: Option<u64>,
-    ) {
-        let place = if let OwnedResolution::Accept { place, .. } = resolution { Some(*place) } else { None };
-        let found = match self.result {
-            Outcome::Accept => Found::Yes,
-            Outcome::Architecture => Found::Architecture,
-            Outcome::Ambiguous => Found::Several,
-            Outcome::Fault => Found::Nothing,
-            Outcome::Loop | Outcome::Unknown | Outcome::Unplaced => Found::Unknown,
-        };
-        let is_memory = self.space == Space::Memory;
-        let port = if is_memory { None } else { at.or(Some(self.asked.0)) };
-        // Of an interrupt nothing that CPUs have there speaks.
-        let at = at.filter(|_| is_memory && !self.is_interrupt());
-        let device = (is_memory && machine.buses.values().any(|bus| bus.memory == from)).then_some((
-            from,
-            function,
-            self.asked.0,
-        ));
-        let question = Question { device, port, place, at, found };
-        let memory = place.and_then(|place| machine.memory.get(&place.arena));
-        self.numa_node = memory.and_then(|memory| memory.node);
-        (self.sure, self.evidence) = question.judge(machine);
-    }
-
-    /// What a device's write there is, where the architecture gives it a meaning that memory's addresses do not have.
-    fn as_interrupt(&mut self, machine: &Machine, from: ArenaId) {
-        let is_device = machine.buses.values().any(|bus| bus.memory == from);
-        let is_pc = machine.names.by_architecture(*INTERRUPTS.start()).is_some();
-        if is_device && self.space == Space::Memory && is_pc && INTERRUPTS.contains(&self.asked.0) {
-            self.what = INTERRUPT.to_owned();
-            self.result = Outcome::Architecture;
-            // Nothing of what CPUs have at that address answers.
-            (self.names, self.hops) = (Vec::new(), Vec::new());
-            (self.arena, self.addr, self.region, self.function) = (None, None, None, None);
-            (self.cost, self.distance, self.unmeasured, self.free) = (None, None, 0, false);
-        }
-    }
-
-    fn is_interrupt(&self) -> bool {
-        self.what == INTERRUPT
+    /// Whether what a device writes there is an interrupt, whatever CPUs have at that address.
+    fn is_interrupt(&self, machine: &Machine) -> bool {
+        INTERRUPTS.contains(&self.asked.0) && machine.names.by_architecture(self.asked.0).is_some()
     }
 
     fn blank(machine: &Machine, from: ArenaId, asked: u64) -> Self {

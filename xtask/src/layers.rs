@@ -77,7 +77,7 @@ const HOUSE: [(&str, &[&str]); 12] = [
     (
         "pmem-report",
         &[
-            "units|attrs|xml",
+            "units|attrs|xml|outcome",
             "sources|names|evidence",
             "resolve|memory",
             "view|topo|diff|bad|iommu|lint|mtrr|par|pci|plug",

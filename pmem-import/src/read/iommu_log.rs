@@ -19,8 +19,6 @@ pub(super) struct Reader {
     endpoints: Vec<Address>,
     /// Requesters whose last one comes next.
     alias: Option<(RequesterId, RequesterId)>,
-    /// The group that the next range is of.
-    group: Option<u32>,
     /// The group that a heading before the ranges names (`head`, `tail`).
     heading: Option<u32>,
 }
@@ -42,6 +40,7 @@ impl Reader {
         &mut self,
         range: Option<AddrRange>,
         kind: ReservedKind,
+        group: Option<u32>,
         line: &Line<'_>,
         facts: &mut Facts,
         heard: &mut Heard,
@@ -50,7 +49,7 @@ impl Reader {
             return Verdict::Odd("reserved device range", "no first and last address".to_owned());
         };
         let functions = std::mem::take(&mut self.endpoints);
-        let groups = self.group.take().into_iter().collect();
+        let groups = group.into_iter().collect();
         let found = ReservedRange { range, kind, scopes: Vec::new(), functions, groups };
         facts.iommu.reserve(Said::new(found, line.place()));
         heard.count("reserved device range");
@@ -92,13 +91,13 @@ impl LineReader for Reader {
         if words.starts_with("DMAR: RMRR base:") {
             let ends = after(words, "base:").zip(after(words, "end:"));
             let range = ends.and_then(|(first, last)| AddrRange::inclusive(first, last).ok());
-            return self.reserve(range, ReservedKind::Direct, line, facts, heard);
+            return self.reserve(range, ReservedKind::Direct, None, line, facts, heard);
         }
         if words.contains("RMRR region: base_addr") {
             let ends = after(words, "base_addr")
                 .zip(after(words, "end_addr").or_else(|| after(words, "end_address")));
             let range = ends.and_then(|(first, last)| AddrRange::inclusive(first, last).ok());
-            return self.reserve(range, ReservedKind::Direct, line, facts, heard);
+            return self.reserve(range, ReservedKind::Direct, None, line, facts, heard);
         }
         if let Some(rest) =
             words.strip_prefix("[VT-D]").and_then(|rest| rest.trim().strip_prefix("endpoint: "))
@@ -168,8 +167,7 @@ impl LineReader for Reader {
         }
         let (group, plain) = of_group(words);
         if let Some((range, kind)) = reserved(plain.strip_prefix("reserved_regions ").unwrap_or(plain)) {
-            self.group = group.or(self.heading);
-            return self.reserve(Some(range), kind, line, facts, heard);
+            return self.reserve(Some(range), kind, group.or(self.heading), line, facts, heard);
         }
         if let Some((group, Some(function))) = member(words) {
             facts.iommu.groups.insert(function, group);

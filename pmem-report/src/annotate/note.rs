@@ -1,6 +1,7 @@
 //! An explanation of a number in a text.
 
-use crate::resolve::{Answer, Outcome};
+use crate::outcome::Outcome;
+use crate::resolve::Answer;
 use crate::units::Addr;
 use schemars::JsonSchema;
 use serde::Serialize;

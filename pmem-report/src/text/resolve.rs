@@ -2,7 +2,8 @@
 
 use super::style::{Styles, section};
 use crate::evidence::{Evidence, Stance, Sureness};
-use crate::resolve::{Answer, CxlAnswer, Outcome, Resolve, Space};
+use crate::outcome::Outcome;
+use crate::resolve::{Answer, CxlAnswer, Resolve, Space};
 use std::io::{self, Write};
 
 /// Writes answers.

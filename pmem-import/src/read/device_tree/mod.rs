@@ -2,6 +2,7 @@
 //! of one, `/proc/device-tree`.
 
 mod node;
+mod way;
 
 use super::node_log::node as numa_node;
 use crate::capture::Tree;
@@ -12,6 +13,7 @@ use dtoolkit::fdt::Fdt;
 use node::{Node, joined, of_blob, of_folder};
 use pmem_core::AddrRange;
 use std::collections::{BTreeMap, BTreeSet};
+use way::{Translation, Way};
 
 /// The blob, which only root can read; the folder has the same, and is not gathered.
 pub(super) const FILES: &[&str] = &["sys/firmware/fdt"];
@@ -43,44 +45,6 @@ pub(super) fn blob(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Hear
         Err(error) => facts.find(Finding::at(at, format!("the device tree is broken: {error}"))),
     }
     true
-}
-
-/// Addresses of a bus: where they are on it, where they are above it, how many.
-#[derive(Clone, Copy)]
-struct Translation {
-    inner: u64,
-    outer: u64,
-    bytes: u64,
-}
-
-/// From a bus's addresses to those of CPUs, the innermost bus last.
-#[derive(Clone, Default)]
-struct Way {
-    /// By `ranges`, which CPUs' accesses take; none where a bus has none.
-    down: Vec<Option<Vec<Translation>>>,
-    /// By `dma-ranges`, which devices' accesses take; a bus that has none hands all on as it is (Linux, `of_translate_one`).
-    up: Vec<Vec<Translation>>,
-}
-
-/// An address one bus further out; an empty list hands all on as it is.
-fn outward(bus: &[Translation], at: u64, bytes: u64) -> Option<u64> {
-    if bus.is_empty() {
-        return Some(at);
-    }
-    let inside = |one: &&Translation| at >= one.inner && at - one.inner <= one.bytes.saturating_sub(bytes);
-    let one = bus.iter().find(inside)?;
-    (at - one.inner).checked_add(one.outer)
-}
-
-impl Way {
-    fn to_cpu(&self, at: u64, bytes: u64) -> Option<u64> {
-        self.down.iter().rev().try_fold(at, |at, bus| outward(bus.as_ref()?, at, bytes))
-    }
-
-    /// Where a device's access ends.
-    fn device_to_cpu(&self, at: u64, bytes: u64) -> Option<u64> {
-        self.up.iter().rev().try_fold(at, |at, bus| outward(bus, at, bytes))
-    }
 }
 
 struct Reader<'r> {

@@ -10,7 +10,8 @@ pub use known::FaultNote;
 pub(super) use known::Known;
 
 use super::note::{Note, explain};
-use crate::resolve::{Answer, Outcome};
+use crate::outcome::Outcome;
+use crate::resolve::Answer;
 use pmem_import::Address;
 use pmem_import::fault::{Fault, Record, Who, reason_of_text};
 use pmem_iommu::RequesterId;

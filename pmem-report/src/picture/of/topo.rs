@@ -131,7 +131,7 @@ fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
         .address_spaces
         .iter()
         .map(|space| space.arena.as_str())
-        .filter(|name| topo.interconnects.iter().any(|link| link.left == *name && link.right == "system"))
+        .filter(|name| *name != "system")
         .collect();
     let own = |arena: &&ArenaSummary| is(&arena.kind, "io") == is_io && !others.contains(arena.name.as_str());
     let arenas: Vec<&ArenaSummary> = topo.arenas.iter().filter(own).collect();
