@@ -1,59 +1,115 @@
 //! What a change must pass.
 
-use crate::run::{Result, cargo, check};
+use crate::run::{Result, cargo, check, root};
 use crate::{capi, emit, firmware, fuzz, hotplug, iommu, kmod, layers, nostd, picture};
+use std::process::Command;
+use std::time::Instant;
 
-/// Runs all checks, the quick ones first.
-pub fn run() -> Result {
+/// A part of the checks: its name, and what runs it.
+type Part = (&'static str, fn() -> Result);
+
+/// What is done in minutes on a machine that has built the project before.
+const QUICK: [Part; 4] =
+    [("format", format), ("layers", layers::run), ("clippy", clippy), ("unit tests", unit_tests)];
+
+/// Everything, the quick parts first.
+const ALL: [Part; 16] = [
+    ("format", format),
+    ("layers", layers::run),
+    ("clippy", clippy),
+    ("clippy of features", clippy_of_features),
+    ("documentation", documentation),
+    ("tests", tests),
+    ("first command", first_command),
+    ("loom", loom),
+    ("fuzz", || fuzz::run(10, None)),
+    ("nostd", nostd::run),
+    ("capi", capi::run),
+    ("firmware", firmware::run),
+    ("kmod", kmod::ci),
+    ("hotplug", || hotplug::run(&[], &[], false, 1)),
+    ("iommu", || iommu::run(&[])),
+    ("pictures and emit", || picture::run().and_then(|()| emit::run())),
+];
+
+/// Runs the checks, and says at the end how long each part took.
+pub fn run(quick: bool) -> Result {
+    let parts: &[Part] = if quick { &QUICK } else { &ALL };
+    let mut times = Vec::new();
+    let mut result = Ok(());
+    for (name, part) in parts {
+        let start = Instant::now();
+        result = part();
+        times.push(format!("{name} {} s", start.elapsed().as_secs()));
+        eprintln!("== took: {}", times.join(", "));
+        if result.is_err() {
+            break;
+        }
+    }
+    result
+}
+
+/// A cargo that keeps nothing for a next build of the same sources: checks are built once.
+fn once() -> Command {
+    let mut cargo = cargo();
+    cargo.env("CARGO_INCREMENTAL", "0");
+    cargo
+}
+
+fn format() -> Result {
     check("format", cargo().args(["fmt", "--all", "--check"]))?;
-    let library = crate::run::root().join("kmod/rust");
-    check("format of the module's library", cargo().current_dir(library).args(["fmt", "--check"]))?;
-    layers::run()?;
-    check("clippy", cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    check(
-        "clippy without std",
-        cargo().args(["clippy", "-p", "pmem-core", "--no-default-features", "--", "-D", "warnings"]),
-    )?;
-    for features in ["", "std", "model"] {
+    let library = root().join("kmod/rust");
+    check("format of the module's library", cargo().current_dir(library).args(["fmt", "--check"]))
+}
+
+fn clippy() -> Result {
+    check("clippy", once().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+/// Crates without their default features, each of which cargo would otherwise only see as the workspace's other crates want it.
+fn clippy_of_features() -> Result {
+    for (package, features) in
+        [("pmem-core", ""), ("pmem-uvm", ""), ("pmem-uvm", "std"), ("pmem-uvm", "model"), ("pmem-capi", "")]
+    {
         check(
-            &format!("clippy of pmem-uvm, features [{features}]"),
-            cargo()
-                .args(["clippy", "-p", "pmem-uvm", "--no-default-features", "--features", features])
+            &format!("clippy of {package}, features [{features}]"),
+            once()
+                .args(["clippy", "-p", package, "--no-default-features", "--features", features])
                 .args(["--", "-D", "warnings"]),
         )?;
     }
-    check(
-        "clippy without uvm_physseg",
-        cargo().args(["clippy", "-p", "pmem-capi", "--no-default-features", "--", "-D", "warnings"]),
-    )?;
+    Ok(())
+}
+
+fn documentation() -> Result {
     check(
         "documentation",
-        cargo().env("RUSTDOCFLAGS", "-D warnings").args([
+        once().env("RUSTDOCFLAGS", "-D warnings").args([
             "doc",
             "--workspace",
             "--no-deps",
             "--document-private-items",
         ]),
-    )?;
-    check("tests", cargo().args(["test", "--workspace"]))?;
-    check("the first command", cargo().args(["run", "--release", "--quiet", "--", "topo"]))?;
-    loom()?;
-    fuzz::run(20, None)?;
-    nostd::run()?;
-    capi::run()?;
-    firmware::run()?;
-    kmod::ci()?;
-    hotplug::run(&[], &[], false, 1)?;
-    iommu::run(&[])?;
-    emit::run()?;
-    picture::run()
+    )
+}
+
+fn unit_tests() -> Result {
+    check("unit tests", cargo().args(["test", "--workspace", "--lib", "--bins"]))
+}
+
+fn tests() -> Result {
+    check("tests", once().args(["test", "--workspace"]))
+}
+
+fn first_command() -> Result {
+    check("the first command", once().args(["run", "--release", "--quiet", "--", "topo"]))
 }
 
 /// Checks publication, the drop queue and registration under every interleaving loom can find.
 pub fn loom() -> Result {
-    let mut loom = cargo();
+    let mut loom = once();
     loom.env("RUSTFLAGS", "--cfg loom --check-cfg=cfg(loom)")
-        .env("CARGO_TARGET_DIR", crate::run::root().join("target/loom"))
+        .env("CARGO_TARGET_DIR", root().join("target/loom"))
         .env("LOOM_MAX_PREEMPTIONS", "2")
         .args(["test", "--release", "-p", "pmem-core", "--test", "loom", "--features", "serde,test-util"]);
     check("loom", &mut loom)

@@ -27,7 +27,11 @@ struct Args {
 #[derive(Subcommand)]
 enum Task {
     /// Everything that continuous integration checks.
-    Ci,
+    Ci {
+        /// Only format, layers, clippy and unit tests.
+        #[arg(long)]
+        quick: bool,
+    },
     /// Checks that each file imports only from rooms above it in its crate, and from crates to its left.
     Layers,
     /// Builds pmem-space and pmem-core for a bare target, without std.
@@ -178,7 +182,7 @@ enum Kmod {
 
 fn main() -> ExitCode {
     let result = match Args::parse().task {
-        Task::Ci => ci::run(),
+        Task::Ci { quick } => ci::run(quick),
         Task::Layers => layers::run(),
         Task::Nostd => nostd::run(),
         Task::Loom => ci::loom(),
