@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::{Failure, Status};
+use crate::{Failure, Output, Status};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::io::Write;
 use std::path::PathBuf;
@@ -34,7 +34,10 @@ pub struct Args {
     pub command: Command,
 }
 
-const EXIT: &str = "Exit status: 0 done, 1 failed, 2 wrong usage, 3 the answer is no, 4 not proven.";
+const EXIT: &str = "\
+RANGE is 0x1000..0x2000, the end not in it, as pmem prints it; 0x1000-0x1fff, as the kernel does; or 0x1000+4K.
+
+Exit status: 0 done, 1 failed or something is wrong, 2 wrong usage, 3 the answer is no, 4 not proven.";
 
 /// Pictures of a report, each beside or instead of the others.
 #[derive(Debug, Default, clap::Args)]
@@ -94,12 +97,13 @@ pub enum Command {
         /// As seen from here: see `view`.
         #[arg(long, value_name = "ARENA|DEVICE")]
         from: Option<String>,
-        /// Addresses: `0xfee00000`, `4096`, an I/O port, `io:0x3f8`, or a function's BAR, `0000:3b:00.0:bar2`, or a CXL device's own, `mem1:0x1000`; and sources of one
-        /// machine.
+        /// Addresses: `0xfee00000`, `4096`, both ends of a range, `0x1000..0x2000`, an I/O port, `io:0x3f8`, a function's BAR, `0000:3b:00.0:bar2`, or a CXL device's own,
+        /// `mem1:0x1000`; and sources of one machine.
         #[arg(required = true, value_name = "ADDR|SOURCE")]
         words: Vec<String>,
     },
-    /// What two viewers do not see alike: what only one reaches, and what both reach at different addresses.
+    /// What two viewers do not see alike: what only one reaches, and what both reach at different addresses. Exit status 1 if there is anything, 4
+    /// if nothing is known of one of them.
     Diff {
         /// The one: see `view`.
         left: String,
@@ -109,14 +113,17 @@ pub enum Command {
         #[arg(value_name = "SOURCE")]
         sources: Vec<PathBuf>,
     },
-    /// Explains each physical address in a text (a dmesg, say) from standard input.
+    /// Explains each physical address in a text (a dmesg, say), line by line as it comes: `dmesg -w | pmem annotate`.
+    ///
+    /// The text is passed on byte for byte, with explanations below its lines. A text with a memory map of its own is explained with that,
+    /// any other with the machine that --root, folders and archives describe, or with this machine.
     Annotate {
         /// As seen from here: see `view`.
         #[arg(long, value_name = "ARENA|DEVICE")]
         from: Option<String>,
-        /// Sources of the machine that the text is of.
-        #[arg(value_name = "SOURCE")]
-        sources: Vec<PathBuf>,
+        /// Texts, `-` for standard input, which is also read if no text is given; and the machine's capture: a folder or an archive.
+        #[arg(value_name = "TEXT|CAPTURE")]
+        words: Vec<PathBuf>,
     },
     /// Runs a script: arenas, interconnects, regions, drivers and pages by hand (docs/script.md).
     Script {
@@ -234,6 +241,9 @@ pub struct TopoArgs {
     /// standard input. This machine if none is given.
     #[arg(value_name = "SOURCE")]
     pub sources: Vec<PathBuf>,
+    /// Each source is a machine of its own: with --json a line for each, `machine` its name, `failed` why it could not be read.
+    #[arg(long, requires = "sources")]
+    pub each: bool,
     /// Show BARs.
     #[arg(short, long)]
     pub verbose: bool,
@@ -254,7 +264,7 @@ pub enum IommuCommand {
     /// Why VFIO refuses to map a range for a device (-22), or that nothing known forbids it: exit status 3 if it is refused. Without a device:
     /// what texts say was refused (mappings, groups, devices, interrupt controllers), each explained; exit status 3 if nothing is.
     Why {
-        /// The device, and the device addresses, `START-END` or `START+SIZE`; or nothing of both. Then sources of one machine: see `topo`.
+        /// The device, and the device addresses, a range; or nothing of both. Then sources of one machine: see `topo`.
         #[arg(value_name = "BDF RANGE|SOURCE", required = true)]
         words: Vec<String>,
     },
@@ -321,7 +331,7 @@ pub enum PciCommand {
         #[arg(long, value_name = "VERSION")]
         kernel: Option<String>,
         /// Addresses, as the CPU sees them, that nothing may be placed at.
-        #[arg(long, value_name = "START-END")]
+        #[arg(long, value_name = "RANGE")]
         avoid: Vec<String>,
         /// Write fix.sh, undo.sh and report.txt into this folder; nothing else is ever written.
         #[arg(long, value_name = "FOLDER")]
@@ -373,7 +383,7 @@ pub enum PciCommand {
         #[arg(long, value_name = "VERSION")]
         kernel: Option<String>,
         /// Addresses, as the CPU sees them, that nothing may be placed at.
-        #[arg(long, value_name = "START-END")]
+        #[arg(long, value_name = "RANGE")]
         avoid: Vec<String>,
         /// A function that must not be stopped.
         #[arg(long, value_name = "BDF")]
@@ -421,7 +431,7 @@ pub enum MtrrCommand {
     /// Claims addresses through the kernel module pmem_arena, which programs the registers; they are held until this ends.
     Apply {
         /// Addresses and the type that they are to be of: `0xd0000000-0xe0000000=WC`.
-        #[arg(long = "want", value_name = "START-END=TYPE", required = true)]
+        #[arg(long = "want", value_name = "RANGE=TYPE", required = true)]
         wants: Vec<String>,
         /// Do it: without this, only say what would be done.
         #[arg(long)]
@@ -466,7 +476,7 @@ pub struct MtrrSource {
 #[derive(Debug, clap::Args)]
 pub struct PlanOptions {
     /// Addresses that are to be of a type, or of one of several: `0xd0000000-0xe0000000=WC`, `…=UC|WB`, `…=any`.
-    #[arg(long = "want", value_name = "START-END=TYPE")]
+    #[arg(long = "want", value_name = "RANGE=TYPE")]
     pub wants: Vec<String>,
     /// How many variable registers stay unused.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -493,7 +503,7 @@ pub enum UnmappedArg {
     Any,
 }
 
-pub(crate) fn completions(shell: clap_complete::Shell, out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn completions(shell: clap_complete::Shell, out: &mut Output<'_>) -> Result<Status, Failure> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "pmem", &mut text);
     out.write_all(&text)?;
@@ -501,7 +511,7 @@ pub(crate) fn completions(shell: clap_complete::Shell, out: &mut dyn Write) -> R
 }
 
 /// The manual page, each subcommand a section of it.
-pub(crate) fn man(out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn man(out: &mut Output<'_>) -> Result<Status, Failure> {
     let mut command = Args::command();
     command.build();
     clap_mangen::Man::new(command.clone()).render(out)?;

@@ -1,47 +1,26 @@
 //! The questions: each reads the machine, makes a report, and writes it.
 
-use crate::args::{Args, Form, IommuCommand, RamCommand, TopoArgs};
-use crate::source::{draw, into, open, present, range as parse_range, viewer, write};
-use crate::{Failure, Status};
+use crate::args::{Args, Form, IommuCommand, RamCommand};
+use crate::source::{open, open_texts, present, read, viewer, write};
+use crate::{Failure, Output, Status, file};
 use pmem_core::{AddrRange, ArenaId};
 use pmem_import::plug::plugs;
 use pmem_import::refused::refusals;
-use pmem_import::{Address, Iommu, Machine, PciIds, ResourceKind, parse_addr};
-use pmem_report::annotate::{AnnotateError, Annotated};
+use pmem_import::{Address, Iommu, Machine, PciIds, ResourceKind, parse_addr, parse_range};
 use pmem_report::bad::BadRam;
 use pmem_report::emit;
 use pmem_report::iommu::{IommuRefused, IommuShow, IommuWhy};
-use pmem_report::picture::{self, Draw};
 use pmem_report::plug::PlugReport;
-use pmem_report::text::{self, Detail};
+use pmem_report::text;
 use pmem_report::{Answer, Diff, Memory, Resolve, Topo, View};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-
-pub(crate) fn topo(args: &Args, topo: &TopoArgs, out: &mut dyn Write) -> Result<Status, Failure> {
-    let machine = open(args, &topo.sources)?;
-    let report = Topo::of(&machine, &PciIds::of_system());
-    if args.drawing.is_any() {
-        if let Some(file) = &args.drawing.dot {
-            into(file, out, |out| picture::dot(&report, out))?;
-        }
-        draw(args, report.picture(), out)?;
-        return Ok(Status::Done);
-    }
-    let detail = match (topo.all, topo.verbose) {
-        (true, _) => Detail::All,
-        (_, true) => Detail::Bars,
-        _ => Detail::Screen,
-    };
-    write(args, &report, out, |report, styles, out| text::topo(report, detail, styles, out))?;
-    Ok(Status::Done)
-}
 
 pub(crate) fn emit(
     args: &Args,
     form: Form,
     sources: &[PathBuf],
-    out: &mut dyn Write,
+    out: &mut Output<'_>,
 ) -> Result<Status, Failure> {
     let machine = open(args, sources)?;
     let topo = Topo::of(&machine, &PciIds::of_system());
@@ -57,7 +36,7 @@ pub(crate) fn emit(
     Ok(Status::Done)
 }
 
-pub(crate) fn ram(args: &Args, command: &RamCommand, out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn ram(args: &Args, command: &RamCommand, out: &mut Output<'_>) -> Result<Status, Failure> {
     match command {
         RamCommand::Show { sources } => {
             let machine = open(args, sources)?;
@@ -77,7 +56,7 @@ pub(crate) fn ram(args: &Args, command: &RamCommand, out: &mut dyn Write) -> Res
     }
 }
 
-pub(crate) fn iommu(args: &Args, command: &IommuCommand, out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn iommu(args: &Args, command: &IommuCommand, out: &mut Output<'_>) -> Result<Status, Failure> {
     match command {
         IommuCommand::Show { sources } => {
             let machine = open(args, sources)?;
@@ -89,7 +68,7 @@ pub(crate) fn iommu(args: &Args, command: &IommuCommand, out: &mut dyn Write) ->
             let (Ok(address), Some(range)) = (words[0].parse::<Address>(), words.get(1)) else {
                 return why_refused(args, &paths(words), out);
             };
-            let (first, last) = parse_range("RANGE", range)?;
+            let (first, last) = parse_range(range).map_err(Failure::Usage)?;
             let range =
                 AddrRange::inclusive(first, last).map_err(|error| Failure::Usage(error.to_string()))?;
             let machine = open(args, &paths(&words[2..]))?;
@@ -107,34 +86,25 @@ fn texts(sources: &[PathBuf]) -> Result<Vec<u8>, Failure> {
         if all.last().is_some_and(|last| *last != b'\n') {
             all.push(b'\n');
         }
-        let read = if source.as_os_str() == "-" {
-            std::io::stdin().lock().read_to_end(&mut all).map(drop)
-        } else {
-            std::fs::read(source).map(|bytes| all.extend(bytes))
-        };
-        read.map_err(|error| Failure::Other(format!("{}: {error}", source.display())))?;
+        all.extend(file::read(source)?);
     }
     Ok(all)
 }
 
 /// Explains what texts say was refused.
-fn why_refused(args: &Args, sources: &[PathBuf], out: &mut dyn Write) -> Result<Status, Failure> {
-    let mut all = Vec::new();
-    for source in sources.iter().chain(&args.root) {
+fn why_refused(args: &Args, sources: &[PathBuf], out: &mut Output<'_>) -> Result<Status, Failure> {
+    for source in sources {
         if !looks_like_source(&source.to_string_lossy()) {
             let name = source.display();
             return Err(Failure::Usage(format!(
                 "{name}: a function with a range, such as 0000:3b:00.0 0x0+0x1000, or a text is wanted"
             )));
         }
-        if source.is_file() {
-            let text = std::fs::read(source);
-            let text = text.map_err(|error| Failure::Other(format!("{}: {error}", source.display())))?;
-            all.extend(refusals(&text));
-        }
     }
+    let mut sources = open_texts(args, sources)?;
+    let all: Vec<_> = sources.texts.iter().flat_map(|text| refusals(&text.bytes)).collect();
     // A text that says nothing else of the machine is enough.
-    let iommu = match open(args, sources) {
+    let iommu = match read(&mut sources) {
         Ok(machine) => machine.iommu,
         Err(_) if !all.is_empty() => Iommu::default(),
         Err(error) => return Err(error),
@@ -148,7 +118,7 @@ pub(crate) fn view(
     args: &Args,
     words: &[String],
     local: bool,
-    out: &mut dyn Write,
+    out: &mut Output<'_>,
 ) -> Result<Status, Failure> {
     let (from, sources) = split_viewers(words, 1);
     let mut machine = open(args, &sources)?;
@@ -163,13 +133,17 @@ pub(crate) fn diff(
     left: &str,
     right: &str,
     sources: &[PathBuf],
-    out: &mut dyn Write,
+    out: &mut Output<'_>,
 ) -> Result<Status, Failure> {
     let mut machine = open(args, sources)?;
     let (l, r) = (viewer(&mut machine, Some(left))?, viewer(&mut machine, Some(right))?);
     let report = Diff::of(&machine, l, r);
     present(args, &report, out, |report, styles, out| text::diff(report, left, right, styles, out))?;
-    Ok(Status::Done)
+    Ok(match (report.differences.is_empty(), report.unknown.is_empty()) {
+        (true, true) => Status::Done,
+        (true, false) => Status::NotProven,
+        (false, _) => Status::Failed,
+    })
 }
 
 /// Whether a word is a source: standard input, a path, or something that is there.
@@ -197,12 +171,13 @@ pub(crate) fn resolve(
     args: &Args,
     from: Option<&str>,
     words: &[String],
-    out: &mut dyn Write,
+    out: &mut Output<'_>,
 ) -> Result<Status, Failure> {
     // What is neither an address nor looks like one, and is there, is a source.
     let is_source = |word: &&String| Target::parse(word).is_err() && looks_like_source(word);
     let (sources, targets): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| is_source(word));
     let targets = targets.into_iter().map(|word| Target::parse(word)).collect::<Result<Vec<_>, Failure>>()?;
+    let targets = targets.concat();
     if targets.is_empty() {
         return Err(Failure::Usage(
             "no address: 0xfee00000, 4096, io:0x3f8, or 0000:3b:00.0:bar2".to_owned(),
@@ -222,6 +197,7 @@ pub(crate) fn resolve(
 }
 
 /// What is asked for.
+#[derive(Clone)]
 enum Target {
     Memory(u64),
     Port(u64),
@@ -231,7 +207,16 @@ enum Target {
 }
 
 impl Target {
-    fn parse(word: &str) -> Result<Self, Failure> {
+    /// What a word asks for: of a range, both ends.
+    fn parse(word: &str) -> Result<Vec<Self>, Failure> {
+        if word.contains("..") || word.starts_with('[') {
+            let (first, last) = parse_range(word).map_err(Failure::Usage)?;
+            return Ok(vec![Self::Memory(first), Self::Memory(last)]);
+        }
+        Self::one(word).map(|target| vec![target])
+    }
+
+    fn one(word: &str) -> Result<Self, Failure> {
         if let Some(port) = word.strip_prefix("io:") {
             return parse_addr(port).map(Self::Port).map_err(Failure::Usage);
         }
@@ -296,7 +281,7 @@ fn resource(
     kind: ResourceKind,
 ) -> Result<Answer, Failure> {
     if machine.function(function).is_none() {
-        return Err(Failure::Usage(format!("no PCI function {function}")));
+        return Err(Failure::Usage(machine.no_function(function)));
     }
     if let Some(answer) = pmem_report::unplaced(machine, from, function, kind) {
         return Ok(answer);
@@ -314,25 +299,4 @@ fn resource(
     // An address of its bus means something else elsewhere.
     let (viewer, addr) = seen.map_or((placement.arena, range.start()), |seen| (from, seen));
     Ok(Answer::new(machine, viewer, addr))
-}
-
-pub(crate) fn annotate(
-    args: &Args,
-    from: Option<&str>,
-    sources: &[PathBuf],
-    out: &mut dyn Write,
-) -> Result<Status, Failure> {
-    if args.root.iter().chain(sources).any(|source| source.as_os_str() == "-") {
-        let text = "standard input has the text to explain: it cannot be a source as well (a text's own memory map is used where it has one)";
-        return Err(Failure::Usage(text.to_owned()));
-    }
-    let mut machine = open(args, sources)?;
-    let mut text = Vec::new();
-    std::io::stdin().lock().read_to_end(&mut text)?;
-    let report = Annotated::of(&mut machine, from, &text).map_err(|error| match error {
-        AnnotateError::Viewer(text) => Failure::Usage(text),
-        AnnotateError::Import(error) => Failure::Import(error),
-    })?;
-    write(args, &report, out, |report, styles, out| text::annotated(report, &text, styles, out))?;
-    Ok(Status::Done)
 }

@@ -2,12 +2,12 @@
 
 use crate::args::Args;
 use crate::source::open_tree;
-use crate::{Failure, SCHEMA, Status};
+use crate::{Failure, Output, SCHEMA, Status};
 use serde_json::json;
 use std::io::Write;
 use std::path::Path;
 
-pub(crate) fn run(args: &Args, path: &Path, out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn run(args: &Args, path: &Path, out: &mut Output<'_>) -> Result<Status, Failure> {
     let gathered = pmem_import::gather(&open_tree(args)?, path)?;
     let warnings: Vec<String> = gathered.findings.iter().map(ToString::to_string).collect();
     if args.json {

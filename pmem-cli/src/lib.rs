@@ -1,24 +1,30 @@
 //! What the command `pmem` is made of: one module per subcommand.
 #![forbid(unsafe_code)]
 
+mod annotate;
 pub mod args;
 mod ask;
+mod each;
+mod file;
 mod gather;
 mod lint;
 mod mtrr;
 mod mtrr_apply;
 mod mtrr_need;
 mod outcome;
+mod output;
 mod par;
 mod pci;
 mod pci_windows;
+mod progress;
 mod script;
 mod source;
+mod topo;
 
 pub use outcome::{Failure, Status};
+pub use output::Output;
 
 use args::{Args, Command};
-use std::io::Write;
 
 /// The number of the JSON format that every subcommand prints as `schema`.
 pub const SCHEMA: u32 = pmem_report::SCHEMA;
@@ -27,7 +33,7 @@ pub const SCHEMA: u32 = pmem_report::SCHEMA;
 ///
 /// # Errors
 /// [`Failure`] says what went wrong, and the exit status.
-pub fn run(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
+pub fn run(args: &Args, out: &mut Output<'_>) -> Result<Status, Failure> {
     let is_graph = args.drawing.dot.is_some() && !matches!(args.command, Command::Topo(_));
     if is_graph || args.drawing.is_any() && !args.command.has_picture() {
         let text = "no such picture of this: topo, view, diff, resolve, ram show, mtrr show and plan, pci tree and plan, iommu show and lint have --svg, --html and --map; topo alone has --dot";
@@ -37,11 +43,11 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
         return Err(Failure::Usage("--json does not go with a picture".to_owned()));
     }
     match &args.command {
-        Command::Topo(topo) => ask::topo(args, topo, out),
+        Command::Topo(topo) => topo::topo(args, topo, out),
         Command::View { words, local } => ask::view(args, words, *local, out),
         Command::Resolve { from, words } => ask::resolve(args, from.as_deref(), words, out),
         Command::Diff { left, right, sources } => ask::diff(args, left, right, sources, out),
-        Command::Annotate { from, sources } => ask::annotate(args, from.as_deref(), sources, out),
+        Command::Annotate { from, words } => annotate::annotate(args, from.as_deref(), words, out),
         Command::Script { file, check } => script::run_file(args, file, *check, out),
         Command::Mtrr { command } => mtrr::run(args, command, out),
         Command::Pci { command } => pci::run(args, command, out),

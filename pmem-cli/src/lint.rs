@@ -1,13 +1,13 @@
 //! `pmem lint`: where descriptions of a machine contradict each other.
 
 use crate::args::Args;
+use crate::each::in_order;
 use crate::source::{draw, styles};
-use crate::{Failure, SCHEMA, Status};
+use crate::{Failure, Output, Status};
 use pmem_import::Sources;
-use pmem_report::lint::{LintReport, RULES, Severity};
+use pmem_report::lint::{LintReport, LintSummary, RULES, Severity};
 use pmem_report::picture::Draw;
 use pmem_report::text;
-use serde_json::json;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -16,7 +16,7 @@ pub(crate) fn lint(
     explain: Option<&str>,
     together: bool,
     named: &[PathBuf],
-    out: &mut dyn Write,
+    out: &mut Output<'_>,
 ) -> Result<Status, Failure> {
     if let Some(id) = explain {
         return rules(args, id, out);
@@ -32,73 +32,78 @@ pub(crate) fn lint(
     } else {
         sources.into_iter().map(|source| vec![source]).collect()
     };
-    let (mut reports, mut failed) = (Vec::new(), Vec::new());
-    for paths in &machines {
-        let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-        let machine = if names.is_empty() { "this machine".to_owned() } else { names.join(", ") };
-        let report = match Sources::open(paths) {
-            Ok(sources) => LintReport::of(&machine, sources),
-            // Of many machines one that cannot be read does not hide the others.
-            Err(error) if machines.len() > 1 => {
-                failed.push(json!({ "machine": machine, "why": error.to_string() }));
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        if report.is_nothing && !paths.is_empty() {
-            failed.push(json!({ "machine": machine, "why": "nothing that pmem reads" }));
-            continue;
-        }
-        if args.json {
-            for found in &report.findings {
-                writeln!(out, "{}", serde_json::to_string(found)?)?;
-            }
-        }
-        reports.push(report);
-    }
     if args.drawing.is_any() {
-        let [report] = &reports[..] else {
+        let [paths] = &machines[..] else {
             return Err(Failure::Usage("a picture is of one machine: name one, or --together".to_owned()));
         };
+        let report = look(paths)?;
         draw(args, report.picture(), out)?;
+        return Ok(status(&report));
     }
-    let count = |severity| reports.iter().map(|report| report.count(severity)).sum::<usize>();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warn));
+    let styles = styles(args.color);
+    if let [paths] = &machines[..]
+        && !args.json
+    {
+        let report = look(paths)?;
+        text::lint(&report, &styles, out)?;
+        return Ok(status(&report));
+    }
+    let mut sum = LintSummary::default();
+    in_order(
+        &machines,
+        |paths| look(paths).map_err(|failure| (name(paths), failure.to_string())),
+        |looked| {
+            match &looked {
+                Ok(report) if args.json => {
+                    for found in &report.findings {
+                        writeln!(out, "{}", serde_json::to_string(found)?)?;
+                    }
+                }
+                Ok(report) => text::lint_of_several(report, &styles, out)?,
+                Err((_, why)) if !args.json => writeln!(out, "{why}")?,
+                Err(_) => {}
+            }
+            match looked {
+                Ok(report) => sum.add(report),
+                // Of many machines one that cannot be read does not hide the others.
+                Err((machine, why)) => sum.fail(machine, why),
+            }
+            out.say(|| format!("checked {} of {} machines", sum.machines + sum.failed.len(), machines.len()));
+            Ok::<_, Failure>(())
+        },
+    )?;
     if args.json {
-        let unchecked: Vec<_> = reports.iter().flat_map(|report| &report.unchecked).collect();
-        let read: Vec<_> = reports
-            .iter()
-            .map(|report| json!({ "machine": report.machine, "sources": report.read }))
-            .collect();
-        let last = json!({
-            "schema": SCHEMA,
-            "machines": reports.len(),
-            "error": errors,
-            "warn": warnings,
-            "info": count(Severity::Info),
-            "unchecked": unchecked,
-            "read": read,
-            "failed": failed,
-        });
-        writeln!(out, "{last}")?;
-    } else if !args.drawing.is_any() {
-        text::lint(&reports, &styles(args.color), out)?;
+        writeln!(out, "{}", serde_json::to_string(&sum)?)?;
     }
-    for failure in &failed {
-        if let (Some(machine), Some(why)) = (failure["machine"].as_str(), failure["why"].as_str()) {
-            let why = format!("{machine}: {why}");
-            if reports.is_empty() && failed.len() == 1 {
-                return Err(Failure::Other(why));
-            }
-            if !args.json {
-                writeln!(out, "{why}")?;
-            }
-        }
+    if machines.len() == 1
+        && let Some(failed) = sum.failed.pop()
+    {
+        return Err(Failure::Other(failed.why));
     }
-    Ok(if errors + warnings > 0 || !failed.is_empty() { Status::Failed } else { Status::Done })
+    Ok(if sum.is_wrong() { Status::Failed } else { Status::Done })
 }
 
-fn rules(args: &Args, id: &str, out: &mut dyn Write) -> Result<Status, Failure> {
+/// What a machine is called.
+fn name(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    if names.is_empty() { "this machine".to_owned() } else { names.join(", ") }
+}
+
+fn look(paths: &[PathBuf]) -> Result<LintReport, Failure> {
+    let machine = name(paths);
+    let report = LintReport::of(&machine, Sources::open(paths)?);
+    if report.is_nothing && !paths.is_empty() {
+        return Err(Failure::Other(format!("{machine}: nothing that pmem reads")));
+    }
+    Ok(report)
+}
+
+fn status(report: &LintReport) -> Status {
+    let is_wrong = report.count(Severity::Error) + report.count(Severity::Warn) > 0;
+    if is_wrong { Status::Failed } else { Status::Done }
+}
+
+fn rules(args: &Args, id: &str, out: &mut Output<'_>) -> Result<Status, Failure> {
     let only = (!id.eq_ignore_ascii_case("all")).then_some(id);
     if let Some(id) = only.filter(|id| !RULES.iter().any(|rule| rule.id.eq_ignore_ascii_case(id))) {
         let known: Vec<&str> = RULES.iter().map(|rule| rule.id).collect();

@@ -2,15 +2,15 @@
 
 use clap::Parser;
 use pmem_cli::args::Args;
-use pmem_cli::{Failure, run};
+use pmem_cli::{Failure, Output, run};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let result =
-        run(&args, &mut out).and_then(|status| out.flush().map(|()| status).map_err(Failure::Output));
+    let result = run(&args, &mut Output::new(&mut out));
+    let result = result.and_then(|status| out.flush().map(|()| status).map_err(Failure::Output));
     match result {
         Ok(status) => status.into(),
         // Whoever read the output has had enough.

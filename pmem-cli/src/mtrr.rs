@@ -2,12 +2,11 @@
 
 use crate::args::{Args, MtrrCommand, MtrrSource, PlanOptions, UnmappedArg};
 use crate::source::{open_with_mtrr, present};
-use crate::{Failure, Status, mtrr_apply};
+use crate::{Failure, Output, Status, mtrr_apply};
 use pmem_import::parse_addr;
 use pmem_mtrr::MemType;
 use pmem_report::mtrr::{Given, MtrrError, Options, Overrides, Plan, Show, Unmapped, parse_want};
 use pmem_report::{Read, text};
-use std::io::Write;
 
 impl From<MtrrError> for Failure {
     fn from(error: MtrrError) -> Self {
@@ -18,7 +17,7 @@ impl From<MtrrError> for Failure {
     }
 }
 
-pub(crate) fn run(args: &Args, command: &MtrrCommand, out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn run(args: &Args, command: &MtrrCommand, out: &mut Output<'_>) -> Result<Status, Failure> {
     match command {
         MtrrCommand::Show { kernel: true, source } if *source == MtrrSource::default() => {
             mtrr_apply::show(args, out)
@@ -68,7 +67,7 @@ fn read(args: &Args, source: &MtrrSource) -> Result<(Given, Vec<Read>), Failure>
     Ok((given, read))
 }
 
-fn show(args: &Args, source: &MtrrSource, out: &mut dyn Write) -> Result<Status, Failure> {
+fn show(args: &Args, source: &MtrrSource, out: &mut Output<'_>) -> Result<Status, Failure> {
     let (given, read) = read(args, source)?;
     present(args, &Show::of(&given, read)?, out, text::mtrr_show)?;
     Ok(Status::Done)
@@ -78,7 +77,7 @@ fn plan(
     args: &Args,
     source: &MtrrSource,
     options: &PlanOptions,
-    out: &mut dyn Write,
+    out: &mut Output<'_>,
 ) -> Result<Status, Failure> {
     let options = Options {
         wants: options.wants.iter().map(|text| parse_want(text)).collect::<Result<Vec<_>, _>>()?,

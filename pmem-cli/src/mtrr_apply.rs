@@ -2,7 +2,7 @@
 
 use crate::args::Args;
 use crate::mtrr_need::instead;
-use crate::{Failure, SCHEMA, Status};
+use crate::{Failure, Output, SCHEMA, Status};
 use pmem_arena::{DEVICE, Device, FORCE, MINE, Refused, Region, state, status};
 use pmem_core::{ArenaType, Props, Prot, Usage};
 use pmem_mtrr::MemType;
@@ -65,7 +65,7 @@ pub(crate) fn run(
     wants: &[String],
     yes: bool,
     force: bool,
-    out: &mut dyn Write,
+    out: &mut Output<'_>,
 ) -> Result<Status, Failure> {
     let claims = wants.iter().map(|text| claim(text, force)).collect::<Result<Vec<_>, _>>()?;
     let instead: Vec<Option<String>> = claims.iter().map(need).collect();
@@ -120,7 +120,7 @@ pub(crate) fn run(
 }
 
 /// Holds until it is ended, or all that is held has ended with its devices.
-fn hold(device: &Device, out: &mut dyn Write) -> Result<Status, Failure> {
+fn hold(device: &Device, out: &mut Output<'_>) -> Result<Status, Failure> {
     let other = |error: std::io::Error| Failure::Other(format!("{DEVICE}: {error}"));
     loop {
         if !device.wait(Duration::from_secs(3600)).map_err(other)? {
@@ -129,7 +129,7 @@ fn hold(device: &Device, out: &mut dyn Write) -> Result<Status, Failure> {
         let mine = device.regions().map_err(other)?.into_iter().filter(|claim| claim.flags & MINE != 0);
         let (held, ended): (Vec<Region>, Vec<Region>) = mine.partition(|claim| claim.state == state::HELD);
         for mut claim in ended {
-            let range = format!("{:#x}-{:#x}", claim.start, u128::from(claim.last) + 1);
+            let range = format!("{:#x}..{:#x}", claim.start, u128::from(claim.last) + 1);
             writeln!(out, "{range}: ended, as {}", fate(claim.state))?;
             claim.flags = 0;
             // It is given back already, or will be.
@@ -152,7 +152,7 @@ const fn fate(what: u32) -> &'static str {
     }
 }
 
-pub(crate) fn show(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn show(args: &Args, out: &mut Output<'_>) -> Result<Status, Failure> {
     let device = open()?;
     let other = |error: std::io::Error| Failure::Other(format!("{DEVICE}: {error}"));
     let (spans, regions) = (device.spans().map_err(other)?, device.regions().map_err(other)?);
@@ -170,7 +170,7 @@ pub(crate) fn show(args: &Args, out: &mut dyn Write) -> Result<Status, Failure> 
             writeln!(out, "{} claims are given back, and their registers not written yet", info.pending)?;
         }
         for span in &spans {
-            writeln!(out, "arena {} {:#x}-{:#x}", span.name(), span.start, u128::from(span.last) + 1)?;
+            writeln!(out, "arena {} {:#x}..{:#x}", span.name(), span.start, u128::from(span.last) + 1)?;
         }
         return Ok(Status::Done);
     }

@@ -1,6 +1,7 @@
 //! How a command ends.
 
 use pmem_import::ImportError;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The exit status.
@@ -8,7 +9,7 @@ use std::process::ExitCode;
 pub enum Status {
     /// 0: done.
     Done,
-    /// 1: failed.
+    /// 1: failed, or something is wrong, or different.
     Failed,
     /// 2: the command line makes no sense.
     Usage,
@@ -39,12 +40,25 @@ pub enum Failure {
     /// The output cannot be put into JSON.
     #[error("output: {0}")]
     Json(#[from] serde_json::Error),
+    /// A file cannot be read or written.
+    #[error("{}: {}", path.display(), pmem_import::explain(error))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
     /// Something else.
     #[error("{0}")]
     Other(String),
 }
 
 impl Failure {
+    /// A file that cannot be read or written.
+    pub(crate) fn file(path: &Path, error: std::io::Error) -> Self {
+        Self::File { path: path.to_owned(), error }
+    }
+
     /// The exit status.
     pub fn status(&self) -> Status {
         match self {

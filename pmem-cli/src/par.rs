@@ -1,26 +1,19 @@
 //! `pmem par`: what a file says of an Élan SC520's map, and the registers for it.
 
 use crate::args::{Args, ParCommand};
-use crate::source::{range, write};
-use crate::{Failure, Status};
+use crate::source::write;
+use crate::{Failure, Output, Status, file};
 use pmem_drivers::par::{Attributes, Map, REGISTERS, Target, Value};
+use pmem_import::{parse_range, parse_size};
 use pmem_report::par::ParPlan;
-use pmem_report::pci::parse_size;
 use pmem_report::text;
-use std::io::{Read, Write};
 
-pub(crate) fn par(args: &Args, command: &ParCommand, out: &mut dyn Write) -> Result<Status, Failure> {
-    let ParCommand::Plan { file } = command;
-    let mut bytes = Vec::new();
-    let read = if file.as_os_str() == "-" {
-        std::io::stdin().lock().read_to_end(&mut bytes).map(drop)
-    } else {
-        std::fs::read(file).map(|all| bytes = all)
-    };
-    read.map_err(|error| Failure::Other(format!("{}: {error}", file.display())))?;
+pub(crate) fn par(args: &Args, command: &ParCommand, out: &mut Output<'_>) -> Result<Status, Failure> {
+    let ParCommand::Plan { file: path } = command;
+    let bytes = file::read(path)?;
     let text = String::from_utf8_lossy(&bytes);
     let (map, held) =
-        wanted(&text).map_err(|(line, why)| Failure::Other(format!("{}:{line}: {why}", file.display())))?;
+        wanted(&text).map_err(|(line, why)| Failure::Other(format!("{}:{line}: {why}", path.display())))?;
     let report = ParPlan::of(&map, &held);
     write(args, &report, out, text::par_plan)?;
     Ok(match (report.verdict.as_str(), report.is_least) {
@@ -91,7 +84,7 @@ fn port(at: &str, target: &str) -> Result<(u32, u32, Value), String> {
 }
 
 fn part(at: &str, target: &str, attributes: &str) -> Result<(u32, u32, Value), String> {
-    let (first, last) = range("a range", at).map_err(|error| error.to_string())?;
+    let (first, last) = parse_range(at)?;
     let word =
         |addr: u64| u32::try_from(addr).map_err(|_| format!("{addr:#x}: registers reach no more than 1 GiB"));
     let target = Target::named(target).ok_or_else(|| {

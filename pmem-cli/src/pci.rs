@@ -2,20 +2,19 @@
 
 use crate::args::{Args, PciCommand, PciWish};
 use crate::pci_windows;
-use crate::source::{open, present, range, write};
-use crate::{Failure, Status};
-use pmem_import::{Address, Machine};
+use crate::source::{open, open_texts, present, range, read, write};
+use crate::{Failure, Output, Status, file};
+use pmem_import::{Address, Machine, decode, parse_size};
 use pmem_pci::linux::Rules;
 use pmem_pci::plan::{Verdict, plan};
 use pmem_pci::tree::{Avoid, Space};
 use pmem_pci::{Budget, Span};
 use pmem_report::pci::{
     Ask, Deed, GoalError, Kernel, PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, PlacementPlan,
-    Wish, card, parse_size, suggestions,
+    Wish, card, suggestions,
 };
 use pmem_report::{Read, Warning, text};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,7 +31,7 @@ impl From<GoalError> for Failure {
     }
 }
 
-pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut Output<'_>) -> Result<Status, Failure> {
     match command {
         PciCommand::Tree { sources } => {
             let machine = open_pci(args, sources)?;
@@ -48,9 +47,9 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             Ok(if report.wrong.is_empty() { Status::Done } else { Status::Failed })
         }
         PciCommand::Replay { trace, kernels } => {
-            let text =
-                fs::read(trace).map_err(|error| Failure::Other(format!("{}: {error}", trace.display())))?;
-            let text = String::from_utf8_lossy(&text);
+            let mut sources = open_texts(args, std::slice::from_ref(trace))?;
+            let text: Vec<_> = sources.texts.iter().map(|text| decode(&text.bytes)).collect();
+            let text = text.join("\n");
             let lines = (1..).zip(text.lines());
             let events = lines.filter_map(|(n, line)| Some((n, line.trim().strip_prefix("do: ")?)));
             let deeds: Vec<Deed> = events
@@ -72,7 +71,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
                     None => Err(Failure::Usage(format!("--kernel {version}: no version: 6.12 is wanted"))),
                 })
                 .collect::<Result<_, _>>()?;
-            let machine = open_pci(args, std::slice::from_ref(trace))?;
+            let machine = with_pci(read(&mut sources)?)?;
             let (read, warnings) = said(&machine);
             let mut budget = Budget::steps(STEPS);
             let report = PciReplay::of(&machine.pci, &kernels, &deeds, read, warnings, &mut budget)?;
@@ -94,6 +93,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             let begun = Instant::now();
             let stop = || begun.elapsed() > PATIENCE;
             let mut budget = Budget::until(STEPS, &stop);
+            out.say(|| "looking for places".to_owned());
             let report = PciDoctor::of(&machine.pci, kernel.as_ref(), read, warnings, &mut budget);
             write(args, &report, out, text::pci_doctor)?;
             if let Some(folder) = folder {
@@ -130,6 +130,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
             let event = ask.event(&goal);
             let begun = Instant::now();
             let stop = || begun.elapsed() > PATIENCE;
+            out.say(|| "looking for places".to_owned());
             let verdict = plan(&goal, &mut Budget::until(STEPS, &stop));
             let (read, warnings) = said(&machine);
             let mut report = PlacementPlan::of(&machine.pci, &goal, &verdict, read, warnings);
@@ -153,7 +154,10 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut dyn Write) -> Res
 
 /// Reads sources in which there is something of PCI.
 fn open_pci(args: &Args, sources: &[PathBuf]) -> Result<Machine, Failure> {
-    let machine = open(args, sources)?;
+    with_pci(open(args, sources)?)
+}
+
+fn with_pci(machine: Machine) -> Result<Machine, Failure> {
     if machine.pci.tree.functions.is_empty() {
         let text =
             "no PCI function is in what was read: a log of the kernel, lspci -vv or /proc/iomem names them";
@@ -164,11 +168,7 @@ fn open_pci(args: &Args, sources: &[PathBuf]) -> Result<Machine, Failure> {
 
 /// Writes the scripts and the report into a folder, which is made if it is not there.
 fn write_scripts(folder: &Path, report: &PciDoctor) -> Result<(), Failure> {
-    let failed = |path: &Path| {
-        let path = path.display().to_string();
-        move |error: std::io::Error| Failure::Other(format!("{path}: {error}"))
-    };
-    fs::create_dir_all(folder).map_err(failed(folder))?;
+    fs::create_dir_all(folder).map_err(|error| Failure::file(folder, error))?;
     let mut text = Vec::new();
     text::pci_doctor(report, &text::Styles::default(), &mut text)?;
     let files = [
@@ -179,7 +179,7 @@ fn write_scripts(folder: &Path, report: &PciDoctor) -> Result<(), Failure> {
     for (name, bytes) in files {
         let path = folder.join(name);
         if let Some(bytes) = bytes {
-            fs::write(&path, bytes).map_err(failed(&path))?;
+            fs::write(&path, bytes).map_err(|error| Failure::file(&path, error))?;
         }
     }
     Ok(())
@@ -189,7 +189,7 @@ fn write_scripts(folder: &Path, report: &PciDoctor) -> Result<(), Failure> {
 fn kernel_rules(option: Option<&str>, machine: &Machine) -> Result<Option<(String, Rules)>, Failure> {
     // A log says more than a version: what its kernel has taken over from later ones.
     if let Some(path) = option.filter(|text| Rules::parse(text).is_none() && Path::new(text).is_file()) {
-        let log = fs::read(path).map_err(|error| Failure::Other(format!("{path}: {error}")))?;
+        let log = file::read(Path::new(path))?;
         let log = String::from_utf8_lossy(&log);
         let said =
             log.lines().rev().find_map(|line| line.split_once("Linux version ")?.1.split_whitespace().next());
@@ -287,7 +287,8 @@ fn spec(args: &Args, text: &str) -> Result<String, Failure> {
     if text.contains(':') || !path.is_file() {
         return Ok(text.to_owned());
     }
-    let written = fs::read_to_string(path).map_err(|error| Failure::Other(format!("{text}: {error}")))?;
+    let written = file::read(path)?;
+    let written = String::from_utf8_lossy(&written);
     let lines = written.lines().map(|line| line.split('#').next().unwrap_or("").trim());
     Ok(lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(","))
 }

@@ -1,9 +1,9 @@
 //! `pmem pci windows`: through the kernel module.
 
 use crate::args::Args;
-use crate::{Failure, SCHEMA, Status};
+use crate::{Failure, Output, SCHEMA, Status};
 use pmem_arena::{DEVICE, Device, Window, status, window};
-use pmem_import::{Address, parse_addr};
+use pmem_import::{Address, parse_range};
 use serde_json::json;
 use std::io::Write;
 
@@ -12,9 +12,7 @@ fn range(text: &str) -> Option<Option<(u64, u64)>> {
     if text == "closed" {
         return Some(None);
     }
-    let (start, last) = text.split_once('-')?;
-    let (start, last) = (parse_addr(start).ok()?, parse_addr(last).ok()?);
-    (start <= last).then_some(Some((start, last)))
+    parse_range(text).ok().map(Some)
 }
 
 /// `0000:02:01.0:pref=0xfd200000-0xfd3fffff,closed`.
@@ -42,7 +40,7 @@ fn helps(refusal: u32) -> &'static str {
     }
 }
 
-pub(crate) fn run(args: &Args, changes: &[String], out: &mut dyn Write) -> Result<Status, Failure> {
+pub(crate) fn run(args: &Args, changes: &[String], out: &mut Output<'_>) -> Result<Status, Failure> {
     let wrong = |text: &String| {
         Failure::Usage(format!(
             "{text}: 0000:02:01.0:pref=0xfd200000-0xfd3fffff,closed is wanted, or io or mem in place of pref"

@@ -1,27 +1,21 @@
 //! Scripts.
 
 use crate::args::Args;
-use crate::{Failure, SCHEMA, Status};
+use crate::{Failure, Output, SCHEMA, Status, file};
 use pmem_script::run;
 use serde_json::json;
-use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 
 /// `pmem script`.
 pub(crate) fn run_file(
     args: &Args,
-    file: &Path,
+    path: &Path,
     check: bool,
-    out: &mut dyn Write,
+    out: &mut Output<'_>,
 ) -> Result<Status, Failure> {
-    let failed = |error: std::io::Error| Failure::Other(format!("{}: {error}", file.display()));
-    let mut text = String::new();
-    if file == Path::new("-") {
-        std::io::stdin().read_to_string(&mut text).map_err(failed)?;
-    } else {
-        text = fs::read_to_string(file).map_err(failed)?;
-    }
+    let text = String::from_utf8(file::read(path)?)
+        .map_err(|error| Failure::Other(format!("{}: {error}", path.display())))?;
     let run = run(&text);
     if args.json {
         let failures: Vec<_> = run
@@ -39,7 +33,7 @@ pub(crate) fn run_file(
     let all: Vec<String> = run
         .failures
         .iter()
-        .map(|(line, text)| format!("{}:{line}: {}", file.display(), text.trim_end()))
+        .map(|(line, text)| format!("{}:{line}: {}", path.display(), text.trim_end()))
         .collect();
     Err(Failure::Other(all.join("\n")))
 }

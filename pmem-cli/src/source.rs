@@ -1,14 +1,14 @@
 //! Which machine is meant, and how a report is written.
 
-use crate::Failure;
 use crate::args::{Args, Color};
+use crate::{Failure, file};
 use pmem_core::ArenaId;
-use pmem_import::{Heard, Machine, MtrrFacts, Sources, parse_addr, read_net};
+use pmem_import::{Heard, Machine, MtrrFacts, Sources, parse_range, read_net};
 use pmem_report::picture::{self, Draw, Layout, Picture};
 use pmem_report::text::Styles;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The sources that the command line names: behind the command, and by `--root`.
 fn paths(args: &Args, named: &[PathBuf]) -> Vec<PathBuf> {
@@ -25,16 +25,33 @@ pub(crate) fn open(args: &Args, named: &[PathBuf]) -> Result<Machine, Failure> {
         None => {
             let paths = paths(args, named);
             let machine = Machine::open(&paths)?;
-            // A word of warning would be lost behind an empty machine.
-            if !paths.is_empty() && machine.heard.iter().all(Heard::is_nothing) {
-                let names: Vec<String> = machine.heard.iter().map(|heard| heard.source.to_string()).collect();
-                let mut text = format!("{}: nothing that pmem reads", names.join(", "));
-                machine.findings.iter().for_each(|finding| text += &format!("\n{finding}"));
-                return Err(Failure::Other(text));
-            }
-            Ok(machine)
+            if paths.is_empty() { Ok(machine) } else { something(machine) }
         }
     }
+}
+
+/// Opens the sources that the command line names, for commands that look for something of their own in their texts.
+pub(crate) fn open_texts(args: &Args, named: &[PathBuf]) -> Result<Sources, Failure> {
+    if args.net.is_some() {
+        return Err(Failure::Usage("a net has no text: --net does not go with this".to_owned()));
+    }
+    Ok(Sources::open(&paths(args, named))?)
+}
+
+/// The machine of sources that are open.
+pub(crate) fn read(sources: &mut Sources) -> Result<Machine, Failure> {
+    something(Machine::read(sources)?)
+}
+
+/// A machine of which something was read: a word of warning would be lost behind an empty one.
+pub(crate) fn something(machine: Machine) -> Result<Machine, Failure> {
+    if !machine.heard.iter().all(Heard::is_nothing) {
+        return Ok(machine);
+    }
+    let names: Vec<String> = machine.heard.iter().map(|heard| heard.source.to_string()).collect();
+    let mut text = format!("{}: nothing that pmem reads", names.join(", "));
+    machine.findings.iter().for_each(|finding| text += &format!("\n{finding}"));
+    Err(Failure::Other(text))
 }
 
 /// Reads the machine and what is known of its memory types.
@@ -74,7 +91,9 @@ pub(crate) fn styles(color: Color) -> Styles {
         Color::Always => true,
         Color::Never => false,
         Color::Auto => {
-            io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+            io::stdout().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+                && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
         }
     };
     if on { Styles::colour() } else { Styles::default() }
@@ -115,11 +134,11 @@ pub(crate) fn draw(args: &Args, picture: Option<Picture>, out: &mut dyn Write) -
         return Err(Failure::Other("nothing to draw: the report has no address".to_owned()));
     };
     let layout = Layout::of(picture);
-    if let Some(file) = &drawing.svg {
-        into(file, out, |out| picture::svg(&layout, out))?;
+    if let Some(path) = &drawing.svg {
+        file::write(path, out, |out| picture::svg(&layout, out))?;
     }
-    if let Some(file) = &drawing.html {
-        into(file, out, |out| picture::html(&layout, out))?;
+    if let Some(path) = &drawing.html {
+        file::write(path, out, |out| picture::html(&layout, out))?;
     }
     if drawing.map {
         let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
@@ -128,35 +147,7 @@ pub(crate) fn draw(args: &Args, picture: Option<Picture>, out: &mut dyn Write) -
     Ok(())
 }
 
-/// Writes a file, or standard output for `-`.
-pub(crate) fn into(
-    file: &Path,
-    out: &mut dyn Write,
-    print: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), Failure> {
-    if file.as_os_str() == "-" {
-        return Ok(print(out)?);
-    }
-    let failed = |error: io::Error| Failure::Other(format!("{}: {error}", file.display()));
-    let mut written = io::BufWriter::new(std::fs::File::create(file).map_err(failed)?);
-    print(&mut written).and_then(|()| written.flush()).map_err(failed)
-}
-
-/// The first and the last address of `START-END`, the end not among them, or `START+SIZE`.
+/// The first and the last address of a range that stands behind an option.
 pub(crate) fn range(option: &str, text: &str) -> Result<(u64, u64), Failure> {
-    let wrong = || {
-        let wanted = "START-END or START+SIZE is wanted, such as 0x4000000000-0x8000000000";
-        Failure::Usage(format!("{option} {text}: {wanted}"))
-    };
-    let parse = |text: &str| parse_addr(text).map_err(Failure::Usage);
-    let (start, last) = if let Some((start, size)) = text.split_once('+') {
-        let start = parse(start)?;
-        (start, parse(size)?.checked_sub(1).and_then(|rest| start.checked_add(rest)))
-    } else {
-        let (start, end) = text.split_once("..").or_else(|| text.split_once('-')).ok_or_else(wrong)?;
-        let end = parse(end)?;
-        // What ends in ones is how Linux prints the last address.
-        (parse(start)?, if end & 0xfff == 0xfff { Some(end) } else { end.checked_sub(1) })
-    };
-    last.filter(|last| start <= *last).map(|last| (start, last)).ok_or_else(wrong)
+    parse_range(text).map_err(|why| Failure::Usage(format!("{option} {text}: {why}")))
 }

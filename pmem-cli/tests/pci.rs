@@ -537,7 +537,7 @@ fn what_is_illegal_is_found() {
 }
 
 /// A machine with a card that found no place: the port's window is small, and the aperture is not.
-const NO_SPACE: &str = include_str!("no-space.dmesg");
+const NO_SPACE: &str = include_str!("../../docs/samples/no-space.log");
 
 #[test]
 fn what_would_fit_instead_is_said() {

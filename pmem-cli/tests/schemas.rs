@@ -2,6 +2,7 @@
 
 use pmem_report::schemas;
 use serde_json::Value;
+use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -10,10 +11,10 @@ fn folder() -> PathBuf {
     pmem_tests::here().join("../pmem-report/schemas")
 }
 
-/// `PMEM_WRITE_SCHEMAS=1` writes them anew.
+/// `PMEM_REWRITE=1` writes them anew.
 #[test]
 fn schemas_are_checked_in() {
-    let write = std::env::var_os("PMEM_WRITE_SCHEMAS").is_some();
+    let write = std::env::var_os("PMEM_REWRITE").is_some();
     for (name, schema) in schemas() {
         let path = folder().join(format!("{name}.json"));
         let text = format!("{schema:#}\n");
@@ -21,9 +22,96 @@ fn schemas_are_checked_in() {
             fs::write(&path, &text).unwrap();
         }
         let had = fs::read_to_string(&path).unwrap_or_default();
-        assert!(had == text, "{} is not what the code says: PMEM_WRITE_SCHEMAS=1 writes it", path.display());
+        assert!(had == text, "{} is not what the code says: PMEM_REWRITE=1 writes it", path.display());
     }
     assert_eq!(fs::read_dir(folder()).unwrap().count(), schemas().len());
+}
+
+/// A page for readers: every property of a report and of what it is made of.
+fn page(name: &str, schema: &Value) -> String {
+    let mut page = format!("# {name}\n\n");
+    let says = |value: &Value| value["description"].as_str().unwrap_or_default().replace('\n', " ");
+    let _ = writeln!(page, "{}\n", says(schema));
+    let _ = writeln!(
+        page,
+        "Made from [{name}.json](../../pmem-report/schemas/{name}.json), the schema that the output is tested against."
+    );
+    let mut parts: Vec<(String, &Value)> = Vec::new();
+    if schema["properties"].is_object() {
+        parts.push((name.to_owned(), schema));
+    }
+    let all = schema["$defs"].as_object().into_iter().flatten();
+    parts.extend(
+        all.filter(|(_, part)| part["properties"].is_object()).map(|(name, part)| (name.clone(), part)),
+    );
+    for (name, part) in &parts {
+        let _ = writeln!(page, "\n## {name}\n");
+        if *part != schema {
+            let _ = writeln!(page, "{}\n", says(part));
+        }
+        page += "| property | type | meaning |\n|---|---|---|\n";
+        for (property, value) in part["properties"].as_object().unwrap() {
+            let _ =
+                writeln!(page, "| `{property}` | {} | {} |", kind(value), says(value).replace('|', "\\|"));
+        }
+    }
+    for (name, part) in schema["$defs"].as_object().into_iter().flatten() {
+        let words: Vec<&Value> = match (part["enum"].as_array(), part["oneOf"].as_array()) {
+            (Some(words), _) => words.iter().collect(),
+            (_, Some(forms)) => {
+                forms.iter().filter(|form| !form["const"].is_null()).map(|form| &form["const"]).collect()
+            }
+            _ => continue,
+        };
+        let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+        let _ = writeln!(page, "\n## {name}\n\n{} One of {}.", says(part), words.join(", "));
+    }
+    page
+}
+
+/// A property's type, in words.
+fn kind(value: &Value) -> String {
+    let link = |path: &Value| {
+        let name = path.as_str()?.rsplit('/').next()?;
+        Some(match name {
+            "Addr" | "End" => "address".to_owned(),
+            name => format!("[{name}](#{})", name.to_lowercase()),
+        })
+    };
+    if let Some(name) = link(&value["$ref"]) {
+        return name;
+    }
+    let several = |values: &Vec<Value>| values.iter().map(kind).collect::<Vec<_>>().join(" or ");
+    if let Some(forms) = value["anyOf"].as_array() {
+        return several(forms);
+    }
+    match &value["type"] {
+        Value::String(kind) if kind == "array" => match &value["items"] {
+            Value::Null => "list".to_owned(),
+            items => format!("list of {}", self::kind(items)),
+        },
+        Value::String(kind) => kind.clone(),
+        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
+        _ if !value["const"].is_null() => format!("`{}`", value["const"]),
+        _ => "any".to_owned(),
+    }
+}
+
+/// `PMEM_REWRITE=1` writes them anew.
+#[test]
+fn each_schema_has_a_page() {
+    let pages = pmem_tests::here().join("../docs/json");
+    for (name, schema) in schemas() {
+        let path = pages.join(format!("{name}.md"));
+        let text = page(name, &schema);
+        if std::env::var_os("PMEM_REWRITE").is_some() {
+            fs::create_dir_all(&pages).unwrap();
+            fs::write(&path, &text).unwrap();
+        }
+        let had = fs::read_to_string(&path).unwrap_or_default();
+        assert!(had == text, "{} is not what the schema says: PMEM_REWRITE=1 writes it", path.display());
+    }
+    assert_eq!(fs::read_dir(pages).unwrap().count(), schemas().len());
 }
 
 /// What the command prints, each line if there are several.
@@ -93,6 +181,7 @@ fn real_output_is_as_the_schemas_say() {
             "ram" => &["ram", "show"],
             "iommu-show" => &["iommu", "show"],
             "iommu-refused" => &["iommu", "why", refused],
+            "lint" => &["lint", "--together"],
             "iommu-why" => &["iommu", "why", "0000:00:02.0", "0xfee00000+0x1000"],
             "ram-plug" => &["ram", "plug", plug],
             "ram-bad" => &["ram", "bad", bad],

@@ -230,7 +230,8 @@ fn windows_as_old_kernels_list_them_are_bridges() {
 fn what_cannot_be_a_source_is_refused() {
     let bench =
         Bench::new(&[("dmesg.txt", LOG), ("letter.txt", "Dear all,\nplease find nothing attached.\n")]);
-    says(&bench.fed("annotate -", 2, Some(LOG.as_bytes())), &["cannot be a source as well"]);
+    says(&bench.fed("annotate --root - -", 2, Some(LOG.as_bytes())), &["standard input can be one thing"]);
+    says(&bench.fed("annotate -", 0, Some(LOG.as_bytes())), &["0x90000000: 0000:01:00.0 BAR 0"]);
     says(&bench.run("topo letter.txt", 1), &["letter.txt: nothing that pmem reads"]);
     says(&bench.run("resolve 0x1000 ./gone.txt", 1), &["./gone.txt: No such file"]);
     says(&bench.run("view ./gone.txt", 1), &["./gone.txt: No such file"]);

@@ -22,7 +22,7 @@ pub enum ImportError {
         path: PathBuf,
     },
     /// A file that is needed cannot be read.
-    #[error("{path}: {error}")]
+    #[error("{path}: {}", explain(error))]
     Read {
         /// The file.
         path: PathBuf,
@@ -47,6 +47,14 @@ pub enum ImportError {
         /// Why not.
         error: Box<pmem_core::Error>,
     },
+}
+
+/// Says in words what the system refused, and what helps.
+pub fn explain(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::PermissionDenied {
+        return "permission denied: root can (sudo)".to_owned();
+    }
+    error.to_string()
 }
 
 struct At(usize);

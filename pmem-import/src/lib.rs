@@ -15,6 +15,7 @@ mod gather;
 mod machine;
 mod model;
 mod names;
+mod near;
 mod net;
 mod number;
 mod open;
@@ -25,7 +26,7 @@ mod settle;
 mod text;
 
 pub use capture::{Sources, Text, Tree};
-pub use error::ImportError;
+pub use error::{ImportError, explain};
 pub use facts::{
     Access, Aperture, BusId, Complaint, Conflict, Cxl, Decoder, Distances, Entry, Facts, Finding, Firmware,
     FlatKind, FlatRange, FlatView, Function, Heard, Initiators, Iommu, IommuUnit, Level, Listed, Listing,
@@ -37,10 +38,11 @@ pub use facts::{
 pub use gather::{Gathered, gather};
 pub use machine::{AddressSpaces, Bus, Inventory, Machine, Memory, Net, NodeArenas};
 pub use names::Names;
+pub use near::{did_you_mean, did_you_mean_function};
 pub use net::read_net;
-pub use number::{parse_addr, show_list};
+pub use number::{parse_addr, parse_range, parse_size, show_list};
 pub use pmem_pci::Address;
 pub use read::PciIds;
 pub use settle::{CxlMemory, CxlPlace, CxlRegion, CxlTarget, CxlWindow, Sharing};
 pub use settle::{Default as DefaultType, MemoryKind, MtrrFacts, NodeKind, PciTree, WellKnown};
-pub use text::decode;
+pub use text::{decode, is_wide};

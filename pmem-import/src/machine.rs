@@ -4,6 +4,7 @@ use crate::facts::{
     Aperture, BusId, Distances, Finding, Function, Heard, Iommu, Nodes, Place, ResourceKind, Said,
 };
 use crate::names::Names;
+use crate::near::{did_you_mean, did_you_mean_function};
 use crate::settle::{CxlMemory, MemoryKind, NodeKind, PciTree};
 use pmem_core::{
     AddrRange, ArenaId, ArenaType, Direction, Error, FirmwareMemory, LinkId, Manager, Mapping, Metric,
@@ -261,7 +262,7 @@ impl Machine {
             if let Some(seen) = self.translated(address)? {
                 return Ok(seen);
             }
-            let known = self.function(address).ok_or_else(|| format!("no PCI function {address}"))?;
+            let known = self.function(address).ok_or_else(|| self.no_function(address))?;
             let node = known.numa;
             let physical = known.physical.unwrap_or(address);
             let below = known.parent.and_then(|parent| self.bridges.get(&parent)).copied();
@@ -279,9 +280,20 @@ impl Machine {
         if let Some(arena) = self.space(word)? {
             return Ok(arena);
         }
-        let names: Vec<&str> =
-            self.state().arenas().map(|(_, info, _)| info.name.as_str()).take(12).collect();
-        Err(format!("no arena, node or device {word:?}; arenas are {}, …", names.join(", ")))
+        let names: Vec<&str> = self.state().arenas().map(|(_, info, _)| info.name.as_str()).collect();
+        let nodes: Vec<String> = self.nodes.keys().map(|node| format!("node{node}")).collect();
+        let spaces = self.spaces.iter().flat_map(|spaces| spaces.names.iter().map(|(name, _)| name.as_str()));
+        let all = names.iter().copied().chain(nodes.iter().map(String::as_str)).chain(spaces);
+        let near = did_you_mean(word, all);
+        let shown = names.iter().take(12).copied().collect::<Vec<_>>().join(", ");
+        let more = if names.len() > 12 { ", …" } else { "" };
+        Err(format!("no arena, node or device {word:?}{near} (arenas are {shown}{more})"))
+    }
+
+    /// What is said of a function that is not there.
+    pub fn no_function(&self, address: Address) -> String {
+        let known = self.functions.iter().filter_map(|function| function.address);
+        format!("no PCI function {address}{}", did_you_mean_function(address, known))
     }
 
     /// What an emulator's address space of that name sees; the name of the region at its root will do.

@@ -77,8 +77,12 @@ struct Parsed {
 /// # Errors
 /// [`ImportError`] names the file, the line if the JSON is broken, and the node if its numbers are.
 pub fn read_net(path: &Path) -> Result<Machine, ImportError> {
-    let text =
-        fs::read_to_string(path).map_err(|error| ImportError::Read { path: path.to_owned(), error })?;
+    let text = if path == Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        fs::read_to_string(path)
+    };
+    let text = text.map_err(|error| ImportError::Read { path: path.to_owned(), error })?;
     let parse = |line, what: String| ImportError::Parse { path: path.to_owned(), line, what };
     let file: File = serde_json::from_str(&text).map_err(|error| parse(error.line(), error.to_string()))?;
     let inclusive = match file.limits.as_deref() {

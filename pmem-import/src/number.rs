@@ -38,10 +38,17 @@ pub(crate) fn hex(text: &str) -> Option<u64> {
     plain.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
 }
 
-/// A number as the kernel's command line has it: `4K`, `0x1000`, `2399M`.
-pub(crate) fn amount(text: &str) -> Option<u64> {
-    let digits = text.trim_end_matches(|c: char| "kKmMgGtT".contains(c));
-    let shift = match text.get(digits.len()..)?.to_ascii_lowercase().as_str() {
+/// Reads a size in bytes: `32G`, `512 KiB`, `0x1000`; with the letters that the kernel's command line has (`memparse`), powers of 1024.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let (digits, unit) = if text.starts_with("0x") {
+        text.split_at(text.trim_end_matches(|c: char| "kKmMgGtT".contains(c)).len())
+    } else {
+        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+        text.split_at(text.len() - unit.len())
+    };
+    let unit = unit.trim().to_ascii_lowercase();
+    let shift = match unit.trim_end_matches("ib").trim_end_matches('b') {
         "" => 0,
         "k" => 10,
         "m" => 20,
@@ -51,6 +58,34 @@ pub(crate) fn amount(text: &str) -> Option<u64> {
     };
     let number = if digits.starts_with("0x") { hex(digits)? } else { digits.parse().ok()? };
     number.checked_mul(1 << shift)
+}
+
+/// Reads a range of addresses, and returns its first and its last one: `0x1000..0x2000` as pmem prints it, the end not among them;
+/// `0x1000-0x1fff` as kernels print it, which brackets may stand around: a last address ends in fff; any other end is not among them;
+/// `0x1000+4K`.
+///
+/// # Errors
+/// What is wrong with the text, and what is expected.
+pub fn parse_range(text: &str) -> Result<(u64, u64), String> {
+    let wrong = |why: &str| {
+        format!("not a range: {text:?}{why} (expected 0x1000..0x2000, 0x1000-0x1fff, or 0x1000+4K)")
+    };
+    let plain = text.trim().trim_start_matches('[').trim_end_matches(']');
+    let plain = plain.trim_start_matches("mem ").trim();
+    let (start, last) = if let Some((start, end)) = plain.split_once("..") {
+        (parse_addr(start)?, parse_addr(end)?.checked_sub(1))
+    } else if let Some((start, size)) = plain.split_once('+') {
+        let size = parse_size(size).ok_or_else(|| wrong(", whose size is none"))?;
+        let start = parse_addr(start)?;
+        (start, size.checked_sub(1).and_then(|rest| start.checked_add(rest)))
+    } else {
+        let (start, end) = plain.split_once('-').ok_or_else(|| wrong(""))?;
+        let end = parse_addr(end)?;
+        (parse_addr(start)?, if end & 0xfff == 0xfff { Some(end) } else { end.checked_sub(1) })
+    };
+    last.filter(|last| start <= *last)
+        .map(|last| (start, last))
+        .ok_or_else(|| wrong(", empty, reversed, or past 2^64"))
 }
 
 /// A function of its numbers: bus, device and function, with the segment before or without.
@@ -136,7 +171,7 @@ mod tests {
         #[test]
         fn arbitrary_text_never_panics(text in ".{0,40}", digits in "[0-9a-fx,-]{0,40}") {
             for text in [&text, &digits] {
-                let _ = parse_addr(text);
+                let _ = (parse_addr(text), parse_range(text), parse_size(text));
                 prop_assert!(parse_mask(text).is_none_or(|cpus| cpus.is_sorted()));
                 let list = parse_list(text);
                 // What is read is written in a way that is read alike.
@@ -156,6 +191,43 @@ mod tests {
         for (bare, hint) in [("01000000", "0x1000000"), ("c0001000", "0xc0001000"), ("00", "0x0")] {
             assert!(parse_addr(bare).unwrap_err().ends_with(&format!("write {hint}")), "{bare}");
         }
+    }
+
+    #[test]
+    fn sizes_have_units_of_1024() {
+        for (text, size) in [("4K", 4096), ("2 MiB", 2 << 20), ("0x10", 16), ("0x1B", 27), ("0x1K", 1024)] {
+            assert_eq!(parse_size(text), Some(size), "{text}");
+        }
+        assert_eq!(
+            (parse_size("7"), parse_size("1gb"), parse_size("16t")),
+            (Some(7), Some(1 << 30), Some(16 << 40))
+        );
+        for bad in ["", "K", "4X", "-1", "0x", "16777216T", "é"] {
+            assert_eq!(parse_size(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_read_as_they_are_printed() {
+        for text in [
+            "0x1000..0x2000",
+            "0x1000-0x1fff",
+            "0x1000-0x2000",
+            "[mem 0x1000-0x1fff]",
+            "0x1000+4K",
+            "4096+0x1000",
+        ] {
+            assert_eq!(parse_range(text), Ok((0x1000, 0x1fff)), "{text}");
+        }
+        // Two dots leave no doubt.
+        assert_eq!(parse_range("0x1000..0x1fff"), Ok((0x1000, 0x1ffe)));
+        assert_eq!(parse_range("0xfffffffffffff000+4K"), Ok((0xffff_ffff_ffff_f000, u64::MAX)));
+        for bad in
+            ["0x1000", "0x2000-0x1000", "0x1000..0x1000", "0x1000+0", "0xffffffffffffffff+2", "0x1000+x"]
+        {
+            assert!(parse_range(bad).unwrap_err().starts_with("not a range"), "{bad}");
+        }
+        assert!(parse_range("0x1000-0xzz").unwrap_err().starts_with("not an address: \"0xzz\""));
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}-{:#x}", self.start, self.end)
+        write!(f, "{:#x}..{:#x}", self.start, self.end)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Explains why memory cannot be plugged in or taken out, and why a link's window cannot be set.
 
+use crate::units;
 use crate::units::size;
 use pmem_import::plug::{Plug, PlugLine};
 use schemars::JsonSchema;
@@ -100,7 +101,7 @@ fn one(line: &PlugLine, all: &[PlugLine]) -> Option<PlugNote> {
 
 fn offline(at: u32, first: u64, last: u64, by_signal: bool, all: &[PlugLine]) -> PlugNote {
     let bytes = (last - first).saturating_add(1);
-    let what = format!("{first:#x}-{last:#x}, {}, did not go offline", size(bytes));
+    let what = format!("{}, {}, did not go offline", units::range(first, last), size(bytes));
     if by_signal {
         return note(
             at,
@@ -129,9 +130,8 @@ fn offline(at: u32, first: u64, last: u64, by_signal: bool, all: &[PlugLine]) ->
             Plug::Frames { start, end } if start != 0 && first.is_multiple_of(start) => {
                 let page = first / start;
                 says.push(format!(
-                    "line {}: page frames {start:#x}-{:#x} are pages of {}: {} of them",
+                    "line {}: page frames {start:#x}..{end:#x} are pages of {}: {} of them",
                     line.line,
-                    end - 1,
                     size(page),
                     end - start
                 ));
@@ -169,7 +169,7 @@ fn block_stays(at: u32, number: u64, all: &[PlugLine]) -> PlugNote {
 
 fn not_reserved(at: u32, device: &str, first: u64, last: u64, all: &[PlugLine]) -> PlugNote {
     let bytes = (last - first).saturating_add(1);
-    let what = format!("{device}: {first:#x}-{last:#x}, {}, is not to be had", size(bytes));
+    let what = format!("{device}: {}, {}, is not to be had", units::range(first, last), size(bytes));
     let mut says = Vec::new();
     let online = all.iter().find_map(|line| match line.what {
         Plug::Online { first: low, last: high } if low <= last && first <= high => {
@@ -185,17 +185,16 @@ fn not_reserved(at: u32, device: &str, first: u64, last: u64, all: &[PlugLine]) 
         && let Some((start, end)) = blocks(first, last, LARGE).filter(|(start, end)| end - start < bytes)
     {
         says.push(format!(
-            "line {line}: only whole blocks are used: by blocks of {} {start:#x}-{:#x} ({}) of it, and {} ({by}) is lost; that is a rule, and no fault",
+            "line {line}: only whole blocks are used: by blocks of {} {start:#x}..{end:#x} ({}) of it, and {} ({by}) is lost; that is a rule, and no fault",
             size(LARGE),
-            end - 1,
             size(end - start),
             format_args!("{:#x}", bytes - (end - start)),
         ));
     }
     if let Some((line, low, high)) = online {
         says.push(format!(
-            "line {line}: {low:#x}-{high:#x} is still online from before: take what begins at {:#x} offline first; else it stays until the next boot",
-            low
+            "line {line}: {} is still online from before: take what begins at {low:#x} offline first; else it stays until the next boot",
+            units::range(low, high)
         ));
     }
     if says.is_empty() {

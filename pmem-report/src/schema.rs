@@ -3,6 +3,7 @@
 use crate::annotate::Annotated;
 use crate::bad::BadRam;
 use crate::iommu::{IommuRefused, IommuShow, IommuWhy};
+use crate::lint::LintLine;
 use crate::mtrr::{Plan, Show};
 use crate::par::ParPlan;
 use crate::pci::{PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, PlacementPlan};
@@ -26,7 +27,7 @@ pub fn json<T: Serialize>(report: &T) -> Value {
 
 /// Every report's name and schema.
 pub fn schemas() -> Vec<(&'static str, Value)> {
-    let all: [(&'static str, Schema); 20] = [
+    let all: [(&'static str, Schema); 21] = [
         ("topo", schema_for!(Topo)),
         ("view", schema_for!(View)),
         ("resolve", schema_for!(Resolve)),
@@ -38,6 +39,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("iommu-show", schema_for!(IommuShow)),
         ("iommu-refused", schema_for!(IommuRefused)),
         ("iommu-why", schema_for!(IommuWhy)),
+        ("lint", schema_for!(LintLine)),
         ("mtrr-show", schema_for!(Show)),
         ("mtrr-plan", schema_for!(Plan)),
         ("par-plan", schema_for!(ParPlan)),

@@ -32,6 +32,11 @@ impl JsonSchema for Addr {
     }
 }
 
+/// A range as every text has it, from its first and its last address: `0x1000..0x2000`, the end not in it.
+pub fn range(first: u64, last: u64) -> String {
+    format!("{first:#x}..{:#x}", u128::from(last) + 1)
+}
+
 /// The address after a range, which may be 2^64; in JSON a string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End(pub u128);

@@ -457,7 +457,8 @@ fn frames_at(words: &Words<'_>, index: usize) -> Result<FrameRange, String> {
 
 /// `START-END` in page frames.
 fn dashed(words: &Words<'_>, key: &str, text: &str) -> Result<FrameRange, String> {
-    let ends = text.split_once('-').and_then(|(start, end)| parse_addr(start).ok().zip(parse_addr(end).ok()));
+    let ends = text.split_once("..").or_else(|| text.split_once('-'));
+    let ends = ends.and_then(|(start, end)| parse_addr(start).ok().zip(parse_addr(end).ok()));
     let (start, end) = ends.ok_or_else(|| format!("{}: {key} {text:?} is no START-END", words.name))?;
     between(start, end)
 }

@@ -105,7 +105,10 @@ pub(super) fn range_of(start: &str, end: &str) -> Result<AddrRange, String> {
 
 /// `START-END`.
 pub(super) fn dashed(text: &str) -> Result<AddrRange, String> {
-    let (start, end) = text.split_once('-').ok_or_else(|| format!("{text:?} is no range (START-END)"))?;
+    let (start, end) = text
+        .split_once("..")
+        .or_else(|| text.split_once('-'))
+        .ok_or_else(|| format!("{text:?} is no range (START-END)"))?;
     range_of(start, end)
 }
 

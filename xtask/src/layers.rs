@@ -62,7 +62,7 @@ const HOUSE: [(&str, &[&str]); 12] = [
         // Data flows down: sources, what each says, one answer to each question, the model.
         &[
             "error",
-            "number",
+            "number|near",
             "acpi",
             "facts",
             "capture|text",
@@ -92,11 +92,12 @@ const HOUSE: [(&str, &[&str]); 12] = [
     (
         "pmem-cli",
         &[
-            "outcome|args",
+            "outcome|args|each|progress",
+            "file|output",
             "source",
             "mtrr_need|pci_windows",
             "mtrr_apply",
-            "ask|gather|lint|script|mtrr|par|pci",
+            "annotate|ask|gather|lint|script|mtrr|par|pci|topo",
         ],
     ),
 ];

@@ -1,7 +1,7 @@
 //! Settings that keep memory from being used: GRUB's `badram`, the kernel's `memmap=`, Windows' `badmemorylist`.
 
 use super::record::{BadRecord, MemMapPart, Quoting, Setting};
-use crate::number::{amount, hex};
+use crate::number::{hex, parse_size};
 
 /// Reads the settings of a line.
 pub(super) fn read(words: &str) -> Vec<BadRecord> {
@@ -44,14 +44,14 @@ fn memmap(text: &str, before: &str) -> Option<Setting> {
     let mut backslashes = 0;
     for part in text.split(',') {
         let Some(at) = part.find(['$', '@', '#', '!']) else {
-            parts.push(MemMapPart { size: amount(part)?, kind: None, start: 0 });
+            parts.push(MemMapPart { size: parse_size(part)?, kind: None, start: 0 });
             continue;
         };
         let size = part.get(..at)?;
         backslashes = backslashes.max(size.bytes().rev().take_while(|byte| *byte == b'\\').count());
         let kind = part.get(at..)?.chars().next();
-        let size = amount(size.trim_end_matches('\\'))?;
-        parts.push(MemMapPart { size, kind, start: amount(part.get(at + 1..)?)? });
+        let size = parse_size(size.trim_end_matches('\\'))?;
+        parts.push(MemMapPart { size, kind, start: parse_size(part.get(at + 1..)?)? });
     }
     let quote = before.rfind(['"', '\'']).filter(|_| before.contains("GRUB_CMDLINE"));
     let quoting = match quote.and_then(|at| before.get(at..)?.chars().next()) {

@@ -64,6 +64,16 @@ impl Sources {
         Ok(sources)
     }
 
+    /// Whether a path is a folder or an archive, rather than a text.
+    pub fn is_tree(path: &Path) -> bool {
+        if is_stdin(path) || path.is_dir() {
+            return path.is_dir();
+        }
+        let mut begin = Vec::new();
+        let read = std::fs::File::open(path).and_then(|file| file.take(1 << 16).read_to_end(&mut begin));
+        read.is_ok() && archive::is_archive(&begin)
+    }
+
     fn add(&mut self, path: &Path) -> Result<(), ImportError> {
         if is_stdin(path) {
             return self.add_stream("standard input", &mut std::io::stdin().lock());

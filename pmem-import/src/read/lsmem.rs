@@ -3,7 +3,7 @@
 use super::node_log::node;
 use super::reader::{LineReader, Verdict};
 use crate::facts::{Facts, Heard, join};
-use crate::number::amount;
+use crate::number::parse_size;
 use crate::text::Line;
 use pmem_core::AddrRange;
 
@@ -28,7 +28,7 @@ impl LineReader for Reader {
             return Verdict::Took;
         }
         if let Some(size) = words.strip_prefix("Memory block size:") {
-            let size = amount(size.trim());
+            let size = parse_size(size.trim());
             facts.numa.block_size = size.or(facts.numa.block_size);
             return if size.is_some() {
                 Verdict::Took

@@ -1,7 +1,7 @@
 //! What kernels remark of addresses; every line is looked at, whoever else reads it.
 
 use crate::facts::{Facts, Heard, Remark, ResourceKind, Said, Shape, Wish};
-use crate::number::{amount, hex};
+use crate::number::{hex, parse_size};
 use crate::text::{Line, Scan};
 use pmem_core::AddrRange;
 use pmem_pci::Address;
@@ -258,8 +258,8 @@ fn command_line(words: &str) -> Option<Vec<Remark>> {
         for part in list.split(',') {
             let Some(sign) = part.find(['$', '!']) else { continue };
             let kind = part[sign..].chars().next()?;
-            let bytes = amount(part[..sign].trim_end_matches('\\'))?;
-            found.push(Remark::MemMap(bytes, kind, amount(&part[sign + 1..])?));
+            let bytes = parse_size(part[..sign].trim_end_matches('\\'))?;
+            found.push(Remark::MemMap(bytes, kind, parse_size(&part[sign + 1..])?));
         }
     }
     (!found.is_empty()).then_some(found)

@@ -15,6 +15,11 @@ pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// Whether bytes are a text in UTF-16.
+pub fn is_wide(bytes: &[u8]) -> bool {
+    matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || zeros(bytes).is_some()
+}
+
 type Order = fn([u8; 2]) -> u16;
 
 /// Whether every other byte of the beginning is zero, as in English in UTF-16 without a mark.

@@ -6,7 +6,7 @@ mod prefix;
 mod scan;
 
 pub(crate) use clean::{kind, lines};
-pub use decode::decode;
+pub use decode::{decode, is_wide};
 pub(crate) use scan::{Bracketed, Scan};
 
 use crate::facts::Place;

@@ -6,10 +6,12 @@
 mod fault;
 mod note;
 pub mod numbers;
+mod stream;
 
 pub(crate) use fault::ASKED;
 pub use fault::FaultNote;
 pub use note::Note;
+pub use stream::Annotator;
 
 use crate::iommu::{IommuRefused, RefusalNote};
 use crate::resolve::Answer;
@@ -46,6 +48,18 @@ impl Annotated {
     /// # Errors
     /// [`AnnotateError`].
     pub fn of(machine: &mut Machine, from: Option<&str>, text: &[u8]) -> Result<Self, AnnotateError> {
+        Self::piece(machine, from, text, 0, 0)
+    }
+
+    /// Explains what is behind the first `known` lines of a text, which stand there for what they say of the machine. `before` lines of the
+    /// whole text are not there at all.
+    fn piece(
+        machine: &mut Machine,
+        from: Option<&str>,
+        text: &[u8],
+        known: u32,
+        before: u32,
+    ) -> Result<Self, AnnotateError> {
         let mut own = Self::own_machine(text)?;
         let mut about = Vec::new();
         let is_map = |record: &str| record == "e820 range";
@@ -63,7 +77,7 @@ impl Annotated {
             (None, true) => Known::new(&own, machine, &records).notes(),
             (None, false) => Known::new(machine, machine, &records).notes(),
         };
-        let faults = with_refusals(faults, &own.iommu, text);
+        let mut faults = with_refusals(faults, &own.iommu, text);
         about.extend(why.clone());
         let machine = if why.is_some() { &mut own } else { machine };
         let viewer = match from {
@@ -74,17 +88,33 @@ impl Annotated {
             |line: u32| faults.iter().any(|fault| (fault.line..=fault.last_line).contains(&line));
         // A text's lines count as they stand in it.
         let text = decode(text);
-        for (line, raw) in (1u32..).zip(text.lines()) {
+        for (line, raw) in (1u32..).zip(text.lines()).skip(known as usize) {
             if raw.len() > LONGEST {
+                let line = line + before;
                 about.push(format!("line {line} is longer than {LONGEST} bytes: passed on as it is"));
                 continue;
             }
             if is_explained(line) {
                 continue;
             }
-            notes.extend(find(raw).iter().map(|number| note(machine, viewer, line, number)));
+            let mut last = None;
+            for number in find(raw) {
+                let found = note(machine, viewer, line, &number);
+                // A range that is one thing is explained once.
+                if !number.ends_range || last.as_ref() != Some(&found.text) {
+                    last = Some(found.text.clone());
+                    notes.push(found);
+                }
+            }
         }
+        faults.retain(|fault| fault.last_line > known);
+        notes.retain(|note| note.line > known);
         notes.sort_by_key(|note| note.line);
+        notes.iter_mut().for_each(|note| note.line += before);
+        for fault in &mut faults {
+            fault.line += before;
+            fault.last_line += before;
+        }
         Ok(Self { about, notes, faults, sources: Sources::of(machine) })
     }
 

@@ -10,6 +10,8 @@ pub struct Number {
     pub addr: u64,
     /// What of the line it is.
     pub shown: String,
+    /// It is the last address of a range that the number before begins.
+    pub ends_range: bool,
 }
 
 /// Physical addresses have at most so many bits; above are virtual ones.
@@ -21,25 +23,31 @@ const PAGE: u32 = 12;
 pub fn find(line: &str) -> Vec<Number> {
     let is_virtual = is_virtual_context(line);
     let mut found: Vec<Number> = Vec::new();
-    let mut push = |addr: u64, shown: String| {
+    let mut push = |addr: u64, shown: String, ends_range: bool| {
         if addr >> WIDEST == 0 && !found.iter().any(|had| had.addr == addr) {
-            found.push(Number { addr, shown });
+            found.push(Number { addr, shown, ends_range });
         }
     };
     if let Some((start, last)) = listed(line) {
-        push(start, format!("{start:#x}"));
-        push(last, format!("{last:#x}"));
+        push(start, format!("{start:#x}"), false);
+        push(last, format!("{last:#x}"), true);
     }
     // `page:0x12345 offset:0x680`: a frame, and where in it.
     let offset = word_number(line, "offset:").filter(|offset| *offset < 1 << PAGE);
+    // Where the address before ended.
+    let mut before = None;
     for token in tokens(line) {
         match token.kind(line, is_virtual) {
             Kind::Nothing => {}
-            Kind::Address => push(token.value, format!("{:#x}", token.value)),
+            Kind::Address => {
+                let ends_range = before.is_some_and(|end| &line[end..token.start] == "-");
+                push(token.value, format!("{:#x}", token.value), ends_range);
+                before = Some(token.end);
+            }
             Kind::Frame => {
                 if let Some(addr) = token.value.checked_shl(PAGE).filter(|addr| addr >> PAGE == token.value) {
                     let addr = addr + offset.unwrap_or(0);
-                    push(addr, format!("page {:#x}", token.value));
+                    push(addr, format!("page {:#x}", token.value), false);
                 }
             }
         }
@@ -338,6 +346,14 @@ mod tests {
         ] {
             assert_eq!(addrs(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn ends_of_ranges_are_told() {
+        let ends = |line: &str| -> Vec<bool> { find(line).iter().map(|number| number.ends_range).collect() };
+        assert_eq!(ends("reg 0x10: [mem 0xfd000000-0xfdffffff pref]"), [false, true]);
+        assert_eq!(ends("fec00000-fec003ff : IOAPIC 0"), [false, true]);
+        assert_eq!(ends("from 0xfd000000 to 0xfdffffff"), [false, false]);
     }
 
     proptest! {

@@ -1,6 +1,7 @@
 //! Settings that people have: what they do, what they miss, and what is wrong with them.
 
 use super::pages::{Pages, amount, show};
+use crate::units;
 use crate::units::size;
 use pmem_import::bad::{Bad, BadRecord, MemMapPart, Quoting, Setting};
 use schemars::JsonSchema;
@@ -107,7 +108,7 @@ fn memmap(parts: &[MemMapPart], quoting: Quoting, pages: &Pages, kernel: &[(u64,
     let mut out = Vec::new();
     for part in parts {
         let last = part.start.saturating_add(part.size.saturating_sub(1));
-        let range = format!("{:#x}-{last:#x}", part.start);
+        let range = units::range(part.start, last);
         match part.kind {
             None => {
                 out.push(format!("without $ and a place it means mem={}: all memory above that is lost", size(part.size)));
@@ -130,7 +131,8 @@ fn memmap(parts: &[MemMapPart], quoting: Quoting, pages: &Pages, kernel: &[(u64,
         if let (Some(first), Some(end)) = (inside.iter().map(|k| k.0).min(), inside.iter().map(|k| k.1).max())
         {
             out.push(format!(
-                "the kernel itself lies in it ({first:#x}-{end:#x}), wherever it was told to be (KASLR): that memory is used; nokaslr keeps it out"
+                "the kernel itself lies in it ({}), wherever it was told to be (KASLR): that memory is used; nokaslr keeps it out",
+                units::range(first, end)
             ));
         }
     }

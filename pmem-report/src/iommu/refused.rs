@@ -1,6 +1,7 @@
 //! Explains what a text says was refused: mappings, groups, and tables of firmware that are wrong.
 
 use super::show::kind;
+use crate::units;
 use crate::units::size;
 use pmem_core::AddrRange;
 use pmem_import::refused::{Refusal, Refused};
@@ -67,14 +68,17 @@ impl Known<'_> {
             Refusal::Map { at, size: bytes, errno, region } => {
                 let name = region.as_deref().map_or(String::new(), |name| format!(" ({name})"));
                 let range = AddrRange::sized(*at, *bytes).ok()?;
-                let what =
-                    format!("{:#x}-{:#x}{name}, {}, refused with {errno}", at, range.last(), size(*bytes));
+                let what = format!(
+                    "{}{name}, {}, refused with {errno}",
+                    units::range(*at, range.last()),
+                    size(*bytes)
+                );
                 Some(note(line, what, self.mapping(range, *errno)))
             }
             Refusal::Wanted { name, start, size: bytes } => {
                 let range = AddrRange::sized(*start, *bytes).ok()?;
                 let says = self.reserved(range);
-                let what = format!("{name}, {start:#x}-{:#x}, {}", range.last(), size(*bytes));
+                let what = format!("{name}, {}, {}", units::range(*start, range.last()), size(*bytes));
                 let none = self.iommu.reserved.is_empty();
                 (!none).then(|| {
                     let says = if says.is_empty() {
@@ -91,7 +95,7 @@ impl Known<'_> {
             }
             Refusal::Slot { start, size: bytes } => {
                 let last = AddrRange::sized(*start, *bytes).ok()?.last();
-                let what = format!("{start:#x}-{last:#x}: KVM refuses it as well");
+                let what = format!("{}: KVM refuses it as well", units::range(*start, last));
                 let says = format!(
                     "it needs {} bits, which the processor itself has not: that is another limit than the unit's, and the guest's firmware was told of more bits than the host has",
                     bits(last)
@@ -109,7 +113,8 @@ impl Known<'_> {
                     format!("{}K", bytes >> 10)
                 };
                 let what = format!(
-                    "{first:#x}-{last:#x} ({}, {} pages) is shared with devices (RMRR), and the memory map does not call it reserved",
+                    "{} ({}, {} pages) is shared with devices (RMRR), and the memory map does not call it reserved",
+                    units::range(*first, *last),
                     size(bytes),
                     bytes >> 12
                 );
@@ -224,7 +229,7 @@ impl Known<'_> {
             let Some(_) = said.range.intersect(range) else { continue };
             let (first, last) = (said.range.start(), said.range.last());
             let how = if range.covers(said.range) { "all of it is in it" } else { "part of it is in it" };
-            says.push(format!("{first:#x}-{last:#x} is reserved ({}), and {how}", kind(said.kind)));
+            says.push(format!("{} is reserved ({}), and {how}", units::range(first, last), kind(said.kind)));
             let below = first.saturating_sub(range.start());
             if below > 0 {
                 says.push(format!(

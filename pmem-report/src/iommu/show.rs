@@ -1,6 +1,7 @@
 //! IOMMUs as sources describe them.
 
 use crate::sources::Sources;
+use crate::units::{self, Addr};
 use pmem_import::{Machine, ReservedKind, ReservedRange, Translation, show_list};
 use pmem_iommu::acpi::dmar::{Scope, ScopeKind};
 use schemars::JsonSchema;
@@ -44,11 +45,11 @@ pub struct TableShown {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TranslationShown {
     /// The first address.
-    pub start: String,
+    pub start: Addr,
     /// The last.
-    pub end: String,
+    pub end: Addr,
     /// Where the first leads.
-    pub to: String,
+    pub to: Addr,
     /// `read`, `write`, `read+write`; `-` for neither.
     pub access: String,
 }
@@ -62,9 +63,9 @@ fn tables(machine: &Machine) -> Vec<TableShown> {
         (false, false) => "-",
     };
     let shown = |one: &Translation| TranslationShown {
-        start: format!("{:#x}", one.range.start()),
-        end: format!("{:#x}", one.range.last()),
-        to: format!("{:#x}", one.to),
+        start: Addr(one.range.start()),
+        end: Addr(one.range.last()),
+        to: Addr(one.to),
         access: access(one).to_owned(),
     };
     let all = machine.iommu.tables.iter();
@@ -79,7 +80,7 @@ fn tables(machine: &Machine) -> Vec<TableShown> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UnitShown {
     /// Where its registers are.
-    pub base: String,
+    pub base: Addr,
     /// It has all functions that no other has; null if it is not said.
     pub has_the_rest: Option<bool>,
     /// Bits of the addresses that devices can name; null if no source says.
@@ -92,9 +93,9 @@ pub struct UnitShown {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReservedShown {
     /// The first address.
-    pub start: String,
+    pub start: Addr,
     /// The last.
-    pub end: String,
+    pub end: Addr,
     /// `direct`, `direct-relaxable`, `msi`, `reserved`, as Linux calls them.
     pub kind: String,
     /// For whom; empty if it is not said.
@@ -164,7 +165,7 @@ impl IommuShow {
     pub fn of(machine: &Machine) -> Self {
         let iommu = &machine.iommu;
         let units = iommu.units.iter().map(|said| UnitShown {
-            base: format!("{:#x}", said.value.base),
+            base: Addr(said.value.base),
             has_the_rest: said.value.has_the_rest,
             width: said.value.capability.map(|capability| capability.width()),
             scopes: said
@@ -178,8 +179,8 @@ impl IommuShow {
                 .collect(),
         });
         let reserved = iommu.reserved.iter().map(|said| ReservedShown {
-            start: format!("{:#x}", said.value.range.start()),
-            end: format!("{:#x}", said.value.range.last()),
+            start: Addr(said.value.range.start()),
+            end: Addr(said.value.range.last()),
             kind: kind(said.value.kind).to_owned(),
             devices: devices(machine, &said.value),
         });
@@ -217,7 +218,10 @@ fn odd(machine: &Machine) -> Vec<String> {
         let (range, direct) = (said.range, said.kind == ReservedKind::Direct);
         let is_ragged = range.start() & 0xfff != 0 || range.last() & 0xfff != 0xfff;
         if direct && is_ragged {
-            out.push(format!("{:#x}-{:#x} is not of whole pages: a bad RMRR", range.start(), range.last()));
+            out.push(format!(
+                "{} is not of whole pages: a bad RMRR",
+                units::range(range.start(), range.last())
+            ));
         }
     }
     for (n, one) in iommu.aliases.iter().enumerate() {

@@ -3,6 +3,7 @@
 use super::show::{devices, kind};
 use crate::sources::Sources;
 use crate::units::size;
+use crate::units::{self, Addr};
 use pmem_core::AddrRange;
 use pmem_import::{Address, Machine, ReservedKind};
 use pmem_iommu::INTERRUPTS;
@@ -16,9 +17,9 @@ pub struct IommuWhy {
     /// The device.
     pub device: String,
     /// The first address.
-    pub start: String,
+    pub start: Addr,
     /// The last.
-    pub end: String,
+    pub end: Addr,
     /// `refused`: VFIO answers -22; `allowed`: nothing that is known forbids it.
     pub verdict: String,
     /// Who is in its group; empty if it is not said.
@@ -56,9 +57,8 @@ impl IommuWhy {
                 ReservedKind::Other => "no mapping may use it",
             };
             why.push(format!(
-                "{:#x}-{:#x} is reserved ({}{whose}): {what}",
-                said.range.start(),
-                said.range.last(),
+                "{} is reserved ({}{whose}): {what}",
+                units::range(said.range.start(), said.range.last()),
                 kind(said.kind)
             ));
         }
@@ -67,14 +67,13 @@ impl IommuWhy {
             iommu.units.iter().any(|unit| unit.value.capability.is_some()) || iommu.width.is_some();
         let is_amd = !iommu.special.is_empty() || !iommu.aliases.is_empty();
         if (is_intel || is_amd) && !says_interrupts && overlaps(INTERRUPTS.start(), INTERRUPTS.end()) {
-            why.push(format!("{:#x}-{:#x} are interrupts", INTERRUPTS.start(), INTERRUPTS.end()));
+            why.push(format!("{} are interrupts", units::range(*INTERRUPTS.start(), *INTERRUPTS.end())));
         }
         let says_link = iommu.reserved.iter().any(|said| said.value.range.contains(*HYPER_TRANSPORT.start()));
         if is_amd && !says_link && overlaps(HYPER_TRANSPORT.start(), HYPER_TRANSPORT.end()) {
             why.push(format!(
-                "{:#x}-{:#x} is HyperTransport's",
-                HYPER_TRANSPORT.start(),
-                HYPER_TRANSPORT.end()
+                "{} is HyperTransport's",
+                units::range(*HYPER_TRANSPORT.start(), *HYPER_TRANSPORT.end())
             ));
         }
         let widths = iommu.units.iter().filter_map(|unit| unit.value.capability).map(|c| c.width());
@@ -112,8 +111,8 @@ impl IommuWhy {
         let verdict = if why.is_empty() { "allowed" } else { "refused" }.to_owned();
         Self {
             device: device.to_string(),
-            start: format!("{first:#x}"),
-            end: format!("{last:#x}"),
+            start: Addr(first),
+            end: Addr(last),
             verdict,
             group: group.unwrap_or_default(),
             why,

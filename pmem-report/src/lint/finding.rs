@@ -1,5 +1,6 @@
 //! What is found.
 
+use crate::units::Addr;
 use pmem_core::AddrRange;
 use pmem_import::Place;
 use schemars::JsonSchema;
@@ -37,9 +38,9 @@ pub struct Side {
     /// The line, from 1; null if it is about the source as a whole.
     pub line: Option<u32>,
     /// The first address, if it is about some: hexadecimal.
-    pub start: Option<String>,
+    pub start: Option<Addr>,
     /// The last address.
-    pub end: Option<String>,
+    pub end: Option<Addr>,
     /// What it says.
     pub says: String,
 }
@@ -51,8 +52,8 @@ impl Side {
         Self {
             source: at.source.to_string(),
             line: (at.line != 0).then_some(at.line),
-            start: range.map(|range| format!("{:#x}", range.start())),
-            end: range.map(|range| format!("{:#x}", range.last())),
+            start: range.map(|range| Addr(range.start())),
+            end: range.map(|range| Addr(range.last())),
             says: says.into(),
         }
     }

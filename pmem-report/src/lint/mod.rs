@@ -11,10 +11,12 @@ mod owner;
 mod pci;
 mod ranges;
 mod rule;
+mod summary;
 mod types;
 
 pub use finding::{LintFinding, LintReport, Severity, Side, Unchecked};
 pub use rule::{RULES, Rule};
+pub use summary::{LintLine, LintSummary, MachineFailed, MachineRead};
 
 use pmem_import::{Facts, MtrrFacts, Sources};
 

@@ -199,7 +199,9 @@ mod tests {
     fn found(facts: &Facts) -> Vec<(&'static str, Vec<String>)> {
         let mut linted = LintReport::default();
         lint(facts, &mut linted);
-        let starts = |sides: Vec<Side>| sides.into_iter().filter_map(|side| side.start).collect();
+        let starts = |sides: Vec<Side>| {
+            sides.into_iter().filter_map(|side| side.start).map(|start| start.to_string()).collect()
+        };
         linted.findings.into_iter().map(|found| (found.rule, starts(found.sides))).collect()
     }
 

@@ -1,5 +1,6 @@
 //! Ranges of the memory map, and sets of ranges.
 
+use crate::units;
 pub(super) use crate::units::size;
 use pmem_core::{AddrRange, FirmwareMemory};
 use pmem_import::{Facts, MapEntry, MapKind, MemoryMap, Place};
@@ -48,7 +49,7 @@ pub(super) fn covers(set: &[AddrRange], range: AddrRange) -> bool {
     set.iter().any(|one| one.covers(range))
 }
 
-/// `[0x1000-0x1fff]`
+/// `0x1000..0x2000`
 pub(super) fn show(range: AddrRange) -> String {
-    format!("[{:#x}-{:#x}]", range.start(), range.last())
+    units::range(range.start(), range.last())
 }

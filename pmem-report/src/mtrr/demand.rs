@@ -2,7 +2,7 @@
 
 use super::MtrrError;
 use super::given::Given;
-use pmem_import::parse_addr;
+use pmem_import::parse_range;
 use pmem_mtrr::{Effective, Fixed, MemType, Setting, Span, TypeSet, Want};
 use rangemap::RangeMap;
 
@@ -32,15 +32,15 @@ fn pages(span: Span) -> std::ops::Range<u64> {
     span.start & !(PAGE - 1)..span.end.next_multiple_of(PAGE)
 }
 
-/// Reads `START-END=TYPE`, in bytes, both multiples of 4 KiB; several types stand with `|` between them, `any` for all.
+/// Reads `RANGE=TYPE`, a range ([`parse_range`]) that begins and ends at multiples of 4 KiB; several types stand with `|` between them, `any` for all.
 ///
 /// # Errors
 /// What is wrong with the text.
 pub fn parse_want(text: &str) -> Result<Want, MtrrError> {
     let wrong = |what: String| MtrrError::Usage(format!("--want {text}: {what}"));
     let (range, kinds) = text.split_once('=').ok_or_else(|| wrong("no = in it".to_owned()))?;
-    let (start, end) = range.split_once('-').ok_or_else(|| wrong("no - between start and end".to_owned()))?;
-    let span = Span { start: parse_addr(start).map_err(&wrong)?, end: parse_addr(end).map_err(&wrong)? };
+    let (start, last) = parse_range(range).map_err(&wrong)?;
+    let span = Span { start, end: last.saturating_add(1) };
     if span.is_empty() || (span.start | span.end) & (PAGE - 1) != 0 {
         return Err(wrong("start and end are to be multiples of 4 KiB, the end above the start".to_owned()));
     }

@@ -184,5 +184,5 @@ impl Show {
 
 /// A wish as `--want` takes it.
 pub(super) fn wish(span: pmem_mtrr::Span, kind: MemType) -> String {
-    format!("{:#x}-{:#x}={kind}", span.start, span.end)
+    format!("{span}={kind}")
 }

@@ -1,6 +1,6 @@
 //! From what is asked for to what is to be placed.
 
-use pmem_import::{Address, PciTree, ResourceKind};
+use pmem_import::{Address, PciTree, ResourceKind, did_you_mean_function, parse_size};
 use pmem_pci::buses;
 use pmem_pci::linux::Event;
 use pmem_pci::plan::Goal;
@@ -81,25 +81,6 @@ fn usage<T>(text: String) -> Result<T> {
     Err(GoalError::Usage(text))
 }
 
-/// Reads a size: `32G`, `256M`, `64K`, `4096`, `0x1000`.
-pub fn parse_size(text: &str) -> Option<u64> {
-    let text = text.trim();
-    if let Some(digits) = text.strip_prefix("0x") {
-        return u64::from_str_radix(digits, 16).ok();
-    }
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift =
-        match text.get(digits.len()..)?.to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
-            "" => 0,
-            "k" => 10,
-            "m" => 20,
-            "g" => 30,
-            "t" => 40,
-            _ => return None,
-        };
-    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
 impl Ask {
     /// What is to be placed in a hierarchy.
     ///
@@ -165,7 +146,11 @@ impl Ask {
 
 fn find(known: &PciTree, address: Address) -> Result<Index> {
     let index = known.tree.find(address).filter(|index| !known.nameless.contains(index));
-    index.ok_or_else(|| GoalError::Usage(format!("there is no function {address} in what was read")))
+    let known = || known.tree.functions.iter().map(|function| function.address);
+    index.ok_or_else(|| {
+        let near = did_you_mean_function(address, known());
+        GoalError::Usage(format!("there is no function {address} in what was read{near}"))
+    })
 }
 
 /// The bridge that leads to a bus.

@@ -2,6 +2,7 @@
 
 use super::parts::{Names, Range};
 use crate::sources::{Read, Warning};
+use crate::units::Addr;
 use pmem_import::{Conflict, PciTree, ResourceKind};
 use pmem_pci::check::{Fault, Part as Which, Side as Known, Violation, check};
 use schemars::JsonSchema;
@@ -68,7 +69,7 @@ pub(super) fn sure(known: &PciTree) -> Vec<Violation> {
 pub(super) fn of_firmware(conflict: &Conflict) -> Wrong {
     let Conflict { function, kind, range, with, .. } = conflict;
     let what = if *kind == ResourceKind::Window { "window".to_owned() } else { kind.to_string() };
-    let range = Range { start: format!("{:#x}", range.start()), end: format!("{:#x}", range.last()) };
+    let range = Range { start: Addr(range.start()), end: Addr(range.last()) };
     let side = Side { function: Some(function.to_string()), what, range };
     let why = match with.as_str() {
         "" => "where no window of the bridge above has it".to_owned(),

@@ -13,7 +13,7 @@ mod suggest;
 mod tree;
 
 pub use doctor::{Ailment, PciDoctor, Remedy};
-pub use goal::{Ask, GoalError, Wish, card, parse_size};
+pub use goal::{Ask, GoalError, Wish, card};
 pub use kernel::Kernel;
 pub use lint::{PciLint, Side, Wrong};
 pub use linux::Linux;

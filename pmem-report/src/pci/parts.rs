@@ -1,5 +1,6 @@
 //! Parts of a hierarchy, as every report names them.
 
+use crate::units::{Addr, range};
 use pmem_import::PciTree;
 use pmem_pci::Span;
 use pmem_pci::tree::{Index, Resource, Slot, Space, Tree};
@@ -10,14 +11,19 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Range {
     /// The first.
-    pub start: String,
+    pub start: Addr,
     /// The last.
-    pub end: String,
+    pub end: Addr,
 }
 
 impl Range {
     pub(super) fn of(span: Span) -> Self {
-        Self { start: format!("{:#x}", span.first), end: format!("{:#x}", span.last) }
+        Self { start: Addr(span.first), end: Addr(span.last) }
+    }
+
+    /// As a text has it.
+    pub(crate) fn shown(&self) -> String {
+        range(self.start.0, self.end.0)
     }
 }
 
@@ -29,9 +35,16 @@ pub struct Placement {
     /// `0` to `5`, `rom`, `vf0` to `vf5`.
     pub bar: String,
     /// The first address.
-    pub start: String,
+    pub start: Addr,
     /// The last.
-    pub end: String,
+    pub end: Addr,
+}
+
+impl Placement {
+    /// As a text has it.
+    pub(crate) fn shown(&self) -> String {
+        format!("{} BAR {}: {}", self.function, self.bar, range(self.start.0, self.end.0))
+    }
 }
 
 /// A window that changes.
@@ -82,7 +95,7 @@ pub(super) fn changed_windows(names: &Names<'_>, old: &Tree, new: &Tree) -> Vec<
         let (Some(before), Some(after)) = (&had.bridge, &has.bridge) else { continue };
         if before.buses != after.buses {
             let numbers = |buses: Option<(u8, u8)>| {
-                buses.map(|(first, last)| Range { start: format!("{first:#x}"), end: format!("{last:#x}") })
+                buses.map(|(first, last)| Range { start: Addr(first.into()), end: Addr(last.into()) })
             };
             let (bridge, kind) = (names.function(index), "bus".to_owned());
             out.push(WindowChange { bridge, kind, old: numbers(before.buses), new: numbers(after.buses) });

@@ -3,6 +3,7 @@
 use super::linux::Linux;
 use super::parts::{Names, Part, Placement, Range, WindowChange, changed_windows, placement};
 use crate::sources::{Read, Warning};
+use crate::units::Addr;
 use crate::units::size;
 use pmem_import::PciTree;
 use pmem_pci::Span;
@@ -78,9 +79,9 @@ pub struct Need {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Place {
     /// The first address.
-    pub start: String,
+    pub start: Addr,
     /// The last.
-    pub end: String,
+    pub end: Addr,
     /// What sits there and must stay.
     pub blockers: Vec<String>,
 }

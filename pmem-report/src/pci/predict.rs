@@ -4,7 +4,7 @@ use super::goal::{Ask, GoalError, Wish};
 use super::kernel::map_of;
 use super::parts::{Names, Part, Placement, WindowChange, changed_windows, placement};
 use crate::sources::{Read, Warning};
-use pmem_import::{Address, PciTree};
+use pmem_import::{Address, PciTree, did_you_mean_function};
 use pmem_pci::linux::{Event, Map, ResourceId, Rules, predict};
 use pmem_pci::plan::Goal;
 use pmem_pci::tree::{Index, Slot, Tree};
@@ -139,8 +139,11 @@ fn resized(event: Event) -> Option<ResourceId> {
 }
 
 fn find(tree: &Tree, address: Address) -> Result<Index, GoalError> {
-    tree.find(address)
-        .ok_or_else(|| GoalError::Usage(format!("there is no function {address} in what was read")))
+    let known = || tree.functions.iter().map(|function| function.address);
+    tree.find(address).ok_or_else(|| {
+        let near = did_you_mean_function(address, known());
+        GoalError::Usage(format!("there is no function {address} in what was read{near}"))
+    })
 }
 
 /// Everything below a bridge.

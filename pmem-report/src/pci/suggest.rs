@@ -1,7 +1,8 @@
 //! What would fit instead.
 
-use super::goal::{Ask, Wish, parse_size};
+use super::goal::{Ask, Wish};
 use crate::units::size;
+use pmem_import::parse_size;
 use pmem_import::{Address, PciTree};
 use pmem_pci::Budget;
 use pmem_pci::hole::smallest;

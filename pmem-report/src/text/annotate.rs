@@ -4,11 +4,17 @@ use super::style::{Styles, styled};
 use crate::annotate::{ASKED, Annotated};
 use std::io::{self, Write};
 
-/// Writes a text and its explanations.
+/// Writes a text, byte for byte, and below each line its explanations. `before` lines of it were written before.
 ///
 /// # Errors
 /// What the output says.
-pub fn annotated(report: &Annotated, text: &[u8], styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+pub fn annotated(
+    report: &Annotated,
+    text: &[u8],
+    before: u32,
+    styles: &Styles,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     for about in &report.about {
         writeln!(out, "{}", styled(styles.warning, &format!("note: {about}")))?;
     }
@@ -17,18 +23,26 @@ pub fn annotated(report: &Annotated, text: &[u8], styles: &Styles, out: &mut dyn
     }
     let mut notes = report.notes.iter().peekable();
     let mut faults = report.faults.iter().peekable();
-    for (line, raw) in (1u32..).zip(pmem_import::decode(text).lines()) {
-        writeln!(out, "{}", raw.trim_end_matches('\r'))?;
+    // What is written below a text in UTF-16 is not.
+    let decoded = pmem_import::is_wide(text).then(|| pmem_import::decode(text));
+    let text = decoded.as_ref().map_or(text, |text| text.as_bytes());
+    for (line, raw) in (before + 1..).zip(text.split_inclusive(|byte| *byte == b'\n')) {
+        out.write_all(raw)?;
+        let mut is_ended = raw.ends_with(b"\n");
+        let mut say = |out: &mut dyn Write, what: std::fmt::Arguments<'_>| {
+            let end = if std::mem::replace(&mut is_ended, true) { "" } else { "\n" };
+            writeln!(out, "{end}    {what}")
+        };
         let mut has_place = false;
         while let Some(note) = notes.next_if(|note| note.line == line) {
-            writeln!(out, "    {}: {}", note.shown(), note.text)?;
+            say(out, format_args!("{}: {}", note.shown(), note.text))?;
             has_place |= note.requester.is_some();
         }
         // A fault's lines end before it is explained.
         while let Some(fault) = faults.next_if(|fault| fault.last_line == line) {
             // The line before has said who asked.
             let said = |says: &&String| !(has_place && says.starts_with(ASKED));
-            fault.says.iter().filter(said).try_for_each(|says| writeln!(out, "    {says}"))?;
+            fault.says.iter().filter(said).try_for_each(|says| say(out, format_args!("{says}")))?;
         }
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 use super::style::{Styles, styled};
 use crate::iommu::{IommuRefused, IommuShow, IommuWhy};
+use crate::units::range;
 use std::io::{self, Write};
 
 /// Ranges of a table that are shown.
@@ -30,7 +31,7 @@ pub fn iommu_show(report: &IommuShow, styles: &Styles, out: &mut dyn Write) -> i
     for found in &report.reserved {
         let whose =
             if found.devices.is_empty() { String::new() } else { format!(": {}", found.devices.join(", ")) };
-        writeln!(out, "  {}-{} {}{whose}", found.start, found.end, found.kind)?;
+        writeln!(out, "  {} {}{whose}", range(found.start.0, found.end.0), found.kind)?;
     }
     if !report.groups.is_empty() {
         writeln!(out, "\n{}", styled(styles.heading, "Groups"))?;
@@ -48,7 +49,7 @@ pub fn iommu_show(report: &IommuShow, styles: &Styles, out: &mut dyn Write) -> i
     for table in &report.tables {
         writeln!(out, "  {}: {} range(s)", table.device, table.translations.len())?;
         for one in table.translations.iter().take(SHOWN) {
-            writeln!(out, "    {}-{} to {}, {}", one.start, one.end, one.to, one.access)?;
+            writeln!(out, "    {} to {}, {}", range(one.start.0, one.end.0), one.to, one.access)?;
         }
         if let Some(more) = table.translations.len().checked_sub(SHOWN).filter(|more| *more > 0) {
             writeln!(out, "    and {more} more (--json has all)")?;
@@ -78,7 +79,7 @@ pub fn iommu_refused(report: &IommuRefused, styles: &Styles, out: &mut dyn Write
 /// # Errors
 /// What the output says.
 pub fn iommu_why(report: &IommuWhy, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
-    let asked = format!("{} to {}-{}", report.device, report.start, report.end);
+    let asked = format!("{} to {}", report.device, range(report.start.0, report.end.0));
     let heading = match report.verdict.as_str() {
         "refused" => format!("{asked}: VFIO refuses it (-22)."),
         _ => format!("{asked}: nothing that is known forbids it."),

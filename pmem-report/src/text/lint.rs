@@ -2,24 +2,24 @@
 
 use super::style::{Styles, styled};
 use crate::lint::{LintReport, RULES, Severity, Side};
+use crate::units::range;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-/// Writes what was found of machines, each under its name if there are several.
+/// Writes what was found of one machine of several, under its name.
 ///
 /// # Errors
 /// What the output says.
-pub fn lint(reports: &[LintReport], styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
-    for report in reports {
-        if reports.len() > 1 {
-            writeln!(out, "{}", styled(styles.heading, &report.machine))?;
-        }
-        one(report, styles, out)?;
-    }
-    Ok(())
+pub fn lint_of_several(report: &LintReport, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", styled(styles.heading, &report.machine))?;
+    lint(report, styles, out)
 }
 
-fn one(report: &LintReport, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+/// Writes what was found of a machine.
+///
+/// # Errors
+/// What the output says.
+pub fn lint(report: &LintReport, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     for found in &report.findings {
         let style = if found.severity == Severity::Info { styles.heading } else { styles.warning };
         let head = format!("{} {}: {}", found.severity.name(), found.rule, found.means);
@@ -59,7 +59,7 @@ fn side(side: &Side) -> String {
         None => side.source.clone(),
     };
     match (&side.start, &side.end) {
-        (Some(start), Some(end)) => format!("{start}-{end}  {} ({place})", side.says),
+        (Some(start), Some(end)) => format!("{}  {} ({place})", range(start.0, end.0), side.says),
         _ => format!("{} ({place})", side.says),
     }
 }

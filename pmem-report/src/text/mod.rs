@@ -19,7 +19,7 @@ pub use annotate::annotated;
 pub use bad::bad_ram;
 pub use diff::diff;
 pub use iommu::{iommu_refused, iommu_show, iommu_why};
-pub use lint::{lint, lint_rules};
+pub use lint::{lint, lint_of_several, lint_rules};
 pub use memory::memory;
 pub use mtrr::{plan as mtrr_plan, show as mtrr_show};
 pub use par::par_plan;

@@ -2,11 +2,12 @@
 
 use super::style::{Styles, styled};
 use crate::par::{ParPart, ParPlan, ParRegister};
+use crate::units::range;
 use std::io::{self, Write};
 
 fn line(part: &ParPart) -> String {
     let space = if part.attributes.is_empty() { "" } else { " " };
-    format!("{}-{} {}{space}{}", part.first, part.last, part.target, part.attributes)
+    format!("{} {}{space}{}", range(part.first.0, part.last.0), part.target, part.attributes)
 }
 
 fn table(registers: &[ParRegister], out: &mut dyn Write) -> io::Result<()> {

@@ -5,6 +5,7 @@ use crate::pci::{
     Linux, PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, Placement, PlacementPlan, Planned,
     Played, Range, Why,
 };
+use crate::units::range;
 use crate::units::size;
 use std::io::{self, Write};
 
@@ -15,10 +16,9 @@ use std::io::{self, Write};
 pub fn pci_plan(report: &PlacementPlan, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", styled(styles.heading, &heading(report)))?;
     if !report.placements.is_empty() {
-        let mut rows = table(&["function", "BAR", "from", "to"], &[]);
-        for placement in &report.placements {
-            let Placement { function, bar, start, end } = placement;
-            rows.add_row([function, bar, start, end]);
+        let mut rows = table(&["function", "BAR", "at"], &[]);
+        for Placement { function, bar, start, end } in &report.placements {
+            rows.add_row([function, bar, &range(start.0, end.0)]);
         }
         writeln!(out, "\n{}", plain(&rows))?;
     }
@@ -121,8 +121,8 @@ pub fn pci_doctor(report: &PciDoctor, styles: &Styles, out: &mut dyn Write) -> i
             writeln!(out, "  interrupted meanwhile: {}", remedy.interrupts.join(", "))?;
         }
         remedy.steps.iter().try_for_each(|step| writeln!(out, "    {step}"))?;
-        for Placement { function, bar, start, end } in &remedy.placements {
-            writeln!(out, "  then {function} BAR {bar}: {start}-{end}")?;
+        for placement in &remedy.placements {
+            writeln!(out, "  then {}", placement.shown())?;
         }
     }
     warnings(&report.warnings, styles, out)?;
@@ -137,8 +137,8 @@ pub fn pci_predict(report: &PciPrediction, styles: &Styles, out: &mut dyn Write)
     for event in &report.events {
         let heading = format!("Linux {} on {}", report.kernel, event.does);
         writeln!(out, "{}", styled(styles.heading, &heading))?;
-        for Placement { function, bar, start, end } in &event.placements {
-            writeln!(out, "  {function} BAR {bar}: {start}-{end}")?;
+        for placement in &event.placements {
+            writeln!(out, "  {}", placement.shown())?;
         }
         for window in &event.windows {
             writeln!(
@@ -225,18 +225,14 @@ pub fn pci_tree(report: &PciHierarchy, styles: &Styles, out: &mut dyn Write) -> 
         writeln!(out, "{indent}{}", styled(styles.heading, &name))?;
         for window in node.windows.iter().filter(|window| window.range.is_some()) {
             let largest = window.largest.as_ref().map_or(String::new(), |block| {
-                let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or(0);
-                let len = (number(&block.end) - number(&block.start)).saturating_add(1);
+                let len = block.end.0.saturating_sub(block.start.0).saturating_add(1);
                 format!(", the largest block {} at {}", size(len), block.start)
             });
             let free = bytes(&window.free);
             writeln!(out, "{indent}  {} window {}, free {free}{largest}", window.kind, show(&window.range))?;
         }
         for bar in &node.bars {
-            let at = bar
-                .range
-                .as_ref()
-                .map_or("no place".to_owned(), |range| format!("{}-{}", range.start, range.end));
+            let at = bar.range.as_ref().map_or("no place".to_owned(), Range::shown);
             let sizes: Vec<String> = bar.sizes.iter().map(|text| bytes(text)).collect();
             let sizes =
                 if sizes.is_empty() { String::new() } else { format!(", can be {}", sizes.join(", ")) };
@@ -263,8 +259,7 @@ fn says(linux: &Linux, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
         styled(styles.heading, &format!("By itself Linux {kernel} does this: {done} {ends}"))
     )?;
     for placement in &linux.placements {
-        let Placement { function, bar, start, end } = placement;
-        writeln!(out, "  {function} BAR {bar}: {start}-{end}")?;
+        writeln!(out, "  {}", placement.shown())?;
     }
     for part in &linux.fails {
         writeln!(out, "  {} BAR {}: no space", part.function, part.bar)?;
@@ -291,7 +286,7 @@ fn heading(report: &PlacementPlan) -> String {
 }
 
 fn show(range: &Option<Range>) -> String {
-    range.as_ref().map_or("closed".to_owned(), |range| format!("{}-{}", range.start, range.end))
+    range.as_ref().map_or("closed".to_owned(), Range::shown)
 }
 
 /// Why something does not fit.
@@ -302,7 +297,7 @@ fn reason(why: &Why, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     }
     for slot in &why.slots {
         let holds = if slot.blockers.is_empty() { "free".to_owned() } else { slot.blockers.join(", ") };
-        writeln!(out, "  {}-{}: {holds}", slot.start, slot.end)?;
+        writeln!(out, "  {}: {holds}", range(slot.start.0, slot.end.0))?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What an address is that a device names.
 
 use super::known::Known;
+use crate::units;
 use crate::units::size;
 use pmem_import::ReservedKind;
 use pmem_iommu::INTERRUPTS;
@@ -22,7 +23,7 @@ pub(super) const fn without_sign(address: u64) -> u64 {
 pub(super) fn hyper_transport(address: u64) -> Option<String> {
     if LINK_INTERRUPTS.contains(&address) {
         return Some(
-            "0xfdf8000000-0xfdf8ffffff are interrupts and ends of interrupts (HyperTransport): no memory"
+            "0xfdf8000000..0xfdf9000000 are interrupts and ends of interrupts (HyperTransport): no memory"
                 .to_owned(),
         );
     }
@@ -88,7 +89,7 @@ impl Known<'_> {
                     ReservedKind::Other => "no mapping may use it",
                 },
             );
-            out.push(format!("it lies in {:#x}-{:#x}: {what}", range.start(), range.last()));
+            out.push(format!("it lies in {}: {what}", units::range(range.start(), range.last())));
         }
         if out.is_empty() {
             // The nearest is often taken for the one.
@@ -103,9 +104,8 @@ impl Known<'_> {
                     ("above", address - range.last())
                 };
                 out.push(format!(
-                    "{:#x}-{:#x}, which firmware has devices share, does not contain it: it is {by:#x} {which}",
-                    range.start(),
-                    range.last()
+                    "{}, which firmware has devices share, does not contain it: it is {by:#x} {which}",
+                    units::range(range.start(), range.last())
                 ));
             }
         }
@@ -120,7 +120,7 @@ impl Known<'_> {
             out.push("below 1 MiB is what firmware uses, to play old devices for USB ones say, until a driver has them".to_owned());
         } else if INTERRUPTS.contains(&address) {
             out.push(
-                "0xfee00000-0xfeefffff are interrupts: no mapping may use it, and no memory is meant"
+                "0xfee00000..0xfef00000 are interrupts: no mapping may use it, and no memory is meant"
                     .to_owned(),
             );
         } else if (0xf000_0000..1 << 32).contains(&address) && !self.is_reserved(address) {

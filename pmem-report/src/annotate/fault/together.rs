@@ -1,6 +1,7 @@
 //! What several records say together: the pages of one requester, and who made others fail.
 
 use super::known::{FaultNote, Known};
+use crate::units;
 use pmem_import::Address;
 use pmem_import::fault::Record;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,7 +60,7 @@ fn pages(known: &Known<'_>, notes: &mut [FaultNote]) {
                 if first == last {
                     format!("{:#x}", first << 12)
                 } else {
-                    format!("{:#x}-{:#x}", first << 12, (last << 12) | 0xfff)
+                    units::range(first << 12, (last << 12) | 0xfff)
                 }
             })
             .collect();

@@ -197,9 +197,7 @@ pub(super) fn by_writes(known: &PciTree, report: &PlacementPlan, kernel: Option<
         says.push(LOCKED.to_owned());
     }
     for window in &report.windows {
-        let show = |range: &Option<Range>| {
-            range.as_ref().map_or("closed".to_owned(), |range| format!("{}-{}", range.start, range.end))
-        };
+        let show = |range: &Option<Range>| range.as_ref().map_or("closed".to_owned(), Range::shown);
         let (old, new) = (show(&window.old), show(&window.new));
         says.push(format!("{} {} window: {old} -> {new}", window.bridge, window.kind));
     }
@@ -444,7 +442,7 @@ pub(super) fn by_module(
 fn window(names: &Names<'_>, phase: &Phase, from: Option<Span>, to: Option<Span>) -> String {
     let root = names.tree.functions.get(phase.bridge).map_or(0, |f| f.root);
     let show = |span: Option<Span>| match span.map(|span| names.to_cpu(root, phase.kind.space(), span)) {
-        Some(span) => format!("{:#x}-{:#x}", span.first, span.last),
+        Some(span) => crate::units::range(span.first, span.last),
         None => "closed".to_owned(),
     };
     format!("{}:{}={},{}", names.function(phase.bridge), phase.kind, show(from), show(to))

@@ -8,14 +8,14 @@ impl Draw for IommuShow {
     fn picture(&self) -> Option<Picture> {
         let reserved = self.reserved.iter().filter_map(|found| {
             Some(Piece {
-                range: between(&found.start, &found.end)?,
+                range: between(found.start, found.end)?,
                 kind: Kind::Reserved,
                 label: found.kind.clone(),
                 facts: vec![found.devices.join(", ")],
             })
         });
         let units = self.units.iter().filter_map(|unit| {
-            let base = between(&unit.base, &unit.base)?.start.0;
+            let base = between(unit.base, unit.base)?.start.0;
             let label = format!("unit at {}", unit.base);
             Some(Piece { range: extent(base, 4096)?, kind: Kind::Device, label, facts: unit.scopes.clone() })
         });
@@ -28,8 +28,7 @@ impl Draw for IommuShow {
         for table in &self.tables {
             let (mut seen, mut behind) = (Vec::new(), Vec::new());
             for one in &table.translations {
-                let (Some(range), Some(to)) = (between(&one.start, &one.end), between(&one.to, &one.to))
-                else {
+                let (Some(range), Some(to)) = (between(one.start, one.end), between(one.to, one.to)) else {
                     continue;
                 };
                 let piece = |range| Piece {

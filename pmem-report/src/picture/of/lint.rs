@@ -32,7 +32,7 @@ impl Draw for LintReport {
 }
 
 fn piece(finding: &LintFinding, side: &Side) -> Option<Piece> {
-    let range = between(side.start.as_ref()?, side.end.as_ref()?)?;
+    let range = between(side.start?, side.end?)?;
     let kind = if finding.severity == Severity::Info { Kind::Reserved } else { Kind::Marked };
     let facts = vec![side.source.clone(), finding.means.clone(), finding.helps.clone()];
     Some(Piece { range, kind, label: format!("{} {}", finding.rule, side.says), facts })

@@ -39,10 +39,8 @@ fn kind_of(attrs: &AttrWords, arena: &str) -> Kind {
 }
 
 /// A range that a report has as words, its last address in it.
-fn between(start: &str, last: &str) -> Option<Extent> {
-    let number = |word: &str| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok();
-    let (start, last) = (number(start)?, number(last)?);
-    (start <= last).then(|| Extent { start: Addr(start), end: End(u128::from(last) + 1) })
+fn between(start: Addr, last: Addr) -> Option<Extent> {
+    (start <= last).then(|| Extent { start, end: End(u128::from(last.0) + 1) })
 }
 
 /// In order, and none over another: what begins earlier, or was named earlier, is kept, and is said to be also the other.

@@ -1,0 +1,126 @@
+//! `pmem annotate`: a text, explained line by line as it comes.
+
+use crate::args::Args;
+use crate::source::{open, styles};
+use crate::{Failure, Output, Status, file};
+use pmem_import::{Sources, is_wide};
+use pmem_report::annotate::{AnnotateError, Annotator};
+use pmem_report::text;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+/// A text that pauses for so long is explained as far as it has come.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Pieces are at most about so large.
+const PIECE: usize = 16 << 20;
+/// What is read at once.
+const CHUNK: usize = 1 << 16;
+
+impl From<AnnotateError> for Failure {
+    fn from(error: AnnotateError) -> Self {
+        match error {
+            AnnotateError::Viewer(text) => Self::Usage(text),
+            AnnotateError::Import(error) => Self::Import(error),
+        }
+    }
+}
+
+/// Explains texts; folders and archives among `words` are sources of the machine.
+pub(crate) fn annotate(
+    args: &Args,
+    from: Option<&str>,
+    words: &[PathBuf],
+    out: &mut Output<'_>,
+) -> Result<Status, Failure> {
+    let (sources, mut texts): (Vec<PathBuf>, Vec<PathBuf>) =
+        words.iter().cloned().partition(|word| Sources::is_tree(word));
+    if texts.is_empty() {
+        texts.push(PathBuf::from("-"));
+    }
+    if texts.iter().chain(&args.root).filter(|path| file::is_standard(path)).count() > 1 {
+        let text = "standard input can be one thing: the text to explain, or a source by --root";
+        return Err(Failure::Usage(text.to_owned()));
+    }
+    let mut machine = open(args, &sources)?;
+    for path in &texts {
+        let mut annotator = Annotator::new(&mut machine, from.map(str::to_owned));
+        let failed = |error: io::Error| Failure::file(path, error);
+        if args.json {
+            let mut all = Vec::new();
+            text_of(path).and_then(|mut text| text.read_to_end(&mut all)).map_err(failed)?;
+            writeln!(out, "{:#}", pmem_report::json(&annotator.explain(&all)?))?;
+            continue;
+        }
+        let mut pieces = Pieces::of(text_of(path).map_err(failed)?);
+        while let Some(piece) = pieces.next().map_err(failed)? {
+            let before = annotator.lines();
+            let report = annotator.explain(&piece)?;
+            text::annotated(&report, &piece, before, &styles(args.color), out)?;
+            out.flush()?;
+        }
+    }
+    Ok(Status::Done)
+}
+
+fn text_of(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    if file::is_standard(path) { Ok(Box::new(io::stdin())) } else { Ok(Box::new(std::fs::File::open(path)?)) }
+}
+
+/// A text in pieces of whole lines: what has come when it pauses, or as much as there may be at once.
+struct Pieces {
+    chunks: Receiver<io::Result<Vec<u8>>>,
+    held: Vec<u8>,
+    is_over: bool,
+}
+
+impl Pieces {
+    fn of(mut text: Box<dyn Read + Send>) -> Self {
+        // A few chunks: a text that comes faster than it is explained waits.
+        let (send, chunks) = sync_channel(16);
+        std::thread::spawn(move || {
+            loop {
+                let mut chunk = vec![0; CHUNK];
+                let read = match text.read(&mut chunk) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    read => read.map(|len| {
+                        chunk.truncate(len);
+                        chunk
+                    }),
+                };
+                let is_last = read.as_ref().map_or(true, Vec::is_empty);
+                // Nobody listens any more, or there is nothing left to say.
+                if send.send(read).is_err() || is_last {
+                    return;
+                }
+            }
+        });
+        Self { chunks, held: Vec::new(), is_over: false }
+    }
+
+    fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        while !self.is_over {
+            match self.chunks.recv_timeout(PAUSE) {
+                Ok(chunk) => {
+                    let chunk = chunk?;
+                    self.is_over = chunk.is_empty();
+                    self.held.extend(chunk);
+                    if self.held.len() < PIECE {
+                        continue;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => self.is_over = true,
+            }
+            // Lines of UTF-16 are found once it is whole.
+            let end = self.held.iter().rposition(|byte| *byte == b'\n');
+            if let Some(end) = end.filter(|_| !self.is_over && !is_wide(&self.held)) {
+                let rest = self.held.split_off(end + 1);
+                return Ok(Some(std::mem::replace(&mut self.held, rest)));
+            }
+        }
+        let last = std::mem::take(&mut self.held);
+        Ok((!last.is_empty()).then_some(last))
+    }
+}

@@ -1,0 +1,35 @@
+//! Files that the command line names; `-` is standard input or output.
+
+use crate::Failure;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+
+/// Whether a path means standard input, or output.
+pub(crate) fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// All of a file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let result = if is_standard(path) {
+        io::stdin().lock().read_to_end(&mut bytes).map(drop)
+    } else {
+        std::fs::read(path).map(|all| bytes = all)
+    };
+    result.map(|()| bytes).map_err(|error| Failure::file(path, error))
+}
+
+/// Writes a file.
+pub(crate) fn write(
+    path: &Path,
+    out: &mut dyn Write,
+    print: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), Failure> {
+    if is_standard(path) {
+        return Ok(print(out)?);
+    }
+    let failed = |error| Failure::file(path, error);
+    let mut written = BufWriter::new(std::fs::File::create(path).map_err(failed)?);
+    print(&mut written).and_then(|()| written.flush()).map_err(failed)
+}
