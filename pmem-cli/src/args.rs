@@ -1,8 +1,7 @@
 //! The command line.
 
-use crate::{Failure, Output, Status};
-use clap::{CommandFactory, Parser, Subcommand};
-use std::io::Write;
+use crate::complete;
+use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
 /// A machine's physical address space: what is at an address, seen from where, at what cost, and why not.
@@ -86,7 +85,7 @@ pub enum Command {
     View {
         /// Whose view: `cpu`, `node0`, a PCI function, an arena's name, a net's node. The system bus if not given. Behind it,
         /// sources of one machine.
-        #[arg(value_name = "FROM|SOURCE")]
+        #[arg(value_name = "FROM|SOURCE", add = complete::viewer_or_path())]
         words: Vec<String>,
         /// Only what is in the arena itself, without looking through its interconnects.
         #[arg(long)]
@@ -95,19 +94,21 @@ pub enum Command {
     /// What an address means: every interconnect crossed, the cost, the region; or why it leads nowhere.
     Resolve {
         /// As seen from here: see `view`.
-        #[arg(long, value_name = "ARENA|DEVICE")]
+        #[arg(long, value_name = "ARENA|DEVICE", add = complete::viewer())]
         from: Option<String>,
         /// Addresses: `0xfee00000`, `4096`, both ends of a range, `0x1000..0x2000`, an I/O port, `io:0x3f8`, a function's BAR, `0000:3b:00.0:bar2`, or a CXL device's own,
         /// `mem1:0x1000`; and sources of one machine.
-        #[arg(required = true, value_name = "ADDR|SOURCE")]
+        #[arg(required = true, value_name = "ADDR|SOURCE", add = complete::register_or_path())]
         words: Vec<String>,
     },
     /// What two viewers do not see alike: what only one reaches, and what both reach at different addresses. Exit status 1 if there is anything, 4
     /// if nothing is known of one of them.
     Diff {
         /// The one: see `view`.
+        #[arg(add = complete::viewer())]
         left: String,
         /// The other.
+        #[arg(add = complete::viewer())]
         right: String,
         /// Sources of one machine.
         #[arg(value_name = "SOURCE")]
@@ -119,7 +120,7 @@ pub enum Command {
     /// any other with the machine that --root, folders and archives describe, or with this machine.
     Annotate {
         /// As seen from here: see `view`.
-        #[arg(long, value_name = "ARENA|DEVICE")]
+        #[arg(long, value_name = "ARENA|DEVICE", add = complete::viewer())]
         from: Option<String>,
         /// Texts, `-` for standard input, which is also read if no text is given; and the machine's capture: a folder or an archive.
         #[arg(value_name = "TEXT|CAPTURE")]
@@ -191,13 +192,17 @@ pub enum Command {
         /// The file to write.
         out: PathBuf,
     },
-    /// Prints a shell's completions.
+    /// Prints a shell's completions, which also complete devices, nodes and arenas: `source <(pmem completions bash)`.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Prints the manual page.
-    Man,
+    /// Prints the manual page, or writes a page for each subcommand into a folder.
+    Man {
+        /// The folder, such as ~/.local/share/man/man1.
+        #[arg(long = "to", value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
 }
 
 impl Command {
@@ -265,7 +270,7 @@ pub enum IommuCommand {
     /// what texts say was refused (mappings, groups, devices, interrupt controllers), each explained; exit status 3 if nothing is.
     Why {
         /// The device, and the device addresses, a range; or nothing of both. Then sources of one machine: see `topo`.
-        #[arg(value_name = "BDF RANGE|SOURCE", required = true)]
+        #[arg(value_name = "BDF RANGE|SOURCE", required = true, add = complete::function_or_path())]
         words: Vec<String>,
     },
 }
@@ -377,7 +382,7 @@ pub enum PciCommand {
         #[command(flatten)]
         wish: PciWish,
         /// The port that a card is to be plugged in below; or the bus below it (0000:04), where the sources do not say where the port is.
-        #[arg(long, value_name = "BDF", requires = "add")]
+        #[arg(long, value_name = "BDF", requires = "add", add = complete::function())]
         at: Option<String>,
         /// The version of Linux that will be asked to do it, as in `6.12`: what the sources say if not given.
         #[arg(long, value_name = "VERSION")]
@@ -386,10 +391,10 @@ pub enum PciCommand {
         #[arg(long, value_name = "RANGE")]
         avoid: Vec<String>,
         /// A function that must not be stopped.
-        #[arg(long, value_name = "BDF")]
+        #[arg(long, value_name = "BDF", add = complete::function())]
         pin: Vec<String>,
         /// A function that may be stopped for nothing.
-        #[arg(long, value_name = "BDF")]
+        #[arg(long, value_name = "BDF", add = complete::function())]
         quiesce: Vec<String>,
         /// Room to be kept for a card that may come later, below a port or on a bus: `0000:00:1c.4=mem64p:32G,mem32:16M`.
         #[arg(long, value_name = "BDF=SPEC")]
@@ -503,32 +508,10 @@ pub enum UnmappedArg {
     Any,
 }
 
-pub(crate) fn completions(shell: clap_complete::Shell, out: &mut Output<'_>) -> Result<Status, Failure> {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut Args::command(), "pmem", &mut text);
-    out.write_all(&text)?;
-    Ok(Status::Done)
-}
-
-/// The manual page, each subcommand a section of it.
-pub(crate) fn man(out: &mut Output<'_>) -> Result<Status, Failure> {
-    let mut command = Args::command();
-    command.build();
-    clap_mangen::Man::new(command.clone()).render(out)?;
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
-        let named = sub.clone().bin_name(format!("pmem {}", sub.get_name()));
-        writeln!(out, ".SH PMEM {}", sub.get_name().to_uppercase())?;
-        let page = clap_mangen::Man::new(named);
-        page.render_synopsis_section(out)?;
-        page.render_description_section(out)?;
-        page.render_options_section(out)?;
-    }
-    Ok(Status::Done)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {

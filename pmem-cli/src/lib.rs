@@ -4,6 +4,7 @@
 mod annotate;
 pub mod args;
 mod ask;
+mod complete;
 mod each;
 mod file;
 mod gather;
@@ -13,6 +14,7 @@ mod mtrr_apply;
 mod mtrr_need;
 mod outcome;
 mod output;
+mod pages;
 mod par;
 mod pci;
 mod pci_windows;
@@ -23,6 +25,7 @@ mod topo;
 
 pub use outcome::{Failure, Status};
 pub use output::Output;
+pub use pages::completes;
 
 use args::{Args, Command};
 
@@ -59,7 +62,7 @@ pub fn run(args: &Args, out: &mut Output<'_>) -> Result<Status, Failure> {
         }
         Command::Emit { form, sources } => ask::emit(args, *form, sources, out),
         Command::Gather { out: path } => gather::run(args, path, out),
-        Command::Completions { shell } => args::completions(*shell, out),
-        Command::Man => args::man(out),
+        Command::Completions { shell } => pages::completions(*shell, out),
+        Command::Man { folder } => pages::man(folder.as_deref(), out),
     }
 }

@@ -7,6 +7,9 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if pmem_cli::completes() {
+        return ExitCode::SUCCESS;
+    }
     let args = Args::parse();
     let mut out = BufWriter::new(std::io::stdout().lock());
     let result = run(&args, &mut Output::new(&mut out));

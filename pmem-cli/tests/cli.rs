@@ -487,8 +487,39 @@ fn a_closed_pipe_ends_quietly() {
 fn help_completions_and_manual_are_there() {
     assert!(run(&["--help"], 0).0.contains("Exit status: 0 done"));
     assert!(run(&["completions", "bash"], 0).0.contains("_pmem"));
+    assert!(run(&["completions", "zsh"], 0).0.contains("PMEM_COMPLETE"));
+    let folder = tempfile::tempdir().unwrap();
+    run(&["man", "--to", arg(folder.path())], 0);
+    for page in ["pmem.1", "pmem-resolve.1", "pmem-mtrr-plan.1"] {
+        assert!(fs::read_to_string(folder.path().join(page)).unwrap().contains(".SH SYNOPSIS"), "{page}");
+    }
     let man = run(&["man"], 0).0;
     assert!(man.contains(".TH pmem") && man.contains("PMEM RESOLVE"), "{man}");
+}
+
+/// What bash is offered for the last word of a command line.
+fn offered(words: &[&str]) -> Vec<String> {
+    let mut pmem = command();
+    pmem.arg("--").arg("pmem").args(words);
+    pmem.env("PMEM_COMPLETE", "bash")
+        .env("_CLAP_IFS", "\n")
+        .env("_CLAP_COMPLETE_INDEX", words.len().to_string());
+    let output = pmem.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn devices_nodes_and_arenas_are_completed() {
+    let dir = pmem_tests::captured("qemu-pxb");
+    let root = arg(dir.path());
+    assert_eq!(
+        offered(&["resolve", "--root", root, "--from", "node"]),
+        ["node0", "node1", "node0 RAM", "node1 RAM"]
+    );
+    assert_eq!(offered(&["view", root, "0000:81"]), ["0000:81:00.0"]);
+    assert!(offered(&["resolve", root, "0000:81:00.0:"]).contains(&"0000:81:00.0:bar0".to_owned()));
+    assert_eq!(offered(&["res"]), ["resolve"]);
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod bad;
 mod diff;
 pub mod emit;
 mod evidence;
+mod format;
 pub mod iommu;
 pub mod lint;
 mod memory;
@@ -33,10 +34,11 @@ mod xml;
 pub use attrs::{AttrWords, Speed};
 pub use diff::{Diff, Difference};
 pub use evidence::{About, Evidence, Stance, Sureness};
+pub use format::{SCHEMA, json};
 pub use memory::{Memory, MemoryNode, Run, Segment, Unavailable};
 pub use outcome::Outcome;
 pub use resolve::{Answer, CxlAnswer, HopTaken, Resolve, Seen, Space, unplaced};
-pub use schema::{SCHEMA, json, schemas};
+pub use schema::schemas;
 pub use sources::{NotUnderstood, Read, Sources, Warning};
 pub use topo::{
     Access, AddressSpace, ArenaSummary, Bar, BusSummary, CxlShare, FunctionSummary, Interconnect,

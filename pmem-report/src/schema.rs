@@ -2,6 +2,7 @@
 
 use crate::annotate::Annotated;
 use crate::bad::BadRam;
+use crate::format::SCHEMA;
 use crate::iommu::{IommuRefused, IommuShow, IommuWhy};
 use crate::lint::LintLine;
 use crate::mtrr::{Plan, Show};
@@ -10,20 +11,7 @@ use crate::pci::{PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, Pla
 use crate::plug::PlugReport;
 use crate::{Diff, Memory, Resolve, Topo, View};
 use schemars::{Schema, schema_for};
-use serde::Serialize;
 use serde_json::{Value, json};
-
-/// The number of the JSON format that every report has as `schema`.
-pub const SCHEMA: u32 = 2;
-
-/// A report as JSON, with the number of the format.
-pub fn json<T: Serialize>(report: &T) -> Value {
-    let mut value = json!({ "schema": SCHEMA });
-    if let (Value::Object(into), Ok(Value::Object(from))) = (&mut value, serde_json::to_value(report)) {
-        into.extend(from);
-    }
-    value
-}
 
 /// Every report's name and schema.
 pub fn schemas() -> Vec<(&'static str, Value)> {

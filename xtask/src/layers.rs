@@ -77,7 +77,7 @@ const HOUSE: [(&str, &[&str]); 12] = [
     (
         "pmem-report",
         &[
-            "units|attrs|xml|outcome",
+            "units|attrs|xml|outcome|format",
             "sources|names|evidence",
             "resolve|memory",
             "view|topo|diff|bad|iommu|lint|mtrr|par|pci|plug",
@@ -92,12 +92,13 @@ const HOUSE: [(&str, &[&str]); 12] = [
     (
         "pmem-cli",
         &[
-            "outcome|args|each|progress",
+            "outcome|complete|each|progress",
+            "args",
             "file|output",
             "source",
             "mtrr_need|pci_windows",
             "mtrr_apply",
-            "annotate|ask|gather|lint|script|mtrr|par|pci|topo",
+            "annotate|ask|gather|lint|script|mtrr|par|pages|pci|topo",
         ],
     ),
 ];

@@ -1,7 +1,7 @@
 //! What was found of several machines together.
 
 use super::finding::{LintFinding, LintReport, Severity, Unchecked};
-use crate::schema::SCHEMA;
+use crate::format::SCHEMA;
 use schemars::JsonSchema;
 use serde::Serialize;
 

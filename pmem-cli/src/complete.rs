@@ -1,0 +1,67 @@
+//! What a shell offers for an argument: devices, nodes and arenas of the machine that the command line names so far.
+
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter as _};
+use pmem_import::Machine;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+/// A word by which somebody is named who looks: `cpu`, a node, an arena, a PCI function, an emulator's address space.
+pub(crate) fn viewer() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| offered(current, viewers))
+}
+
+/// A viewer, or a source.
+pub(crate) fn viewer_or_path() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| or_path(current, viewers))
+}
+
+/// A PCI function.
+pub(crate) fn function() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| offered(current, functions))
+}
+
+/// A PCI function, or a source.
+pub(crate) fn function_or_path() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| or_path(current, functions))
+}
+
+/// A function's register, as `0000:3b:00.0:bar2`, or a source.
+pub(crate) fn register_or_path() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| or_path(current, registers))
+}
+
+fn or_path(current: &OsStr, names: fn(&Machine) -> Vec<String>) -> Vec<CompletionCandidate> {
+    let mut all = offered(current, names);
+    all.extend(PathCompleter::any().stdio().complete(current));
+    all
+}
+
+/// Names that begin with what is there of a word; none of a machine that cannot be read.
+fn offered(current: &OsStr, names: fn(&Machine) -> Vec<String>) -> Vec<CompletionCandidate> {
+    let Some(current) = current.to_str() else { return Vec::new() };
+    // The shell passes the command line on behind `--`; whatever of it is there as a file is a source.
+    let words = std::env::args_os().skip_while(|word| word != "--").skip(2);
+    let sources: Vec<PathBuf> = words.map(PathBuf::from).filter(|path| path.exists()).collect();
+    let Ok(machine) = Machine::open(&sources) else { return Vec::new() };
+    let names = names(&machine).into_iter().filter(|name| name.starts_with(current));
+    names.map(CompletionCandidate::new).collect()
+}
+
+fn functions(machine: &Machine) -> Vec<String> {
+    let all = machine.functions.iter().filter_map(|function| function.address);
+    all.map(|address| address.to_string()).collect()
+}
+
+fn registers(machine: &Machine) -> Vec<String> {
+    let all =
+        machine.bars.iter().flat_map(|(function, bars)| bars.iter().map(move |(kind, _)| (function, kind)));
+    all.map(|(function, kind)| format!("{function}:{}", kind.to_string().replace(' ', "").to_lowercase()))
+        .collect()
+}
+
+fn viewers(machine: &Machine) -> Vec<String> {
+    // Among them the nodes that look.
+    let arenas = machine.state().arenas().map(|(_, info, _)| info.name.clone());
+    let spaces = machine.spaces.iter().flat_map(|spaces| spaces.names.iter().map(|(name, _)| name.clone()));
+    ["cpu".to_owned()].into_iter().chain(functions(machine)).chain(arenas).chain(spaces).collect()
+}
