@@ -4,3 +4,13 @@
 #[cfg(doctest)]
 #[doc = include_str!("../docs/driver.md")]
 mod driver_guide {}
+
+/// The page for VMMs: its example is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/vmm.md")]
+mod vmm_page {}
+
+/// The README: its example is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

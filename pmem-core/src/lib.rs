@@ -75,3 +75,8 @@ pub use save::{LoadError, SAVED_VERSION, Saved};
 pub use shared::Reader;
 #[cfg(feature = "std")]
 pub use shared::{Event, ObserverId, Pending, Pmem, Region, Reserved, Transaction};
+
+/// The package's README: its example is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -46,3 +46,8 @@ pub use read::PciIds;
 pub use settle::{CxlMemory, CxlPlace, CxlRegion, CxlTarget, CxlWindow, Sharing};
 pub use settle::{Default as DefaultType, MemoryKind, MtrrFacts, NodeKind, PciTree, WellKnown};
 pub use text::{decode, is_wide};
+
+/// The package's README: its example is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

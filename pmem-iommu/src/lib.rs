@@ -38,3 +38,8 @@ pub use requester::RequesterId;
 
 /// Device addresses that are interrupts on x86, which units of both vendors do not translate (Intel VT-d 3.15, AMD 48882 2.1.2).
 pub const INTERRUPTS: core::ops::RangeInclusive<u64> = 0xfee0_0000..=0xfeef_ffff;
+
+/// The package's README: its example is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

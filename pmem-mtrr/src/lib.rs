@@ -49,3 +49,8 @@ pub use plan::{
 };
 pub use regs::{Cap, DefType, Fixed, Register, Registers, Syscfg, Variable, Width};
 pub use setting::{Amd, Setting, Write};
+
+/// The package's README: its example is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -67,3 +67,8 @@ pub use header::{Bridge, CardBus, Command, Common, Device, Header, HeaderError, 
 pub use span::Span;
 pub use sweep::Budget;
 pub use window::{IoWindow, MemoryWindow, PrefetchableWindow};
+
+/// The package's README: its example is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -46,3 +46,8 @@ pub use topo::{
 };
 pub use units::{Addr, End, Extent, bandwidth, size};
 pub use view::{View, ViewLine};
+
+/// The package's README: its example is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

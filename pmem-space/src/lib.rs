@@ -40,3 +40,8 @@ pub use fit::{Fit, FitError, Policy};
 pub use range::{AddrRange, RangeError};
 pub use space::{Conflict, Entries, Found, Pooled, Space, TakenIn};
 pub use tree::Pool;
+
+/// The package's README: its example is run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

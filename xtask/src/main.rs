@@ -1,16 +1,20 @@
 //! `cargo xtask`: what continuous integration runs.
 
+mod api;
 mod capi;
 mod capture;
 mod ci;
 mod emit;
 mod firmware;
+mod fleet;
 mod fuzz;
 mod hotplug;
+mod install;
 mod iommu;
 mod kmod;
 mod layers;
 mod nostd;
+mod packages;
 mod picture;
 mod run;
 
@@ -34,6 +38,22 @@ enum Task {
     },
     /// Checks that each file imports only from rooms above it in its crate, and from crates to its left.
     Layers,
+    /// Makes the packages that are published, and builds them from what is in them; looks at licences and compilers of dependencies.
+    Packages,
+    /// Holds the interface of each published library against its list under api.
+    Api {
+        /// Write the lists anew.
+        #[arg(long)]
+        write: bool,
+    },
+    /// Installs the command, its manual pages and completions.
+    Install {
+        /// Below which folder: bin, share/man and where shells look for completions.
+        #[arg(long, default_value = "/usr/local")]
+        prefix: std::path::PathBuf,
+    },
+    /// Runs the commands of docs/fleet.md, with DuckDB from Python's registry.
+    Fleet,
     /// Builds pmem-space and pmem-core for a bare target, without std.
     Nostd,
     /// Checks the shared handle with loom.
@@ -184,6 +204,10 @@ fn main() -> ExitCode {
     let result = match Args::parse().task {
         Task::Ci { quick } => ci::run(quick),
         Task::Layers => layers::run(),
+        Task::Packages => packages::run(),
+        Task::Api { write } => api::run(write),
+        Task::Install { prefix } => install::run(&prefix),
+        Task::Fleet => fleet::run(),
         Task::Nostd => nostd::run(),
         Task::Loom => ci::loom(),
         Task::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),

@@ -121,21 +121,20 @@ pub struct Boot<'b> {
 
 impl Boot<'_> {
     /// Boots, and gives what the guest said. QEMU's emulation of several processors can miss that Linux has patched an instruction: a
-    /// processor then takes the breakpoint that stood there meanwhile for ever. That, and nothing else, is tried again, once.
+    /// processor then takes the breakpoint that stood there meanwhile, for ever, or when nobody expects it any more. That, and nothing else,
+    /// is tried again, once: the former wherever it happens, the latter only before the guest's first check.
     pub fn run(&self) -> Result<String> {
         let done = self.once();
-        let stuck = || {
-            let said = fs::read(&self.console).unwrap_or_default();
-            let said = String::from_utf8_lossy(&said);
-            said.contains("rcu_preempt detected stalls") && said.contains("exc_int3")
-        };
-        match done {
-            Err(why) if stuck() => {
-                eprintln!("{why}: a processor is stuck at a breakpoint of the kernel's own; once more");
-                self.once()
-            }
-            done => done,
+        let said = fs::read(&self.console).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        let is_stuck =
+            done.is_err() && said.contains("rcu_preempt detected stalls") && said.contains("exc_int3");
+        let is_late = said.contains("Oops: int3") && !said.contains("KMOD-");
+        if !is_stuck && !is_late {
+            return done;
         }
+        eprintln!("{}: a processor took a breakpoint of the kernel's own; once more", self.console.display());
+        self.once()
     }
 
     fn once(&self) -> Result<String> {

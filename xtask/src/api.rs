@@ -1,0 +1,57 @@
+//! What each published library offers, as lists that are checked in: a change of an interface is seen in review.
+
+use crate::packages::PACKAGES;
+use crate::run::{Result, cargo, check, output, root};
+use std::fs;
+use std::process::Command;
+
+/// Holds each library's interface against its list under `api`, or writes the lists anew.
+pub fn run(write: bool) -> Result {
+    let folder = root().join("api");
+    // Another compiler writes its JSON in another format, or shows some things otherwise.
+    let (compiler, made_by) = (output("rustc", Command::new("rustc").arg("-V"))?, folder.join("rustc.txt"));
+    let before = fs::read_to_string(&made_by).unwrap_or_default();
+    if !write && before != compiler {
+        eprintln!(
+            "== interfaces: the lists are of {}: not looked at with {}",
+            before.trim(),
+            compiler.trim()
+        );
+        return Ok(());
+    }
+    let mut differs = Vec::new();
+    // The command is no library, whatever its parts offer each other.
+    for name in PACKAGES.into_iter().filter(|name| *name != "pmem-cli") {
+        let mut doc = cargo();
+        // rustdoc's JSON is not stable: the stable compiler makes it when it is told that somebody knows.
+        doc.env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_DIR", root().join("target/api"));
+        doc.args(["rustdoc", "--quiet", "--lib", "--all-features", "--package", name, "--"]);
+        doc.args(["-Zunstable-options", "--output-format", "json", "--cap-lints", "allow"]);
+        check(&format!("interface of {name}"), &mut doc)?;
+        let json = root().join("target/api/doc").join(format!("{}.json", name.replace('-', "_")));
+        let api = public_api::Builder::from_rustdoc_json(json)
+            .omit_blanket_impls(true)
+            .omit_auto_trait_impls(true)
+            .omit_auto_derived_impls(true)
+            .build()
+            .map_err(|error| format!("{name}: {error}"))?;
+        let (path, text) = (folder.join(format!("{name}.txt")), api.to_string());
+        if write {
+            fs::create_dir_all(&folder)
+                .and_then(|()| fs::write(&path, &text))
+                .map_err(|error| error.to_string())?;
+        } else if fs::read_to_string(&path).unwrap_or_default() != text {
+            differs.push(name);
+        }
+    }
+    if write {
+        return fs::write(&made_by, compiler).map_err(|error| format!("{}: {error}", made_by.display()));
+    }
+    if differs.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "the interface of {} is not what api/ says: `cargo xtask api --write` writes it; a change that breaks users takes a new version (CONTRIBUTING.md)",
+        differs.join(", ")
+    ))
+}
