@@ -39,18 +39,6 @@ pub fn run() -> Result {
     Ok(())
 }
 
-/// Makes sure that there is valgrind: installs it in CI; elsewhere says how.
 fn ensure_valgrind() -> Result {
-    if output("valgrind", Command::new("valgrind").arg("--version")).is_ok() {
-        return Ok(());
-    }
-    if std::env::var_os("CI").is_none() {
-        return Err(
-            "this needs valgrind: apt-get install --no-install-recommends valgrind libc6-dbg".to_owned()
-        );
-    }
-    check("apt-get update", Command::new("apt-get").args(["-qq", "update"]))?;
-    let mut install = Command::new("apt-get");
-    install.args(["-qq", "install", "-y", "--no-install-recommends", "valgrind", "libc6-dbg"]);
-    check("apt-get install", install.env("DEBIAN_FRONTEND", "noninteractive"))
+    ensure("valgrind", &["valgrind", "libc6-dbg"])
 }

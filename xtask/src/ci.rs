@@ -1,7 +1,7 @@
 //! What a change must pass.
 
 use crate::run::{Result, cargo, check, root};
-use crate::{api, capi, emit, firmware, fuzz, hotplug, iommu, kmod, layers, nostd, packages, picture};
+use crate::{api, capi, emit, firmware, fleet, fuzz, hotplug, iommu, kmod, layers, nostd, packages, picture};
 use std::process::Command;
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ const QUICK: [Part; 4] =
     [("format", format), ("layers", layers::run), ("clippy", clippy), ("unit tests", unit_tests)];
 
 /// Everything, the quick parts first.
-const ALL: [Part; 18] = [
+const ALL: [Part; 19] = [
     ("format", format),
     ("layers", layers::run),
     ("clippy", clippy),
@@ -22,6 +22,7 @@ const ALL: [Part; 18] = [
     ("tests", tests),
     ("first command", first_command),
     ("packages", packages::run),
+    ("fleet", fleet::run),
     ("interfaces", || api::run(false)),
     ("loom", loom),
     ("fuzz", || fuzz::run(10, None)),

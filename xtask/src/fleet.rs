@@ -1,6 +1,6 @@
 //! Runs the commands of docs/fleet.md over copies of the project's captures.
 
-use crate::run::{Result, cargo, check, output, root};
+use crate::run::{Result, cargo, check, ensure, output, root};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -42,6 +42,7 @@ pub fn run() -> Result {
     let tools = place.join("tools");
     let duckdb = tools.join("bin/duckdb");
     if !duckdb.is_file() {
+        ensure("pip", &["python3-pip"])?;
         let mut pip = Command::new("pip");
         pip.args([
             "install",
@@ -51,10 +52,7 @@ pub fn run() -> Result {
             "ignore",
             "--target",
         ]);
-        check(
-            "DuckDB (pip install duckdb-cli; Debian: apt-get install python3-pip)",
-            pip.arg(&tools).arg("duckdb-cli"),
-        )?;
+        check("DuckDB, from Python's registry", pip.arg(&tools).arg("duckdb-cli"))?;
     }
     let page = root().join("docs/fleet.md");
     let page = fs::read_to_string(&page).map_err(failed(&page))?;
@@ -63,14 +61,11 @@ pub fn run() -> Result {
     if queries.len() < 2 {
         return Err("docs/fleet.md has no queries".to_owned());
     }
-    let count = format!(
-        "SELECT count(*) FROM read_json('machines.jsonl', format = 'newline_delimited') WHERE machine LIKE 'captures/%'"
-    );
-    for (query, wanted) in
-        queries.iter().copied().map(|query| (query, None)).chain([(count.as_str(), Some(MACHINES))])
+    let count = "SELECT count(*) FROM read_json('machines.jsonl', format = 'newline_delimited') WHERE machine LIKE 'captures/%'";
+    for (query, wanted) in queries.iter().copied().map(|query| (query, None)).chain([(count, Some(MACHINES))])
     {
         let mut ask = Command::new(&duckdb);
-        ask.current_dir(&place).args(["-csv", "-noheader", "-c", query]);
+        ask.current_dir(&place).env("PYTHONPATH", &tools).args(["-csv", "-noheader", "-c", query]);
         let answer = output("DuckDB", &mut ask).map_err(|why| format!("{why}\n{query}"))?;
         eprintln!("{query}\n{answer}");
         if answer.trim().is_empty() || wanted.is_some_and(|wanted| answer.trim() != wanted.to_string()) {

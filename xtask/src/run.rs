@@ -37,3 +37,18 @@ pub fn output(what: &str, command: &mut Command) -> Result<String> {
         Err(format!("{what}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
     }
 }
+
+/// Makes sure that there is a program: installs Debian's packages in CI; elsewhere says how.
+pub fn ensure(program: &str, packages: &[&str]) -> Result {
+    if output(program, Command::new(program).arg("--version")).is_ok() {
+        return Ok(());
+    }
+    if std::env::var_os("CI").is_none() {
+        let packages = packages.join(" ");
+        return Err(format!("this needs {program}: apt-get install --no-install-recommends {packages}"));
+    }
+    check("apt-get update", Command::new("apt-get").args(["-qq", "update"]))?;
+    let mut install = Command::new("apt-get");
+    install.args(["-qq", "install", "-y", "--no-install-recommends"]).args(packages);
+    check("apt-get install", install.env("DEBIAN_FRONTEND", "noninteractive"))
+}
