@@ -1,6 +1,6 @@
 //! The C interface's test programs under valgrind.
 
-use crate::run::{Result, cargo, check, output, root};
+use crate::run::{Result, cargo, check, ensure, root};
 use std::process::Command;
 
 /// Programs under `pmem-capi/tests/c`, each with the arguments of its runs.
@@ -40,5 +40,5 @@ pub fn run() -> Result {
 }
 
 fn ensure_valgrind() -> Result {
-    ensure("valgrind", &["valgrind", "libc6-dbg"])
+    ensure(&["valgrind", "libc6-dbg"])
 }

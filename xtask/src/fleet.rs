@@ -42,7 +42,9 @@ pub fn run() -> Result {
     let tools = place.join("tools");
     let duckdb = tools.join("bin/duckdb");
     if !duckdb.is_file() {
-        ensure("pip", &["python3-pip"])?;
+        if output("pip", Command::new("pip").arg("--version")).is_err() {
+            ensure(&["python3-pip"])?;
+        }
         let mut pip = Command::new("pip");
         pip.args([
             "install",

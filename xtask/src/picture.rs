@@ -1,7 +1,6 @@
 //! Pictures as a browser shows them: the page's search finds what is asked for, and dark is not light.
 
-use crate::kmod::kernel::ensure;
-use crate::run::{Result, cargo, check, output, root};
+use crate::run::{Result, cargo, check, ensure, output, root};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -18,7 +17,7 @@ const ASKED: [(&str, &str); 5] = [
 
 /// Draws a machine, and looks at the page in Chromium.
 pub fn run() -> Result {
-    ensure(&["chromium".to_owned()])?;
+    ensure(&["chromium"])?;
     check("pmem", cargo().args(["build", "--quiet", "-p", "pmem-cli"]))?;
     let place = root().join("target/picture");
     fs::create_dir_all(&place).map_err(|e| e.to_string())?;

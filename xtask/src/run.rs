@@ -38,17 +38,22 @@ pub fn output(what: &str, command: &mut Command) -> Result<String> {
     }
 }
 
-/// Makes sure that there is a program: installs Debian's packages in CI; elsewhere says how.
-pub fn ensure(program: &str, packages: &[&str]) -> Result {
-    if output(program, Command::new(program).arg("--version")).is_ok() {
+/// Makes sure that Debian's packages are installed: in CI it installs them, elsewhere it says how to.
+pub fn ensure(names: &[&str]) -> Result {
+    let there = |name: &&&str| {
+        let query = output("dpkg-query", Command::new("dpkg-query").args(["-W", "-f=${Status}", name]));
+        query.is_ok_and(|status| status.contains("install ok installed"))
+    };
+    let missing: Vec<&str> = names.iter().filter(|name| !there(name)).copied().collect();
+    if missing.is_empty() {
         return Ok(());
     }
+    let names = missing.join(" ");
     if std::env::var_os("CI").is_none() {
-        let packages = packages.join(" ");
-        return Err(format!("this needs {program}: apt-get install --no-install-recommends {packages}"));
+        return Err(format!("this needs {names}: apt-get install --no-install-recommends {names}"));
     }
     check("apt-get update", Command::new("apt-get").args(["-qq", "update"]))?;
     let mut install = Command::new("apt-get");
-    install.args(["-qq", "install", "-y", "--no-install-recommends"]).args(packages);
+    install.args(["-qq", "install", "-y", "--no-install-recommends"]).args(&missing);
     check("apt-get install", install.env("DEBIAN_FRONTEND", "noninteractive"))
 }

@@ -1,9 +1,9 @@
 //! A kernel that watches over itself: Debian's source with KASAN, lockdep, kmemleak and frame pointers, and the module in it.
 
 use super::guest;
-use super::kernel::{Kernel, ensure, lab};
+use super::kernel::{Kernel, lab};
 use super::test;
-use crate::run::{Result, check, output, root};
+use crate::run::{Result, check, ensure, output, root};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +14,7 @@ const SOURCE: &str = "/usr/src/linux-source-6.1.tar.xz";
 
 /// Builds the kernel and the module, and runs scenes in it.
 pub fn run(scenes: &[String], stress: u32, seed: u32) -> Result {
-    ensure(&PACKAGES.map(String::from))?;
+    ensure(&PACKAGES)?;
     let lab = lab("debug");
     let (kernel, image) = build(&lab)?;
     let programs = guest::programs()?;

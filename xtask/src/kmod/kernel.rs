@@ -1,6 +1,6 @@
 //! Kernels that the module is built for: their headers, their configuration, their images.
 
-use crate::run::{Result, check, output, root};
+use crate::run::{Result, check, ensure, output, root};
 use std::cmp::Ordering;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ impl Kernel {
 
     /// Debian's newest of a series, 6.1 or 6.12, or 6.1-rt: its headers are installed in CI; elsewhere it is said how.
     pub fn debian(series: &str) -> Result<Self> {
-        ensure(&PACKAGES.map(String::from))?;
+        ensure(&PACKAGES)?;
         let (version, flavour) = match series.strip_suffix("-rt") {
             Some(version) => (version, "-rt-amd64"),
             None => (series, "-amd64"),
@@ -66,7 +66,7 @@ impl Kernel {
         }
         let newest =
             newest.ok_or_else(|| format!("no kernel {series} in the configured archives: apt-get update"))?;
-        ensure(std::slice::from_ref(&newest))?;
+        ensure(&[newest.as_str()])?;
         Self::named(newest.trim_start_matches("linux-headers-"))
     }
 
@@ -158,26 +158,6 @@ fn by_number(a: &str, b: &str) -> Ordering {
         parts
     };
     parts(a).cmp(&parts(b))
-}
-
-/// Makes sure that Debian's packages are installed: in CI it installs them, elsewhere it says how to.
-pub fn ensure(names: &[String]) -> Result {
-    let there = |name: &&String| {
-        let query = output("dpkg-query", Command::new("dpkg-query").args(["-W", "-f=${Status}", name]));
-        query.is_ok_and(|status| status.contains("install ok installed"))
-    };
-    let missing: Vec<&str> = names.iter().filter(|name| !there(name)).map(String::as_str).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let names = missing.join(" ");
-    if std::env::var_os("CI").is_none() {
-        return Err(format!("this needs {names}: apt-get install --no-install-recommends {names}"));
-    }
-    check("apt-get update", Command::new("apt-get").args(["-qq", "update"]))?;
-    let mut install = Command::new("apt-get");
-    install.args(["-qq", "install", "-y", "--no-install-recommends"]).args(&missing);
-    check("apt-get install", install.env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 //! Who installs it needs no Rust. Kbuild chooses the object by the kernel's configuration.
 
 use super::build::{library_with, packed, sources};
-use super::kernel::{Kernel, ensure, lab};
-use crate::run::{Result, check, root};
+use super::kernel::{Kernel, lab};
+use crate::run::{Result, check, ensure, root};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -64,7 +64,7 @@ pub fn run() -> Result {
 
 /// Builds the packed sources by DKMS, in a tree of its own, and checks the module.
 fn by_dkms(kernel: &Kernel, source: &std::path::Path, tree: &PathBuf, version: &str) -> Result {
-    ensure(&["dkms".to_owned()])?;
+    ensure(&["dkms"])?;
     drop(fs::remove_dir_all(tree));
     fs::create_dir_all(tree).map_err(|e| e.to_string())?;
     let dkms = |what: &str| {
