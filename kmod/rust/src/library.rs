@@ -280,7 +280,13 @@ impl Library {
         // A string takes every text.
         let _ = writeln!(out, "default {default}, {} variable registers", self.setting.variable().len());
         for (span, what) in self.setting.map() {
-            let _ = writeln!(out, "{:#x}-{:#x} {}", span.start, span.end, what.kind().map_or("undefined", MemType::name));
+            let _ = writeln!(
+                out,
+                "{:#x}-{:#x} {}",
+                span.start,
+                span.end,
+                what.kind().map_or("undefined", MemType::name)
+            );
         }
         for claim in self.claims.iter() {
             let _ = write!(out, "region {} {}", claim.range, claim.attrs);

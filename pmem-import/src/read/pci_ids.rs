@@ -19,9 +19,13 @@ pub struct PciIds {
 }
 
 impl PciIds {
-    /// Reads the system's list; empty if it has none.
+    /// Reads the system's list, or the one that `PMEM_PCI_IDS` names; empty if there is none.
     pub fn of_system() -> Self {
-        let text = PLACES.iter().find_map(|place| std::fs::read(place).ok()).unwrap_or_default();
+        let text = match std::env::var_os("PMEM_PCI_IDS") {
+            Some(place) => std::fs::read(place).ok(),
+            None => PLACES.iter().find_map(|place| std::fs::read(place).ok()),
+        };
+        let text = text.unwrap_or_default();
         Self::parse(&String::from_utf8_lossy(&text))
     }
 
