@@ -9,10 +9,10 @@ use pmem_report::text;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// A text that pauses for so long is explained as far as it has come.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Lines wait for others, to be explained together, no longer than this.
+const WHILE: Duration = Duration::from_millis(500);
 /// Pieces are at most about so large.
 const PIECE: usize = 16 << 20;
 /// What is read at once.
@@ -39,8 +39,8 @@ pub(crate) fn annotate(
     if texts.is_empty() {
         texts.push(PathBuf::from("-"));
     }
-    if texts.iter().chain(&args.root).filter(|path| file::is_standard(path)).count() > 1 {
-        let text = "standard input can be one thing: the text to explain, or a source by --root";
+    if texts.iter().chain(&args.root).chain(&args.net).filter(|path| file::is_standard(path)).count() > 1 {
+        let text = "standard input can be one thing: the text to explain, or a source by --root or --net";
         return Err(Failure::Usage(text.to_owned()));
     }
     let mut machine = open(args, &sources)?;
@@ -50,7 +50,11 @@ pub(crate) fn annotate(
         if args.json {
             let mut all = Vec::new();
             text_of(path).and_then(|mut text| text.read_to_end(&mut all)).map_err(failed)?;
-            writeln!(out, "{:#}", pmem_report::json(&annotator.explain(&all)?))?;
+            let mut report = pmem_report::json(&annotator.explain(&all)?);
+            if texts.len() > 1 {
+                report["text"] = path.display().to_string().into();
+            }
+            writeln!(out, "{report:#}")?;
             continue;
         }
         let mut pieces = Pieces::of(text_of(path).map_err(failed)?);
@@ -65,13 +69,19 @@ pub(crate) fn annotate(
 }
 
 fn text_of(path: &Path) -> io::Result<Box<dyn Read + Send>> {
-    if file::is_standard(path) { Ok(Box::new(io::stdin())) } else { Ok(Box::new(std::fs::File::open(path)?)) }
+    if file::is_standard(path) {
+        return Ok(Box::new(io::stdin()));
+    }
+    let file = std::fs::File::open(path)?;
+    Ok(if Sources::is_compressed(path) { Box::new(pmem_import::decompressed(file)) } else { Box::new(file) })
 }
 
-/// A text in pieces of whole lines: what has come when it pauses, or as much as there may be at once.
+/// A text in pieces of whole lines: what has come in a while, or as much as there may be at once.
 struct Pieces {
     chunks: Receiver<io::Result<Vec<u8>>>,
     held: Vec<u8>,
+    /// Where the last line that is whole ends in what is held.
+    end: usize,
     is_over: bool,
 }
 
@@ -96,28 +106,53 @@ impl Pieces {
                 }
             }
         });
-        Self { chunks, held: Vec::new(), is_over: false }
+        Self { chunks, held: Vec::new(), end: 0, is_over: false }
     }
 
     fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
+        // When the first line came that waits.
+        let mut since = Instant::now();
         while !self.is_over {
-            match self.chunks.recv_timeout(PAUSE) {
-                Ok(chunk) => {
-                    let chunk = chunk?;
+            let chunk = if self.end == 0 {
+                self.chunks.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                self.chunks.recv_timeout(WHILE.saturating_sub(since.elapsed()))
+            };
+            match chunk {
+                Ok(Ok(chunk)) => {
                     self.is_over = chunk.is_empty();
+                    let line = chunk.iter().rposition(|byte| *byte == b'\n');
+                    if let Some(line) = line {
+                        if self.end == 0 {
+                            since = Instant::now();
+                        }
+                        self.end = self.held.len() + line + 1;
+                    }
                     self.held.extend(chunk);
                     if self.held.len() < PIECE {
                         continue;
                     }
                 }
+                // What came before an error is explained before it is told.
+                Ok(Err(error)) if self.held.is_empty() => return Err(error),
+                Ok(Err(error)) => {
+                    let (send, chunks) = sync_channel(1);
+                    drop(send.send(Err(error)));
+                    self.chunks = chunks;
+                    self.end = 0;
+                    return Ok(Some(std::mem::take(&mut self.held)));
+                }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => self.is_over = true,
             }
             // Lines of UTF-16 are found once it is whole.
-            let end = self.held.iter().rposition(|byte| *byte == b'\n');
-            if let Some(end) = end.filter(|_| !self.is_over && !is_wide(&self.held)) {
-                let rest = self.held.split_off(end + 1);
+            if self.end > 0 && !self.is_over && !is_wide(&self.held) {
+                let rest = self.held.split_off(self.end);
+                self.end = 0;
                 return Ok(Some(std::mem::replace(&mut self.held, rest)));
+            }
+            if is_wide(&self.held) {
+                self.end = 0;
             }
         }
         let last = std::mem::take(&mut self.held);

@@ -141,8 +141,8 @@ pub(crate) fn diff(
     present(args, &report, out, |report, styles, out| text::diff(report, left, right, styles, out))?;
     Ok(match (report.differences.is_empty(), report.unknown.is_empty()) {
         (true, true) => Status::Done,
-        (true, false) => Status::NotProven,
-        (false, _) => Status::Failed,
+        (_, false) => Status::NotProven,
+        (false, true) => Status::Failed,
     })
 }
 
@@ -210,10 +210,17 @@ impl Target {
     /// What a word asks for: of a range, both ends.
     fn parse(word: &str) -> Result<Vec<Self>, Failure> {
         if word.contains("..") || word.starts_with('[') {
-            let (first, last) = parse_range(word).map_err(Failure::Usage)?;
-            return Ok(vec![Self::Memory(first), Self::Memory(last)]);
+            return parse_range(word).map_err(Failure::Usage).map(Self::ends);
         }
-        Self::one(word).map(|target| vec![target])
+        Self::one(word)
+            .map(|target| vec![target])
+            .or_else(|why| parse_range(word).map(Self::ends).map_err(|_| why))
+    }
+
+    fn ends((first, last): (u64, u64)) -> Vec<Self> {
+        let mut ends = vec![Self::Memory(first)];
+        ends.extend((last != first).then_some(Self::Memory(last)));
+        ends
     }
 
     fn one(word: &str) -> Result<Self, Failure> {

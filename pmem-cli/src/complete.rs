@@ -38,13 +38,16 @@ fn or_path(current: &OsStr, names: fn(&Machine) -> Vec<String>) -> Vec<Completio
 
 /// Names that begin with what is there of a word; none of a machine that cannot be read.
 fn offered(current: &OsStr, names: fn(&Machine) -> Vec<String>) -> Vec<CompletionCandidate> {
-    let Some(current) = current.to_str() else { return Vec::new() };
-    // The shell passes the command line on behind `--`; whatever of it is there as a file is a source.
+    // The shell passes the command line on behind `--`; whatever of it is there as a file is a source, but for the word itself.
     let words = std::env::args_os().skip_while(|word| word != "--").skip(2);
+    let words = words.filter(|word| word != current);
     let sources: Vec<PathBuf> = words.map(PathBuf::from).filter(|path| path.exists()).collect();
     let Ok(machine) = Machine::open(&sources) else { return Vec::new() };
-    let names = names(&machine).into_iter().filter(|name| name.starts_with(current));
-    names.map(CompletionCandidate::new).collect()
+    let Some(current) = current.to_str() else { return Vec::new() };
+    // Bash puts what is offered into the command line as it is: a blank takes a backslash there.
+    let is_bash = std::env::var_os("_CLAP_COMPLETE_COMP_TYPE").is_some();
+    let names = names(&machine).into_iter().map(|name| if is_bash { name.replace(' ', "\\ ") } else { name });
+    names.filter(|name| name.starts_with(current)).map(CompletionCandidate::new).collect()
 }
 
 fn functions(machine: &Machine) -> Vec<String> {

@@ -27,6 +27,9 @@ pub(crate) fn lint(
         ));
     }
     let sources: Vec<PathBuf> = args.root.iter().chain(named).cloned().collect();
+    if sources.iter().filter(|source| crate::file::is_standard(source)).count() > 1 {
+        return Err(Failure::Usage("standard input can be one machine: - is given twice".to_owned()));
+    }
     let machines: Vec<Vec<PathBuf>> = if together || sources.is_empty() {
         vec![sources]
     } else {

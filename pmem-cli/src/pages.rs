@@ -25,6 +25,10 @@ pub(crate) fn completions(shell: clap_complete::Shell, out: &mut Output<'_>) -> 
     let completer = shells.completer(&shell.to_string());
     let completer = completer.ok_or_else(|| Failure::Usage(format!("{shell}: no completions for it")))?;
     completer.write_registration(ASKED, "pmem", "pmem", "pmem", out)?;
+    if shell == clap_complete::Shell::Bash {
+        // Readline would cut the names of PCI functions at each colon.
+        writeln!(out, "COMP_WORDBREAKS=${{COMP_WORDBREAKS//:}}")?;
+    }
     Ok(Status::Done)
 }
 

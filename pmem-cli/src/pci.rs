@@ -48,8 +48,9 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut Output<'_>) -> Re
         }
         PciCommand::Replay { trace, kernels } => {
             let mut sources = open_texts(args, std::slice::from_ref(trace))?;
-            let text: Vec<_> = sources.texts.iter().map(|text| decode(&text.bytes)).collect();
-            let text = text.join("\n");
+            // The events are the trace's alone, whatever else is read.
+            let text =
+                sources.texts.last().map_or_else(Default::default, |text| decode(&text.bytes).into_owned());
             let lines = (1..).zip(text.lines());
             let events = lines.filter_map(|(n, line)| Some((n, line.trim().strip_prefix("do: ")?)));
             let deeds: Vec<Deed> = events

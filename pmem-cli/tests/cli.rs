@@ -192,6 +192,66 @@ fn annotate_does_not_wait_for_the_end() {
     assert!(child.wait().unwrap().success());
 }
 
+/// A log that never pauses is explained all the same while it comes.
+#[test]
+fn annotate_does_not_wait_for_a_pause() {
+    let dir = pmem_tests::captured("qemu-pxb");
+    let mut pmem = command();
+    pmem.args(["annotate", arg(dir.path())]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = pmem.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let is_over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ends = std::sync::Arc::clone(&is_over);
+    let writer = std::thread::spawn(move || {
+        for _ in 0..1000 {
+            if input.write_all(b"at 0x1000000\n").is_err() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        ends.store(true, std::sync::atomic::Ordering::SeqCst);
+    });
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "at 0x1000000\n");
+    assert!(!is_over.load(std::sync::atomic::Ordering::SeqCst), "nothing came before the end");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    writer.join().unwrap();
+}
+
+#[test]
+fn many_machines_come_in_order_and_one_that_is_broken_hides_none() {
+    let captures: Vec<_> = ["qemu-pxb", "qemu-cxl"].iter().map(|name| pmem_tests::captured(name)).collect();
+    let (one, two) = (arg(captures[0].path()), arg(captures[1].path()));
+    let words = ["topo", "--each", "--json", one, "/no/such/capture", two];
+    let (out, _) = run(&words, 1);
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<&str> = lines.iter().map(|line| line["machine"].as_str().unwrap()).collect();
+    assert_eq!(names, [one, "/no/such/capture", two]);
+    assert!(lines[1]["failed"].as_str().unwrap().contains("No such file"));
+    assert_eq!(lines[0]["nodes"].as_array().unwrap().len(), 2);
+    assert_eq!(json(&["topo", one], 0)["functions"], lines[0]["functions"]);
+    assert!(run(&["topo", "--each", one, two], 0).0.contains(&format!("==> {two} <==")));
+}
+
+/// What pmem prints is understood, as is what a kernel prints.
+#[test]
+fn ranges_are_understood_in_every_notation() {
+    let dir = pmem_tests::captured("qemu-pxb");
+    let root = arg(dir.path());
+    let asked = |word: &str| -> Vec<String> {
+        let results = json(&["resolve", "--root", root, word], 0)["results"].clone();
+        results.as_array().unwrap().iter().map(|one| one["asked"].as_str().unwrap().to_owned()).collect()
+    };
+    for word in
+        ["0x100000..0x101000", "0x100000-0x100fff", "[mem 0x00100000-0x00100fff usable]", "0x100000+4K"]
+    {
+        assert_eq!(asked(word), ["0x100000", "0x100fff"], "{word}");
+    }
+    assert_eq!(asked("0x100000+1"), ["0x100000"]);
+}
+
 #[test]
 fn annotate_takes_texts_by_name() {
     let dir = tempfile::tempdir().unwrap();

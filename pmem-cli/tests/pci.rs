@@ -388,11 +388,11 @@ fn what_is_illegal_in_public_cases_is_flagged() {
         (
             "cases/02-power9-b580.dmesg-good-6.17",
             "overlap",
-            "0030:01:00.0 BAR 0 0x6200020000000-0x62000207fffff overlaps",
+            "0030:01:00.0 BAR 0 0x6200020000000..0x6200020800000 overlaps",
         ),
-        ("cases/02-power9-b580.iomem-fixed-bar0kept", "ragged", "0x6203fbff0ffff is not of whole granules"),
-        ("cases/16-nutanix-uefi-io-overlap.dmesg", "firmware", "0000:00:1d.0 BAR 4 0x82a0-0x82bf"),
-        ("cases/16-nutanix-uefi-io-overlap.lspci", "firmware", "0000:00:1f.3 BAR 4 0x8200-0x823f"),
+        ("cases/02-power9-b580.iomem-fixed-bar0kept", "ragged", "0x6203fbff10000 is not of whole granules"),
+        ("cases/16-nutanix-uefi-io-overlap.dmesg", "firmware", "0000:00:1d.0 BAR 4 0x82a0..0x82c0"),
+        ("cases/16-nutanix-uefi-io-overlap.lspci", "firmware", "0000:00:1f.3 BAR 4 0x8200..0x8240"),
     ] {
         let path = corpus.join("pci").join(file);
         let output = pmem(&["--json", "pci", "lint", path.to_str().unwrap()]);

@@ -231,6 +231,15 @@ fn what_cannot_be_a_source_is_refused() {
     let bench =
         Bench::new(&[("dmesg.txt", LOG), ("letter.txt", "Dear all,\nplease find nothing attached.\n")]);
     says(&bench.fed("annotate --root - -", 2, Some(LOG.as_bytes())), &["standard input can be one thing"]);
+    // A pipe by its name has what it has only once.
+    let said = bench.fed("annotate /dev/stdin", 0, Some(LOG.as_bytes()));
+    says(&said, &["Linux version", "0x90000000: 0000:01:00.0 BAR 0"]);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(LOG.as_bytes()).unwrap();
+    bench.write("dmesg.gz", gzip.finish().unwrap());
+    says(&bench.run("annotate dmesg.gz", 0), &["Linux version", "0x90000000: 0000:01:00.0 BAR 0"]);
+    says(&bench.fed("lint - -", 2, Some(LOG.as_bytes())), &["- is given twice"]);
+    says(&bench.fed("topo --each --json - -", 2, Some(LOG.as_bytes())), &["- is given twice"]);
     says(&bench.fed("annotate -", 0, Some(LOG.as_bytes())), &["0x90000000: 0000:01:00.0 BAR 0"]);
     says(&bench.run("topo letter.txt", 1), &["letter.txt: nothing that pmem reads"]);
     says(&bench.run("resolve 0x1000 ./gone.txt", 1), &["./gone.txt: No such file"]);

@@ -25,7 +25,7 @@ pub mod refused;
 mod settle;
 mod text;
 
-pub use capture::{Sources, Text, Tree};
+pub use capture::{Sources, Text, Tree, decompressed};
 pub use error::{ImportError, explain};
 pub use facts::{
     Access, Aperture, BusId, Complaint, Conflict, Cxl, Decoder, Distances, Entry, Facts, Finding, Firmware,

@@ -61,7 +61,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 }
 
 /// Reads a range of addresses, and returns its first and its last one: `0x1000..0x2000` as pmem prints it, the end not among them;
-/// `0x1000-0x1fff` as kernels print it, which brackets may stand around: a last address ends in fff; any other end is not among them;
+/// `0x1000-0x1fff` or `[mem 0x1000-0x1fff 64bit]` as kernels print it, whose odd end is the last address; an even end is not among them;
 /// `0x1000+4K`.
 ///
 /// # Errors
@@ -70,10 +70,12 @@ pub fn parse_range(text: &str) -> Result<(u64, u64), String> {
     let wrong = |why: &str| {
         format!("not a range: {text:?}{why} (expected 0x1000..0x2000, 0x1000-0x1fff, or 0x1000+4K)")
     };
-    let plain = text.trim().trim_start_matches('[').trim_end_matches(']');
-    let plain = plain.trim_start_matches("mem ").trim();
+    // What a kernel writes behind the addresses, such as `64bit pref`, is about something else.
+    let plain = text.trim().trim_start_matches('[').trim_start_matches("mem ").trim_end_matches(']');
+    let plain = plain.split_whitespace().next().unwrap_or_default();
     let (start, last) = if let Some((start, end)) = plain.split_once("..") {
-        (parse_addr(start)?, parse_addr(end)?.checked_sub(1))
+        let is_all = end == "0x10000000000000000";
+        (parse_addr(start)?, if is_all { Some(u64::MAX) } else { parse_addr(end)?.checked_sub(1) })
     } else if let Some((start, size)) = plain.split_once('+') {
         let size = parse_size(size).ok_or_else(|| wrong(", whose size is none"))?;
         let start = parse_addr(start)?;
@@ -81,7 +83,7 @@ pub fn parse_range(text: &str) -> Result<(u64, u64), String> {
     } else {
         let (start, end) = plain.split_once('-').ok_or_else(|| wrong(""))?;
         let end = parse_addr(end)?;
-        (parse_addr(start)?, if end & 0xfff == 0xfff { Some(end) } else { end.checked_sub(1) })
+        (parse_addr(start)?, if end & 1 == 1 { Some(end) } else { end.checked_sub(1) })
     };
     last.filter(|last| start <= *last)
         .map(|last| (start, last))
@@ -219,6 +221,8 @@ mod tests {
         ] {
             assert_eq!(parse_range(text), Ok((0x1000, 0x1fff)), "{text}");
         }
+        assert_eq!(parse_range("[mem 0xfec00000-0xfec003ff window]"), Ok((0xfec0_0000, 0xfec0_03ff)));
+        assert_eq!(parse_range("0x1000..0x10000000000000000"), Ok((0x1000, u64::MAX)));
         // Two dots leave no doubt.
         assert_eq!(parse_range("0x1000..0x1fff"), Ok((0x1000, 0x1ffe)));
         assert_eq!(parse_range("0xfffffffffffff000+4K"), Ok((0xffff_ffff_ffff_f000, u64::MAX)));

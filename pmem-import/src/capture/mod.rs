@@ -69,9 +69,21 @@ impl Sources {
         if is_stdin(path) || path.is_dir() {
             return path.is_dir();
         }
+        // A pipe gives what it has only once.
+        if !path.is_file() {
+            return false;
+        }
         let mut begin = Vec::new();
         let read = std::fs::File::open(path).and_then(|file| file.take(1 << 16).read_to_end(&mut begin));
         read.is_ok() && archive::is_archive(&begin)
+    }
+
+    /// Whether a file is compressed by gzip.
+    pub fn is_compressed(path: &Path) -> bool {
+        let mut begin = [0; 2];
+        let read = path.is_file()
+            && std::fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut begin).is_ok());
+        read && begin == GZIP
     }
 
     fn add(&mut self, path: &Path) -> Result<(), ImportError> {
@@ -143,10 +155,10 @@ impl Sources {
             self.trees.push(tree);
             return Ok(());
         }
-        if bytes.starts_with(&[0x1f, 0x8b]) {
+        if bytes.starts_with(&GZIP) {
             // A text that was compressed.
             let mut text = Vec::new();
-            let plain = flate2::read::MultiGzDecoder::new(&bytes[..]);
+            let plain = decompressed(&bytes[..]);
             plain.take(LARGEST_TEXT + 1).read_to_end(&mut text).map_err(failed)?;
             if text.len() as u64 > LARGEST_TEXT {
                 let what = format!("unpacks to more than {LARGEST_TEXT} bytes");
@@ -160,6 +172,14 @@ impl Sources {
         self.texts.push(Text { name: name.into(), bytes });
         Ok(())
     }
+}
+
+/// How what gzip compressed begins (RFC 1952, section 2.3.1).
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// What gzip compressed, as it was.
+pub fn decompressed(compressed: impl Read) -> impl Read {
+    flate2::read::MultiGzDecoder::new(compressed)
 }
 
 fn is_stdin(path: &Path) -> bool {

@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(refused, Err(LowRefusal { span: Fixed::span(0), want: half(0x8000) }));
         assert_eq!(
             refused.unwrap_err().to_string(),
-            "the fixed range 0x0-0x10000 is one register's, and 0x8000-0x10000 wants another type than what is beside it"
+            "the fixed range 0x0..0x10000 is one register's, and 0x8000..0x10000 wants another type than what is beside it"
         );
     }
 }

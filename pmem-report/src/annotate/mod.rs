@@ -48,17 +48,15 @@ impl Annotated {
     /// # Errors
     /// [`AnnotateError`].
     pub fn of(machine: &mut Machine, from: Option<&str>, text: &[u8]) -> Result<Self, AnnotateError> {
-        Self::piece(machine, from, text, 0, 0)
+        Self::behind(machine, from, text, 0)
     }
 
-    /// Explains what is behind the first `known` lines of a text, which stand there for what they say of the machine. `before` lines of the
-    /// whole text are not there at all.
-    fn piece(
+    /// Explains what is behind the first `known` lines of a text, which stand there for what they say of the machine.
+    fn behind(
         machine: &mut Machine,
         from: Option<&str>,
         text: &[u8],
         known: u32,
-        before: u32,
     ) -> Result<Self, AnnotateError> {
         let mut own = Self::own_machine(text)?;
         let mut about = Vec::new();
@@ -90,7 +88,6 @@ impl Annotated {
         let text = decode(text);
         for (line, raw) in (1u32..).zip(text.lines()).skip(known as usize) {
             if raw.len() > LONGEST {
-                let line = line + before;
                 about.push(format!("line {line} is longer than {LONGEST} bytes: passed on as it is"));
                 continue;
             }
@@ -110,11 +107,6 @@ impl Annotated {
         faults.retain(|fault| fault.last_line > known);
         notes.retain(|note| note.line > known);
         notes.sort_by_key(|note| note.line);
-        notes.iter_mut().for_each(|note| note.line += before);
-        for fault in &mut faults {
-            fault.line += before;
-            fault.last_line += before;
-        }
         Ok(Self { about, notes, faults, sources: Sources::of(machine) })
     }
 

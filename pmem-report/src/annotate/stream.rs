@@ -7,9 +7,10 @@ use pmem_import::Machine;
 pub struct Annotator<'m> {
     machine: &'m mut Machine,
     from: Option<String>,
-    /// Whole lines that were explained before, at most [`HEAD`] bytes of them: a boot's log has the map at its beginning.
-    head: Vec<u8>,
-    /// Lines that were explained before.
+    /// The lines that were explained before, of which what comes behind [`HEAD`] bytes is empty: a boot's log has the map at its beginning,
+    /// and lines keep their numbers.
+    before: Vec<u8>,
+    /// How many they are.
     line: u32,
     said: Vec<String>,
 }
@@ -20,7 +21,7 @@ const HEAD: usize = 1 << 20;
 impl<'m> Annotator<'m> {
     /// Explains with a machine, as seen from an arena or a device (see [`Machine::viewer`]).
     pub const fn new(machine: &'m mut Machine, from: Option<String>) -> Self {
-        Self { machine, from, head: Vec::new(), line: 0, said: Vec::new() }
+        Self { machine, from, before: Vec::new(), line: 0, said: Vec::new() }
     }
 
     /// Explains the next piece, which is of whole lines. Lines of the report count from the beginning of the text; what the explanations
@@ -29,19 +30,19 @@ impl<'m> Annotator<'m> {
     /// # Errors
     /// [`AnnotateError`].
     pub fn explain(&mut self, piece: &[u8]) -> Result<Annotated, AnnotateError> {
-        let known = count(&self.head);
-        let text = [&self.head[..], piece].concat();
-        let before = self.line.saturating_sub(known);
-        let mut report = Annotated::piece(self.machine, self.from.as_deref(), &text, known, before)?;
+        let text = [&self.before[..], piece].concat();
+        let mut report = Annotated::behind(self.machine, self.from.as_deref(), &text, self.line)?;
         report.about.retain(|about| !self.said.contains(about));
         self.said.extend(report.about.iter().cloned());
         if self.line > 0 {
             report.sources.unseen.clear();
         }
-        self.line += count(piece);
-        if self.head.len() < HEAD {
-            let end = text[..text.len().min(HEAD)].iter().rposition(|byte| *byte == b'\n');
-            self.head = text[..end.map_or(0, |end| end + 1)].to_vec();
+        let lines = count(piece);
+        self.line = self.line.saturating_add(lines);
+        if self.before.len() + piece.len() <= HEAD {
+            self.before = text;
+        } else {
+            self.before.resize(self.before.len() + lines as usize, b'\n');
         }
         Ok(report)
     }
@@ -75,6 +76,26 @@ mod tests {
         let bytes = b"00000000-3fffffff : System RAM\n".to_vec();
         let texts = vec![Text { name: "iomem".into(), bytes }];
         Machine::read(&mut Sources { texts, ..Sources::default() }).unwrap()
+    }
+
+    /// Lines keep their numbers, and the text's own map counts, however much has come before.
+    #[test]
+    fn a_long_text_keeps_its_lines() {
+        let filler = "nothing of interest in this line, which is long enough\n".repeat(HEAD / 40);
+        let mut machine = machine();
+        let mut annotator = Annotator::new(&mut machine, None);
+        annotator.explain(LOG.as_bytes()).unwrap();
+        for piece in [&filler, &filler] {
+            assert!(annotator.explain(piece.as_bytes()).unwrap().notes.is_empty());
+        }
+        assert!(annotator.before.len() < 2 * HEAD);
+        let before = annotator.lines();
+        let report = annotator.explain(b"\nat 0x90000010\n").unwrap();
+        let notes: Vec<(u32, &str)> =
+            report.notes.iter().map(|note| (note.line, note.text.as_str())).collect();
+        assert_eq!(notes.len(), 1);
+        assert_eq!(notes[0].0, before + 2);
+        assert!(notes[0].1.starts_with("0000:00:02.0 BAR 0"), "{notes:?}");
     }
 
     /// What is said of a text in pieces is what is said of it whole, wherever behind its map it is cut.

@@ -217,8 +217,8 @@ pub const RULES: &[Rule] = &[
     Rule {
         id: "I2",
         severity: "warn, info",
-        finds: "RMRR that is no whole number of pages, or past the host's width; [0x0-0xfff]: info",
-        because: "[0x0-0x0] is what firmware leaves for none",
+        finds: "RMRR that is no whole number of pages, or past the host's width; 0x0..0x1000: info",
+        because: "0x0..0x1 is what firmware leaves for none",
     },
     Rule {
         id: "I3",

@@ -147,9 +147,9 @@ fn show(names: &Names<'_>, side: &Known) -> Side {
 }
 
 fn words(side: &Side) -> String {
-    let Range { start, end } = &side.range;
+    let range = if side.what == "buses" { side.range.buses() } else { side.range.shown() };
     match &side.function {
-        Some(function) => format!("{function} {} {start}-{end}", side.what),
-        None => format!("{} {start}-{end}", side.what),
+        Some(function) => format!("{function} {} {range}", side.what),
+        None => format!("{} {range}", side.what),
     }
 }

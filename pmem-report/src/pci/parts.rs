@@ -25,6 +25,11 @@ impl Range {
     pub(crate) fn shown(&self) -> String {
         range(self.start.0, self.end.0)
     }
+
+    /// Bus numbers, as lspci has them: `01-04`.
+    pub(crate) fn buses(&self) -> String {
+        format!("{:02x}-{:02x}", self.start.0, self.end.0)
+    }
 }
 
 /// Where a resource is to be.

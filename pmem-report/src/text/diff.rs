@@ -10,7 +10,7 @@ use std::io::{self, Write};
 /// # Errors
 /// What the output says.
 pub fn diff(report: &Diff, left: &str, right: &str, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
-    if report.differences.is_empty() {
+    if report.differences.is_empty() && report.unknown.is_empty() {
         writeln!(out, "{left} and {right} reach the same, at the same addresses.")?;
     }
     let sections = [

@@ -28,8 +28,8 @@ pub fn pci_plan(report: &PlacementPlan, styles: &Styles, out: &mut dyn Write) ->
             rows.add_row([
                 window.bridge.as_str(),
                 window.kind.as_str(),
-                &show(&window.old),
-                &show(&window.new),
+                &show(&window.kind, &window.old),
+                &show(&window.kind, &window.new),
             ]);
         }
         writeln!(out, "{}", plain(&rows))?;
@@ -146,8 +146,8 @@ pub fn pci_predict(report: &PciPrediction, styles: &Styles, out: &mut dyn Write)
                 "  {} {} window: {} -> {}",
                 window.bridge,
                 window.kind,
-                show(&window.old),
-                show(&window.new)
+                show(&window.kind, &window.old),
+                show(&window.kind, &window.new)
             )?;
         }
         for part in &event.fails {
@@ -162,8 +162,8 @@ pub fn pci_predict(report: &PciPrediction, styles: &Styles, out: &mut dyn Write)
                 "{} {} window: the registers hold {}, the kernel believes {}",
                 window.bridge,
                 window.kind,
-                show(&window.old),
-                show(&window.new)
+                show(&window.kind, &window.old),
+                show(&window.kind, &window.new)
             );
             writeln!(out, "  {}", styled(styles.warning, &text))?;
         }
@@ -229,7 +229,12 @@ pub fn pci_tree(report: &PciHierarchy, styles: &Styles, out: &mut dyn Write) -> 
                 format!(", the largest block {} at {}", size(len), block.start)
             });
             let free = bytes(&window.free);
-            writeln!(out, "{indent}  {} window {}, free {free}{largest}", window.kind, show(&window.range))?;
+            writeln!(
+                out,
+                "{indent}  {} window {}, free {free}{largest}",
+                window.kind,
+                show(&window.kind, &window.range)
+            )?;
         }
         for bar in &node.bars {
             let at = bar.range.as_ref().map_or("no place".to_owned(), Range::shown);
@@ -285,8 +290,10 @@ fn heading(report: &PlacementPlan) -> String {
     }
 }
 
-fn show(range: &Option<Range>) -> String {
-    range.as_ref().map_or("closed".to_owned(), Range::shown)
+/// A window of a kind: `bus` has numbers of buses.
+fn show(kind: &str, range: &Option<Range>) -> String {
+    let shown = if kind == "bus" { Range::buses } else { Range::shown };
+    range.as_ref().map_or("closed".to_owned(), shown)
 }
 
 /// Why something does not fit.

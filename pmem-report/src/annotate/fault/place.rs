@@ -28,7 +28,7 @@ pub(super) fn hyper_transport(address: u64) -> Option<String> {
         );
     }
     HYPER_TRANSPORT.contains(&address).then(|| {
-        "0xfd00000000-0xffffffffff is HyperTransport's: no mapping may use it, and no memory is there"
+        "0xfd00000000..0x10000000000 is HyperTransport's: no mapping may use it, and no memory is there"
             .to_owned()
     })
 }
