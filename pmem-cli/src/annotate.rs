@@ -39,10 +39,7 @@ pub(crate) fn annotate(
     if texts.is_empty() {
         texts.push(PathBuf::from("-"));
     }
-    if texts.iter().chain(&args.root).chain(&args.net).filter(|path| file::is_standard(path)).count() > 1 {
-        let text = "standard input can be one thing: the text to explain, or a source by --root or --net";
-        return Err(Failure::Usage(text.to_owned()));
-    }
+    file::standard_once(texts.iter().chain(&args.root).chain(&args.net))?;
     let mut machine = open(args, &sources)?;
     for path in &texts {
         let mut annotator = Annotator::new(&mut machine, from.map(str::to_owned));

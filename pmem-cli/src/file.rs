@@ -2,11 +2,19 @@
 
 use crate::Failure;
 use std::io::{self, BufWriter, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Whether a path means standard input, or output.
 pub(crate) fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"
+}
+
+/// Refuses standard input for more than one of several machines.
+pub(crate) fn standard_once<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> Result<(), Failure> {
+    if paths.into_iter().filter(|path| is_standard(path)).count() > 1 {
+        return Err(Failure::Usage("standard input can be one thing: - is given twice".to_owned()));
+    }
+    Ok(())
 }
 
 /// All of a file.

@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::each::in_order;
 use crate::source::{draw, styles};
-use crate::{Failure, Output, Status};
+use crate::{Failure, Output, Status, file};
 use pmem_import::Sources;
 use pmem_report::lint::{LintReport, LintSummary, RULES, Severity};
 use pmem_report::picture::Draw;
@@ -27,9 +27,7 @@ pub(crate) fn lint(
         ));
     }
     let sources: Vec<PathBuf> = args.root.iter().chain(named).cloned().collect();
-    if sources.iter().filter(|source| crate::file::is_standard(source)).count() > 1 {
-        return Err(Failure::Usage("standard input can be one machine: - is given twice".to_owned()));
-    }
+    file::standard_once(&sources)?;
     let machines: Vec<Vec<PathBuf>> = if together || sources.is_empty() {
         vec![sources]
     } else {

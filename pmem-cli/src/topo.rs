@@ -40,9 +40,7 @@ fn each(args: &Args, sources: &[PathBuf], detail: Detail, out: &mut Output<'_>) 
     }
     let ids = PciIds::of_system();
     let sources: Vec<PathBuf> = args.root.iter().chain(sources).cloned().collect();
-    if sources.iter().filter(|source| file::is_standard(source)).count() > 1 {
-        return Err(Failure::Usage("standard input can be one machine: - is given twice".to_owned()));
-    }
+    file::standard_once(&sources)?;
     let styles = styles(args.color);
     let (mut done, mut failed) = (0, 0);
     let read = |source: &PathBuf| {
