@@ -1,11 +1,11 @@
 //! For who writes a kernel: from the boot loader's memory map, before there is a heap, to pages with owners.
 //!
 //! Recipes for the memory maps of `bootloader_api`, `multiboot2` and `uefi`, and for the `x86_64` crate's `FrameAllocator`, are in
-//! `tests/recipes.rs`: iterators over their entries as [`Kind`]s, and an allocator over [`Early`].
+//! `tests/recipes.rs`: iterators over their entries as [`Kind`]s, and an allocator over [`EarlyAllocator`].
 
 use pmem_uvm::{
-    DirectMap, Early, FrameRange, Kind, PageListRequest, PageOwner, PageRequest, PageWords, Reserves,
-    Settings,
+    DirectMap, EarlyAllocator, FrameRange, Kind, PageListRequest, PageOwner, PageRequest, PageWords,
+    Reserves, Settings,
 };
 use std::error::Error;
 use std::fmt::Write;
@@ -22,7 +22,7 @@ const MAP: [(u64, u64, Kind); 5] = [
 const KERNEL: (u64, u64) = (0x100, 0x400);
 
 /// A kernel keeps this in a `static`: it is made at compile time, and never grows.
-static EARLY: Early<32> = Early::new();
+static EARLY: EarlyAllocator<32> = EarlyAllocator::new();
 
 /// Memory that stands for what a kernel reaches at a fixed distance. A kernel makes the slice from the address: that is its
 /// one unsafe line, and it zeroes the memory first.

@@ -3,7 +3,7 @@
 
 use pmem_core::{
     AddrRange, ArenaType, Attrs, Direction, Interleave, Manager, Mapping, Metric, OwnedResolution,
-    Performance, What,
+    Performance, ViewTarget,
 };
 use std::error::Error;
 use std::fmt::Write;
@@ -61,7 +61,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
 
     // A map of the host keeps the window as one piece, however many pieces of 4 KiB it deals.
     for piece in pmem.state().view(cpu) {
-        if let What::Interleave { links, .. } = &piece.what {
+        if let ViewTarget::Interleave { links, .. } = &piece.what {
             writeln!(out, "{} is dealt to {} devices", piece.seen, links.len())?;
         }
     }

@@ -8,7 +8,7 @@ use pmem_pci::plan::{Goal, Verdict, plan};
 use pmem_pci::tree::{
     Aperture, Bridge, Function, Mobility, Resource, Root, Slot, Space, Tree, Window, WindowKind,
 };
-use pmem_pci::{Address, Budget, Span};
+use pmem_pci::{Address, Budget, BusRange};
 use std::error::Error;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ fn function(bus: u8, device: u8, parent: Option<usize>) -> Function {
 }
 
 /// A port for cards; its prefetchable window is open or closed.
-fn port(device: u8, below: u8, window: Option<Span>) -> Function {
+fn port(device: u8, below: u8, window: Option<BusRange>) -> Function {
     let mut port = function(0, device, None);
     let memory =
         Window { kind: WindowKind::Memory, span: None, granule: MIB, top: 0xffff_ffff, card_bus: None };
@@ -73,7 +73,7 @@ fn registers(function: &Function) -> FakeFunction {
     put(0x18, bridge.buses.map_or(0, |(first, last)| u32::from(first) << 8 | u32::from(last) << 16));
     put(0x20, 0x0000_fff0);
     let span = function.window(WindowKind::Prefetchable).and_then(|window| window.span);
-    let pair = |span: Span| (span.first >> 16) as u32 & 0xfff0 | span.last as u32 & 0xfff0_0000;
+    let pair = |span: BusRange| (span.first >> 16) as u32 & 0xfff0 | span.last as u32 & 0xfff0_0000;
     put(0x24, span.map_or(0x0000_fff0, pair) | 0x0001_0001);
     put(0x28, span.map_or(0, |span| (span.first >> 32) as u32));
     put(0x2c, span.map_or(0, |span| (span.last >> 32) as u32));
@@ -96,14 +96,14 @@ fn show(written: &[Written], out: &mut String) -> std::fmt::Result {
 pub fn run() -> Result<String, Box<dyn Error>> {
     let mut out = String::new();
     let mut tree = Tree::default();
-    let aperture = Span { first: 4 * GIB, last: 36 * GIB - 1 };
+    let aperture = BusRange { first: 4 * GIB, last: 36 * GIB - 1 };
     tree.roots.push(Root {
         segment: 0,
         buses: (0, 255),
         apertures: vec![Aperture { space: Space::Memory, span: aperture, cpu: aperture.first }],
     });
     tree.functions.push(port(4, 1, None));
-    tree.functions.push(port(5, 2, Some(Span { first: 4 * GIB, last: 35 * GIB - 1 })));
+    tree.functions.push(port(5, 2, Some(BusRange { first: 4 * GIB, last: 35 * GIB - 1 })));
     let mut live = function(2, 0, Some(1));
     (live.command, live.mobility) = (Some(6), Mobility::Pinned);
     live.resources.push(bar(16 * MIB, Some(4 * GIB)));

@@ -2,7 +2,8 @@
 //! it when the buffer moves. The unit here is one that is not there; behind [`Mapped`](pmem_drivers::iommu::Mapped) it would be a real one.
 
 use pmem_core::{
-    AddrRange, ArenaType, Attrs, Manager, Mapping, Metric, Prot, Request, Scope, Spot, Subscription, Usage,
+    AddrRange, ArenaType, Attrs, Constraints, Manager, Mapping, Metric, Prot, Request, Scope, Subscription,
+    Usage,
 };
 use pmem_drivers::iommu::{
     Binding, FakeVtd, Iommu, Limits, Peers, Unit, Vtd, VtdChip, add_device, add_domain, join,
@@ -69,7 +70,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     out += &access("writes", at + 0x10, true);
     // Interrupts and the peers' window are given to nobody.
     for at in [0xfee0_0000, 0xe800_0000] {
-        let refused = pmem.map_at(domain.arena, ring, Spot::at(at)).err();
+        let refused = pmem.map_at(domain.arena, ring, Constraints::at(at)).err();
         let refused =
             refused.map_or_else(|| "given".to_owned(), |error| error.named(pmem.state()).to_string());
         writeln!(out, "{at:#x}: {refused}")?;

@@ -3,7 +3,7 @@
 
 use pmem_core::{
     AddrRange, ArenaType, Attrs, Direction, Manager, Mapping, Metric, Performance, Props, Request, Usage,
-    What,
+    ViewTarget,
 };
 use std::error::Error;
 use std::fmt::Write;
@@ -60,7 +60,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     writeln!(out, "the card reaches the buffer at {}", pmem.range(seen)?)?;
     writeln!(out, "as the card sees it:")?;
     for piece in pmem.state().view(buses[1]) {
-        let What::Local { arena, region, .. } = piece.what else { continue };
+        let ViewTarget::Local { arena, region, .. } = piece.what else { continue };
         let name = pmem.state().info(arena).map_or("", |info| &info.name);
         let taken = if region.is_some() { "taken" } else { "free" };
         writeln!(out, "  {} {name}, {taken}, cost {}", piece.seen, piece.cost)?;

@@ -6,8 +6,8 @@ use pmem_core::{
 };
 use pmem_drivers::mtrr::plan::DEPTH;
 use pmem_drivers::mtrr::{
-    Block, Cap, DefType, FakeCpus, MemType, Mtrr, Piece, Planner, Policy, Problem, Register, Room, Rung,
-    Setting, Span, TypeSet, Variable, Want, Width,
+    Block, Cap, DefType, FakeCpus, MemType, Mtrr, PathNode, Piece, Planner, Policy, Problem, Register,
+    Requirement, Setting, Span, TypeSet, Variable, Width, Workspace,
 };
 use std::error::Error;
 use std::fmt::Write;
@@ -37,7 +37,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     let firmware = firmware().ok_or("no such machine")?;
 
     // The planner: what each range is to be, and nothing of how. Nobody cares for what lies above 4 GiB.
-    let want = |start, end, kind: MemType| Want { span: Span { start, end }, allowed: kind.into() };
+    let want = |start, end, kind: MemType| Requirement { span: Span { start, end }, allowed: kind.into() };
     let wants = [
         want(0, 3 * GIB, MemType::Wb),
         want(3 * GIB, 0xe000_0000, MemType::Uc),
@@ -48,7 +48,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     let mut pieces = [Piece::default(); 12];
     let planner = Planner::new(problem, &mut pieces)?;
     let mut choices = vec![0; planner.choices()];
-    let mut room = Room { choices: &mut choices, path: &mut [Rung::default(); DEPTH] };
+    let mut room = Workspace { choices: &mut choices, path: &mut [PathNode::default(); DEPTH] };
     let plan = planner.plan(None, None, &mut room).map_err(|refusal| format!("{refusal:?}"))?;
     let each: Vec<String> = MemType::ALL
         .iter()

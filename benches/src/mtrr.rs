@@ -6,7 +6,8 @@ use crate::workload::Rng;
 use pmem_drivers::mtrr::plan::DEPTH;
 use pmem_drivers::mtrr::strategies::{self, Answer, Layout};
 use pmem_drivers::mtrr::{
-    Cap, DefType, MemType, Piece, Planner, Problem, Room, Rung, Setting, Span, TypeSet, Variable, Want, Width,
+    Cap, DefType, MemType, PathNode, Piece, Planner, Problem, Requirement, Setting, Span, TypeSet, Variable,
+    Width, Workspace,
 };
 use std::hint::black_box;
 use std::time::Instant;
@@ -21,7 +22,7 @@ const WIDTH: Width = match Width::new(39) {
 /// A machine's ranges: what it has, and nothing of what lies between.
 struct Pc {
     ranges: Vec<(Span, MemType)>,
-    wants: Vec<Want>,
+    wants: Vec<Requirement>,
 }
 
 /// Memory with a top that firmware has taken a piece of, an uncacheable island in it, a frame buffer, flash below 4 GiB, memory
@@ -60,11 +61,12 @@ fn pc(rng: &mut Rng) -> Pc {
     }
     ranges.retain(|(span, _)| !span.is_empty());
     ranges.sort_by_key(|(span, _)| span.start);
-    let wants = ranges.iter().map(|(span, kind)| Want { span: *span, allowed: (*kind).into() }).collect();
+    let wants =
+        ranges.iter().map(|(span, kind)| Requirement { span: *span, allowed: (*kind).into() }).collect();
     Pc { ranges, wants }
 }
 
-fn problem(wants: &[Want]) -> Problem<'_> {
+fn problem(wants: &[Requirement]) -> Problem<'_> {
     Problem { elsewhere: TypeSet::ANY, ..Problem::new(WIDTH, wants) }
 }
 
@@ -90,7 +92,7 @@ fn ours(pc: &Pc) -> Option<Answer> {
     let mut room = [Piece::default(); 24];
     let planner = Planner::new(problem(&pc.wants), &mut room).ok()?;
     let mut choices = [0; 1024];
-    let mut room = Room { choices: &mut choices, path: &mut [Rung::default(); DEPTH] };
+    let mut room = Workspace { choices: &mut choices, path: &mut [PathNode::default(); DEPTH] };
     let plan = planner.plan(None, None, &mut room).ok()?;
     Some(Answer { default: plan.default, registers: plan.registers.iter().collect() })
 }

@@ -5,7 +5,7 @@ use crate::report::Line;
 use crate::workload::Rng;
 use buddy_system_allocator::FrameAllocator;
 use pmem_capi::sample::Sample;
-use pmem_uvm::{FrameRange, PageListRequest, PageRequest, Plug, SharedUvm, Unmoved, Uvm};
+use pmem_uvm::{FrameRange, MoveError, PageListRequest, PageRequest, Plug, SharedUvm, Uvm};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -481,7 +481,7 @@ fn contiguous(turn: Duration) -> Vec<Line> {
     uvm.plug(&Plug::new(range(0, ALL))).expect("nothing is there");
     let mut bitmap = Bitmap(vec![0; (ALL / 64) as usize]);
     let mut rng = Rng::new(5);
-    let stay = &mut |_: u64, _: u64| Err(Unmoved::Never);
+    let stay = &mut |_: u64, _: u64| Err(MoveError::Never);
     for frame in (0..broken).filter(|_| rng.below(2) == 0) {
         uvm.capture(range(frame, 1), stay).expect("a free page");
         bitmap.0[(frame / 64) as usize] |= 1 << (frame % 64);

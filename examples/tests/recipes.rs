@@ -1,8 +1,8 @@
-//! Recipes: the memory maps of others become [`Early`]'s, and it becomes the allocator that others want.
+//! Recipes: the memory maps of others become [`EarlyAllocator`]'s, and it becomes the allocator that others want.
 
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use multiboot2::{MemoryArea, MemoryAreaType, MemoryMapTag};
-use pmem_uvm::{Early, FrameRange, Kind};
+use pmem_uvm::{EarlyAllocator, FrameRange, Kind};
 use uefi::mem::memory_map::{MemoryDescriptor, MemoryType};
 use x86_64::PhysAddr;
 use x86_64::structures::paging::{FrameAllocator, FrameDeallocator, PhysFrame, Size4KiB};
@@ -63,9 +63,9 @@ fn of_uefi<'m>(
 }
 
 /// `x86_64`: what `OffsetPageTable::map_to` takes new page tables from.
-struct Frames<'e, const N: usize>(&'e mut Early<N>);
+struct Frames<'e, const N: usize>(&'e mut EarlyAllocator<N>);
 
-// SAFETY: `Early` hands a frame out once, until it is given back.
+// SAFETY: `EarlyAllocator` hands a frame out once, until it is given back.
 unsafe impl<const N: usize> FrameAllocator<Size4KiB> for Frames<'_, N> {
     fn allocate_frame(&mut self) -> Option<PhysFrame> {
         self.0.alloc().ok().map(|frame| PhysFrame::containing_address(PhysAddr::new(frame << 12)))
@@ -88,7 +88,7 @@ fn bootloader_api() {
         region(0x10_0000, 0x20_0800, MemoryRegionKind::Bootloader),
         region(0x20_1000, 0x80_0000, MemoryRegionKind::Usable),
     ];
-    let mut early = Early::<8>::new();
+    let mut early = EarlyAllocator::<8>::new();
     early.plug(of_bootloader(&regions)).unwrap();
     assert_eq!(early.free_frames(), 0x9e + 0x5ff);
 }
@@ -102,7 +102,7 @@ fn multiboot2() {
         MemoryArea::new(0x10_0000, 0x100_0000, MemoryAreaType::Available),
         MemoryArea::new(0x110_0000, 0x1000, MemoryAreaType::Defective),
     ]);
-    let mut early = Early::<8>::new();
+    let mut early = EarlyAllocator::<8>::new();
     early.plug(of_multiboot2(&tag)).unwrap();
     assert_eq!(early.free_frames(), 0x9f + 0x1000);
 }
@@ -121,14 +121,14 @@ fn uefi() {
         entry(MemoryType::CONVENTIONAL, 0x20_0000, 0x1000),
         entry(MemoryType::MMIO, 0xfec0_0000, 1),
     ];
-    let mut early = Early::<8>::new();
+    let mut early = EarlyAllocator::<8>::new();
     early.plug(of_uefi(entries.iter())).unwrap();
     assert_eq!(early.free_frames(), 0x109f);
 }
 
 #[test]
 fn x86_64() {
-    let mut early = Early::<8>::new();
+    let mut early = EarlyAllocator::<8>::new();
     early.plug([(FrameRange::new(0x100, 4).unwrap(), Kind::Usable)]).unwrap();
     let mut frames = Frames(&mut early);
     let frame = frames.allocate_frame().unwrap();

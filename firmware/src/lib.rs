@@ -7,7 +7,8 @@ use core::mem::{align_of, size_of};
 use core::slice;
 use pmem_mtrr::plan::DEPTH;
 use pmem_mtrr::{
-    MemType, Piece, Planner, Problem, Refusal, Register, Registers, Room, Rung, Span, TypeSet, Variable, Want, Width,
+    MemType, PathNode, Piece, Planner, Problem, Refusal, Register, Registers, Requirement, Span, TypeSet,
+    Variable, Width, Workspace,
 };
 
 #[panic_handler]
@@ -117,7 +118,7 @@ impl Work {
     }
 }
 
-const NO_WANT: Want = Want { span: Span { start: 0, end: 0 }, allowed: TypeSet::EMPTY };
+const NO_WANT: Requirement = Requirement { span: Span { start: 0, end: 0 }, allowed: TypeSet::EMPTY };
 
 fn pieces(wants: usize) -> usize {
     2 * wants + 4
@@ -133,10 +134,10 @@ pub extern "C" fn pmem_mtrr_work(wants_count: u32, bits: u8, registers: u8, loss
     let wants = (wants_count as usize).min(MOST_WANTS);
     let (pieces, halvings) = (pieces(wants), halvings(bits.min(52)));
     let costs = if loss == 0 { 0 } else { 14 * (halvings + 2) * (usize::from(registers).min(MOST) + 1) };
-    wants * size_of::<Want>()
+    wants * size_of::<Requirement>()
         + pieces * size_of::<Piece>()
         + (1 + halvings * (pieces + MOST)) * size_of::<u32>()
-        + DEPTH * size_of::<Rung>()
+        + DEPTH * size_of::<PathNode>()
         + costs * size_of::<u64>()
         // For aligning each.
         + 64
@@ -185,7 +186,8 @@ fn plan(request: &Request, mut work: Work, answer: &mut Answer) -> Result<i32, i
     for (i, want) in wants.iter_mut().enumerate() {
         // SAFETY: the caller's promise: there are `count` of them.
         let given = unsafe { request.wants.wrapping_add(i).read() };
-        *want = Want { span: Span { start: given.start, end: given.end }, allowed: set(given.allowed) };
+        *want =
+            Requirement { span: Span { start: given.start, end: given.end }, allowed: set(given.allowed) };
     }
     let mut registers = [None; MOST];
     let (mut present, mut pinned) = (List::new(), List::new());
@@ -202,7 +204,9 @@ fn plan(request: &Request, mut work: Work, answer: &mut Answer) -> Result<i32, i
     }
     let problem = Problem {
         elsewhere: set(request.elsewhere),
-        tom2: Some(request.tom2).filter(|end| *end > 1 << 32).map(|end| (end & TOP_MEM_BITS).min(width.end())),
+        tom2: Some(request.tom2)
+            .filter(|end| *end > 1 << 32)
+            .map(|end| (end & TOP_MEM_BITS).min(width.end())),
         fixed: request.fixed != 0,
         available: set(request.available),
         present: present.all(),
@@ -212,7 +216,7 @@ fn plan(request: &Request, mut work: Work, answer: &mut Answer) -> Result<i32, i
     let pieces = work.take(pieces(count), Piece::default()).ok_or(WORK)?;
     let planner = Planner::new(problem, pieces).map_err(|_| INVALID)?;
     let choices = work.take(planner.choices(), 0).ok_or(WORK)?;
-    let path = work.take(DEPTH, Rung::default()).ok_or(WORK)?;
+    let path = work.take(DEPTH, PathNode::default()).ok_or(WORK)?;
     let optimum = planner.optimum();
     answer.optimum = [0xff; 8];
     for (slot, kind) in answer.optimum.iter_mut().zip(MemType::ALL) {
@@ -222,7 +226,7 @@ fn plan(request: &Request, mut work: Work, answer: &mut Answer) -> Result<i32, i
     answer.needed = needed.unwrap_or(0xff);
     (answer.lost, answer.reserved) = (0, 0);
     let limit = usize::from(request.registers.saturating_sub(request.keep_free));
-    match planner.plan(default, None, &mut Room { choices, path }) {
+    match planner.plan(default, None, &mut Workspace { choices, path }) {
         Ok(plan) if plan.registers.len() <= limit => {
             put(answer, plan.default, &plan.registers, width);
             return Ok(OK);

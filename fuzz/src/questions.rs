@@ -5,7 +5,7 @@ use pmem_report::emit;
 use pmem_report::iommu::IommuShow;
 use pmem_report::picture::{self, Draw, Layout};
 use pmem_report::text::{self, Detail, Styles};
-use pmem_report::{Answer, Memory, Topo, View};
+use pmem_report::{MemoryReport, Resolved, Topo, View};
 use std::io;
 
 /// Reads sources, and asks everything that needs no more than them.
@@ -13,12 +13,12 @@ pub fn ask(mut sources: Sources) {
     let Ok((machine, _)) = Machine::read_with_mtrr(&mut sources) else { return };
     machine.state().check().expect("the model is sound");
     for addr in [0, 0x1000, 0xa_0000, 0xfee0_0000, 0x1_0000_0000, u64::MAX] {
-        let _ = Answer::new(&machine, machine.system, addr);
+        let _ = Resolved::new(&machine, machine.system, addr);
     }
     let topo = Topo::of(&machine, &PciIds::default());
     text::topo(&topo, Detail::All, &Styles::default(), &mut io::sink()).expect("a sink takes everything");
     let (memory, view, iommu) =
-        (Memory::of(&machine), View::of(&machine, machine.system), IommuShow::of(&machine));
+        (MemoryReport::of(&machine), View::of(&machine, machine.system), IommuShow::of(&machine));
     for picture in [topo.picture(), memory.picture(), view.picture(), iommu.picture()].into_iter().flatten() {
         let layout = Layout::of(picture);
         picture::html(&layout, &mut io::sink()).expect("a sink takes everything");

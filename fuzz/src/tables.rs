@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use libfuzzer_sys::fuzz_target;
-use pmem_iommu::table::{Access, AmdV1, ArmStage2, Format, Mapped, Pool, Table, VtdSecondStage, X86};
+use pmem_iommu::table::{Access, AmdV1, ArmStage2, Format, Mapped, PageTable, Pool, VtdSecondStage, X86};
 use std::sync::atomic::AtomicU64;
 
 /// Where the tables are: low, so that bytes are likely to name them.
@@ -20,7 +20,7 @@ fn run<F: Format + Clone>(format: Option<F>, data: &[u8], at: [u64; 4]) {
         words[n % 20 * 512 + n / 20 % 512].store(entry, std::sync::atomic::Ordering::Relaxed);
     }
     let mut pool = Pool::new(words, BASE);
-    let mut table = Table::adopt(format, BASE);
+    let mut table = PageTable::adopt(format, BASE);
     let mut listed: Vec<Mapped> = Vec::new();
     let done = table.each(&pool, at[0], at[0].saturating_add(0xfff_ffff), &mut |one| listed.push(one));
     if done.is_ok() {

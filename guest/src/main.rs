@@ -12,12 +12,12 @@ use edu::{Edu, Function};
 use judge::Judge;
 use machine::{HALF, KEPT, Machine, Shared};
 use pmem_core::{Scope, Subscription};
-use pmem_drivers::iommu::{Amd, Found, Iommu, Mapped, Port as _, Requests, Seat, Unit, Vtd, Width};
+use pmem_drivers::iommu::{Amd, DomainKind, Found, Iommu, Mapped, Port as _, Requests, Unit, Vtd, Width};
 use pmem_iommu::RequesterId;
 use pmem_iommu::acpi::{Dmar, Ivrs};
 use pmem_iommu::amd::DeviceEntry;
 use pmem_iommu::amd::registers::DEVICE_TABLE;
-use pmem_iommu::table::{Access, Format, Memory, Pool, Table};
+use pmem_iommu::table::{Access, Format, PageTable, Pool, TableMemory};
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -114,7 +114,7 @@ fn intel(table: &[u8]) -> Result<bool, String> {
     let mut unit = Vtd::new(port(base, 0x1000)?).map_err(|fault| fault.to_string())?;
     let id = Edu::all()?.first().map(|edu| edu.id).ok_or("no device")?;
     unit.start().map_err(|fault| fault.to_string())?;
-    unit.seat(id, Seat::Domain { number: 1, root: KEPT }).map_err(|fault| fault.to_string())?;
+    unit.seat(id, DomainKind::Domain { number: 1, root: KEPT }).map_err(|fault| fault.to_string())?;
     let mut second = port(base, 0x1000)?;
     found(&mut judge, Found::vtd(&mut second).map_err(|fault| fault.to_string())?, id);
     let refused = Vtd::new(second).and_then(|mut unit| unit.start());
@@ -151,7 +151,7 @@ fn amd(table: &[u8]) -> Result<bool, String> {
     let mut unit = Amd::new(port(base, 0x4000)?, 0).map_err(|fault| fault.to_string())?;
     let id = Edu::all()?.first().map(|edu| edu.id).ok_or("no device")?;
     unit.start().map_err(|fault| fault.to_string())?;
-    unit.seat(id, Seat::Domain { number: 1, root: KEPT }).map_err(|fault| fault.to_string())?;
+    unit.seat(id, DomainKind::Domain { number: 1, root: KEPT }).map_err(|fault| fault.to_string())?;
     let mut second = port(base, 0x4000)?;
     found(&mut judge_found, Found::amd(&mut second).map_err(|fault| fault.to_string())?, id);
     let refused = Amd::new(second, 0).and_then(|mut unit| unit.start());
@@ -167,12 +167,13 @@ fn aborts(judge: &mut Judge, mut unit: Amd<Port>, own: &Function) -> Result<(), 
     unit.start().map_err(said)?;
     let edus = Edu::all()?;
     let edu = edus.first().ok_or("no device")?;
-    let mut table = Table::new(*unit.format(), unit.port_mut().memory_mut()).map_err(|e| e.to_string())?;
+    let mut table =
+        PageTable::new(*unit.format(), unit.port_mut().memory_mut()).map_err(|e| e.to_string())?;
     let mapped = table.on(unit.port_mut().memory_mut()).map(0x5000, 0x5fff, KEPT + HALF, Access::BOTH);
     mapped.map_err(|e| e.to_string())?;
     for (may_write, aborts) in [(true, false), (false, true)] {
-        unit.seat(edu.id, Seat::Refused).map_err(said)?;
-        unit.seat(edu.id, Seat::Domain { number: 1, root: table.root() }).map_err(said)?;
+        unit.seat(edu.id, DomainKind::Refused).map_err(said)?;
+        unit.seat(edu.id, DomainKind::Domain { number: 1, root: table.root() }).map_err(said)?;
         let devices = unit.port_mut().read(DEVICE_TABLE, Width::Eight).map_err(said)? & !0xfff;
         let at = DeviceEntry::at(devices, edu.id);
         let memory = unit.port_mut().memory_mut();

@@ -4,8 +4,8 @@ use crate::edu::Edu;
 use crate::judge::Judge;
 use crate::machine::{Machine, Shared};
 use pmem_core::{
-    ArenaId, Change, Concern, Driver, DriverId, Error, Fault, Mismatch, Prot, RegionId, Request, Scope, Spot,
-    State, Step, Subscription, Veto,
+    ArenaId, Change, Concern, Constraints, Driver, DriverId, Error, Fault, Mismatch, Prot, RegionId, Request,
+    Scope, State, Step, Subscription, Veto,
 };
 use pmem_drivers::iommu::{Domain, Iommu, Unit, leave, pass};
 use pmem_iommu::RequesterId;
@@ -54,7 +54,7 @@ impl<U: Unit + 'static> Trial<'_, U> {
     }
 
     fn map(&mut self, domain: ArenaId, region: RegionId, at: u64) -> Result<RegionId, String> {
-        self.machine.pmem.map_at(domain, region, Spot::at(at)).map_err(text)
+        self.machine.pmem.map_at(domain, region, Constraints::at(at)).map_err(text)
     }
 
     fn edu(&self) -> Result<&Edu, String> {
@@ -234,7 +234,7 @@ impl<U: Unit + 'static> Trial<'_, U> {
         let fails = self.machine.pmem.register(Box::new(Fails), fails).map_err(text)?;
         let done = self.machine.pmem.transaction(|plan| {
             plan.decref(alias)?;
-            plan.map_at(domain.arena, second, Spot::at(0x50_0000))
+            plan.map_at(domain.arena, second, Constraints::at(0x50_0000))
         });
         judge.is("a change that fails is an error", done.is_err(), true);
         judge.is("and is taken back", self.copies(0x51_0000, 0x50_0000, at, 18)?, true);

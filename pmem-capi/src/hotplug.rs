@@ -4,8 +4,8 @@ use crate::failure::{EAGAIN, EDEADLK, EINTR, EINVAL, ENOENT, fail};
 use crate::memory::{change, configure, lend, memory};
 use crate::pmem::{ArenaPtr, DriverPtr, with};
 use pmem_uvm::{
-    Answer, AutoOnline, BlockState, Event, Feed, FrameRange, HotplugError, Layout, NotifierKey, OnlineMems,
-    Plug, SharedUvm, Unmoved, Uvm, UvmError, Zone,
+    Answer, AutoOnline, BlockState, Event, Feed, FrameRange, HotplugError, Layout, MoveError, NotifierKey,
+    OnlineMems, Plug, SharedUvm, Uvm, UvmError, Zone,
 };
 use std::cell::RefCell;
 use std::ffi::{c_int, c_uint, c_ulong, c_void};
@@ -78,16 +78,16 @@ type Migrate = unsafe extern "C" fn(c_ulong, c_ulong) -> c_int;
 
 static MIGRATE: Mutex<Option<Migrate>> = Mutex::new(None);
 
-pub(crate) fn migrate(from: u64, to: u64) -> Result<(), Unmoved> {
+pub(crate) fn migrate(from: u64, to: u64) -> Result<(), MoveError> {
     let Some(migrate) = *MIGRATE.lock().unwrap_or_else(PoisonError::into_inner) else {
-        return Err(Unmoved::Never);
+        return Err(MoveError::Never);
     };
     // SAFETY: it was registered as the header says.
     match -unsafe { migrate(from as c_ulong, to as c_ulong) } {
         0 => Ok(()),
-        EAGAIN => Err(Unmoved::Again),
-        EINTR => Err(Unmoved::Interrupted),
-        _ => Err(Unmoved::Never),
+        EAGAIN => Err(MoveError::Again),
+        EINTR => Err(MoveError::Interrupted),
+        _ => Err(MoveError::Never),
     }
 }
 

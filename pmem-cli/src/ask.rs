@@ -12,7 +12,7 @@ use pmem_report::emit;
 use pmem_report::iommu::{IommuRefused, IommuShow, IommuWhy};
 use pmem_report::plug::PlugReport;
 use pmem_report::text;
-use pmem_report::{Answer, Diff, Memory, Resolve, Topo, View};
+use pmem_report::{Diff, MemoryReport, Resolve, Resolved, Topo, View};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -40,7 +40,7 @@ pub(crate) fn ram(args: &Args, command: &RamCommand, out: &mut Output<'_>) -> Re
     match command {
         RamCommand::Show { sources } => {
             let machine = open(args, sources)?;
-            present(args, &Memory::of(&machine), out, text::memory)?;
+            present(args, &MemoryReport::of(&machine), out, text::memory)?;
             Ok(Status::Done)
         }
         RamCommand::Plug { sources } => {
@@ -251,20 +251,25 @@ impl Target {
         Ok(Self::Resource(function, kind))
     }
 
-    fn answer(&self, machine: &Machine, from: ArenaId, function: Option<Address>) -> Result<Answer, Failure> {
+    fn answer(
+        &self,
+        machine: &Machine,
+        from: ArenaId,
+        function: Option<Address>,
+    ) -> Result<Resolved, Failure> {
         match self {
-            Self::Memory(addr) => Ok(Answer::asked_by(machine, from, function, *addr)),
+            Self::Memory(addr) => Ok(Resolved::asked_by(machine, from, function, *addr)),
             Self::Device(device, own) => {
                 let at = machine
                     .cxl
                     .back(device, *own)
                     .ok_or_else(|| Failure::Other(format!("no source says where {own:#x} of {device} is")))?;
-                Ok(Answer::new(machine, from, at))
+                Ok(Resolved::new(machine, from, at))
             }
             Self::Port(port) => {
                 let io = io_of(machine, from)
                     .ok_or_else(|| Failure::Other("no source says anything of I/O ports".to_owned()))?;
-                Ok(Answer::new(machine, io, *port))
+                Ok(Resolved::new(machine, io, *port))
             }
             Self::Resource(function, kind) => resource(machine, from, *function, *kind),
         }
@@ -286,7 +291,7 @@ fn resource(
     from: ArenaId,
     function: Address,
     kind: ResourceKind,
-) -> Result<Answer, Failure> {
+) -> Result<Resolved, Failure> {
     if machine.function(function).is_none() {
         return Err(Failure::Usage(machine.no_function(function)));
     }
@@ -305,5 +310,5 @@ fn resource(
     let seen = seen.iter().find(|image| image.viewer == from).map(|image| image.seen.start());
     // An address of its bus means something else elsewhere.
     let (viewer, addr) = seen.map_or((placement.arena, range.start()), |seen| (from, seen));
-    Ok(Answer::new(machine, viewer, addr))
+    Ok(Resolved::new(machine, viewer, addr))
 }

@@ -5,7 +5,7 @@ use crate::source::{open_with_mtrr, present};
 use crate::{Failure, Output, Status, mtrr_apply};
 use pmem_import::parse_addr;
 use pmem_mtrr::MemType;
-use pmem_report::mtrr::{Given, MtrrError, Options, Overrides, Plan, Show, Unmapped, parse_want};
+use pmem_report::mtrr::{MtrrError, MtrrState, Options, Overrides, Plan, Show, Unmapped, parse_want};
 use pmem_report::{Read, text};
 
 impl From<MtrrError> for Failure {
@@ -37,7 +37,7 @@ fn kind(option: &str, name: &str) -> Result<MemType, Failure> {
 }
 
 /// What the sources say, and what of each was read.
-fn read(args: &Args, source: &MtrrSource) -> Result<(Given, Vec<Read>), Failure> {
+fn read(args: &Args, source: &MtrrSource) -> Result<(MtrrState, Vec<Read>), Failure> {
     let overrides = Overrides {
         bits: source.bits,
         registers: source.registers,
@@ -53,7 +53,7 @@ fn read(args: &Args, source: &MtrrSource) -> Result<(Given, Vec<Read>), Failure>
     }
     let read: Vec<Read> = machine.heard.iter().map(Read::from).collect();
     let live = source.files.is_empty() && args.root.is_empty();
-    let given = Given::new(facts, overrides).map_err(|error| match error {
+    let given = MtrrState::new(facts, overrides).map_err(|error| match error {
         MtrrError::Other(_) if live => Failure::Other(
             "this machine shows no MTRRs and no memory map: no /proc/mtrr, no /dev/cpu/*/msr".to_owned(),
         ),

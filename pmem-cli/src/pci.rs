@@ -8,10 +8,10 @@ use pmem_import::{Address, Machine, decode, parse_size};
 use pmem_pci::linux::Rules;
 use pmem_pci::plan::{Verdict, plan};
 use pmem_pci::tree::{Avoid, Space};
-use pmem_pci::{Budget, Span};
+use pmem_pci::{Budget, BusRange};
 use pmem_report::pci::{
-    Ask, Deed, GoalError, Kernel, PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, PlacementPlan,
-    Wish, card, suggestions,
+    GoalError, HotplugEvent, Kernel, PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay,
+    PlacementGoal, PlacementPlan, PlacementRequest, card, suggestions,
 };
 use pmem_report::{Read, Warning, text};
 use std::fs;
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut Output<'_>) -> Re
                 sources.texts.last().map_or_else(Default::default, |text| decode(&text.bytes).into_owned());
             let lines = (1..).zip(text.lines());
             let events = lines.filter_map(|(n, line)| Some((n, line.trim().strip_prefix("do: ")?)));
-            let deeds: Vec<Deed> = events
+            let deeds: Vec<HotplugEvent> = events
                 .map(|(n, line)| {
                     deed(line).map_err(|failure| match failure {
                         Failure::Usage(why) => Failure::Usage(format!("{}:{n}: {why}", trace.display())),
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut Output<'_>) -> Re
             let mut machine = open_pci(args, sources)?;
             machine.pci.tree.avoid.extend(avoid.into_iter().map(|(first, last)| Avoid {
                 space: Space::Memory,
-                span: Span { first, last },
+                span: BusRange { first, last },
                 strict: false,
             }));
             let kernel = kernel_rules(kernel.as_deref(), &machine)?;
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut Output<'_>) -> Re
             })
         }
         PciCommand::Predict { sources, kernel, deeds } => {
-            let deeds: Vec<Deed> = deeds.iter().map(|text| deed(text)).collect::<Result<_, _>>()?;
+            let deeds: Vec<HotplugEvent> = deeds.iter().map(|text| deed(text)).collect::<Result<_, _>>()?;
             let machine = open_pci(args, sources)?;
             let Some((version, rules)) = kernel_rules(kernel.as_deref(), &machine)? else {
                 let text = "the sources do not say which kernel it is: --kernel 6.12 does";
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut Output<'_>) -> Re
             Ok(Status::Done)
         }
         PciCommand::Plan { sources, wish, at, kernel, avoid, pin, quiesce, keep } => {
-            let ask = Ask {
+            let ask = PlacementRequest {
                 wishes: wishes(args, wish, at.as_deref())?,
                 avoid: avoid.iter().map(|text| range("--avoid", text)).collect::<Result<_, _>>()?,
                 pinned: pin.iter().map(|text| address("--pin", text)).collect::<Result<_, _>>()?,
@@ -210,28 +210,28 @@ fn kernel_rules(option: Option<&str>, machine: &Machine) -> Result<Option<(Strin
 }
 
 /// Reads an event.
-fn deed(text: &str) -> Result<Deed, Failure> {
+fn deed(text: &str) -> Result<HotplugEvent, Failure> {
     let wrong = || {
         let forms = "rescan, rescan 0000:04, boot, reassign, realloc, plug mem64p:1G at 0000:02:01.0, unplug BDF, resize BDF:bar1=32G";
         Failure::Usage(format!("--do {text:?}: one of {forms} is wanted"))
     };
     let words: Vec<&str> = text.split_whitespace().collect();
     match words.as_slice() {
-        ["rescan"] => Ok(Deed::Rescan),
-        ["boot"] => Ok(Deed::Boot),
-        ["reassign"] => Ok(Deed::Reassign),
-        ["realloc"] => Ok(Deed::Realloc),
+        ["rescan"] => Ok(HotplugEvent::Rescan),
+        ["boot"] => Ok(HotplugEvent::Boot),
+        ["reassign"] => Ok(HotplugEvent::Reassign),
+        ["realloc"] => Ok(HotplugEvent::Realloc),
         ["rescan", bus] => {
             let (segment, bus) = self::bus(bus).ok_or_else(wrong)?;
-            Ok(Deed::RescanBus { segment, bus })
+            Ok(HotplugEvent::RescanBus { segment, bus })
         }
         [plug @ ("plug" | "plug-acpi"), card, "at", port] => {
             let (card, at) = ((*card).to_owned(), address("--do plug", port)?);
-            Ok(Deed::Plug { card, at, acpi: *plug == "plug-acpi" })
+            Ok(HotplugEvent::Plug { card, at, acpi: *plug == "plug-acpi" })
         }
-        ["unplug", port] => Ok(Deed::Unplug(address("--do unplug", port)?)),
+        ["unplug", port] => Ok(HotplugEvent::Unplug(address("--do unplug", port)?)),
         ["resize", what] => match resize_of(what) {
-            Some((function, bar, size)) => Ok(Deed::Resize { function, bar, size }),
+            Some((function, bar, size)) => Ok(HotplugEvent::Resize { function, bar, size }),
             None => Err(wrong()),
         },
         _ => Err(wrong()),
@@ -257,15 +257,15 @@ fn address(option: &str, text: &str) -> Result<Address, Failure> {
 }
 
 /// A card below a port, or on a bus.
-fn addition(option: &str, card: String, at: &str) -> Result<Wish, Failure> {
+fn addition(option: &str, card: String, at: &str) -> Result<PlacementGoal, Failure> {
     Ok(match bus(at) {
-        Some(bus) => Wish::AddOnBus { card, bus },
-        None => Wish::Add { card, at: address(option, at)? },
+        Some(bus) => PlacementGoal::AddOnBus { card, bus },
+        None => PlacementGoal::Add { card, at: address(option, at)? },
     })
 }
 
 /// `0000:00:1c.4=mem64p:32G`.
-fn kept(args: &Args, text: &str) -> Result<Wish, Failure> {
+fn kept(args: &Args, text: &str) -> Result<PlacementGoal, Failure> {
     let wrong = || Failure::Usage(format!("--keep {text}: 0000:00:1c.4=mem64p:32G is wanted"));
     let (port, card) = text.split_once('=').ok_or_else(wrong)?;
     addition("--keep", spec(args, card)?, port)
@@ -294,7 +294,7 @@ fn spec(args: &Args, text: &str) -> Result<String, Failure> {
     Ok(lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(","))
 }
 
-fn wishes(args: &Args, wish: &PciWish, at: Option<&str>) -> Result<Vec<Wish>, Failure> {
+fn wishes(args: &Args, wish: &PciWish, at: Option<&str>) -> Result<Vec<PlacementGoal>, Failure> {
     let mut out = Vec::new();
     if let (Some(card), Some(at)) = (&wish.add, at) {
         out.push(addition("--at", spec(args, card)?, at)?);
@@ -302,16 +302,16 @@ fn wishes(args: &Args, wish: &PciWish, at: Option<&str>) -> Result<Vec<Wish>, Fa
     for text in &wish.resize {
         let wrong = || Failure::Usage(format!("--resize {text}: 0000:04:00.0:bar1=32G is wanted"));
         let (function, bar, size) = resize_of(text).ok_or_else(wrong)?;
-        out.push(Wish::Resize { function, bar, size });
+        out.push(PlacementGoal::Resize { function, bar, size });
     }
     for text in &wish.vfs {
         let wrong = || Failure::Usage(format!("--vfs {text}: 0000:04:00.0=8 is wanted"));
         let (function, count) = text.split_once('=').ok_or_else(wrong)?;
         let count = count.parse().ok().filter(|n| (1..=0xffff).contains(n)).ok_or_else(wrong)?;
-        out.push(Wish::Vfs { function: address("--vfs", function)?, count });
+        out.push(PlacementGoal::Vfs { function: address("--vfs", function)?, count });
     }
     if wish.all_failed {
-        out.push(Wish::AllFailed);
+        out.push(PlacementGoal::AllFailed);
     }
     Ok(out)
 }

@@ -3,7 +3,7 @@
 use crate::args::{Args, Color};
 use crate::{Failure, file};
 use pmem_core::ArenaId;
-use pmem_import::{Heard, Machine, MtrrFacts, Sources, parse_range, read_net};
+use pmem_import::{Machine, MtrrFacts, SourceSummary, Sources, parse_range, read_net};
 use pmem_report::picture::{self, Draw, Layout, Picture};
 use pmem_report::text::Styles;
 use serde::Serialize;
@@ -45,7 +45,7 @@ pub(crate) fn read(sources: &mut Sources) -> Result<Machine, Failure> {
 
 /// A machine of which something was read: a word of warning would be lost behind an empty one.
 pub(crate) fn something(machine: Machine) -> Result<Machine, Failure> {
-    if !machine.heard.iter().all(Heard::is_nothing) {
+    if !machine.heard.iter().all(SourceSummary::is_nothing) {
         return Ok(machine);
     }
     let names: Vec<String> = machine.heard.iter().map(|heard| heard.source.to_string()).collect();

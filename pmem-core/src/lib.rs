@@ -60,11 +60,11 @@ pub use manager::{Committed, Journal, Manager, Released};
 pub use mapping::{Admits, Interleave, Mapping, MappingError, Table, Window, Windows};
 pub use metric::{Metric, Performance};
 pub use model::{
-    Alias, Arena, ArenaInfo, Broken, Difference, Direction, Distance, Dot, Edit, Hop, Image, Leg, Link,
-    Nearest, OwnedResolution, Piece, Pin, Place, Placement, Record, Resolution, Role, Route, Seat, Span,
-    SpanState, State, Walk, What, Why,
+    Alias, Arena, ArenaInfo, Broken, DeadEnd, Difference, Direction, Distance, Dot, Edit, Hop, Image, Link,
+    Location, Nearest, OwnedResolution, Pin, Place, Placement, PrimedSpan, RegionRecord, Resolution, Role,
+    Route, SpanState, State, ViewPiece, ViewTarget, Walk, WindowId,
 };
-pub use plan::{Plan, Request, Spot};
+pub use plan::{Constraints, Plan, Request};
 pub use pmem_space::{
     AddrRange, ArenaType, Attrs, CachingConflict, FirmwareMemory, FitError, Policy, Props, Prot, RangeError,
     Usage,

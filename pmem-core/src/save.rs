@@ -5,8 +5,8 @@ use crate::manager::Manager;
 use crate::mapping::{Admits, Interleave, Mapping, MappingError, Table, Window, Windows};
 use crate::metric::{Metric, Performance};
 use crate::model::{
-    Alias, ArenaInfo, Broken, Direction, Edit, Ids, Link, Memory, Pin, Placement, Record, Role, Seat, Span,
-    SpanState, State, Working,
+    Alias, ArenaInfo, Broken, Direction, Edit, Ids, Link, Location, Memory, Pin, Placement, PrimedSpan,
+    RegionRecord, Role, SpanState, State, Working,
 };
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -305,7 +305,12 @@ fn load_arena(working: &mut Working<'_>, index: usize, saved: SavedArena) -> Res
             return Err(LoadError::Overlap { what: "arenas", index, range });
         }
         let attrs = span.attrs.attrs().ok_or(LoadError::Attrs { what: "arenas", index })?;
-        working.apply(&Edit::Span { arena, range, old: None, new: Some(Span { attrs, state: span.state }) });
+        working.apply(&Edit::Span {
+            arena,
+            range,
+            old: None,
+            new: Some(PrimedSpan { attrs, state: span.state }),
+        });
     }
     Ok(())
 }
@@ -357,9 +362,9 @@ fn load_region(working: &mut Working<'_>, index: usize, saved: SavedRegion) -> R
             if arena.regions_in(range).next().is_some() {
                 return Err(LoadError::Overlap { what: "regions", index, range });
             }
-            Seat::At(range)
+            Location::At(range)
         }
-        SavedSeat::Parked(len) => Seat::Parked(
+        SavedSeat::Parked(len) => Location::Parked(
             AddrRange::sized(0, len)
                 .map_err(|error| LoadError::Range { what: "regions", index, error })?
                 .len(),
@@ -377,7 +382,7 @@ fn load_region(working: &mut Working<'_>, index: usize, saved: SavedRegion) -> R
     let attrs = saved.attrs.attrs().ok_or(LoadError::Attrs { what: "regions", index })?;
     let align =
         Some(saved.align).filter(|align| *align < 64).ok_or(LoadError::Attrs { what: "regions", index })?;
-    let record = Record { id: region, attrs, owner: saved.owner, role, pin: saved.pin, align };
+    let record = RegionRecord { id: region, attrs, owner: saved.owner, role, pin: saved.pin, align };
     let new = Some(Placement { arena: saved.arena, seat, record });
     working.apply(&Edit::Region { region, old: None, new });
     if let Some(name) = saved.name {
@@ -415,8 +420,8 @@ impl SavedRegion {
             id,
             arena,
             seat: match seat {
-                Seat::At(range) => SavedSeat::At(range.start(), range.last()),
-                Seat::Parked(len) => SavedSeat::Parked(len),
+                Location::At(range) => SavedSeat::At(range.start(), range.last()),
+                Location::Parked(len) => SavedSeat::Parked(len),
             },
             attrs: record.attrs.into(),
             owner: record.owner,

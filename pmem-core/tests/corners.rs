@@ -62,7 +62,7 @@ fn yielding_windows_have_each_its_own_prot() {
         .view(bus)
         .into_iter()
         .map(|p| match p.what {
-            What::Local { attrs, .. } => (p.seen, attrs.prot()),
+            ViewTarget::Local { attrs, .. } => (p.seen, attrs.prot()),
             o => panic!("{o:?}"),
         })
         .collect();
@@ -452,7 +452,7 @@ fn a_table_in_which_nothing_fits_gives_way_to_a_dearer_one() {
     m.connect(dev, ram, table(0x20_0000, 0x20_8000), Metric::new(5)).unwrap();
     // The middle of the near one's three pages is taken: no two that follow one another are left.
     let one = m.alloc(ram, &Request::new(0x1000)).unwrap();
-    m.map_at(dev, one, Spot::at(0x10_1000)).unwrap();
+    m.map_at(dev, one, Constraints::at(0x10_1000)).unwrap();
     let two = m.alloc(ram, &Request::new(0x2000)).unwrap();
     let alias = m.map(dev, two).unwrap();
     assert_eq!(m.range(alias), Ok(r(0x20_0000, 0x20_2000)));
@@ -488,7 +488,7 @@ fn a_circle_that_shifts_is_a_loop_only_where_all_of_it_claims() {
             let windows = if yields == Some(i) { windows.yielding().unwrap() } else { windows };
             m.connect(from, ring[(i + 1) % 3], Mapping::Windows(windows), ONE).unwrap();
         }
-        let loops = m.state().view(ring[0]).iter().any(|piece| piece.what == What::Loop);
+        let loops = m.state().view(ring[0]).iter().any(|piece| piece.what == ViewTarget::Loop);
         assert_eq!(loops, yields.is_none(), "hop {yields:?} yields");
         // Back round the circle there is no end either: it is left after 256 rounds.
         if yields.is_none() {

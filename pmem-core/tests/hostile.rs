@@ -3,8 +3,8 @@
 
 use pmem_core::test_util::{Call, Hooked};
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Error, Interest, Kinds, Manager, Mapping, Metric, Pmem, Prot,
-    Region, Request, Scope, Spot, Subscription, Walk, Window, Windows,
+    AddrRange, ArenaId, ArenaType, Attrs, Constraints, Error, Interest, Kinds, Manager, Mapping, Metric,
+    Pmem, Prot, Region, Request, Scope, Subscription, Walk, Window, Windows,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -67,7 +67,7 @@ fn work(machine: &Machine, dice: &mut Dice, held: &mut Vec<Region>, exchange: &M
         8 => held.last().map_or(Ok(()), |last| {
             pmem.write(|m| {
                 m.park(last.id())?;
-                m.unpark(last.id(), Spot::anywhere())
+                m.unpark(last.id(), Constraints::anywhere())
             })
         }),
         9 => {

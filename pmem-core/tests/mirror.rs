@@ -54,7 +54,7 @@ impl Hardware for Iommu {
         let here = state.arena(self.device).ok_or(Veto::new("no such arena"))?;
         let seated = here.regions().map(|(range, record)| Placement {
             arena: self.device,
-            seat: pmem_core::Seat::At(range),
+            seat: pmem_core::Location::At(range),
             record,
         });
         let pages: Pages = seated.flat_map(|placement| self.entries(state, &placement)).collect();

@@ -2,9 +2,9 @@
 
 use pmem_core::test_util::{Log, Quiet, Tracer};
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Direction, Edit, Error, Interleave, Manager, Mapping, Metric,
-    OwnedResolution, Owner, Props, Prot, RegionId, Request, Scope, SpanState, Spot, Subscription, Table,
-    Usage, What, Why, Window, Windows,
+    AddrRange, ArenaId, ArenaType, Attrs, Constraints, DeadEnd, Direction, Edit, Error, Interleave, Manager,
+    Mapping, Metric, OwnedResolution, Owner, Props, Prot, RegionId, Request, Scope, SpanState, Subscription,
+    Table, Usage, ViewTarget, Window, Windows,
 };
 use proptest::prelude::*;
 
@@ -36,7 +36,7 @@ fn a_hole_is_a_fault_where_it_is_and_not_a_loop_by_way_of_the_bus() {
     let (mut pmem, bus, ram) = bus_and_ram();
     for (viewer, addr) in [(ram, 0x9000), (bus, 0x19000)] {
         let fault = pmem.state().resolve(viewer, addr);
-        let stuck = matches!(fault, OwnedResolution::Fault { arena, addr: 0x9000, why: Why::Undecoded, .. } if arena == ram);
+        let stuck = matches!(fault, OwnedResolution::Fault { arena, addr: 0x9000, why: DeadEnd::Undecoded, .. } if arena == ram);
         assert!(stuck, "{fault:?}");
         assert_eq!(pmem.state().view_in(viewer, r(addr, addr + 1)), []);
     }
@@ -68,7 +68,10 @@ fn a_ring_of_what_only_yields_is_no_loop_but_one_that_claims_is() {
         pmem.connect_asymmetric(ring[i], ring[(i + 1) % 3], on, Direction::closed()).unwrap();
     }
     // Everybody has been asked, and nobody takes it.
-    assert!(matches!(pmem.state().resolve(ring[0], 0), OwnedResolution::Fault { why: Why::Undecoded, .. }));
+    assert!(matches!(
+        pmem.state().resolve(ring[0], 0),
+        OwnedResolution::Fault { why: DeadEnd::Undecoded, .. }
+    ));
     assert_eq!(pmem.state().view(ring[0]), []);
     let mut pmem = Manager::new();
     let ring: [ArenaId; 3] = arenas(&mut pmem);
@@ -78,7 +81,7 @@ fn a_ring_of_what_only_yields_is_no_loop_but_one_that_claims_is() {
     }
     let OwnedResolution::Loop(hops) = pmem.state().resolve(ring[0], 0) else { panic!() };
     assert_eq!(hops.iter().map(|hop| hop.from).collect::<Vec<_>>(), ring);
-    assert_eq!(pmem.state().view(ring[0])[0].what, What::Loop);
+    assert_eq!(pmem.state().view(ring[0])[0].what, ViewTarget::Loop);
 }
 
 #[test]
@@ -93,7 +96,7 @@ fn an_alias_narrows_what_its_viewers_may_do() {
     pmem.set(alias, Attrs::ram().with_prot(Prot::READ)).unwrap();
     assert_eq!(log.take()[1], "cpu:   [0x10000, 0x11000) data read+write+exec wback -> data read wback");
     let prots = pmem.state().view(bus).into_iter().map(|piece| match piece.what {
-        What::Local { attrs, .. } => (piece.seen, attrs.prot()),
+        ViewTarget::Local { attrs, .. } => (piece.seen, attrs.prot()),
         other => panic!("{other:?}"),
     });
     let expected = [(r(0x10000, 0x11000), Prot::READ), (r(0x11000, 0x18000), Prot::RWX)];
@@ -300,7 +303,7 @@ proptest! {
                 (0 | 1, _) => regions.extend(m.alloc(ram, &Request::new(0x100).owner(who(owner)))),
                 (2, Some(one)) => m.set_owner(one, who(owner)).unwrap(),
                 (3, Some(one)) => drop(m.park(one)),
-                (4, Some(one)) => drop(m.unpark(one, Spot::anywhere())),
+                (4, Some(one)) => drop(m.unpark(one, Constraints::anywhere())),
                 (_, Some(one)) => {
                     regions.retain(|other| *other != one);
                     m.decref(one).unwrap();

@@ -1,9 +1,9 @@
 //! Verbs that change what joins arenas, and questions about what is near.
 
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Direction, Edit, Error, Holder, LinkId, Manager, Mapping,
-    MappingError, Metric, OwnedResolution, Performance, Props, Prot, RegionId, Request, Spot, Table, Usage,
-    Way, Why, Window, Windows,
+    AddrRange, ArenaId, ArenaType, Attrs, Constraints, DeadEnd, Direction, Edit, Error, Holder, LinkId,
+    Manager, Mapping, MappingError, Metric, OwnedResolution, Performance, Props, Prot, RegionId, Request,
+    Table, Usage, Way, Window, Windows,
 };
 
 const ONE: Metric = Metric::new(1);
@@ -128,7 +128,7 @@ fn an_interleave_is_whole_or_nothing() {
     // One share less: nothing is decoded, and it says why.
     pmem.disconnect(links[2]).unwrap();
     let OwnedResolution::Fault { why, .. } = pmem.state().resolve(near, 0x10000) else { panic!() };
-    assert_eq!(why, Why::Incomplete(links[0]));
+    assert_eq!(why, DeadEnd::Incomplete(links[0]));
     assert_eq!(pmem.state().view(near), []);
 }
 
@@ -141,18 +141,19 @@ fn a_place_that_is_asked_for_is_where_it_is_mapped() {
     pmem.connect(device, ram, Mapping::Table(table), ONE).unwrap();
     let buffer = pmem.alloc(ram, &Request::exactly(r(0x4800, 0x5000))).unwrap();
     let start = |pmem: &Manager, id: RegionId| pmem.range(id).unwrap().start();
-    let fixed = pmem.map_at(device, buffer, Spot::at(0x18_0800)).unwrap();
+    let fixed = pmem.map_at(device, buffer, Constraints::at(0x18_0800)).unwrap();
     assert_eq!(start(&pmem, fixed), 0x18_0800);
     // What is there already is shared; elsewhere it is another entry.
     assert_eq!(pmem.map(device, buffer), Ok(fixed));
-    assert_eq!(pmem.map_at(device, buffer, Spot::within(r(0x18_0000, 0x19_0000))), Ok(fixed));
-    let other = pmem.map_at(device, buffer, Spot::within(r(0x11_0000, 0x12_0000)).align(0x800)).unwrap();
+    assert_eq!(pmem.map_at(device, buffer, Constraints::within(r(0x18_0000, 0x19_0000))), Ok(fixed));
+    let other =
+        pmem.map_at(device, buffer, Constraints::within(r(0x11_0000, 0x12_0000)).align(0x800)).unwrap();
     assert_eq!(start(&pmem, other), 0x11_0800);
     // It starts as far into a page as what it leads to.
-    let odd = pmem.map_at(device, buffer, Spot::at(0x18_1000));
+    let odd = pmem.map_at(device, buffer, Constraints::at(0x18_1000));
     assert!(matches!(odd, Err(Error::NoRoute { .. })), "{odd:?}");
-    assert!(matches!(pmem.map_at(ram, buffer, Spot::at(0)), Err(Error::NoSpace { .. })));
-    assert_eq!(pmem.map_at(ram, buffer, Spot::at(0x4800)), Ok(buffer));
+    assert!(matches!(pmem.map_at(ram, buffer, Constraints::at(0)), Err(Error::NoSpace { .. })));
+    assert_eq!(pmem.map_at(ram, buffer, Constraints::at(0x4800)), Ok(buffer));
 }
 
 #[test]

@@ -1,15 +1,15 @@
 //! Units that are not there beside the model: devices try, between any two writes, what they may have been let do before or after a change.
 
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, DriverId, Error, Manager, Mapping, Metric, OwnedResolution, Plan,
-    Prot, RegionId, Request, Scope, Spot, State, Subscription,
+    AddrRange, ArenaId, ArenaType, Attrs, Constraints, DriverId, Error, Manager, Mapping, Metric,
+    OwnedResolution, Plan, Prot, RegionId, Request, Scope, State, Subscription,
 };
 use pmem_drivers::iommu::{
-    Amd, AmdChip, Binding, Chip, Domain, Fake, Found, Iommu, Limits, Peers, Port, Requests, Seat, Unit, Vtd,
-    VtdChip, add_device, add_domain, join, leave, map_identity, pass,
+    Amd, AmdChip, Binding, Chip, Domain, DomainKind, Fake, Found, Iommu, Limits, Peers, Port, Requests, Unit,
+    Vtd, VtdChip, add_device, add_domain, join, leave, map_identity, pass,
 };
 use pmem_iommu::RequesterId;
-use pmem_iommu::table::{Access, Format, Memory, Table};
+use pmem_iommu::table::{Access, Format, PageTable, TableMemory};
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex};
 
@@ -346,7 +346,7 @@ fn play<C: Chip, U: Unit<Port = Fake<C>> + 'static>(unit: U, fake: &Fake<C>, dee
                     plan.decref(region)?;
                     let new = plan.alloc(ram, &Request::new(len).at(at))?;
                     let start = placement.seat.range().map_or(0, AddrRange::start) & !0xfff;
-                    let seen = plan.map_at(placement.arena, new, Spot::at(start | at & 0xfff))?;
+                    let seen = plan.map_at(placement.arena, new, Constraints::at(start | at & 0xfff))?;
                     *made.lock().unwrap() = Some((new, seen));
                     Ok(())
                 });
@@ -496,16 +496,16 @@ fn interrupts_are_given_to_nobody() {
     let region = pmem.alloc(ram, &Request::new(0x1000)).unwrap();
     for at in [0xfee0_0000, 0xfeef_f000, 0xfd_0000_0000, 0xff_ffff_f000] {
         assert!(
-            matches!(pmem.map_at(domain.arena, region, Spot::at(at)), Err(Error::NoRoute { .. })),
+            matches!(pmem.map_at(domain.arena, region, Constraints::at(at)), Err(Error::NoRoute { .. })),
             "{at:#x}"
         );
     }
     for at in [0xfedf_f000, 0xfef0_0000, 0xfc_ffff_f000, 0x100_0000_0000] {
-        pmem.map_at(domain.arena, region, Spot::at(at)).unwrap();
+        pmem.map_at(domain.arena, region, Constraints::at(at)).unwrap();
     }
     // A domain whose limits forget them is refused by the unit.
     let domain = machine.domain(&Limits::new(40), Peers::Refused).unwrap();
-    let done = machine.pmem.map_at(domain.arena, region, Spot::at(0xfee0_0000));
+    let done = machine.pmem.map_at(domain.arena, region, Constraints::at(0xfee0_0000));
     assert!(done.unwrap_err().to_string().contains("a write there is an interrupt"));
 }
 
@@ -613,7 +613,7 @@ fn a_unit_that_is_somebody_s_is_read_and_not_taken() {
     let (unit, fake) = amd(AmdChip::new(false, true), 100);
     let (mut machine, _, domain) = small(unit, &Limits::x86(40), Peers::Refused);
     let region = machine.pmem.alloc(machine.ram, &Request::new(0x20_0000).align(0x20_0000)).unwrap();
-    machine.pmem.map_at(domain.arena, region, Spot::at(0x4000_0000)).unwrap();
+    machine.pmem.map_at(domain.arena, region, Constraints::at(0x4000_0000)).unwrap();
     let refused = second.register(Amd::new(fake.clone(), 3).unwrap());
     assert!(refused.unwrap_err().to_string().contains("the unit is in use"));
     let found = Found::amd(&mut fake.clone()).unwrap().unwrap();
@@ -748,7 +748,7 @@ fn middle(
     let device = machine.devices[0];
     machine.pmem.transaction(|plan| join(plan, device, domain)).unwrap();
     let region = machine.pmem.alloc(machine.ram, &Request::new(0x1000).prot(prot)).unwrap();
-    let alias = machine.pmem.map_at(domain.arena, region, Spot::at(0x5000)).unwrap();
+    let alias = machine.pmem.map_at(domain.arena, region, Constraints::at(0x5000)).unwrap();
     *seen.lock().unwrap() = (false, false, false);
     machine.pmem.transaction(|plan| verbs(plan, region, alias, device)).unwrap();
     let seen = *seen.lock().unwrap();
@@ -775,11 +775,11 @@ fn a_unit_that_is_programmed_again_refuses_everybody() {
     fn check<C: Chip, U: Unit<Port = Fake<C>>>(mut unit: U, fake: &Fake<C>) {
         unit.start().unwrap();
         assert_eq!(fake.access(ID, 0x5000, false), None);
-        unit.seat(ID, Seat::Passed).unwrap();
-        assert_eq!((unit.seated(ID), fake.access(ID, 0x5000, false)), (Seat::Passed, Some(0x5000)));
+        unit.seat(ID, DomainKind::Passed).unwrap();
+        assert_eq!((unit.seated(ID), fake.access(ID, 0x5000, false)), (DomainKind::Passed, Some(0x5000)));
         fake.reset();
         unit.restart().unwrap();
-        assert_eq!((unit.seated(ID), fake.access(ID, 0x5000, false)), (Seat::Refused, None));
+        assert_eq!((unit.seated(ID), fake.access(ID, 0x5000, false)), (DomainKind::Refused, None));
         unit.stop().unwrap();
         assert_eq!(fake.access(ID, 0x5000, false), Some(0x5000));
     }
@@ -798,9 +798,9 @@ fn no_domain_sees_another_s_pages_while_a_device_moves() {
         let seats = [1u16, 2].map(|number| {
             let format = unit.format().clone();
             let memory = unit.port_mut().memory_mut();
-            let mut table = Table::new(format, memory).unwrap();
+            let mut table = PageTable::new(format, memory).unwrap();
             table.on(memory).map(0x5000, 0x5fff, u64::from(number) << 32, Access::BOTH).unwrap();
-            Seat::Domain { number, root: table.root() }
+            DomainKind::Domain { number, root: table.root() }
         });
         let stayer = RequesterId(DEVICES[1]);
         unit.seat(stayer, seats[1]).unwrap();
@@ -832,7 +832,7 @@ fn a_domain_that_does_not_come_leaves_no_tables() {
         let limits = Limits::new(40);
         let domain =
             add_domain(plan, &mut binding.lock().unwrap(), system, "domain", &limits, Peers::Refused)?;
-        plan.map_at(domain.arena, region, Spot::at(0xfee0_0000))
+        plan.map_at(domain.arena, region, Constraints::at(0xfee0_0000))
     });
     assert!(done.is_err());
     assert_eq!(fake.free_pages(), free);
@@ -936,9 +936,9 @@ fn a_unit_that_runs_translates_while_it_is_programmed_again() {
         unit.start().unwrap();
         let format = unit.format().clone();
         let memory = unit.port_mut().memory_mut();
-        let mut table = Table::new(format, memory).unwrap();
+        let mut table = PageTable::new(format, memory).unwrap();
         table.on(memory).map(0x5000, 0x5fff, 0x1_0000_0000, Access::BOTH).unwrap();
-        unit.seat(ID, Seat::Domain { number: 2, root: table.root() }).unwrap();
+        unit.seat(ID, DomainKind::Domain { number: 2, root: table.root() }).unwrap();
         fake.watch(|access| {
             assert_eq!(access(RequesterId(DEVICES[1]), 0x5000, true), None);
             let seen = access(ID, 0x5000, true);
@@ -950,7 +950,7 @@ fn a_unit_that_runs_translates_while_it_is_programmed_again() {
         fake.unwatch();
         // What it remembers, and nobody else looks at meanwhile.
         for _ in 0..20 {
-            unit.seat(ID, Seat::Passed).unwrap();
+            unit.seat(ID, DomainKind::Passed).unwrap();
             assert_eq!(fake.access(ID, 0x5000, true), Some(0x5000));
             unit.restart().unwrap();
             assert_eq!(fake.access(ID, 0x5000, true), None);
@@ -991,7 +991,7 @@ fn tables_that_the_unit_may_still_use_are_nobody_else_s() {
         let domain =
             add_domain(plan, &mut binding.lock().unwrap(), system, "domain", &limits, Peers::Refused)?;
         join(plan, device, domain)?;
-        plan.map_at(domain.arena, region, Spot::at(0x5000))
+        plan.map_at(domain.arena, region, Constraints::at(0x5000))
     });
     assert!(done.is_err());
     let seen = fake.access(ID, 0x5000, false);
@@ -1059,9 +1059,9 @@ fn what_somebody_before_left_is_not_gone_by() {
     let seat = |unit: &mut Amd<Fake<AmdChip>>, to: u64| {
         let format = *unit.format();
         let memory = unit.port_mut().memory_mut();
-        let mut table = Table::new(format, memory).unwrap();
+        let mut table = PageTable::new(format, memory).unwrap();
         table.on(memory).map(0x5000, 0x5fff, to, Access::BOTH).unwrap();
-        unit.seat(ID, Seat::Domain { number: 2, root: table.root() }).unwrap();
+        unit.seat(ID, DomainKind::Domain { number: 2, root: table.root() }).unwrap();
     };
     for _ in 0..20 {
         unit.start().unwrap();

@@ -5,8 +5,8 @@ use pmem_core::{
     Subscription,
 };
 use pmem_drivers::par::{
-    Attributes, FakeMmcr, Granules, Map, Par, PlanError, REGISTERS, Register, Target, Targets, Value, Want,
-    change, order, plan, plan_with,
+    Attributes, FakeMmcr, Granules, Map, Par, PlanError, REGISTERS, Register, Requirement, Target, Targets,
+    Value, change, order, plan, plan_with,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,7 +48,7 @@ fn target() -> impl Strategy<Value = Target> {
 }
 
 /// The fewest registers, by trying every sequence of every register there can be, the last first: what a later one covers stays.
-fn enumerated(wants: &[Want], granules: &Granules) -> Option<usize> {
+fn enumerated(wants: &[Requirement], granules: &Granules) -> Option<usize> {
     let cells = wants.len() as u32;
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     for (shift, most) in [Some(granules.small), granules.large].into_iter().flatten() {
@@ -60,7 +60,7 @@ fn enumerated(wants: &[Want], granules: &Granules) -> Option<usize> {
     }
     let mut values: Vec<Value> = Vec::new();
     for want in wants {
-        if let Want::Value { value, .. } = want
+        if let Requirement::Value { value, .. } = want
             && !values.contains(value)
         {
             values.push(*value);
@@ -68,10 +68,10 @@ fn enumerated(wants: &[Want], granules: &Granules) -> Option<usize> {
     }
     let is_made = |shown: &Vec<Option<Value>>| {
         shown.iter().zip(wants).all(|(shown, want)| match (shown, want) {
-            (_, Want::Anything) => true,
-            (shown, Want::Nothing) => shown.is_none(),
-            (None, Want::Value { needed, .. }) => !needed,
-            (Some(shown), Want::Value { value, .. }) => shown == value,
+            (_, Requirement::Anything) => true,
+            (shown, Requirement::Nothing) => shown.is_none(),
+            (None, Requirement::Value { needed, .. }) => !needed,
+            (Some(shown), Requirement::Value { value, .. }) => shown == value,
         })
     };
     let start: Vec<Option<Value>> = vec![None; wants.len()];
@@ -127,14 +127,14 @@ proptest! {
     ) {
         let granules = Granules { small: (0, small), large };
         let value = |n: u8| sdram(Attributes::from_bits_truncate(n));
-        let mut wants: Vec<Want> = cells
+        let mut wants: Vec<Requirement> = cells
             .iter()
-            .map(|(n, needed)| Want::Value { value: value(*n), needed: *needed || *n != 0 })
+            .map(|(n, needed)| Requirement::Value { value: value(*n), needed: *needed || *n != 0 })
             .collect();
         if let Some(want) = nothing.and_then(|n| wants.get_mut(n)) {
-            *want = Want::Nothing;
+            *want = Requirement::Nothing;
         }
-        let stretches: Vec<(u32, Want)> = (0..).zip(wants.iter().copied()).collect();
+        let stretches: Vec<(u32, Requirement)> = (0..).zip(wants.iter().copied()).collect();
         let found = plan_with(&stretches, &granules);
         let mut shown: Vec<Option<Value>> = vec![None; wants.len()];
         for register in found.registers.iter().rev() {
@@ -142,9 +142,9 @@ proptest! {
         }
         for (shown, want) in shown.iter().zip(&wants) {
             match want {
-                Want::Value { value, needed } => prop_assert!(*shown == Some(*value) || shown.is_none() && !needed),
-                Want::Nothing => prop_assert_eq!(*shown, None),
-                Want::Anything => {}
+                Requirement::Value { value, needed } => prop_assert!(*shown == Some(*value) || shown.is_none() && !needed),
+                Requirement::Nothing => prop_assert_eq!(*shown, None),
+                Requirement::Anything => {}
             }
         }
         prop_assert!(found.is_least);

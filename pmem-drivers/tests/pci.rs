@@ -6,7 +6,7 @@ use pmem_pci::plan::{Goal, Verdict, plan};
 use pmem_pci::tree::{
     Aperture, Bridge, Function, Mobility, Resource, Root, Slot, Space, Tree, Window, WindowKind,
 };
-use pmem_pci::{Address, Budget, Span};
+use pmem_pci::{Address, Budget, BusRange};
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex};
 
@@ -34,7 +34,7 @@ fn prefetchable(slot: u8, size: u64, at: Option<u64>) -> Resource {
 fn port(bus: u8, device: u8, below: u8, span: Option<(u64, u64)>) -> Function {
     let mut function = Function::new(address(bus, device), None, 0);
     let window = |kind, span, top| Window { kind, span, granule: MIB, top, card_bus: None };
-    let span = span.map(|(first, last)| Span { first, last });
+    let span = span.map(|(first, last)| BusRange { first, last });
     let windows =
         vec![window(WindowKind::Memory, None, 0xffff_ffff), window(WindowKind::Prefetchable, span, u64::MAX)];
     function.bridge =
@@ -46,7 +46,7 @@ fn port(bus: u8, device: u8, below: u8, span: Option<(u64, u64)>) -> Function {
 /// An empty port, and one whose card lives in a window that is larger than it needs.
 fn machine() -> Tree {
     let mut tree = Tree::default();
-    let span = Span { first: 4 * GIB, last: 36 * GIB - 1 };
+    let span = BusRange { first: 4 * GIB, last: 36 * GIB - 1 };
     tree.roots.push(Root {
         segment: 0,
         buses: (0, 255),

@@ -28,15 +28,15 @@ mod text;
 pub use capture::{Sources, Text, Tree, decompressed};
 pub use error::{ImportError, explain};
 pub use facts::{
-    Access, Aperture, BusId, Complaint, Conflict, Cxl, Decoder, Distances, Entry, Facts, Finding, Firmware,
-    FlatKind, FlatRange, FlatView, Function, Heard, Initiators, Iommu, IommuUnit, Level, Listed, Listing,
-    MapEntry, MapKind, MemoryMap, Node, NodeRange, NodeRangeKind, Nodes, Odd, Pci, PciResource, PciSource,
-    Place, Region, Remark, RequesterAlias, ReservedKind, ReservedRange, ResourceKind, Said, Shape,
-    SpecialDevice, StreamMap, TableKind, Tables, Translation, Unplaced, Wish, crossing, join, show_bus,
-    without,
+    Access, Aperture, BusId, Complaint, Conflict, Cxl, CxlRegionRecord, Decoder, DecoderLevel, Distances,
+    Entry, Facts, Finding, Firmware, FlatKind, FlatRange, FlatView, Function, Initiators, Iommu, IommuUnit,
+    Listed, Listing, MapEntry, MapKind, MemoryMap, NodeRange, NodeRangeKind, Nodes, NumaNode, Pci,
+    PciResource, PciSource, PortTree, RegionRequest, Remark, RequesterAlias, ReservedKind, ReservedRange,
+    ResourceKind, SourceLine, SourceSummary, Sourced, SpecialDevice, StreamMap, TableKind, Tables,
+    Translation, Unplaced, UnreadLine, crossing, join, show_bus, without,
 };
 pub use gather::{Gathered, gather};
-pub use machine::{AddressSpaces, Bus, Inventory, Machine, Memory, Net, NodeArenas};
+pub use machine::{AddressSpaces, Bus, Inventory, Machine, MemoryArena, Net, NodeArenas};
 pub use names::Names;
 pub use near::{did_you_mean, did_you_mean_function};
 pub use net::read_net;

@@ -1,7 +1,8 @@
 //! A machine as a model, with the names that its sources give to things.
 
 use crate::facts::{
-    Aperture, BusId, Distances, Finding, Function, Heard, Iommu, Nodes, Place, ResourceKind, Said,
+    Aperture, BusId, Distances, Finding, Function, Iommu, Nodes, ResourceKind, SourceLine, SourceSummary,
+    Sourced,
 };
 use crate::names::Names;
 use crate::near::{did_you_mean, did_you_mean_function};
@@ -34,7 +35,7 @@ pub struct NodeArenas {
 
 /// An arena of memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Memory {
+pub struct MemoryArena {
     /// Its kind.
     pub kind: MemoryKind,
     /// The node that it is; `None` if no source says.
@@ -75,7 +76,7 @@ pub struct AddressSpaces {
     /// What they see.
     pub arena: ArenaId,
     /// Where that is said.
-    pub at: Place,
+    pub at: SourceLine,
     /// They see nothing: a device that may not master its bus.
     pub is_empty: bool,
     /// The emulated IOMMU through which they lead on, whose tables no source shows.
@@ -105,7 +106,7 @@ pub struct Machine {
     /// By NUMA node.
     pub nodes: BTreeMap<u32, NodeArenas>,
     /// By arena of memory: its kind, and whose it is.
-    pub memory: BTreeMap<ArenaId, Memory>,
+    pub memory: BTreeMap<ArenaId, MemoryArena>,
     /// What the sources say of NUMA nodes.
     pub numa: Nodes,
     /// By node: what kind of memory it has.
@@ -127,7 +128,7 @@ pub struct Machine {
     /// Which CXL device has which addresses.
     pub cxl: CxlMemory,
     /// What firmware's own map says, in order of address; empty if no source has one.
-    pub firmware: Vec<Said<(AddrRange, FirmwareMemory)>>,
+    pub firmware: Vec<Sourced<(AddrRange, FirmwareMemory)>>,
     /// The version of the kernel that the sources are of.
     pub kernel: Option<String>,
     /// What regions are called.
@@ -143,7 +144,7 @@ pub struct Machine {
     /// By region without an address: why it has none.
     pub parked: BTreeMap<RegionId, String>,
     /// Resources that stay without an address, for another's are there: where, whose, and where that is said.
-    pub disputed: Vec<Said<(AddrRange, Address)>>,
+    pub disputed: Vec<Sourced<(AddrRange, Address)>>,
     /// Buses from which nobody knows what their devices reach.
     pub unknown_ways: BTreeSet<ArenaId>,
     /// Address spaces of an emulator.
@@ -159,7 +160,7 @@ pub struct Machine {
     /// Memory that is at unknown addresses: how much, and why.
     pub unplaced: Option<String>,
     /// What of each source was read.
-    pub heard: Vec<Heard>,
+    pub heard: Vec<SourceSummary>,
     /// What is broken, missing or at odds.
     pub findings: Vec<Finding>,
     /// Nodes whose views were joined to memory since, for there are too many to do so at once.
@@ -375,7 +376,7 @@ pub(crate) fn join_view(
     from: u32,
     view: ArenaId,
     arena: ArenaId,
-    memory: &Memory,
+    memory: &MemoryArena,
 ) -> Result<(LinkId, String), Error> {
     let distance =
         memory.node.and_then(|to| numa.distances.get(from, to)).or_else(|| numa.distances.farthest());

@@ -1,6 +1,6 @@
 //! What sources call addresses: names nest, and none is given to addresses that its line does not cover.
 
-use crate::facts::{Listed, Listing, Place};
+use crate::facts::{Listed, Listing, SourceLine};
 use crate::settle::{WellKnown, well_known};
 use pmem_core::AddrRange;
 
@@ -65,12 +65,12 @@ impl Names {
     }
 
     /// The lines that name a memory address, from the inside out, each with its place.
-    pub fn said_of_memory(&self, addr: u64) -> impl Iterator<Item = (&Listed, Place)> {
+    pub fn said_of_memory(&self, addr: u64) -> impl Iterator<Item = (&Listed, SourceLine)> {
         self.memory.lines(addr).map(|line| (line, self.memory.listing.place(line)))
     }
 
     /// The lines that name an I/O port, likewise.
-    pub fn said_of_port(&self, port: u64) -> impl Iterator<Item = (&Listed, Place)> {
+    pub fn said_of_port(&self, port: u64) -> impl Iterator<Item = (&Listed, SourceLine)> {
         self.ports.lines(port).map(|line| (line, self.ports.listing.place(line)))
     }
 

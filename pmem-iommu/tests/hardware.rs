@@ -4,7 +4,7 @@ use pmem_iommu::RequesterId;
 use pmem_iommu::amd::event::AddressOf;
 use pmem_iommu::amd::{Code, Command, DeviceEntry, Event, Flags, Mode, registers as amd};
 use pmem_iommu::smmu::{v2, v3};
-use pmem_iommu::vtd::fault::About;
+use pmem_iommu::vtd::fault::ReasonKind;
 use pmem_iommu::vtd::registers::{self as vtd, Capability, ExtendedCapability};
 use pmem_iommu::vtd::{Context, Descriptor, Fault, Granularity, Kind, Reason, Root, Status};
 use proptest::prelude::*;
@@ -60,17 +60,17 @@ fn what_faults_say_is_read() {
         (Status(0x302).first(), Status(0x302).overflowed(), Status(0x100).first()),
         (Some(3), false, None)
     );
-    assert_eq!(Reason(0x25).about(), About::Interrupt);
+    assert_eq!(Reason(0x25).about(), ReasonKind::Interrupt);
     assert_eq!(
         [1, 2, 4, 6, 0xc, 0x71, 0x85].map(|n| Reason(n).about()),
         [
-            About::Bus,
-            About::Requester,
-            About::Width,
-            About::Address,
-            About::Table,
-            About::Address,
-            About::Address
+            ReasonKind::Bus,
+            ReasonKind::Requester,
+            ReasonKind::Width,
+            ReasonKind::Address,
+            ReasonKind::Table,
+            ReasonKind::Address,
+            ReasonKind::Address
         ]
     );
     let interrupt = Fault::decode([0x8800 << 48, 1 << 63 | 0x25 << 32 | 0x6405]).unwrap();

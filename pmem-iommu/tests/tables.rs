@@ -1,7 +1,7 @@
 //! Tables beside a model of pages and a walker of its own, which reads raw words as the specifications say; it looks between any two writes.
 
 use pmem_iommu::table::{
-    Access, AmdV1, ArmStage2, Format, Memory, Pool, Short, Table, TableError, VtdSecondStage, X86,
+    Access, AmdV1, ArmStage2, Format, PageTable, Pool, Short, TableError, TableMemory, VtdSecondStage, X86,
 };
 use proptest::prelude::*;
 use std::cell::RefCell;
@@ -161,7 +161,7 @@ impl Watched {
     }
 }
 
-impl Memory for Watched {
+impl TableMemory for Watched {
     fn read(&self, table: u64, index: u64) -> Option<u64> {
         self.pool.read(table, index)
     }
@@ -244,7 +244,7 @@ fn deed() -> impl Strategy<Value = Deed> {
 }
 
 struct Bench<F> {
-    table: Table<F>,
+    table: PageTable<F>,
     memory: Watched,
     model: BTreeMap<u64, Page>,
     exchanges: bool,
@@ -263,7 +263,7 @@ impl<F: Format> Bench<F> {
             writes: 0,
         };
         let (exchanges, write_only) = (format.exchanges(), format.permits(Access::WRITE));
-        let table = Table::new(format, &mut memory).unwrap();
+        let table = PageTable::new(format, &mut memory).unwrap();
         memory.root = Some(table.root());
         Self { table, memory, model: BTreeMap::new(), exchanges, write_only }
     }
@@ -473,7 +473,7 @@ proptest! {
     ) {
         let words: Vec<AtomicU64> = (0..4000 * 512).map(|_| AtomicU64::new(0)).collect();
         let mut pool = Pool::new(words, BASE);
-        let mut table = Table::new(VtdSecondStage::new(4, 46, 3).unwrap(), &mut pool).unwrap();
+        let mut table = PageTable::new(VtdSecondStage::new(4, 46, 3).unwrap(), &mut pool).unwrap();
         let mut taken: Vec<(u64, u64)> = Vec::new();
         let mut free = |page: u64, pages: u64| {
             let is_free = taken.iter().all(|(first, last)| page > *last || page + pages - 1 < *first);

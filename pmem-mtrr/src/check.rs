@@ -4,7 +4,7 @@ use crate::block::Span;
 use crate::difference::Difference;
 use crate::effective::Effective;
 use crate::kind::{MemType, TypeSet};
-use crate::plan::Want;
+use crate::plan::Requirement;
 use crate::regs::{self, FIXED_RANGES, Fixed, phys_base, phys_mask};
 use crate::setting::Setting;
 use core::fmt;
@@ -228,7 +228,7 @@ impl Setting {
 
     /// Tells `found` what is not as wanted: addresses, what they may be, and what they are. The independent check of a plan: it
     /// looks at registers alone, and knows nothing of how they were found.
-    pub fn unmet(&self, wants: &[Want], mut found: impl FnMut(Span, TypeSet, Effective)) {
+    pub fn unmet(&self, wants: &[Requirement], mut found: impl FnMut(Span, TypeSet, Effective)) {
         for (span, what) in self.map() {
             for want in wants {
                 let part = want.span.and(span);

@@ -45,7 +45,8 @@ pub use difference::Difference;
 pub use effective::Effective;
 pub use kind::{Combined, MemType, PatType, TypeSet, with_pat};
 pub use plan::{
-    Bad, Budgeted, LowRefusal, Optimum, Piece, Plan, Planner, Problem, Refusal, Room, Rung, Want,
+    Budgeted, InvalidProblem, LowRefusal, Optimum, PathNode, Piece, Plan, Planner, Problem, Refusal,
+    Requirement, Workspace,
 };
 pub use regs::{Cap, DefType, Fixed, Register, Registers, Syscfg, Variable, Width};
 pub use setting::{Amd, Setting, Write};

@@ -1,6 +1,6 @@
 //! One space below a host bridge as blocks: what stays is there, what may move is to be placed.
 
-use crate::Span;
+use crate::BusRange;
 use crate::layout::{Block, BlockId, Group, Layout, Leaf};
 use crate::tree::{Function, Index, Mobility, Resource, Slot, Space, Tree, Window, WindowKind};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -100,7 +100,7 @@ impl Blocks {
         root: usize,
         bridge: Option<(Index, BlockId)>,
         space: Space,
-        span: Span,
+        span: BusRange,
         live: &BTreeSet<WindowKey>,
         groups: &BTreeMap<WindowKey, BlockId>,
     ) {
@@ -127,7 +127,7 @@ pub(crate) struct Thing {
     pub(crate) prefetchable: bool,
     /// It can be above 4 GiB.
     pub(crate) wide: bool,
-    pub(crate) span: Option<Span>,
+    pub(crate) span: Option<BusRange>,
 }
 
 impl Thing {
@@ -221,15 +221,15 @@ pub(crate) fn live(tree: &Tree, root: usize, space: Space, free: &BTreeSet<Key>)
 }
 
 /// What no host bridge forwards, and what must be avoided, on the bus.
-pub(crate) fn walls(tree: &Tree, root: usize, space: Space) -> Vec<Span> {
+pub(crate) fn walls(tree: &Tree, root: usize, space: Space) -> Vec<BusRange> {
     let Some(root) = tree.roots.get(root) else { return Vec::new() };
-    let apertures: Vec<Span> = root
+    let apertures: Vec<BusRange> = root
         .apertures
         .iter()
         .filter(|aperture| aperture.space == space)
         .map(|aperture| aperture.span)
         .collect();
-    let all = Span { first: 0, last: u64::MAX };
+    let all = BusRange { first: 0, last: u64::MAX };
     let mut walls = all.without(&apertures);
     for avoid in tree.avoid.iter().filter(|avoid| avoid.space == space) {
         for span in root.through_apertures(space, avoid.span) {

@@ -54,7 +54,7 @@ pub fn give(tree: &mut Tree, bridge: Index, count: u8) -> Option<(u8, u8)> {
 mod tests {
     use super::*;
     use crate::Address;
-    use crate::check::{Fault, check};
+    use crate::check::{ViolationKind, check};
     use crate::tree::{Bridge, Function, Root};
     use proptest::prelude::*;
 
@@ -66,7 +66,7 @@ mod tests {
     }
 
     fn is_right(tree: &Tree) -> bool {
-        check(tree).iter().all(|violation| violation.fault != Fault::Buses)
+        check(tree).iter().all(|violation| violation.fault != ViolationKind::Buses)
     }
 
     proptest! {

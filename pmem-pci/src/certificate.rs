@@ -1,7 +1,7 @@
 //! Why something does not fit, so that a person can check it: the places that there are, what sits in each and must stay, and how many
 //! are needed.
 
-use crate::Span;
+use crate::BusRange;
 use crate::blocks::{Key, Thing, is_reached, walls};
 use crate::check::{Side, of_resource};
 use crate::plan::Goal;
@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Its addresses on the bus, aligned.
-    pub span: Span,
+    pub span: BusRange,
     /// What sits there and cannot be moved; none if it is free.
     pub blockers: Vec<Side>,
 }
@@ -40,7 +40,7 @@ pub struct Reason {
     /// What this rests on.
     pub ground: Ground,
     /// What the host bridge forwards, and is not to be avoided: where it could be.
-    pub room: Vec<Span>,
+    pub room: Vec<BusRange>,
     /// Bytes of it that nothing holds that must stay.
     pub free: u64,
     /// What is wanted of this size, or larger.
@@ -73,10 +73,11 @@ pub fn why(goal: &Goal, keys: &[Key]) -> Vec<Reason> {
 }
 
 fn reason(tree: &Tree, root: usize, space: Space, keys: &[Key]) -> Option<Reason> {
-    let room = Span { first: 0, last: u64::MAX }.without(&walls(tree, root, space));
+    let room = BusRange { first: 0, last: u64::MAX }.without(&walls(tree, root, space));
     let stays = staying(tree, root, space, &keys.iter().map(|(index, _)| *index).collect());
-    let held: Vec<Span> = stays.iter().map(|side| side.span).collect();
-    let free = room.iter().flat_map(|room| room.without(&held)).map(Span::len).fold(0, u64::saturating_add);
+    let held: Vec<BusRange> = stays.iter().map(|side| side.span).collect();
+    let free =
+        room.iter().flat_map(|room| room.without(&held)).map(BusRange::len).fold(0, u64::saturating_add);
     // All that must have a place: what is wanted, and what may be moved.
     let mut all: Vec<(u64, u64, Key)> = Vec::new();
     for (index, function) in tree.functions.iter().enumerate().filter(|(_, f)| f.root == root) {
@@ -130,7 +131,7 @@ fn staying(tree: &Tree, root: usize, space: Space, asked: &BTreeSet<Index>) -> V
 }
 
 /// How many aligned places of a size are free.
-fn count(room: &[Span], size: u64, top: u64, held: &[Span]) -> u64 {
+fn count(room: &[BusRange], size: u64, top: u64, held: &[BusRange]) -> u64 {
     let free = room.iter().flat_map(|room| room.without(held));
     free.filter_map(|free| {
         let first = align_up(free.first, size)?;
@@ -141,12 +142,14 @@ fn count(room: &[Span], size: u64, top: u64, held: &[Span]) -> u64 {
 }
 
 /// The aligned places of a size, and what stays in each.
-fn places(room: &[Span], size: u64, top: u64, stays: &[Side]) -> (Vec<Place>, bool) {
+fn places(room: &[BusRange], size: u64, top: u64, stays: &[Side]) -> (Vec<Place>, bool) {
     let mut out = Vec::new();
     for room in room {
         let mut next = align_up(room.first, size);
         while let Some(first) = next {
-            let Some(span) = Span::sized(first, size).filter(|s| s.last <= room.last.min(top)) else { break };
+            let Some(span) = BusRange::sized(first, size).filter(|s| s.last <= room.last.min(top)) else {
+                break;
+            };
             if out.len() == MOST {
                 return (out, true);
             }

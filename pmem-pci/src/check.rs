@@ -1,6 +1,6 @@
 //! Whether a hierarchy is legal: what overlaps, what lies outside of what it must lie in, each with both sides.
 
-use crate::Span;
+use crate::BusRange;
 use crate::tree::{Function, Index, Resource, Slot, Space, Tree, Window, WindowKind};
 use alloc::vec::Vec;
 use core::fmt;
@@ -32,12 +32,12 @@ pub struct Side {
     /// Ports or memory.
     pub space: Space,
     /// Its addresses, or its bus numbers.
-    pub span: Span,
+    pub span: BusRange,
 }
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Fault {
+pub enum ViolationKind {
     /// Both answer to the same addresses.
     Overlap,
     /// The first does not lie in the second, the bridge's window that is nearest.
@@ -62,7 +62,7 @@ pub enum Fault {
     Buses,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ViolationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Overlap => "overlaps",
@@ -84,7 +84,7 @@ impl fmt::Display for Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Violation {
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: ViolationKind,
     /// With what.
     pub side: Side,
     /// And with what else.
@@ -150,19 +150,19 @@ fn bus(tree: &Tree, root: usize, bridge: Option<Index>, out: &mut Vec<Violation>
             .find(|span| span.overlaps(side.span));
         if let Some(span) = avoided {
             let other = Side { function: None, root, part: Part::Avoid, space: side.space, span };
-            out.push(Violation { fault: Fault::Avoided, side: *side, other: Some(other) });
+            out.push(Violation { fault: ViolationKind::Avoided, side: *side, other: Some(other) });
         }
         inside(tree, root, bridge, side, out);
     }
     let vga = |(index, function): (Index, &Function)| {
         let bridge = function.bridge.as_ref().filter(|bridge| bridge.vga)?;
         let (first, last) = bridge.buses.unwrap_or((0, 0));
-        let span = Span::new(first.into(), last.into())?;
+        let span = BusRange::new(first.into(), last.into())?;
         Some(Side { function: Some(index), root, part: Part::Buses, space: Space::Memory, span })
     };
     let mut forwarding = tree.on_bus(root, bridge).filter_map(vga);
     if let Some(first) = forwarding.next() {
-        out.extend(forwarding.map(|side| Violation { fault: Fault::Vga, side, other: Some(first) }));
+        out.extend(forwarding.map(|side| Violation { fault: ViolationKind::Vga, side, other: Some(first) }));
     }
 }
 
@@ -174,7 +174,7 @@ fn overlaps(sides: &[Side], out: &mut Vec<Violation>) {
         let reaching =
             before.iter().filter(|other| other.space == side.space && other.span.overlaps(side.span));
         if let Some(other) = reaching.max_by_key(|other| other.span.last) {
-            out.push(Violation { fault: Fault::Overlap, side: *side, other: Some(*other) });
+            out.push(Violation { fault: ViolationKind::Overlap, side: *side, other: Some(*other) });
         }
     }
 }
@@ -191,7 +191,7 @@ fn inside(tree: &Tree, root: usize, bridge: Option<Index>, side: &Side, out: &mu
         let near = own.find(|aperture| aperture.span.overlaps(side.span));
         let as_side = |span| Side { function: None, root, part: Part::Aperture, space: side.space, span };
         let other = near.map(|aperture| as_side(aperture.span));
-        let fault = if other.is_some() { Fault::Outside } else { Fault::Unreachable };
+        let fault = if other.is_some() { ViolationKind::Outside } else { ViolationKind::Unreachable };
         out.push(Violation { fault, side: *side, other });
         return;
     };
@@ -209,13 +209,13 @@ fn inside(tree: &Tree, root: usize, bridge: Option<Index>, side: &Side, out: &mu
     match windows().find(covers) {
         Some(window) if window.kind == WindowKind::Prefetchable && !prefetchable => {
             let other = of_window(index, function, window);
-            out.push(Violation { fault: Fault::Prefetched, side: *side, other });
+            out.push(Violation { fault: ViolationKind::Prefetched, side: *side, other });
         }
         Some(window) => {
             let limited = window.kind == WindowKind::Io && bridge.isa && side.span.first < 0x1_0000;
             if limited && side.span.len() > 0x100 && matches!(side.part, Part::Resource(_)) {
                 out.push(Violation {
-                    fault: Fault::Isa,
+                    fault: ViolationKind::Isa,
                     side: *side,
                     other: of_window(index, function, window),
                 });
@@ -229,9 +229,9 @@ fn inside(tree: &Tree, root: usize, bridge: Option<Index>, side: &Side, out: &mu
             let near = near.or_else(|| windows().find(|window| window.kind == wanted));
             let near = near.or_else(|| windows().next());
             let other = near.and_then(|window| of_window(index, function, window));
-            let fault = if other.is_some() { Fault::Outside } else { Fault::Unreachable };
+            let fault = if other.is_some() { ViolationKind::Outside } else { ViolationKind::Unreachable };
             let (first, last) = bridge.buses.unwrap_or((0, 0));
-            let whole = Span::new(first.into(), last.into()).map(|span| Side {
+            let whole = BusRange::new(first.into(), last.into()).map(|span| Side {
                 function: Some(index),
                 root,
                 part: Part::Buses,
@@ -249,20 +249,20 @@ fn registers(index: Index, function: &Function, out: &mut Vec<Violation>) {
         let Some(side) = of_resource(index, function, resource) else { continue };
         let mut add = |fault| out.push(Violation { fault, side, other: None });
         if !resource.fixed && !side.span.first.is_multiple_of(resource.align.max(1)) {
-            add(Fault::Misaligned);
+            add(ViolationKind::Misaligned);
         }
         if side.span.last > resource.top {
-            add(Fault::TooHigh);
+            add(ViolationKind::TooHigh);
         }
     }
     for window in function.bridge.iter().flat_map(|bridge| &bridge.windows) {
         let Some(side) = of_window(index, function, window) else { continue };
         let mut add = |fault| out.push(Violation { fault, side, other: None });
         if side.span.rounded(window.granule) != side.span {
-            add(Fault::Ragged);
+            add(ViolationKind::Ragged);
         }
         if side.span.last > window.top {
-            add(Fault::TooHigh);
+            add(ViolationKind::TooHigh);
         }
     }
 }
@@ -272,7 +272,7 @@ fn numbers(tree: &Tree, index: Index, function: &Function, out: &mut Vec<Violati
     let buses = |index: Index| {
         let function = tree.functions.get(index)?;
         let (first, last) = function.bridge.as_ref()?.buses?;
-        let span = Span::new(first.into(), last.into())?;
+        let span = BusRange::new(first.into(), last.into())?;
         Some(Side {
             function: Some(index),
             root: function.root,
@@ -285,18 +285,18 @@ fn numbers(tree: &Tree, index: Index, function: &Function, out: &mut Vec<Violati
     let above = match function.parent {
         Some(parent) => buses(parent),
         None => tree.roots.get(function.root).and_then(|root| {
-            let span = Span::new(root.buses.0.into(), root.buses.1.into())?;
+            let span = BusRange::new(root.buses.0.into(), root.buses.1.into())?;
             Some(Side { function: None, root: function.root, part: Part::Buses, space: Space::Memory, span })
         }),
     };
     let inner =
         above.map(|above| (above, above.span.covers(side.span) && side.span.first > above.span.first));
     if let Some((above, false)) = inner {
-        out.push(Violation { fault: Fault::Buses, side, other: Some(above) });
+        out.push(Violation { fault: ViolationKind::Buses, side, other: Some(above) });
     }
     let beside = tree.on_bus(function.root, function.parent).filter(|(other, _)| *other < index);
     let shared = beside.filter_map(|(other, _)| buses(other)).find(|other| other.span.overlaps(side.span));
     if let Some(other) = shared {
-        out.push(Violation { fault: Fault::Buses, side, other: Some(other) });
+        out.push(Violation { fault: ViolationKind::Buses, side, other: Some(other) });
     }
 }

@@ -1,6 +1,6 @@
 //! What a change of a hierarchy costs.
 
-use crate::Span;
+use crate::BusRange;
 use crate::blocks::{Key, Thing, holder, live};
 use crate::tree::{Index, Mobility, Resource, Space, Tree, WindowKind};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -79,7 +79,7 @@ pub fn cost(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Cost {
             let depth = old.above(index).count() as u32;
             out.topmost = Some(out.topmost.map_or(depth, |least| least.min(depth)));
             out.writes += window_writes(a.kind, a.span, b.span);
-            out.forwarded = out.forwarded.saturating_add(b.span.map_or(0, Span::len));
+            out.forwarded = out.forwarded.saturating_add(b.span.map_or(0, BusRange::len));
         }
         if had.buses != has.buses {
             let depth = old.above(index).count() as u32;
@@ -141,15 +141,16 @@ fn is_same(had: &Resource, has: &Resource) -> bool {
 }
 
 /// How many addresses are one's and not the other's.
-fn apart(a: Option<Span>, b: Option<Span>) -> u64 {
-    let len = |span: Option<Span>| span.map_or(0, Span::len);
+fn apart(a: Option<BusRange>, b: Option<BusRange>) -> u64 {
+    let len = |span: Option<BusRange>| span.map_or(0, BusRange::len);
     let both = len(a.zip(b).and_then(|(a, b)| a.intersect(b)));
     (len(a) - both).saturating_add(len(b) - both)
 }
 
 /// Registers that a window's change writes: base and limit are one, the upper halves two more, of ports one.
-pub(crate) fn window_writes(kind: WindowKind, old: Option<Span>, new: Option<Span>) -> u64 {
-    let upper = |span: Option<Span>, by: u32| span.map_or((0, 0), |span| (span.first >> by, span.last >> by));
+pub(crate) fn window_writes(kind: WindowKind, old: Option<BusRange>, new: Option<BusRange>) -> u64 {
+    let upper =
+        |span: Option<BusRange>, by: u32| span.map_or((0, 0), |span| (span.first >> by, span.last >> by));
     match kind {
         WindowKind::Memory => 1,
         WindowKind::Io => 1 + u64::from(upper(old, 16) != upper(new, 16)),
@@ -168,7 +169,7 @@ fn headroom(old: &Tree, new: &Tree) -> Vec<Headroom> {
         holding.for_each(|(index, _)| used.extend(tree.above(index)));
     }
     let len = |tree: &Tree, index: Index, kind: WindowKind| {
-        tree.functions.get(index).and_then(|f| f.window(kind)?.span).map_or(0, Span::len)
+        tree.functions.get(index).and_then(|f| f.window(kind)?.span).map_or(0, BusRange::len)
     };
     let is_port = |index: Index| {
         let bridge = new.functions.get(index).and_then(|f| f.bridge.as_ref());

@@ -1,6 +1,6 @@
 //! How windows are cut around what lies in them: what has nothing live behind it makes room, the rest stays as it is where it can.
 
-use crate::Span;
+use crate::BusRange;
 use crate::blocks::{Key, Thing, WindowKey, holder, is_reached, live, walls, windows};
 use crate::tree::{Space, Tree};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -32,11 +32,11 @@ pub(crate) fn cut(
 #[derive(Clone, Copy, Debug)]
 struct Want {
     key: WindowKey,
-    old: Option<Span>,
+    old: Option<BusRange>,
     granule: u64,
     top: u64,
     /// What lies in it, of whole granules.
-    need: Option<Span>,
+    need: Option<BusRange>,
     live: bool,
     /// Something in it has another place than before.
     changed: bool,
@@ -48,15 +48,15 @@ struct Cutter<'t> {
     space: Space,
     live: BTreeSet<WindowKey>,
     /// By window: what lies in it.
-    need: BTreeMap<WindowKey, Span>,
+    need: BTreeMap<WindowKey, BusRange>,
     /// By window, and by `None` for a root bus's apertures: the windows of the bus below that lie in it.
     inside: BTreeMap<Option<WindowKey>, Vec<WindowKey>>,
     /// By window, or root bus: the resources that lie in it.
-    held: BTreeMap<Option<WindowKey>, Vec<Span>>,
+    held: BTreeMap<Option<WindowKey>, Vec<BusRange>>,
     /// Windows in which something has another place than before, and what of it lies on the root bus.
     changed: BTreeSet<WindowKey>,
-    placed: Vec<Span>,
-    cut: BTreeMap<WindowKey, Option<Span>>,
+    placed: Vec<BusRange>,
+    cut: BTreeMap<WindowKey, Option<BusRange>>,
 }
 
 impl<'t> Cutter<'t> {
@@ -115,7 +115,7 @@ impl<'t> Cutter<'t> {
         out
     }
 
-    fn add_need(&mut self, window: Option<WindowKey>, span: Span) {
+    fn add_need(&mut self, window: Option<WindowKey>, span: BusRange) {
         let Some(key) = window else { return };
         let granule = self.want(key).map_or(1, |want| want.granule);
         let span = span.rounded(granule);
@@ -131,10 +131,10 @@ impl<'t> Cutter<'t> {
 
     /// Cuts the windows that lie in a window, or in the apertures of a root bus, and those in them.
     fn bus(&mut self, outer: Option<WindowKey>) -> Option<()> {
-        let room: Vec<Span> = match outer {
+        let room: Vec<BusRange> = match outer {
             None => {
                 let walls = walls(self.tree, self.root, self.space);
-                Span { first: 0, last: u64::MAX }.without(&walls)
+                BusRange { first: 0, last: u64::MAX }.without(&walls)
             }
             Some(key) => self.cut.get(&key).copied().flatten().into_iter().collect(),
         };
@@ -161,9 +161,14 @@ impl<'t> Cutter<'t> {
 }
 
 /// Divides the room of a bus among its windows, around what is held by others.
-fn divide(room: &[Span], held: &[Span], wants: &[Want], capped: bool) -> Option<Vec<Option<Span>>> {
-    let mut out: Vec<Option<Span>> = vec![None; wants.len()];
-    let mut taken: Vec<Span> = held.to_vec();
+fn divide(
+    room: &[BusRange],
+    held: &[BusRange],
+    wants: &[Want],
+    capped: bool,
+) -> Option<Vec<Option<BusRange>>> {
+    let mut out: Vec<Option<BusRange>> = vec![None; wants.len()];
+    let mut taken: Vec<BusRange> = held.to_vec();
     taken.extend(wants.iter().filter_map(|want| want.need));
     if overlapping(&taken) {
         return None;
@@ -196,14 +201,14 @@ fn divide(room: &[Span], held: &[Span], wants: &[Want], capped: bool) -> Option<
         let empty: Vec<usize> = (0..wants.len())
             .filter(|i| wants.get(*i).is_some_and(|w| w.need.is_none() && w.old.is_some()))
             .collect();
-        let kept: Vec<Option<Span>> = empty.iter().map(|i| out.get(*i).copied().flatten()).collect();
-        let others: Vec<Span> = taken.iter().copied().filter(|t| !kept.contains(&Some(*t))).collect();
+        let kept: Vec<Option<BusRange>> = empty.iter().map(|i| out.get(*i).copied().flatten()).collect();
+        let others: Vec<BusRange> = taken.iter().copied().filter(|t| !kept.contains(&Some(*t))).collect();
         let all = share(room, &others, wants, &empty, capped);
-        let value = |spans: &[Option<Span>]| {
-            let lens = || spans.iter().map(|span| span.map_or(0, Span::len));
+        let value = |spans: &[Option<BusRange>]| {
+            let lens = || spans.iter().map(|span| span.map_or(0, BusRange::len));
             (lens().fold(0, u64::saturating_add), lens().min().unwrap_or(0))
         };
-        let as_it_is: Vec<Option<Span>> =
+        let as_it_is: Vec<Option<BusRange>> =
             kept.iter().filter(|span| span.is_some()).chain(&new).copied().collect();
         if value(&all) > value(&as_it_is) {
             taken = others;
@@ -219,7 +224,7 @@ fn divide(room: &[Span], held: &[Span], wants: &[Want], capped: bool) -> Option<
     // What is left of what a window had stays its own.
     for (want, place) in wants.iter().zip(&mut out).filter(|(want, _)| !want.live) {
         if let (Some(need), Some(_)) = (want.need, *place) {
-            let others: Vec<Span> = taken.iter().copied().filter(|t| !t.overlaps(need)).collect();
+            let others: Vec<BusRange> = taken.iter().copied().filter(|t| !t.overlaps(need)).collect();
             let span = kept(room, &others, want, need);
             taken.push(span);
             *place = Some(span);
@@ -228,14 +233,14 @@ fn divide(room: &[Span], held: &[Span], wants: &[Want], capped: bool) -> Option<
     Some(out)
 }
 
-fn overlapping(spans: &[Span]) -> bool {
+fn overlapping(spans: &[BusRange]) -> bool {
     let mut sorted = spans.to_vec();
     sorted.sort_unstable();
     sorted.windows(2).any(|pair| matches!(pair, [a, b] if a.overlaps(*b)))
 }
 
 /// What a window needs, and as much as there is of what it had before, on both sides.
-fn kept(room: &[Span], taken: &[Span], want: &Want, need: Span) -> Span {
+fn kept(room: &[BusRange], taken: &[BusRange], want: &Want, need: BusRange) -> BusRange {
     let Some(old) = want.old.filter(|old| old.overlaps(need)) else { return need };
     let Some(room) = room.iter().find(|room| room.covers(need)) else { return need };
     let mask = want.granule - 1;
@@ -252,35 +257,35 @@ fn kept(room: &[Span], taken: &[Span], want: &Want, need: Span) -> Span {
     // Inwards to whole granules.
     let first = first.checked_add(mask).map_or(need.first, |up| up & !mask).min(need.first);
     let last = (last.wrapping_add(1) & !mask).wrapping_sub(1).max(need.last);
-    Span { first, last }
+    BusRange { first, last }
 }
 
 /// Shares what is free among windows that lost their place: as much as possible in sum, and then to the least of them. On a root bus
 /// none gets more than it had.
 fn share(
-    room: &[Span],
-    taken: &[Span],
+    room: &[BusRange],
+    taken: &[BusRange],
     wants: &[Want],
     displaced: &[usize],
     capped: bool,
-) -> Vec<Option<Span>> {
+) -> Vec<Option<BusRange>> {
     let mut out = vec![None; displaced.len()];
     let all: Vec<&Want> = displaced.iter().filter_map(|i| wants.get(*i)).collect();
     let Some(granule) = all.iter().map(|want| want.granule).max() else { return out };
     let Some(top) = all.iter().map(|want| want.top).min() else { return out };
     let mask = granule - 1;
-    let mut gaps: Vec<Span> = room
+    let mut gaps: Vec<BusRange> = room
         .iter()
         .flat_map(|room| room.without(taken))
         .filter_map(|gap| {
             let first = gap.first.checked_add(mask)? & !mask;
             let last = (gap.last.min(top).wrapping_add(1) & !mask).wrapping_sub(1);
-            Span::new(first, last)
+            BusRange::new(first, last)
         })
         .collect();
     gaps.sort_unstable_by_key(|gap| (core::cmp::Reverse(gap.len()), gap.first));
     // One window in each of the largest gaps; where there are more windows than gaps, the next one goes where most is left for each.
-    let mut shares: Vec<(Span, u64)> = gaps.into_iter().take(all.len()).map(|gap| (gap, 1)).collect();
+    let mut shares: Vec<(BusRange, u64)> = gaps.into_iter().take(all.len()).map(|gap| (gap, 1)).collect();
     if shares.is_empty() {
         return out;
     }
@@ -289,13 +294,13 @@ fn share(
             *n += 1;
         }
     }
-    let mut pieces: Vec<Span> = Vec::new();
+    let mut pieces: Vec<BusRange> = Vec::new();
     for (gap, n) in shares {
         let each = (gap.len() / n) & !mask;
         let mut first = gap.first;
         for k in 0..n {
             let last = if k + 1 == n { gap.last } else { first.wrapping_add(each).wrapping_sub(1) };
-            pieces.extend(Span::new(first, last).filter(|_| each > 0));
+            pieces.extend(BusRange::new(first, last).filter(|_| each > 0));
             first = first.wrapping_add(each);
         }
     }
@@ -305,13 +310,13 @@ fn share(
     order.sort_by_key(|i| all.get(*i).and_then(|want| want.old));
     if pieces.len() < order.len() {
         // Those that had most keep some.
-        order.sort_by_key(|i| core::cmp::Reverse(all.get(*i).and_then(|want| want.old).map(Span::len)));
+        order.sort_by_key(|i| core::cmp::Reverse(all.get(*i).and_then(|want| want.old).map(BusRange::len)));
         order.truncate(pieces.len());
         order.sort_by_key(|i| all.get(*i).and_then(|want| want.old));
     }
     for (i, piece) in order.into_iter().zip(pieces) {
-        let had = all.get(i).and_then(|want| want.old).map_or(0, Span::len);
-        let piece = if capped && piece.len() > had { Span::sized(piece.first, had) } else { Some(piece) };
+        let had = all.get(i).and_then(|want| want.old).map_or(0, BusRange::len);
+        let piece = if capped && piece.len() > had { BusRange::sized(piece.first, had) } else { Some(piece) };
         if let Some(place) = out.get_mut(i) {
             *place = piece;
         }

@@ -1,6 +1,6 @@
 //! The smallest hole that a hypervisor, or firmware, must leave for what has no place.
 
-use crate::Span;
+use crate::BusRange;
 use crate::plan::{Goal, Verdict, plan};
 use crate::sweep::Budget;
 use crate::tree::{Aperture, Space};
@@ -13,7 +13,7 @@ pub fn smallest(goal: &Goal, root: usize, base: u64, granule: u64, budget: &mut 
     let granule = granule.max(1);
     let mut fits = |steps: u64| {
         let len = steps.checked_mul(granule)?;
-        let span = Span::sized(base, len)?;
+        let span = BusRange::sized(base, len)?;
         let mut wider = goal.clone();
         for tree in [&mut wider.old, &mut wider.tree] {
             let host = tree.roots.get_mut(root)?;
@@ -88,7 +88,7 @@ mod tests {
         // Ours against every length, one by one.
         for base in 64..72 {
             let one_by_one = (1..40).find(|len| {
-                let span = Span::sized(base * GIB, len * GIB).unwrap();
+                let span = BusRange::sized(base * GIB, len * GIB).unwrap();
                 let mut wider = cards.clone();
                 for tree in [&mut wider.old, &mut wider.tree] {
                     tree.roots[0].apertures.push(Aperture { space: Space::Memory, span, cpu: span.first });

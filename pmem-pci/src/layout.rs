@@ -1,6 +1,6 @@
 //! Blocks that lie in one space: what is there, what is to be placed, and the windows around them.
 
-use crate::Span;
+use crate::BusRange;
 use alloc::vec::Vec;
 
 /// Which of a layout's blocks.
@@ -28,7 +28,7 @@ pub(crate) struct Group {
     /// Its last address cannot be above.
     pub(crate) top: u64,
     /// It stays as it is, and all in it must fit.
-    pub(crate) hard: Option<Span>,
+    pub(crate) hard: Option<BusRange>,
     pub(crate) blocks: Vec<BlockId>,
 }
 
@@ -60,7 +60,7 @@ impl Layout {
     }
 
     /// Adds addresses at which nothing else may be.
-    pub(crate) fn add_wall(&mut self, group: Option<BlockId>, span: Span) -> BlockId {
+    pub(crate) fn add_wall(&mut self, group: Option<BlockId>, span: BusRange) -> BlockId {
         let leaf = Leaf { size: span.len(), align: 1, floor: 0, top: u64::MAX, at: Some(span.first) };
         self.add(group, Block::Leaf(leaf))
     }
@@ -72,12 +72,12 @@ pub(crate) mod tests {
     use std::collections::BTreeMap;
 
     /// Where a block is, of whole granules; `None` if nothing is in it.
-    fn span_of(layout: &Layout, id: BlockId, at: &BTreeMap<BlockId, u64>) -> Option<Span> {
+    fn span_of(layout: &Layout, id: BlockId, at: &BTreeMap<BlockId, u64>) -> Option<BusRange> {
         match &layout.blocks[id] {
-            Block::Leaf(leaf) => Span::sized(*leaf.at.as_ref().or(at.get(&id))?, leaf.size),
+            Block::Leaf(leaf) => BusRange::sized(*leaf.at.as_ref().or(at.get(&id))?, leaf.size),
             Block::Group(group) => {
                 let inside = group.blocks.iter().filter_map(|id| span_of(layout, *id, at));
-                let hull = inside.reduce(Span::hull).map(|hull| hull.rounded(group.granule));
+                let hull = inside.reduce(BusRange::hull).map(|hull| hull.rounded(group.granule));
                 group.hard.or(hull)
             }
         }
@@ -101,7 +101,7 @@ pub(crate) mod tests {
         });
         bounds
             && buses.chain([(&layout.outermost, None)]).all(|(blocks, hard)| {
-                let spans: Vec<Span> = blocks.iter().filter_map(|id| span_of(layout, *id, at)).collect();
+                let spans: Vec<BusRange> = blocks.iter().filter_map(|id| span_of(layout, *id, at)).collect();
                 let apart = spans.iter().enumerate().all(|(i, a)| spans[..i].iter().all(|b| !a.overlaps(*b)));
                 apart && hard.is_none_or(|hard| spans.iter().all(|span| hard.covers(*span)))
             })

@@ -64,7 +64,7 @@ pub use capability::{
 };
 pub use class::Class;
 pub use header::{Bridge, CardBus, Command, Common, Device, Header, HeaderError, Layout};
-pub use span::Span;
+pub use span::BusRange;
 pub use sweep::Budget;
 pub use window::{IoWindow, MemoryWindow, PrefetchableWindow};
 

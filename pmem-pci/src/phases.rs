@@ -1,6 +1,6 @@
 //! From one set of windows to another, window by window: what an operating system's map of resources needs, which knows no registers.
 
-use crate::Span;
+use crate::BusRange;
 use crate::tree::{Function, Index, Tree, WindowKind};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -13,9 +13,9 @@ pub struct Phase {
     /// Which.
     pub kind: WindowKind,
     /// What it forwards before; `None` if it is closed.
-    pub from: Option<Span>,
+    pub from: Option<BusRange>,
     /// What it forwards after.
-    pub to: Option<Span>,
+    pub to: Option<BusRange>,
 }
 
 /// The changes of windows from one placement to another of the same hierarchy, in order. First each is cut to what it keeps, from the inside

@@ -1,6 +1,6 @@
 //! The three registers of a bridge's window, and the ways from one of their values to another.
 
-use crate::Span;
+use crate::BusRange;
 use crate::tree::{Window, WindowKind};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -45,7 +45,7 @@ pub(crate) fn place(window: &Window) -> Place {
 
 impl Registers {
     /// What a window's registers hold for a span, or when it is closed.
-    pub(crate) fn of(window: &Window, span: Option<Span>) -> Self {
+    pub(crate) fn of(window: &Window, span: Option<BusRange>) -> Self {
         if window.card_bus.is_some() {
             let (base, limit) = span.map_or((u64::from(u32::MAX), 0), |span| (span.first, span.last));
             let whole = |address: u64| (address & !(window.granule - 1)) as u32;
@@ -80,20 +80,21 @@ impl Registers {
     }
 
     /// What a window forwards whose registers hold this.
-    pub(crate) fn span(self, window: &Window) -> Option<Span> {
+    pub(crate) fn span(self, window: &Window) -> Option<BusRange> {
         if window.card_bus.is_some() {
             let step = window.granule - 1;
-            return Span::new(u64::from(self.base_upper) & !step, u64::from(self.limit_upper) | step);
+            return BusRange::new(u64::from(self.base_upper) & !step, u64::from(self.limit_upper) | step);
         }
         let upper = place(window).upper.is_some();
         let (base_upper, limit_upper) =
             if upper { (u64::from(self.base_upper), u64::from(self.limit_upper)) } else { (0, 0) };
         let pair = u64::from(self.pair);
         match window.kind {
-            WindowKind::Io => {
-                Span::new((pair & 0xf0) << 8 | base_upper << 16, pair & 0xf000 | limit_upper << 16 | 0xfff)
-            }
-            _ => Span::new(
+            WindowKind::Io => BusRange::new(
+                (pair & 0xf0) << 8 | base_upper << 16,
+                pair & 0xf000 | limit_upper << 16 | 0xfff,
+            ),
+            _ => BusRange::new(
                 (pair & 0xfff0) << 16 | base_upper << 32,
                 (pair & 0xfff0_0000) | limit_upper << 32 | 0xf_ffff,
             ),
@@ -128,9 +129,9 @@ fn field(registers: &mut Registers, part: Part) -> &mut u32 {
 pub(crate) fn path(
     window: &Window,
     now: Registers,
-    target: Option<Span>,
-    keep: Option<Span>,
-    bound: Option<Span>,
+    target: Option<BusRange>,
+    keep: Option<BusRange>,
+    bound: Option<BusRange>,
 ) -> Option<Vec<(Part, u32, u32)>> {
     let fits = |registers: Registers| match (registers.span(window), bound) {
         (None, _) => keep.is_none(),

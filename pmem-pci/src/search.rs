@@ -3,7 +3,7 @@
 //! A resource that lies free on both sides can be pushed to one of them without harm, so that the places worth trying are those that begin
 //! after an edge of something, or end before it, up to alignment.
 
-use crate::Span;
+use crate::BusRange;
 use crate::blocks::{Blocks, Key};
 use crate::layout::{Block, BlockId, Leaf};
 use crate::span::align_up;
@@ -45,7 +45,7 @@ pub(crate) fn improve<R: Ord, T>(
         free.iter().map(|(id, key, _)| (*key, edges(blocks, tree, &parents, *id))).collect();
     let places = |key: &Key, leaf: &Leaf, at: &BTreeMap<Key, u64>| {
         let beside = free.iter().filter(|(_, other, _)| other != key).filter_map(|(_, other, leaf)| {
-            let span = Span::sized(*at.get(other)?, leaf.size)?;
+            let span = BusRange::sized(*at.get(other)?, leaf.size)?;
             Some([Some(span.first), span.last.checked_add(1)])
         });
         let mut edges = edges.get(key).cloned().unwrap_or_default();
@@ -113,7 +113,7 @@ fn parents(blocks: &Blocks) -> BTreeMap<BlockId, BlockId> {
 /// Edges of what lies beside a block, and beside the windows it is in, and of what those windows were.
 fn edges(blocks: &Blocks, tree: &Tree, parents: &BTreeMap<BlockId, BlockId>, id: BlockId) -> BTreeSet<u64> {
     let mut out = BTreeSet::new();
-    let mut add = |span: Span, granule: u64| {
+    let mut add = |span: BusRange, granule: u64| {
         for edge in [Some(span.first), span.last.checked_add(1)].into_iter().flatten() {
             out.extend(
                 [Some(edge), align_up(edge, granule), Some(edge & !(granule - 1))].into_iter().flatten(),
@@ -148,11 +148,11 @@ fn edges(blocks: &Blocks, tree: &Tree, parents: &BTreeMap<BlockId, BlockId>, id:
 }
 
 /// What is there of a block.
-fn there(blocks: &Blocks, id: BlockId) -> Option<Span> {
+fn there(blocks: &Blocks, id: BlockId) -> Option<BusRange> {
     match blocks.layout.blocks.get(id)? {
-        Block::Leaf(leaf) => Span::sized(leaf.at?, leaf.size),
+        Block::Leaf(leaf) => BusRange::sized(leaf.at?, leaf.size),
         Block::Group(group) => {
-            let inside = group.blocks.iter().filter_map(|id| there(blocks, *id)).reduce(Span::hull);
+            let inside = group.blocks.iter().filter_map(|id| there(blocks, *id)).reduce(BusRange::hull);
             group.hard.or(inside.map(|hull| hull.rounded(group.granule)))
         }
     }

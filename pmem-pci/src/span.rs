@@ -4,14 +4,14 @@ use core::fmt;
 
 /// Addresses, ports or bus numbers from a first to a last one; never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Span {
+pub struct BusRange {
     /// The first.
     pub first: u64,
     /// The last.
     pub last: u64,
 }
 
-impl Span {
+impl BusRange {
     /// From the first to the last; `None` if the last is before the first.
     #[must_use]
     pub const fn new(first: u64, last: u64) -> Option<Self> {
@@ -104,7 +104,7 @@ impl Span {
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for BusRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.last.checked_add(1) {
             Some(end) => write!(f, "[{:#x}, {end:#x})", self.first),

@@ -5,7 +5,7 @@
 //! loses accesses); where the upper halves of a 64-bit window change too, each value on the way covers what is live, and reaches nothing that
 //! others decode. A bridge stays on while its own register moves, for whatever is below it would be lost.
 
-use crate::Span;
+use crate::BusRange;
 use crate::blocks::{Key, live};
 use crate::cost::moved;
 use crate::registers::{Part, Registers, apply, path, place};
@@ -30,7 +30,7 @@ pub struct Step {
 
 /// Why there is no way from one to the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stuck {
+pub struct StuckWindow {
     /// The bridge whose window cannot be changed while something behind it is live.
     pub bridge: Index,
     /// Which window.
@@ -48,7 +48,7 @@ const MEMORY: u16 = 2;
 ///
 /// # Errors
 /// A window with something behind it that must not be stopped.
-pub fn bystanders(old: &Tree, new: &Tree) -> Result<BTreeSet<Index>, Stuck> {
+pub fn bystanders(old: &Tree, new: &Tree) -> Result<BTreeSet<Index>, StuckWindow> {
     let mut out = BTreeSet::new();
     loop {
         match steps(old, new, &out) {
@@ -79,7 +79,7 @@ pub fn bystanders(old: &Tree, new: &Tree) -> Result<BTreeSet<Index>, Stuck> {
 ///
 /// # Errors
 /// A window that cannot be changed without losing what is live behind it: see [`bystanders`].
-pub fn steps(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<Vec<Step>, Stuck> {
+pub fn steps(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<Vec<Step>, StuckWindow> {
     let Stages { mut withdraw, install } = stages(old, new, bystanders)?;
     withdraw.extend(install);
     Ok(withdraw)
@@ -98,7 +98,7 @@ pub struct Stages {
 ///
 /// # Errors
 /// As for [`steps`].
-pub fn stages(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<Stages, Stuck> {
+pub fn stages(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<Stages, StuckWindow> {
     let mut out = Vec::new();
     let keys: BTreeSet<Key> = moved(old, new).collect();
     let mut off = stopped(old, new, &keys);
@@ -113,7 +113,7 @@ pub fn stages(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<St
         out.extend(command(new, *index, *bits, false));
     }
     out.extend(switched(old, &keys, false));
-    let mut lives: BTreeMap<(Index, usize), Span> = BTreeMap::new();
+    let mut lives: BTreeMap<(Index, usize), BusRange> = BTreeMap::new();
     for root in 0..old.roots.len() {
         for space in [Space::Io, Space::Memory] {
             lives.extend(live_hulls(old, root, space, &keys, bystanders));
@@ -186,7 +186,7 @@ struct Walk<'t> {
     old: &'t Tree,
     new: &'t Tree,
     /// What is live in each.
-    lives: BTreeMap<(Index, usize), Span>,
+    lives: BTreeMap<(Index, usize), BusRange>,
     /// What each holds that was written.
     held: BTreeMap<(Index, usize), Registers>,
     out: Vec<Step>,
@@ -194,13 +194,13 @@ struct Walk<'t> {
 
 impl Walk<'_> {
     /// What a window forwards now.
-    fn now(&self, index: Index, n: usize) -> Option<Span> {
+    fn now(&self, index: Index, n: usize) -> Option<BusRange> {
         let window = window(self.old, index, n)?;
         self.held.get(&(index, n)).map_or(window.span, |held| held.span(&window))
     }
 
     /// Takes from a window what it is not to have, and closes it where nothing is left.
-    fn shrink(&mut self, index: Index, n: usize) -> Result<(), Stuck> {
+    fn shrink(&mut self, index: Index, n: usize) -> Result<(), StuckWindow> {
         let (Some(from), Some(to)) = (window(self.old, index, n), window(self.new, index, n)) else {
             return Ok(());
         };
@@ -209,7 +209,7 @@ impl Walk<'_> {
     }
 
     /// Gives a window all that it is to have.
-    fn grow(&mut self, index: Index, n: usize) -> Result<(), Stuck> {
+    fn grow(&mut self, index: Index, n: usize) -> Result<(), StuckWindow> {
         let Some(to) = window(self.new, index, n) else { return Ok(()) };
         self.change(index, n, to.span, to.span)
     }
@@ -220,19 +220,19 @@ impl Walk<'_> {
         &mut self,
         index: Index,
         n: usize,
-        target: Option<Span>,
-        bound: Option<Span>,
-    ) -> Result<(), Stuck> {
+        target: Option<BusRange>,
+        bound: Option<BusRange>,
+    ) -> Result<(), StuckWindow> {
         let Some(window) = window(self.new, index, n) else { return Ok(()) };
         if self.now(index, n) == target {
             return Ok(());
         }
         let live = self.lives.get(&(index, n)).copied();
-        let inside: Vec<(Index, usize, Span)> = self.inside(index, n);
-        let keep = inside.iter().map(|(.., span)| *span).chain(live).reduce(Span::hull);
+        let inside: Vec<(Index, usize, BusRange)> = self.inside(index, n);
+        let keep = inside.iter().map(|(.., span)| *span).chain(live).reduce(BusRange::hull);
         let from = window_as_it_was(self.old, index, n);
         let now = self.held.get(&(index, n)).copied().unwrap_or_else(|| Registers::of(&window, from));
-        let stuck = Stuck { bridge: index, window: window.kind };
+        let stuck = StuckWindow { bridge: index, window: window.kind };
         let found = match path(&window, now, target, keep, bound) {
             Some(found) => found,
             None => {
@@ -260,7 +260,7 @@ impl Walk<'_> {
     }
 
     /// The open windows of bridges on the bus below that lie in one.
-    fn inside(&self, index: Index, n: usize) -> Vec<(Index, usize, Span)> {
+    fn inside(&self, index: Index, n: usize) -> Vec<(Index, usize, BusRange)> {
         let (Some(own), Some(function)) = (self.now(index, n), self.old.functions.get(index)) else {
             return Vec::new();
         };
@@ -276,7 +276,7 @@ impl Walk<'_> {
     }
 }
 
-fn window_as_it_was(tree: &Tree, index: Index, n: usize) -> Option<Span> {
+fn window_as_it_was(tree: &Tree, index: Index, n: usize) -> Option<BusRange> {
     window(tree, index, n)?.span
 }
 
@@ -291,8 +291,8 @@ fn live_hulls(
     space: Space,
     moved: &BTreeSet<Key>,
     bystanders: &BTreeSet<Index>,
-) -> BTreeMap<(Index, usize), Span> {
-    let mut out: BTreeMap<(Index, usize), Span> = BTreeMap::new();
+) -> BTreeMap<(Index, usize), BusRange> {
+    let mut out: BTreeMap<(Index, usize), BusRange> = BTreeMap::new();
     let live = live(tree, root, space, moved);
     for (index, function) in tree.functions.iter().enumerate().filter(|(_, f)| f.root == root && !f.absent) {
         if function.mobility.weight() == Some(0) || bystanders.contains(&index) {
@@ -421,8 +421,9 @@ fn registers(old: &Tree, new: &Tree, index: Index, slot: Slot, out: &mut Vec<Ste
         // A bridge's register moves while it decodes: through addresses that nothing else has.
         (true, Some(had)) if function.bridge.is_some() && had >> 32 == at >> 32 => out.push(low),
         (true, Some(had)) if function.bridge.is_some() => {
-            let through =
-                |at: u64| Span::sized(at, resource.size).is_some_and(|span| is_free(old, new, index, span));
+            let through = |at: u64| {
+                BusRange::sized(at, resource.size).is_some_and(|span| is_free(old, new, index, span))
+            };
             let low_first = at & 0xffff_ffff | had & !0xffff_ffff;
             let high_first = had & 0xffff_ffff | at & !0xffff_ffff;
             if through(high_first) || !through(low_first) {
@@ -436,7 +437,7 @@ fn registers(old: &Tree, new: &Tree, index: Index, slot: Slot, out: &mut Vec<Ste
 }
 
 /// Whether nothing decodes an address on a function's bus, neither before nor after.
-fn is_free(old: &Tree, new: &Tree, index: Index, span: Span) -> bool {
+fn is_free(old: &Tree, new: &Tree, index: Index, span: BusRange) -> bool {
     [old, new].iter().all(|tree| {
         let Some(function) = tree.functions.get(index) else { return false };
         crate::check::on_bus(tree, function.root, function.parent)

@@ -6,7 +6,7 @@
 //! begins, modulo its largest alignment: that is found once for each remainder.
 
 use crate::layout::{Block, BlockId, Group, Layout, Leaf};
-use crate::span::{Span, align_up};
+use crate::span::{BusRange, align_up};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -78,8 +78,8 @@ fn slack(layout: &Layout) -> u64 {
     let leaves = || {
         layout.blocks.iter().filter_map(|block| if let Block::Leaf(leaf) = block { Some(leaf) } else { None })
     };
-    let there: Vec<Span> = leaves().filter_map(|leaf| Span::sized(leaf.at?, leaf.size)).collect();
-    let free = Span { first: 0, last: u64::MAX }.without(&there);
+    let there: Vec<BusRange> = leaves().filter_map(|leaf| BusRange::sized(leaf.at?, leaf.size)).collect();
+    let free = BusRange { first: 0, last: u64::MAX }.without(&there);
     let free: u128 = free.iter().map(|gap| u128::from(gap.last - gap.first) + 1).sum();
     let asked: u128 = leaves().filter(|leaf| leaf.at.is_none()).map(|leaf| u128::from(leaf.size)).sum();
     u64::try_from(free.saturating_sub(asked)).unwrap_or(u64::MAX)
@@ -91,7 +91,7 @@ struct Kind {
     /// Something in it is to be placed.
     has_free: bool,
     /// What is there of it, of whole granules.
-    hull: Option<Span>,
+    hull: Option<BusRange>,
     /// The largest alignment in it.
     align: u64,
     /// The least of the highest addresses in it.
@@ -113,9 +113,9 @@ struct Level {
 #[derive(Clone, Debug, Default)]
 struct Parts {
     /// What is there, in order.
-    there: Vec<Span>,
+    there: Vec<BusRange>,
     /// Windows in which something is there, and more is to be placed, in order.
-    grown: Vec<(Span, BlockId)>,
+    grown: Vec<(BusRange, BlockId)>,
     /// What is to be placed: first what can be anywhere, then those windows.
     items: Vec<BlockId>,
     /// How many can be anywhere.
@@ -171,7 +171,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
             let kind = match block {
                 Block::Leaf(leaf) => Kind {
                     has_free: leaf.at.is_none(),
-                    hull: leaf.at.and_then(|at| Span::sized(at, leaf.size)),
+                    hull: leaf.at.and_then(|at| BusRange::sized(at, leaf.size)),
                     align: leaf.align,
                     top: leaf.top,
                     floor: (leaf.floor, leaf.floor),
@@ -410,8 +410,9 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         let grown = item.checked_sub(parts.loose).and_then(|i| parts.grown.get(i));
         let mut at = reached;
         // The next window that is there, and has more to come, ends what can be placed before it.
-        let is_left =
-            |(i, _): &(usize, &(Span, BlockId))| set >> (parts.loose + i) & 1 == 0 && parts.loose + i != item;
+        let is_left = |(i, _): &(usize, &(BusRange, BlockId))| {
+            set >> (parts.loose + i) & 1 == 0 && parts.loose + i != item
+        };
         let wall = parts.grown.iter().enumerate().find(is_left).map(|(_, (hull, _))| *hull);
         loop {
             let there = parts.there.get(at.passed).copied();
@@ -557,7 +558,7 @@ mod tests {
     /// (group above, log2 of granule, hard).
     fn layout(groups: &[(usize, u32, bool)], leaves: &[(usize, u32, Option<u64>, u8)]) -> Layout {
         let mut out = Layout::default();
-        out.add_wall(None, Span { first: ROOM, last: u64::MAX });
+        out.add_wall(None, BusRange { first: ROOM, last: u64::MAX });
         let mut ids = Vec::new();
         for (above, granule, _) in groups {
             let above = if ids.is_empty() { None } else { ids.get(above % (ids.len() + 1)).copied() };
@@ -585,7 +586,7 @@ mod tests {
             |(groups, leaves)| {
                 let mut made = layout(&groups, &leaves);
                 // A few windows stay as they are, where that is legal.
-                let hulls: Vec<Option<Span>> = {
+                let hulls: Vec<Option<BusRange>> = {
                     let mut budget = Budget::steps(1);
                     let sweep = Sweep::new(&made, &mut budget, false);
                     (0..made.blocks.len()).map(|id| sweep.kind(id).hull).collect()

@@ -3,7 +3,7 @@
 //! Addresses are those of the bus, as registers hold them, for it is there that alignment counts (PCI Local Bus 3.0, 6.2.5.1); a host bridge's
 //! [`Aperture`]s say where the CPU sees them.
 
-use crate::{Address, Span};
+use crate::{Address, BusRange};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -67,8 +67,8 @@ pub struct Resource {
 impl Resource {
     /// Its addresses.
     #[must_use]
-    pub fn span(&self) -> Option<Span> {
-        Span::sized(self.at?, self.size)
+    pub fn span(&self) -> Option<BusRange> {
+        BusRange::sized(self.at?, self.size)
     }
 
     /// Whether it can be above 4 GiB.
@@ -117,7 +117,7 @@ pub struct Window {
     /// Which it is.
     pub kind: WindowKind,
     /// What it forwards; `None` if it is closed.
-    pub span: Option<Span>,
+    pub span: Option<BusRange>,
     /// Its step, a power of two.
     pub granule: u64,
     /// The last address that its registers can hold.
@@ -269,7 +269,7 @@ pub struct Aperture {
     /// Ports or memory.
     pub space: Space,
     /// Its addresses on the bus.
-    pub span: Span,
+    pub span: BusRange,
     /// Where the CPU sees the first of them.
     pub cpu: u64,
 }
@@ -300,13 +300,13 @@ impl Root {
 
     /// Where the CPU sees addresses of the bus.
     #[must_use]
-    pub fn to_cpu(&self, space: Space, span: Span) -> Option<Span> {
+    pub fn to_cpu(&self, space: Space, span: BusRange) -> Option<BusRange> {
         span.shifted(self.offset(space, span.first))
     }
 
     /// Where what the CPU sees is on the bus.
     #[must_use]
-    pub fn to_bus(&self, space: Space, span: Span) -> Option<Span> {
+    pub fn to_bus(&self, space: Space, span: BusRange) -> Option<BusRange> {
         let mut own = self.apertures.iter().filter(|a| a.space == space);
         let back = |a: &Aperture| a.span.first.wrapping_sub(a.cpu);
         let inside = own.clone().find(|a| span.first.wrapping_sub(a.cpu) < a.span.len());
@@ -321,9 +321,9 @@ impl Root {
     }
 
     /// Where on the bus addresses are that the CPU sees through its apertures.
-    pub fn through_apertures(&self, space: Space, span: Span) -> impl Iterator<Item = Span> + '_ {
+    pub fn through_apertures(&self, space: Space, span: BusRange) -> impl Iterator<Item = BusRange> + '_ {
         self.apertures.iter().filter(move |aperture| aperture.space == space).filter_map(move |aperture| {
-            let seen = Span::sized(aperture.cpu, aperture.span.len())?.intersect(span)?;
+            let seen = BusRange::sized(aperture.cpu, aperture.span.len())?.intersect(span)?;
             seen.shifted(aperture.span.first.wrapping_sub(aperture.cpu))
         })
     }
@@ -355,7 +355,7 @@ pub struct Avoid {
     /// Ports or memory.
     pub space: Space,
     /// The addresses, as the CPU sees them.
-    pub span: Span,
+    pub span: BusRange,
     /// What lies there does not work, so that it is wrong even where firmware put it; else it is only left alone.
     pub strict: bool,
 }

@@ -4,7 +4,7 @@ use pmem_pci::linux::{Event, Map, ResourceId, Rules, predict};
 use pmem_pci::tree::{
     Aperture, Avoid, Bridge, Function, Resource, Root, Slot, Space, Tree, Window, WindowKind,
 };
-use pmem_pci::{Address, Span};
+use pmem_pci::{Address, BusRange};
 
 const MIB: u64 = 1 << 20;
 const LOW: u64 = 0xffff_ffff;
@@ -13,8 +13,8 @@ fn at(device: u8, function: u8) -> Address {
     Address { segment: 0, bus: 0, device, function }
 }
 
-fn span(first: u64, last: u64) -> Span {
-    Span { first, last }
+fn span(first: u64, last: u64) -> BusRange {
+    BusRange { first, last }
 }
 
 fn root(apertures: &[(u64, u64)]) -> Tree {
@@ -46,7 +46,7 @@ fn port(
     address: Address,
     bus: u8,
     hot_plug: bool,
-    windows: (Option<Span>, Option<Span>),
+    windows: (Option<BusRange>, Option<BusRange>),
 ) -> usize {
     let window = |kind, span, top| Window { kind, span, granule: MIB, top, card_bus: None };
     let windows = vec![
@@ -151,7 +151,7 @@ fn ports_that_are_only_kept_undo_a_resize_of_some_versions() {
     for (minor, undone) in [(14, false), (15, true), (17, true), (18, true), (19, false)] {
         let outcome = predict(&Map::new(&tree), &Rules::of(6, minor), event);
         assert_eq!(outcome.put_back, undone, "6.{minor}");
-        let large = outcome.map.span(ResourceId::Slot(card, Slot::Bar(0))).map(Span::len);
+        let large = outcome.map.span(ResourceId::Slot(card, Slot::Bar(0))).map(BusRange::len);
         assert_eq!(large, Some(if undone { 256 * MIB } else { 8 << 30 }), "6.{minor}");
     }
 }

@@ -4,7 +4,7 @@ use pmem_pci::linux::{Event, Map, Rules, predict};
 use pmem_pci::tree::{
     Aperture, Avoid, Bridge, Function, Index, Mobility, Resource, Root, Slot, Space, Tree, Window, WindowKind,
 };
-use pmem_pci::{Address, Span};
+use pmem_pci::{Address, BusRange};
 use std::path::PathBuf;
 
 const HIGH: u64 = u64::MAX;
@@ -14,7 +14,7 @@ fn hex(text: &str) -> u64 {
     u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap()
 }
 
-fn resource(slot: u8, span: Span, flags: u64) -> Resource {
+fn resource(slot: u8, span: BusRange, flags: u64) -> Resource {
     let io = flags & 0x100 != 0;
     Resource {
         slot: Slot::Bar(slot),
@@ -59,7 +59,7 @@ fn functions(log: &str, name: &str) -> Vec<Function> {
             let (first, last, flags) = (hex(words[1]), hex(words[2]), hex(words[3]));
             let function = out.last_mut().unwrap();
             // What is released keeps its size, and begins at 0.
-            let span = (flags != 0 && first != 0).then_some(Span { first, last });
+            let span = (flags != 0 && first != 0).then_some(BusRange { first, last });
             if words[0] == "win" {
                 function.bridge.as_mut().unwrap().windows[windows].span = span;
                 windows += 1;
@@ -88,24 +88,28 @@ fn tree(log: &str, name: &str) -> Tree {
     number(&functions, 0, &mut 1, &mut buses);
     let mut tree = Tree::default();
     let mut root = Root { segment: 0, buses: (0, 255), apertures: Vec::new() };
-    let io = Span { first: 0x1000, last: 0xffff };
+    let io = BusRange { first: 0x1000, last: 0xffff };
     root.apertures.push(Aperture { space: Space::Io, span: io, cpu: io.first });
     for line in log.lines().filter_map(|line| line.strip_prefix("IOMEM ")) {
         let Some(range) = line.strip_suffix(" : PCI Bus 0000:00") else { continue };
         let (first, last) = range.split_once('-').unwrap();
-        let span = Span { first: hex(first), last: hex(last) };
+        let span = BusRange { first: hex(first), last: hex(last) };
         if !root.apertures.iter().any(|aperture| aperture.span == span) {
             root.apertures.push(Aperture { space: Space::Memory, span, cpu: span.first });
         }
     }
     tree.roots.push(root);
-    tree.avoid.push(Avoid { space: Space::Memory, span: Span { first: 0, last: 0xf_ffff }, strict: false });
+    tree.avoid.push(Avoid {
+        space: Space::Memory,
+        span: BusRange { first: 0, last: 0xf_ffff },
+        strict: false,
+    });
     // What the log's list has on the root bus and no function above has: BARs that the sections leave out.
     for line in log.lines().filter_map(|line| line.strip_prefix("IOMEM ")) {
         let Some((range, name)) = line.trim().split_once(" : ") else { continue };
         let Ok(address) = name.parse::<Address>() else { continue };
         let (first, last) = range.split_once('-').unwrap();
-        let span = Span { first: hex(first), last: hex(last) };
+        let span = BusRange { first: hex(first), last: hex(last) };
         let Some(function) = functions.iter_mut().find(|f| f.address == address) else { continue };
         if !function.resources.iter().any(|r| r.span() == Some(span)) && address.bus == 0 {
             function.resources.push(resource(5, span, 0x200));
@@ -141,7 +145,7 @@ fn plug(tree: &mut Tree, log: &str, port: &str) -> Index {
             let flags = 0x200
                 | if rest.contains("64bit") { 0x10_0000 } else { 0 }
                 | if rest.contains("pref") { 0x2000 } else { 0 };
-            let mut new = resource(n, Span { first: 0, last: hex(last) }, flags);
+            let mut new = resource(n, BusRange { first: 0, last: hex(last) }, flags);
             new.at = None;
             card.resources.push(new);
         }
@@ -219,9 +223,9 @@ fn same(ours: &Map, log: &str, state: &str, name: &str) {
         let (low, high) = (bytes("w20="), bytes("up="));
         let half = |bytes: &[u8]| u64::from(u16::from_le_bytes([bytes[0], bytes[1]]) & 0xfff0) << 16;
         let word = |bytes: &[u8]| u64::from(u32::from_le_bytes(bytes.try_into().unwrap())) << 32;
-        let memory = Span::new(half(&low[0..]), half(&low[2..]) | 0xf_ffff);
+        let memory = BusRange::new(half(&low[0..]), half(&low[2..]) | 0xf_ffff);
         let prefetchable =
-            Span::new(half(&low[4..]) | word(&high[..4]), half(&low[6..]) | 0xf_ffff | word(&high[4..]));
+            BusRange::new(half(&low[4..]) | word(&high[..4]), half(&low[6..]) | 0xf_ffff | word(&high[4..]));
         let registers = ours.registers();
         let had = |kind| registers.functions[index].window(kind).and_then(|w| w.span);
         if registers.functions[index].bridge.is_some() {

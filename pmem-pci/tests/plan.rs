@@ -8,7 +8,7 @@ use pmem_pci::steps::{Step, bystanders, steps, undo};
 use pmem_pci::tree::{
     Aperture, Bridge, Function, Index, Mobility, Resource, Root, Slot, Space, Tree, Window, WindowKind,
 };
-use pmem_pci::{Address, Budget, Span};
+use pmem_pci::{Address, Budget, BusRange};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -54,16 +54,16 @@ fn window_of(tree: &Tree, function: &Function, demoted: bool, prefetchable: bool
 /// Whether everything that has a place could be there: windows are the hulls of what lies in them, siblings are apart, and the host bridge
 /// forwards it all. `demoted` says which lie in a memory window.
 fn is_possible(tree: &Tree, demoted: &BTreeSet<(Index, Slot)>) -> bool {
-    let mut hulls: Vec<Vec<Option<Span>>> = tree
+    let mut hulls: Vec<Vec<Option<BusRange>>> = tree
         .functions
         .iter()
         .map(|f| vec![None; f.bridge.as_ref().map_or(0, |bridge| bridge.windows.len())])
         .collect();
-    let mut on_root: Vec<Span> = Vec::new();
-    let mut inside: Vec<Vec<Vec<Span>>> =
+    let mut on_root: Vec<BusRange> = Vec::new();
+    let mut inside: Vec<Vec<Vec<BusRange>>> =
         hulls.iter().map(|windows| vec![Vec::new(); windows.len()]).collect();
     for (index, function) in tree.functions.iter().enumerate().rev() {
-        let mut spans: Vec<(Span, bool, bool)> = function
+        let mut spans: Vec<(BusRange, bool, bool)> = function
             .resources
             .iter()
             .filter_map(|r| Some((r.span()?, r.prefetchable, demoted.contains(&(index, r.slot)))))
@@ -73,7 +73,7 @@ fn is_possible(tree: &Tree, demoted: &BTreeSet<(Index, Slot)>) -> bool {
             if own.iter().enumerate().any(|(i, a)| own[..i].iter().any(|b| a.overlaps(*b))) {
                 return false;
             }
-            let hull = own.iter().copied().reduce(Span::hull).map(|hull| hull.rounded(window.granule));
+            let hull = own.iter().copied().reduce(BusRange::hull).map(|hull| hull.rounded(window.granule));
             hulls[index][n] = hull;
             spans.extend(hull.map(|hull| (hull, window.kind == WindowKind::Prefetchable, false)));
         }
@@ -168,7 +168,8 @@ fn shape() -> impl Strategy<Value = Shape> {
 
 fn build((bridges, functions, wanted, at, split): &Shape) -> Option<Goal> {
     let mut tree = Tree::default();
-    let aperture = |first, last| Aperture { space: Space::Memory, span: Span { first, last }, cpu: first };
+    let aperture =
+        |first, last| Aperture { space: Space::Memory, span: BusRange { first, last }, cpu: first };
     let apertures =
         if *split { vec![aperture(0, 9), aperture(12, ROOM - 1)] } else { vec![aperture(0, ROOM - 1)] };
     tree.roots.push(Root { segment: 0, buses: (0, 255), apertures });
@@ -197,7 +198,7 @@ fn build((bridges, functions, wanted, at, split): &Shape) -> Option<Goal> {
     // Windows as they are: around what lies in them.
     for index in (0..bridges.len()).rev() {
         for n in 0..tree.functions[index].bridge.as_ref()?.windows.len() {
-            let mut hull: Option<Span> = None;
+            let mut hull: Option<BusRange> = None;
             for function in &tree.functions {
                 let inner = function
                     .bridge
@@ -243,7 +244,7 @@ struct Wire {
 
 const MIB: u64 = 1 << 20;
 
-fn encode(span: Option<Span>) -> Registers {
+fn encode(span: Option<BusRange>) -> Registers {
     let Some(span) = span else { return Registers { pair: 0xfff0, ..Registers::default() } };
     let pair = (span.first >> 16) as u32 & 0xfff0 | span.last as u32 & 0xfff0_0000;
     Registers { pair, base_upper: (span.first >> 32) as u32, limit_upper: (span.last >> 32) as u32 }
@@ -299,7 +300,7 @@ impl Wire {
                 let upper = |upper: u32| if prefetchable { u64::from(upper) << 32 } else { 0 };
                 let first = u64::from(pair & 0xfff0) << 16 | upper(base_upper);
                 let last = u64::from(pair & 0xfff0_0000) | upper(limit_upper) | 0xf_ffff;
-                window.span = Span::new(first, last);
+                window.span = BusRange::new(first, last);
             }
         }
         tree
@@ -362,7 +363,7 @@ fn map_on_the_way(old: &Tree, plan: &Plan) -> Result<(), TestCaseError> {
 fn in_mib(goal: &Goal, base: u64) -> Goal {
     let mut tree = goal.tree.clone();
     let at = |address: u64| (address + base) * MIB;
-    let span = |span: Span| Span { first: at(span.first), last: at(span.last) + MIB - 1 };
+    let span = |span: BusRange| BusRange { first: at(span.first), last: at(span.last) + MIB - 1 };
     for aperture in &mut tree.roots[0].apertures {
         aperture.span = span(aperture.span);
         aperture.cpu = aperture.span.first;
@@ -425,14 +426,15 @@ proptest! {
 
 /// A certificate is true, counted anew place by place from the hierarchy alone.
 fn holds(goal: &Goal, reason: &Reason) -> Result<(), TestCaseError> {
-    let stays: Vec<Span> = goal
+    let stays: Vec<BusRange> = goal
         .tree
         .functions
         .iter()
         .filter(|f| f.mobility == Mobility::Pinned)
         .flat_map(|f| f.resources.iter().filter_map(Resource::span))
         .collect();
-    let apertures: Vec<Span> = goal.tree.roots[0].apertures.iter().map(|aperture| aperture.span).collect();
+    let apertures: Vec<BusRange> =
+        goal.tree.roots[0].apertures.iter().map(|aperture| aperture.span).collect();
     let free_mib = apertures
         .iter()
         .flat_map(|aperture| (aperture.first..=aperture.last).step_by(MIB as usize))
@@ -446,11 +448,11 @@ fn holds(goal: &Goal, reason: &Reason) -> Result<(), TestCaseError> {
         .filter(|f| f.mobility != Mobility::Pinned)
         .flat_map(|f| f.resources.iter().map(|r| r.size))
         .collect();
-    let places: Vec<Span> = (0..1u64 << 14)
-        .map(|n| Span { first: n * reason.size, last: n * reason.size + reason.size - 1 })
+    let places: Vec<BusRange> = (0..1u64 << 14)
+        .map(|n| BusRange { first: n * reason.size, last: n * reason.size + reason.size - 1 })
         .filter(|place| apertures.iter().any(|aperture| aperture.covers(*place)))
         .collect();
-    let is_free = |place: &&Span| !stays.iter().any(|span| span.overlaps(**place));
+    let is_free = |place: &&BusRange| !stays.iter().any(|span| span.overlaps(**place));
     let free = places.iter().filter(is_free).count();
     let needs = movable.iter().filter(|size| **size >= reason.size).count();
     match reason.ground {
@@ -459,7 +461,7 @@ fn holds(goal: &Goal, reason: &Reason) -> Result<(), TestCaseError> {
         // Which the other test has tried one by one.
         Ground::Exhausted => prop_assert!(free >= needs),
     }
-    let listed: Vec<Span> = reason.places.iter().map(|place| place.span).collect();
+    let listed: Vec<BusRange> = reason.places.iter().map(|place| place.span).collect();
     prop_assert_eq!(&listed, &places, "every place is listed");
     for place in &reason.places {
         prop_assert_eq!(place.blockers.is_empty(), is_free(&&place.span), "{:?}", place);
@@ -484,7 +486,8 @@ fn is_right(goal: &Goal, plan: &Plan) -> Result<(), TestCaseError> {
 fn no_more_is_demoted_than_must_be() {
     const GIB: u64 = 1 << 30;
     let mut tree = Tree::default();
-    let aperture = |first, last| Aperture { space: Space::Memory, span: Span { first, last }, cpu: first };
+    let aperture =
+        |first, last| Aperture { space: Space::Memory, span: BusRange { first, last }, cpu: first };
     let apertures = vec![aperture(0x8000_0000, 0xdfff_ffff), aperture(256 * GIB, 512 * GIB - 1)];
     tree.roots.push(Root { segment: 0, buses: (0, 255), apertures });
     let mut place = Vec::new();
@@ -512,7 +515,7 @@ fn no_more_is_demoted_than_must_be() {
 fn a_mirrored_packing_is_found() {
     const GIB: u64 = 1 << 30;
     let mut tree = Tree::default();
-    let span = Span { first: 64 * GIB - 2 * MIB, last: 128 * GIB + 2 * MIB - 1 };
+    let span = BusRange { first: 64 * GIB - 2 * MIB, last: 128 * GIB + 2 * MIB - 1 };
     let apertures = vec![Aperture { space: Space::Memory, span, cpu: span.first }];
     tree.roots.push(Root { segment: 0, buses: (0, 255), apertures });
     let mut place = Vec::new();
@@ -545,7 +548,7 @@ fn a_mirrored_packing_is_found() {
 fn on_root(apertures: &[(u64, u64)], sizes: &[u64]) -> Goal {
     let mut tree = Tree::default();
     let aperture = |(first, last): &(u64, u64)| {
-        let span = Span { first: *first, last: *last };
+        let span = BusRange { first: *first, last: *last };
         Aperture { space: Space::Memory, span, cpu: span.first }
     };
     let apertures = apertures.iter().map(aperture).collect();

@@ -1,8 +1,8 @@
 //! How sure an answer is: who says what of an address, and whether they agree.
 
 use crate::outcome::Outcome;
-use pmem_core::{ArenaId, FirmwareMemory, Place as Spot, RegionId};
-use pmem_import::{Address, Machine, MemoryKind, NodeRangeKind, Place, ReservedKind};
+use pmem_core::{ArenaId, FirmwareMemory, Place, RegionId};
+use pmem_import::{Address, Machine, MemoryKind, NodeRangeKind, ReservedKind, SourceLine};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ pub enum Sureness {
 /// What is claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum About {
+pub enum Topic {
     /// What is there.
     What,
     /// Which NUMA node it is.
@@ -47,7 +47,7 @@ pub enum About {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Evidence {
     /// What it is about.
-    pub about: About,
+    pub about: Topic,
     /// What is said.
     pub says: String,
     /// The source; null if it is inferred, or so by architecture.
@@ -86,7 +86,7 @@ pub(crate) struct Question {
     /// Of an I/O port, as CPUs see it.
     pub(crate) port: Option<u64>,
     /// Where it ends.
-    pub(crate) place: Option<Spot>,
+    pub(crate) place: Option<Place>,
     /// Where CPUs see that.
     pub(crate) at: Option<u64>,
     /// What became of it.
@@ -100,18 +100,18 @@ struct Case<'m> {
 }
 
 impl Case<'_> {
-    fn said(&mut self, about: About, at: &Place, says: impl Into<String>) -> &mut Evidence {
+    fn said(&mut self, about: Topic, at: &SourceLine, says: impl Into<String>) -> &mut Evidence {
         let line = (at.line != 0).then_some(at.line);
         self.add(about, Some(at.source.to_string()), line, says.into())
     }
 
-    fn inferred(&mut self, about: About, says: impl Into<String>) {
+    fn inferred(&mut self, about: Topic, says: impl Into<String>) {
         self.add(about, None, None, says.into());
     }
 
     fn add(
         &mut self,
-        about: About,
+        about: Topic,
         source: Option<String>,
         line: Option<u32>,
         says: String,
@@ -136,7 +136,7 @@ impl Case<'_> {
         for (line, place) in inner.into_iter().chain(around) {
             let named = line.name.parse::<Address>().ok().filter(|_| line.name.len() >= 12);
             let is_other = named.zip(holder).is_some_and(|(named, holder)| !self.is_same(named, holder));
-            let says = self.said(About::What, &place, line.name.clone());
+            let says = self.said(Topic::What, &place, line.name.clone());
             says.stance = if is_other { Stance::Contradicts } else { Stance::Agrees };
             places.push(place);
         }
@@ -146,7 +146,7 @@ impl Case<'_> {
         let of_map = of_map.filter(|said| said.value.0.contains(at));
         if let Some(said) = of_map.filter(|said| !places.contains(&said.at)) {
             let kind = said.value.1;
-            let says = self.said(About::What, &said.at, kind.name());
+            let says = self.said(Topic::What, &said.at, kind.name());
             says.stance = match (memory, holder.is_some()) {
                 (Some(_), _) if !kind.is_memory() => Stance::Contradicts,
                 (Some(memory), _)
@@ -164,7 +164,7 @@ impl Case<'_> {
     /// Whose memory it is.
     fn node(&mut self, at: u64, node: Option<u32>) {
         let machine = self.machine;
-        let mut claims: Vec<(u32, Place, &'static str)> = Vec::new();
+        let mut claims: Vec<(u32, SourceLine, &'static str)> = Vec::new();
         for known in &machine.numa.all {
             if known.blocks.iter().chain(&known.offline).any(|range| range.contains(at))
                 && let Some(place) = &known.at
@@ -182,10 +182,10 @@ impl Case<'_> {
         if let (true, Some(node)) = (claims.is_empty() && machine.numa.all.len() > 1, node) {
             let alone = machine.numa.all.iter().filter(|node| node.bytes != Some(0)).count() == 1;
             let why = if alone { "the only one with memory" } else { "by the device that it is" };
-            self.inferred(About::Node, format!("node {node}, {why}"));
+            self.inferred(Topic::Node, format!("node {node}, {why}"));
         }
         for (id, place, by) in claims {
-            let says = self.said(About::Node, &place, format!("node {id}, {by}"));
+            let says = self.said(Topic::Node, &place, format!("node {id}, {by}"));
             says.stance = if node == Some(id) { Stance::Agrees } else { Stance::Contradicts };
         }
     }
@@ -212,7 +212,7 @@ impl Case<'_> {
                 }
                 ReservedKind::Other => "reserved for devices: no mapping may use it",
             };
-            self.said(About::Way, &said.at, says);
+            self.said(Topic::Way, &said.at, says);
         }
         let iommu = &machine.iommu;
         let groups: BTreeSet<u32> = asking.iter().filter_map(|one| iommu.groups.get(one)).copied().collect();
@@ -221,7 +221,7 @@ impl Case<'_> {
             groups.iter().next().filter(|_| groups.iter().all(|one| iommu.passing.contains_key(one)))
         {
             self.said(
-                About::Way,
+                Topic::Way,
                 &iommu.passing[at],
                 "an IOMMU, which lets its addresses through as they are",
             );
@@ -229,18 +229,18 @@ impl Case<'_> {
         }
         const HIDDEN: &str = "an IOMMU, whose tables no source shows";
         if let Some(at) = iommu.translated.get(root) {
-            self.said(About::Way, at, HIDDEN);
+            self.said(Topic::Way, at, HIDDEN);
         } else if let Some(unit) = iommu.units.first() {
-            self.said(About::Way, &unit.at, HIDDEN);
+            self.said(Topic::Way, &unit.at, HIDDEN);
         } else if let Some(map) = iommu.streams.first() {
-            self.said(About::Way, &map.at, HIDDEN);
+            self.said(Topic::Way, &map.at, HIDDEN);
         } else if let Some(group) = groups.first() {
             self.inferred(
-                About::Way,
+                Topic::Way,
                 format!("an IOMMU, for it is in group {group}, whose tables no source shows"),
             );
         } else {
-            self.inferred(About::Way, "no source shows an IOMMU");
+            self.inferred(Topic::Way, "no source shows an IOMMU");
             return false;
         }
         true
@@ -255,7 +255,7 @@ impl Case<'_> {
         let resource =
             function.flat_map(|function| &function.resources).find(|resource| Some(resource.kind) == own);
         if let Some(resource) = resource {
-            self.said(About::Device, &resource.at, holder.to_string());
+            self.said(Topic::Device, &resource.at, holder.to_string());
         }
     }
 
@@ -269,15 +269,15 @@ impl Case<'_> {
     fn disputed(&mut self, at: u64) {
         let machine = self.machine;
         for said in machine.disputed.iter().filter(|said| said.value.0.contains(at)) {
-            self.said(About::Device, &said.at, said.value.1.to_string()).stance = Stance::Contradicts;
+            self.said(Topic::Device, &said.at, said.value.1.to_string()).stance = Stance::Contradicts;
         }
     }
 
     /// What is in no list of the CPUs' addresses: a port, an emulator's address space, a net.
-    fn elsewhere(&mut self, port: Option<u64>, place: Option<Spot>) {
+    fn elsewhere(&mut self, port: Option<u64>, place: Option<Place>) {
         let machine = self.machine;
         if let Some((line, place)) = port.and_then(|port| machine.names.said_of_port(port).next()) {
-            self.said(About::What, &place, line.name.clone());
+            self.said(Topic::What, &place, line.name.clone());
         }
         let Some(place) = place else { return };
         let name = place
@@ -288,9 +288,9 @@ impl Case<'_> {
             .iter()
             .find(|spaces| spaces.arena == place.arena && spaces.arena != machine.system);
         if let Some(spaces) = spaces {
-            self.said(About::What, &spaces.at, name);
+            self.said(Topic::What, &spaces.at, name);
         } else if let (Some(_), Some(heard)) = (&machine.net, machine.heard.first()) {
-            self.said(About::What, &Place::whole(heard.source.clone()), name);
+            self.said(Topic::What, &SourceLine::whole(heard.source.clone()), name);
         }
     }
 
@@ -298,9 +298,9 @@ impl Case<'_> {
     fn cxl(&mut self, at: u64) {
         let machine = self.machine;
         if let Some(place) = machine.cxl.at(at) {
-            self.said(About::Device, &place.region.at, place.region.name.clone());
+            self.said(Topic::Device, &place.region.at, place.region.name.clone());
         } else if let Some((window, _)) = machine.cxl.bridge(at) {
-            self.said(About::Device, &window.at, "a CXL window");
+            self.said(Topic::Device, &window.at, "a CXL window");
         }
     }
 }
@@ -324,7 +324,7 @@ impl Question {
             }
             let kind = memory.node.and_then(|node| machine.kinds.get(&node)).filter(|kind| kind.inferred);
             if let Some(kind) = kind.filter(|kind| kind.kind == memory.kind) {
-                case.inferred(About::Memory, format!("{}, by its speed", kind.kind.name()));
+                case.inferred(Topic::Memory, format!("{}, by its speed", kind.kind.name()));
             }
         }
         if let (Some(holder), Some(region)) = (holder, region) {
@@ -338,7 +338,7 @@ impl Question {
     }
 
     fn sureness(&self, all: &[Evidence], behind_unit: bool) -> Sureness {
-        let judged = |about: About| {
+        let judged = |about: Topic| {
             all.iter().filter(move |said| said.about == about && said.stance == Stance::Agrees)
         };
         let contradicted = all.iter().any(|said| said.stance == Stance::Contradicts);
@@ -353,16 +353,16 @@ impl Question {
             Outcome::Accept => {}
         }
         let sources =
-            |about: About| judged(about).filter_map(|said| said.source.as_ref()).collect::<BTreeSet<_>>();
-        let (what, node, device) = (sources(About::What), sources(About::Node), sources(About::Device));
-        let is_inferred = |about: About| sources(about).is_empty() && judged(about).next().is_some();
+            |about: Topic| judged(about).filter_map(|said| said.source.as_ref()).collect::<BTreeSet<_>>();
+        let (what, node, device) = (sources(Topic::What), sources(Topic::Node), sources(Topic::Device));
+        let is_inferred = |about: Topic| sources(about).is_empty() && judged(about).next().is_some();
         let is_said = !what.is_empty() || !device.is_empty();
-        if !is_said || is_inferred(About::Node) || is_inferred(About::Memory) {
+        if !is_said || is_inferred(Topic::Node) || is_inferred(Topic::Memory) {
             return Sureness::Inferred;
         }
         // As sure as the least sure part: of a node that one source names one source is enough to say so.
         let agreed =
-            what.union(&device).count() > 1 && (node.len() > 1 || judged(About::Node).next().is_none());
+            what.union(&device).count() > 1 && (node.len() > 1 || judged(Topic::Node).next().is_none());
         if agreed { Sureness::Agreed } else { Sureness::Said }
     }
 }

@@ -33,11 +33,11 @@ mod xml;
 
 pub use attrs::{AttrWords, Speed};
 pub use diff::{Diff, Difference};
-pub use evidence::{About, Evidence, Stance, Sureness};
+pub use evidence::{Evidence, Stance, Sureness, Topic};
 pub use format::{SCHEMA, json};
-pub use memory::{Memory, MemoryNode, Run, Segment, Unavailable};
+pub use memory::{FrameRun, MemoryNode, MemoryReport, Segment, Unavailable};
 pub use outcome::Outcome;
-pub use resolve::{Answer, CxlAnswer, HopTaken, Resolve, Seen, Space, unplaced};
+pub use resolve::{CxlAnswer, HopTaken, Resolve, Resolved, Seen, Space, unplaced};
 pub use schema::schemas;
 pub use sources::{NotUnderstood, Read, Sources, Warning};
 pub use topo::{

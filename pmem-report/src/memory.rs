@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 /// Memory by pages.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Memory {
+pub struct MemoryReport {
     /// Bytes of a page.
     pub page_size: u64,
     /// Bytes of a memory block; null if no source says.
@@ -37,7 +37,7 @@ pub struct Memory {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Segment {
     /// Where it is.
-    pub range: Run,
+    pub range: FrameRun,
     /// Its kind.
     pub kind: String,
     /// Its node; null if no source says.
@@ -52,7 +52,7 @@ pub struct Segment {
 
 /// Page frames in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Run {
+pub struct FrameRun {
     /// Their addresses.
     #[serde(flatten)]
     pub bytes: Option<Extent>,
@@ -85,7 +85,7 @@ pub struct MemoryNode {
     /// Pages by state.
     pub by_state: BTreeMap<String, u64>,
     /// The longest run of free pages, of one kind.
-    pub largest_free_run: Option<Run>,
+    pub largest_free_run: Option<FrameRun>,
     /// Memory blocks that are online, joined.
     pub online_blocks: Vec<Extent>,
     /// Those that are not.
@@ -136,7 +136,7 @@ fn rank(kind: MemoryKind) -> u8 {
     }
 }
 
-impl Memory {
+impl MemoryReport {
     /// What a machine's memory is, in pages of the usual size.
     pub fn of(machine: &Machine) -> Self {
         let settings = Settings::default();
@@ -186,8 +186,8 @@ impl Pages<'_> {
         self.machine.memory.get(&ram.arena)?.node
     }
 
-    fn run(&self, range: FrameRange) -> Run {
-        Run {
+    fn run(&self, range: FrameRange) -> FrameRun {
+        FrameRun {
             bytes: range.bytes(self.settings.pageshift()).map(Extent::from),
             first_frame: Addr(range.start()),
             pages: range.count(),

@@ -1,6 +1,6 @@
 //! Sentences about the model in the machine's own names.
 
-use pmem_core::{ArenaId, OwnedResolution, RegionId, State, Why};
+use pmem_core::{ArenaId, DeadEnd, OwnedResolution, RegionId, State};
 use pmem_import::Machine;
 
 /// Why an address leads nowhere, in a sentence.
@@ -23,15 +23,15 @@ pub(crate) fn reason(machine: &Machine, resolution: &OwnedResolution) -> Option<
     }
 }
 
-fn fault(machine: &Machine, arena: ArenaId, addr: u64, why: Why) -> String {
+fn fault(machine: &Machine, arena: ArenaId, addr: u64, why: DeadEnd) -> String {
     let name = machine.arena_name(arena);
     match why {
-        Why::NoEntry(link) => format!("{name}: {} has no entry for {addr:#x}", machine.link_name(link)),
-        Why::Incomplete(link) => format!(
+        DeadEnd::NoEntry(link) => format!("{name}: {} has no entry for {addr:#x}", machine.link_name(link)),
+        DeadEnd::Incomplete(link) => format!(
             "{name}: {addr:#x} is interleaved, and not all shares are joined; {} is one",
             machine.link_name(link)
         ),
-        Why::NoArena => format!("{name} is not there"),
+        DeadEnd::NoArena => format!("{name} is not there"),
         _ => format!("nothing in {name} decodes {addr:#x}{}", nearest(machine.state(), machine, arena, addr)),
     }
 }

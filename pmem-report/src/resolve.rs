@@ -16,10 +16,10 @@ use serde::Serialize;
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Resolve {
     /// One each.
-    pub results: Vec<Answer>,
+    pub results: Vec<Resolved>,
     /// Of a single address, the answer once more.
     #[serde(flatten)]
-    pub only: Option<Answer>,
+    pub only: Option<Resolved>,
     /// What was read.
     #[serde(flatten)]
     pub sources: Sources,
@@ -37,7 +37,7 @@ pub enum Space {
 
 /// What an address means.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Answer {
+pub struct Resolved {
     /// From where.
     pub from: String,
     /// The address.
@@ -165,7 +165,7 @@ pub struct Seen {
 
 impl Resolve {
     /// Answers, and what they rest on.
-    pub fn new(machine: &Machine, results: Vec<Answer>) -> Self {
+    pub fn new(machine: &Machine, results: Vec<Resolved>) -> Self {
         let only = if let [only] = &results[..] { Some(only.clone()) } else { None };
         Self { results, only, sources: Sources::of(machine) }
     }
@@ -176,7 +176,7 @@ impl Resolve {
     }
 }
 
-impl Answer {
+impl Resolved {
     /// What an address means, as an arena sees it.
     pub fn new(machine: &Machine, from: ArenaId, asked: u64) -> Self {
         Self::asked_by(machine, from, None, asked)
@@ -415,14 +415,14 @@ fn seen(machine: &Machine, place: &Place) -> Seen {
 }
 
 /// The answer for a resource that has no address: why.
-pub fn unplaced(machine: &Machine, from: ArenaId, function: Address, kind: ResourceKind) -> Option<Answer> {
+pub fn unplaced(machine: &Machine, from: ArenaId, function: Address, kind: ResourceKind) -> Option<Resolved> {
     let (_, region) = machine
         .bars
         .get(&function)?
         .iter()
         .find(|(k, region)| *k == kind && machine.parked.contains_key(region))?;
     let why = machine.parked.get(region)?;
-    let mut answer = Answer::blank(machine, from, 0);
+    let mut answer = Resolved::blank(machine, from, 0);
     answer.result = Outcome::Unplaced;
     answer.region = Some(machine.region_name(*region));
     answer.function = Some(function.to_string());

@@ -9,7 +9,7 @@ use crate::mtrr::{Plan, Show};
 use crate::par::ParPlan;
 use crate::pci::{PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, PlacementPlan};
 use crate::plug::PlugReport;
-use crate::{Diff, Memory, Resolve, Topo, View};
+use crate::{Diff, MemoryReport, Resolve, Topo, View};
 use schemars::{Schema, schema_for};
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ("resolve", schema_for!(Resolve)),
         ("diff", schema_for!(Diff)),
         ("annotate", schema_for!(Annotated)),
-        ("ram", schema_for!(Memory)),
+        ("ram", schema_for!(MemoryReport)),
         ("ram-plug", schema_for!(PlugReport)),
         ("ram-bad", schema_for!(BadRam)),
         ("iommu-show", schema_for!(IommuShow)),

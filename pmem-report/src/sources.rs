@@ -1,6 +1,6 @@
 //! What every report says of its sources: what was read, what is wrong with it, what could not be seen.
 
-use pmem_import::{Finding, Heard, Machine};
+use pmem_import::{Finding, Machine, SourceSummary};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -50,9 +50,9 @@ pub struct Warning {
     pub text: String,
 }
 
-impl From<&Heard> for Read {
-    fn from(heard: &Heard) -> Self {
-        let odd = |odd: &pmem_import::Odd| NotUnderstood {
+impl From<&SourceSummary> for Read {
+    fn from(heard: &SourceSummary) -> Self {
+        let odd = |odd: &pmem_import::UnreadLine| NotUnderstood {
             line: odd.line,
             record: odd.record.to_owned(),
             why: odd.why.clone(),

@@ -4,7 +4,7 @@ use crate::attrs::{AttrWords, metric};
 use crate::names;
 use crate::sources::Sources;
 use crate::units::{Addr, Extent};
-use pmem_core::{AddrRange, ArenaId, What};
+use pmem_core::{AddrRange, ArenaId, ViewTarget};
 use pmem_import::Machine;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -84,7 +84,7 @@ fn seen_lines(machine: &Machine, viewer: ArenaId) -> Vec<ViewLine> {
     for piece in state.view(viewer) {
         let link = |link| machine.link_name(link);
         let (what, kind, place, attrs) = match piece.what {
-            What::Local { arena, start, region, attrs, state } => {
+            ViewTarget::Local { arena, start, region, attrs, state } => {
                 let kind = match (region, state) {
                     (Some(_), _) => "region",
                     (None, pmem_core::SpanState::Sealed) => "sealed",
@@ -92,18 +92,18 @@ fn seen_lines(machine: &Machine, viewer: ArenaId) -> Vec<ViewLine> {
                 };
                 (names::place(machine, arena, region), kind, Some((arena, start)), Some(attrs))
             }
-            What::Table { link: id, arena, start } => {
+            ViewTarget::Table { link: id, arena, start } => {
                 (format!("translated by {}", link(id)), "table", Some((arena, start)), None)
             }
-            What::Interleave { links, arena, start } => {
+            ViewTarget::Interleave { links, arena, start } => {
                 let all: Vec<String> = links.iter().map(|id| link(*id)).collect();
                 (format!("interleaved over {}", all.join(", ")), "interleave", Some((arena, start)), None)
             }
-            What::Ambiguous(arenas) => {
+            ViewTarget::Ambiguous(arenas) => {
                 let all: Vec<String> = arenas.iter().map(|arena| machine.arena_name(*arena)).collect();
                 (format!("ambiguous: {}", all.join(", ")), "ambiguous", None, None)
             }
-            What::Loop => ("a loop".to_owned(), "loop", None, None),
+            ViewTarget::Loop => ("a loop".to_owned(), "loop", None, None),
         };
         lines.push(ViewLine {
             range: piece.seen.into(),

@@ -3,7 +3,7 @@
 use super::mapping::{direction, mapping, metric};
 use super::words::{Words, dashed, policy, range_of};
 use pmem_core::{
-    AddrRange, ArenaType, Attrs, Direction, Metric, Owner, Pin, Props, Prot, Request, Spot, Usage, Way,
+    AddrRange, ArenaType, Attrs, Constraints, Direction, Metric, Owner, Pin, Props, Prot, Request, Usage, Way,
 };
 
 /// A command that changes the model, by names.
@@ -27,11 +27,11 @@ pub(super) enum Verb {
     Decref { region: String },
     Floor { link: String, way: Way, piece: u32, floor: Option<AddrRange> },
     Metric { link: String, way: Way, metric: Metric },
-    Map { name: String, arena: String, region: String, spot: Spot },
+    Map { name: String, arena: String, region: String, spot: Constraints },
     Relocate { moves: Vec<(String, u64)> },
     Resize { region: String, len: u64 },
     Park { region: String },
-    Unpark { region: String, spot: Spot },
+    Unpark { region: String, spot: Constraints },
 }
 
 /// Attributes to be set; what is not given stays.
@@ -223,9 +223,9 @@ fn way(word: &str) -> Result<Way, String> {
 }
 
 /// Options that say where something is to lie.
-fn spot(words: &Words<'_>, plain: usize) -> Result<Spot, String> {
+fn spot(words: &Words<'_>, plain: usize) -> Result<Constraints, String> {
     limits(words, plain, &["window", "at", "align", "boundary", "policy"])?;
-    Ok(Spot::from(&request(words, 1, plain)?))
+    Ok(Constraints::from(&request(words, 1, plain)?))
 }
 
 fn request(words: &Words<'_>, len: u64, plain: usize) -> Result<Request, String> {

@@ -1,7 +1,7 @@
 //! Directions and edits in words.
 
 use super::names::{Names, name_of};
-use pmem_core::{AddrRange, Edit, LinkId, Mapping, Placement, Seat, State, Way};
+use pmem_core::{AddrRange, Edit, LinkId, Location, Mapping, Placement, State, Way};
 
 /// One direction of an interconnect in a line.
 pub(super) fn show_direction(state: &State, id: LinkId, way: Way) -> String {
@@ -52,7 +52,7 @@ pub(super) fn describe(state: &State, names: &Names, edit: &Edit) -> String {
             )
         }
         Edit::Span { arena, range, old, new } => {
-            let span = |s: &Option<pmem_core::Span>| {
+            let span = |s: &Option<pmem_core::PrimedSpan>| {
                 or(s.map(|s| format!("{:?}", s.state).to_lowercase()), "unprimed")
             };
             format!("space {} {range}: {}", names.of_arena(*arena), change(span(old), span(new)))
@@ -70,8 +70,8 @@ pub(super) fn describe(state: &State, names: &Names, edit: &Edit) -> String {
                 or(
                     p.map(|p| {
                         let seat = match p.seat {
-                            Seat::At(range) => range.to_string(),
-                            Seat::Parked(_) => "parked".to_owned(),
+                            Location::At(range) => range.to_string(),
+                            Location::Parked(_) => "parked".to_owned(),
                         };
                         let attrs = p
                             .record

@@ -8,7 +8,8 @@ use super::names::{Names, name_of};
 use super::verbs::carry_out;
 use super::words::Words;
 use pmem_core::{
-    DriverId, Manager, OwnedResolution, Owner, Placement, Released, Saved, Seat, SpanState, Way, What, Why,
+    DeadEnd, DriverId, Location, Manager, OwnedResolution, Owner, Placement, Released, Saved, SpanState,
+    ViewTarget, Way,
 };
 
 /// Whether commands are collected, and what for.
@@ -228,8 +229,8 @@ impl Interpreter {
     fn region_line(&self, name: &str, placement: &Placement, refs: u32) -> String {
         let record = placement.record;
         let seat = match placement.seat {
-            Seat::At(range) => range.to_string(),
-            Seat::Parked(len) => format!("parked, {len:#x} bytes,"),
+            Location::At(range) => range.to_string(),
+            Location::Parked(len) => format!("parked, {len:#x} bytes,"),
         };
         let alias = record.alias().map_or(String::new(), |alias| {
             let target =
@@ -248,7 +249,7 @@ impl Interpreter {
         let found = state.arena(arena).and_then(|a| a.region_at(addr));
         Ok(match found {
             Some((range, record)) => {
-                let placement = Placement { arena, seat: Seat::At(range), record };
+                let placement = Placement { arena, seat: Location::At(range), record };
                 format!("{} {range}\n", self.names.of_region(state, &placement))
             }
             None => "nothing\n".to_owned(),
@@ -278,8 +279,8 @@ impl Interpreter {
             }
             OwnedResolution::Fault { arena, addr, why, hops } => {
                 let why = match why {
-                    Why::NoEntry(link) => format!("no entry in {}", names.of_link(link)),
-                    Why::Incomplete(_) => "interleaved, and not all shares are joined".to_owned(),
+                    DeadEnd::NoEntry(link) => format!("no entry in {}", names.of_link(link)),
+                    DeadEnd::Incomplete(_) => "interleaved, and not all shares are joined".to_owned(),
                     _ => "nothing decodes it".to_owned(),
                 };
                 format!("fault {} {addr:#x}: {why}{}\n", names.of_arena(arena), by(&hops))
@@ -296,9 +297,9 @@ impl Interpreter {
     fn view(&self, words: &Words<'_>) -> Result<String, String> {
         let arena = self.names.arena(words.word(0, "ARENA")?)?;
         let (state, names) = (self.manager.state(), &self.names);
-        let line = |piece: pmem_core::Piece| {
+        let line = |piece: pmem_core::ViewPiece| {
             let what = match piece.what {
-                What::Local { arena, start, region, attrs, state: span } => {
+                ViewTarget::Local { arena, start, region, attrs, state: span } => {
                     let region = region.and_then(|r| name_of(&names.regions, r));
                     let free = if span == SpanState::Sealed { "sealed" } else { "free" };
                     format!(
@@ -307,16 +308,16 @@ impl Interpreter {
                         region.as_deref().unwrap_or(free)
                     )
                 }
-                What::Table { link, .. } => format!("table of {}", names.of_link(link)),
-                What::Interleave { links, .. } => {
+                ViewTarget::Table { link, .. } => format!("table of {}", names.of_link(link)),
+                ViewTarget::Interleave { links, .. } => {
                     let all: Vec<String> = links.iter().map(|link| names.of_link(*link)).collect();
                     format!("interleave over {}", all.join(", "))
                 }
-                What::Ambiguous(arenas) => {
+                ViewTarget::Ambiguous(arenas) => {
                     let all: Vec<String> = arenas.iter().map(|arena| names.of_arena(*arena)).collect();
                     format!("ambiguous: {}", all.join(", "))
                 }
-                What::Loop => "loop".to_owned(),
+                ViewTarget::Loop => "loop".to_owned(),
             };
             format!("{} {what} cost {}\n", piece.seen, piece.cost)
         };
@@ -375,8 +376,8 @@ impl Interpreter {
                 let all: Vec<String> = legs.iter().map(|leg| self.names.of_link(leg.link)).collect();
                 out.push_str(&format!("  behind {} {range}\n", all.join(", ")));
             }
-            let placed = arena.regions().map(|(range, record)| (Seat::At(range), record));
-            let parked = arena.parked().map(|(len, record)| (Seat::Parked(len), record));
+            let placed = arena.regions().map(|(range, record)| (Location::At(range), record));
+            let parked = arena.parked().map(|(len, record)| (Location::Parked(len), record));
             for (seat, record) in placed.chain(parked) {
                 let placement = Placement { arena: id, seat, record };
                 let name = self.names.of_region(state, &placement);

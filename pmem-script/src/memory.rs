@@ -4,9 +4,9 @@ use super::words::Words;
 use pmem_core::{ArenaId, DriverId, Manager};
 use pmem_import::parse_addr;
 use pmem_uvm::{
-    Access, Answer, AutoOnline, Event, Feed, FrameRange, Hotplug, Layout, MemoryAction, NodeAction,
-    NotifierKey, PageList, PageListRequest, PageOwner, PageRequest, PgaFlags, Plug, Reserves, Settings,
-    Strategy, Unmoved, Uvm, Zone,
+    Access, Answer, AutoOnline, Event, Feed, FrameRange, Hotplug, Layout, MemoryAction, MoveError,
+    NodeAction, NotifierKey, PageList, PageListRequest, PageOwner, PageRequest, PgaFlags, Plug, Reserves,
+    Settings, Strategy, Uvm, Zone,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,10 +55,10 @@ impl Mover {
         Self { moves, moved: Vec::new() }
     }
 
-    fn call(&mut self) -> impl FnMut(u64, u64) -> Result<(), Unmoved> + '_ {
+    fn call(&mut self) -> impl FnMut(u64, u64) -> Result<(), MoveError> + '_ {
         |from, to| {
             if !self.moves {
-                return Err(Unmoved::Never);
+                return Err(MoveError::Never);
             }
             self.moved.push((from, to));
             Ok(())

@@ -1,6 +1,6 @@
 //! What a script calls things.
 
-use pmem_core::{ArenaId, DriverId, LinkId, Placement, Record, RegionId, Role, State};
+use pmem_core::{ArenaId, DriverId, LinkId, Placement, RegionId, RegionRecord, Role, State};
 use std::collections::BTreeMap;
 
 /// What a script has named.
@@ -38,7 +38,7 @@ impl Names {
         self.of_record(state, placement.arena, &placement.record)
     }
 
-    fn of_record(&self, state: &State, arena: ArenaId, record: &Record) -> String {
+    fn of_record(&self, state: &State, arena: ArenaId, record: &RegionRecord) -> String {
         name_of(&self.regions, record.id).unwrap_or_else(|| match self.own(state, record) {
             Some(own) => format!("({own} in {})", self.of_arena(arena)),
             None => record.id.to_string(),
@@ -46,7 +46,7 @@ impl Names {
     }
 
     /// The name of the region at the end of a chain of aliases.
-    fn own(&self, state: &State, record: &Record) -> Option<String> {
+    fn own(&self, state: &State, record: &RegionRecord) -> Option<String> {
         let alias = record.alias()?;
         let (_, target) = state.arena(state.link(alias.link)?.far(alias.way))?.region_at(alias.to)?;
         match target.role {

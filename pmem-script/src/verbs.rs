@@ -2,7 +2,7 @@
 
 use super::command::Verb;
 use super::names::{Names, name_of};
-use pmem_core::{Error, Plan, RegionId, Spot};
+use pmem_core::{Constraints, Error, Plan, RegionId};
 
 /// Carries out verbs on a plan; a name that means nothing is put in `wrong`.
 pub(super) fn carry_out(
@@ -86,7 +86,7 @@ fn carry_out_one(plan: &mut Plan<'_>, names: &mut Names, verb: &Verb) -> Result<
         Verb::Map { name, arena, region, spot } => {
             let (arena, region) = (names.arena(arena)?, names.region(region)?);
             // What is mapped already is shared, unless it is wanted elsewhere.
-            let anywhere = *spot == Spot::anywhere();
+            let anywhere = *spot == Constraints::anywhere();
             let region = if anywhere { plan.map(arena, region)? } else { plan.map_at(arena, region, spot)? };
             if name_of(&names.regions, region).is_none() {
                 names.regions.insert(name.clone(), region);

@@ -115,19 +115,19 @@ pub trait DirectMap {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Early<const N: usize> {
+pub struct EarlyAllocator<const N: usize> {
     /// In order, disjoint; neighbours of one state are one.
     spans: [Span; N],
     len: usize,
 }
 
-impl<const N: usize> Default for Early<N> {
+impl<const N: usize> Default for EarlyAllocator<N> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const N: usize> Early<N> {
+impl<const N: usize> EarlyAllocator<N> {
     /// Makes an empty map.
     pub const fn new() -> Self {
         Self { spans: [Span { start: 0, end: 0, state: State::Reserved }; N], len: 0 }
@@ -385,7 +385,7 @@ mod tests {
         fn the_worst_of_what_is_said_holds(
             map in proptest::collection::vec((0u64..60, 1u64..40, 0u8..4), 1..8),
         ) {
-            let mut early = Early::<64>::new();
+            let mut early = EarlyAllocator::<64>::new();
             let kinds = [Kind::Usable, Kind::Reserved, Kind::NotMemory, Kind::Bad];
             let ranges = map.iter().map(|(start, count, kind)| (range(*start, *count), kinds[usize::from(*kind)]));
             early.plug(ranges).unwrap();
@@ -401,13 +401,13 @@ mod tests {
 
     #[test]
     fn it_is_made_at_compile_time() {
-        static EARLY: Early<4> = Early::new();
+        static EARLY: EarlyAllocator<4> = EarlyAllocator::new();
         assert_eq!(EARLY.free_frames(), 0);
     }
 
     #[test]
     fn what_does_not_fit_changes_nothing() {
-        let mut early = Early::<3>::new();
+        let mut early = EarlyAllocator::<3>::new();
         early.plug([(range(0, 100), Kind::Usable)]).unwrap();
         assert_eq!(early.alloc(), Ok(0));
         assert_eq!(
@@ -436,7 +436,7 @@ mod tests {
         }
         let frames = |start: u64, end: u64| FrameRange::between(start >> 12, end >> 12).unwrap();
         for beyond in [Kind::Reserved, Kind::NotMemory] {
-            let mut early = Early::<32>::new();
+            let mut early = EarlyAllocator::<32>::new();
             let map = [
                 (frames(0, 0x9f000), Kind::Usable),
                 (frames(0x9f000, 0xa0000), Kind::Reserved),
@@ -459,7 +459,7 @@ mod tests {
 
     #[test]
     fn what_was_handed_out_survives() {
-        let mut early = Early::<32>::new();
+        let mut early = EarlyAllocator::<32>::new();
         let map = [
             (0x10, 0x90, Kind::Usable),
             (0x100, 0x8000, Kind::Usable),
@@ -499,7 +499,7 @@ mod tests {
                 None
             }
         }
-        let mut early = Early::<4>::new();
+        let mut early = EarlyAllocator::<4>::new();
         early.plug([(range(16, 0x1000), Kind::Usable)]).unwrap();
         let refused = early.promote(Settings::default(), &mut Nowhere).unwrap_err();
         assert!(matches!(refused, EarlyError::Unreachable(_)), "{refused}");
@@ -511,7 +511,7 @@ mod tests {
         fn agrees_with_one_entry_a_frame(
             steps in proptest::collection::vec((0u8..4, 0u64..200, 1u64..30, 0u32..5), 1..40),
         ) {
-            let mut early = Early::<24>::new();
+            let mut early = EarlyAllocator::<24>::new();
             let mut oracle: BTreeMap<u64, State> = BTreeMap::new();
             for (what, start, count, align) in steps {
                 let at = range(start, count);

@@ -8,12 +8,12 @@ use crate::map::FrameMap;
 use crate::page::{Page, PageState};
 use crate::segment::{Plug, Zone};
 use crate::settings::Settings;
-use crate::uvm::{Unmoved, Uvm};
+use crate::uvm::{MoveError, Uvm};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use pmem_core::{
-    AddrRange, ArenaType, Change, Concern, Driver, Edit, Fault, Interest, Kinds, Mismatch, Placement, Props,
-    Prot, Scope, Seat, State, Step, Subscription, Usage, Veto,
+    AddrRange, ArenaType, Change, Concern, Driver, Edit, Fault, Interest, Kinds, Location, Mismatch,
+    Placement, Props, Prot, Scope, State, Step, Subscription, Usage, Veto,
 };
 
 /// How a driver gets at memory that others use as well.
@@ -33,7 +33,7 @@ impl Access for std::sync::Arc<std::sync::Mutex<(Uvm, Hotplug)>> {
 }
 
 /// Moves a page's content and users: see [`Uvm::capture`].
-pub type Mover = Box<dyn FnMut(u64, u64) -> Result<(), Unmoved> + Send>;
+pub type Mover = Box<dyn FnMut(u64, u64) -> Result<(), MoveError> + Send>;
 
 /// One range on its way.
 struct Going {
@@ -113,7 +113,7 @@ impl<A: Access> Feed<A> {
         Self {
             access,
             layout,
-            mover: Box::new(|_, _| Err(Unmoved::Never)),
+            mover: Box::new(|_, _| Err(MoveError::Never)),
             sights: Vec::new(),
             fed: FrameMap::new(),
             staged: None,
@@ -197,7 +197,7 @@ impl<A: Access> Feed<A> {
             match edit {
                 Edit::Region { old, new, .. } => {
                     for Placement { arena, seat, .. } in [old, new].into_iter().flatten() {
-                        let Seat::At(range) = seat else { continue };
+                        let Location::At(range) = seat else { continue };
                         let sights = self.sights.iter().filter(|sight| sight.arena == *arena);
                         let seen = sights.filter_map(|sight| {
                             FrameRange::around(sight.seen_of(*range)?, settings.pageshift())
@@ -301,7 +301,7 @@ impl<A: Access> Feed<A> {
             uvm.check_kept().map_err(|error| (first, error.into()))?;
             let mut parts = Vec::new();
             begin_all(uvm, hotplug, going, &mut parts, |uvm, hotplug, step| {
-                hold_one(uvm, hotplug, step, &mut |_, _| Err(Unmoved::Never))
+                hold_one(uvm, hotplug, step, &mut |_, _| Err(MoveError::Never))
             })?;
             let failed = publish_all(uvm, hotplug, &mut parts);
             Ok((parts, failed))
@@ -470,7 +470,7 @@ fn hold_one(
     uvm: &mut Uvm,
     hotplug: &Hotplug,
     step: &Going,
-    mover: &mut dyn FnMut(u64, u64) -> Result<(), Unmoved>,
+    mover: &mut dyn FnMut(u64, u64) -> Result<(), MoveError>,
 ) -> Result<(), HotplugError> {
     check_may_leave(uvm, step)?;
     if let Some(new) = step.new.filter(|_| step.comes()) {

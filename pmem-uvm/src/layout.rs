@@ -4,7 +4,7 @@ use crate::frame::FrameRange;
 use crate::page::PageState;
 use crate::settings::Settings;
 use alloc::vec::Vec;
-use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Metric, Role, SpanState, State, Usage, What};
+use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Metric, Role, SpanState, State, Usage, ViewTarget};
 
 /// What page frames are to be, by the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +178,7 @@ impl Layout {
     pub(crate) fn look(&self, state: &State) -> Vec<Sight> {
         let mut sights: Vec<Sight> = Vec::new();
         for piece in state.view(self.viewer) {
-            let What::Local { arena, start, .. } = piece.what else { continue };
+            let ViewTarget::Local { arena, start, .. } = piece.what else { continue };
             if !state.info(arena).is_some_and(|info| info.kind.contains(ArenaType::RAM)) {
                 continue;
             }

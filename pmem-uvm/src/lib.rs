@@ -1,7 +1,7 @@
 //! Physical segments, pages, page lists and memory hot-plug.
 //!
 //! With the feature `model`, which is on by default, [`Feed`] is a driver over a pmem-core model that plugs what is primed in its RAM. Without it
-//! pages stand alone: a host plugs them by hand or from an [`Early`] map. With the feature `std` there is a handle that threads share.
+//! pages stand alone: a host plugs them by hand or from an [`EarlyAllocator`] map. With the feature `std` there is a handle that threads share.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -32,7 +32,7 @@ mod uvm;
 
 pub use cache::PageCache;
 pub use counters::{Reserves, Uvmexp};
-pub use early::{DirectMap, Early, EarlyError, Kind};
+pub use early::{DirectMap, EarlyAllocator, EarlyError, Kind};
 pub use error::UvmError;
 #[cfg(feature = "model")]
 pub use feed::{Access, Feed, Mover};
@@ -52,4 +52,4 @@ pub use settings::Settings;
 #[cfg(feature = "std")]
 pub use shared::{Cancel, OnlineMems, Processor, SharedUvm, Wait};
 pub use snapshot::Snapshot;
-pub use uvm::{Again, Host, Migrate, NodeCounters, PageList, Shortage, Unmoved, Uvm};
+pub use uvm::{Host, Migrate, MoveError, NodeCounters, PageList, Shortage, ShortageAction, Uvm};

@@ -11,7 +11,7 @@ use crate::page::PageInfo;
 use crate::request::{PageListRequest, PageRequest};
 use crate::settings::Settings;
 use crate::snapshot::Snapshot;
-use crate::uvm::{Again, PageList, Uvm};
+use crate::uvm::{PageList, ShortageAction, Uvm};
 use arc_swap::ArcSwap;
 use core::cell::RefCell;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -264,10 +264,10 @@ impl SharedUvm {
                     if request.count <= there =>
                 {
                     match self.nap(wait, deadline) {
-                        Again::Retry => continue,
-                        Again::GiveUp => short,
-                        Again::TimedOut => UvmError::TimedOut,
-                        Again::Cancelled => UvmError::Cancelled,
+                        ShortageAction::Retry => continue,
+                        ShortageAction::GiveUp => short,
+                        ShortageAction::TimedOut => UvmError::TimedOut,
+                        ShortageAction::Cancelled => UvmError::Cancelled,
                     }
                 }
                 Err(why) => why,
@@ -279,23 +279,23 @@ impl SharedUvm {
     }
 
     /// Sleeps until pages were freed, or for a short while.
-    fn nap(&self, wait: &Wait, deadline: Option<Instant>) -> Again {
+    fn nap(&self, wait: &Wait, deadline: Option<Instant>) -> ShortageAction {
         if wait.timeout == Some(Duration::ZERO) {
-            return Again::GiveUp;
+            return ShortageAction::GiveUp;
         }
         if wait.cancel.as_ref().is_some_and(Cancel::is_cancelled) {
-            return Again::Cancelled;
+            return ShortageAction::Cancelled;
         }
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
-            return Again::TimedOut;
+            return ShortageAction::TimedOut;
         }
         self.0.waiting.fetch_add(1, Ordering::AcqRel);
         let memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let nap = left.map_or(NAP, |left| left.min(NAP));
         drop(self.0.freed.wait_timeout(memory, nap).unwrap_or_else(PoisonError::into_inner));
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-        Again::Retry
+        ShortageAction::Retry
     }
 
     /// Makes a processor's own handle, with a cache of at most `pages` pages of a node.

@@ -1,8 +1,8 @@
 //! Areas that are lent to movable pages, and claimed back in runs.
 
 use pmem_uvm::{
-    FrameRange, Hotplug, HotplugError, PageFlags, PageList, PageListRequest, PageOwner, PageRequest,
-    PageState, Plug, Settings, Unmoved, Uvm, UvmError, Zone,
+    FrameRange, Hotplug, HotplugError, MoveError, PageFlags, PageList, PageListRequest, PageOwner,
+    PageRequest, PageState, Plug, Settings, Uvm, UvmError, Zone,
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -19,8 +19,8 @@ fn asked(count: u64) -> PageListRequest {
     PageListRequest::new(count).unwrap()
 }
 
-fn never(_: u64, _: u64) -> Result<(), Unmoved> {
-    Err(Unmoved::Never)
+fn never(_: u64, _: u64) -> Result<(), MoveError> {
+    Err(MoveError::Never)
 }
 
 /// 256 pages, of which these are set aside.
@@ -271,7 +271,7 @@ fn a_mover_that_is_called_off_is_called_no_more() {
     let mut calls = 0;
     let claimed = uvm.claim(&asked(8), &mut |_, _| {
         calls += 1;
-        Err(Unmoved::Interrupted)
+        Err(MoveError::Interrupted)
     });
     assert_eq!((claimed, calls, uvm.uvmexp().isolated), (Err(UvmError::Cancelled), 1, 0));
 }

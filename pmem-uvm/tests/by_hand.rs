@@ -4,8 +4,8 @@ use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, DriverId, Manager, Mapping, Metric, RegionId, Request, Usage,
 };
 use pmem_uvm::{
-    Answer, BlockState, Event, Feed, FrameRange, Hotplug, Layout, NotifierKey, PageOwner, PageRequest,
-    PageState, Unmoved, Uvm, Zone,
+    Answer, BlockState, Event, Feed, FrameRange, Hotplug, Layout, MoveError, NotifierKey, PageOwner,
+    PageRequest, PageState, Uvm, Zone,
 };
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -32,8 +32,8 @@ fn bytes(start: u64, end: u64) -> AddrRange {
     AddrRange::new(start << 12, end << 12).unwrap()
 }
 
-fn stay(_: u64, _: u64) -> Result<(), Unmoved> {
-    Err(Unmoved::Never)
+fn stay(_: u64, _: u64) -> Result<(), MoveError> {
+    Err(MoveError::Never)
 }
 
 impl World {
@@ -331,7 +331,7 @@ impl World {
                 let mut held = held.lock().unwrap();
                 let mut mover = |from: u64, to: u64| {
                     if !moves {
-                        return Err(Unmoved::Never);
+                        return Err(MoveError::Never);
                     }
                     assert!(held.remove(&from) && held.insert(to), "{from:#x} moves to {to:#x}");
                     Ok(())

@@ -2,8 +2,8 @@
 
 use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Manager, Mapping, Metric, Request, Usage};
 use pmem_uvm::{
-    Feed, FrameRange, Hotplug, Layout, PageListRequest, PageOwner, PageRequest, PageState, PgaFlags, Plug,
-    Reserves, Settings, SharedUvm, Unmoved, Uvm, UvmError, Wait, Zone,
+    Feed, FrameRange, Hotplug, Layout, MoveError, PageListRequest, PageOwner, PageRequest, PageState,
+    PgaFlags, Plug, Reserves, Settings, SharedUvm, Uvm, UvmError, Wait, Zone,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -73,7 +73,7 @@ fn a_zeroed_page_is_found_wherever_it_is() {
 fn lists_keep_to_the_lowest_free_lists() {
     let mut uvm = uvm(200);
     for frame in (0..200).step_by(2) {
-        uvm.capture(range(frame, 1), &mut |_, _| Err(Unmoved::Never)).unwrap();
+        uvm.capture(range(frame, 1), &mut |_, _| Err(MoveError::Never)).unwrap();
     }
     uvm.plug(&Plug::new(range(1000, 100)).free_list(1)).unwrap();
     let list = uvm.pglistalloc(&PageListRequest::new(50).unwrap()).unwrap();
@@ -155,7 +155,7 @@ fn a_cache_looks_at_no_old_snapshot() {
     let mut uvm = uvm(64);
     let cache = uvm.add_cache(0, 8);
     let old = uvm.snapshot();
-    uvm.offline(range(0, 64), &mut |_, _| Err(Unmoved::Never)).unwrap();
+    uvm.offline(range(0, 64), &mut |_, _| Err(MoveError::Never)).unwrap();
     uvm.online_as(range(0, 64), Zone::Movable).unwrap();
     let owner = PageOwner::Anon { key: 1, offset: 0 };
     let page = uvm.pagealloc(&PageRequest::new().owner(owner)).unwrap();
@@ -251,7 +251,7 @@ fn what_is_offline_by_block_can_be_unprimed() {
     let offline = |memory: &Memory| {
         let mut both = memory.lock().unwrap();
         let (uvm, hotplug) = &mut *both;
-        hotplug.offline(uvm, range(0x1000, 64), &mut |_, _| Err(Unmoved::Never))
+        hotplug.offline(uvm, range(0x1000, 64), &mut |_, _| Err(MoveError::Never))
     };
     offline(&memory).unwrap();
     pmem.unprime(ram, pages(0, 64)).unwrap();
@@ -269,7 +269,7 @@ fn a_list_can_be_walked_from_any_of_its_pages() {
     let mut uvm = uvm(4096);
     (0..4096)
         .step_by(7)
-        .for_each(|frame| uvm.capture(range(frame, 1), &mut |_, _| Err(Unmoved::Never)).unwrap());
+        .for_each(|frame| uvm.capture(range(frame, 1), &mut |_, _| Err(MoveError::Never)).unwrap());
     let request = PageListRequest::new(2000).unwrap().runs(500).unwrap();
     let mut list = uvm.pglistalloc(&request).unwrap();
     let other = uvm.pglistalloc(&request).unwrap_err();
@@ -339,7 +339,7 @@ fn a_host_that_panics_in_a_move_leaves_the_page_to_its_owner() {
     uvm.set_reserves(Reserves { freemin: 65, ..Reserves::default() });
     assert!(panics(|| uvm.capture(range(page, 1), &mut |_, _| Ok(()))));
     uvm.set_host(Box::new(Panics { zeroing: true }));
-    assert!(uvm.capture(range(page, 1), &mut |_, _| Err(Unmoved::Never)).is_err());
+    assert!(uvm.capture(range(page, 1), &mut |_, _| Err(MoveError::Never)).is_err());
     assert_eq!((uvm.page(page).unwrap().info().owner, uvm.uvmexp().free), (owner, 63));
     assert_eq!(uvm.pagefree(page), Ok(()));
     assert_eq!(uvm.uvmexp().free, 64);

@@ -6,8 +6,8 @@ use pmem_core::{
     Scope, SpanState, Subscription, Usage,
 };
 use pmem_uvm::{
-    Access, Answer, Event, Feed, FrameRange, Hotplug, Layout, NotifierKey, PageListRequest, PageRequest,
-    PageState, Unmoved, Uvm, Uvmexp,
+    Access, Answer, Event, Feed, FrameRange, Hotplug, Layout, MoveError, NotifierKey, PageListRequest,
+    PageRequest, PageState, Uvm, Uvmexp,
 };
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -222,7 +222,7 @@ fn what_comes_is_handed_out_when_it_is_published() {
 fn what_was_changed_behind_it_is_found_and_put_right() {
     let (mut pmem, memory, id, _) = fed();
     let half = FrameRange::new(0x1000, 0x80).unwrap();
-    memory.with(|uvm| uvm.offline(half, &mut |_, _| Err(Unmoved::Never))).unwrap();
+    memory.with(|uvm| uvm.offline(half, &mut |_, _| Err(MoveError::Never))).unwrap();
     let Err(Error::Differs { mismatch, .. }) = pmem.verify(id) else { panic!() };
     assert_eq!(mismatch.range, Some(pages(0x1000, 0x1080)));
     pmem.resync(id).unwrap();

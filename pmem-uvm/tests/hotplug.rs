@@ -1,9 +1,9 @@
 //! What callbacks are told, row by row of Linux's online_pages() and offline_pages().
 
 use pmem_uvm::{
-    Added, Answer, AutoOnline, BlockState, Event, FrameRange, Hotplug, HotplugError, MemoryAction,
-    NodeAction, NotifierKey, PageListRequest, PageOwner, PageRequest, PageState, Plug, Strategy, Unmoved,
-    Uvm, UvmError, Zone,
+    Added, Answer, AutoOnline, BlockState, Event, FrameRange, Hotplug, HotplugError, MemoryAction, MoveError,
+    NodeAction, NotifierKey, PageListRequest, PageOwner, PageRequest, PageState, Plug, Strategy, Uvm,
+    UvmError, Zone,
 };
 use std::sync::{Arc, Mutex};
 
@@ -17,8 +17,8 @@ fn blocks(number: u64, count: u64) -> FrameRange {
     FrameRange::new(number * BLOCK, count * BLOCK).unwrap()
 }
 
-fn stay(_: u64, _: u64) -> Result<(), Unmoved> {
-    Err(Unmoved::Never)
+fn stay(_: u64, _: u64) -> Result<(), MoveError> {
+    Err(MoveError::Never)
 }
 
 /// Node 0 has block 0 from the start; node 1 has nothing.
@@ -282,7 +282,7 @@ fn offline_step_5_moves_pages_or_cancels() {
     assert_eq!(w.trace(), cancelled);
     // There must be somewhere to move it to.
     w.uvm.pagefree(0).unwrap();
-    let interrupted = w.hotplug.offline(&mut w.uvm, block(4), &mut |_, _| Err(Unmoved::Interrupted));
+    let interrupted = w.hotplug.offline(&mut w.uvm, block(4), &mut |_, _| Err(MoveError::Interrupted));
     assert_eq!(interrupted.unwrap_err().errno(), 4);
     assert_eq!(w.trace(), cancelled);
     assert_eq!(w.state(4), BlockState::Online(Zone::Normal));
@@ -292,7 +292,7 @@ fn offline_step_5_moves_pages_or_cancels() {
         .offline(&mut w.uvm, block(4), &mut |from, to| {
             tries += 1;
             moved = Some((from, to));
-            if tries < 4 { Err(Unmoved::Again) } else { Ok(()) }
+            if tries < 4 { Err(MoveError::Again) } else { Ok(()) }
         })
         .unwrap();
     assert_eq!((tries, moved), (4, Some((page, 0))));

@@ -2,8 +2,8 @@
 
 use allocation_counter::measure;
 use pmem_uvm::{
-    FrameRange, PageListRequest, PageOwner, PageRequest, PgaFlags, Plug, Reserves, Settings, Strategy,
-    Unmoved, Uvm, Zone,
+    FrameRange, MoveError, PageListRequest, PageOwner, PageRequest, PgaFlags, Plug, Reserves, Settings,
+    Strategy, Uvm, Zone,
 };
 
 fn range(start: u64, count: u64) -> FrameRange {
@@ -17,7 +17,7 @@ fn uvm() -> Uvm {
         uvm.plug(&Plug::new(range(at, 4096)).free_list(list).node(node).zeroed()).unwrap();
     }
     for frame in (0..4096).step_by(2) {
-        uvm.capture(range(frame, 1), &mut |_, _| Err(Unmoved::Never)).unwrap();
+        uvm.capture(range(frame, 1), &mut |_, _| Err(MoveError::Never)).unwrap();
     }
     uvm
 }

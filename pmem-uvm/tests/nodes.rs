@@ -1,8 +1,8 @@
 //! Which node's pages a request gets, against an obviously correct choice among all free pages.
 
 use pmem_uvm::{
-    FrameRange, Host, NodeCounters, PageListRequest, PageOwner, PageRequest, PageState, PgaFlags, Plug,
-    Reserves, Settings, Strategy as Way, Unmoved, Uvm, UvmError, Zone,
+    FrameRange, Host, MoveError, NodeCounters, PageListRequest, PageOwner, PageRequest, PageState, PgaFlags,
+    Plug, Reserves, Settings, Strategy as Way, Uvm, UvmError, Zone,
 };
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -185,7 +185,7 @@ fn a_list_keeps_to_its_node_and_free_list() {
 fn memory_for_movable_pages_alone_goes_first() {
     let mut uvm = uvm(&[(0, 0), (0, 0)]);
     let above = range(PAGES, PAGES);
-    uvm.offline(above, &mut |_, _| Err(Unmoved::Never)).unwrap();
+    uvm.offline(above, &mut |_, _| Err(MoveError::Never)).unwrap();
     uvm.online_as(above, Zone::Movable).unwrap();
     let owner = PageOwner::Object { key: 0, offset: 0 };
     for way in [Way::Normal, Way::Numa, Way::Only(0)] {

@@ -1,8 +1,8 @@
 //! Memory that threads share.
 
 use pmem_uvm::{
-    Answer, Cancel, Event, FrameRange, HotplugError, NotifierKey, PageListRequest, PageOwner, PageRequest,
-    PageState, Plug, SharedUvm, Unmoved, Uvm, UvmError, Wait, Zone,
+    Answer, Cancel, Event, FrameRange, HotplugError, MoveError, NotifierKey, PageListRequest, PageOwner,
+    PageRequest, PageState, Plug, SharedUvm, Uvm, UvmError, Wait, Zone,
 };
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -81,7 +81,7 @@ fn nothing_goes_while_somebody_keeps_it() {
     thread::scope(|scope| {
         scope.spawn(|| {
             let offline = memory.hotplug(|uvm, hotplug| {
-                hotplug.offline(uvm, range(0, BLOCK), &mut |_, _| Err(Unmoved::Never))
+                hotplug.offline(uvm, range(0, BLOCK), &mut |_, _| Err(MoveError::Never))
             });
             gone.store(true, Ordering::SeqCst);
             offline.unwrap().unwrap();
@@ -104,7 +104,7 @@ fn memory_comes_and_goes_where_nobody_keeps_it() {
             uvm.plug(&Plug::new(range(4 * BLOCK, BLOCK))).map(|_| ()),
             uvm.unplug(bad),
             uvm.online(bad),
-            uvm.offline(bad, &mut |_, _| Err(Unmoved::Never)),
+            uvm.offline(bad, &mut |_, _| Err(MoveError::Never)),
         ]
     });
     assert_eq!(refused, Ok([Err(UvmError::Kept); 4]));
@@ -217,7 +217,7 @@ fn disturb(memory: &SharedUvm, stop: &AtomicBool) -> u64 {
         let at = 4 + random % 8;
         let part = range(at * BLOCK + random % 100, 1 + random % 300);
         let block = range(at * BLOCK, BLOCK);
-        let stay = &mut |_: u64, _: u64| Err(Unmoved::Never);
+        let stay = &mut |_: u64, _: u64| Err(MoveError::Never);
         changes += u64::from(match random >> 32 & 3 {
             0 => memory.hotplug(|uvm, _| uvm.plug(&Plug::new(part)).is_ok()).unwrap(),
             1 => memory.hotplug(|uvm, _| uvm.unplug(part).is_ok()).unwrap(),

@@ -11,7 +11,9 @@ use acpi_tables::madt::{IoApic, LocalInterruptController, MADT};
 use acpi_tables::mcfg::MCFG;
 use acpi_tables::slit::SLIT;
 use acpi_tables::srat::{MemoryAffinity, SRAT};
-use pmem_import::acpi::{self, Affinity, Cedt, Hmat, Madt, Mcfg, Quantity, Slit, Srat, Table, What};
+use pmem_import::acpi::{
+    self, AcpiTable, Affinity, Cedt, Hmat, InitiatorKind, Madt, Mcfg, Quantity, Slit, Srat,
+};
 use pmem_import::{Machine, Sources};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,8 +35,8 @@ fn revised(mut table: Vec<u8>, revision: u8) -> Vec<u8> {
 }
 
 /// Reads a table in which nothing may be wrong.
-fn read<T>(bytes: &[u8], decode: impl Fn(&mut Table<'_>) -> T) -> T {
-    let mut table = Table::open(bytes).unwrap();
+fn read<T>(bytes: &[u8], decode: impl Fn(&mut AcpiTable<'_>) -> T) -> T {
+    let mut table = AcpiTable::open(bytes).unwrap();
     let read = decode(&mut table);
     assert_eq!(table.faults, []);
     read
@@ -123,14 +125,14 @@ proptest! {
         let at = 4 + at % (broken.len() - 4);
         let changed = broken[at] != value;
         broken[at] = value;
-        if let Some(mut table) = Table::open(&broken) {
+        if let Some(mut table) = AcpiTable::open(&broken) {
             let read = Srat::decode(&mut table);
             prop_assert!(read.memory.len() <= 8);
             // Bytes that add up no more are noticed.
             prop_assert!(!changed || !table.faults.is_empty());
         }
         let cut = cut % whole.len();
-        if let Some(mut table) = Table::open(&whole[..cut]) {
+        if let Some(mut table) = AcpiTable::open(&whole[..cut]) {
             let read = Srat::decode(&mut table);
             let expected = cut.saturating_sub(48) / 40;
             prop_assert_eq!(read.memory.len(), expected);
@@ -247,7 +249,7 @@ fn tables_of_real_machines_say_what_is_known_of_them() {
     let cpus: BTreeSet<u32> = h8dgu
         .initiators
         .iter()
-        .filter(|one| one.enabled && matches!(one.what, What::Processor(_)))
+        .filter(|one| one.enabled && matches!(one.what, InitiatorKind::Processor(_)))
         .map(|one| one.domain)
         .collect();
     let with: BTreeSet<u32> =

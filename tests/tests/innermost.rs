@@ -2,7 +2,7 @@
 //! knows nothing but lines and indentation.
 
 use pmem_import::Machine;
-use pmem_report::{Answer, Memory, Outcome};
+use pmem_report::{MemoryReport, Outcome, Resolved};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -101,7 +101,7 @@ fn resolve_names_the_innermost_line() {
         }
         let machine = read(source);
         for addr in addresses(&lines) {
-            let answer = Answer::new(&machine, machine.system, addr);
+            let answer = Resolved::new(&machine, machine.system, addr);
             let expected = innermost(&lines, addr);
             let got = answer.names.first().map(String::as_str);
             // A list may have what no bridge or aperture leads to.
@@ -147,7 +147,7 @@ fn free_memory_is_ram_without_what_lies_inside() {
         }
         let offline: u64 =
             machine.numa.all.iter().flat_map(|node| &node.offline).map(|range| range.len()).sum();
-        let shown: u64 = Memory::of(&machine).free_lists.iter().map(|list| list.free_pages).sum();
+        let shown: u64 = MemoryReport::of(&machine).free_lists.iter().map(|list| list.free_pages).sum();
         assert_eq!((shown, offline), (free, 0), "pages that are free in {}", path.display());
     }
 }

@@ -1,7 +1,9 @@
 //! The whole way: a region is mapped in the model, and the driver has a unit translate it.
 
 use super::{Mapper, pool};
-use pmem_core::{AddrRange, ArenaType, Attrs, Fault, Manager, RegionId, Request, Scope, Spot, Subscription};
+use pmem_core::{
+    AddrRange, ArenaType, Attrs, Constraints, Fault, Manager, RegionId, Request, Scope, Subscription,
+};
 use pmem_drivers::iommu::{Binding, Domain, Iommu, Limits, Peers, Port, Vtd, Width, add_domain};
 use pmem_iommu::table::Pool;
 use std::collections::BTreeMap;
@@ -87,7 +89,8 @@ impl Mapper for Managed {
             let range = AddrRange::sized(target, len).expect("a range");
             self.pmem.alloc(self.ram, &Request::exactly(range)).expect("nothing is there")
         });
-        let alias = self.pmem.map_at(self.domain.arena, region, Spot::at(at)).expect("nothing is there");
+        let alias =
+            self.pmem.map_at(self.domain.arena, region, Constraints::at(at)).expect("nothing is there");
         self.mapped.insert(at, alias);
     }
 

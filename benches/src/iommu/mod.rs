@@ -9,7 +9,7 @@ use crate::measure::{Figure, ROUNDS, run_for};
 use crate::report::Line;
 use crate::subject::{KINDS, Want};
 use crate::workload::Rng;
-use pmem_iommu::table::{Access, AmdV1, Format, Memory, Pool, Short, Table, VtdSecondStage, X86};
+use pmem_iommu::table::{Access, AmdV1, Format, PageTable, Pool, Short, TableMemory, VtdSecondStage, X86};
 use pmem_space::AddrRange;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,7 +60,7 @@ pub trait Mapper {
 /// Tables' memory that counts writes.
 struct Counted(Pool<Vec<AtomicU64>>, u64);
 
-impl Memory for Counted {
+impl TableMemory for Counted {
     fn read(&self, table: u64, index: u64) -> Option<u64> {
         self.0.read(table, index)
     }
@@ -88,16 +88,16 @@ pub fn pool(n: usize) -> Pool<Vec<AtomicU64>> {
     Pool::new((0..pages * 512).map(|_| AtomicU64::new(0)).collect(), 1 << 40)
 }
 
-struct Ours<F, M>(Table<F>, M);
+struct Ours<F, M>(PageTable<F>, M);
 
-impl<F: Format, M: Memory> Ours<F, M> {
+impl<F: Format, M: TableMemory> Ours<F, M> {
     fn new(format: Option<F>, mut memory: M) -> Self {
-        let table = Table::new(format.expect("there is such a format"), &mut memory);
+        let table = PageTable::new(format.expect("there is such a format"), &mut memory);
         Self(table.expect("there is memory"), memory)
     }
 }
 
-impl<F: Format, M: Memory> Mapper for Ours<F, M> {
+impl<F: Format, M: TableMemory> Mapper for Ours<F, M> {
     fn map(&mut self, at: u64, target: u64, len: u64) {
         let done = self.0.on(&mut self.1).map(at, at + len - 1, target, Access::BOTH);
         black_box(done.expect("nothing is there"));

@@ -1,7 +1,7 @@
 //! Our models of what others do, of their published algorithms, not their code: each bus sorted, offsets from the bottom up, first fit.
 
 use super::layouts::MIB;
-use pmem_pci::Span;
+use pmem_pci::BusRange;
 use pmem_pci::tree::{Index, Resource, Tree};
 
 /// What is told apart.
@@ -77,7 +77,7 @@ fn put(tree: &mut Tree, block: Block, at: u64) {
     for (index, offset, len) in block.windows {
         let bridge = tree.functions.get_mut(index).and_then(|f| f.bridge.as_mut());
         if let Some(window) = bridge.and_then(|bridge| bridge.windows.first_mut()) {
-            window.span = Span::sized(at + offset, len);
+            window.span = BusRange::sized(at + offset, len);
         }
     }
 }
@@ -85,25 +85,26 @@ fn put(tree: &mut Tree, block: Block, at: u64) {
 /// A whole hierarchy; `None` if something has no place.
 pub fn place(tree: &Tree, like: Like) -> Option<Tree> {
     let mut out = tree.clone();
-    let mut taken: Vec<Span> =
+    let mut taken: Vec<BusRange> =
         tree.functions.iter().flat_map(|f| f.resources.iter().filter_map(Resource::span)).collect();
     let mut blocks = blocks(tree, None, like);
     if like == Like::Edk2 {
         blocks = vec![packed(blocks)];
     }
-    let apertures: Vec<Span> = tree.roots.first()?.apertures.iter().map(|aperture| aperture.span).collect();
+    let apertures: Vec<BusRange> =
+        tree.roots.first()?.apertures.iter().map(|aperture| aperture.span).collect();
     for block in blocks.into_iter().filter(|block| block.size > 0) {
         let at = apertures.iter().find_map(|aperture| {
             let mut at = up(aperture.first, block.align);
             loop {
-                let span = Span::sized(at, block.size).filter(|span| aperture.covers(*span))?;
+                let span = BusRange::sized(at, block.size).filter(|span| aperture.covers(*span))?;
                 match taken.iter().filter(|other| other.overlaps(span)).map(|other| other.last).max() {
                     Some(last) => at = up(last + 1, block.align),
                     None => return Some(at),
                 }
             }
         })?;
-        taken.push(Span::sized(at, block.size)?);
+        taken.push(BusRange::sized(at, block.size)?);
         put(&mut out, block, at);
     }
     Some(out)
@@ -117,12 +118,12 @@ pub fn grow(tree: &mut Tree, port: Index, size: u64) -> Option<(u64, usize)> {
     Some((at, grown))
 }
 
-fn window(tree: &Tree, bridge: Index) -> Option<Span> {
+fn window(tree: &Tree, bridge: Index) -> Option<BusRange> {
     tree.functions.get(bridge)?.bridge.as_ref()?.windows.first()?.span
 }
 
 /// What is taken on a bus.
-fn taken(tree: &Tree, bridge: Option<Index>, but: Option<Index>) -> Vec<Span> {
+fn taken(tree: &Tree, bridge: Option<Index>, but: Option<Index>) -> Vec<BusRange> {
     let on_bus = tree.on_bus(0, bridge).filter(|(index, _)| Some(*index) != but);
     on_bus
         .flat_map(|(index, f)| {
@@ -132,12 +133,12 @@ fn taken(tree: &Tree, bridge: Option<Index>, but: Option<Index>) -> Vec<Span> {
         .collect()
 }
 
-fn first_fit(ranges: &[Span], taken: &[Span], size: u64, align: u64) -> Option<u64> {
+fn first_fit(ranges: &[BusRange], taken: &[BusRange], size: u64, align: u64) -> Option<u64> {
     ranges.iter().find_map(|range| {
         let gaps = range.without(taken);
         gaps.into_iter().find_map(|gap| {
             let at = up(gap.first, align);
-            Span::sized(at, size).filter(|span| gap.covers(*span)).map(|span| span.first)
+            BusRange::sized(at, size).filter(|span| gap.covers(*span)).map(|span| span.first)
         })
     })
 }
@@ -145,7 +146,7 @@ fn first_fit(ranges: &[Span], taken: &[Span], size: u64, align: u64) -> Option<u
 /// A place for so much on the bus below a bridge, or on the root bus.
 fn slot(tree: &mut Tree, bridge: Option<Index>, size: u64, align: u64, grown: &mut usize) -> Option<u64> {
     let Some(bridge) = bridge else {
-        let ranges: Vec<Span> = tree.roots.first()?.apertures.iter().map(|a| a.span).collect();
+        let ranges: Vec<BusRange> = tree.roots.first()?.apertures.iter().map(|a| a.span).collect();
         return first_fit(&ranges, &taken(tree, None, None), size, align);
     };
     let own = window(tree, bridge);
@@ -155,7 +156,7 @@ fn slot(tree: &mut Tree, bridge: Option<Index>, size: u64, align: u64, grown: &m
     let parent = tree.functions.get(bridge)?.parent;
     let new = match own {
         // A closed window opens where the bus above has room.
-        None => Span::sized(slot(tree, parent, up(size, MIB), align.max(MIB), grown)?, up(size, MIB))?,
+        None => BusRange::sized(slot(tree, parent, up(size, MIB), align.max(MIB), grown)?, up(size, MIB))?,
         Some(own) => {
             let around = |tree: &Tree| {
                 let ranges = match parent {
@@ -169,7 +170,7 @@ fn slot(tree: &mut Tree, bridge: Option<Index>, size: u64, align: u64, grown: &m
                 let gap =
                     ranges.iter().flat_map(|range| range.without(&others)).find(|gap| gap.covers(own))?;
                 let at = first_fit(&[gap], &taken(tree, Some(bridge), None), size, align)?;
-                Some(own.hull(Span::sized(at, size)?.rounded(MIB)))
+                Some(own.hull(BusRange::sized(at, size)?.rounded(MIB)))
             };
             match around(tree) {
                 Some(new) => new,

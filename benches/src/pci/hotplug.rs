@@ -11,7 +11,7 @@ use pmem_pci::plan::{Goal, Verdict, plan};
 use pmem_pci::tree::{
     Aperture, Bridge, Function, Index, Mobility, Root, Slot, Space, Tree, Window, WindowKind,
 };
-use pmem_pci::{Address, Budget, Span};
+use pmem_pci::{Address, Budget, BusRange};
 use std::time::Instant;
 
 const GIB: u64 = 1 << 30;
@@ -44,7 +44,7 @@ fn bridge(tree: &mut Tree, parent: Option<Index>, n: u8) -> Index {
 fn trace(rng: &mut Rng) -> (Tree, Vec<Happens>) {
     let mut tree = Tree::default();
     let first = 4 * GIB + rng.below(64) * 16 * MIB;
-    let span = Span { first, last: first + (8 + rng.below(25)) * GIB - 1 };
+    let span = BusRange { first, last: first + (8 + rng.below(25)) * GIB - 1 };
     let aperture = Aperture { space: Space::Memory, span, cpu: span.first };
     tree.roots.push(Root { segment: 0, buses: (0, 255), apertures: vec![aperture] });
     let mut ports: Vec<Index> = (0..3).map(|n| bridge(&mut tree, None, n)).collect();
@@ -93,7 +93,7 @@ struct Outcome {
 }
 
 fn changed(old: &Tree, new: &Tree) -> usize {
-    let windows = |tree: &Tree| -> Vec<Option<Span>> {
+    let windows = |tree: &Tree| -> Vec<Option<BusRange>> {
         tree.functions.iter().filter_map(|f| Some(f.bridge.as_ref()?.windows.first()?.span)).collect()
     };
     windows(old).iter().zip(windows(new)).filter(|(a, b)| *a != b).count()
@@ -148,7 +148,7 @@ fn linux(tree: &Tree, happens: &[Happens], rules: &Rules, out: &mut Outcome) {
             continue;
         };
         let before = map.tree();
-        let places = |map: &Map, live: &[(Index, Index)]| -> Vec<Option<Span>> {
+        let places = |map: &Map, live: &[(Index, Index)]| -> Vec<Option<BusRange>> {
             live.iter().map(|(_, card)| map.span(ResourceId::Slot(*card, Slot::Bar(0)))).collect()
         };
         let held = places(&map, &live);
@@ -258,8 +258,11 @@ pub fn server(count: usize) -> Vec<Line> {
     for _ in 0..count {
         let mut tree = Tree::default();
         let first = 64 * GIB;
-        let aperture =
-            Aperture { space: Space::Memory, span: Span { first, last: first + 4096 * GIB - 1 }, cpu: first };
+        let aperture = Aperture {
+            space: Space::Memory,
+            span: BusRange { first, last: first + 4096 * GIB - 1 },
+            cpu: first,
+        };
         tree.roots.push(Root { segment: 0, buses: (0, 255), apertures: vec![aperture] });
         let mut at = first;
         let mut ports = Vec::new();
@@ -280,7 +283,7 @@ pub fn server(count: usize) -> Vec<Line> {
             let len = (at - begin).max(MIB).div_ceil(MIB) * MIB;
             let begin = begin / MIB * MIB;
             if let Some(window) = tree.functions[port].bridge.as_mut().and_then(|b| b.windows.first_mut()) {
-                window.span = Span::sized(begin, len + MIB).map(|span| span.rounded(MIB));
+                window.span = BusRange::sized(begin, len + MIB).map(|span| span.rounded(MIB));
                 at = window.span.map_or(at, |span| span.last + 1);
             }
         }

@@ -5,7 +5,7 @@ use crate::workload::Rng;
 use pmem_pci::tree::{
     Aperture, Bridge, Function, Index, Mobility, Resource, Root, Slot, Space, Tree, Window, WindowKind,
 };
-use pmem_pci::{Address, Span};
+use pmem_pci::{Address, BusRange};
 
 pub const MIB: u64 = 1 << 20;
 /// What the host bridge forwards: from an address that is no multiple of much.
@@ -34,12 +34,12 @@ impl Kind {
 }
 
 /// Cuts a span into what lies on one bus: gaps, registers, and bridges with their own.
-fn cut(rng: &mut Rng, tree: &mut Tree, parent: Option<Index>, span: Span, depth: u32, fill: u64) {
+fn cut(rng: &mut Rng, tree: &mut Tree, parent: Option<Index>, span: BusRange, depth: u32, fill: u64) {
     let mut first = span.first;
     while first <= span.last {
         let left = (span.last - first + 1) / MIB;
         let len = 1 + rng.below(left.min(if depth > 0 { left / 2 + 1 } else { left }));
-        let piece = Span { first, last: first + len * MIB - 1 };
+        let piece = BusRange { first, last: first + len * MIB - 1 };
         first = piece.last + 1;
         if rng.below(100) >= fill {
             continue;
@@ -104,17 +104,17 @@ pub fn scratch(rng: &mut Rng, fill: u64, kind: Kind) -> Tree {
     loop {
         let mut tree = Tree::default();
         let len = if kind == Kind::Apertures { 256 } else { 1024 };
-        let whole = Span { first: FIRST, last: FIRST + len * MIB - 1 };
+        let whole = BusRange { first: FIRST, last: FIRST + len * MIB - 1 };
         let spans = if kind == Kind::Apertures {
             let middle = whole.first + (64 + rng.below(128)) * MIB;
             vec![
-                Span { first: whole.first, last: middle - 1 },
-                Span { first: middle + 64 * MIB, last: whole.last + 64 * MIB },
+                BusRange { first: whole.first, last: middle - 1 },
+                BusRange { first: middle + 64 * MIB, last: whole.last + 64 * MIB },
             ]
         } else {
             vec![whole]
         };
-        let aperture = |span: &Span| Aperture { space: Space::Memory, span: *span, cpu: span.first };
+        let aperture = |span: &BusRange| Aperture { space: Space::Memory, span: *span, cpu: span.first };
         let apertures = spans.iter().map(aperture).collect();
         tree.roots.push(Root { segment: 0, buses: (0, 255), apertures });
         for span in spans {
@@ -133,10 +133,10 @@ pub fn scratch(rng: &mut Rng, fill: u64, kind: Kind) -> Tree {
         }
         // Windows around what stays.
         for index in (0..tree.functions.len()).rev() {
-            let own = |f: &Function| f.resources.iter().filter_map(Resource::span).reduce(Span::hull);
+            let own = |f: &Function| f.resources.iter().filter_map(Resource::span).reduce(BusRange::hull);
             let window = |f: &Function| f.bridge.as_ref()?.windows.first()?.span;
             let inside =
-                tree.on_bus(0, Some(index)).filter_map(|(_, f)| own(f).or(window(f))).reduce(Span::hull);
+                tree.on_bus(0, Some(index)).filter_map(|(_, f)| own(f).or(window(f))).reduce(BusRange::hull);
             let bridge = tree.functions.get_mut(index).and_then(|f| f.bridge.as_mut());
             if let Some(window) = bridge.and_then(|bridge| bridge.windows.first_mut()) {
                 window.span = inside.map(|span| span.rounded(MIB));

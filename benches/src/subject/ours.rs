@@ -2,7 +2,7 @@
 
 use super::{Hit, Live, Subject, Tag, Want};
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Manager, Owner, Pmem, Record, Region, RegionId, Request,
+    AddrRange, ArenaId, ArenaType, Attrs, Manager, Owner, Pmem, RegionRecord, Region, RegionId, Request,
 };
 use pmem_space::{Fit, Policy, Space};
 
@@ -61,7 +61,7 @@ fn request(want: &Want) -> Request {
     Request::new(want.len).align(want.align).window(want.window.unwrap_or(AddrRange::ALL)).owner(Owner(7))
 }
 
-fn hit((range, record): (AddrRange, Record)) -> Hit {
+fn hit((range, record): (AddrRange, RegionRecord)) -> Hit {
     let attrs = u32::from(record.attrs.usage().bits()) << 16 | u32::from(record.attrs.props().bits());
     Hit { start: range.start(), last: range.last(), attrs, id: record.id.to_raw() }
 }

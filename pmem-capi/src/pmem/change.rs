@@ -2,8 +2,8 @@
 
 use super::{ArenaPtr, LinkPtr, Paddr, RegionPtr};
 use pmem_core::{
-    AddrRange, ArenaId, Attrs, Change, Delta, Edit, Effective, Link, LinkId, Mapping, Placement, Role, Seat,
-    Span, SpanState, State, Way, Window,
+    AddrRange, ArenaId, Attrs, Change, Delta, Edit, Effective, Link, LinkId, Location, Mapping, Placement,
+    PrimedSpan, Role, SpanState, State, Way, Window,
 };
 use std::ffi::{CString, c_char, c_int, c_uint};
 use std::ptr;
@@ -117,8 +117,8 @@ impl Edits {
             }
         }
         for (arena, _, contents) in state.arenas() {
-            let placed = contents.regions().map(|(range, record)| (Seat::At(range), record));
-            let parked = contents.parked().map(|(len, record)| (Seat::Parked(len), record));
+            let placed = contents.regions().map(|(range, record)| (Location::At(range), record));
+            let parked = contents.parked().map(|(len, record)| (Location::Parked(len), record));
             for (seat, record) in placed.chain(parked) {
                 let new = Some(Placement { arena, seat, record });
                 push(Edit::Region { region: record.id, old: None, new });
@@ -171,12 +171,12 @@ impl Edits {
                 return;
             }
             Edit::Span { arena, range, old, new } => {
-                let state = |span: &Span| match span.state {
+                let state = |span: &PrimedSpan| match span.state {
                     SpanState::Open => OPEN,
                     SpanState::Sealed => SEALED,
                     SpanState::Lent => LENT,
                 };
-                let side = |span: &Option<Span>| {
+                let side = |span: &Option<PrimedSpan>| {
                     span.as_ref().map_or(Side::default(), |s| Side::of(*range, Some(s.attrs), state(s)))
                 };
                 CEdit {

@@ -2,7 +2,7 @@
 
 use super::{ArenaPtr, Paddr, RegionPtr, attrs, range, status, store, with};
 use crate::failure::{EBUSY, fail};
-use pmem_core::{Metric, Released, Request, Spot};
+use pmem_core::{Constraints, Metric, Released, Request};
 use std::ffi::{c_int, c_uint};
 
 /// Reserves a region.
@@ -119,7 +119,7 @@ pub unsafe extern "C" fn pmem_map_at(
     paddr: *mut Paddr,
 ) -> RegionPtr {
     let mapped = with(|pmem| {
-        let spot = Spot::within(range(start, end)?).align(align.max(1) as u64);
+        let spot = Constraints::within(range(start, end)?).align(align.max(1) as u64);
         let mapped = pmem.map_at(arena.id(), region.id(), spot)?;
         Ok((mapped, pmem.start(mapped)?.1))
     });

@@ -4,7 +4,7 @@ use super::deltas::{Delta, Effective};
 use super::spans::{Spans, differences, joined};
 use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::Mapping;
-use crate::model::{Edit, Link, Look, Placement, State, What};
+use crate::model::{Edit, Link, Look, Placement, State, ViewTarget};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
@@ -217,7 +217,7 @@ fn look(state: &State, viewer: ArenaId, window: AddrRange) -> (Spans, Seen) {
     let (pieces, looks) = state.looked_at(viewer, window);
     let mut spans = Spans::new();
     for piece in pieces {
-        if let What::Local { arena, start, region, attrs, .. } = piece.what {
+        if let ViewTarget::Local { arena, start, region, attrs, .. } = piece.what {
             let offset = start.wrapping_sub(piece.seen.start());
             let effective = Effective { attrs, taken: region.is_some(), arena, offset };
             spans.insert(inclusive(piece.seen), effective);

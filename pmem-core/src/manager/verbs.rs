@@ -9,7 +9,7 @@ use crate::metric::{Metric, Performance};
 use crate::model::{Direction, Pin};
 #[cfg(doc)]
 use crate::plan::Plan;
-use crate::plan::{Request, Spot};
+use crate::plan::{Constraints, Request};
 use alloc::string::String;
 use pmem_space::{AddrRange, ArenaType, Attrs};
 
@@ -77,7 +77,7 @@ verbs! {
     /// Makes a region visible in an arena, with one reference more (`pmem_map`): [`Plan::map`].
     map(arena: ArenaId, region: RegionId) -> RegionId;
     /// Makes a region visible in an arena at a place that is asked for: [`Plan::map_at`].
-    map_at(arena: ArenaId, region: RegionId, spot: impl Into<Spot>) -> RegionId;
+    map_at(arena: ArenaId, region: RegionId, spot: impl Into<Constraints>) -> RegionId;
     /// Moves a region, and what depends on where it is: [`Plan::relocate`].
     relocate(region: RegionId, start: u64) -> ();
     /// Moves several regions at once: [`Plan::relocate_all`].
@@ -87,5 +87,5 @@ verbs! {
     /// Takes a region off its addresses, and keeps all else of it: [`Plan::park`].
     park(region: RegionId) -> ();
     /// Gives a parked region addresses again: [`Plan::unpark`].
-    unpark(region: RegionId, spot: impl Into<Spot>) -> ();
+    unpark(region: RegionId, spot: impl Into<Constraints>) -> ();
 }

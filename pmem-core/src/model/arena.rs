@@ -1,6 +1,6 @@
 //! One arena: which of its addresses are its own, which lie behind an interconnect, and what is taken.
 
-use super::record::{Alias, Leg, Pin, Record, Role, Seat};
+use super::record::{Alias, Location, Pin, RegionRecord, Role, WindowId};
 use crate::id::{Owner, RegionId};
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -22,14 +22,14 @@ pub enum SpanState {
 
 /// Primed space: what may be allocated, and the defaults there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Span {
+pub struct PrimedSpan {
     /// Defaults; `prot` is also the upper bound for regions.
     pub attrs: Attrs,
     /// Whether it may be handed out.
     pub state: SpanState,
 }
 
-impl Span {
+impl PrimedSpan {
     /// Whether a region with these attributes may lie here: `prot` within bounds, nothing that is not
     /// prefetchable in prefetchable space, nothing at all but bad RAM in bad RAM.
     pub fn admits(&self, attrs: Attrs) -> bool {
@@ -40,7 +40,7 @@ impl Span {
     }
 }
 
-impl Span {
+impl PrimedSpan {
     /// The same if it were not bad.
     pub(super) fn sound(self) -> Self {
         Self { attrs: self.attrs.with_usage(self.attrs.usage().difference(Usage::BROKEN)), ..self }
@@ -63,8 +63,8 @@ const ALIAS: u8 = 2;
 const ALIGN: u32 = 2;
 
 impl Kept {
-    fn of(record: &Record) -> Self {
-        let Record { id, attrs, owner, role, pin, align } = *record;
+    fn of(record: &RegionRecord) -> Self {
+        let RegionRecord { id, attrs, owner, role, pin, align } = *record;
         let pinned = if pin == Pin::Pinned { PINNED } else { 0 };
         let alias = if role == Role::Own { 0 } else { ALIAS };
         Self {
@@ -80,10 +80,10 @@ impl Kept {
     }
 
     #[inline]
-    fn record(self, alias: Option<Alias>) -> Record {
+    fn record(self, alias: Option<Alias>) -> RegionRecord {
         let owner = Owner(u64::from(self.owner[1]) << 32 | u64::from(self.owner[0]));
         let pin = if self.flags & PINNED != 0 { Pin::Pinned } else { Pin::Movable };
-        Record {
+        RegionRecord {
             id: self.id,
             attrs: self.attrs,
             owner,
@@ -110,15 +110,15 @@ pub(crate) struct Memory {
 /// Open and sealed spans never overlap what lies behind an interconnect.
 #[derive(Clone, Debug)]
 pub struct Arena {
-    pub(super) spans: Arc<RangeInclusiveMap<u64, Span>>,
+    pub(super) spans: Arc<RangeInclusiveMap<u64, PrimedSpan>>,
     /// Each value is sorted; more than one leg only for the shares of one interleave.
-    pub(super) behind: Arc<RangeInclusiveMap<u64, Vec<Leg>>>,
+    pub(super) behind: Arc<RangeInclusiveMap<u64, Vec<WindowId>>>,
     /// Directions that yield, lowest interconnect first.
-    pub(super) fallbacks: Arc<Vec<Leg>>,
+    pub(super) fallbacks: Arc<Vec<WindowId>>,
     pub(super) space: Space<Kept>,
     /// By place: what the aliases stand for.
     aliases: Option<Space<Option<Alias>>>,
-    pub(super) parked: Arc<BTreeMap<RegionId, (u64, Record)>>,
+    pub(super) parked: Arc<BTreeMap<RegionId, (u64, RegionRecord)>>,
 }
 
 impl Default for Arena {
@@ -136,77 +136,80 @@ impl Default for Arena {
 
 impl Arena {
     /// Primed space, in order of address; neighbours that are alike are one.
-    pub fn spans(&self) -> impl Iterator<Item = (AddrRange, Span)> + '_ {
+    pub fn spans(&self) -> impl Iterator<Item = (AddrRange, PrimedSpan)> + '_ {
         self.spans.iter().map(|(range, span)| (from_inclusive(range), *span))
     }
 
     /// Primed space that overlaps `range`, each piece cut to it.
-    pub fn spans_in(&self, range: AddrRange) -> impl Iterator<Item = (AddrRange, Span)> + '_ {
+    pub fn spans_in(&self, range: AddrRange) -> impl Iterator<Item = (AddrRange, PrimedSpan)> + '_ {
         self.spans
             .overlapping(inclusive(range))
             .filter_map(move |(r, span)| Some((from_inclusive(r).intersect(range)?, *span)))
     }
 
     /// The span at an address.
-    pub fn span_at(&self, addr: u64) -> Option<(AddrRange, Span)> {
+    pub fn span_at(&self, addr: u64) -> Option<(AddrRange, PrimedSpan)> {
         self.spans.get_key_value(&addr).map(|(range, span)| (from_inclusive(range), *span))
     }
 
     /// What lies behind interconnects, in order of address.
-    pub fn windows(&self) -> impl Iterator<Item = (AddrRange, &[Leg])> + '_ {
+    pub fn windows(&self) -> impl Iterator<Item = (AddrRange, &[WindowId])> + '_ {
         self.behind.iter().map(|(range, legs)| (from_inclusive(range), &legs[..]))
     }
 
     /// What lies behind interconnects and overlaps `range`, each piece cut to it.
-    pub fn windows_in(&self, range: AddrRange) -> impl Iterator<Item = (AddrRange, &[Leg])> + '_ {
+    pub fn windows_in(&self, range: AddrRange) -> impl Iterator<Item = (AddrRange, &[WindowId])> + '_ {
         self.behind
             .overlapping(inclusive(range))
             .filter_map(move |(r, legs)| Some((from_inclusive(r).intersect(range)?, &legs[..])))
     }
 
     /// What an address lies behind.
-    pub fn behind(&self, addr: u64) -> &[Leg] {
+    pub fn behind(&self, addr: u64) -> &[WindowId] {
         self.behind.get(&addr).map_or(&[], |legs| &legs[..])
     }
 
     /// The directions that take what the arena decodes in no other way.
-    pub fn fallbacks(&self) -> &[Leg] {
+    pub fn fallbacks(&self) -> &[WindowId] {
         &self.fallbacks
     }
 
     /// Regions and aliases, in order of address.
-    pub fn regions(&self) -> impl DoubleEndedIterator<Item = (AddrRange, Record)> + '_ {
+    pub fn regions(&self) -> impl DoubleEndedIterator<Item = (AddrRange, RegionRecord)> + '_ {
         self.regions_in(AddrRange::ALL)
     }
 
     /// Regions and aliases that overlap `range`, in order of address, whole.
-    pub fn regions_in(&self, range: AddrRange) -> impl DoubleEndedIterator<Item = (AddrRange, Record)> + '_ {
+    pub fn regions_in(
+        &self,
+        range: AddrRange,
+    ) -> impl DoubleEndedIterator<Item = (AddrRange, RegionRecord)> + '_ {
         self.space.taken_in(range).map(|(range, kept)| (range, self.record(range, kept)))
     }
 
     /// The region or alias at an address.
     #[inline]
-    pub fn region_at(&self, addr: u64) -> Option<(AddrRange, Record)> {
+    pub fn region_at(&self, addr: u64) -> Option<(AddrRange, RegionRecord)> {
         self.space.get(addr).map(|(range, kept)| (range, self.record(range, kept)))
     }
 
     /// The nearest region or alias that ends below an address.
-    pub fn region_before(&self, addr: u64) -> Option<(AddrRange, Record)> {
+    pub fn region_before(&self, addr: u64) -> Option<(AddrRange, RegionRecord)> {
         self.space.before(addr).map(|(range, kept)| (range, self.record(range, kept)))
     }
 
     /// The nearest region or alias that starts above an address.
-    pub fn region_after(&self, addr: u64) -> Option<(AddrRange, Record)> {
+    pub fn region_after(&self, addr: u64) -> Option<(AddrRange, RegionRecord)> {
         self.space.after(addr).map(|(range, kept)| (range, self.record(range, kept)))
     }
 
     /// Regions that claim no address, with their sizes in bytes.
-    pub fn parked(&self) -> impl Iterator<Item = (u64, Record)> + '_ {
+    pub fn parked(&self) -> impl Iterator<Item = (u64, RegionRecord)> + '_ {
         self.parked.values().copied()
     }
 
     /// Free, open space inside `range`, cut to it, in order of address.
-    pub fn free_in(&self, range: AddrRange) -> impl Iterator<Item = (AddrRange, Span)> + '_ {
+    pub fn free_in(&self, range: AddrRange) -> impl Iterator<Item = (AddrRange, PrimedSpan)> + '_ {
         self.spans_in(range)
             .filter(|(_, span)| span.state == SpanState::Open)
             .flat_map(|(part, span)| self.space.gaps_in(part).map(move |gap| (gap, span)))
@@ -232,12 +235,12 @@ impl Arena {
     }
 
     #[inline]
-    fn record(&self, range: AddrRange, kept: Kept) -> Record {
+    fn record(&self, range: AddrRange, kept: Kept) -> RegionRecord {
         let alias = || self.aliases.as_ref()?.get(range.start())?.1;
         kept.record(if kept.is_alias() { alias() } else { None })
     }
 
-    pub(super) fn set_span(&mut self, range: AddrRange, new: Option<Span>) {
+    pub(super) fn set_span(&mut self, range: AddrRange, new: Option<PrimedSpan>) {
         let spans = Arc::make_mut(&mut self.spans);
         match new {
             Some(span) => spans.insert(inclusive(range), span),
@@ -247,8 +250,8 @@ impl Arena {
     }
 
     /// Puts `leg` in front of `range`, or takes it away.
-    pub(super) fn set_behind(&mut self, range: AddrRange, leg: Leg, there: bool) {
-        let old: Vec<(AddrRange, Vec<Leg>)> =
+    pub(super) fn set_behind(&mut self, range: AddrRange, leg: WindowId, there: bool) {
+        let old: Vec<(AddrRange, Vec<WindowId>)> =
             self.windows_in(range).map(|(r, legs)| (r, legs.to_vec())).collect();
         let behind = Arc::make_mut(&mut self.behind);
         behind.remove(inclusive(range));
@@ -274,7 +277,7 @@ impl Arena {
         self.rebase(range);
     }
 
-    pub(super) fn set_fallback(&mut self, leg: Leg, there: bool) {
+    pub(super) fn set_fallback(&mut self, leg: WindowId, there: bool) {
         let fallbacks = Arc::make_mut(&mut self.fallbacks);
         fallbacks.retain(|l| *l != leg);
         if there {
@@ -291,9 +294,9 @@ impl Arena {
         }
     }
 
-    pub(super) fn seat(&mut self, seat: Seat, record: &Record, memory: &mut Memory) {
+    pub(super) fn seat(&mut self, seat: Location, record: &RegionRecord, memory: &mut Memory) {
         match seat {
-            Seat::At(range) => {
+            Location::At(range) => {
                 self.set_aside(memory);
                 let kept = Kept::of(record);
                 let mut space = self.space.pooled(&mut memory.regions);
@@ -313,14 +316,14 @@ impl Arena {
                     debug_assert!(placed.is_ok(), "{placed:?}");
                 }
             }
-            Seat::Parked(len) => {
+            Location::Parked(len) => {
                 Arc::make_mut(&mut self.parked).insert(record.id, (len, *record));
             }
         }
     }
 
     /// Takes out the region that starts at `start`, and tells what it was.
-    pub(super) fn unseat(&mut self, start: u64, memory: &mut Memory) -> Option<(Seat, Record)> {
+    pub(super) fn unseat(&mut self, start: u64, memory: &mut Memory) -> Option<(Location, RegionRecord)> {
         self.set_aside(memory);
         let (range, kept) = self.space.pooled(&mut memory.regions).remove(start)?;
         let alias = match &mut self.aliases {
@@ -336,13 +339,13 @@ impl Arena {
         if !open {
             self.rebase(range);
         }
-        Some((Seat::At(range), kept.record(alias)))
+        Some((Location::At(range), kept.record(alias)))
     }
 
     /// Takes out a parked region, and tells what it was.
-    pub(super) fn unpark(&mut self, region: RegionId) -> Option<(Seat, Record)> {
+    pub(super) fn unpark(&mut self, region: RegionId) -> Option<(Location, RegionRecord)> {
         let (len, record) = Arc::make_mut(&mut self.parked).remove(&region)?;
-        Some((Seat::Parked(len), record))
+        Some((Location::Parked(len), record))
     }
 
     /// Makes what is not taken in `range` a gap, sealed or a hole, as spans and windows say.

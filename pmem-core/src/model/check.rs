@@ -2,7 +2,7 @@
 
 use super::arena::{Arena, SpanState, inclusive};
 use super::ids::Ids;
-use super::record::{Leg, Record, Role};
+use super::record::{RegionRecord, Role, WindowId};
 use super::state::State;
 use crate::id::{ArenaId, LinkId, Owner, RegionId, Way};
 use crate::mapping::Mapping;
@@ -102,7 +102,7 @@ impl State {
     fn check_chains(&self, id: ArenaId, regions: usize) -> Result<(), Broken> {
         let Some(arena) = self.arena(id) else { return Ok(()) };
         for (_, record) in arena.regions().map(|(range, r)| (range.len(), r)).chain(arena.parked()) {
-            let next = |record: &Record| self.target(&record.alias()?);
+            let next = |record: &RegionRecord| self.target(&record.alias()?);
             if core::iter::successors(Some(record), next).nth(regions).is_some() {
                 let target = record.alias().map_or(record.id, |alias| alias.target);
                 return Err(Broken::Alias { alias: record.id, target });
@@ -279,8 +279,8 @@ impl State {
 }
 
 /// Whether all of `range` goes by `leg`: claimed by it, or decoded in no other way where it yields.
-fn decodes(arena: &Arena, range: AddrRange, leg: Leg) -> bool {
-    if arena.fallbacks().contains(&Leg { piece: 0, ..leg }) {
+fn decodes(arena: &Arena, range: AddrRange, leg: WindowId) -> bool {
+    if arena.fallbacks().contains(&WindowId { piece: 0, ..leg }) {
         return arena.windows_in(range).next().is_none() && arena.spans_in(range).next().is_none();
     }
     covered(range, arena.windows_in(range).filter(|(_, legs)| legs.contains(&leg)).map(|(part, _)| part))
@@ -306,7 +306,7 @@ fn covered(range: AddrRange, parts: impl Iterator<Item = AddrRange>) -> bool {
 mod tests {
     use super::*;
     use crate::metric::Metric;
-    use crate::model::{Arena, Memory, Seat};
+    use crate::model::{Arena, Location, Memory};
     use crate::{ArenaType, Attrs, Manager, Mapping, Request, Window, Windows};
 
     fn range(start: u64, end: u64) -> AddrRange {
@@ -366,7 +366,7 @@ mod tests {
             let mut memory = Memory::default();
             let here = state.arena_mut(ram).unwrap();
             let (_, record) = here.unseat(0x1000, &mut memory).unwrap();
-            here.seat(Seat::At(at), &record, &mut memory);
+            here.seat(Location::At(at), &record, &mut memory);
             assert_eq!(state.check(), Err(Broken::Alias { alias, target: region }), "{at}");
         }
     }

@@ -1,6 +1,6 @@
 //! What two initiators see differently.
 
-use super::piece::{Piece, What};
+use super::piece::{ViewPiece, ViewTarget};
 use super::state::State;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::mapping::Mapping;
@@ -75,8 +75,8 @@ impl State {
     }
 
     /// What the shares of an interleaved piece reach, as if it were seen where the piece starts.
-    fn beyond_interleave(&self, piece: &Piece) -> Vec<Piece> {
-        let What::Interleave { links, arena, .. } = &piece.what else { return Vec::new() };
+    fn beyond_interleave(&self, piece: &ViewPiece) -> Vec<ViewPiece> {
+        let ViewTarget::Interleave { links, arena, .. } = &piece.what else { return Vec::new() };
         let share = |id: &LinkId| {
             let link = self.link(*id)?;
             let way = if link.left == *arena { Way::ToRight } else { Way::ToLeft };
@@ -87,14 +87,14 @@ impl State {
         let from_start = beyond.filter_map(|far| {
             let len = far.seen.last() - far.seen.start();
             let seen = AddrRange::inclusive(piece.seen.start(), piece.seen.start().checked_add(len)?).ok()?;
-            Some(Piece { seen, ..far })
+            Some(ViewPiece { seen, ..far })
         });
         from_start.collect()
     }
 }
 
-fn seen(piece: &Piece, is_left: bool) -> Option<Seen> {
-    let What::Local { arena, start, region, .. } = piece.what else { return None };
+fn seen(piece: &ViewPiece, is_left: bool) -> Option<Seen> {
+    let ViewTarget::Local { arena, start, region, .. } = piece.what else { return None };
     let last = start.checked_add(piece.seen.last() - piece.seen.start())?;
     Some(Seen { arena, ends: (start, last), region, is_left, back: piece.seen.start().wrapping_sub(start) })
 }

@@ -1,6 +1,6 @@
 //! Edits: the smallest changes of the model, each with what was and what will be.
 
-use super::arena::{Span, from_inclusive, inclusive};
+use super::arena::{PrimedSpan, from_inclusive, inclusive};
 use super::record::Placement;
 use super::topology::{ArenaInfo, Link};
 use crate::id::{ArenaId, LinkId, RegionId, Way};
@@ -41,9 +41,9 @@ pub enum Edit {
         /// Which addresses; alike all through, before and after.
         range: AddrRange,
         /// Before.
-        old: Option<Span>,
+        old: Option<PrimedSpan>,
         /// After.
-        new: Option<Span>,
+        new: Option<PrimedSpan>,
     },
     /// A floating window opens, closes or changes.
     Window {
@@ -230,10 +230,10 @@ impl Edit {
 
 /// What became of an arena's space: by address, what was first and what is last.
 #[derive(Default)]
-struct Spans(RangeInclusiveMap<u64, (Option<Span>, Option<Span>)>);
+struct Spans(RangeInclusiveMap<u64, (Option<PrimedSpan>, Option<PrimedSpan>)>);
 
 impl Spans {
-    fn note(&mut self, range: AddrRange, old: Option<Span>, new: Option<Span>) {
+    fn note(&mut self, range: AddrRange, old: Option<PrimedSpan>, new: Option<PrimedSpan>) {
         let part = |r: &core::ops::RangeInclusive<u64>| from_inclusive(r).intersect(range);
         let noted = self.0.overlapping(inclusive(range));
         let noted: Vec<_> = noted.filter_map(|(r, (first, _))| Some((part(r)?, *first))).collect();

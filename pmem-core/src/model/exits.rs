@@ -1,7 +1,7 @@
 //! Where addresses of an arena lead: one step of every search over ranges.
 
-use super::arena::{Arena, Span, SpanState};
-use super::record::{Leg, Record};
+use super::arena::{Arena, PrimedSpan, SpanState};
+use super::record::{RegionRecord, WindowId};
 use super::state::State;
 use crate::id::ArenaId;
 use crate::mapping::{Interleave, Mapping};
@@ -21,19 +21,19 @@ pub(super) struct Follow {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Exit<'s> {
     /// They are the arena's own.
-    Own(Span),
+    Own(PrimedSpan),
     /// Across an interconnect.
     Hop(Crossed),
     /// Into a table that is not followed.
-    Table(Leg),
+    Table(WindowId),
     /// Round the shares of an interleaved range that is not followed.
-    Interleave(&'s [Leg]),
+    Interleave(&'s [WindowId]),
 }
 
 /// An interconnect crossed by a range.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crossed {
-    pub(super) leg: Leg,
+    pub(super) leg: WindowId,
     /// Added to an address, modulo 2^64.
     pub(super) offset: u64,
     /// What it lets through, and an alias on the way.
@@ -69,7 +69,7 @@ impl State {
         &'s self,
         arena: &'s Arena,
         part: AddrRange,
-        legs: &'s [Leg],
+        legs: &'s [WindowId],
         follow: Follow,
         visit: &mut impl FnMut(AddrRange, Exit<'s>),
     ) {
@@ -120,13 +120,13 @@ impl State {
         &'s self,
         arena: &'s Arena,
         part: AddrRange,
-        leg: Leg,
+        leg: WindowId,
         offset: u64,
         visit: &mut impl FnMut(AddrRange, Exit<'s>),
     ) {
         let prot = self.leg_prot(leg);
         let crossed = |prot| Exit::Hop(Crossed { leg, offset, prot, claimed: true });
-        let narrows = |record: &Record| {
+        let narrows = |record: &RegionRecord| {
             record.attrs.prot() != Prot::RWX
                 && record.alias().is_some_and(|a| (a.link, a.way) == (leg.link, leg.way))
         };
@@ -181,7 +181,7 @@ impl State {
                 Mapping::Windows(windows) => {
                     for (piece, window) in windows.pieces_in(range) {
                         let Some(part) = window.limit().intersect(range) else { continue };
-                        let (leg, prot) = (Leg { piece, ..*leg }, window.prot_of());
+                        let (leg, prot) = (WindowId { piece, ..*leg }, window.prot_of());
                         let crossed = Crossed { leg, offset: window.offset_of(), prot, claimed: false };
                         visit(part, Exit::Hop(crossed));
                     }
@@ -192,7 +192,7 @@ impl State {
     }
 
     /// The arena that a leg leads to.
-    pub(super) fn beyond(&self, leg: Leg) -> Option<ArenaId> {
+    pub(super) fn beyond(&self, leg: WindowId) -> Option<ArenaId> {
         self.link(leg.link).map(|link| link.far(leg.way))
     }
 }

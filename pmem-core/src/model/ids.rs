@@ -2,7 +2,7 @@
 
 use super::edit::Edit;
 use super::names::Names;
-use super::record::{Placement, Record, Seat};
+use super::record::{Location, Placement, RegionRecord};
 use super::state::State;
 use super::table::{Home, Table};
 use crate::id::{ArenaId, LinkId, Owner, RegionId};
@@ -55,7 +55,7 @@ impl Ids {
             let records = arenas.flat_map(|arena| {
                 arena.regions().map(|(_, record)| record).chain(arena.parked().map(|(_, record)| record))
             });
-            records.filter(Record::is_somebodys).map(|record| (record.owner, record.id)).collect()
+            records.filter(RegionRecord::is_somebodys).map(|record| (record.owner, record.id)).collect()
         });
         let all = (owner, RegionId::from_raw(0))..=(owner, RegionId::from_raw(u64::MAX));
         owned.range(all).map(|(_, region)| *region)
@@ -72,11 +72,11 @@ impl Ids {
             Home::Nowhere => return None,
             Home::At(arena, start) => {
                 let (range, record) = state.arena(arena)?.region_at(start)?;
-                (arena, Seat::At(range), record)
+                (arena, Location::At(range), record)
             }
             Home::Parked(arena) => {
                 let (len, record) = *state.arena(arena)?.parked.get(&region)?;
-                (arena, Seat::Parked(len), record)
+                (arena, Location::Parked(len), record)
             }
         };
         (record.id == region).then_some(Placement { arena, seat, record })
@@ -93,7 +93,7 @@ impl Ids {
     }
 
     /// Takes note of a region that is put to its place: what it is an alias of, and whose it is.
-    pub(super) fn note(&mut self, record: &Record) {
+    pub(super) fn note(&mut self, record: &RegionRecord) {
         if let Some(alias) = record.alias() {
             let aliases = self.aliases.entry(alias.target).or_default();
             aliases.insert(aliases.partition_point(|other| *other < record.id), record.id);
@@ -105,7 +105,7 @@ impl Ids {
     }
 
     /// Forgets what was noted of a region that is taken from its place.
-    pub(super) fn forget(&mut self, record: &Record) {
+    pub(super) fn forget(&mut self, record: &RegionRecord) {
         if let Some(alias) = record.alias() {
             if let Entry::Occupied(mut aliases) = self.aliases.entry(alias.target) {
                 aliases.get_mut().retain(|other| *other != record.id);

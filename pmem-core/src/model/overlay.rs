@@ -1,6 +1,6 @@
 //! Laying what is seen by several ways over one another.
 
-use super::piece::{Piece, What};
+use super::piece::{ViewPiece, ViewTarget};
 use crate::id::ArenaId;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -8,14 +8,14 @@ use pmem_space::AddrRange;
 
 /// Pieces of different places, made disjoint and put in order of address: where several overlap, the address is ambiguous, or passed
 /// round in a circle if one of them is. What goes on from one piece to the next is one piece.
-pub(super) fn overlay(mut found: Vec<Piece>) -> Vec<Piece> {
+pub(super) fn overlay(mut found: Vec<ViewPiece>) -> Vec<ViewPiece> {
     found.sort_unstable_by_key(|piece| (piece.seen.start(), piece.seen.last()));
     let apart = found.windows(2).all(|pair| !pair[0].seen.overlaps(pair[1].seen));
     joined(if apart { found } else { swept(&found) })
 }
 
 /// Goes through the addresses from border to border.
-fn swept(found: &[Piece]) -> Vec<Piece> {
+fn swept(found: &[ViewPiece]) -> Vec<ViewPiece> {
     let mut out = Vec::new();
     // Those that cover the present address, by where they end.
     let mut here: BTreeSet<(u64, usize)> = BTreeSet::new();
@@ -33,7 +33,7 @@ fn swept(found: &[Piece]) -> Vec<Piece> {
         let end = here.first().map_or(u64::MAX, |(last, _)| *last);
         let last = found.get(next).map_or(end, |piece| end.min(piece.seen.start() - 1));
         if let Ok(range) = AddrRange::inclusive(at, last) {
-            let pieces: Vec<&Piece> = here.iter().filter_map(|(_, i)| found.get(*i)).collect();
+            let pieces: Vec<&ViewPiece> = here.iter().filter_map(|(_, i)| found.get(*i)).collect();
             out.extend(laid(&pieces, range));
         }
         here.retain(|(end, _)| *end > last);
@@ -43,26 +43,26 @@ fn swept(found: &[Piece]) -> Vec<Piece> {
 }
 
 /// What several pieces make of a range that all of them cover.
-fn laid(pieces: &[&Piece], range: AddrRange) -> Option<Piece> {
+fn laid(pieces: &[&ViewPiece], range: AddrRange) -> Option<ViewPiece> {
     let cheapest = pieces.iter().min_by_key(|piece| (piece.cost, piece.hops))?;
     if let [piece] = pieces {
         return piece.cut(range);
     }
-    Some(Piece { seen: range, what: ambiguous(pieces), cost: cheapest.cost, hops: cheapest.hops })
+    Some(ViewPiece { seen: range, what: ambiguous(pieces), cost: cheapest.cost, hops: cheapest.hops })
 }
 
-fn ambiguous(pieces: &[&Piece]) -> What {
-    if pieces.iter().any(|piece| piece.what == What::Loop) {
-        return What::Loop;
+fn ambiguous(pieces: &[&ViewPiece]) -> ViewTarget {
+    if pieces.iter().any(|piece| piece.what == ViewTarget::Loop) {
+        return ViewTarget::Loop;
     }
     let mut arenas: Vec<ArenaId> =
         pieces.iter().filter_map(|piece| piece.what.place().map(|(a, _)| a)).collect();
     arenas.sort_unstable();
-    What::Ambiguous(arenas)
+    ViewTarget::Ambiguous(arenas)
 }
 
-fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
-    let mut out: Vec<Piece> = Vec::with_capacity(pieces.len());
+fn joined(pieces: Vec<ViewPiece>) -> Vec<ViewPiece> {
+    let mut out: Vec<ViewPiece> = Vec::with_capacity(pieces.len());
     for piece in pieces {
         match out.last_mut() {
             Some(last) if goes_on(last, &piece) => last.seen = last.seen.hull(piece.seen),
@@ -73,7 +73,7 @@ fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
 }
 
 /// Whether the second piece is what the first would be, if it were longer.
-fn goes_on(first: &Piece, second: &Piece) -> bool {
+fn goes_on(first: &ViewPiece, second: &ViewPiece) -> bool {
     first.seen.end() == Some(second.seen.start())
         && (first.cost, first.hops) == (second.cost, second.hops)
         && first.what.advanced(second.seen.start() - first.seen.start()) == second.what

@@ -8,11 +8,11 @@ use pmem_space::{AddrRange, Attrs};
 
 /// A range of a view, alike all through.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Piece {
+pub struct ViewPiece {
     /// The addresses, as seen.
     pub seen: AddrRange,
     /// What they are.
-    pub what: What,
+    pub what: ViewTarget,
     /// What it costs to get there.
     pub cost: Metric,
     /// The interconnects crossed.
@@ -21,7 +21,7 @@ pub struct Piece {
 
 /// What a range of a view is. What nothing decodes is no piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum ViewTarget {
     /// An arena's own addresses.
     Local {
         /// The arena.
@@ -59,7 +59,7 @@ pub enum What {
     Loop,
 }
 
-impl What {
+impl ViewTarget {
     /// The arena in which it lies, and its first address there; of what lies in several, none.
     pub(crate) fn place(&self) -> Option<(ArenaId, u64)> {
         match self {
@@ -83,7 +83,7 @@ impl What {
     }
 }
 
-impl Piece {
+impl ViewPiece {
     /// The part of it inside `range`.
     pub fn cut(&self, range: AddrRange) -> Option<Self> {
         let seen = self.seen.intersect(range)?;

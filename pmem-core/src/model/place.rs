@@ -34,7 +34,7 @@ pub struct Place {
 /// Why an address leads nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Why {
+pub enum DeadEnd {
     /// Nothing in the arena decodes it.
     Undecoded,
     /// It is a table's input, and no entry covers it.

@@ -1,7 +1,7 @@
 //! From where an address is visible.
 
 use super::exits::{Crossed, Exit, Follow};
-use super::piece::{Piece, What};
+use super::piece::{ViewPiece, ViewTarget};
 use super::state::State;
 use super::walk::PASSES;
 use crate::id::{ArenaId, LinkId, Way};
@@ -87,8 +87,8 @@ impl State {
             return None;
         }
         let found = self.survey_from(sources.iter().map(|s| (s.arena, s.range, s.offset)), FOLLOW)?;
-        let is_it = |piece: &Piece| match piece.what {
-            What::Local { arena: found, start, .. } => (found, start) == (arena, piece.seen.start()),
+        let is_it = |piece: &ViewPiece| match piece.what {
+            ViewTarget::Local { arena: found, start, .. } => (found, start) == (arena, piece.seen.start()),
             _ => false,
         };
         if !found.iter().all(is_it) {
@@ -162,7 +162,7 @@ impl State {
         let mut out = Vec::new();
         for source in sources {
             for piece in self.survey(source.arena, source.range, FOLLOW).0 {
-                let What::Local { arena: found, start, .. } = piece.what else { continue };
+                let ViewTarget::Local { arena: found, start, .. } = piece.what else { continue };
                 let offset = start.wrapping_sub(piece.seen.start());
                 if (found, offset) == (arena, source.offset) {
                     let (viewer, seen) = (source.arena, piece.seen);
@@ -222,7 +222,7 @@ impl State {
             Mapping::Table(table) => {
                 let entries =
                     self.arena(link.near(way)).into_iter().flat_map(|near| near.regions_in(table.input()));
-                let input = |(entry, record): (AddrRange, super::record::Record)| {
+                let input = |(entry, record): (AddrRange, super::record::RegionRecord)| {
                     let alias = record.alias().filter(|alias| (alias.link, alias.way) == (id, way))?;
                     let offset = alias.to.wrapping_sub(entry.start());
                     let range = entry.shifted(offset)?.intersect(output)?;

@@ -25,7 +25,7 @@ pub enum Role {
 
 /// One window of one direction of an interconnect: what an address lies behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Leg {
+pub struct WindowId {
     /// The interconnect.
     pub link: LinkId,
     /// The direction out of the arena.
@@ -51,14 +51,14 @@ pub struct Alias {
 
 impl Alias {
     /// The window, or whole mapping, that it goes through.
-    pub const fn leg(&self) -> Leg {
-        Leg { link: self.link, way: self.way, piece: self.piece }
+    pub const fn leg(&self) -> WindowId {
+        WindowId { link: self.link, way: self.way, piece: self.piece }
     }
 }
 
 /// A region as it stands in its arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Record {
+pub struct RegionRecord {
     /// Its name.
     pub id: RegionId,
     /// Its attributes. Of an alias only `prot` counts, which narrows its target's.
@@ -73,7 +73,7 @@ pub struct Record {
     pub align: u8,
 }
 
-impl Record {
+impl RegionRecord {
     /// Whether it has an owner.
     pub(crate) fn is_somebodys(&self) -> bool {
         self.owner != Owner::default()
@@ -90,14 +90,14 @@ impl Record {
 
 /// Where a region is, or how large it is while it is nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Seat {
+pub enum Location {
     /// At these addresses.
     At(AddrRange),
     /// Parked: owner, attributes and this size in bytes are kept, no address is claimed.
     Parked(u64),
 }
 
-impl Seat {
+impl Location {
     /// The addresses, if it has any.
     pub const fn range(self) -> Option<AddrRange> {
         match self {
@@ -122,7 +122,7 @@ pub struct Placement {
     /// Its arena.
     pub arena: ArenaId,
     /// Its addresses there.
-    pub seat: Seat,
+    pub seat: Location,
     /// What it is.
-    pub record: Record,
+    pub record: RegionRecord,
 }

@@ -1,7 +1,7 @@
 //! What an address means: which place accepts it, or why none does.
 
-use super::place::{Hop, Place, Why};
-use super::record::Leg;
+use super::place::{DeadEnd, Hop, Place};
+use super::record::WindowId;
 use super::state::State;
 use super::walk::{Answer, Walk};
 use crate::id::ArenaId;
@@ -25,7 +25,7 @@ pub enum Resolution<'w> {
         /// The address there.
         addr: u64,
         /// Why.
-        why: Why,
+        why: DeadEnd,
         /// The way there.
         hops: &'w [Hop],
     },
@@ -74,7 +74,7 @@ impl State {
     }
 
     /// Where an address goes by one leg; `None` if the leg does not take it.
-    pub(crate) fn translate(&self, arena: ArenaId, addr: u64, leg: Leg) -> Option<u64> {
+    pub(crate) fn translate(&self, arena: ArenaId, addr: u64, leg: WindowId) -> Option<u64> {
         match &self.link(leg.link)?.direction(leg.way).mapping {
             Mapping::Closed => None,
             Mapping::Identity => Some(addr),
@@ -107,7 +107,7 @@ pub enum OwnedResolution {
         /// The address there.
         addr: u64,
         /// Why.
-        why: Why,
+        why: DeadEnd,
         /// The way there.
         hops: Vec<Hop>,
     },

@@ -1,9 +1,9 @@
 //! The state of the model: one immutable value that a snapshot is, and a change makes anew.
 
-use super::arena::{Arena, Memory, Span};
+use super::arena::{Arena, Memory, PrimedSpan};
 #[cfg(feature = "std")]
-use super::record::Seat;
-use super::record::{Alias, Leg, Placement, Record, Role};
+use super::record::Location;
+use super::record::{Alias, Placement, RegionRecord, Role, WindowId};
 use super::shelf::Shelf;
 use super::table::Home;
 use super::topology::{ArenaInfo, Link, Topology};
@@ -89,7 +89,7 @@ impl State {
 
     /// What a region amounts to: its attributes, or for an alias its target's, narrowed by what it and the
     /// interconnects on the way let through.
-    pub fn effective(&self, record: &Record) -> Attrs {
+    pub fn effective(&self, record: &RegionRecord) -> Attrs {
         match record.role {
             Role::Own => record.attrs,
             Role::Alias(alias) => {
@@ -101,14 +101,14 @@ impl State {
     }
 
     /// What an alias stands for: where its address says, or parked.
-    pub(super) fn target(&self, alias: &Alias) -> Option<Record> {
+    pub(super) fn target(&self, alias: &Alias) -> Option<RegionRecord> {
         let far = self.arena(self.link(alias.link)?.far(alias.way))?;
         let placed = far.region_at(alias.to).map(|(_, record)| record).filter(|r| r.id == alias.target);
         placed.or_else(|| far.parked.get(&alias.target).map(|(_, record)| *record))
     }
 
     /// What accesses a leg lets through.
-    pub(crate) fn leg_prot(&self, leg: Leg) -> Prot {
+    pub(crate) fn leg_prot(&self, leg: WindowId) -> Prot {
         let Some(link) = self.link(leg.link) else { return Prot::empty() };
         match &link.direction(leg.way).mapping {
             Mapping::Closed => Prot::empty(),
@@ -155,7 +155,7 @@ impl State {
         let mapping = &link.direction(way).mapping;
         let windows = self.windows(id, way).to_vec();
         let Some(arena) = self.arena_mut(link.near(way)) else { return };
-        let leg = |piece| Leg { link: id, way, piece };
+        let leg = |piece| WindowId { link: id, way, piece };
         match mapping {
             Mapping::Closed => {}
             Mapping::Identity => arena.set_fallback(leg(0), there),
@@ -172,7 +172,7 @@ impl State {
         }
     }
 
-    pub(super) fn set_span(&mut self, arena: ArenaId, range: AddrRange, new: Option<Span>) {
+    pub(super) fn set_span(&mut self, arena: ArenaId, range: AddrRange, new: Option<PrimedSpan>) {
         if let Some(arena) = self.arena_mut(arena) {
             arena.set_span(range, new);
         }
@@ -192,7 +192,7 @@ impl State {
         {
             *window = new;
         }
-        let leg = Leg { link, way, piece };
+        let leg = WindowId { link, way, piece };
         if let Some(arena) = self.arena_mut(near) {
             old.into_iter().for_each(|range| arena.set_behind(range, leg, false));
             new.into_iter().for_each(|range| arena.set_behind(range, leg, true));
@@ -219,8 +219,8 @@ impl State {
 
     /// Takes note that a region was moved.
     #[cfg(feature = "std")]
-    pub(super) fn note_move(&mut self, region: RegionId, from: Seat, to: Seat) {
-        let start = |seat: Seat| seat.range().map(AddrRange::start);
+    pub(super) fn note_move(&mut self, region: RegionId, from: Location, to: Location) {
+        let start = |seat: Location| seat.range().map(AddrRange::start);
         let (from, to) = (start(from), start(to));
         if from == to {
             return;

@@ -1,10 +1,10 @@
 //! The search over ranges: what an arena sees, each range of each arena once, cheapest first.
 
-use super::arena::{Arena, Span};
+use super::arena::{Arena, PrimedSpan};
 use super::exits::{Crossed, Exit, Follow};
 use super::overlay::overlay;
-use super::piece::{Piece, What};
-use super::record::Leg;
+use super::piece::{ViewPiece, ViewTarget};
+use super::record::WindowId;
 use super::state::State;
 use super::walk::PASSES;
 use crate::id::ArenaId;
@@ -29,13 +29,13 @@ pub(crate) struct Look {
     /// What is let through on the way.
     pub(crate) prot: Prot,
     /// From which look it was reached, and by which leg.
-    by: Option<(u32, Leg)>,
+    by: Option<(u32, WindowId)>,
     /// Whether nothing else may take the addresses that led here.
     claimed: bool,
 }
 
 /// A cost, then the hops, then the oldest interconnect.
-type Price = (Metric, u32, Option<Leg>);
+type Price = (Metric, u32, Option<WindowId>);
 
 impl Look {
     /// The addresses as seen.
@@ -59,7 +59,7 @@ pub(super) struct Survey<'s> {
     open: BinaryHeap<Reverse<Open>>,
     /// By arena and what is added there: what has been looked at, and the cheapest look that is open.
     known: BTreeMap<(ArenaId, u64), Known>,
-    found: Vec<Piece>,
+    found: Vec<ViewPiece>,
     /// Ranges that a claimed way came back to.
     again: Vec<Look>,
     /// Whether a way was left for having passed its arena too often.
@@ -79,7 +79,7 @@ impl State {
         viewer: ArenaId,
         window: AddrRange,
         follow: Follow,
-    ) -> (Vec<Piece>, Vec<Look>) {
+    ) -> (Vec<ViewPiece>, Vec<Look>) {
         let mut survey = Survey::new(self, follow);
         survey.start(viewer, window, 0);
         let mut done = Vec::new();
@@ -95,7 +95,7 @@ impl State {
         &self,
         starts: impl Iterator<Item = (ArenaId, AddrRange, u64)>,
         follow: Follow,
-    ) -> Option<Vec<Piece>> {
+    ) -> Option<Vec<ViewPiece>> {
         let mut survey = Survey::new(self, follow);
         starts.for_each(|(arena, range, back)| survey.start(arena, range, back));
         let mut done = Vec::new();
@@ -184,10 +184,12 @@ impl<'s> Survey<'s> {
                 match exit {
                     Exit::Own(span) => own(arena, span, &Look { range: part, ..look }, &mut self.found),
                     Exit::Hop(crossed) => self.cross(index, look, part, crossed),
-                    Exit::Table(leg) => {
-                        self.leave(look, part, |arena, start| What::Table { link: leg.link, arena, start })
-                    }
-                    Exit::Interleave(legs) => self.leave(look, part, |arena, start| What::Interleave {
+                    Exit::Table(leg) => self.leave(look, part, |arena, start| ViewTarget::Table {
+                        link: leg.link,
+                        arena,
+                        start,
+                    }),
+                    Exit::Interleave(legs) => self.leave(look, part, |arena, start| ViewTarget::Interleave {
                         links: legs.iter().map(|leg| leg.link).collect(),
                         arena,
                         start,
@@ -213,7 +215,7 @@ impl<'s> Survey<'s> {
     }
 
     /// Names a range that is not followed.
-    fn leave(&mut self, look: Look, part: AddrRange, what: impl FnOnce(ArenaId, u64) -> What) {
+    fn leave(&mut self, look: Look, part: AddrRange, what: impl FnOnce(ArenaId, u64) -> ViewTarget) {
         self.found.extend(piece(&Look { range: part, ..look }, what(look.arena, part.start())));
     }
 
@@ -227,7 +229,7 @@ impl<'s> Survey<'s> {
         let again = self.back(index).skip(1).position(|look| look.arena == here.arena);
         let round = self.back(index).take(again.map_or(0, |again| again + 1));
         if round.into_iter().all(|look| look.claimed) {
-            self.found.extend(piece(&here, What::Loop));
+            self.found.extend(piece(&here, ViewTarget::Loop));
         }
         true
     }
@@ -242,7 +244,7 @@ impl<'s> Survey<'s> {
     fn find_circles(&mut self) {
         for look in core::mem::take(&mut self.again) {
             for range in self.circling(&look) {
-                self.found.extend(piece(&Look { range, ..look }, What::Loop));
+                self.found.extend(piece(&Look { range, ..look }, ViewTarget::Loop));
             }
         }
     }
@@ -275,12 +277,12 @@ impl<'s> Survey<'s> {
     }
 }
 
-fn piece(look: &Look, what: What) -> Option<Piece> {
-    Some(Piece { seen: look.seen()?, what, cost: look.cost, hops: look.hops })
+fn piece(look: &Look, what: ViewTarget) -> Option<ViewPiece> {
+    Some(ViewPiece { seen: look.seen()?, what, cost: look.cost, hops: look.hops })
 }
 
 /// What of a look's range, in one span, is the arena's own: regions, and what is free.
-fn own(arena: &Arena, span: Span, look: &Look, out: &mut Vec<Piece>) {
+fn own(arena: &Arena, span: PrimedSpan, look: &Look, out: &mut Vec<ViewPiece>) {
     for entry in arena.space().entries_in(look.range) {
         let Some(here) = entry.range.intersect(look.range) else { continue };
         let (region, attrs) = match entry.occupant {
@@ -288,7 +290,8 @@ fn own(arena: &Arena, span: Span, look: &Look, out: &mut Vec<Piece>) {
             _ => (None, span.attrs),
         };
         let attrs = attrs.with_prot(attrs.prot() & look.prot);
-        let what = What::Local { arena: look.arena, start: here.start(), region, attrs, state: span.state };
+        let what =
+            ViewTarget::Local { arena: look.arena, start: here.start(), region, attrs, state: span.state };
         out.extend(piece(&Look { range: here, ..*look }, what));
     }
 }

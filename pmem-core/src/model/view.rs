@@ -2,7 +2,7 @@
 
 use super::arena::SpanState;
 use super::exits::{Follow, undecoded};
-use super::piece::Piece;
+use super::piece::ViewPiece;
 use super::state::State;
 use super::survey::Look;
 use crate::id::ArenaId;
@@ -11,22 +11,22 @@ use pmem_space::{AddrRange, Attrs, Occupant};
 
 impl State {
     /// What `arena` sees, in order of address.
-    pub fn view(&self, arena: ArenaId) -> Vec<Piece> {
+    pub fn view(&self, arena: ArenaId) -> Vec<ViewPiece> {
         self.view_in(arena, AddrRange::ALL)
     }
 
     /// What `arena` sees inside `window`, cut to it, in order of address. Tables and interleaved ranges are left as they are named.
-    pub fn view_in(&self, arena: ArenaId, window: AddrRange) -> Vec<Piece> {
+    pub fn view_in(&self, arena: ArenaId, window: AddrRange) -> Vec<ViewPiece> {
         self.survey(arena, window, Follow::default()).0
     }
 
     /// What `viewer` reaches inside `window`: its view, with what the entries of tables lead to in their place.
-    pub(crate) fn reached(&self, viewer: ArenaId, window: AddrRange) -> Vec<Piece> {
+    pub(crate) fn reached(&self, viewer: ArenaId, window: AddrRange) -> Vec<ViewPiece> {
         self.survey(viewer, window, Follow { tables: true, interleaves: false }).0
     }
 
     /// What `viewer` reaches inside `window`, and every range of every arena that was looked at for it.
-    pub(crate) fn looked_at(&self, viewer: ArenaId, window: AddrRange) -> (Vec<Piece>, Vec<Look>) {
+    pub(crate) fn looked_at(&self, viewer: ArenaId, window: AddrRange) -> (Vec<ViewPiece>, Vec<Look>) {
         self.survey(viewer, window, Follow { tables: true, interleaves: false })
     }
 

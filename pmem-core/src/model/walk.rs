@@ -1,8 +1,8 @@
 //! The search over addresses: each address of each arena once, cheapest first.
 
 use super::arena::{Arena, SpanState};
-use super::place::{Hop, Place, Why};
-use super::record::Leg;
+use super::place::{DeadEnd, Hop, Place};
+use super::record::WindowId;
 use super::state::State;
 use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::{Interleave, Mapping};
@@ -37,7 +37,7 @@ pub struct Walk {
 /// What was found out of an address.
 pub(super) enum Answer {
     Accept(Place),
-    Fault(ArenaId, u64, Why),
+    Fault(ArenaId, u64, DeadEnd),
     Ambiguous,
     Loop,
 }
@@ -67,7 +67,7 @@ enum Met {
     /// It is claimed, and leads to this visit alone.
     Claimed(u32),
     /// It yields, or leads nowhere.
-    Stuck(Why),
+    Stuck(DeadEnd),
     /// Part of a claimed way that is known to end.
     Ends,
 }
@@ -75,12 +75,12 @@ enum Met {
 /// What an arena does with an address of its.
 enum Step<'s> {
     Own,
-    Claimed(&'s [Leg]),
+    Claimed(&'s [WindowId]),
     /// A share of the interleaved range that it is in is missing; this interconnect is one that is there.
     Incomplete(LinkId),
     /// An alias through a mapping that yields has it: nothing else takes it.
-    Alias(Leg),
-    Yields(&'s [Leg]),
+    Alias(WindowId),
+    Yields(&'s [WindowId]),
 }
 
 impl Walk {
@@ -259,10 +259,10 @@ impl State {
     fn straight(&self, walk: &mut Walk, start: ArenaId, addr: u64) -> Option<Answer> {
         let (mut id, mut at, mut cost) = (start, addr, Metric::ZERO);
         loop {
-            let Some(arena) = self.arena(id) else { return Some(Answer::Fault(id, at, Why::NoArena)) };
+            let Some(arena) = self.arena(id) else { return Some(Answer::Fault(id, at, DeadEnd::NoArena)) };
             let legs = match self.step(arena, at) {
                 Step::Own => return Some(Answer::Accept(own(arena, id, at, cost))),
-                Step::Incomplete(link) => return Some(Answer::Fault(id, at, Why::Incomplete(link))),
+                Step::Incomplete(link) => return Some(Answer::Fault(id, at, DeadEnd::Incomplete(link))),
                 Step::Claimed(legs) => legs,
                 Step::Alias(leg) => &[leg],
                 Step::Yields(legs) => legs,
@@ -296,7 +296,7 @@ impl State {
                     continue;
                 }
                 Step::Incomplete(link) => {
-                    set(walk, index, Met::Stuck(Why::Incomplete(link)));
+                    set(walk, index, Met::Stuck(DeadEnd::Incomplete(link)));
                     continue;
                 }
                 Step::Claimed(legs) => (true, legs),
@@ -356,7 +356,7 @@ impl State {
                 walk.set_path(self, index);
                 Answer::Fault(arena, addr, why)
             }
-            None => Answer::Fault(arena, addr, Why::Undecoded),
+            None => Answer::Fault(arena, addr, DeadEnd::Undecoded),
         }
     }
 
@@ -380,7 +380,7 @@ impl State {
     }
 
     /// The share of an interleave that a leg is.
-    fn share(&self, leg: Leg) -> Option<Interleave> {
+    fn share(&self, leg: WindowId) -> Option<Interleave> {
         match self.link(leg.link).map(|link| &link.direction(leg.way).mapping) {
             Some(Mapping::Interleave(share)) => Some(*share),
             _ => None,
@@ -388,12 +388,12 @@ impl State {
     }
 
     /// Why an address leads nowhere that has these ways out.
-    fn why(&self, legs: &[Leg]) -> Why {
-        let table = |leg: &&Leg| {
+    fn why(&self, legs: &[WindowId]) -> DeadEnd {
+        let table = |leg: &&WindowId| {
             let mapping = self.link(leg.link).map(|link| &link.direction(leg.way).mapping);
             matches!(mapping, Some(Mapping::Table(_)))
         };
-        legs.iter().find(table).map_or(Why::Undecoded, |leg| Why::NoEntry(leg.link))
+        legs.iter().find(table).map_or(DeadEnd::Undecoded, |leg| DeadEnd::NoEntry(leg.link))
     }
 
     fn hop(&self, from: ArenaId, addr: u64, link: LinkId, way: Way) -> Hop {

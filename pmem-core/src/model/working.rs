@@ -3,7 +3,7 @@
 use super::arena::Memory;
 use super::edit::Edit;
 use super::ids::Ids;
-use super::record::{Placement, Seat};
+use super::record::{Location, Placement};
 use super::state::State;
 use super::table::Home;
 use crate::id::RegionId;
@@ -78,8 +78,8 @@ impl Working<'_> {
         let region = new.record.id;
         self.ids.note(&new.record);
         let home = match new.seat {
-            Seat::At(range) => Home::At(new.arena, range.start()),
-            Seat::Parked(_) => Home::Parked(new.arena),
+            Location::At(range) => Home::At(new.arena, range.start()),
+            Location::Parked(_) => Home::Parked(new.arena),
         };
         self.ids.regions.set_home(region, home);
     }

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::mapping::{Admits, Mapping};
 use crate::metric::Metric;
-use crate::model::Leg;
+use crate::model::WindowId;
 use alloc::collections::{BTreeMap, BinaryHeap};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
@@ -31,7 +31,7 @@ pub(super) struct Lane {
     cost: Metric,
     hops: u32,
     /// From which lane it was reached, and by which leg.
-    by: Option<(usize, Leg)>,
+    by: Option<(usize, WindowId)>,
 }
 
 impl Lane {
@@ -143,8 +143,8 @@ impl<'r> Lanes<'r> {
             by: Some((index, leg)),
             ..lane
         };
-        let leg = |piece| Leg { link, way, piece };
-        let mut inputs: Vec<(Leg, AddrRange, u64, bool)> = Vec::new();
+        let leg = |piece| WindowId { link, way, piece };
+        let mut inputs: Vec<(WindowId, AddrRange, u64, bool)> = Vec::new();
         match &direction.mapping {
             Mapping::Closed => {}
             Mapping::Identity => inputs.push((leg(0), lane.range, 0, false)),
@@ -186,7 +186,7 @@ impl<'r> Lanes<'r> {
     }
 
     /// Whether the way to a lane goes by a leg.
-    fn passes(&self, index: usize, leg: Leg) -> bool {
+    fn passes(&self, index: usize, leg: WindowId) -> bool {
         let before = |lane: &&Lane| self.get(lane.by?.0);
         let mut way = core::iter::successors(self.get(index), before);
         way.any(|lane| lane.by.is_some_and(|(_, by)| by == leg))

@@ -5,7 +5,7 @@ use super::{Plan, Request};
 use crate::error::Error;
 use crate::id::{ArenaId, RegionId};
 use crate::metric::Metric;
-use crate::model::{Placement, Record, Role, Seat, SpanState};
+use crate::model::{Location, Placement, RegionRecord, Role, SpanState};
 use pmem_space::{AddrRange, Attrs, Fit, Policy};
 
 impl Plan<'_> {
@@ -53,8 +53,9 @@ impl Plan<'_> {
         let len = AddrRange::sized(0, request.len)?.len();
         let attrs = request.attrs(Attrs::default())?;
         let id = self.working.ids.regions.insert(1);
-        let record = Record { id, attrs, owner: request.owner, role: Role::Own, pin: request.pin, align: 0 };
-        self.put_in(Placement { arena, seat: Seat::Parked(len), record });
+        let record =
+            RegionRecord { id, attrs, owner: request.owner, role: Role::Own, pin: request.pin, align: 0 };
+        self.put_in(Placement { arena, seat: Location::Parked(len), record });
         Ok(id)
     }
 
@@ -89,7 +90,7 @@ impl Plan<'_> {
         };
         let id = self.working.ids.regions.insert(1);
         let attrs = request.attrs(defaults);
-        let record = attrs.map(|attrs| Record {
+        let record = attrs.map(|attrs| RegionRecord {
             id,
             attrs,
             owner: request.owner,
@@ -97,13 +98,13 @@ impl Plan<'_> {
             pin: request.pin,
             align: 0,
         });
-        let check = |record: &Record| match exact {
+        let check = |record: &RegionRecord| match exact {
             Some(range) => self.check_free(arena, range, record),
             None => Ok(()),
         };
         match record.and_then(|record| check(&record).map(|()| record)) {
             Ok(record) => {
-                self.put_in(Placement { arena, seat: Seat::At(range), record });
+                self.put_in(Placement { arena, seat: Location::At(range), record });
                 Ok(id)
             }
             Err(error) => {

@@ -3,7 +3,7 @@
 use super::Plan;
 use crate::error::Error;
 use crate::id::{Owner, RegionId};
-use crate::model::{Alias, Edit, Pin, Placement, Record, Role, Seat};
+use crate::model::{Alias, Edit, Location, Pin, Placement, RegionRecord, Role};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -67,7 +67,7 @@ impl Plan<'_> {
     /// [`Error::NoRegion`].
     pub fn set_pin(&mut self, region: RegionId, pin: Pin) -> Result<(), Error> {
         let placement = self.placement(region)?;
-        let record = Record { pin, ..placement.record };
+        let record = RegionRecord { pin, ..placement.record };
         self.replace(region, Some(Placement { record, ..placement }));
         Ok(())
     }
@@ -92,15 +92,15 @@ impl Plan<'_> {
     /// [`Error::NoRegion`].
     pub fn set_owner(&mut self, region: RegionId, owner: Owner) -> Result<(), Error> {
         let placement = self.placement(region)?;
-        let record = Record { owner, ..placement.record };
+        let record = RegionRecord { owner, ..placement.record };
         self.replace(region, Some(Placement { record, ..placement }));
         Ok(())
     }
 
-    fn check_own(&self, placement: &Placement, attrs: Attrs) -> Result<Record, Error> {
-        let record = Record { attrs, ..placement.record };
+    fn check_own(&self, placement: &Placement, attrs: Attrs) -> Result<RegionRecord, Error> {
+        let record = RegionRecord { attrs, ..placement.record };
         let region = record.id;
-        if let Seat::At(range) = placement.seat {
+        if let Location::At(range) = placement.seat {
             for (_, span) in self.arena(placement.arena)?.spans_in(range) {
                 let (asked, allowed) = (attrs.prot(), span.attrs.prot());
                 if !allowed.contains(asked) {
@@ -130,7 +130,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn check_alias(&self, placement: &Placement, attrs: Attrs) -> Result<Record, Error> {
+    fn check_alias(&self, placement: &Placement, attrs: Attrs) -> Result<RegionRecord, Error> {
         let record = placement.record;
         let Role::Alias(alias) = record.role else { return Err(Error::AliasAttrs { region: record.id }) };
         let target = self.attrs(alias.target)?;
@@ -142,6 +142,6 @@ impl Plan<'_> {
         if !allowed.contains(attrs.prot()) {
             return Err(Error::Prot { region: record.id, asked: attrs.prot(), allowed });
         }
-        Ok(Record { attrs: record.attrs.with_prot(attrs.prot()), ..record })
+        Ok(RegionRecord { attrs: record.attrs.with_prot(attrs.prot()), ..record })
     }
 }

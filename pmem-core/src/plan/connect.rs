@@ -6,7 +6,7 @@ use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::{Interleave, Mapping, MappingError, Window};
 use crate::metric::{Metric, Performance};
-use crate::model::{Direction, Edit, Link, Record};
+use crate::model::{Direction, Edit, Link, RegionRecord};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -158,8 +158,9 @@ impl Plan<'_> {
         let link = self.link(id)?;
         for way in ways {
             let near = self.arena(link.near(way))?;
-            let through =
-                |record: &Record| record.alias().is_some_and(|alias| (alias.link, alias.way) == (id, way));
+            let through = |record: &RegionRecord| {
+                record.alias().is_some_and(|alias| (alias.link, alias.way) == (id, way))
+            };
             let seated = near.regions().find(|(_, record)| through(record));
             let parked = || near.parked().find(|(_, record)| through(record));
             let by = seated
@@ -211,7 +212,7 @@ impl Plan<'_> {
             }
             Mapping::Interleave(share) => {
                 let others: Vec<_> = self.arena(arena)?.windows_in(share.input()).collect();
-                let of_one_set = |(range, legs): &(AddrRange, &[crate::model::Leg])| {
+                let of_one_set = |(range, legs): &(AddrRange, &[crate::model::WindowId])| {
                     *range == share.input()
                         && legs.iter().all(|leg| {
                             let mapping = self.state().link(leg.link).map(|l| &l.direction(leg.way).mapping);

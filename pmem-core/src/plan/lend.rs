@@ -4,7 +4,7 @@ use super::Plan;
 use crate::error::{Error, Holder};
 use crate::id::ArenaId;
 use crate::mapping::{Admits, Window};
-use crate::model::{Span, SpanState};
+use crate::model::{PrimedSpan, SpanState};
 use pmem_space::{AddrRange, Attrs, Props};
 
 impl Plan<'_> {
@@ -14,13 +14,16 @@ impl Plan<'_> {
         if let Some((span, _)) = sealed {
             return Err(Error::Occupied { arena, range, by: Holder::Sealed(span) });
         }
-        self.set_spans(arena, range, |span| Some(Span { state: SpanState::Lent, ..span }))
+        self.set_spans(arena, range, |span| Some(PrimedSpan { state: SpanState::Lent, ..span }))
     }
 }
 
 /// A lent span, given back.
-pub(super) fn unlent(span: Span) -> Option<Span> {
-    Some(Span { state: if span.state == SpanState::Lent { SpanState::Open } else { span.state }, ..span })
+pub(super) fn unlent(span: PrimedSpan) -> Option<PrimedSpan> {
+    Some(PrimedSpan {
+        state: if span.state == SpanState::Lent { SpanState::Open } else { span.state },
+        ..span
+    })
 }
 
 /// Whether a window may open over space with these defaults: what is not prefetchable must not be carried through prefetchable space.

@@ -1,11 +1,11 @@
 //! Making a region of one arena visible in another: a chain of aliases, one per arena crossed.
 
 use super::way::{Hop, Wanted};
-use super::{Plan, Spot};
+use super::{Constraints, Plan};
 use crate::error::Error;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::metric::Metric;
-use crate::model::{Alias, Leg, Pin, Placement, Record, Role, Seat};
+use crate::model::{Alias, Location, Pin, Placement, RegionRecord, Role, WindowId};
 use pmem_space::{AddrRange, Attrs, Props, Prot, Usage};
 
 impl Plan<'_> {
@@ -30,7 +30,7 @@ impl Plan<'_> {
         &mut self,
         arena: ArenaId,
         region: RegionId,
-        spot: impl Into<Spot>,
+        spot: impl Into<Constraints>,
     ) -> Result<RegionId, Error> {
         self.map_where(arena, region, Some(&spot.into()))
     }
@@ -39,7 +39,7 @@ impl Plan<'_> {
         &mut self,
         arena: ArenaId,
         region: RegionId,
-        spot: Option<&Spot>,
+        spot: Option<&Constraints>,
     ) -> Result<RegionId, Error> {
         self.arena(arena)?;
         let placement = self.placement(region)?;
@@ -65,7 +65,7 @@ impl Plan<'_> {
         &mut self,
         way: &[Hop],
         target: RegionId,
-        wanted: Option<&Spot>,
+        wanted: Option<&Constraints>,
     ) -> Result<RegionId, (usize, Error)> {
         // A new alias comes with the reference of whoever wanted it.
         let (mut seen, mut is_new) = (target, false);
@@ -93,8 +93,8 @@ impl Plan<'_> {
         &self,
         target: RegionId,
         crossing: (LinkId, Way),
-        wanted: Option<&Spot>,
-    ) -> Option<(RegionId, Leg, AddrRange)> {
+        wanted: Option<&Constraints>,
+    ) -> Option<(RegionId, WindowId, AddrRange)> {
         self.aliases_through(target, crossing).find_map(|id| {
             let placement = self.placement(id).ok()?;
             let (leg, at) = (placement.record.alias()?.leg(), placement.seat.range()?);
@@ -122,9 +122,9 @@ impl Plan<'_> {
         target: RegionId,
         is_counted: bool,
         hop: &Hop,
-        wanted: Option<&Spot>,
+        wanted: Option<&Constraints>,
     ) -> Result<RegionId, Error> {
-        let Leg { link, way, piece } = hop.leg;
+        let WindowId { link, way, piece } = hop.leg;
         let to = self.range(target)?;
         let owner = self.placement(target)?.record.owner;
         let arena = self.link(link)?.near(way);
@@ -142,8 +142,8 @@ impl Plan<'_> {
         let attrs = Attrs::new(Usage::empty(), Prot::RWX, Props::empty())?;
         let role = Role::Alias(Alias { target, link, way, piece, to: to.start() });
         let align = wanted.map_or(0, |wanted| wanted.align.trailing_zeros() as u8);
-        let record = Record { id, attrs, owner, role, pin: Pin::Movable, align };
-        self.put_in(Placement { arena, seat: Seat::At(range), record });
+        let record = RegionRecord { id, attrs, owner, role, pin: Pin::Movable, align };
+        self.put_in(Placement { arena, seat: Location::At(range), record });
         if !is_counted {
             self.count_up(target)?;
         }

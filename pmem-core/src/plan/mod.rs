@@ -17,12 +17,12 @@ mod way;
 mod window;
 
 pub use request::Request;
-pub use spot::Spot;
+pub use spot::Constraints;
 
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, RegionId};
 use crate::model::{
-    Arena, Edit, Ids, Link, MAX_REFS, Memory, Placement, Record, Span, SpanState, State, Working,
+    Arena, Edit, Ids, Link, MAX_REFS, Memory, Placement, PrimedSpan, RegionRecord, SpanState, State, Working,
 };
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
@@ -189,9 +189,9 @@ impl<'m> Plan<'m> {
         &mut self,
         arena: ArenaId,
         range: AddrRange,
-        new: impl Fn(Span) -> Option<Span>,
+        new: impl Fn(PrimedSpan) -> Option<PrimedSpan>,
     ) -> Result<(), Error> {
-        let old: Vec<(AddrRange, Span)> = self.arena(arena)?.spans_in(range).collect();
+        let old: Vec<(AddrRange, PrimedSpan)> = self.arena(arena)?.spans_in(range).collect();
         for (range, span) in old {
             let new = new(span);
             if new != Some(span) {
@@ -202,7 +202,7 @@ impl<'m> Plan<'m> {
     }
 
     /// Checks that a region with this record may lie at `range`: open space that admits it, of the same defaults, all free.
-    fn check_free(&self, arena: ArenaId, range: AddrRange, record: &Record) -> Result<(), Error> {
+    fn check_free(&self, arena: ArenaId, range: AddrRange, record: &RegionRecord) -> Result<(), Error> {
         let here = self.arena(arena)?;
         let occupied = |by| Err(Error::Occupied { arena, range, by });
         if let Some((at, holder)) = here.regions_in(range).next() {

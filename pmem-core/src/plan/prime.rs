@@ -3,7 +3,7 @@
 use super::Plan;
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, RegionId};
-use crate::model::{Edit, Span, SpanState};
+use crate::model::{Edit, PrimedSpan, SpanState};
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, Attrs, Usage};
 
@@ -20,7 +20,7 @@ impl Plan<'_> {
         if let Some(by) = primed.or_else(behind).or_else(taken) {
             return Err(Error::Occupied { arena, range, by });
         }
-        let new = Some(Span { attrs, state: SpanState::Open });
+        let new = Some(PrimedSpan { attrs, state: SpanState::Open });
         self.push(Edit::Span { arena, range, old: None, new });
         Ok(())
     }
@@ -31,7 +31,7 @@ impl Plan<'_> {
     /// [`Error::NoArena`]; [`Error::Occupied`] names what of it is not primed or is lent to a window.
     pub fn seal(&mut self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
         self.check_primed(arena, range)?;
-        self.set_spans(arena, range, |span| Some(Span { state: SpanState::Sealed, ..span }))
+        self.set_spans(arena, range, |span| Some(PrimedSpan { state: SpanState::Sealed, ..span }))
     }
 
     /// Hands out `range` again.
@@ -40,7 +40,7 @@ impl Plan<'_> {
     /// As [`Self::seal`].
     pub fn unseal(&mut self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
         self.check_primed(arena, range)?;
-        self.set_spans(arena, range, |span| Some(Span { state: SpanState::Open, ..span }))
+        self.set_spans(arena, range, |span| Some(PrimedSpan { state: SpanState::Open, ..span }))
     }
 
     /// Says that `range` is bad: it is never handed out again, nor when what is there now is released. Gives the regions that are there,
@@ -51,9 +51,9 @@ impl Plan<'_> {
     /// As [`Self::seal`].
     pub fn retire(&mut self, arena: ArenaId, range: AddrRange) -> Result<Vec<RegionId>, Error> {
         self.check_primed(arena, range)?;
-        let broken = |span: Span| {
+        let broken = |span: PrimedSpan| {
             let attrs = span.attrs.with_usage(span.attrs.usage() | Usage::BROKEN);
-            Some(Span { attrs, ..span })
+            Some(PrimedSpan { attrs, ..span })
         };
         self.set_spans(arena, range, broken)?;
         Ok(self.arena(arena)?.regions_in(range).map(|(_, record)| record.id).collect())

@@ -1,6 +1,6 @@
 //! What is asked of an allocation.
 
-use super::spot::Spot;
+use super::spot::Constraints;
 use crate::error::Error;
 use crate::id::{ArenaId, Owner};
 use crate::metric::Metric;
@@ -14,7 +14,7 @@ use pmem_space::{AddrRange, ArenaType, Attrs, Fit, Policy, Props, Prot, Usage};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
     pub(crate) len: u64,
-    pub(crate) spot: Spot,
+    pub(crate) spot: Constraints,
     pub(crate) usage: Option<Usage>,
     pub(crate) prot: Option<Prot>,
     pub(crate) props: Option<Props>,
@@ -30,7 +30,7 @@ impl Request {
     pub const fn new(len: u64) -> Self {
         Self {
             len,
-            spot: Spot::anywhere(),
+            spot: Constraints::anywhere(),
             usage: None,
             prot: None,
             props: None,
@@ -44,21 +44,21 @@ impl Request {
 
     /// Asks for exactly `range`.
     pub const fn exactly(range: AddrRange) -> Self {
-        let spot = Spot { exactly: Some(range), ..Spot::at(range.start()) };
+        let spot = Constraints { exactly: Some(range), ..Constraints::at(range.start()) };
         Self { spot, ..Self::new(range.len()) }
     }
 
     /// Asks for exactly this start.
     #[must_use]
     pub const fn at(self, start: u64) -> Self {
-        let spot = Spot { start: Some(start), exactly: None, ..self.spot };
+        let spot = Constraints { start: Some(start), exactly: None, ..self.spot };
         Self { spot, ..self }
     }
 
     /// Keeps it inside `window`.
     #[must_use]
     pub const fn window(self, window: AddrRange) -> Self {
-        let spot = Spot { window, ..self.spot };
+        let spot = Constraints { window, ..self.spot };
         Self { spot, ..self }
     }
 
@@ -80,7 +80,7 @@ impl Request {
         Self { spot: self.spot.policy(policy), ..self }
     }
 
-    /// Bounds the time of first and last fit: [`Spot::visits`].
+    /// Bounds the time of first and last fit: [`Constraints::visits`].
     #[must_use]
     pub const fn visits(self, visits: u32) -> Self {
         Self { spot: self.spot.visits(visits), ..self }
@@ -158,7 +158,7 @@ impl Request {
     }
 }
 
-impl From<&Request> for Spot {
+impl From<&Request> for Constraints {
     /// Where a request wants its region, whatever that is.
     fn from(request: &Request) -> Self {
         request.spot

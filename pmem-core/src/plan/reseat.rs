@@ -1,11 +1,11 @@
 //! Regions that move: relocate, resize, park, unpark. A region keeps its id, owner and count; its aliases follow.
 
 use super::seat::Entry;
-use super::{Plan, Request, Spot};
+use super::{Constraints, Plan, Request};
 use crate::error::Error;
 use crate::id::{LinkId, RegionId, Way};
 use crate::mapping::Mapping;
-use crate::model::{Alias, Pin, Placement, Record, Role, Seat};
+use crate::model::{Alias, Location, Pin, Placement, RegionRecord, Role};
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, Policy, RangeError};
 
@@ -30,7 +30,7 @@ impl Plan<'_> {
             let range = self.range(*region)?;
             let wraps = RangeError::Wraps { start: *start, len: range.len() };
             let range = range.shifted(start.wrapping_sub(range.start())).ok_or(wraps)?;
-            seats.push((*region, Seat::At(range)));
+            seats.push((*region, Location::At(range)));
         }
         self.atomically(|plan| plan.reseat(&seats))
     }
@@ -41,8 +41,8 @@ impl Plan<'_> {
     /// As [`Self::relocate_all`]; [`Error::Range`] if it would end past 2^64.
     pub fn resize(&mut self, region: RegionId, len: u64) -> Result<(), Error> {
         let seat = match self.placement(region)?.seat {
-            Seat::At(range) => Seat::At(AddrRange::sized(range.start(), len)?),
-            Seat::Parked(_) => Seat::Parked(AddrRange::sized(0, len)?.len()),
+            Location::At(range) => Location::At(AddrRange::sized(range.start(), len)?),
+            Location::Parked(_) => Location::Parked(AddrRange::sized(0, len)?.len()),
         };
         self.atomically(|plan| plan.reseat(&[(region, seat)]))
     }
@@ -58,7 +58,7 @@ impl Plan<'_> {
         if range == AddrRange::ALL {
             return Err(RangeError::Wraps { start: 0, len }.into());
         }
-        self.atomically(|plan| plan.reseat(&[(region, Seat::Parked(len))]))
+        self.atomically(|plan| plan.reseat(&[(region, Location::Parked(len))]))
     }
 
     /// Gives a parked region addresses again: of the places in the spot at which it and its aliases can be, the one that its policy
@@ -66,10 +66,10 @@ impl Plan<'_> {
     ///
     /// # Errors
     /// [`Error::NoRegion`], [`Error::NotParked`], [`Error::NoSpace`]; for an exact range [`Error::Occupied`] names what is there.
-    pub fn unpark(&mut self, region: RegionId, spot: impl Into<Spot>) -> Result<(), Error> {
+    pub fn unpark(&mut self, region: RegionId, spot: impl Into<Constraints>) -> Result<(), Error> {
         let spot = spot.into();
         let Placement { arena, seat, record } = self.placement(region)?;
-        let Seat::Parked(len) = seat else { return Err(Error::NotParked(region)) };
+        let Location::Parked(len) = seat else { return Err(Error::NotParked(region)) };
         let wanted = Request { spot, ..Request::new(len) }
             .usage(record.attrs.usage())
             .prot(record.attrs.prot())
@@ -79,7 +79,7 @@ impl Plan<'_> {
             if !wanted.fit(spot.window, 0)?.admits(place) {
                 return Err(self.no_space(arena, &wanted, 0));
             }
-            return self.atomically(|plan| plan.reseat(&[(region, Seat::At(place))]));
+            return self.atomically(|plan| plan.reseat(&[(region, Location::At(place))]));
         }
         // The first place first; if its aliases cannot be there, where they can.
         let mut windows = Vec::from([spot.window]);
@@ -94,7 +94,7 @@ impl Plan<'_> {
             for window in &windows {
                 let found = self.find(arena, &wanted, &wanted.fit(*window, 0)?)?;
                 let Some((place, _)) = found else { continue };
-                match self.atomically(|plan| plan.reseat(&[(region, Seat::At(place))])) {
+                match self.atomically(|plan| plan.reseat(&[(region, Location::At(place))])) {
                     Ok(()) => return Ok(()),
                     Err(error) => last = Some(error),
                 }
@@ -132,7 +132,7 @@ impl Plan<'_> {
     }
 
     /// Lifts every region and what moves with it, then puts all of them down again.
-    fn reseat(&mut self, moves: &[(RegionId, Seat)]) -> Result<(), Error> {
+    fn reseat(&mut self, moves: &[(RegionId, Location)]) -> Result<(), Error> {
         for (i, (region, seat)) in moves.iter().enumerate() {
             if moves[..i].iter().any(|(earlier, _)| earlier == region) {
                 return Err(Error::Twice(*region));
@@ -141,11 +141,11 @@ impl Plan<'_> {
             if placement.record.alias().is_some() {
                 return Err(Error::IsAlias(*region));
             }
-            let lands = matches!((placement.seat, *seat), (Seat::At(_), Seat::At(_)));
+            let lands = matches!((placement.seat, *seat), (Location::At(_), Location::At(_)));
             self.lift(*region, *region, seat.len(), lands)?;
         }
         for (region, seat) in moves {
-            let Seat::At(range) = *seat else { continue };
+            let Location::At(range) = *seat else { continue };
             let placement = self.placement(*region)?;
             self.check_free(placement.arena, range, &placement.record)?;
             self.replace(*region, Some(Placement { seat: *seat, ..placement }));
@@ -169,8 +169,8 @@ impl Plan<'_> {
                 return Err(Error::Pinned { region: mover, pinned: alias });
             }
         }
-        if placement.seat != Seat::Parked(len) {
-            self.replace(region, Some(Placement { seat: Seat::Parked(len), ..placement }));
+        if placement.seat != Location::Parked(len) {
+            self.replace(region, Some(Placement { seat: Location::Parked(len), ..placement }));
         }
         match placement.record.alias() {
             Some(alias) => self.shrink(alias.leg()),
@@ -191,19 +191,19 @@ impl Plan<'_> {
             let placement = self.placement(id)?;
             let Role::Alias(alias) = placement.record.role else { continue };
             let (seat, piece) = match placement.seat {
-                Seat::At(_) => (placement.seat, alias.piece),
-                Seat::Parked(_) => {
+                Location::At(_) => (placement.seat, alias.piece),
+                Location::Parked(_) => {
                     let before = self.address_before(id);
                     let align = 1 << placement.record.align;
                     let (at, piece) = self.alias_seat(region, (alias.link, alias.way), align, before)?;
                     if at.start() & (align - 1) != 0 {
                         return Err(Error::Misaligned { region: id, at: at.start(), align });
                     }
-                    (Seat::At(at), piece)
+                    (Location::At(at), piece)
                 }
             };
             let role = Role::Alias(Alias { to: range.start(), piece, ..alias });
-            let new = Placement { seat, record: Record { role, ..placement.record }, ..placement };
+            let new = Placement { seat, record: RegionRecord { role, ..placement.record }, ..placement };
             if new != placement {
                 self.replace(id, Some(new));
             }
@@ -223,7 +223,7 @@ impl Plan<'_> {
         align: u64,
         before: Option<u64>,
     ) -> Result<(AddrRange, u32), Error> {
-        let spot = Spot::anywhere().align(align);
+        let spot = Constraints::anywhere().align(align);
         let range = self.range(region)?;
         let mut last = Error::NotPassed { link, way, region, range };
         for leg in self.legs_onto((link, way), range) {

@@ -1,10 +1,10 @@
 //! Where an alias may lie, and what opens for it.
 
-use super::{Plan, Spot};
+use super::{Constraints, Plan};
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::mapping::{Admits, Mapping, Table, Window};
-use crate::model::{Kept, Leg};
+use crate::model::{Kept, WindowId};
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, Fit, Policy, Space};
 
@@ -37,7 +37,7 @@ impl Meaning {
 
 impl Plan<'_> {
     /// The table that a leg goes by.
-    pub(super) fn table(&self, leg: Leg) -> Option<&Table> {
+    pub(super) fn table(&self, leg: WindowId) -> Option<&Table> {
         match self.link(leg.link).map(|link| &link.direction(leg.way).mapping) {
             Ok(Mapping::Table(table)) => Some(table),
             _ => None,
@@ -45,7 +45,7 @@ impl Plan<'_> {
     }
 
     /// What a leg adds to an address; `None` for a table, which may add anything.
-    fn offset(&self, leg: Leg) -> Option<u64> {
+    fn offset(&self, leg: WindowId) -> Option<u64> {
         match &self.link(leg.link).ok()?.direction(leg.way).mapping {
             Mapping::Identity => Some(0),
             Mapping::Windows(windows) => Some(windows.pieces().get(leg.piece as usize)?.offset_of()),
@@ -57,13 +57,13 @@ impl Plan<'_> {
     }
 
     /// The addresses from which a leg leads to `range`, whether or not they are free; `None` for a table.
-    pub(super) fn before_leg(&self, leg: Leg, range: AddrRange) -> Option<AddrRange> {
+    pub(super) fn before_leg(&self, leg: WindowId, range: AddrRange) -> Option<AddrRange> {
         range.shifted(0u64.wrapping_sub(self.offset(leg)?))
     }
 
     /// The legs of a direction that may lead to `range`, those that carry only prefetchable regions first.
-    pub(super) fn legs_onto(&self, (link, way): (LinkId, Way), range: AddrRange) -> Vec<Leg> {
-        let leg = |piece| Leg { link, way, piece };
+    pub(super) fn legs_onto(&self, (link, way): (LinkId, Way), range: AddrRange) -> Vec<WindowId> {
+        let leg = |piece| WindowId { link, way, piece };
         match self.link(link).map(|link| &link.direction(way).mapping) {
             Ok(Mapping::Windows(windows)) => {
                 let mut pieces: Vec<(bool, u32)> = windows
@@ -79,8 +79,8 @@ impl Plan<'_> {
     }
 
     /// Checks that an alias of `target` may lie at `seat` through `leg`, which is no table's.
-    pub(super) fn check_seat(&self, leg: Leg, seat: AddrRange, target: RegionId) -> Result<(), Error> {
-        let Leg { link, way, piece } = leg;
+    pub(super) fn check_seat(&self, leg: WindowId, seat: AddrRange, target: RegionId) -> Result<(), Error> {
+        let WindowId { link, way, piece } = leg;
         let joined = self.link(link)?;
         let (arena, mapping) = (joined.near(way), &joined.direction(way).mapping);
         let offset = self.offset(leg).unwrap_or_default();
@@ -114,13 +114,13 @@ impl Plan<'_> {
     /// else from there.
     pub(super) fn open_seat(
         &mut self,
-        leg: Leg,
+        leg: WindowId,
         seat: AddrRange,
         target: RegionId,
         range: AddrRange,
     ) -> Result<(), Error> {
         self.check_seat(leg, seat, target)?;
-        let Leg { link, way, .. } = leg;
+        let WindowId { link, way, .. } = leg;
         let joined = self.link(link)?;
         match &joined.direction(way).mapping {
             Mapping::Windows(windows) if !windows.yields() => self.cover(leg, seat),
@@ -152,7 +152,7 @@ impl Plan<'_> {
     }
 
     /// The parts of `range`, which a leg that yields takes, that mean to both arenas the same, or nothing yet.
-    fn alike(&self, leg: Leg, range: AddrRange) -> Vec<AddrRange> {
+    fn alike(&self, leg: WindowId, range: AddrRange) -> Vec<AddrRange> {
         let (Ok(joined), Some(offset)) = (self.link(leg.link), self.offset(leg)) else { return Vec::new() };
         let Some(beyond) = range.shifted(offset) else { return Vec::new() };
         let here = self.meaning(joined.near(leg.way), range);
@@ -187,7 +187,7 @@ impl Plan<'_> {
     }
 
     /// The parts of `range` at which a new alias through `leg` may lie, in order; of a table all that it translates.
-    pub(super) fn open_to(&self, leg: Leg, range: AddrRange) -> Vec<AddrRange> {
+    pub(super) fn open_to(&self, leg: WindowId, range: AddrRange) -> Vec<AddrRange> {
         let Ok(joined) = self.link(leg.link) else { return Vec::new() };
         let near = joined.near(leg.way);
         let Ok(arena) = self.arena(near) else { return Vec::new() };
@@ -218,7 +218,7 @@ impl Plan<'_> {
     }
 
     /// Where a window is, or may come to be.
-    fn room(&self, leg: Leg, window: &Window) -> Vec<AddrRange> {
+    fn room(&self, leg: WindowId, window: &Window) -> Vec<AddrRange> {
         let Ok(joined) = self.link(leg.link) else { return Vec::new() };
         let (arena, now) = (joined.near(leg.way), self.state().window(leg.link, leg.way, leg.piece));
         if window.is_fixed() {
@@ -237,7 +237,7 @@ impl Plan<'_> {
     }
 
     /// Checks that a place is one that is asked for.
-    pub(super) fn check_asked(&self, arena: ArenaId, at: AddrRange, spot: &Spot) -> Result<(), Error> {
+    pub(super) fn check_asked(&self, arena: ArenaId, at: AddrRange, spot: &Constraints) -> Result<(), Error> {
         let fit = spot.fit(at.len(), spot.place(at.len())?, 0)?;
         if fit.admits(at) { Ok(()) } else { Err(spot.no_space(arena, at.len(), 0)) }
     }
@@ -247,10 +247,10 @@ impl Plan<'_> {
     /// can.
     pub(super) fn entry_seat(
         &self,
-        leg: Leg,
+        leg: WindowId,
         range: AddrRange,
         entry: &Entry,
-        wanted: Option<&Spot>,
+        wanted: Option<&Constraints>,
         before: Option<u64>,
     ) -> Result<AddrRange, Error> {
         let table = self.table(leg).ok_or(Error::NoLink(leg.link))?;

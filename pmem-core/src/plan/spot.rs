@@ -7,7 +7,7 @@ use pmem_space::{AddrRange, Fit, Policy};
 /// Where something is to lie: in a window or at an exact start, aligned, within a boundary, and which of the places that fit. As seen
 /// from the arena that is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spot {
+pub struct Constraints {
     pub(crate) window: AddrRange,
     /// Where exactly it must start.
     pub(crate) start: Option<u64>,
@@ -19,19 +19,19 @@ pub struct Spot {
     pub(crate) visits: u32,
 }
 
-impl Default for Spot {
+impl Default for Constraints {
     fn default() -> Self {
         Self::anywhere()
     }
 }
 
-impl From<&Self> for Spot {
+impl From<&Self> for Constraints {
     fn from(spot: &Self) -> Self {
         *spot
     }
 }
 
-impl Spot {
+impl Constraints {
     /// At the lowest address that will do.
     pub const fn anywhere() -> Self {
         Self {

@@ -1,12 +1,12 @@
 //! The cheapest way by which an arena can see a region: a search from the region back, each place once.
 
 use super::seat::Entry;
-use super::{Plan, Spot};
+use super::{Constraints, Plan};
 use crate::error::Error;
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::mapping::{Admits, Mapping};
 use crate::metric::Metric;
-use crate::model::Leg;
+use crate::model::WindowId;
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, BinaryHeap};
 use alloc::vec::Vec;
@@ -16,7 +16,7 @@ use pmem_space::AddrRange;
 /// One interconnect crossed on a way, by one of its windows; for a table, where its entry may be.
 #[derive(Clone, Debug)]
 pub(super) struct Hop {
-    pub(super) leg: Leg,
+    pub(super) leg: WindowId,
     pub(super) entry: Option<Entry>,
 }
 
@@ -55,7 +55,7 @@ struct Node {
     cost: Metric,
     hops: usize,
     /// What it leads to, and by which leg.
-    by: Option<(usize, Leg)>,
+    by: Option<(usize, WindowId)>,
     /// What is there already: the region, or an alias of it.
     there: Option<RegionId>,
 }
@@ -67,14 +67,14 @@ pub(super) struct Wanted<'w> {
     pub(super) from: ArenaId,
     pub(super) max: Metric,
     /// Where it is to be seen.
-    pub(super) spot: Option<&'w Spot>,
+    pub(super) spot: Option<&'w Constraints>,
 }
 
 /// A way, from the viewer on, and where its aliases would be.
 type Found = (Vec<Hop>, Vec<Stand>);
 
 /// A hop: by which leg, from where, to where.
-type Step = (Leg, Stand, Stand);
+type Step = (WindowId, Stand, Stand);
 
 /// Hops that were found not to do, and the last reason.
 #[derive(Default)]
@@ -181,7 +181,7 @@ impl Plan<'_> {
         near: ArenaId,
         range: AddrRange,
         wanted: &Wanted<'_>,
-    ) -> Vec<(Leg, u8, Stand, Option<RegionId>)> {
+    ) -> Vec<(WindowId, u8, Stand, Option<RegionId>)> {
         let spot = wanted.spot.filter(|_| near == wanted.from);
         let there = node.there.and_then(|there| self.alias_through(there, (link, way), spot));
         if let Some((alias, leg, at)) = there {
@@ -189,9 +189,9 @@ impl Plan<'_> {
         }
         let Ok(joined) = self.link(link) else { return Vec::new() };
         let span = range.last() - range.start();
-        let leg = |piece| Leg { link, way, piece };
+        let leg = |piece| WindowId { link, way, piece };
         // Where an entry may be is cut to what is open; whether an alias may be where it must, is checked in its turn.
-        let open = |leg: Leg, rank: u8, stand: Stand| -> Vec<(Leg, u8, Stand, Option<RegionId>)> {
+        let open = |leg: WindowId, rank: u8, stand: Stand| -> Vec<(WindowId, u8, Stand, Option<RegionId>)> {
             let Stand::Within(start, last, more) = stand else {
                 return Vec::from([(leg, rank, stand, None)]);
             };
@@ -229,7 +229,13 @@ impl Plan<'_> {
     }
 
     /// Checks that there is, or may be, an alias at a node.
-    fn check_hop(&self, node: &Node, leg: Leg, range: AddrRange, wanted: &Wanted<'_>) -> Result<(), Error> {
+    fn check_hop(
+        &self,
+        node: &Node,
+        leg: WindowId,
+        range: AddrRange,
+        wanted: &Wanted<'_>,
+    ) -> Result<(), Error> {
         let Stand::At(start) = node.spot else { return Ok(()) };
         let seat = AddrRange::inclusive(start, start.saturating_add(range.last() - range.start()))?;
         if node.there.is_some() { Ok(()) } else { self.check_seat(leg, seat, wanted.region) }

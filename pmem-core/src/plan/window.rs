@@ -5,7 +5,7 @@ use super::lend::{may_show, unlent};
 use crate::error::{Error, Holder};
 use crate::id::{ArenaId, LinkId, Way};
 use crate::mapping::{Mapping, Window};
-use crate::model::{Edit, Leg, SpanState};
+use crate::model::{Edit, SpanState, WindowId};
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
@@ -14,9 +14,9 @@ impl Plan<'_> {
     ///
     /// # Errors
     /// [`Error::WindowBlocked`] names what it would have to cover but may not.
-    pub(super) fn cover(&mut self, leg: Leg, range: AddrRange) -> Result<(), Error> {
+    pub(super) fn cover(&mut self, leg: WindowId, range: AddrRange) -> Result<(), Error> {
         let (arena, _) = self.window_of(leg)?;
-        let Leg { link, way, piece } = leg;
+        let WindowId { link, way, piece } = leg;
         let old = self.state().window(link, way, piece);
         let new = self.widened(leg, range)?;
         if old == Some(new) {
@@ -31,9 +31,9 @@ impl Plan<'_> {
     ///
     /// # Errors
     /// [`Error::WindowBlocked`].
-    pub(super) fn widened(&self, leg: Leg, range: AddrRange) -> Result<AddrRange, Error> {
+    pub(super) fn widened(&self, leg: WindowId, range: AddrRange) -> Result<AddrRange, Error> {
         let (arena, window) = self.window_of(leg)?;
-        let Leg { link, way, piece } = leg;
+        let WindowId { link, way, piece } = leg;
         let old = self.state().window(link, way, piece);
         if let Some(old) = old.filter(|old| old.covers(range)) {
             return Ok(old);
@@ -54,9 +54,9 @@ impl Plan<'_> {
     }
 
     /// Sets the window of `leg` to what its floor and the aliases through it ask for.
-    pub(super) fn shrink(&mut self, leg: Leg) -> Result<(), Error> {
+    pub(super) fn shrink(&mut self, leg: WindowId) -> Result<(), Error> {
         let Ok((arena, window)) = self.window_of(leg) else { return Ok(()) };
-        let Leg { link, way, piece } = leg;
+        let WindowId { link, way, piece } = leg;
         let Some(old) = self.state().window(link, way, piece).filter(|_| !window.is_fixed()) else {
             return Ok(());
         };
@@ -87,7 +87,7 @@ impl Plan<'_> {
         piece: u32,
         floor: Option<AddrRange>,
     ) -> Result<(), Error> {
-        let leg = Leg { link, way, piece };
+        let leg = WindowId { link, way, piece };
         let (_, window) = self.window_of(leg)?;
         if window.is_fixed() {
             return Err(Error::FixedWindow { link, way, piece });
@@ -106,14 +106,14 @@ impl Plan<'_> {
     }
 
     /// The floating or fixed window of `leg`, and the arena that it is in.
-    fn window_of(&self, leg: Leg) -> Result<(ArenaId, Window), Error> {
+    fn window_of(&self, leg: WindowId) -> Result<(ArenaId, Window), Error> {
         let link = self.link(leg.link)?;
         let mapping = &link.direction(leg.way).mapping;
         let window = match mapping {
             Mapping::Windows(windows) if !windows.yields() => windows.pieces().get(leg.piece as usize),
             _ => None,
         };
-        let Leg { link: id, way, piece } = leg;
+        let WindowId { link: id, way, piece } = leg;
         Ok((link.near(way), *window.ok_or(Error::NoWindow { link: id, way, piece })?))
     }
 

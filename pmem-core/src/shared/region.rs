@@ -5,7 +5,7 @@ use super::sync::atomic::{AtomicBool, Ordering};
 use crate::error::Error;
 use crate::id::{ArenaId, RegionId};
 use crate::manager::{Manager, Released};
-use crate::model::{Record, State};
+use crate::model::{RegionRecord, State};
 use core::fmt;
 use pmem_space::AddrRange;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ impl Region {
     }
 
     /// Where it is in a snapshot, and what it is; `None` if the snapshot does not have it, or has it parked.
-    pub fn at(&self, state: &State) -> Option<(AddrRange, Record)> {
+    pub fn at(&self, state: &State) -> Option<(AddrRange, RegionRecord)> {
         let start = state.moved(self.0.id).map_or(self.made_at(), |moved| moved.start)?;
         state.arena(self.0.arena)?.region_at(start).filter(|(_, record)| record.id == self.0.id)
     }

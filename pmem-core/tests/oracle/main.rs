@@ -5,9 +5,9 @@ mod brute;
 use brute::{Brute, CELL, Mapper, Meaning, Place};
 use pmem_core::test_util::Quiet;
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Direction, Interleave, LinkId, Manager, Mapping, Metric,
-    OwnedResolution, Policy, Props, Prot, RegionId, Request, Role, Scope, Spot, State, Subscription, Table,
-    Usage, What, Window, Windows,
+    AddrRange, ArenaId, ArenaType, Attrs, Constraints, Direction, Interleave, LinkId, Manager, Mapping,
+    Metric, OwnedResolution, Policy, Props, Prot, RegionId, Request, Role, Scope, State, Subscription, Table,
+    Usage, ViewTarget, Window, Windows,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -216,7 +216,7 @@ impl Bench {
             Op::Resize(index, len) => self.pmem.resize(region(self, index), *len * CELL).is_ok(),
             Op::Park(index) => self.pmem.park(region(self, index)).is_ok(),
             Op::Unpark(index, at) => {
-                let spot = at.map_or(Spot::anywhere(), |at| Spot::at(at * CELL));
+                let spot = at.map_or(Constraints::anywhere(), |at| Constraints::at(at * CELL));
                 self.pmem.unpark(region(self, index), spot).is_ok()
             }
             Op::Set(index, prefetch) => {
@@ -265,10 +265,10 @@ fn check_view(state: &State, arena: ArenaId) -> Result<(), TestCaseError> {
         let piece = view.iter().find(|piece| piece.seen.contains(addr));
         let on = piece.map_or(0, |piece| addr - piece.seen.start());
         let same = match (&meaning, piece.map(|piece| (&piece.what, piece.cost.get(), piece.hops))) {
-            (Meaning::Nothing, None) | (Meaning::Loop, Some((What::Loop, ..))) => true,
+            (Meaning::Nothing, None) | (Meaning::Loop, Some((ViewTarget::Loop, ..))) => true,
             (
                 Meaning::One(place, cost, hops, prots),
-                Some((What::Local { arena, start, region, attrs, .. }, c, h)),
+                Some((ViewTarget::Local { arena, start, region, attrs, .. }, c, h)),
             ) => {
                 let own = state.arena(place.0).unwrap();
                 let there = own.region_at(place.1).map(|(_, record)| (record.id, record.attrs));
@@ -280,13 +280,14 @@ fn check_view(state: &State, arena: ArenaId) -> Result<(), TestCaseError> {
                     && prots.contains(&attrs.prot().bits())
                     && (attrs.usage(), attrs.props()) == (whole.usage(), whole.props())
             }
-            (Meaning::Table(link, place, cost), Some((What::Table { link: l, arena, start }, c, _))) => {
-                (link, *place, *cost) == (l, (*arena, start + on), c)
-            }
-            (Meaning::Interleave(place, cost), Some((What::Interleave { arena, start, .. }, c, _))) => {
+            (
+                Meaning::Table(link, place, cost),
+                Some((ViewTarget::Table { link: l, arena, start }, c, _)),
+            ) => (link, *place, *cost) == (l, (*arena, start + on), c),
+            (Meaning::Interleave(place, cost), Some((ViewTarget::Interleave { arena, start, .. }, c, _))) => {
                 (*place, *cost) == ((*arena, start + on), c)
             }
-            (Meaning::Several(all), Some((What::Ambiguous(arenas), ..))) => {
+            (Meaning::Several(all), Some((ViewTarget::Ambiguous(arenas), ..))) => {
                 all.iter().map(|place| place.0).collect::<Vec<_>>() == *arenas
             }
             _ => false,

@@ -1,14 +1,14 @@
 //! AMD's units: AMD-Vi (I/O Virtualization Technology Specification 48882, 3.08), with tables of the host's own format.
 
 use super::port::{Port, Width};
-use super::unit::{Seat, Unit, block};
+use super::unit::{DomainKind, Unit, block};
 use super::wait;
 use alloc::vec::Vec;
 use pmem_core::Fault;
 use pmem_iommu::RequesterId;
 use pmem_iommu::amd::registers::{self as registers, LEAST_ORDER};
 use pmem_iommu::amd::{Command, DeviceEntry, Event, Mode};
-use pmem_iommu::table::{AmdV1, Format, Invalidate, Memory};
+use pmem_iommu::table::{AmdV1, Format, Invalidate, TableMemory};
 
 /// Commands, and events, of one page each.
 const ENTRIES: u64 = 1 << LEAST_ORDER;
@@ -249,19 +249,19 @@ impl<P: Port> Unit for Amd<P> {
         0
     }
 
-    fn seat(&mut self, id: RequesterId, new: Seat) -> Result<(), Fault> {
+    fn seat(&mut self, id: RequesterId, new: DomainKind) -> Result<(), Fault> {
         self.started()?;
         if self.word(id, 0).is_none() {
             return match new {
-                Seat::Refused => Ok(()),
+                DomainKind::Refused => Ok(()),
                 _ => Err(Fault::new("the device is on a bus that the unit's table of devices does not have")),
             };
         }
         let DeviceEntry(refused) = DeviceEntry::refused();
         let wanted = match new {
-            Seat::Refused => refused,
-            Seat::Passed => DeviceEntry::new(Mode::Passed, 0).0,
-            Seat::Domain { number, root } => {
+            DomainKind::Refused => refused,
+            DomainKind::Passed => DeviceEntry::new(Mode::Passed, 0).0,
+            DomainKind::Domain { number, root } => {
                 let levels = self.format.levels();
                 DeviceEntry::new(Mode::Translated { table: root, levels }, number).0
             }
@@ -284,12 +284,14 @@ impl<P: Port> Unit for Amd<P> {
         self.order([Command::Device(id)])
     }
 
-    fn seated(&self, id: RequesterId) -> Seat {
+    fn seated(&self, id: RequesterId) -> DomainKind {
         let entry = self.entry(id);
         match entry.mode().filter(|_| entry.permits() != (false, false)) {
-            Some(Mode::Passed) => Seat::Passed,
-            Some(Mode::Translated { table, .. }) => Seat::Domain { number: entry.domain(), root: table },
-            None => Seat::Refused,
+            Some(Mode::Passed) => DomainKind::Passed,
+            Some(Mode::Translated { table, .. }) => {
+                DomainKind::Domain { number: entry.domain(), root: table }
+            }
+            None => DomainKind::Refused,
         }
     }
 

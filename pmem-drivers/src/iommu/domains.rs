@@ -7,12 +7,12 @@ use super::unit::{PASSED, Unit};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use pmem_core::{AddrRange, Fault, LinkId, Mismatch, Placement, Veto};
-use pmem_iommu::table::{Format, Invalidate, Memory, Table, TableError};
+use pmem_iommu::table::{Format, Invalidate, PageTable, TableError, TableMemory};
 
 /// A domain's table, and its number.
 pub(super) struct Held<F> {
     pub(super) number: u16,
-    pub(super) table: Table<F>,
+    pub(super) table: PageTable<F>,
     /// The model's pages, of so many bytes.
     pub(super) page: u64,
     /// What the unit is yet to forget.
@@ -53,21 +53,21 @@ impl<F: Format + Clone + Send> Domains<F> {
         };
         let number = (PASSED + 1..=u16::MAX).find(is_free).ok_or_else(full)?;
         let format = unit.format().clone();
-        let table = Table::new(format, unit.port_mut().memory_mut());
+        let table = PageTable::new(format, unit.port_mut().memory_mut());
         let table = table.map_err(|error| Veto { range: None, ..veto(&error, AddrRange::ALL) })?;
         self.0.insert(domain, Held { number, table, page, pending: Vec::new() });
         Ok(())
     }
 
     /// Gives a table back, to which no requester goes any more.
-    pub(super) fn close<M: Memory>(&mut self, memory: &mut M, domain: LinkId) {
+    pub(super) fn close<M: TableMemory>(&mut self, memory: &mut M, domain: LinkId) {
         if let Some(held) = self.0.remove(&domain) {
             held.table.dissolve(memory);
         }
     }
 
     /// What a region that is mapped has now, as its table says.
-    pub(super) fn had<M: Memory>(&self, memory: &M, placement: &Placement) -> Option<(LinkId, Span)> {
+    pub(super) fn had<M: TableMemory>(&self, memory: &M, placement: &Placement) -> Option<(LinkId, Span)> {
         let (alias, range) = (placement.record.alias()?, placement.seat.range()?);
         let held = self.0.get(&alias.link)?;
         let range = range.rounded(held.page);
@@ -75,7 +75,7 @@ impl<F: Format + Clone + Send> Domains<F> {
     }
 
     /// How many tables a task takes, after the one before it in order of address; makes room to note those that it takes out.
-    pub(super) fn prepare<M: Memory>(
+    pub(super) fn prepare<M: TableMemory>(
         &mut self,
         memory: &mut M,
         task: &Task,
@@ -168,7 +168,7 @@ impl<F: Format + Clone + Send> Domains<F> {
     }
 
     /// Takes everything out of a table, which no request goes by.
-    pub(super) fn empty<M: Memory>(&mut self, memory: &mut M, domain: LinkId) -> Result<(), TableError> {
+    pub(super) fn empty<M: TableMemory>(&mut self, memory: &mut M, domain: LinkId) -> Result<(), TableError> {
         let Some(held) = self.0.get_mut(&domain) else { return Ok(()) };
         let mut pieces = Vec::new();
         held.table.each(memory, 0, u64::MAX, &mut |mapped| {
@@ -181,7 +181,7 @@ impl<F: Format + Clone + Send> Domains<F> {
     }
 
     /// Where a table is not what is wanted.
-    pub(super) fn verify<M: Memory>(
+    pub(super) fn verify<M: TableMemory>(
         &self,
         memory: &M,
         domain: LinkId,
@@ -233,7 +233,7 @@ impl<F: Format + Clone + Send> Domains<F> {
 
 impl<F: Format> Held<F> {
     /// Where an address leads.
-    fn at<M: Memory>(&self, memory: &M, at: u64) -> Option<Target> {
+    fn at<M: TableMemory>(&self, memory: &M, at: u64) -> Option<Target> {
         let found = self.table.lookup(memory, at)?;
         Some((found.leaf.target + (at - found.first), found.leaf.access))
     }

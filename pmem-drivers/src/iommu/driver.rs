@@ -5,7 +5,7 @@ use super::domains::Domains;
 use super::port::Port;
 use super::refuse::refused;
 use super::task::{Stage, Task, tasks};
-use super::unit::{Seat, Unit};
+use super::unit::{DomainKind, Unit};
 use super::wanted::{self, Place};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -13,7 +13,7 @@ use pmem_core::{
     AddrRange, Change, Concern, Driver, Edit, Fault, LinkId, Mismatch, RegionId, State, Step, Veto,
 };
 use pmem_iommu::RequesterId;
-use pmem_iommu::table::{Format, Mapped, Memory, Short, TableError};
+use pmem_iommu::table::{Format, Mapped, Short, TableError, TableMemory};
 
 /// Has a unit's tables follow a model: see the [module](super).
 ///
@@ -278,13 +278,13 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
     }
 }
 
-fn seat_of<F: Format + Clone + Send>(domains: &Domains<F>, place: Option<Place>) -> Seat {
+fn seat_of<F: Format + Clone + Send>(domains: &Domains<F>, place: Option<Place>) -> DomainKind {
     match place {
-        None => Seat::Refused,
-        Some(Place::Passed) => Seat::Passed,
-        Some(Place::In(domain)) => domains
-            .get(domain)
-            .map_or(Seat::Refused, |held| Seat::Domain { number: held.number, root: held.table.root() }),
+        None => DomainKind::Refused,
+        Some(Place::Passed) => DomainKind::Passed,
+        Some(Place::In(domain)) => domains.get(domain).map_or(DomainKind::Refused, |held| {
+            DomainKind::Domain { number: held.number, root: held.table.root() }
+        }),
     }
 }
 

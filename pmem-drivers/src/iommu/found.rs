@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use pmem_core::Fault;
 use pmem_iommu::RequesterId;
 use pmem_iommu::amd::{self, DeviceEntry, Mode};
-use pmem_iommu::table::{AmdV1, Mapped, Memory, Table, TableError, VtdSecondStage};
+use pmem_iommu::table::{AmdV1, Mapped, PageTable, TableError, TableMemory, VtdSecondStage};
 use pmem_iommu::vtd::registers::{self, Capability};
 use pmem_iommu::vtd::{Context, Kind, Root};
 
@@ -115,7 +115,7 @@ impl Found {
     ///
     /// # Errors
     /// What is no entry, or no table that can be read.
-    pub fn each<M: Memory>(
+    pub fn each<M: TableMemory>(
         &self,
         memory: &M,
         id: RequesterId,
@@ -126,18 +126,18 @@ impl Found {
         let Some(Requests::Translated { root, levels, .. }) = requests else { return Ok(()) };
         match self.maker {
             Maker::Intel(large) => match VtdSecondStage::new(levels, 52, large) {
-                Some(format) => Table::adopt(format, root).each(memory, 0, u64::MAX, say),
+                Some(format) => PageTable::adopt(format, root).each(memory, 0, u64::MAX, say),
                 None => Err(TableError::Unreadable { table: root }),
             },
             Maker::Amd => match AmdV1::new(levels) {
-                Some(format) => Table::adopt(format, root).each(memory, 0, u64::MAX, say),
+                Some(format) => PageTable::adopt(format, root).each(memory, 0, u64::MAX, say),
                 None => Err(TableError::Unreadable { table: root }),
             },
         }
     }
 }
 
-fn words<M: Memory>(memory: &M, at: u64) -> Result<[u64; 2], Fault> {
+fn words<M: TableMemory>(memory: &M, at: u64) -> Result<[u64; 2], Fault> {
     let word = |at: u64| memory.read(at & !0xfff, (at & 0xfff) / 8);
     word(at).zip(word(at + 8)).map(Into::into).ok_or(Fault::new("a table is where no memory can be read"))
 }

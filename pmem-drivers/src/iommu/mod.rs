@@ -34,5 +34,5 @@ pub use found::{Found, Requests};
 pub use mapped::Mapped;
 pub use model::{Domain, Limits, add_device, add_domain, join, leave, map_identity, pass};
 pub use port::{Port, Width};
-pub use unit::{Seat, Unit};
+pub use unit::{DomainKind, Unit};
 pub use vtd::Vtd;

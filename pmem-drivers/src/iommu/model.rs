@@ -4,8 +4,8 @@ use super::binding::{Binding, Peers};
 use alloc::string::String;
 use alloc::vec::Vec;
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Direction, Error, LinkId, Mapping, Metric, Plan, RegionId, Request,
-    Spot, Table, Way,
+    AddrRange, ArenaId, ArenaType, Attrs, Constraints, Direction, Error, LinkId, Mapping, Metric, Plan,
+    RegionId, Request, Table, Way,
 };
 use pmem_iommu::table::PAGE_SHIFT;
 use pmem_iommu::{INTERRUPTS, RequesterId, amd};
@@ -182,5 +182,5 @@ pub fn leave(plan: &mut Plan<'_>, device: ArenaId) -> Result<(), Error> {
 /// Those of the verbs: [`Error::NoSpace`] if the domain has something else there.
 pub fn map_identity(plan: &mut Plan<'_>, domain: Domain, region: RegionId) -> Result<RegionId, Error> {
     let at = plan.range(region)?.start();
-    plan.map_at(domain.arena, region, Spot::at(at))
+    plan.map_at(domain.arena, region, Constraints::at(at))
 }

@@ -1,7 +1,7 @@
 //! The door to a unit.
 
 use pmem_core::Fault;
-use pmem_iommu::table::Memory;
+use pmem_iommu::table::TableMemory;
 
 /// How wide a register is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,7 +15,7 @@ pub enum Width {
 /// Reads and writes a unit's registers, and the memory that its tables and queues are in.
 pub trait Port: Send {
     /// The memory of tables and queues.
-    type Memory: Memory;
+    type Memory: TableMemory;
 
     /// The memory.
     fn memory(&self) -> &Self::Memory;

@@ -11,7 +11,7 @@ pub(super) const PASSED: u16 = 1;
 
 /// What becomes of a requester's requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Seat {
+pub enum DomainKind {
     /// They are refused.
     #[default]
     Refused,
@@ -90,10 +90,10 @@ pub trait Unit: Send {
     ///
     /// # Errors
     /// [`Fault`] if it does not do so.
-    fn seat(&mut self, id: RequesterId, new: Seat) -> Result<(), Fault>;
+    fn seat(&mut self, id: RequesterId, new: DomainKind) -> Result<(), Fault>;
 
     /// What becomes of them now, as its tables say.
-    fn seated(&self, id: RequesterId) -> Seat;
+    fn seated(&self, id: RequesterId) -> DomainKind;
 
     /// Has it forget translations of a domain.
     ///

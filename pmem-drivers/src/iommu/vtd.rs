@@ -1,13 +1,13 @@
 //! Intel's units: VT-d (Architecture Specification 4.1), with tables of the second stage in legacy mode.
 
 use super::port::{Port, Width};
-use super::unit::{PASSED, Seat, Unit, block};
+use super::unit::{DomainKind, PASSED, Unit, block};
 use super::wait;
 use alloc::vec;
 use alloc::vec::Vec;
 use pmem_core::Fault;
 use pmem_iommu::RequesterId;
-use pmem_iommu::table::{Format, Invalidate, Memory, VtdSecondStage};
+use pmem_iommu::table::{Format, Invalidate, TableMemory, VtdSecondStage};
 use pmem_iommu::vtd::registers::{self, Capability, ExtendedCapability};
 use pmem_iommu::vtd::{self, Context, Descriptor, Granularity, Kind, Root, Status};
 
@@ -347,11 +347,11 @@ impl<P: Port> Unit for Vtd<P> {
         buses.into_iter().filter(|bus| self.contexts_of(*bus).is_none()).count()
     }
 
-    fn seat(&mut self, id: RequesterId, new: Seat) -> Result<(), Fault> {
+    fn seat(&mut self, id: RequesterId, new: DomainKind) -> Result<(), Fault> {
         let Some(pages) = self.pages else { return Err(Fault::new("the unit was not started")) };
         let table = match (self.contexts_of(id.bus()), new) {
             (Some(table), _) => table,
-            (None, Seat::Refused) => return Ok(()),
+            (None, DomainKind::Refused) => return Ok(()),
             (None, _) => {
                 let memory = self.port.memory_mut();
                 let table = memory.take().ok_or(Fault::new("there is no memory for a bus's contexts"))?;
@@ -370,9 +370,9 @@ impl<P: Port> Unit for Vtd<P> {
             self.forget_contexts(Some(old.domain))?;
         }
         let (kind, domain) = match new {
-            Seat::Refused => return Ok(()),
-            Seat::Passed => (Kind::Passed, PASSED),
-            Seat::Domain { number, root } => {
+            DomainKind::Refused => return Ok(()),
+            DomainKind::Passed => (Kind::Passed, PASSED),
+            DomainKind::Domain { number, root } => {
                 (Kind::Translated { table: root, levels: self.format.levels(), ats: false }, number)
             }
         };
@@ -383,14 +383,14 @@ impl<P: Port> Unit for Vtd<P> {
         if self.caches_absent() { self.forget_contexts(Some(domain)) } else { self.flush() }
     }
 
-    fn seated(&self, id: RequesterId) -> Seat {
-        let Some(table) = self.contexts_of(id.bus()) else { return Seat::Refused };
+    fn seated(&self, id: RequesterId) -> DomainKind {
+        let Some(table) = self.contexts_of(id.bus()) else { return DomainKind::Refused };
         match Context::decode(self.words(Context::at(table, id))) {
-            Some(Context { kind: Kind::Passed, .. }) => Seat::Passed,
+            Some(Context { kind: Kind::Passed, .. }) => DomainKind::Passed,
             Some(Context { kind: Kind::Translated { table, .. }, domain, .. }) => {
-                Seat::Domain { number: domain, root: table }
+                DomainKind::Domain { number: domain, root: table }
             }
-            Some(Context { kind: Kind::Other(_), .. }) | None => Seat::Refused,
+            Some(Context { kind: Kind::Other(_), .. }) | None => DomainKind::Refused,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::port::{Port, Width};
 use pmem_core::Fault;
-use pmem_iommu::table::Memory;
+use pmem_iommu::table::TableMemory;
 
 /// Looks at a register until it is as wanted, and returns it.
 pub(super) fn register<P: Port>(

@@ -4,7 +4,7 @@ use super::binding::{Binding, Peers};
 use super::task::{Span, access};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use pmem_core::{AddrRange, ArenaId, LinkId, Mapping, Placement, Seat, State, Usage, Veto, Way};
+use pmem_core::{AddrRange, ArenaId, LinkId, Location, Mapping, Placement, State, Usage, Veto, Way};
 use pmem_iommu::table::PAGE_SHIFT;
 use pmem_iommu::{INTERRUPTS, RequesterId};
 
@@ -68,9 +68,9 @@ pub(super) fn spans(state: &State, binding: &Binding, domain: LinkId) -> Result<
     let Some((front, arena)) = front.and_then(|front| Some((front, state.arena(front)?))) else {
         return Ok(Vec::new());
     };
-    let own = |(range, record): (AddrRange, pmem_core::Record)| {
+    let own = |(range, record): (AddrRange, pmem_core::RegionRecord)| {
         let is_own = record.alias().is_some_and(|alias| alias.link == domain);
-        is_own.then_some(Placement { arena: front, seat: Seat::At(range), record })
+        is_own.then_some(Placement { arena: front, seat: Location::At(range), record })
     };
     let spans = arena.regions().filter_map(own).map(|placement| span(state, binding, &placement));
     let spans: Result<Vec<_>, Veto> = spans.collect();

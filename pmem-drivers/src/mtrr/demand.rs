@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 use pmem_core::{Attrs, Props, Prot};
-use pmem_mtrr::{Effective, MemType, Setting, Span, TypeSet, Want};
+use pmem_mtrr::{Effective, MemType, Requirement, Setting, Span, TypeSet};
 use rangemap::{RangeInclusiveMap, RangeInclusiveSet};
 
 /// What addresses may be that nothing is known to decode.
@@ -73,7 +73,7 @@ impl Demand {
     }
 
     /// What each page may be, all of the space that `baseline` has; the page if a page is wanted to be two types.
-    pub(super) fn wants(&self, baseline: &Setting, unmapped: Unmapped) -> Result<Vec<Want>, Span> {
+    pub(super) fn wants(&self, baseline: &Setting, unmapped: Unmapped) -> Result<Vec<Requirement>, Span> {
         let end = baseline.width.end();
         let mut cuts = Vec::from([0, end]);
         let mut cut = |range: &RangeInclusive<u64>| {
@@ -88,7 +88,7 @@ impl Demand {
         cuts.extend(firmware.iter().map(|(span, _)| span.start));
         cuts.sort_unstable();
         cuts.dedup();
-        let mut wants: Vec<Want> = Vec::new();
+        let mut wants: Vec<Requirement> = Vec::new();
         for pair in cuts.windows(2) {
             let &[start, stop] = pair else { continue };
             let place = firmware.partition_point(|(span, _)| span.end <= start);
@@ -97,7 +97,7 @@ impl Demand {
             let allowed = self.allowed(span, had, unmapped).ok_or(span)?;
             match wants.last_mut() {
                 Some(last) if last.allowed == allowed => last.span.end = stop,
-                _ => wants.push(Want { span, allowed }),
+                _ => wants.push(Requirement { span, allowed }),
             }
         }
         Ok(wants)

@@ -9,8 +9,8 @@ use pmem_core::{AddrRange, ArenaId, Change, Concern, Driver, Fault, Figures, Mis
 use pmem_mtrr::plan::DEPTH;
 use pmem_mtrr::regs::MAX_VARIABLE;
 use pmem_mtrr::{
-    Cap, Difference, Effective, MemType, Optimum, Piece, Planner, Problem, Refusal, Register, Room, Rung,
-    Setting, Span, TypeSet, Want, Width,
+    Cap, Difference, Effective, MemType, Optimum, PathNode, Piece, Planner, Problem, Refusal, Register,
+    Requirement, Setting, Span, TypeSet, Width, Workspace,
 };
 
 /// How the driver plans.
@@ -104,8 +104,8 @@ impl<P: Port> Mtrr<P> {
         let mut room = vec![Piece::default(); 2 * wants.len() + 4];
         let planner = Planner::new(problem, &mut room).map_err(|_| Veto::new("no types can be planned"))?;
         let mut choices = vec![0; planner.choices()];
-        let mut path = vec![Rung::default(); DEPTH];
-        let mut room = Room { choices: &mut choices, path: &mut path };
+        let mut path = vec![PathNode::default(); DEPTH];
+        let mut room = Workspace { choices: &mut choices, path: &mut path };
         let registers = live.variable().len();
         let short = |needed: u8, optimum: Optimum| self.short(needed, registers, optimum, &wants, baseline);
         match planner.plan(self.policy.default, live.default_kind(), &mut room) {
@@ -126,7 +126,14 @@ impl<P: Port> Mtrr<P> {
     }
 
     /// The refusal, with every number that it takes to understand it.
-    fn short(&self, needed: u8, have: usize, optimum: Optimum, wants: &[Want], baseline: &Setting) -> Veto {
+    fn short(
+        &self,
+        needed: u8,
+        have: usize,
+        optimum: Optimum,
+        wants: &[Requirement],
+        baseline: &Setting,
+    ) -> Veto {
         let with = |kind| optimum.with(kind);
         let figures = Figures::new(
             &["keeps free", "at best with default UC", "WC", "WT", "WP", "WB"],
@@ -162,7 +169,7 @@ fn types(setting: &Setting) -> TypeSet {
     }
 }
 
-fn satisfies(setting: &Setting, wants: &[Want]) -> bool {
+fn satisfies(setting: &Setting, wants: &[Requirement]) -> bool {
     let mut all = true;
     setting.unmet(wants, |_, _, _| all = false);
     all

@@ -315,7 +315,7 @@ fn covers(registers: &[Register], memory: &[Span]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pmem_mtrr::{Cap, DefType, Setting, TypeSet, Variable, Want};
+    use pmem_mtrr::{Cap, DefType, Requirement, Setting, TypeSet, Variable};
     use proptest::prelude::*;
 
     fn check(layout: &Layout<'_>, answer: &Answer) -> Result<(), TestCaseError> {
@@ -326,10 +326,10 @@ mod tests {
             *slot = Variable::new(*register, layout.width);
         }
         let above = Span { start: ONE_MIB, end: u64::MAX };
-        let wants: Vec<Want> = layout
+        let wants: Vec<Requirement> = layout
             .ranges
             .iter()
-            .map(|(span, kind)| Want { span: span.and(above), allowed: TypeSet::only(*kind) })
+            .map(|(span, kind)| Requirement { span: span.and(above), allowed: TypeSet::only(*kind) })
             .filter(|want| !want.span.is_empty())
             .collect();
         let mut wrong = None;

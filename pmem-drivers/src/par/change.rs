@@ -3,7 +3,7 @@
 use super::REGISTERS;
 use super::map::Map;
 use super::order::{Bits, Rightness, Step, order};
-use super::plan::{MEMORY, PORTS, Plan, PlanError, STATES, Want, Wants, plan, search};
+use super::plan::{MEMORY, PORTS, Plan, PlanError, Requirement, Requirements, STATES, plan, search};
 use super::register::Register;
 use alloc::vec::Vec;
 use core::fmt;
@@ -106,14 +106,14 @@ fn difference(kept: &[Option<Register>; REGISTERS], map: &Map, states: usize) ->
     let mut ends: Vec<u32> = edges(&now).into_iter().chain(edges(map)).collect();
     ends.sort_unstable();
     ends.dedup();
-    let memory: Wants = ends
+    let memory: Requirements = ends
         .into_iter()
         .filter_map(|last| {
             let value = map.at(last)?;
-            Some((last, Want::Value { value, needed: now.at(last) != Some(value) }))
+            Some((last, Requirement::Value { value, needed: now.at(last) != Some(value) }))
         })
         .collect();
-    let mut ports = Wants::new();
+    let mut ports = Requirements::new();
     let mut ends: Vec<u32> = [&now, map]
         .into_iter()
         .flat_map(Map::port_parts)
@@ -124,9 +124,10 @@ fn difference(kept: &[Option<Register>; REGISTERS], map: &Map, states: usize) ->
     ends.dedup();
     for last in ends {
         // What is to have no register must not have one that is kept: nothing over it can undo that.
-        let want = map
-            .port(last)
-            .map_or(Want::Nothing, |value| Want::Value { value, needed: now.port(last) != Some(value) });
+        let want = map.port(last).map_or(Requirement::Nothing, |value| Requirement::Value {
+            value,
+            needed: now.port(last) != Some(value),
+        });
         ports.push((last, want));
     }
     let (memory, ports) = (search(&memory, &MEMORY, states), search(&ports, &PORTS, states));

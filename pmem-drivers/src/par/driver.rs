@@ -10,7 +10,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use pmem_core::{
     AddrRange, ArenaId, Change, Concern, Driver, Fault, Mismatch, Props, Prot, State, Step as Undone, Veto,
-    What,
+    ViewTarget,
 };
 
 /// Where the arenas of a model are.
@@ -63,7 +63,7 @@ impl<P: Port> Par<P> {
         let mut map = Map::new(self.targets.sdram);
         for view in [Some(self.targets.memory), self.targets.ports].into_iter().flatten() {
             for piece in state.view(view) {
-                let What::Local { arena, attrs, .. } = piece.what else { continue };
+                let ViewTarget::Local { arena, attrs, .. } = piece.what else { continue };
                 let Some(target) = self.targets.arenas.get(&arena).copied() else { continue };
                 let mut range = piece.seen;
                 if target == Target::Pci {

@@ -32,7 +32,7 @@ pub use driver::{Par, Targets};
 pub use fake::FakeMmcr;
 pub use map::{Map, MapError};
 pub use order::{Step, order};
-pub use plan::{Granules, Plan, PlanError, Want, plan, plan_with};
+pub use plan::{Granules, Plan, PlanError, Requirement, plan, plan_with};
 pub use port::Port;
 pub use register::{Attributes, Register, Target, Value};
 

@@ -60,7 +60,7 @@ impl core::error::Error for PlanError {}
 
 /// What a stretch of addresses wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Want {
+pub enum Requirement {
     /// It does not matter any more.
     Anything,
     /// No register may be there.
@@ -75,27 +75,27 @@ pub enum Want {
 }
 
 /// Stretches in order, each by its last address.
-pub type Wants = Vec<(u32, Want)>;
+pub type Requirements = Vec<(u32, Requirement)>;
 
 /// Finds the fewest registers for a map.
 ///
 /// # Errors
 /// [`PlanError`] if there are not so many.
 pub fn plan(map: &Map) -> Result<Plan, PlanError> {
-    let memory: Wants = map
+    let memory: Requirements = map
         .parts()
         .map(|(range, value)| {
-            (*range.end(), Want::Value { value, needed: value != map.default_at(*range.start()) })
+            (*range.end(), Requirement::Value { value, needed: value != map.default_at(*range.start()) })
         })
         .collect();
     let memory = plan_with(&split_default(map, memory), &MEMORY);
-    let mut ports: Wants = Vec::new();
+    let mut ports: Requirements = Vec::new();
     for (range, value) in map.port_parts() {
         let before = ports.last().map_or(0, |(last, _)| last + 1);
         if before < *range.start() {
-            ports.push((range.start() - 1, Want::Nothing));
+            ports.push((range.start() - 1, Requirement::Nothing));
         }
-        ports.push((*range.end(), Want::Value { value, needed: true }));
+        ports.push((*range.end(), Requirement::Value { value, needed: true }));
     }
     let ports = plan_with(&ports, &PORTS);
     let is_least = memory.is_least && ports.is_least;
@@ -107,8 +107,8 @@ pub fn plan(map: &Map) -> Result<Plan, PlanError> {
 }
 
 /// A part that is a default on one side of the end of SDRAM alone is two.
-fn split_default(map: &Map, wants: Wants) -> Wants {
-    let mut out = Wants::new();
+fn split_default(map: &Map, wants: Requirements) -> Requirements {
+    let mut out = Requirements::new();
     let mut first = 0;
     for (last, want) in wants {
         let end = map.sdram();
@@ -123,26 +123,26 @@ fn split_default(map: &Map, wants: Wants) -> Wants {
     out
 }
 
-fn needed(map: &Map, want: Want, at: u32) -> Want {
+fn needed(map: &Map, want: Requirement, at: u32) -> Requirement {
     match want {
-        Want::Value { value, .. } => Want::Value { value, needed: value != map.default_at(at) },
+        Requirement::Value { value, .. } => Requirement::Value { value, needed: value != map.default_at(at) },
         other => other,
     }
 }
 
 /// Finds the fewest registers, of whatever granules, for what stretches want.
 #[must_use]
-pub fn plan_with(wants: &[(u32, Want)], granules: &Granules) -> Plan {
+pub fn plan_with(wants: &[(u32, Requirement)], granules: &Granules) -> Plan {
     search(wants, granules, STATES)
 }
 
 /// The same, for so many maps that are looked at.
-pub(super) fn search(wants: &[(u32, Want)], granules: &Granules, states: usize) -> Plan {
+pub(super) fn search(wants: &[(u32, Requirement)], granules: &Granules, states: usize) -> Plan {
     let start = joined(wants);
     let mut best = greedy(&start, granules);
     // Ways to each map, the shortest first: by which register, from which map.
-    let mut came: BTreeMap<Wants, Option<(Register, usize)>> = BTreeMap::new();
-    let mut all: Vec<Wants> = Vec::from([start.clone()]);
+    let mut came: BTreeMap<Requirements, Option<(Register, usize)>> = BTreeMap::new();
+    let mut all: Vec<Requirements> = Vec::from([start.clone()]);
     came.insert(start, None);
     let (mut level, mut depth, mut is_least) = (0..1, 0, true);
     'search: while !level.is_empty() {
@@ -187,13 +187,13 @@ pub(super) fn search(wants: &[(u32, Want)], granules: &Granules, states: usize) 
 /// No fewer than this many registers do. Neighbours that want the same value are one stretch, and what does not matter parts nothing; a
 /// register ends at most two stretches, its own, and one of its neighbours as those become one. What is left in the end are stretches that
 /// need none.
-fn least(wants: &Wants) -> usize {
+fn least(wants: &Requirements) -> usize {
     let mut stretches: Vec<(Option<Value>, bool)> = Vec::new();
     for (_, want) in wants {
         let (value, needed) = match want {
-            Want::Anything => continue,
-            Want::Nothing => (None, false),
-            Want::Value { value, needed } => (Some(*value), *needed),
+            Requirement::Anything => continue,
+            Requirement::Nothing => (None, false),
+            Requirement::Value { value, needed } => (Some(*value), *needed),
         };
         match stretches.last_mut() {
             Some((same, is_needed)) if *same == value => *is_needed |= needed,
@@ -206,17 +206,17 @@ fn least(wants: &Wants) -> usize {
     (count - stretches.len()).div_ceil(2)
 }
 
-const fn is_needed(want: &Want) -> bool {
-    matches!(want, Want::Value { needed: true, .. })
+const fn is_needed(want: &Requirement) -> bool {
+    matches!(want, Requirement::Value { needed: true, .. })
 }
 
-fn is_done(wants: &Wants) -> bool {
+fn is_done(wants: &Requirements) -> bool {
     !wants.iter().any(|(_, want)| is_needed(want))
 }
 
 /// Neighbours that want the same are one.
-fn joined(wants: &[(u32, Want)]) -> Wants {
-    let mut out = Wants::new();
+fn joined(wants: &[(u32, Requirement)]) -> Requirements {
+    let mut out = Requirements::new();
     for (last, want) in wants {
         match out.last_mut() {
             Some((end, same)) if same == want => *end = *last,
@@ -227,10 +227,10 @@ fn joined(wants: &[(u32, Want)]) -> Wants {
 }
 
 /// The same once a register has shown a range.
-fn covered(wants: &Wants, from: u32, to: u32) -> Wants {
-    let mut out = Wants::new();
+fn covered(wants: &Requirements, from: u32, to: u32) -> Requirements {
+    let mut out = Requirements::new();
     let mut first = 0;
-    let mut push = |last: u32, want: Want| match out.last_mut() {
+    let mut push = |last: u32, want: Requirement| match out.last_mut() {
         Some((end, same)) if *same == want => *end = last,
         _ => out.push((last, want)),
     };
@@ -244,7 +244,7 @@ fn covered(wants: &Wants, from: u32, to: u32) -> Wants {
         if start < from {
             push(from - 1, *want);
         }
-        push(last.min(to), Want::Anything);
+        push(last.min(to), Requirement::Anything);
         if last > to {
             push(last, *want);
         }
@@ -253,24 +253,24 @@ fn covered(wants: &Wants, from: u32, to: u32) -> Wants {
 }
 
 /// Registers that may come next.
-fn tries(wants: &Wants, granules: &Granules) -> Vec<Register> {
+fn tries(wants: &Requirements, granules: &Granules) -> Vec<Register> {
     let mut tries: Vec<Register> = Vec::new();
     let first_of = |n: usize| n.checked_sub(1).and_then(|n| wants.get(n)).map_or(0, |(last, _)| last + 1);
     let mut at = 0;
     while let Some((_, want)) = wants.get(at) {
-        let Want::Value { value, .. } = *want else {
+        let Requirement::Value { value, .. } = *want else {
             at += 1;
             continue;
         };
         // As far as nothing wants anything else, on both sides.
-        let is_free = |want: &Want| match want {
-            Want::Anything => true,
-            Want::Nothing => false,
-            Want::Value { value: other, .. } => *other == value,
+        let is_free = |want: &Requirement| match want {
+            Requirement::Anything => true,
+            Requirement::Nothing => false,
+            Requirement::Value { value: other, .. } => *other == value,
         };
         let begin = (0..at).rev().find(|n| !is_free(&wants[*n].1)).map_or(0, |n| n + 1);
         let end = (at..wants.len()).find(|n| !is_free(&wants[*n].1)).unwrap_or(wants.len());
-        let own = |n: &usize| matches!(wants[*n].1, Want::Value { .. });
+        let own = |n: &usize| matches!(wants[*n].1, Requirement::Value { .. });
         let needed = |n: &usize| is_needed(&wants[*n].1);
         let Some(highest) = (at..end).rev().find(own) else { break };
         // What needs one, and what only may have one: both ends of either.
@@ -327,7 +327,7 @@ impl Run {
 }
 
 /// A way that is short, if not the shortest: the register next that settles the most of what needs one.
-fn greedy(wants: &Wants, granules: &Granules) -> Option<Vec<Register>> {
+fn greedy(wants: &Requirements, granules: &Granules) -> Option<Vec<Register>> {
     let (mut wants, mut way) = (wants.clone(), Vec::new());
     while !is_done(&wants) {
         let settles = |register: &Register| {

@@ -4,12 +4,12 @@ use super::bus::Bus;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use pmem_core::{AddrRange, LinkId, RegionId, State, Way};
-use pmem_pci::Span;
+use pmem_pci::BusRange;
 use pmem_pci::tree::{Index, Slot, Tree, WindowKind};
 
 /// One of a bridge's windows in the model: a piece of an interconnect's mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Leg {
+pub struct WindowId {
     /// The interconnect from the bus above to the bus below.
     pub link: LinkId,
     /// The direction down.
@@ -26,13 +26,13 @@ pub struct Binding {
     /// The regions of what functions decode.
     pub bars: BTreeMap<(Index, Slot), RegionId>,
     /// The windows of bridges.
-    pub windows: BTreeMap<(Index, WindowKind), Leg>,
+    pub windows: BTreeMap<(Index, WindowKind), WindowId>,
     /// The arenas of root buses, in order of the host bridges.
     pub roots: Vec<Bus>,
     /// The arenas of buses below bridges.
     pub below: BTreeMap<Index, Bus>,
     /// The bus numbers of bridges, where the model has them: windows between arenas of bus numbers.
-    pub buses: BTreeMap<Index, Leg>,
+    pub buses: BTreeMap<Index, WindowId>,
 }
 
 /// Tells the hierarchy that a state of the model asks for.
@@ -44,9 +44,9 @@ pub trait Layout: Send {
     fn hierarchy(&self, state: &State) -> Tree;
 }
 
-fn span(state: &State, leg: Leg) -> Option<Span> {
+fn span(state: &State, leg: WindowId) -> Option<BusRange> {
     let range = state.window(leg.link, leg.way, leg.piece)?;
-    Span::new(range.start(), range.last())
+    BusRange::new(range.start(), range.last())
 }
 
 impl Layout for Binding {

@@ -5,7 +5,7 @@ use super::port::Port;
 use super::registers::{GONE, answers, mask, read};
 use alloc::vec::Vec;
 use pmem_core::{AddrRange, Change, Concern, Driver, Fault, Mismatch, State, Step as Undone, Veto};
-use pmem_pci::Span;
+use pmem_pci::BusRange;
 use pmem_pci::check::check;
 use pmem_pci::steps::{Stages, Step, bystanders, stages};
 use pmem_pci::tree::{Function, Tree};
@@ -60,7 +60,7 @@ impl<P: Port, L: Layout> Pci<P, L> {
     }
 }
 
-fn range(span: Span) -> Option<AddrRange> {
+fn range(span: BusRange) -> Option<AddrRange> {
     AddrRange::inclusive(span.first, span.last).ok()
 }
 
@@ -233,7 +233,7 @@ impl<P: Port + 'static, L: Layout + 'static> Driver for Pci<P, L> {
 
 /// The first thing that two hierarchies of the same functions have otherwise; what is not there need not have anything.
 fn difference(wanted: &Tree, has: &Tree) -> Option<Mismatch> {
-    let differ = |reason, wanted: Option<Span>, found: Option<Span>| Mismatch {
+    let differ = |reason, wanted: Option<BusRange>, found: Option<BusRange>| Mismatch {
         reason,
         range: wanted.or(found).and_then(range),
         wanted_found: wanted.zip(found).map(|(wanted, found)| (wanted.first, found.first)),
@@ -256,7 +256,7 @@ fn difference(wanted: &Tree, has: &Tree) -> Option<Mismatch> {
         }
         if a.buses.is_some() && a.buses != b.buses {
             let span = |buses: Option<(u8, u8)>| {
-                buses.and_then(|(first, last)| Span::new(first.into(), last.into()))
+                buses.and_then(|(first, last)| BusRange::new(first.into(), last.into()))
             };
             return Some(differ("a bridge's bus numbers are not the model's", span(a.buses), span(b.buses)));
         }

@@ -16,7 +16,7 @@ mod registers;
 #[cfg(all(feature = "std", unix))]
 mod sysfs;
 
-pub use binding::{Binding, Layout, Leg};
+pub use binding::{Binding, Layout, WindowId};
 pub use bus::Bus;
 pub use driver::Pci;
 #[cfg(feature = "fake")]

@@ -1,7 +1,7 @@
 //! A hierarchy as a model has it: an arena for each bus, an interconnect with floating windows for each bridge, a region for each base address
 //! register; and a planned placement as one transaction.
 
-use super::binding::{Binding, Leg};
+use super::binding::{Binding, WindowId};
 use super::bus::Bus;
 use alloc::format;
 use alloc::vec::Vec;
@@ -9,11 +9,11 @@ use pmem_core::{
     AddrRange, ArenaType, Attrs, Direction, Error, LinkId, Mapping, Metric, Plan, Request, Way, Window,
     Windows,
 };
-use pmem_pci::Span;
+use pmem_pci::BusRange;
 use pmem_pci::phases::phases;
 use pmem_pci::tree::{Function, Index, Resource, Space, Tree, WindowKind};
 
-fn range(span: Span) -> Result<AddrRange, Error> {
+fn range(span: BusRange) -> Result<AddrRange, Error> {
     Ok(AddrRange::inclusive(span.first, span.last)?)
 }
 
@@ -103,7 +103,7 @@ fn add_function(plan: &mut Plan<'_>, binding: &mut Binding, tree: &Tree, index: 
                 format!("bridge {}{}", function.address, if space == Space::Io { " I/O" } else { "" }),
             )?;
             for (piece, window) in (0u32..).zip(own) {
-                binding.windows.insert((index, window.kind), Leg { link, way: Way::ToRight, piece });
+                binding.windows.insert((index, window.kind), WindowId { link, way: Way::ToRight, piece });
             }
         }
         binding.below.insert(index, below);
@@ -177,7 +177,7 @@ pub fn apply(plan: &mut Plan<'_>, binding: &mut Binding, to: &Tree) -> Result<()
     }
     for (index, resource, _) in &moves {
         if let (Some(region), Some(at)) = (binding.bars.get(&(*index, resource.slot)).copied(), resource.at) {
-            plan.unpark(region, pmem_core::Spot::at(at))?;
+            plan.unpark(region, pmem_core::Constraints::at(at))?;
         }
     }
     for (index, function) in to.functions.iter().enumerate().skip(known) {
@@ -185,7 +185,7 @@ pub fn apply(plan: &mut Plan<'_>, binding: &mut Binding, to: &Tree) -> Result<()
             if let (Some(region), Some(at)) =
                 (binding.bars.get(&(index, resource.slot)).copied(), resource.at)
             {
-                plan.unpark(region, pmem_core::Spot::at(at))?;
+                plan.unpark(region, pmem_core::Constraints::at(at))?;
             }
         }
     }

@@ -3,7 +3,7 @@
 use super::port::Port;
 use pmem_core::Fault;
 use pmem_pci::tree::{Function, Slot, Space, Tree, Window, WindowKind};
-use pmem_pci::{Address, Span};
+use pmem_pci::{Address, BusRange};
 
 /// Nobody answers: what was there was pulled out.
 pub(super) const GONE: Fault = Fault::new("the function does not answer: it was removed");
@@ -89,11 +89,11 @@ fn card_bus(window: &Window) -> Option<(u16, u16)> {
 }
 
 /// What a window's registers forward (PCI-to-PCI Bridge Architecture 1.2, 3.2.5.6 to 3.2.5.10).
-fn span(port: &mut dyn Port, address: Address, window: &Window) -> Result<Option<Span>, Fault> {
+fn span(port: &mut dyn Port, address: Address, window: &Window) -> Result<Option<BusRange>, Fault> {
     let mut read = |offset: u16, width: u8| port.read(address, offset, width).map(u64::from);
     if let Some((base, limit)) = card_bus(window) {
         let step = window.granule - 1;
-        return Ok(Span::new(read(base, 4)? & !step, read(limit, 4)? | step));
+        return Ok(BusRange::new(read(base, 4)? & !step, read(limit, 4)? | step));
     }
     let (first, last) = match window.kind {
         WindowKind::Io => {
@@ -109,5 +109,5 @@ fn span(port: &mut dyn Port, address: Address, window: &Window) -> Result<Option
             ((pair & 0xfff0) << 16 | upper.0 << 32, pair & 0xfff0_0000 | 0xf_ffff | upper.1 << 32)
         }
     };
-    Ok(Span::new(first, last))
+    Ok(BusRange::new(first, last))
 }

@@ -1,7 +1,7 @@
 //! CDAT: what a CXL device says of its own memory (Coherent Device Attribute Table 1.03).
 
 use super::hmat::Quantity;
-use super::table::{Form, Table, TableFault, number};
+use super::table::{AcpiTable, Form, TableFault, number};
 
 /// A part of a device's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Cdat {
         let length = usize::try_from(number(bytes, 0, 4)?).ok().filter(|length| *length >= 16)?;
         let revision = *bytes.get(4)?;
         let there = bytes.get(..length).unwrap_or(bytes);
-        let mut table = Table { signature: *b"CDAT", revision, at: 0, bytes: there, faults: Vec::new() };
+        let mut table = AcpiTable { signature: *b"CDAT", revision, at: 0, bytes: there, faults: Vec::new() };
         if there.len() < length {
             table.fault(0, format!("it is cut: {} of {length} bytes are there", there.len()));
         } else if there.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)) != 0 {

@@ -1,6 +1,6 @@
 //! CEDT: CXL's host bridges, and the windows that lead to them (CXL 3.1, 9.18.1).
 
-use super::table::{Form, Table};
+use super::table::{AcpiTable, Form};
 
 /// A host bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub const fn granularity(code: u32) -> Option<u32> {
 impl Cedt {
     /// Reads it; what is wrong is noted at the table.
     #[must_use]
-    pub fn decode(table: &mut Table<'_>) -> Self {
+    pub fn decode(table: &mut AcpiTable<'_>) -> Self {
         let mut out = Self::default();
         for (kind, part) in table.structures(36, Form::Word) {
             match kind {

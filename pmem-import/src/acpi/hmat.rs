@@ -1,6 +1,6 @@
 //! HMAT: how fast memory is, from where (ACPI 6.5, 5.2.28).
 
-use super::table::{Form, Part, Table};
+use super::table::{AcpiTable, Form, Part};
 
 /// Which initiator a memory is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub struct Hmat {
 impl Hmat {
     /// Reads it; what is wrong is noted at the table.
     #[must_use]
-    pub fn decode(table: &mut Table<'_>) -> Self {
+    pub fn decode(table: &mut AcpiTable<'_>) -> Self {
         let mut out = Self::default();
         for (kind, part) in table.structures(40, Form::Long) {
             match kind {
@@ -122,7 +122,7 @@ impl Hmat {
     }
 }
 
-fn locality(part: &Part<'_>, table: &mut Table<'_>) -> Option<Locality> {
+fn locality(part: &Part<'_>, table: &mut AcpiTable<'_>) -> Option<Locality> {
     let number = part.number(9, 1);
     let Some(quantity) = Quantity::of(number) else {
         table.fault(part.at, format!("a matrix of what nobody knows: type {number}"));

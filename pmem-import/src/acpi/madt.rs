@@ -1,6 +1,6 @@
 //! MADT: processors and interrupt controllers (ACPI 6.5, 5.2.12).
 
-use super::table::{Form, Table};
+use super::table::{AcpiTable, Form};
 
 /// An interrupt controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Madt {
 impl Madt {
     /// Reads it; what is wrong is noted at the table.
     #[must_use]
-    pub fn decode(table: &mut Table<'_>) -> Self {
+    pub fn decode(table: &mut AcpiTable<'_>) -> Self {
         let mut out = Self::default();
         for (kind, part) in table.structures(44, Form::Short) {
             if kind == 1 && part.has(12, table) {

@@ -1,6 +1,6 @@
 //! MCFG: where configuration space is in memory (PCI Firmware 3.3, 4.1.2).
 
-use super::table::Table;
+use super::table::AcpiTable;
 
 /// Configuration space of some buses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Mcfg {
 impl Mcfg {
     /// Reads it; what is wrong is noted at the table.
     #[must_use]
-    pub fn decode(table: &mut Table<'_>) -> Self {
+    pub fn decode(table: &mut AcpiTable<'_>) -> Self {
         let mut out = Self::default();
         let mut at = 44;
         while at < table.bytes.len() {

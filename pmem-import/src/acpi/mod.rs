@@ -17,5 +17,5 @@ pub use hmat::{Attached, Hmat, Locality, Quantity, SideCache};
 pub use madt::{IoApic, Madt};
 pub use mcfg::{Ecam, Mcfg};
 pub use slit::Slit;
-pub use srat::{Affinity, Initiator, Srat, What};
-pub use table::{Table, TableFault, tables};
+pub use srat::{Affinity, Initiator, InitiatorKind, Srat};
+pub use table::{AcpiTable, TableFault, tables};

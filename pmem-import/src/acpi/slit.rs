@@ -1,6 +1,6 @@
 //! SLIT: how far proximity domains are from each other (ACPI 6.5, 5.2.17).
 
-use super::table::Table;
+use super::table::AcpiTable;
 
 /// The table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Slit {
 impl Slit {
     /// Reads it; what is wrong is noted at the table.
     #[must_use]
-    pub fn decode(table: &mut Table<'_>) -> Self {
+    pub fn decode(table: &mut AcpiTable<'_>) -> Self {
         let Some(count) = table.number(36, 8) else {
             table.fault(36, "it ends before the number of localities");
             return Self::default();

@@ -1,10 +1,10 @@
 //! SRAT: which processors and memory are near each other (ACPI 6.5, 5.2.16).
 
-use super::table::{Form, Table};
+use super::table::{AcpiTable, Form};
 
 /// What a proximity domain has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum InitiatorKind {
     /// A processor, by its number among its kind.
     Processor(u32),
     /// Something that is no processor and reads memory: an accelerator, a port behind which some may come.
@@ -17,7 +17,7 @@ pub struct Initiator {
     /// Its proximity domain.
     pub domain: u32,
     /// Who.
-    pub what: What,
+    pub what: InitiatorKind,
     /// The entry is in use.
     pub enabled: bool,
     /// Where it begins in the table.
@@ -55,14 +55,14 @@ pub struct Srat {
 impl Srat {
     /// Reads it; what is wrong is noted at the table.
     #[must_use]
-    pub fn decode(table: &mut Table<'_>) -> Self {
+    pub fn decode(table: &mut AcpiTable<'_>) -> Self {
         let mut out = Self::default();
         // The first revision has domains of one byte.
         let domain =
             |number: u64, revision: u8| if revision < 2 { number as u32 & 0xff } else { number as u32 };
         let revision = table.revision;
         for (kind, part) in table.structures(48, Form::Short) {
-            let mut initiator = |domain: u32, what: What, flags: u32| {
+            let mut initiator = |domain: u32, what: InitiatorKind, flags: u32| {
                 out.initiators.push(Initiator { domain, what, enabled: flags & 1 != 0, offset: part.at });
             };
             match kind {
@@ -70,7 +70,7 @@ impl Srat {
                     let number = part.number(2, 1) | part.number(9, 3) << 8;
                     initiator(
                         domain(number, revision),
-                        What::Processor(part.number(3, 1) as u32),
+                        InitiatorKind::Processor(part.number(3, 1) as u32),
                         part.word(4),
                     );
                 }
@@ -87,14 +87,14 @@ impl Srat {
                     });
                 }
                 2 if part.has(24, table) => {
-                    initiator(part.word(4), What::Processor(part.word(8)), part.word(12));
+                    initiator(part.word(4), InitiatorKind::Processor(part.word(8)), part.word(12));
                 }
                 3 if part.has(18, table) => {
-                    initiator(part.word(2), What::Processor(part.word(6)), part.word(10));
+                    initiator(part.word(2), InitiatorKind::Processor(part.word(6)), part.word(10));
                 }
-                5 | 6 if part.has(32, table) => initiator(part.word(4), What::Other, part.word(24)),
+                5 | 6 if part.has(32, table) => initiator(part.word(4), InitiatorKind::Other, part.word(24)),
                 7 if part.has(20, table) => {
-                    initiator(part.word(4), What::Processor(part.word(8)), part.word(12));
+                    initiator(part.word(4), InitiatorKind::Processor(part.word(8)), part.word(12));
                 }
                 _ => {}
             }

@@ -22,7 +22,7 @@ impl fmt::Display for TableFault {
 
 /// A table that was found, with what is wrong so far.
 #[derive(Clone, Debug)]
-pub struct Table<'t> {
+pub struct AcpiTable<'t> {
     /// What it is: `SRAT`.
     pub signature: [u8; 4],
     /// Its revision.
@@ -37,18 +37,18 @@ pub struct Table<'t> {
 
 /// The tables of a file, one behind the other, as the kernel and `acpidump -b` give them; none if the file begins otherwise.
 #[must_use]
-pub fn tables(bytes: &[u8]) -> Vec<Table<'_>> {
+pub fn tables(bytes: &[u8]) -> Vec<AcpiTable<'_>> {
     let mut found = Vec::new();
     let mut at = 0;
-    while let Some(table) = bytes.get(at..).and_then(Table::open) {
+    while let Some(table) = bytes.get(at..).and_then(AcpiTable::open) {
         let len = table.bytes.len();
-        found.push(Table { at, ..table });
+        found.push(AcpiTable { at, ..table });
         at += len;
     }
     found
 }
 
-impl<'t> Table<'t> {
+impl<'t> AcpiTable<'t> {
     /// Opens one at the begin of some bytes; `None` if none begins there. One that is cut is read as far as it goes.
     #[must_use]
     pub fn open(bytes: &'t [u8]) -> Option<Self> {
@@ -153,7 +153,7 @@ impl Part<'_> {
     }
 
     /// Whether it is at least so long; else that is noted.
-    pub(super) fn has(&self, length: usize, table: &mut Table<'_>) -> bool {
+    pub(super) fn has(&self, length: usize, table: &mut AcpiTable<'_>) -> bool {
         if self.len() < length {
             table.fault(self.at, format!("a structure of {} bytes, which has {length} or more", self.len()));
         }

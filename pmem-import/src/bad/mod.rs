@@ -8,11 +8,11 @@ mod setting;
 use crate::text::lines;
 use std::sync::Arc;
 
-pub use record::{Bad, BadRecord, MemMapPart, MemoryError, PAGE, Quoting, Setting};
+pub use record::{BadMemoryLine, BadRecord, MemMapPart, MemoryError, PAGE, Quoting, Setting};
 
 /// Reads a text.
 #[must_use]
-pub fn bad_memory(text: &[u8]) -> Vec<Bad> {
+pub fn bad_memory(text: &[u8]) -> Vec<BadMemoryLine> {
     let source: Arc<str> = "the text".into();
     let mut out = Vec::new();
     let mut in_list = false;
@@ -21,7 +21,7 @@ pub fn bad_memory(text: &[u8]) -> Vec<Bad> {
         let tested = memtest::read(words, &mut in_list);
         let found = [kernel::read(words), setting::read(words), tested];
         let found = found.into_iter().find(|found| !found.is_empty()).unwrap_or_default();
-        out.extend(found.into_iter().map(|what| Bad { line: line.number, what }));
+        out.extend(found.into_iter().map(|what| BadMemoryLine { line: line.number, what }));
     });
     out
 }
@@ -32,7 +32,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn addresses(text: &str) -> Vec<u64> {
-        let error = |bad: Bad| match bad.what {
+        let error = |bad: BadMemoryLine| match bad.what {
             BadRecord::Error(error) => Some(error.address),
             _ => None,
         };

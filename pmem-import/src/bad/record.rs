@@ -5,7 +5,7 @@ pub const PAGE: u32 = 12;
 
 /// Something in a text that is about bad memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bad {
+pub struct BadMemoryLine {
     /// Its line, from 1.
     pub line: u32,
     /// What it is.

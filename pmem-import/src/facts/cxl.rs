@@ -1,6 +1,6 @@
 //! CXL: windows, decoders, regions and devices.
 
-use super::Said;
+use super::Sourced;
 use crate::acpi::{Cfmws, Chbs, Cxims};
 use pmem_core::AddrRange;
 use pmem_pci::Address;
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// Where a decoder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
+pub enum DecoderLevel {
     /// At the root: a window.
     Root,
     /// In a host bridge.
@@ -25,7 +25,7 @@ pub struct Decoder {
     /// What it is called: `decoder2.0`; empty where it has no name.
     pub name: String,
     /// Where it is; `None` if it is not said.
-    pub level: Option<Level>,
+    pub level: Option<DecoderLevel>,
     /// The port that it is in: `root0`, `port1`, `endpoint5`.
     pub port: String,
     /// The device behind: `mem0`.
@@ -48,7 +48,7 @@ pub struct Decoder {
 
 /// A region that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Region {
+pub struct CxlRegionRecord {
     /// What it is called.
     pub name: String,
     /// Its addresses.
@@ -90,7 +90,7 @@ impl Decoder {
 
 /// A region that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct RegionRequest {
     /// The root decoder.
     pub decoder: Option<String>,
     /// Among how many.
@@ -103,7 +103,7 @@ pub struct Wish {
 
 /// A tree of ports below one window, level by level, as far as a text tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shape {
+pub struct PortTree {
     /// Host bridges.
     pub bridges: u32,
     /// Switches, of all bridges; 0 if devices are below bridges.
@@ -116,25 +116,25 @@ pub struct Shape {
 #[derive(Clone, Debug, Default)]
 pub struct Cxl {
     /// Windows (CFMWS).
-    pub windows: Vec<Said<Cfmws>>,
+    pub windows: Vec<Sourced<Cfmws>>,
     /// Host bridges (CHBS).
-    pub bridges: Vec<Said<Chbs>>,
+    pub bridges: Vec<Sourced<Chbs>>,
     /// Maps of bits (CXIMS).
-    pub maps: Vec<Said<Cxims>>,
+    pub maps: Vec<Sourced<Cxims>>,
     /// Decoders.
-    pub decoders: Vec<Said<Decoder>>,
+    pub decoders: Vec<Sourced<Decoder>>,
     /// Regions that are there.
-    pub regions: Vec<Said<Region>>,
+    pub regions: Vec<Sourced<CxlRegionRecord>>,
     /// By device: its function.
     pub devices: BTreeMap<String, Address>,
     /// By root decoder: the devices below it.
     pub below: BTreeMap<String, Vec<String>>,
     /// Regions that were asked for.
-    pub wishes: Vec<Said<Wish>>,
+    pub wishes: Vec<Sourced<RegionRequest>>,
     /// The tree of ports.
-    pub shape: Option<Said<Shape>>,
+    pub shape: Option<Sourced<PortTree>>,
     /// Where memory below 4 GiB ends and devices begin.
-    pub hole: Option<Said<u64>>,
+    pub hole: Option<Sourced<u64>>,
     /// Devices whose addresses are their own, with the range of the system's that firmware says they are.
-    pub normalized: Vec<Said<(String, AddrRange)>>,
+    pub normalized: Vec<Sourced<(String, AddrRange)>>,
 }

@@ -1,6 +1,6 @@
 //! Memory maps of firmware, and what the kernel made of them.
 
-use super::{Place, Said};
+use super::{SourceLine, Sourced};
 use pmem_core::{AddrRange, FirmwareMemory};
 
 /// Which map it is, the surer last.
@@ -48,7 +48,7 @@ pub struct MemoryMap {
     /// Which.
     pub kind: MapKind,
     /// Where it begins.
-    pub at: Place,
+    pub at: SourceLine,
     /// Its ranges, in the order of the source.
     pub entries: Vec<MapEntry>,
 }
@@ -70,5 +70,5 @@ pub struct Firmware {
     /// Maps in the order of the sources.
     pub maps: Vec<MemoryMap>,
     /// What the kernel changed, after the last map of its source.
-    pub updates: Vec<Said<MapUpdate>>,
+    pub updates: Vec<Sourced<MapUpdate>>,
 }

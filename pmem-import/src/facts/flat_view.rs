@@ -1,6 +1,6 @@
 //! Address spaces of an emulator, as it renders them.
 
-use super::Place;
+use super::SourceLine;
 use pmem_core::AddrRange;
 
 /// What a range of an address space is.
@@ -43,7 +43,7 @@ pub struct FlatView {
     /// In order of address.
     pub ranges: Vec<FlatRange>,
     /// Where it begins.
-    pub at: Place,
+    pub at: SourceLine,
 }
 
 impl FlatRange {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// A line that begins like a record and is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Odd {
+pub struct UnreadLine {
     /// The line, from 1.
     pub line: u32,
     /// What it begins like.
@@ -17,18 +17,18 @@ pub struct Odd {
 
 /// What was read of one source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Heard {
+pub struct SourceSummary {
     /// The source.
     pub source: Arc<str>,
     /// Records by what they are, and how many.
     pub counts: BTreeMap<&'static str, usize>,
     /// Lines that begin like records and were not understood.
-    pub odd: Vec<Odd>,
+    pub odd: Vec<UnreadLine>,
     /// Which of several tables or boots was taken, and other choices.
     pub notes: Vec<String>,
 }
 
-impl Heard {
+impl SourceSummary {
     /// Whether nothing was recognised.
     pub fn is_nothing(&self) -> bool {
         self.counts.is_empty() && self.odd.is_empty() && self.notes.is_empty()
@@ -62,7 +62,7 @@ impl Heard {
 /// Lines that are named one by one.
 const NAMED: usize = 12;
 
-impl fmt::Display for Heard {
+impl fmt::Display for SourceSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.source)?;
         for (i, (record, count)) in self.counts.iter().enumerate() {
@@ -101,16 +101,16 @@ mod tests {
 
     #[test]
     fn a_source_is_summed_up_in_a_line() {
-        let mut heard = Heard::new("dmesg.txt".into());
+        let mut heard = SourceSummary::new("dmesg.txt".into());
         (0..10).for_each(|_| heard.count("MTRR register"));
         heard.count("e820 range");
         for line in [7, 9, 12] {
-            heard.odd.push(Odd { line, record: "register", why: String::new() });
+            heard.odd.push(UnreadLine { line, record: "register", why: String::new() });
         }
         assert_eq!(
             heard.to_string(),
             "dmesg.txt: 10 MTRR registers, 1 e820 range; 3 lines look like registers and were not understood: 7, 9, 12"
         );
-        assert_eq!(Heard::new("x".into()).to_string(), "x: nothing that pmem reads");
+        assert_eq!(SourceSummary::new("x".into()).to_string(), "x: nothing that pmem reads");
     }
 }

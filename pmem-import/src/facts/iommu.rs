@@ -1,6 +1,6 @@
 //! IOMMUs: which units there are, what they must let through, and who is together in a group.
 
-use super::{Place, Said};
+use super::{SourceLine, Sourced};
 use pmem_core::AddrRange;
 use pmem_iommu::RequesterId;
 use pmem_iommu::acpi::dmar::Scope;
@@ -12,27 +12,27 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Iommu {
     /// The width of the addresses that units put out, in bits.
-    pub width: Option<Said<u8>>,
+    pub width: Option<Sourced<u8>>,
     /// Units.
-    pub units: Vec<Said<IommuUnit>>,
+    pub units: Vec<Sourced<IommuUnit>>,
     /// Ranges of device addresses that no mapping may use.
-    pub reserved: Vec<Said<ReservedRange>>,
+    pub reserved: Vec<Sourced<ReservedRange>>,
     /// I/O APICs that a log says are in a unit's table.
-    pub io_apics: Vec<Said<u32>>,
+    pub io_apics: Vec<Sourced<u32>>,
     /// Memory blocks of IVRS as they stand: the first address, bytes, flags.
-    pub blocks: Vec<Said<(u64, u64, u8)>>,
+    pub blocks: Vec<Sourced<(u64, u64, u8)>>,
     /// By function: its group.
     pub groups: BTreeMap<Address, u32>,
     /// Groups whose addresses pass as they are (type `identity`), and where that is said.
-    pub passing: BTreeMap<u32, Place>,
+    pub passing: BTreeMap<u32, SourceLine>,
     /// Root buses, as segment and number, whose devices' accesses a unit translates (a device tree's `iommu-map`), and where that is said.
-    pub translated: BTreeMap<(u32, u8), Place>,
+    pub translated: BTreeMap<(u32, u8), SourceLine>,
     /// Interrupt controllers and timers, with whose requests they make.
-    pub special: Vec<Said<SpecialDevice>>,
+    pub special: Vec<Sourced<SpecialDevice>>,
     /// Requesters whose requests come as those of another.
-    pub aliases: Vec<Said<RequesterAlias>>,
+    pub aliases: Vec<Sourced<RequesterAlias>>,
     /// Which requesters lead to which streams (SMMU).
-    pub streams: Vec<Said<StreamMap>>,
+    pub streams: Vec<Sourced<StreamMap>>,
     /// By function: what its table translates, in order, where a source has the table.
     pub tables: BTreeMap<Address, Vec<Translation>>,
 }
@@ -108,9 +108,9 @@ impl ReservedKind {
 
 impl Iommu {
     /// Notes a range, once; groups that have the same are put together.
-    pub(crate) fn reserve(&mut self, found: Said<ReservedRange>) {
+    pub(crate) fn reserve(&mut self, found: Sourced<ReservedRange>) {
         let new = &found.value;
-        let same = |had: &&mut Said<ReservedRange>| {
+        let same = |had: &&mut Sourced<ReservedRange>| {
             had.value.range == new.range
                 && had.value.kind == new.kind
                 && had.value.groups.is_empty() == new.groups.is_empty()
@@ -128,7 +128,7 @@ impl Iommu {
     }
 
     /// Ranges that are reserved for a function, as far as is said: those of other groups are not.
-    pub fn reserved_for(&self, function: Address) -> impl Iterator<Item = &Said<ReservedRange>> {
+    pub fn reserved_for(&self, function: Address) -> impl Iterator<Item = &Sourced<ReservedRange>> {
         let own = self.groups.get(&function).copied();
         self.reserved.iter().filter(move |said| {
             let groups = &said.value.groups;

@@ -1,6 +1,6 @@
 //! Nested, named ranges, as Linux lists its resources.
 
-use super::{Place, join, without};
+use super::{SourceLine, join, without};
 use pmem_core::AddrRange;
 use std::sync::Arc;
 
@@ -40,8 +40,8 @@ impl Listing {
     }
 
     /// Where a line stands.
-    pub fn place(&self, line: &Listed) -> Place {
-        Place::line(&self.source, line.line)
+    pub fn place(&self, line: &Listed) -> SourceLine {
+        SourceLine::line(&self.source, line.line)
     }
 
     /// By line: what of it no line inside it has, in order.

@@ -13,24 +13,24 @@ mod remark;
 mod said;
 mod tables;
 
-pub use cxl::{Cxl, Decoder, Level, Region, Shape, Wish};
+pub use cxl::{Cxl, CxlRegionRecord, Decoder, DecoderLevel, PortTree, RegionRequest};
 pub use firmware::{Firmware, MapEntry, MapKind, MapUpdate, MemoryMap};
 pub use flat_view::{FlatKind, FlatRange, FlatView};
-pub use heard::{Heard, Odd};
+pub use heard::{SourceSummary, UnreadLine};
 pub use iommu::{
     Iommu, IommuUnit, RequesterAlias, ReservedKind, ReservedRange, SpecialDevice, StreamMap, Translation,
 };
 pub use listing::{Listed, Listing};
 pub use mtrr::{Complaint, Entry, Mtrr, RegisterTable, TableKind};
 pub use numa::{
-    Access, Distances, Initiators, Node, NodeRange, NodeRangeKind, Nodes, crossing, join, without,
+    Access, Distances, Initiators, NodeRange, NodeRangeKind, Nodes, NumaNode, crossing, join, without,
 };
 pub use pci::{
-    Aperture, BusId, Conflict, Function, Pci, PciResource, PciSource, ResourceKind, Unplaced, Wanted,
+    Aperture, BusId, Conflict, Function, MissingWindow, Pci, PciResource, PciSource, ResourceKind, Unplaced,
     show_bus,
 };
 pub use remark::Remark;
-pub use said::{Finding, Findings, Place, Said};
+pub use said::{Finding, Findings, SourceLine, Sourced};
 pub use tables::Tables;
 
 use std::collections::BTreeMap;
@@ -39,9 +39,9 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The maker's name for it (DMI).
-    pub hardware: Option<Said<String>>,
+    pub hardware: Option<Sourced<String>>,
     /// The kernel.
-    pub kernel: Option<Said<String>>,
+    pub kernel: Option<Sourced<String>>,
     /// It is x86: a source has what only x86 has.
     pub is_x86: bool,
     /// The kernel is locked down: nobody writes registers from outside of it.
@@ -52,7 +52,7 @@ pub struct Identity {
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// What of each source was read.
-    pub heard: Vec<Heard>,
+    pub heard: Vec<SourceSummary>,
     /// Lists of memory resources, in the order of the sources.
     pub memory: Vec<Listing>,
     /// Lists of I/O ports.
@@ -74,7 +74,7 @@ pub struct Facts {
     /// Address spaces of an emulator.
     pub views: Vec<FlatView>,
     /// What kernels remark.
-    pub remarks: Vec<Said<Remark>>,
+    pub remarks: Vec<Sourced<Remark>>,
     /// Who it is.
     pub identity: Identity,
     /// By device of persistent or CXL memory (`dax0.0`): the node that its memory is.

@@ -1,6 +1,6 @@
 //! Memory types: tables of registers, and what belongs to them.
 
-use super::{Place, Said};
+use super::{SourceLine, Sourced};
 use pmem_mtrr::{DefType, Fixed, MemType, PatType, Register, Setting, Span, Variable, Width};
 
 /// A variable register.
@@ -51,7 +51,7 @@ pub struct RegisterTable {
     /// Who lists them.
     pub kind: TableKind,
     /// Where it begins.
-    pub at: Place,
+    pub at: SourceLine,
     /// Variable registers by number, with their lines; those that are not in use are left out.
     pub entries: Vec<(usize, Entry, u32)>,
     /// The highest register that was listed, in use or not, plus one.
@@ -80,7 +80,7 @@ pub struct RegisterTable {
 
 impl RegisterTable {
     /// An empty table.
-    pub fn new(kind: TableKind, at: Place) -> Self {
+    pub fn new(kind: TableKind, at: SourceLine) -> Self {
         Self {
             kind,
             at,
@@ -135,19 +135,19 @@ pub struct Mtrr {
     /// Tables in the order of the sources.
     pub tables: Vec<RegisterTable>,
     /// How wide physical addresses are.
-    pub width: Option<Said<Width>>,
+    pub width: Option<Sourced<Width>>,
     /// A width that a mask shows: at least that wide.
     pub mask_width: Option<Width>,
     /// Where AMD's rule makes the default write back up to.
-    pub tom2: Option<Said<u64>>,
+    pub tom2: Option<Sourced<u64>>,
     /// Where memory ends.
     pub top: Option<u64>,
     /// Types that somebody wants.
-    pub wanted: Vec<Said<(Span, MemType)>>,
+    pub wanted: Vec<Sourced<(Span, MemType)>>,
     /// What kernels complain of.
-    pub complaints: Vec<Said<Complaint>>,
+    pub complaints: Vec<Sourced<Complaint>>,
     /// The page attribute table.
-    pub pat: Option<Said<[Option<PatType>; 8]>>,
+    pub pat: Option<Sourced<[Option<PatType>; 8]>>,
     /// The processor's vendor is AMD or Hygon.
     pub is_amd: bool,
     /// The processor has no fixed ranges (Cyrix, Centaur).

@@ -1,16 +1,16 @@
 //! NUMA nodes, their memory, CPUs, distances and measured access.
 
-use super::{Place, Said};
+use super::{SourceLine, Sourced};
 use pmem_core::{AddrRange, Performance};
 use std::collections::BTreeMap;
 
 /// One node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Node {
+pub struct NumaNode {
     /// Its number; numbers may have gaps.
     pub id: u32,
     /// Who describes it.
-    pub at: Option<Place>,
+    pub at: Option<SourceLine>,
     /// Its CPUs; `None` if no source says.
     pub cpus: Option<Vec<u32>>,
     /// Its memory in bytes, less what firmware and kernel keep; `None` if no source says.
@@ -47,7 +47,7 @@ pub struct Distances {
     /// By the node of the row; 10 is local, 255 unreachable.
     pub rows: BTreeMap<u32, Vec<u32>>,
     /// Where the first row is said.
-    pub at: Option<Place>,
+    pub at: Option<SourceLine>,
 }
 
 impl Distances {
@@ -94,25 +94,25 @@ pub struct NodeRange {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nodes {
     /// In order of their numbers.
-    pub all: Vec<Node>,
+    pub all: Vec<NumaNode>,
     /// Between them.
     pub distances: Distances,
     /// The size of a memory block in bytes; `None` if no source says.
     pub block_size: Option<u64>,
     /// Addresses of nodes, where memory blocks do not say.
-    pub ranges: Vec<Said<NodeRange>>,
+    pub ranges: Vec<Sourced<NodeRange>>,
     /// The machine's memory as a whole, in bytes.
-    pub total: Option<Said<u64>>,
+    pub total: Option<Sourced<u64>>,
     /// The machine's CPUs as a whole.
-    pub cpus: Option<Said<Vec<u32>>>,
+    pub cpus: Option<Sourced<Vec<u32>>>,
     /// Memory blocks are listed, but not how large they are.
-    pub blocks_unplaced: Option<Place>,
+    pub blocks_unplaced: Option<SourceLine>,
 }
 
-impl Node {
+impl NumaNode {
     /// Who describes it, for findings.
-    pub(crate) fn place(&self) -> Place {
-        self.at.clone().unwrap_or_else(|| Place::whole(format!("node {}", self.id)))
+    pub(crate) fn place(&self) -> SourceLine {
+        self.at.clone().unwrap_or_else(|| SourceLine::whole(format!("node {}", self.id)))
     }
 
     /// All of its memory blocks, joined.
@@ -123,7 +123,7 @@ impl Node {
 
 impl Nodes {
     /// The node of that number.
-    pub fn get(&self, id: u32) -> Option<&Node> {
+    pub fn get(&self, id: u32) -> Option<&NumaNode> {
         self.all.binary_search_by_key(&id, |node| node.id).ok().and_then(|i| self.all.get(i))
     }
 }

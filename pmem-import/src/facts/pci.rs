@@ -1,6 +1,6 @@
 //! PCI functions, root buses, and what was not placed.
 
-use super::{Place, Said};
+use super::{SourceLine, Sourced};
 use pmem_core::AddrRange;
 use pmem_pci::{Address, Class, Command, Header, ResizableBar, Sriov};
 use std::collections::BTreeMap;
@@ -57,7 +57,7 @@ pub struct PciResource {
     /// Only where it begins is said; it is at least as long as this.
     pub open_ended: bool,
     /// Where it is said.
-    pub at: Place,
+    pub at: SourceLine,
 }
 
 /// A resource that has no place.
@@ -78,7 +78,7 @@ pub struct Unplaced {
     /// The kernel gave its place up, and looks for another at its next chance.
     pub again: bool,
     /// Where it is said.
-    pub at: Place,
+    pub at: SourceLine,
 }
 
 /// How sure a source is of functions, the surer last.
@@ -105,7 +105,7 @@ pub struct Function {
     /// The root bus above it, where it is said.
     pub root: Option<BusId>,
     /// Where it is described.
-    pub at: Option<Place>,
+    pub at: Option<SourceLine>,
     /// Who describes it.
     pub source: PciSource,
     /// Its class code.
@@ -298,7 +298,7 @@ pub struct Conflict {
 
 /// A window that a kernel wanted, and had no room for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct MissingWindow {
     /// Of which bridge.
     pub bridge: Address,
     /// Bytes.
@@ -317,7 +317,7 @@ pub struct Pci {
     /// By source and address.
     pub functions: BTreeMap<(PciSource, Address), Function>,
     /// Root buses, and what each is given.
-    pub roots: BTreeMap<BusId, Vec<Said<Aperture>>>,
+    pub roots: BTreeMap<BusId, Vec<Sourced<Aperture>>>,
     /// What devices of a root bus reach of the system's addresses: where it is on the bus, and the first address there.
     pub inward: BTreeMap<BusId, Vec<(AddrRange, u64)>>,
     /// By root bus: the first and the last bus below it.
@@ -329,18 +329,18 @@ pub struct Pci {
     /// By bus: what the bridge above it forwards, where a log says so before it says which bridge that is.
     pub listed: BTreeMap<BusId, Vec<PciResource>>,
     /// What firmware put where something else is.
-    pub conflicts: Vec<Said<Conflict>>,
+    pub conflicts: Vec<Sourced<Conflict>>,
     /// Windows that were wanted, and had no room.
-    pub wanted: Vec<Said<Wanted>>,
+    pub wanted: Vec<Sourced<MissingWindow>>,
     /// Bridges that have too few bus numbers, and those that they would need: 0 where a log does not say which.
     pub numberless: BTreeMap<Address, (u8, u8)>,
     /// Memory-mapped configuration space.
-    pub ecam: Vec<Said<(u32, AddrRange)>>,
+    pub ecam: Vec<Sourced<(u32, AddrRange)>>,
 }
 
 impl Pci {
     /// The function at an address, as a source describes it; made if it was not there.
-    pub fn function(&mut self, source: PciSource, address: Address, at: &Place) -> &mut Function {
+    pub fn function(&mut self, source: PciSource, address: Address, at: &SourceLine) -> &mut Function {
         self.functions.entry((source, address)).or_insert_with(|| Function {
             address: Some(address),
             at: Some(at.clone()),

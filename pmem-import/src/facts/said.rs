@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 /// A place in a source: its name, as the user or the capture gives it, and a line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct SourceLine {
     /// The source.
     pub source: Arc<str>,
     /// The line, from 1; 0 if it is about the source as a whole.
     pub line: u32,
 }
 
-impl Place {
+impl SourceLine {
     /// A source as a whole.
     pub fn whole(source: impl Into<Arc<str>>) -> Self {
         Self { source: source.into(), line: 0 }
@@ -24,7 +24,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => f.write_str(&self.source),
@@ -35,16 +35,16 @@ impl fmt::Display for Place {
 
 /// Something that a source says, and where it says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said<T> {
+pub struct Sourced<T> {
     /// What it says.
     pub value: T,
     /// Where.
-    pub at: Place,
+    pub at: SourceLine,
 }
 
-impl<T> Said<T> {
+impl<T> Sourced<T> {
     /// Notes what is said at a place.
-    pub fn new(value: T, at: Place) -> Self {
+    pub fn new(value: T, at: SourceLine) -> Self {
         Self { value, at }
     }
 }
@@ -53,7 +53,7 @@ impl<T> Said<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// Where: the first place is what the text speaks of, others are what it disagrees with.
-    pub places: Vec<Place>,
+    pub places: Vec<SourceLine>,
     /// What is wrong, and with what.
     pub text: String,
 }
@@ -61,16 +61,16 @@ pub struct Finding {
 impl Finding {
     /// A finding about a source as a whole.
     pub fn whole(source: impl Into<Arc<str>>, text: impl Into<String>) -> Self {
-        Self { places: vec![Place::whole(source)], text: text.into() }
+        Self { places: vec![SourceLine::whole(source)], text: text.into() }
     }
 
     /// A finding at a place.
-    pub fn at(place: &Place, text: impl Into<String>) -> Self {
+    pub fn at(place: &SourceLine, text: impl Into<String>) -> Self {
         Self { places: vec![place.clone()], text: text.into() }
     }
 
     /// Two places that disagree.
-    pub fn between(place: &Place, other: &Place, text: impl Into<String>) -> Self {
+    pub fn between(place: &SourceLine, other: &SourceLine, text: impl Into<String>) -> Self {
         Self { places: vec![place.clone(), other.clone()], text: text.into() }
     }
 }

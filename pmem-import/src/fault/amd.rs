@@ -1,14 +1,14 @@
 //! AMD-Vi's events as Linux and Xen print them.
 
-use super::record::{Record, Who, after, function, joined};
+use super::record::{FaultRecord, Requester, after, function, joined};
 use crate::number::hex;
 use crate::text::Line;
 use pmem_iommu::amd::{Code, DeviceEntry, Flags};
 
-pub(super) fn read(lines: &[Line<'_>]) -> Option<(Record, usize)> {
+pub(super) fn read(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     let words = lines.first()?.words();
     if words.contains("Completion-Wait loop timed out") {
-        return Some((Record::CompletionTimeout, 1));
+        return Some((FaultRecord::CompletionTimeout, 1));
     }
     if words.contains("DTE[0]:") {
         return entry(lines);
@@ -29,14 +29,14 @@ pub(super) fn read(lines: &[Line<'_>]) -> Option<(Record, usize)> {
     let known = before.rsplit(' ').next().filter(|word| word.contains('.')).and_then(function);
     let named = after(body, "device=").and_then(function);
     let who = match (known, named) {
-        (Some(address), _) => Some(Who { address, is_known: true }),
-        (None, Some(address)) => Some(Who { address, is_known: false }),
+        (Some(address), _) => Some(Requester { address, is_known: true }),
+        (None, Some(address)) => Some(Requester { address, is_known: false }),
         (None, None) => None,
     };
     let number = |word: &str| after(body, word).and_then(hex);
     let domain = number("domain=").or_else(|| number("pasid=")).and_then(|domain| u32::try_from(domain).ok());
     let flags = number("flags=").and_then(|flags| u16::try_from(flags).ok()).map(Flags);
-    Some((Record::Amd { code, who, domain, address: number("address="), flags }, taken))
+    Some((FaultRecord::Amd { code, who, domain, address: number("address="), flags }, taken))
 }
 
 /// What is in the brackets after `Event logged`.
@@ -45,14 +45,14 @@ fn body(text: &str) -> Option<&str> {
 }
 
 /// `AMD-Vi: IO_PAGE_FAULT: 0000:00:13.1 d0 addr 00000000000eb380 flags 0x20 RW`.
-fn xen(words: &str) -> Option<Record> {
+fn xen(words: &str) -> Option<FaultRecord> {
     let (name, rest) = words.split_once("AMD-Vi: ")?.1.split_once(": ")?;
     let code = Code::named(name)?;
     let who = rest.split_whitespace().next().and_then(function)?;
     let flags = after(rest, "flags ").and_then(hex).and_then(|flags| u16::try_from(flags).ok()).map(Flags);
-    Some(Record::Amd {
+    Some(FaultRecord::Amd {
         code,
-        who: Some(Who { address: who, is_known: false }),
+        who: Some(Requester { address: who, is_known: false }),
         domain: None,
         address: after(rest, "addr ").and_then(hex),
         flags,
@@ -60,7 +60,7 @@ fn xen(words: &str) -> Option<Record> {
 }
 
 /// Four lines, `AMD-Vi: DTE[0]: 6000000000000003`.
-fn entry(lines: &[Line<'_>]) -> Option<(Record, usize)> {
+fn entry(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     let mut words = [0; 4];
     let mut taken = 0;
     for (n, word) in words.iter_mut().enumerate() {
@@ -70,5 +70,5 @@ fn entry(lines: &[Line<'_>]) -> Option<(Record, usize)> {
         *word = hex(found)?;
         taken = n + 1;
     }
-    (taken > 0).then_some((Record::DeviceEntry(DeviceEntry(words)), taken))
+    (taken > 0).then_some((FaultRecord::DeviceEntry(DeviceEntry(words)), taken))
 }

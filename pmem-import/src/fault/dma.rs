@@ -1,11 +1,11 @@
 //! Transfers that the kernel itself refused, for the device has no bits for the address (kernel/dma/direct.h).
 
-use super::record::{Record, joined};
+use super::record::{FaultRecord, joined};
 use crate::number::hex;
 use crate::text::Line;
 
 /// `amdgpu 0000:43:00.0: DMA addr 0x0000210b39000000+8388608 overflow (mask fffffffffff, bus limit 0).`
-pub(super) fn read(lines: &[Line<'_>]) -> Option<(Record, usize)> {
+pub(super) fn read(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     let words = lines.first()?.words();
     let mark = ["DMA addr 0x", "swiotlb addr 0x"].into_iter().find(|mark| words.contains(mark))?;
     let begins = |text: &str| text.contains("DMA addr 0x") || text.contains("swiotlb addr 0x");
@@ -16,7 +16,7 @@ pub(super) fn read(lines: &[Line<'_>]) -> Option<(Record, usize)> {
     let (mask, limit) = rest.split_once(", bus limit ")?;
     let device = before.trim().trim_end_matches(':').rsplit(' ').next().unwrap_or("").to_owned();
     Some((
-        Record::TooFar {
+        FaultRecord::TooFar {
             device,
             address: hex(address)?,
             size: size.parse().ok()?,

@@ -11,7 +11,7 @@ mod vtd;
 use crate::text::{Line, lines};
 use std::sync::Arc;
 
-pub use record::{Fault, Record, Who};
+pub use record::{Fault, FaultRecord, Requester};
 pub use vtd::reason_of_text;
 
 /// Reads the faults of a text.
@@ -53,7 +53,7 @@ mod tests {
 
     fn vtd(text: &str) -> Vec<Request> {
         let one = |fault: Fault| match fault.record {
-            Record::Vtd { who, read, address, reason, .. } => {
+            FaultRecord::Vtd { who, read, address, reason, .. } => {
                 let who = who.map_or("nobody".to_owned(), |who| who.address.to_string());
                 Some((who, read, address, reason.map(|reason| reason.0)))
             }
@@ -132,7 +132,7 @@ mod tests {
         let found: Vec<_> = faults(text.as_bytes())
             .into_iter()
             .filter_map(|fault| match fault.record {
-                Record::Amd { who: Some(who), address, .. } => {
+                FaultRecord::Amd { who: Some(who), address, .. } => {
                     Some((fault.line, fault.last_line, who.address.to_string(), who.is_known, address))
                 }
                 _ => None,

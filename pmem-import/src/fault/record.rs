@@ -15,12 +15,12 @@ pub struct Fault {
     /// A hypervisor's log says it.
     pub xen: bool,
     /// What it says.
-    pub record: Record,
+    pub record: FaultRecord,
 }
 
 /// Who asked, as a record names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Who {
+pub struct Requester {
     /// The function, or what the requester id would name if it were one.
     pub address: Address,
     /// The kernel found a function of that name and printed it before the record.
@@ -29,11 +29,11 @@ pub struct Who {
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Record {
+pub enum FaultRecord {
     /// VT-d: a request.
     Vtd {
         /// Who asked.
-        who: Option<Who>,
+        who: Option<Requester>,
         /// It was a read; `None` if it is not said.
         read: Option<bool>,
         /// The page; `None` if it is not said.
@@ -46,7 +46,7 @@ pub enum Record {
     /// VT-d: an interrupt.
     Interrupt {
         /// Who asked.
-        who: Option<Who>,
+        who: Option<Requester>,
         /// The entry of the table of interrupts.
         index: Option<u64>,
         /// The reason's number.
@@ -70,7 +70,7 @@ pub enum Record {
         /// What it is.
         code: amd_vi::Code,
         /// Who asked, or whom it is about.
-        who: Option<Who>,
+        who: Option<Requester>,
         /// The domain.
         domain: Option<u32>,
         /// The address as it is written.

@@ -1,11 +1,11 @@
 //! SMMUs' faults as Linux and Xen print them.
 
-use super::record::{Record, after, joined};
+use super::record::{FaultRecord, after, joined};
 use crate::number::hex;
 use crate::text::Line;
 use pmem_iommu::smmu::{v2, v3};
 
-pub(super) fn read(lines: &[Line<'_>]) -> Option<(Record, usize)> {
+pub(super) fn read(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     let words = lines.first()?.words();
     if words.contains("context fault:") && words.contains("fsr=") {
         let begins = |text: &str| text.contains("context fault");
@@ -19,7 +19,7 @@ pub(super) fn read(lines: &[Line<'_>]) -> Option<(Record, usize)> {
             stream: stream.unwrap_or(0),
         };
         let address = after(&text, "iova=").and_then(hex)?;
-        return Some((Record::SmmuV2 { fault, address, has_stream: stream.is_some() }, taken));
+        return Some((FaultRecord::SmmuV2 { fault, address, has_stream: stream.is_some() }, taken));
     }
     if !(words.contains("event 0x") && words.contains("received")) {
         return None;
@@ -44,7 +44,7 @@ pub(super) fn read(lines: &[Line<'_>]) -> Option<(Record, usize)> {
         taken += 1;
         taken += usize::from(lines.get(taken).is_some_and(|line| line.words().contains("stag:")));
     }
-    Some((Record::SmmuV3 { event: v3::Event(event), client }, taken))
+    Some((FaultRecord::SmmuV3 { event: v3::Event(event), client }, taken))
 }
 
 /// A word of an event at the end of a line, whole or in halves: `0x0000010000000010`, `0x00000100 00000010`.

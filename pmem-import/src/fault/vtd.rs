@@ -1,6 +1,6 @@
 //! VT-d's faults as Linux, Xen and FreeBSD print them.
 
-use super::record::{Record, Who, after, function, joined};
+use super::record::{FaultRecord, Requester, after, function, joined};
 use crate::number::hex;
 use crate::text::Line;
 use pmem_iommu::vtd::{Reason, Status};
@@ -55,19 +55,19 @@ fn number(text: &str) -> Option<u8> {
     }
 }
 
-pub(super) fn read(lines: &[Line<'_>]) -> Option<(Record, usize)> {
+pub(super) fn read(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     let words = lines.first()?.words();
     if let Some(status) =
         ["fault status reg ", "fault status req "].iter().find_map(|mark| after(words, mark))
     {
-        return Some((Record::Status(Status(u32::try_from(hex(status)?).ok()?)), 1));
+        return Some((FaultRecord::Status(Status(u32::try_from(hex(status)?).ok()?)), 1));
     }
     if words.contains("callbacks suppressed") {
         let count = words.split_whitespace().find_map(|word| word.parse().ok())?;
-        return words.contains("fault").then_some((Record::Suppressed(count), 1));
+        return words.contains("fault").then_some((FaultRecord::Suppressed(count), 1));
     }
     if words.contains("Invalidation Time-out Error") {
-        return Some((Record::InvalidationTimeout, 1));
+        return Some((FaultRecord::InvalidationTimeout, 1));
     }
     if words.starts_with("print_vtd_entries:") {
         return walk(lines);
@@ -103,11 +103,11 @@ pub(super) fn read(lines: &[Line<'_>]) -> Option<(Record, usize)> {
         }
     };
     let named = text.split_once("Request device [")?.1.split(']').next()?;
-    let who = function(named).map(|address| Who { address, is_known: false });
+    let who = function(named).map(|address| Requester { address, is_known: false });
     let (reason, says) = reason(&text).map_or((None, String::new()), |(reason, says)| (Some(reason), says));
     if text.contains("INTR-REMAP") || reason.is_some_and(Reason::is_of_interrupts) {
         let index = after(&text, "fault index").and_then(hex);
-        return Some((Record::Interrupt { who, index, reason, says }, taken));
+        return Some((FaultRecord::Interrupt { who, index, reason, says }, taken));
     }
     let lower = text.to_ascii_lowercase();
     let read = match (lower.contains("dma read"), lower.contains("dma write")) {
@@ -116,7 +116,7 @@ pub(super) fn read(lines: &[Line<'_>]) -> Option<(Record, usize)> {
         _ => None,
     };
     let address = after(&text, "fault addr").and_then(hex);
-    Some((Record::Vtd { who, read, address, reason, says }, taken))
+    Some((FaultRecord::Vtd { who, read, address, reason, says }, taken))
 }
 
 fn is_number(text: &str) -> bool {
@@ -138,11 +138,11 @@ fn reason(text: &str) -> Option<(Reason, String)> {
 }
 
 /// `DMAR0: pci0:2:0 sid 10 fault acc 1 adt 0x0 reason 0x6 addr 1000`: numbers of the function are decimal.
-fn freebsd(words: &str) -> Option<(Record, usize)> {
+fn freebsd(words: &str) -> Option<(FaultRecord, usize)> {
     let place = words.split_once(": pci")?.1.split_whitespace().next()?;
     let parts: Vec<u8> = place.split(':').filter_map(|part| part.parse().ok()).collect();
     let who = match *parts.as_slice() {
-        [bus, device, function] if device < 32 && function < 8 => Some(Who {
+        [bus, device, function] if device < 32 && function < 8 => Some(Requester {
             address: Address { segment: 0, bus, device, function },
             is_known: !words.contains("unknown dev"),
         }),
@@ -151,11 +151,11 @@ fn freebsd(words: &str) -> Option<(Record, usize)> {
     let reason = after(words, " reason ").and_then(number).map(Reason);
     let read = after(words, " acc ").and_then(|acc| acc.parse::<u8>().ok()).map(|acc| acc == 1);
     let address = after(words, " addr ").and_then(hex);
-    Some((Record::Vtd { who, read, address, reason, says: String::new() }, 1))
+    Some((FaultRecord::Vtd { who, read, address, reason, says: String::new() }, 1))
 }
 
 /// `print_vtd_entries: iommu #0 dev 0000:00:02.0 gmfn ea0c4f`, and the entries in the lines that follow.
-fn walk(lines: &[Line<'_>]) -> Option<(Record, usize)> {
+fn walk(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     let frame = after(lines.first()?.words(), "gmfn ").and_then(hex)?;
     let (mut entries, mut taken) = (Vec::new(), 1);
     while let Some(words) = lines.get(taken).map(Line::words) {
@@ -176,5 +176,5 @@ fn walk(lines: &[Line<'_>]) -> Option<(Record, usize)> {
         }
         taken += 1;
     }
-    Some((Record::Walk { frame, entries }, taken))
+    Some((FaultRecord::Walk { frame, entries }, taken))
 }

@@ -2,14 +2,14 @@
 
 use super::{Builder, model, same_addresses};
 use crate::error::ImportError;
-use crate::facts::{Finding, Node, Place, crossing};
-use crate::machine::{EAGER, Memory, NodeArenas, UNMEASURED, join_view};
+use crate::facts::{Finding, NumaNode, SourceLine, crossing};
+use crate::machine::{EAGER, MemoryArena, NodeArenas, UNMEASURED, join_view};
 use crate::settle::MemoryKind;
 use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Direction, Mapping, Metric};
 use std::collections::BTreeMap;
 
 /// Ranges, and who says that they are memory.
-type Spans = Vec<(AddrRange, Place)>;
+type Spans = Vec<(AddrRange, SourceLine)>;
 
 impl Builder<'_> {
     /// Makes the views of NUMA nodes: of each with CPUs or PCI buses.
@@ -63,7 +63,7 @@ impl Builder<'_> {
         &mut self,
         node: Option<u32>,
         kind: MemoryKind,
-        spans: &[(AddrRange, Place)],
+        spans: &[(AddrRange, SourceLine)],
     ) -> Result<(), ImportError> {
         let what = match (node, kind) {
             (Some(_), kind) if kind.is_ram() => "RAM",
@@ -87,7 +87,7 @@ impl Builder<'_> {
                 primed.push(*range);
             }
         }
-        let memory = Memory { kind, node, spans: primed };
+        let memory = MemoryArena { kind, node, spans: primed };
         if let (Some(id), true) = (node, kind.is_ram() || spans.is_empty()) {
             self.nodes.entry(id).or_default().ram.get_or_insert(arena);
         }
@@ -97,7 +97,7 @@ impl Builder<'_> {
     }
 
     /// Joins memory to the system bus, and to the nodes' views where these are few.
-    fn join_memory(&mut self, arena: ArenaId, memory: &Memory) -> Result<(), ImportError> {
+    fn join_memory(&mut self, arena: ArenaId, memory: &MemoryArena) -> Result<(), ImportError> {
         let name = self.arena_name(arena);
         let distances = &self.settled.numa.distances;
         let views: Vec<(u32, ArenaId)> =
@@ -129,7 +129,7 @@ impl Builder<'_> {
 
     /// Says which nodes' memory has a size but no address.
     fn note_unplaced(&mut self) {
-        let unplaced: Vec<&Node> = self
+        let unplaced: Vec<&NumaNode> = self
             .settled
             .numa
             .all

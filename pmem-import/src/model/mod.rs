@@ -7,8 +7,8 @@ mod territory;
 mod views;
 
 use crate::error::ImportError;
-use crate::facts::{Aperture, BusId, Finding, Place, ResourceKind, Said, show_bus};
-use crate::machine::{Bus, Inventory, Machine, Memory, NodeArenas};
+use crate::facts::{Aperture, BusId, Finding, ResourceKind, SourceLine, Sourced, show_bus};
+use crate::machine::{Bus, Inventory, Machine, MemoryArena, NodeArenas};
 use crate::names::Names;
 use crate::settle::Settled;
 use pmem_core::{
@@ -26,7 +26,7 @@ struct Builder<'s> {
     system: ArenaId,
     system_io: Option<ArenaId>,
     nodes: BTreeMap<u32, NodeArenas>,
-    memory: BTreeMap<ArenaId, Memory>,
+    memory: BTreeMap<ArenaId, MemoryArena>,
     buses: BTreeMap<BusId, Bus>,
     bridges: BTreeMap<Address, BusId>,
     /// By bus: its root.
@@ -38,7 +38,7 @@ struct Builder<'s> {
     /// By region: the function that it is of.
     holders: BTreeMap<RegionId, Address>,
     parked: BTreeMap<RegionId, String>,
-    disputed: Vec<Said<(AddrRange, Address)>>,
+    disputed: Vec<Sourced<(AddrRange, Address)>>,
     unknown_ways: BTreeSet<ArenaId>,
     unplaced: Option<String>,
     findings: Vec<Finding>,
@@ -173,12 +173,12 @@ fn model<T>(what: impl Into<String>, result: Result<T, Error>) -> Result<T, Impo
 }
 
 impl Builder<'_> {
-    fn find(&mut self, place: &Place, text: impl Into<String>) {
+    fn find(&mut self, place: &SourceLine, text: impl Into<String>) {
         self.findings.push(Finding::at(place, text));
     }
 
     /// Does a thing, or says that the model refuses it, in the model's own words.
-    fn attempt<T>(&mut self, place: &Place, what: &str, result: Result<T, Error>) -> Option<T> {
+    fn attempt<T>(&mut self, place: &SourceLine, what: &str, result: Result<T, Error>) -> Option<T> {
         match result {
             Ok(done) => Some(done),
             Err(error) => {

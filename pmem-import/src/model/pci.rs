@@ -3,7 +3,8 @@
 use super::{Builder, attrs, model, same_addresses};
 use crate::error::ImportError;
 use crate::facts::{
-    Aperture, BusId, Finding, Function, PciResource, Place, ResourceKind, Said, join, show_bus, without,
+    Aperture, BusId, Finding, Function, PciResource, ResourceKind, SourceLine, Sourced, join, show_bus,
+    without,
 };
 use crate::machine::{Bus, UNMEASURED};
 use crate::settle::{Child, Root, Windows as Forwarded};
@@ -53,12 +54,12 @@ impl Space {
 
 /// A window of a bridge, and what it is called.
 #[derive(Clone, Copy, Debug)]
-struct Wanted {
+struct MissingWindow {
     kind: &'static str,
     window: Window,
 }
 
-impl Wanted {
+impl MissingWindow {
     fn what(&self) -> String {
         match self.window.floor_of() {
             Some(range) => format!("{} {range}", self.kind),
@@ -115,7 +116,7 @@ impl<'s> Builder<'s> {
                 let Some(inside) = AddrRange::sized(*local, seen.len()).ok() else { continue };
                 for range in without(&[inside], &join(kept.clone())) {
                     let primed = self.manager.prime(arena, range, space.attrs());
-                    self.attempt(&Place::whole(name.as_str()), "aperture", primed);
+                    self.attempt(&SourceLine::whole(name.as_str()), "aperture", primed);
                 }
                 let ours = if space == Space::Io { &mut self.ours_io } else { &mut self.ours };
                 ours.give(*seen, arena, *local);
@@ -133,7 +134,7 @@ impl<'s> Builder<'s> {
     }
 
     /// What of an aperture nothing else on the system bus has, and where it is on the bus.
-    fn not_taken(&mut self, said: &Said<Aperture>, name: &str, space: Space) -> Vec<(AddrRange, u64)> {
+    fn not_taken(&mut self, said: &Sourced<Aperture>, name: &str, space: Space) -> Vec<(AddrRange, u64)> {
         let aperture = &said.value;
         let ours = if space == Space::Io { &self.ours_io } else { &self.ours };
         let parts = ours.parts(aperture.range);
@@ -182,7 +183,7 @@ impl<'s> Builder<'s> {
         way_in: Option<Direction>,
         name: &str,
     ) {
-        let place = Place::whole(name);
+        let place = SourceLine::whole(name);
         let down =
             Direction::new(Mapping::windows(apertures.iter().copied()).unwrap_or_default(), UNMEASURED);
         if way_in.is_none() {
@@ -236,7 +237,14 @@ impl<'s> Builder<'s> {
     }
 
     /// What CPUs reach through a bridge's windows is the bus's below.
-    fn give_child(&mut self, above: ArenaId, below: ArenaId, open: &[Wanted], root: BusId, space: Space) {
+    fn give_child(
+        &mut self,
+        above: ArenaId,
+        below: ArenaId,
+        open: &[MissingWindow],
+        root: BusId,
+        space: Space,
+    ) {
         let io = space == Space::Io;
         let Some(root) = self.settled.roots.iter().find(|r| r.bus == root) else { return };
         let ours = if io { &mut self.ours_io } else { &mut self.ours };
@@ -261,29 +269,29 @@ impl<'s> Builder<'s> {
     }
 
     /// A bridge's windows: floating, with what it forwards as their floor; fixed where nobody says which of them they are.
-    fn wanted(forwards: &Forwarded, space: Space) -> Vec<Wanted> {
+    fn wanted(forwards: &Forwarded, space: Space) -> Vec<MissingWindow> {
         let limit = |last: u64| AddrRange::inclusive(0, last).unwrap_or(AddrRange::ALL);
         let mut out = Vec::new();
-        let mut add = |kind: &'static str,
-                       floors: &[AddrRange],
-                       limit: AddrRange,
-                       granule: u64,
-                       prefetchable: bool| {
-            let mut floors: Vec<AddrRange> = floors.to_vec();
-            let first = if floors.is_empty() { None } else { Some(floors.remove(0)) };
-            let floating =
-                Window::floating(limit, granule).and_then(|w| first.map_or(Ok(w), |floor| w.floor(floor)));
-            let windows = match (floating, first) {
-                (Ok(window), _) => Some(window),
-                // Not of whole granules, or out of its limit: as it is said.
-                (Err(_), Some(floor)) => exactly(floor),
-                (Err(_), None) => None,
+        let mut add =
+            |kind: &'static str, floors: &[AddrRange], limit: AddrRange, granule: u64, prefetchable: bool| {
+                let mut floors: Vec<AddrRange> = floors.to_vec();
+                let first = if floors.is_empty() { None } else { Some(floors.remove(0)) };
+                let floating = Window::floating(limit, granule)
+                    .and_then(|w| first.map_or(Ok(w), |floor| w.floor(floor)));
+                let windows = match (floating, first) {
+                    (Ok(window), _) => Some(window),
+                    // Not of whole granules, or out of its limit: as it is said.
+                    (Err(_), Some(floor)) => exactly(floor),
+                    (Err(_), None) => None,
+                };
+                let more = floors.iter().filter_map(|range| exactly(*range));
+                for window in windows.into_iter().chain(more) {
+                    out.push(MissingWindow {
+                        kind,
+                        window: if prefetchable { window.prefetchable() } else { window },
+                    });
+                }
             };
-            let more = floors.iter().filter_map(|range| exactly(*range));
-            for window in windows.into_iter().chain(more) {
-                out.push(Wanted { kind, window: if prefetchable { window.prefetchable() } else { window } });
-            }
-        };
         match space {
             Space::Memory => {
                 add("memory window", &forwards.memory, limit(0xffff_ffff), MemoryWindow::GRANULE, false);
@@ -297,11 +305,13 @@ impl<'s> Builder<'s> {
         }
         let fixed: Vec<AddrRange> = if space == Space::Memory { forwards.fixed.clone() } else { Vec::new() };
         out.extend(
-            fixed.into_iter().filter_map(|range| Some(Wanted { kind: "window", window: exactly(range)? })),
+            fixed
+                .into_iter()
+                .filter_map(|range| Some(MissingWindow { kind: "window", window: exactly(range)? })),
         );
         if forwards.vga {
             let vga = space.vga().filter_map(|range| Window::fixed(range, range.start()).ok());
-            out.extend(vga.map(|window| Wanted { kind: "VGA window", window }));
+            out.extend(vga.map(|window| MissingWindow { kind: "VGA window", window }));
         }
         out
     }
@@ -313,9 +323,9 @@ impl<'s> Builder<'s> {
         name: &str,
         parent: ArenaId,
         below: ArenaId,
-        wanted: Vec<Wanted>,
+        wanted: Vec<MissingWindow>,
         subtractive: bool,
-    ) -> Result<Vec<Wanted>, ImportError> {
+    ) -> Result<Vec<MissingWindow>, ImportError> {
         let up = Direction::new(Mapping::Identity, UNMEASURED);
         let whole = Windows::new(wanted.iter().map(|want| want.window));
         let joined = whole.ok().and_then(|windows| {
@@ -350,10 +360,10 @@ impl<'s> Builder<'s> {
         name: &str,
         parent: ArenaId,
         below: ArenaId,
-        wanted: Vec<Wanted>,
-    ) -> (Windows, Vec<Wanted>) {
+        wanted: Vec<MissingWindow>,
+    ) -> (Windows, Vec<MissingWindow>) {
         let mut windows = Windows::default();
-        let mut open: Vec<Wanted> = Vec::new();
+        let mut open: Vec<MissingWindow> = Vec::new();
         for want in wanted {
             let trial = Windows::new(windows.pieces().iter().copied().chain([want.window]));
             let Ok(trial) = trial else {
@@ -378,7 +388,7 @@ impl<'s> Builder<'s> {
         &mut self,
         child: &Child,
         below: ArenaId,
-        want: &Wanted,
+        want: &MissingWindow,
         space: Space,
         vga: &[AddrRange],
     ) {
@@ -394,7 +404,7 @@ impl<'s> Builder<'s> {
     }
 
     /// Says of a window that lies, in part, outside of what the bus above is given.
-    fn check_inside(&mut self, child: &Child, name: &str, parent: ArenaId, want: &Wanted) {
+    fn check_inside(&mut self, child: &Child, name: &str, parent: ArenaId, want: &MissingWindow) {
         let Some(range) = want.window.floor_of().filter(|_| want.kind != "VGA window") else { return };
         let covered = self.covered(parent, range);
         if covered < range.len() {
@@ -417,7 +427,8 @@ impl<'s> Builder<'s> {
             settled.functions.iter().partition(virtual_first);
         for function in virtuals.into_iter().chain(physical) {
             let Some((bus, root)) = self.bus_of(function) else {
-                let place = function.at.clone().unwrap_or_else(|| Place::whole(function.bdf().to_string()));
+                let place =
+                    function.at.clone().unwrap_or_else(|| SourceLine::whole(function.bdf().to_string()));
                 self.find(&place, format!("{}: nothing is known of its bus: left out", function.bdf()));
                 continue;
             };
@@ -512,7 +523,7 @@ impl<'s> Builder<'s> {
             };
             self.findings.push(finding);
             let why = format!("in conflict with {other}");
-            self.disputed.push(Said::new((resource.range, function.bdf()), resource.at.clone()));
+            self.disputed.push(Sourced::new((resource.range, function.bdf()), resource.at.clone()));
             self.park(function, arena, resource.kind, range.len(), own, &label, why, &resource.at);
             return;
         }
@@ -535,7 +546,7 @@ impl<'s> Builder<'s> {
     }
 
     /// Where a function's region is said.
-    fn resource_place(&self, region: RegionId) -> Option<Place> {
+    fn resource_place(&self, region: RegionId) -> Option<SourceLine> {
         let address = *self.holders.get(&region)?;
         let (kind, _) = *self.bars.get(&address)?.iter().find(|(_, r)| *r == region)?;
         let at = self.settled.functions.binary_search_by_key(&Some(address), |f| f.address).ok()?;
@@ -554,7 +565,7 @@ impl<'s> Builder<'s> {
         own: Attrs,
         label: &str,
         why: String,
-        at: &Place,
+        at: &SourceLine,
     ) {
         let request = Request::new(len).usage(own.usage()).prot(own.prot()).props(own.props());
         let parked = self.manager.alloc_parked(arena, &request);

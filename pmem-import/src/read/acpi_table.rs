@@ -1,11 +1,11 @@
 //! Tables of ACPI: the kernel's files, tables as files of their own, and what `acpidump` prints of them.
 
 use super::reader::{LineReader, Verdict};
-use crate::acpi::{self, Cdat, Cedt, Hmat, Madt, Mcfg, Slit, Srat, Table};
+use crate::acpi::{self, AcpiTable, Cdat, Cedt, Hmat, Madt, Mcfg, Slit, Srat};
 use crate::capture::Tree;
 use crate::facts::{
-    Facts, Finding, Heard, IommuUnit, Place, Remark, RequesterAlias, ReservedKind, ReservedRange, Said,
-    SpecialDevice,
+    Facts, Finding, IommuUnit, Remark, RequesterAlias, ReservedKind, ReservedRange, SourceLine,
+    SourceSummary, Sourced, SpecialDevice,
 };
 use crate::text::Line;
 use pmem_core::AddrRange;
@@ -30,10 +30,10 @@ const ENDPOINTS: &str = "sys/bus/cxl/devices";
 /// Tables that are read.
 const NAMES: [&[u8; 4]; 8] = [b"APIC", b"CEDT", b"DMAR", b"HMAT", b"IVRS", b"MCFG", b"SLIT", b"SRAT"];
 
-pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     for file in FILES.iter().filter(|file| !file.contains('*') && tree.has(file)) {
         if let Some(bytes) = tree.bytes(file, &mut facts.findings) {
-            table(&bytes, &Place::whole(tree.place(file)), facts, heard);
+            table(&bytes, &SourceLine::whole(tree.place(file)), facts, heard);
         }
     }
     for name in tree.names(ENDPOINTS).into_iter().filter(|name| name.starts_with("endpoint")) {
@@ -42,16 +42,16 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
         else {
             continue;
         };
-        let at = Place::whole(tree.place(&path));
+        let at = SourceLine::whole(tree.place(&path));
         let Some((read, faults)) = Cdat::decode(&bytes) else { continue };
         heard.count("CDAT");
         faults.iter().for_each(|fault| facts.find(Finding::at(&at, fault.to_string())));
-        facts.tables.devices.push((name, Said::new(read, at)));
+        facts.tables.devices.push((name, Sourced::new(read, at)));
     }
 }
 
 /// Reads a file that holds tables and nothing else; whether it does.
-pub(super) fn binary(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Heard) -> bool {
+pub(super) fn binary(bytes: &[u8], at: &SourceLine, facts: &mut Facts, heard: &mut SourceSummary) -> bool {
     let mut all = acpi::tables(bytes);
     let is_one = all.first().is_some_and(|first| {
         NAMES.iter().any(|name| **name == first.signature)
@@ -67,8 +67,8 @@ pub(super) fn binary(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut He
 }
 
 /// Reads a table, if it is one of those.
-fn table(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Heard) {
-    match Table::open(bytes) {
+fn table(bytes: &[u8], at: &SourceLine, facts: &mut Facts, heard: &mut SourceSummary) {
+    match AcpiTable::open(bytes) {
         Some(mut table) => of_kind(&mut table, at, facts, heard),
         None => {
             let had = bytes.len();
@@ -81,48 +81,48 @@ fn table(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Heard) {
     }
 }
 
-fn of_kind(table: &mut Table<'_>, at: &Place, facts: &mut Facts, heard: &mut Heard) {
-    let said = |name: &'static str, heard: &mut Heard| heard.count(name);
+fn of_kind(table: &mut AcpiTable<'_>, at: &SourceLine, facts: &mut Facts, heard: &mut SourceSummary) {
+    let said = |name: &'static str, heard: &mut SourceSummary| heard.count(name);
     match &table.signature {
         b"SRAT" => {
             let read = Srat::decode(table);
-            let note = |found| Said::new(found, at.clone());
+            let note = |found| Sourced::new(found, at.clone());
             facts.tables.memory.extend(read.memory.into_iter().map(note));
-            let note = |found| Said::new(found, at.clone());
+            let note = |found| Sourced::new(found, at.clone());
             facts.tables.initiators.extend(read.initiators.into_iter().map(note));
             said("SRAT", heard);
         }
         b"SLIT" => {
-            facts.tables.distances.push(Said::new(Slit::decode(table), at.clone()));
+            facts.tables.distances.push(Sourced::new(Slit::decode(table), at.clone()));
             said("SLIT", heard);
         }
         b"HMAT" => {
-            facts.tables.access.push(Said::new(Hmat::decode(table), at.clone()));
+            facts.tables.access.push(Sourced::new(Hmat::decode(table), at.clone()));
             said("HMAT", heard);
         }
         b"CEDT" => {
             let read = Cedt::decode(table);
-            facts.cxl.bridges.extend(read.bridges.into_iter().map(|found| Said::new(found, at.clone())));
-            facts.cxl.windows.extend(read.windows.into_iter().map(|found| Said::new(found, at.clone())));
-            facts.cxl.maps.extend(read.maps.into_iter().map(|found| Said::new(found, at.clone())));
+            facts.cxl.bridges.extend(read.bridges.into_iter().map(|found| Sourced::new(found, at.clone())));
+            facts.cxl.windows.extend(read.windows.into_iter().map(|found| Sourced::new(found, at.clone())));
+            facts.cxl.maps.extend(read.maps.into_iter().map(|found| Sourced::new(found, at.clone())));
             said("CEDT", heard);
         }
         b"MCFG" => {
             for found in Mcfg::decode(table).entries {
-                facts.tables.ecam.push(Said::new(found, at.clone()));
+                facts.tables.ecam.push(Sourced::new(found, at.clone()));
                 let range =
                     found.addresses().and_then(|(first, last)| AddrRange::inclusive(first, last).ok());
                 let entry = range.map(|range| (u32::from(found.segment), range));
-                let is_known = |had: &Said<(u32, AddrRange)>| Some(had.value) == entry;
+                let is_known = |had: &Sourced<(u32, AddrRange)>| Some(had.value) == entry;
                 if !facts.pci.ecam.iter().any(is_known) {
-                    facts.pci.ecam.extend(entry.map(|entry| Said::new(entry, at.clone())));
+                    facts.pci.ecam.extend(entry.map(|entry| Sourced::new(entry, at.clone())));
                 }
             }
             said("MCFG", heard);
         }
         b"APIC" => {
             let ids = Madt::decode(table).io_apics.into_iter().map(|found| u32::from(found.id));
-            facts.tables.io_apics.extend(ids.map(|id| Said::new(id, at.clone())));
+            facts.tables.io_apics.extend(ids.map(|id| Sourced::new(id, at.clone())));
             said("MADT", heard);
         }
         b"DMAR" | b"IVRS" => iommu(table.bytes, at, facts, heard),
@@ -134,7 +134,7 @@ fn of_kind(table: &mut Table<'_>, at: &Place, facts: &mut Facts, heard: &mut Hea
     }
 }
 
-fn iommu(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Heard) {
+fn iommu(bytes: &[u8], at: &SourceLine, facts: &mut Facts, heard: &mut SourceSummary) {
     let read = match Dmar::decode(bytes) {
         Ok(table) => {
             heard.count("DMAR");
@@ -153,11 +153,11 @@ fn iommu(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Heard) {
     }
 }
 
-fn dmar(table: &Dmar, at: &Place, facts: &mut Facts) {
-    facts.iommu.width = Some(Said::new(table.width, at.clone()));
+fn dmar(table: &Dmar, at: &SourceLine, facts: &mut Facts) {
+    facts.iommu.width = Some(Sourced::new(table.width, at.clone()));
     // A base of 0 is none, and the entry is to be passed over.
     for _ in table.units().filter(|unit| unit.base == 0) {
-        facts.remarks.push(Said::new(Remark::UnitAtZero, at.clone()));
+        facts.remarks.push(Sourced::new(Remark::UnitAtZero, at.clone()));
     }
     for unit in table.units().filter(|unit| unit.base != 0) {
         let known = facts.iommu.units.iter().find(|had| had.value.base == unit.base);
@@ -166,7 +166,7 @@ fn dmar(table: &Dmar, at: &Place, facts: &mut Facts) {
         let has_the_rest = Some(unit.has_the_rest());
         let (scopes, requesters) = (unit.scopes.clone(), Vec::new());
         let unit = IommuUnit { base: unit.base, has_the_rest, capability, scopes, requesters };
-        facts.iommu.units.push(Said::new(unit, at.clone()));
+        facts.iommu.units.push(Sourced::new(unit, at.clone()));
     }
     for found in table.reserved() {
         let Ok(range) = AddrRange::inclusive(found.first, found.last) else {
@@ -183,11 +183,11 @@ fn dmar(table: &Dmar, at: &Place, facts: &mut Facts) {
             functions: Vec::new(),
             groups: Vec::new(),
         };
-        facts.iommu.reserved.push(Said::new(found, at.clone()));
+        facts.iommu.reserved.push(Sourced::new(found, at.clone()));
     }
 }
 
-fn ivrs(table: &Ivrs, at: &Place, facts: &mut Facts) {
+fn ivrs(table: &Ivrs, at: &SourceLine, facts: &mut Facts) {
     for unit in table.units() {
         facts.iommu.units.retain(|had| had.value.base != unit.base);
         let requesters = unit.requesters().iter().map(|found| (found.first, found.last)).collect();
@@ -198,11 +198,11 @@ fn ivrs(table: &Ivrs, at: &Place, facts: &mut Facts) {
             scopes: Vec::new(),
             requesters,
         };
-        facts.iommu.units.push(Said::new(of_table, at.clone()));
+        facts.iommu.units.push(Sourced::new(of_table, at.clone()));
         of_unit(unit, at, facts);
     }
     for memory in table.memory() {
-        facts.iommu.blocks.push(Said::new((memory.start, memory.length, memory.flags), at.clone()));
+        facts.iommu.blocks.push(Sourced::new((memory.start, memory.length, memory.flags), at.clone()));
         let range = memory.pages().and_then(|(first, last)| AddrRange::inclusive(first, last).ok());
         let Some(range) = range else { continue };
         let id = Address::from_routing_id(0, memory.id.0);
@@ -215,20 +215,20 @@ fn ivrs(table: &Ivrs, at: &Place, facts: &mut Facts) {
             functions,
             groups: Vec::new(),
         };
-        facts.iommu.reserved.push(Said::new(found, at.clone()));
+        facts.iommu.reserved.push(Sourced::new(found, at.clone()));
     }
 }
 
-fn of_unit(unit: &Unit, at: &Place, facts: &mut Facts) {
+fn of_unit(unit: &Unit, at: &SourceLine, facts: &mut Facts) {
     for found in unit.requesters() {
         let (first, last) = (found.first, found.last);
         let alias = found.alias.map(|source| RequesterAlias { first, last, source });
-        facts.iommu.aliases.extend(alias.map(|alias| Said::new(alias, at.clone())));
+        facts.iommu.aliases.extend(alias.map(|alias| Sourced::new(alias, at.clone())));
     }
     for device in &unit.devices {
         if let Device::Special { handle, source, variety, .. } = *device {
             let special = SpecialDevice { is_io_apic: variety == 1, handle, source };
-            facts.iommu.special.push(Said::new(special, at.clone()));
+            facts.iommu.special.push(Sourced::new(special, at.clone()));
         }
     }
 }
@@ -237,7 +237,7 @@ fn of_unit(unit: &Unit, at: &Place, facts: &mut Facts) {
 #[derive(Default)]
 pub(super) struct Reader {
     bytes: Vec<u8>,
-    at: Option<Place>,
+    at: Option<SourceLine>,
 }
 
 /// The offset and the bytes of a line.
@@ -251,7 +251,7 @@ fn dumped(words: &str) -> Option<(usize, Vec<u8>)> {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let Some((offset, bytes)) = dumped(line.words()) else {
             self.end(facts, heard);
             return Verdict::Pass;
@@ -270,7 +270,7 @@ impl LineReader for Reader {
         Verdict::Took
     }
 
-    fn end(&mut self, facts: &mut Facts, heard: &mut Heard) {
+    fn end(&mut self, facts: &mut Facts, heard: &mut SourceSummary) {
         let bytes = std::mem::take(&mut self.bytes);
         if let Some(at) = self.at.take() {
             table(&bytes, &at, facts, heard);

@@ -2,7 +2,7 @@
 
 use super::reader::{LineReader, Verdict, read_file};
 use crate::capture::Tree;
-use crate::facts::{Facts, Heard, Place, Said};
+use crate::facts::{Facts, SourceLine, SourceSummary, Sourced};
 use crate::number::parse_list;
 use crate::text::{Line, Scan};
 use pmem_mtrr::Width;
@@ -11,12 +11,12 @@ use pmem_mtrr::Width;
 pub(super) const FILES: &[&str] =
     &["proc/cpuinfo", "sys/devices/system/cpu/online", "sys/devices/system/cpu/present"];
 
-pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     read_file(tree, FILES[0], &mut Reader::default(), facts, heard);
     for path in &FILES[1..] {
         let list = tree.text(path, &mut facts.findings).and_then(|text| parse_list(&text));
         if let Some(cpus) = list.filter(|cpus| !cpus.is_empty()) {
-            facts.numa.cpus = Some(Said::new(cpus, Place::whole(tree.place(path))));
+            facts.numa.cpus = Some(Sourced::new(cpus, SourceLine::whole(tree.place(path))));
             break;
         }
     }
@@ -26,11 +26,11 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
 #[derive(Default)]
 pub(super) struct Reader {
     cpus: Vec<u32>,
-    at: Option<Place>,
+    at: Option<SourceLine>,
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         let mut scan = Scan::new(words);
         if scan.lit("address sizes").is_some() && scan.lit(":").is_some() {
@@ -42,7 +42,7 @@ impl LineReader for Reader {
                 if facts.mtrr.width.is_none() {
                     heard.count("address width");
                 }
-                facts.mtrr.width = Some(Said::new(width, line.place()));
+                facts.mtrr.width = Some(Sourced::new(width, line.place()));
             }
             return verdict;
         }
@@ -71,9 +71,9 @@ impl LineReader for Reader {
         }
     }
 
-    fn end(&mut self, facts: &mut Facts, _: &mut Heard) {
+    fn end(&mut self, facts: &mut Facts, _: &mut SourceSummary) {
         if let Some(at) = self.at.take().filter(|_| facts.numa.cpus.is_none() && !self.cpus.is_empty()) {
-            facts.numa.cpus = Some(Said::new(std::mem::take(&mut self.cpus), at));
+            facts.numa.cpus = Some(Sourced::new(std::mem::take(&mut self.cpus), at));
         }
     }
 }

@@ -3,7 +3,9 @@
 use super::reader::{LineReader, Verdict};
 use crate::acpi::Cfmws;
 use crate::capture::Tree;
-use crate::facts::{Cxl, Decoder, Facts, Heard, Level, Place, Region, Remark, Said};
+use crate::facts::{
+    Cxl, CxlRegionRecord, Decoder, DecoderLevel, Facts, Remark, SourceLine, SourceSummary, Sourced,
+};
 use crate::number::{hex, trim};
 use crate::text::{Line, Scan};
 use pmem_core::AddrRange;
@@ -48,33 +50,33 @@ const ATTRIBUTES: [&str; 10] = [
 ];
 
 /// Reads decoders, of which the name of each tells its port: `decoder3.0` is one of `port3`, or of `endpoint3`.
-pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     let names = tree.names(DIR);
     for name in names.iter().filter(|name| name.starts_with("decoder")) {
         let number = name.trim_start_matches("decoder").split('.').next().unwrap_or("");
         let is_there = |kind: &str| names.iter().any(|other| *other == format!("{kind}{number}"));
         let level = match (is_there("root"), is_there("endpoint")) {
-            (true, _) => Some(Level::Root),
-            (_, true) => Some(Level::Endpoint),
+            (true, _) => Some(DecoderLevel::Root),
+            (_, true) => Some(DecoderLevel::Endpoint),
             _ => None,
         };
         let mut found = false;
         // Of a capture without the ports the decoder's own kind tells.
         let kind = tree.text(&format!("{DIR}/{name}/devtype"), &mut facts.findings);
         let level = match kind.as_deref().map(trim) {
-            Some("cxl_decoder_endpoint") => Some(Level::Endpoint),
-            Some("cxl_decoder_root") => Some(Level::Root),
+            Some("cxl_decoder_endpoint") => Some(DecoderLevel::Endpoint),
+            Some("cxl_decoder_root") => Some(DecoderLevel::Root),
             _ => level,
         };
         let port = match level {
-            Some(Level::Root) => format!("root{number}"),
-            Some(Level::Endpoint) => format!("endpoint{number}"),
+            Some(DecoderLevel::Root) => format!("root{number}"),
+            Some(DecoderLevel::Endpoint) => format!("endpoint{number}"),
             _ => format!("port{number}"),
         };
         for file in ATTRIBUTES {
             let path = format!("{DIR}/{name}/{file}");
             if let Some(text) = tree.text(&path, &mut facts.findings) {
-                let at = Place::whole(tree.place(&format!("{DIR}/{name}")));
+                let at = SourceLine::whole(tree.place(&format!("{DIR}/{name}")));
                 found |= attribute(&mut facts.cxl, name, &port, level, file, trim(&text), &at);
             }
         }
@@ -82,11 +84,11 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
             heard.count("CXL decoder");
         }
         // The endpoint's upper port is the device.
-        let device =
-            (level == Some(Level::Endpoint)).then(|| tree.follow(&format!("{DIR}/endpoint{number}/uport")));
+        let device = (level == Some(DecoderLevel::Endpoint))
+            .then(|| tree.follow(&format!("{DIR}/endpoint{number}/uport")));
         let device = device.flatten().and_then(|path| path.rsplit('/').next().map(str::to_owned));
         if let Some(device) = device.filter(|device| device.starts_with("mem")) {
-            decoder(&mut facts.cxl, name, &Place::whole(tree.place(DIR))).device = Some(device);
+            decoder(&mut facts.cxl, name, &SourceLine::whole(tree.place(DIR))).device = Some(device);
         }
     }
     for name in names.iter().filter(|name| name.starts_with("mem")) {
@@ -114,17 +116,17 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
                 Some((n, text(&format!("target{n}")).filter(|name| name.starts_with("decoder"))?))
             })
             .collect();
-        let region = Region { name: name.clone(), range, ways, granularity, targets };
-        facts.cxl.regions.push(Said::new(region, Place::whole(tree.place(&format!("{DIR}/{name}")))));
+        let region = CxlRegionRecord { name: name.clone(), range, ways, granularity, targets };
+        facts.cxl.regions.push(Sourced::new(region, SourceLine::whole(tree.place(&format!("{DIR}/{name}")))));
         heard.count("CXL region");
     }
 }
 
 /// A decoder by its name, made if it was not there.
-fn decoder<'c>(cxl: &'c mut Cxl, name: &str, at: &Place) -> &'c mut Decoder {
+fn decoder<'c>(cxl: &'c mut Cxl, name: &str, at: &SourceLine) -> &'c mut Decoder {
     let there = cxl.decoders.iter().position(|said| said.value.name == name);
     let place = there.unwrap_or_else(|| {
-        cxl.decoders.push(Said::new(Decoder::new(name), at.clone()));
+        cxl.decoders.push(Sourced::new(Decoder::new(name), at.clone()));
         cxl.decoders.len() - 1
     });
     &mut cxl.decoders[place].value
@@ -134,10 +136,10 @@ fn attribute(
     cxl: &mut Cxl,
     name: &str,
     port: &str,
-    level: Option<Level>,
+    level: Option<DecoderLevel>,
     file: &str,
     value: &str,
-    at: &Place,
+    at: &SourceLine,
 ) -> bool {
     let found = decoder(cxl, name, at);
     found.port = port.to_owned();
@@ -167,8 +169,8 @@ fn attribute(
             None => return false,
         },
         "devtype" => match value {
-            "cxl_decoder_root" => found.level = Some(Level::Root),
-            "cxl_decoder_endpoint" => found.level = Some(Level::Endpoint),
+            "cxl_decoder_root" => found.level = Some(DecoderLevel::Root),
+            "cxl_decoder_endpoint" => found.level = Some(DecoderLevel::Endpoint),
             _ => return false,
         },
         "state" => found.committed = found.committed.or(Some(value == "enabled" || value == "committed")),
@@ -181,7 +183,7 @@ fn attribute(
 #[derive(Default)]
 pub(super) struct Reader {
     /// What may be JSON, from where on, and how many brackets are open.
-    json: Option<(String, Place, i64)>,
+    json: Option<(String, SourceLine, i64)>,
     /// The root decoder that `cxl list` was asked about.
     asked: Option<String>,
     /// The device of the endpoint that is being read.
@@ -193,7 +195,7 @@ pub(super) struct Reader {
 const LONGEST: usize = 16 << 20;
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         // A line that is none of JSON ends what was taken for it.
         self.json.take_if(|_| !words.is_empty() && !words.starts_with(['"', '{', '}', '[', ']', ',']));
@@ -247,7 +249,13 @@ fn number(words: &str, word: &str) -> Option<u32> {
 }
 
 impl Reader {
-    fn parse(&mut self, text: &str, at: &Place, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn parse(
+        &mut self,
+        text: &str,
+        at: &SourceLine,
+        facts: &mut Facts,
+        heard: &mut SourceSummary,
+    ) -> Verdict {
         let Ok(value) = serde_json::from_str::<Value>(text) else { return Verdict::Pass };
         self.device = None;
         let before = facts.cxl.decoders.len() + facts.cxl.devices.len() + facts.cxl.regions.len();
@@ -258,7 +266,7 @@ impl Reader {
     }
 
     /// Goes through what `cxl list` prints: objects in lists that are named for where they are.
-    fn walk(&mut self, value: &Value, port: &str, depth: u32, at: &Place, cxl: &mut Cxl) {
+    fn walk(&mut self, value: &Value, port: &str, depth: u32, at: &SourceLine, cxl: &mut Cxl) {
         match value {
             Value::Array(all) => all.iter().for_each(|value| self.walk(value, port, depth, at, cxl)),
             Value::Object(object) => {
@@ -286,7 +294,7 @@ impl Reader {
                     found.ways = small("interleave_ways").or(found.ways);
                     found.granularity = small("interleave_granularity").or(found.granularity);
                     found.region = text("region").map(str::to_owned).or(found.region.take());
-                    if found.level == Some(Level::Endpoint) {
+                    if found.level == Some(DecoderLevel::Endpoint) {
                         found.device = found.device.take().or_else(|| self.device.clone());
                     }
                     let own = number("dpa_resource").zip(number("dpa_size"));
@@ -308,14 +316,14 @@ impl Reader {
                             targets.insert(position, end.to_owned());
                             // A list of regions alone names the devices' decoders.
                             let found = decoder(cxl, end, at);
-                            found.level = Some(Level::Endpoint);
+                            found.level = Some(DecoderLevel::Endpoint);
                             found.device = named("memdev").map(str::to_owned).or(found.device.take());
                         }
                     }
                     let (ways, granularity) = (small("interleave_ways"), small("interleave_granularity"));
-                    let region = Region { name: name.to_owned(), range, ways, granularity, targets };
+                    let region = CxlRegionRecord { name: name.to_owned(), range, ways, granularity, targets };
                     cxl.regions.retain(|had| had.value.name != region.name);
-                    cxl.regions.push(Said::new(region, at.clone()));
+                    cxl.regions.push(Sourced::new(region, at.clone()));
                 }
                 if object.contains_key("endpoint") {
                     let of =
@@ -340,7 +348,7 @@ impl Reader {
         }
     }
 
-    fn line(&mut self, words: &str, at: &Place, facts: &mut Facts) -> bool {
+    fn line(&mut self, words: &str, at: &SourceLine, facts: &mut Facts) -> bool {
         self.file(words, at, facts)
             || self.log(words, at, facts)
             || self.plain(words, at, facts)
@@ -348,7 +356,7 @@ impl Reader {
     }
 
     /// `/sys/bus/cxl/devices/root0/decoder0.0/start:0x850000000`, as `grep` prints files.
-    fn file(&self, words: &str, at: &Place, facts: &mut Facts) -> bool {
+    fn file(&self, words: &str, at: &SourceLine, facts: &mut Facts) -> bool {
         let Some((path, value)) =
             words.split_once("/sys/bus/cxl/devices/").and_then(|(_, rest)| rest.split_once(':'))
         else {
@@ -364,7 +372,7 @@ impl Reader {
     }
 
     /// What the kernel's driver says when it finds decoders.
-    fn log(&self, words: &str, at: &Place, facts: &mut Facts) -> bool {
+    fn log(&self, words: &str, at: &SourceLine, facts: &mut Facts) -> bool {
         if let Some((_, rest)) = words.split_once("decode range: node: ")
             && let Some((_, rest)) = rest.split_once("range [")
         {
@@ -374,7 +382,7 @@ impl Reader {
                 return false;
             };
             let window = window(range.start(), range.len(), None);
-            facts.cxl.windows.push(Said::new(window, at.clone()));
+            facts.cxl.windows.push(Sourced::new(window, at.clone()));
             return true;
         }
         if let Some((_, rest)) = words.split_once("cxl_port_setup_targets ") {
@@ -389,7 +397,7 @@ impl Reader {
         let range = Scan(rest.split_once("res: ").map_or("", |(_, rest)| rest)).resource();
         let region = rest.split_whitespace().next().map(str::to_owned);
         let found = decoder(&mut facts.cxl, name, at);
-        found.level = Some(Level::Endpoint);
+        found.level = Some(DecoderLevel::Endpoint);
         found.device = Some(device.to_owned());
         found.range = range.and_then(|found| found.range).map(|range| (range.start(), range.len()));
         found.ways = number(rest, "iw:");
@@ -400,7 +408,7 @@ impl Reader {
     }
 
     /// `mem1:decoder3.0 range 0xa90000000-0xb8fffffff iw: 1 ig: 256`, `decoder0.0: ways 2 granularity 8192`.
-    fn plain(&self, words: &str, at: &Place, facts: &mut Facts) -> bool {
+    fn plain(&self, words: &str, at: &SourceLine, facts: &mut Facts) -> bool {
         let Some(name) = words.split([' ', ':']).find(|word| {
             word.strip_prefix("decoder").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
         }) else {
@@ -421,22 +429,22 @@ impl Reader {
         (found.ways, found.granularity) = (Some(ways), Some(granularity));
         found.range = range.map(|range| (range.start(), range.len())).or(found.range);
         if device.is_some() {
-            found.level = Some(Level::Endpoint);
+            found.level = Some(DecoderLevel::Endpoint);
             found.device = device.map(str::to_owned);
         } else if name.starts_with("decoder0.") {
-            found.level = Some(Level::Root);
+            found.level = Some(DecoderLevel::Root);
         }
         true
     }
 
     /// `endpoint decoder: "interleave_granularity":2048`, `window 0: CFMWS base 0x0 size 0x80000000 (2 GiB) ways 12`.
-    fn short(&mut self, words: &str, at: &Place, facts: &mut Facts) -> bool {
+    fn short(&mut self, words: &str, at: &SourceLine, facts: &mut Facts) -> bool {
         if let Some((what, rest)) = words.split_once(" decoder: \"interleave_granularity\":") {
             let level = match what {
-                "endpoint" => Level::Endpoint,
-                "switch" => Level::Switch,
-                "host bridge" => Level::Bridge,
-                "root" => Level::Root,
+                "endpoint" => DecoderLevel::Endpoint,
+                "switch" => DecoderLevel::Switch,
+                "host bridge" => DecoderLevel::Bridge,
+                "root" => DecoderLevel::Root,
                 _ => return false,
             };
             self.unnamed += 1;
@@ -454,10 +462,10 @@ impl Reader {
         let size = after(rest, " size ");
         if rest.starts_with("CFMWS") {
             let Some(size) = size else { return true };
-            facts.cxl.windows.push(Said::new(window(base, size, u8::try_from(ways).ok()), at.clone()));
+            facts.cxl.windows.push(Sourced::new(window(base, size, u8::try_from(ways).ok()), at.clone()));
         } else if let Some(size) = size {
             let found = decoder(&mut facts.cxl, &format!("decoders of {name}"), at);
-            (found.level, found.range) = (Some(Level::Bridge), Some((base, size)));
+            (found.level, found.range) = (Some(DecoderLevel::Bridge), Some((base, size)));
             found.committed = Some(true);
         }
         true
@@ -483,30 +491,30 @@ fn window(base: u64, size: u64, ways: Option<u8>) -> Cfmws {
     }
 }
 
-fn level(port: &str, depth: u32) -> Option<Level> {
+fn level(port: &str, depth: u32) -> Option<DecoderLevel> {
     if port.starts_with("root") {
-        Some(Level::Root)
+        Some(DecoderLevel::Root)
     } else if port.starts_with("endpoint") {
-        Some(Level::Endpoint)
+        Some(DecoderLevel::Endpoint)
     } else if port.starts_with("port") {
-        Some(if depth > 1 { Level::Switch } else { Level::Bridge })
+        Some(if depth > 1 { DecoderLevel::Switch } else { DecoderLevel::Bridge })
     } else {
         None
     }
 }
 
 /// `cxl region1: pci0000:00:port2 cxl_port_setup_targets got iw: 1 ig: 256 state: disabled 0x6070000000:0xa06fffffff`, and what was expected.
-fn setup(words: &str, rest: &str, at: &Place, facts: &mut Facts) -> bool {
+fn setup(words: &str, rest: &str, at: &SourceLine, facts: &mut Facts) -> bool {
     let port = words.split(' ').find(|word| word.contains(":port")).unwrap_or("").to_owned();
     let Some(pair) = number(rest, "iw:").zip(number(rest, "ig:")) else { return false };
     if rest.starts_with("expected") {
         let range = rest.split_once("[mem").and_then(|_| Scan(&rest[rest.find('[')?..]).resource()?.range);
         let Some(range) = range else { return true };
         let remark = Remark::Setup { port, wanted: pair, found: pair, enabled: true, range };
-        facts.remarks.push(Said::new(remark, at.clone()));
+        facts.remarks.push(Sourced::new(remark, at.clone()));
         return true;
     }
-    if let Some(Said { value: Remark::Setup { port: own, found, enabled, .. }, .. }) =
+    if let Some(Sourced { value: Remark::Setup { port: own, found, enabled, .. }, .. }) =
         facts.remarks.last_mut()
         && *own == port
     {

@@ -1,7 +1,7 @@
 //! E820 maps, as Linux, FreeBSD and Xen log them.
 
 use super::reader::{LineReader, Verdict};
-use crate::facts::{Facts, Finding, Heard, MapEntry, MapKind, MapUpdate, MemoryMap, Said};
+use crate::facts::{Facts, Finding, MapEntry, MapKind, MapUpdate, MemoryMap, SourceSummary, Sourced};
 use crate::number::hex;
 use crate::text::{Line, Scan};
 use pmem_core::{AddrRange, FirmwareMemory};
@@ -26,7 +26,7 @@ pub(super) struct Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         if let Some(rest) = words.strip_prefix("e820: ")
             && let verdict @ (Verdict::Took | Verdict::Odd(..)) = self.update(line, rest, facts)
@@ -63,7 +63,7 @@ impl LineReader for Reader {
         verdict
     }
 
-    fn end(&mut self, facts: &mut Facts, heard: &mut Heard) {
+    fn end(&mut self, facts: &mut Facts, heard: &mut SourceSummary) {
         self.finish(facts, heard);
     }
 }
@@ -113,11 +113,11 @@ impl Reader {
             return Verdict::Odd("e820 update", "no ==> between what it was and what it becomes".to_owned());
         }
         let update = MapUpdate { range, from, to: to.flatten() };
-        facts.firmware.updates.push(Said::new(update, line.place()));
+        facts.firmware.updates.push(Sourced::new(update, line.place()));
         Verdict::Took
     }
 
-    fn finish(&mut self, facts: &mut Facts, heard: &mut Heard) {
+    fn finish(&mut self, facts: &mut Facts, heard: &mut SourceSummary) {
         let ends = std::mem::take(&mut self.raw_ends);
         self.ranges.clear();
         let Some(mut map) = self.map.take() else { return };
@@ -141,7 +141,7 @@ fn note_overlaps(map: &MemoryMap, facts: &mut Facts) {
         let range = entry.range.start()..=entry.range.last();
         let others = seen.overlapping(&range).map(|(_, other)| &map.entries[*other]);
         if let Some(other) = others.filter(|other| other.kind != entry.kind).min_by_key(|other| other.line) {
-            let place = |line| crate::facts::Place::line(&map.at.source, line);
+            let place = |line| crate::facts::SourceLine::line(&map.at.source, line);
             let wins = entry.kind.over(other.kind);
             let text = format!(
                 "{} {} overlaps {} {}: {wins} wins, as in Linux",

@@ -1,7 +1,7 @@
 //! UEFI memory maps, as Linux logs them and as the UEFI shell prints them.
 
 use super::reader::{LineReader, Verdict};
-use crate::facts::{Facts, Heard, MapEntry, MapKind, MemoryMap};
+use crate::facts::{Facts, MapEntry, MapKind, MemoryMap, SourceSummary};
 use crate::text::{Line, Scan};
 use pmem_core::{AddrRange, FirmwareMemory};
 
@@ -14,7 +14,7 @@ pub(super) struct Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         if words.starts_with("Type ") && words.contains("# Pages") {
             facts.firmware.maps.extend(self.map.take());
@@ -52,7 +52,7 @@ impl LineReader for Reader {
         verdict
     }
 
-    fn end(&mut self, facts: &mut Facts, _: &mut Heard) {
+    fn end(&mut self, facts: &mut Facts, _: &mut SourceSummary) {
         facts.firmware.maps.extend(self.map.take());
     }
 }

@@ -1,7 +1,7 @@
 //! QEMU's `info mtree -f`: what each address space sees.
 
 use super::reader::{LineReader, Verdict};
-use crate::facts::{Facts, FlatKind, FlatRange, FlatView, Heard};
+use crate::facts::{Facts, FlatKind, FlatRange, FlatView, SourceSummary};
 use crate::number::hex;
 use crate::text::{Line, Scan};
 use pmem_core::AddrRange;
@@ -22,7 +22,7 @@ pub(super) struct Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, _facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, _facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         if let Some(number) = words.strip_prefix("FlatView #") {
             let Ok(number) = number.trim().parse() else {
@@ -71,7 +71,7 @@ impl LineReader for Reader {
         verdict
     }
 
-    fn end(&mut self, facts: &mut Facts, heard: &mut Heard) {
+    fn end(&mut self, facts: &mut Facts, heard: &mut SourceSummary) {
         self.done.extend(self.now.take());
         if self.outputs > 1 {
             heard.notes.push(format!("{} outputs of info mtree -f: the last one is taken", self.outputs));

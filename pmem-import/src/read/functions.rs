@@ -2,7 +2,8 @@
 
 use crate::capture::Tree;
 use crate::facts::{
-    BusId, Facts, Finding, Findings, Function, Heard, PciResource, PciSource, Place, ResourceKind, Unplaced,
+    BusId, Facts, Finding, Findings, Function, PciResource, PciSource, ResourceKind, SourceLine,
+    SourceSummary, Unplaced,
 };
 use crate::number::{hex, trim};
 use pmem_core::AddrRange;
@@ -45,7 +46,7 @@ pub(crate) struct Found {
     names: Vec<String>,
 }
 
-pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     let (found, roots) = walk(tree, &mut facts.findings);
     for root in roots {
         facts.pci.roots.entry(root).or_default();
@@ -146,7 +147,7 @@ fn read_function(tree: &Tree, found: &Found, facts: &mut Facts) -> Function {
         let text = tree.text(&path, findings)?;
         let number = hex(trim(&text));
         if number.is_none() {
-            let place = Place { source: tree.place(&path).into(), line: 1 };
+            let place = SourceLine { source: tree.place(&path).into(), line: 1 };
             findings.push(Finding::at(&place, "no hexadecimal number"));
         }
         number
@@ -165,7 +166,7 @@ fn read_function(tree: &Tree, found: &Found, facts: &mut Facts) -> Function {
     let is_bridge = header.as_ref().map_or(class.is_some_and(Class::is_bridge), |h| h.bridge().is_some());
     let resource = format!("{path}/resource");
     let text = if has("resource") { tree.text(&resource, findings) } else { None };
-    let place = Place::whole(tree.place(&resource));
+    let place = SourceLine::whole(tree.place(&resource));
     let (resources, unplaced) =
         text.as_ref().map_or_else(Default::default, |text| resources(text, &place, is_bridge, findings));
     // -1 is how the kernel says that it does not know.
@@ -179,7 +180,7 @@ fn read_function(tree: &Tree, found: &Found, facts: &mut Facts) -> Function {
         address: Some(*address),
         parent: *parent,
         root: Some(*root),
-        at: Some(Place::whole(tree.place(path))),
+        at: Some(SourceLine::whole(tree.place(path))),
         source: PciSource::Sysfs,
         class: class.or(header.as_ref().map(|header| header.common.class)),
         id: id.or(header.as_ref().map(|header| (header.common.vendor, header.common.device))),
@@ -274,13 +275,13 @@ const UNSET: u64 = 0x2000_0000;
 /// Reads a `resource` file: what has a place, and what has none; empty and disabled entries are left out, broken lines named.
 fn resources(
     text: &str,
-    file: &Place,
+    file: &SourceLine,
     is_bridge: bool,
     findings: &mut Findings,
 ) -> (Vec<PciResource>, Vec<Unplaced>) {
     let (mut out, mut unplaced) = (Vec::new(), Vec::new());
     for (line, raw) in (1u32..).zip(text.lines()).filter(|(_, raw)| !raw.trim().is_empty()) {
-        let at = Place::line(&file.source, line);
+        let at = SourceLine::line(&file.source, line);
         let numbers: Option<Vec<u64>> = raw.split_whitespace().map(hex).collect();
         let Some([start, last, flags]) = numbers.as_deref() else {
             findings.push(Finding::at(&at, "not three hexadecimal numbers"));
@@ -332,7 +333,7 @@ mod tests {
 
     fn parse(text: &str, is_bridge: bool) -> (Vec<PciResource>, Vec<String>) {
         let mut findings = Findings::default();
-        let all = resources(text, &Place::whole("resource"), is_bridge, &mut findings);
+        let all = resources(text, &SourceLine::whole("resource"), is_bridge, &mut findings);
         (all.0, findings.finish().iter().map(Finding::to_string).collect())
     }
 

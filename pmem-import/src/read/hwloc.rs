@@ -1,14 +1,14 @@
 //! hwloc's XML (`lstopo x.xml`, versions 1 and 2): nodes, CPUs, distances, the PCI hierarchy. It knows no addresses.
 
 use super::node_log::node;
-use crate::facts::{Facts, Finding, Heard, PciSource, Place};
+use crate::facts::{Facts, Finding, PciSource, SourceLine, SourceSummary};
 use pmem_pci::{Address, Class};
 use roxmltree::{Document, Node, ParsingOptions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Reads a document of hwloc's; whether it is one.
-pub(super) fn read(name: &Arc<str>, text: &str, facts: &mut Facts, heard: &mut Heard) -> bool {
+pub(super) fn read(name: &Arc<str>, text: &str, facts: &mut Facts, heard: &mut SourceSummary) -> bool {
     let begin = text.trim_start_matches('\u{feff}').trim_start();
     if !begin.starts_with('<') || !text.contains("<topology") {
         return false;
@@ -18,7 +18,7 @@ pub(super) fn read(name: &Arc<str>, text: &str, facts: &mut Facts, heard: &mut H
         Ok(document) => document,
         Err(error) => {
             // Nothing can be read of what is no XML to its end.
-            let at = Place::line(name, error.pos().row);
+            let at = SourceLine::line(name, error.pos().row);
             facts.find(Finding::at(&at, format!("hwloc's XML is broken: {error}")));
             return true;
         }
@@ -67,7 +67,7 @@ struct Reader<'r> {
     /// Where lines end.
     ends: Vec<usize>,
     facts: &'r mut Facts,
-    heard: &'r mut Heard,
+    heard: &'r mut SourceSummary,
 }
 
 impl Reader<'_> {
@@ -79,7 +79,7 @@ impl Reader<'_> {
     /// A number of a node or a CPU, if a machine can have it.
     fn numbered(&mut self, number: Option<u32>, at: usize) -> Option<u32> {
         if let Some(number) = number.filter(|number| *number >= MOST) {
-            let at = Place::line(self.name, self.line(at));
+            let at = SourceLine::line(self.name, self.line(at));
             self.facts
                 .find(Finding::at(&at, format!("number {number} is beyond what machines have: left out")));
         }
@@ -118,7 +118,7 @@ impl Reader<'_> {
             }
             Some("OSDev") => {
                 if let (Some(address), Some(name)) = (parent, says("name")) {
-                    let at = Place::line(self.name, self.line(at));
+                    let at = SourceLine::line(self.name, self.line(at));
                     let names = &mut self.facts.pci.function(PciSource::Listing, address, &at).names;
                     if !names.iter().any(|had| had == name) {
                         names.push(name.to_owned());
@@ -134,7 +134,7 @@ impl Reader<'_> {
         }
         for child in object.children().filter(|child| child.has_tag_name("object")) {
             if depth == DEEPEST {
-                let at = Place::line(self.name, self.line(at));
+                let at = SourceLine::line(self.name, self.line(at));
                 self.facts
                     .find(Finding::at(&at, format!("objects {DEEPEST} deep: what is in them is left out")));
                 break;
@@ -150,7 +150,7 @@ impl Reader<'_> {
         parent: Option<Address>,
         near: Option<u32>,
     ) {
-        let at = Place::line(self.name, self.line(object.range().start));
+        let at = SourceLine::line(self.name, self.line(object.range().start));
         let function = self.facts.pci.function(PciSource::Listing, address, &at);
         function.parent = parent;
         function.numa = function.numa.or(near);
@@ -200,7 +200,7 @@ impl Reader<'_> {
             let cpus = own.remove(&found.id);
             let is_known = !unsure.contains(&found.id);
             let node = node(self.facts, found.id);
-            node.at = Some(Place::line(self.name, found.line));
+            node.at = Some(SourceLine::line(self.name, found.line));
             node.bytes = found.bytes.or(node.bytes);
             if is_known {
                 node.cpus = Some(cpus.unwrap_or_default());
@@ -258,7 +258,7 @@ impl Reader<'_> {
     }
 
     fn matrix(&mut self, ids: &[u32], values: &[u32], table: Node<'_, '_>) {
-        let at = Place::line(self.name, self.line(table.range().start));
+        let at = SourceLine::line(self.name, self.line(table.range().start));
         if ids.is_empty() || ids.len().checked_mul(ids.len()) != Some(values.len()) {
             let text = format!("{} distances of {} nodes: left out", values.len(), ids.len());
             self.facts.find(Finding::at(&at, text));

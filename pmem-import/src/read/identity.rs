@@ -2,7 +2,7 @@
 
 use super::reader::{LineReader, Verdict};
 use crate::capture::{Sources, Text, Tree};
-use crate::facts::{Facts, Finding, Heard, Place, Said};
+use crate::facts::{Facts, Finding, SourceLine, SourceSummary, Sourced};
 use crate::text::{Line, lines};
 
 /// The files. Serial numbers are in others.
@@ -13,7 +13,7 @@ pub(super) const FILES: &[&str] = &[
     "sys/kernel/security/lockdown",
 ];
 
-pub(super) fn read(tree: &Tree, facts: &mut Facts, _: &mut Heard) {
+pub(super) fn read(tree: &Tree, facts: &mut Facts, _: &mut SourceSummary) {
     let mut text = |path: &str| {
         let text = tree.text(path, &mut facts.findings)?;
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
@@ -22,10 +22,10 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, _: &mut Heard) {
     // The level that holds is in brackets: `none [integrity] confidentiality`.
     let level = text(FILES[3]).filter(|text| !text.contains("[none]"));
     facts.identity.locked_down |= level.is_some();
-    let place = |path: &str| Place::whole(tree.place(path));
-    facts.identity.kernel = kernel.map(|kernel| Said::new(kernel, place(FILES[0])));
+    let place = |path: &str| SourceLine::whole(tree.place(path));
+    facts.identity.kernel = kernel.map(|kernel| Sourced::new(kernel, place(FILES[0])));
     facts.identity.hardware = product.map(|product| {
-        Said::new(format!("{} {product}", vendor.unwrap_or_default()).trim().to_owned(), place(FILES[2]))
+        Sourced::new(format!("{} {product}", vendor.unwrap_or_default()).trim().to_owned(), place(FILES[2]))
     });
 }
 
@@ -109,10 +109,10 @@ fn model(hardware: &str) -> &str {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, _: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, _: &mut SourceSummary) -> Verdict {
         let words = line.words();
         if words.starts_with("Linux version ") {
-            facts.identity.kernel = Some(Said::new(words.to_owned(), line.place()));
+            facts.identity.kernel = Some(Sourced::new(words.to_owned(), line.place()));
             return Verdict::Took;
         }
         if words.starts_with("Kernel is locked down from ") {
@@ -133,13 +133,13 @@ impl LineReader for Reader {
                 let finding = Finding::between(&line.place(), &other.at, text);
                 facts.find(finding);
             }
-            facts.identity.hardware = Some(Said::new(hardware.to_owned(), line.place()));
+            facts.identity.hardware = Some(Sourced::new(hardware.to_owned(), line.place()));
             return Verdict::Took;
         }
         Verdict::Pass
     }
 
-    fn end(&mut self, _: &mut Facts, heard: &mut Heard) {
+    fn end(&mut self, _: &mut Facts, heard: &mut SourceSummary) {
         if self.models.len() > 1 {
             let all: Vec<String> =
                 self.models.iter().take(4).map(|(name, line)| format!("{name}, line {line}")).collect();

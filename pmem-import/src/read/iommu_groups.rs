@@ -1,7 +1,7 @@
 //! IOMMU groups: who is in one, and which device addresses are reserved for it (`Documentation/ABI/testing/sysfs-kernel-iommu_groups`).
 
 use crate::capture::Tree;
-use crate::facts::{Facts, Finding, Heard, Place, ReservedKind, ReservedRange, Said};
+use crate::facts::{Facts, Finding, ReservedKind, ReservedRange, SourceLine, SourceSummary, Sourced};
 use crate::number::hex;
 use pmem_core::AddrRange;
 use pmem_pci::Address;
@@ -15,7 +15,7 @@ pub(super) const FILES: &[&str] = &[
     "sys/kernel/iommu_groups/*/type",
 ];
 
-pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     for name in tree.names(GROUPS) {
         let Ok(group) = name.parse::<u32>() else { continue };
         for device in tree.names(&format!("{GROUPS}/{name}/devices")) {
@@ -29,7 +29,7 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
         if tree.has(&kind)
             && tree.text(&kind, &mut facts.findings).is_some_and(|kind| kind.trim() == "identity")
         {
-            facts.iommu.passing.insert(group, Place::whole(tree.place(&kind)));
+            facts.iommu.passing.insert(group, SourceLine::whole(tree.place(&kind)));
         }
         let path = format!("{GROUPS}/{name}/reserved_regions");
         if !tree.has(&path) {
@@ -38,14 +38,14 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
         let Some(text) = tree.text(&path, &mut facts.findings) else { continue };
         let source = tree.place(&path).into();
         for (line, words) in (1..).zip(text.lines()).filter(|(_, words)| !words.trim().is_empty()) {
-            let at = Place::line(&source, line);
+            let at = SourceLine::line(&source, line);
             let Some((range, kind)) = reserved(words) else {
                 facts.find(Finding::at(&at, format!("{words:?} is no reserved range")));
                 continue;
             };
             let found =
                 ReservedRange { range, kind, scopes: Vec::new(), functions: Vec::new(), groups: vec![group] };
-            facts.iommu.reserve(Said::new(found, at));
+            facts.iommu.reserve(Sourced::new(found, at));
             heard.count("reserved device range");
         }
     }

@@ -3,7 +3,8 @@
 use super::iommu_groups::{member, of_group, reserved};
 use super::reader::{LineReader, Verdict};
 use crate::facts::{
-    Facts, Heard, IommuUnit, RequesterAlias, ReservedKind, ReservedRange, Said, SpecialDevice, StreamMap,
+    Facts, IommuUnit, RequesterAlias, ReservedKind, ReservedRange, SourceSummary, Sourced, SpecialDevice,
+    StreamMap,
 };
 use crate::number::hex;
 use crate::text::Line;
@@ -43,7 +44,7 @@ impl Reader {
         group: Option<u32>,
         line: &Line<'_>,
         facts: &mut Facts,
-        heard: &mut Heard,
+        heard: &mut SourceSummary,
     ) -> Verdict {
         let Some(range) = range else {
             return Verdict::Odd("reserved device range", "no first and last address".to_owned());
@@ -51,18 +52,24 @@ impl Reader {
         let functions = std::mem::take(&mut self.endpoints);
         let groups = group.into_iter().collect();
         let found = ReservedRange { range, kind, scopes: Vec::new(), functions, groups };
-        facts.iommu.reserve(Said::new(found, line.place()));
+        facts.iommu.reserve(Sourced::new(found, line.place()));
         heard.count("reserved device range");
         Verdict::Took
     }
 
     /// `AMD-Vi:   DEV_ALIAS_RANGE  devid: 08:00.0 flags: 00 devid_to: 00:14.4`, `AMD-Vi:   DEV_SPECIAL(IOAPIC[33])  devid: 00:14.0`.
-    fn of_amd(&mut self, words: &str, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn of_amd(
+        &mut self,
+        words: &str,
+        line: &Line<'_>,
+        facts: &mut Facts,
+        heard: &mut SourceSummary,
+    ) -> Verdict {
         if let Some((first, source)) = self.alias.take()
             && words.contains("DEV_RANGE_END")
             && let Some(last) = requester(words, "devid:")
         {
-            facts.iommu.aliases.push(Said::new(RequesterAlias { first, last, source }, line.place()));
+            facts.iommu.aliases.push(Sourced::new(RequesterAlias { first, last, source }, line.place()));
             heard.count("IOMMU requester");
             return Verdict::Took;
         }
@@ -79,14 +86,14 @@ impl Reader {
             return Verdict::Odd("special device", "no handle and requester".to_owned());
         };
         let found = SpecialDevice { is_io_apic: kind == "IOAPIC", handle, source };
-        facts.iommu.special.push(Said::new(found, line.place()));
+        facts.iommu.special.push(Sourced::new(found, line.place()));
         heard.count("IOMMU requester");
         Verdict::Took
     }
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         if words.starts_with("DMAR: RMRR base:") {
             let ends = after(words, "base:").zip(after(words, "end:"));
@@ -112,7 +119,7 @@ impl LineReader for Reader {
         if let Some(width) =
             words.strip_prefix("DMAR: Host address width ").and_then(|rest| rest.trim().parse().ok())
         {
-            facts.iommu.width = Some(Said::new(width, line.place()));
+            facts.iommu.width = Some(Sourced::new(width, line.place()));
             return Verdict::Took;
         }
         if words.starts_with("DMAR: DRHD base:") {
@@ -126,7 +133,7 @@ impl LineReader for Reader {
                 scopes: Vec::new(),
                 requesters: Vec::new(),
             };
-            facts.iommu.units.push(Said::new(unit, line.place()));
+            facts.iommu.units.push(Sourced::new(unit, line.place()));
             heard.count("IOMMU unit");
             return Verdict::Took;
         }
@@ -153,7 +160,7 @@ impl LineReader for Reader {
                 return Verdict::Odd("stream map", "no mask, bases and length".to_owned());
             };
             heard.count("stream map");
-            facts.iommu.streams.push(Said::new(StreamMap { mask, first, count, stream }, line.place()));
+            facts.iommu.streams.push(Sourced::new(StreamMap { mask, first, count, stream }, line.place()));
             return Verdict::Took;
         }
         if (words.starts_with("AMD-Vi:") && words.contains("DEV_")) || words.starts_with("DEV_") {

@@ -3,7 +3,7 @@
 
 use super::reader::{LineReader, Verdict, read_file};
 use crate::capture::Tree;
-use crate::facts::{Facts, Heard, Translation};
+use crate::facts::{Facts, SourceSummary, Translation};
 use crate::number::hex;
 use crate::text::Line;
 use pmem_core::AddrRange;
@@ -15,7 +15,7 @@ pub(super) const FILES: &[&str] = &["sys/kernel/debug/iommu/intel/domain_transla
 /// Bits of an entry that are an address.
 const FRAME: u64 = 0xf_ffff_ffff_f000;
 
-pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     for file in FILES.iter().filter(|file| tree.has(file)) {
         read_file(tree, file, &mut Reader::default(), facts, heard);
     }
@@ -29,7 +29,7 @@ pub(super) struct Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         // `Device 0000:00:14.0 @0x1017f8000`, in newer kernels `Device 0000:00:14.0 with pasid 0 @0x…`.
         if let Some(rest) = words.strip_prefix("Device ")

@@ -2,7 +2,7 @@
 
 use super::mtrr_proc::block;
 use super::reader::{LineReader, Verdict};
-use crate::facts::{Facts, Heard, MapEntry, MapKind, MemoryMap, RegisterTable, Said, TableKind};
+use crate::facts::{Facts, MapEntry, MapKind, MemoryMap, RegisterTable, SourceSummary, Sourced, TableKind};
 use crate::number::hex;
 use crate::text::Line;
 use pmem_core::{AddrRange, FirmwareMemory};
@@ -17,7 +17,7 @@ pub(super) struct Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         if line.logged {
             return Verdict::Pass;
         }
@@ -41,7 +41,7 @@ impl LineReader for Reader {
         verdict
     }
 
-    fn end(&mut self, facts: &mut Facts, _: &mut Heard) {
+    fn end(&mut self, facts: &mut Facts, _: &mut SourceSummary) {
         facts.mtrr.tables.extend(self.table.take());
         facts.firmware.maps.extend(self.map.take());
     }
@@ -70,7 +70,7 @@ impl Reader {
                 let width = bits.ok_or_else(|| {
                     format!("{} is no width of physical addresses: 32 to 52 bits", words[0])
                 })?;
-                facts.mtrr.width = Some(Said::new(width, line.place()));
+                facts.mtrr.width = Some(Sourced::new(width, line.place()));
             }
             "vcnt" => {
                 let count = word(0)?.parse().ok().filter(|count| usize::from(*count) <= MAX_VARIABLE);
@@ -81,7 +81,7 @@ impl Reader {
             }
             "def" => self.table(line).default = Some(kind(0)?),
             "top" => facts.mtrr.top = Some(number(0)?),
-            "tom2" => facts.mtrr.tom2 = Some(Said::new(number(0)?, line.place())),
+            "tom2" => facts.mtrr.tom2 = Some(Sourced::new(number(0)?, line.place())),
             "mtrr" => {
                 let entry = block(number(0)?, number(1)?, kind(2)?)?;
                 let table = self.table(line);
@@ -108,7 +108,7 @@ impl Reader {
                 if span.is_empty() {
                     return Err(format!("{span} is empty"));
                 }
-                facts.mtrr.wanted.push(Said::new((span, MemType::Wc), line.place()));
+                facts.mtrr.wanted.push(Sourced::new((span, MemType::Wc), line.place()));
             }
         }
         Ok(())

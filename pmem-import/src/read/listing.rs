@@ -1,7 +1,7 @@
 //! Lines of `/proc/iomem` and `/proc/ioports`: nested, named ranges.
 
 use super::reader::{LineReader, Verdict};
-use crate::facts::{Facts, Finding, Heard, Listed, Listing, Place};
+use crate::facts::{Facts, Finding, Listed, Listing, SourceLine, SourceSummary};
 use crate::number::hex;
 use crate::text::Line;
 use pmem_core::AddrRange;
@@ -44,7 +44,7 @@ impl Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let Some(parts) = split(&line.text) else { return self.other(line) };
         let space = self.known.or(self.announced).unwrap_or(if parts.digits < 8 {
             Space::Ports
@@ -64,16 +64,16 @@ impl LineReader for Reader {
                 heard.count(record);
                 Verdict::Took
             }
-            Err(Odd::Zeros) => {
+            Err(UnreadLine::Zeros) => {
                 builder.zeros += 1;
                 builder.listing.source = line.source.clone();
                 Verdict::Took
             }
-            Err(Odd::Wrong(why)) => Verdict::Odd(record, why),
+            Err(UnreadLine::Wrong(why)) => Verdict::Odd(record, why),
         }
     }
 
-    fn end(&mut self, facts: &mut Facts, heard: &mut Heard) {
+    fn end(&mut self, facts: &mut Facts, heard: &mut SourceSummary) {
         self.memory.finish(Space::Memory, facts, heard);
         self.ports.finish(Space::Ports, facts, heard);
         let lists = self.memory.lists;
@@ -142,22 +142,22 @@ fn split(text: &str) -> Option<Parts<'_>> {
     Some(Parts { indent, start, last, name: name.map(str::trim), digits: first.min(second) })
 }
 
-enum Odd {
+enum UnreadLine {
     Zeros,
     Wrong(String),
 }
 
-fn parse<'t>(parts: &Parts<'t>) -> Result<(AddrRange, &'t str), Odd> {
+fn parse<'t>(parts: &Parts<'t>) -> Result<(AddrRange, &'t str), UnreadLine> {
     let number = |text: &str, which: &str| {
-        hex(text).ok_or_else(|| Odd::Wrong(format!("the {which} is no hexadecimal number of 64 bits")))
+        hex(text).ok_or_else(|| UnreadLine::Wrong(format!("the {which} is no hexadecimal number of 64 bits")))
     };
     let name = parts.name.filter(|name| !name.is_empty());
-    let name = name.ok_or_else(|| Odd::Wrong("no name behind the range".to_owned()))?;
+    let name = name.ok_or_else(|| UnreadLine::Wrong("no name behind the range".to_owned()))?;
     let (start, last) = (number(parts.start, "start")?, number(parts.last, "end")?);
     if (start, last) == (0, 0) && parts.digits >= 8 {
-        return Err(Odd::Zeros);
+        return Err(UnreadLine::Zeros);
     }
-    let range = AddrRange::inclusive(start, last).map_err(|error| Odd::Wrong(error.to_string()))?;
+    let range = AddrRange::inclusive(start, last).map_err(|error| UnreadLine::Wrong(error.to_string()))?;
     Ok((range, name))
 }
 
@@ -179,7 +179,7 @@ impl Builder {
         let parent = self.open.last().map(|(_, index)| *index);
         if let Some(outer) = parent.map(|p| &lines[p]).filter(|outer| !outer.range.covers(range)) {
             let text = format!("{range} {name:?} is not inside {} {:?}", outer.range, outer.name);
-            facts.find(Finding::between(&line.place(), &Place::line(&line.source, outer.line), text));
+            facts.find(Finding::between(&line.place(), &SourceLine::line(&line.source, outer.line), text));
         }
         self.open.push((indent, lines.len()));
         let depth = self.open.len() - 1;
@@ -190,7 +190,7 @@ impl Builder {
         self.listing.source = line.source.clone();
     }
 
-    fn finish(&mut self, space: Space, facts: &mut Facts, heard: &mut Heard) {
+    fn finish(&mut self, space: Space, facts: &mut Facts, heard: &mut SourceSummary) {
         let zeros = std::mem::take(&mut self.zeros);
         self.open.clear();
         self.top = None;

@@ -2,7 +2,7 @@
 
 use super::node_log::node;
 use super::reader::{LineReader, Verdict};
-use crate::facts::{Facts, Heard, join};
+use crate::facts::{Facts, SourceSummary, join};
 use crate::number::parse_size;
 use crate::text::Line;
 use pmem_core::AddrRange;
@@ -17,7 +17,7 @@ pub(super) struct Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         if words.starts_with("RANGE ") && words.contains("STATE") {
             self.columns = placed(words).map(|(at, name)| (name.to_owned(), at)).collect();

@@ -1,7 +1,9 @@
 //! What `lspci` prints, from `-v` to `-vvv`, with `-n`, `-nn`, `-k`, `-x` to `-xxxx`.
 
 use super::reader::{LineReader, Verdict};
-use crate::facts::{Facts, Function, Heard, PciResource, PciSource, Place, ResourceKind, Unplaced};
+use crate::facts::{
+    Facts, Function, PciResource, PciSource, ResourceKind, SourceLine, SourceSummary, Unplaced,
+};
 use crate::number::hex;
 use crate::text::{Line, Scan};
 use pmem_core::AddrRange;
@@ -20,7 +22,7 @@ pub(super) struct Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         if line.logged {
             return Verdict::Pass;
         }
@@ -50,7 +52,7 @@ impl LineReader for Reader {
         self.detail(line, words)
     }
 
-    fn end(&mut self, facts: &mut Facts, _: &mut Heard) {
+    fn end(&mut self, facts: &mut Facts, _: &mut SourceSummary) {
         self.finish(facts);
     }
 }
@@ -354,7 +356,7 @@ fn size_of(text: &str) -> Option<u64> {
 }
 
 /// `Memory at 81000000 (64-bit, non-prefetchable) [size=16M]`.
-fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &Place) -> Verdict {
+fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &SourceLine) -> Verdict {
     let body = text.trim().strip_prefix("[virtual] ").unwrap_or(text.trim());
     let io = body.starts_with("I/O ports at ");
     let Some(rest) = body.strip_prefix("Memory at ").or_else(|| body.strip_prefix("I/O ports at ")) else {
@@ -404,7 +406,7 @@ fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &Place) -
 }
 
 /// `fe400000-fe9fffff [size=6M] [32-bit]`, `00001000-00004fff [size=16K]`, `None`, `[disabled]`.
-fn window(function: &mut Function, key: &str, value: &str, at: &Place) -> Verdict {
+fn window(function: &mut Function, key: &str, value: &str, at: &SourceLine) -> Verdict {
     let text = value.trim();
     let closed = ["None", "[disabled]", "<"].iter().any(|word| text.starts_with(word));
     if closed || text.contains("[disabled]") {

@@ -1,7 +1,7 @@
 //! What `lspci -t` draws: which function is on which bus, and which bridge leads where.
 
 use super::reader::{LineReader, Verdict};
-use crate::facts::{BusId, Facts, Heard, PciSource};
+use crate::facts::{BusId, Facts, PciSource, SourceSummary};
 use crate::number::hex;
 use crate::text::Line;
 use pmem_pci::Address;
@@ -20,7 +20,7 @@ struct Branch {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let text = line.text.trim_end();
         let begin = text.trim_start_matches([' ', '|', '\t']);
         let is_root = begin.starts_with("-[") || begin.starts_with("+-[") || begin.starts_with("\\-[");

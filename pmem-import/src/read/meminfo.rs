@@ -3,13 +3,13 @@
 use super::node_log::node;
 use super::reader::{LineReader, Verdict, read_file};
 use crate::capture::Tree;
-use crate::facts::{Facts, Heard, Said};
+use crate::facts::{Facts, SourceSummary, Sourced};
 use crate::text::{Line, Scan};
 
 /// The files.
 pub(super) const FILES: &[&str] = &["proc/meminfo"];
 
-pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     read_file(tree, FILES[0], &mut Reader, facts, heard);
 }
 
@@ -18,7 +18,7 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
 pub(super) struct Reader;
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let mut scan = Scan::new(line.words());
         let id = scan.lit("Node ").and_then(|()| scan.decimal()).and_then(|id| u32::try_from(id).ok());
         if scan.lit("MemTotal:").is_none() {
@@ -30,7 +30,7 @@ impl LineReader for Reader {
         let Some(bytes) = bytes else { return verdict };
         match id {
             Some(id) => node(facts, id).bytes = Some(bytes),
-            None => facts.numa.total = Some(Said::new(bytes, line.place())),
+            None => facts.numa.total = Some(Sourced::new(bytes, line.place())),
         }
         heard.count("memory size");
         verdict

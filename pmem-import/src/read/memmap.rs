@@ -2,7 +2,7 @@
 
 use super::e820::kind_of;
 use crate::capture::Tree;
-use crate::facts::{Facts, Finding, Heard, MapEntry, MapKind, MemoryMap, Place};
+use crate::facts::{Facts, Finding, MapEntry, MapKind, MemoryMap, SourceLine, SourceSummary};
 use crate::number::{hex, trim};
 use pmem_core::AddrRange;
 
@@ -12,7 +12,7 @@ const DIR: &str = "sys/firmware/memmap";
 pub(super) const FILES: &[&str] =
     &["sys/firmware/memmap/*/start", "sys/firmware/memmap/*/end", "sys/firmware/memmap/*/type"];
 
-pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     let mut entries = Vec::new();
     for name in tree.names(DIR) {
         let mut text = |file: &str| {
@@ -39,7 +39,7 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
         entries.sort_by_key(|entry| entry.range.start());
         facts.firmware.maps.push(MemoryMap {
             kind: MapKind::Kept,
-            at: Place::whole(tree.place(DIR)),
+            at: SourceLine::whole(tree.place(DIR)),
             entries,
         });
     }

@@ -47,7 +47,7 @@ pub(crate) use iommu_groups::member;
 pub use pci_ids::PciIds;
 
 use crate::capture::{Sources, Text, Tree};
-use crate::facts::{Facts, Findings, Heard, Odd, Place};
+use crate::facts::{Facts, Findings, SourceLine, SourceSummary, UnreadLine};
 use crate::text::{Line, decode, kind, lines};
 use reader::{FileReader, LineReader, Verdict};
 
@@ -109,7 +109,7 @@ fn line_readers() -> Vec<Box<dyn LineReader>> {
 pub(crate) fn read(sources: &mut Sources) -> Facts {
     let mut facts = Facts { findings: std::mem::take(&mut sources.findings), ..Facts::default() };
     for tree in &sources.trees {
-        let mut heard = Heard::new(tree.name().into());
+        let mut heard = SourceSummary::new(tree.name().into());
         for reader in FILE_READERS {
             (reader.read)(tree, &mut facts, &mut heard);
         }
@@ -128,18 +128,18 @@ const WRAPPED: usize = 3;
 struct Held {
     line: Line<'static>,
     reader: usize,
-    odd: Odd,
+    odd: UnreadLine,
     lines: usize,
 }
 
 /// Offers every line of a text to every reader.
 pub(crate) fn read_text(text: &Text, facts: &mut Facts) {
-    let mut heard = Heard::new(text.name.clone());
-    if acpi_table::binary(&text.bytes, &Place::whole(text.name.clone()), facts, &mut heard) {
+    let mut heard = SourceSummary::new(text.name.clone());
+    if acpi_table::binary(&text.bytes, &SourceLine::whole(text.name.clone()), facts, &mut heard) {
         facts.heard.push(heard);
         return;
     }
-    if device_tree::blob(&text.bytes, &Place::whole(text.name.clone()), facts, &mut heard) {
+    if device_tree::blob(&text.bytes, &SourceLine::whole(text.name.clone()), facts, &mut heard) {
         facts.heard.push(heard);
         return;
     }
@@ -167,7 +167,7 @@ pub(crate) fn read_text(text: &Text, facts: &mut Facts) {
                 Verdict::Pass => continue,
                 Verdict::Took => {}
                 Verdict::Odd(record, why) => {
-                    let odd = Odd { line: line.number, record, why };
+                    let odd = UnreadLine { line: line.number, record, why };
                     held = Some(Held { line: owned(&line), reader: n, odd, lines: 1 });
                 }
             }

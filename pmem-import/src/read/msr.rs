@@ -1,13 +1,13 @@
 //! The registers themselves, where the `msr` module shows them to this user: only of the machine that this runs on.
 
 use crate::capture::Tree;
-use crate::facts::{Facts, Heard};
+use crate::facts::{Facts, SourceSummary};
 use pmem_drivers::mtrr::DevMsr;
 
 /// No file of a capture holds them.
 pub(super) const FILES: &[&str] = &[];
 
-pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     let (Some(dir), Some(width)) = (tree.dir(), &facts.mtrr.width) else { return };
     if !tree.is_live() || !tree.has("dev/cpu") {
         return;

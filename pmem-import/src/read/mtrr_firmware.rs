@@ -2,7 +2,7 @@
 
 use super::mtrr_log::set_fixed;
 use super::reader::{LineReader, Verdict};
-use crate::facts::{Entry, Facts, Heard, RegisterTable, Said, TableKind};
+use crate::facts::{Entry, Facts, RegisterTable, SourceSummary, Sourced, TableKind};
 use crate::number::hex;
 use crate::text::{Line, Scan};
 use pmem_mtrr::regs::{FIXED, MAX_VARIABLE};
@@ -19,7 +19,7 @@ pub(super) struct Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         if let Some(at) = words.find("CPU physical address size: ") {
             let mut scan = Scan(&words[at + 27..]);
@@ -29,7 +29,8 @@ impl LineReader for Reader {
                 .and_then(|bits| Width::new(u8::try_from(bits).ok()?));
             let (verdict, width) =
                 Verdict::of("address width", width.ok_or_else(|| "no width of 32 to 52 bits".to_owned()));
-            facts.mtrr.width = width.map(|width| Said::new(width, line.place())).or(facts.mtrr.width.take());
+            facts.mtrr.width =
+                width.map(|width| Sourced::new(width, line.place())).or(facts.mtrr.width.take());
             return verdict;
         }
         if let Some(at) = words.find("MTRR: ") {
@@ -59,7 +60,7 @@ impl LineReader for Reader {
         if self.effective && is_range { Verdict::Took } else { Verdict::Pass }
     }
 
-    fn end(&mut self, facts: &mut Facts, _: &mut Heard) {
+    fn end(&mut self, facts: &mut Facts, _: &mut SourceSummary) {
         facts.mtrr.tables.extend(self.table.take());
     }
 }
@@ -74,7 +75,7 @@ impl Reader {
         self.table.get_or_insert_with(|| RegisterTable::new(TableKind::Firmware, line.place()))
     }
 
-    fn add(&mut self, line: &Line<'_>, n: usize, raw: Variable, heard: &mut Heard) {
+    fn add(&mut self, line: &Line<'_>, n: usize, raw: Variable, heard: &mut SourceSummary) {
         let table = self.table(line);
         table.entries.retain(|(had, ..)| *had != n);
         if raw.valid() {
@@ -87,7 +88,13 @@ impl Reader {
     }
 
     /// Behind `MTRR: `.
-    fn coreboot(&mut self, line: &Line<'_>, rest: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn coreboot(
+        &mut self,
+        line: &Line<'_>,
+        rest: &str,
+        facts: &mut Facts,
+        heard: &mut SourceSummary,
+    ) -> Verdict {
         if rest.starts_with("Physical address space") {
             self.begin(line, TableKind::Firmware, facts);
             return Verdict::Took;
@@ -139,7 +146,7 @@ impl Reader {
     }
 
     /// `0x0000000000000000 - 0x00000000000a0000 size 0x000a0000 type 6`: the end exclusive, or inclusive in newer versions.
-    fn wanted(&mut self, words: &str, heard: &mut Heard) -> Verdict {
+    fn wanted(&mut self, words: &str, heard: &mut SourceSummary) -> Verdict {
         let mut scan = Scan(words);
         let read = (|| {
             let start = scan.hex()?;
@@ -172,7 +179,13 @@ impl Reader {
     }
 
     /// `MTRR Default Type: 0000000000000C06`, `Fixed MTRR[00]   : 0606060606060606`, `Variable MTRR[00]: Base=… Mask=…`.
-    fn edk2(&mut self, line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn edk2(
+        &mut self,
+        line: &Line<'_>,
+        words: &str,
+        facts: &mut Facts,
+        heard: &mut SourceSummary,
+    ) -> Verdict {
         if let Some(rest) = words.strip_prefix("MTRR Default Type: ") {
             let value = hex(rest.trim()).filter(|_| rest.trim().len() >= 14);
             let Some(value) = value else {

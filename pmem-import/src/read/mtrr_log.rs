@@ -1,7 +1,7 @@
 //! MTRRs in Linux's log: what it found, what its clean-up made of it, what it complains of, and the page attribute table.
 
 use super::reader::{LineReader, Verdict};
-use crate::facts::{Complaint, Entry, Facts, Heard, RegisterTable, Said, TableKind};
+use crate::facts::{Complaint, Entry, Facts, RegisterTable, SourceSummary, Sourced, TableKind};
 use crate::number::hex;
 use crate::text::{Line, Scan};
 use pmem_mtrr::regs::MAX_VARIABLE;
@@ -20,7 +20,7 @@ pub(super) struct Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         match words.as_bytes().first() {
             Some(b'M') if words.starts_with("MTRR") => self.heading(line, words, facts),
@@ -49,7 +49,7 @@ impl LineReader for Reader {
         }
     }
 
-    fn end(&mut self, facts: &mut Facts, _: &mut Heard) {
+    fn end(&mut self, facts: &mut Facts, _: &mut SourceSummary) {
         facts.mtrr.tables.extend(self.table.take());
         facts.mtrr.tables.extend(self.cleanup.take());
     }
@@ -120,7 +120,13 @@ impl Reader {
     }
 
     /// `00000-9FFFF write-back`, `0 base 0000000000 mask 7F80000000 write-back`, `7 disabled`.
-    fn numbers(&mut self, line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn numbers(
+        &mut self,
+        line: &Line<'_>,
+        words: &str,
+        facts: &mut Facts,
+        heard: &mut SourceSummary,
+    ) -> Verdict {
         if words.get(5..6) == Some("-") && words.get(11..12) == Some(" ") {
             return self.fixed(line, words, heard);
         }
@@ -161,7 +167,7 @@ impl Reader {
         Verdict::Pass
     }
 
-    fn fixed(&mut self, line: &Line<'_>, words: &str, heard: &mut Heard) -> Verdict {
+    fn fixed(&mut self, line: &Line<'_>, words: &str, heard: &mut SourceSummary) -> Verdict {
         let word = words[12..].trim();
         let (Some(start), Some(last)) = (hex(&words[..5]), hex(&words[6..11])) else { return Verdict::Pass };
         let Some(kind) = MemType::from_name(word) else {
@@ -182,7 +188,7 @@ impl Reader {
     }
 
     /// `reg 0, base: 0GB, range: 2GB, type WB`.
-    fn cleanup_register(&mut self, line: &Line<'_>, words: &str, heard: &mut Heard) -> Verdict {
+    fn cleanup_register(&mut self, line: &Line<'_>, words: &str, heard: &mut SourceSummary) -> Verdict {
         let mut scan = Scan(words);
         let read = (|| {
             scan.lit("reg ")?;
@@ -208,7 +214,13 @@ impl Reader {
         verdict
     }
 
-    fn complaint(&mut self, line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn complaint(
+        &mut self,
+        line: &Line<'_>,
+        words: &str,
+        facts: &mut Facts,
+        heard: &mut SourceSummary,
+    ) -> Verdict {
         let body = words.split_once(": ").map_or(words, |(_, body)| body);
         if let Some(rest) = body.strip_prefix("type mismatch for ") {
             // `BASE,SIZE old: write-back new: write-combining`, in hexadecimal.
@@ -250,8 +262,8 @@ fn looks_like_ours(body: &str) -> bool {
     numbers == 2
 }
 
-fn complain(line: &Line<'_>, complaint: Complaint, facts: &mut Facts, heard: &mut Heard) -> Verdict {
-    facts.mtrr.complaints.push(Said::new(complaint, line.place()));
+fn complain(line: &Line<'_>, complaint: Complaint, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
+    facts.mtrr.complaints.push(Sourced::new(complaint, line.place()));
     heard.count("MTRR complaint");
     Verdict::Took
 }
@@ -312,12 +324,12 @@ fn variable(n: u64, mut scan: Scan<'_>) -> Result<(usize, Variable), String> {
     Ok((n, Variable { base: base & !0xfff | u64::from(kind.bits()), mask: mask & !0xfff | 1 << 11 }))
 }
 
-fn tom2(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+fn tom2(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
     let mut scan = Scan(words);
     let read = scan.lit("TOM2: ").and_then(|()| scan.hex());
     let (verdict, tom2) = Verdict::of("TOM2", read.ok_or_else(|| "no address".to_owned()));
     if let Some(tom2) = tom2 {
-        facts.mtrr.tom2 = Some(Said::new(tom2, line.place()));
+        facts.mtrr.tom2 = Some(Sourced::new(tom2, line.place()));
         facts.mtrr.is_amd = true;
         heard.count("TOM2");
     }
@@ -325,7 +337,7 @@ fn tom2(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> V
 }
 
 /// `x86/PAT: Configuration [0-7]: WB  WC  UC- UC  WB  WP  UC- WT`; `x86 PAT enabled: cpu 0, old 0x7040600070406, new 0x7010600070106`.
-fn pat(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+fn pat(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
     let slots: Option<[Option<PatType>; 8]> = if let Some(new) = words.split("new ").nth(1) {
         Scan(new).hex().map(|msr| std::array::from_fn(|i| PatType::from_bits((msr >> (8 * i) & 7) as u8)))
     } else {
@@ -348,7 +360,7 @@ fn pat(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> Ve
     let (verdict, slots) =
         Verdict::of("page attribute table", slots.ok_or_else(|| "it has eight entries".to_owned()));
     if let Some(slots) = slots {
-        facts.mtrr.pat = Some(Said::new(slots, line.place()));
+        facts.mtrr.pat = Some(Sourced::new(slots, line.place()));
         heard.count("page attribute table");
     }
     verdict

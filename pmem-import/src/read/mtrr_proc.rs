@@ -2,7 +2,7 @@
 
 use super::reader::{LineReader, Verdict, read_file};
 use crate::capture::Tree;
-use crate::facts::{Entry, Facts, Heard, RegisterTable, TableKind};
+use crate::facts::{Entry, Facts, RegisterTable, SourceSummary, TableKind};
 use crate::text::{Line, Scan};
 use pmem_mtrr::regs::MAX_VARIABLE;
 use pmem_mtrr::{Block, MemType, Register};
@@ -12,7 +12,7 @@ pub(super) const FILES: &[&str] = &["proc/mtrr"];
 
 const RECORD: &str = "MTRR register";
 
-pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     read_file(tree, FILES[0], &mut Reader::default(), facts, heard);
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         let Some(at) = words
             .find("reg")
@@ -51,7 +51,7 @@ impl LineReader for Reader {
         verdict
     }
 
-    fn end(&mut self, facts: &mut Facts, _: &mut Heard) {
+    fn end(&mut self, facts: &mut Facts, _: &mut SourceSummary) {
         facts.mtrr.tables.extend(self.table.take());
     }
 }

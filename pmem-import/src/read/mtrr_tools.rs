@@ -2,7 +2,7 @@
 
 use super::mtrr_firmware::{set_low, width_of};
 use super::reader::{LineReader, Verdict};
-use crate::facts::{Entry, Facts, Heard, RegisterTable, TableKind};
+use crate::facts::{Entry, Facts, RegisterTable, SourceSummary, TableKind};
 use crate::number::hex;
 use crate::text::{Line, Scan};
 use pmem_mtrr::regs::{DEF_TYPE, FIXED, MAX_VARIABLE, MTRRCAP};
@@ -22,7 +22,7 @@ pub(super) struct Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         if words.starts_with("Reg Valid Write-type") {
             self.uboot = true;
@@ -52,7 +52,7 @@ impl LineReader for Reader {
         verdict
     }
 
-    fn end(&mut self, facts: &mut Facts, _: &mut Heard) {
+    fn end(&mut self, facts: &mut Facts, _: &mut SourceSummary) {
         facts.mtrr.tables.extend(self.table.take());
     }
 }

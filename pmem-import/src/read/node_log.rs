@@ -1,8 +1,8 @@
 //! NUMA nodes in a kernel's log, and as `numactl -H` prints them.
 
 use super::reader::{LineReader, Verdict};
-use crate::acpi::{Affinity, Attached, Hmat, Initiator, Locality, Quantity, What};
-use crate::facts::{Facts, Heard, Node, NodeRange, NodeRangeKind, Said};
+use crate::acpi::{Affinity, Attached, Hmat, Initiator, InitiatorKind, Locality, Quantity};
+use crate::facts::{Facts, NodeRange, NodeRangeKind, NumaNode, SourceSummary, Sourced};
 use crate::text::{Line, Scan};
 use pmem_core::AddrRange;
 
@@ -26,7 +26,7 @@ pub(super) struct Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         if words.starts_with("Linux version ") || words.starts_with("Booting Linux") {
             // Another boot: what was said before is history, should it be said again.
@@ -50,7 +50,7 @@ impl LineReader for Reader {
             return verdict;
         }
         if let Some(found) = initiator(words) {
-            facts.tables.initiators.push(Said::new(found, line.place()));
+            facts.tables.initiators.push(Sourced::new(found, line.place()));
             heard.count("SRAT initiator");
             return Verdict::Took;
         }
@@ -107,7 +107,7 @@ impl Reader {
                 let is_persistent = scan.0.contains("non-volatile");
                 let found =
                     Affinity { domain, base, length, enabled: true, hot_plug, is_persistent, offset: 0 };
-                facts.tables.memory.push(Said::new(found, line.place()));
+                facts.tables.memory.push(Sourced::new(found, line.place()));
             }
             Some((_, None)) if !line.xen => facts.tables.extents.push(line.place()),
             _ => {}
@@ -120,7 +120,7 @@ impl Reader {
         words: &str,
         line: &Line<'_>,
         facts: &mut Facts,
-        heard: &mut Heard,
+        heard: &mut SourceSummary,
     ) -> Option<Verdict> {
         let number = |text: &str, word: &str| -> Option<u32> {
             let rest = text.split_once(word)?.1;
@@ -128,9 +128,9 @@ impl Reader {
         };
         let source = line.source.clone();
         let table = |facts: &mut Facts| -> usize {
-            let own = |said: &Said<Hmat>| said.at.source == source && said.at.line != 0;
+            let own = |said: &Sourced<Hmat>| said.at.source == source && said.at.line != 0;
             facts.tables.access.iter().position(own).unwrap_or_else(|| {
-                facts.tables.access.push(Said::new(Hmat::default(), line.place()));
+                facts.tables.access.push(Sourced::new(Hmat::default(), line.place()));
                 facts.tables.access.len() - 1
             })
         };
@@ -202,14 +202,14 @@ impl Reader {
         kind: NodeRangeKind,
         read: Result<Vec<(u32, AddrRange)>, String>,
         facts: &mut Facts,
-        heard: &mut Heard,
+        heard: &mut SourceSummary,
     ) -> Verdict {
         let (verdict, found) = Verdict::of(RECORD, read);
         if let Some(begins) = self.begins.take() {
             facts.numa.ranges.retain(|said| said.at.source != line.source || said.at.line > begins);
         }
         for (node, range) in found.into_iter().flatten() {
-            facts.numa.ranges.push(Said::new(NodeRange { node, range, kind }, line.place()));
+            facts.numa.ranges.push(Sourced::new(NodeRange { node, range, kind }, line.place()));
             heard.count(RECORD);
         }
         verdict
@@ -221,7 +221,7 @@ impl Reader {
         line: &Line<'_>,
         words: &str,
         facts: &mut Facts,
-        heard: &mut Heard,
+        heard: &mut SourceSummary,
     ) -> Option<Verdict> {
         let mut scan = Scan::new(words);
         scan.lit("node ")?;
@@ -265,7 +265,7 @@ impl Reader {
     }
 
     /// `node   0   1`, then `  0:  10  21`.
-    fn row(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn row(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         let numbers = |text: &str| {
             text.split_whitespace().map(|word| word.parse::<u32>().ok()).collect::<Option<Vec<u32>>>()
@@ -291,17 +291,17 @@ impl Reader {
 }
 
 /// The node of a number; made if it was not there.
-pub(super) fn node(facts: &mut Facts, id: u32) -> &mut Node {
+pub(super) fn node(facts: &mut Facts, id: u32) -> &mut NumaNode {
     let nodes = &mut facts.numa.all;
     let at = nodes.binary_search_by_key(&id, |node| node.id).unwrap_or_else(|at| {
-        nodes.insert(at, Node { id, ..Node::default() });
+        nodes.insert(at, NumaNode { id, ..NumaNode::default() });
         at
     });
     &mut nodes[at]
 }
 
-/// `Node 0 PXM 0 [mem 0x…-0x…] hotplug`, or `Node 0 PXM 0 0-a0000`, the end exclusive.
-/// `SRAT: PXM 0 -> APIC 0x00 -> Node 0`
+/// `NumaNode 0 PXM 0 [mem 0x…-0x…] hotplug`, or `NumaNode 0 PXM 0 0-a0000`, the end exclusive.
+/// `SRAT: PXM 0 -> APIC 0x00 -> NumaNode 0`
 fn initiator(words: &str) -> Option<Initiator> {
     let rest = words.strip_prefix("ACPI: ").unwrap_or(words).strip_prefix("SRAT: PXM ")?;
     let (domain, rest) = rest.split_once(" -> ")?;
@@ -310,7 +310,7 @@ fn initiator(words: &str) -> Option<Initiator> {
     let number = number
         .strip_prefix("0x")
         .map_or_else(|| number.parse().ok(), |hex| u32::from_str_radix(hex, 16).ok());
-    let what = number.map_or(What::Other, What::Processor);
+    let what = number.map_or(InitiatorKind::Other, InitiatorKind::Processor);
     Some(Initiator { domain: domain.trim().parse().ok()?, what, enabled: true, offset: 0 })
 }
 

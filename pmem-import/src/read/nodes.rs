@@ -2,7 +2,7 @@
 
 use super::node_log::node;
 use crate::capture::Tree;
-use crate::facts::{Access, Distances, Facts, Finding, Findings, Heard, Node, Place, join};
+use crate::facts::{Access, Distances, Facts, Finding, Findings, NumaNode, SourceLine, SourceSummary, join};
 use crate::number::{hex, parse_list, parse_mask, trim};
 use pmem_core::{AddrRange, Performance};
 use std::collections::BTreeMap;
@@ -33,7 +33,7 @@ pub(super) const FILES: &[&str] = &[
     "sys/devices/system/memory/memory*/state",
 ];
 
-pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     let mut ids: Vec<u32> = tree.names(NODES).iter().filter_map(|name| numbered(name, "node")).collect();
     ids.sort_unstable();
     let block_size = block_size(tree, &mut facts.findings);
@@ -56,7 +56,7 @@ pub(super) fn numbered(name: &str, prefix: &str) -> Option<u32> {
     digits.parse().ok().filter(|number: &u32| number.to_string() == digits)
 }
 
-fn read_node(tree: &Tree, id: u32, block_size: Option<u64>, facts: &mut Facts) -> Node {
+fn read_node(tree: &Tree, id: u32, block_size: Option<u64>, facts: &mut Facts) -> NumaNode {
     let dir = format!("{NODES}/node{id}");
     let names = tree.names(&dir);
     let numbers: Vec<u32> = names.iter().filter_map(|name| numbered(name, "memory")).collect();
@@ -65,15 +65,15 @@ fn read_node(tree: &Tree, id: u32, block_size: Option<u64>, facts: &mut Facts) -
         None => {
             if !numbers.is_empty() && facts.numa.blocks_unplaced.is_none() {
                 facts.numa.blocks_unplaced =
-                    Some(Place::whole(tree.place(&format!("{BLOCKS}/block_size_bytes"))));
+                    Some(SourceLine::whole(tree.place(&format!("{BLOCKS}/block_size_bytes"))));
             }
             Default::default()
         }
     };
     let findings = &mut facts.findings;
-    Node {
+    NumaNode {
         id,
-        at: Some(Place::whole(tree.place(&dir))),
+        at: Some(SourceLine::whole(tree.place(&dir))),
         cpus: read_cpus(tree, &dir, findings),
         bytes: read_total(tree, &dir, findings),
         blocks,
@@ -89,7 +89,7 @@ fn read_node(tree: &Tree, id: u32, block_size: Option<u64>, facts: &mut Facts) -
 
 /// A line of a file that is not what it should be.
 fn wrong(tree: &Tree, path: &str, text: impl Into<String>) -> Finding {
-    Finding::at(&Place { source: tree.place(path).into(), line: 1 }, text)
+    Finding::at(&SourceLine { source: tree.place(path).into(), line: 1 }, text)
 }
 
 fn read_cpus(tree: &Tree, dir: &str, findings: &mut Findings) -> Option<Vec<u32>> {
@@ -115,7 +115,7 @@ fn read_total(tree: &Tree, dir: &str, findings: &mut Findings) -> Option<u64> {
     match total {
         Some((_, Some(kb))) if kb.checked_mul(1024).is_some() => Some(kb * 1024),
         Some((line, _)) => {
-            let place = Place { source: tree.place(&path).into(), line };
+            let place = SourceLine { source: tree.place(&path).into(), line };
             findings.push(Finding::at(&place, "MemTotal is no number of kB"));
             None
         }
@@ -221,8 +221,9 @@ fn read_distances(tree: &Tree, ids: &[u32], findings: &mut Findings) -> Distance
         findings.push(wrong(tree, &format!("{NODES}/node{id}/distance"), text));
     }
     rows.retain(|_, row| row.len() == columns.len());
-    let at =
-        ids.first().map(|id| Place::whole(tree.place(&format!("sys/devices/system/node/node{id}/distance"))));
+    let at = ids
+        .first()
+        .map(|id| SourceLine::whole(tree.place(&format!("sys/devices/system/node/node{id}/distance"))));
     Distances { columns, rows, at }
 }
 
@@ -238,7 +239,7 @@ mod tests {
 
     fn nodes(dir: &std::path::Path) -> (Facts, Vec<Finding>) {
         let mut facts = Facts::default();
-        read(&Tree::open(dir).unwrap(), &mut facts, &mut Heard::default());
+        read(&Tree::open(dir).unwrap(), &mut facts, &mut SourceSummary::default());
         let findings = std::mem::take(&mut facts.findings).finish();
         (facts, findings)
     }

@@ -1,7 +1,7 @@
 //! PCI as OpenBSD's and NetBSD's boots say it (autoconf(9)): which functions there are, and which bus is behind which bridge; no addresses.
 
 use super::reader::{LineReader, Verdict};
-use crate::facts::{BusId, Facts, Heard, PciSource};
+use crate::facts::{BusId, Facts, PciSource, SourceSummary};
 use crate::number::hex;
 use crate::text::Line;
 use pmem_pci::{Address, Class};
@@ -82,7 +82,7 @@ impl Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         let Some((before, rest)) = words.rsplit_once(" at ").filter(|_| !words.contains(" at device "))
         else {

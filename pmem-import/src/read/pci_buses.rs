@@ -2,12 +2,14 @@
 
 use super::pci_outcome::{Outcome, note};
 use super::reader::Verdict;
-use crate::facts::{Aperture, BusId, Facts, Function, Heard, PciResource, PciSource, ResourceKind, Said};
+use crate::facts::{
+    Aperture, BusId, Facts, Function, PciResource, PciSource, ResourceKind, SourceSummary, Sourced,
+};
 use crate::number::hex;
 use crate::text::{Line, Scan};
 
 /// `0000:00: root bus resource [mem 0x…-0x… window] (bus address [0x…-0x…])`.
-pub(super) fn bus(line: &Line<'_>, rest: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+pub(super) fn bus(line: &Line<'_>, rest: &str, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
     let Some((name, rest)) = rest.split_once(": ") else { return Verdict::Pass };
     let Some(bus) = parse_bus(name) else { return Verdict::Pass };
     if rest.starts_with("ECAM") {
@@ -38,7 +40,7 @@ pub(super) fn bus(line: &Line<'_>, rest: &str, facts: &mut Facts, heard: &mut He
     );
     let Some((found, range)) = found else { return verdict };
     let bus_start = scan.lit("(bus address [").and_then(|()| scan.hex()).unwrap_or(range.start());
-    let said = Said::new(Aperture { range, bus_start, io: found.io }, line.place());
+    let said = Sourced::new(Aperture { range, bus_start, io: found.io }, line.place());
     let apertures = facts.pci.roots.entry(bus).or_default();
     if !apertures.iter().any(|had| had.value == said.value) {
         apertures.push(said);
@@ -49,7 +51,7 @@ pub(super) fn bus(line: &Line<'_>, rest: &str, facts: &mut Facts, heard: &mut He
 
 /// `PCI: MMCONFIG for domain 0000 [bus 00-ff] at [mem …]`, `PCI: ECAM [mem …] (base …) for domain 0000 [bus 00-ff]`,
 /// `ECAM at [mem …] for [bus 00-7f]`.
-pub(super) fn ecam(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+pub(super) fn ecam(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
     let at = words.find("MMCONFIG").or_else(|| words.find("ECAM")).unwrap_or(words.len());
     let rest = &words[at..];
     let Some(mem) = rest.find("[mem ") else { return Verdict::Pass };
@@ -63,7 +65,7 @@ pub(super) fn ecam(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut 
     let Some(range) = found else { return verdict };
     let domain = rest.split("domain ").nth(1).and_then(|rest| hex(rest.split([' ', ',']).next()?));
     let domain = domain.and_then(|domain| u32::try_from(domain).ok()).unwrap_or(0);
-    let said = Said::new((domain, range), line.place());
+    let said = Sourced::new((domain, range), line.place());
     if !facts.pci.ecam.iter().any(|had| had.value == said.value) {
         facts.pci.ecam.push(said);
         heard.count("configuration space");
@@ -114,7 +116,7 @@ fn listed(line: &Line<'_>, bus: BusId, rest: &str, facts: &mut Facts) -> Verdict
         let apertures = facts.pci.roots.entry(bus).or_default();
         if !apertures.iter().any(|had| had.value.io == found.io && had.value.range.overlaps(range)) {
             apertures
-                .push(Said::new(Aperture { range, bus_start: range.start(), io: found.io }, line.place()));
+                .push(Sourced::new(Aperture { range, bus_start: range.start(), io: found.io }, line.place()));
         }
         return Verdict::Took;
     }

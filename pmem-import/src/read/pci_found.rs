@@ -2,7 +2,7 @@
 
 use super::lspci::named_class;
 use super::reader::{LineReader, Verdict};
-use crate::facts::{Facts, Heard, PciResource, PciSource, Place, ResourceKind};
+use crate::facts::{Facts, PciResource, PciSource, ResourceKind, SourceLine, SourceSummary};
 use crate::number::hex;
 use crate::text::Line;
 use pmem_core::AddrRange;
@@ -26,7 +26,7 @@ fn heading(words: &str) -> Option<Address> {
 }
 
 /// `Prefetchable 64 bit memory at 0xfbfe0000 [0xfbffffff].`, `I/O at 0x2300 [0x233f].`: which register it is nobody says.
-fn resource(words: &str, at: &Place) -> Option<Result<PciResource, String>> {
+fn resource(words: &str, at: &SourceLine) -> Option<Result<PciResource, String>> {
     let (what, place) = words.split_once(" at 0x")?;
     let (io, prefetchable, wide) = match what.split_once(' ') {
         None if what == "I/O" => (true, false, false),
@@ -44,7 +44,7 @@ fn resource(words: &str, at: &Place) -> Option<Result<PciResource, String>> {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let (words, at) = (line.words().trim(), line.place());
         if let Some(address) = heading(words) {
             (self.current, self.is_new) = (Some(address), true);

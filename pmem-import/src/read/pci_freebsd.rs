@@ -2,7 +2,8 @@
 
 use super::reader::{LineReader, Verdict};
 use crate::facts::{
-    Aperture, BusId, Facts, Function, Heard, PciResource, PciSource, Place, ResourceKind, Said, Unplaced,
+    Aperture, BusId, Facts, Function, PciResource, PciSource, ResourceKind, SourceLine, SourceSummary,
+    Sourced, Unplaced,
 };
 use crate::number::function;
 use crate::text::Line;
@@ -24,7 +25,7 @@ pub(super) struct Reader {
     /// By name of a bus: the bridge that it hangs on, by name.
     above: BTreeMap<String, String>,
     /// By name of a host bridge: what it decodes, which comes before the number of its bus.
-    decoded: BTreeMap<String, Vec<Said<Aperture>>>,
+    decoded: BTreeMap<String, Vec<Sourced<Aperture>>>,
 }
 
 /// Hexadecimal with `0x`, else decimal.
@@ -74,7 +75,12 @@ fn register(text: &str) -> Option<ResourceKind> {
     }
 }
 
-fn placed(kind: ResourceKind, range: AddrRange, (io, prefetchable): (bool, bool), at: &Place) -> PciResource {
+fn placed(
+    kind: ResourceKind,
+    range: AddrRange,
+    (io, prefetchable): (bool, bool),
+    at: &SourceLine,
+) -> PciResource {
     PciResource { kind, range, io, prefetchable, wide: None, open_ended: false, at: at.clone() }
 }
 
@@ -89,7 +95,13 @@ fn place(function: &mut Function, new: PciResource) {
 
 impl Reader {
     /// A line that is about one function, which an earlier line named.
-    fn of_function(&mut self, words: &str, at: &Place, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn of_function(
+        &mut self,
+        words: &str,
+        at: &SourceLine,
+        facts: &mut Facts,
+        heard: &mut SourceSummary,
+    ) -> Verdict {
         let Some(current) = self.current else { return Verdict::Pass };
         let function = facts.pci.function(PciSource::Log, current, at);
         if let Some(class) = words.strip_prefix("class=").and_then(|rest| rest.get(..8)) {
@@ -144,9 +156,9 @@ impl Reader {
         &mut self,
         name: &str,
         says: &str,
-        at: &Place,
+        at: &SourceLine,
         facts: &mut Facts,
-        heard: &mut Heard,
+        heard: &mut SourceSummary,
     ) -> Verdict {
         if says.starts_with('<')
             && let Some((_, rest)) = says.split_once("> ")
@@ -164,7 +176,7 @@ impl Reader {
             let Some((what, text)) = rest.split_once(" range ") else { return Verdict::Pass };
             let (Some(range), true) = (range(text), ["3", "4"].contains(&what)) else { return Verdict::Pass };
             let aperture = Aperture { range, bus_start: range.start(), io: what == "4" };
-            let said = Said { value: aperture, at: at.clone() };
+            let said = Sourced { value: aperture, at: at.clone() };
             self.decoded.entry(name.to_owned()).or_default().push(said);
             heard.count("root bus resource");
             return Verdict::Took;
@@ -227,7 +239,7 @@ impl Reader {
 }
 
 /// `10]: type Memory, range 64, base 0xf6000000, size 20, enabled`: the size is that many address bits, and in `pciconf` bytes.
-fn map(text: &str, function: &mut Function, at: &Place) -> Option<()> {
+fn map(text: &str, function: &mut Function, at: &SourceLine) -> Option<()> {
     let (at_register, rest) = text.split_once("]: type ")?;
     let register = register(at_register)?;
     let mut parts = rest.split(',').map(str::trim);
@@ -264,7 +276,7 @@ fn is_name(name: &str, kind: &str) -> bool {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let (words, at) = (line.words(), line.place());
         if let Some(rest) = words.strip_prefix("found->") {
             let half = |name| value(rest, name).and_then(number).and_then(|id| u16::try_from(id).ok());

@@ -3,7 +3,9 @@
 use super::pci_buses::{bus, buses, ecam, gone};
 use super::pci_outcome::{Outcome, contained, note, note_kept, remember};
 use super::reader::{LineReader, Verdict};
-use crate::facts::{Conflict, Facts, Function, Heard, PciSource, Place, ResourceKind, Said, Wanted};
+use crate::facts::{
+    Conflict, Facts, Function, MissingWindow, PciSource, ResourceKind, SourceLine, SourceSummary, Sourced,
+};
 use crate::number::hex;
 use crate::text::{Bracketed, Line, Scan};
 use pmem_pci::{Address, Class};
@@ -21,11 +23,11 @@ pub(super) struct Reader {
 }
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         if words.starts_with("Linux version ") || words.starts_with("Booting Linux") {
             if self.began {
-                let here = |at: &Place| at.source == line.source;
+                let here = |at: &SourceLine| at.source == line.source;
                 facts.pci.functions.retain(|(source, _), function| {
                     *source != PciSource::Log || !function.at.as_ref().is_some_and(here)
                 });
@@ -125,7 +127,7 @@ impl Reader {
         address: Address,
         rest: &str,
         facts: &mut Facts,
-        heard: &mut Heard,
+        heard: &mut SourceSummary,
     ) -> Verdict {
         let at = line.place();
         if let Some(rest) = rest.strip_prefix('[')
@@ -272,10 +274,10 @@ fn wanted(line: &Line<'_>, body: &str, facts: &mut Facts) -> Option<Verdict> {
     if let Some(below) = rest.split_once(" bridging to ").and_then(|(_, rest)| buses(rest)) {
         facts.pci.function(PciSource::Log, bridge, &line.place()).below.get_or_insert(below);
     }
-    let wanted = Wanted { bridge, size, io: found.io, prefetchable: found.prefetchable };
+    let wanted = MissingWindow { bridge, size, io: found.io, prefetchable: found.prefetchable };
     let said = &mut facts.pci.wanted;
     said.retain(|had| had.value.bridge != bridge || had.value.prefetchable != found.prefetchable);
-    said.push(Said::new(wanted, line.place()));
+    said.push(Sourced::new(wanted, line.place()));
     Some(Verdict::Took)
 }
 
@@ -300,7 +302,7 @@ fn conflict(
     }
     let conflict = Conflict { function, kind, io: found.io, range, with };
     if !facts.pci.conflicts.iter().any(|had| had.value == conflict) {
-        facts.pci.conflicts.push(Said::new(conflict, line.place()));
+        facts.pci.conflicts.push(Sourced::new(conflict, line.place()));
     }
 }
 

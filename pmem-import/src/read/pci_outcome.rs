@@ -1,6 +1,6 @@
 //! What a kernel's log says became of a PCI function's resource.
 
-use crate::facts::{Facts, Function, PciResource, PciSource, Place, ResourceKind, Unplaced};
+use crate::facts::{Facts, Function, PciResource, PciSource, ResourceKind, SourceLine, Unplaced};
 use crate::text::Bracketed;
 use pmem_core::AddrRange;
 use pmem_pci::Address;
@@ -85,7 +85,7 @@ pub(super) fn note(
     kind: ResourceKind,
     found: Bracketed,
     outcome: Outcome<'_>,
-    at: &Place,
+    at: &SourceLine,
 ) {
     // A CardBus bridge has two windows of a kind.
     let is_one_of_two =
@@ -171,7 +171,13 @@ pub(super) fn note(
 
 /// `bridge window [io  0x1000-0x0fff] to [bus 01] add_size 1000`: notes that cards can be plugged in below a bridge, if nothing on the buses behind it
 /// explains that more is kept than is needed. The kernel says it from the inside out.
-pub(super) fn note_kept(facts: &mut Facts, address: Address, io: bool, (first, last): (u8, u8), at: &Place) {
+pub(super) fn note_kept(
+    facts: &mut Facts,
+    address: Address,
+    io: bool,
+    (first, last): (u8, u8),
+    at: &SourceLine,
+) {
     let explains = |function: &Function| {
         let bdf = function.bdf();
         // Memory is kept for virtual functions and for ROMs as well.

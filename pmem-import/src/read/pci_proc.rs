@@ -1,7 +1,7 @@
 //! `/proc/bus/pci/devices`: one function a line, in hexadecimal columns.
 
 use super::reader::{LineReader, Verdict};
-use crate::facts::{Facts, Heard, PciResource, PciSource, ResourceKind};
+use crate::facts::{Facts, PciResource, PciSource, ResourceKind, SourceSummary};
 use crate::number::hex;
 use crate::text::Line;
 use pmem_core::AddrRange;
@@ -12,7 +12,7 @@ use pmem_pci::Address;
 pub(super) struct Reader;
 
 impl LineReader for Reader {
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict {
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let mut columns = line.text.split('\t');
         let (Some(place), Some(id)) = (columns.next(), columns.next()) else { return Verdict::Pass };
         if place.len() != 4 || id.len() != 8 {

@@ -1,7 +1,7 @@
 //! What a reader is.
 
 use crate::capture::Tree;
-use crate::facts::{Facts, Finding, Heard, Odd, Place};
+use crate::facts::{Facts, Finding, SourceLine, SourceSummary, UnreadLine};
 use crate::text::{Line, lines};
 use std::sync::Arc;
 
@@ -29,10 +29,10 @@ impl Verdict {
 /// A reader of lines.
 pub(crate) trait LineReader {
     /// Looks at a line.
-    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> Verdict;
+    fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict;
 
     /// Is told that the text has ended.
-    fn end(&mut self, _facts: &mut Facts, _heard: &mut Heard) {}
+    fn end(&mut self, _facts: &mut Facts, _heard: &mut SourceSummary) {}
 }
 
 /// A reader of files.
@@ -40,7 +40,7 @@ pub(crate) struct FileReader {
     /// The files, as patterns: see [`crate::gather()`].
     pub(crate) files: &'static [&'static str],
     /// Reads them.
-    pub(super) read: fn(&Tree, &mut Facts, &mut Heard),
+    pub(super) read: fn(&Tree, &mut Facts, &mut SourceSummary),
 }
 
 /// Reads a file of a tree as lines, by one reader.
@@ -49,14 +49,14 @@ pub(super) fn read_file(
     path: &str,
     reader: &mut dyn LineReader,
     facts: &mut Facts,
-    heard: &mut Heard,
+    heard: &mut SourceSummary,
 ) -> bool {
     let Some(bytes) = tree.bytes(path, &mut facts.findings) else { return false };
     let name: Arc<str> = tree.place(path).into();
-    let mut of_file = Heard::new(name.clone());
+    let mut of_file = SourceSummary::new(name.clone());
     lines(&name, &bytes, |line| {
         if let Verdict::Odd(record, why) = reader.take(&line, facts, &mut of_file) {
-            of_file.odd.push(Odd { line: line.number, record, why });
+            of_file.odd.push(UnreadLine { line: line.number, record, why });
         }
     });
     reader.end(facts, &mut of_file);
@@ -65,7 +65,7 @@ pub(super) fn read_file(
     }
     heard.notes.append(&mut of_file.notes);
     for odd in of_file.odd {
-        let place = Place::line(&name, odd.line);
+        let place = SourceLine::line(&name, odd.line);
         facts.find(Finding::at(&place, odd.why));
     }
     true

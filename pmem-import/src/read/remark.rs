@@ -1,13 +1,13 @@
 //! What kernels remark of addresses; every line is looked at, whoever else reads it.
 
-use crate::facts::{Facts, Heard, Remark, ResourceKind, Said, Shape, Wish};
+use crate::facts::{Facts, PortTree, RegionRequest, Remark, ResourceKind, SourceSummary, Sourced};
 use crate::number::{hex, parse_size};
 use crate::text::{Line, Scan};
 use pmem_core::AddrRange;
 use pmem_pci::Address;
 
 /// Looks at a line; whether it says something of the kind.
-pub(super) fn look(line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> bool {
+pub(super) fn look(line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> bool {
     let words = line.words();
     let found = nodes(words)
         .or_else(|| windows(words))
@@ -17,13 +17,13 @@ pub(super) fn look(line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> boo
         .or_else(|| device_tree(words));
     if let Some(found) = found {
         if !facts.remarks.iter().any(|had| had.value == found) {
-            facts.remarks.push(Said::new(found, line.place()));
+            facts.remarks.push(Sourced::new(found, line.place()));
         }
         heard.count("remark");
         return true;
     }
     if let Some(parts) = command_line(words) {
-        facts.remarks.extend(parts.into_iter().map(|part| Said::new(part, line.place())));
+        facts.remarks.extend(parts.into_iter().map(|part| Sourced::new(part, line.place())));
         heard.count("memory setting");
         return true;
     }
@@ -34,34 +34,34 @@ pub(super) fn look(line: &Line<'_>, facts: &mut Facts, heard: &mut Heard) -> boo
     }
     // `DMAR-IR: IOAPIC id 2 under DRHD base  0xfed91000 IOMMU 1`
     if let Some(id) = words.strip_prefix("DMAR-IR: IOAPIC id ").and_then(|rest| decimal(rest, "")) {
-        facts.iommu.io_apics.extend(u32::try_from(id).ok().map(|id| Said::new(id, line.place())));
+        facts.iommu.io_apics.extend(u32::try_from(id).ok().map(|id| Sourced::new(id, line.place())));
         heard.count("I/O APIC");
         return true;
     }
     if let Some(id) = io_apic(words) {
-        facts.tables.io_apics.push(Said::new(id, line.place()));
+        facts.tables.io_apics.push(Sourced::new(id, line.place()));
         heard.count("I/O APIC");
         return true;
     }
     if let Some(wish) = wish(words) {
-        facts.cxl.wishes.push(Said::new(wish, line.place()));
+        facts.cxl.wishes.push(Sourced::new(wish, line.place()));
         heard.count("CXL wish");
         return true;
     }
     if let Some(shape) = shape(words) {
-        facts.cxl.shape = Some(Said::new(shape, line.place()));
+        facts.cxl.shape = Some(Sourced::new(shape, line.place()));
         return true;
     }
     if let Some(at) = words.split_once("low memory hole").and_then(|(_, rest)| after(rest, "starts at")) {
-        facts.cxl.hole = Some(Said::new(at, line.place()));
+        facts.cxl.hole = Some(Sourced::new(at, line.place()));
         return true;
     }
     if let Some(packages) = words.split_once("on each of ").and_then(|(_, rest)| packages(rest)) {
-        facts.tables.packages = Some(Said::new(packages, line.place()));
+        facts.tables.packages = Some(Sourced::new(packages, line.place()));
         return true;
     }
     if let Some(found) = normalized(words) {
-        facts.cxl.normalized.push(Said::new(found, line.place()));
+        facts.cxl.normalized.push(Sourced::new(found, line.place()));
         heard.count("CXL range");
         return true;
     }
@@ -273,9 +273,9 @@ fn io_apic(words: &str) -> Option<u32> {
 }
 
 /// `cxl create-region -d decoder0.1 -w 2 -g 8192 -m mem1 mem3 --type=ram`
-fn wish(words: &str) -> Option<Wish> {
+fn wish(words: &str) -> Option<RegionRequest> {
     let rest = words.split_once("cxl create-region ")?.1;
-    let mut wish = Wish::default();
+    let mut wish = RegionRequest::default();
     let mut all = rest.split_whitespace().peekable();
     while let Some(word) = all.next() {
         match word {
@@ -294,12 +294,12 @@ fn wish(words: &str) -> Option<Wish> {
 }
 
 /// `1 host bridge, 2 switches, 2 endpoints below each switch`
-fn shape(words: &str) -> Option<Shape> {
+fn shape(words: &str) -> Option<PortTree> {
     let count = |what: &str| {
         let before = words.split_once(what)?.0;
         before.split_whitespace().next_back()?.parse::<u32>().ok()
     };
-    Some(Shape {
+    Some(PortTree {
         bridges: count(" host bridge")?,
         switches: count(" switch").unwrap_or(0),
         endpoints: count(" endpoint")?,

@@ -2,7 +2,7 @@
 
 use super::nodes::numbered;
 use crate::capture::Tree;
-use crate::facts::{Facts, Finding, Heard};
+use crate::facts::{Facts, Finding, SourceSummary};
 use crate::number::{parse_list, trim};
 
 const TIERS: &str = "sys/devices/virtual/memory_tiering";
@@ -12,7 +12,7 @@ const DAX: &str = "sys/bus/dax/devices";
 pub(super) const FILES: &[&str] =
     &["sys/devices/virtual/memory_tiering/memory_tier*/nodelist", "sys/bus/dax/devices/dax*/target_node"];
 
-pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     for tier in tree.names(TIERS).iter().filter_map(|name| numbered(name, "memory_tier")) {
         let path = format!("{TIERS}/memory_tier{tier}/nodelist");
         let Some(text) = tree.text(&path, &mut facts.findings) else { continue };

@@ -1,7 +1,7 @@
 //! Which CXL device answers at an address, and at which of its own.
 
 use crate::acpi::{Cfmws, Cxims};
-use crate::facts::{Cxl, Facts, Place, Region, Said};
+use crate::facts::{Cxl, CxlRegionRecord, Facts, SourceLine, Sourced};
 use pmem_core::{AddrRange, Interleave};
 use pmem_pci::Address;
 
@@ -20,7 +20,7 @@ pub struct CxlRegion {
     /// What it is called.
     pub name: String,
     /// Where it is said.
-    pub at: Place,
+    pub at: SourceLine,
     /// Its addresses.
     pub range: AddrRange,
     /// How it is shared out.
@@ -33,7 +33,7 @@ pub struct CxlRegion {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CxlWindow {
     /// Where it is said.
-    pub at: Place,
+    pub at: SourceLine,
     /// Its addresses.
     pub range: AddrRange,
     /// How it is shared out; `None` if it is coded as nobody knows.
@@ -195,7 +195,7 @@ pub(super) fn settle(facts: &Facts) -> CxlMemory {
     CxlMemory { regions, windows }
 }
 
-fn region(cxl: &Cxl, windows: &[CxlWindow], said: &Said<Region>) -> Option<CxlRegion> {
+fn region(cxl: &Cxl, windows: &[CxlWindow], said: &Sourced<CxlRegionRecord>) -> Option<CxlRegion> {
     let found = &said.value;
     // Of a region of which nothing is said the decoders of its addresses tell.
     let own = || {
@@ -203,7 +203,7 @@ fn region(cxl: &Cxl, windows: &[CxlWindow], said: &Said<Region>) -> Option<CxlRe
             decoder.region.as_ref() == Some(&found.name) || decoder.addresses() == Some(found.range)
         })
     };
-    let end = || own().filter(|decoder| decoder.level == Some(crate::facts::Level::Endpoint));
+    let end = || own().filter(|decoder| decoder.level == Some(crate::facts::DecoderLevel::Endpoint));
     let ways = found.ways.or_else(|| end().find_map(|decoder| decoder.ways))?;
     let granularity = found.granularity.or_else(|| end().find_map(|decoder| decoder.granularity));
     let ways = u8::try_from(ways).ok()?;
@@ -343,7 +343,7 @@ mod tests {
                 offset: 0,
             };
             let mut facts = Facts::default();
-            facts.cxl.windows.push(Said::new(window, Place::whole("CEDT")));
+            facts.cxl.windows.push(Sourced::new(window, SourceLine::whole("CEDT")));
             settle(&facts).bridge(base).and_then(|(_, bridge)| bridge)
         };
         assert_eq!(at(3 * 256 * MIB, 3), Some(0));

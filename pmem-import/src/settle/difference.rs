@@ -6,7 +6,7 @@
 use super::listed::Lists;
 use super::root::{Root, root_of};
 use super::windows::registers;
-use crate::facts::{BusId, Finding, Function, PciResource, PciSource, Place, ResourceKind};
+use crate::facts::{BusId, Finding, Function, PciResource, PciSource, ResourceKind, SourceLine};
 use pmem_core::AddrRange;
 use pmem_pci::Address;
 use pmem_pci::tree::WindowKind;
@@ -21,7 +21,7 @@ pub(crate) struct Difference {
     pub(crate) registers: Option<AddrRange>,
     /// What the kernel's map has; `None` if it has none.
     pub(crate) map: Option<AddrRange>,
-    at: Place,
+    at: SourceLine,
 }
 
 impl Difference {
@@ -89,7 +89,7 @@ fn noted(function: &Function, root: &Root, out: &mut Vec<Difference>) {
             continue;
         }
         let at = linux.map(|window| window.at.clone()).or_else(|| function.at.clone());
-        let at = at.unwrap_or_else(|| Place::whole(function.bdf().to_string()));
+        let at = at.unwrap_or_else(|| SourceLine::whole(function.bdf().to_string()));
         out.push(Difference { bridge: function.bdf(), kind, registers: register.copied(), map, at });
     }
 }
@@ -102,7 +102,7 @@ fn unlisted(function: &Function, root: &Root, listed: &Lists<'_>, out: &mut Vec<
     let open =
         |kind: WindowKind| own.iter().find(|window| kind_of(window) == kind).map(|window| window.range);
     for io in [true, false] {
-        let lines: Vec<(AddrRange, Place)> = listed
+        let lines: Vec<(AddrRange, SourceLine)> = listed
             .lines_of(bus, io)
             .filter_map(|(line, at)| Some((root.to_bus(line.range, io)?, at)))
             .collect();

@@ -184,7 +184,7 @@ mod tests {
     fn what_was_taken_out_since_the_log_is_gone() {
         let mut facts = Facts::default();
         let at = |name: &str| name.parse::<Address>().unwrap();
-        let place = crate::facts::Place::whole("t");
+        let place = crate::facts::SourceLine::whole("t");
         for (source, name) in [
             (PciSource::Log, "0000:01:00.0"),
             (PciSource::Log, "0000:02:00.0"),

@@ -2,7 +2,7 @@
 
 use super::tree::PciTree;
 use crate::facts::Facts;
-use pmem_pci::Span;
+use pmem_pci::BusRange;
 use pmem_pci::tree::{Aperture, Resource, Space, WindowKind};
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ impl PciTree {
     pub(super) fn settle_unsaid(&mut self) {
         for index in self.unsaid.iter().rev().copied() {
             let Some(root) = self.tree.functions.get(index).map(|f| f.root) else { continue };
-            let mut behind: BTreeMap<WindowKind, Span> = BTreeMap::new();
+            let mut behind: BTreeMap<WindowKind, BusRange> = BTreeMap::new();
             for (_, function) in self.tree.on_bus(root, Some(index)) {
                 let own = function.resources.iter().filter_map(|r| {
                     let span = r.span()?;
@@ -72,7 +72,7 @@ impl PciTree {
     /// A part of a log may leave host bridges' apertures out: what lies in none of them shows one more.
     pub(super) fn settle_apertures(&mut self) {
         for root in 0..self.tree.roots.len() {
-            let mut shown: Vec<(Space, Span)> = Vec::new();
+            let mut shown: Vec<(Space, BusRange)> = Vec::new();
             for (_, function) in self.tree.on_bus(root, None) {
                 let windows = function.bridge.iter().flat_map(|bridge| &bridge.windows);
                 shown.extend(windows.filter_map(|window| Some((window.kind.space(), window.span?))));
@@ -101,7 +101,8 @@ impl PciTree {
                 (false, true) => WindowKind::Prefetchable,
                 (false, false) => WindowKind::Memory,
             };
-            let has = self.tree.functions.get(index).and_then(|f| f.window(kind)?.span).map_or(0, Span::len);
+            let has =
+                self.tree.functions.get(index).and_then(|f| f.window(kind)?.span).map_or(0, BusRange::len);
             if has < wanted.size {
                 self.short.push((index, kind, wanted.size));
             }

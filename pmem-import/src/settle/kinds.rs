@@ -1,7 +1,7 @@
 //! What kind of memory is where: what lists call it, what tables say of its addresses, and what follows from how fast it is.
 
 use super::memory::{MemoryKind, RamPiece};
-use crate::facts::{Facts, Listing, Node, Nodes, join, without};
+use crate::facts::{Facts, Listing, Nodes, NumaNode, join, without};
 use pmem_core::{AddrRange, Performance};
 use std::collections::BTreeMap;
 
@@ -61,8 +61,9 @@ pub(super) fn of_nodes(
     ram: &[RamPiece],
     dax: &BTreeMap<String, u32>,
 ) -> BTreeMap<u32, NodeKind> {
-    let best = |node: &Node| node.access.iter().flatten().filter_map(|a| a.performance.read_bandwidth).max();
-    let has_cpus = |node: &Node| node.cpus.as_ref().is_some_and(|cpus| !cpus.is_empty());
+    let best =
+        |node: &NumaNode| node.access.iter().flatten().filter_map(|a| a.performance.read_bandwidth).max();
+    let has_cpus = |node: &NumaNode| node.cpus.as_ref().is_some_and(|cpus| !cpus.is_empty());
     let usual = numa.all.iter().filter(|node| has_cpus(node)).filter_map(best).max();
     let slowest_tier = numa.all.iter().filter(|node| has_cpus(node)).filter_map(|node| node.tier).max();
     let lists = |begin: &str| listing.lines.iter().any(|line| line.name.starts_with(begin));
@@ -111,7 +112,7 @@ pub(super) fn tiers(numa: &Nodes) -> BTreeMap<u32, u32> {
     if numa.all.iter().any(|node| node.tier.is_some()) {
         return out;
     }
-    let sums = |node: &Node| {
+    let sums = |node: &NumaNode| {
         // As CPUs reach it (access1), where that is said apart from other initiators.
         let found = node.access.iter().rev().flatten().map(|access| access.performance);
         let mut sums = found.filter_map(
@@ -124,8 +125,9 @@ pub(super) fn tiers(numa: &Nodes) -> BTreeMap<u32, u32> {
         );
         sums.next()
     };
-    let has_memory = |node: &&Node| node.bytes.is_some_and(|bytes| bytes > 0) || !node.memory().is_empty();
-    let has_cpus = |node: &&Node| node.cpus.as_ref().is_some_and(|cpus| !cpus.is_empty());
+    let has_memory =
+        |node: &&NumaNode| node.bytes.is_some_and(|bytes| bytes > 0) || !node.memory().is_empty();
+    let has_cpus = |node: &&NumaNode| node.cpus.as_ref().is_some_and(|cpus| !cpus.is_empty());
     let with_memory = || numa.all.iter().filter(has_memory);
     let Some((latency, bandwidth)) = with_memory().filter(has_cpus).find_map(sums) else { return out };
     for node in with_memory() {
@@ -146,14 +148,14 @@ pub(super) fn tiers(numa: &Nodes) -> BTreeMap<u32, u32> {
 mod tests {
     use super::*;
     use crate::acpi::{Affinity, Cfmws};
-    use crate::facts::{Access, Place, Said};
+    use crate::facts::{Access, SourceLine, Sourced};
 
     fn piece(start: u64, last: u64, kind: MemoryKind) -> RamPiece {
         RamPiece {
             range: AddrRange::inclusive(start, last).unwrap(),
             kind,
             node: None,
-            at: Place::whole("t"),
+            at: SourceLine::whole("t"),
         }
     }
 
@@ -171,7 +173,7 @@ mod tests {
                 targets: vec![0],
                 offset: 0,
             };
-            Said::new(window, Place::whole("CEDT"))
+            Sourced::new(window, SourceLine::whole("CEDT"))
         };
         let mut facts = Facts::default();
         facts.cxl.windows =
@@ -185,7 +187,7 @@ mod tests {
             is_persistent: true,
             offset: 1,
         };
-        facts.tables.memory.push(Said::new(kept, Place::whole("SRAT")));
+        facts.tables.memory.push(Sourced::new(kept, SourceLine::whole("SRAT")));
         let ram = vec![
             piece(0, 0x7fff_ffff, MemoryKind::Dram),
             piece(0x8000_0000, 0x1_7fff_ffff, MemoryKind::Dram),
@@ -220,12 +222,12 @@ mod tests {
                 write_bandwidth: Some(bandwidth),
             };
             let access = Access { initiators: vec![0], performance };
-            Node {
+            NumaNode {
                 id,
                 cpus: Some(cpus.to_vec()),
                 bytes: Some(1 << 30),
                 access: [Some(access), None],
-                ..Node::default()
+                ..NumaNode::default()
             }
         };
         // Twice the latency at half the bandwidth is four times as far; HBM of thrice the bandwidth a third.

@@ -1,7 +1,7 @@
 //! What lists of resources say of PCI: apertures, windows, functions.
 
 use crate::facts::{
-    BusId, Finding, Function, Listed, Listing, PciResource, PciSource, Place, ResourceKind, Unplaced,
+    BusId, Finding, Function, Listed, Listing, PciResource, PciSource, ResourceKind, SourceLine, Unplaced,
 };
 use pmem_core::AddrRange;
 use pmem_pci::Address;
@@ -18,9 +18,9 @@ pub(super) struct Lists<'l> {
     /// By bus: the bus around it.
     pub(super) above: BTreeMap<BusId, Option<BusId>>,
     /// Buses that no line is named for, but functions inside another bus's line are on: what these show of memory and of ports.
-    pub(super) shown: [BTreeMap<BusId, Vec<(AddrRange, Place)>>; 2],
+    pub(super) shown: [BTreeMap<BusId, Vec<(AddrRange, SourceLine)>>; 2],
     /// Windows of bridges on bus 0 in lists without apertures.
-    pub(super) outermost: [Vec<(AddrRange, Place)>; 2],
+    pub(super) outermost: [Vec<(AddrRange, SourceLine)>; 2],
 }
 
 /// Puts what a log says of a function where the kernel's list, which is of a later time, has it. A log knows which register is which; a
@@ -266,7 +266,11 @@ impl<'l> Lists<'l> {
     }
 
     /// The lines that are a bus's own, of memory or of ports.
-    pub(super) fn lines_of(&self, bus: BusId, io: bool) -> impl Iterator<Item = (&'l Listed, Place)> + '_ {
+    pub(super) fn lines_of(
+        &self,
+        bus: BusId,
+        io: bool,
+    ) -> impl Iterator<Item = (&'l Listed, SourceLine)> + '_ {
         let listing = if io { self.ports } else { self.memory };
         let own = self.by_bus[usize::from(io)].get(&bus).into_iter().flatten();
         own.filter_map(move |index| listing.lines.get(*index).map(|line| (line, listing.place(line))))

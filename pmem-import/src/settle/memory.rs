@@ -2,8 +2,8 @@
 
 use super::views;
 use crate::facts::{
-    Facts, Finding, Listed, Listing, MapEntry, MapKind, MemoryMap, Node, NodeRange, NodeRangeKind, Place,
-    Said, join,
+    Facts, Finding, Listed, Listing, MapEntry, MapKind, MemoryMap, NodeRange, NodeRangeKind, NumaNode,
+    SourceLine, Sourced, join,
 };
 use pmem_core::{AddrRange, FirmwareMemory};
 use rangemap::RangeInclusiveMap;
@@ -49,7 +49,7 @@ pub(crate) struct RamPiece {
     pub(crate) kind: MemoryKind,
     /// The node that it is; `None` if no source says, or several do.
     pub(crate) node: Option<u32>,
-    pub(crate) at: Place,
+    pub(crate) at: SourceLine,
 }
 
 /// What a line of a list of resources is.
@@ -170,12 +170,12 @@ fn line_of(map: &MemoryMap, entries: &[&MapEntry], addr: u64) -> u32 {
 }
 
 /// What a map says of each address, and where.
-pub(super) fn said(map: &MemoryMap) -> Vec<Said<(AddrRange, FirmwareMemory)>> {
+pub(super) fn said(map: &MemoryMap) -> Vec<Sourced<(AddrRange, FirmwareMemory)>> {
     let (flat, entries) = (flatten(map), in_order(map));
     let one = |(range, kind): (&std::ops::RangeInclusive<u64>, &FirmwareMemory)| {
         let range = AddrRange::inclusive(*range.start(), *range.end()).ok()?;
-        let at = Place::line(&map.at.source, line_of(map, &entries, range.start()));
-        Some(Said::new((range, *kind), at))
+        let at = SourceLine::line(&map.at.source, line_of(map, &entries, range.start()));
+        Some(Sourced::new((range, *kind), at))
     };
     flat.iter().filter_map(one).collect()
 }
@@ -183,7 +183,7 @@ pub(super) fn said(map: &MemoryMap) -> Vec<Said<(AddrRange, FirmwareMemory)>> {
 /// Named ranges as the firmware's map has them, after what the kernel changed.
 fn from_map(facts: &Facts, map: &MemoryMap) -> Listing {
     let mut flat = flatten(map);
-    let later = |place: &Place| place.source == map.at.source && place.line > map.at.line;
+    let later = |place: &SourceLine| place.source == map.at.source && place.line > map.at.line;
     for said in facts.firmware.updates.iter().filter(|said| later(&said.at)) {
         let update = &said.value;
         let range = update.range.start()..=update.range.last();
@@ -288,7 +288,7 @@ fn disjoint(facts: &mut Facts, pieces: Vec<RamPiece>) -> Vec<RamPiece> {
 /// `Early memory node ranges`: RAM, but for what firmware keeps.
 fn by_allocator(facts: &Facts) -> Vec<RamPiece> {
     let own = facts.numa.ranges.iter().filter(|said| said.value.kind == NodeRangeKind::Kernel);
-    let piece = |said: &Said<NodeRange>| RamPiece {
+    let piece = |said: &Sourced<NodeRange>| RamPiece {
         range: said.value.range,
         kind: MemoryKind::Dram,
         node: None,
@@ -299,7 +299,7 @@ fn by_allocator(facts: &Facts) -> Vec<RamPiece> {
 
 fn by_blocks(facts: &mut Facts) -> Vec<RamPiece> {
     let first = facts.numa.all.iter().find(|node| !node.memory().is_empty());
-    let Some(at) = first.map(Node::place) else { return Vec::new() };
+    let Some(at) = first.map(NumaNode::place) else { return Vec::new() };
     let all = join(facts.numa.all.iter().flat_map(|node| node.memory()).collect());
     facts
         .find(Finding::at(&at, "RAM is known by memory blocks only: a block may have holes that are no RAM"));

@@ -50,7 +50,7 @@ pub(crate) use root::Root;
 use tree::Given;
 pub(crate) use views::SeenFrom;
 
-use crate::facts::{BusId, Facts, Finding, Function, Iommu, Listing, Nodes, Place, Said};
+use crate::facts::{BusId, Facts, Finding, Function, Iommu, Listing, Nodes, SourceLine, Sourced};
 use pmem_core::{AddrRange, FirmwareMemory};
 use pmem_pci::Address;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,7 +82,7 @@ pub(crate) struct Settled {
     /// The lines of memory and of ports that are buses' windows or apertures.
     pub(crate) bus_lines: [BTreeSet<usize>; 2],
     /// What firmware's own map says, in order of address; empty if no source has one.
-    pub(crate) firmware: Vec<Said<(AddrRange, FirmwareMemory)>>,
+    pub(crate) firmware: Vec<Sourced<(AddrRange, FirmwareMemory)>>,
     /// Memory-mapped configuration space that no list names.
     pub(crate) ecam: Vec<(u32, AddrRange)>,
     /// What sources have that only x86 has.
@@ -193,7 +193,7 @@ fn adopt(
             own.map(|aperture| aperture.range).collect::<Vec<_>>()
         };
         let windows = Windows { fixed: of(false), io: of(true), io_wide: true, ..Windows::default() };
-        let at = root.apertures.first().map_or_else(|| Place::whole(""), |said| said.at.clone());
+        let at = root.apertures.first().map_or_else(|| SourceLine::whole(""), |said| said.at.clone());
         children.push(Child { bus: root.bus, above, bridge, windows: Some(windows), at });
     }
 }

@@ -1,7 +1,7 @@
 //! Which registers are the present ones, and what else is known of memory types.
 
 use super::memory::{firmware_map, flatten, last_complete};
-use crate::facts::{Complaint, Entry, Facts, Finding, Place, RegisterTable, Said, TableKind};
+use crate::facts::{Complaint, Entry, Facts, Finding, RegisterTable, SourceLine, Sourced, TableKind};
 use pmem_core::FirmwareMemory;
 use pmem_mtrr::regs::MAX_VARIABLE;
 use pmem_mtrr::{
@@ -51,7 +51,7 @@ pub struct MtrrFacts {
     /// Which of the 88 fixed ranges are known.
     pub fixed_known: u128,
     /// Variable registers by number, with where they are said; those that are not in use are left out.
-    pub variable: Vec<(usize, Entry, Place)>,
+    pub variable: Vec<(usize, Entry, SourceLine)>,
     /// Whether a table of registers was found, be it empty.
     pub programmed: bool,
     /// Where AMD's rule makes the default write back up to.
@@ -69,7 +69,7 @@ pub struct MtrrFacts {
     /// Types that somebody wants, or that firmware says it wanted.
     pub wanted: Vec<(Span, MemType)>,
     /// What kernels complain of.
-    pub complaints: Vec<Said<Complaint>>,
+    pub complaints: Vec<Sourced<Complaint>>,
     /// The page attribute table.
     pub pat: Option<[Option<PatType>; 8]>,
     /// Whole settings of all processors, where they could be read: the first one's first.
@@ -102,15 +102,15 @@ impl MtrrFacts {
         let count = said(|t| t.count.is_some()).and_then(|t| t.count);
         let listed = tables.iter().filter(|t| t.lists_unused).map(|t| t.listed).max();
         let count = count.or_else(|| u8::try_from(listed?).ok()).filter(|n| usize::from(*n) <= MAX_VARIABLE);
-        let mut variable: Vec<(usize, Entry, Place)> = chosen.map_or(Vec::new(), |table| {
+        let mut variable: Vec<(usize, Entry, SourceLine)> = chosen.map_or(Vec::new(), |table| {
             table
                 .entries
                 .iter()
-                .map(|(n, entry, line)| (*n, *entry, Place::line(&table.at.source, *line)))
+                .map(|(n, entry, line)| (*n, *entry, SourceLine::line(&table.at.source, *line)))
                 .collect()
         });
         variable.sort_by_key(|(n, ..)| *n);
-        let below_1m = |(_, entry, _): &(usize, Entry, Place)| matches!(entry, Entry::Register(r) if r.block.span().end <= 1 << 20);
+        let below_1m = |(_, entry, _): &(usize, Entry, SourceLine)| matches!(entry, Entry::Register(r) if r.block.span().end <= 1 << 20);
         let no_fixed = mtrr.no_fixed || variable.iter().any(below_1m);
         if no_fixed {
             notes.push("a register lies below 1 MiB: this processor has no fixed ranges (as those of Cyrix and Centaur)".to_owned());
@@ -275,7 +275,7 @@ impl MtrrFacts {
 }
 
 /// The least width that holds all registers, and the rest.
-fn least_width(variable: &[(usize, Entry, Place)], rest: Option<u64>) -> Width {
+fn least_width(variable: &[(usize, Entry, SourceLine)], rest: Option<u64>) -> Width {
     let entries = variable.iter().map(|(_, entry, _)| match entry {
         Entry::Raw(variable) => variable.mask | variable.base,
         Entry::Register(register) | Entry::Cut(register) => register.block.span().end - 1,
@@ -324,7 +324,7 @@ fn cut_masks(tables: &[RegisterTable]) -> Vec<Finding> {
     let all = tables.iter().flat_map(|table| table.entries.iter().map(move |entry| (table, entry)));
     let cut = all.filter_map(|(table, (n, entry, line))| match entry {
         Entry::Cut(register) => {
-            let place = Place::line(&table.at.source, *line);
+            let place = SourceLine::line(&table.at.source, *line);
             let text = format!(
                 "register {n}: its mask was cut to 32 bits when it was printed: the real size is {} MiB",
                 register.block.size() >> 20
@@ -337,7 +337,7 @@ fn cut_masks(tables: &[RegisterTable]) -> Vec<Finding> {
 }
 
 /// Whether a UC register covers what no other register makes cacheable: with an uncacheable default it would do nothing.
-fn infer(variable: &[(usize, Entry, Place)], width: Option<Width>) -> Default {
+fn infer(variable: &[(usize, Entry, SourceLine)], width: Option<Width>) -> Default {
     let width = width.unwrap_or_else(|| least_width(variable, None));
     let registers: Vec<Register> = variable
         .iter()
@@ -364,7 +364,7 @@ fn infer(variable: &[(usize, Entry, Place)], width: Option<Width>) -> Default {
 /// TOM2, or where it likely is: an AMD processor whose registers nobody could read, with memory above 4 GiB that no register caches.
 fn tom2(
     facts: &Facts,
-    variable: &[(usize, Entry, Place)],
+    variable: &[(usize, Entry, SourceLine)],
     memory: &[(Span, FirmwareMemory)],
     chosen: Option<&RegisterTable>,
 ) -> (Option<u64>, bool) {

@@ -1,7 +1,9 @@
 //! Which node memory is, and what is odd about nodes.
 
 use super::memory::RamPiece;
-use crate::facts::{Facts, Finding, Listing, Node, NodeRangeKind, Nodes, Place, crossing, join, without};
+use crate::facts::{
+    Facts, Finding, Listing, NodeRangeKind, Nodes, NumaNode, SourceLine, crossing, join, without,
+};
 use crate::number::show_list;
 use pmem_core::AddrRange;
 use rangemap::RangeInclusiveMap;
@@ -29,7 +31,7 @@ pub(super) fn settle(facts: &mut Facts, listing: &Listing, ram: &mut Vec<RamPiec
 /// A machine that knows no nodes is one, with all CPUs and all memory; one that has a single node has all of both.
 fn alone(numa: &mut Nodes) {
     if numa.all.is_empty() && (numa.total.is_some() || numa.cpus.is_some()) {
-        numa.all.push(Node::default());
+        numa.all.push(NumaNode::default());
     }
     if let [only] = &mut numa.all[..] {
         only.bytes = only.bytes.or(numa.total.as_ref().map(|total| total.value));
@@ -39,7 +41,7 @@ fn alone(numa: &mut Nodes) {
     let named: Vec<u32> = numa.ranges.iter().map(|said| said.value.node).collect();
     for id in named {
         if let Err(at) = numa.all.binary_search_by_key(&id, |node| node.id) {
-            numa.all.insert(at, Node { id, ..Node::default() });
+            numa.all.insert(at, NumaNode { id, ..NumaNode::default() });
         }
     }
 }
@@ -55,7 +57,8 @@ fn check_cpus(facts: &mut Facts, numa: &Nodes) {
         }
     }
     for ((a, b), cpus) in twice {
-        let place = |id: u32| numa.get(id).map_or_else(|| Place::whole(format!("node {id}")), Node::place);
+        let place =
+            |id: u32| numa.get(id).map_or_else(|| SourceLine::whole(format!("node {id}")), NumaNode::place);
         let text = format!("CPUs {} are claimed by nodes {a} and {b}", show_list(&cpus));
         facts.find(Finding::between(&place(a), &place(b), text));
     }
@@ -71,7 +74,7 @@ fn owners(facts: &mut Facts, listing: &Listing, numa: &Nodes) -> RangeInclusiveM
             said.map(|said| (said.value.node, said.value.range, said.at.clone())).collect();
         lay(facts, &mut owners, &said);
     }
-    let of = |node: &Node| {
+    let of = |node: &NumaNode| {
         let (id, at) = (node.id, node.place());
         node.memory().into_iter().map(move |range| (id, range, at.clone()))
     };
@@ -86,7 +89,7 @@ fn owners(facts: &mut Facts, listing: &Listing, numa: &Nodes) -> RangeInclusiveM
 }
 
 /// A node, what it claims, and where that is said.
-type Claim = (u32, AddrRange, Place);
+type Claim = (u32, AddrRange, SourceLine);
 
 /// Lays the ranges of one source over what is known.
 fn lay(facts: &mut Facts, owners: &mut RangeInclusiveMap<u64, Option<u32>>, said: &[Claim]) {

@@ -6,8 +6,8 @@ use super::listed::{Lists, bus_of_line};
 use super::root::{Root, root_of};
 use super::windows::{Windows, registers, windows};
 use crate::facts::{
-    Aperture, BusId, Facts, Finding, Function, Listing, PciResource, PciSource, Place, ResourceKind, Said,
-    join, show_bus, without,
+    Aperture, BusId, Facts, Finding, Function, Listing, PciResource, PciSource, ResourceKind, SourceLine,
+    Sourced, join, show_bus, without,
 };
 use pmem_core::AddrRange;
 use pmem_pci::Address;
@@ -23,7 +23,7 @@ pub(crate) struct Child {
     pub(crate) bridge: Option<Address>,
     /// What it forwards; `None` if no source says.
     pub(crate) windows: Option<Windows>,
-    pub(crate) at: Place,
+    pub(crate) at: SourceLine,
 }
 
 /// Functions and buses.
@@ -53,7 +53,7 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
         // The first one keeps it: two bridges cannot lead to one bus.
         let other = *bridges.entry(bus).or_insert(function.bdf());
         if other != function.bdf() {
-            let place = function.at.clone().unwrap_or_else(|| Place::whole(""));
+            let place = function.at.clone().unwrap_or_else(|| SourceLine::whole(""));
             let text =
                 format!("bus {} lies behind bridge {other} and bridge {} too", show_bus(bus), function.bdf());
             facts.find(Finding::at(&place, text));
@@ -149,7 +149,7 @@ fn children(
         let bus = (function.bdf().segment, function.bdf().bus);
         let said = bridges.entry(bus).or_insert(parent);
         if *said != parent {
-            let place = function.at.clone().unwrap_or_else(|| Place::whole(""));
+            let place = function.at.clone().unwrap_or_else(|| SourceLine::whole(""));
             let text = format!(
                 "{} lies below bridge {parent}, which leads to another bus: left out",
                 function.bdf()
@@ -172,7 +172,7 @@ fn children(
         if *bus == above {
             continue;
         }
-        let at = function.at.clone().unwrap_or_else(|| Place::whole(bridge.to_string()));
+        let at = function.at.clone().unwrap_or_else(|| SourceLine::whole(bridge.to_string()));
         out.push(Child { bus: *bus, above, bridge: Some(*bridge), windows: None, at });
     }
     let known: BTreeSet<BusId> = out.iter().map(|child: &Child| child.bus).collect();
@@ -184,8 +184,11 @@ fn children(
                 .collect::<Vec<_>>()
         };
         let lines = |io| said(io).into_iter().map(|(range, _)| range).collect::<Vec<_>>();
-        let at =
-            said(false).into_iter().chain(said(true)).next().map_or_else(|| Place::whole(""), |(_, at)| at);
+        let at = said(false)
+            .into_iter()
+            .chain(said(true))
+            .next()
+            .map_or_else(|| SourceLine::whole(""), |(_, at)| at);
         let windows =
             Windows { fixed: lines(false), io: join(lines(true)), io_wide: true, ..Windows::default() };
         out.push(Child { bus: *bus, above, bridge: None, windows: Some(windows), at });
@@ -227,12 +230,12 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
     let own: Vec<&Function> = below.iter().copied().filter(on_bus).collect();
     let logged = facts.pci.roots.get(&bus).cloned().unwrap_or_default();
     let offset = offset_of(below.iter().copied()).unwrap_or(0);
-    let mut apertures: Vec<Said<Aperture>> = Vec::new();
+    let mut apertures: Vec<Sourced<Aperture>> = Vec::new();
     let mut guessed = [false; 2];
     for io in [false, true] {
-        let from_list: Vec<(AddrRange, Place)> =
+        let from_list: Vec<(AddrRange, SourceLine)> =
             listed.lines_of(bus, io).map(|(line, at)| (line.range, at)).collect();
-        let from_log: Vec<&Said<Aperture>> = logged.iter().filter(|said| said.value.io == io).collect();
+        let from_log: Vec<&Sourced<Aperture>> = logged.iter().filter(|said| said.value.io == io).collect();
         // Where addresses are on the bus: as a log says, else by what BARs show.
         let shift = |range: AddrRange| {
             let said = from_log.iter().find(|said| said.value.range.covers(range));
@@ -242,7 +245,7 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
                 None => range.start().wrapping_sub(shift_of(below, listed, range).unwrap_or(offset)),
             }
         };
-        let ranges: Vec<(AddrRange, Place)> = if !from_list.is_empty() {
+        let ranges: Vec<(AddrRange, SourceLine)> = if !from_list.is_empty() {
             from_list
         } else if !from_log.is_empty() {
             from_log.iter().map(|said| (said.value.range, said.at.clone())).collect()
@@ -251,7 +254,7 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
             let place = own
                 .first()
                 .and_then(|f| f.at.clone())
-                .unwrap_or_else(|| Place::whole(format!("bus {}", show_bus(bus))));
+                .unwrap_or_else(|| SourceLine::whole(format!("bus {}", show_bus(bus))));
             let windows = listed.outermost[usize::from(io)].iter().filter(|_| bus == (0, 0)).cloned();
             decoded(&own, io, offset).into_iter().map(|range| (range, place.clone())).chain(windows).collect()
         };
@@ -259,7 +262,7 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
         for (range, at) in ranges {
             for part in without(&[range], &taken) {
                 let value = Aperture { range: part, bus_start: shift(part), io };
-                apertures.push(Said::new(value, at.clone()));
+                apertures.push(Sourced::new(value, at.clone()));
             }
             taken.push(range);
             taken = join(taken);

@@ -1,6 +1,6 @@
 //! A root bus.
 
-use crate::facts::{Aperture, BusId, Function, Said};
+use crate::facts::{Aperture, BusId, Function, Sourced};
 use pmem_core::AddrRange;
 use pmem_pci::Address;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Root {
     pub(crate) bus: BusId,
     /// What it is given, as the CPU sees it, and where that is on the bus; disjoint.
-    pub(crate) apertures: Vec<Said<Aperture>>,
+    pub(crate) apertures: Vec<Sourced<Aperture>>,
     /// No source says what it is given: of memory, and of ports. Its apertures are what its functions show.
     pub(crate) guessed: [bool; 2],
     /// Addresses are others on the bus, so that the way in is no inverse of the way out.

@@ -1,7 +1,7 @@
 //! Nodes as firmware's tables describe them, where nobody else does.
 
-use crate::acpi::{Hmat, Locality, Quantity, What};
-use crate::facts::{Access, Facts, Node, NodeRange, NodeRangeKind, Said};
+use crate::acpi::{Hmat, InitiatorKind, Locality, Quantity};
+use crate::facts::{Access, Facts, NodeRange, NodeRangeKind, NumaNode, Sourced};
 use pmem_core::{AddrRange, Performance};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,13 +14,13 @@ pub(super) fn nodes(facts: &mut Facts) {
         let Some(node) = nodes.get(&said.value.domain).copied() else { continue };
         let Ok(range) = AddrRange::sized(said.value.base, said.value.length) else { continue };
         let found = NodeRange { node, range, kind: NodeRangeKind::Srat };
-        facts.numa.ranges.push(Said::new(found, said.at.clone()));
+        facts.numa.ranges.push(Sourced::new(found, said.at.clone()));
     }
     let mut cpus: BTreeMap<u32, u32> = BTreeMap::new();
     for said in tables.initiators.iter().filter(|said| said.value.enabled && said.value.offset != 0) {
         let Some(node) = nodes.get(&said.value.domain) else { continue };
         let count = cpus.entry(*node).or_default();
-        *count += u32::from(matches!(said.value.what, What::Processor(_)));
+        *count += u32::from(matches!(said.value.what, InitiatorKind::Processor(_)));
     }
     let known = !facts.numa.all.is_empty();
     for (node, at) in
@@ -31,7 +31,7 @@ pub(super) fn nodes(facts: &mut Facts) {
             break;
         }
         if let Err(place) = facts.numa.all.binary_search_by_key(&node, |node| node.id) {
-            facts.numa.all.insert(place, Node { id: node, at, ..Node::default() });
+            facts.numa.all.insert(place, NumaNode { id: node, at, ..NumaNode::default() });
         }
     }
     if facts.numa.distances.is_empty()

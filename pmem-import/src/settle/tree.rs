@@ -5,12 +5,14 @@ use super::orphans::Way;
 use super::pci::Child;
 use super::root::Root;
 use super::windows::{Windows, told_apart};
-use crate::facts::{BusId, Conflict, Facts, Function, Listing, PciResource, PciSource, ResourceKind, Said};
+use crate::facts::{
+    BusId, Conflict, Facts, Function, Listing, PciResource, PciSource, ResourceKind, Sourced,
+};
 use pmem_core::AddrRange;
 use pmem_pci::tree::{
     self, Aperture, Avoid, Index, Mobility, Resource, Slot, Space, Tree, Window, WindowKind,
 };
-use pmem_pci::{Address, Bar, Class, IoWindow, MemoryWindow, Span};
+use pmem_pci::{Address, Bar, BusRange, Class, IoWindow, MemoryWindow};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The hierarchy, and what of it is not known for sure.
@@ -47,7 +49,7 @@ pub struct PciTree {
     /// Bridges for which there are no bus numbers, and those that they would need.
     pub numberless: Vec<(Index, (u8, u8))>,
     /// What firmware put where something else is.
-    pub conflicts: Vec<Said<Conflict>>,
+    pub conflicts: Vec<Sourced<Conflict>>,
     /// The sources that name functions; of lists alone there are none.
     pub sources: BTreeSet<PciSource>,
     /// Windows that the kernel released, and of which it keeps the size, in bytes.
@@ -55,7 +57,7 @@ pub struct PciTree {
     /// The kernel is locked down: configuration space cannot be written, and no module does it.
     pub locked_down: bool,
     /// Windows whose registers forward something else than the kernel's map has, which is what the hierarchy has; `None` is closed.
-    pub differs: BTreeMap<(Index, WindowKind), Option<Span>>,
+    pub differs: BTreeMap<(Index, WindowKind), Option<BusRange>>,
 }
 
 const HIGH: u64 = u64::MAX;
@@ -205,7 +207,7 @@ fn host_bridge(root: &Root, roots: &[&Root], said: Option<(u8, u8)>) -> tree::Ro
     let apertures = root.apertures.iter().filter_map(|said| {
         let aperture = &said.value;
         let space = if aperture.io { Space::Io } else { Space::Memory };
-        let span = Span::sized(aperture.bus_start, aperture.range.len())?;
+        let span = BusRange::sized(aperture.bus_start, aperture.range.len())?;
         Some(Aperture { space, span, cpu: aperture.range.start() })
     });
     let mut made = tree::Root {
@@ -217,8 +219,8 @@ fn host_bridge(root: &Root, roots: &[&Root], said: Option<(u8, u8)>) -> tree::Ro
     made
 }
 
-fn span(range: AddrRange) -> Span {
-    Span { first: range.start(), last: range.last() }
+fn span(range: AddrRange) -> BusRange {
+    BusRange { first: range.start(), last: range.last() }
 }
 
 impl PciTree {
@@ -369,7 +371,7 @@ impl PciTree {
         buses: Option<(u8, u8)>,
         function: Option<&Function>,
     ) {
-        let hull = |ranges: &[AddrRange]| ranges.iter().copied().map(span).reduce(Span::hull);
+        let hull = |ranges: &[AddrRange]| ranges.iter().copied().map(span).reduce(BusRange::hull);
         // Which of them lists do not say.
         let (first, second) = told_apart(forwards.fixed.clone(), &[], &[]);
         let memory = [forwards.memory.as_slice(), &first].concat();
@@ -535,7 +537,7 @@ fn avoid(
     memory: &Listing,
     bus_lines: &BTreeSet<usize>,
 ) -> Vec<Avoid> {
-    let of = |space, first, last, strict| Avoid { space, span: Span { first, last }, strict };
+    let of = |space, first, last, strict| Avoid { space, span: BusRange { first, last }, strict };
     // Legacy ports are left alone (Linux's PCIBIOS_MIN_IO).
     // Nor is anything put where memory begins, whatever a host bridge is said to forward.
     let mut out = vec![of(Space::Io, 0, 0xfff, false), of(Space::Memory, 0, 0xf_ffff, false)];

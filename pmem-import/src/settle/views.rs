@@ -1,6 +1,6 @@
 //! What an emulator's address spaces see: lists for those of the CPUs, windows into these for all others.
 
-use crate::facts::{Facts, FlatKind, FlatRange, FlatView, Listed, Listing, Place};
+use crate::facts::{Facts, FlatKind, FlatRange, FlatView, Listed, Listing, SourceLine};
 use pmem_core::AddrRange;
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub(crate) struct SeenFrom {
     /// Where it begins.
-    pub(crate) at: Place,
+    pub(crate) at: SourceLine,
     /// The number that the emulator gives it.
     pub(crate) number: u32,
     /// Names of the address spaces, and of the regions at their roots.
@@ -153,7 +153,7 @@ mod tests {
 
     fn view(number: u32, space: &str, ranges: Vec<FlatRange>) -> FlatView {
         let spaces = vec![(space.to_owned(), String::new())];
-        FlatView { number, spaces, ranges, at: Place::whole("t") }
+        FlatView { number, spaces, ranges, at: SourceLine::whole("t") }
     }
 
     /// What a byte of a view is: the region and the place in it.

@@ -9,7 +9,7 @@ pub(crate) use clean::{kind, lines};
 pub use decode::{decode, is_wide};
 pub(crate) use scan::{Bracketed, Scan};
 
-use crate::facts::Place;
+use crate::facts::SourceLine;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -30,8 +30,8 @@ pub(crate) struct Line<'t> {
 
 impl Line<'_> {
     /// Where it is.
-    pub(crate) fn place(&self) -> Place {
-        Place::line(&self.source, self.number)
+    pub(crate) fn place(&self) -> SourceLine {
+        SourceLine::line(&self.source, self.number)
     }
 
     /// What it says, without blanks at its ends.

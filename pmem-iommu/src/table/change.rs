@@ -4,11 +4,11 @@ use super::entry::{Access, Entry, Leaf, PAGE_SHIFT, shift_of};
 use super::error::TableError;
 use super::format::Format;
 use super::invalidate::Invalidate;
-use super::memory::Memory;
+use super::memory::TableMemory;
 use super::span::{is_whole, mask, part, reaches};
 use super::walker::Walker;
 
-impl<F: Format, M: Memory> Walker<'_, F, M> {
+impl<F: Format, M: TableMemory> Walker<'_, F, M> {
     /// Takes out what is mapped. All of it must be. Tables all of whose addresses go are taken out with them; others stay, for what comes next,
     /// though they may say nothing: see [`Self::prune`].
     ///

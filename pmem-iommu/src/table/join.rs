@@ -4,11 +4,11 @@ use super::entry::{Entry, Leaf, shift_of};
 use super::error::TableError;
 use super::format::Format;
 use super::invalidate::Invalidate;
-use super::memory::Memory;
+use super::memory::TableMemory;
 use super::span::{mask, part};
 use super::walker::Walker;
 
-impl<F: Format, M: Memory> Walker<'_, F, M> {
+impl<F: Format, M: TableMemory> Walker<'_, F, M> {
     /// Puts one large page in the place of a table's small ones, wherever all of a table within a span says what one page would.
     ///
     /// # Errors

@@ -3,9 +3,9 @@
 use super::entry::{Access, Entry, Leaf, shift_of};
 use super::error::TableError;
 use super::format::Format;
-use super::memory::Memory;
+use super::memory::TableMemory;
 use super::span::{mask, part, reaches};
-use super::tree::Table;
+use super::tree::PageTable;
 use alloc::vec::Vec;
 
 /// What is mapped, as a table has it.
@@ -17,10 +17,10 @@ pub struct Mapped {
     pub leaf: Leaf,
 }
 
-impl<F: Format> Table<F> {
+impl<F: Format> PageTable<F> {
     /// What an address leads to; `None` if nothing is mapped there.
     #[must_use]
-    pub fn lookup<M: Memory>(&self, memory: &M, at: u64) -> Option<Mapped> {
+    pub fn lookup<M: TableMemory>(&self, memory: &M, at: u64) -> Option<Mapped> {
         if at & !mask(self.format.width()) != 0 {
             return None;
         }
@@ -47,7 +47,7 @@ impl<F: Format> Table<F> {
     ///
     /// # Errors
     /// What is no entry, or no table that can be read.
-    pub fn each<M: Memory>(
+    pub fn each<M: TableMemory>(
         &self,
         memory: &M,
         first: u64,
@@ -62,7 +62,7 @@ impl<F: Format> Table<F> {
     }
 
     /// All tables below one.
-    pub(super) fn tables_in<M: Memory>(&self, memory: &M, level: u8, table: u64, tables: &mut Vec<u64>) {
+    pub(super) fn tables_in<M: TableMemory>(&self, memory: &M, level: u8, table: u64, tables: &mut Vec<u64>) {
         if level == 1 {
             return;
         }
@@ -81,7 +81,7 @@ impl<F: Format> Table<F> {
 
     /// An entry and its place.
     #[inline]
-    pub(super) fn entry<M: Memory>(
+    pub(super) fn entry<M: TableMemory>(
         &self,
         memory: &M,
         level: u8,
@@ -97,7 +97,7 @@ impl<F: Format> Table<F> {
     }
 
     #[expect(clippy::too_many_arguments, reason = "a table, a span, and who is told")]
-    fn each_in<M: Memory>(
+    fn each_in<M: TableMemory>(
         &self,
         memory: &M,
         level: u8,

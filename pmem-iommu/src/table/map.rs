@@ -4,7 +4,7 @@ use super::entry::{Access, Entry, Leaf, PAGE_SHIFT, shift_of};
 use super::error::TableError;
 use super::format::Format;
 use super::invalidate::Invalidate;
-use super::memory::Memory;
+use super::memory::TableMemory;
 use super::span::{is_whole, mask, part, reaches};
 use super::walker::Walker;
 
@@ -27,7 +27,7 @@ impl From<TableError> for Stop {
     }
 }
 
-impl<F: Format, M: Memory> Walker<'_, F, M> {
+impl<F: Format, M: TableMemory> Walker<'_, F, M> {
     /// Maps addresses from `first` to `last` to as many from `target` on, by pages as large as the alignment allows. Nothing may be mapped there.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ pub struct Short {
 }
 
 /// Where tables are, which hardware reads at any time: an entry is read and written as a whole.
-pub trait Memory {
+pub trait TableMemory {
     /// The entry of a table; `None` where there is no such memory.
     fn read(&self, table: u64, index: u64) -> Option<u64>;
 
@@ -76,7 +76,7 @@ impl<W: AsRef<[AtomicU64]>> Pool<W> {
     }
 }
 
-impl<W: AsRef<[AtomicU64]>> Memory for Pool<W> {
+impl<W: AsRef<[AtomicU64]>> TableMemory for Pool<W> {
     #[inline]
     fn read(&self, table: u64, index: u64) -> Option<u64> {
         Some(self.word(table, index)?.load(Ordering::Relaxed))

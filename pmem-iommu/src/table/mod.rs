@@ -1,7 +1,7 @@
 //! Translation tables: what leads where, for devices behind an IOMMU.
 //!
-//! A [`Table`] is changed by its [`Walker`]. Hardware may look at them between any two writes: what it sees is then either as before or as after, for each
-//! address. A table that is taken out is given back by [`Table::release`] alone, which must wait until the hardware has been told
+//! A [`PageTable`] is changed by its [`Walker`]. Hardware may look at them between any two writes: what it sees is then either as before or as after, for each
+//! address. A table that is taken out is given back by [`PageTable::release`] alone, which must wait until the hardware has been told
 //! ([`Invalidate`]) to forget what it remembers.
 
 mod amd;
@@ -29,8 +29,8 @@ pub use error::TableError;
 pub use format::Format;
 pub use invalidate::Invalidate;
 pub use list::Mapped;
-pub use memory::{Memory, Pool, Short};
-pub use tree::Table;
+pub use memory::{Pool, Short, TableMemory};
+pub use tree::PageTable;
 pub use vtd::VtdSecondStage;
 pub use walker::Walker;
 pub use x86::X86;

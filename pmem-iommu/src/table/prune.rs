@@ -4,11 +4,11 @@ use super::entry::Entry;
 use super::error::TableError;
 use super::format::Format;
 use super::invalidate::Invalidate;
-use super::memory::Memory;
+use super::memory::TableMemory;
 use super::span::part;
 use super::walker::Walker;
 
-impl<F: Format, M: Memory> Walker<'_, F, M> {
+impl<F: Format, M: TableMemory> Walker<'_, F, M> {
     /// Takes the tables of a span out in which nothing is mapped.
     ///
     /// # Errors

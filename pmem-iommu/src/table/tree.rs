@@ -2,7 +2,7 @@
 
 use super::error::TableError;
 use super::format::Format;
-use super::memory::{Memory, Short};
+use super::memory::{Short, TableMemory};
 use alloc::vec::Vec;
 
 /// Levels, and one that is none.
@@ -13,7 +13,7 @@ pub(super) const NONE: u64 = u64::MAX;
 /// A tree of translation tables, and which of them were walked last. The memory that they are in, which several can share, is given
 /// with each question.
 #[derive(Debug)]
-pub struct Table<F> {
+pub struct PageTable<F> {
     pub(super) format: F,
     pub(super) root: u64,
     /// Tables on the way to `at`, by level.
@@ -23,12 +23,12 @@ pub struct Table<F> {
     pub(super) stale: Vec<u64>,
 }
 
-impl<F: Format> Table<F> {
+impl<F: Format> PageTable<F> {
     /// An empty one.
     ///
     /// # Errors
     /// [`TableError::Short`].
-    pub fn new<M: Memory>(format: F, memory: &mut M) -> Result<Self, TableError> {
+    pub fn new<M: TableMemory>(format: F, memory: &mut M) -> Result<Self, TableError> {
         let pages = (format.entries(format.levels()) / 512).max(1);
         let wanted = usize::try_from(pages).unwrap_or(usize::MAX);
         memory.set_aside(wanted).map_err(TableError::Short)?;
@@ -66,12 +66,12 @@ impl<F: Format> Table<F> {
     }
 
     /// Gives back the tables that were taken out. The hardware must have been told, and have said that it has done so.
-    pub fn release<M: Memory>(&mut self, memory: &mut M) {
+    pub fn release<M: TableMemory>(&mut self, memory: &mut M) {
         self.stale.drain(..).for_each(|table| memory.give(table));
     }
 
     /// Gives all of it back, the first table as well, when no hardware reads it any more.
-    pub fn dissolve<M: Memory>(mut self, memory: &mut M) {
+    pub fn dissolve<M: TableMemory>(mut self, memory: &mut M) {
         self.release(memory);
         let mut tables = Vec::new();
         self.tables_in(memory, self.format.levels(), self.root, &mut tables);

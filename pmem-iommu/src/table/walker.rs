@@ -3,25 +3,25 @@
 use super::entry::{Entry, PAGE_SHIFT, shift_of};
 use super::error::TableError;
 use super::format::Format;
-use super::memory::Memory;
+use super::memory::TableMemory;
 use super::span::mask;
-use super::tree::{LEVELS, NONE, Table};
+use super::tree::{LEVELS, NONE, PageTable};
 
-/// What changes tables: see [`Table::on`].
+/// What changes tables: see [`PageTable::on`].
 #[derive(Debug)]
 pub struct Walker<'t, F, M> {
-    pub(super) table: &'t mut Table<F>,
+    pub(super) table: &'t mut PageTable<F>,
     pub(super) memory: &'t mut M,
 }
 
-impl<F: Format> Table<F> {
+impl<F: Format> PageTable<F> {
     /// What changes it, in the memory that it is in.
-    pub const fn on<'t, M: Memory>(&'t mut self, memory: &'t mut M) -> Walker<'t, F, M> {
+    pub const fn on<'t, M: TableMemory>(&'t mut self, memory: &'t mut M) -> Walker<'t, F, M> {
         Walker { table: self, memory }
     }
 }
 
-impl<F: Format, M: Memory> Walker<'_, F, M> {
+impl<F: Format, M: TableMemory> Walker<'_, F, M> {
     pub(super) fn is_span(&self, first: u64, last: u64) -> Result<(), TableError> {
         if first & mask(PAGE_SHIFT) != 0 {
             return Err(TableError::Unaligned { at: first });

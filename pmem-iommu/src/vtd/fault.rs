@@ -97,7 +97,7 @@ pub struct Reason(pub u8);
 
 /// What a reason is about: what is to be looked at, and what not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum About {
+pub enum ReasonKind {
     /// The bus has no entry in the root table: the address says nothing.
     Bus,
     /// The requester has no entry, or none that can be used: the address says nothing.
@@ -131,16 +131,16 @@ impl Reason {
 
     /// What it is about.
     #[must_use]
-    pub const fn about(self) -> About {
+    pub const fn about(self) -> ReasonKind {
         match self.0 {
-            1 | 0x38..=0x3a => About::Bus,
-            2 | 3 | 0x40..=0x4f | 0x50..=0x5d => About::Requester,
-            4 | 0x80 | 0x83 | 0x84 => About::Width,
-            5 | 6 | 0x71 | 0x79 | 0x85 | 0x86 => About::Address,
-            7..=0xc | 0x30..=0x32 | 0x70 | 0x72..=0x78 | 0x7a..=0x7c | 0x90 => About::Table,
-            0x20..=0x2f | 0x87 => About::Interrupt,
-            0xd => About::Request,
-            _ => About::Unknown,
+            1 | 0x38..=0x3a => ReasonKind::Bus,
+            2 | 3 | 0x40..=0x4f | 0x50..=0x5d => ReasonKind::Requester,
+            4 | 0x80 | 0x83 | 0x84 => ReasonKind::Width,
+            5 | 6 | 0x71 | 0x79 | 0x85 | 0x86 => ReasonKind::Address,
+            7..=0xc | 0x30..=0x32 | 0x70 | 0x72..=0x78 | 0x7a..=0x7c | 0x90 => ReasonKind::Table,
+            0x20..=0x2f | 0x87 => ReasonKind::Interrupt,
+            0xd => ReasonKind::Request,
+            _ => ReasonKind::Unknown,
         }
     }
 

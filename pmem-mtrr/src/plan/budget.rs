@@ -3,7 +3,7 @@
 use super::build::Refusal;
 use super::node::{NONE, Node, State, UNDEFINED, inside};
 use super::pieces::Piece;
-use super::{Bad, Planner};
+use super::{InvalidProblem, Planner};
 use crate::kind::{MemType, TypeSet};
 use crate::regs::{MAX_VARIABLE, Register, Registers};
 use core::num::NonZeroUsize;
@@ -83,7 +83,7 @@ impl Planner<'_> {
     ) -> Result<Budgeted, Refusal> {
         let limit = limit.min(MAX_VARIABLE);
         if room.len() < self.costs(limit) {
-            return Err(Refusal::Bad(Bad::Costs(self.costs(limit))));
+            return Err(Refusal::Bad(InvalidProblem::Costs(self.costs(limit))));
         }
         let Some(own) = limit.checked_sub(self.problem.pinned.len()) else {
             return Err(Refusal::TooMany(self.problem.pinned.len().min(MAX_VARIABLE) as u8));

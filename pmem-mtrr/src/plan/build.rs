@@ -2,7 +2,7 @@
 
 use super::node::{NONE, Node};
 use super::pieces::Piece;
-use super::{Bad, DEPTH, Optimum, Planner};
+use super::{DEPTH, InvalidProblem, Optimum, Planner};
 use crate::kind::MemType;
 use crate::regs::{Register, Registers};
 
@@ -36,7 +36,7 @@ pub struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The question makes no sense, or needs more room.
-    Bad(Bad),
+    Bad(InvalidProblem),
     /// No number of registers does it.
     Impossible,
     /// It takes more registers than a processor can have.
@@ -45,7 +45,7 @@ pub enum Refusal {
 
 /// One node of the way from the root down: 96 bytes of room.
 #[derive(Clone, Copy)]
-pub struct Rung {
+pub struct PathNode {
     node: Node,
     /// On the way up: what the left half costs.
     left: Option<Costs>,
@@ -53,18 +53,18 @@ pub struct Rung {
     state: u8,
 }
 
-impl Default for Rung {
+impl Default for PathNode {
     fn default() -> Self {
         Self { node: Node::NONE, left: None, state: 0 }
     }
 }
 
 /// Where [`Planner::plan`] works.
-pub struct Room<'r> {
+pub struct Workspace<'r> {
     /// As many as [`Planner::choices`] says.
     pub choices: &'r mut [u32],
-    /// The way from the root down: [`DEPTH`] rungs.
-    pub path: &'r mut [Rung],
+    /// The way from the root down: [`DEPTH`] nodes.
+    pub path: &'r mut [PathNode],
 }
 
 /// Choices noted from the leaves up, and read back from the root down: a node stands after both its halves.
@@ -105,13 +105,13 @@ impl Planner<'_> {
         &self,
         default: Option<MemType>,
         present: Option<MemType>,
-        room: &mut Room<'_>,
+        room: &mut Workspace<'_>,
     ) -> Result<Plan, Refusal> {
         if room.choices.len() < self.choices() {
-            return Err(Refusal::Bad(Bad::Choices(self.choices())));
+            return Err(Refusal::Bad(InvalidProblem::Choices(self.choices())));
         }
         if room.path.len() < DEPTH {
-            return Err(Refusal::Bad(Bad::Rungs(DEPTH)));
+            return Err(Refusal::Bad(InvalidProblem::Path(DEPTH)));
         }
         let optimum = self.optimum();
         let fewest = match default {
@@ -152,26 +152,26 @@ impl Planner<'_> {
 
     /// Works out every node from the leaves up, left before right, and notes what each does; the root's costs.
     #[inline(never)]
-    fn build(&self, root: Node, default: MemType, path: &mut [Rung], log: &mut Log<'_>) -> Option<Costs> {
+    fn build(&self, root: Node, default: MemType, path: &mut [PathNode], log: &mut Log<'_>) -> Option<Costs> {
         let (mut node, mut depth) = (root, 0);
         loop {
             let mut costs = match self.uniform(node) {
                 Some(piece) => self.under_pinned(node, self.leaf(node, piece, default).0),
                 None => {
-                    *path.get_mut(depth)? = Rung { node, left: None, state: 0 };
+                    *path.get_mut(depth)? = PathNode { node, left: None, state: 0 };
                     depth += 1;
                     node = self.halves(node).0;
                     continue;
                 }
             };
             loop {
-                let Some(rung) = depth.checked_sub(1).and_then(|depth| path.get_mut(depth)) else {
+                let Some(step) = depth.checked_sub(1).and_then(|depth| path.get_mut(depth)) else {
                     return Some(costs);
                 };
-                match rung.left {
+                match step.left {
                     None => {
-                        rung.left = Some(costs);
-                        node = self.halves(rung.node).1;
+                        step.left = Some(costs);
+                        node = self.halves(step.node).1;
                         break;
                     }
                     Some(left) => {
@@ -179,9 +179,9 @@ impl Planner<'_> {
                         for (both, (left, right)) in both.iter_mut().zip(left.iter().zip(&costs)) {
                             *both = (left + right).min(NEVER);
                         }
-                        let (own, choice) = self.join(rung.node, both);
+                        let (own, choice) = self.join(step.node, both);
                         log.push(choice);
-                        costs = self.under_pinned(rung.node, own);
+                        costs = self.under_pinned(step.node, own);
                         depth -= 1;
                     }
                 }
@@ -261,7 +261,7 @@ impl Planner<'_> {
         &self,
         root: Node,
         default: MemType,
-        path: &mut [Rung],
+        path: &mut [PathNode],
         log: &mut Log<'_>,
         out: &mut Registers,
     ) -> bool {
@@ -282,14 +282,14 @@ impl Planner<'_> {
             }
             if uniform.is_none() {
                 let (left, right) = self.halves(node);
-                let Some(rung) = path.get_mut(depth) else { return false };
-                *rung = Rung { node: left, left: None, state: state as u8 };
+                let Some(step) = path.get_mut(depth) else { return false };
+                *step = PathNode { node: left, left: None, state: state as u8 };
                 depth += 1;
                 node = right;
                 continue;
             }
-            let Some(rung) = depth.checked_sub(1).and_then(|depth| path.get(depth)) else { return true };
-            (node, state) = (rung.node, usize::from(rung.state));
+            let Some(step) = depth.checked_sub(1).and_then(|depth| path.get(depth)) else { return true };
+            (node, state) = (step.node, usize::from(step.state));
             depth -= 1;
         }
     }

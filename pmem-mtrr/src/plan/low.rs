@@ -1,6 +1,6 @@
 //! The fixed ranges below 1 MiB.
 
-use super::Want;
+use super::Requirement;
 use crate::block::Span;
 use crate::kind::{MemType, TypeSet};
 use crate::regs::{FIXED_RANGES, Fixed};
@@ -34,7 +34,7 @@ impl Fixed {
     ///
     /// # Errors
     /// [`LowRefusal`] names a range that different types are wanted in.
-    pub fn satisfying(&self, wants: &[Want], available: TypeSet) -> Result<Self, LowRefusal> {
+    pub fn satisfying(&self, wants: &[Requirement], available: TypeSet) -> Result<Self, LowRefusal> {
         let mut out = *self;
         for i in 0..FIXED_RANGES {
             let span = Self::span(i);
@@ -70,7 +70,7 @@ mod tests {
     fn only_what_is_wanted_changes() {
         let mut fixed = Fixed([0x1e1e_1e1e_1e1e_1e1e; 11]);
         fixed.set_byte(24, 5);
-        let wants = [Want { span: VGA, allowed: TypeSet::only(MemType::Wc) }];
+        let wants = [Requirement { span: VGA, allowed: TypeSet::only(MemType::Wc) }];
         let got = fixed.satisfying(&wants, TypeSet::ANY).unwrap();
         for i in 0..FIXED_RANGES {
             let inside = !Fixed::span(i).and(VGA).is_empty();
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn what_is_already_one_of_those_wanted_stays() {
         let fixed = Fixed([0x0606_0606_0606_0606; 11]);
-        let wants = [Want { span: VGA, allowed: TypeSet::of(&[MemType::Uc, MemType::Wb]) }];
+        let wants = [Requirement { span: VGA, allowed: TypeSet::of(&[MemType::Uc, MemType::Wb]) }];
         assert_eq!(fixed.satisfying(&wants, TypeSet::ANY), Ok(fixed));
     }
 
@@ -89,8 +89,8 @@ mod tests {
     fn one_range_is_not_two_types() {
         let half = |start| Span { start, end: start + 0x8000 };
         let wants = [
-            Want { span: half(0), allowed: TypeSet::only(MemType::Wb) },
-            Want { span: half(0x8000), allowed: TypeSet::only(MemType::Uc) },
+            Requirement { span: half(0), allowed: TypeSet::only(MemType::Wb) },
+            Requirement { span: half(0x8000), allowed: TypeSet::only(MemType::Uc) },
         ];
         let refused = Fixed::default().satisfying(&wants, TypeSet::ANY);
         assert_eq!(refused, Err(LowRefusal { span: Fixed::span(0), want: half(0x8000) }));

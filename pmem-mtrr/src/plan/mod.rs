@@ -19,11 +19,11 @@ mod pieces;
 mod problem;
 
 pub use budget::Budgeted;
-pub use build::{Plan, Refusal, Room, Rung};
+pub use build::{PathNode, Plan, Refusal, Workspace};
 pub use count::Optimum;
 pub use low::LowRefusal;
 pub use pieces::Piece;
-pub use problem::{Bad, DEPTH, Problem, STACK, Want};
+pub use problem::{DEPTH, InvalidProblem, Problem, Requirement, STACK};
 
 use crate::block::Span;
 use crate::regs::MAX_VARIABLE;
@@ -39,13 +39,13 @@ impl<'p> Planner<'p> {
     /// Cuts a problem in pieces. Room for twice as many as there are wants, and 4, is always enough.
     ///
     /// # Errors
-    /// [`Bad`] names what makes no sense.
-    pub fn new(problem: Problem<'p>, room: &'p mut [Piece]) -> Result<Self, Bad> {
+    /// [`InvalidProblem`] names what makes no sense.
+    pub fn new(problem: Problem<'p>, room: &'p mut [Piece]) -> Result<Self, InvalidProblem> {
         if problem.pinned.len() > MAX_VARIABLE {
-            return Err(Bad::Pinned(problem.pinned.len()));
+            return Err(InvalidProblem::Pinned(problem.pinned.len()));
         }
         if let Some(end) = problem.tom2.filter(|end| end & 0xfff != 0) {
-            return Err(Bad::Span(Span { start: 1 << 32, end }));
+            return Err(InvalidProblem::Span(Span { start: 1 << 32, end }));
         }
         Ok(Self { pieces: pieces::cut(&problem, room)?, problem })
     }

@@ -1,6 +1,6 @@
 //! The space cut where something changes.
 
-use super::problem::{Bad, Problem};
+use super::problem::{InvalidProblem, Problem};
 use crate::block::Span;
 use crate::kind::TypeSet;
 use crate::setting::{FOUR_GIB, ONE_MIB};
@@ -18,7 +18,7 @@ pub struct Piece {
 }
 
 /// Cuts; at least one piece, the first at 0, neighbours that are alike joined.
-pub(super) fn cut<'r>(problem: &Problem<'_>, room: &'r mut [Piece]) -> Result<&'r [Piece], Bad> {
+pub(super) fn cut<'r>(problem: &Problem<'_>, room: &'r mut [Piece]) -> Result<&'r [Piece], InvalidProblem> {
     let mut cut = Cut { room, len: 0 };
     let gap = problem.elsewhere.and(problem.available);
     let end = problem.width.end();
@@ -26,25 +26,25 @@ pub(super) fn cut<'r>(problem: &Problem<'_>, room: &'r mut [Piece]) -> Result<&'
     for want in problem.wants {
         let Span { start, end: last } = want.span;
         if want.span.is_empty() || (start | last) & 0xfff != 0 || last > end {
-            return Err(Bad::Span(want.span));
+            return Err(InvalidProblem::Span(want.span));
         }
         if start < next {
-            return Err(Bad::Order(want.span));
+            return Err(InvalidProblem::Order(want.span));
         }
         let set = want.allowed.and(problem.available);
         if set.is_empty() {
-            return Err(Bad::Nothing(want.span));
+            return Err(InvalidProblem::Nothing(want.span));
         }
         cut.push(problem, Span { start: next, end: start }, gap, true);
         cut.push(problem, want.span, set, false);
         next = last;
     }
     if gap.is_empty() && next < end {
-        return Err(Bad::Nothing(Span { start: next, end }));
+        return Err(InvalidProblem::Nothing(Span { start: next, end }));
     }
     cut.push(problem, Span { start: next, end }, gap, true);
     let Cut { room, len } = cut;
-    room.get(..len).ok_or(Bad::Pieces(len))
+    room.get(..len).ok_or(InvalidProblem::Pieces(len))
 }
 
 struct Cut<'r> {

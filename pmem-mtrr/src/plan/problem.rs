@@ -14,7 +14,7 @@ pub const STACK: usize = 24 * 1024;
 
 /// Addresses, and which types they may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Want {
+pub struct Requirement {
     /// Whole pages.
     pub span: Span,
     /// One type if it is required, several if there is a choice.
@@ -27,7 +27,7 @@ pub struct Problem<'p> {
     /// How wide physical addresses are.
     pub width: Width,
     /// In order of address, apart from each other.
-    pub wants: &'p [Want],
+    pub wants: &'p [Requirement],
     /// What addresses may be that no want is about.
     pub elsewhere: TypeSet,
     /// Where AMD's rule makes the default write back up to, from 4 GiB ([`crate::Setting::tom2`]).
@@ -45,7 +45,7 @@ pub struct Problem<'p> {
 impl<'p> Problem<'p> {
     /// What lies elsewhere is uncacheable, the fixed ranges decide below 1 MiB, the processor knows all types, and nothing is
     /// programmed yet.
-    pub const fn new(width: Width, wants: &'p [Want]) -> Self {
+    pub const fn new(width: Width, wants: &'p [Requirement]) -> Self {
         Self {
             width,
             wants,
@@ -61,7 +61,7 @@ impl<'p> Problem<'p> {
 
 /// Why a problem makes no sense.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bad {
+pub enum InvalidProblem {
     /// A want is empty, not of whole pages, or ends above the address width.
     Span(Span),
     /// A want begins before the one before it ends.
@@ -73,14 +73,14 @@ pub enum Bad {
     /// More room is needed for choices: this many.
     Choices(usize),
     /// More room is needed for the way down: this many.
-    Rungs(usize),
+    Path(usize),
     /// More room is needed for costs: this many.
     Costs(usize),
     /// The pinned registers alone are more than processors have.
     Pinned(usize),
 }
 
-impl fmt::Display for Bad {
+impl fmt::Display for InvalidProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Span(span) => {
@@ -90,11 +90,11 @@ impl fmt::Display for Bad {
             Self::Nothing(span) => write!(f, "{span} may be no type that the processor has"),
             Self::Pieces(n) => write!(f, "room for {n} pieces is needed"),
             Self::Choices(n) => write!(f, "room for {n} choices is needed"),
-            Self::Rungs(n) => write!(f, "room for {n} rungs is needed"),
+            Self::Path(n) => write!(f, "room for a path of {n} nodes is needed"),
             Self::Costs(n) => write!(f, "room for {n} costs is needed"),
             Self::Pinned(n) => write!(f, "{n} pinned registers are more than a processor has"),
         }
     }
 }
 
-impl core::error::Error for Bad {}
+impl core::error::Error for InvalidProblem {}

@@ -5,8 +5,8 @@ mod every;
 use every::Every;
 use pmem_mtrr::plan::DEPTH;
 use pmem_mtrr::{
-    Bad, Block, Cap, DefType, MemType, Piece, Planner, Problem, Register, Room, Rung, Setting, Span, TypeSet,
-    Want, Width,
+    Block, Cap, DefType, InvalidProblem, MemType, PathNode, Piece, Planner, Problem, Register, Requirement,
+    Setting, Span, TypeSet, Width, Workspace,
 };
 use proptest::prelude::*;
 use std::sync::LazyLock;
@@ -16,14 +16,17 @@ static FOUR: LazyLock<Every> = LazyLock::new(|| Every::new(4, true, &[], &[]));
 static NARROW: LazyLock<Every> = LazyLock::new(|| Every::new(4, false, &[], &[]));
 
 /// Pages, each of `2^order` bytes, from 0 on; what each may be.
-fn wants(sets: &[TypeSet], order: u8) -> Vec<Want> {
+fn wants(sets: &[TypeSet], order: u8) -> Vec<Requirement> {
     (0..)
         .zip(sets)
-        .map(|(i, set)| Want { span: Span { start: i << order, end: (i + 1) << order }, allowed: *set })
+        .map(|(i, set)| Requirement {
+            span: Span { start: i << order, end: (i + 1) << order },
+            allowed: *set,
+        })
         .collect()
 }
 
-fn problem(width: u8, wants: &[Want]) -> Problem<'_> {
+fn problem(width: u8, wants: &[Requirement]) -> Problem<'_> {
     Problem { elsewhere: TypeSet::ANY, fixed: false, ..Problem::new(Width::new(width).unwrap(), wants) }
 }
 
@@ -56,7 +59,7 @@ fn check(every: &Every, sets: &[TypeSet], problem: Problem<'_>, order: u8) {
         let plan = planner.plan(
             Some(default),
             None,
-            &mut Room { choices: &mut choices, path: &mut [Rung::default(); DEPTH] },
+            &mut Workspace { choices: &mut choices, path: &mut [PathNode::default(); DEPTH] },
         );
         let Some((count, new)) = least else {
             assert!(plan.is_err());
@@ -160,12 +163,12 @@ fn budgets_on_four_pages() {
 #[test]
 fn what_is_no_whole_page_is_named() {
     let named = |start, end| {
-        let wants = [Want { span: Span { start, end }, allowed: TypeSet::only(MemType::Wb) }];
+        let wants = [Requirement { span: Span { start, end }, allowed: TypeSet::only(MemType::Wb) }];
         Planner::new(problem(36, &wants), &mut [Piece::default(); 8]).err()
     };
     assert_eq!(named(0x1000, 0x3000), None);
     for (start, end) in [(0x1001, 0x3000), (0x1000, 0x3001), (0x3000, 0x3000), (0x1000, 1 << 36 | 0x1000)] {
-        assert_eq!(named(start, end), Some(Bad::Span(Span { start, end })));
+        assert_eq!(named(start, end), Some(InvalidProblem::Span(Span { start, end })));
     }
 }
 
@@ -262,7 +265,7 @@ proptest! {
     ) {
         let starts: Vec<_> = cuts.keys().copied().chain([1 << 20]).collect();
         let wants: Vec<_> = starts.windows(2).zip(cuts.values())
-            .map(|(w, set)| Want { span: Span { start: w[0] << 12, end: w[1] << 12 }, allowed: *set })
+            .map(|(w, set)| Requirement { span: Span { start: w[0] << 12, end: w[1] << 12 }, allowed: *set })
             .collect();
         let elsewhere = if strict { TypeSet::only(MemType::Uc) } else { TypeSet::ANY };
         let problem = Problem {
@@ -271,7 +274,7 @@ proptest! {
         let mut room = [Piece::default(); 64];
         let planner = Planner::new(problem, &mut room).unwrap();
         let mut choices = vec![0; planner.choices()];
-        if let Ok(plan) = planner.plan(None, None, &mut Room { choices: &mut choices, path: &mut [Rung::default(); DEPTH] }) {
+        if let Ok(plan) = planner.plan(None, None, &mut Workspace { choices: &mut choices, path: &mut [PathNode::default(); DEPTH] }) {
             prop_assert_eq!(Some(plan.registers.len()), plan.optimum.fewest().map(usize::from));
             let setting = proven(&problem, plan.default, &plan.registers);
             let mut faults = vec![];

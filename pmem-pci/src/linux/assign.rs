@@ -3,7 +3,7 @@
 use super::map::{Map, Res, ResourceId};
 use super::rules::Rules;
 use super::size::Extra;
-use crate::Span;
+use crate::BusRange;
 use crate::blocks::{FOUR_GIB, walls};
 use crate::span::align_up;
 use crate::tree::{Index, Space, WindowKind};
@@ -177,10 +177,10 @@ fn grow(map: &mut Map, rules: &Rules, res: &Res, more: u64, align: u64) {
     }
     let at = place(map, rules, res, res.size + more, align);
     // What lies in it already must stay in it.
-    let inside = at.and_then(|at| Span::sized(at, res.size + more));
+    let inside = at.and_then(|at| BusRange::sized(at, res.size + more));
     let covers = had
         .zip(inside)
-        .is_some_and(|(had, span)| Span::sized(had, res.size).is_some_and(|had| span.covers(had)));
+        .is_some_and(|(had, span)| BusRange::sized(had, res.size).is_some_and(|had| span.covers(had)));
     let free = children(map, res.id).is_empty();
     if let Some(new) = map.get_mut(res.id) {
         if at.is_some() && (covers || free) {
@@ -227,7 +227,7 @@ pub(super) fn place(map: &Map, rules: &Rules, res: &Res, size: u64, align: u64) 
             if res.wide { &[(FOUR_GIB, u64::MAX), (0, u64::MAX)] } else { &[(0, 0xffff_ffff)] };
         for (low, high) in ranges {
             for area in areas.iter().filter(|area| suits(area)) {
-                let clipped = Span::new(area.span.first.max(*low), area.span.last.min(*high));
+                let clipped = BusRange::new(area.span.first.max(*low), area.span.last.min(*high));
                 let found = clipped.and_then(|span| fit(map, rules, res, area, span, size, align));
                 if found.is_some() {
                     return found;
@@ -257,7 +257,7 @@ pub(super) fn place(map: &Map, rules: &Rules, res: &Res, size: u64, align: u64) 
 
 /// A window of a bus, or an aperture of a root bus.
 struct Area {
-    span: Span,
+    span: BusRange,
     prefetchable: bool,
     wide: bool,
     host: bool,
@@ -291,9 +291,17 @@ fn areas(map: &Map, root: usize, bridge: Option<Index>, space: Space) -> Vec<Are
 }
 
 /// The first place in an area.
-fn fit(map: &Map, rules: &Rules, res: &Res, area: &Area, span: Span, size: u64, align: u64) -> Option<u64> {
+fn fit(
+    map: &Map,
+    rules: &Rules,
+    res: &Res,
+    area: &Area,
+    span: BusRange,
+    size: u64,
+    align: u64,
+) -> Option<u64> {
     let root = map.root_of(res.id.function());
-    let mut taken: Vec<Span> = match area.bridge {
+    let mut taken: Vec<BusRange> = match area.bridge {
         Some(bridge) => map.on_bus(root, Some(bridge)),
         None => map.on_bus(root, None),
     }
@@ -308,7 +316,7 @@ fn fit(map: &Map, rules: &Rules, res: &Res, area: &Area, span: Span, size: u64, 
         let first = if res.space == Space::Io { ports(first)? } else { first };
         let first =
             if rules.moved_down && res.id.is_window() { moved_down(first, gap, size, align) } else { first };
-        if Span::sized(first, size).is_some_and(|span| gap.covers(span)) {
+        if BusRange::sized(first, size).is_some_and(|span| gap.covers(span)) {
             return Some(first);
         }
     }
@@ -321,7 +329,7 @@ fn ports(at: u64) -> Option<u64> {
 }
 
 /// A window whose size is no multiple of its alignment begins so much lower, where there is room.
-fn moved_down(at: u64, gap: Span, size: u64, align: u64) -> u64 {
+fn moved_down(at: u64, gap: BusRange, size: u64, align: u64) -> u64 {
     let rest = size % align.max(1);
     if rest != 0 && rest.is_multiple_of(1 << 20) && at.checked_sub(rest).is_some_and(|low| low >= gap.first) {
         at - rest

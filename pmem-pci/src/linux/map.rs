@@ -1,6 +1,6 @@
 //! The kernel's map: which resources a function has, of which size, and where they are assigned.
 
-use crate::Span;
+use crate::BusRange;
 use crate::tree::{Function, Index, Slot, Space, Tree, WindowKind};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -49,8 +49,8 @@ pub(super) struct Res {
 }
 
 impl Res {
-    pub(super) fn span(&self) -> Option<Span> {
-        Span::sized(self.at?, self.size).filter(|_| !self.dead)
+    pub(super) fn span(&self) -> Option<BusRange> {
+        BusRange::sized(self.at?, self.size).filter(|_| !self.dead)
     }
 
     pub(super) fn is_vf(&self) -> bool {
@@ -72,7 +72,7 @@ pub struct Map {
     pub(super) tree: Tree,
     pub(super) all: Vec<Res>,
     /// By window: what the registers forward.
-    hardware: BTreeMap<ResourceId, Option<Span>>,
+    hardware: BTreeMap<ResourceId, Option<BusRange>>,
     /// Functions that were just found, and are not on for the kernel, whatever their registers say.
     found: BTreeSet<Index>,
 }
@@ -92,7 +92,7 @@ impl Map {
 
     /// Writes a bridge's windows into its registers.
     pub(super) fn set_up(&mut self, index: Index) {
-        let own: Vec<(ResourceId, Option<Span>)> =
+        let own: Vec<(ResourceId, Option<BusRange>)> =
             self.of(index).filter(|res| res.id.is_window()).map(|res| (res.id, res.span())).collect();
         self.hardware.extend(own);
     }
@@ -112,7 +112,7 @@ impl Map {
     }
 
     /// Notes that a window's registers forward something else than the map has; `None` is closed.
-    pub fn hold(&mut self, bridge: Index, kind: WindowKind, registers: Option<Span>) {
+    pub fn hold(&mut self, bridge: Index, kind: WindowKind, registers: Option<BusRange>) {
         self.hardware.insert(ResourceId::Window(bridge, kind), registers);
     }
 
@@ -163,7 +163,7 @@ impl Map {
                 space: window.kind.space(),
                 prefetchable: window.kind == WindowKind::Prefetchable,
                 wide: window.kind == WindowKind::Prefetchable && window.top > 0xffff_ffff,
-                size: window.span.map_or(0, Span::len),
+                size: window.span.map_or(0, BusRange::len),
                 align: window.granule,
                 at: window.span.map(|span| span.first),
                 fixed: false,
@@ -197,7 +197,7 @@ impl Map {
 
     /// Where a resource is assigned; `None` if it is not.
     #[must_use]
-    pub fn span(&self, id: ResourceId) -> Option<Span> {
+    pub fn span(&self, id: ResourceId) -> Option<BusRange> {
         self.get(id)?.span()
     }
 

@@ -2,7 +2,7 @@
 
 use super::map::{Map, Res, ResourceId};
 use super::rules::{Rules, Sizing};
-use crate::Span;
+use crate::BusRange;
 use crate::span::align_up;
 use crate::tree::{Index, Space, WindowKind};
 use alloc::collections::BTreeMap;
@@ -201,14 +201,14 @@ fn fits_above(map: &Map, rules: &Rules, window: &Res, size: u64, align: u64) -> 
     while let Some(above) = next {
         if let Some(span) = map.of(above).filter(alike).find_map(Res::span) {
             let on_bus = map.on_bus(map.root_of(above), Some(above));
-            let taken: Vec<Span> = on_bus
+            let taken: Vec<BusRange> = on_bus
                 .iter()
                 .flat_map(|index| map.of(*index))
                 .filter(|res| res.space == Space::Memory)
                 .filter_map(Res::span)
                 .collect();
             return span.without(&taken).into_iter().any(|gap| {
-                let placed = align_up(gap.first, align.max(1)).and_then(|at| Span::sized(at, size));
+                let placed = align_up(gap.first, align.max(1)).and_then(|at| BusRange::sized(at, size));
                 placed.is_some_and(|placed| gap.covers(placed))
             });
         }

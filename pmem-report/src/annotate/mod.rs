@@ -14,7 +14,7 @@ pub use note::Note;
 pub use stream::Annotator;
 
 use crate::iommu::{IommuRefused, RefusalNote};
-use crate::resolve::Answer;
+use crate::resolve::Resolved;
 use crate::sources::Sources;
 use fault::Known;
 use note::explain;
@@ -182,6 +182,6 @@ fn differs(machine: &Machine, own: &Machine) -> Option<String> {
 }
 
 fn note(machine: &Machine, viewer: pmem_core::ArenaId, line: u32, number: &Number) -> Note {
-    let answer = Answer::new(machine, viewer, number.addr);
+    let answer = Resolved::new(machine, viewer, number.addr);
     Note { line, number: number.shown.clone(), text: explain(&answer), requester: None, answer }
 }

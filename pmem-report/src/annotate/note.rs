@@ -1,7 +1,7 @@
 //! An explanation of a number in a text.
 
 use crate::outcome::Outcome;
-use crate::resolve::Answer;
+use crate::resolve::Resolved;
 use crate::units::Addr;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -19,11 +19,11 @@ pub struct Note {
     pub requester: Option<String>,
     /// What the address means.
     #[serde(flatten)]
-    pub answer: Answer,
+    pub answer: Resolved,
 }
 
 /// An answer in a line.
-pub(super) fn explain(answer: &Answer) -> String {
+pub(super) fn explain(answer: &Resolved) -> String {
     match answer.result {
         Outcome::Accept | Outcome::Architecture => {
             let arena = answer.arena.as_deref().filter(|_| answer.function.is_some());

@@ -3,14 +3,14 @@
 use super::pages::{Pages, amount, show};
 use crate::units;
 use crate::units::size;
-use pmem_import::bad::{Bad, BadRecord, MemMapPart, Quoting, Setting};
+use pmem_import::bad::{BadMemoryLine, BadRecord, MemMapPart, Quoting, Setting};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// A setting that the text has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Given {
+pub struct BadRamSetting {
     /// The line, from 1.
     pub line: u32,
     /// What it does, what it misses, and what is wrong with it.
@@ -23,7 +23,7 @@ const MOST_PIECES: u32 = 16;
 const BELOW: u64 = 0x3ff;
 
 /// What each setting of a text makes of the pages.
-pub(super) fn all(records: &[Bad], pages: &Pages) -> Vec<Given> {
+pub(super) fn all(records: &[BadMemoryLine], pages: &Pages) -> Vec<BadRamSetting> {
     let kernel: Vec<(u64, u64)> = records
         .iter()
         .filter_map(
@@ -41,7 +41,7 @@ pub(super) fn all(records: &[Bad], pages: &Pages) -> Vec<Given> {
                 Setting::MemMap { parts, quoting } => memmap(parts, *quoting, pages, &kernel),
                 Setting::BadMemoryList { frames, named } => list(frames, *named, pages),
             };
-            Given { line, says }
+            BadRamSetting { line, says }
         })
         .collect()
 }

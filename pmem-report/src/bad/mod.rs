@@ -3,9 +3,9 @@
 mod given;
 mod pages;
 
-pub use given::Given;
+pub use given::BadRamSetting;
 use pages::{Pages, amount};
-use pmem_import::bad::{Bad, BadRecord, bad_memory};
+use pmem_import::bad::{BadMemoryLine, BadRecord, bad_memory};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ pub struct BadRam {
     /// What keeps the pages from being used; null if there are none.
     pub settings: Option<Settings>,
     /// Settings that the text has, and what they make of these pages.
-    pub given: Vec<Given>,
+    pub given: Vec<BadRamSetting>,
 }
 
 /// A module.
@@ -94,7 +94,7 @@ impl BadRam {
 }
 
 /// What programs worked out, which single errors may contradict.
-fn patterns(records: &[Bad], pages: &mut Pages, says: &mut Vec<String>) {
+fn patterns(records: &[BadMemoryLine], pages: &mut Pages, says: &mut Vec<String>) {
     let none = pages.is_empty();
     for bad in records {
         let BadRecord::Error(error) = &bad.what else { continue };
@@ -113,7 +113,7 @@ fn patterns(records: &[Bad], pages: &mut Pages, says: &mut Vec<String>) {
     }
 }
 
-fn modules(records: &[Bad]) -> Vec<Module> {
+fn modules(records: &[BadMemoryLine]) -> Vec<Module> {
     let mut by: BTreeMap<&str, usize> = BTreeMap::new();
     for bad in records {
         let name = match &bad.what {
@@ -129,7 +129,7 @@ fn modules(records: &[Bad]) -> Vec<Module> {
 }
 
 /// What all records say together.
-fn together(records: &[Bad], modules: &[Module], pages: &Pages) -> Vec<String> {
+fn together(records: &[BadMemoryLine], modules: &[Module], pages: &Pages) -> Vec<String> {
     let mut out = Vec::new();
     if let [only] = modules {
         out.push(format!(

@@ -4,7 +4,7 @@ use super::finding::{LintReport, Severity, Side};
 use super::ranges::{MIB, bytes, covers, entries, join, map, ram, show, size, without};
 use pmem_core::{AddrRange, FirmwareMemory};
 use pmem_import::acpi::Cfmws;
-use pmem_import::{Decoder, Facts, Level, Place, Remark, Said};
+use pmem_import::{Decoder, DecoderLevel, Facts, Remark, SourceLine, Sourced};
 use std::collections::{BTreeMap, BTreeSet};
 
 const BLOCK: u64 = 256 * MIB;
@@ -13,7 +13,7 @@ pub(super) fn lint(facts: &Facts, linted: &mut LintReport) {
     let windows = windows(facts);
     let cxl = &facts.cxl;
     let is_there = !windows.is_empty() || !cxl.decoders.is_empty() || !cxl.wishes.is_empty();
-    let remarked = |said: &Said<Remark>| {
+    let remarked = |said: &Sourced<Remark>| {
         matches!(said.value, Remark::NoTarget(_) | Remark::NoWindow { .. } | Remark::Setup { .. })
     };
     if !is_there && !facts.remarks.iter().any(remarked) {
@@ -32,9 +32,9 @@ pub(super) fn lint(facts: &Facts, linted: &mut LintReport) {
 }
 
 /// Windows, of the table, of decoders at the root, and of the kernel's list.
-fn windows(facts: &Facts) -> Vec<(Place, AddrRange)> {
-    let mut all: Vec<(Place, AddrRange)> = Vec::new();
-    let mut note = |at: &Place, range: Option<AddrRange>| {
+fn windows(facts: &Facts) -> Vec<(SourceLine, AddrRange)> {
+    let mut all: Vec<(SourceLine, AddrRange)> = Vec::new();
+    let mut note = |at: &SourceLine, range: Option<AddrRange>| {
         if let Some(range) = range.filter(|range| !all.iter().any(|(_, had)| had == range)) {
             all.push((at.clone(), range));
         }
@@ -42,7 +42,7 @@ fn windows(facts: &Facts) -> Vec<(Place, AddrRange)> {
     for said in &facts.cxl.windows {
         note(&said.at, AddrRange::sized(said.value.base, said.value.size).ok());
     }
-    for said in facts.cxl.decoders.iter().filter(|said| said.value.level == Some(Level::Root)) {
+    for said in facts.cxl.decoders.iter().filter(|said| said.value.level == Some(DecoderLevel::Root)) {
         note(&said.at, said.value.addresses());
     }
     for listing in &facts.memory {
@@ -90,9 +90,9 @@ fn sizes(facts: &Facts, linted: &mut LintReport) {
 }
 
 /// Decoders in force, with addresses, but those at the root.
-fn decoders(facts: &Facts) -> impl Iterator<Item = (&Said<Decoder>, AddrRange)> {
+fn decoders(facts: &Facts) -> impl Iterator<Item = (&Sourced<Decoder>, AddrRange)> {
     let own = facts.cxl.decoders.iter().filter(|said| said.value.committed != Some(false));
-    own.filter(|said| said.value.level != Some(Level::Root))
+    own.filter(|said| said.value.level != Some(DecoderLevel::Root))
         .filter_map(|said| Some((said, said.value.addresses()?)))
 }
 
@@ -102,12 +102,12 @@ fn are_normalized(facts: &Facts) -> bool {
         return true;
     }
     let ends: Vec<AddrRange> = decoders(facts)
-        .filter(|(said, _)| said.value.level == Some(Level::Endpoint))
+        .filter(|(said, _)| said.value.level == Some(DecoderLevel::Endpoint))
         .map(|(_, range)| range)
         .collect();
     let sum: u64 = ends.iter().fold(0, |sum, range| sum.saturating_add(bytes(&[*range])));
-    let is_sum = |(said, range): (&Said<Decoder>, AddrRange)| {
-        said.value.level == Some(Level::Bridge) && bytes(&[range]) == sum
+    let is_sum = |(said, range): (&Sourced<Decoder>, AddrRange)| {
+        said.value.level == Some(DecoderLevel::Bridge) && bytes(&[range]) == sum
     };
     ends.len() > 1 && ends.iter().all(|range| range.start() == 0) && decoders(facts).any(is_sum)
 }
@@ -127,7 +127,7 @@ fn decoder_says(decoder: &Decoder) -> String {
 }
 
 /// C2: each decoder is inside one window.
-fn inside(facts: &Facts, windows: &[(Place, AddrRange)], linted: &mut LintReport) {
+fn inside(facts: &Facts, windows: &[(SourceLine, AddrRange)], linted: &mut LintReport) {
     const HELPS: &str =
         "one window that has all of it, or a decoder that ends with its window: firmware's to mend";
     let sides_of = |range: AddrRange| {
@@ -165,7 +165,7 @@ fn inside(facts: &Facts, windows: &[(Place, AddrRange)], linted: &mut LintReport
     }
     let normalized = are_normalized(facts);
     for (said, range) in decoders(facts) {
-        let is_own = normalized && said.value.level == Some(Level::Endpoint);
+        let is_own = normalized && said.value.level == Some(DecoderLevel::Endpoint);
         let is_trimmed = range.start() == 0 && windows.iter().any(|(_, window)| window.start() == 0);
         if is_own || is_trimmed || windows.iter().any(|(_, window)| window.covers(range)) {
             continue;
@@ -195,7 +195,7 @@ fn chain(facts: &Facts, linted: &mut LintReport) {
     for said in &facts.remarks {
         let Remark::Setup { port, wanted, found, enabled, range } = &said.value else { continue };
         let ends: Vec<_> = decoders(facts)
-            .filter(|(end, own)| end.value.level == Some(Level::Endpoint) && own == range)
+            .filter(|(end, own)| end.value.level == Some(DecoderLevel::Endpoint) && own == range)
             .collect();
         // Firmware may order bits otherwise than the kernel: what counts is that they are the endpoint's.
         if *enabled && ends.iter().all(|(end, _)| selects_own(*found, &end.value)) {
@@ -223,23 +223,27 @@ fn chain(facts: &Facts, linted: &mut LintReport) {
         return;
     }
     shaped(facts, linted);
-    let mut regions: BTreeMap<(u64, u64), Vec<&Said<Decoder>>> = BTreeMap::new();
+    let mut regions: BTreeMap<(u64, u64), Vec<&Sourced<Decoder>>> = BTreeMap::new();
     for said in facts.cxl.decoders.iter().filter(|said| said.value.committed != Some(false)) {
         if let Some(range) = said.value.addresses() {
             regions.entry((range.start(), range.last())).or_default().push(said);
         }
     }
     for ((first, last), all) in regions {
-        let ends: Vec<_> = all.iter().filter(|said| said.value.level == Some(Level::Endpoint)).collect();
-        let of = |level: Level| {
+        let ends: Vec<_> =
+            all.iter().filter(|said| said.value.level == Some(DecoderLevel::Endpoint)).collect();
+        let of = |level: DecoderLevel| {
             all.iter().find(|said| said.value.level == Some(level) && said.value.ways.is_some())
         };
-        let (Some(end), true) = (ends.first(), of(Level::Bridge).is_some()) else { continue };
-        let levels: Vec<&Said<Decoder>> =
-            [root_of(facts, first, last), of(Level::Bridge).copied(), of(Level::Switch).copied()]
-                .into_iter()
-                .flatten()
-                .collect();
+        let (Some(end), true) = (ends.first(), of(DecoderLevel::Bridge).is_some()) else { continue };
+        let levels: Vec<&Sourced<Decoder>> = [
+            root_of(facts, first, last),
+            of(DecoderLevel::Bridge).copied(),
+            of(DecoderLevel::Switch).copied(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
         let Some(problem) = disagree(&levels, end) else { continue };
         let range = AddrRange::inclusive(first, last).ok();
         let sides = levels
@@ -251,15 +255,16 @@ fn chain(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-fn root_of(facts: &Facts, first: u64, last: u64) -> Option<&Said<Decoder>> {
+fn root_of(facts: &Facts, first: u64, last: u64) -> Option<&Sourced<Decoder>> {
     let range = AddrRange::inclusive(first, last).ok()?;
     facts.cxl.decoders.iter().find(|said| {
-        said.value.level == Some(Level::Root) && said.value.addresses().is_some_and(|own| own.covers(range))
+        said.value.level == Some(DecoderLevel::Root)
+            && said.value.addresses().is_some_and(|own| own.covers(range))
     })
 }
 
 /// How levels do not share out what the endpoint takes; `None` if they do, or too little is known.
-fn disagree(levels: &[&Said<Decoder>], end: &Said<Decoder>) -> Option<String> {
+fn disagree(levels: &[&Sourced<Decoder>], end: &Sourced<Decoder>) -> Option<String> {
     let own = end.value.ways?;
     let mut product = 1;
     for level in levels {
@@ -297,24 +302,24 @@ fn disagree(levels: &[&Said<Decoder>], end: &Said<Decoder>) -> Option<String> {
 /// Levels of which a text tells only how many ports there are, and by which pieces they share out.
 fn shaped(facts: &Facts, linted: &mut LintReport) {
     let Some(shape) = &facts.cxl.shape else { return };
-    let of = |level: Level| {
+    let of = |level: DecoderLevel| {
         facts.cxl.decoders.iter().find(|said| said.value.level == Some(level) && said.value.range.is_none())
     };
-    let (Some(bridge), Some(end)) = (of(Level::Bridge), of(Level::Endpoint)) else { return };
-    let with = |said: &Said<Decoder>, ways: u32| {
+    let (Some(bridge), Some(end)) = (of(DecoderLevel::Bridge), of(DecoderLevel::Endpoint)) else { return };
+    let with = |said: &Sourced<Decoder>, ways: u32| {
         let value = Decoder { ways: Some(ways), ..said.value.clone() };
-        Said::new(value, said.at.clone())
+        Sourced::new(value, said.at.clone())
     };
     let shape = shape.value;
     let mut levels = Vec::new();
     let below = if shape.switches > 0 { shape.switches / shape.bridges.max(1) } else { shape.endpoints };
     levels.push(with(bridge, below));
-    if let Some(switch) = of(Level::Switch).filter(|_| shape.switches > 0) {
+    if let Some(switch) = of(DecoderLevel::Switch).filter(|_| shape.switches > 0) {
         levels.push(with(switch, shape.endpoints));
     }
     let ways = facts.cxl.wishes.iter().find_map(|said| said.value.ways);
     let end = with(end, ways.unwrap_or_else(|| levels.iter().filter_map(|said| said.value.ways).product()));
-    let borrowed: Vec<&Said<Decoder>> = levels.iter().collect();
+    let borrowed: Vec<&Sourced<Decoder>> = levels.iter().collect();
     if shape.bridges == 1
         && let Some(problem) = disagree(&borrowed, &end)
     {
@@ -416,7 +421,7 @@ fn positions(facts: &Facts, linted: &mut LintReport) {
 }
 
 /// A decoder by its number in its port.
-type Numbered<'f> = (u32, &'f Said<Decoder>, AddrRange);
+type Numbered<'f> = (u32, &'f Sourced<Decoder>, AddrRange);
 
 /// C6: decoders of a port are in order of address.
 fn order(facts: &Facts, linted: &mut LintReport) {
@@ -432,7 +437,7 @@ fn order(facts: &Facts, linted: &mut LintReport) {
             continue;
         };
         let Some((id, range)) = id.parse().ok().zip(said.value.addresses()) else { continue };
-        if said.value.level != Some(Level::Root) && said.value.committed != Some(false) {
+        if said.value.level != Some(DecoderLevel::Root) && said.value.committed != Some(false) {
             ports.entry(port).or_default().push((id, said, range));
         }
     }
@@ -503,7 +508,7 @@ fn targets(facts: &Facts, linted: &mut LintReport) {
 }
 
 /// C8: windows and what else is there.
-fn others(facts: &Facts, windows: &[(Place, AddrRange)], linted: &mut LintReport) {
+fn others(facts: &Facts, windows: &[(SourceLine, AddrRange)], linted: &mut LintReport) {
     for said in &facts.remarks {
         if let Remark::NoTarget(range) = said.value
             && range.start() == 0
@@ -553,8 +558,8 @@ fn others(facts: &Facts, windows: &[(Place, AddrRange)], linted: &mut LintReport
 }
 
 /// C9: soft-reserved memory in a window is what regions have.
-fn filled(facts: &Facts, windows: &[(Place, AddrRange)], linted: &mut LintReport) {
-    let mut soft: Vec<(Place, AddrRange)> = Vec::new();
+fn filled(facts: &Facts, windows: &[(SourceLine, AddrRange)], linted: &mut LintReport) {
+    let mut soft: Vec<(SourceLine, AddrRange)> = Vec::new();
     for (at, _, entry) in entries(facts).filter(|(.., entry)| entry.kind == FirmwareMemory::SpecialPurpose) {
         soft.push((at, entry.range));
     }

@@ -2,7 +2,7 @@
 
 use crate::units::Addr;
 use pmem_core::AddrRange;
-use pmem_import::Place;
+use pmem_import::SourceLine;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -47,7 +47,7 @@ pub struct Side {
 
 impl Side {
     /// What a source says of addresses.
-    pub(super) fn new(at: &Place, range: impl Into<Option<AddrRange>>, says: impl Into<String>) -> Self {
+    pub(super) fn new(at: &SourceLine, range: impl Into<Option<AddrRange>>, says: impl Into<String>) -> Self {
         let range = range.into();
         Self {
             source: at.source.to_string(),

@@ -3,7 +3,7 @@
 use super::finding::{LintReport, Severity, Side};
 use super::ranges::{MIB, crossing, join, show, size};
 use pmem_core::{AddrRange, FirmwareMemory};
-use pmem_import::{Facts, MapKind, MemoryMap, Place, Remark, Said};
+use pmem_import::{Facts, MapKind, MemoryMap, Remark, SourceLine, Sourced};
 
 pub(super) fn lint(facts: &Facts, linted: &mut LintReport) {
     reserved_nodes(facts, linted);
@@ -24,7 +24,7 @@ fn exclusive(first: u64, end: u64) -> Option<AddrRange> {
 fn reserved_nodes(facts: &Facts, linted: &mut LintReport) {
     const HELPS: &str = "take out the node that nobody uses, or have them share nothing";
     let mut told: Vec<[AddrRange; 2]> = Vec::new();
-    let mut find = |at: [&Place; 2], nodes: [(&str, AddrRange); 2], linted: &mut LintReport| {
+    let mut find = |at: [&SourceLine; 2], nodes: [(&str, AddrRange); 2], linted: &mut LintReport| {
         let mut pair = nodes.map(|(_, range)| range);
         pair.sort_by_key(|range| range.start());
         if told.contains(&pair) {
@@ -39,7 +39,7 @@ fn reserved_nodes(facts: &Facts, linted: &mut LintReport) {
         let common = range.intersect(beyond).map_or(String::new(), show);
         linted.find("M1", Severity::Warn, sides, format!("{common} is two users'"), HELPS);
     };
-    let nodes: Vec<(&Place, &str, AddrRange)> = facts
+    let nodes: Vec<(&SourceLine, &str, AddrRange)> = facts
         .remarks
         .iter()
         .filter_map(|said| match &said.value {
@@ -82,7 +82,7 @@ fn invalid(facts: &Facts, linted: &mut LintReport) {
 
 /// M3: settings of the command line that meet the kernel's image.
 fn settings(facts: &Facts, linted: &mut LintReport) {
-    let all: Vec<(&Said<Remark>, AddrRange, char)> = facts
+    let all: Vec<(&Sourced<Remark>, AddrRange, char)> = facts
         .remarks
         .iter()
         .filter_map(|said| match said.value {

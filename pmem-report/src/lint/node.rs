@@ -3,8 +3,8 @@
 use super::finding::{LintReport, Severity, Side};
 use super::ranges::{MIB, bytes, join, map, place, ram, show, size, without};
 use pmem_core::AddrRange;
-use pmem_import::acpi::{Affinity, Locality, Quantity, Slit, What};
-use pmem_import::{Facts, Place, Remark, Said};
+use pmem_import::acpi::{Affinity, InitiatorKind, Locality, Quantity, Slit};
+use pmem_import::{Facts, Remark, SourceLine, Sourced};
 use std::collections::BTreeSet;
 
 pub(super) fn lint(facts: &Facts, linted: &mut LintReport) {
@@ -18,7 +18,7 @@ pub(super) fn lint(facts: &Facts, linted: &mut LintReport) {
 }
 
 /// Entries that say something.
-fn memory(facts: &Facts) -> impl Iterator<Item = (&Said<Affinity>, AddrRange)> {
+fn memory(facts: &Facts) -> impl Iterator<Item = (&Sourced<Affinity>, AddrRange)> {
     let used = facts.tables.memory.iter().filter(|said| said.value.enabled);
     used.filter_map(|said| Some((said, AddrRange::sized(said.value.base, said.value.length).ok()?)))
 }
@@ -99,7 +99,7 @@ fn covered(facts: &Facts, linted: &mut LintReport) {
 
 /// N2, N3: entries that share addresses.
 fn overlaps(facts: &Facts, linted: &mut LintReport) {
-    let mut all: Vec<(&Said<Affinity>, AddrRange)> = memory(facts).collect();
+    let mut all: Vec<(&Sourced<Affinity>, AddrRange)> = memory(facts).collect();
     all.sort_by_key(|(_, range)| (range.start(), range.last()));
     for (n, (one, range)) in all.iter().enumerate() {
         for (other, beyond) in all[n + 1..].iter().take_while(|(_, beyond)| beyond.start() <= range.last()) {
@@ -189,7 +189,7 @@ fn distances(facts: &Facts, linted: &mut LintReport) {
             both(to).map(|(out, back)| (*from, *to, out, back))
         });
         if let Some((from, to, out, back)) = uneven {
-            let at = all.at.clone().unwrap_or_else(|| Place::whole("distances"));
+            let at = all.at.clone().unwrap_or_else(|| SourceLine::whole("distances"));
             uneven_pair(linted, &at, (from, to, out, back));
         }
     }
@@ -198,13 +198,13 @@ fn distances(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-fn uneven_pair(linted: &mut LintReport, at: &Place, (from, to, out, back): (u32, u32, u32, u32)) {
+fn uneven_pair(linted: &mut LintReport, at: &SourceLine, (from, to, out, back): (u32, u32, u32, u32)) {
     let says = format!("from {from} to {to} it is {out}, back {back}");
     let means = "distances need not be the same both ways: sub-NUMA clustering does it";
     linted.find("N8", Severity::Info, [Side::new(at, None, says)], means, "nothing is to be done");
 }
 
-fn slit(facts: &Facts, said: &Said<Slit>, linted: &mut LintReport) {
+fn slit(facts: &Facts, said: &Sourced<Slit>, linted: &mut LintReport) {
     let rows = &said.value.rows;
     if (rows.len() as u64) < said.value.count {
         let says = format!("SLIT has {} localities, and distances of {}", said.value.count, rows.len());
@@ -300,7 +300,7 @@ fn speeds(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-fn odd_value(said: &Said<pmem_import::acpi::Hmat>, locality: &Locality, linted: &mut LintReport) {
+fn odd_value(said: &Sourced<pmem_import::acpi::Hmat>, locality: &Locality, linted: &mut LintReport) {
     // From an initiator to memory of its own.
     let odd = |value: u64| {
         if locality.quantity.is_latency() { !(10_000..=10_000_000).contains(&value) } else { value < 1000 }
@@ -333,7 +333,7 @@ fn odd_value(said: &Said<pmem_import::acpi::Hmat>, locality: &Locality, linted: 
 }
 
 /// Two targets that HMAT and SLIT put in another order.
-fn disorder(facts: &Facts, all: &[&Locality], at: &Place, linted: &mut LintReport) {
+fn disorder(facts: &Facts, all: &[&Locality], at: &SourceLine, linted: &mut LintReport) {
     let Some(slit) = facts.tables.distances.last() else { return };
     let latency = all.iter().find(|locality| locality.quantity.is_latency());
     let Some(latency) = latency else { return };
@@ -368,7 +368,7 @@ fn idle(facts: &Facts, linted: &mut LintReport) {
                 node.bytes == Some(0) && node.cpus.as_ref().is_some_and(|cpus| !cpus.is_empty())
             });
         sides.extend(lacking.map(|node| {
-            let at = node.at.clone().unwrap_or_else(|| Place::whole(format!("node {}", node.id)));
+            let at = node.at.clone().unwrap_or_else(|| SourceLine::whole(format!("node {}", node.id)));
             Side::new(
                 &at,
                 None,
@@ -380,7 +380,7 @@ fn idle(facts: &Facts, linted: &mut LintReport) {
             .tables
             .initiators
             .iter()
-            .filter(|said| said.value.enabled && matches!(said.value.what, What::Processor(_)));
+            .filter(|said| said.value.enabled && matches!(said.value.what, InitiatorKind::Processor(_)));
         let mut told = BTreeSet::new();
         for said in processors {
             if !with.contains(&said.value.domain) && told.insert(said.value.domain) {

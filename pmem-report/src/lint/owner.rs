@@ -4,7 +4,7 @@
 use super::finding::{LintReport, Severity, Side};
 use super::ranges::{bytes, join, place, size, without};
 use pmem_core::AddrRange;
-use pmem_import::{Facts, Function, PciSource, Place, ResourceKind, show_bus};
+use pmem_import::{Facts, Function, PciSource, ResourceKind, SourceLine, show_bus};
 use pmem_pci::Bar;
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub(super) fn lint(facts: &Facts, linted: &mut LintReport) {
 }
 
 /// RAM, and where it is said: of the kernel's list, else of firmware's map.
-fn ram(facts: &Facts) -> Vec<(AddrRange, Place, &'static str)> {
+fn ram(facts: &Facts) -> Vec<(AddrRange, SourceLine, &'static str)> {
     let listing = facts.memory.iter().rfind(|listing| !listing.lines.is_empty());
     if let Some(listing) = listing {
         let own = listing.lines.iter().filter(|line| line.name.starts_with("System RAM"));
@@ -36,7 +36,7 @@ fn ram(facts: &Facts) -> Vec<(AddrRange, Place, &'static str)> {
 }
 
 /// N14: memory that no node's blocks have, where other memory is in blocks of nodes.
-fn nobodys(facts: &Facts, ram: &[(AddrRange, Place, &'static str)], linted: &mut LintReport) {
+fn nobodys(facts: &Facts, ram: &[(AddrRange, SourceLine, &'static str)], linted: &mut LintReport) {
     let blocks = join(facts.numa.all.iter().flat_map(|node| node.memory()).collect());
     let known = facts.numa.all.iter().find(|node| !node.memory().is_empty());
     let Some(node) = known.and_then(|node| node.at.clone()).filter(|_| !ram.is_empty()) else {
@@ -76,7 +76,7 @@ struct Placed<'f> {
     kind: ResourceKind,
     register: u64,
     range: AddrRange,
-    at: &'f Place,
+    at: &'f SourceLine,
 }
 
 /// P9: base address registers that are not where the kernel's map has them, while they decode. Through one window of a host bridge all are as
@@ -128,7 +128,7 @@ fn registers(facts: &Facts, linted: &mut LintReport) {
 }
 
 /// P10: memory that devices of a host bridge do not reach.
-fn unreached(facts: &Facts, ram: &[(AddrRange, Place, &'static str)], linted: &mut LintReport) {
+fn unreached(facts: &Facts, ram: &[(AddrRange, SourceLine, &'static str)], linted: &mut LintReport) {
     if facts.pci.inward.is_empty() || ram.is_empty() {
         return linted.lacks(&["P10"], "a device tree with dma-ranges, and a list of RAM");
     }
@@ -148,7 +148,7 @@ fn unreached(facts: &Facts, ram: &[(AddrRange, Place, &'static str)], linted: &m
             .take(8)
             .map(|(range, at, name)| Side::new(at, *range, *name))
             .collect();
-        let way = Place::whole(format!("dma-ranges of pci {}", show_bus(*bus)));
+        let way = SourceLine::whole(format!("dma-ranges of pci {}", show_bus(*bus)));
         sides.extend(inward.iter().map(|(range, to)| {
             let seen = AddrRange::sized(*to, range.len()).ok();
             Side::new(&way, seen, format!("what its devices reach, at {:#x} of their own", range.start()))
@@ -171,7 +171,7 @@ fn unreached(facts: &Facts, ram: &[(AddrRange, Place, &'static str)], linted: &m
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pmem_import::{Listed, Listing, Node, PciResource};
+    use pmem_import::{Listed, Listing, NumaNode, PciResource};
     use pmem_pci::Header;
 
     const GIB: u64 = 1 << 30;
@@ -209,10 +209,10 @@ mod tests {
     fn memory_that_is_in_no_nodes_blocks_is_nobodys() {
         let mut facts = with_ram(&[range(0x1000, GIB - 1), range(4 * GIB, 5 * GIB - 1)]);
         assert!(found(&facts).is_empty(), "no node has blocks: nothing is known");
-        let node = |blocks: &[AddrRange]| Node {
-            at: Some(Place::whole("node0")),
+        let node = |blocks: &[AddrRange]| NumaNode {
+            at: Some(SourceLine::whole("node0")),
             blocks: blocks.to_vec(),
-            ..Node::default()
+            ..NumaNode::default()
         };
         facts.numa.all = vec![node(&[range(0, GIB - 1), range(4 * GIB, 5 * GIB - 1)])];
         assert!(found(&facts).is_empty());
@@ -233,7 +233,7 @@ mod tests {
             config[..5].copy_from_slice(&[0x86, 0x80, 1, 0, command]);
             config[16..20].copy_from_slice(&register.to_le_bytes());
             let address = pmem_import::Address { segment: 0, bus: 0, device: n, function: 0 };
-            let at = Place::whole(format!("{address}/resource"));
+            let at = SourceLine::whole(format!("{address}/resource"));
             let function = facts.pci.function(PciSource::Sysfs, address, &at);
             function.header = Some(Header::decode(&config).unwrap());
             function.root = Some((0, 0));
@@ -285,7 +285,7 @@ mod tests {
         assert!(found(&facts).is_empty());
         facts.pci.inward.insert((0, 0), vec![(range(0x4_0000_0000, 0x4_bfff_ffff), 0)]);
         assert_eq!(found(&facts), [("P10", vec!["0x100000000".to_owned(), "0x0".to_owned()])]);
-        facts.iommu.translated.insert((0, 0), Place::whole("tree"));
+        facts.iommu.translated.insert((0, 0), SourceLine::whole("tree"));
         assert!(found(&facts).is_empty(), "an IOMMU takes it anywhere");
     }
 }

@@ -3,12 +3,12 @@
 use super::finding::{LintReport, Severity, Side};
 use super::ranges::{MIB, covers, entries, is_reserved, join, map, ram, show, size};
 use pmem_core::AddrRange;
-use pmem_import::{Address, BusId, Facts, Function, Place, Remark, ResourceKind};
+use pmem_import::{Address, BusId, Facts, Function, Remark, ResourceKind, SourceLine};
 use std::collections::BTreeMap;
 
 /// A BAR or a bridge's window that is assigned.
 struct Assigned {
-    at: Place,
+    at: SourceLine,
     function: Address,
     kind: ResourceKind,
     range: AddrRange,
@@ -32,8 +32,8 @@ pub(super) fn lint(facts: &Facts, linted: &mut LintReport) {
 }
 
 /// What host bridges forward to memory of their buses, as firmware gave it: what a kernel cut is whole again.
-fn apertures(facts: &Facts) -> Vec<(Place, AddrRange, u64)> {
-    let mut all: Vec<(Place, AddrRange, u64)> = Vec::new();
+fn apertures(facts: &Facts) -> Vec<(SourceLine, AddrRange, u64)> {
+    let mut all: Vec<(SourceLine, AddrRange, u64)> = Vec::new();
     for said in facts.pci.roots.values().flatten().filter(|said| !said.value.io) {
         all.push((said.at.clone(), said.value.range, said.value.bus_start));
     }
@@ -73,12 +73,17 @@ fn assigned(facts: &Facts) -> Vec<Assigned> {
 }
 
 /// P1: what is reserved, or a device's already, inside a host bridge's window.
-fn cut(facts: &Facts, apertures: &[(Place, AddrRange, u64)], assigned: &[Assigned], linted: &mut LintReport) {
+fn cut(
+    facts: &Facts,
+    apertures: &[(SourceLine, AddrRange, u64)],
+    assigned: &[Assigned],
+    linted: &mut LintReport,
+) {
     if apertures.is_empty() {
         return linted.lacks(&["P1", "P3"], "windows of host bridges (a kernel's log)");
     }
     let ecam: Vec<AddrRange> = join(facts.pci.ecam.iter().map(|said| said.value.1).collect());
-    let mut reserved: Vec<(Place, AddrRange, String)> = entries(facts)
+    let mut reserved: Vec<(SourceLine, AddrRange, String)> = entries(facts)
         .filter(|(.., entry)| is_reserved(entry.kind))
         .map(|(at, map, entry)| (at, entry.range, format!("{}: {}", map.kind.name(), entry.kind)))
         .collect();
@@ -150,7 +155,7 @@ fn functions(facts: &Facts) -> BTreeMap<Address, &Function> {
 }
 
 /// What a function decodes, and where that is said.
-type Decoded<'f> = (&'f Function, AddrRange, ResourceKind, &'f Place);
+type Decoded<'f> = (&'f Function, AddrRange, ResourceKind, &'f SourceLine);
 
 /// P2: BARs and windows of siblings that share addresses.
 fn siblings(facts: &Facts, linted: &mut LintReport) {
@@ -206,7 +211,7 @@ fn siblings(facts: &Facts, linted: &mut LintReport) {
 /// P3: BARs and windows that nothing above forwards.
 fn outside(
     facts: &Facts,
-    apertures: &[(Place, AddrRange, u64)],
+    apertures: &[(SourceLine, AddrRange, u64)],
     assigned: &[Assigned],
     linted: &mut LintReport,
 ) {
@@ -227,7 +232,7 @@ fn outside(
         }
     }
     let all: Vec<AddrRange> = joined.into_iter().map(|(range, _)| range).collect();
-    let reserved: Vec<(Place, AddrRange)> = entries(facts)
+    let reserved: Vec<(SourceLine, AddrRange)> = entries(facts)
         .filter(|(.., entry)| is_reserved(entry.kind))
         .map(|(at, _, entry)| (at, entry.range))
         .collect();
@@ -274,7 +279,7 @@ fn outside(
 /// P4, P5: configuration space.
 fn ecam(
     facts: &Facts,
-    apertures: &[(Place, AddrRange, u64)],
+    apertures: &[(SourceLine, AddrRange, u64)],
     assigned: &[Assigned],
     linted: &mut LintReport,
 ) {
@@ -286,7 +291,7 @@ fn ecam(
                     continue;
                 }
                 told.push(*range);
-                let same = |said: &&pmem_import::Said<Remark>| matches!(said.value, Remark::EcamUnreserved { range: own, anywhere: true } if own == *range);
+                let same = |said: &&pmem_import::Sourced<Remark>| matches!(said.value, Remark::EcamUnreserved { range: own, anywhere: true } if own == *range);
                 let nowhere = facts.remarks.iter().any(|said| same(&said));
                 unreserved(facts, &said.at, *range, nowhere, apertures, assigned, linted);
             }
@@ -355,10 +360,10 @@ fn ecam(
 
 fn unreserved(
     facts: &Facts,
-    at: &Place,
+    at: &SourceLine,
     range: AddrRange,
     nowhere: bool,
-    apertures: &[(Place, AddrRange, u64)],
+    apertures: &[(SourceLine, AddrRange, u64)],
     assigned: &[Assigned],
     linted: &mut LintReport,
 ) {

@@ -3,7 +3,7 @@
 use crate::units;
 pub(super) use crate::units::size;
 use pmem_core::{AddrRange, FirmwareMemory};
-use pmem_import::{Facts, MapEntry, MapKind, MemoryMap, Place};
+use pmem_import::{Facts, MapEntry, MapKind, MemoryMap, SourceLine};
 pub(super) use pmem_import::{crossing, join, without};
 
 pub(super) const MIB: u64 = 1 << 20;
@@ -16,12 +16,12 @@ pub(super) fn map(facts: &Facts) -> Option<&MemoryMap> {
 }
 
 /// Where an entry of a map is said.
-pub(super) fn place(map: &MemoryMap, entry: &MapEntry) -> Place {
-    if entry.line == 0 { map.at.clone() } else { Place::line(&map.at.source, entry.line) }
+pub(super) fn place(map: &MemoryMap, entry: &MapEntry) -> SourceLine {
+    if entry.line == 0 { map.at.clone() } else { SourceLine::line(&map.at.source, entry.line) }
 }
 
 /// The entries of all maps, with where they are said.
-pub(super) fn entries(facts: &Facts) -> impl Iterator<Item = (Place, &MemoryMap, &MapEntry)> {
+pub(super) fn entries(facts: &Facts) -> impl Iterator<Item = (SourceLine, &MemoryMap, &MapEntry)> {
     facts
         .firmware
         .maps

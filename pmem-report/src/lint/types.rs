@@ -3,7 +3,7 @@
 use super::finding::{LintReport, Severity, Side};
 use super::ranges::{MIB, map, ram, size, without};
 use pmem_core::AddrRange;
-use pmem_import::{Facts, MtrrFacts, Place};
+use pmem_import::{Facts, MtrrFacts, SourceLine};
 use pmem_mtrr::MemType;
 
 pub(super) fn lint(facts: &Facts, mtrr: &MtrrFacts, linted: &mut LintReport) {
@@ -17,7 +17,7 @@ pub(super) fn lint(facts: &Facts, mtrr: &MtrrFacts, linted: &mut LintReport) {
         .first()
         .map(|(.., place)| place.clone())
         .or(table)
-        .unwrap_or_else(|| Place::whole("MTRRs"));
+        .unwrap_or_else(|| SourceLine::whole("MTRRs"));
     let of = |kind: MemType| -> Vec<AddrRange> {
         let all = setting.map().filter(move |(_, what)| what.kind() == Some(kind));
         pmem_import::join(all.filter_map(|(span, _)| AddrRange::new(span.start, span.end).ok()).collect())
@@ -89,7 +89,7 @@ pub(super) fn lint(facts: &Facts, mtrr: &MtrrFacts, linted: &mut LintReport) {
 fn over_devices(
     facts: &Facts,
     cached: &[AddrRange],
-    at: &Place,
+    at: &SourceLine,
     setting: &pmem_mtrr::Setting,
     linted: &mut LintReport,
 ) {

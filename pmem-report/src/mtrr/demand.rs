@@ -1,9 +1,9 @@
 //! What each address is to be: from the memory map, from what is programmed, and from what is asked for.
 
 use super::MtrrError;
-use super::given::Given;
+use super::given::MtrrState;
 use pmem_import::parse_range;
-use pmem_mtrr::{Effective, Fixed, MemType, Setting, Span, TypeSet, Want};
+use pmem_mtrr::{Effective, Fixed, MemType, Requirement, Setting, Span, TypeSet};
 use rangemap::RangeMap;
 
 /// What addresses may become that nothing is known of.
@@ -20,9 +20,9 @@ pub enum Unmapped {
 /// What is wanted of the whole space.
 pub(super) struct Demand {
     /// What something is known of, or wanted of.
-    pub(super) wants: Vec<Want>,
+    pub(super) wants: Vec<Requirement>,
     /// The same, and what the rest may be.
-    pub(super) all: Vec<Want>,
+    pub(super) all: Vec<Requirement>,
 }
 
 const FOUR_GIB: u64 = 1 << 32;
@@ -36,7 +36,7 @@ fn pages(span: Span) -> std::ops::Range<u64> {
 ///
 /// # Errors
 /// What is wrong with the text.
-pub fn parse_want(text: &str) -> Result<Want, MtrrError> {
+pub fn parse_want(text: &str) -> Result<Requirement, MtrrError> {
     let wrong = |what: String| MtrrError::Usage(format!("--want {text}: {what}"));
     let (range, kinds) = text.split_once('=').ok_or_else(|| wrong("no = in it".to_owned()))?;
     let (start, last) = parse_range(range).map_err(&wrong)?;
@@ -53,7 +53,7 @@ pub fn parse_want(text: &str) -> Result<Want, MtrrError> {
             Ok::<_, MtrrError>(set.or(kind.into()))
         })?
     };
-    Ok(Want { span, allowed })
+    Ok(Requirement { span, allowed })
 }
 
 /// What addresses may be that are to stay as they are.
@@ -65,7 +65,11 @@ fn as_it_is(what: Effective) -> TypeSet {
     }
 }
 
-pub(super) fn of(given: &mut Given, asked: &[Want], unmapped: Unmapped) -> Result<Demand, MtrrError> {
+pub(super) fn of(
+    given: &mut MtrrState,
+    asked: &[Requirement],
+    unmapped: Unmapped,
+) -> Result<Demand, MtrrError> {
     let end = given.setting.width.end();
     let present: Vec<(Span, TypeSet)> = if given.programmed {
         given.setting.map().map(|(span, what)| (span, as_it_is(what))).collect()
@@ -132,7 +136,7 @@ pub(super) fn of(given: &mut Given, asked: &[Want], unmapped: Unmapped) -> Resul
 
 /// Below 1 MiB one register has 64, 16 or 4 KiB: where a range that firmware keeps shares it with memory, it becomes what the memory is, unless
 /// something is known of what it is now.
-fn follow_neighbours(given: &Given, map: &mut RangeMap<u64, TypeSet>) {
+fn follow_neighbours(given: &MtrrState, map: &mut RangeMap<u64, TypeSet>) {
     let known = given.programmed && given.facts.fixed_known != 0 || given.facts.memory.is_empty();
     if known || !given.setting.fixed_counts() && given.programmed {
         return;
@@ -152,7 +156,7 @@ fn follow_neighbours(given: &Given, map: &mut RangeMap<u64, TypeSet>) {
 
 /// Fills what nothing is known of.
 fn rest(
-    given: &mut Given,
+    given: &mut MtrrState,
     present: &[(Span, TypeSet)],
     map: &mut RangeMap<u64, TypeSet>,
     unmapped: Unmapped,
@@ -195,14 +199,14 @@ fn rest(
     }
 }
 
-fn collect(map: &RangeMap<u64, TypeSet>) -> Vec<Want> {
+fn collect(map: &RangeMap<u64, TypeSet>) -> Vec<Requirement> {
     map.iter()
-        .map(|(range, set)| Want { span: Span { start: range.start, end: range.end }, allowed: *set })
+        .map(|(range, set)| Requirement { span: Span { start: range.start, end: range.end }, allowed: *set })
         .collect()
 }
 
 /// What a setting makes of every address that is not as it may be.
-pub(super) fn unmet(setting: &Setting, wants: &[Want]) -> Vec<(Span, TypeSet, Effective)> {
+pub(super) fn unmet(setting: &Setting, wants: &[Requirement]) -> Vec<(Span, TypeSet, Effective)> {
     let mut all = Vec::new();
     setting.unmet(wants, |span, allowed, got| all.push((span, allowed, got)));
     all

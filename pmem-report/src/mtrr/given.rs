@@ -19,7 +19,7 @@ pub struct Overrides {
 }
 
 /// What is known of memory types.
-pub struct Given {
+pub struct MtrrState {
     /// What the sources say.
     pub facts: MtrrFacts,
     /// What is programmed; without it, what a processor has whose registers are all off.
@@ -34,7 +34,7 @@ pub struct Given {
     pub warnings: Vec<Warning>,
 }
 
-impl Given {
+impl MtrrState {
     /// Puts together what the sources say.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ mod show;
 mod strips;
 
 pub use demand::{Unmapped, parse_want};
-pub use given::{Given, Overrides};
+pub use given::{MtrrState, Overrides};
 pub use plan::{Demoted, Options, Plan, Write};
 pub use show::{FindingReport, RegisterRow, Show};
 pub use strips::{Stretch, Strip};

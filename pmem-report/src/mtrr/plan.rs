@@ -2,7 +2,7 @@
 
 use super::MtrrError;
 use super::demand::{self, Demand, Unmapped};
-use super::given::Given;
+use super::given::MtrrState;
 use super::show::wish;
 use super::strips::{Stretch, Strip, effective, strips, word};
 use crate::sources::{Read, Warning};
@@ -11,8 +11,8 @@ use pmem_drivers::mtrr::strategies::{self, Layout};
 use pmem_import::DefaultType;
 use pmem_mtrr::plan::DEPTH;
 use pmem_mtrr::{
-    DefType, Effective, MemType, Piece, Planner, Problem, Refusal, Register, Registers, Room, Rung, Setting,
-    Span, TypeSet, Want, Write as Msr,
+    DefType, Effective, MemType, PathNode, Piece, Planner, Problem, Refusal, Register, Registers,
+    Requirement, Setting, Span, TypeSet, Workspace, Write as Msr,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub struct Options {
     /// What is wanted beside what is there.
-    pub wants: Vec<Want>,
+    pub wants: Vec<Requirement>,
     /// How many variable registers stay unused.
     pub keep_free: usize,
     /// The default type; the best if none is given.
@@ -104,7 +104,7 @@ impl Plan {
     ///
     /// # Errors
     /// Wishes that make no sense, or that no registers can be found for.
-    pub fn of(mut given: Given, options: &Options, read: Vec<Read>) -> Result<Self, MtrrError> {
+    pub fn of(mut given: MtrrState, options: &Options, read: Vec<Read>) -> Result<Self, MtrrError> {
         let have = given.setting.variable().len();
         if options.keep_free > have {
             let text = format!("--keep-free {}: there are only {have} registers", options.keep_free);
@@ -137,13 +137,13 @@ struct Planned {
 }
 
 /// Whether the default type must stay: above the addresses that registers and maps name there may be more, and a default reaches them.
-fn keeps_default(given: &Given, options: &Options) -> Option<MemType> {
+fn keeps_default(given: &MtrrState, options: &Options) -> Option<MemType> {
     let guessed =
         given.programmed && !given.width_known && !given.facts.width_of_its_time && options.default.is_none();
     guessed.then(|| given.setting.default_kind()).flatten()
 }
 
-fn plan(given: &Given, demand: &Demand, options: &Options) -> Result<Planned, MtrrError> {
+fn plan(given: &MtrrState, demand: &Demand, options: &Options) -> Result<Planned, MtrrError> {
     let live = given.setting;
     let width = live.width;
     let kept = keeps_default(given, options);
@@ -173,8 +173,8 @@ fn plan(given: &Given, demand: &Demand, options: &Options) -> Result<Planned, Mt
     let planner = Planner::new(problem, &mut room).map_err(|bad| other(&bad))?;
     let optimum = planner.optimum();
     let mut choices = vec![0; planner.choices()];
-    let mut path = [Rung::default(); DEPTH];
-    let mut work = Room { choices: &mut choices, path: &mut path };
+    let mut path = [PathNode::default(); DEPTH];
+    let mut work = Workspace { choices: &mut choices, path: &mut path };
     let have = live.variable().len();
     let limit = have.saturating_sub(options.keep_free);
     let preferred = given.programmed.then(|| live.default_kind()).flatten();
@@ -248,7 +248,7 @@ fn others(live: &Setting, demand: &Demand, needed: Option<u8>) -> Vec<(&'static 
 }
 
 /// Says which addresses become cacheable that nothing is known of.
-fn loosened(given: &mut Given, demand: &Demand, planned: &Planned) {
+fn loosened(given: &mut MtrrState, demand: &Demand, planned: &Planned) {
     for (span, what) in planned.setting.map() {
         let Effective::Type(kind) = what else { continue };
         if kind == MemType::Uc || span.end <= 1 << 20 {
@@ -268,7 +268,7 @@ fn loosened(given: &mut Given, demand: &Demand, planned: &Planned) {
     }
 }
 
-fn report(given: Given, demand: &Demand, planned: Planned, options: &Options, read: Vec<Read>) -> Plan {
+fn report(given: MtrrState, demand: &Demand, planned: Planned, options: &Options, read: Vec<Read>) -> Plan {
     let have = given.setting.variable().len();
     let (complaints, wishes) = given.complaints();
     let mut advice = Vec::new();

@@ -1,7 +1,7 @@
 //! The registers, what they make of each address, and what is wrong.
 
 use super::MtrrError;
-use super::given::Given;
+use super::given::MtrrState;
 use super::strips::{Stretch, Strip, effective, strips};
 use crate::sources::{Read, Warning};
 use crate::units::{Addr, Extent};
@@ -120,7 +120,7 @@ impl Show {
     ///
     /// # Errors
     /// Sources that say nothing of it.
-    pub fn of(given: &Given, read: Vec<Read>) -> Result<Self, MtrrError> {
+    pub fn of(given: &MtrrState, read: Vec<Read>) -> Result<Self, MtrrError> {
         if !given.programmed {
             let text = "the sources say nothing of what is programmed: see `pmem mtrr plan`";
             return Err(MtrrError::Other(text.to_owned()));

@@ -1,8 +1,8 @@
 //! The whole space, stretch by stretch: what is wanted, which registers match, and what that makes.
 
-use super::given::Given;
+use super::given::MtrrState;
 use crate::units::Extent;
-use pmem_mtrr::{Effective, MemType, Setting, Span, Want};
+use pmem_mtrr::{Effective, MemType, Requirement, Setting, Span};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -72,7 +72,11 @@ fn programmed(setting: &Setting, addr: u64) -> String {
 }
 
 /// The whole space; neighbours that are alike in every way are one stretch. `given` says what is in doubt.
-pub(super) fn strips(setting: &Setting, wants: Option<&[Want]>, given: Option<&Given>) -> Vec<Strip> {
+pub(super) fn strips(
+    setting: &Setting,
+    wants: Option<&[Requirement]>,
+    given: Option<&MtrrState>,
+) -> Vec<Strip> {
     let mut cuts: Vec<u64> = setting.map().flat_map(|(span, _)| [span.start, span.end]).collect();
     for want in wants.unwrap_or(&[]) {
         cuts.extend([want.span.start, want.span.end]);
@@ -121,7 +125,7 @@ pub(super) fn strips(setting: &Setting, wants: Option<&[Want]>, given: Option<&G
 }
 
 /// What each stretch is, by a setting alone.
-pub(super) fn effective(setting: &Setting, given: Option<&Given>) -> Vec<Stretch> {
+pub(super) fn effective(setting: &Setting, given: Option<&MtrrState>) -> Vec<Stretch> {
     let mut cuts: Vec<u64> = setting.map().flat_map(|(span, _)| [span.start, span.end]).collect();
     if let Some(given) = given {
         cuts.extend(given.facts.fixed_unknown().iter().flat_map(|span| [span.start, span.end]));

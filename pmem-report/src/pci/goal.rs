@@ -9,7 +9,7 @@ use std::fmt;
 
 /// What is to be placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum PlacementGoal {
     /// A card, behind a port: `mem64p:32G,mem32:16M`.
     Add {
         /// What it decodes.
@@ -46,9 +46,9 @@ pub enum Wish {
 
 /// What is asked for, and what binds.
 #[derive(Clone, Debug, Default)]
-pub struct Ask {
+pub struct PlacementRequest {
     /// What is to be placed.
-    pub wishes: Vec<Wish>,
+    pub wishes: Vec<PlacementGoal>,
     /// Addresses that nothing may be placed at, as the CPU sees them: first and last.
     pub avoid: Vec<(u64, u64)>,
     /// Functions that must not be stopped.
@@ -56,7 +56,7 @@ pub struct Ask {
     /// Functions that may be stopped for nothing.
     pub quiesced: Vec<Address>,
     /// Cards that may come later, for which room is kept (padding).
-    pub kept: Vec<Wish>,
+    pub kept: Vec<PlacementGoal>,
 }
 
 /// Why it cannot be asked.
@@ -81,7 +81,7 @@ fn usage<T>(text: String) -> Result<T> {
     Err(GoalError::Usage(text))
 }
 
-impl Ask {
+impl PlacementRequest {
     /// What is to be placed in a hierarchy.
     ///
     /// # Errors
@@ -89,7 +89,7 @@ impl Ask {
     pub fn goal(&self, known: &PciTree) -> Result<Goal> {
         let mut goal = Goal { old: known.tree.clone(), tree: known.tree.clone(), ..Goal::default() };
         for (first, last) in &self.avoid {
-            let span = pmem_pci::Span { first: *first, last: *last };
+            let span = pmem_pci::BusRange { first: *first, last: *last };
             goal.tree.avoid.push(Avoid { space: Space::Memory, span, strict: false });
         }
         for (addresses, mobility) in [(&self.pinned, Mobility::Pinned), (&self.quiesced, Mobility::Asked)] {
@@ -104,14 +104,18 @@ impl Ask {
         }
         for wish in self.wishes.iter().chain(&self.kept) {
             match wish {
-                Wish::Add { card, at } => add(&mut goal, card, find(known, *at)?)?,
-                Wish::AddOnBus { card, bus } => {
+                PlacementGoal::Add { card, at } => add(&mut goal, card, find(known, *at)?)?,
+                PlacementGoal::AddOnBus { card, bus } => {
                     let port = leading_to(known, *bus)?;
                     add(&mut goal, card, port)?;
                 }
-                Wish::Resize { function, bar, size } => resize(known, &mut goal, *function, *bar, *size)?,
-                Wish::Vfs { function, count } => virtual_functions(known, &mut goal, *function, *count)?,
-                Wish::AllFailed => all_failed(known, &mut goal)?,
+                PlacementGoal::Resize { function, bar, size } => {
+                    resize(known, &mut goal, *function, *bar, *size)?
+                }
+                PlacementGoal::Vfs { function, count } => {
+                    virtual_functions(known, &mut goal, *function, *count)?
+                }
+                PlacementGoal::AllFailed => all_failed(known, &mut goal)?,
             }
         }
         Ok(goal)
@@ -124,16 +128,16 @@ impl Ask {
     }
 }
 
-impl Ask {
+impl PlacementRequest {
     /// What the kernel would be asked to do for it; `None` if it would not be.
     #[must_use]
     pub fn event(&self, goal: &Goal) -> Option<Event> {
         match self.wishes.as_slice() {
-            [Wish::Add { .. } | Wish::AddOnBus { .. }] => {
+            [PlacementGoal::Add { .. } | PlacementGoal::AddOnBus { .. }] => {
                 let card = goal.old.functions.iter().find(|f| f.absent)?;
                 card.parent.map(Event::Plug)
             }
-            [Wish::Resize { function, .. }] => {
+            [PlacementGoal::Resize { function, .. }] => {
                 let (index, slot) = *goal.place.first()?;
                 let size = goal.tree.functions.get(index)?.resource(slot)?.size;
                 let index = goal.old.find(*function).filter(|found| *found == index)?;

@@ -2,7 +2,7 @@
 
 use crate::units::{Addr, range};
 use pmem_import::PciTree;
-use pmem_pci::Span;
+use pmem_pci::BusRange;
 use pmem_pci::tree::{Index, Resource, Slot, Space, Tree};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -17,7 +17,7 @@ pub struct Range {
 }
 
 impl Range {
-    pub(super) fn of(span: Span) -> Self {
+    pub(super) fn of(span: BusRange) -> Self {
         Self { start: Addr(span.first), end: Addr(span.last) }
     }
 
@@ -86,7 +86,7 @@ pub(super) fn placement(
     root: usize,
     index: Index,
     resource: &Resource,
-    span: Span,
+    span: BusRange,
 ) -> Placement {
     let Range { start, end } = Range::of(names.to_cpu(root, resource.space, span));
     let Part { function, bar } = names.part((index, resource.slot));
@@ -107,7 +107,8 @@ pub(super) fn changed_windows(names: &Names<'_>, old: &Tree, new: &Tree) -> Vec<
         }
         for (old, new) in before.windows.iter().zip(&after.windows).filter(|(old, new)| old.span != new.span)
         {
-            let seen = |span: Option<Span>| Some(Range::of(names.to_cpu(has.root, new.kind.space(), span?)));
+            let seen =
+                |span: Option<BusRange>| Some(Range::of(names.to_cpu(has.root, new.kind.space(), span?)));
             let (bridge, kind) = (names.function(index), new.kind.to_string());
             out.push(WindowChange { bridge, kind, old: seen(old.span), new: seen(new.span) });
         }
@@ -135,7 +136,7 @@ impl<'k> Names<'k> {
         Part { function: self.function(index), bar: slot.to_string() }
     }
 
-    pub(super) fn to_cpu(&self, root: usize, space: Space, span: Span) -> Span {
+    pub(super) fn to_cpu(&self, root: usize, space: Space, span: BusRange) -> BusRange {
         self.tree.roots.get(root).and_then(|root| root.to_cpu(space, span)).unwrap_or(span)
     }
 }

@@ -6,7 +6,7 @@ use crate::sources::{Read, Warning};
 use crate::units::Addr;
 use crate::units::size;
 use pmem_import::PciTree;
-use pmem_pci::Span;
+use pmem_pci::BusRange;
 use pmem_pci::certificate::{self, Ground, Reason};
 use pmem_pci::linux::{Event, Rules};
 use pmem_pci::plan::{Goal, Plan, Verdict};
@@ -66,7 +66,7 @@ pub struct Write {
 
 /// Something that needs a place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Need {
+pub struct UnplacedBar {
     /// The function.
     pub function: String,
     /// `0` to `5`, `rom`, `vf0` to `vf5`.
@@ -77,7 +77,7 @@ pub struct Need {
 
 /// An aligned place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Place {
+pub struct AlignedPlace {
     /// The first address.
     pub start: Addr,
     /// The last.
@@ -88,7 +88,7 @@ pub struct Place {
 
 /// Why something does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Why {
+pub struct Obstacle {
     /// The root bus.
     #[serde(rename = "where")]
     pub at: String,
@@ -99,9 +99,9 @@ pub struct Why {
     /// Bytes that nothing holds that must stay.
     pub free: String,
     /// What needs places of this size, or larger.
-    pub needs: Vec<Need>,
+    pub needs: Vec<UnplacedBar>,
     /// Every aligned place of this size.
-    pub slots: Vec<Place>,
+    pub slots: Vec<AlignedPlace>,
     /// What this rests on, in words.
     pub says: String,
 }
@@ -132,7 +132,7 @@ pub struct PlacementPlan {
     /// Registers to write, in this order, and no other: each state on the way is legal.
     pub writes: Vec<Write>,
     /// Why it does not fit.
-    pub why: Vec<Why>,
+    pub why: Vec<Obstacle>,
     /// What would fit instead, or without stopping anybody.
     pub suggestions: Vec<String>,
     /// What the kernel will make of it by itself; null if its version is not known, or it is not asked to do anything.
@@ -378,31 +378,31 @@ fn goal_names<'k>(known: &'k PciTree, goal: &'k Goal) -> Names<'k> {
     Names::of(known, &goal.tree)
 }
 
-fn why(names: &Names<'_>, goal: &Goal, keys: &[(Index, Slot)]) -> Vec<Why> {
+fn why(names: &Names<'_>, goal: &Goal, keys: &[(Index, Slot)]) -> Vec<Obstacle> {
     certificate::why(goal, keys).iter().map(|reason| one_reason(names, reason)).collect()
 }
 
-fn one_reason(names: &Names<'_>, reason: &Reason) -> Why {
+fn one_reason(names: &Names<'_>, reason: &Reason) -> Obstacle {
     let root = names.tree.roots.get(reason.root);
     let bus = root.map_or(String::new(), |root| format!("{:04x}:{:02x}", root.segment, root.buses.0));
-    let seen = |span: Span| Range::of(names.to_cpu(reason.root, reason.space, span));
-    let needs: Vec<Need> = reason
+    let seen = |span: BusRange| Range::of(names.to_cpu(reason.root, reason.space, span));
+    let needs: Vec<UnplacedBar> = reason
         .needs
         .iter()
         .filter_map(|key| {
             let Part { function, bar } = names.part(*key);
             let size = names.tree.functions.get(key.0)?.resource(key.1)?.size;
-            Some(Need { function, bar, size: format!("{size:#x}") })
+            Some(UnplacedBar { function, bar, size: format!("{size:#x}") })
         })
         .collect();
-    let slots: Vec<Place> = reason
+    let slots: Vec<AlignedPlace> = reason
         .places
         .iter()
         .map(|place| {
             let Range { start, end } = seen(place.span);
             let blockers =
                 place.blockers.iter().filter_map(|side| side.function).map(|index| names.function(index));
-            Place { start, end, blockers: blockers.collect() }
+            AlignedPlace { start, end, blockers: blockers.collect() }
         })
         .collect();
     let free = slots.iter().filter(|slot| slot.blockers.is_empty()).count();
@@ -423,7 +423,7 @@ fn one_reason(names: &Names<'_>, reason: &Reason) -> Why {
         Space::Io => "io",
         Space::Memory => "mem",
     };
-    Why {
+    Obstacle {
         at: bus,
         kind: kind.to_owned(),
         range: largest.map(seen),

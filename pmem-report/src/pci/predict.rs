@@ -1,6 +1,6 @@
 //! What Linux will do, event by event.
 
-use super::goal::{Ask, GoalError, Wish};
+use super::goal::{GoalError, PlacementGoal, PlacementRequest};
 use super::kernel::map_of;
 use super::parts::{Names, Part, Placement, WindowChange, changed_windows, placement};
 use crate::sources::{Read, Warning};
@@ -13,7 +13,7 @@ use serde::Serialize;
 
 /// What is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum HotplugEvent {
     /// A card is plugged in below a port; `acpi` if ACPI handles it.
     Plug {
         /// What it decodes.
@@ -90,19 +90,21 @@ impl PciPrediction {
         known: &PciTree,
         kernel: &str,
         rules: &Rules,
-        deeds: &[Deed],
+        deeds: &[HotplugEvent],
         read: Vec<Read>,
         warnings: Vec<Warning>,
     ) -> Result<Self, GoalError> {
         // Cards that are to come are in the hierarchy from the beginning, and out of the map.
-        let cards: Vec<Wish> = deeds
+        let cards: Vec<PlacementGoal> = deeds
             .iter()
             .filter_map(|deed| match deed {
-                Deed::Plug { card, at, .. } => Some(Wish::Add { card: card.clone(), at: *at }),
+                HotplugEvent::Plug { card, at, .. } => {
+                    Some(PlacementGoal::Add { card: card.clone(), at: *at })
+                }
                 _ => None,
             })
             .collect();
-        let goal = Ask { wishes: cards, ..Ask::default() }.goal(known)?;
+        let goal = PlacementRequest { wishes: cards, ..PlacementRequest::default() }.goal(known)?;
         let names = Names::of(known, &goal.tree);
         let mut map = map_of(known, &goal.old);
         let first = known.tree.functions.len();
@@ -152,31 +154,35 @@ pub(super) fn below(tree: &Tree, bridge: Index) -> Vec<Index> {
 }
 
 /// What an unplug takes out.
-fn gone(goal: &Goal, deed: &Deed) -> Vec<Index> {
+fn gone(goal: &Goal, deed: &HotplugEvent) -> Vec<Index> {
     match deed {
-        Deed::Unplug(port) => goal.old.find(*port).map_or(Vec::new(), |port| below(&goal.old, port)),
+        HotplugEvent::Unplug(port) => goal.old.find(*port).map_or(Vec::new(), |port| below(&goal.old, port)),
         _ => Vec::new(),
     }
 }
 
 /// What the kernel is told, and which functions appear with it; no event if something only goes.
-fn event(goal: &Goal, deed: &Deed, next: &mut Index) -> Result<(Option<Event>, Vec<Index>), GoalError> {
+fn event(
+    goal: &Goal,
+    deed: &HotplugEvent,
+    next: &mut Index,
+) -> Result<(Option<Event>, Vec<Index>), GoalError> {
     let tree = &goal.old;
     Ok(match deed {
-        Deed::Plug { at, acpi, .. } => {
+        HotplugEvent::Plug { at, acpi, .. } => {
             let (port, card) = (find(tree, *at)?, *next);
             *next += 1;
             (Some(if *acpi { Event::PlugAcpi(port) } else { Event::Plug(port) }), vec![card])
         }
-        Deed::Unplug(port) => {
+        HotplugEvent::Unplug(port) => {
             find(tree, *port)?;
             (None, Vec::new())
         }
-        Deed::Rescan => (Some(Event::Rescan), Vec::new()),
-        Deed::Boot => (Some(Event::Boot), Vec::new()),
-        Deed::Reassign => (Some(Event::Reassign), Vec::new()),
-        Deed::Realloc => (Some(Event::Realloc), Vec::new()),
-        Deed::RescanBus { segment, bus } => {
+        HotplugEvent::Rescan => (Some(Event::Rescan), Vec::new()),
+        HotplugEvent::Boot => (Some(Event::Boot), Vec::new()),
+        HotplugEvent::Reassign => (Some(Event::Reassign), Vec::new()),
+        HotplugEvent::Realloc => (Some(Event::Realloc), Vec::new()),
+        HotplugEvent::RescanBus { segment, bus } => {
             let leads = |index: &Index| {
                 let function = tree.functions.get(*index);
                 let buses = function.and_then(|f| Some((f.address.segment, f.bridge.as_ref()?.buses?.0)));
@@ -190,7 +196,7 @@ fn event(goal: &Goal, deed: &Deed, next: &mut Index) -> Result<(Option<Event>, V
                 }
             }
         }
-        Deed::Resize { function, bar, size } => {
+        HotplugEvent::Resize { function, bar, size } => {
             let (index, slot) = (find(tree, *function)?, Slot::Bar(*bar));
             if tree.functions.get(index).and_then(|f| f.resource(slot)).is_none() {
                 return Err(GoalError::Usage(format!("{function} has no BAR {bar}")));
@@ -202,7 +208,7 @@ fn event(goal: &Goal, deed: &Deed, next: &mut Index) -> Result<(Option<Event>, V
 
 fn said(
     names: &Names<'_>,
-    deed: &Deed,
+    deed: &HotplugEvent,
     before: &Map,
     after: &Map,
     cards: &[Index],
@@ -237,15 +243,17 @@ fn said(
     }
 }
 
-pub(super) fn words(deed: &Deed) -> String {
+pub(super) fn words(deed: &HotplugEvent) -> String {
     match deed {
-        Deed::Plug { card, at, acpi } => format!("plug{} {card} at {at}", if *acpi { "-acpi" } else { "" }),
-        Deed::Unplug(at) => format!("unplug {at}"),
-        Deed::Rescan => "rescan".to_owned(),
-        Deed::Boot => "boot".to_owned(),
-        Deed::Reassign => "reassign".to_owned(),
-        Deed::Realloc => "realloc".to_owned(),
-        Deed::RescanBus { segment, bus } => format!("rescan {segment:04x}:{bus:02x}"),
-        Deed::Resize { function, bar, size } => format!("resize {function}:bar{bar}={size:#x}"),
+        HotplugEvent::Plug { card, at, acpi } => {
+            format!("plug{} {card} at {at}", if *acpi { "-acpi" } else { "" })
+        }
+        HotplugEvent::Unplug(at) => format!("unplug {at}"),
+        HotplugEvent::Rescan => "rescan".to_owned(),
+        HotplugEvent::Boot => "boot".to_owned(),
+        HotplugEvent::Reassign => "reassign".to_owned(),
+        HotplugEvent::Realloc => "realloc".to_owned(),
+        HotplugEvent::RescanBus { segment, bus } => format!("rescan {segment:04x}:{bus:02x}"),
+        HotplugEvent::Resize { function, bar, size } => format!("resize {function}:bar{bar}={size:#x}"),
     }
 }

@@ -1,10 +1,10 @@
 //! A hierarchy and events, by our rules and by those of versions of Linux.
 
-use super::goal::{Ask, GoalError, Wish};
+use super::goal::{GoalError, PlacementGoal, PlacementRequest};
 use super::kernel::Kernel;
 use super::parts::Part;
 use super::plan::PlacementPlan;
-use super::predict::{Deed, PciPrediction, Predicted, below, words};
+use super::predict::{HotplugEvent, PciPrediction, Predicted, below, words};
 use crate::sources::{Read, Warning};
 use pmem_import::PciTree;
 use pmem_pci::Budget;
@@ -27,7 +27,7 @@ pub struct Planned {
 
 /// What a version of Linux makes of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Played {
+pub struct KernelOutcome {
     /// The version.
     pub kernel: String,
     /// All has a place, and nobody else is hurt.
@@ -42,20 +42,20 @@ pub struct Played {
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Round {
+pub struct ReplayedEvent {
     /// What was done.
     pub does: String,
     /// By our rules.
     pub planned: Planned,
     /// By those of Linux.
-    pub linux: Vec<Played>,
+    pub linux: Vec<KernelOutcome>,
 }
 
 /// All events.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PciReplay {
     /// In order.
-    pub rounds: Vec<Round>,
+    pub rounds: Vec<ReplayedEvent>,
     /// What was read.
     pub read: Vec<Read>,
     /// What is odd.
@@ -70,7 +70,7 @@ impl PciReplay {
     pub fn of(
         known: &PciTree,
         kernels: &[Kernel],
-        deeds: &[Deed],
+        deeds: &[HotplugEvent],
         read: Vec<Read>,
         warnings: Vec<Warning>,
         budget: &mut Budget<'_>,
@@ -91,20 +91,22 @@ impl PciReplay {
                     |parts: &[Part]| parts.iter().filter(|part| !part.bar.ends_with("window")).count();
                 let (lacking, hurt) = (count(&predicted.fails), count(&predicted.hurts));
                 let succeeds = lacking == 0 && hurt == 0;
-                Some(Played { kernel: (*version).clone(), succeeds, lacking, hurt, predicted })
+                Some(KernelOutcome { kernel: (*version).clone(), succeeds, lacking, hurt, predicted })
             });
-            rounds.push(Round { does: words(deed), planned, linux: linux.collect() });
+            rounds.push(ReplayedEvent { does: words(deed), planned, linux: linux.collect() });
         }
         Ok(Self { rounds, read, warnings })
     }
 }
 
 /// What an event asks of the planner, and the hierarchy afterwards.
-fn planned(known: &mut PciTree, deed: &Deed, budget: &mut Budget<'_>) -> Result<Planned, GoalError> {
+fn planned(known: &mut PciTree, deed: &HotplugEvent, budget: &mut Budget<'_>) -> Result<Planned, GoalError> {
     let wish = match deed {
-        Deed::Plug { card, at, .. } => Wish::Add { card: card.clone(), at: *at },
-        Deed::Resize { function, bar, size } => Wish::Resize { function: *function, bar: *bar, size: *size },
-        Deed::Unplug(port) => {
+        HotplugEvent::Plug { card, at, .. } => PlacementGoal::Add { card: card.clone(), at: *at },
+        HotplugEvent::Resize { function, bar, size } => {
+            PlacementGoal::Resize { function: *function, bar: *bar, size: *size }
+        }
+        HotplugEvent::Unplug(port) => {
             // A card that is out leaves its windows, which are empty then.
             if let Some(port) = known.tree.find(*port) {
                 for gone in below(&known.tree, port) {
@@ -115,11 +117,13 @@ fn planned(known: &mut PciTree, deed: &Deed, budget: &mut Budget<'_>) -> Result<
             }
             return Ok(nothing());
         }
-        Deed::Rescan | Deed::RescanBus { .. } | Deed::Boot | Deed::Reassign | Deed::Realloc => {
-            Wish::AllFailed
-        }
+        HotplugEvent::Rescan
+        | HotplugEvent::RescanBus { .. }
+        | HotplugEvent::Boot
+        | HotplugEvent::Reassign
+        | HotplugEvent::Realloc => PlacementGoal::AllFailed,
     };
-    let goal = Ask { wishes: vec![wish], ..Ask::default() }.goal(known)?;
+    let goal = PlacementRequest { wishes: vec![wish], ..PlacementRequest::default() }.goal(known)?;
     if goal.place.is_empty() {
         return Ok(nothing());
     }

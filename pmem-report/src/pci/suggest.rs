@@ -1,6 +1,6 @@
 //! What would fit instead.
 
-use super::goal::{Ask, Wish};
+use super::goal::{PlacementGoal, PlacementRequest};
 use crate::units::size;
 use pmem_import::parse_size;
 use pmem_import::{Address, PciTree};
@@ -14,37 +14,39 @@ const PORTS: usize = 4;
 
 /// What would fit, and stop nobody: a smaller size, another port, fewer virtual functions.
 #[must_use]
-pub fn suggestions(known: &PciTree, ask: &Ask, budget: &mut Budget<'_>) -> Vec<String> {
-    let mut fits = |wish: Wish| {
-        let goal = Ask { wishes: vec![wish], ..ask.clone() }.goal(known).ok()?;
+pub fn suggestions(known: &PciTree, ask: &PlacementRequest, budget: &mut Budget<'_>) -> Vec<String> {
+    let mut fits = |wish: PlacementGoal| {
+        let goal = PlacementRequest { wishes: vec![wish], ..ask.clone() }.goal(known).ok()?;
         matches!(plan(&goal, budget), Verdict::Fits(_)).then_some(())
     };
     let mut out = Vec::new();
     match ask.wishes.as_slice() {
-        [Wish::Resize { function, bar, size: wanted }] => {
+        [PlacementGoal::Resize { function, bar, size: wanted }] => {
             let smaller =
                 std::iter::successors(Some(wanted / 2), |size| Some(size / 2)).take_while(|s| *s >= 1 << 20);
-            let found = smaller
-                .into_iter()
-                .find(|size| fits(Wish::Resize { function: *function, bar: *bar, size: *size }).is_some());
+            let found = smaller.into_iter().find(|size| {
+                fits(PlacementGoal::Resize { function: *function, bar: *bar, size: *size }).is_some()
+            });
             out.extend(
                 found.map(|found| format!("{} fits: --resize {function}:bar{bar}={found:#x}", size(found))),
             );
         }
-        [Wish::Vfs { function, count }] => {
-            let found =
-                (1..*count).rev().find(|n| fits(Wish::Vfs { function: *function, count: *n }).is_some());
+        [PlacementGoal::Vfs { function, count }] => {
+            let found = (1..*count)
+                .rev()
+                .find(|n| fits(PlacementGoal::Vfs { function: *function, count: *n }).is_some());
             out.extend(found.map(|found| format!("{found} fit: --vfs {function}={found}")));
         }
-        [Wish::Add { card, at }] => {
+        [PlacementGoal::Add { card, at }] => {
             for smaller in halved(card) {
-                if fits(Wish::Add { card: smaller.clone(), at: *at }).is_some() {
+                if fits(PlacementGoal::Add { card: smaller.clone(), at: *at }).is_some() {
                     out.push(format!("a smaller card fits: --add {smaller} --at {at}"));
                     break;
                 }
             }
             let ports = ports(known).filter(|port| port != at);
-            let others = ports.filter(|port| fits(Wish::Add { card: card.clone(), at: *port }).is_some());
+            let others =
+                ports.filter(|port| fits(PlacementGoal::Add { card: card.clone(), at: *port }).is_some());
             out.extend(others.take(PORTS).map(|port| format!("it fits below another port: --at {port}")));
         }
         _ => {}
@@ -54,7 +56,7 @@ pub fn suggestions(known: &PciTree, ask: &Ask, budget: &mut Budget<'_>) -> Vec<S
 }
 
 /// What the host bridge would have to forward as well: for hypervisors and firmware, which can have it do so.
-fn hole(known: &PciTree, ask: &Ask, budget: &mut Budget<'_>) -> Option<String> {
+fn hole(known: &PciTree, ask: &PlacementRequest, budget: &mut Budget<'_>) -> Option<String> {
     const GIB: u64 = 1 << 30;
     let goal = ask.goal(known).ok()?;
     let root = goal.place.first().and_then(|(index, _)| goal.tree.functions.get(*index))?.root;

@@ -3,7 +3,7 @@
 use super::parts::{Names, Range};
 use crate::sources::{Read, Warning};
 use pmem_import::PciTree;
-use pmem_pci::Span;
+use pmem_pci::BusRange;
 use pmem_pci::tree::{Mobility, Resource, Slot, Space, Tree};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -38,7 +38,7 @@ pub struct Decoded {
 
 /// A function, or a host bridge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Node {
+pub struct PciNode {
     /// The function, or the root bus.
     pub name: String,
     /// How many bridges are above it.
@@ -59,7 +59,7 @@ pub struct Node {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PciHierarchy {
     /// Host bridges, and below each its functions, each bridge before what is below it.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<PciNode>,
     /// What was read.
     pub read: Vec<Read>,
     /// What is odd.
@@ -77,7 +77,7 @@ impl PciHierarchy {
                 let kind = if aperture.space == Space::Io { "io" } else { "mem" };
                 forwarded(&names, index, None, kind, aperture.space, Some(aperture.span))
             });
-            nodes.push(Node {
+            nodes.push(PciNode {
                 name: format!("{:04x}:{:02x}", root.segment, root.buses.0),
                 depth: 0,
                 buses: Some([root.buses.0, root.buses.1]),
@@ -92,7 +92,7 @@ impl PciHierarchy {
     }
 }
 
-fn below(names: &Names<'_>, root: usize, bridge: Option<usize>, depth: usize, out: &mut Vec<Node>) {
+fn below(names: &Names<'_>, root: usize, bridge: Option<usize>, depth: usize, out: &mut Vec<PciNode>) {
     let mut all: Vec<usize> = names.tree.on_bus(root, bridge).map(|(index, _)| index).collect();
     all.sort_by_key(|index| names.tree.functions.get(*index).map(|f| f.address));
     for index in all {
@@ -117,7 +117,7 @@ fn below(names: &Names<'_>, root: usize, bridge: Option<usize>, depth: usize, ou
             Mobility::Driven => "driven",
             Mobility::Pinned => "pinned",
         };
-        out.push(Node {
+        out.push(PciNode {
             name: names.function(index),
             depth,
             buses: function
@@ -152,12 +152,12 @@ fn forwarded(
     bridge: Option<usize>,
     kind: &str,
     space: Space,
-    span: Option<Span>,
+    span: Option<BusRange>,
 ) -> Forwarded {
     let gaps = span.map_or(Vec::new(), |span| gaps(names.tree, root, bridge, space, span));
     let free = gaps.iter().map(|gap| gap.len()).fold(0, u64::saturating_add);
     let largest = gaps.iter().filter_map(|gap| block(*gap)).max_by_key(|block| block.len());
-    let seen = |span: Span| Range::of(names.to_cpu(root, space, span));
+    let seen = |span: BusRange| Range::of(names.to_cpu(root, space, span));
     Forwarded {
         kind: kind.to_owned(),
         range: span.map(seen),
@@ -166,8 +166,8 @@ fn forwarded(
     }
 }
 
-fn gaps(tree: &Tree, root: usize, bridge: Option<usize>, space: Space, span: Span) -> Vec<Span> {
-    let mut taken: Vec<Span> = Vec::new();
+fn gaps(tree: &Tree, root: usize, bridge: Option<usize>, space: Space, span: BusRange) -> Vec<BusRange> {
+    let mut taken: Vec<BusRange> = Vec::new();
     for (_, function) in tree.on_bus(root, bridge) {
         taken.extend(function.resources.iter().filter(|r| r.space == space).filter_map(Resource::span));
         let windows = function.bridge.iter().flat_map(|bridge| &bridge.windows);
@@ -181,11 +181,11 @@ fn gaps(tree: &Tree, root: usize, bridge: Option<usize>, space: Space, span: Spa
 }
 
 /// The largest aligned block of a gap.
-fn block(gap: Span) -> Option<Span> {
+fn block(gap: BusRange) -> Option<BusRange> {
     let mut size = 1u64 << (63 - gap.len().leading_zeros());
     while size > 0 {
         let first = gap.first.checked_add(size - 1)? & !(size - 1);
-        if let Some(span) = Span::sized(first, size).filter(|span| gap.covers(*span)) {
+        if let Some(span) = BusRange::sized(first, size).filter(|span| gap.covers(*span)) {
             return Some(span);
         }
         size >>= 1;

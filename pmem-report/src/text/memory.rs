@@ -1,7 +1,7 @@
 //! Memory by pages, as tables.
 
 use super::style::{Styles, compact, lines, read, section, styled};
-use crate::memory::{Memory, MemoryNode, Run, Taken};
+use crate::memory::{FrameRun, MemoryNode, MemoryReport, Taken};
 use crate::sources::Warning;
 use crate::units::{Extent, size};
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::io::{self, Write};
 ///
 /// # Errors
 /// What the output says.
-pub fn memory(report: &Memory, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+pub fn memory(report: &MemoryReport, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let blocks = match report.block_size {
         Some(bytes) => format!("blocks of {}", size(bytes)),
         None => "block size unknown".to_owned(),
@@ -72,7 +72,7 @@ fn by(taken: &Taken) -> String {
     format!("{} {}", taken.by, size(taken.bytes))
 }
 
-fn segments(report: &Memory, out: &mut dyn Write) -> io::Result<()> {
+fn segments(report: &MemoryReport, out: &mut dyn Write) -> io::Result<()> {
     let only_dram = report.segments.iter().all(|segment| segment.kind == "DRAM");
     let rows: Vec<Vec<String>> = report
         .segments
@@ -93,18 +93,18 @@ fn segments(report: &Memory, out: &mut dyn Write) -> io::Result<()> {
     write!(out, "{}", lines(&table))
 }
 
-fn addresses(run: &Run) -> String {
+fn addresses(run: &FrameRun) -> String {
     run.bytes.map_or_else(|| format!("page frame {}", run.first_frame), |bytes| bytes.to_string())
 }
 
 /// The pages of each state, in words.
-fn pages(by_state: &BTreeMap<String, u64>, report: &Memory) -> String {
+fn pages(by_state: &BTreeMap<String, u64>, report: &MemoryReport) -> String {
     let all: Vec<String> =
         by_state.iter().map(|(word, pages)| format!("{} {word}", size(*pages * report.page_size))).collect();
     all.join(", ")
 }
 
-fn node(node: &MemoryNode, report: &Memory, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+fn node(node: &MemoryNode, report: &MemoryReport, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     if let Some(said) = node.bytes_said {
         writeln!(out, "  the kernel says {}", size(said))?;
     }

@@ -2,8 +2,8 @@
 
 use super::style::{Styles, plain, read, styled, table, warnings};
 use crate::pci::{
-    Linux, PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, Placement, PlacementPlan, Planned,
-    Played, Range, Why,
+    KernelOutcome, Linux, Obstacle, PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, Placement,
+    PlacementPlan, Planned, Range,
 };
 use crate::units::range;
 use crate::units::size;
@@ -192,7 +192,7 @@ pub fn pci_replay(report: &PciReplay, styles: &Styles, out: &mut dyn Write) -> i
             (other, _) => other.to_owned(),
         };
         let mut row = vec![round.does.clone(), ours];
-        row.extend(round.linux.iter().map(|Played { lacking, hurt, .. }| {
+        row.extend(round.linux.iter().map(|KernelOutcome { lacking, hurt, .. }| {
             let count = |n: usize, what: &str| (n > 0).then(|| format!("{n} {what}"));
             let parts = [count(*lacking, "without a place"), count(*hurt, "of others lost")];
             let parts: Vec<String> = parts.into_iter().flatten().collect();
@@ -297,7 +297,7 @@ fn show(kind: &str, range: &Option<Range>) -> String {
 }
 
 /// Why something does not fit.
-fn reason(why: &Why, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
+fn reason(why: &Obstacle, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n{}", styled(styles.warning, &format!("{}, {}: {}", why.at, why.kind, why.says)))?;
     for need in &why.needs {
         writeln!(out, "  needs a place: {} BAR {}, {}", need.function, need.bar, need.size)?;

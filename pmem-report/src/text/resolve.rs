@@ -3,7 +3,7 @@
 use super::style::{Styles, section};
 use crate::evidence::{Evidence, Stance, Sureness};
 use crate::outcome::Outcome;
-use crate::resolve::{Answer, CxlAnswer, Resolve, Space};
+use crate::resolve::{CxlAnswer, Resolve, Resolved, Space};
 use std::io::{self, Write};
 
 /// Writes answers.
@@ -19,7 +19,7 @@ pub fn resolve(report: &Resolve, styles: &Styles, out: &mut dyn Write) -> io::Re
     section("Read", odd.map(|read| read.summary.clone()), styles, out)
 }
 
-fn text(answer: &Answer) -> String {
+fn text(answer: &Resolved) -> String {
     let port = if answer.space == Space::Io { "I/O port " } else { "" };
     let asked = match answer.result {
         Outcome::Unplaced => String::new(),
@@ -54,7 +54,7 @@ fn text(answer: &Answer) -> String {
 }
 
 /// Which node, kind of memory and device, how sure that is, and who says so: in a line.
-fn judged(answer: &Answer) -> String {
+fn judged(answer: &Resolved) -> String {
     let mut is = Vec::new();
     is.extend(answer.numa_node.map(|node| format!("node {node}")));
     is.extend(answer.memory.clone());
@@ -124,7 +124,7 @@ fn shared(cxl: &CxlAnswer) -> String {
 }
 
 /// A distance that firmware gives and hops that nobody has measured are no sum: both are said.
-fn cost(answer: &Answer) -> String {
+fn cost(answer: &Resolved) -> String {
     let total = answer.cost.map_or("unreachable".to_owned(), |cost| format!("cost {cost}"));
     match (answer.distance, answer.unmeasured) {
         (Some(distance), 0) => format!("{total} (distance {distance})"),

@@ -10,7 +10,7 @@ use crate::attrs::{AttrWords, Speed, metric, state_word};
 use crate::sources::Sources;
 use crate::units::{Addr, End, Extent};
 use pmem_core::{AddrRange, ArenaId, Direction, Mapping, SpanState, State, Way as Towards};
-use pmem_import::{Function, Machine, Node, PciIds, ResourceKind, show_bus};
+use pmem_import::{Function, Machine, NumaNode, PciIds, ResourceKind, show_bus};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -433,7 +433,7 @@ fn way(state: &State, link: pmem_core::LinkId, towards: Towards, direction: &Dir
     out
 }
 
-fn node_of(machine: &Machine, node: &Node) -> NodeSummary {
+fn node_of(machine: &Machine, node: &NumaNode) -> NodeSummary {
     let arenas = machine.nodes.get(&node.id).copied().unwrap_or_default();
     let kind = machine.kinds.get(&node.id);
     let access = node.access.iter().zip(["access0", "access1"]).filter_map(|(access, class)| {

@@ -5,7 +5,7 @@ use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::PageState;
 use crate::segment::Zone;
-use crate::uvm::{Migrate, Unmoved, Uvm};
+use crate::uvm::{Migrate, MoveError, Uvm};
 
 /// Which way a range goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,8 +169,8 @@ fn move_all(uvm: &mut Uvm, range: FrameRange, migrate: Migrate<'_>) -> Result<()
         });
         match (moved, why) {
             (Ok(()), _) => return Ok(()),
-            (Err(UvmError::Unmovable { .. }), Some(Unmoved::Again)) => {}
-            (Err(_), Some(Unmoved::Interrupted)) => return Err(HotplugError::Interrupted),
+            (Err(UvmError::Unmovable { .. }), Some(MoveError::Again)) => {}
+            (Err(_), Some(MoveError::Interrupted)) => return Err(HotplugError::Interrupted),
             (Err(error), _) => return Err(error.into()),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::bucket::Bucket;
 use super::capture::Migrate;
-use super::{PageList, Taken, Unmoved, Uvm};
+use super::{MoveError, PageList, Taken, Uvm};
 use crate::error::UvmError;
 use crate::frame::FrameRange;
 use crate::page::{Page, PageState};
@@ -105,7 +105,7 @@ impl Uvm {
         let stopped = Cell::new(false);
         let mut tried = |from: u64, to: u64| {
             let moved = migrate(from, to);
-            stopped.set(moved == Err(Unmoved::Interrupted));
+            stopped.set(moved == Err(MoveError::Interrupted));
             moved
         };
         while let Some(run) = request.lowest_in(from, area) {

@@ -9,7 +9,7 @@ use crate::request::{PageRequest, Strategy};
 
 /// Why a page's content and its users were not moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unmoved {
+pub enum MoveError {
     /// It cannot be.
     Never,
     /// Not now; it may be tried again.
@@ -19,7 +19,7 @@ pub enum Unmoved {
 }
 
 /// Moves a page's content and users, from one page frame to another: see [`Uvm::capture`].
-pub type Migrate<'m> = &'m mut dyn FnMut(u64, u64) -> Result<(), Unmoved>;
+pub type Migrate<'m> = &'m mut dyn FnMut(u64, u64) -> Result<(), MoveError>;
 
 impl Uvm {
     /// Hands out given page frames (what Linux calls `alloc_contig_range`): free ones are taken, those that are handed out

@@ -57,7 +57,7 @@ pub struct Shortage {
 
 /// What to do about a shortage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
+pub enum ShortageAction {
     /// Something may have changed.
     Retry,
     /// No waiting: say what is short.
@@ -106,7 +106,7 @@ impl Uvm {
     pub fn pglistalloc_waiting(
         &mut self,
         request: &PageListRequest,
-        mut wait: impl FnMut(&mut Self, Shortage) -> Again,
+        mut wait: impl FnMut(&mut Self, Shortage) -> ShortageAction,
     ) -> Result<PageList, UvmError> {
         let mut tries = 0;
         loop {
@@ -115,13 +115,13 @@ impl Uvm {
                     if request.count <= self.could_be_had(request) =>
                 {
                     match wait(self, Shortage { error, tries }) {
-                        Again::Retry => {
+                        ShortageAction::Retry => {
                             tries += 1;
                             continue;
                         }
-                        Again::GiveUp => error,
-                        Again::TimedOut => UvmError::TimedOut,
-                        Again::Cancelled => UvmError::Cancelled,
+                        ShortageAction::GiveUp => error,
+                        ShortageAction::TimedOut => UvmError::TimedOut,
+                        ShortageAction::Cancelled => UvmError::Cancelled,
                     }
                 }
                 Err(why) => why,

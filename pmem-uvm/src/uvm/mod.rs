@@ -13,8 +13,8 @@ mod plug;
 mod runs;
 mod turn;
 
-pub use capture::{Migrate, Unmoved};
-pub use list::{Again, PageList, Shortage};
+pub use capture::{Migrate, MoveError};
+pub use list::{PageList, Shortage, ShortageAction};
 pub use node::NodeCounters;
 
 use crate::cache::PageCache;

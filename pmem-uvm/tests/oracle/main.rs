@@ -4,8 +4,8 @@ mod model;
 
 use model::{Entry, FRESH, Model, Request};
 use pmem_uvm::{
-    Arrival, Caller, FrameRange, Host, PageFlags, PageList, PageOwner, PageRequest, PageState, PgaFlags,
-    Plug, Reserves, SegmentId, Settings, Strategy as Way, Unmoved, Uvm, UvmError, Zone,
+    Arrival, Caller, FrameRange, Host, MoveError, PageFlags, PageList, PageOwner, PageRequest, PageState,
+    PgaFlags, Plug, Reserves, SegmentId, Settings, Strategy as Way, Uvm, UvmError, Zone,
 };
 use proptest::prelude::*;
 
@@ -261,7 +261,7 @@ impl World {
                 let mut tried = None;
                 let offline = self.uvm.offline(range, &mut |_, to| {
                     tried = Some(to);
-                    Err(Unmoved::Never)
+                    Err(MoveError::Never)
                 });
                 assert_eq!(offline.is_ok(), all, "{offline:?}");
                 if self.uvm.uvmexp().cached == 0 {
@@ -535,7 +535,7 @@ impl World {
         let got = self.uvm.capture(range, &mut |from, to| {
             if !movable(from) {
                 tried = Some(to);
-                return Err(Unmoved::Never);
+                return Err(MoveError::Never);
             }
             moves.push((from, to));
             Ok(())

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use pmem_core::Fault;
 use pmem_iommu::RequesterId;
-use pmem_iommu::table::{Memory, Short};
+use pmem_iommu::table::{Short, TableMemory};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Tries accesses: who, where, whether it writes; and where that went.
@@ -126,7 +126,7 @@ impl<C: Chip> Fake<C> {
     }
 }
 
-impl<C: Chip> Memory for FakeMemory<C> {
+impl<C: Chip> TableMemory for FakeMemory<C> {
     fn read(&self, table: u64, index: u64) -> Option<u64> {
         let at = table.checked_add(index.checked_mul(8)?)?;
         let inner = self.lock();

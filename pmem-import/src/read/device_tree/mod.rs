@@ -7,7 +7,8 @@ mod way;
 use super::node_log::node as numa_node;
 use crate::capture::Tree;
 use crate::facts::{
-    Aperture, BusId, Facts, Finding, Heard, Listed, Listing, NodeRange, NodeRangeKind, Place, Said,
+    Aperture, BusId, Facts, Finding, Listed, Listing, NodeRange, NodeRangeKind, SourceLine, SourceSummary,
+    Sourced,
 };
 use dtoolkit::fdt::Fdt;
 use node::{Node, joined, of_blob, of_folder};
@@ -19,20 +20,20 @@ use way::{Translation, Way};
 pub(super) const FILES: &[&str] = &["sys/firmware/fdt"];
 const FOLDERS: [&str; 2] = ["sys/firmware/devicetree/base", "proc/device-tree"];
 
-pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut Heard) {
+pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     if let Some(bytes) = tree.is_file(FILES[0]).then(|| tree.bytes(FILES[0], &mut facts.findings)).flatten() {
-        blob(&bytes, &Place::whole(tree.place(FILES[0])), facts, heard);
+        blob(&bytes, &SourceLine::whole(tree.place(FILES[0])), facts, heard);
         return;
     }
     if let Some(folder) = FOLDERS.into_iter().find(|folder| tree.is_file(&format!("{folder}/compatible"))) {
         let mut count = 0;
         let root = of_folder(tree, folder, "", 0, &mut count, facts);
-        Reader::new(Place::whole(tree.place(folder)), facts, heard).whole(&root);
+        Reader::new(SourceLine::whole(tree.place(folder)), facts, heard).whole(&root);
     }
 }
 
 /// Reads a blob; whether the bytes are one.
-pub(super) fn blob(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Heard) -> bool {
+pub(super) fn blob(bytes: &[u8], at: &SourceLine, facts: &mut Facts, heard: &mut SourceSummary) -> bool {
     if !bytes.starts_with(&[0xd0, 0x0d, 0xfe, 0xed]) {
         return false;
     }
@@ -48,9 +49,9 @@ pub(super) fn blob(bytes: &[u8], at: &Place, facts: &mut Facts, heard: &mut Hear
 }
 
 struct Reader<'r> {
-    at: Place,
+    at: SourceLine,
     facts: &'r mut Facts,
-    heard: &'r mut Heard,
+    heard: &'r mut SourceSummary,
     /// What there is, with its name.
     found: Vec<(AddrRange, String)>,
     /// What of the memory is not for everybody.
@@ -62,7 +63,7 @@ struct Reader<'r> {
 }
 
 impl<'r> Reader<'r> {
-    fn new(at: Place, facts: &'r mut Facts, heard: &'r mut Heard) -> Self {
+    fn new(at: SourceLine, facts: &'r mut Facts, heard: &'r mut SourceSummary) -> Self {
         let (found, reserved, segments) = (Vec::new(), Vec::new(), BTreeSet::new());
         Self { at, facts, heard, found, reserved, cpus: 0, segments }
     }
@@ -162,7 +163,7 @@ impl<'r> Reader<'r> {
             self.heard.count("memory range");
             if let Some(id) = id {
                 let found = NodeRange { node: id, range, kind: NodeRangeKind::Srat };
-                self.facts.numa.ranges.push(Said::new(found, self.at.clone()));
+                self.facts.numa.ranges.push(Sourced::new(found, self.at.clone()));
                 self.numa(id);
             }
         }
@@ -243,7 +244,7 @@ impl<'r> Reader<'r> {
             self.facts
                 .pci
                 .ecam
-                .extend(own.first().map(|range| Said::new((segment, *range), self.at.clone())));
+                .extend(own.first().map(|range| Sourced::new((segment, *range), self.at.clone())));
         }
         self.found.extend(own.iter().map(|range| (*range, node.name.clone())));
         self.facts.pci.ranges.insert(root, (first, last));
@@ -268,7 +269,12 @@ impl<'r> Reader<'r> {
             match range.zip(joined(&one[1..3])) {
                 Some((range, bus_start)) => {
                     let aperture = Aperture { range, bus_start, io: false };
-                    self.facts.pci.roots.entry(root).or_default().push(Said::new(aperture, self.at.clone()));
+                    self.facts
+                        .pci
+                        .roots
+                        .entry(root)
+                        .or_default()
+                        .push(Sourced::new(aperture, self.at.clone()));
                 }
                 None => self.odd(node, "a range of its ranges leads nowhere"),
             }

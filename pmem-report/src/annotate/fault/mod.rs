@@ -11,15 +11,15 @@ pub(super) use known::Known;
 
 use super::note::{Note, explain};
 use crate::outcome::Outcome;
-use crate::resolve::Answer;
+use crate::resolve::Resolved;
 use pmem_import::Address;
-use pmem_import::fault::{Fault, Record, Who, reason_of_text};
+use pmem_import::fault::{Fault, FaultRecord, Requester, reason_of_text};
 use pmem_iommu::RequesterId;
 use pmem_iommu::amd::event::AddressOf;
 use pmem_iommu::amd::{Code, DeviceEntry, Flags, InterruptControl, Mode};
 use pmem_iommu::smmu::v3;
 use pmem_iommu::vtd::Reason;
-use pmem_iommu::vtd::fault::About;
+use pmem_iommu::vtd::fault::ReasonKind;
 
 impl Known<'_> {
     /// Explains all, in order; and what the addresses would be in memory, where that may be meant.
@@ -33,14 +33,14 @@ impl Known<'_> {
     /// What an address would be in memory, seen from who asked: where it is the device's, and the reason is about it.
     fn place(&self, fault: &Fault) -> Option<Note> {
         let (who, address) = match &fault.record {
-            Record::Vtd { who, address, reason, says, .. } => {
+            FaultRecord::Vtd { who, address, reason, says, .. } => {
                 let reason = reason_of_text(says).or(*reason);
-                let about = reason.map_or(About::Unknown, Reason::about);
+                let about = reason.map_or(ReasonKind::Unknown, Reason::about);
                 let is_table = reason.is_some_and(Reason::is_scalable);
-                (!is_table && !matches!(about, About::Bus | About::Requester))
+                (!is_table && !matches!(about, ReasonKind::Bus | ReasonKind::Requester))
                     .then_some((*who, (*address)?))?
             }
-            Record::Amd { code: Code(2), who, address, flags, .. }
+            FaultRecord::Amd { code: Code(2), who, address, flags, .. }
                 if !flags.is_some_and(Flags::is_interrupt) =>
             {
                 (*who, place::without_sign((*address)?))
@@ -51,7 +51,7 @@ impl Known<'_> {
             return None;
         }
         let bus = who.and_then(|who| self.bus_of(who.address));
-        let answer = Answer::new(self.map, bus.unwrap_or(self.map.system), address);
+        let answer = Resolved::new(self.map, bus.unwrap_or(self.map.system), address);
         let what = explain(&answer);
         let says = who.map_or(Vec::new(), |who| self.who(who, fault.xen));
         let asked: Vec<String> = says.into_iter().filter(|says| says.starts_with(ASKED)).collect();
@@ -72,7 +72,7 @@ impl Known<'_> {
             says: Vec::new(),
         };
         match &fault.record {
-            Record::Vtd { who, read, address, reason, says } => {
+            FaultRecord::Vtd { who, read, address, reason, says } => {
                 note.unit = "VT-d".to_owned();
                 note.access = read.map(access);
                 note.address = address.map(hex);
@@ -80,7 +80,7 @@ impl Known<'_> {
                 let reason = self.reason(&mut note, *reason, says);
                 self.vtd(&mut note, *who, *address, reason);
             }
-            Record::Interrupt { who, index, reason, says } => {
+            FaultRecord::Interrupt { who, index, reason, says } => {
                 note.unit = "VT-d".to_owned();
                 note.access = Some("interrupt".to_owned());
                 self.asked_by(&mut note, *who, fault.xen);
@@ -89,7 +89,7 @@ impl Known<'_> {
                     .map_or(String::new(), |index| format!(": entry {index:#x} of the table of interrupts"));
                 note.says.push(format!("an interrupt{index}; no memory is meant, and there is no address"));
             }
-            Record::Status(status) => {
+            FaultRecord::Status(status) => {
                 note.unit = "VT-d".to_owned();
                 let waits = match status.first() {
                     Some(first) => format!("record {first} is the first that waits"),
@@ -101,34 +101,34 @@ impl Known<'_> {
                     if error || answer || time { "; the queue of invalidations has an error" } else { "" };
                 note.says.push(format!("{waits}{lost}{queue}"));
             }
-            Record::Walk { frame, entries } => self.walk(&mut note, *frame, entries),
-            Record::InvalidationTimeout => {
+            FaultRecord::Walk { frame, entries } => self.walk(&mut note, *frame, entries),
+            FaultRecord::InvalidationTimeout => {
                 note.unit = "VT-d".to_owned();
                 note.says.push(
                     "a device did not answer when it was to forget translations (ATS); which one, the id here does not tell".to_owned(),
                 );
             }
-            Record::Amd { code, who, domain, address, flags } => {
+            FaultRecord::Amd { code, who, domain, address, flags } => {
                 note.unit = "AMD-Vi".to_owned();
                 note.reason = flags.map(|flags| format!("{:#06x}", flags.0));
                 self.asked_by(&mut note, *who, fault.xen);
                 self.amd(&mut note, *code, (*who, *domain), *address, *flags);
             }
-            Record::DeviceEntry(entry) => {
+            FaultRecord::DeviceEntry(entry) => {
                 note.unit = "AMD-Vi".to_owned();
                 note.says.extend(device_entry(*entry));
             }
-            Record::CompletionTimeout => {
+            FaultRecord::CompletionTimeout => {
                 note.unit = "AMD-Vi".to_owned();
                 note.says.push(
                     "the unit did not finish a command in time: it has no address and no requester, so that there is nothing to look up".to_owned(),
                 );
             }
-            Record::SmmuV3 { event, client } => {
+            FaultRecord::SmmuV3 { event, client } => {
                 note.unit = "SMMU".to_owned();
                 self.smmu(&mut note, *event, *client);
             }
-            Record::SmmuV2 { fault, address, has_stream } => {
+            FaultRecord::SmmuV2 { fault, address, has_stream } => {
                 note.unit = "SMMU".to_owned();
                 note.access = Some(access(!fault.is_write()));
                 note.address = Some(hex(*address));
@@ -143,13 +143,13 @@ impl Known<'_> {
                 }
                 note.says.extend(place::interrupt_of_arm(*address, fault.is_write()));
             }
-            Record::TooFar { device, address, size, mask, limit, bounced } => {
+            FaultRecord::TooFar { device, address, size, mask, limit, bounced } => {
                 note.unit = "kernel".to_owned();
                 note.requester = Some(device.clone());
                 note.address = Some(hex(*address));
                 note.says.extend(place::too_far(*address, *size, *mask, *limit, *bounced));
             }
-            Record::Suppressed(count) => {
+            FaultRecord::Suppressed(count) => {
                 note.unit = "kernel".to_owned();
                 note.says.push(format!("{count} lines were not printed, which is no number of faults"));
             }
@@ -157,7 +157,7 @@ impl Known<'_> {
         note
     }
 
-    fn asked_by(&self, note: &mut FaultNote, who: Option<Who>, xen: bool) {
+    fn asked_by(&self, note: &mut FaultNote, who: Option<Requester>, xen: bool) {
         let Some(who) = who else { return };
         note.requester = Some(who.address.to_string());
         note.says.extend(self.who(who, xen));
@@ -185,31 +185,37 @@ impl Known<'_> {
         meant
     }
 
-    fn vtd(&self, note: &mut FaultNote, who: Option<Who>, address: Option<u64>, reason: Option<Reason>) {
-        let about = reason.map_or(About::Unknown, Reason::about);
+    fn vtd(
+        &self,
+        note: &mut FaultNote,
+        who: Option<Requester>,
+        address: Option<u64>,
+        reason: Option<Reason>,
+    ) {
+        let about = reason.map_or(ReasonKind::Unknown, Reason::about);
         match about {
-            About::Bus => {
+            ReasonKind::Bus => {
                 let bus = who.map_or(String::new(), |who| format!(" {:02x}", who.address.bus));
                 note.says.push(format!("bus{bus} is not in the unit's tables yet: this says nothing of the address"));
             }
-            About::Requester => note.says.push(
+            ReasonKind::Requester => note.says.push(
                 "the unit knows nobody of this id: an alias, a hidden function, or a device between two domains, which ends once its driver has one; this says nothing of the address".to_owned(),
             ),
-            About::Address if reason.is_some_and(|reason| reason.is_scalable()) => {
+            ReasonKind::Address if reason.is_some_and(|reason| reason.is_scalable()) => {
                 note.says.push("the table is that of a process, or of the device's own requests (scalable mode): the address is one of the device's, and no place in memory".to_owned());
             }
-            About::Address => note.says.push("whether nothing is mapped, or only not this access, the reason does not tell".to_owned()),
-            About::Table if reason == Some(Reason(0xc)) => {
+            ReasonKind::Address => note.says.push("whether nothing is mapped, or only not this access, the reason does not tell".to_owned()),
+            ReasonKind::Table if reason == Some(Reason(0xc)) => {
                 let large = address.filter(|address| address & 0x1f_ffff == 0).map_or("", |_| "; it is a multiple of 2 MiB, so that one large page may map it, which the unit takes for wrong (intel_iommu=sp_off tells)");
                 note.says.push(format!("an entry on the way is wrong, and not the address{large}"));
             }
-            About::Table => note.says.push("a table on the way is wrong, and not the address".to_owned()),
-            About::Width | About::Interrupt | About::Request | About::Unknown => {}
+            ReasonKind::Table => note.says.push("a table on the way is wrong, and not the address".to_owned()),
+            ReasonKind::Width | ReasonKind::Interrupt | ReasonKind::Request | ReasonKind::Unknown => {}
         }
         let Some(address) = address else { return };
         note.says.push("the last three digits are not recorded: they are 0 always".to_owned());
         note.says.extend(self.device_address(address, about, true));
-        if !matches!(about, About::Bus | About::Requester) || self.is_reserved(address) {
+        if !matches!(about, ReasonKind::Bus | ReasonKind::Requester) || self.is_reserved(address) {
             note.says.extend(self.physical(who, address));
         }
         if let Some(text) = who.and_then(|who| self.at_boot(who.address, address)) {
@@ -248,7 +254,7 @@ impl Known<'_> {
         &self,
         note: &mut FaultNote,
         code: Code,
-        (who, domain): (Option<Who>, Option<u32>),
+        (who, domain): (Option<Requester>, Option<u32>),
         address: Option<u64>,
         flags: Option<Flags>,
     ) {
@@ -290,7 +296,7 @@ impl Known<'_> {
                 }
                 let link = place::hyper_transport(wide);
                 if link.is_none() && !is_interrupt {
-                    note.says.extend(self.device_address(wide, About::Address, false));
+                    note.says.extend(self.device_address(wide, ReasonKind::Address, false));
                 }
                 note.says.extend(link);
                 note.says.extend(self.physical(who, wide));
@@ -355,7 +361,7 @@ impl Known<'_> {
     }
 
     /// What the address would be in memory.
-    fn physical(&self, who: Option<Who>, address: u64) -> Option<String> {
+    fn physical(&self, who: Option<Requester>, address: u64) -> Option<String> {
         let spans = self.map.memory.values().flat_map(|memory| &memory.spans);
         if let Some(last) = spans.map(|span| span.last()).max().filter(|last| address > *last) {
             let end = last.saturating_add(1);
@@ -363,7 +369,7 @@ impl Known<'_> {
             return Some(format!("memory ends at {end:#x} ({size}): as a place in memory nothing is there"));
         }
         let bus = who.and_then(|who| self.bus_of(who.address));
-        let answer = Answer::new(self.map, bus.unwrap_or(self.map.system), address);
+        let answer = Resolved::new(self.map, bus.unwrap_or(self.map.system), address);
         let is_there = matches!(answer.result, Outcome::Accept | Outcome::Architecture);
         let unsaid = is_there && answer.what.eq_ignore_ascii_case("reserved") && !self.is_reserved(address);
         unsaid.then(|| "reserved memory, of which no range that firmware has devices share is known: firmware may use it so all the same".to_owned())

@@ -7,7 +7,7 @@ use pmem_import::ReservedKind;
 use pmem_iommu::INTERRUPTS;
 use pmem_iommu::amd::{HYPER_TRANSPORT, LINK_INTERRUPTS};
 use pmem_iommu::smmu::v3;
-use pmem_iommu::vtd::fault::About;
+use pmem_iommu::vtd::fault::ReasonKind;
 
 /// Bits that an address needs.
 const fn bits(address: u64) -> u32 {
@@ -75,7 +75,7 @@ impl Known<'_> {
     }
 
     /// What is known of an address that a device names. `x86` if interrupts are where Intel has them.
-    pub(super) fn device_address(&self, address: u64, about: About, page: bool) -> Vec<String> {
+    pub(super) fn device_address(&self, address: u64, about: ReasonKind, page: bool) -> Vec<String> {
         let mut out = Vec::new();
         let reserved = &self.machine.iommu.reserved;
         for said in reserved.iter().filter(|said| said.value.range.contains(address)) {
@@ -109,7 +109,7 @@ impl Known<'_> {
                 ));
             }
         }
-        if about == About::Bus || about == About::Requester {
+        if about == ReasonKind::Bus || about == ReasonKind::Requester {
             return out;
         }
         if address == 0 || page && address < 0x1000 {
@@ -128,7 +128,7 @@ impl Known<'_> {
         } else if bits(address) >= 47 {
             out.push(format!("{} bits: a device address given out downward from 2^48, or a kernel's virtual address that was cut; which of them, this does not tell", bits(address)));
         }
-        if about == About::Width {
+        if about == ReasonKind::Width {
             out.push(format!("{address:#x} needs {} bits: no mapping could help", bits(address)));
         }
         let width =

@@ -3,7 +3,7 @@
 use super::known::{FaultNote, Known};
 use crate::units;
 use pmem_import::Address;
-use pmem_import::fault::Record;
+use pmem_import::fault::FaultRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Adds what only several records tell, each to the last of them.
@@ -24,10 +24,10 @@ pub(super) fn fold(notes: &mut [FaultNote]) {
 }
 
 /// Who asked for which page in a record.
-fn asked(record: &Record) -> Option<(Address, u64)> {
+fn asked(record: &FaultRecord) -> Option<(Address, u64)> {
     match record {
-        Record::Vtd { who: Some(who), address: Some(address), .. } => Some((who.address, address >> 12)),
-        Record::Amd { code, who: Some(who), address: Some(address), .. } if code.0 == 2 => {
+        FaultRecord::Vtd { who: Some(who), address: Some(address), .. } => Some((who.address, address >> 12)),
+        FaultRecord::Amd { code, who: Some(who), address: Some(address), .. } if code.0 == 2 => {
             Some((who.address, super::place::without_sign(*address) >> 12))
         }
         _ => None,
@@ -81,7 +81,7 @@ fn cause(known: &Known<'_>, notes: &mut [FaultNote]) {
         .faults
         .iter()
         .filter_map(|fault| match &fault.record {
-            Record::Amd { code, who: Some(who), .. } if code.0 == 7 => Some(who.address),
+            FaultRecord::Amd { code, who: Some(who), .. } if code.0 == 7 => Some(who.address),
             _ => None,
         })
         .collect();
@@ -92,12 +92,14 @@ fn cause(known: &Known<'_>, notes: &mut [FaultNote]) {
     let (names, answers) = (names.join(", "), if names.len() == 1 { "does" } else { "do" });
     for (fault, note) in known.faults.iter().zip(notes) {
         match &fault.record {
-            Record::Amd { code, who: Some(who), .. } if code.0 == 2 && !silent.contains(&who.address) => {
+            FaultRecord::Amd { code, who: Some(who), .. }
+                if code.0 == 2 && !silent.contains(&who.address) =>
+            {
                 note.says.push(format!(
                     "{names} {answers} not answer the unit, which waits: that is the likelier cause, and this a stale translation that follows from it"
                 ));
             }
-            Record::CompletionTimeout => {
+            FaultRecord::CompletionTimeout => {
                 note.says.push(format!("{names} {answers} not answer the unit: that is what it waits for"));
             }
             _ => {}

@@ -1,7 +1,7 @@
 //! Whose request it really was: requester ids that are no function.
 
 use super::known::{ASKED, Known};
-use pmem_import::fault::Who;
+use pmem_import::fault::Requester;
 use pmem_import::{Address, Function};
 use pmem_iommu::RequesterId;
 
@@ -47,7 +47,7 @@ pub(super) fn of_amd(address: Address) -> Option<String> {
 
 impl Known<'_> {
     /// Who asked, in words.
-    pub(super) fn who(&self, who: Who, xen: bool) -> Vec<String> {
+    pub(super) fn who(&self, who: Requester, xen: bool) -> Vec<String> {
         let (address, mut out) = (who.address, Vec::new());
         let id = RequesterId(address.routing_id());
         for special in

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// Something that failed, or could be better.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
-pub struct Ailment {
+pub struct Diagnosis {
     /// `no-place`, `given-up` (the kernel took its place away), `differs` (registers and the kernel's map),
     /// `illegal` (against the rules of the bus), `short` (a window smaller than the kernel wanted it), `buses` (bus numbers are short), `unsaid`
     /// (the sources cannot tell), `firmware` (where firmware had put it something else is),

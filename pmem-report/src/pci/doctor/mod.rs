@@ -5,7 +5,7 @@ mod remedy;
 mod script;
 mod small;
 
-pub use ailment::Ailment;
+pub use ailment::Diagnosis;
 pub use remedy::Remedy;
 
 use super::kernel::Kernel;
@@ -16,7 +16,7 @@ use crate::sources::{Read, Warning};
 use crate::units::size;
 use pmem_import::{PciSource, PciTree, ResourceKind};
 use pmem_pci::Budget;
-use pmem_pci::check::{Fault, Part, Violation};
+use pmem_pci::check::{Part, Violation, ViolationKind};
 use pmem_pci::plan::{Goal, Verdict, plan};
 use pmem_pci::tree::{Index, Mobility, Slot};
 use schemars::JsonSchema;
@@ -29,7 +29,7 @@ pub struct PciDoctor {
     /// `nothing-wrong`, `can-be-fixed`, `no`, `not-proven`.
     pub verdict: String,
     /// What hurts what runs first, then in order of functions.
-    pub ailments: Vec<Ailment>,
+    pub ailments: Vec<Diagnosis>,
     /// A script that does what helps with the first of them; null if there is nothing for it to do.
     pub fix: Option<String>,
     /// A script that takes it back, as far as that is possible.
@@ -51,10 +51,11 @@ impl PciDoctor {
         budget: &mut Budget<'_>,
     ) -> Self {
         let names = Names::of(known, &known.tree);
-        let mut ailments: Vec<Ailment> = damage(known, &names, kernel).into_iter().collect();
+        let mut ailments: Vec<Diagnosis> = damage(known, &names, kernel).into_iter().collect();
         // What nothing forwards has no place, whatever its register holds.
         let (unreached, wrong): (Vec<Violation>, Vec<Violation>) = sure(known).into_iter().partition(|v| {
-            matches!(v.fault, Fault::Unreachable | Fault::Outside) && matches!(v.side.part, Part::Resource(_))
+            matches!(v.fault, ViolationKind::Unreachable | ViolationKind::Outside)
+                && matches!(v.side.part, Part::Resource(_))
         });
         let unreached: BTreeSet<(Index, Slot)> = unreached
             .iter()
@@ -76,7 +77,7 @@ impl PciDoctor {
             }
             for resource in lost(true) {
                 let (name, slot) = (names.function(index), resource.slot);
-                ailments.push(Ailment {
+                ailments.push(Diagnosis {
                     kind: "optional".to_owned(),
                     function: Some(name.clone()),
                     bar: Some(slot.to_string()),
@@ -92,7 +93,7 @@ impl PciDoctor {
         }
         for (index, kind) in known.unknown.iter().filter(|(_, kind)| matches!(kind, ResourceKind::Bar(_))) {
             let name = names.function(*index);
-            ailments.push(Ailment {
+            ailments.push(Diagnosis {
                 kind: "no-place".to_owned(),
                 says: format!("{name} {kind} has no place, and its size is not said: a dmesg says it"),
                 function: Some(name),
@@ -104,7 +105,7 @@ impl PciDoctor {
         ailments.extend(short(known, &names));
         ailments.extend(known.conflicts.iter().map(|said| {
             let wrong = lint::of_firmware(&said.value);
-            Ailment {
+            Diagnosis {
                 kind: "firmware".to_owned(),
                 function: wrong.side.function,
                 bar: None,
@@ -115,7 +116,7 @@ impl PciDoctor {
         }));
         // What has no place is in no list of what has one.
         if known.sources.iter().all(|source| *source < PciSource::Log || *source == PciSource::Lspci) {
-            ailments.push(Ailment {
+            ailments.push(Diagnosis {
                 kind: "unsaid".to_owned(),
                 function: None,
                 bar: None,
@@ -136,11 +137,12 @@ impl PciDoctor {
     }
 }
 
-fn verdict(ailments: &[Ailment]) -> &'static str {
-    let matters = |ailment: &&Ailment| !matches!(ailment.kind.as_str(), "optional" | "small" | "firmware");
-    let needed: Vec<&Ailment> = ailments.iter().filter(matters).collect();
-    let helped = |ailment: &&Ailment| ailment.remedy.as_ref().is_some_and(|remedy| remedy.by != "none");
-    let is_open = |ailment: &&Ailment| ailment.plan.as_ref().is_none_or(|plan| plan.verdict == "not-proven");
+fn verdict(ailments: &[Diagnosis]) -> &'static str {
+    let matters = |ailment: &&Diagnosis| !matches!(ailment.kind.as_str(), "optional" | "small" | "firmware");
+    let needed: Vec<&Diagnosis> = ailments.iter().filter(matters).collect();
+    let helped = |ailment: &&Diagnosis| ailment.remedy.as_ref().is_some_and(|remedy| remedy.by != "none");
+    let is_open =
+        |ailment: &&Diagnosis| ailment.plan.as_ref().is_none_or(|plan| plan.verdict == "not-proven");
     if needed.is_empty() {
         "nothing-wrong"
     } else if needed.iter().all(helped) {
@@ -153,9 +155,9 @@ fn verdict(ailments: &[Ailment]) -> &'static str {
 }
 
 /// What is against the rules of the bus.
-fn illegal(names: &Names<'_>, violation: &Violation) -> Ailment {
+fn illegal(names: &Names<'_>, violation: &Violation) -> Diagnosis {
     let wrong = lint::one(names, violation);
-    Ailment {
+    Diagnosis {
         kind: "illegal".to_owned(),
         function: wrong.side.function,
         bar: None,
@@ -166,7 +168,7 @@ fn illegal(names: &Names<'_>, violation: &Violation) -> Ailment {
 }
 
 /// Windows that are smaller than the kernel wanted them, and bridges without bus numbers.
-fn short(known: &PciTree, names: &Names<'_>) -> Vec<Ailment> {
+fn short(known: &PciTree, names: &Names<'_>) -> Vec<Diagnosis> {
     // Where functions are known those that have no place say more.
     let is_excerpt = !known.tree.functions.iter().any(|f| f.bridge.is_none() && !f.resources.is_empty());
     let windows = known.short.iter().filter(|_| is_excerpt).map(|(index, kind, wanted)| {
@@ -180,7 +182,7 @@ fn short(known: &PciTree, names: &Names<'_>) -> Vec<Ailment> {
         let name = names.function(*index);
         ("buses", name.clone(), numbers(known, names, *index, (*first, *last)))
     });
-    let ailments = windows.chain(buses).map(|(kind, name, says)| Ailment {
+    let ailments = windows.chain(buses).map(|(kind, name, says)| Diagnosis {
         kind: kind.to_owned(),
         function: Some(name),
         bar: None,
@@ -225,7 +227,7 @@ fn numbers(known: &PciTree, names: &Names<'_>, index: Index, (first, last): (u8,
 }
 
 /// What a failed attempt did to others: places that the kernel gave up, registers that are not as its map.
-fn damage(known: &PciTree, names: &Names<'_>, kernel: Option<&Kernel>) -> Option<Ailment> {
+fn damage(known: &PciTree, names: &Names<'_>, kernel: Option<&Kernel>) -> Option<Diagnosis> {
     let mut says: Vec<String> = Vec::new();
     for (index, slot) in &known.given_up {
         let optional =
@@ -247,7 +249,7 @@ fn damage(known: &PciTree, names: &Names<'_>, kernel: Option<&Kernel>) -> Option
     if says.is_empty() {
         return None;
     }
-    Some(Ailment {
+    Some(Diagnosis {
         kind: if is_lost { "given-up" } else { "differs" }.to_owned(),
         function: None,
         bar: None,
@@ -264,7 +266,7 @@ fn no_place(
     index: Index,
     lost: &[Slot],
     budget: &mut Budget<'_>,
-) -> Ailment {
+) -> Diagnosis {
     let name = names.function(index);
     let of =
         |slot: &Slot| known.tree.functions.get(index).and_then(|f| f.resource(*slot)).map_or(0, |r| r.size);
@@ -290,7 +292,7 @@ fn no_place(
         }
         Verdict::No(_) | Verdict::NotProven(_) => None,
     });
-    Ailment {
+    Diagnosis {
         kind: "no-place".to_owned(),
         function: Some(name.clone()),
         bar: None,

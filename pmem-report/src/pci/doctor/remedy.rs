@@ -4,7 +4,7 @@ use crate::pci::kernel::{Kernel, map_of};
 use crate::pci::parts::{Names, Placement, Range, placement};
 use crate::pci::plan::{PlacementPlan, Write};
 use pmem_import::PciTree;
-use pmem_pci::Span;
+use pmem_pci::BusRange;
 use pmem_pci::linux::{Event, Map, Outcome, ResourceId, predict};
 use pmem_pci::phases::{Phase, phases};
 use pmem_pci::plan::{Goal, Plan};
@@ -240,14 +240,14 @@ fn found_again(
 }
 
 /// Whether all bridges above a function forward addresses to it.
-fn is_forwarded(tree: &Tree, index: Index, space: Space, span: Span) -> bool {
+fn is_forwarded(tree: &Tree, index: Index, space: Space, span: BusRange) -> bool {
     tree.above(index).filter_map(|above| tree.functions.get(above)?.bridge.as_ref()).all(|bridge| {
         let mut windows = bridge.windows.iter().filter(|window| window.kind.space() == space);
         bridge.subtractive || windows.any(|window| window.span.is_some_and(|own| own.covers(span)))
     })
 }
 
-fn is_avoided(tree: &Tree, root: usize, space: Space, span: Span) -> bool {
+fn is_avoided(tree: &Tree, root: usize, space: Space, span: BusRange) -> bool {
     let Some(root) = tree.roots.get(root) else { return false };
     tree.avoid
         .iter()
@@ -439,9 +439,9 @@ pub(super) fn by_module(
 }
 
 /// A change of a window, as `pmem pci windows` takes it.
-fn window(names: &Names<'_>, phase: &Phase, from: Option<Span>, to: Option<Span>) -> String {
+fn window(names: &Names<'_>, phase: &Phase, from: Option<BusRange>, to: Option<BusRange>) -> String {
     let root = names.tree.functions.get(phase.bridge).map_or(0, |f| f.root);
-    let show = |span: Option<Span>| match span.map(|span| names.to_cpu(root, phase.kind.space(), span)) {
+    let show = |span: Option<BusRange>| match span.map(|span| names.to_cpu(root, phase.kind.space(), span)) {
         Some(span) => crate::units::range(span.first, span.last),
         None => "closed".to_owned(),
     };

@@ -1,7 +1,7 @@
 //! Registers that could be larger.
 
-use super::ailment::Ailment;
-use crate::pci::goal::{Ask, Wish};
+use super::ailment::Diagnosis;
+use crate::pci::goal::{PlacementGoal, PlacementRequest};
 use crate::pci::kernel::{Kernel, map_of};
 use crate::pci::parts::Names;
 use crate::units::size;
@@ -20,7 +20,7 @@ pub(super) fn small(
     names: &Names<'_>,
     kernel: Option<&Kernel>,
     index: Index,
-) -> Vec<Ailment> {
+) -> Vec<Diagnosis> {
     let Some(function) = known.tree.functions.get(index) else { return Vec::new() };
     let mut out = Vec::new();
     for resizable in &function.resizable {
@@ -30,7 +30,10 @@ pub(super) fn small(
         larger.sort_unstable();
         let Some(most) = larger.last().copied() else { continue };
         let fitting = larger.iter().rev().find_map(|size| {
-            let ask = Ask { wishes: vec![wish(function.address, resizable.bar, *size)], ..Ask::default() };
+            let ask = PlacementRequest {
+                wishes: vec![wish(function.address, resizable.bar, *size)],
+                ..PlacementRequest::default()
+            };
             let goal = ask.goal(known).ok()?;
             match plan(&goal, &mut Budget::steps(A_SIZE)) {
                 Verdict::Fits(_) => Some((*size, goal)),
@@ -57,11 +60,11 @@ pub(super) fn small(
             }
         }
         let (function, bar) = (Some(name), Some(slot.to_string()));
-        out.push(Ailment { kind: "small".to_owned(), function, bar, says, remedy: None, plan: None });
+        out.push(Diagnosis { kind: "small".to_owned(), function, bar, says, remedy: None, plan: None });
     }
     out
 }
 
-fn wish(function: Address, bar: u8, size: u64) -> Wish {
-    Wish::Resize { function, bar, size }
+fn wish(function: Address, bar: u8, size: u64) -> PlacementGoal {
+    PlacementGoal::Resize { function, bar, size }
 }

@@ -2,10 +2,10 @@
 
 use super::super::{Column, Draw, Kind, Panel, Picture, Piece};
 use super::{disjoint, filled, notes};
-use crate::memory::Memory;
+use crate::memory::MemoryReport;
 use crate::units::{Extent, size};
 
-impl Draw for Memory {
+impl Draw for MemoryReport {
     fn picture(&self) -> Option<Picture> {
         let node = |node: Option<u32>| node.map_or("no node".to_owned(), |id| format!("node {id}"));
         let segments = self.segments.iter().filter_map(|segment| {

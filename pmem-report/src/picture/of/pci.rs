@@ -3,7 +3,7 @@
 use super::super::lanes::{Lodger, columns, first_to_last};
 use super::super::{Draw, Kind, Panel, Picture, Piece, hole};
 use super::{between, disjoint, filled};
-use crate::pci::{Node, PciHierarchy, PlacementPlan};
+use crate::pci::{PciHierarchy, PciNode, PlacementPlan};
 use crate::units::Addr;
 
 impl Draw for PciHierarchy {
@@ -14,7 +14,7 @@ impl Draw for PciHierarchy {
     }
 }
 
-fn panel(nodes: &[Node], title: &str, is_io: bool) -> Panel {
+fn panel(nodes: &[PciNode], title: &str, is_io: bool) -> Panel {
     let lodgers = nodes.iter().map(|node| {
         let windows =
             node.windows.iter().filter(|window| (window.kind == "io") == is_io).filter_map(|window| {

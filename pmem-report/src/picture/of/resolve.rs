@@ -2,7 +2,7 @@
 
 use super::super::{Column, Draw, Kind, Panel, Picture, Piece, Ribbon, extent};
 use super::{disjoint, filled, notes};
-use crate::resolve::{Answer, Resolve};
+use crate::resolve::{Resolve, Resolved};
 
 /// What of an address's surroundings is drawn: its page.
 const PAGE: u64 = 4096;
@@ -19,7 +19,7 @@ impl Draw for Resolve {
     }
 }
 
-fn panel(answer: &Answer) -> Panel {
+fn panel(answer: &Resolved) -> Panel {
     // Arenas and addresses, one after the other.
     let mut stops: Vec<(String, u64)> =
         answer.hops.iter().map(|hop| (hop.from.clone(), hop.addr.0)).collect();
