@@ -1,7 +1,8 @@
-//! For who has a machine's ACPI tables and wants its topology in code: nodes, what CPUs have, where memory is and what it costs to reach
-//! it, CXL's windows; and what an address is.
+//! If you have a machine's ACPI tables and want its topology in code: nodes, their CPUs and memory, what access
+//! to it costs, CXL windows, and what an address is.
 //!
-//! The argument is whatever pmem reads: a folder or archive that `pmem gather` made, tables as files, what `acpidump` prints.
+//! The argument is anything that pmem reads: a folder or archive from `pmem gather`, tables as files, or the
+//! output of `acpidump`.
 
 use pmem_core::OwnedResolution;
 use pmem_import::Machine;
@@ -9,7 +10,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-/// Runs the example on a source; what it says is returned.
+/// Runs the example on a source, and returns its output.
 pub fn run(source: &Path) -> Result<String, Box<dyn Error>> {
     let mut out = String::new();
     let machine = Machine::open(&[source.to_owned()])?;
@@ -29,7 +30,7 @@ pub fn run(source: &Path) -> Result<String, Box<dyn Error>> {
         let ways = window.sharing.as_ref().map_or(1, |sharing| sharing.ways);
         writeln!(out, "CXL window {}: {ways} ways, host bridges {:?}", window.range, window.bridges)?;
     }
-    // What a CPU of each node has to pay for the first address of each node's memory.
+    // What a CPU of each node pays to reach the first address of each node's memory.
     for (from, arenas) in &machine.nodes {
         let Some(view) = arenas.view else { continue };
         for (to, other) in &machine.nodes {

@@ -1,5 +1,6 @@
-//! For who keeps a machine running on memory that fails: a page that is free goes bad, one that a page allocator has handed out, and one in the
-//! middle of a buffer. Each is never handed out again, and who holds it hears of it first.
+//! If you keep a machine running on failing memory: a free page goes bad, then a page that the page allocator
+//! has handed out, then one in the middle of a buffer. None of them is ever handed out again, and whoever holds
+//! it hears of it first.
 
 use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, Change, Concern, Driver, Edit, Fault, Manager, Mapping, Metric,
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex};
 const PAGE: u64 = 4096;
 type Memory = Arc<Mutex<(Uvm, Hotplug)>>;
 
-/// Hears which parts of an arena go bad, and whose they are.
+/// A driver that hears which parts of an arena go bad, and who holds them.
 struct Watcher {
     arena: ArenaId,
     heard: Arc<Mutex<Vec<String>>>,
@@ -67,7 +68,7 @@ impl Driver for Watcher {
     }
 }
 
-/// Runs the example; what it says is returned.
+/// Runs the example, and returns its output.
 pub fn run() -> Result<String, Box<dyn Error>> {
     let mut out = String::new();
     let mut pmem = Manager::new();
@@ -76,7 +77,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     pmem.connect(bus, dimm, Mapping::Identity, Metric::new(1))?;
     pmem.prime(dimm, AddrRange::sized(0, 256 * PAGE)?, Attrs::ram())?;
 
-    // Pages come from the model; the allocator moves what it has handed out when it must.
+    // Pages come from the model. The allocator migrates pages that are in use when it must.
     let moves = Arc::new(Mutex::new(Vec::new()));
     let log = Arc::clone(&moves);
     let uvm = Uvm::default();
@@ -100,14 +101,14 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     };
     writeln!(out, "{}", counters(&memory))?;
 
-    // Nobody has it.
+    // A free page.
     pmem.retire(dimm, AddrRange::sized(200 * PAGE, PAGE)?)?;
-    // The allocator has handed it out: what is in it moves.
+    // A page that the allocator has handed out: its content migrates.
     pmem.retire(dimm, AddrRange::sized(page, PAGE)?)?;
     for (from, to) in moves.lock().expect("no panic").drain(..) {
         writeln!(out, "what was in page {from:#x} is in page {to:#x}")?;
     }
-    // It is in the middle of a buffer, whose holder is to move it.
+    // The middle of a buffer, whose holder must move it.
     let holders = pmem.retire(dimm, AddrRange::sized(3 * PAGE, PAGE)?)?;
     for line in heard.lock().expect("no panic").drain(..) {
         writeln!(out, "{line}")?;
@@ -117,7 +118,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     writeln!(out, "the buffer is at {}", pmem.range(buffer)?)?;
     writeln!(out, "{}", counters(&memory))?;
 
-    // None of them is handed out again, whoever asks.
+    // None of them is handed out again.
     let mut given = Vec::new();
     while let Ok(page) = memory.lock().expect("no panic").0.pagealloc(&PageRequest::new()) {
         given.push(page);

@@ -1,7 +1,8 @@
-//! For who writes a kernel: from the boot loader's memory map, before there is a heap, to pages with owners.
+//! If you write a kernel: from the boot loader's memory map, before there is a heap, to pages with owners.
 //!
-//! Recipes for the memory maps of `bootloader_api`, `multiboot2` and `uefi`, and for the `x86_64` crate's `FrameAllocator`, are in
-//! `tests/recipes.rs`: iterators over their entries as [`Kind`]s, and an allocator over [`EarlyAllocator`].
+//! `tests/recipes.rs` has recipes for the memory maps of `bootloader_api`, `multiboot2` and `uefi`, and for the
+//! `x86_64` crate's `FrameAllocator`: iterators that turn their entries into [`Kind`]s, and an allocator on top
+//! of [`EarlyAllocator`].
 
 use pmem_uvm::{
     DirectMap, EarlyAllocator, FrameRange, Kind, PageListRequest, PageOwner, PageRequest, PageWords,
@@ -10,7 +11,7 @@ use pmem_uvm::{
 use std::error::Error;
 use std::fmt::Write;
 
-/// What an old PC says by E820, in page frames: start, count, kind.
+/// What E820 reports on an old PC, in page frames: start, count, kind.
 const MAP: [(u64, u64, Kind); 5] = [
     (0x0, 0x9f, Kind::Usable),
     (0xf0, 0x10, Kind::Reserved),
@@ -18,14 +19,14 @@ const MAP: [(u64, u64, Kind); 5] = [
     (0x80000, 0x100, Kind::Bad),
     (0x100000, 0x40000, Kind::Usable),
 ];
-/// Where the loader put the kernel.
+/// Where the loader put the kernel: start and count, in page frames.
 const KERNEL: (u64, u64) = (0x100, 0x400);
 
-/// A kernel keeps this in a `static`: it is made at compile time, and never grows.
+/// A kernel keeps the allocator in a `static`: it is built at compile time, and never grows.
 static EARLY: EarlyAllocator<32> = EarlyAllocator::new();
 
-/// Memory that stands for what a kernel reaches at a fixed distance. A kernel makes the slice from the address: that is its
-/// one unsafe line, and it zeroes the memory first.
+/// Memory in place of a kernel's direct map. A kernel makes the slice from the address, which is its one unsafe
+/// line, and zeroes the memory first.
 struct Distance;
 
 impl DirectMap for Distance {
@@ -35,7 +36,7 @@ impl DirectMap for Distance {
     }
 }
 
-/// Runs the example; what it says is returned.
+/// Runs the example, and returns its output.
 pub fn run() -> Result<String, Box<dyn Error>> {
     let mut out = String::new();
     let mut early = EARLY.clone();
@@ -46,13 +47,13 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     early.reserve(range(KERNEL.0, KERNEL.1)?)?;
     writeln!(out, "{} MiB free before the heap", early.free_frames() >> 8)?;
 
-    // Page tables, one frame at a time; the heap, in one piece; a buffer that an old DMA engine reaches.
+    // Page tables, one frame at a time; the heap, in one piece; a buffer within reach of an old DMA engine.
     let table = early.alloc()?;
     let heap = early.alloc_run(0x1000, 0x200, u64::MAX)?;
     let dma = early.alloc_run(16, 16, 0x1000)?;
     writeln!(out, "page table at frame {table:#x}, heap {heap}, DMA buffer {dma}")?;
 
-    // With a heap, everything becomes pages; what was handed out stays so.
+    // Once there is a heap, everything becomes pages. What was handed out stays in use.
     let mut uvm = early.promote(Settings::default(), &mut Distance)?;
     uvm.set_reserves(Reserves { pagedaemon: 16, kernel: 64, freemin: 256, freetarg: 1024 });
     let counters = uvm.uvmexp();

@@ -1,5 +1,5 @@
-//! For who lends memory from machine to machine (CXL 3, NTB): two machines as one model, what each allocation may cost, and what happens when
-//! the link goes.
+//! If you lend memory from machine to machine (CXL 3, NTB): two machines as one model, an upper limit for what
+//! an allocation may cost, and what happens when the link goes away.
 
 use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, Direction, Error, Manager, Mapping, Metric, Owner, Performance,
@@ -10,7 +10,7 @@ use std::fmt::Write;
 
 const GIB: u64 = 1 << 30;
 
-/// A machine: what its processors see, with the memory of its two sockets.
+/// Builds a machine: what its processors see, with the memory of its two sockets.
 fn machine(pmem: &mut Manager, name: &str) -> Result<ArenaId, Error> {
     let cpu = pmem.create_arena(format!("{name} cpu"), ArenaType::VIEW)?;
     let memory = |pmem: &mut Manager, socket: u64, cost, latency, bandwidth| {
@@ -31,14 +31,14 @@ fn machine(pmem: &mut Manager, name: &str) -> Result<ArenaId, Error> {
     Ok(cpu)
 }
 
-/// Runs the example; what it says is returned.
+/// Runs the example, and returns its output.
 pub fn run() -> Result<String, Box<dyn StdError>> {
     let mut out = String::new();
     let mut pmem = Manager::new();
     let one = machine(&mut pmem, "one")?;
     let other = machine(&mut pmem, "other")?;
 
-    // The link: a window of 2 GiB, in which the other machine's memory is, at the price of a fabric.
+    // The link: a window of 2 GiB onto the other machine's memory, at the cost of a fabric.
     let window = AddrRange::sized(64 * GIB, 2 * GIB)?;
     let performance =
         Performance { read_latency: Some(600), read_bandwidth: Some(28_000), ..Performance::default() };
@@ -50,7 +50,7 @@ pub fn run() -> Result<String, Box<dyn StdError>> {
         writeln!(out, "{name}: cost {}", distance.metric)?;
     }
 
-    // What an allocation may cost keeps it local, near or remote.
+    // The cost limit keeps an allocation local, near or remote.
     let memory = |len: u64, most: u32| {
         Request::new(len).of_type(ArenaType::RAM).max_metric(Metric::new(most)).owner(Owner(1))
     };
@@ -65,7 +65,7 @@ pub fn run() -> Result<String, Box<dyn StdError>> {
     ] {
         match pmem.alloc(one, &memory(len, most)) {
             Ok(region) => {
-                // What it is for the processor, and whose memory that is.
+                // Where the processor sees it, and whose memory it is.
                 let at = pmem.range(region)?;
                 let place = pmem.state().resolve(one, at.start()).accepted().ok_or("it leads nowhere")?;
                 let whose = pmem.state().info(place.arena).map_or("", |info| &info.name);
@@ -78,10 +78,10 @@ pub fn run() -> Result<String, Box<dyn StdError>> {
         }
     }
 
-    // The link is to go: what lies behind it must go first.
+    // The link cannot go while something lies behind it.
     let refused = pmem.disconnect(link).err().ok_or("it went with what was behind it")?;
     writeln!(out, "{}", refused.named(pmem.state()))?;
-    // It is drained: what finds room in this machine is copied there, what does not is given up. A job that ends makes room.
+    // Drain it: what fits into this machine is copied here, the rest is given up. A job that ends makes room.
     if let Some(near) = held.iter().find(|region| pmem.range(**region).is_ok_and(|at| at.start() == GIB)) {
         pmem.decref(*near)?;
     }

@@ -1,5 +1,5 @@
-//! For who models CXL: a window of the host's that deals its addresses to four devices in turn, a latency for each, and which device,
-//! at which of its own addresses, an address of the host's is; and back.
+//! If you model CXL: a host window interleaved over four devices, a latency for each, and the translation of a
+//! host address to a device and its own address, and back.
 
 use pmem_core::{
     AddrRange, ArenaType, Attrs, Direction, Interleave, Manager, Mapping, Metric, OwnedResolution,
@@ -9,12 +9,12 @@ use std::error::Error;
 use std::fmt::Write;
 
 const GIB: u64 = 1 << 30;
-/// Where the host has the window (a CXL Fixed Memory Window Structure in ACPI's CEDT says so).
+/// The start of the host's window, as a CXL Fixed Memory Window Structure in ACPI's CEDT gives it.
 const WINDOW: u64 = 0x10_0000_0000;
 const WAYS: u8 = 4;
 const GRANULARITY: u32 = 4096;
 
-/// Runs the example; what it says is returned.
+/// Runs the example, and returns its output.
 pub fn run() -> Result<String, Box<dyn Error>> {
     let mut out = String::new();
     let mut pmem = Manager::new();
@@ -24,7 +24,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     for position in 0..WAYS {
         let device = pmem.create_arena(format!("mem{position}"), ArenaType::RAM)?;
         pmem.prime(device, AddrRange::sized(0, GIB)?, Attrs::ram())?;
-        // Each has its share of the window: every fourth piece, its own address 0 first.
+        // Each device has every fourth granule of the window, its own address 0 first.
         let share = Interleave::new(window, WAYS, GRANULARITY, position, 0)?;
         let performance = Performance {
             read_latency: Some(220 + 30 * u32::from(position)),
@@ -36,7 +36,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
         devices.push(device);
     }
 
-    // Pieces go round: the fifth is the first device's second.
+    // Granules go round: the fifth is the second one of the first device.
     for at in [0, 0x1000, 0x2abc, 0x3000, 0x4000, 3 * GIB + 0xfff] {
         match pmem.state().resolve(cpu, WINDOW + at) {
             OwnedResolution::Accept { place, .. } => {
@@ -53,13 +53,13 @@ pub fn run() -> Result<String, Box<dyn Error>> {
         if matches!(beyond, OwnedResolution::Fault { .. }) { "nothing" } else { "?" }
     )?;
 
-    // And back: a device reports a bad address of its own, and the host has to find the page.
+    // And back: a device reports one of its own addresses as bad, and the host must find the page.
     let bad = AddrRange::sized(0x5_0040, 0x40)?;
     for image in pmem.state().reverse(devices[2], bad).iter().filter(|image| image.viewer == cpu) {
         writeln!(out, "{bad} of mem2 is {} of the host", image.seen)?;
     }
 
-    // A map of the host keeps the window as one piece, however many pieces of 4 KiB it deals.
+    // The host's view shows the window as one piece, however many granules of 4 KiB it has.
     for piece in pmem.state().view(cpu) {
         if let ViewTarget::Interleave { links, .. } = &piece.what {
             writeln!(out, "{} is dealt to {} devices", piece.seen, links.len())?;

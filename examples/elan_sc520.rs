@@ -1,4 +1,5 @@
-//! For who writes a kernel for AMD's Élan SC520: its text is not written, its data not executed, by the address regions that the chip has.
+//! If you write a kernel for AMD's Élan SC520: protect its text against writes and its data against execution,
+//! with the chip's programmable address regions.
 
 use pmem_core::{
     AddrRange, ArenaType, Attrs, Manager, Mapping, Metric, Props, Prot, Request, Scope, Subscription, Usage,
@@ -10,7 +11,7 @@ use std::fmt::Write;
 
 const SDRAM: u32 = 64 << 20;
 
-/// Runs the example; what it says is returned.
+/// Runs the example, and returns its output.
 pub fn run() -> Result<String, Box<dyn Error>> {
     let mut out = String::new();
     let mut pmem = Manager::new();
@@ -39,7 +40,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
         pmem.register(Box::new(Par::new(mmcr.clone(), targets)), Subscription::new([Scope::View(cpu)]))?;
     writeln!(out, "taken over with {} writes", mmcr.writes())?;
 
-    // A kernel: text, data, and a buffer that a device writes without the cache's knowledge.
+    // A kernel: text, data, and a buffer that a device writes without cache coherence.
     let text = pmem.alloc(ram, &Request::new(0x24_6000).at(0x10_0000).usage(Usage::TEXT))?;
     let data = pmem.alloc(ram, &Request::new(0xb_a000).at(0x34_6000).usage(Usage::DATA))?;
     let ring = pmem.alloc(ram, &Request::new(0x4000).at(0x80_0000).usage(Usage::DMABUF))?;
@@ -59,7 +60,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     }
     pmem.verify(driver)?;
 
-    // More than there are registers for is refused with the numbers, and nothing is changed.
+    // A change that needs more registers than there are is refused with the numbers, and changes nothing.
     let refused = pmem.transaction(|plan| {
         for n in 0..20 {
             let page = plan.alloc(ram, &Request::new(0x1000).at(0x100_0000 + n * 0x20_0000))?;

@@ -1,5 +1,6 @@
-//! A card with 8 GiB is plugged in behind a port whose neighbour's window has all the room. The plan cuts that window while its card lives; the
-//! driver writes it, register by register, each read back: as one transaction, of which nothing is left if a register refuses.
+//! A card with 8 GiB is plugged in behind a port, but its neighbour's window has all the room. The plan cuts
+//! that window while the card behind it is live. The driver writes it register by register, reading each back,
+//! as one transaction that leaves no trace if a register refuses.
 
 use pmem_core::{Manager, Scope, Subscription};
 use pmem_drivers::pci::{FakeFunction, FakeSpace, Pci, Recording, Written, model, transact};
@@ -21,12 +22,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A function on a bus.
+/// Makes a function on a bus.
 fn function(bus: u8, device: u8, parent: Option<usize>) -> Function {
     Function::new(Address { segment: 0, bus, device, function: 0 }, parent, 0)
 }
 
-/// A port for cards; its prefetchable window is open or closed.
+/// Makes a port for cards; its prefetchable window is closed if `window` is `None`.
 fn port(device: u8, below: u8, window: Option<BusRange>) -> Function {
     let mut port = function(0, device, None);
     let memory =
@@ -39,7 +40,7 @@ fn port(device: u8, below: u8, window: Option<BusRange>) -> Function {
     port
 }
 
-/// Base address register 0, of 64 bits, prefetchable.
+/// Makes BAR 0: 64-bit, prefetchable.
 fn bar(size: u64, at: Option<u64>) -> Resource {
     Resource {
         slot: Slot::Bar(0),
@@ -54,7 +55,7 @@ fn bar(size: u64, at: Option<u64>) -> Resource {
     }
 }
 
-/// The registers of a function that is not there.
+/// Returns the registers of a function that does not exist.
 fn registers(function: &Function) -> FakeFunction {
     let mut bytes = [0u8; 64];
     bytes[..4].copy_from_slice(&[0x36, 0x1b, 0x0c, 0x00]);
@@ -92,7 +93,7 @@ fn show(written: &[Written], out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-/// Builds the machine, plugs the card in, and says what happened.
+/// Builds the machine, plugs the card in, and returns what happened.
 pub fn run() -> Result<String, Box<dyn Error>> {
     let mut out = String::new();
     let mut tree = Tree::default();
@@ -110,7 +111,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     tree.functions.push(live);
     assert!(check(&tree).is_empty());
 
-    // The model takes the machine over, and writes nothing.
+    // The model takes over the machine without writing anything.
     let space = FakeSpace::default();
     tree.functions.iter().for_each(|function| space.plug(function.address, registers(function)));
     let mut manager = Manager::new();
@@ -132,7 +133,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     let at = found.tree.functions[3].resources[0].at.unwrap_or(0);
     writeln!(out, "8 GiB fit at {at:#x}, and {} functions are stopped", found.quiesced.len())?;
 
-    // What would be written: the same driver over a port that only records.
+    // What would be written: the same driver with a port that only records.
     card.command = Some(0);
     space.plug(card.address, registers(&card));
     let mut trial = Manager::new();
@@ -146,7 +147,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     writeln!(out, "a dry run would write")?;
     show(recording.port().written(), &mut out)?;
 
-    // A bridge that does not take its window: nothing is left of the attempt.
+    // A bridge that does not accept its window: nothing is left of the attempt.
     space.stick_after(Some(2));
     if let Err(error) = transact(&mut manager, &binding, &found.tree) {
         writeln!(out, "refused: {error}")?;

@@ -1,5 +1,6 @@
-//! For who lets a device reach memory and nothing else: a domain of an IOMMU, a buffer in it, what happens outside of it, and what becomes of
-//! it when the buffer moves. The unit here is one that is not there; behind [`Mapped`](pmem_drivers::iommu::Mapped) it would be a real one.
+//! If you want a device to reach some memory and nothing else: an IOMMU domain with a buffer in it, what
+//! happens to other accesses, and what becomes of the mapping when the buffer moves. The unit here is a fake;
+//! with [`Mapped`](pmem_drivers::iommu::Mapped) it would be a real one.
 
 use pmem_core::{
     AddrRange, ArenaType, Attrs, Constraints, Manager, Mapping, Metric, Prot, Request, Scope, Subscription,
@@ -15,10 +16,10 @@ use std::sync::{Arc, Mutex};
 
 type Shared = Arc<Mutex<Binding>>;
 
-/// Runs the example; what it says is returned.
+/// Runs the example, and returns its output.
 pub fn run() -> Result<String, Box<dyn Error>> {
     let mut out = String::new();
-    // A machine: memory behind the system's bus, and a network card.
+    // A machine: memory behind the system bus, and a network card.
     let mut pmem = Manager::new();
     let system = pmem.create_arena("system", ArenaType::BUS)?;
     let ram = pmem.create_arena("ram", ArenaType::RAM)?;
@@ -26,7 +27,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     let window = AddrRange::sized(1 << 32, 1 << 30)?;
     pmem.connect(system, ram, Mapping::window(window, 0)?, Metric::new(1))?;
 
-    // A unit of VT-d, which the driver starts; with a domain of 39 bits.
+    // A VT-d unit, which the driver starts, and a domain with 39 address bits.
     let unit = FakeVtd::new(VtdChip::new(3, false, true), 64);
     let binding = Shared::default();
     let driver = Iommu::new(Vtd::new(unit.clone()).map_err(|fault| fault.to_string())?, binding.clone());
@@ -62,13 +63,13 @@ pub fn run() -> Result<String, Box<dyn Error>> {
         }
     }
 
-    // The ring moves in memory; for the card it stays where it is.
+    // The ring moves in memory, but the card still sees it at the same address.
     pmem.relocate(ring, 0x10_0000)?;
     out += &access("writes", at + 0x10, true);
-    // What was unmapped is gone before anybody else can have it, also what the unit remembered of it.
+    // Unmapping also removes what the unit has cached, before anybody else can get the memory.
     pmem.unmap(seen)?;
     out += &access("writes", at + 0x10, true);
-    // Interrupts and the peers' window are given to nobody.
+    // The interrupt range and the window of the card's peers are never handed out.
     for at in [0xfee0_0000, 0xe800_0000] {
         let refused = pmem.map_at(domain.arena, ring, Constraints::at(at)).err();
         let refused =

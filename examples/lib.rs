@@ -1,16 +1,16 @@
-//! The examples are programs of their own: `cargo run -p pmem-examples --example numa_pci`.
+//! Each example is a program of its own: `cargo run -p pmem-examples --example numa_pci`.
 
-/// The guide for drivers: its example is run with the tests.
+/// Runs the example in the guide for drivers as a doctest.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/driver.md")]
 mod driver_guide {}
 
-/// The page for VMMs: its example is run with the tests.
+/// Runs the example on the page for VMMs as a doctest.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/vmm.md")]
 mod vmm_page {}
 
-/// The README: its example is run with the tests.
+/// Runs the example in the README as a doctest.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

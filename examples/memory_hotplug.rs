@@ -1,5 +1,5 @@
-//! For who plugs memory into a running machine, a VMM or a driver of DIMMs: blocks come online and go, callbacks are asked,
-//! pages are moved out of the way.
+//! If you plug memory into a running machine, as a VMM or a DIMM driver: blocks go online and offline,
+//! callbacks may object, and pages migrate out of the way.
 
 use pmem_uvm::{
     Answer, Event, FrameRange, HotplugError, MemoryAction, NotifierKey, PageOwner, PageRequest, Plug,
@@ -12,14 +12,14 @@ use std::sync::{Arc, Mutex};
 /// 128 MiB in pages of 4 KiB, as on x86.
 const BLOCK: u64 = 1 << 15;
 
-/// Runs the example; what it says is returned.
+/// Runs the example, and returns its output.
 pub fn run() -> Result<String, Box<dyn Error>> {
     let mut out = String::new();
     let mut uvm = Uvm::default();
     uvm.plug(&Plug::new(FrameRange::new(0, 2 * BLOCK)?))?;
     let memory = SharedUvm::new(uvm, BLOCK)?;
 
-    // Somebody wants to know, and does not let go of block 4 while it is busy.
+    // A callback objects to block 4 going away while it is busy.
     let told = Arc::new(Mutex::new(Vec::new()));
     let (log, busy) = (told.clone(), Arc::new(Mutex::new(false)));
     let holds = busy.clone();
@@ -42,13 +42,13 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     writeln!(out, "plugged {dimm}: {} pages", memory.uvmexp().npages)?;
     said(&mut out);
 
-    // A process on node 1 gets pages there, and its processor hands them out without a lock.
+    // A process on node 1 gets pages there. Its processor hands them out without a lock.
     let mut processor = memory.processor(1, 64)?;
     let owner = PageOwner::Anon { key: 42, offset: 0 };
     let page = processor.pagealloc(&PageRequest::new().strategy(Strategy::Numa).owner(owner))?;
     writeln!(out, "page {page:#x} is on node 1")?;
 
-    // It cannot go while somebody holds on to it.
+    // It cannot go while somebody objects.
     *busy.lock().expect("no panic") = true;
     let refused = memory.hotplug(|uvm, hotplug| hotplug.offline_and_remove(uvm, dimm, &mut |_, _| Ok(())))?;
     match refused {
@@ -58,7 +58,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     said(&mut out);
     *busy.lock().expect("no panic") = false;
 
-    // Then its pages are moved, and it goes.
+    // Then its pages migrate, and it goes.
     let mut moved = Vec::new();
     memory.hotplug(|uvm, hotplug| {
         hotplug.offline_and_remove(uvm, dimm, &mut |from, to| {

@@ -1,5 +1,5 @@
-//! A VMM's allocator of MMIO addresses over the index alone: the shape that VMMs use (allocate by size, alignment and
-//! policy; free; who is at an address), with the owner of each range beside it.
+//! A VMM's MMIO allocator on top of the index alone. It has the interface that VMMs use: allocate by size,
+//! alignment and policy; free; look up an address. The owner of each range is kept beside it.
 
 use pmem_space::{AddrRange, Fit, Policy, Space};
 use std::error::Error;
@@ -10,31 +10,31 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Where a range may be.
+/// Where to place a range.
 pub enum Place {
     /// At the lowest address that fits.
     First,
-    /// At the highest.
+    /// At the highest address that fits.
     Last,
-    /// Exactly there.
+    /// Exactly at this address.
     At(u64),
 }
 
-/// An allocator of one window of addresses.
+/// An allocator for one window of addresses.
 pub struct AddressAllocator {
     window: AddrRange,
     space: Space<&'static str>,
 }
 
 impl AddressAllocator {
-    /// Makes an allocator of `size` bytes from `base` on.
+    /// Creates an allocator of `size` bytes starting at `base`.
     pub fn new(base: u64, size: u64) -> Result<Self, Box<dyn Error>> {
         let (window, mut space) = (AddrRange::sized(base, size)?, Space::new());
         space.open(window);
         Ok(Self { window, space })
     }
 
-    /// Takes `size` bytes for `owner`, aligned to a power of two.
+    /// Allocates `size` bytes for `owner`, aligned to a power of two.
     pub fn allocate(
         &mut self,
         owner: &'static str,
@@ -55,18 +55,18 @@ impl AddressAllocator {
         Ok(self.space.alloc(&fit, owner).ok_or("no space")?)
     }
 
-    /// Gives back what starts at `start`, and says whose it was.
+    /// Frees the range that starts at `start`, and returns its owner.
     pub fn free(&mut self, start: u64) -> Option<&'static str> {
         self.space.remove(start).map(|(_, owner)| owner)
     }
 
-    /// Whose an address is.
+    /// Returns the range that an address lies in, and its owner.
     pub fn owner(&self, addr: u64) -> Option<(AddrRange, &'static str)> {
         self.space.get(addr)
     }
 }
 
-/// Places devices, and says what happened.
+/// Places devices, and returns what happened.
 pub fn run() -> Result<String, Box<dyn Error>> {
     let mut out = String::new();
     let mut mmio = AddressAllocator::new(0xc000_0000, 0x1000_0000)?;

@@ -1,5 +1,5 @@
-//! Two sockets, each with memory and a PCI root complex: allocate near memory, map it for a device, and see what the
-//! device sees.
+//! Two sockets, each with memory and a PCI root complex: allocate near memory, map it for a device, and see
+//! what the device sees.
 
 use pmem_core::{
     AddrRange, ArenaType, Attrs, Direction, Manager, Mapping, Metric, Performance, Props, Request, Usage,
@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Builds the machine, uses it, and says what happened.
+/// Builds the machine, uses it, and returns what happened.
 pub fn run() -> Result<String, Box<dyn Error>> {
     let mut pmem = Manager::new();
     let (mut sockets, mut rams, mut buses) = (Vec::new(), Vec::new(), Vec::new());
@@ -21,7 +21,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
         sockets.push(pmem.create_arena(format!("socket {socket}"), ArenaType::VIEW)?);
         rams.push(pmem.create_arena(format!("RAM {socket}"), ArenaType::RAM)?);
         buses.push(pmem.create_arena(format!("PCI {socket}"), ArenaType::PCI)?);
-        // Each memory controller counts from 0; the sockets see the memories one after the other.
+        // Each memory controller counts from 0. The sockets see the two memories one after the other.
         pmem.prime(rams[socket as usize], AddrRange::sized(0, 1 << 30)?, Attrs::ram())?;
         pmem.prime(
             buses[socket as usize],
@@ -45,7 +45,8 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     }
 
     let mut out = String::new();
-    // A network card on socket 1: registers, and a buffer near it. More than near memory has goes to the far one.
+    // A network card on socket 1: registers, and a buffer near it. A buffer that is too large for near memory
+    // goes to the far one.
     let bar = pmem.alloc(buses[1], &Request::new(0x4000).align(0x4000).props(Props::UNCACHED))?;
     let memory = |len| Request::new(len).of_type(ArenaType::RAM);
     let near = memory(0x10000).align(0x10000).usage(Usage::DMABUF).max_metric(Metric::new(10));
@@ -55,7 +56,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
         writeln!(out, "{name} at {}", pmem.range(region)?)?;
     }
 
-    // What the card must be told: where the buffer is as seen from its bus.
+    // The address to program into the card: where the buffer is on its bus.
     let seen = pmem.map(buses[1], buffer)?;
     writeln!(out, "the card reaches the buffer at {}", pmem.range(seen)?)?;
     writeln!(out, "as the card sees it:")?;

@@ -1,6 +1,7 @@
-//! A guest moves its devices' BARs. Each of these has crashed a VMM: the hypervisor refuses the new slot, and configuration space already says
-//! otherwise; the refused place is never given back; two BARs swap places with decoding off; and what a device reaches through the IOMMU stays
-//! where the BAR was. Here each is one transaction of slots, configuration space and IOMMU.
+//! A guest moves its devices' BARs. Each of these cases has crashed a VMM: the hypervisor refuses the new slot
+//! after configuration space has changed; the refused place is never freed; two BARs swap places with decoding
+//! off; a device reaches another's BAR through the IOMMU at its old address. Here each is one transaction over
+//! slots, configuration space and IOMMU.
 
 use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, Fault, Hardware, Manager, Mapping, Metric, Mirror, RegionId,
@@ -16,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Something that holds one range for each key, and refuses when told to.
+/// Hardware that holds one range for each key, and fails on request.
 #[derive(Default)]
 struct Table {
     held: BTreeMap<u64, (u64, u64)>,
@@ -37,15 +38,15 @@ impl Shared {
     }
 }
 
-/// What follows the regions of an arena: the hypervisor's slots and a device's configuration space those of the guest's bus, an IOMMU those of
-/// the domain.
+/// A driver that follows the regions of an arena. The hypervisor's slots and configuration space follow the
+/// guest's bus, the IOMMU follows the domain.
 struct Follows {
     name: &'static str,
     arena: ArenaId,
     table: Shared,
-    /// Slots never overlap; registers may hold what they like.
+    /// Whether ranges must not overlap: true for slots, false for registers.
     is_exclusive: bool,
-    /// Keys are regions, as a BAR is one register wherever it is; else the address.
+    /// Whether keys are regions, because a BAR is one register wherever it is. Otherwise keys are addresses.
     by_region: bool,
 }
 
@@ -88,7 +89,7 @@ impl Hardware for Follows {
     }
 }
 
-/// Builds the guest, moves its BARs, and says what became of each.
+/// Builds the guest, moves its BARs, and returns what became of each.
 pub fn run() -> Result<String, Box<dyn Error>> {
     let mut out = String::new();
     let mut pmem = Manager::new();
@@ -115,7 +116,8 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     let peer = pmem.map(domain, gpu)?;
     writeln!(out, "GPU at {}, NIC at {}; slots {}", pmem.range(gpu)?, pmem.range(nic)?, slots.list())?;
 
-    // The hypervisor refuses the new slot: configuration space is put back, the old place is still the GPU's, the new one nobody's.
+    // The hypervisor refuses the new slot: configuration space is rolled back, the GPU keeps its old place, and
+    // the new one is free.
     slots.lock().broken = true;
     if let Err(error) = pmem.relocate(gpu, 0xc800_0000) {
         writeln!(out, "refused: {error}")?;
@@ -125,12 +127,12 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     writeln!(out, "what was refused can be had: {}", pmem.range(place)?)?;
     pmem.decref(place)?;
 
-    // Swapped, as a guest does with decoding off: one transaction, no moment at which both are at one place.
+    // Swapped, as a guest does with decoding off: one transaction, so that the two never share a place.
     let (a, b) = (pmem.range(gpu)?.start(), pmem.range(nic)?.start());
     pmem.transaction(|plan| plan.relocate_all(&[(gpu, b), (nic, a)]))?;
     writeln!(out, "swapped: GPU at {}, NIC at {}", pmem.range(gpu)?, pmem.range(nic)?)?;
 
-    // What the NIC reaches of the GPU has moved along, in the model and in the IOMMU.
+    // The NIC's window onto the GPU has moved along, in the model and in the IOMMU.
     writeln!(out, "the NIC sees the GPU at {}; IOMMU {}", pmem.range(peer)?, iommu.list())?;
     for driver in drivers {
         pmem.verify(driver)?;

@@ -1,6 +1,6 @@
-//! A VMM's guest address space. The hypervisor's memory slots are a driver: a slot that overlaps another "exists"
-//! already, so two BARs that swap places must be withdrawn before either is installed. A slot that fails leaves no
-//! trace; the whole is saved, loaded, and goes on.
+//! A VMM's guest address space, with the hypervisor's memory slots as a driver. A slot that overlaps another
+//! fails with "exists", so when two BARs swap places, both must be withdrawn before either is installed. A slot
+//! that fails leaves no trace. Then everything is saved, loaded, and continues.
 
 use pmem_core::{
     AddrRange, ArenaId, ArenaType, Attrs, Fault, Hardware, Manager, Mirror, Request, Saved, Scope, State,
@@ -16,11 +16,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What a hypervisor offers: slots of guest addresses, which never overlap.
+/// A fake hypervisor: slots of guest addresses that never overlap.
 #[derive(Default)]
 struct Hypervisor {
     slots: BTreeMap<u64, u64>,
-    /// The next slot to be set fails.
+    /// Whether the next slot fails.
     broken: bool,
 }
 
@@ -42,7 +42,7 @@ impl Hypervisor {
     }
 }
 
-/// Wants a slot for each region of the guest's, and has the hypervisor set it.
+/// A driver that keeps a slot in the hypervisor for each region of the guest.
 struct Slots {
     hypervisor: Arc<Mutex<Hypervisor>>,
     guest: ArenaId,
@@ -76,7 +76,7 @@ impl Hardware for Slots {
     }
 }
 
-/// Builds the guest, swaps its BARs, fails, saves, loads and goes on; says what happened.
+/// Builds the guest, swaps its BARs, fails, saves, loads and continues; returns what happened.
 pub fn run() -> Result<String, Box<dyn Error>> {
     let hypervisor = Arc::new(Mutex::new(Hypervisor::default()));
     let slots = |guest| Mirror::new(Slots { hypervisor: Arc::clone(&hypervisor), guest });
@@ -94,7 +94,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     let nic = pmem.alloc(guest, &Request::new(0x10_0000).align(0x10_0000))?;
     writeln!(out, "slots {}", listed().join(", "))?;
 
-    // One after the other would meet the slot that exists; together they are withdrawn, then installed.
+    // One after the other would hit the slot that exists. Together, both are withdrawn, then both installed.
     let (a, b) = (pmem.range(gpu)?.start(), pmem.range(nic)?.start());
     if let Err(error) = pmem.relocate(gpu, b) {
         writeln!(out, "alone: {error}")?;
@@ -102,14 +102,15 @@ pub fn run() -> Result<String, Box<dyn Error>> {
     pmem.transaction(|plan| plan.relocate_all(&[(gpu, b), (nic, a)]))?;
     writeln!(out, "swapped: GPU at {}, NIC at {}", pmem.range(gpu)?, pmem.range(nic)?)?;
 
-    // A slot that fails: model and slots are as they were.
+    // A slot fails: the model and the slots are as before.
     hypervisor.lock().unwrap_or_else(PoisonError::into_inner).broken = true;
     if let Err(error) = pmem.relocate(gpu, 0xc800_0000) {
         writeln!(out, "failed: {error}")?;
     }
     writeln!(out, "GPU still at {}, slots {}", pmem.range(gpu)?, listed().join(", "))?;
 
-    // Saved with one VMM, loaded by the next; ids mean the same, the driver programs its slots anew.
+    // Saved by one VMM, loaded by the next: ids keep their meaning, and the driver programs its slots from
+    // scratch.
     let saved = serde_json::to_string(&pmem.save())?;
     let mut pmem = Manager::load(serde_json::from_str::<Saved>(&saved)?)?;
     hypervisor.lock().unwrap_or_else(PoisonError::into_inner).slots.clear();

@@ -1,5 +1,5 @@
-//! Write combining for a frame buffer, in the fewest registers: the planner alone, as firmware would use it, and then the driver on
-//! a model of the machine, with processors that are not there.
+//! Write combining for a frame buffer with the fewest registers: first with the planner alone, as firmware
+//! would use it, then with the driver on a model of the machine, with fake processors.
 
 use pmem_core::{
     AddrRange, ArenaType, Attrs, Manager, Mapping, Metric, Props, Prot, Request, Scope, Subscription, Usage,
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 const GIB: u64 = 1 << 30;
 
-/// What the firmware of a PC with 3 GiB left: memory write back, all else uncacheable.
+/// What the firmware of a PC with 3 GiB left behind: memory is write-back, everything else uncacheable.
 fn firmware() -> Option<Setting> {
     let width = Width::new(36)?;
     let mut setting = Setting::new(width, Cap::new(8, true, true));
@@ -31,12 +31,13 @@ fn firmware() -> Option<Setting> {
     Some(setting)
 }
 
-/// Does it; what it has to say.
+/// Runs the example, and returns its output.
 pub fn run() -> Result<String, Box<dyn Error>> {
     let mut out = String::new();
     let firmware = firmware().ok_or("no such machine")?;
 
-    // The planner: what each range is to be, and nothing of how. Nobody cares for what lies above 4 GiB.
+    // The planner: which types each range may have, and nothing about how. What lies above 4 GiB does not
+    // matter.
     let want = |start, end, kind: MemType| Requirement { span: Span { start, end }, allowed: kind.into() };
     let wants = [
         want(0, 3 * GIB, MemType::Wb),
@@ -62,7 +63,7 @@ pub fn run() -> Result<String, Box<dyn Error>> {
         each.join(", ")
     )?;
 
-    // The driver: the same machine as a model, and four processors.
+    // The driver: the same machine as a model, with four processors.
     let mut pmem = Manager::new();
     let system = pmem.create_arena("system bus", ArenaType::VIEW)?;
     let ram = pmem.create_arena("RAM", ArenaType::RAM)?;

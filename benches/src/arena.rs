@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 const SUITE: &str = "arena";
 
-/// How long things may take.
+/// Time limits.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// Building one subject's layout, and bringing it to a steady state: each.
+    /// The limit for building one subject's layout, and again for bringing it to a steady state.
     pub build: Duration,
-    /// One subject's turn in one round.
+    /// The length of one subject's turn in a round.
     pub turn: Duration,
 }
 
@@ -25,7 +25,7 @@ struct Runner {
     subject: Box<dyn Subject>,
     live: Vec<Live>,
     rng: Rng,
-    /// Its steady state was not reached within the budget.
+    /// Whether the time ran out before it reached a steady state.
     early: bool,
     failed: u64,
     tried: u64,
@@ -38,7 +38,7 @@ impl Runner {
         Some(Self { kind, subject, live, rng: Rng::new(n as u64), early: false, failed: 0, tried: 0 })
     }
 
-    /// Frees one at random and allocates another.
+    /// Frees a random region and allocates another.
     fn churn(&mut self) {
         let i = self.rng.below(self.live.len() as u64) as usize;
         self.subject.free(&self.live[i]);
@@ -53,7 +53,7 @@ impl Runner {
         }
     }
 
-    /// Churns until most have been replaced twice.
+    /// Churns until most regions have been replaced twice.
     fn settle(&mut self, budget: Duration) {
         let begun = Instant::now();
         for i in 0..2 * self.live.len() {
@@ -65,7 +65,7 @@ impl Runner {
         }
     }
 
-    /// Allocates somewhere in a random window of 64 MiB to 1 GiB, and frees it again.
+    /// Allocates in a random window of 64 MiB to 1 GiB, and frees it again.
     fn in_window(&mut self, all: AddrRange) {
         let size = (64 << 20) << self.rng.below(5);
         let top = self.live.len() as u64;
@@ -80,7 +80,7 @@ impl Runner {
         }
     }
 
-    /// Finds out what is at a random address that is taken.
+    /// Looks up a random taken address.
     fn look_up(&mut self) {
         let live = self.live[self.rng.below(self.live.len() as u64) as usize];
         black_box(self.subject.find(live.start + self.rng.below(live.len)));
@@ -92,7 +92,7 @@ impl Runner {
     }
 }
 
-/// Lets the subjects take turns at `op`; one line each.
+/// Lets the subjects take turns at `op`; returns one line each.
 fn rounds(
     case: &str,
     n: usize,
@@ -116,7 +116,7 @@ fn rounds(
     lines.collect()
 }
 
-/// Runs the cases of these names, or all.
+/// Runs the cases of these names, or all if there are none.
 pub fn run(n: usize, kinds: &[Kind], cases: &[String], budget: Budget, show: &mut dyn FnMut(Vec<Line>)) {
     let layout = Layout::new(n, 42);
     let asked = |case: &str| cases.is_empty() || cases.iter().any(|name| name == case);
@@ -169,13 +169,13 @@ pub fn steps(n: usize, subject: &str, case: &str, ops: u64) -> Result<(), Box<dy
     Ok(())
 }
 
-/// What an instruction counter is told to watch, and nothing else.
+/// The only function that an instruction counter should watch.
 #[inline(never)]
 fn counted(ops: u64, mut op: impl FnMut()) {
     (0..ops).for_each(|_| op());
 }
 
-/// Steady state: one freed, another allocated.
+/// Steady state: frees one region and allocates another.
 fn churn(n: usize, runners: &mut [Runner], budget: Budget) -> Vec<Line> {
     let mut lines = rounds("churn", n, runners, budget.turn, Runner::churn);
     for (line, runner) in lines.iter_mut().zip(runners) {
@@ -186,7 +186,7 @@ fn churn(n: usize, runners: &mut [Runner], budget: Budget) -> Vec<Line> {
     lines
 }
 
-/// Allocation in a random window.
+/// Allocates in a random window.
 fn window(n: usize, runners: &mut [Runner], budget: Budget) -> Vec<Line> {
     let all = space(n);
     runners.iter_mut().for_each(|runner| (runner.failed, runner.tried) = (0, 0));
@@ -198,7 +198,7 @@ fn window(n: usize, runners: &mut [Runner], budget: Budget) -> Vec<Line> {
     lines
 }
 
-/// The layout's regions, from nothing, in order of address.
+/// Takes the layout's regions from nothing, in order of address.
 fn fill(n: usize, kinds: &[Kind], layout: &Layout, budget: Budget) -> Vec<Line> {
     let mut figures = vec![Figure::default(); kinds.len()];
     for _ in 0..3 {
@@ -223,7 +223,7 @@ fn fill(n: usize, kinds: &[Kind], layout: &Layout, budget: Budget) -> Vec<Line> 
     lines.collect()
 }
 
-/// Bytes a region, of memory that is still held: after a fill, and after churn.
+/// Bytes per region that are still held, after a fill and after churn.
 fn bytes(n: usize, kinds: &[Kind], layout: &Layout, budget: Budget) -> Vec<Line> {
     let listed = |subject: &dyn Subject, live: &Vec<Live>| {
         (live.capacity() * size_of::<Live>() + subject.listed()) as i64
@@ -260,7 +260,7 @@ fn bytes(n: usize, kinds: &[Kind], layout: &Layout, budget: Budget) -> Vec<Line>
     lines
 }
 
-/// Look-ups of random addresses in taken ranges: many at once, and each waiting for the one before.
+/// Looks up random addresses in taken ranges: once many at a time, and once each after the one before.
 fn look_up(n: usize, runners: &mut [Runner], budget: Budget) -> Vec<Line> {
     let addresses: Vec<Vec<u64>> = runners
         .iter()
@@ -294,7 +294,7 @@ fn look_up(n: usize, runners: &mut [Runner], budget: Budget) -> Vec<Line> {
                     let hit = find(all[at & 0xffff]).unwrap_or_default();
                     let told = hit.start ^ hit.last ^ hit.id ^ u64::from(hit.attrs);
                     seen ^= told;
-                    // The next address depends on this answer, in a way that changes nothing.
+                    // The next address depends on this answer, though the value is the same either way.
                     at = at.wrapping_add(1 + if dependent { usize::from(told == 0x5eed) } else { 0 });
                 });
                 black_box(seen);
@@ -317,7 +317,7 @@ fn look_up(n: usize, runners: &mut [Runner], budget: Budget) -> Vec<Line> {
     lines
 }
 
-/// The subjects of these names, or all.
+/// Returns the subjects of these names, or all if there are none.
 pub fn kinds(names: &[String]) -> Vec<Kind> {
     KINDS
         .iter()

@@ -1,4 +1,4 @@
-//! Between arenas: distances, resolving over several hops, and what a driver on a view costs a change.
+//! Between arenas: distances, resolving over several hops, and what a driver on a view adds to a change.
 
 use crate::measure::{Figure, ROUNDS, run_for};
 use crate::report::Line;
@@ -16,7 +16,7 @@ fn line(case: &str, n: usize, subject: &'static str, figure: &Figure) -> Line {
     Line { ns: Some(figure.median()), spread: Some(figure.spread()), ..Line::new(SUITE, case, n, subject) }
 }
 
-/// A distance, worked out anew after each change of the topology, and once more.
+/// Works out a distance after each change of the topology, and once more without a change.
 pub fn distances(arenas: usize, turn: Duration) -> Vec<Line> {
     let mut pmem = Manager::new();
     let mut rng = Rng::new(1);
@@ -46,7 +46,7 @@ pub fn distances(arenas: usize, turn: Duration) -> Vec<Line> {
     vec![line("distance", arenas, "pmem, new topology", &anew), line("distance", arenas, "pmem", &again)]
 }
 
-/// An arena with `n` regions behind four windows.
+/// Builds an arena with `n` regions behind four windows.
 fn chain(n: usize) -> (Manager, ArenaId, ArenaId, Vec<RegionId>) {
     let mut pmem = Manager::new();
     let ram = pmem.create_arena("RAM", ArenaType::RAM).expect("nothing is in the way");
@@ -64,7 +64,7 @@ fn chain(n: usize) -> (Manager, ArenaId, ArenaId, Vec<RegionId>) {
     (pmem, last, ram, regions)
 }
 
-/// What an address means, four interconnects away, and in its own arena.
+/// Resolves an address four interconnects away, and in its own arena.
 pub fn resolve(n: usize, turn: Duration) -> Vec<Line> {
     let (pmem, view, ram, _) = chain(n);
     let ranges = Layout::new(n, 42).all;
@@ -83,7 +83,7 @@ pub fn resolve(n: usize, turn: Duration) -> Vec<Line> {
     vec![line("resolve", n, "pmem, 4 hops", &far), line("resolve", n, "pmem, look-up in the arena", &near)]
 }
 
-/// A change of one region's attributes, without a driver and with one on a view four interconnects away.
+/// Changes one region's attributes, without a driver, and with one on a view four interconnects away.
 pub fn observed(n: usize, turn: Duration) -> Vec<Line> {
     let (mut plain, _, _, ids) = chain(n);
     let (mut watched, view, _, others) = chain(n);

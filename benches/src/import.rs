@@ -1,4 +1,4 @@
-//! From a text to a machine and what `topo` says of it: time against size, and how it grows.
+//! From a text to a machine and what `topo` prints about it: the time by size, and how it grows.
 
 use crate::measure::Figure;
 use crate::report::Line;
@@ -12,7 +12,7 @@ use std::time::Instant;
 const SUITE: &str = "import";
 const SUBJECT: &str = "pmem";
 
-/// A kind of input: what it is made of, how it is made, and the sizes that are tried.
+/// A kind of input: its unit, the function that makes it, and the sizes to try.
 struct Case {
     name: &'static str,
     make: fn(usize) -> String,
@@ -28,7 +28,7 @@ const CASES: [Case; 6] = [
     Case { name: "e820 ranges", make: ranges, sizes: [16_250, 65_000] },
 ];
 
-/// Every case in both sizes.
+/// Runs every case in both sizes.
 pub fn run(quick: bool, add: &mut dyn FnMut(Vec<Line>)) {
     for case in CASES {
         for n in case.sizes {
@@ -46,7 +46,7 @@ pub fn run(quick: bool, add: &mut dyn FnMut(Vec<Line>)) {
     }
 }
 
-/// How time grows where the size does: a factor for each case.
+/// Says how the time grows with the size, as a factor for each case.
 pub fn growth(lines: &[Line]) -> Vec<String> {
     let of = |case: &Case| {
         let mut sizes = lines.iter().filter(|line| line.case == case.name).filter_map(|l| Some((l.n, l.ns?)));
@@ -88,7 +88,7 @@ fn nodes(n: usize) -> String {
     out
 }
 
-/// Buses of 32 functions, each behind a bridge of a root bus with 255 of them.
+/// Functions on buses of 32, each behind a bridge on a root bus, 255 per root.
 fn functions(n: usize) -> String {
     let mut out = String::from("Linux version 6.12\n");
     for at in 0..n {
@@ -131,7 +131,7 @@ fn deep(n: usize) -> String {
     out
 }
 
-/// A small machine, and what a log is full of.
+/// A small machine, followed by log lines of the usual kind.
 fn log(mebibytes: usize) -> String {
     let mut out = deep(4);
     for at in 0_u64.. {

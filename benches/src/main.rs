@@ -30,13 +30,13 @@ struct Args {
     suite: Suite,
 }
 
-/// How much is measured, and how it is shown.
+/// How much to measure, and how to show it.
 #[derive(clap::Args)]
 struct How {
-    /// Short turns: for a look, not for figures.
+    /// Short turns: for a quick look, not for figures.
     #[arg(long)]
     quick: bool,
-    /// A line of JSON per figure.
+    /// Print one line of JSON per figure.
     #[arg(long)]
     json: bool,
 }
@@ -45,61 +45,61 @@ struct How {
 enum Suite {
     /// One arena: fill, churn, windows, look-ups, neighbours, bytes.
     Arena {
-        /// Numbers of regions.
+        /// The numbers of regions.
         #[arg(long, value_delimiter = ',', default_value = "1e2,1e3,1e4,1e5,1e6")]
         n: Vec<f64>,
-        /// Subjects; all without it.
+        /// The subjects; all by default.
         #[arg(long, value_delimiter = ',')]
         subject: Vec<String>,
-        /// Cases: fill, bytes, churn, window, lookup, neighbours; all without it.
+        /// The cases: fill, bytes, churn, window, lookup, neighbours; all by default.
         #[arg(long, value_delimiter = ',')]
         case: Vec<String>,
-        /// Seconds for building each subject's layout, and for bringing it to a steady state.
+        /// The seconds for building each subject's layout, and again for bringing it to a steady state.
         #[arg(long, default_value = "20")]
         budget: u64,
         #[command(flatten)]
         how: How,
-        /// Plots churn against n into this SVG file.
+        /// Plot churn against n into this SVG file.
         #[arg(long)]
         plot: Option<PathBuf>,
     },
     /// The shared handle: what publishing adds to a change, and readers beside a writer.
     Shared {
-        /// Numbers of regions.
+        /// The numbers of regions.
         #[arg(long, value_delimiter = ',', default_value = "1e3,1e5")]
         n: Vec<f64>,
         #[command(flatten)]
         how: How,
     },
-    /// A number of operations and nothing else, for an instruction counter to watch: see BENCHMARKING.md.
+    /// A number of operations and nothing else, for an instruction counter: see BENCHMARKING.md.
     Steps {
-        /// Number of regions.
+        /// The number of regions.
         #[arg(long, default_value = "1e3")]
         n: f64,
-        /// Subject.
+        /// The subject.
         #[arg(long, default_value = "pmem")]
         subject: String,
-        /// Case: churn, window, lookup.
+        /// The case: churn, window, lookup.
         #[arg(long, default_value = "churn")]
         case: String,
-        /// Operations.
+        /// The number of operations.
         #[arg(long, default_value = "1e5")]
         ops: f64,
     },
     /// Between arenas: distances, resolving over several hops, drivers on views.
     Graph {
-        /// Numbers of regions.
+        /// The numbers of regions.
         #[arg(long, value_delimiter = ',', default_value = "1e3,1e5")]
         n: Vec<f64>,
         #[command(flatten)]
         how: How,
     },
-    /// Segments and pages: page frame to page, plugging, pages and runs of them.
+    /// Segments and pages: page frame to page, plugging, single pages and runs of them.
     Uvm {
         #[command(flatten)]
         how: How,
     },
-    /// Sources of one machine, large ones: seconds, and how they grow.
+    /// Large sources of one machine: seconds, and how they grow.
     Import {
         #[command(flatten)]
         how: How,
@@ -111,18 +111,19 @@ enum Suite {
     },
     /// PCI bus space: hierarchies placed from scratch, beside our models of what others do.
     Pci {
-        /// Number of hierarchies, for each share that is full.
+        /// The number of hierarchies for each fill level.
         #[arg(long, default_value = "1000")]
         hierarchies: usize,
         #[command(flatten)]
         how: How,
     },
-    /// Translation tables of IOMMUs: mapping and unmapping, beside libraries for processors' tables; device addresses.
+    /// IOMMU page tables: mapping and unmapping, beside libraries for processors' page tables; device
+    /// addresses.
     Iommu {
-        /// Numbers of live mappings.
+        /// The numbers of live mappings.
         #[arg(long, value_delimiter = ',', default_value = "1e2,1e3,1e4,1e5,1e6")]
         n: Vec<f64>,
-        /// Only subjects whose names have this in them.
+        /// Only subjects whose names contain this.
         #[arg(long, default_value = "")]
         subject: String,
         #[command(flatten)]
@@ -130,7 +131,7 @@ enum Suite {
     },
     /// MTRRs: registers and time for layouts like those of PCs.
     Mtrr {
-        /// Number of layouts.
+        /// The number of layouts.
         #[arg(long, default_value = "10000")]
         layouts: usize,
         #[command(flatten)]
@@ -149,7 +150,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Starts the program once more, with an allocator that asks for huge pages: for all subjects alike.
+/// Restarts the program with an allocator that asks for huge pages, for all subjects alike.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn huge_pages() -> Result<(), Box<dyn std::error::Error>> {
     use std::os::unix::process::CommandExt;
@@ -281,7 +282,7 @@ fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-/// Lines as they come in JSON, or tables of all of them at the end.
+/// Prints lines as they come in JSON, or tables of all of them at the end.
 struct Output {
     json: bool,
     all: Vec<Line>,

@@ -1,19 +1,19 @@
-//! Timing: subjects take turns, medians with their spread.
+//! Timing: subjects take turns; results are medians with their spread.
 
 use std::time::{Duration, Instant};
 
-/// Rounds in which every subject gets its turn.
+/// The rounds; every subject gets one turn in each.
 pub const ROUNDS: usize = 9;
 
-/// What was measured of one subject in one case.
+/// The measurements of one subject in one case.
 #[derive(Clone, Debug, Default)]
 pub struct Figure {
-    /// Nanoseconds an operation, by round.
+    /// Nanoseconds per operation, by round.
     rounds: Vec<f64>,
 }
 
 impl Figure {
-    /// Adds a round of so many operations.
+    /// Adds a round that took `elapsed` for `ops` operations.
     pub fn add(&mut self, (elapsed, ops): (Duration, u64)) {
         self.rounds.push(elapsed.as_nanos() as f64 / ops.max(1) as f64);
     }
@@ -22,14 +22,14 @@ impl Figure {
         percentile(&self.rounds, 50.0)
     }
 
-    /// Half the distance between the quartiles, over the median.
+    /// Returns half the distance between the quartiles, divided by the median.
     pub fn spread(&self) -> f64 {
         let range = percentile(&self.rounds, 75.0) - percentile(&self.rounds, 25.0);
         range / 2.0 / self.median().max(f64::MIN_POSITIVE)
     }
 }
 
-/// The value below which `percent` of the samples lie; 0 of none.
+/// Returns the value below which `percent` of the samples lie; 0 if there are none.
 pub fn percentile(samples: &[f64], percent: f64) -> f64 {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -37,7 +37,7 @@ pub fn percentile(samples: &[f64], percent: f64) -> f64 {
     sorted.get(place).copied().unwrap_or(0.0)
 }
 
-/// Repeats `op` until `time` is over, in growing batches; tells how often, and how long it took.
+/// Repeats `op` in growing batches until `time` is over; returns the time taken and the number of operations.
 pub fn run_for(time: Duration, mut op: impl FnMut()) -> (Duration, u64) {
     let (begun, mut ops, mut batch) = (Instant::now(), 0, 1);
     loop {
@@ -51,7 +51,7 @@ pub fn run_for(time: Duration, mut op: impl FnMut()) -> (Duration, u64) {
     }
 }
 
-/// Times each of `count` calls by itself, or as many as `time` allows; nanoseconds.
+/// Times up to `count` calls one by one, as long as `time` is not over; returns nanoseconds.
 pub fn each(time: Duration, count: usize, mut op: impl FnMut()) -> Vec<f64> {
     let begun = Instant::now();
     let mut samples = Vec::with_capacity(count);

@@ -19,14 +19,15 @@ const WIDTH: Width = match Width::new(39) {
     None => Width::DEFAULT,
 };
 
-/// A machine's ranges: what it has, and nothing of what lies between.
+/// A machine's ranges, without what lies between them.
 struct Pc {
     ranges: Vec<(Span, MemType)>,
     wants: Vec<Requirement>,
 }
 
-/// Memory with a top that firmware has taken a piece of, an uncacheable island in it, a frame buffer, flash below 4 GiB, memory
-/// above, and a 64-bit BAR to be write combining; the rest of the hole below 4 GiB is uncacheable.
+/// Makes a PC: memory with a piece taken from the top by firmware, an uncacheable island in it, a frame buffer,
+/// flash below 4 GiB, memory above, and a 64-bit BAR to be write-combining. The rest of the hole below 4 GiB is
+/// uncacheable.
 fn pc(rng: &mut Rng) -> Pc {
     let mut ranges = Vec::new();
     let span = |start: u64, len: u64| Span { start, end: start + len };
@@ -52,7 +53,7 @@ fn pc(rng: &mut Rng) -> Pc {
     let bar = (256 * MIB) << rng.below(6);
     let above = (4 * GIB + high).next_multiple_of(bar) + bar * rng.below(4);
     ranges.push((span(above, bar), MemType::Wc));
-    // What is left of the hole below 4 GiB is devices'.
+    // Devices own what is left of the hole below 4 GiB.
     ranges.sort_by_key(|(span, _)| span.start);
     let mut next = low;
     for (span, _) in ranges.clone().iter().filter(|(span, _)| (low..4 * GIB).contains(&span.start)) {
@@ -70,7 +71,7 @@ fn problem(wants: &[Requirement]) -> Problem<'_> {
     Problem { elsewhere: TypeSet::ANY, ..Problem::new(WIDTH, wants) }
 }
 
-/// Whether registers make every range what it is to be.
+/// Returns whether the registers give every range the memory type it should have.
 fn holds(pc: &Pc, answer: &Answer) -> bool {
     let mut setting = Setting::new(WIDTH, Cap::new(40, true, true));
     setting.def = DefType::new(answer.default, true, true);
@@ -105,7 +106,7 @@ const SUBJECTS: [Subject; 5] = [
     ("model of Linux mtrr_cleanup", |pc| strategies::linux(&layout(pc), 40)),
 ];
 
-/// Registers and time a plan, over so many layouts.
+/// Plans `count` layouts: registers and time per plan.
 pub fn plans(count: usize) -> Vec<Line> {
     let mut rng = Rng::new(1);
     let all: Vec<Pc> = (0..count).map(|_| pc(&mut rng)).collect();
@@ -113,7 +114,8 @@ pub fn plans(count: usize) -> Vec<Line> {
     for _ in 0..ROUNDS {
         for ((_, solve), figure) in SUBJECTS.iter().zip(&mut figures) {
             let begun = Instant::now();
-            // The search over chunks and grains takes a hundred times as long as the others.
+            // The search over chunks and grains takes a hundred times as long as the others, so it gets fewer
+            // layouts.
             let some = if *solve as usize == SUBJECTS[4].1 as usize { count / 50 } else { count };
             all.iter().take(some).for_each(|pc| drop(black_box(solve(black_box(pc)))));
             figure.add((begun.elapsed(), some as u64));

@@ -1,4 +1,4 @@
-//! What is shown: a line of JSON per figure, a table for people, a plot.
+//! Output: a line of JSON per figure, tables for people, a plot.
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
@@ -14,14 +14,14 @@ pub struct Line {
     pub case: String,
     pub n: usize,
     pub subject: &'static str,
-    /// Nanoseconds an operation, the median of the rounds.
+    /// Nanoseconds per operation: the median of the rounds.
     pub ns: Option<f64>,
-    /// Half the distance between the quartiles, over the median.
+    /// Half the distance between the quartiles, divided by the median.
     pub spread: Option<f64>,
-    /// The 99.9th percentile of single operations, in nanoseconds, and the longest of them.
+    /// The 99.9th percentile of single operations, in nanoseconds, and the longest one.
     pub p999: Option<f64>,
     pub max: Option<f64>,
-    /// Bytes a region.
+    /// Bytes per region.
     pub bytes: Option<f64>,
     pub note: String,
 }
@@ -48,7 +48,7 @@ fn round(value: f64) -> String {
     if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.1}") }
 }
 
-/// A table per case: subjects down, sizes across.
+/// Formats a table per case: subjects down, sizes across.
 pub fn tables(lines: &[Line]) -> String {
     let mut out = String::new();
     let mut cases: Vec<&str> = Vec::new();
@@ -91,7 +91,7 @@ pub fn tables(lines: &[Line]) -> String {
     out
 }
 
-/// Nanoseconds against n, both logarithmic, a line per subject.
+/// Plots nanoseconds against n, both logarithmic, with a line per subject.
 pub fn plot(path: &Path, title: &str, lines: &[Line]) -> Result<(), Box<dyn std::error::Error>> {
     let mut series: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     for line in lines {

@@ -1,4 +1,5 @@
-//! The model at size: trees, meshes, views of many windows, interleaved nodes; and how each operation grows with them.
+//! The model at size: trees, meshes, views of many windows, interleaved nodes; and how each operation grows
+//! with them.
 
 use crate::measure::{Figure, run_for};
 use crate::report::Line;
@@ -15,16 +16,16 @@ const SUITE: &str = "scale";
 const SUBJECT: &str = "pmem";
 const PAGE: u64 = 0x1000;
 
-/// How an operation is expected to grow with what there is.
+/// How an operation should grow with the size.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Grows {
-    /// With its logarithm: one change, or one question about one place.
+    /// With the logarithm of the size: a single change, or a query about one address.
     Log,
-    /// As it does, or n log n: a pass over all.
+    /// Linearly, or as n log n: a pass over everything.
     Whole,
 }
 
-/// What is timed in a scene of one size.
+/// A scene of one size, and what was timed in it.
 struct Scene {
     name: &'static str,
     n: usize,
@@ -33,14 +34,14 @@ struct Scene {
 }
 
 impl Scene {
-    /// Times what can be repeated.
+    /// Times an operation that can be repeated.
     fn each(&mut self, what: &str, grows: Grows, mut op: impl FnMut()) {
         let mut figure = Figure::default();
         (0..5).for_each(|_| figure.add(run_for(self.turn, &mut op)));
         self.add(what, grows, &figure);
     }
 
-    /// Times what is done so many times, once.
+    /// Times something once that consists of `times` operations.
     fn once<T>(&mut self, what: &str, grows: Grows, times: usize, op: impl FnOnce() -> T) -> T {
         let begun = Instant::now();
         let done = op();
@@ -56,7 +57,7 @@ impl Scene {
     }
 }
 
-/// Nodes whose memory is interleaved by eight, 4 KiB at a time, in sets one after another.
+/// Nodes whose memory is interleaved by eight, 4 KiB at a time, one set after another.
 fn interleaved(scene: &mut Scene) {
     const SHARE: u64 = 4 << 20;
     let n = scene.n;
@@ -86,10 +87,10 @@ fn interleaved(scene: &mut Scene) {
     });
 }
 
-/// Builds what there is, and times what is done with it.
+/// A function that builds a scene and times operations in it.
 type Play = fn(&mut Scene);
 
-/// Every scene in both its sizes; and a line on how each operation grows.
+/// Runs every scene in both sizes; returns a line on how each operation grows.
 pub fn run(quick: bool, add: &mut dyn FnMut(Vec<Line>)) -> Vec<String> {
     let turn = Duration::from_millis(if quick { 2 } else { 50 });
     let scenes: [(&str, Play, [usize; 2]); 6] = [
@@ -134,7 +135,7 @@ fn arena(pmem: &mut Manager, kind: ArenaType) -> ArenaId {
     pmem.create_arena("a", kind).expect("nothing is in the way")
 }
 
-/// Pages of one arena, each a region, seen through a window.
+/// An arena of pages, each a region, seen through a window.
 fn regions(scene: &mut Scene) {
     let n = scene.n;
     let mut pmem = Manager::new();
@@ -168,7 +169,7 @@ fn regions(scene: &mut Scene) {
     });
 }
 
-/// Arenas of ten children each, through fixed windows; every one has space of its own.
+/// Arenas with ten children each, behind fixed windows; every arena has space of its own.
 fn tree(scene: &mut Scene) {
     let n = scene.n;
     let mut pmem = Manager::new();
@@ -203,7 +204,7 @@ fn tree(scene: &mut Scene) {
     });
 }
 
-/// Arenas each of which sees all of every other: n is small, for there are n² interconnects.
+/// Arenas that each see all of every other. The sizes are small, because there are n² interconnects.
 fn mesh(scene: &mut Scene) {
     let n = scene.n;
     let mut pmem = Manager::new();
@@ -219,7 +220,7 @@ fn mesh(scene: &mut Scene) {
     let (first, last) = (all[0], all[n - 1]);
     pmem.prime(last, sized(0, 1 << 20), Attrs::ram()).expect("nothing is in the way");
     let mut walk = Walk::new();
-    // Everybody who may have it is asked: more than one would be an answer of its own.
+    // Every arena that may claim the address must be asked, because a second claim would make it ambiguous.
     scene.once("resolve, by interconnects", Grows::Log, n * (n - 1), || {
         black_box(pmem.state().resolve_in(&mut walk, first, PAGE));
     });
@@ -234,7 +235,7 @@ fn mesh(scene: &mut Scene) {
     });
 }
 
-/// One interconnect of many windows.
+/// One interconnect with many windows.
 fn windows(scene: &mut Scene) {
     let n = scene.n as u64;
     let mut pmem = Manager::new();
@@ -257,7 +258,7 @@ fn windows(scene: &mut Scene) {
     });
 }
 
-/// Nodes with memory of their own, each at its distance from every other: n² interconnects.
+/// Nodes with memory of their own and distances to each other: n² interconnects.
 fn nodes(scene: &mut Scene) {
     const GIB: u64 = 1 << 30;
     let n = scene.n;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const SUITE: &str = "shared";
 
-/// A manager of `arenas` arenas, one of which holds `n` regions.
+/// Builds a manager of `arenas` arenas, one of which holds `n` regions.
 fn manager(arenas: usize, n: usize) -> (Manager, ArenaId, Vec<RegionId>) {
     let mut pmem = Manager::new();
     let arena = pmem.create_arena("RAM", ArenaType::RAM).expect("nothing is in the way");
@@ -29,7 +29,8 @@ fn manager(arenas: usize, n: usize) -> (Manager, ArenaId, Vec<RegionId>) {
     (pmem, arena, regions)
 }
 
-/// One freed, another allocated: exclusive, and published after each; by the number of arenas.
+/// Frees one region and allocates another: exclusively, and published after each change, by the number of
+/// arenas.
 pub fn commits(n: usize, turn: Duration) -> Vec<Line> {
     let mut lines = Vec::new();
     for arenas in [10, 10_000] {
@@ -70,12 +71,13 @@ pub fn commits(n: usize, turn: Duration) -> Vec<Line> {
     lines
 }
 
-/// Look-ups of so many readers beside a writer that commits `rate` times a second: ours and a map under a lock.
+/// Look-ups of `readers` threads beside a writer that commits `rate` times a second: ours, and a map under a
+/// lock.
 pub fn readers(n: usize, readers: usize, rate: u64, turn: Duration) -> Vec<Line> {
     let layout = Layout::new(n, 42);
     let ranges: Vec<AddrRange> = layout.all.iter().take(n).copied().collect();
     let mut rng = Rng::new(5);
-    // In the order in which they are asked for: what is measured is not how they are picked.
+    // In the order of the look-ups, so that picking them is not measured.
     let addresses: Vec<u64> = (0..1 << 20).map(|_| ranges[rng.below(n as u64) as usize].start()).collect();
     let (manager, arena, ids) = manager(10, n);
     let pmem = Pmem::from(manager);
@@ -128,7 +130,8 @@ pub fn readers(n: usize, readers: usize, rate: u64, turn: Duration) -> Vec<Line>
     lines.collect()
 }
 
-/// The slowest of a thousand look-ups, with no writer and beside one whose driver spends a millisecond in every change.
+/// The slowest of a thousand look-ups, without a writer, and beside one whose driver spends a millisecond in
+/// every change.
 pub fn tails(n: usize, turn: Duration) -> Vec<Line> {
     let ranges: Vec<AddrRange> = Layout::new(n, 42).all.iter().take(n).copied().collect();
     let (mut manager, arena, ids) = manager(10, n);
@@ -166,7 +169,8 @@ pub fn tails(n: usize, turn: Duration) -> Vec<Line> {
     lines
 }
 
-/// Has so many threads look random addresses up, each with a reader of its own: for how long, and how often one did.
+/// Lets `threads` threads look up random addresses, each with its own reader; returns the time and the look-ups
+/// of one.
 fn read<R: FnMut(u64) -> u64>(
     readers: usize,
     turn: Duration,
@@ -184,13 +188,13 @@ fn read<R: FnMut(u64) -> u64>(
         let others: Vec<_> = (1..readers as u64).map(|seed| scope.spawn(move || one(seed))).collect();
         let mine = one(0);
         others.into_iter().map(|other| other.join().expect("no panic")).fold(mine, |(time, ops), other| {
-            // The mean of all: time and operations of one.
+            // The mean over all threads: the time and operations of one.
             (time + other.0, ops + other.1)
         })
     })
 }
 
-/// Does `work` while another thread calls `write` so many times a second.
+/// Does `work` while another thread calls `write` `rate` times a second.
 fn beside<T>(rate: u64, mut write: impl FnMut(usize) + Send, work: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Segments and pages: page frame to page, plugging and unplugging, pages one by one, and runs of them.
+//! Segments and pages: page frame to page, plugging and unplugging, single pages, and runs of them.
 
 use crate::measure::{Figure, ROUNDS, run_for};
 use crate::report::Line;
@@ -13,9 +13,9 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Each segment has so many pages, at every multiple of twice as many.
+/// The pages of a segment. Segments begin at every multiple of twice this number.
 const PAGES: u64 = 256;
-/// How many page frames are looked up in a turn.
+/// The page frames looked up in a turn.
 const ASKED: usize = 1 << 16;
 
 fn range(start: u64, count: u64) -> FrameRange {
@@ -35,7 +35,7 @@ struct Peer {
     start: u64,
     end: u64,
     pages: Arc<[[u64; 3]]>,
-    /// What else NetBSD's has, so that it takes as much room.
+    /// The other fields of NetBSD's segment, so that it takes as much room.
     _rest: [u64; 5],
 }
 
@@ -51,7 +51,7 @@ impl Peer {
     }
 }
 
-/// NetBSD's way of halving an array (VM_PSTRAT_BSEARCH).
+/// Binary search as in NetBSD (VM_PSTRAT_BSEARCH).
 #[inline]
 fn halve(array: &[Peer], frame: u64) -> Option<&[u64; 3]> {
     let (mut start, mut len) = (0, array.len());
@@ -70,7 +70,8 @@ fn halve(array: &[Peer], frame: u64) -> Option<&[u64; 3]> {
     None
 }
 
-/// The same as two functions of C, neither of which the caller's compiler sees into: which segment and where in it, then the page.
+/// The same look-up as two C functions that the caller's compiler cannot see into: first the segment and the
+/// offset in it, then the page.
 mod called {
     use super::Peer;
     use std::cmp::Ordering;
@@ -115,7 +116,7 @@ mod called {
         None
     }
 
-    /// `compare` is the tree's own, called through a pointer as `rb_tree_ops_t` has it.
+    /// `compare` belongs to the tree, and is called through a pointer as in `rb_tree_ops_t`.
     #[inline(never)]
     pub fn find_in_tree(
         tree: &Tree,
@@ -154,7 +155,7 @@ mod called {
     }
 }
 
-/// A subject: its name, what runs it for a while, and its figures.
+/// A subject: its name, the function that runs it for a while, and its figures.
 type Subject<'s> = (&'static str, Box<dyn Fn(Duration) -> (Duration, u64) + 's>, Figure);
 
 fn by_halving(array: &[Peer], frame: u64) -> Option<&[u64; 3]> {
@@ -170,7 +171,7 @@ fn by_tree<'a>(tree: &called::Tree, array: &'a [Peer], frame: u64) -> Option<&'a
     black_box(called::page)(array, segment, place)
 }
 
-/// Page frame to page: where it is, each by itself; or what it holds, each waiting for the last.
+/// Page frame to page: either the address, each look-up independent, or the content, each after the one before.
 fn lookups(n: usize, read: bool, turn: Duration) -> Vec<Line> {
     let uvm = segments(n);
     let array: Vec<Peer> = (0..n as u64).map(peer).collect();
@@ -235,7 +236,7 @@ fn lookups(n: usize, read: bool, turn: Duration) -> Vec<Line> {
 const FIND: &str = "page frame to page";
 const READ: &str = "page frame to page, read, one after another";
 
-/// Looks page frames up, none waiting for another.
+/// Looks up page frames independently of each other.
 fn all_at_once<'f, T>(
     asked: &'f [u64],
     find: impl Fn(u64) -> T + 'f,
@@ -247,7 +248,7 @@ fn all_at_once<'f, T>(
     })
 }
 
-/// Looks page frames up and reads the page; the next depends on what was read, which is small.
+/// Looks up page frames and reads the page; the next look-up depends on the value read, which is small.
 fn one_by_one<'f>(
     asked: &'f [u64],
     read: impl Fn(u64) -> u64 + 'f,
@@ -272,7 +273,7 @@ fn line(case: &str, n: usize, subject: &'static str, figure: &Figure) -> Line {
     Line { ns: Some(figure.median()), spread: Some(figure.spread()), ..Line::new("uvm", case, n, subject) }
 }
 
-/// Each segment is split in its middle, or taken whole, or plugged again: once each, in random order.
+/// Splits each segment in the middle, takes it whole, or plugs it again: once each, in random order.
 fn hotplug(n: usize) -> Vec<Line> {
     let mut rng = Rng::new(11);
     let mut order: Vec<u64> = (0..n as u64).collect();
@@ -318,7 +319,7 @@ fn hotplug(n: usize) -> Vec<Line> {
     lines.collect()
 }
 
-/// A page, and back: so many threads at once; nanoseconds of one of them.
+/// Allocates and frees a page on several threads at once; nanoseconds for one of them.
 fn pairs(threads: usize, turn: Duration) -> Vec<Line> {
     const MEMORY: u64 = 1 << 16;
     let memory = || {
@@ -372,7 +373,7 @@ fn pairs(threads: usize, turn: Duration) -> Vec<Line> {
     names.iter().zip(&figures).map(|(name, figure)| line(case, threads, name, figure)).collect()
 }
 
-/// The same without anybody else: no lock at all.
+/// Allocates and frees a page without any lock, as the only user.
 fn pairs_alone(turn: Duration) -> Vec<Line> {
     let mut uvm = Uvm::default();
     uvm.plug(&Plug::new(range(0, 1 << 16))).expect("nothing is there");
@@ -400,7 +401,8 @@ fn pairs_alone(turn: Duration) -> Vec<Line> {
     names.iter().zip(&figures).map(|(name, figure)| line(case, 1, name, figure)).collect()
 }
 
-/// Runs what `make` makes in so many threads until the time is over; the time and operations of all, as one thread sees it.
+/// Runs what `make` makes on `threads` threads until the time is over; returns the time and operations of all
+/// as one thread sees them.
 fn together<F: FnMut()>(threads: usize, turn: Duration, make: impl Fn() -> F + Sync) -> (Duration, u64) {
     let (stop, ops) = (AtomicBool::new(false), AtomicU64::new(0));
     let barrier = Barrier::new(threads + 1);
@@ -426,11 +428,11 @@ fn together<F: FnMut()>(threads: usize, turn: Duration, make: impl Fn() -> F + S
     (begun.elapsed() * threads as u32, ops.into_inner())
 }
 
-/// A bitmap that is searched from its start; a set bit is a page that is handed out.
+/// A bitmap that is searched from its start. A set bit is a page that is taken.
 struct Bitmap(Vec<u64>);
 
 impl Bitmap {
-    /// The first bit from `from` on that is set, or not.
+    /// Returns the first bit from `from` on that is set, or that is clear.
     fn next(&self, from: u64, set: bool) -> u64 {
         let flip = if set { 0 } else { u64::MAX };
         let mut at = (from / 64) as usize;
@@ -445,7 +447,8 @@ impl Bitmap {
         at as u64 * 64 + u64::from(word.trailing_zeros())
     }
 
-    /// As Linux's CMA does (`bitmap_find_next_zero_area`): the next free page, aligned up, and whether all of the run is free.
+    /// Searches as Linux's CMA does (`bitmap_find_next_zero_area`): the next free page, aligned up, then
+    /// whether the whole run is free.
     fn search(&self, len: u64, align: u64) -> Option<u64> {
         let mut at = 0;
         loop {
@@ -461,7 +464,7 @@ impl Bitmap {
         }
     }
 
-    /// The same for runs that are as long as they are aligned, in whole words: the fastest that scanning can be.
+    /// Searches for runs that are as long as they are aligned, in whole words: as fast as scanning can be.
     fn search_words(&self, words: usize) -> Option<u64> {
         let chunks = self.0.chunks_exact(words).position(|chunk| chunk.iter().all(|word| *word == 0));
         chunks.map(|at| (at * words) as u64 * 64)
@@ -472,7 +475,8 @@ impl Bitmap {
     }
 }
 
-/// 512 pages, aligned to as many, in 16 GiB of which every other page on the average is handed out, but for the last GiB.
+/// Finds 512 pages with the same alignment in 16 GiB. Every other page on average is taken, except in the last
+/// GiB.
 fn contiguous(turn: Duration) -> Vec<Line> {
     const ALL: u64 = 4 << 20;
     const RUN: u64 = 512;
@@ -523,7 +527,7 @@ fn contiguous(turn: Duration) -> Vec<Line> {
 
 const RUNS: &str = "512 aligned pages of 16 GiB, fragmented by half";
 
-/// What a segment and a page take.
+/// What a segment and a page take, in bytes.
 fn memory() -> Vec<Line> {
     let bytes = |n: u64, pages: u64| {
         let measured = allocation_counter::measure(|| {
@@ -548,7 +552,7 @@ fn memory() -> Vec<Line> {
     ]
 }
 
-/// All cases.
+/// Runs all cases.
 pub fn run(quick: bool, add: &mut dyn FnMut(Vec<Line>)) {
     let turn = Duration::from_millis(if quick { 5 } else { 40 });
     for n in [1, 32, 256, 2048, 12_800, 16_384] {
@@ -564,7 +568,7 @@ pub fn run(quick: bool, add: &mut dyn FnMut(Vec<Line>)) {
     add(memory());
 }
 
-/// What the figures come to, beside the goals.
+/// Compares the figures with the goals.
 pub fn ratios(lines: &[Line]) -> Vec<String> {
     let ns = |case: &str, n: usize, subject: &str| {
         lines.iter().find(|l| l.case == case && l.n == n && l.subject.starts_with(subject)).and_then(|l| l.ns)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 pub const PAGE: u64 = 4096;
 
-/// Marsaglia's xorshift64*: a benchmark must not wait for its random numbers.
+/// Marsaglia's xorshift64*: fast, because a benchmark must not wait for its random numbers.
 #[derive(Clone)]
 pub struct Rng(u64);
 
@@ -26,14 +26,14 @@ impl Rng {
         ((u128::from(self.next()) * u128::from(n)) >> 64) as u64
     }
 
-    /// From 4 KiB to 16 MiB, each order of magnitude as likely as another, in whole pages.
+    /// Returns a size from 4 KiB to 16 MiB in whole pages; every power of two is equally likely.
     pub fn size(&mut self) -> u64 {
         let order = self.below(12);
         let base = PAGE << order;
         (base + self.below(base)) & !(PAGE - 1)
     }
 
-    /// A power of two from a page to the size.
+    /// Returns a power of two from a page up to the size.
     pub fn align(&mut self, size: u64) -> u64 {
         PAGE << self.below(u64::from((size / PAGE).ilog2()) + 1)
     }
@@ -44,20 +44,20 @@ impl Rng {
     }
 }
 
-/// The mean size of what [`Rng::size`] gives, in bytes.
+/// The mean of [`Rng::size`], in bytes.
 const MEAN: u64 = (3 * PAGE / 2) * 4095 / 12;
 
-/// The space that `n` regions are laid out in: twice what they take, so that nobody fails for want of it.
+/// The space for `n` regions: twice what the layout takes at first, so that no request fails for lack of room.
 pub fn space(n: usize) -> AddrRange {
     let bytes = (MEAN * n as u64 * 3).next_multiple_of(1 << 24) + (1 << 32);
     AddrRange::sized(1 << 32, bytes).expect("far below 2^64")
 }
 
-/// A layout of `n` regions in order of address, with a third of it freed.
+/// A layout in order of address, of which a third is freed, so that `n` regions remain.
 pub struct Layout {
-    /// All that are taken at first, in order of address.
+    /// All regions that are taken at first, in order of address.
     pub all: Vec<AddrRange>,
-    /// Which of them are freed then.
+    /// The indexes of those that are then freed.
     pub gone: Vec<usize>,
 }
 
@@ -81,7 +81,7 @@ impl Layout {
         Self { all, gone: order }
     }
 
-    /// Builds the layout; `None` if that takes longer than `budget`.
+    /// Builds the layout; `None` if that takes longer than `budget`, or if the subject refuses a range.
     pub fn build(&self, subject: &mut dyn Subject, budget: Duration) -> Option<Vec<Live>> {
         let begun = Instant::now();
         let mut live: Vec<Option<Live>> = Vec::with_capacity(self.all.len());

@@ -1,6 +1,7 @@
-//! `pmem_mtrr.h`: the planner for C.
+//! `pmem_mtrr.h`: the MTRR planner for C.
 //!
-//! With the feature `prove` a panic would call a function that is nowhere: that a program links then shows that there is none.
+//! With the feature `prove`, a panic calls a function that exists nowhere. A program that links then proves
+//! that no panic is reachable.
 #![no_std]
 
 use core::mem::{align_of, size_of};
@@ -18,7 +19,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
         unsafe extern "C" {
             fn pmem_mtrr_never_panics() -> !;
         }
-        // SAFETY: it is never linked, so never called.
+        // SAFETY: the function does not exist, so nothing that calls it links.
         unsafe { pmem_mtrr_never_panics() }
     }
     #[cfg(not(feature = "prove"))]
@@ -48,7 +49,7 @@ struct CRegister {
     mask: u64,
 }
 
-/// What is asked for.
+/// The request; see `pmem_mtrr.h`.
 #[repr(C)]
 pub struct Request {
     size: u32,
@@ -68,7 +69,7 @@ pub struct Request {
     pinned: u64,
 }
 
-/// What is answered.
+/// The answer; see `pmem_mtrr.h`.
 #[repr(C)]
 pub struct Answer {
     default_type: u8,
@@ -86,7 +87,7 @@ const INVALID: i32 = -1;
 const WORK: i32 = -2;
 const IMPOSSIBLE: i32 = -3;
 
-/// A set in C has bit `1 << number`, one of ours bit `1 << index`.
+/// Converts a set: C has bit `1 << number` for a memory type, the planner has bit `1 << index`.
 fn set(bits: u32) -> TypeSet {
     MemType::ALL
         .into_iter()
@@ -94,14 +95,14 @@ fn set(bits: u32) -> TypeSet {
         .fold(TypeSet::EMPTY, |set, kind| set.or(TypeSet::only(kind)))
 }
 
-/// What is left of the work space.
+/// The unused part of the caller's work space.
 struct Work {
     at: *mut u8,
     left: usize,
 }
 
 impl Work {
-    /// Cuts off room for `count` values, all `value`; `None` if there is not enough.
+    /// Takes room for `count` values, all set to `value`; `None` if there is not enough left.
     fn take<'w, T: Copy>(&mut self, count: usize, value: T) -> Option<&'w mut [T]> {
         let skip = self.at.align_offset(align_of::<T>());
         let bytes = count.checked_mul(size_of::<T>())?;
@@ -113,7 +114,8 @@ impl Work {
         }
         self.at = self.at.wrapping_add(skip + bytes);
         self.left = left;
-        // SAFETY: these values were just written, and nothing else refers to them: the work space is given out once.
+        // SAFETY: these values were just written, and nothing else refers to them, because each part of the
+        // work space is handed out once.
         Some(unsafe { slice::from_raw_parts_mut(start, count) })
     }
 }
@@ -128,7 +130,7 @@ fn halvings(bits: u8) -> usize {
     usize::from(bits).saturating_sub(12)
 }
 
-/// See `pmem_mtrr.h`.
+/// Returns the bytes of work space that a request needs; see `pmem_mtrr.h`.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_mtrr_work(wants_count: u32, bits: u8, registers: u8, loss: i32) -> usize {
     let wants = (wants_count as usize).min(MOST_WANTS);
@@ -139,14 +141,15 @@ pub extern "C" fn pmem_mtrr_work(wants_count: u32, bits: u8, registers: u8, loss
         + (1 + halvings * (pieces + MOST)) * size_of::<u32>()
         + DEPTH * size_of::<PathNode>()
         + costs * size_of::<u64>()
-        // For aligning each.
+        // Padding to align each array.
         + 64
 }
 
-/// See `pmem_mtrr.h`.
+/// Plans registers; see `pmem_mtrr.h`.
 ///
 /// # Safety
-/// `request`, what it points at, and `answer` are valid; `work` is `work_size` bytes that nobody else uses meanwhile.
+/// `request`, everything it points to, and `answer` are valid. `work` points to `work_size` bytes that nobody
+/// else uses meanwhile.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_mtrr_plan(
     request: *const Request,
@@ -154,7 +157,7 @@ pub unsafe extern "C" fn pmem_mtrr_plan(
     work_size: usize,
     answer: *mut Answer,
 ) -> i32 {
-    // SAFETY: the caller's promise; null is nothing.
+    // SAFETY: the caller guarantees it; null pointers are refused.
     let (Some(request), Some(answer)) = (unsafe { request.as_ref() }, unsafe { answer.as_mut() }) else {
         return INVALID;
     };
@@ -184,7 +187,7 @@ fn plan(request: &Request, mut work: Work, answer: &mut Answer) -> Result<i32, i
     };
     let wants = work.take(count, NO_WANT).ok_or(WORK)?;
     for (i, want) in wants.iter_mut().enumerate() {
-        // SAFETY: the caller's promise: there are `count` of them.
+        // SAFETY: the caller guarantees that there are `count` of them.
         let given = unsafe { request.wants.wrapping_add(i).read() };
         *want =
             Requirement { span: Span { start: given.start, end: given.end }, allowed: set(given.allowed) };
@@ -241,7 +244,7 @@ fn plan(request: &Request, mut work: Work, answer: &mut Answer) -> Result<i32, i
     Ok(LOSS)
 }
 
-/// Up to as many registers as a processor has.
+/// A list of as many registers as a processor can have.
 struct List {
     all: [Register; MOST],
     len: usize,

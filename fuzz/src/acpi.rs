@@ -1,4 +1,4 @@
-//! Tables of ACPI of bytes that libFuzzer makes up: `cargo xtask fuzz`.
+//! ACPI tables made of fuzzed bytes: `cargo xtask fuzz`.
 #![no_main]
 #![forbid(unsafe_code)]
 
@@ -25,7 +25,7 @@ fn iommu(bytes: &[u8]) {
 fn others(bytes: &[u8]) {
     let mut end = 0;
     for mut table in tables(bytes) {
-        // One behind the other, and none beyond what there is.
+        // Tables follow each other, and none ends beyond the input.
         assert_eq!(table.at, end);
         end += table.bytes.len();
         assert!(end <= bytes.len());
@@ -62,7 +62,7 @@ fn others(bytes: &[u8]) {
 }
 
 fuzz_target!(|data: &[u8]| {
-    // Most bytes are no table: those of each kind begin as one, and are as long as they are.
+    // Random bytes are rarely a table, so each kind starts from a valid header with the right length.
     let Some((kind, rest)) = data.split_first() else { return };
     let mut named = rest.to_vec();
     let length = u32::try_from(rest.len()).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Every reader of files, over a machine's files with contents that libFuzzer makes up: `cargo xtask fuzz`.
+//! Every reader of files, with a machine's files of fuzzed content: `cargo xtask fuzz`.
 #![no_main]
 #![forbid(unsafe_code)]
 
@@ -7,7 +7,7 @@ mod questions;
 use libfuzzer_sys::fuzz_target;
 use pmem_import::Sources;
 
-/// Files of a machine, of each kind that is read.
+/// The files of a machine, one for each kind that is read.
 const PATHS: [&str; 34] = [
     "sys/firmware/acpi/tables/DMAR",
     "sys/firmware/acpi/tables/IVRS",
@@ -45,7 +45,7 @@ const PATHS: [&str; 34] = [
     "dmesg",
 ];
 
-/// `[file, length low, length high, content]` again and again, as an archive.
+/// Parses repeated `[file, length low, length high, content]` into an archive.
 fn archive(mut data: &[u8]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     while let [file, low, high, rest @ ..] = data {

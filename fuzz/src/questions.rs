@@ -1,4 +1,4 @@
-//! What is asked of whatever was read.
+//! The queries that every input must survive.
 
 use pmem_import::{Machine, PciIds, Sources};
 use pmem_report::emit;
@@ -8,7 +8,7 @@ use pmem_report::text::{self, Detail, Styles};
 use pmem_report::{MemoryReport, Resolved, Topo, View};
 use std::io;
 
-/// Reads sources, and asks everything that needs no more than them.
+/// Reads sources, and runs every query that needs nothing else.
 pub fn ask(mut sources: Sources) {
     let Ok((machine, _)) = Machine::read_with_mtrr(&mut sources) else { return };
     machine.state().check().expect("the model is sound");

@@ -1,4 +1,4 @@
-//! The index against a sorted list, over sequences of operations that libFuzzer makes up: `cargo xtask fuzz`.
+//! The index against a sorted list, over fuzzed sequences of operations: `cargo xtask fuzz`.
 #![no_main]
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,7 @@ mod list;
 use libfuzzer_sys::fuzz_target;
 use list::{Ask, Op, SIZE};
 
-/// Bytes of one operation.
+/// The bytes of one operation.
 const STEP: usize = 10;
 
 fn op(bytes: &[u8; STEP]) -> Op {

@@ -1,5 +1,5 @@
-//! Translation tables of bytes that libFuzzer makes up, in every format: what they say is listed and looked up alike, and changes of them are
-//! refused or done; `cargo xtask fuzz`.
+//! Page tables made of fuzzed bytes, in every format: listing and look-up must agree, and changes are either
+//! refused or carried out; `cargo xtask fuzz`.
 #![no_main]
 #![forbid(unsafe_code)]
 
@@ -7,14 +7,14 @@ use libfuzzer_sys::fuzz_target;
 use pmem_iommu::table::{Access, AmdV1, ArmStage2, Format, Mapped, PageTable, Pool, VtdSecondStage, X86};
 use std::sync::atomic::AtomicU64;
 
-/// Where the tables are: low, so that bytes are likely to name them.
+/// The address of the tables: low, so that fuzzed entries are likely to point into them.
 const BASE: u64 = 0x1000;
 const PAGES: usize = 24;
 
 fn run<F: Format + Clone>(format: Option<F>, data: &[u8], at: [u64; 4]) {
     let Some(format) = format else { return };
     let words: Vec<AtomicU64> = (0..PAGES * 512).map(|_| AtomicU64::new(0)).collect();
-    // Entries at the begin of each page, round and round.
+    // Spread the entries over the beginnings of all pages.
     for (n, chunk) in data.chunks_exact(8).enumerate() {
         let entry = u64::from_le_bytes(chunk.try_into().unwrap_or_default());
         words[n % 20 * 512 + n / 20 % 512].store(entry, std::sync::atomic::Ordering::Relaxed);
@@ -25,7 +25,7 @@ fn run<F: Format + Clone>(format: Option<F>, data: &[u8], at: [u64; 4]) {
     let done = table.each(&pool, at[0], at[0].saturating_add(0xfff_ffff), &mut |one| listed.push(one));
     if done.is_ok() {
         for one in listed.iter().take(64) {
-            // A leaf of several entries is listed as one; of those that somebody made up some may say something else.
+            // A leaf of several entries is listed as one. In fuzzed tables, some of those entries may differ.
             let step = 1 << (one.leaf.shift - 8).max(12);
             let mut places = (0..256).map(|n| one.first.saturating_add(n * step).max(at[0]));
             let is_there =

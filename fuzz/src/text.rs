@@ -1,4 +1,4 @@
-//! Every reader of texts, over texts that libFuzzer makes up or makes of real ones: `cargo xtask fuzz`.
+//! Every reader of texts, over fuzzed and mutated real texts: `cargo xtask fuzz`.
 #![no_main]
 #![forbid(unsafe_code)]
 

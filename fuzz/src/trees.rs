@@ -1,4 +1,4 @@
-//! Device trees and hwloc's XML that libFuzzer makes up: `cargo xtask fuzz`.
+//! Fuzzed device trees and hwloc XML: `cargo xtask fuzz`.
 #![no_main]
 #![forbid(unsafe_code)]
 
@@ -7,12 +7,12 @@ mod questions;
 use libfuzzer_sys::fuzz_target;
 use pmem_import::Sources;
 
-/// What a tree's properties are called.
+/// The names of a tree's properties.
 const STRINGS: &[u8] =
     b"reg\0ranges\0dma-ranges\0device_type\0compatible\0status\0#address-cells\0#size-cells\0numa-node-id\0\
 distance-matrix\0bus-range\0linux,pci-domain\0reusable\0";
 
-/// A blob whose header is right, whatever its structure is (Devicetree Specification 0.4, section 5.2).
+/// Makes a blob with a valid header around any structure block (Devicetree Specification 0.4, section 5.2).
 fn blob(structure: &[u8]) -> Vec<u8> {
     let mut structure = structure[..structure.len() & !3].to_vec();
     structure.extend(9u32.to_be_bytes());

@@ -1,4 +1,5 @@
-//! QEMU's teaching device (docs/specs/edu): it copies up to 4 KiB between memory and a buffer of its own, 100 ms after it is asked to.
+//! QEMU's educational device (docs/specs/edu): it copies up to 4 KiB between memory and a buffer of its own,
+//! 100 ms after it is told to.
 
 use crate::map;
 use pmem_iommu::RequesterId;
@@ -8,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Where its buffer is, for itself.
+/// The address of the buffer, as the device sees it.
 const BUFFER: u64 = 0x4_0000;
 const SOURCE: usize = 0x80 / 8;
 const TARGET: usize = 0x88 / 8;
@@ -17,15 +18,15 @@ const COMMAND: usize = 0x98 / 8;
 const START: u64 = 1;
 const TO_MEMORY: u64 = 2;
 
-/// A PCI function, by its files.
+/// A PCI function, known by its files in sysfs.
 pub struct Function {
     folder: PathBuf,
-    /// By which it asks.
+    /// The id that its requests carry.
     pub id: RequesterId,
 }
 
 impl Function {
-    /// Those of a vendor and device, or of a class's first two bytes.
+    /// Finds functions by vendor, device, and the upper 16 bits of the class.
     pub fn find(matches: impl Fn(u16, u16, u16) -> bool) -> Vec<Self> {
         let folders = fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().flatten();
         let mut found: Vec<Self> = folders.filter_map(|folder| Self::open(folder.path(), &matches)).collect();
@@ -54,7 +55,7 @@ impl Function {
         Ok(u16::from_le_bytes(bytes))
     }
 
-    /// Writes two bytes of it.
+    /// Writes two bytes of configuration space.
     pub fn write(&self, offset: u64, value: u16) -> Result<(), String> {
         let file = fs::OpenOptions::new().write(true).open(self.folder.join("config"));
         let file = file.map_err(|e| e.to_string())?;
@@ -62,19 +63,19 @@ impl Function {
     }
 }
 
-/// The device.
+/// An educational device.
 pub struct Edu {
     registers: &'static [AtomicU64],
-    /// By which it asks.
+    /// The id that its requests carry.
     pub id: RequesterId,
 }
 
 impl Edu {
-    /// Those that there are, each let to use the bus.
+    /// Finds all educational devices, and enables each as bus master.
     pub fn all() -> Result<Vec<Self>, String> {
         let found = Function::find(|vendor, device, _| (vendor, device) == (0x1234, 0x11e8));
         let open = |function: Function| {
-            // Memory space, and requests of its own.
+            // Memory space enable and bus master enable.
             function.write(4, 6)?;
             let registers = map::memory(&function.folder.join("resource0"), 0, 0x1000)?;
             Ok(Self { registers, id: function.id })
@@ -95,17 +96,17 @@ impl Edu {
         self.set(COMMAND, START | command);
     }
 
-    /// Begins to read memory into its buffer.
+    /// Starts a copy from memory into its buffer.
     pub fn begin_read(&self, at: u64, count: u64) {
         self.start(at, BUFFER, count, 0);
     }
 
-    /// Begins to write its buffer to memory.
+    /// Starts a copy from its buffer to memory.
     pub fn begin_write(&self, at: u64, count: u64) {
         self.start(BUFFER, at, count, TO_MEMORY);
     }
 
-    /// Waits until what was begun is done.
+    /// Waits until the copy is done.
     pub fn finish(&self) -> Result<(), String> {
         let until = Instant::now() + Duration::from_secs(30);
         let is_busy =
@@ -119,13 +120,13 @@ impl Edu {
         Ok(())
     }
 
-    /// Reads memory into its buffer.
+    /// Copies memory into its buffer.
     pub fn read(&self, at: u64, count: u64) -> Result<(), String> {
         self.begin_read(at, count);
         self.finish()
     }
 
-    /// Writes its buffer to memory.
+    /// Copies its buffer to memory.
     pub fn write(&self, at: u64, count: u64) -> Result<(), String> {
         self.begin_write(at, count);
         self.finish()

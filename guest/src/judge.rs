@@ -1,20 +1,20 @@
-//! What was checked, for who reads the console.
+//! Prints the result of each check on the console.
 
 use std::fmt::Debug;
 
-/// Says of each check whether it held.
+/// Counts and prints checks.
 pub struct Judge {
     unit: String,
     failed: usize,
 }
 
 impl Judge {
-    /// Of a unit.
+    /// Creates a judge for the checks of one unit.
     pub fn new(unit: &str) -> Self {
         Self { unit: unit.to_owned(), failed: 0 }
     }
 
-    /// Two that must be the same.
+    /// Checks that two values are the same.
     pub fn is<T: Debug + PartialEq>(&mut self, what: &str, has: T, wanted: T) {
         if has == wanted {
             println!("IOMMU-PASS {}: {what}", self.unit);
@@ -24,18 +24,18 @@ impl Judge {
         }
     }
 
-    /// What could not be tried.
+    /// Records something that could not be tried as a failure.
     pub fn fails(&mut self, why: &str) {
         self.failed += 1;
         println!("IOMMU-FAIL {}: {why}", self.unit);
     }
 
-    /// For who wants to know.
+    /// Prints a remark.
     pub fn note(&self, text: &str) {
         println!("IOMMU-NOTE {}: {text}", self.unit);
     }
 
-    /// Whether all held.
+    /// Returns `true` if all checks passed.
     pub fn is_clean(&self) -> bool {
         self.failed == 0
     }

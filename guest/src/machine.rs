@@ -1,4 +1,4 @@
-//! The machine as a model: memory that was kept from the kernel, and devices.
+//! The machine as a model: devices, and memory that the kernel does not use.
 
 use crate::edu::Edu;
 use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Error, Manager};
@@ -6,31 +6,32 @@ use pmem_drivers::iommu::{Binding, Domain, Limits, Peers, add_device, add_domain
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The unit's tables are in the first half of what was kept from the kernel; devices' data is in the second.
+/// The start of the memory reserved from the kernel. The unit's tables are in the first half, the devices' data
+/// in the second.
 pub const KEPT: u64 = 0x3000_0000;
-/// Half of it.
+/// Half the size of that memory, in bytes.
 pub const HALF: u64 = 8 << 20;
 
-/// Who may be which device, and which domain.
+/// The binding of devices and domains to arenas, shared with the driver.
 pub type Shared = Arc<Mutex<Binding>>;
 
-/// The model, and the memory that it is about.
+/// The model, and the memory that it describes.
 pub struct Machine {
     /// The model.
     pub pmem: Manager,
-    /// The system's bus.
+    /// The system bus.
     pub system: ArenaId,
     /// The memory for data.
     pub ram: ArenaId,
-    /// An arena for each device.
+    /// One arena per device.
     pub devices: Vec<ArenaId>,
-    /// What the driver looks at.
+    /// The binding that the driver follows.
     pub binding: Shared,
     words: &'static [AtomicU64],
 }
 
 impl Machine {
-    /// Of memory for data, and devices.
+    /// Builds the model of the memory for data and the devices.
     pub fn new(words: &'static [AtomicU64], edus: &[Edu]) -> Result<Self, Error> {
         let mut pmem = Manager::new();
         let system = pmem.create_arena("system", ArenaType::BUS)?;
@@ -48,7 +49,7 @@ impl Machine {
         Ok(Self { pmem, system, ram, devices, binding, words })
     }
 
-    /// A domain, with the first device or none.
+    /// Creates a domain, without devices in it.
     pub fn domain(&mut self, width: u32) -> Result<Domain, Error> {
         let (system, binding) = (self.system, Arc::clone(&self.binding));
         self.pmem.transaction(|plan| {
@@ -67,7 +68,7 @@ impl Machine {
         self.words.get(usize::try_from(at.checked_sub(KEPT + HALF)? / 8).ok()?)
     }
 
-    /// Fills memory with a pattern that each place has its own of.
+    /// Fills memory with a pattern that differs at each address.
     pub fn fill(&self, at: u64, bytes: u64, seed: u64) {
         for n in 0..bytes / 8 {
             if let Some(word) = self.word(at + 8 * n) {
@@ -76,7 +77,7 @@ impl Machine {
         }
     }
 
-    /// Whether a pattern is there.
+    /// Returns `true` if the pattern is there.
     pub fn has(&self, at: u64, bytes: u64, seed: u64) -> bool {
         (0..bytes / 8)
             .all(|n| self.word(at + 8 * n).map(|word| word.load(Ordering::SeqCst)) == Some(pattern(seed, n)))

@@ -1,6 +1,8 @@
-//! Programs an IOMMU of an emulated machine by the library's own code, and tries it with a device that moves data.
+//! Programs the IOMMU of an emulated machine with the library's own driver, and tries it with a device that
+//! does DMA.
 //!
-//! It runs in a kernel that leaves the unit alone and lets physical memory be mapped. Each check prints IOMMU-PASS or IOMMU-FAIL.
+//! It runs under a kernel that leaves the unit alone and allows mapping physical memory. Each check prints
+//! IOMMU-PASS or IOMMU-FAIL.
 
 mod edu;
 mod judge;
@@ -29,14 +31,14 @@ type Port = Mapped<&'static [AtomicU32], &'static [AtomicU64]>;
 
 const MEMORY: &str = "/dev/mem";
 const TABLES: &str = "/sys/firmware/acpi/tables";
-/// Bits of devices' addresses in the trials: all are within what either width of the units has.
+/// The width of device addresses in the trials, in bits: all units support it.
 const WIDTH: u32 = 39;
 
-/// A function's status, and what it says of a request that it ended.
+/// The status register of a function, and its bit for a request that it ended with a target abort.
 const STATUS: u64 = 0x06;
 const SIGNALED_ABORT: u16 = 1 << 11;
 
-/// A unit's registers, and memory for its tables; each look waits a millisecond, for a second.
+/// Opens a unit's registers and memory for its tables. Each poll waits a millisecond, for up to a second.
 fn port(base: u64, bytes: usize) -> Result<Port, String> {
     let registers = map::registers(Path::new(MEMORY), base, bytes)?;
     let words = map::memory(Path::new(MEMORY), KEPT, HALF as usize)?;
@@ -71,7 +73,7 @@ fn play<U: Unit + 'static>(
     let driver = trial.machine.pmem.deregister(driver).map_err(|error| error.to_string())?;
     let driver: Box<dyn std::any::Any> = driver;
     let driver = driver.downcast::<Iommu<U, Shared>>().map_err(|_| "another driver".to_owned())?;
-    // Off again, everything passes.
+    // With the unit off, everything passes.
     let unit = driver.stop().map_err(|fault| fault.to_string())?;
     judge.is(
         "stopped it lets pass",
@@ -81,7 +83,7 @@ fn play<U: Unit + 'static>(
     Ok(unit)
 }
 
-/// What another finds in a unit that runs.
+/// Checks what a second driver finds in a running unit.
 fn found(judge: &mut Judge, found: Option<Found>, id: RequesterId) {
     let requests = found.and_then(|found| found.requesters.iter().find(|(has, _)| *has == id).copied());
     judge.is(
@@ -109,7 +111,7 @@ fn intel(table: &[u8]) -> Result<bool, String> {
         }
         clean &= judge.is_clean();
     }
-    // Who comes second reads.
+    // The second one only reads.
     let mut judge = Judge::new("vt-d, found");
     let mut unit = Vtd::new(port(base, 0x1000)?).map_err(|fault| fault.to_string())?;
     let id = Edu::all()?.first().map(|edu| edu.id).ok_or("no device")?;
@@ -146,7 +148,7 @@ fn amd(table: &[u8]) -> Result<bool, String> {
         }
         Err(why) => judge.fails(&why),
     }
-    // Who comes second reads.
+    // The second one only reads.
     let mut judge_found = Judge::new("amd-vi, found");
     let mut unit = Amd::new(port(base, 0x4000)?, 0).map_err(|fault| fault.to_string())?;
     let id = Edu::all()?.first().map(|edu| edu.id).ok_or("no device")?;
@@ -160,8 +162,8 @@ fn amd(table: &[u8]) -> Result<bool, String> {
     Ok(judge.is_clean() && judge_found.is_clean())
 }
 
-/// What QEMU's unit does note of a refusal: a target abort that it signalled, in the status of its own function, where an entry on the way
-/// does not permit the access. The device's own entry is made such a one here.
+/// Checks the only trace of a refusal that QEMU's unit leaves: it signals a target abort in its own status
+/// register if an entry on the way forbids the access. Here that is the device's own entry.
 fn aborts(judge: &mut Judge, mut unit: Amd<Port>, own: &Function) -> Result<(), String> {
     let said = |fault: pmem_core::Fault| fault.to_string();
     unit.start().map_err(said)?;

@@ -1,4 +1,4 @@
-//! What a unit must do, with a device that moves data.
+//! What a unit must do, checked with a device that does DMA.
 
 use crate::edu::Edu;
 use crate::judge::Judge;
@@ -11,31 +11,32 @@ use pmem_drivers::iommu::{Domain, Iommu, Unit, leave, pass};
 use pmem_iommu::RequesterId;
 
 const PAGE: u64 = 4096;
-/// What the device moves at once: it takes no transfer of all of its buffer.
+/// The size of one transfer, in bytes. The device refuses to transfer its whole buffer.
 const CHUNK: u64 = 2048;
-/// A device address in each trial of its own, so that nothing is remembered of it: low ones, and one above 4 GiB.
+/// Each trial uses fresh device addresses, so that no cached translation interferes: low ones, and this one
+/// above 4 GiB.
 const HIGH: u64 = 0x1_4000_0000;
 
-/// What the unit says of what it refused: who asked, for which address, and whether to read it.
+/// What a unit reports about requests that it refused.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    /// What it tells.
+    /// The requester, the address, and whether it is a read.
     pub told: Vec<(RequesterId, u64, bool)>,
-    /// It is one that tells nothing.
+    /// Whether the unit does not report refusals at all.
     pub is_mute: bool,
 }
 
-/// A unit under trial, and what asks it.
+/// A unit under trial, and the devices behind it.
 pub struct Trial<'t, U: Unit> {
-    /// Machine and model.
+    /// The machine and its model.
     pub machine: Machine,
-    /// Devices.
+    /// The devices.
     pub edus: &'t [Edu],
-    /// The driver.
+    /// The driver of the unit.
     pub driver: DriverId,
     /// Reads what was refused since the last time.
     pub refusals: &'t mut dyn FnMut(&mut U) -> Result<Refusals, String>,
-    /// How many bits devices' addresses have.
+    /// The width of device addresses, in bits.
     pub width: u32,
 }
 
@@ -44,7 +45,7 @@ fn text(error: Error) -> String {
 }
 
 impl<U: Unit + 'static> Trial<'_, U> {
-    /// A region of memory with a pattern at its begin, and where it is.
+    /// Allocates memory with a pattern at its start, and returns the region and its address.
     fn buffer(&mut self, len: u64, seed: u64) -> Result<(RegionId, u64), String> {
         let request = Request::new(len).align(if len >= 2 << 20 { 2 << 20 } else { PAGE });
         let region = self.machine.pmem.alloc(self.machine.ram, &request).map_err(text)?;
@@ -61,7 +62,8 @@ impl<U: Unit + 'static> Trial<'_, U> {
         self.edus.first().ok_or_else(|| "no device".to_owned())
     }
 
-    /// Copies a page from one device address to another by the device; whether the pattern arrived at a place in memory.
+    /// Lets the device copy from one device address to another; returns whether the pattern arrived at `place`
+    /// in memory.
     pub fn copies(&self, from: u64, to: u64, place: u64, seed: u64) -> Result<bool, String> {
         let edu = self.edu()?;
         edu.read(from, CHUNK)?;
@@ -69,7 +71,7 @@ impl<U: Unit + 'static> Trial<'_, U> {
         Ok(self.machine.has(place, CHUNK, seed))
     }
 
-    /// All of it.
+    /// Runs all trials.
     pub fn run(&mut self, judge: &mut Judge) -> Result<(), String> {
         let domain = self.machine.domain(self.width).map_err(text)?;
         self.machine.join(0, domain).map_err(text)?;
@@ -94,7 +96,7 @@ impl<U: Unit + 'static> Trial<'_, U> {
             let name = ["low", "high"].get(n).copied().unwrap_or_default();
             judge.is(&format!("{name}: data moves inside"), self.copies(base, base + 0x8_0000, to, 1)?, true);
             judge.is(&format!("{name}: the source is as it was"), self.machine.has(from, PAGE, 1), true);
-            // Beyond the end nothing moves, neither in nor out.
+            // Beyond the end nothing may move, neither in nor out.
             self.machine.fill(to, 4 * PAGE, 3);
             self.edu()?.write(base + 0x8_0000 + 4 * PAGE, CHUNK)?;
             self.edu()?.write(base - PAGE, CHUNK)?;
@@ -103,7 +105,7 @@ impl<U: Unit + 'static> Trial<'_, U> {
         Ok(())
     }
 
-    /// What the unit says of accesses that it refuses.
+    /// Checks what the unit reports about accesses that it refuses.
     fn tells(&mut self, judge: &mut Judge) -> Result<(), String> {
         for (at, read) in [(0x3210_0000u64, true), (0x3220_0000, false)] {
             self.ask()?;
@@ -148,7 +150,7 @@ impl<U: Unit + 'static> Trial<'_, U> {
     fn forgets(&mut self, judge: &mut Judge, domain: Domain) -> Result<(), String> {
         let (region, at) = self.buffer(PAGE, 7)?;
         let alias = self.map(domain.arena, region, 0x30_0000)?;
-        // The unit remembers it now.
+        // Now the unit has the translation cached.
         self.edu()?.read(0x30_0000, CHUNK)?;
         self.edu()?.write(0x30_0000, CHUNK)?;
         let gone = self.machine.pmem.transaction(|plan| plan.decref(alias));
@@ -156,7 +158,7 @@ impl<U: Unit + 'static> Trial<'_, U> {
         self.machine.fill(at, PAGE, 8);
         self.edu()?.write(0x30_0000, CHUNK)?;
         judge.is("what is unmapped is forgotten", self.machine.has(at, PAGE, 8), true);
-        // The same address leads elsewhere.
+        // Map the same address to another place.
         let (second, to) = self.buffer(PAGE, 9)?;
         self.map(domain.arena, second, 0x30_0000)?;
         let (source, _) = self.buffer(PAGE, 10)?;
@@ -184,7 +186,7 @@ impl<U: Unit + 'static> Trial<'_, U> {
         Ok(())
     }
 
-    /// A page of 2 MiB goes to pieces while the device uses it.
+    /// Splits a 2 MiB page while the device uses it.
     fn splits(&mut self, judge: &mut Judge, domain: Domain) -> Result<(), String> {
         const LARGE: u64 = 2 << 20;
         let (region, at) = self.buffer(LARGE, 14)?;
@@ -194,7 +196,7 @@ impl<U: Unit + 'static> Trial<'_, U> {
         let (source, _) = self.buffer(PAGE, 15)?;
         self.map(domain.arena, source, 0x42_0000)?;
         self.edu()?.read(0x42_0000, CHUNK)?;
-        // It writes 100 ms from now; the page is split before that.
+        // The device writes in 100 ms, and the page is split before that.
         self.edu()?.begin_write(0x1000_0000 + PAGE, CHUNK);
         self.machine.pmem.resize(region, LARGE - PAGE).map_err(text)?;
         self.edu()?.finish()?;
@@ -223,7 +225,7 @@ impl<U: Unit + 'static> Trial<'_, U> {
         Ok(pieces)
     }
 
-    /// Another driver does not do its part: the unit is as before.
+    /// Another driver fails: the unit must be as before.
     fn reverts(&mut self, judge: &mut Judge, domain: Domain) -> Result<(), String> {
         let (region, at) = self.buffer(PAGE, 17)?;
         let alias = self.map(domain.arena, region, 0x50_0000)?;
@@ -267,7 +269,7 @@ impl<U: Unit + 'static> Trial<'_, U> {
         self.machine.join(0, domain).map_err(text)
     }
 
-    /// Two devices in domains of their own, and in one.
+    /// Puts two devices into separate domains, and then into one.
     fn parts(&mut self, judge: &mut Judge, domain: Domain) -> Result<(), String> {
         let other = self.machine.domain(self.width).map_err(text)?;
         self.machine.join(1, other).map_err(text)?;
@@ -297,7 +299,7 @@ impl<U: Unit + 'static> Trial<'_, U> {
     }
 }
 
-/// A driver that never does its part.
+/// A driver that always fails.
 struct Fails;
 
 impl Driver for Fails {

@@ -1,9 +1,10 @@
 /*
- * Memory hot-plug as Linux has it, over the pages of uvm_page.h: blocks, callbacks, and what may be refused.
+ * Memory hot-plug as in Linux, over the pages of uvm_page.h: memory blocks, and callbacks that are notified and can
+ * refuse.
  *
- * Functions return 0 or a negative errno, as Linux's do. Callbacks run with everything locked: of this library they may call
- * the page functions of uvm_page.h on the pages they are told of, and nothing that registers or changes memory: -EDEADLK.
- * The names of Linux are macros.
+ * Functions return 0 or a negative errno, as Linux's do. Callbacks run with everything locked. Of this library they
+ * may call the page functions of uvm_page.h on the pages they are told about. Functions that register callbacks or
+ * change memory return -EDEADLK there. Linux's names are macros.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -17,7 +18,7 @@
 extern "C" {
 #endif
 
-/* What went wrong last in the calling thread, in words. */
+/* A message for the last error in the calling thread. */
 const char *pmem_error(void);
 
 #define MEM_ONLINE (1 << 0)
@@ -40,7 +41,10 @@ const char *pmem_error(void);
 #define NOTIFY_BAD (NOTIFY_STOP_MASK | 0x0002)
 #define NOTIFY_STOP (NOTIFY_OK | NOTIFY_STOP_MASK)
 
-/* What callbacks for memory are told; -1 is no node. Callbacks for nodes, from Linux 6.17 on, are told of struct node_notify. */
+/*
+ * The argument of callbacks for memory; a node of -1 is none. Callbacks for nodes, which Linux has from 6.17 on, get
+ * a struct node_notify.
+ */
 struct memory_notify {
 	unsigned long start_pfn;
 	unsigned long nr_pages;
@@ -58,13 +62,19 @@ struct notifier_block {
 };
 
 #define MMOP_OFFLINE 0
-#define MMOP_ONLINE 1 /* as MMOP_ONLINE_KERNEL */
+#define MMOP_ONLINE 1 /* the same as MMOP_ONLINE_KERNEL */
 #define MMOP_ONLINE_KERNEL 2
-#define MMOP_ONLINE_MOVABLE 3 /* only for pages that have an object or an anon: who has them is known, so they can be moved */
+#define MMOP_ONLINE_MOVABLE 3 /* only for pages with an object or an anon: their owner is known, so they can be moved */
 
-/* The size of a block in bytes, before anything but bind and setpagesize of uvm_page.h; 128 MiB without it. */
+/*
+ * Sets the block size in bytes; 128 MiB by default. Only pmem_uvm_page_bind() and pmem_uvm_setpagesize() may come
+ * first.
+ */
 int pmem_memory_block_size(uint64_t bytes);
-/* Moves a page, and calls no function of this library: 0, or -EBUSY (never), -EAGAIN (not now), -EINTR (called off). Without it nothing can be moved. */
+/*
+ * Sets the callback that moves a page; without one, no page can be moved. It returns 0, -EAGAIN (not now, try again),
+ * -EINTR (interrupted, stop), or -EBUSY (never). It must not call any function of this library.
+ */
 int pmem_memory_migrate(int (*migrate)(unsigned long from_pfn, unsigned long to_pfn));
 
 int pmem_register_memory_notifier(struct notifier_block *);
@@ -73,31 +83,34 @@ int pmem_register_node_notifier(struct notifier_block *);
 int pmem_unregister_node_notifier(struct notifier_block *);
 
 /*
- * What becomes of memory as it is added: MMOP_*, MMOP_OFFLINE at first; or online for movable pages as long as such memory, what is added included,
- * is at most so many percent of what is for anything (auto_movable_ratio), else for anything.
+ * What happens to memory when it is added. pmem_memory_auto_online() takes MMOP_*; the default is MMOP_OFFLINE. With
+ * pmem_memory_auto_movable(), it comes online as movable-only memory, as long as such memory, including the new one,
+ * is at most this percentage of the other memory (auto_movable_ratio), and as normal memory otherwise.
  */
 int pmem_memory_auto_online(int online_type);
 int pmem_memory_auto_movable(unsigned int percent);
-int pmem_add_memory(int nid, uint64_t start, uint64_t size); /* bytes; what is to come online and is refused stays offline: pmem_error() says why */
+/* In bytes. Memory that should come online but is refused stays offline, and 0 is returned; pmem_error() says why. */
+int pmem_add_memory(int nid, uint64_t start, uint64_t size);
 int pmem_online_pages(unsigned long pfn, unsigned long nr_pages, int online_type);
 int pmem_offline_pages(unsigned long pfn, unsigned long nr_pages);
 int pmem_remove_memory(uint64_t start, uint64_t size);
 int pmem_offline_and_remove_memory(uint64_t start, uint64_t size);
-/* How the block at a page frame is: MMOP_*, or -ENOENT; -EDEADLK from within a callback. */
+/* The state of the block at a page frame: MMOP_*, -ENOENT, or -EDEADLK from within a callback. */
 int pmem_memory_block_state(unsigned long pfn);
 
 /*
- * Feeds these pages from the RAM that an arena of pmem.h sees, as a driver there: priming plugs, sealing takes offline,
- * unpriming unplugs, regions with a usage are not available, and BROKEN ones are retired; slower memory is on a higher free list. The RAM of
- * node i is nodes[i]; what is not among them is of node 0. When it is deregistered, what is plugged stays. NULL on failure; pmem_error() says why.
+ * Feeds these pages from the RAM that an arena of pmem.h sees, as a driver there. Priming plugs memory, sealing takes
+ * it offline, and unpriming unplugs it. Regions with a usage are not available, and BROKEN ones are retired. Slower
+ * memory is on a higher free list. nodes[i] is the RAM of node i; RAM that is not listed belongs to node 0. What is
+ * plugged stays when the driver is deregistered. Returns NULL on failure; pmem_error() says why.
  */
 struct pmem_arena;
 struct pmem_driver;
 struct pmem_driver *pmem_memory_feed(struct pmem_arena *view, struct pmem_arena *const *nodes, size_t nnodes);
 
 /*
- * While a thread is between the two, no memory comes online, goes offline, is plugged or unplugged. Not to be nested; meanwhile the
- * thread cannot do any of these, nor call functions of pmem.h: EDEADLK.
+ * While a thread is between these two, no memory is plugged, unplugged, onlined or offlined. They do not nest. In
+ * between, this thread cannot do any of that itself, nor call functions of pmem.h: that fails with EDEADLK.
  */
 int pmem_get_online_mems(void);
 void pmem_put_online_mems(void);

@@ -1,8 +1,9 @@
 /*
- * NetBSD's uvm_physseg(9) interface, in its compatibility mode: uvm_hotplug(9), UVM_HOTPLUG flavour.
+ * NetBSD's uvm_physseg(9) interface, compatible with the UVM_HOTPLUG variant of uvm_hotplug(9).
  *
- * The embedding kernel, or test, owns struct vm_page, the counters, panic() and the allocator. It binds them once, with
- * uvm_physseg_bind(), before any other call. Addresses are page frame numbers. Calls are the caller's to serialise.
+ * The embedding kernel or test owns struct vm_page, the counters, panic() and the allocator. It binds them once with
+ * uvm_physseg_bind(), before any other call. Addresses are page frame numbers unless stated otherwise. The caller
+ * serialises all calls.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -30,8 +31,9 @@ struct pmap_physseg;
 #define UVM_PHYSSEG_TYPE_INVALID_OVERFLOW ((uvm_physseg_t)0)
 
 /*
- * What every node begins with; struct pmap_physseg follows at once, and may need no more than the alignment of a word. avail_start
- * and avail_end may be written to; start and end only before a node is given pages by uvm_physseg_init_seg() without being plugged.
+ * The start of every node. struct pmap_physseg follows directly and must not need more alignment than a word. You may
+ * write avail_start and avail_end. You may write start and end only of a node that was not plugged, before
+ * uvm_physseg_init_seg() gives it pages.
  */
 struct uvm_physseg_node {
 	void *links[3];
@@ -40,32 +42,32 @@ struct uvm_physseg_node {
 	paddr_t avail_start;
 	paddr_t avail_end;
 	struct vm_page *pgs;
-	void *ext; /* the slab that pgs are from; nothing here reads it */
+	void *ext; /* the slab of pgs; the library never reads this member */
 	int free_list;
 	unsigned int start_hint;
 };
 
-/* What the embedding kernel owns. It is copied; what it points to is not. */
+/* What the embedding kernel owns. The structure is copied; what it points to is not. */
 struct uvm_physseg_host {
 	size_t vm_page_size;      /* sizeof(struct vm_page) */
 	size_t vm_page_phys_addr; /* offsetof(struct vm_page, phys_addr), a paddr_t in bytes */
 	size_t pmseg_size;        /* sizeof(struct pmap_physseg), or 0 */
-	int physseg_max;          /* VM_PHYSSEG_MAX: nodes before page_init_done */
+	int physseg_max;          /* VM_PHYSSEG_MAX: the most nodes before page_init_done */
 	int nfreelist;            /* VM_NFREELIST */
 	int page_shift;           /* PAGE_SHIFT */
 	int *npages;              /* &uvmexp.npages */
 	bool *page_init_done;     /* &uvm.page_init_done */
 	unsigned long *physmem;
-	void (*panic)(const char *, ...); /* may be NULL; what comes after it is abort() */
+	void (*panic)(const char *, ...); /* may be NULL; if it returns, abort() follows */
 	void (*pagefree)(struct vm_page *); /* uvm_pagefree() */
 	void (*pdpol_reinit)(void);         /* uvmpdpol_reinit() */
-	void *(*alloc)(size_t);             /* need not give zeroed memory */
+	void *(*alloc)(size_t);             /* need not return zeroed memory */
 	void (*free)(void *, size_t);
 };
 
-/* Binds a host. Segments of one bound before are forgotten. */
+/* Binds a host and forgets the segments of the previous one. */
 void uvm_physseg_bind(const struct uvm_physseg_host *);
-/* How many segments there are; the size of a node in bytes. */
+/* The number of segments, and the size of a node in bytes. */
 size_t uvm_physseg_nentries(void);
 size_t uvm_physseg_node_size(void);
 
@@ -76,7 +78,7 @@ paddr_t uvm_physseg_get_end(uvm_physseg_t);
 paddr_t uvm_physseg_get_avail_start(uvm_physseg_t);
 paddr_t uvm_physseg_get_avail_end(uvm_physseg_t);
 struct vm_page *uvm_physseg_get_pg(uvm_physseg_t, paddr_t);
-/* The page of an address, in one look-up; NULL if no segment has it. */
+/* The page at an address in bytes, in one look-up; NULL if no segment has it. */
 struct vm_page *uvm_phys_to_vm_page(paddr_t);
 struct pmap_physseg *uvm_physseg_get_pmseg(uvm_physseg_t);
 int uvm_physseg_get_free_list(uvm_physseg_t);
@@ -102,7 +104,7 @@ void uvm_physseg_free(void *, size_t);
 void uvm_physseg_init_seg(uvm_physseg_t, struct vm_page *);
 void uvm_physseg_seg_chomp_slab(uvm_physseg_t, struct vm_page *, size_t);
 struct vm_page *uvm_physseg_seg_alloc_from_slab(uvm_physseg_t, size_t);
-/* Gives pages back to a segment's slab: 0, or ENOMEM where NetBSD's extent(9) would have no descriptor, or EINVAL. */
+/* Gives pages back to a segment's slab: 0, EINVAL, or ENOMEM where NetBSD's extent(9) would have no descriptor. */
 int uvm_physseg_seg_free_to_slab(uvm_physseg_t, struct vm_page *, size_t);
 
 #ifdef __cplusplus

@@ -1,25 +1,25 @@
-//! `uvm_page.h`: areas that are set aside, lent to pages that can be moved, and claimed.
+//! `uvm_page.h`: areas that are set aside, lent to movable pages, and claimed.
 
 use crate::hotplug::migrate;
 use crate::page::{CList, Paddr, alone, beside, frames, request, status};
 use std::ffi::c_int;
 
-/// Sets an area aside, and lends it.
+/// Sets the page frames `start..end` aside and lends them to movable pages.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_area_lend(start: Paddr, end: Paddr) -> c_int {
     status(frames(start, end).and_then(|range| beside(range, |uvm| uvm.lend(range))))
 }
 
-/// Takes an area back.
+/// Takes the area `start..end` back.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_area_take_back(start: Paddr, end: Paddr) -> c_int {
     status(frames(start, end).and_then(|range| beside(range, |uvm| uvm.take_back(range, &mut migrate))))
 }
 
-/// Claims a run out of the areas between two addresses.
+/// Claims a run out of the areas between two addresses. All numbers are in bytes.
 ///
 /// # Safety
-/// `list` may be written to.
+/// `list` is valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_uvm_area_claim(
     size: usize,
@@ -32,7 +32,7 @@ pub unsafe extern "C" fn pmem_uvm_area_claim(
     let claimed = request(size, low, high, align, boundary, 1)
         .and_then(|request| alone(|uvm| uvm.claim(&request, &mut migrate)));
     status(claimed.map(|pages| {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that `list` is valid for writes.
         unsafe { list.write(pages.into()) };
     }))
 }

@@ -1,4 +1,4 @@
-//! What went wrong, as a number and in words.
+//! Errors as a number and a message.
 
 pub(crate) use libc::{EAGAIN, EBUSY, EDEADLK, EEXIST, EINTR, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, EPERM};
 
@@ -11,10 +11,10 @@ thread_local! {
     static LAST: RefCell<CString> = RefCell::default();
 }
 
-/// Keeps what went wrong for [`pmem_error`], and returns its number.
+/// Stores an error's message for [`pmem_error`] and returns its number.
 pub(crate) fn fail(errno: c_int, why: impl Display) -> c_int {
     let words = CString::new(why.to_string().replace('\0', " ")).unwrap_or_default();
-    // A thread that is on its way out has nowhere to keep them.
+    // A thread that is ending has no place left for the message.
     let _ = LAST.try_with(|last| *last.borrow_mut() = words);
     errno
 }
@@ -37,7 +37,7 @@ pub(crate) fn failed(error: &Error) -> c_int {
     fail(errno, error)
 }
 
-/// What went wrong last in this thread, in words.
+/// Returns the message of the last error in this thread. It is never null, and valid until the next call.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_error() -> *const c_char {
     LAST.try_with(|last| last.borrow().as_ptr()).unwrap_or(c"".as_ptr())

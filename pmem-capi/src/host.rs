@@ -1,4 +1,4 @@
-//! What only the kernel can do for its pages.
+//! Services that only the kernel can provide for its pages.
 
 use pmem_uvm::{Host, NodeCounters, Uvmexp};
 use std::ffi::{c_int, c_uint};
@@ -22,18 +22,19 @@ pub struct PageHost {
 
 pub(crate) static HOST: Mutex<Option<PageHost>> = Mutex::new(None);
 
-/// What was bound.
+/// Returns the bound host, if any.
 pub(crate) fn host() -> Option<PageHost> {
     *HOST.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The host's callbacks, for the pages that it shares with C.
+/// The host's callbacks, as the manager's [`Host`]. The number is the page shift.
 pub(crate) struct CHost(pub(crate) u32);
 
 impl Host for CHost {
     fn zero(&mut self, frame: u64) -> bool {
         let Some(zero) = host().and_then(|host| host.zero) else { return false };
-        // SAFETY: the host was bound as the header says; the page is nobody's at this moment.
+        // SAFETY: the host was bound with callbacks that meet the header's terms. Nobody else has the page at this
+        // moment.
         unsafe { zero((frame << self.0) as Paddr) };
         true
     }
@@ -50,7 +51,7 @@ impl Host for CHost {
 impl CHost {
     fn wake(&self) {
         if let Some(wake) = host().and_then(|host| host.wake_pagedaemon) {
-            // SAFETY: the host was bound as the header says.
+            // SAFETY: the host was bound with callbacks that meet the header's terms.
             unsafe { wake() };
         }
     }

@@ -1,4 +1,4 @@
-//! `memory_hotplug.h`: memory hot-plug as Linux has it.
+//! `memory_hotplug.h`: memory hot-plug as in Linux.
 
 use crate::failure::{EAGAIN, EDEADLK, EINTR, EINVAL, ENOENT, fail};
 use crate::memory::{change, configure, lend, memory};
@@ -34,12 +34,12 @@ struct NodeNotify {
     nid: c_int,
 }
 
-/// A block of C's, for whichever thread makes a change.
+/// A notifier block of C, called from whichever thread makes a change.
 #[derive(Clone, Copy)]
 struct Block(*mut NotifierBlock);
 
-// SAFETY: callbacks run one at a time, under the lock on memory, in whichever thread makes a change: that is what registering a
-// block asks of its owner.
+// SAFETY: callbacks run one at a time, under the lock on memory, in whichever thread makes a change. Whoever
+// registers a block accepts that.
 unsafe impl Send for Block {}
 
 impl Block {
@@ -50,7 +50,7 @@ impl Block {
     fn call(self, event: &Event) -> Answer {
         let node = |node: Option<u32>| node.map_or(-1, |node| node as c_int);
         let action = c_ulong::from(event.action());
-        // SAFETY: a registered block stays until it is unregistered.
+        // SAFETY: a registered block stays valid until it is unregistered.
         let Some(call) = (unsafe { (*self.0).call }) else { return Answer::Done };
         let answer = match event {
             Event::Memory { range, status_change_nid_normal, status_change_nid, .. } => {
@@ -60,7 +60,7 @@ impl Block {
                     status_change_nid_normal: node(*status_change_nid_normal),
                     status_change_nid: node(*status_change_nid),
                 };
-                // SAFETY: it takes what the header says.
+                // SAFETY: the callback gets the block, the action and the structure that the header promises.
                 unsafe { call(self.0, action, (&raw mut notify).cast()) }
             }
             Event::Node { nid, .. } => {
@@ -73,7 +73,7 @@ impl Block {
     }
 }
 
-/// Moves a page, by page frame numbers.
+/// A callback that moves a page from one page frame to another.
 type Migrate = unsafe extern "C" fn(c_ulong, c_ulong) -> c_int;
 
 static MIGRATE: Mutex<Option<Migrate>> = Mutex::new(None);
@@ -82,7 +82,7 @@ pub(crate) fn migrate(from: u64, to: u64) -> Result<(), MoveError> {
     let Some(migrate) = *MIGRATE.lock().unwrap_or_else(PoisonError::into_inner) else {
         return Err(MoveError::Never);
     };
-    // SAFETY: it was registered as the header says.
+    // SAFETY: the callback was registered to take two page frame numbers, as the header says.
     match -unsafe { migrate(from as c_ulong, to as c_ulong) } {
         0 => Ok(()),
         EAGAIN => Err(MoveError::Again),
@@ -99,7 +99,7 @@ fn frames(start: u64, count: u64) -> Result<FrameRange, HotplugError> {
     FrameRange::new(start, count).map_err(|error| UvmError::from(error).into())
 }
 
-/// Whole pages of a range of bytes; what is not made of whole pages is refused.
+/// Converts a range of bytes to pages. It must consist of whole pages.
 fn bytes(start: u64, size: u64) -> Result<FrameRange, HotplugError> {
     let shift = memory().uvmexp().pageshift;
     let mask = (1 << shift) - 1;
@@ -111,10 +111,10 @@ fn bytes(start: u64, size: u64) -> Result<FrameRange, HotplugError> {
     frames(start >> shift, size >> shift)
 }
 
-/// Feeds the pages from the RAM that an arena of `pmem.h` sees.
+/// Feeds pages from the RAM that an arena of `pmem.h` sees.
 ///
 /// # Safety
-/// `nodes` leads to `count` arenas, or is null and `count` 0.
+/// `nodes` points to `count` arenas, or `count` is 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_memory_feed(view: ArenaPtr, nodes: *const ArenaPtr, count: usize) -> DriverPtr {
     let nodes = match count {
@@ -123,7 +123,7 @@ pub unsafe extern "C" fn pmem_memory_feed(view: ArenaPtr, nodes: *const ArenaPtr
             fail(EINVAL, format!("{count} nodes, and no arenas"));
             return DriverPtr::NULL;
         }
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that `nodes` points to `count` arenas.
         _ => unsafe { std::slice::from_raw_parts(nodes, count) },
     };
     let layout =
@@ -133,7 +133,7 @@ pub unsafe extern "C" fn pmem_memory_feed(view: ArenaPtr, nodes: *const ArenaPtr
     registered.map_or(DriverPtr::NULL, DriverPtr::from)
 }
 
-/// Sets the size of a block.
+/// Sets the block size in bytes, before anything else uses the memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_memory_block_size(bytes: u64) -> c_int {
     -configure(|mut config| {
@@ -145,14 +145,14 @@ pub extern "C" fn pmem_memory_block_size(bytes: u64) -> c_int {
     })
 }
 
-/// Says how pages are moved.
+/// Sets the callback that moves pages; null if pages cannot be moved.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_memory_migrate(migrate: Option<Migrate>) -> c_int {
     *MIGRATE.lock().unwrap_or_else(PoisonError::into_inner) = migrate;
     0
 }
 
-/// Which of the two chains.
+/// One of the two chains of callbacks.
 #[derive(Clone, Copy)]
 enum Which {
     Memory,
@@ -160,18 +160,18 @@ enum Which {
 }
 
 /// # Safety
-/// `block` leads to a `struct notifier_block` that stays until it is unregistered.
+/// `block` is null, or points to a `struct notifier_block` that stays valid until it is unregistered.
 unsafe fn register(block: *mut NotifierBlock, which: Which) -> c_int {
     if block.is_null() {
         return -fail(EINVAL, "no notifier block");
     }
-    // SAFETY: the caller's.
+    // SAFETY: `block` is not null, so the caller guarantees that it points to a notifier block.
     let (call, priority, block) = unsafe { ((*block).call, (*block).priority, Block(block)) };
     if call.is_none() {
         return -fail(EINVAL, "a notifier block without a function");
     }
     let callback = Box::new(move |uvm: &mut Uvm, event: &Event| {
-        // The whole of it goes into the callback: what is sent between threads is the block, not its address.
+        // Capture the whole block, which is `Send`, and not just the pointer in it, which is not.
         let block = block;
         lend(uvm, || block.call(event))
     });
@@ -181,39 +181,39 @@ unsafe fn register(block: *mut NotifierBlock, which: Which) -> c_int {
     }))
 }
 
-/// Has a callback told of memory.
+/// Registers a callback for memory events.
 ///
 /// # Safety
-/// `block` leads to a `struct notifier_block` that stays until it is unregistered.
+/// `block` is null, or points to a `struct notifier_block` that stays valid until it is unregistered.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_register_memory_notifier(block: *mut NotifierBlock) -> c_int {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees what `register` asks for.
     unsafe { register(block, Which::Memory) }
 }
 
-/// Has a callback told of nodes.
+/// Registers a callback for node events.
 ///
 /// # Safety
-/// `block` leads to a `struct notifier_block` that stays until it is unregistered.
+/// `block` is null, or points to a `struct notifier_block` that stays valid until it is unregistered.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_register_node_notifier(block: *mut NotifierBlock) -> c_int {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees what `register` asks for.
     unsafe { register(block, Which::Node) }
 }
 
-/// Tells a callback no more of memory.
+/// Unregisters a callback for memory events.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_unregister_memory_notifier(block: *mut NotifierBlock) -> c_int {
     status(change(|_, hotplug| hotplug.unregister_memory(Block(block).key())))
 }
 
-/// Tells a callback no more of nodes.
+/// Unregisters a callback for node events.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_unregister_node_notifier(block: *mut NotifierBlock) -> c_int {
     status(change(|_, hotplug| hotplug.unregister_node(Block(block).key())))
 }
 
-/// Says what becomes of memory as it is added.
+/// Sets whether memory comes online when it is added, and in which zone.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_memory_auto_online(kind: c_int) -> c_int {
     let policy = match kind {
@@ -229,7 +229,7 @@ pub extern "C" fn pmem_memory_auto_online(kind: c_int) -> c_int {
     }))
 }
 
-/// As that, by how much memory there is for what.
+/// Makes added memory come online, in a zone that depends on how much movable-only memory there is.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_memory_auto_movable(percent: c_uint) -> c_int {
     status(change(|_, hotplug| {
@@ -238,7 +238,7 @@ pub extern "C" fn pmem_memory_auto_movable(percent: c_uint) -> c_int {
     }))
 }
 
-/// What memory comes online for.
+/// Converts an `MMOP_ONLINE*` number to a zone.
 fn zone(kind: c_int) -> Result<Zone, c_int> {
     match kind {
         1 | 2 => Ok(Zone::Normal),
@@ -247,7 +247,8 @@ fn zone(kind: c_int) -> Result<Zone, c_int> {
     }
 }
 
-/// Adds memory. What then does not come online, though it was to, stays offline, as in Linux; the words say why.
+/// Adds memory. If a block does not come online although it should, it stays offline and the call succeeds, as in
+/// Linux; [`pmem_error`](crate::pmem_error) then says why.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_add_memory(node: c_int, start: u64, size: u64) -> c_int {
     let Ok(node) = u32::try_from(node) else { return -fail(EINVAL, format!("node {node}")) };
@@ -280,20 +281,20 @@ pub extern "C" fn pmem_offline_pages(pfn: c_ulong, pages: c_ulong) -> c_int {
     )
 }
 
-/// Removes memory that is offline.
+/// Removes blocks that are offline.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_remove_memory(start: u64, size: u64) -> c_int {
     status(bytes(start, size).and_then(|range| change(|uvm, hotplug| hotplug.remove(uvm, range))))
 }
 
-/// Takes memory offline and removes it.
+/// Takes blocks offline and removes them.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_offline_and_remove_memory(start: u64, size: u64) -> c_int {
     let gone = |range| change(|uvm, hotplug| hotplug.offline_and_remove(uvm, range, &mut migrate));
     status(bytes(start, size).and_then(gone))
 }
 
-/// How the block at a page frame is.
+/// Returns the state of the block at a page frame.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_memory_block_state(pfn: c_ulong) -> c_int {
     match memory().block(pfn).map(|found| found.map(|(_, block)| block.state)) {
@@ -309,12 +310,12 @@ thread_local! {
     static ONLINE: RefCell<Option<OnlineMems<'static>>> = const { RefCell::new(None) };
 }
 
-/// Keeps memory as it is.
+/// Keeps memory as it is until [`pmem_put_online_mems`].
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_get_online_mems() -> c_int {
     match memory().online_mems() {
         Ok(held) => {
-            // A thread that is on its way out keeps nothing.
+            // A thread that is ending has no place left for the guard.
             ONLINE.try_with(|online| *online.borrow_mut() = Some(held)).map_or(-EINVAL, |()| 0)
         }
         Err(error) => -fail(EDEADLK, error),

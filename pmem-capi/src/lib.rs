@@ -1,6 +1,7 @@
-//! The C interface. What its functions do is said in the headers under `include/`, and in the crates they call.
+//! The C interface. The headers under `include/` document what each function does; the crates that the functions call
+//! document the details.
 //!
-//! Every function that takes a pointer is `unsafe` to call from Rust: the headers say what they must point to.
+//! Every function that takes a pointer is `unsafe` to call from Rust. The headers say what the pointer must point to.
 
 pub mod area;
 mod failure;

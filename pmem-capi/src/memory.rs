@@ -1,4 +1,4 @@
-//! The memory that `uvm_page.h` and `memory_hotplug.h` are about: one in a process, made when it is first needed.
+//! The memory of `uvm_page.h` and `memory_hotplug.h`. There is one per process, made when it is first needed.
 
 use crate::failure::{EBUSY, EDEADLK, EEXIST, EINVAL, ENOENT, ENOMEM, fail};
 use crate::host::CHost;
@@ -8,11 +8,11 @@ use std::ffi::c_int;
 use std::ptr;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// What can be set before there is memory.
+/// Settings that can be changed only before the memory is made.
 #[derive(Clone, Copy)]
 pub(crate) struct Config {
     pub(crate) settings: Settings,
-    /// The size of a block in bytes.
+    /// The block size in bytes.
     pub(crate) block: u64,
 }
 
@@ -20,11 +20,11 @@ static CONFIG: Mutex<Option<Config>> = Mutex::new(None);
 static MEMORY: OnceLock<SharedUvm> = OnceLock::new();
 
 thread_local! {
-    /// In a callback: what the thread has locked already, and may use.
+    /// While a callback runs: the manager that this thread has locked and lends to it. Otherwise null.
     static HELD: Cell<*mut Uvm> = const { Cell::new(ptr::null_mut()) };
 }
 
-/// Changes what can be set before there is memory.
+/// Changes the settings; fails once the memory is made.
 pub(crate) fn configure(change: impl FnOnce(Config) -> Result<Config, UvmError>) -> c_int {
     let mut config = CONFIG.lock().unwrap_or_else(PoisonError::into_inner);
     if MEMORY.get().is_some() {
@@ -40,7 +40,7 @@ pub(crate) fn configure(change: impl FnOnce(Config) -> Result<Config, UvmError>)
     }
 }
 
-/// The memory of this process.
+/// Returns the memory of this process.
 pub(crate) fn memory() -> &'static SharedUvm {
     MEMORY.get_or_init(|| {
         let config = CONFIG.lock().unwrap_or_else(PoisonError::into_inner);
@@ -49,16 +49,17 @@ pub(crate) fn memory() -> &'static SharedUvm {
         let pages = (block >> settings.pageshift()).max(1);
         let mut uvm = Uvm::new(settings);
         uvm.set_host(Box::new(CHost(settings.pageshift())));
-        // Both sizes are powers of two, so the quotient is one.
+        // Both sizes are powers of two, so their quotient is one too.
         SharedUvm::new(uvm, pages).unwrap_or_else(|_| std::process::abort())
     })
 }
 
-/// Calls `run` with all pages; from within a callback with those that its thread has locked.
+/// Calls `run` with all pages. From within a notifier's callback, these are the pages that its thread has locked.
 pub(crate) fn with_uvm<T>(run: impl FnOnce(&mut Uvm) -> T) -> T {
     let held = HELD.replace(ptr::null_mut());
     if held.is_null() {
-        // A notifier's callback was lent its pages; of others (zero, wake_pagedaemon, migrate) the header says that they may not.
+        // Only notifiers are lent the pages. The header forbids the other callbacks (zero, wake_pagedaemon, migrate)
+        // to get here.
         return memory().with(run).unwrap_or_else(|_| {
             use std::io::Write;
             let _ = writeln!(
@@ -68,14 +69,14 @@ pub(crate) fn with_uvm<T>(run: impl FnOnce(&mut Uvm) -> T) -> T {
             std::process::abort()
         });
     }
-    // SAFETY: `lend` put it there for as long as its callback runs, in this thread, and nobody uses it meanwhile; it was taken out
-    // above, so that it is not used twice at once.
+    // SAFETY: `lend` stored the pointer for as long as its callback runs, in this thread, and does not use the
+    // manager meanwhile. It was taken out above, so it is not used twice at once.
     let result = run(unsafe { &mut *held });
     HELD.set(held);
     result
 }
 
-/// Runs a callback of C, which may use the pages that its thread has locked.
+/// Runs a callback of C that may use the pages its thread has locked.
 pub(crate) fn lend<T>(uvm: &mut Uvm, run: impl FnOnce() -> T) -> T {
     let outer = HELD.replace(uvm);
     let result = run();
@@ -83,17 +84,18 @@ pub(crate) fn lend<T>(uvm: &mut Uvm, run: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Whether this thread is in a callback that was lent what is locked.
+/// Whether this thread is in a callback that was lent the pages.
 fn is_lent() -> bool {
     !HELD.get().is_null()
 }
 
-/// Whether this thread has memory locked, in any callback, or keeps it as it is: it may not wait for who may want it.
+/// Whether this thread has the memory locked, in any callback, or keeps it as it is. It must not wait for anybody who
+/// might want the memory.
 pub(crate) fn is_here() -> bool {
     is_lent() || MEMORY.get().is_some_and(SharedUvm::is_here)
 }
 
-/// Brings memory or takes it away; not from within a callback.
+/// Runs a change that brings memory or takes it away. Fails from within a callback.
 pub(crate) fn change<T>(
     run: impl FnOnce(&mut Uvm, &mut Hotplug) -> Result<T, HotplugError>,
 ) -> Result<T, HotplugError> {
@@ -103,7 +105,7 @@ pub(crate) fn change<T>(
     memory().hotplug(run)?
 }
 
-/// The number of what went wrong; the words are kept.
+/// Stores an error's message and returns its number.
 pub(crate) fn failed(error: &UvmError) -> c_int {
     let errno = match error {
         UvmError::NoPages { .. }

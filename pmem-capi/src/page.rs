@@ -12,12 +12,12 @@ use std::ptr;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-/// `paddr_t`: a page frame number, or an address in bytes.
+/// `paddr_t`: a page frame number or an address in bytes, depending on the function.
 pub(crate) type Paddr = usize;
-/// `struct vm_page *`: the page frame number plus one.
+/// `struct vm_page *`: the page frame number plus one, not an address.
 type PagePtr = *mut c_void;
 
-/// Ends the process, as a kernel would panic.
+/// Ends the process where a kernel would panic.
 fn fatal(what: &str, why: impl std::fmt::Display) -> ! {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "panic: {what}: {why}");
@@ -45,16 +45,16 @@ pub(crate) fn frames(start: Paddr, end: Paddr) -> Result<FrameRange, UvmError> {
     Ok(FrameRange::new(start as u64, end.saturating_sub(start) as u64)?)
 }
 
-/// Binds what only the kernel can do.
+/// Binds the services that only the kernel can provide.
 ///
 /// # Safety
-/// `host` leads to a `struct uvm_page_host` whose members are what the header says, for good.
+/// `host` is null, or points to a `struct uvm_page_host` whose callbacks meet the header's terms for good.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_uvm_page_bind(host: *const PageHost) -> c_int {
     if host.is_null() {
         return fail(EINVAL, "no host");
     }
-    // SAFETY: the caller's.
+    // SAFETY: `host` is not null, so the caller guarantees that it points to a host.
     let bound = unsafe { host.read() };
     let Ok(colours) = u32::try_from(bound.ncolors) else {
         return fail(EINVAL, "a negative number of colours");
@@ -73,7 +73,7 @@ pub unsafe extern "C" fn pmem_uvm_page_bind(host: *const PageHost) -> c_int {
     status
 }
 
-/// Sets the size of a page (`uvm_setpagesize`).
+/// Sets the page size in bytes (`uvm_setpagesize`).
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_setpagesize(bytes: usize) -> c_int {
     configure(|mut config| {
@@ -82,12 +82,13 @@ pub extern "C" fn pmem_uvm_setpagesize(bytes: usize) -> c_int {
     })
 }
 
-/// Does what hot-plug has to be kept from, and what may not be done from within a callback.
+/// Runs something that hot-plug must not interfere with. Fails from within a callback.
 pub(crate) fn alone<T>(run: impl FnOnce(&mut Uvm) -> Result<T, UvmError>) -> Result<T, UvmError> {
     change(|uvm, _| Ok(run(uvm))).map_err(|_| UvmError::InCallback)?
 }
 
-/// Changes what is there, as hot-plug does: not while somebody keeps it as it is, and blocks follow.
+/// Runs a change to the memory that is there, as hot-plug does: not while somebody keeps it as it is. The blocks are
+/// updated.
 pub(crate) fn beside(
     range: FrameRange,
     run: impl FnOnce(&mut Uvm) -> Result<(), UvmError>,
@@ -102,7 +103,7 @@ pub(crate) fn beside(
     done.map_err(|_| UvmError::InCallback)?
 }
 
-/// Plugs page frames, part of them available.
+/// Plugs the page frames `start..end`, of which `avail_start..avail_end` are available.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_page_plug(
     start: Paddr,
@@ -140,7 +141,7 @@ pub extern "C" fn pmem_uvm_page_reserves(pagedaemon: u64, kernel: u64, freemin: 
     with_uvm(|uvm| uvm.set_reserves(Reserves { pagedaemon, kernel, freemin, freetarg }));
 }
 
-/// Sets how many pages of a node are kept back.
+/// Sets how many pages of a node are kept back, and when the page daemon is woken for it.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_node_reserves(
     node: c_uint,
@@ -155,7 +156,7 @@ pub extern "C" fn pmem_uvm_node_reserves(
 /// Reads the counters of a node.
 ///
 /// # Safety
-/// `out` may be written to.
+/// `out` is valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_uvm_node(node: c_uint, out: *mut [u64; 13]) -> c_int {
     let Some(n) = with_uvm(|uvm| uvm.node_counters(node)) else {
@@ -177,7 +178,7 @@ pub unsafe extern "C" fn pmem_uvm_node(node: c_uint, out: *mut [u64; 13]) -> c_i
         freemin,
         freetarg,
     ];
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that `out` is valid for writes. `struct pmem_uvm_node` is 13 words.
     unsafe { out.write(values) };
     0
 }
@@ -185,7 +186,7 @@ pub unsafe extern "C" fn pmem_uvm_node(node: c_uint, out: *mut [u64; 13]) -> c_i
 /// Reads the counters.
 ///
 /// # Safety
-/// `out` may be written to.
+/// `out` is valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_uvm_exp(out: *mut [u64; 29]) {
     let e = memory().uvmexp();
@@ -220,7 +221,7 @@ pub unsafe extern "C" fn pmem_uvm_exp(out: *mut [u64; 29]) {
         e.failed,
         e.movable,
     ];
-    // SAFETY: the caller's; the structure is so many words.
+    // SAFETY: the caller guarantees that `out` is valid for writes. `struct pmem_uvmexp` is 29 words.
     unsafe { out.write(values) };
 }
 
@@ -253,7 +254,7 @@ pub extern "C" fn pmem_uvm_pagealloc_strat(
         3 => Strategy::Numa,
         _ => fatal("uvm_pagealloc", "no such strategy"),
     };
-    // SAFETY: the host was bound as the header says.
+    // SAFETY: the host was bound with callbacks that meet the header's terms.
     let daemon = host().and_then(|host| host.is_pagedaemon).is_some_and(|is| unsafe { is() });
     // SAFETY: as above.
     let node = host().and_then(|host| host.node).map_or(0, |node| unsafe { node() });
@@ -306,7 +307,7 @@ pub extern "C" fn pmem_uvm_pageloan(page: PagePtr) -> c_int {
     status(with_uvm(|uvm| uvm.pageloan(frame)))
 }
 
-/// Returns a page that was lent.
+/// Returns one loan of a page.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_pageunloan(page: PagePtr) -> c_int {
     let frame = frame_of("uvm_unloan", page);
@@ -319,13 +320,13 @@ fn info(what: &str, page: PagePtr) -> PageInfo {
     info.unwrap_or_else(|| fatal(what, format!("nothing is plugged at page {frame:#x}")))
 }
 
-/// A page's flags.
+/// Returns a page's flags.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_page_flags(page: PagePtr) -> c_int {
     info("uvm_page_flags", page).flags.bits().into()
 }
 
-/// Sets and clears flags of a page that is handed out.
+/// Sets and clears flags of an allocated page.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_page_setflags(page: PagePtr, set: c_int, clear: c_int) {
     let frame = frame_of("uvm_page_setflags", page);
@@ -333,10 +334,10 @@ pub extern "C" fn pmem_uvm_page_setflags(page: PagePtr, set: c_int, clear: c_int
     must("uvm_page_setflags", with_uvm(|uvm| uvm.set_flags(frame, flags(set), flags(clear))));
 }
 
-/// Whose a page is.
+/// Returns a page's owner: an object or an anon, and the offset. What does not apply is null or 0.
 ///
 /// # Safety
-/// `object`, `anon` and `offset` may be written to.
+/// `object`, `anon` and `offset` are valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_uvm_page_owner(
     page: PagePtr,
@@ -349,7 +350,8 @@ pub unsafe extern "C" fn pmem_uvm_page_owner(
         PageOwner::Object { key, offset } => (key, 0, offset),
         PageOwner::Anon { key, offset } => (0, key, offset),
     };
-    // SAFETY: the caller's. The keys are the addresses that the owner was made of.
+    // SAFETY: the caller guarantees that all three are valid for writes. The keys are the addresses that were passed
+    // in as the owner.
     unsafe {
         object.write(ptr::with_exposed_provenance_mut(is_object as usize));
         anon.write(ptr::with_exposed_provenance_mut(is_anon as usize));
@@ -357,14 +359,14 @@ pub unsafe extern "C" fn pmem_uvm_page_owner(
     }
 }
 
-/// A page's address in bytes.
+/// Returns a page's address in bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_page_phys(page: PagePtr) -> Paddr {
     let shift = memory().uvmexp().pageshift;
     (frame_of("VM_PAGE_TO_PHYS", page) << shift) as Paddr
 }
 
-/// The page at an address; null if nothing is plugged there.
+/// Returns the page at an address; null if nothing is plugged there.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_phys_page(address: Paddr) -> PagePtr {
     let frame = address as u64 >> memory().uvmexp().pageshift;
@@ -375,7 +377,7 @@ pub extern "C" fn pmem_uvm_phys_page(address: Paddr) -> PagePtr {
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct CList {
-    /// The first page frame, plus one.
+    /// The first page frame plus one; 0 for an empty list.
     first: u64,
     runs: u64,
     pages: u64,
@@ -394,7 +396,7 @@ impl CList {
     }
 }
 
-/// What is asked for in bytes, in page frames.
+/// Converts a request in bytes to one in page frames.
 pub(crate) fn request(
     size: usize,
     low: Paddr,
@@ -423,7 +425,7 @@ pub(crate) fn request(
 /// Hands out a list of pages.
 ///
 /// # Safety
-/// `list` may be written to.
+/// `list` is valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_uvm_pglistalloc(
     size: usize,
@@ -442,7 +444,7 @@ pub unsafe extern "C" fn pmem_uvm_pglistalloc(
         (_, millis) => Wait::at_most(Duration::from_millis(millis.into())),
     };
     let allocated = request(size, low, high, align, boundary, runs).and_then(|request| {
-        // From within a callback there is no waiting: nobody else gets at the pages meanwhile.
+        // A callback cannot wait: nobody else can free pages until it returns.
         match memory().pglistalloc(&request, &wait) {
             Err(UvmError::InCallback) => with_uvm(|uvm| uvm.pglistalloc(&request)),
             done => done,
@@ -450,7 +452,7 @@ pub unsafe extern "C" fn pmem_uvm_pglistalloc(
     });
     match allocated {
         Ok(pages) => {
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees that `list` is valid for writes.
             unsafe { list.write(pages.into()) };
             0
         }
@@ -461,10 +463,10 @@ pub unsafe extern "C" fn pmem_uvm_pglistalloc(
 /// Gives a list back.
 ///
 /// # Safety
-/// `list` leads to a list of [`pmem_uvm_pglistalloc`].
+/// `list` points to a list from [`pmem_uvm_pglistalloc`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_uvm_pglistfree(list: *mut CList) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that `list` points to a list.
     let pages = unsafe { list.replace(CList::default()) };
     with_uvm(|uvm| {
         let (runs, count) =
@@ -479,32 +481,32 @@ pub unsafe extern "C" fn pmem_uvm_pglistfree(list: *mut CList) {
 /// Gives part of a list back.
 ///
 /// # Safety
-/// `list` leads to a list of [`pmem_uvm_pglistalloc`].
+/// `list` points to a list from [`pmem_uvm_pglistalloc`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_uvm_pglistfree_part(list: *mut CList, page: PagePtr, count: usize) -> c_int {
     let start = frame_of("uvm_pglistfree", page);
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that `list` points to a list.
     let mut pages = unsafe { list.read() }.list();
     let freed = FrameRange::new(start, count as u64)
         .map_err(UvmError::from)
         .and_then(|part| with_uvm(|uvm| uvm.pglistfree_part(&mut pages, part)));
-    // SAFETY: the caller's.
+    // SAFETY: as above.
     unsafe { list.write(pages.into()) };
     status(freed)
 }
 
-/// A list's first page.
+/// Returns a list's first page; null if the list is empty.
 ///
 /// # Safety
-/// `list` leads to a list of [`pmem_uvm_pglistalloc`].
+/// `list` points to a list from [`pmem_uvm_pglistalloc`].
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_uvm_pglist_first(list: *const CList) -> PagePtr {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that `list` points to a list.
     let list = unsafe { list.read() };
     ptr::without_provenance_mut(list.first as usize)
 }
 
-/// The page after another in a list; null after the last.
+/// Returns the next page in a list; null after the last.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_uvm_pglist_next(_: *const CList, page: PagePtr) -> PagePtr {
     let frame = frame_of("uvm_pglist_next", page);

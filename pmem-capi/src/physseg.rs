@@ -1,7 +1,7 @@
-//! `uvm_physseg.h`: NetBSD's interface, as its kernels and tests know it. What it does is in the manual page uvm_hotplug(9) and in
-//! the comments here where that leaves things open; the native interface is [`pmem_uvm::Uvm`].
+//! `uvm_physseg.h`: NetBSD's interface, as its kernels and tests know it. The manual page uvm_hotplug(9) says what it
+//! does, and the comments here where that leaves a point open. The native interface is [`pmem_uvm::Uvm`].
 //!
-//! Nodes are the C side's to read, and their bounds to write; what must not be lost is kept beside them.
+//! The C side may read nodes and write their bounds. Anything that must not be lost is kept separately.
 
 mod boot;
 mod host;
@@ -39,28 +39,28 @@ use std::ops::Range;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What getters say of an invalid handle.
+/// The result of getters for an invalid handle.
 const NOWHERE: Pfn = Pfn::MAX;
 
 /// The segments of the bound host.
 struct Physseg {
     host: Host,
-    /// Where each segment is, for look-ups; nodes by address.
+    /// For look-ups: the node and the pages of each segment, by page frame.
     map: FrameMap<Plugged>,
     slabs: Slabs,
-    /// By address, the nodes that may be looked at, with the page frames of each that were counted in `npages`.
+    /// The nodes that may be read, by address, each with those of its page frames that were counted in `npages`.
     nodes: HashMap<usize, Range<Pfn>, BuildHasherDefault<Addresses>>,
-    /// Nodes that are handed out before memory can be allocated; they stay for good, for handles do.
-    /// Their address, exposed, and how many bytes they have.
+    /// The array of nodes for use before memory can be allocated: its exposed addresses. Nodes in it are never
+    /// reused, because handles to them stay around.
     boot: Range<usize>,
     boot_used: usize,
-    /// Page frames that are being plugged: while the host is asked for memory nothing is locked.
+    /// Page frames that are being plugged. The lock is not held while the host allocates memory for them.
     coming: Vec<FrameRange>,
-    /// Whether any segment was given pages: until then a plug is one at boot.
+    /// Whether any segment was given pages. Until then every plug is one at boot.
     given: bool,
 }
 
-/// Spreads addresses: they come from an allocator, and nobody chooses them to collide.
+/// A hash for addresses. They come from an allocator, so nobody can choose them to collide.
 #[derive(Default)]
 struct Addresses(u64);
 
@@ -80,7 +80,7 @@ impl Hasher for Addresses {
 
 static PHYSSEG: Mutex<Option<Physseg>> = Mutex::new(None);
 
-/// The bound host's segments. Without a host there is nothing to do but abort: not even its panic is known.
+/// Locks the bound host's segments. Without a host all this can do is abort: it does not even know a panic function.
 fn physseg() -> Bound {
     let guard = PHYSSEG.lock().unwrap_or_else(PoisonError::into_inner);
     if guard.is_none() {
@@ -89,7 +89,7 @@ fn physseg() -> Bound {
     Bound { guard, changed: false }
 }
 
-/// Calls `run` with what this thread saw of the segments, if nothing changed since, or sees now.
+/// Calls `run` with the segments as this thread last saw them, or with a fresh copy if anything has changed since.
 #[inline]
 fn look<T>(run: impl Fn(&mut Seen) -> T) -> T {
     let now = || {
@@ -99,7 +99,7 @@ fn look<T>(run: impl Fn(&mut Seen) -> T) -> T {
     seen::look(now, run)
 }
 
-/// The lock on the segments. Whoever gets at them to change them is noted.
+/// The lock on the segments. Taking it mutably counts as a change.
 struct Bound {
     guard: MutexGuard<'static, Option<Physseg>>,
     changed: bool,
@@ -132,24 +132,24 @@ impl std::ops::DerefMut for Bound {
 }
 
 impl Bound {
-    /// Lets go of the lock, and calls the host's panic: it may come back here on its way down.
+    /// Releases the lock and calls the host's panic, which may call this interface again.
     fn panic(self, message: &std::ffi::CStr) -> ! {
         let host = self.host;
         drop(self);
         host.panic(message)
     }
 
-    /// A handle's node, if the handle is valid.
+    /// Returns a handle's node if the handle is valid.
     fn valid(&self, handle: *mut Node) -> Option<Node> {
         if !self.nodes.contains_key(&handle.addr()) {
             return None;
         }
-        // SAFETY: it is one of the nodes that are there.
+        // SAFETY: it is one of the nodes that may be read.
         let node = unsafe { handle.read() };
         (!self.host.page_init_done() || !node.pgs.is_null()).then_some(node)
     }
 
-    /// A handle's node; an invalid one is fatal.
+    /// Returns a handle's node. An invalid handle is fatal.
     fn must(self, handle: *mut Node, what: &'static std::ffi::CStr) -> (Self, Node) {
         match self.valid(handle) {
             Some(node) => (self, node),
@@ -167,7 +167,7 @@ impl Physseg {
         found.map_or(ptr::null_mut(), |(_, plugged)| plugged.node)
     }
 
-    /// Nodes before memory can be allocated: in one piece, and never again once they were freed.
+    /// Hands out nodes from the boot array, in one piece. They are never handed out again, even after they are freed.
     fn boot_nodes(&mut self, bytes: usize) -> Option<*mut c_void> {
         let size = self.node_size();
         let max = usize::try_from(self.host.physseg_max).unwrap_or(0);
@@ -180,7 +180,8 @@ impl Physseg {
         if count == 0 || count > max - self.boot_used.min(max) {
             return None;
         }
-        // Nodes are aligned to words, and so is the array; the offset is inside, for no more than `max` are handed out.
+        // Both nodes and the array are aligned to words. The offset is inside the array, because no more than `max`
+        // nodes are handed out.
         let first: *mut c_void = ptr::with_exposed_provenance_mut(self.boot.start + self.boot_used * size);
         self.boot_used += count;
         (0..count).for_each(|i| self.learn(first.wrapping_byte_add(i * size).cast()));
@@ -191,12 +192,12 @@ impl Physseg {
         self.boot.contains(&at.addr())
     }
 
-    /// Says that a node may be looked at; none of its page frames is counted yet.
+    /// Records that a node may be read. None of its page frames is counted yet.
     fn learn(&mut self, node: *mut Node) {
         self.nodes.insert(node.addr(), 0..0);
     }
 
-    /// Puts a node, and the pages that it has, where the map leads to.
+    /// Maps page frames to a node and its pages.
     fn map_to(&mut self, start: Pfn, end: Pfn, node: *mut Node, pages: *mut c_void) {
         if let Ok(range) = FrameRange::new(start as u64, (end - start) as u64) {
             self.map.insert(range, Plugged { node, pages });
@@ -208,7 +209,7 @@ impl Physseg {
         Some((plugged.node, range.start() as Pfn..range.end() as Pfn))
     }
 
-    /// The page array entry `index` of a segment.
+    /// Returns entry `index` of a segment's page array.
     fn page(&self, node: &Node, index: Pfn) -> *mut c_void {
         node.pgs.wrapping_byte_add(index.wrapping_mul(self.host.vm_page_size))
     }
@@ -223,7 +224,7 @@ pub unsafe extern "C" fn uvm_physseg_bind(host: *const Host) {
     if host.is_null() {
         std::process::abort();
     }
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that `host` points to a host.
     let host = unsafe { host.read() };
     let bound = Physseg {
         host,
@@ -240,19 +241,19 @@ pub unsafe extern "C" fn uvm_physseg_bind(host: *const Host) {
     seen::changed();
 }
 
-/// How many segments there are.
+/// Returns the number of segments.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvm_physseg_nentries() -> usize {
     physseg().map.len()
 }
 
-/// The size of a node in bytes.
+/// Returns the size of a node in bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvm_physseg_node_size() -> usize {
     physseg().node_size()
 }
 
-/// Forgets all segments. Nodes that were handed out before memory could be allocated stay handed out.
+/// Forgets all segments. Nodes that were handed out of the boot array are not reused.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvm_physseg_init() {
     let mut bound = physseg();
@@ -261,7 +262,8 @@ pub extern "C" fn uvm_physseg_init() {
     bound.given = false;
 }
 
-/// Whether a handle is valid: before `page_init_done` any that is not null, afterwards one that has pages.
+/// Returns whether a handle is valid: before `page_init_done` any that is not null, afterwards one whose segment has
+/// pages.
 ///
 /// # Safety
 /// A handle that is not null came from this interface.

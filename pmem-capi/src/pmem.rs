@@ -39,13 +39,14 @@ type Paddr = usize;
 static MANAGER: LazyLock<Mutex<Manager>> = LazyLock::new(Mutex::default);
 
 thread_local! {
-    /// Whether this thread is in a verb: a driver's callback that calls another would wait for itself.
+    /// Whether this thread is in a call to the manager. A driver's callback that makes another would wait for itself.
     static BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Calls `run` with the manager; what went wrong is kept, and its number returned.
+/// Calls `run` with the manager. On failure, stores the message and returns the error number.
 pub(crate) fn with<T>(run: impl FnOnce(&mut Manager) -> Result<T, Error>) -> Result<T, c_int> {
-    // Whoever waits for the manager here may be what the manager's driver waits for.
+    // The manager's driver may be waiting for the memory that this thread has, so this thread must not wait for the
+    // manager.
     if BUSY.get() || memory::is_here() {
         return Err(fail(EDEADLK, "not from within a callback, nor while this thread keeps memory as it is"));
     }
@@ -60,7 +61,7 @@ fn status<T>(result: Result<T, c_int>) -> c_int {
     result.map_or_else(|errno| errno, |_| 0)
 }
 
-/// [`start`, `end`), where an end of 0 is 2^64.
+/// Makes the range `start..end`, where an end of 0 means 2^64.
 fn range(start: Paddr, end: Paddr) -> Result<AddrRange, Error> {
     let range = match end {
         0 => AddrRange::inclusive(start as u64, u64::MAX),
@@ -69,7 +70,7 @@ fn range(start: Paddr, end: Paddr) -> Result<AddrRange, Error> {
     Ok(range?)
 }
 
-/// Attributes of the numbers of C; bits that mean nothing are refused.
+/// Converts attributes from C. Bits without a meaning are refused.
 fn attrs(usage: c_uint, prot: c_uint, props: c_uint) -> Result<Attrs, c_int> {
     let bad = |what: &str, bits: c_uint| fail(EINVAL, format!("{bits:#x} is no {what}"));
     let byte = |bits: c_uint, what: &str| u8::try_from(bits).map_err(|_| bad(what, bits));
@@ -79,18 +80,18 @@ fn attrs(usage: c_uint, prot: c_uint, props: c_uint) -> Result<Attrs, c_int> {
     Attrs::new(usage, prot, props).map_err(|error| fail(EINVAL, error))
 }
 
-/// Writes where something is wanted.
+/// Writes a result if the caller wants it.
 ///
 /// # Safety
-/// `to` is null or may be written to.
+/// `to` is null or valid for writes.
 unsafe fn store<T>(to: *mut T, value: T) {
     if !to.is_null() {
-        // SAFETY: the caller's.
+        // SAFETY: `to` is not null, so the caller guarantees that it is valid for writes.
         unsafe { to.write(value) };
     }
 }
 
-/// A pointer that is none.
+/// The null pointer.
 const fn null<T>() -> *mut T {
     ptr::null_mut()
 }

@@ -1,4 +1,4 @@
-//! Segments behind the C interface, for benchmarks: a host made here, and what is asked of it.
+//! Segments behind the C interface, for benchmarks: a host made here, and the calls to measure.
 
 use crate::physseg::{
     Host, uvm_physseg_bind, uvm_physseg_find, uvm_physseg_get_pg, uvm_physseg_init, uvm_physseg_init_seg,
@@ -14,12 +14,12 @@ static mut NPAGES: c_int = 0;
 static mut PAGE_INIT_DONE: bool = false;
 static mut PHYSMEM: c_ulong = 0;
 
-/// The page frame of the one segment that is there at boot, out of the way of the others.
+/// The page frame of the one segment plugged at boot, far from all others.
 const BOOT: usize = 1 << 40;
 
-/// A host whose pages nobody hands out, and the only one as long as it lives.
+/// A host whose pages nobody hands out. Only one exists at a time.
 pub struct Sample {
-    /// The page frames of what was plugged first.
+    /// The first page frame of each segment.
     plugged: Vec<u64>,
     pages: u64,
     _one: MutexGuard<'static, ()>,
@@ -31,7 +31,7 @@ extern "C" fn reinit() {}
 
 extern "C" fn alloc(bytes: usize) -> *mut c_void {
     match Layout::from_size_align(bytes, 16) {
-        // SAFETY: the layout is not empty: nobody asks for nothing.
+        // SAFETY: the layout is not empty, because `bytes` is not 0.
         Ok(layout) if bytes > 0 => unsafe { std::alloc::alloc(layout).cast() },
         _ => ptr::null_mut(),
     }
@@ -41,13 +41,13 @@ extern "C" fn alloc(bytes: usize) -> *mut c_void {
 /// `at` came from [`alloc`] with this size.
 unsafe extern "C" fn free(at: *mut c_void, bytes: usize) {
     if let Ok(layout) = Layout::from_size_align(bytes, 16) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that `at` came from `alloc` with this size.
         unsafe { std::alloc::dealloc(at.cast(), layout) };
     }
 }
 
 impl Sample {
-    /// Plugs segments of so many pages each, at these page frames, while the page allocator is at work.
+    /// Plugs segments of `pages` pages each at these page frames, while the page allocator is running.
     pub fn new(starts: impl Iterator<Item = u64>, pages: u64) -> Self {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let host = Host::sample(
@@ -59,8 +59,8 @@ impl Sample {
             pagefree,
             reinit,
         );
-        // SAFETY: what the host is made of lives for ever, and the lock says that nobody else uses it. The segment is new, and
-        // gets memory for its one page, which stays.
+        // SAFETY: everything the host consists of lives for good, and the lock says that nobody else uses it. The
+        // segment is new, and gets memory for its one page, which stays.
         unsafe {
             PAGE_INIT_DONE = false;
             uvm_physseg_bind(&host);
@@ -75,20 +75,20 @@ impl Sample {
         sample
     }
 
-    /// `uvm_physseg_find`: the place of a page frame in its segment.
+    /// `uvm_physseg_find`: returns the index of a page frame in its segment.
     #[inline]
     pub fn find(&self, frame: u64) -> Option<u64> {
         let mut offset = 0;
-        // SAFETY: the offset may be written to.
+        // SAFETY: `offset` is valid for writes.
         let found = unsafe { uvm_physseg_find(frame as usize, &mut offset) };
         (!found.is_null()).then_some(offset as u64)
     }
 
-    /// `uvm_physseg_find` and `uvm_physseg_get_pg`: the address of a page frame's page.
+    /// `uvm_physseg_find` and `uvm_physseg_get_pg`: returns the address of a page frame's page.
     #[inline]
     pub fn page(&self, frame: u64) -> Option<usize> {
         let mut offset = 0;
-        // SAFETY: the offset may be written to; the segment that was found has that page.
+        // SAFETY: `offset` is valid for writes, and the segment that was found has that page.
         unsafe {
             let found = uvm_physseg_find(frame as usize, &mut offset);
             (!found.is_null()).then(|| uvm_physseg_get_pg(found, offset).addr())
@@ -97,7 +97,7 @@ impl Sample {
 
     /// `uvm_physseg_plug`.
     pub fn plug(&self, start: u64, pages: u64) -> bool {
-        // SAFETY: nothing is written.
+        // SAFETY: a null pointer means that no handle is written.
         unsafe { uvm_physseg_plug(start as usize, pages as usize, ptr::null_mut()) }
     }
 
@@ -111,7 +111,7 @@ impl Sample {
 impl Drop for Sample {
     fn drop(&mut self) {
         for start in &self.plugged {
-            // Of what was cut in its middle, two parts are there.
+            // A segment that was cut in the middle is in two parts now.
             if !self.unplug(*start, self.pages) {
                 for frame in *start..*start + self.pages {
                     self.unplug(frame, 1);

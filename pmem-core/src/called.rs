@@ -1,4 +1,4 @@
-//! Errors in the words of people: with names in place of ids.
+//! Error messages with names instead of ids.
 
 use crate::error::Error;
 use crate::id::{ArenaId, LinkId, RegionId};
@@ -6,7 +6,7 @@ use crate::model::State;
 use alloc::string::ToString;
 use core::fmt;
 
-/// An error, with what people call its arenas, interconnects and regions.
+/// An [`Error`] that prints the names of arenas, interconnects and regions. Made by [`Error::named`].
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'e> {
     error: &'e Error,
@@ -14,7 +14,21 @@ pub struct Named<'e> {
 }
 
 impl Error {
-    /// The same, to be printed with the names that `state` has: "region NIC BAR 0", not "region 5v1".
+    /// Returns this error in a form that prints the names found in `state`: "region NIC BAR 0" instead of "region
+    /// 5v1". An id that has no name in `state` is printed as it is.
+    ///
+    /// # Examples
+    /// ```
+    /// use pmem_core::{ArenaType, Manager, Request};
+    ///
+    /// let mut pmem = Manager::new();
+    /// let bus = pmem.create_arena("PCI 0000:00", ArenaType::PCI)?;
+    /// // Nothing is primed yet, so there is nothing to allocate.
+    /// let error = pmem.alloc(bus, &Request::new(0x1000)).unwrap_err();
+    /// assert!(error.to_string().starts_with("arena 1v1: no space"));
+    /// assert!(error.named(pmem.state()).to_string().starts_with("arena PCI 0000:00: no space"));
+    /// # Ok::<(), pmem_core::Error>(())
+    /// ```
     pub const fn named<'e>(&'e self, state: &'e State) -> Named<'e> {
         Named { error: self, state }
     }
@@ -24,7 +38,7 @@ impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.error.to_string();
         let mut rest = &text[..];
-        // Ids are printed as a word and a number with its version; what is like one but names nothing stays.
+        // An id prints as a word, an index and a version. Text that looks like an id but names nothing is kept.
         while let Some((before, word, id, after)) = next_id(rest) {
             f.write_str(before)?;
             match self.name(word, id) {
@@ -48,7 +62,7 @@ impl Named<'_> {
     }
 }
 
-/// The next id in a text: what is before it, its word, the id, and what is after it.
+/// Finds the next id in `text`. Returns the text before it, its word, the id, and the text after it.
 fn next_id(text: &str) -> Option<(&str, &str, u64, &str)> {
     let words = ["arena ", "interconnect ", "region "];
     let mut from = 0;

@@ -1,4 +1,4 @@
-//! What can be wrong with a request. Every variant names the culprit.
+//! Why a request fails. Every variant names the culprit.
 
 use crate::driver::{Fault, Mismatch, Phase, Veto};
 use crate::id::{ArenaId, DriverId, LinkId, RegionId, Way};
@@ -8,27 +8,27 @@ use alloc::vec::Vec;
 use core::fmt;
 use pmem_space::{AddrRange, CachingConflict, FitError, Prot, RangeError};
 
-/// What is in the way.
+/// What blocks a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Holder {
-    /// A region or alias, and its addresses.
+    /// A region or alias, and the addresses it occupies.
     Region(RegionId, AddrRange),
-    /// A parked region.
+    /// A parked region, which has no addresses.
     Parked(RegionId),
-    /// What lies behind an interconnect, and the addresses.
+    /// An interconnect, and the addresses it claims.
     Link(LinkId, AddrRange),
-    /// Primed space.
+    /// Primed space at these addresses.
     Primed(AddrRange),
-    /// Sealed space.
+    /// Sealed or lent space at these addresses.
     Sealed(AddrRange),
-    /// Space whose defaults do not admit the request: protection, prefetchability, bad RAM.
+    /// Space whose default attributes do not admit the request: protection, prefetchability or bad RAM.
     Unfit(AddrRange),
-    /// Space whose defaults differ from those of the space before it: no region lies across both.
+    /// Space whose defaults differ from those of the space below it. No region may straddle the two.
     Border(AddrRange),
-    /// Addresses that are not primed.
+    /// Addresses that were never primed.
     Unprimed(AddrRange),
-    /// The limit of a window.
+    /// The limit of a window, which the window may not leave.
     Limit(LinkId, AddrRange),
 }
 
@@ -48,262 +48,263 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Why a request was not carried out. Nothing was changed, unless the variant says otherwise.
+/// Why a request failed. An error leaves the model unchanged; [`Error::Failed`] says which hardware is not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The numbers make no range.
+    /// The numbers do not make a valid range.
     #[error(transparent)]
     Range(#[from] RangeError),
-    /// The numbers make no request.
+    /// The size, alignment or boundary of an allocation is invalid.
     #[error(transparent)]
     Fit(#[from] FitError),
-    /// The properties contradict each other.
+    /// More than one caching mode is set.
     #[error(transparent)]
     Caching(#[from] CachingConflict),
-    /// The numbers make no mapping.
+    /// The numbers do not make a valid mapping.
     #[error(transparent)]
     Mapping(#[from] MappingError),
-    /// No such arena.
+    /// There is no such arena.
     #[error("there is no {0}")]
     NoArena(ArenaId),
-    /// No such interconnect.
+    /// There is no such interconnect.
     #[error("there is no {0}")]
     NoLink(LinkId),
-    /// No such region: it never was, or it has been released.
+    /// There is no such region: it never existed, or it has been released.
     #[error("there is no {0}")]
     NoRegion(RegionId),
-    /// No such driver.
+    /// There is no such driver.
     #[error("there is no {0}")]
     NoDriver(DriverId),
-    /// An interconnect joins two arenas.
+    /// Both ends of an interconnect are the same arena; it must join two.
     #[error("an interconnect cannot join {0} to itself")]
     JoinsItself(ArenaId),
-    /// A mapping leads somewhere, but its metric says that nothing does.
+    /// A mapping lets addresses through, but its metric is [`Metric::UNREACHABLE`](crate::Metric::UNREACHABLE).
     #[error("from {from} to {to}: the mapping is open, but its metric is unreachable")]
     OpenButUnreachable {
-        /// Where from.
+        /// The arena that the mapping leads out of.
         from: ArenaId,
-        /// Where to.
+        /// The arena that the mapping leads into.
         to: ArenaId,
     },
-    /// The arena or interconnect is still used.
+    /// The arena cannot be removed: it holds a region, or an interconnect joins it.
     #[error("{arena} is still in use by {by}")]
     ArenaBusy {
-        /// Which.
+        /// The arena that was to be removed.
         arena: ArenaId,
-        /// By what.
+        /// The region or interconnect that still uses it.
         by: Holder,
     },
-    /// An alias still goes through the interconnect.
+    /// The interconnect or its mapping cannot be changed: an alias goes through it.
     #[error("{link} is still in use by {by}")]
     LinkBusy {
-        /// Which.
+        /// The interconnect.
         link: LinkId,
-        /// By what.
+        /// An alias that goes through it.
         by: Holder,
     },
-    /// The addresses are not free for it.
+    /// The addresses are not available.
     #[error("{arena}: {range} meets {by}")]
     Occupied {
-        /// Where.
+        /// The arena of the addresses.
         arena: ArenaId,
-        /// What was asked for.
+        /// The addresses asked for.
         range: AddrRange,
-        /// What is in the way, the lowest of it.
+        /// What is in the way; of several of the same kind, the lowest.
         by: Holder,
     },
-    /// No place in the arena fits.
+    /// No place in the arena meets the request.
     #[error(
         "{arena}: no space for {len:#x} bytes aligned to {align:#x} in {window}; largest gap is {largest:#x} bytes"
     )]
     NoSpace {
-        /// Where.
+        /// The arena that was searched.
         arena: ArenaId,
-        /// The bytes asked for.
+        /// The size asked for, in bytes.
         len: u64,
-        /// The alignment asked for.
+        /// The alignment asked for, in bytes.
         align: u64,
-        /// The window asked for, as seen.
+        /// The window asked for, as the requesting arena sees it.
         window: AddrRange,
-        /// The largest gap that the attributes allow, in bytes; 0 is none.
+        /// The largest gap, in bytes, whose attributes allow the request; 0 if there is none.
         largest: u64,
     },
-    /// Two arenas are not joined.
+    /// No mapping leads from one arena to the other.
     #[error("{to} cannot be reached from {from}")]
     Unreachable {
-        /// Where from.
+        /// The arena that should see the other.
         from: ArenaId,
-        /// Where to.
+        /// The arena that cannot be reached.
         to: ArenaId,
     },
-    /// Every way to the other arena stops at something.
+    /// Every path to the region is blocked.
     #[error("{region} cannot be seen from {from}: {why}")]
     NoRoute {
-        /// Which.
+        /// The region that was to be made visible.
         region: RegionId,
-        /// Where from.
+        /// The arena that should see it.
         from: ArenaId,
-        /// The hops that were tried.
+        /// The number of hops found blocked.
         tried: usize,
-        /// What the last one met.
+        /// What blocked the last hop tried.
         why: alloc::boxed::Box<Error>,
     },
     /// The interconnect does not let the region through.
     #[error("{link} {way} does not pass {region} at {range}")]
     NotPassed {
-        /// Which interconnect.
+        /// The interconnect.
         link: LinkId,
-        /// Which direction.
+        /// The direction.
         way: Way,
-        /// Which region.
+        /// The region.
         region: RegionId,
-        /// Its addresses.
+        /// The region's addresses, at the far end of the direction or in its own arena.
         range: AddrRange,
     },
-    /// The direction has no such window, or none that claims.
+    /// The direction has no claiming window with this index: its mapping is not made of windows, its windows yield,
+    /// or the index is out of range.
     #[error("{link} {way} has no window {piece}")]
     NoWindow {
-        /// Which interconnect.
+        /// The interconnect.
         link: LinkId,
-        /// Which direction.
+        /// The direction.
         way: Way,
-        /// Which window, from 0.
+        /// The index of the window, from 0.
         piece: u32,
     },
-    /// A window that never changes is to have a floor.
+    /// A floor was given for a fixed window, which never changes.
     #[error("{link} {way}: window {piece} is fixed")]
     FixedWindow {
-        /// Which interconnect.
+        /// The interconnect.
         link: LinkId,
-        /// Which direction.
+        /// The direction.
         way: Way,
-        /// Which window.
+        /// The index of the window, from 0.
         piece: u32,
     },
-    /// A window that must grow meets something.
+    /// A floating window cannot grow: it would cover something it may not.
     #[error("{link} {way}: window {piece} cannot grow to {window}: it meets {by}")]
     WindowBlocked {
-        /// Which interconnect.
+        /// The interconnect.
         link: LinkId,
-        /// Which direction.
+        /// The direction.
         way: Way,
-        /// Which window.
+        /// The index of the window, from 0.
         piece: u32,
-        /// What it would be.
+        /// The addresses that the window would have to cover.
         window: AddrRange,
         /// What is in the way.
         by: Holder,
     },
-    /// More is asked for than the space or the target lets through.
+    /// More access is asked for than the space, the target or the interconnects allow.
     #[error("{region}: {} is not within {}", asked.words(), allowed.words())]
     Prot {
-        /// Which.
+        /// The region or alias.
         region: RegionId,
-        /// What was asked for.
+        /// The protection asked for.
         asked: Prot,
-        /// What is allowed.
+        /// The most that is allowed.
         allowed: Prot,
     },
-    /// An alias has its target's usage and properties.
+    /// Usage or properties were given for an alias. It takes both from its target; only `prot` can be set.
     #[error("{region} is an alias: only its protection can be narrowed")]
     AliasAttrs {
-        /// Which.
+        /// The alias.
         region: RegionId,
     },
-    /// The space that the region is in does not admit the attributes.
+    /// The space under the region does not admit the attributes.
     #[error("{region} at {range}: its space does not admit the attributes")]
     SpaceAttrs {
-        /// Which.
+        /// The region.
         region: RegionId,
-        /// Where.
+        /// Its addresses.
         range: AddrRange,
     },
-    /// An alias would no longer be at a multiple of what was asked for when it was allocated.
+    /// An alias would move to an address that breaks the alignment requested when it was made.
     #[error("{region} would be seen at {at:#x}, which is no multiple of {align:#x}")]
     Misaligned {
-        /// Which.
+        /// The alias.
         region: RegionId,
-        /// Where it would be.
+        /// The address it would get.
         at: u64,
-        /// The alignment asked for, in bytes.
+        /// The alignment requested, in bytes.
         align: u64,
     },
-    /// The verb is for regions, not for aliases.
+    /// The verb applies only to regions. An alias moves with its target.
     #[error("{0} is an alias: it moves with what it stands for")]
     IsAlias(RegionId),
-    /// The region, or an alias of it, is pinned.
+    /// The region cannot move: it, or an alias of it, is pinned.
     #[error("{region} cannot move: {pinned} is pinned")]
     Pinned {
-        /// Which.
+        /// The region that was to move.
         region: RegionId,
-        /// What is pinned.
+        /// The region or alias that is pinned.
         pinned: RegionId,
     },
-    /// The region is parked.
+    /// The region is parked, so it has no address.
     #[error("{0} is parked")]
     IsParked(RegionId),
     /// The region is not parked.
     #[error("{0} is not parked")]
     NotParked(RegionId),
-    /// The same region is named twice.
+    /// One call names the same region twice.
     #[error("{0} is named twice")]
     Twice(RegionId),
-    /// A reference was to be given up that only aliases hold.
+    /// The reference cannot be given up: the region's aliases hold all that are left.
     #[error("{region} has {refs} references, all of them its aliases'")]
     NotHeld {
-        /// Which.
+        /// The region.
         region: RegionId,
-        /// How many.
+        /// The number of references, all held by aliases.
         refs: u32,
     },
-    /// The handle's reference has been given up already.
+    /// The handle's reference has already been given up.
     #[error("the reference to {0} has been given up already")]
     Spent(RegionId),
-    /// The region's last reference is gone; zero is final.
+    /// The region's count has reached zero. A driver keeps the region, but no new reference can be taken.
     #[error("{0} is condemned: its last reference is gone")]
     Condemned(RegionId),
-    /// A count cannot go higher.
+    /// The region already has the maximum of 2^31 − 1 references.
     #[error("{0} has too many references")]
     TooManyRefs(RegionId),
     /// A driver refused the change.
     #[error("{name} refused: {veto}")]
     Refused {
-        /// Which.
+        /// The driver; the null id if it refused its own registration.
         driver: DriverId,
-        /// Its name.
+        /// The driver's name.
         name: String,
-        /// Why.
+        /// The driver's reason.
         veto: Veto,
     },
-    /// A driver failed; the change was undone.
+    /// A driver failed, and the change was rolled back.
     #[error("{name} failed in {phase}: {fault}{}", Degraded(degraded))]
     Failed {
-        /// Which.
+        /// The driver that failed.
         driver: DriverId,
-        /// Its name.
+        /// The driver's name.
         name: String,
-        /// Where.
+        /// The phase in which it failed.
         phase: Phase,
-        /// How.
+        /// What the hardware did not do.
         fault: Fault,
-        /// Drivers that also failed to undo: their hardware is not what the model says until they resync.
+        /// Drivers that also failed to roll back. Their hardware differs from the model until they resync.
         degraded: Vec<DriverId>,
     },
-    /// A driver's hardware is not what the model says.
+    /// A driver's hardware differs from the model.
     #[error("{name}: {mismatch}")]
     Differs {
-        /// Which.
+        /// The driver.
         driver: DriverId,
-        /// Its name.
+        /// The driver's name.
         name: String,
-        /// Where, and how.
+        /// The first difference found.
         mismatch: Mismatch,
     },
-    /// The caller gave up its transaction.
+    /// The caller abandoned its own transaction.
     #[error("abandoned by its caller")]
     Abandoned,
-    /// A verb that writes was called from inside a driver's callback.
+    /// A driver's callback called a verb that changes the model.
     #[error("a driver's callback cannot change the model")]
     InCallback,
 }

@@ -1,28 +1,29 @@
-//! Names of what the manager holds. None is ever reused for something else.
+//! Ids of arenas, interconnects, regions and drivers. An id is never reused, so stale ids are detected.
 
 use core::fmt;
 use slotmap::{Key, new_key_type};
 
 new_key_type! {
-    /// Names an arena.
+    /// Identifies an arena.
     pub struct ArenaId;
-    /// Names an interconnect.
+    /// Identifies an interconnect.
     pub struct LinkId;
-    /// Names a region, or an alias of one; kept when its address changes.
+    /// Identifies a region, or an alias of one. A region keeps its id when it moves.
     pub struct RegionId;
-    /// Names a registered driver.
+    /// Identifies a registered driver.
     pub struct DriverId;
 }
 
 macro_rules! shown_as {
     ($($id:ty => $word:literal),*) => {$(
         impl $id {
-            /// The id as a number that [`Self::from_raw`] takes: for interfaces that cannot carry the type.
+            /// Returns the id as a number for [`Self::from_raw`], for interfaces that cannot carry the type.
             pub fn to_raw(self) -> u64 {
                 self.data().as_ffi()
             }
 
-            /// The id of which [`Self::to_raw`] gave this number. Any other number names nothing.
+            /// Returns the id that [`Self::to_raw`] turned into `raw`. Any other number gives an id that names
+            /// nothing.
             pub fn from_raw(raw: u64) -> Self {
                 slotmap::KeyData::from_ffi(raw).into()
             }
@@ -38,7 +39,7 @@ macro_rules! shown_as {
 }
 shown_as!(ArenaId => "arena", LinkId => "interconnect", RegionId => "region", DriverId => "driver");
 
-/// Whose a region is: an opaque key that only its giver understands. 0 is nobody in particular.
+/// The owner of a region: an opaque key that only the caller who set it interprets. 0 means no particular owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Owner(pub u64);
@@ -49,18 +50,18 @@ impl fmt::Display for Owner {
     }
 }
 
-/// One of an interconnect's two directions.
+/// One of the two directions of an interconnect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Way {
-    /// From the left arena to the right one.
+    /// From the left arena to the right.
     ToRight,
-    /// From the right arena to the left one.
+    /// From the right arena to the left.
     ToLeft,
 }
 
 impl Way {
-    /// The other direction.
+    /// Returns the opposite direction.
     #[must_use]
     pub const fn back(self) -> Self {
         match self {

@@ -1,9 +1,27 @@
 //! A machine-independent manager of physical address space.
 //!
-//! Address space is carved into [*arenas*](State::arenas) (RAM, ROM, a PCI bus), which *interconnects* (bus
-//! bridges, IOMMUs, HyperTransport links) join, each with a [`Mapping`] and a [`Metric`] per direction. Inside an
-//! arena lie *regions*, counted and with [`Attrs`]. A [`Driver`] that programs the hardware is asked before, and
-//! told when, something changes. After David Young's proposal to NetBSD's tech-kern (docs/proposal.md).
+//! Physical address space is divided into [*arenas*](State::arenas): RAM, ROM, a PCI bus. *Interconnects* (bus
+//! bridges, IOMMUs, HyperTransport links) join arenas in pairs; each direction has a [`Mapping`] and a [`Metric`].
+//! *Regions* inside an arena are reference-counted and carry [`Attrs`]. A [`Driver`] programs hardware to follow the
+//! model: it can refuse a change before anything is touched, and it is notified once the change is committed. The
+//! design follows David Young's proposal to NetBSD's tech-kern list (docs/proposal.md).
+//!
+//! # Where to start
+//!
+//! | you want to | use |
+//! |---|---|
+//! | build and change a model from one thread, with or without `std` | [`Manager`] |
+//! | share a model between threads | `Pmem` (feature `std`) |
+//! | describe an allocation | [`Request`], [`Constraints`] |
+//! | describe a bridge, an interleave set or an IOMMU | [`Mapping`], [`Window`], [`Interleave`], [`Table`] |
+//! | find out what an address means, or what an arena sees | [`State::resolve`], [`State::view`], [`State::reverse`] |
+//! | choose memory by cost | [`State::distances`], [`State::nearest_free`], [`State::route`] |
+//! | make several changes succeed or fail together | [`Manager::transaction`] |
+//! | keep hardware in step with the model | [`Driver`], or [`Mirror`] over a [`Hardware`] |
+//! | save a model and load it again | `Saved` (feature `serde`) |
+//!
+//! # Examples
+//! The system bus sees RAM through a window at 2 GiB. An allocation on the bus finds its space in RAM:
 //!
 //! ```
 //! use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Mapping, Metric, Request};
@@ -22,9 +40,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! In this crate data flows one way: addresses, attributes and mappings → the model ([`State`]) → a plan
-//! ([`Plan`], which turns verbs into [`Edit`]s) → drivers → the [`Manager`] that commits → the shared handle
-//! `Pmem` (feature `std`), whose readers never wait.
+//! Data flows one way through this crate: addresses, attributes and mappings → the model ([`State`]) → a plan
+//! ([`Plan`], which turns verbs into [`Edit`]s) → drivers → the [`Manager`], which commits → the shared handle `Pmem`
+//! (feature `std`), whose readers never wait.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -76,7 +94,7 @@ pub use shared::Reader;
 #[cfg(feature = "std")]
 pub use shared::{Event, ObserverId, Pending, Pmem, Region, Reserved, Transaction};
 
-/// The package's README: its example is run with the tests.
+/// The package's README, included so that its example runs with the doctests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -1,39 +1,51 @@
-//! What it costs to cross an interconnect.
+//! The cost of crossing an interconnect.
 
 use core::fmt;
 use core::ops::Add;
 
-/// The cost of crossing, from initiator to target: unitless, and comparable only within one machine.
+/// The cost of crossing an interconnect, from initiator to target. It has no unit, and compares only within one
+/// machine.
 ///
-/// Costs add with saturation, one below [`Metric::UNREACHABLE`]: a cost too large to count is still a path,
-/// and what is unreachable stays so.
+/// Costs add with saturation to [`Metric::FARTHEST`], one below [`Metric::UNREACHABLE`]: a path whose cost overflows
+/// is still a path, and what is unreachable stays unreachable.
+///
+/// # Examples
+/// ```
+/// use pmem_core::Metric;
+///
+/// let (bridge, link) = (Metric::new(10), Metric::new(11));
+/// assert_eq!(bridge + link, Metric::new(21));
+/// assert!((bridge + link).within(Metric::new(21)));
+/// assert_eq!(Metric::FARTHEST + bridge, Metric::FARTHEST);
+/// assert_eq!(Metric::UNREACHABLE + bridge, Metric::UNREACHABLE);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Metric(u32);
 
 impl Metric {
-    /// No cost.
+    /// The cost of staying in the same arena.
     pub const ZERO: Self = Self(0);
-    /// The largest cost that is still a path.
+    /// The largest cost of a path.
     pub const FARTHEST: Self = Self(u32::MAX - 1);
-    /// No path: no maximum admits it.
+    /// The cost of no path. It is not [`within`](Self::within) any maximum.
     pub const UNREACHABLE: Self = Self(u32::MAX);
 
-    /// Makes a cost; `u32::MAX` is [`Metric::UNREACHABLE`].
+    /// Returns a cost. `u32::MAX` is [`Metric::UNREACHABLE`].
     pub const fn new(cost: u32) -> Self {
         Self(cost)
     }
 
-    /// The number.
+    /// Returns the cost as a number.
     pub const fn get(self) -> u32 {
         self.0
     }
 
-    /// Whether there is a path at all.
+    /// Whether this is the cost of a path, not [`Metric::UNREACHABLE`].
     pub const fn is_reachable(self) -> bool {
         self.0 != u32::MAX
     }
 
-    /// Whether a path of this cost is within `max`.
+    /// Whether there is a path and its cost is at most `max`.
     pub fn within(self, max: Self) -> bool {
         self.is_reachable() && self <= max
     }
@@ -57,24 +69,35 @@ impl fmt::Display for Metric {
     }
 }
 
-/// Measured performance of one direction of an interconnect, beside its metric; `None` is unknown.
+/// The measured performance of one direction of an interconnect. `None` means unknown.
 ///
-/// Along a path latency adds up and bandwidth is the least (the algebra of CXL's CDAT and ACPI's HMAT).
+/// Along a path latencies add up, and the lowest bandwidth counts, as in CXL's CDAT and ACPI's HMAT.
+///
+/// # Examples
+/// ```
+/// use pmem_core::Performance;
+///
+/// let local = Performance { read_latency: Some(80), read_bandwidth: Some(100_000), ..Performance::default() };
+/// let cxl = Performance { read_latency: Some(170), read_bandwidth: Some(28_000), ..Performance::default() };
+/// let path = local.then(cxl);
+/// assert_eq!((path.read_latency, path.read_bandwidth), (Some(250), Some(28_000)));
+/// assert_eq!(path.write_latency, None);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Performance {
-    /// Nanoseconds for a read.
+    /// The latency of a read, in nanoseconds.
     pub read_latency: Option<u32>,
-    /// Nanoseconds for a write.
+    /// The latency of a write, in nanoseconds.
     pub write_latency: Option<u32>,
-    /// MiB/s for reads.
+    /// The bandwidth of reads, in MiB/s.
     pub read_bandwidth: Option<u32>,
-    /// MiB/s for writes.
+    /// The bandwidth of writes, in MiB/s.
     pub write_bandwidth: Option<u32>,
 }
 
 impl Performance {
-    /// The performance of this stretch followed by `next`: unknown where either is.
+    /// Returns the performance of a path: this stretch, then `next`. A figure is unknown where either of the two is.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
         let sum = |a: Option<u32>, b: Option<u32>| Some(a?.saturating_add(b?));

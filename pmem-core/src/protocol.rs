@@ -1,4 +1,5 @@
-//! Carrying a change through the drivers: prepare, withdraw, install; or back, in exact reverse.
+//! Runs a change through the drivers: prepare, withdraw, install. A fault rolls the steps back in exact reverse
+//! order.
 
 use crate::driver::{Change, Concern, Driver, Fault, Mismatch, Phase, Registry, Step, Update, Veto};
 use crate::error::Error;
@@ -7,21 +8,21 @@ use crate::model::{Edit, State};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Who took part in a change that went through.
+/// The drivers that took part in a change that succeeded.
 pub(crate) struct Outcome {
-    /// In the order in which they prepared.
+    /// The drivers in the order in which they prepared.
     pub(crate) concerned: Vec<DriverId>,
 }
 
-/// A driver's part in a change under way.
+/// One driver's part in a change under way.
 struct Part {
     id: DriverId,
-    /// Steps begun, in order.
+    /// The steps begun, in order.
     begun: Vec<Step>,
 }
 
 impl Registry {
-    /// The degraded drivers that these edits concern: they must resync before the change.
+    /// Returns the degraded drivers that these edits concern. They must resync before the change.
     pub(crate) fn degraded_for(&self, edits: &[Edit], after: &State) -> Vec<DriverId> {
         if !self.drivers.values().any(|r| r.degraded) {
             return Vec::new();
@@ -36,7 +37,8 @@ impl Registry {
         self.order().iter().filter(concerned).copied().collect()
     }
 
-    /// Programs everything again for a degraded driver.
+    /// Has a driver reprogram its hardware from `state`. The driver is degraded afterwards if that fails, and only
+    /// then.
     pub(crate) fn resync(&mut self, id: DriverId, state: &State) -> Result<(), Error> {
         let Some(registered) = self.drivers.get_mut(id) else { return Err(Error::NoDriver(id)) };
         let result = guarded_fault(|| registered.driver.resync(state));
@@ -50,24 +52,29 @@ impl Registry {
         })
     }
 
-    /// Carries a change through all drivers that it concerns.
+    /// Runs a change through every driver it concerns.
     ///
     /// # Errors
-    /// [`Error::Refused`] after every prepared driver has aborted; [`Error::Failed`] after every step begun has been reverted.
+    /// [`Error::Refused`] after every driver that had prepared has aborted; [`Error::Failed`] after every step begun
+    /// has been reverted.
     pub(crate) fn carry(&mut self, sequence: u64, edits: &[Edit], after: &State) -> Result<Outcome, Error> {
         let updates = self.updates(edits, after);
         let mut parts = self.prepare(sequence, edits, after, &updates)?;
         let count = parts.len();
+        // Withdraw runs backward and install forward: what prepares first, a bridge say, closes last and opens first.
         let backward = (0..count).rev().map(|i| (i, Step::Withdraw));
         let forward = (0..count).map(|i| (i, Step::Install));
         let mut steps: Vec<(usize, Step)> = Vec::with_capacity(2 * count);
         steps.extend(backward.chain(forward));
         for (done, (i, step)) in steps.iter().enumerate() {
+            // Recorded before the call: a step that faults half-way must be reverted too.
             parts[*i].begun.push(*step);
             if let Err(fault) = self.step(parts[*i].id, *step) {
                 return Err(self.unwind(&parts, &steps[..=done], *i, *step, fault));
             }
         }
+        // Past the last install nothing can fail: the views advance, and drivers may free what they kept for a
+        // rollback.
         self.set_views(updates, after);
         for part in &parts {
             let registered = &mut self.drivers[part.id];
@@ -81,7 +88,7 @@ impl Registry {
         Ok(Outcome { concerned: parts.into_iter().map(|part| part.id).collect() })
     }
 
-    /// Asks all drivers that a change concerns, and has them drop what they prepared.
+    /// Asks every driver that a change concerns, then has each drop what it prepared.
     ///
     /// # Errors
     /// [`Error::Refused`].
@@ -92,7 +99,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Asks all drivers that a change concerns; if one refuses, those that had prepared have aborted.
+    /// Asks every driver that a change concerns. If one refuses, the drivers that had already prepared abort.
     fn prepare(
         &mut self,
         sequence: u64,
@@ -116,6 +123,7 @@ impl Registry {
                 Ok(Concern::Indifferent) => {}
                 Err(veto) => {
                     let name = String::from(registered.driver.name());
+                    // A veto leaves nothing behind, but a panic may: only then does the refusing driver itself abort.
                     if veto == PANICKED {
                         self.abort_one(id);
                     }
@@ -135,7 +143,7 @@ impl Registry {
         }
     }
 
-    /// Takes back every step begun, the last first; then drops what was only prepared, the last first.
+    /// Reverts every step begun, last first, then aborts the drivers that had only prepared, last first.
     fn unwind(
         &mut self,
         parts: &[Part],
@@ -184,16 +192,16 @@ pub(crate) fn attach(driver: &mut dyn Driver, state: &State) -> Result<(), Veto>
     guarded_veto(|| driver.attach(state))
 }
 
-/// Has a driver compare its hardware with a state.
+/// Has a driver compare its hardware with `state`.
 pub(crate) fn verify(driver: &mut dyn Driver, state: &State) -> Result<(), Mismatch> {
     let panicked = Mismatch { reason: "panicked", range: None, wanted_found: None };
     guarded(|| driver.verify(state)).unwrap_or(Err(panicked))
 }
 
-/// What a panic in prepare counts as: the driver is then told to drop what it may have prepared.
+/// The veto that a panic in prepare counts as. The driver then aborts, in case it had prepared something.
 const PANICKED: Veto = Veto::new("panicked");
 
-/// Calls a driver; a panic counts as a fault.
+/// Calls a driver, and counts a panic as a fault.
 fn guarded_fault(call: impl FnOnce() -> Result<(), Fault>) -> Result<(), Fault> {
     guarded(call).unwrap_or(Err(Fault::new("panicked")))
 }
@@ -204,7 +212,7 @@ fn guarded_veto<T>(call: impl FnOnce() -> Result<T, Veto>) -> Result<T, Veto> {
 
 #[cfg(feature = "std")]
 fn guarded<T>(call: impl FnOnce() -> T) -> Option<T> {
-    // What a panic leaves half done is the driver's own state, and the driver is reverted or degraded for it.
+    // Unwind safety: a panic can break only the driver's own state, and the driver is reverted or degraded for it.
     std::panic::catch_unwind(core::panic::AssertUnwindSafe(call)).ok()
 }
 

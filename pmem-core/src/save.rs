@@ -1,4 +1,4 @@
-//! Saving a manager, and loading it again: same ids, everything checked, drivers attached anew.
+//! Saving a manager and loading it again. Ids are kept, everything is checked, and drivers register again.
 
 use crate::id::{ArenaId, LinkId, Owner, RegionId, Way};
 use crate::manager::Manager;
@@ -14,10 +14,26 @@ use alloc::vec::Vec;
 use pmem_space::{AddrRange, ArenaType, Attrs, CachingConflict, Props, Prot, RangeError, Usage};
 use serde::{Deserialize, Serialize};
 
-/// The version of the format that this crate writes, and the only one that it reads.
+/// The version of the format that this crate writes, and the only one it reads.
 pub const SAVED_VERSION: u32 = 3;
 
-/// A manager in a form that can be written to a file; drivers are not part of it.
+/// A manager in a form that can be serialized. It does not contain drivers or the journal.
+///
+/// # Examples
+/// ```
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Request, Saved};
+///
+/// let mut pmem = Manager::new();
+/// let ram = pmem.create_arena("RAM", ArenaType::RAM)?;
+/// pmem.prime(ram, AddrRange::new(0, 0x10_0000)?, Attrs::ram())?;
+/// let kernel = pmem.alloc(ram, &Request::exactly(AddrRange::new(0x4_0000, 0x6_0000)?))?;
+///
+/// let json = serde_json::to_string(&pmem.save())?;
+/// let saved: Saved = serde_json::from_str(&json)?;
+/// let loaded = Manager::load(saved)?;
+/// assert_eq!(loaded.range(kernel)?, pmem.range(kernel)?, "ids stay valid");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Saved {
@@ -47,7 +63,7 @@ struct SavedSpan {
     state: SpanState,
 }
 
-/// Usage, prot, props, as numbers.
+/// Usage, protection and properties, as bits.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct SavedAttrs(u8, u8, u8);
 
@@ -69,7 +85,7 @@ struct SavedDirection {
     mapping: SavedMapping,
     metric: u32,
     performance: Performance,
-    /// The floating windows as they stand: first and last address.
+    /// The addresses that the windows cover: first and last, both inclusive. `None` is a closed window.
     windows: Vec<Option<(u64, u64)>>,
 }
 
@@ -140,74 +156,74 @@ struct SavedAlias {
     to: u64,
 }
 
-/// Why what was saved is no manager: it was damaged or tampered with.
+/// Why a saved manager cannot be loaded: it was damaged or tampered with, or has another version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// Another version of the format.
+    /// The format has another version.
     #[error("saved by version {0} of the format; this reads {SAVED_VERSION}")]
     Version(u32),
-    /// An id that is not in the table of ids, or twice there.
+    /// An id is not in the table of ids, or is used twice.
     #[error("{what}[{index}]: its id is not in the table of ids, or is used twice")]
     Id {
-        /// In which list.
+        /// The list that contains the element.
         what: &'static str,
-        /// Which element, from 0.
+        /// The index of the element, from 0.
         index: usize,
     },
-    /// The table of ids names what is not saved.
+    /// The table of ids names more or fewer things than are saved.
     #[error("the table of ids names {named} {what}, but {saved} are saved")]
     Missing {
-        /// In which list.
+        /// The list.
         what: &'static str,
-        /// How many there are in the table.
+        /// The number of ids in the table.
         named: usize,
-        /// How many there are in the list.
+        /// The number of elements in the list.
         saved: usize,
     },
-    /// Numbers that make no range.
+    /// The numbers do not make a valid range.
     #[error("{what}[{index}]: {error}")]
     Range {
-        /// In which list.
+        /// The list that contains the element.
         what: &'static str,
-        /// Which element, from 0.
+        /// The index of the element, from 0.
         index: usize,
-        /// What is wrong.
+        /// Why they do not.
         error: RangeError,
     },
-    /// Bits that are no attribute, or contradict each other.
+    /// The attributes have unknown bits, or more than one caching mode.
     #[error("{what}[{index}]: bits that are no attribute, or two caching modes")]
     Attrs {
-        /// In which list.
+        /// The list that contains the element.
         what: &'static str,
-        /// Which element, from 0.
+        /// The index of the element, from 0.
         index: usize,
     },
-    /// Numbers that make no mapping.
+    /// The numbers do not make a valid mapping.
     #[error("interconnects[{index}]: {error}")]
     Mapping {
-        /// Which interconnect, from 0.
+        /// The index of the interconnect, from 0.
         index: usize,
-        /// What is wrong.
+        /// Why they do not.
         error: MappingError,
     },
-    /// Two of them overlap.
+    /// Two elements overlap.
     #[error("{what}[{index}]: {range} overlaps another")]
     Overlap {
-        /// In which list.
+        /// The list that contains the element.
         what: &'static str,
-        /// Which element, from 0.
+        /// The index of the element, from 0.
         index: usize,
-        /// Where.
+        /// The range of the element that overlaps an earlier one.
         range: AddrRange,
     },
-    /// What all of it makes is no valid model.
+    /// The parts are valid but do not make a valid model.
     #[error(transparent)]
     Broken(#[from] Broken),
 }
 
 impl Manager {
-    /// Takes down everything but drivers and journal.
+    /// Returns everything except the drivers and the journal in a form that can be serialized.
     pub fn save(&self) -> Saved {
         let state = self.state();
         let arenas = state.arenas().map(|(id, info, arena)| SavedArena {
@@ -245,7 +261,7 @@ impl Manager {
         }
     }
 
-    /// Makes the manager that was saved. Ids are what they were; ids that were gone stay gone.
+    /// Restores a saved manager. Ids are what they were; stale ids stay stale.
     ///
     /// # Errors
     /// [`LoadError`] names the first thing that is wrong.
@@ -255,7 +271,7 @@ impl Manager {
         }
         let mut state = State::default();
         let mut ids = saved.ids;
-        // A save that was not written to a file still has what only the regions say.
+        // A value that never went through serialization still has the places; the regions below say them again.
         ids.forget_places();
         check_ids("arenas", saved.arenas.iter().map(|a| ids.arenas.contains(a.id)), ids.arenas.len())?;
         check_ids("interconnects", saved.links.iter().map(|l| ids.links.contains(l.id)), ids.links.len())?;
@@ -543,7 +559,7 @@ impl SavedWindow {
         if self.floats {
             return Ok(window);
         }
-        // What is fixed is all of its limit, always.
+        // A fixed window always covers all of its limit.
         match floor.filter(|floor| *floor == limit) {
             Some(_) => Ok(window.settled()),
             None => Err(MappingError::Limit { range: floor.unwrap_or(limit), limit }),

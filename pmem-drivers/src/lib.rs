@@ -1,7 +1,7 @@
-//! Drivers over [`pmem_core`]: what programs hardware to follow the model.
+//! Drivers that program hardware to follow a [`pmem_core`] model.
 //!
-//! Each has registers and a pure algorithm, a port, which is its only door to hardware, and the driver itself. Drivers do
-//! not know one another.
+//! Each driver has four parts: the registers, a pure algorithm, a port, through which alone it reaches hardware,
+//! and the driver itself. The drivers do not depend on each other.
 #![no_std]
 #![forbid(unsafe_code)]
 

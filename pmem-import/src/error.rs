@@ -1,40 +1,40 @@
-//! Why nothing could be imported.
+//! Errors that stop an import.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Why nothing could be imported.
+/// Why nothing could be imported. Smaller problems are [`Finding`](crate::Finding)s.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportError {
-    /// A source is not there, or is nothing that can be read as one.
+    /// A source does not exist, or has no format that pmem reads.
     #[error("{path}: {what}")]
     NoSource {
-        /// The source.
+        /// The source, as the caller named it.
         path: PathBuf,
-        /// What it is instead.
+        /// What is wrong with it.
         what: String,
     },
     /// A source is given twice.
     #[error("{path}: given twice")]
     Twice {
-        /// The source.
+        /// The source, as the caller named it.
         path: PathBuf,
     },
-    /// A file that is needed cannot be read.
+    /// A file that the import needs cannot be read.
     #[error("{path}: {}", explain(error))]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The operating system's error.
         error: std::io::Error,
     },
-    /// A file is not what it should be.
+    /// A file does not have the format that it should have.
     #[error("{path}{}: {what}", At(*line))]
     Parse {
         /// The file.
         path: PathBuf,
-        /// The line, from 1; 0 if it is about the file as a whole.
+        /// The line, counted from 1; 0 if the error concerns the whole file.
         line: usize,
         /// What is wrong.
         what: String,
@@ -42,14 +42,14 @@ pub enum ImportError {
     /// The model refuses what the source says.
     #[error("{what}: {error}")]
     Model {
-        /// What was being built.
+        /// What was being built: an arena, a bridge, a node.
         what: String,
-        /// Why not.
+        /// The model's reason.
         error: Box<pmem_core::Error>,
     },
 }
 
-/// Says in words what the system refused, and what helps.
+/// Describes an I/O error in words, with a hint where there is a remedy.
 pub fn explain(error: &std::io::Error) -> String {
     if error.kind() == std::io::ErrorKind::PermissionDenied {
         return "permission denied: root can (sudo)".to_owned();

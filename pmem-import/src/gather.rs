@@ -1,8 +1,8 @@
-//! Capturing a machine: everything that an import reads, in one file.
+//! Captures a machine: packs every file that an import reads into one tar file.
 //!
-//! What is packed is the union of the readers' `FILES`, so that a capture never lacks what an import of it would read. A pattern is a
-//! path below the root; `*` stands for any part of a name, `{function}` for the folder of each PCI function, and a name that ends
-//! in `@` is a link, or a folder, of which only the name or the target counts.
+//! A capture is the union of the readers' `FILES`, so it never lacks what an import of it would read. A pattern is
+//! a path below the root. `*` stands for any part of a name, and `{function}` for the folder of each PCI function.
+//! A name that ends in `@` is a link or a folder; only its name or target matters.
 
 use crate::capture::Tree;
 use crate::error::ImportError;
@@ -14,35 +14,36 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-/// What a capture holds.
+/// Summary of a capture.
 #[derive(Clone, Debug, Default)]
 pub struct Gathered {
-    /// Files written.
+    /// Number of files written.
     pub files: usize,
-    /// Symbolic links written.
+    /// Number of symbolic links written.
     pub links: usize,
     /// What could not be read.
     pub findings: Vec<Finding>,
 }
 
-/// Writes a capture of a machine, a tar file that can be read wherever a machine can.
+/// Writes a capture of a machine: a tar file that [`Machine::open`](crate::Machine::open) reads like
+/// the machine itself.
 ///
-/// Serial numbers and MAC addresses are left out: of PCI configuration space the serial number capability is zeroed;
-/// of `/proc/cpuinfo` the lines of serial numbers; interfaces that are named for their address; vital product data is not read, and of DMI
-/// only maker and model.
+/// Identifying data is left out. In PCI configuration space, the serial number capability is zeroed. In
+/// `/proc/cpuinfo`, lines with serial numbers are dropped. Interfaces named after their MAC address are skipped.
+/// Vital product data is not read, and of DMI only maker and model are.
 ///
 /// # Errors
-/// [`ImportError::Read`] if `out` cannot be written; what cannot be read is a finding.
+/// [`ImportError::Read`] if `out` cannot be written. Files that cannot be read become findings.
 pub fn gather(tree: &Tree, out: &Path) -> Result<Gathered, ImportError> {
     let failed = |error| ImportError::Read { path: out.to_owned(), error };
-    // What a link leads to is written, and the link stays.
+    // If `out` is a symbolic link, its target is written and the link stays.
     let place = std::fs::canonicalize(out).unwrap_or_else(|_| out.to_owned());
     if place.metadata().is_ok_and(|there| !there.is_file()) {
-        // A pipe or a device is written to as it is.
+        // A pipe or a device is written to directly: it cannot be replaced by a rename.
         let file = File::options().write(true).open(&place).map_err(failed)?;
         return write_all(tree, file).map_err(failed);
     }
-    // Written beside its place under a name of its own, then put there: a failure leaves no half of a file.
+    // Written to a temporary file beside `out`, then renamed: a failure leaves no partial capture behind.
     let dir = place.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     let partial = tempfile::Builder::new().permissions(mode).tempfile_in(dir).map_err(failed)?;
@@ -51,7 +52,7 @@ pub fn gather(tree: &Tree, out: &Path) -> Result<Gathered, ImportError> {
     Ok(gathered)
 }
 
-/// Writes everything into `file`.
+/// Writes all files and links into `file`.
 fn write_all(tree: &Tree, file: impl Write) -> std::io::Result<Gathered> {
     let mut findings = Findings::default();
     let paths = paths(tree, &mut findings);
@@ -85,7 +86,8 @@ fn write_all(tree: &Tree, file: impl Write) -> std::io::Result<Gathered> {
     Ok(gathered)
 }
 
-/// Where a link leads, relative to its own folder. A folder that is none leads to its like elsewhere: its name is all that counts.
+/// A link's target, relative to the link's folder. A folder that stands in for a link becomes a link to itself:
+/// only its name matters.
 fn link_target(tree: &Tree, path: &str) -> String {
     let target = tree.follow(path).unwrap_or_else(|| path.to_owned());
     let own: Vec<&str> = path.split('/').collect();
@@ -115,7 +117,7 @@ fn paths(tree: &Tree, findings: &mut Findings) -> BTreeSet<(String, bool)> {
         let names: BTreeSet<String> = tree.names(&folder).into_iter().collect();
         for pattern in &of_functions {
             let first = pattern.split('/').next().unwrap_or("").trim_end_matches('@');
-            // Most functions have few of these: what is not there is not looked for.
+            // Most functions have few of these files, so patterns whose first part is absent are skipped.
             if first.contains('*') || names.contains(first) {
                 expand(tree, &folder, pattern, &mut out);
             }
@@ -139,7 +141,7 @@ fn expand(tree: &Tree, folder: &str, pattern: &str, out: &mut BTreeSet<(String, 
         match rest {
             Some(rest) => expand(tree, &path, rest, out),
             None if is_link => {
-                // A link of a capture may only be listed; it is there if its folder names it.
+                // A capture may only list a link by name; it exists if its folder names it.
                 if many || tree.names(folder).contains(&name) {
                     out.insert((path, true));
                 }
@@ -153,14 +155,15 @@ fn expand(tree: &Tree, folder: &str, pattern: &str, out: &mut BTreeSet<(String, 
     }
 }
 
-/// Whether a name fits a pattern with one `*` or two: `node*` is `node` and a number, as is `*` anything.
+/// Whether a name matches a pattern with at most one `*`. In `node*` the star stands for a number; a leading `*`
+/// matches anything.
 fn fits(name: &str, pattern: &str) -> bool {
     let Some((begin, end)) = pattern.split_once('*') else { return name == pattern };
     let Some(middle) = name.strip_prefix(begin).and_then(|rest| rest.strip_suffix(end)) else { return false };
     !middle.is_empty() && (begin.is_empty() || middle.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// Whether an interface is named for its MAC address: `enx001122334455` (systemd.net-naming-scheme(7)).
+/// Whether an interface is named after its MAC address: `enx001122334455` (systemd.net-naming-scheme(7)).
 fn is_mac_name(name: &str) -> bool {
     let digits = name
         .split_at_checked(3)
@@ -182,7 +185,7 @@ fn clear_serial_number(config: &mut [u8]) {
     }
 }
 
-/// What some processors say of themselves, but for their serial numbers.
+/// The text of `/proc/cpuinfo` without serial numbers, which some processors report.
 fn without_serial(cpuinfo: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(cpuinfo);
     let kept = text

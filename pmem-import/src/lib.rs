@@ -1,8 +1,14 @@
-//! Reads a machine's physical address space into a [`pmem_core`] model, from whatever describes it.
+//! Reads a machine's physical address space, live or captured, into a [`pmem_core`] model.
 //!
-//! Data flows one way: [`Sources`] (this machine, folders, archives, texts) → readers, one source a file → facts (what each source
-//! says, with its place) → settled facts (one answer for each question; where sources disagree, a [`Finding`] names
-//! both) → the model → [`Machine`]. What a source does not say stays unknown. Decoding nets in JSON are read by [`read_net`].
+//! Data flows one way:
+//!
+//! - [`Sources`]: this machine, folders, archives, texts;
+//! - readers, one source format per file;
+//! - [`Facts`]: what each source says, with file and line;
+//! - settled facts: one answer per question. Where sources disagree, a [`Finding`] names both;
+//! - [`Machine`]: the model, with the names that the sources use.
+//!
+//! What no source says stays unknown. [`read_net`] reads decoding nets in JSON.
 #![forbid(unsafe_code)]
 
 pub mod acpi;
@@ -47,7 +53,7 @@ pub use settle::{CxlMemory, CxlPlace, CxlRegion, CxlTarget, CxlWindow, Sharing};
 pub use settle::{Default as DefaultType, MemoryKind, MtrrFacts, NodeKind, PciTree, WellKnown};
 pub use text::{decode, is_wide};
 
-/// The package's README: its example is run with the tests.
+/// The package's README, included so that its example runs with the tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

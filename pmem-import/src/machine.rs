@@ -1,4 +1,4 @@
-//! A machine as a model, with the names that its sources give to things.
+//! A machine: the model, and the names that its sources use.
 
 use crate::facts::{
     Aperture, BusId, Distances, Finding, Function, Iommu, Nodes, ResourceKind, SourceLine, SourceSummary,
@@ -18,43 +18,43 @@ use std::ops::Deref;
 /// The arenas of one PCI bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bus {
-    /// Its memory space.
+    /// Its memory space, in bus addresses.
     pub memory: ArenaId,
-    /// Its I/O space.
+    /// Its I/O space, in bus addresses.
     pub io: ArenaId,
 }
 
 /// The arenas of one NUMA node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeArenas {
-    /// What its CPUs, and the devices attached to it, see.
+    /// What the node's CPUs and devices see; `None` if it has neither.
     pub view: Option<ArenaId>,
-    /// Its memory.
+    /// Its memory; `None` if it has none.
     pub ram: Option<ArenaId>,
 }
 
 /// An arena of memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryArena {
-    /// Its kind.
+    /// The kind of memory.
     pub kind: MemoryKind,
-    /// The node that it is; `None` if no source says.
+    /// The NUMA node that the memory belongs to; `None` if no source says.
     pub node: Option<u32>,
     /// Its addresses, in order.
     pub spans: Vec<AddrRange>,
 }
 
-/// PCI functions in order of address.
+/// PCI functions in order of address. Dereferences to a slice.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory(Vec<Function>);
 
 impl Inventory {
-    /// Functions, which must be in order.
+    /// Wraps functions, which must be sorted by address.
     pub(crate) fn new(functions: Vec<Function>) -> Self {
         Self(functions)
     }
 
-    /// The function at an address.
+    /// Returns the function at an address.
     pub fn at(&self, address: Address) -> Option<&Function> {
         self.0.binary_search_by_key(&address, Function::bdf).ok().and_then(|i| self.0.get(i))
     }
@@ -68,135 +68,140 @@ impl Deref for Inventory {
     }
 }
 
-/// Address spaces of an emulator that see the same.
+/// Address spaces of an emulator that share one view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AddressSpaces {
-    /// Their names, each with that of the region at its root: several may have one name.
+    /// Name of each address space, and name of the region at its root. Several may have the same name.
     pub names: Vec<(String, String)>,
-    /// What they see.
+    /// The arena that stands for the view.
     pub arena: ArenaId,
-    /// Where that is said.
+    /// Where the source describes it.
     pub at: SourceLine,
-    /// They see nothing: a device that may not master its bus.
+    /// The view is empty: the device may not master its bus.
     pub is_empty: bool,
-    /// The emulated IOMMU through which they lead on, whose tables no source shows.
+    /// The emulated IOMMU that accesses pass through; no source shows its tables.
     pub through: Option<String>,
 }
 
-/// Which arenas stand for a net's nodes.
+/// Which arenas stand for the nodes of a decoding net.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Net {
-    /// By node: the arena in which its names begin.
+    /// By node: the arena that resolution from the node starts in.
     pub entry: BTreeMap<i64, ArenaId>,
-    /// By arena: the node it belongs to.
+    /// By arena: the node that it belongs to.
     pub node: BTreeMap<ArenaId, i64>,
 }
 
-/// What nobody has measured costs one, per interconnect.
+/// The metric of an interconnect that was not measured: one hop.
 pub(crate) const UNMEASURED: Metric = Metric::new(1);
 
-/// A machine: the model, what its sources call things, and what is wrong with them.
+/// A machine: the model, the names that its sources use, and what is wrong with the sources.
+///
+/// Start with [`Machine::open`] or [`Machine::read`].
 pub struct Machine {
     /// The model.
     pub manager: Manager,
-    /// The view from which addresses are meant unless told otherwise: the system bus.
+    /// The arena that addresses refer to by default: the system bus.
     pub system: ArenaId,
-    /// The I/O ports as CPUs see them.
+    /// The I/O ports as CPUs see them; `None` if no source mentions ports.
     pub system_io: Option<ArenaId>,
-    /// By NUMA node.
+    /// Arenas by NUMA node.
     pub nodes: BTreeMap<u32, NodeArenas>,
-    /// By arena of memory: its kind, and whose it is.
+    /// Kind, node and addresses of each arena of memory.
     pub memory: BTreeMap<ArenaId, MemoryArena>,
-    /// What the sources say of NUMA nodes.
+    /// What the sources say about NUMA nodes.
     pub numa: Nodes,
-    /// By node: what kind of memory it has.
+    /// The kind of memory that each node has.
     pub kinds: BTreeMap<u32, NodeKind>,
-    /// By node of which Linux's tier is not said: the one that follows from its speed.
+    /// By node: the memory tier that Linux would choose from its speed. Empty if a source gives tiers.
     pub tiers: BTreeMap<u32, u32>,
-    /// By segment and bus.
+    /// Arenas by bus, that is, by segment and bus number.
     pub buses: BTreeMap<BusId, Bus>,
-    /// By bridge: the bus below it. Each bus is below one bridge at most, and the way down ends.
+    /// By bridge: the bus below it. Each bus is below at most one bridge, and there are no cycles.
     pub bridges: BTreeMap<Address, BusId>,
-    /// By bus: the root bus above it, or itself.
+    /// By bus: the root bus above it; a root bus maps to itself.
     pub root_of: BTreeMap<BusId, BusId>,
     /// PCI functions.
     pub functions: Inventory,
-    /// The PCI hierarchy, as the planner takes it.
+    /// The PCI hierarchy in the planner's form.
     pub pci: PciTree,
-    /// What sources say of IOMMUs.
+    /// What the sources say about IOMMUs.
     pub iommu: Iommu,
-    /// Which CXL device has which addresses.
+    /// Which CXL device holds which addresses.
     pub cxl: CxlMemory,
-    /// What firmware's own map says, in order of address; empty if no source has one.
+    /// Firmware's own memory map, in order of address; empty if no source has one.
     pub firmware: Vec<Sourced<(AddrRange, FirmwareMemory)>>,
-    /// The version of the kernel that the sources are of.
+    /// The version of the kernel that wrote the sources.
     pub kernel: Option<String>,
-    /// What regions are called.
+    /// Names of regions.
     pub labels: BTreeMap<RegionId, String>,
-    /// What interconnects are called.
+    /// Names of interconnects.
     pub link_names: BTreeMap<LinkId, String>,
-    /// Interconnects whose metric is a distance that firmware gives; others cost one each, for nobody has measured them.
+    /// Interconnects whose metric is a distance from firmware. The metric of others is one, since nobody
+    /// measured them.
     pub measured: BTreeSet<LinkId>,
-    /// By function: its regions, with the resource each is.
+    /// By function: its regions, and which resource each is.
     pub bars: BTreeMap<Address, Vec<(ResourceKind, RegionId)>>,
-    /// By region: the function that it is of.
+    /// By region: the function that it belongs to.
     pub holders: BTreeMap<RegionId, Address>,
-    /// By region without an address: why it has none.
+    /// By region without an address: the reason.
     pub parked: BTreeMap<RegionId, String>,
-    /// Resources that stay without an address, for another's are there: where, whose, and where that is said.
+    /// Resources that stay without an address because their range is taken: the range, the function, and
+    /// where the source says so.
     pub disputed: Vec<Sourced<(AddrRange, Address)>>,
-    /// Buses from which nobody knows what their devices reach.
+    /// Arenas from which the way in is unknown: no source says what their devices reach.
     pub unknown_ways: BTreeSet<ArenaId>,
     /// Address spaces of an emulator.
     pub spaces: Vec<AddressSpaces>,
-    /// By bus: where its root bus's apertures are, where addresses on the bus are others.
+    /// By bus whose addresses differ from the CPU's: the apertures of its root bus, which translate them.
     pub(crate) offsets: BTreeMap<BusId, Vec<Aperture>>,
-    /// What sources call addresses.
+    /// Names of addresses.
     pub names: Names,
-    /// Of a decoding net: the arena in which each node's names begin, and the node each arena belongs to.
+    /// The arenas of a decoding net's nodes; `None` unless the machine was read by [`read_net`](crate::read_net).
     pub net: Option<Net>,
-    /// The kernel hides addresses from whoever read them.
+    /// The kernel showed zeros instead of addresses to whoever read them. Read as root to see them.
     pub hidden: bool,
-    /// Memory that is at unknown addresses: how much, and why.
+    /// How much memory is at unknown addresses, and why, in words; `None` if all memory has addresses.
     pub unplaced: Option<String>,
-    /// What of each source was read.
+    /// What was read from each source, and what was not understood.
     pub heard: Vec<SourceSummary>,
-    /// What is broken, missing or at odds.
+    /// Problems in the sources: broken, missing or contradictory information.
     pub findings: Vec<Finding>,
-    /// Nodes whose views were joined to memory since, for there are too many to do so at once.
+    /// Nodes whose views were connected to memory on demand: see `EAGER`.
     pub(crate) joined: BTreeSet<u32>,
 }
 
-/// Views of nodes that are joined to all memory at once; where there are more, each is when somebody looks from there.
+/// Up to this number of node views, each is connected to all memory when the model is built. Beyond it, a view is
+/// connected when somebody first looks from there.
 pub(crate) const EAGER: usize = 64;
 
 impl Machine {
-    /// The model's state.
+    /// Returns the model's state.
     pub fn state(&self) -> &State {
         self.manager.state()
     }
 
-    /// Distances between NUMA nodes, as measured.
+    /// Returns the distances between NUMA nodes.
     pub fn distances(&self) -> &Distances {
         &self.numa.distances
     }
 
-    /// The function at an address of the PCI.
+    /// Returns the PCI function at an address.
     pub fn function(&self, address: Address) -> Option<&Function> {
         self.functions.at(address)
     }
 
-    /// What a region is called: its label, else its id.
+    /// Returns a region's label, or its id if it has none.
     pub fn region_name(&self, region: RegionId) -> String {
         self.labels.get(&region).cloned().unwrap_or_else(|| region.to_string())
     }
 
-    /// What an arena is called.
+    /// Returns an arena's name, or its id if the arena is gone.
     pub fn arena_name(&self, arena: ArenaId) -> String {
         self.state().info(arena).map_or_else(|| arena.to_string(), |info| info.name.clone())
     }
 
-    /// What an interconnect is called: its label, else what it joins.
+    /// Returns an interconnect's label; if it has none, the names of the arenas that it joins.
     pub fn link_name(&self, link: LinkId) -> String {
         let joined = || {
             let ends = self.state().link(link).map(|l| (self.arena_name(l.left), self.arena_name(l.right)));
@@ -205,7 +210,7 @@ impl Machine {
         self.link_names.get(&link).cloned().unwrap_or_else(joined)
     }
 
-    /// Whether an arena is a bus's I/O space, or the ports as CPUs see them.
+    /// Whether an arena is an I/O space: a bus's, or the ports as CPUs see them.
     pub fn is_io(&self, arena: ArenaId) -> bool {
         self.state().info(arena).is_some_and(|info| info.kind.contains(ArenaType::IO))
     }
@@ -217,12 +222,13 @@ impl Machine {
             || self.memory.values().any(|memory| !memory.spans.is_empty())
     }
 
-    /// Where CPUs see an arena's own address; `None` if they do not, or it is not known.
+    /// Translates an arena's own address to the CPU's. `None` if CPUs do not see it, or if the
+    /// translation is unknown.
     pub fn seen_by_cpus(&self, arena: ArenaId, addr: u64) -> Option<u64> {
         if arena == self.system || self.memory.contains_key(&arena) || Some(arena) == self.system_io {
             return Some(addr);
         }
-        // What of an emulator's address space is its own, CPUs do not see.
+        // An emulator's device view has its own addresses, which CPUs do not use.
         if self.spaces.iter().any(|spaces| spaces.arena == arena) {
             return None;
         }
@@ -236,11 +242,12 @@ impl Machine {
             .or((io || apertures.is_empty()).then_some(addr))
     }
 
-    /// The arena that a word means: a net's node, a NUMA node (`node0`), a PCI function (what a device there sees), a bus
-    /// (`pci 0000:3b`), an emulator's address space (`e1000`), or an arena's name. `cpu` and `system` are the system bus.
+    /// Finds the arena that a word names. A word is a decoding net's node (`3`), a NUMA node (`node0`), a PCI
+    /// function (`0000:3b:00.0`: what a device there sees), a bus (`pci 0000:3b`), an emulator's address space
+    /// (`e1000`), or an arena's name. `cpu` and `system` are the system bus.
     ///
     /// # Errors
-    /// What is wrong with the word, and what there is.
+    /// A message that says what is wrong with the word, with similar names and the arenas that exist.
     pub fn viewer(&mut self, word: &str) -> Result<ArenaId, String> {
         if let Some(net) = &self.net
             && let Ok(node) = word.parse()
@@ -266,6 +273,7 @@ impl Machine {
             let known = self.function(address).ok_or_else(|| self.no_function(address))?;
             let node = known.numa;
             let physical = known.physical.unwrap_or(address);
+            // A device looks from the bus that it is on. Its bridge knows that better than its bus number does.
             let below = known.parent.and_then(|parent| self.bridges.get(&parent)).copied();
             let id = below.unwrap_or((physical.segment, physical.bus));
             let bus = self.buses.get(&id).copied();
@@ -291,13 +299,13 @@ impl Machine {
         Err(format!("no arena, node or device {word:?}{near} (arenas are {shown}{more})"))
     }
 
-    /// What is said of a function that is not there.
+    /// Returns the error message for a function that does not exist, with similar addresses.
     pub fn no_function(&self, address: Address) -> String {
         let known = self.functions.iter().filter_map(|function| function.address);
         format!("no PCI function {address}{}", did_you_mean_function(address, known))
     }
 
-    /// What an emulator's address space of that name sees; the name of the region at its root will do.
+    /// Finds an emulator's address space by its name, or else by the name of the region at its root.
     fn space(&self, word: &str) -> Result<Option<ArenaId>, String> {
         let of = |is_it: &dyn Fn(&(String, String)) -> bool| -> BTreeSet<ArenaId> {
             let own = self.spaces.iter().filter(|spaces| spaces.names.iter().any(is_it));
@@ -316,8 +324,8 @@ impl Machine {
         }
     }
 
-    /// What a function sees through its table, where a source has that: an arena whose windows are the table's pages. It is made when somebody
-    /// looks from there.
+    /// Returns what a function sees through its IOMMU table, if a source shows the table: an arena whose windows
+    /// are the table's pages. The arena is created on first use.
     fn translated(&mut self, address: Address) -> Result<Option<ArenaId>, String> {
         let Some(pages) = self.iommu.tables.get(&address) else { return Ok(None) };
         let name = format!("{address} through the IOMMU");
@@ -349,7 +357,7 @@ impl Machine {
         Ok(Some(seen))
     }
 
-    /// Joins a node's view to all memory, where that was not done at once.
+    /// Connects a node's view to all memory, if that was deferred when the model was built.
     fn join(&mut self, node: u32) -> Result<(), String> {
         let views = self.nodes.values().filter(|node| node.view.is_some()).count();
         let Some(view) = self.nodes.get(&node).and_then(|node| node.view) else { return Ok(()) };
@@ -368,8 +376,8 @@ impl Machine {
     }
 }
 
-/// Joins a node's view to an arena of memory at the distance that firmware gives. Where it gives none for this pair, but for others, none
-/// of them is farther.
+/// Connects a node's view to an arena of memory, at the distance that firmware gives. If firmware omits this pair,
+/// the largest known distance is used, so that unmeasured memory never looks nearer than measured memory.
 pub(crate) fn join_view(
     manager: &mut Manager,
     numa: &Nodes,
@@ -389,7 +397,7 @@ pub(crate) fn join_view(
     Ok((link, format!("{} to {}", name(view), name(arena))))
 }
 
-/// How well a node's memory is reached from another, where that was measured.
+/// The measured performance of a node's memory as seen from another node; all unknown if nobody measured it.
 fn measured(numa: &Nodes, from: u32, to: u32) -> Performance {
     let access = numa.get(to).map(|node| &node.access);
     let found = access.and_then(|classes| classes.iter().flatten().find(|a| a.initiators.contains(&from)));

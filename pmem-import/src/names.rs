@@ -1,10 +1,10 @@
-//! What sources call addresses: names nest, and none is given to addresses that its line does not cover.
+//! The names that sources give to addresses. Names nest; an address gets only names of lines that cover it.
 
 use crate::facts::{Listed, Listing, SourceLine};
 use crate::settle::{WellKnown, well_known};
 use pmem_core::AddrRange;
 
-/// Names of addresses, as CPUs see them.
+/// The names of memory addresses and I/O ports, as CPUs see them.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     memory: Index,
@@ -13,19 +13,20 @@ pub struct Names {
     is_amd: bool,
 }
 
-/// A list, and by address the innermost line.
+/// A listing, with an index from addresses to the innermost line.
 #[derive(Clone, Debug, Default)]
 struct Index {
     listing: Listing,
-    /// In order of address, disjoint: what of a line no line inside it has.
+    /// Disjoint ranges in order of address, each with the line that owns it: a line owns what no line
+    /// inside it covers.
     leaves: Vec<(AddrRange, usize)>,
 }
 
 impl Index {
     fn new(listing: Listing) -> Self {
         let mut flat: rangemap::RangeInclusiveMap<u64, usize> = rangemap::RangeInclusiveMap::new();
-        // A parent stands before its children: who comes later is further in. Of lines that are no one's parent and overlap all the same,
-        // the shorter one is.
+        // Parents come before children, and later inserts overwrite earlier ones, so the innermost line wins. Among
+        // overlapping lines of one depth the shorter one is inserted last and wins.
         let mut order: Vec<usize> = (0..listing.lines.len()).collect();
         order.sort_by_key(|i| (listing.lines[*i].depth, std::cmp::Reverse(listing.lines[*i].range.len())));
         for index in order {
@@ -39,7 +40,7 @@ impl Index {
         Self { listing, leaves }
     }
 
-    /// The lines that an address lies in, from the inside out.
+    /// The lines that cover an address, innermost first.
     fn lines(&self, addr: u64) -> impl Iterator<Item = &Listed> {
         let after = self.leaves.partition_point(|(range, _)| range.start() <= addr);
         let found =
@@ -59,32 +60,48 @@ impl Names {
         Self { memory: Index::new(memory), ports: Index::new(ports), is_x86, is_amd }
     }
 
-    /// The names of a memory address, from the inside out; none if no source names it.
+    /// Returns the names of a memory address, innermost first; empty if no source names it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pmem_import::{Machine, Sources, Text};
+    ///
+    /// let iomem = "00100000-7fffffff : System RAM\n  01000000-01ffffff : Kernel code\n";
+    /// let texts = vec![Text { name: "iomem".into(), bytes: iomem.into() }];
+    /// let mut sources = Sources { texts, ..Sources::default() };
+    /// let machine = Machine::read(&mut sources)?;
+    /// assert_eq!(machine.names.of_memory(0x100_0000), ["Kernel code", "System RAM"]);
+    ///
+    /// let (_, place) = machine.names.said_of_memory(0x100_0000).next().ok_or("no line")?;
+    /// assert_eq!(place.to_string(), "iomem:2");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn of_memory(&self, addr: u64) -> Vec<&str> {
         self.memory.at(addr)
     }
 
-    /// The lines that name a memory address, from the inside out, each with its place.
+    /// Returns the lines that name a memory address, innermost first, each with its place in the source.
     pub fn said_of_memory(&self, addr: u64) -> impl Iterator<Item = (&Listed, SourceLine)> {
         self.memory.lines(addr).map(|line| (line, self.memory.listing.place(line)))
     }
 
-    /// The lines that name an I/O port, likewise.
+    /// Returns the lines that name an I/O port, innermost first, each with its place in the source.
     pub fn said_of_port(&self, port: u64) -> impl Iterator<Item = (&Listed, SourceLine)> {
         self.ports.lines(port).map(|line| (line, self.ports.listing.place(line)))
     }
 
-    /// The names of an I/O port, from the inside out.
+    /// Returns the names of an I/O port, innermost first; empty if no source names it.
     pub fn of_port(&self, port: u64) -> Vec<&str> {
         self.ports.at(port)
     }
 
-    /// The named ranges of memory, as a source lists them.
+    /// Returns the named ranges of memory, as the source lists them.
     pub fn memory(&self) -> &Listing {
         &self.memory.listing
     }
 
-    /// What is at a memory address by architecture, whether a source says so or not.
+    /// Returns what the architecture defines at a memory address, whether or not a source lists it.
     pub fn by_architecture(&self, addr: u64) -> Option<&'static WellKnown> {
         well_known(addr, self.is_x86, self.is_amd)
     }

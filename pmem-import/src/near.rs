@@ -1,18 +1,29 @@
-//! What a name that nothing has may have meant.
+//! "Did you mean" suggestions for names that do not exist.
 
 use pmem_pci::Address;
 
-/// The most names that are offered.
+/// The most names that one suggestion offers.
 const MOST: usize = 3;
 
-/// Words for the end of an error: `; did you mean "a" or "b"?`, with the names that are spelled almost like a word or have it in them, or
-/// nothing.
+/// Returns the end of an error message, `; did you mean "a" or "b"?`, with the names that are spelled almost like
+/// `word` or contain it. Returns an empty string if there are none.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_import::did_you_mean;
+///
+/// let arenas = ["system", "node0 RAM", "pci 0000:3b"];
+/// assert_eq!(did_you_mean("sytem", arenas), "; did you mean \"system\"?");
+/// assert_eq!(did_you_mean("framebuffer", arenas), "");
+/// ```
 pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     let lower = word.to_lowercase();
     let distance = |name: &str| {
         let name = name.to_lowercase();
         let edits = strsim::damerau_levenshtein(&lower, &name);
-        // One letter may be wrong, of long names two; a part of a name is as good as a whole one with a slip.
+        // One edit is allowed, two in names of 16 letters or more. A name that contains the word ranks
+        // like one edit.
         let is_part = lower.len() >= 3 && name.contains(&lower);
         (!lower.is_empty() && edits <= 1 + lower.len() / 16).then_some(edits).or(is_part.then_some(1))
     };
@@ -28,7 +39,7 @@ pub fn did_you_mean<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) ->
     }
 }
 
-/// The same of a function that is not among those that are known.
+/// Does the same for a PCI function that is not among the known ones.
 pub fn did_you_mean_function(address: Address, known: impl IntoIterator<Item = Address>) -> String {
     let known: Vec<String> = known.into_iter().map(|address| address.to_string()).collect();
     did_you_mean(&address.to_string(), known.iter().map(String::as_str))

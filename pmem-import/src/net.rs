@@ -31,7 +31,7 @@ struct Node {
     map: Vec<Map>,
     #[serde(default)]
     overlay: Option<i64>,
-    /// Keys that mean nothing here: a slip of the pen, perhaps.
+    /// Unknown keys, which may be misspelled; each becomes a finding.
     #[serde(flatten)]
     other: BTreeMap<String, serde_json::Value>,
 }
@@ -43,7 +43,7 @@ struct Map {
     base: Word,
 }
 
-/// An address, as a number or a text; or a label.
+/// An address, as a number or as text; or a label.
 #[derive(Deserialize, Clone)]
 #[serde(untagged)]
 enum Word {
@@ -60,7 +60,7 @@ impl Word {
     }
 }
 
-/// A node, with its numbers read.
+/// A node with its numbers parsed.
 struct Parsed {
     id: i64,
     name: String,
@@ -69,13 +69,27 @@ struct Parsed {
     overlay: Option<i64>,
 }
 
-/// Reads a decoding net into a model.
+/// Reads a decoding net, a JSON file, into a model. `-` reads standard input.
 ///
-/// A node becomes an arena. Where a node maps an address in more than one way, or maps what it accepts as well, it
-/// becomes several, which an arena that hands every address on to all of them stands before.
+/// A node becomes an arena. A node becomes several arenas if it maps one address more than once, maps
+/// an address that it also accepts, or leads to itself. An entry arena in front of these passes every
+/// address on to all of them.
+///
+/// ```json
+/// { "limits": "inclusive",
+///   "nodes": [
+///     { "id": 1, "name": "CPU", "map": [ { "src": ["0x80000000", "0xbfffffff"], "dst": 2, "base": "0x0" } ] },
+///     { "id": 2, "name": "DRAM", "accept": [ ["0x0", "0x3fffffff", "dimm0"] ] } ] }
+/// ```
+///
+/// `limits` says whether the second address of `src` and `accept` is the last one (`inclusive`, the
+/// default) or the one after it (`exclusive`). `overlay` names the node that gets every address that a
+/// node neither accepts nor maps.
 ///
 /// # Errors
-/// [`ImportError`] names the file, the line if the JSON is broken, and the node if its numbers are.
+/// [`ImportError::Read`] if the file cannot be read. [`ImportError::Parse`] if the JSON is broken, with its line;
+/// if `limits` is unknown, if there are no nodes, or if two nodes have one id. [`ImportError::Model`] if the model
+/// refuses a node. Broken numbers and unknown keys become findings.
 pub fn read_net(path: &Path) -> Result<Machine, ImportError> {
     let text = if path == Path::new("-") {
         std::io::read_to_string(std::io::stdin())
@@ -105,7 +119,7 @@ pub fn read_net(path: &Path) -> Result<Machine, ImportError> {
         .map_err(|(node, error)| ImportError::Model { what: format!("node {node}"), error: Box::new(error) })
 }
 
-/// Reads a node's numbers; what is broken is left out, and named.
+/// Parses a node's numbers. Broken entries are left out and described in `broken`.
 fn parsed(node: Node, inclusive: bool, broken: &mut Vec<String>) -> Parsed {
     let id = node.id;
     let range = |start: &Word, end: &Word| -> Result<AddrRange, String> {
@@ -140,7 +154,7 @@ fn parsed(node: Node, inclusive: bool, broken: &mut Vec<String>) -> Parsed {
     Parsed { id, name: node.name, accept, map, overlay: node.overlay }
 }
 
-/// Adds a node that accepts nothing for each that others lead to but the net does not describe.
+/// Adds a node that accepts nothing for each id that a node leads to and the net does not describe.
 fn add_missing(nodes: &mut Vec<Parsed>, broken: &mut Vec<String>) -> Result<(), String> {
     let mut known = BTreeSet::new();
     for node in nodes.iter() {
@@ -164,7 +178,7 @@ fn add_missing(nodes: &mut Vec<Parsed>, broken: &mut Vec<String>) -> Result<(), 
     Ok(())
 }
 
-/// A set of maps that do not overlap, and what of the address space the node accepts beside it.
+/// Maps of one node that do not overlap each other.
 type Layer<'p> = Vec<&'p (AddrRange, i64, u64)>;
 
 fn build(nodes: &[Parsed], findings: Vec<Finding>) -> Result<Machine, (i64, pmem_core::Error)> {
@@ -180,13 +194,15 @@ fn build(nodes: &[Parsed], findings: Vec<Finding>) -> Result<Machine, (i64, pmem
         net.entry.insert(node.id, arena);
         net.node.insert(arena, node.id);
     }
+    // All entry arenas exist before any is connected: nodes may refer to each other in any order.
     for node in nodes {
         let at = |error| (node.id, error);
         let entry = net.entry[&node.id];
         let (layers, simple) = layers(node);
         let mut homes = vec![entry];
         if !simple {
-            // One arena per layer, and one for what is accepted; the entry hands every address on to all of them.
+            // One arena per layer, and one for what the node accepts. The entry passes every address on
+            // to all of them.
             homes.clear();
             for _ in 0..=layers.len() {
                 let name = called(node);
@@ -256,7 +272,7 @@ fn called(node: &Parsed) -> String {
     if node.name.is_empty() { format!("node {}", node.id) } else { node.name.clone() }
 }
 
-/// Spreads a node's maps over layers without overlap; says whether one arena can hold them and what is accepted.
+/// Distributes a node's maps over layers without overlap. The flag says whether a single arena can hold everything.
 fn layers(node: &Parsed) -> (Vec<Layer<'_>>, bool) {
     let mut layers: Vec<Layer<'_>> = vec![Vec::new()];
     for entry in &node.map {
@@ -267,7 +283,7 @@ fn layers(node: &Parsed) -> (Vec<Layer<'_>>, bool) {
         }
     }
     let both = node.map.iter().any(|(src, ..)| node.accept.iter().any(|(accept, _)| accept.overlaps(*src)));
-    // A node that leads to itself is joined by way of a layer: an interconnect joins two arenas.
+    // An interconnect joins two different arenas, so a node that leads to itself needs a layer in between.
     let to_itself = node.map.iter().any(|(_, dst, _)| *dst == node.id) || node.overlay == Some(node.id);
     let simple = layers.len() == 1 && !both && !to_itself;
     (layers, simple)
@@ -284,7 +300,7 @@ fn accept(
         manager.prime(arena, range, attrs)?;
     }
     for (range, label) in &node.accept {
-        // Names of ranges that overlap an earlier one have no region of their own.
+        // A label whose range overlaps an earlier one gets no region: the space is taken.
         if let Some(label) = label
             && let Ok(region) = manager.alloc(arena, &Request::exactly(*range).pinned())
         {
@@ -294,7 +310,7 @@ fn accept(
     Ok(())
 }
 
-/// Joins an arena to each node that a layer leads to.
+/// Connects an arena to each node that a layer leads to.
 fn lead(
     manager: &mut Manager,
     home: ArenaId,

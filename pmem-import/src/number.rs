@@ -1,12 +1,22 @@
-//! Numbers as Linux and people write them.
+//! Numbers as Linux prints them and people write them.
 
 use pmem_pci::Address;
 
-/// Reads an address: hexadecimal with `0x`, else decimal; `_` may separate digits. Hexadecimal digits without `0x`, which would be
-/// taken for another number, are refused with a hint.
+/// Parses an address: hexadecimal with `0x`, decimal without; `_` may separate digits. Hexadecimal digits without
+/// `0x`, as in `fee00000` or `0010`, are refused with a hint, for they would silently be read as another number.
 ///
 /// # Errors
-/// What is wrong with the text, and what is expected.
+/// A message that says what is wrong with the text, and what is expected.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_import::parse_addr;
+///
+/// assert_eq!(parse_addr("0xfee0_0000"), Ok(0xfee0_0000));
+/// assert_eq!(parse_addr("4096"), Ok(0x1000));
+/// assert_eq!(parse_addr("00ff"), Err("\"00ff\" is hexadecimal without 0x: write 0xff".to_owned()));
+/// ```
 pub fn parse_addr(text: &str) -> Result<u64, String> {
     let digits = text.replace('_', "");
     let (radix, plain) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
@@ -31,14 +41,25 @@ pub fn parse_addr(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Reads bare hexadecimal digits, with or without `0x`.
+/// Parses hexadecimal digits, with or without `0x`.
 pub(crate) fn hex(text: &str) -> Option<u64> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
     plain.then(|| u64::from_str_radix(digits, 16).ok()).flatten()
 }
 
-/// Reads a size in bytes: `32G`, `512 KiB`, `0x1000`; with the letters that the kernel's command line has (`memparse`), powers of 1024.
+/// Parses a size in bytes: `32G`, `512 KiB`, `0x1000`. The units K, M, G and T, in either case, are powers of 1024,
+/// as on the kernel's command line (`memparse`). Returns `None` if the text is no size or does not fit in 64 bits.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_import::parse_size;
+///
+/// assert_eq!(parse_size("16M"), Some(16 << 20));
+/// assert_eq!(parse_size("512 KiB"), Some(512 << 10));
+/// assert_eq!(parse_size("sixteen"), None);
+/// ```
 pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
     let (digits, unit) = if text.starts_with("0x") {
@@ -60,17 +81,33 @@ pub fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
-/// Reads a range of addresses, and returns its first and its last one: `0x1000..0x2000` as pmem prints it, the end not among them;
-/// `0x1000-0x1fff` or `[mem 0x1000-0x1fff 64bit]` as kernels print it, whose odd end is the last address; an even end is not among them;
-/// `0x1000+4K`.
+/// Parses a range of addresses, and returns its first and last address, both inclusive. Three forms are accepted:
+///
+/// - `0x1000..0x2000`, as pmem prints it: the end is exclusive;
+/// - `0x1000-0x1fff` or `[mem 0x1000-0x1fff 64bit]`, as kernels print it: an odd end is the last address, an even
+///   end is exclusive;
+/// - `0x1000+4K`: a start and a size.
 ///
 /// # Errors
-/// What is wrong with the text, and what is expected.
+/// A message that says what is wrong with the text, and what is expected. Empty, reversed and too long
+/// ranges are errors.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_import::parse_range;
+///
+/// let last_64k_of_ram = (0x7fff_0000, 0x7fff_ffff);
+/// assert_eq!(parse_range("0x7fff0000..0x80000000"), Ok(last_64k_of_ram));
+/// assert_eq!(parse_range("[mem 0x7fff0000-0x7fffffff 64bit pref]"), Ok(last_64k_of_ram));
+/// assert_eq!(parse_range("0x7fff0000+64K"), Ok(last_64k_of_ram));
+/// assert!(parse_range("0x2000..0x1000").is_err());
+/// ```
 pub fn parse_range(text: &str) -> Result<(u64, u64), String> {
     let wrong = |why: &str| {
         format!("not a range: {text:?}{why} (expected 0x1000..0x2000, 0x1000-0x1fff, or 0x1000+4K)")
     };
-    // What a kernel writes behind the addresses, such as `64bit pref`, is about something else.
+    // Kernels add flags such as `64bit pref` after the addresses; they do not belong to the range.
     let plain = text.trim().trim_start_matches('[').trim_start_matches("mem ").trim_end_matches(']');
     let plain = plain.split_whitespace().next().unwrap_or_default();
     let (start, last) = if let Some((start, end)) = plain.split_once("..") {
@@ -90,7 +127,8 @@ pub fn parse_range(text: &str) -> Result<(u64, u64), String> {
         .ok_or_else(|| wrong(", empty, reversed, or past 2^64"))
 }
 
-/// A function of its numbers: bus, device and function, with the segment before or without.
+/// Builds a function's address from three or four numbers: bus, device and function, with or without the segment in
+/// front. `None` if a number is out of range.
 pub(crate) fn function(numbers: &[u64]) -> Option<Address> {
     let (segment, bus, device, function) = match *numbers {
         [bus, device, function] => (0, bus, device, function),
@@ -105,21 +143,21 @@ pub(crate) fn function(numbers: &[u64]) -> Option<Address> {
     })
 }
 
-/// Largest number in a list that is believed: more CPUs or nodes than any machine has.
+/// The largest CPU or node number that is believed; no machine has more.
 const LARGEST: u32 = 1 << 22;
 
-/// Takes blanks and NULs, which some kernels end their lists with, off both ends.
+/// Strips blanks and NULs, which some kernels end their lists with, from both ends.
 pub(crate) fn trim(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\0')
 }
 
-/// Reads a list as Linux prints CPUs and nodes: `0-3,8`, or nothing. `None` if it is none.
+/// Parses a list as Linux prints CPUs and nodes: `0-3,8`. An empty text is an empty list. `None` if it is no list.
 pub(crate) fn parse_list(text: &str) -> Option<Vec<u32>> {
     let mut all = Vec::new();
     for part in trim(text).split(',').filter(|part| !part.is_empty()) {
         let (low, high) = part.split_once('-').unwrap_or((part, part));
         let (low, high): (u32, u32) = (low.trim().parse().ok()?, high.trim().parse().ok()?);
-        // Ranges that overlap again and again are no list.
+        // The length check stops lists that repeat one large range over and over.
         if low > high || high >= LARGEST || all.len() > LARGEST as usize {
             return None;
         }
@@ -130,7 +168,7 @@ pub(crate) fn parse_list(text: &str) -> Option<Vec<u32>> {
     Some(all)
 }
 
-/// Reads a mask as Linux prints CPUs: hexadecimal words of 32 bits, the highest first, by commas.
+/// Parses a mask as Linux prints CPUs: comma-separated hexadecimal words of 32 bits, the highest first.
 pub(crate) fn parse_mask(text: &str) -> Option<Vec<u32>> {
     if text.len() > LARGEST as usize {
         return None;
@@ -144,7 +182,13 @@ pub(crate) fn parse_mask(text: &str) -> Option<Vec<u32>> {
     Some((0u32..).zip(words.iter().rev()).flat_map(bits).collect())
 }
 
-/// Writes a list as Linux prints it: `0-3,8`.
+/// Formats a sorted list as Linux prints CPUs and nodes: `0-3,8`.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(pmem_import::show_list(&[0, 1, 2, 3, 8]), "0-3,8");
+/// ```
 pub fn show_list(all: &[u32]) -> String {
     let mut out = String::new();
     let mut rest = all;

@@ -1,123 +1,123 @@
-//! What kernels say of memory that is plugged in or taken out, and of the windows of links between machines (NTB).
+//! Kernel messages about memory hot-plug, and about the windows of non-transparent bridges (NTB).
 
 use crate::number::hex;
 use crate::text::lines;
 use std::sync::Arc;
 
-/// Something that is said, and its line, from 1.
+/// One message, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlugLine {
-    /// The line.
+    /// The line in the text, counted from 1.
     pub line: u32,
-    /// What.
+    /// The message.
     pub what: Plug,
 }
 
-/// What is said.
+/// What a message says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plug {
-    /// Memory was to be added that is no whole number of blocks.
+    /// Hot-plugged memory is not a whole number of memory blocks.
     Unaligned {
-        /// Bytes of a block.
+        /// Size of a memory block, in bytes.
         block: u64,
-        /// The first address.
+        /// First address of the memory.
         start: u64,
-        /// How many bytes.
+        /// Size of the memory, in bytes.
         size: u64,
     },
-    /// Memory did not go offline.
+    /// Memory could not be taken offline.
     NotOffline {
-        /// The first address.
+        /// First address.
         first: u64,
-        /// The last.
+        /// Last address, inclusive.
         last: u64,
-        /// Whoever asked was stopped.
+        /// The request was interrupted by a signal.
         by_signal: bool,
     },
-    /// A page that could not be isolated, and how many mappings it has.
+    /// A page that could not be isolated.
     NotIsolated {
-        /// How many.
+        /// How many page table mappings the page has.
         maps: u32,
     },
-    /// Page frames that were to go.
+    /// Page frames that were to go offline.
     Frames {
-        /// The first.
+        /// First page frame number.
         start: u64,
-        /// The one behind the last.
+        /// End page frame number, exclusive.
         end: u64,
     },
-    /// Blocks of a module.
+    /// The memory blocks of a module.
     Blocks {
-        /// The module.
+        /// The module's name.
         module: String,
-        /// Their numbers.
+        /// Numbers of its memory blocks.
         numbers: Vec<u64>,
     },
-    /// A block that did not go offline.
+    /// Number of a memory block that could not be taken offline.
     BlockStays(u64),
-    /// A device's memory that was cut to whole blocks.
+    /// A device's memory was truncated to whole memory blocks; the text says by how much.
     Truncated(String),
-    /// A range that is somebody's already.
+    /// A range could not be reserved: something else owns it.
     NotReserved {
-        /// The device.
+        /// The device that asked for it.
         device: String,
-        /// The first address.
+        /// First address.
         first: u64,
-        /// The last.
+        /// Last address, inclusive.
         last: u64,
     },
-    /// A range that cannot go, for it is online.
+    /// A range cannot be removed, because it is online.
     Online {
-        /// The first address.
+        /// First address.
         first: u64,
-        /// The last.
+        /// Last address, inclusive.
         last: u64,
     },
-    /// So much memory there is, and so much is to come.
+    /// A guest's memory, and how much is to be hot-plugged.
     Grow {
-        /// Bytes that there are.
+        /// Bytes present at boot.
         base: u64,
-        /// Bytes that come.
+        /// Bytes to be hot-plugged.
         more: u64,
-        /// Bytes of a page, and of what is kept of each.
+        /// Bytes of a page, and of the kernel's `struct page` for it.
         page: (u64, u64),
     },
-    /// All that comes is movable, in pieces of so many bytes, over so much that is not.
+    /// Hot-plugged memory goes into `ZONE_MOVABLE`, in slots of one size.
     Movable {
-        /// Bytes that there are.
+        /// Bytes of base memory, which is not movable.
         base: u64,
-        /// Bytes of a piece.
+        /// Bytes of a slot.
         piece: u64,
     },
-    /// So many pieces, and whether that did.
+    /// A number of slots, and whether that number works.
     Pieces(u64, bool),
-    /// A window of a link that could not be set.
+    /// A memory window whose translation could not be set; the window's name.
     NoTranslation(String),
-    /// Registers of 64 bits are two of 32.
+    /// 64-bit BARs are split into two 32-bit BARs each.
     Split,
-    /// A window's size, as a power of two.
+    /// The size of a memory window.
     WindowSize {
-        /// The register.
+        /// The BAR, as the message names it: `2/3`.
         bar: String,
-        /// The power of two.
+        /// The size as a power of two: 20 is 1 MiB.
         bits: u32,
     },
-    /// Where a window is to lead.
+    /// The DMA address that a window is to lead to.
     WindowTo(u64),
-    /// A requester's id becomes another beyond the link.
+    /// A requester id is translated by the link.
     Requester {
-        /// Here.
+        /// The requester id on this side.
         own: String,
-        /// There.
+        /// The requester id on the other side.
         other: String,
     },
-    /// How much memory the other machine has.
+    /// Bytes of memory that the machine at the other end has.
     Peer(u64),
-    /// An address of the link's own.
+    /// An address from a line about the link itself: `B2B XLAT` (translation) or `LMT` (limit).
     Link(u64),
 }
 
-/// Reads a text.
+/// Reads the hot-plug and NTB messages of a text, in order. Other lines are skipped.
 #[must_use]
 pub fn plugs(text: &[u8]) -> Vec<PlugLine> {
     let source: Arc<str> = "the text".into();
@@ -128,7 +128,7 @@ pub fn plugs(text: &[u8]) -> Vec<PlugLine> {
     out
 }
 
-/// The hexadecimal number behind a word.
+/// The hexadecimal number after a word.
 fn after(words: &str, word: &str) -> Option<u64> {
     let rest = words.split_once(word)?.1.trim_start();
     hex(rest.split(|c: char| !c.is_ascii_alphanumeric()).next()?)
@@ -139,7 +139,7 @@ fn decimal(words: &str, word: &str) -> Option<u64> {
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// `0x2080000000-0x20ffffffff`, whose end is not before its begin.
+/// Parses `0x2080000000-0x20ffffffff`; `None` if the end is before the start.
 fn range(words: &str) -> Option<(u64, u64)> {
     words.split([' ', '[', ']', ',']).find_map(|word| {
         let (first, last) = word.split_once('-')?;

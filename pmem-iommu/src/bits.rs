@@ -1,11 +1,11 @@
-//! Fields of registers and entries.
+//! Extracts fields of registers and table entries.
 
-/// The bits of a word from `high` down to `low`.
+/// Returns the bits of a word from `high` down to `low`, both inclusive.
 pub(crate) const fn bits(word: u64, high: u32, low: u32) -> u64 {
     word >> low & (u64::MAX >> (63 - (high - low)))
 }
 
-/// Whether a bit is set.
+/// Returns whether bit `at` is set.
 pub(crate) const fn bit(word: u64, at: u32) -> bool {
     word >> at & 1 != 0
 }

@@ -1,4 +1,4 @@
-//! Little-endian numbers at offsets; what lies outside is nothing.
+//! Reads little-endian numbers at byte offsets. Each returns `None` if the number does not lie inside the bytes.
 
 pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     Some(u16::from_le_bytes(bytes.get(offset..offset.checked_add(2)?)?.try_into().ok()?))

@@ -1,25 +1,37 @@
-//! Where a PCI function is.
+//! PCI function addresses.
 
 use core::fmt;
 use core::str::FromStr;
 
-/// Segment, bus, device and function: `0000:3b:00.0`.
+/// The address of a PCI function: segment, bus, device and function, as in `0000:3b:00.0`.
 ///
-/// The segment (Linux: domain) has 16 bits in hardware; 32 are kept, since Linux numbers those behind a volume management device
-/// from 0x10000 on.
+/// Hardware has 16 bits of segment (Linux: domain). 32 are kept, because Linux numbers the segments behind a
+/// volume management device (VMD) from 0x10000.
+///
+/// # Examples
+/// ```
+/// use pmem_pci::Address;
+///
+/// let nic: Address = "3b:00.1".parse()?; // without a segment: segment 0
+/// assert_eq!(nic.to_string(), "0000:3b:00.1");
+/// assert_eq!(nic.routing_id(), 0x3b01); // the requester id of its DMA
+/// assert_eq!(Address::from_routing_id(0, 0x3b01), nic);
+/// assert!("3b:20.0".parse::<Address>().is_err(), "devices are 0 to 1f");
+/// # Ok::<(), pmem_pci::BadAddress>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
-    /// The segment group.
+    /// The segment group (Linux: domain).
     pub segment: u32,
-    /// The bus.
+    /// The bus number.
     pub bus: u8,
-    /// The device, 0 to 31.
+    /// The device number, 0 to 31.
     pub device: u8,
-    /// The function, 0 to 7.
+    /// The function number, 0 to 7.
     pub function: u8,
 }
 
-/// Why a text is no address of a function.
+/// The error of parsing a text that is not an [`Address`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadAddress;
 
@@ -32,13 +44,14 @@ impl fmt::Display for BadAddress {
 impl core::error::Error for BadAddress {}
 
 impl Address {
-    /// The 16 bits that a requester is known by on the bus (PCI Express Base 6.0, 2.2.6.2): bus, device, function.
+    /// Returns the routing id: the 16 bits of bus, device and function that identify a requester (PCI Express
+    /// Base 6.0, 2.2.6.2).
     #[must_use]
     pub const fn routing_id(self) -> u16 {
         (self.bus as u16) << 8 | (self.device as u16) << 3 | self.function as u16
     }
 
-    /// The function of a segment that a routing id names.
+    /// Returns the function of `segment` that a routing id names.
     #[must_use]
     pub const fn from_routing_id(segment: u32, id: u16) -> Self {
         Self { segment, bus: (id >> 8) as u8, device: (id >> 3 & 0x1f) as u8, function: (id & 7) as u8 }

@@ -2,36 +2,50 @@
 
 use core::fmt;
 
-/// What a base address register decodes, as far as its value says: not how large it is.
+/// The value of a base address register (BAR): what it decodes, and where. The size is not part of the value.
+///
+/// # Examples
+/// A 64-bit prefetchable BAR takes two slots of the header; an I/O BAR follows it:
+/// ```
+/// use pmem_pci::Bar;
+///
+/// let slots = [0xe000_000c, 0x38, 0xe001];
+/// let framebuffer = Bar::Memory { base: 0x38_e000_0000, wide: true, prefetchable: true };
+/// assert_eq!(Bar::decode(&slots, 0), Some(framebuffer));
+/// assert_eq!(Bar::decode(&slots, 1), None, "the upper half of slot 0");
+/// assert_eq!(Bar::decode(&slots, 2), Some(Bar::Io { base: 0xe000 }));
+/// assert_eq!(framebuffer.encode(), (0xe000_000c, Some(0x38)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Bar {
-    /// I/O ports.
+    /// A range of I/O ports.
     Io {
-        /// The first port; the two lowest bits are not part of it.
+        /// The first port. The two lowest bits of the register are not part of it.
         base: u32,
     },
-    /// Memory.
+    /// A range of memory addresses.
     Memory {
-        /// The first address; the four lowest bits are not part of it.
+        /// The first address on the bus. The four lowest bits of the register are not part of it.
         base: u64,
-        /// The register takes two slots, and its address 64 bits.
+        /// Whether the address has 64 bits, so that the register takes two slots.
         wide: bool,
-        /// Reads have no side effects.
+        /// Whether reads have no side effects, so that a bridge may prefetch.
         prefetchable: bool,
     },
 }
 
 impl Bar {
-    /// Reads the register in `slots[n]`, and in the next slot where it is 64 bits wide; `None` if there is no such slot, it is the
-    /// upper half of another, or half of it is missing.
+    /// Decodes the register that begins in `slots[n]`, including the next slot if it is 64 bits wide. Returns
+    /// `None` if there is no such slot, if the slot is the upper half of another register, or if the upper half
+    /// is missing.
     ///
-    /// A slot of zero is not told from a register that holds address 0: both read as memory at 0.
+    /// An unimplemented BAR cannot be distinguished from one that holds address 0: both decode as memory at 0.
     #[must_use]
     pub fn decode(slots: &[u32], n: usize) -> Option<Self> {
         bars(slots).find(|(slot, _)| *slot == n).map(|(_, bar)| bar)
     }
 
-    /// What the register's slots hold: one, or two.
+    /// Returns the contents of the register's slots: the lower half, and the upper half if it is 64 bits wide.
     #[must_use]
     pub const fn encode(self) -> (u32, Option<u32>) {
         match self {
@@ -43,7 +57,7 @@ impl Bar {
         }
     }
 
-    /// The first port or address.
+    /// Returns the first port or address.
     #[must_use]
     pub const fn base(self) -> u64 {
         match self {
@@ -52,7 +66,7 @@ impl Bar {
         }
     }
 
-    /// Whether it decodes I/O ports rather than memory.
+    /// Returns `true` if the register decodes I/O ports rather than memory.
     #[must_use]
     pub const fn is_io(self) -> bool {
         matches!(self, Self::Io { .. })
@@ -72,8 +86,8 @@ impl fmt::Display for Bar {
     }
 }
 
-/// The registers in a header's slots, each with the slot that it begins in. The upper half of a 64-bit register is no register of
-/// its own; a 64-bit register without room for its upper half is left out.
+/// Iterates over the BARs in a header's slots, each with the index of the slot it begins in. The upper half of
+/// a 64-bit BAR is skipped. A 64-bit BAR in the last slot has no upper half and is left out.
 pub fn bars(slots: &[u32]) -> impl Iterator<Item = (usize, Bar)> + '_ {
     let mut next = 0;
     core::iter::from_fn(move || {

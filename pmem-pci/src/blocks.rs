@@ -1,4 +1,5 @@
-//! One space below a host bridge as blocks: what stays is there, what may move is to be placed.
+//! Turns one address space below a host bridge into blocks: what stays is in place, what may move is to be
+//! placed.
 
 use crate::BusRange;
 use crate::layout::{Block, BlockId, Group, Layout, Leaf};
@@ -6,25 +7,25 @@ use crate::tree::{Function, Index, Mobility, Resource, Slot, Space, Tree, Window
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-/// A resource of a function.
+/// A resource: the function, and its register.
 pub type Key = (Index, Slot);
-/// A window of a bridge: which of its windows.
+/// A window: the bridge, and the index among its windows.
 pub(crate) type WindowKey = (Index, usize);
 
-/// Which of a tree's resources and windows may change, and how.
+/// The resources and windows of a tree that may change, and how.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Freedom {
-    /// Resources that are to be placed.
+    /// The resources to place.
     pub(crate) free: BTreeSet<Key>,
-    /// Prefetchable resources that are to be placed in the memory window.
+    /// The prefetchable resources to place in the memory window.
     pub(crate) demoted: BTreeSet<Key>,
-    /// Windows with something live behind them stay as they are.
+    /// Whether windows with something live behind them keep their range.
     pub(crate) hard: bool,
-    /// What can be above 4 GiB is not placed below.
+    /// Whether whatever can be above 4 GiB is placed there.
     pub(crate) high: bool,
 }
 
-/// Blocks, and what they stand for.
+/// A layout, and the resource or window that each block stands for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Blocks {
     pub(crate) layout: Layout,
@@ -32,15 +33,16 @@ pub(crate) struct Blocks {
     pub(crate) windows: BTreeMap<BlockId, WindowKey>,
 }
 
-/// The first address that needs more than 32 bits.
+/// The first address beyond 32 bits.
 pub(crate) const FOUR_GIB: u64 = 1 << 32;
 
 impl Blocks {
-    /// Those of one space below one host bridge.
+    /// Builds the blocks of one space below one host bridge.
     pub(crate) fn new(tree: &Tree, root: usize, space: Space, freedom: &Freedom) -> Self {
         let mut out = Self::default();
         let live = live(tree, root, space, &freedom.free);
         let mut groups: BTreeMap<WindowKey, BlockId> = BTreeMap::new();
+        // A bridge comes before what is below it, so the group of the window above is always there already.
         for (index, function) in tree.functions.iter().enumerate().filter(|(_, f)| f.root == root) {
             for (n, window) in windows(function, space) {
                 let group = holder(tree, function, Thing::of_window(window))
@@ -74,10 +76,11 @@ impl Blocks {
         let free = freedom.free.contains(&key);
         let mut thing = Thing::of_resource(resource);
         if free {
+            // What moves belongs where its kind belongs, not where it is now.
             thing.span = None;
             thing.prefetchable &= !freedom.demoted.contains(&key);
         } else if thing.span.is_none() || !is_reached(tree, function, thing) {
-            // What nothing forwards to takes nobody's place, whatever its register holds.
+            // Nothing can reach it, whatever its register holds, so it does not take up space.
             return;
         }
         let group = holder(tree, function, thing).and_then(|key| groups.get(&key).copied());
@@ -85,6 +88,8 @@ impl Blocks {
             Some(Block::Group(group)) => group.top.min(resource.top),
             _ => resource.top,
         };
+        // A hard floor, not a preference: the sweep knows only what is legal, so the planner runs it with and
+        // without the floor.
         let floor = if freedom.high && free && top >= FOUR_GIB { FOUR_GIB } else { 0 };
         let at = resource.at.filter(|_| !free);
         let leaf = Leaf { size: resource.size, align: resource.align, floor, top: resource.top, at };
@@ -92,7 +97,8 @@ impl Blocks {
         self.leaves.insert(id, key);
     }
 
-    /// Keeps addresses free: inside of the windows that have them and stay, and outside.
+    /// Adds a wall for `span`, in pieces: the parts inside live windows go into the groups of those windows,
+    /// and what a resource holds is left out. A wall in one piece would overlap what is there.
     #[expect(clippy::too_many_arguments, reason = "one bus, and what is known of its windows")]
     fn wall(
         &mut self,
@@ -106,6 +112,7 @@ impl Blocks {
     ) {
         let mut inside = Vec::new();
         for (index, function) in tree.on_bus(root, bridge.map(|(index, _)| index)) {
+            // Other windows are cut to fit, so they must stay clear of the wall as a whole.
             for (n, window) in windows(function, space).filter(|(n, _)| live.contains(&(index, *n))) {
                 let part = window.span.and_then(|own| own.intersect(span));
                 let Some((part, group)) = part.zip(groups.get(&(index, n)).copied()) else { continue };
@@ -120,12 +127,13 @@ impl Blocks {
     }
 }
 
-/// What is to lie in a window: where it is, if it has a place, and what it asks of the window.
+/// A resource or window that must lie in a window of the bridge above: where it is, and what it requires of
+/// that window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Thing {
     pub(crate) space: Space,
     pub(crate) prefetchable: bool,
-    /// It can be above 4 GiB.
+    /// Whether it can be above 4 GiB.
     pub(crate) wide: bool,
     pub(crate) span: Option<BusRange>,
 }
@@ -142,21 +150,22 @@ impl Thing {
     }
 }
 
-/// A function's windows of a space, with their place among its windows.
+/// Iterates over a function's windows in a space, with their index among all its windows.
 pub(crate) fn windows(function: &Function, space: Space) -> impl Iterator<Item = (usize, &Window)> + '_ {
     let all = function.bridge.iter().flat_map(|bridge| bridge.windows.iter().enumerate());
     all.filter(move |(_, window)| window.kind.space() == space)
 }
 
-/// The window in which something of a function lies, or is to lie: of the bridge above it, or of one farther up, where all in between take
-/// what nobody else does; `None` on a root bus.
+/// Returns the window that something belonging to a function lies in, or will lie in. That is a window of the
+/// bridge above, or of one farther up if all bridges in between decode subtractively. `None` on a root bus.
 pub(crate) fn holder(tree: &Tree, function: &Function, thing: Thing) -> Option<WindowKey> {
     if let Some(covering) = covering(tree, function, thing) {
         return covering;
     }
-    // Without a place, or out of reach: where it ought to be.
+    // It has no place, or nothing reaches it: return the window where it belongs.
     let above = function.parent?;
-    // What holds 32 bits is no prefetchable window's that is above 4 GiB, or is to be opened there.
+    // A prefetchable window above 4 GiB, or one still closed that may open there, cannot hold a 32-bit
+    // resource.
     let low =
         |window: &Window| window.top < FOUR_GIB || window.span.is_some_and(|span| span.first < FOUR_GIB);
     let suits = |window: &Window| window.kind != WindowKind::Prefetchable || thing.wide || low(window);
@@ -171,7 +180,8 @@ pub(crate) fn holder(tree: &Tree, function: &Function, thing: Thing) -> Option<W
     }
 }
 
-/// The window that forwards to something, the inner `None` if it is a host bridge; the outer if nothing does.
+/// Returns the window that forwards to something: `Some(None)` if the host bridge does so directly, `None` if
+/// nothing does.
 #[expect(clippy::option_option, reason = "what is on a root bus lies in no window, and is reached")]
 fn covering(tree: &Tree, function: &Function, thing: Thing) -> Option<Option<WindowKey>> {
     let span = thing.span?;
@@ -190,12 +200,12 @@ fn covering(tree: &Tree, function: &Function, thing: Thing) -> Option<Option<Win
     Some(None)
 }
 
-/// Whether something has a place, and is forwarded to by the bridge above it.
+/// Returns `true` if something has a place, and the bridge above forwards it.
 pub(crate) fn is_reached(tree: &Tree, function: &Function, thing: Thing) -> bool {
     covering(tree, function, thing).is_some()
 }
 
-/// Windows with something live behind them: what has a place, and need not move.
+/// Returns the windows with something live behind them: a resource that has a place and need not move.
 pub(crate) fn live(tree: &Tree, root: usize, space: Space, free: &BTreeSet<Key>) -> BTreeSet<WindowKey> {
     let mut out = BTreeSet::new();
     for (index, function) in tree.functions.iter().enumerate().filter(|(_, f)| f.root == root && !f.absent) {
@@ -207,6 +217,7 @@ pub(crate) fn live(tree: &Tree, root: usize, space: Space, free: &BTreeSet<Key>)
                 continue;
             }
             let mut next = covering(tree, function, Thing::of_resource(resource)).flatten();
+            // Mark the window and all windows above it. Above a marked one everything is marked already.
             while let Some((bridge, n)) = next {
                 if !out.insert((bridge, n)) {
                     break;
@@ -220,7 +231,8 @@ pub(crate) fn live(tree: &Tree, root: usize, space: Space, free: &BTreeSet<Key>)
     out
 }
 
-/// What no host bridge forwards, and what must be avoided, on the bus.
+/// Lists the bus addresses where nothing may be placed: those in no aperture of the host bridge, and those to
+/// avoid.
 pub(crate) fn walls(tree: &Tree, root: usize, space: Space) -> Vec<BusRange> {
     let Some(root) = tree.roots.get(root) else { return Vec::new() };
     let apertures: Vec<BusRange> = root
@@ -233,6 +245,7 @@ pub(crate) fn walls(tree: &Tree, root: usize, space: Space) -> Vec<BusRange> {
     let mut walls = all.without(&apertures);
     for avoid in tree.avoid.iter().filter(|avoid| avoid.space == space) {
         for span in root.through_apertures(space, avoid.span) {
+            // Only the part that no earlier wall covers: walls must not overlap each other.
             walls.extend(span.without(&walls.clone()));
         }
     }

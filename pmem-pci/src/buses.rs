@@ -1,8 +1,8 @@
-//! Bus numbers, which are short as addresses are: each bridge has a range of them, inside that of the bridge above (PCI-to-PCI Bridge
-//! Architecture 1.2, 3.2.5.2 to 3.2.5.4).
+//! Bus numbers, a scarce resource like addresses: each bridge has a range of them, inside the range of the
+//! bridge above (PCI-to-PCI Bridge Architecture 1.2, 3.2.5.2 to 3.2.5.4).
 //!
-//! Nobody is renumbered, for a function's number is also what IOMMUs and interrupts know it by: bridges are only given more at the end of what
-//! they have.
+//! Nothing is ever renumbered, because IOMMUs and interrupt routing know a function by its bus number. A bridge
+//! only grows at the end of its range.
 
 use crate::tree::{Index, Tree};
 
@@ -10,7 +10,8 @@ fn buses(tree: &Tree, index: Index) -> Option<(u8, u8)> {
     tree.functions.get(index)?.bridge.as_ref()?.buses
 }
 
-/// The last number that a bridge, and those above it, can be given without meeting another bridge's.
+/// Returns the last bus number that a bridge can grow to without meeting the range of a bridge beside it or
+/// leaving that of the bridge above.
 fn limit(tree: &Tree, index: Index) -> Option<u8> {
     let function = tree.functions.get(index)?;
     let (first, _) = buses(tree, index)?;
@@ -23,12 +24,38 @@ fn limit(tree: &Tree, index: Index) -> Option<u8> {
     Some(next.map_or(above, |next| above.min(next - 1)))
 }
 
-/// Gives a bridge so many bus numbers that nobody has, and the bridges above it as many more as that takes; gives what it has then. `None`, and
-/// nothing changed, if there are too few without renumbering others.
+/// Gives a bridge `count` unused bus numbers, and extends the bridges above it as far as that requires. Returns
+/// the first and the last number of the bridge's new range, both inclusive. Returns `None`, and leaves the tree
+/// unchanged, if that is impossible without renumbering.
+///
+/// A `count` of zero counts as one: a bridge has at least the bus directly below it.
+///
+/// # Examples
+/// A switch is plugged in below a root port. The next root port has bus 4, so buses 2 and 3 are free:
+/// ```
+/// use pmem_pci::buses::give;
+/// use pmem_pci::tree::{Bridge, Function, Root, Tree};
+///
+/// let mut tree = Tree::default();
+/// tree.roots.push(Root { buses: (0, 0xff), ..Root::default() });
+/// for (address, parent, buses) in
+///     [("00:1c.0", None, Some((1, 1))), ("00:1c.4", None, Some((4, 4))), ("01:00.0", Some(0), None)]
+/// {
+///     let mut function = Function::new(address.parse()?, parent, 0);
+///     function.bridge = Some(Bridge { buses, ..Bridge::default() });
+///     tree.functions.push(function);
+/// }
+/// let switch = 2;
+/// assert_eq!(give(&mut tree, switch, 3), None);
+/// assert_eq!(give(&mut tree, switch, 2), Some((2, 3)));
+/// assert_eq!(tree.functions[0].bridge.as_ref().and_then(|port| port.buses), Some((1, 3)));
+/// # Ok::<(), pmem_pci::BadAddress>(())
+/// ```
 pub fn give(tree: &mut Tree, bridge: Index, count: u8) -> Option<(u8, u8)> {
     let function = tree.functions.get(bridge)?;
     let (root, parent) = (function.root, function.parent);
-    // The numbers on the bus it is on: that bus's own, and those behind the bridges beside it.
+    // Bus numbers are handed out behind the parent's own bus and behind all siblings; gaps between siblings
+    // stay.
     let (own, end) = match parent {
         Some(parent) => (buses(tree, parent)?.0, limit(tree, parent)?),
         None => tree.roots.get(root)?.buses,

@@ -1,9 +1,9 @@
-//! The lists of capabilities in configuration space.
+//! The capability lists of configuration space.
 
 use crate::address::Address;
 use crate::bytes::{u16_at, u32_at};
 
-/// Numbers of capabilities; those of the extended list have their own names.
+/// Capability ids. The extended list has its own numbering, so that an id may appear in both.
 pub mod id {
     /// Power management.
     pub const POWER: u16 = 0x01;
@@ -15,31 +15,32 @@ pub mod id {
     pub const MSI_X: u16 = 0x11;
     /// Enhanced allocation: BARs that cannot be moved.
     pub const ENHANCED_ALLOCATION: u16 = 0x14;
-    /// Extended: the device's serial number (PCI Express Base 6.0, 7.9.3).
+    /// Extended: device serial number (PCI Express Base 6.0, 7.9.3).
     pub const SERIAL_NUMBER: u16 = 0x03;
-    /// Extended: single root I/O virtualisation (7.9.4).
+    /// Extended: single root I/O virtualization, SR-IOV (7.9.4).
     pub const SRIOV: u16 = 0x10;
     /// Extended: resizable BARs (7.8.6).
     pub const RESIZABLE_BAR: u16 = 0x15;
 }
 
-/// A capability: its number, and where it begins.
+/// An entry of a capability list: its id, and where it begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Capability {
-    /// Its number in its own list.
+    /// The id, in the numbering of its list.
     pub id: u16,
-    /// Its version; 0 in the list of the first 256 bytes, which has none.
+    /// The version; 0 for capabilities in the first 256 bytes, which have none.
     pub version: u8,
-    /// Its first byte in configuration space.
+    /// The offset of its first byte in configuration space.
     pub offset: usize,
 }
 
-/// The capabilities in the first 256 bytes (PCI Local Bus 3.0, section 6.7). A list that loops, or leads out of what was read, ends.
+/// Iterates over the capabilities in the first 256 bytes (PCI Local Bus 3.0, section 6.7). Ends at an entry
+/// outside of `config`, and ends even if the list loops.
 pub fn capabilities(config: &[u8]) -> impl Iterator<Item = Capability> + '_ {
     let listed = u16_at(config, 0x06).is_some_and(|status| status & 0x10 != 0);
     let pointer = if config.get(0x0e).is_some_and(|kind| kind & 0x7f == 2) { 0x14 } else { 0x34 };
     let mut next = config.get(pointer).copied().filter(|_| listed).unwrap_or(0);
-    // There is room for 48 of four bytes behind the header.
+    // Behind the header there is room for 48 capabilities of four bytes, so a longer list must loop.
     let mut left = 48;
     core::iter::from_fn(move || {
         let offset = usize::from(next & !3);
@@ -53,9 +54,11 @@ pub fn capabilities(config: &[u8]) -> impl Iterator<Item = Capability> + '_ {
     })
 }
 
-/// The capabilities from byte 256 on (PCI Express Base 6.0, section 7.6). A list that loops, or leads out of what was read, ends.
+/// Iterates over the capabilities from byte 256 on (PCI Express Base 6.0, section 7.6). Ends at an entry
+/// outside of `config`, and ends even if the list loops.
 pub fn extended_capabilities(config: &[u8]) -> impl Iterator<Item = Capability> + '_ {
     let mut offset = 0x100;
+    // 3840 bytes hold at most 960 headers of four bytes, so a longer list must loop.
     let mut left = 960;
     core::iter::from_fn(move || {
         let here = offset;
@@ -69,42 +72,60 @@ pub fn extended_capabilities(config: &[u8]) -> impl Iterator<Item = Capability> 
     })
 }
 
-/// Whether cards can be plugged in below a port: it has a slot, which says so (PCI Express Base 6.0, sections 7.5.3.2 and 7.5.3.9). `None` if it
-/// is not a function of PCI Express, or not all of it was read.
+/// Returns `true` if the function is a port with a slot that supports hot-plug (PCI Express Base 6.0, sections
+/// 7.5.3.2 and 7.5.3.9). Returns `None` if it has no PCI Express capability, or if `config` is too short to
+/// tell.
 #[must_use]
 pub fn has_hot_plug_slot(config: &[u8]) -> Option<bool> {
     let at = capabilities(config).find(|capability| capability.id == id::EXPRESS)?.offset;
     let (flags, slot) = (u16_at(config, at + 2)?, u32_at(config, at + 0x14)?);
-    // Of ports alone, root and downstream, the slot registers are more than zeros.
+    // Only root ports and downstream ports implement the slot registers; elsewhere they read as zero.
     let is_port = matches!(flags >> 4 & 0xf, 4 | 6);
     Some(is_port && flags & 0x100 != 0 && slot & 0x40 != 0)
 }
 
-/// What a physical function says of its virtual functions (PCI Express Base 6.0, section 9.3.3).
+/// The SR-IOV capability of a physical function (PCI Express Base 6.0, section 9.3.3).
+///
+/// # Examples
+/// First offset and stride give the address of each virtual function of a NIC:
+/// ```
+/// use pmem_pci::{Address, Sriov};
+///
+/// let sriov = Sriov {
+///     at: 0x160, control: 9, enabled: true, total: 64, count: 8,
+///     first_offset: 0x80, stride: 2, device: 0x10ed, bars: [0; 6],
+/// };
+/// let nic: Address = "01:00.0".parse()?;
+/// assert_eq!(sriov.virtual_function(nic, 1), Some("01:10.0".parse()?));
+/// assert_eq!(sriov.virtual_function(nic, 2), Some("01:10.2".parse()?));
+/// assert_eq!(sriov.virtual_function(nic, 0), None, "they count from 1");
+/// # Ok::<(), pmem_pci::BadAddress>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sriov {
-    /// Where the capability is.
+    /// The offset of the capability in configuration space.
     pub at: u16,
-    /// Its control register.
+    /// The SR-IOV control register.
     pub control: u16,
-    /// Virtual functions are there, and decode memory.
+    /// Whether virtual functions exist and decode memory (VF Enable and VF Memory Space Enable are both set).
     pub enabled: bool,
-    /// As many as there can be.
+    /// The number of virtual functions that the device supports (TotalVFs).
     pub total: u16,
-    /// As many as there are.
+    /// The number of virtual functions that are configured (NumVFs).
     pub count: u16,
-    /// What is added to the routing id of the physical function to give that of the first virtual one.
+    /// The distance from the physical function's routing id to that of the first virtual function.
     pub first_offset: u16,
-    /// What is added from each to the next.
+    /// The distance from the routing id of a virtual function to that of the next.
     pub stride: u16,
-    /// Which device each of them is.
+    /// The device id of the virtual functions.
     pub device: u16,
-    /// The slots of base address registers: where the space of the first virtual function begins.
+    /// The BAR slots of the virtual functions. Each holds the address of the first virtual function's space;
+    /// those of the others follow without a gap.
     pub bars: [u32; 6],
 }
 
 impl Sriov {
-    /// Reads the capability of a function's configuration space; `None` if it has none, or not all of it was read.
+    /// Decodes the SR-IOV capability; `None` if there is none, or if `config` ends before it does.
     #[must_use]
     pub fn find(config: &[u8]) -> Option<Self> {
         let at = extended_capabilities(config).find(|capability| capability.id == id::SRIOV)?.offset;
@@ -126,7 +147,8 @@ impl Sriov {
         })
     }
 
-    /// Where virtual function `n` is, from 1; the first is 1. `None` past 2^16, or if `n` is 0.
+    /// Returns the address of virtual function `n`, counted from 1. Returns `None` if `n` is 0, or if the
+    /// routing id would exceed 16 bits.
     #[must_use]
     pub fn virtual_function(&self, physical: Address, n: u16) -> Option<Address> {
         let step = u32::from(self.stride) * u32::from(n.checked_sub(1)?);
@@ -135,32 +157,34 @@ impl Sriov {
     }
 }
 
-/// A base address register whose size can be changed (PCI Express Base 6.0, section 7.8.6).
+/// A BAR whose size can be changed (PCI Express Base 6.0, section 7.8.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ResizableBar {
-    /// Which register, 0 to 5.
+    /// The index of the BAR, 0 to 5.
     pub bar: u8,
-    /// The sizes that it can have: bit n is 2^(20 + n) bytes.
+    /// The supported sizes: bit n stands for 2^(20 + n) bytes.
     pub sizes: u64,
-    /// The size that it has: n of 2^(20 + n) bytes.
+    /// The current size, as n of 2^(20 + n) bytes.
     pub current: u8,
-    /// Where its control register is in configuration space.
+    /// The offset of its control register in configuration space.
     pub control: u16,
-    /// What that register holds beside the size.
+    /// The other bits of the control register, which a write must preserve.
     pub rest: u32,
 }
 
 impl ResizableBar {
-    /// Those of a function's configuration space; none if it has not the capability, or not all of it was read.
+    /// Iterates over the resizable BARs of a function. Empty if it has no such capability; entries beyond the
+    /// end of `config` are left out.
     pub fn find_all(config: &[u8]) -> impl Iterator<Item = Self> + '_ {
         let at = extended_capabilities(config).find(|capability| capability.id == id::RESIZABLE_BAR);
         let at = at.map(|capability| capability.offset);
-        // How many there are stands in the first control register.
+        // Only the first control register holds the number of entries.
         let count = at.and_then(|at| u32_at(config, at + 8)).map_or(0, |control| (control >> 5 & 7) as usize);
         (0..count.min(6)).filter_map(move |n| {
             let at = at? + 8 * n;
             let (can, control) = (u32_at(config, at + 4)?, u32_at(config, at + 8)?);
-            // 1 MiB to 128 TiB in the one register, from 256 TiB on in the upper half of the other.
+            // Sizes of 1 MiB to 128 TiB are in the capability register, those from 256 TiB in the upper half of
+            // control.
             let sizes = u64::from(can >> 4) | u64::from(control >> 16) << 28;
             let (bar, current) = ((control & 7) as u8, (control >> 8 & 0x3f) as u8);
             let control_at = u16::try_from(at + 8).ok()?;

@@ -1,64 +1,65 @@
-//! Whether a hierarchy is legal: what overlaps, what lies outside of what it must lie in, each with both sides.
+//! Checks whether a hierarchy is legal, and names both sides of each violation.
 
 use crate::BusRange;
 use crate::tree::{Function, Index, Resource, Slot, Space, Tree, Window, WindowKind};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// What of a hierarchy something is said about.
+/// The part of a hierarchy that a [`Side`] is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Part {
-    /// What a function decodes.
+    /// A resource that a function decodes.
     Resource(Slot),
-    /// What a bridge forwards.
+    /// A window of a bridge.
     Window(WindowKind),
-    /// What a host bridge forwards.
+    /// An aperture of a host bridge.
     Aperture,
-    /// What nothing may be placed at.
+    /// A range where nothing may be placed.
     Avoid,
-    /// The buses below a bridge.
+    /// The bus numbers below a bridge.
     Buses,
 }
 
-/// One side of a violation; addresses are the bus's.
+/// One side of a violation. Addresses are bus addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Side {
-    /// The function; `None` of a host bridge, and of what is to be avoided.
+    /// The function; `None` for a host bridge, and for a range to avoid.
     pub function: Option<Index>,
-    /// The host bridge.
+    /// The host bridge, as an index into [`Tree::roots`].
     pub root: usize,
-    /// What of it.
+    /// The part of the function or host bridge.
     pub part: Part,
-    /// Ports or memory.
+    /// Whether `span` is I/O ports or memory; without meaning for bus numbers.
     pub space: Space,
-    /// Its addresses, or its bus numbers.
+    /// Its addresses or bus numbers.
     pub span: BusRange,
 }
 
-/// What is wrong.
+/// The rule that a [`Violation`] breaks. "First" is its `side`, "second" its `other`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ViolationKind {
-    /// Both answer to the same addresses.
+    /// Both claim the same addresses.
     Overlap,
-    /// The first does not lie in the second, the bridge's window that is nearest.
+    /// The first is not inside the second, the window or aperture that comes closest.
     Outside,
-    /// The first lies in a window that its bridge does not open: it is closed, or there is none.
+    /// The first cannot be reached: the bridge above has no open window for it, or no aperture of the host
+    /// bridge has any of its addresses.
     Unreachable,
-    /// The first, whose reads have side effects, lies in a prefetchable window.
+    /// The first has read side effects, but lies in a prefetchable window.
     Prefetched,
     /// The first does not begin at a multiple of its alignment.
     Misaligned,
-    /// The first is not of whole granules.
+    /// The first, a window, is not of whole granules.
     Ragged,
-    /// The first lies beyond what its register can hold.
+    /// The first ends beyond what its register can hold.
     TooHigh,
-    /// The first lies where nothing may be placed.
+    /// The first overlaps the second, a range where nothing works.
     Avoided,
-    /// The first is larger than the 256 ports that its bridge forwards of each 1024 below 64 Ki.
+    /// The first has more ports than the 256 of each 1024 that a bridge with ISA enable forwards below 64 Ki.
     Isa,
-    /// Both forward VGA from one bus.
+    /// Both bridges forward VGA from the same bus.
     Vga,
-    /// The buses below the first are not among those below the second, or both claim one.
+    /// The first's bus numbers are not inside the second's, or overlap those of a bridge beside it.
     Buses,
 }
 
@@ -80,21 +81,45 @@ impl fmt::Display for ViolationKind {
     }
 }
 
-/// A violation.
+/// A rule that a hierarchy breaks, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Violation {
-    /// What is wrong.
+    /// The rule.
     pub fault: ViolationKind,
-    /// With what.
+    /// The resource, window or bridge that breaks it.
     pub side: Side,
-    /// And with what else.
+    /// What it conflicts with; `None` if the rule concerns one side alone.
     pub other: Option<Side>,
 }
 
-/// Everything that is wrong with a hierarchy, in order of functions.
+/// Lists everything that is wrong with a hierarchy, ordered by function. An empty list means that it is legal.
 ///
-/// Rules: PCI Local Bus 3.0, 6.2.5.1 (alignment); PCI-to-PCI Bridge Architecture 1.2, 3.2.5 (windows, buses, VGA, ISA) and 4 (what is
-/// forwarded).
+/// Rules: PCI Local Bus 3.0, 6.2.5.1 (alignment); PCI-to-PCI Bridge Architecture 1.2, 3.2.5 (windows, buses,
+/// VGA, ISA) and 4 (forwarding).
+///
+/// # Examples
+/// A NIC claims addresses in the middle of a framebuffer:
+/// ```
+/// use pmem_pci::check::{ViolationKind, check};
+/// use pmem_pci::tree::{Function, Resource, Root, Slot, Space, Tree};
+///
+/// let mut tree = Tree::default();
+/// tree.roots.push(Root { buses: (0, 0xff), ..Root::default() });
+/// for (address, at, size) in [("00:02.0", 0xe000_0000, 16 << 20), ("00:03.0", 0xe008_0000, 64 << 10)] {
+///     let mut function = Function::new(address.parse()?, None, 0);
+///     function.resources.push(Resource {
+///         slot: Slot::Bar(0), space: Space::Memory, prefetchable: false, top: 0xffff_ffff,
+///         size, align: size, at: Some(at), fixed: false, optional: false,
+///     });
+///     tree.functions.push(function);
+/// }
+/// let violations = check(&tree);
+/// assert_eq!(violations.len(), 1);
+/// assert_eq!(violations[0].fault, ViolationKind::Overlap);
+/// assert_eq!(violations[0].side.function, Some(1));
+/// assert_eq!(violations[0].other.and_then(|other| other.function), Some(0));
+/// # Ok::<(), pmem_pci::BadAddress>(())
+/// ```
 #[must_use]
 pub fn check(tree: &Tree) -> Vec<Violation> {
     let mut out = Vec::new();
@@ -112,19 +137,19 @@ pub fn check(tree: &Tree) -> Vec<Violation> {
     out
 }
 
-/// A resource as a side.
+/// Returns a resource as a side; `None` if it has not been placed.
 pub(crate) fn of_resource(index: Index, function: &Function, resource: &Resource) -> Option<Side> {
     let (part, space) = (Part::Resource(resource.slot), resource.space);
     Some(Side { function: Some(index), root: function.root, part, space, span: resource.span()? })
 }
 
-/// A window as a side.
+/// Returns a window as a side; `None` if it is closed.
 pub(crate) fn of_window(index: Index, function: &Function, window: &Window) -> Option<Side> {
     let (part, space) = (Part::Window(window.kind), window.kind.space());
     Some(Side { function: Some(index), root: function.root, part, space, span: window.span? })
 }
 
-/// What answers on a bus: what its functions decode, and what its bridges forward.
+/// Lists what claims addresses on a bus: the resources of its functions, and the windows of its bridges.
 pub(crate) fn on_bus(tree: &Tree, root: usize, bridge: Option<Index>) -> Vec<Side> {
     let mut sides = Vec::new();
     for (index, function) in tree.on_bus(root, bridge) {
@@ -135,7 +160,7 @@ pub(crate) fn on_bus(tree: &Tree, root: usize, bridge: Option<Index>) -> Vec<Sid
     sides
 }
 
-/// What lies on one bus.
+/// Checks everything on one bus.
 fn bus(tree: &Tree, root: usize, bridge: Option<Index>, out: &mut Vec<Violation>) {
     let mut sides = on_bus(tree, root, bridge);
     sides.sort_unstable_by_key(|side| (side.space, side.span));
@@ -166,11 +191,11 @@ fn bus(tree: &Tree, root: usize, bridge: Option<Index>, out: &mut Vec<Violation>
     }
 }
 
-/// Neighbours that overlap; sides are in order.
+/// Reports overlaps. `sides` are sorted by space and address.
 fn overlaps(sides: &[Side], out: &mut Vec<Violation>) {
     for (i, side) in sides.iter().enumerate() {
         let before = sides.get(..i).unwrap_or(&[]);
-        // Each with whoever before it reaches farthest.
+        // One report per side: the earlier one that reaches farthest stands for all that overlap it.
         let reaching =
             before.iter().filter(|other| other.space == side.space && other.span.overlaps(side.span));
         if let Some(other) = reaching.max_by_key(|other| other.span.last) {
@@ -179,12 +204,12 @@ fn overlaps(sides: &[Side], out: &mut Vec<Violation>) {
     }
 }
 
-/// Whether something can be reached through the bridge above it, or the host bridge.
+/// Reports a side that the bridge above, or the host bridge, does not forward to.
 fn inside(tree: &Tree, root: usize, bridge: Option<Index>, side: &Side, out: &mut Vec<Violation>) {
     let Some((index, function)) = bridge.and_then(|index| Some((index, tree.functions.get(index)?))) else {
         let apertures = tree.roots.get(root).map_or(&[][..], |root| &root.apertures);
         let mut own = apertures.iter().filter(|aperture| aperture.space == side.space).peekable();
-        // Where nobody says what a host bridge forwards, nothing lies outside of it.
+        // A host bridge without apertures has not said what it forwards, so nothing counts as outside.
         if own.peek().is_none() || own.clone().any(|aperture| aperture.span.covers(side.span)) {
             return;
         }
@@ -221,9 +246,10 @@ fn inside(tree: &Tree, root: usize, bridge: Option<Index>, side: &Side, out: &mu
                 });
             }
         }
-        // It takes what nobody else does.
+        // Subtractive decode: the bridge claims what nothing else on the bus above does.
         None if bridge.subtractive => {}
         None => {
+            // Name the window that comes closest: one that overlaps, else one of the right kind, else any.
             let near = windows().find(|window| window.span.is_some_and(|span| span.overlaps(side.span)));
             let wanted = if prefetchable { WindowKind::Prefetchable } else { WindowKind::Memory };
             let near = near.or_else(|| windows().find(|window| window.kind == wanted));
@@ -243,7 +269,7 @@ fn inside(tree: &Tree, root: usize, bridge: Option<Index>, side: &Side, out: &mu
     }
 }
 
-/// What a function's registers cannot hold.
+/// Reports addresses that a function's own registers cannot hold.
 fn registers(index: Index, function: &Function, out: &mut Vec<Violation>) {
     for resource in &function.resources {
         let Some(side) = of_resource(index, function, resource) else { continue };
@@ -267,7 +293,7 @@ fn registers(index: Index, function: &Function, out: &mut Vec<Violation>) {
     }
 }
 
-/// Whether the buses below a bridge are among those below the one above it, and nobody else's.
+/// Reports bus numbers that are not inside those of the bridge above, or that a bridge beside it also has.
 fn numbers(tree: &Tree, index: Index, function: &Function, out: &mut Vec<Violation>) {
     let buses = |index: Index| {
         let function = tree.functions.get(index)?;

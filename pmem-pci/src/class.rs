@@ -1,35 +1,37 @@
-//! What a function is, by its class code.
+//! Class codes.
 
-/// A class code: base class, subclass, programming interface (PCI Code and ID Assignment 1.11, section 1).
+/// A class code of 24 bits: base class, subclass, programming interface (PCI Code and ID Assignment 1.11,
+/// section 1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Class(pub u32);
 
 impl Class {
-    /// Base class and subclass: 0x0604 is a PCI bridge.
+    /// Returns the base class and subclass without the programming interface: 0x0604 for a PCI bridge.
     #[must_use]
     pub const fn subclass(self) -> u16 {
         (self.0 >> 8) as u16
     }
 
-    /// A PCI bridge.
+    /// Returns `true` for a PCI-to-PCI bridge (base class 06, subclass 04).
     #[must_use]
     pub const fn is_bridge(self) -> bool {
         self.subclass() == 0x0604
     }
 
-    /// A PCI bridge that hands on what nobody else on its bus decodes (programming interface 01).
+    /// Returns `true` for a PCI bridge with subtractive decode: it forwards what nothing else on its bus claims
+    /// (programming interface 01).
     #[must_use]
     pub const fn is_subtractive(self) -> bool {
         self.0 == 0x06_0401
     }
 
-    /// A display controller.
+    /// Returns `true` for a display controller (base class 03).
     #[must_use]
     pub const fn is_display(self) -> bool {
         self.0 >> 16 == 3
     }
 
-    /// What it is, in a word or two.
+    /// Returns the class in a word or two, such as `NVMe`; `device` if it is not known.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self.subclass() {

@@ -1,4 +1,4 @@
-//! What a change of a hierarchy costs.
+//! The cost of changing a hierarchy.
 
 use crate::BusRange;
 use crate::blocks::{Key, Thing, holder, live};
@@ -7,40 +7,42 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-/// The room that a port without a card has for one to come: what its memory and prefetchable windows forward, in bytes.
+/// The room in an empty port for a future card: what its memory and prefetchable windows forward, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Headroom {
     /// The port.
     pub port: Index,
-    /// Its memory window, before and after.
+    /// The length of its memory window before and after, in bytes; 0 if it is closed.
     pub memory: (u64, u64),
-    /// Its prefetchable window, before and after.
+    /// The length of its prefetchable window before and after, in bytes; 0 if it is closed.
     pub prefetchable: (u64, u64),
 }
 
-/// What a change costs, in the order in which its parts count.
+/// The cost of a change. The parts count in this order: an earlier part outweighs all later ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// The weights of the functions that must be stopped.
+    /// The sum of the weights of the functions that must be stopped; see [`Mobility::weight`].
     pub weight: u64,
-    /// Of windows with something live behind them: the bytes that they forward only before, or only after.
+    /// The bytes that windows with something live behind them forward only before, or only after the change.
     pub live_bytes: u64,
-    /// How far from the host bridge the topmost bridge is that gets another window: 0 on a root bus; `None` if none does.
+    /// The depth of the topmost bridge whose windows or bus numbers change: 0 on a root bus; `None` if none do.
+    /// Deeper is better.
     pub topmost: Option<u32>,
-    /// What each of the topmost ports without a card has for one to come.
+    /// The headroom of each topmost port without a card. More is better.
     pub headroom: Vec<Headroom>,
-    /// Registers that are written.
+    /// The number of register writes.
     pub writes: u64,
-    /// What windows that change forward in all, in bytes: of plans that are alike in all else, the closest.
+    /// The bytes that changed windows forward in total. It breaks ties in favour of the tightest plan.
     pub(crate) forwarded: u64,
 }
 
-/// What can be compared.
+/// A cost as a tuple that compares lexicographically.
 pub(crate) type Rank = (u64, u64, Reverse<u32>, Reverse<u64>, Reverse<u64>, u64, u64);
 
 impl Cost {
-    /// The less, the better.
+    /// Returns the cost as a rank; the lowest is best.
     pub(crate) fn rank(&self) -> Rank {
+        // `Reverse` where more is better: a deep topmost bridge, and much headroom.
         let after = |room: &Headroom| room.memory.1.saturating_add(room.prefetchable.1);
         let sum = self.headroom.iter().map(after).fold(0, u64::saturating_add);
         let least = self.headroom.iter().map(after).min().unwrap_or(0);
@@ -57,8 +59,10 @@ impl Cost {
     }
 }
 
-/// What it costs to get from one hierarchy to another, of the same functions, where a few are asked for, or are new, and some are stopped
-/// though they stay where they are.
+/// Computes the cost of getting from one placement of a hierarchy to another.
+///
+/// Both trees have the same functions in the same order. `bystanders` are functions that must be stopped
+/// although they stay in place; see [`steps::bystanders`](crate::steps::bystanders).
 #[must_use]
 pub fn cost(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Cost {
     let moved: BTreeSet<Key> = moved(old, new).collect();
@@ -103,7 +107,8 @@ pub fn cost(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Cost {
     out
 }
 
-/// What a function's own move weighs: that of stopping it, or, of a bridge, one: it stays on, and only its register is written.
+/// Returns the weight of moving a function's own resources. A driven bridge weighs as little as an idle
+/// function, because it stays on and only its registers are written.
 pub(crate) fn weight(tree: &Tree, index: Index) -> Option<u64> {
     let function = tree.functions.get(index)?;
     match function.mobility {
@@ -112,7 +117,7 @@ pub(crate) fn weight(tree: &Tree, index: Index) -> Option<u64> {
     }
 }
 
-/// The resources that have another place, or another size, or that another window forwards to.
+/// Iterates over the resources that change place, size, or the window that forwards to them.
 pub(crate) fn moved<'t>(old: &'t Tree, new: &'t Tree) -> impl Iterator<Item = Key> + 't {
     new.functions.iter().enumerate().flat_map(move |(index, function)| {
         let before = old.functions.get(index);
@@ -122,6 +127,7 @@ pub(crate) fn moved<'t>(old: &'t Tree, new: &'t Tree) -> impl Iterator<Item = Ke
             else {
                 return resource.at.is_some();
             };
+            // A resource that stays, but lies in another window now, must be stopped while windows change.
             let through = |tree, function| holder(tree, function, Thing::of_resource(resource));
             resource.at.is_some()
                 && (!is_same(had, resource) || through(old, before) != through(new, function))
@@ -130,7 +136,7 @@ pub(crate) fn moved<'t>(old: &'t Tree, new: &'t Tree) -> impl Iterator<Item = Ke
     })
 }
 
-/// The functions that must be stopped while these move.
+/// Iterates over the functions that must be stopped while `keys` move.
 pub(crate) fn stopped<'t>(tree: &'t Tree, keys: &'t BTreeSet<Key>) -> impl Iterator<Item = Index> + 't {
     let stops = |(index, slot): &&Key| tree.functions.get(*index).is_none_or(|f| f.stops_for(*slot));
     keys.iter().filter(stops).map(|(index, _)| *index)
@@ -140,14 +146,15 @@ fn is_same(had: &Resource, has: &Resource) -> bool {
     had.at == has.at && had.size == has.size
 }
 
-/// How many addresses are one's and not the other's.
+/// Counts the addresses that exactly one of the two ranges has.
 fn apart(a: Option<BusRange>, b: Option<BusRange>) -> u64 {
     let len = |span: Option<BusRange>| span.map_or(0, BusRange::len);
     let both = len(a.zip(b).and_then(|(a, b)| a.intersect(b)));
     (len(a) - both).saturating_add(len(b) - both)
 }
 
-/// Registers that a window's change writes: base and limit are one, the upper halves two more, of ports one.
+/// Counts the register writes that change a window. Base and limit take one; each changed upper half of a
+/// prefetchable window takes one more, both upper halves of an I/O window together one.
 pub(crate) fn window_writes(kind: WindowKind, old: Option<BusRange>, new: Option<BusRange>) -> u64 {
     let upper =
         |span: Option<BusRange>, by: u32| span.map_or((0, 0), |span| (span.first >> by, span.last >> by));
@@ -161,7 +168,8 @@ pub(crate) fn window_writes(kind: WindowKind, old: Option<BusRange>, new: Option
     }
 }
 
-/// The topmost ports without anything behind them, and what their windows forward before and after.
+/// Finds the topmost ports without resources behind them in either tree, with what their windows forward before
+/// and after.
 fn headroom(old: &Tree, new: &Tree) -> Vec<Headroom> {
     let mut used = BTreeSet::new();
     for tree in [old, new] {
@@ -171,6 +179,8 @@ fn headroom(old: &Tree, new: &Tree) -> Vec<Headroom> {
     let len = |tree: &Tree, index: Index, kind: WindowKind| {
         tree.functions.get(index).and_then(|f| f.window(kind)?.span).map_or(0, BusRange::len)
     };
+    // A port counts if cards can be plugged in, or if firmware reserved room in it; not if something is behind
+    // it.
     let is_port = |index: Index| {
         let bridge = new.functions.get(index).and_then(|f| f.bridge.as_ref());
         let reserves =

@@ -1,4 +1,5 @@
-//! How windows are cut around what lies in them: what has nothing live behind it makes room, the rest stays as it is where it can.
+//! Cuts windows to fit what lies in them. Windows with nothing live behind them make room; the others keep what
+//! they have as far as possible.
 
 use crate::BusRange;
 use crate::blocks::{Key, Thing, WindowKey, holder, is_reached, live, walls, windows};
@@ -7,8 +8,9 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Cuts the windows of one space below a host bridge anew around where everything is in `tree`, whose windows are as before; `moved` is
-/// what has another place than before. `None` if something overlaps.
+/// Cuts the windows of one space below a host bridge to fit the places in `tree`, whose windows are still the
+/// old ones. `moved` are the resources with a new place. Returns `None` if something overlaps, or does not fit
+/// into the window around it.
 pub(crate) fn cut(
     tree: &Tree,
     root: usize,
@@ -28,17 +30,17 @@ pub(crate) fn cut(
     Some(out)
 }
 
-/// A window as it is to be cut.
+/// A window to cut.
 #[derive(Clone, Copy, Debug)]
 struct Want {
     key: WindowKey,
     old: Option<BusRange>,
     granule: u64,
     top: u64,
-    /// What lies in it, of whole granules.
+    /// The hull of what lies in it, rounded to whole granules; `None` if nothing does.
     need: Option<BusRange>,
     live: bool,
-    /// Something in it has another place than before.
+    /// Whether something in it has a new place.
     changed: bool,
 }
 
@@ -47,14 +49,15 @@ struct Cutter<'t> {
     root: usize,
     space: Space,
     live: BTreeSet<WindowKey>,
-    /// By window: what lies in it.
+    /// The hull of what lies in each window, rounded to whole granules.
     need: BTreeMap<WindowKey, BusRange>,
-    /// By window, and by `None` for a root bus's apertures: the windows of the bus below that lie in it.
+    /// The windows of the bus below that lie in each window; `None` stands for the apertures.
     inside: BTreeMap<Option<WindowKey>, Vec<WindowKey>>,
-    /// By window, or root bus: the resources that lie in it.
+    /// The resources that lie in each window; `None` stands for the apertures.
     held: BTreeMap<Option<WindowKey>, Vec<BusRange>>,
-    /// Windows in which something has another place than before, and what of it lies on the root bus.
+    /// The windows with something in them that has a new place.
     changed: BTreeSet<WindowKey>,
+    /// The resources with a new place directly on the root bus.
     placed: Vec<BusRange>,
     cut: BTreeMap<WindowKey, Option<BusRange>>,
 }
@@ -79,7 +82,8 @@ impl<'t> Cutter<'t> {
             placed: Vec::new(),
             cut: BTreeMap::new(),
         };
-        // What lies in a window below counts for those above: from the inside out.
+        // What lies in a window also lies in those above. Going backwards visits inner bridges first, so that
+        // their needs are complete.
         for (index, function) in tree.functions.iter().enumerate().rev().filter(|(_, f)| f.root == root) {
             for resource in function.resources.iter().filter(|r| r.space == space) {
                 let Some(span) = resource.span() else { continue };
@@ -129,7 +133,8 @@ impl<'t> Cutter<'t> {
         Some(Want { key, old, granule, top, need, live, changed: self.changed.contains(&key) })
     }
 
-    /// Cuts the windows that lie in a window, or in the apertures of a root bus, and those in them.
+    /// Cuts the windows that lie in `outer`, and then those inside them. `None` stands for the apertures of the
+    /// host bridge.
     fn bus(&mut self, outer: Option<WindowKey>) -> Option<()> {
         let room: Vec<BusRange> = match outer {
             None => {
@@ -146,7 +151,7 @@ impl<'t> Cutter<'t> {
         if changed.clone().any(|want| want.need.is_some_and(|need| need.last > want.top)) {
             return None;
         }
-        // What was outside before may stay there.
+        // Only what moves must be inside: firmware may have left other things outside, and they may stay there.
         let mut new = changed.filter_map(|want| want.need).chain(placed.iter().copied());
         if !new.all(|span| room.iter().any(|room| room.covers(span))) {
             return None;
@@ -160,7 +165,7 @@ impl<'t> Cutter<'t> {
     }
 }
 
-/// Divides the room of a bus among its windows, around what is held by others.
+/// Divides the room of a bus among its windows, around what resources hold.
 fn divide(
     room: &[BusRange],
     held: &[BusRange],
@@ -173,7 +178,8 @@ fn divide(
     if overlapping(&taken) {
         return None;
     }
-    // What is needed, and of what is live as much as it had.
+    // First every window gets what it needs. A live one keeps all of its old range that is free, because
+    // changing it costs most.
     for live in [true, false] {
         for (want, place) in wants.iter().zip(&mut out).filter(|(want, _)| want.live == live) {
             let Some(need) = want.need else { continue };
@@ -182,7 +188,7 @@ fn divide(
             *place = Some(span);
         }
     }
-    // Windows without anything in them stay where nobody needs their place.
+    // Empty windows stay in place if nobody needs that place. They are room for future cards.
     let mut displaced = Vec::new();
     for (i, want) in wants.iter().enumerate().filter(|(_, want)| want.need.is_none()) {
         let Some(old) = want.old else { continue };
@@ -197,7 +203,8 @@ fn divide(
     }
     let mut new = share(room, &taken, wants, &displaced, capped);
     if !capped && !displaced.is_empty() {
-        // All that are empty could share what there is more evenly.
+        // Some empty windows lost their place while others kept theirs. Share the room of all of them anew if
+        // that gives more in total, or as much in total and more to the smallest.
         let empty: Vec<usize> = (0..wants.len())
             .filter(|i| wants.get(*i).is_some_and(|w| w.need.is_none() && w.old.is_some()))
             .collect();
@@ -221,7 +228,7 @@ fn divide(
             *place = span;
         }
     }
-    // What is left of what a window had stays its own.
+    // The other windows get back what is left of their old range.
     for (want, place) in wants.iter().zip(&mut out).filter(|(want, _)| !want.live) {
         if let (Some(need), Some(_)) = (want.need, *place) {
             let others: Vec<BusRange> = taken.iter().copied().filter(|t| !t.overlaps(need)).collect();
@@ -239,7 +246,7 @@ fn overlapping(spans: &[BusRange]) -> bool {
     sorted.windows(2).any(|pair| matches!(pair, [a, b] if a.overlaps(*b)))
 }
 
-/// What a window needs, and as much as there is of what it had before, on both sides.
+/// Returns what a window needs, extended on both sides into its old range as far as that is free.
 fn kept(room: &[BusRange], taken: &[BusRange], want: &Want, need: BusRange) -> BusRange {
     let Some(old) = want.old.filter(|old| old.overlaps(need)) else { return need };
     let Some(room) = room.iter().find(|room| room.covers(need)) else { return need };
@@ -254,14 +261,14 @@ fn kept(room: &[BusRange], taken: &[BusRange], want: &Want, need: BusRange) -> B
             last = other.first - 1;
         }
     }
-    // Inwards to whole granules.
+    // Round inwards to whole granules: the neighbour may own the rest of a granule.
     let first = first.checked_add(mask).map_or(need.first, |up| up & !mask).min(need.first);
     let last = (last.wrapping_add(1) & !mask).wrapping_sub(1).max(need.last);
     BusRange { first, last }
 }
 
-/// Shares what is free among windows that lost their place: as much as possible in sum, and then to the least of them. On a root bus
-/// none gets more than it had.
+/// Shares free space among windows that lost their place: as much as possible in total, then as much as
+/// possible for the smallest. If `capped` (on a root bus), none gets more than it had.
 fn share(
     room: &[BusRange],
     taken: &[BusRange],
@@ -274,6 +281,7 @@ fn share(
     let Some(granule) = all.iter().map(|want| want.granule).max() else { return out };
     let Some(top) = all.iter().map(|want| want.top).min() else { return out };
     let mask = granule - 1;
+    // Only whole granules below everyone's top can be used.
     let mut gaps: Vec<BusRange> = room
         .iter()
         .flat_map(|room| room.without(taken))
@@ -284,7 +292,7 @@ fn share(
         })
         .collect();
     gaps.sort_unstable_by_key(|gap| (core::cmp::Reverse(gap.len()), gap.first));
-    // One window in each of the largest gaps; where there are more windows than gaps, the next one goes where most is left for each.
+    // One window goes into each of the largest gaps. Further windows share the gap that leaves most for each.
     let mut shares: Vec<(BusRange, u64)> = gaps.into_iter().take(all.len()).map(|gap| (gap, 1)).collect();
     if shares.is_empty() {
         return out;
@@ -304,12 +312,12 @@ fn share(
             first = first.wrapping_add(each);
         }
     }
-    // In the order in which they were before.
+    // Keep the old order of windows, so that they move as little as possible.
     pieces.sort_unstable();
     let mut order: Vec<usize> = (0..all.len()).collect();
     order.sort_by_key(|i| all.get(*i).and_then(|want| want.old));
     if pieces.len() < order.len() {
-        // Those that had most keep some.
+        // There are too few pieces: the windows that had most get one.
         order.sort_by_key(|i| core::cmp::Reverse(all.get(*i).and_then(|want| want.old).map(BusRange::len)));
         order.truncate(pieces.len());
         order.sort_by_key(|i| all.get(*i).and_then(|want| want.old));

@@ -6,15 +6,15 @@ use crate::class::Class;
 use crate::window::{IoWindow, MemoryWindow, PrefetchableWindow};
 use core::fmt;
 
-/// Why bytes are no header.
+/// The reason why bytes are not a configuration header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeaderError {
-    /// Fewer than the 64 bytes of a header.
+    /// Fewer than the 64 bytes of a header. Holds the number of bytes there were.
     Short(usize),
-    /// All ones: nothing answered.
+    /// All ones: no function responded.
     NoAnswer,
-    /// A header of a type that is not defined.
+    /// A header type other than 0, 1 and 2. Holds the type, without the multifunction bit.
     Type(u8),
 }
 
@@ -35,72 +35,72 @@ impl core::error::Error for HeaderError {}
 pub struct Command(pub u16);
 
 impl Command {
-    /// I/O accesses are decoded.
+    /// Returns `true` if the function decodes I/O accesses.
     #[must_use]
     pub const fn io(self) -> bool {
         self.0 & 1 != 0
     }
 
-    /// Memory accesses are decoded.
+    /// Returns `true` if the function decodes memory accesses.
     #[must_use]
     pub const fn memory(self) -> bool {
         self.0 & 2 != 0
     }
 
-    /// It may start accesses of its own.
+    /// Returns `true` if the function may issue accesses itself (DMA, interrupts).
     #[must_use]
     pub const fn bus_master(self) -> bool {
         self.0 & 4 != 0
     }
 }
 
-/// What all headers have (PCI Local Bus 3.0, section 6.1).
+/// The fields that all header types share (PCI Local Bus 3.0, section 6.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Common {
-    /// The vendor.
+    /// The vendor id.
     pub vendor: u16,
-    /// The vendor's device.
+    /// The device id, assigned by the vendor.
     pub device: u16,
     /// The command register.
     pub command: Command,
     /// The status register.
     pub status: u16,
-    /// The revision.
+    /// The revision id.
     pub revision: u8,
     /// The class code.
     pub class: Class,
-    /// The size of a cache line, in words of four bytes.
+    /// The cache line size, in words of four bytes.
     pub cache_line: u8,
-    /// The latency timer.
+    /// The latency timer, in bus clocks.
     pub latency: u8,
-    /// The device has several functions.
+    /// Whether the device has more than one function.
     pub multifunction: bool,
-    /// The built-in self-test register.
+    /// The built-in self-test (BIST) register.
     pub self_test: u8,
-    /// The interrupt line.
+    /// The interrupt line, as set by firmware.
     pub interrupt_line: u8,
-    /// The interrupt pin.
+    /// The interrupt pin: 1 to 4 for INTA to INTD, 0 if it uses none.
     pub interrupt_pin: u8,
 }
 
 impl Common {
-    /// Whether there is a list of capabilities.
+    /// Returns `true` if the function has a capability list.
     #[must_use]
     pub const fn has_capabilities(self) -> bool {
         self.status & 0x10 != 0
     }
 }
 
-/// A header: what all have, and what its type has.
+/// A configuration header: the common fields, and those of its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Header {
-    /// What all headers have.
+    /// The fields that all header types share.
     pub common: Common,
-    /// What its type has.
+    /// The fields of its type.
     pub layout: Layout,
 }
 
-/// What a header has by its type.
+/// The type-specific part of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
     /// Type 0: a device.
@@ -111,39 +111,39 @@ pub enum Layout {
     CardBus(CardBus),
 }
 
-/// The rest of a header of type 0 (PCI Local Bus 3.0, section 6.1).
+/// The type-specific part of a type 0 header (PCI Local Bus 3.0, section 6.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Device {
-    /// The slots of base address registers.
+    /// The six BAR slots, undecoded; see [`Header::bars`].
     pub bars: [u32; 6],
-    /// The CardBus information structure.
+    /// The pointer to the CardBus information structure (CIS).
     pub cis: u32,
-    /// Vendor and device of the subsystem.
+    /// The vendor id and the device id of the subsystem.
     pub subsystem: (u16, u16),
     /// The expansion ROM's base address register; bit 0 enables it.
     pub rom: u32,
-    /// Where the list of capabilities begins.
+    /// The offset of the first capability in configuration space.
     pub capabilities: u8,
-    /// Bytes that are reserved.
+    /// Reserved bytes, kept so that [`Header::encode`] returns them.
     pub reserved: [u8; 7],
-    /// The shortest grant and the longest latency, in quarters of a microsecond.
+    /// The minimum grant and the maximum latency, in quarters of a microsecond.
     pub grant_latency: [u8; 2],
 }
 
-/// The rest of a header of type 1 (PCI-to-PCI Bridge Architecture 1.2, section 3.2).
+/// The type-specific part of a type 1 header (PCI-to-PCI Bridge Architecture 1.2, section 3.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Bridge {
-    /// The slots of base address registers.
+    /// The two BAR slots, undecoded; see [`Header::bars`].
     pub bars: [u32; 2],
-    /// The bus above.
+    /// The number of the bus that the bridge is on.
     pub primary: u8,
-    /// The bus below.
+    /// The number of the bus directly below.
     pub secondary: u8,
-    /// The highest bus below.
+    /// The highest bus number below, inclusive.
     pub subordinate: u8,
-    /// The latency timer of the bus below.
+    /// The latency timer of the secondary bus, in bus clocks.
     pub secondary_latency: u8,
-    /// The status register of the bus below.
+    /// The status register of the secondary bus.
     pub secondary_status: u16,
     /// The I/O window.
     pub io: IoWindow,
@@ -153,50 +153,51 @@ pub struct Bridge {
     pub prefetchable: PrefetchableWindow,
     /// The expansion ROM's base address register; bit 0 enables it.
     pub rom: u32,
-    /// Where the list of capabilities begins.
+    /// The offset of the first capability in configuration space.
     pub capabilities: u8,
-    /// Bytes that are reserved.
+    /// Reserved bytes, kept so that [`Header::encode`] returns them.
     pub reserved: [u8; 3],
     /// The bridge control register.
     pub control: u16,
 }
 
 impl Bridge {
-    /// Whether VGA's frame buffer and ports are forwarded, whatever the windows.
+    /// Returns `true` if the bridge forwards the VGA frame buffer and ports, whatever its windows say.
     #[must_use]
     pub const fn forwards_vga(&self) -> bool {
         self.control & 8 != 0
     }
 }
 
-/// The rest of a header of type 2 (PC Card Standard, volume 1, CardBus bridges).
+/// The type-specific part of a type 2 header (PC Card Standard, volume 1, CardBus bridges).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CardBus {
-    /// The socket's registers: a base address register.
+    /// The base address register of the socket registers.
     pub socket: u32,
-    /// Where the list of capabilities begins.
+    /// The offset of the first capability in configuration space.
     pub capabilities: u8,
-    /// A byte that is reserved.
+    /// A reserved byte, kept so that [`Header::encode`] returns it.
     pub reserved: u8,
-    /// The status register of the bus below.
+    /// The status register of the secondary bus.
     pub secondary_status: u16,
-    /// The PCI bus above, the CardBus bus below, the highest bus below.
+    /// The PCI bus above, the CardBus bus directly below, and the highest bus below, inclusive.
     pub buses: [u8; 3],
     /// The CardBus latency timer.
     pub latency: u8,
-    /// Two memory windows, base and limit, in steps of 4 KiB.
+    /// Two memory windows: base and limit, in granules of 4 KiB.
     pub memory: [(u32, u32); 2],
-    /// Two I/O windows, base and limit, in steps of four ports.
+    /// Two I/O windows: base and limit, in granules of four ports.
     pub io: [(u32, u32); 2],
     /// The bridge control register.
     pub control: u16,
 }
 
 impl CardBus {
-    /// The step of its memory windows, in bytes.
+    /// The granule of the memory windows, in bytes.
     pub const MEMORY_GRANULE: u64 = 0x1000;
 
-    /// The memory windows that are open, first and last address; closed is base above limit, or both zero.
+    /// Iterates over the open memory windows: first and last address, both inclusive. A window is closed if its
+    /// base is above its limit, or if both are zero.
     pub fn memory_ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let open = |(base, limit): &(u32, u32)| {
             let (first, last) = (u64::from(base & !0xfff), u64::from(limit | 0xfff));
@@ -207,10 +208,10 @@ impl CardBus {
 }
 
 impl Header {
-    /// Reads a header from the beginning of configuration space.
+    /// Decodes the header at the beginning of configuration space.
     ///
     /// # Errors
-    /// [`HeaderError`] if there is none.
+    /// Returns [`HeaderError`] if the bytes are too few, all ones, or of an unknown header type.
     pub fn decode(config: &[u8]) -> Result<Self, HeaderError> {
         let Some(bytes) = config.first_chunk::<64>() else { return Err(HeaderError::Short(config.len())) };
         if bytes[..4] == [0xff; 4] {
@@ -239,7 +240,7 @@ impl Header {
         Ok(Self { common, layout })
     }
 
-    /// The 64 bytes of the header.
+    /// Encodes the header as the 64 bytes that it was decoded from.
     #[must_use]
     pub fn encode(&self) -> [u8; 64] {
         let mut out = [0u8; 64];
@@ -265,7 +266,7 @@ impl Header {
         out
     }
 
-    /// The slots of base address registers: six of a device, two of a bridge, one of a CardBus bridge.
+    /// Returns the BAR slots: six for a device, two for a bridge, one for a CardBus bridge.
     #[must_use]
     pub fn slots(&self) -> &[u32] {
         match &self.layout {
@@ -275,12 +276,12 @@ impl Header {
         }
     }
 
-    /// The base address registers, each with the slot that it begins in.
+    /// Iterates over the base address registers, each with the index of the slot that it begins in.
     pub fn bars(&self) -> impl Iterator<Item = (usize, Bar)> + '_ {
         bars(self.slots())
     }
 
-    /// What a PCI bridge has; `None` of anything else.
+    /// Returns the type 1 part; `None` for any other header type.
     #[must_use]
     pub const fn bridge(&self) -> Option<&Bridge> {
         match &self.layout {

@@ -1,14 +1,38 @@
-//! The smallest hole that a hypervisor, or firmware, must leave for what has no place.
+//! The smallest aperture that a hypervisor or firmware must reserve for the resources that have no place.
 
 use crate::BusRange;
 use crate::plan::{Goal, Verdict, plan};
 use crate::sweep::Budget;
 use crate::tree::{Aperture, Space};
 
-/// The smallest length, in multiples of a granule, of an aperture of memory from an address of the bus on, beside those that there are, with
-/// which everything fits and nobody is stopped; `None` if none does below 2^52 bytes, or within the budget.
+/// Returns the smallest length in bytes, a multiple of `granule`, of one more memory aperture at `base` with
+/// which everything fits and nothing must be stopped.
 ///
-/// More room never fits less: the length is halved between one that does and one that does not.
+/// `root` is the index of the host bridge; bus and CPU addresses of the new aperture are the same. Returns
+/// `None` if 2^52 bytes are not enough, or if the budget runs out.
+///
+/// # Examples
+/// An 8 GiB BAR is naturally aligned, so what it needs depends on where the hole begins:
+/// ```
+/// use pmem_pci::hole::smallest;
+/// use pmem_pci::plan::Goal;
+/// use pmem_pci::tree::{Function, Mobility, Resource, Root, Slot, Space, Tree};
+/// use pmem_pci::Budget;
+///
+/// const GIB: u64 = 1 << 30;
+/// let mut gpu = Function::new("00:03.0".parse()?, None, 0);
+/// (gpu.absent, gpu.mobility) = (true, Mobility::Asked);
+/// gpu.resources.push(Resource {
+///     slot: Slot::Bar(0), space: Space::Memory, prefetchable: true, top: u64::MAX,
+///     size: 8 * GIB, align: 8 * GIB, at: None, fixed: false, optional: false,
+/// });
+/// let tree = Tree { roots: vec![Root::default()], functions: vec![gpu], avoid: vec![] };
+/// let goal = Goal { old: tree.clone(), tree, place: vec![(0, Slot::Bar(0))], extra: vec![] };
+/// let hole = |base| smallest(&goal, 0, base, GIB, &mut Budget::steps(100_000));
+/// assert_eq!(hole(64 * GIB), Some(8 * GIB));
+/// assert_eq!(hole(66 * GIB), Some(14 * GIB)); // 6 GiB up to the next multiple of 8 GiB
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn smallest(goal: &Goal, root: usize, base: u64, granule: u64, budget: &mut Budget<'_>) -> Option<u64> {
     let granule = granule.max(1);
     let mut fits = |steps: u64| {
@@ -26,6 +50,8 @@ pub fn smallest(goal: &Goal, root: usize, base: u64, granule: u64, budget: &mut 
             Verdict::NotProven(_) => None,
         }
     };
+    // What fits in a hole also fits in a longer one, so a binary search is exact: `short` never fits, `enough`
+    // always does.
     let mut enough = 1u64;
     while !fits(enough)? {
         enough = enough.checked_mul(2).filter(|steps| steps.saturating_mul(granule) <= 1 << 52)?;

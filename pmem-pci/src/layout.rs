@@ -1,33 +1,33 @@
-//! Blocks that lie in one space: what is there, what is to be placed, and the windows around them.
+//! Blocks in one address space: those in place, those to be placed, and the windows around them.
 
 use crate::BusRange;
 use alloc::vec::Vec;
 
-/// Which of a layout's blocks.
+/// An index into [`Layout::blocks`].
 pub(crate) type BlockId = usize;
 
-/// Addresses of one thing.
+/// A block of addresses of one resource, or a wall.
 #[derive(Clone, Debug)]
 pub(crate) struct Leaf {
     pub(crate) size: u64,
-    /// A power of two.
+    /// The alignment of its start, a power of two.
     pub(crate) align: u64,
-    /// It cannot be below.
+    /// The lowest address that it may begin at.
     pub(crate) floor: u64,
-    /// Its last address cannot be above.
+    /// The highest address that it may end at, inclusive.
     pub(crate) top: u64,
     /// Where it is; `None` if it is to be placed.
     pub(crate) at: Option<u64>,
 }
 
-/// A window: the hull of what lies in it, of whole granules.
+/// A window: the hull of the blocks in it, rounded to whole granules.
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
-    /// A power of two.
+    /// The granule, a power of two.
     pub(crate) granule: u64,
-    /// Its last address cannot be above.
+    /// The highest address that it may end at, inclusive.
     pub(crate) top: u64,
-    /// It stays as it is, and all in it must fit.
+    /// The range it must keep, so that all blocks must fit inside; `None` if it can be cut to what lies in it.
     pub(crate) hard: Option<BusRange>,
     pub(crate) blocks: Vec<BlockId>,
 }
@@ -39,16 +39,16 @@ pub(crate) enum Block {
     Group(Group),
 }
 
-/// All blocks of one space below one host bridge. A block's id is above that of the group it is in.
+/// The blocks of one space below one host bridge. A block has a higher id than the group it is in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layout {
     pub(crate) blocks: Vec<Block>,
-    /// Those in no group, among them walls: what no host bridge forwards, what must be avoided.
+    /// The blocks in no group, including walls: addresses that no aperture has, or that must be avoided.
     pub(crate) outermost: Vec<BlockId>,
 }
 
 impl Layout {
-    /// Adds a block, in a group or in none.
+    /// Adds a block to a group, or to the outermost blocks.
     pub(crate) fn add(&mut self, group: Option<BlockId>, block: Block) -> BlockId {
         let id = self.blocks.len();
         self.blocks.push(block);
@@ -59,7 +59,7 @@ impl Layout {
         id
     }
 
-    /// Adds addresses at which nothing else may be.
+    /// Adds a wall: addresses where nothing else may be placed.
     pub(crate) fn add_wall(&mut self, group: Option<BlockId>, span: BusRange) -> BlockId {
         let leaf = Leaf { size: span.len(), align: 1, floor: 0, top: u64::MAX, at: Some(span.first) };
         self.add(group, Block::Leaf(leaf))

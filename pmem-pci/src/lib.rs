@@ -1,14 +1,29 @@
-//! PCI functions as their configuration space describes them: read, and written.
+//! PCI bus space: configuration registers decoded and encoded, hierarchies checked, and resources placed.
 //!
-//! No heap, no dependencies, no `unsafe`, and no path that panics: for firmware, hypervisors and kernels as for programs. There
-//! is no model and no I/O here; whoever reaches configuration space hands its bytes over.
+//! `no_std` + `alloc`, no dependencies, no `unsafe`: for firmware, hypervisors and kernels as well as for
+//! programs. The crate does no I/O: you read configuration space and hand over its bytes, and you carry out the
+//! writes that it returns. Decoding accepts any bytes and never panics.
 //!
-//! * [`Address`] is where a function is: segment, bus, device, function.
-//! * [`Header`] is the configuration header of a device, a PCI bridge or a CardBus bridge; it decodes and encodes all of its
-//!   64 bytes, so that what was read can be written back.
-//! * [`Bar`] is what a base address register decodes; [`IoWindow`], [`MemoryWindow`] and [`PrefetchableWindow`] are what a
-//!   bridge forwards, each with its granule.
-//! * [`capabilities`] and [`extended_capabilities`] walk the lists of capabilities; [`Sriov`] reads one of them.
+//! Registers:
+//!
+//! * [`Address`] names a function: segment, bus, device, function.
+//! * [`Header`] is the configuration header of a device, a PCI bridge or a CardBus bridge. It decodes and
+//!   encodes all 64 bytes, so that what you read can be written back unchanged.
+//! * [`Bar`] is the value of a base address register. [`IoWindow`], [`MemoryWindow`] and [`PrefetchableWindow`]
+//!   are the windows that a bridge forwards, each with its granule.
+//! * [`capabilities`] and [`extended_capabilities`] walk the two capability lists. [`Sriov`] and
+//!   [`ResizableBar`] decode two of the extended capabilities.
+//!
+//! Hierarchies:
+//!
+//! * [`tree::Tree`] models host bridges, bridges and functions with their addresses. [`check::check`] lists
+//!   what is wrong with one.
+//! * [`plan::plan`] finds the least-cost placement for new cards, larger BARs and virtual functions.
+//!   [`certificate::why`] explains a refusal, and [`hole::smallest`] sizes the aperture that would be enough.
+//! * [`steps::steps`] lists the register writes that lead from one placement to another, in a safe order.
+//! * [`buses::give`] hands out bus numbers.
+//! * [`linux::predict`] tells what Linux itself does after a hot-plug, a rescan, a boot or a BAR resize, by
+//!   kernel version.
 //!
 //! ```
 //! use pmem_pci::{Address, Header, Layout};
@@ -68,7 +83,7 @@ pub use span::BusRange;
 pub use sweep::Budget;
 pub use window::{IoWindow, MemoryWindow, PrefetchableWindow};
 
-/// The package's README: its example is run with the tests.
+/// Runs the README's example as a doctest.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -1,4 +1,5 @@
-//! From one set of windows to another, window by window: what an operating system's map of resources needs, which knows no registers.
+//! Changes of windows in a safe order, for an operating system whose resource map knows windows but no
+//! registers.
 
 use crate::BusRange;
 use crate::tree::{Function, Index, Tree, WindowKind};
@@ -8,18 +9,19 @@ use core::cmp::Reverse;
 /// A change of one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phase {
-    /// Whose.
+    /// The bridge.
     pub bridge: Index,
-    /// Which.
+    /// The kind of window.
     pub kind: WindowKind,
-    /// What it forwards before; `None` if it is closed.
+    /// The addresses that it forwards before; `None` if it is closed.
     pub from: Option<BusRange>,
-    /// What it forwards after.
+    /// The addresses that it forwards after; `None` if it is closed.
     pub to: Option<BusRange>,
 }
 
-/// The changes of windows from one placement to another of the same hierarchy, in order. First each is cut to what it keeps, from the inside
-/// out, then each gets all that it is to have, from the outside in: no window is ever outside of the one above, or overlaps another.
+/// Lists the window changes that lead from one placement of a hierarchy to another, in order. First each window
+/// shrinks to what it keeps, innermost first; then each grows to its new range, outermost first. So at no point
+/// is a window outside of the one above, or overlapping another.
 #[must_use]
 pub fn phases(old: &Tree, new: &Tree) -> Vec<Phase> {
     let mut changed: Vec<(Reverse<usize>, Phase)> = Vec::new();

@@ -1,7 +1,8 @@
-//! The least-cost placement of what has no place, or why there is none.
+//! Finds the least-cost placement for what has no place, or tells that there is none.
 //!
-//! Whether something fits is decided exactly (see `sweep`): windows may be cut anew around what stays, so that only what has something live
-//! in it binds. Functions are stopped only where nothing else helps, in order of what stopping them weighs.
+//! Whether something fits is decided exactly (see `sweep`). Windows can be cut to fit around what stays, so
+//! that only windows with something live in them restrict the search. Functions are stopped only if nothing
+//! else helps, those with the least total weight first.
 
 use crate::blocks::{Blocks, FOUR_GIB, Freedom, Key, Thing, holder};
 use crate::cost::{Cost, Rank, cost, moved, stopped, weight};
@@ -13,59 +14,93 @@ use crate::tree::{Index, Mobility, Space, Tree, WindowKind};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-/// What is asked for.
+/// A request: what must be placed, in which hierarchy.
 #[derive(Clone, Debug, Default)]
 pub struct Goal {
-    /// The hierarchy as it is, and cards that are to come.
+    /// The hierarchy as it is now, with future cards as [`absent`](crate::tree::Function::absent) functions.
     pub old: Tree,
-    /// The same, of the sizes that are wanted; what is to be placed has no place in it.
+    /// The same functions in the same order, with the sizes that are wanted. Resources to place have no address
+    /// (`at` is `None`).
     pub tree: Tree,
-    /// What must get a place.
+    /// The resources that must get a place.
     pub place: Vec<Key>,
-    /// What gets one where there is room, in order.
+    /// The resources that get a place if there is room, in order of preference.
     pub extra: Vec<Key>,
 }
 
-/// What can be done.
+/// The answer to a [`Goal`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Everything fits, and nothing that is used is touched but what is asked about.
+    /// Everything fits. No function is disturbed except those that the request is about.
     Fits(Plan),
-    /// Everything fits once these functions are stopped.
+    /// Everything fits, but the functions in [`Plan::quiesced`] must be stopped meanwhile.
     FitsWithQuiesce(Plan),
-    /// It does not fit, whatever is moved that may be.
+    /// Proven impossible, even if everything movable moves. Holds the resources that do not fit;
+    /// [`why`](crate::certificate::why) explains.
     No(Vec<Key>),
-    /// It was not found out within the budget.
+    /// Undecided: no placement was found within the budget, or none that register writes can lead to. Holds the
+    /// resources that are not placed.
     NotProven(Vec<Key>),
 }
 
-/// A placement.
+/// A placement that satisfies a [`Goal`], and the way there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The hierarchy as it is to be.
+    /// The hierarchy with everything in its place and windows cut to fit.
     pub tree: Tree,
-    /// The functions that are stopped for it.
+    /// The functions that must be stopped while the steps are carried out.
     pub quiesced: Vec<Index>,
-    /// Prefetchable resources that are put where reads are not prefetched, for want of room.
+    /// The prefetchable resources placed in a non-prefetchable window for lack of room.
     pub demoted: Vec<Key>,
-    /// What is not needed, and has no place.
+    /// The resources of [`Goal::extra`] that got no place.
     pub left_out: Vec<Key>,
-    /// What it costs.
+    /// The cost.
     pub cost: Cost,
-    /// What is written, in order.
+    /// The register writes, in order.
     pub steps: Vec<Step>,
-    /// There is none that weighs less.
+    /// Whether this is proven to be the least weight: all lighter alternatives were examined.
     pub least: bool,
 }
 
-/// What a search for one space came to.
+/// The result of a search in one space.
 enum Found {
     Plan { tree: Tree, demoted: Vec<Key>, least: bool },
     No,
     NotProven,
 }
 
-/// Finds the least-cost placement.
+/// Finds the least-cost placement for a goal.
+///
+/// # Examples
+/// A card with a 256 MiB BAR is about to be plugged in. A NIC holds the beginning of the aperture, so the card
+/// goes to the next multiple of 256 MiB:
+/// ```
+/// use pmem_pci::plan::{Goal, Verdict, plan};
+/// use pmem_pci::tree::{Aperture, Function, Mobility, Resource, Root, Slot, Space, Tree};
+/// use pmem_pci::{Budget, BusRange};
+///
+/// let bar = |size, at| Resource {
+///     slot: Slot::Bar(0), space: Space::Memory, prefetchable: false, top: 0xffff_ffff,
+///     size, align: size, at, fixed: false, optional: false,
+/// };
+/// let span = BusRange { first: 0x8000_0000, last: 0x9fff_ffff };
+/// let apertures = vec![Aperture { space: Space::Memory, span, cpu: span.first }];
+/// let mut nic = Function::new("00:02.0".parse()?, None, 0);
+/// nic.resources.push(bar(64 << 10, Some(0x8000_0000)));
+/// let mut card = Function::new("00:03.0".parse()?, None, 0);
+/// (card.absent, card.mobility) = (true, Mobility::Asked);
+/// card.resources.push(bar(256 << 20, None));
+/// let root = Root { segment: 0, buses: (0, 0), apertures };
+/// let tree = Tree { roots: vec![root], functions: vec![nic, card], avoid: vec![] };
+///
+/// let goal = Goal { old: tree.clone(), tree, place: vec![(1, Slot::Bar(0))], extra: vec![] };
+/// let Verdict::Fits(found) = plan(&goal, &mut Budget::steps(100_000)) else {
+///     return Err("it does not fit".into());
+/// };
+/// assert_eq!(found.tree.functions[1].resources[0].at, Some(0x9000_0000));
+/// assert!(found.quiesced.is_empty(), "the NIC keeps running");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn plan(goal: &Goal, budget: &mut Budget<'_>) -> Verdict {
     let mut tree = goal.tree.clone();
@@ -75,7 +110,7 @@ pub fn plan(goal: &Goal, budget: &mut Budget<'_>) -> Verdict {
             goal.place.iter().copied().filter(|key| lies_in(&tree, *key) == Some((root, space))).collect();
         match (Search { tree: &tree, root, space, wanted: &wanted }).run(budget) {
             Found::Plan { tree: found, demoted: more, least: exact } => {
-                // What is stopped for one space is stopped for the next.
+                // A function stopped for one space is stopped for the next as well, at no further cost.
                 let keys: BTreeSet<Key> = moved(&tree, &found).collect();
                 let stopped: Vec<Index> = stopped(&tree, &keys).collect();
                 tree = found;
@@ -94,7 +129,7 @@ pub fn plan(goal: &Goal, budget: &mut Budget<'_>) -> Verdict {
     for key in &goal.extra {
         let Some((root, space)) = lies_in(&tree, *key) else { continue };
         let wanted = BTreeSet::from([*key]);
-        // Nobody is stopped for what is not needed.
+        // An optional resource is not worth stopping a driver for.
         if !tree.functions.get(key.0).is_some_and(|f| f.absent || f.mobility == Mobility::Asked) {
             left_out.push(*key);
             continue;
@@ -110,7 +145,7 @@ pub fn plan(goal: &Goal, budget: &mut Budget<'_>) -> Verdict {
     for (function, had) in tree.functions.iter_mut().zip(&goal.tree.functions) {
         function.mobility = had.mobility;
     }
-    // A place that no sequence of writes leads to is none.
+    // A placement that no safe sequence of writes leads to is useless.
     let Ok(bystanders) = bystanders(&goal.old, &tree) else { return Verdict::NotProven(goal.place.clone()) };
     let cost = cost(&goal.old, &tree, &bystanders);
     let keys: BTreeSet<Key> = moved(&goal.old, &tree).collect();
@@ -131,7 +166,7 @@ fn lies_in(tree: &Tree, (index, slot): Key) -> Option<(usize, Space)> {
     Some((function.root, function.resource(slot)?.space))
 }
 
-/// Where something is to be placed, memory first.
+/// Lists the host bridges and spaces of `keys`, memory before I/O.
 fn spaces(tree: &Tree, keys: &[Key]) -> Vec<(usize, Space)> {
     let mut all: Vec<(usize, Space)> = keys.iter().filter_map(|key| lies_in(tree, *key)).collect();
     all.sort_unstable_by_key(|(root, space)| (*root, core::cmp::Reverse(*space)));
@@ -139,7 +174,7 @@ fn spaces(tree: &Tree, keys: &[Key]) -> Vec<(usize, Space)> {
     all
 }
 
-/// One space below one host bridge.
+/// A search in one space below one host bridge.
 struct Search<'t> {
     tree: &'t Tree,
     root: usize,
@@ -148,13 +183,14 @@ struct Search<'t> {
 }
 
 impl Search<'_> {
-    /// The least weight first, and of that the fewest demotions.
+    /// Finds the plan with the least weight, and among those the one with the fewest demotions.
     fn run(&self, budget: &mut Budget<'_>) -> Found {
         let mut exact = true;
         if let Some(found) = self.with(&BTreeSet::new(), budget, &mut exact) {
             return found;
         }
-        // What could be stopped, and whether that would help at all.
+        // Stopping functions is the last resort. First ask whether stopping all of them would help at all:
+        // usually that settles a `No`.
         let mut movable: Vec<(u64, Index)> = self.movable();
         movable.sort_unstable();
         let all: BTreeSet<Index> = movable.iter().map(|(_, index)| *index).collect();
@@ -162,6 +198,7 @@ impl Search<'_> {
             return Found::No;
         }
         let most: u64 = movable.iter().map(|(weight, _)| weight).sum();
+        // Raise the weight one by one: the first weight with a plan is the least.
         for limit in 1..=most {
             let mut chosen = BTreeSet::new();
             if let Some(found) = self.choose(&movable, limit, &mut chosen, budget, &mut exact) {
@@ -171,11 +208,12 @@ impl Search<'_> {
                 break;
             }
         }
-        // Places there are, for all that may be stopped: none was reached within the budget, or by any sequence of writes.
+        // Places exist if everything movable is stopped, but the budget ran out, or no sequence of writes leads
+        // to any of them.
         Found::NotProven
     }
 
-    /// Without stopping anything.
+    /// Finds a plan that stops nothing.
     fn gently(&self, budget: &mut Budget<'_>) -> Option<(Tree, Vec<Key>)> {
         match self.with(&BTreeSet::new(), budget, &mut true) {
             Some(Found::Plan { tree, demoted, .. }) => Some((tree, demoted)),
@@ -183,7 +221,7 @@ impl Search<'_> {
         }
     }
 
-    /// Functions that may be stopped, with their weights.
+    /// Lists the functions that may be stopped, with their weights.
     fn movable(&self) -> Vec<(u64, Index)> {
         let functions =
             self.tree.functions.iter().enumerate().filter(|(_, f)| f.root == self.root && !f.absent);
@@ -194,7 +232,7 @@ impl Search<'_> {
             .collect()
     }
 
-    /// Sets of functions that weigh just so much.
+    /// Tries the sets of functions that weigh exactly `limit` together with `chosen`.
     fn choose(
         &self,
         left: &[(u64, Index)],
@@ -206,13 +244,14 @@ impl Search<'_> {
         if limit == 0 {
             return self.with(chosen, budget, exact);
         }
-        // All that could still be chosen must be enough.
+        // Prune: if stopping every remaining candidate at once does not help, no subset of them does.
         let rest = left.iter().filter(|(weight, _)| *weight <= limit).map(|(_, index)| *index);
         let all: BTreeSet<Index> = chosen.iter().copied().chain(rest).collect();
         if !self.may_fit(&all, budget) {
             return None;
         }
         for (i, (weight, index)) in left.iter().enumerate() {
+            // `left` is sorted by weight, so all that follow are too heavy as well.
             if *weight > limit || budget.steps == 0 {
                 break;
             }
@@ -226,7 +265,7 @@ impl Search<'_> {
         None
     }
 
-    /// What is to be placed when some functions are stopped.
+    /// Lists what is to be placed if `stopped` functions are stopped.
     fn free(&self, stopped: &BTreeSet<Index>) -> BTreeSet<Key> {
         let mut free = self.wanted.clone();
         for (index, function) in self.tree.functions.iter().enumerate().filter(|(_, f)| f.root == self.root) {
@@ -240,11 +279,13 @@ impl Search<'_> {
         free
     }
 
-    /// Whether all would fit if these were stopped, and everything that can be demoted were; said also where it is not known.
+    /// Returns `false` only if it is proven that not everything fits with these functions stopped, whatever is
+    /// demoted.
     fn may_fit(&self, stopped: &BTreeSet<Index>, budget: &mut Budget<'_>) -> bool {
         let free = self.free(stopped);
         let all = self.demotable(&free);
-        // Demotion takes from one window and gives to another: neither end is the easier one.
+        // All sets of demotions count: demoting relieves the prefetchable window but crowds the memory window,
+        // so no single set is the easiest.
         let (some, complete) = subsets(all);
         !complete
             || some.iter().any(|demoted| {
@@ -255,7 +296,7 @@ impl Search<'_> {
             })
     }
 
-    /// Resources that could be in the memory window instead of the prefetchable one, with their sizes.
+    /// Lists the resources that can move from the prefetchable to the memory window, with their sizes.
     fn demotable(&self, free: &BTreeSet<Key>) -> Vec<(u64, Key)> {
         let can = |key: &Key| {
             let function = self.tree.functions.get(key.0)?;
@@ -275,16 +316,17 @@ impl Search<'_> {
         free.iter().filter_map(can).collect()
     }
 
-    /// The best plan for a set of stopped functions.
+    /// Finds the best plan for a set of stopped functions.
     fn with(&self, stopped: &BTreeSet<Index>, budget: &mut Budget<'_>, exact: &mut bool) -> Option<Found> {
         let free = self.free(stopped);
-        // What is asked about may move, and need not.
+        // A function that the request is about may move everything, but need not.
         let wanted = if stopped.is_empty() { self.wanted.clone() } else { free.clone() };
         let mut best: Option<(usize, Tree, BTreeSet<Key>)> = None;
         self.better(&wanted, budget, exact, &mut best);
         if wanted != free {
             self.better(&free, budget, exact, &mut best);
-            // Whatever need not move does not.
+            // Not everything that may move needs to: take back one move at a time, as long as the plan gets no
+            // worse.
             let mut moves = free;
             for key in moves.clone().difference(&wanted) {
                 moves.remove(key);
@@ -298,7 +340,8 @@ impl Search<'_> {
         Some(Found::Plan { tree, demoted: demoted.into_iter().collect(), least })
     }
 
-    /// Whether there is a better plan, or one as good, with these to be placed.
+    /// Looks for a plan that places `free` and is better than `best`, or as good. Returns `true` if it found
+    /// one.
     fn better(
         &self,
         free: &BTreeSet<Key>,
@@ -325,13 +368,13 @@ impl Search<'_> {
         found
     }
 
-    /// `None` if there is no way to it.
+    /// Returns the rank of a placement; `None` if no sequence of writes leads to it.
     fn rank(&self, tree: &Tree) -> Option<Rank> {
         let bystanders = bystanders(self.tree, tree).ok()?;
         Some(cost(self.tree, tree, &bystanders).rank())
     }
 
-    /// The best placement that is found.
+    /// Finds the best placement of `free`.
     fn place(
         &self,
         free: &BTreeSet<Key>,
@@ -343,6 +386,8 @@ impl Search<'_> {
             let tree = self.apply(at, demoted)?;
             Some((self.rank(&tree)?, tree))
         };
+        // A plan that keeps live windows as they are beats any that cuts them, so the latter are only tried if
+        // there is none. Addresses above and below 4 GiB are both tried, and the better plan wins.
         for hard in [true, false] {
             let mut best = None;
             for high in [true, false] {
@@ -369,7 +414,7 @@ impl Search<'_> {
         None
     }
 
-    /// The hierarchy with everything in its place, and the windows around it.
+    /// Returns the hierarchy with resources placed and windows cut to fit; `None` if that is not legal.
     fn apply(&self, at: &BTreeMap<Key, u64>, demoted: &BTreeSet<Key>) -> Option<Tree> {
         let mut tree = self.tree.clone();
         for ((index, slot), at) in at {
@@ -381,10 +426,11 @@ impl Search<'_> {
     }
 }
 
-/// Resources of which every set of what may be demoted is tried.
+/// The most demotable resources for which every set is tried.
 const FEW: usize = 10;
 
-/// Sets of what may be demoted, the fewest first, and whether these are all: of many, those of the smallest, and each alone.
+/// Lists sets of resources to demote, smallest sets first, and tells whether these are all. If there are too
+/// many, it lists each resource alone, and the n smallest for each n.
 fn subsets(mut all: Vec<(u64, Key)>) -> (Vec<BTreeSet<Key>>, bool) {
     all.sort_unstable();
     let keys = || all.iter().map(|(_, key)| *key);

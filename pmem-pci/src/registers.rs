@@ -1,27 +1,31 @@
-//! The three registers of a bridge's window, and the ways from one of their values to another.
+//! The three registers of a bridge window, and the shortest write sequences between their values.
 
 use crate::BusRange;
 use crate::tree::{Window, WindowKind};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-/// A bridge's window as its three registers hold it. A CardBus bridge has no pair: its base and limit are whole registers.
+/// The registers of a bridge window. A CardBus bridge has no pair: its base and limit are whole registers, kept
+/// in `base_upper` and `limit_upper`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Registers {
-    /// Base below and limit above, as the one 32-bit register that they share.
+    /// The 32-bit register (16-bit for I/O) that holds the base in its lower half and the limit in its upper
+    /// half.
     pair: u32,
     base_upper: u32,
     limit_upper: u32,
 }
 
-/// Where a window's registers are.
+/// The offsets of a window's registers in configuration space.
 pub(crate) struct Place {
+    /// The offset of the pair.
     pub(crate) pair: u16,
-    /// Of the upper halves, of the prefetchable and the I/O window.
+    /// The upper halves of base and limit, for I/O and prefetchable windows; the whole registers of a CardBus
+    /// bridge.
     pub(crate) upper: Option<(u16, u16)>,
-    /// Bytes of the pair; none if there is none.
+    /// The width of the pair in bytes; 0 if there is no pair.
     pub(crate) width: u8,
-    /// Bytes of an upper half.
+    /// The width of an upper half in bytes.
     pub(crate) upper_width: u8,
 }
 
@@ -44,7 +48,7 @@ pub(crate) fn place(window: &Window) -> Place {
 }
 
 impl Registers {
-    /// What a window's registers hold for a span, or when it is closed.
+    /// Encodes a range, or a closed window, as register values.
     pub(crate) fn of(window: &Window, span: Option<BusRange>) -> Self {
         if window.card_bus.is_some() {
             let (base, limit) = span.map_or((u64::from(u32::MAX), 0), |span| (span.first, span.last));
@@ -69,7 +73,7 @@ impl Registers {
         }
     }
 
-    /// With the bits that say how wide they are.
+    /// Sets the read-only type bits, which tell the number of address bits.
     fn typed(self, window: &Window) -> Self {
         let wide = match window.kind {
             WindowKind::Io if window.top > 0xffff => 0x0101,
@@ -79,7 +83,7 @@ impl Registers {
         Self { pair: self.pair | wide, ..self }
     }
 
-    /// What a window forwards whose registers hold this.
+    /// Decodes the range that a window with these register values forwards; `None` if it is closed.
     pub(crate) fn span(self, window: &Window) -> Option<BusRange> {
         if window.card_bus.is_some() {
             let step = window.granule - 1;
@@ -102,7 +106,7 @@ impl Registers {
     }
 }
 
-/// Something that a register holds on the way.
+/// One of the three registers.
 #[derive(Clone, Copy)]
 pub(crate) enum Part {
     Pair,
@@ -125,7 +129,9 @@ fn field(registers: &mut Registers, part: Part) -> &mut u32 {
     }
 }
 
-/// The fewest writes to a window's registers so that each value on the way covers what is to be kept, and nothing beyond a bound.
+/// Finds the shortest sequence of writes from `now` to `target` during which the window always covers `keep`
+/// and never reaches beyond `bound`. Each entry is a register, its new value, and its old one; `None` if there
+/// is no such sequence.
 pub(crate) fn path(
     window: &Window,
     now: Registers,
@@ -133,6 +139,7 @@ pub(crate) fn path(
     keep: Option<BusRange>,
     bound: Option<BusRange>,
 ) -> Option<Vec<(Part, u32, u32)>> {
+    // Closed is fine only if nothing must be kept; open only within the bound.
     let fits = |registers: Registers| match (registers.span(window), bound) {
         (None, _) => keep.is_none(),
         (Some(_), None) => false,
@@ -140,15 +147,17 @@ pub(crate) fn path(
     };
     let end = Registers::of(window, target);
     let is_end = |registers: Registers| match target {
-        // However it is closed.
+        // Any closed value will do.
         None => registers.span(window).is_none(),
         Some(_) => registers == end,
     };
-    // Values worth holding on the way: what it holds, what it is to hold, and the least that covers what is kept.
+    // The values worth writing: the current one, the final one, and the tightest that covers `keep` (or closed,
+    // if there is nothing to keep).
     let kept = keep.map(|keep| Registers::of(window, Some(keep)));
     let closed = Registers::of(window, None);
     let known = [Some(now), Some(end), kept, keep.is_none().then_some(closed)];
     let mut pairs: Vec<u32> = Vec::new();
+    // Base and limit change in one write, so any base may be combined with any limit.
     for base in known.iter().flatten() {
         for limit in known.iter().flatten() {
             let mask = if window.kind == WindowKind::Io { 0xff } else { 0xffff };
@@ -160,6 +169,7 @@ pub(crate) fn path(
     let uppers = |get: fn(&Registers) -> u32| known.iter().flatten().map(get).collect::<BTreeSet<u32>>();
     let (bases, limits) = (uppers(|r| r.base_upper), uppers(|r| r.limit_upper));
     let place = place(window);
+    // A breadth-first search over register values: the first time it meets the target is by the fewest writes.
     let mut seen: BTreeMap<Registers, Option<(Registers, usize)>> = BTreeMap::from([(now, None)]);
     let parts = [Part::Pair, Part::Base, Part::Limit];
     let mut front = alloc::vec![now];
@@ -182,6 +192,7 @@ pub(crate) fn path(
                 let mut new = registers;
                 let Some(which) = parts.get(part) else { return };
                 *field(&mut new, *which) = value;
+                // Every value on the way counts, because hardware decodes between any two writes.
                 if !seen.contains_key(&new) && fits(new) {
                     seen.insert(new, Some((registers, part)));
                     next.push(new);

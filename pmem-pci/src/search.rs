@@ -1,7 +1,7 @@
-//! Better places than the first that were found: beside what is there.
+//! Local search: improves on the first placement that was found, by moving resources next to what is there.
 //!
-//! A resource that lies free on both sides can be pushed to one of them without harm, so that the places worth trying are those that begin
-//! after an edge of something, or end before it, up to alignment.
+//! A resource with free space on both sides can slide to either side without harm. So the only places worth
+//! trying begin right after an edge of something, or end right before one, up to alignment.
 
 use crate::BusRange;
 use crate::blocks::{Blocks, Key};
@@ -11,19 +11,21 @@ use crate::tree::Tree;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-/// Combinations of two resources' places that are all tried.
+/// With two resources to place, the number of combinations of their places to try.
 const PAIRS: usize = 1024;
-/// How often all resources are tried in turn.
+/// The number of times that all resources are tried in turn.
 const ROUNDS: usize = 3;
-/// Resources that are worth trying elsewhere one by one.
+/// The most resources for which moving one at a time is worth the time.
 const FEW: usize = 16;
-/// Placements that are tried at most: of many resources at once the first that was found is as good as any.
+/// The most placements to try. With many resources, the first one found is about as good as any.
 const MOST: usize = 1500;
 
-/// What a placement is worth, the less the better, and what it leads to; `None` if it is not legal.
+/// Rates a placement: a rank, of which the lowest is best, and the tree it leads to; `None` if the placement is
+/// not legal.
 pub(crate) type Rate<'r, R, T> = dyn FnMut(&BTreeMap<Key, u64>) -> Option<(R, T)> + 'r;
 
-/// Tries places for what is to be placed, from a placement on: whatever `rate` says is best, of what it finds legal.
+/// Tries other places for what is to be placed, from `start` on, and returns the one that `rate` ranks best;
+/// `None` if none is legal.
 pub(crate) fn improve<R: Ord, T>(
     blocks: &Blocks,
     tree: &Tree,
@@ -44,6 +46,7 @@ pub(crate) fn improve<R: Ord, T>(
     let edges: BTreeMap<Key, BTreeSet<u64>> =
         free.iter().map(|(id, key, _)| (*key, edges(blocks, tree, &parents, *id))).collect();
     let places = |key: &Key, leaf: &Leaf, at: &BTreeMap<Key, u64>| {
+        // The other resources that move are neighbours too, at the places they have in this try.
         let beside = free.iter().filter(|(_, other, _)| other != key).filter_map(|(_, other, leaf)| {
             let span = BusRange::sized(*at.get(other)?, leaf.size)?;
             Some([Some(span.first), span.last.checked_add(1)])
@@ -51,10 +54,12 @@ pub(crate) fn improve<R: Ord, T>(
         let mut edges = edges.get(key).cloned().unwrap_or_default();
         edges.extend(beside.flatten().flatten());
         let mut places = around(leaf, &edges);
-        // Where it is now.
+        // Staying where it is now costs least of all.
         places.extend(tree.functions.get(key.0).and_then(|function| function.resource(key.1)?.at));
         places
     };
+    // Two resources can be in each other's way: moving one at a time gets stuck where a swap would help, so try
+    // pairs.
     if let [(_, a, first), (_, b, second)] = free.as_slice() {
         let ours = places(a, first, &at);
         let mut tried = 0;
@@ -63,6 +68,7 @@ pub(crate) fn improve<R: Ord, T>(
             with.insert(*a, *place);
             for other in places(b, second, &with) {
                 tried += 1;
+                // The number of pairs grows with the square of the edges, so it is capped.
                 if tried > PAIRS {
                     break 'all;
                 }
@@ -75,6 +81,7 @@ pub(crate) fn improve<R: Ord, T>(
         }
     }
     let mut tried = 0;
+    // Move one resource at a time, and keep what is strictly better, until a whole round brings nothing.
     'rounds: for _ in 0..ROUNDS {
         let mut better = false;
         for (_, key, leaf) in &free {
@@ -99,7 +106,7 @@ pub(crate) fn improve<R: Ord, T>(
     best
 }
 
-/// The group that each block is in.
+/// Maps each block to the group it is in.
 fn parents(blocks: &Blocks) -> BTreeMap<BlockId, BlockId> {
     let mut out = BTreeMap::new();
     for (id, block) in blocks.layout.blocks.iter().enumerate() {
@@ -110,9 +117,11 @@ fn parents(blocks: &Blocks) -> BTreeMap<BlockId, BlockId> {
     out
 }
 
-/// Edges of what lies beside a block, and beside the windows it is in, and of what those windows were.
+/// Collects the edges next to a block: those of what lies beside it, of what lies beside the windows around it,
+/// and of those windows as they were.
 fn edges(blocks: &Blocks, tree: &Tree, parents: &BTreeMap<BlockId, BlockId>, id: BlockId) -> BTreeSet<u64> {
     let mut out = BTreeSet::new();
+    // An edge counts as it is, and rounded both ways to the granule of the windows that it must stay clear of.
     let mut add = |span: BusRange, granule: u64| {
         for edge in [Some(span.first), span.last.checked_add(1)].into_iter().flatten() {
             out.extend(
@@ -128,6 +137,7 @@ fn edges(blocks: &Blocks, tree: &Tree, parents: &BTreeMap<BlockId, BlockId>, id:
             Some(Block::Group(group)) => &group.blocks,
             _ => &blocks.layout.outermost,
         };
+        // Going outward through the windows: an edge beside an outer window limits what is inside as well.
         for other in beside.iter().filter(|other| **other != block) {
             if let Some(span) = there(blocks, *other) {
                 add(span, granule);
@@ -147,7 +157,7 @@ fn edges(blocks: &Blocks, tree: &Tree, parents: &BTreeMap<BlockId, BlockId>, id:
     out
 }
 
-/// What is there of a block.
+/// Returns what is in place of a block; `None` if nothing is.
 fn there(blocks: &Blocks, id: BlockId) -> Option<BusRange> {
     match blocks.layout.blocks.get(id)? {
         Block::Leaf(leaf) => BusRange::sized(leaf.at?, leaf.size),
@@ -158,7 +168,7 @@ fn there(blocks: &Blocks, id: BlockId) -> Option<BusRange> {
     }
 }
 
-/// Places that begin after an edge, or end before it.
+/// Lists the aligned places that begin right after an edge or end right before one, within the leaf's bounds.
 fn around(leaf: &Leaf, edges: &BTreeSet<u64>) -> BTreeSet<u64> {
     let before = |edge: u64| edge.checked_sub(leaf.size).map(|at| at & !(leaf.align - 1));
     let all = edges.iter().flat_map(|edge| [align_up(*edge, leaf.align), before(*edge)]).flatten();

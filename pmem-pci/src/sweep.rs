@@ -1,9 +1,13 @@
-//! Whether blocks can be placed, exactly: one sweep from low addresses to high ones over every order that could matter.
+//! Decides exactly whether blocks fit: one sweep from low addresses to high ones, over every order that could
+//! matter.
 //!
-//! In a given order each block is best placed as low as it can be, for nothing that follows is hindered by that. So of all orders of the
-//! same blocks only the one that ends lowest counts, and a set of blocks is worth one number: a dynamic programme over sets, for each
-//! bus. What is there already keeps its place in between. A window that is all to be placed is a block whose length depends on where it
-//! begins, modulo its largest alignment: that is found once for each remainder.
+//! In a given order, each block is best placed as low as it can be, because that never pushes a later block up.
+//! So of all orders of the same set of blocks only the one that ends lowest matters, and a set is worth one
+//! number. That gives a dynamic program over sets, one per bus: 2^n states instead of n! orders.
+//!
+//! Blocks already in place keep it, and the sweep passes them in order. A window whose content is all to be
+//! placed is a block too. Its length depends on its start only modulo the largest alignment in it, so it is
+//! worked out once for each remainder.
 
 use crate::layout::{Block, BlockId, Group, Layout, Leaf};
 use crate::span::{BusRange, align_up};
@@ -11,27 +15,28 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// How much may be tried, and who says when to stop.
+/// A limit on how much the planner tries, and a way to stop it early.
 pub struct Budget<'a> {
-    /// Steps that are left.
+    /// The steps that are left.
     pub steps: u64,
     stop: &'a dyn Fn() -> bool,
 }
 
 impl<'a> Budget<'a> {
-    /// So many steps, however long they take.
+    /// Creates a budget of `steps` steps, however long they take.
     #[must_use]
     pub fn steps(steps: u64) -> Self {
         Self { steps, stop: &|| false }
     }
 
-    /// So many steps, and none when `stop` says so; it is asked once in a while.
+    /// Creates a budget of `steps` steps that ends as soon as `stop` returns `true`. It is called once every
+    /// 1024 steps.
     #[must_use]
     pub fn until(steps: u64, stop: &'a dyn Fn() -> bool) -> Self {
         Self { steps, stop }
     }
 
-    /// Takes a step; `false` if none is left.
+    /// Takes a step; returns `false` once none are left.
     pub(crate) fn step(&mut self) -> bool {
         if self.steps == 0 {
             return false;
@@ -44,25 +49,26 @@ impl<'a> Budget<'a> {
     }
 }
 
-/// What came of a sweep.
+/// The result of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Swept {
-    /// Where each leaf that had no place can be, by block.
+    /// Everything fits. Holds an address for each leaf that had to be placed.
     Fits(Vec<(BlockId, u64)>),
-    /// There is no way.
+    /// Proven impossible: the search was exhaustive.
     Never,
-    /// None was found before the budget was used up, or there are too many orders.
+    /// Undecided: the budget ran out, or there were too many orders to try them all.
     Unknown,
 }
 
-/// Items of a bus of which every set is kept.
+/// The most items of a bus for which every set is kept.
 const EXACT: usize = 14;
-/// How many placements are tried of a bus with more, about.
+/// The approximate number of placements to try for a bus with more items.
 const WORK: usize = 200_000;
-/// Blocks of a bus that can be told apart in a set.
+/// The most items of a bus, limited by the bits of a set.
 const MOST: usize = 128;
 
-/// Places what has no place: by the order that leaves least behind at each step, if that does, else by all of them.
+/// Places all leaves that have no place. A greedy order is tried first because it is fast and usually works;
+/// only a failure needs the exhaustive search.
 pub(crate) fn sweep(layout: &Layout, budget: &mut Budget<'_>) -> Swept {
     for greedy in [true, false] {
         let found = Sweep::new(layout, budget, greedy).run();
@@ -73,7 +79,7 @@ pub(crate) fn sweep(layout: &Layout, budget: &mut Budget<'_>) -> Swept {
     Swept::Unknown
 }
 
-/// How much is free that nothing asks for: what is left free on the way can be no more.
+/// Returns the free space that nothing asks for: the most that a placement can leave unused between blocks.
 fn slack(layout: &Layout) -> u64 {
     let leaves = || {
         layout.blocks.iter().filter_map(|block| if let Block::Leaf(leaf) = block { Some(leaf) } else { None })
@@ -85,64 +91,66 @@ fn slack(layout: &Layout) -> u64 {
     u64::try_from(free.saturating_sub(asked)).unwrap_or(u64::MAX)
 }
 
-/// What is known of a block beforehand.
+/// What is known of a block before the sweep. For a group, this sums up all blocks in it.
 #[derive(Clone, Debug)]
 struct Kind {
-    /// Something in it is to be placed.
+    /// Whether something in it is to be placed.
     has_free: bool,
-    /// What is there of it, of whole granules.
+    /// The hull of what is in place, rounded to whole granules; `None` if nothing is.
     hull: Option<BusRange>,
     /// The largest alignment in it.
     align: u64,
-    /// The least of the highest addresses in it.
+    /// The lowest `top` of what is to be placed in it.
     top: u64,
-    /// The lowest and the highest of the floors in it.
+    /// The lowest and the highest `floor` of what is to be placed in it.
     floor: (u64, u64),
 }
 
-/// Blocks of a bus, in the best order.
+/// The best order found for the blocks of a bus.
 #[derive(Clone, Debug)]
 struct Level {
-    /// What follows the last of them; `None` beyond the last address there is.
+    /// The address after the last block; `None` if that is beyond the last address.
     end: Option<u64>,
-    /// Those that were to be placed, by their place among them.
+    /// The items in order, as indexes into [`Parts::items`].
     order: Vec<u8>,
 }
 
-/// What a bus has.
+/// The blocks of a bus, sorted by how they take part in the sweep.
 #[derive(Clone, Debug, Default)]
 struct Parts {
-    /// What is there, in order.
+    /// The blocks in place, in ascending order.
     there: Vec<BusRange>,
-    /// Windows in which something is there, and more is to be placed, in order.
+    /// Windows that hold something in place and must take in more, in ascending order.
     grown: Vec<(BusRange, BlockId)>,
-    /// What is to be placed: first what can be anywhere, then those windows.
+    /// What is to be placed: first the loose items, then the windows of `grown` in their order.
     items: Vec<BlockId>,
-    /// How many can be anywhere.
+    /// The number of loose items, which can be anywhere. They come first in `items`.
     loose: usize,
-    /// It is the root bus.
+    /// Whether this is the root bus.
     outermost: bool,
 }
 
 impl Parts {
-    /// What follows the last of them, once all that was to be placed is; `None` beyond the last address there is.
+    /// Returns the address after the last block once all items are placed; `None` if that is beyond the last
+    /// address.
     fn end(&self, reached: &Reached) -> Option<u64> {
         let rest = self.there.get(reached.passed..).unwrap_or(&[]);
         rest.iter().try_fold(reached.next, |next, span| Some(span.last.checked_add(1)?.max(next)))
     }
 }
 
-/// A set of blocks that is placed.
+/// The best way to place one set of items: the state of the dynamic program.
 #[derive(Clone, Copy, Debug)]
 struct Reached {
-    /// What follows the last of them.
+    /// The address after the last block placed or passed.
     next: u64,
-    /// How many of the blocks that were there are passed.
+    /// The number of blocks in `there` that the sweep has passed.
     passed: usize,
-    /// What was left free on the way.
+    /// The space left unused so far.
     waste: u64,
-    /// The set without the last, and which that was.
+    /// The set without the item placed last, to trace the order back.
     before: u128,
+    /// The item placed last.
     last: u8,
 }
 
@@ -150,15 +158,15 @@ struct Sweep<'l, 'b, 's> {
     layout: &'l Layout,
     kinds: Vec<Kind>,
     budget: &'b mut Budget<'s>,
-    /// Of each bus only the order is tried that leaves least behind at each step.
+    /// Whether to try only one order per bus: the one that leaves least unused at each step.
     greedy: bool,
-    /// What can be left free at most, for all to have a place.
+    /// The most space that may be left unused, if everything is to fit.
     slack: u64,
-    /// Sets were left out, or the budget is used up.
+    /// Whether sets were dropped or the budget ran out, so that a failure proves nothing.
     inexact: bool,
-    /// Floors and tops do not count.
+    /// Whether to ignore floors and tops.
     unbound: bool,
-    /// By group, where it may begin, and without bounds or not: how it is best filled.
+    /// Known results of [`Self::level`] by group, start, and whether bounds are ignored.
     filled: BTreeMap<(BlockId, u64, bool), Option<Level>>,
 }
 
@@ -166,7 +174,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
     fn new(layout: &'l Layout, budget: &'b mut Budget<'s>, greedy: bool) -> Self {
         let nothing = Kind { has_free: false, hull: None, align: 1, top: u64::MAX, floor: (0, 0) };
         let mut kinds = vec![nothing; layout.blocks.len()];
-        // What is in a group follows it.
+        // Blocks in a group have higher ids, so going backwards their kinds are known before the group's.
         for (id, block) in layout.blocks.iter().enumerate().rev() {
             let kind = match block {
                 Block::Leaf(leaf) => Kind {
@@ -188,6 +196,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
                     for inner in inside {
                         kind.has_free |= inner.has_free;
                         kind.align = kind.align.max(inner.align);
+                        // Bounds of blocks in place do not matter: those do not move.
                         if inner.has_free {
                             kind.floor = (kind.floor.0.min(inner.floor.0), kind.floor.1.max(inner.floor.1));
                             kind.top = kind.top.min(inner.top);
@@ -220,7 +229,8 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
     fn run(mut self) -> Swept {
         let layout = self.layout;
         let mut placed = Vec::new();
-        // Windows that stay are layouts of their own.
+        // A window that keeps its range does not depend on what is outside, so its content is a problem of its
+        // own.
         for (id, block) in layout.blocks.iter().enumerate() {
             let Block::Group(Group { hard: Some(span), blocks, .. }) = block else { continue };
             if !self.kinds.get(id).is_some_and(|kind| kind.has_free) {
@@ -255,7 +265,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         })
     }
 
-    /// What a bus has.
+    /// Sorts the blocks of a bus by how they take part in the sweep.
     fn parts(&self, blocks: &[BlockId]) -> Parts {
         let outermost = core::ptr::eq(blocks, self.layout.outermost.as_slice());
         let mut parts = Parts { outermost, ..Parts::default() };
@@ -271,14 +281,15 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         }
         parts.there.sort_unstable();
         parts.grown.sort_unstable();
-        // The largest first, and those that are alike side by side.
+        // Largest first, and interchangeable items side by side: `follows` relies on that.
         parts.items.sort_by_key(|id| core::cmp::Reverse(self.likeness(*id)));
         parts.loose = parts.items.len();
         parts.items.extend(parts.grown.iter().map(|(_, id)| *id));
         parts
     }
 
-    /// Leaves that are alike have the same.
+    /// Returns a sort key that is equal only for interchangeable items: leaves of the same size, alignment and
+    /// bounds.
     fn likeness(&self, id: BlockId) -> (u64, u64, (u64, u64), u64, BlockId) {
         match self.layout.blocks.get(id) {
             Some(Block::Leaf(leaf)) => (leaf.align, leaf.size, (leaf.floor, leaf.floor), leaf.top, 0),
@@ -286,7 +297,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         }
     }
 
-    /// The best order of a bus's blocks from an address on; `None` if there is none.
+    /// Finds the best order for the blocks of a bus from `start` on; `None` if there is none.
     fn level(&mut self, blocks: &[BlockId], start: u64) -> Option<Level> {
         let parts = self.parts(blocks);
         if parts.items.len() > MOST {
@@ -297,6 +308,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         if self.greedy {
             return self.greedy(&parts, begin);
         }
+        // Layer n maps each set of n items to its lowest end. One layer follows from the one before.
         let mut layers: Vec<BTreeMap<u128, Reached>> = vec![BTreeMap::from([(0u128, begin)])];
         for _ in 0..parts.items.len() {
             let mut next: BTreeMap<u128, Reached> = BTreeMap::new();
@@ -309,6 +321,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
             }
             layers.push(next);
         }
+        // The last layer has one set, all items. Trace back which item was placed last in each layer.
         let (mut set, mut reached) = layers.last()?.iter().next().map(|(set, reached)| (*set, *reached))?;
         let end = parts.end(&reached);
         let mut order = Vec::with_capacity(parts.items.len());
@@ -322,7 +335,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         Some(Level { end, order })
     }
 
-    /// The order that leaves least behind at each step, and of what leaves as little the largest first.
+    /// Builds one order: at each step the item that leaves least unused, and among equals the largest.
     fn greedy(&mut self, parts: &Parts, begin: Reached) -> Option<Level> {
         let (mut set, mut reached, mut order) = (0u128, begin, Vec::with_capacity(parts.items.len()));
         for _ in 0..parts.items.len() {
@@ -336,6 +349,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
                     return None;
                 }
                 let placed = self.place(parts, i, set, reached);
+                // With more waste than slack, what is left over cannot all fit.
                 let Some(placed) = placed.filter(|placed| placed.waste <= self.slack) else { continue };
                 let rank = (placed.waste - reached.waste, core::cmp::Reverse(placed.next - reached.next));
                 if best.is_none_or(|(waste, len, ..)| rank < (waste, len)) {
@@ -350,17 +364,19 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         Some(Level { end: parts.end(&reached), order })
     }
 
-    /// Whether another item goes before one: of those that are alike the first goes first, and what was there keeps its order.
+    /// Returns `true` if another item must go before `item`. Of interchangeable items the first goes first,
+    /// because swapping them changes nothing; windows of `grown` keep their order, because each is tied to what
+    /// it holds.
     fn follows(&self, parts: &Parts, set: u128, item: usize, id: BlockId) -> bool {
         let before =
             item.checked_sub(1).filter(|before| set >> before & 1 == 0).and_then(|b| parts.items.get(b));
         before.is_some_and(|before| item > parts.loose || self.likeness(*before) == self.likeness(id))
     }
 
-    /// The sets that have one block more.
+    /// Extends one set by each item that may come next.
     fn follow(&mut self, parts: &Parts, set: u128, reached: Reached, next: &mut BTreeMap<u128, Reached>) {
         let left = |i: usize| set >> i & 1 == 0;
-        // Whatever is left must still be possible.
+        // Items left over only move up from here. Once one is past its top, no order of the rest can help.
         let late = |id: &BlockId| self.kind(*id).top < reached.next;
         if !self.unbound && parts.items.iter().enumerate().any(|(i, id)| left(i) && late(id)) {
             return;
@@ -374,10 +390,12 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
                 return;
             }
             let placed = self.place(parts, i, set, reached);
-            // In a window that begins too low more may be left free than where it begins in the end.
+            // More unused space than the slack is fatal only on the root bus. Inside a window, the unused space
+            // before the first item may turn out to be outside of the window.
             let most = if parts.outermost { self.slack } else { u64::MAX };
             let Some(placed) = placed.filter(|placed| placed.waste <= most) else { continue };
             let new = Reached { before: set, last: i as u8, ..placed };
+            // Of two orders of the same set only the one that ends lower can matter.
             next.entry(set | 1 << i)
                 .and_modify(|had| {
                     if new.next < had.next {
@@ -388,9 +406,10 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         }
     }
 
-    /// Keeps the sets that leave least behind, where there are too many.
+    /// Drops the sets that leave most unused if there are too many to keep.
     fn narrow(&mut self, sets: &mut BTreeMap<u128, Reached>, items: usize) {
-        // All sets of a dozen are kept; of more items fewer sets, so that the work stays about the same.
+        // Up to `EXACT` items all sets are kept. Beyond that the width shrinks with the square of the items, which
+        // keeps the total work about the same.
         let width = if items <= EXACT { usize::MAX } else { (WORK / (items * items)).max(16) };
         if sets.len() <= width {
             return;
@@ -404,12 +423,13 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         sets.retain(|set, _| kept.contains(set));
     }
 
-    /// Places one of a bus's items as low as it can be after what is reached.
+    /// Places an item as low as it can be from a state, and returns the new state; `None` if it does not fit.
     fn place(&mut self, parts: &Parts, item: usize, set: u128, reached: Reached) -> Option<Reached> {
         let id = *parts.items.get(item)?;
         let grown = item.checked_sub(parts.loose).and_then(|i| parts.grown.get(i));
         let mut at = reached;
-        // The next window that is there, and has more to come, ends what can be placed before it.
+        // Loose items may not overtake a window that is partly in place: it is a wall until it is placed
+        // itself.
         let is_left = |(i, _): &(usize, &(BusRange, BlockId))| {
             set >> (parts.loose + i) & 1 == 0 && parts.loose + i != item
         };
@@ -417,7 +437,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         loop {
             let there = parts.there.get(at.passed).copied();
             let after = match (grown, there) {
-                // It keeps its place among what is there.
+                // A window in `grown` covers its hull, so the sweep must pass all blocks before that first.
                 (Some((hull, _)), Some(there)) if there.first < hull.first => Some(there),
                 _ => {
                     let (first, last) = self.lowest(id, at.next)?;
@@ -425,6 +445,8 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
                         return None;
                     }
                     match there {
+                        // It does not fit before the next block in place, so go past that. A window in `grown`
+                        // cannot: what it holds lies before that block.
                         Some(there) if last >= there.first => {
                             if grown.is_some() {
                                 return None;
@@ -446,7 +468,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         }
     }
 
-    /// A block's first and last address, as low as it can be from an address on.
+    /// Returns a block's first and last address, as low as it can be from `from` on.
     fn lowest(&mut self, id: BlockId, from: u64) -> Option<(u64, u64)> {
         match self.layout.blocks.get(id)? {
             Block::Leaf(Leaf { size, align, floor, top, .. }) => {
@@ -459,7 +481,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         }
     }
 
-    /// Where a group may begin from an address on.
+    /// Returns the lowest address from `from` on where a group may begin.
     fn begin(&self, id: BlockId, from: u64) -> Option<u64> {
         let Some(Block::Group(group)) = self.layout.blocks.get(id) else { return None };
         let kind = self.kind(id);
@@ -467,12 +489,14 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         align_up(from.max(floor), group.granule)
     }
 
-    /// How a group is best filled that begins at an address or later; its end is of whole granules.
+    /// Finds the best way to fill a group that begins at `from` or as soon as possible after it. The end is of
+    /// whole granules.
     fn fill(&mut self, id: BlockId, from: u64) -> Option<Level> {
         let start = self.begin(id, from)?;
         let kind = self.kind(id);
         if kind.hull.is_none() && (self.unbound || start >= kind.floor.1) {
-            // Where it begins counts modulo its alignment only, as long as no bound is near.
+            // Shifting the whole window by its largest alignment shifts everything in it alike, so only the
+            // remainder matters, unless a bound is near.
             let inside = start & (kind.align - 1);
             let level = self.filled(id, inside, true)?;
             let end = level.end?.checked_add(start - inside)?;
@@ -480,10 +504,11 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
                 return Some(Level { end: Some(end), order: level.order });
             }
         }
+        // A bound is near: work it out for exactly this start.
         self.filled(id, start, false)
     }
 
-    /// The same, remembered; `unbound` without floors and tops.
+    /// Same as [`Self::level`] for a group, remembered; `unbound` ignores floors and tops.
     fn filled(&mut self, id: BlockId, start: u64, unbound: bool) -> Option<Level> {
         let key = (id, start, unbound);
         if let Some(known) = self.filled.get(&key) {
@@ -501,7 +526,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         level
     }
 
-    /// Goes through an order again, and notes where everything comes to lie.
+    /// Follows an order again, and records the address of each leaf.
     fn replay(
         &mut self,
         blocks: &[BlockId],
@@ -514,7 +539,7 @@ impl<'l, 'b, 's> Sweep<'l, 'b, 's> {
         let mut set = 0;
         for item in order.iter().map(|item| usize::from(*item)) {
             let after = self.place(&parts, item, set, reached)?;
-            // From where it was placed in the end: past all that was there before it.
+            // `place` may have passed blocks in place before it found room: start after those.
             let passed = parts.there.get(reached.passed..after.passed).unwrap_or(&[]);
             let from = passed.iter().map(|span| span.last + 1).fold(reached.next, u64::max);
             let id = *parts.items.get(item)?;

@@ -1,16 +1,17 @@
-//! A PCI hierarchy: host bridges with their apertures, bridges with their windows, functions with what they decode.
+//! PCI hierarchies: host bridges with apertures, bridges with windows, functions with the resources they
+//! decode.
 //!
-//! Addresses are those of the bus, as registers hold them, for it is there that alignment counts (PCI Local Bus 3.0, 6.2.5.1); a host bridge's
-//! [`Aperture`]s say where the CPU sees them.
+//! Addresses are bus addresses, as registers hold them, because alignment applies to those (PCI Local Bus 3.0,
+//! 6.2.5.1). A host bridge's [`Aperture`]s map them to CPU addresses.
 
 use crate::{Address, BusRange};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Which of a tree's functions.
+/// An index into [`Tree::functions`].
 pub type Index = usize;
 
-/// What is addressed.
+/// The two address spaces of PCI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Space {
     /// I/O ports.
@@ -19,19 +20,19 @@ pub enum Space {
     Memory,
 }
 
-/// What of a function a resource is.
+/// Which of a function's registers a resource belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Slot {
-    /// Base address register 0 to 5: the first of the two that a 64-bit one takes.
+    /// Base address register 0 to 5. A 64-bit BAR goes by the first of its two slots.
     Bar(u8),
     /// The expansion ROM.
     Rom,
-    /// The space of a base address register of all virtual functions together, 0 to 5.
+    /// BAR 0 to 5 of the virtual functions: the combined space of all of them.
     Vf(u8),
 }
 
 impl fmt::Display for Slot {
-    /// `0` to `5`, `rom`, `vf0` to `vf5`.
+    /// Writes `0` to `5`, `rom`, or `vf0` to `vf5`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bar(n) => write!(f, "{n}"),
@@ -41,56 +42,77 @@ impl fmt::Display for Slot {
     }
 }
 
-/// What a function decodes.
+/// A range of addresses that a function decodes: a BAR, a ROM, or the space of virtual functions.
+///
+/// # Examples
+/// A 256 MiB framebuffer behind a 64-bit prefetchable BAR:
+/// ```
+/// use pmem_pci::tree::{Resource, Slot, Space};
+///
+/// let framebuffer = Resource {
+///     slot: Slot::Bar(0),
+///     space: Space::Memory,
+///     prefetchable: true,
+///     top: u64::MAX,
+///     size: 256 << 20,
+///     align: 256 << 20,
+///     at: Some(0x38_e000_0000),
+///     fixed: false,
+///     optional: false,
+/// };
+/// assert!(framebuffer.is_wide());
+/// assert_eq!(framebuffer.span().map(|span| span.last), Some(0x38_efff_ffff));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resource {
-    /// Which it is.
+    /// The register it belongs to.
     pub slot: Slot,
-    /// Ports or memory.
+    /// Whether it decodes I/O ports or memory.
     pub space: Space,
-    /// Reads have no side effects.
+    /// Whether reads have no side effects, so that a bridge may prefetch.
     pub prefetchable: bool,
-    /// The last address that its register can hold: 2^32 - 1, or 2^64 - 1 of a 64-bit one.
+    /// The last address that the register can hold, inclusive: 2^32 - 1, or 2^64 - 1 for a 64-bit BAR.
     pub top: u64,
-    /// Its size in bytes.
+    /// The size in bytes, or in ports.
     pub size: u64,
-    /// What it begins at a multiple of: its size, but for the space of virtual functions, where it is that of one.
+    /// The alignment of its start: the size, except for virtual functions, where it is the size of a single
+    /// one.
     pub align: u64,
-    /// Where it begins; `None` if it has no place.
+    /// The bus address it starts at; `None` if it has not been placed.
     pub at: Option<u64>,
-    /// It cannot be anywhere else: Enhanced Allocation, legacy ranges.
+    /// Whether it can never move: Enhanced Allocation, legacy ranges.
     pub fixed: bool,
-    /// The function works without it: ROMs, ports of PCI Express functions, virtual functions.
+    /// Whether the function works without it: ROMs, I/O ports of PCI Express functions, virtual functions.
     pub optional: bool,
 }
 
 impl Resource {
-    /// Its addresses.
+    /// Returns the bus addresses it decodes; `None` if it has not been placed, or its size is 0.
     #[must_use]
     pub fn span(&self) -> Option<BusRange> {
         BusRange::sized(self.at?, self.size)
     }
 
-    /// Whether it can be above 4 GiB.
+    /// Returns `true` if it can be placed above 4 GiB.
     #[must_use]
     pub const fn is_wide(&self) -> bool {
         self.top > 0xffff_ffff
     }
 }
 
-/// Which of a bridge's windows.
+/// The kinds of windows that a bridge has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum WindowKind {
     /// I/O ports.
     Io,
-    /// Memory, whatever it is.
+    /// Memory, prefetchable or not.
     Memory,
     /// Prefetchable memory.
     Prefetchable,
 }
 
 impl WindowKind {
-    /// What it forwards.
+    /// Returns the address space of the window.
     #[must_use]
     pub const fn space(self) -> Space {
         match self {
@@ -101,7 +123,7 @@ impl WindowKind {
 }
 
 impl fmt::Display for WindowKind {
-    /// `io`, `mem`, `pref`.
+    /// Writes `io`, `mem` or `pref`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Io => "io",
@@ -111,54 +133,55 @@ impl fmt::Display for WindowKind {
     }
 }
 
-/// One of a bridge's windows.
+/// A window of a bridge: a range of bus addresses that it forwards downstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Which it is.
+    /// The kind of window.
     pub kind: WindowKind,
-    /// What it forwards; `None` if it is closed.
+    /// The addresses that it forwards; `None` if it is closed.
     pub span: Option<BusRange>,
-    /// Its step, a power of two.
+    /// The granule of its base and limit, a power of two.
     pub granule: u64,
-    /// The last address that its registers can hold.
+    /// The last address that its registers can hold, inclusive.
     pub top: u64,
-    /// Of a CardBus bridge: by which of its two sets of registers for the space, 0 or 1 (PC Card Standard 8.0, volume 3).
+    /// For a CardBus bridge, which of its two register sets for the space this is, 0 or 1 (PC Card Standard
+    /// 8.0, volume 3); `None` for a PCI bridge.
     pub card_bus: Option<u8>,
 }
 
-/// What makes a function a bridge.
+/// The part of a function that makes it a bridge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bridge {
-    /// The first and the last bus below it; `None` if it has none.
+    /// The secondary and the subordinate bus number, both inclusive; `None` if it has no bus numbers.
     pub buses: Option<(u8, u8)>,
-    /// The windows that it has: at most one of each kind, but for CardBus bridges, which have two of each space.
+    /// Its windows: at most one of each kind. CardBus bridges have two for each space.
     pub windows: Vec<Window>,
-    /// Cards can be plugged in below it.
+    /// Whether cards can be hot-plugged below it.
     pub hot_plug: bool,
-    /// It forwards VGA's frame buffer and ports.
+    /// Whether it forwards the VGA frame buffer and ports.
     pub vga: bool,
-    /// It forwards only the first 256 of each 1024 ports below 64 Ki.
+    /// Whether it forwards only the first 256 ports of each 1024 below 64 Ki (the ISA enable bit).
     pub isa: bool,
-    /// It forwards what nobody else takes.
+    /// Whether it claims what nothing else on its bus claims (subtractive decode).
     pub subtractive: bool,
 }
 
-/// What it costs to stop a function, so that what it decodes can be moved.
+/// How hard it is to stop a function, so that its resources can move.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mobility {
-    /// It is stopped anyway: what is asked for is about it.
+    /// The request is about this function: it is stopped anyway.
     Asked,
-    /// Nobody uses it.
+    /// No driver uses it.
     Idle,
-    /// A driver has it, or it is not known that none has.
+    /// A driver uses it, or that is unknown.
     #[default]
     Driven,
-    /// It must stay.
+    /// It must not be stopped.
     Pinned,
 }
 
 impl Mobility {
-    /// The weight of stopping it; `None` if it must not be.
+    /// Returns the cost of stopping the function; `None` if it must not be stopped.
     #[must_use]
     pub const fn weight(self) -> Option<u64> {
         match self {
@@ -170,61 +193,62 @@ impl Mobility {
     }
 }
 
-/// A base address register whose size can be changed (PCI Express 6.0, 7.8.6).
+/// A BAR whose size can be changed (PCI Express 6.0, 7.8.6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resizable {
-    /// Which: 0 to 5.
+    /// The index of the BAR, 0 to 5.
     pub bar: u8,
-    /// Sizes that it can have, in bytes, in order.
+    /// The sizes that it supports, in bytes, in ascending order.
     pub sizes: Vec<u64>,
-    /// Where in configuration space its control register is, and what else than the size that holds.
+    /// The offset of its control register in configuration space, and the register's bits other than the size.
     pub control: (u16, u32),
 }
 
-/// Where a function's virtual functions are set up (PCI Express 6.0, 9.3.3).
+/// The SR-IOV capability of a function (PCI Express 6.0, 9.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VirtualFunctions {
-    /// Where in configuration space the capability is.
+    /// The offset of the capability in configuration space.
     pub capability: u16,
-    /// What its control register holds.
+    /// The value of its control register.
     pub control: u16,
 }
 
 impl VirtualFunctions {
-    /// Whether they are there, or decode.
+    /// Returns `true` if virtual functions are enabled, or decode memory.
     #[must_use]
     pub const fn are_on(self) -> bool {
         self.control & 9 != 0
     }
 }
 
-/// A function.
+/// A PCI function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
-    /// Where it is.
+    /// Its segment, bus, device and function number.
     pub address: Address,
-    /// The bridge above it; `None` on a root bus.
+    /// The bridge above it; `None` if it is on a root bus.
     pub parent: Option<Index>,
-    /// The host bridge above it.
+    /// The host bridge above it, as an index into [`Tree::roots`].
     pub root: usize,
-    /// What it decodes.
+    /// The resources it decodes.
     pub resources: Vec<Resource>,
-    /// Which of its registers can have other sizes, where that is known.
+    /// The BARs whose size can be changed; empty if none can, or if that is unknown.
     pub resizable: Vec<Resizable>,
-    /// Where its virtual functions are set up, where that is known.
+    /// Its SR-IOV capability; `None` if it has none, or if that is unknown.
     pub virtual_functions: Option<VirtualFunctions>,
-    /// What it forwards.
+    /// Its bridge part; `None` if it is not a bridge.
     pub bridge: Option<Bridge>,
-    /// What it costs to stop it.
+    /// How hard it is to stop it.
     pub mobility: Mobility,
-    /// Its command register, where it is known.
+    /// The value of its command register; `None` if unknown.
     pub command: Option<u16>,
-    /// It is a card that is to come, or may come, for which room is kept: it has places and windows, and no registers yet.
+    /// Whether it is a card that is not there yet, for which room is kept. It can have places and windows, but
+    /// it has no registers to write.
     pub absent: bool,
 }
 
 impl Function {
-    /// A function that decodes nothing.
+    /// Creates a function that decodes nothing, assumed to be in use by a driver.
     #[must_use]
     pub const fn new(address: Address, parent: Option<Index>, root: usize) -> Self {
         Self {
@@ -241,13 +265,14 @@ impl Function {
         }
     }
 
-    /// Its resource in a slot.
+    /// Returns its resource in a slot.
     #[must_use]
     pub fn resource(&self, slot: Slot) -> Option<&Resource> {
         self.resources.iter().find(|resource| resource.slot == slot)
     }
 
-    /// Whether it must be stopped when a resource moves: the space of virtual functions that are not there is nobody's.
+    /// Returns `true` if the function must be stopped while the resource in `slot` moves. The space of disabled
+    /// virtual functions is not in use, so that it moves freely.
     #[must_use]
     pub fn stops_for(&self, slot: Slot) -> bool {
         match slot {
@@ -256,37 +281,55 @@ impl Function {
         }
     }
 
-    /// Its first window of a kind.
+    /// Returns its first window of a kind; `None` if it has none, or is not a bridge.
     #[must_use]
     pub fn window(&self, kind: WindowKind) -> Option<&Window> {
         self.bridge.as_ref()?.windows.iter().find(|window| window.kind == kind)
     }
 }
 
-/// What a host bridge forwards.
+/// A range of bus addresses that a host bridge forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aperture {
-    /// Ports or memory.
+    /// Whether it forwards I/O ports or memory.
     pub space: Space,
-    /// Its addresses on the bus.
+    /// The bus addresses that it forwards.
     pub span: BusRange,
-    /// Where the CPU sees the first of them.
+    /// The CPU address of the first of them.
     pub cpu: u64,
 }
 
 /// A host bridge.
+///
+/// # Examples
+/// An Arm host bridge shows bus address 0x4000_0000 to the CPU at 0x60_0000_0000:
+/// ```
+/// use pmem_pci::BusRange;
+/// use pmem_pci::tree::{Aperture, Root, Space};
+///
+/// let span = BusRange { first: 0x4000_0000, last: 0x7fff_ffff };
+/// let aperture = Aperture { space: Space::Memory, span, cpu: 0x60_0000_0000 };
+/// let root = Root { segment: 0, buses: (0, 0xff), apertures: vec![aperture] };
+/// let bar = BusRange { first: 0x4010_0000, last: 0x4010_ffff };
+/// let seen = root.to_cpu(Space::Memory, bar).ok_or("it wraps around 2^64")?;
+/// assert_eq!(seen.first, 0x60_0010_0000);
+/// assert_eq!(root.to_bus(Space::Memory, seen), Some(bar));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Root {
-    /// Its segment (Linux: domain).
+    /// The segment group (Linux: domain).
     pub segment: u32,
-    /// Its bus, and the last one below it.
+    /// Its root bus, and the last bus below it, both inclusive.
     pub buses: (u8, u8),
-    /// What it forwards, in order of address; none overlaps another of its space, and two that touch and are shifted alike are one.
+    /// The ranges it forwards, in ascending order. Apertures of one space never overlap, and two that touch and
+    /// have the same offset are joined: see [`Root::join_apertures`].
     pub apertures: Vec<Aperture>,
 }
 
 impl Root {
-    /// What is added to an address on the bus to give the CPU's, modulo 2^64: that of the aperture it lies in, else what all have in common.
+    /// Returns the difference between a CPU address and bus address `at`, modulo 2^64. Outside of all apertures
+    /// this is their common offset, or 0 if they have different ones.
     #[must_use]
     pub fn offset(&self, space: Space, at: u64) -> u64 {
         let mut own = self.apertures.iter().filter(|a| a.space == space);
@@ -298,13 +341,13 @@ impl Root {
         if own.all(|a| offset(a) == first) { first } else { 0 }
     }
 
-    /// Where the CPU sees addresses of the bus.
+    /// Translates bus addresses to CPU addresses; `None` if the result would wrap around.
     #[must_use]
     pub fn to_cpu(&self, space: Space, span: BusRange) -> Option<BusRange> {
         span.shifted(self.offset(space, span.first))
     }
 
-    /// Where what the CPU sees is on the bus.
+    /// Translates CPU addresses to bus addresses; `None` if the result would wrap around.
     #[must_use]
     pub fn to_bus(&self, space: Space, span: BusRange) -> Option<BusRange> {
         let mut own = self.apertures.iter().filter(|a| a.space == space);
@@ -320,7 +363,8 @@ impl Root {
         span.shifted(by)
     }
 
-    /// Where on the bus addresses are that the CPU sees through its apertures.
+    /// Iterates over the bus addresses that the CPU reaches at `span` through the apertures, one range per
+    /// aperture.
     pub fn through_apertures(&self, space: Space, span: BusRange) -> impl Iterator<Item = BusRange> + '_ {
         self.apertures.iter().filter(move |aperture| aperture.space == space).filter_map(move |aperture| {
             let seen = BusRange::sized(aperture.cpu, aperture.span.len())?.intersect(span)?;
@@ -328,7 +372,7 @@ impl Root {
         })
     }
 
-    /// Puts its apertures into order, and joins those that touch and are shifted alike.
+    /// Sorts the apertures, and joins those that touch and have the same offset.
     pub fn join_apertures(&mut self) {
         self.apertures.sort_unstable_by_key(|a| (a.space, a.span));
         let mut joined: Vec<Aperture> = Vec::new();
@@ -349,36 +393,56 @@ impl Root {
     }
 }
 
-/// Addresses that nothing may be placed at.
+/// A range of addresses where nothing may be placed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Avoid {
-    /// Ports or memory.
+    /// Whether these are I/O ports or memory.
     pub space: Space,
-    /// The addresses, as the CPU sees them.
+    /// The CPU addresses.
     pub span: BusRange,
-    /// What lies there does not work, so that it is wrong even where firmware put it; else it is only left alone.
+    /// Whether even a resource that firmware put there is a violation, because accesses fail. Otherwise the
+    /// range is only closed to new placements.
     pub strict: bool,
 }
 
-/// A PCI hierarchy.
+/// A PCI hierarchy: everything that [`check`](crate::check::check) and [`plan`](crate::plan::plan) need to
+/// know.
+///
+/// # Examples
+/// ```
+/// use pmem_pci::tree::{Bridge, Function, Root, Tree};
+///
+/// let mut tree = Tree::default();
+/// tree.roots.push(Root { buses: (0, 0xff), ..Root::default() });
+/// // The root port first: a function comes after the bridge above it.
+/// let mut port = Function::new("00:1c.0".parse()?, None, 0);
+/// port.bridge = Some(Bridge { buses: Some((1, 1)), ..Bridge::default() });
+/// tree.functions = vec![port, Function::new("01:00.0".parse()?, Some(0), 0)];
+///
+/// let card = tree.find("01:00.0".parse()?).ok_or("no such function")?;
+/// assert!(tree.is_below(card, 0));
+/// assert_eq!(tree.on_bus(0, Some(0)).count(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
-    /// Host bridges.
+    /// The host bridges.
     pub roots: Vec<Root>,
-    /// Functions, each after the bridge above it.
+    /// The functions. Each comes after the bridge above it.
     pub functions: Vec<Function>,
-    /// What nothing may be placed at.
+    /// The ranges where nothing may be placed.
     pub avoid: Vec<Avoid>,
 }
 
 impl Tree {
-    /// The function at an address.
+    /// Returns the function at `address`.
     #[must_use]
     pub fn find(&self, address: Address) -> Option<Index> {
         self.functions.iter().position(|function| function.address == address)
     }
 
-    /// The functions on the bus below a bridge, or on a root bus.
+    /// Iterates over the functions on the bus directly below `bridge`, or on the root bus of `root` if that is
+    /// `None`.
     pub fn on_bus(
         &self,
         root: usize,
@@ -387,14 +451,15 @@ impl Tree {
         self.functions.iter().enumerate().filter(move |(_, f)| f.parent == bridge && f.root == root)
     }
 
-    /// The bridges above a function, the nearest first.
+    /// Iterates over the bridges above a function, nearest first.
     pub fn above(&self, function: Index) -> impl Iterator<Item = Index> + '_ {
         let parent = |index: Index| self.functions.get(index).and_then(|f| f.parent);
-        // A bridge comes before what is below it, so that this ends even where a tree is none.
+        // A bridge has a lower index than what is below it. Insisting on that ends the walk even if `parent`s
+        // form a loop.
         core::iter::successors(parent(function), move |index| parent(*index).filter(|above| above < index))
     }
 
-    /// Whether a function is below a bridge.
+    /// Returns `true` if the function is anywhere below the bridge.
     #[must_use]
     pub fn is_below(&self, function: Index, bridge: Index) -> bool {
         self.above(function).any(|above| above == bridge)

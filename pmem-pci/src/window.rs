@@ -1,28 +1,28 @@
-//! What a PCI bridge forwards downstream (PCI-to-PCI Bridge Architecture 1.2, section 3.2.5).
+//! The windows that a PCI bridge forwards downstream (PCI-to-PCI Bridge Architecture 1.2, section 3.2.5).
 //!
-//! Each window is kept as its registers hold it. A window whose base is above its limit is closed. Base and limit of zero with
-//! nothing above are what a register reads that is not there (section 3.2.5.9): whether it is, only writing tells, so that
-//! [`is_blank`](IoWindow::is_blank) says that this is in doubt.
+//! Each window keeps its registers as they are. A window whose base is above its limit is closed. A window that
+//! is not implemented reads as all zeros (section 3.2.5.9). Only a write can tell it from an open window at
+//! address 0, so [`is_blank`](IoWindow::is_blank) reports the doubtful case.
 
-/// The I/O window: steps of 4 KiB, of 16 or 32 address bits.
+/// The I/O window: a granule of 4 KiB, and 16 or 32 address bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct IoWindow {
-    /// The base register: four address bits, and how wide it is.
+    /// The base register: address bits 15 to 12, and the number of address bits in the low half.
     pub base: u8,
-    /// The limit register.
+    /// The limit register, laid out like the base. The last port is inclusive.
     pub limit: u8,
-    /// The upper half of the base.
+    /// The upper 16 bits of the base.
     pub base_upper: u16,
-    /// The upper half of the limit.
+    /// The upper 16 bits of the limit.
     pub limit_upper: u16,
 }
 
 impl IoWindow {
-    /// The step of base and limit, in ports.
+    /// The granule of base and limit, in ports.
     pub const GRANULE: u64 = 0x1000;
 
-    /// The registers for a window from `first` to `last`, of 32 address bits if `wide`; `None` if it is not of whole steps, or does
-    /// not fit.
+    /// Creates a window from port `first` to port `last` inclusive, with 32 address bits if `wide`. Returns
+    /// `None` if the range is not of whole granules or does not fit into the registers.
     #[must_use]
     pub const fn new(first: u64, last: u64, wide: bool) -> Option<Self> {
         let most = if wide { 0xffff_ffff } else { 0xffff };
@@ -42,20 +42,20 @@ impl IoWindow {
         })
     }
 
-    /// A closed window.
+    /// Creates a closed window.
     #[must_use]
     pub const fn closed(wide: bool) -> Self {
         let kind = wide as u8;
         Self { base: 0xf0 | kind, limit: kind, base_upper: 0, limit_upper: 0 }
     }
 
-    /// Whether it has 32 address bits.
+    /// Returns `true` if the window has 32 address bits.
     #[must_use]
     pub const fn is_wide(self) -> bool {
         self.base & 0xf == 1
     }
 
-    /// The first and the last port; `None` if it is closed.
+    /// Returns the first and the last port, both inclusive; `None` if the window is closed.
     #[must_use]
     pub const fn range(self) -> Option<(u64, u64)> {
         let wide = self.is_wide() as u64;
@@ -64,29 +64,41 @@ impl IoWindow {
         if first <= last { Some((first, last)) } else { None }
     }
 
-    /// Whether all that it holds is zero, as it is where it is not implemented.
+    /// Returns `true` if all address bits are zero, as they are in a window that is not implemented.
     #[must_use]
     pub const fn is_blank(self) -> bool {
         (self.base | self.limit) & 0xf0 == 0 && self.base_upper == 0 && self.limit_upper == 0
     }
 }
 
-/// The memory window: steps of 1 MiB, below 4 GiB. Every bridge has it.
+/// The memory window: a granule of 1 MiB, below 4 GiB. Every bridge has one.
+///
+/// # Examples
+/// ```
+/// use pmem_pci::MemoryWindow;
+///
+/// let window = MemoryWindow::new(0xfe40_0000, 0xfe9f_ffff).ok_or("not of whole MiB")?;
+/// assert_eq!((window.base, window.limit), (0xfe40, 0xfe90));
+/// assert_eq!(window.range(), Some((0xfe40_0000, 0xfe9f_ffff)));
+/// assert_eq!(MemoryWindow::CLOSED.range(), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MemoryWindow {
-    /// The base register: twelve address bits.
+    /// The base register: address bits 31 to 20.
     pub base: u16,
-    /// The limit register.
+    /// The limit register, laid out like the base. The last address is inclusive.
     pub limit: u16,
 }
 
 impl MemoryWindow {
-    /// The step of base and limit, in bytes.
+    /// The granule of base and limit, in bytes.
     pub const GRANULE: u64 = 0x10_0000;
     /// A closed window.
     pub const CLOSED: Self = Self { base: 0xfff0, limit: 0 };
 
-    /// The registers for a window from `first` to `last`; `None` if it is not of whole steps, or does not fit.
+    /// Creates a window from `first` to `last` inclusive. Returns `None` if the range is not of whole granules
+    /// or ends above 4 GiB.
     #[must_use]
     pub const fn new(first: u64, last: u64) -> Option<Self> {
         if last > 0xffff_ffff || !is_whole(first, last, Self::GRANULE) {
@@ -95,7 +107,7 @@ impl MemoryWindow {
         Some(Self { base: (first >> 16) as u16 & 0xfff0, limit: (last >> 16) as u16 & 0xfff0 })
     }
 
-    /// The first and the last address; `None` if it is closed.
+    /// Returns the first and the last address, both inclusive; `None` if the window is closed.
     #[must_use]
     pub const fn range(self) -> Option<(u64, u64)> {
         let first = ((self.base & 0xfff0) as u64) << 16;
@@ -104,25 +116,25 @@ impl MemoryWindow {
     }
 }
 
-/// The prefetchable window: steps of 1 MiB, of 32 or 64 address bits.
+/// The prefetchable window: a granule of 1 MiB, and 32 or 64 address bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PrefetchableWindow {
-    /// The base register: twelve address bits, and how wide it is.
+    /// The base register: address bits 31 to 20, and the number of address bits in the low four bits.
     pub base: u16,
-    /// The limit register.
+    /// The limit register, laid out like the base. The last address is inclusive.
     pub limit: u16,
-    /// The upper half of the base.
+    /// The upper 32 bits of the base.
     pub base_upper: u32,
-    /// The upper half of the limit.
+    /// The upper 32 bits of the limit.
     pub limit_upper: u32,
 }
 
 impl PrefetchableWindow {
-    /// The step of base and limit, in bytes.
+    /// The granule of base and limit, in bytes.
     pub const GRANULE: u64 = 0x10_0000;
 
-    /// The registers for a window from `first` to `last`, of 64 address bits if `wide`; `None` if it is not of whole steps, or does
-    /// not fit.
+    /// Creates a window from `first` to `last` inclusive, with 64 address bits if `wide`. Returns `None` if the
+    /// range is not of whole granules or does not fit into the registers.
     #[must_use]
     pub const fn new(first: u64, last: u64, wide: bool) -> Option<Self> {
         if (!wide && last > 0xffff_ffff) || !is_whole(first, last, Self::GRANULE) {
@@ -137,20 +149,20 @@ impl PrefetchableWindow {
         })
     }
 
-    /// A closed window.
+    /// Creates a closed window.
     #[must_use]
     pub const fn closed(wide: bool) -> Self {
         let kind = wide as u16;
         Self { base: 0xfff0 | kind, limit: kind, base_upper: 0, limit_upper: 0 }
     }
 
-    /// Whether it has 64 address bits.
+    /// Returns `true` if the window has 64 address bits.
     #[must_use]
     pub const fn is_wide(self) -> bool {
         self.base & 0xf == 1
     }
 
-    /// The first and the last address; `None` if it is closed.
+    /// Returns the first and the last address, both inclusive; `None` if the window is closed.
     #[must_use]
     pub const fn range(self) -> Option<(u64, u64)> {
         let wide = self.is_wide() as u64;
@@ -160,7 +172,7 @@ impl PrefetchableWindow {
         if first <= last { Some((first, last)) } else { None }
     }
 
-    /// Whether all that it holds is zero, as it is where it is not implemented.
+    /// Returns `true` if all address bits are zero, as they are in a window that is not implemented.
     #[must_use]
     pub const fn is_blank(self) -> bool {
         (self.base | self.limit) & 0xfff0 == 0 && self.base_upper == 0 && self.limit_upper == 0

@@ -1,4 +1,4 @@
-//! Commands that change the model: read from words, carried out on a plan.
+//! Commands that change the model, parsed from words.
 
 use super::mapping::{direction, mapping, metric};
 use super::words::{Words, dashed, policy, range_of};
@@ -6,7 +6,7 @@ use pmem_core::{
     AddrRange, ArenaType, Attrs, Constraints, Direction, Metric, Owner, Pin, Props, Prot, Request, Usage, Way,
 };
 
-/// A command that changes the model, by names.
+/// A command that changes the model. It refers to everything by name.
 #[derive(Clone, Debug)]
 pub(super) enum Verb {
     Arena { name: String, kind: ArenaType },
@@ -34,7 +34,7 @@ pub(super) enum Verb {
     Unpark { region: String, spot: Constraints },
 }
 
-/// Attributes to be set; what is not given stays.
+/// The attributes that a command sets; `None` leaves one unchanged.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SetAttrs {
     pub(super) usage: Option<Usage>,
@@ -63,7 +63,7 @@ impl SetAttrs {
 const ATTRS: [&str; 3] = ["usage", "prot", "props"];
 
 impl Verb {
-    /// Reads a command; `None` if its name is none of these.
+    /// Parses a command; `None` if it is not one that changes the model.
     pub(super) fn parse(words: &Words<'_>) -> Result<Option<Self>, String> {
         let name = |i: usize, what: &str| words.word(i, what).map(str::to_owned);
         let verb = match words.name {
@@ -187,7 +187,8 @@ fn limits(words: &Words<'_>, plain: usize, options: &[&str]) -> Result<(), Strin
     words.only(options)
 }
 
-/// `connect NAME LEFT RIGHT METRIC MAPPING`, or `connect NAME LEFT RIGHT right=METRIC:MAPPING left=METRIC:MAPPING`.
+/// Parses `connect NAME LEFT RIGHT METRIC MAPPING`, or `connect NAME LEFT RIGHT right=METRIC:MAPPING
+/// left=METRIC:MAPPING`. A direction that is left out is closed.
 fn connect(words: &Words<'_>) -> Result<Verb, String> {
     let name = |i: usize, what: &str| words.word(i, what).map(str::to_owned);
     words.only(&["right", "left"])?;
@@ -213,7 +214,7 @@ fn connect(words: &Words<'_>) -> Result<Verb, String> {
     })
 }
 
-/// A direction of an interconnect.
+/// Parses a direction of an interconnect.
 fn way(word: &str) -> Result<Way, String> {
     match word {
         "right" => Ok(Way::ToRight),
@@ -222,7 +223,7 @@ fn way(word: &str) -> Result<Way, String> {
     }
 }
 
-/// Options that say where something is to lie.
+/// Parses the options that restrict where something is placed.
 fn spot(words: &Words<'_>, plain: usize) -> Result<Constraints, String> {
     limits(words, plain, &["window", "at", "align", "boundary", "policy"])?;
     Ok(Constraints::from(&request(words, 1, plain)?))
@@ -267,7 +268,7 @@ fn request(words: &Words<'_>, len: u64, plain: usize) -> Result<Request, String>
     Ok(if pinned { request.pinned() } else { request })
 }
 
-/// The range of `START END` in words of its own, for commands that only ask.
+/// Parses a range of two words, `START END`, for commands that only query.
 pub(super) fn asked_range(words: &Words<'_>, index: usize) -> Result<AddrRange, String> {
     range_of(words.word(index, "START")?, words.word(index + 1, "END")?)
 }

@@ -1,9 +1,9 @@
-//! Directions and edits in words.
+//! Describes directions and edits in words.
 
 use super::names::{Names, name_of};
 use pmem_core::{AddrRange, Edit, LinkId, Location, Mapping, Placement, State, Way};
 
-/// One direction of an interconnect in a line.
+/// Describes one direction of an interconnect in one line.
 pub(super) fn show_direction(state: &State, id: LinkId, way: Way) -> String {
     let Some(link) = state.link(id) else { return String::new() };
     let direction = link.direction(way);
@@ -34,7 +34,7 @@ pub(super) fn show_direction(state: &State, id: LinkId, way: Way) -> String {
     format!("{what} cost {}", direction.metric)
 }
 
-/// An edit in a line.
+/// Describes an edit in one line.
 pub(super) fn describe(state: &State, names: &Names, edit: &Edit) -> String {
     let change = |old: String, new: String| format!("{old} -> {new}");
     let or = |text: Option<String>, none: &str| text.unwrap_or_else(|| none.to_owned());
@@ -62,7 +62,7 @@ pub(super) fn describe(state: &State, names: &Names, edit: &Edit) -> String {
             format!("window {piece} of {} {way}: {}", names.of_link(*link), change(window(old), window(new)))
         }
         Edit::Region { old, new, .. } => {
-            // What is planned is named by what was, what is done by what is: either may be there to be looked up.
+            // A planned region has its name in the old placement, a committed one in the new: try both.
             let called = |p: &Option<Placement>| p.map(|p| (p.record.id, names.of_region(state, &p)));
             let known = [new, old].into_iter().filter_map(called).find(|(id, name)| *name != id.to_string());
             let name = known.or(called(new)).or(called(old)).map_or(String::new(), |(_, name)| name);

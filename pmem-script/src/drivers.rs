@@ -1,4 +1,4 @@
-//! Drivers of a script: they trace their calls, and fail when told to.
+//! Scripted drivers: they trace their calls, and fail on request.
 
 use super::names::Names;
 use super::words::Words;
@@ -6,7 +6,7 @@ use pmem_core::test_util::{Call, Faults, Faulty, Log, Quiet, Tracer};
 use pmem_core::{Driver, DriverId, Interest, Manager, Props, Prot, Scope, Subscription, Usage};
 use std::collections::BTreeMap;
 
-/// The drivers that a script has made.
+/// The drivers that a script has created.
 #[derive(Default)]
 pub(super) struct Drivers {
     all: BTreeMap<String, Scripted>,
@@ -14,7 +14,7 @@ pub(super) struct Drivers {
 }
 
 impl Drivers {
-    /// What they were told since they were last asked.
+    /// Returns the calls traced since the last time, oldest first.
     pub(super) fn told(&self) -> Vec<String> {
         self.log.take()
     }
@@ -32,20 +32,20 @@ impl Drivers {
     }
 }
 
-/// A registered driver of the script.
+/// A scripted driver that is registered.
 struct Scripted {
     id: DriverId,
     faults: Faults,
 }
 
-/// Makes a driver that traces into `log`.
+/// Creates a driver that traces its calls into `log`.
 fn make(name: &str, log: &Log) -> (Box<dyn Driver>, Faults) {
     let faults = Faults::default();
     let driver = Tracer::around(Faulty::around(Quiet::new(name), &faults), log);
     (Box::new(driver), faults)
 }
 
-/// The step that a word names.
+/// Parses the name of a driver call.
 fn step(word: &str) -> Result<Call, String> {
     match word {
         "attach" => Ok(Call::Attach),

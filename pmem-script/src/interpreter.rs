@@ -1,4 +1,4 @@
-//! Carrying commands out.
+//! Carries out commands.
 
 use super::command::{Verb, asked_range};
 use super::describe::{describe, show_direction};
@@ -12,7 +12,7 @@ use pmem_core::{
     ViewTarget, Way,
 };
 
-/// Whether commands are collected, and what for.
+/// What a block of collected commands is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Collecting {
     Transaction,
@@ -39,7 +39,7 @@ impl Interpreter {
         }
     }
 
-    /// Carries out one line; what it prints ends in a newline.
+    /// Carries out one line, and returns its output; each line of it ends in a newline.
     pub(super) fn line(&mut self, line: &str) -> Result<String, String> {
         let words = Words::of(line);
         let result = match Verb::parse(&words)? {
@@ -57,7 +57,7 @@ impl Interpreter {
         match result {
             Ok(text) => Ok(self.translate(&(output + &text))),
             Err(error) => {
-                // What drivers traced before the failure belongs to the failure.
+                // Calls traced before the failure are part of its message.
                 if output.is_empty() {
                     return Err(self.translate(&error));
                 }
@@ -68,14 +68,14 @@ impl Interpreter {
         }
     }
 
-    /// Puts names where the model's sentences have ids, also for aliases that the script never named.
+    /// Replaces ids in a message by names, including those of aliases that the script never named.
     fn translate(&self, text: &str) -> String {
         let unnamed = self.manager.regions().filter(|(id, _)| name_of(&self.names.regions, *id).is_none());
         let called = unnamed.map(|(id, p)| (id.to_string(), self.names.of_region(self.manager.state(), &p)));
         self.names.translate(text, called.collect())
     }
 
-    /// Makes one change of all `verbs`.
+    /// Carries out all `verbs` as one transaction.
     fn change(&mut self, verbs: Vec<Verb>) -> Result<String, String> {
         if let [Verb::Decref { region }] = &verbs[..] {
             return self.decref(region);
@@ -134,7 +134,7 @@ impl Interpreter {
             "feed" => self.feed(words),
             "memory" => {
                 let done = self.memory.command(words)?;
-                // What it fed is gone.
+                // The memory that the feed driver filled is gone, so the driver goes too.
                 if !self.drivers.has("uvm")
                     && let Some(feed) = self.names.drivers.remove("uvm")
                 {
@@ -168,7 +168,7 @@ impl Interpreter {
         Ok(String::new())
     }
 
-    /// `feed VIEW [node=ARENA:N]…`: pages come from the model's RAM.
+    /// `feed VIEW [node=ARENA:N]…`: takes pages from the model's RAM.
     fn feed(&mut self, words: &Words<'_>) -> Result<String, String> {
         words.only(&["node"])?;
         words.at_most(1)?;
@@ -408,7 +408,7 @@ impl Interpreter {
         out
     }
 
-    /// Saves, loads, and goes on with what was loaded; drivers are left behind.
+    /// Saves, loads, and continues with what was loaded. Drivers are not part of it.
     fn reload(&mut self) -> Result<String, String> {
         let text = serde_json::to_string(&self.manager.save()).map_err(|e| e.to_string())?;
         let saved: Saved = serde_json::from_str(&text).map_err(|e| e.to_string())?;

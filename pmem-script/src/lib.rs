@@ -1,9 +1,10 @@
 //! The script language: a manager driven by hand, one command a line.
 //!
-//! A script is a sequence of blocks; a block is commands, and below `----` the output that they should have. Running
-//! a script renders it with the output that they do have: a script that says what is true is rendered as itself.
-//! The commands are listed in docs/script.md. Drivers of a script's own, which trace their calls and fail when told to, are there with the
-//! feature `drivers`: for tests.
+//! A script is a sequence of blocks. A block is one or more commands, optionally followed by `----` and the
+//! output that you expect of them. Running a script renders it with the actual output, so a script whose
+//! expectations hold is rendered unchanged. `docs/script.md` lists the commands.
+//!
+//! The feature `drivers` adds scripted drivers for tests, which trace their calls and fail on request.
 //!
 //! ```
 //! let script = "arena ram ram\nprime ram 0x0 0x1000\n\nalloc a ram 0x10\n----\na = ram [0x0, 0x10)\n";
@@ -24,19 +25,38 @@ mod words;
 
 use interpreter::Interpreter;
 
-/// Separates commands from their output.
+/// The line that separates commands from their expected output.
 const RULE: &str = "----";
 
-/// What running a script gave.
+/// The result of running a script.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Run {
-    /// The script, with the output that its commands have.
+    /// The script, with the actual output of its commands.
     pub rendered: String,
-    /// Where output is not what was expected, or where a command failed that no output is expected of: line and text.
+    /// The failures, each with a line number counted from 1. Output that differs is reported at the line of its
+    /// `----`, a failed command without expected output at its own line.
     pub failures: Vec<(usize, String)>,
 }
 
-/// Runs a script from a fresh manager.
+/// Runs a script on a fresh manager.
+///
+/// # Examples
+/// An expectation that does not hold is a failure at the line of its `----`, and the rendered script has the
+/// actual output:
+/// ```
+/// let script = "\
+/// arena ram ram
+/// prime ram 0x0 0x1000
+/// alloc buffer ram 0x100 owner=7
+///
+/// owner 7
+/// ----
+/// nothing
+/// ";
+/// let run = pmem_script::run(script);
+/// assert_eq!(run.failures[0].0, 6);
+/// assert!(run.rendered.ends_with("owner 7\n----\nbuffer\n"));
+/// ```
 pub fn run(text: &str) -> Run {
     let mut interpreter = Interpreter::new();
     let mut run = Run::default();

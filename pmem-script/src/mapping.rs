@@ -1,12 +1,16 @@
-//! Mappings as text.
+//! Parses mappings.
 
 use super::words::dashed;
 use pmem_core::{Direction, Interleave, Mapping, Metric, Table, Window, Windows};
 use pmem_import::parse_addr;
 
-/// Reads a mapping: `closed`, `identity`, `table:START-END/PAGE` with `!START-END` for what it leaves out, `interleave:START-END/WAYS/GRANULARITY/POSITION>OUT`,
-/// or windows joined by commas. A window is `START-END>OUT` (fixed), or `float:START-END/GRANULE`, `pref:…` for one
-/// that carries only what is prefetchable, each with `@START-END` for a floor and `>OUT` for where the limit leads.
+/// Parses a mapping: `closed`, `identity`, a table, an interleave, or windows joined by commas.
+///
+/// * `table:START-END/PAGE`, with `!START-END` for each hole.
+/// * `interleave:START-END/WAYS/GRANULARITY/POSITION>OUT`.
+/// * A fixed window: `START-END>OUT`.
+/// * A floating window: `float:START-END/GRANULE`, or `pref:…` if it forwards only prefetchable memory;
+///   optionally followed by `@START-END` for a floor, and `>OUT` for the output address of its limit.
 pub(super) fn mapping(text: &str) -> Result<Mapping, String> {
     match text.split_once(':') {
         None if text == "closed" => Ok(Mapping::Closed),
@@ -20,7 +24,7 @@ pub(super) fn mapping(text: &str) -> Result<Mapping, String> {
     }
 }
 
-/// Reads `METRIC:MAPPING`, or `closed`.
+/// Parses `METRIC:MAPPING`, or `closed`.
 pub(super) fn direction(text: &str) -> Result<Direction, String> {
     if text == "closed" {
         return Ok(Direction::closed());
@@ -29,7 +33,7 @@ pub(super) fn direction(text: &str) -> Result<Direction, String> {
     Ok(Direction::new(mapping(rest)?, metric(cost)?))
 }
 
-/// Reads a cost.
+/// Parses a cost.
 pub(super) fn metric(text: &str) -> Result<Metric, String> {
     text.parse().map(Metric::new).map_err(|_| format!("{text:?} is no metric"))
 }

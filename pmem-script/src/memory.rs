@@ -1,4 +1,4 @@
-//! Commands about pages: segments, page lists, memory hot-plug, by page frame numbers.
+//! Commands on pages: segments, page lists, memory hot-plug. They count in page frame numbers.
 
 use super::words::Words;
 use pmem_core::{ArenaId, DriverId, Manager};
@@ -11,7 +11,7 @@ use pmem_uvm::{
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Pages and blocks, which a driver feeds as well.
+/// The pages and blocks, shared with the driver that feeds them.
 #[derive(Clone)]
 struct Shared(Arc<Mutex<(Uvm, Hotplug)>>);
 
@@ -29,14 +29,14 @@ impl Shared {
     }
 }
 
-/// What a script has of memory.
+/// The memory that a script's commands act on.
 pub(super) struct Memory {
     shared: Shared,
     pages: BTreeMap<String, u64>,
     lists: BTreeMap<String, PageList>,
-    /// What callbacks were told.
+    /// The lines that callbacks have traced.
     told: Arc<Mutex<Vec<String>>>,
-    /// Callbacks, in the order of their keys, which begin at 1.
+    /// The names of callbacks, in the order of their keys, which begin at 1.
     listeners: Vec<String>,
 }
 
@@ -44,7 +44,7 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Moves pages if it is to, and notes which went where.
+/// Migrates pages if allowed to, and records which page went where.
 struct Mover {
     moves: bool,
     moved: Vec<(u64, u64)>,
@@ -67,9 +67,9 @@ impl Mover {
 }
 
 impl Memory {
-    /// Pages of 4 KiB in blocks of 512.
+    /// Creates memory with pages of 4 KiB in blocks of 512 pages.
     pub(super) fn new() -> Self {
-        // 512 is a power of two: the block size is sound.
+        // A block size must be a power of two, which 512 is.
         Self::with(Settings::default(), 512).unwrap_or_else(|error| unreachable!("{error}"))
     }
 
@@ -85,19 +85,19 @@ impl Memory {
         })
     }
 
-    /// Whether a command is one of these.
+    /// Returns `true` if the command is one of this module's.
     pub(super) fn knows(name: &str) -> bool {
         ["memory", "plug", "unplug", "online", "offline", "auto-online", "pages", "pglist", "listen"]
             .contains(&name)
     }
 
-    /// What callbacks were told since the last command.
+    /// Takes the lines that callbacks have traced since the last command.
     pub(super) fn told(&mut self) -> String {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.drain(..).map(|line| line + "\n").collect()
     }
 
-    /// Carries a command out.
+    /// Carries out a command.
     pub(super) fn command(&mut self, words: &Words<'_>) -> Result<String, String> {
         let done = self.carry_out(words);
         done.map_err(|error| {
@@ -135,7 +135,7 @@ impl Memory {
         }
     }
 
-    /// Starts over: `memory [pagesize=N] [colours=N] [lists=N] [block=PAGES]`.
+    /// `memory [pagesize=N] [colours=N] [lists=N] [block=PAGES]`: starts over with empty memory.
     fn memory(&mut self, words: &Words<'_>) -> Result<String, String> {
         words.only(&["pagesize", "colours", "lists", "block"])?;
         words.at_most(0)?;
@@ -153,7 +153,7 @@ impl Memory {
         Ok(String::new())
     }
 
-    /// Feeds pages from the model's RAM, as `view` sees it.
+    /// Registers a driver that feeds pages from the model's RAM, as seen from `view`.
     pub(super) fn feed(
         &self,
         manager: &mut Manager,
@@ -191,7 +191,7 @@ impl Memory {
         })
     }
 
-    /// What becomes of blocks as they are added: `auto-online never|normal|movable|PERCENT`.
+    /// `auto-online never|normal|movable|PERCENT`: sets what happens to blocks when they are added.
     fn auto_online(&mut self, words: &Words<'_>) -> Result<String, String> {
         words.only(&[])?;
         words.at_most(1)?;
@@ -223,7 +223,7 @@ impl Memory {
         self.follow(mover, done)
     }
 
-    /// Names what was moved by where it is now.
+    /// Updates the names of pages that were migrated.
     fn follow(&mut self, mover: Mover, done: Result<(), String>) -> Result<String, String> {
         let mut out = String::new();
         for (from, to) in mover.moved {
@@ -235,7 +235,7 @@ impl Memory {
         done.map(|()| out)
     }
 
-    /// `pages`, or what is done with them.
+    /// `pages` shows all; `pages WHAT ...` acts on pages.
     fn pages(&mut self, words: &Words<'_>) -> Result<String, String> {
         let Ok(what) = words.word(0, "WHAT") else { return Ok(self.show()) };
         match what {
@@ -315,7 +315,7 @@ impl Memory {
         Ok(format!("{name} = {page:#x}\n"))
     }
 
-    /// Segments, blocks, and the counters that are not zero.
+    /// Lists segments, blocks, and counters that are not zero.
     fn show(&self) -> String {
         self.shared.with(|uvm, hotplug| {
             let mut out = String::new();
@@ -344,7 +344,8 @@ impl Memory {
         })
     }
 
-    /// `pglist NAME COUNT [window=] [align=] [boundary=] [runs=]`, `pglist free NAME [START COUNT]`.
+    /// `pglist NAME COUNT [window=] [align=] [boundary=] [runs=]` allocates a page list; `pglist free NAME
+    /// [START COUNT]` frees it, or a part of it.
     fn pglist(&mut self, words: &Words<'_>) -> Result<String, String> {
         if words.word(0, "NAME")? == "free" {
             return self.pglist_free(words);
@@ -395,7 +396,8 @@ impl Memory {
         Ok(String::new())
     }
 
-    /// `listen NAME [priority=N] [bad=EVENT]`: a callback that traces, and answers BAD to one event.
+    /// `listen NAME [priority=N] [bad=EVENT] [stop=EVENT]`: registers a callback that traces events, and
+    /// answers BAD or STOP to one of them.
     fn listen(&mut self, words: &Words<'_>) -> Result<String, String> {
         words.only(&["priority", "bad", "stop"])?;
         words.at_most(1)?;
@@ -430,15 +432,15 @@ impl Memory {
     }
 }
 
-/// The name of an event, without whose it is.
+/// Returns the name of an event without its arguments.
 fn name_of(event: &Event) -> String {
     event.to_string().split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// The names of all events.
+/// Lists the names of all events.
 fn events() -> Vec<String> {
     let memory = MemoryAction::ALL.map(|action| {
-        // One page frame is a range.
+        // The range does not matter, but it must not be empty.
         let range = FrameRange::new(0, 1).unwrap_or_else(|error| unreachable!("{error}"));
         Event::Memory { action, range, status_change_nid_normal: None, status_change_nid: None }
     });
@@ -446,7 +448,7 @@ fn events() -> Vec<String> {
     memory.iter().chain(&nodes).map(name_of).collect()
 }
 
-/// `START END` in page frames.
+/// Parses `START END` in page frames.
 fn frames(words: &Words<'_>) -> Result<FrameRange, String> {
     frames_at(words, 0)
 }
@@ -455,7 +457,7 @@ fn frames_at(words: &Words<'_>, index: usize) -> Result<FrameRange, String> {
     between(words.count_at(index, "START")?, words.count_at(index + 1, "END")?)
 }
 
-/// `START-END` in page frames.
+/// Parses `START-END` or `START..END` in page frames.
 fn dashed(words: &Words<'_>, key: &str, text: &str) -> Result<FrameRange, String> {
     let ends = text.split_once("..").or_else(|| text.split_once('-'));
     let ends = ends.and_then(|(start, end)| parse_addr(start).ok().zip(parse_addr(end).ok()));
@@ -475,7 +477,7 @@ fn small<T: TryFrom<u64>>(words: &Words<'_>, key: &str) -> Result<Option<T>, Str
     number.map_err(|_| format!("{}: {key} is too large", words.name))
 }
 
-/// `normal`, `numa`, `only:LIST`, `fallback:LIST`.
+/// Parses `normal`, `numa`, `only:LIST` or `fallback:LIST`.
 fn strategy(words: &Words<'_>) -> Result<Strategy, String> {
     let Some(word) = words.option("strategy") else { return Ok(Strategy::Normal) };
     let list = |text: &str| {

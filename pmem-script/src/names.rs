@@ -1,9 +1,9 @@
-//! What a script calls things.
+//! The names that a script gives to things.
 
 use pmem_core::{ArenaId, DriverId, LinkId, Placement, RegionId, RegionRecord, Role, State};
 use std::collections::BTreeMap;
 
-/// What a script has named.
+/// The ids behind the names, by kind.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Names {
     pub(super) arenas: BTreeMap<String, ArenaId>,
@@ -33,7 +33,7 @@ impl Names {
         name_of(&self.links, id).unwrap_or_else(|| id.to_string())
     }
 
-    /// A region's name; an alias that the script never named is called after what it stands for.
+    /// Returns a region's name. An alias that the script never named goes by the region it stands for.
     pub(super) fn of_region(&self, state: &State, placement: &Placement) -> String {
         self.of_record(state, placement.arena, &placement.record)
     }
@@ -45,7 +45,7 @@ impl Names {
         })
     }
 
-    /// The name of the region at the end of a chain of aliases.
+    /// Returns the name of the region at the end of a chain of aliases.
     fn own(&self, state: &State, record: &RegionRecord) -> Option<String> {
         let alias = record.alias()?;
         let (_, target) = state.arena(state.link(alias.link)?.far(alias.way))?.region_at(alias.to)?;
@@ -55,20 +55,20 @@ impl Names {
         }
     }
 
-    /// Puts the script's names where the model's sentences have ids.
+    /// Replaces the ids in a message of the model by the script's names.
     pub(super) fn translate(&self, text: &str, more: Vec<(String, String)>) -> String {
         let mut pairs = more;
         pairs.extend(self.arenas.iter().map(|(name, id)| (id.to_string(), name.clone())));
         pairs.extend(self.links.iter().map(|(name, id)| (id.to_string(), name.clone())));
         pairs.extend(self.regions.iter().map(|(name, id)| (id.to_string(), name.clone())));
         pairs.extend(self.drivers.iter().map(|(name, id)| (id.to_string(), name.clone())));
-        // The longest first: one id may begin like another.
+        // Longest first, because one id may be the beginning of another.
         pairs.sort_by_key(|(id, _)| std::cmp::Reverse(id.len()));
         pairs.iter().fold(text.to_owned(), |text, (id, name)| text.replace(id, name))
     }
 }
 
-/// The name of an id.
+/// Returns the name of an id.
 pub(super) fn name_of<T: Copy + PartialEq>(names: &BTreeMap<String, T>, id: T) -> Option<String> {
     names.iter().find(|(_, known)| **known == id).map(|(name, _)| name.clone())
 }

@@ -1,10 +1,10 @@
-//! Without drivers of their own, scripts have those that feed memory.
+//! Stands in for scripted drivers if the feature `drivers` is off.
 
 use super::names::Names;
 use super::words::Words;
 use pmem_core::{DriverId, Manager};
 
-/// The drivers that a script has made: none.
+/// The drivers that a script has created: none.
 #[derive(Default)]
 pub(super) struct Drivers {}
 

@@ -1,10 +1,11 @@
-//! Carrying out verbs on a plan.
+//! Carries out verbs on a plan.
 
 use super::command::Verb;
 use super::names::{Names, name_of};
 use pmem_core::{Constraints, Error, Plan, RegionId};
 
-/// Carries out verbs on a plan; a name that means nothing is put in `wrong`.
+/// Carries out verbs on a plan, and returns their output. The message of an error goes into `wrong`, with the
+/// script's names in place of ids.
 pub(super) fn carry_out(
     plan: &mut Plan<'_>,
     names: &mut Names,
@@ -20,7 +21,7 @@ pub(super) fn carry_out(
                 return Err(Error::Abandoned);
             }
             Err(Wrong::Model(error)) => {
-                // Regions that the change made have names that will be forgotten with it.
+                // Translate now: the names of regions that this change created are dropped together with it.
                 *wrong = Some(names.translate(&error.to_string(), Vec::new()));
                 return Err(error);
             }
@@ -29,7 +30,7 @@ pub(super) fn carry_out(
     Ok(out)
 }
 
-/// What is wrong with a verb.
+/// The reason why a verb failed.
 enum Wrong {
     Name(String),
     Model(Error),
@@ -85,7 +86,8 @@ fn carry_out_one(plan: &mut Plan<'_>, names: &mut Names, verb: &Verb) -> Result<
         Verb::Metric { link, way, metric } => plan.set_metric(names.link(link)?, *way, *metric)?,
         Verb::Map { name, arena, region, spot } => {
             let (arena, region) = (names.arena(arena)?, names.region(region)?);
-            // What is mapped already is shared, unless it is wanted elsewhere.
+            // Without constraints, a region that is mapped already is shared; with constraints it gets another
+            // alias.
             let anywhere = *spot == Constraints::anywhere();
             let region = if anywhere { plan.map(arena, region)? } else { plan.map_at(arena, region, spot)? };
             if name_of(&names.regions, region).is_none() {

@@ -1,4 +1,4 @@
-//! Words of a command: a name, positional words, and `key=value` options.
+//! The words of a command: its name, positional words, and `key=value` options.
 
 use pmem_core::{AddrRange, Policy};
 use pmem_import::parse_addr;
@@ -6,7 +6,7 @@ use pmem_import::parse_addr;
 /// The words of one command.
 #[derive(Clone, Debug)]
 pub(super) struct Words<'l> {
-    /// The command's name.
+    /// The command's name; empty for an empty line.
     pub(super) name: &'l str,
     plain: Vec<&'l str>,
     options: Vec<(&'l str, &'l str)>,
@@ -26,12 +26,12 @@ impl<'l> Words<'l> {
         Self { name, plain, options }
     }
 
-    /// How many positional words there are.
+    /// Returns the number of positional words.
     pub(super) fn count(&self) -> usize {
         self.plain.len()
     }
 
-    /// The positional word at `index`; `what` says what it should be.
+    /// Returns the positional word at `index`; `what` names it in the error if it is missing.
     pub(super) fn word(&self, index: usize, what: &str) -> Result<&'l str, String> {
         self.plain.get(index).copied().ok_or_else(|| format!("{}: {what} is missing", self.name))
     }
@@ -40,17 +40,17 @@ impl<'l> Words<'l> {
         parse_addr(self.word(index, what)?)
     }
 
-    /// The range of two positional words, half-open.
+    /// Parses the half-open range of two positional words, start and end.
     pub(super) fn range(&self, index: usize) -> Result<AddrRange, String> {
         range_of(self.word(index, "START")?, self.word(index + 1, "END")?)
     }
 
-    /// The value of an option.
+    /// Returns the value of an option; `None` if it is not given.
     pub(super) fn option(&self, key: &str) -> Option<&'l str> {
         self.options.iter().find(|(k, _)| *k == key).map(|(_, value)| *value)
     }
 
-    /// The values of an option that may be given more than once.
+    /// Iterates over the values of an option that may be given more than once.
     pub(super) fn options(&self, key: &str) -> impl Iterator<Item = &'l str> {
         self.options.iter().filter(move |(k, _)| *k == key).map(|(_, value)| *value)
     }
@@ -59,7 +59,7 @@ impl<'l> Words<'l> {
         self.option(key).map(|text| self.numeral(key, text)).transpose()
     }
 
-    /// The positional word at `index`, as a number.
+    /// Parses the positional word at `index` as a number.
     pub(super) fn count_at(&self, index: usize, what: &str) -> Result<u64, String> {
         self.numeral(what, self.word(index, what)?)
     }
@@ -68,7 +68,7 @@ impl<'l> Words<'l> {
         parse_addr(text).map_err(|_| format!("{}: {what} {text:?} is no number", self.name))
     }
 
-    /// Whether a bare word stands anywhere after the first `skip`.
+    /// Returns `true` if a bare word occurs anywhere after the first `skip` positional words.
     pub(super) fn flag(&self, flag: &str, skip: usize) -> bool {
         self.plain.iter().skip(skip).any(|word| *word == flag)
     }
@@ -83,7 +83,7 @@ impl<'l> Words<'l> {
         }
     }
 
-    /// Refuses more positional words than the command has.
+    /// Refuses more positional words than the command takes.
     pub(super) fn at_most(&self, count: usize) -> Result<(), String> {
         match self.plain.get(count) {
             Some(word) => Err(format!("{}: {word:?} is one word too many", self.name)),
@@ -92,7 +92,7 @@ impl<'l> Words<'l> {
     }
 }
 
-/// A half-open range; an end of `2^64` or 0 is the end of the address space.
+/// Parses a half-open range. An end of `2^64` or `0` stands for the end of the address space.
 pub(super) fn range_of(start: &str, end: &str) -> Result<AddrRange, String> {
     let start = parse_addr(start)?;
     let range = if end == "2^64" || end == "0" {
@@ -103,7 +103,7 @@ pub(super) fn range_of(start: &str, end: &str) -> Result<AddrRange, String> {
     range.map_err(|error| error.to_string())
 }
 
-/// `START-END`.
+/// Parses `START-END` or `START..END`, end exclusive.
 pub(super) fn dashed(text: &str) -> Result<AddrRange, String> {
     let (start, end) = text
         .split_once("..")

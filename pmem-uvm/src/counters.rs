@@ -3,45 +3,60 @@
 use crate::settings::Settings;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// A number in a line of its own: who reads it does not wait for who counts.
+/// A counter in a cache line of its own, so that reading it does not contend with counters that change all the time.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub(crate) struct Apart(pub(crate) AtomicU64);
 
-/// How many free pages are kept back, and when the page daemon is woken.
+/// The numbers of free pages that are kept back, and when the page daemon is woken.
+///
+/// # Examples
+/// ```
+/// use pmem_uvm::{Caller, FrameRange, PageRequest, Plug, Reserves, Uvm};
+///
+/// let mut uvm = Uvm::default();
+/// uvm.plug(&Plug::new(FrameRange::new(0x100, 4)?))?;
+/// uvm.set_reserves(Reserves { pagedaemon: 3, ..Reserves::default() });
+/// uvm.pagealloc(&PageRequest::new())?;
+/// // The last three are for the page daemon, which needs pages to free pages.
+/// assert!(uvm.pagealloc(&PageRequest::new()).is_err());
+/// assert!(uvm.pagealloc(&PageRequest::new().caller(Caller::PageDaemon)).is_ok());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reserves {
-    /// For the page daemon alone.
+    /// Pages that only the page daemon may use.
     pub pagedaemon: u64,
-    /// For requests that may use reserves.
+    /// Pages that only requests with [`USERESERVE`](crate::PgaFlags::USERESERVE) may use.
     pub kernel: u64,
-    /// Fewer free pages wake the page daemon.
+    /// The page daemon is woken when fewer pages than this are free.
     pub freemin: u64,
-    /// What the page daemon is to bring about.
+    /// The number of free pages that the page daemon should aim for. The manager only passes it on.
     pub freetarg: u64,
 }
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The counters as anybody may read them while pages come and go.
+        /// The counters as any thread may read them while pages come and go.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
-            /// How often it changed what lies where: no counter of pages, but as many ask for it.
+            /// How often the layout of segments changed. This does not count pages, but it is read as often.
             pub(crate) generation: Apart,
             $(pub(crate) $name: AtomicU64,)*
         }
 
-        /// The counters of the physical half of `struct uvmexp` (uvm(9)), in pages unless said otherwise.
+        /// A copy of the counters of the physical half of `struct uvmexp` (uvm(9)). Sizes of memory are in pages
+        /// unless stated otherwise.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct Uvmexp {
-            /// The size of a page in bytes.
+            /// The page size in bytes.
             pub pagesize: u64,
-            /// The size of a page less one.
+            /// The page size minus one.
             pub pagemask: u64,
-            /// The size of a page as a power of two.
+            /// The base-2 logarithm of the page size.
             pub pageshift: u32,
-            /// How many colours pages have: their number modulo this.
+            /// The number of page colours. A page's colour is its frame number modulo this.
             pub ncolors: u32,
             $($(#[$doc])* pub $name: u64,)*
         }
@@ -58,7 +73,7 @@ macro_rules! counters {
         }
 
         impl Uvmexp {
-            /// Each counter with its name.
+            /// Iterates over the counters with their names, in the order of declaration.
             pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name),)*].into_iter()
             }
@@ -67,60 +82,60 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Pages that are managed: free, held back, or handed out.
+    /// Managed pages: free, held back, or handed out.
     npages,
-    /// Pages that are there (`physmem`): those, and the reserved, the retired and the offline.
+    /// All plugged pages (`physmem`): the managed, the reserved, the retired and the offline ones.
     physmem,
-    /// Pages to be handed out, those in caches included.
+    /// Free pages, including those in caches.
     free,
-    /// Of these, pages that are known to be zeroed.
+    /// Free pages outside caches that are known to be zeroed.
     zeropages,
-    /// Of the free pages, those that a processor's cache has.
+    /// Free pages that lie in processors' caches.
     cached,
-    /// Of the free pages, those that are only for movable ones ([`Zone::Movable`](crate::Zone::Movable)).
+    /// Free pages of movable-only memory ([`Zone::Movable`](crate::Zone::Movable)).
     movable,
-    /// Managed pages held back, while what they are in is captured or goes offline.
+    /// Managed pages that are held back while their range is captured or goes offline.
     isolated,
-    /// Pages on their way to be freed: the page daemon's to say.
+    /// Pages on their way to be freed, as the page daemon reports them ([`Uvm::set_paging`](crate::Uvm::set_paging)).
     paging,
     /// Pages that are wired at least once.
     wired,
     /// Pages that are lent at least once.
     loaned,
-    /// Pages that are there and not ours to hand out.
+    /// Pages that are there but belong to firmware or the host.
     reserved,
     /// Bad pages.
     retired,
-    /// Pages that are there and not in use.
+    /// Pages that are there but not in use.
     offline,
-    /// Free pages that only the page daemon gets.
+    /// Free pages that only the page daemon may use.
     reserve_pagedaemon,
-    /// Free pages that only requests for reserves get.
+    /// Free pages that only requests with [`USERESERVE`](crate::PgaFlags::USERESERVE) may use.
     reserve_kernel,
-    /// Free pages below which the page daemon is woken.
+    /// The page daemon is woken when fewer pages than this are free.
     freemin,
-    /// Free pages that the page daemon is to bring about.
+    /// The number of free pages that the page daemon should aim for.
     freetarg,
-    /// How often a page had the colour that was asked for.
+    /// How often a page had the colour asked for, or any colour would do.
     colorhit,
-    /// How often it had another.
+    /// How often a page had another colour than the one asked for.
     colormiss,
-    /// How often a zeroed page was asked for and there.
+    /// How often a zeroed page was asked for and one was free.
     pga_zerohit,
-    /// How often it had to be zeroed.
+    /// How often a zeroed page was asked for and the page had to be filled.
     pga_zeromiss,
     /// How often a page came from a processor's cache.
     cpuhit,
-    /// How often the cache had none.
+    /// How often a processor's cache was empty.
     cpumiss,
     /// How often the page daemon was woken.
     pdwoke,
-    /// How often a request was refused.
+    /// How often a request failed.
     failed,
 }
 
 impl Counters {
-    /// How many pages are kept back.
+    /// Reads the numbers of pages that are kept back.
     #[inline]
     pub(crate) fn reserves(&self) -> Reserves {
         Reserves {
@@ -138,13 +153,13 @@ pub(crate) fn add(counter: &AtomicU64, pages: u64) {
     counter.fetch_add(pages, Ordering::AcqRel);
 }
 
-/// Adds one to a counter that only the owner of all writes.
+/// Adds one to a counter that only the owner of the manager writes, so no read-modify-write is needed.
 #[inline]
 pub(crate) fn note(counter: &AtomicU64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
 }
 
-/// Takes from a counter.
+/// Subtracts from a counter.
 #[inline]
 pub(crate) fn sub(counter: &AtomicU64, pages: u64) {
     let old = counter.fetch_sub(pages, Ordering::AcqRel);

@@ -1,4 +1,4 @@
-//! Before there is a heap: a memory map of fixed size that hands out page frames, and becomes a [`Uvm`].
+//! Memory before there is a heap: a memory map of fixed size that hands out page frames and later becomes a [`Uvm`].
 
 use crate::error::UvmError;
 use crate::frame::{FRAMES, FrameRange};
@@ -9,22 +9,23 @@ use crate::uvm::Uvm;
 use core::fmt;
 use pmem_space::FirmwareMemory;
 
-/// What a boot loader says of a range.
+/// The kind of a range in a boot loader's memory map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Memory that may be handed out.
+    /// Memory that can be handed out.
     Usable,
-    /// Memory that is there, but somebody else's: firmware's, the kernel's image, a module.
+    /// Memory that is there but taken: by firmware, the kernel's image, or a module.
     Reserved,
-    /// Addresses that are no memory, or of which nobody says that they are: devices', or what firmware keeps without a word. No pages are
-    /// kept of them.
+    /// Addresses that are not memory, or that nobody declares to be: devices, or what firmware keeps to itself. No
+    /// pages are kept for them.
     NotMemory,
     /// Memory that does not work.
     Bad,
 }
 
 impl From<FirmwareMemory> for Kind {
-    /// What a firmware's map means once its boot services have ended: only memory for anybody is handed out.
+    /// Interprets a type of a firmware memory map as it holds once boot services have ended. Boot services memory is
+    /// usable then; all other memory that firmware keeps is reserved.
     fn from(kind: FirmwareMemory) -> Self {
         match kind {
             FirmwareMemory::Usable | FirmwareMemory::Boot => Self::Usable,
@@ -35,7 +36,7 @@ impl From<FirmwareMemory> for Kind {
     }
 }
 
-/// What a range of the map is now, the worst last.
+/// The state of a range of the map. Where ranges overlap, the greater state wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
     Free,
@@ -52,29 +53,29 @@ struct Span {
     state: State,
 }
 
-/// Why a map before the heap could not do something; nothing has changed then.
+/// Why an operation on an early memory map failed. Nothing has changed then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EarlyError {
-    /// It would take more ranges than there is room for.
+    /// The change would need more ranges than the map has room for.
     Full {
-        /// How many there is room for.
+        /// The number of ranges that the map has room for.
         ranges: usize,
     },
-    /// Part of it was handed out.
+    /// Part of the range has been handed out already.
     Overlap(FrameRange),
-    /// Not all of it is free memory of the map.
+    /// The range is not entirely free memory.
     NotFree(FrameRange),
-    /// It was not handed out.
+    /// The range was not entirely handed out.
     NotUsed(FrameRange),
-    /// No free run of so many page frames.
+    /// There is no free run of this many page frames that meets the request.
     NoFit {
-        /// How many were asked for.
+        /// The number of page frames asked for.
         count: u64,
     },
-    /// The host does not reach memory that pages were to be kept in.
+    /// The host cannot reach the page frames in which pages were to be kept.
     Unreachable(FrameRange),
-    /// What came after could not take it over.
+    /// The [`Uvm`] could not take over the memory.
     Uvm(UvmError),
 }
 
@@ -94,29 +95,36 @@ impl fmt::Display for EarlyError {
 
 impl core::error::Error for EarlyError {}
 
-/// How a host reaches physical memory: usually at a fixed distance.
+/// The host's way to reach physical memory, usually a mapping at a fixed offset.
 pub trait DirectMap {
-    /// The memory of page frames that are nobody else's from now on, as pages are kept in it. It must be zeroed by the
-    /// host, and stay reachable for good; `None` if it cannot be reached.
+    /// Returns the memory of these page frames as an array of page records; `None` if it cannot be reached. From now
+    /// on these page frames belong to the manager. The host must zero them and keep them reachable for good.
     fn pages(&mut self, frames: FrameRange) -> Option<&'static [PageWords]>;
 }
 
-/// A memory map of at most `N` ranges, without a heap: what a kernel hands page frames out of until it has a
+/// A memory map of at most `N` ranges that needs no heap. A kernel hands page frames out of it until it has a
 /// [`Uvm`].
 ///
-/// ```
-/// use pmem_uvm::{Early, FrameRange, Kind};
+/// # Examples
+/// Load a boot loader's map, keep the kernel's image, and allocate 1 MiB aligned to its size:
 ///
-/// static MAP: [(u64, u64, Kind); 2] = [(0x0, 0x9f, Kind::Usable), (0x100, 0x7f00, Kind::Usable)];
-/// let mut early = Early::<16>::new();
-/// early.plug(MAP.map(|(start, count, kind)| (FrameRange::new(start, count).unwrap(), kind)))?;
-/// early.reserve(FrameRange::new(0x100, 0x200)?)?;
-/// assert_eq!(early.alloc_run(0x100, 1, 0x1000), Ok(FrameRange::new(0x300, 0x100)?));
+/// ```
+/// use pmem_uvm::{EarlyAllocator, FrameRange, Kind};
+///
+/// let mut early = EarlyAllocator::<16>::new();
+/// early.plug([
+///     (FrameRange::new(0x0, 0x9f)?, Kind::Usable),
+///     (FrameRange::new(0x100, 0x7f00)?, Kind::Usable),
+/// ])?;
+/// early.reserve(FrameRange::new(0x100, 0x180)?)?;
+/// let table = early.alloc_run(0x100, 0x100, 0x1000)?;
+/// assert_eq!(table, FrameRange::new(0x300, 0x100)?);
+/// assert_eq!(early.free_frames(), 0x9f + 0x7f00 - 0x180 - 0x100);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct EarlyAllocator<const N: usize> {
-    /// In order, disjoint; neighbours of one state are one.
+    /// In ascending order and disjoint. Adjacent spans differ in state.
     spans: [Span; N],
     len: usize,
 }
@@ -133,11 +141,11 @@ impl<const N: usize> EarlyAllocator<N> {
         Self { spans: [Span { start: 0, end: 0, state: State::Reserved }; N], len: 0 }
     }
 
-    /// Adds a boot loader's map, in whatever order. Where its ranges overlap, as those of firmware do once they are rounded to whole
-    /// pages, the worst of what is said holds.
+    /// Adds a boot loader's map; the order does not matter. Ranges may overlap, as those of firmware do once they are
+    /// rounded to whole pages. The worst kind wins then: bad, then not memory, then reserved.
     ///
     /// # Errors
-    /// [`EarlyError::Full`]; [`EarlyError::Overlap`] for memory that was handed out: nothing of it is added then.
+    /// [`EarlyError::Full`]; [`EarlyError::Overlap`] for memory that was handed out. Nothing is added then.
     pub fn plug(&mut self, map: impl IntoIterator<Item = (FrameRange, Kind)>) -> Result<(), EarlyError> {
         let mut new = self.clone();
         for (range, kind) in map {
@@ -156,7 +164,8 @@ impl<const N: usize> EarlyAllocator<N> {
         Ok(())
     }
 
-    /// Lays what is said of a range over what was said of its page frames from `from` on, as far as that is one; where it ends.
+    /// Lays `state` over the part of `range` from `from` on that has one state so far, or none. Returns where that
+    /// part ends.
     fn lay(&mut self, from: u64, range: FrameRange, state: State) -> Result<u64, EarlyError> {
         let next = self.spans().iter().find(|span| span.end > from).copied();
         match next.filter(|span| span.start <= from) {
@@ -176,7 +185,7 @@ impl<const N: usize> EarlyAllocator<N> {
         }
     }
 
-    /// Says that free memory is somebody else's.
+    /// Reserves free memory for somebody else.
     ///
     /// # Errors
     /// [`EarlyError::NotFree`], [`EarlyError::Full`].
@@ -187,15 +196,17 @@ impl<const N: usize> EarlyAllocator<N> {
     /// Hands out the lowest free page frame.
     ///
     /// # Errors
-    /// [`EarlyError::NoFit`] if none is free; [`EarlyError::Full`] if one is, but the map has no room to say that it is taken.
+    /// [`EarlyError::NoFit`] if none is free; [`EarlyError::Full`] if one is, but the map has no room to record that
+    /// it is taken.
     pub fn alloc(&mut self) -> Result<u64, EarlyError> {
         self.alloc_run(1, 1, FRAMES).map(FrameRange::start)
     }
 
-    /// Hands out the lowest `count` consecutive page frames that start at a multiple of `align` and end at or below `limit`.
+    /// Hands out the lowest `count` consecutive page frames that start at a multiple of `align` and end at or below
+    /// `limit`. All three are in page frames, and `limit` is exclusive.
     ///
     /// # Errors
-    /// [`EarlyError::NoFit`], also for a count of 0 or an alignment that is no power of two; [`EarlyError::Full`].
+    /// [`EarlyError::NoFit`], also if `count` is 0 or `align` is not a power of two; [`EarlyError::Full`].
     pub fn alloc_run(&mut self, count: u64, align: u64, limit: u64) -> Result<FrameRange, EarlyError> {
         let none = EarlyError::NoFit { count };
         if count == 0 || !align.is_power_of_two() {
@@ -223,22 +234,49 @@ impl<const N: usize> EarlyAllocator<N> {
         self.change(range, State::Used, State::Free, EarlyError::NotUsed(range))
     }
 
-    /// How many page frames are free.
+    /// The number of free page frames.
     pub fn free_frames(&self) -> u64 {
         self.spans().iter().filter(|span| span.state == State::Free).map(|span| span.end - span.start).sum()
     }
 
-    /// Becomes a [`Uvm`] on node 0 and free list 0: each stretch of memory is a segment, what was handed out is an allocated
-    /// page, what is reserved stays so, and what is bad is retired. Of memory that is reserved all through, and of more at the ends of a
-    /// stretch than there is of the rest, no pages are kept. What is kept of pages lies in memory cut from the
-    /// map; segments and the index of free pages, about one bit a page, take memory from the heap.
+    /// Turns the map into a [`Uvm`] on node 0 and free list 0, and leaves nothing here: what the [`Uvm`] has must not
+    /// be handed out twice.
     ///
-    /// Nothing is left here then: what is not the [`Uvm`]'s yet could be handed out twice.
+    /// Each stretch of memory becomes a segment. What was handed out becomes allocated pages, reserved memory stays
+    /// reserved, and bad memory is retired. No pages are kept for a stretch that is entirely reserved, nor for a
+    /// reserved range at either end of a stretch that is larger than everything in the stretch that is not reserved.
+    /// The page records lie in memory cut from the map. Segments and the index of free pages, about one bit a page,
+    /// come from the heap.
     ///
     /// # Errors
-    /// [`EarlyError::NoFit`] if no stretch has room for what is kept of pages, [`EarlyError::Full`] if the map has none for where that is,
-    /// [`EarlyError::Unreachable`] if the host does not reach it, [`EarlyError::Uvm`] if there are no more segments to be had; all is here as it
-    /// was, and the host is asked for other pages when it is tried again.
+    /// [`EarlyError::NoFit`] if no stretch has room for the page records; [`EarlyError::Full`] if the map has no room
+    /// to record where they are; [`EarlyError::Unreachable`] if the host cannot reach that memory;
+    /// [`EarlyError::Uvm`] if the heap has no memory for the segments. The map is unchanged then. If you try again,
+    /// the host is asked for page records again.
+    ///
+    /// # Examples
+    /// ```
+    /// use pmem_uvm::{DirectMap, EarlyAllocator, FrameRange, Kind, PageState, PageWords, Settings};
+    ///
+    /// /// A kernel returns the page frames through its direct map; a test makes memory up.
+    /// struct Heap;
+    ///
+    /// impl DirectMap for Heap {
+    ///     fn pages(&mut self, frames: FrameRange) -> Option<&'static [PageWords]> {
+    ///         let entries = frames.count() * 4096 / size_of::<PageWords>() as u64;
+    ///         Some(Box::leak((0..entries).map(|_| PageWords::default()).collect()))
+    ///     }
+    /// }
+    ///
+    /// let mut early = EarlyAllocator::<16>::new();
+    /// early.plug([(FrameRange::new(0x100, 0x1000)?, Kind::Usable)])?;
+    /// let table = early.alloc()?;
+    /// let uvm = early.promote(Settings::default(), &mut Heap)?;
+    /// assert_eq!(uvm.page(table).map(|page| page.state()), Some(PageState::Allocated));
+    /// // 24 bytes for each of 0x1000 pages.
+    /// assert_eq!((uvm.uvmexp().reserved, early.free_frames()), (24, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn promote(&mut self, settings: Settings, direct: &mut dyn DirectMap) -> Result<Uvm, EarlyError> {
         let uvm = self.clone().into_uvm(settings, direct)?;
         *self = Self::new();
@@ -256,7 +294,7 @@ impl<const N: usize> EarlyAllocator<N> {
             uvm.plug_with(&Plug::new(stretch).avail(None), pages).map_err(EarlyError::Uvm)?;
             from = stretch.end();
         }
-        // Only now is it known what all is taken.
+        // Page records were cut out of free memory until now, so only here is it known what is left.
         for span in self.spans() {
             let Some(range) = FrameRange::between(span.start, span.end) else { continue };
             match span.state {
@@ -270,8 +308,8 @@ impl<const N: usize> EarlyAllocator<N> {
         Ok(uvm)
     }
 
-    /// The first stretch of memory without holes above `from` in which anything but reserved memory is; reserved memory at its ends only
-    /// as far as it is not more than the rest.
+    /// Returns the first stretch of memory without holes, at or above `from`, that is not entirely reserved. A
+    /// reserved range at either end is cut off if it is larger than everything that is not reserved.
     fn stretch_after(&self, from: u64) -> Option<FrameRange> {
         let is_memory = |span: &&Span| span.state != State::NotMemory;
         let mut rest = self.spans();
@@ -307,7 +345,7 @@ impl<const N: usize> EarlyAllocator<N> {
         self.spans.get(..self.len).unwrap_or(&[])
     }
 
-    /// Turns a range that is all of one state into another.
+    /// Changes the state of a range that is entirely in the state `from`.
     fn change(
         &mut self,
         range: FrameRange,
@@ -337,7 +375,7 @@ impl<const N: usize> EarlyAllocator<N> {
         span
     }
 
-    /// Puts in a span that meets no other, joined with neighbours of its state.
+    /// Inserts a span that overlaps no other, and joins it with neighbours in the same state.
     fn insert(&mut self, mut span: Span) -> Result<(), EarlyError> {
         let mut at = self.spans().partition_point(|other| other.start < span.start);
         if at < self.len && self.spans[at].start == span.end && self.spans[at].state == span.state {

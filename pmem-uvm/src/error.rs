@@ -1,127 +1,132 @@
-//! Why something was not done.
+//! Errors of page and segment operations.
 
 use crate::frame::{FrameRange, FrameRangeError};
 use crate::page::PageInfo;
 use crate::segment::SegmentId;
 use core::fmt;
 
-/// Why something was not done; nothing has changed then.
+/// Why a page or segment operation failed. Nothing has changed then, except where the operation says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UvmError {
-    /// No range of page frames.
+    /// The numbers do not make a range of page frames.
     Range(FrameRangeError),
-    /// The size of a page, or the number of colours, is no power of two, or out of bounds.
+    /// A setting is out of bounds, or is not a power of two where it must be one.
     Setting {
-        /// What was to be set.
+        /// The setting: the page size, the number of colours, and so on.
         what: &'static str,
-        /// To what.
+        /// The rejected value.
         value: u64,
     },
-    /// There is no such free list.
+    /// The free list does not exist.
     FreeList {
-        /// Which was asked for.
+        /// The free list that was asked for.
         asked: u8,
-        /// How many there are.
+        /// The number of free lists; they are numbered from 0.
         lists: u8,
     },
-    /// What is to be available is not part of what is plugged.
+    /// The available part of a plug lies outside its range.
     Avail {
-        /// What is plugged.
+        /// The page frames to plug.
         range: FrameRange,
-        /// What was to be available.
+        /// The page frames that were to be available.
         avail: FrameRange,
     },
-    /// Something is plugged there.
+    /// A segment overlaps the page frames to plug.
     Overlap {
-        /// What was to be plugged.
+        /// The page frames to plug.
         range: FrameRange,
-        /// What is there.
+        /// The segment that is in the way.
         segment: SegmentId,
-        /// Where.
+        /// The page frames of that segment.
         at: FrameRange,
     },
-    /// Nothing is plugged there.
+    /// Nothing is plugged at these page frames.
     NotPlugged(FrameRange),
-    /// No such segment, or no longer.
+    /// The segment does not exist, or no longer does.
     NoSegment(SegmentId),
-    /// The memory for its pages is too small, or there is none.
+    /// There is no memory to keep the pages in, the host's array for them is too short, or their addresses end past
+    /// 2^64.
     Storage {
-        /// For what.
+        /// The page frames to plug.
         range: FrameRange,
     },
-    /// A page is not as it would have to be.
+    /// A page is not in the state that the operation needs.
     Page {
-        /// Which.
+        /// The page frame.
         frame: u64,
-        /// How it is.
+        /// The page as it was found.
         info: PageInfo,
-        /// What it would have to be.
+        /// The state that was expected, as a phrase for messages.
         wanted: &'static str,
     },
-    /// Page frames are not part of one run of a list.
+    /// The page frames do not all lie in one run of the list.
     NotInList(FrameRange),
     /// A page could not be moved out of the way.
     Unmovable {
-        /// Which.
+        /// The page frame.
         frame: u64,
-        /// How it is.
+        /// The page as it was found.
         info: PageInfo,
     },
-    /// There are too few free pages, or those that are left are reserved.
+    /// There are too few free pages, or those that are left are kept back.
     NoPages {
-        /// How many were asked for.
+        /// The number of pages asked for.
         asked: u64,
-        /// How many are free.
+        /// The number of free pages that this kind of request may use. It leaves out movable-only memory if the
+        /// request is not for movable pages.
         free: u64,
-        /// How many have to be left.
+        /// The number of pages that must stay free.
         reserve: u64,
     },
-    /// No free page is known to be filled with zeroes, and nobody fills one.
+    /// A zeroed page was asked for, but none is known to be zeroed and the [`Host`](crate::Host) does not fill one.
     NotZeroed {
-        /// The page that would have been handed out.
+        /// The page frame that would have been handed out.
         frame: u64,
     },
-    /// There are enough free pages, but none as asked for.
+    /// There are enough free pages, but not in runs that meet the request.
     NoFit {
-        /// How many were asked for.
+        /// The number of pages asked for.
         asked: u64,
-        /// How many are free at all.
+        /// The number of free pages: all that a list may use or, for a claim, those of the last area that was tried.
         free: u64,
-        /// The longest run that was found where they may be, and that keeps alignment and boundary.
+        /// The length in pages of the longest run found there. For a list it is the longest that also keeps the
+        /// alignment and the boundary.
         longest: u64,
     },
-    /// Alignment or boundary is no power of two, or no run of this length keeps the boundary.
+    /// A length or a number of runs is zero or too large, an alignment or a boundary is not a power of two, or no run
+    /// of this length keeps the boundary.
     Constraint {
-        /// Which.
+        /// The constraint: the length, the alignment, the boundary, or the number of runs.
         what: &'static str,
-        /// Its value, in pages.
+        /// Its value, in pages; a count for the number of runs.
         value: u64,
     },
-    /// No page frame of any segment is where pages may be.
+    /// The window holds no page frame of any segment or, for a claim, of any area.
     Nowhere(FrameRange),
-    /// Part of it is set aside, and lent until it is claimed.
+    /// Part of the range belongs to an area that is set aside and lent.
     Lent {
-        /// What was to be taken.
+        /// The page frames to take.
         range: FrameRange,
-        /// What is set aside.
+        /// The area that they meet.
         area: FrameRange,
     },
-    /// It is not set aside.
+    /// No area that was set aside has exactly this range.
     NoArea(FrameRange),
-    /// The wait for pages took too long.
+    /// The wait for pages timed out.
     TimedOut,
-    /// The wait for pages was called off.
+    /// The wait for pages was cancelled.
     Cancelled,
-    /// Not from within a callback.
+    /// The call came from within a callback, or from a thread that keeps memory as it is, and would wait for itself.
     InCallback,
-    /// Memory comes and goes only where nobody keeps it as it is.
+    /// Somebody relies on memory staying plugged and online, so nothing can be plugged, unplugged, onlined or
+    /// offlined here.
     Kept,
-    /// A count of a page would leave its bounds.
+    /// A wire or loan count would leave its bounds.
     Count {
-        /// Which page.
+        /// The page frame.
         frame: u64,
-        /// Which count.
+        /// The count: the wire count or the loan count.
         what: &'static str,
     },
 }
@@ -174,7 +179,7 @@ impl fmt::Display for UvmError {
 
 impl core::error::Error for UvmError {}
 
-/// What keeps a page.
+/// The parts of a page's state that keep it from being freed or moved, as text.
 struct Counts<'i>(&'i PageInfo);
 
 impl fmt::Display for Counts<'_> {

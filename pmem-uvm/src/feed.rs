@@ -1,4 +1,4 @@
-//! A driver over a pmem-core model: what is primed in its RAM is plugged here.
+//! A pmem-core driver that plugs the RAM primed in a model.
 
 use crate::error::UvmError;
 use crate::frame::FrameRange;
@@ -16,13 +16,14 @@ use pmem_core::{
     Placement, Props, Prot, Scope, State, Step, Subscription, Usage, Veto,
 };
 
-/// How a driver gets at memory that others use as well.
+/// Access for a driver to memory that others use as well.
 pub trait Access: Send {
-    /// Calls `run` once, with nobody else at work on either.
+    /// Calls `run` once while nobody else works on either. Does not call it if there is no access, for example from
+    /// within a callback.
     fn access(&self, run: &mut dyn FnMut(&mut Uvm, &mut Hotplug));
 }
 
-/// For who has no other threads that use pages.
+/// For hosts in which no other thread uses pages at the same time.
 #[cfg(feature = "std")]
 impl Access for std::sync::Arc<std::sync::Mutex<(Uvm, Hotplug)>> {
     fn access(&self, run: &mut dyn FnMut(&mut Uvm, &mut Hotplug)) {
@@ -32,40 +33,40 @@ impl Access for std::sync::Arc<std::sync::Mutex<(Uvm, Hotplug)>> {
     }
 }
 
-/// Moves a page's content and users: see [`Uvm::capture`].
+/// A callback that moves a page's contents and users: see [`Uvm::capture`].
 pub type Mover = Box<dyn FnMut(u64, u64) -> Result<(), MoveError> + Send>;
 
-/// One range on its way.
+/// A range whose state changes.
 struct Going {
     range: FrameRange,
-    /// What was fed.
+    /// What the model had for it, as it was fed.
     old: Option<Ram>,
     new: Option<Ram>,
-    /// What there is: whether it is in use, by whoever brought it there; nothing if it is not plugged.
+    /// Whether the memory is in use now, no matter who brought it online; `None` if it is not plugged.
     used: Option<bool>,
-    /// What it is for, and stays for.
+    /// Its zone, which does not change.
     zone: Zone,
-    /// What hot-plug was asked.
+    /// The hot-plug transition that was begun for it.
     transition: Option<Transition>,
-    /// Whether anything was done about it.
+    /// Whether anything was begun for it.
     begun: bool,
-    /// Whether something could not be done with it.
+    /// Whether publishing it failed.
     failed: bool,
 }
 
 impl Going {
-    /// Whether pages of it are held back, and become something else.
+    /// Whether its pages are in use and become something else, so that they have to be held back.
     fn leaves(&self) -> bool {
         let stays = !self.changes_segment() && self.wants(PageState::Free);
         self.used == Some(true) && !stays
     }
 
-    /// Whether it is to be plugged.
+    /// Whether it has to be plugged.
     fn comes(&self) -> bool {
         self.used.is_none() && self.new.is_some()
     }
 
-    /// Whether memory that somebody took offline stays so: it was not the model that sealed it.
+    /// Whether it stays offline because somebody took it offline, not the model by sealing it.
     fn stays_offline(&self) -> bool {
         self.used == Some(false) && self.old.is_some_and(|old| old.state != PageState::Offline)
     }
@@ -74,14 +75,14 @@ impl Going {
         self.new.is_some_and(|new| new.state == state)
     }
 
-    /// Whether the memory is there before and after, as part of another segment.
+    /// Whether the memory is there before and after, but as part of another segment.
     fn changes_segment(&self) -> bool {
         self.used.is_some() && matches!((self.old, self.new), (Some(old), Some(new)) if !old.is_like(&new))
     }
 
-    /// What its pages are to be when all is installed.
+    /// The state its pages must have once everything is installed.
     fn target(&self) -> PageState {
-        // What becomes part of another segment is out of use until then.
+        // Memory that moves to another segment is out of use until then.
         let stays = self.new.filter(|_| !self.changes_segment());
         stays.map_or(PageState::Offline, |new| new.state)
     }
@@ -91,13 +92,36 @@ impl Going {
 struct Staged {
     sights: Vec<Sight>,
     going: Vec<Going>,
-    /// Whether the free lists were settled for it.
+    /// Whether the change settled the free lists, so that aborting it must unsettle them.
     settled: bool,
 }
 
-/// Feeds a [`Uvm`] from a model's RAM: priming plugs, sealing takes offline, unpriming unplugs. Space with a region that has a
-/// usage is not available; one that is BROKEN is retired. An arena's free list follows its distance. Whoever listens to
-/// memory hot-plug is asked in *prepare*, and told when the change is published. Register it with [`Self::subscription`].
+/// A driver that feeds a [`Uvm`] from a model's RAM.
+///
+/// Priming space plugs it, sealing takes it offline, and unpriming unplugs it. A region with a usage makes its pages
+/// unavailable; a region that is BROKEN retires them. The free list of an arena follows its distance. Memory hot-plug
+/// callbacks are asked during *prepare* and notified when the change is published. Register the driver with
+/// [`Self::subscription`].
+///
+/// # Examples
+/// ```
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Mapping, Metric};
+/// use pmem_uvm::{Feed, Layout, SharedUvm, Uvm};
+///
+/// let mut pmem = Manager::new();
+/// let cpu = pmem.create_arena("cpu", ArenaType::VIEW)?;
+/// let dimm = pmem.create_arena("dimm", ArenaType::RAM)?;
+/// let window = Mapping::window(AddrRange::new(0x8000_0000, 0x9000_0000)?, 0)?;
+/// pmem.connect(cpu, dimm, window, Metric::new(1))?;
+///
+/// let memory = SharedUvm::new(Uvm::default(), 0x800)?;
+/// let feed = Feed::new(memory.clone(), Layout::new(cpu));
+/// pmem.register(Box::new(feed), Feed::<SharedUvm>::subscription())?;
+/// pmem.prime(dimm, AddrRange::new(0, 0x100_0000)?, Attrs::ram())?;
+/// assert_eq!(memory.uvmexp().free, 0x1000);
+/// assert!(memory.snapshot().find(0x8_0000).is_some(), "where the CPU sees it");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Feed<A> {
     access: A,
     layout: Layout,
@@ -108,7 +132,8 @@ pub struct Feed<A> {
 }
 
 impl<A: Access> Feed<A> {
-    /// Feeds memory as `layout` says; nothing that is handed out can be moved.
+    /// Makes a driver that feeds memory as `layout` describes. Without a [`mover`](Self::mover), pages that are
+    /// handed out cannot be moved.
     pub fn new(access: A, layout: Layout) -> Self {
         Self {
             access,
@@ -120,13 +145,14 @@ impl<A: Access> Feed<A> {
         }
     }
 
-    /// Says how pages are moved out of the way.
+    /// Sets the callback that moves pages out of the way.
     #[must_use]
     pub fn mover(self, mover: Mover) -> Self {
         Self { mover, ..self }
     }
 
-    /// How it is registered: last to be asked and to install, so that nobody else's fault takes back what others were told.
+    /// Returns the subscription to register the driver with. It has the lowest priority: the driver is asked last and
+    /// installs last, so no other driver's failure takes back what callbacks were told.
     pub fn subscription() -> Subscription {
         let kinds = Kinds::REGIONS | Kinds::ATTRS | Kinds::SPANS | Kinds::WINDOWS | Kinds::TOPOLOGY;
         let interest = Interest {
@@ -147,7 +173,7 @@ impl<A: Access> Feed<A> {
         self.with(|uvm, _| uvm.settings()).unwrap_or_default()
     }
 
-    /// What changes, by range.
+    /// Returns what changes in a window, by range.
     fn changes(&self, window: FrameRange, wanted: &[(FrameRange, Ram)]) -> Vec<Going> {
         let old: Vec<(FrameRange, Ram)> =
             self.fed.overlapping(window).map(|(range, fed)| (range, *fed)).collect();
@@ -189,7 +215,8 @@ impl<A: Access> Feed<A> {
         going
     }
 
-    /// The windows in which a change may change something; none if it changes nothing that matters.
+    /// Returns the windows in which a change may matter; none if it does not matter at all, and `None` if it may
+    /// matter anywhere.
     fn windows(&self, change: &Change<'_>, settings: Settings) -> Option<Vec<FrameRange>> {
         let mut windows = Vec::new();
         let is_ram = |arena| change.after().info(arena).is_none_or(|info| info.kind.contains(ArenaType::RAM));
@@ -211,7 +238,7 @@ impl<A: Access> Feed<A> {
             }
         }
         windows.sort_unstable_by_key(|window| window.start());
-        // What overlaps is one: what one has found, the next must not find again.
+        // Join windows that overlap, so that no range is found twice.
         let mut joined: Vec<FrameRange> = Vec::new();
         for window in windows {
             match joined.last_mut() {
@@ -224,7 +251,8 @@ impl<A: Access> Feed<A> {
         Some(joined)
     }
 
-    /// What changes in some windows, or anywhere, for who sees so much.
+    /// Returns what changes in the windows, or anywhere if `windows` is `None`, given the stretches of RAM that are
+    /// seen.
     fn stage(
         &self,
         state: &State,
@@ -242,10 +270,10 @@ impl<A: Access> Feed<A> {
         going
     }
 
-    /// Asks for, or sets aside, what each range needs; ranges are split where what there is differs.
+    /// Begins all ranges: asks the callbacks and sets aside pages. A range is split where the memory in it differs.
     fn begin(&mut self, going: Vec<Going>) -> Result<(), (FrameRange, HotplugError)> {
         let Some(first) = going.first().map(|step| step.range) else { return Ok(()) };
-        // What was begun is noted as it is: a callback that panics leaves the rest to `abort`.
+        // Each step is recorded as soon as it begins. If a callback panics, `abort` takes back the rest.
         let Self { access, mover, staged: Some(staged), .. } = self else { return Ok(()) };
         let begun = enter(access, |uvm, hotplug| {
             uvm.check_kept().map_err(|error| (first, error.into()))?;
@@ -256,7 +284,7 @@ impl<A: Access> Feed<A> {
         begun.unwrap_or(Err((first, HotplugError::InCallback)))
     }
 
-    /// Forgets a change that is not to be.
+    /// Drops a change that does not happen.
     fn unsettle(&mut self) -> Option<Staged> {
         let staged = self.staged.take()?;
         if staged.settled {
@@ -266,14 +294,14 @@ impl<A: Access> Feed<A> {
     }
 
     fn settle(&mut self, staged: Staged) {
-        // What failed is as it was, and shows when it is verified.
+        // A step that failed left memory as it was, which verifying will show.
         for step in staged.going.iter().filter(|step| !step.failed) {
             put(&mut self.fed, step.range, step.new);
         }
         self.sights = staged.sights;
     }
 
-    /// What there is of what is wanted, and of what was fed, as it is now.
+    /// Reads back what is plugged now of the memory that is wanted and of the memory that was fed.
     fn read_back(&self, wanted: &[(FrameRange, Ram)]) -> FrameMap<Ram> {
         let mut found = FrameMap::new();
         let fed = self.fed.iter().map(|(range, ram)| (range, *ram));
@@ -288,7 +316,7 @@ impl<A: Access> Feed<A> {
         found
     }
 
-    /// Makes memory what a state asks for, without asking anybody.
+    /// Makes memory match a state without asking any callback.
     fn take_over(&mut self, state: &State) -> Result<(), (FrameRange, HotplugError)> {
         let settings = self.settings();
         let sights = self.layout.look(state);
@@ -312,7 +340,7 @@ impl<A: Access> Feed<A> {
     }
 }
 
-/// Calls `run` once with memory, if it can be had.
+/// Calls `run` once with the memory; `None` if there is no access.
 fn enter<A: Access, T>(access: &A, run: impl FnOnce(&mut Uvm, &mut Hotplug) -> T) -> Option<T> {
     let mut run = Some(run);
     let mut result = None;
@@ -320,19 +348,19 @@ fn enter<A: Access, T>(access: &A, run: impl FnOnce(&mut Uvm, &mut Hotplug) -> T
     result
 }
 
-/// Splits a range where what there is of it differs: in use or not, for which zone, or not there.
+/// Splits a range where the memory in it differs: in use or not, in which zone, or not plugged.
 fn split(uvm: &Uvm, hotplug: &Hotplug, step: Going, parts: &mut Vec<Going>) {
     let Going { range, old, new, .. } = step;
     let mut add = |range: FrameRange, used, zone| {
         parts.push(Going { range, old, new, used, zone, transition: None, begun: false, failed: false });
     };
-    // What comes beside memory of a block is for what that is for.
+    // Memory that is plugged into a block takes over the zone of that block.
     let absent = |range: Option<FrameRange>, add: &mut dyn FnMut(FrameRange, Option<bool>, Zone)| {
         let zones = range.map_or(Vec::new(), |range| hotplug.zones(range));
         zones.into_iter().for_each(|(range, zone)| add(range, None, zone));
     };
     let mut from = range.start();
-    // What was never fed is nobody's: plugging it says so if it is somebody's.
+    // If the range was never fed, nothing in it is ours. Should somebody else have plugged it, plugging reports that.
     let runs = if old.is_some() { uvm.runs_by_use(range) } else { Vec::new() };
     for (run, used, zone) in runs {
         absent(FrameRange::between(from, run.start()), &mut add);
@@ -351,13 +379,13 @@ fn begin_all(
     mut one: impl FnMut(&mut Uvm, &mut Hotplug, &mut Going) -> Result<(), HotplugError>,
 ) -> Result<(), (FrameRange, HotplugError)> {
     going.into_iter().for_each(|step| split(uvm, hotplug, step, parts));
-    // What goes is held back before what comes is asked about.
+    // Hold back everything that leaves before asking about what comes.
     parts.sort_by_key(|step| !step.leaves());
     for at in 0..parts.len() {
         let step = &mut parts[at];
         step.begun = true;
         if let Err(error) = one(uvm, hotplug, step) {
-            // It has taken back what it did.
+            // `one` has taken back its own part already.
             step.begun = false;
             let range = step.range;
             cancel(uvm, hotplug, parts);
@@ -367,7 +395,7 @@ fn begin_all(
     Ok(())
 }
 
-/// Does all that was begun, and tells whoever was asked; the first that could not be done.
+/// Publishes everything that was begun and notifies whoever was asked. Returns the first failure.
 fn publish_all(
     uvm: &mut Uvm,
     hotplug: &mut Hotplug,
@@ -391,7 +419,7 @@ fn publish_all(
     failed
 }
 
-/// Makes a range what it is to be; what comes is plugged by now.
+/// Gives a range its final state. Memory that comes is plugged already.
 fn make(uvm: &mut Uvm, step: &Going) -> Result<(), UvmError> {
     let range = step.range;
     let was_bad = step.old.is_some_and(|old| old.state == PageState::Retired);
@@ -411,7 +439,7 @@ fn make(uvm: &mut Uvm, step: &Going) -> Result<(), UvmError> {
     if step.changes_segment() {
         uvm.plug(&plug_of(range, &new))?;
     } else if step.used == Some(true) && !step.leaves() {
-        // Somebody brought it into use already.
+        // Somebody brought it online already.
         return Ok(());
     }
     uvm.set_zone(range, step.zone);
@@ -428,7 +456,7 @@ fn plug_of(range: FrameRange, fed: &Ram) -> Plug {
     Plug::new(range).free_list(fed.free_list).node(fed.node).attrs(fed.attrs).offline()
 }
 
-/// Makes one segment of what was plugged and of its neighbours that are alike.
+/// Merges the segment at a range with neighbours that are like it.
 fn merge(uvm: &mut Uvm, range: FrameRange) {
     if let Some(id) = uvm.find(range.start()).map(|(segment, _)| segment.id()) {
         uvm.merge(id);
@@ -444,13 +472,14 @@ fn begin_one(
     let (range, zone) = (step.range, step.zone);
     let node = step.old.or(step.new).map_or(0, |ram| ram.node);
     check_may_leave(uvm, step)?;
-    // What stays memory, but as a region's, as bad, or as part of another segment, is not asked about.
+    // Callbacks are not asked about memory that stays, even if it becomes a region's, bad, or part of another
+    // segment.
     if step.leaves() && (step.new.is_none() || step.wants(PageState::Offline)) {
         step.transition = Some(hotplug.begin_offline(uvm, range, node, zone, mover)?);
         return Ok(());
     }
     hold_one(uvm, hotplug, step, mover)?;
-    // What a region leaves has been there all the time, and what is sealed has not.
+    // Memory that a region leaves was there all the time; memory that was sealed was not.
     let was_there = step.used.is_some() && step.old.is_some_and(|old| old.state != PageState::Offline);
     if step.used != Some(true) && step.wants(PageState::Free) && !was_there {
         let node = step.new.map_or(0, |ram| ram.node);
@@ -460,12 +489,12 @@ fn begin_one(
     Ok(())
 }
 
-/// Checks that nothing is lent of what leaves.
+/// Checks that no part of what leaves belongs to an area that is lent.
 fn check_may_leave(uvm: &Uvm, step: &Going) -> Result<(), HotplugError> {
     if step.leaves() { Ok(uvm.check_not_lent(step.range)?) } else { Ok(()) }
 }
 
-/// Plugs what comes, and holds back what becomes something else, without asking anybody.
+/// Plugs what comes and holds back what becomes something else, without asking any callback.
 fn hold_one(
     uvm: &mut Uvm,
     hotplug: &Hotplug,
@@ -483,7 +512,7 @@ fn hold_one(
     Ok(())
 }
 
-/// Takes back what [`hold_one`] did. Nobody was given a page of what came, so that it goes.
+/// Takes back what [`hold_one`] did. Nobody was given a page of what came, so it can be unplugged.
 fn let_go(uvm: &mut Uvm, step: &Going) {
     if step.leaves() {
         uvm.unisolate(step.range);
@@ -493,7 +522,7 @@ fn let_go(uvm: &mut Uvm, step: &Going) {
     }
 }
 
-/// Does what was begun.
+/// Carries out what was begun.
 fn publish_one(uvm: &mut Uvm, hotplug: &mut Hotplug, step: &Going) -> Result<(), HotplugError> {
     match &step.transition {
         Some(transition) if step.leaves() => hotplug.commit(uvm, transition)?,
@@ -567,7 +596,7 @@ impl<A: Access + 'static> Driver for Feed<A> {
         let settings = self.settings();
         let windows = self.windows(change, settings);
         let sights = if windows.is_none() { self.layout.look(change.after()) } else { self.sights.clone() };
-        // The first memory that is seen says which free lists there are.
+        // The first memory that is seen decides which free lists there are.
         let settled = windows.is_none() && self.layout.settle(change.after());
         let going = self.stage(change.after(), &sights, windows, settings);
         self.staged = Some(Staged { sights, going: Vec::new(), settled });
@@ -586,8 +615,8 @@ impl<A: Access + 'static> Driver for Feed<A> {
         }
     }
 
-    /// What goes has been held back since it was prepared, and comes back untouched if a later driver faults; what comes
-    /// must not be handed out before that can no longer be: all else waits for [`Driver::published`].
+    /// What leaves has been held back since it was prepared, and returns unchanged if a later driver fails. What
+    /// comes must not be handed out before failure is impossible. So everything else waits for [`Driver::published`].
     fn withdraw(&mut self) -> Result<(), Fault> {
         self.with(|_, _| ()).ok_or(Fault::new("memory cannot be changed from here"))
     }
@@ -598,7 +627,8 @@ impl<A: Access + 'static> Driver for Feed<A> {
 
     fn published(&mut self) {
         let Some(mut staged) = self.staged.take() else { return };
-        // Memory that cannot be had now is as it was: what was fed then is not what the model has, and verifying says so.
+        // Without access to memory now, nothing changes. What was fed then differs from the model, and verifying
+        // reports it.
         if self.with(|uvm, hotplug| publish_all(uvm, hotplug, &mut staged.going)).is_some() {
             self.settle(staged);
         }
@@ -619,7 +649,7 @@ impl<A: Access + 'static> Driver for Feed<A> {
 
     fn resync(&mut self, state: &State) -> Result<(), Fault> {
         let settings = self.settings();
-        // What is held back by now, nobody will let go of.
+        // Nobody else will let go of what is still held back.
         self.with(|uvm, hotplug| {
             hotplug.recover(uvm);
             let fed: Vec<FrameRange> = self.fed.iter().map(|(range, _)| range).collect();

@@ -1,24 +1,45 @@
-//! Page frames: the unit in which memory is plugged, handed out and found.
+//! Page frames: the unit in which memory is plugged, handed out and looked up.
 
 use core::fmt;
 use pmem_space::AddrRange;
 
-/// Page frame numbers are below this: 2^64 bytes in pages of 4 KiB.
+/// The number of page frames: every page frame number is below this. It covers 2^64 bytes in pages of 4 KiB.
 pub const FRAMES: u64 = 1 << 52;
 
-/// Consecutive page frames [start, end): never empty, never past [`FRAMES`].
+/// A range of consecutive page frames, `start` inclusive to `end` exclusive. It is never empty and never ends past
+/// [`FRAMES`].
+///
+/// # Examples
+/// Find the whole pages of a piece of RAM that starts and ends in the middle of one, and cut the kernel's image out
+/// of them:
+///
+/// ```
+/// use pmem_space::AddrRange;
+/// use pmem_uvm::FrameRange;
+///
+/// let ram = AddrRange::new(0x10_0800, 0x80_0400)?;
+/// let whole = FrameRange::inside(ram, 12).ok_or("no whole page")?;
+/// assert_eq!((whole.start(), whole.end()), (0x101, 0x800));
+/// assert_eq!(FrameRange::around(ram, 12), Some(FrameRange::new(0x100, 0x701)?));
+///
+/// let kernel = FrameRange::new(0x200, 0x100)?;
+/// let [below, above] = whole.minus(kernel);
+/// assert_eq!(below, Some(FrameRange::new(0x101, 0xff)?));
+/// assert_eq!(above, Some(FrameRange::new(0x300, 0x500)?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FrameRange {
     start: u64,
     end: u64,
 }
 
-/// Numbers that do not make a range of page frames.
+/// A start and a count that do not make a range of page frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameRangeError {
     /// The first page frame.
     pub start: u64,
-    /// How many.
+    /// The number of page frames.
     pub count: u64,
 }
 
@@ -35,13 +56,13 @@ impl fmt::Display for FrameRangeError {
 impl core::error::Error for FrameRangeError {}
 
 impl FrameRange {
-    /// The last page frame that there can be.
+    /// The last page frame of all.
     pub(crate) const LAST: Self = Self { start: FRAMES - 1, end: FRAMES };
 
-    /// Makes the `count` page frames at `start`.
+    /// Makes a range of `count` page frames from `start` on.
     ///
     /// # Errors
-    /// [`FrameRangeError`] if there are none, or they end past [`FRAMES`].
+    /// [`FrameRangeError`] if `count` is zero or the range ends past [`FRAMES`].
     pub const fn new(start: u64, count: u64) -> Result<Self, FrameRangeError> {
         if count == 0 || start >= FRAMES || count > FRAMES - start {
             return Err(FrameRangeError { start, count });
@@ -49,17 +70,18 @@ impl FrameRange {
         Ok(Self { start, end: start + count })
     }
 
-    /// Makes [`start`, `end`), if it is a range.
+    /// Makes `start..end`, or `None` if that is empty or ends past [`FRAMES`].
     pub(crate) const fn between(start: u64, end: u64) -> Option<Self> {
         if start < end && end <= FRAMES { Some(Self { start, end }) } else { None }
     }
 
-    /// One page frame.
+    /// Makes a range of one page frame.
     pub(crate) const fn one(frame: u64) -> Option<Self> {
         Self::between(frame, frame.wrapping_add(1))
     }
 
-    /// The whole page frames of 2^`shift` bytes inside a range of addresses, if there are any.
+    /// Returns the page frames of 2^`shift` bytes that lie entirely inside a range of addresses; `None` if there are
+    /// none. Frames past [`FRAMES`] are cut off.
     pub const fn inside(range: AddrRange, shift: u32) -> Option<Self> {
         let mask = (1 << shift) - 1;
         let end =
@@ -68,13 +90,14 @@ impl FrameRange {
         Self::between(start, if end < FRAMES { end } else { FRAMES })
     }
 
-    /// The page frames of 2^`shift` bytes that a range of addresses touches.
+    /// Returns the page frames of 2^`shift` bytes that a range of addresses touches. Frames past [`FRAMES`] are cut
+    /// off; `None` if no frame is left.
     pub const fn around(range: AddrRange, shift: u32) -> Option<Self> {
         let last = range.last() >> shift;
         Self::between(range.start() >> shift, if last < FRAMES { last + 1 } else { FRAMES })
     }
 
-    /// The addresses, with frames of 2^`shift` bytes; `None` past 2^64.
+    /// Returns the addresses of these page frames, each of 2^`shift` bytes; `None` if they end past 2^64.
     pub fn bytes(self, shift: u32) -> Option<AddrRange> {
         let last = self.end - 1;
         if last > u64::MAX >> shift {
@@ -88,48 +111,49 @@ impl FrameRange {
         self.start
     }
 
-    /// The page frame after the last.
+    /// The page frame after the last one.
     pub const fn end(self) -> u64 {
         self.end
     }
 
-    /// How many page frames.
+    /// The number of page frames; at least 1.
     pub const fn count(self) -> u64 {
         self.end - self.start
     }
 
-    /// Whether `frame` is in it.
+    /// Whether `frame` lies in this range.
     pub const fn contains(self, frame: u64) -> bool {
         self.start <= frame && frame < self.end
     }
 
-    /// Whether all of `other` is in it.
+    /// Whether all of `other` lies in this range.
     pub const fn covers(self, other: Self) -> bool {
         self.start <= other.start && other.end <= self.end
     }
 
-    /// Whether the two share a page frame.
+    /// Whether the two ranges share a page frame.
     pub const fn overlaps(self, other: Self) -> bool {
         self.start < other.end && other.start < self.end
     }
 
-    /// What the two share.
+    /// Returns the page frames that both ranges contain; `None` if they do not overlap.
     pub fn intersect(self, other: Self) -> Option<Self> {
         Self::between(self.start.max(other.start), self.end.min(other.end))
     }
 
-    /// What is left below and above, without `hole`.
+    /// Returns what is left of this range below and above `hole`. If they do not overlap, the whole range is on its
+    /// side of the hole.
     pub fn minus(self, hole: Self) -> [Option<Self>; 2] {
         let below = Self::between(self.start, self.end.min(hole.start));
         [below, Self::between(self.start.max(hole.end), self.end)]
     }
 
-    /// Each page frame, in order.
+    /// Iterates over the page frames in ascending order.
     pub fn frames(self) -> core::ops::Range<u64> {
         self.start..self.end
     }
 
-    /// The same numbers as an [`AddrRange`], for searches whose unit is the page frame.
+    /// Returns the same numbers as an [`AddrRange`], for searches that count in page frames rather than bytes.
     pub(crate) fn units(self) -> AddrRange {
         match AddrRange::new(self.start, self.end) {
             Ok(range) => range,
@@ -137,7 +161,7 @@ impl FrameRange {
         }
     }
 
-    /// Back from [`Self::units`].
+    /// Converts back from [`Self::units`].
     pub(crate) fn from_units(range: AddrRange) -> Option<Self> {
         Self::between(range.start(), range.end()?)
     }

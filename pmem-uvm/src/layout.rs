@@ -1,4 +1,4 @@
-//! Which page frames a model's RAM has, as one arena sees it, and what each is to be.
+//! The layout of a model's RAM: the page frames it has as one arena sees them, and what each should be.
 
 use crate::frame::FrameRange;
 use crate::page::PageState;
@@ -6,28 +6,29 @@ use crate::settings::Settings;
 use alloc::vec::Vec;
 use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Metric, Role, SpanState, State, Usage, ViewTarget};
 
-/// What page frames are to be, by the model.
+/// What the model asks of page frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ram {
-    /// The arena that they are of.
+    /// The arena that the memory belongs to.
     pub arena: ArenaId,
-    /// The defaults of the space.
+    /// The default attributes of the space.
     pub attrs: Attrs,
     /// The free list.
     pub free_list: u8,
     /// The NUMA node.
     pub node: u32,
-    /// `Free`, or `Offline` where the space is sealed, `Reserved` where a region is, `Retired` where it is bad.
+    /// `Free`, or `Offline` where the space is sealed, `Reserved` where a region is, `Retired` where the memory is
+    /// bad.
     pub state: PageState,
 }
 
 impl Ram {
-    /// Whether it differs only in having gone bad by itself.
+    /// Whether the only difference is that this memory has gone bad by itself.
     pub(crate) fn is_bad_like(&self, other: &Self) -> bool {
         self.state == PageState::Retired && self.is_like(other)
     }
 
-    /// Whether it can be part of the same segment.
+    /// Whether both can be part of one segment.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         Self { state: other.state, ..*self } == *other
     }
@@ -38,24 +39,24 @@ impl Ram {
 pub(crate) struct Sight {
     pub(crate) arena: ArenaId,
     seen: AddrRange,
-    /// Where it begins in the arena.
+    /// Where the stretch starts in the arena.
     start: u64,
     cost: Metric,
 }
 
 impl Sight {
-    /// What of it an arena's own range is, as seen.
+    /// Converts a range of the arena to the addresses at which this stretch shows it; `None` if it does not.
     pub(crate) fn seen_of(&self, range: AddrRange) -> Option<AddrRange> {
         let local = self.own()?.intersect(range)?;
         AddrRange::sized(self.seen.start() + (local.start() - self.start), local.len()).ok()
     }
 
-    /// The arena's own range.
+    /// The stretch as a range of the arena.
     fn own(&self) -> Option<AddrRange> {
         AddrRange::sized(self.start, self.seen.len()).ok()
     }
 
-    /// What of it another does not see as well.
+    /// Returns the parts of this stretch that another does not show as well.
     fn without(&self, other: &Self) -> Vec<Self> {
         let (Some(own), Some(gone)) = (self.own(), other.own()) else { return Vec::new() };
         if !own.overlaps(gone) {
@@ -65,14 +66,14 @@ impl Sight {
         own.minus(gone).into_iter().flatten().filter_map(part).collect()
     }
 
-    /// The arena's own range of it inside `window`.
+    /// Returns the range of the arena that this stretch shows inside `window`.
     fn local(&self, window: AddrRange) -> Option<AddrRange> {
         let part = self.seen.intersect(window)?;
         AddrRange::sized(self.start + (part.start() - self.seen.start()), part.len()).ok()
     }
 }
 
-/// A page that two regions share is bad if one of them is.
+/// Retires the last page that was added: a page shared by two regions is bad if either of them is.
 fn retire_last(wanted: &mut Vec<(FrameRange, Ram)>, ram: Ram) {
     let Some((last, of)) = wanted.pop() else { return };
     let bad = (FrameRange::one(last.end() - 1), Ram { state: PageState::Retired, ..ram });
@@ -80,7 +81,8 @@ fn retire_last(wanted: &mut Vec<(FrameRange, Ram)>, ram: Ram) {
     wanted.extend(bad.0.map(|page| (page, bad.1)));
 }
 
-/// Memory that is seen at several places is memory once: where it is nearest, and lowest. What is left of sights, in order.
+/// Removes duplicates: memory that is seen in several places counts once, where it is nearest and, among equals,
+/// lowest. Returns what is left in ascending order.
 fn once(mut sights: Vec<Sight>) -> Vec<Sight> {
     sights.sort_by_key(|sight| (sight.cost, sight.seen.start()));
     let mut kept: Vec<Sight> = Vec::new();
@@ -95,70 +97,94 @@ fn once(mut sights: Vec<Sight>) -> Vec<Sight> {
     kept
 }
 
-/// How a model's RAM is laid out in page frames: as whom, which nodes, which free lists.
+/// The layout of a model's RAM in page frames: the viewer, the nodes, and the free lists.
+///
+/// # Examples
+/// ```
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Mapping, Metric};
+/// use pmem_uvm::{FrameRange, Layout, Settings};
+///
+/// let mut pmem = Manager::new();
+/// let cpu = pmem.create_arena("cpu", ArenaType::VIEW)?;
+/// let cxl = pmem.create_arena("cxl", ArenaType::RAM)?;
+/// pmem.prime(cxl, AddrRange::new(0, 0x100_0000)?, Attrs::ram())?;
+/// let window = Mapping::window(AddrRange::new(0x8000_0000, 0x9000_0000)?, 0)?;
+/// pmem.connect(cpu, cxl, window, Metric::new(10))?;
+///
+/// // Memory of up to cost 1 is on list 0. This is slower, and so on list 1.
+/// let layout = Layout::new(cpu).node(cxl, 1).free_lists([Metric::new(1)]);
+/// let frames = layout.frames(pmem.state(), Settings::default());
+/// let [(range, ram)] = frames[..] else { return Err("one range".into()) };
+/// assert_eq!(range, FrameRange::new(0x8_0000, 0x1000)?);
+/// assert_eq!((ram.node, ram.free_list), (1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Layout {
     viewer: ArenaId,
     nodes: Vec<(ArenaId, u32)>,
     /// Arenas whose memory is of a kind of its own.
     apart: Vec<(ArenaId, u8)>,
-    /// The kind and the metric up to which memory is on each free list.
+    /// For each free list, the kind and the greatest metric of its memory.
     lists: Vec<(u8, Metric)>,
 }
 
 impl Layout {
-    /// As `viewer`, a CPU's view or the system bus, sees it.
+    /// Lays RAM out as `viewer` sees it: a CPU's view or the system bus.
     pub fn new(viewer: ArenaId) -> Self {
         Self { viewer, nodes: Vec::new(), apart: Vec::new(), lists: Vec::new() }
     }
 
-    /// Says which NUMA node an arena is; node 0 if nothing is said.
+    /// Sets the NUMA node of an arena. The default is node 0.
     #[must_use]
     pub fn node(mut self, arena: ArenaId, node: u32) -> Self {
         self.nodes.push((arena, node));
         self
     }
 
-    /// Says that an arena's memory is of a kind of its own, and so on a free list of its own: memory of high bandwidth, say, or behind CXL.
-    /// Kinds follow one another by their number; what nothing is said of is of kind 0.
+    /// Puts an arena's memory on a free list of its own because it is special, such as high-bandwidth memory or
+    /// memory behind CXL. Lists are ordered by kind; the memory of all other arenas is of kind 0.
     #[must_use]
     pub fn apart(mut self, arena: ArenaId, kind: u8) -> Self {
         self.apart.push((arena, kind));
         self
     }
 
-    /// Says up to which metric memory is on free list 0, 1, …; slower memory is on the list after the last. Without this, each
-    /// metric that there is has a list of its own. Of another kind than 0 (see [`apart`](Self::apart)), memory is on the list after the last.
+    /// Sets the greatest metric of the memory on free list 0, 1, and so on. Slower memory goes on the list after the
+    /// last. Without this, each metric has a list of its own. Memory of another kind than 0 (see
+    /// [`apart`](Self::apart)) goes on the list after the last.
     #[must_use]
     pub fn free_lists(mut self, up_to: impl IntoIterator<Item = Metric>) -> Self {
         self.lists = up_to.into_iter().map(|metric| (0, metric)).collect();
         self
     }
 
-    /// What page frames the RAM has, in order, and what each is to be. A page counts if all of it is RAM. Memory that is
-    /// seen at several places counts where it is nearest; memory behind tables and interleaves is not followed.
+    /// Returns the page frames of the RAM in ascending order, and what each should be. A page counts if all of it is
+    /// RAM. Memory that is seen in several places counts where it is nearest. Memory behind tables and interleaves is
+    /// not followed.
     pub fn frames(&self, state: &State, settings: Settings) -> Vec<(FrameRange, Ram)> {
         self.wanted(state, &self.look(state), AddrRange::ALL, settings)
     }
 
-    /// Whether there is an arena that sees it.
+    /// Whether the viewer is an arena of this state.
     pub(crate) fn is_of(&self, state: &State) -> bool {
         state.arena(self.viewer).is_some()
     }
 
-    /// Keeps the free lists as they are for this state, unless they are kept already or there is no memory; whether it does.
+    /// Fixes the free lists as they are for this state, unless they are fixed already or there is no memory. Returns
+    /// whether it fixed them.
     pub(crate) fn settle(&mut self, state: &State) -> bool {
         let was = self.lists.is_empty();
         self.lists = self.lists_of(&self.look(state));
         was && !self.lists.is_empty()
     }
 
-    /// Forgets which free lists there are.
+    /// Forgets the free lists.
     pub(crate) fn unsettle(&mut self) {
         self.lists.clear();
     }
 
-    /// The kind and the metric of a stretch of memory: what decides on its free list.
+    /// Returns the kind and the metric of a stretch, which decide on its free list.
     fn order(&self, sight: &Sight) -> (u8, Metric) {
         let kind = self.apart.iter().find(|(arena, _)| *arena == sight.arena).map_or(0, |(_, kind)| *kind);
         (kind, sight.cost)
@@ -174,7 +200,7 @@ impl Layout {
         lists
     }
 
-    /// The RAM that the viewer sees, in order of address.
+    /// Returns the RAM that the viewer sees, in ascending order of address.
     pub(crate) fn look(&self, state: &State) -> Vec<Sight> {
         let mut sights: Vec<Sight> = Vec::new();
         for piece in state.view(self.viewer) {
@@ -197,7 +223,7 @@ impl Layout {
         once(sights)
     }
 
-    /// What the model wants of the page frames of a window.
+    /// Returns what the model asks of the page frames in a window.
     pub(crate) fn wanted(
         &self,
         state: &State,

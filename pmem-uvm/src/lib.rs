@@ -1,7 +1,31 @@
-//! Physical segments, pages, page lists and memory hot-plug.
+//! Physical segments, pages, page lists and memory hot-plug, after NetBSD's uvm(9) and Linux's memory hot-plug.
 //!
-//! With the feature `model`, which is on by default, [`Feed`] is a driver over a pmem-core model that plugs what is primed in its RAM. Without it
-//! pages stand alone: a host plugs them by hand or from an [`EarlyAllocator`] map. With the feature `std` there is a handle that threads share.
+//! [`Uvm`] manages the page frames that you plug. It hands out single pages ([`PageRequest`]) and contiguous runs
+//! ([`PageListRequest`]), and it can capture page frames that are in use by moving their pages elsewhere
+//! ([`Uvm::capture`]). [`Hotplug`] adds, onlines, offlines and removes memory in blocks. [`EarlyAllocator`] serves a
+//! kernel that has no heap yet, and becomes a [`Uvm`] once there is one.
+//!
+//! With the feature `model`, which is on by default, [`Feed`] is a pmem-core driver that plugs the RAM primed in a
+//! model. Without it, you plug pages by hand or from an [`EarlyAllocator`]. The feature `std` adds `SharedUvm`, a
+//! handle that threads share.
+//!
+//! # Examples
+//! Plug 128 MiB of RAM and take a page and a DMA buffer from it:
+//!
+//! ```
+//! use pmem_uvm::{FrameRange, PageListRequest, PageRequest, Plug, Uvm};
+//!
+//! let mut uvm = Uvm::default();
+//! uvm.plug(&Plug::new(FrameRange::new(0x100, 0x8000)?))?;
+//! let page = uvm.pagealloc(&PageRequest::new())?;
+//! // 64 KiB in one run, aligned to its size.
+//! let buffer = uvm.pglistalloc(&PageListRequest::new(16)?.align(16)?.runs(1)?)?;
+//! assert_eq!(uvm.uvmexp().free, 0x8000 - 1 - 16);
+//! uvm.pglistfree(buffer);
+//! uvm.pagefree(page)?;
+//! assert_eq!(uvm.uvmexp().free, 0x8000);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,24 +1,41 @@
-//! What lies at a page frame: found in a constant number of steps, and shared with readers by cloning.
+//! A map from page frames to what is plugged there. A look-up takes a bounded number of steps, and readers share the
+//! map by cloning it.
 
 use crate::frame::{FRAMES, FrameRange};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
-/// A slot at the lowest level stands for 2^9 page frames (2 MiB of 4 KiB pages), and a node has 2^9 slots: levels are
-/// 2 MiB, 1 GiB, 512 GiB, 256 TiB, all.
+/// The base-2 logarithm of the slots of a node. A slot at the lowest level covers 2^9 page frames (2 MiB of 4 KiB
+/// pages); at the levels above it covers 1 GiB, 512 GiB, 256 TiB and 128 PiB.
 const BITS: u32 = 9;
 const SLOTS: u64 = 1 << BITS;
 
 /// A map from disjoint ranges of page frames to values.
 ///
-/// A radix tree of at most five levels: a slot that only one range reaches into holds it, whatever the level, so that
-/// the depth is that of the finest neighbourhood. Cloning shares everything; a later change copies the nodes on its
-/// way that are still shared.
+/// It is a radix tree of at most five levels. A slot that only one range reaches into holds that range, on whatever
+/// level, so the tree is only as deep as its densest part needs. Cloning shares everything; a later change copies the
+/// shared nodes on its path.
+///
+/// # Examples
+/// ```
+/// use pmem_uvm::{FrameMap, FrameRange};
+///
+/// let mut map = FrameMap::new();
+/// assert!(map.insert(FrameRange::new(0x100, 0x80)?, "DIMM 0"));
+/// assert!(!map.insert(FrameRange::new(0x17f, 0x80)?, "DIMM 1"), "they overlap");
+///
+/// // A clone keeps what a later change removes.
+/// let before = map.clone();
+/// map.remove(0x100);
+/// assert!(map.get(0x120).is_none());
+/// assert_eq!(before.get(0x120).map(|(_, name)| *name), Some("DIMM 0"));
+/// # Ok::<(), pmem_uvm::FrameRangeError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct FrameMap<V> {
     root: Slot<V>,
-    /// The root stands for 2^`shift` page frames from 0.
+    /// The root covers 2^`shift` page frames, from 0 on.
     shift: u32,
     len: usize,
 }
@@ -29,7 +46,7 @@ enum Slot<V> {
     /// The only range that reaches into this slot.
     One(Placed<V>),
     Node(Arc<[Slot<V>]>),
-    /// At the lowest level: the ranges that reach into this slot, in order.
+    /// On the lowest level: the ranges that reach into this slot, in ascending order.
     Several(Arc<[Placed<V>]>),
 }
 
@@ -53,26 +70,26 @@ impl<V> Default for FrameMap<V> {
 }
 
 impl<V> FrameMap<V> {
-    /// Makes an empty map; takes no memory.
+    /// Makes an empty map. Does not allocate.
     pub const fn new() -> Self {
         Self { root: Slot::Empty, shift: BITS, len: 0 }
     }
 
-    /// How many ranges are in it.
+    /// The number of ranges.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nothing is in it.
+    /// Whether there are no ranges.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The range that a page frame is in, and its value. At most five steps, and one search among the ranges of one slot
-    /// where several meet in 512 page frames.
+    /// Returns the range that contains a page frame, and its value. This takes at most five steps, plus a search in
+    /// one slot's list where several ranges share 512 page frames.
     #[inline]
     pub fn get(&self, frame: u64) -> Option<(FrameRange, &V)> {
-        // One range alone is the root: nothing else is looked at then.
+        // A map of one range has it right in the root.
         if let Slot::One(placed) = &self.root {
             return placed.at(frame);
         }
@@ -96,19 +113,19 @@ impl<V> FrameMap<V> {
         }
     }
 
-    /// The lowest range that ends above `frame`.
+    /// Returns the lowest range that ends above `frame`.
     pub fn at_or_after(&self, frame: u64) -> Option<(FrameRange, &V)> {
         let placed = self.root.at_or_after(frame, 0, self.shift)?;
         Some((placed.range, &placed.value))
     }
 
-    /// The highest range that starts at or below `frame`.
+    /// Returns the highest range that starts at or below `frame`.
     pub fn at_or_before(&self, frame: u64) -> Option<(FrameRange, &V)> {
         let placed = self.root.at_or_before(frame, 0, self.shift)?;
         Some((placed.range, &placed.value))
     }
 
-    /// The ranges that overlap `window`, in order.
+    /// Iterates over the ranges that overlap `window`, in ascending order.
     pub fn overlapping(&self, window: FrameRange) -> impl Iterator<Item = (FrameRange, &V)> + '_ {
         let mut from = window.start();
         core::iter::from_fn(move || {
@@ -118,7 +135,7 @@ impl<V> FrameMap<V> {
         })
     }
 
-    /// All ranges, in order.
+    /// Iterates over all ranges in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = (FrameRange, &V)> + '_ {
         let mut from = 0;
         core::iter::from_fn(move || {
@@ -130,7 +147,7 @@ impl<V> FrameMap<V> {
 }
 
 impl<V: Clone> FrameMap<V> {
-    /// Puts a value at `range`, of which nothing may be taken; `false`, and nothing done, if something is.
+    /// Inserts a value for `range`. Returns `false`, and changes nothing, if a range of the map overlaps it.
     pub fn insert(&mut self, range: FrameRange, value: V) -> bool {
         if self.at_or_after(range.start()).is_some_and(|(other, _)| other.overlaps(range)) {
             return false;
@@ -143,7 +160,7 @@ impl<V: Clone> FrameMap<V> {
         true
     }
 
-    /// At most how many bytes [`Self::insert`] takes, those that it gives back meanwhile included.
+    /// Returns an upper bound in bytes for what [`Self::insert`] allocates, including what it frees again meanwhile.
     pub(crate) fn bytes_to_insert(&self, range: FrameRange) -> usize {
         let mut shift = self.shift;
         let mut bytes = 0;
@@ -152,7 +169,7 @@ impl<V: Clone> FrameMap<V> {
             bytes += self.root.bytes_to_rise();
         }
         match &self.root {
-            // It may be the range itself, about to be put in again.
+            // The same range may be about to be inserted again.
             Slot::One(old) if old.range.overlaps(range) => bytes,
             Slot::One(old) => bytes + bytes_of_two::<V>(old.range, range, 0, shift),
             root if range.start() >> self.shift == 0 => {
@@ -162,8 +179,8 @@ impl<V: Clone> FrameMap<V> {
         }
     }
 
-    /// At most how many bytes it takes to insert ranges of `grain` page frames, a power of two, that make up `range`, where all
-    /// others are of as many.
+    /// Returns an upper bound in bytes for inserting ranges of `grain` page frames, a power of two, that together
+    /// make up `range`. All other ranges in the map must have that size too.
     pub(crate) fn bytes_to_fill(&self, range: FrameRange, grain: u64) -> usize {
         let pieces = range.count().div_ceil(grain);
         let last = range.end() - 1;
@@ -172,7 +189,8 @@ impl<V: Clone> FrameMap<V> {
             shift += BITS;
         }
         let risen = (shift - self.shift) / BITS;
-        // A node for each two ranges that are in what it stands for.
+        // A slot becomes a node only if two ranges reach into it, so no level gets more new nodes than there are
+        // pieces.
         let levels = (2..=shift / BITS).map(|level| level * BITS).filter(|bits| grain >> bits == 0);
         let nodes: u64 = levels.map(|bits| ((last >> bits) - (range.start() >> bits) + 1).min(pieces)).sum();
         let listed = 2 * (pieces + SLOTS.div_ceil(grain)) as usize * bytes_of::<Placed<V>>(1);
@@ -181,7 +199,7 @@ impl<V: Clone> FrameMap<V> {
             + listed
     }
 
-    /// Takes out the range that starts at `start`.
+    /// Removes the range that starts at `start` and returns it with its value.
     pub fn remove(&mut self, start: u64) -> Option<(FrameRange, V)> {
         let (range, value) = self.get(start).filter(|(range, _)| range.start() == start)?;
         let value = value.clone();
@@ -190,7 +208,7 @@ impl<V: Clone> FrameMap<V> {
         Some((range, value))
     }
 
-    /// Makes the root stand for more page frames.
+    /// Makes the root cover 2^9 times as many page frames.
     fn rise(&mut self) {
         self.shift += BITS;
         self.root = match mem::replace(&mut self.root, Slot::Empty) {
@@ -200,6 +218,7 @@ impl<V: Clone> FrameMap<V> {
                 root
             }
             Slot::Node(below) => {
+                // The old node covers the page frames from 0, so it moves into the first slot.
                 let mut below = Some(below);
                 let first = |i: u64| below.take_if(|_| i == 0).map_or(Slot::Empty, Slot::Node);
                 Slot::Node((0..SLOTS).map(first).collect())
@@ -213,24 +232,25 @@ fn node<V>() -> Arc<[Slot<V>]> {
     (0..SLOTS).map(|_| Slot::Empty).collect()
 }
 
-/// How many bytes so many of these take, shared.
+/// The bytes of a shared array of `count` items, with its two reference counts.
 const fn bytes_of<T>(count: usize) -> usize {
     2 * size_of::<usize>() + count * size_of::<T>()
 }
 
-/// At most how many bytes it takes that a slot of 2^`shift` page frames has two ranges.
+/// Returns an upper bound in bytes for a slot of 2^`shift` page frames that gets a second range.
 fn bytes_of_two<V>(old: FrameRange, new: FrameRange, base: u64, shift: u32) -> usize {
     if shift == BITS {
         return bytes_of::<Placed<V>>(2);
     }
     let below = shift - BITS;
     let (old_slots, new_slots) = (slots_of(old, base, below), slots_of(new, base, below));
+    // Only a slot that both ranges reach into needs a node below it.
     let both = old_slots.filter(|i| new_slots.contains(i));
     let more: usize = both.map(|i| bytes_of_two::<V>(old, new, base + ((i as u64) << below), below)).sum();
     bytes_of::<Slot<V>>(SLOTS as usize) + more
 }
 
-/// The slots of a node at `base` that a range reaches into, whose slots stand for 2^`shift` page frames.
+/// The slots of a node at `base` that a range reaches into; each slot covers 2^`shift` page frames.
 fn slots_of(range: FrameRange, base: u64, shift: u32) -> core::ops::RangeInclusive<usize> {
     let from = range.start().saturating_sub(base) >> shift;
     let to = (range.end() - 1 - base) >> shift;
@@ -273,19 +293,20 @@ impl<V> Slot<V> {
 }
 
 impl<V: Clone> Slot<V> {
-    /// At most how many bytes it takes that this, as the root, is the first slot of a new one.
+    /// Returns an upper bound in bytes for moving this root below a new one.
     fn bytes_to_rise(&self) -> usize {
         match self {
             Self::Empty | Self::One(_) => 0,
             Self::Node(_) => bytes_of::<Slot<V>>(SLOTS as usize),
-            // It is put together anew, one after another.
+            // The ranges are inserted again one by one, each time into a new list.
             Self::Several(list) => {
                 bytes_of::<Slot<V>>(SLOTS as usize) + 2 * bytes_of::<Placed<V>>(list.len())
             }
         }
     }
 
-    /// At most how many bytes [`Self::insert`] takes; `shared` if others refer to what this is in.
+    /// Returns an upper bound in bytes for [`Self::insert`]; `shared` if somebody else refers to the node that
+    /// contains this slot.
     fn bytes_to_insert(&self, new: FrameRange, base: u64, shift: u32, shared: bool) -> usize {
         match self {
             Self::Empty => 0,
@@ -303,7 +324,7 @@ impl<V: Clone> Slot<V> {
         }
     }
 
-    /// Puts in a range that nothing here overlaps.
+    /// Inserts a range that overlaps nothing here.
     fn insert(&mut self, new: &Placed<V>, base: u64, shift: u32) {
         match self {
             Self::Empty => *self = Self::One(new.clone()),
@@ -363,7 +384,7 @@ impl<V: Clone> Slot<V> {
     }
 }
 
-/// That every page frame is within reach of a root.
+/// Every page frame is within reach of a root.
 const _: () = assert!(FRAMES <= 1 << (6 * BITS));
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A page: what is kept of each page frame, in three words that any thread may read.
+//! Pages: the record of each page frame, three words that any thread may read at any time.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -6,50 +6,55 @@ use bitflags::bitflags;
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// The words of one page. A host that gives memory for pages gives an array of these, all zero.
+/// The words of one page. A host that provides memory for pages provides an array of these, all zero.
 pub type PageWords = [AtomicU64; 3];
 
 bitflags! {
-    /// What is known of a page, after `PG_` of NetBSD's uvm_page.h.
+    /// Flags of a page, after `PG_*` of NetBSD's uvm_page.h.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct PageFlags: u8 {
-        /// Its owner is still at work on it: so it comes from [`pagealloc`](crate::Uvm::pagealloc).
+        /// The owner is still working on the page. [`pagealloc`](crate::Uvm::pagealloc) returns pages with this flag.
         const BUSY = 0x01;
-        /// It has not been written to.
+        /// The page has not been written to.
         const CLEAN = 0x02;
-        /// It has not been filled yet.
+        /// The page has not been filled yet.
         const FAKE = 0x04;
-        /// It is known to be filled with zeroes: for whoever gives it back to say. Pages come without it.
+        /// The page is known to be filled with zeroes. Set it before you free a zeroed page; pages are handed out
+        /// without it.
         const ZERO = 0x08;
     }
 }
 
-/// What a page frame is doing.
+/// The state of a page frame.
 ///
-/// `Free` ↔ `Cached` → `Allocated` → `Free`; `Free` ↔ `Isolated` → `Allocated` (capture), `Offline`, `Retired`; `Offline` → `Free`;
-/// `Reserved` changes by [`free_reserved`](crate::Uvm::free_reserved), by [`retire`](crate::Uvm::retire), and as a model says that feeds it.
+/// The usual transitions are:
+/// - `Free` ↔ `Cached`, and from either to `Allocated` and back;
+/// - `Free` ↔ `Isolated`, and from there to `Allocated` (capture), `Offline` or `Retired`;
+/// - `Offline` → `Free`;
+/// - `Reserved` → `Free` by [`free_reserved`](crate::Uvm::free_reserved), `Reserved` → `Retired` by
+///   [`retire`](crate::Uvm::retire), and whatever a model that feeds the page asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum PageState {
-    /// To be handed out.
+    /// The page is free and can be handed out.
     #[default]
     Free = 0,
-    /// To be handed out by one processor's cache.
+    /// The page is free and lies in one processor's cache, which alone hands it out.
     Cached = 1,
-    /// Handed out.
+    /// The page is handed out.
     Allocated = 2,
-    /// Held back, while what it is in is captured or goes offline.
+    /// The page is held back while its range is captured or goes offline. Nobody can get or free it.
     Isolated = 3,
-    /// There, but not ours to hand out: firmware's, or the host's from before.
+    /// The page is there but belongs to firmware, or to the host from before it was plugged. It is not handed out.
     Reserved = 4,
-    /// Bad: not handed out, unless a model that feeds it says that it is good after all.
+    /// The page is bad and is not handed out, unless a model that feeds it later declares it good.
     Retired = 5,
-    /// There, but not in use.
+    /// The page is there but not in use.
     Offline = 6,
 }
 
 impl PageState {
-    /// Whether nobody has it, nor is about to.
+    /// Whether nobody has the page or is about to get it: it is not cached, allocated or isolated.
     pub(crate) fn is_idle(self) -> bool {
         !matches!(self, Self::Cached | Self::Allocated | Self::Isolated)
     }
@@ -79,76 +84,97 @@ impl fmt::Display for PageState {
     }
 }
 
-/// Whom a page belongs to: at most one, and where in it.
+/// The owner of a page, and the page's place in it. A page has at most one owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum PageOwner {
-    /// Nobody in particular.
+    /// No particular owner. Such a page cannot be moved on behalf of anyone, so it never comes from movable-only
+    /// memory.
     #[default]
     None,
-    /// A `uvm_object`, by a key of the host's.
+    /// A `uvm_object`.
     Object {
-        /// Which.
+        /// The host's key for the object.
         key: u64,
-        /// Where in it, in bytes.
+        /// The offset of the page in the object, in bytes.
         offset: u64,
     },
-    /// A `vm_anon`, by a key of the host's.
+    /// A `vm_anon`.
     Anon {
-        /// Which.
+        /// The host's key for the anon.
         key: u64,
-        /// Where it is mapped, in bytes: colours follow it.
+        /// The address where the page is mapped, in bytes. Colours follow it.
         offset: u64,
     },
 }
 
-/// A page as it is at one moment.
+/// A page as it was at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageInfo {
-    /// What it is doing.
+    /// The state.
     pub state: PageState,
-    /// What is known of it.
+    /// The flags.
     pub flags: PageFlags,
-    /// Whose it is.
+    /// The owner.
     pub owner: PageOwner,
-    /// How often it is wired.
+    /// The number of times the page is wired.
     pub wired: u32,
-    /// How often it is lent (`loan_count`).
+    /// The number of times the page is lent (`loan_count`).
     pub loans: u32,
-    /// Whether it is part of a list, and goes back with that.
+    /// Whether the page is part of a list and is freed with it.
     pub listed: bool,
 }
 
-/// How a page comes.
+/// The flags of a page that was just handed out.
 pub(crate) const FRESH: PageFlags = PageFlags::BUSY.union(PageFlags::CLEAN).union(PageFlags::FAKE);
 
-/// What a page has to be to be given back.
+/// The state a page must be in to be freed on its own, as a phrase for messages.
 pub(crate) const IDLE: &str = "one that can be given back by itself";
 
-/// How often a page can be wired, or lent.
+/// The most times a page can be wired, and the most times it can be lent.
 pub const COUNT_MAX: u32 = (1 << 24) - 1;
 
 const STATE: u64 = 0xf;
 const FLAGS: u32 = 4;
 const ZERO: u64 = (PageFlags::ZERO.bits() as u64) << FLAGS;
-/// Of a reserved page: it came so with its block, offline, and stays so whether that is online or not, as Linux's memmap_on_memory does.
+/// Set on a reserved page that was plugged offline with its block. It stays reserved whether the block is online or
+/// offline, like the pages that Linux's memmap_on_memory uses.
 const OWN: u64 = 1 << 10;
-/// Of such a page: its block is offline.
+/// Set on such a page while its block is offline.
 const OUT: u64 = 1 << 11;
 const OBJECT: u64 = 1 << 12;
 const ANON: u64 = 1 << 13;
-/// First page of a run in a list: its other words are links.
+/// Set on the first page of a run in a list: its other two words are links.
 const LISTED: u64 = 1 << 14;
-/// Page of a list: it stays where it is.
+/// Set on every page of a list: it must stay where it is.
 const IN_LIST: u64 = 1 << 15;
 const WIRED: u32 = 16;
 const LOANS: u32 = 40;
 
-/// What is kept of one page frame.
+/// A view of the record of one page frame. It stays live: each call reads the page as it is at that moment.
+///
+/// # Examples
+/// A wired page can neither be freed nor moved:
+///
+/// ```
+/// use pmem_uvm::{FrameRange, PageFlags, PageRequest, PageState, Plug, Uvm};
+///
+/// let mut uvm = Uvm::default();
+/// uvm.plug(&Plug::new(FrameRange::new(0x100, 16)?))?;
+/// let frame = uvm.pagealloc(&PageRequest::new())?;
+/// uvm.pagewire(frame)?;
+/// let info = uvm.page(frame).ok_or("not plugged")?.info();
+/// assert_eq!((info.state, info.wired), (PageState::Allocated, 1));
+/// assert_eq!(info.flags, PageFlags::BUSY | PageFlags::CLEAN | PageFlags::FAKE);
+/// assert!(uvm.pagefree(frame).is_err());
+/// uvm.pageunwire(frame)?;
+/// uvm.pagefree(frame)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy)]
 pub struct Page<'p>(pub(crate) &'p PageWords);
 
 impl Page<'_> {
-    /// The page as it is now.
+    /// Returns the whole record as it is now.
     pub fn info(self) -> PageInfo {
         let head = self.head();
         let (key, offset) = (self.0[1].load(Ordering::Relaxed), self.0[2].load(Ordering::Relaxed));
@@ -167,7 +193,7 @@ impl Page<'_> {
         }
     }
 
-    /// What it is doing.
+    /// Returns the state as it is now.
     #[inline]
     pub fn state(self) -> PageState {
         state_of(self.head())
@@ -178,40 +204,40 @@ impl Page<'_> {
         self.0[0].load(Ordering::Relaxed)
     }
 
-    /// Makes it a page of this state, of nobody, with nothing known but `flags`.
+    /// Puts the page into `state` with exactly these flags, no owner and no counts.
     #[inline]
     pub(crate) fn reset(self, state: PageState, flags: PageFlags) {
         self.0[0].store(state as u64 | u64::from(flags.bits()) << FLAGS, Ordering::Relaxed);
     }
 
-    /// Makes it a reserved page that goes offline and comes online with its block, which is offline.
+    /// Makes this a reserved page of an offline block, which from now on follows the block online and offline.
     pub(crate) fn reset_own(self) {
         self.0[0].store(PageState::Reserved as u64 | OWN | OUT, Ordering::Relaxed);
     }
 
-    /// Whether it is reserved, and goes offline and comes online with its block.
+    /// Whether this is a reserved page that follows its block.
     pub(crate) fn is_own(self) -> bool {
         self.head() & OWN != 0
     }
 
-    /// Whether it is such a page of a block that is offline.
+    /// Whether this is a reserved page that follows its block, and the block is offline.
     pub(crate) fn is_out(self) -> bool {
         self.head() & OUT != 0
     }
 
-    /// Says whether its block is offline, if it goes with that.
+    /// Records whether the block is offline, if the page follows its block.
     pub(crate) fn set_out(self, out: bool) {
         self.update(|head| (head & OWN != 0).then_some(if out { head | OUT } else { head & !OUT }));
     }
 
-    /// What is known of it.
+    /// Returns the flags as they are now.
     #[inline]
     pub(crate) fn flags(self) -> PageFlags {
         PageFlags::from_bits_truncate((self.head() >> FLAGS) as u8)
     }
 
-    /// Makes a page that is handed out by itself, and that nobody has wired or borrowed, one of another state; forgets all
-    /// but `flags`. How it is, if it is not so.
+    /// Moves the page to another state with exactly these flags. The page must be allocated, outside any list, and
+    /// neither wired nor lent; otherwise nothing changes and the error says how the page is.
     #[inline]
     pub(crate) fn hand(self, to: PageState, flags: PageFlags) -> Result<(), PageInfo> {
         let head = self.head();
@@ -222,7 +248,7 @@ impl Page<'_> {
         if handed { Ok(()) } else { Err(self.info()) }
     }
 
-    /// Gives it to an owner.
+    /// Puts the page into `state` with exactly these flags and this owner.
     #[inline]
     pub(crate) fn give(self, state: PageState, flags: PageFlags, owner: PageOwner) {
         let (kind, key, offset) = owner_words(owner);
@@ -233,7 +259,7 @@ impl Page<'_> {
         self.0[0].store(state as u64 | u64::from(flags.bits()) << FLAGS | kind, Ordering::Release);
     }
 
-    /// Changes its owner, and nothing else.
+    /// Changes the owner and nothing else.
     pub(crate) fn own(self, owner: PageOwner) {
         let (kind, key, offset) = owner_words(owner);
         self.0[1].store(key, Ordering::Relaxed);
@@ -241,7 +267,8 @@ impl Page<'_> {
         self.update(|head| Some(head & !(OBJECT | ANON) | kind));
     }
 
-    /// Holds a page back that is handed out by itself, while it is moved: nobody can free it meanwhile. What [`Self::let_go`] takes.
+    /// Isolates an allocated page while it is moved, so that nobody can free it meanwhile. Returns the old head word
+    /// for [`Self::let_go`]; `None` if the page is in a list, wired, lent, or not allocated.
     pub(crate) fn hold(self) -> Option<u64> {
         let head = self.head();
         let movable =
@@ -252,7 +279,7 @@ impl Page<'_> {
         done.then_some(head)
     }
 
-    /// Whether nobody has it, or whoever has it may be asked to move.
+    /// Whether the page is free or cached, or its owner could be asked to move it.
     pub(crate) fn can_go(self) -> bool {
         let head = self.head();
         match state_of(head) {
@@ -262,30 +289,32 @@ impl Page<'_> {
         }
     }
 
-    /// Makes a page that was held back what it was.
+    /// Restores the head word that [`Self::hold`] returned.
     pub(crate) fn let_go(self, head: u64) {
         self.0[0].store(head, Ordering::Release);
     }
 
-    /// Becomes what a page was that was held back.
+    /// Takes over the owner and the head word of a page that was held back.
     pub(crate) fn become_like(self, other: Page<'_>, head: u64) {
         self.0[1].store(other.0[1].load(Ordering::Relaxed), Ordering::Relaxed);
         self.0[2].store(other.0[2].load(Ordering::Relaxed), Ordering::Relaxed);
         self.let_go(head);
     }
 
-    /// Sets and clears flags.
+    /// Sets some flags and clears others.
     pub(crate) fn set_flags(self, set: PageFlags, clear: PageFlags) {
         let (set, clear) = (u64::from(set.bits()) << FLAGS, u64::from(clear.bits()) << FLAGS);
         self.update(|head| Some(head & !clear | set));
     }
 
-    /// Adds to, or takes from, how often it is wired; the count before. `None` beyond the count's bounds.
+    /// Counts the wire count up or down and returns the count before; `None`, and no change, if it would leave its
+    /// bounds.
     pub(crate) fn count_wired(self, up: bool) -> Option<u32> {
         self.count(WIRED, up)
     }
 
-    /// Adds to, or takes from, how often it is lent; the count before. `None` beyond the count's bounds.
+    /// Counts the loan count up or down and returns the count before; `None`, and no change, if it would leave its
+    /// bounds.
     pub(crate) fn count_loans(self, up: bool) -> Option<u32> {
         self.count(LOANS, up)
     }
@@ -304,7 +333,7 @@ impl Page<'_> {
         self.0[0].fetch_update(Ordering::AcqRel, Ordering::Relaxed, with).ok()
     }
 
-    /// Makes a free page one of a list: CLEAN, and ZERO if it was.
+    /// Makes a free page a page of a list: CLEAN, and still ZERO if it was.
     #[inline]
     pub(crate) fn enlist(self) {
         const CLEAN: u64 = (PageFlags::CLEAN.bits() as u64) << FLAGS;
@@ -312,57 +341,57 @@ impl Page<'_> {
         self.0[0].store(PageState::Allocated as u64 | zero | CLEAN | IN_LIST, Ordering::Release);
     }
 
-    /// Makes a page of a list a free one, ZERO if it is.
+    /// Makes a page of a list a free page, still ZERO if it was.
     #[inline]
     pub(crate) fn delist(self) {
         self.0[0].store(PageState::Free as u64 | self.head() & ZERO, Ordering::Release);
     }
 
-    /// Whether it is known to be zeroed.
+    /// Whether the page is known to be zeroed.
     #[inline]
     pub(crate) fn is_zeroed(self) -> bool {
         self.head() & ZERO != 0
     }
 
-    /// Forgets that it is zeroed.
+    /// Clears the ZERO flag.
     pub(crate) fn forget_zero(self) {
         self.set_flags(PageFlags::empty(), PageFlags::ZERO);
     }
 
-    /// Whether it is a page of a list.
+    /// Whether the page is part of a list.
     pub(crate) fn is_listed(self) -> bool {
         self.head() & IN_LIST != 0
     }
 
-    /// Makes it the first page of a run of `count` pages in a list, before the run at `next`.
+    /// Makes this the first page of a run of `count` pages in a list. The run at `next` follows it.
     pub(crate) fn link(self, count: u64, next: Option<u64>) {
         self.0[1].store(next.map_or(0, |next| next + 1), Ordering::Relaxed);
         self.0[2].store(count, Ordering::Relaxed);
         self.update(|head| Some(head | LISTED));
     }
 
-    /// Of the first page of a run in a list: how many pages it has, and where the next run is.
+    /// Returns the length of the run and the start of the next run if this is the first page of a run in a list.
     pub(crate) fn linked(self) -> Option<(u64, Option<u64>)> {
         (self.head() & LISTED != 0)
             .then(|| (self.0[2].load(Ordering::Relaxed), self.0[1].load(Ordering::Relaxed).checked_sub(1)))
     }
 
-    /// Makes it the last page of the run in a list that begins at a page frame, and is not the only one.
+    /// Makes this the last page of a run in a list that starts at `start` and has at least two pages.
     pub(crate) fn end(self, start: u64) {
         self.0[1].store(start, Ordering::Relaxed);
     }
 
-    /// Of the last page of a run in a list: where the run begins.
+    /// Returns where the run starts, if this is the last page of a run of at least two pages in a list.
     pub(crate) fn start(self) -> u64 {
         self.0[1].load(Ordering::Relaxed)
     }
 
-    /// Makes it a page like others of its list.
+    /// Removes the links of a run's first page; it stays in the list.
     pub(crate) fn unlink(self) {
         self.update(|head| Some(head & !LISTED));
     }
 
-    /// Makes it a page by itself.
+    /// Takes the page out of its list; it stays allocated.
     pub(crate) fn unlist(self) {
         self.update(|head| Some(head & !(LISTED | IN_LIST)));
     }
@@ -386,32 +415,33 @@ fn state_of(head: u64) -> PageState {
     PageState::ALL.get((head & STATE) as usize).copied().unwrap_or_default()
 }
 
-/// What is kept beside what is shared: two counts.
+/// The bytes that an `Arc` keeps beside its contents: two counts.
 const SHARED: usize = 2 * size_of::<usize>();
 
-/// Whether there is so much memory in one piece. What is shared cannot be asked for without aborting; what is not can, and is given back.
+/// Whether the heap has `bytes` bytes in one piece. An `Arc` aborts when there is no memory, so ask for a `Vec`
+/// first, which can fail, and give it back.
 pub(crate) fn is_memory_for(bytes: usize) -> bool {
     Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
 }
 
-/// The pages of what was plugged at once, for as long as anybody refers to them.
+/// The pages of one plug. They live for as long as anybody refers to them.
 #[derive(Clone, Debug)]
 pub(crate) enum Pages {
     /// On the heap.
     Heap(Arc<[PageWords]>),
-    /// In memory that the host reaches for good.
+    /// In memory that the host provides for good.
     Direct(&'static [PageWords]),
 }
 
 impl Pages {
-    /// Takes memory from the heap; `None` if there is not so much.
+    /// Allocates pages on the heap; `None` if there is not enough memory.
     pub(crate) fn new(count: u64) -> Option<Self> {
         let count = usize::try_from(count).ok()?;
         let bytes = count.checked_mul(size_of::<PageWords>())?.checked_add(SHARED)?;
         is_memory_for(bytes).then(|| Self::Heap((0..count).map(|_| PageWords::default()).collect()))
     }
 
-    /// Whether they are the same memory.
+    /// Whether both are the same memory.
     pub(crate) fn is(&self, other: &Self) -> bool {
         core::ptr::eq(self.all(), other.all())
     }
@@ -421,7 +451,7 @@ impl Pages {
         self.all().get(index as usize).map(Page)
     }
 
-    /// The pages from one on, as many as there are of those asked for.
+    /// Returns up to `count` pages from `index` on; fewer if the pages end before.
     #[inline]
     pub(crate) fn slice(&self, index: u64, count: u64) -> impl ExactSizeIterator<Item = Page<'_>> {
         let all = self.all();

@@ -1,4 +1,4 @@
-//! What is asked for: a page, or a list of pages.
+//! Requests for a page and for a list of pages.
 
 use crate::counters::Reserves;
 use crate::error::UvmError;
@@ -9,41 +9,59 @@ use bitflags::bitflags;
 use pmem_space::Fit;
 
 bitflags! {
-    /// How a page may be found (`UVM_PGA_*` of uvm(9)).
+    /// Flags of a page request (`UVM_PGA_*` of uvm(9)).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
     pub struct PgaFlags: u32 {
-        /// From the kernel's reserve, if need be.
+        /// Lets the request use the kernel's reserve ([`Reserves::kernel`]).
         const USERESERVE = 0x0001;
-        /// Filled with zeroes.
+        /// Asks for a page filled with zeroes.
         const ZERO = 0x0002;
     }
 }
 
-/// Where a page is looked for (`UVM_PGA_STRAT_*`).
+/// The order in which a page request searches free lists and nodes (`UVM_PGA_STRAT_*`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Strategy {
-    /// On every free list, from 0 up.
+    /// Every free list from 0 up; on each list the request's node first, then the others.
     #[default]
     Normal,
-    /// On one free list only.
+    /// This free list only.
     Only(u8),
-    /// On one free list, and then on every one.
+    /// This free list first, then as [`Strategy::Normal`].
     Fallback(u8),
-    /// On the node, on every free list, and then on other nodes.
+    /// The request's node first, on all its free lists from 0 up, then the other nodes.
     Numa,
 }
 
-/// Who asks.
+/// The caller of a page request, which decides which reserves it must leave alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Caller {
-    /// Anybody.
+    /// Any caller but the page daemon.
     #[default]
     Anybody,
-    /// The page daemon, which may have the last pages.
+    /// The page daemon, which may use the pages kept back for it ([`Reserves::pagedaemon`]).
     PageDaemon,
 }
 
-/// A request for a page (`uvm_pagealloc`).
+/// A request for one page (`uvm_pagealloc`).
+///
+/// # Examples
+/// A page on node 1 or not at all, for an object that can be told when the page moves:
+///
+/// ```
+/// use pmem_uvm::{FrameRange, PageOwner, PageRequest, Plug, Uvm, UvmError};
+///
+/// let mut uvm = Uvm::default();
+/// uvm.plug(&Plug::new(FrameRange::new(0x100, 0x100)?))?;
+/// uvm.plug(&Plug::new(FrameRange::new(0x1000, 1)?).node(1))?;
+///
+/// let owner = PageOwner::Object { key: 7, offset: 0x3000 };
+/// let request = PageRequest::new().owner(owner).node(1).strict();
+/// let page = uvm.pagealloc(&request)?;
+/// assert_eq!(page, 0x1000);
+/// assert!(matches!(uvm.pagealloc(&request), Err(UvmError::NoPages { .. })), "node 1 has no other");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PageRequest {
     pub(crate) owner: PageOwner,
@@ -56,53 +74,55 @@ pub struct PageRequest {
 }
 
 impl PageRequest {
-    /// Any page, for nobody in particular, on node 0 if it matters.
+    /// Requests any page, for no particular owner, with node 0 as the preferred node.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// For an owner; the colour follows its offset unless one is asked for. Only such pages may be in [`Zone::Movable`].
+    /// Sets the owner. Unless you ask for a colour, the colour follows the owner's offset. Only a page with an owner
+    /// can come from [`Zone::Movable`].
     #[must_use]
     pub fn owner(self, owner: PageOwner) -> Self {
         Self { owner, ..self }
     }
 
-    /// In these ways.
+    /// Sets the flags.
     #[must_use]
     pub fn flags(self, flags: PgaFlags) -> Self {
         Self { flags, ..self }
     }
 
-    /// By a strategy.
+    /// Sets the order in which free lists and nodes are searched.
     #[must_use]
     pub fn strategy(self, strategy: Strategy) -> Self {
         Self { strategy, ..self }
     }
 
-    /// For a processor of this node.
+    /// Sets the preferred node, usually that of the calling processor.
     #[must_use]
     pub fn node(self, node: u32) -> Self {
         Self { node, ..self }
     }
 
-    /// On its node, or not at all.
+    /// Takes a page of the preferred node or none at all.
     #[must_use]
     pub fn strict(self) -> Self {
         Self { strict: true, ..self }
     }
 
-    /// Of a colour, if there is one: the page frame number modulo the number of colours.
+    /// Asks for a colour: the page frame number modulo the number of colours. It is a preference: if no such page is
+    /// free, the request gets one of another colour.
     #[must_use]
     pub fn colour(self, colour: u32) -> Self {
         Self { colour: Some(colour), ..self }
     }
 
-    /// Whether whoever gets the page can be told when it moves.
+    /// Whether the page will have an owner, who can be told when it moves.
     pub(crate) fn may_move(&self) -> bool {
         self.owner != PageOwner::None
     }
 
-    /// The free pages that it may not have.
+    /// The number of free pages that this request must leave alone.
     #[inline]
     pub(crate) fn kept_of(&self, reserves: &Reserves) -> u64 {
         let kernel = if self.flags.contains(PgaFlags::USERESERVE) { 0 } else { reserves.kernel };
@@ -110,19 +130,36 @@ impl PageRequest {
         kernel.max(daemon)
     }
 
-    /// Whether the page may be of a zone.
+    /// Whether this request may take a page of a zone.
     pub(crate) fn may_be_in(&self, zone: Zone) -> bool {
         zone == Zone::Normal || self.may_move()
     }
 
-    /// Asked by.
+    /// Sets the caller.
     #[must_use]
     pub fn caller(self, caller: Caller) -> Self {
         Self { caller, ..self }
     }
 }
 
-/// A request for a list of pages (`uvm_pglistalloc`), in page frames.
+/// A request for a list of pages (`uvm_pglistalloc`). All lengths are in pages.
+///
+/// # Examples
+/// A buffer for a device that addresses 32 bits and cannot cross a 64 KiB boundary:
+///
+/// ```
+/// use pmem_uvm::{FrameRange, PageListRequest, Plug, Uvm};
+///
+/// let mut uvm = Uvm::default();
+/// uvm.plug(&Plug::new(FrameRange::new(0x107, 0x1000)?))?;
+/// let below_4g = FrameRange::new(0, 1 << 20)?;
+/// let request = PageListRequest::new(10)?.window(below_4g).boundary(16)?.runs(1)?;
+/// let list = uvm.pglistalloc(&request)?;
+/// // 0x107 to 0x110 are only nine pages, so the run starts at the next boundary.
+/// assert!(uvm.runs(&list).eq([FrameRange::new(0x110, 10)?]));
+/// uvm.pglistfree(list);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct PageListRequest {
     pub(crate) count: u64,
@@ -135,10 +172,10 @@ pub struct PageListRequest {
 }
 
 impl PageListRequest {
-    /// So many pages, wherever they are, in as many runs as it takes.
+    /// Requests `count` pages anywhere, in any number of runs.
     ///
     /// # Errors
-    /// [`UvmError::Constraint`] for none; [`UvmError::Range`] for more than there can be.
+    /// [`UvmError::Constraint`] if `count` is zero; [`UvmError::Range`] if it is more than [`FRAMES`].
     pub fn new(count: u64) -> Result<Self, UvmError> {
         if count == 0 {
             return Err(UvmError::Constraint { what: "length", value: count });
@@ -148,16 +185,16 @@ impl PageListRequest {
         Ok(Self { count, window, align: 1, boundary: None, runs: u64::MAX, node: None, free_list: None })
     }
 
-    /// Only from these page frames.
+    /// Takes pages only from this window.
     #[must_use]
     pub fn window(self, window: FrameRange) -> Self {
         Self { window, ..self }
     }
 
-    /// Each run starts at a multiple of this many pages.
+    /// Makes each run start at a multiple of `align` pages.
     ///
     /// # Errors
-    /// [`UvmError::Constraint`] if it is no power of two.
+    /// [`UvmError::Constraint`] if `align` is not a power of two.
     pub fn align(self, align: u64) -> Result<Self, UvmError> {
         if !align.is_power_of_two() {
             return Err(UvmError::Constraint { what: "alignment", value: align });
@@ -165,10 +202,10 @@ impl PageListRequest {
         Ok(Self { align, ..self })
     }
 
-    /// No run crosses a multiple of this many pages.
+    /// Keeps each run from crossing a multiple of `boundary` pages.
     ///
     /// # Errors
-    /// [`UvmError::Constraint`] if it is no power of two.
+    /// [`UvmError::Constraint`] if `boundary` is not a power of two.
     pub fn boundary(self, boundary: u64) -> Result<Self, UvmError> {
         if !boundary.is_power_of_two() {
             return Err(UvmError::Constraint { what: "boundary", value: boundary });
@@ -176,10 +213,10 @@ impl PageListRequest {
         Ok(Self { boundary: Some(boundary), ..self })
     }
 
-    /// In at most so many runs of consecutive pages (`nsegs`).
+    /// Takes at most `runs` runs of consecutive pages (`nsegs`).
     ///
     /// # Errors
-    /// [`UvmError::Constraint`] if there is to be none.
+    /// [`UvmError::Constraint`] if `runs` is zero.
     pub fn runs(self, runs: u64) -> Result<Self, UvmError> {
         if runs == 0 {
             return Err(UvmError::Constraint { what: "number of runs", value: 0 });
@@ -187,32 +224,34 @@ impl PageListRequest {
         Ok(Self { runs, ..self })
     }
 
-    /// Only on this node.
+    /// Takes pages of this node only.
     #[must_use]
     pub fn node(self, node: u32) -> Self {
         Self { node: Some(node), ..self }
     }
 
-    /// Only on this free list.
+    /// Takes pages of this free list only.
     #[must_use]
     pub fn free_list(self, free_list: u8) -> Self {
         Self { free_list: Some(free_list), ..self }
     }
 
-    /// Whether its pages may be of a node, a free list and a zone.
+    /// Whether pages of this node, free list and zone can serve the request. A list never takes movable-only memory.
     pub(crate) fn may_be_of(&self, node: u32, free_list: u8, zone: Zone) -> bool {
         zone == Zone::Normal && self.may_be_on(node, free_list)
     }
 
-    /// Whether its pages may be of a node and a free list.
+    /// Whether pages of this node and free list can serve the request.
     pub(crate) fn may_be_on(&self, node: u32, free_list: u8) -> bool {
         self.node.is_none_or(|wanted| wanted == node)
             && self.free_list.is_none_or(|wanted| wanted == free_list)
     }
 
-    /// A run of `len` pages that keeps the constraints.
+    /// Returns what the free map is to search for: a run of `len` pages that meets the constraints; `None` if no such
+    /// run exists.
     pub(crate) fn fit(&self, len: u64) -> Option<Fit> {
-        // A run as long as the boundary starts at a multiple of it.
+        // A run as long as the boundary can only start at a multiple of it. Said as an alignment, it lets the search
+        // skip subtrees.
         let align = if self.boundary == Some(len) { self.align.max(len) } else { self.align };
         let fit = Fit::new(len).ok()?.align(align).ok()?.window(self.window.units());
         match self.boundary {
@@ -221,7 +260,8 @@ impl PageListRequest {
         }
     }
 
-    /// The lowest place for all of it as one run, free or not, from a page frame on and inside a range.
+    /// Returns the lowest place at or after `from` and inside `range` where the whole request fits as one run,
+    /// whether its pages are free or not.
     pub(crate) fn lowest_in(&self, from: u64, range: FrameRange) -> Option<FrameRange> {
         let mut start = from.max(range.start()).checked_next_multiple_of(self.align)?;
         if let Some(boundary) = self.boundary {
@@ -235,7 +275,7 @@ impl PageListRequest {
         FrameRange::new(start, self.count).ok().filter(|run| range.covers(*run))
     }
 
-    /// The longest run that it makes sense to look for.
+    /// The longest run worth searching for: none can be longer than the request, nor than the boundary.
     pub(crate) fn longest(&self) -> u64 {
         self.count.min(self.boundary.unwrap_or(u64::MAX))
     }

@@ -1,4 +1,4 @@
-//! Physical segments: what was plugged, in one piece and alike.
+//! Physical segments: plugged page frames that are consecutive and alike.
 
 use crate::frame::FrameRange;
 use crate::page::Pages;
@@ -9,17 +9,17 @@ use pmem_space::Attrs;
 use slotmap::{Key, KeyData, new_key_type};
 
 new_key_type! {
-    /// Names a segment. One that is gone is never mistaken for another.
+    /// The id of a segment. The id of a segment that is gone is detected as stale.
     pub struct SegmentId;
 }
 
 impl SegmentId {
-    /// The id as a number, for hosts that keep numbers; 0 is no id's.
+    /// Returns the id as a number, for hosts that keep numbers. It is never 0.
     pub fn to_raw(self) -> u64 {
         self.data().as_ffi()
     }
 
-    /// Back from [`Self::to_raw`].
+    /// Makes an id from a number that [`Self::to_raw`] returned.
     pub fn from_raw(bits: u64) -> Self {
         KeyData::from_ffi(bits).into()
     }
@@ -46,37 +46,37 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Its name.
+    /// The segment's id.
     pub fn id(&self) -> SegmentId {
         self.id
     }
 
-    /// The page frames that are there.
+    /// The page frames of the segment.
     pub fn range(&self) -> FrameRange {
         self.range
     }
 
-    /// Those of them that were available when it was plugged.
+    /// The page frames that were available when the segment was plugged; `None` if there were none.
     pub fn avail(&self) -> Option<FrameRange> {
         self.avail
     }
 
-    /// Its free list: the slower the memory, the higher.
+    /// The free list. Slower memory is on a higher list.
     pub fn free_list(&self) -> u8 {
         self.free_list
     }
 
-    /// Its NUMA node.
+    /// The NUMA node.
     pub fn node(&self) -> u32 {
         self.node
     }
 
-    /// Its attributes.
+    /// The attributes of the memory.
     pub fn attrs(&self) -> Attrs {
         self.attrs
     }
 
-    /// Where the host thinks a search should start, in pages from the segment's start.
+    /// The host's hint where to start a search, in pages from the segment's start.
     pub fn start_hint(&self) -> u32 {
         self.start_hint.load(Ordering::Relaxed)
     }
@@ -86,7 +86,8 @@ impl Segment {
         self.start_hint.store(hint, Ordering::Relaxed);
     }
 
-    /// What the host keeps of it (`pmap_physseg`): a word that nothing here reads.
+    /// A word that the host keeps with the segment (`pmap_physseg`). The manager does not interpret it, but only
+    /// segments with equal words merge.
     pub fn host(&self) -> u64 {
         self.host.load(Ordering::Relaxed)
     }
@@ -96,14 +97,14 @@ impl Segment {
         self.host.store(word, Ordering::Relaxed);
     }
 
-    /// Whether two segments may become one.
+    /// Whether two segments may merge: they differ in nothing but their page frames and the hint.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         (self.free_list, self.node, self.attrs, self.host())
             == (other.free_list, other.node, other.attrs, other.host())
     }
 
-    /// The same over other page frames: list, node, attributes and the host's word go on, the available part and the hint
-    /// are cut.
+    /// Returns a copy over other page frames. The free list, node, attributes and the host's word stay; the available
+    /// part and the hint are cut to the new range.
     pub(crate) fn over(&self, id: SegmentId, range: FrameRange) -> Self {
         let avail = self.avail.and_then(|avail| avail.intersect(range));
         let moved = range.start().saturating_sub(self.range.start());
@@ -121,19 +122,19 @@ impl Segment {
     }
 }
 
-/// What the map of page frames says: the pages of one plug, and the segment that they are part of now.
+/// An entry in the map of page frames: the pages of one plug and the segment they belong to now.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) pages: Pages,
-    /// The page frame of the first page.
+    /// The page frame of the first page in `pages`.
     pub(crate) first: u64,
     pub(crate) segment: Arc<Segment>,
-    /// Where those of its pages are that are free.
+    /// The bucket that keeps the free ones among these pages.
     pub(crate) bucket: u32,
 }
 
 impl Held {
-    /// Whether pages beside these are part of the same.
+    /// Whether an entry next to this one could be joined with it.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         (self.first, self.bucket) == (other.first, other.bucket)
             && self.pages.is(&other.pages)
@@ -141,28 +142,47 @@ impl Held {
     }
 }
 
-/// What memory is for.
+/// The purpose of memory: which pages may be in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Zone {
-    /// Anything.
+    /// Any page.
     #[default]
     Normal,
-    /// Only pages that have an owner, who can be told when they move: so that it can go offline again. That a page keeps its owner, and
-    /// is not wired for good, is the host's to see to; [`capture`](crate::Uvm::capture) takes given page frames whatever they are for.
+    /// Only pages that have an owner, who can be told when they move, so that the memory can go offline again. The
+    /// host must see to it that such a page keeps its owner and is not wired for good.
+    /// [`capture`](crate::Uvm::capture) takes the page frames it is given from either zone.
     Movable,
 }
 
-/// Whether pages come into use at once.
+/// Whether pages are usable as soon as they are plugged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Arrival {
-    /// They are free.
+    /// The pages are free at once.
     #[default]
     Online,
-    /// They wait for [`online`](crate::Uvm::online).
+    /// The pages stay offline until [`online`](crate::Uvm::online).
     Offline,
 }
 
-/// What is plugged.
+/// Page frames to plug, and their properties.
+///
+/// # Examples
+/// A DIMM on node 1 whose first 16 MiB hold the kernel's image:
+///
+/// ```
+/// use pmem_uvm::{FrameRange, PageState, Plug, Uvm};
+///
+/// let mut uvm = Uvm::default();
+/// let dimm = FrameRange::new(0x10_0000, 0x1_0000)?;
+/// let avail = FrameRange::new(0x10_1000, 0xf000)?;
+/// let id = uvm.plug(&Plug::new(dimm).avail(Some(avail)).node(1).free_list(1))?;
+///
+/// let segment = uvm.segment(id)?;
+/// assert_eq!((segment.range(), segment.node()), (dimm, 1));
+/// assert_eq!(uvm.page(0x10_0000).map(|page| page.state()), Some(PageState::Reserved));
+/// assert_eq!(uvm.free_on(1, 1), 0xf000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Plug {
     pub(crate) range: FrameRange,
@@ -176,7 +196,7 @@ pub struct Plug {
 }
 
 impl Plug {
-    /// All of `range`, available and online, on free list 0 of node 0, as a segment of its own.
+    /// Plugs all of `range` as a segment of its own: available, online, plain RAM, on free list 0 of node 0.
     pub fn new(range: FrameRange) -> Self {
         Self {
             range,
@@ -190,43 +210,43 @@ impl Plug {
         }
     }
 
-    /// Only these pages are available; the others are reserved.
+    /// Makes only these page frames available and reserves the others; `None` reserves them all.
     #[must_use]
     pub fn avail(self, avail: Option<FrameRange>) -> Self {
         Self { avail, ..self }
     }
 
-    /// On this free list: the slower the memory, the higher.
+    /// Sets the free list. Give slower memory a higher list: lists are searched from 0 up.
     #[must_use]
     pub fn free_list(self, free_list: u8) -> Self {
         Self { free_list, ..self }
     }
 
-    /// On this NUMA node.
+    /// Sets the NUMA node.
     #[must_use]
     pub fn node(self, node: u32) -> Self {
         Self { node, ..self }
     }
 
-    /// With these attributes.
+    /// Sets the attributes of the memory.
     #[must_use]
     pub fn attrs(self, attrs: Attrs) -> Self {
         Self { attrs, ..self }
     }
 
-    /// The pages wait for [`online`](crate::Uvm::online).
+    /// Leaves the pages offline until [`online`](crate::Uvm::online).
     #[must_use]
     pub fn offline(self) -> Self {
         Self { arrival: Arrival::Offline, ..self }
     }
 
-    /// Becomes one segment with neighbours that are alike.
+    /// Merges the segment with neighbours that are like it.
     #[must_use]
     pub fn merging(self) -> Self {
         Self { merges: true, ..self }
     }
 
-    /// The pages are known to be filled with zeroes.
+    /// Declares the pages filled with zeroes.
     #[must_use]
     pub fn zeroed(self) -> Self {
         Self { zeroed: true, ..self }

@@ -1,8 +1,22 @@
-//! The size of pages, and how many colours and free lists there are.
+//! Settings of a manager: the page size, the number of colours, and the number of free lists.
 
 use crate::error::UvmError;
 
-/// What never changes while pages are managed.
+/// Settings that stay fixed for as long as a [`Uvm`](crate::Uvm) lives.
+///
+/// # Examples
+/// A machine with pages of 16 KiB, a cache with eight page colours, and one free list each for DRAM and for slower
+/// memory:
+///
+/// ```
+/// use pmem_uvm::{Settings, Uvm};
+///
+/// let settings = Settings::default().pagesize(16 << 10)?.colours(8)?.free_lists(2)?;
+/// let uvm = Uvm::new(settings);
+/// assert_eq!(uvm.settings().pageshift(), 14);
+/// assert!(Settings::default().pagesize(6000).is_err(), "not a power of two");
+/// # Ok::<(), pmem_uvm::UvmError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
     pageshift: u32,
@@ -18,7 +32,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Pages of this many bytes (`uvm_setpagesize`).
+    /// Sets the page size in bytes (`uvm_setpagesize`).
     ///
     /// # Errors
     /// [`UvmError::Setting`] unless it is a power of two from 512 bytes to 1 GiB.
@@ -29,7 +43,7 @@ impl Settings {
         Ok(Self { pageshift: bytes.trailing_zeros(), ..self })
     }
 
-    /// This many colours.
+    /// Sets the number of page colours.
     ///
     /// # Errors
     /// [`UvmError::Setting`] unless it is a power of two from 1 to 64.
@@ -40,10 +54,10 @@ impl Settings {
         Ok(Self { colours, ..self })
     }
 
-    /// This many free lists.
+    /// Sets the number of free lists; they are numbered from 0.
     ///
     /// # Errors
-    /// [`UvmError::Setting`] if there is to be none.
+    /// [`UvmError::Setting`] if it is zero.
     pub fn free_lists(self, free_lists: u8) -> Result<Self, UvmError> {
         if free_lists == 0 {
             return Err(UvmError::Setting { what: "number of free lists", value: 0 });
@@ -51,17 +65,17 @@ impl Settings {
         Ok(Self { free_lists, ..self })
     }
 
-    /// How many colours there are.
+    /// The number of page colours.
     pub fn colours_of(self) -> u32 {
         self.colours
     }
 
-    /// How many free lists there are.
+    /// The number of free lists.
     pub fn free_lists_of(self) -> u8 {
         self.free_lists
     }
 
-    /// The size of a page as a power of two.
+    /// The base-2 logarithm of the page size in bytes.
     pub fn pageshift(self) -> u32 {
         self.pageshift
     }

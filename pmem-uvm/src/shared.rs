@@ -1,4 +1,4 @@
-//! Memory that threads share: readers never wait, processors have caches, waits end, and callbacks cannot deadlock.
+//! Memory shared by threads: readers never wait, processors have caches, waits end, and callbacks cannot deadlock.
 
 use crate::cache::PageCache;
 use crate::counters::{Counters, Uvmexp};
@@ -20,22 +20,45 @@ use std::thread;
 use std::time::{Duration, Instant};
 use std::vec::Vec;
 
-/// Segments, pages, blocks and callbacks behind one lock, with a map that readers look at without it.
+/// Segments, pages, blocks and callbacks behind one lock, and a map that readers use without it.
 ///
-/// Lock order: the device lock, then [`OnlineMems`], then the lock on the rest. Callbacks run under all three; a verb of
-/// this handle from within one is [`HotplugError::InCallback`], for it would wait for itself.
+/// Locks are taken in this order: the device lock, [`OnlineMems`], the lock on the rest. Callbacks run under all
+/// three. A method of this handle that needs a lock fails with [`HotplugError::InCallback`] when called from within a
+/// callback, because it would wait for itself.
+///
+/// # Examples
+/// Each thread allocates from its own cache:
+///
+/// ```
+/// use pmem_uvm::{FrameRange, HotplugError, PageRequest, Plug, SharedUvm, Uvm};
+///
+/// let mut uvm = Uvm::default();
+/// uvm.plug(&Plug::new(FrameRange::new(0x1000, 0x1000)?))?;
+/// let memory = SharedUvm::new(uvm, 0x200)?;
+/// std::thread::scope(|scope| {
+///     let work = || -> Result<(), HotplugError> {
+///         let mut cpu = memory.processor(0, 64)?;
+///         let page = cpu.pagealloc(&PageRequest::new())?;
+///         Ok(cpu.pagefree(page)?)
+///     };
+///     let cpus = [scope.spawn(work), scope.spawn(work)];
+///     assert!(cpus.map(|cpu| cpu.join()).iter().all(|done| matches!(done, Ok(Ok(())))));
+/// });
+/// assert_eq!(memory.uvmexp().free, 0x1000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SharedUvm(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     memory: Mutex<Memory>,
-    /// Who has [`Self::memory`] locked, as a hash of the thread's id; 0 is nobody.
+    /// The number of the thread that has [`Self::memory`] locked; 0 if none has.
     holder: AtomicU64,
     published: ArcSwap<Snapshot>,
     settings: Settings,
     counters: Arc<Counters>,
-    /// Serialises what comes and goes (`device_hotplug_lock`).
+    /// Serialises changes to the memory that is there (`device_hotplug_lock`).
     device: Mutex<()>,
     mems: Mems,
     freed: Condvar,
@@ -50,19 +73,36 @@ struct Memory {
     published: u64,
 }
 
-/// How long to wait: as made by default, until there are pages.
+/// How long to wait for pages. The default waits until there are enough.
+///
+/// # Examples
+/// ```
+/// use pmem_uvm::{FrameRange, PageListRequest, Plug, SharedUvm, Uvm, UvmError, Wait};
+/// use std::time::Duration;
+///
+/// let mut uvm = Uvm::default();
+/// uvm.plug(&Plug::new(FrameRange::new(0x100, 16)?))?;
+/// let memory = SharedUvm::new(uvm, 16)?;
+/// let all = memory.pglistalloc(&PageListRequest::new(16)?, &Wait::no())?;
+///
+/// let wait = Wait::at_most(Duration::from_millis(10));
+/// let late = memory.pglistalloc(&PageListRequest::new(1)?, &wait);
+/// assert_eq!(late, Err(UvmError::TimedOut));
+/// memory.with(|uvm| uvm.pglistfree(all))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Wait {
     timeout: Option<Duration>,
     cancel: Option<Cancel>,
 }
 
-/// Calls waits off, from any thread.
+/// Cancels waits from any thread. Clones cancel the same waits.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// Calls off every wait that looks at this.
+    /// Cancels every wait that was given this handle or a clone of it.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Release);
     }
@@ -72,28 +112,28 @@ impl Cancel {
     }
 }
 
-/// How long a wait sleeps before it looks whether it was called off.
+/// The longest sleep before a wait checks whether it was cancelled.
 const NAP: Duration = Duration::from_millis(5);
 
 impl Wait {
-    /// Does not wait.
+    /// Does not wait: a shortage is reported at once.
     pub fn no() -> Self {
         Self { timeout: Some(Duration::ZERO), cancel: None }
     }
 
-    /// At most this long.
+    /// Waits for this long at most.
     pub fn at_most(timeout: Duration) -> Self {
         Self { timeout: Some(timeout), cancel: None }
     }
 
-    /// Until `cancel` calls it off.
+    /// Also ends the wait when `cancel` is used.
     #[must_use]
     pub fn until(self, cancel: &Cancel) -> Self {
         Self { cancel: Some(cancel.clone()), ..self }
     }
 }
 
-/// A number for the running thread that is never 0.
+/// Returns a number that identifies the running thread. It is never 0.
 fn this_thread() -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     std::thread_local! {
@@ -103,17 +143,17 @@ fn this_thread() -> u64 {
 }
 
 std::thread_local! {
-    /// Which memory the running thread keeps as it is, by address.
+    /// The memories that the running thread keeps as they are, by address.
     static KEEPS: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The lock on what comes and goes, for many readers: each takes one of several locks, a writer takes them all.
+/// A read-mostly lock on the memory that is there. A reader takes one of several locks, a writer takes them all.
 #[derive(Debug)]
 struct Mems {
     shards: Vec<Shard>,
 }
 
-/// A lock in a cache line of its own.
+/// A lock in a cache line of its own, so that readers on different processors do not contend.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard(RwLock<()>);
@@ -134,7 +174,8 @@ impl Mems {
     }
 }
 
-/// While it lives, no memory goes offline or comes online (`get_online_mems`); dropping it is `put_online_mems`.
+/// A guard: while it lives, no memory is plugged, unplugged, onlined or offlined (`get_online_mems`). Dropping it is
+/// `put_online_mems`.
 #[derive(Debug)]
 pub struct OnlineMems<'s> {
     #[expect(dead_code, reason = "held for its lock")]
@@ -144,12 +185,12 @@ pub struct OnlineMems<'s> {
 
 impl Drop for OnlineMems<'_> {
     fn drop(&mut self) {
-        // A thread that ends has nothing to say any more.
+        // In a thread that is ending, the record may be gone already.
         let _ = KEEPS.try_with(|kept| kept.borrow_mut().retain(|of| *of != self.of));
     }
 }
 
-/// The lock, held; publishes what changed when it is let go of.
+/// The lock while it is held. Dropping it publishes the map if that has changed.
 struct Locked<'s> {
     inner: &'s Inner,
     memory: MutexGuard<'s, Memory>,
@@ -158,6 +199,7 @@ struct Locked<'s> {
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
         let generation = self.memory.uvm.generation();
+        // Publish while the lock is still held, so that maps appear in the order in which they were made.
         if generation != self.memory.published {
             self.memory.published = generation;
             self.inner.published.store(Arc::new(self.memory.uvm.snapshot()));
@@ -167,10 +209,10 @@ impl Drop for Locked<'_> {
 }
 
 impl SharedUvm {
-    /// Shares memory, with blocks of so many pages.
+    /// Shares memory. `block` is the size of a hot-plug block in pages.
     ///
     /// # Errors
-    /// [`HotplugError::BlockSize`].
+    /// [`HotplugError::BlockSize`] as in [`Hotplug::new`].
     pub fn new(uvm: Uvm, block: u64) -> Result<Self, HotplugError> {
         let hotplug = Hotplug::new(block, &uvm)?;
         Ok(Self(Arc::new(Inner {
@@ -186,9 +228,9 @@ impl SharedUvm {
         })))
     }
 
-    /// Calls `run` with all pages, and nobody else. What brings memory or takes it away is [`UvmError::Kept`] here, for it would
-    /// not wait for who keeps memory as it is: it belongs in [`Self::hotplug`]. It is this memory that readers and processors look at:
-    /// to put another in its place is to lose it.
+    /// Calls `run` with exclusive access to all pages. Plugging, unplugging, onlining and offlining fail with
+    /// [`UvmError::Kept`] here, because this method does not wait for [`OnlineMems`]; use [`Self::hotplug`] for them.
+    /// Do not replace the [`Uvm`] by another: readers and processors would go on using this one.
     ///
     /// # Errors
     /// [`HotplugError::InCallback`] from within a callback.
@@ -201,10 +243,11 @@ impl SharedUvm {
         Ok(result)
     }
 
-    /// Brings memory online or takes it away, or registers callbacks, while nobody holds [`OnlineMems`].
+    /// Calls `run` with exclusive access while nobody holds [`OnlineMems`]. Use this to bring memory online, take it
+    /// away, or register callbacks.
     ///
     /// # Errors
-    /// [`HotplugError::InCallback`] from within a callback, or while the thread holds [`OnlineMems`].
+    /// [`HotplugError::InCallback`] from within a callback, or if this thread holds [`OnlineMems`].
     pub fn hotplug<T>(&self, run: impl FnOnce(&mut Uvm, &mut Hotplug) -> T) -> Result<T, HotplugError> {
         if self.is_here() {
             return Err(HotplugError::InCallback);
@@ -222,10 +265,11 @@ impl SharedUvm {
         Ok(result)
     }
 
-    /// Keeps memory as it is: none goes offline while what is returned lives (`get_online_mems`). Cheap for many readers.
+    /// Keeps memory as it is: nothing is plugged, unplugged, onlined or offlined while the guard lives
+    /// (`get_online_mems`). Many threads can do this cheaply at once.
     ///
     /// # Errors
-    /// [`HotplugError::InCallback`] from within a callback, or while the thread keeps memory as it is already.
+    /// [`HotplugError::InCallback`] from within a callback, or if this thread keeps memory as it is already.
     pub fn online_mems(&self) -> Result<OnlineMems<'_>, HotplugError> {
         if self.is_here() {
             return Err(HotplugError::InCallback);
@@ -235,22 +279,24 @@ impl SharedUvm {
         Ok(held)
     }
 
-    /// What readers look at: what is plugged now, for as long as it is kept.
+    /// Returns what is plugged now, for readers. It stays valid for as long as you keep it.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::clone(&self.0.published.load())
     }
 
-    /// The counters.
+    /// Reads the counters, without a lock.
     pub fn uvmexp(&self) -> Uvmexp {
         self.0.counters.read(&self.0.settings)
     }
 
-    /// Hands out a list of pages, waiting if need be: [`Uvm::pglistalloc_waiting`].
+    /// Hands out a list of pages and waits for them if necessary: see [`Uvm::pglistalloc_waiting`].
     ///
     /// # Errors
-    /// As there; [`UvmError::TimedOut`] and [`UvmError::Cancelled`] as `wait` says, and what is short if it does not wait at all.
+    /// As [`Uvm::pglistalloc_waiting`]. `wait` decides whether a shortage ends as [`UvmError::TimedOut`], as
+    /// [`UvmError::Cancelled`], or, without any waiting, as the shortage itself. [`UvmError::InCallback`] from within
+    /// a callback.
     pub fn pglistalloc(&self, request: &PageListRequest, wait: &Wait) -> Result<PageList, UvmError> {
-        // A time that cannot be told is never.
+        // If the deadline is beyond what the clock can represent, there is none.
         let deadline = wait.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             let attempt = |uvm: &mut Uvm| {
@@ -278,7 +324,7 @@ impl SharedUvm {
         }
     }
 
-    /// Sleeps until pages were freed, or for a short while.
+    /// Sleeps until pages are freed, for a short while at most.
     fn nap(&self, wait: &Wait, deadline: Option<Instant>) -> ShortageAction {
         if wait.timeout == Some(Duration::ZERO) {
             return ShortageAction::GiveUp;
@@ -290,6 +336,7 @@ impl SharedUvm {
         if left == Some(Duration::ZERO) {
             return ShortageAction::TimedOut;
         }
+        // Announce the wait before taking the lock: whoever frees pages from here on sees it and wakes us.
         self.0.waiting.fetch_add(1, Ordering::AcqRel);
         let memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
         let nap = left.map_or(NAP, |left| left.min(NAP));
@@ -298,22 +345,22 @@ impl SharedUvm {
         ShortageAction::Retry
     }
 
-    /// Makes a processor's own handle, with a cache of at most `pages` pages of a node.
+    /// Makes a handle for one processor, with a cache of at most `pages` pages of a node.
     ///
     /// # Errors
-    /// [`HotplugError::InCallback`].
+    /// [`HotplugError::InCallback`] from within a callback.
     pub fn processor(&self, node: u32, pages: usize) -> Result<Processor, HotplugError> {
         let cache = self.with(|uvm| uvm.add_cache(node, pages))?;
         Ok(Processor { shared: self.clone(), cache, map: arc_swap::Cache::new(Published(self.0.clone())) })
     }
 
-    /// Whether the running thread is at work on this memory, or keeps it as it is: who is should not wait for anybody else
-    /// who may want it.
+    /// Whether the running thread works on this memory or keeps it as it is. Such a thread must not wait for anybody
+    /// who might want the memory.
     pub fn is_here(&self) -> bool {
         self.is_mine() || self.is_kept()
     }
 
-    /// The block that a page frame is in, and how it is.
+    /// Returns the block of a page frame and its state; `None` if there is none.
     ///
     /// # Errors
     /// [`HotplugError::InCallback`] from within a callback.
@@ -339,7 +386,8 @@ impl SharedUvm {
         if self.is_mine() {
             return Err(HotplugError::InCallback);
         }
-        // A panic of a callback leaves memory as it was between two of its steps, each of which is whole.
+        // A callback that panicked interrupted memory between two steps, each of which is complete, so the lock can
+        // be taken over.
         let memory = self.0.memory.lock().unwrap_or_else(PoisonError::into_inner);
         self.0.holder.store(this_thread(), Ordering::Release);
         let mut locked = Locked { inner: &self.0, memory };
@@ -347,7 +395,7 @@ impl SharedUvm {
         Ok(locked)
     }
 
-    /// Wakes whoever waits for pages.
+    /// Wakes the threads that wait for pages.
     fn wake(&self) {
         if self.0.waiting.load(Ordering::Acquire) > 0 {
             self.0.freed.notify_all();
@@ -358,12 +406,12 @@ impl SharedUvm {
 #[cfg(feature = "model")]
 impl Access for SharedUvm {
     fn access(&self, run: &mut dyn FnMut(&mut Uvm, &mut Hotplug)) {
-        // From a callback there is no access, and who asks is told so by not being called.
+        // There is no access from within a callback. The caller notices that because `run` is not called.
         let _ = self.hotplug(run);
     }
 }
 
-/// Where a processor's handle finds the map.
+/// Leads a processor's handle to the published map.
 #[derive(Clone, Debug)]
 struct Published(Arc<Inner>);
 
@@ -375,7 +423,7 @@ impl std::ops::Deref for Published {
     }
 }
 
-/// One processor's handle: it hands out and frees pages of its own cache without a lock, and finds pages without
+/// One processor's handle. It allocates and frees pages of its own cache without a lock, and looks pages up without
 /// waiting.
 #[derive(Debug)]
 pub struct Processor {
@@ -385,16 +433,17 @@ pub struct Processor {
 }
 
 impl Processor {
-    /// A page as it is now.
+    /// Returns a page as it is now; `None` if it is not plugged.
     #[inline]
     pub fn page(&mut self, frame: u64) -> Option<PageInfo> {
         self.map.load().page(frame)
     }
 
-    /// Hands out a page: from the cache if it can be any page of free list 0, or of the node, else as [`Uvm::pagealloc`].
+    /// Hands out a page of the processor's node. It comes from the cache if any page of free list 0, or of the node,
+    /// will do, otherwise as by [`Uvm::pagealloc`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Uvm::pagealloc`]; [`UvmError::InCallback`] from within a callback.
     pub fn pagealloc(&mut self, request: &PageRequest) -> Result<u64, UvmError> {
         let request = request.node(self.cache.node());
         if let Some(frame) = self.cache.pagealloc(self.map.load(), &request) {
@@ -409,13 +458,14 @@ impl Processor {
         self.shared.with(|uvm| uvm.pagealloc(&request)).map_err(|_| UvmError::InCallback)?
     }
 
-    /// Gives a page back: to the cache if there is room and it is of its node, else as [`Uvm::pagefree`].
+    /// Frees a page: into the cache if it belongs there and there is room, otherwise as [`Uvm::pagefree`] does.
     ///
     /// # Errors
-    /// As there. One that is just being moved is [`PageState::Isolated`](crate::PageState::Isolated), and refused: whether it has moved,
-    /// or is to be freed again, whoever moves pages says.
+    /// As [`Uvm::pagefree`]; [`UvmError::InCallback`] from within a callback. A page that is being moved right now is
+    /// [`PageState::Isolated`](crate::PageState::Isolated) and is refused. Whoever moves pages knows whether it has
+    /// moved or should be freed again.
     pub fn pagefree(&mut self, frame: u64) -> Result<(), UvmError> {
-        // Who waits is to hear of it.
+        // Only pages freed under the lock wake the threads that wait.
         let quiet = self.shared.0.waiting.load(Ordering::Acquire) == 0;
         if quiet && self.cache.pagefree(self.map.load(), frame)? {
             return Ok(());
@@ -425,7 +475,7 @@ impl Processor {
 }
 
 impl Drop for Processor {
-    /// The cache's pages go back.
+    /// Gives the cache's pages back.
     fn drop(&mut self) {
         let _ = self.shared.with(|uvm| uvm.remove_cache(&self.cache));
     }

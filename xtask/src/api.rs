@@ -1,14 +1,14 @@
-//! What each published library offers, as lists that are checked in: a change of an interface is seen in review.
+//! Keeps lists of what each published library offers, so that a review sees when an interface changes.
 
 use crate::packages::PACKAGES;
 use crate::run::{Result, cargo, check, output, root};
 use std::fs;
 use std::process::Command;
 
-/// Holds each library's interface against its list under `api`, or writes the lists anew.
+/// Compares each library's interface with its list under `api`, or writes the lists.
 pub fn run(write: bool) -> Result {
     let folder = root().join("api");
-    // Another compiler writes its JSON in another format, or shows some things otherwise.
+    // Another compiler may write its JSON in another format, or show some items differently.
     let (compiler, made_by) = (output("rustc", Command::new("rustc").arg("-V"))?, folder.join("rustc.txt"));
     let before = fs::read_to_string(&made_by).unwrap_or_default();
     if !write && before != compiler {
@@ -20,10 +20,10 @@ pub fn run(write: bool) -> Result {
         return Ok(());
     }
     let mut differs = Vec::new();
-    // The command is no library, whatever its parts offer each other.
+    // The command is not a library, whatever its modules offer each other.
     for name in PACKAGES.into_iter().filter(|name| *name != "pmem-cli") {
         let mut doc = cargo();
-        // rustdoc's JSON is not stable: the stable compiler makes it when it is told that somebody knows.
+        // rustdoc's JSON is unstable; this makes the stable compiler write it anyway.
         doc.env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_DIR", root().join("target/api"));
         doc.args(["rustdoc", "--quiet", "--lib", "--all-features", "--package", name, "--"]);
         doc.args(["-Zunstable-options", "--output-format", "json", "--cap-lints", "allow"]);

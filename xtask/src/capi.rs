@@ -1,15 +1,15 @@
-//! The C interface's test programs under valgrind.
+//! Runs the test programs of the C interface under valgrind.
 
 use crate::run::{Result, cargo, check, ensure, root};
 use std::process::Command;
 
-/// Programs under `pmem-capi/tests/c`, each with the arguments of its runs.
+/// The programs under `pmem-capi/tests/c`, each with one argument per run.
 const PROGRAMS: [(&str, &[&str]); 3] =
     [("physseg", &["1", "2", "10", "32"]), ("pmem", &[""]), ("page", &[""])];
-/// What a static library of Rust needs beside it.
+/// The libraries that a static library written in Rust links against.
 const LIBRARIES: [&str; 3] = ["-lpthread", "-ldl", "-lm"];
 
-/// Builds the static library and the programs, and has valgrind look for errors and for what is definitely lost.
+/// Builds the static library and the programs. Valgrind then looks for errors and definite leaks.
 pub fn run() -> Result {
     ensure_valgrind()?;
     check("the C interface", cargo().args(["build", "--quiet", "-p", "pmem-capi"]))?;

@@ -1,8 +1,9 @@
-//! Captures of our own: a kernel in QEMU, machines of our making, and what `pmem gather` finds there.
+//! Makes captures for tests: boots a kernel in QEMU on machines of our own, and stores what `pmem gather` finds
+//! there.
 //!
-//! Nothing is installed: packages are downloaded and unpacked below `target/capture`, since Debian's QEMU does not go
-//! together with newer `qemu-utils`. The guest runs a busybox shell and `pmem`, linked statically; the capture comes back
-//! over the second serial port, checked by its sum.
+//! Nothing is installed: packages are downloaded and unpacked below `target/capture`, because Debian's QEMU
+//! conflicts with newer `qemu-utils`. The guest runs a busybox shell and a statically linked `pmem`. The
+//! capture comes back over the second serial port, and is verified by its checksum.
 
 use crate::run::{Result, cargo, check, output, root};
 use std::fs::{self, File};
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Unpacked, not installed.
+/// The packages to unpack.
 const PACKAGES: &[&str] = &[
     "qemu-system-x86",
     "qemu-system-common",
@@ -33,12 +34,12 @@ const PACKAGES: &[&str] = &[
     "cpio",
 ];
 
-/// A guest that has not finished by then is ended.
+/// The time after which a guest that has not finished is killed.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 const STATIC: &str = "x86_64-unknown-linux-gnu";
 
-/// The first process of a guest that sends its capture.
+/// The first process of a guest: it gathers, and sends the capture.
 pub const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox mkdir -p /bin /sbin /proc /sys /dev
 /bin/busybox --install -s /bin
@@ -57,7 +58,7 @@ sync
 poweroff -f
 "#;
 
-/// A machine of our making: its name, and what QEMU is told.
+/// A machine: its name, and its QEMU arguments.
 type Machine = (&'static str, fn() -> Vec<String>);
 
 const MACHINES: [Machine; 5] = [
@@ -110,7 +111,7 @@ fn unpack(lab: &Path) -> Result {
     fs::copy(image, lab.join("vmlinuz")).map(drop).map_err(|e| e.to_string())
 }
 
-/// The package of Debian's present kernel.
+/// Returns the package of Debian's current kernel.
 fn kernel_package() -> Result<String> {
     let depends =
         output("apt-cache depends", Command::new("apt-cache").args(["depends", "linux-image-amd64"]))?;
@@ -191,7 +192,7 @@ fn boot(lab: &Path, initrd: &Path, name: &str, arguments: &[String]) -> Result {
     check("store", Command::new("sh").args(["-c", &pack]))
 }
 
-/// Unpacks what a guest has sent to `tar`, if it is what the guest says that it sent.
+/// Unpacks what a guest sent to `tar`, if its checksum is the one that the guest printed.
 pub fn received(name: &str, console: &Path, sent: &Path, tar: &Path) -> Result<PathBuf> {
     let said = fs::read(console).unwrap_or_default();
     let said = String::from_utf8_lossy(&said);
@@ -211,7 +212,7 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Latency in ns and bandwidth in MiB/s from one node to another.
+/// Returns the QEMU arguments for latency (ns) and bandwidth (MiB/s) between two nodes.
 fn measured(from: u32, to: u32, [read, write]: [u32; 2], [in_rate, out_rate]: [u32; 2]) -> Vec<String> {
     let place = format!("hmat-lb,initiator={from},target={to},hierarchy=memory");
     let mut all = Vec::new();
@@ -241,7 +242,7 @@ fn numa2() -> Vec<String> {
     all
 }
 
-/// Three nodes with CPUs and one of memory alone, every distance another.
+/// Three nodes with CPUs and one without; all distances differ.
 fn numa4() -> Vec<String> {
     let mut all = words(
         "-machine q35,hmat=on -m 1280M -smp 6,sockets=3,cores=2,threads=1
@@ -271,7 +272,7 @@ fn numa4() -> Vec<String> {
     all
 }
 
-/// A tree of switches, with empty hot-plug ports, a port with space in reserve, and conventional PCI at its end.
+/// A tree of switches with empty hot-plug ports, a port with reserved space, and conventional PCI at the end.
 fn switches() -> Vec<String> {
     words(
         "-machine q35 -m 1024M -smp 2 -global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off
@@ -320,7 +321,7 @@ fn pxb() -> Vec<String> {
     )
 }
 
-/// Two nodes, and two host bridges of CXL with a device each: a window of each, and one that is shared by both.
+/// Two nodes, and two CXL host bridges with a device each: a window for each, and one interleaved over both.
 fn cxl() -> Vec<String> {
     words(
         "-machine q35,cxl=on,cxl-fmw.0.targets.0=cxl.0,cxl-fmw.0.size=4G,cxl-fmw.1.targets.0=cxl.1,cxl-fmw.1.size=4G,cxl-fmw.2.targets.0=cxl.0,cxl-fmw.2.targets.1=cxl.1,cxl-fmw.2.size=8G,cxl-fmw.2.interleave-granularity=8k

@@ -1,18 +1,18 @@
-//! What a change must pass.
+//! The checks that a change must pass.
 
 use crate::run::{Result, cargo, check, root};
 use crate::{api, capi, emit, firmware, fleet, fuzz, hotplug, iommu, kmod, layers, nostd, packages, picture};
 use std::process::Command;
 use std::time::Instant;
 
-/// A part of the checks: its name, and what runs it.
+/// A part of the checks: its name, and the function that runs it.
 type Part = (&'static str, fn() -> Result);
 
-/// What is done in minutes on a machine that has built the project before.
+/// The parts that take minutes on a machine that has built the project before.
 const QUICK: [Part; 4] =
     [("format", format), ("layers", layers::run), ("clippy", clippy), ("unit tests", unit_tests)];
 
-/// Everything, the quick parts first.
+/// All parts, the quick ones first.
 const ALL: [Part; 19] = [
     ("format", format),
     ("layers", layers::run),
@@ -35,7 +35,7 @@ const ALL: [Part; 19] = [
     ("pictures and emit", || picture::run().and_then(|()| emit::run())),
 ];
 
-/// Runs the checks, and says at the end how long each part took.
+/// Runs the checks, and prints how long each part took.
 pub fn run(quick: bool) -> Result {
     let parts: &[Part] = if quick { &QUICK } else { &ALL };
     let mut times = Vec::new();
@@ -52,7 +52,7 @@ pub fn run(quick: bool) -> Result {
     result
 }
 
-/// A cargo that keeps nothing for a next build of the same sources: checks are built once.
+/// Returns a cargo without incremental compilation: checks are built once, so keeping more only takes space.
 fn once() -> Command {
     let mut cargo = cargo();
     cargo.env("CARGO_INCREMENTAL", "0");
@@ -69,7 +69,7 @@ fn clippy() -> Result {
     check("clippy", once().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
-/// Crates without their default features, each of which cargo would otherwise only see as the workspace's other crates want it.
+/// Checks crates with few features. In a workspace build, cargo would enable all that other crates ask for.
 fn clippy_of_features() -> Result {
     for (package, features) in
         [("pmem-core", ""), ("pmem-uvm", ""), ("pmem-uvm", "std"), ("pmem-uvm", "model"), ("pmem-capi", "")]
@@ -108,7 +108,7 @@ fn first_command() -> Result {
     check("the first command", once().args(["run", "--release", "--quiet", "--", "topo"]))
 }
 
-/// Checks publication, the drop queue and registration under every interleaving loom can find.
+/// Checks publication, the drop queue and registration under every interleaving that loom can find.
 pub fn loom() -> Result {
     let mut loom = once();
     loom.env("RUSTFLAGS", "--cfg loom --check-cfg=cfg(loom)")

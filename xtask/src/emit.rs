@@ -1,4 +1,4 @@
-//! Round trips: what `pmem emit qemu` says of a machine is booted, gathered, and emitted again. Nothing may differ.
+//! Round trips: boots what `pmem emit qemu` prints for a machine, gathers, and emits again. Nothing may differ.
 
 use crate::capture;
 use crate::kmod::guest;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-/// Machines that go there and back.
+/// The machines that make the round trip.
 const MACHINES: [&str; 2] = ["qemu-pxb", "qemu-cxl"];
 const SERIES: &str = "6.12";
 
@@ -37,14 +37,15 @@ pub fn run() -> Result {
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }
 
-/// The options of the command line, without what is said of them.
+/// Returns the options of the emitted command line, without comments.
 fn emitted(pmem: &Path, source: &Path) -> Result<Vec<String>> {
     let said = output("emit qemu", Command::new(pmem).args(["emit", "qemu"]).arg(source))?;
     let lines = said.lines().filter(|line| !line.starts_with('#')).skip(1);
     Ok(lines.map(|line| line.trim().trim_end_matches(" \\").to_owned()).collect())
 }
 
-/// Functions, what they are, what is below them, and what they decode: a stand-in is its memory alone.
+/// Lists functions with what they are, the buses below them, and what they decode. For a stand-in, only the
+/// size of its memory counts.
 fn functions(pmem: &Path, source: &Path) -> Result<Vec<String>> {
     let said = output("topo", Command::new(pmem).args(["--json", "topo"]).arg(source))?;
     let report: Value = serde_json::from_str(&said).map_err(|e| format!("topo: {e}"))?;
@@ -69,7 +70,7 @@ fn functions(pmem: &Path, source: &Path) -> Result<Vec<String>> {
     Ok(list(&report, "functions").iter().map(shown).collect())
 }
 
-/// What one list has and the other lacks, as often as that is so.
+/// Lists what one list has more often than the other.
 fn differences(what: &str, before: &[String], after: &[String]) -> Vec<String> {
     let count = |list: &[String], line: &String| list.iter().filter(|one| *one == line).count();
     let more = |list: &[String], other: &[String], word: &str| -> Vec<String> {
@@ -81,7 +82,7 @@ fn differences(what: &str, before: &[String], after: &[String]) -> Vec<String> {
     [more(before, after, "lost"), more(after, before, "new")].concat()
 }
 
-/// Packs busybox, the program and the script that gathers.
+/// Packs busybox, the program, and the script that gathers.
 fn pack(lab: &Path, pmem: &Path) -> Result<PathBuf> {
     let tree = lab.join("emit");
     drop(fs::remove_dir_all(&tree));
@@ -94,7 +95,7 @@ fn pack(lab: &Path, pmem: &Path) -> Result<PathBuf> {
     guest::packed(&tree, lab.join("initrd-emit"))
 }
 
-/// Boots a machine of these options, and gives what it gathers.
+/// Boots a machine with these options, and returns what it gathers.
 fn boot(name: &str, lab: &Path, image: &Path, initrd: &Path, options: &[String]) -> Result<PathBuf> {
     let (console, sent) = (lab.join(format!("console-emit-{name}")), lab.join(format!("sent-{name}.gz")));
     let mut qemu = Command::new("qemu-system-x86_64");

@@ -1,13 +1,13 @@
-//! The planner for firmware: built for two targets, tried from C, its size and stack measured.
+//! Builds the planner for firmware for two targets, tries it from C, and measures its size.
 
 use crate::nostd::{debian_cargo, ensure_sources};
 use crate::run::{Result, check, output, root};
 use std::process::Command;
 
-/// One of 64 bits that a C program on this machine can link, one of 32.
+/// A 64-bit target that a C program on this machine can link, and a 32-bit one.
 const TARGETS: [&str; 2] = ["x86_64-unknown-linux-gnu", "i686-unknown-linux-gnu"];
 
-/// Builds, checks that there is no way to a panic, and runs the C program.
+/// Builds the planner, checks that no path leads to a panic, and runs the C program.
 pub fn run() -> Result {
     ensure_sources()?;
     let target = root().join("target/firmware");
@@ -29,7 +29,8 @@ pub fn run() -> Result {
         let library = target.join(name).join("release/libpmem_mtrr.a");
         let whole = target.join(name).join("pmem_mtrr.elf");
         let emulation = if name.starts_with("i686") { "elf_i386" } else { "elf_x86_64" };
-        // Linked into a program that has nothing else: what it calls must be there, and the panic handler calls what is nowhere.
+        // Link into a program that has nothing else, so that everything it calls must be in the library. The
+        // panic handler calls a function that exists nowhere, so linking fails if it is reachable.
         let mut link = Command::new("ld");
         link.args(["-m", emulation, "--gc-sections", "-e", "pmem_mtrr_plan", "-u", "pmem_mtrr_work"]);
         link.args(MEMORY.map(|name| format!("--defsym={name}=0")));
@@ -48,5 +49,5 @@ pub fn run() -> Result {
     check("the planner from C", &mut Command::new(&program))
 }
 
-/// What every C environment has.
+/// What every C environment provides.
 const MEMORY: [&str; 5] = ["memcpy", "memset", "memmove", "memcmp", "bcmp"];

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// How many machines there are.
+/// The number of machines.
 const MACHINES: usize = 60;
 
-/// Lints and lists copies of the captures in one call each, and queries the lines with DuckDB, from Python's registry.
+/// Lints and lists copies of the captures in one call each, and queries the output with DuckDB from PyPI.
 pub fn run() -> Result {
     check("the command", cargo().args(["build", "--release", "--quiet", "--package", "pmem-cli"]))?;
     let (pmem, place) = (root().join("target/release/pmem"), root().join("target/fleet"));
@@ -30,7 +30,7 @@ pub fn run() -> Result {
         fs::copy(archive, &copy).map_err(failed(&copy))?;
     }
     let captures = "captures/*.tar";
-    // Findings are status 1: what counts is that there are lines, the last with the counts.
+    // `lint` exits with 1 if it has findings. What matters is that there are lines, the last with the counts.
     let shell = |line: String| {
         let mut shell = Command::new("sh");
         shell.current_dir(&place).arg("-c").arg(line);

@@ -4,17 +4,17 @@ use crate::run::{Result, cargo, check, output, root};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What makes the compiler count which branches were taken.
+/// The flags that make the compiler count the branches taken.
 const COVERAGE: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares";
 
-/// What is fuzzed: the target, and how long an input may be.
+/// The fuzz targets, each with the longest input in bytes.
 const TARGETS: [(&str, u32); 6] =
     [("space", 8000), ("text", 30_000), ("files", 30_000), ("tables", 8000), ("acpi", 4000), ("trees", 8000)];
 
-/// Runs every fuzz target, or one, for so many seconds each; what they find out is kept under `target/fuzz`, for the next run. Texts begin
-/// with those of the corpus of real machines, where `PMEM_CORPUS` names it.
+/// Runs every fuzz target, or only one, for `seconds` each. What they find is kept under `target/fuzz` for the
+/// next run. The text target also starts from the corpus of real machines, if `PMEM_CORPUS` names it.
 pub fn run(seconds: u32, only: Option<&str>) -> Result {
     check(
         "a C++ compiler, for libFuzzer (Debian: apt-get install g++)",

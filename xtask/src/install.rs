@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Where shells look for completions, below a prefix.
+/// Where shells look for completions, relative to the prefix.
 const COMPLETIONS: [(&str, &str); 3] = [
     ("bash", "share/bash-completion/completions/pmem"),
     ("zsh", "share/zsh/site-functions/_pmem"),

@@ -1,4 +1,5 @@
-//! IOMMUs in QEMU, under Debian's kernels: the library's own driver programs them, and a device moves data through them.
+//! Tests IOMMUs in QEMU under Debian's kernels: the library's own driver programs them, and a device does DMA
+//! through them.
 
 use crate::kmod::guest;
 use crate::kmod::kernel::{Kernel, lab};
@@ -10,22 +11,22 @@ use std::time::Duration;
 
 const SERIES: [&str; 2] = ["6.1", "6.12"];
 
-/// Two that move data, with addresses of 64 bits.
+/// Two devices that can do DMA, with 64-bit addresses.
 const DEVICES: [&str; 4] =
     ["-device", "edu,dma_mask=0xffffffffffffffff", "-device", "edu,dma_mask=0xffffffffffffffff"];
 
-/// The kernel leaves units alone; memory for tables and data is kept from it, and can be mapped.
+/// The kernel leaves the units alone, and `memmap` reserves memory for tables and data that can be mapped.
 const APPEND: &str = "console=ttyS0 quiet loglevel=4 panic=-1 oops=panic intel_iommu=off intremap=off amd_iommu=off iomem=relaxed \
                       memmap=16M$0x30000000";
 
-/// A machine's name, its unit, and how many checks it must come to.
+/// The machines: name, unit, and the least number of checks that must pass.
 const MACHINES: [(&str, &str, usize); 3] = [
     ("vt-d of 48 bits", "intel-iommu,aw-bits=48", 64),
     ("vt-d of 39 bits", "intel-iommu,aw-bits=39", 64),
     ("amd-vi", "amd-iommu", 33),
 ];
 
-/// Boots each kernel with each unit, one kernel beside the other.
+/// Boots each kernel with each unit, the kernels side by side.
 pub fn run(series: &[String]) -> Result {
     let programs = guest::programs()?;
     let chosen: Vec<String> =
@@ -56,7 +57,7 @@ pub fn run(series: &[String]) -> Result {
     if wrong.is_empty() { Ok(()) } else { Err(format!("iommu: {}", wrong.join("\n"))) }
 }
 
-/// Packs busybox, the program and the script that begins.
+/// Packs busybox, the program, and the init script.
 fn pack(lab: &Path, programs: &Path) -> Result<PathBuf> {
     let tree = lab.join("iommu");
     drop(fs::remove_dir_all(&tree));
@@ -73,7 +74,7 @@ fn pack(lab: &Path, programs: &Path) -> Result<PathBuf> {
     guest::packed(&tree, lab.join("initrd-iommu"))
 }
 
-/// Each machine on one kernel: how many checks passed, and what failed.
+/// Runs each machine on one kernel: returns how many checks passed, and what failed.
 fn all(series: &str, image: &Path, initrd: &Path, lab: &Path) -> (usize, Vec<String>) {
     let (mut passed, mut failed) = (0, Vec::new());
     for (name, unit, least) in MACHINES {

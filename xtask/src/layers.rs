@@ -1,8 +1,10 @@
-//! The order of rooms: crates from left to right, in each crate its modules from top to bottom, and no circle of files.
+//! Checks the order of layers: crates from left to right, modules of a crate from top to bottom, and no cycles
+//! between files.
 //!
-//! A file may name modules that stand above its own room, and crates to the left of its own. What is read is every
-//! `use` and every path that begins with `crate`, `super`, `self` or the name of one of our crates; a name that a module
-//! hands on (`pub use`) counts as that of the file it is from. What only tests name does not count.
+//! A file may name modules in the layers above its own, and crates to the left of its own. The check reads
+//! every `use`, and every path that begins with `crate`, `super`, `self` or the name of one of our crates. A
+//! name that a module re-exports (`pub use`) counts as that of the file that defines it. What only tests name
+//! does not count.
 
 use crate::run::{Result, root};
 use proc_macro2::{Spacing, TokenStream, TokenTree};
@@ -12,8 +14,8 @@ use std::path::{Path, PathBuf};
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
-/// Our crates, left to right, and the rooms of each from top to bottom. `lib.rs` and `main.rs` are tables of contents,
-/// and may name anything.
+/// Our crates from left to right, and the layers of each from top to bottom; `|` separates modules of one
+/// layer. `lib.rs` and `main.rs` are tables of contents, and may name anything.
 const HOUSE: [(&str, &[&str]); 12] = [
     ("pmem-space", &["attrs|firmware", "range", "fit|entry", "tree", "space"]),
     ("pmem-mtrr", &["block|kind", "regs", "setting|effective|difference|check|plan"]),
@@ -32,7 +34,8 @@ const HOUSE: [(&str, &[&str]); 12] = [
     ("pmem-iommu", &["bits|bytes|requester", "acpi|amd|smmu|table|vtd"]),
     (
         "pmem-core",
-        // The contract of drivers reads the model, and errors name what it says; only the manager calls drivers.
+        // Drivers read the model through the protocol, and errors name what it says. Only the manager calls
+        // drivers.
         &[
             "metric", "id", "mapping", "model", "driver", "error", "called", "protocol", "plan", "manager",
             "save", "shared",
@@ -59,7 +62,7 @@ const HOUSE: [(&str, &[&str]); 12] = [
     ("pmem-capi", &["failure|host", "memory", "physseg|pmem|page", "hotplug", "area", "sample"]),
     (
         "pmem-import",
-        // Data flows down: sources, what each says, one answer to each question, the model.
+        // Data flows down: sources, what each of them says, one answer to each question, the model.
         &[
             "error",
             "number|near",
@@ -103,7 +106,7 @@ const HOUSE: [(&str, &[&str]); 12] = [
     ),
 ];
 
-/// A module: its path in its crate, nothing for the table of contents.
+/// The path of a module in its crate; empty for the table of contents.
 type Module = Vec<String>;
 
 /// Checks every source file of our crates.
@@ -129,13 +132,13 @@ pub fn run() -> Result {
     }
 }
 
-/// A source file: what it names.
+/// A source file, and the names in it.
 #[derive(Default)]
 struct File {
     inner: PathBuf,
-    /// Paths as they are written, with the module that they are in and their line.
+    /// The paths as written, each with the module it is in and its line.
     named: Vec<(Module, Vec<String>, usize)>,
-    /// What it hands on: a name, where that is from, and the line.
+    /// The re-exports: the name, the path it stands for, and the line.
     hands_on: BTreeMap<String, (Module, Vec<String>, usize)>,
 }
 
@@ -149,14 +152,14 @@ impl File {
     }
 }
 
-/// Walks a file's syntax.
+/// Walks the syntax tree of a file.
 struct Reader {
     file: File,
     module: Module,
 }
 
 impl Reader {
-    /// Each path of a `use`, and what it is called here.
+    /// Collects the paths of a `use`, and the names they get.
     fn tree(&mut self, tree: &syn::UseTree, mut path: Vec<String>, public: bool) {
         match tree {
             syn::UseTree::Path(one) => {
@@ -184,7 +187,7 @@ impl Reader {
     }
 
     fn used(&mut self, path: Vec<String>, called: &syn::Ident, public: bool) {
-        // What is handed on is no use: whoever takes it uses it.
+        // A re-export is not a use by itself: the file that uses it counts.
         let line = called.span().start().line;
         if public {
             self.file.hands_on.insert(called.to_string(), (self.module.clone(), path, line));
@@ -193,7 +196,7 @@ impl Reader {
         }
     }
 
-    /// Paths inside of a macro, which has no syntax tree.
+    /// Collects the paths inside a macro call, which has no syntax tree.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut line = 0;
@@ -271,7 +274,7 @@ impl<'ast> Visit<'ast> for Reader {
     }
 }
 
-/// A crate's files, by module.
+/// The files of a crate, by module.
 struct Crate {
     place: usize,
     rooms: &'static [&'static str],
@@ -279,7 +282,7 @@ struct Crate {
 }
 
 impl Crate {
-    /// What is named but may not be; circles.
+    /// Lists the paths that a file may not name, and the cycles.
     fn wrong(&self) -> Result<Vec<String>> {
         let mut out = Vec::new();
         let mut edges: BTreeMap<&Module, BTreeSet<&Module>> = BTreeMap::new();
@@ -321,13 +324,13 @@ impl Crate {
         Ok(out)
     }
 
-    /// The file that a path names, through what others hand on.
+    /// Returns the file that a path names, following re-exports.
     fn resolve(&self, within: &Module, path: &[String]) -> Option<&Module> {
         let mut path = path;
         let mut module = match path.first()?.as_str() {
             "crate" => Vec::new(),
             "self" | "super" => within.clone(),
-            // A child module, by its name alone.
+            // A child module, by its bare name.
             first if self.files.contains_key(&[&within[..], &[first.to_owned()]].concat()) => within.clone(),
             _ => return None,
         };
@@ -355,7 +358,7 @@ impl Crate {
         self.files.get_key_value(&module).map(|(module, _)| module)
     }
 
-    /// A module's room; none for the table of contents.
+    /// Returns the layer of a module; `None` for the table of contents.
     fn room(&self, module: &Module) -> Result<Option<usize>> {
         let Some(first) = module.first() else { return Ok(None) };
         let room = self.rooms.iter().position(|room| room.split('|').any(|one| one == first));
@@ -369,7 +372,7 @@ impl Crate {
     }
 }
 
-/// Files that lead back to themselves, the shortest way each, every circle told once.
+/// Finds the files that lead back to themselves: the shortest cycle of each, every cycle once.
 fn circles<'m>(edges: &BTreeMap<&'m Module, BTreeSet<&'m Module>>) -> Vec<Vec<&'m Module>> {
     let mut out: Vec<Vec<&Module>> = Vec::new();
     for start in edges.keys() {
@@ -399,7 +402,7 @@ fn circles<'m>(edges: &BTreeMap<&'m Module, BTreeSet<&'m Module>>) -> Vec<Vec<&'
     out
 }
 
-/// `read/e820.rs` is `read::e820`, `read/mod.rs` is `read`; the table of contents is the crate itself.
+/// `read/e820.rs` is `read::e820`, `read/mod.rs` is `read`, and the table of contents is the crate itself.
 fn module_of(inner: &Path) -> Module {
     let mut module: Module = inner
         .with_extension("")

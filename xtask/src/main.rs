@@ -1,4 +1,4 @@
-//! `cargo xtask`: what continuous integration runs.
+//! `cargo xtask`: the project's own tasks, among them everything that continuous integration runs.
 
 mod api;
 mod capi;
@@ -21,7 +21,7 @@ mod run;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// The project's own tasks.
+/// Tasks of the pmem project.
 #[derive(Parser)]
 struct Args {
     #[command(subcommand)]
@@ -30,89 +30,91 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Everything that continuous integration checks.
+    /// Run everything that continuous integration checks.
     Ci {
-        /// Only format, layers, clippy and unit tests.
+        /// Only check format, layers and clippy, and run unit tests.
         #[arg(long)]
         quick: bool,
     },
-    /// Checks that each file imports only from rooms above it in its crate, and from crates to its left.
+    /// Check that each file imports only from files and crates that it may depend on.
     Layers,
-    /// Makes the packages that are published, and builds them from what is in them; looks at licences and compilers of dependencies.
+    /// Build the packages that are published from their own content; check the licences and the compiler
+    /// versions of dependencies.
     Packages,
-    /// Holds the interface of each published library against its list under api.
+    /// Compare the interface of each published library with its list under api.
     Api {
-        /// Write the lists anew.
+        /// Write the lists instead.
         #[arg(long)]
         write: bool,
     },
-    /// Installs the command, its manual pages and completions.
+    /// Install the command, its manual pages and completions.
     Install {
-        /// Below which folder: bin, share/man and where shells look for completions.
+        /// The folder to install below: bin, share/man, and where shells look for completions.
         #[arg(long, default_value = "/usr/local")]
         prefix: std::path::PathBuf,
     },
-    /// Runs the commands of docs/fleet.md, with DuckDB from Python's registry.
+    /// Run the commands of docs/fleet.md, with DuckDB from PyPI.
     Fleet,
-    /// Builds pmem-space and pmem-core for a bare target, without std.
+    /// Build pmem-space and pmem-core for a bare target, without std.
     Nostd,
-    /// Checks the shared handle with loom.
+    /// Check the shared handle with loom.
     Loom,
-    /// Feeds what libFuzzer makes up to the index and its oracle, and to the readers of texts and of files.
+    /// Fuzz the index against its oracle, and the readers of texts and files, with libFuzzer.
     Fuzz {
-        /// For how long each.
+        /// The seconds to run each target.
         #[arg(long, default_value_t = 60)]
         seconds: u32,
-        /// Only this one.
+        /// Only run this target.
         #[arg(long)]
         target: Option<String>,
     },
-    /// The C interface's programs under valgrind.
+    /// Run the test programs of the C interface under valgrind.
     Capi,
-    /// The MTRR planner for firmware: builds it for two targets, and tries it from C.
+    /// Build the MTRR planner for firmware for two targets, and try it from C.
     Firmware,
-    /// The kernel module pmem_arena: builds it, or tries it in Debian's kernel under QEMU.
+    /// Build the kernel module pmem_arena, or test it in Debian's kernels under QEMU.
     Kmod {
-        /// Which.
+        /// The step to run.
         #[command(subcommand)]
         step: Kmod,
     },
-    /// Hot-plugged PCI cards in Debian's kernels under QEMU: what is foretold, mended and refused.
+    /// Test PCI hot-plug in Debian's kernels under QEMU: predictions, remedies and refusals.
     Hotplug {
-        /// Which.
+        /// The step to run.
         #[command(subcommand)]
         step: Hotplug,
     },
-    /// IOMMUs in QEMU under Debian's kernels: the driver programs them, and a device moves data through them.
+    /// Test IOMMUs in QEMU under Debian's kernels: the driver programs them, and a device does DMA through
+    /// them.
     Iommu {
-        /// Which.
+        /// The step to run.
         #[command(subcommand)]
         step: Iommu,
     },
-    /// Draws a machine, and looks at the page in headless Chromium.
+    /// Draw a machine, and check the page in headless Chromium.
     Picture,
-    /// Boots what `pmem emit qemu` says of two machines, one of them with CXL, gathers, and compares.
+    /// Boot what `pmem emit qemu` prints for two machines, one with CXL; gather, and compare.
     Emit,
-    /// Boots a kernel in QEMU with several topologies, and stores what `pmem gather` finds under tests/machines.
+    /// Boot a kernel in QEMU with several topologies, and store what `pmem gather` finds under tests/machines.
     Capture {
-        /// Which; all if none is given.
+        /// The topologies to capture; all by default.
         names: Vec<String>,
     },
 }
 
 #[derive(Subcommand)]
 enum Hotplug {
-    /// Boots the kernels side by side, with each machine.
+    /// Boot the kernels side by side, with each machine.
     Test {
-        /// Which: 6.1, 6.12; both if none is given.
+        /// The kernels: 6.1, 6.12; both by default.
         series: Vec<String>,
-        /// Only these: ports, cut, hazard, predictor.
+        /// Only run these scenes: ports, cut, hazard, predictor.
         #[arg(long, value_delimiter = ',')]
         scenes: Vec<String>,
-        /// All machines of the predictor.
+        /// Run all machines of the predictor.
         #[arg(long)]
         long: bool,
-        /// The first of the predictor's machines.
+        /// The seed of the predictor's first machine.
         #[arg(long, default_value_t = 1)]
         seed: u32,
     },
@@ -120,83 +122,83 @@ enum Hotplug {
 
 #[derive(Subcommand)]
 enum Iommu {
-    /// Boots the kernels side by side, with each unit.
+    /// Boot the kernels side by side, with each IOMMU.
     Test {
-        /// Which: 6.1, 6.12; both if none is given.
+        /// The kernels: 6.1, 6.12; both by default.
         series: Vec<String>,
     },
 }
 
 #[derive(Subcommand)]
 enum Kmod {
-    /// Builds pmem_arena.ko for the running kernel.
+    /// Build pmem_arena.ko for the running kernel.
     Build {
-        /// For another kernel, whose headers are installed: its release, or the headers' folder.
+        /// Build for another kernel whose headers are installed: its release, or the folder of its headers.
         #[arg(long)]
         kernel: Option<String>,
-        /// As on kernels from 6.19 on, which do not export their own copy of the registers.
+        /// Build as for kernels from 6.19 on, which do not export their copy of the MTRRs.
         #[arg(long)]
         without_mtrr_state: bool,
-        /// One that can be made to fail, for tests.
+        /// Build with fault injection, for tests.
         #[arg(long)]
         faults: bool,
     },
-    /// Builds it for Debian's kernels, boots them side by side, and checks what it does.
+    /// Build for Debian's kernels, boot them side by side, and check what the module does.
     Test {
-        /// Which: 6.1, 6.12, each with -rt; if none is given, what CI tries.
+        /// The kernels: 6.1, 6.12, each also with -rt; by default those that CI tests.
         series: Vec<String>,
-        /// Only these scenes (kmod/test/scenes).
+        /// Only run these scenes (kmod/test/scenes).
         #[arg(long, value_delimiter = ',')]
         scenes: Vec<String>,
-        /// Seconds of random requests.
+        /// The seconds to send random requests.
         #[arg(long)]
         stress: Option<u32>,
-        /// Their seed.
+        /// The seed of the random requests.
         #[arg(long, default_value_t = 1)]
         seed: u32,
-        /// Seconds that a guest may take.
+        /// The seconds that a guest may take.
         #[arg(long)]
         patience: Option<u64>,
     },
-    /// Random requests beside everything that can disturb them, on one kernel or several.
+    /// Send random requests beside everything that can disturb them, on one or more kernels.
     Stress {
-        /// Which: 6.1, 6.12, each with -rt.
+        /// The kernels: 6.1, 6.12, each also with -rt.
         #[arg(required = true)]
         series: Vec<String>,
-        /// For how long.
+        /// The seconds to run.
         #[arg(long, default_value_t = 240)]
         seconds: u32,
-        /// Where the random numbers begin.
+        /// The seed of the random requests.
         #[arg(long, default_value_t = 1)]
         seed: u32,
     },
-    /// Makes one-line faults, one at a time, and checks that the tests catch each.
+    /// Inject one-line faults, one at a time, and check that the tests catch each.
     Mutants {
-        /// Only those whose description or scene has this in it.
+        /// Only inject faults whose description or scene contains this text.
         only: Option<String>,
-        /// How many at once.
+        /// The number of faults to test at once.
         #[arg(long, default_value_t = 2)]
         workers: usize,
     },
-    /// Builds a kernel with KASAN, lockdep and kmemleak, and runs the test in it.
+    /// Build a kernel with KASAN, lockdep and kmemleak, and run the tests in it.
     DebugKernel {
-        /// Only these scenes.
+        /// Only run these scenes.
         #[arg(long, value_delimiter = ',')]
         scenes: Vec<String>,
-        /// Seconds of random requests.
+        /// The seconds to send random requests.
         #[arg(long, default_value_t = 60)]
         stress: u32,
-        /// Their seed.
+        /// The seed of the random requests.
         #[arg(long, default_value_t = 1)]
         seed: u32,
     },
-    /// Compiles it against headers as other kernels have them.
+    /// Compile against headers as other kernels have them.
     Headers {
-        /// Debian's kernels whose headers are changed: 6.1, 6.12.
+        /// Debian's kernels whose headers are modified: 6.1, 6.12.
         #[arg(required = true)]
         series: Vec<String>,
     },
-    /// Makes a Debian package with the module's sources for DKMS, and builds it as DKMS would.
+    /// Build a Debian package with the module's sources for DKMS, and build it as DKMS would.
     Package,
 }
 

@@ -1,7 +1,7 @@
-//! Building for a target that has no operating system.
+//! Builds for a target without an operating system.
 //!
-//! The installed toolchain has no library for it, so core and alloc are built from source by Debian's compiler, which
-//! brings it along.
+//! The installed toolchain has no library for that target, so Debian's compiler builds core and alloc from the
+//! sources that it ships.
 
 use crate::run::{Result, check, output, root};
 use std::path::Path;
@@ -11,11 +11,11 @@ const RUSTC: &str = "/usr/bin/rustc";
 const CARGO: &str = "/usr/bin/cargo";
 const PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 const TARGET: &str = "x86_64-unknown-none";
-/// Crates that must build there.
+/// The crates that must build without std.
 const CRATES: [&str; 7] =
     ["pmem-space", "pmem-mtrr", "pmem-pci", "pmem-iommu", "pmem-core", "pmem-drivers", "pmem-uvm"];
 
-/// Builds the crates without std, with and without what is optional.
+/// Builds the crates without std, with and without optional features.
 pub fn run() -> Result {
     ensure_sources()?;
     for features in ["", "serde,model"] {
@@ -38,7 +38,7 @@ pub fn ensure_sources() -> Result {
     if has_sources() { Ok(()) } else { install() }
 }
 
-/// Debian's cargo, kept apart from the toolchain that runs this.
+/// Returns Debian's cargo, isolated from the toolchain that runs this.
 pub fn debian_cargo() -> Command {
     let mut command = Command::new(CARGO);
     for (name, _) in std::env::vars_os() {
@@ -51,7 +51,7 @@ pub fn debian_cargo() -> Command {
         }
     }
     command.current_dir(root());
-    // An absolute path: cargo would else take the other toolchain's compiler from PATH.
+    // An absolute path, because cargo would pick the other toolchain's compiler from PATH.
     command
         .env("RUSTC", RUSTC)
         .env("RUSTC_BOOTSTRAP", "1")
@@ -66,7 +66,7 @@ fn has_sources() -> bool {
     Path::new(CARGO).exists() && sysroot.is_ok_and(library)
 }
 
-/// Installs the compiler and its sources in CI; elsewhere says how.
+/// Installs the compiler and its sources in CI; elsewhere the error says how to.
 fn install() -> Result {
     let packages = PACKAGES.join(" ");
     if std::env::var_os("CI").is_none() {

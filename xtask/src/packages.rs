@@ -1,4 +1,5 @@
-//! The packages that are published: made, built as whoever downloads them would, their dependencies looked at.
+//! Makes the packages that are published, builds them as somebody who downloads them would, and checks their
+//! dependencies.
 
 use crate::run::{Result, cargo, check, output, root};
 use serde_json::Value;
@@ -6,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Each comes behind those that it needs.
+/// The packages; each comes after those that it needs.
 pub const PACKAGES: [&str; 14] = [
     "pmem-space",
     "pmem-mtrr",
@@ -24,10 +25,10 @@ pub const PACKAGES: [&str; 14] = [
     "pmem-cli",
 ];
 
-/// What each has inside.
+/// The files that each package must contain.
 const INSIDE: [&str; 4] = ["Cargo.toml", "README.md", "LICENSE-MIT", "LICENSE-APACHE"];
 
-/// Makes the packages, and builds them from nothing but what is in them.
+/// Makes the packages, and builds them only from their own content.
 pub fn run() -> Result {
     let metadata = metadata()?;
     dependencies(&metadata)?;
@@ -53,8 +54,8 @@ pub fn run() -> Result {
         let size = fs::metadata(&archive).map_err(failed(&archive))?.len();
         eprintln!("{name} {version}: {} KiB", size.div_ceil(1024));
     }
-    // A workspace of what was unpacked, in which the packages that are not yet published stand for those that will be. Dependencies are built
-    // once, with the project's own.
+    // The unpacked packages form a workspace, and patch the registry, where they are not published yet. It
+    // shares the project's target folder, so that dependencies are built only once.
     let members: Vec<String> = PACKAGES.iter().map(|name| format!("\"{name}-{version}\"")).collect();
     let patches: Vec<String> =
         PACKAGES.iter().map(|name| format!("{name} = {{ path = \"{name}-{version}\" }}")).collect();
@@ -85,7 +86,8 @@ fn package<'m>(metadata: &'m Value, name: &str) -> Result<&'m Value> {
     all(metadata).iter().find(|package| package["name"] == name).ok_or_else(|| format!("no package {name}"))
 }
 
-/// Whether whatever the packages are built with may be used, by `deny.toml`, and needs no newer compiler than they say.
+/// Checks that everything the packages are built with has a licence allowed by `deny.toml`, and needs no newer
+/// compiler than the packages promise.
 fn dependencies(metadata: &Value) -> Result {
     eprintln!("== licences and compilers of dependencies");
     let path = root().join("deny.toml");
@@ -123,7 +125,7 @@ fn numbers(version: &str) -> Vec<u32> {
     numbers
 }
 
-/// What the published packages are built with: tests and tools may need what they like.
+/// Lists what the published packages are built with. Tests and tools may need what they like.
 fn needed(metadata: &Value) -> Vec<&str> {
     let nodes = metadata["resolve"]["nodes"].as_array().map_or(&[][..], Vec::as_slice);
     let mut reached: Vec<&str> = Vec::new();

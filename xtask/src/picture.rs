@@ -1,13 +1,14 @@
-//! Pictures as a browser shows them: the page's search finds what is asked for, and dark is not light.
+//! Checks pictures in a browser: the page's search finds what it should, and the dark theme differs from the
+//! light one.
 
 use crate::run::{Result, cargo, check, ensure, output, root};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// What is searched for, and what the page says of it.
+/// The searches, and what the page says about each.
 const ASKED: [(&str, &str); 5] = [
-    // Where CPUs see it, and the memory itself.
+    // Once as CPUs see it, and once in the memory itself.
     ("0x20000000", "2 places"),
     ("Kernel%20code", "1 place"),
     ("CXL%20memory", "6 places"),
@@ -15,7 +16,7 @@ const ASKED: [(&str, &str); 5] = [
     ("", ""),
 ];
 
-/// Draws a machine, and looks at the page in Chromium.
+/// Draws a machine, and checks the page in Chromium.
 pub fn run() -> Result {
     ensure(&["chromium"])?;
     check("pmem", cargo().args(["build", "--quiet", "-p", "pmem-cli"]))?;
@@ -49,7 +50,7 @@ pub fn run() -> Result {
 
 fn chromium() -> Command {
     let mut command = Command::new("chromium");
-    // Nothing of this is the network's, and CI runs as root.
+    // The page needs no network, and CI runs as root.
     command.args([
         "--headless",
         "--no-sandbox",
@@ -61,12 +62,12 @@ fn chromium() -> Command {
     command
 }
 
-/// The page as its script has made it.
+/// Returns the page after its script has run.
 fn dump(page: &Path, asked: &str) -> Result<String> {
     output("chromium", chromium().arg("--dump-dom").arg(format!("file://{}#{asked}", page.display())))
 }
 
-/// A picture of the page, as whoever prefers dark or light sees it.
+/// Takes a screenshot of the page in the dark or the light theme.
 fn shot(page: &Path, place: &Path, name: &str, scheme: u8) -> Result<Vec<u8>> {
     let file = place.join(format!("{name}.png"));
     let mut shoot = chromium();

@@ -1,17 +1,17 @@
-//! Running other programs.
+//! Runs other programs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What a task ends with.
+/// The result of a task; an error is a message to print.
 pub type Result<T = ()> = std::result::Result<T, String>;
 
-/// The workspace's folder.
+/// Returns the workspace's folder.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(|| PathBuf::from("."), Path::to_owned)
 }
 
-/// The cargo that runs this.
+/// Returns the cargo that runs this, in the workspace's folder.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
@@ -28,7 +28,7 @@ pub fn check(what: &str, command: &mut Command) -> Result {
     }
 }
 
-/// Runs a program, and returns what it prints.
+/// Runs a program, and returns its standard output.
 pub fn output(what: &str, command: &mut Command) -> Result<String> {
     let output = command.output().map_err(|error| format!("{what}: {error}"))?;
     if output.status.success() {
@@ -38,7 +38,7 @@ pub fn output(what: &str, command: &mut Command) -> Result<String> {
     }
 }
 
-/// Makes sure that Debian's packages are installed: in CI it installs them, elsewhere it says how to.
+/// Makes sure that Debian packages are installed. In CI it installs them; elsewhere the error says how to.
 pub fn ensure(names: &[&str]) -> Result {
     let there = |name: &&&str| {
         let query = output("dpkg-query", Command::new("dpkg-query").args(["-W", "-f=${Status}", name]));

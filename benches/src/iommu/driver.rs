@@ -1,4 +1,4 @@
-//! The whole way: a region is mapped in the model, and the driver has a unit translate it.
+//! The whole path: mapping a region in the model makes the driver change a unit's page tables.
 
 use super::{Mapper, pool};
 use pmem_core::{
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
-/// Registers that do at once what they are asked to.
+/// Registers that carry out every command at once.
 struct Quick {
     pool: Pool<Vec<AtomicU64>>,
     status: u64,
@@ -31,12 +31,12 @@ impl Port for Quick {
     fn read(&mut self, offset: u64, _: Width) -> Result<u64, Fault> {
         Ok(match offset {
             0x00 => 0x10,
-            // 48 bits, four levels, large pages, pages are forgotten one by one.
+            // 48 bits, four levels, large pages, invalidation page by page.
             0x08 => 2 | 1 << 10 | 47 << 16 | 0x20 << 24 | 3 << 34 | 1 << 39 | 18 << 48,
             0x10 => 1 | 0x10 << 8,
             0x1c => self.status,
             0x20 => self.root,
-            // Everything was forgotten.
+            // Everything was invalidated.
             0x28 => 1 << 59,
             0x108 => 1 << 57,
             _ => 0,
@@ -57,7 +57,7 @@ struct Managed {
     pmem: Manager,
     domain: Domain,
     ram: pmem_core::ArenaId,
-    /// Regions by how much they are; and what is mapped where.
+    /// The regions by target and length, and the mappings by device address.
     regions: BTreeMap<(u64, u64), RegionId>,
     mapped: BTreeMap<u64, RegionId>,
 }
@@ -84,7 +84,7 @@ pub fn managed(n: usize) -> Box<dyn Mapper> {
 
 impl Mapper for Managed {
     fn map(&mut self, at: u64, target: u64, len: u64) {
-        // Whoever maps has the region already: it is made once.
+        // A caller would have the region already, so it is created only once.
         let region = *self.regions.entry((target, len)).or_insert_with(|| {
             let range = AddrRange::sized(target, len).expect("a range");
             self.pmem.alloc(self.ram, &Request::exactly(range)).expect("nothing is there")

@@ -1,5 +1,6 @@
-//! Translation tables: what mapping and unmapping takes, beside libraries for processors' tables and a loop that only writes the entries; the
-//! same through the manager with its driver; and device addresses, taken and given back.
+//! IOMMU page tables: mapping and unmapping, beside libraries for processors' page tables and a loop that only
+//! writes the entries; the same through the manager with its driver; and allocating and freeing device
+//! addresses.
 
 mod driver;
 mod peers;
@@ -16,16 +17,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub const PAGE: u64 = 4096;
-/// Live mappings are a page each, at every fourth page from here on; what is measured is beyond them.
+/// Live mappings have a page each, at every fourth page from here on. Measured mappings lie beyond them.
 const LIVE: u64 = 1 << 32;
 const STRIDE: u64 = 4 * PAGE;
-/// Where measured mappings are: places of 2 MiB, of which each turn takes another.
+/// The place for measured mappings: slots of 2 MiB, one after another at random.
 pub const ROOM: u64 = 1 << 36;
 const PLACES: u64 = 512;
-/// Where they lead; mappings by small pages begin a page beyond a large one's begin.
+/// The target of mappings. Mappings by small pages are offset by a page, so that no large page can be used.
 const TARGET: u64 = 1 << 32;
 
-/// What is mapped and unmapped, from a device address on.
+/// The size of the mapping that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {
     Page,
@@ -37,7 +38,7 @@ pub const CASES: [(Case, &str); 3] =
     [(Case::Page, "4 KiB"), (Case::Large, "2 MiB"), (Case::Pages, "256 x 4 KiB")];
 
 impl Case {
-    /// How much, and where it leads from a place on.
+    /// Returns the length, and the target for device address `at`.
     pub const fn what(self, at: u64) -> (u64, u64) {
         match self {
             Self::Page => (PAGE, TARGET + at),
@@ -47,17 +48,17 @@ impl Case {
     }
 }
 
-/// Something that maps.
+/// A page table implementation.
 pub trait Mapper {
     fn map(&mut self, at: u64, target: u64, len: u64);
     fn unmap(&mut self, at: u64, len: u64);
-    /// Whether it knows a case.
+    /// Returns whether it supports a case.
     fn can(&self, _: Case) -> bool {
         true
     }
 }
 
-/// Tables' memory that counts writes.
+/// Memory for tables that counts writes.
 struct Counted(Pool<Vec<AtomicU64>>, u64);
 
 impl TableMemory for Counted {
@@ -82,7 +83,7 @@ impl TableMemory for Counted {
     }
 }
 
-/// Pages for so many live mappings, and for what is measured.
+/// Pages for `n` live mappings and for what is measured.
 pub fn pool(n: usize) -> Pool<Vec<AtomicU64>> {
     let pages = n as u64 * STRIDE / (2 << 20) + 3 * PLACES + 64;
     Pool::new((0..pages * 512).map(|_| AtomicU64::new(0)).collect(), 1 << 40)
@@ -108,7 +109,7 @@ impl<F: Format, M: TableMemory> Mapper for Ours<F, M> {
     }
 }
 
-/// The limit: entries that are written, and nothing that finds out which.
+/// The lower bound: writes entries without finding out which.
 struct Loop(Vec<AtomicU64>);
 
 impl Mapper for Loop {
@@ -145,10 +146,10 @@ const SUBJECTS: [(&str, Make); 8] = [
     ("pmem, VT-d, manager and driver", driver::managed),
 ];
 
-/// Which entries are written, and how often the unit is told to forget, for one mapping and its end.
+/// Counts the entries written and the invalidations for one mapping and its removal.
 fn counts(case: Case) -> String {
     let mut ours = Ours::new(VtdSecondStage::new(4, 52, 3), Counted(pool(1), 0));
-    // A neighbour, so that tables stay.
+    // Neighbours keep the tables from being freed.
     ours.map(ROOM - PAGE, TARGET, PAGE);
     ours.map(ROOM + (4 << 20), TARGET, PAGE);
     let (len, target) = case.what(ROOM);
@@ -161,7 +162,7 @@ fn counts(case: Case) -> String {
     format!("{mapped} + {unmapped} entries written, 1 invalidation ({kind})")
 }
 
-/// Maps and unmaps beside so many live mappings.
+/// Maps and unmaps beside `n` live mappings.
 pub fn tables(sizes: &[usize], only: &str, time: Duration) -> Vec<Line> {
     let all: Vec<_> = SUBJECTS.iter().filter(|(name, _)| name.contains(only)).collect();
     let mut lines = Vec::new();
@@ -179,7 +180,7 @@ pub fn tables(sizes: &[usize], only: &str, time: Duration) -> Vec<Line> {
                     }
                     let mut rng = Rng::new(round as u64 + 1);
                     figure.add(run_for(time, || {
-                        // Each case has places of its own: not everybody takes empty tables away.
+                        // Each case has its own slots, because not every subject frees empty tables.
                         let at = ROOM + ((case as u64) << 38) + rng.below(PLACES) * (2 << 20);
                         let (len, target) = case.what(at);
                         subject.map(at, target, len);
@@ -203,7 +204,7 @@ pub fn tables(sizes: &[usize], only: &str, time: Duration) -> Vec<Line> {
     lines
 }
 
-/// Device addresses: a page is given back, and another taken, in a space where so many are.
+/// Device addresses: frees a page and allocates another, in a space with `n` taken pages.
 pub fn addresses(sizes: &[usize], only: &str, time: Duration) -> Vec<Line> {
     let names = ["pmem-space", "btreemap", "vm-allocator"];
     let all = AddrRange::inclusive(0, (1 << 39) - 1).expect("a range");
@@ -211,7 +212,7 @@ pub fn addresses(sizes: &[usize], only: &str, time: Duration) -> Vec<Line> {
     let mut lines = Vec::new();
     for &n in sizes {
         for kind in KINDS.iter().filter(|kind| names.contains(&kind.name) && kind.name.contains(only)) {
-            // What is slower than a walk in a minute is not waited for.
+            // Skip subjects that would take too long.
             if n > 100_000 && kind.name != "pmem-space" {
                 continue;
             }

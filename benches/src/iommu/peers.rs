@@ -1,4 +1,4 @@
-//! Libraries for processors' tables, which have safe interfaces.
+//! Libraries for processors' page tables with safe interfaces.
 
 use super::Mapper;
 use aarch64_paging::descriptor::Stage2Attributes;
@@ -19,7 +19,7 @@ thread_local! {
     static FREE: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Pages of this program's own memory: where they are for it is where they are for tables.
+/// Allocates a page of this program's memory. Its virtual address serves as its physical one.
 pub fn page() -> usize {
     let free = FREE.with_borrow_mut(Vec::pop);
     free.unwrap_or_else(|| Box::leak(Box::new(Page([0; 512]))) as *mut Page as usize)
@@ -67,7 +67,7 @@ impl Mapper for Multiarch {
     }
 }
 
-/// It maps by one offset: where things lead is theirs, as far as sizes of pages matter.
+/// It maps with one fixed offset, so its targets are its own; only page sizes are comparable.
 struct Aarch64(LinearMap<Stage2>);
 
 pub fn aarch64() -> Box<dyn Mapper> {
@@ -77,7 +77,7 @@ pub fn aarch64() -> Box<dyn Mapper> {
 impl Aarch64 {
     fn set(&mut self, at: u64, target: u64, len: u64, flags: Stage2Attributes) {
         let range = MemoryRegion::new(at as usize, (at + len) as usize);
-        // By small pages where ours are.
+        // Use small pages where we do.
         let blocks = if (at ^ target) & 0x1f_ffff == 0 {
             Constraints::empty()
         } else {

@@ -1,4 +1,4 @@
-//! The x86_64 library's mapper, whose interface is unsafe.
+//! The x86_64 crate's mapper, whose interface is unsafe.
 
 use super::peers::page;
 use super::{Mapper, PAGE};
@@ -10,7 +10,7 @@ use x86_64::{PhysAddr, VirtAddr};
 
 struct Frames;
 
-// SAFETY: every page is this program's own, and given to nobody else.
+// SAFETY: every page is allocated by this program, and returned only once.
 #[expect(unsafe_code, reason = "the library asks for it")]
 unsafe impl FrameAllocator<Size4KiB> for Frames {
     fn allocate_frame(&mut self) -> Option<PhysFrame> {
@@ -22,9 +22,9 @@ struct Ours(OffsetPageTable<'static>);
 
 #[expect(unsafe_code, reason = "the library asks for it")]
 pub fn mapper() -> Box<dyn Mapper> {
-    // The upper half is the kernel's; a program's own addresses are where their pages are.
+    // The upper half belongs to the kernel. Pages have identical virtual and physical addresses here.
     let table: &'static mut PageTable = Box::leak(Box::new(PageTable::new()));
-    // SAFETY: no processor walks these tables; all of them are at their own addresses.
+    // SAFETY: no processor walks these tables, and all of them are at their own addresses.
     Box::new(Ours(unsafe { OffsetPageTable::new(table, VirtAddr::new(0)) }))
 }
 

@@ -1,27 +1,29 @@
-//! Our models of what others do, of their published algorithms, not their code: each bus sorted, offsets from the bottom up, first fit.
+//! Our models of what others do, after their published algorithms, not their code: each bus sorted, offsets
+//! from the bottom up, first fit.
 
 use super::layouts::MIB;
 use pmem_pci::BusRange;
 use pmem_pci::tree::{Index, Resource, Tree};
 
-/// What is told apart.
+/// The algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Like {
-    /// edk2: by falling alignment, one block of everything at the lowest address that is aligned for all of it.
+    /// edk2: by falling alignment; everything is one block at the lowest address that is aligned for all of it.
     Edk2,
-    /// coreboot v4: the same offsets inside of bridges, each of the root bus's at the first place that fits.
+    /// coreboot v4: the same offsets inside bridges, but each block on the root bus at the first place that
+    /// fits.
     Coreboot,
-    /// openvmm: the largest first, each at the first place that fits; what must stay is left alone.
+    /// openvmm: largest first, each at the first place that fits. What must stay keeps its place.
     Openvmm,
 }
 
-/// Something on a bus: a register, or a bridge's window with what is in it.
+/// Something on a bus: a BAR, or a bridge's window with its content.
 struct Block {
     size: u64,
     align: u64,
-    /// Registers, by offset.
+    /// The BARs inside, by offset.
     inside: Vec<(Index, u64)>,
-    /// Bridges, by offset and length.
+    /// The bridges inside, by offset and length.
     windows: Vec<(Index, u64, u64)>,
 }
 
@@ -29,7 +31,7 @@ fn up(value: u64, align: u64) -> u64 {
     value.div_ceil(align) * align
 }
 
-/// The blocks on a bus.
+/// Lists the blocks on a bus.
 fn blocks(tree: &Tree, bridge: Option<Index>, like: Like) -> Vec<Block> {
     let mut out = Vec::new();
     for (index, function) in tree.on_bus(0, bridge) {
@@ -56,7 +58,7 @@ fn blocks(tree: &Tree, bridge: Option<Index>, like: Like) -> Vec<Block> {
     out
 }
 
-/// One after the other.
+/// Packs blocks one after the other.
 fn packed(blocks: Vec<Block>) -> Block {
     let mut out = Block { size: 0, align: 1, inside: Vec::new(), windows: Vec::new() };
     for block in blocks {
@@ -82,7 +84,7 @@ fn put(tree: &mut Tree, block: Block, at: u64) {
     }
 }
 
-/// A whole hierarchy; `None` if something has no place.
+/// Places a whole hierarchy; `None` if something has no place.
 pub fn place(tree: &Tree, like: Like) -> Option<Tree> {
     let mut out = tree.clone();
     let mut taken: Vec<BusRange> =
@@ -110,8 +112,8 @@ pub fn place(tree: &Tree, like: Like) -> Option<Tree> {
     Some(out)
 }
 
-/// FreeBSD's NEW_PCIB: a register is put at the first place in its window; else the window grows at either end, and for that the one above.
-/// Nothing shrinks or moves. The windows of a path that change are counted.
+/// Models FreeBSD's NEW_PCIB. A BAR goes to the first place in its window; otherwise the window grows at either
+/// end, and those above it with it. Nothing shrinks or moves. Also returns the number of windows that changed.
 pub fn grow(tree: &mut Tree, port: Index, size: u64) -> Option<(u64, usize)> {
     let mut grown = 0;
     let at = slot(tree, Some(port), size, size, &mut grown)?;
@@ -122,7 +124,7 @@ fn window(tree: &Tree, bridge: Index) -> Option<BusRange> {
     tree.functions.get(bridge)?.bridge.as_ref()?.windows.first()?.span
 }
 
-/// What is taken on a bus.
+/// Lists what is taken on a bus, except by `but`.
 fn taken(tree: &Tree, bridge: Option<Index>, but: Option<Index>) -> Vec<BusRange> {
     let on_bus = tree.on_bus(0, bridge).filter(|(index, _)| Some(*index) != but);
     on_bus
@@ -143,7 +145,7 @@ fn first_fit(ranges: &[BusRange], taken: &[BusRange], size: u64, align: u64) -> 
     })
 }
 
-/// A place for so much on the bus below a bridge, or on the root bus.
+/// Finds a place for `size` bytes on the bus below a bridge, or on the root bus.
 fn slot(tree: &mut Tree, bridge: Option<Index>, size: u64, align: u64, grown: &mut usize) -> Option<u64> {
     let Some(bridge) = bridge else {
         let ranges: Vec<BusRange> = tree.roots.first()?.apertures.iter().map(|a| a.span).collect();
@@ -175,7 +177,7 @@ fn slot(tree: &mut Tree, bridge: Option<Index>, size: u64, align: u64, grown: &m
             match around(tree) {
                 Some(new) => new,
                 None => {
-                    // The one above grows by as much, and then it may do.
+                    // Grow the window above by as much, and try again.
                     let above = parent?;
                     let held = window(tree, above)?;
                     let wider = up(held.len() + size, MIB);

@@ -15,11 +15,11 @@ use pmem_pci::{Address, Budget, BusRange};
 use std::time::Instant;
 
 const GIB: u64 = 1 << 30;
-/// Cards that are tried on each machine.
+/// The cards tried on each machine.
 const TRIES: usize = 8;
 const STEPS: u64 = 2_000_000;
 
-/// Something that happens below a port: a card of so many bytes comes, or what is there goes.
+/// An event below a port: a card of some size is plugged in, or the card there is removed.
 #[derive(Clone, Copy)]
 struct Happens {
     port: Index,
@@ -40,7 +40,7 @@ fn bridge(tree: &mut Tree, parent: Option<Index>, n: u8) -> Index {
     tree.functions.len() - 1
 }
 
-/// Three ports on the root bus, a switch with three, and what happens.
+/// Makes a machine with three ports on the root bus and a switch with three more, and a trace of events.
 fn trace(rng: &mut Rng) -> (Tree, Vec<Happens>) {
     let mut tree = Tree::default();
     let first = 4 * GIB + rng.below(64) * 16 * MIB;
@@ -60,7 +60,7 @@ fn trace(rng: &mut Rng) -> (Tree, Vec<Happens>) {
             out.push(Happens { port, size: None });
         } else {
             held.push(port);
-            // Sizes as cards have them: up to half of what there is.
+            // Sizes as cards have them: up to half of the aperture.
             let most = 63 - (span.len() / 2).leading_zeros() - 20;
             out.push(Happens { port, size: Some(MIB << rng.below(u64::from(most) + 1)) });
         }
@@ -68,7 +68,7 @@ fn trace(rng: &mut Rng) -> (Tree, Vec<Happens>) {
     (tree, out)
 }
 
-/// The tree with every card that will ever come, absent.
+/// Returns the tree with every future card as an absent function.
 fn with_cards(tree: &Tree, happens: &[Happens]) -> (Tree, Vec<Option<Index>>) {
     let mut out = tree.clone();
     let cards = happens.iter().map(|one| {
@@ -84,7 +84,7 @@ fn with_cards(tree: &Tree, happens: &[Happens]) -> (Tree, Vec<Option<Index>>) {
     (out, cards)
 }
 
-/// What came of a trace: cards placed, windows that changed, and the time of each.
+/// The outcome of a trace: cards placed, windows changed, and the time of each placement.
 #[derive(Default)]
 struct Outcome {
     placed: usize,
@@ -99,7 +99,7 @@ fn changed(old: &Tree, new: &Tree) -> usize {
     windows(old).iter().zip(windows(new)).filter(|(a, b)| *a != b).count()
 }
 
-/// Ours: windows may be cut anew, and nobody is stopped.
+/// Plays a trace with our planner: windows may be cut, and nothing is stopped.
 fn ours(tree: &Tree, happens: &[Happens], out: &mut Outcome) {
     let mut tree = tree.clone();
     let mut cards: Vec<(Index, Index)> = Vec::new();
@@ -134,7 +134,7 @@ fn ours(tree: &Tree, happens: &[Happens], out: &mut Outcome) {
     }
 }
 
-/// A model of Linux, whose cards come by pciehp.
+/// Plays a trace with the model of Linux; cards come through pciehp.
 fn linux(tree: &Tree, happens: &[Happens], rules: &Rules, out: &mut Outcome) {
     let (all, cards) = with_cards(tree, happens);
     let mut map = Map::new(&all);
@@ -156,7 +156,7 @@ fn linux(tree: &Tree, happens: &[Happens], rules: &Rules, out: &mut Outcome) {
         let begun = Instant::now();
         map = predict(&map, rules, Event::Plug(one.port)).map;
         out.times.push(begun.elapsed().as_nanos() as f64);
-        // A card that pays for another with its place counts against it.
+        // A card that costs another one its place counts against it.
         let lost: Vec<usize> = (0..live.len()).filter(|n| places(&map, &live)[*n] != held[*n]).collect();
         out.placed = out.placed.saturating_sub(lost.len());
         for n in lost.into_iter().rev() {
@@ -172,7 +172,7 @@ fn linux(tree: &Tree, happens: &[Happens], rules: &Rules, out: &mut Outcome) {
     }
 }
 
-/// A model of FreeBSD: windows grow, and never shrink or move.
+/// Plays a trace with the model of FreeBSD: windows grow, and never shrink or move.
 fn freebsd(tree: &Tree, happens: &[Happens], out: &mut Outcome) {
     let mut tree = tree.clone();
     let mut cards: Vec<(Index, Index)> = Vec::new();
@@ -204,7 +204,7 @@ fn freebsd(tree: &Tree, happens: &[Happens], out: &mut Outcome) {
 
 type Play = Box<dyn Fn(&Tree, &[Happens], &mut Outcome)>;
 
-/// So many traces, played by each.
+/// Plays `count` traces with each.
 pub fn traces(count: usize) -> Vec<Line> {
     let linux = |major, minor| -> Play {
         let rules = Rules::of(major, minor);
@@ -250,7 +250,7 @@ pub fn traces(count: usize) -> Vec<Line> {
     lines
 }
 
-/// A server of 256 functions, whose empty ports are asked for room for one card more.
+/// A server with 256 functions, whose empty ports are asked for room for one more card.
 pub fn server(count: usize) -> Vec<Line> {
     let mut rng = Rng::new(256);
     let mut times = Vec::new();

@@ -1,5 +1,5 @@
-//! Known-feasible hierarchies: an aperture is cut up into registers and bridges, so that where everything can be is known; then everything is
-//! taken out of its place.
+//! Hierarchies that are known to fit: an aperture is cut up into BARs and bridges, so that one placement is
+//! known. Then everything loses its place.
 
 use crate::workload::Rng;
 use pmem_pci::tree::{
@@ -8,22 +8,22 @@ use pmem_pci::tree::{
 use pmem_pci::{Address, BusRange};
 
 pub const MIB: u64 = 1 << 20;
-/// What the host bridge forwards: from an address that is no multiple of much.
+/// The first address of the aperture; it is not a multiple of anything large.
 const FIRST: u64 = 0x8070_0000;
 
-/// What hierarchies are like.
+/// The kinds of hierarchies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// One aperture, nothing in its place.
+    /// One aperture, and nothing in place.
     Plain,
-    /// One register in eight stays where it is.
+    /// One BAR in eight stays in place.
     Pins,
     /// Two apertures.
     Apertures,
 }
 
 impl Kind {
-    /// In words.
+    /// Returns the name of the case.
     pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "from scratch",
@@ -33,7 +33,7 @@ impl Kind {
     }
 }
 
-/// Cuts a span into what lies on one bus: gaps, registers, and bridges with their own.
+/// Cuts a span into what lies on one bus: gaps, BARs, and bridges with their own content.
 fn cut(rng: &mut Rng, tree: &mut Tree, parent: Option<Index>, span: BusRange, depth: u32, fill: u64) {
     let mut first = span.first;
     while first <= span.last {
@@ -58,7 +58,7 @@ fn cut(rng: &mut Rng, tree: &mut Tree, parent: Option<Index>, span: BusRange, de
             }
             cut(rng, tree, Some(bridge), piece, depth - 1, fill);
         } else {
-            // Aligned powers of two, as they come.
+            // Aligned powers of two, as large as the piece allows.
             let mut at = piece.first;
             while at <= piece.last {
                 let most = 1 << (63 - (piece.last - at + 1).leading_zeros());
@@ -73,7 +73,7 @@ fn cut(rng: &mut Rng, tree: &mut Tree, parent: Option<Index>, span: BusRange, de
     }
 }
 
-/// A function of a tree that is to be placed.
+/// Adds a function that is to be placed.
 pub fn add(tree: &mut Tree, parent: Option<Index>) -> Index {
     let n = tree.functions.len();
     let address = Address { segment: 0, bus: (n / 32) as u8, device: (n % 32) as u8, function: 0 };
@@ -84,7 +84,7 @@ pub fn add(tree: &mut Tree, parent: Option<Index>) -> Index {
     n
 }
 
-/// A base address register.
+/// Makes a BAR.
 pub fn register(size: u64, at: Option<u64>, prefetchable: bool) -> Resource {
     Resource {
         slot: Slot::Bar(0),
@@ -99,7 +99,7 @@ pub fn register(size: u64, at: Option<u64>, prefetchable: bool) -> Resource {
     }
 }
 
-/// A hierarchy of which it is known that everything fits.
+/// Makes a hierarchy that is known to fit.
 pub fn scratch(rng: &mut Rng, fill: u64, kind: Kind) -> Tree {
     loop {
         let mut tree = Tree::default();
@@ -131,7 +131,7 @@ pub fn scratch(rng: &mut Rng, fill: u64, kind: Kind) -> Tree {
             function.resources.iter_mut().for_each(|resource| resource.at = None);
             function.bridge.iter_mut().flat_map(|b| &mut b.windows).for_each(|window| window.span = None);
         }
-        // Windows around what stays.
+        // Fit the windows around what stays.
         for index in (0..tree.functions.len()).rev() {
             let own = |f: &Function| f.resources.iter().filter_map(Resource::span).reduce(BusRange::hull);
             let window = |f: &Function| f.bridge.as_ref()?.windows.first()?.span;

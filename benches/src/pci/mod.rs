@@ -1,4 +1,5 @@
-//! PCI bus space: how many known-feasible hierarchies are placed from scratch, and how many hot-plugged cards, beside our models of what others do.
+//! PCI bus space: how many hierarchies that are known to fit get placed from scratch, and how many hot-plugged
+//! cards, beside our models of what others do.
 
 mod greedy;
 mod hotplug;
@@ -18,7 +19,7 @@ use pmem_pci::plan::{Goal, Verdict, plan};
 use pmem_pci::tree::{Mobility, Tree};
 use std::time::Instant;
 
-/// Steps of a plan.
+/// The planner's budget in steps.
 const STEPS: u64 = 2_000_000;
 
 fn ours(tree: &Tree) -> bool {
@@ -30,12 +31,12 @@ fn ours(tree: &Tree) -> bool {
     matches!(verdict, Verdict::Fits(plan) if is_legal(&plan.tree))
 }
 
-/// Everything has a place, and nothing overlaps or lies outside of its window.
+/// Returns whether everything has a place, and nothing overlaps or sticks out of its window.
 fn is_legal(tree: &Tree) -> bool {
     tree.functions.iter().all(|f| f.resources.iter().all(|r| r.at.is_some())) && check(tree).is_empty()
 }
 
-/// Our model of what Linux assigns at boot, where only what must stay is in its place.
+/// Models what Linux assigns at boot if only fixed resources have a place.
 fn linux(tree: &Tree, major: u32, minor: u32) -> bool {
     let mut tree = tree.clone();
     for function in tree.functions.iter_mut().filter(|f| f.mobility != Mobility::Pinned) {
@@ -61,7 +62,7 @@ const SUBJECTS: [Subject; 7] = [
     ("model of openvmm", |tree| greedy(tree, Like::Openvmm)),
 ];
 
-/// How many of so many hierarchies are placed, and the time of each.
+/// Counts how many of `count` hierarchies get placed, and the time of each.
 pub fn from_scratch(count: usize) -> Vec<Line> {
     let mut lines = Vec::new();
     let kinds = [Kind::Plain, Kind::Pins, Kind::Apertures];

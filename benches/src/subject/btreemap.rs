@@ -1,10 +1,11 @@
-//! What one writes oneself over the standard library: one ordered map of what is taken, or two of what is free.
+//! What you would write yourself with the standard library: an ordered map of what is taken, or two of what is
+//! free.
 
 use super::{Hit, Live, Subject, Tag, Want};
 use pmem_space::AddrRange;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The lowest place in `gap` that is aligned and inside the window.
+/// Returns the lowest place in `gap` that is aligned and inside the window.
 pub fn lowest(gap: AddrRange, want: &Want) -> Option<AddrRange> {
     let gap = gap.intersect(want.window.unwrap_or(AddrRange::ALL))?;
     let start = gap.start().checked_next_multiple_of(want.align)?;
@@ -74,7 +75,7 @@ impl Subject for FirstFit {
     }
 }
 
-/// What is taken by address; what is free by address, and by size and address.
+/// What is taken, by address; what is free, by address and by size and address.
 struct Two {
     taken: BTreeMap<u64, (u64, Tag)>,
     free: BTreeMap<u64, u64>,

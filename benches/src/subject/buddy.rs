@@ -1,4 +1,4 @@
-//! buddy_system_allocator: frames, in powers of two.
+//! buddy_system_allocator: page frames in powers of two.
 
 use super::{Hit, Live, Subject, Want};
 use buddy_system_allocator::FrameAllocator;
@@ -16,7 +16,8 @@ pub fn frames(all: AddrRange) -> Box<dyn Subject> {
 
 impl Subject for Frames {
     fn adopt(&mut self, range: AddrRange) -> Option<Live> {
-        // A layout made for others has lengths that are no powers of two: only as many ranges of its own.
+        // A layout made for others has lengths that are not powers of two. Take as many ranges, wherever they
+        // go.
         self.alloc(&Want { len: range.len(), align: 1, window: None })
     }
 

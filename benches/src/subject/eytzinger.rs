@@ -1,16 +1,16 @@
-//! A static tree of the same keys in Eytzinger's order: what a look-up costs at least. It cannot be changed.
+//! A static tree of the same keys in Eytzinger order: the lower bound for a look-up. It cannot change.
 
 use super::{Hit, Tag};
 use pmem_space::AddrRange;
 
 pub struct Eytzinger {
-    /// From 1; the children of `k` are `2k` and `2k + 1`.
+    /// Indexed from 1; the children of `k` are `2k` and `2k + 1`.
     keys: Vec<u64>,
     what: Vec<(u64, Tag)>,
 }
 
 impl Eytzinger {
-    /// Of ranges in order of address.
+    /// Builds the tree of ranges, which are in order of address.
     pub fn of(ranges: &[AddrRange]) -> Self {
         let mut tree =
             Self { keys: vec![0; ranges.len() + 1], what: vec![(0, Tag::default()); ranges.len() + 1] };
@@ -34,7 +34,7 @@ impl Eytzinger {
         while k < self.keys.len() {
             k = 2 * k + usize::from(self.keys[k] <= addr);
         }
-        // The last turn to the right was at the greatest key that is not above.
+        // The last turn to the right was at the greatest key that is not above the address.
         k >>= k.trailing_zeros() + 1;
         let (start, (last, tag)) = (*self.keys.get(k)?, *self.what.get(k)?);
         (k > 0 && addr <= last).then_some(Hit { start, last, attrs: tag.attrs, id: tag.id })

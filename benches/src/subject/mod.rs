@@ -1,4 +1,4 @@
-//! What is compared: our index and manager, and their peers, behind one interface.
+//! What is compared: our index and manager and their peers, behind one interface.
 
 mod btreemap;
 mod buddy;
@@ -10,7 +10,7 @@ pub use eytzinger::Eytzinger;
 
 use pmem_space::AddrRange;
 
-/// What is wanted of an allocation: bytes, alignment, and where.
+/// A request: length and alignment in bytes, and the window to allocate in.
 #[derive(Clone, Copy, Debug)]
 pub struct Want {
     pub len: u64,
@@ -18,7 +18,7 @@ pub struct Want {
     pub window: Option<AddrRange>,
 }
 
-/// A range that is taken, and by what token its subject knows it.
+/// A range that is taken, and the token that the subject knows it by.
 #[derive(Clone, Copy, Debug)]
 pub struct Live {
     pub start: u64,
@@ -26,7 +26,7 @@ pub struct Live {
     pub token: u64,
 }
 
-/// What a look-up returns.
+/// The result of a look-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hit {
     pub start: u64,
@@ -35,7 +35,7 @@ pub struct Hit {
     pub id: u64,
 }
 
-/// The attributes and the id that those subjects keep which keep any.
+/// The attributes and the id of a range, for subjects that can store them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tag {
     pub id: u64,
@@ -48,25 +48,25 @@ impl Tag {
     }
 }
 
-/// One implementation.
+/// An implementation to measure.
 pub trait Subject {
-    /// Takes exactly this range, to build a layout; `None` where it cannot.
+    /// Takes exactly this range, to build a layout; `None` if it cannot.
     fn adopt(&mut self, range: AddrRange) -> Option<Live>;
-    /// Takes a place.
+    /// Allocates a range; `None` if there is no room.
     fn alloc(&mut self, want: &Want) -> Option<Live>;
-    /// Gives it back.
+    /// Frees a range.
     fn free(&mut self, live: &Live);
-    /// What is at an address; `None` where nothing is, or it cannot tell.
+    /// Returns the range at an address; `None` if there is none, or if the subject cannot tell.
     fn find(&self, addr: u64) -> Option<Hit>;
-    /// Bytes of a list of what the caller holds, which is the caller's and not the subject's.
+    /// Returns the bytes of lists that belong to the caller rather than to the subject.
     fn listed(&self) -> usize {
         0
     }
-    /// Where the taken ranges nearest below and above an address start.
+    /// Returns the starts of the nearest taken ranges below and above an address.
     fn neighbours(&self, addr: u64) -> Option<(u64, u64)>;
 }
 
-/// What a subject is able to.
+/// The abilities of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Can {
     pub window: bool,
@@ -74,12 +74,12 @@ pub struct Can {
     pub neighbours: bool,
 }
 
-/// How a subject is made.
+/// A kind of subject, and how to make one.
 #[derive(Clone, Copy)]
 pub struct Kind {
     pub name: &'static str,
     pub can: Can,
-    /// What to know about it beside the figures.
+    /// What to know about it besides the figures.
     pub note: &'static str,
     pub make: fn(AddrRange) -> Box<dyn Subject>,
 }

@@ -2,7 +2,7 @@
 
 use super::{Hit, Live, Subject, Tag, Want};
 use pmem_core::{
-    AddrRange, ArenaId, ArenaType, Attrs, Manager, Owner, Pmem, RegionRecord, Region, RegionId, Request,
+    AddrRange, ArenaId, ArenaType, Attrs, Manager, Owner, Pmem, Region, RegionId, RegionRecord, Request,
 };
 use pmem_space::{Fit, Policy, Space};
 
@@ -118,7 +118,7 @@ impl Subject for Exclusive {
 struct Shared {
     pmem: Pmem,
     arena: ArenaId,
-    /// By token.
+    /// The regions by token.
     held: Vec<Option<Region>>,
     spare: Vec<u64>,
 }

@@ -1,4 +1,4 @@
-//! Crates that keep ranges or hand them out.
+//! Crates that keep ranges or allocate them.
 
 use super::btreemap::lowest;
 use super::{Hit, Live, Subject, Tag, Want};
@@ -129,7 +129,7 @@ pub fn range_alloc(all: AddrRange) -> Box<dyn Subject> {
 
 impl Subject for RangeAlloc {
     fn adopt(&mut self, range: AddrRange) -> Option<Live> {
-        // While a layout is built there is one free range: what is asked for in order is got in order.
+        // While a layout is built there is a single free range, so requests in order get addresses in order.
         self.alloc(&Want { len: range.len(), align: 1, window: None })
     }
 
@@ -154,7 +154,7 @@ impl Subject for RangeAlloc {
 struct Offset {
     inner: offset_allocator::Allocator<u32>,
     base: u64,
-    /// By token.
+    /// The allocations by token.
     held: Vec<Option<offset_allocator::Allocation<u32>>>,
     spare: Vec<u64>,
 }

@@ -1,23 +1,23 @@
-//! The registers of one processor, raw.
+//! The raw registers of one processor.
 
 use crate::VARIABLE;
 use crate::layout::structures;
 use pmem_mtrr::{Amd, Cap, DefType, Fixed, Setting, Syscfg, Variable, Width};
 
 structures! {
-    /// What one processor holds.
+    /// The registers of one processor.
     Image = "pmem_image" {
         /// `IA32_MTRRCAP`.
         cap: u64,
         /// `IA32_MTRR_DEF_TYPE`.
         def: u64,
-        /// The fixed ranges.
+        /// The fixed-range registers.
         fixed: [u64; 11],
         /// `IA32_MTRR_PHYSBASEn`.
         base: [u64; VARIABLE],
         /// `IA32_MTRR_PHYSMASKn`.
         mask: [u64; VARIABLE],
-        /// AMD's `SYSCFG`; 0 on other processors, as the next two.
+        /// AMD's `SYSCFG`. This and the next two are 0 on other processors.
         syscfg: u64,
         /// AMD's `TOP_MEM`.
         top_mem: u64,
@@ -25,21 +25,21 @@ structures! {
         top_mem2: u64,
     }
 
-    /// A register by which two processors differ.
+    /// A register in which two processors differ.
     Difference = "pmem_difference" {
-        /// Its number; 0 if there is none.
+        /// The number of the register (MSR); 0 if there is no difference.
         msr: u32,
-        /// Which processor.
+        /// The processor.
         cpu: u32,
-        /// What it holds.
+        /// What the register holds.
         here: u64,
-        /// What it is to hold.
+        /// What the register should hold.
         there: u64,
     }
 }
 
 impl Image {
-    /// All zero.
+    /// An image with all registers 0.
     pub const BLANK: Self = Self {
         cap: 0,
         def: 0,
@@ -51,7 +51,7 @@ impl Image {
         top_mem2: 0,
     };
 
-    /// Puts the image into a setting.
+    /// Copies the image into a setting.
     pub fn put(&self, width: Width, into: &mut Setting) {
         into.width = width;
         (into.cap, into.def, into.fixed) = (Cap(self.cap), DefType(self.def), Fixed(self.fixed));
@@ -62,7 +62,7 @@ impl Image {
         into.amd = Some(Amd { syscfg, top_mem, top_mem2 });
     }
 
-    /// Takes the image from a setting.
+    /// Copies a setting into the image.
     pub fn take(&mut self, setting: &Setting) {
         let amd = setting.amd.unwrap_or_default();
         (self.cap, self.def, self.fixed) = (setting.cap.0, setting.def.0, setting.fixed.0);
@@ -73,7 +73,7 @@ impl Image {
         }
     }
 
-    /// The first register by which two images differ in effect ([`Setting::difference`]).
+    /// Returns the first register in which two images differ in effect ([`Setting::difference`]).
     pub fn difference(&self, other: &Self, width: Width) -> Option<Difference> {
         let setting = |image: &Self| {
             let mut setting = Setting::new(width, Cap(image.cap));

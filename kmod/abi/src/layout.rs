@@ -1,17 +1,17 @@
-//! Sizes and offsets.
+//! The layouts of structures: their sizes and the offsets of their fields.
 
-/// How C must lay a structure out.
+/// The layout that a structure must have in C.
 #[derive(Clone, Copy, Debug)]
 pub struct Layout {
     /// The structure's name in C.
     pub name: &'static str,
-    /// Its size, in bytes.
+    /// The structure's size in bytes.
     pub size: usize,
-    /// Its fields' names, offsets and sizes.
+    /// The name, offset and size of each field; offset and size in bytes.
     pub fields: &'static [(&'static str, usize, usize)],
 }
 
-/// Structures whose fields are in the order and of the sizes of C's.
+/// Defines structures whose fields have the same order and sizes as in C.
 macro_rules! structures {
     ($($(#[$about:meta])* $name:ident = $c:literal { $($(#[$what:meta])* $field:ident: $kind:ty,)* })*) => { $(
         $(#[$about])*
@@ -20,7 +20,7 @@ macro_rules! structures {
         pub struct $name { $($(#[$what])* pub $field: $kind,)* }
 
         impl $name {
-            /// How C must lay it out.
+            /// The layout that the structure must have in C.
             pub const LAYOUT: crate::Layout = crate::Layout {
                 name: $c,
                 size: size_of::<Self>(),

@@ -1,8 +1,8 @@
-//! What the kernel module `pmem_arena`, its Rust library and its clients exchange: the structures of `pmem_arena.h` (with programs) and of
-//! `library.h` (between the module's C and its library).
+//! The structures that the kernel module `pmem_arena`, its Rust library and its clients exchange: those of
+//! `pmem_arena.h`, shared with programs, and those of `library.h`, shared by the module's C half and its library.
 //!
-//! Sizes and offsets are stated here once. `tests/headers.rs` compiles the two headers, for 64 and for 32 bits, against every one of
-//! them ([`LAYOUTS`]).
+//! Sizes and offsets are stated only here. `tests/headers.rs` compiles the two headers, for 64 and for 32 bits, and
+//! checks them against all of these ([`LAYOUTS`]).
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -16,75 +16,76 @@ pub use layout::Layout;
 pub use library::{Claim, Figures, Found};
 pub use user::{Head, Info, Region, Span, Text, Window, Windows};
 
-/// Registers that the numbers leave room for.
+/// The number of variable registers that the structures have room for.
 pub const VARIABLE: usize = 40;
-/// Bytes of [`Region::why`].
+/// The size of [`Region::why`] in bytes.
 pub const WHY: usize = 160;
 /// The version of the interface.
 pub const VERSION: u32 = 1;
 
-/// Claims even what is not safe: over a BAR whose driver is bound, or with a type that its registers may not stand.
+/// A flag that allows unsafe claims: over a BAR whose driver is bound, or with a type that the BAR's registers may
+/// not tolerate.
 pub const FORCE: u32 = 1;
-/// The file that asks holds the region.
+/// A flag of a region that the asking file holds.
 pub const MINE: u32 = 2;
 
-/// What has become of a claim: [`Region::state`].
+/// The states of a claim, in [`Region::state`].
 pub mod state {
-    /// It is held.
+    /// The claim is held.
     pub const HELD: u32 = 1;
-    /// Nobody holds it any more, but its registers could not be written yet; that is tried until they are.
+    /// Nobody holds the claim any more, but its registers could not be written yet. The module keeps trying.
     pub const PENDING: u32 = 2;
-    /// A driver was bound to its device: its types were given back.
+    /// The claim ended because a driver was bound to its device. Its memory types were given back.
     pub const BOUND: u32 = 3;
-    /// Its device was removed: its types were given back.
+    /// The claim ended because its device was removed. Its memory types were given back.
     pub const REMOVED: u32 = 4;
-    /// Its BAR is elsewhere: its types were given back.
+    /// The claim ended because its BAR moved. Its memory types were given back.
     pub const MOVED: u32 = 5;
 }
 
-/// Why a request was refused: [`Region::status`]. With each, the errno.
+/// The reasons for refusing a request, in [`Region::status`]. Each is given with its errno.
 pub mod status {
-    /// ENOSPC: the registers do not suffice.
+    /// ENOSPC: there are too few registers.
     pub const FULL: u32 = 1;
-    /// ENOSPC: as many claims are held as the module allows.
+    /// ENOSPC: the module's limit of claims is reached.
     pub const MANY: u32 = 2;
-    /// EBUSY: somebody else holds addresses of it, or a driver is bound to the device.
+    /// EBUSY: somebody else holds some of the addresses, or a driver is bound to the device.
     pub const BUSY: u32 = 3;
-    /// EACCES: not without [`FORCE`](super::FORCE).
+    /// EACCES: this needs [`FORCE`](super::FORCE).
     pub const NOT_ALLOWED: u32 = 4;
-    /// EINVAL: not within one BAR of a PCI function.
+    /// EINVAL: the range does not lie within one BAR of a PCI function.
     pub const NO_BAR: u32 = 5;
-    /// EINVAL: no whole pages, or no such attributes.
+    /// EINVAL: the range does not consist of whole pages, or the attributes are invalid.
     pub const WRONG: u32 = 6;
-    /// EAGAIN: registers changed while it was worked on.
+    /// EAGAIN: the registers changed during the request. Try again.
     pub const CHANGED: u32 = 7;
-    /// EAGAIN: it is given back, but registers could not be written yet; that is tried until they are.
+    /// EAGAIN: the claim is given back, but its registers could not be written yet. The module keeps trying.
     pub const PENDING: u32 = 8;
-    /// EIO: a processor did not take a register; all were put back.
+    /// EIO: a processor did not accept a register. All registers were restored.
     pub const DIFFERS: u32 = 9;
     /// ENODEV: the claim has ended with its device.
     pub const ENDED: u32 = 10;
     /// ENOENT: there is no such claim.
     pub const NONE: u32 = 11;
-    /// EPERM: another file holds it.
+    /// EPERM: another file holds the claim.
     pub const NOT_YOURS: u32 = 12;
-    /// ENOMEM: there is no memory for it.
+    /// ENOMEM: there is not enough memory for the request.
     pub const NO_MEMORY: u32 = 13;
     /// ENODEV: there is no such bridge, or it has no such window.
     pub const NO_BRIDGE: u32 = 14;
 }
 
-/// Which of a bridge's windows: [`Window::kind`].
+/// The kinds of bridge window, in [`Window::kind`].
 pub mod window {
-    /// Ports.
+    /// The window for I/O ports.
     pub const IO: u32 = 0;
-    /// Memory.
+    /// The window for memory.
     pub const MEM: u32 = 1;
-    /// Prefetchable memory.
+    /// The window for prefetchable memory.
     pub const PREF: u32 = 2;
 }
 
-/// Every structure, as the C headers must have it.
+/// The layouts of all structures, which the C headers must match.
 pub const LAYOUTS: [Layout; 12] = [
     Head::LAYOUT,
     Info::LAYOUT,

@@ -1,4 +1,4 @@
-//! What the module's C half and its library exchange: `library.h`.
+//! The structures that the module's C half and its library exchange: `library.h`.
 
 use crate::layout::structures;
 use crate::user::Region;
@@ -8,41 +8,41 @@ structures! {
     Found = "pmem_span" {
         /// The first address.
         start: u64,
-        /// The last address.
+        /// The last address, inclusive.
         last: u64,
-        /// 1 memory, 2 reserved, 4 a PCI bus.
+        /// The kind of span: 1 for memory, 2 for reserved, 4 for a PCI bus.
         kind: u32,
-        /// 0.
+        /// Reserved, 0.
         reserved: u32,
     }
 
-    /// A claim, and what the kernel knows of where it is.
+    /// A claim, with what the kernel knows about its location.
     Claim = "pmem_claim" {
-        /// What is asked for.
+        /// The region that is requested.
         region: Region,
-        /// The file that asks.
+        /// The file that makes the request.
         session: u64,
-        /// The device: domain, bus, device and function, and the BAR's number in the lowest byte.
+        /// The device: domain, bus, device and function, with the number of the BAR in the lowest byte.
         device: u64,
-        /// The first address of the host bridge's window that the BAR is in.
+        /// The first address of the host bridge window that contains the BAR.
         window_start: u64,
-        /// Its last address.
+        /// The last address of that window, inclusive.
         window_last: u64,
-        /// Whether the BAR is prefetchable: reads change nothing, and writes may be merged.
+        /// Whether the BAR is prefetchable: reads have no side effects, and writes can be merged.
         prefetchable: u32,
-        /// The process that asks.
+        /// The process that makes the request.
         holder: u32,
     }
 
-    /// What there is, for who asks meanwhile.
+    /// Figures for those who ask while the library is busy.
     Figures = "pmem_figures" {
-        /// How many arenas.
+        /// The number of arenas.
         arenas: u32,
-        /// How many claims are held.
+        /// The number of held claims.
         regions: u32,
-        /// How many nobody holds any more, whose registers could not be written yet.
+        /// The number of claims that nobody holds any more, but whose registers could not be written yet.
         pending: u32,
-        /// How many ended with their device, and that their files have not let go of.
+        /// The number of claims that ended with their device, and that their files have not released yet.
         ended: u32,
     }
 }

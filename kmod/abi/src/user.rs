@@ -1,64 +1,65 @@
-//! What programs exchange with the module: `pmem_arena.h`.
+//! The structures that programs exchange with the module: `pmem_arena.h`. Types and attributes have the values of
+//! the enums in the proposal's header, `pmem.h`.
 
 use crate::layout::structures;
 use crate::{VARIABLE, VERSION, WHY};
 
 structures! {
-    /// What every structure begins with.
+    /// The beginning of every structure.
     Head = "pmem_arena_head" {
-        /// [`VERSION`].
+        /// The version of the interface: [`VERSION`].
         version: u32,
-        /// Of the structure, in bytes.
+        /// The size of the whole structure in bytes.
         size: u32,
     }
 
-    /// The boot processor's registers, which all are to have, and the manager's figures.
+    /// The boot processor's registers, which all processors should have, and figures of the manager.
     Info = "pmem_arena_info" {
         /// The version and size.
         head: Head,
-        /// How wide physical addresses are, in bits.
+        /// The width of physical addresses in bits.
         width: u32,
-        /// How many variable registers there are.
+        /// The number of variable registers.
         variable: u32,
-        /// How many processors are online.
+        /// The number of processors online.
         cpus: u32,
-        /// How many arenas there are.
+        /// The number of arenas.
         arenas: u32,
-        /// How many claims are held.
+        /// The number of held claims.
         regions: u32,
-        /// The most stack that any request took, in bytes.
+        /// The most stack that a request has used, in bytes.
         most_stack: u32,
-        /// The most memory that any request took, in bytes.
+        /// The most memory that a request has used, in bytes.
         most_memory: u64,
         /// `IA32_MTRRCAP`.
         cap: u64,
         /// `IA32_MTRR_DEF_TYPE`.
         def: u64,
-        /// The fixed ranges.
+        /// The fixed-range registers.
         fixed: [u64; 11],
         /// `IA32_MTRR_PHYSBASEn`.
         base: [u64; VARIABLE],
         /// `IA32_MTRR_PHYSMASKn`.
         mask: [u64; VARIABLE],
-        /// Claims that nobody holds any more, whose registers could not be written yet.
+        /// The number of claims that nobody holds any more, but whose registers could not be written yet.
         pending: u32,
-        /// Claims that ended with their device, and that their files have not let go of.
+        /// The number of claims that ended with their device, and that their files have not released yet.
         ended: u32,
-        /// Processors that differ from the boot processor in effect.
+        /// The number of processors that differ from the boot processor in effect.
         differ: u32,
-        /// The first of them.
+        /// The first of these processors.
         differ_cpu: u32,
-        /// The first register by which it differs.
+        /// The first register (MSR) in which that processor differs.
         differ_msr: u32,
-        /// How often a processor was found to differ, and was made equal.
+        /// How often a processor was found to differ and was made equal.
         mended: u32,
-        /// What it holds there.
+        /// What that processor's register holds.
         differ_has: u64,
-        /// What the boot processor holds there.
+        /// What the boot processor's register holds.
         differ_boot: u64,
         /// How long the last change took on all processors together, in nanoseconds.
         rendezvous: u64,
-        /// 0.
+        /// Reserved, 0.
         reserved: [u64; 3],
     }
 
@@ -66,117 +67,129 @@ structures! {
     Span = "pmem_arena_span" {
         /// The version and size.
         head: Head,
-        /// Which, of all arenas'.
+        /// The index of the span, counted across all arenas.
         index: u32,
-        /// The arena's type, with the proposal's numbers.
+        /// The type of the arena (`enum pmem_type`).
         r#type: u32,
         /// The first address.
         start: u64,
-        /// The last address.
+        /// The last address, inclusive.
         last: u64,
-        /// With the proposal's numbers.
+        /// The protection (`enum pmem_prot`).
         prot: u32,
-        /// With the proposal's numbers.
+        /// The properties (`enum pmem_props`).
         props: u32,
-        /// The arena's name, ended by 0.
+        /// The name of the arena, terminated by 0.
         name: [u8; 32],
-        /// 0.
+        /// Reserved, 0.
         reserved: [u64; 2],
     }
 
-    /// A region: what it is, or what it is to be.
+    /// A region: either what exists, or what is requested.
     Region = "pmem_arena_region" {
         /// The version and size.
         head: Head,
-        /// What the module calls it.
+        /// The module's id for the region.
         id: u64,
         /// The first address.
         start: u64,
-        /// The last address.
+        /// The last address, inclusive.
         last: u64,
-        /// Which.
+        /// The index of the region in a listing.
         index: u32,
-        /// [`FORCE`](crate::FORCE), [`MINE`](crate::MINE).
+        /// Flags: [`FORCE`](crate::FORCE), [`MINE`](crate::MINE).
         flags: u32,
-        /// With the proposal's numbers.
+        /// The usage (`enum pmem_use`).
         usage: u32,
-        /// With the proposal's numbers.
+        /// The protection (`enum pmem_prot`).
         prot: u32,
-        /// With the proposal's numbers.
+        /// The properties (`enum pmem_props`), which decide the memory type.
         props: u32,
-        /// Registers that it takes in all, where that is why it is refused.
+        /// The number of registers needed in total, if a request is refused for lack of registers; 0 if unknown.
         needed: u32,
-        /// Registers that there are.
+        /// The number of registers that exist.
         available: u32,
-        /// 0.
+        /// Reserved, 0.
         reserved: u32,
-        /// What has become of it: [`state`](crate::state).
+        /// The state of the claim: [`state`](crate::state).
         state: u32,
-        /// Why it was refused: [`status`](crate::status).
+        /// The reason why a request was refused: [`status`](crate::status).
         status: u32,
-        /// The process that claimed it.
+        /// The process that made the claim.
         holder: u32,
-        /// 0.
+        /// Reserved, 0.
         reserved2: u32,
-        /// What was refused, in words, ended by 0.
+        /// The reason in words, terminated by 0.
         why: [u8; WHY],
     }
 
-    /// A text for people.
+    /// A text for people to read.
     Text = "pmem_arena_text" {
         /// The version and size.
         head: Head,
-        /// Where it goes.
+        /// The address of the buffer for the text.
         buffer: u64,
-        /// How long the buffer is, and then the text.
+        /// The size of the buffer in bytes; the module replaces it with the length of the text.
         len: u64,
-        /// 0.
+        /// Reserved, 0.
         reserved: u64,
     }
 
-    /// A window of a PCI bridge, from where the kernel's map has it to where it is to be. One that starts above its last is closed.
+    /// A window of a PCI bridge: where the kernel's resource tree has it, and where it should be. A window whose
+    /// start is above its last is closed.
     Window = "pmem_arena_window" {
-        /// The segment.
+        /// The PCI segment.
         domain: u32,
-        /// Bus, device and function, as the bus has them.
+        /// Bus, device and function, in the 16 bits of a requester id.
         function: u32,
-        /// [`window`](crate::window).
+        /// The kind of window: [`window`](crate::window).
         kind: u32,
-        /// 0.
+        /// Reserved, 0.
         reserved: u32,
-        /// The first address that the map has.
+        /// The first address in the kernel's resource tree.
         old_start: u64,
-        /// The last one.
+        /// The last address in the kernel's resource tree, inclusive.
         old_last: u64,
-        /// The first address that it is to have.
+        /// The first address that it should have.
         new_start: u64,
-        /// The last one.
+        /// The last address that it should have, inclusive.
         new_last: u64,
     }
 
-    /// Windows to change, in order, all or none.
+    /// Windows to change, in order. Either all change or none.
     Windows = "pmem_arena_windows" {
         /// The version and size.
         head: Head,
-        /// Where they are.
+        /// The address of the array of windows.
         windows: u64,
-        /// How many.
+        /// The number of windows.
         count: u32,
-        /// Which was refused.
+        /// The index of the window that was refused.
         failed: u32,
-        /// Why it was refused: [`status`](crate::status).
+        /// The reason why it was refused: [`status`](crate::status).
         status: u32,
-        /// 0.
+        /// Reserved, 0.
         reserved: u32,
-        /// The same in words, ended by 0.
+        /// The reason in words, terminated by 0.
         why: [u8; WHY],
-        /// 0.
+        /// Reserved, 0.
         reserved2: [u64; 2],
     }
 }
 
 impl Window {
-    /// From one range to another, both ends in; `None` is closed.
+    /// Creates a change from one range to another, both ends inclusive. `None` is a closed window.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pmem_arena_abi::{Window, window};
+    ///
+    /// // Open the closed prefetchable window of bridge 00:1c.0 for a hot-plugged card.
+    /// let window = Window::new(0, 0x00e0, window::PREF, None, Some((0x40_0000_0000, 0x43_ffff_ffff)));
+    /// assert!(window.old_start > window.old_last);
+    /// assert_eq!(window.new_last, 0x43_ffff_ffff);
+    /// ```
     pub fn new(
         domain: u32,
         function: u16,
@@ -191,12 +204,12 @@ impl Window {
 }
 
 impl Windows {
-    /// Why one was refused, in words.
+    /// Returns the reason why a window was refused, in words.
     pub fn why(&self) -> &str {
         text(&self.why)
     }
 
-    /// All zero, but for the head.
+    /// A structure with a valid head, and everything else 0.
     pub const BLANK: Self = Self {
         head: Head::of::<Self>(),
         windows: 0,
@@ -210,14 +223,14 @@ impl Windows {
 }
 
 impl Head {
-    /// Of a structure `T`.
+    /// Returns the head of a structure `T`.
     pub const fn of<T>() -> Self {
         Self { version: VERSION, size: size_of::<T>() as u32 }
     }
 }
 
 impl Info {
-    /// All zero, but for the head.
+    /// A structure with a valid head, and everything else 0.
     pub const BLANK: Self = Self {
         head: Head::of::<Self>(),
         width: 0,
@@ -246,12 +259,12 @@ impl Info {
 }
 
 impl Span {
-    /// The arena's name.
+    /// Returns the name of the arena.
     pub fn name(&self) -> &str {
         text(&self.name)
     }
 
-    /// All zero, but for the head.
+    /// A structure with a valid head, and everything else 0.
     pub const BLANK: Self = Self {
         head: Head::of::<Self>(),
         index: 0,
@@ -266,17 +279,28 @@ impl Span {
 }
 
 impl Region {
-    /// A claim for addresses, both ends in, with the proposal's numbers.
+    /// Creates a claim of addresses, both ends inclusive, with the values of the proposal's enums.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pmem_arena_abi::Region;
+    ///
+    /// // Write-combining for a frame buffer: PMEM_T_FRAMEBUF, readable and writable, PMEM_P_WCOMB.
+    /// let claim = Region::new(0xe000_0000, 0xe0ff_ffff, 0x10, 0x3, 0x4);
+    /// assert_eq!((claim.start, claim.last), (0xe000_0000, 0xe0ff_ffff));
+    /// assert_eq!(claim.why(), "");
+    /// ```
     pub const fn new(start: u64, last: u64, usage: u32, prot: u32, props: u32) -> Self {
         Self { start, last, usage, prot, props, ..Self::BLANK }
     }
 
-    /// Why it was refused, in words.
+    /// Returns the reason why the request was refused, in words.
     pub fn why(&self) -> &str {
         text(&self.why)
     }
 
-    /// All zero, but for the head.
+    /// A structure with a valid head, and everything else 0.
     pub const BLANK: Self = Self {
         head: Head::of::<Self>(),
         id: 0,
@@ -298,7 +322,7 @@ impl Region {
     };
 }
 
-/// What comes before the first 0; of a text that is cut inside of a character, what is whole.
+/// Returns the text before the first 0. A text that was cut within a character ends before it.
 fn text(bytes: &[u8]) -> &str {
     let len = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let bytes = bytes.get(..len).unwrap_or_default();

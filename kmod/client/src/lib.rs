@@ -1,6 +1,6 @@
-//! What a program asks of the kernel module `pmem_arena`, through `/dev/pmem_arena` (see `kmod/pmem_arena.h`).
+//! A client of the kernel module `pmem_arena`, through `/dev/pmem_arena` (see `kmod/pmem_arena.h`).
 //!
-//! What is claimed through a [`Device`] is given back when it is dropped, or when the process ends.
+//! Claims made through a [`Device`] are given back when it is dropped, or when the process ends.
 
 pub use pmem_arena_abi::{FORCE, Info, MINE, Region, Span, VERSION, Window, state, status, window};
 
@@ -12,18 +12,18 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// Where the device is.
+/// The path of the device.
 pub const DEVICE: &str = "/dev/pmem_arena";
 const fn code<T>(number: u8) -> Opcode {
     opcode::read_write::<T>(b'P', number)
 }
 
-/// An error of the module, with its words where it has any.
+/// An error from the module, with its explanation if there is one.
 #[derive(Debug)]
 pub struct Refused {
     /// The errno.
     pub error: io::Error,
-    /// What the module says.
+    /// The module's explanation; empty if it gives none.
     pub why: String,
 }
 
@@ -35,18 +35,35 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Windows that were refused, and none of which was changed.
+/// The error of a window change. No window was changed.
 #[derive(Debug)]
 pub struct WindowRefused {
-    /// Which of them.
+    /// The index of the window that was refused.
     pub index: usize,
-    /// [`status`].
+    /// The reason as a [`status`].
     pub status: u32,
-    /// Why.
+    /// The error.
     pub refused: Refused,
 }
 
 /// The open device.
+///
+/// # Examples
+///
+/// Make 16 MiB of a frame buffer write-combining:
+///
+/// ```no_run
+/// use pmem_arena::{Device, Region};
+///
+/// let device = Device::open()?;
+/// // PMEM_T_FRAMEBUF, readable and writable, PMEM_P_WCOMB.
+/// let mut claim = Region::new(0xe000_0000, 0xe0ff_ffff, 0x10, 0x3, 0x4);
+/// device.alloc(&mut claim)?;
+/// println!("{}", device.dump()?);
+/// // Dropping `device` would give the claim back too.
+/// device.release(&mut claim)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Device(File);
 
@@ -57,33 +74,34 @@ impl From<File> for Device {
 }
 
 impl Device {
-    /// Opens it.
+    /// Opens [`DEVICE`].
     ///
     /// # Errors
-    /// It is not there (the module is not loaded), or `CAP_SYS_RAWIO` is missing, or the kernel is locked down.
+    /// Fails if the device does not exist because the module is not loaded, if `CAP_SYS_RAWIO` is missing, or if
+    /// the kernel is locked down.
     pub fn open() -> io::Result<Self> {
         Self::open_at(Path::new(DEVICE))
     }
 
-    /// Opens it for looking alone: what changes something is refused with `EBADF`.
+    /// Opens the device read-only. Requests that change something are then refused with `EBADF`.
     ///
     /// # Errors
-    /// As for [`Self::open`].
+    /// The same as for [`Self::open`].
     pub fn open_read_only() -> io::Result<Self> {
         File::open(DEVICE).map(Self)
     }
 
-    /// Opens it somewhere else.
+    /// Opens the device at another path.
     ///
     /// # Errors
-    /// As for [`Self::open`].
+    /// The same as for [`Self::open`].
     pub fn open_at(path: &Path) -> io::Result<Self> {
         OpenOptions::new().read(true).write(true).open(path).map(Self)
     }
 
     fn call<const OPCODE: Opcode, T>(&self, arg: &mut T) -> io::Result<()> {
-        // SAFETY: each opcode is used below with the structure that it is made of, whose layout is the header's; the module
-        // writes no more than its size.
+        // SAFETY: every opcode below is made from the structure that it is used with. That has the layout of the C
+        // header, and the module writes no more than its size.
         unsafe { ioctl(&self.0, Updater::<OPCODE, T>::new(arg)) }.map_err(io::Error::from)
     }
 
@@ -91,10 +109,10 @@ impl Device {
         self.call::<OPCODE, Region>(region).map_err(|error| Refused { error, why: region.why().to_owned() })
     }
 
-    /// Waits until a claim of this file has ended with its device, or the module has stopped; whether one has before the time is up.
+    /// Waits until a claim of this file ends with its device. Returns whether one did before the time was up.
     ///
     /// # Errors
-    /// The module has stopped; the wait was interrupted.
+    /// Fails if the module has stopped, or if the wait was interrupted.
     pub fn wait(&self, time: Duration) -> io::Result<bool> {
         let mut fds = [PollFd::new(&self.0, PollFlags::IN)];
         let (tv_sec, tv_nsec) = (time.as_secs().cast_signed(), time.subsec_nanos().into());
@@ -106,20 +124,20 @@ impl Device {
         Ok(seen.contains(PollFlags::IN))
     }
 
-    /// The boot processor's registers, and the figures.
+    /// Returns the boot processor's registers, and figures of the module.
     ///
     /// # Errors
-    /// A register cannot be read; the module has stopped.
+    /// Fails if a register cannot be read, or if the module has stopped.
     pub fn info(&self) -> io::Result<Info> {
         let mut info = Info::BLANK;
         self.call::<{ code::<Info>(0xa0) }, Info>(&mut info)?;
         Ok(info)
     }
 
-    /// The spans of all arenas.
+    /// Returns the spans of all arenas.
     ///
     /// # Errors
-    /// The module has stopped.
+    /// Fails if the module has stopped.
     pub fn spans(&self) -> io::Result<Vec<Span>> {
         let mut all = Vec::new();
         loop {
@@ -132,10 +150,10 @@ impl Device {
         }
     }
 
-    /// Every claim, of all files.
+    /// Returns the claims of all files.
     ///
     /// # Errors
-    /// The module has stopped.
+    /// Fails if the module has stopped.
     pub fn regions(&self) -> io::Result<Vec<Region>> {
         let mut all = Vec::new();
         loop {
@@ -151,15 +169,15 @@ impl Device {
     /// Claims addresses within a BAR.
     ///
     /// # Errors
-    /// [`Refused`], with the numbers of registers in the structure.
+    /// Returns [`Refused`]. The region then tells how many registers are needed and available.
     pub fn alloc(&self, region: &mut Region) -> Result<(), Refused> {
         self.region::<{ code::<Region>(0xa3) }>(region)
     }
 
-    /// Changes a claim's attributes.
+    /// Changes the attributes of a claim.
     ///
     /// # Errors
-    /// [`Refused`].
+    /// Returns [`Refused`].
     pub fn set(&self, region: &mut Region) -> Result<(), Refused> {
         self.region::<{ code::<Region>(0xa4) }>(region)
     }
@@ -167,27 +185,28 @@ impl Device {
     /// Gives a claim back.
     ///
     /// # Errors
-    /// [`Refused`].
+    /// Returns [`Refused`].
     pub fn release(&self, region: &mut Region) -> Result<(), Refused> {
         self.region::<{ code::<Region>(0xa5) }>(region)
     }
 
-    /// Asks whether a claim would be granted, and changes nothing.
+    /// Checks whether a claim would be granted, without changing anything.
     ///
     /// # Errors
-    /// [`Refused`].
+    /// Returns [`Refused`] if the claim would be refused.
     pub fn plan(&self, region: &mut Region) -> Result<(), Refused> {
         self.region::<{ code::<Region>(0xa6) }>(region)
     }
 
-    /// Changes windows of PCI bridges in the kernel's map and in their registers, in order, all or none. Where old and new are the same only
-    /// the registers are written.
+    /// Changes windows of PCI bridges, in the kernel's resource tree and in the bridges' registers, in order.
+    /// Either all change or none. If a window's old and new range are equal, only its registers are written.
     ///
     /// # Errors
-    /// [`WindowRefused`]: `EAGAIN` if one is no longer where it is said to be, `EBUSY` if it overlaps a neighbour, lies
-    /// outside the window above or leaves out what is in it, `EIO` if a bridge does not take a register.
+    /// Returns [`WindowRefused`] with `EAGAIN` if a window is no longer where `windows` says, `EBUSY` if it
+    /// overlaps a neighbour, leaves the window above it or excludes something in it, and `EIO` if a bridge does not
+    /// accept a register.
     pub fn windows(&self, windows: &[Window]) -> Result<(), WindowRefused> {
-        // More than the module takes is refused by it.
+        // The module refuses a count that is too large.
         let count = u32::try_from(windows.len()).unwrap_or(u32::MAX);
         let mut arg = Windows { windows: windows.as_ptr() as u64, count, ..Windows::BLANK };
         self.call::<{ code::<Windows>(0xa8) }, Windows>(&mut arg).map_err(|error| WindowRefused {
@@ -197,10 +216,10 @@ impl Device {
         })
     }
 
-    /// What there is, as a text.
+    /// Returns a text that describes memory types and claims.
     ///
     /// # Errors
-    /// The module has stopped.
+    /// Fails if the module has stopped.
     pub fn dump(&self) -> io::Result<String> {
         let mut buffer = vec![0u8; 65536];
         let (at, len) = (buffer.as_mut_ptr() as u64, buffer.len() as u64);
@@ -210,11 +229,11 @@ impl Device {
         Ok(String::from_utf8_lossy(&buffer).into_owned())
     }
 
-    /// Sends bytes that need not make sense, with any command number: for tests of the module.
+    /// Sends arbitrary bytes with an arbitrary command number, to test the module.
     pub fn raw(&self, command: u32, bytes: &mut [u8; 1024]) -> io::Result<()> {
         struct Raw<'b>(u32, *mut core::ffi::c_void, core::marker::PhantomData<&'b mut [u8]>);
-        // SAFETY: the module writes at most the size that the number itself encodes, and it knows only numbers whose size is
-        // below the buffer's.
+        // SAFETY: the module writes at most the size that the number encodes, and it only knows numbers whose size
+        // is below the buffer's.
         unsafe impl rustix::ioctl::Ioctl for Raw<'_> {
             type Output = ();
             const IS_MUTATING: bool = true;
@@ -236,10 +255,10 @@ impl Device {
         unsafe { ioctl(&self.0, raw) }.map_err(io::Error::from)
     }
 
-    /// Sends a command with an address that need not be one: for tests of the module.
+    /// Sends a command with an arbitrary address, to test the module.
     pub fn raw_at(&self, command: u32, address: usize) -> io::Result<()> {
         struct Raw(u32, usize);
-        // SAFETY: the kernel checks the address before it touches it; nothing of ours is lent out.
+        // SAFETY: the kernel checks the address before it uses it, and no memory of this process is lent out.
         unsafe impl rustix::ioctl::Ioctl for Raw {
             type Output = ();
             const IS_MUTATING: bool = true;
@@ -256,7 +275,7 @@ impl Device {
                 Ok(())
             }
         }
-        // SAFETY: the addresses that the test uses are the null page and the kernel's own, which are none of this process's.
+        // SAFETY: the tests use the null page and kernel addresses, none of which belong to this process.
         unsafe { ioctl(&self.0, Raw(command, address)) }.map_err(io::Error::from)
     }
 }

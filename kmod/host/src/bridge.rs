@@ -1,36 +1,37 @@
-//! A bridge whose windows' registers are written by the module's C: each write is recorded as what is forwarded after it.
+//! A simulated bridge, whose window registers the module's C code writes. It records what the window forwards after
+//! each write.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-/// A range of addresses, both ends included; closed if it starts above its last.
+/// A range of addresses, both ends inclusive. It is closed if its start is above its last.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// The first address.
     pub start: u64,
-    /// The last one.
+    /// The last address, inclusive.
     pub last: u64,
 }
 
 impl Span {
-    /// Nothing.
+    /// The closed range.
     pub const CLOSED: Self = Self { start: 1, last: 0 };
 
-    /// Whether anything is in it.
+    /// Returns whether the range contains any address.
     pub const fn is_open(self) -> bool {
         self.start <= self.last
     }
 
-    /// Whether it has all of another, which may be nothing.
+    /// Returns whether the range contains all of another. A closed range is contained in every range.
     pub const fn covers(self, inner: Self) -> bool {
         !inner.is_open() || (self.is_open() && self.start <= inner.start && inner.last <= self.last)
     }
 }
 
-/// Which window, as in pmem_arena.h.
+/// The kind of window, with the numbers of `pmem_arena.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Ports.
+    /// I/O ports.
     Io = 0,
     /// Memory.
     Mem = 1,
@@ -38,7 +39,7 @@ pub enum Kind {
     Pref = 2,
 }
 
-/// `struct layout`.
+/// C's `struct layout`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 struct Layout {
@@ -46,23 +47,24 @@ struct Layout {
     words: [u32; 3],
 }
 
-/// A bridge.
+/// A bridge with one window.
 #[derive(Clone, Debug)]
 pub struct Bridge {
     registers: [u8; 64],
     kind: Kind,
     wide: bool,
-    /// What was forwarded after each write.
+    /// What the window forwarded after each write.
     pub trace: Vec<Span>,
-    /// Which of its writes it ignores, from 0.
+    /// The index of a write that the bridge ignores, from 0.
     pub ignores: Option<usize>,
 }
 
 impl Bridge {
-    /// One that forwards a span; wide if it has registers for the upper halves of addresses.
+    /// Creates a bridge that forwards `span`. A `wide` one has registers for the upper halves of addresses.
     pub fn new(kind: Kind, wide: bool, span: Span) -> Self {
         let mut new = Self { registers: [0; 64], kind, wide, trace: Vec::new(), ignores: None };
-        // Bits 3:0 of each half say whether there are upper halves: PCI-to-PCI Bridge Architecture 1.2, 3.2.5.6 and 3.2.5.9.
+        // Bits 3:0 of base and limit tell whether there are upper halves: PCI-to-PCI Bridge Architecture 1.2,
+        // 3.2.5.6 and 3.2.5.9.
         let (base, limit) = if span.is_open() { (span.start, span.last) } else { (0xffff_f000, 0) };
         let is_wide = u64::from(wide);
         match kind {
@@ -100,7 +102,7 @@ impl Bridge {
         u64::from_le_bytes(bytes)
     }
 
-    /// What it forwards.
+    /// Returns what the window forwards.
     pub fn forwards(&self) -> Span {
         let upper = |at, size| if self.wide { self.get(at, size) } else { 0 };
         match self.kind {
@@ -119,10 +121,11 @@ impl Bridge {
         }
     }
 
-    /// Has it forward a span, `keep` all the time; 0 or a negative errno, and why.
+    /// Runs the C code that makes the window forward `span`, and keep forwarding `keep` all the time. Returns 0 or
+    /// a negative errno, and the reason.
     pub fn forward(&mut self, keep: Span, span: Span) -> (c_int, String) {
         let mut why = c"".as_ptr();
-        // SAFETY: structures of ours; `why` becomes a constant of the C's.
+        // SAFETY: all structures are local; C sets `why` to one of its string constants.
         unsafe {
             let layout = layout_of(self.kind as u32, self.wide);
             let result = forward((&raw mut *self).cast(), &raw const layout, keep, span, &raw mut why);
@@ -130,9 +133,9 @@ impl Bridge {
         }
     }
 
-    /// Whether it can.
+    /// Returns whether the window's registers can express `span`.
     pub fn can_forward(&self, span: Span) -> bool {
-        // SAFETY: a structure of ours.
+        // SAFETY: the structure is local.
         unsafe {
             let layout = layout_of(self.kind as u32, self.wide);
             can_forward(&raw const layout, span)
@@ -152,24 +155,24 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// The C's read of configuration space.
+/// The C code's read of configuration space.
 ///
 /// # Safety
-/// `bridge` and `value` are.
+/// `bridge` must point to a [`Bridge`], and `value` must be writable.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn config_read(bridge: *const c_void, at: u32, size: u32, value: *mut u32) -> c_int {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     unsafe { value.write((*bridge.cast::<Bridge>()).get(at as usize, size as usize) as u32) };
     0
 }
 
-/// The C's write to configuration space.
+/// The C code's write to configuration space.
 ///
 /// # Safety
-/// `bridge` is one.
+/// `bridge` must point to a [`Bridge`] that nothing else borrows.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn config_write(bridge: *mut c_void, at: u32, size: u32, value: u32) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let bridge = unsafe { &mut *bridge.cast::<Bridge>() };
     if bridge.ignores != Some(bridge.trace.len()) {
         bridge.put(at as usize, size as usize, u64::from(value));

@@ -1,6 +1,8 @@
-//! The pure C of the kernel module, over processors that record what they are told: each is a thread, and its registers are its own.
+//! The kernel module's pure C code, over simulated processors that record what they execute. Each processor is a
+//! thread with its own registers.
 //!
-//! A processor watches over itself: what it must not be told at a moment is a [`Cpu::violations`].
+//! A processor checks each instruction itself. It records those that are illegal at that moment in
+//! [`Cpu::violations`].
 
 pub mod bridge;
 
@@ -14,56 +16,56 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// `IA32_MTRR_DEF_TYPE`.
 pub const DEF: u32 = 0x2ff;
-/// DEF_TYPE's E, and each mask register's V.
+/// The enable bit (E) of DEF_TYPE, and the valid bit (V) of each mask register.
 pub const ON: u64 = 1 << 11;
-/// CR0's CD.
+/// The bit CD of CR0, which disables caches.
 pub const CD: u64 = 1 << 30;
-/// CR0's NW.
+/// The bit NW of CR0.
 pub const NW: u64 = 1 << 29;
-/// CR4's PGE.
+/// The bit PGE of CR4, which enables global pages.
 pub const PGE: u64 = 1 << 7;
 
-/// One thing that a processor was told.
+/// An instruction that a processor executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
-    /// RDMSR.
+    /// RDMSR, with the register.
     Read(u32),
-    /// WRMSR, and whether it was taken.
+    /// WRMSR, with the register, the value, and whether the processor accepted it.
     Write(u32, u64, bool),
-    /// MOV to CR0.
+    /// MOV to CR0, with the value.
     Cr0(u64),
-    /// MOV to CR4.
+    /// MOV to CR4, with the value.
     Cr4(u64),
-    /// CR3 written again.
+    /// CR3 is written with its own value.
     Cr3,
     /// WBINVD.
     Wbinvd,
 }
 
-/// A processor.
+/// A simulated processor.
 #[derive(Clone, Debug, Default)]
 pub struct Cpu {
-    /// Its registers; one that is not here is not there.
+    /// The model-specific registers that exist, with their values.
     pub msrs: BTreeMap<u32, u64>,
-    /// CR0.
+    /// The value of CR0.
     pub cr0: u64,
-    /// CR4.
+    /// The value of CR4.
     pub cr4: u64,
-    /// What it was told, and when, by a clock that all share.
+    /// The executed instructions, each with its time on a clock that all processors share.
     pub trace: Vec<(u64, Op)>,
-    /// Which of its writes it refuses, from 0.
+    /// The indices of MSR writes that the processor refuses, from 0.
     pub refuses: Vec<usize>,
-    /// Which of its writes it takes, and holds something else all the same.
+    /// The indices of MSR writes that the processor accepts without changing the register.
     pub ignores: Vec<usize>,
-    /// How many it was told.
+    /// The number of MSR writes so far.
     pub writes: usize,
-    /// What it was told that it must not be told then.
+    /// The instructions that were illegal at their time, in words.
     pub violations: Vec<String>,
 }
 
 static CLOCK: AtomicU64 = AtomicU64::new(0);
 
-/// The next tick of the clock that all share.
+/// Advances the clock that all processors share, and returns the time.
 pub fn tick() -> u64 {
     CLOCK.fetch_add(1, Ordering::SeqCst)
 }
@@ -72,7 +74,7 @@ thread_local! {
     static HERE: RefCell<Cpu> = RefCell::default();
 }
 
-/// Does something as a processor; gives what has become of it.
+/// Does some work as a processor. Returns the processor afterwards, with the result.
 pub fn on<T>(cpu: Cpu, work: impl FnOnce() -> T) -> (Cpu, T) {
     HERE.set(cpu);
     let done = work();
@@ -80,7 +82,7 @@ pub fn on<T>(cpu: Cpu, work: impl FnOnce() -> T) -> (Cpu, T) {
 }
 
 impl Cpu {
-    /// One with so many variable registers, all off, MTRRs on, caches on.
+    /// Creates a processor with `variable` variable registers, all disabled, and with MTRRs and caches enabled.
     pub fn new(variable: u32) -> Self {
         let mut msrs = BTreeMap::from([(0xfe, 0x500 | u64::from(variable)), (DEF, 0xc06)]);
         msrs.extend(FIXED.map(|msr| (msr, 0x0606_0606_0606_0606)));
@@ -120,23 +122,23 @@ impl Cpu {
         }
     }
 
-    /// What it was told, but for reads.
+    /// Returns the executed instructions without reads.
     pub fn told(&self) -> Vec<Op> {
         self.trace.iter().map(|(_, op)| *op).filter(|op| !matches!(op, Op::Read(_))).collect()
     }
 }
 
-/// The fixed ranges.
+/// The fixed-range registers.
 pub const FIXED: [u32; 11] = [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f];
 
 fn here<T>(work: impl FnOnce(&mut Cpu) -> T) -> T {
     HERE.with_borrow_mut(work)
 }
 
-/// The C's RDMSR.
+/// The C code's RDMSR.
 ///
 /// # Safety
-/// `value` is one.
+/// `value` must be writable.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn msr_read(msr: u32, value: *mut u64) -> c_int {
     let found = here(|cpu| {
@@ -144,7 +146,7 @@ unsafe extern "C" fn msr_read(msr: u32, value: *mut u64) -> c_int {
         cpu.msrs.get(&msr).copied()
     });
     let Some(found) = found else { return -5 };
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     unsafe { value.write(found) };
     0
 }
@@ -195,10 +197,10 @@ extern "C" fn cpu_relax() {
     std::thread::yield_now();
 }
 
-/// The library's rule, as the kernel's C calls it.
+/// The library's rule for equal registers, as the kernel's C code calls it.
 ///
 /// # Safety
-/// `here` and `there` are images, `difference` is one.
+/// `here` and `there` must point to images, and `difference` must be writable.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn pmem_arena_differ(
     here: *const Image,
@@ -207,27 +209,27 @@ unsafe extern "C" fn pmem_arena_differ(
     difference: *mut Difference,
 ) -> c_int {
     let width = u8::try_from(width).ok().and_then(Width::new).unwrap_or(Width::DEFAULT);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let found = unsafe { (*here).difference(&*there, width) };
     let Some(found) = found else { return 0 };
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     unsafe { difference.write(found) };
     1
 }
 
-/// `struct shape`.
+/// C's `struct shape`: which registers processors have.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// How many variable registers.
+    /// The number of variable registers.
     pub variable: u32,
-    /// How wide addresses are.
+    /// The width of physical addresses in bits.
     pub width: u32,
-    /// Whether there are AMD's.
+    /// Whether there are AMD's registers.
     pub is_amd: bool,
 }
 
-/// `struct meeting`.
+/// C's `struct meeting`: what processors share in a rendezvous.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Meeting {
@@ -236,30 +238,30 @@ pub struct Meeting {
     counts: [c_int; 5],
 }
 
-// SAFETY: threads share it as the kernel's processors do: by the C's atomics; the images are only read.
+// SAFETY: threads share it as the kernel's processors do, through C's atomics. The images are only read.
 unsafe impl Sync for Meeting {}
 
-/// `struct place`.
+/// C's `struct place`: what a rendezvous stores for each processor.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    /// What it holds.
+    /// What the processor holds.
     pub here: Image,
-    /// How it differed on arrival.
+    /// How it differed when it arrived.
     pub differed: Difference,
     /// What it refused.
     pub refused: Difference,
 }
 
 impl Place {
-    /// Nothing yet.
+    /// An empty place.
     pub const BLANK: Self = Self { here: Image::BLANK, differed: NONE, refused: NONE };
 }
 
 /// No difference.
 pub const NONE: Difference = Difference { msr: 0, cpu: 0, here: 0, there: 0 };
 
-/// `struct written`.
+/// C's `struct written`: what the module has written.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Written {
@@ -268,12 +270,12 @@ pub struct Written {
     def: bool,
     former: Image,
     value: Image,
-    /// What was there at load.
+    /// What the registers held when the module was loaded.
     pub load: Image,
 }
 
 impl Written {
-    /// Nothing is.
+    /// Nothing written yet.
     pub const BLANK: Self = Self {
         variable: 0,
         fixed: 0,
@@ -283,16 +285,16 @@ impl Written {
         load: Image::BLANK,
     };
 
-    /// Takes note of a change.
+    /// Records a change.
     pub fn note(&mut self, from: &Image, to: &Image) {
-        // SAFETY: three structures of ours.
+        // SAFETY: all three structures are valid references.
         unsafe { written_note(self, from, to) }
     }
 
-    /// What to write, if anything is.
+    /// Returns the registers to write in order to give everything back; `None` if nothing needs to be written.
     pub fn back(&self, now: &Image) -> Option<Image> {
         let mut to = Image::BLANK;
-        // SAFETY: three structures of ours.
+        // SAFETY: all three structures are valid references.
         unsafe { written_back(self, now, &raw mut to) }.then_some(to)
     }
 }
@@ -313,9 +315,9 @@ unsafe extern "C" {
     fn meeting_result(meeting: *const Meeting) -> c_int;
 }
 
-/// The sizes of the structures, here and in C.
+/// Returns the sizes of the shared structures, in Rust and in C.
 pub fn sizes() -> [(usize, u64); 4] {
-    // SAFETY: constants.
+    // SAFETY: these are constants.
     unsafe {
         [
             (size_of::<Meeting>(), meeting_size),
@@ -326,44 +328,44 @@ pub fn sizes() -> [(usize, u64); 4] {
     }
 }
 
-/// Sets what registers there are, for as long as the guard lives: tests run at the same time.
+/// Sets which registers exist, until the guard is dropped. Tests run in parallel, so this takes a lock.
 pub fn shaped(new: Shape) -> MutexGuard<'static, ()> {
     static LOCK: Mutex<()> = Mutex::new(());
     let guard = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: under the lock, which everybody takes who calls the C.
+    // SAFETY: everything that calls C holds the lock.
     unsafe { shape = new };
     guard
 }
 
-/// Reads this processor's registers.
+/// Reads the current processor's registers with the C code. Returns its result with the image.
 pub fn read() -> (u32, Image) {
     let mut image = Image::BLANK;
-    // SAFETY: a structure of ours.
+    // SAFETY: the structure is local.
     (unsafe { registers_read(&raw mut image) }, image)
 }
 
-/// Writes this processor's registers.
+/// Writes the current processor's registers with the C code, and returns its result.
 pub fn write(now: &Image, to: &Image) -> u32 {
-    // SAFETY: two structures of ours.
+    // SAFETY: both structures are valid references.
     unsafe { registers_write(now, to) }
 }
 
-/// What came of a rendezvous.
+/// The result of a rendezvous.
 #[derive(Debug)]
 pub struct Met {
     /// 0 or a negative errno.
     pub result: c_int,
-    /// The processors, and their places.
+    /// The processors, with their places.
     pub cpus: Vec<(Cpu, Place)>,
-    /// When each one left.
+    /// The time when each processor left.
     pub left: Vec<u64>,
 }
 
-/// A rendezvous of processors, each a thread; the first one is the boot processor, unless there is none.
+/// Runs a rendezvous, with a thread for each processor. The first processor is the boot processor if `has_first`.
 pub fn rendezvous(cpus: Vec<Cpu>, from: Option<&Image>, to: &Image, has_first: bool) -> Met {
     let mut meeting = Meeting { from: std::ptr::null(), to: std::ptr::null(), counts: [0; 5] };
     let from = from.map_or(std::ptr::null(), std::ptr::from_ref);
-    // SAFETY: a structure of ours; the images outlive it.
+    // SAFETY: the structure is local, and the images outlive it.
     unsafe { meeting_begin(&raw mut meeting, from, to) };
     let count = cpus.len();
     let shared = &meeting;
@@ -375,7 +377,8 @@ pub fn rendezvous(cpus: Vec<Cpu>, from: Option<&Image>, to: &Image, has_first: b
                     let mut place = Place::BLANK;
                     let at = std::ptr::from_ref(shared).cast_mut();
                     let first = has_first && n == 0;
-                    // SAFETY: the meeting outlives the threads, and is changed by atomics alone; the place is this thread's.
+                    // SAFETY: the meeting outlives the threads, and only atomics change it. The place belongs to
+                    // this thread.
                     let work = || unsafe { meet(at, &raw mut place, n, count as c_int, first) };
                     let (cpu, ()) = on(cpu, work);
                     (cpu, place, tick())
@@ -384,7 +387,7 @@ pub fn rendezvous(cpus: Vec<Cpu>, from: Option<&Image>, to: &Image, has_first: b
             .collect();
         threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
     });
-    // SAFETY: a structure of ours.
+    // SAFETY: the structure is local.
     let result = unsafe { meeting_result(&raw const meeting) };
     let left = done.iter().map(|(.., at)| *at).collect();
     Met { result, cpus: done.into_iter().map(|(cpu, place, _)| (cpu, place)).collect(), left }

@@ -1,4 +1,4 @@
-//! Claims: whose they are, and what has become of them.
+//! Claims: who holds them, and their state.
 
 use crate::ffi::{self, log};
 use crate::refused::Refused;
@@ -7,35 +7,35 @@ use alloc::vec::Vec;
 use pmem_arena_abi::{FORCE, MINE, Region, state, status};
 use pmem_core::{AddrRange, Attrs, RegionId};
 
-/// Claims at once: what bounds the memory of one request.
+/// The largest number of claims. It bounds the memory that a request takes.
 const MOST: usize = 256;
 
 /// A claim.
 pub struct Claim {
-    /// What programs call it.
+    /// The id that programs use.
     pub id: u64,
-    /// The file that holds it; `None` once that has let go of it.
+    /// The file that holds the claim; `None` once the file has released it.
     pub owner: Option<u64>,
-    /// The process that made it.
+    /// The process that made the claim.
     pub holder: u32,
     pub range: AddrRange,
     pub attrs: Attrs,
-    /// What it is in the manager, until its registers are given back.
+    /// The region in the manager; `None` once its registers are given back.
     pub region: Option<RegionId>,
-    /// The function and its BAR.
+    /// The PCI function, with its BAR in the lowest byte.
     pub device: u64,
     pub is_forced: bool,
-    /// Why it ended with its device; `None` if it has not.
+    /// The state that it ended in with its device; `None` if it has not ended.
     pub end: Option<u32>,
 }
 
 impl Claim {
-    /// Whether it still asks for its types.
+    /// Returns whether the claim still asks for its memory types.
     pub const fn is_held(&self) -> bool {
         self.owner.is_some() && self.end.is_none()
     }
 
-    /// Whether its registers are still to be given back.
+    /// Returns whether the claim's registers must still be given back.
     pub const fn is_pending(&self) -> bool {
         !self.is_held() && self.region.is_some()
     }
@@ -48,7 +48,7 @@ impl Claim {
         }
     }
 
-    /// Puts what it is into the structure, for a file that asks.
+    /// Fills in the structure for the file `session`, which asks.
     pub fn show(&self, out: &mut Region, session: u64) {
         out.id = self.id;
         (out.start, out.last) = (self.range.start(), self.range.last());
@@ -71,7 +71,7 @@ impl Claim {
     }
 }
 
-/// All claims. There is room for as many as there can be: none takes memory for its place.
+/// All claims. The room for them is reserved at the start, so adding one does not allocate.
 pub struct Claims(Vec<Claim>);
 
 impl Claims {
@@ -79,7 +79,7 @@ impl Claims {
         Self(Vec::with_capacity(MOST))
     }
 
-    /// Whether there is room for one more.
+    /// Checks that there is room for one more claim.
     pub fn has_room(&self) -> Result<(), Refused> {
         if self.0.len() < MOST {
             return Ok(());
@@ -99,7 +99,7 @@ impl Claims {
         self.0.get(index)
     }
 
-    /// A file's own claim.
+    /// Returns a claim if the file `session` holds it.
     pub fn mine(&mut self, id: u64, session: u64) -> Result<&mut Claim, Refused> {
         match self.0.iter_mut().find(|claim| claim.id == id && claim.owner.is_some()) {
             None => Err(Refused::new(status::NONE, "no such region")),
@@ -110,7 +110,7 @@ impl Claims {
         }
     }
 
-    /// The regions whose registers are still to be given back, of those that a condition holds for.
+    /// Returns the regions of the claims that `only` accepts and whose registers must still be given back.
     pub fn pending(&self, only: impl Fn(&Claim) -> bool) -> Vec<RegionId> {
         self.0
             .iter()
@@ -119,7 +119,7 @@ impl Claims {
             .collect()
     }
 
-    /// Takes note that registers are given back, and tells people.
+    /// Records that the registers of these regions are given back, and logs it.
     pub fn given_back(&mut self, regions: &[RegionId]) {
         for claim in
             self.0.iter_mut().filter(|claim| claim.region.is_some_and(|region| regions.contains(&region)))
@@ -130,14 +130,14 @@ impl Claims {
         self.0.retain(|claim| claim.owner.is_some() || claim.region.is_some());
     }
 
-    /// Lets a file go of all it holds.
+    /// Makes a file release everything that it holds.
     pub fn close(&mut self, session: u64) {
         for claim in self.0.iter_mut().filter(|claim| claim.owner == Some(session)) {
             claim.owner = None;
         }
     }
 
-    /// Ends those that a condition gives a reason for, and tells their files; how many.
+    /// Ends the claims for which `why` returns a state, and tells their files. Returns how many it ended.
     pub fn end(&mut self, why: impl Fn(&Claim) -> Option<u32>) -> usize {
         let mut count = 0;
         for claim in self.0.iter_mut().filter(|claim| claim.is_held()) {

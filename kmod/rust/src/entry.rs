@@ -1,4 +1,4 @@
-//! What the C half calls.
+//! The functions that the C half calls.
 
 use crate::ffi::log;
 use crate::library::Library;
@@ -19,21 +19,21 @@ unsafe impl Sync for Cell {}
 
 static LIBRARY: Cell = Cell(UnsafeCell::new(None));
 
-/// The library, for the length of one call.
+/// Returns the library, for the duration of one call.
 fn library() -> &'static mut Option<Box<Library>> {
-    // SAFETY: called once in each of the functions that the C half calls, and those never at the same time; no reference outlives
-    // its call.
+    // SAFETY: each function that the C half calls does this once. Those functions never run at the same time, and
+    // no reference outlives its call.
     unsafe { &mut *LIBRARY.0.get() }
 }
 
-/// Builds the manager from what the kernel knows, and takes the registers over.
+/// Builds the manager from what the kernel knows, and takes over the registers.
 ///
 /// # Safety
-/// `spans` is `count` spans.
+/// `spans` must point to `count` spans.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_arena_start(width: u32, spans: *const Found, count: u64) -> i64 {
     let Some(width) = u8::try_from(width).ok().and_then(Width::new) else { return EINVAL };
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let spans = unsafe { core::slice::from_raw_parts(spans, count as usize) };
     match Library::new(width, spans) {
         Ok(new) => {
@@ -47,14 +47,14 @@ pub unsafe extern "C" fn pmem_arena_start(width: u32, spans: *const Found, count
     }
 }
 
-/// Carries out one request on a structure that the C half has copied and checked.
+/// Executes one request on a structure that the C half has copied and checked.
 ///
 /// # Safety
-/// `claim` is one.
+/// `claim` must point to a claim that nothing else borrows.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_arena_request(op: u32, claim: *mut Claim) -> i64 {
     let Some(library) = library() else { return EIO };
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let claim = unsafe { &mut *claim };
     let done = match op {
         1 => library.region(&mut claim.region, claim.session),
@@ -68,21 +68,21 @@ pub unsafe extern "C" fn pmem_arena_request(op: u32, claim: *mut Claim) -> i64 {
     done.map_or_else(|refused| refused.explain(&mut claim.region), |()| 0)
 }
 
-/// One span of an arena.
+/// Describes one span of an arena.
 ///
 /// # Safety
-/// `span` is one.
+/// `span` must point to a span that nothing else borrows.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_arena_span(span: *mut Span) -> i64 {
     let Some(library) = library() else { return EIO };
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     library.span(unsafe { &mut *span }).map_or_else(|refused| refused.code(), |()| 0)
 }
 
-/// Writes what there is as a text; gives its length.
+/// Writes a text that describes memory types and claims, and returns its length in bytes.
 ///
 /// # Safety
-/// `text` is `len` bytes.
+/// `text` must have room for `len` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_arena_dump(text: *mut u8, len: u64) -> i64 {
     let Some(library) = library() else { return EIO };
@@ -91,12 +91,12 @@ pub unsafe extern "C" fn pmem_arena_dump(text: *mut u8, len: u64) -> i64 {
         Err(refused) => return refused.code(),
     };
     let fits = out.len().min(len as usize);
-    // SAFETY: `fits` bytes of a string of ours, into as many of the caller's.
+    // SAFETY: this copies `fits` bytes of a local string to the caller's buffer, which has room for them.
     unsafe { core::ptr::copy_nonoverlapping(out.as_ptr(), text, fits) };
     fits as i64
 }
 
-/// Gives back what a file held.
+/// Gives back what a file holds.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_arena_close(session: u64) -> i64 {
     let Some(library) = library() else { return EIO };
@@ -104,14 +104,14 @@ pub extern "C" fn pmem_arena_close(session: u64) -> i64 {
     0
 }
 
-/// Ends the claims over a function's BARs.
+/// Ends the claims over a function's BARs, and returns how many it still has.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_arena_end(device: u64, state: u32, all: u32) -> i64 {
     let Some(library) = library() else { return EIO };
     library.end(device, state, all != 0) as i64
 }
 
-/// Tries again what could not be done yet, and ends claims whose BAR is elsewhere; how much is left.
+/// Ends claims whose BAR has moved, and retries what could not be given back yet. Returns how many are left.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_arena_settle() -> i64 {
     let Some(library) = library() else { return EIO };
@@ -119,19 +119,19 @@ pub extern "C" fn pmem_arena_settle() -> i64 {
     library.settle() as i64
 }
 
-/// What there is.
+/// Returns the library's figures.
 ///
 /// # Safety
-/// `figures` is one.
+/// `figures` must be writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_arena_figures(figures: *mut Figures) {
     let none = Figures { arenas: 0, regions: 0, pending: 0, ended: 0 };
     let found = library().as_ref().map_or(none, |library| library.figures());
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     unsafe { figures.write(found) };
 }
 
-/// Gives everything back.
+/// Gives everything back. Returns how many claims could not be given back.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_arena_stop() -> i64 {
     let place = library();
@@ -140,10 +140,11 @@ pub extern "C" fn pmem_arena_stop() -> i64 {
     left as i64
 }
 
-/// Whether two processors' registers have different effects; the first register by which. Pure.
+/// Returns whether the registers of two processors differ in effect, and stores the first register in which they do.
+/// A pure function.
 ///
 /// # Safety
-/// `here` and `there` are images, `difference` is one.
+/// `here` and `there` must point to images, and `difference` must be writable.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_arena_differ(
     here: *const Image,
@@ -152,10 +153,10 @@ pub unsafe extern "C" fn pmem_arena_differ(
     difference: *mut Difference,
 ) -> i32 {
     let width = u8::try_from(width).ok().and_then(Width::new).unwrap_or(Width::DEFAULT);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     let (here, there) = unsafe { (&*here, &*there) };
     let Some(found) = here.difference(there, width) else { return 0 };
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller guarantees it.
     unsafe { difference.write(found) };
     1
 }

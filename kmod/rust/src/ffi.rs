@@ -1,4 +1,4 @@
-//! The C half's functions, as `library.h` has them.
+//! The C half's functions, as declared in `library.h`.
 
 use pmem_arena_abi::{Difference, Image};
 
@@ -14,25 +14,25 @@ unsafe extern "C" {
     pub fn pmem_kernel_bar(device: u64, start: u64, last: u64) -> u32;
 }
 
-/// Tells people.
+/// Writes a line to the kernel log.
 pub fn log(text: &str) {
     // SAFETY: the C half reads `len` bytes, and keeps no pointer.
     unsafe { pmem_kernel_log(text.as_ptr(), text.len() as u64) }
 }
 
-/// What has become of the BAR that a claim is over: 0 if it is where it was.
+/// Returns what happened to the BAR under a claim, as a [`pmem_arena_abi::state`]; 0 if it is where it was.
 pub fn bar(device: u64, start: u64, last: u64) -> u32 {
-    // SAFETY: a plain call.
+    // SAFETY: the call has no preconditions.
     unsafe { pmem_kernel_bar(device, start, last) }
 }
 
 /// Tells a file how many of its claims have ended.
 pub fn told(session: u64, ended: u32) {
-    // SAFETY: a plain call.
+    // SAFETY: the call has no preconditions.
     unsafe { pmem_kernel_told(session, ended) }
 }
 
-/// The register that was last refused.
+/// Returns the register that was refused last.
 pub fn last_refused() -> Difference {
     let mut found = Difference { msr: 0, cpu: 0, here: 0, there: 0 };
     // SAFETY: the C half writes one structure, and keeps no pointer.

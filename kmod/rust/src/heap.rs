@@ -1,4 +1,4 @@
-//! Memory, and the end of the thread.
+//! The allocator and the panic handler.
 
 use crate::ffi;
 use core::alloc::{GlobalAlloc, Layout};
@@ -10,15 +10,16 @@ struct Kernel;
 #[global_allocator]
 static HEAP: Kernel = Kernel;
 
-// SAFETY: the C half gives memory of at least the size and alignment asked for, or null, and takes back what it gave.
+// SAFETY: the C half returns memory of at least the requested size and alignment, or null, and takes back what it
+// returned.
 unsafe impl GlobalAlloc for Kernel {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: a plain call; the C half accepts every size and alignment.
+        // SAFETY: the call has no preconditions; the C half accepts every size and alignment.
         unsafe { ffi::pmem_kernel_alloc(layout.size() as u64, layout.align() as u64) }
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // SAFETY: the caller gives back what `alloc` gave, with the same layout.
+        // SAFETY: the caller returns memory from `alloc`, with the same layout.
         unsafe { ffi::pmem_kernel_free(at, layout.size() as u64) }
     }
 }
@@ -31,13 +32,14 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         Some(place) => write!(text, "{}:{}", place.file(), place.line()),
         None => text.write_str("an unknown place"),
     };
-    // SAFETY: the text lives until the thread ends, which is in this call.
+    // SAFETY: the text lives until the thread ends, which happens in this call.
     unsafe { ffi::pmem_kernel_panic(text.bytes.as_ptr(), text.len as u64) };
-    // SAFETY: it is never reached, for that does not return. objtool, which walks every way through the code, need not know it.
+    // SAFETY: never reached, because the call above does not return. objtool checks every path through the code,
+    // and does not know that.
     unsafe { core::arch::asm!("ud2", options(noreturn)) }
 }
 
-/// A text without a heap: there may be no memory.
+/// A text in a fixed buffer, since there may be no memory for a heap.
 struct Line {
     bytes: [u8; 120],
     len: usize,

@@ -1,8 +1,8 @@
-//! The kernel module `pmem_arena`, but for its C half: a manager over the running machine, and the MTRR driver on it.
+//! The Rust library of the kernel module `pmem_arena`: a manager for the running machine, with the MTRR driver.
 //!
-//! Everything here but [`entry::pmem_arena_differ`], which is pure, runs on one thread of the kernel, which the C half starts and calls one
-//! function at a time. A panic ends that thread and nothing else: the C half gives back what was written, and answers every later
-//! request with EIO.
+//! The C half starts one kernel thread and runs everything here on it, one function at a time. Only
+//! [`entry::pmem_arena_differ`], which is pure, can run elsewhere. A panic ends that thread and nothing else. The C
+//! half then gives back what was written, and answers all later requests with EIO.
 #![no_std]
 
 extern crate alloc;

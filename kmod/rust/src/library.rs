@@ -1,4 +1,4 @@
-//! What requests do.
+//! The implementation of requests.
 
 use crate::claims::{Claim, Claims};
 use crate::ffi::{bar, log};
@@ -14,19 +14,19 @@ use pmem_arena_abi::{self as abi, FORCE, Figures, Found, Region, Span, state, st
 use pmem_core::{AddrRange, Attrs, Error, Plan, RegionId, Request};
 use pmem_drivers::mtrr::{CHANGED, Cap, MemType, Port, Setting, Width, wish};
 
-/// How often a change is planned again that meets another one.
+/// How often a change is planned again when the registers change in the meantime.
 const TRIES: usize = 8;
 
-/// The manager, and what requests do with it.
+/// The manager with its claims.
 pub struct Library {
     machine: Machine,
     claims: Claims,
     port: Kernel,
-    /// What it last read.
+    /// The setting that was read last.
     setting: Box<Setting>,
 }
 
-/// What is asked for, in the manager's words.
+/// A request in the manager's terms.
 struct Wanted {
     range: AddrRange,
     attrs: Attrs,
@@ -51,7 +51,7 @@ impl Library {
         }
     }
 
-    /// Changes the model, and with it the registers; again if these change meanwhile.
+    /// Changes the model, and with it the registers. Tries again if the registers change in the meantime.
     fn change<T>(&mut self, verbs: impl Fn(&mut Plan<'_>) -> Result<T, Error>) -> Result<T, Error> {
         let mut left = TRIES;
         loop {
@@ -90,7 +90,7 @@ impl Library {
         Ok(())
     }
 
-    /// Checks what is asked for, before anything changes.
+    /// Checks a request before anything changes.
     fn wanted(&self, claim: &abi::Claim) -> Result<Wanted, Refused> {
         let (start, last) = (claim.region.start, claim.region.last);
         let range =
@@ -107,7 +107,7 @@ impl Library {
         Ok(Wanted { range, attrs, request })
     }
 
-    /// What nobody holds any more, and is in the way: whoever comes next takes it over.
+    /// Returns regions in the range that nobody holds any more. A new claim takes them over.
     fn left_over(&self, range: AddrRange) -> alloc::vec::Vec<RegionId> {
         self.claims
             .pending(|other| other.range.start() <= range.last() && range.start() <= other.range.last())
@@ -165,7 +165,7 @@ impl Library {
         self.machine.uncovered(AddrRange::inclusive(claim.window_start, claim.window_last).ok()?)
     }
 
-    /// Puts in where a claim is that still counts.
+    /// Fills in the location of a claim that has not ended.
     pub fn find(&mut self, claim: &mut abi::Claim) -> Result<(), Refused> {
         let mine = self.claims.mine(claim.region.id, claim.session)?;
         if mine.end.is_some() {
@@ -208,14 +208,14 @@ impl Library {
         Ok(())
     }
 
-    /// Gives a file's claims back, all at once.
+    /// Gives all claims of a file back at once.
     pub fn close(&mut self, session: u64) {
         self.claims.close(session);
         self.claims.given_back(&[]);
         self.settle();
     }
 
-    /// Gives registers back: in one change if that can be, else one by one.
+    /// Gives registers back, in one change if possible, or else one region at a time.
     fn give_back(&mut self, regions: &[RegionId]) {
         if regions.is_empty() {
             return;
@@ -233,14 +233,14 @@ impl Library {
         }
     }
 
-    /// Tries again what could not be given back yet; how much is left.
+    /// Retries what could not be given back yet. Returns how many are left.
     pub fn settle(&mut self) -> usize {
         let regions = self.claims.pending(|_| true);
         self.give_back(&regions);
         self.claims.pending(|_| true).len()
     }
 
-    /// Ends the claims over a function's BARs; how many forced ones stay.
+    /// Ends the claims over a function's BARs, except forced ones unless `all`. Returns how many claims stay.
     pub fn end(&mut self, device: u64, why: u32, all: bool) -> usize {
         let is_its = |claim: &Claim| claim.device >> 8 == device >> 8;
         let ended = self.claims.end(|claim| (is_its(claim) && (all || !claim.is_forced)).then_some(why));
@@ -251,7 +251,7 @@ impl Library {
         self.claims.iter().filter(|claim| claim.is_held() && is_its(claim)).count()
     }
 
-    /// Ends claims whose BAR is elsewhere.
+    /// Ends claims whose BAR has moved.
     pub fn look(&mut self) {
         let ended = self.claims.end(|claim| {
             let found = bar(claim.device, claim.range.start(), claim.range.last());
@@ -262,7 +262,7 @@ impl Library {
         }
     }
 
-    /// Gives everything back.
+    /// Gives everything back. Returns how many claims could not be given back.
     pub fn stop(&mut self) -> usize {
         self.claims.end(|_| Some(state::PENDING));
         self.settle()
@@ -277,7 +277,7 @@ impl Library {
         self.read()?;
         let mut out = String::new();
         let default = self.setting.default_kind().map_or("?", MemType::name);
-        // A string takes every text.
+        // Writing to a string cannot fail.
         let _ = writeln!(out, "default {default}, {} variable registers", self.setting.variable().len());
         for (span, what) in self.setting.map() {
             let _ = writeln!(
@@ -299,7 +299,7 @@ impl Library {
     }
 }
 
-/// Tells people what a range is now.
+/// Logs the memory type of a range.
 fn say(range: AddrRange, attrs: Attrs) {
     log(&format!("{range} is {}", wish(attrs).map_or("as it was", MemType::name)));
 }

@@ -14,16 +14,16 @@ pub struct Machine {
     pub manager: Manager,
     view: ArenaId,
     ram: ArenaId,
-    /// Where claims are made.
+    /// The arena in which claims are made.
     pub pci: ArenaId,
-    /// What nobody knows: it stays as it is.
+    /// The arena of addresses about which nothing is known. They stay as they are.
     reserved: ArenaId,
-    /// From the view to the reserved; `None` if there is nothing reserved.
+    /// The interconnect from the view to `reserved`; `None` if nothing is reserved.
     to_reserved: Option<LinkId>,
 }
 
 impl Machine {
-    /// Builds the manager from what the kernel knows, and takes the registers over.
+    /// Builds the manager from what the kernel knows, and takes over the registers.
     pub fn new(width: Width, spans: &[Found]) -> Result<Self, Error> {
         let mut manager = Manager::new();
         let view = manager.create_arena("system", ArenaType::VIEW)?;
@@ -43,7 +43,7 @@ impl Machine {
                 to_reserved = link;
             }
         }
-        // Memory may be added where nothing is yet.
+        // Memory may be hot-added where nothing is yet.
         let policy = Policy { unmapped: Unmapped::Keep, ..Policy::default() };
         let driver = Box::new(Mtrr::new(Kernel::new(width), view, policy));
         manager.register(driver, Subscription::new([Scope::View(view)]))?;
@@ -56,7 +56,8 @@ impl Machine {
         spans.map(|(range, _)| range).collect()
     }
 
-    /// What of a window is not known yet, since it came up after load or nobody knew it for one; `None` if all is.
+    /// Returns the parts of a window that are not known yet, because the window appeared after load or was not
+    /// recognised; `None` if all of it is known.
     pub fn uncovered(&self, window: AddrRange) -> Option<Cover> {
         let known: Vec<AddrRange> = [self.primed(self.pci), self.primed(self.ram)].concat();
         let new = without(window, &known);
@@ -69,7 +70,8 @@ impl Machine {
         Some(Cover { new, lost, kept })
     }
 
-    /// Takes it in: what of it was reserved is a bus's from then on. The link to what is reserved after that.
+    /// Returns a change that adds the window. Parts of it that were reserved become part of the bus. The change
+    /// returns the new interconnect to `reserved`.
     pub fn take_in<'c>(
         &self,
         cover: &'c Cover,
@@ -88,22 +90,23 @@ impl Machine {
         }
     }
 
-    /// Takes note of what became of that link.
+    /// Records the new interconnect to `reserved`.
     pub fn taken_in(&mut self, to_reserved: Option<LinkId>) {
         self.to_reserved = to_reserved;
     }
 }
 
-/// A window to be taken in.
+/// A window to add.
 pub struct Cover {
     new: Vec<AddrRange>,
-    /// What was reserved, and is not any more.
+    /// What was reserved, and becomes part of the bus.
     lost: Vec<AddrRange>,
-    /// What is reserved still.
+    /// What stays reserved.
     kept: Vec<AddrRange>,
 }
 
-/// Has the view see ranges of an arena where they are.
+/// Makes the view see ranges of an arena at identical addresses. Returns the interconnect; `None` if there are no
+/// ranges.
 fn join(
     plan: &mut Plan<'_>,
     view: ArenaId,
@@ -121,7 +124,7 @@ fn common(a: AddrRange, b: AddrRange) -> Option<AddrRange> {
     AddrRange::inclusive(a.start().max(b.start()), a.last().min(b.last())).ok()
 }
 
-/// What of a range none of the others has.
+/// Returns the parts of a range that lie in none of the others.
 fn without(range: AddrRange, others: &[AddrRange]) -> Vec<AddrRange> {
     let mut left = Vec::from([range]);
     for other in others {
@@ -141,7 +144,7 @@ fn without(range: AddrRange, others: &[AddrRange]) -> Vec<AddrRange> {
     left
 }
 
-/// What a PCI bus is primed with: nothing is said of caching, so that the registers stay as they are.
+/// The attributes of a PCI bus. They do not ask for a caching mode, so the memory types stay as they are.
 fn bus() -> Attrs {
     Attrs::new(Usage::DEVREGS, Prot::RWX, Props::PREFETCH).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What may be claimed.
+//! The rules for what may be claimed.
 
 use crate::refused::Refused;
 use alloc::format;
@@ -6,10 +6,10 @@ use pmem_arena_abi::{Claim, FORCE, Region, status};
 use pmem_core::{AddrRange, Attrs, Props, Prot, Usage};
 use pmem_drivers::mtrr::{MemType, wish};
 
-/// The attributes in a structure, if registers over a device may be so.
+/// Returns the attributes in a request, if they are safe for the registers of the claimed device.
 ///
-/// Write combining merges and loses writes to registers that mind: it is for prefetchable BARs, as reads that are cached are. Write back over
-/// device memory can hang a machine.
+/// Write-combining merges and loses writes, which device registers may not tolerate. So it is for prefetchable BARs,
+/// and so are cached reads. Write-back over device memory can hang a machine.
 pub fn allowed(claim: &Claim, range: AddrRange) -> Result<Attrs, Refused> {
     let attrs = attrs(&claim.region)?;
     if claim.region.flags & FORCE != 0 {
@@ -25,7 +25,7 @@ pub fn allowed(claim: &Claim, range: AddrRange) -> Result<Attrs, Refused> {
     Err(Refused::new(status::NOT_ALLOWED, &format!("{range} {why}")))
 }
 
-/// The attributes in a structure; bits that nobody knows are refused.
+/// Returns the attributes in a request. Unknown bits are refused.
 fn attrs(region: &Region) -> Result<Attrs, Refused> {
     let wrong = || Refused::new(status::WRONG, "no such usage, protection or properties");
     let byte = |bits: u32| u8::try_from(bits).map_err(|_| wrong());

@@ -1,4 +1,4 @@
-//! The driver's door to the registers.
+//! The driver's port to the registers.
 
 use crate::ffi;
 use alloc::boxed::Box;
@@ -9,7 +9,8 @@ use pmem_drivers::mtrr::{CHANGED, Port, Setting, Width};
 /// The processors of this machine.
 pub struct Kernel {
     width: Width,
-    /// What the C half reads and is given: not on the stack, and there before it is needed.
+    /// The images that the C half reads and writes. They are allocated beforehand and not on the stack, which is
+    /// small.
     from: Box<Image>,
     to: Box<Image>,
 }
@@ -46,8 +47,9 @@ impl Port for Kernel {
     }
 }
 
-/// What a boot processor that took neither the new registers nor the old ones is called, until it has the old ones again.
+/// The reason of a fault while the boot processor holds neither the new registers nor the old ones, until it holds
+/// the old ones again.
 pub const BROKEN: &str = "the boot processor refused registers, and is given back what it held";
 
-/// What a register that cannot be read is called.
+/// The reason of a fault when a register cannot be read.
 pub const UNREADABLE: &str = "a register cannot be read";

@@ -1,4 +1,4 @@
-//! Why a request is refused: a status, an errno, and words.
+//! Refusals of requests: a status, an errno, and words.
 
 use crate::ffi;
 use crate::port::{BROKEN, UNREADABLE};
@@ -12,7 +12,7 @@ use pmem_drivers::mtrr::CHANGED;
 pub struct Refused {
     status: u32,
     why: String,
-    /// Registers that it takes, and that there are.
+    /// The numbers of registers needed and available, if there are too few.
     registers: Option<(u64, u64)>,
 }
 
@@ -21,7 +21,7 @@ impl Refused {
         Self { status, why: why.to_string(), registers: None }
     }
 
-    /// The errno of its status.
+    /// Returns the errno of the status, negative.
     pub const fn code(&self) -> i64 {
         match self.status {
             status::FULL | status::MANY => -28,
@@ -37,14 +37,14 @@ impl Refused {
         }
     }
 
-    /// Puts it into the structure; gives the errno.
+    /// Stores the refusal in the structure, and returns the errno.
     pub fn explain(&self, region: &mut Region) -> i64 {
         region.status = self.status;
         if let Some((needed, available)) = self.registers {
             (region.needed, region.available) = (needed as u32, available as u32);
         }
         region.why = [0; WHY];
-        // The last byte stays zero.
+        // The last byte stays 0 and terminates the text.
         for (to, from) in region.why.iter_mut().take(WHY - 1).zip(self.why.bytes()) {
             *to = from;
         }
@@ -59,7 +59,7 @@ impl From<Error> for Refused {
             Error::Refused { veto, .. } if [BROKEN, UNREADABLE].contains(&veto.reason) => {
                 (status::DIFFERS, None)
             }
-            // No registers make it, whoever asks.
+            // No registers can produce this.
             Error::Refused { .. } => (status::WRONG, None),
             Error::Occupied { .. } => (status::BUSY, None),
             Error::Failed { fault, .. } if fault.reason == CHANGED => (status::CHANGED, None),

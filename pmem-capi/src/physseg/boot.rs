@@ -5,8 +5,8 @@ use super::{Bound, Pfn, node::Node, physseg};
 use std::ffi::c_int;
 use std::ptr;
 
-/// Loads page frames at boot, part of them available, on a free list. Fatal after `page_init_done`, for a bad free list, for
-/// `start` not below `end`, and where a segment is.
+/// Loads page frames at boot, part of them available, on a free list. Fatal after `page_init_done`, for a bad free
+/// list, if `start` is not below `end`, and where a segment is already.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvm_page_physload(
     start: Pfn,
@@ -27,11 +27,11 @@ pub extern "C" fn uvm_page_physload(
     }
     drop(bound);
     let mut handle = ptr::null_mut();
-    // SAFETY: `handle` may be written to.
+    // SAFETY: `handle` is valid for writes.
     if !unsafe { uvm_physseg_plug(start, end - start, &mut handle) } {
         physseg().panic(c"uvm_page_physload: uvm_physseg_plug() failed at boot");
     }
-    // SAFETY: it was plugged, so it leads to a node in use.
+    // SAFETY: the plug succeeded, so `handle` points to a node in use.
     unsafe {
         (*handle).avail_start = avail_start;
         (*handle).avail_end = avail_end;
@@ -40,10 +40,10 @@ pub extern "C" fn uvm_page_physload(
     handle
 }
 
-/// Takes one available page from the front of a segment, else from its end, at boot.
+/// Takes one available page from the front of a segment, or else from its end, at boot.
 ///
 /// # Safety
-/// The handle leads to a segment in use; `out` may be written to.
+/// The handle points to a segment in use, and `out` is valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_page_physunload(handle: *mut Node, list: c_int, out: *mut Pfn) -> bool {
     let (bound, node) = physseg().must(handle, c"uvm_page_physunload: invalid handle");
@@ -56,14 +56,14 @@ pub unsafe extern "C" fn uvm_page_physunload(handle: *mut Node, list: c_int, out
         _ if node.avail_end == node.end => node.avail_end - 1,
         _ => return false,
     };
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that `out` is valid for writes; at boot nobody uses the page yet.
     unsafe { take_one(bound, pfn, out) }
 }
 
-/// Takes the first available page of a segment, whatever its list, at boot.
+/// Takes the first available page of a segment, whatever its free list, at boot.
 ///
 /// # Safety
-/// The handle leads to a segment in use; `out` may be written to.
+/// The handle points to a segment in use, and `out` is valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_page_physunload_force(handle: *mut Node, _list: c_int, out: *mut Pfn) -> bool {
     let (bound, node) = physseg().must(handle, c"uvm_page_physunload_force: invalid handle");
@@ -73,18 +73,18 @@ pub unsafe extern "C" fn uvm_page_physunload_force(handle: *mut Node, _list: c_i
     if node.avail_start >= node.avail_end {
         return false;
     }
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that `out` is valid for writes; at boot nobody uses the page yet.
     unsafe { take_one(bound, node.avail_start, out) }
 }
 
-/// Unplugs one page frame, and says its address in bytes.
+/// Unplugs one page frame and writes its address in bytes.
 ///
 /// # Safety
-/// `out` may be written to, and nobody uses the page.
+/// `out` is valid for writes, and nobody uses the page.
 unsafe fn take_one(bound: Bound, pfn: Pfn, out: *mut Pfn) -> bool {
     let address = pfn << bound.host.page_shift;
     drop(bound);
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees both.
     unsafe {
         let taken = uvm_physseg_unplug(pfn, 1);
         if taken {

@@ -22,18 +22,18 @@ pub struct Host {
     free: unsafe extern "C" fn(*mut c_void, usize),
 }
 
-// SAFETY: it is addresses and functions of the embedding kernel, which binds them for every thread that calls; its calls are
-// its own to serialise.
+// SAFETY: these are addresses and functions of the embedding kernel, which binds them for every thread that calls.
+// Serialising the calls is up to the kernel.
 unsafe impl Send for Host {}
 
-// SAFETY of the blocks below: what a host is bound with is what the header says, for as long as it is bound; that is what
-// `uvm_physseg_bind` asks of its caller. Counters are the kernel's, and calls are its own to serialise.
+// SAFETY of the blocks below: `uvm_physseg_bind` asks its caller for a host whose members are what the header says
+// for as long as it is bound. The counters are the kernel's, and serialising the calls is up to the kernel.
 impl Host {
-    /// The size of a sample's pages, as NetBSD's.
+    /// The size of a sample's pages, as in NetBSD.
     #[cfg(feature = "sample")]
     pub(crate) const SAMPLE_PAGE: usize = 96;
 
-    /// A host with no room for what a pmap keeps.
+    /// Makes a host whose nodes have no room for a pmap's data.
     #[cfg(feature = "sample")]
     pub(crate) fn sample(
         npages: *mut c_int,
@@ -90,7 +90,7 @@ impl Host {
     }
 
     pub(super) fn pagefree(&self, page: *mut c_void) {
-        // SAFETY: see above; the page is one of a segment's.
+        // SAFETY: see above. The page belongs to a segment.
         unsafe { (self.pagefree)(page) };
     }
 
@@ -99,9 +99,9 @@ impl Host {
         unsafe { (self.pdpol_reinit)() };
     }
 
-    /// Memory, filled with zeroes; null if there is none.
+    /// Allocates zeroed memory; null if there is none.
     pub(super) fn alloc_zeroed(&self, bytes: usize) -> *mut c_void {
-        // SAFETY: see above; what is given has so many bytes.
+        // SAFETY: see above. What `alloc` returns has `bytes` bytes.
         unsafe {
             let at = (self.alloc)(bytes);
             if !at.is_null() {
@@ -112,13 +112,13 @@ impl Host {
     }
 
     pub(super) fn free(&self, at: *mut c_void, bytes: usize) {
-        // SAFETY: see above; it came from `alloc` with this size.
+        // SAFETY: see above. The memory came from `alloc` with this size.
         unsafe { (self.free)(at, bytes) };
     }
 
     pub(super) fn panic(&self, message: &CStr) -> ! {
         if let Some(panic) = self.panic {
-            // SAFETY: see above; the message has no conversions of its own.
+            // SAFETY: see above. The message is an argument, not the format, so a `%` in it does no harm.
             unsafe { panic(c"%s".as_ptr(), message.as_ptr()) };
         }
         std::process::abort()

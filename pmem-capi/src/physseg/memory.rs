@@ -3,17 +3,18 @@
 use super::{Bound, physseg};
 use std::ffi::c_void;
 
-/// Allocates nodes: before `page_init_done` whole ones from an array of `VM_PHYSSEG_MAX`, afterwards as many bytes as asked for,
-/// zeroed.
+/// Allocates memory for nodes: before `page_init_done` whole nodes from an array of `VM_PHYSSEG_MAX`, afterwards any
+/// number of bytes. The memory is zeroed; null if there is none after boot.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvm_physseg_alloc(bytes: usize) -> *mut c_void {
     alloc(physseg(), bytes).1
 }
 
-/// Frees what [`uvm_physseg_alloc`] gave: before `page_init_done` whole nodes only, which are then lost.
+/// Frees memory from [`uvm_physseg_alloc`]. Before `page_init_done` only whole nodes can be freed, and they are not
+/// reused.
 ///
 /// # Safety
-/// `at` came from [`uvm_physseg_alloc`] with this size, if `page_init_done`.
+/// After `page_init_done`, `at` came from [`uvm_physseg_alloc`] with this size.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_free(at: *mut c_void, bytes: usize) {
     let bound = physseg();
@@ -23,7 +24,7 @@ pub unsafe extern "C" fn uvm_physseg_free(at: *mut c_void, bytes: usize) {
     free(bound, at, bytes);
 }
 
-/// Memory for nodes: at boot from an array, afterwards from the host, with nothing locked meanwhile.
+/// Allocates memory for nodes: at boot from an array, afterwards from the host, with the lock released meanwhile.
 pub(super) fn alloc(mut bound: Bound, bytes: usize) -> (Bound, *mut c_void) {
     if !bound.host.page_init_done() {
         if !bytes.is_multiple_of(bound.node_size()) {
@@ -44,7 +45,7 @@ pub(super) fn alloc(mut bound: Bound, bytes: usize) -> (Bound, *mut c_void) {
     (bound, at)
 }
 
-/// Gives nodes back, with nothing locked meanwhile. What came from the boot array goes nowhere.
+/// Frees nodes, with the lock released meanwhile. Nodes of the boot array are not reused.
 pub(super) fn free(mut bound: Bound, at: *mut c_void, bytes: usize) {
     let host = bound.host;
     let goes = host.page_init_done() && !bound.is_boot(at);

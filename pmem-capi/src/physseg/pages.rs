@@ -4,18 +4,18 @@ use super::{Pfn, node::Node, physseg};
 use std::ffi::{c_int, c_void};
 use std::ptr;
 
-/// Gives a segment its pages: each is told its address, and those that are available are counted and freed to the page
-/// allocator.
+/// Gives a segment its pages. Each page is told its address, and those that are available are counted and freed to
+/// the page allocator.
 ///
 /// # Safety
-/// The handle leads to a node without pages; `pages` leads to as many `struct vm_page` as it has page frames.
+/// The handle points to a node without pages, and `pages` points to one `struct vm_page` for each of its page frames.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_init_seg(handle: *mut Node, pages: *mut c_void) {
     let mut bound = physseg();
     if handle.is_null() || pages.is_null() {
         bound.panic(c"uvm_physseg_init_seg: no segment, or no pages");
     }
-    // SAFETY: the caller's.
+    // SAFETY: the handle is not null, so the caller guarantees that it points to a node.
     let node = unsafe {
         if !(*handle).pgs.is_null() {
             bound.panic(c"uvm_physseg_init_seg: the segment has pages");
@@ -31,7 +31,7 @@ pub unsafe extern "C" fn uvm_physseg_init_seg(handle: *mut Node, pages: *mut c_v
     let host = bound.host;
     let at = |pfn: Pfn| pages.wrapping_byte_add((pfn - node.start) * host.vm_page_size);
     for pfn in node.start..node.end {
-        // SAFETY: the page is one of the caller's array, and its address lies where the host says.
+        // SAFETY: the page is in the caller's array, and its address is where the host says.
         unsafe {
             at(pfn).byte_add(host.vm_page_phys_addr).cast::<Pfn>().write_unaligned(pfn << host.page_shift)
         };
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn uvm_physseg_init_seg(handle: *mut Node, pages: *mut c_v
     if let Some(known) = bound.nodes.get_mut(&handle.addr()) {
         *known = counted.clone();
     }
-    // The page allocator looks segments up.
+    // The page allocator looks segments up, which takes the lock.
     drop(bound);
     for pfn in counted {
         host.add_npages(1);
@@ -48,23 +48,23 @@ pub unsafe extern "C" fn uvm_physseg_init_seg(handle: *mut Node, pages: *mut c_v
     }
 }
 
-/// Makes a slab of memory for pages a segment's.
+/// Makes a slab of memory for pages the slab of a segment.
 ///
 /// # Safety
-/// The handle leads to a node; `pages` leads to `count` `struct vm_page`.
+/// The handle points to a node, and `pages` points to `count` `struct vm_page`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_seg_chomp_slab(handle: *mut Node, pages: *mut c_void, count: usize) {
     let mut bound = physseg();
     let host = bound.host;
-    // At boot there is one region descriptor of extent(9) for each node.
+    // At boot, extent(9) has one region descriptor for each node.
     let descriptors = if host.page_init_done() { None } else { usize::try_from(host.physseg_max).ok() };
     let slab = bound.slabs.add(pages, count, host.vm_page_size, descriptors, false);
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that the handle points to a node.
     let in_use = unsafe { !(*handle).pgs.is_null() };
-    // What the segment's pages are in stays, for as long as anybody can tell.
+    // If the segment already has pages, their memory must stay.
     let memory = bound.slabs.forget(handle).filter(|_| !in_use);
     bound.slabs.set(handle, slab);
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that the handle points to a node.
     unsafe { (*handle).ext = bound.slabs.shown(slab) };
     drop(bound);
     if let Some((at, bytes)) = memory {
@@ -72,16 +72,17 @@ pub unsafe extern "C" fn uvm_physseg_seg_chomp_slab(handle: *mut Node, pages: *m
     }
 }
 
-/// Takes pages from a segment's slab, the lowest that are free; a segment without one takes over its predecessor's. Null if there
-/// is no room, or NetBSD's extent(9) would have no descriptor. At boot, having no slab at all is fatal.
+/// Takes the lowest free pages from a segment's slab. A segment without a slab takes over that of the segment below,
+/// at boot; if there is none, or after boot, that is fatal. Returns null if there is no room, or where NetBSD's
+/// extent(9) would have no descriptor.
 ///
 /// # Safety
-/// The handle leads to a node.
+/// The handle points to a node.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_seg_alloc_from_slab(handle: *mut Node, count: usize) -> *mut c_void {
     let mut bound = physseg();
     if bound.slabs.of(handle).is_none() {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that the handle points to a node.
         let start = unsafe { (*handle).start };
         let below = start.checked_sub(1).and_then(|pfn| bound.map.at_or_before(pfn as u64));
         let slab = below.and_then(|(_, below)| bound.slabs.of(below.node));
@@ -89,7 +90,7 @@ pub unsafe extern "C" fn uvm_physseg_seg_alloc_from_slab(handle: *mut Node, coun
             bound.panic(c"uvm_physseg_seg_alloc_from_slab: no slab");
         };
         bound.slabs.set(handle, slab);
-        // SAFETY: the caller's.
+        // SAFETY: as above.
         unsafe { (*handle).ext = bound.slabs.shown(slab) };
     }
     let slab = bound.slabs.of(handle);
@@ -99,7 +100,7 @@ pub unsafe extern "C" fn uvm_physseg_seg_alloc_from_slab(handle: *mut Node, coun
 /// Gives pages back to a segment's slab.
 ///
 /// # Safety
-/// The handle leads to a node.
+/// The handle points to a node.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_seg_free_to_slab(
     handle: *mut Node,

@@ -1,4 +1,4 @@
-//! Segments come and go.
+//! Plugging and unplugging segments.
 
 use super::memory::{alloc, free};
 use super::pages::uvm_physseg_init_seg;
@@ -6,16 +6,17 @@ use super::{Bound, Pfn, node::Node, physseg};
 use pmem_uvm::FrameRange;
 use std::ptr;
 
-/// Plugs page frames. Before there are pages, they are only noted; afterwards they get pages of a slab that has room, or of
-/// one made for them, and are freed to the page allocator.
+/// Plugs page frames. Before there are pages, they are only recorded. Afterwards they get pages from a slab that has
+/// room, or from a new one, and are freed to the page allocator. Returns `false` if something is plugged at `pfn` or
+/// memory is short. Overlapping a segment that starts above `pfn` is fatal.
 ///
 /// # Safety
-/// `out` is null or may be written to.
+/// `out` is null or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_plug(pfn: Pfn, pages: usize, out: *mut *mut Node) -> bool {
     let mut bound = physseg();
     let Ok(range) = FrameRange::new(pfn as u64, pages as u64) else { return false };
-    // What another thread plugs, or the host while it is asked for memory, is as good as there.
+    // Page frames that another thread is plugging, or the host while it allocates memory for us, count as plugged.
     if bound.find(pfn).is_some() || bound.coming.iter().any(|other| other.intersect(range).is_some()) {
         return false;
     }
@@ -23,16 +24,16 @@ pub unsafe extern "C" fn uvm_physseg_plug(pfn: Pfn, pages: usize, out: *mut *mut
         bound.panic(c"uvm_physseg_plug: overlaps a segment above it");
     }
     bound.coming.push(range);
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that `out` is null or valid for writes.
     let plugged = unsafe { plug(bound, pfn, pages, out) };
     physseg().coming.retain(|other| *other != range);
     plugged
 }
 
-/// Plugs page frames that nobody else has or plugs.
+/// Plugs page frames that nobody else has plugged or is plugging.
 ///
 /// # Safety
-/// `out` is null or may be written to.
+/// `out` is null or valid for writes.
 unsafe fn plug(bound: Bound, pfn: Pfn, pages: usize, out: *mut *mut Node) -> bool {
     let size = bound.node_size();
     let (bound, at) = alloc(bound, size);
@@ -40,16 +41,16 @@ unsafe fn plug(bound: Bound, pfn: Pfn, pages: usize, out: *mut *mut Node) -> boo
         return false;
     }
     let handle: *mut Node = at.cast();
-    // SAFETY: the memory is a node's, new and zeroed.
+    // SAFETY: the memory is a new, zeroed node.
     unsafe {
         (*handle).start = pfn;
         (*handle).end = pfn + pages;
         (*handle).avail_start = pfn;
         (*handle).avail_end = pfn + pages;
     }
-    // Once one segment has pages, the page allocator is at work.
+    // Once one segment has pages, the page allocator is running.
     let hot = bound.given && bound.map.iter().any(|(_, plugged)| !plugged.pages.is_null());
-    // SAFETY: the node is new, and ours.
+    // SAFETY: the node is new, and nobody else has it.
     if !(if hot {
         unsafe { plug_hot(bound, handle, pfn, pages) }
     } else {
@@ -59,7 +60,7 @@ unsafe fn plug(bound: Bound, pfn: Pfn, pages: usize, out: *mut *mut Node) -> boo
         return false;
     }
     if !out.is_null() {
-        // SAFETY: the caller's.
+        // SAFETY: `out` is not null, so the caller guarantees that it is valid for writes.
         unsafe { out.write(handle) };
     }
     true
@@ -73,7 +74,7 @@ fn plug_cold(mut bound: Bound, handle: *mut Node, pfn: Pfn, pages: usize) -> boo
 /// Gives a new segment its pages.
 ///
 /// # Safety
-/// The handle leads to a new node.
+/// The handle points to a new node.
 unsafe fn plug_hot(mut bound: Bound, handle: *mut Node, pfn: Pfn, pages: usize) -> bool {
     let host = bound.host;
     let found = bound.slabs.take_anywhere(pages);
@@ -92,7 +93,8 @@ unsafe fn plug_hot(mut bound: Bound, handle: *mut Node, pfn: Pfn, pages: usize) 
             (slab, at)
         }
     };
-    // SAFETY: the slab has room for so many pages at `at`, and nobody else has it; the node is the caller's.
+    // SAFETY: the slab has room for `pages` pages at `at`, and nobody else has them. The caller guarantees that the
+    // handle points to a node.
     unsafe {
         at.cast::<u8>().write_bytes(0, pages * host.vm_page_size);
         (*handle).ext = physseg().slabs.shown(slab);
@@ -103,13 +105,14 @@ unsafe fn plug_hot(mut bound: Bound, handle: *mut Node, pfn: Pfn, pages: usize) 
     bound.slabs.set(handle, slab);
     bound.map_to(pfn, pfn + pages, handle, ptr::null_mut());
     drop(bound);
-    // SAFETY: the node is in use and has no pages yet; these are its.
+    // SAFETY: the node is in use and has no pages yet; `at` points to pages for all its page frames.
     unsafe { uvm_physseg_init_seg(handle, at) };
     true
 }
 
-/// Unplugs page frames of one segment; `false`, and nothing done, if they are not all in one. Taking the last segment is
-/// fatal. The pages go back to their slab, and a slab without any goes back to the allocator, if it came from there.
+/// Unplugs page frames of one segment. Returns `false`, and changes nothing, if they are not all in one. Taking the
+/// last segment is fatal. The pages go back to their slab; a slab without segments goes back to the allocator if it
+/// came from there.
 ///
 /// # Safety
 /// Nobody uses the pages.
@@ -143,10 +146,11 @@ pub unsafe extern "C" fn uvm_physseg_unplug(pfn: Pfn, pages: usize) -> bool {
     let after = if old.pgs.is_null() { old.pgs } else { bound.page(&old, end - whole.start) };
     bound.map.remove(whole.start as u64);
     let mut memory = None;
-    // SAFETY: `handle` is one of the nodes that are there, and `tail`, where there is one, a new node of the same size.
+    // SAFETY: `handle` is one of the nodes that may be read, and `tail`, if there is one, is a new node of the same
+    // size.
     unsafe {
         if !front && !back {
-            // The tail inherits list, hint and what the pmap keeps; what was not available stays so.
+            // The tail inherits the free list, the hint and the pmap's data. What was not available stays so.
             handle.cast::<u8>().copy_to_nonoverlapping(tail.cast(), size);
             (*tail).start = end;
             (*tail).end = whole.end;
@@ -170,7 +174,7 @@ pub unsafe extern "C" fn uvm_physseg_unplug(pfn: Pfn, pages: usize) -> bool {
     }
     if front && back {
         memory = bound.slabs.forget(handle);
-        // SAFETY: as above; handles to it are invalid from now on, also where it stays readable.
+        // SAFETY: as above. Handles to the node are invalid from now on, even where its memory stays readable.
         unsafe { handle.cast::<u8>().write_bytes(0, size) };
         free(bound, handle.cast(), size);
     } else {

@@ -1,4 +1,4 @@
-//! What is said of segments, how they are found, and what may be set of them.
+//! Reading, finding and setting segments.
 
 use super::node::{Node, Pfn, Plugged};
 use super::{NOWHERE, look, physseg};
@@ -19,20 +19,20 @@ macro_rules! bounds {
 }
 
 bounds! {
-    /// The first page frame; −1 for an invalid handle.
+    /// Returns the first page frame; −1 for an invalid handle.
     uvm_physseg_get_start: start;
-    /// The page frame after the last; −1 for an invalid handle.
+    /// Returns the page frame after the last; −1 for an invalid handle.
     uvm_physseg_get_end: end;
-    /// The first page frame that is available; −1 for an invalid handle.
+    /// Returns the first available page frame; −1 for an invalid handle.
     uvm_physseg_get_avail_start: avail_start;
-    /// The page frame after the last that is available; −1 for an invalid handle.
+    /// Returns the page frame after the last available one; −1 for an invalid handle.
     uvm_physseg_get_avail_end: avail_end;
 }
 
-/// The page of a segment by its place in it; an invalid handle is fatal.
+/// Returns a page of a segment by its index. An invalid handle is fatal.
 ///
 /// # Safety
-/// The handle came from this interface, and has so many pages.
+/// The handle came from this interface, and the segment has more than `index` pages.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_get_pg(handle: *mut Node, index: Pfn) -> *mut c_void {
     if let Some(page) = look(|seen| seen.page_of_last(handle, index)) {
@@ -42,7 +42,7 @@ pub unsafe extern "C" fn uvm_physseg_get_pg(handle: *mut Node, index: Pfn) -> *m
     bound.page(&node, index)
 }
 
-/// The page of an address, in one look-up; null if no segment has it (`uvm_phys_to_vm_page`).
+/// Returns the page of an address in one look-up; null if no segment has it (`uvm_phys_to_vm_page`).
 #[unsafe(no_mangle)]
 pub extern "C" fn uvm_phys_to_vm_page(paddr: Pfn) -> *mut c_void {
     look(|seen| {
@@ -51,7 +51,7 @@ pub extern "C" fn uvm_phys_to_vm_page(paddr: Pfn) -> *mut c_void {
     })
 }
 
-/// What the pmap keeps of a segment; an invalid handle is fatal.
+/// Returns the pmap's data of a segment. An invalid handle is fatal.
 ///
 /// # Safety
 /// A handle that is not null came from this interface.
@@ -61,7 +61,7 @@ pub unsafe extern "C" fn uvm_physseg_get_pmseg(handle: *mut Node) -> *mut c_void
     handle.wrapping_add(1).cast()
 }
 
-/// A segment's free list; an invalid handle is fatal.
+/// Returns a segment's free list. An invalid handle is fatal.
 ///
 /// # Safety
 /// A handle that is not null came from this interface.
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn uvm_physseg_get_free_list(handle: *mut Node) -> c_int {
     physseg().must(handle, c"uvm_physseg_get_free_list: invalid handle").1.free_list
 }
 
-/// Where a search in a segment should start; an invalid handle is fatal.
+/// Returns where a search in a segment should start. An invalid handle is fatal.
 ///
 /// # Safety
 /// A handle that is not null came from this interface.
@@ -79,7 +79,7 @@ pub unsafe extern "C" fn uvm_physseg_get_start_hint(handle: *mut Node) -> c_uint
     physseg().must(handle, c"uvm_physseg_get_start_hint: invalid handle").1.start_hint
 }
 
-/// Says where a search in a segment should start; `false` for an invalid handle.
+/// Sets where a search in a segment should start; `false` for an invalid handle.
 ///
 /// # Safety
 /// A handle that is not null came from this interface.
@@ -89,15 +89,16 @@ pub unsafe extern "C" fn uvm_physseg_set_start_hint(handle: *mut Node, hint: c_u
     if bound.valid(handle).is_none() {
         return false;
     }
-    // SAFETY: it is valid, so it leads to a node.
+    // SAFETY: the handle is valid, so it points to a node.
     unsafe { (*handle).start_hint = hint };
     true
 }
 
-/// Sets the first page frame that is available.
+/// Sets the first available page frame. An invalid handle is fatal, and so is a page frame below the segment's start
+/// or not below the end of what is available.
 ///
 /// # Safety
-/// The handle leads to a segment in use.
+/// The handle points to a segment in use.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_set_avail_start(handle: *mut Node, pfn: Pfn) {
     let (bound, node) = physseg().must(handle, c"uvm_physseg_set_avail_start: invalid handle");
@@ -107,14 +108,15 @@ pub unsafe extern "C" fn uvm_physseg_set_avail_start(handle: *mut Node, pfn: Pfn
         );
     }
     drop(bound);
-    // SAFETY: it is valid, so it leads to a node.
+    // SAFETY: the handle is valid, so it points to a node.
     unsafe { (*handle).avail_start = pfn };
 }
 
-/// Sets the page frame after the last that is available.
+/// Sets the page frame after the last available one. An invalid handle is fatal, and so is a page frame above the
+/// segment's end or not above the start of what is available.
 ///
 /// # Safety
-/// The handle leads to a segment in use.
+/// The handle points to a segment in use.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_set_avail_end(handle: *mut Node, pfn: Pfn) {
     let (bound, node) = physseg().must(handle, c"uvm_physseg_set_avail_end: invalid handle");
@@ -124,11 +126,11 @@ pub unsafe extern "C" fn uvm_physseg_set_avail_end(handle: *mut Node, pfn: Pfn) 
         );
     }
     drop(bound);
-    // SAFETY: it is valid, so it leads to a node.
+    // SAFETY: the handle is valid, so it points to a node.
     unsafe { (*handle).avail_end = pfn };
 }
 
-/// The segment above; null past the last, and for an invalid handle.
+/// Returns the next higher segment; null for the highest, and for an invalid handle.
 ///
 /// # Safety
 /// A handle that is not null came from this interface.
@@ -139,7 +141,7 @@ pub unsafe extern "C" fn uvm_physseg_get_next(handle: *mut Node) -> *mut Node {
     bound.valid(handle).map_or(ptr::null_mut(), above)
 }
 
-/// The segment below; null past the first, and for an invalid handle.
+/// Returns the next lower segment; null for the lowest, and for an invalid handle.
 ///
 /// # Safety
 /// A handle that is not null came from this interface.
@@ -153,35 +155,36 @@ pub unsafe extern "C" fn uvm_physseg_get_prev(handle: *mut Node) -> *mut Node {
     bound.valid(handle).map_or(ptr::null_mut(), below)
 }
 
-/// The lowest segment; null if there is none.
+/// Returns the lowest segment; null if there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvm_physseg_get_first() -> *mut Node {
     let bound = physseg();
     bound.neighbour(bound.map.at_or_after(0))
 }
 
-/// The highest segment; null if there is none.
+/// Returns the highest segment; null if there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvm_physseg_get_last() -> *mut Node {
     let bound = physseg();
     bound.neighbour(bound.map.at_or_before(u64::MAX))
 }
 
-/// The highest page frame of any segment; −1 if there is none.
+/// Returns the highest page frame of any segment; −1 if there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn uvm_physseg_get_highest_frame() -> Pfn {
     physseg().map.at_or_before(u64::MAX).map_or(NOWHERE, |(range, _)| range.end() as Pfn - 1)
 }
 
-/// The segment that a page frame is in, and its place there; null, and nothing written, if it is in none.
+/// Returns the segment of a page frame and writes the page frame's index in it. Returns null, and writes nothing, if
+/// it is in none.
 ///
 /// # Safety
-/// `offset` is null or may be written to.
+/// `offset` is null or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn uvm_physseg_find(pfn: Pfn, offset: *mut Pfn) -> *mut Node {
     let Some((Plugged { node, .. }, range)) = look(|seen| seen.find(pfn)) else { return ptr::null_mut() };
     if !offset.is_null() {
-        // SAFETY: the caller's.
+        // SAFETY: `offset` is not null, so the caller guarantees that it is valid for writes.
         unsafe { offset.write(pfn - range.start) };
     }
     node

@@ -1,4 +1,4 @@
-//! Slabs: arrays of `struct vm_page` of which segments have parts.
+//! Slabs: arrays of `struct vm_page` that are divided among segments.
 
 use super::node::Node;
 use rangemap::RangeSet;
@@ -14,26 +14,26 @@ struct Slab {
     base: usize,
     count: usize,
     page: usize,
-    /// Which pages are some segment's.
+    /// The pages that some segment has.
     taken: RangeSet<usize>,
-    /// No run of free pages is longer.
+    /// An upper bound for the length of a run of free pages.
     room: usize,
-    /// How many pieces the taken pages may be in, and one more for as long as something is changed: what NetBSD's extent(9) has
-    /// storage for at boot.
+    /// The number of pieces the taken pages may be in, including a spare one that each change needs. NetBSD's
+    /// extent(9) has storage for that many at boot. `None` if there is no limit.
     descriptors: Option<usize>,
     /// Whether it came from the host's allocator.
     ours: bool,
-    /// How many segments it is said to be of.
+    /// The number of segments that have this slab.
     segments: usize,
 }
 
-/// All slabs, by number from 1, and which of them segments have.
+/// All slabs, numbered from 1, and the segments that have them.
 #[derive(Default)]
 pub(super) struct Slabs {
     slabs: Vec<Option<Slab>>,
-    /// Numbers that may be given again.
+    /// Numbers that can be given to new slabs.
     unused: Vec<usize>,
-    /// Slabs that have pages to give, by their room.
+    /// The slabs that have free pages, ordered by their upper bound.
     roomy: BTreeSet<(usize, usize)>,
     of: HashMap<usize, usize>,
 }
@@ -43,7 +43,7 @@ impl Slab {
         self.descriptors.is_none_or(|max| self.taken.iter().count() < max)
     }
 
-    /// The lowest pages that are free, as many as asked for.
+    /// Takes the lowest run of `count` free pages.
     fn take(&mut self, count: usize) -> Option<*mut c_void> {
         if count == 0 || !self.has_descriptor() {
             return None;
@@ -53,14 +53,14 @@ impl Slab {
         Some(std::ptr::with_exposed_provenance_mut(self.base + gap.start * self.page))
     }
 
-    /// How many pages around these, which are free, are free.
+    /// Returns the length of the run of free pages around these, which are free.
     fn around(&self, pages: &Range<usize>) -> usize {
         let below = self.taken.overlapping(0..pages.start).next_back();
         let above = self.taken.overlapping(pages.end..self.count).next();
         above.map_or(self.count, |taken| taken.start) - below.map_or(0, |taken| taken.end)
     }
 
-    /// Where a page is in it.
+    /// Returns the index of a page; `None` if it is not in this slab.
     fn index(&self, at: *mut c_void) -> Option<usize> {
         let index = at.addr().checked_sub(self.base)? / self.page;
         (index < self.count).then_some(index)
@@ -88,7 +88,7 @@ impl Slabs {
         number
     }
 
-    /// Says how long a slab's runs of free pages are at most.
+    /// Sets the upper bound for a slab's runs of free pages.
     fn has_room(&mut self, number: usize, room: usize) {
         let Some(slab) = self.get(number) else { return };
         let old = std::mem::replace(&mut slab.room, room);
@@ -102,12 +102,12 @@ impl Slabs {
         self.slabs.get_mut(slab.checked_sub(1)?)?.as_mut()
     }
 
-    /// A segment's slab.
+    /// Returns a segment's slab.
     pub(super) fn of(&self, node: *mut Node) -> Option<usize> {
         self.of.get(&node.addr()).copied()
     }
 
-    /// Says which slab a segment has pages of.
+    /// Sets a segment's slab.
     pub(super) fn set(&mut self, node: *mut Node, slab: usize) {
         self.of.insert(node.addr(), slab);
         if let Some(slab) = self.get(slab) {
@@ -115,14 +115,14 @@ impl Slabs {
         }
     }
 
-    /// Says that another segment has pages of the same slab.
+    /// Gives another segment the same slab.
     pub(super) fn share(&mut self, node: *mut Node, other: *mut Node) {
         if let Some(slab) = self.of(node) {
             self.set(other, slab);
         }
     }
 
-    /// What a node shows as its `ext`: a number, for whoever compares.
+    /// Returns what a node shows as its `ext`: the slab's number, for comparing.
     pub(super) fn shown(&self, slab: usize) -> *mut c_void {
         std::ptr::without_provenance_mut(slab)
     }
@@ -134,25 +134,27 @@ impl Slabs {
         if slab.taken.gaps(&(0..slab.count)).next().is_none() {
             self.has_room(number, 0);
         } else if taken.is_none() && slab.has_descriptor() && count > 0 {
+            // A failed search proves that no run is this long, so that later searches can pass the slab over.
             let room = slab.room.min(count - 1);
             self.has_room(number, room);
         }
         taken
     }
 
-    /// Takes pages of a slab that has room, of little rather than of much.
+    /// Takes pages of any slab that has room. Slabs with little room come first, so that large runs stay whole.
     pub(super) fn take_anywhere(&mut self, count: usize) -> Option<(usize, *mut c_void)> {
         let mut from = (count, 0);
         while let Some(&(room, number)) = self.roomy.range(from..).next() {
             if let Some(at) = self.take(number, count) {
                 return Some((number, at));
             }
+            // The upper bound was too high, or there is no descriptor. Go on behind this slab.
             from = (room, number + 1);
         }
         None
     }
 
-    /// Gives pages back, as NetBSD's extent(9) does.
+    /// Gives pages back, as NetBSD's extent(9) does: returns 0, EINVAL, or ENOMEM.
     pub(super) fn give(&mut self, node: *mut Node, at: *mut c_void, count: usize) -> c_int {
         let Some(number) = self.of(node) else { return EINVAL };
         let Some(slab) = self.get(number) else { return EINVAL };
@@ -174,7 +176,7 @@ impl Slabs {
         self.has_room(number, room);
     }
 
-    /// Gives pages of a segment back, which cannot fail: descriptors are only for who asks.
+    /// Gives a segment's pages back. This cannot fail: only `give` needs a descriptor.
     pub(super) fn put_back(&mut self, node: *mut Node, at: *mut c_void, count: usize) {
         let Some(number) = self.of(node) else { return };
         if let Some(slab) = self.get(number)
@@ -184,7 +186,8 @@ impl Slabs {
         }
     }
 
-    /// Forgets which slab a segment has, and a slab that no segment has. What came from the host is the caller's to give back.
+    /// Removes a segment's slab, and the slab itself once no segment has it. Returns its address and size if it came
+    /// from the host, to be freed by the caller.
     pub(super) fn forget(&mut self, node: *mut Node) -> Option<(*mut c_void, usize)> {
         let number = self.of.remove(&node.addr())?;
         let slab = self.get(number)?;

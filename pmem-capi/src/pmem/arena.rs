@@ -1,4 +1,4 @@
-//! Arenas, what they hold, and what their addresses mean.
+//! Arenas, their contents, and the meaning of their addresses.
 
 use super::{ArenaPtr, Paddr, attrs, range, status, store, with};
 use crate::failure::{EINVAL, ENOENT, fail};
@@ -8,10 +8,10 @@ use std::ffi::{CStr, c_char, c_int, c_uint};
 /// Makes an arena.
 ///
 /// # Safety
-/// `name` is a string, or null.
+/// `name` is null or points to a string.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_arena_create(name: *const c_char, kind: c_uint) -> ArenaPtr {
-    // SAFETY: the caller's.
+    // SAFETY: `name` is not null, so the caller guarantees that it points to a string.
     let name = if name.is_null() { c"" } else { unsafe { CStr::from_ptr(name) } };
     let name = name.to_string_lossy().into_owned();
     let Some(kind) = kind.try_into().ok().and_then(ArenaType::from_bits) else {
@@ -27,7 +27,7 @@ pub extern "C" fn pmem_arena_remove(arena: ArenaPtr) -> c_int {
     status(with(|pmem| pmem.remove_arena(arena.id())))
 }
 
-/// Loads an arena with addresses.
+/// Primes an arena with addresses.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_arena_prime(
     arena: ArenaPtr,
@@ -44,28 +44,28 @@ pub extern "C" fn pmem_arena_prime(
     status(with(|pmem| pmem.prime(arena.id(), range(start, end)?, attrs)))
 }
 
-/// Takes a range away from an arena.
+/// Removes a range from an arena.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_arena_unprime(arena: ArenaPtr, start: Paddr, end: Paddr) -> c_int {
     status(with(|pmem| pmem.unprime(arena.id(), range(start, end)?)))
 }
 
-/// Hands out nothing more of a range.
+/// Seals a range: nothing more is allocated in it.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_arena_seal(arena: ArenaPtr, start: Paddr, end: Paddr) -> c_int {
     status(with(|pmem| pmem.seal(arena.id(), range(start, end)?)))
 }
 
-/// Hands out a range again.
+/// Unseals a range, so that it can be allocated again.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_arena_unseal(arena: ArenaPtr, start: Paddr, end: Paddr) -> c_int {
     status(with(|pmem| pmem.unseal(arena.id(), range(start, end)?)))
 }
 
-/// Says what an address means.
+/// Resolves an address as an arena sees it.
 ///
 /// # Safety
-/// `place` and `there` are null or may be written to.
+/// `place` and `there` are null or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_resolve(
     arena: ArenaPtr,
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn pmem_resolve(
         Err(errno) => errno,
         Ok(None) => fail(ENOENT, format!("{addr:#x} leads nowhere, or to more than one place")),
         Ok(Some((arena, addr))) => {
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees that both are null or valid for writes.
             unsafe {
                 store(place, arena.into());
                 store(there, addr as Paddr);

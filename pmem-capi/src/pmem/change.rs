@@ -1,4 +1,4 @@
-//! Changes, and whole states, as lists of edits that C can read.
+//! Changes and whole states as lists of edits that C can read.
 
 use super::{ArenaPtr, LinkPtr, Paddr, RegionPtr};
 use pmem_core::{
@@ -34,7 +34,7 @@ enum Kind {
     Effective = 7,
 }
 
-/// `enum pmem_space_state`, in a side's `state`.
+/// `enum pmem_space_state`, the `state` of a side of space.
 const OPEN: c_int = 0;
 const SEALED: c_int = 1;
 const LENT: c_int = 2;
@@ -66,7 +66,7 @@ pub struct CChange {
     edits: *const CEdit,
 }
 
-/// Edits, and the names that they lead to.
+/// A list of edits, and the names that they point to.
 #[derive(Debug, Default)]
 pub(super) struct Edits {
     all: Vec<CEdit>,
@@ -74,7 +74,7 @@ pub(super) struct Edits {
 }
 
 impl Edits {
-    /// What a change changes: all of it, or what a view sees of it.
+    /// Lists the edits of a change: all of them, or what a view sees of them.
     pub(super) fn of_change(change: &Change<'_>, view: Option<ArenaId>) -> Self {
         let mut edits = Self::default();
         match view {
@@ -84,7 +84,7 @@ impl Edits {
         edits
     }
 
-    /// What there is: all of it, or what a view sees of it, as if it came now.
+    /// Lists a whole state, or what a view sees of it, as if all of it were added now.
     pub(super) fn of_state(state: &State, view: Option<ArenaId>) -> Self {
         let mut edits = Self::default();
         if let Some(view) = view {
@@ -107,7 +107,7 @@ impl Edits {
         }
         for (link, ends) in state.links() {
             for way in [Way::ToRight, Way::ToLeft] {
-                // Those that are fixed come with the interconnect.
+                // Fixed windows come with their interconnect.
                 let fixed = pieces(ends, way).iter().map(Window::is_fixed);
                 for ((piece, window), fixed) in (0..).zip(state.windows(link, way)).zip(fixed) {
                     if !fixed && window.is_some() {
@@ -127,12 +127,12 @@ impl Edits {
         edits
     }
 
-    /// Calls C with them.
+    /// Calls `run` with the list as C reads it.
     pub(super) fn show<T>(&self, sequence: u64, run: impl FnOnce(&CChange) -> T) -> T {
         run(&CChange { sequence, count: self.all.len(), edits: self.all.as_ptr() })
     }
 
-    /// Adds an edit as C sees it; reference counts are not shown.
+    /// Adds an edit as C sees it. Changes of reference counts are left out.
     fn push(&mut self, edit: &Edit, state: &State) {
         let edit = match edit {
             Edit::Arena { arena, old, new } => {
@@ -206,7 +206,7 @@ impl Edits {
             }
             Edit::Effective { placement, old, new } => {
                 let Role::Alias(alias) = placement.record.role else { return };
-                // What is parked has no address to do anything at.
+                // A region that is parked has no address.
                 let Some(range) = placement.seat.range() else { return };
                 let side = |attrs| Side::of(range, Some(attrs), 0);
                 CEdit {
@@ -238,13 +238,13 @@ impl Edits {
     fn keep(&mut self, name: &str) -> *const c_char {
         let name = CString::new(name.replace('\0', " ")).unwrap_or_default();
         let at = name.as_ptr();
-        // What it leads to stays where it is when the list grows.
+        // The name itself does not move when the list grows.
         self.names.push(name);
         at
     }
 }
 
-/// The windows of one direction of an interconnect.
+/// Returns the windows of one direction of an interconnect.
 fn pieces(ends: &Link, way: Way) -> &[Window] {
     match &ends.direction(way).mapping {
         Mapping::Windows(windows) => windows.pieces(),

@@ -1,4 +1,4 @@
-//! Drivers as tables of C callbacks.
+//! Drivers that are tables of C callbacks.
 
 use super::change::{CChange, Edits};
 use super::{ArenaPtr, DriverPtr, status, with};
@@ -36,26 +36,26 @@ pub struct Ops {
     verify: Show,
 }
 
-/// A driver of C.
+/// A driver written in C.
 struct Table {
     name: String,
     ops: Ops,
     context: *mut c_void,
 }
 
-// SAFETY: the table and its context are for whichever thread makes a change, one at a time under the manager's lock: that is
-// what registering asks of the caller.
+// SAFETY: the table and its context are used by whichever thread makes a change, one at a time, under the manager's
+// lock. Whoever registers a driver accepts that.
 unsafe impl Send for Table {}
 
 impl Table {
     fn call(&self, call: Call) -> c_int {
-        // SAFETY: the caller of `pmem_driver_register` says that its callbacks take its context.
+        // SAFETY: the caller of `pmem_driver_register` guarantees that the callbacks take this context.
         call.map_or(0, |call| unsafe { call(self.context) })
     }
 
     fn show(&self, show: Show, sequence: u64, edits: impl FnOnce() -> Edits) -> c_int {
         let Some(show) = show else { return 0 };
-        // SAFETY: as above; what it is shown lives until it returns.
+        // SAFETY: as above. The change lives until the callback returns.
         edits().show(sequence, |shown| unsafe { show(self.context, shown) })
     }
 
@@ -73,7 +73,7 @@ impl Table {
 
 const FAULT: Fault = Fault::new("the driver's callback failed");
 
-/// A veto that says which errno the driver gave.
+/// Returns a veto that names the driver's error number.
 fn veto(errno: c_int) -> Veto {
     Veto::new(match errno.saturating_abs() {
         EPERM => "the driver refuses: EPERM",
@@ -87,11 +87,11 @@ fn veto(errno: c_int) -> Veto {
     })
 }
 
-/// A driver, and the view that it is registered on: it is told of that alone.
+/// A driver and the view that it is registered on. It hears of that view only.
 struct Registered(Table, Option<ArenaId>);
 
 impl Registered {
-    /// Shows a callback what there is.
+    /// Shows a callback the whole present state.
     fn present(&self, show: Show, state: &State) -> c_int {
         self.0.show(show, state.sequence(), || Edits::of_state(state, self.1))
     }
@@ -160,7 +160,8 @@ impl Driver for Registered {
 /// Registers a driver.
 ///
 /// # Safety
-/// `ops` leads to a table that, with its name and with `context`, outlives the driver; its callbacks may be called by any thread.
+/// `ops` is null, or points to a table that outlives the driver together with its name and `context`. Any thread may
+/// call its callbacks.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_driver_register(
     ops: *const Ops,
@@ -172,9 +173,9 @@ pub unsafe extern "C" fn pmem_driver_register(
         fail(EINVAL, "no table of callbacks");
         return DriverPtr::NULL;
     }
-    // SAFETY: the caller's.
+    // SAFETY: `ops` is not null, so the caller guarantees that it points to a table.
     let ops = unsafe { ops.read() };
-    // SAFETY: the caller's.
+    // SAFETY: the name is not null, so the caller guarantees that it points to a string.
     let name = if ops.name.is_null() { c"driver" } else { unsafe { CStr::from_ptr(ops.name) } };
     let table = Table { name: name.to_string_lossy().into_owned(), ops, context };
     let view = (!view.is_null()).then(|| view.id());
@@ -195,13 +196,13 @@ pub extern "C" fn pmem_driver_deregister(driver: DriverPtr) -> c_int {
     status(with(|pmem| pmem.deregister(driver.id())))
 }
 
-/// Has a driver program everything again.
+/// Makes a driver program everything again.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_driver_resync(driver: DriverPtr) -> c_int {
     status(with(|pmem| pmem.resync(driver.id())))
 }
 
-/// Has a driver compare its hardware with the model.
+/// Makes a driver compare its hardware with the model.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_driver_verify(driver: DriverPtr) -> c_int {
     status(with(|pmem| pmem.verify(driver.id())))

@@ -1,4 +1,4 @@
-//! Ids as the opaque pointers of C: numbers that lead nowhere, and name nothing once what they named is gone.
+//! Ids as opaque pointers of C. They are numbers, not addresses; stale ids are detected.
 
 use pmem_core::{ArenaId, DriverId, LinkId, RegionId};
 use std::ffi::c_void;
@@ -14,13 +14,13 @@ macro_rules! handles {
         pub struct $name(*mut c_void);
 
         impl $name {
-            /// Nothing.
+            /// The handle of nothing.
             pub(crate) const NULL: Self = Self(super::null());
-            /// Sets the uppermost byte, of generations, apart: what names an arena names no region, as long as a place is
-            /// not used again 16,777,216 times.
+            /// Distinguishes the kinds by the top byte, which belongs to the generation. The handle of an arena is no
+            /// handle of a region as long as a slot is not reused 16,777,216 times.
             const TAG: u64 = $tag << 56;
 
-            /// The id; null, and what is none, is one that names nothing.
+            /// Returns the id. Null, and whatever is not a handle of this kind, gives an id that names nothing.
             pub(crate) fn id(self) -> $id {
                 let raw = self.0.addr() as u64 ^ Self::TAG;
                 let id = <$id>::from_raw(raw);
@@ -48,7 +48,7 @@ handles! {
 }
 
 impl ArenaPtr {
-    /// Whether it is none.
+    /// Whether the handle is null.
     pub(crate) fn is_null(self) -> bool {
         self.0.is_null()
     }

@@ -7,7 +7,7 @@ use std::ffi::c_int;
 /// Connects two arenas.
 ///
 /// # Safety
-/// `mapping` is null or came from this interface and was not freed.
+/// `mapping` is null, or came from this interface and was not freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_arena_connect(
     left: ArenaPtr,
@@ -15,7 +15,7 @@ pub unsafe extern "C" fn pmem_arena_connect(
     mapping: MappingPtr,
     metric: u32,
 ) -> LinkPtr {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that `mapping` is null or points to a mapping.
     let mapping = unsafe { mapping.as_ref() }.cloned().unwrap_or(Mapping::Identity);
     let linked = with(|pmem| pmem.connect(left.id(), right.id(), mapping, Metric::new(metric)));
     linked.map_or(LinkPtr::NULL, LinkPtr::from)
@@ -27,7 +27,7 @@ pub extern "C" fn pmem_arena_disconnect(link: LinkPtr) -> c_int {
     status(with(|pmem| pmem.disconnect(link.id())))
 }
 
-/// Says what a bridge's window covers even when nothing goes through it.
+/// Sets what a bridge's window covers even when nothing goes through it. An empty range removes the floor.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_interconnect_set_floor(link: LinkPtr, start: Paddr, end: Paddr) -> c_int {
     status(with(|pmem| {
@@ -36,7 +36,7 @@ pub extern "C" fn pmem_interconnect_set_floor(link: LinkPtr, start: Paddr, end: 
     }))
 }
 
-/// Says what it costs to cross an interconnect in one direction.
+/// Sets the cost of crossing an interconnect in one direction.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_interconnect_set_metric(link: LinkPtr, to_left: c_int, metric: u32) -> c_int {
     let way = if to_left == 0 { Way::ToRight } else { Way::ToLeft };

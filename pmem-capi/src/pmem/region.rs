@@ -5,7 +5,7 @@ use crate::failure::{EBUSY, fail};
 use pmem_core::{Constraints, Metric, Released, Request};
 use std::ffi::{c_int, c_uint};
 
-/// Reserves a region.
+/// Allocates a region.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_alloc(
     arena: ArenaPtr,
@@ -39,10 +39,10 @@ pub extern "C" fn pmem_alloc(
     allocated.map_or(RegionPtr::NULL, RegionPtr::from)
 }
 
-/// Says what a region amounts to.
+/// Reads a region's effective attributes.
 ///
 /// # Safety
-/// `prot`, `props` and `usage` are null or may be written to.
+/// `prot`, `props` and `usage` are null or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_get(
     region: RegionPtr,
@@ -53,7 +53,7 @@ pub unsafe extern "C" fn pmem_get(
     match with(|pmem| pmem.attrs(region.id())) {
         Err(errno) => errno,
         Ok(attrs) => {
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees that all three are null or valid for writes.
             unsafe {
                 store(prot, attrs.prot().bits().into());
                 store(props, attrs.props().bits().into());
@@ -73,13 +73,13 @@ pub extern "C" fn pmem_set(region: RegionPtr, prot: c_uint, props: c_uint, usage
     }
 }
 
-/// Counts another reference.
+/// Adds a reference.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_incref(region: RegionPtr) -> c_int {
     status(with(|pmem| pmem.incref(region.id())))
 }
 
-/// Gives up a reference.
+/// Drops a reference.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_decref(region: RegionPtr) -> c_int {
     match with(|pmem| pmem.decref(region.id())) {
@@ -92,7 +92,7 @@ pub extern "C" fn pmem_decref(region: RegionPtr) -> c_int {
 /// Maps a region into an arena.
 ///
 /// # Safety
-/// `paddr` is null or may be written to.
+/// `paddr` is null or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_map(arena: ArenaPtr, region: RegionPtr, paddr: *mut Paddr) -> RegionPtr {
     let mapped = with(|pmem| {
@@ -100,15 +100,15 @@ pub unsafe extern "C" fn pmem_map(arena: ArenaPtr, region: RegionPtr, paddr: *mu
         Ok((mapped, pmem.start(mapped)?.1))
     });
     let Ok((mapped, start)) = mapped else { return RegionPtr::NULL };
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that `paddr` is null or valid for writes.
     unsafe { store(paddr, start as Paddr) };
     mapped.into()
 }
 
-/// Maps a region into an arena, where it is wanted.
+/// Maps a region into an arena, inside `start..end` there and aligned.
 ///
 /// # Safety
-/// `paddr` is null or may be written to.
+/// `paddr` is null or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_map_at(
     arena: ArenaPtr,
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn pmem_map_at(
         Ok((mapped, pmem.start(mapped)?.1))
     });
     let Ok((mapped, start)) = mapped else { return RegionPtr::NULL };
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that `paddr` is null or valid for writes.
     unsafe { store(paddr, start as Paddr) };
     mapped.into()
 }
@@ -135,10 +135,10 @@ pub extern "C" fn pmem_unmap(region: RegionPtr) -> c_int {
     pmem_decref(region)
 }
 
-/// Says where a region is.
+/// Reads where a region is: its arena, and its first and last address there.
 ///
 /// # Safety
-/// `arena`, `first` and `last` are null or may be written to.
+/// `arena`, `first` and `last` are null or valid for writes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmem_where(
     region: RegionPtr,
@@ -150,7 +150,7 @@ pub unsafe extern "C" fn pmem_where(
     match found {
         Err(errno) => errno,
         Ok((id, range)) => {
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees that all three are null or valid for writes.
             unsafe {
                 store(arena, id.into());
                 store(first, range.start() as Paddr);
@@ -161,7 +161,7 @@ pub unsafe extern "C" fn pmem_where(
     }
 }
 
-/// Moves a region.
+/// Moves a region to another start address.
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_relocate(region: RegionPtr, start: Paddr) -> c_int {
     status(with(|pmem| pmem.relocate(region.id(), start as u64)))

@@ -4,14 +4,14 @@ use super::deltas::Delta;
 use crate::model::{Edit, State};
 use core::fmt;
 
-/// What is about to change: what was is read from the edits, what will be from `after`.
+/// A change that is about to happen. Read the old values from the edits, the new ones from [`Self::after`].
 #[derive(Clone, Copy)]
 pub struct Change<'c> {
     pub(crate) sequence: u64,
     pub(crate) edits: &'c [Edit],
     pub(crate) after: &'c State,
     pub(crate) deltas: &'c [Delta],
-    /// Which edits concern the driver.
+    /// Whether an edit concerns this driver.
     pub(crate) own: &'c dyn Fn(&Edit) -> bool,
 }
 
@@ -27,28 +27,29 @@ impl fmt::Debug for Change<'_> {
 }
 
 impl<'c> Change<'c> {
-    /// The number that the change will have.
+    /// Returns the sequence number that the change will have if it is committed.
     pub const fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// What changes, everybody's: one edit per subject, in the order in which subjects were first touched.
+    /// Returns every edit of the change, whether or not it concerns this driver: one per subject, in the order in
+    /// which the subjects were first touched.
     pub const fn edits(&self) -> &'c [Edit] {
         self.edits
     }
 
-    /// Those of the edits that are in the driver's scope and of the kinds that it cares for.
+    /// Returns the edits within the driver's scopes and of the kinds it is interested in.
     pub fn own_edits(&self) -> impl Iterator<Item = &'c Edit> {
         self.edits.iter().filter(|edit| (self.own)(edit))
     }
 
-    /// The model as it will be.
+    /// Returns the model as it will be after the change.
     pub const fn after(&self) -> &'c State {
         self.after
     }
 
-    /// For a driver registered on a view: the spans of it whose effective attributes or places change, in order of address,
-    /// neighbours that change alike joined.
+    /// Returns, for a driver registered on a view, the spans of the view whose effective attributes or places change,
+    /// in order of address. Adjacent spans that change alike are joined. Empty for other drivers.
     pub const fn deltas(&self) -> &'c [Delta] {
         self.deltas
     }

@@ -6,93 +6,136 @@ use core::any::Any;
 use core::fmt;
 use pmem_space::AddrRange;
 
-/// What programs hardware to follow the model: MTRRs, a bridge's windows, an IOMMU's tables.
+/// A driver that programs hardware to follow the model: MTRRs, a bridge's windows, an IOMMU's page tables.
+///
+/// If the hardware holds values by key, such as slots or table entries, implement [`Hardware`](crate::Hardware)
+/// instead and wrap it in a [`Mirror`](crate::Mirror), which is a driver.
 ///
 /// # One change
-/// Every concerned driver *prepares*, those of higher priority first; each may refuse. Then, in reverse order, each
-/// *withdraws* what goes away: hardware stops honouring it. Then, in the first order, each *installs* what comes.
-/// Only then is the change published, and each is told. A fault takes back every step that was begun, in exact reverse, the faulted
-/// one first; drivers that had only prepared *abort*.
+/// Every concerned driver *prepares*, those of higher priority first; any of them may refuse. Then, in reverse order,
+/// each *withdraws* what goes away: hardware stops honouring it. Then, in the first order, each *installs* what is
+/// new. Only then is the change published, and each driver is notified. A fault reverts every step that was begun, in
+/// exact reverse order, starting with the step that faulted; drivers that had only prepared *abort*.
 ///
-/// | callback | may refuse | may sleep, take memory | after it |
+/// | callback | may refuse or fail | may sleep or allocate | what can follow |
 /// |---|---|---|---|
 /// | attach | yes | yes | prepare, resync, verify |
 /// | prepare | yes | yes | withdraw, abort |
-/// | withdraw | fault | no memory | install, revert |
-/// | install | fault | no memory | published, or revert |
-/// | revert | fault: degraded | no memory | of an install, the withdraw's revert; else nothing |
+/// | withdraw | fault | must not allocate | install, revert |
+/// | install | fault | must not allocate | published, or revert |
+/// | revert | fault: degraded | must not allocate | after reverting install: revert of withdraw; else nothing |
 /// | published | no | yes | nothing |
-/// | abort | no | no memory | nothing |
+/// | abort | no | must not allocate | nothing |
 /// | resync | fault: stays degraded | yes | prepare |
 /// | verify | mismatch | yes | anything |
 ///
-/// The manager's lock is held in all of them. A callback reads the state it is given, and may drop regions; a verb
-/// that writes is an error there. Under `stop_machine` only withdraw, install, revert and abort may be entered.
+/// The manager's lock is held in every callback. A callback may read the state it is given and may drop regions;
+/// calling a verb that changes the model is an error there. Under `stop_machine` only withdraw, install, revert and
+/// abort may be called.
+///
+/// # Examples
+/// A hypervisor with four memory slots refuses a fifth region:
+/// ```
+/// use pmem_core::{
+///     AddrRange, ArenaType, Attrs, Change, Concern, Driver, Error, Fault, Manager, Mismatch, Request, Scope,
+///     State, Step, Subscription, Veto,
+/// };
+///
+/// struct Slots;
+///
+/// impl Driver for Slots {
+///     fn name(&self) -> &str { "hypervisor slots" }
+///     fn prepare(&mut self, change: &Change<'_>) -> Result<Concern, Veto> {
+///         let used = change.after().arenas().map(|(_, _, arena)| arena.regions().count() as u64).sum();
+///         if used > 4 { Err(Veto::new("out of slots").needs(used, 4)) } else { Ok(Concern::Concerned) }
+///     }
+///     // A real driver programs the hardware here, without allocating.
+///     fn withdraw(&mut self) -> Result<(), Fault> { Ok(()) }
+///     fn install(&mut self) -> Result<(), Fault> { Ok(()) }
+///     fn revert(&mut self, _: Step) -> Result<(), Fault> { Ok(()) }
+///     fn abort(&mut self) {}
+///     fn attach(&mut self, _: &State) -> Result<(), Veto> { Ok(()) }
+///     fn resync(&mut self, _: &State) -> Result<(), Fault> { Ok(()) }
+///     fn verify(&mut self, _: &State) -> Result<(), Mismatch> { Ok(()) }
+/// }
+///
+/// let mut pmem = Manager::new();
+/// let guest = pmem.create_arena("guest memory", ArenaType::RAM)?;
+/// pmem.prime(guest, AddrRange::new(0, 0x10_0000)?, Attrs::ram())?;
+/// pmem.register(Box::new(Slots), Subscription::new([Scope::Arena(guest)]))?;
+/// for _ in 0..4 {
+///     pmem.alloc(guest, &Request::new(0x1000))?;
+/// }
+/// let refused = pmem.alloc(guest, &Request::new(0x1000)).unwrap_err();
+/// assert!(matches!(refused, Error::Refused { veto, .. } if veto.needed_of == Some((5, 4))));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Driver: Any + Send {
-    /// What people call it.
+    /// Returns the driver's name, as errors and lists print it.
     fn name(&self) -> &str;
 
-    /// Takes over, or programs, the present state.
+    /// Takes over the hardware as it is, or programs it to the current state.
     ///
     /// # Errors
-    /// [`Veto`] if it cannot: it is then not registered.
+    /// [`Veto`] if the driver cannot do so; it is then not registered.
     fn attach(&mut self, state: &State) -> Result<(), Veto>;
 
-    /// Works out what a change asks of the hardware, and sets aside what that takes.
+    /// Computes what a change asks of the hardware, and sets aside whatever carrying it out takes.
     ///
     /// # Errors
     /// [`Veto`] refuses the whole change.
     fn prepare(&mut self, change: &Change<'_>) -> Result<Concern, Veto>;
 
-    /// Makes hardware stop honouring what goes away.
+    /// Makes the hardware stop honouring what goes away.
     ///
     /// # Errors
-    /// [`Fault`] if the hardware does not do so.
+    /// [`Fault`] if the hardware fails to do so.
     fn withdraw(&mut self) -> Result<(), Fault>;
 
-    /// Makes hardware honour what comes.
+    /// Makes the hardware honour what is new.
     ///
     /// # Errors
-    /// [`Fault`] if the hardware does not do so.
+    /// [`Fault`] if the hardware fails to do so.
     fn install(&mut self) -> Result<(), Fault>;
 
-    /// Hears that the change is done and cannot be taken back: for what had to wait for that, such as giving memory
-    /// back or telling others. By default nothing.
+    /// Called once the change is committed and can no longer be rolled back. Do here what had to wait for that, such
+    /// as freeing memory or notifying others. Does nothing by default.
     fn published(&mut self) {}
 
-    /// Undoes one step, whether it was finished or faulted half-way. Reverting the first step also drops what
-    /// was prepared.
+    /// Undoes one step, whether it finished or faulted half-way. Reverting a withdraw, the first step, also drops
+    /// what was prepared.
     ///
     /// # Errors
-    /// [`Fault`] if the hardware does not do so: the driver is then degraded until it has resynced.
+    /// [`Fault`] if the hardware fails to do so. The driver is then degraded until it has resynced.
     fn revert(&mut self, step: Step) -> Result<(), Fault>;
 
     /// Drops what was prepared.
     fn abort(&mut self);
 
-    /// Programs everything again: after a fault, a resume, a CPU coming online, a hot reset.
+    /// Reprograms everything: after a fault, a resume, a CPU coming online, a hot reset.
     ///
     /// # Errors
-    /// [`Fault`] if the hardware does not do so.
+    /// [`Fault`] if the hardware fails to do so.
     fn resync(&mut self, state: &State) -> Result<(), Fault>;
 
-    /// Reads the hardware back and compares.
+    /// Reads the hardware back and compares it with the state.
     ///
     /// # Errors
-    /// [`Mismatch`] says where it is not what the state asks for.
+    /// [`Mismatch`] says where the hardware differs from what the state asks for.
     fn verify(&mut self, state: &State) -> Result<(), Mismatch>;
 }
 
-/// Whether a change asks anything of a driver.
+/// A driver's answer in prepare: whether the change asks anything of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concern {
-    /// It does: the driver has prepared, and is called until the change is done or dropped.
+    /// The change concerns the driver. It has prepared, and its callbacks are called until the change is done or
+    /// dropped.
     Concerned,
-    /// It does not: the driver is not called again for it.
+    /// The change does not concern the driver. None of its callbacks is called again for it.
     Indifferent,
 }
 
-/// A step that a revert undoes.
+/// A step of a change, as [`Driver::revert`] undoes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// What [`Driver::withdraw`] did.
@@ -101,14 +144,14 @@ pub enum Step {
     Install,
 }
 
-/// Where in the protocol something failed.
+/// The phase in which a driver failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Before a change, by a driver that was degraded.
+    /// Reprogramming a degraded driver, on request or before a change.
     Resync,
-    /// Making hardware stop.
+    /// Making the hardware stop honouring what goes away.
     Withdraw,
-    /// Making hardware start.
+    /// Making the hardware honour what is new.
     Install,
 }
 
@@ -122,37 +165,48 @@ impl fmt::Display for Phase {
     }
 }
 
-/// Why a driver refuses.
+/// A driver's reason to refuse.
+///
+/// # Examples
+/// ```
+/// use pmem_core::{AddrRange, Veto};
+///
+/// let veto = Veto::new("not enough MTRRs").at(AddrRange::new(0xe000_0000, 0xe800_0000)?).needs(10, 8);
+/// assert!(veto.to_string().starts_with("not enough MTRRs at "));
+/// assert_eq!(veto.needed_of, Some((10, 8)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Veto {
-    /// In words, lower case.
+    /// The reason in words, in lower case and without a full stop.
     pub reason: &'static str,
-    /// The addresses that it is about.
+    /// The addresses concerned, if any in particular.
     pub range: Option<AddrRange>,
-    /// How much it would need, and how much there is: registers, slots, bytes.
+    /// How much would be needed, and how much there is: registers, slots or bytes.
     pub needed_of: Option<(u64, u64)>,
-    /// More numbers, each with its name.
+    /// Figures that explain the refusal.
     pub figures: Option<Figures>,
 }
 
-/// How many named numbers a veto carries at most.
+/// The number of named figures in a [`Figures`].
 const FIGURES: usize = 6;
 
-/// Numbers with names, for whoever wants to know why.
+/// Named figures that explain a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figures {
     names: &'static [&'static str; FIGURES],
-    /// Small, so that errors stay so.
+    /// Bytes, so that errors stay small. `u8::MAX` means no value.
     values: [u8; FIGURES],
 }
 
 impl Figures {
-    /// Numbers in the order of their names; one that is not there is shown as `-`. They are below 255.
+    /// Returns figures in the order of their names. `None` prints as `-`. Values must be below 255, which stands for
+    /// `None`.
     pub fn new(names: &'static [&'static str; FIGURES], values: [Option<u8>; FIGURES]) -> Self {
         Self { names, values: values.map(|value| value.unwrap_or(u8::MAX)) }
     }
 
-    /// Each name with its number.
+    /// Iterates over the names, each with its value.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Option<u8>)> + '_ {
         let shown = |value: u8| (value != u8::MAX).then_some(value);
         self.names.iter().copied().zip(self.values.map(shown))
@@ -173,24 +227,24 @@ impl fmt::Display for Figures {
 }
 
 impl Veto {
-    /// Refuses for a reason.
+    /// Returns a veto for a reason.
     pub const fn new(reason: &'static str) -> Self {
         Self { reason, range: None, needed_of: None, figures: None }
     }
 
-    /// Says which addresses it is about.
+    /// Sets the addresses concerned.
     #[must_use]
     pub const fn at(self, range: AddrRange) -> Self {
         Self { range: Some(range), ..self }
     }
 
-    /// Says how much would be needed, and how much there is.
+    /// Sets how much would be needed, and how much is available.
     #[must_use]
     pub const fn needs(self, needed: u64, available: u64) -> Self {
         Self { needed_of: Some((needed, available)), ..self }
     }
 
-    /// Adds more numbers.
+    /// Adds figures that explain the refusal.
     #[must_use]
     pub const fn figures(self, figures: Figures) -> Self {
         Self { figures: Some(figures), ..self }
@@ -212,22 +266,22 @@ impl fmt::Display for Veto {
     }
 }
 
-/// What hardware did not do.
+/// What hardware failed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// In words, lower case.
+    /// The reason in words, in lower case and without a full stop.
     pub reason: &'static str,
-    /// The addresses that it is about.
+    /// The addresses concerned, if any in particular.
     pub range: Option<AddrRange>,
 }
 
 impl Fault {
-    /// A fault for a reason.
+    /// Returns a fault for a reason.
     pub const fn new(reason: &'static str) -> Self {
         Self { reason, range: None }
     }
 
-    /// Says which addresses it is about.
+    /// Sets the addresses concerned.
     #[must_use]
     pub const fn at(self, range: AddrRange) -> Self {
         Self { range: Some(range), ..self }
@@ -243,14 +297,14 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Where hardware is not what the state asks for.
+/// Where hardware differs from what the state asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mismatch {
-    /// In words, lower case.
+    /// The difference in words, in lower case and without a full stop.
     pub reason: &'static str,
-    /// The addresses that it is about.
+    /// The addresses concerned, if any in particular.
     pub range: Option<AddrRange>,
-    /// What the state asks for, and what the hardware has, where that is a number.
+    /// The value that the state asks for, and the value that the hardware holds, if they are numbers.
     pub wanted_found: Option<(u64, u64)>,
 }
 

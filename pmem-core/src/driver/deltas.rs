@@ -1,42 +1,43 @@
-//! How a change looks in a view: spans whose effective attributes, or places, differ.
+//! How a change looks in a view: spans whose effective attributes or places differ.
 
 use crate::id::ArenaId;
 use pmem_space::{AddrRange, Attrs, Props, Prot, Usage};
 
-/// What a viewer may do with an address, how accesses to it are carried out, and where it leads.
+/// What an address means to a viewer: its attributes along the path, and the place it leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Effective {
-    /// Usage, protection (narrowed by the interconnects on the way) and properties.
+    /// Usage, protection and properties. The protection is narrowed by the interconnects on the path.
     pub attrs: Attrs,
-    /// Whether a region is there; else they are the defaults of free space. Where only this changes, nobody is told: ask for
-    /// regions by an arena's scope.
+    /// Whether a region occupies the address. If not, the attributes are the defaults of free space. A change of this
+    /// alone is not reported to drivers on a view; use the scope of an arena to follow regions.
     pub taken: bool,
-    /// The arena whose own address it is.
+    /// The arena that decodes the address as its own.
     pub arena: ArenaId,
-    /// Added to an address as seen, modulo 2^64, to give the address in that arena.
+    /// Added to the address as seen, modulo 2^64, to give the address in that arena.
     pub offset: u64,
 }
 
 impl Effective {
-    /// Where an address as seen leads.
+    /// Returns the arena and the address in it that `addr`, as seen, leads to.
     pub const fn place(&self, addr: u64) -> (ArenaId, u64) {
         (self.arena, addr.wrapping_add(self.offset))
     }
 }
 
-/// A span of a view whose effective attributes, or places, change.
+/// A span of a view whose effective attributes or places change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Delta {
-    /// The addresses, as seen.
+    /// The addresses, as the viewer sees them.
     pub range: AddrRange,
-    /// Before; `None` if nothing was decoded there.
+    /// The effective attributes before the change; `None` if nothing decoded the addresses.
     pub old: Option<Effective>,
-    /// After.
+    /// The effective attributes after the change; `None` if nothing decodes the addresses then.
     pub new: Option<Effective>,
 }
 
 impl Delta {
-    /// Whether it matters to somebody who cares only for these bits, for places or not, and for what comes or goes.
+    /// Whether the delta matters to a subscriber that is interested in these bits and, if `places`, in where
+    /// addresses lead. A span that appears or disappears always matters.
     pub(super) fn matters(&self, usage: Usage, prot: Prot, props: Props, places: bool) -> bool {
         let (Some(old), Some(new)) = (self.old, self.new) else { return self.old != self.new };
         let (was, is) = (old.attrs, new.attrs);

@@ -1,4 +1,4 @@
-//! The flattened view of an observed arena, kept up to date by what changes.
+//! The flattened view of an observed arena, updated from one change to the next.
 
 use super::deltas::{Delta, Effective};
 use super::spans::{Spans, differences, joined};
@@ -11,9 +11,10 @@ use core::ops::RangeInclusive;
 use pmem_space::{AddrRange, Prot};
 use rangemap::RangeInclusiveMap;
 
-/// How an arena is looked at: what is added to an address there to give the address as seen, and what is let through.
+/// How an arena is seen: the offset added to an address there to give the address as seen, and the accesses let
+/// through.
 type View = (u64, Prot);
-/// By address as seen: the arenas whose addresses are looked at there, and how.
+/// By address as seen: the arenas that the survey expanded there, and how it saw each.
 type Seen = RangeInclusiveMap<u64, Vec<(ArenaId, View)>>;
 
 /// The flattened view of an observed arena.
@@ -21,20 +22,42 @@ type Seen = RangeInclusiveMap<u64, Vec<(ArenaId, View)>>;
 pub(crate) struct Flat {
     spans: Spans,
     seen: Seen,
-    /// The same looks by arena and address there.
+    /// The inverse of `seen`, by arena and address in that arena: finds what an edit of the arena affects.
     looked: BTreeMap<ArenaId, RangeInclusiveMap<u64, Vec<View>>>,
 }
 
 impl State {
-    /// What an arena sees, by range: effective attributes and places, as [`Delta`]s tell of their changes. What nothing decodes, or
-    /// more than one place, and what is interleaved, is left out.
+    /// Returns what an arena sees, as ranges of effective attributes and places. [`Delta`]s report their changes.
+    /// Leaves out addresses that nothing decodes, ambiguous addresses, loops, table inputs without an entry, and
+    /// interleaved ranges.
+    ///
+    /// # Examples
+    /// ```
+    /// use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Mapping, Metric, Prot, Window, Windows};
+    ///
+    /// let mut pmem = Manager::new();
+    /// let cpu = pmem.create_arena("CPU", ArenaType::VIEW)?;
+    /// let rom = pmem.create_arena("boot flash", ArenaType::ROM)?;
+    /// pmem.prime(rom, AddrRange::new(0, 0x10_0000)?, Attrs::ram())?;
+    /// // The chipset decodes reads and fetches of the flash just below 4 GiB, but no writes.
+    /// let below_4g = AddrRange::new(0xfff0_0000, 0x1_0000_0000)?;
+    /// let decoder = Window::fixed(below_4g, 0)?.prot(Prot::READ | Prot::EXEC);
+    /// pmem.connect(cpu, rom, Mapping::Windows(Windows::new([decoder])?), Metric::new(1))?;
+    ///
+    /// let sees = pmem.state().sees(cpu);
+    /// let (range, effective) = sees[0];
+    /// assert_eq!((sees.len(), range), (1, below_4g));
+    /// assert_eq!(effective.attrs.prot(), Prot::READ | Prot::EXEC);
+    /// assert_eq!(effective.place(0xffff_fff0), (rom, 0xf_fff0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn sees(&self, viewer: ArenaId) -> Vec<(AddrRange, Effective)> {
         let (spans, _) = look(self, viewer, AddrRange::ALL);
         spans.iter().filter_map(|(span, what)| Some((from_inclusive(span)?, *what))).collect()
     }
 }
 
-/// What a change makes of a flattened view: the parts of it that were looked at again.
+/// What a change does to a flattened view: the parts of it that were surveyed again.
 pub(crate) struct Update {
     parts: Vec<Part>,
     deltas: Vec<Delta>,
@@ -44,7 +67,7 @@ struct Part {
     window: AddrRange,
     old: Spans,
     new: Spans,
-    /// What is looked at; as it was, if only what is there has changed.
+    /// The new arenas and offsets; `None` if only attributes changed and these stay.
     seen: Option<Seen>,
 }
 
@@ -54,7 +77,7 @@ impl Update {
         Self { deltas: joined(deltas.collect()), parts }
     }
 
-    /// How the view changes.
+    /// Returns how the view changes.
     pub(crate) fn deltas(&self) -> &[Delta] {
         &self.deltas
     }
@@ -68,11 +91,12 @@ impl Flat {
         new
     }
 
-    /// What `edits`, which lead to `after`, make of it.
+    /// Computes how `edits`, which lead to `after`, update the view.
     pub(crate) fn update(&self, viewer: ArenaId, edits: &[Edit], after: &State) -> Update {
         if let Some(parts) = self.repainted(edits, after) {
             return Update::of(parts);
         }
+        // Survey again exactly where the view shows an address that some edit touches.
         let mut windows: Vec<AddrRange> = Vec::new();
         for (arena, range) in touched(edits, after) {
             let looked = self.looked.get(&arena).into_iter();
@@ -84,6 +108,7 @@ impl Flat {
             }
         }
         windows.sort_unstable_by_key(|window| window.start());
+        // Join windows that touch, so that each address is surveyed once.
         windows.dedup_by(|next, last| {
             let touches = last.end().is_none_or(|end| next.start() <= end);
             if touches {
@@ -98,8 +123,8 @@ impl Flat {
         Update::of(windows.into_iter().map(part).collect())
     }
 
-    /// What is at the addresses that one region had or has, where nothing else changes and each is seen as one place; `None` where
-    /// more has to be looked at.
+    /// Handles the common case without a survey: the edits only create, remove or alter regions in place, and every
+    /// address concerned is seen as one place. Returns the new attributes there; `None` if a survey is needed.
     fn repainted(&self, edits: &[Edit], after: &State) -> Option<Vec<Part>> {
         let mut out = Vec::new();
         for edit in edits {
@@ -142,7 +167,7 @@ impl Flat {
         apart.then_some(out)
     }
 
-    /// Takes it on to what a change made of it.
+    /// Advances the view by an update.
     pub(crate) fn apply(&mut self, update: Update) {
         for Delta { range, new, .. } in update.deltas {
             match new {
@@ -157,7 +182,7 @@ impl Flat {
         }
     }
 
-    /// Takes note of what is looked at in `window`, in place of what was.
+    /// Records which arenas are seen in `window`, in place of what was recorded before.
     fn set_seen(&mut self, window: AddrRange, new: Seen) {
         for (range, looks) in cut(&self.seen, window) {
             for (arena, view) in looks {
@@ -185,13 +210,13 @@ impl Flat {
         self.seen.extend(new);
     }
 
-    /// Whether both are views of the same.
+    /// Whether both views are equal.
     pub(crate) fn sees_as(&self, other: &Self) -> bool {
         (&self.spans, &self.seen, &self.looked) == (&other.spans, &other.seen, &other.looked)
     }
 }
 
-/// Changes what is noted of the addresses of an arena that are seen in `seen`.
+/// Changes the views recorded for those addresses of an arena that are seen at `seen`.
 fn change(
     looked: &mut RangeInclusiveMap<u64, Vec<View>>,
     seen: &RangeInclusive<u64>,
@@ -212,7 +237,7 @@ fn change(
     }
 }
 
-/// What `viewer` sees in `window` of `state`, and where it looks for that.
+/// Surveys what `viewer` sees in `window` of `state`, and which arenas it sees there.
 fn look(state: &State, viewer: ArenaId, window: AddrRange) -> (Spans, Seen) {
     let (pieces, looks) = state.looked_at(viewer, window);
     let mut spans = Spans::new();
@@ -223,6 +248,7 @@ fn look(state: &State, viewer: ArenaId, window: AddrRange) -> (Spans, Seen) {
             spans.insert(inclusive(piece.seen), effective);
         }
     }
+    // Several looks can cover an address. Sweep over where they begin and end, and count each kind of look.
     let mut borders: Vec<(u64, bool, (ArenaId, u64, u8))> = Vec::new();
     for (range, look) in looks.iter().filter_map(|look: &Look| Some((look.seen()?, look))) {
         let view = (look.arena, look.back, look.prot.bits());
@@ -249,7 +275,7 @@ fn look(state: &State, viewer: ArenaId, window: AddrRange) -> (Spans, Seen) {
     (spans, seen)
 }
 
-/// The part of a map in `window`.
+/// Returns the part of a map in `window`.
 fn cut<V: Clone + Eq>(map: &RangeInclusiveMap<u64, V>, window: AddrRange) -> RangeInclusiveMap<u64, V> {
     let window = inclusive(window);
     map.overlapping(&window).map(|(range, value)| (both(range, &window), value.clone())).collect()
@@ -267,7 +293,7 @@ fn from_inclusive(range: &RangeInclusive<u64>) -> Option<AddrRange> {
     AddrRange::inclusive(*range.start(), *range.end()).ok()
 }
 
-/// Where edits change what addresses of arenas are, or lead to.
+/// Returns the addresses of arenas whose meaning the edits may change.
 fn touched(edits: &[Edit], after: &State) -> Vec<(ArenaId, AddrRange)> {
     let mut out: Vec<(ArenaId, AddrRange)> = Vec::new();
     for edit in edits {
@@ -296,7 +322,8 @@ fn touched(edits: &[Edit], after: &State) -> Vec<(ArenaId, AddrRange)> {
     out
 }
 
-/// Whether a region says what its addresses are: an alias through a window, which is there anyway, only if it narrows it.
+/// Whether a region determines what its addresses mean. An alias through a claiming window does so only if it narrows
+/// the access: the window is there without it.
 fn changes_meaning(placement: &Placement, after: &State) -> bool {
     let Some(alias) = placement.record.alias() else { return true };
     let mapping = after.link(alias.link).map(|link| &link.direction(alias.way).mapping);
@@ -306,7 +333,7 @@ fn changes_meaning(placement: &Placement, after: &State) -> bool {
     }
 }
 
-/// An interconnect that is there, or that these edits take out.
+/// Returns an interconnect that exists after these edits, or that they remove.
 fn joined_by<'e>(id: LinkId, edits: &'e [Edit], after: &'e State) -> Option<&'e Link> {
     let gone = || {
         edits.iter().find_map(|edit| match edit {
@@ -317,7 +344,7 @@ fn joined_by<'e>(id: LinkId, edits: &'e [Edit], after: &'e State) -> Option<&'e 
     after.link(id).or_else(gone)
 }
 
-/// The addresses of `near` that a mapping takes.
+/// Returns the addresses of `near` that a mapping takes.
 fn taken_by(mapping: &Mapping, near: ArenaId, after: &State) -> Vec<AddrRange> {
     match mapping {
         Mapping::Closed => Vec::new(),

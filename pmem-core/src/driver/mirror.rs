@@ -7,36 +7,40 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
-/// Hardware that is to hold what a state says: values, each under a key. [`Mirror`] makes a driver of it.
+/// Hardware that holds values, each under a key, as a state demands. [`Mirror`] turns it into a driver; see there for
+/// an example.
 pub trait Hardware: Send {
-    /// What a value is held under: a slot, an index, a page. Keys are set in their order, and cleared in the opposite one.
+    /// What a value is held under: a slot, an index, a page. Keys are set in ascending order and cleared in
+    /// descending order.
     type Key: Ord + Clone + Send;
-    /// What is held.
+    /// What is held under a key.
     type Value: PartialEq + Clone + Send;
 
-    /// What people call it.
+    /// Returns the driver's name, as errors and lists print it.
     fn name(&self) -> &str;
 
-    /// All that it is to hold in a state.
+    /// Returns everything the hardware must hold in `state`.
     ///
     /// # Errors
-    /// [`Veto`] if it cannot hold that: it refuses the change that leads to the state.
+    /// [`Veto`] if the hardware cannot hold that. It refuses the change that leads to the state.
     fn wanted(&self, state: &State) -> Result<BTreeMap<Self::Key, Self::Value>, Veto>;
 
-    /// Sets a value, or clears it. If that fails, the value is what it was, or is told by [`Self::get`].
+    /// Sets the value under a key, or clears it if `value` is `None`. On failure the key must hold the old value, or
+    /// [`Self::get`] must tell what it holds.
     ///
     /// # Errors
-    /// [`Fault`] if the hardware does not do so.
+    /// [`Fault`] if the hardware fails to do so.
     fn set(&mut self, key: &Self::Key, value: Option<&Self::Value>) -> Result<(), Fault>;
 
-    /// Reads a value back.
+    /// Reads back the value under a key; `None` if the key is clear.
     ///
     /// # Errors
-    /// [`Fault`] if the hardware does not say.
+    /// [`Fault`] if the hardware cannot tell.
     fn get(&mut self, key: &Self::Key) -> Result<Option<Self::Value>, Fault>;
 
-    /// What changes in what it is to hold: each key with its new value, or none. By default everything is worked out anew and
-    /// compared; hardware that holds much says it from the change's edits or deltas.
+    /// Returns the keys whose value changes, each with its new value, or `None` if it is cleared. The default calls
+    /// [`Self::wanted`] and compares everything; override it for hardware that holds much, and compute the keys from
+    /// the change's edits or deltas.
     ///
     /// # Errors
     /// [`Veto`] refuses the change.
@@ -52,61 +56,105 @@ pub trait Hardware: Send {
         Ok(gone.chain(come.map(|(key, value)| (key.clone(), Some(value.clone())))).collect())
     }
 
-    /// Whether a value may be set over another, with nothing in between. By default it is cleared first, with all that goes away.
+    /// Whether a value may be overwritten with another directly. By default it may not: the old value is cleared
+    /// first, with everything else that goes away.
     fn replaces(&self, _key: &Self::Key, _old: &Self::Value, _new: &Self::Value) -> bool {
         false
     }
 
-    /// The addresses that a key is about, for errors.
+    /// Returns the addresses that a key is about, for error messages; `None` by default.
     fn range(&self, _key: &Self::Key) -> Option<AddrRange> {
         None
     }
 }
 
-/// One key's part in a change under way.
+/// The part of a change that concerns one key.
 struct Task<K, V> {
     key: K,
     old: Option<V>,
     new: Option<V>,
-    /// Whether the old value is cleared before the new one comes.
+    /// Whether the old value is cleared before the new one is set.
     clears: bool,
 }
 
-/// Keeps hardware as the model is: clears in withdraw what goes away, sets in install what comes, and takes either back value by
-/// value. A resync, and the registration, write only what the hardware does not hold already.
+/// A driver that keeps [`Hardware`] in step with the model. It clears in withdraw what goes away, sets in install
+/// what is new, and reverts either value by value. A resync, or the registration, writes only what the hardware does
+/// not already hold.
+///
+/// # Examples
+/// A hypervisor's memory slots, by guest address:
+/// ```
+/// use pmem_core::{
+///     AddrRange, ArenaId, ArenaType, Attrs, Fault, Hardware, Manager, Mirror, Request, Scope, State,
+///     Subscription, Veto,
+/// };
+/// use std::collections::BTreeMap;
+///
+/// struct Slots { guest: ArenaId, slots: BTreeMap<u64, u64> }
+///
+/// impl Hardware for Slots {
+///     type Key = u64;
+///     type Value = u64;
+///     fn name(&self) -> &str { "memory slots" }
+///     fn wanted(&self, state: &State) -> Result<BTreeMap<u64, u64>, Veto> {
+///         let guest = state.arena(self.guest).ok_or(Veto::new("the guest is gone"))?;
+///         Ok(guest.regions().map(|(range, _)| (range.start(), range.len())).collect())
+///     }
+///     fn set(&mut self, key: &u64, value: Option<&u64>) -> Result<(), Fault> {
+///         match value {
+///             Some(len) => drop(self.slots.insert(*key, *len)),
+///             None => drop(self.slots.remove(key)),
+///         }
+///         Ok(())
+///     }
+///     fn get(&mut self, key: &u64) -> Result<Option<u64>, Fault> { Ok(self.slots.get(key).copied()) }
+/// }
+///
+/// let mut pmem = Manager::new();
+/// let guest = pmem.create_arena("guest memory", ArenaType::RAM)?;
+/// pmem.prime(guest, AddrRange::new(0, 0x1000_0000)?, Attrs::ram())?;
+/// let hardware = Slots { guest, slots: BTreeMap::new() };
+/// let driver = pmem.register(Box::new(Mirror::new(hardware)), Subscription::new([Scope::Arena(guest)]))?;
+///
+/// let region = pmem.alloc(guest, &Request::new(0x2000))?;
+/// pmem.relocate(region, 0x8000)?;
+/// let mirror = pmem.driver::<Mirror<Slots>>(driver).ok_or("no such driver")?;
+/// assert_eq!(mirror.hardware().slots, BTreeMap::from([(0x8000, 0x2000)]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Mirror<H: Hardware> {
     hardware: H,
     held: BTreeMap<H::Key, H::Value>,
-    /// In order of their keys.
+    /// The keys of the change under way, in ascending order.
     tasks: Vec<Task<H::Key, H::Value>>,
 }
 
 impl<H: Hardware> Mirror<H> {
-    /// A driver for this hardware; it takes over when it is registered.
+    /// Returns a driver for this hardware. It takes over when it is registered.
     pub const fn new(hardware: H) -> Self {
         Self { hardware, held: BTreeMap::new(), tasks: Vec::new() }
     }
 
-    /// What the hardware holds, as far as is known.
+    /// Returns what the hardware holds, as far as the driver knows.
     pub const fn held(&self) -> &BTreeMap<H::Key, H::Value> {
         &self.held
     }
 
-    /// The hardware.
+    /// Returns the hardware.
     pub const fn hardware(&self) -> &H {
         &self.hardware
     }
 
-    /// Has the hardware hold a value that it may hold already.
+    /// Makes the hardware hold a value, and writes only if it does not already.
     fn ensure(&mut self, key: &H::Key, value: Option<&H::Value>) -> Result<(), Fault> {
         if self.hardware.get(key)?.as_ref() == value { Ok(()) } else { self.hardware.set(key, value) }
     }
 
-    /// Has the hardware hold exactly what is wanted, of what is held and wanted.
+    /// Makes the hardware hold exactly `wanted`. Touches only keys that are wanted or known to be held.
     fn align(&mut self, wanted: BTreeMap<H::Key, H::Value>) -> Result<(), Fault> {
         self.tasks.clear();
         let gone: Vec<H::Key> = self.held.keys().filter(|key| !wanted.contains_key(key)).cloned().collect();
-        // Until all of it is done, what it may hold is both.
+        // If this fails half-way, a key may hold its old or its new value: remember both until it is done.
         self.held.extend(wanted.iter().map(|(key, value)| (key.clone(), value.clone())));
         for key in gone.iter().rev() {
             self.ensure(key, None)?;
@@ -178,7 +226,8 @@ impl<H: Hardware + 'static> Driver for Mirror<H> {
     fn revert(&mut self, step: Step) -> Result<(), Fault> {
         let tasks = core::mem::take(&mut self.tasks);
         let done = match step {
-            // What was cleared first is clear again until the withdrawal is taken back too.
+            // What withdraw cleared stays clear here: the revert of the withdraw restores it, after all new values
+            // are gone.
             Step::Install => tasks.iter().rev().filter(|task| task.new.is_some()).try_for_each(|task| {
                 let before = task.old.as_ref().filter(|_| !task.clears);
                 self.ensure(&task.key, before)

@@ -1,4 +1,4 @@
-//! Drivers: what programs hardware to follow the model.
+//! Drivers, which program hardware to follow the model.
 
 mod change;
 mod contract;

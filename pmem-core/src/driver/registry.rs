@@ -1,4 +1,4 @@
-//! Who is told of what.
+//! The registered drivers, and which changes concern them.
 
 use super::contract::Driver;
 use super::deltas::Delta;
@@ -11,17 +11,17 @@ use bitflags::bitflags;
 use pmem_space::{Attrs, Props, Prot, Usage};
 use slotmap::SlotMap;
 
-/// Where changes concern a driver.
+/// The part of the model in which changes concern a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scope {
-    /// Anywhere.
+    /// The whole model.
     Everything,
-    /// In one arena: its space, its regions, the interconnects that join it.
+    /// One arena: its space, its regions, and the interconnects that join it.
     Arena(ArenaId),
-    /// On one interconnect: its windows, and the aliases through it.
+    /// One interconnect: its windows, and the aliases that go through it.
     Link(LinkId),
-    /// In what one arena sees: effective attributes and places, as [`Delta`]s.
+    /// What one arena sees: effective attributes and places, reported as [`Delta`]s.
     View(ArenaId),
 }
 
@@ -29,40 +29,40 @@ bitflags! {
     /// Kinds of edit.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Kinds: u8 {
-        /// Regions and aliases come, go, move, are parked or resized.
+        /// Regions and aliases are created, removed, moved, parked or resized.
         const REGIONS = 0x01;
-        /// Regions' attributes, owners or pins change; what aliases of them amount to.
+        /// The attributes, owners or pins of regions change, or the effective attributes of aliases.
         const ATTRS = 0x02;
-        /// Space is primed, unprimed, sealed, unsealed, lent.
+        /// Space is primed, unprimed, sealed, unsealed, retired or lent.
         const SPANS = 0x04;
-        /// Windows change.
+        /// Floating windows change.
         const WINDOWS = 0x08;
-        /// Arenas and interconnects come, go, are renamed.
+        /// Arenas and interconnects are created, removed or altered.
         const TOPOLOGY = 0x10;
         /// Reference counts change.
         const COUNTS = 0x20;
-        /// Regions get other names.
+        /// Regions are renamed.
         const NAMES = 0x40;
     }
 }
 
-/// What a driver cares for.
+/// The changes that a driver is interested in, within its scopes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interest {
-    /// Kinds of edit. A view's deltas have none: there only the attributes below count.
+    /// The kinds of edit. Deltas of a view have no kind; only the fields below filter them.
     pub kinds: Kinds,
-    /// Of changes of attributes, the usages that matter.
+    /// The usage bits whose changes matter.
     pub usage: Usage,
-    /// Of changes of attributes, the protections that matter.
+    /// The protection bits whose changes matter.
     pub prot: Prot,
-    /// Of changes of attributes, the properties that matter.
+    /// The property bits whose changes matter.
     pub props: Props,
-    /// Of a view, whether it matters where an address leads.
+    /// Whether it matters, for a view, where addresses lead.
     pub places: bool,
 }
 
 impl Default for Interest {
-    /// Everything but reference counts and names.
+    /// Returns an interest in everything except reference counts and names.
     fn default() -> Self {
         Self {
             kinds: Kinds::all().difference(Kinds::COUNTS).difference(Kinds::NAMES),
@@ -74,7 +74,30 @@ impl Default for Interest {
     }
 }
 
-/// How a driver is registered.
+/// How a driver is registered: its scopes, its interest and its priority.
+///
+/// # Examples
+/// An MTRR driver needs to know only the caching of what the CPU sees, and before any other driver:
+/// ```
+/// use pmem_core::test_util::Quiet;
+/// use pmem_core::{ArenaType, Interest, Manager, Props, Prot, Scope, Subscription, Usage};
+///
+/// let mut pmem = Manager::new();
+/// let cpu = pmem.create_arena("CPU", ArenaType::VIEW)?;
+/// let caching = Interest {
+///     usage: Usage::empty(),
+///     prot: Prot::empty(),
+///     props: Props::CACHING,
+///     places: false,
+///     ..Interest::default()
+/// };
+/// let subscription = Subscription::new([Scope::View(cpu)]).interest(caching).priority(10);
+/// pmem.register(Box::new(Quiet::new("IOMMU")), Subscription::new([Scope::Everything]))?;
+/// pmem.register(Box::new(Quiet::new("MTRRs")), subscription)?;
+/// let names: Vec<&str> = pmem.drivers().map(|(_, name, _)| name).collect();
+/// assert_eq!(names, ["MTRRs", "IOMMU"]);
+/// # Ok::<(), pmem_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     scopes: Vec<Scope>,
@@ -83,18 +106,18 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Concerned wherever one of these scopes is touched.
+    /// Returns a subscription to every change in any of these scopes, with the default interest and priority 0.
     pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Self {
         Self { scopes: scopes.into_iter().collect(), interest: Interest::default(), priority: 0 }
     }
 
-    /// Concerned only by these kinds and attributes.
+    /// Restricts the subscription to these kinds of edit and these attributes.
     #[must_use]
     pub fn interest(self, interest: Interest) -> Self {
         Self { interest, ..self }
     }
 
-    /// Asked before those of lower priority; equals are asked in the order in which they were registered.
+    /// Sets the priority. Drivers of higher priority prepare first; equal ones in the order of their registration.
     #[must_use]
     pub fn priority(self, priority: i32) -> Self {
         Self { priority, ..self }
@@ -114,7 +137,7 @@ type Views = Vec<(ArenaId, Flat)>;
 #[derive(Default)]
 pub(crate) struct Registry {
     pub(crate) drivers: SlotMap<DriverId, Registered>,
-    /// In the order in which they prepare.
+    /// The ids in the order in which the drivers prepare.
     order: Vec<DriverId>,
     views: Views,
 }
@@ -126,6 +149,7 @@ impl Registry {
         subscription: Subscription,
         state: &State,
     ) -> DriverId {
+        // Drivers on the same view share its flattened form.
         for scope in &subscription.scopes {
             if let Scope::View(arena) = scope
                 && !self.views.iter().any(|(viewed, _)| viewed == arena)
@@ -167,12 +191,12 @@ impl Registry {
         self.drivers.get_mut(id)
     }
 
-    /// What `edits`, which lead to `after`, make of each observed view.
+    /// Computes how `edits`, which lead to `after`, update each observed view.
     pub(crate) fn updates(&self, edits: &[Edit], after: &State) -> Vec<Update> {
         self.views.iter().map(|(arena, flat)| flat.update(*arena, edits, after)).collect()
     }
 
-    /// How each observed view changes.
+    /// Returns how each observed view changes.
     pub(crate) fn deltas(&self, updates: &[Update]) -> Vec<(ArenaId, Vec<Delta>)> {
         self.views
             .iter()
@@ -181,7 +205,7 @@ impl Registry {
             .collect()
     }
 
-    /// Takes the observed views on to the state `after`.
+    /// Advances the observed views to the state `after`.
     pub(crate) fn set_views(&mut self, updates: Vec<Update>, after: &State) {
         for ((arena, flat), update) in self.views.iter_mut().zip(updates) {
             flat.apply(update);
@@ -207,7 +231,7 @@ impl Registered {
         self.degraded = degraded;
     }
 
-    /// The deltas of the views it is registered on, as far as they matter to it.
+    /// Returns the deltas of the views this driver is registered on, as far as they match its interest.
     pub(crate) fn deltas(&self, all: &[(ArenaId, Vec<Delta>)]) -> Vec<Delta> {
         let Interest { usage, prot, props, places, .. } = self.subscription.interest;
         all.iter()
@@ -221,14 +245,14 @@ impl Registered {
         &self.subscription
     }
 
-    /// The driver, and what it cares for.
+    /// Returns the driver and its subscription.
     pub(crate) fn parts(&mut self) -> (&mut dyn Driver, &Subscription) {
         (&mut *self.driver, &self.subscription)
     }
 }
 
 impl Subscription {
-    /// Whether an edit concerns it.
+    /// Whether an edit is in one of the scopes and matches the interest.
     pub(crate) fn is_concerned(&self, edit: &Edit, after: &State) -> bool {
         self.interested(edit) && self.scopes.iter().any(|scope| touches(edit, *scope, after))
     }
@@ -284,7 +308,7 @@ fn touches(edit: &Edit, scope: Scope, after: &State) -> bool {
             placements(old, new).iter().any(|p| p.record.alias().is_some_and(|alias| alias.link == link))
         }
         (Scope::Link(_), Edit::Arena { .. } | Edit::Span { .. }) => false,
-        // They have no place of their own.
+        // Counts and names belong to no arena and no interconnect.
         (Scope::Arena(_) | Scope::Link(_), Edit::Count { .. } | Edit::Name { .. }) => false,
     }
 }

@@ -1,4 +1,4 @@
-//! Effective attributes by address, before and after.
+//! Effective attributes by address, before and after a change.
 
 use super::deltas::{Delta, Effective};
 use alloc::vec::Vec;
@@ -8,7 +8,7 @@ use rangemap::RangeInclusiveMap;
 /// Effective attributes by address.
 pub(super) type Spans = RangeInclusiveMap<u64, Effective>;
 
-/// Where `new` differs from `old`, in order of address.
+/// Returns where `new` differs from `old`, in order of address.
 pub(super) fn differences(old: &Spans, new: &Spans) -> Vec<Delta> {
     let mut cuts: Vec<u64> = Vec::new();
     for (range, _) in old.iter().chain(new.iter()) {
@@ -18,6 +18,7 @@ pub(super) fn differences(old: &Spans, new: &Spans) -> Vec<Delta> {
     cuts.sort_unstable();
     cuts.dedup();
     let mut out: Vec<Delta> = Vec::new();
+    // Between two neighbouring cuts both maps are uniform, so it is enough to compare them at the cut.
     for (i, start) in cuts.iter().enumerate() {
         let last = cuts.get(i + 1).map_or(u64::MAX, |next| next - 1);
         let (was, is) = (old.get(start).copied(), new.get(start).copied());
@@ -30,7 +31,7 @@ pub(super) fn differences(old: &Spans, new: &Spans) -> Vec<Delta> {
     out
 }
 
-/// The same, neighbours that change alike as one.
+/// Joins adjacent deltas that change alike.
 pub(super) fn joined(deltas: Vec<Delta>) -> Vec<Delta> {
     let mut out: Vec<Delta> = Vec::new();
     for delta in deltas {

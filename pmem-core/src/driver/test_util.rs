@@ -1,4 +1,4 @@
-//! Drivers for tests: one that does nothing, one that calls back, one that traces another, one that makes another fail.
+//! Drivers for tests: one does nothing, one calls a hook, one traces another driver, one makes another driver fail.
 
 use super::change::Change;
 use super::contract::{Concern, Driver, Fault, Mismatch, Step, Veto};
@@ -9,12 +9,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use std::sync::{Mutex, PoisonError};
 
-/// A driver whose hardware does everything asked, and nothing else.
+/// A driver whose hardware always does what it is asked.
 #[derive(Clone, Debug)]
 pub struct Quiet(String);
 
 impl Quiet {
-    /// Makes it.
+    /// Returns a driver with this name.
     pub fn new(name: impl Into<String>) -> Self {
         Self(name.into())
     }
@@ -48,14 +48,14 @@ impl Driver for Quiet {
     }
 }
 
-/// Calls a hook at each of its callbacks, and is otherwise [`Quiet`].
+/// A driver that calls a hook in each callback except `published`, and otherwise behaves like [`Quiet`].
 pub struct Hooked<F> {
     name: String,
     hook: F,
 }
 
 impl<F: FnMut(Call) + Send> Hooked<F> {
-    /// Makes it.
+    /// Returns a driver with this name and hook.
     pub fn new(name: impl Into<String>, hook: F) -> Self {
         Self { name: name.into(), hook }
     }
@@ -98,23 +98,39 @@ impl<F: FnMut(Call) + Send + 'static> Driver for Hooked<F> {
     }
 }
 
-/// What tracing drivers wrote, in the order in which they were called. Clones share it.
+/// The lines that tracing drivers wrote, in the order of the calls. Clones share the lines.
 #[derive(Clone, Debug, Default)]
 pub struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
-    /// Adds a line.
+    /// Appends a line.
     pub fn push(&self, line: impl Into<String>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.into());
     }
 
-    /// Takes the lines out.
+    /// Returns all lines, and empties the log.
     pub fn take(&self) -> Vec<String> {
         core::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// Writes each call of another driver to a [`Log`]: its name, the callback, and what came of it.
+/// A driver that writes each call of another driver to a [`Log`]: the driver's name, the callback and the outcome.
+/// Calls of `published` are passed on but not written.
+///
+/// # Examples
+/// ```
+/// use pmem_core::test_util::{Log, Quiet, Tracer};
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Scope, Subscription};
+///
+/// let (mut pmem, log) = (Manager::new(), Log::default());
+/// let ram = pmem.create_arena("RAM", ArenaType::RAM)?;
+/// let driver = Tracer::around(Quiet::new("MTRRs"), &log);
+/// pmem.register(Box::new(driver), Subscription::new([Scope::Arena(ram)]))?;
+/// assert_eq!(log.take(), ["MTRRs: attach"]);
+/// pmem.prime(ram, AddrRange::new(0, 0x1000)?, Attrs::ram())?;
+/// assert_eq!(log.take(), ["MTRRs: prepare", "MTRRs: withdraw", "MTRRs: install"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Tracer<D> {
     inner: D,
@@ -122,7 +138,7 @@ pub struct Tracer<D> {
 }
 
 impl<D: Driver> Tracer<D> {
-    /// Traces `inner`.
+    /// Returns a driver that calls `inner` and writes the calls to `log`.
     pub fn around(inner: D, log: &Log) -> Self {
         Self { inner, log: log.clone() }
     }
@@ -197,7 +213,7 @@ impl<D: Driver> Driver for Tracer<D> {
     }
 }
 
-/// A callback.
+/// A callback of a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
     /// [`Driver::attach`].
@@ -229,12 +245,12 @@ impl Call {
     }
 }
 
-/// Which calls fail, from now on. Clones share it.
+/// The calls that are going to fail. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Faults(Arc<Mutex<Vec<(Call, u32)>>>);
 
 impl Faults {
-    /// Makes the `nth` call of this kind from now on fail, once; 1 is the next.
+    /// Makes the `nth` call of this kind fail, once. 1 is the next call.
     pub fn arm(&self, call: Call, nth: u32) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push((call, nth));
     }
@@ -248,7 +264,25 @@ impl Faults {
     }
 }
 
-/// Makes calls of another driver fail, as armed; the other is not called then.
+/// A driver that passes calls on to another driver, except those that [`Faults`] makes fail.
+///
+/// # Examples
+/// A failing install leaves the model as it was:
+/// ```
+/// use pmem_core::test_util::{Call, Faults, Faulty, Quiet};
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Error, Manager, Phase, Scope, Subscription};
+///
+/// let (mut pmem, faults) = (Manager::new(), Faults::default());
+/// let ram = pmem.create_arena("RAM", ArenaType::RAM)?;
+/// let driver = Faulty::around(Quiet::new("MTRRs"), &faults);
+/// pmem.register(Box::new(driver), Subscription::new([Scope::Everything]))?;
+///
+/// faults.arm(Call::Install, 1);
+/// let failed = pmem.prime(ram, AddrRange::new(0, 0x1000)?, Attrs::ram());
+/// assert!(matches!(failed, Err(Error::Failed { phase: Phase::Install, .. })));
+/// assert!(pmem.state().arena(ram).is_some_and(|arena| arena.is_blank()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Faulty<D> {
     inner: D,
@@ -256,7 +290,7 @@ pub struct Faulty<D> {
 }
 
 impl<D: Driver> Faulty<D> {
-    /// Lets `faults` decide which calls of `inner` fail.
+    /// Returns a driver that calls `inner` unless `faults` makes the call fail.
     pub fn around(inner: D, faults: &Faults) -> Self {
         Self { inner, faults: faults.clone() }
     }

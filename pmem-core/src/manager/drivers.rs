@@ -1,4 +1,4 @@
-//! Drivers come and go.
+//! Registering drivers, removing them, and talking to them.
 
 use super::manager::Manager;
 use crate::driver::{Driver, Subscription};
@@ -11,10 +11,10 @@ use core::any::Any;
 
 /// Drivers.
 impl Manager {
-    /// Registers a driver: it takes over or programs the present state, and is asked and told of changes from now on.
+    /// Registers a driver. It takes over or programs the current state, and takes part in changes from now on.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the driver's veto: it is then not registered.
+    /// [`Error::Refused`] with the driver's veto. The driver is then not registered.
     pub fn register(
         &mut self,
         mut driver: Box<dyn Driver>,
@@ -30,8 +30,8 @@ impl Manager {
         Ok(self.drivers.add(driver, subscription, &self.state))
     }
 
-    /// Takes a driver out, and gives it back, to go on with as a `Box<dyn Any>` and to be downcast to what it is; hardware stays as it is.
-    /// Regions that only it kept are let go.
+    /// Removes a driver and returns it. Convert it to `Box<dyn Any>` to downcast it to its type. The hardware stays
+    /// as it is. Condemned regions that only this driver kept are released.
     ///
     /// # Errors
     /// [`Error::NoDriver`].
@@ -41,7 +41,8 @@ impl Manager {
         Ok(gone)
     }
 
-    /// The registered drivers, in the order in which they prepare, each with its name and whether it is degraded.
+    /// Returns the registered drivers in the order in which they prepare, each with its name and whether it is
+    /// degraded.
     pub fn drivers(&self) -> impl Iterator<Item = (DriverId, &str, bool)> {
         self.drivers.order().iter().filter_map(|id| {
             let registered = self.drivers.get(*id)?;
@@ -49,31 +50,32 @@ impl Manager {
         })
     }
 
-    /// A driver, of a type that is known, to ask it what only it knows; `None` if there is none, or it is another.
+    /// Returns a driver as its type `D`, to ask it what only it knows; `None` if there is no such driver or it has
+    /// another type.
     pub fn driver<D: Driver>(&self, driver: DriverId) -> Option<&D> {
         let driver: &dyn Any = self.drivers.get(driver)?.driver();
         driver.downcast_ref()
     }
 
-    /// The same, where asking takes more: hardware that has to be asked, events that are told once. Whoever changes what it programs
-    /// says so afterwards, by [`Self::degrade`].
+    /// Like [`Self::driver`], mutably: for questions that access hardware or consume events. If you change what the
+    /// driver programs, call [`Self::degrade`] afterwards.
     pub fn driver_mut<D: Driver>(&mut self, driver: DriverId) -> Option<&mut D> {
         let driver: &mut dyn Any = self.drivers.get_mut(driver)?.driver_mut();
         driver.downcast_mut()
     }
 
-    /// Has a driver program everything again.
+    /// Has a driver reprogram everything.
     ///
     /// # Errors
-    /// [`Error::NoDriver`]; [`Error::Failed`] if it cannot: it is degraded then.
+    /// [`Error::NoDriver`]; [`Error::Failed`] if the driver cannot. It is then degraded.
     pub fn resync(&mut self, driver: DriverId) -> Result<(), Error> {
         self.drivers.resync(driver, &self.state)
     }
 
-    /// Has a driver read its hardware back and compare.
+    /// Has a driver read its hardware back and compare it with the model.
     ///
     /// # Errors
-    /// [`Error::NoDriver`]; [`Error::Differs`] says where the hardware is not what the model says.
+    /// [`Error::NoDriver`]; [`Error::Differs`] says where the hardware differs from the model.
     pub fn verify(&mut self, driver: DriverId) -> Result<(), Error> {
         let registered = self.drivers.get_mut(driver).ok_or(Error::NoDriver(driver))?;
         let verified = verify(registered.driver_mut(), &self.state);
@@ -81,7 +83,8 @@ impl Manager {
         verified.map_err(|mismatch| Error::Differs { driver, name: name(), mismatch })
     }
 
-    /// Declares a driver's hardware not to be what the model says: the next change that concerns it begins with a resync.
+    /// Declares that a driver's hardware differs from the model. The next change that concerns it begins with a
+    /// resync.
     ///
     /// # Errors
     /// [`Error::NoDriver`].

@@ -1,44 +1,61 @@
-//! The last changes.
+//! The journal of the last changes.
 
 use crate::model::Edit;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// How many changes the journal keeps unless told otherwise.
+/// The number of changes that the journal keeps by default.
 const JOURNAL: usize = 64;
 
-/// A change that was committed.
+/// A committed change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed {
-    /// Its number, from 1; consecutive.
+    /// The change's sequence number. Numbers are consecutive; the first change of an empty model is 1.
     pub sequence: u64,
-    /// What changed: one edit per subject.
+    /// What changed, as one edit per subject.
     pub edits: Vec<Edit>,
 }
 
-/// The last changes, oldest first; bounded.
+/// The last changes, oldest first. Keeps 64 by default;
+/// [`Manager::set_journal_limit`](crate::Manager::set_journal_limit) changes that.
+///
+/// # Examples
+/// ```
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Manager};
+///
+/// let mut pmem = Manager::new();
+/// let ram = pmem.create_arena("RAM", ArenaType::RAM)?;
+/// let seen = pmem.state().sequence();
+/// pmem.prime(ram, AddrRange::new(0, 0x1000)?, Attrs::ram())?;
+/// pmem.prime(ram, AddrRange::new(0x1000, 0x2000)?, Attrs::ram())?;
+///
+/// // Catch up from the last change you have seen; rebuild from the state if the journal no longer goes back that far.
+/// let missed = pmem.journal().since(seen).ok_or("too far behind")?;
+/// assert_eq!(missed.map(|change| change.sequence).collect::<Vec<_>>(), [2, 3]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Journal {
     kept: VecDeque<Committed>,
     limit: usize,
-    /// The number of the last change, kept or not.
+    /// The number of the last change, whether or not it is kept.
     newest: u64,
 }
 
 impl Journal {
-    /// The changes that are kept, oldest first.
+    /// Returns the changes that are kept, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Committed> {
         self.kept.iter()
     }
 
-    /// The changes after number `sequence`, oldest first; `None` if some of them are kept no more.
+    /// Returns the changes after number `sequence`, oldest first; `None` if some of them are no longer kept.
     pub fn since(&self, sequence: u64) -> Option<impl Iterator<Item = &Committed>> {
         let oldest = self.kept.front().map_or(u64::MAX, |c| c.sequence);
         let complete = sequence >= self.newest || oldest <= sequence.saturating_add(1);
         complete.then(|| self.kept.iter().filter(move |c| c.sequence > sequence))
     }
 
-    /// Makes one in which nothing is kept, of a state that so many changes have made.
+    /// Returns an empty journal for a state whose last change has number `newest`.
     pub(super) fn new(newest: u64) -> Self {
         Self { kept: VecDeque::with_capacity(JOURNAL + 1), limit: JOURNAL, newest }
     }
@@ -51,7 +68,7 @@ impl Journal {
         }
     }
 
-    /// Takes a change down, and gives back what it keeps no more.
+    /// Records a change. Returns the oldest one if it is no longer kept.
     pub(super) fn push(&mut self, committed: Committed) -> Option<Committed> {
         self.newest = committed.sequence;
         self.kept.push_back(committed);

@@ -1,4 +1,4 @@
-//! The manager: plans, asks the drivers, commits. Exclusive, deterministic, without locks of its own.
+//! The manager: it plans, asks the drivers, and commits. Exclusive, deterministic, and without locks of its own.
 
 use super::journal::{Committed, Journal};
 #[cfg(doc)]
@@ -12,7 +12,7 @@ use crate::protocol::Outcome;
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-/// A change that somebody is to be told of, and what came of it.
+/// A committed change for the shared handle's observers, and the state it led to.
 pub(crate) struct Noted {
     #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "only shared managers tell"))]
     pub(crate) change: Committed,
@@ -20,28 +20,51 @@ pub(crate) struct Noted {
     pub(crate) state: Option<State>,
 }
 
-/// Changes since they were last asked for.
+/// The changes committed since they were last taken.
 pub(super) struct Outbox {
     pub(super) changes: Vec<Noted>,
     with_states: bool,
 }
 
-/// A manager of physical address space.
+/// A manager of physical address space, for use from one thread. It works without `std`.
 ///
-/// Every verb is one change, all or nothing: it is planned, every concerned [`Driver`] is asked, hardware is
-/// programmed, and only then is it committed. [`Self::transaction`] makes one change of many verbs.
+/// Every verb is one change, all or nothing: the manager plans it, asks every concerned [`Driver`], has the hardware
+/// programmed, and only then commits. [`Self::transaction`] makes one change of several verbs. Besides the errors
+/// listed with it, a verb returns [`Error::Refused`] or [`Error::Failed`] if a driver does not go along.
+///
+/// # Examples
+/// A graphics card asks for a 16 MiB BAR, and the CPU maps it:
+/// ```
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Mapping, Metric, Request, Usage};
+///
+/// let mut pmem = Manager::new();
+/// let cpu = pmem.create_arena("CPU", ArenaType::VIEW)?;
+/// let pci = pmem.create_arena("PCI 0000:00", ArenaType::PCI)?;
+/// let aperture = AddrRange::new(0xe000_0000, 0xf000_0000)?;
+/// pmem.prime(pci, aperture, Attrs::device())?;
+/// pmem.connect(cpu, pci, Mapping::window(aperture, 0xe000_0000)?, Metric::new(1))?;
+///
+/// let bar = pmem.alloc(pci, &Request::new(0x100_0000).align(0x100_0000).usage(Usage::FRAMEBUF))?;
+/// let seen = pmem.map(cpu, bar)?;
+/// assert_eq!(pmem.range(seen)?.start(), 0xe000_0000);
+/// assert_eq!(pmem.refs(bar)?, 2, "one from the allocation, one held by the alias");
+/// pmem.unmap(seen)?;
+/// pmem.decref(bar)?;
+/// assert!(pmem.placement(bar).is_err(), "the last reference is gone");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Manager {
     pub(super) state: State,
     pub(super) ids: Ids,
     pub(super) drivers: Registry,
     journal: Journal,
-    /// Changes since they were last asked for, where somebody asks.
+    /// The changes committed since they were last taken; `None` if they are not recorded.
     pub(super) outbox: Option<Outbox>,
-    /// Memory for the edits of the next plan.
+    /// A buffer for the edits of the next plan, reused from one change to the next.
     edits: Vec<Edit>,
-    /// Memory for what they change.
+    /// Memory for the index changes that those edits make.
     pub(super) memory: Memory,
-    /// Regions without references, and who will not let go of them; nobody known, after loading.
+    /// Regions without references, each with the driver that does not let go of it; `None` if unknown, after loading.
     pub(super) condemned: Vec<(RegionId, Option<DriverId>)>,
 }
 
@@ -52,12 +75,12 @@ impl Default for Manager {
 }
 
 impl Manager {
-    /// Makes a manager of nothing.
+    /// Returns a manager of an empty model.
     pub fn new() -> Self {
         Self::with_state(State::default(), Ids::default())
     }
 
-    /// Makes a manager of a state; regions of it that nobody holds wait for [`Self::reclaim`].
+    /// Returns a manager of `state`. Regions of it that have no reference wait for [`Self::reclaim`].
     pub(crate) fn with_state(state: State, ids: Ids) -> Self {
         let condemned = ids.regions.iter().filter(|(_, entry)| entry.count == 0).map(|(id, _)| (id, None));
         Self {
@@ -72,7 +95,7 @@ impl Manager {
         }
     }
 
-    /// The model as it stands.
+    /// Returns the current state of the model. Cloning it gives a snapshot.
     pub fn state(&self) -> &State {
         &self.state
     }
@@ -82,27 +105,49 @@ impl Manager {
         &self.ids
     }
 
-    /// The last changes.
+    /// Returns the journal of the last changes.
     pub fn journal(&self) -> &Journal {
         &self.journal
     }
 
-    /// Takes the changes that were kept since the last call, and keeps those to come: with what came of each, if somebody asks for that.
+    /// Takes the changes recorded since the last call, and records those to come; with the state that each leads to,
+    /// if `with_states`.
     #[cfg(feature = "std")]
     pub(crate) fn take_outbox(&mut self, with_states: bool) -> Vec<Noted> {
         let new = Outbox { changes: Vec::new(), with_states };
         self.outbox.replace(new).map_or_else(Vec::new, |outbox| outbox.changes)
     }
 
-    /// Keeps the last `limit` changes from now on.
+    /// Sets how many changes the journal keeps, from now on.
     pub fn set_journal_limit(&mut self, limit: usize) {
         self.journal.set_limit(limit);
     }
 
-    /// Makes one change of all verbs that `verbs` calls.
+    /// Makes one change of all the verbs that `verbs` calls.
     ///
     /// # Errors
-    /// What `verbs` returns, or why a driver would not: nothing is changed then.
+    /// The error of `verbs`, or [`Error::Refused`] or [`Error::Failed`] by a driver. Nothing is changed then.
+    ///
+    /// # Examples
+    /// A card needs two BARs. It gets both or neither:
+    /// ```
+    /// use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Request};
+    ///
+    /// let mut pmem = Manager::new();
+    /// let pci = pmem.create_arena("PCI 0000:00", ArenaType::PCI)?;
+    /// pmem.prime(pci, AddrRange::new(0xe000_0000, 0xe010_0000)?, Attrs::device())?;
+    ///
+    /// let mut two = |first, second| {
+    ///     pmem.transaction(|plan| {
+    ///         let first = plan.alloc(pci, &Request::new(first).align(first))?;
+    ///         Ok([first, plan.alloc(pci, &Request::new(second).align(second))?])
+    ///     })
+    /// };
+    /// assert!(two(0x8_0000, 0x10_0000).is_err());
+    /// assert!(two(0x8_0000, 0x4_0000).is_ok());
+    /// assert_eq!(pmem.regions().count(), 2, "the failed attempt left nothing behind");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn transaction<T>(
         &mut self,
         verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>,
@@ -110,10 +155,10 @@ impl Manager {
         self.try_transaction(verbs)
     }
 
-    /// As [`Self::transaction`], with an error of the caller's own.
+    /// Like [`Self::transaction`], for closures with an error type of their own.
     ///
     /// # Errors
-    /// What `verbs` returns, or why a driver would not: nothing is changed then.
+    /// The error of `verbs`, or [`Error::Refused`] or [`Error::Failed`] by a driver. Nothing is changed then.
     pub fn try_transaction<T, E: From<Error>>(
         &mut self,
         verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, E>,
@@ -133,10 +178,11 @@ impl Manager {
         Ok(result)
     }
 
-    /// Works out what `verbs` would change, and changes nothing. Ids of what would be new mean nothing afterwards.
+    /// Computes what `verbs` would change, without changing anything. Ids of what the plan creates are invalid
+    /// afterwards.
     ///
     /// # Errors
-    /// What `verbs` returns.
+    /// The error of `verbs`.
     pub fn plan<T>(
         &mut self,
         verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>,
@@ -148,11 +194,11 @@ impl Manager {
         Ok((result?, Edit::net(&raw).into_owned()))
     }
 
-    /// Works out what `verbs` would change, asks every driver that it concerns whether it would refuse, and changes nothing. A driver
-    /// that is degraded is asked as it is.
+    /// Computes what `verbs` would change and asks every concerned driver whether it would refuse, without changing
+    /// anything. A degraded driver does not resync first.
     ///
     /// # Errors
-    /// What `verbs` returns, or [`Error::Refused`].
+    /// The error of `verbs`, or [`Error::Refused`].
     pub fn rehearse<T>(&mut self, verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>) -> Result<T, Error> {
         let mut plan = Plan::new(&mut self.state, &mut self.ids, &mut self.memory, Vec::new());
         let result = verbs(&mut plan);
@@ -169,14 +215,15 @@ impl Manager {
         result
     }
 
-    /// Has a plan carried out and commits it; who took part. Of the edits, memory is left.
+    /// Runs a plan through the drivers and commits it. Returns the drivers that took part. `raw` keeps only its
+    /// capacity.
     pub(super) fn finish(&mut self, raw: &mut Vec<Edit>) -> Result<Vec<DriverId>, Error> {
         let joined = match Edit::net(raw) {
             Cow::Borrowed(_) => None,
             Cow::Owned(joined) => Some(joined),
         };
         let net = joined.as_deref().unwrap_or(raw);
-        // What the commit takes of memory is there before drivers begin.
+        // Allocate what the commit takes before any driver begins: once hardware has changed, nothing may fail.
         let copy = self.outbox.as_mut().map(|outbox| {
             outbox.changes.reserve(1);
             net.to_vec()
@@ -193,7 +240,7 @@ impl Manager {
         }
         let degraded = self.drivers.degraded_for(net, &self.state);
         if !degraded.is_empty() {
-            // They resync to what is, before they are asked about what comes.
+            // Degraded drivers resync to the old state, before they are asked about the new one.
             self.undo_keeping_ids(raw);
             let resynced = degraded.into_iter().try_for_each(|id| self.drivers.resync(id, &self.state));
             self.redo(raw);
@@ -202,7 +249,8 @@ impl Manager {
         self.drivers.carry(self.state.sequence.saturating_add(1), net, &self.state)
     }
 
-    /// Takes down a plan that was carried out: its edits, joined where they had to be, and a copy of them for who asked.
+    /// Commits a plan that was carried out. `joined` are its net edits if they differ from `raw`; `copy` is for the
+    /// outbox.
     pub(super) fn commit(&mut self, raw: &mut Vec<Edit>, joined: Option<Vec<Edit>>, copy: Option<Vec<Edit>>) {
         let mut working = Working { state: &mut self.state, ids: &mut self.ids, memory: &mut self.memory };
         raw.iter().for_each(|edit| working.retire(edit));
@@ -210,7 +258,7 @@ impl Manager {
         if edits.is_empty() {
             return;
         }
-        // Beyond 2^64 changes only a state that was tampered with gets.
+        // Saturates, because a state that was tampered with could have been loaded with the highest number.
         self.state.sequence = self.state.sequence.saturating_add(1);
         let sequence = self.state.sequence;
         if let (Some(outbox), Some(edits)) = (&mut self.outbox, copy) {
@@ -222,7 +270,7 @@ impl Manager {
         }
     }
 
-    /// Takes a plan back, ids and all.
+    /// Undoes a plan, and frees the ids it created.
     pub(super) fn undo(&mut self, raw: &[Edit]) {
         let mut working = Working { state: &mut self.state, ids: &mut self.ids, memory: &mut self.memory };
         raw.iter().rev().for_each(|edit| working.apply(&edit.inverse()));
@@ -239,10 +287,10 @@ impl Manager {
         raw.iter().for_each(|edit| working.apply(edit));
     }
 
-    /// Checks every invariant. Costs as much as reading all of the model.
+    /// Checks every invariant. Takes time proportional to the model's size.
     ///
     /// # Errors
-    /// [`Broken`] names the first that does not hold.
+    /// [`Broken`] names the first invariant that does not hold.
     pub fn check(&self) -> Result<(), Broken> {
         self.state.check()?;
         self.state.check_ids(&self.ids)

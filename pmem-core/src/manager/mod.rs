@@ -1,4 +1,4 @@
-//! The manager: plans, asks the drivers, commits.
+//! The manager: it plans, asks the drivers, and commits.
 
 mod drivers;
 mod journal;

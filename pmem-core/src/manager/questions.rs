@@ -10,7 +10,8 @@ use pmem_space::{AddrRange, Attrs};
 
 /// Questions about regions by id.
 impl Manager {
-    /// What a region amounts to (`pmem_get`), as [`Plan::attrs`].
+    /// Returns a region's effective attributes (`pmem_get`). For an alias these are its target's, with the protection
+    /// narrowed by the alias and by the interconnects on the path.
     ///
     /// # Errors
     /// [`Error::NoRegion`].
@@ -18,7 +19,7 @@ impl Manager {
         Ok(self.state.effective(&self.placement(region)?.record))
     }
 
-    /// Where a region is, and what it is.
+    /// Returns where a region is, and its record.
     ///
     /// # Errors
     /// [`Error::NoRegion`].
@@ -26,7 +27,7 @@ impl Manager {
         self.ids.placement(&self.state, region).ok_or(Error::NoRegion(region))
     }
 
-    /// The addresses of a region in its own arena.
+    /// Returns the addresses of a region in its own arena.
     ///
     /// # Errors
     /// [`Error::NoRegion`], [`Error::IsParked`].
@@ -40,7 +41,7 @@ impl Manager {
         self.range(region)
     }
 
-    /// In which arena a region is, and where it starts; known without a look into the arena.
+    /// Returns the arena of a region and its start there. Faster than [`Self::range`]: it does not search the arena.
     ///
     /// # Errors
     /// [`Error::NoRegion`], [`Error::IsParked`].
@@ -58,7 +59,7 @@ impl Manager {
         self.start(region)
     }
 
-    /// How many references a region has, those of its aliases included.
+    /// Returns the number of references a region has, those of its aliases included.
     ///
     /// # Errors
     /// [`Error::NoRegion`].
@@ -66,19 +67,20 @@ impl Manager {
         self.ids.count(region).ok_or(Error::NoRegion(region))
     }
 
-    /// The aliases of a region.
+    /// Returns the aliases of a region, ordered by id.
     pub fn aliases(&self, region: RegionId) -> &[RegionId] {
         self.ids.aliases(region)
     }
 
-    /// The regions and aliases of one owner, in the order of their ids. For nobody in particular, [`Owner`] 0, it looks at every region.
+    /// Returns the regions and aliases of an owner, ordered by id. For owner 0, no particular owner, it examines
+    /// every region.
     pub fn by_owner(&self, owner: Owner) -> impl Iterator<Item = RegionId> + '_ {
         let nobodys = move |(_, placement): &(RegionId, Placement)| placement.record.owner == owner;
         let nobody = (owner == Owner::default()).then(|| self.regions().filter(nobodys).map(|(id, _)| id));
         nobody.into_iter().flatten().chain(self.ids.owned_by(&self.state, owner))
     }
 
-    /// All regions and aliases, oldest id first.
+    /// Returns all regions and aliases, oldest id first.
     pub fn regions(&self) -> impl Iterator<Item = (RegionId, Placement)> + '_ {
         self.ids.regions.iter().filter_map(|(id, _)| Some((id, self.ids.placement(&self.state, id)?)))
     }

@@ -1,4 +1,4 @@
-//! Giving references up. That cannot fail: what a driver will not let go of is condemned, and tried again.
+//! Giving up references. That cannot fail: a region that a driver does not let go of is condemned, and retried later.
 
 use super::manager::Manager;
 use crate::error::Error;
@@ -6,30 +6,55 @@ use crate::id::{DriverId, RegionId};
 use crate::plan::Plan;
 use alloc::vec::Vec;
 
-/// What became of a region whose reference was given up.
+/// What became of a region when a reference to it was given up.
+///
+/// # Examples
+/// A driver still has DMA in flight, and refuses to let go of a buffer:
+/// ```
+/// use pmem_core::test_util::{Call, Faults, Faulty, Quiet};
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Released, Request, Scope, Subscription};
+///
+/// let (mut pmem, faults) = (Manager::new(), Faults::default());
+/// let ram = pmem.create_arena("RAM", ArenaType::RAM)?;
+/// pmem.prime(ram, AddrRange::new(0, 0x10_0000)?, Attrs::ram())?;
+/// let buffer = pmem.alloc(ram, &Request::new(0x1000))?;
+/// let iommu = Faulty::around(Quiet::new("IOMMU"), &faults);
+/// let by = pmem.register(Box::new(iommu), Subscription::new([Scope::Arena(ram)]))?;
+///
+/// faults.arm(Call::Prepare, 1);
+/// assert_eq!(pmem.decref(buffer)?, Released::Condemned { by });
+/// assert_eq!(pmem.condemned(), [(buffer, Some(by))]);
+/// // The DMA is done: try again.
+/// assert!(pmem.reclaim().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Released {
-    /// Others still hold it.
+    /// The region still has references.
     Held {
-        /// The references left, those of aliases included.
+        /// The number of references left, those of aliases included.
         refs: u32,
     },
-    /// It is gone.
+    /// The region is gone.
     Gone,
-    /// It was the last reference, but this driver does not let go of the region: it stays, condemned, and is tried
-    /// again when a change involves the driver, or by [`Manager::reclaim`].
+    /// The last reference is gone, but a driver does not let go of the region. It stays, condemned, until a retry
+    /// succeeds: after a change that involves the driver, or by [`Manager::reclaim`].
     Condemned {
-        /// Which.
+        /// The driver that does not let go.
         by: DriverId,
     },
 }
 
 impl Manager {
-    /// Gives up a reference to a region (`pmem_decref`), as [`Plan::decref`]; a driver that will not let go of it does
-    /// not keep the reference alive, but the region, condemned. Of that no driver is asked: a release cannot fail.
+    /// Gives up a reference to a region (`pmem_decref`). The last one removes the region. An alias then also gives up
+    /// its reference on its target.
+    ///
+    /// A release cannot fail because of a driver. If a driver does not let go, the reference is given up anyway,
+    /// without asking the drivers again, and the region is condemned.
     ///
     /// # Errors
-    /// [`Error::NoRegion`], [`Error::NotHeld`]; [`Error::Condemned`] when its count is zero already.
+    /// [`Error::NoRegion`]; [`Error::NotHeld`] if aliases hold all references; [`Error::Condemned`] if the count is
+    /// already zero.
     pub fn decref(&mut self, region: RegionId) -> Result<Released, Error> {
         match self.transaction(|plan| plan.decref(region)) {
             Ok(()) => Ok(self.refs(region).map_or(Released::Gone, |refs| Released::Held { refs })),
@@ -54,7 +79,7 @@ impl Manager {
         }
     }
 
-    /// Takes a mapping of a region back (`pmem_unmap`): the same as [`Self::decref`].
+    /// Undoes a mapping of a region (`pmem_unmap`). The same as [`Self::decref`].
     ///
     /// # Errors
     /// As [`Self::decref`].
@@ -62,14 +87,15 @@ impl Manager {
         self.decref(region)
     }
 
-    /// Tries again to let go of condemned regions; returns those that stay, and who keeps them.
+    /// Tries again to release condemned regions. Returns those that remain, each with the driver that keeps it;
+    /// `None` if unknown.
     pub fn reclaim(&mut self) -> Vec<(RegionId, Option<DriverId>)> {
         let all = core::mem::take(&mut self.condemned);
         all.into_iter().for_each(|(region, by)| self.retry(region, by));
         self.condemned.clone()
     }
 
-    /// Condemned regions, and who keeps them; of those that were loaded that is not known.
+    /// Returns the condemned regions, each with the driver that keeps it; `None` for regions that were loaded.
     pub fn condemned(&self) -> &[(RegionId, Option<DriverId>)] {
         &self.condemned
     }
@@ -84,7 +110,8 @@ impl Manager {
         now.into_iter().for_each(|(region, by)| self.retry(region, by));
     }
 
-    /// Tries once to reclaim a condemned region. Does not set off further retries: each is tried once per change.
+    /// Tries once to release a condemned region. It triggers no further retries, so each region is tried once per
+    /// change.
     fn retry(&mut self, region: RegionId, by: Option<DriverId>) {
         let mut plan = Plan::new(&mut self.state, &mut self.ids, &mut self.memory, Vec::new());
         let planned = plan.reclaim(region);

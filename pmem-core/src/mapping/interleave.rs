@@ -1,12 +1,26 @@
-//! Interleaving: consecutive chunks go round a set of targets.
+//! Interleaving: consecutive chunks of a range rotate over a set of targets.
 
 use super::MappingError;
 use pmem_space::AddrRange;
 
 /// One target's share of an interleaved range, by modulo arithmetic (CXL 3.1, 8.2.4.20.13).
 ///
-/// Of the input, cut into chunks of `granularity` bytes, every `ways`-th chunk from `position` on goes to this
-/// target, where these chunks follow one another from `output` on.
+/// The input is cut into chunks of `granularity` bytes. Every `ways`-th chunk, beginning with number `position`, goes
+/// to this target, where the chunks follow one another from `output` on.
+///
+/// # Examples
+/// 1 MiB interleaved over two DIMMs, 4 KiB at a time; this is the second DIMM's share:
+/// ```
+/// use pmem_core::{AddrRange, Interleave};
+///
+/// let share = Interleave::new(AddrRange::sized(0x1_0000_0000, 0x10_0000)?, 2, 0x1000, 1, 0)?;
+/// assert_eq!(share.translate(0x1_0000_0000), None, "the first chunk is the other DIMM's");
+/// assert_eq!(share.translate(0x1_0000_1234), Some(0x234));
+/// assert_eq!(share.translate(0x1_0000_3000), Some(0x1000));
+/// assert_eq!(share.invert(0x1000), Some(0x1_0000_3000));
+/// assert_eq!(share.output().len(), 0x8_0000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Interleave {
     input: AddrRange,
@@ -17,11 +31,12 @@ pub struct Interleave {
 }
 
 impl Interleave {
-    /// Makes the share of the target at `position`, whose part starts at `output`.
+    /// Returns the share of the target at `position` (from 0), whose part starts at `output`.
     ///
     /// # Errors
-    /// [`MappingError`] for what no decoder can do: ways other than 1, 2, 3, 4, 6, 8, 12, 16; a granularity that is no
-    /// power of two from 256 B to 16 KiB; an input that is no multiple of both; an output that wraps.
+    /// [`MappingError`] for what no decoder can do: `ways` other than 1, 2, 3, 4, 6, 8, 12 or 16; a `granularity`
+    /// that is not a power of two from 256 bytes to 16 KiB; a `position` that is not below `ways`; an `input` whose
+    /// length is not a multiple of `ways` times `granularity`; an output that wraps.
     pub fn new(
         input: AddrRange,
         ways: u8,
@@ -49,40 +64,41 @@ impl Interleave {
         Ok(Self { input, ways, granularity, position, output })
     }
 
-    /// The whole interleaved range.
+    /// Returns the whole interleaved range, in the input arena.
     pub const fn input(&self) -> AddrRange {
         self.input
     }
 
-    /// The number of targets.
+    /// Returns the number of targets.
     pub const fn ways(&self) -> u8 {
         self.ways
     }
 
-    /// The size of a chunk in bytes.
+    /// Returns the size of a chunk, in bytes.
     pub const fn granularity(&self) -> u32 {
         self.granularity
     }
 
-    /// Which of the targets this is, from 0.
+    /// Returns this target's position in the set, from 0.
     pub const fn position(&self) -> u8 {
         self.position
     }
 
-    /// The target's addresses that are reached.
+    /// Returns the target's addresses that the share reaches.
     pub fn output(&self) -> AddrRange {
         let share = (self.input.last() - self.input.start()) / u64::from(self.ways);
-        // The constructor has checked that it does not wrap.
+        // The constructor checked that this does not wrap.
         AddrRange::inclusive(self.output, self.output.saturating_add(share)).unwrap_or(self.input)
     }
 
-    /// Whether the other share is one of the same set: same input and geometry, another position.
+    /// Whether `other` is another share of the same set: same input and geometry, different position.
     pub fn shares_with(&self, other: &Self) -> bool {
         (self.input, self.ways, self.granularity) == (other.input, other.ways, other.granularity)
             && self.position != other.position
     }
 
-    /// Where an address goes; `None` if it is outside or another target's.
+    /// Returns the target's address for an input address; `None` if it is outside the input or belongs to another
+    /// target.
     pub fn translate(&self, addr: u64) -> Option<u64> {
         if !self.input.contains(addr) {
             return None;
@@ -93,7 +109,7 @@ impl Interleave {
             .then(|| self.output + chunk / ways * u64::from(self.granularity) + within)
     }
 
-    /// Which address goes to the target's address `out`.
+    /// Returns the input address for the target's address `out`; `None` if this share does not reach it.
     pub fn invert(&self, out: u64) -> Option<u64> {
         let granularity = u64::from(self.granularity);
         let local = out.checked_sub(self.output).filter(|_| self.output().contains(out))?;

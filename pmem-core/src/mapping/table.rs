@@ -5,23 +5,37 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, Prot};
 
-/// A translation table's input: an IOMMU's, or any page table's.
+/// The input of a translation table: an IOMMU's, or any page table's.
 ///
-/// It stores no entries: the entries are the aliases in its input range.
+/// The table stores no entries. Its entries are the aliases in its input range.
+///
+/// # Examples
+/// An IOMMU that translates 32-bit DMA in 4 KiB pages, except for the interrupt address range:
+/// ```
+/// use pmem_core::{AddrRange, Table};
+///
+/// let table = Table::new(AddrRange::new(0, 0x1_0000_0000)?, 0x1000)?
+///     .without(AddrRange::new(0xfee0_0000, 0xfef0_0000)?);
+/// assert!(table.covers(AddrRange::new(0, 0xfee0_0000)?));
+/// assert!(!table.covers(AddrRange::new(0xfed0_0000, 0xfef8_0000)?));
+/// let parts: Vec<AddrRange> = table.parts_in(AddrRange::ALL).collect();
+/// assert_eq!(parts[1], AddrRange::new(0xfef0_0000, 0x1_0000_0000)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Table {
     input: AddrRange,
     page: u64,
     prot: Prot,
-    /// In order, and apart; most tables have none.
+    /// In order of address, disjoint and not adjacent. Most tables have none.
     holes: Option<Arc<[AddrRange]>>,
 }
 
 impl Table {
-    /// Makes a table that translates `input` in pages of `page` bytes.
+    /// Returns a table that translates `input` in pages of `page` bytes.
     ///
     /// # Errors
-    /// [`MappingError`] if the page is no power of two, or the input no multiple of it.
+    /// [`MappingError`] if `page` is not a power of two, or `input` is not a multiple of it.
     pub fn new(input: AddrRange, page: u64) -> Result<Self, MappingError> {
         if !page.is_power_of_two() {
             return Err(MappingError::Granule(page));
@@ -32,14 +46,14 @@ impl Table {
         Ok(Self { input, page, prot: Prot::RWX, holes: None })
     }
 
-    /// Lets only these accesses through.
+    /// Restricts the accesses that the table lets through to `prot`.
     #[must_use]
     pub fn prot(self, prot: Prot) -> Self {
         Self { prot, ..self }
     }
 
-    /// Leaves addresses out, whole pages of them: they are not this table's, as interrupts are none of an IOMMU's, and the arena may have
-    /// something else there.
+    /// Excludes `hole`, rounded out to whole pages, from what the table translates. The arena may have something else
+    /// there: an IOMMU does not translate the interrupt range, for example.
     #[must_use]
     pub fn without(self, hole: AddrRange) -> Self {
         let Some(hole) = hole.rounded(self.page).intersect(self.input) else { return self };
@@ -55,17 +69,17 @@ impl Table {
         Self { holes: Some(holes.into()), ..self }
     }
 
-    /// The addresses from the first to the last that it translates; holes among them.
+    /// Returns the addresses from the first that the table translates to the last, holes included.
     pub const fn input(&self) -> AddrRange {
         self.input
     }
 
-    /// What it leaves out, in order.
+    /// Returns the holes, in order of address.
     pub fn holes(&self) -> &[AddrRange] {
         self.holes.as_deref().unwrap_or_default()
     }
 
-    /// What it translates of a range, in order.
+    /// Returns the parts of `range` that the table translates, in order of address.
     pub fn parts_in(&self, range: AddrRange) -> impl DoubleEndedIterator<Item = AddrRange> + '_ {
         let holes = self.holes();
         (0..=holes.len()).filter_map(move |n| {
@@ -76,17 +90,17 @@ impl Table {
         })
     }
 
-    /// Whether it translates all of a range.
+    /// Whether the table translates all of `range`.
     pub fn covers(&self, range: AddrRange) -> bool {
         self.parts_in(range).eq([range])
     }
 
-    /// The size of a page in bytes.
+    /// Returns the size of a page, in bytes.
     pub const fn page(&self) -> u64 {
         self.page
     }
 
-    /// What accesses it lets through.
+    /// Returns the accesses that the table lets through.
     pub const fn prot_of(&self) -> Prot {
         self.prot
     }

@@ -1,30 +1,45 @@
-//! Windows: ranges that are passed on with an offset.
+//! Windows: ranges that an interconnect passes on with an offset.
 
 use super::MappingError;
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, Props, Prot};
 use rangemap::RangeInclusiveMap;
 
-/// Which regions a window may carry.
+/// Which regions a window carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Admits {
-    /// Any region.
+    /// Every region.
     #[default]
     Anything,
-    /// Only prefetchable regions: a PCI bridge's prefetchable window.
+    /// Only prefetchable regions, like a PCI bridge's prefetchable window.
     Prefetchable,
 }
 
 /// A range that an interconnect passes on, with an offset.
 ///
-/// A *fixed* window is what it is. A *floating* window is the hull of its floor and of the aliases that go
-/// through it, rounded to its granule: what a bridge's base and limit registers can express.
+/// A *fixed* window never changes. A *floating* window covers the hull of its floor and of the aliases that go
+/// through it, rounded out to its granule: exactly what a bridge's base and limit registers can express.
+///
+/// # Examples
+/// A PCI bridge's memory window floats below 4 GiB in steps of 1 MiB:
+/// ```
+/// use pmem_core::{AddrRange, Window};
+///
+/// let window = Window::floating(AddrRange::new(0x8000_0000, 0x1_0000_0000)?, 0x10_0000)?;
+/// assert_eq!(window.floor_of(), None, "closed until something goes through it");
+/// assert!(!window.is_fixed());
+///
+/// // Firmware left the window open over 2 MiB: keep it open even when nothing needs it.
+/// let window = window.floor(AddrRange::new(0xfe00_0000, 0xfe20_0000)?)?;
+/// assert!(window.floor(AddrRange::new(0xfe00_0000, 0xfe00_8000)?).is_err(), "not a multiple of 1 MiB");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
-    /// Where the window may be, in addresses of its input arena.
+    /// The addresses the window may cover, in its input arena.
     limit: AddrRange,
-    /// What it covers even when nothing goes through it. A fixed window's floor is its limit.
+    /// The addresses the window covers even when nothing goes through it. A fixed window's floor is its limit.
     floor: Option<AddrRange>,
     /// In bytes; a power of two.
     granule: u64,
@@ -36,7 +51,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Makes a window over `input` that never changes; its output starts at `output`.
+    /// Returns a window over `input` that never changes. Its output starts at `output`.
     ///
     /// # Errors
     /// [`MappingError::Wraps`] if the output would end past 2^64.
@@ -45,10 +60,10 @@ impl Window {
         Ok(Self { floor: Some(input), floats: false, ..floating })
     }
 
-    /// Makes a window that may be opened anywhere in `limit`, in steps of `granule` bytes, and is closed now.
+    /// Returns a closed window that may open anywhere in `limit`, in steps of `granule` bytes. Its offset is 0.
     ///
     /// # Errors
-    /// [`MappingError`] if the granule is no power of two, or the limit no multiple of it.
+    /// [`MappingError`] if `granule` is not a power of two, or `limit` is not a multiple of it.
     pub fn floating(limit: AddrRange, granule: u64) -> Result<Self, MappingError> {
         if !granule.is_power_of_two() {
             return Err(MappingError::Granule(granule));
@@ -60,10 +75,10 @@ impl Window {
         Ok(Self { limit, floor: None, granule, offset: 0, admits, prot, floats: true })
     }
 
-    /// Covers `floor` even when nothing goes through it.
+    /// Keeps the window open over `floor` even when nothing goes through it.
     ///
     /// # Errors
-    /// [`MappingError`] if it leaves the limit or is no multiple of the granule.
+    /// [`MappingError`] if `floor` leaves the limit or is not a multiple of the granule.
     pub fn floor(self, floor: AddrRange) -> Result<Self, MappingError> {
         if floor.rounded(self.granule) != floor {
             return Err(MappingError::Misaligned { range: floor, granule: self.granule });
@@ -74,19 +89,19 @@ impl Window {
         Ok(Self { floor: Some(floor), ..self })
     }
 
-    /// Never changes.
+    /// Makes the window fixed.
     #[cfg(feature = "serde")]
     pub(crate) const fn settled(self) -> Self {
         Self { floats: false, ..self }
     }
 
-    /// Covers nothing when nothing goes through it.
+    /// Lets the window close when nothing goes through it.
     #[must_use]
     pub(crate) const fn without_floor(self) -> Self {
         Self { floor: None, ..self }
     }
 
-    /// Adds `offset`, modulo 2^64, to each address.
+    /// Sets the offset, which is added to each address modulo 2^64.
     ///
     /// # Errors
     /// [`MappingError::Wraps`] if the limit's output would wrap.
@@ -97,19 +112,19 @@ impl Window {
         }
     }
 
-    /// Carries only prefetchable regions.
+    /// Restricts the window to prefetchable regions.
     #[must_use]
     pub const fn prefetchable(self) -> Self {
         Self { admits: Admits::Prefetchable, ..self }
     }
 
-    /// Lets only these accesses through.
+    /// Restricts the accesses that the window lets through to `prot`.
     #[must_use]
     pub const fn prot(self, prot: Prot) -> Self {
         Self { prot, ..self }
     }
 
-    /// Where it may be.
+    /// Returns the addresses that the window may cover.
     pub const fn limit(&self) -> AddrRange {
         self.limit
     }
@@ -120,12 +135,12 @@ impl Window {
         self.limit()
     }
 
-    /// What it covers when nothing goes through it.
+    /// Returns the addresses that the window covers when nothing goes through it; `None` if it closes then.
     pub const fn floor_of(&self) -> Option<AddrRange> {
         self.floor
     }
 
-    /// Its granule in bytes.
+    /// Returns the granule, in bytes.
     pub const fn granule(&self) -> u64 {
         self.granule
     }
@@ -136,12 +151,12 @@ impl Window {
         self.granule()
     }
 
-    /// What is added to an address, modulo 2^64.
+    /// Returns the offset, which is added to each address modulo 2^64.
     pub const fn offset_of(&self) -> u64 {
         self.offset
     }
 
-    /// Which regions it may carry.
+    /// Returns which regions the window carries.
     pub const fn admits(&self) -> Admits {
         self.admits
     }
@@ -152,22 +167,22 @@ impl Window {
         self.admits()
     }
 
-    /// What accesses it lets through.
+    /// Returns the accesses that the window lets through.
     pub const fn prot_of(&self) -> Prot {
         self.prot
     }
 
-    /// Whether it never changes.
+    /// Whether the window never changes.
     pub const fn is_fixed(&self) -> bool {
         !self.floats
     }
 
-    /// Whether it may carry a region with these properties.
+    /// Whether the window may carry a region with these properties.
     pub fn carries(&self, props: Props) -> bool {
         self.admits == Admits::Anything || props.contains(Props::PREFETCH)
     }
 
-    /// The window that undoes it: fixed, over all that it may ever put out.
+    /// Returns the window that leads back: fixed, over everything that this one can ever put out.
     fn inverse(&self) -> Option<Self> {
         let limit = self.limit.shifted(self.offset)?;
         let back = 0u64.wrapping_sub(self.offset);
@@ -179,21 +194,40 @@ impl Window {
 ///
 /// # Invariants
 /// Floors and fixed windows are disjoint.
+///
+/// # Examples
+/// A PCI-to-PCI bridge has one window for memory and one for prefetchable memory:
+/// ```
+/// use pmem_core::{AddrRange, Mapping, MappingError, Window, Windows};
+///
+/// let below_4g = AddrRange::new(0x8000_0000, 0x1_0000_0000)?;
+/// let memory = Window::floating(below_4g, 0x10_0000)?;
+/// let prefetchable = Window::floating(below_4g, 0x10_0000)?.prefetchable();
+/// let windows = Windows::new([memory, prefetchable])?;
+/// assert_eq!(windows.pieces().len(), 2);
+/// assert!(!windows.yields());
+///
+/// // Only fixed windows can decode subtractively.
+/// assert!(matches!(windows.clone().yielding(), Err(MappingError::Misaligned { .. })));
+/// let mapping = Mapping::Windows(windows);
+/// assert!(!mapping.is_closed(), "closed windows can still open");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Windows {
     pieces: Vec<Window>,
     yields: bool,
-    /// Of windows that yield: which they are, by address.
+    /// For windows that yield: their indices in order of address.
     by_address: Vec<u32>,
-    /// Which they are, by where their outputs may start, each with the last address that it or one before may put out.
+    /// Indices in order of possible output, each with the highest output address of it and all before it.
     by_output: Vec<(u32, u64)>,
 }
 
 impl Windows {
-    /// Makes windows that claim their input.
+    /// Returns windows that claim their input.
     ///
     /// # Errors
-    /// [`MappingError::Overlap`] if two of them overlap as they start out.
+    /// [`MappingError::Overlap`] if two floors or fixed windows overlap.
     pub fn new(pieces: impl IntoIterator<Item = Window>) -> Result<Self, MappingError> {
         let pieces: Vec<Window> = pieces.into_iter().collect();
         let mut floors: Vec<AddrRange> = pieces.iter().filter_map(Window::floor_of).collect();
@@ -206,10 +240,10 @@ impl Windows {
         Ok(Self { by_output: by_output(&pieces), pieces, yields: false, by_address: Vec::new() })
     }
 
-    /// The same windows, which take only what the arena decodes in no other way.
+    /// Turns these into windows that yield: they take only what nothing else in the arena decodes.
     ///
     /// # Errors
-    /// [`MappingError::Misaligned`] names a floating window: only fixed ones can yield.
+    /// [`MappingError::Misaligned`] names a floating window; only fixed windows can yield.
     pub fn yielding(self) -> Result<Self, MappingError> {
         match self.pieces.iter().find(|w| !w.is_fixed()) {
             Some(w) => Err(MappingError::Misaligned { range: w.limit, granule: w.granule }),
@@ -217,24 +251,24 @@ impl Windows {
         }
     }
 
-    /// Windows that yield, all fixed.
+    /// Returns windows that yield; all must be fixed.
     fn yielding_all(pieces: Vec<Window>) -> Self {
         let mut by_address: Vec<u32> = (0..).zip(&pieces).map(|(piece, _)| piece).collect();
         by_address.sort_unstable_by_key(|piece| pieces.get(*piece as usize).map(|w| w.limit.start()));
         Self { by_output: by_output(&pieces), pieces, yields: true, by_address }
     }
 
-    /// The windows, in the order in which they were given.
+    /// Returns the windows in the order in which they were given.
     pub fn pieces(&self) -> &[Window] {
         &self.pieces
     }
 
-    /// Whether they take only what nothing else in the arena decodes.
+    /// Whether the windows take only what nothing else in the arena decodes.
     pub const fn yields(&self) -> bool {
         self.yields
     }
 
-    /// The same, but for one window, which must differ only in its floor.
+    /// Returns a copy with one window replaced. The new window may differ from the old only in its floor.
     pub(crate) fn with_piece(&self, piece: u32, window: Window) -> Self {
         let mut new = self.clone();
         if let Some(old) = new.pieces.get_mut(piece as usize) {
@@ -243,13 +277,13 @@ impl Windows {
         new
     }
 
-    /// Whether both are the same, apart from floors.
+    /// Whether both are equal apart from floors.
     pub(super) fn is_alike(&self, other: &Self) -> bool {
         let shape = |window: &Window| Window { floor: None, ..*window };
         self.yields == other.yields && self.pieces.iter().map(shape).eq(other.pieces.iter().map(shape))
     }
 
-    /// Of windows that yield: the one that takes an address, and its number.
+    /// For windows that yield: returns the window that takes `addr`, and its index.
     pub(crate) fn piece_at(&self, addr: u64) -> Option<(u32, &Window)> {
         let after = self.by_address.partition_point(|piece| self.start(*piece).is_some_and(|s| s <= addr));
         let piece = *self.by_address.get(after.checked_sub(1)?)?;
@@ -257,7 +291,7 @@ impl Windows {
         Some((piece, window))
     }
 
-    /// Of windows that yield: those that take part of `range`, in order of address.
+    /// For windows that yield: returns those that take part of `range`, in order of address.
     pub(crate) fn pieces_in(&self, range: AddrRange) -> impl Iterator<Item = (u32, &Window)> {
         let ends =
             |piece: &u32| self.pieces.get(*piece as usize).is_none_or(|w| w.limit.last() < range.start());
@@ -268,7 +302,7 @@ impl Windows {
             .take_while(move |(_, w)| w.limit.start() <= range.last())
     }
 
-    /// Those that may put out part of `range`.
+    /// Returns the windows that may put out part of `range`.
     pub(crate) fn pieces_onto(&self, range: AddrRange) -> impl Iterator<Item = (u32, &Window)> {
         let output = |piece: u32| {
             let window = self.pieces.get(piece as usize)?;
@@ -278,6 +312,8 @@ impl Windows {
             |(piece, _): &(u32, u64)| output(*piece).is_none_or(|(_, o)| o.start() <= range.last());
         let count = self.by_output.partition_point(starts_by);
         let candidates = self.by_output.get(..count).unwrap_or_default().iter().rev();
+        // From the highest output start down. Once the running maximum is below `range`, no earlier output can reach
+        // it.
         candidates.take_while(move |(_, last)| *last >= range.start()).filter_map(move |(piece, _)| {
             let (window, output) = output(*piece)?;
             output.overlaps(range).then_some((*piece, window))
@@ -288,12 +324,13 @@ impl Windows {
         self.pieces.get(piece as usize).map(|w| w.limit.start())
     }
 
-    /// The windows that undo them, which yield. Where two floating windows may lead to the same output, the first
-    /// one's inverse has it.
+    /// Returns the windows that lead back; they yield. Where two floating windows can lead to the same output, the
+    /// inverse of the first one has it.
     pub(super) fn inverse(&self) -> Self {
         let mut outputs: RangeInclusiveMap<u64, Window> = RangeInclusiveMap::new();
         for window in self.pieces.iter().rev().filter_map(Window::inverse) {
-            // What counts is which one it was, not where it is cut.
+            // Inserted last to first, so that an earlier window overwrites a later one. The range kept here is cut
+            // below.
             outputs.insert(window.limit.start()..=window.limit.last(), window);
         }
         let cut = |(range, window): (core::ops::RangeInclusive<u64>, Window)| {

@@ -1,4 +1,4 @@
-//! One arena: which of its addresses are its own, which lie behind an interconnect, and what is taken.
+//! One arena: which addresses are its own, which lie behind an interconnect, and which are taken.
 
 use super::record::{Alias, Location, Pin, RegionRecord, Role, WindowId};
 use crate::id::{Owner, RegionId};
@@ -8,30 +8,31 @@ use alloc::vec::Vec;
 use pmem_space::{AddrRange, Attrs, Pool, Space, Usage};
 use rangemap::RangeInclusiveMap;
 
-/// Whether primed space may be handed out.
+/// Whether primed space can be allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum SpanState {
-    /// It may. Becomes `Sealed` by seal, `Lent` when a bridge's window opens over it.
+    /// The space can be allocated. Seal makes it `Sealed`; a floating window that opens over it makes it `Lent`.
     Open,
-    /// Nothing more of it is handed out; what is there stays. Becomes `Open` by unseal.
+    /// Nothing more is allocated from the space; regions already there stay. Unseal makes it `Open`.
     Sealed,
-    /// A floating window covers it: it belongs to what lies behind. Becomes `Open` when the window shrinks.
+    /// A floating window covers the space, so it belongs to what lies behind the window. It becomes `Open` when the
+    /// window shrinks.
     Lent,
 }
 
-/// Primed space: what may be allocated, and the defaults there.
+/// Primed space: addresses that an arena allocates from, with their default attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PrimedSpan {
-    /// Defaults; `prot` is also the upper bound for regions.
+    /// The default attributes of regions here. `prot` is also the most that a region may have.
     pub attrs: Attrs,
-    /// Whether it may be handed out.
+    /// Whether the space can be allocated.
     pub state: SpanState,
 }
 
 impl PrimedSpan {
-    /// Whether a region with these attributes may lie here: `prot` within bounds, nothing that is not
-    /// prefetchable in prefetchable space, nothing at all but bad RAM in bad RAM.
+    /// Whether a region with these attributes may lie here: its `prot` must be within the default's, only a
+    /// prefetchable region may lie in prefetchable space, and only one marked [`Usage::BROKEN`] in bad RAM.
     pub fn admits(&self, attrs: Attrs) -> bool {
         use pmem_space::Props;
         self.attrs.prot().contains(attrs.prot())
@@ -41,25 +42,25 @@ impl PrimedSpan {
 }
 
 impl PrimedSpan {
-    /// The same if it were not bad.
+    /// Returns this span without its [`Usage::BROKEN`] mark.
     pub(super) fn sound(self) -> Self {
         Self { attrs: self.attrs.with_usage(self.attrs.usage().difference(Usage::BROKEN)), ..self }
     }
 }
 
-/// A record as the index keeps it, in 20 bytes: what it is an alias of is kept apart, for few are.
+/// A region's record as the index keeps it, in 20 bytes. What an alias refers to is kept elsewhere: aliases are few.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Kept {
     pub(super) id: RegionId,
     owner: [u32; 2],
     pub(super) attrs: Attrs,
-    /// [`PINNED`], [`ALIAS`], and from [`ALIGN`] on the alignment.
+    /// [`PINNED`] and [`ALIAS`]; the bits from [`ALIGN`] up hold the alignment.
     flags: u8,
 }
 
 const PINNED: u8 = 1;
 const ALIAS: u8 = 2;
-/// From here on in the flags, the alignment as a power of two.
+/// The first bit of `flags` that holds the alignment, which is stored as a power of two.
 const ALIGN: u32 = 2;
 
 impl Kept {
@@ -94,7 +95,7 @@ impl Kept {
     }
 }
 
-/// Memory for changes of arenas' indices, set aside before they begin.
+/// Memory for changes to the arenas' indices, set aside before a change begins.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     regions: Pool<Kept>,
@@ -103,20 +104,36 @@ pub(crate) struct Memory {
 
 /// Consecutive physical addresses of one type.
 ///
-/// An address is the arena's own (a span), or lies behind an interconnect (a window, or a table's or
-/// interleave's input), or neither; what is neither is passed on by mappings that yield.
+/// An address is either the arena's own (in a span), or behind an interconnect (in a window, or in the input of a
+/// table or an interleave), or neither. Mappings that yield pass on what is neither.
 ///
 /// # Invariants
 /// Open and sealed spans never overlap what lies behind an interconnect.
+///
+/// # Examples
+/// ```
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Request};
+///
+/// let mut pmem = Manager::new();
+/// let ram = pmem.create_arena("RAM", ArenaType::RAM)?;
+/// pmem.prime(ram, AddrRange::new(0, 0x10_0000)?, Attrs::ram())?;
+/// let kernel = pmem.alloc(ram, &Request::exactly(AddrRange::new(0x4_0000, 0x6_0000)?))?;
+///
+/// let arena = pmem.state().arena(ram).ok_or("no such arena")?;
+/// assert_eq!(arena.region_at(0x5_1234).map(|(_, record)| record.id), Some(kernel));
+/// assert_eq!(arena.region_at(0x6_0000), None, "the end is exclusive");
+/// assert_eq!(arena.largest_free(AddrRange::ALL), Some(AddrRange::new(0x6_0000, 0x10_0000)?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Arena {
     pub(super) spans: Arc<RangeInclusiveMap<u64, PrimedSpan>>,
-    /// Each value is sorted; more than one leg only for the shares of one interleave.
+    /// Each value is sorted. Only the shares of one interleave put more than one leg behind the same address.
     pub(super) behind: Arc<RangeInclusiveMap<u64, Vec<WindowId>>>,
-    /// Directions that yield, lowest interconnect first.
+    /// The directions that yield, lowest interconnect first.
     pub(super) fallbacks: Arc<Vec<WindowId>>,
     pub(super) space: Space<Kept>,
-    /// By place: what the aliases stand for.
+    /// The targets of aliases, by the alias's address. `None` until there is the first alias.
     aliases: Option<Space<Option<Alias>>>,
     pub(super) parked: Arc<BTreeMap<RegionId, (u64, RegionRecord)>>,
 }
@@ -135,51 +152,51 @@ impl Default for Arena {
 }
 
 impl Arena {
-    /// Primed space, in order of address; neighbours that are alike are one.
+    /// Returns the primed space, in order of address. Equal neighbours are joined.
     pub fn spans(&self) -> impl Iterator<Item = (AddrRange, PrimedSpan)> + '_ {
         self.spans.iter().map(|(range, span)| (from_inclusive(range), *span))
     }
 
-    /// Primed space that overlaps `range`, each piece cut to it.
+    /// Returns the primed space that overlaps `range`, each piece cut to it.
     pub fn spans_in(&self, range: AddrRange) -> impl Iterator<Item = (AddrRange, PrimedSpan)> + '_ {
         self.spans
             .overlapping(inclusive(range))
             .filter_map(move |(r, span)| Some((from_inclusive(r).intersect(range)?, *span)))
     }
 
-    /// The span at an address.
+    /// Returns the whole span that contains `addr`; `None` if the address is not primed.
     pub fn span_at(&self, addr: u64) -> Option<(AddrRange, PrimedSpan)> {
         self.spans.get_key_value(&addr).map(|(range, span)| (from_inclusive(range), *span))
     }
 
-    /// What lies behind interconnects, in order of address.
+    /// Returns the ranges that lie behind interconnects, in order of address, each with the legs that take it.
     pub fn windows(&self) -> impl Iterator<Item = (AddrRange, &[WindowId])> + '_ {
         self.behind.iter().map(|(range, legs)| (from_inclusive(range), &legs[..]))
     }
 
-    /// What lies behind interconnects and overlaps `range`, each piece cut to it.
+    /// Returns the ranges behind interconnects that overlap `range`, each cut to it.
     pub fn windows_in(&self, range: AddrRange) -> impl Iterator<Item = (AddrRange, &[WindowId])> + '_ {
         self.behind
             .overlapping(inclusive(range))
             .filter_map(move |(r, legs)| Some((from_inclusive(r).intersect(range)?, &legs[..])))
     }
 
-    /// What an address lies behind.
+    /// Returns the legs that claim `addr`; empty if it lies behind no interconnect.
     pub fn behind(&self, addr: u64) -> &[WindowId] {
         self.behind.get(&addr).map_or(&[], |legs| &legs[..])
     }
 
-    /// The directions that take what the arena decodes in no other way.
+    /// Returns the directions that take what nothing in the arena decodes, lowest interconnect first.
     pub fn fallbacks(&self) -> &[WindowId] {
         &self.fallbacks
     }
 
-    /// Regions and aliases, in order of address.
+    /// Returns regions and aliases, in order of address.
     pub fn regions(&self) -> impl DoubleEndedIterator<Item = (AddrRange, RegionRecord)> + '_ {
         self.regions_in(AddrRange::ALL)
     }
 
-    /// Regions and aliases that overlap `range`, in order of address, whole.
+    /// Returns the regions and aliases that overlap `range`, in order of address, uncut.
     pub fn regions_in(
         &self,
         range: AddrRange,
@@ -187,45 +204,46 @@ impl Arena {
         self.space.taken_in(range).map(|(range, kept)| (range, self.record(range, kept)))
     }
 
-    /// The region or alias at an address.
+    /// Returns the region or alias that contains `addr`.
     #[inline]
     pub fn region_at(&self, addr: u64) -> Option<(AddrRange, RegionRecord)> {
         self.space.get(addr).map(|(range, kept)| (range, self.record(range, kept)))
     }
 
-    /// The nearest region or alias that ends below an address.
+    /// Returns the nearest region or alias that lies entirely below `addr`.
     pub fn region_before(&self, addr: u64) -> Option<(AddrRange, RegionRecord)> {
         self.space.before(addr).map(|(range, kept)| (range, self.record(range, kept)))
     }
 
-    /// The nearest region or alias that starts above an address.
+    /// Returns the nearest region or alias that starts above `addr`.
     pub fn region_after(&self, addr: u64) -> Option<(AddrRange, RegionRecord)> {
         self.space.after(addr).map(|(range, kept)| (range, self.record(range, kept)))
     }
 
-    /// Regions that claim no address, with their sizes in bytes.
+    /// Returns the parked regions and aliases, each with its size in bytes.
     pub fn parked(&self) -> impl Iterator<Item = (u64, RegionRecord)> + '_ {
         self.parked.values().copied()
     }
 
-    /// Free, open space inside `range`, cut to it, in order of address.
+    /// Returns the free, open space inside `range`, cut to it, in order of address.
     pub fn free_in(&self, range: AddrRange) -> impl Iterator<Item = (AddrRange, PrimedSpan)> + '_ {
         self.spans_in(range)
             .filter(|(_, span)| span.state == SpanState::Open)
             .flat_map(|(part, span)| self.space.gaps_in(part).map(move |gap| (gap, span)))
     }
 
-    /// Whether an alias may be in it.
+    /// Whether the arena has ever held an alias.
     pub(super) fn has_aliases(&self) -> bool {
         self.aliases.is_some()
     }
 
-    /// The index of what is taken and what is free.
+    /// Returns the index of taken and free space.
     pub(crate) fn space(&self) -> &Space<Kept> {
         &self.space
     }
 
-    /// Whether nothing is primed, nothing taken, and no interconnect leads out of it.
+    /// Whether the arena is empty: nothing primed, no region, no alias, nothing parked, and no interconnect that
+    /// takes any of its addresses.
     pub fn is_blank(&self) -> bool {
         self.spans.is_empty()
             && self.behind.is_empty()
@@ -249,11 +267,12 @@ impl Arena {
         self.rebase(range);
     }
 
-    /// Puts `leg` in front of `range`, or takes it away.
+    /// Puts `range` behind `leg` (`there`), or removes it from behind it.
     pub(super) fn set_behind(&mut self, range: AddrRange, leg: WindowId, there: bool) {
         let old: Vec<(AddrRange, Vec<WindowId>)> =
             self.windows_in(range).map(|(r, legs)| (r, legs.to_vec())).collect();
         let behind = Arc::make_mut(&mut self.behind);
+        // The map holds one list of legs per range: rewrite every part that overlaps, then fill what had no list.
         behind.remove(inclusive(range));
         let mut bare = alloc::vec![range];
         for (part, mut legs) in old {
@@ -286,7 +305,8 @@ impl Arena {
         }
     }
 
-    /// Sets aside what a change of one region here may need, and what undoes it, before anything changes.
+    /// Sets aside the memory that changing one region here may take, and that undoing it may take, before anything
+    /// changes.
     fn set_aside(&self, memory: &mut Memory) {
         self.space.fill_pool(&mut memory.regions);
         if let Some(aliases) = &self.aliases {
@@ -301,7 +321,8 @@ impl Arena {
                 let kept = Kept::of(record);
                 let mut space = self.space.pooled(&mut memory.regions);
                 if space.insert(range, kept).is_err() {
-                    // Space that an alias through a mapping that yields takes is a hole until then.
+                    // An alias of a yielding mapping takes undecoded addresses, which are a hole in the index until
+                    // now.
                     space.open(range);
                     let placed = space.insert(range, kept);
                     debug_assert!(placed.is_ok(), "planned onto taken space: {placed:?}");
@@ -322,7 +343,7 @@ impl Arena {
         }
     }
 
-    /// Takes out the region that starts at `start`, and tells what it was.
+    /// Removes the region that starts at `start`. Returns where it was, and its record.
     pub(super) fn unseat(&mut self, start: u64, memory: &mut Memory) -> Option<(Location, RegionRecord)> {
         self.set_aside(memory);
         let (range, kept) = self.space.pooled(&mut memory.regions).remove(start)?;
@@ -332,7 +353,7 @@ impl Arena {
             }
             _ => None,
         };
-        // Removal leaves a gap, which is what open space should be.
+        // Removal leaves a gap in the index. That is already right for open and lent space; the rest is rebuilt.
         let open = self
             .span_at(start)
             .is_some_and(|(whole, span)| whole.covers(range) && span.state != SpanState::Sealed);
@@ -342,13 +363,13 @@ impl Arena {
         Some((Location::At(range), kept.record(alias)))
     }
 
-    /// Takes out a parked region, and tells what it was.
+    /// Removes a parked region. Returns its size, and its record.
     pub(super) fn unpark(&mut self, region: RegionId) -> Option<(Location, RegionRecord)> {
         let (len, record) = Arc::make_mut(&mut self.parked).remove(&region)?;
         Some((Location::Parked(len), record))
     }
 
-    /// Makes what is not taken in `range` a gap, sealed or a hole, as spans and windows say.
+    /// Rebuilds the index over the untaken part of `range`: gap, sealed or hole, as spans and windows demand.
     fn rebase(&mut self, range: AddrRange) {
         self.space.close(range);
         for (r, span) in self.spans.overlapping(inclusive(range)) {
@@ -358,6 +379,7 @@ impl Arena {
                 SpanState::Sealed => self.space.seal(part),
             }
         }
+        // Addresses behind an interconnect are open, but only its aliases go there.
         for (r, _) in self.behind.overlapping(inclusive(range)) {
             if let Some(part) = from_inclusive(r).intersect(range) {
                 self.space.open(part);
@@ -366,12 +388,12 @@ impl Arena {
     }
 }
 
-/// The form in which `rangemap` keeps ranges that may end at 2^64.
+/// Converts a range to the form that `rangemap` keeps, which can end at 2^64.
 pub(crate) fn inclusive(range: AddrRange) -> core::ops::RangeInclusive<u64> {
     range.start()..=range.last()
 }
 
 pub(crate) fn from_inclusive(range: &core::ops::RangeInclusive<u64>) -> AddrRange {
-    // `rangemap` refuses an empty range at insertion.
+    // `rangemap` rejects an empty range at insertion, so none is ever stored.
     AddrRange::inclusive(*range.start(), *range.end()).unwrap_or(AddrRange::ALL)
 }

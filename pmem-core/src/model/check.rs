@@ -1,4 +1,4 @@
-//! What always holds of the model; checked by tests, in debug builds, and of what is loaded.
+//! The invariants of the model. Checked by tests, in debug builds, and when a model is loaded.
 
 use super::arena::{Arena, SpanState, inclusive};
 use super::ids::Ids;
@@ -13,79 +13,80 @@ use pmem_space::{AddrRange, Occupant};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Broken {
-    /// Primed space and a window overlap.
+    /// Primed space overlaps what lies behind an interconnect.
     #[error("{arena}: primed {range} lies behind an interconnect")]
     PrimedBehind {
-        /// Where.
+        /// The arena.
         arena: ArenaId,
-        /// Which addresses.
+        /// The addresses.
         range: AddrRange,
     },
     /// Space is lent, but no window covers it.
     #[error("{arena}: {range} is lent, but no window covers it")]
     LentToNobody {
-        /// Where.
+        /// The arena.
         arena: ArenaId,
-        /// Which addresses.
+        /// The addresses.
         range: AddrRange,
     },
-    /// Two interconnects that share no interleave take the same address.
+    /// Two interconnects claim the same address, and are not shares of one interleave.
     #[error("{arena}: {range} lies behind more than one interconnect")]
     BehindTwo {
-        /// Where.
+        /// The arena.
         arena: ArenaId,
-        /// Which addresses.
+        /// The addresses.
         range: AddrRange,
     },
     /// A region is not in space that admits it.
     #[error("{region} at {range} is not in space that admits it")]
     Misplaced {
-        /// Which.
+        /// The region.
         region: RegionId,
-        /// Where.
+        /// Its addresses.
         range: AddrRange,
     },
-    /// The index says an address is free which is not, or the other way round.
+    /// The index disagrees with spans and windows about whether addresses are free.
     #[error("{arena}: {range} is {found} in the index")]
     Index {
-        /// Where.
+        /// The arena.
         arena: ArenaId,
-        /// Which addresses.
+        /// The addresses.
         range: AddrRange,
-        /// What the index says.
+        /// What the index says they are.
         found: &'static str,
     },
-    /// An alias does not stand for its target.
+    /// An alias does not match its target.
     #[error("{alias} does not stand for {target}")]
     Alias {
-        /// Which.
+        /// The alias.
         alias: RegionId,
-        /// What it should stand for.
+        /// The region it should refer to.
         target: RegionId,
     },
-    /// A window is not the hull of its floor and what goes through it.
+    /// A floating window is not the hull of its floor and of the aliases through it, or leaves its limit.
     #[error("{link} {way}: window {piece} does not fit what goes through it")]
     Window {
-        /// Which interconnect.
+        /// The interconnect.
         link: LinkId,
-        /// Which direction.
+        /// The direction.
         way: Way,
-        /// Which window.
+        /// The index of the window, from 0.
         piece: u32,
     },
-    /// A count is below the number of aliases, or a region is not where its entry says.
+    /// A region is not where the id table says, or has more aliases than references.
     #[error("{region} is not what the id table says")]
     Entry {
-        /// Which.
+        /// The region.
         region: RegionId,
     },
 }
 
 impl State {
-    /// Checks every invariant of the model. Costs as much as reading all of it.
+    /// Checks every invariant of the model. Takes time proportional to the model's size.
     ///
     /// # Errors
-    /// [`Broken`] names the first that does not hold: a defect of this crate, or a state that was tampered with.
+    /// [`Broken`] names the first invariant that does not hold: a bug in this crate, or a state that was tampered
+    /// with.
     pub fn check(&self) -> Result<(), Broken> {
         let regions = self.arenas().map(|(_, _, arena)| arena.regions().count() + arena.parked.len()).sum();
         for (id, ..) in self.arenas() {
@@ -98,7 +99,7 @@ impl State {
         self.links().try_for_each(|(link, _)| self.check_windows(link))
     }
 
-    /// Every chain of aliases ends at a region: none is longer than there are regions.
+    /// Checks that every chain of aliases ends at a region: a chain longer than the number of regions is a cycle.
     fn check_chains(&self, id: ArenaId, regions: usize) -> Result<(), Broken> {
         let Some(arena) = self.arena(id) else { return Ok(()) };
         for (_, record) in arena.regions().map(|(range, r)| (range.len(), r)).chain(arena.parked()) {
@@ -174,7 +175,7 @@ impl State {
         for (range, record) in arena.regions() {
             match record.role {
                 Role::Own => {
-                    // Space may have become bad under it.
+                    // A region may lie in space that has become bad since it was allocated.
                     let spans = || {
                         let spans = arena.spans_in(range).filter(|(_, span)| span.state != SpanState::Lent);
                         spans.map(|(range, span)| (range, span.sound()))
@@ -213,7 +214,7 @@ impl State {
         Ok(())
     }
 
-    /// What is parked has no address, but an alias still stands for what is parked as well and as long.
+    /// Checks that each parked alias has a parked target of the same size.
     fn check_parked(&self, id: ArenaId) -> Result<(), Broken> {
         let Some(arena) = self.arena(id) else { return Ok(()) };
         for (len, record) in arena.parked() {
@@ -240,7 +241,8 @@ impl State {
         Ok(())
     }
 
-    /// The window that the floor and the aliases through it ask for.
+    /// Returns the addresses that a window must cover: the hull of its floor and of the aliases through it. `None` if
+    /// it must be closed.
     pub(crate) fn hull(&self, id: LinkId, way: Way, piece: u32) -> Option<AddrRange> {
         let link = self.link(id)?;
         let window = link.direction(way).mapping.pieces().get(piece as usize)?;
@@ -256,7 +258,7 @@ impl State {
             .reduce(AddrRange::hull)
     }
 
-    /// Checks the writer's table against the model.
+    /// Checks the writer's table against the state.
     pub(crate) fn check_ids(&self, ids: &Ids) -> Result<(), Broken> {
         for (region, entry) in ids.regions.iter() {
             let broken = Err(Broken::Entry { region });
@@ -278,7 +280,7 @@ impl State {
     }
 }
 
-/// Whether all of `range` goes by `leg`: claimed by it, or decoded in no other way where it yields.
+/// Whether all of `range` goes through `leg`: the leg claims it or, if the leg yields, nothing decodes it.
 fn decodes(arena: &Arena, range: AddrRange, leg: WindowId) -> bool {
     if arena.fallbacks().contains(&WindowId { piece: 0, ..leg }) {
         return arena.windows_in(range).next().is_none() && arena.spans_in(range).next().is_none();
@@ -286,7 +288,7 @@ fn decodes(arena: &Arena, range: AddrRange, leg: WindowId) -> bool {
     covered(range, arena.windows_in(range).filter(|(_, legs)| legs.contains(&leg)).map(|(part, _)| part))
 }
 
-/// Whether `parts`, in order of address or not, cover all of `range`.
+/// Whether `parts`, in any order, cover all of `range`.
 fn covered(range: AddrRange, parts: impl Iterator<Item = AddrRange>) -> bool {
     let mut parts: Vec<AddrRange> = parts.collect();
     parts.sort_unstable_by_key(|part| part.start());

@@ -1,4 +1,4 @@
-//! What two initiators see differently.
+//! What two viewers see differently.
 
 use super::piece::{ViewPiece, ViewTarget};
 use super::state::State;
@@ -8,38 +8,60 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
-/// What of an arena's own addresses two viewers do not see alike.
+/// A range of an arena's own addresses that two viewers do not see alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The arena.
     pub arena: ArenaId,
-    /// Its addresses.
+    /// The addresses, in that arena.
     pub range: AddrRange,
-    /// The region there.
+    /// The region there; `None` if the space is free.
     pub region: Option<RegionId>,
-    /// Where the first viewer sees them, if it does.
+    /// The first address at which the first viewer sees the range; `None` if it does not.
     pub left: Option<u64>,
-    /// Where the second viewer sees them, if it does.
+    /// The first address at which the second viewer sees the range; `None` if it does not.
     pub right: Option<u64>,
 }
 
-/// An arena's own addresses, and where one viewer sees them.
+/// A range of an arena's own addresses, and where one viewer sees it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Seen {
     arena: ArenaId,
-    /// First and last address.
+    /// The first and the last address, both inclusive.
     ends: (u64, u64),
     region: Option<RegionId>,
-    /// Whether it is the first viewer.
+    /// Whether this is the first viewer's.
     is_left: bool,
-    /// Added to an address, modulo 2^64, to give the address as seen.
+    /// Added to an address there, modulo 2^64, to give the address as seen.
     back: u64,
 }
 
 impl State {
-    /// What `left` and `right` do not see alike, by the arenas that own the addresses: each place at which only one of them
-    /// sees them. Where each sees them at places of its own, these are told in pairs, lowest first. Free space counts like any other; what is
-    /// interleaved counts as seen where the interleaved range starts.
+    /// Returns what `left` and `right` do not see alike, ordered by the arena that owns the addresses: every place at
+    /// which only one of them sees the addresses. Where both see them, but at different places, the places are
+    /// paired, lowest first. Free space counts like any other. Interleaved addresses count as seen at the start of
+    /// the interleaved range.
+    ///
+    /// # Examples
+    /// The CPU sees all of RAM. A 32-bit device sees only what its window shows:
+    /// ```
+    /// use pmem_core::{AddrRange, ArenaType, Attrs, Direction, Manager, Mapping, Metric};
+    ///
+    /// let mut pmem = Manager::new();
+    /// let ram = pmem.create_arena("RAM", ArenaType::RAM)?;
+    /// pmem.prime(ram, AddrRange::new(0, 0x2_0000_0000)?, Attrs::ram())?;
+    /// for (name, end) in [("CPU", 0x2_0000_0000), ("32-bit device", 0x1_0000_0000)] {
+    ///     let viewer = pmem.create_arena(name, ArenaType::VIEW)?;
+    ///     let window = Direction::new(Mapping::window(AddrRange::new(0, end)?, 0)?, Metric::new(1));
+    ///     pmem.connect_asymmetric(viewer, ram, window, Direction::closed())?;
+    /// }
+    /// let named = |name| pmem.state().arena_named(name).ok_or("no such arena");
+    /// let differences = pmem.state().diff(named("CPU")?, named("32-bit device")?);
+    /// assert_eq!(differences.len(), 1);
+    /// assert_eq!(differences[0].range, AddrRange::new(0x1_0000_0000, 0x2_0000_0000)?);
+    /// assert_eq!((differences[0].left, differences[0].right), (Some(0x1_0000_0000), None));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn diff(&self, left: ArenaId, right: ArenaId) -> Vec<Difference> {
         let mut all: Vec<Seen> = Vec::new();
         for (viewer, is_left) in [(left, true), (right, false)] {
@@ -50,9 +72,10 @@ impl State {
         }
         all.sort_unstable();
         let mut out: Vec<Difference> = Vec::new();
-        // Those that cover the present address, by where they end.
+        // The ranges that cover the current address, ordered by where they end.
         let mut here: BTreeSet<(u64, usize)> = BTreeSet::new();
         let (mut next, mut at) = (0, 0);
+        // Sorted by arena, then start: sweep the addresses of one arena after another, from border to border.
         loop {
             let first = here.first().map_or(next, |(_, i)| *i);
             let Some(arena) = all.get(first).map(|seen| seen.arena) else { return out };
@@ -74,7 +97,7 @@ impl State {
         }
     }
 
-    /// What the shares of an interleaved piece reach, as if it were seen where the piece starts.
+    /// Returns what the shares of an interleaved piece reach, as if it were all seen at the start of the piece.
     fn beyond_interleave(&self, piece: &ViewPiece) -> Vec<ViewPiece> {
         let ViewTarget::Interleave { links, arena, .. } = &piece.what else { return Vec::new() };
         let share = |id: &LinkId| {
@@ -99,7 +122,7 @@ fn seen(piece: &ViewPiece, is_left: bool) -> Option<Seen> {
     Some(Seen { arena, ends: (start, last), region, is_left, back: piece.seen.start().wrapping_sub(start) })
 }
 
-/// What of those who see `range` do not see alike.
+/// Adds what the viewers of `range` do not see alike.
 fn differences<'s>(
     here: impl Iterator<Item = &'s Seen> + Clone,
     arena: ArenaId,
@@ -126,7 +149,7 @@ fn differences<'s>(
     }
 }
 
-/// Whether the second is what the first would be, if it were longer.
+/// Whether `second` is exactly what `first` would be if it were longer.
 fn goes_on(first: &Difference, second: &Difference) -> bool {
     let by = second.range.start().wrapping_sub(first.range.start());
     let moved = |place: Option<u64>| place.map(|place| place.wrapping_add(by));

@@ -32,24 +32,46 @@ impl Topology {
 }
 
 impl State {
-    /// The arenas that can be reached from `from`, whatever mappings let through: nearest first, then fewest
-    /// hops, then oldest id. `from` itself comes first, at no cost. Worked out once per topology.
+    /// Returns the arenas reachable from `from` by open directions, whatever their mappings let through: nearest
+    /// first, then fewest hops, then oldest id. `from` itself comes first, at cost 0. Empty if there is no such
+    /// arena. Computed once per topology.
+    ///
+    /// # Examples
+    /// Two sockets, each with its own memory. Allocate from the nearest:
+    /// ```
+    /// use pmem_core::{ArenaType, Manager, Mapping, Metric};
+    ///
+    /// let mut pmem = Manager::new();
+    /// let cpu0 = pmem.create_arena("CPU 0", ArenaType::VIEW)?;
+    /// let cpu1 = pmem.create_arena("CPU 1", ArenaType::VIEW)?;
+    /// let ram0 = pmem.create_arena("RAM 0", ArenaType::RAM)?;
+    /// let ram1 = pmem.create_arena("RAM 1", ArenaType::RAM)?;
+    /// pmem.connect(cpu0, ram0, Mapping::Identity, Metric::new(10))?;
+    /// pmem.connect(cpu1, ram1, Mapping::Identity, Metric::new(10))?;
+    /// pmem.connect(cpu0, cpu1, Mapping::Identity, Metric::new(11))?;
+    ///
+    /// let order: Vec<_> = pmem.state().distances(cpu0).iter().map(|d| (d.arena, d.metric.get())).collect();
+    /// assert_eq!(order, [(cpu0, 0), (ram0, 10), (cpu1, 11), (ram1, 21)]);
+    /// assert_eq!(pmem.state().distance(cpu1, ram0), Metric::new(21));
+    /// # Ok::<(), pmem_core::Error>(())
+    /// ```
     pub fn distances(&self, from: ArenaId) -> &[Distance] {
         self.topology.ahead(from).map_or(&[], |ahead| &ahead.all)
     }
 
-    /// The least cost from one arena to another, whatever mappings let through. Worked out once per topology.
+    /// Returns the cost of the cheapest path from one arena to another, whatever mappings let through;
+    /// [`Metric::UNREACHABLE`] if there is none. Computed once per topology.
     pub fn distance(&self, from: ArenaId, to: ArenaId) -> Metric {
         let ahead = self.topology.ahead(from);
         ahead.and_then(|ahead| ahead.metrics.get(to).copied()).unwrap_or(Metric::UNREACHABLE)
     }
 
-    /// The open crossings into an arena, lowest interconnect first.
+    /// Returns the open crossings into an arena, lowest interconnect first.
     pub(crate) fn crossings_into(&self, arena: ArenaId) -> Vec<(LinkId, Way)> {
         self.topology.crossings(arena, petgraph::Direction::Incoming)
     }
 
-    /// The open crossings out of an arena, lowest interconnect first.
+    /// Returns the open crossings out of an arena, lowest interconnect first.
     pub(crate) fn crossings_out(&self, arena: ArenaId) -> Vec<(LinkId, Way)> {
         self.topology.crossings(arena, petgraph::Direction::Outgoing)
     }

@@ -1,4 +1,4 @@
-//! The graph as text for Graphviz.
+//! The graph of arenas and interconnects in Graphviz's DOT language.
 
 use super::state::State;
 use crate::id::Way;
@@ -6,12 +6,12 @@ use crate::mapping::Mapping;
 use core::fmt::{self, Write};
 use slotmap::Key;
 
-/// A state as a graph in the DOT language: an arena a node, each open direction of an interconnect an edge.
+/// Prints a state as a graph in the DOT language: one node per arena, one edge per open direction of an interconnect.
 #[derive(Clone, Copy, Debug)]
 pub struct Dot<'s>(&'s State);
 
 impl State {
-    /// The graph as text for Graphviz.
+    /// Returns the graph in Graphviz's DOT language, to be printed.
     pub const fn dot(&self) -> Dot<'_> {
         Dot(self)
     }
@@ -43,7 +43,7 @@ impl fmt::Display for Dot<'_> {
     }
 }
 
-/// Lines, in quotes; an empty one is left out.
+/// A quoted DOT string of several lines. Empty lines are left out.
 struct Quoted<'t>(&'t [&'t dyn fmt::Display]);
 
 impl fmt::Display for Quoted<'_> {

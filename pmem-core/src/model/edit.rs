@@ -1,4 +1,4 @@
-//! Edits: the smallest changes of the model, each with what was and what will be.
+//! Edits: the smallest changes of the model, each with its before and after.
 
 use super::arena::{PrimedSpan, from_inclusive, inclusive};
 use super::record::Placement;
@@ -12,92 +12,92 @@ use alloc::vec::Vec;
 use pmem_space::{AddrRange, Attrs};
 use rangemap::RangeInclusiveMap;
 
-/// One change of the model. `old` and `new` make it its own inverse; `None` stands for "not there".
+/// One change of the model. With `old` and `new` it is its own inverse; `None` means that the thing does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Edit {
-    /// An arena comes, goes, or changes its name.
+    /// An arena is created, removed or renamed.
     Arena {
-        /// Which.
+        /// The arena.
         arena: ArenaId,
-        /// Before.
+        /// Its name and type before the change.
         old: Option<ArenaInfo>,
-        /// After.
+        /// Its name and type after the change.
         new: Option<ArenaInfo>,
     },
-    /// An interconnect comes or goes.
+    /// An interconnect is connected, disconnected or altered.
     Link {
-        /// Which.
+        /// The interconnect.
         link: LinkId,
-        /// Before.
+        /// The interconnect before the change.
         old: Option<Arc<Link>>,
-        /// After.
+        /// The interconnect after the change.
         new: Option<Arc<Link>>,
     },
-    /// Space is primed, unprimed, sealed, unsealed, lent to a window or got back.
+    /// Space is primed, unprimed, sealed, unsealed, retired, lent to a window or returned by it.
     Span {
-        /// In which arena.
+        /// The arena.
         arena: ArenaId,
-        /// Which addresses; alike all through, before and after.
+        /// The addresses. All have the same `old` and the same `new`.
         range: AddrRange,
-        /// Before.
+        /// The span before the change.
         old: Option<PrimedSpan>,
-        /// After.
+        /// The span after the change.
         new: Option<PrimedSpan>,
     },
-    /// A floating window opens, closes or changes.
+    /// A floating window opens, closes, moves, grows or shrinks.
     Window {
-        /// Of which interconnect.
+        /// The interconnect.
         link: LinkId,
-        /// In which direction.
+        /// The direction.
         way: Way,
-        /// Which of the mapping's windows.
+        /// The index of the window in the direction's mapping, from 0.
         piece: u32,
-        /// Before.
+        /// The addresses it covered before; `None` if it was closed.
         old: Option<AddrRange>,
-        /// After.
+        /// The addresses it covers afterwards; `None` if it closes.
         new: Option<AddrRange>,
     },
-    /// A region or alias comes, goes, moves, or changes its attributes. A region comes with one reference and goes with its
-    /// last: no edit of the count says so as well.
+    /// A region or alias is created, removed, moved or given another record. A region is created with one reference
+    /// and removed with its last; no [`Edit::Count`] accompanies that.
     Region {
-        /// Which.
+        /// The region or alias.
         region: RegionId,
-        /// Before.
+        /// Its place and record before the change.
         old: Option<Placement>,
-        /// After.
+        /// Its place and record after the change.
         new: Option<Placement>,
     },
-    /// What an alias amounts to changes, because what it stands for does. Follows from another edit.
+    /// An alias's effective attributes change because its target's do. Always follows from another edit.
     Effective {
-        /// The alias, as it will be.
+        /// The alias, as it is after the change.
         placement: Placement,
-        /// Before.
+        /// Its effective attributes before the change.
         old: Attrs,
-        /// After.
+        /// Its effective attributes after the change.
         new: Attrs,
     },
-    /// A region gets another name, or none.
+    /// A region gets a name, another name, or none.
     Name {
-        /// Which.
+        /// The region.
         region: RegionId,
-        /// Before.
+        /// Its name before the change.
         old: Option<Arc<str>>,
-        /// After.
+        /// Its name after the change.
         new: Option<Arc<str>>,
     },
-    /// A reference count changes, of a region that stays.
+    /// The reference count changes of a region that continues to exist.
     Count {
-        /// Of which region.
+        /// The region.
         region: RegionId,
-        /// Before.
+        /// The count before the change.
         old: u32,
-        /// After.
+        /// The count after the change.
         new: u32,
     },
 }
 
-/// What an edit changes.
+/// What an edit changes; edits of the same subject are joined.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Arena(ArenaId),
@@ -111,7 +111,7 @@ enum Subject {
 }
 
 impl Edit {
-    /// The edit that undoes it.
+    /// Returns the edit that undoes this one.
     #[must_use]
     pub fn inverse(&self) -> Self {
         match self.clone() {
@@ -128,22 +128,22 @@ impl Edit {
         }
     }
 
-    /// Joins edits of one subject, keeping what was first and what is last; drops what changes nothing. Space is
-    /// joined address by address.
+    /// Joins the edits of each subject into one that keeps the first `old` and the last `new`, and drops those that
+    /// change nothing. Edits of space are joined address by address.
     ///
-    /// The result is in the order in which subjects were first touched. It says what changes, and is not a
-    /// sequence to be carried out: two regions that swap places are two edits.
+    /// The result is in the order in which the subjects were first touched. It describes the change and cannot be
+    /// replayed as a sequence: two regions that swap places are two edits.
     #[inline]
     pub(crate) fn net(edits: &[Self]) -> Cow<'_, [Self]> {
         match edits {
-            // Most changes are one edit.
+            // Most changes are a single edit.
             [only] if !only.changes_nothing() => Cow::Borrowed(edits),
             _ => Self::joined(edits),
         }
     }
 
     fn joined(edits: &[Self]) -> Cow<'_, [Self]> {
-        // Of one verb each edit has mostly a subject of its own, and there is nothing to join.
+        // The edits of one verb mostly have different subjects, so there is nothing to join.
         let alone = |(i, edit): (usize, &Self)| {
             !edit.changes_nothing() && edits[..i].iter().all(|other| other.subject() != edit.subject())
         };
@@ -173,6 +173,7 @@ impl Edit {
             Self::Span { arena, .. } => {
                 spans.remove(arena).map_or_else(Vec::new, |spans| spans.edits(*arena))
             }
+            // The alias may have moved or gone since: report its final place, or nothing.
             Self::Effective { placement, old, new } => {
                 let now = last(placement.record.id).unwrap_or(Some(*placement));
                 now.map(|placement| Self::Effective { placement, old: *old, new: *new }).into_iter().collect()
@@ -182,7 +183,7 @@ impl Edit {
         Cow::Owned(net.filter(|edit| !edit.changes_nothing()).collect())
     }
 
-    /// What it changes.
+    /// Returns what this edit changes.
     fn subject(&self) -> Subject {
         match self {
             Self::Arena { arena, .. } => Subject::Arena(*arena),
@@ -196,7 +197,7 @@ impl Edit {
         }
     }
 
-    /// Takes over what a later edit of the same subject makes of it.
+    /// Takes over the outcome of a later edit of the same subject.
     fn absorb(&mut self, later: &Self) {
         match (self, later.clone()) {
             (Self::Arena { new, .. }, Self::Arena { new: last, .. }) => *new = last,
@@ -216,7 +217,7 @@ impl Edit {
             Self::Link { old, new, .. } => old == new,
             Self::Span { old, new, .. } => old == new,
             Self::Window { old, new, .. } => old == new,
-            // What comes or goes is not looked at.
+            // Created or removed: a change, without comparing the records.
             Self::Region { old: None, new: Some(_), .. } | Self::Region { old: Some(_), new: None, .. } => {
                 false
             }
@@ -228,11 +229,12 @@ impl Edit {
     }
 }
 
-/// What became of an arena's space: by address, what was first and what is last.
+/// The net change of an arena's space: by address, the first `old` and the last `new`.
 #[derive(Default)]
 struct Spans(RangeInclusiveMap<u64, (Option<PrimedSpan>, Option<PrimedSpan>)>);
 
 impl Spans {
+    /// Adds an edit. Addresses already noted keep their first `old`.
     fn note(&mut self, range: AddrRange, old: Option<PrimedSpan>, new: Option<PrimedSpan>) {
         let part = |r: &core::ops::RangeInclusive<u64>| from_inclusive(r).intersect(range);
         let noted = self.0.overlapping(inclusive(range));

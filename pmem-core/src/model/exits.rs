@@ -1,4 +1,4 @@
-//! Where addresses of an arena lead: one step of every search over ranges.
+//! Where the addresses of an arena lead. One step of every search over ranges.
 
 use super::arena::{Arena, PrimedSpan, SpanState};
 use super::record::{RegionRecord, WindowId};
@@ -8,42 +8,43 @@ use crate::mapping::{Interleave, Mapping};
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, Prot};
 
-/// What is followed, and not left as it is named.
+/// What a search follows. What it does not follow is reported as a table or an interleave.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Follow {
-    /// The entries of tables.
+    /// Whether to follow the entries of translation tables.
     pub(super) tables: bool,
-    /// The chunks of interleaved ranges: only where the range is small.
+    /// Whether to follow the chunks of interleaved ranges. Only for small ranges: every chunk is a hop of its own.
     pub(super) interleaves: bool,
 }
 
 /// Where some addresses lead.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Exit<'s> {
-    /// They are the arena's own.
+    /// Nowhere else: they are the arena's own.
     Own(PrimedSpan),
     /// Across an interconnect.
     Hop(Crossed),
-    /// Into a table that is not followed.
+    /// Into a translation table that is not followed.
     Table(WindowId),
-    /// Round the shares of an interleaved range that is not followed.
+    /// Into the shares of an interleaved range that is not followed.
     Interleave(&'s [WindowId]),
 }
 
-/// An interconnect crossed by a range.
+/// A crossing of an interconnect by a range.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Crossed {
     pub(super) leg: WindowId,
-    /// Added to an address, modulo 2^64.
+    /// The offset added to an address, modulo 2^64.
     pub(super) offset: u64,
-    /// What it lets through, and an alias on the way.
+    /// The accesses let through by the interconnect, and by an alias in that range.
     pub(super) prot: Prot,
     /// Whether nothing else may take the addresses.
     pub(super) claimed: bool,
 }
 
 impl State {
-    /// Calls `visit` for every part of `range` that leads somewhere, and where; a part that several mappings take, once for each.
+    /// Calls `visit` for every part of `range` that leads somewhere. A part that several mappings take is visited
+    /// once for each.
     pub(super) fn exits<'s>(
         &'s self,
         arena: &'s Arena,
@@ -64,7 +65,7 @@ impl State {
         }
     }
 
-    /// What lies behind claimed addresses.
+    /// Visits what lies behind claimed addresses.
     fn claimed_exits<'s>(
         &'s self,
         arena: &'s Arena,
@@ -85,7 +86,7 @@ impl State {
                 let offset = share.output().start().wrapping_sub(share.input().start());
                 self.narrowed_exits(arena, part, leg, offset, visit);
             }
-            // As long as a share is missing, none of it is decoded.
+            // An incomplete interleave set decodes nothing: the missing share's chunks would leave holes in it.
             Mapping::Interleave(share) if legs.len() < usize::from(share.ways()) => {}
             Mapping::Interleave(_) if follow.interleaves => {
                 for leg in legs {
@@ -115,7 +116,8 @@ impl State {
         }
     }
 
-    /// A window's exit; aliases that narrow what may be done with part of it, apart.
+    /// Visits the exit through a window or an interleave of one way. Parts whose alias narrows the access are visited
+    /// separately.
     fn narrowed_exits<'s>(
         &'s self,
         arena: &'s Arena,
@@ -143,7 +145,8 @@ impl State {
         rest.into_iter().for_each(|rest| visit(rest, crossed(prot)));
     }
 
-    /// What undecoded addresses are handed on to: an alias's by its own way, others by every mapping that yields.
+    /// Visits the exits of undecoded addresses. Those of an alias go only where the alias leads; the others go
+    /// through every mapping that yields.
     fn yielding_exits<'s>(
         &'s self,
         arena: &'s Arena,
@@ -191,13 +194,13 @@ impl State {
         }
     }
 
-    /// The arena that a leg leads to.
+    /// Returns the arena that a leg leads to.
     pub(super) fn beyond(&self, leg: WindowId) -> Option<ArenaId> {
         self.link(leg.link).map(|link| link.far(leg.way))
     }
 }
 
-/// The chunks of `part` that are one share's, each with what is added to an address there.
+/// Returns the chunks of `part` that belong to one share, each with the offset added to an address there.
 fn chunks(share: &Interleave, part: AddrRange) -> impl Iterator<Item = (AddrRange, u64)> {
     let granularity = u64::from(share.granularity());
     let first = part.start() - (part.start() - share.input().start()) % granularity;
@@ -209,7 +212,7 @@ fn chunks(share: &Interleave, part: AddrRange) -> impl Iterator<Item = (AddrRang
     })
 }
 
-/// What of `range` is neither the arena's own nor claimed.
+/// Returns the parts of `range` that are neither the arena's own nor claimed by a mapping.
 pub(super) fn undecoded(arena: &Arena, range: AddrRange) -> Vec<AddrRange> {
     let mut decoded: Vec<AddrRange> = arena
         .spans_in(range)

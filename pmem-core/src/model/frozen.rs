@@ -1,4 +1,4 @@
-//! What has been worked out of a topology.
+//! Results computed from a topology, and kept while it stays the same.
 
 use crate::id::ArenaId;
 use crate::metric::Metric;
@@ -7,14 +7,14 @@ use core::ops::Add;
 use once_cell::race::OnceBox;
 use slotmap::SecondaryMap;
 
-/// How far an arena is.
+/// The distance to an arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Distance {
     /// The arena.
     pub arena: ArenaId,
-    /// The least cost of a path to it.
+    /// The cost of the cheapest path.
     pub metric: Metric,
-    /// The interconnects on the shortest of these paths.
+    /// The number of interconnects on the shortest of the cheapest paths.
     pub hops: u32,
 }
 
@@ -30,7 +30,7 @@ impl Add for Cost {
     }
 }
 
-/// What has been worked out of a topology, as long as it stays what it is: by arena, what lies ahead of it.
+/// Results computed from a topology. A change of the topology starts an empty one.
 #[derive(Debug, Default)]
 pub(super) struct Frozen {
     pub(super) by_arena: OnceBox<SecondaryMap<ArenaId, Around>>,
@@ -41,10 +41,10 @@ pub(super) struct Around {
     pub(super) ahead: OnceBox<Ahead>,
 }
 
-/// The arenas that can be reached from one.
+/// The arenas that can be reached from one arena.
 #[derive(Debug)]
 pub(super) struct Ahead {
-    /// Nearest first.
+    /// The arenas, nearest first.
     pub(super) all: Vec<Distance>,
     pub(super) metrics: SecondaryMap<ArenaId, Metric>,
 }

@@ -1,4 +1,4 @@
-//! The ids in use, and what the writer keeps by id; in no snapshot.
+//! The ids in use, and what the writer keeps by id. Snapshots do not contain any of this.
 
 use super::edit::Edit;
 use super::names::Names;
@@ -14,41 +14,42 @@ use core::cell::OnceCell as Once;
 #[cfg(feature = "std")]
 use std::sync::OnceLock as Once;
 
-/// The ids in use, and what the writer keeps by id; in no snapshot.
+/// The ids in use, and what the writer keeps by id. Snapshots do not contain any of this.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Ids {
     pub(crate) arenas: Names<ArenaId>,
     pub(crate) links: Names<LinkId>,
     pub(crate) regions: Table,
-    /// By region that has any: its aliases, each of which holds a reference.
+    /// The aliases of each region that has any. Each alias holds a reference on its target.
     #[cfg_attr(feature = "serde", serde(skip))]
     aliases: BTreeMap<RegionId, Vec<RegionId>>,
-    /// By interconnect that has any: how many aliases go through it.
+    /// The number of aliases that go through each interconnect that has any.
     #[cfg_attr(feature = "serde", serde(skip))]
     through: BTreeMap<LinkId, usize>,
-    /// Regions with an owner, by owner: from when somebody asks on.
+    /// The regions that have an owner, by owner. Built at the first question, then kept up to date.
     #[cfg_attr(feature = "serde", serde(skip))]
     owned: Once<BTreeSet<(Owner, RegionId)>>,
 }
 
 impl Ids {
-    /// The aliases of a region, in the order of their ids.
+    /// Returns the aliases of a region, ordered by id.
     pub(crate) fn aliases(&self, region: RegionId) -> &[RegionId] {
         self.aliases.get(&region).map_or(&[], |aliases| aliases)
     }
 
-    /// How many aliases go through an interconnect, parked ones included.
+    /// Returns the number of aliases that go through an interconnect, parked ones included.
     pub(crate) fn through(&self, link: LinkId) -> usize {
         self.through.get(&link).copied().unwrap_or_default()
     }
 
-    /// Whether a region is listed under its owner, if anybody asked.
+    /// Whether a region is listed under its owner; true if the list was never built.
     pub(crate) fn is_owned_by(&self, owner: Owner, region: RegionId) -> bool {
         self.owned.get().is_none_or(|owned| owned.contains(&(owner, region)))
     }
 
-    /// The regions of somebody in particular, in the order of their ids. Who asks first waits until all are listed.
+    /// Returns the regions of an owner other than 0, ordered by id. The first call lists all regions, and takes time
+    /// proportional to their number.
     pub(crate) fn owned_by(&self, state: &State, owner: Owner) -> impl Iterator<Item = RegionId> + '_ {
         let owned = self.owned.get_or_init(|| {
             let arenas = state.arenas().map(|(_, _, arena)| arena);
@@ -61,12 +62,12 @@ impl Ids {
         owned.range(all).map(|(_, region)| *region)
     }
 
-    /// The references of a region that is somewhere.
+    /// Returns the reference count of a region that exists; `None` otherwise.
     pub(crate) fn count(&self, region: RegionId) -> Option<u32> {
         self.regions.get(region).filter(|entry| entry.home != Home::Nowhere).map(|entry| entry.count)
     }
 
-    /// Where a region is, and what it is.
+    /// Returns where a region is, and its record.
     pub(crate) fn placement(&self, state: &State, region: RegionId) -> Option<Placement> {
         let (arena, seat, record) = match self.regions.get(region)?.home {
             Home::Nowhere => return None,
@@ -82,7 +83,7 @@ impl Ids {
         (record.id == region).then_some(Placement { arena, seat, record })
     }
 
-    /// Forgets what only the state says; what is left are the ids and their counts.
+    /// Forgets everything that the state also says. The ids and their counts are left.
     #[cfg(feature = "serde")]
     pub(crate) fn forget_places(&mut self) {
         let all: Vec<RegionId> = self.regions.iter().map(|(id, _)| id).collect();
@@ -92,7 +93,7 @@ impl Ids {
         self.owned = Once::new();
     }
 
-    /// Takes note of a region that is put to its place: what it is an alias of, and whose it is.
+    /// Records the target and the owner of a region that was placed in the state.
     pub(super) fn note(&mut self, record: &RegionRecord) {
         if let Some(alias) = record.alias() {
             let aliases = self.aliases.entry(alias.target).or_default();
@@ -104,7 +105,7 @@ impl Ids {
         }
     }
 
-    /// Forgets what was noted of a region that is taken from its place.
+    /// Forgets what [`Self::note`] recorded about a region that is taken out.
     pub(super) fn forget(&mut self, record: &RegionRecord) {
         if let Some(alias) = record.alias() {
             if let Entry::Occupied(mut aliases) = self.aliases.entry(alias.target) {
@@ -125,7 +126,7 @@ impl Ids {
         }
     }
 
-    /// Gives up the id of what an edit of a finished change leaves out of existence.
+    /// Frees the id of whatever an edit of a finished change removes.
     pub(super) fn retire(&mut self, finished: &Edit) {
         match finished {
             Edit::Arena { arena, new: None, .. } => self.arenas.remove(*arena),

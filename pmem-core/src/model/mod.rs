@@ -1,4 +1,4 @@
-//! The model: what there is, and what can be asked of it. Nothing here decides a change.
+//! The model: what exists, and what you can ask about it. Nothing in here decides on a change.
 
 mod arena;
 mod check;

@@ -1,4 +1,4 @@
-//! The ids in use of one kind: as `slotmap` makes them, but what is used next is part of what is saved.
+//! The ids in use of one kind: as `slotmap` assigns them, except that the order of reuse can be saved.
 
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -7,9 +7,10 @@ use slotmap::{Key, KeyData};
 /// The ids in use of one kind.
 #[derive(Clone, Debug)]
 pub(crate) struct Names<K> {
-    /// By index less one, for index 0 is none: odd where the id is in use. Each use of an index has a number of its own.
+    /// The version of each index from 1 on; index 0 is the null id. Odd while the id is in use, so that every use of
+    /// an index has its own version.
     versions: Vec<u32>,
-    /// Indices that were used and are not, the next one last.
+    /// The indices that are free again; the last is reused first.
     free: Vec<u32>,
     kind: PhantomData<fn() -> K>,
 }
@@ -37,13 +38,13 @@ impl<K: Key> Names<K> {
         self.version(key).is_some()
     }
 
-    /// How many are in use.
+    /// Returns the number of ids in use.
     #[cfg(feature = "serde")]
     pub(crate) fn len(&self) -> usize {
         self.versions.iter().filter(|version| **version & 1 == 1).count()
     }
 
-    /// Makes an id.
+    /// Takes an id into use.
     pub(crate) fn insert(&mut self) -> K {
         let index = self.free.pop().unwrap_or_else(|| {
             self.versions.push(0);
@@ -54,11 +55,11 @@ impl<K: Key> Names<K> {
         id(index, *version)
     }
 
-    /// Gives an id up for good.
+    /// Retires an id for good.
     pub(crate) fn remove(&mut self, key: K) {
         let Some((index, version)) = self.version(key) else { return };
         let Some(slot) = self.versions.get_mut(index as usize - 1) else { return };
-        // Past the last version an index is not used again.
+        // An index whose versions are used up is never reused: a new id would equal an old one.
         *slot = version.wrapping_add(1);
         if *slot != 0 {
             self.free.push(index);

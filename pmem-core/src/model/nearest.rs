@@ -1,4 +1,4 @@
-//! Questions about what is near: free space, and the way there.
+//! What is near: free space, and the route to it.
 
 use super::arena::{Arena, SpanState};
 use super::state::State;
@@ -7,30 +7,32 @@ use crate::metric::{Metric, Performance};
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, ArenaType};
 
-/// An arena with space to give, and how far it is.
+/// The nearest arena that has enough free space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nearest {
     /// The arena.
     pub arena: ArenaId,
-    /// The least cost of a path to it, whatever mappings let through.
+    /// The cost of the cheapest path to it, whatever mappings let through.
     pub metric: Metric,
-    /// Its largest free run of open space.
+    /// Its largest run of free, open space.
     pub free: AddrRange,
 }
 
-/// The cheapest way from one arena to another.
+/// The cheapest route from one arena to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The interconnects crossed, from the first arena on.
+    /// The interconnects crossed, in order, starting at the first arena.
     pub hops: Vec<(LinkId, Way)>,
-    /// What they cost together.
+    /// The total cost.
     pub metric: Metric,
-    /// What they make together: latency adds up, bandwidth is the least; unknown where one of them is.
+    /// The performance of the whole route: latencies add up, the lowest bandwidth counts. A figure is unknown if it
+    /// is unknown on any hop.
     pub performance: Performance,
 }
 
 impl Arena {
-    /// The largest free run of open space inside `range`; no run goes on from one set of defaults to another.
+    /// Returns the largest run of free, open space inside `range`; `None` if there is none. A run ends where the
+    /// default attributes change.
     pub fn largest_free(&self, range: AddrRange) -> Option<AddrRange> {
         self.spans_in(range)
             .filter(|(_, span)| span.state == SpanState::Open)
@@ -40,7 +42,8 @@ impl Arena {
 }
 
 impl State {
-    /// The arena of this type, of any if it is empty, with so many bytes free in one run that is nearest to `from`.
+    /// Returns the arena nearest to `from` that has type `kind` (any, if `kind` is empty) and at least `bytes` free
+    /// in one run; `None` if no arena has.
     pub fn nearest_free(&self, from: ArenaId, kind: ArenaType, bytes: u64) -> Option<Nearest> {
         self.distances(from).iter().find_map(|distance| {
             let suits = kind.is_empty() || self.info(distance.arena)?.kind.contains(kind);
@@ -50,13 +53,35 @@ impl State {
         })
     }
 
-    /// The cheapest way from one arena to another, whatever mappings let through: of equal ones that with the fewest hops, then the
-    /// oldest interconnects at its end. `None` if there is none.
+    /// Returns the cheapest route from one arena to another, whatever mappings let through. Of equally cheap routes
+    /// it takes one with the fewest hops, then, from its end backward, the oldest interconnects. `None` if there is
+    /// none.
+    ///
+    /// # Examples
+    /// ```
+    /// use pmem_core::{ArenaType, Direction, Manager, Mapping, Metric, Performance, Way};
+    ///
+    /// let mut pmem = Manager::new();
+    /// let cpu = pmem.create_arena("CPU", ArenaType::VIEW)?;
+    /// let switch = pmem.create_arena("CXL switch", ArenaType::BUS)?;
+    /// let ram = pmem.create_arena("CXL memory", ArenaType::RAM | ArenaType::CXL)?;
+    /// let up = pmem.connect(cpu, switch, Mapping::Identity, Metric::new(5))?;
+    /// let down = pmem.connect(switch, ram, Mapping::Identity, Metric::new(12))?;
+    /// for (link, latency) in [(up, 90), (down, 160)] {
+    ///     let measured = Performance { read_latency: Some(latency), ..Performance::default() };
+    ///     pmem.set_performance(link, Way::ToRight, measured)?;
+    /// }
+    /// let route = pmem.state().route(cpu, ram).expect("they are joined");
+    /// assert_eq!(route.hops, [(up, Way::ToRight), (down, Way::ToRight)]);
+    /// assert_eq!((route.metric, route.performance.read_latency), (Metric::new(17), Some(250)));
+    /// # Ok::<(), pmem_core::Error>(())
+    /// ```
     pub fn route(&self, from: ArenaId, to: ArenaId) -> Option<Route> {
         let reached = |arena| self.distances(from).iter().find(move |distance| distance.arena == arena);
         let whole = reached(to)?;
         let mut hops = Vec::new();
         let mut at = *whole;
+        // Walk back from `to`: a crossing is on a cheapest path exactly if cost and hops add up on it.
         while at.arena != from {
             let (crossing, before) = self.crossings_into(at.arena).into_iter().find_map(|(link, way)| {
                 let joined = self.link(link)?;

@@ -1,4 +1,4 @@
-//! Laying what is seen by several ways over one another.
+//! Overlays what is seen along several paths.
 
 use super::piece::{ViewPiece, ViewTarget};
 use crate::id::ArenaId;
@@ -6,18 +6,18 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
-/// Pieces of different places, made disjoint and put in order of address: where several overlap, the address is ambiguous, or passed
-/// round in a circle if one of them is. What goes on from one piece to the next is one piece.
+/// Makes pieces found along different paths disjoint, and orders them by address. Where several overlap the addresses
+/// are ambiguous, or a loop if one of the pieces is a loop. A piece that continues its predecessor is joined to it.
 pub(super) fn overlay(mut found: Vec<ViewPiece>) -> Vec<ViewPiece> {
     found.sort_unstable_by_key(|piece| (piece.seen.start(), piece.seen.last()));
     let apart = found.windows(2).all(|pair| !pair[0].seen.overlaps(pair[1].seen));
     joined(if apart { found } else { swept(&found) })
 }
 
-/// Goes through the addresses from border to border.
+/// Sweeps the addresses from border to border.
 fn swept(found: &[ViewPiece]) -> Vec<ViewPiece> {
     let mut out = Vec::new();
-    // Those that cover the present address, by where they end.
+    // The pieces that cover the current address, ordered by where they end.
     let mut here: BTreeSet<(u64, usize)> = BTreeSet::new();
     let mut next = 0;
     let mut at = 0;
@@ -31,6 +31,7 @@ fn swept(found: &[ViewPiece]) -> Vec<ViewPiece> {
             next += 1;
         }
         let end = here.first().map_or(u64::MAX, |(last, _)| *last);
+        // Nothing begins or ends before the next border, so the stretch up to it is uniform.
         let last = found.get(next).map_or(end, |piece| end.min(piece.seen.start() - 1));
         if let Ok(range) = AddrRange::inclusive(at, last) {
             let pieces: Vec<&ViewPiece> = here.iter().filter_map(|(_, i)| found.get(*i)).collect();
@@ -42,7 +43,7 @@ fn swept(found: &[ViewPiece]) -> Vec<ViewPiece> {
     }
 }
 
-/// What several pieces make of a range that all of them cover.
+/// Merges several pieces over a range that all of them cover.
 fn laid(pieces: &[&ViewPiece], range: AddrRange) -> Option<ViewPiece> {
     let cheapest = pieces.iter().min_by_key(|piece| (piece.cost, piece.hops))?;
     if let [piece] = pieces {
@@ -72,7 +73,7 @@ fn joined(pieces: Vec<ViewPiece>) -> Vec<ViewPiece> {
     out
 }
 
-/// Whether the second piece is what the first would be, if it were longer.
+/// Whether `second` is exactly what `first` would be if it were longer.
 fn goes_on(first: &ViewPiece, second: &ViewPiece) -> bool {
     first.seen.end() == Some(second.seen.start())
         && (first.cost, first.hops) == (second.cost, second.hops)

@@ -1,4 +1,4 @@
-//! What a range of a view is.
+//! The pieces of a view.
 
 use super::arena::SpanState;
 use crate::id::{ArenaId, LinkId, RegionId};
@@ -6,61 +6,61 @@ use crate::metric::Metric;
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, Attrs};
 
-/// A range of a view, alike all through.
+/// A range of a view whose addresses all lead to the same kind of target, one after another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ViewPiece {
-    /// The addresses, as seen.
+    /// The addresses as the viewer sees them.
     pub seen: AddrRange,
-    /// What they are.
+    /// What the addresses lead to.
     pub what: ViewTarget,
-    /// What it costs to get there.
+    /// The cost of the path there.
     pub cost: Metric,
-    /// The interconnects crossed.
+    /// The number of interconnects crossed.
     pub hops: u32,
 }
 
-/// What a range of a view is. What nothing decodes is no piece.
+/// What a range of a view leads to. Ranges that nothing decodes have no piece.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ViewTarget {
     /// An arena's own addresses.
     Local {
         /// The arena.
         arena: ArenaId,
-        /// The first address there.
+        /// The first address in that arena.
         start: u64,
-        /// The region there; `None` for primed space that is free.
+        /// The region there; `None` if the space is primed but free.
         region: Option<RegionId>,
-        /// Attributes, as seen: `prot` narrowed by what the interconnects on the way let through.
+        /// The attributes as seen: `prot` is narrowed by the interconnects on the path.
         attrs: Attrs,
-        /// Whether more of it may be handed out.
+        /// Whether free space here can be allocated.
         state: SpanState,
     },
-    /// A table's input; its entries are the aliases there.
+    /// The input of a translation table. Its entries are the aliases in it.
     Table {
-        /// The interconnect.
+        /// The interconnect whose mapping is the table.
         link: LinkId,
-        /// The arena whose addresses are translated.
+        /// The arena whose addresses the table translates.
         arena: ArenaId,
-        /// The first address there.
+        /// The first address in that arena.
         start: u64,
     },
-    /// An interleaved range; its chunks go round these interconnects, by position.
+    /// An interleaved range, whose chunks rotate over the interconnects.
     Interleave {
-        /// The interconnects.
+        /// The interconnects, in the order of their positions.
         links: Vec<LinkId>,
-        /// The arena in which the range lies.
+        /// The arena in which the interleaved range lies.
         arena: ArenaId,
-        /// The first address there.
+        /// The first address in that arena.
         start: u64,
     },
-    /// More than one place accepts it.
+    /// More than one arena claims the addresses. Lists them, oldest id first.
     Ambiguous(Vec<ArenaId>),
-    /// It is passed round in a circle, or on for ever.
+    /// A routing loop: no arena ever accepts the addresses.
     Loop,
 }
 
 impl ViewTarget {
-    /// The arena in which it lies, and its first address there; of what lies in several, none.
+    /// Returns the arena that the range lies in, and its first address there; `None` for ambiguous ranges and loops.
     pub(crate) fn place(&self) -> Option<(ArenaId, u64)> {
         match self {
             Self::Local { arena, start, .. }
@@ -70,7 +70,7 @@ impl ViewTarget {
         }
     }
 
-    /// The same, `by` bytes further on.
+    /// Returns this target advanced by `by` bytes.
     pub(super) fn advanced(&self, by: u64) -> Self {
         let mut what = self.clone();
         match &mut what {
@@ -84,7 +84,7 @@ impl ViewTarget {
 }
 
 impl ViewPiece {
-    /// The part of it inside `range`.
+    /// Returns the part of this piece inside `range`; `None` if they do not overlap.
     pub fn cut(&self, range: AddrRange) -> Option<Self> {
         let seen = self.seen.intersect(range)?;
         let what = self.what.advanced(seen.start() - self.seen.start());

@@ -1,33 +1,33 @@
-//! Where an address leads, or gets stuck.
+//! Where an address leads, and why it may lead nowhere.
 
 use crate::id::{ArenaId, LinkId, RegionId, Way};
 use crate::metric::Metric;
 
-/// One interconnect crossed.
+/// A hop across one interconnect, at one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hop {
-    /// The arena left.
+    /// The arena that the hop leaves.
     pub from: ArenaId,
-    /// The address there.
+    /// The address in that arena.
     pub addr: u64,
-    /// The interconnect.
+    /// The interconnect crossed.
     pub link: LinkId,
-    /// The direction.
+    /// The direction of the crossing.
     pub way: Way,
-    /// Its cost.
+    /// The cost of the crossing.
     pub cost: Metric,
 }
 
-/// An address of an arena that accepts it.
+/// An address, in the arena that accepts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The arena whose own address it is.
+    /// The arena that decodes the address as its own.
     pub arena: ArenaId,
-    /// The address there.
+    /// The address in that arena.
     pub addr: u64,
-    /// The region there; `None` for primed space that is free.
+    /// The region at the address; `None` if the space is primed but free.
     pub region: Option<RegionId>,
-    /// What it cost to get there.
+    /// The cost of the path there.
     pub cost: Metric,
 }
 
@@ -35,11 +35,11 @@ pub struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeadEnd {
-    /// Nothing in the arena decodes it.
+    /// Nothing in the arena decodes the address.
     Undecoded,
-    /// It is a table's input, and no entry covers it.
+    /// The address is in the input of this translation table, but no entry covers it.
     NoEntry(LinkId),
-    /// It is in an interleaved range of which a share is missing; the interconnect has one that is there.
+    /// The address is in an interleaved range that lacks a share. The interconnect is one whose share is present.
     Incomplete(LinkId),
     /// There is no such arena.
     NoArena,

@@ -13,56 +13,77 @@ use core::cmp::Reverse;
 use pmem_space::AddrRange;
 use rangemap::RangeInclusiveSet;
 
-/// Chunks of an interleaved range that are listed.
+/// The most chunks of an interleaved range that are listed.
 const CHUNKS: usize = 4096;
 
-/// Addresses of one arena as another sees them.
+/// A range of one arena as another arena sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// The arena that sees them.
+    /// The arena that sees the range.
     pub viewer: ArenaId,
-    /// Where it sees them.
+    /// The addresses at which it sees the range.
     pub seen: AddrRange,
-    /// The first address in their own arena.
+    /// The first address in the range's own arena.
     pub start: u64,
-    /// What it costs to get there.
+    /// The cost of the path from viewer to range.
     pub cost: Metric,
-    /// The interconnects crossed.
+    /// The number of interconnects crossed.
     pub hops: u32,
 }
 
-/// Addresses of an arena that may lead to those wanted.
+/// A range that may lead to the wanted addresses.
 #[derive(Clone, Copy)]
 struct Source {
     arena: ArenaId,
     range: AddrRange,
-    /// Added to an address there, modulo 2^64, to give the address wanted.
+    /// Added to an address there, modulo 2^64, to give the wanted address.
     offset: u64,
-    /// From which source it leads there, and how many are passed on the way.
+    /// The index of the source that this one leads to; `None` for the wanted addresses themselves.
     by: Option<usize>,
+    /// How many hops away the wanted addresses are.
     hops: usize,
 }
 
-/// A hop into a source, followed back.
+/// A hop between sources, followed backward.
 struct Back {
     from: ArenaId,
-    /// Addresses where it leads.
+    /// The addresses that the hop leads to.
     onto: AddrRange,
-    /// Added to an address by it.
+    /// What the hop adds to an address, modulo 2^64.
     offset: u64,
     metric: Metric,
-    /// The last address where any leads of those before it in order, itself included.
+    /// The highest address that this hop or any before it in order leads to.
     up_to: u64,
 }
 
-/// At what cost and by how many hops, which arena, what is added there, and its first and last address.
+/// An entry of the queue: cost, hops, viewer, the viewer's offset, and the first and last address seen.
 type Reached = (Metric, u32, ArenaId, u64, (u64, u64));
 
 const FOLLOW: Follow = Follow { tables: true, interleaves: true };
 
 impl State {
-    /// Where `range` of `arena` is visible: every viewer, nearest first; through an interleave chunk by chunk, of large
-    /// ranges the first 4,096 chunks of each step.
+    /// Returns every place at which `range` of `arena` is visible, nearest viewer first. Interleaved ranges are
+    /// listed chunk by chunk; of large ones only the first 4,096 chunks of each step.
+    ///
+    /// # Examples
+    /// Which CPU address does a driver use for a device's BAR?
+    /// ```
+    /// use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Mapping, Metric, Request};
+    ///
+    /// let mut pmem = Manager::new();
+    /// let cpu = pmem.create_arena("CPU", ArenaType::VIEW)?;
+    /// let pci = pmem.create_arena("PCI 0001:00", ArenaType::PCI)?;
+    /// pmem.prime(pci, AddrRange::new(0x4000_0000, 0x8000_0000)?, Attrs::device())?;
+    /// // The host bridge translates: bus address 0x4000_0000 is CPU address 0x60_0000_0000.
+    /// let aperture = AddrRange::sized(0x60_0000_0000, 0x4000_0000)?;
+    /// pmem.connect(cpu, pci, Mapping::window(aperture, 0x4000_0000)?, Metric::new(1))?;
+    /// let bar = pmem.alloc(pci, &Request::new(0x1000))?;
+    ///
+    /// let images = pmem.state().reverse(pci, pmem.range(bar)?);
+    /// let at = images.iter().find(|image| image.viewer == cpu).map(|image| image.seen.start());
+    /// assert_eq!(at, Some(0x60_0000_0000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reverse(&self, arena: ArenaId, range: AddrRange) -> Vec<Image> {
         let sources = self.sources(arena, range);
         let mut out =
@@ -80,9 +101,10 @@ impl State {
         out
     }
 
-    /// The images, if nothing but these addresses of the arena is seen from any of the sources: then what leads there is all that matters, and
-    /// is followed back once, cheapest first.
+    /// Returns the images if the sources reach nothing but the wanted addresses; `None` otherwise. In that case no
+    /// hop can be shadowed by another target, so following the hops backward once, cheapest first, finds every image.
     fn images_of(&self, arena: ArenaId, sources: &[Source]) -> Option<Vec<Image>> {
+        // If a path was cut off, the sources are incomplete, and only surveying each of them tells.
         if (0..sources.len()).any(|index| goes_on_for_ever(sources, index)) {
             return None;
         }
@@ -97,11 +119,12 @@ impl State {
         let ways = self.ways_between(sources);
         let mut out = Vec::new();
         let mut known: BTreeMap<(ArenaId, u64), RangeInclusiveSet<u64>> = BTreeMap::new();
-        // Region beside region is one range.
+        // Adjacent regions make one range.
         let own: RangeInclusiveSet<u64> = found.iter().map(|p| p.seen.start()..=p.seen.last()).collect();
         let own =
             own.iter().map(|range| Reverse((Metric::ZERO, 0, arena, 0, (*range.start(), *range.end()))));
         let mut open: BinaryHeap<Reverse<Reached>> = own.collect();
+        // From the wanted addresses outward: what is popped first is reached at its least cost.
         while let Some(Reverse((cost, hops, viewer, offset, range))) = open.pop() {
             let Ok(range) = AddrRange::inclusive(range.0, range.1) else { continue };
             let been = known.entry((viewer, offset)).or_default();
@@ -133,7 +156,8 @@ impl State {
         Some(out)
     }
 
-    /// The hops out of sources, by where they lead: an arena, and what is added to an address there to give the one wanted.
+    /// Returns the hops out of the sources, by the arena they lead to and that arena's offset to the wanted
+    /// addresses.
     fn ways_between(&self, sources: &[Source]) -> BTreeMap<(ArenaId, u64), Vec<Back>> {
         let mut ways: BTreeMap<(ArenaId, u64), Vec<Back>> = BTreeMap::new();
         for source in sources {
@@ -157,7 +181,8 @@ impl State {
         ways
     }
 
-    /// The images, each source by itself: what may lead there does, unless something else takes it as well, or instead.
+    /// Returns the images by surveying each source by itself: something else may take its addresses as well, or
+    /// instead.
     fn images_by_looking(&self, arena: ArenaId, sources: &[Source]) -> Vec<Image> {
         let mut out = Vec::new();
         for source in sources {
@@ -173,7 +198,7 @@ impl State {
         out
     }
 
-    /// The addresses that may lead to `range` of `arena`, each once: every mapping that ends there, followed back.
+    /// Returns the addresses that may lead to `range` of `arena`, each once, by following every mapping backward.
     fn sources(&self, arena: ArenaId, range: AddrRange) -> Vec<Source> {
         let mut out = Vec::from([Source { arena, range, offset: 0, by: None, hops: 0 }]);
         let mut known: BTreeMap<(ArenaId, u64), RangeInclusiveSet<u64>> = BTreeMap::new();
@@ -203,7 +228,7 @@ impl State {
         out
     }
 
-    /// The addresses that a direction may turn into part of `output`, each with what it adds.
+    /// Returns the addresses that a direction may translate into `output`, each range with the offset it adds.
     fn inputs(&self, id: LinkId, way: Way, output: AddrRange) -> Vec<(AddrRange, u64)> {
         let Some(link) = self.link(id) else { return Vec::new() };
         match &link.direction(way).mapping {
@@ -234,18 +259,19 @@ impl State {
     }
 }
 
-/// Those ways, which are in order of address, that may lead onto a range.
+/// Returns the hops that may lead onto `range`. `ways` is ordered by address.
 fn onto(ways: &[Back], range: AddrRange) -> impl Iterator<Item = &Back> {
     let below = ways.partition_point(|way| way.onto.start() <= range.last());
+    // From the highest start down; once the running maximum `up_to` is below `range`, no earlier hop reaches it.
     ways[..below].iter().rev().take_while(move |way| way.up_to >= range.start())
 }
 
-/// The first and the last address.
+/// Returns the first and the last address, both inclusive.
 fn ends(range: AddrRange) -> (u64, u64) {
     (range.start(), range.last())
 }
 
-/// Whether the way from a source has passed its arena too often.
+/// Whether the path from a source has passed the source's arena too often.
 fn goes_on_for_ever(sources: &[Source], index: usize) -> bool {
     let Some(here) = sources.get(index) else { return false };
     let before = |source: &&Source| sources.get(source.by?);
@@ -255,7 +281,7 @@ fn goes_on_for_ever(sources: &[Source], index: usize) -> bool {
             >= PASSES
 }
 
-/// The chunks that a share turns into part of `output`, each with what it adds.
+/// Returns the chunks that a share translates into `output`, each with the offset it adds.
 fn chunks(share: &Interleave, output: AddrRange) -> Vec<(AddrRange, u64)> {
     let mut out = Vec::new();
     let mut rest = share.output().intersect(output);

@@ -1,4 +1,4 @@
-//! What is known of a region.
+//! What the model keeps about a region.
 
 use crate::id::{ArenaId, LinkId, Owner, RegionId, Way};
 use pmem_space::{AddrRange, Attrs};
@@ -7,79 +7,81 @@ use pmem_space::{AddrRange, Attrs};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Pin {
-    /// It may be moved, resized and parked.
+    /// The region may be moved, resized and parked.
     #[default]
     Movable,
-    /// It stays where it is, and so does whatever it is an alias of.
+    /// The region stays where it is. Pinning an alias pins its target, too.
     Pinned,
 }
 
-/// Whether a region is space of its own or stands for another.
+/// Whether a region has space of its own or is an alias of another region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// A region of its own.
+    /// A region with space of its own.
     Own,
-    /// Stands for a region of another arena.
+    /// An alias of a region in another arena.
     Alias(Alias),
 }
 
-/// One window of one direction of an interconnect: what an address lies behind.
+/// One window of one direction of an interconnect, or the whole direction if its mapping is not made of windows.
+/// Called a *leg* of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WindowId {
     /// The interconnect.
     pub link: LinkId,
-    /// The direction out of the arena.
+    /// The direction that leads out of the arena.
     pub way: Way,
-    /// Which of the mapping's windows; 0 for mappings that are none.
+    /// The index of the mapping's window, from 0; 0 for a mapping that is not made of windows.
     pub piece: u32,
 }
 
-/// What an alias stands for, and by which way it is reached.
+/// What an alias refers to, and the interconnect it goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Alias {
-    /// The region in the arena at the far end of the interconnect; may itself be an alias.
+    /// The region or alias at the far end of the interconnect.
     pub target: RegionId,
     /// The interconnect crossed.
     pub link: LinkId,
-    /// In which direction.
+    /// The direction of the crossing.
     pub way: Way,
-    /// Which of the mapping's windows; 0 for mappings that are none.
+    /// The index of the mapping's window, from 0; 0 for a mapping that is not made of windows.
     pub piece: u32,
-    /// Where the target starts in the far arena. For a table, what its entry holds.
+    /// The start of the target in the far arena. For a translation table this is what the entry holds.
     pub to: u64,
 }
 
 impl Alias {
-    /// The window, or whole mapping, that it goes through.
+    /// Returns the window, or the whole mapping, that the alias goes through.
     pub const fn leg(&self) -> WindowId {
         WindowId { link: self.link, way: self.way, piece: self.piece }
     }
 }
 
-/// A region as it stands in its arena.
+/// What the model keeps about a region, apart from where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RegionRecord {
-    /// Its name.
+    /// The region's id.
     pub id: RegionId,
-    /// Its attributes. Of an alias only `prot` counts, which narrows its target's.
+    /// The region's attributes. For an alias only `prot` has an effect: it further restricts the target's.
     pub attrs: Attrs,
-    /// Whose it is.
+    /// The owner; 0 for no particular owner.
     pub owner: Owner,
-    /// Whether it stands for another region.
+    /// Whether this is an alias, and of what.
     pub role: Role,
-    /// Whether it may be moved.
+    /// Whether the region may be moved.
     pub pin: Pin,
-    /// Of an alias: the power of two of which its address stays a multiple, as the request asked that led to it. 0 for any address.
+    /// For an alias: the base-2 logarithm of the alignment that its address must keep, from the request that created
+    /// it. 0 allows any address.
     pub align: u8,
 }
 
 impl RegionRecord {
-    /// Whether it has an owner.
+    /// Whether the region has an owner.
     pub(crate) fn is_somebodys(&self) -> bool {
         self.owner != Owner::default()
     }
 
-    /// What it stands for, if it is an alias.
+    /// Returns what the region refers to if it is an alias; `None` otherwise.
     pub const fn alias(&self) -> Option<Alias> {
         match self.role {
             Role::Own => None,
@@ -88,17 +90,17 @@ impl RegionRecord {
     }
 }
 
-/// Where a region is, or how large it is while it is nowhere.
+/// The addresses of a region, or its size while it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Location {
-    /// At these addresses.
+    /// The region occupies these addresses.
     At(AddrRange),
-    /// Parked: owner, attributes and this size in bytes are kept, no address is claimed.
+    /// The region is parked. It keeps its owner, its attributes and this size in bytes, but claims no address.
     Parked(u64),
 }
 
 impl Location {
-    /// The addresses, if it has any.
+    /// Returns the addresses; `None` while parked.
     pub const fn range(self) -> Option<AddrRange> {
         match self {
             Self::At(range) => Some(range),
@@ -106,7 +108,7 @@ impl Location {
         }
     }
 
-    /// The size in bytes.
+    /// Returns the size, in bytes.
     #[expect(clippy::len_without_is_empty, reason = "a region is never empty")]
     pub const fn len(self) -> u64 {
         match self {
@@ -116,13 +118,13 @@ impl Location {
     }
 }
 
-/// A region and where it is.
+/// A region together with where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Placement {
-    /// Its arena.
+    /// The region's arena.
     pub arena: ArenaId,
-    /// Its addresses there.
+    /// The region's addresses in that arena, or its size while parked.
     pub seat: Location,
-    /// What it is.
+    /// The region's id, owner, attributes and role.
     pub record: RegionRecord,
 }

@@ -1,4 +1,4 @@
-//! What an address means: which place accepts it, or why none does.
+//! What an address means: which arena accepts it, or why none does.
 
 use super::place::{DeadEnd, Hop, Place};
 use super::record::WindowId;
@@ -8,35 +8,35 @@ use crate::id::ArenaId;
 use crate::mapping::Mapping;
 use alloc::vec::Vec;
 
-/// What an address resolves to.
+/// What an address resolves to. Borrows its paths from the [`Walk`] that [`State::resolve_in`] was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution<'w> {
-    /// Exactly one place accepts it.
+    /// Exactly one arena accepts the address.
     Accept {
-        /// The place.
+        /// Where it is accepted.
         place: Place,
-        /// The way there.
+        /// The path there, in order.
         hops: &'w [Hop],
     },
-    /// Nothing accepts it.
+    /// No arena accepts the address.
     Fault {
-        /// The arena where it got stuck: the one farthest along.
+        /// The arena in which it got stuck; if several, the one most hops away, then the oldest.
         arena: ArenaId,
-        /// The address there.
+        /// The address in that arena.
         addr: u64,
-        /// Why.
+        /// Why it is stuck there.
         why: DeadEnd,
-        /// The way there.
+        /// The path there, in order.
         hops: &'w [Hop],
     },
-    /// More than one place accepts it.
+    /// More than one arena claims the address. Lists the places, cheapest first.
     Ambiguous(&'w [Place]),
-    /// It is passed round in a circle, or on for ever.
+    /// A routing loop: no arena ever accepts the address.
     Loop(&'w [Hop]),
 }
 
 impl Resolution<'_> {
-    /// The one place that accepts it.
+    /// Returns the one place that accepts the address; `None` if there is none, or more than one.
     pub fn accepted(&self) -> Option<Place> {
         match self {
             Self::Accept { place, .. } => Some(*place),
@@ -46,11 +46,33 @@ impl Resolution<'_> {
 }
 
 impl State {
-    /// Resolves an address as seen from `arena`, into a copy that owns what it says.
+    /// Resolves an address as `arena` sees it. The result owns its paths.
     ///
-    /// Every way is followed, each address of each arena once, cheapest first: what is accepted is accepted at its least cost. Of
-    /// several mappings that yield, an address takes every one; it is accepted if one place in all accepts it. A circle of mappings
-    /// that claim is a loop. One with a mapping that yields is none: it only says that whoever takes the address has been asked.
+    /// The search follows every path and expands each address of each arena once, cheapest first, so an address is
+    /// accepted at its least cost. An address that several yielding mappings take follows each of them; it is
+    /// accepted if exactly one place in all accepts it. A cycle of claiming mappings is a loop. A cycle with a
+    /// yielding mapping in it is not: an address that comes back to where it was has merely been offered to every
+    /// mapping on the way.
+    ///
+    /// # Examples
+    /// ```
+    /// use pmem_core::{AddrRange, ArenaType, Attrs, DeadEnd, Manager, Mapping, Metric, OwnedResolution};
+    ///
+    /// let mut pmem = Manager::new();
+    /// let cpu = pmem.create_arena("CPU", ArenaType::VIEW)?;
+    /// let ram = pmem.create_arena("DIMM", ArenaType::RAM)?;
+    /// pmem.prime(ram, AddrRange::new(0, 0x4000_0000)?, Attrs::ram())?;
+    /// // The memory controller shows 2 GiB of addresses, but only 1 GiB is populated.
+    /// let decoder = Mapping::window(AddrRange::new(0, 0x8000_0000)?, 0)?;
+    /// pmem.connect(cpu, ram, decoder, Metric::new(10))?;
+    ///
+    /// let OwnedResolution::Accept { place, hops } = pmem.state().resolve(cpu, 0x1000) else { panic!() };
+    /// assert_eq!((place.arena, place.addr, place.cost, hops.len()), (ram, 0x1000, Metric::new(10), 1));
+    ///
+    /// let OwnedResolution::Fault { arena, why, .. } = pmem.state().resolve(cpu, 0x5000_0000) else { panic!() };
+    /// assert_eq!((arena, why), (ram, DeadEnd::Undecoded));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn resolve(&self, arena: ArenaId, addr: u64) -> OwnedResolution {
         let mut walk = Walk::empty();
         match self.walk(&mut walk, arena, addr) {
@@ -63,7 +85,7 @@ impl State {
         }
     }
 
-    /// Resolves an address as seen from `arena`, in memory that was set aside.
+    /// Resolves an address as `arena` sees it, in memory set aside in `walk`, so that it usually allocates nothing.
     pub fn resolve_in<'w>(&self, walk: &'w mut Walk, arena: ArenaId, addr: u64) -> Resolution<'w> {
         match self.walk(walk, arena, addr) {
             Answer::Accept(place) => Resolution::Accept { place, hops: walk.path() },
@@ -73,7 +95,7 @@ impl State {
         }
     }
 
-    /// Where an address goes by one leg; `None` if the leg does not take it.
+    /// Translates an address by one leg; `None` if the leg does not take it.
     pub(crate) fn translate(&self, arena: ArenaId, addr: u64, leg: WindowId) -> Option<u64> {
         match &self.link(leg.link)?.direction(leg.way).mapping {
             Mapping::Closed => None,
@@ -90,35 +112,35 @@ impl State {
     }
 }
 
-/// [`Resolution`], owning what it says.
+/// What an address resolves to. The owned form of [`Resolution`], from [`State::resolve`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OwnedResolution {
-    /// Exactly one place accepts it.
+    /// Exactly one arena accepts the address.
     Accept {
-        /// The place.
+        /// Where it is accepted.
         place: Place,
-        /// The way there.
+        /// The path there, in order.
         hops: Vec<Hop>,
     },
-    /// Nothing accepts it.
+    /// No arena accepts the address.
     Fault {
-        /// The arena where it got stuck.
+        /// The arena in which it got stuck; if several, the one most hops away, then the oldest.
         arena: ArenaId,
-        /// The address there.
+        /// The address in that arena.
         addr: u64,
-        /// Why.
+        /// Why it is stuck there.
         why: DeadEnd,
-        /// The way there.
+        /// The path there, in order.
         hops: Vec<Hop>,
     },
-    /// More than one place accepts it.
+    /// More than one arena claims the address. Lists the places, cheapest first.
     Ambiguous(Vec<Place>),
-    /// It is passed round in a circle, or on for ever.
+    /// A routing loop: no arena ever accepts the address.
     Loop(Vec<Hop>),
 }
 
 impl OwnedResolution {
-    /// The one place that accepts it.
+    /// Returns the one place that accepts the address; `None` if there is none, or more than one.
     pub fn accepted(&self) -> Option<Place> {
         match self {
             Self::Accept { place, .. } => Some(*place),

@@ -1,25 +1,25 @@
-//! Values by id, shared between clones: a change copies the path to one value, not the table.
+//! Values by id, shared between clones. A change copies the path to one value, not the whole table.
 
 use alloc::sync::Arc;
 use core::marker::PhantomData;
 use slotmap::{Key, KeyData};
 
-/// Bits of an index that one level of nodes tells apart.
+/// The bits of an index that one level of nodes tells apart.
 const BITS: u32 = 4;
 const FAN: usize = 1 << BITS;
 
 #[derive(Clone, Debug)]
 enum Node<V> {
     Inner([Option<Arc<Node<V>>>; FAN]),
-    /// Each with the version of the id that it belongs to.
+    /// Each value with the version of the id it belongs to.
     Leaf([Option<(u32, V)>; FAN]),
 }
 
-/// A map from ids to values. Cloning shares everything.
+/// A persistent map from ids to values: a radix tree. A clone shares everything.
 #[derive(Clone, Debug)]
 pub(crate) struct Shelf<K, V> {
     root: Option<Arc<Node<V>>>,
-    /// Levels of inner nodes.
+    /// The number of levels of inner nodes.
     height: u32,
     keys: PhantomData<fn(K)>,
 }
@@ -30,13 +30,13 @@ impl<K, V> Default for Shelf<K, V> {
     }
 }
 
-/// The index of an id, and its version.
+/// Splits an id into its index and its version.
 fn split(key: KeyData) -> (u32, u32) {
     let raw = key.as_ffi();
     (raw as u32, (raw >> 32) as u32)
 }
 
-/// Which child of a node `height` levels above the leaves an index belongs to.
+/// Returns which child holds an index, in a node `height` levels above the leaves.
 fn place(index: u32, height: u32) -> usize {
     (index >> (BITS * height).min(31)) as usize % FAN
 }
@@ -86,6 +86,7 @@ impl<K: Key, V: Clone> Shelf<K, V> {
 
     pub(crate) fn insert(&mut self, key: K, value: V) {
         let (index, version) = split(key.data());
+        // Grow at the root: what was the tree becomes child 0 of the new root.
         while !self.reaches(index) {
             let mut kids = [const { None }; FAN];
             kids[0] = self.root.take();
@@ -107,12 +108,12 @@ impl<K: Key, V: Clone> Shelf<K, V> {
         }
     }
 
-    /// Whether an index has a place without another level.
+    /// Whether the tree is high enough to hold an index.
     fn reaches(&self, index: u32) -> bool {
         index.checked_shr(BITS * (self.height + 1)).unwrap_or(0) == 0
     }
 
-    /// The cell of an index, on nodes of its own.
+    /// Returns the cell of an index. Copies every node on the path that a clone shares.
     fn cell(&mut self, index: u32) -> Option<&mut Option<(u32, V)>> {
         let mut height = self.height;
         let fresh = |height| match height {

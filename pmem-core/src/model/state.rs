@@ -1,4 +1,4 @@
-//! The state of the model: one immutable value that a snapshot is, and a change makes anew.
+//! The state of the model: an immutable value. A snapshot is one; a change produces the next.
 
 use super::arena::{Arena, Memory, PrimedSpan};
 #[cfg(feature = "std")]
@@ -13,26 +13,48 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, Attrs, Prot};
 
-/// The present windows of an interconnect, to the right and to the left; `None` is a closed one.
+/// The current windows of an interconnect, to the right and to the left. `None` is a closed window.
 type LinkWindows = [Vec<Option<AddrRange>>; 2];
 
 /// Arenas, interconnects and regions at one moment.
 ///
-/// Cloning shares everything; a later change copies only what it touches.
+/// A clone shares everything with the original; a later change copies only what it touches.
+///
+/// # Examples
+/// A CPU reads a device register. The state says which arena decodes the address, and where:
+/// ```
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Mapping, Metric, Request};
+///
+/// let mut pmem = Manager::new();
+/// let cpu = pmem.create_arena("CPU", ArenaType::VIEW)?;
+/// let pci = pmem.create_arena("PCI 0000:00", ArenaType::PCI)?;
+/// let aperture = AddrRange::new(0xe000_0000, 0xf000_0000)?;
+/// pmem.prime(pci, aperture, Attrs::device())?;
+/// pmem.connect(cpu, pci, Mapping::window(aperture, 0xe000_0000)?, Metric::new(1))?;
+/// let bar = pmem.alloc(pci, &Request::new(0x4000).align(0x4000))?;
+///
+/// let snapshot = pmem.state().clone();
+/// pmem.relocate(bar, 0xe800_0000)?;
+/// let region_at = |state: &pmem_core::State, addr| state.resolve(cpu, addr).accepted().and_then(|p| p.region);
+/// assert_eq!(region_at(&snapshot, 0xe000_0010), Some(bar), "a snapshot never changes");
+/// assert_eq!(region_at(pmem.state(), 0xe000_0010), None);
+/// assert_eq!(region_at(pmem.state(), 0xe800_0010), Some(bar));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub(super) topology: Arc<Topology>,
     arenas: Shelf<ArenaId, Arc<Arena>>,
     windows: Shelf<LinkId, Arc<LinkWindows>>,
-    /// Regions that are not where they were made: handles look here.
+    /// Regions that have moved since they were made. Handles look here first.
     #[cfg(feature = "std")]
     moved: Shelf<RegionId, Moved>,
-    /// What people call regions, where they do.
+    /// The names of regions that have one.
     region_names: Shelf<RegionId, Arc<str>>,
     pub(crate) sequence: u64,
 }
 
-/// A region that was moved: where it starts, and where it did when it was made; nowhere while it is parked.
+/// A region that has moved: its current start and the start it was made with. `None` means parked.
 #[cfg(feature = "std")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moved {
@@ -41,54 +63,54 @@ pub(crate) struct Moved {
 }
 
 impl State {
-    /// The number of the change that made it; 0 is the empty state.
+    /// Returns the number of the change that produced this state; 0 for the empty state.
     pub fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// All arenas, oldest id first.
+    /// Returns all arenas, oldest id first.
     pub fn arenas(&self) -> impl Iterator<Item = (ArenaId, &ArenaInfo, &Arena)> {
         self.topology.arenas().filter_map(|(id, info)| Some((id, info, self.arena(id)?)))
     }
 
-    /// All interconnects, oldest id first.
+    /// Returns all interconnects, oldest id first.
     pub fn links(&self) -> impl Iterator<Item = (LinkId, &Link)> {
         self.topology.links()
     }
 
-    /// One arena's contents.
+    /// Returns the contents of an arena; `None` if there is no such arena.
     #[inline]
     pub fn arena(&self, arena: ArenaId) -> Option<&Arena> {
         self.arenas.get(arena).map(|a| &**a)
     }
 
-    /// One arena's name and type.
+    /// Returns the name and type of an arena; `None` if there is no such arena.
     pub fn info(&self, arena: ArenaId) -> Option<&ArenaInfo> {
         self.topology.info(arena)
     }
 
-    /// One interconnect.
+    /// Returns an interconnect; `None` if there is no such interconnect.
     pub fn link(&self, link: LinkId) -> Option<&Link> {
         self.topology.link(link).map(|l| &**l)
     }
 
-    /// The arena of that name, the oldest if there are several.
+    /// Returns the arena with this name; the oldest if several share it, `None` if none has it.
     pub fn arena_named(&self, name: &str) -> Option<ArenaId> {
         self.topology.arenas().find(|(_, info)| info.name == name).map(|(id, _)| id)
     }
 
-    /// Where the window `piece` of a direction stands now; `None` if it is closed or not there.
+    /// Returns the addresses that window `piece` of a direction covers now; `None` if it is closed or does not exist.
     pub fn window(&self, link: LinkId, way: Way, piece: u32) -> Option<AddrRange> {
         *self.windows.get(link)?[way as usize].get(piece as usize)?
     }
 
-    /// The windows of a direction as they stand now; `None` is a closed one.
+    /// Returns the addresses that the windows of a direction cover now. `None` is a closed window.
     pub fn windows(&self, link: LinkId, way: Way) -> &[Option<AddrRange>] {
         self.windows.get(link).map_or(&[], |windows| &windows[way as usize])
     }
 
-    /// What a region amounts to: its attributes, or for an alias its target's, narrowed by what it and the
-    /// interconnects on the way let through.
+    /// Returns a region's effective attributes. For an alias these are its target's, with `prot` narrowed by the
+    /// alias itself and by the interconnects on the path.
     pub fn effective(&self, record: &RegionRecord) -> Attrs {
         match record.role {
             Role::Own => record.attrs,
@@ -100,14 +122,14 @@ impl State {
         }
     }
 
-    /// What an alias stands for: where its address says, or parked.
+    /// Returns the target of an alias, whether it has addresses or is parked.
     pub(super) fn target(&self, alias: &Alias) -> Option<RegionRecord> {
         let far = self.arena(self.link(alias.link)?.far(alias.way))?;
         let placed = far.region_at(alias.to).map(|(_, record)| record).filter(|r| r.id == alias.target);
         placed.or_else(|| far.parked.get(&alias.target).map(|(_, record)| *record))
     }
 
-    /// What accesses a leg lets through.
+    /// Returns the accesses that a leg lets through.
     pub(crate) fn leg_prot(&self, leg: WindowId) -> Prot {
         let Some(link) = self.link(leg.link) else { return Prot::empty() };
         match &link.direction(leg.way).mapping {
@@ -129,12 +151,13 @@ impl State {
 
     pub(super) fn set_link(&mut self, id: LinkId, new: Option<Arc<Link>>) {
         let old = self.topology.link(id).cloned();
-        // A direction whose mapping stays has its windows as they are.
+        // A direction whose mapping does not change keeps its windows where they are.
         let stays = [Way::ToRight, Way::ToLeft].map(|way| {
             let both = old.as_ref().zip(new.as_ref());
             both.is_some_and(|(old, new)| old.direction(way).mapping.is_alike(&new.direction(way).mapping))
         });
         let changes = || [Way::ToRight, Way::ToLeft].into_iter().filter(|way| !stays[*way as usize]);
+        // Release the old claims while the old interconnect is in place; make the new ones once the new one is.
         if let Some(old) = &old {
             changes().for_each(|way| self.claim(id, old, way, false));
         }
@@ -150,7 +173,7 @@ impl State {
         changes().for_each(|way| self.claim(id, &new, way, true));
     }
 
-    /// Puts a direction of an interconnect in front of what it takes, or takes it away.
+    /// Puts the input of a direction behind the interconnect (`there`), or frees it again.
     fn claim(&mut self, id: LinkId, link: &Link, way: Way, there: bool) {
         let mapping = &link.direction(way).mapping;
         let windows = self.windows(id, way).to_vec();
@@ -199,7 +222,7 @@ impl State {
         }
     }
 
-    /// Takes a region from its place, and tells what it was there.
+    /// Takes a region out of its arena. Returns where it was, and its record.
     pub(super) fn lift(&mut self, region: RegionId, home: Home, memory: &mut Memory) -> Option<Placement> {
         let (arena, (seat, record)) = match home {
             Home::Nowhere => return None,
@@ -210,20 +233,21 @@ impl State {
         Some(Placement { arena, seat, record })
     }
 
-    /// Puts a region to its place.
+    /// Puts a region in its arena.
     pub(super) fn place(&mut self, new: &Placement, memory: &mut Memory) {
         if let Some(arena) = self.arena_mut(new.arena) {
             arena.seat(new.seat, &new.record, memory);
         }
     }
 
-    /// Takes note that a region was moved.
+    /// Records that a region moved.
     #[cfg(feature = "std")]
     pub(super) fn note_move(&mut self, region: RegionId, from: Location, to: Location) {
         let start = |seat: Location| seat.range().map(AddrRange::start);
         let (from, to) = (start(from), start(to));
         if from == to {
             return;
+            // `made_at` is set by the first move and never changes, so handles need not be told of moves.
         }
         match self.moved.get_mut(region) {
             Some(moved) => moved.start = to,
@@ -231,7 +255,7 @@ impl State {
         }
     }
 
-    /// Forgets a region that is gone for good.
+    /// Forgets a region that no longer exists.
     pub(super) fn forget(&mut self, region: RegionId) {
         #[cfg(feature = "std")]
         if self.moved.contains_key(region) {
@@ -248,12 +272,12 @@ impl State {
         }
     }
 
-    /// What people call a region, if anything.
+    /// Returns a region's name; `None` if it has none.
     pub fn region_name(&self, region: RegionId) -> Option<&str> {
         self.region_names.get(region).map(|name| &**name)
     }
 
-    /// Where a region is that is not where it was made.
+    /// Returns where a region is, if it has moved since it was made.
     #[cfg(feature = "std")]
     pub(crate) fn moved(&self, region: RegionId) -> Option<Moved> {
         self.moved.get(region).copied()

@@ -1,4 +1,4 @@
-//! The search over ranges: what an arena sees, each range of each arena once, cheapest first.
+//! The search over ranges: what an arena sees. Expands each range of each arena once, cheapest first.
 
 use super::arena::{Arena, PrimedSpan};
 use super::exits::{Crossed, Exit, Follow};
@@ -15,30 +15,30 @@ use core::cmp::Reverse;
 use pmem_space::{AddrRange, Occupant, Prot};
 use rangemap::RangeInclusiveSet;
 
-/// A range of an arena that a way leads to.
+/// A range of an arena that a path leads to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Look {
     /// The arena.
     pub(crate) arena: ArenaId,
-    /// Added to an address there, modulo 2^64, to give the address as seen.
+    /// Added to an address there, modulo 2^64, to give the address as the viewer sees it.
     pub(crate) back: u64,
-    /// Addresses there.
+    /// The addresses in that arena.
     pub(crate) range: AddrRange,
     cost: Metric,
     hops: u32,
-    /// What is let through on the way.
+    /// The accesses let through along the path.
     pub(crate) prot: Prot,
-    /// From which look it was reached, and by which leg.
+    /// The look it was reached from, and the leg crossed.
     by: Option<(u32, WindowId)>,
-    /// Whether nothing else may take the addresses that led here.
+    /// Whether a claiming mapping led here, so that nothing else may take the addresses.
     claimed: bool,
 }
 
-/// A cost, then the hops, then the oldest interconnect.
+/// A cost, then the number of hops, then the oldest interconnect.
 type Price = (Metric, u32, Option<WindowId>);
 
 impl Look {
-    /// The addresses as seen.
+    /// Returns the addresses as the viewer sees them; `None` if they would wrap.
     pub(crate) fn seen(&self) -> Option<AddrRange> {
         self.range.shifted(self.back)
     }
@@ -48,21 +48,21 @@ impl Look {
     }
 }
 
-/// An open look: by price, then the arena's age, then the address as seen.
+/// An entry of the queue: the price, the arena (oldest first), the first address as seen, and the look's index.
 type Open = (Price, ArenaId, u64, u32);
 
-/// What is seen, in the making.
+/// A survey in progress.
 pub(super) struct Survey<'s> {
     state: &'s State,
     follow: Follow,
     looks: Vec<Look>,
     open: BinaryHeap<Reverse<Open>>,
-    /// By arena and what is added there: what has been looked at, and the cheapest look that is open.
+    /// By arena and offset: the addresses already expanded, and the cheapest look in the queue.
     known: BTreeMap<(ArenaId, u64), Known>,
     found: Vec<ViewPiece>,
-    /// Ranges that a claimed way came back to.
+    /// Ranges already expanded that a claiming mapping led to again. They may lie on a loop.
     again: Vec<Look>,
-    /// Whether a way was left for having passed its arena too often.
+    /// Whether a path was cut off because it passed an arena too often.
     endless: bool,
 }
 
@@ -73,7 +73,8 @@ struct Known {
 }
 
 impl State {
-    /// What `viewer` sees in `window`: pieces in order of address, and the looks that it took.
+    /// Returns what `viewer` sees in `window`, as pieces in order of address, and the looks that were expanded for
+    /// it.
     pub(super) fn survey(
         &self,
         viewer: ArenaId,
@@ -90,7 +91,8 @@ impl State {
         (overlay(survey.found), done)
     }
 
-    /// All that is found from any of these ranges, as seen from where `back` leads; `None` if a way goes on for ever.
+    /// Returns everything reached from any of these ranges, at the addresses that each range's offset gives; `None`
+    /// if a path goes on for ever.
     pub(super) fn survey_from(
         &self,
         starts: impl Iterator<Item = (ArenaId, AddrRange, u64)>,
@@ -124,7 +126,7 @@ impl<'s> Survey<'s> {
         }
     }
 
-    /// Has a range looked at from the start on.
+    /// Queues a range to start from.
     fn start(&mut self, arena: ArenaId, range: AddrRange, back: u64) {
         let (cost, hops, prot) = (Metric::ZERO, 0, Prot::RWX);
         self.add(Look { arena, back, range, cost, hops, prot, by: None, claimed: false });
@@ -134,9 +136,10 @@ impl<'s> Survey<'s> {
         self.looks.get(index as usize)
     }
 
-    /// Takes note of a range to be looked at, unless it has been, or will be for no more.
+    /// Queues a look, unless its addresses have been expanded or a look that is no dearer covers them.
     fn add(&mut self, look: Look) {
         let Some(seen) = look.seen() else { return };
+        // The offset is part of the key: addresses reached with another offset are seen at another place.
         let known = self.known.entry((look.arena, look.back)).or_default();
         if known.seen.gaps(&(look.range.start()..=look.range.last())).next().is_none() {
             self.again.extend(look.claimed.then_some(look));
@@ -153,7 +156,7 @@ impl<'s> Survey<'s> {
         self.looks.push(look);
     }
 
-    /// Looks at what of a range has not been looked at.
+    /// Expands the parts of a look's range that no earlier look has expanded.
     fn expand(&mut self, index: u32, done: &mut Vec<Look>) {
         let Some(look) = self.look(index).copied() else { return };
         let Some(arena) = self.state.arena(look.arena) else { return };
@@ -167,6 +170,7 @@ impl<'s> Survey<'s> {
         };
         let been: Vec<AddrRange> = known.seen.overlapping(&range).filter_map(part).collect();
         let fresh: Vec<AddrRange> = known.seen.gaps(&range).filter_map(|gap| part(&gap)).collect();
+        // The queue is ordered by price, so what was expanded before was reached at no greater cost.
         known.seen.insert(range);
         if look.claimed {
             self.again.extend(been.into_iter().map(|range| Look { range, ..look }));
@@ -214,14 +218,16 @@ impl<'s> Survey<'s> {
         });
     }
 
-    /// Names a range that is not followed.
+    /// Reports a range as a table or interleave, without following it.
     fn leave(&mut self, look: Look, part: AddrRange, what: impl FnOnce(ArenaId, u64) -> ViewTarget) {
         self.found.extend(piece(&Look { range: part, ..look }, what(look.arena, part.start())));
     }
 
-    /// Whether the way to a look has passed its arena too often. If each of the last round claims, that is a circle.
+    /// Whether the path to a look has passed the look's arena too often. Reports a loop if every hop of the last
+    /// round claims.
     fn goes_on_for_ever(&mut self, index: u32) -> bool {
         let Some(here) = self.look(index).copied() else { return false };
+        // Checked once every `PASSES` hops only: walking back over the path costs as much as it is long.
         let is_due = here.hops as usize >= PASSES && (here.hops as usize).is_multiple_of(PASSES);
         if !is_due || self.back(index).filter(|look| look.arena == here.arena).count() < PASSES {
             return false;
@@ -234,13 +240,13 @@ impl<'s> Survey<'s> {
         true
     }
 
-    /// A look, and those on the way to it, the last first.
+    /// Iterates over a look and the looks on the path to it, last first.
     fn back(&self, index: u32) -> impl Iterator<Item = &Look> {
         let before = |look: &&Look| look.by.and_then(|(from, _)| self.look(from));
         core::iter::successors(self.look(index), before)
     }
 
-    /// Of what a claimed way came back to: what is on a circle of claimed ways.
+    /// Reports loops: of the ranges that a claiming mapping led back to, those on a cycle of claiming mappings.
     fn find_circles(&mut self) {
         for look in core::mem::take(&mut self.again) {
             for range in self.circling(&look) {
@@ -249,9 +255,11 @@ impl<'s> Survey<'s> {
         }
     }
 
-    /// The parts of a look's range that claimed ways lead back to themselves.
+    /// Returns the parts of a look's range that a cycle of claiming mappings leads back to themselves.
     fn circling(&self, look: &Look) -> Vec<AddrRange> {
         let mut out = Vec::new();
+        // Depth-first over paths of claiming hops. A path that is back in the arena with a total shift of 0 has
+        // closed: it is at the very same addresses.
         let mut open = Vec::from([Vec::from([(look.arena, 0u64, look.range)])]);
         while let Some(path) = open.pop() {
             let Some((id, shift, range)) = path.last().copied() else { continue };
@@ -264,6 +272,7 @@ impl<'s> Survey<'s> {
                     out.push(there);
                     return;
                 }
+                // Back at a place that the path has already passed, or past the limit: nothing new.
                 let same = path.iter().any(|(arena, other, _)| (*arena, *other) == (far, shift));
                 let passes = path.iter().filter(|(arena, ..)| *arena == far).count();
                 if !same && passes < PASSES {
@@ -281,7 +290,7 @@ fn piece(look: &Look, what: ViewTarget) -> Option<ViewPiece> {
     Some(ViewPiece { seen: look.seen()?, what, cost: look.cost, hops: look.hops })
 }
 
-/// What of a look's range, in one span, is the arena's own: regions, and what is free.
+/// Reports the part of a look's range in one span of the arena's own: its regions and its free space.
 fn own(arena: &Arena, span: PrimedSpan, look: &Look, out: &mut Vec<ViewPiece>) {
     for entry in arena.space().entries_in(look.range) {
         let Some(here) = entry.range.intersect(look.range) else { continue };

@@ -1,50 +1,50 @@
-//! The table of regions by id: where each is, and how many references it has. Nothing in it ever moves, so that no change
-//! waits for others' entries to be copied.
+//! The table of regions by id: where each is, and its reference count. Entries never move, so a change never waits
+//! for other entries to be copied.
 
 use crate::id::{ArenaId, RegionId};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use slotmap::Key;
 
-/// Where a region is to be found.
+/// Where the state holds a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Home {
-    /// Nowhere; only inside a change.
+    /// In no arena. Occurs only inside a change.
     Nowhere,
-    /// In an arena, at this address.
+    /// In an arena, starting at this address.
     At(ArenaId, u64),
     /// In an arena, parked.
     Parked(ArenaId),
 }
 
-/// What the writer keeps of a region beside the model.
+/// What the writer keeps about a region apart from the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// References held; those of aliases included.
+    /// The references held, those of aliases included.
     pub(crate) count: u32,
     pub(crate) home: Home,
 }
 
-/// An entry as it is kept, in 20 bytes, or a place where one was.
+/// A slot of the table, in 20 bytes: an entry, or a slot that is free.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    /// The address of a region that has one, in halves. Of a place without an entry: the next such place.
+    /// An entry: the region's start, in halves. A free slot: the index of the next free slot.
     start: [u32; 2],
-    /// The index of the arena's id; 0 for a region that is nowhere.
+    /// The index of the arena's id; 0 for a region in no arena.
     arena: u32,
-    /// Odd with an entry, as `slotmap` has it: each use of the place has a number of its own.
+    /// Odd while the slot has an entry, as in `slotmap`: every use of a slot has its own version.
     version: u32,
-    /// The count, and whether the region is parked.
+    /// The count, and in [`PARKED`] whether the region is parked.
     refs: u32,
 }
 
 const PARKED: u32 = 1 << 31;
-/// The most references that a region may have.
+/// The most references that a region may have: 2^31 − 1.
 pub(crate) const MAX_REFS: u32 = PARKED - 1;
 const PAGE: usize = 128;
 
 impl Slot {
-    /// A place that was never used, before place `next`.
+    /// Returns a slot that was never used, followed in the free list by slot `next`.
     fn vacant(next: u64) -> Self {
         let mut slot = Self { start: [0; 2], arena: 0, version: 0, refs: 0 };
         slot.set_start(next);
@@ -66,15 +66,16 @@ impl Slot {
     }
 }
 
-/// Regions by id.
+/// The regions by id.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     #[expect(clippy::vec_box, reason = "pages are not to move when there is one more")]
     pages: Vec<Box<[Slot; PAGE]>>,
-    /// The place that is used next; past the end if all are in use. Place 0 is none.
+    /// The head of the free list; past the end if all slots are in use. Slot 0 is the null id, never used.
     free: u64,
     used: usize,
-    /// By index: the ids of the arenas that regions are in. Only an arena without any is removed.
+    /// The id of each arena that holds regions, by index. An arena is removed only when it holds none, so an index is
+    /// not ambiguous.
     arenas: Vec<ArenaId>,
 }
 
@@ -112,7 +113,7 @@ impl Table {
         Entry { count: slot.refs & !PARKED, home }
     }
 
-    /// How many ids are in use.
+    /// Returns the number of ids in use.
     #[cfg(feature = "serde")]
     pub(crate) fn len(&self) -> usize {
         self.used
@@ -128,7 +129,7 @@ impl Table {
         self.slot(region).is_some()
     }
 
-    /// Has a place ready for one more.
+    /// Makes sure that a slot is free.
     #[inline]
     pub(crate) fn reserve(&mut self) {
         if self.free as usize >= self.pages.len() * PAGE || self.free == 0 {
@@ -140,12 +141,13 @@ impl Table {
     fn grow(&mut self) {
         let first = self.pages.len() * PAGE;
         let mut page = Box::new([Slot::vacant(0); PAGE]);
+        // Chains the new slots. The last one points past the end, where the next page will begin.
         page.iter_mut().zip(first as u64 + 1..).for_each(|(slot, next)| slot.set_start(next));
         self.pages.push(page);
         self.free = first.max(1) as u64;
     }
 
-    /// Makes an id for a region that is nowhere yet, with so many references.
+    /// Takes an id into use for a region in no arena yet, with `count` references.
     pub(crate) fn insert(&mut self, count: u32) -> RegionId {
         self.reserve();
         let place = self.free as usize;
@@ -158,11 +160,11 @@ impl Table {
         id(place, slot.version)
     }
 
-    /// Gives an id up for good.
+    /// Retires an id for good.
     pub(crate) fn remove(&mut self, region: RegionId) {
         let free = self.free;
         let Some(slot) = self.slot_mut(region) else { return };
-        // Past the last version a place is not used again.
+        // A slot whose versions are used up is never reused: a new id would equal an old one.
         let next = slot.version.checked_add(1);
         slot.version = next.unwrap_or(0);
         slot.set_start(free);
@@ -203,7 +205,7 @@ impl Table {
         self.arenas[index] = arena;
     }
 
-    /// All regions, in the order of their places: the oldest first, where no place was used again.
+    /// Iterates over all regions in the order of their slots: oldest first, except where slots were reused.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (RegionId, Entry)> + '_ {
         let slots = self.pages.iter().flat_map(|page| page.iter()).enumerate();
         slots.filter(|(_, slot)| slot.is_used()).map(|(i, slot)| (id(i, slot.version), self.entry(slot)))
@@ -217,11 +219,11 @@ mod saved {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    /// A place of the table: its version, and the count of an entry.
+    /// A slot: its version, and its count if it has an entry.
     #[derive(Serialize, Deserialize)]
     struct Place(u32, Option<u32>);
 
-    /// The places, and those of them that were used and are not, the next one first.
+    /// The slots, and the free list of those used before, next one first.
     #[derive(Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Saved {
@@ -229,7 +231,7 @@ mod saved {
         free: Vec<u32>,
     }
 
-    /// Only ids and counts are saved: where regions are, the model says.
+    /// Saves only ids and counts. The state says where regions are.
     impl Serialize for Table {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let slots = self.pages.iter().flat_map(|page| page.iter()).skip(1);
@@ -267,7 +269,7 @@ mod saved {
                 *slot = Slot { version: *version, refs: count.unwrap_or(0), ..Slot::vacant(0) };
                 table.used += usize::from(count.is_some());
             }
-            // Those that were used, in their order; then those that never were.
+            // Rebuild the free list back to front: used slots in their saved order, then slots never used.
             let end = (table.pages.len() * PAGE) as u64;
             let never = (1..end as usize).filter(|i| table.pages[i / PAGE][i % PAGE].version == 0);
             let mut order: Vec<u64> =

@@ -1,4 +1,4 @@
-//! Arenas and interconnects as a graph. Changes only when one is made, removed or renamed.
+//! Arenas and interconnects as a graph. Changes only when one of them is created, removed or altered.
 
 use super::frozen::Frozen;
 use crate::id::{ArenaId, LinkId, Way};
@@ -14,52 +14,52 @@ use slotmap::SecondaryMap;
 /// An arena's name and type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArenaInfo {
-    /// What people call it; any text, not necessarily unique.
+    /// The name that the user gave it: any text, not necessarily unique.
     pub name: String,
-    /// What its addresses are.
+    /// What kind of addresses it has.
     pub kind: ArenaType,
 }
 
 /// One direction of an interconnect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Direction {
-    /// Where addresses go.
+    /// How addresses are translated.
     pub mapping: Mapping,
-    /// What it costs to cross.
+    /// The cost of crossing in this direction.
     pub metric: Metric,
-    /// What has been measured of it.
+    /// The measured latency and bandwidth, where known.
     pub performance: Performance,
 }
 
 impl Direction {
-    /// Lets nothing through.
+    /// Returns a direction that lets nothing through.
     pub fn closed() -> Self {
         Self { mapping: Mapping::Closed, metric: Metric::UNREACHABLE, performance: Performance::default() }
     }
 
-    /// Makes a direction of which nothing has been measured.
+    /// Returns a direction whose performance is unknown.
     pub fn new(mapping: Mapping, metric: Metric) -> Self {
         Self { mapping, metric, performance: Performance::default() }
     }
 }
 
-/// An interconnect: joins exactly two arenas.
+/// An interconnect. It joins exactly two arenas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// The one arena.
+    /// The arena at one end.
     pub left: ArenaId,
-    /// The other arena.
+    /// The arena at the other end.
     pub right: ArenaId,
-    /// From left to right.
+    /// The direction from left to right.
     pub to_right: Direction,
-    /// From right to left.
+    /// The direction from right to left.
     pub to_left: Direction,
-    /// What people call it; empty if nothing.
+    /// The name that the user gave it; empty for none.
     pub name: String,
 }
 
 impl Link {
-    /// One direction.
+    /// Returns one direction.
     pub const fn direction(&self, way: Way) -> &Direction {
         match way {
             Way::ToRight => &self.to_right,
@@ -74,7 +74,7 @@ impl Link {
         }
     }
 
-    /// The arena that a direction starts from.
+    /// Returns the arena that a direction starts from.
     pub const fn near(&self, way: Way) -> ArenaId {
         match way {
             Way::ToRight => self.left,
@@ -82,7 +82,7 @@ impl Link {
         }
     }
 
-    /// The arena that a direction leads to.
+    /// Returns the arena that a direction leads to.
     pub const fn far(&self, way: Way) -> ArenaId {
         self.near(way.back())
     }
@@ -97,20 +97,20 @@ struct Node {
 #[derive(Clone, Debug)]
 struct Edge {
     link: Arc<Link>,
-    /// To the right, to the left; none for a closed direction.
+    /// The graph's edges to the right and to the left; `None` for a closed direction.
     edges: [Option<EdgeIndex>; 2],
 }
 
-/// Which interconnect, in which direction.
+/// One direction of one interconnect.
 pub(crate) type Crossing = (LinkId, Way);
 
-/// The graph: an arena a node, each open direction of an interconnect an edge.
+/// The graph: one node per arena, one edge per open direction of an interconnect.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Topology {
     arenas: SecondaryMap<ArenaId, Node>,
     links: SecondaryMap<LinkId, Edge>,
     graph: StableDiGraph<ArenaId, Crossing>,
-    /// Shared by the clones that are alike.
+    /// Results computed from the graph. Clones share them until the graph changes.
     pub(super) frozen: Arc<Frozen>,
 }
 
@@ -131,7 +131,7 @@ impl Topology {
         self.links.iter().map(|(id, edge)| (id, &*edge.link))
     }
 
-    /// The open crossings out of `arena`, or into it, lowest interconnect first.
+    /// Returns the open crossings out of `arena` or into it, lowest interconnect first.
     pub(crate) fn crossings(&self, arena: ArenaId, side: petgraph::Direction) -> Vec<Crossing> {
         let Some(node) = self.arenas.get(arena) else { return Vec::new() };
         let mut out: Vec<_> =
@@ -173,6 +173,7 @@ impl Topology {
         let crossed = |link: &Link| {
             [&link.to_right, &link.to_left].map(|d| (!d.mapping.is_closed()).then_some(d.metric))
         };
+        // Renaming, remapping or new measurements leave the graph as it is: keep what was computed from it.
         if let (Some(edge), Some(new)) = (self.links.get_mut(link), &new)
             && crossed(&edge.link) == crossed(new)
         {

@@ -1,4 +1,4 @@
-//! What one arena sees, by ranges.
+//! What an arena sees, as ranges.
 
 use super::arena::SpanState;
 use super::exits::{Follow, undecoded};
@@ -10,27 +10,53 @@ use alloc::vec::Vec;
 use pmem_space::{AddrRange, Attrs, Occupant};
 
 impl State {
-    /// What `arena` sees, in order of address.
+    /// Returns everything that `arena` sees, in order of address.
+    ///
+    /// # Examples
+    /// ```
+    /// use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Mapping, Metric, Request, ViewTarget};
+    ///
+    /// let mut pmem = Manager::new();
+    /// let cpu = pmem.create_arena("CPU", ArenaType::VIEW)?;
+    /// let pci = pmem.create_arena("PCI 0000:00", ArenaType::PCI)?;
+    /// let aperture = AddrRange::new(0xe000_0000, 0xe010_0000)?;
+    /// pmem.prime(pci, aperture, Attrs::device())?;
+    /// pmem.connect(cpu, pci, Mapping::window(aperture, 0xe000_0000)?, Metric::new(1))?;
+    /// let bar = pmem.alloc(pci, &Request::new(0x4000))?;
+    ///
+    /// let view = pmem.state().view(cpu);
+    /// let regions: Vec<_> = view
+    ///     .iter()
+    ///     .map(|piece| match piece.what {
+    ///         ViewTarget::Local { region, .. } => (piece.seen.start(), piece.seen.len(), region),
+    ///         _ => unreachable!(),
+    ///     })
+    ///     .collect();
+    /// assert_eq!(regions, [(0xe000_0000, 0x4000, Some(bar)), (0xe000_4000, 0xf_c000, None)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn view(&self, arena: ArenaId) -> Vec<ViewPiece> {
         self.view_in(arena, AddrRange::ALL)
     }
 
-    /// What `arena` sees inside `window`, cut to it, in order of address. Tables and interleaved ranges are left as they are named.
+    /// Returns what `arena` sees inside `window`, cut to it, in order of address. Translation tables and interleaved
+    /// ranges appear as such; the view does not look behind them.
     pub fn view_in(&self, arena: ArenaId, window: AddrRange) -> Vec<ViewPiece> {
         self.survey(arena, window, Follow::default()).0
     }
 
-    /// What `viewer` reaches inside `window`: its view, with what the entries of tables lead to in their place.
+    /// Returns what `viewer` reaches inside `window`: its view, with the entries of translation tables followed.
     pub(crate) fn reached(&self, viewer: ArenaId, window: AddrRange) -> Vec<ViewPiece> {
         self.survey(viewer, window, Follow { tables: true, interleaves: false }).0
     }
 
-    /// What `viewer` reaches inside `window`, and every range of every arena that was looked at for it.
+    /// Returns what `viewer` reaches inside `window`, and every range of every arena that the search expanded for it.
     pub(crate) fn looked_at(&self, viewer: ArenaId, window: AddrRange) -> (Vec<ViewPiece>, Vec<Look>) {
         self.survey(viewer, window, Follow { tables: true, interleaves: false })
     }
 
-    /// What of an arena's own addresses in `range` is there: each part's attributes, and whether a region has it.
+    /// Returns the parts of `range` that are the arena's own: each part's attributes, and whether a region occupies
+    /// it.
     pub(crate) fn own_in(&self, arena: ArenaId, range: AddrRange) -> Vec<(AddrRange, Attrs, bool)> {
         let Some(here) = self.arena(arena) else { return Vec::new() };
         let spans = here.spans_in(range).filter(|(_, span)| span.state != SpanState::Lent);
@@ -46,7 +72,7 @@ impl State {
         entries.collect()
     }
 
-    /// What of `range` is neither the arena's own nor claimed.
+    /// Returns the parts of `range` that are neither the arena's own nor claimed by a mapping.
     pub(crate) fn undecoded(&self, arena: ArenaId, range: AddrRange) -> Vec<AddrRange> {
         self.arena(arena).map_or_else(Vec::new, |arena| undecoded(arena, range))
     }

@@ -1,4 +1,4 @@
-//! The search over addresses: each address of each arena once, cheapest first.
+//! The search over single addresses. Expands each address of each arena once, cheapest first.
 
 use super::arena::{Arena, SpanState};
 use super::place::{DeadEnd, Hop, Place};
@@ -13,28 +13,42 @@ use core::cmp::Reverse;
 use hashbrown::HashTable;
 use slotmap::Key;
 
-/// Hops after which an address that had no choice is looked for in circles.
+/// The number of hops after which an address that never had a choice is handed to the full search, which finds loops.
 const STRAIGHT: usize = 32;
-/// How often one way may pass the same arena, each time at another address. Two windows that shift by a page would go round for
-/// 2^52 hops; past this they count as a circle.
+/// How often a path may pass the same arena, each time at another address. Two windows that each shift by a page
+/// could lead round for 2^52 hops; past this limit they count as a loop.
 pub(super) const PASSES: usize = 256;
-/// Addresses for which [`Walk::new`] sets memory aside.
+/// The number of addresses for which [`Walk::new`] sets memory aside.
 const ROOM: usize = 64;
 
-/// What resolving needs of memory, kept from one address to the next. [`State::resolve_in`] takes none unless more addresses are met on
-/// the ways of one than ever before.
+/// Memory for resolving addresses, to be reused from one address to the next. [`State::resolve_in`] allocates only if
+/// the paths of one address visit more addresses than ever before.
+///
+/// # Examples
+/// ```
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Walk};
+///
+/// let mut pmem = Manager::new();
+/// let ram = pmem.create_arena("RAM", ArenaType::RAM)?;
+/// pmem.prime(ram, AddrRange::new(0, 0x1_0000)?, Attrs::ram())?;
+///
+/// let mut walk = Walk::new();
+/// let decoded = |addr| pmem.state().resolve_in(&mut walk, ram, addr).accepted().is_some();
+/// assert_eq!([0, 0xffff, 0x1_0000].map(decoded), [true, true, false]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Walk {
-    /// The way of the answer.
+    /// The path of the answer.
     path: Vec<Hop>,
     accepted: Vec<Place>,
     visits: Vec<Visit>,
-    /// Visits by arena and address.
+    /// Indices of visits, by arena and address.
     index: HashTable<u32>,
     open: BinaryHeap<Reverse<Open>>,
 }
 
-/// What was found out of an address.
+/// What a search found out about an address.
 pub(super) enum Answer {
     Accept(Place),
     Fault(ArenaId, u64, DeadEnd),
@@ -42,49 +56,49 @@ pub(super) enum Answer {
     Loop,
 }
 
-/// A visit that is not expanded yet: by cost, then hops, then the arena's age, then the address.
+/// An entry of the queue: cost, then hops, then the arena (oldest first), then the address, and the visit's index.
 type Open = (Metric, u32, ArenaId, u64, u32);
 
-/// An address of an arena that a way leads to.
+/// An address of an arena that a path leads to.
 #[derive(Clone, Copy, Debug)]
 struct Visit {
     arena: ArenaId,
     addr: u64,
     cost: Metric,
     hops: u32,
-    /// From which visit it was reached at that cost, and how.
+    /// The visit it was reached from at that cost, and the crossing.
     by: Option<(u32, LinkId, Way)>,
     state: Met,
 }
 
-/// What was met at an address.
+/// What was found at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Met {
-    /// Not looked at yet.
+    /// Not expanded yet.
     Open,
-    /// The arena's own.
+    /// The arena's own address.
     Own,
-    /// It is claimed, and leads to this visit alone.
+    /// Claimed by one mapping; leads to this visit alone.
     Claimed(u32),
-    /// It yields, or leads nowhere.
+    /// Undecoded. It may lead on through mappings that yield, or nowhere.
     Stuck(DeadEnd),
-    /// Part of a claimed way that is known to end.
+    /// On a path of claiming mappings that is known to end.
     Ends,
 }
 
-/// What an arena does with an address of its.
+/// What an arena does with one of its addresses.
 enum Step<'s> {
     Own,
     Claimed(&'s [WindowId]),
-    /// A share of the interleaved range that it is in is missing; this interconnect is one that is there.
+    /// In an interleaved range that lacks a share. The interconnect is one whose share is present.
     Incomplete(LinkId),
-    /// An alias through a mapping that yields has it: nothing else takes it.
+    /// In an alias of a mapping that yields. Nothing else takes it.
     Alias(WindowId),
     Yields(&'s [WindowId]),
 }
 
 impl Walk {
-    /// Sets memory aside for a few dozen addresses.
+    /// Returns a walk with memory set aside for a few dozen addresses.
     pub fn new() -> Self {
         Self {
             path: Vec::with_capacity(ROOM),
@@ -95,7 +109,7 @@ impl Walk {
         }
     }
 
-    /// Sets nothing aside.
+    /// Returns a walk without memory, for a single use.
     pub(super) fn empty() -> Self {
         Self::default()
     }
@@ -128,7 +142,7 @@ impl Walk {
         self.visits.get(index as usize)
     }
 
-    /// Takes note that a way leads to an address; returns its visit.
+    /// Records that a path leads to an address. Returns the address's visit.
     fn reach(
         &mut self,
         (arena, addr): (ArenaId, u64),
@@ -142,6 +156,7 @@ impl Walk {
         let same = |i: &u32| visits.get(*i as usize).is_some_and(|v| (v.arena, v.addr) == (arena, addr));
         let known = self.index.find(hash(arena, addr), same).copied();
         let index = known.unwrap_or(visits.len() as u32);
+        // A visit that is still open can be improved. One that is expanded cannot: the queue is ordered by cost.
         match visits.get_mut(index as usize) {
             None => {
                 visits.push(Visit { arena, addr, cost, hops, by, state: Met::Open });
@@ -165,7 +180,7 @@ impl Walk {
         index
     }
 
-    /// Whether the way to a visit has passed its arena too often.
+    /// Whether the path to a visit has passed the visit's arena too often.
     fn goes_on_for_ever(&self, index: u32) -> bool {
         let Some(here) = self.visit(index) else { return false };
         here.hops as usize >= PASSES
@@ -173,13 +188,13 @@ impl Walk {
             && self.back(index).filter(|v| v.arena == here.arena).count() >= PASSES
     }
 
-    /// A visit, and those on the way to it, the last first.
+    /// Iterates over a visit and the visits on the path to it, last first.
     fn back(&self, index: u32) -> impl Iterator<Item = &Visit> {
         let before = |visit: &&Visit| visit.by.and_then(|(from, ..)| self.visit(from));
         core::iter::successors(self.visit(index), before)
     }
 
-    /// Makes the way to a visit the way of the answer.
+    /// Makes the path to a visit the path of the answer.
     fn set_path(&mut self, state: &State, index: u32) {
         let mut path = core::mem::take(&mut self.path);
         path.clear();
@@ -192,7 +207,7 @@ impl Walk {
         self.path = path;
     }
 
-    /// The cheapest visit of a circle of claimed addresses, if there is one.
+    /// Finds a cycle of claimed addresses. Returns its cheapest visit, or `None` if there is no cycle.
     fn circle(&mut self) -> Option<u32> {
         for start in 0..self.visits.len() as u32 {
             let (mut at, mut steps) = (start, 0);
@@ -202,7 +217,7 @@ impl Walk {
                     return self.cheapest_in_circle(at);
                 }
             }
-            // That way ends: it is not followed again.
+            // This path ends. Mark it, so that each visit is followed once and the search stays linear.
             let mut at = start;
             while let Some(visit) = self.visits.get_mut(at as usize)
                 && let Met::Claimed(next) = visit.state
@@ -225,7 +240,7 @@ impl Walk {
 }
 
 impl State {
-    /// Finds out what an address means; the way, or the places, are in `walk`.
+    /// Finds out what an address means. Leaves the path, or the ambiguous places, in `walk`.
     pub(super) fn walk(&self, walk: &mut Walk, arena: ArenaId, addr: u64) -> Answer {
         walk.clear();
         if let Some(answer) = self.straight(walk, arena, addr) {
@@ -243,7 +258,7 @@ impl State {
                 Answer::Accept(place)
             }
             [] => {
-                // Where it got stuck is told by hops, whatever they cost.
+                // Search again at no cost per hop: the arena reported is the one most hops away, not the dearest.
                 walk.clear();
                 self.search(walk, arena, addr, |_| Metric::ZERO);
                 self.stuck(walk, arena, addr)
@@ -255,7 +270,8 @@ impl State {
         }
     }
 
-    /// Follows an address as long as it has no choice; `None` if it has one, or is long in finding its end.
+    /// Follows an address while it has no choice, which is the common case. `None` if it has one, or takes too many
+    /// hops.
     fn straight(&self, walk: &mut Walk, start: ArenaId, addr: u64) -> Option<Answer> {
         let (mut id, mut at, mut cost) = (start, addr, Metric::ZERO);
         loop {
@@ -270,6 +286,8 @@ impl State {
             let mut taken = legs.iter().filter_map(|leg| Some((*leg, self.translate(id, at, *leg)?)));
             let (first, second) = (taken.next(), taken.next());
             let Some((leg, next)) = first else { return Some(Answer::Fault(id, at, self.why(legs))) };
+            // A second leg that takes the address is a choice, and a long path may be a loop: leave both to the full
+            // search.
             if second.is_some() || walk.path.len() == STRAIGHT {
                 return None;
             }
@@ -280,7 +298,7 @@ impl State {
         }
     }
 
-    /// Expands every address that a way leads to, once, the cheapest first; `true` if one is passed round in a circle.
+    /// Expands every address that a path leads to, once, cheapest first. Returns whether the address is in a loop.
     fn search(&self, walk: &mut Walk, start: ArenaId, addr: u64, price: impl Fn(&Hop) -> Metric) -> bool {
         walk.reach((start, addr), (Metric::ZERO, 0), None);
         let mut has_circle = false;
@@ -303,7 +321,10 @@ impl State {
                 Step::Alias(leg) => (true, &[leg][..]),
                 Step::Yields(legs) => (false, legs),
             };
+            // Overwritten below if the address is claimed; an address that only yields stays stuck.
             set(walk, index, Met::Stuck(self.why(legs)));
+            // Past the limit it is a loop only if every hop of the last round claims; otherwise this path just ends
+            // here.
             if walk.goes_on_for_ever(index) {
                 let round = walk.back(index).skip(1).take_while(|v| v.arena != id);
                 let is_claimed = |v: &Visit| matches!(v.state, Met::Claimed(_));
@@ -326,6 +347,7 @@ impl State {
                 }
             }
         }
+        // Every hop of a loop claims, so only a claimed hop to a visit already known can have closed one.
         if !has_circle {
             return false;
         }
@@ -344,7 +366,7 @@ impl State {
         true
     }
 
-    /// Where an address that nothing accepts got stuck: the farthest along, of those the oldest arena's.
+    /// Returns where an address that nothing accepts got stuck: the visit most hops away, then the oldest arena.
     fn stuck(&self, walk: &mut Walk, arena: ArenaId, addr: u64) -> Answer {
         let stuck = (0..).zip(&walk.visits).filter_map(|(i, v)| match v.state {
             Met::Stuck(why) => Some((v.hops, Reverse((v.arena, v.addr)), i, why)),
@@ -379,7 +401,7 @@ impl State {
         alias.map_or(Step::Yields(legs), |alias| Step::Alias(alias.leg()))
     }
 
-    /// The share of an interleave that a leg is.
+    /// Returns the interleave share that a leg is; `None` if its mapping is another kind.
     fn share(&self, leg: WindowId) -> Option<Interleave> {
         match self.link(leg.link).map(|link| &link.direction(leg.way).mapping) {
             Some(Mapping::Interleave(share)) => Some(*share),
@@ -387,7 +409,7 @@ impl State {
         }
     }
 
-    /// Why an address leads nowhere that has these ways out.
+    /// Returns why an address with these legs leads nowhere.
     fn why(&self, legs: &[WindowId]) -> DeadEnd {
         let table = |leg: &&WindowId| {
             let mapping = self.link(leg.link).map(|link| &link.direction(leg.way).mapping);
@@ -401,7 +423,7 @@ impl State {
         Hop { from, addr, link, way, cost }
     }
 
-    /// The one hop from a claimed address.
+    /// Returns the one hop that a claimed address takes.
     fn claimed_hop(&self, id: ArenaId, addr: u64) -> Option<Hop> {
         let legs = match self.step(self.arena(id)?, addr) {
             Step::Claimed(legs) => legs,

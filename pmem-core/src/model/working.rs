@@ -1,4 +1,4 @@
-//! The model and the ids while a change is worked out: where edits are carried out.
+//! The state and the ids while a change is being planned: where edits take effect.
 
 use super::arena::Memory;
 use super::edit::Edit;
@@ -8,7 +8,7 @@ use super::state::State;
 use super::table::Home;
 use crate::id::RegionId;
 
-/// The model and the ids while a change is worked out, and memory for it.
+/// The state and the ids while a change is being planned, and memory for it.
 pub(crate) struct Working<'m> {
     pub(crate) state: &'m mut State,
     pub(crate) ids: &'m mut Ids,
@@ -31,14 +31,14 @@ impl Working<'_> {
                 }
                 self.moved(*region, old, *new);
             }
-            // The model has it already: it follows from what it has.
+            // The state computes effective attributes on demand; there is nothing to store.
             Edit::Effective { .. } => {}
             Edit::Name { region, new, .. } => self.state.set_region_name(*region, new.clone()),
             Edit::Count { region, new, .. } => self.ids.regions.set_count(*region, *new),
         }
     }
 
-    /// Takes note that a region stays, but not where it was.
+    /// Records that a region moved, for handles that look for it where it was made.
     #[cfg(feature = "std")]
     fn moved(&mut self, region: RegionId, old: Option<Placement>, new: Option<Placement>) {
         if let (Some(old), Some(new)) = (old, new) {
@@ -46,11 +46,11 @@ impl Working<'_> {
         }
     }
 
-    /// Without handles that threads share, nobody asks where it was.
+    /// Does nothing: without `std` there are no shared handles.
     #[cfg(not(feature = "std"))]
     const fn moved(&mut self, _: RegionId, _: Option<Placement>, _: Option<Placement>) {}
 
-    /// Gives up the id of what an edit of a finished change leaves out of existence.
+    /// Frees the id of whatever an edit of a finished change removes.
     #[inline]
     pub(crate) fn retire(&mut self, finished: &Edit) {
         match finished {
@@ -63,7 +63,8 @@ impl Working<'_> {
         }
     }
 
-    /// Takes a region from where it is, if it is anywhere, and tells what it was there. Its id and count stay.
+    /// Takes a region out of its arena, and returns where it was. Its id and count remain. `None` if it is in no
+    /// arena.
     pub(crate) fn lift(&mut self, region: RegionId) -> Option<Placement> {
         let home = self.ids.regions.get(region)?.home;
         let old = self.state.lift(region, home, self.memory)?;
@@ -72,7 +73,7 @@ impl Working<'_> {
         Some(old)
     }
 
-    /// Puts a region that is nowhere to its place.
+    /// Puts a region that is in no arena in its place.
     pub(crate) fn place(&mut self, new: &Placement) {
         self.state.place(new, self.memory);
         let region = new.record.id;

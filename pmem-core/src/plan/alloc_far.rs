@@ -1,4 +1,4 @@
-//! Allocation in other arenas: a search from the arena that asks, over what mappings may come to show, each place once.
+//! Allocation in other arenas: a search from the requesting arena over what mappings can show, each place once.
 
 use super::seat::Entry;
 use super::way::Hop;
@@ -13,24 +13,25 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use pmem_space::{AddrRange, Policy};
 
-/// Addresses of an arena that the one that asks may come to see.
+/// Addresses of an arena that the requesting arena can be made to see.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lane {
     arena: ArenaId,
-    /// The addresses here.
+    /// The addresses in that arena.
     pub(super) range: AddrRange,
-    /// Added to an address here, modulo 2^64, to give the address as seen; `None` past a table, which puts them anywhere.
+    /// Added to an address here, modulo 2^64, to give the address as seen; `None` past a table, which can put it
+    /// anywhere.
     pub(super) back: Option<u64>,
-    /// Past a table, the size of its pages, and what is added to an address here, modulo 2^64, to give a multiple of it.
+    /// Past a table, the size of its pages. Adding `phase` to an address here, modulo 2^64, gives a multiple of it.
     pub(super) page: u64,
     pub(super) phase: u64,
-    /// The last table on the way, and where its entry may be.
+    /// The last table on the path, the part of its input where the entry may lie, and that input's own `back`.
     table: Option<(LinkId, AddrRange, Option<u64>)>,
-    /// Whether a window on the way carries only what is prefetchable.
+    /// Whether a window on the path carries only prefetchable regions.
     prefetchable: bool,
     cost: Metric,
     hops: u32,
-    /// From which lane it was reached, and by which leg.
+    /// The lane it was reached from, and the leg crossed.
     by: Option<(usize, WindowId)>,
 }
 
@@ -42,7 +43,7 @@ impl Lane {
         (self.arena, self.back, table, self.prefetchable)
     }
 
-    /// The addresses of the arena that asks.
+    /// Returns the lane of the requesting arena itself.
     pub(super) const fn start(arena: ArenaId, range: AddrRange) -> Self {
         Self {
             arena,
@@ -59,21 +60,23 @@ impl Lane {
     }
 }
 
-/// An open lane: by cost, then hops, then the arena's age, then the address as seen, or how far from the last one.
+/// An entry of the queue: cost, then hops, then the arena (oldest first), then the address as seen (from the top for
+/// last fit), and the lane's index.
 type Open = (Metric, u32, ArenaId, u64, usize);
 
-/// Lanes that differ only in their addresses: the arena, what is added there, how they came by their last table, and what they carry.
+/// What distinguishes lanes apart from their addresses: the arena, the offset, the last table and how it is seen, and
+/// whether only prefetchable regions pass.
 type Kind = (ArenaId, Option<u64>, Option<(LinkId, u64, u64, Option<u64>, u64)>, bool);
 
 /// The lanes of a request, cheapest first.
 struct Lanes<'r> {
     request: &'r Request,
-    /// Whether only what is open all the way is in a lane.
+    /// Whether lanes contain only addresses that are open all along the path.
     exact: bool,
     lanes: Vec<Lane>,
     open: BinaryHeap<Reverse<Open>>,
-    /// By arena, what is added there, and how it came by its last table: the lanes that lie in no other, by their first address; the
-    /// last one.
+    /// For each kind, the expanded lanes that lie in no other lane: from their first address to their last, both
+    /// inclusive.
     known: BTreeMap<Kind, BTreeMap<u64, u64>>,
 }
 
@@ -101,20 +104,22 @@ impl<'r> Lanes<'r> {
         }
     }
 
-    /// Whether an earlier lane, which costs no more, has all of it. What lies half in one and half in another is in neither.
+    /// Whether one earlier lane, which costs no more, covers all of `lane`. A lane covered only by two together still
+    /// counts as new, because a region could straddle them.
     fn is_known(&self, lane: &Lane) -> bool {
         let known = self.known.get(&lane.kind());
         let before = known.and_then(|known| known.range(..=lane.range.start()).next_back());
         before.is_some_and(|(_, last)| *last >= lane.range.last())
     }
 
-    /// The next lane.
+    /// Returns the next lane, and queues what lies beyond it.
     fn next(&mut self, plan: &Plan<'_>) -> Option<usize> {
         loop {
             let Reverse((.., index)) = self.open.pop()?;
             let Some(lane) = self.get(index).copied().filter(|lane| !self.is_known(lane)) else { continue };
             let known = self.known.entry(lane.kind()).or_default();
             let inside =
+                // Drop lanes that the new one covers, so that one look at the nearest start below decides `is_known`.
                 known.range(lane.range.start()..).take_while(|(_, last)| **last <= lane.range.last());
             let inside: Vec<u64> = inside.map(|(start, _)| *start).collect();
             known.retain(|start, _| !inside.contains(start));
@@ -126,7 +131,7 @@ impl<'r> Lanes<'r> {
         }
     }
 
-    /// Takes a lane across an interconnect.
+    /// Takes a lane across one direction of an interconnect.
     fn cross(&mut self, plan: &Plan<'_>, index: usize, (link, way): (LinkId, Way)) {
         let (Some(lane), Ok(joined)) = (self.get(index).copied(), plan.link(link)) else { return };
         let direction = joined.direction(way);
@@ -185,20 +190,20 @@ impl<'r> Lanes<'r> {
         }
     }
 
-    /// Whether the way to a lane goes by a leg.
+    /// Whether the path to a lane goes through a leg.
     fn passes(&self, index: usize, leg: WindowId) -> bool {
         let before = |lane: &&Lane| self.get(lane.by?.0);
         let mut way = core::iter::successors(self.get(index), before);
         way.any(|lane| lane.by.is_some_and(|(_, by)| by == leg))
     }
 
-    /// The way from the arena that asks to a lane.
+    /// Returns the path from the requesting arena to a lane.
     fn way(&self, plan: &Plan<'_>, index: usize) -> Vec<Hop> {
         let mut hops = Vec::new();
         let mut at = self.get(index);
         while let Some((from, leg)) = at.and_then(|lane| lane.by) {
             let near = self.get(from);
-            // A table's entry may be where the lane comes in.
+            // The entry may lie anywhere in the part of the table's input that the lane covers.
             let entry = plan.table(leg).zip(near).and_then(|(table, near)| {
                 Some(Entry { windows: Vec::from([table.input().intersect(near.range)?]), back: near.back })
             });
@@ -211,7 +216,7 @@ impl<'r> Lanes<'r> {
 }
 
 impl Plan<'_> {
-    /// Allocates in another arena than `arena`, which sees the region; `near` is why `arena` itself has none.
+    /// Allocates in another arena a region that `arena` can see. `near` is why `arena` itself has none.
     pub(super) fn alloc_elsewhere(
         &mut self,
         arena: ArenaId,
@@ -220,7 +225,7 @@ impl Plan<'_> {
     ) -> Result<RegionId, Error> {
         let mut best: Option<Error> = None;
         let first = Lane::start(arena, request.place()?);
-        // As if nothing were in the way; the first time that something is, with what is open alone.
+        // Optimistic first: assume that nothing is in the way. If something is, start over with only what is open.
         let mut lanes = Lanes::new(request, false, first);
         while let Some(index) = lanes.next(self) {
             let Some(lane) = lanes.get(index).copied() else { continue };
@@ -246,10 +251,10 @@ impl Plan<'_> {
         })
     }
 
-    /// Allocates in a lane, and makes it visible where the lane comes from.
+    /// Allocates in a lane, and makes the region visible in the requesting arena.
     ///
     /// # Errors
-    /// Whether there was space, but not seen, and why.
+    /// Whether space was found but could not be made visible, and why.
     fn alloc_in_lane(
         &mut self,
         request: &Request,
@@ -271,7 +276,7 @@ impl Plan<'_> {
         })
     }
 
-    /// The region that an alias stands for in the end.
+    /// Returns the region at the end of a chain of aliases.
     fn root_of(&self, region: RegionId) -> Result<RegionId, Error> {
         let mut at = region;
         while let Some(alias) = self.placement(at)?.record.alias() {
@@ -280,13 +285,13 @@ impl Plan<'_> {
         Ok(at)
     }
 
-    /// Checks that the interconnects on the way let through what the request needs.
+    /// Checks that the interconnects on the path let through the accesses that the request needs.
     fn check_let_through(&self, region: RegionId, request: &Request) -> Result<(), Error> {
         let (asked, allowed) = (request.prot.unwrap_or_default(), self.attrs(region)?.prot());
         if allowed.contains(asked) { Ok(()) } else { Err(Error::Prot { region, asked, allowed }) }
     }
 
-    /// Gives up the reference that the alias of a region holds as well.
+    /// Gives up the reference that allocation added: the alias holds one of its own.
     fn drop_extra(&mut self, region: RegionId) -> Result<(), Error> {
         let refs = self.refs(region)?;
         self.set_count(region, refs.saturating_sub(1));
@@ -294,7 +299,7 @@ impl Plan<'_> {
     }
 }
 
-/// Of two reasons why there is none, the one that came nearer: space that was there but not to be seen, then the larger gap.
+/// Returns the error of the attempt that came closer: space that could not be made visible, else the larger gap.
 fn nearer(one: Error, other: Error) -> Error {
     match (&one, &other) {
         (Error::NoSpace { largest: a, .. }, Error::NoSpace { largest: b, .. }) if b > a => other,

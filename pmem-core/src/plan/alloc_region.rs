@@ -1,4 +1,4 @@
-//! Allocation: in the arena itself, or in another from which the region can be made visible.
+//! Allocation: in the requesting arena, or in another arena from which the region can be made visible.
 
 use super::alloc_far::Lane;
 use super::{Plan, Request};
@@ -9,15 +9,16 @@ use crate::model::{Location, Placement, RegionRecord, Role, SpanState};
 use pmem_space::{AddrRange, Attrs, Fit, Policy};
 
 impl Plan<'_> {
-    /// Reserves a region that meets the request, with one reference (`pmem_alloc`).
+    /// Allocates a region that meets the request, with one reference (`pmem_alloc`).
     ///
-    /// With a maximal metric above zero, arenas whose regions can be made visible in `arena` at no more than this cost
-    /// are tried as well, nearest first. What is returned is always seen in `arena`: a region of it, or an alias,
-    /// which then holds the only reference on its target.
+    /// If the request's maximum metric is above zero, it also tries arenas whose regions can be made visible in
+    /// `arena` at no more than that cost, nearest first. The result is always visible in `arena`: a region of it, or
+    /// an alias, which then holds the only reference on its target.
     ///
     /// # Errors
-    /// [`Error::NoArena`], [`Error::Fit`], [`Error::Caching`]; [`Error::NoSpace`] gives the largest gap; for an exact range
-    /// [`Error::Occupied`] names what is there; of several arenas the error of the one that came nearest is returned.
+    /// [`Error::NoArena`], [`Error::Fit`], [`Error::Caching`]; [`Error::NoSpace`] gives the largest gap; for an exact
+    /// range [`Error::Occupied`] names what is there. If several arenas were tried, the error is from the one that
+    /// came closest.
     pub fn alloc(&mut self, arena: ArenaId, request: &Request) -> Result<RegionId, Error> {
         self.arena(arena)?;
         let place = request.place()?;
@@ -36,18 +37,19 @@ impl Plan<'_> {
         }
     }
 
-    /// Whether the request may be met in an arena.
+    /// Whether the request accepts space of an arena.
     pub(super) fn suits(&self, arena: ArenaId, request: &Request) -> bool {
         let is_it = request.arena.is_none_or(|only| only == arena);
         let info = self.state().info(arena);
         is_it && (request.kind.is_empty() || info.is_some_and(|info| info.kind.contains(request.kind)))
     }
 
-    /// Reserves a region that claims no address yet: parked, with the request's length, attributes and owner, and one reference.
-    /// [`unpark`](Self::unpark) gives it a place. It stands for what wants an address and has none, as a BAR that did not fit.
+    /// Allocates a region without an address: parked, with the request's length, attributes and owner, and one
+    /// reference. [`unpark`](Self::unpark) gives it a place later. Use it for something that wants an address and has
+    /// none, such as a BAR that did not fit.
     ///
     /// # Errors
-    /// [`Error::NoArena`]; [`Error::Range`] of no bytes; [`Error::Caching`].
+    /// [`Error::NoArena`]; [`Error::Range`] for a length of 0; [`Error::Caching`].
     pub fn alloc_parked(&mut self, arena: ArenaId, request: &Request) -> Result<RegionId, Error> {
         self.arena(arena)?;
         let len = AddrRange::sized(0, request.len)?.len();
@@ -69,13 +71,14 @@ impl Plan<'_> {
         let fit = match lane.back {
             Some(back) => request.fit(lane.range, back)?,
             None => {
-                // Past a table, pages are not shared: it is seen where one starts, or as far in as it is asked to be.
+                // Past a table the alias can be anywhere, so only its offset within a page matters: page-aligned, or
+                // as far into a page as the request asks.
                 let fit = Fit::new(request.len)?.window(lane.range).align(lane.page)?;
                 let fit = fit.phase(lane.phase);
                 fit.policy(request.spot.policy).visits(request.spot.visits)
             }
         };
-        // An exact range is not looked for: what is in its way is named.
+        // An exact range is checked, not searched for, so that the error can name what is in the way.
         let exact = request.spot.start.filter(|_| lane.back == Some(0)).map(|_| lane.range);
         let exact = exact.filter(|range| fit.admits(*range));
         let (range, defaults) = match exact {
@@ -114,8 +117,8 @@ impl Plan<'_> {
         }
     }
 
-    /// Finds a place in space that admits the request, and the defaults there. No region straddles spans of different
-    /// defaults.
+    /// Finds a place in space that admits the request, and the defaults there. A place never straddles spans with
+    /// different defaults.
     pub(super) fn find(
         &self,
         arena: ArenaId,
@@ -129,6 +132,7 @@ impl Plan<'_> {
                 continue;
             }
             let Some(place) = here.space().find(&fit.window(part)) else { continue };
+            // Spans come in order of address: the first match is the lowest, the last the highest.
             match fit.policy_of() {
                 Policy::LastFit => found = Some((0, (place, span.attrs))),
                 Policy::GoodFit => {

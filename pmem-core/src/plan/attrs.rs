@@ -1,4 +1,4 @@
-//! Changing what a region is used for, lets through, and is like.
+//! Changing a region's attributes, pin, name and owner.
 
 use super::Plan;
 use crate::error::Error;
@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use pmem_space::{Attrs, Props};
 
 impl Plan<'_> {
-    /// What a region amounts to (`pmem_get`): of an alias its target's attributes, narrowed by what it and the
-    /// interconnects let through.
+    /// Returns a region's effective attributes (`pmem_get`). For an alias these are its target's, with the protection
+    /// narrowed by the alias and by the interconnects on the path.
     ///
     /// # Errors
     /// [`Error::NoRegion`].
@@ -19,12 +19,13 @@ impl Plan<'_> {
         Ok(self.state().effective(&self.placement(region)?.record))
     }
 
-    /// Sets a region's attributes (`pmem_set`); of an alias only `prot`, which may only narrow its target's.
+    /// Sets a region's attributes (`pmem_set`). For an alias only `prot` can be set, to at most its target's.
     ///
     /// # Errors
-    /// [`Error::NoRegion`]; [`Error::Prot`] beyond what the space or the target lets through; [`Error::SpaceAttrs`] for
-    /// what may not lie in the region's space; [`Error::NotPassed`] for what a window may not carry that the region is
-    /// seen through; [`Error::AliasAttrs`] for an alias's usage or properties.
+    /// [`Error::NoRegion`]; [`Error::Prot`] if the space or the target does not allow the protection;
+    /// [`Error::SpaceAttrs`] if the space under the region does not admit the attributes; [`Error::NotPassed`] if a
+    /// window through which the region is seen does not carry it with these properties; [`Error::AliasAttrs`] for an
+    /// alias's usage or properties.
     pub fn set(&mut self, region: RegionId, attrs: Attrs) -> Result<(), Error> {
         let placement = self.placement(region)?;
         let record = match placement.record.role {
@@ -37,7 +38,7 @@ impl Plan<'_> {
         if record == placement.record {
             return Ok(());
         }
-        // What its aliases amount to may change with it.
+        // Aliases inherit from the region: report those whose effective attributes change with it.
         let seen = self.seen_attrs(region);
         self.replace(region, Some(Placement { record, ..placement }));
         for (alias, old) in seen {
@@ -50,7 +51,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// What the aliases of a region, and theirs, amount to.
+    /// Returns the effective attributes of all aliases of a region, and of their aliases.
     fn seen_attrs(&self, region: RegionId) -> Vec<(RegionId, Attrs)> {
         let mut out: Vec<(RegionId, Attrs)> = Vec::new();
         let mut open: Vec<RegionId> = self.aliases(region).to_vec();
@@ -61,7 +62,7 @@ impl Plan<'_> {
         out
     }
 
-    /// Says whether a region may be moved.
+    /// Sets whether a region may be moved.
     ///
     /// # Errors
     /// [`Error::NoRegion`].
@@ -72,7 +73,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Gives a region a name; an empty one is none.
+    /// Names a region. The empty string removes the name.
     ///
     /// # Errors
     /// [`Error::NoRegion`].
@@ -86,7 +87,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Says whose a region is.
+    /// Sets the owner of a region.
     ///
     /// # Errors
     /// [`Error::NoRegion`].
@@ -114,7 +115,7 @@ impl Plan<'_> {
         Ok(record)
     }
 
-    /// Checks that the windows through which a region is seen carry one with these properties.
+    /// Checks that every window through which the region is seen may carry these properties.
     fn check_carried(&self, region: RegionId, props: Props) -> Result<(), Error> {
         for alias in self.aliases(region) {
             let Some(Alias { link, way, piece, .. }) = self.placement(*alias)?.record.alias() else {

@@ -1,4 +1,4 @@
-//! Joining arenas by interconnects, and parting them.
+//! Connecting arenas by interconnects, changing interconnects, and disconnecting them.
 
 use super::Plan;
 use super::lend::{may_show, unlent};
@@ -13,8 +13,8 @@ use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
 impl Plan<'_> {
-    /// Joins two arenas (`pmem_arena_connect`): `mapping` turns addresses of `left` into addresses of `right`, its
-    /// inverse serves the other direction, at the same cost.
+    /// Connects two arenas (`pmem_arena_connect`). `mapping` turns addresses of `left` into addresses of `right`; its
+    /// [inverse](Mapping::inverse) serves the other direction. Both directions cost `metric`.
     ///
     /// # Errors
     /// As [`Self::connect_asymmetric`].
@@ -29,12 +29,13 @@ impl Plan<'_> {
         self.connect_asymmetric(left, right, Direction::new(mapping, metric), Direction::new(back, metric))
     }
 
-    /// Joins two arenas by a mapping and a metric for each direction.
+    /// Connects two arenas with a mapping and a metric for each direction.
     ///
-    /// A floating window's floor may lie over free primed space, which is then lent to the window.
+    /// The floor of a floating window may lie over free primed space, which is then lent to the window.
     ///
     /// # Errors
-    /// [`Error::NoArena`], [`Error::JoinsItself`], [`Error::OpenButUnreachable`]; [`Error::Occupied`] names what is where the mapping leads through.
+    /// [`Error::NoArena`], [`Error::JoinsItself`], [`Error::OpenButUnreachable`]; [`Error::Occupied`] names what
+    /// already has the addresses that the mapping claims.
     pub fn connect_asymmetric(
         &mut self,
         left: ArenaId,
@@ -62,8 +63,9 @@ impl Plan<'_> {
         })
     }
 
-    /// Joins an arena to all targets of an interleaved range: the chunks of `input`, each of `granularity` bytes, go round them, in each
-    /// one after another from its address on. One interconnect a target, one way.
+    /// Connects an arena to all targets of an interleaved range, one interconnect per target. Chunks of `granularity`
+    /// bytes of `input` rotate over the targets; in each target they follow one another from the given address on.
+    /// The opposite directions are closed.
     ///
     /// # Errors
     /// As [`Self::connect_asymmetric`]; [`Error::Mapping`] for what no decoder can do.
@@ -89,7 +91,7 @@ impl Plan<'_> {
         })
     }
 
-    /// Gives an interconnect a name; an empty one is none.
+    /// Names an interconnect. The empty string removes the name.
     ///
     /// # Errors
     /// [`Error::NoLink`].
@@ -98,10 +100,12 @@ impl Plan<'_> {
         self.edit_link(link, |link| link.name = name)
     }
 
-    /// Says what it costs to cross an interconnect in one direction. Aliases stay as they are, on whichever way they were made.
+    /// Sets the cost of crossing an interconnect in one direction. Existing aliases stay on the path they were made
+    /// on.
     ///
     /// # Errors
-    /// [`Error::NoLink`]; [`Error::OpenButUnreachable`] of a direction that leads somewhere.
+    /// [`Error::NoLink`]; [`Error::OpenButUnreachable`] if the direction is open and `metric` is
+    /// [`Metric::UNREACHABLE`].
     pub fn set_metric(&mut self, id: LinkId, way: Way, metric: Metric) -> Result<(), Error> {
         let link = self.link(id)?;
         if !link.direction(way).mapping.is_closed() && !metric.is_reachable() {
@@ -110,7 +114,7 @@ impl Plan<'_> {
         self.edit_link(id, |link| link.direction_mut(way).metric = metric)
     }
 
-    /// Says what has been measured of one direction of an interconnect.
+    /// Sets the measured performance of one direction of an interconnect.
     ///
     /// # Errors
     /// [`Error::NoLink`].
@@ -118,11 +122,11 @@ impl Plan<'_> {
         self.edit_link(link, |link| link.direction_mut(way).performance = performance)
     }
 
-    /// Gives a direction of an interconnect another mapping, that no alias goes through as it is.
+    /// Replaces the mapping of one direction of an interconnect. No alias may go through the old one.
     ///
     /// # Errors
-    /// [`Error::NoLink`]; [`Error::LinkBusy`] names an alias; [`Error::OpenButUnreachable`]; [`Error::Occupied`] names what is where the mapping
-    /// leads through.
+    /// [`Error::NoLink`]; [`Error::LinkBusy`] names an alias that goes through; [`Error::OpenButUnreachable`];
+    /// [`Error::Occupied`] names what already has the addresses that the new mapping claims.
     pub fn set_mapping(&mut self, id: LinkId, way: Way, mapping: Mapping) -> Result<(), Error> {
         let link = self.link(id)?;
         let (near, far, metric) = (link.near(way), link.far(way), link.direction(way).metric);
@@ -131,6 +135,7 @@ impl Plan<'_> {
             return Err(Error::OpenButUnreachable { from: near, to: far });
         }
         self.check_unused(id, [way])?;
+        // Close first: what the old mapping claims and borrows may be claimed by the new one.
         self.atomically(|plan| {
             plan.edit_link(id, |link| link.direction_mut(way).mapping = Mapping::Closed)?;
             floors.into_iter().try_for_each(|floor| plan.set_spans(near, floor, unlent))?;
@@ -139,7 +144,7 @@ impl Plan<'_> {
         })
     }
 
-    /// Changes an interconnect that stays.
+    /// Changes an interconnect that stays in place.
     pub(super) fn edit_link(&mut self, link: LinkId, change: impl FnOnce(&mut Link)) -> Result<(), Error> {
         let old = self.link(link)?.clone();
         let mut new = old.clone();
@@ -173,7 +178,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Parts two arenas.
+    /// Disconnects two arenas. No alias may go through the interconnect.
     ///
     /// # Errors
     /// [`Error::NoLink`]; [`Error::LinkBusy`] names an alias that goes through.
@@ -189,7 +194,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Checks that what a mapping claims is free to be claimed; lends primed space to floating windows.
+    /// Checks that what a mapping claims is free to be claimed, and lends primed space to floating windows.
     fn make_way(&mut self, arena: ArenaId, mapping: &Mapping) -> Result<(), Error> {
         match mapping {
             Mapping::Closed | Mapping::Identity => Ok(()),
@@ -211,6 +216,7 @@ impl Plan<'_> {
                 Ok(())
             }
             Mapping::Interleave(share) => {
+                // A further share of an interleave set joins the shares already there.
                 let others: Vec<_> = self.arena(arena)?.windows_in(share.input()).collect();
                 let of_one_set = |(range, legs): &(AddrRange, &[crate::model::WindowId])| {
                     *range == share.input()
@@ -237,7 +243,7 @@ impl Plan<'_> {
         self.check_behind(arena, range)
     }
 
-    /// Checks that nothing lies behind `range` and nothing in it.
+    /// Checks that nothing lies behind `range` and that no region is in it.
     fn check_behind(&self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
         let here = self.arena(arena)?;
         let behind = here.windows_in(range).next().map(|(r, legs)| Holder::Link(legs[0].link, r));
@@ -245,7 +251,7 @@ impl Plan<'_> {
         behind.or_else(taken).map_or(Ok(()), |by| Err(Error::Occupied { arena, range, by }))
     }
 
-    /// Checks that a window may open over the primed space of its floor.
+    /// Checks that a window may open over the primed space in its floor.
     fn check_floor(&self, arena: ArenaId, range: AddrRange, window: &Window) -> Result<(), Error> {
         let unfit = self.arena(arena)?.spans_in(range).find(|(_, span)| !may_show(window, span.attrs));
         let by = unfit.map(|(span, _)| Holder::Unfit(span));
@@ -253,7 +259,7 @@ impl Plan<'_> {
     }
 }
 
-/// The floors of the floating windows.
+/// Returns the floors of the floating windows.
 fn floors(mapping: &Mapping) -> Vec<AddrRange> {
     mapping.pieces().iter().filter(|w| !w.is_fixed()).filter_map(|w| w.floor_of()).collect()
 }

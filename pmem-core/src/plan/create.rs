@@ -1,4 +1,4 @@
-//! Arenas come and go.
+//! Creating, renaming and removing arenas.
 
 use super::Plan;
 use crate::error::{Error, Holder};
@@ -8,17 +8,17 @@ use alloc::string::String;
 use pmem_space::{AddrRange, ArenaType};
 
 impl Plan<'_> {
-    /// Creates an arena, with nothing primed.
+    /// Creates an arena in which nothing is primed. Names need not be unique.
     ///
     /// # Errors
-    /// None today.
+    /// Never fails today.
     pub fn create_arena(&mut self, name: impl Into<String>, kind: ArenaType) -> Result<ArenaId, Error> {
         let arena = self.working.ids.arenas.insert();
         self.push(Edit::Arena { arena, old: None, new: Some(ArenaInfo { name: name.into(), kind }) });
         Ok(arena)
     }
 
-    /// Gives an arena another name.
+    /// Renames an arena.
     ///
     /// # Errors
     /// [`Error::NoArena`].
@@ -29,10 +29,10 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Removes an arena that holds no region and is joined to none; primed space goes with it.
+    /// Removes an arena that holds no region and that no interconnect joins. Its primed space goes with it.
     ///
     /// # Errors
-    /// [`Error::NoArena`]; [`Error::ArenaBusy`] names the region or interconnect.
+    /// [`Error::NoArena`]; [`Error::ArenaBusy`] names the region or interconnect that still uses it.
     pub fn remove_arena(&mut self, arena: ArenaId) -> Result<(), Error> {
         let here = self.arena(arena)?;
         let region = here.regions().next().map(|(range, record)| Holder::Region(record.id, range));

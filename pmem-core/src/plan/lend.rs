@@ -1,4 +1,4 @@
-//! Primed space under a floating window: lent to it, and given back.
+//! Lending primed space to the floating window over it, and taking it back.
 
 use super::Plan;
 use crate::error::{Error, Holder};
@@ -18,7 +18,7 @@ impl Plan<'_> {
     }
 }
 
-/// A lent span, given back.
+/// Returns the span as it is when its window is gone.
 pub(super) fn unlent(span: PrimedSpan) -> Option<PrimedSpan> {
     Some(PrimedSpan {
         state: if span.state == SpanState::Lent { SpanState::Open } else { span.state },
@@ -26,7 +26,8 @@ pub(super) fn unlent(span: PrimedSpan) -> Option<PrimedSpan> {
     })
 }
 
-/// Whether a window may open over space with these defaults: what is not prefetchable must not be carried through prefetchable space.
+/// Whether a window may open over space with these defaults: nothing that is not prefetchable may pass through
+/// prefetchable space.
 pub(super) fn may_show(window: &Window, attrs: Attrs) -> bool {
     !attrs.props().contains(Props::PREFETCH) || window.admits() == Admits::Prefetchable
 }

@@ -9,23 +9,24 @@ use crate::model::{Alias, Location, Pin, Placement, RegionRecord, Role, WindowId
 use pmem_space::{AddrRange, Attrs, Props, Prot, Usage};
 
 impl Plan<'_> {
-    /// Makes a region visible in `arena` (`pmem_map`): the region itself, if it is there; else an alias, shared with
-    /// whoever has mapped it before. Either way with one reference more.
+    /// Makes a region visible in `arena` (`pmem_map`). Returns the region itself if it belongs to `arena`, otherwise
+    /// an alias, which everyone who maps the region there shares. Either gets one more reference.
     ///
-    /// Bridges' windows are widened as needed; a translation table takes free input space. Of several ways the
-    /// cheapest that lets the region through is taken; none goes through one table twice.
+    /// Bridge windows are widened as needed; a translation table takes free input space. Of several paths it takes
+    /// the cheapest that lets the region through. No path goes through the same table twice.
     ///
     /// # Errors
-    /// [`Error::NoArena`], [`Error::NoRegion`], [`Error::IsParked`], [`Error::Condemned`]; [`Error::Unreachable`] if the arenas are
-    /// not joined; [`Error::NoRoute`] says what the last way met.
+    /// [`Error::NoArena`], [`Error::NoRegion`], [`Error::IsParked`], [`Error::Condemned`]; [`Error::Unreachable`] if
+    /// no path joins the arenas; [`Error::NoRoute`] says what blocks the last path tried.
     pub fn map(&mut self, arena: ArenaId, region: RegionId) -> Result<RegionId, Error> {
         self.map_where(arena, region, None)
     }
 
-    /// As [`Self::map`], where the spot says, in addresses of `arena`: an IOMMU's fixed input address, say.
+    /// Makes a region visible at a place that meets `spot`, in addresses of `arena`: a fixed IOMMU input address,
+    /// say. Otherwise like [`Self::map`].
     ///
     /// # Errors
-    /// As [`Self::map`]; [`Error::NoSpace`] for a region of `arena` itself that is elsewhere.
+    /// As [`Self::map`]; [`Error::NoSpace`] if the region belongs to `arena` itself but lies elsewhere.
     pub fn map_at(
         &mut self,
         arena: ArenaId,
@@ -57,17 +58,19 @@ impl Plan<'_> {
         self.show(&Wanted { region, from: arena, max: Metric::FARTHEST, spot })
     }
 
-    /// Builds the aliases of `target` along a way, from its end to its start, where the last must be what is wanted.
+    /// Builds the aliases of `target` along a path, from the target back to the viewer. The last alias, in the
+    /// viewer's arena, must meet `wanted`.
     ///
     /// # Errors
-    /// Which hop does not do, from the start, and why. What was built so far stays, for the caller to undo.
+    /// The index of the hop that fails, counted from the viewer, and why. The aliases built so far remain for the
+    /// caller to undo.
     pub(super) fn chain(
         &mut self,
         way: &[Hop],
         target: RegionId,
         wanted: Option<&Constraints>,
     ) -> Result<RegionId, (usize, Error)> {
-        // A new alias comes with the reference of whoever wanted it.
+        // A new alias already has one reference, for whoever asked for it: the next alias, or in the end the caller.
         let (mut seen, mut is_new) = (target, false);
         for (i, hop) in way.iter().enumerate().rev() {
             let wanted = wanted.filter(|_| i == 0);
@@ -77,7 +80,8 @@ impl Plan<'_> {
                 Some((alias, ..)) => Ok((alias, false)),
                 None => self.add_alias(seen, is_new, hop, wanted).map(|alias| (alias, true)),
             };
-            // Where no entry does, what shows too little of the table is to blame: the first hop since the table before.
+            // If a table has no room for an entry, blame the hop that shows too little of the table's input: the
+            // first after the table before it.
             let since = || way[..i].iter().rposition(|hop| self.table(hop.leg).is_some());
             let blamed = if hop.entry.is_some() { since().map_or(0, |before| before + 1) } else { i };
             (seen, is_new) = made.map_err(|error| (blamed, error))?;
@@ -88,7 +92,7 @@ impl Plan<'_> {
         Ok(seen)
     }
 
-    /// The alias of `target` that there already is, and that is what is wanted; by which leg, and where.
+    /// Returns the existing alias of `target` through a crossing that meets `wanted`, with its leg and its addresses.
     pub(super) fn alias_through(
         &self,
         target: RegionId,
@@ -103,7 +107,7 @@ impl Plan<'_> {
         })
     }
 
-    /// The aliases of `target` by one direction.
+    /// Returns the aliases of `target` through one direction.
     fn aliases_through(
         &self,
         target: RegionId,
@@ -116,7 +120,8 @@ impl Plan<'_> {
         self.aliases(target).iter().copied().filter(through)
     }
 
-    /// Makes an alias of `target` with one reference; it holds one on the target, which may be counted already.
+    /// Creates an alias of `target` with one reference. It holds a reference on the target, which is counted here
+    /// unless `is_counted`.
     fn add_alias(
         &mut self,
         target: RegionId,

@@ -1,4 +1,4 @@
-//! Planning: verbs become edits. Each verb is all or nothing; a plan may hold many.
+//! Planning: verbs become edits. Each verb is all or nothing; a plan can hold many verbs.
 
 mod alloc_far;
 mod alloc_region;
@@ -27,16 +27,37 @@ use crate::model::{
 use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
-/// A change in the making: its verbs see what earlier ones did.
+/// A change being planned. Each verb sees what the earlier ones did.
 ///
-/// Got from [`Manager::transaction`](crate::Manager::transaction) or [`Manager::plan`](crate::Manager::plan);
-/// drivers have not been asked yet.
+/// [`Manager::transaction`](crate::Manager::transaction), [`Manager::plan`](crate::Manager::plan) and
+/// [`Manager::rehearse`](crate::Manager::rehearse) pass a plan to your closure. Drivers are asked, if at all, only
+/// after the closure has returned.
+///
+/// # Examples
+/// Find out what a change would do, without doing it:
+/// ```
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Edit, Manager, Request};
+///
+/// let mut pmem = Manager::new();
+/// let pci = pmem.create_arena("PCI 0000:00", ArenaType::PCI)?;
+/// pmem.prime(pci, AddrRange::new(0xe000_0000, 0xf000_0000)?, Attrs::device())?;
+///
+/// let (range, edits) = pmem.plan(|plan| {
+///     let bar = plan.alloc(pci, &Request::new(0x4000).align(0x4000))?;
+///     plan.name_region(bar, "NIC BAR 0")?;
+///     plan.range(bar)
+/// })?;
+/// assert_eq!(range.start(), 0xe000_0000);
+/// assert!(matches!(edits[..], [Edit::Region { .. }, Edit::Name { .. }]));
+/// assert_eq!(pmem.regions().count(), 0, "nothing has changed");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Plan<'m> {
     working: Working<'m>,
     edits: Vec<Edit>,
 }
 
-/// A plan that is left half-way, by a panic in its caller's code, leaves no trace.
+/// Undoes a plan that was not taken over, so that a panic in the caller's closure leaves no trace.
 impl Drop for Plan<'_> {
     fn drop(&mut self) {
         self.undo_to(0);
@@ -44,7 +65,7 @@ impl Drop for Plan<'_> {
 }
 
 impl<'m> Plan<'m> {
-    /// Begins a plan that puts its edits into `edits`, which is empty.
+    /// Begins a plan that collects its edits in `edits`, which must be empty.
     pub(crate) fn new(
         state: &'m mut State,
         ids: &'m mut Ids,
@@ -54,17 +75,18 @@ impl<'m> Plan<'m> {
         Self { working: Working { state, ids, memory }, edits }
     }
 
-    /// The state as the plan would leave it.
+    /// Returns the state as the plan would leave it.
     pub fn state(&self) -> &State {
         self.working.state
     }
 
-    /// The edits so far, in the order in which they were planned.
+    /// Returns the edits so far, in the order in which they were planned. The plan is then no longer undone when it
+    /// is dropped.
     pub(crate) fn into_edits(mut self) -> Vec<Edit> {
         core::mem::take(&mut self.edits)
     }
 
-    /// Where a region is, and what it is.
+    /// Returns where a region is, and its record.
     ///
     /// # Errors
     /// [`Error::NoRegion`].
@@ -72,7 +94,7 @@ impl<'m> Plan<'m> {
         self.working.ids.placement(self.working.state, region).ok_or(Error::NoRegion(region))
     }
 
-    /// The addresses of a region in its own arena.
+    /// Returns the addresses of a region in its own arena.
     ///
     /// # Errors
     /// [`Error::NoRegion`], [`Error::IsParked`].
@@ -86,7 +108,7 @@ impl<'m> Plan<'m> {
         self.range(region)
     }
 
-    /// How many references a region has, those of its aliases included.
+    /// Returns the number of references a region has, those of its aliases included.
     ///
     /// # Errors
     /// [`Error::NoRegion`].
@@ -97,15 +119,15 @@ impl<'m> Plan<'m> {
         }
     }
 
-    /// The aliases of a region.
+    /// Returns the aliases of a region, ordered by id.
     pub fn aliases(&self, region: RegionId) -> &[RegionId] {
         self.working.ids.aliases(region)
     }
 
-    /// Has memory ready for one more edit, so that none is carried out and not noted.
+    /// Reserves memory for one more edit, so that no edit takes effect without being recorded for undo.
     fn reserve(&mut self) {
         if self.edits.capacity() == 0 {
-            // Most changes are one edit.
+            // Most changes are a single edit.
             self.edits.reserve_exact(1);
         } else {
             self.edits.reserve(1);
@@ -118,7 +140,7 @@ impl<'m> Plan<'m> {
         self.edits.push(edit);
     }
 
-    /// Takes a region out, and tells what it was.
+    /// Takes a region out of its arena, and returns where it was.
     fn take_out(&mut self, region: RegionId) -> Result<Placement, Error> {
         self.reserve();
         let Some(old) = self.working.lift(region) else { return Err(Error::NoRegion(region)) };
@@ -126,7 +148,7 @@ impl<'m> Plan<'m> {
         Ok(old)
     }
 
-    /// Puts a region that is nowhere to its place.
+    /// Puts a region that is in no arena in its place.
     fn put_in(&mut self, new: Placement) {
         let region = new.record.id;
         self.reserve();
@@ -134,7 +156,7 @@ impl<'m> Plan<'m> {
         self.edits.push(Edit::Region { region, old: None, new: Some(new) });
     }
 
-    /// Carries out `verb` whole or not at all.
+    /// Runs `verb` so that an error undoes everything it did.
     fn atomically<T>(&mut self, verb: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         let before = self.edits.len();
         let result = verb(self);
@@ -144,7 +166,7 @@ impl<'m> Plan<'m> {
         result
     }
 
-    /// Takes back the edits after the first `keep`.
+    /// Undoes all edits after the first `keep`, last first.
     pub(crate) fn undo_to(&mut self, keep: usize) {
         while self.edits.len() > keep {
             let Some(edit) = self.edits.pop() else { break };
@@ -164,7 +186,7 @@ impl<'m> Plan<'m> {
         self.state().link(link).ok_or(Error::NoLink(link))
     }
 
-    /// Sets a region's place and record.
+    /// Changes a region's place and record, or removes it.
     fn replace(&mut self, region: RegionId, new: Option<Placement>) {
         let old = self.working.ids.placement(self.working.state, region);
         self.push(Edit::Region { region, old, new });
@@ -201,7 +223,8 @@ impl<'m> Plan<'m> {
         Ok(())
     }
 
-    /// Checks that a region with this record may lie at `range`: open space that admits it, of the same defaults, all free.
+    /// Checks that a region with this record may lie at `range`: all of it free, open, with equal defaults that admit
+    /// the region.
     fn check_free(&self, arena: ArenaId, range: AddrRange, record: &RegionRecord) -> Result<(), Error> {
         let here = self.arena(arena)?;
         let occupied = |by| Err(Error::Occupied { arena, range, by });
@@ -211,6 +234,8 @@ impl<'m> Plan<'m> {
         if let Some((window, legs)) = here.windows_in(range).next() {
             return occupied(Holder::Link(legs[0].link, window));
         }
+        // `next` is the first address not yet known to be primed; `first` holds the defaults that all spans must
+        // share.
         let mut next = Some(range.start());
         let mut first = None;
         for (part, span) in here.spans_in(range) {

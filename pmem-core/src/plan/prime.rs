@@ -1,4 +1,4 @@
-//! Giving an arena space, and taking it away: prime, seal, unseal, unprime.
+//! Giving an arena space, and taking it away: prime, seal, unseal, retire, unprime.
 
 use super::Plan;
 use crate::error::{Error, Holder};
@@ -8,10 +8,10 @@ use alloc::vec::Vec;
 use pmem_space::{AddrRange, Attrs, Usage};
 
 impl Plan<'_> {
-    /// Gives an arena `range` to allocate from, with default attributes (`pmem_arena_prime`).
+    /// Gives an arena `range` to allocate from, with default attributes for its regions (`pmem_arena_prime`).
     ///
     /// # Errors
-    /// [`Error::NoArena`]; [`Error::Occupied`] names the primed space, window or alias that is there.
+    /// [`Error::NoArena`]; [`Error::Occupied`] names the primed space, window or alias that is already there.
     pub fn prime(&mut self, arena: ArenaId, range: AddrRange, attrs: Attrs) -> Result<(), Error> {
         let here = self.arena(arena)?;
         let primed = here.spans_in(range).next().map(|(span, _)| Holder::Primed(span));
@@ -25,16 +25,16 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Hands out nothing more of `range`; regions that are there stay.
+    /// Stops allocation from `range`. Regions already there stay.
     ///
     /// # Errors
-    /// [`Error::NoArena`]; [`Error::Occupied`] names what of it is not primed or is lent to a window.
+    /// [`Error::NoArena`]; [`Error::Occupied`] names the part that is not primed, or that is lent to a window.
     pub fn seal(&mut self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
         self.check_primed(arena, range)?;
         self.set_spans(arena, range, |span| Some(PrimedSpan { state: SpanState::Sealed, ..span }))
     }
 
-    /// Hands out `range` again.
+    /// Allows allocation from `range` again.
     ///
     /// # Errors
     /// As [`Self::seal`].
@@ -43,9 +43,9 @@ impl Plan<'_> {
         self.set_spans(arena, range, |span| Some(PrimedSpan { state: SpanState::Open, ..span }))
     }
 
-    /// Says that `range` is bad: it is never handed out again, nor when what is there now is released. Gives the regions that are there,
-    /// whose holders are to leave: to whoever is told of changes of the arena's space the bad part is an edit with
-    /// [`Usage::BROKEN`].
+    /// Marks `range` as bad RAM. It is not allocated again, even when the regions that are there now are released.
+    /// Returns those regions, so that you can ask their owners to leave. Drivers and observers of the arena's space
+    /// see the bad part as an edit with [`Usage::BROKEN`].
     ///
     /// # Errors
     /// As [`Self::seal`].
@@ -59,10 +59,12 @@ impl Plan<'_> {
         Ok(self.arena(arena)?.regions_in(range).map(|(_, record)| record.id).collect())
     }
 
-    /// Takes `range` away from an arena. To empty it first: seal, drain, unprime.
+    /// Takes `range` away from an arena. To empty a range first: seal it, wait until its regions are released, then
+    /// unprime it.
     ///
     /// # Errors
-    /// [`Error::NoArena`]; [`Error::Occupied`] names what of it is not primed, is lent, or the region that is there.
+    /// [`Error::NoArena`]; [`Error::Occupied`] names the part that is not primed, the part that is lent, or a region
+    /// that is there.
     pub fn unprime(&mut self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
         self.check_primed(arena, range)?;
         if let Some((at, record)) = self.arena(arena)?.regions_in(range).next() {
@@ -71,7 +73,7 @@ impl Plan<'_> {
         self.set_spans(arena, range, |_| None)
     }
 
-    /// Checks that all of `range` is primed, and none of it lent.
+    /// Checks that all of `range` is primed and none of it is lent.
     fn check_primed(&self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
         let here = self.arena(arena)?;
         let occupied = |by| Err(Error::Occupied { arena, range, by });

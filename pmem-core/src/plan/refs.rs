@@ -1,14 +1,14 @@
-//! Counting references, and reclaiming at zero.
+//! Counting references, and removing a region at zero.
 
 use super::Plan;
 use crate::error::Error;
 use crate::id::RegionId;
 
 impl Plan<'_> {
-    /// Counts another reference to a region (`pmem_incref`).
+    /// Adds a reference to a region (`pmem_incref`).
     ///
     /// # Errors
-    /// [`Error::NoRegion`]; [`Error::Condemned`] when its count is zero already; [`Error::TooManyRefs`].
+    /// [`Error::NoRegion`]; [`Error::Condemned`] if the count is already zero; [`Error::TooManyRefs`].
     pub fn incref(&mut self, region: RegionId) -> Result<(), Error> {
         if self.refs(region)? == 0 {
             return Err(Error::Condemned(region));
@@ -16,24 +16,25 @@ impl Plan<'_> {
         self.count_up(region)
     }
 
-    /// Gives up a reference (`pmem_decref`, `pmem_unmap`). With the last one the region goes, an alias together with
-    /// the reference it has on its target.
+    /// Gives up a reference (`pmem_decref`, `pmem_unmap`). The last one removes the region. An alias then also gives
+    /// up its reference on its target.
     ///
     /// # Errors
-    /// [`Error::NoRegion`]; [`Error::Condemned`]; [`Error::NotHeld`] when all references are its aliases'.
+    /// [`Error::NoRegion`]; [`Error::Condemned`] if the count is already zero; [`Error::NotHeld`] if aliases hold all
+    /// references.
     pub fn decref(&mut self, region: RegionId) -> Result<(), Error> {
         self.check_held(region)?;
         self.drop_ref(region)
     }
 
-    /// Gives up the last reference but keeps the region, for a driver that will not let go of it.
+    /// Gives up the last reference but keeps the region, because a driver does not let go of it.
     pub(crate) fn condemn(&mut self, region: RegionId) -> Result<(), Error> {
         self.check_held(region)?;
         self.set_count(region, 0);
         Ok(())
     }
 
-    /// Takes a condemned region out.
+    /// Removes a condemned region.
     pub(crate) fn reclaim(&mut self, region: RegionId) -> Result<(), Error> {
         self.remove(region)
     }

@@ -1,4 +1,4 @@
-//! Regions that move: relocate, resize, park, unpark. A region keeps its id, owner and count; its aliases follow.
+//! Moving regions: relocate, resize, park, unpark. A region keeps its id, owner and count; its aliases follow it.
 
 use super::seat::Entry;
 use super::{Constraints, Plan, Request};
@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use pmem_space::{AddrRange, Policy, RangeError};
 
 impl Plan<'_> {
-    /// Moves a region, in its arena, to `start`.
+    /// Moves a region within its arena, to `start`.
     ///
     /// # Errors
     /// As [`Self::relocate_all`].
@@ -18,12 +18,13 @@ impl Plan<'_> {
         self.relocate_all(&[(region, start)])
     }
 
-    /// Moves several regions at once, each in its arena: they may take one another's places. Aliases through windows
-    /// move along, and the windows with them; an alias in a table keeps its address.
+    /// Moves several regions at once, each within its arena. They may take one another's places. Aliases through
+    /// windows move along, and the windows with them; an alias in a translation table keeps its address.
     ///
     /// # Errors
-    /// [`Error::NoRegion`], [`Error::IsAlias`], [`Error::IsParked`], [`Error::Twice`]; [`Error::Pinned`] names what may not move;
-    /// [`Error::Occupied`] and [`Error::WindowBlocked`] name what is in the way.
+    /// [`Error::NoRegion`], [`Error::IsAlias`], [`Error::IsParked`], [`Error::Twice`]; [`Error::Range`] if a region
+    /// would end past 2^64; [`Error::Pinned`] names what may not move; [`Error::Occupied`] and
+    /// [`Error::WindowBlocked`] name what is in the way.
     pub fn relocate_all(&mut self, moves: &[(RegionId, u64)]) -> Result<(), Error> {
         let mut seats = Vec::with_capacity(moves.len());
         for (region, start) in moves {
@@ -35,10 +36,10 @@ impl Plan<'_> {
         self.atomically(|plan| plan.reseat(&seats))
     }
 
-    /// Makes a region `len` bytes long; it stays where it starts. A parked one takes note of its size.
+    /// Resizes a region to `len` bytes. Its start does not change. A parked region only records the new size.
     ///
     /// # Errors
-    /// As [`Self::relocate_all`]; [`Error::Range`] if it would end past 2^64.
+    /// As [`Self::relocate_all`]; [`Error::Range`] if `len` is 0 or the region would end past 2^64.
     pub fn resize(&mut self, region: RegionId, len: u64) -> Result<(), Error> {
         let seat = match self.placement(region)?.seat {
             Location::At(range) => Location::At(AddrRange::sized(range.start(), len)?),
@@ -47,11 +48,11 @@ impl Plan<'_> {
         self.atomically(|plan| plan.reseat(&[(region, seat)]))
     }
 
-    /// Takes a region off its addresses; size, owner, attributes, count and aliases are kept.
+    /// Takes a region off its addresses. It keeps its size, owner, attributes, count and aliases.
     ///
     /// # Errors
-    /// [`Error::NoRegion`], [`Error::IsAlias`], [`Error::IsParked`], [`Error::Pinned`]; [`Error::Range`] of all 2^64 bytes, a
-    /// size that is no number.
+    /// [`Error::NoRegion`], [`Error::IsAlias`], [`Error::IsParked`], [`Error::Pinned`]; [`Error::Range`] for a region
+    /// of all 2^64 bytes, whose size does not fit a number.
     pub fn park(&mut self, region: RegionId) -> Result<(), Error> {
         let range = self.range(region)?;
         let len = range.len();
@@ -61,11 +62,12 @@ impl Plan<'_> {
         self.atomically(|plan| plan.reseat(&[(region, Location::Parked(len))]))
     }
 
-    /// Gives a parked region addresses again: of the places in the spot at which it and its aliases can be, the one that its policy
-    /// chooses. Length and attributes are the region's own.
+    /// Gives a parked region addresses again: among the places in `spot` at which the region and all its aliases can
+    /// be, the one that the policy selects. Length and attributes are those of the region.
     ///
     /// # Errors
-    /// [`Error::NoRegion`], [`Error::NotParked`], [`Error::NoSpace`]; for an exact range [`Error::Occupied`] names what is there.
+    /// [`Error::NoRegion`], [`Error::NotParked`], [`Error::NoSpace`]; for an exact place [`Error::Occupied`] names
+    /// what is there.
     pub fn unpark(&mut self, region: RegionId, spot: impl Into<Constraints>) -> Result<(), Error> {
         let spot = spot.into();
         let Placement { arena, seat, record } = self.placement(region)?;
@@ -81,7 +83,7 @@ impl Plan<'_> {
             }
             return self.atomically(|plan| plan.reseat(&[(region, Location::At(place))]));
         }
-        // The first place first; if its aliases cannot be there, where they can.
+        // Try the first place that fits the region alone. If its aliases cannot follow, search only where they can.
         let mut windows = Vec::from([spot.window]);
         let mut last = None;
         for open in [false, true] {
@@ -106,7 +108,7 @@ impl Plan<'_> {
         Err(last.unwrap_or_else(|| self.no_space(arena, &wanted, self.largest(arena, &wanted, spot.window))))
     }
 
-    /// The parts of `windows` at which every alias of a region can follow it, in order of address.
+    /// Returns the parts of `windows` at which every alias of a region can follow it, in order of address.
     fn open_for(&self, region: RegionId, mut windows: Vec<AddrRange>) -> Vec<AddrRange> {
         for id in self.aliases(region).to_vec() {
             let Some(alias) = self.placement(id).ok().and_then(|placement| placement.record.alias()) else {
@@ -131,7 +133,8 @@ impl Plan<'_> {
         windows
     }
 
-    /// Lifts every region and what moves with it, then puts all of them down again.
+    /// Lifts every region and what moves with it, then puts all of them down again. Regions can therefore swap
+    /// places.
     fn reseat(&mut self, moves: &[(RegionId, Location)]) -> Result<(), Error> {
         for (i, (region, seat)) in moves.iter().enumerate() {
             if moves[..i].iter().any(|(earlier, _)| earlier == region) {
@@ -153,15 +156,15 @@ impl Plan<'_> {
         moves.iter().try_for_each(|(region, _)| self.settle(*region))
     }
 
-    /// Parks `region` and the aliases that cannot stay where they are. `lands` is whether the mover is only lifted to be
-    /// put down elsewhere.
+    /// Parks `region`, and those of its aliases that cannot stay where they are. `lands` says that the mover is
+    /// lifted only to be put down elsewhere.
     fn lift(&mut self, mover: RegionId, region: RegionId, len: u64, lands: bool) -> Result<(), Error> {
         let placement = self.placement(region)?;
         if placement.record.pin == Pin::Pinned {
             return Err(Error::Pinned { region: mover, pinned: region });
         }
         for alias in self.aliases(region).to_vec() {
-            // An entry can lead elsewhere from the same input.
+            // An entry of a table can stay: only what it leads to changes.
             let stays = lands && len == placement.seat.len() && self.page_of(alias)?.is_some();
             if !stays {
                 self.lift(mover, alias, len, lands)?;
@@ -178,14 +181,14 @@ impl Plan<'_> {
         }
     }
 
-    /// Puts the aliases of a region that has addresses again down where they belong.
+    /// Puts the aliases of a region that has addresses again where they belong.
     fn settle(&mut self, region: RegionId) -> Result<(), Error> {
         let Some(range) = self.placement(region)?.seat.range() else { return Ok(()) };
         for id in self.aliases(region).to_vec() {
             if let (Some(page), Some(at)) = (self.page_of(id)?, self.placement(id)?.seat.range())
                 && at.start() % page != range.start() % page
             {
-                // Its pages no longer line up with what it leads to.
+                // The entry's offset within its page no longer matches its target's.
                 self.lift(region, id, range.len(), true)?;
             }
             let placement = self.placement(id)?;
@@ -214,8 +217,8 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// Finds where the alias of `region` goes by one direction, and opens the window for it. A table's keeps the address `before`, where
-    /// it can.
+    /// Finds where the alias of `region` goes through one direction, and opens a window for it. In a table it keeps
+    /// the address `before` if possible.
     fn alias_seat(
         &mut self,
         region: RegionId,
@@ -243,7 +246,7 @@ impl Plan<'_> {
         Err(last)
     }
 
-    /// The page size of the table that an alias is an entry of.
+    /// Returns the page size of the table in which an alias is an entry; `None` if it is not in a table.
     fn page_of(&self, id: RegionId) -> Result<Option<u64>, Error> {
         let Some(alias) = self.placement(id)?.record.alias() else { return Ok(None) };
         Ok(match &self.link(alias.link)?.direction(alias.way).mapping {
@@ -252,7 +255,7 @@ impl Plan<'_> {
         })
     }
 
-    /// Where a region was before this change lifted it.
+    /// Returns the address that a region had before this change lifted it.
     fn address_before(&self, id: RegionId) -> Option<u64> {
         self.edits.iter().find_map(|edit| match edit {
             crate::model::Edit::Region { region, old: Some(old), .. } if *region == id => {

@@ -1,4 +1,4 @@
-//! Where an alias may lie, and what opens for it.
+//! Where an alias may lie, and what must open for it.
 
 use super::{Constraints, Plan};
 use crate::error::{Error, Holder};
@@ -8,27 +8,28 @@ use crate::model::{Kept, WindowId};
 use alloc::vec::Vec;
 use pmem_space::{AddrRange, Fit, Policy, Space};
 
-/// Where a table's entry may be, for a viewer that sees the table's input through other mappings.
+/// Where a translation table's entry may lie, for a viewer that sees the table's input through other mappings.
 #[derive(Clone, Debug)]
 pub(super) struct Entry {
-    /// Addresses of the table's input, in order.
+    /// Ranges of the table's input, in order of address.
     pub(super) windows: Vec<AddrRange>,
-    /// Added to them, modulo 2^64, to give the addresses as seen; `None` if another table puts them anywhere.
+    /// Added to an input address, modulo 2^64, to give the address as the viewer sees it; `None` if another table
+    /// lies between, which can put it anywhere.
     pub(super) back: Option<u64>,
 }
 
 /// What part of a range means to an arena.
 #[derive(PartialEq, Eq)]
 struct Meaning {
-    /// Its first and last byte in the range.
+    /// The first byte of the part, as an offset into the range. `last` is the last byte, inclusive.
     first: u64,
     last: u64,
-    /// Where it leads; nowhere in particular if to several places, or in a circle.
+    /// Where the part leads; `None` if it is ambiguous or a loop.
     place: Option<(ArenaId, u64)>,
 }
 
 impl Meaning {
-    /// Whether the next part goes on where this one leads to.
+    /// Whether `next` directly follows this part, and leads to what follows this part's target.
     fn goes_on_as(&self, next: &Self) -> bool {
         let place = self.place.map(|(arena, at)| (arena, at.wrapping_add(next.first - self.first)));
         self.last.checked_add(1) == Some(next.first) && place.is_some() && place == next.place
@@ -36,7 +37,7 @@ impl Meaning {
 }
 
 impl Plan<'_> {
-    /// The table that a leg goes by.
+    /// Returns the translation table that a leg goes through; `None` if its mapping is another kind.
     pub(super) fn table(&self, leg: WindowId) -> Option<&Table> {
         match self.link(leg.link).map(|link| &link.direction(leg.way).mapping) {
             Ok(Mapping::Table(table)) => Some(table),
@@ -44,7 +45,8 @@ impl Plan<'_> {
         }
     }
 
-    /// What a leg adds to an address; `None` for a table, which may add anything.
+    /// Returns the offset that a leg adds to an address; `None` if it has no single offset: a table, a closed
+    /// direction, or a share of an interleave over several targets.
     fn offset(&self, leg: WindowId) -> Option<u64> {
         match &self.link(leg.link).ok()?.direction(leg.way).mapping {
             Mapping::Identity => Some(0),
@@ -56,12 +58,14 @@ impl Plan<'_> {
         }
     }
 
-    /// The addresses from which a leg leads to `range`, whether or not they are free; `None` for a table.
+    /// Returns the addresses that a leg translates into `range`, whether or not they are free; `None` if the leg has
+    /// no single offset.
     pub(super) fn before_leg(&self, leg: WindowId, range: AddrRange) -> Option<AddrRange> {
         range.shifted(0u64.wrapping_sub(self.offset(leg)?))
     }
 
-    /// The legs of a direction that may lead to `range`, those that carry only prefetchable regions first.
+    /// Returns the legs of a direction that may lead to `range`. Those that carry only prefetchable regions come
+    /// first.
     pub(super) fn legs_onto(&self, (link, way): (LinkId, Way), range: AddrRange) -> Vec<WindowId> {
         let leg = |piece| WindowId { link, way, piece };
         match self.link(link).map(|link| &link.direction(way).mapping) {
@@ -78,7 +82,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Checks that an alias of `target` may lie at `seat` through `leg`, which is no table's.
+    /// Checks that an alias of `target` may lie at `seat` through `leg`, which must not be a table.
     pub(super) fn check_seat(&self, leg: WindowId, seat: AddrRange, target: RegionId) -> Result<(), Error> {
         let WindowId { link, way, piece } = leg;
         let joined = self.link(link)?;
@@ -110,8 +114,8 @@ impl Plan<'_> {
         }
     }
 
-    /// Has an alias of `target`, which is at `range` now, lie at `seat` through `leg`: opens a window for it. What yields must lead nowhere
-    /// else from there.
+    /// Makes room for an alias of `target`, which lies at `range`, at `seat` through `leg`, opening a window if
+    /// needed. Through a mapping that yields, the addresses must lead to the target and nowhere else.
     pub(super) fn open_seat(
         &mut self,
         leg: WindowId,
@@ -137,7 +141,7 @@ impl Plan<'_> {
         }
     }
 
-    /// What each part of a range means to an arena.
+    /// Returns what each part of a range means to an arena. Ranges that nothing decodes are left out.
     fn meaning(&self, arena: ArenaId, range: AddrRange) -> Vec<Meaning> {
         let mut out: Vec<Meaning> = Vec::new();
         for piece in self.state().reached(arena, range) {
@@ -151,13 +155,14 @@ impl Plan<'_> {
         out
     }
 
-    /// The parts of `range`, which a leg that yields takes, that mean to both arenas the same, or nothing yet.
+    /// Returns the parts of `range` that mean the same to both ends of a leg that yields, or nothing to either.
     fn alike(&self, leg: WindowId, range: AddrRange) -> Vec<AddrRange> {
         let (Ok(joined), Some(offset)) = (self.link(leg.link), self.offset(leg)) else { return Vec::new() };
         let Some(beyond) = range.shifted(offset) else { return Vec::new() };
         let here = self.meaning(joined.near(leg.way), range);
         let there = self.meaning(joined.far(leg.way), beyond);
         let mut cuts: Vec<u64> = Vec::from([0]);
+        // Between two cuts the meaning is uniform on both sides, so one comparison per stretch is enough.
         for meaning in here.iter().chain(&there) {
             cuts.push(meaning.first);
             cuts.extend(meaning.last.checked_add(1));
@@ -186,7 +191,8 @@ impl Plan<'_> {
         out
     }
 
-    /// The parts of `range` at which a new alias through `leg` may lie, in order; of a table all that it translates.
+    /// Returns the parts of `range` at which a new alias through `leg` may lie, in order of address. For a table
+    /// these are all parts that it translates.
     pub(super) fn open_to(&self, leg: WindowId, range: AddrRange) -> Vec<AddrRange> {
         let Ok(joined) = self.link(leg.link) else { return Vec::new() };
         let near = joined.near(leg.way);
@@ -217,7 +223,7 @@ impl Plan<'_> {
         parts.into_iter().flat_map(free).collect()
     }
 
-    /// Where a window is, or may come to be.
+    /// Returns where a window is, or could grow to.
     fn room(&self, leg: WindowId, window: &Window) -> Vec<AddrRange> {
         let Ok(joined) = self.link(leg.link) else { return Vec::new() };
         let (arena, now) = (joined.near(leg.way), self.state().window(leg.link, leg.way, leg.piece));
@@ -236,15 +242,15 @@ impl Plan<'_> {
         rooms.into_iter().filter(|room| now.is_none_or(|now| room.covers(now))).collect()
     }
 
-    /// Checks that a place is one that is asked for.
+    /// Checks that a place meets the constraints.
     pub(super) fn check_asked(&self, arena: ArenaId, at: AddrRange, spot: &Constraints) -> Result<(), Error> {
         let fit = spot.fit(at.len(), spot.place(at.len())?, 0)?;
         if fit.admits(at) { Ok(()) } else { Err(spot.no_space(arena, at.len(), 0)) }
     }
 
-    /// Finds free input space of a table for an entry that leads to `range`: whole pages, so that no other alias has
-    /// part of one. The alias itself, which need not fill them, is where the spot says; it keeps the address `before` where it
-    /// can.
+    /// Finds free input space of a table for an entry that leads to `range`. The entry takes whole pages, so that no
+    /// other alias shares one with it. The alias, which need not fill them, lies where `wanted` asks, and keeps the
+    /// address `before` if possible.
     pub(super) fn entry_seat(
         &self,
         leg: WindowId,
@@ -256,7 +262,7 @@ impl Plan<'_> {
         let table = self.table(leg).ok_or(Error::NoLink(leg.link))?;
         let arena = self.link(leg.link)?.near(leg.way);
         let (page, len) = (table.page(), range.len());
-        // Past another table it is seen nowhere in particular.
+        // Past another table the viewer's addresses are not determined by ours, so its constraints do not apply here.
         let spot = wanted.filter(|_| entry.back.is_some()).copied().unwrap_or_default();
         let back = entry.back.unwrap_or_default();
         let asked = spot.place(len)?;
@@ -270,7 +276,7 @@ impl Plan<'_> {
             window: asked.intersect(table.input()).unwrap_or(asked),
             largest,
         };
-        // Pages start where pages do, and the alias, as seen, where the request says.
+        // Pages are page-aligned in the input; the alias within them is aligned as the viewer sees it.
         let phase = within.wrapping_add(back);
         let fit = Fit::new(pages.len())?.policy(spot.policy);
         let fit = if spot.align > page { fit.align(spot.align)?.phase(phase) } else { fit.align(page)? };
@@ -287,6 +293,7 @@ impl Plan<'_> {
         for window in windows.into_iter().filter_map(|window| window.intersect(seen)) {
             let Some(room) = pages_for(window, len, within, page) else { continue };
             let asked = spot.fit(len, window, back)?;
+            // Prefer the old address, if its pages are free and it is as far into a page as the target.
             let kept = before.and_then(|addr| AddrRange::sized(addr, len).ok());
             let kept = kept.filter(|kept| asked.admits(*kept) && kept.start() & (page - 1) == within);
             if let Some(kept) = kept
@@ -299,7 +306,7 @@ impl Plan<'_> {
                 return Ok(found);
             }
         }
-        // Where one place alone is asked for, whoever has it is told.
+        // If only one place was acceptable, name what occupies it.
         let is_exact = spot.start.is_some() || spot.exactly.is_some();
         let exact = (is_exact && seen.start() & (page - 1) == within).then_some(seen.rounded(page));
         let holder = exact.and_then(|pages| self.arena(arena).ok()?.regions_in(pages).next());
@@ -309,7 +316,7 @@ impl Plan<'_> {
         })
     }
 
-    /// Checks that nothing is taken in `range`.
+    /// Checks that no region is in `range`.
     fn check_vacant(&self, arena: ArenaId, range: AddrRange) -> Result<(), Error> {
         match self.arena(arena)?.regions_in(range).next() {
             Some((at, record)) => Err(Error::Occupied { arena, range, by: Holder::Region(record.id, at) }),
@@ -327,7 +334,7 @@ impl Plan<'_> {
     }
 }
 
-/// Finds pages, and the place `within` them that is asked for: only a boundary can still be in its way.
+/// Finds free pages such that the entry `within` them meets `asked`. Pages already satisfy everything but a boundary.
 fn find_entry(space: &Space<Kept>, fit: &Fit, within: u64, asked: &Fit) -> Option<AddrRange> {
     let mut fit = *fit;
     loop {
@@ -337,7 +344,7 @@ fn find_entry(space: &Space<Kept>, fit: &Fit, within: u64, asked: &Fit) -> Optio
             return Some(entry);
         }
         let boundary = asked.boundary_of()?;
-        // The multiple that it crosses, in addresses here.
+        // Skip past the multiple of the boundary that this place crosses, and search on from there.
         let last = entry.last().wrapping_add(asked.phase_of());
         let multiple = entry.last().checked_sub(last & (boundary - 1))?;
         let window = fit.window_of();
@@ -352,14 +359,14 @@ fn find_entry(space: &Space<Kept>, fit: &Fit, within: u64, asked: &Fit) -> Optio
     }
 }
 
-/// The whole pages in which `len` bytes lie that start `within` a page and are inside `window`.
+/// Returns the whole pages inside which `len` bytes, starting `within` bytes into a page, can lie in `window`.
 fn pages_for(window: AddrRange, len: u64, within: u64, page: u64) -> Option<AddrRange> {
     let low = window.start().saturating_sub(within).checked_next_multiple_of(page)?;
     let high = window.last().checked_sub(len - 1)?.checked_sub(within)? & !(page - 1);
     AddrRange::inclusive(low, high.checked_add((within + (len - 1)) | (page - 1))?).ok()
 }
 
-/// What of `whole` is in none of `parts`, which are in order of address.
+/// Returns the parts of `whole` that are in none of `parts`, which must be in order of address.
 fn without(whole: AddrRange, parts: impl Iterator<Item = AddrRange>) -> Vec<AddrRange> {
     let mut out = Vec::new();
     let mut rest = Some(whole);

@@ -1,17 +1,37 @@
-//! Where something is to lie.
+//! Where a region or alias is to lie.
 
 use crate::error::Error;
 use crate::id::ArenaId;
 use pmem_space::{AddrRange, Fit, Policy};
 
-/// Where something is to lie: in a window or at an exact start, aligned, within a boundary, and which of the places that fit. As seen
-/// from the arena that is asked.
+/// Where a region or alias is to lie: in a window or at an exact start, aligned, within a boundary, and by which
+/// policy if several places fit. Addresses are those that the requesting arena sees.
+///
+/// # Examples
+/// A GPU expects its command ring at I/O virtual address 0x10_0000:
+/// ```
+/// use pmem_core::{
+///     AddrRange, ArenaType, Attrs, Constraints, Direction, Manager, Mapping, Metric, Request, Table,
+/// };
+///
+/// let mut pmem = Manager::new();
+/// let ram = pmem.create_arena("RAM", ArenaType::RAM)?;
+/// let gpu = pmem.create_arena("GPU domain", ArenaType::VIEW)?;
+/// pmem.prime(ram, AddrRange::new(0, 0x4000_0000)?, Attrs::ram())?;
+/// let table = Mapping::Table(Table::new(AddrRange::new(0, 0x1_0000_0000)?, 0x1000)?);
+/// pmem.connect_asymmetric(gpu, ram, Direction::new(table, Metric::new(1)), Direction::closed())?;
+///
+/// let ring = pmem.alloc(ram, &Request::new(0x4000).align(0x1000))?;
+/// let mapped = pmem.map_at(gpu, ring, Constraints::at(0x10_0000))?;
+/// assert_eq!(pmem.range(mapped)?, AddrRange::sized(0x10_0000, 0x4000)?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Constraints {
     pub(crate) window: AddrRange,
-    /// Where exactly it must start.
+    /// The required start address, if the caller fixed one.
     pub(crate) start: Option<u64>,
-    /// Where exactly it must be: all of 2^64 bytes have no length.
+    /// The required range, if the caller fixed one. Kept beside `start` because all 2^64 bytes have no length.
     pub(crate) exactly: Option<AddrRange>,
     pub(crate) align: u64,
     pub(crate) boundary: Option<u64>,
@@ -32,7 +52,7 @@ impl From<&Self> for Constraints {
 }
 
 impl Constraints {
-    /// At the lowest address that will do.
+    /// Returns no constraints: the lowest address that fits.
     pub const fn anywhere() -> Self {
         Self {
             window: AddrRange::ALL,
@@ -45,42 +65,43 @@ impl Constraints {
         }
     }
 
-    /// Exactly from this address on.
+    /// Requires this start address.
     pub const fn at(start: u64) -> Self {
         Self { start: Some(start), ..Self::anywhere() }
     }
 
-    /// Inside `window`.
+    /// Requires the place to lie inside `window`.
     pub const fn within(window: AddrRange) -> Self {
         Self { window, ..Self::anywhere() }
     }
 
-    /// Aligns its start to a multiple of `align` bytes, a power of two.
+    /// Aligns the start to a multiple of `align` bytes, a power of two.
     #[must_use]
     pub const fn align(self, align: u64) -> Self {
         Self { align, ..self }
     }
 
-    /// Keeps it from crossing a multiple of `boundary` bytes, a power of two.
+    /// Keeps the place from crossing a multiple of `boundary` bytes, a power of two.
     #[must_use]
     pub const fn boundary(self, boundary: u64) -> Self {
         Self { boundary: Some(boundary), ..self }
     }
 
-    /// Chooses among the places that fit.
+    /// Sets which of the places that fit is taken; [`Policy::FirstFit`] by default.
     #[must_use]
     pub const fn policy(self, policy: Policy) -> Self {
         Self { policy, ..self }
     }
 
-    /// Bounds the time of first and last fit: after about so many gaps that turned out not to fit, a gap that surely
-    /// does is taken, if there is one, and is then not the lowest or highest ([`Fit::visits`]).
+    /// Bounds the search time of first and last fit. After about `visits` gaps that turn out not to fit, the search
+    /// takes any gap that is sure to fit, if there is one. The place is then not the lowest or highest
+    /// ([`Fit::visits`]).
     #[must_use]
     pub const fn visits(self, visits: u32) -> Self {
         Self { visits, ..self }
     }
 
-    /// The window, cut to the exact place of `len` bytes where one is asked for.
+    /// Returns the window, narrowed to the exact place for `len` bytes if one is required.
     ///
     /// # Errors
     /// [`Error::Range`] if the exact range would end past 2^64.
@@ -92,7 +113,7 @@ impl Constraints {
         }
     }
 
-    /// The place of `len` bytes that is looked for, in addresses that are seen at themselves plus `phase`.
+    /// Returns the search criteria for `len` bytes, given that an address is seen at itself plus `phase`.
     pub(crate) fn fit(&self, len: u64, window: AddrRange, phase: u64) -> Result<Fit, Error> {
         let fit = Fit::new(len)?.window(window).align(self.align)?.phase(phase);
         let fit = fit.policy(self.policy).visits(self.visits);
@@ -102,7 +123,7 @@ impl Constraints {
         })
     }
 
-    /// The error that there is no such place for `len` bytes.
+    /// Returns the error that no place for `len` bytes meets the constraints.
     pub(crate) fn no_space(&self, arena: ArenaId, len: u64, largest: u64) -> Error {
         let window = self.place(len).unwrap_or(self.window);
         Error::NoSpace { arena, len, align: self.align, window, largest }

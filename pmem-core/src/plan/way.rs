@@ -1,4 +1,4 @@
-//! The cheapest way by which an arena can see a region: a search from the region back, each place once.
+//! The cheapest path by which an arena can see a region: a search from the region backward, each place once.
 
 use super::seat::Entry;
 use super::{Constraints, Plan};
@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use pmem_space::AddrRange;
 
-/// One interconnect crossed on a way, by one of its windows; for a table, where its entry may be.
+/// A hop of a path across one interconnect, through one of its windows. For a table, also where the entry may lie.
 #[derive(Clone, Debug)]
 pub(super) struct Hop {
     pub(super) leg: WindowId,
@@ -23,14 +23,16 @@ pub(super) struct Hop {
 /// Where an alias lies, or may lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stand {
-    /// It begins here.
+    /// At this start address.
     At(u64),
-    /// Anywhere from the first to the second address, which are of a table's input once the third is added.
+    /// Anywhere between the first and the second address, inclusive. Adding the third gives an address of a table's
+    /// input.
     Within(u64, u64, u64),
 }
 
 impl Stand {
-    /// What of it a mapping shows that adds `offset` to addresses of `input`, for something that ends `span` bytes on.
+    /// Returns the part of this that is seen through a mapping that adds `offset` to addresses of `input`, for
+    /// something whose last byte is `span` bytes after its first.
     fn through(self, input: AddrRange, offset: u64, span: u64) -> Option<Self> {
         match self {
             Self::At(addr) => {
@@ -47,36 +49,36 @@ impl Stand {
     }
 }
 
-/// What the search has got to: an alias that there is, or may be.
+/// A node of the search: an alias that exists, or that could be made.
 #[derive(Clone, Copy)]
 struct Node {
     arena: ArenaId,
     spot: Stand,
     cost: Metric,
     hops: usize,
-    /// What it leads to, and by which leg.
+    /// The node it leads to, and the leg to it. `None` for the region itself.
     by: Option<(usize, WindowId)>,
-    /// What is there already: the region, or an alias of it.
+    /// What exists there already: the region, or an alias of it.
     there: Option<RegionId>,
 }
 
-/// What is to be seen, and by whom.
+/// What is to be made visible, where, and at what cost.
 #[derive(Clone, Copy)]
 pub(super) struct Wanted<'w> {
     pub(super) region: RegionId,
     pub(super) from: ArenaId,
     pub(super) max: Metric,
-    /// Where it is to be seen.
+    /// Where the viewer wants to see it.
     pub(super) spot: Option<&'w Constraints>,
 }
 
-/// A way, from the viewer on, and where its aliases would be.
+/// A path, starting at the viewer, and where its aliases would lie.
 type Found = (Vec<Hop>, Vec<Stand>);
 
-/// A hop: by which leg, from where, to where.
+/// A hop: the leg, where it starts, and where it leads.
 type Step = (WindowId, Stand, Stand);
 
-/// Hops that were found not to do, and the last reason.
+/// The hops found to be blocked, and the last reason.
 #[derive(Default)]
 struct Blocked {
     hops: BTreeSet<Step>,
@@ -84,13 +86,16 @@ struct Blocked {
 }
 
 impl Plan<'_> {
-    /// Makes a region visible by the cheapest way that there is; what is returned has one reference more.
+    /// Makes a region visible by the cheapest path that works. The returned alias has one more reference.
     ///
     /// # Errors
-    /// [`Error::Unreachable`] if no mapping leads there, [`Error::NoRoute`] if each way is blocked: nothing is changed then.
+    /// [`Error::Unreachable`] if no mapping leads there; [`Error::NoRoute`] if every path is blocked. Nothing is
+    /// changed in either case.
     pub(super) fn show(&mut self, wanted: &Wanted<'_>) -> Result<RegionId, Error> {
         let mut blocked = Blocked::default();
         let target = Stand::At(self.range(wanted.region)?.start());
+        // The search knows only what is cheap to check. Building the aliases may still fail at one hop: exclude that
+        // hop and search again. Each round blocks a new hop, so this ends.
         while let Some((way, spots)) = self.way(wanted, &mut blocked)? {
             let before = self.edits.len();
             match self.chain(&way, wanted.region, wanted.spot) {
@@ -113,9 +118,11 @@ impl Plan<'_> {
         })
     }
 
-    /// The cheapest way on which nothing is known to block a hop, from the viewer on, and where its aliases would be.
+    /// Finds the cheapest path that contains no hop known to be blocked. The path starts at the viewer.
     fn way(&self, wanted: &Wanted<'_>, blocked: &mut Blocked) -> Result<Option<Found>, Error> {
         let (range, start) = (self.range(wanted.region)?, self.placement(wanted.region)?.arena);
+        // A* from the region to the viewer. The estimate, the distance from the viewer, never exceeds the true
+        // remaining cost, because it ignores what mappings let through.
         let rest = |arena| self.state().distance(wanted.from, arena);
         let first = Node {
             arena: start,
@@ -144,7 +151,7 @@ impl Plan<'_> {
             if node.arena == wanted.from && node.by.is_some() {
                 match self.check_wanted(&node, range, wanted) {
                     Ok(()) => return Ok(Some(self.laid(&nodes, index))),
-                    // The way may go on, and come by again.
+                    // The path may go on, and come back to this arena at another place.
                     Err(error) => blocked.why = Some(error),
                 }
             }
@@ -173,7 +180,8 @@ impl Plan<'_> {
         Ok(None)
     }
 
-    /// Where a direction that ends at a node may be entered: by which leg, in what order of preference, where, and what is there.
+    /// Returns where a direction that leads to a node may be entered: the leg, its rank (lower is preferred), the
+    /// place, and the alias that is already there.
     fn before(
         &self,
         node: &Node,
@@ -190,7 +198,8 @@ impl Plan<'_> {
         let Ok(joined) = self.link(link) else { return Vec::new() };
         let span = range.last() - range.start();
         let leg = |piece| WindowId { link, way, piece };
-        // Where an entry may be is cut to what is open; whether an alias may be where it must, is checked in its turn.
+        // A range of possible entries is cut down to its open parts here. A single place is checked when its node is
+        // expanded.
         let open = |leg: WindowId, rank: u8, stand: Stand| -> Vec<(WindowId, u8, Stand, Option<RegionId>)> {
             let Stand::Within(start, last, more) = stand else {
                 return Vec::from([(leg, rank, stand, None)]);
@@ -228,7 +237,7 @@ impl Plan<'_> {
         }
     }
 
-    /// Checks that there is, or may be, an alias at a node.
+    /// Checks that an alias exists at a node, or may be made there.
     fn check_hop(
         &self,
         node: &Node,
@@ -241,17 +250,17 @@ impl Plan<'_> {
         if node.there.is_some() { Ok(()) } else { self.check_seat(leg, seat, wanted.region) }
     }
 
-    /// Checks that an alias at a node is where it is wanted; an entry is looked for there.
+    /// Checks that an alias at a node is where the viewer wants it. Entries of tables are placed there later.
     fn check_wanted(&self, node: &Node, range: AddrRange, wanted: &Wanted<'_>) -> Result<(), Error> {
         let (Stand::At(start), Some(spot)) = (node.spot, wanted.spot) else { return Ok(()) };
         let seat = AddrRange::inclusive(start, start.saturating_add(range.last() - range.start()))?;
         self.check_asked(node.arena, seat, spot)
     }
 
-    /// The way from a node to the region, and its aliases' places.
+    /// Returns the path from a node to the region, and the places of its aliases.
     fn laid(&self, nodes: &[Node], from: usize) -> Found {
         let (mut hops, mut spots): (Vec<Hop>, Vec<Stand>) = (Vec::new(), Vec::new());
-        // Where what the viewer, or the last table, shows of the next one is seen.
+        // Where the viewer, or the last table, sees the input of the next table.
         let mut seen: Option<Stand> = None;
         let mut at = nodes.get(from);
         while let Some(Node { spot, by: Some((next, leg)), .. }) = at {
@@ -260,12 +269,12 @@ impl Plan<'_> {
             let entry = match seen_at {
                 Stand::Within(start, last, more) if is_table => {
                     let window = AddrRange::inclusive(start, last).ok().and_then(|seen| seen.shifted(more));
-                    // Behind another table it may be anywhere.
+                    // Past another table the entry is seen at no particular address.
                     let back = hops.iter().all(|hop: &Hop| self.table(hop.leg).is_none());
                     let back = back.then(|| 0u64.wrapping_sub(more));
                     Some(Entry { windows: window.into_iter().collect(), back })
                 }
-                // It is no table, or its entry is there already.
+                // Not a table, or the entry exists already.
                 _ => None,
             };
             if is_table {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use pmem_space::AddrRange;
 
 impl Plan<'_> {
-    /// Makes the window of `leg` cover `range`, together with what goes through it already.
+    /// Makes the window of `leg` cover `range` and everything that goes through it already.
     ///
     /// # Errors
     /// [`Error::WindowBlocked`] names what it would have to cover but may not.
@@ -27,7 +27,7 @@ impl Plan<'_> {
         gained.into_iter().flatten().try_for_each(|part| self.lend(arena, part))
     }
 
-    /// What the window of `leg` must be to cover `range` as well.
+    /// Returns the addresses that the window of `leg` must cover to cover `range` as well.
     ///
     /// # Errors
     /// [`Error::WindowBlocked`].
@@ -53,7 +53,7 @@ impl Plan<'_> {
         Ok(new)
     }
 
-    /// Sets the window of `leg` to what its floor and the aliases through it ask for.
+    /// Shrinks the window of `leg` to its floor and the aliases that still go through it.
     pub(super) fn shrink(&mut self, leg: WindowId) -> Result<(), Error> {
         let Ok((arena, window)) = self.window_of(leg) else { return Ok(()) };
         let WindowId { link, way, piece } = leg;
@@ -61,7 +61,7 @@ impl Plan<'_> {
             return Ok(());
         };
         let new = {
-            // Nothing lies in a window but the aliases through it.
+            // Only aliases through the window lie in it, so the first and the last of them bound what it must cover.
             let mut through = self.arena(arena)?.regions_in(old).map(|(at, _)| at);
             let ends = [through.next(), through.next_back()].into_iter().flatten();
             ends.map(|at| at.rounded(window.granule())).chain(window.floor_of()).reduce(AddrRange::hull)
@@ -74,12 +74,14 @@ impl Plan<'_> {
         lost.into_iter().flatten().try_for_each(|part| self.set_spans(arena, part, unlent))
     }
 
-    /// Says what a floating window covers even when nothing goes through it, as a bridge's base and limit registers do that
-    /// somebody else writes; `None` closes it as far as nothing needs it. It may open over free primed space, which is lent to it.
+    /// Sets what a floating window covers even when nothing goes through it, like a bridge whose base and limit
+    /// registers were programmed by someone else. `None` lets the window close as far as no alias needs it. The
+    /// window may open over free primed space, which is lent to it.
     ///
     /// # Errors
-    /// [`Error::NoLink`], [`Error::NoWindow`], [`Error::FixedWindow`]; [`Error::Mapping`] for a floor outside the window's limit
-    /// or its granule; [`Error::WindowBlocked`] names what it would have to cover but may not.
+    /// [`Error::NoLink`], [`Error::NoWindow`], [`Error::FixedWindow`]; [`Error::Mapping`] for a floor that leaves the
+    /// window's limit or is not a multiple of its granule; [`Error::WindowBlocked`] names what the window would have
+    /// to cover but may not.
     pub fn set_floor(
         &mut self,
         link: LinkId,
@@ -105,7 +107,7 @@ impl Plan<'_> {
         })
     }
 
-    /// The floating or fixed window of `leg`, and the arena that it is in.
+    /// Returns the claiming window of `leg`, and the arena it is in.
     fn window_of(&self, leg: WindowId) -> Result<(ArenaId, Window), Error> {
         let link = self.link(leg.link)?;
         let mapping = &link.direction(leg.way).mapping;
@@ -117,7 +119,7 @@ impl Plan<'_> {
         Ok((link.near(way), *window.ok_or(Error::NoWindow { link: id, way, piece })?))
     }
 
-    /// What keeps a window from covering `part`.
+    /// Returns what keeps a window from covering `part`; `None` if nothing does.
     fn in_the_way(&self, arena: ArenaId, part: AddrRange, window: &Window) -> Result<Option<Holder>, Error> {
         let here = self.arena(arena)?;
         if let Some((at, record)) = here.regions_in(part).next() {
@@ -133,7 +135,7 @@ impl Plan<'_> {
         }))
     }
 
-    /// Everything in `part` that keeps a window from covering it.
+    /// Returns everything in `part` that keeps a window from covering it.
     pub(super) fn blockers(&self, arena: ArenaId, part: AddrRange, window: &Window) -> Vec<AddrRange> {
         let Ok(here) = self.arena(arena) else { return Vec::new() };
         let spans = here

@@ -1,4 +1,4 @@
-//! Telling observers, in order, after the writer's lock is released.
+//! Notifying observers, in order, after the writer's lock is released.
 
 use super::sync::{Mutex, lock};
 use crate::manager::{Committed, Noted};
@@ -8,12 +8,31 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// A change that was published.
+/// A published change, as an observer receives it.
+///
+/// # Examples
+/// ```
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Edit, Event, Pmem};
+/// use std::sync::mpsc;
+///
+/// let pmem = Pmem::new();
+/// let (tx, rx) = mpsc::channel();
+/// let observer = pmem.observe(move |event: &Event| {
+///     let primed = event.edits.iter().filter(|edit| matches!(edit, Edit::Span { new: Some(_), .. })).count();
+///     let _ = tx.send((event.sequence, primed));
+/// });
+/// let ram = pmem.write(|manager| manager.create_arena("RAM", ArenaType::RAM))?;
+/// let range = AddrRange::new(0, 0x1000)?;
+/// pmem.write(|manager| manager.prime(ram, range, Attrs::ram()))?;
+/// assert_eq!(rx.try_iter().collect::<Vec<_>>(), [(1, 0), (2, 1)]);
+/// assert!(pmem.unobserve(observer));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Its number, from 1; consecutive.
+    /// The change's sequence number. Numbers are consecutive; the first change of an empty model is 1.
     pub sequence: u64,
-    /// What changed: one edit per subject.
+    /// What changed, as one edit per subject.
     pub edits: Vec<Edit>,
     state: Option<State>,
 }
@@ -24,7 +43,8 @@ impl Event {
         Self { sequence, edits, state }
     }
 
-    /// The model as this change left it, whatever has changed since; `None` if nobody observed yet when the change began.
+    /// Returns the model as this change left it, whatever has changed since; `None` if there was no observer when the
+    /// change began.
     pub const fn state(&self) -> Option<&State> {
         self.state.as_ref()
     }
@@ -32,11 +52,11 @@ impl Event {
 
 type Observer = Box<dyn FnMut(&Event) + Send>;
 
-/// Names an observer of a [`Pmem`](super::Pmem), to take it out again.
+/// Identifies an observer of a [`Pmem`](super::Pmem), to remove it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObserverId(u64);
 
-/// Somebody who is told.
+/// An observer and its id.
 struct Known {
     id: ObserverId,
     observer: Observer,
@@ -45,26 +65,26 @@ struct Known {
 #[derive(Default)]
 struct Waiting {
     events: VecDeque<Event>,
-    /// Observers that have come, and the last change that was published before they did.
+    /// New observers, each with the number of the last change published before it joined.
     joining: Vec<(u64, Known)>,
-    /// How many observers have come so far.
+    /// The number of observers that have ever joined.
     came: u64,
-    /// Those that are to be told.
+    /// The observers that have not been removed.
     here: BTreeSet<ObserverId>,
     delivering: bool,
 }
 
-/// Events that wait, and who waits for them.
+/// The events that wait for delivery, and the observers that wait for events.
 ///
-/// One thread at a time delivers. Another that commits meanwhile leaves its events to it; so does an observer that
-/// changes the model.
+/// One thread at a time delivers. A thread that commits meanwhile leaves its events to that thread; so does an
+/// observer that changes the model.
 #[derive(Default)]
 pub(super) struct Events {
     waiting: Mutex<Waiting>,
     observers: Mutex<Vec<Known>>,
 }
 
-/// Lets others deliver, also when an observer has panicked.
+/// Marks a delivery in progress. Dropping it lets others deliver, even after a panic.
 struct Delivering<'e>(&'e Events);
 
 impl Drop for Delivering<'_> {
@@ -74,23 +94,23 @@ impl Drop for Delivering<'_> {
 }
 
 impl Events {
-    /// Adds an observer of what comes after the change that `published` names.
+    /// Adds an observer of the changes after the one that `published` returns.
     pub(super) fn observe(&self, observer: Observer, published: impl FnOnce() -> u64) -> ObserverId {
         let mut waiting = lock(&self.waiting);
         let id = ObserverId(waiting.came);
         waiting.came += 1;
         waiting.here.insert(id);
-        // Read under the lock: whatever is published later is also pushed later.
+        // Read under the lock, so that a change published after this is also pushed after it.
         waiting.joining.push((published(), Known { id, observer }));
         id
     }
 
-    /// Takes an observer out; says whether it was there.
+    /// Removes an observer. Returns whether it was there.
     pub(super) fn unobserve(&self, id: ObserverId) -> bool {
         lock(&self.waiting).here.remove(&id)
     }
 
-    /// Whether anybody is told of changes.
+    /// Whether there is any observer.
     pub(super) fn has_observers(&self) -> bool {
         !lock(&self.waiting).here.is_empty()
     }
@@ -109,6 +129,7 @@ impl Events {
                 waiting.delivering = true;
                 Delivering(self)
             };
+            // Observers run without the `waiting` lock, so they may change the model or remove themselves.
             while let Some((event, mut joining)) = self.next() {
                 let mut observers = lock(&self.observers);
                 observers.append(&mut joining);
@@ -123,7 +144,7 @@ impl Events {
                     }
                 });
             }
-            // Whoever commits between the last look and this leaves its event to the next round.
+            // A thread that commits after `next` found nothing, but before this, leaves its event: loop once more.
             drop(delivering);
         }
     }

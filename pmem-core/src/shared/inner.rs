@@ -1,4 +1,4 @@
-//! One writer, and what it publishes.
+//! The one writer, and the state it publishes.
 
 use super::events::{Event, Events};
 use super::queue::DropQueue;
@@ -11,7 +11,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Weak};
 use std::thread;
 
-/// What leads from handles to their manager. Holds no manager: a driver may keep regions without a cycle.
+/// What a region handle needs to reach its manager. Holds it weakly, so that a driver may keep regions without a
+/// cycle.
 pub(super) struct Ties {
     pub(super) queue: DropQueue,
     pub(super) home: Weak<Inner>,
@@ -20,14 +21,14 @@ pub(super) struct Ties {
 /// What the handles of one manager share.
 pub(super) struct Inner {
     writer: Mutex<Manager>,
-    /// Whose thread holds the writer's lock; 0 is nobody's.
+    /// The tag of the thread that holds the writer's lock; 0 if none does.
     writing: AtomicUsize,
     pub(super) published: Cell<State>,
     ties: Arc<Ties>,
     pub(super) events: Events,
 }
 
-/// Clears the mark of who writes, also when something panics.
+/// Clears the writer's tag when it is dropped, even after a panic.
 struct Writing<'i>(&'i Inner);
 
 impl Drop for Writing<'_> {
@@ -52,7 +53,7 @@ impl Inner {
         &self.ties
     }
 
-    /// Changes the model: waits for its turn, publishes what came of it, and tells observers.
+    /// Changes the model: waits for the writer's lock, publishes the result, and notifies observers.
     pub(super) fn write<T>(&self, verb: impl FnOnce(&mut Manager) -> Result<T, Error>) -> Result<T, Error> {
         if self.writing.load(Ordering::Acquire) == thread_tag() {
             return Err(Error::InCallback);
@@ -61,7 +62,7 @@ impl Inner {
             let mut manager = lock(&self.writer);
             self.under_lock(&mut manager, verb)
         };
-        // What was changed before a panic is told before the panic goes on.
+        // Changes made before a panic are committed: notify observers of them before the panic continues.
         self.settle();
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
@@ -74,10 +75,10 @@ impl Inner {
         self.writing.store(thread_tag(), Ordering::Release);
         let writing = Writing(self);
         let before = manager.state().sequence();
-        // Nothing is left in it from before.
+        // Starts a fresh outbox; the last call emptied the old one.
         manager.take_outbox(self.events.has_observers());
         self.drain(manager);
-        // Changes that were made before a panic are made: readers are to see them.
+        // Changes made before a panic are committed: readers must see them.
         let result = catch_unwind(AssertUnwindSafe(|| verb(manager)));
         self.drain(manager);
         if manager.state().sequence() != before {
@@ -88,24 +89,24 @@ impl Inner {
         result
     }
 
-    /// Gives up the references whose handles were dropped. What a driver keeps stays condemned, which is no failure
-    /// of whoever drains.
+    /// Gives up the references of handles that were dropped. If a driver keeps a region it stays condemned; that is
+    /// no error of the caller.
     fn drain(&self, manager: &mut Manager) {
         for region in self.ties.queue.take() {
             let _ = manager.decref(region);
         }
     }
 
-    /// Delivers events and drains the queue until there is nothing left, or somebody else is at it.
+    /// Delivers events and drains the queue until nothing is left, or another thread is doing so.
     pub(super) fn settle(&self) {
         if self.writing.load(Ordering::Acquire) == thread_tag() {
             return;
         }
         self.events.deliver();
         while !self.ties.queue.is_empty() {
-            // Whoever holds the lock looks at the queue again after letting go of it.
+            // The thread that holds the lock settles the queue after releasing it.
             let Some(mut manager) = try_lock(&self.writer) else { return };
-            // That cannot panic.
+            // The verb does nothing, so it cannot panic.
             let _ = self.under_lock(&mut manager, |_| ());
             drop(manager);
             self.events.deliver();

@@ -1,4 +1,4 @@
-//! The shared handle: one writer, readers that never wait, regions that count themselves.
+//! The shared handle: one writer, readers that never wait, and regions that count their own references.
 
 mod events;
 mod inner;

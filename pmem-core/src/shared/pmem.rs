@@ -17,9 +17,29 @@ use alloc::vec::Vec;
 use pmem_space::Attrs;
 use std::sync::Arc;
 
-/// A manager that threads share: one writes at a time, readers never wait, not even for a driver that takes its time.
+/// A manager that threads share. One thread writes at a time. Readers never wait, not even while a driver is slow.
 ///
-/// Cloning gives another handle to the same manager.
+/// A clone is another handle to the same manager.
+///
+/// # Examples
+/// ```
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Pmem, Request};
+/// use std::thread;
+///
+/// let pmem = Pmem::new();
+/// let ram = pmem.write(|manager| {
+///     let ram = manager.create_arena("RAM", ArenaType::RAM)?;
+///     manager.prime(ram, AddrRange::new(0, 0x10_0000)?, Attrs::ram())?;
+///     Ok(ram)
+/// })?;
+///
+/// let before = pmem.load();
+/// let writer = pmem.clone();
+/// let region = thread::spawn(move || writer.alloc(ram, &Request::new(0x1000))).join().expect("no panic")?;
+/// assert_eq!(region.at(&pmem.load()).map(|(range, _)| range.start()), Some(0));
+/// assert!(region.at(&before).is_none(), "an old snapshot does not change");
+/// # Ok::<(), pmem_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Pmem(Arc<Inner>);
 
@@ -36,31 +56,31 @@ impl Default for Pmem {
 }
 
 impl Pmem {
-    /// Makes a manager of nothing.
+    /// Returns a manager of an empty model.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The state as last published. Never waits.
+    /// Returns the last published state. Never waits.
     pub fn load(&self) -> Arc<State> {
         self.0.published.load_full()
     }
 
-    /// A reader for a thread that reads often: it holds on to the last state it saw.
+    /// Returns a reader, for a thread that reads often. It caches the last state it saw.
     #[cfg(not(loom))]
     pub fn reader(&self) -> Reader {
         Reader { cache: arc_swap::Cache::new(Shared(Arc::clone(&self.0))) }
     }
 
-    /// Calls any verbs of the manager, each a change of its own; readers see what came of them all at once.
+    /// Runs any verbs of the manager, each a change of its own. Readers see their results all at once.
     ///
     /// # Errors
-    /// What `verbs` returns; [`Error::InCallback`] inside a driver's callback.
+    /// The error of `verbs`; [`Error::InCallback`] inside a driver's callback.
     pub fn write<T>(&self, verbs: impl FnOnce(&mut Manager) -> Result<T, Error>) -> Result<T, Error> {
         self.0.write(verbs)
     }
 
-    /// Makes one change of many verbs; the regions it makes are taken from [`Reserved`].
+    /// Makes one change of all the verbs that `verbs` calls. Take the regions it makes from [`Reserved`].
     ///
     /// # Errors
     /// As [`Manager::transaction`]; [`Error::InCallback`] inside a driver's callback.
@@ -75,18 +95,19 @@ impl Pmem {
                 let (made, released) = transaction.finish();
                 Ok((result, made, released))
             })?;
+            // Committed: only now are the handles that the transaction released really spent.
             released.iter().for_each(Region::spend);
-            // What the transaction let go of again is not there any more.
+            // A region that the transaction made and let go of again does not exist any more.
             let made: Vec<_> = made.into_iter().filter_map(|id| Found::locate(manager, id).ok()).collect();
             Ok((result, made))
         })?;
         Ok((result, Reserved::new(&self.0, made)))
     }
 
-    /// Works out what `verbs` would change, and changes nothing; as [`Manager::plan`].
+    /// Computes what `verbs` would change, without changing anything, like [`Manager::plan`].
     ///
     /// # Errors
-    /// What `verbs` returns; [`Error::InCallback`] inside a driver's callback.
+    /// The error of `verbs`; [`Error::InCallback`] inside a driver's callback.
     pub fn plan<T>(
         &self,
         verbs: impl FnOnce(&mut Plan<'_>) -> Result<T, Error>,
@@ -94,39 +115,39 @@ impl Pmem {
         self.0.write(|manager| manager.plan(verbs))
     }
 
-    /// As [`Plan::alloc`].
+    /// Allocates a region that meets the request, like [`Manager::alloc`], and returns a handle to it.
     ///
     /// # Errors
-    /// As [`Plan::alloc`]; [`Error::InCallback`] inside a driver's callback.
+    /// As [`Manager::alloc`]; [`Error::InCallback`] inside a driver's callback.
     pub fn alloc(&self, arena: ArenaId, request: &Request) -> Result<Region, Error> {
         self.make(|manager| manager.alloc(arena, request))
     }
 
-    /// As [`Plan::map`].
+    /// Makes a region visible in `arena`, like [`Manager::map`], and returns a handle to the result.
     ///
     /// # Errors
-    /// As [`Plan::map`]; [`Error::InCallback`] inside a driver's callback.
+    /// As [`Manager::map`]; [`Error::InCallback`] inside a driver's callback.
     pub fn map(&self, arena: ArenaId, region: &Region) -> Result<Region, Error> {
         self.make(|manager| manager.map(arena, region.id()))
     }
 
-    /// As [`Plan::set`].
+    /// Sets a region's attributes, like [`Manager::set`].
     ///
     /// # Errors
-    /// As [`Plan::set`]; [`Error::InCallback`] inside a driver's callback.
+    /// As [`Manager::set`]; [`Error::InCallback`] inside a driver's callback.
     pub fn set(&self, region: &Region, attrs: Attrs) -> Result<(), Error> {
         self.0.write(|manager| manager.set(region.id(), attrs))
     }
 
-    /// A handle of its own to a region that is there: counts a reference.
+    /// Returns a new handle to an existing region, with a reference of its own.
     ///
     /// # Errors
-    /// As [`Plan::incref`]; [`Error::InCallback`] inside a driver's callback.
+    /// As [`Manager::incref`]; [`Error::InCallback`] inside a driver's callback.
     pub fn handle(&self, region: RegionId) -> Result<Region, Error> {
         self.make(|manager| manager.incref(region).map(|()| region))
     }
 
-    /// As [`Manager::register`].
+    /// Registers a driver, like [`Manager::register`].
     ///
     /// # Errors
     /// As [`Manager::register`]; [`Error::InCallback`] inside a driver's callback.
@@ -134,7 +155,8 @@ impl Pmem {
         self.0.write(|manager| manager.register(driver, subscription))
     }
 
-    /// Asks a driver, of a type that is known, what only it knows; `None` if there is none, or it is another. Changes wait meanwhile.
+    /// Calls `ask` with a driver as its type `D`, to ask it what only it knows; `None` if there is no such driver or
+    /// it has another type. Changes wait until `ask` returns.
     ///
     /// # Errors
     /// [`Error::InCallback`] inside a driver's callback.
@@ -146,13 +168,14 @@ impl Pmem {
         self.0.write(|manager| Ok(manager.driver_mut(driver).map(ask)))
     }
 
-    /// Has `observer` called with every change after the one last published, in order, after the writer's lock is
-    /// released; it may call any verb. One that panics is not called again; nobody else is the worse for it.
+    /// Calls `observer` with every change after the last published one, in order, after the writer's lock is
+    /// released. The observer may call any verb. An observer that panics is removed; the others are not affected.
     pub fn observe(&self, observer: impl FnMut(&Event) + Send + 'static) -> ObserverId {
         self.0.events.observe(Box::new(observer), || self.load().sequence())
     }
 
-    /// Tells an observer nothing more; it may do so itself. Says whether it was there. It is dropped with the next change.
+    /// Removes an observer. An observer may remove itself. The closure is dropped with the next change. Returns
+    /// whether the observer was there.
     pub fn unobserve(&self, observer: ObserverId) -> bool {
         self.0.events.unobserve(observer)
     }
@@ -166,7 +189,19 @@ impl Pmem {
     }
 }
 
-/// A thread's view of the published state, refreshed when a newer one is there.
+/// One thread's view of the published state, refreshed when there is a newer one. Made by [`Pmem::reader`].
+///
+/// # Examples
+/// ```
+/// use pmem_core::{ArenaType, Pmem};
+///
+/// let pmem = Pmem::new();
+/// let mut reader = pmem.reader();
+/// assert_eq!(reader.state().sequence(), 0);
+/// pmem.write(|manager| manager.create_arena("RAM", ArenaType::RAM))?;
+/// assert_eq!(reader.state().sequence(), 1);
+/// # Ok::<(), pmem_core::Error>(())
+/// ```
 #[cfg(not(loom))]
 pub struct Reader {
     cache: arc_swap::Cache<Shared, Arc<State>>,
@@ -186,7 +221,7 @@ impl core::ops::Deref for Shared {
 
 #[cfg(not(loom))]
 impl Reader {
-    /// The state as last published. Never waits; costs a comparison when nothing changed.
+    /// Returns the last published state. Never waits; costs one comparison if nothing has changed.
     pub fn state(&mut self) -> &State {
         self.cache.load()
     }

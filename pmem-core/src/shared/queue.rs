@@ -1,10 +1,10 @@
-//! References given up where nobody could wait for the writer.
+//! References given up when no thread could wait for the writer.
 
 use super::sync::{Mutex, lock};
 use crate::id::RegionId;
 use alloc::vec::Vec;
 
-/// Regions whose handles were dropped, oldest first.
+/// The regions whose handles were dropped, oldest first.
 #[derive(Default)]
 pub(super) struct DropQueue(Mutex<Vec<RegionId>>);
 

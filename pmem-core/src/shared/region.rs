@@ -1,4 +1,4 @@
-//! A region that counts its handles.
+//! A handle to a region, which counts as a reference.
 
 use super::inner::{Inner, Ties};
 use super::sync::atomic::{AtomicBool, Ordering};
@@ -10,14 +10,15 @@ use core::fmt;
 use pmem_space::AddrRange;
 use std::sync::Arc;
 
-/// What the handles of one reference share.
+/// What the clones of one handle share: one reference.
 pub(super) struct Counted {
     id: RegionId,
     arena: ArenaId,
-    /// Where it was made, and is wherever no move is noted; 0 if it was made parked.
+    /// The start the region was made with, where it still is unless the state has a move noted; 0 if it was made
+    /// parked.
     made_at: u64,
     made_parked: bool,
-    /// Its reference has been given up already.
+    /// Whether the reference has already been given up.
     spent: AtomicBool,
     ties: Arc<Ties>,
 }
@@ -28,6 +29,7 @@ impl Drop for Counted {
             return;
         }
         self.ties.queue.push(self.id);
+        // While unwinding, only queue: settling would run drivers and observers.
         if !std::thread::panicking()
             && let Some(home) = self.ties.home.upgrade()
         {
@@ -36,7 +38,7 @@ impl Drop for Counted {
     }
 }
 
-/// What a new handle is told of its region.
+/// What a new handle needs to know about its region.
 #[derive(Clone, Copy)]
 pub(super) struct Found {
     pub(super) id: RegionId,
@@ -53,8 +55,27 @@ impl Found {
     }
 }
 
-/// A reference to a region of a [`Pmem`](super::Pmem). Cloning makes another handle; when the last one is dropped, the
-/// reference is given up: at once if the writer is free, else with the next change.
+/// A handle to a region of a [`Pmem`](super::Pmem): a reference. A clone shares the reference. When the last clone is
+/// dropped the reference is given up: at once if the writer is free, otherwise with the next change.
+///
+/// # Examples
+/// ```
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Pmem, Request};
+///
+/// let pmem = Pmem::new();
+/// let ram = pmem.write(|manager| {
+///     let ram = manager.create_arena("RAM", ArenaType::RAM)?;
+///     manager.prime(ram, AddrRange::new(0, 0x10_0000)?, Attrs::ram())?;
+///     Ok(ram)
+/// })?;
+/// let region = pmem.alloc(ram, &Request::new(0x1000))?;
+/// pmem.write(|manager| manager.relocate(region.id(), 0x8000))?;
+/// let range = region.at(&pmem.load()).map(|(range, _)| range);
+/// assert_eq!(range, Some(AddrRange::sized(0x8000, 0x1000)?), "the handle follows the region");
+/// drop(region);
+/// assert_eq!(pmem.load().arena(ram).map(|arena| arena.regions().count()), Some(0));
+/// # Ok::<(), pmem_core::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Region(Arc<Counted>);
 
@@ -71,32 +92,35 @@ impl Region {
         }))
     }
 
-    /// Its name.
+    /// Returns the region's id.
     pub fn id(&self) -> RegionId {
         self.0.id
     }
 
-    /// Its arena.
+    /// Returns the region's arena.
     pub fn arena(&self) -> ArenaId {
         self.0.arena
     }
 
-    /// Where it started when it was made; `None` if it was made parked. Where it is in a snapshot [`Self::at`] says.
+    /// Returns the start that the region was made with; `None` if it was made parked. For its place in a snapshot use
+    /// [`Self::at`].
     pub fn made_at(&self) -> Option<u64> {
         (!self.0.made_parked).then_some(self.0.made_at)
     }
 
-    /// Where it is in a snapshot, and what it is; `None` if the snapshot does not have it, or has it parked.
+    /// Returns the region's addresses and record in a snapshot; `None` if the region is parked there or does not
+    /// exist there.
     pub fn at(&self, state: &State) -> Option<(AddrRange, RegionRecord)> {
         let start = state.moved(self.0.id).map_or(self.made_at(), |moved| moved.start)?;
         state.arena(self.0.arena)?.region_at(start).filter(|(_, record)| record.id == self.0.id)
     }
 
-    /// Gives the reference up now, rather than when the last handle happens to be dropped.
+    /// Gives the reference up now, and tells what became of the region. While clones of the handle exist it only
+    /// drops this one.
     ///
     /// # Errors
-    /// [`Error::InCallback`] inside a driver's callback: the reference is then given up with the next change;
-    /// [`Error::Spent`] if a transaction has released it.
+    /// [`Error::InCallback`] inside a driver's callback; the reference is then given up with the next change.
+    /// [`Error::Spent`] if a transaction has released the reference.
     pub fn release(self) -> Result<Released, Error> {
         let Some(home) = self.0.ties.home.upgrade() else { return Ok(Released::Gone) };
         let id = self.0.id;

@@ -1,4 +1,4 @@
-//! What synchronises: the standard library's, or loom's when a model is checked.
+//! Synchronisation: the standard library's, or loom's when loom checks a model.
 
 #[cfg(not(loom))]
 pub(super) use std::sync::{Mutex, MutexGuard, atomic};
@@ -8,12 +8,12 @@ pub(super) use loom::sync::{Mutex, MutexGuard, atomic};
 
 use std::sync::PoisonError;
 
-/// Locks, whether or not a panic happened under the lock: what it guards undoes itself.
+/// Locks a mutex, poisoned or not: what the locks here guard stays consistent across a panic.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Locks if nobody else has.
+/// Locks a mutex if no other thread holds it.
 pub(super) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     match mutex.try_lock() {
         Ok(guard) => Some(guard),
@@ -22,14 +22,15 @@ pub(super) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     }
 }
 
-/// A number that is this thread's while it lives, and never 0.
+/// Returns a number, never 0, that is unique to this thread while it lives.
 #[cfg(not(loom))]
 pub(super) fn thread_tag() -> usize {
+    // The address of a thread-local is such a number, and cheap to get.
     std::thread_local!(static TAG: u8 = const { 0 });
     TAG.with(|tag| core::ptr::from_ref(tag).addr())
 }
 
-/// A number that is this thread's while it lives, and never 0.
+/// Returns a number, never 0, that is unique to this thread while it lives.
 #[cfg(loom)]
 pub(super) fn thread_tag() -> usize {
     loom::thread_local!(static TAG: std::boxed::Box<u8> = std::boxed::Box::new(0));
@@ -40,7 +41,7 @@ pub(super) fn thread_tag() -> usize {
 #[cfg(not(loom))]
 pub(super) type Cell<T> = arc_swap::ArcSwap<T>;
 
-/// A model of the published cell: what is stored last is what is loaded.
+/// A model of that cell for loom: a load returns what was stored last.
 #[cfg(loom)]
 pub(super) struct Cell<T>(loom::sync::RwLock<std::sync::Arc<T>>);
 

@@ -1,4 +1,4 @@
-//! Many verbs, one change, with handles for what it makes.
+//! Several verbs as one change, with handles for the regions it makes.
 
 use super::inner::Inner;
 use super::region::{Found, Region};
@@ -9,14 +9,36 @@ use alloc::vec::Vec;
 use pmem_space::Attrs;
 use std::sync::Arc;
 
-/// Stands for a region that a transaction makes, until it is committed.
+/// A token for a region that a transaction makes. Exchange it for the region once the transaction is committed:
+/// [`Reserved::take`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct Pending(RegionId);
 
-/// A change in the making. Verbs that make no region are [`Plan`]'s, reached through [`Self::plan`].
+/// A change being planned through a [`Pmem`](super::Pmem). For verbs that make no region use [`Self::plan`].
+///
+/// # Examples
+/// Replace a buffer by a larger one in a single change:
+/// ```
+/// use pmem_core::{AddrRange, ArenaType, Attrs, Pmem, Request};
+///
+/// let pmem = Pmem::new();
+/// let ram = pmem.write(|manager| {
+///     let ram = manager.create_arena("RAM", ArenaType::RAM)?;
+///     manager.prime(ram, AddrRange::new(0, 0x4000)?, Attrs::ram())?;
+///     Ok(ram)
+/// })?;
+/// let small = pmem.alloc(ram, &Request::new(0x2000))?;
+/// let (token, mut reserved) = pmem.transaction(|transaction| {
+///     transaction.release(&small)?;
+///     transaction.alloc(ram, &Request::new(0x4000))
+/// })?;
+/// let large = reserved.take(token).expect("made by this transaction");
+/// assert_eq!(large.made_at(), Some(0));
+/// # Ok::<(), pmem_core::Error>(())
+/// ```
 pub struct Transaction<'t, 'm> {
     plan: &'t mut Plan<'m>,
-    /// What was made, and how many references nobody but handles held before.
+    /// The regions made, each with the number of references that only handles held before.
     made: Vec<(RegionId, usize)>,
     released: Vec<Region>,
 }
@@ -26,12 +48,12 @@ impl<'t, 'm> Transaction<'t, 'm> {
         Self { plan, made: Vec::new(), released: Vec::new() }
     }
 
-    /// The plan, for every verb that makes no region.
+    /// Returns the plan, for every verb that makes no region.
     pub fn plan(&mut self) -> &mut Plan<'m> {
         self.plan
     }
 
-    /// As [`Plan::alloc`].
+    /// Allocates a region, like [`Plan::alloc`]. Returns a token for it.
     ///
     /// # Errors
     /// As [`Plan::alloc`].
@@ -40,7 +62,7 @@ impl<'t, 'm> Transaction<'t, 'm> {
         Ok(self.pending(id))
     }
 
-    /// As [`Plan::map`].
+    /// Makes a region visible in `arena`, like [`Plan::map`]. Returns a token for the result.
     ///
     /// # Errors
     /// As [`Plan::map`].
@@ -49,7 +71,7 @@ impl<'t, 'm> Transaction<'t, 'm> {
         Ok(self.pending(id))
     }
 
-    /// As [`Plan::set`].
+    /// Sets a region's attributes, like [`Plan::set`].
     ///
     /// # Errors
     /// As [`Plan::set`].
@@ -57,10 +79,11 @@ impl<'t, 'm> Transaction<'t, 'm> {
         self.plan.set(region.id(), attrs)
     }
 
-    /// Gives up a handle's reference as part of the change: if it is committed, the handle and its clones are spent.
+    /// Gives up a handle's reference as part of the change. Once the change is committed, the handle and its clones
+    /// are spent.
     ///
     /// # Errors
-    /// As [`Plan::decref`]; [`Error::Spent`] if the handle, or a clone of it, has been released.
+    /// As [`Plan::decref`]; [`Error::Spent`] if the handle or a clone of it has already been released.
     pub fn release(&mut self, region: &Region) -> Result<(), Error> {
         if region.is_spent() || self.released.iter().any(|other| other.is_clone_of(region)) {
             return Err(Error::Spent(region.id()));
@@ -70,7 +93,7 @@ impl<'t, 'm> Transaction<'t, 'm> {
         Ok(())
     }
 
-    /// The region that a token stands for, to be named in further verbs.
+    /// Returns the id of the region behind a token, for use in further verbs.
     pub fn id(&self, pending: &Pending) -> RegionId {
         pending.0
     }
@@ -81,7 +104,7 @@ impl<'t, 'm> Transaction<'t, 'm> {
             let count = |all: &[RegionId]| all.iter().filter(|other| *other == id).count();
             let before = self.made.iter().find(|(other, _)| other == id).map_or(0, |(_, before)| *before);
             let released = self.released.iter().filter(|region| region.id() == *id).count();
-            // References that the transaction gave up by name have no handle any more.
+            // Only references that are still there get a handle: the transaction may have given some up by id.
             if count(&made) + before < self.direct(*id) + released {
                 made.push(*id);
             }
@@ -89,7 +112,7 @@ impl<'t, 'm> Transaction<'t, 'm> {
         (made, self.released)
     }
 
-    /// The references that no alias holds.
+    /// Returns the number of references that no alias holds.
     fn direct(&self, id: RegionId) -> usize {
         self.plan.refs(id).map_or(0, |refs| refs as usize).saturating_sub(self.plan.aliases(id).len())
     }
@@ -100,7 +123,7 @@ impl<'t, 'm> Transaction<'t, 'm> {
     }
 }
 
-/// The regions that a committed transaction made. Those not taken are released when it is dropped.
+/// The regions that a committed transaction made. Dropping this releases those that were not taken.
 #[derive(Debug)]
 pub struct Reserved(Vec<Region>);
 
@@ -109,8 +132,8 @@ impl Reserved {
         Self(made.into_iter().map(|found| Region::new(home, found)).collect())
     }
 
-    /// Exchanges a token of this transaction for its region; another transaction's is good for nothing, and so is that
-    /// of a region that the transaction itself let go of.
+    /// Exchanges a token of this transaction for its region; `None` for a token of another transaction, or of a
+    /// region that the transaction itself released.
     pub fn take(&mut self, pending: Pending) -> Option<Region> {
         let place = self.0.iter().position(|region| region.id() == pending.0)?;
         Some(self.0.swap_remove(place))

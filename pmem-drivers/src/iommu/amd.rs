@@ -1,4 +1,4 @@
-//! AMD's units: AMD-Vi (I/O Virtualization Technology Specification 48882, 3.08), with tables of the host's own format.
+//! AMD's units: AMD-Vi (I/O Virtualization Technology Specification 48882, 3.08), with tables in the host format.
 
 use super::port::{Port, Width};
 use super::unit::{DomainKind, Unit, block};
@@ -10,21 +10,22 @@ use pmem_iommu::amd::registers::{self as registers, LEAST_ORDER};
 use pmem_iommu::amd::{Command, DeviceEntry, Event, Mode};
 use pmem_iommu::table::{AmdV1, Format, Invalidate, TableMemory};
 
-/// Commands, and events, of one page each.
+/// The number of commands and of events, one page each.
 const ENTRIES: u64 = 1 << LEAST_ORDER;
-/// Spans that are forgotten one by one; of more, all of the domain.
+/// The largest number of spans to invalidate one by one. For more, invalidate the whole domain.
 const FEW: usize = 8;
-/// Levels of domains' tables: 48 bits.
+/// The levels of the domains' tables, for 48-bit addresses.
 const LEVELS: u8 = 4;
-/// Entries of the device table that are in one page.
+/// The number of device table entries in a page.
 const DEVICES: u64 = 128;
 const RUNNING: u64 = registers::TRANSLATION | registers::COMMAND_BUFFER | registers::EVENT_LOG;
 
-/// A unit of AMD-Vi behind a port.
+/// An AMD-Vi unit behind a port.
 pub struct Amd<P> {
     port: P,
     format: AmdV1,
-    /// Buses that devices may be on: the device table has an entry for each of their functions, and what is beyond is refused.
+    /// The number of buses that the device table covers, from bus 0 on, with an entry for each function. Devices
+    /// beyond it are refused.
     buses: u16,
     pages: Option<Pages>,
 }
@@ -34,17 +35,17 @@ struct Pages {
     devices: u64,
     commands: u64,
     events: u64,
-    /// The word that it writes when it has done what was asked.
+    /// The page whose first word the unit writes when it has completed the commands.
     done: u64,
     tail: u64,
     asked: u64,
 }
 
 impl<P: Port> Amd<P> {
-    /// The unit behind a port, for devices on buses 0 to `last_bus`.
+    /// Creates the unit behind `port`, for devices on buses 0 to `last_bus` (inclusive).
     ///
     /// # Errors
-    /// [`Fault`] if nobody answers.
+    /// Returns a [`Fault`] if nothing responds.
     pub fn new(mut port: P, last_bus: u8) -> Result<Self, Fault> {
         if port.read(registers::CONTROL, Width::Eight)? == u64::MAX {
             return Err(Fault::new("no unit answers"));
@@ -53,13 +54,13 @@ impl<P: Port> Amd<P> {
         Ok(Self { port, format, buses: u16::from(last_bus) + 1, pages: None })
     }
 
-    /// The port.
+    /// Returns the port.
     pub fn into_port(self) -> P {
         self.port
     }
 
     fn device_pages(&self) -> u64 {
-        // Side by side, and aligned to as many.
+        // Contiguous pages, aligned to their total size, so a power of two.
         (u64::from(self.buses) * 256 / DEVICES).next_power_of_two()
     }
 
@@ -67,7 +68,7 @@ impl<P: Port> Amd<P> {
         self.pages.ok_or(Fault::new("the unit was not started"))
     }
 
-    /// Puts commands into the buffer, and waits until they are done.
+    /// Writes commands to the buffer, and waits until they are completed.
     fn order(&mut self, commands: impl IntoIterator<Item = Command>) -> Result<(), Fault> {
         let mut pages = self.started()?;
         pages.asked = pages.asked.wrapping_add(1).max(1);
@@ -95,7 +96,8 @@ impl<P: Port> Amd<P> {
         )
     }
 
-    /// The word of a requester's entry; of the first there are `device_pages` in all.
+    /// Returns where a word of a requester's entry is: its page, and its index there. `None` if the device table
+    /// does not cover it.
     fn word(&self, id: RequesterId, word: u64) -> Option<(u64, u64)> {
         let at = DeviceEntry::at(self.pages?.devices, id) + 8 * word;
         (u16::from(id.bus()) < self.buses).then_some((at & !0xfff, (at & 0xfff) / 8))
@@ -139,7 +141,8 @@ impl<P: Port> Amd<P> {
         }
         let control = self.port.read(registers::CONTROL, Width::Eight)?;
         let control = control | RUNNING | registers::COHERENT;
-        // Commands are fetched by a unit that translates (3.4.5): what it remembers from before goes at once.
+        // A unit only fetches commands while it translates (3.4.5). So enable both, and then immediately invalidate
+        // what it still has cached.
         self.port.write(registers::CONTROL, Width::Eight, control)?;
         let is_fetching = |status: u64| status & registers::FETCHING != 0;
         let late = "the unit did not begin to fetch commands in time";
@@ -155,7 +158,7 @@ impl<P: Port> Amd<P> {
         Ok(())
     }
 
-    /// Ends what bits of the control register say; it fetches no commands and writes no events any more.
+    /// Clears bits of the control register, and waits until the unit fetches no commands and writes no events.
     fn halt(&mut self, what: u64) -> Result<(), Fault> {
         let control = self.port.read(registers::CONTROL, Width::Eight)?;
         self.port.write(registers::CONTROL, Width::Eight, control & !what)?;
@@ -212,7 +215,8 @@ impl<P: Port> Unit for Amd<P> {
     }
 
     fn caches_absent(&self) -> bool {
-        // It does not (2.2.6), but for emulated ones, which say so in a bit of the capability that the port does not reach: so as if it did.
+        // Real units do not (2.2.6). Emulated ones may, and report it in a capability bit that the port cannot
+        // reach. So assume they do.
         true
     }
 
@@ -220,7 +224,7 @@ impl<P: Port> Unit for Amd<P> {
         if self.port.read(registers::CONTROL, Width::Eight)? & RUNNING != 0 {
             return Err(Fault::new("the unit is in use: it translates, or fetches commands"));
         }
-        // Those of a start that could not be taken back are still there.
+        // Pages are still there after a start that failed and could not be undone.
         let pages = self.pages.map_or_else(|| self.take_pages(), Ok)?;
         self.refuse_all(pages.devices);
         self.pages = Some(Pages { tail: 0, ..pages });
@@ -266,8 +270,8 @@ impl<P: Port> Unit for Amd<P> {
                 DeviceEntry::new(Mode::Translated { table: root, levels }, number).0
             }
         };
-        // Refused by one write, and what is remembered of it gone, which may be by device (2.2.2.1); then what is to come, the word that lets
-        // it through the last.
+        // Refuse the requester by one write, and invalidate what is cached for it, possibly per device (2.2.2.1).
+        // Then write the new entry, with the word that admits requests last.
         let [low, domain, interrupts, more] = wanted;
         let has = self.entry(id);
         if has.0 != refused {
@@ -278,7 +282,7 @@ impl<P: Port> Unit for Amd<P> {
         self.set_word(id, 1, domain);
         self.set_word(id, 2, interrupts);
         self.set_word(id, 3, more);
-        // What an earlier user of the domain's number left, who did not know this one's tables.
+        // An earlier user of this domain number may have left translations.
         self.order([Command::Pages { domain: domain as u16, first: 0, shift: 64, tables: true }])?;
         self.set_word(id, 0, low);
         self.order([Command::Device(id)])
@@ -314,7 +318,8 @@ impl<P: Port> Unit for Amd<P> {
             let word = |n: u64| self.port.memory().read(pages.events, head * 2 + n).unwrap_or_default();
             let words = [word(0), word(1)];
             events.extend(Event::decode(words));
-            // So that one that is not there yet is not taken for one that was there before (2.5.1).
+            // Clear the entry, so that an event that has not been written yet is not mistaken for an old one
+            // (2.5.1).
             self.port.memory_mut().write(pages.events, head * 2, 0);
             head = (head + 1) % ENTRIES;
         }
@@ -334,7 +339,7 @@ impl<P: Port> Unit for Amd<P> {
 }
 
 impl<P: Port> Amd<P> {
-    /// Has it write events again after some were lost (2.5.1).
+    /// Restarts the event log after events were lost (2.5.1).
     fn resume_log(&mut self) -> Result<(), Fault> {
         let control = self.port.read(registers::CONTROL, Width::Eight)?;
         self.port.write(registers::CONTROL, Width::Eight, control & !registers::EVENT_LOG)?;

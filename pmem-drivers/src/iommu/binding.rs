@@ -1,4 +1,4 @@
-//! What of a model is which device, and which domain.
+//! The connection between a model and a unit's devices and domains.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -7,34 +7,34 @@ use pmem_iommu::RequesterId;
 
 /// Whether devices' registers may be mapped for other devices.
 ///
-/// Such accesses can be misrouted or refused between devices and the unit, which the tables do not show (PCI Express 6.0, 6.12; access control
-/// services), so that they are refused unless somebody says that they work.
+/// Bridges between the devices and the unit can misroute or refuse such accesses, which the tables do not show
+/// (access control services: PCI Express 6.0, 6.12). So the driver refuses them unless you say that they work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Peers {
-    /// They may not.
+    /// They may not be mapped.
     #[default]
     Refused,
-    /// They may.
+    /// They may be mapped.
     Permitted,
 }
 
 /// A unit's devices and domains.
 #[derive(Clone, Debug, Default)]
 pub struct Binding {
-    /// The system's bus, where requests go that pass; [`super::add_domain`] says it.
+    /// The arena of the system bus, where untranslated requests go. [`super::add_domain`] sets it.
     pub system: Option<ArenaId>,
-    /// By which ids a device asks: its own, and those of bridges and hidden functions that ask for it.
+    /// The requester ids of each device: its own, and those that bridges and hidden functions use for it.
     pub devices: BTreeMap<ArenaId, Vec<RequesterId>>,
-    /// The interconnects whose tables are this unit's.
+    /// The interconnects whose tables belong to this unit.
     pub domains: BTreeMap<LinkId, Peers>,
 }
 
-/// Tells a driver which devices and domains are its own.
+/// Gives a driver its devices and domains.
 ///
-/// [`Binding`] is one for what stays; shared behind a lock (feature `std`), devices and domains can come and go with the transaction that
-/// makes them.
+/// A [`Binding`] does this if they never change. With the feature `std`, a binding behind a lock lets devices and
+/// domains come and go with the transaction that adds them.
 pub trait Layout: Send {
-    /// What there is.
+    /// Calls `look` with the binding, and returns the result.
     fn binding<T>(&self, look: impl FnOnce(&Binding) -> T) -> T;
 }
 

@@ -9,17 +9,17 @@ use alloc::vec::Vec;
 use pmem_core::{AddrRange, Fault, LinkId, Mismatch, Placement, Veto};
 use pmem_iommu::table::{Format, Invalidate, PageTable, TableError, TableMemory};
 
-/// A domain's table, and its number.
+/// A domain's number and table.
 pub(super) struct Held<F> {
     pub(super) number: u16,
     pub(super) table: PageTable<F>,
-    /// The model's pages, of so many bytes.
+    /// The page size of the model, in bytes.
     pub(super) page: u64,
-    /// What the unit is yet to forget.
+    /// Invalidations that the unit has not received yet.
     pending: Vec<Invalidate>,
 }
 
-/// All of them.
+/// All domains of a unit.
 pub(super) struct Domains<F>(BTreeMap<LinkId, Held<F>>);
 
 impl<F> Default for Domains<F> {
@@ -37,7 +37,7 @@ impl<F: Format + Clone + Send> Domains<F> {
         self.0.keys().copied()
     }
 
-    /// Opens one, with an empty table.
+    /// Opens a domain with an empty table and a free number.
     pub(super) fn open<U: Unit<Format = F>>(
         &mut self,
         unit: &mut U,
@@ -59,14 +59,14 @@ impl<F: Format + Clone + Send> Domains<F> {
         Ok(())
     }
 
-    /// Gives a table back, to which no requester goes any more.
+    /// Closes a domain, whose table no requester uses any more, and frees the table.
     pub(super) fn close<M: TableMemory>(&mut self, memory: &mut M, domain: LinkId) {
         if let Some(held) = self.0.remove(&domain) {
             held.table.dissolve(memory);
         }
     }
 
-    /// What a region that is mapped has now, as its table says.
+    /// Returns what the table holds for a mapped region now.
     pub(super) fn had<M: TableMemory>(&self, memory: &M, placement: &Placement) -> Option<(LinkId, Span)> {
         let (alias, range) = (placement.record.alias()?, placement.seat.range()?);
         let held = self.0.get(&alias.link)?;
@@ -74,7 +74,8 @@ impl<F: Format + Clone + Send> Domains<F> {
         Some((alias.link, Span { range, target: held.at(memory, range.start())? }))
     }
 
-    /// How many tables a task takes, after the one before it in order of address; makes room to note those that it takes out.
+    /// Counts the tables that a task needs after the one before it, in ascending order. Also reserves room to
+    /// record the tables that it unlinks.
     pub(super) fn prepare<M: TableMemory>(
         &mut self,
         memory: &mut M,
@@ -90,7 +91,7 @@ impl<F: Format + Clone + Send> Domains<F> {
             if !task.is_whole {
                 tables += held.table.on(memory).tables_to_change(first, last).map_err(refused)?;
             }
-            // Each 2 MiB may have a table, and each level one more at both ends.
+            // Up to one table for each 2 MiB, and one more for each level at both ends.
             let levels = usize::from(held.table.format().levels());
             let room = usize::try_from((last - first) >> 21).unwrap_or(usize::MAX);
             held.table.make_room(room.saturating_add(2 * levels));
@@ -110,14 +111,14 @@ impl<F: Format + Clone + Send> Domains<F> {
         Ok(tables)
     }
 
-    /// Makes room to note what so many tasks of a domain have the unit forget.
+    /// Reserves room to record the invalidations of `tasks` tasks in a domain.
     pub(super) fn make_room(&mut self, domain: LinkId, tasks: usize) {
         if let Some(held) = self.0.get_mut(&domain) {
             held.pending.reserve(tasks);
         }
     }
 
-    /// Has a table say what a task is to have in a stage; it may say so already.
+    /// Writes what a task requires in a stage, unless the table holds it already.
     pub(super) fn write<U: Unit<Format = F>>(
         &mut self,
         unit: &mut U,
@@ -138,13 +139,14 @@ impl<F: Format + Clone + Send> Domains<F> {
             (Some(_), Some((_, access))) => (walker.protect(first, last, access), false),
         };
         let forget = done.map_err(|error| fault(&error, task.range))?;
+        // A new mapping needs no invalidation, unless the unit cached that it was absent, or tables were replaced.
         if !is_new || caches_absent || forget.tables {
             held.pending.push(forget);
         }
         Ok(())
     }
 
-    /// Has the unit forget what tables do not say any more, and gives back what they had.
+    /// Sends the pending invalidations to the unit, and then frees unlinked tables.
     pub(super) fn forget<U: Unit<Format = F>>(&mut self, unit: &mut U) -> Result<(), Fault> {
         for held in self.0.values_mut().filter(|held| !held.pending.is_empty()) {
             unit.forget(held.number, &held.pending)?;
@@ -154,7 +156,7 @@ impl<F: Format + Clone + Send> Domains<F> {
         Ok(())
     }
 
-    /// Takes out tables that say nothing, of all domains, and gives back what they had.
+    /// Removes empty tables from all domains, and frees them.
     pub(super) fn prune<U: Unit<Format = F>>(&mut self, unit: &mut U) -> Result<(), Fault> {
         for held in self.0.values_mut() {
             let width = held.table.format().width();
@@ -167,7 +169,7 @@ impl<F: Format + Clone + Send> Domains<F> {
         self.forget(unit)
     }
 
-    /// Takes everything out of a table, which no request goes by.
+    /// Removes all mappings from a table that no request uses.
     pub(super) fn empty<M: TableMemory>(&mut self, memory: &mut M, domain: LinkId) -> Result<(), TableError> {
         let Some(held) = self.0.get_mut(&domain) else { return Ok(()) };
         let mut pieces = Vec::new();
@@ -180,7 +182,7 @@ impl<F: Format + Clone + Send> Domains<F> {
         Ok(())
     }
 
-    /// Where a table is not what is wanted.
+    /// Returns the first difference between a table and what it should hold.
     pub(super) fn verify<M: TableMemory>(
         &self,
         memory: &M,
@@ -191,6 +193,7 @@ impl<F: Format + Clone + Send> Domains<F> {
         let Some(held) = self.0.get(&domain) else { return Err(wrong("a domain has no table", None)) };
         let mut left = wanted.iter().copied().peekable();
         let mut found = Ok(());
+        // Pages and wanted spans both ascend, but their boundaries differ: compare them piece by piece.
         let listed = held.table.each(memory, 0, u64::MAX, &mut |mapped| {
             let (mut at, mut target) = (mapped.first, mapped.leaf.target);
             let last = at + ((1 << mapped.leaf.shift) - 1);
@@ -232,7 +235,7 @@ impl<F: Format + Clone + Send> Domains<F> {
 }
 
 impl<F: Format> Held<F> {
-    /// Where an address leads.
+    /// Returns where an address leads.
     fn at<M: TableMemory>(&self, memory: &M, at: u64) -> Option<Target> {
         let found = self.table.lookup(memory, at)?;
         Some((found.leaf.target + (at - found.first), found.leaf.access))

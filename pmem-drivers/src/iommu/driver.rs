@@ -1,4 +1,4 @@
-//! The driver.
+//! The driver for IOMMUs.
 
 use super::binding::Layout;
 use super::domains::Domains;
@@ -15,18 +15,57 @@ use pmem_core::{
 use pmem_iommu::RequesterId;
 use pmem_iommu::table::{Format, Mapped, Short, TableError, TableMemory};
 
-/// Has a unit's tables follow a model: see the [module](super).
+/// Programs a unit's tables to follow a model: see the [module](super).
 ///
-/// Register it for everything, or for its domains' arenas and interconnects and its devices' arenas. A unit that somebody else uses is not
-/// taken over.
+/// Register it for everything, or for the arenas and interconnects of its domains and the arenas of its devices. It
+/// does not take over a unit that somebody else uses.
 ///
-/// What goes away is gone for the hardware before a change is published, translations that it remembers included. The memory of tables is
-/// set aside before anything is written, and given back when the unit has forgotten it.
+/// When a change is published, the hardware no longer has what the change removes, including cached translations.
+/// The driver sets memory for tables aside before it writes anything, and frees tables once the unit has
+/// invalidated them.
+///
+/// # Examples
+///
+/// A NIC reaches only the buffer that is mapped for it. The unit here is simulated (feature `fake`):
+///
+/// ```
+/// # use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Mapping, Metric, Request, Scope, Subscription};
+/// # use pmem_iommu::RequesterId;
+/// use pmem_drivers::iommu::{Binding, FakeVtd, Iommu, Limits, Peers, Vtd, VtdChip};
+/// use pmem_drivers::iommu::{add_device, add_domain, join};
+///
+/// # let mut pmem = Manager::new();
+/// # let system = pmem.create_arena("system", ArenaType::BUS)?;
+/// # let ram = pmem.create_arena("ram", ArenaType::RAM)?;
+/// # let all = AddrRange::new(0, 1 << 30)?;
+/// # pmem.prime(ram, all, Attrs::ram())?;
+/// # pmem.connect(system, ram, Mapping::window(all, 0)?, Metric::new(1))?;
+/// // `pmem` has a system bus with 1 GiB of RAM.
+/// let nic = RequesterId::new(0x3b, 0, 0);
+/// let mut binding = Binding::default();
+/// let domain = pmem.transaction(|plan| {
+///     let limits = Limits::x86(39);
+///     let domain = add_domain(plan, &mut binding, system, "network", &limits, Peers::Refused)?;
+///     let device = add_device(plan, &mut binding, "nic", [nic])?;
+///     join(plan, device, domain)?;
+///     Ok(domain)
+/// })?;
+/// let unit = FakeVtd::new(VtdChip::new(3, false, true), 64);
+/// let vtd = Vtd::new(unit.clone()).map_err(|fault| fault.reason)?;
+/// pmem.register(Box::new(Iommu::new(vtd, binding)), Subscription::new([Scope::Everything]))?;
+///
+/// let buffer = pmem.alloc(ram, &Request::new(0x4000).align(0x1000))?;
+/// let mapping = pmem.map(domain.arena, buffer)?;
+/// let (seen, at) = (pmem.range(mapping)?.start(), pmem.range(buffer)?.start());
+/// assert_eq!(unit.access(nic, seen + 0x10, true), Some(at + 0x10));
+/// assert_eq!(unit.access(nic, seen + 0x4000, true), None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Iommu<U: Unit, L> {
     unit: U,
     layout: L,
     domains: Domains<U::Format>,
-    /// Requesters that are not refused.
+    /// The requesters that are not refused.
     places: BTreeMap<RequesterId, Place>,
     staged: Staged,
 }
@@ -49,21 +88,21 @@ impl Move {
     }
 }
 
-/// A change that has been worked out.
+/// A change that is planned.
 #[derive(Debug, Default)]
 struct Staged {
     tasks: Vec<Task>,
     moves: Vec<Move>,
-    /// Domains that come with it: they have tables from when it is prepared on.
+    /// Domains that the change adds. They have tables as soon as it is prepared.
     come: Vec<LinkId>,
-    /// Domains that go with it.
+    /// Domains that the change removes.
     gone: Vec<LinkId>,
-    /// Something of it could not be taken back, and the unit may use what came with it.
+    /// Whether a revert failed, so that the unit may still use what the change added.
     is_astray: bool,
 }
 
 impl Staged {
-    /// Nothing, in the room that there is.
+    /// Empties it, but keeps its memory.
     fn clear(&mut self) {
         self.tasks.clear();
         self.moves.clear();
@@ -74,26 +113,26 @@ impl Staged {
 }
 
 impl<U: Unit, L: Layout> Iommu<U, L> {
-    /// A driver of a unit; the unit is started when the driver is registered.
+    /// Creates a driver for a unit. The unit is started when you register the driver.
     pub fn new(unit: U, layout: L) -> Self {
         let (domains, places) = (Domains::default(), BTreeMap::new());
         Self { unit, layout, domains, places, staged: Staged::default() }
     }
 
-    /// The unit.
+    /// Returns the unit.
     pub const fn unit(&self) -> &U {
         &self.unit
     }
 
-    /// The unit, to ask it what it refused.
+    /// Returns the unit for writing, for example to read its events.
     pub const fn unit_mut(&mut self) -> &mut U {
         &mut self.unit
     }
 
-    /// Stops the unit, of a driver that was deregistered, and gives it back.
+    /// Stops the unit of a driver that was deregistered, and returns it.
     ///
     /// # Errors
-    /// [`Fault`] if the unit does not stop.
+    /// Returns a [`Fault`] if the unit does not stop.
     pub fn stop(mut self) -> Result<U, Fault> {
         self.unit.stop()?;
         for domain in self.domains.ids().collect::<Vec<_>>() {
@@ -102,15 +141,15 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         Ok(self.unit)
     }
 
-    /// The number of a domain.
+    /// Returns the number of a domain; `None` if it is not this unit's.
     pub fn number(&self, domain: LinkId) -> Option<u16> {
         self.domains.get(domain).map(|held| held.number)
     }
 
-    /// What a domain's table says of a range, in order.
+    /// Calls `say` for each mapping of a domain's table in a range, in ascending order.
     ///
     /// # Errors
-    /// What is no entry, or no table.
+    /// Returns a [`TableError`] if an entry is invalid, or a table cannot be read.
     pub fn mapped(
         &self,
         domain: LinkId,
@@ -121,7 +160,7 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         held.table.each(self.unit.port().memory(), range.start(), range.last(), say)
     }
 
-    /// Domains that come and go, and requesters that move; domains that come are noted as soon as they have a table.
+    /// Stages the domains that come and go, and the requesters that move. New domains get a table at once.
     fn topology(&mut self, state: &State) -> Result<(), Veto> {
         let (width, passes) = (self.unit.width(), self.unit.passes());
         let (wanted, places) = self.layout.binding(|binding| {
@@ -146,7 +185,7 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         Ok(())
     }
 
-    /// The tasks of a change.
+    /// Stages the tasks of a change.
     fn tasks(&mut self, change: &Change<'_>) -> Result<(), Veto> {
         let state = change.after();
         let mut moved: BTreeSet<RegionId> = BTreeSet::new();
@@ -160,7 +199,7 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         for edit in edits() {
             let (old, new) = match edit {
                 Edit::Region { old, new, .. } => (old.as_ref(), new.as_ref()),
-                // What moves as well is looked at where it was.
+                // A region that moves too is handled by its own edit, which knows where it was.
                 Edit::Effective { placement, .. } if !moved.contains(&placement.record.id) => {
                     (Some(placement), Some(placement))
                 }
@@ -186,7 +225,7 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         Ok(())
     }
 
-    /// Has all that a state asks for be staged, for a unit whose tables are empty and whose requesters are refused.
+    /// Stages everything that a state requires, for a unit with empty tables and all requesters refused.
     fn stage_all(&mut self, state: &State) -> Result<(), Veto> {
         self.places.clear();
         self.topology(state)?;
@@ -198,7 +237,8 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         self.set_aside()
     }
 
-    /// Sets memory aside for what is staged; tables that say nothing, and are kept for what may come, go where there is no other.
+    /// Sets aside memory for what is staged. If there is too little, it first frees tables that are empty but were
+    /// kept for later.
     fn set_aside(&mut self) -> Result<(), Veto> {
         if self.count_aside()?.is_ok() {
             return Ok(());
@@ -215,6 +255,7 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         let ids: Vec<RequesterId> = come.map(|one| one.id).collect();
         let mut tables = self.unit.tables_to_seat(&ids);
         let memory = self.unit.port_mut().memory_mut();
+        // In ascending order, tables that neighbouring spans share are counted once.
         self.staged.tasks.sort_unstable_by_key(|task| (task.domain, task.range.start()));
         let mut before = None;
         for task in &self.staged.tasks {
@@ -227,9 +268,10 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         Ok(memory.set_aside(tables))
     }
 
-    /// Has the unit be as it is to be in a stage, to which a step, or what undoes it, leads.
+    /// Brings the unit to a stage, by a step or by undoing one.
     fn bring(&mut self, step: Step, stage: Stage) -> Result<(), Fault> {
-        // No requester goes by a table that is not whole.
+        // No requester may use a table that is only half done. So detach requesters before writing tables, and
+        // attach them after.
         if stage == Stage::Between {
             self.seat(stage)?;
         }
@@ -250,13 +292,14 @@ impl<U: Unit, L: Layout> Iommu<U, L> {
         Ok(())
     }
 
-    /// Closes domains that came, or those that went.
+    /// Closes domains and frees their tables.
     fn close(&mut self, domains: Vec<LinkId>) {
         let memory = self.unit.port_mut().memory_mut();
         domains.into_iter().for_each(|domain| self.domains.close(memory, domain));
     }
 
-    /// Drops what was worked out. Domains that came with it go, unless the unit may still use them: a resync finds those.
+    /// Drops what is staged. Domains that it added are closed, unless the unit may still use them; a resync then
+    /// deals with them.
     fn drop_staged(&mut self) {
         let staged = core::mem::take(&mut self.staged);
         if !staged.is_astray {
@@ -298,7 +341,7 @@ impl<U: Unit + 'static, L: Layout + 'static> Driver for Iommu<U, L> {
         let done =
             self.stage_all(state).and_then(|()| self.bring(Step::Install, Stage::New).map_err(refused));
         if done.is_err() {
-            // Whatever stops it: it is not registered, and what it had is somebody's no more.
+            // Whatever the reason, the driver is not registered, so it must free what it has taken.
             let stopped = self.unit.stop();
             self.staged.is_astray = stopped.is_err();
             self.drop_staged();

@@ -1,4 +1,4 @@
-//! What a unit that somebody else uses has: it is read, and never written.
+//! Reading a unit that somebody else uses. It is never written.
 
 use super::port::{Port, Width};
 use alloc::vec::Vec;
@@ -9,46 +9,47 @@ use pmem_iommu::table::{AmdV1, Mapped, PageTable, TableError, TableMemory, VtdSe
 use pmem_iommu::vtd::registers::{self, Capability};
 use pmem_iommu::vtd::{Context, Kind, Root};
 
-/// What becomes of a requester's requests.
+/// How a unit handles a requester's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Requests {
-    /// They are refused.
+    /// It refuses them.
     Refused,
-    /// They are let through as they are.
+    /// It passes them untranslated.
     Passed,
-    /// They are translated.
+    /// It translates them.
     Translated {
-        /// The domain's number.
+        /// The number of the domain.
         domain: u16,
-        /// The first table.
+        /// The address of the root table.
         root: u64,
-        /// Its levels.
+        /// The number of levels.
         levels: u8,
     },
-    /// They are treated in a way that this does not know; the number is the entry's type.
+    /// It handles them in an unknown way. The number is the entry's type.
     Other(u8),
 }
 
-/// A unit as it was found.
+/// The state of a unit as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Requesters that have an entry, in order, without those of AMD's units that are let through for want of one.
+    /// The requesters that have an entry, in ascending order. AMD's units pass the requests of those without a
+    /// valid entry; these are missing here.
     pub requesters: Vec<(RequesterId, Requests)>,
     maker: Maker,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Maker {
-    /// Which large pages there are.
+    /// With the supported large pages, as in [`Capability::large_pages`].
     Intel(u8),
     Amd,
 }
 
 impl Found {
-    /// Reads one of VT-d; `None` if it does not translate.
+    /// Reads a VT-d unit. Returns `None` if it does not translate.
     ///
     /// # Errors
-    /// [`Fault`] if its tables are in scalable mode, or where no memory can be read.
+    /// Returns a [`Fault`] if its tables are in scalable mode, or in memory that cannot be read.
     pub fn vtd<P: Port>(port: &mut P) -> Result<Option<Self>, Fault> {
         if port.read(registers::STATUS, Width::Four)? as u32 & registers::TRANSLATION == 0 {
             return Ok(None);
@@ -80,10 +81,10 @@ impl Found {
         Ok(Some(Self { requesters, maker: Maker::Intel(large) }))
     }
 
-    /// Reads one of AMD-Vi; `None` if it does not translate.
+    /// Reads an AMD-Vi unit. Returns `None` if it does not translate.
     ///
     /// # Errors
-    /// [`Fault`] if its table of devices is where no memory can be read.
+    /// Returns a [`Fault`] if its device table is in memory that cannot be read.
     pub fn amd<P: Port>(port: &mut P) -> Result<Option<Self>, Fault> {
         if port.read(amd::registers::CONTROL, Width::Eight)? & amd::registers::TRANSLATION == 0 {
             return Ok(None);
@@ -111,10 +112,11 @@ impl Found {
         Ok(Some(Self { requesters, maker: Maker::Amd }))
     }
 
-    /// Says what is mapped for a requester, in order; nothing if its requests are not translated.
+    /// Calls `say` for each mapping of a requester, in ascending order. Does nothing if its requests are not
+    /// translated.
     ///
     /// # Errors
-    /// What is no entry, or no table that can be read.
+    /// Returns a [`TableError`] if an entry is invalid, or a table cannot be read.
     pub fn each<M: TableMemory>(
         &self,
         memory: &M,

@@ -1,4 +1,4 @@
-//! A unit whose registers and memory are mapped into this program or kernel.
+//! A port to a unit whose registers and memory are mapped into this program or kernel.
 
 use super::port::{Port, Width};
 use alloc::boxed::Box;
@@ -6,10 +6,11 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use pmem_core::Fault;
 use pmem_iommu::table::Pool;
 
-/// A [`Port`] over words: registers, as 32-bit words that are mapped uncached, and memory that the unit reads.
+/// A [`Port`] over mapped words: registers as 32-bit words that are mapped uncached, and memory that the unit
+/// reads.
 ///
-/// Registers of 8 bytes are read and written as two words, the lower first: what starts something is in the higher one (VT-d 11.4.5, 11.4.8),
-/// or in neither.
+/// Registers of 8 bytes are accessed as two words, the lower first. That is safe because only the higher word
+/// starts an operation, if any does (VT-d 11.4.5, 11.4.8).
 pub struct Mapped<R, W> {
     registers: R,
     pool: Pool<W>,
@@ -18,12 +19,12 @@ pub struct Mapped<R, W> {
 }
 
 impl<R: AsRef<[AtomicU32]> + Send, W: AsRef<[AtomicU64]> + Send> Mapped<R, W> {
-    /// Over registers, and memory; `wait` is called between two looks ([`Port::wait`]).
+    /// Creates the port from registers and memory. It calls `wait` between two polls, as in [`Port::wait`].
     pub fn new(registers: R, pool: Pool<W>, wait: impl FnMut(u32) -> bool + Send + 'static) -> Self {
         Self { registers, pool, wait: Box::new(wait), is_uncached: false }
     }
 
-    /// Says that the memory is mapped uncached: units that do not look into processors' caches see what is written there.
+    /// Declares that the memory is mapped uncached, so that units without coherent walks see what is written there.
     #[must_use]
     pub fn uncached(self) -> Self {
         Self { is_uncached: true, ..self }
@@ -61,7 +62,7 @@ impl<R: AsRef<[AtomicU32]> + Send, W: AsRef<[AtomicU64]> + Send> Port for Mapped
             Width::Eight => Some(self.word(offset + 4)?),
         };
         let low = self.word(offset)?;
-        // Entries that were written are seen before the register is.
+        // Entries written earlier must be visible before the register changes.
         fence(Ordering::SeqCst);
         low.store(value as u32, Ordering::Release);
         if let Some(high) = high {

@@ -1,12 +1,12 @@
-//! IOMMUs: units whose tables follow a model.
+//! IOMMUs: programs the tables of units to follow a model.
 //!
-//! In a model a *domain* is an arena that an interconnect with a [`Table`](pmem_core::Table) joins to the system's bus; what lies in it is what
-//! its devices see. A *device* is an arena that is joined to a domain ([`join`]), to the system's bus itself ([`pass`]: its requests are not
-//! translated), or to neither (they are refused). [`Iommu`] is the driver; [`Vtd`] and [`Amd`] are the two kinds of unit that it has, each
-//! behind a [`Port`].
+//! In a model, a *domain* is an arena that an interconnect with a [`Table`](pmem_core::Table) connects to the
+//! system bus. The domain's devices see the regions in it. A *device* is an arena that is connected to a domain
+//! ([`join`]), to the system bus itself ([`pass`], its requests are not translated), or to neither (its requests
+//! are refused). [`Iommu`] is the driver. It drives two kinds of unit, [`Vtd`] and [`Amd`], each behind a [`Port`].
 //!
-//! Devices are never let to translate for themselves (ATS), and one's registers are mapped for another only in a domain that says so
-//! ([`Peers`]).
+//! Devices are never allowed to translate addresses themselves (ATS). A device's registers are mapped for another
+//! device only in a domain that permits it ([`Peers`]).
 
 mod amd;
 mod binding;

@@ -1,4 +1,4 @@
-//! Domains and devices as a model has them.
+//! Domains and devices in a model.
 
 use super::binding::{Binding, Peers};
 use alloc::string::String;
@@ -13,13 +13,34 @@ use pmem_iommu::{INTERRUPTS, RequesterId, amd};
 /// A domain in a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Domain {
-    /// What its devices see: regions are mapped here.
+    /// The arena that the domain's devices see. Regions are mapped into it.
     pub arena: ArenaId,
-    /// The interconnect to the system's bus, with the table.
+    /// The interconnect to the system bus, which has the table.
     pub link: LinkId,
 }
 
-/// Which addresses devices may be given.
+/// The addresses that devices of a domain can be given.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_core::{AddrRange, ArenaType, Manager};
+/// use pmem_drivers::iommu::{Binding, Limits, Peers, add_domain};
+///
+/// let (mut pmem, mut binding) = (Manager::new(), Binding::default());
+/// let system = pmem.create_arena("system", ArenaType::BUS)?;
+/// // Keep the window of the bridge above the devices free.
+/// let window = AddrRange::new(0xe000_0000, 0xf000_0000)?;
+/// let limits = Limits::x86(39).reserve(window, "bridge window");
+/// let domain = pmem.transaction(|plan| {
+///     add_domain(plan, &mut binding, system, "network", &limits, Peers::Refused)
+/// })?;
+/// let state = pmem.state();
+/// let arena = state.arena(domain.arena).ok_or("no arena")?;
+/// let reserved: Vec<_> = arena.regions().filter_map(|(_, region)| state.region_name(region.id)).collect();
+/// assert_eq!(reserved, ["address 0", "bridge window", "interrupts"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     input: AddrRange,
@@ -28,7 +49,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Addresses of so many bits: what the unit translates, and all devices of the domain have. Address 0 is given to nobody.
+    /// Allows addresses of `width` bits, which the unit and all devices of the domain must support. The page at
+    /// address 0 is reserved.
     #[must_use]
     pub fn new(width: u32) -> Self {
         let last = u64::MAX >> (64 - width.clamp(PAGE_SHIFT + 1, 64));
@@ -38,33 +60,34 @@ impl Limits {
         Self { input, granule, reserved: Vec::from([(null, String::from("address 0"))]) }
     }
 
-    /// The same without x86's range of interrupts, which is never translated.
+    /// Does the same, and reserves the interrupt range of x86, which is never translated.
     #[must_use]
     pub fn x86(width: u32) -> Self {
         Self::new(width).reserve_span(*INTERRUPTS.start(), *INTERRUPTS.end(), "interrupts")
     }
 
-    /// The same without what AMD's HyperTransport has for itself as well.
+    /// Does the same as [`Self::x86`], and reserves the range that AMD's HyperTransport uses.
     #[must_use]
     pub fn amd(width: u32) -> Self {
         let hole = amd::HYPER_TRANSPORT;
         Self::x86(width).reserve_span(*hole.start(), *hole.end(), "HyperTransport")
     }
 
-    /// Only addresses from `first` to `last`: the aperture of a device.
+    /// Restricts addresses to a device's aperture.
     #[must_use]
     pub fn within(self, aperture: AddrRange) -> Self {
         let input = self.input.intersect(aperture).unwrap_or(self.input);
         Self { input, ..self }
     }
 
-    /// Pages of so many bytes, a power of two of at least 4096: of a kernel with larger pages.
+    /// Sets the page size in bytes, a power of two of at least 4096, for kernels with larger pages.
     #[must_use]
     pub fn granule(self, granule: u64) -> Self {
         Self { granule, ..self }
     }
 
-    /// Gives a range to nobody, whole pages of it: a window of the bridge above, by which peers are reached, or what firmware has reserved.
+    /// Reserves a range, rounded out to whole pages: a window of the bridge above, through which peers are reached,
+    /// or memory that firmware reserves. `why` becomes the region's name.
     #[must_use]
     pub fn reserve(mut self, range: AddrRange, why: impl Into<String>) -> Self {
         self.reserved.push((range.rounded(self.granule), why.into()));
@@ -78,13 +101,14 @@ impl Limits {
         }
     }
 
-    /// The parts that are given to nobody, that no other has, in order.
+    /// Returns the reserved ranges without overlaps, in ascending order.
     fn parts(&self) -> Vec<(AddrRange, &str)> {
         let mut reserved: Vec<(AddrRange, &str)> =
             self.reserved.iter().map(|(range, why)| (*range, why.as_str())).collect();
         reserved.sort_by_key(|(range, _)| (range.start(), range.last()));
         let mut parts: Vec<(AddrRange, &str)> = Vec::new();
         for (range, why) in reserved {
+            // The ranges ascend, so only the one before can overlap. Keep what lies above it.
             let rest = match parts.last() {
                 Some((before, _)) if before.overlaps(range) => range.minus(*before)[1],
                 _ => Some(range),
@@ -95,10 +119,10 @@ impl Limits {
     }
 }
 
-/// Makes a domain in front of the system's bus. Ranges that are reserved are regions of its arena, which stay and have a name.
+/// Adds a domain in front of the system bus. Reserved ranges become named regions of its arena, which cannot move.
 ///
 /// # Errors
-/// Those of the verbs.
+/// The errors of the operations on `plan`.
 pub fn add_domain(
     plan: &mut Plan<'_>,
     binding: &mut Binding,
@@ -112,7 +136,7 @@ pub fn add_domain(
     let table = Table::new(limits.input.rounded(limits.granule), limits.granule)?;
     let table = parts.iter().fold(table, |table, (range, _)| table.without(*range));
     let inward = Direction::new(Mapping::Table(table), Metric::new(1));
-    // Whoever is on the system's bus does not see what is behind the unit by this way.
+    // Nothing on the system bus can reach what is behind the unit through this interconnect.
     let link = plan.connect_asymmetric(arena, system, inward, Direction::closed())?;
     plan.name_link(link, name)?;
     for (range, why) in parts {
@@ -125,10 +149,10 @@ pub fn add_domain(
     Ok(Domain { arena, link })
 }
 
-/// Makes a device, which asks by these ids: it is joined to nothing yet, and its requests are refused.
+/// Adds a device with these requester ids. It is not connected yet, so its requests are refused.
 ///
 /// # Errors
-/// Those of the verbs.
+/// The errors of the operations on `plan`.
 pub fn add_device(
     plan: &mut Plan<'_>,
     binding: &mut Binding,
@@ -146,26 +170,27 @@ fn seat(plan: &mut Plan<'_>, device: ArenaId, to: ArenaId) -> Result<LinkId, Err
     plan.connect_asymmetric(device, to, inward, Direction::closed())
 }
 
-/// Has a device be one of a domain, whatever it was before.
+/// Moves a device to a domain, wherever it was before.
 ///
 /// # Errors
-/// Those of the verbs; [`Error::Refused`] when the change is made, if the unit cannot.
+/// The errors of the operations on `plan`. When the change is made, [`Error::Refused`] if the unit cannot do it.
 pub fn join(plan: &mut Plan<'_>, device: ArenaId, domain: Domain) -> Result<LinkId, Error> {
     seat(plan, device, domain.arena)
 }
 
-/// Has a device's requests pass untranslated, to the bus that is the [`Binding`]'s.
+/// Makes a device's requests pass untranslated to `system`, which must be the bus in the [`Binding`].
 ///
 /// # Errors
-/// Those of the verbs; [`Error::Refused`] when the change is made, if the unit cannot, or it is another bus.
+/// The errors of the operations on `plan`. When the change is made, [`Error::Refused`] if the unit cannot do it, or
+/// `system` is another bus.
 pub fn pass(plan: &mut Plan<'_>, device: ArenaId, system: ArenaId) -> Result<LinkId, Error> {
     seat(plan, device, system)
 }
 
-/// Has a device's requests be refused.
+/// Disconnects a device, so that its requests are refused.
 ///
 /// # Errors
-/// Those of the verbs.
+/// The errors of the operations on `plan`.
 pub fn leave(plan: &mut Plan<'_>, device: ArenaId) -> Result<(), Error> {
     let had: Vec<LinkId> = plan
         .state()
@@ -176,10 +201,11 @@ pub fn leave(plan: &mut Plan<'_>, device: ArenaId) -> Result<(), Error> {
     had.into_iter().try_for_each(|link| plan.disconnect(link))
 }
 
-/// Maps a region of the system's bus at the same address, as reserved memory of firmware must be for the devices that it names (VT-d 8.4).
+/// Maps a region of the system bus at an identical address. Firmware's reserved memory needs this for the devices
+/// that firmware names (VT-d 8.4).
 ///
 /// # Errors
-/// Those of the verbs: [`Error::NoSpace`] if the domain has something else there.
+/// The errors of the operations on `plan`: [`Error::NoSpace`] if the domain has something else there.
 pub fn map_identity(plan: &mut Plan<'_>, domain: Domain, region: RegionId) -> Result<RegionId, Error> {
     let at = plan.range(region)?.start();
     plan.map_at(domain.arena, region, Constraints::at(at))

@@ -1,9 +1,9 @@
-//! The door to a unit.
+//! The port to a unit.
 
 use pmem_core::Fault;
 use pmem_iommu::table::TableMemory;
 
-/// How wide a register is.
+/// The width of a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Width {
     /// 4 bytes.
@@ -12,36 +12,36 @@ pub enum Width {
     Eight,
 }
 
-/// Reads and writes a unit's registers, and the memory that its tables and queues are in.
+/// Accesses a unit's registers, and the memory that holds its tables and queues.
 pub trait Port: Send {
-    /// The memory of tables and queues.
+    /// The type of the memory that holds tables and queues.
     type Memory: TableMemory;
 
-    /// The memory.
+    /// Returns the memory of tables and queues.
     fn memory(&self) -> &Self::Memory;
 
-    /// The same, to be changed.
+    /// Returns the memory of tables and queues, for writing.
     fn memory_mut(&mut self) -> &mut Self::Memory;
 
-    /// Reads a register, at a multiple of its width.
+    /// Reads a register at `offset`, a multiple of its width.
     ///
     /// # Errors
-    /// [`Fault`] if there is no way to it.
+    /// Returns a [`Fault`] if the register cannot be accessed.
     fn read(&mut self, offset: u64, width: Width) -> Result<u64, Fault>;
 
-    /// Writes a register, after all that was written to memory.
+    /// Writes a register at `offset`, ordered after all earlier writes to memory.
     ///
     /// # Errors
-    /// [`Fault`] if there is no way to it.
+    /// Returns a [`Fault`] if the register cannot be accessed.
     fn write(&mut self, offset: u64, width: Width, value: u64) -> Result<(), Fault>;
 
-    /// Called between two looks at what the unit is to change, with how many there were: whether to look again.
+    /// Waits between two polls, after `looks` polls so far. Returns whether to poll again.
     fn wait(&mut self, looks: u32) -> bool {
         core::hint::spin_loop();
         looks < 10_000_000
     }
 
-    /// Whether what is written to the memory is written past processors' caches, for units that do not look into them.
+    /// Returns whether writes to the memory bypass processor caches, as units without coherent walks require.
     fn writes_through(&self) -> bool {
         false
     }

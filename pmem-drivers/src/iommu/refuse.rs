@@ -1,4 +1,4 @@
-//! A table's refusal in the words of a driver's.
+//! Turning table errors into a driver's refusals.
 
 use pmem_core::{AddrRange, Fault, Veto};
 use pmem_iommu::table::{Short, TableError};
@@ -31,7 +31,7 @@ pub(super) fn fault(error: &TableError, range: AddrRange) -> Fault {
     Fault::new(reason(error)).at(range)
 }
 
-/// A fault that refuses.
+/// Turns a fault into a refusal.
 pub(super) fn refused(fault: Fault) -> Veto {
     Veto { range: fault.range, ..Veto::new(fault.reason) }
 }

@@ -1,35 +1,36 @@
-//! What a change asks of tables: spans, each with what is to be there.
+//! What a change requires of tables: spans, with their old and new contents.
 
 use pmem_core::{AddrRange, LinkId, Prot, Step};
 use pmem_iommu::table::Access;
 
-/// Where a span's first address leads, and what may be done there.
+/// The output address of a span's first address, and the access it permits.
 pub(super) type Target = (u64, Access);
 
-/// How things stand in a change.
+/// A stage of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// As before.
+    /// Before the change.
     Old,
-    /// Without what goes away.
+    /// After removing what goes away, before adding what is new.
     Between,
-    /// As after.
+    /// After the change.
     New,
 }
 
-/// One span of a domain in a change.
+/// A span of a domain that changes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Task {
     pub(super) domain: LinkId,
     pub(super) range: AddrRange,
     pub(super) old: Option<Target>,
     pub(super) new: Option<Target>,
-    /// It is all that was mapped together: no page is larger, and none is split.
+    /// Whether the span covers all of a mapping, so that no large page must be split.
     pub(super) is_whole: bool,
 }
 
 impl Task {
-    /// Whether a step asks anything of it. Another task may be about the same pages in the other step.
+    /// Returns whether the task does something in a step. A different task may change the same pages in the other
+    /// step.
     pub(super) fn is_of(&self, step: Step) -> bool {
         let between = self.at(Stage::Between);
         match step {
@@ -38,12 +39,12 @@ impl Task {
         }
     }
 
-    /// What is there in a stage.
+    /// Returns what the span holds in a stage.
     pub(super) fn at(&self, stage: Stage) -> Option<Target> {
         match stage {
             Stage::Old => self.old,
             Stage::New => self.new,
-            // What both say stays all the time.
+            // What is the same before and after stays in between.
             Stage::Between => self.old.zip(self.new).and_then(|((old, may), (new, will))| {
                 let access = may.and(will);
                 (old == new && !access.is_none()).then_some((new, access))
@@ -52,7 +53,7 @@ impl Task {
     }
 }
 
-/// Something that is mapped: whole pages, and where they lead.
+/// A mapping: whole pages, and where they lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) range: AddrRange,
@@ -60,20 +61,22 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// What of it lies in a range.
+    /// Returns the part of the mapping in a range; `None` unless it covers all of that.
     fn cut(&self, range: AddrRange) -> Option<Target> {
         let (target, access) = self.target;
         self.range.covers(range).then_some((target + (range.start() - self.range.start()), access))
     }
 }
 
-/// What devices may do where a region says what may be done; execution is nobody's.
+/// Returns the access that devices get for a region's protection; `None` if they get none. Execute permission does
+/// not matter.
 pub(super) fn access(prot: Prot) -> Option<Access> {
     let access = Access { read: prot.contains(Prot::READ), write: prot.contains(Prot::WRITE) };
     (!access.is_none()).then_some(access)
 }
 
-/// The tasks that have one span be another: what is only in one of them, and what is in both.
+/// Returns the tasks that turn one span into another: one for each part that only one of them covers, and one for
+/// the part that both cover.
 pub(super) fn tasks(domain: LinkId, old: Option<Span>, new: Option<Span>) -> impl Iterator<Item = Task> {
     let task = move |range: AddrRange| Task {
         domain,

@@ -1,4 +1,4 @@
-//! What the two kinds of unit have in common.
+//! What both kinds of unit have in common.
 
 use super::port::Port;
 use alloc::vec::Vec;
@@ -6,115 +6,120 @@ use pmem_core::Fault;
 use pmem_iommu::RequesterId;
 use pmem_iommu::table::{Format, Invalidate};
 
-/// The number of requests that pass. A unit may note under 0 what is not mapped (VT-d 4.1, 6.1), and domains have those from the next on.
+/// The domain number for requests that pass untranslated. Numbers of domains follow it. A unit may use 0 to cache
+/// that addresses are unmapped (VT-d 4.1, 6.1).
 pub(super) const PASSED: u16 = 1;
 
-/// What becomes of a requester's requests.
+/// How a unit handles a requester's requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DomainKind {
-    /// They are refused.
+    /// It refuses them.
     #[default]
     Refused,
-    /// They are let through as they are.
+    /// It passes them untranslated.
     Passed,
-    /// They are translated.
+    /// It translates them.
     Domain {
-        /// The domain's number, by which the unit tells translations apart that it remembers.
+        /// The number of the domain, which tags cached translations.
         number: u16,
-        /// The first table.
+        /// The address of the root table.
         root: u64,
     },
 }
 
-/// A unit, of which nothing is known but what it can do and how it is told.
+/// A unit, as the driver sees it: its capabilities, and how to command it.
 ///
-/// What a call begins it has finished when it returns: no translation is remembered any more that was to be forgotten, and no request is
-/// under way that went by one.
+/// Each call has taken full effect when it returns. Translations that were to be invalidated are gone, and no
+/// request that used one is still in flight.
 pub trait Unit: Send {
-    /// How its tables are written.
+    /// The format of the unit's tables.
     type Format: Format + Clone + Send;
-    /// The door to it.
+    /// The type of the unit's port.
     type Port: Port;
-    /// What it says of a request that it refused.
+    /// The record of a refused request.
     type Event;
 
-    /// What people call it.
+    /// Returns the name of the kind of unit.
     fn name(&self) -> &'static str;
 
-    /// The door.
+    /// Returns the port.
     fn port(&self) -> &Self::Port;
 
-    /// The same, to be used.
+    /// Returns the port, for writing.
     fn port_mut(&mut self) -> &mut Self::Port;
 
-    /// How the tables of its domains are written.
+    /// Returns the format of the domains' tables.
     fn format(&self) -> &Self::Format;
 
-    /// Bits of the addresses that it translates.
+    /// Returns the width of the addresses that the unit translates, in bits.
     fn width(&self) -> u32 {
         self.format().width()
     }
 
-    /// How many domains it tells apart.
+    /// Returns how many domain numbers the unit supports, from 0 on.
     fn domains(&self) -> u32;
 
-    /// Whether requests can be let through untranslated.
+    /// Returns whether the unit can pass requests untranslated.
     fn passes(&self) -> bool;
 
-    /// Whether it may remember that nothing is mapped.
+    /// Returns whether the unit can cache that an address is unmapped.
     fn caches_absent(&self) -> bool;
 
-    /// Has it translate, with every requester refused. A unit that translates already, or remaps interrupts, is somebody's.
+    /// Starts the unit: it translates, with every requester refused. A unit that already translates or remaps
+    /// interrupts belongs to somebody else.
     ///
     /// # Errors
-    /// [`Fault`] if it is somebody's, or does not do so; it is then as it was, as far as it takes that.
+    /// Returns a [`Fault`] if it belongs to somebody else, or does not start. It is then back in its earlier state,
+    /// as far as it cooperates.
     fn start(&mut self) -> Result<(), Fault>;
 
-    /// Programs it again as it was started, whether it was reset or not; every requester is refused until it is seated. One that translates
-    /// goes on to do so: at no time does it let requests pass.
+    /// Programs a started unit again, whether or not it was reset in the meantime. Every requester is refused until
+    /// it is seated again. A unit that translates keeps translating: it never lets requests pass.
     ///
     /// # Errors
-    /// [`Fault`] if it does not do so.
+    /// Returns a [`Fault`] if the unit does not start.
     fn restart(&mut self) -> Result<(), Fault>;
 
-    /// Has it translate no more: requests pass as they are, as before it was started. The memory of its tables is given back.
+    /// Stops the unit: requests pass untranslated, as before [`Self::start`]. Frees the memory of its
+    /// tables.
     ///
     /// # Errors
-    /// [`Fault`] if it does not do so.
+    /// Returns a [`Fault`] if the unit does not stop.
     fn stop(&mut self) -> Result<(), Fault>;
 
-    /// How many pages of table memory it takes to seat these.
+    /// Returns how many pages of table memory it takes to seat these requesters.
     fn tables_to_seat(&self, ids: &[RequesterId]) -> usize;
 
-    /// Says what becomes of a requester's requests.
+    /// Changes how the unit handles a requester's requests.
     ///
     /// # Errors
-    /// [`Fault`] if it does not do so.
+    /// Returns a [`Fault`] if the unit does not respond.
     fn seat(&mut self, id: RequesterId, new: DomainKind) -> Result<(), Fault>;
 
-    /// What becomes of them now, as its tables say.
+    /// Returns how the unit handles a requester's requests now, according to its tables.
     fn seated(&self, id: RequesterId) -> DomainKind;
 
-    /// Has it forget translations of a domain.
+    /// Invalidates translations of a domain.
     ///
     /// # Errors
-    /// [`Fault`] if it does not do so.
+    /// Returns a [`Fault`] if the unit does not respond.
     fn forget(&mut self, domain: u16, what: &[Invalidate]) -> Result<(), Fault>;
 
-    /// What it refused since it was asked last.
+    /// Returns the requests that the unit refused since the last call.
     ///
     /// # Errors
-    /// [`Fault`] if it does not say.
+    /// Returns a [`Fault`] if they cannot be read.
     fn events(&mut self) -> Result<Vec<Self::Event>, Fault>;
 
-    /// Whether its registers say that it translates by its tables.
+    /// Returns whether the unit translates with the tables that this driver gave it, according to its registers.
     ///
     /// # Errors
-    /// [`Fault`] if it does not say.
+    /// Returns a [`Fault`] if they cannot be read.
     fn is_running(&mut self) -> Result<bool, Fault>;
 }
 
-/// Blocks of 2^shift bytes that begin at multiples of their size and cover a span: one, twice as large as need be at most, or as large as all.
+/// Returns the smallest naturally aligned block that covers a span: its first address, and its size as a power of
+/// two, at least 12. A span across a high boundary needs a block much larger than itself, up to all addresses (64).
 pub(super) fn block(what: &Invalidate) -> (u64, u32) {
     let apart = what.first ^ what.last;
     let shift = (64 - apart.leading_zeros()).max(12);

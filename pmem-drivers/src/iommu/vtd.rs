@@ -1,4 +1,4 @@
-//! Intel's units: VT-d (Architecture Specification 4.1), with tables of the second stage in legacy mode.
+//! Intel's units: VT-d (Architecture Specification 4.1), with second-stage tables in legacy mode.
 
 use super::port::{Port, Width};
 use super::unit::{DomainKind, PASSED, Unit, block};
@@ -12,42 +12,43 @@ use pmem_iommu::vtd::registers::{self, Capability, ExtendedCapability};
 use pmem_iommu::vtd::{self, Context, Descriptor, Granularity, Kind, Root, Status};
 
 const GLOBAL_STATUS: (u64, Width) = (registers::STATUS, Width::Four);
-/// Descriptors of the queue's one page.
+/// The number of descriptors in the queue, which is one page.
 const DESCRIPTORS: u64 = 256;
-/// Spans that are forgotten one by one; of more, all of the domain.
+/// The largest number of spans to invalidate one by one. For more, invalidate the whole domain.
 const FEW: usize = 8;
 
-/// A unit of VT-d behind a port.
+/// A VT-d unit behind a port.
 pub struct Vtd<P> {
     port: P,
     capability: Capability,
     extended: ExtendedCapability,
     format: VtdSecondStage,
-    /// The most levels that it walks.
+    /// The largest number of levels that it walks.
     most_levels: u8,
     queued: bool,
-    /// Pages of the unit, from its start on.
+    /// The pages that a started unit uses.
     pages: Option<Pages>,
-    /// The context table of each bus that has one.
+    /// The context table of each bus; `None` for a bus without one.
     contexts: Vec<Option<u64>>,
 }
 
-/// What a unit that runs has in memory.
+/// What a running unit has in memory.
 #[derive(Clone, Copy)]
 struct Pages {
     root: u64,
     queue: u64,
-    /// The word that it writes when it has done what was asked.
+    /// The page whose first word the unit writes when it has completed what was queued.
     done: u64,
     tail: u64,
     asked: u32,
 }
 
 impl<P: Port> Vtd<P> {
-    /// The unit behind a port; it is only read.
+    /// Creates the unit behind `port`. Its registers are only read.
     ///
     /// # Errors
-    /// [`Fault`] if nobody answers, or it has nothing that this knows: tables of 3 to 5 levels, and coherent walks unless the port writes through.
+    /// Returns a [`Fault`] if nothing responds, or if the unit lacks what this driver needs: tables of 3 to 5
+    /// levels, and coherent walks unless the port writes through.
     pub fn new(mut port: P) -> Result<Self, Fault> {
         let version = port.read(registers::VERSION, Width::Four)?;
         if version == 0 || version == 0xffff_ffff {
@@ -60,7 +61,7 @@ impl<P: Port> Vtd<P> {
                 "the unit does not look into processors' caches, and this port does not write past them",
             ));
         }
-        // The least levels that have all addresses that the unit takes; else the most that it walks.
+        // Use the fewest levels that cover all addresses that the unit takes, or else the most that it walks.
         let width = |levels: u8| 12 + 9 * u32::from(levels);
         let mut walked = (3..=5u8).filter(|levels| capability.walks(*levels));
         let least = walked.clone().find(|levels| width(*levels) >= capability.width());
@@ -82,10 +83,10 @@ impl<P: Port> Vtd<P> {
         if extended.has_queue() { Ok(unit) } else { unit.by_registers() }
     }
 
-    /// Has invalidations go by registers, though there is a queue.
+    /// Makes invalidations use registers, even if the unit has a queue.
     ///
     /// # Errors
-    /// [`Fault`] if it is of version 6 or a later one: those have only the queue (6.5.1).
+    /// Returns a [`Fault`] if the unit has version 6 or later, which only has the queue (6.5.1).
     pub fn by_registers(mut self) -> Result<Self, Fault> {
         if self.port.read(registers::VERSION, Width::Four)? >> 4 & 0xf >= 6 {
             return Err(Fault::new("units from version 6 on have no registers to invalidate by"));
@@ -93,7 +94,7 @@ impl<P: Port> Vtd<P> {
         Ok(Self { queued: false, ..self })
     }
 
-    /// The port.
+    /// Returns the port.
     pub fn into_port(self) -> P {
         self.port
     }
@@ -103,7 +104,7 @@ impl<P: Port> Vtd<P> {
         Ok(self.port.read(offset, width)? as u32)
     }
 
-    /// Sets or clears one bit of the command register, the others staying, and waits until it is done (11.4.4).
+    /// Sets or clears one bit of the command register, keeps the others, and waits until that is done (11.4.4).
     fn command(&mut self, bit: u32, set: bool, late: &'static str) -> Result<(), Fault> {
         let lasting = self.status()? & registers::LASTING & !bit;
         let value = if set { lasting | bit } else { lasting };
@@ -112,7 +113,7 @@ impl<P: Port> Vtd<P> {
         wait::register(&mut self.port, GLOBAL_STATUS, is_done, late).map(|_| ())
     }
 
-    /// What was written for the unit in memory is there (6.8).
+    /// Makes sure that the unit sees what was written to memory (6.8).
     fn flush(&mut self) -> Result<(), Fault> {
         if !self.capability.needs_flush() {
             return Ok(());
@@ -124,7 +125,8 @@ impl<P: Port> Vtd<P> {
             .map(|_| ())
     }
 
-    /// Invalidates by a register, which says in some bits how much it did: nothing of what it took for a wrong command.
+    /// Invalidates by a register, whose bits `done` report the scope afterwards: 0 if the unit rejected the
+    /// command.
     fn by_register(&mut self, offset: u64, command: u64, done: u64, late: &'static str) -> Result<(), Fault> {
         let register = (offset, Width::Eight);
         let idle = |value: u64| value & registers::BUSY == 0;
@@ -148,7 +150,7 @@ impl<P: Port> Vtd<P> {
         self.by_register(at, command, registers::TRANSLATIONS_DONE, late)
     }
 
-    /// Puts descriptors into the queue, and waits until they are done.
+    /// Queues descriptors, and waits until they are completed.
     fn queue(&mut self, descriptors: impl IntoIterator<Item = Descriptor>) -> Result<(), Fault> {
         let Some(mut pages) = self.pages else { return Err(Fault::new("the unit was not started")) };
         pages.asked = pages.asked.wrapping_add(1).max(1);
@@ -174,7 +176,8 @@ impl<P: Port> Vtd<P> {
         wait::word(&mut self.port, pages.done, pages.asked.into(), refused, late)
     }
 
-    /// Whether spans are forgotten page by page: of many, or large ones, all of the domain is.
+    /// Returns whether to invalidate spans page by page. For many or large spans, the whole domain is invalidated
+    /// instead.
     fn by_pages(&self, what: &[Invalidate]) -> bool {
         let most = self.capability.most_pages() + 12;
         what.len() <= FEW
@@ -182,7 +185,7 @@ impl<P: Port> Vtd<P> {
             && what.iter().all(|one| block(one).1 <= most)
     }
 
-    /// Has contexts, and translations of a domain or all, be forgotten.
+    /// Invalidates all contexts, and then the translations of a domain, or all if `domain` is `None`.
     fn forget_contexts(&mut self, domain: Option<u16>) -> Result<(), Fault> {
         self.flush()?;
         if !self.queued {
@@ -197,7 +200,7 @@ impl<P: Port> Vtd<P> {
             order: 0,
             leaves_alone: false,
         };
-        // Translations go by what was kept of contexts: those first (6.5.2.2).
+        // Contexts first: translations can be refilled through cached contexts (6.5.2.2).
         self.queue([contexts])?;
         self.queue([translations])
     }
@@ -222,7 +225,7 @@ impl<P: Port> Vtd<P> {
         self.port.write(registers::ROOT_TABLE, Width::Eight, pages.root)?;
         self.command(registers::SET_ROOT_TABLE, true, "the unit did not take the root table in time")?;
         self.events()?;
-        // What a former queue left (11.4.9).
+        // Clear errors that an earlier queue left (11.4.9).
         self.port.write(registers::FAULT_STATUS, Width::Four, 0x71)?;
         if self.queued {
             self.port.write(registers::QUEUE_TAIL, Width::Eight, 0)?;
@@ -245,7 +248,7 @@ impl<P: Port> Vtd<P> {
         self.end_queue()
     }
 
-    /// Takes all out of the contexts, the word first that says that there is one.
+    /// Clears all context entries, each with its lower word first, which has the present bit.
     fn refuse_all(&mut self) {
         let tables: Vec<u64> = self.contexts.iter().copied().flatten().collect();
         for table in tables {
@@ -298,7 +301,7 @@ impl<P: Port> Unit for Vtd<P> {
     }
 
     fn caches_absent(&self) -> bool {
-        // What must be flushed the unit may have read before it was written (6.8).
+        // A unit that needs flushes may have read memory before it was written (6.8).
         self.capability.caches_absent() || self.capability.needs_flush()
     }
 
@@ -315,7 +318,7 @@ impl<P: Port> Unit for Vtd<P> {
         if protected != 0xffff_ffff && protected & 1 != 0 {
             return Err(Fault::new("the unit protects memory for whoever booted the machine"));
         }
-        // Those of a start that could not be taken back are still there.
+        // Pages are still there after a start that failed and could not be undone.
         let pages = self.pages.map_or_else(|| self.take_pages(), Ok)?;
         self.pages = Some(Pages { tail: 0, ..pages });
         self.refuse_all();
@@ -364,7 +367,7 @@ impl<P: Port> Unit for Vtd<P> {
         };
         let at = Context::at(table, id);
         if let Some(old) = Context::decode(self.words(at)) {
-            // The lower word first: what it says ends with it.
+            // The lower word first: it has the present bit.
             self.port.memory_mut().write(at & !0xfff, (at & 0xfff) / 8, 0);
             self.port.memory_mut().write(at & !0xfff, (at & 0xfff) / 8 + 1, 0);
             self.forget_contexts(Some(old.domain))?;
@@ -376,10 +379,10 @@ impl<P: Port> Unit for Vtd<P> {
                 (Kind::Translated { table: root, levels: self.format.levels(), ats: false }, number)
             }
         };
-        // What passes has the most levels that there are (9.3).
+        // An entry without tables must have the largest supported number of levels (9.3).
         let context = Context { kind, domain, silent: false };
         self.set_words(at, context.encode(self.most_levels));
-        // It may remember that there was no context.
+        // The unit may have cached that the context was absent.
         if self.caches_absent() { self.forget_contexts(Some(domain)) } else { self.flush() }
     }
 
@@ -433,11 +436,11 @@ impl<P: Port> Unit for Vtd<P> {
             let low = self.port.read(at, Width::Eight)?;
             if let Some(fault) = vtd::Fault::decode([low, high]) {
                 faults.push(fault);
-                // It is written as 1 to be cleared (11.4.14.1); the rest of the register is only read.
+                // Writing 1 to this bit clears the record (11.4.14.1). The rest of the register is read-only.
                 self.port.write(at + 12, Width::Four, 1 << 31)?;
             }
         }
-        // So is what says that there were more.
+        // The overflow bit is cleared in the same way.
         let status = self.port.read(registers::FAULT_STATUS, Width::Four)?;
         if status & 1 != 0 {
             self.port.write(registers::FAULT_STATUS, Width::Four, 1)?;

@@ -1,10 +1,11 @@
-//! Waiting for a unit, but not for ever.
+//! Waiting for a unit, with a limit.
 
 use super::port::{Port, Width};
 use pmem_core::Fault;
 use pmem_iommu::table::TableMemory;
 
-/// Looks at a register until it is as wanted, and returns it.
+/// Polls a register until `is_done` accepts its value, and returns that. Fails with the reason `late` if the port
+/// gives up.
 pub(super) fn register<P: Port>(
     port: &mut P,
     (offset, width): (u64, Width),
@@ -23,7 +24,8 @@ pub(super) fn register<P: Port>(
     Err(Fault::new(late))
 }
 
-/// Looks at a word of memory until the unit has written a value there; meanwhile `check` may find that it never will.
+/// Polls the first word of a page until the unit has written `value` there. `check` can end the wait early with an
+/// error. Fails with the reason `late` if the port gives up.
 pub(super) fn word<P: Port>(
     port: &mut P,
     page: u64,

@@ -1,4 +1,4 @@
-//! What a state of the model asks of a unit.
+//! What a state of the model requires of a unit.
 
 use super::binding::{Binding, Peers};
 use super::task::{Span, access};
@@ -8,14 +8,14 @@ use pmem_core::{AddrRange, ArenaId, LinkId, Location, Mapping, Placement, State,
 use pmem_iommu::table::PAGE_SHIFT;
 use pmem_iommu::{INTERRUPTS, RequesterId};
 
-/// Where a requester goes that is not refused.
+/// Where the requests of a requester go, unless they are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Passed,
     In(LinkId),
 }
 
-/// The domains, with the size of their pages.
+/// Returns the unit's domains that the state has, with the page size of each.
 pub(super) fn domains(state: &State, binding: &Binding, width: u32) -> Result<BTreeMap<LinkId, u64>, Veto> {
     let mut domains = BTreeMap::new();
     for domain in binding.domains.keys() {
@@ -36,7 +36,8 @@ pub(super) fn domains(state: &State, binding: &Binding, width: u32) -> Result<BT
     Ok(domains)
 }
 
-/// What a region that is mapped asks for; nothing if it is none of a domain, or no access is left.
+/// Returns the domain and the span that a mapped region requires; `None` if the region is not mapped in a domain,
+/// or permits no access.
 pub(super) fn span(
     state: &State,
     binding: &Binding,
@@ -62,7 +63,7 @@ pub(super) fn span(
     Ok(Some((alias.link, Span { range: pages, target: (alias.to & !(table.page() - 1), access) })))
 }
 
-/// All that is to be mapped in a domain, in order.
+/// Returns all spans that a domain requires, in ascending order.
 pub(super) fn spans(state: &State, binding: &Binding, domain: LinkId) -> Result<Vec<Span>, Veto> {
     let front = state.link(domain).map(|link| link.near(Way::ToRight));
     let Some((front, arena)) = front.and_then(|front| Some((front, state.arena(front)?))) else {
@@ -77,7 +78,7 @@ pub(super) fn spans(state: &State, binding: &Binding, domain: LinkId) -> Result<
     Ok(spans?.into_iter().flatten().map(|(_, span)| span).collect())
 }
 
-/// Where each device's requests are to go.
+/// Returns where each requester's requests go. Refused requesters are missing.
 pub(super) fn places(
     state: &State,
     binding: &Binding,

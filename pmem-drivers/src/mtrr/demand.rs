@@ -1,4 +1,4 @@
-//! What each page may be.
+//! The memory types that each page may have.
 
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
@@ -6,19 +6,31 @@ use pmem_core::{Attrs, Props, Prot};
 use pmem_mtrr::{Effective, MemType, Requirement, Setting, Span, TypeSet};
 use rangemap::{RangeInclusiveMap, RangeInclusiveSet};
 
-/// What addresses may be that nothing is known to decode.
+/// The types allowed for addresses that nothing is known to decode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unmapped {
-    /// Uncacheable, or what they are.
+    /// Uncacheable, or the type that they have now.
     #[default]
     Strict,
-    /// What they are, and nothing else: memory may be added there.
+    /// Only the type that they have now, since memory may be hot-added there.
     Keep,
-    /// Anything: fewer registers, at the risk that devices nobody told of are cached.
+    /// Any type. This needs the fewest registers, but may cache the registers of devices that the model does not
+    /// know.
     Any,
 }
 
-/// The type that attributes ask for; `None` if they do not say: as it is.
+/// Returns the memory type that attributes ask for; `None` if they ask for none, which keeps the current type.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_core::{Attrs, Props, Prot, Usage};
+/// use pmem_drivers::mtrr::{MemType, wish};
+///
+/// let framebuffer = Attrs::new(Usage::FRAMEBUF, Prot::RW, Props::WCOMB | Props::PREFETCH)?;
+/// assert_eq!(wish(framebuffer), Some(MemType::Wc));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn wish(attrs: Attrs) -> Option<MemType> {
     match attrs.props().caching() {
         Props::UNCACHED => Some(MemType::Uc),
@@ -30,14 +42,14 @@ pub fn wish(attrs: Attrs) -> Option<MemType> {
     }
 }
 
-/// What the model says of addresses now, beside what it said when the driver took over.
+/// What the model asks for now, compared with what it asked for when the driver attached.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Demand {
-    /// What it said at first, where anything decodes.
+    /// The types asked for at first, where anything decodes.
     base: RangeInclusiveMap<u64, Option<MemType>>,
-    /// Where something decodes now.
+    /// The addresses that something decodes now.
     decoded: RangeInclusiveSet<u64>,
-    /// Where it says something else now.
+    /// The types asked for now, where they differ from those at first.
     overrides: RangeInclusiveMap<u64, Option<MemType>>,
 }
 
@@ -51,7 +63,7 @@ impl Demand {
         new
     }
 
-    /// Takes note of what a range is now: `None` if nothing decodes it any more.
+    /// Records the attributes of a range; `None` if nothing decodes it any more.
     pub(super) fn set(&mut self, range: RangeInclusive<u64>, attrs: Option<Attrs>) {
         let Some(attrs) = attrs else {
             self.decoded.remove(range.clone());
@@ -60,7 +72,7 @@ impl Demand {
         let wish = wish(attrs);
         self.decoded.insert(range.clone());
         self.overrides.insert(range.clone(), wish);
-        // What was the same at first is no override; what decodes only now is one.
+        // A range that asks for its first type again is no override. A range that decodes only now always is one.
         let same: Vec<_> = self
             .base
             .overlapping(range.clone())
@@ -72,9 +84,12 @@ impl Demand {
         }
     }
 
-    /// What each page may be, all of the space that `baseline` has; the page if a page is wanted to be two types.
+    /// Returns the allowed types of all pages in the address space of `baseline`; or the page that is asked to have
+    /// two types.
     pub(super) fn wants(&self, baseline: &Setting, unmapped: Unmapped) -> Result<Vec<Requirement>, Span> {
         let end = baseline.width.end();
+        // The allowed types change only where an override, a decoded range or a baseline range begins or ends. Cut
+        // the space at those addresses, rounded both ways to pages, so that each piece has one answer.
         let mut cuts = Vec::from([0, end]);
         let mut cut = |range: &RangeInclusive<u64>| {
             let (start, last) = (range.start() & !0xfff, range.end() & !0xfff);
@@ -103,11 +118,11 @@ impl Demand {
         Ok(wants)
     }
 
-    /// What pages may be that are alike; `None` if they are wanted to be two types.
+    /// Returns the allowed types of a span that one rule covers; `None` if the model asks for two types there.
     fn allowed(&self, span: Span, had: Effective, unmapped: Unmapped) -> Option<TypeSet> {
         let as_it_is = match had {
             Effective::Type(kind) => TypeSet::only(kind),
-            // What is undefined cannot be kept: any type that may have been meant, or uncacheable.
+            // An undefined mix of types cannot be kept. Allow each of its types, and uncacheable.
             Effective::Undefined(mix) => mix.or(TypeSet::only(MemType::Uc)),
             Effective::Invalid(_) | Effective::Unknown => TypeSet::only(MemType::Uc),
         };
@@ -119,6 +134,8 @@ impl Demand {
                 Unmapped::Any => TypeSet::ANY,
             });
         }
+        // Every override in the span restricts the types, and so does each gap between overrides that something
+        // decodes.
         let mut allowed = TypeSet::ANY;
         let mut at = Some(span.start);
         for (part, wish) in self.overrides.overlapping(range.clone()) {

@@ -1,4 +1,4 @@
-//! The driver.
+//! The driver for memory types.
 
 use super::demand::{Demand, Unmapped};
 use super::port::{CHANGED, Port};
@@ -13,60 +13,91 @@ use pmem_mtrr::{
     Requirement, Setting, Span, TypeSet, Width, Workspace,
 };
 
-/// How the driver plans.
+/// Options for planning registers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// How many variable registers stay unused.
+    /// The number of variable registers to leave unused.
     pub keep_free: usize,
-    /// The default type; the best if none is given.
+    /// The default memory type. `None` picks the type that needs the fewest registers.
     pub default: Option<MemType>,
-    /// What addresses may be that nothing decodes.
+    /// The types allowed for addresses that nothing decodes.
     pub unmapped: Unmapped,
 }
 
-/// Programs memory types to follow what an arena, the CPU's view, sees.
+/// Programs memory types to follow what one arena, the CPU's view, sees.
 ///
 /// Register it with [`pmem_core::Scope::View`] of that arena.
+///
+/// # Examples
+///
+/// A frame buffer becomes write-combining on all processors. The processors here are simulated (feature `fake`):
+///
+/// ```
+/// # use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Mapping, Metric, Props, Prot, Request};
+/// # use pmem_core::{Scope, Subscription, Usage};
+/// use pmem_drivers::mtrr::{Cap, DefType, FakeCpus, MemType, Mtrr, Policy, Setting, Width};
+///
+/// # let mut pmem = Manager::new();
+/// # let view = pmem.create_arena("cpu", ArenaType::VIEW)?;
+/// # let pci = pmem.create_arena("pci", ArenaType::PCI)?;
+/// # let bus = AddrRange::new(0xc000_0000, 0x1_0000_0000)?;
+/// # pmem.prime(pci, bus, Attrs::new(Usage::DEVREGS, Prot::RW, Props::UNCACHED | Props::PREFETCH)?)?;
+/// # pmem.connect(view, pci, Mapping::window(bus, bus.start())?, Metric::new(1))?;
+/// // `pmem` has the arenas `view`, the CPU's view, and `pci`, which it sees from 3 to 4 GiB.
+/// let mut firmware = Setting::new(Width::DEFAULT, Cap::new(8, true, true));
+/// firmware.def = DefType::new(MemType::Uc, true, true);
+/// let cpus = FakeCpus::new(4, firmware);
+/// let driver = Mtrr::new(cpus.clone(), view, Policy::default());
+/// pmem.register(Box::new(driver), Subscription::new([Scope::View(view)]))?;
+///
+/// let framebuffer = Request::exactly(AddrRange::new(0xe000_0000, 0xe100_0000)?)
+///     .usage(Usage::FRAMEBUF)
+///     .prot(Prot::RW)
+///     .props(Props::WCOMB | Props::PREFETCH);
+/// pmem.alloc(pci, &framebuffer)?;
+/// assert!(cpus.settings().iter().all(|cpu| cpu.at(0xe000_0000).kind() == Some(MemType::Wc)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Mtrr<P> {
     port: P,
     view: ArenaId,
     policy: Policy,
     belief: Belief,
     staged: Option<Box<Staged>>,
-    /// Where a revert reads to: it takes no memory.
+    /// A buffer for [`Driver::revert`], which must not allocate.
     found: Box<Setting>,
 }
 
-/// What the driver goes by.
+/// What the driver assumes about the processors and the model.
 #[derive(Clone)]
 struct Belief {
-    /// What the firmware left, and what others wrote since. It has as many registers as there can be: what others have driven out
-    /// of its place still counts.
+    /// What the firmware left, updated with what others wrote since. It has the largest possible number of
+    /// registers, so that it keeps the firmware's registers even when others have taken their slots.
     baseline: Box<Setting>,
-    /// What the processors hold, as far as is known.
+    /// What the processors hold, as far as the driver knows.
     image: Box<Setting>,
     demand: Demand,
-    /// Which registers others wrote: one bit each.
+    /// The registers that others wrote, one bit for each.
     theirs: u64,
 }
 
-/// A change that has been worked out; after install, the way back.
+/// A change that is planned. After `install` it holds the way back.
 struct Staged {
     from: Box<Setting>,
     to: Box<Setting>,
-    /// What to go by once it is installed; then, what to go by if that is taken back.
+    /// The belief to adopt at `install`. After that, the belief to return to at `revert`.
     belief: Belief,
     installed: bool,
 }
 
 impl<P: Port> Mtrr<P> {
-    /// A driver for what `view` sees; it takes over when it is registered.
+    /// Creates a driver for the view `view`. It reads the processors when you register it.
     pub fn new(port: P, view: ArenaId, policy: Policy) -> Self {
         let belief = Belief { baseline: blank(), image: blank(), demand: Demand::default(), theirs: 0 };
         Self { port, view, policy, belief, staged: None, found: blank() }
     }
 
-    /// Plans for a demand, from what the processors hold now.
+    /// Plans the setting for `belief`, starting from what the processors hold now.
     fn plan(&self, live: &Setting, belief: &Belief) -> Result<Box<Setting>, Veto> {
         let (baseline, demand) = (&*belief.baseline, &belief.demand);
         let wants = demand
@@ -80,7 +111,8 @@ impl<P: Port> Mtrr<P> {
                 .satisfying(&wants, available)
                 .map_err(|refusal| veto("one fixed range is wanted to be of two types", refusal.span))?;
         }
-        // Back to what the firmware left, if that does; else as it is, if that does.
+        // Prefer the firmware's own setting, then the current one, and plan new registers only if neither satisfies
+        // the demand.
         let left = fitted(baseline, live);
         for setting in left.as_deref().into_iter().chain([live]) {
             let mut candidate = Box::new(*setting);
@@ -125,7 +157,7 @@ impl<P: Port> Mtrr<P> {
         }
     }
 
-    /// The refusal, with every number that it takes to understand it.
+    /// Builds the refusal for a lack of registers, with the figures that explain it.
     fn short(
         &self,
         needed: u8,
@@ -160,7 +192,7 @@ fn blank() -> Box<Setting> {
     Box::new(Setting::new(Width::DEFAULT, Cap(0)))
 }
 
-/// The types that processors know.
+/// Returns the memory types that the processors support.
 fn types(setting: &Setting) -> TypeSet {
     if setting.cap.wc() {
         TypeSet::ANY
@@ -175,7 +207,7 @@ fn satisfies(setting: &Setting, wants: &[Requirement]) -> bool {
     all
 }
 
-/// The registers that others wrote: they stay where they are.
+/// Returns the registers that others wrote, which the planner must not move.
 fn foreign(live: &Setting, theirs: u64) -> Result<Vec<Register>, Veto> {
     let others = live.variable().iter().enumerate().filter(|(n, v)| theirs >> n & 1 != 0 && v.valid());
     others
@@ -184,7 +216,7 @@ fn foreign(live: &Setting, theirs: u64) -> Result<Vec<Register>, Veto> {
         .ok_or(Veto::new("a register that somebody else wrote is no block of a type"))
 }
 
-/// The baseline in as many registers as the processors have; `None` if they do not suffice.
+/// Returns the baseline in as many registers as the processors have; `None` if it needs more.
 fn fitted(baseline: &Setting, live: &Setting) -> Option<Box<Setting>> {
     let count = live.variable().len();
     if baseline.variable().iter().skip(count).any(|variable| variable.valid()) {
@@ -196,8 +228,8 @@ fn fitted(baseline: &Setting, live: &Setting) -> Option<Box<Setting>> {
 }
 
 impl Belief {
-    /// Takes note of what somebody else wrote, who has turned the image into `live`: a register that still holds what we wrote is the
-    /// baseline's, any other is theirs.
+    /// Records what others wrote, given the registers now. A register that still holds what this driver wrote
+    /// belongs to the baseline. Any other belongs to whoever wrote it.
     fn absorb(&mut self, live: &Setting) {
         let Self { baseline, image, theirs, .. } = self;
         if live.def != image.def {
@@ -212,7 +244,8 @@ impl Belief {
         let both = image.variable().iter().zip(live.variable());
         for (n, (slot, (image, live))) in baseline.variable_mut().iter_mut().zip(both).enumerate() {
             if live != image {
-                // What the firmware had here moves, unless it is just that which they took out.
+                // The firmware's register in this slot moves to a free one, unless it is the register that was
+                // removed.
                 if slot.valid() && image != slot {
                     displaced.push(*slot);
                 }
@@ -291,7 +324,7 @@ impl<P: Port + 'static> Driver for Mtrr<P> {
         if staged.from != staged.to
             && let Err(fault) = self.port.program(&staged.from, &staged.to)
         {
-            // Nothing was written then, and what others wrote is no failure to put things back.
+            // Nothing was written. Registers that others changed must not be put back.
             if fault.reason == CHANGED {
                 self.staged = None;
             }
@@ -312,7 +345,7 @@ impl<P: Port + 'static> Driver for Mtrr<P> {
             staged.installed = false;
             core::mem::swap(&mut self.belief, &mut staged.belief);
         }
-        // The port has put things back if it was it that failed.
+        // If the port failed, it has restored the registers itself.
         self.port.read(&mut self.found)?;
         if self.found.difference(&staged.to).is_none() && staged.from != staged.to {
             self.port.program(&staged.to, &staged.from)?;
@@ -332,6 +365,7 @@ impl<P: Port + 'static> Driver for Mtrr<P> {
         self.port.read(&mut live)?;
         let mut belief = self.belief.clone();
         belief.absorb(&live);
+        // Forget what the model asked for, and record its present state.
         belief.demand.set(0..=u64::MAX, None);
         for (range, what) in state.sees(self.view) {
             belief.demand.set(range.start()..=range.last(), Some(what.attrs));

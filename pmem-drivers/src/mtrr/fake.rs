@@ -1,4 +1,4 @@
-//! Processors that are not there.
+//! Simulated processors.
 
 use super::port::{CHANGED, Port};
 use alloc::sync::Arc;
@@ -8,18 +8,33 @@ use pmem_core::Fault;
 use pmem_mtrr::{DefType, MemType, Setting, Variable, Write, regs};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// One write that a processor took.
+/// One register write that a processor accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Written {
-    /// Which processor.
+    /// The processor, counted from 0.
     pub cpu: usize,
-    /// What was written.
+    /// The register and its new value.
     pub write: Write,
 }
 
-/// Processors that trace every write, refuse illegal values as KVM does (`kvm_mtrr_valid`), and fail when told to.
+/// Simulated processors that trace every write, refuse illegal values as KVM does (`kvm_mtrr_valid`), and fail on
+/// demand.
 ///
-/// Clones are the same processors.
+/// Clones refer to the same processors.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_drivers::mtrr::{Cap, FakeCpus, Port, Setting, Width};
+///
+/// let setting = Setting::new(Width::DEFAULT, Cap::new(8, true, true));
+/// let mut cpus = FakeCpus::new(4, setting);
+/// assert_eq!(cpus.settings().len(), 4);
+/// // Programming what the processors hold already writes nothing.
+/// cpus.program(&setting, &setting).map_err(|fault| fault.reason)?;
+/// assert!(cpus.trace().is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct FakeCpus(Arc<Mutex<Cpus>>);
 
@@ -27,13 +42,13 @@ pub struct FakeCpus(Arc<Mutex<Cpus>>);
 struct Cpus {
     cpus: Vec<Setting>,
     trace: Vec<Written>,
-    /// After how many writes one fails.
+    /// The number of the write after which the next one fails.
     fails_after: Option<usize>,
     writes: usize,
 }
 
 impl FakeCpus {
-    /// So many processors, all with one setting.
+    /// Creates `count` processors (at least one) that all hold `setting`.
     pub fn new(count: usize, setting: Setting) -> Self {
         let cpus = vec![setting; count.max(1)];
         Self(Arc::new(Mutex::new(Cpus { cpus, trace: Vec::new(), fails_after: None, writes: 0 })))
@@ -43,29 +58,29 @@ impl FakeCpus {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What each holds.
+    /// Returns what each processor holds.
     pub fn settings(&self) -> Vec<Setting> {
         self.lock().cpus.clone()
     }
 
-    /// What was written since the last call, in order.
+    /// Returns the writes since the last call, in order.
     pub fn trace(&self) -> Vec<Written> {
         core::mem::take(&mut self.lock().trace)
     }
 
-    /// Changes the registers of some processors behind everybody's back.
+    /// Changes registers of some processors, unknown to the driver.
     pub fn meddle(&self, mut change: impl FnMut(usize, &mut Setting)) {
         self.lock().cpus.iter_mut().enumerate().for_each(|(cpu, setting)| change(cpu, setting));
     }
 
-    /// Makes one write fail, once, after `writes` more.
+    /// Makes one write fail, after `writes` more writes. Later ones succeed again.
     pub fn fail_after(&self, writes: usize) {
         let mut cpus = self.lock();
         cpus.fails_after = Some(cpus.writes + writes);
     }
 }
 
-/// Whether a processor takes a value: not types 2, 3 and 7, and no reserved bit.
+/// Returns whether a processor accepts a value: memory types 2, 3 and 7 and reserved bits are illegal.
 fn is_legal(setting: &Setting, Write { msr, value }: Write) -> bool {
     match msr {
         regs::DEF_TYPE => DefType(value).kind().is_some() && DefType(value).reserved() == 0,
@@ -112,7 +127,7 @@ impl Port for FakeCpus {
         if cpus.cpus.first().is_none_or(|boot| boot.difference(from).is_some()) {
             return Err(Fault::new(CHANGED));
         }
-        // The trace is the only thing here that takes memory: what a test looks at, not what a port does.
+        // The trace allocates, unlike a real port: it is for tests to read.
         let count = cpus.cpus.len();
         for cpu in 0..count {
             let held = cpus.cpus.get(cpu).copied().unwrap_or(*from);

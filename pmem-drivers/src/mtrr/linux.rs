@@ -1,6 +1,6 @@
-//! Linux's files as ports: `/proc/mtrr`, for what it can express, and `/dev/cpu/*/msr`, for reading.
+//! Ports over Linux's files: `/proc/mtrr`, as far as it can express a change, and `/dev/cpu/*/msr`, for reading.
 //!
-//! Both take memory when they program or read, which programs may.
+//! Both allocate when they read or program, which is fine in user space.
 
 use super::port::{CHANGED, Port};
 use pmem_core::Fault;
@@ -12,16 +12,30 @@ use std::path::PathBuf;
 use std::string::String;
 use std::vec::Vec;
 
-/// `/proc/mtrr`: variable registers alone; the kernel chooses which (`Documentation/arch/x86/mtrr.rst`). What it does not show, the
-/// default type and the fixed ranges, is what it is told to be.
+/// `/proc/mtrr` as a port. It covers only variable registers, and the kernel chooses which ones it uses
+/// (`Documentation/arch/x86/mtrr.rst`). The file does not show the default type and the fixed ranges; the port
+/// reports those that you give it.
 #[derive(Debug)]
 pub struct ProcMtrr {
     path: PathBuf,
-    /// What cannot be read there.
+    /// The setting that supplies what the file does not show.
     known: Setting,
 }
 
-/// Reads the lines of `/proc/mtrr`: the number of each register, and what it says. Lines that are none are passed over.
+/// Parses the lines of `/proc/mtrr`. Returns the number and the content of each register, and skips lines that
+/// describe none.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_drivers::mtrr::{MemType, parse_proc_mtrr};
+///
+/// let text = "reg02: base=0x0d0000000 ( 3328MB), size=  256KB, count=0: write-combining\n";
+/// let registers = parse_proc_mtrr(text);
+/// let (number, register) = registers[0];
+/// assert_eq!((number, register.kind), (2, MemType::Wc));
+/// assert_eq!((register.block.start(), register.block.size()), (0xd000_0000, 256 << 10));
+/// ```
 pub fn parse_proc_mtrr(text: &str) -> Vec<(usize, Register)> {
     text.lines().filter_map(parse_line).collect()
 }
@@ -46,12 +60,13 @@ fn parse_line(line: &str) -> Option<(usize, Register)> {
 }
 
 impl ProcMtrr {
-    /// The machine's own; `known` gives the width, the number of registers, the default type and the fixed ranges.
+    /// Opens the running machine's `/proc/mtrr`. `known` supplies the address width, the number of registers, the
+    /// default type and the fixed ranges.
     pub fn new(known: Setting) -> Self {
         Self::at(PathBuf::from("/proc/mtrr"), known)
     }
 
-    /// Another file of the same form.
+    /// Uses another file of the same format.
     pub fn at(path: PathBuf, known: Setting) -> Self {
         Self { path, known }
     }
@@ -85,7 +100,7 @@ impl ProcMtrr {
         self.tell(&std::format!("disable={number}"))
     }
 
-    /// Removes and adds what leads from one set of registers to the other; what was done is undone if it does not come to its end.
+    /// Removes and adds the registers in which two sets differ. If a step fails, the steps before it are undone.
     fn lead(&self, from: &[Register], to: &[Register]) -> Result<(), Fault> {
         let gone = from.iter().filter(|register| !to.contains(register));
         let come = to.iter().filter(|register| !from.contains(register));
@@ -137,7 +152,7 @@ impl Port for ProcMtrr {
     }
 }
 
-/// `/dev/cpu/*/msr`: all processors' registers, to be read.
+/// `/dev/cpu/*/msr` as a port: reads the registers of all processors.
 #[derive(Debug)]
 pub struct DevMsr {
     cpus: Vec<File>,
@@ -146,10 +161,10 @@ pub struct DevMsr {
 }
 
 impl DevMsr {
-    /// Opens every processor's file below a folder, `/dev/cpu` on a machine.
+    /// Opens the file of every processor below `folder`, which is `/dev/cpu` on a running machine.
     ///
     /// # Errors
-    /// Why a file cannot be opened; that there is none.
+    /// Returns the error of the first file that cannot be opened, or `NotFound` if there is no processor.
     pub fn open(folder: &std::path::Path, width: Width, amd: bool) -> std::io::Result<Self> {
         let mut names: Vec<(u32, String)> = fs::read_dir(folder)?
             .flatten()
@@ -165,10 +180,10 @@ impl DevMsr {
         Ok(Self { cpus, width, amd })
     }
 
-    /// What each processor holds, the first one's first.
+    /// Returns the setting of each processor, in order of their numbers.
     ///
     /// # Errors
-    /// The number of a register that cannot be read.
+    /// Returns the number of the first register that cannot be read.
     pub fn settings(&self) -> Result<Vec<Setting>, u32> {
         let read = |file: &File| {
             Setting::read(self.width, self.amd, |msr| {

@@ -1,8 +1,9 @@
-//! Memory types by MTRRs, on the CPU's view of the system bus.
+//! Memory types: programs MTRRs to follow the CPU's view of the system bus.
 //!
-//! The driver keeps three things: the setting that the firmware left (the *baseline*), the addresses whose type the model has
-//! changed since (the *overrides*), and the setting that it last saw or wrote (the *image*). Whatever no override is about stays
-//! of the type that the baseline makes it; so taking over writes nothing, and undoing every change leads back to the baseline.
+//! The driver keeps three things: the setting that the firmware left (the *baseline*), the addresses whose type the
+//! model has changed since then (the *overrides*), and the setting that it last read or wrote (the *image*).
+//! Addresses without an override keep the type that the baseline gives them. So attaching the driver writes
+//! nothing, and undoing every change restores the baseline.
 
 mod demand;
 mod driver;

@@ -1,23 +1,27 @@
-//! The door to the registers.
+//! The port to the registers.
 
 use pmem_core::Fault;
 use pmem_mtrr::Setting;
 
-/// Why a change is not made from what is not there any more: nothing was written, and it can be planned again.
+/// The reason of a fault when the registers no longer hold what a change started from. Nothing was written, so you
+/// can plan the change again.
 pub const CHANGED: &str = "registers have changed meanwhile";
 
-/// All processors' MTRRs at once.
+/// Access to the MTRRs of all processors at once.
 pub trait Port: Send {
-    /// Puts what the boot processor holds into a setting, which is what all are to have. Takes no memory.
+    /// Copies the boot processor's registers to `into`. All processors should hold these. Does not allocate.
     ///
     /// # Errors
-    /// A fault if they cannot be read; if others differ in effect ([`Setting::difference`]), and [`Self::program`] would not mend it.
+    /// Returns a fault if the registers cannot be read, or if another processor differs in effect
+    /// ([`Setting::difference`]) and [`Self::program`] would not fix that.
     fn read(&mut self, into: &mut Setting) -> Result<(), Fault>;
 
-    /// Brings all processors to `to` together, whatever the others hold, and reads it back. Takes no memory.
+    /// Programs all processors to `to` together, whatever the other processors hold, and reads the registers back.
+    /// Does not allocate.
     ///
     /// # Errors
-    /// [`CHANGED`] if the boot processor does not hold `from` any more, in effect, and nothing is written; or if one does not take a
-    /// value, and all hold `from` again as far as they can be made to.
+    /// Returns a fault with the reason [`CHANGED`] if the boot processor no longer holds `from` in effect; nothing is
+    /// written then. Returns another fault if a processor does not accept a value; the port then restores `from` on all
+    /// processors as far as it can.
     fn program(&mut self, from: &Setting, to: &Setting) -> Result<(), Fault>;
 }

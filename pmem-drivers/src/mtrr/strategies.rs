@@ -1,33 +1,46 @@
-//! How others would have set the registers: our own models of what coreboot, EDK2 and Linux do, to compare with.
+//! How other software would set the registers: models of coreboot, EDK2 and Linux, for comparison.
 //!
-//! Written from how they behave, not from their code. Each is given every range's type; none knows that a range may be of
-//! several types, which is why they need more.
+//! The models reproduce the behaviour of that software, not its code. Each gets one type for every range. None of
+//! them knows that a range may have one of several types, which is why they need more registers.
 
 use alloc::vec::Vec;
 use pmem_mtrr::{Block, MemType, Register, Span, Width};
 
-/// Every range whose type is known: in order of address, apart, whole pages.
+/// The ranges whose type is known: in ascending order, disjoint, and made of whole pages.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_drivers::mtrr::{MemType, Span, Width, strategies};
+///
+/// // 3 GiB of memory below the PCI hole.
+/// let ranges = [(Span { start: 0, end: 0xc000_0000 }, MemType::Wb)];
+/// let layout = strategies::Layout { width: Width::DEFAULT, ranges: &ranges };
+/// let answer = strategies::coreboot(&layout);
+/// // One register for the hole is cheaper than two for memory.
+/// assert_eq!((answer.default, answer.registers.len()), (MemType::Wb, 1));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Layout<'l> {
-    /// How wide physical addresses are.
+    /// The width of physical addresses.
     pub width: Width,
-    /// The ranges.
+    /// The ranges with their types.
     pub ranges: &'l [(Span, MemType)],
 }
 
-/// What a strategy would program.
+/// The registers that a strategy would program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The default type.
     pub default: MemType,
-    /// The registers.
+    /// The variable registers.
     pub registers: Vec<Register>,
 }
 
 const FOUR_GIB: u64 = 1 << 32;
 const ONE_MIB: u64 = 1 << 20;
 
-/// The blocks of a span, as wide as they can be from its start on.
+/// Splits a span into aligned blocks, each as large as its start allows.
 fn blocks(span: Span, width: Width) -> impl Iterator<Item = Block> {
     let mut at = span.start;
     core::iter::from_fn(move || {
@@ -48,7 +61,8 @@ fn cover(span: Span, kind: MemType, width: Width, out: &mut Vec<Register>) {
 }
 
 impl Layout<'_> {
-    /// The ranges with every gap up to `end` filled, and what lies below 1 MiB counted to the first.
+    /// Returns the ranges with all gaps up to `end` filled with `kind`. Memory below 1 MiB joins the first range,
+    /// because fixed ranges decide its type.
     fn filled(&self, end: u64, kind: MemType) -> Vec<(Span, MemType)> {
         let mut out: Vec<(Span, MemType)> = Vec::new();
         let mut next = 0;
@@ -71,8 +85,8 @@ impl Layout<'_> {
     }
 }
 
-/// As coreboot does: each range cut in blocks; with default UC a range of write back may be widened and the surplus carved
-/// out as uncacheable, once; the better of the defaults UC and WB.
+/// Models coreboot. It splits each range into blocks. With default UC it may widen a range of write-back memory and
+/// carve the surplus out as uncacheable, once. It picks the better of the defaults UC and WB.
 pub fn coreboot(layout: &Layout<'_>) -> Answer {
     let ranges = layout.filled(FOUR_GIB, MemType::Uc);
     let with = |default: MemType| {
@@ -107,8 +121,8 @@ pub fn coreboot(layout: &Layout<'_>) -> Answer {
     if wb.registers.len() < uc.registers.len() { wb } else { uc }
 }
 
-/// As EDK2's MtrrLib does: the default and the type of all space are given; the cheapest way through the blocks' borders,
-/// where a block of two types is one register and others on top of it.
+/// Models EDK2's MtrrLib, for a given default type and a given type for gaps. It finds the cheapest path through
+/// the boundaries of blocks, where a block of two types costs one register plus others on top of it.
 pub fn edk2(layout: &Layout<'_>, default: MemType, gaps: MemType) -> Answer {
     let map = layout.filled(layout.width.end(), gaps);
     let mut borders: Vec<u64> = Vec::from([0]);
@@ -116,7 +130,8 @@ pub fn edk2(layout: &Layout<'_>, default: MemType, gaps: MemType) -> Answer {
         borders.extend(blocks(*span, layout.width).map(|block| block.span().end));
     }
     borders.dedup();
-    // The cheapest way to each border: what it costs, and the step that leads there.
+    // For each boundary, the cheapest path to it: its cost, the boundary before it, and the step between them.
+    // Steps only lead upwards, so when the loop reaches a boundary its path is final.
     let mut ways: Vec<Option<(usize, usize, Step)>> = Vec::from_iter(borders.iter().map(|_| None));
     if let Some(first) = ways.first_mut() {
         *first = Some((0, 0, Step::Default));
@@ -154,7 +169,7 @@ pub fn edk2(layout: &Layout<'_>, default: MemType, gaps: MemType) -> Answer {
     Answer { default, registers }
 }
 
-/// The best that EDK2's gives with its default, and the type of what nobody knows, each UC or WB.
+/// Returns the best result of [`edk2`] over the default types UC and WB, and the gap types UC and WB.
 pub fn edk2_best(layout: &Layout<'_>) -> Answer {
     let (uc, wb) = (MemType::Uc, MemType::Wb);
     let all = [(uc, uc), (wb, wb), (uc, wb), (wb, uc)].map(|(default, gaps)| edk2(layout, default, gaps));
@@ -169,9 +184,9 @@ pub fn edk2_best(layout: &Layout<'_>) -> Answer {
 
 #[derive(Clone)]
 enum Step {
-    /// All of it is of the default type.
+    /// The whole step has the default type.
     Default,
-    /// One register of this type, and others on top.
+    /// One register of this type, with others on top.
     Block(MemType),
 }
 
@@ -208,8 +223,9 @@ fn step(map: &[(Span, MemType)], span: Span, default: MemType, width: Width) -> 
     best
 }
 
-/// As Linux's `mtrr_cleanup` does: write back over the default UC, holes carved out for each chunk and grain size from 64 KiB to 2
-/// GiB, without loss; `None` where it finds none within `registers`, or other types are asked for.
+/// Models Linux's `mtrr_cleanup`. It sets write-back memory over the default UC and carves out holes, for each
+/// chunk and grain size from 64 KiB to 2 GiB, and never loses memory. Returns `None` if no result fits in
+/// `registers`, or if the layout has other types.
 pub fn linux(layout: &Layout<'_>, registers: usize) -> Option<Answer> {
     if layout
         .ranges
@@ -255,7 +271,8 @@ fn clean_up(memory: &[Span], chunk: u64, grain: u64, width: Width) -> Vec<Regist
     out
 }
 
-/// Programs a range, rounded up to chunks with the surplus carved out; gives how much of the next range that took along.
+/// Programs a range, rounded up to whole chunks with the surplus carved out. Returns how many bytes of the next
+/// range that covers as well.
 fn with_hole(range: Span, next: Span, chunk: u64, grain: u64, width: Width, out: &mut Vec<Register>) -> u64 {
     let start = range.start.next_multiple_of(grain);
     let len = range.end.saturating_sub(start) / grain * grain;
@@ -267,11 +284,13 @@ fn with_hole(range: Span, next: Span, chunk: u64, grain: u64, width: Width, out:
         cover(Span { start, end: start + len }, MemType::Wb, width, out);
         return 0;
     }
+    // Never widen beyond the end of the next range.
     if !next.is_empty() {
         while wide > 0 && start + wide > next.end {
             wide -= chunk.min(wide);
         }
     }
+    // Give up a chunk whenever the hole would take half of the widened range.
     let (second, hole) = loop {
         let end = start + wide;
         let second = if end > next.start && end <= next.end { end - next.start } else { 0 };
@@ -292,7 +311,7 @@ fn with_hole(range: Span, next: Span, chunk: u64, grain: u64, width: Width, out:
     second
 }
 
-/// Whether registers over the default UC make just this memory write back, above 1 MiB.
+/// Returns whether these registers over the default UC make exactly this memory write-back, above 1 MiB.
 fn covers(registers: &[Register], memory: &[Span]) -> bool {
     let of = |kind: MemType| -> Vec<Span> {
         let mut spans: Vec<Span> =

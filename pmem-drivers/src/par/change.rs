@@ -1,4 +1,4 @@
-//! From what registers hold to another map: by as few writes as may be, and no more registers than there are.
+//! Changes registers to another map, with few writes and no more registers than there are.
 
 use super::REGISTERS;
 use super::map::Map;
@@ -8,15 +8,15 @@ use super::register::Register;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Maps that are looked at to find which registers that are held may stay.
+/// The search limit for finding out which registers can stay. It counts examined states.
 const QUICK: usize = 1_000;
 
-/// Why registers cannot be changed.
+/// The reason why registers cannot be changed to a map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeError {
-    /// There are not so many.
+    /// The map needs more registers than there are.
     TooMany(PlanError),
-    /// Whatever the order of writes, something that does not change would be another in between.
+    /// No order of writes was found in which every address that should not change keeps its value.
     NoOrder,
 }
 
@@ -33,13 +33,13 @@ impl fmt::Display for ChangeError {
 
 impl core::error::Error for ChangeError {}
 
-/// The writes, in order, that have registers make a map: between any two every address that does not change is what it was, and every other as
-/// before or as after.
+/// Plans the writes, in order, that make registers produce a map. Between any two writes, every address that does
+/// not change keeps its value, and every other address has its old or its new value.
 ///
-/// Registers that are held stay where that takes no more of them than there are; else all may be others.
+/// Registers that are in use stay where they are, if there are enough others. Otherwise any register may change.
 ///
 /// # Errors
-/// [`ChangeError`].
+/// Returns a [`ChangeError`] if there are too few registers, or no safe order of writes was found.
 pub fn change(held: &[u32; REGISTERS], map: &Map) -> Result<Vec<Step>, ChangeError> {
     let before = Map::of(map.sdram(), &held.map(Register::decode));
     if before.same_as(map) {
@@ -52,14 +52,14 @@ pub fn change(held: &[u32; REGISTERS], map: &Map) -> Result<Vec<Step>, ChangeErr
     order(map.sdram(), held, &plan).ok_or(ChangeError::NoOrder)
 }
 
-/// Registers over those that are held, of which some go.
+/// Plans new registers that take precedence over those in use, and removes some of those.
 fn over(held: &Bits, before: &Map, map: &Map) -> Option<Vec<Step>> {
     let mut kept = held.map(Register::decode);
     let mut new = difference(&kept, map, QUICK);
     for number in 0..REGISTERS {
         let Some(register) = kept.get_mut(number)?.take() else { continue };
         let without = difference(&kept, map, QUICK);
-        // One less is held, and no more than one comes for it.
+        // Without this register one fewer is in use, and at most one more is needed for it. So drop it.
         if without.registers.len() <= new.registers.len() {
             new = without;
         } else {
@@ -68,7 +68,8 @@ fn over(held: &Bits, before: &Map, map: &Map) -> Option<Vec<Step>> {
     }
     let new = if new.is_least { new } else { difference(&kept, map, STATES) };
     let places = seats(&kept, &new.registers)?;
-    // The first of them first: where it is, it is at once as it is to be.
+    // Write the new registers in order of precedence. Each shows its final values at once, because only registers
+    // written before it can hide it.
     let mut bits = *held;
     let mut steps = Vec::new();
     let mut write = |number: usize, value: u32| {
@@ -80,7 +81,7 @@ fn over(held: &Bits, before: &Map, map: &Map) -> Option<Vec<Step>> {
     for (number, register) in places.iter().zip(&new.registers) {
         write(*number, register.encode()?)?;
     }
-    // What is not kept goes, the last first: what shows then is what is to be.
+    // Remove the dropped registers, the last first. What appears beneath them is final.
     for number in (0..REGISTERS).rev() {
         let is_left =
             held.get(number) != Some(&0) && kept.get(number)?.is_none() && !places.contains(&number);
@@ -99,7 +100,7 @@ fn over(held: &Bits, before: &Map, map: &Map) -> Option<Vec<Step>> {
     is_right.then_some(steps)
 }
 
-/// What has to be over registers so that they make a map.
+/// Plans the registers that must take precedence over `kept` to produce the map.
 fn difference(kept: &[Option<Register>; REGISTERS], map: &Map, states: usize) -> Plan {
     let now = Map::of(map.sdram(), kept);
     let edges = |map: &Map| map.parts().map(|(range, _)| *range.end()).collect::<Vec<_>>();
@@ -123,7 +124,8 @@ fn difference(kept: &[Option<Register>; REGISTERS], map: &Map, states: usize) ->
     ends.sort_unstable();
     ends.dedup();
     for last in ends {
-        // What is to have no register must not have one that is kept: nothing over it can undo that.
+        // A port that must not be covered rules out every kept register that covers it: no other register can undo
+        // that.
         let want = map.port(last).map_or(Requirement::Nothing, |value| Requirement::Value {
             value,
             needed: now.port(last) != Some(value),
@@ -135,7 +137,8 @@ fn difference(kept: &[Option<Register>; REGISTERS], map: &Map, states: usize) ->
     Plan { registers: memory.registers.into_iter().chain(ports.registers).collect(), is_least }
 }
 
-/// Numbers for new registers, the first of which go before the others: each before all that it overlaps of those that go after it.
+/// Chooses numbers for new registers, given in order of precedence. Each gets a lower number than every register
+/// that it overlaps and must hide.
 fn seats(kept: &[Option<Register>; REGISTERS], new: &[Register]) -> Option<Vec<usize>> {
     let mut taken: Vec<(usize, Register)> =
         kept.iter().enumerate().filter_map(|(number, register)| Some((number, (*register)?))).collect();

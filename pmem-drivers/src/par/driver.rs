@@ -1,4 +1,4 @@
-//! The driver.
+//! The driver for address regions.
 
 use super::REGISTERS;
 use super::change::{ChangeError, change};
@@ -13,24 +13,53 @@ use pmem_core::{
     ViewTarget,
 };
 
-/// Where the arenas of a model are.
+/// The arenas of a model that correspond to the processor and its targets.
 #[derive(Clone, Debug, Default)]
 pub struct Targets {
-    /// The arena of the processor's memory addresses: the view that registers make.
+    /// The arena of the processor's memory addresses. It is a view, which the registers produce.
     pub memory: ArenaId,
-    /// That of its ports, if the model has one.
+    /// The arena of the processor's I/O ports; `None` if the model has none.
     pub ports: Option<ArenaId>,
-    /// What is behind each arena that the view leads to.
+    /// The target behind each arena that the view leads to.
     pub arenas: BTreeMap<ArenaId, Target>,
-    /// Bytes of SDRAM, which is at 0 without any register.
+    /// The size of SDRAM in bytes. SDRAM is at 0 without any register.
     pub sdram: u32,
 }
 
-/// Has the registers follow what the processor sees in a model: where regions of an arena are is where its target is; what may not be written,
-/// cached or executed there says the regions' protection, and `UNCACHED`.
+/// Programs the registers to follow what the processor sees in a model. The view's routes decide the targets. The
+/// protection of regions, and `UNCACHED`, decide which accesses are forbidden.
 ///
-/// Register it for the views of the arenas of memory and ports. Registers that hold what the model says are taken over without a write; others
-/// refuse the registration. Beyond 1 GiB, where registers do not reach, all is the PCI bus whatever they say: nothing else may be there.
+/// Register it for the views of the memory and port arenas. If the registers match the model, the driver takes over
+/// without a write; otherwise the registration is refused. Registers do not reach beyond 1 GiB, where everything is
+/// the PCI bus: the model may have nothing else there.
+///
+/// # Examples
+///
+/// Write-protect a kernel's text. The registers here are simulated (feature `fake`):
+///
+/// ```
+/// # use std::collections::BTreeMap;
+/// # use pmem_core::{AddrRange, ArenaType, Attrs, Manager, Mapping, Metric, Prot, Request, Scope};
+/// # use pmem_core::Subscription;
+/// use pmem_drivers::par::{FakeMmcr, Par, Target, Targets};
+///
+/// let mut pmem = Manager::new();
+/// let cpu = pmem.create_arena("cpu", ArenaType::VIEW)?;
+/// let ram = pmem.create_arena("ram", ArenaType::RAM)?;
+/// let all = AddrRange::new(0, 16 << 20)?;
+/// pmem.prime(ram, all, Attrs::ram())?;
+/// pmem.connect(cpu, ram, Mapping::window(all, 0)?, Metric::new(1))?;
+/// let text = pmem.alloc(ram, &Request::exactly(AddrRange::new(0x10_0000, 0x30_0000)?))?;
+///
+/// let mmcr = FakeMmcr::default();
+/// let arenas = BTreeMap::from([(ram, Target::Sdram)]);
+/// let par = Par::new(mmcr.clone(), Targets { memory: cpu, ports: None, arenas, sdram: 16 << 20 });
+/// pmem.register(Box::new(par), Subscription::new([Scope::View(cpu)]))?;
+///
+/// pmem.set(text, Attrs::ram().with_prot(Prot::READ | Prot::EXEC))?;
+/// assert_eq!(mmcr.writes(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Par<P> {
     port: P,
     targets: Targets,
@@ -40,12 +69,12 @@ pub struct Par<P> {
 }
 
 impl<P: Port> Par<P> {
-    /// A driver of registers behind a port.
+    /// Creates a driver for the registers behind `port`. It reads them when you register it.
     pub const fn new(port: P, targets: Targets) -> Self {
         Self { port, targets, held: [0; REGISTERS], staged: Vec::new(), written: 0 }
     }
 
-    /// What registers hold, as far as is known.
+    /// Returns what the registers hold, as far as the driver knows.
     pub fn registers(&self) -> [Option<Register>; REGISTERS] {
         self.held.map(Register::decode)
     }
@@ -58,7 +87,7 @@ impl<P: Port> Par<P> {
         Ok(bits)
     }
 
-    /// The map that a state asks for.
+    /// Returns the map that a state asks for.
     fn wanted(&self, state: &State) -> Result<Map, Veto> {
         let mut map = Map::new(self.targets.sdram);
         for view in [Some(self.targets.memory), self.targets.ports].into_iter().flatten() {
@@ -105,7 +134,7 @@ impl<P: Port> Par<P> {
         })
     }
 
-    /// Writes steps from one on, each read back.
+    /// Writes the remaining steps and reads each back.
     fn write(&mut self) -> Result<(), Fault> {
         while let Some(Step { number, bits, .. }) = self.staged.get(self.written).copied() {
             self.written += 1;
@@ -149,7 +178,7 @@ fn refused(fault: Fault) -> Veto {
     Veto { range: fault.range, ..Veto::new(fault.reason) }
 }
 
-/// The first address at which two maps differ.
+/// Returns the first page on which two maps differ.
 fn difference(wanted: &Map, has: &Map) -> Option<AddrRange> {
     let starts = |map: &Map| map.parts().map(|(range, _)| *range.start()).collect::<Vec<_>>();
     let mut places: Vec<u32> = starts(wanted).into_iter().chain(starts(has)).collect();
@@ -184,7 +213,7 @@ impl<P: Port + 'static> Driver for Par<P> {
     }
 
     fn withdraw(&mut self) -> Result<(), Fault> {
-        // One register can take something away and bring something else: all of it is one step.
+        // Do everything in one step: a single register can remove one thing and add another.
         self.write()
     }
 

@@ -1,4 +1,4 @@
-//! Registers that are not there.
+//! Simulated registers.
 
 use super::REGISTERS;
 use super::port::Port;
@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 type Watch = Box<dyn FnMut(&[u32; REGISTERS]) + Send>;
 
-/// Sixteen registers, which somebody may look at after each write. Clones are the same.
+/// Sixteen simulated registers, with an optional callback after each write. Clones refer to the same registers.
 #[derive(Clone, Default)]
 pub struct FakeMmcr(Arc<Mutex<Inner>>);
 
@@ -22,7 +22,7 @@ struct Inner {
 }
 
 impl FakeMmcr {
-    /// Registers that hold this.
+    /// Creates registers with these contents.
     #[must_use]
     pub fn new(bits: [u32; REGISTERS]) -> Self {
         Self(Arc::new(Mutex::new(Inner { bits, ..Inner::default() })))
@@ -32,23 +32,23 @@ impl FakeMmcr {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What they hold.
+    /// Returns the contents of the registers.
     pub fn bits(&self) -> [u32; REGISTERS] {
         self.lock().bits
     }
 
-    /// Has this be called after each write.
+    /// Calls `watch` after each write, with the contents of all registers.
     pub fn watch(&self, watch: impl FnMut(&[u32; REGISTERS]) + Send + 'static) {
         self.lock().watch = Some(Box::new(watch));
     }
 
-    /// Has a write fail after so many that do not.
+    /// Makes one write fail, after `writes` more that succeed. `None` cancels it.
     pub fn fail_after(&self, writes: Option<usize>) {
         let mut inner = self.lock();
         (inner.writes, inner.fails_after) = (0, writes);
     }
 
-    /// How many writes there were.
+    /// Returns the number of writes since the last call of [`Self::fail_after`], or since creation.
     pub fn writes(&self) -> usize {
         self.lock().writes
     }

@@ -1,14 +1,29 @@
-//! What is to be where.
+//! The map that registers make: which addresses go where.
 
 use super::register::{Attributes, Register, Target, Value};
 use core::fmt;
 use core::ops::RangeInclusive;
 use rangemap::RangeInclusiveMap;
 
-/// The last address that registers reach: 1 GiB.
+/// The last address that registers can cover, just below 1 GiB.
 pub(super) const LAST: u32 = (1 << 30) - 1;
 
-/// Which value each address has. Without registers SDRAM is where it begins, at 0, and beyond it is the PCI bus.
+/// A map of the processor's memory addresses and I/O ports to their values. Where no register applies, SDRAM begins
+/// at 0 and the PCI bus follows it.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_drivers::par::{Attributes, Map, Target, Value};
+///
+/// // 16 MiB of SDRAM, and a boot flash below 1 GiB that nobody may write.
+/// let mut map = Map::new(16 << 20);
+/// let flash = Value::memory(Target::BootCs, Attributes::NO_WRITE);
+/// map.set(0x3fe0_0000, 0x3fff_ffff, flash)?;
+/// assert_eq!(map.at(0x3fe0_0000), Some(flash));
+/// assert_eq!(map.at(0x0100_0000).map(|value| value.target), Some(Target::Pci));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Map {
     values: RangeInclusiveMap<u32, Value>,
@@ -16,14 +31,14 @@ pub struct Map {
     sdram: u32,
 }
 
-/// Why an address cannot have a value.
+/// The reason why a map cannot give a range a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapError {
-    /// It ends before it begins, or beyond what registers reach.
+    /// The range (first, last) ends before it begins, or beyond what registers can cover.
     Range(u32, u32),
-    /// It is no whole number of pages of 4 KiB.
+    /// The range (first, last) does not consist of whole 4 KiB pages.
     Pages(u32, u32),
-    /// Attributes mean nothing there.
+    /// The target has no attributes.
     Attributes(Target),
 }
 
@@ -42,13 +57,13 @@ impl fmt::Display for MapError {
 impl core::error::Error for MapError {}
 
 impl Map {
-    /// One without registers, of a machine with so many bytes of SDRAM.
+    /// Creates the map without registers, for a machine with `sdram` bytes of SDRAM.
     #[must_use]
     pub fn new(sdram: u32) -> Self {
         Self { values: RangeInclusiveMap::new(), ports: RangeInclusiveMap::new(), sdram: sdram.min(LAST + 1) }
     }
 
-    /// What registers say, the first that has an address.
+    /// Creates the map that registers make. Where several cover an address, the first one counts.
     #[must_use]
     pub fn of(sdram: u32, registers: &[Option<Register>]) -> Self {
         let mut map = Self::new(sdram);
@@ -59,16 +74,16 @@ impl Map {
         map
     }
 
-    /// How much SDRAM there is.
+    /// Returns the size of SDRAM in bytes.
     #[must_use]
     pub const fn sdram(&self) -> u32 {
         self.sdram
     }
 
-    /// Says what is to be somewhere, over what was said before.
+    /// Sets the value of a range, both ends inclusive. It replaces earlier values there.
     ///
     /// # Errors
-    /// [`MapError`].
+    /// Returns a [`MapError`] if registers cannot cover the range.
     pub fn set(&mut self, first: u32, last: u32, value: Value) -> Result<(), MapError> {
         if let Target::GpIo(_) = value.target {
             if last < first || last > 0xffff {
@@ -87,25 +102,25 @@ impl Map {
         Ok(())
     }
 
-    /// What is where no register is.
+    /// Returns the value of an address that no register covers.
     pub(super) fn default_at(&self, at: u32) -> Value {
         let target = if at < self.sdram { Target::Sdram } else { Target::Pci };
         Value { target, attributes: Attributes::empty() }
     }
 
-    /// What is at an address; `None` beyond what registers reach.
+    /// Returns the value of an address; `None` beyond what registers can cover.
     #[must_use]
     pub fn at(&self, at: u32) -> Option<Value> {
         (at <= LAST).then(|| self.values.get(&at).copied().unwrap_or_else(|| self.default_at(at)))
     }
 
-    /// What is at a port, if registers say so.
+    /// Returns the value of a port; `None` if no register covers it.
     #[must_use]
     pub fn port(&self, at: u32) -> Option<Value> {
         self.ports.get(&at).copied()
     }
 
-    /// All of memory in parts, in order; neighbours differ.
+    /// Returns all memory addresses as ranges in ascending order, with their values. Adjacent ranges differ.
     pub fn parts(&self) -> impl Iterator<Item = (RangeInclusive<u32>, Value)> + '_ {
         let mut all: RangeInclusiveMap<u32, Value> = RangeInclusiveMap::new();
         if self.sdram > 0 {
@@ -118,13 +133,13 @@ impl Map {
         all.into_iter()
     }
 
-    /// Whether every address and port has the same in another, however it was said.
+    /// Returns whether another map has the same value for every address and every port, however it was built.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {
         self.parts().eq(other.parts()) && self.port_parts().eq(other.port_parts())
     }
 
-    /// All ports that are said, in order.
+    /// Returns the ranges of ports that have a value, in ascending order.
     pub fn port_parts(&self) -> impl Iterator<Item = (RangeInclusive<u32>, Value)> + '_ {
         self.ports.iter().map(|(range, value)| (range.clone(), *value))
     }

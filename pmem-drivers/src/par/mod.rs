@@ -1,16 +1,18 @@
-//! AMD Élan SC520: its sixteen programmable address regions (PARs), which say where addresses go and what may be done there.
+//! AMD Élan SC520: programs the sixteen programmable address regions (PARs), which route addresses and restrict
+//! access to them.
 //!
-//! Sources: Élan SC520 Register Set Manual (AMD 22005B), "Programmable Address Region 0-15" (MMCR offsets 88h-C4h); NetBSD's `elan520reg.h`.
+//! Sources: Élan SC520 Register Set Manual (AMD 22005B), "Programmable Address Region 0-15" (MMCR offsets 88h-C4h);
+//! NetBSD's `elan520reg.h`.
 //!
 //! ```
 //! use pmem_drivers::par::{Attributes, Map, Target, Value, plan};
 //!
-//! // Text that nobody writes, in 16 MiB of SDRAM.
+//! // Write-protect the text of a kernel in 16 MiB of SDRAM.
 //! let sdram = Value::memory(Target::Sdram, Attributes::empty());
 //! let mut map = Map::new(16 << 20);
 //! map.set(0x10_0000, 0x34_5fff, Value::memory(Target::Sdram, Attributes::NO_WRITE))?;
 //! let plan = plan(&map)?;
-//! // 36 pages of 64 KiB, and over the last of them what is not text.
+//! // One register for 36 pages of 64 KiB, and one over the part of the last page that is not text.
 //! assert_eq!(plan.registers.len(), 2);
 //! assert_eq!(map.at(0x34_6000), Some(sdram));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -36,5 +38,5 @@ pub use plan::{Granules, Plan, PlanError, Requirement, plan, plan_with};
 pub use port::Port;
 pub use register::{Attributes, Register, Target, Value};
 
-/// How many there are. One of a lower number goes before one of a higher.
+/// The number of registers. A register with a lower number takes precedence over one with a higher number.
 pub const REGISTERS: usize = 16;

@@ -1,4 +1,4 @@
-//! In which order registers are written: whatever does not change is right between any two writes.
+//! Orders the writes to registers so that addresses that do not change keep their value between any two writes.
 
 use super::REGISTERS;
 use super::map::Map;
@@ -7,27 +7,28 @@ use super::register::{Register, Value};
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
-/// One write.
+/// A write to a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Step {
-    /// The register.
+    /// The number of the register.
     pub number: usize,
-    /// What it held.
+    /// What it held before the write.
     pub before: u32,
-    /// What it is to hold.
+    /// What it holds after the write.
     pub bits: u32,
 }
 
 pub(super) type Bits = [u32; REGISTERS];
 
-/// States that are looked at before there is held to be no order.
+/// The number of states that the search examines before it concludes that there is no order.
 const STATES: usize = 4_000;
 
-/// Puts a plan's registers where they can be written one by one, from what registers hold, so that between any two writes every address that
-/// does not change is what it was, and every other as before or as after. `None` if no such order was found: code that runs meanwhile must then
-/// not use what changes.
+/// Assigns numbers to a plan's registers, and orders the writes that lead there from what registers hold. Between
+/// any two writes, every address that does not change keeps its value, and every other address has its old or its
+/// new value. Returns `None` if no such order was found. If you then write the registers anyway, no code that runs
+/// meanwhile may use the addresses that change.
 ///
-/// Registers that need not be written stay.
+/// Registers that already hold the right value are not written.
 #[must_use]
 pub fn order(sdram: u32, held: &Bits, plan: &Plan) -> Option<Vec<Step>> {
     let registers: Vec<u32> =
@@ -40,22 +41,23 @@ pub fn order(sdram: u32, held: &Bits, plan: &Plan) -> Option<Vec<Step>> {
         .find_map(|wanted| search(held, &wanted, &|bits| rightness.holds(bits)))
 }
 
-/// Whether registers are right on the way from one map to another.
+/// Checks that registers are in a valid state between two maps.
 pub(super) struct Rightness {
-    /// One address of each part that registers can make, whichever of them are on; with what it is before, after, and without any.
+    /// One address from each range that the registers can form, in whatever state they are, with its value in the
+    /// old map, in the new map, and without registers.
     memory: Vec<(u32, [Option<Value>; 3])>,
     ports: Vec<(u32, [Option<Value>; 3])>,
 }
 
 impl Rightness {
-    /// On the way between maps, by whatever registers are met on it.
+    /// Prepares the check for all registers that may be written between the two maps.
     pub(super) fn new(old: &Map, new: &Map, bits: impl IntoIterator<Item = u32>) -> Self {
         let (mut memory, mut ports) = (BTreeSet::from([0, new.sdram()]), BTreeSet::new());
         for register in bits.into_iter().filter_map(Register::decode) {
             let edges = if register.is_memory() { &mut memory } else { &mut ports };
             edges.extend([register.first, register.last.saturating_add(1)]);
         }
-        // Beyond what registers reach nothing is anything.
+        // Addresses beyond the registers' reach have no value.
         let of_memory =
             |at: u32| Some((at, [Some(old.at(at)?), Some(new.at(at)?), Some(new.default_at(at))]));
         Self {
@@ -64,9 +66,10 @@ impl Rightness {
         }
     }
 
-    /// Every address is as before or as after.
+    /// Returns whether every address has its old or its new value.
     pub(super) fn holds(&self, bits: &Bits) -> bool {
         let registers = bits.map(Register::decode);
+        // The first register that covers an address decides its value.
         let at = |at: u32, is_memory: bool| {
             let has = |register: &&Register| {
                 register.is_memory() == is_memory && register.first <= at && at <= register.last
@@ -82,8 +85,9 @@ impl Rightness {
     }
 }
 
-/// Where the plan's registers may go: in their order, those that are held already where they are, the others before, between and after; and
-/// all from the first on.
+/// Returns candidate assignments for the plan's registers, all in their order. In the first two, registers that are
+/// in place already stay, with the others before, between and after them. The others fill the numbers from the
+/// first on, and up to the last.
 fn seats(held: &Bits, registers: &[u32]) -> Vec<Bits> {
     let mut out = Vec::new();
     for from_end in [false, true] {
@@ -91,7 +95,7 @@ fn seats(held: &Bits, registers: &[u32]) -> Vec<Bits> {
         let mut at = 0;
         let mut fits = true;
         for (n, register) in registers.iter().enumerate() {
-            // Room is left for those that come after.
+            // Leave room for the registers that follow.
             let last = REGISTERS - (registers.len() - n);
             let own = (at..=last).find(|place| held.get(*place) == Some(register));
             let free = (at..=last).filter(|place| {
@@ -119,7 +123,8 @@ fn seats(held: &Bits, registers: &[u32]) -> Vec<Bits> {
     out
 }
 
-/// The fewest writes, each of which is right: of a register to what it is to hold, or off, or of what it is to hold to another that is off.
+/// Searches for the fewest valid writes. A write gives a register its final value, disables it, or parks another
+/// register's final value in a disabled one.
 fn search(held: &Bits, wanted: &Bits, is_right: &dyn Fn(&Bits) -> bool) -> Option<Vec<Step>> {
     let mut seen: BTreeSet<Bits> = BTreeSet::from([*held]);
     let mut all: Vec<(Bits, Option<(usize, Step)>)> = Vec::from([(*held, None)]);
@@ -139,7 +144,7 @@ fn search(held: &Bits, wanted: &Bits, is_right: &dyn Fn(&Bits) -> bool) -> Optio
             let (has, will) = (*bits.get(number)?, *wanted.get(number)?);
             let mut nexts = Vec::from([will, 0]);
             if has == 0 {
-                // What is to be elsewhere, for a while; what is here for a while goes when its own place has it.
+                // Park a value here for a while. It is removed once its own register holds it.
                 nexts.extend(wanted.iter().copied().filter(|other| *other != 0));
             }
             for next in nexts.into_iter().filter(|next| *next != has) {

@@ -1,9 +1,11 @@
-//! The fewest registers that make a map.
+//! Finds the fewest registers that make a map.
 //!
-//! A register of a lower number goes before one of a higher: what a register covers that registers before it have shown does not matter
-//! any more. So registers are chosen from the first on: one can be wherever all that still matters wants the same, and afterwards less
-//! matters. What is looked for is the shortest way to where nothing matters; a register that covers more is never worse, so that in each
-//! stretch of one wish only those need be tried that reach as far as they can from either end.
+//! A register with a lower number takes precedence over a higher one, so addresses that one register covers do not
+//! matter to the registers after it. The search chooses registers in order of precedence. A register may cover any
+//! range in which everything that still matters wants the same value; afterwards that range does not matter any
+//! more. The search looks for the shortest sequence after which no address needs a register. A register that covers
+//! more is never worse. So for each stretch of one value, it only tries the registers that reach as far as they can
+//! from either end.
 
 use super::REGISTERS;
 use super::map::Map;
@@ -12,39 +14,56 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// What one register can cover: so many units at most, of 2^`shift` bytes, aligned to themselves.
+/// What one register can cover: aligned units of 2^`shift` bytes, up to a largest number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Granules {
-    /// Shift, and how many at most.
+    /// The shift of the small unit, and the largest number of such units.
     pub small: (u32, u32),
-    /// The same of large ones, if there are any.
+    /// The shift of the large unit, and the largest number of such units; `None` if there is only one unit.
     pub large: Option<(u32, u32)>,
 }
 
-/// Memory's: 128 pages of 4 KiB, or 2048 of 64 KiB.
+/// Memory: 128 pages of 4 KiB, or 2048 pages of 64 KiB.
 pub(super) const MEMORY: Granules = Granules { small: (12, SMALL), large: Some((16, LARGE)) };
-/// Ports': 512.
+/// I/O ports: 512.
 pub(super) const PORTS: Granules = Granules { small: (0, 512), large: None };
-/// Maps that are looked at before what was found so far is taken for good enough.
+/// The number of states that the search examines before it settles for the best result so far.
 pub(super) const STATES: usize = 30_000;
 
-/// Registers, the first the one that goes before the others.
+/// The registers that make a map, in order of precedence.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_drivers::par::{Attributes, Map, Target, Value, plan};
+///
+/// // A kernel's text and a ring buffer in 16 MiB of SDRAM.
+/// let mut map = Map::new(16 << 20);
+/// map.set(0x10_0000, 0x2f_ffff, Value::memory(Target::Sdram, Attributes::NO_WRITE))?;
+/// map.set(0x80_0000, 0x80_3fff, Value::memory(Target::Sdram, Attributes::NO_CACHE))?;
+/// let plan = plan(&map)?;
+/// assert_eq!((plan.registers.len(), plan.is_least), (2, true));
+/// let registers: Vec<_> = plan.registers.iter().copied().map(Some).collect();
+/// assert!(Map::of(16 << 20, &registers).same_as(&map));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The registers.
+    /// The registers, of which the first takes precedence.
     pub registers: Vec<Register>,
-    /// Fewer do not do: all ways were looked at. Else the search was ended, and fewer may do.
+    /// Whether this is proven minimal: the search was exhaustive. Otherwise the search stopped early, and fewer
+    /// registers may suffice.
     pub is_least: bool,
 }
 
-/// Why there is no plan.
+/// The error of a map that needs more registers than there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlanError {
-    /// Registers that it takes.
+    /// The number of registers that the best result needs.
     pub needed: usize,
-    /// Registers that there are.
+    /// The number of registers that exist.
     pub available: usize,
-    /// Fewer do not do; else fewer were not found.
+    /// Whether `needed` is proven minimal. Otherwise the search found nothing better before it stopped.
     pub is_least: bool,
 }
 
@@ -58,29 +77,29 @@ impl fmt::Display for PlanError {
 
 impl core::error::Error for PlanError {}
 
-/// What a stretch of addresses wants.
+/// What a stretch of addresses requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Requirement {
     /// It does not matter any more.
     Anything,
-    /// No register may be there.
+    /// No register may cover it.
     Nothing,
-    /// A value; without a register it has it as well, or does not.
+    /// It must have a value, from a register or without one.
     Value {
-        /// Which.
+        /// The value.
         value: Value,
-        /// It is to have a register.
+        /// Whether only a register can give it the value. Otherwise it has the value without one too.
         needed: bool,
     },
 }
 
-/// Stretches in order, each by its last address.
+/// Stretches in ascending order, each with its last address.
 pub type Requirements = Vec<(u32, Requirement)>;
 
 /// Finds the fewest registers for a map.
 ///
 /// # Errors
-/// [`PlanError`] if there are not so many.
+/// Returns a [`PlanError`] if the map needs more than [`REGISTERS`].
 pub fn plan(map: &Map) -> Result<Plan, PlanError> {
     let memory: Requirements = map
         .parts()
@@ -106,7 +125,7 @@ pub fn plan(map: &Map) -> Result<Plan, PlanError> {
     Ok(Plan { registers, is_least })
 }
 
-/// A part that is a default on one side of the end of SDRAM alone is two.
+/// Splits the stretch that contains the end of SDRAM, since its value is the default on only one side.
 fn split_default(map: &Map, wants: Requirements) -> Requirements {
     let mut out = Requirements::new();
     let mut first = 0;
@@ -130,17 +149,18 @@ fn needed(map: &Map, want: Requirement, at: u32) -> Requirement {
     }
 }
 
-/// Finds the fewest registers, of whatever granules, for what stretches want.
+/// Finds the fewest registers for what stretches require, with registers that cover the given units.
 #[must_use]
 pub fn plan_with(wants: &[(u32, Requirement)], granules: &Granules) -> Plan {
     search(wants, granules, STATES)
 }
 
-/// The same, for so many maps that are looked at.
+/// Does the same, but examines at most `states` states.
 pub(super) fn search(wants: &[(u32, Requirement)], granules: &Granules, states: usize) -> Plan {
     let start = joined(wants);
     let mut best = greedy(&start, granules);
-    // Ways to each map, the shortest first: by which register, from which map.
+    // Breadth first, so the first path to each state is the shortest. Remember the register that led to it, and the
+    // state before.
     let mut came: BTreeMap<Requirements, Option<(Register, usize)>> = BTreeMap::new();
     let mut all: Vec<Requirements> = Vec::from([start.clone()]);
     came.insert(start, None);
@@ -152,6 +172,7 @@ pub(super) fn search(wants: &[(u32, Requirement)], granules: &Granules, states: 
         let next = all.len();
         depth += 1;
         for from in level {
+            // Cut branches that cannot beat the best result, by a lower bound on what they still need.
             if best.as_ref().is_some_and(|best| depth + least(&all[from]).saturating_sub(1) >= best.len()) {
                 continue;
             }
@@ -184,9 +205,9 @@ pub(super) fn search(wants: &[(u32, Requirement)], granules: &Granules, states: 
     Plan { registers: best.unwrap_or_default(), is_least }
 }
 
-/// No fewer than this many registers do. Neighbours that want the same value are one stretch, and what does not matter parts nothing; a
-/// register ends at most two stretches, its own, and one of its neighbours as those become one. What is left in the end are stretches that
-/// need none.
+/// Returns a lower bound on the registers needed. Adjacent stretches that want the same value count as one, and
+/// stretches that do not matter separate nothing. A register removes at most two stretches: its own, and a
+/// neighbour that merges with the one on the other side. At the end only stretches remain that need no register.
 fn least(wants: &Requirements) -> usize {
     let mut stretches: Vec<(Option<Value>, bool)> = Vec::new();
     for (_, want) in wants {
@@ -214,7 +235,7 @@ fn is_done(wants: &Requirements) -> bool {
     !wants.iter().any(|(_, want)| is_needed(want))
 }
 
-/// Neighbours that want the same are one.
+/// Merges adjacent stretches that require the same.
 fn joined(wants: &[(u32, Requirement)]) -> Requirements {
     let mut out = Requirements::new();
     for (last, want) in wants {
@@ -226,7 +247,7 @@ fn joined(wants: &[(u32, Requirement)]) -> Requirements {
     out
 }
 
-/// The same once a register has shown a range.
+/// Returns what stretches require once a register covers a range.
 fn covered(wants: &Requirements, from: u32, to: u32) -> Requirements {
     let mut out = Requirements::new();
     let mut first = 0;
@@ -252,7 +273,7 @@ fn covered(wants: &Requirements, from: u32, to: u32) -> Requirements {
     out
 }
 
-/// Registers that may come next.
+/// Returns the registers worth trying next.
 fn tries(wants: &Requirements, granules: &Granules) -> Vec<Register> {
     let mut tries: Vec<Register> = Vec::new();
     let first_of = |n: usize| n.checked_sub(1).and_then(|n| wants.get(n)).map_or(0, |(last, _)| last + 1);
@@ -262,7 +283,7 @@ fn tries(wants: &Requirements, granules: &Granules) -> Vec<Register> {
             at += 1;
             continue;
         };
-        // As far as nothing wants anything else, on both sides.
+        // The register may extend in both directions until a stretch forbids it.
         let is_free = |want: &Requirement| match want {
             Requirement::Anything => true,
             Requirement::Nothing => false,
@@ -273,7 +294,7 @@ fn tries(wants: &Requirements, granules: &Granules) -> Vec<Register> {
         let own = |n: &usize| matches!(wants[*n].1, Requirement::Value { .. });
         let needed = |n: &usize| is_needed(&wants[*n].1);
         let Some(highest) = (at..end).rev().find(own) else { break };
-        // What needs one, and what only may have one: both ends of either.
+        // Try both ends of the stretches that need a register, and of those that only allow one.
         let ends = [(at..end).find(needed).zip((at..end).rev().find(needed)), Some((at, highest))];
         for (lowest, highest) in ends.into_iter().flatten() {
             let run = Run {
@@ -294,7 +315,8 @@ fn tries(wants: &Requirements, granules: &Granules) -> Vec<Register> {
     tries
 }
 
-/// A stretch where one value can be: from `low` to `high`, of which `first` and `last` are the first and the last that want it.
+/// Where a register for one value may lie: between `low` and `high`. The first and last address that want the value
+/// are `first` and `last`.
 struct Run {
     low: u32,
     high: u32,
@@ -308,10 +330,11 @@ impl Run {
         kinds.into_iter().flatten().flat_map(|(shift, most)| self.by(shift, most)).flatten().collect()
     }
 
-    /// What one register of a kind covers: as far as it can from the first on, and from the last back.
+    /// Returns what one register of a unit can cover: as much as possible from the first address up, and from the
+    /// last address down.
     fn by(&self, shift: u32, most: u32) -> [Option<(u32, u32)>; 2] {
         let (low, high) = (u64::from(self.low), u64::from(self.high) + 1);
-        // Whole units within the stretch, as unit numbers.
+        // The whole units within the run, as unit numbers.
         let (begin, end) = (low.div_ceil(1 << shift), high >> shift);
         let first = (u64::from(self.first) >> shift).max(begin);
         let last = ((u64::from(self.last) >> shift) + 1).min(end);
@@ -326,7 +349,8 @@ impl Run {
     }
 }
 
-/// A way that is short, if not the shortest: the register next that settles the most of what needs one.
+/// Finds a short sequence, but not always the shortest: each step takes the register that satisfies the most bytes
+/// that need one.
 fn greedy(wants: &Requirements, granules: &Granules) -> Option<Vec<Register>> {
     let (mut wants, mut way) = (wants.clone(), Vec::new());
     while !is_done(&wants) {
@@ -354,7 +378,7 @@ fn greedy(wants: &Requirements, granules: &Granules) -> Option<Vec<Register>> {
 }
 
 impl Plan {
-    /// The registers' bits, the first register the first; the others are off.
+    /// Encodes the registers, in order of precedence from register 0 on. The rest are disabled.
     #[must_use]
     pub fn bits(&self) -> [u32; REGISTERS] {
         let mut bits = [0; REGISTERS];
@@ -364,7 +388,7 @@ impl Plan {
         bits
     }
 
-    /// How many are of memory.
+    /// Returns how many registers cover memory.
     #[must_use]
     pub fn of_memory(&self) -> usize {
         self.registers.iter().filter(|one| !matches!(one.value.target, Target::GpIo(_))).count()

@@ -1,18 +1,18 @@
-//! The door to the registers.
+//! The port to the registers.
 
 use pmem_core::Fault;
 
-/// Reads and writes the memory-mapped configuration region (MMCR), where a PAR is 4 bytes.
+/// Reads and writes the PARs in the memory-mapped configuration region (MMCR), 4 bytes each.
 pub trait Port: Send {
-    /// Reads a register, by its number.
+    /// Reads the register with this number.
     ///
     /// # Errors
-    /// [`Fault`] if there is no way to it.
+    /// Returns a [`Fault`] if the register cannot be accessed.
     fn read(&mut self, number: usize) -> Result<u32, Fault>;
 
-    /// Writes one.
+    /// Writes the register with this number.
     ///
     /// # Errors
-    /// [`Fault`] if there is no way to it.
+    /// Returns a [`Fault`] if the register cannot be accessed.
     fn write(&mut self, number: usize, bits: u32) -> Result<(), Fault>;
 }

@@ -1,13 +1,13 @@
-//! One register: its bits, and what they say.
+//! A register, encoded and decoded.
 
 use core::fmt;
 
-/// Where accesses go.
+/// Where a register routes accesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
     /// SDRAM.
     Sdram,
-    /// The ROM or flash that the processor boots from.
+    /// The boot ROM or boot flash (chip select `BOOTCS`).
     BootCs,
     /// ROM or flash 1.
     RomCs1,
@@ -15,14 +15,14 @@ pub enum Target {
     RomCs2,
     /// The PCI bus.
     Pci,
-    /// Memory on the general-purpose bus, by a chip select, 0 to 7.
+    /// Memory on the general-purpose bus, with its chip select, 0 to 7.
     GpMemory(u8),
-    /// Ports on the general-purpose bus, by a chip select.
+    /// I/O ports on the general-purpose bus, with their chip select, 0 to 7.
     GpIo(u8),
 }
 
 impl Target {
-    /// What [`fmt::Display`] says, read back.
+    /// Parses a target as [`fmt::Display`] writes it; `None` for any other text.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         let select = |text: &str| text.parse().ok().filter(|select| *select < 8);
@@ -40,7 +40,7 @@ impl Target {
         }
     }
 
-    /// Whether attributes mean something there: of memory, not of buses.
+    /// Returns whether the target has attributes: SDRAM, ROM and flash do, buses do not.
     #[must_use]
     pub const fn has_attributes(self) -> bool {
         matches!(self, Self::Sdram | Self::BootCs | Self::RomCs1 | Self::RomCs2)
@@ -74,20 +74,20 @@ impl fmt::Display for Target {
 }
 
 bitflags::bitflags! {
-    /// What may not be done, bits 28:26.
+    /// The accesses that a register forbids (bits 28:26).
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
     pub struct Attributes: u8 {
-        /// It is not written.
+        /// Writes are forbidden.
         const NO_WRITE = 1;
-        /// It is not cached.
+        /// Caching is forbidden.
         const NO_CACHE = 2;
-        /// No code is fetched from it.
+        /// Instruction fetches are forbidden.
         const NO_EXECUTE = 4;
     }
 }
 
 impl fmt::Display for Attributes {
-    /// `no-write,no-cache`; nothing if all may be done.
+    /// Writes the names, such as `no-write,no-cache`, or nothing if all accesses are allowed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names =
             [(Self::NO_WRITE, "no-write"), (Self::NO_CACHE, "no-cache"), (Self::NO_EXECUTE, "no-execute")];
@@ -100,17 +100,17 @@ impl fmt::Display for Attributes {
     }
 }
 
-/// Where an address goes, and what may be done there.
+/// A target, with the accesses that are forbidden there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Value {
-    /// Where.
+    /// The target.
     pub target: Target,
-    /// What not; empty for targets that have none.
+    /// The forbidden accesses; empty for targets that have no attributes.
     pub attributes: Attributes,
 }
 
 impl Value {
-    /// A target with what may not be done.
+    /// Creates a value. Drops the attributes if the target has none.
     #[must_use]
     pub const fn memory(target: Target, attributes: Attributes) -> Self {
         Self { target, attributes: if target.has_attributes() { attributes } else { Attributes::empty() } }
@@ -124,24 +124,37 @@ impl fmt::Display for Value {
     }
 }
 
-/// A register that is on.
+/// An enabled register.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_drivers::par::{Attributes, Register, Target, Value};
+///
+/// // The first 128 MiB are SDRAM, as U-Boot sets it up.
+/// let value = Value::memory(Target::Sdram, Attributes::empty());
+/// let register = Register { first: 0, last: (128 << 20) - 1, value };
+/// assert_eq!(register.encode(), Some(0xe3ff_c000));
+/// assert_eq!(Register::decode(0xe3ff_c000), Some(register));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Register {
-    /// The first address, or port.
+    /// The first address or port.
     pub first: u32,
-    /// The last.
+    /// The last address or port, inclusive.
     pub last: u32,
-    /// What is there.
+    /// The value of the range.
     pub value: Value,
 }
 
-/// The most pages of 4 KiB, and of 64 KiB; and the most ports.
+/// The largest number of 4 KiB pages, of 64 KiB pages, and of ports that a register can cover.
 pub(super) const SMALL: u32 = 128;
 pub(super) const LARGE: u32 = 2048;
 const PORTS: u32 = 512;
 
 impl Register {
-    /// The 32 bits; `None` if no register holds this: pages of 4 KiB, 128 at most, or of 64 KiB, 2048 at most, below 1 GiB; ports, 512 at most.
+    /// Encodes the register in its 32 bits. Returns `None` if no register can hold this: at most 128 pages of 4 KiB
+    /// or 2048 pages of 64 KiB, below 1 GiB; or at most 512 ports.
     #[must_use]
     pub const fn encode(self) -> Option<u32> {
         if self.last < self.first {
@@ -170,7 +183,7 @@ impl Register {
         None
     }
 
-    /// Reads them; `None` if it is off. What it says beyond 1 GiB is cut.
+    /// Decodes a register. Returns `None` if it is disabled. A range that extends beyond 1 GiB is cut there.
     #[must_use]
     pub const fn decode(bits: u32) -> Option<Self> {
         let attributes = Attributes::from_bits_truncate((bits >> 26) as u8 & 7);
@@ -198,7 +211,7 @@ impl Register {
         Some(Self { first, last: if last < end { last } else { end }, value })
     }
 
-    /// Whether it is about memory, not ports.
+    /// Returns whether the register covers memory, rather than ports.
     #[must_use]
     pub const fn is_memory(self) -> bool {
         !matches!(self.value.target, Target::GpIo(_))

@@ -1,19 +1,19 @@
-//! A bus in a model.
+//! A PCI bus in a model.
 
 use pmem_core::ArenaId;
 use pmem_pci::tree::Space;
 
-/// The arenas of one bus.
+/// The two arenas of one bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bus {
-    /// Its memory addresses.
+    /// The arena of memory addresses.
     pub memory: ArenaId,
-    /// Its I/O ports.
+    /// The arena of I/O ports.
     pub io: ArenaId,
 }
 
 impl Bus {
-    /// That of a space.
+    /// Returns the arena of a space.
     #[must_use]
     pub fn of(self, space: Space) -> ArenaId {
         if space == Space::Io { self.io } else { self.memory }

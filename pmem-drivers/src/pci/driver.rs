@@ -1,4 +1,4 @@
-//! The driver.
+//! The driver for PCI hierarchies.
 
 use super::binding::Layout;
 use super::port::Port;
@@ -10,35 +10,77 @@ use pmem_pci::check::check;
 use pmem_pci::steps::{Stages, Step, bystanders, stages};
 use pmem_pci::tree::{Function, Tree};
 
-/// Programs a hierarchy's base address registers, bridges' windows and bus numbers to follow a model.
+/// Programs the base address registers, bridge windows and bus numbers of a hierarchy to follow a model.
 ///
-/// Register it for everything, or for the arenas and interconnects of the hierarchy. It takes over what registers hold, and writes nothing
-/// then; each write is read back; what a function does not take, and that it does not answer, is a fault, which puts everything back.
+/// Register it for everything, or for the arenas and interconnects of the hierarchy. Registering reads the
+/// registers and writes nothing. The driver reads each write back. If a function ignores a write or no longer
+/// responds, that is a fault, and everything is put back.
+///
+/// # Examples
+///
+/// Move the BAR of a NIC. The configuration space here is simulated (feature `fake`):
+///
+/// ```
+/// # use std::sync::{Arc, Mutex};
+/// # use pmem_core::{Manager, Scope, Subscription};
+/// # use pmem_pci::tree::{Aperture, Function, Resource, Root, Slot, Space, Tree};
+/// # use pmem_pci::{Address, BusRange};
+/// use pmem_drivers::pci::{FakeFunction, FakeSpace, Pci, model, transact};
+///
+/// # let span = BusRange { first: 0xe000_0000, last: 0xefff_ffff };
+/// # let aperture = Aperture { space: Space::Memory, span, cpu: span.first };
+/// # let address = Address { segment: 0, bus: 0, device: 3, function: 0 };
+/// # let mut nic = Function::new(address, None, 0);
+/// # let (slot, size, at) = (Slot::Bar(0), 16 << 20, Some(0xe000_0000));
+/// # nic.resources.push(Resource {
+/// #     slot, space: Space::Memory, prefetchable: false, top: 0xffff_ffff, size, align: size, at,
+/// #     fixed: false, optional: false,
+/// # });
+/// # let roots = vec![Root { segment: 0, buses: (0, 255), apertures: vec![aperture] }];
+/// # let tree = Tree { roots, functions: vec![nic], ..Tree::default() };
+/// // `tree` has a NIC at 00:03.0, whose BAR 0 is 16 MiB at 0xe0000000.
+/// let mut registers = [0; 64];
+/// registers[0x13] = 0xe0;
+/// let space = FakeSpace::default();
+/// space.plug(address, FakeFunction::new(&registers).writable(4, 2, 7).writable(0x10, 4, 0xff00_0000));
+///
+/// let mut manager = Manager::new();
+/// let binding = manager.transaction(|plan| model(plan, &tree))?;
+/// let binding = Arc::new(Mutex::new(binding));
+/// let driver = Pci::new(space.clone(), binding.clone());
+/// manager.register(Box::new(driver), Subscription::new([Scope::Everything]))?;
+///
+/// let mut to = tree.clone();
+/// to.functions[0].resources[0].at = Some(0xe800_0000);
+/// transact(&mut manager, &binding, &to)?;
+/// assert_eq!(space.holds(address, 0x10, 4), 0xe800_0000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Pci<P, L> {
     port: P,
     layout: L,
-    /// What registers hold, as far as is known.
+    /// What the registers hold, as far as the driver knows.
     held: Tree,
     staged: Option<Staged>,
 }
 
-/// A change that has been worked out.
+/// A change that is planned.
 struct Staged {
     to: Tree,
     stages: Stages,
-    /// What was written, and what was there before: room for all of it is made beforehand.
+    /// The writes made, each with the value that it replaced. Its capacity for all writes is reserved beforehand.
     written: Vec<Step>,
-    /// How much of that the first stage wrote.
+    /// The number of writes that the withdraw stage made.
     withdrawn: usize,
 }
 
 impl<P: Port, L: Layout> Pci<P, L> {
-    /// A driver of a hierarchy behind a port.
+    /// Creates a driver for the hierarchy behind `port`. It reads the registers when you register it.
     pub fn new(port: P, layout: L) -> Self {
         Self { port, layout, held: Tree::default(), staged: None }
     }
 
-    /// The port.
+    /// Returns the port.
     pub const fn port(&self) -> &P {
         &self.port
     }
@@ -55,6 +97,7 @@ impl<P: Port, L: Layout> Pci<P, L> {
         }
         let stuck =
             |_| Veto::new("a window cannot be changed without stopping what must not be stopped behind it");
+        // Windows whose registers pass through wrong values need what is behind them to stop decoding meanwhile.
         let stopped = bystanders(from, to).map_err(stuck)?;
         stages(from, to, &stopped).map_err(stuck)
     }
@@ -68,7 +111,7 @@ fn refuse(fault: Fault) -> Veto {
     Veto { range: fault.range, ..Veto::new(fault.reason) }
 }
 
-/// Writes steps, each read back, and notes what was there before.
+/// Writes steps, reads each back, and records the values that they replace.
 fn write(
     port: &mut dyn Port,
     functions: &[Function],
@@ -84,7 +127,7 @@ fn write(
         if before == ones && !answers(port, address)? {
             return Err(GONE);
         }
-        // Bits that are none of ours stay: of the command register more is used than decoding.
+        // Keep the bits of the command register that do not control decoding.
         let value = if offset == 0x04 { before & !bits | step.value & bits } else { step.value };
         written.push(Step { value, before: Some(before), ..*step });
         port.write(address, offset, width, value)?;
@@ -100,8 +143,8 @@ fn write(
     Ok(())
 }
 
-/// Puts back what was written, the last first, down to so many; whatever one register refuses, the others follow. What does not answer any
-/// more needs nothing put back.
+/// Undoes writes, the last first, until `down_to` remain. A register that refuses does not stop the others. A
+/// function that no longer responds needs nothing put back.
 fn put_back(
     port: &mut dyn Port,
     functions: &[Function],
@@ -153,7 +196,7 @@ impl<P: Port + 'static, L: Layout + 'static> Driver for Pci<P, L> {
     fn prepare(&mut self, change: &Change<'_>) -> Result<Concern, Veto> {
         self.staged = None;
         let wanted = self.layout.hierarchy(change.after());
-        // Functions that have come since, and those that have gone.
+        // Read the hardware again: functions may have been plugged in or pulled out since.
         let from = read(&mut self.port, &wanted).map_err(refuse)?;
         let mut to = wanted;
         for (to, from) in to.functions.iter_mut().zip(&from.functions) {
@@ -231,7 +274,7 @@ impl<P: Port + 'static, L: Layout + 'static> Driver for Pci<P, L> {
     }
 }
 
-/// The first thing that two hierarchies of the same functions have otherwise; what is not there need not have anything.
+/// Returns the first difference between two hierarchies of the same functions. Absent functions never differ.
 fn difference(wanted: &Tree, has: &Tree) -> Option<Mismatch> {
     let differ = |reason, wanted: Option<BusRange>, found: Option<BusRange>| Mismatch {
         reason,
@@ -240,7 +283,8 @@ fn difference(wanted: &Tree, has: &Tree) -> Option<Mismatch> {
     };
     for (wanted, has) in wanted.functions.iter().zip(&has.functions).filter(|(_, has)| !has.absent) {
         for (a, b) in wanted.resources.iter().zip(&has.resources) {
-            // What the model gives no place may hold anything as long as it is not decoded; what no register here holds is not looked at.
+            // A BAR without a place in the model may hold anything, as long as it is not decoded. Virtual
+            // functions' BARs are not in these registers.
             if a.at.is_some() && a.at != b.at && !matches!(a.slot, pmem_pci::tree::Slot::Vf(_)) {
                 return Some(differ(
                     "a base address register is not where the model has it",

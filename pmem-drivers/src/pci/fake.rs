@@ -1,4 +1,4 @@
-//! Configuration space that is not there.
+//! Simulated configuration space.
 
 use super::port::{Port, Written};
 use alloc::collections::BTreeMap;
@@ -8,7 +8,7 @@ use pmem_core::Fault;
 use pmem_pci::Address;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// One function's first 256 bytes, and which of their bits can be written.
+/// The first 256 bytes of a function, and which of their bits can be written.
 #[derive(Clone, Debug)]
 pub struct FakeFunction {
     bytes: [u8; 256],
@@ -16,14 +16,14 @@ pub struct FakeFunction {
 }
 
 impl FakeFunction {
-    /// A function whose registers hold this, where nothing can be written.
+    /// Creates a function with these register contents, in which nothing is writable.
     pub fn new(bytes: &[u8]) -> Self {
         let mut own = [0; 256];
         own.iter_mut().zip(bytes).for_each(|(own, byte)| *own = *byte);
         Self { bytes: own, writable: [0; 256] }
     }
 
-    /// Lets bits of a register be written.
+    /// Makes the given bits of a register writable.
     #[must_use]
     pub fn writable(mut self, offset: u16, width: u8, bits: u32) -> Self {
         let bytes = self.writable.iter_mut().skip(offset.into()).take(width.into());
@@ -46,7 +46,7 @@ impl FakeFunction {
     }
 }
 
-/// Functions that trace every write, and fail, or are gone, when told to. Clones are the same functions.
+/// Simulated functions that trace every write, and fail or disappear on demand. Clones refer to the same functions.
 #[derive(Clone, Debug, Default)]
 pub struct FakeSpace(Arc<Mutex<Space>>);
 
@@ -54,11 +54,11 @@ pub struct FakeSpace(Arc<Mutex<Space>>);
 struct Space {
     functions: BTreeMap<Address, FakeFunction>,
     trace: Vec<Written>,
-    /// After how many writes one is not taken.
+    /// The number of writes before one is ignored.
     sticks_after: Option<usize>,
-    /// After how many writes one fails.
+    /// The number of writes before one fails.
     fails_after: Option<usize>,
-    /// After how many writes a function is gone.
+    /// The number of writes before a function disappears.
     gone_after: Option<(usize, Address)>,
     writes: usize,
 }
@@ -68,46 +68,46 @@ impl FakeSpace {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Plugs a function in.
+    /// Adds a function, or replaces it.
     pub fn plug(&self, address: Address, function: FakeFunction) {
         self.lock().functions.insert(address, function);
     }
 
-    /// Pulls one out: it reads as all ones from then on.
+    /// Removes a function. It reads as all ones from then on.
     pub fn pull(&self, address: Address) {
         self.lock().functions.remove(&address);
     }
 
-    /// What was written since the last call, in order.
+    /// Returns the writes since the last call, in order.
     pub fn trace(&self) -> Vec<Written> {
         core::mem::take(&mut self.lock().trace)
     }
 
-    /// Changes a register behind everybody's back.
+    /// Changes a register, unknown to the driver. Only writable bits change.
     pub fn meddle(&self, address: Address, offset: u16, width: u8, value: u32) {
         if let Some(function) = self.lock().functions.get_mut(&address) {
             function.write(offset, width, value);
         }
     }
 
-    /// What a register holds.
+    /// Returns what a register holds.
     pub fn holds(&self, address: Address, offset: u16, width: u8) -> u32 {
         self.lock().functions.get(&address).map_or(u32::MAX, |function| function.read(offset, width))
     }
 
-    /// Has a write fail after so many that do not.
+    /// Makes one write fail, after `writes` more that succeed. `None` cancels it.
     pub fn fail_after(&self, writes: Option<usize>) {
         let mut space = self.lock();
         (space.writes, space.fails_after) = (0, writes);
     }
 
-    /// Has a write not be taken after so many that are.
+    /// Makes one write be ignored, after `writes` more that are not. `None` cancels it.
     pub fn stick_after(&self, writes: Option<usize>) {
         let mut space = self.lock();
         (space.writes, space.sticks_after) = (0, writes);
     }
 
-    /// Has a function be pulled out after so many writes.
+    /// Removes a function, after `writes` more writes.
     pub fn pull_after(&self, writes: usize, address: Address) {
         let mut space = self.lock();
         (space.writes, space.gone_after) = (0, Some((writes, address)));

@@ -1,9 +1,10 @@
-//! PCI hierarchies: base address registers, bridges' windows and bus numbers follow a model.
+//! PCI hierarchies: programs base address registers, bridge windows and bus numbers to follow a model.
 //!
-//! The model has an arena for each bus, an interconnect with floating windows for each bridge, and a region for each base address register
-//! ([`model()`]); a [`Binding`] says which is which. [`Pci`] programs what changes through a [`Port`], in the order of
-//! [`pmem_pci::steps`], each write read back. [`transact`] has model and hardware take a placement of [`pmem_pci::plan`], a hot-plugged card's
-//! for example, as one transaction. A dry run is the same driver over a [`Recording`] port.
+//! In the model, each bus is an arena, each bridge an interconnect with floating windows, and each base address
+//! register a region ([`model()`]). A [`Binding`] records which is which. [`Pci`] programs changes through a
+//! [`Port`] in the order that [`pmem_pci::steps`] gives, and reads each write back. [`transact`] applies a
+//! placement of [`pmem_pci::plan`], for a hot-plugged card say, to model and hardware in one transaction. For a dry
+//! run, use the same driver over a [`Recording`] port.
 
 mod binding;
 mod bus;

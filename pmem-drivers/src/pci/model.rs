@@ -1,5 +1,5 @@
-//! A hierarchy as a model has it: an arena for each bus, an interconnect with floating windows for each bridge, a region for each base address
-//! register; and a planned placement as one transaction.
+//! The model of a hierarchy: an arena for each bus, an interconnect with floating windows for each bridge, and a
+//! region for each base address register. Also applies a planned placement in one transaction.
 
 use super::binding::{Binding, WindowId};
 use super::bus::Bus;
@@ -17,10 +17,12 @@ fn range(span: BusRange) -> Result<AddrRange, Error> {
     Ok(AddrRange::inclusive(span.first, span.last)?)
 }
 
-/// Builds the model of a hierarchy. Apertures are primed; each bus below a bridge has all addresses, of which its windows decide what gets there.
+/// Builds the model of a hierarchy. The root buses' apertures are primed. Each bus below a bridge has all
+/// addresses; the bridge's windows decide which of them can be reached.
 ///
 /// # Errors
-/// Those of the verbs: two things at one place, a window of no whole granules.
+/// The errors of the operations on `plan`, for example for two BARs at the same address, or a window that is not a
+/// multiple of its granule.
 pub fn model(plan: &mut Plan<'_>, tree: &Tree) -> Result<Binding, Error> {
     let mut binding = Binding::default();
     for root in &tree.roots {
@@ -35,13 +37,13 @@ pub fn model(plan: &mut Plan<'_>, tree: &Tree) -> Result<Binding, Error> {
     for index in 0..tree.functions.len() {
         add_function(plan, &mut binding, tree, index)?;
     }
-    // What lies on a bus is there before windows reach it.
+    // The contents of a bus must exist before windows open to it.
     let closed = without_windows(tree);
     cut(plan, &binding, &closed, tree)?;
     Ok(binding)
 }
 
-/// The same with every window closed.
+/// Returns the same hierarchy with every window closed.
 fn without_windows(tree: &Tree) -> Tree {
     let mut out = tree.clone();
     for bridge in out.functions.iter_mut().filter_map(|f| f.bridge.as_mut()) {
@@ -65,7 +67,8 @@ fn bus_of(binding: &Binding, tree: &Tree, index: Index) -> Option<Bus> {
     }
 }
 
-/// Adds a function of a hierarchy, after the bridge above it: its regions, and below a bridge the bus, with closed windows.
+/// Adds a function: its regions and, for a bridge, the bus below it with closed windows. The bridge above it must
+/// be there already.
 fn add_function(plan: &mut Plan<'_>, binding: &mut Binding, tree: &Tree, index: Index) -> Result<(), Error> {
     let (Some(function), Some(on)) = (tree.functions.get(index), bus_of(binding, tree, index)) else {
         return Ok(());
@@ -122,16 +125,17 @@ fn cut(plan: &mut Plan<'_>, binding: &Binding, from: &Tree, to: &Tree) -> Result
     Ok(())
 }
 
-/// Has the model take a placement, in one transaction with whatever else its caller does: regions move, windows are cut, and functions that are
-/// new, as a card that was plugged in, get their regions, and the buses below them their arenas. The binding follows; if the transaction fails
-/// it must be put back, as [`transact`] does. Functions that `to` has no more were pulled out: they stay in the list, without places.
+/// Applies a placement to the model, in one transaction with whatever else the caller changes. Regions move and
+/// windows change. New functions, such as a card that was plugged in, get their regions, and buses below them their
+/// arenas. Functions that `to` no longer has were pulled out: they stay in the binding's list, without addresses.
+/// The binding is updated too. If the transaction fails you must restore it, as [`transact`] does.
 ///
 /// # Errors
-/// Those of the verbs.
+/// The errors of the operations on `plan`.
 pub fn apply(plan: &mut Plan<'_>, binding: &mut Binding, to: &Tree) -> Result<(), Error> {
     let known = binding.tree.functions.len();
     let mut to = to.clone();
-    // A card that was to come has come.
+    // A card that was expected has arrived.
     to.functions.iter_mut().for_each(|function| function.absent = false);
     let pulled = binding.tree.functions.iter().skip(to.functions.len()).map(without_places);
     to.functions.extend(pulled.map(|function| Function { absent: true, ..function }));
@@ -162,7 +166,7 @@ pub fn apply(plan: &mut Plan<'_>, binding: &mut Binding, to: &Tree) -> Result<()
             plan.resize(region, resource.size)?;
         }
     }
-    // Nothing that moves is in the way of a window, and no window of what moves.
+    // Regions that move are parked now, so neither they nor their windows are in the way.
     for index in known..to.functions.len() {
         add_function(plan, binding, &from, index)?;
     }
@@ -170,7 +174,7 @@ pub fn apply(plan: &mut Plan<'_>, binding: &mut Binding, to: &Tree) -> Result<()
     for phase in phases(&from, &to) {
         let Some(leg) = binding.windows.get(&(phase.bridge, phase.kind)).copied() else { continue };
         match phase.to {
-            // What grows comes when regions are where they are to be.
+            // Growing windows wait until the regions are in place.
             Some(span) if phase.from.is_none_or(|had| span.covers(had)) => grows.push((leg, span)),
             _ => plan.set_floor(leg.link, leg.way, leg.piece, phase.to.map(range).transpose()?)?,
         }
@@ -196,7 +200,7 @@ pub fn apply(plan: &mut Plan<'_>, binding: &mut Binding, to: &Tree) -> Result<()
     Ok(())
 }
 
-/// A function whose registers hold nothing.
+/// Returns the function with all its addresses and windows cleared.
 fn without_places(function: &Function) -> Function {
     let mut function = function.clone();
     function.resources.iter_mut().for_each(|resource| resource.at = None);
@@ -205,10 +209,12 @@ fn without_places(function: &Function) -> Function {
     function
 }
 
-/// Has the model, and with it the hardware, take a placement: all of it, or, if a verb or a register refuses, nothing.
+/// Applies a placement to the model and, through its driver, to the hardware. If an operation or a register
+/// refuses, nothing changes.
 ///
 /// # Errors
-/// Those of the verbs, [`Error::Refused`] and [`Error::Failed`] of drivers: then the binding is as it was.
+/// The errors of the operations on the model, and the drivers' [`Error::Refused`] and [`Error::Failed`]. The binding is
+/// then as it was before.
 #[cfg(feature = "std")]
 pub fn transact(
     manager: &mut pmem_core::Manager,
@@ -217,7 +223,7 @@ pub fn transact(
 ) -> Result<(), Error> {
     let lock = || binding.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let before = lock().clone();
-    // The driver looks at it when the change is made: it is locked no longer than its own part takes.
+    // Lock the binding only while applying the placement: the driver needs the lock when the change is made.
     let done = manager.transaction(|plan| apply(plan, &mut lock(), to));
     if done.is_err() {
         *lock() = before;

@@ -1,14 +1,14 @@
-//! What registers hold of a hierarchy.
+//! Decoding the registers of a hierarchy.
 
 use super::port::Port;
 use pmem_core::Fault;
 use pmem_pci::tree::{Function, Slot, Space, Tree, Window, WindowKind};
 use pmem_pci::{Address, BusRange};
 
-/// Nobody answers: what was there was pulled out.
+/// The fault of a function that no longer responds.
 pub(super) const GONE: Fault = Fault::new("the function does not answer: it was removed");
 
-/// The bits of a register that a write decides.
+/// Returns the bits of a register that a write controls.
 pub(super) fn mask(function: &Function, offset: u16, width: u8) -> u32 {
     let all = u32::MAX >> (32 - 8 * u32::from(width.clamp(1, 4)));
     let bar = |n: u16| {
@@ -22,7 +22,7 @@ pub(super) fn mask(function: &Function, offset: u16, width: u8) -> u32 {
         return !(granule as u32 - 1);
     }
     match (offset, function.bridge.is_some()) {
-        // What a function cannot do reads 0.
+        // Command bits for spaces that the function does not have always read 0.
         (0x04, _) => 0x3,
         (0x10 | 0x14, true) | (0x10 | 0x14 | 0x18 | 0x1c | 0x20 | 0x24, false) => bar((offset - 0x10) / 4),
         (0x1c, true) => 0xf0f0,
@@ -32,13 +32,13 @@ pub(super) fn mask(function: &Function, offset: u16, width: u8) -> u32 {
     }
 }
 
-/// Whether a function answers.
+/// Returns whether a function responds.
 pub(super) fn answers(port: &mut dyn Port, address: Address) -> Result<bool, Fault> {
     Ok(port.read(address, 0, 4)? != u32::MAX)
 }
 
-/// A hierarchy as registers have it, where another one says which functions there are. What does not answer is left as it is where it need
-/// not be there.
+/// Reads the registers of the functions in `like`. A function that does not respond stays as it is there if it is
+/// marked absent; otherwise that is a fault.
 pub(super) fn read(port: &mut dyn Port, like: &Tree) -> Result<Tree, Fault> {
     let mut tree = like.clone();
     for function in &mut tree.functions {
@@ -57,7 +57,7 @@ pub(super) fn read(port: &mut dyn Port, like: &Tree) -> Result<Tree, Fault> {
                 Slot::Bar(n) => 0x10 + 4 * u16::from(n),
                 Slot::Rom if is_bridge => 0x38,
                 Slot::Rom => 0x30,
-                // Their capability is not within everybody's reach.
+                // Virtual functions' BARs are in a capability, which not every user can read.
                 Slot::Vf(_) => continue,
             };
             let low = u64::from(port.read(address, offset, 4)?);
@@ -69,7 +69,7 @@ pub(super) fn read(port: &mut dyn Port, like: &Tree) -> Result<Tree, Fault> {
                 (_, Space::Memory) => !0xf,
             };
             let at = (low & bits) | high;
-            // A register that nobody has set.
+            // A register of 0 has never been set.
             resource.at = Some(at).filter(|at| *at != 0);
         }
         let Some(bridge) = &mut function.bridge else { continue };
@@ -82,13 +82,13 @@ pub(super) fn read(port: &mut dyn Port, like: &Tree) -> Result<Tree, Fault> {
     Ok(tree)
 }
 
-/// Where base and limit of a CardBus bridge's window are (PC Card Standard 8.0, volume 3).
+/// Returns the offsets of base and limit of a CardBus bridge window (PC Card Standard 8.0, volume 3).
 fn card_bus(window: &Window) -> Option<(u16, u16)> {
     let at = if window.kind == WindowKind::Io { 0x2c } else { 0x1c } + 8 * u16::from(window.card_bus?);
     Some((at, at + 4))
 }
 
-/// What a window's registers forward (PCI-to-PCI Bridge Architecture 1.2, 3.2.5.6 to 3.2.5.10).
+/// Returns what a window's registers forward (PCI-to-PCI Bridge Architecture 1.2, 3.2.5.6 to 3.2.5.10).
 fn span(port: &mut dyn Port, address: Address, window: &Window) -> Result<Option<BusRange>, Fault> {
     let mut read = |offset: u16, width: u8| port.read(address, offset, width).map(u64::from);
     if let Some((base, limit)) = card_bus(window) {

@@ -1,4 +1,4 @@
-//! Configuration space by Linux's files: `/sys/bus/pci/devices/*/config`.
+//! Configuration space through Linux's files: `/sys/bus/pci/devices/*/config`.
 
 use super::port::Port;
 use pmem_core::Fault;
@@ -9,22 +9,22 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// The files of one machine.
+/// The configuration space of a Linux machine.
 ///
-/// Writing takes root, and a kernel that is not locked down: under lockdown writes fail. The kernel's own map of resources does not follow:
-/// see `pmem pci windows` for that.
+/// Writing requires root and a kernel that is not locked down; under lockdown writes fail. The kernel's resource
+/// tree does not follow these writes. Use `pmem pci windows` if it should.
 #[derive(Clone, Debug)]
 pub struct SysfsConfig {
     root: PathBuf,
 }
 
 impl SysfsConfig {
-    /// Those below a root folder, `/` of a running system.
+    /// Uses the files below a root folder, which is `/` on a running system.
     pub fn new(root: &Path) -> Self {
         Self { root: root.to_path_buf() }
     }
 
-    /// A function's file; `None` if there is no such function.
+    /// Opens a function's file. Returns `None` if there is no such function.
     fn open(&self, function: Address, writes: bool) -> Result<Option<File>, Fault> {
         let path = self.root.join(format!("sys/bus/pci/devices/{function}/config"));
         match OpenOptions::new().read(true).write(writes).open(path) {
@@ -52,7 +52,7 @@ impl Port for SysfsConfig {
         let Some(file) = self.open(function, true)? else { return Ok(()) };
         let bytes = value.to_le_bytes();
         let part = bytes.get(..usize::from(width)).ok_or(SHORT)?;
-        // One call: the kernel writes a register of this width at once.
+        // A single call, because the kernel then writes the register at once.
         let written = file.write_at(part, offset.into());
         match written {
             Ok(len) if len == part.len() => Ok(()),

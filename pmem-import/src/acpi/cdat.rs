@@ -1,4 +1,4 @@
-//! CDAT: what a CXL device says of its own memory (Coherent Device Attribute Table 1.03).
+//! CDAT: a CXL device's report about its own memory (Coherent Device Attribute Table 1.03).
 
 use super::hmat::Quantity;
 use super::table::{AcpiTable, Form, TableFault, number};
@@ -6,36 +6,38 @@ use super::table::{AcpiTable, Form, TableFault, number};
 /// A part of a device's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Area {
-    /// Its number in the table.
+    /// Its handle, which other entries of the table refer to.
     pub handle: u8,
-    /// The first address, in the device's own.
+    /// First device physical address.
     pub base: u64,
-    /// How many bytes.
+    /// Length in bytes.
     pub length: u64,
-    /// It keeps what it has without power.
+    /// The memory keeps its content without power.
     pub is_persistent: bool,
-    /// How fast it is: in picoseconds or MB/s, from the device's port on.
+    /// Latencies in picoseconds and bandwidths in MB/s, from the device's port on, indexed by [`Quantity`]; `None`
+    /// where the device reports none.
     pub values: [Option<AreaValue>; 6],
 }
 
-/// How fast a part is.
+/// A latency or bandwidth of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AreaValue {
     /// What is measured.
     pub quantity: Quantity,
-    /// In picoseconds or MB/s.
+    /// The value, in picoseconds or MB/s.
     pub value: u64,
 }
 
-/// The table.
+/// The decoded table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cdat {
-    /// Parts.
+    /// The parts of the device's memory.
     pub areas: Vec<Area>,
 }
 
 impl Cdat {
-    /// Reads one, of a device's own (it has no signature); `None` if it is too short to be one. What is wrong is returned beside it.
+    /// Decodes a device's CDAT, which has no signature. Returns the table and what is wrong with it; `None` if it
+    /// is too short to be one.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Option<(Self, Vec<TableFault>)> {
         let length = usize::try_from(number(bytes, 0, 4)?).ok().filter(|length| *length >= 16)?;
@@ -61,7 +63,7 @@ impl Cdat {
             }
         }
         for (_, part) in parts.iter().filter(|(kind, _)| *kind == 1) {
-            // Of memory itself, not of a cache.
+            // Only entries about the memory itself (type 0), not about its caches.
             if !part.has(24, &mut table) || part.number(5, 1) & 0xf != 0 {
                 continue;
             }

@@ -1,66 +1,67 @@
-//! CEDT: CXL's host bridges, and the windows that lead to them (CXL 3.1, 9.18.1).
+//! CEDT: CXL host bridges, and the windows that lead to them (CXL 3.1, 9.18.1).
 
 use super::table::{AcpiTable, Form};
 
-/// A host bridge.
+/// A CXL host bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chbs {
-    /// Its number, which windows name.
+    /// Its unique id, which windows refer to.
     pub uid: u32,
-    /// 0: CXL 1.1, with a register block of a downstream port; 1: CXL 2 and on, with component registers.
+    /// 0: CXL 1.1, with the register block of a downstream port. 1: CXL 2.0 or later, with component registers.
     pub version: u32,
-    /// Where its registers are.
+    /// Base address of its registers.
     pub base: u64,
-    /// How many bytes.
+    /// Length of its registers in bytes.
     pub length: u64,
-    /// Where it begins in the table.
+    /// Offset of the structure in the table, in bytes.
     pub offset: usize,
 }
 
-/// A window of fixed memory, that decoders at the root share out.
+/// A CXL fixed memory window, which root decoders interleave over host bridges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cfmws {
-    /// The first host physical address.
+    /// First host physical address.
     pub base: u64,
-    /// How many bytes.
+    /// Length in bytes.
     pub size: u64,
-    /// Among how many targets; `None` if it is coded as nobody knows.
+    /// Interleave ways; `None` if the encoding is reserved.
     pub ways: Option<u8>,
-    /// By pieces of so many bytes; likewise.
+    /// Interleave granularity in bytes; `None` if the encoding is reserved.
     pub granularity: Option<u32>,
-    /// Bits are taken together by XOR; else by modulo.
+    /// The interleave arithmetic is XOR rather than modulo.
     pub is_xor: bool,
-    /// What may be there (table 9-22): bit 0 type 2, 1 type 3, 2 volatile, 3 persistent, 4 fixed.
+    /// Restrictions (table 9-22): bit 0 type 2, bit 1 type 3, bit 2 volatile, bit 3 persistent, bit 4 fixed.
     pub restrictions: u16,
-    /// Its class of service.
+    /// QoS throttling group.
     pub qos: u16,
-    /// The host bridges, in order.
+    /// Unique ids of the host bridges, in interleave order.
     pub targets: Vec<u32>,
-    /// Where it begins in the table.
+    /// Offset of the structure in the table, in bytes.
     pub offset: usize,
 }
 
-/// Which bits are taken together, for windows of a granularity.
+/// XOR interleave math for windows of one granularity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cxims {
-    /// Bytes of a piece; `None` if it is coded as nobody knows.
+    /// Interleave granularity in bytes; `None` if the encoding is reserved.
     pub granularity: Option<u32>,
-    /// For each bit of the target's place, the address bits.
+    /// For each bit of the target's position: the address bits whose parity gives it.
     pub maps: Vec<u64>,
 }
 
-/// The table.
+/// The decoded table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cedt {
     /// Host bridges.
     pub bridges: Vec<Chbs>,
     /// Windows.
     pub windows: Vec<Cfmws>,
-    /// Maps of bits.
+    /// XOR interleave math.
     pub maps: Vec<Cxims>,
 }
 
-/// How many ways a code means (8.2.4.20.7): 1 to 16, and 3, 6, 12.
+/// Returns the interleave ways that a code stands for (8.2.4.20.7): 1, 2, 4, 8, 16, 3, 6 or 12. `None`
+/// if it is reserved.
 #[must_use]
 pub const fn ways(code: u8) -> Option<u8> {
     match code {
@@ -70,14 +71,15 @@ pub const fn ways(code: u8) -> Option<u8> {
     }
 }
 
-/// Bytes of a piece that a code means (8.2.4.20.7): 256 to 16384.
+/// Returns the interleave granularity in bytes that a code stands for (8.2.4.20.7): 256 to 16384.
+/// `None` if it is reserved.
 #[must_use]
 pub const fn granularity(code: u32) -> Option<u32> {
     if code <= 6 { Some(256 << code) } else { None }
 }
 
 impl Cedt {
-    /// Reads it; what is wrong is noted at the table.
+    /// Decodes a table; what is wrong is added to the table's faults.
     #[must_use]
     pub fn decode(table: &mut AcpiTable<'_>) -> Self {
         let mut out = Self::default();
@@ -96,7 +98,7 @@ impl Cedt {
                     if ways.is_none() {
                         table.fault(part.at + 24, format!("{code} is no number of ways"));
                     }
-                    // As many as there are, if fewer are there than there are ways.
+                    // A window with fewer targets than ways keeps the targets that it has.
                     let most = ways.map_or(0, usize::from);
                     let there = (part.len() - 36) / 4;
                     if there < most {

@@ -1,32 +1,32 @@
-//! HMAT: how fast memory is, from where (ACPI 6.5, 5.2.28).
+//! HMAT: memory latency and bandwidth by initiator (ACPI 6.5, 5.2.28).
 
 use super::table::{AcpiTable, Form, Part};
 
-/// Which initiator a memory is attached to.
+/// The initiator that a memory is attached to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attached {
-    /// The initiator's domain, where it says one.
+    /// The initiator's proximity domain; `None` if the entry gives none.
     pub initiator: Option<u32>,
-    /// The memory's.
+    /// The memory's proximity domain.
     pub memory: u32,
-    /// Where it begins in the table.
+    /// Offset of the structure in the table, in bytes.
     pub offset: usize,
 }
 
-/// What is measured.
+/// What a matrix measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Quantity {
     /// Latency of reads and writes, in picoseconds.
     AccessLatency,
-    /// Of reads.
+    /// Latency of reads, in picoseconds.
     ReadLatency,
-    /// Of writes.
+    /// Latency of writes, in picoseconds.
     WriteLatency,
-    /// Bandwidth of both, in MB/s.
+    /// Bandwidth of reads and writes, in MB/s.
     AccessBandwidth,
-    /// Of reads.
+    /// Bandwidth of reads, in MB/s.
     ReadBandwidth,
-    /// Of writes.
+    /// Bandwidth of writes, in MB/s.
     WriteBandwidth,
 }
 
@@ -43,32 +43,32 @@ impl Quantity {
         })
     }
 
-    /// It is a latency.
+    /// Whether it is a latency rather than a bandwidth.
     #[must_use]
     pub const fn is_latency(self) -> bool {
         matches!(self, Self::AccessLatency | Self::ReadLatency | Self::WriteLatency)
     }
 }
 
-/// A matrix: one quantity between initiators and targets.
+/// A matrix of one quantity, from initiators to targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Locality {
     /// What is measured.
     pub quantity: Quantity,
-    /// Of memory itself (0), or a cache of so many levels on its side.
+    /// 0 for the memory itself; otherwise the level of a memory-side cache.
     pub level: u8,
-    /// Domains of the rows.
+    /// Initiator proximity domains, one per row.
     pub initiators: Vec<u32>,
-    /// Domains of the columns.
+    /// Target proximity domains, one per column.
     pub targets: Vec<u32>,
-    /// Row by row, in picoseconds or MB/s; `None` where none is given (0 and 0xffff).
+    /// The values row by row, in picoseconds or MB/s; `None` where the table gives none (0 or 0xffff).
     pub values: Vec<Option<u64>>,
-    /// Where it begins in the table.
+    /// Offset of the structure in the table, in bytes.
     pub offset: usize,
 }
 
 impl Locality {
-    /// The value from an initiator to a target, if it is given.
+    /// Returns the value from an initiator to a target; `None` if the matrix does not give it.
     #[must_use]
     pub fn get(&self, initiator: u32, target: u32) -> Option<u64> {
         let row = self.initiators.iter().position(|domain| *domain == initiator)?;
@@ -77,30 +77,30 @@ impl Locality {
     }
 }
 
-/// A cache on the memory's side.
+/// A memory-side cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SideCache {
-    /// Of which memory.
+    /// The memory's proximity domain.
     pub memory: u32,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Of how many levels it is which.
+    /// Level of the cache.
     pub level: u8,
 }
 
-/// The table.
+/// The decoded table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hmat {
-    /// What is attached to what.
+    /// Which memory is attached to which initiator.
     pub attached: Vec<Attached>,
-    /// Matrices.
+    /// Matrices of latencies and bandwidths.
     pub localities: Vec<Locality>,
-    /// Caches.
+    /// Memory-side caches.
     pub caches: Vec<SideCache>,
 }
 
 impl Hmat {
-    /// Reads it; what is wrong is noted at the table.
+    /// Decodes a table; what is wrong is added to the table's faults.
     #[must_use]
     pub fn decode(table: &mut AcpiTable<'_>) -> Self {
         let mut out = Self::default();
@@ -144,9 +144,9 @@ fn locality(part: &Part<'_>, table: &mut AcpiTable<'_>) -> Option<Locality> {
     let list = |from: usize, count: usize| (0..count).map(|n| part.word(from + 4 * n)).collect::<Vec<u32>>();
     let base = part.number(24, 8);
     let value = |entry: u64| {
-        // Neither is a value (kernel: hmat_normalize).
+        // 0 means not provided, and 0xffff unreachable (kernel: `hmat_normalize`).
         let raw = (entry != 0 && entry != 0xffff).then(|| entry.checked_mul(base))??;
-        // The first revision counts tenths of nanoseconds; later ones picoseconds.
+        // Revision 1 counts tenths of nanoseconds, later revisions picoseconds.
         let tenths = quantity.is_latency() && table.revision == 1;
         if tenths { raw.checked_mul(100) } else { Some(raw) }
     };

@@ -2,28 +2,28 @@
 
 use super::table::{AcpiTable, Form};
 
-/// An interrupt controller.
+/// An I/O APIC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoApic {
-    /// Its number.
+    /// Its APIC id.
     pub id: u8,
-    /// Where its registers are.
+    /// Base address of its registers.
     pub address: u32,
-    /// The first interrupt of the system that is its own.
+    /// Its first global system interrupt.
     pub first: u32,
-    /// Where it begins in the table.
+    /// Offset of the structure in the table, in bytes.
     pub offset: usize,
 }
 
-/// The table, as far as it is about I/O APICs.
+/// The decoded table; only its I/O APICs are read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Madt {
-    /// Interrupt controllers.
+    /// I/O APICs.
     pub io_apics: Vec<IoApic>,
 }
 
 impl Madt {
-    /// Reads it; what is wrong is noted at the table.
+    /// Decodes a table; what is wrong is added to the table's faults.
     #[must_use]
     pub fn decode(table: &mut AcpiTable<'_>) -> Self {
         let mut out = Self::default();

@@ -1,24 +1,38 @@
-//! MCFG: where configuration space is in memory (PCI Firmware 3.3, 4.1.2).
+//! MCFG: where PCI configuration space is in memory (PCI Firmware 3.3, 4.1.2).
 
 use super::table::AcpiTable;
 
-/// Configuration space of some buses.
+/// Memory-mapped configuration space (ECAM) of a range of buses.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_import::acpi::Ecam;
+///
+/// let ecam = Ecam { base: 0xe000_0000, segment: 0, first: 0, last: 0xff, offset: 44 };
+/// assert_eq!(ecam.addresses(), Some((0xe000_0000, 0xefff_ffff)));
+///
+/// // The base belongs to bus 0, even if the range begins at a later bus.
+/// let upper = Ecam { first: 0x80, ..ecam };
+/// assert_eq!(upper.addresses(), Some((0xe800_0000, 0xefff_ffff)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ecam {
-    /// Where bus 0 would be, whatever the first bus is.
+    /// The address that bus 0 has or would have, whatever the first bus is.
     pub base: u64,
-    /// The segment.
+    /// The PCI segment.
     pub segment: u16,
     /// The first bus.
     pub first: u8,
-    /// The last.
+    /// The last bus, inclusive.
     pub last: u8,
-    /// Where it begins in the table.
+    /// Offset of the entry in the table, in bytes.
     pub offset: usize,
 }
 
 impl Ecam {
-    /// The addresses, from the first bus's on; `None` if they are none.
+    /// Returns the first and last address, from the first bus on; `None` if the buses are reversed or
+    /// the addresses wrap.
     #[must_use]
     pub fn addresses(&self) -> Option<(u64, u64)> {
         let at = |bus: u64| self.base.checked_add(bus << 20);
@@ -27,7 +41,7 @@ impl Ecam {
     }
 }
 
-/// The table.
+/// The decoded table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mcfg {
     /// Its entries.
@@ -35,7 +49,7 @@ pub struct Mcfg {
 }
 
 impl Mcfg {
-    /// Reads it; what is wrong is noted at the table.
+    /// Decodes a table; what is wrong is added to the table's faults.
     #[must_use]
     pub fn decode(table: &mut AcpiTable<'_>) -> Self {
         let mut out = Self::default();

@@ -1,20 +1,20 @@
-//! SLIT: how far proximity domains are from each other (ACPI 6.5, 5.2.17).
+//! SLIT: distances between proximity domains (ACPI 6.5, 5.2.17).
 
 use super::table::AcpiTable;
 
-/// The table.
+/// The decoded table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slit {
-    /// How many localities it says that there are.
+    /// Number of localities that the table claims.
     pub count: u64,
-    /// Bytes behind the last distance.
+    /// Bytes after the last distance.
     pub extra: usize,
-    /// Its rows, as far as they are there; of more localities than 4096 none is read.
+    /// Rows of distances, as far as they are present. Empty if the table claims no localities or more than 4096.
     pub rows: Vec<Vec<u8>>,
 }
 
 impl Slit {
-    /// Reads it; what is wrong is noted at the table.
+    /// Decodes a table; what is wrong is added to the table's faults.
     #[must_use]
     pub fn decode(table: &mut AcpiTable<'_>) -> Self {
         let Some(count) = table.number(36, 8) else {

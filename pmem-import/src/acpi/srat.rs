@@ -1,63 +1,63 @@
-//! SRAT: which processors and memory are near each other (ACPI 6.5, 5.2.16).
+//! SRAT: which processors and memory belong to which proximity domain (ACPI 6.5, 5.2.16).
 
 use super::table::{AcpiTable, Form};
 
-/// What a proximity domain has.
+/// What kind of initiator an entry describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InitiatorKind {
-    /// A processor, by its number among its kind.
+    /// A processor, by its number among its kind: APIC id, x2APIC id or ACPI processor UID.
     Processor(u32),
-    /// Something that is no processor and reads memory: an accelerator, a port behind which some may come.
+    /// An initiator that is not a processor: an accelerator, or a port that initiators may be plugged into.
     Other,
 }
 
-/// Somebody who reads memory.
+/// An initiator: something that accesses memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Initiator {
     /// Its proximity domain.
     pub domain: u32,
-    /// Who.
+    /// What it is.
     pub what: InitiatorKind,
-    /// The entry is in use.
+    /// The entry is enabled.
     pub enabled: bool,
-    /// Where it begins in the table.
+    /// Offset of the structure in the table, in bytes.
     pub offset: usize,
 }
 
-/// Addresses of a proximity domain.
+/// A range of memory in a proximity domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Affinity {
-    /// The domain.
+    /// Its proximity domain.
     pub domain: u32,
-    /// The first address.
+    /// First address.
     pub base: u64,
-    /// How many bytes; 0 says nothing.
+    /// Length in bytes; an entry of length 0 describes nothing.
     pub length: u64,
-    /// The entry is in use.
+    /// The entry is enabled.
     pub enabled: bool,
-    /// Memory may come and go there.
+    /// The memory can be hot-plugged.
     pub hot_plug: bool,
-    /// It keeps what it has without power.
+    /// The memory keeps its content without power.
     pub is_persistent: bool,
-    /// Where it begins in the table.
+    /// Offset of the structure in the table, in bytes.
     pub offset: usize,
 }
 
-/// The table.
+/// The decoded table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Srat {
-    /// Who reads memory.
+    /// Processors and other initiators.
     pub initiators: Vec<Initiator>,
-    /// Memory.
+    /// Ranges of memory.
     pub memory: Vec<Affinity>,
 }
 
 impl Srat {
-    /// Reads it; what is wrong is noted at the table.
+    /// Decodes a table; what is wrong is added to the table's faults.
     #[must_use]
     pub fn decode(table: &mut AcpiTable<'_>) -> Self {
         let mut out = Self::default();
-        // The first revision has domains of one byte.
+        // Revision 1 has proximity domains of one byte; the other bytes are reserved.
         let domain =
             |number: u64, revision: u8| if revision < 2 { number as u32 & 0xff } else { number as u32 };
         let revision = table.revision;

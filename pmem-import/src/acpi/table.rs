@@ -1,16 +1,16 @@
-//! A table as a whole: its header, and the structures behind it.
+//! An ACPI table as a whole: its header, and the structures after it.
 
 use std::fmt;
 
-/// Bytes of the header of every table (ACPI 6.5, 5.2.6).
+/// Length of every table's header in bytes (ACPI 6.5, 5.2.6).
 const HEADER: usize = 36;
 
-/// What is wrong with a table, and where.
+/// Something wrong with a table, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableFault {
-    /// In bytes from the table's begin.
+    /// Offset from the start of the table, in bytes.
     pub offset: usize,
-    /// What.
+    /// What is wrong.
     pub what: String,
 }
 
@@ -20,22 +20,23 @@ impl fmt::Display for TableFault {
     }
 }
 
-/// A table that was found, with what is wrong so far.
+/// A table, and the faults found in it so far.
 #[derive(Clone, Debug)]
 pub struct AcpiTable<'t> {
-    /// What it is: `SRAT`.
+    /// Its signature: `SRAT`.
     pub signature: [u8; 4],
     /// Its revision.
     pub revision: u8,
-    /// Where it begins in what was given.
+    /// Offset of the table in the bytes that [`tables`] was given.
     pub at: usize,
-    /// All of it that is there.
+    /// The table's bytes, header included, as far as they are present.
     pub bytes: &'t [u8],
     /// What is wrong with it.
     pub faults: Vec<TableFault>,
 }
 
-/// The tables of a file, one behind the other, as the kernel and `acpidump -b` give them; none if the file begins otherwise.
+/// Returns the tables of a file, one after the other, as the kernel and `acpidump -b` write them. Empty if the file
+/// does not begin with a table.
 #[must_use]
 pub fn tables(bytes: &[u8]) -> Vec<AcpiTable<'_>> {
     let mut found = Vec::new();
@@ -49,7 +50,8 @@ pub fn tables(bytes: &[u8]) -> Vec<AcpiTable<'_>> {
 }
 
 impl<'t> AcpiTable<'t> {
-    /// Opens one at the begin of some bytes; `None` if none begins there. One that is cut is read as far as it goes.
+    /// Opens the table at the start of some bytes; `None` if none begins there. A truncated table is
+    /// read as far as it goes.
     #[must_use]
     pub fn open(bytes: &'t [u8]) -> Option<Self> {
         let signature: [u8; 4] = bytes.get(..4)?.try_into().ok()?;
@@ -60,7 +62,7 @@ impl<'t> AcpiTable<'t> {
             return None;
         }
         let mut faults = Vec::new();
-        // A text may begin with four capitals as well, and says no such length.
+        // A text can also begin with four capitals; its "length" field is then absurd.
         if length < HEADER || (length > bytes.len() && length > 1 << 24) {
             return None;
         }
@@ -77,17 +79,18 @@ impl<'t> AcpiTable<'t> {
         Some(Self { signature, revision, at: 0, bytes: there, faults })
     }
 
-    /// Notes a fault.
+    /// Adds a fault.
     pub(super) fn fault(&mut self, offset: usize, what: impl Into<String>) {
         self.faults.push(TableFault { offset, what: what.into() });
     }
 
-    /// A number of so many bytes, 8 at most, at an offset.
+    /// Reads a little-endian number of 1 to 8 bytes; `None` if the table is too short.
     pub(super) fn number(&self, offset: usize, bytes: usize) -> Option<u64> {
         number(self.bytes, offset, bytes)
     }
 
-    /// The structures from an offset on, each with the number that says what it is, and where it begins; what cannot be is noted, and ends it.
+    /// Splits the table into structures from an offset on, each with its type. A structure that cannot be is a
+    /// fault, and ends the list.
     pub(super) fn structures(&mut self, from: usize, form: Form) -> Vec<(u64, Part<'t>)> {
         let mut found = Vec::new();
         let mut at = from;
@@ -119,21 +122,21 @@ impl<'t> AcpiTable<'t> {
     }
 }
 
-/// How structures say what they are, and how long.
+/// Widths of the type and length fields that begin a structure.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Form {
-    /// A byte each (SRAT, MADT).
+    /// One byte each (SRAT, MADT).
     Short,
-    /// A byte, and two bytes at offset 2 (CEDT, CDAT).
+    /// Type of one byte, length of two bytes at offset 2 (CEDT, CDAT).
     Word,
-    /// Two bytes, and four at offset 4 (HMAT).
+    /// Type of two bytes, length of four bytes at offset 4 (HMAT).
     Long,
 }
 
-/// A structure.
+/// A structure of a table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part<'t> {
-    /// Where it begins in its table.
+    /// Offset in the table, in bytes.
     pub(super) at: usize,
     bytes: &'t [u8],
 }
@@ -143,7 +146,7 @@ impl Part<'_> {
         self.bytes.len()
     }
 
-    /// A number of so many bytes; 0 where the structure is shorter, which [`Part::has`] tells.
+    /// Reads a little-endian number of 1 to 8 bytes; 0 if the structure is too short, which [`Part::has`] detects.
     pub(super) fn number(&self, offset: usize, bytes: usize) -> u64 {
         number(self.bytes, offset, bytes).unwrap_or(0)
     }
@@ -152,7 +155,7 @@ impl Part<'_> {
         self.number(offset, 4) as u32
     }
 
-    /// Whether it is at least so long; else that is noted.
+    /// Whether the structure has at least `length` bytes; if not, that becomes a fault of the table.
     pub(super) fn has(&self, length: usize, table: &mut AcpiTable<'_>) -> bool {
         if self.len() < length {
             table.fault(self.at, format!("a structure of {} bytes, which has {length} or more", self.len()));

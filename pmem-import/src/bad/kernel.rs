@@ -1,9 +1,9 @@
-//! What kernels say of bad memory: EDAC, machine checks, firmware's records, pages that were given up.
+//! Kernel messages about bad memory: EDAC, machine checks, firmware's error records, pages that were retired.
 
 use super::record::{BadRecord, MemoryError, PAGE};
 use crate::number::hex;
 
-/// The hexadecimal number behind a word.
+/// The hexadecimal number after a word.
 fn after(words: &str, word: &str) -> Option<u64> {
     let rest = words.split_once(word)?.1.trim_start();
     hex(rest.split([' ', ',', ')', ';', ':']).next()?)
@@ -17,7 +17,7 @@ fn aside(text: &str) -> Vec<BadRecord> {
     vec![BadRecord::Aside(text.to_owned())]
 }
 
-/// Whether an address is what a register reads of which all bits of some width are set.
+/// Whether an address is all ones up to some width: a register that did not answer, not an address.
 fn is_all_ones(address: u64) -> bool {
     address >= 1 << 32 && (address | 0xfff).checked_add(1).is_some_and(u64::is_power_of_two)
 }
@@ -37,7 +37,7 @@ pub(super) fn read(words: &str) -> Vec<BadRecord> {
         let bytes = amount.and_then(|amount| amount.checked_mul(1 << 10));
         return bytes.map(BadRecord::Corrupted).into_iter().collect();
     }
-    // `  1aab400000-1aac7fffff : Kernel code`, of /proc/iomem.
+    // `  1aab400000-1aac7fffff : Kernel code`, from `/proc/iomem`.
     if let Some((range, _)) = words.split_once(" : ").filter(|(_, name)| name.starts_with("Kernel ")) {
         let ends = range.split_once('-').and_then(|(first, last)| Some((hex(first)?, hex(last)?)));
         return ends.map(|(first, last)| BadRecord::Kernel(first, last)).into_iter().collect();
@@ -45,7 +45,7 @@ pub(super) fn read(words: &str) -> Vec<BadRecord> {
     if words.starts_with("EDAC ") {
         return edac(words);
     }
-    // ARM: the highest byte of the register is attributes.
+    // ARM: the highest byte of ERR0ADDR holds attributes.
     if let Some(register) = after(words, "ERR0ADDR:") {
         return vec![error(register & ((1 << 56) - 1))];
     }
@@ -70,7 +70,8 @@ pub(super) fn read(words: &str) -> Vec<BadRecord> {
     Vec::new()
 }
 
-/// `EDAC MC1: 5 CE memory read error on LABEL (channel:2 slot:0 page:0x2007e9ea offset:0x100 …)`, `EDAC sbridge MC1: ADDR 2007f56e100 …`.
+/// Reads `EDAC MC1: 5 CE memory read error on LABEL (channel:2 slot:0 page:0x2007e9ea offset:0x100 …)` or
+/// `EDAC sbridge MC1: ADDR 2007f56e100 …`.
 fn edac(words: &str) -> Vec<BadRecord> {
     if words.contains("page:0x") {
         let (page, offset) = (after(words, "page:"), after(words, "offset:").unwrap_or(0));

@@ -1,4 +1,4 @@
-//! What programs that test memory print: memtest86+, MemTest86, Windows' and others.
+//! Output of memory testers: memtest86+, MemTest86, Windows' and others.
 
 use super::record::{BadRecord, MemoryError, PAGE, Setting};
 use super::setting::badram;
@@ -12,10 +12,11 @@ fn aside(text: &str) -> Vec<BadRecord> {
     vec![BadRecord::Aside(text.to_owned())]
 }
 
-/// Reads a line. `in_list` if pairs of `badram=` go on in it.
+/// Reads a line. `in_list` tells whether pairs of an earlier line's `badram=` may continue in this one;
+/// it is updated.
 pub(super) fn read(words: &str, in_list: &mut bool) -> Vec<BadRecord> {
-    // `badram=0x…,0xfff…f8,…`: what memtest86+ proposes, on one line or several.
-    // An equals sign at the end of a line is taken for a mailer's in a short text.
+    // `badram=0x…,0xfff…f8,…`, which memtest86+ proposes, on one line or several. In a short text, quoted-printable
+    // decoding takes an equals sign at the end of a line for a soft break, so the sign may be missing.
     let list = words.strip_prefix("badram").map(|list| list.trim_start_matches('='));
     let list = match list.filter(|list| list.is_empty() || list.starts_with("0x")) {
         Some(list) => Some(list),
@@ -70,7 +71,7 @@ fn compared(rest: &str) -> Option<BadRecord> {
     Some(BadRecord::Error(MemoryError { address, bits, ..MemoryError::default() }))
 }
 
-/// What stands behind a name and a colon.
+/// Reads what follows a name and a colon.
 fn named(what: &str, rest: &str) -> Vec<BadRecord> {
     let first = || hex(rest.split([',', ' ']).next()?);
     if what.contains("pattern") {
@@ -78,7 +79,7 @@ fn named(what: &str, rest: &str) -> Vec<BadRecord> {
             |address| BadRecord::Error(MemoryError { address, is_pattern: true, ..MemoryError::default() });
         return first().map(of).into_iter().collect();
     }
-    // `errors: 0x7DDF0000 .. 0x7DDF4000`: an end that begins a page is not among them.
+    // `errors: 0x7DDF0000 .. 0x7DDF4000`: an end at a page boundary is exclusive.
     if let Some((low, high)) = rest.split_once("..") {
         let last = |end: u64, first: u64| if end & 0xfff == 0 && end > first { end - 1 } else { end };
         let ends = hex(low.trim()).zip(hex(high.trim())).filter(|(low, high)| low <= high);
@@ -97,7 +98,8 @@ fn named(what: &str, rest: &str) -> Vec<BadRecord> {
     frames.into_iter().map(|frame| error(frame << PAGE)).collect()
 }
 
-/// A pair of address and mask as a test program gives it: what differs within a page is one page.
+/// Converts a tester's pair of address and mask. Bits that vary within a page mean that page; contiguous low bits
+/// mean a range; other masks stay a `badram` pattern.
 fn pattern((address, mask): (u64, u64)) -> BadRecord {
     let free = !mask;
     if free >> PAGE == 0 {

@@ -1,4 +1,4 @@
-//! What texts say of bad memory, and what people set against it.
+//! Reads what texts say about bad memory, and the settings that people use against it.
 
 mod kernel;
 mod memtest;
@@ -10,7 +10,18 @@ use std::sync::Arc;
 
 pub use record::{BadMemoryLine, BadRecord, MemMapPart, MemoryError, PAGE, Quoting, Setting};
 
-/// Reads a text.
+/// Reads the statements about bad memory in a text, in order. Other lines are skipped.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_import::bad::{BadRecord, bad_memory};
+///
+/// let log = b"[  812.4] Memory failure: 0x27ca9f: recovery action for dirty page: Recovered\n";
+/// let found = bad_memory(log);
+/// let BadRecord::Error(error) = &found[0].what else { panic!("not an error") };
+/// assert_eq!((found[0].line, error.address), (1, 0x2_7ca9_f000));
+/// ```
 #[must_use]
 pub fn bad_memory(text: &[u8]) -> Vec<BadMemoryLine> {
     let source: Arc<str> = "the text".into();

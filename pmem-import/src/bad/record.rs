@@ -1,75 +1,75 @@
-//! What is said of bad memory.
+//! Statements about bad memory.
 
-/// Bytes of a page, as a power of two.
+/// Size of a page as a power of two: 12 is 4 KiB.
 pub const PAGE: u32 = 12;
 
-/// Something in a text that is about bad memory.
+/// A statement about bad memory, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadMemoryLine {
-    /// Its line, from 1.
+    /// Its line in the text, counted from 1.
     pub line: u32,
-    /// What it is.
+    /// The statement.
     pub what: BadRecord,
 }
 
-/// What is said.
+/// What a text says about bad memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadRecord {
     /// An error at an address.
     Error(MemoryError),
-    /// Addresses from a first to a last one.
+    /// A bad range: first and last address, inclusive.
     Range(u64, u64),
-    /// Errors lie between two of these, not in all of it.
+    /// The lowest or highest failing address. Errors lie between two of these, but not everywhere between them.
     Bound(u64),
-    /// Bits of a word that were wrong.
+    /// Mask of the bits in a word that were wrong.
     Bits(u64),
-    /// A module, or how it is reached.
+    /// A memory module, or how it is reached.
     Module(String),
-    /// Bytes of memory that the kernel has given up.
+    /// Bytes of memory that the kernel has retired (`HardwareCorrupted`).
     Corrupted(u64),
-    /// What looks like an address, and is none: why.
+    /// Something that looks like an address but is none; the text says why.
     Aside(String),
-    /// Where the kernel itself is: the first and the last address.
+    /// Where the kernel itself is: first and last address, inclusive.
     Kernel(u64, u64),
-    /// Somebody's setting.
+    /// A setting that keeps memory from being used.
     Setting(Setting),
 }
 
 /// An error at an address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryError {
-    /// The address, or the page.
+    /// The address; the start of the page if only the page is known.
     pub address: u64,
-    /// Which module, in the source's words.
+    /// The memory module, in the source's words.
     pub module: Option<String>,
-    /// Bits of the word that were wrong.
+    /// Mask of the bits in the word that were wrong.
     pub bits: Option<u64>,
-    /// A program has worked it out, which single errors may contradict.
+    /// The address comes from a pattern that a program computed; single errors may contradict it.
     pub is_pattern: bool,
 }
 
-/// A setting that is to keep memory from being used.
+/// A setting that keeps memory from being used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setting {
-    /// GRUB's `badram`: pairs of address and mask, and a number too many.
+    /// GRUB's `badram`: pairs of address and mask.
     BadRam {
-        /// The pairs.
+        /// Pairs of address and mask.
         pairs: Vec<(u64, u64)>,
-        /// The last number, without a mask.
+        /// The last number, if it has no mask to go with it.
         left: Option<u64>,
     },
     /// The kernel's `memmap=`.
     MemMap {
-        /// Its parts.
+        /// Its comma-separated parts.
         parts: Vec<MemMapPart>,
-        /// How it stands in a file that a shell and GRUB read.
+        /// How it is quoted in a file that a shell and GRUB read.
         quoting: Quoting,
     },
-    /// Windows' list of page frames.
+    /// Windows' list of bad page frames.
     BadMemoryList {
-        /// The frames.
+        /// The page frame numbers.
         frames: Vec<u64>,
-        /// `{badmemory}` is named, without which it sets nothing.
+        /// The command names `{badmemory}`, without which it has no effect.
         named: bool,
     },
 }
@@ -77,15 +77,16 @@ pub enum Setting {
 /// A part of `memmap=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemMapPart {
-    /// Bytes.
+    /// Length in bytes.
     pub size: u64,
-    /// What is said of them: `$` reserved, `@` used, `#` ACPI, `!` persistent; `None` if nothing is, which cuts memory off at the size.
+    /// The sign before the address: `$` reserved, `@` usable, `#` ACPI, `!` persistent. `None` for a size alone,
+    /// which limits memory to that size.
     pub kind: Option<char>,
-    /// The first address.
+    /// First address; 0 for a size alone.
     pub start: u64,
 }
 
-/// How the `$` of a setting stands.
+/// How a setting is quoted, which decides whether its `$` survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Quoting {
     /// On the kernel's own command line, as `/proc/cmdline` shows it.
@@ -93,9 +94,9 @@ pub enum Quoting {
     Plain,
     /// In a shell's quotes.
     Shell {
-        /// Backslashes before it.
+        /// Number of backslashes before the sign.
         backslashes: usize,
-        /// The quotes are double.
+        /// The quotes are double quotes.
         double: bool,
     },
 }

@@ -3,7 +3,7 @@
 use super::record::{BadRecord, MemMapPart, Quoting, Setting};
 use crate::number::{hex, parse_size};
 
-/// Reads the settings of a line.
+/// Reads the settings in a line.
 pub(super) fn read(words: &str) -> Vec<BadRecord> {
     let mut out = Vec::new();
     let body = words.strip_prefix("given:").unwrap_or(words).trim();
@@ -26,7 +26,7 @@ pub(super) fn read(words: &str) -> Vec<BadRecord> {
     out
 }
 
-/// The numbers of `"0x7ddf0000,0xffffc000"`, in pairs.
+/// Parses `"0x7ddf0000,0xffffc000"` into pairs of address and mask.
 pub(super) fn badram(list: &str) -> Option<Setting> {
     let list = list.trim().trim_matches(['"', '\'']);
     let numbers: Vec<u64> = list.split([',', ' ']).filter(|part| !part.is_empty()).map_while(hex).collect();

@@ -1,4 +1,4 @@
-//! Archives, unpacked in memory: what could reach outside of it is left out, and said.
+//! Archives, unpacked in memory. Entries that could reach outside the archive are left out, with a finding.
 
 use crate::error::ImportError;
 use crate::facts::{Finding, Findings};
@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-/// What an archive may unpack to, in bytes and in entries.
+/// Limits on what an archive unpacks to, in bytes and entries.
 const MOST_BYTES: u64 = 512 << 20;
 const MOST_ENTRIES: usize = 2_000_000;
 
@@ -25,9 +25,9 @@ pub struct Files {
     folders: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// The longest path that Linux has (`PATH_MAX`).
+/// The longest path that Linux allows (`PATH_MAX`).
 const LONGEST_PATH: usize = 4096;
-/// How many links are followed from one path.
+/// How many links are followed in one path.
 const MOST_LINKS: usize = 16;
 
 impl Files {
@@ -35,6 +35,7 @@ impl Files {
         let mut child = path.as_str();
         while let Some((folder, name)) = child.rsplit_once('/').or((!child.is_empty()).then_some(("", child)))
         {
+            // A folder that is already known has its parents already.
             if !self.folders.entry(folder.to_owned()).or_default().insert(name.to_owned()) {
                 break;
             }
@@ -43,9 +44,10 @@ impl Files {
         self.all.insert(path, kept);
     }
 
-    /// A path with the links in it followed, as long as they stay inside.
+    /// Resolves the links in a path; `None` if there are too many or one leads outside.
     fn real(&self, path: &str) -> Option<String> {
         let mut path = path.to_owned();
+        // Any part of the path can be a link, and its target can contain more: start over after each.
         'again: for _ in 0..MOST_LINKS {
             let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
             for end in ends {
@@ -90,7 +92,7 @@ impl Files {
     }
 }
 
-/// Whether bytes are a tar file, or one that gzip compressed.
+/// Whether bytes are a tar file, possibly compressed with gzip.
 pub(super) fn is_archive(bytes: &[u8]) -> bool {
     let tar = |bytes: &[u8]| bytes.get(257..262) == Some(b"ustar");
     if !bytes.starts_with(&[0x1f, 0x8b]) {
@@ -103,7 +105,8 @@ pub(super) fn is_archive(bytes: &[u8]) -> bool {
 
 pub(super) fn unpack(name: &str, bytes: &[u8], findings: &mut Findings) -> Result<Files, ImportError> {
     if bytes.starts_with(&[0x1f, 0x8b]) {
-        // Long names and headers are read whole: they count as well.
+        // Long names and extended headers are read whole before entries are counted, so the stream
+        // itself is limited too.
         unpack_tar(name, flate2::read::MultiGzDecoder::new(bytes).take(2 * MOST_BYTES), findings)
     } else {
         unpack_tar(name, bytes, findings)
@@ -152,7 +155,7 @@ fn unpack_tar(name: &str, tar: impl Read, findings: &mut Findings) -> Result<Fil
         if kind.is_dir() {
             continue;
         }
-        // Each folder on the way is kept by its path.
+        // Each enclosing folder stores its path, so deep paths count against the limit.
         total += (path.len() * path.matches('/').count()) as u64;
         if total > MOST_BYTES {
             return Err(too_large());
@@ -174,6 +177,7 @@ fn unpack_tar(name: &str, tar: impl Read, findings: &mut Findings) -> Result<Fil
         }
         let mut bytes = Vec::new();
         let room = MOST_BYTES - total;
+        // One byte more than allowed shows that the limit is exceeded.
         match entry.by_ref().take(room + 1).read_to_end(&mut bytes) {
             Ok(read) if read as u64 > room => return Err(too_large()),
             Ok(read) => total += read as u64,
@@ -189,7 +193,7 @@ fn unpack_tar(name: &str, tar: impl Read, findings: &mut Findings) -> Result<Fil
     Ok(rooted(files))
 }
 
-/// A path of plain names; `None` if it is absolute or leads upwards.
+/// Returns a path of plain names; `None` if it is absolute or leads upwards.
 fn plain(path: &Path) -> Option<String> {
     let mut parts = Vec::new();
     for part in path.components() {
@@ -202,7 +206,8 @@ fn plain(path: &Path) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("/"))
 }
 
-/// Where a link at `path` leads, as a path below the root; `None` if it is absolute or leads out of it.
+/// Returns where a link at `path` leads, as a path below the root; `None` if its target is absolute or
+/// leads outside.
 pub(super) fn below(path: &str, target: &str) -> Option<String> {
     let mut parts: Vec<&str> = path.split('/').collect();
     parts.pop();
@@ -219,7 +224,8 @@ pub(super) fn below(path: &str, target: &str) -> Option<String> {
     Some(parts.join("/"))
 }
 
-/// The files below the folder that holds `proc` or `sys`, where all lie below one.
+/// If everything lies below one folder, and that is neither `proc` nor `sys`, strips it: archives often
+/// have a top folder.
 fn rooted(files: BTreeMap<String, Kept>) -> Files {
     let tops: BTreeSet<&str> = files.keys().map(|path| path.split('/').next().unwrap_or("")).collect();
     let strip = match tops.iter().next() {

@@ -1,4 +1,4 @@
-//! A folder with a machine's files: `/`, or a capture. Nothing outside of a capture is ever read.
+//! A folder with a machine's files: `/` or a capture. Nothing outside a capture is ever read.
 
 use crate::error::ImportError;
 use crate::facts::{Finding, Findings};
@@ -10,29 +10,29 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// No file of `/proc` or `/sys` that is read here comes near this.
+/// Limit for files of `/proc` and `/sys`; none that is read here comes near it.
 const LARGEST: u64 = 64 << 20;
-/// Texts beside them may be long logs.
+/// Limit for texts beside them, which may be long logs.
 pub(super) const LARGEST_TEXT: u64 = 1 << 30;
 
 /// Whether symbolic links may lead out of the folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Links {
-    /// They may: it is the machine itself.
+    /// They may: the folder is the machine itself.
     Followed,
-    /// They may not: it is a capture.
+    /// They may not: the folder is a capture.
     Inside,
 }
 
 /// A folder that holds a machine's `proc` and `sys`.
 ///
-/// A capture that cannot hold symbolic links lists them in `LINKS.txt`: a path, a tab, and anything.
+/// A capture that cannot hold symbolic links lists them in `LINKS.txt`: per line a path, a tab, and any text.
 #[derive(Clone, Debug)]
 pub struct Folder {
     dir: PathBuf,
     links: Links,
     opened: Arc<OwnedFd>,
-    /// By folder: the names of links that the capture only lists.
+    /// By folder: names of links that `LINKS.txt` lists.
     listed: BTreeMap<PathBuf, Vec<String>>,
 }
 
@@ -67,7 +67,7 @@ impl Folder {
         self.links
     }
 
-    /// Opens what is at a path. A pipe is not waited for.
+    /// Opens a path without waiting, even if it is a pipe.
     fn open_at(&self, path: &str) -> std::io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let path = if path.is_empty() { "." } else { path };
@@ -82,7 +82,7 @@ impl Folder {
         }
     }
 
-    /// The same for kernels without openat2: what the path leads to must lie in the folder.
+    /// Fallback for kernels without openat2: the resolved path must lie in the folder.
     fn open_checked(&self, path: &str, flags: OFlags) -> std::io::Result<File> {
         let (root, place) = (self.dir.canonicalize()?, self.dir.join(path).canonicalize()?);
         if !place.starts_with(root) {
@@ -95,7 +95,7 @@ impl Folder {
         let file = match self.open_at(path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return None,
-            // Where a folder of the path is a file.
+            // A path through a file instead of a folder.
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NOTDIR.raw_os_error()) => {
                 return None;
             }
@@ -109,7 +109,7 @@ impl Folder {
             findings.push(Finding::whole(path, "no regular file: left out"));
             return None;
         }
-        // Room for what it says it holds, and to see that there is no more: captures have tens of thousands of files.
+        // Reserves the file's size, plus one byte that detects growth: captures have tens of thousands of files.
         let size = there.map_or(0, |there| there.len().min(LARGEST));
         let mut bytes = Vec::with_capacity(size as usize + 1);
         let most = if path.contains('/') { LARGEST } else { LARGEST_TEXT };
@@ -142,7 +142,8 @@ impl Folder {
     }
 
     pub(super) fn link(&self, path: &str) -> Option<String> {
-        // By way of the folder that it is in, opened as everything else is: no link on the way leads out.
+        // Goes through the enclosing folder, which is opened like everything else, so no link on the
+        // path leads outside.
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let folder = self.open_at(folder).ok()?;
         let target = rustix::fs::readlinkat(folder, name, Vec::new()).ok()?;

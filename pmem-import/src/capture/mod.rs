@@ -1,4 +1,4 @@
-//! What a machine is read from: this machine, folders, archives, single texts.
+//! Sources: the live machine, folders, archives and single texts.
 
 mod archive;
 mod folder;
@@ -14,35 +14,51 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Files of a folder that are looked into.
+/// The most files of a folder that are read as texts.
 const MOST_FILES: usize = 1000;
 
-/// A text that may hold anything.
+/// A text in any format that pmem reads, or in none.
 #[derive(Clone, Debug)]
 pub struct Text {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub name: Arc<str>,
-    /// What it holds.
+    /// Its bytes, not yet decoded.
     pub bytes: Vec<u8>,
 }
 
-/// Opened sources: trees of files as Linux has them, and texts.
+/// Opened sources that describe one machine: file trees as Linux has them, and texts.
+///
+/// # Examples
+///
+/// Sources can come from memory as well as from files:
+///
+/// ```
+/// use pmem_import::Sources;
+///
+/// let mut log: &[u8] = b"reg00: base=0x000000000 (    0MB), size= 2048MB, count=1: write-back\n";
+/// let mut sources = Sources::default();
+/// sources.add_stream("mtrr.txt", &mut log)?;
+/// assert_eq!(&*sources.texts[0].name, "mtrr.txt");
+/// assert!(sources.trees.is_empty());
+/// # Ok::<(), pmem_import::ImportError>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// Folders and archives with `proc` and `sys`.
+    /// Folders and archives with `proc` or `sys`.
     pub trees: Vec<Tree>,
     /// Texts, in the order in which they were given.
     pub texts: Vec<Text>,
-    /// What is wrong with them.
+    /// What is wrong with the sources.
     pub findings: Findings,
 }
 
 impl Sources {
-    /// Opens sources of one machine: folders, archives (`tar`, also compressed by gzip), texts, and `-` for standard input. None means
-    /// this machine.
+    /// Opens sources that describe one machine: folders, tar archives, texts, and `-` for standard input. Archives
+    /// and texts may be compressed with gzip. No paths means the live machine.
     ///
     /// # Errors
-    /// [`ImportError::NoSource`], [`ImportError::Read`]; [`ImportError::Twice`] names a source that is given twice.
+    /// [`ImportError::NoSource`] if a source holds nothing to read or is too large; [`ImportError::Read`] if it
+    /// cannot be read; [`ImportError::Twice`] if it is given twice.
     pub fn open(paths: &[PathBuf]) -> Result<Self, ImportError> {
         let mut sources = Self::default();
         if paths.is_empty() {
@@ -64,12 +80,12 @@ impl Sources {
         Ok(sources)
     }
 
-    /// Whether a path is a folder or an archive, rather than a text.
+    /// Whether a path is a folder or an archive rather than a text.
     pub fn is_tree(path: &Path) -> bool {
         if is_stdin(path) || path.is_dir() {
             return path.is_dir();
         }
-        // A pipe gives what it has only once.
+        // Do not probe a pipe: what is read from it is gone.
         if !path.is_file() {
             return false;
         }
@@ -78,7 +94,7 @@ impl Sources {
         read.is_ok() && archive::is_archive(&begin)
     }
 
-    /// Whether a file is compressed by gzip.
+    /// Whether a file is compressed with gzip.
     pub fn is_compressed(path: &Path) -> bool {
         let mut begin = [0; 2];
         let read = path.is_file()
@@ -100,7 +116,7 @@ impl Sources {
         self.add_stream(&path.display().to_string(), &mut file)
     }
 
-    /// A folder is a tree if it has `proc` or `sys`; the files at its top are texts, unless they are a tree's own.
+    /// Adds a folder: as a tree if it has `proc` or `sys`, and the files at its top as texts.
     fn add_folder(&mut self, path: &Path) -> Result<(), ImportError> {
         let links = if path == Path::new("/") { folder::Links::Followed } else { folder::Links::Inside };
         let tree = Tree::folder(path, links)?;
@@ -132,10 +148,11 @@ impl Sources {
         Ok(())
     }
 
-    /// Adds an archive, or a text, whichever it is.
+    /// Adds an archive or a text, whichever the stream holds.
     ///
     /// # Errors
-    /// [`ImportError::NoSource`] of what is too large or a broken archive, [`ImportError::Read`].
+    /// [`ImportError::NoSource`] if it is too large; [`ImportError::Read`] if it cannot be read or is a
+    /// broken archive.
     pub fn add_stream(&mut self, name: &str, stream: &mut dyn Read) -> Result<(), ImportError> {
         let failed = |error| ImportError::Read { path: PathBuf::from(name), error };
         let mut bytes = Vec::new();
@@ -156,7 +173,7 @@ impl Sources {
             return Ok(());
         }
         if bytes.starts_with(&GZIP) {
-            // A text that was compressed.
+            // A compressed text.
             let mut text = Vec::new();
             let plain = decompressed(&bytes[..]);
             plain.take(LARGEST_TEXT + 1).read_to_end(&mut text).map_err(failed)?;
@@ -174,10 +191,10 @@ impl Sources {
     }
 }
 
-/// How what gzip compressed begins (RFC 1952, section 2.3.1).
+/// The first bytes of gzip data (RFC 1952, section 2.3.1).
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// What gzip compressed, as it was.
+/// Decompresses gzip data.
 pub fn decompressed(compressed: impl Read) -> impl Read {
     flate2::read::MultiGzDecoder::new(compressed)
 }
@@ -186,7 +203,8 @@ fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 
-/// What lies beside `proc` and `sys`, or alone in a folder, and may hold something: not lists of links, nor documents about the capture.
+/// Whether a file beside `proc` and `sys`, or in a folder of texts, may hold something: not lists of links, nor
+/// documents about the capture.
 fn is_text_name(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let other = [".md", ".json", ".tar", ".gz", ".png", ".svg", ".pdf", ".html", ".xml", ".rs", ".c", ".h"];

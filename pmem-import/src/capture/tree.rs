@@ -1,4 +1,4 @@
-//! Files by their paths, wherever they are kept.
+//! Access to files by path, wherever they are kept.
 
 use super::archive::{Files, below};
 use super::folder::{Folder, Links};
@@ -6,25 +6,25 @@ use crate::error::ImportError;
 use crate::facts::Findings;
 use std::path::Path;
 
-/// A machine's `proc` and `sys`: a folder, or an archive that was unpacked in memory.
+/// A machine's `proc` and `sys`: a folder, or an archive unpacked in memory.
 #[derive(Clone, Debug)]
 pub enum Tree {
     /// A folder.
     Folder(Folder),
     /// An archive.
     Archive {
-        /// What the archive is called.
+        /// The archive's name.
         name: String,
-        /// What it holds.
+        /// Its files.
         files: Files,
     },
 }
 
 impl Tree {
-    /// Opens a folder.
+    /// Opens a folder. `/` is the live machine; any other folder is a capture, whose links may not lead outside.
     ///
     /// # Errors
-    /// [`ImportError::NoSource`] if it is none.
+    /// [`ImportError::NoSource`] if it is not a folder, or cannot be opened.
     pub fn open(path: &Path) -> Result<Self, ImportError> {
         let links = if path == Path::new("/") { Links::Followed } else { Links::Inside };
         Self::folder(path, links)
@@ -38,12 +38,12 @@ impl Tree {
         Self::Archive { name: name.to_owned(), files }
     }
 
-    /// Whether it is the machine that this runs on.
+    /// Whether it is the live machine.
     pub fn is_live(&self) -> bool {
         matches!(self, Self::Folder(folder) if folder.links() == Links::Followed)
     }
 
-    /// What it is called.
+    /// Returns its name for messages.
     pub fn name(&self) -> String {
         match self {
             Self::Folder(_) if self.is_live() => "this machine".to_owned(),
@@ -52,7 +52,7 @@ impl Tree {
         }
     }
 
-    /// What a file of it is called in messages.
+    /// Returns a file's name for messages.
     pub fn place(&self, path: &str) -> String {
         match self {
             Self::Folder(_) => path.to_owned(),
@@ -60,7 +60,7 @@ impl Tree {
         }
     }
 
-    /// The folder on disk, where it is one.
+    /// Returns the folder on disk; `None` for an archive.
     pub fn dir(&self) -> Option<&Path> {
         match self {
             Self::Folder(folder) => Some(folder.dir()),
@@ -68,7 +68,7 @@ impl Tree {
         }
     }
 
-    /// Reads a file that need not be there. What is there but cannot be read is a finding.
+    /// Reads a file. Returns `None` if it does not exist; a file that exists but cannot be read becomes a finding.
     pub fn bytes(&self, path: &str, findings: &mut Findings) -> Option<Vec<u8>> {
         match self {
             Self::Folder(folder) => folder.bytes(path, findings),
@@ -76,12 +76,13 @@ impl Tree {
         }
     }
 
-    /// Reads a text that need not be there. Bytes that are no text are replaced, which parsers then complain of.
+    /// Reads a text file, like [`bytes`](Self::bytes). Invalid UTF-8 becomes replacement characters,
+    /// which parsers then reject.
     pub fn text(&self, path: &str, findings: &mut Findings) -> Option<String> {
         self.bytes(path, findings).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The names in a folder, links included, in order; none if it is not there.
+    /// Returns the names in a folder, links included, sorted; empty if the folder does not exist.
     pub fn names(&self, path: &str) -> Vec<String> {
         match self {
             Self::Folder(folder) => folder.names(path),
@@ -89,7 +90,7 @@ impl Tree {
         }
     }
 
-    /// Where a symbolic link leads, as a path below the root; `None` if it is none or leads out of the root.
+    /// Returns where a symbolic link leads, as a path below the root; `None` if it is no link or leads outside.
     pub fn follow(&self, path: &str) -> Option<String> {
         let target = match self {
             Self::Folder(folder) => folder.link(path)?,
@@ -98,7 +99,7 @@ impl Tree {
         below(path, &target)
     }
 
-    /// Whether there is anything at a path.
+    /// Whether anything exists at a path.
     pub fn has(&self, path: &str) -> bool {
         match self {
             Self::Folder(folder) => folder.has(path),
@@ -106,7 +107,7 @@ impl Tree {
         }
     }
 
-    /// Whether there is a regular file at a path.
+    /// Whether a regular file exists at a path.
     pub fn is_file(&self, path: &str) -> bool {
         match self {
             Self::Folder(folder) => folder.is_file(path),

@@ -1,4 +1,4 @@
-//! CXL: windows, decoders, regions and devices.
+//! What sources say about CXL: windows, decoders, regions and devices.
 
 use super::Sourced;
 use crate::acpi::{Cfmws, Chbs, Cxims};
@@ -6,10 +6,10 @@ use pmem_core::AddrRange;
 use pmem_pci::Address;
 use std::collections::BTreeMap;
 
-/// Where a decoder is.
+/// Where in the hierarchy a decoder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DecoderLevel {
-    /// At the root: a window.
+    /// At the root: a CXL window.
     Root,
     /// In a host bridge.
     Bridge,
@@ -19,50 +19,50 @@ pub enum DecoderLevel {
     Endpoint,
 }
 
-/// A decoder (CXL 3.1, 8.2.4.20), as far as is known.
+/// An HDM decoder (CXL 3.1, 8.2.4.20), as far as sources describe it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoder {
-    /// What it is called: `decoder2.0`; empty where it has no name.
+    /// Its name, as in `decoder2.0`; a text without names gets a made-up one.
     pub name: String,
-    /// Where it is; `None` if it is not said.
+    /// Its level; `None` if no source says.
     pub level: Option<DecoderLevel>,
-    /// The port that it is in: `root0`, `port1`, `endpoint5`.
+    /// The port that holds it: `root0`, `port1`, `endpoint5`. Empty if no source says.
     pub port: String,
-    /// The device behind: `mem0`.
+    /// The memory device behind it, for an endpoint's decoder: `mem0`.
     pub device: Option<String>,
-    /// The first address, and how many bytes.
+    /// First host physical address and length in bytes.
     pub range: Option<(u64, u64)>,
-    /// Among how many it shares out.
+    /// Interleave ways: how many targets share the addresses.
     pub ways: Option<u32>,
-    /// By pieces of so many bytes.
+    /// Interleave granularity in bytes.
     pub granularity: Option<u32>,
-    /// It is in force; `None` if it is not said.
+    /// Whether it is committed; `None` if no source says.
     pub committed: Option<bool>,
-    /// Its targets' ids, in order.
+    /// Ids of its targets, in interleave order.
     pub targets: Vec<String>,
-    /// The region that it is of.
+    /// The region that it belongs to.
     pub region: Option<String>,
-    /// The device's own addresses that it leads to: the first, and how many bytes.
+    /// The device physical addresses behind it: first address and length in bytes.
     pub own: Option<(u64, u64)>,
 }
 
-/// A region that is there.
+/// A region that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CxlRegionRecord {
-    /// What it is called.
+    /// Its name: `region0`.
     pub name: String,
-    /// Its addresses.
+    /// Its host physical addresses.
     pub range: AddrRange,
-    /// Among how many it is shared out.
+    /// Interleave ways; `None` if no source says.
     pub ways: Option<u32>,
-    /// By pieces of so many bytes.
+    /// Interleave granularity in bytes; `None` if no source says.
     pub granularity: Option<u32>,
-    /// By position: the device's decoder.
+    /// By position in the interleave set: the endpoint decoder's name.
     pub targets: BTreeMap<u32, String>,
 }
 
 impl Decoder {
-    /// One of which nothing is known but its name.
+    /// Creates a decoder with a name; everything else is unknown.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
@@ -80,7 +80,7 @@ impl Decoder {
         }
     }
 
-    /// Its addresses, if it has any.
+    /// Returns its host physical addresses; `None` if they are unknown or empty.
     #[must_use]
     pub fn addresses(&self) -> Option<AddrRange> {
         let (first, bytes) = self.range?;
@@ -88,53 +88,54 @@ impl Decoder {
     }
 }
 
-/// A region that was asked for.
+/// A region that somebody asked for, with `cxl create-region`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RegionRequest {
-    /// The root decoder.
+    /// The root decoder to create it in.
     pub decoder: Option<String>,
-    /// Among how many.
+    /// Interleave ways.
     pub ways: Option<u32>,
-    /// By pieces of so many bytes.
+    /// Interleave granularity in bytes.
     pub granularity: Option<u32>,
-    /// The devices, in order.
+    /// Its memory devices, in interleave order.
     pub devices: Vec<String>,
 }
 
-/// A tree of ports below one window, level by level, as far as a text tells.
+/// The tree of ports below one window, as a text describes it level by level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortTree {
-    /// Host bridges.
+    /// Number of host bridges.
     pub bridges: u32,
-    /// Switches, of all bridges; 0 if devices are below bridges.
+    /// Number of switches below all bridges together; 0 if devices hang directly below bridges.
     pub switches: u32,
-    /// Devices below each of the lowest ports.
+    /// Number of devices below each of the lowest ports.
     pub endpoints: u32,
 }
 
-/// What sources say of CXL.
+/// What sources say about CXL.
 #[derive(Clone, Debug, Default)]
 pub struct Cxl {
-    /// Windows (CFMWS).
+    /// CXL fixed memory windows (CFMWS).
     pub windows: Vec<Sourced<Cfmws>>,
     /// Host bridges (CHBS).
     pub bridges: Vec<Sourced<Chbs>>,
-    /// Maps of bits (CXIMS).
+    /// XOR interleave math (CXIMS).
     pub maps: Vec<Sourced<Cxims>>,
-    /// Decoders.
+    /// HDM decoders.
     pub decoders: Vec<Sourced<Decoder>>,
-    /// Regions that are there.
+    /// Regions that exist.
     pub regions: Vec<Sourced<CxlRegionRecord>>,
-    /// By device: its function.
+    /// By memory device (`mem0`): its PCI function.
     pub devices: BTreeMap<String, Address>,
-    /// By root decoder: the devices below it.
+    /// By root decoder: the memory devices below it.
     pub below: BTreeMap<String, Vec<String>>,
-    /// Regions that were asked for.
+    /// Regions that somebody asked for.
     pub wishes: Vec<Sourced<RegionRequest>>,
-    /// The tree of ports.
+    /// The tree of ports; `None` if no source describes it.
     pub shape: Option<Sourced<PortTree>>,
-    /// Where memory below 4 GiB ends and devices begin.
+    /// Where RAM below 4 GiB ends and the low memory hole for devices begins.
     pub hole: Option<Sourced<u64>>,
-    /// Devices whose addresses are their own, with the range of the system's that firmware says they are.
+    /// Endpoint decoders with normalized addresses, each with the system physical addresses that firmware
+    /// translates them to.
     pub normalized: Vec<Sourced<(String, AddrRange)>>,
 }

@@ -1,25 +1,25 @@
-//! Memory maps of firmware, and what the kernel made of them.
+//! Firmware's memory maps, and what the kernel changed in them.
 
 use super::{SourceLine, Sourced};
 use pmem_core::{AddrRange, FirmwareMemory};
 
-/// Which map it is, the surer last.
+/// The kinds of memory map, in increasing order of trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MapKind {
-    /// UEFI's.
+    /// UEFI's map.
     Efi,
-    /// E820 as firmware gives it.
+    /// The e820 map as firmware gives it.
     E820,
-    /// E820 as Linux keeps it for others (`/sys/firmware/memmap`).
+    /// The e820 map as Linux keeps it for others (`/sys/firmware/memmap`).
     Kept,
-    /// E820 as a hypervisor gives it to its first guest.
+    /// The e820 map as a hypervisor gives it to its first guest.
     Hypervisor,
-    /// E820 after the command line changed it.
+    /// The e820 map after the kernel's command line changed it.
     Modified,
 }
 
 impl MapKind {
-    /// What it is called.
+    /// Returns the map's name for messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Efi => "EFI memory map",
@@ -31,44 +31,44 @@ impl MapKind {
     }
 }
 
-/// A range of a map.
+/// A range of a memory map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapEntry {
     /// Its addresses.
     pub range: AddrRange,
-    /// What it is.
+    /// The type of memory.
     pub kind: FirmwareMemory,
-    /// The line in the source.
+    /// The line in the source, counted from 1; 0 if the source has no lines.
     pub line: u32,
 }
 
 /// A memory map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryMap {
-    /// Which.
+    /// The kind of map.
     pub kind: MapKind,
-    /// Where it begins.
+    /// Where it begins in the source.
     pub at: SourceLine,
-    /// Its ranges, in the order of the source.
+    /// Its ranges, in the order of the source; they may overlap.
     pub entries: Vec<MapEntry>,
 }
 
-/// What the kernel changed of a map later.
+/// A change that the kernel made to a map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MapUpdate {
-    /// Which addresses.
+    /// The addresses that it changed.
     pub range: AddrRange,
-    /// Only what was this.
+    /// Only ranges of this type changed; `None` means all.
     pub from: Option<FirmwareMemory>,
-    /// What it became; `None` if it is no part of the map any more.
+    /// The new type; `None` if the range left the map.
     pub to: Option<FirmwareMemory>,
 }
 
-/// What a source says of firmware's memory.
+/// What sources say about firmware's memory maps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Firmware {
-    /// Maps in the order of the sources.
+    /// Maps, in the order of the sources.
     pub maps: Vec<MemoryMap>,
-    /// What the kernel changed, after the last map of its source.
+    /// Changes by the kernel. Those of a source follow its last map.
     pub updates: Vec<Sourced<MapUpdate>>,
 }

@@ -6,13 +6,13 @@ use pmem_core::AddrRange;
 /// What a range of an address space is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlatKind {
-    /// Memory.
+    /// RAM.
     Ram,
     /// Memory that keeps its content.
     Persistent,
-    /// Memory that is only read, or that a device's registers share.
+    /// Memory that the guest only reads, also where writes go to a device.
     Rom,
-    /// A device's registers, or memory of a device that the emulator hands on.
+    /// A device's registers, or a device's memory that the emulator passes through.
     Device,
 }
 
@@ -23,38 +23,40 @@ pub struct FlatRange {
     pub range: AddrRange,
     /// What it is.
     pub kind: FlatKind,
-    /// Which of several regions is seen where they overlap: the higher. Main memory has 0, what is plugged into a bus more.
+    /// Where regions overlap, the one of higher priority is visible. Main memory has 0; what is plugged
+    /// into a bus has more.
     pub priority: i32,
-    /// The region.
+    /// The memory region's name.
     pub name: String,
-    /// Where in the region it begins.
+    /// Offset of the range in its region, in bytes.
     pub offset: u64,
-    /// The line in the source, from 1.
+    /// The line in the source, counted from 1.
     pub line: u32,
 }
 
-/// What some address spaces see, all the same (QEMU's `FlatView`, `docs/devel/memory.rst`).
+/// The view that one or more address spaces share (QEMU's `FlatView`, `docs/devel/memory.rst`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlatView {
-    /// Its number.
+    /// Its number, as the emulator gives it.
     pub number: u32,
-    /// The address spaces, each with the region at its root.
+    /// Name of each address space, and name of the region at its root.
     pub spaces: Vec<(String, String)>,
-    /// In order of address.
+    /// Its ranges, in order of address.
     pub ranges: Vec<FlatRange>,
-    /// Where it begins.
+    /// Where it begins in the source.
     pub at: SourceLine,
 }
 
 impl FlatRange {
-    /// Whether it is memory for everything, rather than a device's: of no higher priority than what is plugged in, and of whole pages.
+    /// Whether it is main memory rather than a device's: RAM or persistent memory of whole pages, at
+    /// priority 0 or below.
     #[must_use]
     pub fn is_main_memory(&self) -> bool {
         let pages = (self.range.start() | self.range.len()).is_multiple_of(1 << 12);
         matches!(self.kind, FlatKind::Ram | FlatKind::Persistent) && self.priority <= 0 && pages
     }
 
-    /// Whether it is part of a region, as large as an address space, of an emulated IOMMU.
+    /// Whether it belongs to an emulated IOMMU's region that is as large as an address space.
     fn is_of_iommu(&self) -> bool {
         let name = self.name.to_ascii_lowercase();
         let is_iommu = ["iommu", "smmu", "dmar"].iter().any(|word| name.contains(word));
@@ -64,8 +66,9 @@ impl FlatRange {
 }
 
 impl FlatView {
-    /// Whether a range leads on through an emulated IOMMU, whose tables are not shown: it, or another range of the same region, which others
-    /// may lie in front of, goes beyond what devices have for registers.
+    /// Whether accesses to a range pass through an emulated IOMMU. QEMU does not show the IOMMU's tables, but its
+    /// region reaches to 4 GiB and beyond, further than any device's registers. Another range of the same region
+    /// may show that, since other regions can hide parts of it.
     #[must_use]
     pub fn is_translated(&self, range: &FlatRange) -> bool {
         self.ranges.iter().any(|other| other.name == range.name && other.is_of_iommu())

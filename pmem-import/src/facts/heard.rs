@@ -1,55 +1,72 @@
-//! What of a source was read, and what was not understood.
+//! What was read from each source, and which lines were not understood.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-/// A line that begins like a record and is none.
+/// A line that begins like a record but does not parse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadLine {
-    /// The line, from 1.
+    /// The line, counted from 1.
     pub line: u32,
-    /// What it begins like.
+    /// The kind of record that it looks like.
     pub record: &'static str,
     /// What is wrong with it.
     pub why: String,
 }
 
-/// What was read of one source.
+/// What was read from one source.
+///
+/// `Display` gives the line that pmem prints for the source: what it held, and which lines were not understood.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_import::{SourceSummary, UnreadLine};
+///
+/// let mut summary = SourceSummary::new("dmesg.txt".into());
+/// summary.count("e820 range");
+/// summary.count("e820 range");
+/// summary.odd.push(UnreadLine { line: 7, record: "e820 range", why: "the end is before the start".into() });
+/// assert_eq!(
+///     summary.to_string(),
+///     "dmesg.txt: 2 e820 ranges; 1 line looks like e820 ranges and was not understood: 7"
+/// );
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SourceSummary {
-    /// The source.
+    /// The source's name.
     pub source: Arc<str>,
-    /// Records by what they are, and how many.
+    /// By kind of record: how many were read.
     pub counts: BTreeMap<&'static str, usize>,
-    /// Lines that begin like records and were not understood.
+    /// Lines that look like records but were not understood.
     pub odd: Vec<UnreadLine>,
-    /// Which of several tables or boots was taken, and other choices.
+    /// Choices that were made: which of several tables or boots was used, and the like.
     pub notes: Vec<String>,
 }
 
 impl SourceSummary {
-    /// Whether nothing was recognised.
+    /// Whether the source held nothing that pmem recognizes: no record, no broken record, no note.
     pub fn is_nothing(&self) -> bool {
         self.counts.is_empty() && self.odd.is_empty() && self.notes.is_empty()
     }
 
-    /// Nothing yet, of a source.
+    /// Creates an empty summary of a source.
     pub fn new(source: Arc<str>) -> Self {
         Self { source, ..Self::default() }
     }
 
-    /// Counts a record.
+    /// Counts one record.
     pub fn count(&mut self, record: &'static str) {
         *self.counts.entry(record).or_default() += 1;
     }
 
-    /// Whether nothing was found in it.
+    /// Whether no record was found, whole or broken.
     pub fn is_empty(&self) -> bool {
         self.counts.is_empty() && self.odd.is_empty()
     }
 
-    /// By what they look like: the lines that were not understood.
+    /// Returns the numbers of the lines that were not understood, by the kind of record that they look like.
     pub fn misunderstood(&self) -> BTreeMap<&'static str, Vec<u32>> {
         let mut all: BTreeMap<&'static str, Vec<u32>> = BTreeMap::new();
         for odd in &self.odd {
@@ -59,7 +76,7 @@ impl SourceSummary {
     }
 }
 
-/// Lines that are named one by one.
+/// How many lines are listed by number before the rest becomes an ellipsis.
 const NAMED: usize = 12;
 
 impl fmt::Display for SourceSummary {

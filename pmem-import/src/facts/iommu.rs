@@ -1,4 +1,4 @@
-//! IOMMUs: which units there are, what they must let through, and who is together in a group.
+//! What sources say about IOMMUs: units, reserved ranges, groups, and requesters.
 
 use super::{SourceLine, Sourced};
 use pmem_core::AddrRange;
@@ -8,73 +8,75 @@ use pmem_iommu::vtd::Capability;
 use pmem_pci::Address;
 use std::collections::BTreeMap;
 
-/// What sources say of IOMMUs.
+/// What sources say about IOMMUs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Iommu {
-    /// The width of the addresses that units put out, in bits.
+    /// Width of the addresses that units put out, in bits (DMAR's host address width).
     pub width: Option<Sourced<u8>>,
-    /// Units.
+    /// The units.
     pub units: Vec<Sourced<IommuUnit>>,
     /// Ranges of device addresses that no mapping may use.
     pub reserved: Vec<Sourced<ReservedRange>>,
-    /// I/O APICs that a log says are in a unit's table.
+    /// Ids of I/O APICs that a log finds in a unit's table.
     pub io_apics: Vec<Sourced<u32>>,
-    /// Memory blocks of IVRS as they stand: the first address, bytes, flags.
+    /// IVRS memory blocks as the table holds them: first address, length in bytes, flags.
     pub blocks: Vec<Sourced<(u64, u64, u8)>>,
     /// By function: its group.
     pub groups: BTreeMap<Address, u32>,
-    /// Groups whose addresses pass as they are (type `identity`), and where that is said.
+    /// Groups whose addresses pass untranslated (type `identity`), and where a source says so.
     pub passing: BTreeMap<u32, SourceLine>,
-    /// Root buses, as segment and number, whose devices' accesses a unit translates (a device tree's `iommu-map`), and where that is said.
+    /// Root buses, by segment and number, whose DMA an IOMMU translates (a device tree's `iommu-map`), and where
+    /// the source says so.
     pub translated: BTreeMap<(u32, u8), SourceLine>,
-    /// Interrupt controllers and timers, with whose requests they make.
+    /// I/O APICs and HPETs, with the requester ids that they use.
     pub special: Vec<Sourced<SpecialDevice>>,
-    /// Requesters whose requests come as those of another.
+    /// Requesters whose requests carry another requester's id.
     pub aliases: Vec<Sourced<RequesterAlias>>,
-    /// Which requesters lead to which streams (SMMU).
+    /// Which requester ids lead to which streams (SMMU).
     pub streams: Vec<Sourced<StreamMap>>,
-    /// By function: what its table translates, in order, where a source has the table.
+    /// By function: what its page table translates, in order, if a source shows the table.
     pub tables: BTreeMap<Address, Vec<Translation>>,
 }
 
-/// Device addresses that lead elsewhere.
+/// A contiguous piece of an IOMMU page table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Translation {
     /// The device addresses.
     pub range: AddrRange,
     /// Where the first of them leads.
     pub to: u64,
-    /// They may be read.
+    /// Reads are allowed.
     pub read: bool,
-    /// They may be written.
+    /// Writes are allowed.
     pub write: bool,
 }
 
-/// A unit.
+/// An IOMMU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IommuUnit {
-    /// Where its registers are.
+    /// Base address of its registers.
     pub base: u64,
-    /// It has all functions that no other unit has; `None` if it is not said.
+    /// Whether it handles every function that no other unit of its segment names (`INCLUDE_PCI_ALL`);
+    /// `None` if no source says.
     pub has_the_rest: Option<bool>,
-    /// What it can do (VT-d).
+    /// Its capability register (VT-d); `None` if no source shows it.
     pub capability: Option<Capability>,
-    /// The functions that it has, as the table names them.
+    /// The devices that it handles, as the DMAR table names them.
     pub scopes: Vec<Scope>,
-    /// The requesters that it has, from a first to a last (IVRS).
+    /// Requesters that it handles, as ranges of first and last id, both inclusive (IVRS).
     pub requesters: Vec<(RequesterId, RequesterId)>,
 }
 
 /// Why a range is reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReservedKind {
-    /// Firmware and devices share memory there (RMRR, unity of IVMD): it must be mapped as it is.
+    /// Firmware and devices share memory there (an RMRR, or an IVMD unity mapping): it must be identity-mapped.
     Direct,
-    /// The same, and it need not be once a driver has the device.
+    /// As `Direct`, but only until a driver takes over the device.
     DirectRelaxable,
-    /// Interrupts.
+    /// A window for interrupt messages (MSI).
     Msi,
-    /// Something else.
+    /// Another reason.
     Other,
 }
 
@@ -83,18 +85,18 @@ pub enum ReservedKind {
 pub struct ReservedRange {
     /// The addresses.
     pub range: AddrRange,
-    /// Why.
+    /// Why it is reserved.
     pub kind: ReservedKind,
-    /// For which devices, as a table names them.
+    /// The devices that it is reserved for, as the DMAR table names them.
     pub scopes: Vec<Scope>,
-    /// For which functions, where they are said so.
+    /// The functions that it is reserved for, if the source names functions.
     pub functions: Vec<Address>,
-    /// For which groups, in order, where they are said so.
+    /// The groups that it is reserved for, sorted, if the source names groups.
     pub groups: Vec<u32>,
 }
 
 impl ReservedKind {
-    /// The kind that Linux calls so in `reserved_regions`.
+    /// Parses the kind of a line in Linux's `reserved_regions`.
     pub(crate) fn of(word: &str) -> Option<Self> {
         Some(match word {
             "direct" => Self::Direct,
@@ -107,7 +109,7 @@ impl ReservedKind {
 }
 
 impl Iommu {
-    /// Notes a range, once; groups that have the same are put together.
+    /// Adds a range. The same range of another group only adds the group.
     pub(crate) fn reserve(&mut self, found: Sourced<ReservedRange>) {
         let new = &found.value;
         let same = |had: &&mut Sourced<ReservedRange>| {
@@ -127,7 +129,8 @@ impl Iommu {
         }
     }
 
-    /// Ranges that are reserved for a function, as far as is said: those of other groups are not.
+    /// Returns the ranges that are reserved for a function, without those that are known to be of other
+    /// groups only.
     pub fn reserved_for(&self, function: Address) -> impl Iterator<Item = &Sourced<ReservedRange>> {
         let own = self.groups.get(&function).copied();
         self.reserved.iter().filter(move |said| {
@@ -137,37 +140,37 @@ impl Iommu {
     }
 }
 
-/// An interrupt controller or timer.
+/// An interrupt controller or timer that makes requests through an IOMMU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecialDevice {
-    /// It is an interrupt controller; else a timer block.
+    /// It is an I/O APIC; otherwise an HPET.
     pub is_io_apic: bool,
-    /// Its id.
+    /// Its id: the APIC id, or the HPET's number.
     pub handle: u8,
-    /// Whose requests it makes.
+    /// The requester id of its requests.
     pub source: RequesterId,
 }
 
-/// Requesters whose requests come as those of another.
+/// A range of requesters whose requests carry another requester's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequesterAlias {
-    /// The first.
+    /// The first requester id.
     pub first: RequesterId,
-    /// The last.
+    /// The last requester id, inclusive.
     pub last: RequesterId,
-    /// Whose.
+    /// The requester id that their requests carry.
     pub source: RequesterId,
 }
 
-/// An entry of the device tree's `iommu-map`: requester ids, after a mask was laid over them, lead to streams.
+/// An entry of a device tree's `iommu-map`: requester ids, masked, map linearly to streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamMap {
-    /// The mask.
+    /// The mask that is applied to a requester id first.
     pub mask: u32,
-    /// The first id.
+    /// The first masked id.
     pub first: u32,
-    /// How many ids.
+    /// The number of ids.
     pub count: u32,
-    /// The stream of the first.
+    /// The stream of the first id.
     pub stream: u32,
 }

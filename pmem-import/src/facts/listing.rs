@@ -4,34 +4,34 @@ use super::{SourceLine, join, without};
 use pmem_core::AddrRange;
 use std::sync::Arc;
 
-/// One line: a named range, and what it lies in.
+/// One line of a listing: a named range, and the line that it is nested in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
     /// Its addresses.
     pub range: AddrRange,
-    /// What the kernel calls it.
+    /// Its name, in the kernel's words.
     pub name: String,
-    /// How many ranges it lies inside.
+    /// How deeply it is nested; 0 is outermost.
     pub depth: usize,
-    /// The place in the list of the line that it lies inside.
+    /// Index of the enclosing line in [`Listing::lines`]; `None` if it is outermost.
     pub parent: Option<usize>,
-    /// The line in the source, from 1.
+    /// The line in the source, counted from 1.
     pub line: u32,
 }
 
-/// A list of nested ranges.
+/// A listing of nested ranges, such as `/proc/iomem`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
-    /// In the order of the source; a parent stands before its children.
+    /// The lines in the order of the source; parents come before their children.
     pub lines: Vec<Listed>,
-    /// The kernel gave zeros for addresses, as it does to those without `CAP_SYS_ADMIN`.
+    /// The kernel printed zeros for addresses, as it does for readers without `CAP_SYS_ADMIN`.
     pub hidden: bool,
-    /// The source.
+    /// The source's name.
     pub source: Arc<str>,
 }
 
 impl Listing {
-    /// The lines around a line, from the inside out.
+    /// Returns the lines that enclose a line, innermost first.
     pub fn around(&self, index: usize) -> impl Iterator<Item = &Listed> {
         std::iter::successors(self.lines.get(index).and_then(|line| line.parent), |outer| {
             self.lines.get(*outer).and_then(|line| line.parent)
@@ -39,12 +39,12 @@ impl Listing {
         .filter_map(|index| self.lines.get(index))
     }
 
-    /// Where a line stands.
+    /// Returns a line's place in the source.
     pub fn place(&self, line: &Listed) -> SourceLine {
         SourceLine::line(&self.source, line.line)
     }
 
-    /// By line: what of it no line inside it has, in order.
+    /// For each line: the parts of it that no nested line covers, in order of address.
     pub fn leaves(&self) -> Vec<Vec<AddrRange>> {
         let mut inner: Vec<Vec<AddrRange>> = vec![Vec::new(); self.lines.len()];
         for line in &self.lines {

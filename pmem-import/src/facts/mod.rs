@@ -1,4 +1,4 @@
-//! What each source says, with its place; nothing is decided here.
+//! What each source says, with its place. Nothing is decided here.
 
 mod cxl;
 mod firmware;
@@ -35,56 +35,58 @@ pub use tables::Tables;
 
 use std::collections::BTreeMap;
 
-/// Who the machine is, where sources say.
+/// The machine's identity, as far as sources give it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// The maker's name for it (DMI).
+    /// Maker and model (DMI).
     pub hardware: Option<Sourced<String>>,
-    /// The kernel.
+    /// The kernel's version line.
     pub kernel: Option<Sourced<String>>,
-    /// It is x86: a source has what only x86 has.
+    /// It is an x86 machine: a source has something that only x86 has.
     pub is_x86: bool,
-    /// The kernel is locked down: nobody writes registers from outside of it.
+    /// The kernel is locked down: user space cannot write registers.
     pub locked_down: bool,
 }
 
-/// Everything that the sources say.
+/// Everything that the sources say, before conflicts between them are settled.
+///
+/// [`Facts::read`] reads it from [`Sources`](crate::Sources).
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
-    /// What of each source was read.
+    /// What was read from each source.
     pub heard: Vec<SourceSummary>,
-    /// Lists of memory resources, in the order of the sources.
+    /// Listings of memory resources, in the order of the sources.
     pub memory: Vec<Listing>,
-    /// Lists of I/O ports.
+    /// Listings of I/O ports, in the order of the sources.
     pub ports: Vec<Listing>,
     /// Memory maps.
     pub firmware: Firmware,
     /// NUMA nodes.
     pub numa: Nodes,
-    /// PCI.
+    /// PCI functions and buses.
     pub pci: Pci,
     /// Memory types.
     pub mtrr: Mtrr,
     /// IOMMUs.
     pub iommu: Iommu,
-    /// What tables say before anything is made of it.
+    /// Contents of ACPI tables, not yet interpreted.
     pub tables: Tables,
     /// CXL.
     pub cxl: Cxl,
     /// Address spaces of an emulator.
     pub views: Vec<FlatView>,
-    /// What kernels remark.
+    /// Kernel messages that bear on addresses.
     pub remarks: Vec<Sourced<Remark>>,
-    /// Who it is.
+    /// The machine's identity.
     pub identity: Identity,
-    /// By device of persistent or CXL memory (`dax0.0`): the node that its memory is.
+    /// By device of persistent or CXL memory (`dax0.0`): the NUMA node that its memory belongs to.
     pub dax: BTreeMap<String, u32>,
-    /// What is wrong with single sources.
+    /// Problems within single sources.
     pub findings: Findings,
 }
 
 impl Facts {
-    /// Notes that something is wrong.
+    /// Adds a finding.
     pub fn find(&mut self, finding: Finding) {
         self.findings.push(finding);
     }

@@ -1,38 +1,38 @@
-//! Memory types: tables of registers, and what belongs to them.
+//! What sources say about memory types: register tables, and what comes with them.
 
 use super::{SourceLine, Sourced};
 use pmem_mtrr::{DefType, Fixed, MemType, PatType, Register, Setting, Span, Variable, Width};
 
-/// A variable register.
+/// A variable MTRR.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// As its two registers hold it.
+    /// The contents of its two registers.
     Raw(Variable),
-    /// As a block of a type, where the width of addresses is not needed to say so.
+    /// A block and its type, from a source that prints neither register; no address width is needed to read it.
     Register(Register),
-    /// Base and mask where the mask was cut to 32 bits: matches from its base to the end of addresses.
+    /// Like `Register`, but the source cut the mask to 32 bits; the block is what was meant.
     Cut(Register),
 }
 
-/// Who lists registers, those that count less first.
+/// Where a table of registers comes from, in increasing order of trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TableKind {
-    /// What firmware sets up for a while only.
+    /// Registers that firmware sets up temporarily.
     Temporary,
-    /// What firmware's log says.
+    /// Firmware's log.
     Firmware,
-    /// What a kernel found when it cleaned up.
+    /// What a kernel found before its clean-up.
     BeforeCleanup,
     /// A kernel's log.
     KernelLog,
     /// What a kernel's clean-up programmed.
     AfterCleanup,
-    /// A running system's list.
+    /// A running system's own list.
     System,
 }
 
 impl TableKind {
-    /// What it is called.
+    /// Returns the table's name for messages.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Temporary => "firmware's temporary registers",
@@ -45,41 +45,42 @@ impl TableKind {
     }
 }
 
-/// A table of registers, and what its source says with it.
+/// A table of registers, and what its source says along with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegisterTable {
-    /// Who lists them.
+    /// Where the table comes from.
     pub kind: TableKind,
-    /// Where it begins.
+    /// Where it begins in the source.
     pub at: SourceLine,
-    /// Variable registers by number, with their lines; those that are not in use are left out.
+    /// Variable registers in use: number, contents, and line in the source.
     pub entries: Vec<(usize, Entry, u32)>,
-    /// The highest register that was listed, in use or not, plus one.
+    /// One more than the highest register listed, in use or not.
     pub listed: usize,
-    /// A register that is not in use was listed: so all were.
+    /// The source lists unused registers too, so `listed` is their total number.
     pub lists_unused: bool,
-    /// How many variable registers there are.
+    /// Number of variable registers; `None` if the source does not say.
     pub count: Option<u8>,
-    /// The default type.
+    /// The default type; `None` if the source does not say.
     pub default: Option<MemType>,
-    /// The default type's whole register.
+    /// The whole default type register (`IA32_MTRR_DEF_TYPE`), if the source shows it.
     pub def: Option<DefType>,
-    /// Whether MTRRs are on.
+    /// Whether MTRRs are enabled; `None` if the source does not say.
     pub enabled: Option<bool>,
-    /// Whether the fixed ranges count.
+    /// Whether the fixed-range registers are enabled; `None` if the source does not say.
     pub fixed_enabled: Option<bool>,
-    /// The fixed ranges.
+    /// The types of the fixed ranges.
     pub fixed: Fixed,
-    /// Which of the fixed ranges are said.
+    /// Bit n is set if the source gives the type of fixed range n.
     pub fixed_known: u128,
-    /// Types that the firmware says it wanted.
+    /// Types that firmware's log says it wanted.
     pub wanted: Vec<(Span, MemType)>,
-    /// It is printed as kernels did until 2008 (before 2.6.28), whose processors have 36 address bits unless registers show more.
+    /// It is printed as Linux did before 2.6.28 (2008). Processors of that time have 36 address bits unless
+    /// registers show more.
     pub is_old: bool,
 }
 
 impl RegisterTable {
-    /// An empty table.
+    /// Creates an empty table.
     pub fn new(kind: TableKind, at: SourceLine) -> Self {
         Self {
             kind,
@@ -99,7 +100,7 @@ impl RegisterTable {
         }
     }
 
-    /// Whether it says anything of what is programmed.
+    /// Whether it says anything about what is programmed.
     pub fn has_registers(&self) -> bool {
         !self.entries.is_empty()
             || self.listed > 0
@@ -109,49 +110,49 @@ impl RegisterTable {
     }
 }
 
-/// A complaint of a kernel about its registers.
+/// A kernel's complaint about its MTRRs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Complaint {
-    /// Somebody wanted a type where there is another.
+    /// Somebody asked for a type where the registers give another.
     Mismatch {
         /// The addresses.
         span: Span,
-        /// What is there.
+        /// The present type, in the kernel's words.
         old: String,
-        /// What was wanted.
+        /// The requested type; `None` if its name is unknown.
         new: Option<MemType>,
     },
-    /// No register was left.
+    /// No free register was left.
     NoneLeft,
-    /// CPUs differed, and the kernel made them agree.
+    /// CPUs disagreed, and the kernel made them agree.
     Inconsistent,
-    /// Something else.
+    /// Another complaint, in the kernel's words.
     Other(String),
 }
 
-/// What sources say of memory types.
+/// What sources say about memory types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mtrr {
-    /// Tables in the order of the sources.
+    /// Register tables, in the order of the sources.
     pub tables: Vec<RegisterTable>,
-    /// How wide physical addresses are.
+    /// Width of physical addresses.
     pub width: Option<Sourced<Width>>,
-    /// A width that a mask shows: at least that wide.
+    /// A lower bound of the width, from the masks of registers.
     pub mask_width: Option<Width>,
-    /// Where AMD's rule makes the default write back up to.
+    /// AMD's top of memory above 4 GiB (TOM2): from 4 GiB up to there the default type is write-back.
     pub tom2: Option<Sourced<u64>>,
     /// Where memory ends.
     pub top: Option<u64>,
-    /// Types that somebody wants.
+    /// Memory types that were requested, for ranges of addresses.
     pub wanted: Vec<Sourced<(Span, MemType)>>,
-    /// What kernels complain of.
+    /// Kernels' complaints.
     pub complaints: Vec<Sourced<Complaint>>,
-    /// The page attribute table.
+    /// The page attribute table (PAT); an entry is `None` if its encoding is reserved.
     pub pat: Option<Sourced<[Option<PatType>; 8]>>,
-    /// The processor's vendor is AMD or Hygon.
+    /// The processor is made by AMD or Hygon.
     pub is_amd: bool,
     /// The processor has no fixed ranges (Cyrix, Centaur).
     pub no_fixed: bool,
-    /// Whole settings of all processors, where they could be read: the first one's first.
+    /// The complete MTRR settings of all processors, the first processor's first. Empty unless MSRs could be read.
     pub cpus: Vec<Setting>,
 }

@@ -1,79 +1,79 @@
-//! NUMA nodes, their memory, CPUs, distances and measured access.
+//! What sources say about NUMA nodes: memory, CPUs, distances and measured access.
 
 use super::{SourceLine, Sourced};
 use pmem_core::{AddrRange, Performance};
 use std::collections::BTreeMap;
 
-/// One node.
+/// A NUMA node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NumaNode {
-    /// Its number; numbers may have gaps.
+    /// Its number. Numbers may have gaps.
     pub id: u32,
-    /// Who describes it.
+    /// Where it is described.
     pub at: Option<SourceLine>,
     /// Its CPUs; `None` if no source says.
     pub cpus: Option<Vec<u32>>,
     /// Its memory in bytes, less what firmware and kernel keep; `None` if no source says.
     pub bytes: Option<u64>,
-    /// Its memory blocks that are online, joined, in order of address. A block may have holes.
+    /// Its online memory blocks, joined, in order of address. A block may contain holes.
     pub blocks: Vec<AddrRange>,
-    /// Those that are not online.
+    /// Its memory blocks that are not online, joined, in order of address.
     pub offline: Vec<AddrRange>,
-    /// From where it is reached best: of all initiators (access0), and of those with CPUs (access1).
+    /// Access from the best initiators: of any kind (`access0`), and among nodes with CPUs (`access1`).
     pub access: [Option<Access>; 2],
-    /// Caches on the memory's side, in bytes, the innermost first.
+    /// Sizes of its memory-side caches in bytes, innermost first.
     pub caches: Vec<u64>,
-    /// Linux's memory tier: the lower, the faster.
+    /// Linux's memory tier; lower is faster. `None` if no source says.
     pub tier: Option<u32>,
 }
 
-/// The initiators that reach a node best.
+/// Nodes from which a node's memory is reached best.
 pub type Initiators = Vec<u32>;
 
 /// How a node's memory is reached (ACPI HMAT, `Documentation/admin-guide/mm/numaperf.rst`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    /// From these nodes.
+    /// The initiators that get this performance.
     pub initiators: Initiators,
-    /// As well as this.
+    /// Latencies and bandwidths.
     pub performance: Performance,
 }
 
-/// Distances between nodes, as measured or as firmware says; not additive.
+/// Distances between nodes, from firmware or as measured. They are relative, and do not add up along a path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Distances {
-    /// The nodes that the columns stand for.
+    /// The node of each column.
     pub columns: Vec<u32>,
-    /// By the node of the row; 10 is local, 255 unreachable.
+    /// By node of the row; 10 is local, 255 unreachable.
     pub rows: BTreeMap<u32, Vec<u32>>,
-    /// Where the first row is said.
+    /// Where the first row is.
     pub at: Option<SourceLine>,
 }
 
 impl Distances {
-    /// From one node to another.
+    /// Returns the distance from one node to another; `None` if it is unknown.
     pub fn get(&self, from: u32, to: u32) -> Option<u32> {
-        // Numbers without gaps are their own columns.
+        // Fast path: without gaps in the numbers, node n is column n.
         let own = usize::try_from(to).ok().filter(|own| self.columns.get(*own) == Some(&to));
         let column = own.or_else(|| self.columns.iter().position(|id| *id == to))?;
         self.rows.get(&from)?.get(column).copied()
     }
 
-    /// Whether none is known.
+    /// Whether no usable distance is known.
     pub fn is_empty(&self) -> bool {
         self.rows.values().flatten().all(|distance| *distance >= 255)
     }
 
-    /// The largest there is: no memory of which nobody knows the distance is nearer.
+    /// Returns the largest known distance below 255. Memory at an unknown distance is assumed to be that far.
     pub fn farthest(&self) -> Option<u32> {
         self.rows.values().flatten().copied().filter(|d| *d < 255).max()
     }
 }
 
-/// Who says that addresses are a node's, the surer last.
+/// Where a node's addresses come from, in increasing order of trust.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NodeRangeKind {
-    /// ACPI's SRAT, as the kernel logs it, which may reach beyond what is there; or a device tree's memory.
+    /// ACPI's SRAT, which may cover more than is present, or a device tree's memory nodes.
     Srat,
     /// What the kernel's page allocator was given.
     Kernel,
@@ -86,49 +86,64 @@ pub struct NodeRange {
     pub node: u32,
     /// Its addresses.
     pub range: AddrRange,
-    /// Who says so.
+    /// Where this comes from.
     pub kind: NodeRangeKind,
 }
 
-/// What sources say of nodes.
+/// What sources say about NUMA nodes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Nodes {
-    /// In order of their numbers.
+    /// The nodes, in order of number.
     pub all: Vec<NumaNode>,
-    /// Between them.
+    /// Distances between them.
     pub distances: Distances,
-    /// The size of a memory block in bytes; `None` if no source says.
+    /// Size of a memory block in bytes; `None` if no source says.
     pub block_size: Option<u64>,
-    /// Addresses of nodes, where memory blocks do not say.
+    /// Addresses of nodes from sources other than memory blocks.
     pub ranges: Vec<Sourced<NodeRange>>,
-    /// The machine's memory as a whole, in bytes.
+    /// The machine's total memory in bytes.
     pub total: Option<Sourced<u64>>,
-    /// The machine's CPUs as a whole.
+    /// All of the machine's CPUs.
     pub cpus: Option<Sourced<Vec<u32>>>,
-    /// Memory blocks are listed, but not how large they are.
+    /// Where memory blocks are listed without their size.
     pub blocks_unplaced: Option<SourceLine>,
 }
 
 impl NumaNode {
-    /// Who describes it, for findings.
+    /// Where the node is described, for findings.
     pub(crate) fn place(&self) -> SourceLine {
         self.at.clone().unwrap_or_else(|| SourceLine::whole(format!("node {}", self.id)))
     }
 
-    /// All of its memory blocks, joined.
+    /// Returns all of its memory blocks, online or not, joined.
     pub fn memory(&self) -> Vec<AddrRange> {
         join(self.blocks.iter().chain(&self.offline).copied().collect())
     }
 }
 
 impl Nodes {
-    /// The node of that number.
+    /// Returns the node with a number.
     pub fn get(&self, id: u32) -> Option<&NumaNode> {
         self.all.binary_search_by_key(&id, |node| node.id).ok().and_then(|i| self.all.get(i))
     }
 }
 
 /// Sorts ranges, and joins those that touch or overlap.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_core::AddrRange;
+/// use pmem_import::{join, without};
+///
+/// let dimms = [AddrRange::new(0x4000, 0x8000)?, AddrRange::new(0x0, 0x4000)?];
+/// let ram = join(dimms.to_vec());
+/// assert_eq!(ram, [AddrRange::new(0x0, 0x8000)?]);
+///
+/// let stolen = [AddrRange::new(0x7000, 0x8000)?];
+/// assert_eq!(without(&ram, &stolen), [AddrRange::new(0x0, 0x7000)?]);
+/// # Ok::<(), pmem_core::RangeError>(())
+/// ```
 pub fn join(mut ranges: Vec<AddrRange>) -> Vec<AddrRange> {
     ranges.sort_unstable_by_key(|range| range.start());
     let mut out: Vec<AddrRange> = Vec::new();
@@ -141,11 +156,12 @@ pub fn join(mut ranges: Vec<AddrRange>) -> Vec<AddrRange> {
     out
 }
 
-/// What of `a` is not in `b`. Both are in order and disjoint, as [`join`] leaves them.
+/// Returns what is in `a` but not in `b`. Both must be sorted and disjoint, as [`join`] returns them.
 pub fn without(a: &[AddrRange], b: &[AddrRange]) -> Vec<AddrRange> {
     let mut out = Vec::new();
     let mut next = 0;
     for range in a {
+        // Both lists are sorted, so what ends before this range can never matter again.
         while b.get(next).is_some_and(|gone| gone.last() < range.start()) {
             next += 1;
         }
@@ -165,12 +181,13 @@ pub fn without(a: &[AddrRange], b: &[AddrRange]) -> Vec<AddrRange> {
     out
 }
 
-/// What of `a` is in `b` too. Both are in order and disjoint, as [`join`] leaves them.
+/// Returns what is in both `a` and `b`. Both must be sorted and disjoint, as [`join`] returns them.
 pub fn crossing(a: &[AddrRange], b: &[AddrRange]) -> Vec<AddrRange> {
     let (mut i, mut j) = (0, 0);
     let mut out = Vec::new();
     while let (Some(left), Some(right)) = (a.get(i), b.get(j)) {
         out.extend(left.intersect(*right));
+        // The range that ends first cannot cross anything further on.
         if left.last() < right.last() { i += 1 } else { j += 1 }
     }
     out

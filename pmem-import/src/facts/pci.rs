@@ -1,4 +1,4 @@
-//! PCI functions, root buses, and what was not placed.
+//! What sources say about PCI: functions, root buses, and resources without a place.
 
 use super::{SourceLine, Sourced};
 use pmem_core::AddrRange;
@@ -6,26 +6,26 @@ use pmem_pci::{Address, Class, Command, Header, ResizableBar, Sriov};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A bus: segment and number.
+/// A bus: segment and bus number.
 pub type BusId = (u32, u8);
 
-/// Writes a bus as Linux does: `0000:3b`.
+/// Formats a bus as Linux does: `0000:3b`.
 pub fn show_bus((segment, bus): BusId) -> String {
     format!("{segment:04x}:{bus:02x}")
 }
 
-/// What of a function a resource is.
+/// Which part of a function a resource belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ResourceKind {
     /// Base address register 0 to 5.
     Bar(u8),
     /// The expansion ROM.
     Rom,
-    /// The space of a base address register of virtual functions, 0 to 5.
+    /// The space behind a base address register, 0 to 5, of virtual functions.
     VfBar(u8),
     /// A bridge's window.
     Window,
-    /// Which of them is not said.
+    /// A base address register; the source does not say which.
     Unnamed,
 }
 
@@ -41,104 +41,104 @@ impl fmt::Display for ResourceKind {
     }
 }
 
-/// An assigned resource, in addresses as the CPU sees them.
+/// A resource that is assigned, in CPU addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PciResource {
-    /// What it is.
+    /// The register that it belongs to.
     pub kind: ResourceKind,
     /// Its addresses.
     pub range: AddrRange,
-    /// I/O ports rather than memory.
+    /// It is I/O ports rather than memory.
     pub io: bool,
-    /// Reads have no side effects.
+    /// It is prefetchable: reads have no side effects.
     pub prefetchable: bool,
-    /// Its register, or the window's, takes addresses of 64 bits; `None` if it is not said.
+    /// Whether its register, or the window's, holds 64-bit addresses; `None` if no source says.
     pub wide: Option<bool>,
-    /// Only where it begins is said; it is at least as long as this.
+    /// Only the start is known; the resource is at least as long as `range`.
     pub open_ended: bool,
-    /// Where it is said.
+    /// Where the source says so.
     pub at: SourceLine,
 }
 
-/// A resource that has no place.
+/// A resource without a place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unplaced {
-    /// What it is.
+    /// The register that it belongs to.
     pub kind: ResourceKind,
-    /// Its size in bytes; `None` if it is not said.
+    /// Its size in bytes; `None` if no source says.
     pub size: Option<u64>,
-    /// I/O ports rather than memory.
+    /// It is I/O ports rather than memory.
     pub io: bool,
-    /// Reads have no side effects.
+    /// It is prefetchable: reads have no side effects.
     pub prefetchable: bool,
-    /// Its register takes addresses of 64 bits; `None` if it is not said.
+    /// Whether its register holds 64-bit addresses; `None` if no source says.
     pub wide: Option<bool>,
-    /// Why, in the source's words.
+    /// The reason, in the source's words.
     pub why: String,
-    /// The kernel gave its place up, and looks for another at its next chance.
+    /// The kernel gave up its place, and will look for another at its next chance.
     pub again: bool,
-    /// Where it is said.
+    /// Where the source says so.
     pub at: SourceLine,
 }
 
-/// How sure a source is of functions, the surer last.
+/// Where a function's description comes from, in increasing order of trust.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PciSource {
-    /// Lines of a list of resources, which name functions.
+    /// Lines of a resource listing that name functions.
     #[default]
     Listing,
     /// A kernel's log.
     Log,
     /// `lspci`.
     Lspci,
-    /// The kernel's files.
+    /// The kernel's files in `/sys`.
     Sysfs,
 }
 
-/// One PCI function, as one source describes it.
+/// A PCI function, as one source describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Function {
-    /// Where it is.
+    /// Its address.
     pub address: Option<Address>,
-    /// The bridge above it; `None` on a root bus, or where it is not said.
+    /// The bridge above it; `None` on a root bus, or if no source says.
     pub parent: Option<Address>,
-    /// The root bus above it, where it is said.
+    /// The root bus above it; `None` if no source says.
     pub root: Option<BusId>,
     /// Where it is described.
     pub at: Option<SourceLine>,
-    /// Who describes it.
+    /// Which source describes it.
     pub source: PciSource,
     /// Its class code.
     pub class: Option<Class>,
-    /// Vendor and device.
+    /// Vendor and device id.
     pub id: Option<(u16, u16)>,
     /// Its NUMA node.
     pub numa: Option<u32>,
     /// Its configuration header.
     pub header: Option<Header>,
-    /// What it says of virtual functions.
+    /// Its SR-IOV capability.
     pub sriov: Option<Sriov>,
-    /// How many virtual functions a log says that it can have.
+    /// The most virtual functions that it can have, according to a log.
     pub most_virtual: Option<u64>,
-    /// Its registers that can have other sizes.
+    /// Its resizable BARs.
     pub resizable: Vec<ResizableBar>,
-    /// Its command register, where no header says.
+    /// Its command register, from a source that shows no header.
     pub command: Option<Command>,
-    /// Cards can be plugged in below it; `None` if it is not said.
+    /// Whether cards can be plugged in below it; `None` if no source says.
     pub hot_plug: Option<bool>,
-    /// The physical function that it is a virtual function of.
+    /// For a virtual function: its physical function.
     pub physical: Option<Address>,
-    /// What was assigned to it.
+    /// Its assigned resources.
     pub resources: Vec<PciResource>,
-    /// Windows that a bridge had before, as a log tells: which of its windows a later list means.
+    /// Windows that a bridge had earlier, according to a log. They tell which window a line of a later listing is.
     pub former: Vec<PciResource>,
-    /// Windows that the kernel released, and of which it keeps the size: it wants them as large again.
+    /// Windows that the kernel released but whose sizes it keeps, to ask for as much again.
     pub kept: Vec<PciResource>,
-    /// Whether all of a bridge's windows would be among the resources.
+    /// Whether `resources` lists all of a bridge's windows.
     pub lists_windows: bool,
-    /// What has no place.
+    /// Its resources without a place.
     pub unplaced: Vec<Unplaced>,
-    /// The buses below a bridge: the first and the last.
+    /// The buses below a bridge: first and last, inclusive.
     pub below: Option<(u8, u8)>,
     /// The driver that is bound to it.
     pub driver: Option<String>,
@@ -149,7 +149,7 @@ pub struct Function {
 }
 
 impl Function {
-    /// What it says, and what it does not say as another description has it.
+    /// Merges two descriptions: `self` wins, and `old` fills in what `self` does not say.
     pub(crate) fn over(self, old: Self) -> Self {
         let mut new = self;
         take_names(&mut new.resources, &old.resources);
@@ -158,13 +158,14 @@ impl Function {
             new.resources.iter().any(|r| r.kind == kind && (kind != ResourceKind::Window || r.io == io))
         };
         let mut resources: Vec<PciResource> = new.resources.clone();
+        // Registers that `self` mentions, with or without a place, replace those of `old`.
         let keeps = |had: &&PciResource| match had.kind {
             ResourceKind::Window => !new.lists_windows,
             kind => !has(kind, had.io) && !new.unplaced.iter().any(|u| u.kind == kind && u.io == had.io),
         };
         let says_all = new.source == PciSource::Sysfs && !new.resources.is_empty();
         resources.extend(old.resources.iter().filter(keeps).filter(|_| !says_all).cloned());
-        // A dump says where a register begins; who says how large it is knows more.
+        // A register dump gives only the start; a source that gives the size knows more.
         for resource in resources.iter_mut().filter(|r| r.open_ended) {
             let whole = |had: &&PciResource| {
                 had.kind == resource.kind && had.range.start() == resource.range.start() && !had.open_ended
@@ -184,7 +185,7 @@ impl Function {
         let more: Vec<_> = old.unplaced.iter().filter(also).cloned().collect();
         unplaced.retain(|u| u.kind == ResourceKind::Window || !placed(u.kind));
         unplaced.extend(more);
-        // The log knows why; `lspci` only that.
+        // The log gives the reason; `lspci` only shows that there is no place.
         for unplaced in &mut unplaced {
             let logged = old.unplaced.iter().find(|had| {
                 had.kind == unplaced.kind
@@ -224,12 +225,12 @@ impl Function {
         }
     }
 
-    /// Where it is.
+    /// Returns its address, or 0000:00:00.0 if it has none.
     pub fn bdf(&self) -> Address {
         self.address.unwrap_or(Address { segment: 0, bus: 0, device: 0, function: 0 })
     }
 
-    /// Whether it is a PCI bridge.
+    /// Whether it is a PCI bridge, by its header, or else by its class or the buses below it.
     pub fn is_bridge(&self) -> bool {
         match &self.header {
             Some(header) => header.bridge().is_some(),
@@ -237,7 +238,7 @@ impl Function {
         }
     }
 
-    /// What it is in a word, by its class.
+    /// Returns a word for what it is, by its class.
     pub fn class_name(&self) -> &'static str {
         match self.class {
             Some(class) => class.name(),
@@ -247,8 +248,8 @@ impl Function {
     }
 }
 
-/// What one source lists without saying which register it is has another's name: that of what is in the same place, begins there, or is of its
-/// size and kind.
+/// Names resources whose register one source does not know, with the help of another. A match has the same range,
+/// or else the same start, or else the same size and kind; better matches are tried first.
 fn take_names(resources: &mut [PciResource], known: &[PciResource]) {
     let same: [fn(&PciResource, &PciResource) -> bool; 3] = [
         |a, b| a.range == b.range,
@@ -270,76 +271,78 @@ fn take_names(resources: &mut [PciResource], known: &[PciResource]) {
     }
 }
 
-/// What a root bus is given.
+/// Addresses that a root bus decodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aperture {
-    /// Its addresses, as the CPU sees them.
+    /// Its CPU addresses.
     pub range: AddrRange,
-    /// The first address on the bus.
+    /// The bus address that `range` starts at.
     pub bus_start: u64,
-    /// I/O ports rather than memory.
+    /// It is I/O ports rather than memory.
     pub io: bool,
 }
 
-/// What firmware put where something else is, as a kernel found it.
+/// A resource that firmware put where something else is, as a kernel found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// Whose.
+    /// The function.
     pub function: Address,
-    /// What of it.
+    /// The register.
     pub kind: ResourceKind,
-    /// I/O ports rather than memory.
+    /// It is I/O ports rather than memory.
     pub io: bool,
-    /// Where it was.
+    /// The addresses that firmware gave it.
     pub range: AddrRange,
-    /// What else is there, in the source's words; empty if nothing forwards it.
+    /// What it conflicts with, in the source's words; empty if it lies in no window of the bridge above.
     pub with: String,
 }
 
-/// A window that a kernel wanted, and had no room for.
+/// A bridge window that a kernel had no room for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingWindow {
-    /// Of which bridge.
+    /// The bridge.
     pub bridge: Address,
-    /// Bytes.
+    /// Size that the kernel wanted, in bytes.
     pub size: u64,
-    /// Of I/O ports.
+    /// It is I/O ports rather than memory.
     pub io: bool,
-    /// Of prefetchable memory.
+    /// It is for prefetchable memory.
     pub prefetchable: bool,
 }
 
-/// What sources say of PCI.
+/// What sources say about PCI.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pci {
     /// By bus: the NUMA node that it is attached to.
     pub nodes: BTreeMap<BusId, u32>,
-    /// By source and address.
+    /// Functions by source and address.
     pub functions: BTreeMap<(PciSource, Address), Function>,
-    /// Root buses, and what each is given.
+    /// By root bus: its apertures.
     pub roots: BTreeMap<BusId, Vec<Sourced<Aperture>>>,
-    /// What devices of a root bus reach of the system's addresses: where it is on the bus, and the first address there.
+    /// By root bus: the system addresses that its devices reach, as ranges of bus addresses, each with the CPU
+    /// address of its start.
     pub inward: BTreeMap<BusId, Vec<(AddrRange, u64)>>,
-    /// By root bus: the first and the last bus below it.
+    /// By root bus: its first and last bus number, inclusive.
     pub ranges: BTreeMap<BusId, (u8, u8)>,
-    /// By bus: the last bus behind the bridge above it, where a log says so before it says which bridge that is.
+    /// By bus: the last bus behind the bridge above it, from a log that does not yet say which bridge that is.
     pub ends: BTreeMap<BusId, u8>,
-    /// By segment: the last bus that a kernel would have given to any bridge.
+    /// By segment: the last bus number that a kernel could have given to a bridge.
     pub reach: BTreeMap<u32, u8>,
-    /// By bus: what the bridge above it forwards, where a log says so before it says which bridge that is.
+    /// By bus: what the bridge above it forwards, from a log that does not yet say which bridge that is.
     pub listed: BTreeMap<BusId, Vec<PciResource>>,
-    /// What firmware put where something else is.
+    /// Resources that firmware put where something else is.
     pub conflicts: Vec<Sourced<Conflict>>,
-    /// Windows that were wanted, and had no room.
+    /// Bridge windows that a kernel had no room for.
     pub wanted: Vec<Sourced<MissingWindow>>,
-    /// Bridges that have too few bus numbers, and those that they would need: 0 where a log does not say which.
+    /// Bridges that have too few bus numbers, with the first and last number that they need; zeros if a
+    /// log does not say.
     pub numberless: BTreeMap<Address, (u8, u8)>,
-    /// Memory-mapped configuration space.
+    /// Memory-mapped configuration space: segment and addresses.
     pub ecam: Vec<Sourced<(u32, AddrRange)>>,
 }
 
 impl Pci {
-    /// The function at an address, as a source describes it; made if it was not there.
+    /// Returns a source's description of the function at an address; creates it if necessary.
     pub fn function(&mut self, source: PciSource, address: Address, at: &SourceLine) -> &mut Function {
         self.functions.entry((source, address)).or_insert_with(|| Function {
             address: Some(address),

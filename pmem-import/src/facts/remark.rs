@@ -1,84 +1,84 @@
-//! What kernels remark of addresses: evidence of what the kernel did, and of numbers that it had before it.
+//! Kernel messages that bear on addresses: what the kernel did, and the numbers that it started from.
 
 use super::ResourceKind;
 use pmem_core::AddrRange;
 use pmem_pci::Address;
 
-/// A remark.
+/// A kernel's remark.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remark {
-    /// SRAT covers so many MiB of so many of RAM.
+    /// SRAT covers only part of RAM.
     Covered {
-        /// MiB in nodes.
+        /// MiB that are in nodes.
         covered: u64,
         /// MiB of RAM.
         ram: u64,
     },
-    /// RAM that is in no node.
+    /// RAM that belongs to no node.
     NoNode(AddrRange),
-    /// SLIT is not used.
+    /// The kernel rejected SLIT.
     DistancesRefused,
-    /// A window of a host bridge was cut.
+    /// The kernel clipped a host bridge's window.
     Clipped {
-        /// Its first and last address before.
+        /// First and last address before, inclusive; the last may be below the first.
         window: (u64, u64),
-        /// For the sake of what, where it is said.
+        /// The e820 entry that it was clipped for; `None` if the kernel does not say.
         entry: Option<AddrRange>,
     },
-    /// A window of a host bridge, in words of old kernels: the first and the last address.
+    /// A host bridge's window, in the words of old kernels: first and last address, inclusive.
     HostWindow(u64, u64),
-    /// Configuration space that is not reserved: not among ACPI's devices, or nowhere.
+    /// Configuration space that is not reserved.
     EcamUnreserved {
-        /// Where it is.
+        /// Its addresses.
         range: AddrRange,
-        /// Nowhere.
+        /// It is reserved nowhere, so the kernel does not use it. Otherwise only ACPI's devices do not reserve it.
         anywhere: bool,
     },
-    /// Configuration space of some buses only, the first and the last.
+    /// Configuration space that covers only some buses: the first and last one, inclusive.
     EcamPartial(u8, u8),
-    /// A BAR or window that nothing above forwards, as the kernel sees it.
+    /// The kernel found a BAR or window that no window above forwards.
     Unclaimed {
-        /// Whose.
+        /// The function.
         function: Address,
-        /// What of it.
+        /// The register.
         kind: ResourceKind,
-        /// Where.
+        /// Its addresses.
         range: AddrRange,
     },
-    /// A BAR or window that is assigned.
+    /// The kernel assigned a BAR or window.
     Assigned {
-        /// Whose.
+        /// The function.
         function: Address,
-        /// What of it.
+        /// The register.
         kind: ResourceKind,
-        /// Where.
+        /// Its addresses.
         range: AddrRange,
     },
-    /// EFI memory-mapped I/O that the kernel took out of its map.
+    /// EFI memory-mapped I/O that the kernel removed from its map.
     EfiMmio(AddrRange),
-    /// An IOMMU at address 0.
+    /// DMAR lists an IOMMU at address 0.
     UnitAtZero,
-    /// An IOMMU whose registers answer all ones.
+    /// An IOMMU whose registers read as all ones; their address.
     UnitSilent(u64),
-    /// An I/O APIC that the table of an IOMMU lacks.
+    /// Id of an I/O APIC that the IOMMU's table lacks.
     IoApicMissing(u32),
-    /// An entry of EFI's map that is none.
+    /// EFI's map has an invalid entry.
     EfiInvalid,
     /// A range of persistent memory that is not aligned.
     Misaligned(AddrRange),
-    /// Two nodes of a device tree share memory: each with its name, its first address and its end.
+    /// Two device tree nodes overlap: name, first address and end (exclusive) of each.
     NodesOverlap([(String, u64, u64); 2]),
-    /// A node of a device tree reserves memory: its name, its first address and its end.
+    /// A device tree node that reserves memory: name, first address and end (exclusive).
     NodeReserves(String, u64, u64),
-    /// The kernel's own image was not in RAM.
+    /// The kernel's own image was not marked as RAM.
     ImageNotRam,
-    /// A range that the kernel took out of the map.
+    /// A range that the kernel removed from its map.
     Removed(AddrRange),
-    /// Memory below where the kernel begins is not used.
+    /// Memory below the kernel's start, which it does not use.
     BelowKernel(AddrRange),
-    /// Memory settings of the command line: how many bytes, `$` or `!`, the first address.
+    /// `memmap=` on the command line: length in bytes, `$` (reserved) or `!` (persistent), first address.
     MemMap(u64, char, u64),
-    /// A CXL device's decoder is in no window.
+    /// A CXL device's decoder lies in no CXL window.
     NoWindow {
         /// The device.
         device: String,
@@ -87,23 +87,23 @@ pub enum Remark {
         /// Its addresses.
         range: AddrRange,
     },
-    /// A CXL window has a target that is not there.
+    /// A CXL window has a target that does not exist.
     NoTarget(AddrRange),
-    /// CXL: ranges that are out of order, as the kernel sees it: that of the region, and the other.
+    /// CXL ranges that the kernel finds out of order: the region's, and the other.
     Order(AddrRange, AddrRange),
-    /// CXL: a decoder of a bridge or switch is otherwise than the region wants it.
+    /// A CXL port's decoder is not programmed as the region needs.
     Setup {
-        /// The decoder: its port.
+        /// The port.
         port: String,
-        /// Ways and bytes of a piece that are wanted.
+        /// Interleave ways and granularity in bytes that the region needs.
         wanted: (u32, u32),
-        /// Those that are there.
+        /// Interleave ways and granularity in bytes that the decoder has.
         found: (u32, u32),
-        /// The decoder is in force.
+        /// The decoder is committed.
         enabled: bool,
-        /// The addresses.
+        /// The region's addresses.
         range: AddrRange,
     },
-    /// Hot-plugged memory that is no whole block: bytes of a block, the first address, bytes.
+    /// Hot-plugged memory that is not a whole number of blocks: bytes per block, first address, length in bytes.
     HotPlug(u64, u64, u64),
 }

@@ -1,24 +1,24 @@
-//! Who says what, and where.
+//! Statements with their place in a source, and findings about them.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// A place in a source: its name, as the user or the capture gives it, and a line.
+/// A place in a source: the source's name, as the user or the capture gives it, and a line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceLine {
-    /// The source.
+    /// The source's name.
     pub source: Arc<str>,
-    /// The line, from 1; 0 if it is about the source as a whole.
+    /// The line, counted from 1; 0 if the source as a whole is meant.
     pub line: u32,
 }
 
 impl SourceLine {
-    /// A source as a whole.
+    /// Names a source as a whole.
     pub fn whole(source: impl Into<Arc<str>>) -> Self {
         Self { source: source.into(), line: 0 }
     }
 
-    /// A line of a source, from 1.
+    /// Names a line of a source, counted from 1.
     pub fn line(source: &Arc<str>, line: u32) -> Self {
         Self { source: source.clone(), line }
     }
@@ -33,43 +33,54 @@ impl fmt::Display for SourceLine {
     }
 }
 
-/// Something that a source says, and where it says so.
+/// A statement of a source, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sourced<T> {
-    /// What it says.
+    /// The statement.
     pub value: T,
-    /// Where.
+    /// Its place.
     pub at: SourceLine,
 }
 
 impl<T> Sourced<T> {
-    /// Notes what is said at a place.
+    /// Records a statement and its place.
     pub fn new(value: T, at: SourceLine) -> Self {
         Self { value, at }
     }
 }
 
-/// Something in the sources that is broken, missing, or at odds with something else; the rest was imported.
+/// A problem in the sources: something broken, missing, or contradictory. The rest was imported.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_import::{Finding, SourceLine};
+///
+/// let listed = SourceLine::line(&"iomem".into(), 12);
+/// let logged = SourceLine::line(&"dmesg".into(), 340);
+/// let finding = Finding::between(&listed, &logged, "two machines, or two boots?");
+/// assert_eq!(finding.to_string(), "iomem:12 and dmesg:340: two machines, or two boots?");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Where: the first place is what the text speaks of, others are what it disagrees with.
+    /// Where it is: first the place that the text is about, then those that it disagrees with.
     pub places: Vec<SourceLine>,
-    /// What is wrong, and with what.
+    /// What is wrong.
     pub text: String,
 }
 
 impl Finding {
-    /// A finding about a source as a whole.
+    /// Creates a finding about a source as a whole.
     pub fn whole(source: impl Into<Arc<str>>, text: impl Into<String>) -> Self {
         Self { places: vec![SourceLine::whole(source)], text: text.into() }
     }
 
-    /// A finding at a place.
+    /// Creates a finding about one place.
     pub fn at(place: &SourceLine, text: impl Into<String>) -> Self {
         Self { places: vec![place.clone()], text: text.into() }
     }
 
-    /// Two places that disagree.
+    /// Creates a finding about two places that disagree.
     pub fn between(place: &SourceLine, other: &SourceLine, text: impl Into<String>) -> Self {
         Self { places: vec![place.clone(), other.clone()], text: text.into() }
     }
@@ -84,21 +95,21 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Findings, of which many alike are counted rather than listed.
+/// Findings; beyond a limit per source they are counted instead of listed.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
-    /// In the order in which they were found.
+    /// The listed findings, in the order in which they were found.
     pub all: Vec<Finding>,
     /// By source: how many were not listed.
     left_out: std::collections::BTreeMap<Arc<str>, usize>,
     listed: std::collections::BTreeMap<Arc<str>, usize>,
 }
 
-/// Findings about one source that are worth reading one by one.
+/// How many findings about one source are listed.
 const LISTED: usize = 20;
 
 impl Findings {
-    /// Adds a finding.
+    /// Adds a finding, or counts it if its source has reached the limit.
     pub fn push(&mut self, finding: Finding) {
         let source = finding.places.first().map(|place| place.source.clone());
         if let Some(source) = source {
@@ -112,7 +123,7 @@ impl Findings {
         self.all.push(finding);
     }
 
-    /// All of them, and for each source how many more there were.
+    /// Returns the listed findings, followed by the number of unlisted ones for each source.
     pub fn finish(mut self) -> Vec<Finding> {
         for (source, count) in self.left_out {
             self.all.push(Finding::whole(source, format!("{count} more findings like these")));

@@ -1,4 +1,4 @@
-//! AMD-Vi's events as Linux and Xen print them.
+//! AMD-Vi events as Linux and Xen print them.
 
 use super::record::{FaultRecord, Requester, after, function, joined};
 use crate::number::hex;
@@ -24,7 +24,7 @@ pub(super) fn read(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     let body = body(&text)?;
     let body = body.split(']').next()?;
     let code = body.split_whitespace().next().and_then(Code::named)?;
-    // A function that the kernel knows stands before: `nvme 0000:01:00.0: AMD-Vi: Event logged […`.
+    // A function that the kernel knows comes first: `nvme 0000:01:00.0: AMD-Vi: Event logged […`.
     let before = text.split("AMD-Vi").next().unwrap_or("").trim().trim_end_matches(':');
     let known = before.rsplit(' ').next().filter(|word| word.contains('.')).and_then(function);
     let named = after(body, "device=").and_then(function);
@@ -39,12 +39,12 @@ pub(super) fn read(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     Some((FaultRecord::Amd { code, who, domain, address: number("address="), flags }, taken))
 }
 
-/// What is in the brackets after `Event logged`.
+/// The text in the brackets after `Event logged`.
 fn body(text: &str) -> Option<&str> {
     Some(text.split_once("Event logged")?.1.trim_start().strip_prefix('[')?.trim_start())
 }
 
-/// `AMD-Vi: IO_PAGE_FAULT: 0000:00:13.1 d0 addr 00000000000eb380 flags 0x20 RW`.
+/// Reads `AMD-Vi: IO_PAGE_FAULT: 0000:00:13.1 d0 addr 00000000000eb380 flags 0x20 RW`.
 fn xen(words: &str) -> Option<FaultRecord> {
     let (name, rest) = words.split_once("AMD-Vi: ")?.1.split_once(": ")?;
     let code = Code::named(name)?;
@@ -59,7 +59,7 @@ fn xen(words: &str) -> Option<FaultRecord> {
     })
 }
 
-/// Four lines, `AMD-Vi: DTE[0]: 6000000000000003`.
+/// Reads the four lines of a device table entry: `AMD-Vi: DTE[0]: 6000000000000003`.
 fn entry(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     let mut words = [0; 4];
     let mut taken = 0;

@@ -1,10 +1,10 @@
-//! Transfers that the kernel itself refused, for the device has no bits for the address (kernel/dma/direct.h).
+//! Transfers that the kernel refused itself, because the device cannot address the memory (`kernel/dma/direct.h`).
 
 use super::record::{FaultRecord, joined};
 use crate::number::hex;
 use crate::text::Line;
 
-/// `amdgpu 0000:43:00.0: DMA addr 0x0000210b39000000+8388608 overflow (mask fffffffffff, bus limit 0).`
+/// Reads `amdgpu 0000:43:00.0: DMA addr 0x0000210b39000000+8388608 overflow (mask fffffffffff, bus limit 0).`
 pub(super) fn read(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     let words = lines.first()?.words();
     let mark = ["DMA addr 0x", "swiotlb addr 0x"].into_iter().find(|mark| words.contains(mark))?;

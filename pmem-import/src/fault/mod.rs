@@ -1,6 +1,7 @@
-//! What IOMMUs say of requests that they refused, in every spelling of kernels' and hypervisors' logs.
+//! Reads IOMMU faults from logs of kernels and hypervisors: VT-d, AMD-Vi, SMMU.
 //!
-//! A record may go over several lines: kernels print some so, and mailers wrap others.
+//! Each has been printed in many forms over the years, and all are understood. A record may span several lines:
+//! kernels print some that way, and mailers wrap others.
 
 mod amd;
 mod dma;
@@ -14,7 +15,20 @@ use std::sync::Arc;
 pub use record::{Fault, FaultRecord, Requester};
 pub use vtd::reason_of_text;
 
-/// Reads the faults of a text.
+/// Reads the faults of a text, in order. Other lines are skipped.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_import::fault::{FaultRecord, faults};
+///
+/// let log = b"DMAR: [DMA Write] Request device [05:00.0] fault addr ffdc0000 \
+///     [fault reason 05] PTE Write access is not set\n";
+/// let found = faults(log);
+/// let FaultRecord::Vtd { who, read, address, .. } = &found[0].record else { panic!("not a VT-d fault") };
+/// assert_eq!(who.map(|who| who.address.to_string()).as_deref(), Some("0000:05:00.0"));
+/// assert_eq!((*read, *address), (Some(false), Some(0xffdc_0000)));
+/// ```
 #[must_use]
 pub fn faults(text: &[u8]) -> Vec<Fault> {
     let source: Arc<str> = "the text".into();

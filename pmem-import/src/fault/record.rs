@@ -1,126 +1,129 @@
-//! What a record of a fault says, and how its parts are written.
+//! Records of IOMMU faults, and how their parts are written.
 
 use crate::number;
 use crate::text::Line;
 use pmem_iommu::{amd as amd_vi, smmu as arm, vtd as intel};
 use pmem_pci::Address;
 
-/// A record of a fault.
+/// A fault, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Its first line in the text, from 1.
+    /// Its first line in the text, counted from 1.
     pub line: u32,
-    /// Its last.
+    /// Its last line, inclusive.
     pub last_line: u32,
-    /// A hypervisor's log says it.
+    /// A hypervisor's log reports it.
     pub xen: bool,
-    /// What it says.
+    /// What the record says.
     pub record: FaultRecord,
 }
 
-/// Who asked, as a record names it.
+/// The requester that a record names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Requester {
-    /// The function, or what the requester id would name if it were one.
+    /// The function, or the function that the requester id would name: the id may belong to no function.
     pub address: Address,
-    /// The kernel found a function of that name and printed it before the record.
+    /// The kernel knows the function, and printed its name in front of the record.
     pub is_known: bool,
 }
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultRecord {
-    /// VT-d: a request.
+    /// VT-d: a memory request that was refused.
     Vtd {
-        /// Who asked.
+        /// The requester.
         who: Option<Requester>,
-        /// It was a read; `None` if it is not said.
+        /// Whether it was a read; `None` if the record does not say.
         read: Option<bool>,
-        /// The page; `None` if it is not said.
+        /// The faulting address, as the record gives it; `None` if it gives none.
         address: Option<u64>,
-        /// The reason's number as it is written, which may be a slip.
+        /// The fault reason's number, as written. A record can have it wrong: see
+        /// [`reason_of_text`](super::reason_of_text).
         reason: Option<intel::Reason>,
-        /// The reason's words, as they are written.
+        /// The fault reason in words, as written.
         says: String,
     },
-    /// VT-d: an interrupt.
+    /// VT-d: an interrupt request that was refused.
     Interrupt {
-        /// Who asked.
+        /// The requester.
         who: Option<Requester>,
-        /// The entry of the table of interrupts.
+        /// Index of the interrupt remapping table entry.
         index: Option<u64>,
-        /// The reason's number.
+        /// The fault reason's number, as written.
         reason: Option<intel::Reason>,
-        /// The reason's words.
+        /// The fault reason in words, as written.
         says: String,
     },
     /// VT-d: the fault status register.
     Status(intel::Status),
-    /// VT-d: what a hypervisor found on the way: where it ended, and what the last entry holds.
+    /// VT-d: a hypervisor's walk of the page table.
     Walk {
-        /// The page.
+        /// The page frame number that it looked up.
         frame: u64,
-        /// The levels' entries, from the top: level, index, entry.
+        /// The entries from the top level down: level, index, entry. The last one is where the walk ended.
         entries: Vec<(u8, u64, u64)>,
     },
-    /// VT-d: a device did not answer in time when it was to forget translations; the id is not to be relied on.
+    /// VT-d: a device did not answer an invalidation of its translations in time. The id in the message
+    /// is unreliable.
     InvalidationTimeout,
     /// AMD-Vi: an event.
     Amd {
-        /// What it is.
+        /// The event code.
         code: amd_vi::Code,
-        /// Who asked, or whom it is about.
+        /// The requester, or the device that the event is about.
         who: Option<Requester>,
-        /// The domain.
+        /// The domain id or PASID.
         domain: Option<u32>,
-        /// The address as it is written.
+        /// The address, as written.
         address: Option<u64>,
-        /// More of it.
+        /// The event's flags.
         flags: Option<amd_vi::Flags>,
     },
-    /// AMD-Vi: the entry of the device table that an event is about.
+    /// AMD-Vi: the device table entry that an event is about.
     DeviceEntry(amd_vi::DeviceEntry),
-    /// AMD-Vi: the unit did not finish a command.
+    /// AMD-Vi: the unit did not complete a command in time.
     CompletionTimeout,
-    /// SMMU, version 3: an event.
+    /// SMMUv3: an event.
     SmmuV3 {
-        /// Its words.
+        /// The event's words.
         event: arm::v3::Event,
-        /// The one device of the stream that the kernel names.
+        /// The device that the kernel names, if the stream has only one.
         client: Option<Address>,
     },
-    /// SMMU, version 1 or 2.
+    /// SMMUv1 or SMMUv2: a context fault.
     SmmuV2 {
-        /// Its registers.
+        /// Its fault registers.
         fault: arm::v2::Fault,
-        /// The address.
+        /// The faulting address.
         address: u64,
-        /// It says which stream.
+        /// Whether the record names the stream; otherwise the stream in `fault` is meaningless.
         has_stream: bool,
     },
-    /// The kernel refused a transfer that the device has no bits for.
+    /// The kernel refused a DMA transfer to an address beyond the device's reach.
     TooFar {
-        /// The device.
+        /// The device's name.
         device: String,
-        /// The address.
+        /// First address of the transfer.
         address: u64,
-        /// Bytes.
+        /// Length in bytes.
         size: u64,
-        /// What the device can name.
+        /// The device's DMA mask.
         mask: u64,
-        /// What its bus can reach; 0 if there is no limit.
+        /// The highest address that its bus reaches; 0 if there is no limit.
         limit: u64,
-        /// The address is of a bounce buffer.
+        /// The address is a bounce buffer's.
         bounced: bool,
     },
-    /// So many lines were not printed.
+    /// Number of records that the kernel suppressed.
     Suppressed(u64),
 }
 
-/// Lines that a record may go over.
+/// The most lines that one record spans.
 const LONGEST: usize = 4;
 
-/// The lines from the first on, joined, as long as the record is not whole; and how many that are.
+/// Joins lines, starting with the first, until the record is complete; also returns how many lines were joined. A
+/// record that never becomes complete is its first line alone.
 pub(super) fn joined(
     lines: &[Line<'_>],
     begins: impl Fn(&str) -> bool,
@@ -137,17 +140,17 @@ pub(super) fn joined(
     if is_whole(&text) {
         return (text, taken);
     }
-    // It never is: what follows is something else.
+    // It never becomes complete, so what follows is something else.
     (lines.first().map_or(String::new(), |line| line.words().to_owned()), 1)
 }
 
-/// A function as people write it: `0000:05:00.0`, `05:00.0`, `0x64:0x00.5`, `07.00.1`.
+/// Parses a function as people write it: `0000:05:00.0`, `05:00.0`, `0x64:0x00.5`, `07.00.1`.
 pub(super) fn function(text: &str) -> Option<Address> {
     let parts: Option<Vec<u64>> = text.trim().split([':', '.']).map(number::hex).collect();
     number::function(&parts?)
 }
 
-/// What follows a word, up to a blank, a comma or a bracket.
+/// The text after a word, up to a blank, comma, semicolon or bracket.
 pub(super) fn after<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     let rest = text.split_once(word)?.1.trim_start();
     rest.split([' ', ',', ']', ')', ';']).next().filter(|rest| !rest.is_empty())

@@ -1,4 +1,4 @@
-//! SMMUs' faults as Linux and Xen print them.
+//! SMMU faults as Linux and Xen print them.
 
 use super::record::{FaultRecord, after, joined};
 use crate::number::hex;
@@ -33,7 +33,7 @@ pub(super) fn read(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     if taken == 1 {
         return None;
     }
-    // Newer kernels say it once more in words.
+    // Newer kernels repeat the event in words.
     let mut client = None;
     if let Some(words) = lines
         .get(taken)
@@ -47,7 +47,7 @@ pub(super) fn read(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     Some((FaultRecord::SmmuV3 { event: v3::Event(event), client }, taken))
 }
 
-/// A word of an event at the end of a line, whole or in halves: `0x0000010000000010`, `0x00000100 00000010`.
+/// Parses an event word at the end of a line, whole or in halves: `0x0000010000000010`, `0x00000100 00000010`.
 fn event_word(words: &str) -> Option<u64> {
     let mut last = words.split_whitespace().rev();
     let (low, high) = (last.next()?, last.next());

@@ -1,4 +1,4 @@
-//! VT-d's faults as Linux, Xen and FreeBSD print them.
+//! VT-d faults as Linux, Xen and FreeBSD print them.
 
 use super::record::{FaultRecord, Requester, after, function, joined};
 use crate::number::hex;
@@ -6,7 +6,8 @@ use crate::text::Line;
 use pmem_iommu::vtd::{Reason, Status};
 use pmem_pci::Address;
 
-/// The words of Linux for reasons (drivers/iommu/intel/dmar.c), which tell the number where that is a slip.
+/// Linux's words for fault reasons (`drivers/iommu/intel/dmar.c`). They reveal the number if the
+/// written one is wrong.
 const REASONS: [(u8, &str); 22] = [
     (1, "present bit in root entry is clear"),
     (2, "present bit in context entry is clear"),
@@ -32,7 +33,16 @@ const REASONS: [(u8, &str); 22] = [
     (0x79, "sm: read/write permission error in second-level paging entry"),
 ];
 
-/// The reason that words mean, if they are those of one; a letter may be wrong.
+/// Returns the fault reason that words describe, with at most one word wrong; `None` if they describe no reason.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_import::fault::reason_of_text;
+///
+/// let reason = reason_of_text("PTE Read access is not set").map(|reason| reason.0);
+/// assert_eq!(reason, Some(6));
+/// ```
 #[must_use]
 pub fn reason_of_text(text: &str) -> Option<Reason> {
     let text = text.trim().to_ascii_lowercase();
@@ -46,7 +56,7 @@ pub fn reason_of_text(text: &str) -> Option<Reason> {
     Some(Reason(best.1))
 }
 
-/// The number of a reason: hexadecimal with `0x`, decimal without.
+/// Parses a reason's number: hexadecimal with `0x`, decimal without.
 fn number(text: &str) -> Option<u8> {
     let text = text.trim_end_matches(|c: char| !c.is_ascii_hexdigit());
     match text.strip_prefix("0x") {
@@ -82,7 +92,7 @@ pub(super) fn read(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     let has_place =
         |text: &str| after(text, "fault addr").is_some_and(is_number) || after(text, "fault index").is_some();
     let (text, taken) = joined(lines, begins, has_place);
-    // The reason stands in the same line, or in the next.
+    // The reason is on the same line or on the next.
     let has_reason = |text: &str| reason(text).is_some();
     let (text, taken) = if has_reason(&text) {
         (text, taken)
@@ -95,7 +105,7 @@ pub(super) fn read(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
         };
         match lines.get(taken).filter(follows) {
             Some(next) => (format!("{text} {}", next.words()), taken + 1),
-            // A mailer broke the line within the reason; or no reason is said.
+            // A mailer wrapped the line inside the reason, or the record gives none.
             None => {
                 let whole = joined(lines, begins, |text| has_place(text) && has_reason(text));
                 if has_reason(&whole.0) { whole } else { (text, taken) }
@@ -123,7 +133,7 @@ fn is_number(text: &str) -> bool {
     hex(text).is_some()
 }
 
-/// `[fault reason 06] PTE Read access is not set`, `reason 05 - PTE Write access is not set`.
+/// Parses `[fault reason 06] PTE Read access is not set` or `reason 05 - PTE Write access is not set`.
 fn reason(text: &str) -> Option<(Reason, String)> {
     let lower = text.to_ascii_lowercase();
     let at = lower
@@ -137,7 +147,7 @@ fn reason(text: &str) -> Option<(Reason, String)> {
     Some((Reason(number), says))
 }
 
-/// `DMAR0: pci0:2:0 sid 10 fault acc 1 adt 0x0 reason 0x6 addr 1000`: numbers of the function are decimal.
+/// Reads `DMAR0: pci0:2:0 sid 10 fault acc 1 adt 0x0 reason 0x6 addr 1000`; the function's numbers are decimal.
 fn freebsd(words: &str) -> Option<(FaultRecord, usize)> {
     let place = words.split_once(": pci")?.1.split_whitespace().next()?;
     let parts: Vec<u8> = place.split(':').filter_map(|part| part.parse().ok()).collect();
@@ -154,7 +164,7 @@ fn freebsd(words: &str) -> Option<(FaultRecord, usize)> {
     Some((FaultRecord::Vtd { who, read, address, reason, says: String::new() }, 1))
 }
 
-/// `print_vtd_entries: iommu #0 dev 0000:00:02.0 gmfn ea0c4f`, and the entries in the lines that follow.
+/// Reads `print_vtd_entries: iommu #0 dev 0000:00:02.0 gmfn ea0c4f`, and the entries in the lines after it.
 fn walk(lines: &[Line<'_>]) -> Option<(FaultRecord, usize)> {
     let frame = after(lines.first()?.words(), "gmfn ").and_then(hex)?;
     let (mut entries, mut taken) = (Vec::new(), 1);

@@ -8,11 +8,11 @@ use crate::settle::MemoryKind;
 use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Direction, Mapping, Metric};
 use std::collections::BTreeMap;
 
-/// Ranges, and who says that they are memory.
+/// Ranges of memory, and where sources list them.
 type Spans = Vec<(AddrRange, SourceLine)>;
 
 impl Builder<'_> {
-    /// Makes the views of NUMA nodes: of each with CPUs or PCI buses.
+    /// Creates the views of NUMA nodes that have CPUs or PCI functions.
     pub(super) fn add_nodes(&mut self) -> Result<(), ImportError> {
         let with_functions: std::collections::BTreeSet<u32> =
             self.settled.functions.iter().filter_map(|f| f.numa).collect();
@@ -23,7 +23,8 @@ impl Builder<'_> {
             let view = looks.then(|| self.manager.create_arena(name.clone(), ArenaType::VIEW));
             let view = view.map(|view| model(name.clone(), view)).transpose()?;
             if let Some(view) = view {
-                // The node asks the system bus for what is not on it; the system bus knows what lies behind the node.
+                // A node's view asks the system bus for everything that is not at the node. The system bus gets its
+                // own connections to what lies behind the node.
                 let up = Direction::new(Mapping::Identity, UNMEASURED);
                 let link = self.manager.connect_asymmetric(view, self.system, up, Direction::closed());
                 let link = model(name, link)?;
@@ -34,13 +35,13 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Primes memory, and joins it to the system bus and to the nodes' views.
+    /// Primes memory, and connects it to the system bus and to the nodes' views.
     pub(super) fn add_memory(&mut self) -> Result<(), ImportError> {
-        // By node and kind: one arena each, so that no run and no free list ever has two kinds.
+        // One arena per node and kind, so that no run and no free list ever mixes kinds.
         let mut arenas: BTreeMap<(Option<u32>, MemoryKind), Spans> = BTreeMap::new();
         for piece in &self.settled.ram {
             let inferred = piece.node.and_then(|id| self.settled.kinds.get(&id)).map(|kind| kind.kind);
-            // What a list calls RAM, and its node's speed shows to be faster or slower.
+            // A listing only says RAM; the node's speed may show a faster or slower kind.
             let kind =
                 inferred.filter(|kind| piece.kind == MemoryKind::Dram && kind.is_ram()).unwrap_or(piece.kind);
             arenas.entry((piece.node, kind)).or_default().push((piece.range, piece.at.clone()));
@@ -75,7 +76,7 @@ impl Builder<'_> {
         };
         let name = node.map_or(what.to_owned(), |id| format!("node{id} {what}"));
         let cxl = if kind == MemoryKind::Cxl { ArenaType::CXL } else { ArenaType::empty() };
-        // Node by node the name is one; a second kind of RAM of one node says which it is.
+        // Usually the name is unique; a node's second kind of RAM adds the kind.
         let taken = self.manager.state().arena_named(&name).is_some();
         let name = if taken { format!("{name} ({})", kind.name()) } else { name };
         let arena = model(&name, self.manager.create_arena(&name, ArenaType::RAM | cxl))?;
@@ -96,13 +97,13 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Joins memory to the system bus, and to the nodes' views where these are few.
+    /// Connects memory to the system bus, and to the nodes' views if these are few.
     fn join_memory(&mut self, arena: ArenaId, memory: &MemoryArena) -> Result<(), ImportError> {
         let name = self.arena_name(arena);
         let distances = &self.settled.numa.distances;
         let views: Vec<(u32, ArenaId)> =
             self.nodes.iter().filter_map(|(id, n)| Some((*id, n.view?))).collect();
-        // From the bus as a whole nothing is measured: what the farthest node sees is the bound.
+        // Nobody measures distances from the bus as a whole: the farthest node's distance is the bound.
         let farthest =
             memory.node.and_then(|to| views.iter().filter_map(|(from, _)| distances.get(*from, to)).max());
         let metric = farthest.or_else(|| distances.farthest()).map_or(UNMEASURED, Metric::new);
@@ -127,7 +128,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Says which nodes' memory has a size but no address.
+    /// Reports nodes whose memory has a size but no address.
     fn note_unplaced(&mut self) {
         let unplaced: Vec<&NumaNode> = self
             .settled
@@ -154,7 +155,7 @@ impl Builder<'_> {
         self.unplaced = Some(text);
     }
 
-    /// Seals memory that is not in use, after all that is known of it was claimed.
+    /// Seals memory that is offline, after everything known in it has been claimed.
     pub(super) fn seal_offline(&mut self) -> Result<(), ImportError> {
         for node in &self.settled.numa.all {
             if node.offline.is_empty() {

@@ -1,4 +1,4 @@
-//! From settled facts to a model.
+//! Builds a model from settled facts.
 
 mod memory;
 mod named;
@@ -19,7 +19,7 @@ use pmem_pci::Address;
 use std::collections::{BTreeMap, BTreeSet};
 use territory::Territory;
 
-/// A machine in the making.
+/// A machine under construction.
 struct Builder<'s> {
     settled: &'s Settled,
     manager: Manager,
@@ -29,27 +29,28 @@ struct Builder<'s> {
     memory: BTreeMap<ArenaId, MemoryArena>,
     buses: BTreeMap<BusId, Bus>,
     bridges: BTreeMap<Address, BusId>,
-    /// By bus: its root.
+    /// By bus: its root bus.
     root_of: BTreeMap<BusId, BusId>,
     labels: BTreeMap<RegionId, String>,
     link_names: BTreeMap<LinkId, String>,
     measured: BTreeSet<LinkId>,
     bars: BTreeMap<Address, Vec<(ResourceKind, RegionId)>>,
-    /// By region: the function that it is of.
+    /// By region: its function.
     holders: BTreeMap<RegionId, Address>,
     parked: BTreeMap<RegionId, String>,
     disputed: Vec<Sourced<(AddrRange, Address)>>,
     unknown_ways: BTreeSet<ArenaId>,
     unplaced: Option<String>,
     findings: Vec<Finding>,
-    /// Whose the addresses are that CPUs see: memory and I/O.
+    /// Which arena owns each CPU address, of memory and of I/O.
     ours: Territory,
     ours_io: Territory,
 }
 
-/// Builds the model of what is settled.
+/// Builds the model of settled facts.
 pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
     let mut manager = Manager::new();
+    // The journal would only record the construction, so it stays off until the model is complete.
     manager.set_journal_limit(0);
     let system = model("system bus", manager.create_arena("system", pmem_core::ArenaType::VIEW))?;
     let mut builder = Builder {
@@ -75,6 +76,7 @@ pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
         ours: Territory::default(),
         ours_io: Territory::default(),
     };
+    // The order matters: apertures leave out what memory owns, and listed names get what functions leave free.
     builder.add_nodes()?;
     builder.add_memory()?;
     builder.add_buses()?;
@@ -167,7 +169,7 @@ pub(crate) fn build(settled: Settled) -> Result<Machine, ImportError> {
     })
 }
 
-/// Says what was being built when the model refused.
+/// Adds what was being built to an error of the model.
 fn model<T>(what: impl Into<String>, result: Result<T, Error>) -> Result<T, ImportError> {
     result.map_err(|error| ImportError::Model { what: what.into(), error: Box::new(error) })
 }
@@ -177,7 +179,7 @@ impl Builder<'_> {
         self.findings.push(Finding::at(place, text));
     }
 
-    /// Does a thing, or says that the model refuses it, in the model's own words.
+    /// Unwraps a result of the model; a refusal becomes a finding, in the model's own words.
     fn attempt<T>(&mut self, place: &SourceLine, what: &str, result: Result<T, Error>) -> Option<T> {
         match result {
             Ok(done) => Some(done),
@@ -193,7 +195,7 @@ impl Builder<'_> {
         self.manager.state().info(arena).map_or(String::new(), |info| info.name.clone())
     }
 
-    /// The error with the names that the sources give.
+    /// Describes an error with the names that sources use.
     fn explain(&self, error: &Error) -> String {
         let Error::Occupied { arena, range, by } = error else { return error.to_string() };
         let named = match by {
@@ -206,7 +208,7 @@ impl Builder<'_> {
         format!("{}: {range} meets {}", self.arena_name(*arena), named.unwrap_or_else(|| by.to_string()))
     }
 
-    /// Reserves exactly `range` for something the sources name.
+    /// Reserves exactly `range` for something that sources name.
     fn claim(
         &mut self,
         arena: ArenaId,
@@ -221,7 +223,7 @@ impl Builder<'_> {
         Ok(region)
     }
 
-    /// Primes what of `range` is not primed yet and not behind an interconnect.
+    /// Primes the parts of `range` that are neither primed nor behind an interconnect.
     fn prime_rest(&mut self, arena: ArenaId, range: AddrRange, attrs: Attrs) -> Result<(), Error> {
         let mut taken = Vec::new();
         if let Some(here) = self.manager.state().arena(arena) {
@@ -232,18 +234,18 @@ impl Builder<'_> {
         rest.into_iter().try_for_each(|part| self.manager.prime(arena, part, attrs))
     }
 
-    /// What a bus is called.
+    /// Returns a bus's name.
     fn bus_label(bus: BusId) -> String {
         format!("pci {}", show_bus(bus))
     }
 }
 
-/// Attributes, where no two caching modes are given by construction.
+/// Builds attributes whose caching modes cannot conflict, by construction.
 fn attrs(usage: Usage, prot: Prot, props: Props) -> Attrs {
     Attrs::new(usage, prot, props).unwrap_or_default()
 }
 
-/// A direction through fixed windows that keep the address.
+/// Builds a direction through fixed windows that keep addresses unchanged.
 fn same_addresses(ranges: impl IntoIterator<Item = AddrRange>, metric: Metric) -> Direction {
     let mapping = Mapping::windows(ranges.into_iter().map(|range| (range, range.start())));
     Direction::new(mapping.unwrap_or_default(), metric)

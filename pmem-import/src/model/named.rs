@@ -1,5 +1,5 @@
-//! What else lists name: regions where nothing better is known. Names nest in lists, regions do not: each line has what of its addresses
-//! no line inside it has.
+//! Regions for everything else that listings name. Names nest in listings, but regions do not: each line gets the
+//! parts of its range that no nested line covers.
 
 use super::{Builder, attrs, model, same_addresses};
 use crate::error::ImportError;
@@ -8,7 +8,7 @@ use crate::machine::UNMEASURED;
 use crate::settle::{LineKind, line_kind};
 use pmem_core::{AddrRange, ArenaId, ArenaType, Attrs, Direction, Props, Prot, Usage};
 
-/// What the kernel says of a range by its name.
+/// The attributes that a range's name implies.
 fn attrs_of(name: &str) -> Attrs {
     let cached = Props::WBACK;
     match name {
@@ -25,7 +25,7 @@ fn attrs_of(name: &str) -> Attrs {
 }
 
 impl Builder<'_> {
-    /// Takes in every line of the lists that is no memory, no bus and no function.
+    /// Adds every listed line that is neither memory, bus nor function.
     pub(super) fn add_named(&mut self) -> Result<(), ImportError> {
         let settled = self.settled;
         self.add_roms(&settled.memory)?;
@@ -41,7 +41,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// The I/O ports as CPUs see them; made if they are not there yet.
+    /// Returns the arena of I/O ports as CPUs see them; creates it if necessary.
     pub(super) fn make_system_io(&mut self) -> Result<ArenaId, ImportError> {
         if let Some(io) = self.system_io {
             return Ok(io);
@@ -52,7 +52,7 @@ impl Builder<'_> {
         Ok(io)
     }
 
-    /// Read-only memory that nothing else has: an arena of its own.
+    /// Puts read-only memory that nothing else owns into an arena of its own.
     fn add_roms(&mut self, listing: &Listing) -> Result<(), ImportError> {
         let roms: Vec<AddrRange> = listing
             .lines
@@ -84,7 +84,7 @@ impl Builder<'_> {
 
     fn add_lines(&mut self, listing: &Listing, io: bool) -> Result<(), ImportError> {
         let leaves = listing.leaves();
-        // Lines of functions and what lies inside them: the functions' own, and their drivers'.
+        // Lines inside a function's line belong to its driver.
         let mut of_function = vec![false; listing.lines.len()];
         for (index, line) in listing.lines.iter().enumerate() {
             let is_function = line.name.len() >= 12
@@ -104,7 +104,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Claims what of a range is nobody's yet, wherever it belongs.
+    /// Claims the free parts of a range, in whichever arena owns them.
     fn take(&mut self, viewer: ArenaId, range: AddrRange, attrs: Attrs, label: &str, io: bool) {
         let parts = if io { self.ours_io.parts(range) } else { self.ours.parts(range) };
         for part in parts {
@@ -123,7 +123,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Claims space that nothing has, span by span: what is sealed or lent stays as it is.
+    /// Claims free space span by span; sealed and lent spans stay as they are.
     fn take_free(&mut self, arena: ArenaId, range: AddrRange, wanted: Attrs, label: &str) {
         let Some(here) = self.manager.state().arena(arena) else { return };
         let spans: Vec<(AddrRange, Attrs)> = here
@@ -132,7 +132,7 @@ impl Builder<'_> {
             .filter_map(|(at, span)| Some((at.intersect(range)?, span.attrs)))
             .collect();
         for (at, defaults) in spans {
-            // No region is more than its space is; what is kept is in use.
+            // A region cannot exceed its space's attributes. What is kept counts as in use.
             let usage = if wanted.usage().is_empty() { Usage::DATA } else { wanted.usage() };
             let prot = wanted.prot() & defaults.prot();
             let prot = if wanted.prot().is_empty() { defaults.prot() } else { prot };

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 const VGA_MEMORY: (u64, u64) = (0xa_0000, 0xb_ffff);
 const VGA_PORTS: [(u64, u64); 2] = [(0x3b0, 0x3bb), (0x3c0, 0x3df)];
 
-/// A bus's memory or its I/O.
+/// One of a bus's two address spaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Space {
     Memory,
@@ -42,7 +42,7 @@ impl Space {
         }
     }
 
-    /// What VGA has of it.
+    /// The ranges that VGA occupies.
     fn vga(self) -> impl Iterator<Item = AddrRange> {
         let all: &[(u64, u64)] = match self {
             Self::Memory => &[VGA_MEMORY],
@@ -52,7 +52,7 @@ impl Space {
     }
 }
 
-/// A window of a bridge, and what it is called.
+/// A window to open, and its name for messages.
 #[derive(Clone, Copy, Debug)]
 struct MissingWindow {
     kind: &'static str,
@@ -69,14 +69,15 @@ impl MissingWindow {
 }
 
 impl<'s> Builder<'s> {
-    /// Makes the arenas of every bus, and joins them: root buses to the system bus or their node, others to the bus of their bridge.
+    /// Creates the arenas of every bus and connects them: root buses to the system bus or to their node, others to
+    /// their bridge's bus.
     pub(super) fn add_buses(&mut self) -> Result<(), ImportError> {
         let settled = self.settled;
         if settled.roots.is_empty() {
             return Ok(());
         }
         let system_io = self.make_system_io()?;
-        // Which buses' bridges forward VGA: the bus above keeps that space clear.
+        // The bus above a bridge that forwards VGA keeps VGA's ranges free.
         let mut vga: BTreeMap<BusId, bool> = BTreeMap::new();
         for child in &settled.children {
             *vga.entry(child.above).or_default() |= child.windows.as_ref().is_some_and(|windows| windows.vga);
@@ -114,6 +115,7 @@ impl<'s> Builder<'s> {
             let kept: Vec<AddrRange> = if vga { space.vga().collect() } else { Vec::new() };
             for (seen, local) in &free {
                 let Some(inside) = AddrRange::sized(*local, seen.len()).ok() else { continue };
+                // VGA's ranges stay unprimed here: a bridge below forwards them.
                 for range in without(&[inside], &join(kept.clone())) {
                     let primed = self.manager.prime(arena, range, space.attrs());
                     self.attempt(&SourceLine::whole(name.as_str()), "aperture", primed);
@@ -133,7 +135,7 @@ impl<'s> Builder<'s> {
         Ok(())
     }
 
-    /// What of an aperture nothing else on the system bus has, and where it is on the bus.
+    /// Returns the parts of an aperture that nothing else on the system bus owns, each with its bus address.
     fn not_taken(&mut self, said: &Sourced<Aperture>, name: &str, space: Space) -> Vec<(AddrRange, u64)> {
         let aperture = &said.value;
         let ours = if space == Space::Io { &self.ours_io } else { &self.ours };
@@ -158,8 +160,9 @@ impl<'s> Builder<'s> {
         free
     }
 
-    /// What a root bus's devices reach: what a source says, else all as it is. Nobody knows where what it says contradicts itself, and where
-    /// addresses are others on the bus and no source says: it is no inverse of the way out.
+    /// What a root bus's devices reach: what a source says, or else everything at the same address.
+    /// `None` if that is unknown: what the source says contradicts itself, or bus addresses are shifted
+    /// and no source says how the way in is.
     fn way_in(root: &Root, space: Space) -> Option<Direction> {
         if space == Space::Io {
             return Some(Direction::new(Mapping::Identity, UNMEASURED));
@@ -169,11 +172,11 @@ impl<'s> Builder<'s> {
         };
         let windows = inward.iter().map(|(range, to)| Window::fixed(*range, *to));
         let windows = Windows::new(windows.collect::<Result<Vec<_>, _>>().ok()?).ok()?;
-        // What is on the bus itself is not the system's, however wide the way in is.
+        // Accesses to the bus's own addresses stay on the bus, however wide the way in is.
         Some(Direction::new(Mapping::Windows(windows.yielding().ok()?), UNMEASURED))
     }
 
-    /// Joins a root bus to the system bus; by way of its node, where that is known.
+    /// Connects a root bus to the system bus, through its node if that is known.
     fn join_root(
         &mut self,
         system: ArenaId,
@@ -190,6 +193,7 @@ impl<'s> Builder<'s> {
             self.unknown_ways.insert(arena);
         }
         let up = way_in.unwrap_or_else(Direction::closed);
+        // With a node, routes from the system bus to the root bus lead through the node's view.
         let above = match node {
             Some(node) => {
                 let to_node = same_addresses(apertures.iter().map(|(range, _)| *range), UNMEASURED);
@@ -236,7 +240,7 @@ impl<'s> Builder<'s> {
         Ok(())
     }
 
-    /// What CPUs reach through a bridge's windows is the bus's below.
+    /// Records that CPU addresses which a bridge's windows forward belong to the bus below.
     fn give_child(
         &mut self,
         above: ArenaId,
@@ -255,7 +259,7 @@ impl<'s> Builder<'s> {
                     AddrRange::sized(bus_start, seen.len()).ok().and_then(|on_bus| on_bus.intersect(range));
                 let Some(part) = on_bus else { continue };
                 let Some(part) = part.shifted(seen.start().wrapping_sub(bus_start)) else { continue };
-                // Only what reaches the bus above reaches this one.
+                // An address reaches this bus only through the bus above.
                 for piece in ours
                     .parts(part)
                     .iter()
@@ -268,7 +272,8 @@ impl<'s> Builder<'s> {
         }
     }
 
-    /// A bridge's windows: floating, with what it forwards as their floor; fixed where nobody says which of them they are.
+    /// A bridge's windows. They float, and their floor is what the bridge forwards now. Windows of
+    /// unknown kind are fixed.
     fn wanted(forwards: &Forwarded, space: Space) -> Vec<MissingWindow> {
         let limit = |last: u64| AddrRange::inclusive(0, last).unwrap_or(AddrRange::ALL);
         let mut out = Vec::new();
@@ -280,7 +285,8 @@ impl<'s> Builder<'s> {
                     .and_then(|w| first.map_or(Ok(w), |floor| w.floor(floor)));
                 let windows = match (floating, first) {
                     (Ok(window), _) => Some(window),
-                    // Not of whole granules, or out of its limit: as it is said.
+                    // A range that is not a multiple of the granule, or exceeds the limit, is taken as
+                    // the source gives it.
                     (Err(_), Some(floor)) => exactly(floor),
                     (Err(_), None) => None,
                 };
@@ -316,7 +322,8 @@ impl<'s> Builder<'s> {
         out
     }
 
-    /// Joins a bus to its bridge's: by as many of the windows as the bus above has room for, which are returned.
+    /// Connects a bus to its bridge's bus. Returns the windows that could be opened: as many as the bus
+    /// above has room for.
     fn join_child(
         &mut self,
         child: &Child,
@@ -327,6 +334,7 @@ impl<'s> Builder<'s> {
         subtractive: bool,
     ) -> Result<Vec<MissingWindow>, ImportError> {
         let up = Direction::new(Mapping::Identity, UNMEASURED);
+        // Usually all windows fit. Only a failure is worth a search for the culprit.
         let whole = Windows::new(wanted.iter().map(|want| want.window));
         let joined = whole.ok().and_then(|windows| {
             let down = Direction::new(Mapping::Windows(windows), UNMEASURED);
@@ -335,7 +343,7 @@ impl<'s> Builder<'s> {
         let (link, open) = match joined {
             Some(link) => (link, wanted),
             None => {
-                // One of them does not fit: which, is found one by one.
+                // At least one window does not fit: find out which.
                 let (windows, open) = self.fitting(child, name, parent, below, wanted);
                 let down = Direction::new(Mapping::Windows(windows), UNMEASURED);
                 (model(name, self.manager.connect_asymmetric(parent, below, down, up))?, open)
@@ -370,7 +378,7 @@ impl<'s> Builder<'s> {
                 self.find(&child.at, format!("{name}: {} overlaps another of its windows", want.what()));
                 continue;
             };
-            // Whether the bus above has room is for the model to say.
+            // The model decides whether the bus above has room.
             let direction = Direction::new(Mapping::Windows(trial.clone()), UNMEASURED);
             let tried = self.manager.plan(|plan| {
                 plan.connect_asymmetric(parent, below, direction, Direction::closed()).map(|_| ())
@@ -383,7 +391,7 @@ impl<'s> Builder<'s> {
         (windows, open)
     }
 
-    /// Primes what a window leads to, but for what bridges further down take of VGA.
+    /// Primes what a window leads to, without the VGA ranges that bridges further down take.
     fn prime_window(
         &mut self,
         child: &Child,
@@ -403,7 +411,7 @@ impl<'s> Builder<'s> {
         }
     }
 
-    /// Says of a window that lies, in part, outside of what the bus above is given.
+    /// Reports a window that lies partly outside what the bus above decodes.
     fn check_inside(&mut self, child: &Child, name: &str, parent: ArenaId, want: &MissingWindow) {
         let Some(range) = want.window.floor_of().filter(|_| want.kind != "VGA window") else { return };
         let covered = self.covered(parent, range);
@@ -418,10 +426,11 @@ impl<'s> Builder<'s> {
         here.map_or(0, |here| here.spans_in(range).map(|(part, _)| part.len()).sum())
     }
 
-    /// Reserves what was assigned to each function, and keeps what was not.
+    /// Reserves each function's assigned resources, and parks those without a place.
     pub(super) fn add_functions(&mut self) {
         let settled = self.settled;
-        // Slices of virtual functions lie in their physical function's space: they come first, the rest of the space is what is left.
+        // Virtual functions come first: their slices lie in their physical function's space, which then
+        // gets the rest.
         let virtual_first = |f: &&Function| f.physical.is_none();
         let (physical, virtuals): (Vec<&Function>, Vec<&Function>) =
             settled.functions.iter().partition(virtual_first);
@@ -453,7 +462,8 @@ impl<'s> Builder<'s> {
         }
     }
 
-    /// The bus that a function is on: below its bridge, or a root bus. Virtual functions may have numbers of buses that are none.
+    /// Returns the bus that a function is on: below its bridge, or a root bus. Virtual functions can carry the
+    /// numbers of buses that do not exist.
     fn bus_of(&self, function: &Function) -> Option<(Bus, &'s Root)> {
         let own = (function.bdf().segment, function.bdf().bus);
         let below = function.parent.and_then(|parent| self.bridges.get(&parent)).copied();
@@ -488,6 +498,7 @@ impl<'s> Builder<'s> {
             return;
         };
         let arena = space.of(bus);
+        // The resource exists whatever the windows say, so its space is primed even where nothing leads to it.
         if self.covered(arena, range) < range.len() {
             if !matches!(resource.kind, ResourceKind::Rom)
                 || !function.resources.iter().any(|r| r.range.overlaps(range) && r.kind != ResourceKind::Rom)
@@ -506,7 +517,7 @@ impl<'s> Builder<'s> {
         let here = self.manager.state().arena(arena);
         let taken: Vec<(AddrRange, RegionId)> = here
             .map_or(Vec::new(), |here| here.regions_in(range).map(|(at, record)| (at, record.id)).collect());
-        // Slices of virtual functions in their physical function's space.
+        // Slices of this function's virtual functions may lie in its space.
         let is_slice = |region: &RegionId| {
             self.holders.get(region).is_some_and(|address| self.is_virtual_of(*address, function.bdf()))
         };
@@ -545,7 +556,7 @@ impl<'s> Builder<'s> {
         at.ok().and_then(|i| self.settled.functions.get(i)).is_some_and(|f| f.physical == Some(physical))
     }
 
-    /// Where a function's region is said.
+    /// Returns where a source gives a function's region.
     fn resource_place(&self, region: RegionId) -> Option<SourceLine> {
         let address = *self.holders.get(&region)?;
         let (kind, _) = *self.bars.get(&address)?.iter().find(|(_, r)| *r == region)?;
@@ -554,7 +565,7 @@ impl<'s> Builder<'s> {
         function.resources.iter().find(|r| r.kind == kind).map(|r| r.at.clone())
     }
 
-    /// Keeps what has no address: its size, its owner, and why.
+    /// Parks a resource that has no address: keeps its size, its function, and the reason.
     #[expect(clippy::too_many_arguments, reason = "what a region without an address is, part by part")]
     fn park(
         &mut self,
@@ -577,13 +588,13 @@ impl<'s> Builder<'s> {
     }
 }
 
-/// A window that begins as just a range; which register it is, and so how far it could go, nobody says.
+/// Builds a window over a range as it is. Which register it is, and so how far it could move, is unknown.
 fn exactly(range: AddrRange) -> Option<Window> {
     let granule = 1u64 << (range.start() | range.len()).trailing_zeros().min(63);
     Window::floating(AddrRange::ALL, granule).and_then(|window| window.floor(range)).ok()
 }
 
-/// What a resource's flags and its function's class justify.
+/// The attributes that a resource's flags and its function's class imply.
 fn own_attrs(function: &Function, kind: ResourceKind, prefetchable: bool, space: Space) -> Attrs {
     let is_display = function.class.is_some_and(pmem_pci::Class::is_display);
     let usage = match (kind, prefetchable) {

@@ -1,28 +1,29 @@
-//! Whose the addresses are that CPUs see, while the model is built.
+//! Tracks which arena owns each CPU address while the model is built.
 
 use pmem_core::{AddrRange, ArenaId};
 use rangemap::RangeInclusiveMap;
 
-/// By address: the arena that it belongs to, and what is added to give the address there.
+/// By CPU address: the arena that owns it, and the offset to the arena's own address.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Territory(RangeInclusiveMap<u64, (ArenaId, u64)>);
 
-/// A part of a range: whose it is, and where it is there.
+/// A part of a range, and its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Part {
-    /// As CPUs see it.
+    /// Its CPU addresses.
     pub(super) seen: AddrRange,
-    /// The arena and its own addresses; `None` if it is nobody's.
+    /// The owning arena, and the addresses there; `None` if nothing owns it.
     pub(super) owner: Option<(ArenaId, AddrRange)>,
 }
 
 impl Territory {
-    /// Gives addresses to an arena, taking them from whose they were; `local` is where the first of them is there.
+    /// Gives addresses to an arena, taking them from their previous owner. `local` is the arena's own
+    /// address of the first one.
     pub(super) fn give(&mut self, range: AddrRange, arena: ArenaId, local: u64) {
         self.0.insert(range.start()..=range.last(), (arena, local.wrapping_sub(range.start())));
     }
 
-    /// Whose a range is, in order; what is nobody's is told too.
+    /// Splits a range by owner, in order of address; parts without an owner are included.
     pub(super) fn parts(&self, range: AddrRange) -> Vec<Part> {
         let whole = range.start()..=range.last();
         let mut out: Vec<Part> = Vec::new();

@@ -1,15 +1,15 @@
-//! What an emulator's other address spaces see: arenas of their own, with windows to the system bus.
+//! Arenas for an emulator's other address spaces, with windows to the system bus.
 
 use super::{Builder, model};
 use crate::error::ImportError;
 use crate::machine::{AddressSpaces, UNMEASURED};
 use pmem_core::{ArenaType, Attrs, Direction, Mapping};
 
-/// Names that an arena's own name lists.
+/// The most address spaces that an arena's name lists.
 const NAMED: usize = 3;
 
 impl Builder<'_> {
-    /// Makes an arena for each view that is not the CPUs' own.
+    /// Creates an arena for each view that differs from the CPUs'.
     pub(super) fn add_views(&mut self) -> Result<Vec<AddressSpaces>, ImportError> {
         let settled = self.settled;
         let mut all = Vec::new();

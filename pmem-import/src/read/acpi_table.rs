@@ -1,4 +1,4 @@
-//! Tables of ACPI: the kernel's files, tables as files of their own, and what `acpidump` prints of them.
+//! ACPI tables: the kernel's files, tables in files of their own, and hex dumps that `acpidump` prints.
 
 use super::reader::{LineReader, Verdict};
 use crate::acpi::{self, AcpiTable, Cdat, Cedt, Hmat, Madt, Mcfg, Slit, Srat};
@@ -27,7 +27,7 @@ pub(super) const FILES: &[&str] = &[
 ];
 
 const ENDPOINTS: &str = "sys/bus/cxl/devices";
-/// Tables that are read.
+/// Signatures of the tables that are read.
 const NAMES: [&[u8; 4]; 8] = [b"APIC", b"CEDT", b"DMAR", b"HMAT", b"IVRS", b"MCFG", b"SLIT", b"SRAT"];
 
 pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
@@ -50,12 +50,12 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     }
 }
 
-/// Reads a file that holds tables and nothing else; whether it does.
+/// Reads a file that consists of ACPI tables. Returns whether it does.
 pub(super) fn binary(bytes: &[u8], at: &SourceLine, facts: &mut Facts, heard: &mut SourceSummary) -> bool {
     let mut all = acpi::tables(bytes);
     let is_one = all.first().is_some_and(|first| {
         NAMES.iter().any(|name| **name == first.signature)
-            // Others are not read, and are tables all the same if all else is right.
+            // Tables of other kinds are not read, but a sound header and checksum show that the file is one.
             || (first.faults.is_empty() && first.bytes.len() <= bytes.len())
     });
     if is_one {
@@ -66,7 +66,7 @@ pub(super) fn binary(bytes: &[u8], at: &SourceLine, facts: &mut Facts, heard: &m
     is_one
 }
 
-/// Reads a table, if it is one of those.
+/// Reads a table, if it is of a kind that is known.
 fn table(bytes: &[u8], at: &SourceLine, facts: &mut Facts, heard: &mut SourceSummary) {
     match AcpiTable::open(bytes) {
         Some(mut table) => of_kind(&mut table, at, facts, heard),
@@ -114,6 +114,7 @@ fn of_kind(table: &mut AcpiTable<'_>, at: &SourceLine, facts: &mut Facts, heard:
                     found.addresses().and_then(|(first, last)| AddrRange::inclusive(first, last).ok());
                 let entry = range.map(|range| (u32::from(found.segment), range));
                 let is_known = |had: &Sourced<(u32, AddrRange)>| Some(had.value) == entry;
+                // A log may have reported the same range already.
                 if !facts.pci.ecam.iter().any(is_known) {
                     facts.pci.ecam.extend(entry.map(|entry| Sourced::new(entry, at.clone())));
                 }
@@ -147,7 +148,7 @@ fn iommu(bytes: &[u8], at: &SourceLine, facts: &mut Facts, heard: &mut SourceSum
         }),
         Err(error) => Err(error),
     };
-    // That it is cut the table as a whole says.
+    // A truncated table has been reported as a whole already.
     if let Err(error @ AcpiError::Structure { .. }) = read {
         facts.find(Finding::at(at, error.to_string()));
     }
@@ -155,11 +156,12 @@ fn iommu(bytes: &[u8], at: &SourceLine, facts: &mut Facts, heard: &mut SourceSum
 
 fn dmar(table: &Dmar, at: &SourceLine, facts: &mut Facts) {
     facts.iommu.width = Some(Sourced::new(table.width, at.clone()));
-    // A base of 0 is none, and the entry is to be passed over.
+    // A register base of 0 is a firmware bug; the kernel skips such an entry, and so do we.
     for _ in table.units().filter(|unit| unit.base == 0) {
         facts.remarks.push(Sourced::new(Remark::UnitAtZero, at.clone()));
     }
     for unit in table.units().filter(|unit| unit.base != 0) {
+        // The table has the unit's scopes, and a log may have given its capability: keep both.
         let known = facts.iommu.units.iter().find(|had| had.value.base == unit.base);
         let capability = known.and_then(|had| had.value.capability);
         facts.iommu.units.retain(|had| had.value.base != unit.base);
@@ -206,7 +208,7 @@ fn ivrs(table: &Ivrs, at: &SourceLine, facts: &mut Facts) {
         let range = memory.pages().and_then(|(first, last)| AddrRange::inclusive(first, last).ok());
         let Some(range) = range else { continue };
         let id = Address::from_routing_id(0, memory.id.0);
-        // One for all devices, or for several, names none.
+        // Type 0x21 names one device; blocks for all devices, or for a range, name none here.
         let functions = if memory.kind == 0x21 { vec![id] } else { Vec::new() };
         let found = ReservedRange {
             range,
@@ -240,7 +242,7 @@ pub(super) struct Reader {
     at: Option<SourceLine>,
 }
 
-/// The offset and the bytes of a line.
+/// Parses a line's offset and bytes.
 fn dumped(words: &str) -> Option<(usize, Vec<u8>)> {
     let (offset, rest) = words.split_once(": ")?;
     let offset = usize::from_str_radix(offset, 16).ok().filter(|_| offset.len() >= 4)?;

@@ -1,4 +1,4 @@
-//! The processor: its maker, the width of its addresses, how many there are.
+//! Processors: maker, address width, and number.
 
 use super::reader::{LineReader, Verdict, read_file};
 use crate::capture::Tree;
@@ -61,7 +61,7 @@ impl LineReader for Reader {
                 self.at.get_or_insert_with(|| line.place());
                 Verdict::Took
             }
-            // As mainframes list them: `processor 0: version = FF, …`.
+            // s390's form: `processor 0: version = FF, …`.
             _ if key.starts_with("processor ") && value.starts_with("version") => {
                 self.cpus.extend(key[10..].trim().parse::<u32>().ok());
                 self.at.get_or_insert_with(|| line.place());

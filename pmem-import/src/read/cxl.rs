@@ -1,4 +1,4 @@
-//! CXL: the kernel's files, its log, and what `cxl list` prints.
+//! CXL: the kernel's files, its log, and the output of `cxl list`.
 
 use super::reader::{LineReader, Verdict};
 use crate::acpi::Cfmws;
@@ -35,7 +35,7 @@ pub(super) const FILES: &[&str] = &[
     "sys/bus/cxl/devices/decoder*/devtype",
 ];
 
-/// Files of a decoder.
+/// The files of a decoder.
 const ATTRIBUTES: [&str; 10] = [
     "devtype",
     "start",
@@ -49,7 +49,7 @@ const ATTRIBUTES: [&str; 10] = [
     "dpa_size",
 ];
 
-/// Reads decoders, of which the name of each tells its port: `decoder3.0` is one of `port3`, or of `endpoint3`.
+/// Reads decoders. A decoder's name gives its port: `decoder3.0` belongs to `port3` or `endpoint3`.
 pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     let names = tree.names(DIR);
     for name in names.iter().filter(|name| name.starts_with("decoder")) {
@@ -61,7 +61,7 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
             _ => None,
         };
         let mut found = false;
-        // Of a capture without the ports the decoder's own kind tells.
+        // A capture may lack the ports; then the decoder's own type decides.
         let kind = tree.text(&format!("{DIR}/{name}/devtype"), &mut facts.findings);
         let level = match kind.as_deref().map(trim) {
             Some("cxl_decoder_endpoint") => Some(DecoderLevel::Endpoint),
@@ -83,7 +83,7 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
         if found {
             heard.count("CXL decoder");
         }
-        // The endpoint's upper port is the device.
+        // An endpoint's upstream port is the memory device.
         let device = (level == Some(DecoderLevel::Endpoint))
             .then(|| tree.follow(&format!("{DIR}/endpoint{number}/uport")));
         let device = device.flatten().and_then(|path| path.rsplit('/').next().map(str::to_owned));
@@ -92,7 +92,7 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
         }
     }
     for name in names.iter().filter(|name| name.starts_with("mem")) {
-        // `../../../devices/pci0000:34/0000:34:00.0/0000:35:00.0/mem0`
+        // A link target such as `../../../devices/pci0000:34/0000:34:00.0/0000:35:00.0/mem0`.
         let function =
             tree.follow(&format!("{DIR}/{name}")).and_then(|path| path.rsplit('/').nth(1)?.parse().ok());
         facts.cxl.devices.extend(function.map(|function| (name.clone(), function)));
@@ -122,7 +122,7 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     }
 }
 
-/// A decoder by its name, made if it was not there.
+/// Returns the decoder of a name; creates it if necessary.
 fn decoder<'c>(cxl: &'c mut Cxl, name: &str, at: &SourceLine) -> &'c mut Decoder {
     let there = cxl.decoders.iter().position(|said| said.value.name == name);
     let place = there.unwrap_or_else(|| {
@@ -146,7 +146,7 @@ fn attribute(
     found.level = found.level.or(level);
     match file {
         "start" => match hex(value) {
-            // What is not in force says so by an address that cannot be.
+            // The kernel prints all ones for a decoder that is not enabled.
             Some(u64::MAX) => found.committed = Some(false),
             Some(first) => found.range = Some((first, found.range.map_or(0, |(_, bytes)| bytes))),
             None => return false,
@@ -179,25 +179,25 @@ fn attribute(
     true
 }
 
-/// Reads lines.
+/// Reads the lines of a text.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// What may be JSON, from where on, and how many brackets are open.
+    /// Possible JSON so far: its text, where it begins, and how many brackets are open.
     json: Option<(String, SourceLine, i64)>,
-    /// The root decoder that `cxl list` was asked about.
+    /// The root decoder that the last `cxl list -d` asked about.
     asked: Option<String>,
     /// The device of the endpoint that is being read.
     device: Option<String>,
     unnamed: usize,
 }
 
-/// A text of JSON is not looked for any further than this.
+/// A JSON text longer than this is given up.
 const LONGEST: usize = 16 << 20;
 
 impl LineReader for Reader {
     fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
-        // A line that is none of JSON ends what was taken for it.
+        // A line that cannot be JSON ends what looked like the start of it.
         self.json.take_if(|_| !words.is_empty() && !words.starts_with(['"', '{', '}', '[', ']', ',']));
         if let Some((text, place, open)) = &mut self.json {
             text.push('\n');
@@ -265,7 +265,7 @@ impl Reader {
         if after > before || self.asked.is_some() { Verdict::Took } else { Verdict::Pass }
     }
 
-    /// Goes through what `cxl list` prints: objects in lists that are named for where they are.
+    /// Walks the output of `cxl list`: nested objects, in lists whose keys name the port.
     fn walk(&mut self, value: &Value, port: &str, depth: u32, at: &SourceLine, cxl: &mut Cxl) {
         match value {
             Value::Array(all) => all.iter().for_each(|value| self.walk(value, port, depth, at, cxl)),
@@ -305,6 +305,7 @@ impl Reader {
                 }
                 let range = number("resource").zip(number("size"));
                 let range = range.and_then(|(first, bytes)| AddrRange::sized(first, bytes).ok());
+                // A decoder also names its region; only an object without a decoder describes the region itself.
                 if let (Some(name), Some(range), None) = (text("region"), range, object.get("decoder")) {
                     let all = object.get("mappings").and_then(Value::as_array).into_iter().flatten();
                     let mut targets = BTreeMap::new();
@@ -314,7 +315,7 @@ impl Reader {
                         let named = |key: &str| one.get(key).and_then(Value::as_str);
                         if let (Some(position), Some(end)) = (position, named("decoder")) {
                             targets.insert(position, end.to_owned());
-                            // A list of regions alone names the devices' decoders.
+                            // A list of regions alone still names the devices' decoders.
                             let found = decoder(cxl, end, at);
                             found.level = Some(DecoderLevel::Endpoint);
                             found.device = named("memdev").map(str::to_owned).or(found.device.take());
@@ -355,7 +356,7 @@ impl Reader {
             || self.short(words, at, facts)
     }
 
-    /// `/sys/bus/cxl/devices/root0/decoder0.0/start:0x850000000`, as `grep` prints files.
+    /// Reads `/sys/bus/cxl/devices/root0/decoder0.0/start:0x850000000`, as `grep` prints files.
     fn file(&self, words: &str, at: &SourceLine, facts: &mut Facts) -> bool {
         let Some((path, value)) =
             words.split_once("/sys/bus/cxl/devices/").and_then(|(_, rest)| rest.split_once(':'))
@@ -371,7 +372,7 @@ impl Reader {
         attribute(&mut facts.cxl, name, port, level(port, 1), file, value.trim(), at)
     }
 
-    /// What the kernel's driver says when it finds decoders.
+    /// Reads messages of the kernel's CXL driver.
     fn log(&self, words: &str, at: &SourceLine, facts: &mut Facts) -> bool {
         if let Some((_, rest)) = words.split_once("decode range: node: ")
             && let Some((_, rest)) = rest.split_once("range [")
@@ -407,7 +408,8 @@ impl Reader {
         true
     }
 
-    /// `mem1:decoder3.0 range 0xa90000000-0xb8fffffff iw: 1 ig: 256`, `decoder0.0: ways 2 granularity 8192`.
+    /// Reads `mem1:decoder3.0 range 0xa90000000-0xb8fffffff iw: 1 ig: 256` or
+    /// `decoder0.0: ways 2 granularity 8192`.
     fn plain(&self, words: &str, at: &SourceLine, facts: &mut Facts) -> bool {
         let Some(name) = words.split([' ', ':']).find(|word| {
             word.strip_prefix("decoder").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
@@ -437,7 +439,8 @@ impl Reader {
         true
     }
 
-    /// `endpoint decoder: "interleave_granularity":2048`, `window 0: CFMWS base 0x0 size 0x80000000 (2 GiB) ways 12`.
+    /// Reads `endpoint decoder: "interleave_granularity":2048` or
+    /// `window 0: CFMWS base 0x0 size 0x80000000 (2 GiB) ways 12`.
     fn short(&mut self, words: &str, at: &SourceLine, facts: &mut Facts) -> bool {
         if let Some((what, rest)) = words.split_once(" decoder: \"interleave_granularity\":") {
             let level = match what {
@@ -503,7 +506,9 @@ fn level(port: &str, depth: u32) -> Option<DecoderLevel> {
     }
 }
 
-/// `cxl region1: pci0000:00:port2 cxl_port_setup_targets got iw: 1 ig: 256 state: disabled 0x6070000000:0xa06fffffff`, and what was expected.
+/// Reads
+/// `cxl region1: pci0000:00:port2 cxl_port_setup_targets got iw: 1 ig: 256 state: disabled 0x6070000000:0xa06fffffff`,
+/// and the line before it, which says what was expected.
 fn setup(words: &str, rest: &str, at: &SourceLine, facts: &mut Facts) -> bool {
     let port = words.split(' ').find(|word| word.contains(":port")).unwrap_or("").to_owned();
     let Some(pair) = number(rest, "iw:").zip(number(rest, "ig:")) else { return false };

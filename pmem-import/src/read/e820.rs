@@ -1,4 +1,4 @@
-//! E820 maps, as Linux, FreeBSD and Xen log them.
+//! E820 maps as Linux, FreeBSD and Xen log them.
 
 use super::reader::{LineReader, Verdict};
 use crate::facts::{Facts, Finding, MapEntry, MapKind, MapUpdate, MemoryMap, SourceSummary, Sourced};
@@ -10,18 +10,18 @@ use std::collections::BTreeSet;
 
 const RECORD: &str = "e820 range";
 
-/// Reads maps; a map ends where the next one begins.
+/// Reads maps. A map ends where the next one begins.
 #[derive(Default)]
 pub(super) struct Reader {
     map: Option<MemoryMap>,
-    /// Of a map whose ends may be inclusive or not: the ends as they stand, by entry.
+    /// End of each entry as written, for a map whose ends may be inclusive or exclusive.
     raw_ends: Vec<u64>,
-    /// The map's ranges: none is in a map twice.
+    /// The map's ranges. A range that comes again starts another map.
     ranges: BTreeSet<(u64, u64)>,
     maps: usize,
-    /// A heading said that a hypervisor's map follows.
+    /// A heading announced a hypervisor's map.
     hypervisor: bool,
-    /// It is that of tboot, which a hypervisor prints without brackets.
+    /// That map is tboot's, which hypervisors print without brackets.
     tboot: bool,
 }
 
@@ -46,6 +46,7 @@ impl LineReader for Reader {
         let Some((kind, body)) = self.kind(line, words) else { return Verdict::Pass };
         let (verdict, entry) = Verdict::of(RECORD, entry(body));
         let Some((range, memory, end)) = entry else { return verdict };
+        // Maps can follow each other without a heading: a new kind, a restart at 0, or a repeated range begins one.
         let begins = self.map.as_ref().is_some_and(|map| {
             let last = map.entries.last().map_or(0, |entry| entry.range.start());
             map.kind != kind
@@ -69,7 +70,7 @@ impl LineReader for Reader {
 }
 
 impl Reader {
-    /// Which map a line is of, and its range.
+    /// Tells which map a line belongs to, and returns the rest of the line.
     fn kind<'t>(&self, line: &Line<'_>, words: &'t str) -> Option<(MapKind, &'t str)> {
         let tables = [
             ("BIOS-e820:", MapKind::E820),
@@ -85,13 +86,14 @@ impl Reader {
                 return Some((kind, body));
             }
         }
-        // A hypervisor prints its map without a word before it, and tboot's without brackets.
+        // A hypervisor prints its map without a prefix, and tboot's without brackets.
         let plain = self.tboot && words.contains(" - ") && words.ends_with(')') && begin(words);
         let xen = line.xen && (words.starts_with('[') && words.contains("] (") || plain);
         xen.then_some((MapKind::Hypervisor, words))
     }
 
-    /// `update [mem 0x…-0x…] usable ==> reserved`, `remove [mem 0x…-0x…] usable`; other lines say nothing that is needed.
+    /// Reads `update [mem 0x…-0x…] usable ==> reserved` or `remove [mem 0x…-0x…] usable`. Other `e820:` lines carry
+    /// nothing that is needed.
     fn update(&self, line: &Line<'_>, rest: &str, facts: &mut Facts) -> Verdict {
         let mut scan = Scan::new(rest);
         let removes = scan.lit("remove ").is_some();
@@ -133,9 +135,9 @@ impl Reader {
     }
 }
 
-/// Ranges that overlap others of another type.
+/// Reports ranges that overlap others of another type.
 fn note_overlaps(map: &MemoryMap, facts: &mut Facts) {
-    // By address: the last range that has it.
+    // By address: the last range that covers it.
     let mut seen: RangeInclusiveMap<u64, usize> = RangeInclusiveMap::new();
     for (n, entry) in map.entries.iter().enumerate() {
         let range = entry.range.start()..=entry.range.last();
@@ -153,7 +155,8 @@ fn note_overlaps(map: &MemoryMap, facts: &mut Facts) {
     }
 }
 
-/// Old hypervisors print the end after a range, new ones its last address: ranges that touch tell.
+/// Old hypervisors print exclusive ends, new ones inclusive ends. If an end is the start of another
+/// range, ends are exclusive.
 fn exclusive_ends(map: &mut MemoryMap, ends: &[u64]) {
     let starts: BTreeSet<u64> = map.entries.iter().map(|entry| entry.range.start()).collect();
     if !ends.iter().any(|end| starts.contains(end)) {
@@ -166,8 +169,8 @@ fn exclusive_ends(map: &mut MemoryMap, ends: &[u64]) {
     }
 }
 
-/// `[mem 0x…-0x…] usable`, `0000… - 0000… (usable)` (the end exclusive), `[0000…, 0000…] (usable)`; the range, what it is, and the end
-/// as it stands.
+/// Parses `[mem 0x…-0x…] usable`, `0000… - 0000… (usable)` (end exclusive) or `[0000…, 0000…] (usable)`. Returns
+/// the range, its type, and the end as written.
 fn entry(body: &str) -> Result<(AddrRange, FirmwareMemory, u64), String> {
     let mut scan = Scan::new(body);
     let wrong = || "no range: expected [mem 0x…-0x…] or 0… - 0…".to_owned();
@@ -192,7 +195,7 @@ fn entry(body: &str) -> Result<(AddrRange, FirmwareMemory, u64), String> {
     Ok((range, kind, end))
 }
 
-/// What Linux's word for a type means; `None` for words that are cut or unknown.
+/// Converts Linux's name of a type; `None` for names that are cut off or unknown.
 pub(super) fn kind_of(word: &str) -> Option<FirmwareMemory> {
     let word = word.trim();
     let word =

@@ -1,4 +1,4 @@
-//! UEFI memory maps, as Linux logs them and as the UEFI shell prints them.
+//! UEFI memory maps as Linux logs them and as the UEFI shell prints them.
 
 use super::reader::{LineReader, Verdict};
 use crate::facts::{Facts, MapEntry, MapKind, MemoryMap, SourceSummary};
@@ -7,7 +7,7 @@ use pmem_core::{AddrRange, FirmwareMemory};
 
 const RECORD: &str = "EFI range";
 
-/// Reads maps; a map begins with its range 0.
+/// Reads maps. A map begins with its range 0.
 #[derive(Default)]
 pub(super) struct Reader {
     map: Option<MemoryMap>,
@@ -32,7 +32,7 @@ impl LineReader for Reader {
             }
             None => match (shell_entry(words), words.strip_prefix("efi: ").map(str::trim_start)) {
                 (Some(read), _) => (1, Ok(read)),
-                // Machines without x86's numbers.
+                // Machines other than x86 print no numbers.
                 (None, Some(rest)) if rest.starts_with("0x") && rest.contains('[') => (1, plain_entry(rest)),
                 _ => return Verdict::Pass,
             },
@@ -57,8 +57,8 @@ impl LineReader for Reader {
     }
 }
 
-/// `type=7, attr=0xf, range=[0x…-0x…) (0MB)`, or `[Conventional Memory| |…] range=[0x…-0x…] (0MB)`; a round bracket says that the end is
-/// not part of it.
+/// Parses `type=7, attr=0xf, range=[0x…-0x…) (0MB)` or `[Conventional Memory| |…] range=[0x…-0x…] (0MB)`. A round
+/// bracket means that the end is exclusive.
 fn logged_entry(mut scan: Scan<'_>) -> Result<(AddrRange, FirmwareMemory), String> {
     let kind = if scan.lit("type=").is_some() {
         let number = scan.decimal().ok_or("no number behind type=")?;
@@ -83,7 +83,8 @@ fn logged_entry(mut scan: Scan<'_>) -> Result<(AddrRange, FirmwareMemory), Strin
     range.map(|range| (range, kind)).map_err(|error| error.to_string())
 }
 
-/// `0x000040000000-0x000043ffffff [Conventional Memory|   |  |…]`, the last address included (drivers/firmware/efi/efi-init.c).
+/// Parses `0x000040000000-0x000043ffffff [Conventional Memory|   |  |…]`, end inclusive
+/// (`drivers/firmware/efi/efi-init.c`).
 fn plain_entry(rest: &str) -> Result<(AddrRange, FirmwareMemory), String> {
     let mut scan = Scan(rest);
     let wrong = || "no range 0x…-0x…".to_owned();
@@ -94,7 +95,7 @@ fn plain_entry(rest: &str) -> Result<(AddrRange, FirmwareMemory), String> {
     Ok((range, described(&mut scan)?))
 }
 
-/// `[Conventional Memory|   |  |SP|…]`.
+/// Parses `[Conventional Memory|   |  |SP|…]`.
 fn described(scan: &mut Scan<'_>) -> Result<FirmwareMemory, String> {
     scan.lit("[").ok_or("neither type= nor a type between brackets")?;
     let inside = scan.until("]").ok_or("no end of the brackets around the type")?;
@@ -105,7 +106,7 @@ fn described(scan: &mut Scan<'_>) -> Result<FirmwareMemory, String> {
     Ok(FirmwareMemory::from_efi(number, if special { FirmwareMemory::EFI_SPECIAL_PURPOSE } else { 0 }))
 }
 
-/// `BS_Data    0000000000000000-0000000000000FFF 0000000000000001 000000000000000F`.
+/// Parses `BS_Data    0000000000000000-0000000000000FFF 0000000000000001 000000000000000F`.
 fn shell_entry(words: &str) -> Option<(AddrRange, FirmwareMemory)> {
     let mut parts = words.split_whitespace();
     let (name, range) = (parts.next()?, parts.next()?);
@@ -141,7 +142,7 @@ fn shell_entry(words: &str) -> Option<(AddrRange, FirmwareMemory)> {
     Some((range, FirmwareMemory::from_efi(number, attributes?)))
 }
 
-/// The number of a type by Linux's word for it.
+/// Returns the number of a type from Linux's name for it.
 fn kind_of(name: &str) -> Option<u32> {
     const NAMES: [&str; 16] = [
         "Reserved",

@@ -8,7 +8,7 @@ use pmem_core::AddrRange;
 
 const RECORD: &str = "mapped range";
 
-/// What accelerators call themselves behind a range that they map.
+/// What accelerators call themselves after a range that they map.
 const ACCELERATORS: [&str; 7] = ["KVM", "HAX", "HVF", "WHPX", "NVMM", "MSHV", "XEN"];
 
 /// Reads the monitor's output.
@@ -16,7 +16,7 @@ const ACCELERATORS: [&str; 7] = ["KVM", "HAX", "HVF", "WHPX", "NVMM", "MSHV", "X
 pub(super) struct Reader {
     done: Vec<FlatView>,
     now: Option<FlatView>,
-    /// How many outputs there were.
+    /// Number of outputs in the text.
     outputs: usize,
     is_tree: bool,
 }
@@ -29,6 +29,7 @@ impl LineReader for Reader {
                 return Verdict::Odd("FlatView", format!("{number:?} is no number"));
             };
             self.done.extend(self.now.take());
+            // Numbers that start again mean another output. Only the last one counts.
             if self.done.last().is_none_or(|last| number <= last.number) {
                 self.done.clear();
                 self.outputs += 1;
@@ -86,7 +87,7 @@ impl LineReader for Reader {
     }
 }
 
-/// `0000000000100000-000000007fffffff (prio 0, ram): pc.ram @0000000000100000 KVM owner:{…}`.
+/// Parses `0000000000100000-000000007fffffff (prio 0, ram): pc.ram @0000000000100000 KVM owner:{…}`.
 fn range(words: &str, line: u32) -> Result<FlatRange, String> {
     let mut scan = Scan::new(words);
     let ends = (|| {
@@ -110,14 +111,14 @@ fn range(words: &str, line: u32) -> Result<FlatRange, String> {
     for owner in [" owner:{", " parent:{"] {
         name = name.split_once(owner).map_or(name, |(name, _)| name);
     }
-    // A name may itself have blanks and `@`: `/rom@etc/acpi/tables`.
+    // A name may contain blanks and `@` itself: `/rom@etc/acpi/tables`. The offset has 16 digits.
     let placed = name.rmatch_indices(" @").find_map(|(at, _)| {
         let behind = name.get(at + 2..)?;
         let digits = behind.split_whitespace().next().filter(|digits| digits.len() == 16)?;
         Some((name.get(..at)?, hex(digits)?))
     });
     let (name, offset) = placed.unwrap_or((name, 0));
-    // Said once for each address space that sees it.
+    // These words can follow a name several times, once for each address space.
     let mut name = name.trim();
     while let Some((bare, last)) = name.rsplit_once(' ')
         && (last == "orphan" || ACCELERATORS.contains(&last.to_ascii_uppercase().as_str()))

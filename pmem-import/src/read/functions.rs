@@ -10,10 +10,11 @@ use pmem_core::AddrRange;
 use pmem_pci::{Address, Class, Header, ResizableBar, Sriov, has_hot_plug_slot};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Bridges below bridges that are followed: there are no more buses than this.
+/// Limit on nested bridges: there are no more buses than this.
 const DEEPEST: usize = 256;
 
-/// The files; `{function}` is the folder of each function, and names that end in `@` are links of which only the target counts.
+/// The files. `{function}` is the folder of each function; names that end in `@` are links whose target
+/// is all that matters.
 pub(super) const FILES: &[&str] = &[
     "sys/bus/pci/devices/*@",
     "{function}/class",
@@ -35,14 +36,14 @@ pub(super) const FILES: &[&str] = &[
     "{function}/host*/target*/*/block/*/size",
 ];
 
-/// A function's folder: where to look, the root bus, the bridge above.
+/// A function's folder, with the root bus and the bridge above it.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
     pub(crate) path: String,
     pub(crate) address: Address,
     root: BusId,
     parent: Option<Address>,
-    /// The names in the folder.
+    /// Names of the files in the folder.
     names: Vec<String>,
 }
 
@@ -58,25 +59,25 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     }
 }
 
-/// Every function's folder, and the root buses, in order.
+/// Finds every function's folder, and the root buses, in order.
 pub(crate) fn walk(tree: &Tree, findings: &mut Findings) -> (Vec<Found>, BTreeSet<BusId>) {
     let mut functions: BTreeMap<Address, Found> = BTreeMap::new();
     let mut roots: BTreeSet<BusId> = BTreeSet::new();
-    // Folders to look into: path, root bus, the bridge that it is of, depth.
+    // Folders still to visit: path, root bus, the bridge it belongs to, depth.
     let mut visits: Vec<(String, BusId, Option<Address>, usize)> = Vec::new();
     for path in root_folders(tree) {
         let Some(bus) = path.rsplit('/').next().and_then(parse_root) else { continue };
         visits.push((path, bus, None, 0));
     }
     while let Some((folder, root, parent, depth)) = visits.pop() {
-        // Links may lead round: each root bus is looked into once.
+        // Links can form cycles, so each root bus is visited once.
         if parent.is_none() && !roots.insert(root) {
             continue;
         }
         let names = tree.names(&folder);
         for name in &names {
             if let Some(bus) = parse_root(name) {
-                // A host bridge behind a function, such as a volume management device makes.
+                // A host bridge behind a function, such as Intel's Volume Management Device creates.
                 visits.push((format!("{folder}/{name}"), bus, None, depth));
                 continue;
             }
@@ -106,13 +107,13 @@ pub(crate) fn walk(tree: &Tree, findings: &mut Findings) -> (Vec<Found>, BTreeSe
     (functions.into_values().collect(), roots)
 }
 
-/// Reads the name of a root bus's folder: `pci0000:00`.
+/// Parses the name of a root bus's folder: `pci0000:00`.
 fn parse_root(name: &str) -> Option<BusId> {
     let (segment, bus) = name.strip_prefix("pci")?.split_once(':')?;
     Some((u32::try_from(hex(segment)?).ok()?, u8::try_from(hex(bus)?).ok()?))
 }
 
-/// The folders of root buses: those of `/sys/devices`, and those that the links of `/sys/bus/pci/devices` lead to.
+/// Folders of root buses: those in `/sys/devices`, and those that links in `/sys/bus/pci/devices` lead to.
 fn root_folders(tree: &Tree) -> BTreeSet<String> {
     let devices = "sys/devices";
     let top = tree.names(devices).into_iter().filter(|name| parse_root(name).is_some());
@@ -120,7 +121,7 @@ fn root_folders(tree: &Tree) -> BTreeSet<String> {
     let links = "sys/bus/pci/devices";
     for name in tree.names(links) {
         let link = format!("{links}/{name}");
-        // A capture that cannot hold links may have written down where they lead.
+        // A capture on a file system without links may store their targets as text.
         let target = tree.follow(&link).or_else(|| {
             let text = tree.text(&link, &mut Findings::default())?;
             let at = text.find("devices/")?;
@@ -169,7 +170,7 @@ fn read_function(tree: &Tree, found: &Found, facts: &mut Facts) -> Function {
     let place = SourceLine::whole(tree.place(&resource));
     let (resources, unplaced) =
         text.as_ref().map_or_else(Default::default, |text| resources(text, &place, is_bridge, findings));
-    // -1 is how the kernel says that it does not know.
+    // The kernel prints -1 if it does not know the node.
     let numa = if has("numa_node") { tree.text(&format!("{path}/numa_node"), findings) } else { None };
     let numa = numa.and_then(|text| trim(&text).parse::<u32>().ok());
     let target = |file: &str| {
@@ -208,7 +209,7 @@ fn read_function(tree: &Tree, found: &Found, facts: &mut Facts) -> Function {
     }
 }
 
-/// What Linux calls it: its network interfaces, disks, graphics cards.
+/// Returns Linux's names for a function: network interfaces, disks, graphics cards.
 fn linux_names(tree: &Tree, path: &str, names: &[String]) -> Vec<String> {
     let mut out = BTreeSet::new();
     for name in names {
@@ -245,7 +246,7 @@ fn linux_names(tree: &Tree, path: &str, names: &[String]) -> Vec<String> {
     out.into_iter().collect()
 }
 
-/// The disks of a host adapter, some folders further down.
+/// Returns the disks of a host adapter, which are some folders further down.
 fn disks(tree: &Tree, folder: &str, deep: usize) -> Vec<String> {
     let mut out = Vec::new();
     for name in tree.names(folder) {
@@ -264,15 +265,16 @@ fn disks(tree: &Tree, folder: &str, deep: usize) -> Vec<String> {
 /// Flags of a resource (`include/linux/ioport.h`).
 const IO: u64 = 0x100;
 const MEM: u64 = 0x200;
-/// Of a window: prefetchable, by kernels from 2.6.39 on and by older ones.
+/// Prefetchable windows: as kernels from 2.6.39 on mark them, and as older ones do.
 const PREFETCH: u64 = 0x2000 | 0x1000;
-/// Of a base address register, its own bit (PCI Local Bus 3.0, 6.2.5.1), the same in all kernels.
+/// Prefetchable BARs: the register's own bit (PCI Local Bus 3.0, 6.2.5.1), the same in all kernels.
 const BAR_PREFETCH: u64 = 0x8;
 const MEM_64: u64 = 0x10_0000;
 const DISABLED: u64 = 0x1000_0000;
 const UNSET: u64 = 0x2000_0000;
 
-/// Reads a `resource` file: what has a place, and what has none; empty and disabled entries are left out, broken lines named.
+/// Parses a `resource` file into resources with and without a place. Empty and disabled entries are skipped, broken
+/// lines become findings.
 fn resources(
     text: &str,
     file: &SourceLine,
@@ -300,7 +302,7 @@ fn resources(
                     _ => !io && flags & BAR_PREFETCH != 0,
                 };
                 let wide = Some(flags & MEM_64 != 0);
-                // What Linux gives up it has begin at 0.
+                // Linux sets the start to 0 when it gives a resource up.
                 let again = *start == 0;
                 if flags & UNSET == 0 && !again {
                     out.push(PciResource { kind, range, io, prefetchable, wide, open_ended: false, at });
@@ -316,7 +318,7 @@ fn resources(
     (out, unplaced)
 }
 
-/// Kernels without SR-IOV leave its six entries out: a bridge's windows then follow the ROM at once.
+/// Kernels without SR-IOV omit its six entries, so a bridge's windows follow the ROM directly.
 fn kind(index: u32, is_bridge: bool) -> ResourceKind {
     match u8::try_from(index).unwrap_or(u8::MAX) {
         bar @ 0..=5 => ResourceKind::Bar(bar),

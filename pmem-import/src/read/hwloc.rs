@@ -1,4 +1,5 @@
-//! hwloc's XML (`lstopo x.xml`, versions 1 and 2): nodes, CPUs, distances, the PCI hierarchy. It knows no addresses.
+//! hwloc's XML (`lstopo x.xml`, versions 1 and 2): nodes, CPUs, distances and the PCI hierarchy. It has
+//! no addresses.
 
 use super::node_log::node;
 use crate::facts::{Facts, Finding, PciSource, SourceLine, SourceSummary};
@@ -7,7 +8,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Reads a document of hwloc's; whether it is one.
+/// Reads an hwloc document. Returns whether the text is one.
 pub(super) fn read(name: &Arc<str>, text: &str, facts: &mut Facts, heard: &mut SourceSummary) -> bool {
     let begin = text.trim_start_matches('\u{feff}').trim_start();
     if !begin.starts_with('<') || !text.contains("<topology") {
@@ -17,7 +18,7 @@ pub(super) fn read(name: &Arc<str>, text: &str, facts: &mut Facts, heard: &mut S
     let document = match Document::parse_with_options(begin, options) {
         Ok(document) => document,
         Err(error) => {
-            // Nothing can be read of what is no XML to its end.
+            // XML that does not parse to its end is useless.
             let at = SourceLine::line(name, error.pos().row);
             facts.find(Finding::at(&at, format!("hwloc's XML is broken: {error}")));
             return true;
@@ -45,13 +46,13 @@ pub(super) fn read(name: &Arc<str>, text: &str, facts: &mut Facts, heard: &mut S
     true
 }
 
-/// Numbers of nodes and CPUs are smaller.
+/// Limit on numbers of nodes and CPUs.
 const MOST: u32 = 1 << 16;
 
-/// Objects in each other; machines have ten or so.
+/// Limit on nested objects; machines have about ten levels.
 const DEEPEST: usize = 200;
 
-/// A node, and the CPUs that are said to be near it.
+/// A node, and the CPUs that the document puts near it.
 struct Found {
     id: u32,
     cpus: Option<Vec<u32>>,
@@ -62,21 +63,21 @@ struct Found {
 struct Reader<'r> {
     name: &'r Arc<str>,
     nodes: Vec<Found>,
-    /// Every CPU.
+    /// All CPUs.
     cpus: BTreeSet<u32>,
-    /// Where lines end.
+    /// Offsets of the line ends.
     ends: Vec<usize>,
     facts: &'r mut Facts,
     heard: &'r mut SourceSummary,
 }
 
 impl Reader<'_> {
-    /// The line of a place in the text.
+    /// Returns the line number of an offset in the text.
     fn line(&self, at: usize) -> u32 {
         u32::try_from(self.ends.partition_point(|end| *end < at) + 1).unwrap_or(u32::MAX)
     }
 
-    /// A number of a node or a CPU, if a machine can have it.
+    /// Checks that the number of a node or CPU is plausible.
     fn numbered(&mut self, number: Option<u32>, at: usize) -> Option<u32> {
         if let Some(number) = number.filter(|number| *number >= MOST) {
             let at = SourceLine::line(self.name, self.line(at));
@@ -86,7 +87,7 @@ impl Reader<'_> {
         number.filter(|number| *number < MOST)
     }
 
-    /// Reads an object and what is in it; `parent` is the bridge around it, `near` the node that its CPUs are of.
+    /// Reads an object and its children. `parent` is the enclosing bridge, `near` the node of the enclosing CPUs.
     fn object(&mut self, object: Node<'_, '_>, parent: Option<Address>, near: Option<u32>, depth: usize) {
         let says = |name: &str| object.attribute(name);
         let number = |name: &str| says(name).and_then(|text| text.parse::<u32>().ok());
@@ -95,7 +96,7 @@ impl Reader<'_> {
         match says("type") {
             Some("NUMANode") => {
                 if let Some(id) = self.numbered(number("os_index"), at) {
-                    // In version 1 what is near a node is in it.
+                    // Version 1 nests what is near a node inside the node.
                     near = Some(id);
                     let bytes = says("local_memory").and_then(|text| text.parse().ok());
                     self.nodes.push(Found {
@@ -125,7 +126,7 @@ impl Reader<'_> {
                     }
                 }
             }
-            // What is of one node's CPUs is near that node; the machine is of all.
+            // An object of one node's CPUs is near that node; the machine object belongs to all nodes.
             Some("Machine" | "System") | None => {}
             Some(_) => {
                 let nodes = says("nodeset").and_then(mask);
@@ -154,7 +155,7 @@ impl Reader<'_> {
         let function = self.facts.pci.function(PciSource::Listing, address, &at);
         function.parent = parent;
         function.numa = function.numa.or(near);
-        // `0200 [8086:1572] [8086:0000] 02`: class, vendor and device, those of the subsystem, revision.
+        // `0200 [8086:1572] [8086:0000] 02`: class, vendor and device, subsystem ids, revision.
         let kind = object.attribute("pci_type").unwrap_or_default();
         let hex = |text: &str| u16::from_str_radix(text, 16).ok();
         function.class = kind.get(..4).and_then(hex).map(|class| Class(u32::from(class) << 8));
@@ -176,7 +177,8 @@ impl Reader<'_> {
         self.heard.count("PCI function");
     }
 
-    /// A node without CPUs is said to be near those of others: whose CPUs these are is known where one node alone has them.
+    /// Decides which CPUs belong to which node. Nodes without CPUs list those of nodes nearby, so a CPU's owner is
+    /// only certain if one node alone lists it.
     fn settle_nodes(&mut self) {
         let mut owners: BTreeMap<u32, Vec<(usize, u32)>> = BTreeMap::new();
         for found in &self.nodes {
@@ -191,7 +193,7 @@ impl Reader<'_> {
             all.sort_unstable();
             match all[..] {
                 [(_, id)] => own.entry(id).or_default().push(cpu),
-                // The nearest of several is that with the fewest CPUs.
+                // Of several nodes that list a CPU, the one with the fewest CPUs is the nearest.
                 [(least, id), (next, _), ..] if least < next => own.entry(id).or_default().push(cpu),
                 _ => unsure.extend(all.into_iter().map(|(_, id)| id)),
             }
@@ -209,9 +211,9 @@ impl Reader<'_> {
         }
     }
 
-    /// Version 2: `<distances2 type="NUMANode" nbobjs="2" kind="5" indexing="os">` with indexes and values.
+    /// Reads version 2's `<distances2 type="NUMANode" nbobjs="2" kind="5" indexing="os">`, with indexes and values.
     fn distances(&mut self, table: Node<'_, '_>) {
-        // Latencies, not bandwidths (HWLOC_DISTANCES_KIND_MEANS_LATENCY is bit 2).
+        // Only latencies, not bandwidths (`HWLOC_DISTANCES_KIND_MEANS_LATENCY` is bit 2).
         let kind = table.attribute("kind").and_then(|kind| kind.parse::<u32>().ok()).unwrap_or(0);
         if table.attribute("type") != Some("NUMANode")
             || table.attribute("indexing") != Some("os")
@@ -230,7 +232,8 @@ impl Reader<'_> {
         self.matrix(&numbers("indexes"), &numbers("u64values"), table);
     }
 
-    /// Version 1: `<distances relative_depth="1" latency_base="10.0">` with a value of each pair, in the order of the objects so far below.
+    /// Reads version 1's `<distances relative_depth="1" latency_base="10.0">`, with a value for each pair of
+    /// objects, in the order in which the objects came.
     fn old_distances(&mut self, table: Node<'_, '_>, ids: &[u32]) {
         let number = |name: &str| table.attribute(name).and_then(|text| text.parse::<f64>().ok());
         let is_node = |object: &Node<'_, '_>| object.attribute("type") == Some("NUMANode");
@@ -239,7 +242,7 @@ impl Reader<'_> {
             object.ancestors().take_while(|outer| Some(*outer) != owner).count() as f64
         };
         let level = owner.and_then(|owner| owner.descendants().find(is_node)).map(depth);
-        // There are tables of sockets and of cores as well.
+        // There are also tables of sockets and of cores.
         if number("relative_depth").is_some() && number("relative_depth") != level {
             return;
         }
@@ -248,7 +251,7 @@ impl Reader<'_> {
             |child: Node<'_, '_>| child.attribute("value").and_then(|value| value.parse::<f64>().ok());
         let values: Option<Vec<f64>> =
             table.children().filter(|child| child.has_tag_name("latency")).map(value).collect();
-        // One that is no number leaves nobody's place certain.
+        // A single value that is no number makes every position uncertain.
         let values: Vec<u32> = values
             .unwrap_or_default()
             .iter()
@@ -272,7 +275,7 @@ impl Reader<'_> {
     }
 }
 
-/// The bits of a mask, the highest 32 first: `0x00000001,0x00000003`. An endless one (`0xf...f`) says nothing.
+/// Parses a mask, highest 32 bits first: `0x00000001,0x00000003`. `None` for an infinite one (`0xf...f`).
 fn mask(text: &str) -> Option<Vec<u32>> {
     let words: Option<Vec<u32>> = text
         .split(',')

@@ -1,4 +1,4 @@
-//! Which machine it is: hardware and kernel.
+//! The machine's identity: hardware and kernel.
 
 use super::reader::{LineReader, Verdict};
 use crate::capture::{Sources, Text, Tree};
@@ -19,7 +19,7 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, _: &mut SourceSummary) {
         Some(text.trim().to_owned()).filter(|text| !text.is_empty())
     };
     let (kernel, vendor, product) = (text(FILES[0]), text(FILES[1]), text(FILES[2]));
-    // The level that holds is in brackets: `none [integrity] confidentiality`.
+    // The active level is in brackets: `none [integrity] confidentiality`.
     let level = text(FILES[3]).filter(|text| !text.contains("[none]"));
     facts.identity.locked_down |= level.is_some();
     let place = |path: &str| SourceLine::whole(tree.place(path));
@@ -29,14 +29,14 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, _: &mut SourceSummary) {
     });
 }
 
-/// Reads what a log says of them.
+/// Reads identity lines of a log.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// Models that the text names, and where first.
+    /// Models that the text names, each with the first line that names it.
     models: Vec<(String, u32)>,
 }
 
-/// What a log's line says the hardware is.
+/// The hardware that a log line names.
 fn hardware<'t>(line: &'t Line<'_>) -> Option<&'t str> {
     let words = line.words();
     let said = words.strip_prefix("DMI: ").or_else(|| words.strip_prefix("Hardware name: "))?;
@@ -44,7 +44,8 @@ fn hardware<'t>(line: &'t Line<'_>) -> Option<&'t str> {
 }
 
 impl Sources {
-    /// One for each machine that a text, the only source, names: a collection of excerpts is no machine.
+    /// Splits a single text that names several machines into one source per machine. Collections of excerpts are
+    /// common, and mixing them would describe no machine. Other sources are returned as they are.
     #[must_use]
     pub fn by_machine(self) -> Vec<Self> {
         let ([], [text]) = (&self.trees[..], &self.texts[..]) else { return vec![self] };
@@ -58,22 +59,23 @@ impl Sources {
     }
 }
 
-/// What a boot's log begins with.
+/// How the log of a boot begins.
 const BOOTS: [&str; 3] = ["Linux version ", "BIOS-provided physical RAM map", "Command line: "];
-/// Machines that one text is believed to be of.
+/// A text that names more machines than this is not split.
 const MOST: usize = 64;
 
-/// Whether two names are of one machine: old kernels leave the maker out of what they say later.
+/// Whether two names mean one machine: old kernels leave out the maker in later messages.
 fn is_same(a: &str, b: &str) -> bool {
     let without =
         |long: &str, short: &str| long.strip_suffix(short).is_some_and(|maker| maker.ends_with(' '));
     a == b || without(a, b) || without(b, a)
 }
 
-/// A text that names several machines, cut where another one is named: all else is blank in each part, so that lines keep their numbers.
+/// Splits a text at the places where another machine is named. Each part keeps the other lines as blank lines, so
+/// that line numbers stay right.
 fn by_machine(text: &Text) -> Vec<Text> {
     let mut begins: Vec<(String, usize)> = Vec::new();
-    // A boot names its machine after its map: what it begins with is its own.
+    // A boot names its machine only after its memory map, so the boot's start belongs to the machine too.
     let mut boot = None;
     lines(&text.name, &text.bytes, |line| {
         let number = line.number as usize - 1;
@@ -86,12 +88,12 @@ fn by_machine(text: &Text) -> Vec<Text> {
             boot.get_or_insert(number);
         }
     });
-    // So many are no machines.
+    // So many names are no machines.
     if !(2..=MOST).contains(&begins.len()) {
         return vec![text.clone()];
     }
     let all: Vec<&[u8]> = text.bytes.split_inclusive(|byte| *byte == b'\n').collect();
-    // What stands before the first name is its machine's, or another's that has none.
+    // Lines before the first name belong to its machine, or to one without a name.
     let cuts: Vec<usize> =
         std::iter::once(0).chain(begins.iter().map(|(_, line)| *line)).chain([all.len()]).collect();
     let part = |ends: &[usize]| {
@@ -102,7 +104,8 @@ fn by_machine(text: &Text) -> Vec<Text> {
     cuts.windows(2).filter(|ends| ends[0] < ends[1]).map(part).collect()
 }
 
-/// The model in `Dell Inc. PowerEdge R910/0KYD3D, BIOS 2.12.0 06/04/2018`: its board and its BIOS may be replaced.
+/// Returns the model in `Dell Inc. PowerEdge R910/0KYD3D, BIOS 2.12.0 06/04/2018`, without board and
+/// BIOS, which can be replaced.
 fn model(hardware: &str) -> &str {
     let named = hardware.split_once(", BIOS").map_or(hardware, |(named, _)| named);
     named.rsplit_once('/').map_or(named, |(model, _)| model).trim()
@@ -124,6 +127,7 @@ impl LineReader for Reader {
             if self.models.len() <= MOST && self.models.iter().all(|(known, _)| !is_same(known, own)) {
                 self.models.push((own.to_owned(), line.number));
             }
+            // Two sources that name different machines would otherwise be mixed silently.
             let other = facts.identity.hardware.as_ref().filter(|said| said.at.source != line.source);
             if let Some(other) = other.filter(|said| !is_same(model(&said.value), own)) {
                 let text = format!(

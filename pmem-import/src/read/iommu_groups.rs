@@ -1,4 +1,5 @@
-//! IOMMU groups: who is in one, and which device addresses are reserved for it (`Documentation/ABI/testing/sysfs-kernel-iommu_groups`).
+//! IOMMU groups: their members, and their reserved device addresses
+//! (`Documentation/ABI/testing/sysfs-kernel-iommu_groups`).
 
 use crate::capture::Tree;
 use crate::facts::{Facts, Finding, ReservedKind, ReservedRange, SourceLine, SourceSummary, Sourced};
@@ -19,7 +20,7 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     for name in tree.names(GROUPS) {
         let Ok(group) = name.parse::<u32>() else { continue };
         for device in tree.names(&format!("{GROUPS}/{name}/devices")) {
-            // A group may have devices that are none of the PCI's.
+            // Groups can also have devices that are not PCI functions.
             if let Ok(address) = device.parse::<Address>() {
                 facts.iommu.groups.insert(address, group);
                 heard.count("IOMMU group member");
@@ -51,14 +52,14 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     }
 }
 
-/// `0x00000000fee00000 0x00000000feefffff msi`.
+/// Parses `0x00000000fee00000 0x00000000feefffff msi`.
 pub(super) fn reserved(words: &str) -> Option<(AddrRange, ReservedKind)> {
     let [first, last, kind] = *words.split_whitespace().collect::<Vec<_>>().as_slice() else { return None };
     let number = |text: &str| hex(text.strip_prefix("0x")?);
     Some((AddrRange::inclusive(number(first)?, number(last)?).ok()?, ReservedKind::of(kind)?))
 }
 
-/// The group that a line of `grep -r . /sys/kernel/iommu_groups` is of, and what is said of it.
+/// Splits a line of `grep -r . /sys/kernel/iommu_groups` into the group and the file's line.
 pub(super) fn of_group(words: &str) -> (Option<u32>, &str) {
     let found = words.split_once("iommu_groups/").and_then(|(_, rest)| {
         let (group, rest) = rest.split_once("/reserved_regions:")?;
@@ -67,8 +68,8 @@ pub(super) fn of_group(words: &str) -> (Option<u32>, &str) {
     found.map_or((None, words), |(group, rest)| (Some(group), rest))
 }
 
-/// The group and the function of a line that names a member: `…/iommu_groups/7/devices/0000:00:14.0`, `IOMMU Group 7: 00:14.0 …`. The
-/// function is missing where a tool's complaint names the group alone.
+/// Parses a line that names a group's member: `…/iommu_groups/7/devices/0000:00:14.0` or
+/// `IOMMU Group 7: 00:14.0 …`. The function is `None` if a tool's complaint names only the group.
 pub(crate) fn member(words: &str) -> Option<(u32, Option<Address>)> {
     if let Some((_, rest)) = words.split_once("iommu_groups/") {
         let mut parts = rest.split('/');

@@ -1,4 +1,4 @@
-//! IOMMUs in a kernel's or hypervisor's log, and in lists of reserved ranges.
+//! IOMMUs in the log of a kernel or hypervisor, and in lists of reserved ranges.
 
 use super::iommu_groups::{member, of_group, reserved};
 use super::reader::{LineReader, Verdict};
@@ -13,24 +13,24 @@ use pmem_iommu::RequesterId;
 use pmem_iommu::vtd::Capability;
 use pmem_pci::Address;
 
-/// Reads its lines.
+/// Reads their lines.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// Devices that a hypervisor names before the range that is theirs.
+    /// Devices that a hypervisor lists before their reserved range.
     endpoints: Vec<Address>,
-    /// Requesters whose last one comes next.
+    /// First requester and alias of a range whose last requester comes on the next line.
     alias: Option<(RequesterId, RequesterId)>,
-    /// The group that a heading before the ranges names (`head`, `tail`).
+    /// The group in the heading above the ranges (`head`, `tail`).
     heading: Option<u32>,
 }
 
-/// The hexadecimal number behind a word.
+/// The hexadecimal number after a word.
 fn after(words: &str, word: &str) -> Option<u64> {
     let rest = words.split_once(word)?.1.trim_start();
     hex(rest.split([' ', ',', ']', ')']).next()?)
 }
 
-/// `00:14.4` behind a word.
+/// The requester after a word, as in `00:14.4`.
 fn requester(words: &str, word: &str) -> Option<RequesterId> {
     let address: Address = words.split_once(word)?.1.split_whitespace().next()?.parse().ok()?;
     Some(RequesterId(address.routing_id()))
@@ -57,7 +57,8 @@ impl Reader {
         Verdict::Took
     }
 
-    /// `AMD-Vi:   DEV_ALIAS_RANGE  devid: 08:00.0 flags: 00 devid_to: 00:14.4`, `AMD-Vi:   DEV_SPECIAL(IOAPIC[33])  devid: 00:14.0`.
+    /// Reads `AMD-Vi:   DEV_ALIAS_RANGE  devid: 08:00.0 flags: 00 devid_to: 00:14.4` or
+    /// `AMD-Vi:   DEV_SPECIAL(IOAPIC[33])  devid: 00:14.0`.
     fn of_amd(
         &mut self,
         words: &str,
@@ -138,6 +139,7 @@ impl LineReader for Reader {
             return Verdict::Took;
         }
         if words.starts_with("DMAR: dmar") && words.contains("reg_base_addr ") {
+            // The kernel prints a unit's capability after the unit itself.
             let (base, capability) = (after(words, "reg_base_addr "), after(words, " cap "));
             if let Some(unit) = facts.iommu.units.iter_mut().rev().find(|unit| Some(unit.value.base) == base)
             {
@@ -152,7 +154,7 @@ impl LineReader for Reader {
             heard.count("IOMMU group member");
             return Verdict::Took;
         }
-        // `OF: /soc/pcie@4c300000: iommu-map, using mask 000001ff, id-base: 00000100, out-base: 00000011, length: 00000007, id: …`
+        // `OF: /soc/pcie@4c300000: iommu-map, using mask 000001ff, id-base: 00000100, out-base: 00000011, length: …`.
         if words.contains(": iommu-map, using mask ") {
             let part = |word: &str| u32::try_from(after(words, word)?).ok();
             let map = part("mask ").zip(part("id-base: ")).zip(part("out-base: ").zip(part("length: ")));

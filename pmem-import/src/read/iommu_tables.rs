@@ -1,5 +1,5 @@
-//! Translation tables of VT-d units that run, as Linux shows them (debugfs, `Documentation/ABI/testing/debugfs-intel-iommu`): a line a page, with
-//! the entry of each level on the way.
+//! Translation tables of running VT-d units, as Linux shows them (debugfs,
+//! `Documentation/ABI/testing/debugfs-intel-iommu`): a line per page, with the entry of each level.
 
 use super::reader::{LineReader, Verdict, read_file};
 use crate::capture::Tree;
@@ -12,7 +12,7 @@ use pmem_pci::Address;
 /// The file, which only root can read.
 pub(super) const FILES: &[&str] = &["sys/kernel/debug/iommu/intel/domain_translation_struct"];
 
-/// Bits of an entry that are an address.
+/// The address bits of an entry.
 const FRAME: u64 = 0xf_ffff_ffff_f000;
 
 pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
@@ -21,23 +21,23 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     }
 }
 
-/// Reads its lines.
+/// Reads the lines.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// Whose table it is.
+    /// The device whose table follows.
     device: Option<Address>,
 }
 
 impl LineReader for Reader {
     fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
-        // `Device 0000:00:14.0 @0x1017f8000`, in newer kernels `Device 0000:00:14.0 with pasid 0 @0x…`.
+        // `Device 0000:00:14.0 @0x1017f8000`; newer kernels print `Device 0000:00:14.0 with pasid 0 @0x…`.
         if let Some(rest) = words.strip_prefix("Device ")
             && rest.contains(" @0x")
         {
             self.device = rest.split_whitespace().next().and_then(|word| word.parse().ok());
             if rest.contains(" with pasid ") && !rest.contains(" with pasid 0 ") {
-                // Requests with a PASID are others than those that an address alone asks for.
+                // Requests with a PASID use other tables than plain requests, which PASID 0 stands for.
                 self.device = None;
             }
             if let Some(device) = self.device {
@@ -64,13 +64,13 @@ impl LineReader for Reader {
     }
 }
 
-/// What a line says: the page, and the entries from the highest level down; the last that is there leads on.
+/// Parses a line: the page, and the entries from the top level down. The last nonzero entry is the leaf.
 fn translation(page: &str, entries: &str) -> Option<Translation> {
     let entries: Option<Vec<u64>> = entries.split_whitespace().map(hex).collect();
     let entries = entries?;
     let first = hex(page)?.checked_mul(4096)?;
     let (place, leaf) = entries.iter().enumerate().rev().find(|(_, entry)| **entry != 0)?;
-    // Five levels: the last has pages of 4 KiB, the one before of 2 MiB.
+    // The line has columns for five levels: the last maps pages of 4 KiB, the one before pages of 2 MiB.
     let shift = 12 + 9 * u32::try_from(4usize.checked_sub(place)?).ok()?;
     let mask = (1u64 << shift) - 1;
     let may = entries.iter().filter(|entry| **entry != 0).fold(3, |may, entry| may & entry);
@@ -78,7 +78,7 @@ fn translation(page: &str, entries: &str) -> Option<Translation> {
     Some(Translation { range, to: leaf & FRAME & !mask, read: may & 1 != 0, write: may & 2 != 0 })
 }
 
-/// Adds a page; one that goes on where the one before ends is part of that.
+/// Adds a page; one that continues the previous page is merged with it.
 fn add(all: &mut Vec<Translation>, found: Translation) {
     if let Some(last) = all.last_mut()
         && last.range.last().checked_add(1) == Some(found.range.start())

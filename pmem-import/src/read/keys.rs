@@ -1,4 +1,4 @@
-//! Our own form of registers and memory maps: `key: value` lines (docs/sources.md).
+//! pmem's own form of registers and memory maps: `key: value` lines (docs/sources.md).
 
 use super::mtrr_proc::block;
 use super::reader::{LineReader, Verdict};
@@ -25,7 +25,7 @@ impl LineReader for Reader {
         const KEYS: [&str; 8] = ["bits", "vcnt", "def", "top", "tom2", "mtrr", "e820", "wcwant"];
         let Some(key) = KEYS.iter().find(|known| **known == key) else { return Verdict::Pass };
         let words: Vec<&str> = value.split_whitespace().collect();
-        // A kernel's messages begin like some of the keys, and go on in words.
+        // Kernel messages begin like some of the keys, but continue with words.
         if matches!(*key, "e820" | "mtrr") && words.first().is_none_or(|word| hex(word).is_none()) {
             return Verdict::Pass;
         }
@@ -115,7 +115,7 @@ impl Reader {
     }
 }
 
-/// Short words for types of memory.
+/// Short names for types of memory.
 fn short(word: &str) -> Option<FirmwareMemory> {
     Some(match word.to_ascii_lowercase().as_str() {
         "acpi" => FirmwareMemory::AcpiTables,

@@ -1,4 +1,4 @@
-//! Lines of `/proc/iomem` and `/proc/ioports`: nested, named ranges.
+//! `/proc/iomem` and `/proc/ioports`: nested, named ranges.
 
 use super::reader::{LineReader, Verdict};
 use crate::facts::{Facts, Finding, Listed, Listing, SourceLine, SourceSummary};
@@ -6,38 +6,38 @@ use crate::number::hex;
 use crate::text::Line;
 use pmem_core::AddrRange;
 
-/// What a list is of.
+/// The address space that a listing describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Space {
     Memory,
     Ports,
 }
 
-/// Reads lists of resources.
+/// Reads listings of resources.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// What the lists of this source are of, where that is known.
+    /// The space of this source's listings, if the source's name tells it.
     known: Option<Space>,
-    /// What the next list is of, by a prompt or a heading before it.
+    /// The space of the next listing, from a prompt or heading before it.
     announced: Option<Space>,
     memory: Builder,
     ports: Builder,
 }
 
-/// A list in the making.
+/// A listing in progress.
 #[derive(Default)]
 struct Builder {
     listing: Listing,
-    /// Lines that are open: their indentation, and their place in the list.
+    /// Enclosing lines: indentation and index of each.
     open: Vec<(usize, usize)>,
-    /// Where the last line begins that is inside of no other.
+    /// Start of the last outermost line.
     top: Option<u64>,
     zeros: usize,
     lists: usize,
 }
 
 impl Reader {
-    /// For a file that is known to be a list.
+    /// Creates a reader for a file that is known to be a listing.
     pub(super) fn of(space: Space) -> Self {
         Self { known: Some(space), ..Self::default() }
     }
@@ -84,7 +84,7 @@ impl LineReader for Reader {
 }
 
 impl Reader {
-    /// A line that is none of a list: it may announce one.
+    /// Handles a line that is not part of a listing; it may announce one.
     fn other(&mut self, line: &Line<'_>) -> Verdict {
         let words = line.words();
         if words.len() < 80 {
@@ -103,18 +103,18 @@ impl Reader {
     }
 }
 
-/// The parts of a line that looks like one of a list.
+/// The parts of a line that looks like part of a listing.
 struct Parts<'t> {
     indent: usize,
     start: &'t str,
     last: &'t str,
-    /// Behind the colon.
+    /// The text after the colon; `None` if a mailer wrapped the line.
     name: Option<&'t str>,
     digits: usize,
 }
 
-/// `  fec00000-fec003ff : IOAPIC 0`: hexadecimal digits without `0x` on both sides of a minus, then a colon, or nothing where a mailer
-/// wrapped the line.
+/// Splits `  fec00000-fec003ff : IOAPIC 0`: hexadecimal digits without `0x` on both sides of a minus, then a colon,
+/// or nothing if a mailer wrapped the line.
 fn split(text: &str) -> Option<Parts<'_>> {
     let body = text.trim_start();
     let indent = text.len() - body.len();
@@ -127,7 +127,7 @@ fn split(text: &str) -> Option<Parts<'_>> {
     if first < 4 || second < 4 && !(first >= 8 && rest.contains(" : ")) {
         return None;
     }
-    // An end that is none is said to be: everything else is a line of a list.
+    // A malformed end still makes a line of a listing, so that the error is reported.
     let (last, rest) = match rest.split_once(" : ") {
         Some((end, _)) if second < 4 => {
             (&body[first + 1..first + 1 + second + end.len()], &rest[end.len()..])
@@ -135,7 +135,7 @@ fn split(text: &str) -> Option<Parts<'_>> {
         _ => (last, rest),
     };
     let name = rest.trim_start().strip_prefix(':');
-    // Other records list ranges too, with other words behind them.
+    // Other records also list ranges, but continue with other words.
     if name.is_none() && !rest.trim().is_empty() || rest.starts_with(':') {
         return None;
     }
@@ -162,7 +162,7 @@ fn parse<'t>(parts: &Parts<'t>) -> Result<(AddrRange, &'t str), UnreadLine> {
 }
 
 impl Builder {
-    /// Whether a line can be no part of the list so far: lists are in order.
+    /// Whether a line starts a new listing: outermost lines are in order of address.
     fn begins_anew(&self, range: AddrRange, indent: usize) -> bool {
         let outermost = self.open.first().is_none_or(|(first, _)| indent <= *first);
         outermost && self.top.is_some_and(|top| range.start() < top)
@@ -170,7 +170,7 @@ impl Builder {
 
     fn add(&mut self, range: AddrRange, name: &str, indent: usize, line: &Line<'_>, facts: &mut Facts) {
         let lines = &mut self.listing.lines;
-        // Siblings never lie inside of each other: where they do, a page has lost the blanks before its lines.
+        // Siblings never nest. If they seem to, a web page has lost the indentation: nest by address instead.
         while let Some((deep, index)) = self.open.last()
             && (*deep > indent || *deep == indent && !lines[*index].range.covers(range))
         {
@@ -195,6 +195,7 @@ impl Builder {
         self.open.clear();
         self.top = None;
         let mut listing = std::mem::take(&mut self.listing);
+        // Only a listing of nothing but zeros is hidden.
         listing.hidden = zeros > 0 && listing.lines.is_empty();
         if listing.hidden {
             *heard.counts.entry("hidden resource").or_default() += zeros;

@@ -1,4 +1,4 @@
-//! `lsmem`: memory blocks, whether they are online, and whose they are.
+//! `lsmem`: memory blocks, whether they are online, and their nodes.
 
 use super::node_log::node;
 use super::reader::{LineReader, Verdict};
@@ -9,10 +9,10 @@ use pmem_core::AddrRange;
 
 const RECORD: &str = "range of memory blocks";
 
-/// Reads its table, whatever columns were asked for.
+/// Reads the table, with whatever columns were asked for.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// Names, and where they stand in the line.
+    /// Column names, and where each begins in the line.
     columns: Vec<(String, usize)>,
 }
 
@@ -40,7 +40,7 @@ impl LineReader for Reader {
             return Verdict::Pass;
         }
         let fields: Vec<(usize, &str)> = placed(words).collect();
-        // A field may be blank: then the others are where their names stand, which end where they do.
+        // If a field is blank, fields are matched to columns by position: they overlap the column's name.
         let is_full = fields.len() == self.columns.len();
         let field = |name: &str| {
             let (column, at) = self
@@ -62,7 +62,7 @@ impl LineReader for Reader {
         });
         let (verdict, range) = Verdict::of(RECORD, range.ok_or_else(|| format!("{words:?} has no range")));
         let Some(range) = range else { return verdict };
-        // Blocks that several nodes have cannot be shared out: `0-1`.
+        // Blocks that several nodes share (`0-1`) cannot be assigned to one.
         let id = field("NODE").and_then(|id| id.parse().ok());
         match (field("NODE"), id) {
             (None, _) => {}
@@ -89,7 +89,7 @@ impl LineReader for Reader {
     }
 }
 
-/// The words of a line, and where each begins.
+/// The words of a line, each with its offset.
 fn placed(line: &str) -> impl Iterator<Item = (usize, &str)> {
     line.split_whitespace().map(move |word| (word.as_ptr() as usize - line.as_ptr() as usize, word))
 }

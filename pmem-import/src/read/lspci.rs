@@ -1,4 +1,4 @@
-//! What `lspci` prints, from `-v` to `-vvv`, with `-n`, `-nn`, `-k`, `-x` to `-xxxx`.
+//! The output of `lspci`, from `-v` to `-vvv`, with `-n`, `-nn`, `-k`, and `-x` to `-xxxx`.
 
 use super::reader::{LineReader, Verdict};
 use crate::facts::{
@@ -9,15 +9,15 @@ use crate::text::{Line, Scan};
 use pmem_core::AddrRange;
 use pmem_pci::{Address, Bar, Class, Command, Header, ResizableBar, Sriov, has_hot_plug_slot};
 
-/// Reads functions, and what stands below each.
+/// Reads functions and the lines below each.
 #[derive(Default)]
 pub(super) struct Reader {
     function: Option<Function>,
     /// Configuration space, as far as it is dumped.
     config: Vec<u8>,
-    /// The lines are about virtual functions.
+    /// The current lines are in the SR-IOV capability.
     in_sriov: bool,
-    /// The lines are about registers that can be resized: where their capability is.
+    /// The current lines are in the Resizable BAR capability, at this offset.
     in_resizable: Option<u16>,
 }
 
@@ -57,7 +57,8 @@ impl LineReader for Reader {
     }
 }
 
-/// `00:02.0 VGA compatible controller [0300]: Intel Corporation … [8086:1927] (rev 0a)`, `00:00.0 0600: 8086:1904 (rev 09)`.
+/// Parses `00:02.0 VGA compatible controller [0300]: Intel Corporation … [8086:1927] (rev 0a)` or
+/// `00:00.0 0600: 8086:1904 (rev 09)`.
 #[expect(clippy::type_complexity, reason = "the parts of one line, taken apart at once")]
 fn heading(words: &str) -> Option<(Address, Option<Class>, Option<String>, Option<(u16, u16)>)> {
     let first = words.as_bytes().first()?;
@@ -67,7 +68,8 @@ fn heading(words: &str) -> Option<(Address, Option<Class>, Option<String>, Optio
     let (place, rest) = words.split_once(' ')?;
     let address: Address = place.parse().ok().filter(|_| place.len() >= 7)?;
     let (class, device) = rest.split_once(": ")?;
-    // `Class 0604`, as old versions print what they have no name for; `0600`, with -n; `Host bridge [0600]`, with -nn.
+    // `Class 0604` is what old versions print for classes without a name; `0600` comes with -n,
+    // `Host bridge [0600]` with -nn.
     let number = |text: &str| hex(text).filter(|_| text.len() == 4).map(|class| Class((class as u32) << 8));
     let bracketed =
         |text: &str| text.rsplit_once('[').and_then(|(_, rest)| rest.strip_suffix(']').map(str::to_owned));
@@ -81,7 +83,7 @@ fn heading(words: &str) -> Option<(Address, Option<Class>, Option<String>, Optio
         .filter(|(_, rest)| pair(rest.trim_end_matches(']')).is_some())
         .map_or(title, |(t, _)| t);
     let title = if pair(title.trim()).is_some() { None } else { Some(title.trim().to_owned()) };
-    // Other texts have words with colons too: a class is short, and is words.
+    // Other texts have words with colons too, but a class is short.
     (class.len() < 60).then_some((address, class_number, title, id))
 }
 
@@ -90,7 +92,7 @@ fn pair(text: &str) -> Option<(u16, u16)> {
     Some((hex(vendor)? as u16, hex(device)? as u16))
 }
 
-/// The class of which `lspci` has this name.
+/// Returns the class that `lspci` calls by this name.
 pub(super) fn named_class(name: &str) -> Option<Class> {
     let class = match name {
         "PCI bridge" => 0x0604,
@@ -127,7 +129,7 @@ pub(super) fn named_class(name: &str) -> Option<Class> {
     Some(Class(class << 8))
 }
 
-/// `10: 08 00 70 fd …`.
+/// Parses `10: 08 00 70 fd …`.
 fn dump(words: &str) -> Option<(usize, Vec<u8>)> {
     let (offset, rest) = words.split_once(": ")?;
     if !(2..=3).contains(&offset.len()) || !offset.ends_with('0') {
@@ -145,14 +147,14 @@ impl Reader {
         if bytes.len() != 16 {
             return Verdict::Odd("configuration space", format!("{} bytes: a line has 16", bytes.len()));
         }
-        // Lines follow one another; after a gap what is dumped is of no use.
+        // Lines are contiguous; what follows a gap is ignored.
         if offset == self.config.len() {
             self.config.extend(bytes);
         }
         Verdict::Took
     }
 
-    /// A line below a heading.
+    /// Reads a line below a heading.
     fn detail(&mut self, line: &Line<'_>, words: &str) -> Verdict {
         let Some(function) = &mut self.function else { return Verdict::Pass };
         if let Some(rest) = words.strip_prefix("Capabilities:") {
@@ -218,7 +220,8 @@ impl Reader {
         self.unnumbered(line, words)
     }
 
-    /// `Memory at f7d00000 (64-bit, non-prefetchable) [size=4M]` without a number, `Expansion ROM at 000c0000 [disabled] [size=128K]`.
+    /// Reads `Memory at f7d00000 (64-bit, non-prefetchable) [size=4M]`, which names no register, or
+    /// `Expansion ROM at 000c0000 [disabled] [size=128K]`.
     fn unnumbered(&mut self, line: &Line<'_>, words: &str) -> Verdict {
         let Some(function) = &mut self.function else { return Verdict::Pass };
         let body = words.strip_prefix("[virtual] ").unwrap_or(words);
@@ -231,7 +234,7 @@ impl Reader {
         region(function, ResourceKind::Unnamed, body, &line.place())
     }
 
-    /// What is known of a function is noted; what was dumped counts more than what was printed of it.
+    /// Stores the current function. Dumped registers take precedence over what was printed.
     fn finish(&mut self, facts: &mut Facts) {
         let Some(mut function) = self.function.take() else { return };
         let config = std::mem::take(&mut self.config);
@@ -251,7 +254,7 @@ impl Reader {
                 function.resizable = dumped;
             }
         }
-        // A tree, or another output, may have said something of it already.
+        // A tree or another output may have described the function already.
         let key = (PciSource::Lspci, function.bdf());
         let function = match facts.pci.functions.remove(&key) {
             Some(had) => function.over(had),
@@ -261,7 +264,7 @@ impl Reader {
     }
 }
 
-/// `I/O+ Mem+ BusMaster+ SpecCycle- …`: the bits of the command register that `lspci` names.
+/// Parses `I/O+ Mem+ BusMaster+ SpecCycle- …`: the bits of the command register that `lspci` names.
 fn command(value: &str) -> Option<Command> {
     const BITS: [(&str, u16); 10] = [
         ("I/O", 0),
@@ -289,7 +292,7 @@ fn command(value: &str) -> Option<Command> {
     known.then_some(Command(bits))
 }
 
-/// `BAR 1: current size: 32GB, supported: 64MB 128MB …`: the nth register of the capability.
+/// Parses `BAR 1: current size: 32GB, supported: 64MB 128MB …`, the nth register of the capability.
 fn resizable(words: &str, capability: u16, n: usize) -> Option<ResizableBar> {
     let (bar, rest) = words.strip_prefix("BAR ")?.split_once(": current size: ")?;
     let bar = bar.parse().ok().filter(|bar| *bar < 6)?;
@@ -308,11 +311,11 @@ fn resizable(words: &str, capability: u16, n: usize) -> Option<ResizableBar> {
     let sizes = sizes.split_whitespace().filter_map(order).fold(0u64, |all, n| all | 1 << n.min(63));
     let current = u8::try_from(order(current.trim())?).ok()?;
     let control = capability.checked_add(8 + 8 * u16::try_from(n).ok()?)?;
-    // How many there are stands in the first register; nobody says so here, and it is read only.
+    // The control register's count of BARs is not printed; it is read-only, so it does not matter.
     Some(ResizableBar { bar, sizes, current, control, rest: u32::from(bar) })
 }
 
-/// The BARs of a dump of which nothing was printed: where they begin, and no more.
+/// Adds the BARs of a dump that were not printed. Only their start is known.
 fn dumped_bars(function: &mut Function, header: &Header) {
     let Some(at) = function.at.clone() else { return };
     let command = header.common.command;
@@ -323,7 +326,7 @@ fn dumped_bars(function: &mut Function, header: &Header) {
         if bar.base() == 0 || !decoded || function.resources.iter().any(|had| had.kind == kind) {
             continue;
         }
-        // The least that a register decodes (PCI Local Bus 3.0, 6.2.5.1).
+        // The smallest sizes that a BAR can decode (PCI Local Bus 3.0, 6.2.5.1).
         let (io, least) = (bar.is_io(), if bar.is_io() { 4 } else { 16 });
         let prefetchable = matches!(bar, Bar::Memory { prefetchable: true, .. });
         if let Ok(range) = AddrRange::sized(bar.base(), least) {
@@ -340,7 +343,7 @@ fn dumped_bars(function: &mut Function, header: &Header) {
     }
 }
 
-/// `[size=16M]`.
+/// Parses `[size=16M]`.
 fn size_of(text: &str) -> Option<u64> {
     let mut scan = Scan(text.split("[size=").nth(1)?);
     let number = scan.decimal()?;
@@ -355,7 +358,7 @@ fn size_of(text: &str) -> Option<u64> {
     number.checked_mul(1 << unit)
 }
 
-/// `Memory at 81000000 (64-bit, non-prefetchable) [size=16M]`.
+/// Reads `Memory at 81000000 (64-bit, non-prefetchable) [size=16M]`.
 fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &SourceLine) -> Verdict {
     let body = text.trim().strip_prefix("[virtual] ").unwrap_or(text.trim());
     let io = body.starts_with("I/O ports at ");
@@ -367,7 +370,7 @@ fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &SourceLi
     let size = size_of(rest);
     let start = rest.split_whitespace().next().unwrap_or("");
     if start.starts_with('<') {
-        // What Linux did not place, or hides from who may not see it.
+        // `<unassigned>`, `<ignored>` and the like: Linux has not placed it, or hides it from this user.
         let why = start.trim_matches(['<', '>']).to_owned();
         function.unplaced.push(Unplaced {
             kind,
@@ -388,8 +391,8 @@ fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &SourceLi
     let (verdict, range) =
         Verdict::of("BAR", AddrRange::sized(start, size.unwrap_or(least)).map_err(|error| error.to_string()));
     let Some(range) = range else { return verdict };
-    // A region of a virtual function's is the space of all of them only where its size says so; alone it is the first one's.
     let open_ended = size.is_none();
+    // A VF BAR's line does not say how large the space of all virtual functions is, so it is not recorded.
     if start != 0 && !matches!(kind, ResourceKind::VfBar(_)) {
         let wide = Some(wide).filter(|_| !io && rest.contains("-bit"));
         function.resources.push(PciResource {
@@ -405,7 +408,7 @@ fn region(function: &mut Function, kind: ResourceKind, text: &str, at: &SourceLi
     verdict
 }
 
-/// `fe400000-fe9fffff [size=6M] [32-bit]`, `00001000-00004fff [size=16K]`, `None`, `[disabled]`.
+/// Reads `fe400000-fe9fffff [size=6M] [32-bit]`, `00001000-00004fff [size=16K]`, `None` or `[disabled]`.
 fn window(function: &mut Function, key: &str, value: &str, at: &SourceLine) -> Verdict {
     let text = value.trim();
     let closed = ["None", "[disabled]", "<"].iter().any(|word| text.starts_with(word));
@@ -419,7 +422,7 @@ fn window(function: &mut Function, key: &str, value: &str, at: &SourceLine) -> V
     });
     let (verdict, found) = Verdict::of("bridge window", read.ok_or_else(|| format!("{text:?} is no range")));
     let Some((start, last)) = found else { return verdict };
-    // A base above the limit is how a closed window is printed.
+    // A closed window is printed with its base above its limit.
     if let Ok(range) = AddrRange::inclusive(start, last) {
         let (io, prefetchable) = (key.starts_with("I/O"), key.starts_with("Prefetchable"));
         let kind = ResourceKind::Window;

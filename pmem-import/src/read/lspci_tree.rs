@@ -1,4 +1,4 @@
-//! What `lspci -t` draws: which function is on which bus, and which bridge leads where.
+//! The tree that `lspci -t` draws: which function is on which bus, and where bridges lead.
 
 use super::reader::{LineReader, Verdict};
 use crate::facts::{BusId, Facts, PciSource, SourceSummary};
@@ -31,6 +31,7 @@ impl LineReader for Reader {
         }
         let mut column = text.len() - begin.len();
         let mut branch = None;
+        // A branch belongs to the bus whose own line continues in the branch's column.
         if goes_on && !is_root || begin.starts_with(['+', '\\']) {
             branch = self.branches.iter().rev().find(|(at, _)| *at == column).map(|(_, branch)| *branch);
         }
@@ -54,7 +55,7 @@ impl LineReader for Reader {
                     branch = Some(Branch { bus, bridge: last });
                     column += end + 1;
                     took = true;
-                    // The line that leads on to the functions: its branch, or its end, is theirs.
+                    // The bus's functions begin on this line; later ones branch off in the same column.
                     let dashes = text[column..].bytes().take_while(|b| *b == b'-').count();
                     let at = column + dashes;
                     if matches!(bytes.get(at), Some(b'+' | b'\\')) {
@@ -75,7 +76,7 @@ impl LineReader for Reader {
                     took = true;
                     last = Some(address);
                     column += 4;
-                    // A name follows after blanks; what leads on follows at once.
+                    // A name follows after blanks; a bus below follows directly.
                     if !text[column..].starts_with("-[") && !text[column..].starts_with("--") {
                         break;
                     }
@@ -86,7 +87,7 @@ impl LineReader for Reader {
     }
 }
 
-/// `0000:00`, `01-13`, `05`: the bus, and the buses below a bridge.
+/// Parses `0000:00`, `01-13` or `05`: the bus, and the buses below a bridge.
 fn bus_of(inside: &str, segment: u32) -> Option<(BusId, (u8, u8))> {
     let (segment, buses) = match inside.split_once(':') {
         Some((segment, bus)) => (u32::try_from(hex(segment)?).ok()?, bus),
@@ -98,7 +99,7 @@ fn bus_of(inside: &str, segment: u32) -> Option<(BusId, (u8, u8))> {
     Some(((segment, first), (first, last)))
 }
 
-/// `1f.2`.
+/// Parses `1f.2`.
 fn slot(text: &str) -> Option<(u8, u8)> {
     let (device, function) = text.split_once('.')?;
     let device = u8::try_from(hex(device)?).ok().filter(|d| *d < 32 && device.len() == 2)?;

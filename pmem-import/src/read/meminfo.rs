@@ -1,4 +1,4 @@
-//! How much memory there is: `/proc/meminfo`, also of nodes in a paste.
+//! The amount of memory: `/proc/meminfo`, also that of nodes in a pasted text.
 
 use super::node_log::node;
 use super::reader::{LineReader, Verdict, read_file};
@@ -13,7 +13,7 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     read_file(tree, FILES[0], &mut Reader, facts, heard);
 }
 
-/// Reads totals.
+/// Reads the totals.
 #[derive(Default)]
 pub(super) struct Reader;
 

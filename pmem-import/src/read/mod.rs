@@ -1,7 +1,8 @@
-//! Readers: one source a file. Each knows its source's text and nothing else; what it says goes into [`Facts`].
+//! Readers: one source format per file. A reader knows its format and nothing else; what it reads goes
+//! into [`Facts`].
 //!
-//! A reader of files names them in its `FILES`, from which `gather` packs captures; a reader of lines is offered every line of every
-//! text, and takes those that are its own.
+//! A file reader names its files in `FILES`, which `gather` packs into captures. A line reader is offered every
+//! line of every text, and takes those that it knows.
 
 mod acpi_table;
 mod cpuinfo;
@@ -51,12 +52,12 @@ use crate::facts::{Facts, Findings, SourceLine, SourceSummary, UnreadLine};
 use crate::text::{Line, decode, kind, lines};
 use reader::{FileReader, LineReader, Verdict};
 
-/// The folder of each PCI function.
+/// Returns the folder of each PCI function.
 pub(crate) fn walk_functions(tree: &Tree, findings: &mut Findings) -> Vec<String> {
     functions::walk(tree, findings).0.into_iter().map(|found| found.path).collect()
 }
 
-/// Every reader of files.
+/// All file readers.
 pub(crate) const FILE_READERS: &[FileReader] = &[
     FileReader { files: iomem::FILES, read: iomem::read },
     FileReader { files: meminfo::FILES, read: meminfo::read },
@@ -121,10 +122,10 @@ pub(crate) fn read(sources: &mut Sources) -> Facts {
     facts
 }
 
-/// Lines that a mailer may have made of one.
+/// The most lines that a mailer makes of one.
 const WRAPPED: usize = 3;
 
-/// A line that was not understood, in case the next one belongs to it.
+/// A line that was not understood yet: the next line may complete it.
 struct Held {
     line: Line<'static>,
     reader: usize,
@@ -160,7 +161,7 @@ pub(crate) fn read_text(text: &Text, facts: &mut Facts) {
     lines(&text.name, &text.bytes, |line| {
         let before = held.take();
         remark::look(&line, facts, &mut heard);
-        // Lines of one kind stand together: the reader that took the last one is asked first.
+        // Lines of one format come in runs, so the reader that took the last line is asked first.
         let order = std::iter::once(last).chain((0..readers.len()).filter(|n| *n != last));
         for n in order {
             match readers[n].take(&line, facts, &mut heard) {
@@ -175,12 +176,13 @@ pub(crate) fn read_text(text: &Text, facts: &mut Facts) {
             heard.odd.extend(before.map(|held| held.odd));
             return;
         }
-        // A line that is nobody's may be the rest of the one before it.
+        // A line that no reader takes may be the rest of the line before it.
         let Some(mut before) = before else { return };
         if line.logged || before.lines >= WRAPPED {
             heard.odd.push(before.odd);
             return;
         }
+        // A line that is still not understood is kept joined, for mailers also make three lines of one.
         let joined = before.line.joined(&line);
         if readers[before.reader].take(&joined, facts, &mut heard) != Verdict::Took {
             before.line = joined;
@@ -197,7 +199,7 @@ fn owned(line: &Line<'_>) -> Line<'static> {
     Line { text: line.text.clone().into_owned().into(), source: line.source.clone(), ..*line }
 }
 
-/// What a text says, for tests of readers.
+/// Reads a text, for tests of readers.
 #[cfg(test)]
 fn facts_of(text: &str) -> Facts {
     let mut facts = Facts::default();

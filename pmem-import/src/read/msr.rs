@@ -1,10 +1,10 @@
-//! The registers themselves, where the `msr` module shows them to this user: only of the machine that this runs on.
+//! The MTRRs themselves, if the `msr` module shows them to this user. Works only on the live machine.
 
 use crate::capture::Tree;
 use crate::facts::{Facts, SourceSummary};
 use pmem_drivers::mtrr::DevMsr;
 
-/// No file of a capture holds them.
+/// No files: captures cannot hold registers.
 pub(super) const FILES: &[&str] = &[];
 
 pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {

@@ -1,4 +1,4 @@
-//! MTRRs in the logs of firmware: coreboot, and EDK2 and its kin.
+//! MTRRs in firmware logs: coreboot's, and those of EDK2 and its kin.
 
 use super::mtrr_log::set_fixed;
 use super::reader::{LineReader, Verdict};
@@ -10,11 +10,11 @@ use pmem_mtrr::{DefType, Fixed, MemType, Span, Variable, Width};
 
 const RECORD: &str = "MTRR register";
 
-/// Reads tables; a heading begins one.
+/// Reads tables. A heading begins one.
 #[derive(Default)]
 pub(super) struct Reader {
     table: Option<RegisterTable>,
-    /// Effective ranges follow, which say nothing that the registers do not.
+    /// Effective ranges follow, which follow from the registers and are skipped.
     effective: bool,
 }
 
@@ -53,7 +53,7 @@ impl LineReader for Reader {
             self.effective = true;
             return Verdict::Took;
         }
-        // `WB:0000000000000000-000000000009FFFF`: what the registers make of addresses.
+        // `WB:0000000000000000-000000000009FFFF`: an effective range.
         let is_range = words.get(2..3) == Some(":")
             && MemType::from_name(words.get(..2).unwrap_or("")).is_some()
             && words.contains('-');
@@ -87,7 +87,7 @@ impl Reader {
         table.listed = table.listed.max(n + 1);
     }
 
-    /// Behind `MTRR: `.
+    /// Reads what follows `MTRR: ` in coreboot's log.
     fn coreboot(
         &mut self,
         line: &Line<'_>,
@@ -145,7 +145,8 @@ impl Reader {
         verdict
     }
 
-    /// `0x0000000000000000 - 0x00000000000a0000 size 0x000a0000 type 6`: the end exclusive, or inclusive in newer versions.
+    /// Reads `0x0000000000000000 - 0x00000000000a0000 size 0x000a0000 type 6`. The end is exclusive in old
+    /// versions, inclusive in new ones; the size tells.
     fn wanted(&mut self, words: &str, heard: &mut SourceSummary) -> Verdict {
         let mut scan = Scan(words);
         let read = (|| {
@@ -178,7 +179,8 @@ impl Reader {
         }
     }
 
-    /// `MTRR Default Type: 0000000000000C06`, `Fixed MTRR[00]   : 0606060606060606`, `Variable MTRR[00]: Base=… Mask=…`.
+    /// Reads `MTRR Default Type: 0000000000000C06`, `Fixed MTRR[00]   : 0606060606060606` or
+    /// `Variable MTRR[00]: Base=… Mask=…`.
     fn edk2(
         &mut self,
         line: &Line<'_>,
@@ -245,12 +247,12 @@ impl Reader {
     }
 }
 
-/// The width of addresses that a mask reaches up to.
+/// Returns the address width that a mask implies.
 pub(super) fn width_of(mask: u64) -> Option<Width> {
     Width::new((u64::BITS - mask.leading_zeros()) as u8)
 }
 
-/// Sets ranges below 1 MiB of a table, for other readers' forms.
+/// Sets fixed ranges below 1 MiB, for other readers.
 pub(super) fn set_low(table: &mut RegisterTable, start: u64, end: u64, kind: MemType) {
     set_fixed(table, Span { start, end: end.min(Fixed::span(87).end) }, kind);
 }

@@ -1,4 +1,4 @@
-//! MTRRs in Linux's log: what it found, what its clean-up made of it, what it complains of, and the page attribute table.
+//! MTRRs in Linux's log: what it found, what its clean-up programmed, its complaints, and the page attribute table.
 
 use super::reader::{LineReader, Verdict};
 use crate::facts::{Complaint, Entry, Facts, RegisterTable, SourceSummary, Sourced, TableKind};
@@ -13,9 +13,9 @@ const RECORD: &str = "MTRR register";
 #[derive(Default)]
 pub(super) struct Reader {
     table: Option<RegisterTable>,
-    /// A table of the clean-up, before or after.
+    /// A table of the clean-up, before or after it.
     cleanup: Option<RegisterTable>,
-    /// That Linux's map of types is not read has been said.
+    /// A note has been made that Linux's map of effective types is not read.
     map_noted: bool,
 }
 
@@ -60,7 +60,8 @@ impl Reader {
         self.table.get_or_insert_with(|| RegisterTable::new(TableKind::KernelLog, line.place()))
     }
 
-    /// `MTRR default type: uncachable`, `MTRR fixed ranges enabled:`, `MTRR variable ranges disabled:`, `MTRR map: …`, `MTRRs disabled …`.
+    /// Reads `MTRR default type: uncachable`, `MTRR fixed ranges enabled:`, `MTRR variable ranges disabled:`,
+    /// `MTRR map: …` or `MTRRs disabled …`.
     fn heading(&mut self, line: &Line<'_>, words: &str, facts: &mut Facts) -> Verdict {
         let switch = |rest: &str| match rest.trim_end_matches(':').trim() {
             "enabled" => Some(true),
@@ -76,7 +77,7 @@ impl Reader {
             let kind = MemType::from_name(word).ok_or_else(|| format!("{word:?} is no memory type"));
             let (verdict, kind) = Verdict::of("MTRR default type", kind);
             if kind.is_some() {
-                // This is the first line of the kernel's list.
+                // This line begins the kernel's list.
                 facts.mtrr.tables.extend(self.table.take_if(|table| table.default.is_some()));
                 self.table(line).default = kind;
             }
@@ -104,7 +105,7 @@ impl Reader {
         Verdict::Pass
     }
 
-    /// `built from 10 variable MTRRs`.
+    /// Reads `built from 10 variable MTRRs`.
     fn built(&mut self, words: &str) -> Verdict {
         let count = words.split_whitespace().nth(2).and_then(|n| n.parse::<u8>().ok());
         let (verdict, count) = Verdict::of(
@@ -119,7 +120,7 @@ impl Reader {
         verdict
     }
 
-    /// `00000-9FFFF write-back`, `0 base 0000000000 mask 7F80000000 write-back`, `7 disabled`.
+    /// Reads `00000-9FFFF write-back`, `0 base 0000000000 mask 7F80000000 write-back` or `7 disabled`.
     fn numbers(
         &mut self,
         line: &Line<'_>,
@@ -147,7 +148,7 @@ impl Reader {
             let (verdict, found) = Verdict::of(RECORD, variable(n, scan));
             if let Some((n, raw)) = found {
                 let width = Width::new((u64::BITS - raw.mask.leading_zeros()) as u8);
-                // A mask is printed up to the width of addresses.
+                // A mask is printed up to the address width, so it implies the width.
                 facts.mtrr.mask_width = facts.mtrr.mask_width.max(width);
                 let table = self.table(line);
                 table.entries.retain(|(had, ..)| *had != n);
@@ -157,7 +158,7 @@ impl Reader {
             }
             return verdict;
         }
-        // Only after what surely is of this list.
+        // `7 disabled` could be anything, so it only counts within a list.
         if scan.0 == "disabled" && self.table.is_some() && n < MAX_VARIABLE as u64 {
             let table = self.table(line);
             table.listed = table.listed.max(n as usize + 1);
@@ -187,7 +188,7 @@ impl Reader {
         Verdict::Took
     }
 
-    /// `reg 0, base: 0GB, range: 2GB, type WB`.
+    /// Reads `reg 0, base: 0GB, range: 2GB, type WB`.
     fn cleanup_register(&mut self, line: &Line<'_>, words: &str, heard: &mut SourceSummary) -> Verdict {
         let mut scan = Scan(words);
         let read = (|| {
@@ -245,7 +246,7 @@ impl Reader {
         if body.contains("inconsistent") {
             return complain(line, Complaint::Inconsistent, facts, heard);
         }
-        // Our own form of a table has numbers there.
+        // pmem's own form of a table has numbers there.
         if body.starts_with(|c: char| c.is_ascii_digit())
             || words.starts_with("mtrr:") && looks_like_ours(body)
         {
@@ -255,7 +256,7 @@ impl Reader {
     }
 }
 
-/// `BASE SIZE TYPE` in hexadecimal, as in our own form.
+/// Whether a line is `BASE SIZE TYPE` in hexadecimal, as in pmem's own form.
 fn looks_like_ours(body: &str) -> bool {
     let mut words = body.split_whitespace();
     let numbers = words.by_ref().take(2).filter(|word| hex(word).is_some()).count();
@@ -279,7 +280,7 @@ pub(super) fn set_fixed(table: &mut RegisterTable, span: Span, kind: MemType) {
     }
 }
 
-/// `0GB`, `3325MB`, `64KB`.
+/// Parses `0GB`, `3325MB` or `64KB`.
 fn size(scan: &mut Scan<'_>) -> Option<u64> {
     let number = scan.decimal()?;
     let unit = match scan.many(|b| b.is_ascii_uppercase())? {
@@ -293,7 +294,8 @@ fn size(scan: &mut Scan<'_>) -> Option<u64> {
     number.checked_mul(1 << unit)
 }
 
-/// `3: 0000000080000000-00000000ffffffff uncachable`: what registers come to (Linux 6.4, `mtrr=debug`).
+/// Whether a line is `3: 0000000080000000-00000000ffffffff uncachable`, an effective range (Linux 6.4,
+/// `mtrr=debug`).
 fn is_map_entry(words: &str) -> bool {
     let mut scan = Scan(words);
     let found = (|| {
@@ -307,7 +309,7 @@ fn is_map_entry(words: &str) -> bool {
     found.is_some()
 }
 
-/// Behind `base `: the number, and the registers.
+/// Parses what follows `base ` into the register's number and contents.
 fn variable(n: u64, mut scan: Scan<'_>) -> Result<(usize, Variable), String> {
     let n = usize::try_from(n)
         .ok()
@@ -336,7 +338,8 @@ fn tom2(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut SourceSumma
     verdict
 }
 
-/// `x86/PAT: Configuration [0-7]: WB  WC  UC- UC  WB  WP  UC- WT`; `x86 PAT enabled: cpu 0, old 0x7040600070406, new 0x7010600070106`.
+/// Reads `x86/PAT: Configuration [0-7]: WB  WC  UC- UC  WB  WP  UC- WT` or
+/// `x86 PAT enabled: cpu 0, old 0x7040600070406, new 0x7010600070106`.
 fn pat(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
     let slots: Option<[Option<PatType>; 8]> = if let Some(new) = words.split("new ").nth(1) {
         Scan(new).hex().map(|msr| std::array::from_fn(|i| PatType::from_bits((msr >> (8 * i) & 7) as u8)))

@@ -16,7 +16,7 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     read_file(tree, FILES[0], &mut Reader::default(), facts, heard);
 }
 
-/// Reads tables; a table begins where numbers begin anew.
+/// Reads tables. A table begins where register numbers restart.
 #[derive(Default)]
 pub(super) struct Reader {
     table: Option<RegisterTable>,
@@ -31,7 +31,7 @@ impl LineReader for Reader {
         else {
             return Verdict::Pass;
         };
-        // Somebody may have put a word of their own before it, but nothing else.
+        // People put a word of their own in front, such as a prompt, but nothing that looks like another record.
         if !words[at..].contains("base=") || words[..at].contains(['=', '"']) {
             return Verdict::Pass;
         }
@@ -56,7 +56,8 @@ impl LineReader for Reader {
     }
 }
 
-/// `reg00: base=0x000000000 (    0MB), size= 2048MB, count=1: write-back`; older: `…, size=8192MB: write-back, count=1`.
+/// Parses `reg00: base=0x000000000 (    0MB), size= 2048MB, count=1: write-back`, or the older
+/// `…, size=8192MB: write-back, count=1`.
 fn entry(words: &str) -> Result<(usize, Entry), String> {
     let mut scan = Scan(words);
     let wrong = |what: &str| format!("{what} is missing");
@@ -89,8 +90,9 @@ fn entry(words: &str) -> Result<(usize, Entry), String> {
     Ok((n, block(base, bytes, kind)?))
 }
 
-/// A block of a type. A mask that was cut to 32 bits on a processor with more prints as a size that is no power of two: 2^n less what
-/// is missing above, which base and lowest bit of the size still tell.
+/// Builds a block of a type. If Linux cut a mask to 32 bits on a processor with more, it prints a size
+/// that is no power of two: 2^n less the high bits that were cut. The base and the size's lowest bit
+/// still give the real block.
 pub(super) fn block(base: u64, bytes: u64, kind: MemType) -> Result<Entry, String> {
     let whole = |bytes: u64| {
         bytes.is_power_of_two().then(|| Block::new(base, bytes.trailing_zeros() as u8)).flatten()
@@ -98,7 +100,7 @@ pub(super) fn block(base: u64, bytes: u64, kind: MemType) -> Result<Entry, Strin
     if let Some(block) = whole(bytes) {
         return Ok(Entry::Register(Register { block, kind }));
     }
-    // 983552 MB is 0xf0200 MB: the top of the size are ones, from some bit up to the width of addresses.
+    // For example, 983552 MB is 0xf0200 MB: its top bits are ones, from some bit up to the address width.
     let lowest = 1u64.checked_shl(bytes.trailing_zeros()).unwrap_or(0);
     let top = u64::BITS - bytes.leading_zeros();
     let high = bytes ^ lowest;

@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 
 const RECORD: &str = "MTRR register";
 
-/// Reads the forms; each has one table a text.
+/// Reads all forms; a text has at most one table.
 #[derive(Default)]
 pub(super) struct Reader {
     table: Option<RegisterTable>,
-    /// A line that belongs to U-Boot's table came before.
+    /// The heading of U-Boot's table was seen.
     uboot: bool,
     /// Base registers whose masks have not come yet.
     bases: BTreeMap<usize, u64>,
@@ -69,7 +69,7 @@ impl Reader {
         table.listed = table.listed.max(n + 1);
     }
 
-    /// `Reg 0: 0x0000000000000000 - 0x0000000080000000 (  2048 MB)   Write-Back`: the end exclusive.
+    /// Reads `Reg 0: 0x0000000000000000 - 0x0000000080000000 (  2048 MB)   Write-Back`, end exclusive.
     fn fwts(&mut self, line: &Line<'_>, words: &str) -> Result<bool, String> {
         let mut scan = Scan(words);
         let wrong = || "no start, end and type".to_owned();
@@ -90,7 +90,7 @@ impl Reader {
         Ok(true)
     }
 
-    /// `0/80000000 BIOS write-back set-by-firmware active`: base and length in hexadecimal.
+    /// Reads `0/80000000 BIOS write-back set-by-firmware active`: base and length in hexadecimal.
     fn memcontrol(&mut self, line: &Line<'_>, words: &str) -> Option<Result<bool, String>> {
         let (range, rest) = words.split_once(' ')?;
         let (base, size) = range.split_once('/')?;
@@ -111,7 +111,7 @@ impl Reader {
         })())
     }
 
-    /// `0x00000200 IA32_MTRR_PHYSBASE0: 0x0000000000000006`, `0x2ff 0xc00`, `0x2ff: 0xc00`.
+    /// Reads `0x00000200 IA32_MTRR_PHYSBASE0: 0x0000000000000006`, `0x2ff 0xc00` or `0x2ff: 0xc00`.
     fn msr(&mut self, line: &Line<'_>, words: &str, facts: &mut Facts) -> Option<Result<bool, String>> {
         let mut scan = Scan(words);
         let msr = if words.starts_with("0x") { u32::try_from(scan.hex()?).ok()? } else { 0 };
@@ -128,7 +128,7 @@ impl Reader {
         if !known {
             return None;
         }
-        // An address and something else is no register.
+        // A register's number must be followed by a hexadecimal value, and nothing else.
         let mut value = Scan(scan.0.trim_start_matches([':', '=', ' ', '\t']));
         if !(value.0.starts_with("0x") || named.is_some()) {
             return None;
@@ -154,6 +154,7 @@ impl Reader {
             }
         } else {
             let n = ((msr - 0x200) / 2) as usize;
+            // Base registers have even numbers, mask registers odd ones. The mask completes the pair.
             if msr.is_multiple_of(2) {
                 self.bases.insert(n, value);
                 return Ok(false);
@@ -172,7 +173,7 @@ impl Reader {
         Ok(false)
     }
 
-    /// `0   Y     Back         0000000000000000 0000007f80000000 0000000080000000`.
+    /// Reads `0   Y     Back         0000000000000000 0000007f80000000 0000000080000000`.
     fn uboot(&mut self, line: &Line<'_>, words: &str) -> Result<bool, String> {
         let mut parts = words.split_whitespace();
         let mut next = || {
@@ -194,7 +195,7 @@ impl Reader {
     }
 }
 
-/// The register that a manual's name means.
+/// Returns the register that a manual's name means.
 fn msr_named(name: &str) -> Option<u32> {
     let number =
         |prefix: &str| name.strip_prefix(prefix)?.parse::<u32>().ok().filter(|n| *n < MAX_VARIABLE as u32);
@@ -207,7 +208,7 @@ fn msr_named(name: &str) -> Option<u32> {
     }
 }
 
-/// A type in the words of these tools.
+/// Parses a type in the words of these tools.
 fn kind(word: &str) -> Option<MemType> {
     Some(match word.to_ascii_lowercase().as_str() {
         "back" => MemType::Wb,

@@ -8,20 +8,20 @@ use pmem_core::AddrRange;
 
 const RECORD: &str = "node range";
 
-/// Reads ranges of nodes, and what `numactl` says of them.
+/// Reads ranges of nodes, and the output of `numactl`.
 #[derive(Default)]
 pub(super) struct Reader {
     /// Rows of distances follow.
     distances: bool,
-    /// The columns of the rows.
+    /// The nodes of the rows' columns.
     columns: Vec<u32>,
     /// Ranges of page frames follow.
     frames: bool,
     /// The node whose CPUs the last line listed.
     cpus: Option<u32>,
-    /// The line in which the present boot began, as long as nothing has been said in it.
+    /// First line of the current boot, until the boot says something about nodes.
     begins: Option<u32>,
-    /// Of the matrix of HMAT that is being printed: initiator, target, value.
+    /// Cells of the HMAT matrix that is being printed: initiator, target, value.
     cells: Vec<(u32, u32, Option<u64>)>,
 }
 
@@ -29,7 +29,7 @@ impl LineReader for Reader {
     fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         if words.starts_with("Linux version ") || words.starts_with("Booting Linux") {
-            // Another boot: what was said before is history, should it be said again.
+            // Another boot: statements of the last one are dropped once this boot repeats them.
             self.begins = Some(line.number);
             return Verdict::Pass;
         }
@@ -75,7 +75,7 @@ impl LineReader for Reader {
                 None => self.frames = false,
             }
         }
-        // A matrix without its heading begins with the numbers of its columns.
+        // A matrix without its heading begins with its column numbers.
         let is_header = |rest: &str| {
             rest.split_whitespace().count() > 1
                 && rest.split_whitespace().all(|word| word.parse::<u32>().is_ok())
@@ -89,7 +89,7 @@ impl LineReader for Reader {
 }
 
 impl Reader {
-    /// An entry of the table, as the kernel prints it; of old kernels the node's extent so far.
+    /// Reads an SRAT entry as the kernel prints it. Old kernels print the node's extent so far instead.
     fn affinity(&self, rest: &str, line: &Line<'_>, facts: &mut Facts) {
         let mut scan = Scan::new(rest);
         let found = (|| {
@@ -114,7 +114,8 @@ impl Reader {
         }
     }
 
-    /// `HMAT: Locality: Flags:00 Type:Access Latency Initiator Domains:1 Target Domains:2 Base:1000000`, and the lines below it.
+    /// Reads `HMAT: Locality: Flags:00 Type:Access Latency Initiator Domains:1 Target Domains:2 Base:1000000`, and
+    /// the lines below it.
     fn hmat(
         &mut self,
         words: &str,
@@ -128,6 +129,7 @@ impl Reader {
         };
         let source = line.source.clone();
         let table = |facts: &mut Facts| -> usize {
+            // One table per source. Binary tables have line 0 and are left alone.
             let own = |said: &Sourced<Hmat>| said.at.source == source && said.at.line != 0;
             facts.tables.access.iter().position(own).unwrap_or_else(|| {
                 facts.tables.access.push(Sourced::new(Hmat::default(), line.place()));
@@ -178,6 +180,7 @@ impl Reader {
         self.cells.push((initiator, target, (number != 0).then(|| number.checked_mul(scale)).flatten()));
         let at = table(facts);
         let locality = facts.tables.access[at].value.localities.last_mut()?;
+        // The matrix is rebuilt with every cell: its size is only known at the end.
         let all = |pick: fn(&(u32, u32, Option<u64>)) -> u32| {
             let all: std::collections::BTreeSet<u32> = self.cells.iter().map(pick).collect();
             all.into_iter().collect::<Vec<u32>>()
@@ -205,6 +208,7 @@ impl Reader {
         heard: &mut SourceSummary,
     ) -> Verdict {
         let (verdict, found) = Verdict::of(RECORD, read);
+        // The first statement of a new boot replaces what this text said about earlier boots.
         if let Some(begins) = self.begins.take() {
             facts.numa.ranges.retain(|said| said.at.source != line.source || said.at.line > begins);
         }
@@ -215,7 +219,7 @@ impl Reader {
         verdict
     }
 
-    /// `node 0 cpus: 0 1 2`, `node 0 size: 32056 MB`, `node distances:`.
+    /// Reads `node 0 cpus: 0 1 2`, `node 0 size: 32056 MB` or `node distances:`.
     fn numactl(
         &mut self,
         line: &Line<'_>,
@@ -255,7 +259,7 @@ impl Reader {
         scan.lit("free:").map(|()| Verdict::Took)
     }
 
-    /// A list of CPUs that was wrapped goes on in a line of numbers alone.
+    /// Reads the rest of a wrapped list of CPUs: a line of numbers alone.
     fn more_cpus(&mut self, id: u32, words: &str, facts: &mut Facts) -> Option<Verdict> {
         let more: Option<Vec<u32>> = words.split_whitespace().map(|word| word.parse().ok()).collect();
         let more = more.filter(|more| !more.is_empty())?;
@@ -264,7 +268,7 @@ impl Reader {
         Some(Verdict::Took)
     }
 
-    /// `node   0   1`, then `  0:  10  21`.
+    /// Reads `node   0   1`, then `  0:  10  21`.
     fn row(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
         let words = line.words();
         let numbers = |text: &str| {
@@ -290,7 +294,7 @@ impl Reader {
     }
 }
 
-/// The node of a number; made if it was not there.
+/// Returns the node with a number; creates it if necessary.
 pub(super) fn node(facts: &mut Facts, id: u32) -> &mut NumaNode {
     let nodes = &mut facts.numa.all;
     let at = nodes.binary_search_by_key(&id, |node| node.id).unwrap_or_else(|at| {
@@ -300,8 +304,7 @@ pub(super) fn node(facts: &mut Facts, id: u32) -> &mut NumaNode {
     &mut nodes[at]
 }
 
-/// `NumaNode 0 PXM 0 [mem 0x…-0x…] hotplug`, or `NumaNode 0 PXM 0 0-a0000`, the end exclusive.
-/// `SRAT: PXM 0 -> APIC 0x00 -> NumaNode 0`
+/// Parses `SRAT: PXM 0 -> APIC 0x00 -> Node 0`.
 fn initiator(words: &str) -> Option<Initiator> {
     let rest = words.strip_prefix("ACPI: ").unwrap_or(words).strip_prefix("SRAT: PXM ")?;
     let (domain, rest) = rest.split_once(" -> ")?;
@@ -314,6 +317,7 @@ fn initiator(words: &str) -> Option<Initiator> {
     Some(Initiator { domain: domain.trim().parse().ok()?, what, enabled: true, offset: 0 })
 }
 
+/// Parses `Node 0 PXM 0 [mem 0x…-0x…] hotplug`, or `Node 0 PXM 0 0-a0000`, whose end is exclusive.
 fn srat(rest: &str) -> Result<Vec<(u32, AddrRange)>, String> {
     let mut scan = Scan::new(rest);
     let parts = (|| {
@@ -324,7 +328,7 @@ fn srat(rest: &str) -> Result<Vec<(u32, AddrRange)>, String> {
         if scan.0.starts_with("[mem") {
             return Some((node, scan.resource()?.range?));
         }
-        // Xen's, the last address included.
+        // Xen prints the last address.
         if scan.lit("[").is_some() {
             let start = scan.hex()?;
             scan.lit(",")?;
@@ -338,7 +342,8 @@ fn srat(rest: &str) -> Result<Vec<(u32, AddrRange)>, String> {
     parts.map(|found| vec![found]).ok_or_else(|| "no node, proximity domain and range".to_owned())
 }
 
-/// `0 [mem 0x…-0x…] + [mem 0x…-0x…] -> [mem 0x…-0x…]`: what was joined, not the hole between.
+/// Parses `0 [mem 0x…-0x…] + [mem 0x…-0x…] -> [mem 0x…-0x…]`: the two ranges that were joined, not the
+/// hole between them.
 fn joined(rest: &str) -> Result<Vec<(u32, AddrRange)>, String> {
     let mut scan = Scan::new(rest);
     let found = (|| {
@@ -350,7 +355,7 @@ fn joined(rest: &str) -> Result<Vec<(u32, AddrRange)>, String> {
     found.ok_or_else(|| "no node and two ranges".to_owned())
 }
 
-/// `  0: [mem 0x…-0x…]`.
+/// Parses `  0: [mem 0x…-0x…]`.
 fn kernel(rest: &str) -> Result<Vec<(u32, AddrRange)>, String> {
     let mut scan = Scan::new(rest);
     let found = (|| {
@@ -361,7 +366,7 @@ fn kernel(rest: &str) -> Result<Vec<(u32, AddrRange)>, String> {
     found.map(|found| vec![found]).ok_or_else(|| "no node and range".to_owned())
 }
 
-/// `    0: 0x00000001 -> 0x0000009f`: page frames of 4 KiB, the end exclusive.
+/// Parses `    0: 0x00000001 -> 0x0000009f`: page frames of 4 KiB, end exclusive.
 fn frames(words: &str) -> Option<(u32, AddrRange)> {
     let mut scan = Scan::new(words);
     let node = u32::try_from(scan.decimal()?).ok()?;

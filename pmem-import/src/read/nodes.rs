@@ -1,4 +1,4 @@
-//! `/sys/devices/system/node` and `/sys/devices/system/memory`.
+//! NUMA nodes and memory blocks: `/sys/devices/system/node` and `/sys/devices/system/memory`.
 
 use super::node_log::node;
 use crate::capture::Tree;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 const NODES: &str = "sys/devices/system/node";
 const BLOCKS: &str = "sys/devices/system/memory";
 
-/// The files; names that end in `@` are links of which only the name counts.
+/// The files. Names that end in `@` are links; only their names matter.
 pub(super) const FILES: &[&str] = &[
     "sys/devices/system/node/online",
     "sys/devices/system/node/possible",
@@ -49,10 +49,10 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     }
 }
 
-/// The number behind a prefix, if there is nothing else.
+/// Parses the number after a prefix, if nothing else follows.
 pub(super) fn numbered(name: &str, prefix: &str) -> Option<u32> {
     let digits = name.strip_prefix(prefix)?;
-    // One name a number: not 00, not +1.
+    // Only the canonical form, so that `node00` or `node+1` is no second name for a node.
     digits.parse().ok().filter(|number: &u32| number.to_string() == digits)
 }
 
@@ -87,7 +87,7 @@ fn read_node(tree: &Tree, id: u32, block_size: Option<u64>, facts: &mut Facts) -
     }
 }
 
-/// A line of a file that is not what it should be.
+/// Creates a finding about a file's first line.
 fn wrong(tree: &Tree, path: &str, text: impl Into<String>) -> Finding {
     Finding::at(&SourceLine { source: tree.place(path).into(), line: 1 }, text)
 }
@@ -136,7 +136,7 @@ fn block_size(tree: &Tree, findings: &mut Findings) -> Option<u64> {
     size
 }
 
-/// Memory blocks that are online, and those that are not, neighbours joined.
+/// Reads memory blocks: those that are online, and those that are not; adjacent blocks are joined.
 fn read_blocks(tree: &Tree, numbers: &[u32], size: u64, findings: &mut Findings) -> [Vec<AddrRange>; 2] {
     let mut blocks: [Vec<AddrRange>; 2] = Default::default();
     for number in numbers {
@@ -144,6 +144,7 @@ fn read_blocks(tree: &Tree, numbers: &[u32], size: u64, findings: &mut Findings)
         let state = tree.text(&format!("{block}/state"), findings);
         let offline = state.is_some_and(|state| trim(&state) != "online");
         let index = tree.text(&format!("{block}/phys_index"), findings).and_then(|text| hex(trim(&text)));
+        // `phys_index` repeats the number in the folder's name; a capture may lack it.
         let start = index.unwrap_or(u64::from(*number)).checked_mul(size);
         match start.and_then(|start| AddrRange::sized(start, size).ok()) {
             Some(range) => blocks[usize::from(offline)].push(range),
@@ -163,7 +164,7 @@ fn read_access(tree: &Tree, dir: &str, findings: &mut Findings) -> Option<Access
         let path = format!("{dir}/{file}");
         let text = tree.text(&path, findings)?;
         match trim(&text).parse::<u32>() {
-            // The kernel prints 0 for what firmware did not say.
+            // The kernel prints 0 for what firmware does not give.
             Ok(0) => None,
             Ok(value) => Some(value),
             Err(_) => {
@@ -212,7 +213,7 @@ fn read_distances(tree: &Tree, ids: &[u32], findings: &mut Findings) -> Distance
         let text = tree.text(&format!("{NODES}/{file}"), findings)?;
         parse_list(&text)
     };
-    // Rows are as wide as there are nodes online; some kernels print the possible ones.
+    // Rows have a column for each online node; some kernels print one for each possible node.
     let candidates = [Some(ids.to_vec()), list("online"), list("possible")];
     let width = rows.values().map(Vec::len).max().unwrap_or(0);
     let columns = candidates.into_iter().flatten().find(|columns| columns.len() == width).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! PCI as OpenBSD's and NetBSD's boots say it (autoconf(9)): which functions there are, and which bus is behind which bridge; no addresses.
+//! PCI in boot messages of OpenBSD and NetBSD (autoconf(9)): functions, and which bus is behind which bridge. They
+//! contain no addresses.
 
 use super::reader::{LineReader, Verdict};
 use crate::facts::{BusId, Facts, PciSource, SourceSummary};
@@ -7,28 +8,29 @@ use crate::text::Line;
 use pmem_pci::{Address, Class};
 use std::collections::BTreeMap;
 
-/// Reads their messages about PCI.
+/// Reads these messages.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// By name (`pci1`): the bus.
+    /// Buses by name (`pci1`).
     buses: BTreeMap<String, BusId>,
-    /// By name (`ppb0`, `cardslot0`): the bridge.
+    /// Bridges by name (`ppb0`, `cardslot0`).
     bridges: BTreeMap<String, Address>,
 }
 
-/// A name without its number: `ppb` of `ppb0`.
+/// Returns a name without its number: `ppb` of `ppb0`.
 fn kind(name: &str) -> Option<&str> {
     let kind = name.trim_end_matches(|c: char| c.is_ascii_digit());
     (kind.len() < name.len() && kind.chars().all(|c| c.is_ascii_lowercase())).then_some(kind)
 }
 
-/// `bus 2`, `bus 22 device 0 cacheline 0x10`, `bus 0: configuration mode 1`.
+/// Parses `bus 2`, `bus 22 device 0 cacheline 0x10` or `bus 0: configuration mode 1`.
 fn bus(text: &str) -> Option<u8> {
     text.strip_prefix("bus ")?.split([' ', ':', ',']).next()?.parse().ok()
 }
 
 impl Reader {
-    /// `pci1 at ppb0 bus 2`, `cardbus0 at cardslot0: bus 22 device 0`: a bus, and the bridge that leads to it if one does.
+    /// Reads `pci1 at ppb0 bus 2` or `cardbus0 at cardslot0: bus 22 device 0`: a bus, and the bridge
+    /// above it, if any.
     fn of_bus(&mut self, name: &str, above: &str, number: u8, line: &Line<'_>, facts: &mut Facts) -> Verdict {
         self.buses.insert(name.to_owned(), (0, number));
         let mut next = self.bridges.get(above).copied();
@@ -36,7 +38,7 @@ impl Reader {
             let function = facts.pci.function(PciSource::Listing, bridge, &line.place());
             let (first, last) = function.below.unwrap_or((number, number));
             function.below = Some((first, last.max(number))).filter(|(first, _)| *first > bridge.bus);
-            // What is behind a bridge is behind those above it.
+            // A bus behind a bridge is also behind all bridges above that one.
             let leads = |address: &&Address| {
                 let above = facts.pci.functions.get(&(PciSource::Listing, **address));
                 above.is_some_and(|f| f.below.is_some_and(|(first, _)| first == bridge.bus))
@@ -46,7 +48,8 @@ impl Reader {
         Verdict::Took
     }
 
-    /// `em0 at pci0 dev 25 function 0 "Intel ICH9 IGP M AMT" rev 0x03: msi`, `ppb0 at pci0 dev 1 function 0: vendor 8086 product 0151`,
+    /// Reads `em0 at pci0 dev 25 function 0 "Intel ICH9 IGP M AMT" rev 0x03: msi`,
+    /// `ppb0 at pci0 dev 1 function 0: vendor 8086 product 0151` or
     /// `"Intel Turbo Memory" rev 0x11 at pci3 dev 0 function 0 not configured`.
     fn of_function(
         &mut self,
@@ -95,7 +98,7 @@ impl LineReader for Reader {
                 let Some(number) = bus(rest) else { return Verdict::Pass };
                 return self.of_bus(before, above, number, line, facts);
             }
-            // A CardBus bridge's slot leads where the bridge does.
+            // A slot stands for its CardBus bridge.
             Some("cardslot") => {
                 self.bridges
                     .extend(self.bridges.get(above).copied().map(|bridge| (before.to_owned(), bridge)));

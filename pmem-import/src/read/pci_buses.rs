@@ -1,4 +1,5 @@
-//! PCI buses in a kernel's log: what host bridges have, which numbers, what was behind a bridge that is gone; configuration space.
+//! PCI buses in a kernel's log: apertures and bus numbers of host bridges, buses that were released,
+//! configuration space.
 
 use super::pci_outcome::{Outcome, note};
 use super::reader::Verdict;
@@ -8,7 +9,7 @@ use crate::facts::{
 use crate::number::hex;
 use crate::text::{Line, Scan};
 
-/// `0000:00: root bus resource [mem 0x…-0x… window] (bus address [0x…-0x…])`.
+/// Reads `0000:00: root bus resource [mem 0x…-0x… window] (bus address [0x…-0x…])`.
 pub(super) fn bus(line: &Line<'_>, rest: &str, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
     let Some((name, rest)) = rest.split_once(": ") else { return Verdict::Pass };
     let Some(bus) = parse_bus(name) else { return Verdict::Pass };
@@ -49,8 +50,8 @@ pub(super) fn bus(line: &Line<'_>, rest: &str, facts: &mut Facts, heard: &mut So
     verdict
 }
 
-/// `PCI: MMCONFIG for domain 0000 [bus 00-ff] at [mem …]`, `PCI: ECAM [mem …] (base …) for domain 0000 [bus 00-ff]`,
-/// `ECAM at [mem …] for [bus 00-7f]`.
+/// Reads `PCI: MMCONFIG for domain 0000 [bus 00-ff] at [mem …]`,
+/// `PCI: ECAM [mem …] (base …) for domain 0000 [bus 00-ff]` or `ECAM at [mem …] for [bus 00-7f]`.
 pub(super) fn ecam(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict {
     let at = words.find("MMCONFIG").or_else(|| words.find("ECAM")).unwrap_or(words.len());
     let rest = &words[at..];
@@ -73,7 +74,7 @@ pub(super) fn ecam(line: &Line<'_>, words: &str, facts: &mut Facts, heard: &mut 
     verdict
 }
 
-/// `[bus 02-2b] is released`: everything that was on these buses is gone; or a bus's last number has changed.
+/// Reads `[bus 02-2b] is released`, after which everything on these buses is gone, or a new last bus number.
 fn numbers(bus: BusId, rest: &str, facts: &mut Facts) -> Verdict {
     let Some(below) = buses(rest) else { return Verdict::Pass };
     // `[bus 43-4f] end is updated to 44`.
@@ -87,7 +88,7 @@ fn numbers(bus: BusId, rest: &str, facts: &mut Facts) -> Verdict {
         } else {
             facts.pci.ends.insert(bus, end);
         }
-        // What it could have had is what the host bridge has, at most.
+        // The old end shows how far the host bridge's buses reach: the kernel gives a bridge no more than that.
         let reach = facts.pci.reach.entry(bus.0).or_insert(below.1);
         *reach = below.1.max(*reach);
         return Verdict::Took;
@@ -99,20 +100,21 @@ fn numbers(bus: BusId, rest: &str, facts: &mut Facts) -> Verdict {
     Verdict::Took
 }
 
-/// Takes out what a log said of functions on buses.
+/// Forgets what a log said about functions on these buses.
 pub(super) fn gone(facts: &mut Facts, segment: u32, (first, last): (u8, u8)) {
     facts.pci.functions.retain(|(source, address), _| {
         *source != PciSource::Log || address.segment != segment || !(first..=last).contains(&address.bus)
     });
 }
 
-/// `pci_bus 0000:02: resource 1 [mem 0x…-0x…]`: what the bridge above it forwards. Root buses have theirs from number 4 on.
+/// Reads `pci_bus 0000:02: resource 1 [mem 0x…-0x…]`: what the bridge above forwards. Root buses number
+/// theirs from 4.
 fn listed(line: &Line<'_>, bus: BusId, rest: &str, facts: &mut Facts) -> Verdict {
     let mut scan = Scan::new(rest);
     let Some((number, found)) = scan.decimal().zip(scan.resource()) else { return Verdict::Pass };
     let Some(range) = found.range else { return Verdict::Pass };
     if number > 3 {
-        // A root bus's, listed once more; addresses on the bus were said before, if they are others.
+        // A root bus's aperture, listed again; if it is shifted, its bus addresses came before.
         let apertures = facts.pci.roots.entry(bus).or_default();
         if !apertures.iter().any(|had| had.value.io == found.io && had.value.range.overlaps(range)) {
             apertures
@@ -143,13 +145,13 @@ fn listed(line: &Line<'_>, bus: BusId, rest: &str, facts: &mut Facts) -> Verdict
     Verdict::Took
 }
 
-/// `0000:00`.
+/// Parses `0000:00`.
 fn parse_bus(name: &str) -> Option<BusId> {
     let (segment, bus) = name.split_once(':')?;
     Some((u32::try_from(hex(segment)?).ok()?, u8::try_from(hex(bus)?).ok()?))
 }
 
-/// `[bus 03-2c]`, `[bus 01]`.
+/// Parses `[bus 03-2c]` or `[bus 01]`.
 pub(super) fn buses(text: &str) -> Option<(u8, u8)> {
     let inside = text.strip_prefix("[bus ")?.split(']').next()?;
     let (first, last) = inside.split_once('-').unwrap_or((inside, inside));

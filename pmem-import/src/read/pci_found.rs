@@ -8,16 +8,16 @@ use crate::text::Line;
 use pmem_core::AddrRange;
 use pmem_pci::Address;
 
-/// Reads its lines.
+/// Reads the lines.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// The function that the lines are about.
+    /// The function that the lines describe.
     current: Option<Address>,
-    /// Its class and its name come next.
+    /// Its class and name come on the next line.
     is_new: bool,
 }
 
-/// `Bus  6, device   8, function  1:`.
+/// Parses `Bus  6, device   8, function  1:`.
 fn heading(words: &str) -> Option<Address> {
     let mut parts = words.strip_suffix(':')?.split(", ");
     let mut after = |name: &str| parts.next()?.strip_prefix(name)?.trim().parse().ok();
@@ -25,7 +25,8 @@ fn heading(words: &str) -> Option<Address> {
     (device < 32 && function < 8).then_some(Address { segment: 0, bus, device, function })
 }
 
-/// `Prefetchable 64 bit memory at 0xfbfe0000 [0xfbffffff].`, `I/O at 0x2300 [0x233f].`: which register it is nobody says.
+/// Parses `Prefetchable 64 bit memory at 0xfbfe0000 [0xfbffffff].` or `I/O at 0x2300 [0x233f].`; they
+/// do not name the register.
 fn resource(words: &str, at: &SourceLine) -> Option<Result<PciResource, String>> {
     let (what, place) = words.split_once(" at 0x")?;
     let (io, prefetchable, wide) = match what.split_once(' ') {

@@ -1,4 +1,4 @@
-//! PCI as FreeBSD says it: the messages of a verbose boot (`boot -v`), and `pciconf -lbBv`.
+//! PCI as FreeBSD prints it: messages of a verbose boot (`boot -v`), and `pciconf -lbBv`.
 
 use super::reader::{LineReader, Verdict};
 use crate::facts::{
@@ -14,21 +14,21 @@ use std::collections::BTreeMap;
 /// Reads FreeBSD's messages about PCI.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// Vendor and device, which come before where the function is.
+    /// Vendor and device id, which come before the address.
     id: Option<(u16, u16)>,
-    /// The function that the next lines are about.
+    /// The function that the next lines describe.
     current: Option<Address>,
-    /// By name (`pcib1`): the bridge.
+    /// Bridges by name (`pcib1`).
     bridges: BTreeMap<String, Address>,
-    /// By name (`pci1`): the bus.
+    /// Buses by name (`pci1`).
     buses: BTreeMap<String, BusId>,
-    /// By name of a bus: the bridge that it hangs on, by name.
+    /// By bus name: the name of the bridge above.
     above: BTreeMap<String, String>,
-    /// By name of a host bridge: what it decodes, which comes before the number of its bus.
+    /// By host bridge name: what it decodes, until its bus number is known.
     decoded: BTreeMap<String, Vec<Sourced<Aperture>>>,
 }
 
-/// Hexadecimal with `0x`, else decimal.
+/// Parses a number: hexadecimal with `0x`, decimal without.
 fn number(text: &str) -> Option<u64> {
     match text.strip_prefix("0x") {
         Some(digits) => u64::from_str_radix(digits, 16).ok(),
@@ -36,13 +36,13 @@ fn number(text: &str) -> Option<u64> {
     }
 }
 
-/// What follows a word and `=`, up to a comma or a blank.
+/// The value after a word and `=`, up to a comma or a blank.
 fn value<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     let rest = text.split([' ', ',', '\t']).find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
     rest.filter(|rest| !rest.is_empty())
 }
 
-/// `0xc0000000-0xc01fffff`, with or without brackets.
+/// Parses `0xc0000000-0xc01fffff`, with or without brackets.
 fn range(text: &str) -> Option<AddrRange> {
     let text = text.trim().trim_start_matches('(');
     let text = text.split([')', ',', ' ']).next()?;
@@ -50,7 +50,7 @@ fn range(text: &str) -> Option<AddrRange> {
     AddrRange::inclusive(number(first)?, number(last)?).ok()
 }
 
-/// `Memory`, `Prefetchable Memory`, `I/O Port`: ports, and prefetchable.
+/// Parses `Memory`, `Prefetchable Memory` or `I/O Port` into two flags: I/O, prefetchable.
 fn kind(text: &str) -> Option<(bool, bool)> {
     match text {
         "Memory" | "memory" => Some((false, false)),
@@ -60,13 +60,13 @@ fn kind(text: &str) -> Option<(bool, bool)> {
     }
 }
 
-/// `pci0:25:0:1`, `pci25:0:1` of older ones, each without `pci`.
+/// Parses `pci0:25:0:1`, or `pci25:0:1` of older versions, each without `pci`.
 fn address(text: &str) -> Option<Address> {
     let numbers: Option<Vec<u64>> = text.trim_end_matches(':').split(':').map(number).collect();
     function(&numbers?)
 }
 
-/// `10` to `24` in hexadecimal: which register.
+/// Returns the register at a configuration space offset of `10` to `24`, `30` or `38`, in hexadecimal.
 fn register(text: &str) -> Option<ResourceKind> {
     match u8::from_str_radix(text, 16).ok()? {
         at @ 0x10..=0x24 if at % 4 == 0 => Some(ResourceKind::Bar((at - 0x10) / 4)),
@@ -84,7 +84,7 @@ fn placed(
     PciResource { kind, range, io, prefetchable, wide: None, open_ended: false, at: at.clone() }
 }
 
-/// Gives a register another place, and keeps what is known of it.
+/// Moves a register's resource, and keeps what else is known of it.
 fn place(function: &mut Function, new: PciResource) {
     function.unplaced.retain(|had| had.kind != new.kind);
     match function.resources.iter_mut().find(|had| had.kind == new.kind) {
@@ -94,7 +94,7 @@ fn place(function: &mut Function, new: PciResource) {
 }
 
 impl Reader {
-    /// A line that is about one function, which an earlier line named.
+    /// Reads a line about a function that an earlier line named.
     fn of_function(
         &mut self,
         words: &str,
@@ -151,7 +151,7 @@ impl Reader {
         Verdict::Took
     }
 
-    /// A line that a bridge says: its name, and what.
+    /// Reads a message of a bridge.
     fn of_bridge(
         &mut self,
         name: &str,
@@ -172,7 +172,7 @@ impl Reader {
             return Verdict::Took;
         }
         if let Some(rest) = says.strip_prefix("decoding ") {
-            // Resource types of sys/bus.h: 3 is memory, 4 ports, 5 bus numbers.
+            // Resource types of `sys/bus.h`: 3 is memory, 4 ports, 5 bus numbers.
             let Some((what, text)) = rest.split_once(" range ") else { return Verdict::Pass };
             let (Some(range), true) = (range(text), ["3", "4"].contains(&what)) else { return Verdict::Pass };
             let aperture = Aperture { range, bus_start: range.start(), io: what == "4" };
@@ -218,7 +218,7 @@ impl Reader {
         Verdict::Took
     }
 
-    /// `pci1: domain=0, physical bus=1`.
+    /// Reads `pci1: domain=0, physical bus=1`.
     fn of_bus(&mut self, name: &str, says: &str, facts: &mut Facts) -> Verdict {
         if let Some((_, above)) = says.split_once("PCI bus> on ") {
             self.above.insert(name.to_owned(), above.trim().to_owned());
@@ -238,7 +238,8 @@ impl Reader {
     }
 }
 
-/// `10]: type Memory, range 64, base 0xf6000000, size 20, enabled`: the size is that many address bits, and in `pciconf` bytes.
+/// Reads `10]: type Memory, range 64, base 0xf6000000, size 20, enabled`. The boot prints the size as a number of
+/// address bits, `pciconf` in bytes.
 fn map(text: &str, function: &mut Function, at: &SourceLine) -> Option<()> {
     let (at_register, rest) = text.split_once("]: type ")?;
     let register = register(at_register)?;
@@ -255,7 +256,7 @@ fn map(text: &str, function: &mut Function, at: &SourceLine) -> Option<()> {
             let new = placed(register, range, (io, prefetchable), at);
             function.resources.push(PciResource { wide, ..new });
         }
-        // A register that nobody has set.
+        // A register that is not set.
         _ => function.unplaced.push(Unplaced {
             kind: register,
             size: Some(size),
@@ -270,7 +271,7 @@ fn map(text: &str, function: &mut Function, at: &SourceLine) -> Option<()> {
     Some(())
 }
 
-/// Whether a name is one of a kind's: `pcib1`.
+/// Whether a name is a kind and a number: `pcib1`.
 fn is_name(name: &str, kind: &str) -> bool {
     name.strip_prefix(kind).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
 }

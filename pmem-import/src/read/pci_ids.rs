@@ -1,8 +1,8 @@
-//! Names of vendors and devices: the system's `pci.ids`.
+//! Names of PCI vendors and devices, from the system's `pci.ids`.
 
 use std::collections::BTreeMap;
 
-/// Where systems keep it.
+/// Where systems keep the list.
 const PLACES: &[&str] = &[
     "/usr/share/misc/pci.ids",
     "/usr/share/hwdata/pci.ids",
@@ -11,7 +11,18 @@ const PLACES: &[&str] = &[
     "/var/lib/pciutils/pci.ids",
 ];
 
-/// Names of vendors and their devices.
+/// Names of PCI vendors and devices.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_import::PciIds;
+///
+/// let ids = PciIds::parse("8086  Intel Corporation\n\t1533  I210 Gigabit Network Connection\n");
+/// assert_eq!(ids.name((0x8086, 0x1533)).as_deref(), Some("Intel Corporation I210 Gigabit Network Connection"));
+/// assert_eq!(ids.name((0x8086, 0x9999)).as_deref(), Some("Intel Corporation 9999"));
+/// assert_eq!(ids.name((0x10de, 0x0001)), None);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct PciIds {
     vendors: BTreeMap<u16, String>,
@@ -19,7 +30,8 @@ pub struct PciIds {
 }
 
 impl PciIds {
-    /// Reads the system's list, or the one that `PMEM_PCI_IDS` names; empty if there is none.
+    /// Reads the system's list, or the list that the environment variable `PMEM_PCI_IDS` names; empty if
+    /// there is none.
     pub fn of_system() -> Self {
         let text = match std::env::var_os("PMEM_PCI_IDS") {
             Some(place) => std::fs::read(place).ok(),
@@ -29,7 +41,8 @@ impl PciIds {
         Self::parse(&String::from_utf8_lossy(&text))
     }
 
-    /// Reads a list: vendors at the beginning of lines, their devices behind a tab, subsystems behind two; classes follow.
+    /// Parses a list. Vendors begin in the first column, their devices after one tab, subsystems after two. Parsing
+    /// stops where the classes begin.
     pub fn parse(text: &str) -> Self {
         let mut ids = Self::default();
         let mut vendor = None;
@@ -54,7 +67,8 @@ impl PciIds {
         ids
     }
 
-    /// What vendor and device are called; only the vendor if the device is not known.
+    /// Returns the names of vendor and device. A device without a name is shown by its id; `None` if the
+    /// vendor is unknown.
     pub fn name(&self, (vendor, device): (u16, u16)) -> Option<String> {
         let of = self.vendors.get(&vendor)?;
         Some(match self.devices.get(&(vendor, device)) {

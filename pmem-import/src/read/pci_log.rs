@@ -1,4 +1,4 @@
-//! PCI in a kernel's log: host bridges, functions, what was assigned to them, and what was not.
+//! PCI in a kernel's log: host bridges, functions, and which resources were assigned or not.
 
 use super::pci_buses::{bus, buses, ecam, gone};
 use super::pci_outcome::{Outcome, contained, note, note_kept, remember};
@@ -14,11 +14,12 @@ use std::borrow::Cow;
 /// Reads the kernel's messages about PCI.
 #[derive(Default)]
 pub(super) struct Reader {
-    /// Functions and roots of this text's present boot.
+    /// The current boot of this text has named a function or a root bus.
     began: bool,
     /// The bridge whose windows follow, in the form of Linux 2.6.
     bridge: Option<Address>,
-    /// The bridge whose windows are listed anew, if a list follows: while it looks for functions the kernel names bridges without one.
+    /// A bridge whose windows are listed again if a list follows. While the kernel scans for functions it names
+    /// bridges without one.
     listed: Option<Address>,
 }
 
@@ -77,8 +78,9 @@ impl LineReader for Reader {
     }
 }
 
-/// What Linux before 2.6.34 says, as later ones say it: `reg 10 64bit mmio: [0x…-0x…]`, `bridge io port: [0x…-0x…]`, `MEM window: 0x…-0x…`,
-/// `PCI bridge, secondary bus 0000:01`; `None` of what is as it is.
+/// Translates messages of Linux before 2.6.34 to the form of later versions:
+/// `reg 10 64bit mmio: [0x…-0x…]`, `bridge io port: [0x…-0x…]`, `MEM window: 0x…-0x…`,
+/// `PCI bridge, secondary bus 0000:01`. `None` for other messages.
 fn modern(body: &str) -> Option<String> {
     if let Some(bus) = body.strip_prefix("PCI bridge, secondary bus ") {
         let (_, bus) = bus.rsplit_once(':')?;
@@ -109,11 +111,11 @@ fn modern(body: &str) -> Option<String> {
     Some(format!("{subject}[{kind} {}{wide}{prefetchable}]", range.strip_suffix(']')?))
 }
 
-/// `pci 0000:00:1f.2: …`, `nvme 0000:01:00.0: …`: who speaks, of which function, and what.
+/// Splits `pci 0000:00:1f.2: …` or `nvme 0000:01:00.0: …` into driver, function and message.
 fn named(words: &str) -> Option<(&str, Address, &str)> {
     let (driver, rest) = words.split_once(' ')?;
     let (name, rest) = rest.split_once(": ")?;
-    // Short, so that not every line with a colon is looked at for long.
+    // The length check comes first, since most lines with a colon name no function.
     let address = name.parse().ok().filter(|_| (12..=18).contains(&name.len()))?;
     let is_word = driver.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
     is_word.then_some((driver, address, rest))
@@ -137,7 +139,7 @@ impl Reader {
             let (Some(vendor), Some(device)) = (hex(vendor), hex(device)) else { return Verdict::Pass };
             self.began = true;
             let function = facts.pci.function(PciSource::Log, address, &at);
-            // Said anew: it was plugged in again.
+            // A function that is found again was plugged in again: forget what it had.
             *function = Function {
                 address: function.address,
                 at: Some(at),
@@ -195,9 +197,10 @@ impl Reader {
             if is_card_bus {
                 function.class.get_or_insert(CARD_BUS);
             }
-            // Firmware that set nothing up leaves bus numbers of zero.
+            // Bus numbers of zero mean that firmware set nothing up.
             function.below = Some(below).filter(|(first, _)| *first > address.bus);
-            // What was taken for virtual functions' was windows of an older kernel's numbers.
+            // Now that it is known to be a bridge, resources taken for VF BARs were windows in an older
+            // kernel's numbering.
             function.resources.retain(|resource| !matches!(resource.kind, ResourceKind::VfBar(_)));
             self.listed = Some(address);
             function.unplaced.retain(|unplaced| !matches!(unplaced.kind, ResourceKind::VfBar(_)));
@@ -223,7 +226,7 @@ impl Reader {
         };
         let after = scan.0.trim_start_matches([' ', ':']);
         let Some(found) = found else {
-            // A range that is cut is named; messages without one say nothing that is needed.
+            // A range that is cut off is reported; messages without a range carry nothing that is needed.
             let cut = scan.0.starts_with("[mem") || scan.0.starts_with("[io");
             return if cut {
                 Verdict::Odd("PCI resource", "the range is not closed".to_owned())
@@ -241,7 +244,7 @@ impl Reader {
         }
         conflict(line, address, kind, &found, body, facts);
         let function = facts.pci.function(PciSource::Log, address, &at);
-        // A bridge's windows follow its ROM where the kernel knows no virtual functions.
+        // In kernels without SR-IOV support, a bridge's windows follow its ROM, at the numbers of VF BARs.
         let is_bridge = function.is_bridge() || driver == "pcieport";
         let kind =
             if matches!(kind, ResourceKind::VfBar(_)) && is_bridge { ResourceKind::Window } else { kind };
@@ -264,7 +267,8 @@ impl Reader {
 /// The class of CardBus bridges.
 const CARD_BUS: Class = Class(0x06_0700);
 
-/// `Assigned bridge window [mem 0x…-0x…] to [bus 03-2c] cannot fit 0xc00000000 required for 0000:03:00.0 bridging to [bus 04-2c]`.
+/// Reads `Assigned bridge window [mem 0x…-0x…] to [bus 03-2c] cannot fit 0xc00000000 required for …`, which goes on
+/// `0000:03:00.0 bridging to [bus 04-2c]`.
 fn wanted(line: &Line<'_>, body: &str, facts: &mut Facts) -> Option<Verdict> {
     let rest = body.strip_prefix("Assigned bridge window ")?;
     let found = Scan(rest).resource()?;
@@ -281,8 +285,8 @@ fn wanted(line: &Line<'_>, body: &str, facts: &mut Facts) -> Option<Verdict> {
     Some(Verdict::Took)
 }
 
-/// `can't claim BAR 4 [io 0x8200-0x821f]: address conflict with PCI Bus 0000:01 [io 0x8000-0x8fff]`, `…: no compatible bridge window`: firmware
-/// put it where it cannot be.
+/// Reads `can't claim BAR 4 [io 0x8200-0x821f]: address conflict with PCI Bus 0000:01 [io 0x8000-0x8fff]` or
+/// `…: no compatible bridge window`: firmware put the resource where it cannot be.
 fn conflict(
     line: &Line<'_>,
     function: Address,
@@ -296,7 +300,7 @@ fn conflict(
     }
     let Some(range) = found.range else { return };
     let with = body.split_once("conflict with ").map_or(String::new(), |(_, with)| with.trim().to_owned());
-    // Registers that nobody has set up yet are in no window; a ROM's is not decoded before somebody asks for it.
+    // BARs that are not set up yet lie in no window, and a ROM is decoded only on request: neither is a conflict.
     if kind == ResourceKind::Rom || (with.is_empty() && kind != ResourceKind::Window) {
         return;
     }
@@ -306,7 +310,7 @@ fn conflict(
     }
 }
 
-/// `… class 0x010601 …`; very old kernels print the class and subclass alone.
+/// Parses `… class 0x010601 …`. Very old kernels print only class and subclass.
 fn class(rest: &str) -> Option<Class> {
     let digits = rest.split("class ").nth(1)?.split_whitespace().next()?;
     let class = u32::try_from(hex(digits.trim_end_matches(','))?).ok()?;
@@ -314,8 +318,8 @@ fn class(rest: &str) -> Option<Class> {
     Some(Class(if digits <= 4 { class << 8 } else { class }))
 }
 
-/// What of a function a message is about, and what follows: `reg 0x10: …`, `BAR 2: …`, `BAR 2 [mem …]: …`, `bridge window …`, `ROM …`,
-/// `VF BAR 0: …`.
+/// Splits off the register that a message is about: `reg 0x10: …`, `BAR 2: …`, `BAR 2 [mem …]: …`,
+/// `bridge window …`, `ROM …`, `VF BAR 0: …`. Returns it and the rest.
 fn subject(body: &str) -> Option<(ResourceKind, Scan<'_>)> {
     let mut scan = Scan(body);
     if scan.lit("reg ").is_some() {
@@ -351,7 +355,7 @@ fn subject(body: &str) -> Option<(ResourceKind, Scan<'_>)> {
         let end = scan.0.find(']')? + 1;
         return Some((ResourceKind::VfBar(number), Scan(&scan.0[..end])));
     }
-    // `resource 15 [mem …] released`: numbered as BARs are.
+    // `resource 15 [mem …] released`: numbered like BARs.
     scan.lit("BAR ").or_else(|| scan.lit("resource "))?;
     let number = scan.decimal()?;
     let kind = match number {

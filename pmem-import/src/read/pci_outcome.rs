@@ -1,21 +1,21 @@
-//! What a kernel's log says became of a PCI function's resource.
+//! What became of a PCI resource, according to a kernel's log.
 
 use crate::facts::{Facts, Function, PciResource, PciSource, ResourceKind, SourceLine, Unplaced};
 use crate::text::Bracketed;
 use pmem_core::AddrRange;
 use pmem_pci::Address;
 
-/// What the kernel says after it has said why.
+/// What the kernel prints after the actual reason.
 const FAILED_TO_ASSIGN: &str = "failed to assign";
 
 /// What became of a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome<'t> {
-    /// It is there.
+    /// It is assigned.
     Placed,
-    /// It was there, and is not any more.
+    /// It was assigned and has been released.
     Released,
-    /// It could not be placed, for this reason.
+    /// It could not be assigned, for this reason.
     Failed(&'t str),
     /// The message is about something else.
     Aside,
@@ -39,7 +39,8 @@ impl<'t> Outcome<'t> {
         if FAILED.iter().any(&said) {
             return Self::Failed(both);
         }
-        // `[mem 0x00100000-0x001fffff] to [bus 07] requires relaxed alignment rules`: an alignment and a size, no place.
+        // `[mem 0x00100000-0x001fffff] to [bus 07] requires relaxed alignment rules`: an alignment and a
+        // size, not a place.
         if after.starts_with("to [bus ") {
             return Self::Aside;
         }
@@ -71,7 +72,7 @@ impl<'t> Outcome<'t> {
     }
 }
 
-/// Notes windows that were: the last of each kind.
+/// Remembers former windows: the last one of each kind.
 pub(super) fn remember(function: &mut Function, gone: Vec<PciResource>) {
     for window in gone.into_iter().filter(|gone| gone.kind == ResourceKind::Window) {
         function.former.retain(|had| had.io != window.io || had.prefetchable != window.prefetchable);
@@ -79,7 +80,7 @@ pub(super) fn remember(function: &mut Function, gone: Vec<PciResource>) {
     }
 }
 
-/// Notes a resource as it now is.
+/// Records what became of a resource.
 pub(super) fn note(
     function: &mut Function,
     kind: ResourceKind,
@@ -87,7 +88,7 @@ pub(super) fn note(
     outcome: Outcome<'_>,
     at: &SourceLine,
 ) {
-    // A CardBus bridge has two windows of a kind.
+    // A CardBus bridge has two windows of each kind.
     let is_one_of_two =
         kind == ResourceKind::Window && function.class.is_some_and(|class| class.subclass() == 0x0607);
     let same = |had: &PciResource| {
@@ -108,7 +109,7 @@ pub(super) fn note(
             remember(function, gone);
         }
         Outcome::Failed(why) => {
-            // A conflict leaves what firmware put there in the registers, which nobody may use.
+            // After a conflict, firmware's address is still in the register, but it must not be used.
             let (gone, rest) = function.resources.drain(..).partition(same);
             function.resources = rest;
             remember(function, gone);
@@ -116,7 +117,7 @@ pub(super) fn note(
                 had.kind == kind && had.io == found.io && had.prefetchable == found.prefetchable
             };
             let why = why.trim().trim_end_matches(" for");
-            // The reason comes first, and then that it failed.
+            // The reason comes first, then a line that only says that it failed.
             if why == FAILED_TO_ASSIGN && function.unplaced.iter().any(failed) {
                 return;
             }
@@ -134,14 +135,14 @@ pub(super) fn note(
         }
         Outcome::Placed => {
             let Some(range) = found.range else { return };
-            // A BAR that was not set begins at 0: its size is all that it says.
+            // A BAR that was not set starts at 0, so only its size is meaningful.
             let unset = range.start() == 0;
             function.resources.retain(|had| !same(had));
             function.unplaced.retain(|had| {
                 had.kind != kind || had.io != found.io || had.prefetchable != found.prefetchable
             });
             if unset {
-                // Nobody misses a ROM.
+                // An unset ROM is normal.
                 if matches!(kind, ResourceKind::Bar(_) | ResourceKind::VfBar(_)) {
                     function.unplaced.push(Unplaced {
                         kind,
@@ -169,8 +170,9 @@ pub(super) fn note(
     }
 }
 
-/// `bridge window [io  0x1000-0x0fff] to [bus 01] add_size 1000`: notes that cards can be plugged in below a bridge, if nothing on the buses behind it
-/// explains that more is kept than is needed. The kernel says it from the inside out.
+/// Reads `bridge window [io  0x1000-0x0fff] to [bus 01] add_size 1000`. Records that cards can be plugged in below
+/// the bridge, unless something behind it explains why more is reserved than needed. The kernel prints these lines
+/// from the inside out, so what is behind the bridge is known by now.
 pub(super) fn note_kept(
     facts: &mut Facts,
     address: Address,
@@ -180,7 +182,7 @@ pub(super) fn note_kept(
 ) {
     let explains = |function: &Function| {
         let bdf = function.bdf();
-        // Memory is kept for virtual functions and for ROMs as well.
+        // Memory is also reserved for virtual functions and ROMs.
         let is_kept = |kind: &ResourceKind| !io && matches!(kind, ResourceKind::VfBar(_) | ResourceKind::Rom);
         bdf.segment == address.segment
             && (first..=last).contains(&bdf.bus)
@@ -193,7 +195,7 @@ pub(super) fn note_kept(
     }
 }
 
-/// `contains BAR 0 for 7 VFs`, `(contains BAR0 for 8 VFs)`: for how many.
+/// Returns the number of virtual functions in `contains BAR 0 for 7 VFs` or `(contains BAR0 for 8 VFs)`.
 pub(super) fn contained(after: &str) -> Option<u64> {
     let rest = after.split_once("contains BAR")?.1.split_once(" for ")?.1;
     rest.split_whitespace().next()?.parse().ok()

@@ -1,4 +1,4 @@
-//! `/proc/bus/pci/devices`: one function a line, in hexadecimal columns.
+//! `/proc/bus/pci/devices`: one function per line, in hexadecimal columns.
 
 use super::reader::{LineReader, Verdict};
 use crate::facts::{Facts, PciResource, PciSource, ResourceKind, SourceSummary};
@@ -7,7 +7,7 @@ use crate::text::Line;
 use pmem_core::AddrRange;
 use pmem_pci::Address;
 
-/// Reads its lines.
+/// Reads the lines.
 #[derive(Default)]
 pub(super) struct Reader;
 

@@ -1,4 +1,4 @@
-//! What a reader is.
+//! What file readers and line readers are.
 
 use crate::capture::Tree;
 use crate::facts::{Facts, Finding, SourceLine, SourceSummary, UnreadLine};
@@ -8,16 +8,17 @@ use std::sync::Arc;
 /// What a reader makes of a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It is not one of its own.
+    /// The line is not of the reader's format.
     Pass,
-    /// It is, and was taken.
+    /// The line was read.
     Took,
-    /// It begins like one of its own, and is none: what it looks like, and what is wrong. Nothing was noted.
+    /// The line begins like a record of the reader's format but does not parse: the kind of record, and what is
+    /// wrong. Nothing was recorded.
     Odd(&'static str, String),
 }
 
 impl Verdict {
-    /// A record that was read, or what is wrong with it.
+    /// Splits a parse result into a verdict and the value.
     pub(super) fn of<T>(record: &'static str, read: Result<T, String>) -> (Self, Option<T>) {
         match read {
             Ok(value) => (Self::Took, Some(value)),
@@ -28,10 +29,10 @@ impl Verdict {
 
 /// A reader of lines.
 pub(crate) trait LineReader {
-    /// Looks at a line.
+    /// Offers the reader a line.
     fn take(&mut self, line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> Verdict;
 
-    /// Is told that the text has ended.
+    /// Tells the reader that the text has ended.
     fn end(&mut self, _facts: &mut Facts, _heard: &mut SourceSummary) {}
 }
 
@@ -39,11 +40,11 @@ pub(crate) trait LineReader {
 pub(crate) struct FileReader {
     /// The files, as patterns: see [`crate::gather()`].
     pub(crate) files: &'static [&'static str],
-    /// Reads them.
+    /// Reads them from a tree.
     pub(super) read: fn(&Tree, &mut Facts, &mut SourceSummary),
 }
 
-/// Reads a file of a tree as lines, by one reader.
+/// Reads one file of a tree line by line with one reader. Lines that do not parse become findings.
 pub(super) fn read_file(
     tree: &Tree,
     path: &str,

@@ -1,4 +1,4 @@
-//! What kernels remark of addresses; every line is looked at, whoever else reads it.
+//! Kernel remarks about addresses. Every line is examined, whichever reader also takes it.
 
 use crate::facts::{Facts, PortTree, RegionRequest, Remark, ResourceKind, SourceSummary, Sourced};
 use crate::number::{hex, parse_size};
@@ -6,7 +6,7 @@ use crate::text::{Line, Scan};
 use pmem_core::AddrRange;
 use pmem_pci::Address;
 
-/// Looks at a line; whether it says something of the kind.
+/// Examines a line; returns whether it holds a remark.
 pub(super) fn look(line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary) -> bool {
     let words = line.words();
     let found = nodes(words)
@@ -27,12 +27,12 @@ pub(super) fn look(line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary
         heard.count("memory setting");
         return true;
     }
-    // Whose tables they are tells whose processor it is.
+    // The maker of the ACPI tables tells the maker of the processor.
     if words.starts_with("ACPI: ") && words.contains(" AMD    ") {
         facts.mtrr.is_amd = true;
         return true;
     }
-    // `DMAR-IR: IOAPIC id 2 under DRHD base  0xfed91000 IOMMU 1`
+    // `DMAR-IR: IOAPIC id 2 under DRHD base  0xfed91000 IOMMU 1`.
     if let Some(id) = words.strip_prefix("DMAR-IR: IOAPIC id ").and_then(|rest| decimal(rest, "")) {
         facts.iommu.io_apics.extend(u32::try_from(id).ok().map(|id| Sourced::new(id, line.place())));
         heard.count("I/O APIC");
@@ -68,7 +68,7 @@ pub(super) fn look(line: &Line<'_>, facts: &mut Facts, heard: &mut SourceSummary
     false
 }
 
-/// The hexadecimal number behind a word.
+/// The hexadecimal number after a word.
 fn after(words: &str, word: &str) -> Option<u64> {
     let rest = words.split_once(word)?.1.trim_start();
     hex(rest.split(|c: char| !c.is_ascii_alphanumeric()).next()?)
@@ -79,7 +79,7 @@ fn decimal(words: &str, word: &str) -> Option<u64> {
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// `[mem 0x1000-0x1fff …]` behind a word, as it stands: the second number may be less than the first.
+/// The numbers of `[mem 0x1000-0x1fff …]` after a word, as written: the second may be below the first.
 fn ends(words: &str, word: &str) -> Option<(u64, u64)> {
     let rest = words.split_once(word)?.1.split_once("[mem ")?.1;
     let mut scan = Scan::new(rest);
@@ -130,7 +130,7 @@ fn windows(words: &str) -> Option<Remark> {
         })
     };
     if let Some((before, rest)) = body.split_once("can't claim") {
-        // Newer kernels name the range first.
+        // Newer kernels put the range first.
         let (named, at) = if before.contains("[mem") { (before, before) } else { (rest, rest) };
         if rest.contains("no compatible bridge window") {
             return Some(Remark::Unclaimed { function, kind: kind(named)?, range: range(at, "")? });
@@ -224,8 +224,9 @@ fn cxl(words: &str) -> Option<Remark> {
     None
 }
 
-/// `memory@86000000 (0x86000000--0x8ec00000) overlaps with memory@8b700000 (0x8b700000--0x8b710000)`, whose ends are behind the last byte; and nodes
-/// of a source: `memory@86000000 { reg = <0x0 0x86000000 0x0 0x8c00000>; no-map; };`.
+/// Reads `memory@86000000 (0x86000000--0x8ec00000) overlaps with memory@8b700000 (0x8b700000--0x8b710000)`, ends
+/// exclusive, or a node of a device tree source:
+/// `memory@86000000 { reg = <0x0 0x86000000 0x0 0x8c00000>; no-map; };`.
 fn device_tree(words: &str) -> Option<Remark> {
     if let Some((one, other)) = words.split_once(" overlaps with ")
         && words.contains("--0x")
@@ -250,7 +251,7 @@ fn device_tree(words: &str) -> Option<Remark> {
     Some(Remark::NodeReserves(name.to_owned(), first, first.checked_add(bytes)?))
 }
 
-/// `memmap=79G$82G,…`
+/// Reads `memmap=79G$82G,…`.
 fn command_line(words: &str) -> Option<Vec<Remark>> {
     let mut found = Vec::new();
     for (at, _) in words.match_indices("memmap=") {
@@ -265,14 +266,14 @@ fn command_line(words: &str) -> Option<Vec<Remark>> {
     (!found.is_empty()).then_some(found)
 }
 
-/// `IOAPIC[0]: apic_id 8, version 33, …`, `IOAPIC id 7`.
+/// Parses `IOAPIC[0]: apic_id 8, version 33, …` or `IOAPIC id 7`.
 fn io_apic(words: &str) -> Option<u32> {
     let rest = words.strip_prefix("IOAPIC")?;
     let id = if rest.starts_with('[') { decimal(rest, "apic_id ") } else { decimal(rest, "id ") };
     u32::try_from(id?).ok()
 }
 
-/// `cxl create-region -d decoder0.1 -w 2 -g 8192 -m mem1 mem3 --type=ram`
+/// Parses `cxl create-region -d decoder0.1 -w 2 -g 8192 -m mem1 mem3 --type=ram`.
 fn wish(words: &str) -> Option<RegionRequest> {
     let rest = words.split_once("cxl create-region ")?.1;
     let mut wish = RegionRequest::default();
@@ -293,7 +294,7 @@ fn wish(words: &str) -> Option<RegionRequest> {
     Some(wish)
 }
 
-/// `1 host bridge, 2 switches, 2 endpoints below each switch`
+/// Parses `1 host bridge, 2 switches, 2 endpoints below each switch`.
 fn shape(words: &str) -> Option<PortTree> {
     let count = |what: &str| {
         let before = words.split_once(what)?.0;
@@ -314,13 +315,14 @@ fn packages(text: &str) -> Option<u32> {
     number.parse().ok().or_else(|| small.iter().position(|word| *word == number).map(|n| n as u32 + 1))
 }
 
-/// `cxl decoder5.0: address mapping found for 0000:e2:00.0 (hpa -> spa): 0x0+0x2000000000 -> 0x850000000+0x8000000000 ways:4 granularity:256`
+/// Parses `cxl decoder5.0: address mapping found for 0000:e2:00.0 (hpa -> spa): 0x0+0x2000000000 -> …`, which goes
+/// on `0x850000000+0x8000000000 ways:4 granularity:256`.
 fn normalized(words: &str) -> Option<(String, AddrRange)> {
     let (before, rest) = words.split_once(": address mapping found for ")?;
     let decoder = before.split_whitespace().next_back()?.to_owned();
     let (first, bytes) = rest.split_once(" -> 0x").and_then(|(_, rest)| rest.split_once('+'))?;
     let bytes = bytes.split_whitespace().next()?;
-    // The first arrow is inside the brackets.
+    // `(hpa -> spa)` has an arrow too, but no `0x` after it.
     let (first, bytes) = match hex(first) {
         Some(first) => (first, hex(bytes)?),
         None => return None,

@@ -1,4 +1,4 @@
-//! Which memory is fast and which slow: Linux's memory tiers, and the nodes of dax devices.
+//! Fast and slow memory: Linux's memory tiers, and the nodes of DAX devices.
 
 use super::nodes::numbered;
 use crate::capture::Tree;

@@ -1,4 +1,4 @@
-//! What kernels, hypervisors and virtual machine monitors say of mappings, groups and tables that they refuse.
+//! Reads what kernels, hypervisors and virtual machine monitors refuse: mappings, groups and tables.
 
 mod record;
 
@@ -8,8 +8,20 @@ use std::sync::Arc;
 
 pub use record::{Refusal, Refused};
 
-/// Reads the refusals of a text, with what the text says around them: who is in a group, which drivers there are, where memory and registers
-/// are to be.
+/// Reads the refusals in a text, in order. Context that explains them is read too: members of groups, drivers,
+/// where memory and registers are to be mapped.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_import::refused::{Refusal, refusals};
+///
+/// let log = b"vfio 0000:05:00.0: group 14 is not viable\n";
+/// let found = refusals(log);
+/// let device = "0000:05:00.0".parse()?;
+/// assert_eq!(found[0].what, Refusal::NotViable { device, group: Some(14) });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn refusals(text: &[u8]) -> Vec<Refused> {
     let source: Arc<str> = "the text".into();
@@ -17,7 +29,7 @@ pub fn refusals(text: &[u8]) -> Vec<Refused> {
     lines(&source, text, |line| all.push((line.number, line.words().to_owned())));
     let mut reader = Reader::default();
     for (n, (line, words)) in all.iter().enumerate() {
-        // What mailers wrap is one with the line below it.
+        // A message that a mailer wrapped continues in the next line.
         let next = all.get(n + 1).map_or("", |(_, words)| words.as_str());
         reader.take(*line, words, next);
     }

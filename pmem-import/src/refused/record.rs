@@ -1,115 +1,115 @@
-//! One refusal, and how it is read.
+//! Refusals, and how they are read.
 
 use crate::number::hex;
 use crate::read::member;
 use pmem_iommu::RequesterId;
 use pmem_pci::Address;
 
-/// Something that is said.
+/// One statement, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Its line, from 1.
+    /// Its line in the text, counted from 1.
     pub line: u32,
-    /// What it is.
+    /// The statement.
     pub what: Refusal,
 }
 
-/// What is said.
+/// A refusal, or context that explains one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// A mapping of device addresses.
+    /// A mapping of device addresses was refused.
     Map {
-        /// The first address.
+        /// First device address.
         at: u64,
-        /// How many bytes.
+        /// Length in bytes.
         size: u64,
-        /// What the kernel answered.
+        /// The kernel's error number.
         errno: i32,
-        /// What the monitor calls what was to be mapped.
+        /// The monitor's name for the memory region; `None` for main memory, or if it gives none.
         region: Option<String>,
     },
-    /// A unit takes so many bits, and an address has more.
+    /// An address does not fit in the IOMMU's address width.
     Width {
-        /// The bits.
+        /// The width in bits.
         width: u32,
         /// The address.
         address: u64,
     },
-    /// The processor's own mapping: KVM refuses the addresses as well.
+    /// KVM refused a memory slot: the processor's own mapping of the addresses.
     Slot {
-        /// The first address.
+        /// First guest address.
         start: u64,
-        /// How many bytes.
+        /// Length in bytes.
         size: u64,
     },
-    /// A device that may not leave the memory that firmware has it share.
+    /// A device cannot be assigned, because firmware makes it share memory (RMRR).
     Ineligible {
         /// The device.
         device: Address,
     },
-    /// It is in no group then.
+    /// A device could not be added to its group.
     NoGroup {
         /// The device.
         device: Address,
         /// The group.
         group: u32,
     },
-    /// A range that firmware has devices share, and does not call reserved.
+    /// A range that firmware makes devices share (RMRR) lies in no memory that firmware reserves.
     Unreserved {
-        /// The first address.
+        /// First address.
         first: u64,
-        /// The last.
+        /// Last address, inclusive.
         last: u64,
     },
-    /// A unit whose registers are said to be at 0.
+    /// DMAR lists a unit whose registers are at address 0.
     UnitAtZero,
-    /// An interrupt controller that the table lacks.
+    /// Id of an I/O APIC that the IVRS table lacks.
     IoApicMissing(u32),
-    /// Interrupt controllers that there are.
+    /// Id of an I/O APIC that exists.
     IoApic(u32),
-    /// A setting that says whose requests an interrupt controller makes.
+    /// `ivrs_ioapic[id]=` on the command line: an I/O APIC's id, and the requester id of its requests.
     IoApicSet(u32, RequesterId),
-    /// Xen: an id that is too large.
+    /// Xen: an I/O APIC's id is out of bounds.
     IoApicBeyond(u32),
-    /// A group of which not everybody is given away.
+    /// A group is not viable: some of its devices are bound to other drivers.
     NotViable {
         /// The device that was asked for.
         device: Address,
-        /// Its group, where it is said.
+        /// Its group; `None` if the message does not name it.
         group: Option<u32>,
     },
-    /// Who is in a group.
+    /// A member of a group.
     Member {
         /// The group.
         group: u32,
-        /// Who.
+        /// The member.
         device: Address,
     },
-    /// Which driver has a device.
+    /// The driver that is bound to a device.
     Driver {
         /// The device.
         device: Address,
-        /// Its driver.
+        /// The driver's name.
         driver: String,
     },
-    /// What is to be mapped: memory, or a base address register.
+    /// Memory, or a BAR, that is to be mapped.
     Wanted {
-        /// What it is called.
+        /// Its name: `RAM`, or the BAR's number.
         name: String,
-        /// The first address.
+        /// First address.
         start: u64,
-        /// How many bytes.
+        /// Length in bytes.
         size: u64,
     },
 }
 
-/// Reads line by line.
+/// Reads line by line, and collects what it finds.
 #[derive(Default)]
 pub(super) struct Reader {
     pub(super) found: Vec<Refused>,
 }
 
-/// The hexadecimal number behind a word.
+/// The hexadecimal number after a word.
 fn after(words: &str, word: &str) -> Option<u64> {
     let rest = words.split_once(word)?.1.trim_start();
     hex(rest.split(|c: char| !c.is_ascii_alphanumeric()).next()?)
@@ -124,7 +124,7 @@ fn decimal(words: &str, word: &str) -> Option<u32> {
     rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// `2 GiB`, `128 GiB`, `0x1000`.
+/// Parses `2 GiB`, `128 GiB` or `0x1000`.
 fn size(text: &str) -> Option<u64> {
     let mut words = text.split_whitespace();
     let number = words.next()?;
@@ -160,7 +160,7 @@ impl Reader {
         }
     }
 
-    /// What a monitor says more of a mapping: the part of it that was refused.
+    /// Reads details that a monitor prints after a refused mapping: which part of which region it was.
     fn section(&mut self, line: u32, words: &str) -> bool {
         let last = self.found.last_mut().filter(|last| line.saturating_sub(last.line) <= 6);
         let Some(Refused { what: Refusal::Map { at, size, region, .. }, .. }) = last else { return false };
@@ -185,7 +185,7 @@ fn map(words: &str) -> Option<Refusal> {
         let [_, Some(at), Some(size), ..] = arguments[..] else { return None };
         let errno = answer.trim_start().strip_prefix('=')?.split_whitespace().next()?.parse().ok()?;
         let region = before.split_once("Region ").and_then(|(_, rest)| rest.split(':').next());
-        // The main memory's name says nothing; others are kept with the part that is meant.
+        // The name of main memory tells nothing; other names tell which device is affected.
         let region = region.filter(|name| *name != "pc.ram").map(str::to_owned);
         return (errno != 0).then_some(Refusal::Map { at, size, errno, region });
     }
@@ -231,7 +231,7 @@ fn io_apic(words: &str) -> Option<Refusal> {
     None
 }
 
-/// `ivrs_ioapic[4]=00:14.0`, as often as there are.
+/// Parses every `ivrs_ioapic[4]=00:14.0` of a line.
 fn overrides(words: &str) -> Vec<(u32, RequesterId)> {
     let mut out = Vec::new();
     for part in words.split("ivrs_ioapic[").skip(1) {
@@ -253,7 +253,7 @@ fn group(words: &str) -> Option<Vec<Refusal>> {
     if let Some((group, device)) = member(words) {
         return Some(device.map(|device| vec![Refusal::Member { group, device }]).unwrap_or_default());
     }
-    // A record of a group that names no member says nothing of a driver.
+    // A record about a group that names no member tells nothing about drivers.
     if words.starts_with("IOMMU ") || words.contains("iommu_groups/") {
         return None;
     }

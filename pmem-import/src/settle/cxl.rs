@@ -1,94 +1,112 @@
-//! Which CXL device answers at an address, and at which of its own.
+//! Decodes CXL addresses: which device holds a host physical address, and at which of its own addresses.
 
 use crate::acpi::{Cfmws, Cxims};
 use crate::facts::{Cxl, CxlRegionRecord, Facts, SourceLine, Sourced};
 use pmem_core::{AddrRange, Interleave};
 use pmem_pci::Address;
 
-/// CXL's memory, as far as sources say how it is shared out.
+/// CXL memory, as far as sources describe its interleaving.
 #[derive(Clone, Debug, Default)]
 pub struct CxlMemory {
     /// Regions.
     pub regions: Vec<CxlRegion>,
-    /// Windows, with the host bridges that they lead to.
+    /// Windows, and the host bridges that they lead to.
     pub windows: Vec<CxlWindow>,
 }
 
-/// Addresses that devices share.
+/// A region: addresses that CXL devices interleave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CxlRegion {
-    /// What it is called.
+    /// Its name: `region0`.
     pub name: String,
-    /// Where it is said.
+    /// Where the source describes it.
     pub at: SourceLine,
-    /// Its addresses.
+    /// Its host physical addresses.
     pub range: AddrRange,
-    /// How it is shared out.
+    /// How it is interleaved.
     pub sharing: Sharing,
-    /// By position: who answers; `None` if no source says.
+    /// The target at each position; `None` if no source names it.
     pub targets: Vec<Option<CxlTarget>>,
 }
 
-/// A window.
+/// A CXL fixed memory window.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CxlWindow {
-    /// Where it is said.
+    /// Where the source describes it.
     pub at: SourceLine,
-    /// Its addresses.
+    /// Its host physical addresses.
     pub range: AddrRange,
-    /// How it is shared out; `None` if it is coded as nobody knows.
+    /// How it is interleaved over host bridges; `None` if its encoding is reserved.
     pub sharing: Option<Sharing>,
-    /// By position: the number of the host bridge.
+    /// By position: the unique id of the host bridge.
     pub bridges: Vec<u32>,
 }
 
-/// A device of a region.
+/// A device in a region.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CxlTarget {
-    /// The device: `mem0`.
+    /// The memory device: `mem0`.
     pub device: String,
-    /// Its decoder.
+    /// Its decoder: `decoder5.0`.
     pub decoder: String,
-    /// Its function.
+    /// Its PCI function; `None` if no source names it.
     pub function: Option<Address>,
-    /// Its own addresses in the region; `None` if no source says.
+    /// Its device physical addresses in the region; `None` if no source gives them.
     pub own: Option<AddrRange>,
 }
 
-/// How addresses are shared out (CXL 3.1, 8.2.4.20.13 and 9.18.1.4).
+/// How addresses are interleaved over targets (CXL 3.1, 8.2.4.20.13 and 9.18.1.4).
+///
+/// # Examples
+///
+/// Two devices that take turns every 256 bytes:
+///
+/// ```
+/// use pmem_core::AddrRange;
+/// use pmem_import::Sharing;
+///
+/// let window = AddrRange::sized(0x10_0000_0000, 1 << 30)?;
+/// let sharing = Sharing::modulo(2, 256);
+/// // The second piece belongs to the second device, and is the first of that device's own.
+/// assert_eq!(sharing.place(window, 0x10_0000_0100), Some((1, 0)));
+/// assert_eq!(sharing.back(window, 1, 0), Some(0x10_0000_0100));
+/// # Ok::<(), pmem_core::RangeError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sharing {
-    /// Among how many.
+    /// Interleave ways: the number of targets.
     pub ways: u8,
-    /// By pieces of so many bytes.
+    /// Interleave granularity in bytes.
     pub granularity: u32,
-    /// Bits that are taken together: the lowest of each becomes their parity before pieces are dealt (CXL 3.1, 9.18.1.5 and table 9-22).
+    /// XOR maps. Before addresses are distributed, the lowest bit of each map is replaced by the parity of the
+    /// map's bits (CXL 3.1, 9.18.1.5 and table 9-22).
     pub maps: Vec<u64>,
-    /// The bits that are taken together are not known.
+    /// The interleaving uses XOR maps that are unknown.
     pub is_unknown: bool,
 }
 
 /// Where an address leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CxlPlace<'m> {
-    /// The region.
+    /// The region that contains it.
     pub region: &'m CxlRegion,
-    /// Which of its devices; `None` if that is not known.
+    /// The position of its target in the region; `None` if it is unknown.
     pub position: Option<u8>,
-    /// The device.
+    /// The target; `None` if it is unknown.
     pub target: Option<&'m CxlTarget>,
-    /// The address there.
+    /// The device physical address; `None` if it is unknown.
     pub own: Option<u64>,
 }
 
 impl Sharing {
-    /// Pieces that go round.
+    /// Creates a plain interleaving without XOR: targets take turns.
     #[must_use]
     pub const fn modulo(ways: u8, granularity: u32) -> Self {
         Self { ways, granularity, maps: Vec::new(), is_unknown: false }
     }
 
-    /// The address with bits that are taken together put into the lowest of them; the same leads back.
+    /// Applies the XOR maps. Each map only replaces its own lowest bit, so applying them twice gives the
+    /// address back.
     fn mixed(&self, at: u64) -> u64 {
         self.maps.iter().fold(at, |at, map| {
             let lowest = map & map.wrapping_neg();
@@ -96,20 +114,22 @@ impl Sharing {
         })
     }
 
-    /// Which one has an address of a range, and at which place of its share.
+    /// Returns the position that holds an address of a range, and the offset in that position's share. `None` if
+    /// the address is outside the range, or the interleaving is unknown.
     #[must_use]
     pub fn place(&self, range: AddrRange, at: u64) -> Option<(u8, u64)> {
         if self.is_unknown || !range.contains(at) {
             return None;
         }
         let dealt = self.mixed(at);
+        // A position's share translates only its own addresses, so the first success is the answer.
         (0..self.ways).find_map(|position| {
             let share = Interleave::new(range, self.ways, self.granularity, position, 0).ok()?;
             Some((position, share.translate(dealt)?))
         })
     }
 
-    /// The address of a range that is at a place of one's share.
+    /// Returns the address of a range at an offset in a position's share: the inverse of [`place`](Self::place).
     #[must_use]
     pub fn back(&self, range: AddrRange, position: u8, own: u64) -> Option<u64> {
         if self.is_unknown {
@@ -121,7 +141,7 @@ impl Sharing {
 }
 
 impl CxlMemory {
-    /// Who answers at an address; `None` if no region has it.
+    /// Finds the device that holds an address; `None` if no region contains it.
     #[must_use]
     pub fn at(&self, at: u64) -> Option<CxlPlace<'_>> {
         let region = self.regions.iter().find(|region| region.range.contains(at))?;
@@ -132,7 +152,8 @@ impl CxlMemory {
         Some(CxlPlace { region, position: place.map(|(position, _)| position), target, own })
     }
 
-    /// The host bridge that a window leads to from an address.
+    /// Finds the window that contains an address, and the host bridge that it leads to; the bridge is
+    /// `None` if it is unknown.
     #[must_use]
     pub fn bridge(&self, at: u64) -> Option<(&CxlWindow, Option<u32>)> {
         let window = self.windows.iter().find(|window| window.range.contains(at))?;
@@ -140,7 +161,7 @@ impl CxlMemory {
         Some((window, place.and_then(|(position, _)| window.bridges.get(usize::from(position)).copied())))
     }
 
-    /// The system's address at which a device's own address answers.
+    /// Returns the host physical address of a device physical address; `None` if no region maps it.
     #[must_use]
     pub fn back(&self, device: &str, own: u64) -> Option<u64> {
         self.regions.iter().find_map(|region| {
@@ -153,17 +174,18 @@ impl CxlMemory {
     }
 }
 
-/// How a window is shared out.
+/// How a window is interleaved; `None` if its encoding is reserved.
 fn of_window(window: &Cfmws, maps: &[&Cxims]) -> Option<Sharing> {
     let (ways, granularity) = window.ways.zip(window.granularity)?;
     let mut sharing = Sharing::modulo(ways, granularity);
-    // Of multiples of three one bit less is taken together for each two: what is left is divided. A table may have more maps than a
-    // window takes.
+    // Each factor of two in the ways has a map; of 3, 6 or 12 ways, the factor of three is a division instead. A
+    // table may list more maps than a window uses.
     let bits = ways.trailing_zeros() as usize;
     if window.is_xor && bits > 0 {
         let own = maps.iter().find(|maps| maps.granularity == Some(granularity));
         sharing.maps = own.map(|maps| maps.maps.iter().copied().take(bits).collect()).unwrap_or_default();
-        // Each map has a bit of its own, the lowest; maps that are not there, or are others, tell nothing.
+        // Each map has a lowest bit of its own, one for each bit of the position. If maps are missing or different,
+        // the interleaving is unknown.
         let low = granularity.trailing_zeros();
         let lowest = |n: u32| 1u64 << (low + n);
         let all = (0..bits as u32).fold(0, |all, n| all | lowest(n));
@@ -173,7 +195,7 @@ fn of_window(window: &Cfmws, maps: &[&Cxims]) -> Option<Sharing> {
     Some(sharing)
 }
 
-/// Settles which device has which addresses.
+/// Settles which device holds which addresses.
 pub(super) fn settle(facts: &Facts) -> CxlMemory {
     let cxl = &facts.cxl;
     let maps: Vec<&Cxims> = cxl.maps.iter().map(|said| &said.value).collect();
@@ -183,7 +205,8 @@ pub(super) fn settle(facts: &Facts) -> CxlMemory {
         .filter_map(|said| {
             let range = AddrRange::sized(said.value.base, said.value.size).ok()?;
             let mut sharing = of_window(&said.value, &maps);
-            // Remainders are those of the address itself: where the base has one of its own, which device is the first is not known.
+            // The division by 3 starts from address 0. If the window's base leaves a remainder, its
+            // first device is unknown.
             if let Some(sharing) = sharing.as_mut().filter(|sharing| sharing.ways.is_multiple_of(3)) {
                 let low = sharing.granularity.trailing_zeros() + sharing.ways.trailing_zeros();
                 sharing.is_unknown |= !(range.start() >> low).is_multiple_of(3);
@@ -197,7 +220,7 @@ pub(super) fn settle(facts: &Facts) -> CxlMemory {
 
 fn region(cxl: &Cxl, windows: &[CxlWindow], said: &Sourced<CxlRegionRecord>) -> Option<CxlRegion> {
     let found = &said.value;
-    // Of a region of which nothing is said the decoders of its addresses tell.
+    // A region's decoders fill in what sources do not say about the region itself.
     let own = || {
         cxl.decoders.iter().map(|said| &said.value).filter(|decoder| {
             decoder.region.as_ref() == Some(&found.name) || decoder.addresses() == Some(found.range)
@@ -213,7 +236,7 @@ fn region(cxl: &Cxl, windows: &[CxlWindow], said: &Sourced<CxlRegionRecord>) -> 
     if let Some(of_window) =
         window.and_then(|window| window.sharing.as_ref()).filter(|of| !of.maps.is_empty() || of.is_unknown)
     {
-        // What a window takes together is so before anybody below it shares out.
+        // A window's XOR applies before anything below it distributes addresses.
         sharing.maps.clone_from(&of_window.maps);
         sharing.is_unknown = of_window.is_unknown;
     }

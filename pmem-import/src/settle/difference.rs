@@ -1,7 +1,7 @@
-//! Where bridges forward something else than the kernel's map has them forward.
+//! Differences between the windows that bridges forward and the windows in the kernel's map.
 //!
-//! A failed attempt to make room closes windows in the registers and gives them back in the map alone (a rescan writes only bridges that are
-//! off), and so does a window that somebody wrote by hand.
+//! A failed attempt to make room closes windows in the registers, but restores them in the map only, since a rescan
+//! writes only bridges that are off. A window that was written by hand differs too.
 
 use super::listed::Lists;
 use super::root::{Root, root_of};
@@ -12,14 +12,14 @@ use pmem_pci::Address;
 use pmem_pci::tree::WindowKind;
 use std::collections::BTreeMap;
 
-/// A window that is not the same in both. Addresses are the bus's.
+/// A window that differs, in bus addresses.
 #[derive(Clone, Debug)]
 pub(crate) struct Difference {
     pub(crate) bridge: Address,
     pub(crate) kind: WindowKind,
-    /// What the registers forward; `None` if they are closed.
+    /// What the registers forward; `None` if the window is closed.
     pub(crate) registers: Option<AddrRange>,
-    /// What the kernel's map has; `None` if it has none.
+    /// What the kernel's map has; `None` if it has no window.
     pub(crate) map: Option<AddrRange>,
     at: SourceLine,
 }
@@ -39,7 +39,7 @@ impl Difference {
     }
 }
 
-/// The differences of all bridges whose registers are known, and whose windows Linux says beside.
+/// Finds the differences of all bridges whose registers are known and whose windows Linux lists too.
 pub(super) fn differences(
     functions: &BTreeMap<Address, Function>,
     roots: &[Root],
@@ -70,7 +70,7 @@ pub(super) fn kind_of(window: &PciResource) -> WindowKind {
     }
 }
 
-/// The kernel's files say both.
+/// The kernel's files give both registers and map.
 fn noted(function: &Function, root: &Root, out: &mut Vec<Difference>) {
     let Some(header) = &function.header else { return };
     let Some(bridge) = header.bridge() else { return };
@@ -84,7 +84,7 @@ fn noted(function: &Function, root: &Root, out: &mut Vec<Difference>) {
     for (kind, register) in all {
         let linux = noted.iter().find(|window| kind_of(window) == kind);
         let map = linux.and_then(|window| root.to_bus(window.range, window.io));
-        // A bridge that nobody has set up reads zero.
+        // A bridge that is not set up reads zero.
         if register.copied() == map || (map.is_none() && register.is_some_and(|range| range.start() == 0)) {
             continue;
         }
@@ -94,7 +94,7 @@ fn noted(function: &Function, root: &Root, out: &mut Vec<Difference>) {
     }
 }
 
-/// `lspci` shows the registers, and a list of resources the map: what is listed, and no register forwards.
+/// `lspci` shows the registers, and a listing shows the map: finds listed windows that no register forwards.
 fn unlisted(function: &Function, root: &Root, listed: &Lists<'_>, out: &mut Vec<Difference>) {
     let Some((first, _)) = function.below.filter(|_| function.lists_windows) else { return };
     let bus = (function.bdf().segment, first);
@@ -109,7 +109,7 @@ fn unlisted(function: &Function, root: &Root, listed: &Lists<'_>, out: &mut Vec<
         let is_said = |range: AddrRange| own.iter().any(|window| window.io == io && window.range == range);
         let kinds: &[WindowKind] =
             if io { &[WindowKind::Io] } else { &[WindowKind::Memory, WindowKind::Prefetchable] };
-        // Windows whose registers no line repeats.
+        // Windows whose registers match no listed line.
         let mut left: Vec<WindowKind> = kinds
             .iter()
             .copied()

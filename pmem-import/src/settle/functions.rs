@@ -1,15 +1,15 @@
-//! One description of each function.
+//! Merges the descriptions of each function.
 
 use crate::facts::{BusId, Facts, Finding, Function, PciResource, PciSource, ResourceKind};
 use pmem_core::AddrRange;
 use pmem_pci::Address;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One description of each function: what a surer source says counts, what it does not say others may.
+/// Merges the descriptions of each function. The most trusted source wins; others fill in what it does not say.
 pub(super) fn merge(facts: &mut Facts) -> BTreeMap<Address, Function> {
     let mut all: BTreeMap<Address, Function> = BTreeMap::new();
     drop_gone(facts);
-    // In order of source: the surest is laid over last.
+    // In order of trust: each source is laid over the less trusted ones.
     for ((_, address), new) in std::mem::take(&mut facts.pci.functions) {
         let Some(old) = all.remove(&address) else {
             all.insert(address, new);
@@ -22,7 +22,7 @@ pub(super) fn merge(facts: &mut Facts) -> BTreeMap<Address, Function> {
     all
 }
 
-/// The kernel's files have every function that there is: what else a log names was taken out since.
+/// The kernel's files list every function that exists now, so other functions of a log have been removed since.
 fn drop_gone(facts: &mut Facts) {
     let there: BTreeSet<Address> = facts
         .pci
@@ -38,7 +38,7 @@ fn drop_gone(facts: &mut Facts) {
     facts.pci.functions.retain(|key, _| !is_gone(key));
 }
 
-/// A dump says where a register begins; its Resizable BAR capability says how large it is.
+/// A dump only shows where a BAR starts; a Resizable BAR capability also gives its size.
 fn measure(function: &mut Function) {
     for own in &function.resizable {
         let size = 1u64.checked_shl(20 + u32::from(own.current)).unwrap_or(0);
@@ -55,7 +55,7 @@ fn measure(function: &mut Function) {
     }
 }
 
-/// Two sources that describe one function differently.
+/// Reports two sources that describe one function differently.
 fn check(facts: &mut Facts, old: &Function, new: &Function) {
     let (Some(at), Some(other)) = (&new.at, &old.at) else { return };
     if let (Some(a), Some(b)) = (new.id, old.id)
@@ -89,8 +89,8 @@ fn check(facts: &mut Facts, old: &Function, new: &Function) {
     }
 }
 
-/// Whose virtual function one is, where no source says: its memory lies in the space that another keeps for them, or inside what a list
-/// says is another's.
+/// Finds the physical function of a virtual function, if no source names it. The virtual function's memory lies in
+/// the space that the physical function reserves for them, or inside a range that a listing gives to it.
 fn find_physical(functions: &mut BTreeMap<Address, Function>) {
     let mut spaces: Vec<(AddrRange, Address)> = Vec::new();
     for function in functions.values() {
@@ -101,12 +101,14 @@ fn find_physical(functions: &mut BTreeMap<Address, Function>) {
     spaces.sort_unstable_by_key(|(range, address)| (range.start(), std::cmp::Reverse(range.len()), *address));
     let holder = |function: &Function, range: AddrRange| {
         let after = spaces.partition_point(|(space, _)| space.start() <= range.start());
-        // Spaces do not overlap but for those of slices: the one around begins a few before.
+        // Spaces do not overlap, except with their own slices, so the enclosing space starts only a few
+        // entries before.
         let near = spaces[..after].iter().rev().take(64);
         near.filter(|(space, of)| *of != function.bdf() && space.covers(range) && *space != range)
             .map(|(_, of)| *of)
             .next()
     };
+    // All memory of a virtual function must lie in the space of one and the same function.
     let found: Vec<(Address, Address)> = functions
         .values()
         .filter(|f| f.physical.is_none() && f.sriov.is_none())
@@ -128,7 +130,8 @@ fn find_physical(functions: &mut BTreeMap<Address, Function>) {
     }
 }
 
-/// Virtual functions that exist, of which no source gives the addresses: their slices follow from their physical function's.
+/// Adds the BARs of virtual functions that no source gives: they are slices of their physical
+/// function's VF BAR spaces.
 pub(super) fn add_virtual(functions: &mut BTreeMap<Address, Function>) {
     find_physical(functions);
     let mut slices: Vec<(Address, Address, PciResource)> = Vec::new();
@@ -162,7 +165,7 @@ pub(super) fn add_virtual(functions: &mut BTreeMap<Address, Function>) {
     }
 }
 
-/// Gives each function the bridge above it, where no source says: by its bus, or its physical function's.
+/// Gives each function without a known bridge the one above its bus, or its physical function's.
 pub(super) fn adopt(functions: &mut BTreeMap<Address, Function>, bridges: &BTreeMap<BusId, Address>) {
     let physical: BTreeMap<Address, Option<Address>> = functions
         .values()

@@ -1,4 +1,4 @@
-//! What no source says of a PCI hierarchy, and what follows from that all the same.
+//! Fills gaps in the PCI hierarchy with what follows from what is known.
 
 use super::tree::PciTree;
 use crate::facts::Facts;
@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 const LOW: u64 = 0xffff_ffff;
 
 impl PciTree {
-    /// What is of no known size is as large as it can be: up to what its address is a multiple of, and what lies next on the bus, for nothing
-    /// may be put there. It never moves.
+    /// Gives resources of unknown size the largest size that they can have: what their start is aligned
+    /// to, limited by what comes next on the bus and by the enclosing window. Nothing may be placed
+    /// there. Such a resource never moves.
     pub(super) fn settle_unmeasured(&mut self) {
         for (index, slot) in self.unmeasured.clone() {
             let Some(function) = self.tree.functions.get(index) else { continue };
@@ -39,7 +40,8 @@ impl PciTree {
         }
     }
 
-    /// Bridges of which no source says what they forward forward what lies behind them, at least: nothing else may be put there.
+    /// Gives bridges with unknown windows the smallest windows that cover what lies behind them. Nothing
+    /// else may be placed there.
     pub(super) fn settle_unsaid(&mut self) {
         for index in self.unsaid.iter().rev().copied() {
             let Some(root) = self.tree.functions.get(index).map(|f| f.root) else { continue };
@@ -69,7 +71,7 @@ impl PciTree {
         }
     }
 
-    /// A part of a log may leave host bridges' apertures out: what lies in none of them shows one more.
+    /// Adds apertures that an incomplete log leaves out: what lies in no known aperture must lie in another one.
     pub(super) fn settle_apertures(&mut self) {
         for root in 0..self.tree.roots.len() {
             let mut shown: Vec<(Space, BusRange)> = Vec::new();
@@ -91,7 +93,7 @@ impl PciTree {
         }
     }
 
-    /// Windows that are smaller than a kernel wanted them, and bridges without bus numbers.
+    /// Records windows that are smaller than the kernel wanted, and bridges without bus numbers.
     pub(super) fn settle_short(&mut self, facts: &Facts) {
         for said in &facts.pci.wanted {
             let wanted = &said.value;
@@ -114,7 +116,7 @@ impl PciTree {
         }
     }
 
-    /// Of resources that only a list names it is not said whether they are prefetchable: those in a prefetchable window are.
+    /// Listings do not say what is prefetchable: a resource that lies in a prefetchable window is.
     pub(super) fn settle_unnamed(&mut self) {
         for (index, slot) in &self.unnamed {
             let Some(function) = self.tree.functions.get(*index) else { continue };

@@ -1,23 +1,23 @@
-//! What kind of memory is where: what lists call it, what tables say of its addresses, and what follows from how fast it is.
+//! The kind of memory at each address: from the names in listings, from tables, and from how fast it is.
 
 use super::memory::{MemoryKind, RamPiece};
 use crate::facts::{Facts, Listing, Nodes, NumaNode, join, without};
 use pmem_core::{AddrRange, Performance};
 use std::collections::BTreeMap;
 
-/// What kind of memory a node has.
+/// The kind of memory that a node has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NodeKind {
     /// The kind.
     pub kind: MemoryKind,
-    /// It is not said, but follows from how fast the memory is.
+    /// No source says so; it follows from how fast the memory is.
     pub inferred: bool,
 }
 
-/// Gives pieces of which only is said that they are RAM the kind that tables give their addresses: what lies in a CXL window is behind
-/// CXL, what SRAT says keeps its content is persistent.
+/// Refines pieces that are only known to be RAM with what tables say about their addresses: CXL windows lead to CXL
+/// memory, and SRAT marks persistent memory.
 pub(super) fn of_pieces(facts: &Facts, pieces: Vec<RamPiece>) -> Vec<RamPiece> {
-    // Restrictions of a window (CXL 3.1, table 9-22): bit 2 volatile, bit 3 persistent memory.
+    // A window's restrictions (CXL 3.1, table 9-22): bit 2 volatile, bit 3 persistent memory.
     let windows = facts.cxl.windows.iter().filter_map(|said| {
         let kind = if said.value.restrictions & 0xc == 8 { MemoryKind::Persistent } else { MemoryKind::Cxl };
         Some((AddrRange::sized(said.value.base, said.value.size).ok()?, kind))
@@ -41,7 +41,7 @@ pub(super) fn of_pieces(facts: &Facts, pieces: Vec<RamPiece>) -> Vec<RamPiece> {
     out
 }
 
-/// A piece, cut where the ranges of a kind begin and end.
+/// Splits a piece where the ranges of a kind begin and end.
 fn split(piece: RamPiece, there: &[AddrRange], kind: MemoryKind) -> Vec<RamPiece> {
     if piece.kind != MemoryKind::Dram {
         return vec![piece];
@@ -54,7 +54,7 @@ fn split(piece: RamPiece, there: &[AddrRange], kind: MemoryKind) -> Vec<RamPiece
     parts.into_iter().map(|(range, kind)| RamPiece { range, kind, ..piece.clone() }).collect()
 }
 
-/// What kind of memory each node has.
+/// Decides which kind of memory each node has.
 pub(super) fn of_nodes(
     numa: &Nodes,
     listing: &Listing,
@@ -77,7 +77,7 @@ pub(super) fn of_nodes(
             if has_cpus(node) {
                 return Some(MemoryKind::Dram);
             }
-            // Memory alone: HBM is faster than what CPUs have, what is behind a link slower.
+            // For memory without CPUs: HBM is faster than the CPUs' own memory, memory behind a link is slower.
             let (own, usual) = (best(node)?, usual?);
             let slower = node.tier.zip(slowest_tier).is_some_and(|(tier, usual)| tier > usual) || own < usual;
             match (own > usual + usual / 2, slower) {
@@ -101,19 +101,20 @@ pub(super) fn of_nodes(
     out
 }
 
-/// Linux's measure of memory: its tiers are so wide, and DRAM is in the middle of the fourth (`include/linux/memory-tiers.h`).
+/// Linux's scale for memory: a tier spans 128 units, and DRAM is in the middle of tier 4
+/// (`include/linux/memory-tiers.h`).
 const TIER: u64 = 128;
 const DRAM: u64 = 4 * TIER + TIER / 2;
 
-/// By node without a tier of its own: the tier that Linux would give it for how fast it is beside the CPUs' own memory
-/// (`mm/memory-tiers.c`, `mt_perf_to_adistance`).
+/// Returns the tier that Linux would give each node from its speed relative to the CPUs' own memory
+/// (`mm/memory-tiers.c`, `mt_perf_to_adistance`). Empty if a source gives any node a tier.
 pub(super) fn tiers(numa: &Nodes) -> BTreeMap<u32, u32> {
     let mut out = BTreeMap::new();
     if numa.all.iter().any(|node| node.tier.is_some()) {
         return out;
     }
     let sums = |node: &NumaNode| {
-        // As CPUs reach it (access1), where that is said apart from other initiators.
+        // Prefer access from CPUs (access1) over access from any initiator.
         let found = node.access.iter().rev().flatten().map(|access| access.performance);
         let mut sums = found.filter_map(
             |Performance { read_latency, write_latency, read_bandwidth, write_bandwidth }| {
@@ -133,7 +134,7 @@ pub(super) fn tiers(numa: &Nodes) -> BTreeMap<u32, u32> {
     for node in with_memory() {
         let distance = match sums(node) {
             _ if has_cpus(&node) => DRAM,
-            // Rounded after each step, as Linux does.
+            // Rounds after each step, as Linux does.
             Some((own, much)) => {
                 (u128::from(DRAM * own / latency) * u128::from(bandwidth) / u128::from(much)) as u64
             }

@@ -1,4 +1,4 @@
-//! What an architecture always has at an address, whether a source lists it or not.
+//! What an architecture defines at an address, whether or not a source lists it.
 
 use pmem_core::AddrRange;
 
@@ -7,16 +7,16 @@ use pmem_core::AddrRange;
 pub struct WellKnown {
     /// The first address.
     pub first: u64,
-    /// The last address.
+    /// The last address, inclusive.
     pub last: u64,
     /// What is there.
     pub name: &'static str,
-    /// Only on processors of AMD and its kin.
+    /// Applies only to processors of AMD and compatible ones.
     amd: bool,
 }
 
 impl WellKnown {
-    /// Its addresses.
+    /// Returns its addresses.
     pub fn range(&self) -> AddrRange {
         AddrRange::inclusive(self.first, self.last).unwrap_or(AddrRange::ALL)
     }
@@ -26,7 +26,8 @@ const fn known(first: u64, last: u64, name: &'static str) -> WellKnown {
     WellKnown { first, last, name, amd: false }
 }
 
-/// What a PC has (Intel SDM volume 3, 11.4.1 and 11.11; chipset datasheets; AMD I/O Virtualization 3.07, 2.1.2).
+/// A PC's fixed ranges (Intel SDM volume 3, 11.4.1 and 11.11; chipset datasheets; AMD I/O
+/// Virtualization 3.07, 2.1.2).
 const PC: &[WellKnown] = &[
     known(0xa_0000, 0xb_ffff, "legacy VGA frame buffer"),
     known(0xc_0000, 0xd_ffff, "legacy option ROMs"),
@@ -43,7 +44,7 @@ const PC: &[WellKnown] = &[
     },
 ];
 
-/// What is at an address by architecture.
+/// Returns what the architecture defines at an address.
 pub fn well_known(addr: u64, is_x86: bool, is_amd: bool) -> Option<&'static WellKnown> {
     PC.iter().find(|known| is_x86 && (is_amd || !known.amd) && (known.first..=known.last).contains(&addr))
 }

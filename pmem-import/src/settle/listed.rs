@@ -1,4 +1,4 @@
-//! What lists of resources say of PCI: apertures, windows, functions.
+//! What listings of resources say about PCI: apertures, windows, functions.
 
 use crate::facts::{
     BusId, Finding, Function, Listed, Listing, PciResource, PciSource, ResourceKind, SourceLine, Unplaced,
@@ -7,24 +7,25 @@ use pmem_core::AddrRange;
 use pmem_pci::Address;
 use std::collections::BTreeMap;
 
-/// What lists of resources say of PCI.
+/// What listings of resources say about PCI.
 pub(super) struct Lists<'l> {
     memory: &'l Listing,
     ports: &'l Listing,
-    /// By line of memory and of ports: the bus that it is a window or an aperture of.
+    /// By index of a memory line and of a port line: the bus whose window or aperture it is.
     pub(super) windows: [BTreeMap<usize, BusId>; 2],
-    /// By bus: its lines of memory and of ports, none inside another of its own.
+    /// By bus: its outermost memory lines and port lines.
     by_bus: [BTreeMap<BusId, Vec<usize>>; 2],
-    /// By bus: the bus around it.
+    /// By bus: the enclosing bus; `None` for a root bus.
     pub(super) above: BTreeMap<BusId, Option<BusId>>,
-    /// Buses that no line is named for, but functions inside another bus's line are on: what these show of memory and of ports.
+    /// Buses without a line of their own whose functions lie inside another bus's line: the memory and ports that
+    /// these functions show.
     pub(super) shown: [BTreeMap<BusId, Vec<(AddrRange, SourceLine)>>; 2],
-    /// Windows of bridges on bus 0 in lists without apertures.
+    /// Windows of bridges on bus 0, in listings without apertures.
     pub(super) outermost: [Vec<(AddrRange, SourceLine)>; 2],
 }
 
-/// Puts what a log says of a function where the kernel's list, which is of a later time, has it. A log knows which register is which; a
-/// list only where each is: what begins at one address, or is of one size, is the same.
+/// Updates a function of a log from the kernel's listing, which is more recent. The log knows which register is
+/// which, the listing only where each is. They are matched by range, then by start, then by size, then by kind.
 fn as_listed(function: &mut Function, listing: &Listing, lines: &[&Listed], io: bool) {
     let mut left: Vec<&&Listed> = lines.iter().collect();
     let mut known: Vec<usize> = (0..function.resources.len())
@@ -49,7 +50,7 @@ fn as_listed(function: &mut Function, listing: &Listing, lines: &[&Listed], io: 
             false
         });
     }
-    // What a log placed, and a later list does not have, has no place any more.
+    // Resources of the log that the later listing lacks have lost their place.
     let mut index = 0;
     let mut gone = Vec::new();
     function.resources.retain(|resource| {
@@ -76,7 +77,8 @@ fn as_listed(function: &mut Function, listing: &Listing, lines: &[&Listed], io: 
     }
 }
 
-/// What `lspci` shows where no line of the function is, and a line of the function where `lspci` shows nothing.
+/// Returns a resource that `lspci` shows where the listing has none, and a line of the same function
+/// where `lspci` shows nothing.
 fn moved<'f>(
     function: &'f Function,
     lines: &[&'f Listed],
@@ -92,21 +94,21 @@ fn moved<'f>(
     (function.source == PciSource::Lspci).then_some((resource, *line))
 }
 
-/// The bus that a line is named for: `PCI Bus 0000:3b`.
+/// Parses the bus in a line's name: `PCI Bus 0000:3b`.
 pub(super) fn bus_of_line(name: &str) -> Option<BusId> {
     let name = name.strip_prefix("PCI Bus ")?;
-    // As Linux before 2.6.28 writes it.
+    // Linux before 2.6.28 writes `PCI Bus #3b`.
     let (segment, bus) =
         name.strip_prefix('#').map_or_else(|| name.split_once(':'), |bus| Some(("0", bus)))?;
     Some((u32::from_str_radix(segment, 16).ok()?, u8::from_str_radix(bus, 16).ok()?))
 }
 
-/// The function that a line is named for: `0000:3b:00.0`.
+/// Parses the function in a line's name: `0000:3b:00.0`.
 fn address_of_line(name: &str) -> Option<Address> {
     name.parse().ok().filter(|_| name.len() >= 12)
 }
 
-/// Whether a line is a host bridge of a device tree: `pcie@10000000`, `/pciex@3fffe40000000`.
+/// Whether a line is a device tree's host bridge: `pcie@10000000`, `/pciex@3fffe40000000`.
 fn is_tree_bridge(name: &str) -> bool {
     let name = name.trim_start_matches('/');
     let Some((kind, unit)) = name.split_once('@') else { return false };
@@ -126,7 +128,7 @@ impl<'l> Lists<'l> {
             shown: Default::default(),
             outermost: Default::default(),
         };
-        // By name of a host bridge: the root bus that its lines belong to, by what lies inside any of them.
+        // By name of a host bridge: its root bus, found from what lies inside any of its lines.
         let mut trees: BTreeMap<&str, BusId> = BTreeMap::new();
         for listing in [memory, ports] {
             for (index, line) in listing.lines.iter().enumerate() {
@@ -163,13 +165,14 @@ impl<'l> Lists<'l> {
                 if !again {
                     lists.by_bus[which].entry(bus).or_default().push(index);
                 }
-                // Those kernels list no apertures: what is in no other line is a window of a bridge on bus 0.
+                // Kernels that write `#` list no apertures: a line inside no other is a window of a
+                // bridge on bus 0.
                 if above.is_none() && bus.1 != 0 && line.name.contains('#') {
                     above = Some((0, 0));
                     lists.above.entry((0, 0)).or_insert(None);
                     lists.outermost[which].push((line.range, listing.place(line)));
                 }
-                // One line inside another bus is enough to be below it.
+                // One line inside another bus is enough to place the bus below it.
                 let had = lists.above.entry(bus).or_insert(above);
                 *had = had.or(above);
             }
@@ -178,7 +181,8 @@ impl<'l> Lists<'l> {
         lists
     }
 
-    /// Functions inside another bus's line: their bus is somewhere below that one.
+    /// Adds buses that only show through their functions: such a bus is somewhere below the bus whose
+    /// line contains them.
     fn add_shown(&mut self) {
         for (which, listing) in [self.memory, self.ports].into_iter().enumerate() {
             for line in &listing.lines {
@@ -186,7 +190,7 @@ impl<'l> Lists<'l> {
                 let bus = (address.segment, address.bus);
                 let within = std::iter::successors(line.parent, |p| listing.lines.get(*p)?.parent);
                 let mut outer = within.clone().filter_map(|p| self.windows[which].get(&p)).copied();
-                // Virtual functions have numbers of buses that are none.
+                // Virtual functions can carry the numbers of buses that do not exist.
                 let of_other = within.clone().any(|p| {
                     listing.lines.get(p).is_some_and(|outer| address_of_line(&outer.name).is_some())
                 });
@@ -205,7 +209,8 @@ impl<'l> Lists<'l> {
         [(self.memory, false), (self.ports, true)]
     }
 
-    /// Lines that name a function: what it was assigned, where nothing better says. Gives the functions of which `lspci` is of another moment.
+    /// Adds resources from lines that name a function, where no better source has them. Returns findings about
+    /// functions that `lspci` shows at another moment than the listing.
     pub(super) fn add_functions(&self, functions: &mut BTreeMap<Address, Function>) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (listing, io) in self.both() {
@@ -236,6 +241,7 @@ impl<'l> Lists<'l> {
                     source: PciSource::Listing,
                     ..Function::default()
                 });
+                // The kernel's files list all of a function's resources, so a line adds nothing to them.
                 let said_all = function.source == PciSource::Sysfs && !function.resources.is_empty();
                 let known =
                     function.resources.iter_mut().find(|r| r.io == io && r.range.overlaps(line.range));
@@ -260,12 +266,12 @@ impl<'l> Lists<'l> {
         findings
     }
 
-    /// Whether there is a list of ports, or of memory, that names buses.
+    /// Whether a listing of ports, or of memory, names buses.
     pub(super) fn says(&self, io: bool) -> bool {
         !self.windows[usize::from(io)].is_empty()
     }
 
-    /// The lines that are a bus's own, of memory or of ports.
+    /// Returns a bus's own lines, of memory or of ports.
     pub(super) fn lines_of(
         &self,
         bus: BusId,

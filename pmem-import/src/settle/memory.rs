@@ -1,4 +1,4 @@
-//! Which list of resources counts, and what of it, or of the firmware's map, is memory.
+//! Decides which listing counts, and which addresses are memory.
 
 use super::views;
 use crate::facts::{
@@ -9,23 +9,23 @@ use pmem_core::{AddrRange, FirmwareMemory};
 use rangemap::RangeInclusiveMap;
 use std::collections::BTreeSet;
 
-/// A kind of memory. Kinds are never joined in one run or one free list.
+/// A kind of memory. Different kinds never share an arena, a run or a free list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum MemoryKind {
-    /// What CPUs have directly.
+    /// Ordinary memory of the CPUs.
     Dram,
-    /// Memory of high bandwidth, on the package.
+    /// High-bandwidth memory on the package.
     Hbm,
     /// Memory behind CXL.
     Cxl,
-    /// Memory that firmware means for a special purpose, not handed out by default.
+    /// Special-purpose memory, which firmware keeps from general use.
     Special,
-    /// Memory that keeps its content.
+    /// Memory that keeps its content without power.
     Persistent,
 }
 
 impl MemoryKind {
-    /// What it is called.
+    /// Returns the kind's name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Dram => "DRAM",
@@ -36,7 +36,7 @@ impl MemoryKind {
         }
     }
 
-    /// Whether it is RAM for anybody.
+    /// Whether it is general-purpose RAM.
     pub const fn is_ram(self) -> bool {
         matches!(self, Self::Dram | Self::Hbm | Self::Cxl)
     }
@@ -47,23 +47,23 @@ impl MemoryKind {
 pub(crate) struct RamPiece {
     pub(crate) range: AddrRange,
     pub(crate) kind: MemoryKind,
-    /// The node that it is; `None` if no source says, or several do.
+    /// Its NUMA node; `None` if no source says, or if several nodes claim it.
     pub(crate) node: Option<u32>,
     pub(crate) at: SourceLine,
 }
 
-/// What a line of a list of resources is.
+/// What a line of a listing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LineKind {
     /// Memory.
     Memory(MemoryKind),
     /// Read-only memory.
     Rom,
-    /// Something else.
+    /// Anything else.
     Other,
 }
 
-/// What a line is, by its name and by what it lies in.
+/// Classifies a line by its name and by the lines around it.
 pub(crate) fn line_kind(listing: &Listing, index: usize) -> LineKind {
     let Some(line) = listing.lines.get(index) else { return LineKind::Other };
     let within = |begin: &str| listing.around(index).any(|outer| outer.name.starts_with(begin));
@@ -88,7 +88,7 @@ pub(crate) fn line_kind(listing: &Listing, index: usize) -> LineKind {
     }
 }
 
-/// The last list that is no excerpt of the one before it.
+/// Returns the last listing, unless it is an excerpt of the one before: then that one.
 pub(super) fn last_complete(listings: &[Listing]) -> Option<&Listing> {
     let seen: Vec<&Listing> = listings.iter().filter(|listing| !listing.lines.is_empty()).collect();
     let (last, before) = seen.split_last()?;
@@ -103,7 +103,7 @@ pub(super) fn last_complete(listings: &[Listing]) -> Option<&Listing> {
     }
 }
 
-/// The named ranges of memory addresses, and whether the kernel lists them.
+/// Chooses the named ranges of memory addresses. The flag says whether a listing or a map was found.
 pub(super) fn choose(facts: &mut Facts) -> (Listing, bool) {
     if let Some(listing) = last_complete(&facts.memory) {
         let listing = listing.clone();
@@ -117,13 +117,14 @@ pub(super) fn choose(facts: &mut Facts) -> (Listing, bool) {
     }
 }
 
-/// The map that counts: of the surest kind, the last complete one.
+/// Returns the memory map that counts: the last complete one of the most trusted kind.
 pub(super) fn last_map(facts: &Facts) -> Option<MemoryMap> {
     let surest = facts.firmware.maps.iter().map(|map| map.kind).max()?;
     last_of(facts, |kind| kind == surest)
 }
 
-/// The last complete map of firmware's own.
+/// Returns the last complete map of firmware itself, before any changes by the kernel; if there is
+/// none, the last map of any kind.
 pub(super) fn firmware_map(facts: &Facts) -> Option<MemoryMap> {
     let own = |kind| kind != MapKind::Modified && kind != MapKind::Efi;
     last_of(facts, own).or_else(|| last_of(facts, |_| true))
@@ -132,7 +133,7 @@ pub(super) fn firmware_map(facts: &Facts) -> Option<MemoryMap> {
 fn last_of(facts: &Facts, wanted: impl Fn(MapKind) -> bool) -> Option<MemoryMap> {
     let all: Vec<&MemoryMap> = facts.firmware.maps.iter().filter(|map| wanted(map.kind)).collect();
     let (last, before) = all.split_last()?;
-    // A map that is cut short is the beginning of the one before it.
+    // A truncated map equals the beginning of the one before it.
     let cut = before.last().filter(|earlier| {
         last.entries.len() < earlier.entries.len()
             && last.entries.iter().zip(&earlier.entries).all(|(a, b)| (a.range, a.kind) == (b.range, b.kind))
@@ -140,13 +141,14 @@ fn last_of(facts: &Facts, wanted: impl Fn(MapKind) -> bool) -> Option<MemoryMap>
     Some((*cut.unwrap_or(last)).clone())
 }
 
-/// What a map says of each address: where its ranges overlap, what Linux would take.
+/// Flattens a map to one type per address. Where its ranges overlap, the type wins that Linux would use.
 pub(crate) fn flatten(map: &MemoryMap) -> RangeInclusiveMap<u64, FirmwareMemory> {
     let mut flat: RangeInclusiveMap<u64, FirmwareMemory> = RangeInclusiveMap::new();
     for entry in &map.entries {
         let range = entry.range.start()..=entry.range.last();
         let had: Vec<_> = flat.overlapping(&range).map(|(range, kind)| (range.clone(), *kind)).collect();
         flat.insert(range.clone(), entry.kind);
+        // The insert replaced earlier types; where both claim an address, `over` decides.
         for (other, kind) in had {
             let both = *other.start().max(range.start())..=*other.end().min(range.end());
             flat.insert(both, entry.kind.over(kind));
@@ -155,21 +157,21 @@ pub(crate) fn flatten(map: &MemoryMap) -> RangeInclusiveMap<u64, FirmwareMemory>
     flat
 }
 
-/// Its ranges in order of address.
+/// A map's ranges in order of address.
 fn in_order(map: &MemoryMap) -> Vec<&MapEntry> {
     let mut entries: Vec<&MapEntry> = map.entries.iter().collect();
     entries.sort_by_key(|entry| entry.range.start());
     entries
 }
 
-/// The line that speaks of an address; the map's first if none does.
+/// The line that gives an address its type; the map's first line if none does.
 fn line_of(map: &MemoryMap, entries: &[&MapEntry], addr: u64) -> u32 {
     let after = entries.partition_point(|entry| entry.range.start() <= addr);
     let last = after.checked_sub(1).map(|last| entries[last]).filter(|entry| entry.range.contains(addr));
     last.map_or(map.at.line, |entry| entry.line)
 }
 
-/// What a map says of each address, and where.
+/// A map's flattened ranges, each with its place.
 pub(super) fn said(map: &MemoryMap) -> Vec<Sourced<(AddrRange, FirmwareMemory)>> {
     let (flat, entries) = (flatten(map), in_order(map));
     let one = |(range, kind): (&std::ops::RangeInclusive<u64>, &FirmwareMemory)| {
@@ -180,7 +182,7 @@ pub(super) fn said(map: &MemoryMap) -> Vec<Sourced<(AddrRange, FirmwareMemory)>>
     flat.iter().filter_map(one).collect()
 }
 
-/// Named ranges as the firmware's map has them, after what the kernel changed.
+/// Builds a listing from firmware's map, after the kernel's changes to it.
 fn from_map(facts: &Facts, map: &MemoryMap) -> Listing {
     let mut flat = flatten(map);
     let later = |place: &SourceLine| place.source == map.at.source && place.line > map.at.line;
@@ -219,10 +221,10 @@ fn from_map(facts: &Facts, map: &MemoryMap) -> Listing {
     Listing { lines: lines.collect(), hidden: false, source: map.at.source.clone() }
 }
 
-/// How much RAM of a list may lie outside of the firmware's memory before it is another machine's.
+/// How much of a listed RAM range may lie outside firmware's memory before it looks like another machine's.
 const SLACK: u64 = 1 << 20;
 
-/// A list of resources against the firmware's map of another source.
+/// Compares a listing with the firmware map of another source.
 fn compare(facts: &mut Facts, listing: &Listing) {
     let Some(map) = last_map(facts).filter(|map| map.at.source != listing.source) else { return };
     let memory: Vec<AddrRange> = flatten(&map)
@@ -248,7 +250,8 @@ fn compare(facts: &mut Facts, listing: &Listing) {
     }
 }
 
-/// Memory, by the list of resources; where there is none by what the kernel's allocator was given, or by memory blocks. Neighbours of one kind stay apart as they are listed.
+/// Returns the machine's memory: from the listing, or else from the kernel's allocator, or else from memory blocks.
+/// Neighbours of one kind stay separate, as they are listed.
 pub(super) fn ram(facts: &mut Facts, listing: &Listing, listed: bool) -> Vec<RamPiece> {
     if !listed {
         let kernels = by_allocator(facts);
@@ -259,11 +262,11 @@ pub(super) fn ram(facts: &mut Facts, listing: &Listing, listed: bool) -> Vec<Ram
         let LineKind::Memory(kind) = line_kind(listing, index) else { continue };
         pieces.push(RamPiece { range: line.range, kind, node: None, at: listing.place(line) });
     }
-    // Memory inside other memory, as RAM made of persistent memory, is what is inside.
+    // Of nested memory lines, such as RAM made of persistent memory, the inner one counts.
     disjoint(facts, pieces)
 }
 
-/// In order and disjoint: the later, inner piece has what both claim; what is not nested is a finding.
+/// Makes pieces disjoint and sorted. Later, inner pieces win; pieces that cross instead of nesting become findings.
 fn disjoint(facts: &mut Facts, pieces: Vec<RamPiece>) -> Vec<RamPiece> {
     let mut flat: RangeInclusiveMap<u64, usize> = RangeInclusiveMap::new();
     for (n, piece) in pieces.iter().enumerate() {
@@ -285,7 +288,7 @@ fn disjoint(facts: &mut Facts, pieces: Vec<RamPiece>) -> Vec<RamPiece> {
     flat.iter().filter_map(part).collect()
 }
 
-/// `Early memory node ranges`: RAM, but for what firmware keeps.
+/// Memory from `Early memory node ranges`: RAM without what firmware keeps.
 fn by_allocator(facts: &Facts) -> Vec<RamPiece> {
     let own = facts.numa.ranges.iter().filter(|said| said.value.kind == NodeRangeKind::Kernel);
     let piece = |said: &Sourced<NodeRange>| RamPiece {

@@ -1,20 +1,20 @@
-//! From what the sources say to one answer for each question.
+//! Settles what sources say: one answer per question.
 //!
-//! For each kind of fact, the sources that give it are asked in the order of this table; where two that ought to agree do not, a
-//! finding names both.
+//! For each kind of fact, the sources that give it are asked in the order of this table. Where two disagree that
+//! should agree, a finding names both.
 //!
 //! | fact | first | then | then |
 //! |---|---|---|---|
-//! | what is at an address | the last complete list of resources | the firmware's map, as the kernel changed it, else what an emulator's CPUs see | what an architecture always has there |
-//! | RAM | the list of resources | modified map, e820, hypervisor's, kept, EFI; an emulator's | what the kernel's allocator was given, else memory blocks |
-//! | a node's memory | memory blocks, dax devices | what the kernel's allocator was given | SRAT |
-//! | the kind of memory | the list's names and what lies around them | CEDT's windows, SRAT's flags | how fast it is |
+//! | what is at an address | the last complete listing of resources | firmware's map with the kernel's changes, else what an emulator's CPUs see | what the architecture defines there |
+//! | RAM | the listing of resources | the map: modified, hypervisor's, kept, e820, EFI; an emulator's view | what the kernel's allocator was given, else memory blocks |
+//! | a node's memory | memory blocks, DAX devices | what the kernel's allocator was given | SRAT |
+//! | the kind of memory | names in the listing, and what lies around them | CEDT's windows, SRAT's flags | how fast it is |
 //! | distances, speeds | the kernel's files | what tools print | SLIT, HMAT |
-//! | a machine without nodes | `meminfo` and the CPUs are node 0's | | |
-//! | functions | the kernel's files | `lspci` | log, then lists of resources |
-//! | a bridge's windows | its registers (the planner: the kernel's map) | what Linux notes | lists of resources |
-//! | a root bus's apertures | lists of resources | "root bus resource" of a log | what its functions decode |
-//! | a root bus's offset | "bus address" of a log | BARs against resources | none |
+//! | a machine without nodes | node 0 gets the memory of `meminfo` and all CPUs | | |
+//! | functions | the kernel's files | `lspci` | a log, then listings of resources |
+//! | a bridge's windows | its registers (for the planner, the kernel's map) | what Linux notes | listings of resources |
+//! | a root bus's apertures | listings of resources | "root bus resource" in a log | what its functions decode |
+//! | a root bus's offset | "bus address" in a log | BARs compared with resources | none |
 //! | memory types | processors' registers | a running system's list, a clean-up's result, a kernel's log | firmware's log |
 
 mod cxl;
@@ -55,57 +55,58 @@ use pmem_core::{AddrRange, FirmwareMemory};
 use pmem_pci::Address;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// One answer for each question.
+/// One answer per question.
 pub(crate) struct Settled {
-    /// Named ranges of memory addresses: of the kernel's list, or of the firmware's map.
+    /// Named ranges of memory addresses, from the kernel's listing or firmware's map.
     pub(crate) memory: Listing,
     /// Named ranges of I/O ports.
     pub(crate) ports: Listing,
-    /// Memory, in order of address, disjoint.
+    /// Memory, sorted and disjoint.
     pub(crate) ram: Vec<RamPiece>,
-    /// Whether a list, or a map, says which addresses are RAM.
+    /// Whether a listing or a map says which addresses are RAM.
     pub(crate) ram_is_listed: bool,
     /// NUMA nodes.
     pub(crate) numa: Nodes,
-    /// By node: what kind of memory it has, as far as is known.
+    /// By node: the kind of memory that it has, if known.
     pub(crate) kinds: BTreeMap<u32, NodeKind>,
-    /// By node of which Linux's tier is not said: the one that follows from its speed.
+    /// By node: the memory tier that Linux would choose from its speed. Empty if a source gives tiers.
     pub(crate) tiers: BTreeMap<u32, u32>,
     /// PCI functions, in order of address.
     pub(crate) functions: Vec<Function>,
     /// Root buses.
     pub(crate) roots: Vec<Root>,
-    /// Buses below bridges, the outer ones first.
+    /// Buses below bridges, outer ones first.
     pub(crate) children: Vec<Child>,
-    /// The PCI hierarchy, as the planner takes it.
+    /// The PCI hierarchy in the planner's form.
     pub(crate) tree: PciTree,
-    /// The lines of memory and of ports that are buses' windows or apertures.
+    /// Indices of the memory lines and port lines that are buses' windows or apertures.
     pub(crate) bus_lines: [BTreeSet<usize>; 2],
-    /// What firmware's own map says, in order of address; empty if no source has one.
+    /// Firmware's own memory map, in order of address; empty if no source has one.
     pub(crate) firmware: Vec<Sourced<(AddrRange, FirmwareMemory)>>,
-    /// Memory-mapped configuration space that no list names.
+    /// Memory-mapped configuration space that no listing names.
     pub(crate) ecam: Vec<(u32, AddrRange)>,
-    /// What sources have that only x86 has.
+    /// Sources contain something that only x86 has.
     pub(crate) is_x86: bool,
-    /// What they say of IOMMUs.
+    /// What sources say about IOMMUs.
     pub(crate) iommu: Iommu,
-    /// Which CXL device has which addresses.
+    /// Which CXL device holds which addresses.
     pub(crate) cxl: CxlMemory,
     /// What an emulator's address spaces see.
     pub(crate) views: Vec<SeenFrom>,
-    /// The version of the kernel that they are of: `6.12.117`.
+    /// The version of the kernel that wrote the sources: `6.12.117`.
     pub(crate) kernel: Option<String>,
-    /// The processor is AMD's.
+    /// The processor is AMD's or Hygon's.
     pub(crate) is_amd: bool,
-    /// The kernel hides the addresses of every list that was read.
+    /// The kernel hides the addresses of every listing that was read.
     pub(crate) hidden: bool,
-    /// What is wrong with the sources, and between them.
+    /// Problems in the sources, and contradictions between them.
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Settles what the sources say of the machine.
+/// Settles what the sources say about the machine.
 pub(crate) fn settle(facts: &mut Facts) -> Settled {
     let is_x86 = is_x86(facts);
+    // Tables come first: from here on their nodes are like any other source's.
     tables::nodes(facts);
     let (listing, listed) = memory::choose(facts);
     let ram = memory::ram(facts, &listing, listed);
@@ -167,7 +168,7 @@ pub(crate) fn settle(facts: &mut Facts) -> Settled {
     }
 }
 
-/// Has buses of which no source says which bridge leads there hang where they must, by fixed windows over what their functions show.
+/// Attaches buses whose bridge no source names where they must be, by fixed windows over what their functions show.
 fn adopt(
     roots: &mut Vec<Root>,
     children: &mut Vec<Child>,
@@ -198,8 +199,8 @@ fn adopt(
     }
 }
 
-/// The version in `Linux version 6.12.117+deb12-amd64 (…`; of Debian's, which may name a series in it, also which of the series it is:
-/// `6.1.0-57-amd64 (Debian 6.1.176-1)`.
+/// Parses the version in `Linux version 6.12.117+deb12-amd64 (…`. Debian's version may name only a series, so
+/// Debian's own version is added: `6.1.0-57-amd64 (Debian 6.1.176-1)`.
 fn version(text: &str) -> Option<String> {
     let rest = text.strip_prefix("Linux version ")?;
     let word = rest.split_whitespace().next()?;
@@ -210,7 +211,7 @@ fn version(text: &str) -> Option<String> {
     })
 }
 
-/// Whether sources have what only x86 has.
+/// Whether sources contain something that only x86 has.
 fn is_x86(facts: &Facts) -> bool {
     let lines = facts.memory.iter().flat_map(|listing| &listing.lines);
     let words = ["Local APIC", "IOAPIC", "Video ROM", "System ROM", "ACPI Non-volatile Storage", "HPET"];

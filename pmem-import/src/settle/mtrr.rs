@@ -1,4 +1,4 @@
-//! Which registers are the present ones, and what else is known of memory types.
+//! Decides which MTRRs are in force, and what else is known about memory types.
 
 use super::memory::{firmware_map, flatten, last_complete};
 use crate::facts::{Complaint, Entry, Facts, Finding, RegisterTable, SourceLine, Sourced, TableKind};
@@ -8,19 +8,19 @@ use pmem_mtrr::{
     Amd, Block, Cap, DefType, Fixed, MemType, PatType, Register, Setting, Span, Syscfg, Variable, Width,
 };
 
-/// The default type, and how it is known.
+/// The default memory type, and how it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Default {
-    /// A source says it.
+    /// A source gives it.
     Said(MemType),
-    /// Registers that would be of no use with another prove it.
+    /// It is proven: some registers would have no effect with any other default.
     Inferred(MemType),
-    /// No source says it, and nothing proves it.
+    /// No source gives it, and nothing proves it.
     Unknown,
 }
 
 impl Default {
-    /// The type, where it is known.
+    /// Returns the type, if it is known.
     pub const fn kind(self) -> Option<MemType> {
         match self {
             Self::Said(kind) | Self::Inferred(kind) => Some(kind),
@@ -29,54 +29,55 @@ impl Default {
     }
 }
 
-/// What is known of memory types: what no source says is not there.
+/// What is known about memory types. What no source says is absent, not assumed.
 #[derive(Clone, Debug)]
 pub struct MtrrFacts {
-    /// How wide physical addresses are, where a source says.
+    /// Width of physical addresses; `None` if no source gives it or implies it.
     pub width: Option<Width>,
-    /// No source says the width, but the list is of a time when it was what registers show.
+    /// The list was printed before Linux 2.6.28, when the width was what registers show. Only meaningful if no
+    /// source gives the width.
     pub width_of_its_time: bool,
-    /// How many variable registers there are.
+    /// Number of variable registers; `None` if no source says.
     pub count: Option<u8>,
     /// The default type.
     pub default: Default,
-    /// The default type's whole register.
+    /// The whole default type register (`IA32_MTRR_DEF_TYPE`), if a source shows it.
     pub def: Option<DefType>,
-    /// Whether MTRRs are on.
+    /// Whether MTRRs are enabled; `None` if no source says.
     pub enabled: Option<bool>,
-    /// Whether the fixed ranges count.
+    /// Whether the fixed-range registers are enabled; `None` if no source says.
     pub fixed_enabled: Option<bool>,
-    /// The fixed ranges.
+    /// The types of the fixed ranges.
     pub fixed: Fixed,
-    /// Which of the 88 fixed ranges are known.
+    /// Bit n is set if the type of fixed range n, of 88, is known.
     pub fixed_known: u128,
-    /// Variable registers by number, with where they are said; those that are not in use are left out.
+    /// Variable registers in use: number, contents, and where the source lists them.
     pub variable: Vec<(usize, Entry, SourceLine)>,
-    /// Whether a table of registers was found, be it empty.
+    /// Whether a table of registers was found, even an empty one.
     pub programmed: bool,
-    /// Where AMD's rule makes the default write back up to.
+    /// AMD's top of memory above 4 GiB (TOM2): from 4 GiB up to there the default type is write-back.
     pub tom2: Option<u64>,
-    /// No source says so, but an AMD processor's firmware sets it like this.
+    /// `tom2` is inferred: no source gives it, but firmware of AMD processors sets it like this.
     pub tom2_likely: bool,
     /// Where memory ends.
     pub top: Option<u64>,
-    /// The memory map, in order of address, disjoint.
+    /// The memory map, sorted and disjoint.
     pub memory: Vec<(Span, FirmwareMemory)>,
-    /// What the memory map is called.
+    /// The memory map's name and source.
     pub memory_source: Option<String>,
-    /// Where a bus may place devices.
+    /// Where buses may place devices.
     pub windows: Vec<Span>,
-    /// Types that somebody wants, or that firmware says it wanted.
+    /// Memory types that were requested, or that firmware wanted, for ranges of addresses.
     pub wanted: Vec<(Span, MemType)>,
-    /// What kernels complain of.
+    /// Kernels' complaints.
     pub complaints: Vec<Sourced<Complaint>>,
-    /// The page attribute table.
+    /// The page attribute table (PAT).
     pub pat: Option<[Option<PatType>; 8]>,
-    /// Whole settings of all processors, where they could be read: the first one's first.
+    /// The complete MTRR settings of all processors, the first processor's first. Empty unless MSRs could be read.
     pub cpus: Vec<Setting>,
-    /// Which of several tables was taken, and the like.
+    /// Choices that were made: which of several tables was used, and the like.
     pub notes: Vec<String>,
-    /// What is wrong with the sources.
+    /// Problems in the sources.
     pub findings: Vec<Finding>,
 }
 
@@ -89,7 +90,8 @@ impl MtrrFacts {
         let tables: Vec<&RegisterTable> = mtrr.tables.iter().filter(|table| table.has_registers()).collect();
         let chosen = choose(&tables, &mut notes, &mut findings);
         let said = |pick: fn(&RegisterTable) -> bool| {
-            // What the chosen table does not say, the others may: the surest of them, and of those the last.
+            // The chosen table comes first. Other tables fill in what it does not say: the most trusted of them,
+            // and of these the last.
             let of_chosen = chosen.filter(|table| pick(table));
             of_chosen.or_else(|| {
                 tables
@@ -117,7 +119,7 @@ impl MtrrFacts {
         }
         let fixed = said(|t| t.fixed_known != 0);
         let (memory, memory_source) = memory(facts);
-        // What is wrong with these very sources is wrong with the answer.
+        // Problems in the sources of the answer are problems of the answer.
         let of_these: std::collections::BTreeSet<_> = facts
             .mtrr
             .tables
@@ -178,7 +180,8 @@ impl MtrrFacts {
         }
     }
 
-    /// The setting; what it takes for granted goes to `assumed`. `None` if nothing is said of registers.
+    /// Builds the complete MTRR setting. Each assumption that this needs is added to `assumed`, as a sentence.
+    /// `None` if no source says anything about registers.
     pub fn setting(&self, assumed: &mut Vec<String>) -> Option<Setting> {
         if let Some(first) = self.cpus.first() {
             return Some(*first);
@@ -210,7 +213,7 @@ impl MtrrFacts {
         setting.fixed = self.fixed;
         if setting.fixed_counts() && self.fixed_known == 0 {
             assumed.push("below 1 MiB the fixed ranges decide: the source does not say how".to_owned());
-            // As on a PC: memory up to the video memory, uncacheable from there.
+            // As on a PC: memory up to the VGA frame buffer, uncacheable from there.
             (0..16).for_each(|i| setting.fixed.set_byte(i, MemType::Wb.bits()));
         }
         for (n, entry, _) in &self.variable {
@@ -230,7 +233,8 @@ impl MtrrFacts {
         Some(setting)
     }
 
-    /// The fixed ranges below 1 MiB that no source says, where some are said.
+    /// Returns the ranges below 1 MiB whose types are unknown, if others are known. Empty if all are
+    /// known or none is.
     pub fn fixed_unknown(&self) -> Vec<Span> {
         if self.fixed_known == 0 {
             return Vec::new();
@@ -246,7 +250,8 @@ impl MtrrFacts {
         out
     }
 
-    /// How wide addresses are, or must at least be.
+    /// Returns the address width: known, or the least that holds everything known. The latter is added
+    /// to `assumed`.
     pub fn assumed_width(&self, assumed: &mut Vec<String>) -> Width {
         if let Some(width) = self.width {
             return width;
@@ -262,7 +267,8 @@ impl MtrrFacts {
         width
     }
 
-    /// How many variable registers there are, or must at least be.
+    /// Returns the number of variable registers: known, or the least that holds those listed, but at least 8. The
+    /// latter is added to `assumed`.
     pub fn assumed_count(&self, assumed: &mut Vec<String>) -> u8 {
         self.count.unwrap_or_else(|| {
             let seen = self.variable.iter().map(|(n, ..)| n + 1).max().unwrap_or(0);
@@ -274,7 +280,7 @@ impl MtrrFacts {
     }
 }
 
-/// The least width that holds all registers, and the rest.
+/// The smallest width that holds all registers and `rest`.
 fn least_width(variable: &[(usize, Entry, SourceLine)], rest: Option<u64>) -> Width {
     let entries = variable.iter().map(|(_, entry, _)| match entry {
         Entry::Raw(variable) => variable.mask | variable.base,
@@ -285,7 +291,8 @@ fn least_width(variable: &[(usize, Entry, SourceLine)], rest: Option<u64>) -> Wi
     Width::new(bits.clamp(36, 52) as u8).unwrap_or(Width::DEFAULT)
 }
 
-/// The table that is in force now: of the surest kind the last; tables never merge by their numbers.
+/// Chooses the table that is in force: the last one of the most trusted kind. Tables are never merged
+/// register by register.
 fn choose<'t>(
     tables: &[&'t RegisterTable],
     notes: &mut Vec<String>,
@@ -336,7 +343,8 @@ fn cut_masks(tables: &[RegisterTable]) -> Vec<Finding> {
     cut.collect()
 }
 
-/// Whether a UC register covers what no other register makes cacheable: with an uncacheable default it would do nothing.
+/// Infers the default type: a UC register over something that no other register makes cacheable has no effect if
+/// the default is uncacheable too, so the default must be write-back.
 fn infer(variable: &[(usize, Entry, SourceLine)], width: Option<Width>) -> Default {
     let width = width.unwrap_or_else(|| least_width(variable, None));
     let registers: Vec<Register> = variable
@@ -347,7 +355,7 @@ fn infer(variable: &[(usize, Entry, SourceLine)], width: Option<Width>) -> Defau
         })
         .collect();
     let covered = |block: Block| {
-        // Blocks nest or are apart: it is covered by one that holds it, or by as many as fill it.
+        // Blocks nest or are disjoint: a block is covered by one that contains it, or by smaller ones that fill it.
         let span = block.span();
         let cached = registers.iter().filter(|r| r.kind != MemType::Uc).map(|r| r.block.span());
         let mut inside: Vec<Span> = cached.filter(|other| !other.and(span).is_empty()).collect();
@@ -361,7 +369,8 @@ fn infer(variable: &[(usize, Entry, SourceLine)], width: Option<Width>) -> Defau
     if alone { Default::Inferred(MemType::Wb) } else { Default::Unknown }
 }
 
-/// TOM2, or where it likely is: an AMD processor whose registers nobody could read, with memory above 4 GiB that no register caches.
+/// Returns TOM2, and whether it is inferred. It is inferred for an AMD processor whose registers nobody could read,
+/// if memory above 4 GiB would otherwise not be cached.
 fn tom2(
     facts: &Facts,
     variable: &[(usize, Entry, SourceLine)],
@@ -371,7 +380,7 @@ fn tom2(
     if let Some(said) = &facts.mtrr.tom2 {
         return (Some(said.value), false);
     }
-    // A kernel's own list would say it.
+    // A kernel's log would list TOM2.
     let silent = chosen.is_some_and(|table| table.kind == TableKind::System) && facts.mtrr.cpus.is_empty();
     if !facts.mtrr.is_amd
         || !silent
@@ -393,7 +402,7 @@ fn tom2(
     }
 }
 
-/// The memory map: the firmware's own, else the kernel's list; its name.
+/// Returns the memory map, firmware's or else the kernel's listing, and its name.
 fn memory(facts: &Facts) -> (Vec<(Span, FirmwareMemory)>, Option<String>) {
     if let Some(map) = firmware_map(facts) {
         let span = |range: &std::ops::RangeInclusive<u64>| Span {
@@ -427,7 +436,7 @@ fn memory(facts: &Facts) -> (Vec<(Span, FirmwareMemory)>, Option<String>) {
     (all.collect(), Some(listing.source.to_string()))
 }
 
-/// Where buses may place devices.
+/// Returns where buses may place devices.
 fn windows(facts: &Facts) -> Vec<Span> {
     let span =
         |range: pmem_core::AddrRange| Span { start: range.start(), end: range.last().saturating_add(1) };

@@ -1,4 +1,4 @@
-//! Which node memory is, and what is odd about nodes.
+//! Decides which node each piece of memory belongs to, and reports what is odd about nodes.
 
 use super::memory::RamPiece;
 use crate::facts::{
@@ -9,7 +9,7 @@ use pmem_core::AddrRange;
 use rangemap::RangeInclusiveMap;
 use std::collections::BTreeMap;
 
-/// Settles nodes, and gives each piece of memory its node.
+/// Settles nodes, and assigns each piece of memory to its node.
 pub(super) fn settle(facts: &mut Facts, listing: &Listing, ram: &mut Vec<RamPiece>) -> Nodes {
     let mut numa = std::mem::take(&mut facts.numa);
     alone(&mut numa);
@@ -28,7 +28,8 @@ pub(super) fn settle(facts: &mut Facts, listing: &Listing, ram: &mut Vec<RamPiec
     numa
 }
 
-/// A machine that knows no nodes is one, with all CPUs and all memory; one that has a single node has all of both.
+/// A machine without nodes becomes node 0 with all CPUs and memory. A single node without CPUs or size
+/// gets the machine's.
 fn alone(numa: &mut Nodes) {
     if numa.all.is_empty() && (numa.total.is_some() || numa.cpus.is_some()) {
         numa.all.push(NumaNode::default());
@@ -37,7 +38,7 @@ fn alone(numa: &mut Nodes) {
         only.bytes = only.bytes.or(numa.total.as_ref().map(|total| total.value));
         only.cpus = only.cpus.take().or_else(|| numa.cpus.as_ref().map(|cpus| cpus.value.clone()));
     }
-    // Nodes that a log names by their memory alone.
+    // A log may name nodes only by their memory.
     let named: Vec<u32> = numa.ranges.iter().map(|said| said.value.node).collect();
     for id in named {
         if let Err(at) = numa.all.binary_search_by_key(&id, |node| node.id) {
@@ -64,10 +65,10 @@ fn check_cpus(facts: &mut Facts, numa: &Nodes) {
     }
 }
 
-/// By address: the nodes that claim it, by the surest source that speaks of it. Two nodes that claim one address leave it in doubt.
+/// By address: the node that owns it, from the most trusted source that covers it. `None` if two nodes claim it.
 fn owners(facts: &mut Facts, listing: &Listing, numa: &Nodes) -> RangeInclusiveMap<u64, Option<u32>> {
     let mut owners: RangeInclusiveMap<u64, Option<u32>> = RangeInclusiveMap::new();
-    // From the least sure to the surest: what is said later holds.
+    // From least to most trusted: later claims replace earlier ones.
     for kind in [NodeRangeKind::Srat, NodeRangeKind::Kernel] {
         let said = numa.ranges.iter().filter(|said| said.value.kind == kind);
         let said: Vec<Claim> =
@@ -88,12 +89,12 @@ fn owners(facts: &mut Facts, listing: &Listing, numa: &Nodes) -> RangeInclusiveM
     owners
 }
 
-/// A node, what it claims, and where that is said.
+/// A node, the range that it claims, and where the source says so.
 type Claim = (u32, AddrRange, SourceLine);
 
-/// Lays the ranges of one source over what is known.
+/// Lays one source's claims over what is known.
 fn lay(facts: &mut Facts, owners: &mut RangeInclusiveMap<u64, Option<u32>>, said: &[Claim]) {
-    // By address: which claim holds; `None` where two nodes claim it.
+    // By address: the claim that holds; `None` where two nodes claim it.
     let mut here: RangeInclusiveMap<u64, Option<usize>> = RangeInclusiveMap::new();
     for (n, (node, range, at)) in said.iter().enumerate() {
         let range = range.start()..=range.last();
@@ -102,6 +103,7 @@ fn lay(facts: &mut Facts, owners: &mut RangeInclusiveMap<u64, Option<u32>>, said
             .map(|(part, other)| (*part.start().max(range.start())..=*part.end().min(range.end()), *other))
             .filter(|(_, other)| other.is_none_or(|other| said[other].0 != *node))
             .collect();
+        // The claim takes its whole range first; disputed parts are cleared after that.
         here.insert(range, Some(n));
         for (part, other) in others {
             let other = other.map(|other| &said[other]);
@@ -120,7 +122,7 @@ fn lay(facts: &mut Facts, owners: &mut RangeInclusiveMap<u64, Option<u32>>, said
     }
 }
 
-/// A piece of memory, cut where its owner changes.
+/// Splits a piece of memory where its owner changes.
 fn split(piece: &RamPiece, owners: &RangeInclusiveMap<u64, Option<u32>>) -> Vec<RamPiece> {
     let whole = piece.range.start()..=piece.range.last();
     let mut parts: Vec<(AddrRange, Option<u32>)> = Vec::new();
@@ -142,7 +144,7 @@ fn split(piece: &RamPiece, owners: &RangeInclusiveMap<u64, Option<u32>>) -> Vec<
     parts.into_iter().map(|(range, node)| RamPiece { range, node, ..piece.clone() }).collect()
 }
 
-/// Memory of which no node is known, where there are nodes; memory blocks where no list has RAM.
+/// Reports RAM without a node on machines with nodes, and memory blocks that hold no listed RAM.
 fn note_strays(facts: &mut Facts, numa: &Nodes, ram: &[RamPiece]) {
     let stray: Vec<&RamPiece> =
         ram.iter().filter(|piece| piece.node.is_none() && piece.kind.is_ram()).collect();
@@ -164,7 +166,7 @@ fn note_strays(facts: &mut Facts, numa: &Nodes, ram: &[RamPiece]) {
     }
 }
 
-/// The first few ranges.
+/// The first few ranges, for a message.
 fn brief(ranges: &[AddrRange]) -> String {
     let mut text: Vec<String> = ranges.iter().take(4).map(AddrRange::to_string).collect();
     if ranges.len() > 4 {

@@ -1,23 +1,24 @@
-//! Buses of which no source says which bridge leads there: parts of logs, and of `lspci`.
+//! Finds a place for buses whose bridge no source names, as in excerpts of logs and of `lspci`.
 
 use super::root::Root;
 use crate::facts::{BusId, Facts, Function};
 use pmem_pci::Address;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where such a bus hangs.
+/// Where an orphaned bus is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// A bridge leads there of which no source says where it leads, for no other can.
+    /// Behind this bridge: no source says where it leads, and no other bridge can lead to the bus.
     Leads(Address),
-    /// Somewhere below a bridge.
+    /// Somewhere below this bridge.
     Below(Address),
-    /// Somewhere below a root bus.
+    /// Somewhere below this root bus.
     BelowRoot(BusId),
 }
 
-/// Where each bus hangs that is taken for a root bus, though it is among those of a bridge, or of a root bus that a log names. Buses are
-/// numbered from the outside in, each bridge's own right after the one it is on, if it is the first there.
+/// Finds where buses belong that look like root buses, but whose numbers lie in the range of a bridge
+/// or of a root bus that a log names. Firmware and kernels number buses depth first: the first bridge
+/// on a bus gets the next number.
 pub(super) fn orphans(
     facts: &Facts,
     functions: &[Function],
@@ -26,6 +27,7 @@ pub(super) fn orphans(
 ) -> BTreeMap<BusId, Way> {
     let mut left = loose.clone();
     let mut out: BTreeMap<BusId, Way> = BTreeMap::new();
+    // The only bridge on a bus that leads nowhere yet. Among several, the choice would be a guess.
     let mut alone = |on: BusId, takes: bool| {
         let mut found = left.iter().filter(|bridge| (bridge.segment, bridge.bus) == on).copied();
         let (Some(only), None) = (found.next(), found.next()) else { return None };
@@ -43,7 +45,7 @@ pub(super) fn orphans(
             host.0 == segment && **host != root.bus && among(**range) && facts.pci.roots.contains_key(host)
         });
         let host = hosts.min_by_key(|(_, (first, last))| last - first).map(|(host, _)| *host);
-        // A part of a log may leave out which numbers a host bridge has: up to the next one's.
+        // An excerpt of a log may lack a host bridge's bus numbers; then they reach up to the next host bridge's.
         let named = facts.pci.roots.keys().filter(|host| host.0 == segment && host.1 < bus);
         let host = host.or(named.filter(|host| !facts.pci.ranges.contains_key(host)).max().copied());
         let own = around.and_then(|f| Some((segment, f.below?.0))).or(host);
@@ -51,7 +53,7 @@ pub(super) fn orphans(
         if next.is_none() && own.is_none() {
             continue;
         }
-        // On the bus above one that leads nowhere else: the first number behind it is its own.
+        // If one bridge on the bus above leads nowhere else, the first bus number behind that bus is its own.
         let only = || own.and_then(|own| alone(own, true)).map(Way::Leads);
         let way = next.or_else(only).or(around.map(|f| Way::Below(f.bdf()))).or(host.map(Way::BelowRoot));
         out.extend(way.map(|way| (root.bus, way)));

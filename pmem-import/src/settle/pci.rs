@@ -1,4 +1,4 @@
-//! One description of each function, and the tree of buses.
+//! Settles PCI functions, and the tree of buses.
 
 use super::difference::{Difference, differences};
 use super::functions::{add_virtual, adopt, merge};
@@ -19,9 +19,9 @@ pub(crate) struct Child {
     pub(crate) bus: BusId,
     /// The bus that the bridge is on.
     pub(crate) above: BusId,
-    /// The bridge, where it is known.
+    /// The bridge; `None` if it is unknown.
     pub(crate) bridge: Option<Address>,
-    /// What it forwards; `None` if no source says.
+    /// What the bridge forwards; `None` if no source says.
     pub(crate) windows: Option<Windows>,
     pub(crate) at: SourceLine,
 }
@@ -31,11 +31,11 @@ pub(super) struct Settled {
     pub(super) functions: Vec<Function>,
     pub(super) roots: Vec<Root>,
     pub(super) children: Vec<Child>,
-    /// The lines of memory and of ports that are windows or apertures.
+    /// Indices of the memory lines and port lines that are windows or apertures.
     pub(super) bus_lines: [BTreeSet<usize>; 2],
-    /// What bridges forward that lead to no bus.
+    /// Windows of bridges that lead to no known bus.
     pub(super) loose: BTreeMap<Address, Windows>,
-    /// Where registers and the kernel's map are not the same.
+    /// Windows whose registers and kernel's map differ.
     pub(super) differences: Vec<Difference>,
 }
 
@@ -50,7 +50,7 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
     for function in functions.values() {
         let Some((first, _)) = function.below else { continue };
         let bus = (function.bdf().segment, first);
-        // The first one keeps it: two bridges cannot lead to one bus.
+        // Two bridges cannot lead to one bus: the first one keeps it.
         let other = *bridges.entry(bus).or_insert(function.bdf());
         if other != function.bdf() {
             let place = function.at.clone().unwrap_or_else(|| SourceLine::whole(""));
@@ -67,7 +67,7 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
     let above: BTreeMap<BusId, BusId> = children.iter().map(|child| (child.bus, child.above)).collect();
     for child in &mut children {
         let Some(function) = child.bridge.and_then(|bridge| functions.get(&bridge)) else {
-            // As many steps as there are buses lead to the top, or nowhere.
+            // A chain of parents is at most as long as there are buses; a cycle ends nowhere.
             let way = std::iter::successors(Some(child.bus), |bus| above.get(bus).copied()).take(256);
             if let (Some(root), Some(windows)) =
                 (way.last().and_then(|bus| by_bus.get(&bus).copied()), &mut child.windows)
@@ -86,7 +86,7 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
             facts.find(Finding::at(&child.at, text));
         }
     }
-    // Bridges that lead to no bus forward all the same.
+    // A bridge that leads to no known bus forwards addresses all the same.
     let led: BTreeSet<Address> = children.iter().filter_map(|child| child.bridge).collect();
     let loose = functions.values().filter(|f| f.is_bridge() && !led.contains(&f.bdf()));
     let loose = loose.map(|f| {
@@ -97,7 +97,7 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
     let loose = loose.collect();
     let differences = differences(&functions, &roots, &listed);
     differences.iter().for_each(|difference| facts.find(difference.finding()));
-    // Buses from the outside in: what is below nothing that is known hangs on the root of its segment.
+    // Orders buses from the outside in, and drops those that are below nothing known.
     let mut known: BTreeSet<BusId> = roots.iter().map(|root| root.bus).collect();
     let mut left = children;
     let mut children: Vec<Child> = Vec::new();
@@ -123,7 +123,7 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
     Settled { functions: functions.into_values().collect(), roots, children, bus_lines, loose, differences }
 }
 
-/// A PCI bus inside of a window to memory: firmware gave addresses out twice.
+/// Reports PCI buses inside a CXL window: firmware assigned these addresses twice.
 fn inside_cxl(facts: &mut Facts, memory: &Listing) {
     for (index, line) in memory.lines.iter().enumerate().filter(|(_, line)| bus_of_line(&line.name).is_some())
     {
@@ -134,14 +134,14 @@ fn inside_cxl(facts: &mut Facts, memory: &Listing) {
     }
 }
 
-/// The buses below bridges: by the bridges' registers, by where functions lie, by lists.
+/// Finds the buses below bridges: from bridges' registers, from where functions are, and from listings.
 fn children(
     facts: &mut Facts,
     functions: &BTreeMap<Address, Function>,
     listed: &Lists<'_>,
     bridges: &mut BTreeMap<BusId, Address>,
 ) -> Vec<Child> {
-    // Where functions lie says which bus is below a bridge, whatever its registers say.
+    // A function's place tells which bus its bridge leads to, whatever the registers say.
     for function in functions.values().filter(|f| f.physical.is_none()) {
         let Some(parent) = function.parent.filter(|parent| parent.segment == function.bdf().segment) else {
             continue;
@@ -196,7 +196,7 @@ fn children(
     out
 }
 
-/// Root buses: those that sources name, and those of functions that are below no bridge.
+/// Returns the root buses: those that sources name, and those of functions below no bridge.
 fn roots(
     facts: &mut Facts,
     functions: &BTreeMap<Address, Function>,
@@ -236,7 +236,7 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
         let from_list: Vec<(AddrRange, SourceLine)> =
             listed.lines_of(bus, io).map(|(line, at)| (line.range, at)).collect();
         let from_log: Vec<&Sourced<Aperture>> = logged.iter().filter(|said| said.value.io == io).collect();
-        // Where addresses are on the bus: as a log says, else by what BARs show.
+        // Bus addresses come from a log, or else from BARs.
         let shift = |range: AddrRange| {
             let said = from_log.iter().find(|said| said.value.range.covers(range));
             match said {
@@ -259,6 +259,7 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
             decoded(&own, io, offset).into_iter().map(|range| (range, place.clone())).chain(windows).collect()
         };
         let mut taken: Vec<AddrRange> = Vec::new();
+        // Listed lines may overlap: the first one keeps what both cover.
         for (range, at) in ranges {
             for part in without(&[range], &taken) {
                 let value = Aperture { range: part, bus_start: shift(part), io };
@@ -274,7 +275,8 @@ fn root(facts: &Facts, below: &[&Function], listed: &Lists<'_>, bus: BusId) -> R
     Root { bus, apertures, guessed, shifted, node, inward }
 }
 
-/// What is added to a bus address to give the CPU's, by what the memory BARs of functions hold; `None` if they do not agree.
+/// Returns what is added to a bus address to give the CPU's address, according to the functions' memory BARs.
+/// `None` if they disagree; 0 if there is no evidence.
 fn offset_of<'f>(functions: impl Iterator<Item = &'f Function>) -> Option<u64> {
     let mut agreed = None;
     for function in functions {
@@ -296,7 +298,8 @@ fn offset_of<'f>(functions: impl Iterator<Item = &'f Function>) -> Option<u64> {
     Some(agreed.unwrap_or(0))
 }
 
-/// By how much addresses of a range are others on the bus: `lspci` prints windows as registers hold them, lists as the CPU sees them.
+/// Returns by how much a range's bus addresses are lower than its CPU addresses: `lspci` prints windows as
+/// registers hold them, listings as CPUs see them.
 fn shift_of(functions: &[&Function], listed: &Lists<'_>, range: AddrRange) -> Option<u64> {
     let printed = functions.iter().filter(|f| f.source == PciSource::Lspci && f.header.is_none());
     let shifts: Vec<u64> = printed
@@ -310,11 +313,11 @@ fn shift_of(functions: &[&Function], listed: &Lists<'_>, range: AddrRange) -> Op
             })
         })
         .collect();
-    // One that is the same in both is not shifted, whatever else is of its size.
+    // An unshifted window gives 0, whatever other windows of its size suggest.
     shifts.iter().min().copied()
 }
 
-/// What a root bus decodes as far as its functions show: their resources, their bridges' windows; as the CPU sees it.
+/// Returns what a root bus decodes, as far as its functions' resources and bridges' windows show, in CPU addresses.
 fn decoded(functions: &[&Function], io: bool, offset: u64) -> Vec<AddrRange> {
     let assigned = functions.iter().flat_map(|f| &f.resources).filter(|r| r.io == io).map(|r| r.range);
     let registers = functions.iter().filter_map(|f| {

@@ -9,20 +9,20 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub(crate) struct Root {
     pub(crate) bus: BusId,
-    /// What it is given, as the CPU sees it, and where that is on the bus; disjoint.
+    /// Its disjoint apertures, in CPU addresses, each with its bus address.
     pub(crate) apertures: Vec<Sourced<Aperture>>,
-    /// No source says what it is given: of memory, and of ports. Its apertures are what its functions show.
+    /// No source gives its apertures, of memory and of ports; they are what its functions show.
     pub(crate) guessed: [bool; 2],
-    /// Addresses are others on the bus, so that the way in is no inverse of the way out.
+    /// Bus addresses differ from CPU addresses, so the way in is not the inverse of the way out.
     pub(crate) shifted: bool,
     /// The NUMA node that it is attached to.
     pub(crate) node: Option<u32>,
-    /// What its devices reach of the system's addresses, where a source says so: by the bus's addresses.
+    /// The system addresses that its devices reach, as ranges of bus addresses; `None` if no source says.
     pub(crate) inward: Option<Vec<(AddrRange, u64)>>,
 }
 
 impl Root {
-    /// Where an address is on the bus.
+    /// Translates CPU addresses to bus addresses; `None` if the result wraps.
     pub(crate) fn to_bus(&self, range: AddrRange, io: bool) -> Option<AddrRange> {
         let mut own = self.apertures.iter().map(|said| &said.value).filter(|a| a.io == io);
         let offset = own
@@ -37,7 +37,7 @@ impl Root {
     }
 }
 
-/// The root bus above a function.
+/// Returns the root bus above a function.
 pub(super) fn root_of(functions: &BTreeMap<Address, Function>, function: &Function) -> BusId {
     let mut at = function;
     for _ in 0..256 {

@@ -1,15 +1,15 @@
-//! Nodes as firmware's tables describe them, where nobody else does.
+//! NUMA nodes from firmware's tables, where no other source describes them.
 
 use crate::acpi::{Hmat, InitiatorKind, Locality, Quantity};
 use crate::facts::{Access, Facts, NodeRange, NodeRangeKind, NumaNode, Sourced};
 use pmem_core::{AddrRange, Performance};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Fills in nodes from SRAT, distances from SLIT and speeds from HMAT: what other sources say stays.
+/// Fills in nodes from SRAT, distances from SLIT, and speeds from HMAT. What other sources say is kept.
 pub(super) fn nodes(facts: &mut Facts) {
     let nodes = numbers(facts);
     let tables = &facts.tables;
-    // What a log printed of the table was read as such.
+    // Offset 0 marks entries that a log printed; the log's reader has recorded their ranges already.
     for said in tables.memory.iter().filter(|said| said.value.offset != 0 && said.value.enabled) {
         let Some(node) = nodes.get(&said.value.domain).copied() else { continue };
         let Ok(range) = AddrRange::sized(said.value.base, said.value.length) else { continue };
@@ -26,7 +26,7 @@ pub(super) fn nodes(facts: &mut Facts) {
     for (node, at) in
         nodes.values().map(|node| (*node, tables.initiators.first().map(|said| said.at.clone())))
     {
-        // Who lists nodes knows better which there are.
+        // A source that lists nodes knows better which exist.
         if known || facts.tables.initiators.iter().all(|said| said.value.offset == 0) {
             break;
         }
@@ -37,6 +37,7 @@ pub(super) fn nodes(facts: &mut Facts) {
     if facts.numa.distances.is_empty()
         && let Some(said) = facts.tables.distances.last()
     {
+        // Without SRAT, localities are numbered like nodes.
         let domains: BTreeMap<u32, u32> = if nodes.is_empty() {
             (0..said.value.rows.len() as u32).map(|n| (n, n)).collect()
         } else {
@@ -59,7 +60,7 @@ pub(super) fn nodes(facts: &mut Facts) {
     speeds(facts, &nodes);
 }
 
-/// By proximity domain: its node, in the order in which Linux meets domains (acpi_numa_init): those with initiators, then those with memory.
+/// Numbers proximity domains like Linux (`acpi_numa_init`): those with initiators first, then those with memory.
 fn numbers(facts: &Facts) -> BTreeMap<u32, u32> {
     let tables = &facts.tables;
     let with = tables.initiators.iter().filter(|said| said.value.enabled).map(|said| said.value.domain);
@@ -72,7 +73,7 @@ fn numbers(facts: &Facts) -> BTreeMap<u32, u32> {
     nodes
 }
 
-/// The initiators from which each memory is reached best, and how well, as Linux picks them (drivers/acpi/numa/hmat.c).
+/// Finds each memory's best initiators and their performance, as Linux does (`drivers/acpi/numa/hmat.c`).
 fn speeds(facts: &mut Facts, nodes: &BTreeMap<u32, u32>) {
     let Some(said) = facts.tables.access.iter().rfind(|said| !said.value.localities.is_empty()) else {
         return;
@@ -113,7 +114,7 @@ fn best(hmat: &Hmat, target: u32, nodes: &BTreeMap<u32, u32>) -> Option<Access> 
         hmat.localities.iter().flat_map(|locality| locality.initiators.iter().copied()).collect();
     let all: Vec<(u32, [Option<u64>; 4])> =
         all.into_iter().map(|initiator| (initiator, of(initiator))).collect();
-    // The lower latency of reads, of writes, then the higher bandwidth.
+    // Lower read latency first, then lower write latency, then higher bandwidths.
     let rank = |values: &[Option<u64>; 4]| {
         let low = |n: usize| values[n].unwrap_or(u64::MAX);
         let high = |n: usize| u64::MAX - values[n].unwrap_or(0);

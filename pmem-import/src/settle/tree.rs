@@ -1,4 +1,4 @@
-//! The PCI hierarchy, as the planner takes it.
+//! Builds the PCI hierarchy in the planner's form.
 
 use super::difference::{Difference, kind_of};
 use super::orphans::Way;
@@ -15,55 +15,57 @@ use pmem_pci::tree::{
 use pmem_pci::{Address, Bar, BusRange, Class, IoWindow, MemoryWindow};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The hierarchy, and what of it is not known for sure.
+/// The PCI hierarchy in the planner's form, and what is uncertain about it.
 #[derive(Clone, Debug, Default)]
 pub struct PciTree {
     /// The hierarchy.
     pub tree: Tree,
-    /// Resources of which no source says which register they are.
+    /// Resources whose register is unknown.
     pub unnamed: BTreeSet<(Index, Slot)>,
-    /// Resources of which no source says how large they are.
+    /// Resources whose size is unknown.
     pub unmeasured: BTreeSet<(Index, Slot)>,
-    /// Bridges of which no source says where they are: only which bus is below them.
+    /// Bridges whose own address is unknown: only the bus below them is known.
     pub nameless: BTreeSet<Index>,
-    /// Vendor and device.
+    /// Vendor and device id by function.
     pub ids: BTreeMap<Index, (u16, u16)>,
-    /// Bridges of which no source says up to which bus they lead.
+    /// Bridges whose last bus number is unknown.
     pub unnumbered: BTreeSet<Index>,
-    /// Host bridges of which no source says what they forward: their apertures are what is known to lie in them.
+    /// Host bridges whose apertures no source gives: they are what is known to lie in them.
     pub guessed: BTreeSet<(usize, Space)>,
-    /// Host bridges that are said to forward all addresses, where no source says where memory lies in them.
+    /// Host bridges that claim to forward all addresses, while no source says where memory is.
     pub boundless: BTreeSet<usize>,
-    /// What has no place, and of which no source says how large it is.
+    /// Resources without a place whose size is unknown.
     pub unknown: Vec<(Index, ResourceKind)>,
-    /// What the kernel gave up, and looks for a place for at its next chance.
+    /// Resources that the kernel gave up, and will look for a place for at its next chance.
     pub given_up: BTreeSet<(Index, Slot)>,
-    /// Bridges of which no source says where they lead, and which lead where nothing else can.
+    /// Bridges whose target is inferred: no source gives it, but no other bridge can lead there.
     pub led: BTreeSet<Index>,
-    /// Bridges that stand for a way of which no source says anything.
+    /// Placeholder bridges for a path about which no source says anything.
     pub ways: BTreeSet<Index>,
-    /// Bridges of which no source says what they forward.
+    /// Bridges whose windows no source gives.
     pub unsaid: BTreeSet<Index>,
-    /// Windows that are smaller than the kernel wanted them: of which bridge, which, how many bytes it wanted.
+    /// Windows that are smaller than the kernel wanted: the bridge, the kind of window, and the wanted
+    /// size in bytes.
     pub short: Vec<(Index, WindowKind, u64)>,
-    /// Bridges for which there are no bus numbers, and those that they would need.
+    /// Bridges without bus numbers, with the first and last number that they need; zeros if no source says.
     pub numberless: Vec<(Index, (u8, u8))>,
-    /// What firmware put where something else is.
+    /// Resources that firmware put where something else is.
     pub conflicts: Vec<Sourced<Conflict>>,
-    /// The sources that name functions; of lists alone there are none.
+    /// The kinds of sources that name functions.
     pub sources: BTreeSet<PciSource>,
-    /// Windows that the kernel released, and of which it keeps the size, in bytes.
+    /// Windows that the kernel released but whose sizes, in bytes, it keeps.
     pub kept: BTreeMap<(Index, WindowKind), u64>,
-    /// The kernel is locked down: configuration space cannot be written, and no module does it.
+    /// The kernel is locked down: configuration space cannot be written, not even by a module.
     pub locked_down: bool,
-    /// Windows whose registers forward something else than the kernel's map has, which is what the hierarchy has; `None` is closed.
+    /// Windows whose registers differ from the kernel's map: what the registers forward, `None` if closed. The
+    /// hierarchy has the kernel's map.
     pub differs: BTreeMap<(Index, WindowKind), Option<BusRange>>,
 }
 
 const HIGH: u64 = u64::MAX;
 const LOW: u64 = 0xffff_ffff;
 
-/// What a hierarchy is made of.
+/// The facts that a hierarchy is built from.
 pub(super) struct Given<'g> {
     pub(super) facts: &'g Facts,
     pub(super) is_x86: bool,
@@ -71,11 +73,11 @@ pub(super) struct Given<'g> {
     pub(super) roots: &'g [Root],
     pub(super) children: &'g [Child],
     pub(super) memory: &'g Listing,
-    /// The lines of memory that are buses' windows or apertures.
+    /// Indices of the memory lines that are buses' windows or apertures.
     pub(super) bus_lines: &'g BTreeSet<usize>,
-    /// What bridges forward that lead to no bus.
+    /// Windows of bridges that lead to no known bus.
     pub(super) loose: &'g BTreeMap<Address, Windows>,
-    /// Where buses hang of which no source says which bridge leads there.
+    /// Where buses are attached whose bridge no source names.
     pub(super) orphans: &'g BTreeMap<BusId, Way>,
 }
 
@@ -89,6 +91,7 @@ pub(super) fn build(given: &Given<'_>) -> PciTree {
     let mut by_bus: BTreeMap<BusId, Vec<&Function>> = BTreeMap::new();
     let bridges: BTreeMap<Address, BusId> =
         children.iter().filter_map(|child| Some((child.bridge?, child.bus))).collect();
+    // A function's bus is the one below its bridge, if that is known, whatever its bus number says.
     for function in functions.iter().filter(|f| f.physical.is_none()) {
         let own = (function.bdf().segment, function.bdf().bus);
         let below = function.parent.and_then(|parent| bridges.get(&parent)).copied();
@@ -99,6 +102,7 @@ pub(super) fn build(given: &Given<'_>) -> PciTree {
     }
     let mut on_root: BTreeMap<BusId, Vec<BusId>> = BTreeMap::new();
     let mut inside: BTreeMap<Address, Vec<(BusId, bool)>> = BTreeMap::new();
+    // Buses whose place was inferred are no root buses any more.
     for (bus, way) in orphans {
         match way {
             Way::Leads(bridge) => inside.entry(*bridge).or_default().push((*bus, true)),
@@ -125,6 +129,7 @@ pub(super) fn build(given: &Given<'_>) -> PciTree {
     let mut buses: Vec<BusId> =
         roots.iter().map(|root| root.bus).filter(|bus| above.contains_key(bus)).collect();
     let mut at = 0;
+    // Breadth first from the root buses: each bus adds its functions, and queues the buses below them.
     while let Some(bus) = buses.get(at).copied() {
         at += 1;
         let Some(parent) = above.get(&bus).copied() else { continue };
@@ -155,7 +160,7 @@ pub(super) fn build(given: &Given<'_>) -> PciTree {
             let led =
                 out.tree.functions.get(index).and_then(|f| f.bridge.as_ref()?.buses).map(|buses| buses.0);
             for (bus, leads) in inside.remove(&function.bdf()).unwrap_or_default() {
-                // Between them are bridges of which nobody says anything, but where it is the bridge's own bus.
+                // Unknown bridges lie in between, unless it is the bridge's own secondary bus.
                 let way =
                     if leads || led == Some(bus.1) { index } else { out.add_way(Some(index), root, bus) };
                 if leads {
@@ -200,7 +205,8 @@ pub(super) fn build(given: &Given<'_>) -> PciTree {
     out
 }
 
-/// A host bridge with its apertures. Its buses end before the next one's.
+/// Builds a host bridge with its apertures. Its buses end before the next host bridge's, unless a
+/// source says where.
 fn host_bridge(root: &Root, roots: &[&Root], said: Option<(u8, u8)>) -> tree::Root {
     let (segment, first) = root.bus;
     let next = roots.iter().filter(|r| r.bus.0 == segment && r.bus.1 > first).map(|r| r.bus.1 - 1).min();
@@ -260,11 +266,12 @@ impl PciTree {
             }
         }
         for resource in own().filter(|r| r.kind == ResourceKind::Unnamed) {
-            // A function can have as much as that, with its virtual functions'.
+            // Unnamed resources take the first free slots: a function has at most 6 BARs, 6 VF BARs and a ROM.
             let slots = (0..6).map(Slot::Bar).chain((0..6).map(Slot::Vf)).chain([Slot::Rom]);
             let Some(slot) = slots.into_iter().find(|slot| !named.contains(slot)) else { break };
             named.insert(slot);
             if let Some(new) = placed(function, resource, slot, host) {
+                // A 64-bit BAR takes the next slot too.
                 if let (Slot::Bar(n), true) = (slot, new.is_wide()) {
                     named.insert(Slot::Bar(n + 1));
                 }
@@ -280,7 +287,7 @@ impl PciTree {
             let Some(size) =
                 unplaced.size.filter(|size| size.is_power_of_two() || matches!(slot, Slot::Vf(_)))
             else {
-                // Functions work without ports.
+                // Functions work without I/O ports.
                 if !unplaced.io {
                     self.unknown.push((index, unplaced.kind));
                 }
@@ -304,7 +311,7 @@ impl PciTree {
                 optional: !matches!(slot, Slot::Bar(_)) || unplaced.io,
             });
         }
-        // Without memory there is nothing but ports to work by.
+        // A function without memory BARs needs its I/O ports.
         if !made.resources.iter().any(|r| r.space == Space::Memory && matches!(r.slot, Slot::Bar(_))) {
             made.resources.iter_mut().filter(|r| r.space == Space::Io).for_each(|r| r.optional = false);
         }
@@ -313,7 +320,7 @@ impl PciTree {
         index
     }
 
-    /// Has a bridge lead to a bus, and those up to another one, if a source says which.
+    /// Makes a bridge lead to a bus, and up to `end` if a source gives it.
     fn lead(&mut self, index: Index, bus: u8, end: Option<u8>) {
         if let Some(bridge) = self.tree.functions.get_mut(index).and_then(|f| f.bridge.as_mut()) {
             bridge.buses = Some((bus, end.unwrap_or(bus).max(bus)));
@@ -323,7 +330,7 @@ impl PciTree {
         }
     }
 
-    /// A bridge of which no source says where it is.
+    /// Adds a bridge whose own address is unknown.
     fn add_nameless(&mut self, parent: Option<Index>, root: usize, (segment, bus): BusId) -> Index {
         let taken = self.nameless.len() as u8;
         let (device, function) = (31 - taken / 8 % 32, 7 - taken % 8);
@@ -337,7 +344,7 @@ impl PciTree {
         index
     }
 
-    /// The way to a bus of which no source says which bridges lead there.
+    /// Adds a placeholder for the path to a bus whose bridges no source names.
     fn add_way(&mut self, parent: Option<Index>, root: usize, bus: BusId) -> Index {
         let on =
             parent.and_then(|parent| self.tree.functions.get(parent)).map_or(bus, |f| (bus.0, f.address.bus));
@@ -348,7 +355,7 @@ impl PciTree {
         index
     }
 
-    /// Has windows as the kernel's map has them, where registers are not the same.
+    /// Takes windows from the kernel's map, where registers differ.
     pub(super) fn take_map(&mut self, differences: &[Difference]) {
         for difference in differences {
             let Some(index) = self.tree.find(difference.bridge) else { continue };
@@ -372,7 +379,7 @@ impl PciTree {
         function: Option<&Function>,
     ) {
         let hull = |ranges: &[AddrRange]| ranges.iter().copied().map(span).reduce(BusRange::hull);
-        // Which of them lists do not say.
+        // Listings do not say which of the two memory windows a line is.
         let (first, second) = told_apart(forwards.fixed.clone(), &[], &[]);
         let memory = [forwards.memory.as_slice(), &first].concat();
         let prefetchable = [forwards.prefetchable.as_slice(), &second].concat();
@@ -381,18 +388,20 @@ impl PciTree {
         let has_prefetchable =
             header.is_none_or(|bridge| !bridge.prefetchable.is_blank() || !forwards.prefetchable.is_empty());
         let wide = forwards.prefetchable_wide || header.is_none();
-        // A CardBus bridge has windows of 4 KiB and of 4 ports, all of 32 bits (PC Card Standard 8.0, volume 3).
+        // A CardBus bridge has windows with granules of 4 KiB and of 4 ports, all of 32 bits (PC Card
+        // Standard 8.0, volume 3).
         let is_card_bus = function.and_then(|f| f.class).is_some_and(|class| class.subclass() == 0x0607);
         let (memory_granule, io_granule) =
             if is_card_bus { (0x1000, 4) } else { (MemoryWindow::GRANULE, IoWindow::GRANULE) };
         let mut windows = Vec::new();
         if is_card_bus {
-            // Two of each space, each prefetchable memory or not.
+            // Two windows of each space; a memory window may be prefetchable.
             let window = |kind, span, granule| Window { kind, span, granule, top: LOW, card_bus: None };
             let mut add = |kind, ranges: &[AddrRange], granule| {
                 windows.extend(ranges.iter().map(|range| window(kind, Some(span(*range)), granule)));
             };
-            // The kernel makes the first for memory prefetchable (drivers/pci/setup-bus.c, pci_bus_size_cardbus).
+            // The kernel makes the first memory window prefetchable (`drivers/pci/setup-bus.c`,
+            // `pci_bus_size_cardbus`).
             add(WindowKind::Prefetchable, &prefetchable, memory_granule);
             add(WindowKind::Memory, &memory, memory_granule);
             add(WindowKind::Io, &forwards.io, io_granule);
@@ -410,7 +419,7 @@ impl PciTree {
         }
         if !is_card_bus {
             let span = hull(&memory);
-            // What lies above 4 GiB all the same is seen there by the CPU, and nobody says where it is on the bus.
+            // A memory window above 4 GiB means that bus addresses are shifted and no source says by how much.
             let top = if span.is_some_and(|span| span.last > LOW) { HIGH } else { LOW };
             windows.push(Window {
                 kind: WindowKind::Memory,
@@ -459,13 +468,13 @@ fn slot(kind: ResourceKind) -> Option<Slot> {
     }
 }
 
-/// How many virtual functions one can have; 0 if nobody says.
+/// The number of virtual functions that a function can have; 0 if unknown.
 fn total(function: &Function) -> u64 {
     let said = function.sriov.map(|sriov| u64::from(sriov.total)).filter(|total| *total > 0);
     said.or(function.most_virtual).unwrap_or(0)
 }
 
-/// Whether a function's register takes two slots, by its header.
+/// Whether a BAR holds 64 bits and so takes two slots, according to the header.
 fn holds_64_bits(function: &Function, slot: Slot) -> bool {
     let Slot::Bar(n) = slot else { return false };
     let bars = function.header.iter().flat_map(|header| header.bars());
@@ -473,7 +482,7 @@ fn holds_64_bits(function: &Function, slot: Slot) -> bool {
     own.is_some_and(|(_, bar)| matches!(bar, Bar::Memory { wide: true, .. }))
 }
 
-/// The space of virtual functions is aligned to that of one.
+/// Alignment of a resource. The space of virtual functions is only aligned to one function's share.
 fn alignment(function: &Function, slot: Slot, size: u64) -> u64 {
     let total = total(function);
     match slot {
@@ -482,25 +491,26 @@ fn alignment(function: &Function, slot: Slot, size: u64) -> u64 {
             if one.is_power_of_two() { one } else { 1 << size.trailing_zeros() }
         }
         Slot::Vf(_) => 1 << size.trailing_zeros(),
-        // No register has more than 2^63.
+        // No register decodes more than 2^63 bytes.
         _ => size.checked_next_power_of_two().unwrap_or(1 << 63),
     }
 }
 
 fn placed(function: &Function, resource: &PciResource, slot: Slot, host: Option<&Root>) -> Option<Resource> {
     let space = if resource.io { Space::Io } else { Space::Memory };
-    // A copy in memory below 1 MiB is decoded by no register.
+    // A ROM below 1 MiB is the shadow copy in memory; no register decodes it.
     if slot == Slot::Rom && resource.range.last() <= 0xf_ffff {
         return None;
     }
-    // A dump's registers hold addresses of the bus.
+    // A dump's registers already hold bus addresses.
     let on_bus = match host {
         Some(host) if !resource.open_ended => host.to_bus(resource.range, resource.io)?,
         _ => resource.range,
     };
     let wide = resource.wide.unwrap_or_else(|| holds_64_bits(function, slot)) || on_bus.last() > LOW;
     let size = on_bus.len();
-    // How many virtual functions there are may not be said: what their space begins at a multiple of bounds it.
+    // If the number of virtual functions is unknown, the alignment of the space's start bounds one
+    // function's share.
     let unknown = matches!(slot, Slot::Vf(_)) && total(function) == 0;
     let align = alignment(function, slot, size);
     let align = if unknown { align.min(1 << (on_bus.start() | 1 << 63).trailing_zeros()) } else { align };
@@ -512,13 +522,14 @@ fn placed(function: &Function, resource: &PciResource, slot: Slot, host: Option<
         size,
         align,
         at: Some(on_bus.start()),
-        // What is not of a size that a register can have is set by other means.
+        // A size that no register can have was set by other means.
         fixed: !size.is_power_of_two() && !matches!(slot, Slot::Vf(_)),
         optional: !matches!(slot, Slot::Bar(_)) || resource.io,
     })
 }
 
-/// Who may be stopped: not host bridges and interrupt controllers, which Linux does not move either.
+/// Whether a function can be stopped to move its resources. Host bridges and interrupt controllers cannot; Linux
+/// does not move them either.
 fn mobility(function: &Function, drivers: bool) -> Mobility {
     let fixed = |class: Class| matches!(class.subclass(), 0x0600 | 0x0800);
     if function.class.is_some_and(fixed) {
@@ -528,8 +539,8 @@ fn mobility(function: &Function, drivers: bool) -> Mobility {
     if told && function.driver.is_none() { Mobility::Idle } else { Mobility::Driven }
 }
 
-/// Where nothing may be placed, though host bridges forward it: legacy ranges, interrupts, configuration space, and what lists name inside of
-/// apertures that is no bus's and no function's.
+/// Collects where nothing may be placed, even though host bridges forward it: legacy ranges, interrupts,
+/// configuration space, and listed ranges inside apertures that belong to no bus and no function.
 fn avoid(
     facts: &Facts,
     is_x86: bool,
@@ -538,11 +549,11 @@ fn avoid(
     bus_lines: &BTreeSet<usize>,
 ) -> Vec<Avoid> {
     let of = |space, first, last, strict| Avoid { space, span: BusRange { first, last }, strict };
-    // Legacy ports are left alone (Linux's PCIBIOS_MIN_IO).
-    // Nor is anything put where memory begins, whatever a host bridge is said to forward.
+    // Legacy ports are left alone (Linux's `PCIBIOS_MIN_IO`), and so is the first MiB, where memory begins,
+    // whatever a host bridge claims to forward.
     let mut out = vec![of(Space::Io, 0, 0xfff, false), of(Space::Memory, 0, 0xf_ffff, false)];
     if is_x86 {
-        // I/O interrupt controllers, and writes that are interrupts (Intel SDM volume 3, 11.11.1).
+        // I/O APICs, and the writes that are interrupts (Intel SDM volume 3, 11.11.1).
         out.extend([
             of(Space::Memory, 0xfec0_0000, 0xfecf_ffff, true),
             of(Space::Memory, 0xfee0_0000, 0xfeef_ffff, true),

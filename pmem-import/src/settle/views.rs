@@ -1,47 +1,48 @@
-//! What an emulator's address spaces see: lists for those of the CPUs, windows into these for all others.
+//! What an emulator's address spaces see: listings for the CPUs, windows into these for all others.
 
 use crate::facts::{Facts, FlatKind, FlatRange, FlatView, Listed, Listing, SourceLine};
 use pmem_core::AddrRange;
 use std::collections::BTreeMap;
 
-/// What some address spaces see that is not what CPUs see.
+/// What some address spaces see, if it is not what CPUs see.
 #[derive(Clone, Debug)]
 pub(crate) struct SeenFrom {
-    /// Where it begins.
+    /// Where the source describes it.
     pub(crate) at: SourceLine,
-    /// The number that the emulator gives it.
+    /// The view's number, as the emulator gives it.
     pub(crate) number: u32,
-    /// Names of the address spaces, and of the regions at their roots.
+    /// Names of its address spaces, and of the regions at their roots.
     pub(crate) names: Vec<(String, String)>,
-    /// What is seen there is what CPUs see.
+    /// It is what CPUs see.
     pub(crate) is_system: bool,
-    /// Addresses, and where CPUs see the same.
+    /// Addresses, and the CPU address that shows the same.
     pub(crate) windows: Vec<(AddrRange, u64)>,
-    /// What CPUs do not see, or nobody can tell where.
+    /// Ranges that CPUs do not see, or that cannot be identified.
     pub(crate) own: Vec<(AddrRange, String)>,
-    /// The emulated IOMMU through which it leads on.
+    /// The emulated IOMMU that accesses pass through.
     pub(crate) through: Option<String>,
 }
 
 impl SeenFrom {
-    /// Whether nothing is seen.
+    /// Whether nothing is visible.
     pub(crate) fn is_empty(&self) -> bool {
         !self.is_system && self.windows.is_empty() && self.own.is_empty() && self.through.is_none()
     }
 }
 
-/// What CPUs see: of memory, and of I/O ports.
+/// Returns the view of the CPUs: of memory, or of I/O ports.
 fn of_cpus(facts: &Facts, io: bool) -> Option<&FlatView> {
     let names: &[&str] = if io { &["I/O"] } else { &["memory", "cpu-memory-0", "cpu-memory"] };
     names.iter().find_map(|name| facts.views.iter().find(|view| view.is_of(name)))
 }
 
-/// A list of what CPUs see, as a kernel would name it: memory in words of its own, with the emulator's names inside.
+/// Builds a listing of what CPUs see, like a kernel's: memory under the kernel's names, with the
+/// emulator's names inside.
 pub(super) fn listing(facts: &Facts, io: bool) -> Option<Listing> {
     let view = of_cpus(facts, io)?;
     let mut lines: Vec<Listed> = Vec::new();
     for range in &view.ranges {
-        // Ports that are nobody's are the region at the root itself.
+        // Ports that belong to no device show the root region itself.
         if io && view.spaces.iter().any(|(_, root)| *root == range.name) {
             continue;
         }
@@ -67,7 +68,7 @@ pub(super) fn listing(facts: &Facts, io: bool) -> Option<Listing> {
     Some(Listing { lines, hidden: false, source: view.at.source.clone() })
 }
 
-/// What each view sees, in the emulator's order.
+/// Returns what each view sees, in the emulator's order.
 pub(super) fn seen(facts: &Facts) -> Vec<SeenFrom> {
     let Some(system) = of_cpus(facts, false) else { return Vec::new() };
     let mut by_name: BTreeMap<&str, Vec<&FlatRange>> = BTreeMap::new();
@@ -99,14 +100,14 @@ pub(super) fn seen(facts: &Facts) -> Vec<SeenFrom> {
         .collect()
 }
 
-/// Which part of a region a range shows: the first byte, and the last.
+/// The part of its region that a range shows, as offsets.
 fn part(range: &FlatRange) -> Option<AddrRange> {
     let last = range.offset.checked_add(range.range.last() - range.range.start())?;
     AddrRange::inclusive(range.offset, last).ok()
 }
 
-/// Finds a range of a view among what CPUs see of the region of its name. Several regions may have one name: what is at the same address is
-/// the same; else one part of a region that is seen once.
+/// Finds what CPUs see of a range's region. Several regions can have the same name: a region at the same address is
+/// the same one; otherwise the match must be unambiguous.
 fn place(
     range: &FlatRange,
     same: &[&FlatRange],
@@ -114,14 +115,14 @@ fn place(
     own: &mut Vec<(AddrRange, String)>,
 ) {
     let mut found: Vec<(AddrRange, u64)> = Vec::new();
-    // Memory that one may write, another may only read.
+    // One view may write memory that another may only read, so only device and memory are told apart.
     let is_device = |range: &FlatRange| range.kind == FlatKind::Device;
     for other in same.iter().filter(|other| is_device(other) == is_device(range)) {
         let (Some(mine), Some(theirs)) = (part(range), part(other)) else { continue };
         let Some(both) = mine.intersect(theirs) else { continue };
         let from = range.range.start() + (both.start() - mine.start());
         let to = other.range.start() + (both.start() - theirs.start());
-        // Not by its length, which of all addresses is none.
+        // By its last address: the length of all 64 bits of address space is not representable.
         if let Ok(from) = AddrRange::inclusive(from, from + (both.last() - both.start())) {
             found.push((from, to));
         }

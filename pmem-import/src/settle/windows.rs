@@ -6,12 +6,12 @@ use crate::facts::{BusId, Function, PciResource, PciSource, ResourceKind, join};
 use pmem_core::AddrRange;
 use pmem_pci::Bridge;
 
-/// Windows of a bridge, as addresses on the bus above.
+/// A bridge's windows, in addresses of the bus above.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Windows {
     /// The I/O window.
     pub io: Vec<AddrRange>,
-    /// It can be above 64 KiB.
+    /// The I/O window can be above 64 KiB.
     pub io_wide: bool,
     /// The memory window.
     pub memory: Vec<AddrRange>,
@@ -19,23 +19,23 @@ pub struct Windows {
     pub prefetchable: Vec<AddrRange>,
     /// The prefetchable window can be above 4 GiB.
     pub prefetchable_wide: bool,
-    /// Windows that are fixed where they are, for nobody says which of the three they are.
+    /// Windows of unknown kind, which stay where they are.
     pub fixed: Vec<AddrRange>,
-    /// VGA's frame buffer and ports are forwarded.
+    /// It forwards VGA's frame buffer and ports.
     pub vga: bool,
-    /// What nobody else decodes is forwarded.
+    /// It forwards what no other device decodes (subtractive decoding).
     pub subtractive: bool,
 }
 
 impl Windows {
-    /// Those of which nobody says anything.
+    /// Windows of a bridge about which no source says anything.
     pub(super) fn unknown() -> Self {
         Self { io_wide: true, prefetchable_wide: true, ..Self::default() }
     }
 }
 
-/// What a bridge forwards, in addresses of the bus: by its registers, else as Linux notes it, else by lists. `said` is what a log lists of the
-/// bus below.
+/// Returns what a bridge forwards, in bus addresses: from its registers, or else from Linux's notes, or else from
+/// listings. `said` is what a log lists for the bus below.
 pub(super) fn windows(
     function: &Function,
     said: &[PciResource],
@@ -57,7 +57,7 @@ pub(super) fn windows(
     }
     let lines = |io| listed.lines_of(bus, io).map(|(line, _)| line.range).collect::<Vec<_>>();
     let (memory, io) = (lines(false), lines(true));
-    // `lspci` prints what registers hold; everything else is as the CPU sees it.
+    // `lspci` prints what registers hold; other sources give CPU addresses.
     let is_on_bus = function.source == PciSource::Lspci;
     let on_bus = |range: AddrRange, io: bool| match root {
         Some(root) if !is_on_bus => root.to_bus(range, io),
@@ -79,7 +79,7 @@ pub(super) fn windows(
     if is_on_bus || (memory.is_empty() && io.is_empty()) {
         return (function.lists_windows || !noted.is_empty() || subtractive).then_some(out);
     }
-    // A list is of a later time than a log; a list of memory says nothing of ports, and one of ports nothing of memory.
+    // A listing is more recent than a log. But a listing of memory says nothing about ports, and the reverse.
     if listed.says(true) {
         out.io = io.into_iter().filter_map(|range| on_bus(range, true)).collect();
     }
@@ -95,8 +95,8 @@ pub(super) fn windows(
     Some(out)
 }
 
-/// Which of a bus's lines is the memory window, and which the prefetchable one: what is above 4 GiB is prefetchable; what lies where a log has
-/// a window is that; of two the other is the other.
+/// Tells a bus's memory window from its prefetchable window. Above 4 GiB it is prefetchable; where a log has a
+/// window it is that one; and if one of two is known, the other is the other.
 pub(super) fn told_apart(
     lines: Vec<AddrRange>,
     memory: &[AddrRange],
@@ -119,7 +119,8 @@ pub(super) fn told_apart(
     let mut kinds: Vec<Option<bool>> = lines.iter().map(known).collect();
     match kinds.as_mut_slice() {
         [one @ None, Some(other)] | [Some(other), one @ None] => *one = Some(!*other),
-        // Where nobody says by how much addresses are shifted both may be above: the upper one of POWER is the other one.
+        // If bus addresses are shifted by an unknown amount, both may seem to be above 4 GiB; on POWER the upper
+        // one is the memory window.
         [Some(true), upper @ Some(true)] => *upper = Some(false),
         _ => {}
     }
@@ -133,7 +134,8 @@ pub(super) fn told_apart(
     (out_memory, out_prefetchable)
 }
 
-/// A bridge's windows by its registers. What reads zero throughout, and Linux does not note, is not implemented.
+/// Returns a bridge's windows from its registers. A window that reads zero and that Linux does not list
+/// is not implemented.
 pub(super) fn registers(
     bridge: &Bridge,
     io_on: bool,

@@ -1,4 +1,4 @@
-//! From a text's bytes to its lines.
+//! Splits the bytes of a text into clean lines.
 
 use super::Line;
 use super::decode::{decode, ends_softly, is_quoted_printable, unquote};
@@ -6,18 +6,18 @@ use super::prefix::{Prefix, strip};
 use std::borrow::Cow;
 use std::sync::Arc;
 
-/// Calls `each` with every line of a text, cleaned; lines of blanks alone are passed over.
+/// Calls `each` with every line of a text, cleaned. Blank lines are skipped.
 pub(crate) fn lines(source: &Arc<str>, bytes: &[u8], mut each: impl FnMut(Line<'_>)) {
     let text = decode(bytes);
     let quoted = is_quoted_printable(&text);
     let Kind { has_asides, .. } = kind(&text);
-    // The name of the first text of a difference, and then that of the second.
+    // Whether the last line named a diff's first text, and whether we are inside a diff.
     let (mut first_named, mut is_difference) = (false, false);
     let mut numbered = (1u32..).zip(text.split('\n'));
     while let Some((number, raw)) = numbered.next() {
         let mut raw = Cow::Borrowed(raw);
         if quoted {
-            // A line that ends softly goes on in the next; a long run of them is no text.
+            // A line with a soft break continues in the next. The limit stops on long runs, which are no text.
             for _ in 0..64 {
                 if !ends_softly(&raw) {
                     break;
@@ -35,7 +35,7 @@ pub(crate) fn lines(source: &Arc<str>, bytes: &[u8], mut each: impl FnMut(Line<'
         }
         let cleaned = clean(&raw);
         let cleaned = if is_difference {
-            // What is in the second text: its own lines, and those of both.
+            // Of a diff we read the second text: added lines and context lines.
             match cleaned.as_bytes().first() {
                 Some(b'-') => continue,
                 Some(b'+') => Cow::Owned(cleaned[1..].to_owned()),
@@ -56,16 +56,16 @@ pub(crate) fn lines(source: &Arc<str>, bytes: &[u8], mut each: impl FnMut(Line<'
     }
 }
 
-/// What is to be known of a whole text before its lines are read.
+/// Properties of a whole text, determined before its lines are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Kind {
-    /// It is a difference of two texts, of which the second is read.
+    /// The text is a diff; only the second text of it is read.
     pub(crate) is_difference: bool,
-    /// Lines behind `//` are beside others that are not: what they say is of another state, and left out.
+    /// Some lines are commented out with `//`, others are not. The former describe another state, and are left out.
     pub(crate) has_asides: bool,
 }
 
-/// Looks at a text from afar.
+/// Determines the properties of a whole text.
 pub(crate) fn kind(text: &str) -> Kind {
     let is_difference = text
         .lines()
@@ -77,7 +77,7 @@ pub(crate) fn kind(text: &str) -> Kind {
     Kind { is_difference, has_asides: !beside.is_empty() && beside.len() < plain.len() }
 }
 
-/// Takes away what is no part of a line: its end, colours, characters in HTML's way of writing, hard spaces.
+/// Removes what does not belong to a line: its line ending, colours, HTML entities and tags, non-breaking spaces.
 fn clean(raw: &str) -> Cow<'_, str> {
     let raw = raw.trim_end();
     if raw.is_ascii() && !raw.contains(['\x1b', '&', '\0', '<']) {
@@ -111,7 +111,8 @@ fn clean(raw: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// The length of a tag at the beginning of a text that a page puts around what it shows as it is.
+/// The length of an HTML tag at the start of a text, of those that web pages put around preformatted
+/// text; 0 if there is none.
 fn tag(text: &str) -> usize {
     const TAGS: [&str; 10] =
         ["<br>", "<br/>", "<br />", "<pre>", "</pre>", "<code>", "</code>", "<p>", "</p>", "<tt>"];
@@ -119,14 +120,14 @@ fn tag(text: &str) -> usize {
     TAGS.iter().find(is_tag).map_or(0, |tag| tag.len())
 }
 
-/// The length of a control sequence (ECMA-48, section 5.4) at the beginning of a text.
+/// The length of a control sequence (ECMA-48, section 5.4) at the start of a text.
 fn colour(text: &str) -> usize {
     let Some(body) = text.strip_prefix("\x1b[") else { return 1 };
     let end = body.bytes().position(|b| (0x40..=0x7e).contains(&b));
     end.map_or(text.len(), |end| 2 + end + 1)
 }
 
-/// The character that an entity at the beginning of a text stands for, and the entity's length.
+/// The character that an HTML entity at the start of a text stands for, and the entity's length.
 fn entity(text: &str) -> Option<(char, usize)> {
     let named = [
         ("&lt;", '<'),

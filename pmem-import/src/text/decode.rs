@@ -1,8 +1,17 @@
-//! Bytes to text: UTF-8, UTF-16, and what mailers make of lines.
+//! Decodes bytes to text: UTF-8, UTF-16, and quoted-printable.
 
 use std::borrow::Cow;
 
-/// Reads bytes as text: UTF-16 by its mark or its zeros, else UTF-8; bytes that are neither are replaced.
+/// Decodes bytes as text: UTF-16 if a byte order mark or its zero bytes show it, otherwise UTF-8. Invalid bytes
+/// become replacement characters.
+///
+/// # Examples
+///
+/// ```
+/// let wide: Vec<u8> = "BIOS-e820: usable".encode_utf16().flat_map(u16::to_le_bytes).collect();
+/// assert!(pmem_import::is_wide(&wide));
+/// assert_eq!(pmem_import::decode(&wide), "BIOS-e820: usable");
+/// ```
 pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
     match bytes {
         [0xff, 0xfe, rest @ ..] => Cow::Owned(utf16(rest, u16::from_le_bytes)),
@@ -15,14 +24,14 @@ pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// Whether bytes are a text in UTF-16.
+/// Whether bytes are text in UTF-16.
 pub fn is_wide(bytes: &[u8]) -> bool {
     matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) || zeros(bytes).is_some()
 }
 
 type Order = fn([u8; 2]) -> u16;
 
-/// Whether every other byte of the beginning is zero, as in English in UTF-16 without a mark.
+/// The byte order, if every other byte at the start is zero, as in English UTF-16 text without a byte order mark.
 fn zeros(bytes: &[u8]) -> Option<Order> {
     let (pairs, _) = bytes.get(..bytes.len().min(512))?.as_chunks::<2>();
     let share = |which: usize| pairs.iter().filter(|pair| pair[which] == 0 && pair[1 - which] != 0).count();
@@ -41,19 +50,19 @@ fn utf16(bytes: &[u8], order: Order) -> String {
         .collect()
 }
 
-/// Whether a text is quoted-printable (RFC 2045, section 6.7): lines that end in a single `=`, going on in the next.
+/// Whether a text is quoted-printable (RFC 2045, section 6.7): lines end in a single `=` and continue in the next.
 pub(super) fn is_quoted_printable(text: &str) -> bool {
     let soft = text.lines().filter(|line| ends_softly(line)).take(3).count();
-    // One such line may be a heading's, or a command's; encoded characters beside it decide.
+    // A single such line may be a heading or a command; encoded characters elsewhere in the text decide.
     soft >= 2 || (soft == 1 && (text.contains("=3D") || text.contains("=20") || text.lines().count() < 8))
 }
 
-/// Whether a line goes on in the next one.
+/// Whether a line continues in the next one.
 pub(super) fn ends_softly(line: &str) -> bool {
     line.trim_end_matches('\r').strip_suffix('=').is_some_and(|rest| !rest.is_empty() && !rest.ends_with('='))
 }
 
-/// Decodes `=3D` and the like in a line whose soft end was taken off.
+/// Decodes `=3D` and the like in a line without its soft break.
 pub(super) fn unquote(line: &str) -> Cow<'_, str> {
     if !line.contains('=') {
         return Cow::Borrowed(line);

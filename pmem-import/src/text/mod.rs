@@ -16,33 +16,33 @@ use std::sync::Arc;
 /// One line of a text.
 #[derive(Clone, Debug)]
 pub(crate) struct Line<'t> {
-    /// Its number in the source, from 1.
+    /// Its line number in the source, counted from 1.
     pub(crate) number: u32,
-    /// What it says, without what logs and mailers put before it. Blanks at its beginning are kept, for they may mean something.
+    /// The line without what logs and mailers put in front. Leading blanks are kept, since indentation may matter.
     pub(crate) text: Cow<'t, str>,
-    /// A log's time, level or facility stood before it.
+    /// A time stamp, level or facility of a log stood in front.
     pub(crate) logged: bool,
-    /// It is a hypervisor's.
+    /// A hypervisor wrote it.
     pub(crate) xen: bool,
-    /// The source.
+    /// The source's name.
     pub(crate) source: Arc<str>,
 }
 
 impl Line<'_> {
-    /// Where it is.
+    /// Returns the line's place.
     pub(crate) fn place(&self) -> SourceLine {
         SourceLine::line(&self.source, self.number)
     }
 
-    /// What it says, without blanks at its ends.
+    /// Returns the line without blanks at its ends.
     pub(crate) fn words(&self) -> &str {
         self.text.trim()
     }
 
-    /// The line with the next one behind it, as it was before a mailer wrapped it.
+    /// Joins the line with the next one, to undo a mailer's line wrap.
     pub(crate) fn joined(&self, next: &Self) -> Line<'static> {
         let (before, after) = (self.text.trim_end(), next.text.trim_start());
-        // Lines are broken at blanks, and behind hyphens.
+        // Mailers break lines at blanks, which they drop, and after hyphens.
         let blank = if before.ends_with('-') { "" } else { " " };
         let joined = format!("{before}{blank}{after}");
         Line { text: Cow::Owned(joined), source: self.source.clone(), ..*self }

@@ -1,25 +1,25 @@
-//! What logs, mailers and shells put before a line.
+//! Prefixes that logs, mailers and shells put in front of a line.
 
-/// A line without it.
+/// A line without its prefixes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Prefix<'t> {
-    /// The rest, with its own blanks.
+    /// The rest of the line, with its own indentation.
     pub(super) text: &'t str,
-    /// A time, level or facility stood there.
+    /// A time stamp, level or facility stood in front.
     pub(super) logged: bool,
-    /// It is a hypervisor's.
+    /// A hypervisor wrote the line.
     pub(super) xen: bool,
 }
 
-/// Prefixes that may stand before one another.
+/// The most prefixes that are removed one after another.
 const MOST: usize = 12;
 
-/// Takes off quotes, times, levels, hosts and facilities.
+/// Removes quotation marks, time stamps, levels, hosts and facilities.
 pub(super) fn strip(line: &str) -> Prefix<'_> {
     let mut out = Prefix { text: unquoted(line), logged: false, xen: false };
     for _ in 0..MOST {
         let text = out.text;
-        // Before a prefix, blanks mean nothing.
+        // Blanks in front of a prefix have no meaning; those after the last one are indentation.
         let begin = text.trim_start();
         let rest = match begin.as_bytes().first() {
             Some(b'[') => bracketed(begin),
@@ -40,7 +40,7 @@ pub(super) fn strip(line: &str) -> Prefix<'_> {
     out
 }
 
-/// Takes off the marks of quotes and comments: `> `, `| `, `JM> `, `// `.
+/// Removes marks of quotations and comments: `> `, `| `, `JM> `, `// `.
 fn unquoted(line: &str) -> &str {
     let mut text = line;
     for _ in 0..MOST {
@@ -53,7 +53,8 @@ fn unquoted(line: &str) -> &str {
     text
 }
 
-/// `[    0.123456] `, `[ +0.000001] `, `[ T123]`, `[Mon Jan  2 03:04:05 2023] `, `[2023-01-02 03:04:05]`, `[DEBUG]  `.
+/// Removes `[    0.123456] `, `[ +0.000001] `, `[ T123]`, `[Mon Jan  2 03:04:05 2023] `,
+/// `[2023-01-02 03:04:05]` or `[DEBUG]  `.
 fn bracketed(text: &str) -> Option<&str> {
     let close = text.get(..48.min(text.len())).or(Some(text))?.find(']')?;
     let (inside, rest) = (&text[1..close], &text[close + 1..]);
@@ -74,18 +75,18 @@ fn bracketed(text: &str) -> Option<&str> {
         return None;
     }
     let rest = rest.strip_prefix(' ').unwrap_or(rest);
-    // A boot firmware's levels are followed by two blanks.
+    // coreboot pads its levels with a second blank.
     Some(if is_level { rest.strip_prefix(' ').unwrap_or(rest) } else { rest })
 }
 
-/// `<6>`.
+/// Removes `<6>`.
 fn level(text: &str) -> Option<&str> {
     let (number, rest) = text.strip_prefix('<')?.split_once('>')?;
     let short = !number.is_empty() && number.len() <= 3 && number.bytes().all(|b| b.is_ascii_digit());
     short.then_some(rest)
 }
 
-/// `2023-01-02T03:04:05.123456+01:00 host kernel: `.
+/// Removes `2023-01-02T03:04:05.123456+01:00 host kernel: `.
 fn iso(text: &str) -> Option<&str> {
     let shape = b"dddd-dd-ddTdd:dd:dd";
     let bytes = text.as_bytes().get(..shape.len())?;
@@ -101,7 +102,7 @@ fn iso(text: &str) -> Option<&str> {
     Some(after_host(rest).unwrap_or(rest))
 }
 
-/// `Jan  2 03:04:05 host kernel: `, also with a year behind the day.
+/// Removes `Jan  2 03:04:05 host kernel: `, also with a year after the day.
 fn syslog(text: &str) -> Option<&str> {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -128,13 +129,13 @@ fn syslog(text: &str) -> Option<&str> {
     after_host(rest)
 }
 
-/// What stands behind a host's name and the kernel's: `host kernel: `, `host kernel[123]: `.
+/// The rest after a host name and the kernel's: `host kernel: `, `host kernel[123]: `.
 fn after_host(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once(' ')?;
     facility(rest)
 }
 
-/// `kernel: `, `kernel[123]: `.
+/// Removes `kernel: ` or `kernel[123]: `.
 fn facility(text: &str) -> Option<&str> {
     let rest = text.strip_prefix("kernel")?;
     let rest = match rest.strip_prefix('[') {

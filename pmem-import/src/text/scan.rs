@@ -1,25 +1,25 @@
-//! A cursor over a line: each step takes what it expects, or says that it is not there.
+//! A cursor over a line. Each step takes what it expects, or returns `None`.
 
 use crate::number::hex;
 use pmem_core::AddrRange;
 
-/// What is left of a line.
+/// The rest of a line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scan<'t>(pub(crate) &'t str);
 
 impl<'t> Scan<'t> {
-    /// At the beginning of a text, blanks passed over.
+    /// Starts at the beginning of a text, after blanks.
     pub(crate) fn new(text: &'t str) -> Self {
         Self(text.trim_start())
     }
 
-    /// Takes a word, and the blanks behind it.
+    /// Takes a word, and blanks after it.
     pub(crate) fn lit(&mut self, word: &str) -> Option<()> {
         self.0 = self.0.strip_prefix(word)?.trim_start();
         Some(())
     }
 
-    /// Takes characters of a kind, at least one.
+    /// Takes one or more bytes of a kind.
     pub(crate) fn many(&mut self, kind: impl Fn(u8) -> bool) -> Option<&'t str> {
         let len = self.0.bytes().take_while(|b| kind(*b)).count();
         let (taken, rest) = self.0.split_at_checked(len).filter(|(taken, _)| !taken.is_empty())?;
@@ -27,7 +27,7 @@ impl<'t> Scan<'t> {
         Some(taken)
     }
 
-    /// Takes hexadecimal digits, with or without `0x`, and the blanks behind them.
+    /// Takes hexadecimal digits, with or without `0x`, and blanks after them.
     pub(crate) fn hex(&mut self) -> Option<u64> {
         self.0 = self.0.strip_prefix("0x").or_else(|| self.0.strip_prefix("0X")).unwrap_or(self.0);
         let number = hex(self.many(|b| b.is_ascii_hexdigit())?)?;
@@ -35,21 +35,21 @@ impl<'t> Scan<'t> {
         Some(number)
     }
 
-    /// Takes decimal digits, and the blanks behind them.
+    /// Takes decimal digits, and blanks after them.
     pub(crate) fn decimal(&mut self) -> Option<u64> {
         let number = self.many(|b| b.is_ascii_digit())?.parse().ok()?;
         self.blanks();
         Some(number)
     }
 
-    /// Takes everything up to a text, which is taken too.
+    /// Takes everything up to a text, and the text itself; returns what came before it.
     pub(crate) fn until(&mut self, end: &str) -> Option<&'t str> {
         let (before, after) = self.0.split_once(end)?;
         self.0 = after.trim_start();
         Some(before)
     }
 
-    /// Passes blanks over.
+    /// Skips blanks.
     pub(crate) fn blanks(&mut self) {
         self.0 = self.0.trim_start();
     }
@@ -60,23 +60,23 @@ impl<'t> Scan<'t> {
     }
 }
 
-/// What stands between brackets in a kernel's log: `[mem 0x80000000-0xdfffffff 64bit pref]`.
+/// A resource in brackets, as kernels log it: `[mem 0x80000000-0xdfffffff 64bit pref]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bracketed {
-    /// I/O ports rather than memory.
+    /// It is I/O ports rather than memory.
     pub(crate) io: bool,
-    /// Its addresses, where it has a place.
+    /// Its addresses; `None` if it has no place.
     pub(crate) range: Option<AddrRange>,
-    /// Its size, where it has none.
+    /// Its size in bytes, if it has no place.
     pub(crate) size: Option<u64>,
-    /// Reads have no side effects.
+    /// It is prefetchable: reads have no side effects.
     pub(crate) prefetchable: bool,
     /// It decodes 64 bits.
     pub(crate) wide: bool,
 }
 
 impl<'t> Scan<'t> {
-    /// Takes a bracketed resource (`%pR` of Linux's printk).
+    /// Takes a resource in brackets (`%pR` of Linux's `printk`).
     pub(crate) fn resource(&mut self) -> Option<Bracketed> {
         let mut inside = *self;
         inside.lit("[")?;
@@ -91,7 +91,8 @@ impl<'t> Scan<'t> {
             (None, Some(inside.hex()?))
         } else {
             let start = inside.hex()?;
-            // Nothing at an address has no end; a range whose end is before its start is how a closed window is printed.
+            // `%pR` prints no end for an empty resource, and an end before the start for a closed
+            // window: both are no range.
             let last = if inside.lit("-").is_some() { Some(inside.hex()?) } else { None };
             (last.and_then(|last| AddrRange::inclusive(start, last).ok()), None)
         };

@@ -1,81 +1,105 @@
-//! DMAR: the units of VT-d, and what they must let through (Intel VT-d Architecture 4.1, chapter 8).
+//! DMAR: VT-d's units, and the memory that must stay accessible to devices (Intel VT-d Architecture 4.1, chapter
+//! 8).
 
 use super::header::{AcpiError, Header};
 use crate::bytes::{u16_at, u32_at, u64_at};
 use alloc::vec::Vec;
 
-/// The table.
+/// A DMAR table.
+///
+/// # Examples
+///
+/// On Linux you find the table in `/sys/firmware/acpi/tables/DMAR`. This one has one unit, for all of segment 0:
+///
+/// ```
+/// use pmem_iommu::acpi::Dmar;
+///
+/// let mut bytes = vec![0; 64];
+/// bytes[..4].copy_from_slice(b"DMAR");
+/// bytes[4] = 64; // the length
+/// bytes[36] = 38; // the host address width less one
+/// bytes[50] = 16; // a DRHD structure: type 0, 16 bytes
+/// bytes[52] = 1; // for all functions that no other unit has
+/// bytes[56..].copy_from_slice(&0xfed9_0000_u64.to_le_bytes());
+///
+/// let dmar = Dmar::decode(&bytes)?;
+/// let unit = dmar.units().next().ok_or("no unit")?;
+/// assert_eq!((dmar.width, unit.base, unit.last()), (39, 0xfed9_0000, 0xfed9_0fff));
+/// assert!(unit.has_the_rest());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dmar {
-    /// Its header.
+    /// The header of the table.
     pub header: Header,
-    /// The width of the addresses that units can put out, in bits.
+    /// The host address width: the number of bits in the addresses that units emit.
     pub width: u8,
-    /// Bit 0: interrupts can be remapped; 1: x2APIC is opted out of; 2: the platform asks for protection from DMA.
+    /// Flags. Bit 0: interrupts can be remapped. Bit 1: x2APIC is opted out of. Bit 2: the platform asks for DMA
+    /// protection.
     pub flags: u8,
-    /// What it holds, in order.
+    /// The structures of the table, in its order.
     pub structures: Vec<Structure>,
 }
 
-/// What the table holds.
+/// A structure of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Structure {
     /// A unit (DRHD).
     Unit(Unit),
-    /// Memory that devices must be able to reach at the same addresses (RMRR).
+    /// Memory that devices must be able to reach at identical addresses (RMRR).
     Reserved(Reserved),
-    /// Root ports below which devices may ask for translations (ATSR).
+    /// Root ports whose devices can request translations (ATSR).
     Ats(Scoped),
-    /// Which node a unit is of (RHSA).
+    /// The NUMA node of a unit (RHSA).
     Affinity {
-        /// The unit's registers.
+        /// The address of the unit's registers.
         base: u64,
-        /// The proximity domain.
+        /// The node's proximity domain.
         domain: u32,
     },
-    /// A device that only ACPI names (ANDD).
+    /// A device that only the ACPI namespace describes (ANDD).
     Named {
-        /// The number by which scopes name it.
+        /// The number by which scopes refer to the device.
         number: u8,
-        /// Its path in ACPI's name space.
+        /// The path of the device in the ACPI namespace, without the final 0 byte.
         name: Vec<u8>,
     },
-    /// Devices of the chip itself that ask for translations (SATC).
+    /// Integrated devices that request translations (SATC).
     Cache(Scoped),
-    /// Devices of the chip itself that have properties of their own (SIDP).
+    /// Integrated devices with special properties (SIDP).
     Integrated(Scoped),
-    /// What this does not know.
+    /// A structure of an unknown type.
     Unknown {
-        /// Its type.
+        /// The type of the structure.
         kind: u16,
-        /// Its length in bytes.
+        /// The length of the structure in bytes.
         length: u16,
     },
 }
 
-/// A unit.
+/// A unit (DRHD).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
-    /// Bit 0: it has all functions of the segment that no other has.
+    /// Flags. Bit 0: the unit covers all functions of its segment that no other unit covers.
     pub flags: u8,
-    /// Its registers take 2^this pages.
+    /// The size of the register space, as a power of two of 4 KiB pages.
     pub size: u8,
-    /// Its segment.
+    /// The PCI segment.
     pub segment: u16,
-    /// Where its registers are. 0 is none: the entry is to be passed over.
+    /// The address of the registers. If it is 0, skip this unit.
     pub base: u64,
-    /// What it has.
+    /// The devices that the unit covers.
     pub scopes: Vec<Scope>,
 }
 
 impl Unit {
-    /// Whether it has all functions of its segment that no other unit has.
+    /// Returns whether the unit covers all functions of its segment that no other unit covers.
     #[must_use]
     pub const fn has_the_rest(&self) -> bool {
         self.flags & 1 != 0
     }
 
-    /// The last address of its registers.
+    /// Returns the last address of the registers, inclusive.
     #[must_use]
     pub const fn last(&self) -> u64 {
         let size = 0x1000u64 << if self.size < 32 { self.size } else { 32 };
@@ -83,66 +107,66 @@ impl Unit {
     }
 }
 
-/// Memory that devices must be able to reach.
+/// Memory that devices must be able to reach at identical addresses (RMRR).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reserved {
-    /// The segment.
+    /// The PCI segment of the devices.
     pub segment: u16,
     /// The first address.
     pub first: u64,
-    /// The last.
+    /// The last address, inclusive.
     pub last: u64,
-    /// Which devices.
+    /// The devices that use the memory.
     pub scopes: Vec<Scope>,
 }
 
-/// Devices of which something is said.
+/// A list of devices or root ports, with flags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scoped {
-    /// What.
+    /// Flags, whose meaning depends on the structure.
     pub flags: u8,
-    /// The segment.
+    /// The PCI segment of the devices.
     pub segment: u16,
     /// The devices.
     pub scopes: Vec<Scope>,
 }
 
-/// What a scope names.
+/// The kind of a [`Scope`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ScopeKind {
-    /// A function.
+    /// A PCI function.
     Endpoint,
-    /// A bridge, and all that is or comes to be behind it.
+    /// A PCI bridge, with everything behind it now or later.
     Bridge,
-    /// An interrupt controller.
+    /// An I/O APIC.
     IoApic,
-    /// A timer block, which can interrupt.
+    /// An HPET, which can send interrupts.
     Hpet,
-    /// A device that only ACPI names.
+    /// A device in the ACPI namespace.
     Acpi,
-    /// Another.
+    /// An unknown kind, with its number.
     Other(u8),
 }
 
-/// A device, as a way to it: from a bus over bridges.
+/// A device, identified by its path: a bus, and the hops across bridges from there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
-    /// What it is.
+    /// The kind of device.
     pub kind: ScopeKind,
-    /// The id of an interrupt controller or timer, or the number of a device of ACPI.
+    /// The id of an I/O APIC or HPET, or the number of an ACPI device.
     pub id: u8,
-    /// The bus where the way begins.
+    /// The bus at which the path begins.
     pub bus: u8,
-    /// Device and function of each hop. The bus of every hop but the first is the secondary bus of the hop before, which the table does not
-    /// say: the live hierarchy does.
+    /// The device and function number of each hop. A hop's bus is the secondary bus of the hop before it. The table
+    /// does not contain those bus numbers, so read them from the running PCI hierarchy.
     pub path: Vec<(u8, u8)>,
 }
 
 impl Dmar {
-    /// Reads it.
+    /// Decodes a DMAR table.
     ///
     /// # Errors
-    /// [`AcpiError`].
+    /// Returns an [`AcpiError`] if the bytes are not a whole DMAR table, or a structure in it is truncated.
     pub fn decode(bytes: &[u8]) -> Result<Self, AcpiError> {
         let (header, table) = Header::decode(bytes, b"DMAR", 48)?;
         let byte = |at: usize| table.get(at).copied().unwrap_or(0);
@@ -159,12 +183,12 @@ impl Dmar {
         Ok(Self { header, width: byte(36).wrapping_add(1), flags: byte(37), structures })
     }
 
-    /// Its units.
+    /// Returns the units.
     pub fn units(&self) -> impl Iterator<Item = &Unit> {
         self.structures.iter().filter_map(|s| if let Structure::Unit(unit) = s { Some(unit) } else { None })
     }
 
-    /// Memory that devices must be able to reach.
+    /// Returns the memory that devices must be able to reach.
     pub fn reserved(&self) -> impl Iterator<Item = &Reserved> {
         self.structures
             .iter()
@@ -172,7 +196,7 @@ impl Dmar {
     }
 }
 
-/// `None` if it is too short for what it is.
+/// Decodes one structure. Returns `None` if it is too short for its type.
 fn structure(kind: u16, own: &[u8], offset: usize) -> Result<Option<Structure>, AcpiError> {
     let byte = |at: usize| own.get(at).copied();
     let scoped = |from: usize| scopes(own, from, offset);
@@ -183,7 +207,7 @@ fn structure(kind: u16, own: &[u8], offset: usize) -> Result<Option<Structure>, 
         0 => match unit() {
             Some((flags, size, segment, base)) => {
                 let scopes = scoped(16)?;
-                // What lies above is reserved.
+                // The upper four bits are reserved.
                 Some(Structure::Unit(Unit { flags, size: size & 0xf, segment, base, scopes }))
             }
             None => None,

@@ -1,45 +1,45 @@
-//! What every table of ACPI begins with.
+//! The header that every ACPI table begins with.
 
 use crate::bytes::u32_at;
 use core::fmt;
 
-/// The header of a table (ACPI 6.5, 5.2.6).
+/// The header of an ACPI table (ACPI 6.5, 5.2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What the table is.
+    /// The four letters that identify the table, such as `DMAR`.
     pub signature: [u8; 4],
-    /// Its length in bytes.
+    /// The length of the whole table in bytes, including the header.
     pub length: u32,
-    /// Its revision.
+    /// The revision of the table.
     pub revision: u8,
-    /// All bytes add up to 0.
+    /// Whether all bytes of the table add up to 0, as they should. A wrong sum does not stop decoding.
     pub checksum_is_right: bool,
-    /// Who made it.
+    /// The OEM id: the name of the vendor.
     pub oem: [u8; 6],
-    /// What they call it.
+    /// The OEM table id: the vendor's name for the table.
     pub oem_table: [u8; 8],
 }
 
-/// Bytes of the header.
+/// The length of the header in bytes.
 pub(super) const HEADER: usize = 36;
 
-/// Why a table is none.
+/// The reason why bytes cannot be decoded as a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AcpiError {
-    /// It is cut: so many bytes are said to be there, and so many are.
+    /// The table is truncated.
     Short {
-        /// What is needed.
+        /// The number of bytes that the table needs.
         length: usize,
-        /// What there is.
+        /// The number of bytes that are there.
         bytes: usize,
     },
-    /// It is another table.
+    /// The bytes begin with the signature of another table.
     Signature([u8; 4]),
-    /// A structure in it has a length that cannot be.
+    /// A structure in the table has an impossible length.
     Structure {
-        /// Where it begins, in bytes from the table's begin.
+        /// The offset of the structure from the start of the table, in bytes.
         offset: usize,
-        /// The length that it says.
+        /// The length that the structure claims, in bytes.
         length: usize,
     },
 }
@@ -61,10 +61,12 @@ impl fmt::Display for AcpiError {
 impl core::error::Error for AcpiError {}
 
 impl Header {
-    /// Reads it, and hands over the bytes of the table that follow.
+    /// Decodes the header of a table with the signature `expected`. Returns it with the bytes of the whole table,
+    /// header included; these are at least `least` bytes.
     ///
     /// # Errors
-    /// [`AcpiError::Short`] or [`AcpiError::Signature`].
+    /// Returns [`AcpiError::Short`] if there are fewer bytes than the header claims, or fewer than `least`, and
+    /// [`AcpiError::Signature`] for another table.
     pub fn decode<'t>(
         bytes: &'t [u8],
         expected: &[u8; 4],

@@ -1,174 +1,201 @@
-//! IVRS: the units of AMD-Vi, and what they must let through (AMD I/O Virtualization Technology 48882, chapter 5).
+//! IVRS: AMD-Vi's units, and the memory that must stay accessible to devices (AMD I/O Virtualization Technology
+//! 48882, chapter 5).
 
 use super::header::{AcpiError, Header};
 use crate::RequesterId;
 use crate::bytes::{u16_at, u32_at, u64_at};
 use alloc::vec::Vec;
 
-/// The table.
+/// An IVRS table.
+///
+/// # Examples
+///
+/// On Linux you find the table in `/sys/firmware/acpi/tables/IVRS`. This one has one unit, for all devices:
+///
+/// ```
+/// use pmem_iommu::RequesterId;
+/// use pmem_iommu::acpi::Ivrs;
+///
+/// let mut bytes = vec![0; 48 + 28];
+/// bytes[..4].copy_from_slice(b"IVRS");
+/// bytes[4] = 76; // the length
+/// bytes[48] = 0x10; // an IVHD block of 28 bytes
+/// bytes[50] = 28;
+/// bytes[52] = 2; // the unit is function 00:00.2
+/// bytes[56..64].copy_from_slice(&0xfeb8_0000_u64.to_le_bytes());
+/// bytes[72] = 1; // for every device
+///
+/// let ivrs = Ivrs::decode(&bytes)?;
+/// let units = ivrs.units();
+/// assert_eq!((units[0].id, units[0].base), (RequesterId::new(0, 0, 2), 0xfeb8_0000));
+/// assert_eq!(units[0].requesters()[0].last, RequesterId(0xffff));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ivrs {
-    /// Its header.
+    /// The header of the table.
     pub header: Header,
-    /// What all units have in common, as it is written: see the methods.
+    /// The raw IVinfo field, which describes all units. The methods decode it.
     pub info: u32,
-    /// What it holds, in order. A unit may be described up to three times.
+    /// The blocks of the table, in its order. Up to three blocks can describe the same unit; [`Self::units`] picks
+    /// one.
     pub blocks: Vec<Block>,
 }
 
-/// What the table holds.
+/// A block of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Block {
     /// A unit (IVHD).
     Unit(Unit),
-    /// Memory that devices must be able to reach, or must not have translated (IVMD).
+    /// Memory that devices must be able to reach, or that must not be translated (IVMD).
     Memory(MemoryBlock),
-    /// What this does not know.
+    /// A block of an unknown type.
     Unknown {
-        /// Its type.
+        /// The type of the block.
         kind: u8,
-        /// Its length in bytes.
+        /// The length of the block in bytes.
         length: u16,
     },
 }
 
-/// A unit.
+/// A unit (IVHD).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
-    /// The block's type: 0x10, 0x11 or 0x40, each of which says more than the one before.
+    /// The type of the block: 0x10, 0x11 or 0x40. Each type carries more information than the one before.
     pub kind: u8,
-    /// What the unit's control register is to be set to.
+    /// Settings for the unit's control register.
     pub flags: u8,
-    /// The function that the unit is.
+    /// The PCI function of the unit itself.
     pub id: RequesterId,
-    /// Where in its configuration space the capability is.
+    /// The offset of the unit's capability in its configuration space.
     pub capability: u16,
-    /// Where its registers are.
+    /// The address of the registers.
     pub base: u64,
-    /// Its segment.
+    /// The PCI segment.
     pub segment: u16,
-    /// Interrupt numbers and unit id.
+    /// The interrupt (MSI) number and the unit id.
     pub info: u16,
-    /// Feature bits of type 0x10, attributes of the others.
+    /// Feature bits in a block of type 0x10, attributes in the other types.
     pub attributes: u32,
-    /// The image of the extended feature register; `None` of type 0x10.
+    /// An image of the extended feature register; `None` in a block of type 0x10.
     pub features: Option<u64>,
-    /// Which devices it has.
+    /// The devices that the unit covers.
     pub devices: Vec<Device>,
 }
 
-/// An entry of a unit's list.
+/// An entry of a unit's device list. A range is a start entry followed by [`Device::End`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// Nothing.
+    /// Padding, without meaning.
     Padding,
     /// Every device.
     All {
-        /// Interrupts that are let through, as in the device table.
+        /// The DTE setting: which interrupts pass, encoded as in the device table.
         set: u8,
     },
-    /// One.
+    /// One device.
     Select {
-        /// Which.
+        /// The device.
         id: RequesterId,
-        /// As above.
+        /// The DTE setting, as in [`Device::All`].
         set: u8,
     },
-    /// The first of several.
+    /// The first device of a range.
     Start {
-        /// Which.
+        /// The device.
         id: RequesterId,
-        /// As above.
+        /// The DTE setting, as in [`Device::All`].
         set: u8,
     },
-    /// The last of several.
+    /// The last device of a range.
     End {
-        /// Which.
+        /// The device, inclusive.
         id: RequesterId,
-        /// What this entry has there.
+        /// The byte that holds the setting in other entries.
         set: u8,
     },
-    /// One whose requests come as those of another.
+    /// One device whose requests carry the id of another.
     Alias {
-        /// Which.
+        /// The device.
         id: RequesterId,
-        /// As above.
+        /// The DTE setting, as in [`Device::All`].
         set: u8,
-        /// Whose.
+        /// The requester id that its requests carry.
         source: RequesterId,
     },
-    /// The first of several whose requests come as those of another.
+    /// The first device of a range whose requests carry the id of another.
     AliasStart {
-        /// Which.
+        /// The device.
         id: RequesterId,
-        /// As above.
+        /// The DTE setting, as in [`Device::All`].
         set: u8,
-        /// Whose.
+        /// The requester id that their requests carry.
         source: RequesterId,
     },
-    /// One, or the first of several, with more settings.
+    /// One device, or the first of a range, with extended settings.
     Extended {
-        /// Which.
+        /// The device.
         id: RequesterId,
-        /// As above.
+        /// The DTE setting, as in [`Device::All`].
         set: u8,
-        /// Settings.
+        /// The extended settings.
         extended: u32,
-        /// It is the first of several.
+        /// Whether this is the first device of a range.
         start: bool,
     },
-    /// An interrupt controller (1) or a timer block (2).
+    /// An I/O APIC or an HPET.
     Special {
-        /// Its id: of an interrupt controller that of its APIC.
+        /// The id of the device; for an I/O APIC, its APIC id.
         handle: u8,
-        /// Whose requests it makes.
+        /// The requester id that its requests carry.
         source: RequesterId,
-        /// As above.
+        /// The DTE setting, as in [`Device::All`].
         set: u8,
-        /// What it is.
+        /// The kind of device: 1 for an I/O APIC, 2 for an HPET.
         variety: u8,
     },
-    /// A device that only ACPI names.
+    /// A device that only the ACPI namespace describes.
     Acpi {
-        /// Whose requests it makes.
+        /// The requester id that its requests carry.
         id: RequesterId,
-        /// As above.
+        /// The DTE setting, as in [`Device::All`].
         set: u8,
-        /// Its hardware id.
+        /// The hardware id (`_HID`).
         hid: [u8; 8],
-        /// What it is compatible with.
+        /// The compatible id (`_CID`).
         cid: [u8; 8],
-        /// What the unique id is: 0 nothing, 1 a number, 2 text.
+        /// The format of the unique id: 0 for none, 1 for a number, 2 for text.
         format: u8,
-        /// The unique id.
+        /// The unique id (`_UID`).
         uid: Vec<u8>,
     },
-    /// What this does not know.
+    /// An entry of an unknown type.
     Unknown {
-        /// Its type.
+        /// The type of the entry.
         kind: u8,
     },
 }
 
-/// Memory of which something is said for devices.
+/// Memory with special rules for devices (IVMD).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryBlock {
-    /// The block's type: 0x20 for all devices, 0x21 for one, 0x22 for several.
+    /// The type of the block: 0x20 for all devices, 0x21 for one device, 0x22 for a range.
     pub kind: u8,
-    /// Bit 0: addresses come out as they are; 1: reads, 2: writes are let through; 3: nothing is translated.
+    /// Flags. Bit 0: addresses map to themselves. Bit 1: reads are allowed. Bit 2: writes are allowed. Bit 3:
+    /// nothing is translated.
     pub flags: u8,
-    /// The device, or the first.
+    /// The device, or the first device of a range.
     pub id: RequesterId,
-    /// The last of several.
+    /// The last device of a range, inclusive.
     pub last: RequesterId,
     /// The first address.
     pub start: u64,
-    /// How many bytes.
+    /// The length in bytes.
     pub length: u64,
 }
 
 impl MemoryBlock {
-    /// Whether it is about a device.
+    /// Returns whether the block applies to a device.
     #[must_use]
     pub const fn is_about(&self, id: RequesterId) -> bool {
         match self.kind {
@@ -178,7 +205,8 @@ impl MemoryBlock {
         }
     }
 
-    /// The first and the last address, of whole pages, as Linux maps them; `None` if it has none.
+    /// Returns the first and the last address (inclusive), rounded out to whole pages, as Linux maps them. Returns
+    /// `None` if the length is 0.
     #[must_use]
     pub const fn pages(&self) -> Option<(u64, u64)> {
         if self.length == 0 {
@@ -189,10 +217,10 @@ impl MemoryBlock {
 }
 
 impl Ivrs {
-    /// Reads it.
+    /// Decodes an IVRS table.
     ///
     /// # Errors
-    /// [`AcpiError`].
+    /// Returns an [`AcpiError`] if the bytes are not a whole IVRS table, or a block in it is truncated.
     pub fn decode(bytes: &[u8]) -> Result<Self, AcpiError> {
         let (header, table) = Header::decode(bytes, b"IVRS", 48)?;
         let mut blocks = Vec::new();
@@ -213,43 +241,44 @@ impl Ivrs {
         Ok(Self { header, info: u32_at(table, 36).unwrap_or(0), blocks })
     }
 
-    /// The width of addresses that devices can name, in bits.
+    /// Returns the width of the addresses that devices use, in bits.
     #[must_use]
     pub const fn virtual_width(&self) -> u8 {
         (self.info >> 15) as u8 & 0x7f
     }
 
-    /// The width of addresses that come out, in bits.
+    /// Returns the width of the addresses that units emit, in bits.
     #[must_use]
     pub const fn physical_width(&self) -> u8 {
         (self.info >> 8) as u8 & 0x7f
     }
 
-    /// The width of a guest's addresses: 2 means 48 bits.
+    /// Returns the encoded width of guest addresses: 2 means 48 bits.
     #[must_use]
     pub const fn guest_width(&self) -> u8 {
         (self.info >> 5) as u8 & 7
     }
 
-    /// Addresses of HyperTransport's are kept for translations of devices.
+    /// Returns whether the HyperTransport address range is reserved for translations that devices request (ATS).
     #[must_use]
     pub const fn reserves_ats(&self) -> bool {
         self.info >> 22 & 1 != 0
     }
 
-    /// Feature images of the table are those of the registers.
+    /// Returns whether the feature images in the table equal the units' feature registers.
     #[must_use]
     pub const fn has_features(&self) -> bool {
         self.info & 1 != 0
     }
 
-    /// The platform asks for protection from DMA.
+    /// Returns whether the platform asks for DMA protection.
     #[must_use]
     pub const fn asks_for_protection(&self) -> bool {
         self.info >> 1 & 1 != 0
     }
 
-    /// Its units, each by the block that says most: types are never added up.
+    /// Returns each unit once, from its block with the highest type. Blocks of lower types repeat the same unit and
+    /// are ignored.
     #[must_use]
     pub fn units(&self) -> Vec<&Unit> {
         let mut out: Vec<&Unit> = Vec::new();
@@ -264,7 +293,7 @@ impl Ivrs {
         out
     }
 
-    /// Memory of which something is said.
+    /// Returns the memory that has special rules.
     pub fn memory(&self) -> impl Iterator<Item = &MemoryBlock> {
         self.blocks
             .iter()
@@ -272,19 +301,19 @@ impl Ivrs {
     }
 }
 
-/// Requesters of a unit: from one to another, and as whose their requests come.
+/// A range of requesters that a unit covers, and the id that their requests carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requesters {
-    /// The first.
+    /// The first requester.
     pub first: RequesterId,
-    /// The last.
+    /// The last requester, inclusive.
     pub last: RequesterId,
-    /// As whose requests theirs come, if not as their own.
+    /// The requester id that their requests carry; `None` if each uses its own.
     pub alias: Option<RequesterId>,
 }
 
 impl Unit {
-    /// Which requesters it has. What no end closes is one alone.
+    /// Returns the requesters that the unit covers. A range without an end entry is one device.
     #[must_use]
     pub fn requesters(&self) -> Vec<Requesters> {
         let mut out: Vec<Requesters> = Vec::new();

@@ -1,4 +1,4 @@
-//! The tables in which firmware says which units there are: DMAR of Intel's, IVRS of AMD's.
+//! The ACPI tables in which firmware describes IOMMUs: DMAR for Intel's, IVRS for AMD's.
 
 pub mod dmar;
 mod header;

@@ -1,52 +1,64 @@
-//! Commands (2.4), of 16 bytes.
+//! Commands to a unit (2.4), 16 bytes each.
 
 use crate::RequesterId;
 use crate::bits::{bit, bits};
 
-/// What the unit is asked to do.
+/// A command that invalidates something, or waits.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_iommu::amd::Command;
+///
+/// // Domain 5 forgets 16 KiB at 0x40000, and cached tables too.
+/// let command = Command::Pages { domain: 5, first: 0x4_0000, shift: 14, tables: true };
+/// let [low, high] = command.encode();
+/// assert_eq!((low, high), (3 << 60 | 5 << 32, 0x4_1003));
+/// assert_eq!(Command::decode([low, high]), Some(command));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Command {
-    /// To write a word when all before it is done (2.4.1).
+    /// Writes a word to memory when all earlier commands are done (2.4.1).
     Wait {
-        /// Where, a multiple of 8.
+        /// The address of the word, a multiple of 8.
         address: u64,
-        /// What.
+        /// The value to write.
         value: u64,
     },
-    /// To forget a requester's entry of the device table (2.4.2).
+    /// Invalidates a requester's device table entry (2.4.2).
     Device(RequesterId),
-    /// To forget a domain's pages (2.4.3).
+    /// Invalidates translations of a domain (2.4.3).
     Pages {
         /// The domain.
         domain: u16,
-        /// The first address.
+        /// The first address, a multiple of 2^`shift`.
         first: u64,
-        /// How many addresses, as a power of two, of which `first` is a multiple: 12 at least; 64 of all.
+        /// The size as a power of two in bytes: at least 12. 64 means all addresses.
         shift: u32,
-        /// What is kept of tables goes as well.
+        /// Whether cached tables are invalidated as well as pages.
         tables: bool,
     },
-    /// To have a device forget pages that it asked for (2.4.4).
+    /// Makes a device invalidate translations that it requested (2.4.4).
     DevicePages {
-        /// Which.
+        /// The device.
         id: RequesterId,
-        /// The first address.
+        /// The first address, a multiple of 2^`shift`.
         first: u64,
-        /// As above.
+        /// The size as a power of two, as in [`Command::Pages`].
         shift: u32,
     },
-    /// To forget a requester's table of interrupts (2.4.5).
+    /// Invalidates a requester's interrupt table (2.4.5).
     Interrupts(RequesterId),
-    /// To forget everything (2.4.8).
+    /// Invalidates everything (2.4.8).
     All,
 }
 
-/// An address with the size that follows it: bit 12 and up are set below the size's highest bit.
+/// Encodes an address and a size in one word: from bit 12 up, all bits below the size's highest bit are set.
 const fn sized(first: u64, shift: u32) -> u64 {
     match shift {
         0..=12 => first & !0xfff,
         13..=63 => first & !((1 << shift) - 1) | ((1 << (shift - 1)) - 1) & !0xfff | 1,
-        // All: every bit but the highest.
+        // All addresses: every bit below the highest is set.
         _ => 0x7fff_ffff_ffff_f000 | 1,
     }
 }
@@ -60,7 +72,7 @@ const fn size_of(word: u64) -> (u64, u32) {
 }
 
 impl Command {
-    /// Its two words, the lower first.
+    /// Encodes the command as two words, lower first.
     #[must_use]
     pub const fn encode(self) -> [u64; 2] {
         match self {
@@ -75,7 +87,7 @@ impl Command {
         }
     }
 
-    /// Reads it; `None` if it is something else.
+    /// Decodes a command. Returns `None` for any other command.
     #[must_use]
     pub const fn decode([low, high]: [u64; 2]) -> Option<Self> {
         let id = RequesterId(bits(low, 15, 0) as u16);

@@ -1,47 +1,62 @@
-//! Entries of the device table (2.2.2.1), of 32 bytes: which table a requester has, and what becomes of its interrupts.
+//! Device table entries (2.2.2.1), 32 bytes each. They select a requester's page tables and control its interrupts.
 
 use crate::RequesterId;
 use crate::bits::{bit, bits};
 
-/// What becomes of a requester's accesses.
+/// How a requester's accesses are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// They are let through as they are (mode 0).
+    /// They pass untranslated (mode 0).
     Passed,
-    /// They are translated by a table of so many levels, 1 to 6.
+    /// They are translated by page tables.
     Translated {
-        /// The table.
+        /// The address of the root table.
         table: u64,
-        /// Its levels.
+        /// The number of levels, 1 to 6.
         levels: u8,
     },
 }
 
-/// What becomes of interrupts of fixed or arbitrated kind (bits 189:188).
+/// How fixed and arbitrated interrupts are handled (bits 189:188).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InterruptControl {
-    /// They are refused: a write to the range of interrupts is an error.
+    /// They are aborted: a write to the interrupt range is an error.
     Refused,
-    /// They are let through as they are.
+    /// They pass unmapped.
     Passed,
     /// They are remapped.
     Remapped,
-    /// Reserved.
+    /// A reserved value.
     Reserved,
 }
 
-/// An entry, as the four words that it has; words are given, the lowest first.
+/// A device table entry as four 64-bit words, lowest first.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_iommu::RequesterId;
+/// use pmem_iommu::amd::{DeviceEntry, Mode};
+///
+/// // Give the NIC at 3b:00.0 the page tables of domain 9.
+/// let mode = Mode::Translated { table: 0x7000, levels: 3 };
+/// let entry = DeviceEntry::new(mode, 9);
+/// assert_eq!(DeviceEntry::at(0x10_0000, RequesterId::new(0x3b, 0, 0)), 0x17_6000);
+/// assert_eq!((entry.mode(), entry.permits()), (Some(mode), (true, true)));
+/// assert_eq!(DeviceEntry::refused().permits(), (false, false));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DeviceEntry(pub [u64; 4]);
 
 impl DeviceEntry {
-    /// Where the entry of a requester is.
+    /// Returns the address of a requester's entry in the device table at `table`.
     #[must_use]
     pub const fn at(table: u64, id: RequesterId) -> u64 {
         table + 32 * id.0 as u64
     }
 
-    /// Accesses as the mode says, read and write, of a domain. It says nothing of interrupts, which then pass as they are.
+    /// Creates an entry that allows reads and writes, in the given mode and domain. The entry does not control
+    /// interrupts, so they pass unmapped.
     #[must_use]
     pub const fn new(mode: Mode, domain: u16) -> Self {
         let (levels, table) = match mode {
@@ -51,20 +66,20 @@ impl DeviceEntry {
         Self([table | levels << 9 | 3 << 61 | 3, domain as u64, 0, 0])
     }
 
-    /// One of a requester that may neither read nor write. It says nothing of interrupts, which then pass as they are: those of an I/O APIC
-    /// come by an id as well.
+    /// Creates an entry that allows neither reads nor writes. It does not control interrupts, so they pass
+    /// unmapped: an I/O APIC sends its interrupts with a requester id too.
     #[must_use]
     pub const fn refused() -> Self {
         Self([3, 0, 0, 0])
     }
 
-    /// Whether it says anything; accesses of a requester without a valid entry are let through.
+    /// Returns whether the entry is valid. Accesses of a requester without a valid entry pass untranslated.
     #[must_use]
     pub const fn is_valid(self) -> bool {
         bit(self.0[0], 0)
     }
 
-    /// What becomes of accesses; `None` if the entry says nothing of them.
+    /// Returns how accesses are handled; `None` if the entry does not control them.
     #[must_use]
     pub const fn mode(self) -> Option<Mode> {
         let [low, ..] = self.0;
@@ -77,25 +92,27 @@ impl DeviceEntry {
         }
     }
 
-    /// Whether reads are let through, and writes, as far as the tables permit them.
+    /// Returns whether the entry allows reads, and whether it allows writes. The page tables can restrict both
+    /// further.
     #[must_use]
     pub const fn permits(self) -> (bool, bool) {
         (bit(self.0[0], 61), bit(self.0[0], 62))
     }
 
-    /// Whether the requester has a guest's tables, and page requests: both need what the control register enables.
+    /// Returns whether the requester has guest page tables, and whether it can make page requests. The control
+    /// register must enable both.
     #[must_use]
     pub const fn has_guest(self) -> (bool, bool) {
         (bit(self.0[0], 55), bit(self.0[0], 52))
     }
 
-    /// The domain.
+    /// Returns the domain.
     #[must_use]
     pub const fn domain(self) -> u16 {
         bits(self.0[1], 15, 0) as u16
     }
 
-    /// What becomes of interrupts; `None` if the entry says nothing of them.
+    /// Returns how interrupts are handled; `None` if the entry does not control them.
     #[must_use]
     pub const fn interrupts(self) -> Option<InterruptControl> {
         if !bit(self.0[2], 0) {

@@ -1,26 +1,39 @@
-//! What a unit says went wrong (2.5): events of 16 bytes.
+//! Events that a unit logs (2.5), 16 bytes each.
 
 use crate::RequesterId;
 use crate::bits::{bit, bits};
 use core::fmt;
 
-/// An event.
+/// A logged event.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_iommu::amd::Event;
+///
+/// let event = Event::decode([0x2050_005e_0000_4200, 0xffff_c000]).ok_or("no event")?;
+/// assert_eq!((event.code.name(), event.domain), ("IO_PAGE_FAULT", 0x5e));
+/// assert_eq!(event.source.to_string(), "42:00.0");
+/// // The page is present, but the device must not read it.
+/// assert_eq!(event.flags.to_string(), "0x0050 PR PE");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Event {
-    /// What it is.
+    /// The kind of event.
     pub code: Code,
-    /// Who asked; of some codes it means nothing.
+    /// The requester. It has no meaning for some codes.
     pub source: RequesterId,
     /// The domain, or the PASID.
     pub domain: u32,
-    /// More of it.
+    /// Details of the request.
     pub flags: Flags,
-    /// The address, to the byte. What it is the code says: see [`Code::address`].
+    /// The address, with byte precision. [`Code::address`] tells what it refers to.
     pub address: u64,
 }
 
 impl Event {
-    /// Its two words, the lower first.
+    /// Encodes the event as two words, lower first.
     #[must_use]
     pub const fn encode(self) -> [u64; 2] {
         let domain = (self.domain as u64 & 0xffff) << 32 | (self.domain as u64 >> 16 & 0xf) << 16;
@@ -31,7 +44,7 @@ impl Event {
         [low, self.address]
     }
 
-    /// Reads it; `None` if nothing was written there.
+    /// Decodes an event. Returns `None` if the unit has not written one there.
     #[must_use]
     pub const fn decode([low, high]: [u64; 2]) -> Option<Self> {
         let code = Code(bits(low, 63, 60) as u8);
@@ -48,25 +61,25 @@ impl Event {
     }
 }
 
-/// What an event is.
+/// The code of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Code(pub u8);
 
-/// What an event's address is.
+/// What the address of an event refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AddressOf {
-    /// The device's: what it asked for.
+    /// The address that the device accessed.
     Device,
-    /// The device's, and innocent: the entry of the device table is what is wrong.
+    /// The address that the device accessed, which is not at fault: its device table entry is wrong.
     Innocent,
-    /// The unit's own: where in memory it read, or the command is.
+    /// An address that the unit itself read, or the address of the command.
     Unit,
-    /// There is none.
+    /// The event has no address.
     None,
 }
 
 impl Code {
-    /// What it is called.
+    /// Returns the specification's name for the event.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self.0 {
@@ -85,13 +98,13 @@ impl Code {
         }
     }
 
-    /// The code of a name.
+    /// Returns the code that has this name; `None` if there is no such code.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         (1..16).map(Self).find(|code| code.name() == name && name != "UNKNOWN")
     }
 
-    /// What the address is.
+    /// Returns what the address of the event refers to.
     #[must_use]
     pub const fn address(self) -> AddressOf {
         match self.0 {
@@ -103,48 +116,48 @@ impl Code {
     }
 }
 
-/// What an event says more (2.5.3, table 45).
+/// The flags of an event (2.5.3, table 45).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Flags(pub u16);
 
 impl Flags {
-    /// The request was an interrupt's.
+    /// Returns whether the request was an interrupt.
     #[must_use]
     pub const fn is_interrupt(self) -> bool {
         self.0 & 0x008 != 0
     }
 
-    /// The page was present.
+    /// Returns whether the page was present.
     #[must_use]
     pub const fn was_present(self) -> bool {
         self.0 & 0x010 != 0
     }
 
-    /// It was a write.
+    /// Returns whether the request was a write.
     #[must_use]
     pub const fn is_write(self) -> bool {
         self.0 & 0x020 != 0
     }
 
-    /// It was not permitted.
+    /// Returns whether the page does not permit the request.
     #[must_use]
     pub const fn was_forbidden(self) -> bool {
         self.0 & 0x040 != 0
     }
 
-    /// A reserved bit was set in an entry.
+    /// Returns whether an entry has a reserved bit set.
     #[must_use]
     pub const fn was_reserved(self) -> bool {
         self.0 & 0x080 != 0
     }
 
-    /// The device asked for a translation.
+    /// Returns whether the device requested a translation.
     #[must_use]
     pub const fn is_translation(self) -> bool {
         self.0 & 0x100 != 0
     }
 
-    /// Of an invalid request: its type.
+    /// Returns the type of an invalid request.
     #[must_use]
     pub const fn kind(self) -> u8 {
         (self.0 >> 9) as u8 & 7
@@ -152,7 +165,7 @@ impl Flags {
 }
 
 impl fmt::Display for Flags {
-    /// `0x0020 RW`.
+    /// Writes the value and the names of its flags: `0x0020 RW`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#06x}", self.0)?;
         let names = ["GN", "NX", "US", "I", "PR", "RW", "PE", "RZ", "TR"];

@@ -1,4 +1,5 @@
-//! AMD-Vi (AMD I/O Virtualization Technology Specification 48882): a unit's registers, its device table, its commands and its events.
+//! AMD-Vi (AMD I/O Virtualization Technology Specification 48882): registers, the device table, commands and
+//! events.
 
 pub mod command;
 pub mod device;
@@ -9,7 +10,7 @@ pub use command::Command;
 pub use device::{DeviceEntry, InterruptControl, Mode};
 pub use event::{Code, Event, Flags};
 
-/// Device addresses that AMD's processors keep for HyperTransport (2.1.2).
+/// The device addresses that AMD's processors reserve for HyperTransport (2.1.2).
 pub const HYPER_TRANSPORT: core::ops::RangeInclusive<u64> = 0xfd_0000_0000..=0xff_ffff_ffff;
-/// Of those, interrupts and ends of interrupts.
+/// The part of [`HYPER_TRANSPORT`] used for interrupts and ends of interrupts.
 pub const LINK_INTERRUPTS: core::ops::RangeInclusive<u64> = 0xfd_f800_0000..=0xfd_f8ff_ffff;

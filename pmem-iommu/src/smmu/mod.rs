@@ -1,4 +1,4 @@
-//! Arm's SMMUs: what they say of faults.
+//! The fault records of Arm's SMMUs.
 
 pub mod v2;
 pub mod v3;

@@ -1,26 +1,36 @@
-//! Faults of a context bank of an SMMU of version 1 or 2 (Arm IHI 0062, 16.5): `FSR`, `FSYNR0`, `CBFRSYNRA`.
+//! Faults of a context bank in an SMMU of version 1 or 2 (Arm IHI 0062, 16.5): `FSR`, `FSYNR0`, `CBFRSYNRA`.
 
 use crate::bits::{bit, bits};
 
-/// What the registers of a fault hold.
+/// The registers that describe a fault.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_iommu::smmu::v2::Fault;
+///
+/// let fault = Fault { status: 0x402, syndrome: 0x7_0011, stream: 0x900 };
+/// assert!(fault.is_translation() && fault.is_write());
+/// assert_eq!((fault.bank(), fault.stream_id()), (7, 0x900));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fault {
-    /// `FSR`: what kind.
+    /// `FSR`: the kind of fault.
     pub status: u32,
-    /// `FSYNR0`: which access.
+    /// `FSYNR0`: the access that faulted.
     pub syndrome: u32,
-    /// `CBFRSYNRA`: who.
+    /// `CBFRSYNRA`: the stream that made the access.
     pub stream: u32,
 }
 
 impl Fault {
-    /// Nothing is mapped there.
+    /// Returns whether the address has no mapping.
     #[must_use]
     pub const fn is_translation(self) -> bool {
         self.status & 1 << 1 != 0
     }
 
-    /// What is said first of it.
+    /// Returns the most specific description of the fault.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self.status as u64 {
@@ -34,25 +44,25 @@ impl Fault {
         }
     }
 
-    /// More than one fault came before this one was looked at.
+    /// Returns whether more faults occurred before this one was handled.
     #[must_use]
     pub const fn is_one_of_many(self) -> bool {
         bit(self.status as u64, 31)
     }
 
-    /// It was a write.
+    /// Returns whether the access was a write.
     #[must_use]
     pub const fn is_write(self) -> bool {
         bit(self.syndrome as u64, 4)
     }
 
-    /// Which context bank.
+    /// Returns the number of the context bank.
     #[must_use]
     pub const fn bank(self) -> u8 {
         bits(self.syndrome as u64, 23, 16) as u8
     }
 
-    /// Which stream.
+    /// Returns the id of the stream.
     #[must_use]
     pub const fn stream_id(self) -> u16 {
         self.stream as u16

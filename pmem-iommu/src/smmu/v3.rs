@@ -1,92 +1,105 @@
-//! Events of an SMMU of version 3 (Arm IHI 0070, 7.3), of 32 bytes.
+//! Event records of an SMMU of version 3 (Arm IHI 0070, 7.3), 32 bytes each.
 
 use crate::bits::{bit, bits};
 
-/// An event: four words, the lowest first.
+/// An event record as four 64-bit words, lowest first.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_iommu::smmu::v3::{Class, Event};
+///
+/// // A write of stream 0x180 to an address without a mapping.
+/// let event = Event([0x180_0000_0010, 0x201_0000_0000, 0xffff_e040, 0]);
+/// assert_eq!((event.name(), event.class()), ("F_TRANSLATION", Class::Input));
+/// assert_eq!((event.stream(), event.address()), (0x180, 0xffff_e040));
+/// assert!(!event.is_read());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Event(pub [u64; 4]);
 
-/// At what an access was refused.
+/// The stage of processing at which an access was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// At a context descriptor.
+    /// While fetching a context descriptor.
     Context,
-    /// At a table of the translation.
+    /// While walking a translation table.
     Table,
-    /// At the address that came in.
+    /// While translating the input address.
     Input,
-    /// Reserved.
+    /// A reserved value.
     Reserved,
 }
 
 impl Event {
-    /// What it is.
+    /// Returns the number of the event.
     #[must_use]
     pub const fn id(self) -> u8 {
         self.0[0] as u8
     }
 
-    /// Which stream asked.
+    /// Returns the stream that made the access.
     #[must_use]
     pub const fn stream(self) -> u32 {
         bits(self.0[0], 63, 32) as u32
     }
 
-    /// Which of the stream's parts (PASID), if that is said.
+    /// Returns the substream (PASID); `None` if the record has none.
     #[must_use]
     pub const fn substream(self) -> Option<u32> {
         if bit(self.0[0], 11) { Some(bits(self.0[0], 31, 12) as u32) } else { None }
     }
 
-    /// Whether the event has an address: 2 to 4 and 8 to 10 tell of the stream and its descriptors.
+    /// Returns whether the event has an address. Events 2 to 4 and 8 to 10 concern the stream and its descriptors
+    /// instead.
     #[must_use]
     pub const fn has_address(self) -> bool {
         matches!(self.id(), 0x01 | 0x07 | 0x0b | 0x10..=0x13 | 0x20 | 0x24)
     }
 
-    /// The address that came in.
+    /// Returns the input address.
     #[must_use]
     pub const fn address(self) -> u64 {
         self.0[2]
     }
 
-    /// The intermediate address; many units repeat the address here.
+    /// Returns the intermediate physical address, page-aligned. Many SMMUs repeat the input address here.
     #[must_use]
     pub const fn intermediate(self) -> u64 {
         self.0[3] & 0xf_ffff_ffff_f000
     }
 
-    /// It was a read.
+    /// Returns whether the access was a read.
     #[must_use]
     pub const fn is_read(self) -> bool {
         bit(self.0[1], 35)
     }
 
-    /// It was privileged.
+    /// Returns whether the access was privileged.
     #[must_use]
     pub const fn is_privileged(self) -> bool {
         bit(self.0[1], 33)
     }
 
-    /// An instruction was fetched.
+    /// Returns whether the access fetched an instruction.
     #[must_use]
     pub const fn is_instruction(self) -> bool {
         bit(self.0[1], 34)
     }
 
-    /// It was refused by the second stage.
+    /// Returns whether stage 2 refused the access.
     #[must_use]
     pub const fn is_stage_2(self) -> bool {
         bit(self.0[1], 39)
     }
 
-    /// The device waits for an answer.
+    /// Returns whether the access is stalled: the device waits for an answer.
     #[must_use]
     pub const fn is_stalled(self) -> bool {
         bit(self.0[1], 31)
     }
 
-    /// At what it was refused.
+    /// Returns the stage of processing at which the access was refused.
     #[must_use]
     pub const fn class(self) -> Class {
         match bits(self.0[1], 41, 40) {
@@ -97,7 +110,7 @@ impl Event {
         }
     }
 
-    /// What it is called.
+    /// Returns the specification's name for the event.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self.id() {
@@ -123,7 +136,7 @@ impl Event {
         }
     }
 
-    /// What that means, in words.
+    /// Describes the event in words.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self.id() {
@@ -149,11 +162,12 @@ impl Event {
     }
 }
 
-/// The offset, in a page of an interrupt controller of Arm's (GICv3's ITS, `GITS_TRANSLATER`), that interrupts are written to.
+/// The offset of `GITS_TRANSLATER` in its page of Arm's GICv3 ITS. Devices write interrupts there.
 pub const TRANSLATER: u64 = 0x040;
 
-/// Which requester ids lead to a stream, by an entry of the device tree's `iommu-map` or of the IORT: `first` of `count` ids lead to `out` and
-/// what follows, after `mask` was laid over them.
+/// Returns the requester ids that map to a stream, according to an entry of the device tree's `iommu-map` or of the
+/// IORT. The entry applies `mask` to an id, and then maps the `count` ids from `first` on to the streams from `out`
+/// on.
 #[must_use]
 pub fn requesters(stream: u32, first: u32, count: u32, out: u32, mask: u32) -> alloc::vec::Vec<u16> {
     let leads = |id: u32| {

@@ -1,22 +1,43 @@
-//! Armv8's stage 2 with pages of 4 KiB (Arm ARM, DDI 0487, D8.3 "Translation table descriptor formats"), which SMMUs walk.
+//! Armv8's stage 2 tables with 4 KiB pages (Arm ARM, DDI 0487, D8.3 "Translation table descriptor formats"), which
+//! SMMUs walk.
 
 use super::entry::{Access, Entry, Leaf, shift_of};
 use super::format::{Format, frame_mask};
 
 const VALID: u64 = 1;
-/// A table, or a page of the lowest level; else a block.
+/// Set in a pointer to a table and in a page of the lowest level; clear in a block.
 const TABLE: u64 = 1 << 1;
-/// Normal memory, written back, whatever stage 1 says.
+/// Normal write-back memory, whatever stage 1 says.
 const WRITE_BACK: u64 = 0xf << 2;
 const READ: u64 = 1 << 6;
 const WRITE: u64 = 1 << 7;
 const INNER_SHAREABLE: u64 = 3 << 8;
 const ACCESSED: u64 = 1 << 10;
 const NEVER_EXECUTED: u64 = 1 << 54;
-/// Tables that may lie side by side as the first, as a power of two (D8.2.1, "concatenated").
+/// How many root tables can be concatenated, as a power of two (D8.2.1).
 const CONCATENATED: u32 = 4;
 
-/// Tables for addresses of so many bits, 25 to 48. What Arm calls level 3 is level 1 here.
+/// The stage 2 tables of Armv8, for input addresses of 25 to 48 bits. Levels count from the bottom: Arm's level 3
+/// is level 1 here.
+///
+/// # Examples
+///
+/// Without `SMMU_IDR3.BBML` a large page cannot be split while devices use it, so you must unmap all of it:
+///
+/// ```
+/// use core::sync::atomic::AtomicU64;
+/// use pmem_iommu::table::{Access, ArmStage2, PageTable, Pool, TableError};
+///
+/// let words: Vec<AtomicU64> = (0..8 * 512).map(|_| AtomicU64::new(0)).collect();
+/// let mut pool = Pool::new(words, 0x10_0000);
+/// let format = ArmStage2::new(39, 40, false).ok_or("no such width")?;
+/// let mut table = PageTable::new(format, &mut pool)?;
+/// table.on(&mut pool).map(0x4000_0000, 0x401f_ffff, 0x8000_0000, Access::BOTH)?;
+/// let part = table.on(&mut pool).unmap(0x4000_0000, 0x4000_0fff);
+/// assert_eq!(part, Err(TableError::Whole { at: 0x4000_0000, shift: 21 }));
+/// table.on(&mut pool).unmap(0x4000_0000, 0x401f_ffff)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ArmStage2 {
     width: u32,
@@ -26,8 +47,10 @@ pub struct ArmStage2 {
 }
 
 impl ArmStage2 {
-    /// For addresses of `width` bits, with the output's. `exchanges` says whether blocks may be exchanged for tables that say the same while
-    /// they are used (`SMMU_IDR3.BBML` is not 0). `None` of widths that there are no tables for.
+    /// Creates the format for input addresses of `width` bits and output addresses of `output_width` bits.
+    /// `exchanges` tells whether the SMMU lets you replace a block with an equivalent table, or back, while devices
+    /// use it (`SMMU_IDR3.BBML` is not 0). Returns `None` if `width` is outside 25 to 48 or `output_width` exceeds
+    /// 48.
     #[must_use]
     pub const fn new(width: u32, output_width: u32, exchanges: bool) -> Option<Self> {
         if width < 25 || width > 48 || output_width > 48 {
@@ -93,7 +116,7 @@ impl Format for ArmStage2 {
             return Entry::Malformed;
         }
         let access = Access { read: entry & READ != 0, write: entry & WRITE != 0 };
-        // Without the access flag the first access faults, and no one here hears of it.
+        // With the access flag clear, the first access faults, and nothing here handles that fault.
         if access.is_none() || entry & ACCESSED == 0 {
             return Entry::Absent;
         }

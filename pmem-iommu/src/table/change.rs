@@ -1,4 +1,4 @@
-//! Taking out, and permitting something else of, what is mapped.
+//! Removing mappings, and changing what they permit.
 
 use super::entry::{Access, Entry, Leaf, PAGE_SHIFT, shift_of};
 use super::error::TableError;
@@ -9,19 +9,21 @@ use super::span::{is_whole, mask, part, reaches};
 use super::walker::Walker;
 
 impl<F: Format, M: TableMemory> Walker<'_, F, M> {
-    /// Takes out what is mapped. All of it must be. Tables all of whose addresses go are taken out with them; others stay, for what comes next,
-    /// though they may say nothing: see [`Self::prune`].
+    /// Removes the mappings from `first` to `last`, both inclusive. Every page in the span must be mapped. A table
+    /// whose whole range lies in the span is unlinked with its mappings. Other tables stay for later mappings, even
+    /// if they end up empty; [`Self::prune`] removes those.
     ///
     /// # Errors
-    /// [`TableError`]; nothing is changed then.
+    /// Returns a [`TableError`] and changes nothing.
     pub fn unmap(&mut self, first: u64, last: u64) -> Result<Invalidate, TableError> {
         self.change(first, last, None)
     }
 
-    /// Permits something else of what is mapped. All of it must be.
+    /// Changes what the mappings from `first` to `last`, both inclusive, permit. Every page in the span must be
+    /// mapped.
     ///
     /// # Errors
-    /// [`TableError`]; nothing is changed then.
+    /// Returns a [`TableError`] and changes nothing.
     pub fn protect(&mut self, first: u64, last: u64, access: Access) -> Result<Invalidate, TableError> {
         if !self.table.format.permits(access) {
             return Err(TableError::Access);
@@ -29,16 +31,18 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         self.change(first, last, Some(access))
     }
 
-    /// How many tables [`Self::unmap`] and [`Self::protect`] would take, of a span all of which is mapped: those that split large pages.
+    /// Counts the tables that [`Self::unmap`] or [`Self::protect`] would allocate to split large pages. Every page
+    /// in the span must be mapped.
     ///
     /// # Errors
-    /// Those of [`Self::unmap`], but for memory.
+    /// The errors of [`Self::unmap`], except a lack of memory.
     pub fn tables_to_change(&self, first: u64, last: u64) -> Result<usize, TableError> {
         self.is_span(first, last)?;
         let (level, table) = self.enter(first, last);
         self.count_split(level, table, first, last)
     }
 
+    // Count first, allocate next, write last: an error can only occur before the first write.
     fn change(&mut self, first: u64, last: u64, access: Option<Access>) -> Result<Invalidate, TableError> {
         self.is_span(first, last)?;
         let (level, table) = self.enter(first, last);
@@ -49,7 +53,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         Ok(touched)
     }
 
-    /// How many tables a change of a span needs, all of which is mapped.
+    /// Counts the tables that a change of the span needs, and checks that every page in it is mapped.
     fn count_split(&self, level: u8, table: u64, first: u64, last: u64) -> Result<usize, TableError> {
         if level == 1 && !self.has_runs(table, first, last) {
             return self.check_pages(table, first, last);
@@ -65,6 +69,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
                     tables = tables.saturating_add(self.count_split(below, child, at, to)?);
                 }
                 Entry::Leaf(leaf) => {
+                    // The page may begin before the span or end after it. Then only a part of it changes.
                     let begin = at & !mask(leaf.shift);
                     let end = begin | mask(leaf.shift);
                     let is_part = at != begin || end > last;
@@ -82,7 +87,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         }
     }
 
-    /// Whether entries of a lowest table say together that they are one page.
+    /// Returns whether entries of a level 1 table in the span belong to a leaf that spans several entries.
     fn has_runs(&self, table: u64, first: u64, last: u64) -> bool {
         self.table.format.run_bits() != 0
             && (self.index(1, first)..=self.index(1, last)).any(
@@ -90,7 +95,8 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
             )
     }
 
-    /// Whether all of a span of a lowest table is mapped, page by page: that takes no tables.
+    /// Checks that each page of a span in a level 1 table is mapped. The result is always 0 tables, since single
+    /// pages are never split.
     fn check_pages(&self, table: u64, first: u64, last: u64) -> Result<usize, TableError> {
         let from = self.index(1, first);
         for index in from..=self.index(1, last) {
@@ -104,7 +110,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         Ok(0)
     }
 
-    /// Writes what is to be permitted, or nothing, over a span of a lowest table.
+    /// Writes the new access, or 0 if there is none, to the entries of a span in a level 1 table.
     fn change_pages(&mut self, table: u64, first: u64, last: u64, access: Option<Access>) {
         for index in self.index(1, first)..=self.index(1, last) {
             let entry = access.map_or(0, |access| match self.had(1, table, index) {
@@ -115,7 +121,8 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         }
     }
 
-    /// Writes what is to be permitted, or nothing, over all of a span.
+    /// Writes the new access, or 0 if there is none, to all entries of a span that [`Self::count_split`] has
+    /// checked.
     fn change_in(
         &mut self,
         level: u8,
@@ -138,7 +145,8 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
                     if leaf.shift > shift_of(level)
                         && (at & !mask(leaf.shift) < at || at | mask(leaf.shift) > last) =>
                 {
-                    // Each entry of the run says its own part, and then they can differ.
+                    // Rewrite the run as single entries with the same translation. After that they can differ, so
+                    // try again.
                     self.unrun(level, table, at & !mask(leaf.shift), leaf);
                     touched.add(at, leaf.shift);
                     continue;
@@ -146,12 +154,14 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
                 Entry::Leaf(leaf) if is_whole(level, at, to) => {
                     let entry =
                         access.map_or(0, |access| self.table.format.leaf(level, Leaf { access, ..leaf }));
+                    // A leaf that spans several entries repeats the same value in each.
                     (0..1 << (leaf.shift - shift_of(level)))
                         .for_each(|n| self.memory.write(table, index + n, entry));
                     to = at | mask(leaf.shift);
                 }
                 Entry::Leaf(leaf) => {
-                    // The table says the same but for the part that changes, before it takes the page's place.
+                    // The child table gets the page's translation and then the change, all before it is linked. A
+                    // unit that walks now sees either the old page or the finished table.
                     let Some(child) = self.memory.take() else { return };
                     self.fill(level - 1, child, leaf);
                     self.change_in(level - 1, child, at, to, access, touched);
@@ -161,6 +171,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
                     touched.tables = true;
                 }
                 Entry::Table { at: child, level: below, .. } => {
+                    // The child table covers nothing beyond the span: unlink it instead of clearing its entries.
                     if access.is_none() && to - at == mask(shift_of(below + 1)) {
                         self.memory.write(table, index, 0);
                         self.discard(below, child);
@@ -179,7 +190,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         }
     }
 
-    /// Has each entry of a run say its own part.
+    /// Rewrites a leaf that spans several entries as entries of their own. The translation stays the same.
     fn unrun(&mut self, level: u8, table: u64, begin: u64, leaf: Leaf) {
         let (shift, index) = (shift_of(level), self.index(level, begin));
         for n in 0..1 << (leaf.shift - shift) {
@@ -189,7 +200,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         }
     }
 
-    /// Has a table say what a page of the level above does.
+    /// Fills a table with the translation of one leaf of the level above.
     fn fill(&mut self, level: u8, table: u64, leaf: Leaf) {
         let shift = shift_of(level);
         for n in 0..self.table.format.entries(level) {
@@ -200,11 +211,12 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
     }
 }
 
-/// How many tables take the place of a page of a level, of which a part changes.
+/// Counts the tables that replace a page of `level` of which only `at` to `to` changes.
 fn splits(level: u8, at: u64, to: u64) -> usize {
     if is_whole(level, at, to) {
         return 0;
     }
+    // Only the first and the last child of the span can be cut; those between change as a whole.
     let (end, begin) = (part(level - 1, at, to), to & !mask(shift_of(level - 1)));
     let below = if end == to {
         splits(level - 1, at, to)

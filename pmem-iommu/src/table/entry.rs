@@ -1,72 +1,73 @@
-//! What an entry of a translation table says.
+//! Entries of translation tables, decoded.
 
-/// What a device may do there.
+/// What a device is allowed to do with a page. The default permits nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Access {
-    /// It may read.
+    /// The device can read.
     pub read: bool,
-    /// It may write.
+    /// The device can write.
     pub write: bool,
 }
 
 impl Access {
-    /// Reads alone.
+    /// Read only.
     pub const READ: Self = Self { read: true, write: false };
-    /// Writes alone.
+    /// Write only.
     pub const WRITE: Self = Self { read: false, write: true };
-    /// Both.
+    /// Read and write.
     pub const BOTH: Self = Self { read: true, write: true };
 
-    /// Whether nothing may be done.
+    /// Returns whether neither reads nor writes are permitted.
     #[must_use]
     pub const fn is_none(self) -> bool {
         !self.read && !self.write
     }
 
-    /// What both permit.
+    /// Returns what both permit: the access along a path through several entries.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self { read: self.read && other.read, write: self.write && other.write }
     }
 }
 
-/// An entry, decoded.
+/// A decoded table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entry {
-    /// Nothing is mapped.
+    /// Maps nothing.
     Absent,
-    /// It maps addresses.
+    /// Maps addresses: a page, or a large page in an upper level.
     Leaf(Leaf),
-    /// It leads on.
+    /// Points to a table of a lower level.
     Table {
-        /// Where the table is.
+        /// The address of that table.
         at: u64,
-        /// Its level: below that of the entry, by more than one where levels are skipped.
+        /// The level of that table: at least one below the entry's, and more where levels are skipped.
         level: u8,
-        /// What the entry itself permits of what is below.
+        /// What this entry permits for all addresses below it.
         access: Access,
     },
-    /// Bits are set that no hardware takes, or addresses that it cannot have.
+    /// Invalid: the entry has reserved bits set, is misaligned, or holds an address too wide for the hardware.
     Malformed,
 }
 
-/// What maps addresses: 2^`shift` of them.
+/// The translation of one page of 2^`shift` bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Leaf {
-    /// Where the first of them leads.
+    /// The output address of the page's first byte.
     pub target: u64,
-    /// The size as a power of two.
+    /// The page size, as a power of two.
     pub shift: u32,
-    /// What may be done there.
+    /// What devices can do with the page.
     pub access: Access,
 }
 
-/// Bits of an address within a page of the least size.
+/// The number of address bits within the smallest page, 4 KiB.
 pub const PAGE_SHIFT: u32 = 12;
-/// Entries of a table, as a power of two.
+/// Entries of a table below the root, as a power of two.
 pub(super) const INDEX_BITS: u32 = 9;
 
-/// Bits of an address below an entry of a level; 1 is the lowest.
+/// Returns how many address bits lie below an entry of `level`, where level 1 is the lowest: 12 for level 1, 21 for
+/// level 2, and so on.
 #[must_use]
 pub const fn shift_of(level: u8) -> u32 {
     PAGE_SHIFT + INDEX_BITS * (level as u32).saturating_sub(1)

@@ -1,57 +1,59 @@
-//! Why tables cannot be changed.
+//! Errors of changing tables.
 
 use super::memory::Short;
 use core::fmt;
 
-/// Why nothing was changed.
+/// The reason why a change was refused. The tables are then unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TableError {
-    /// It is no whole number of pages, or does not begin with one.
+    /// The span does not consist of whole pages, or its end precedes its start, or the output address is not that
+    /// of a page.
     Unaligned {
-        /// The address, or the length.
+        /// The address that is no multiple of 4096: the span's first address, the one after its last, or the output
+        /// address.
         at: u64,
     },
-    /// The format has no bits for it.
+    /// An address has more bits than the format supports.
     TooWide {
         /// The address.
         at: u64,
-        /// Bits that there are.
+        /// The number of bits that the format supports.
         width: u32,
     },
-    /// The format cannot permit just that.
+    /// The format cannot encode exactly this access.
     Access,
-    /// Something is mapped there.
+    /// The span is partly mapped already.
     Taken {
-        /// The first address of which that is so.
+        /// The first mapped address in the span.
         at: u64,
     },
-    /// Nothing is mapped there.
+    /// The span is partly unmapped.
     Absent {
-        /// The first address of which that is so.
+        /// The first unmapped address in the span.
         at: u64,
     },
-    /// Part of a large page is meant, which this hardware does not exchange for small ones while it is used.
+    /// The span covers only part of a large page, which this hardware cannot split while devices use it.
     Whole {
-        /// The page.
+        /// The first address of the large page.
         at: u64,
-        /// Its size as a power of two.
+        /// The size of the large page, as a power of two.
         shift: u32,
     },
-    /// An entry is none.
+    /// An entry of a table is invalid.
     Malformed {
-        /// The table.
+        /// The address of the table.
         table: u64,
-        /// Which of its entries.
+        /// The index of the entry.
         index: u64,
-        /// What it holds.
+        /// The raw entry.
         entry: u64,
     },
-    /// A table lies where no table can be read.
+    /// A table lies outside the memory that can be read.
     Unreadable {
-        /// The table.
+        /// The address of the table.
         table: u64,
     },
-    /// There is no memory for tables.
+    /// There is not enough memory for the tables that the change needs.
     Short(Short),
 }
 

@@ -1,4 +1,4 @@
-//! Large pages in the place of small ones.
+//! Replacing small pages with large ones.
 
 use super::entry::{Entry, Leaf, shift_of};
 use super::error::TableError;
@@ -9,10 +9,11 @@ use super::span::{mask, part};
 use super::walker::Walker;
 
 impl<F: Format, M: TableMemory> Walker<'_, F, M> {
-    /// Puts one large page in the place of a table's small ones, wherever all of a table within a span says what one page would.
+    /// Replaces a table with one large page wherever the table lies in the span and its entries translate like that
+    /// page. Does nothing if the format cannot exchange pages in use (see [`Format::exchanges`]).
     ///
     /// # Errors
-    /// [`TableError`], of a span that is none; tables that cannot be read are left alone.
+    /// Returns a [`TableError`] if the span is invalid. Tables that cannot be read are left alone.
     pub fn join(&mut self, first: u64, last: u64) -> Result<Invalidate, TableError> {
         self.is_span(first, last)?;
         let mut touched = Invalidate { first, last, tables: false };
@@ -32,6 +33,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
             let to = part(level, at, last);
             let index = self.index(level, at);
             if let Entry::Table { at: child, level: below, .. } = self.had(level, table, index) {
+                // Lower levels first: 512 pages joined there can make this table joinable in turn.
                 self.join_in(below, child, at, to, touched);
                 if below + 1 == level
                     && self.table.format.has_leaves(level)
@@ -51,7 +53,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         }
     }
 
-    /// The one page that says what all of a table does.
+    /// Returns the one page that translates like all entries of a table together; `None` if there is no such page.
     fn whole(&self, level: u8, table: u64) -> Option<Leaf> {
         let shift = shift_of(level);
         let leaf_at = |n| match self.had(level, table, n) {
@@ -64,11 +66,12 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         }
         let says = |n: u64| {
             leaf_at(n).is_some_and(|leaf| {
-                // An entry of a run says where the run begins.
+                // Every entry of a run holds the target of the run's start.
                 let own = leaf.target + ((n << shift) & mask(leaf.shift));
                 own == first.target + (n << shift) && leaf.access == first.access
             })
         };
+        // Backwards, because the last entry differs most often in tables that are only partly filled.
         let is_whole = (0..self.table.format.entries(level)).rev().all(says);
         is_whole.then_some(Leaf { target: first.target, shift: shift_of(level + 1), access: first.access })
     }

@@ -1,4 +1,4 @@
-//! What tables say.
+//! Reading tables: lookups and listings.
 
 use super::entry::{Access, Entry, Leaf, shift_of};
 use super::error::TableError;
@@ -8,17 +8,17 @@ use super::span::{mask, part, reaches};
 use super::tree::PageTable;
 use alloc::vec::Vec;
 
-/// What is mapped, as a table has it.
+/// A mapping found in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mapped {
-    /// The first address.
+    /// The first input address of the page.
     pub first: u64,
-    /// Where it leads; what may be done is what all entries on the way permit.
+    /// Where the page leads. Its access is what all entries along the walk permit together.
     pub leaf: Leaf,
 }
 
 impl<F: Format> PageTable<F> {
-    /// What an address leads to; `None` if nothing is mapped there.
+    /// Translates an address. Returns `None` if nothing is mapped there.
     #[must_use]
     pub fn lookup<M: TableMemory>(&self, memory: &M, at: u64) -> Option<Mapped> {
         if at & !mask(self.format.width()) != 0 {
@@ -33,6 +33,7 @@ impl<F: Format> PageTable<F> {
                     let leaf = Leaf { access: leaf.access.and(access), ..leaf };
                     return Some(Mapped { first: at & !mask(leaf.shift), leaf });
                 }
+                // A pointer that skips levels only covers addresses whose skipped bits are 0.
                 Entry::Table { at: child, level: below, access: also } => {
                     if !reaches(level, below, at) {
                         return None;
@@ -43,10 +44,12 @@ impl<F: Format> PageTable<F> {
         }
     }
 
-    /// Says of a span what is mapped there, in order.
+    /// Calls `say` for each mapping in the span from `first` to `last`, both inclusive, in ascending order. Pages
+    /// that begin before the span or end after it are reported whole.
     ///
     /// # Errors
-    /// What is no entry, or no table that can be read.
+    /// Returns [`TableError::Malformed`] or [`TableError::Unreadable`] at the first entry or table that cannot be
+    /// read.
     pub fn each<M: TableMemory>(
         &self,
         memory: &M,
@@ -61,7 +64,7 @@ impl<F: Format> PageTable<F> {
         self.each_in(memory, self.format.levels(), self.root, first, last, Access::BOTH, say)
     }
 
-    /// All tables below one.
+    /// Collects all tables below a table, children before their parents.
     pub(super) fn tables_in<M: TableMemory>(&self, memory: &M, level: u8, table: u64, tables: &mut Vec<u64>) {
         if level == 1 {
             return;
@@ -79,7 +82,7 @@ impl<F: Format> PageTable<F> {
         at >> shift_of(level) & (self.format.entries(level) - 1)
     }
 
-    /// An entry and its place.
+    /// Reads and decodes the entry of a table that translates `at`, with its index.
     #[inline]
     pub(super) fn entry<M: TableMemory>(
         &self,
@@ -112,6 +115,7 @@ impl<F: Format> PageTable<F> {
             let mut to = part(level, at, last);
             match self.entry(memory, level, table, at)?.1 {
                 Entry::Table { at: child, level: below, access: also } => {
+                    // A pointer that skips levels covers only the start of its entry's range.
                     let begin = at & !mask(shift_of(level));
                     let end = to.min(begin | mask(shift_of(below + 1)));
                     if at <= end {

@@ -1,4 +1,4 @@
-//! Mapping what is not mapped.
+//! Adding mappings.
 
 use super::entry::{Access, Entry, Leaf, PAGE_SHIFT, shift_of};
 use super::error::TableError;
@@ -8,10 +8,10 @@ use super::memory::TableMemory;
 use super::span::{is_whole, mask, part, reaches};
 use super::walker::Walker;
 
-/// Why a change was not counted to its end.
+/// Why counting the tables of a change stopped early.
 enum Stop {
     Error(TableError),
-    /// A pointer skips levels that are needed.
+    /// A pointer skips levels in which the change needs entries.
     Skips {
         level: u8,
         table: u64,
@@ -28,10 +28,11 @@ impl From<TableError> for Stop {
 }
 
 impl<F: Format, M: TableMemory> Walker<'_, F, M> {
-    /// Maps addresses from `first` to `last` to as many from `target` on, by pages as large as the alignment allows. Nothing may be mapped there.
+    /// Maps the input addresses from `first` to `last`, both inclusive, to output addresses from `target` on, with
+    /// the largest pages that the alignment allows. Nothing may be mapped in the span yet.
     ///
     /// # Errors
-    /// [`TableError`]; nothing is changed then.
+    /// Returns a [`TableError`]. No translation has changed then.
     pub fn map(
         &mut self,
         first: u64,
@@ -40,6 +41,8 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         access: Access,
     ) -> Result<Invalidate, TableError> {
         self.check_map(first, last, target, access)?;
+        // Counting also checks. If a skipping pointer is in the way, fill in the skipped levels and count again;
+        // each round removes one such pointer, so this ends.
         let (level, table, tables) = loop {
             let (level, table) = self.enter(first, last);
             match self.count_new(level, table, first, last, target, true) {
@@ -56,12 +59,12 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         Ok(touched)
     }
 
-    /// How many tables [`Self::map`] would take: exactly, where nothing is mapped; where something is that goes before, at most. Of several
-    /// spans, in order, that are to be mapped together, `after` is the last address of the one before: tables that they share are counted
-    /// once.
+    /// Counts the tables that [`Self::map`] would allocate. The count is exact if nothing is mapped in the span,
+    /// and an upper bound if something there will be unmapped first. To map several spans in ascending order, pass
+    /// the last address of the previous span as `after`, so that tables shared by both are counted once.
     ///
     /// # Errors
-    /// Those of [`Self::map`], but for what is mapped, and for memory.
+    /// The errors of [`Self::map`], except mappings in the way and a lack of memory.
     pub fn tables_to_map(
         &self,
         first: u64,
@@ -79,11 +82,13 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
             }
             Err(_) => (self.most_tables(first, last, target), self.table.format.levels()),
         };
+        // The span before already needs the tables, below the lowest existing one, whose range it shares with this
+        // span.
         let has = |level: &u8| after.is_some_and(|after| (after ^ first) >> shift_of(level + 1) == 0);
         Ok(tables.saturating_sub((1..lowest).filter(has).count()))
     }
 
-    /// The level of the lowest table on the way to an address.
+    /// Returns the level of the lowest existing table on the walk to an address.
     fn lowest(&self, at: u64) -> u8 {
         let (mut level, mut table) = (self.table.format.levels(), self.table.root);
         while let Entry::Table { at: child, level: below, .. } = self.had(level, table, self.index(level, at))
@@ -93,7 +98,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         level
     }
 
-    /// How many tables a span takes in tables that are empty.
+    /// Counts the tables that a span needs below an empty root.
     fn most_tables(&self, first: u64, last: u64, target: u64) -> usize {
         let level = self.table.format.levels();
         let (mut tables, mut at) = (0usize, first);
@@ -127,7 +132,8 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         is_whole(level, at, to) && self.table.format.has_leaves(level) && target & mask(shift_of(level)) == 0
     }
 
-    /// How many tables mapping a span needs, where nothing is mapped; of lowest tables it is looked at whether that is so, or not.
+    /// Counts the tables that mapping a span needs and checks that nothing is mapped there. With `checks` false,
+    /// level 1 tables are not checked.
     fn count_new(
         &self,
         level: u8,
@@ -165,7 +171,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         }
     }
 
-    /// Whether nothing is mapped in a span of a lowest table.
+    /// Checks that nothing is mapped in a span of a level 1 table.
     fn check_free(&self, table: u64, first: u64, last: u64) -> Result<(), TableError> {
         let from = self.index(1, first);
         for index in from..=self.index(1, last) {
@@ -182,7 +188,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         Ok(())
     }
 
-    /// Writes pages over a span of a lowest table.
+    /// Writes pages to the entries of a span in a level 1 table.
     fn map_pages(&mut self, table: u64, first: u64, last: u64, target: u64, access: Access) {
         let from = self.index(1, first);
         for index in from..=self.index(1, last) {
@@ -192,7 +198,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         }
     }
 
-    /// How many tables part of an entry needs that holds nothing.
+    /// Counts the tables needed below an absent entry of `level` to map `at` to `to`.
     fn below(&self, level: u8, at: u64, to: u64, target: u64) -> usize {
         if level == 1 || self.can_be_leaf(level, at, to, target) {
             return 0;
@@ -208,11 +214,13 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         }
     }
 
-    /// Puts the tables in that a pointer skips; nothing is mapped otherwise by it.
+    /// Inserts the tables that a pointer skips. All translations stay the same.
     fn unskip(&mut self, level: u8, table: u64, index: u64, child: u64, below: u8) -> Result<(), TableError> {
         let between = level.saturating_sub(below + 1);
         self.memory.set_aside(usize::from(between)).map_err(TableError::Short)?;
         let mut next = child;
+        // A skipping pointer requires the skipped address bits to be 0, so each inserted table links the next at
+        // index 0.
         for between in below + 1..level {
             let Some(new) = self.memory.take() else { return Ok(()) };
             let pointer = self.table.format.pointer(between, next);
@@ -237,7 +245,8 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         touched: &mut Invalidate,
     ) {
         self.keep(level, table, first);
-        // Entries are one page together only where both addresses are even.
+        // Two entries can only form a run if both addresses have the same parity of pages; otherwise write single
+        // pages, which is faster.
         if level == 1 && (self.table.format.run_bits() == 0 || (first ^ target) >> PAGE_SHIFT & 1 == 1) {
             return self.map_pages(table, first, last, target, access);
         }
@@ -246,7 +255,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
             let mut to = part(level, at, last);
             let to_target = target + (at - first);
             let index = self.index(level, at);
-            // What is there was looked at before.
+            // The counting pass has checked that level 1 entries are free.
             let had = if level == 1 { Entry::Absent } else { self.had(level, table, index) };
             match had {
                 Entry::Table { at: child, level: below, .. }
@@ -256,7 +265,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
                 }
                 _ if level == 1 || self.can_be_leaf(level, at, to, to_target) => {
                     if let Entry::Table { at: child, level: below, .. } = had {
-                        // It holds nothing.
+                        // The counting pass has shown that the table maps nothing, so a large page can replace it.
                         touched.tables = true;
                         self.discard(below, child);
                     }
@@ -271,7 +280,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
                     }
                 }
                 _ => {
-                    // All that the new table says it says before it can be reached.
+                    // Fill the new table before linking it, so that a unit never walks a half-written one.
                     let Some(child) = self.memory.take() else { return };
                     self.map_in(level - 1, child, at, to, to_target, access, touched);
                     let pointer = self.table.format.pointer(level, child);
@@ -285,7 +294,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         }
     }
 
-    /// How many entries from here on can say that they are one leaf, as a power of two.
+    /// Returns how many entries, as a power of two, can form one leaf from `at` on.
     #[inline]
     fn run(&self, level: u8, table: u64, at: u64, last: u64, target: u64) -> u32 {
         let most = self.table.format.run_bits();
@@ -298,7 +307,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         let room = self.table.format.output_width().saturating_sub(shift);
         let bits = most.min(aligned).min(left).min(room);
         let index = self.index(level, at);
-        // A table in between leads to nothing, and is left alone.
+        // A run must not overwrite pointers. Tables in between are empty, but stay.
         (0..=bits)
             .rev()
             .find(|bits| {

@@ -1,63 +1,82 @@
-//! The memory that tables are in.
+//! The memory that holds tables.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// There is no memory for so many tables.
+/// An allocation failed: there is too little memory for the tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Short {
-    /// Tables that were wanted.
+    /// The number of tables requested.
     pub wanted: usize,
-    /// Tables that there is memory for.
+    /// The number of tables that could still be allocated.
     pub left: usize,
 }
 
-/// Where tables are, which hardware reads at any time: an entry is read and written as a whole.
+/// The memory that holds tables. Hardware may read it at any time, so implementations read and write each entry
+/// atomically.
 pub trait TableMemory {
-    /// The entry of a table; `None` where there is no such memory.
+    /// Reads entry `index` of the table at `table`. Returns `None` if that memory does not exist.
     fn read(&self, table: u64, index: u64) -> Option<u64>;
 
-    /// Writes an entry, after everything that was written before. Only tables are written that were taken, or that could be read.
+    /// Writes an entry, ordered after all earlier writes. Callers only write to tables that they have taken, or
+    /// could read.
     fn write(&mut self, table: u64, index: u64, entry: u64);
 
-    /// Sees to it that so many tables can be taken.
+    /// Makes sure that the next `tables` calls of [`Self::take`] succeed.
     ///
     /// # Errors
-    /// [`Short`].
+    /// Returns [`Short`] if there is not enough memory.
     fn set_aside(&mut self, tables: usize) -> Result<(), Short>;
 
-    /// A page whose entries are all 0; `None` if none is left of what was set aside.
+    /// Takes a page with all entries 0. Returns `None` if nothing is left of what was set aside.
     fn take(&mut self) -> Option<u64>;
 
-    /// So many pages side by side, aligned to their size: a first table.
+    /// Takes `pages` contiguous pages for a root table, aligned to their total size, with all entries 0. Returns
+    /// `None` if there is no room.
     fn take_first(&mut self, pages: u64) -> Option<u64>;
 
-    /// Gives a page back, which no hardware reads any more. Until more is set aside it can be taken again.
+    /// Returns a page that no hardware reads any more. It can be taken again at once.
     fn give(&mut self, table: u64);
 }
 
-/// Entries of a page.
+/// Entries in a page.
 const ENTRIES: usize = 512;
 const PAGE: u64 = 4096;
 
-/// Tables in words that are somewhere else as well: on the heap of a program that plays hardware, or in memory that a unit reads.
+/// A [`TableMemory`] over a slice of words that something else reads too: a simulated unit in your program, or a
+/// real one.
+///
+/// # Examples
+///
+/// ```
+/// use core::sync::atomic::AtomicU64;
+/// use pmem_iommu::table::{Pool, Short, TableMemory};
+///
+/// // Two pages, which the unit sees at 0x100000.
+/// let words: Vec<AtomicU64> = (0..2 * 512).map(|_| AtomicU64::new(0)).collect();
+/// let mut pool = Pool::new(words, 0x10_0000);
+/// assert_eq!(pool.set_aside(3), Err(Short { wanted: 3, left: 2 }));
+/// assert_eq!(pool.take(), Some(0x10_0000));
+/// assert_eq!(pool.left(), 1);
+/// ```
 #[derive(Debug)]
 pub struct Pool<W> {
     words: W,
     base: u64,
-    /// Pages from here on were never taken.
+    /// The index of the first page that was never taken.
     fresh: usize,
     free: Vec<u64>,
 }
 
 impl<W: AsRef<[AtomicU64]>> Pool<W> {
-    /// Of words that hardware sees at `base`, a multiple of 4096.
+    /// Creates a pool of `words` that hardware sees at address `base`, a multiple of 4096. Words beyond the last
+    /// whole page are not used.
     #[must_use]
     pub const fn new(words: W, base: u64) -> Self {
         Self { words, base, fresh: 0, free: Vec::new() }
     }
 
-    /// Pages that can be taken.
+    /// Returns how many pages can still be taken.
     #[must_use]
     pub fn left(&self) -> usize {
         self.free.len() + (self.words.as_ref().len() / ENTRIES).saturating_sub(self.fresh)
@@ -110,6 +129,7 @@ impl<W: AsRef<[AtomicU64]>> TableMemory for Pool<W> {
         if end > self.words.as_ref().len() / ENTRIES {
             return None;
         }
+        // Pages skipped for alignment can still serve as single tables.
         self.free.extend((0..skipped as u64).map(|page| first + page * PAGE));
         self.fresh = end;
         (0..pages).for_each(|page| self.clear(table + page * PAGE));

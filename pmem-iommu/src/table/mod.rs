@@ -1,8 +1,9 @@
-//! Translation tables: what leads where, for devices behind an IOMMU.
+//! Translation tables for devices behind an IOMMU.
 //!
-//! A [`PageTable`] is changed by its [`Walker`]. Hardware may look at them between any two writes: what it sees is then either as before or as after, for each
-//! address. A table that is taken out is given back by [`PageTable::release`] alone, which must wait until the hardware has been told
-//! ([`Invalidate`]) to forget what it remembers.
+//! You change a [`PageTable`] through its [`Walker`]. Hardware may walk the tables between any two writes. For each
+//! address it then sees either the old translation or the new one, never a mixture. Unlinked tables are freed only
+//! by [`PageTable::release`], which you call once the hardware has confirmed the invalidation ([`Invalidate`]) and
+//! cannot use cached entries any more.
 
 mod amd;
 mod arm;

@@ -1,4 +1,4 @@
-//! Taking out tables that say nothing.
+//! Removing empty tables.
 
 use super::entry::Entry;
 use super::error::TableError;
@@ -9,10 +9,10 @@ use super::span::part;
 use super::walker::Walker;
 
 impl<F: Format, M: TableMemory> Walker<'_, F, M> {
-    /// Takes the tables of a span out in which nothing is mapped.
+    /// Unlinks the tables within the span in which nothing is mapped.
     ///
     /// # Errors
-    /// [`TableError`], of a span that is none; tables that cannot be read are left alone.
+    /// Returns a [`TableError`] if the span is invalid. Tables that cannot be read are left alone.
     pub fn prune(&mut self, first: u64, last: u64) -> Result<Invalidate, TableError> {
         self.is_span(first, last)?;
         let mut touched = Invalidate { first, last, tables: false };
@@ -31,6 +31,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
             let index = self.index(level, at);
             if let Entry::Table { at: child, level: below, .. } = self.had(level, table, index) {
                 self.prune_in(below, child, at, to, touched);
+                // The lower levels were pruned just now, so a table with only empty children is empty too.
                 if self.says_nothing(below, child) {
                     self.memory.write(table, index, 0);
                     self.discard(below, child);

@@ -5,29 +5,53 @@ use super::format::Format;
 use super::memory::{Short, TableMemory};
 use alloc::vec::Vec;
 
-/// Levels, and one that is none.
+/// The size of an array indexed by level, 1 to 6; index 0 is unused.
 pub(super) const LEVELS: usize = 7;
-/// No table is kept of a level.
+/// Marks a level for which no table is remembered.
 pub(super) const NONE: u64 = u64::MAX;
 
-/// A tree of translation tables, and which of them were walked last. The memory that they are in, which several can share, is given
-/// with each question.
+/// The page tables of a domain. It also remembers which tables the last change walked, so that neighbouring changes
+/// start there. The memory that holds the tables is passed to each call, so several trees can share one.
+///
+/// # Examples
+///
+/// Map a DMA buffer, unmap it, and free the tables once the unit has confirmed the invalidation:
+///
+/// ```
+/// use core::sync::atomic::AtomicU64;
+/// use pmem_iommu::table::{Access, PageTable, Pool, VtdSecondStage};
+///
+/// let words: Vec<AtomicU64> = (0..16 * 512).map(|_| AtomicU64::new(0)).collect();
+/// let mut pool = Pool::new(words, 0x10_0000);
+/// let format = VtdSecondStage::new(3, 39, 1).ok_or("no such format")?;
+/// let mut table = PageTable::new(format, &mut pool)?;
+///
+/// table.on(&mut pool).map(0x1_0000, 0x1_3fff, 0x8765_4000, Access::READ)?;
+/// assert_eq!(table.lookup(&pool, 0x1_2000).map(|found| found.leaf.target), Some(0x8765_6000));
+///
+/// let forget = table.on(&mut pool).unmap(0x1_0000, 0x1_3fff)?;
+/// // Send `forget` to the unit, wait until it is done, and then:
+/// assert_eq!((forget.first, forget.last), (0x1_0000, 0x1_3fff));
+/// table.release(&mut pool);
+/// assert!(table.lookup(&pool, 0x1_2000).is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct PageTable<F> {
     pub(super) format: F,
     pub(super) root: u64,
-    /// Tables on the way to `at`, by level.
+    /// The tables on the walk to `at`, indexed by level.
     pub(super) path: [u64; LEVELS],
     pub(super) at: u64,
-    /// Tables that were taken out, which hardware may still read.
+    /// Unlinked tables that hardware may still read.
     pub(super) stale: Vec<u64>,
 }
 
 impl<F: Format> PageTable<F> {
-    /// An empty one.
+    /// Creates an empty tree, with a root table from `memory`.
     ///
     /// # Errors
-    /// [`TableError::Short`].
+    /// Returns [`TableError::Short`] if there is no memory for the root table.
     pub fn new<M: TableMemory>(format: F, memory: &mut M) -> Result<Self, TableError> {
         let pages = (format.entries(format.levels()) / 512).max(1);
         let wanted = usize::try_from(pages).unwrap_or(usize::MAX);
@@ -36,41 +60,42 @@ impl<F: Format> PageTable<F> {
         Ok(Self::adopt(format, root))
     }
 
-    /// One that is there.
+    /// Adopts a tree that already exists, with its root table at `root`.
     #[must_use]
     pub const fn adopt(format: F, root: u64) -> Self {
         Self { format, root, path: [NONE; LEVELS], at: 0, stale: Vec::new() }
     }
 
-    /// Where the first table is.
+    /// Returns the address of the root table.
     #[must_use]
     pub const fn root(&self) -> u64 {
         self.root
     }
 
-    /// The format.
+    /// Returns the format.
     #[must_use]
     pub const fn format(&self) -> &F {
         &self.format
     }
 
-    /// Tables that wait to be given back.
+    /// Returns how many unlinked tables wait for [`Self::release`].
     #[must_use]
     pub fn stale(&self) -> usize {
         self.stale.len()
     }
 
-    /// Makes room to note that so many more tables were taken out, so that taking them out asks for no memory.
+    /// Reserves room to record `tables` more unlinked tables, so that unlinking them does not allocate.
     pub fn make_room(&mut self, tables: usize) {
         self.stale.reserve(tables);
     }
 
-    /// Gives back the tables that were taken out. The hardware must have been told, and have said that it has done so.
+    /// Frees the unlinked tables. Call this only after the hardware has confirmed the
+    /// [`Invalidate`](super::Invalidate) of each change.
     pub fn release<M: TableMemory>(&mut self, memory: &mut M) {
         self.stale.drain(..).for_each(|table| memory.give(table));
     }
 
-    /// Gives all of it back, the first table as well, when no hardware reads it any more.
+    /// Frees all tables, including the root. No hardware may read them any more.
     pub fn dissolve<M: TableMemory>(mut self, memory: &mut M) {
         self.release(memory);
         let mut tables = Vec::new();

@@ -1,4 +1,4 @@
-//! VT-d's second stage (Intel VT-d Architecture 4.1, 9.8 "Second-Stage Paging Entries").
+//! VT-d's second-stage tables (Intel VT-d Architecture 4.1, 9.8 "Second-Stage Paging Entries").
 
 use super::entry::{Access, Entry, Leaf, shift_of};
 use super::format::{Format, frame_mask};
@@ -7,7 +7,24 @@ const READ: u64 = 1;
 const WRITE: u64 = 1 << 1;
 const LARGE: u64 = 1 << 7;
 
-/// Tables that VT-d walks for requests without PASID: 3, 4 or 5 levels, for addresses of 39, 48 or 57 bits.
+/// The page tables that VT-d walks for requests without PASID: 3, 4 or 5 levels for addresses of 39, 48 or 57 bits.
+///
+/// # Examples
+///
+/// Choose the format from a unit's capability register:
+///
+/// ```
+/// use pmem_iommu::table::{Format, VtdSecondStage};
+/// use pmem_iommu::vtd::Capability;
+///
+/// let cap = Capability(0x00d2_008c_4066_0462);
+/// let levels = (3..=5).find(|levels| cap.walks(*levels)).ok_or("no page tables")?;
+/// // The DMAR table gives the host address width, 39 bits here.
+/// let format = VtdSecondStage::new(levels, 39, cap.large_pages()).ok_or("no such format")?;
+/// assert_eq!((format.levels(), format.width()), (4, 48));
+/// assert!(format.has_leaves(3)); // pages of 1 GiB
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VtdSecondStage {
     levels: u8,
@@ -16,8 +33,9 @@ pub struct VtdSecondStage {
 }
 
 impl VtdSecondStage {
-    /// Of so many levels (3 to 5), with the host's width of addresses (DMAR's "host address width"), and CAP's "second-stage large page
-    /// support": bit 0 for 2 MiB, bit 1 for 1 GiB. `None` of other levels.
+    /// Creates the format with `levels` levels, 3 to 5. `output_width` is the host address width of the DMAR table
+    /// in bits, at most 52. `large` is CAP's "second-stage large page support": bit 0 for 2 MiB pages, bit 1 for 1
+    /// GiB pages. Returns `None` if a value is out of range.
     #[must_use]
     pub const fn new(levels: u8, output_width: u32, large: u8) -> Option<Self> {
         if levels < 3 || levels > 5 || output_width > 52 {
@@ -72,7 +90,7 @@ impl Format for VtdSecondStage {
         if target & !frame_mask(self.output_width) != 0 {
             return Entry::Malformed;
         }
-        // Bit 7 is ignored in the lowest level.
+        // In the lowest level the unit ignores bit 7.
         if level > 1 && entry & LARGE == 0 {
             return Entry::Table { at: target, level: level - 1, access };
         }

@@ -1,4 +1,4 @@
-//! The walker: changes tables, and keeps the tables that it was in last.
+//! The walker, which changes tables and remembers those that it visited last.
 
 use super::entry::{Entry, PAGE_SHIFT, shift_of};
 use super::error::TableError;
@@ -7,7 +7,7 @@ use super::memory::TableMemory;
 use super::span::mask;
 use super::tree::{LEVELS, NONE, PageTable};
 
-/// What changes tables: see [`PageTable::on`].
+/// A handle that changes a [`PageTable`] in its memory. Created by [`PageTable::on`].
 #[derive(Debug)]
 pub struct Walker<'t, F, M> {
     pub(super) table: &'t mut PageTable<F>,
@@ -15,7 +15,7 @@ pub struct Walker<'t, F, M> {
 }
 
 impl<F: Format> PageTable<F> {
-    /// What changes it, in the memory that it is in.
+    /// Returns a walker that changes the tables in `memory`, where they are.
     pub const fn on<'t, M: TableMemory>(&'t mut self, memory: &'t mut M) -> Walker<'t, F, M> {
         Walker { table: self, memory }
     }
@@ -46,7 +46,9 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         self.table.entry(self.memory, level, table, at)
     }
 
-    /// The lowest table that is kept and has all of a span.
+    /// Returns the lowest remembered table that covers the whole span, with its level.
+    // Remembered tables lie on the walk to `self.table.at`. One of them covers the span if both its ends differ
+    // from that address only in bits below the table's range.
     #[inline]
     pub(super) fn enter(&self, first: u64, last: u64) -> (u8, u64) {
         let apart = (first ^ self.table.at) | (last ^ self.table.at);
@@ -59,6 +61,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         (self.table.format.levels(), self.table.root)
     }
 
+    /// Remembers a table on the walk to `at`, and forgets those below it.
     #[inline]
     pub(super) fn keep(&mut self, level: u8, table: u64, at: u64) {
         let below = usize::from(level);
@@ -69,14 +72,14 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         self.table.at = at;
     }
 
-    /// What an entry says, which was looked at before.
+    /// Decodes an entry that an earlier pass has checked. An unreadable entry counts as malformed.
     pub(super) fn had(&self, level: u8, table: u64, index: u64) -> Entry {
         self.memory
             .read(table, index)
             .map_or(Entry::Malformed, |entry| self.table.format.decode(level, entry))
     }
 
-    /// Notes that a table is not reached any more, nor what is below it.
+    /// Records a table and all tables below it as unlinked, to be freed by [`PageTable::release`].
     pub(super) fn discard(&mut self, level: u8, table: u64) {
         if level > 1 {
             for index in 0..self.table.format.entries(level) {
@@ -88,7 +91,7 @@ impl<F: Format, M: TableMemory> Walker<'_, F, M> {
         self.table.stale.push(table);
     }
 
-    /// No table is kept.
+    /// Forgets the remembered tables.
     pub(super) fn forget_path(&mut self) {
         self.table.path = [NONE; LEVELS];
     }

@@ -1,23 +1,23 @@
-//! Root and context entries (9.1, 9.3): which table a requester has.
+//! Root and context entries (9.1, 9.3), which select a requester's page tables.
 
 use crate::RequesterId;
 use crate::bits::{bit, bits};
 
-/// An entry of the root table: the context table of a bus.
+/// An entry of the root table, which points to the context table of a bus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Root {
-    /// Where the context table is; `None` if the bus has none.
+    /// The address of the context table; `None` if the bus has none.
     pub contexts: Option<u64>,
 }
 
 impl Root {
-    /// Where the entry of a requester's bus is.
+    /// Returns the address of the entry for a requester's bus in the root table at `table`.
     #[must_use]
     pub const fn at(table: u64, id: RequesterId) -> u64 {
         table + 16 * id.bus() as u64
     }
 
-    /// The two words of the entry, the lower first.
+    /// Encodes the entry as two words, lower first.
     #[must_use]
     pub const fn encode(self) -> [u64; 2] {
         match self.contexts {
@@ -26,50 +26,64 @@ impl Root {
         }
     }
 
-    /// Reads it.
+    /// Decodes an entry.
     #[must_use]
     pub const fn decode([low, _]: [u64; 2]) -> Self {
         Self { contexts: if bit(low, 0) { Some(low & !0xfff) } else { None } }
     }
 }
 
-/// What becomes of a requester's requests.
+/// How a requester's requests are handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// They are translated by a table of so many levels.
+    /// They are translated by page tables.
     Translated {
-        /// The table.
+        /// The address of the root page table.
         table: u64,
-        /// Its levels: 3 to 5.
+        /// The number of levels, 3 to 5.
         levels: u8,
-        /// The device may ask for translations.
+        /// Whether the device can request translations (ATS).
         ats: bool,
     },
-    /// They are let through as they are.
+    /// They pass untranslated.
     Passed,
-    /// Something that this does not know: the entry's type.
+    /// An unknown translation type.
     Other(u8),
 }
 
 /// An entry of a context table.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_iommu::RequesterId;
+/// use pmem_iommu::vtd::{Context, Kind};
+///
+/// // Give the NIC at 3b:00.1 the page tables of domain 7.
+/// let kind = Kind::Translated { table: 0x5000, levels: 4, ats: false };
+/// let context = Context { kind, domain: 7, silent: false };
+/// assert_eq!(Context::at(0x2000, RequesterId::new(0x3b, 0, 1)), 0x2010);
+/// assert_eq!(context.encode(4), [0x5001, 0x702]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Context {
-    /// What becomes of requests.
+    /// How requests are handled.
     pub kind: Kind,
-    /// The domain, by which translations are told apart when they are remembered.
+    /// The domain, which tags cached translations.
     pub domain: u16,
-    /// Faults are not recorded.
+    /// Whether faults are not recorded.
     pub silent: bool,
 }
 
 impl Context {
-    /// Where the entry of a requester is in its bus's table.
+    /// Returns the address of a requester's entry in its bus's context table at `table`.
     #[must_use]
     pub const fn at(table: u64, id: RequesterId) -> u64 {
         table + 16 * id.devfn() as u64
     }
 
-    /// The two words of the entry, the lower first. The higher is to be written first: it says nothing while the lower is 0.
+    /// Encodes the entry as two words, lower first. Write the higher word first: it has no effect while the lower
+    /// is 0. `width` is the number of levels to encode for an entry without page tables.
     #[must_use]
     pub const fn encode(self, width: u8) -> [u64; 2] {
         let (kind, table, levels) = match self.kind {
@@ -81,7 +95,7 @@ impl Context {
         [table | kind << 2 | silent | 1, (levels.saturating_sub(2) as u64 & 7) | (self.domain as u64) << 8]
     }
 
-    /// Reads it; `None` if there is none.
+    /// Decodes an entry. Returns `None` if it is not present.
     #[must_use]
     pub const fn decode([low, high]: [u64; 2]) -> Option<Self> {
         if !bit(low, 0) {

@@ -1,58 +1,73 @@
-//! What a unit says of faults: the status register (11.4.9), records (11.4.14), reasons (chapter 7.1.3).
+//! Faults: the status register (11.4.9), the records (11.4.14) and the reasons (chapter 7.1.3).
 
 use crate::RequesterId;
 use crate::bits::{bit, bits};
 use core::fmt;
 
-/// The fault status register.
+/// The value of the fault status register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Status(pub u32);
 
 impl Status {
-    /// Faults were lost, for all records were taken.
+    /// Returns whether faults were lost because all records were in use.
     #[must_use]
     pub const fn overflowed(self) -> bool {
         self.0 & 1 != 0
     }
 
-    /// The first record that waits, if one does.
+    /// Returns the index of the oldest pending record; `None` if none is pending.
     #[must_use]
     pub const fn first(self) -> Option<u32> {
         if self.0 & 2 != 0 { Some(self.0 >> 8 & 0xff) } else { None }
     }
 
-    /// The index that it holds, whether a record waits there or not.
+    /// Returns the record index in the register, whether or not a record is pending.
     #[must_use]
     pub const fn index(self) -> u32 {
         self.0 >> 8 & 0xff
     }
 
-    /// The queue of invalidations: a descriptor is wrong, a device's answer is, or none came in time.
+    /// Returns three errors of the invalidation queue: a bad descriptor, a bad answer from a device, a missing
+    /// answer from a device.
     #[must_use]
     pub const fn queue(self) -> (bool, bool, bool) {
         (self.0 & 1 << 4 != 0, self.0 & 1 << 5 != 0, self.0 & 1 << 6 != 0)
     }
 }
 
-/// A fault's record.
+/// A fault record.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_iommu::RequesterId;
+/// use pmem_iommu::vtd::Fault;
+///
+/// // The NIC at 3b:00.1 reads an address that has no mapping.
+/// let fault = Fault::decode([0x8765_4000, 0xc000_0006_0000_3b01]).ok_or("empty record")?;
+/// assert_eq!((fault.source, fault.address), (RequesterId::new(0x3b, 0, 1), 0x8765_4000));
+/// assert!(fault.read);
+/// assert_eq!(fault.reason.to_string(), "0x06: nothing is mapped there, or it may not be read");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fault {
-    /// Who asked.
+    /// The requester.
     pub source: RequesterId,
-    /// Why it was refused.
+    /// The reason why the unit refused the request.
     pub reason: Reason,
-    /// It was a read.
+    /// Whether the request was a read.
     pub read: bool,
-    /// The address type: 0 untranslated, 1 a translation request, 2 translated.
+    /// The address type: 0 for untranslated, 1 for a translation request, 2 for translated.
     pub address_type: u8,
-    /// The address, of which the last 12 bits are not kept; of an interrupt see [`Fault::index`].
+    /// The address, without its low 12 bits. For an interrupt, see [`Fault::index`] instead.
     pub address: u64,
-    /// The PASID, if the request had one.
+    /// The PASID; `None` if the request had none.
     pub pasid: Option<u32>,
 }
 
 impl Fault {
-    /// The two words of the record, the lower first.
+    /// Encodes the record as two words, lower first.
     #[must_use]
     pub const fn encode(self) -> [u64; 2] {
         let pasid = match self.pasid {
@@ -68,7 +83,7 @@ impl Fault {
         [self.address & !0xfff, high]
     }
 
-    /// Reads it; `None` if the record is empty.
+    /// Decodes a record. Returns `None` if it is empty.
     #[must_use]
     pub const fn decode([low, high]: [u64; 2]) -> Option<Self> {
         if !bit(high, 63) {
@@ -84,52 +99,52 @@ impl Fault {
         })
     }
 
-    /// Which entry of the table of interrupts was asked for, if the reason is one of interrupts.
+    /// Returns the index of the interrupt remapping entry; `None` if the fault is not about an interrupt.
     #[must_use]
     pub const fn index(self) -> Option<u16> {
         if self.reason.is_of_interrupts() { Some(bits(self.address, 63, 48) as u16) } else { None }
     }
 }
 
-/// Why a request was refused.
+/// The reason why a request was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reason(pub u8);
 
-/// What a reason is about: what is to be looked at, and what not.
+/// The subject of a [`Reason`], which tells you where to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReasonKind {
-    /// The bus has no entry in the root table: the address says nothing.
+    /// The bus has no entry in the root table. The address does not matter.
     Bus,
-    /// The requester has no entry, or none that can be used: the address says nothing.
+    /// The requester has no usable context entry. The address does not matter.
     Requester,
-    /// The address has more bits than are translated.
+    /// The address has more bits than the unit translates.
     Width,
-    /// Nothing is mapped there, or not for this access: which of the two is not said.
+    /// The address is unmapped, or its mapping does not permit the access. The unit does not tell which.
     Address,
-    /// A table or an entry in it is wrong, whatever the address is.
+    /// A table or an entry of it is wrong, independent of the address.
     Table,
-    /// An interrupt: no memory is meant.
+    /// An interrupt, not an access to memory.
     Interrupt,
-    /// The kind of request.
+    /// This kind of request is not allowed.
     Request,
-    /// This does not know.
+    /// An unknown reason.
     Unknown,
 }
 
 impl Reason {
-    /// Whether it is of an interrupt, and not of an access to memory.
+    /// Returns whether the reason is about an interrupt, not an access to memory.
     #[must_use]
     pub const fn is_of_interrupts(self) -> bool {
         0x20 <= self.0 && self.0 <= 0x2f
     }
 
-    /// Whether only units in scalable mode give it.
+    /// Returns whether only units in scalable mode report this reason.
     #[must_use]
     pub const fn is_scalable(self) -> bool {
         self.0 >= 0x30
     }
 
-    /// What it is about.
+    /// Returns the subject of the reason.
     #[must_use]
     pub const fn about(self) -> ReasonKind {
         match self.0 {
@@ -144,7 +159,7 @@ impl Reason {
         }
     }
 
-    /// What it says, in words.
+    /// Describes the reason in words.
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self.0 {

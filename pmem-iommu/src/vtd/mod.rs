@@ -1,5 +1,6 @@
-//! VT-d (Intel Virtualization Technology for Directed I/O, Architecture Specification 4.1): a unit's registers, its root and context tables, its
-//! queue of invalidations, and what it says of faults. Legacy mode: requests without PASID, translated by the second stage.
+//! VT-d (Intel Virtualization Technology for Directed I/O, Architecture Specification 4.1): registers, root and
+//! context tables, the invalidation queue, and faults. This covers legacy mode, in which the second stage
+//! translates requests without PASID.
 
 pub mod context;
 pub mod fault;

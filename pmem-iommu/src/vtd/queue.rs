@@ -1,16 +1,16 @@
-//! Descriptors of the queue of invalidations (6.5.2), of 16 bytes.
+//! Descriptors of the invalidation queue (6.5.2), 16 bytes each.
 
 use crate::RequesterId;
 use crate::bits::{bit, bits};
 
-/// Of how much something is forgotten.
+/// The scope of an invalidation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Granularity {
-    /// Of everything.
+    /// Everything.
     Global,
-    /// Of a domain.
+    /// One domain.
     Domain,
-    /// Of a device of a domain, or of pages.
+    /// One device of a domain, or some of its pages.
     Selective,
 }
 
@@ -33,44 +33,58 @@ impl Granularity {
     }
 }
 
-/// What the unit is asked to do.
+/// A descriptor: an invalidation, or a wait.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_iommu::vtd::{Descriptor, Granularity};
+///
+/// // Domain 7 forgets four pages at 0x40000, and cached tables too.
+/// let of = Granularity::Selective;
+/// let descriptor =
+///     Descriptor::Translations { of, domain: 7, address: 0x4_0000, order: 2, leaves_alone: false };
+/// let words = descriptor.encode();
+/// assert_eq!(words[1], 0x4_0002);
+/// assert_eq!(Descriptor::decode(words), Some(descriptor));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Descriptor {
-    /// To forget contexts.
+    /// Invalidates cached context entries.
     Context {
-        /// Of how much.
+        /// The scope.
         of: Granularity,
-        /// The domain.
+        /// The domain, unless the scope is global.
         domain: u16,
-        /// The device.
+        /// The device, if the scope is selective.
         source: RequesterId,
     },
-    /// To forget translations, after reads and writes that wait.
+    /// Invalidates cached translations, after draining pending reads and writes.
     Translations {
-        /// Of how much.
+        /// The scope.
         of: Granularity,
-        /// The domain.
+        /// The domain, unless the scope is global.
         domain: u16,
-        /// The first of the pages.
+        /// The address of the first page, if the scope is selective.
         address: u64,
-        /// How many, as a power of two.
+        /// The number of pages, as a power of two.
         order: u8,
-        /// What is kept of tables stays.
+        /// Whether cached tables stay valid and only leaves are invalidated.
         leaves_alone: bool,
     },
-    /// To forget what it remembers of interrupts.
+    /// Invalidates all cached interrupt entries.
     Interrupts,
-    /// To write a word when all before it is done.
+    /// Writes a word to memory when all earlier descriptors are done.
     Wait {
-        /// Where.
+        /// The address of the word, a multiple of 4.
         address: u64,
-        /// What.
+        /// The value to write.
         value: u32,
     },
 }
 
 impl Descriptor {
-    /// Its two words, the lower first.
+    /// Encodes the descriptor as two words, lower first.
     #[must_use]
     pub const fn encode(self) -> [u64; 2] {
         match self {
@@ -86,7 +100,7 @@ impl Descriptor {
         }
     }
 
-    /// Reads it; `None` if it is something else.
+    /// Decodes a descriptor. Returns `None` for any other descriptor.
     #[must_use]
     pub const fn decode([low, high]: [u64; 2]) -> Option<Self> {
         let domain = bits(low, 31, 16) as u16;

@@ -1,4 +1,4 @@
-//! How what is asked for gets its place: each bus in order of falling alignment, first fit.
+//! Assigns addresses: each bus in order of falling alignment, first fit.
 
 use super::map::{Map, Res, ResourceId};
 use super::rules::Rules;
@@ -10,7 +10,7 @@ use crate::tree::{Index, Space, WindowKind};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-/// What could not be assigned though it was needed, in order, with what it asked for.
+/// Needed resources that could not be assigned, in order, with what they requested.
 pub(super) type Failed = Vec<Res>;
 
 /// Assigns a bridge's own resources, and everything below it.
@@ -27,7 +27,7 @@ pub(super) fn bridge(
     map.set_up(index);
 }
 
-/// Assigns everything on a bus, and then below it.
+/// Assigns everything on a bus, and then everything below it.
 pub(super) fn bus(
     map: &mut Map,
     rules: &Rules,
@@ -42,7 +42,7 @@ pub(super) fn bus(
     for below in functions {
         if map.is_bridge(below) {
             bus(map, rules, root, Some(below), extra, failed);
-            // A bridge that is on keeps what its registers hold, whatever the map says from now on.
+            // An enabled bridge keeps what its registers hold, whatever the map says from now on.
             if !map.is_on(below) {
                 map.set_up(below);
             }
@@ -50,7 +50,7 @@ pub(super) fn bus(
     }
 }
 
-/// What of functions is asked for and has no place: by falling alignment, and in order.
+/// Lists what the functions request that has no place: by falling alignment, else in their order.
 fn sorted(map: &Map, functions: &[Index]) -> Vec<ResourceId> {
     let mut all: Vec<(u64, ResourceId)> = Vec::new();
     for index in functions {
@@ -61,7 +61,8 @@ fn sorted(map: &Map, functions: &[Index]) -> Vec<ResourceId> {
     all.into_iter().map(|(_, id)| id).collect()
 }
 
-/// Assigns a list: all with what is optional, else what is needed, and then each option.
+/// Assigns a list. The first try includes all optional parts. If that fails, it assigns what is needed, and
+/// then each optional part where it can.
 fn list(map: &mut Map, rules: &Rules, head: Vec<ResourceId>, extra: &mut Option<Extra>, failed: &mut Failed) {
     let mut head = head;
     if let Some(extra) = extra.as_mut().filter(|extra| !extra.is_empty()) {
@@ -100,7 +101,7 @@ fn list(map: &mut Map, rules: &Rules, head: Vec<ResourceId>, extra: &mut Option<
                 *had = res;
             }
         }
-        // What is optional through and through is not among what is needed.
+        // Resources that are entirely optional are not part of what is needed.
         for id in &head {
             if let Some(res) =
                 map.get_mut(*id).filter(|res| res.is_vf() || (res.is_rom() && rules.leaves_options_out))
@@ -120,18 +121,18 @@ fn list(map: &mut Map, rules: &Rules, head: Vec<ResourceId>, extra: &mut Option<
     }
 }
 
-/// Whether something that was assigned is released again because another failed.
+/// Returns `true` if an assigned resource is released again because another one failed.
 fn must_release(failed: &Res, res: &Res) -> bool {
     match (failed.space, res.space) {
         (Space::Io, Space::Io) => true,
         (Space::Memory, Space::Memory) if failed.prefetchable => res.prefetchable,
-        // Prefetchable ones that lie in memory windows as well; where they lie is not looked at here.
+        // This includes prefetchable resources in memory windows. Where they lie is not considered here.
         (Space::Memory, Space::Memory) => true,
         _ => false,
     }
 }
 
-/// Assigns what is needed; what fails is given up.
+/// Assigns what is needed, and gives up what fails.
 fn requested(map: &mut Map, rules: &Rules, head: &[ResourceId], failed: &mut Failed) {
     for id in head {
         let Some(res) = map.get(*id).copied().filter(|res| res.size > 0 && res.at.is_none()) else {
@@ -149,7 +150,7 @@ fn requested(map: &mut Map, rules: &Rules, head: &[ResourceId], failed: &mut Fai
                 }
                 if let Some(res) = map.get_mut(*id) {
                     res.dead = true;
-                    // A window forgets what it asked for; what a register decodes stays as it is.
+                    // A window forgets what it requested; a BAR keeps its size.
                     res.size = if id.is_window() { 0 } else { res.size };
                 }
             }
@@ -157,7 +158,7 @@ fn requested(map: &mut Map, rules: &Rules, head: &[ResourceId], failed: &mut Fai
     }
 }
 
-/// Gives something what it would have beside: in its place, or in another.
+/// Extends a resource by its optional part, in place or elsewhere.
 fn grow(map: &mut Map, rules: &Rules, res: &Res, more: u64, align: u64) {
     if res.size == 0 || res.at.is_none() {
         let size = if res.size == 0 { more } else { res.size + more };
@@ -170,13 +171,13 @@ fn grow(map: &mut Map, rules: &Rules, res: &Res, more: u64, align: u64) {
         }
         return;
     }
-    // Its own place counts as free.
+    // Its own addresses count as free.
     let had = res.at;
     if let Some(res) = map.get_mut(res.id) {
         res.at = None;
     }
     let at = place(map, rules, res, res.size + more, align);
-    // What lies in it already must stay in it.
+    // What is assigned inside already must stay inside.
     let inside = at.and_then(|at| BusRange::sized(at, res.size + more));
     let covers = had
         .zip(inside)
@@ -191,7 +192,7 @@ fn grow(map: &mut Map, rules: &Rules, res: &Res, more: u64, align: u64) {
     }
 }
 
-/// What is assigned directly in a window.
+/// Lists what is assigned directly inside a window.
 pub(super) fn children(map: &Map, window: ResourceId) -> Vec<ResourceId> {
     let ResourceId::Window(bridge, _) = window else { return Vec::new() };
     let Some(own) = map.span(window) else { return Vec::new() };
@@ -204,7 +205,8 @@ pub(super) fn children(map: &Map, window: ResourceId) -> Vec<ResourceId> {
         .collect()
 }
 
-/// A place for a resource: in the windows of its bus that suit it, the best kind first, each from low to high.
+/// Finds an address for a resource in the windows of its bus: the best kind of window first, each from low to
+/// high.
 pub(super) fn place(map: &Map, rules: &Rules, res: &Res, size: u64, align: u64) -> Option<u64> {
     let index = res.id.function();
     let (root, parent) = (map.root_of(index), map.parent(index));
@@ -235,7 +237,7 @@ pub(super) fn place(map: &Map, rules: &Rules, res: &Res, size: u64, align: u64) 
             }
         }
     }
-    // Behind a transparent bridge the bus above is asked.
+    // Behind a subtractive bridge, the bus above is tried as well.
     while let Some(bridge) = transparent {
         let function = map.tree.functions.get(bridge)?;
         if !function.bridge.as_ref().is_some_and(|b| b.subtractive) {
@@ -261,7 +263,7 @@ struct Area {
     prefetchable: bool,
     wide: bool,
     host: bool,
-    /// What is in it.
+    /// The bridge whose window it is; `None` for an aperture.
     bridge: Option<Index>,
 }
 
@@ -290,7 +292,7 @@ fn areas(map: &Map, root: usize, bridge: Option<Index>, space: Space) -> Vec<Are
     }
 }
 
-/// The first place in an area.
+/// Finds the first place in an area.
 fn fit(
     map: &Map,
     rules: &Rules,
@@ -323,12 +325,12 @@ fn fit(
     None
 }
 
-/// Ports whose bits 8 and 9 are not zero may be an ISA device's other names.
+/// Rounds up past ports with bit 8 or 9 set, which may be aliases of an ISA device.
 fn ports(at: u64) -> Option<u64> {
     if at & 0x300 == 0 { Some(at) } else { align_up(at, 0x400) }
 }
 
-/// A window whose size is no multiple of its alignment begins so much lower, where there is room.
+/// Lets a window whose size is no multiple of its alignment begin lower by the excess, if there is room.
 fn moved_down(at: u64, gap: BusRange, size: u64, align: u64) -> u64 {
     let rest = size % align.max(1);
     if rest != 0 && rest.is_multiple_of(1 << 20) && at.checked_sub(rest).is_some_and(|low| low >= gap.first) {

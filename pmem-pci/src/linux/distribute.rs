@@ -1,5 +1,5 @@
-//! How what is left in a hot-plug port's windows is shared among the bridges behind it, so that cards can be plugged in there as well
-//! (`pci_bus_distribute_available_resources`).
+//! Shares the space left in a hot-plug port's windows among the bridges behind it, so that cards can be plugged
+//! in there as well (`pci_bus_distribute_available_resources`).
 
 use super::map::{Map, ResourceId};
 use super::rules::Rules;
@@ -8,7 +8,8 @@ use crate::tree::{Index, Space, WindowKind};
 
 const KINDS: [WindowKind; 3] = [WindowKind::Io, WindowKind::Memory, WindowKind::Prefetchable];
 
-/// What can be shared of one kind: from a first address up to an end, which is not in it. The kernel's sums go below zero and come back.
+/// The space of one kind left to share, from `start` to `end`, end exclusive. The kernel's sums go below zero
+/// and come back, so they wrap here too.
 #[derive(Clone, Copy)]
 struct Rest {
     start: u64,
@@ -20,14 +21,14 @@ impl Rest {
         self.end.wrapping_sub(self.start)
     }
 
-    /// Without what lies below a boundary.
+    /// Drops what lies below the next multiple of `align`.
     fn align(&mut self, align: u64) {
         if align > 0 {
             self.start = up(self.start, align).min(self.end);
         }
     }
 
-    /// Without as much as something takes from its start.
+    /// Drops what a resource of this size and alignment takes from the start.
     fn take(&mut self, size: u64, align: u64) {
         if size > 0 {
             let gap = if align > 0 { up(self.start, align).wrapping_sub(self.start) } else { 0 };
@@ -40,7 +41,7 @@ fn up(value: u64, align: u64) -> u64 {
     value.wrapping_add(align - 1) & !(align - 1)
 }
 
-/// Shares what a hot-plug port has among what is behind it.
+/// Shares what a hot-plug port has among the bridges behind it.
 pub(super) fn below_port(map: &mut Map, rules: &Rules, port: Index, extra: &mut Option<Extra>) {
     if !map.is_hot_plug(port) {
         return;
@@ -52,7 +53,7 @@ pub(super) fn below_port(map: &mut Map, rules: &Rules, port: Index, extra: &mut 
     share(map, rules, port, extra, all);
 }
 
-/// The same for the ports of a whole bus whose windows nobody has assigned yet, at boot.
+/// Does the same at boot for all ports below a bus whose windows are not assigned yet.
 pub(super) fn below_root(
     map: &mut Map,
     rules: &Rules,
@@ -76,10 +77,10 @@ pub(super) fn below_root(
 /// A window as the kernel's sums see it.
 struct Window {
     start: u64,
-    /// One byte, where it is none: a range from 0 to 0.
+    /// 1 if there is no window: the kernel takes an empty resource for the range from 0 to 0.
     size: u64,
     assigned: bool,
-    /// 0 where it is assigned, or none.
+    /// 0 if it is assigned, or does not exist.
     align: u64,
 }
 
@@ -112,7 +113,7 @@ fn share(map: &mut Map, rules: &Rules, bridge: Index, extra: &mut Option<Extra>,
     }
     if !rules.shares_what_is_left {
         if let ([only], first) = (bridges.as_slice(), on_bus.first()) {
-            // The first function of the bus is taken for the bridge.
+            // The kernel takes the first function on the bus for the bridge.
             if first == Some(only) {
                 share(map, rules, *only, extra, rest);
             }
@@ -150,7 +151,7 @@ fn share(map: &mut Map, rules: &Rules, bridge: Index, extra: &mut Option<Extra>,
             };
             rest.end = rest.start.wrapping_add(whole);
             if rules.shares_what_is_left {
-                // What it needs it has beside.
+                // What it needs was subtracted already, so add it back.
                 rest.start = rest.start.wrapping_sub(window.size);
             }
         }
@@ -165,7 +166,7 @@ fn share(map: &mut Map, rules: &Rules, bridge: Index, extra: &mut Option<Extra>,
     }
 }
 
-/// Gives a window all that there is for it.
+/// Gives a window all the space that there is for it.
 fn fill(map: &mut Map, rules: &Rules, bridge: Index, kind: WindowKind, extra: &mut Option<Extra>, size: u64) {
     let id = ResourceId::Window(bridge, kind);
     let Some(window) = map.get_mut(id).filter(|window| !window.dead) else { return };
@@ -178,7 +179,7 @@ fn fill(map: &mut Map, rules: &Rules, bridge: Index, kind: WindowKind, extra: &m
     }
 }
 
-/// Takes off what a function decodes and forwards.
+/// Subtracts what a function decodes and forwards.
 fn take_all(map: &Map, index: Index, wide: bool, rest: &mut [Rest; 3]) {
     let [io, memory, prefetchable] = rest;
     for res in map.of(index).filter(|res| !(res.is_window() && res.dead)) {

@@ -1,4 +1,4 @@
-//! What happens, and what the kernel makes of it.
+//! Events, and what the kernel does in response.
 
 use super::assign::{self, Failed, children};
 use super::distribute;
@@ -8,52 +8,84 @@ use super::size::{Extra, size};
 use crate::tree::{Index, Slot, Space, WindowKind};
 use alloc::vec::Vec;
 
-/// What is done.
+/// An event that makes the kernel assign resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A card appears below a native hot-plug port (pciehp, shpchp): its functions are in the hierarchy, without places. The same as a
-    /// rescan of a port's empty bus.
+    /// A card appears below a native hot-plug port (pciehp, shpchp). Its functions are in the hierarchy,
+    /// without places. Holds the port. A rescan of a port's empty bus is the same.
     Plug(Index),
-    /// The same below a port that ACPI handles (acpiphp).
+    /// A card appears below a port that ACPI handles (acpiphp). Holds the port.
     PlugAcpi(Index),
-    /// Everything is looked for again.
+    /// A rescan of all buses.
     Rescan,
-    /// The machine is started: what firmware left without a place is asked for, in one try.
+    /// A boot. The kernel requests what firmware left without a place, in one try.
     Boot,
-    /// The machine is started with `pci=realloc`: as many tries as there are levels, and one; between them windows of what failed are
-    /// released, first those of bridges with nothing but functions below, then all that is below.
+    /// A boot with `pci=realloc`: one try more than there are levels. Between tries the windows of what failed
+    /// are released: first those of bridges with no bridge below, then all windows further down as well.
     Realloc,
-    /// The machine is started, and nothing of what firmware left stays where it is: arm64 and POWER.
+    /// A boot in which the kernel keeps nothing of what firmware assigned (arm64, POWER).
     Reassign,
-    /// A base address register is given another size (`resourceN_resize`), its driver unbound before.
+    /// A BAR gets another size through `resourceN_resize`, after its driver was unbound.
     Resize {
-        /// Whose.
+        /// The function.
         function: Index,
-        /// Which.
+        /// The BAR.
         slot: Slot,
-        /// Bytes.
+        /// The new size in bytes.
         size: u64,
     },
 }
 
-/// What came of it.
+/// The result of an event.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The kernel's map.
+    /// The kernel's map afterwards.
     pub map: Map,
-    /// What had no place in the end.
+    /// The resources that got no place in the end.
     pub failed: Vec<ResourceId>,
-    /// It failed, and everything was put back.
+    /// Whether the event failed and everything was restored.
     pub put_back: bool,
-    /// What had a place before, is no part of the card, and has none now, or another.
+    /// The resources, other than those of the new card, that lost their place or moved.
     pub hurt: Vec<ResourceId>,
 }
 
-/// Says what Linux makes of an event, where its map is this.
+/// Predicts what Linux does on an event, given its map before.
+///
+/// # Examples
+/// A card is plugged in below a port whose window has room for it:
+/// ```
+/// use pmem_pci::BusRange;
+/// use pmem_pci::linux::{Event, Map, ResourceId, Rules, predict};
+/// use pmem_pci::tree::{
+///     Aperture, Bridge, Function, Resource, Root, Slot, Space, Tree, Window, WindowKind,
+/// };
+///
+/// let span = BusRange { first: 0xe000_0000, last: 0xe01f_ffff };
+/// let mut port = Function::new("00:1c.0".parse()?, None, 0);
+/// let (kind, granule) = (WindowKind::Memory, 1 << 20);
+/// let window = Window { kind, span: Some(span), granule, top: 0xffff_ffff, card_bus: None };
+/// port.bridge = Some(Bridge { windows: vec![window], hot_plug: true, ..Bridge::default() });
+/// let mut card = Function::new("01:00.0".parse()?, Some(0), 0);
+/// card.absent = true;
+/// card.resources.push(Resource {
+///     slot: Slot::Bar(0), space: Space::Memory, prefetchable: false, top: 0xffff_ffff,
+///     size: 64 << 10, align: 64 << 10, at: None, fixed: false, optional: false,
+/// });
+/// let apertures = vec![Aperture { space: Space::Memory, span, cpu: span.first }];
+/// let root = Root { apertures, ..Root::default() };
+/// let tree = Tree { roots: vec![root], functions: vec![port, card], avoid: vec![] };
+///
+/// let rules = Rules::parse("6.12.41+deb13-amd64").ok_or("not a kernel version")?;
+/// let after = predict(&Map::new(&tree), &rules, Event::Plug(0));
+/// let bar = after.map.span(ResourceId::Slot(1, Slot::Bar(0)));
+/// assert_eq!(bar.map(|bar| bar.first), Some(0xe000_0000));
+/// assert!(after.failed.is_empty() && after.hurt.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn predict(before: &Map, rules: &Rules, event: Event) -> Outcome {
     let tree = &before.tree;
-    // Once it runs, nothing is relaxed without need.
+    // Relaxed alignment without a window above only happens at boot.
     let at_boot = matches!(event, Event::Boot | Event::Reassign | Event::Realloc);
     let rules = &Rules { relaxes_freely: rules.relaxes_freely && at_boot, ..*rules };
     let mut map = before.clone();
@@ -98,12 +130,13 @@ pub fn predict(before: &Map, rules: &Rules, event: Event) -> Outcome {
     Outcome { map, failed, put_back, hurt }
 }
 
-/// Sizes and assigns what is below every host bridge.
+/// Sizes and assigns everything below all host bridges, as a rescan does.
 fn everything(map: &mut Map, rules: &Rules, failed: &mut Failed) {
     all(map, rules, true, false, failed);
 }
 
-/// The same at boot, where hot-plug ports share what they have; only where `lenient` what is optional stays so.
+/// Sizes and assigns everything at boot, where hot-plug ports also share what they have. Unless `lenient`,
+/// optional resources count as needed.
 fn boot(map: &mut Map, rules: &Rules, lenient: bool, failed: &mut Failed) {
     all(map, rules, lenient, rules.shares_what_is_left, failed);
 }
@@ -123,7 +156,7 @@ fn all(map: &mut Map, rules: &Rules, lenient: bool, shares: bool, failed: &mut F
     }
 }
 
-/// Nothing has a place but what cannot be elsewhere.
+/// Releases everything that can be elsewhere.
 fn release_all(map: &mut Map) {
     for res in map.all.iter_mut().filter(|res| !res.fixed) {
         (res.at, res.dead) = (None, false);
@@ -133,14 +166,14 @@ fn release_all(map: &mut Map) {
     }
 }
 
-/// What has no place is asked for at boot.
+/// Requests everything that has no place, as the kernel does at boot.
 fn ask_for_all(map: &mut Map) {
     for res in map.all.iter_mut().filter(|res| res.at.is_none() && !res.is_window()) {
         res.dead = false;
     }
 }
 
-/// A boot with `pci=realloc`: only the last try leaves out what is optional.
+/// Models a boot with `pci=realloc`: all tries but the last count optional resources as needed.
 fn realloc(map: &mut Map, rules: &Rules, failed: &mut Failed) {
     let levels = (0..map.tree.functions.len()).map(|index| map.tree.above(index).count()).max().unwrap_or(0);
     let tries = levels + 1;
@@ -157,11 +190,11 @@ fn realloc(map: &mut Map, rules: &Rules, failed: &mut Failed) {
         }
         give_up(map, failed);
     }
-    // At boot no bridge is on yet.
+    // At boot no bridge is enabled yet, so all windows are written.
     (0..map.tree.functions.len()).for_each(|index| map.set_up(index));
 }
 
-/// What failed is as it was before it was tried, and its windows are none for the moment.
+/// Restores what failed to its state before the try, and gives its windows up for the moment.
 fn give_up(map: &mut Map, failed: &Failed) {
     for lost in failed {
         if let Some(res) = map.get_mut(lost.id) {
@@ -171,7 +204,7 @@ fn give_up(map: &mut Map, failed: &Failed) {
     }
 }
 
-/// Two tries for a port; between them what failed, and what lies around it, is released.
+/// Models a hot-plug: two tries. Between them, what failed and the windows around it are released.
 fn plug(map: &mut Map, rules: &Rules, port: Index, failed: &mut Failed) {
     for again in [true, false] {
         failed.clear();
@@ -189,9 +222,9 @@ fn plug(map: &mut Map, rules: &Rules, port: Index, failed: &mut Failed) {
     }
 }
 
-/// Gives a register another size: all of the function that lie in the same window are released, and so are the windows above in which
-/// nothing is left then, up to one that still holds something; from there on all is sized and assigned anew. If that fails all is put back,
-/// and `false` is returned.
+/// Models a BAR resize. All resources of the function in the same window are released, and so is each window
+/// above that is empty then, up to the first that still holds something. From there on down everything is sized
+/// and assigned again. If that fails, everything is restored and the result is `false`.
 fn resize(map: &mut Map, rules: &Rules, id: ResourceId, bytes: u64, failed: &mut Failed) -> bool {
     let saved = map.clone();
     let function = id.function();
@@ -238,12 +271,12 @@ fn resize(map: &mut Map, rules: &Rules, id: ResourceId, bytes: u64, failed: &mut
     true
 }
 
-/// Of one kind: what Linux releases together.
+/// Returns `true` for resources of one kind, which Linux releases together.
 fn is_alike(a: &Res, b: &Res) -> bool {
     a.space == b.space && a.prefetchable == b.prefetchable && a.wide == b.wide && !b.is_vf() && !b.is_rom()
 }
 
-/// Releases the windows of one kind on the bus of something that failed, and that bus's own.
+/// Releases the windows of one kind on the bus of a resource that failed, and that bus's own.
 fn release(map: &mut Map, rules: &Rules, lost: &Res) {
     let index = lost.id.function();
     let (root, parent) = (map.root_of(index), map.parent(index));
@@ -252,7 +285,8 @@ fn release(map: &mut Map, rules: &Rules, lost: &Res) {
     }
 }
 
-/// Releases a bridge's window of what failed; with `whole` also those below, else only if it has no bridge below.
+/// Releases the bridge's window for a resource that failed. With `whole` the windows below are released too;
+/// without it, only a bridge with no bridge below releases its own.
 fn release_bus(map: &mut Map, root: usize, bridge: Option<Index>, lost: &Res, whole: bool) {
     let mut is_leaf = true;
     for below in map.on_bus(root, bridge) {
@@ -266,7 +300,8 @@ fn release_bus(map: &mut Map, root: usize, bridge: Option<Index>, lost: &Res, wh
     let Some(bridge) = bridge.filter(|_| whole || is_leaf) else { return };
     let kind = match (lost.space, lost.prefetchable) {
         (Space::Io, _) => WindowKind::Io,
-        // A window that was given up is none at that moment, and the other one is taken for it.
+        // A prefetchable window that was given up does not exist at this moment, so the kernel picks the memory
+        // window.
         (Space::Memory, true)
             if map
                 .get(ResourceId::Window(bridge, WindowKind::Prefetchable))
@@ -286,7 +321,7 @@ fn release_bus(map: &mut Map, root: usize, bridge: Option<Index>, lost: &Res, wh
         }
     }
     if let Some(res) = map.get_mut(id) {
-        // It keeps its size.
+        // It keeps its size, and is requested at that size again.
         res.at = None;
     }
     map.set_up(bridge);

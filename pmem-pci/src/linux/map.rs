@@ -1,21 +1,21 @@
-//! The kernel's map: which resources a function has, of which size, and where they are assigned.
+//! The kernel's resource map: the resources of each function, their sizes, and where they are assigned.
 
 use crate::BusRange;
 use crate::tree::{Function, Index, Slot, Space, Tree, WindowKind};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-/// A resource in the map: of which function, and which of its resources.
+/// A resource in the map: the function, and which of its resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ResourceId {
-    /// What it decodes.
+    /// A resource that the function decodes.
     Slot(Index, Slot),
-    /// What it forwards.
+    /// A window that the function forwards, as a bridge.
     Window(Index, WindowKind),
 }
 
 impl ResourceId {
-    /// The function.
+    /// Returns the function.
     #[must_use]
     pub const fn function(self) -> Index {
         match self {
@@ -23,28 +23,28 @@ impl ResourceId {
         }
     }
 
-    /// Whether it is a window.
+    /// Returns `true` for a window.
     #[must_use]
     pub const fn is_window(self) -> bool {
         matches!(self, Self::Window(..))
     }
 }
 
-/// A resource.
+/// A resource, with what the kernel knows of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Res {
     pub(super) id: ResourceId,
     pub(super) space: Space,
     pub(super) prefetchable: bool,
     pub(super) wide: bool,
-    /// Nothing is asked for where this is 0.
+    /// The size in bytes; 0 means that nothing is requested.
     pub(super) size: u64,
     pub(super) align: u64,
-    /// Where it is assigned.
+    /// The bus address where it is assigned; `None` if it is not.
     pub(super) at: Option<u64>,
-    /// It never moves.
+    /// Whether it never moves.
     pub(super) fixed: bool,
-    /// It was given up, and is not asked for any more.
+    /// Whether the kernel has given it up and no longer requests it.
     pub(super) dead: bool,
 }
 
@@ -66,19 +66,20 @@ impl Res {
     }
 }
 
-/// The kernel's map of a hierarchy, and what the bridges' registers hold beside it.
+/// The kernel's resource map of a hierarchy, and what the bridges' registers hold.
 #[derive(Clone, Debug)]
 pub struct Map {
     pub(super) tree: Tree,
     pub(super) all: Vec<Res>,
-    /// By window: what the registers forward.
+    /// What the registers of each window forward, which may differ from the map.
     hardware: BTreeMap<ResourceId, Option<BusRange>>,
-    /// Functions that were just found, and are not on for the kernel, whatever their registers say.
+    /// The functions that were just discovered. The kernel has not enabled them yet, whatever their registers
+    /// say.
     found: BTreeSet<Index>,
 }
 
 impl Map {
-    /// The map that has everything where the hierarchy has it.
+    /// Creates a map with everything where the hierarchy has it.
     #[must_use]
     pub fn new(tree: &Tree) -> Self {
         let mut map =
@@ -90,44 +91,45 @@ impl Map {
         map
     }
 
-    /// Writes a bridge's windows into its registers.
+    /// Writes a bridge's windows to its registers.
     pub(super) fn set_up(&mut self, index: Index) {
         let own: Vec<(ResourceId, Option<BusRange>)> =
             self.of(index).filter(|res| res.id.is_window()).map(|res| (res.id, res.span())).collect();
         self.hardware.extend(own);
     }
 
-    /// Notes that a resource without a place is asked for at the next chance.
+    /// Marks a resource without a place to be requested again at the next opportunity.
     pub fn ask_again(&mut self, id: ResourceId) {
         if let Some(res) = self.get_mut(id).filter(|res| res.at.is_none()) {
             res.dead = false;
         }
     }
 
-    /// Notes that a window without a place is wanted as large as it was.
+    /// Records that a window without a place is wanted at its old size.
     pub fn keep_size(&mut self, bridge: Index, kind: WindowKind, size: u64) {
         if let Some(res) = self.get_mut(ResourceId::Window(bridge, kind)).filter(|res| res.at.is_none()) {
             res.size = size;
         }
     }
 
-    /// Notes that a window's registers forward something else than the map has; `None` is closed.
+    /// Records that a window's registers forward something other than the map says; `None` if they are closed.
     pub fn hold(&mut self, bridge: Index, kind: WindowKind, registers: Option<BusRange>) {
         self.hardware.insert(ResourceId::Window(bridge, kind), registers);
     }
 
-    /// Whether a bridge is on, so that assigning its windows does not write them: Linux makes it master of the bus when it enables it.
+    /// Returns `true` if a bridge is enabled, so that assigning its windows does not write them. Linux makes a
+    /// bridge bus master when it enables it.
     pub(super) fn is_on(&self, index: Index) -> bool {
         let is_master = |f: &Function| f.command.is_none_or(|command| command & 4 != 0);
         !self.found.contains(&index) && self.tree.functions.get(index).is_some_and(is_master)
     }
 
-    /// What was found is on from now on.
+    /// Marks all discovered functions as enabled.
     pub(super) fn settle(&mut self) {
         self.found.clear();
     }
 
-    /// The hierarchy as the registers have it.
+    /// Returns the hierarchy as the registers have it.
     #[must_use]
     pub fn registers(&self) -> Tree {
         let mut tree = self.tree();
@@ -153,7 +155,7 @@ impl Map {
                 align: resource.align,
                 at: resource.at,
                 fixed: resource.fixed,
-                // What had no place once is not asked for again, until the card is taken out and plugged in anew.
+                // The kernel does not retry what failed once, until the card is removed and plugged in again.
                 dead: resource.at.is_none() && !function.absent,
             });
         }
@@ -167,21 +169,22 @@ impl Map {
                 align: window.granule,
                 at: window.span.map(|span| span.first),
                 fixed: false,
-                // What is closed is no window to the kernel before it sizes it.
+                // To the kernel a closed window does not exist until it sizes it.
                 dead: window.span.is_none(),
             });
         }
     }
 
-    /// Notes that a card is taken out: nothing of it is assigned, or asked for.
+    /// Records that a card is removed: none of its resources is assigned or requested any more.
     pub fn take_out(&mut self, index: Index) {
         for res in self.all.iter_mut().filter(|res| res.id.function() == index) {
             (res.at, res.dead) = (None, true);
         }
     }
 
-    /// Notes that a function is found, which was plugged in, or taken out of the map before: all of it is asked for, and windows at least as large
-    /// as their registers say, whole steps of theirs.
+    /// Records that a function is discovered, after it was plugged in or removed from the map. All its
+    /// resources are requested. Its windows are requested at least as large as their registers say, in whole
+    /// granules.
     pub fn plug_in(&mut self, index: Index) {
         self.found.insert(index);
         for res in self.all.iter_mut().filter(|res| res.id.function() == index) {
@@ -195,13 +198,13 @@ impl Map {
         }
     }
 
-    /// Where a resource is assigned; `None` if it is not.
+    /// Returns where a resource is assigned; `None` if it is not.
     #[must_use]
     pub fn span(&self, id: ResourceId) -> Option<BusRange> {
         self.get(id)?.span()
     }
 
-    /// The hierarchy as the map has it.
+    /// Returns the hierarchy as the map has it.
     #[must_use]
     pub fn tree(&self) -> Tree {
         let mut tree = self.tree.clone();
@@ -232,12 +235,13 @@ impl Map {
         self.all.iter_mut().find(|res| res.id == id)
     }
 
-    /// A function's resources, in the kernel's order: registers, the ROM, virtual functions', windows (ports, memory, prefetchable).
+    /// Iterates over a function's resources in the kernel's order: BARs, ROM, virtual functions, windows (I/O,
+    /// memory, prefetchable).
     pub(super) fn of(&self, index: Index) -> impl Iterator<Item = &Res> + '_ {
         self.all.iter().filter(move |res| res.id.function() == index)
     }
 
-    /// The functions on the bus below a bridge, or on a root bus, in order.
+    /// Returns the functions directly below a bridge, or on a root bus, in order of address.
     pub(super) fn on_bus(&self, root: usize, bridge: Option<Index>) -> Vec<Index> {
         let mut all: Vec<Index> = self.tree.on_bus(root, bridge).map(|(index, _)| index).collect();
         all.sort_by_key(|index| self.tree.functions.get(*index).map(|f| f.address));

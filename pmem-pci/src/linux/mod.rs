@@ -1,8 +1,9 @@
-//! What Linux does by itself with bus space: a prediction, by the rules of the version.
+//! Predicts what Linux itself does with bus space, by the rules of each kernel version.
 //!
-//! The kernel keeps a map of its own beside the registers: windows and base address registers as *resources*. It sizes windows that are not
-//! assigned from the inside out, and assigns from the outside in, each bus in order of falling alignment, first fit; nothing that is assigned
-//! is moved. What follows are its rules (`drivers/pci/setup-bus.c`, `setup-res.c`), stated anew; [`Rules`] has what differs by version.
+//! Beside the registers, the kernel keeps its own map of *resources*: windows and BARs. It sizes unassigned
+//! windows innermost first, then assigns outermost first: each bus in order of falling alignment, first fit. It
+//! never moves what is assigned. This module restates the rules of `drivers/pci/setup-bus.c` and `setup-res.c`;
+//! [`Rules`] holds what differs by version.
 
 mod assign;
 mod distribute;

@@ -1,52 +1,57 @@
 //! What differs between versions of Linux.
 
-/// How the alignment of a memory window, and so its size, follows from what is to lie in it.
+/// How the kernel derives the alignment and the size of a memory window from what it must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sizing {
-    /// Up to 6.10: the least alignment at which what is smaller still fills half of what is larger; the size a multiple of it.
+    /// Up to 6.10: the least alignment at which the smaller resources still fill half of the larger ones. The
+    /// size is a multiple of it.
     Half,
-    /// 6.11 to 6.19: the same, but if that does not fit into the window above, the largest alignment, and no rounding.
+    /// 6.11 to 6.19: like [`Half`](Self::Half), but if the result does not fit into the window above, the
+    /// largest alignment and no rounding.
     Relaxed,
-    /// From 7.0, and in stable trees since: as low as the smaller ones can begin before the largest; no rounding.
+    /// From 7.0, and in stable trees since: the lowest alignment at which the smaller resources still fit
+    /// before the largest one. No rounding.
     Head,
 }
 
-/// The rules of a version.
+/// The rules of one kernel version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// How windows are sized.
+    /// How memory windows are sized.
     pub sizing: Sizing,
-    /// ROMs that are not enabled are optional, and so are windows that are only kept for cards to come (from 6.15).
+    /// Whether disabled ROMs are optional, and windows that are only reserved for future cards (from 6.15).
     pub leaves_options_out: bool,
-    /// What is said of [`Sizing::Relaxed`] is done for the size with what is optional as well (from 6.15).
+    /// Whether [`Sizing::Relaxed`] also applies to the size including optional parts (from 6.15).
     pub relaxes_options: bool,
-    /// The same is done where no window above is assigned yet, at boot, two bridges below the root and farther; and it never raises an
-    /// alignment (from 6.18).
+    /// Whether [`Sizing::Relaxed`] also applies at boot if no window above is assigned yet, two or more bridges
+    /// below the root; and never raises an alignment (from 6.18).
     pub relaxes_freely: bool,
-    /// A window whose size is no multiple of its alignment begins lower, so that it ends at a multiple (from 7.1).
+    /// Whether a window whose size is no multiple of its alignment begins lower, so that its end is aligned
+    /// (from 7.1).
     pub moved_down: bool,
-    /// A window that grew keeps at least its old size (up to 6.19).
+    /// Whether a window that is sized again keeps at least its old size (up to 6.19).
     pub old_size_is_least: bool,
-    /// What is released after a failure is said window by window (from 6.18).
+    /// Whether the log names each window that is released after a failure (from 6.18).
     pub names_windows: bool,
-    /// A resize restores everything when it fails (from 6.19, and in stable trees).
+    /// Whether a failed resize restores everything (from 6.19, and in stable trees).
     pub restores: bool,
-    /// A resize fails as well if something that is only kept for cards to come, ports say, has no place (6.15 to 6.18).
+    /// Whether a resize also fails if an optional part, such as ports reserved for future cards, gets no place
+    /// (6.15 to 6.18).
     pub undoes_for_options: bool,
-    /// After a failure on a root bus the windows of all its ports are released (up to 6.19; 7.0 releases those in the first aperture alone, which
-    /// on PCs is VGA's).
+    /// Whether a failure on a root bus releases the windows of all its ports (up to 6.19). 7.0 only releases
+    /// those in the first aperture, which is VGA's on a PC.
     pub releases_on_root: bool,
-    /// At boot, too, what is left in hot-plug ports' windows is shared among the bridges behind (from 6.2), and less than that is left: what others
-    /// on the bus have is taken off first.
+    /// Whether boot, too, shares the space left in hot-plug ports' windows among the bridges below, after
+    /// subtracting what other functions on the bus hold (from 6.2).
     pub shares_what_is_left: bool,
-    /// A share that is less than a window needs is all that it gets (up to 7.0).
+    /// Whether a share smaller than a window's need shrinks the window (up to 7.0).
     pub shrinks: bool,
-    /// Bytes kept for cards to come below a hot-plug port: of ports, memory, prefetchable memory.
+    /// The bytes reserved for future cards below a hot-plug port: I/O ports, memory, prefetchable memory.
     pub reserve: (u64, u64, u64),
 }
 
 impl Rules {
-    /// The rules of a version: major, minor.
+    /// Returns the rules of a mainline version.
     #[must_use]
     pub const fn of(major: u32, minor: u32) -> Self {
         let version = major * 1000 + minor;
@@ -74,8 +79,9 @@ impl Rules {
         }
     }
 
-    /// The rules of a version as text: `6.1`, `6.12.117+deb12-amd64`, `6.1.0-57-amd64 (Debian 6.1.176-1)`; `None` if it is none. Stable trees
-    /// take changes over.
+    /// Parses a version such as `6.1`, `6.12.117+deb12-amd64` or `6.1.0-57-amd64 (Debian 6.1.176-1)`, and
+    /// returns its rules; `None` if the text does not begin with a version. The patch level counts, because
+    /// stable trees backport changes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let numbers = |text: &str| {
@@ -84,7 +90,7 @@ impl Rules {
             Some((number()?, number()?, number().unwrap_or(0)))
         };
         let (major, minor, patch) = numbers(text)?;
-        // A compiler is of Debian's as well.
+        // The compiler's version is a Debian version too, so it must match the kernel's major and minor number.
         let exact = text.rsplit_once("Debian ").and_then(|(_, exact)| numbers(exact));
         let patch = exact.filter(|exact| (exact.0, exact.1) == (major, minor)).map_or(patch, |exact| exact.2);
         let mut rules = Self::of(major, minor);
@@ -98,7 +104,8 @@ impl Rules {
         Some(rules)
     }
 
-    /// The rules of the kernel that a log is of: by its version, and by its words where they say that a change was taken over, or was not.
+    /// Returns the rules of the kernel that wrote a log: by the version in it, and by messages that show
+    /// whether a change was backported. `None` if the log names no version.
     #[must_use]
     pub fn of_log(log: &str) -> Option<Self> {
         let version =

@@ -1,4 +1,4 @@
-//! How large windows are made, and to what they are aligned.
+//! Sizes windows, and picks their alignment.
 
 use super::map::{Map, Res, ResourceId};
 use super::rules::{Rules, Sizing};
@@ -8,7 +8,7 @@ use crate::tree::{Index, Space, WindowKind};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-/// What is asked for beside what is needed: by resource, how many bytes more, and what it is then aligned to.
+/// The optional part of each resource: how many bytes more it would like, and the alignment it has then.
 pub(super) type Extra = BTreeMap<ResourceId, (u64, u64)>;
 
 const MIB: u64 = 1 << 20;
@@ -17,8 +17,8 @@ fn up(value: u64, align: u64) -> u64 {
     align_up(value, align.max(1)).unwrap_or(u64::MAX)
 }
 
-/// Sizes the windows below a bridge that are not assigned, from the inside out, and its own. Without `extra` what is optional counts as
-/// needed.
+/// Sizes the unassigned windows below a bridge, innermost first, and then its own. Without `extra`, optional
+/// resources count as needed.
 pub(super) fn size(map: &mut Map, rules: &Rules, bridge: Index, mut extra: Option<&mut Extra>) {
     for below in map.on_bus(map.root_of(bridge), Some(bridge)) {
         if map.is_bridge(below) {
@@ -54,14 +54,14 @@ pub(super) fn size(map: &mut Map, rules: &Rules, bridge: Index, mut extra: Optio
     memory_window(map, rules, bridge, WindowKind::Memory, &own, memory_add, extra);
 }
 
-/// Windows that were given up can be asked for again.
+/// Allows windows that were given up to be requested again.
 fn revive(map: &mut Map, bridge: Index) {
     for res in map.all.iter_mut().filter(|res| res.id.function() == bridge && res.id.is_window()) {
         res.dead = false;
     }
 }
 
-/// The window of ports.
+/// Sizes the I/O window.
 fn ports(map: &mut Map, bridge: Index, add: u64, extra: Option<&mut Extra>) {
     let id = ResourceId::Window(bridge, WindowKind::Io);
     let Some(window) = map.get(id).copied() else { return };
@@ -85,7 +85,7 @@ fn ports(map: &mut Map, bridge: Index, add: u64, extra: Option<&mut Extra>) {
         }
     }
     let total = |least: u64, more: u64, children: u64| {
-        // Below each 1024 ports only 256 can be used, where there is an ISA bus.
+        // With an ISA bus only 256 of each 1024 ports can be used.
         let small = (small & 0xff) + ((small & !0xff) << 2);
         up((small.max(least) + large + children).max(more).max(window.size), align)
     };
@@ -94,10 +94,10 @@ fn ports(map: &mut Map, bridge: Index, add: u64, extra: Option<&mut Extra>) {
     set(map, id, needed, all, align, align, extra);
 }
 
-/// What is aligned to more is given up ("bad alignment" of drivers/pci/setup-bus.c).
+/// Resources with a larger alignment are given up ("bad alignment" in drivers/pci/setup-bus.c).
 const MOST_ALIGN: u64 = 1 << 47;
 
-/// A window of memory.
+/// Sizes a memory or prefetchable window.
 fn memory_window(
     map: &mut Map,
     rules: &Rules,
@@ -146,7 +146,7 @@ fn memory_window(
                     children_align = children_align.max(*align);
                 }
             }
-            // A window with nothing in it but what is optional counts with its alignment.
+            // Up to 6.14 even a window with only optional content counts, with its alignment.
             if res.size == 0 && rules.leaves_options_out {
                 continue;
             }
@@ -191,7 +191,8 @@ fn memory_window(
     set(map, id, needed, with, align, align_with.max(align), extra);
 }
 
-/// Whether the nearest window above of a window's kind that is assigned has room for it, if there is one: apertures are not looked at.
+/// Returns `true` if the nearest assigned window of the same kind above has room for it, or if there is none.
+/// Apertures are not considered.
 fn fits_above(map: &Map, rules: &Rules, window: &Res, size: u64, align: u64) -> bool {
     let alike = |res: &&Res| {
         let is_kind = res.prefetchable == window.prefetchable && (!window.wide || res.wide);
@@ -214,11 +215,12 @@ fn fits_above(map: &Map, rules: &Rules, window: &Res, size: u64, align: u64) -> 
         }
         next = map.parent(above);
     }
-    // As two boots of 6.18 show: those below a switch's upstream port, and none nearer to the root.
+    // Two boots of 6.18 show that this applies to bridges below a switch's upstream port, and to none closer to
+    // the root.
     !(rules.relaxes_freely && map.tree.above(window.id.function()).count() > 1)
 }
 
-/// The least alignment at which what is smaller still fills half of what is larger.
+/// Returns the least alignment at which the smaller resources still fill half of the larger ones.
 fn half(aligns: &BTreeMap<u64, u64>, largest: u64) -> u64 {
     let (mut below, mut least) = (0u64, 0u64);
     let mut order = MIB;
@@ -234,7 +236,7 @@ fn half(aligns: &BTreeMap<u64, u64>, largest: u64) -> u64 {
     least.max(MIB)
 }
 
-/// As low as the smaller ones can begin before the largest.
+/// Returns the lowest alignment at which the smaller resources still fit before the largest.
 fn head(sizes: &[(u64, u64)], largest: u64) -> u64 {
     let (mut align, mut rest) = (largest, 0u64);
     let mut order = largest >> 1;
@@ -249,7 +251,7 @@ fn head(sizes: &[(u64, u64)], largest: u64) -> u64 {
     align
 }
 
-/// Notes what a window asks for, and what it would have beside.
+/// Records what a window needs, and what it would like beyond that.
 fn set(
     map: &mut Map,
     id: ResourceId,

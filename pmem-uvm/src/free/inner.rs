@@ -2,34 +2,35 @@
 
 use super::leaf::{LEAF_BITS, Summary, order_of};
 
-/// An inner node has 2^6 children.
+/// The base-2 logarithm of the number of children of an inner node.
 pub(super) const FAN_BITS: u32 = 6;
-/// Levels of inner nodes above a leaf: 12 + 7 · 6 bits reach every page frame.
+/// The most levels of inner nodes above a leaf: 12 + 7 · 6 bits cover every page frame number.
 pub(super) const LEVELS: usize = 7;
-/// No node.
+/// The index of no node.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// A node with 64 children, and what is kept of each.
+/// A node with 64 children and what it knows of each. Bit `i` of a set stands for child `i`.
 #[derive(Clone, Debug)]
 pub(super) struct Inner {
     pub(super) child: [u32; 64],
-    /// Which children are there.
+    /// The children that exist.
     pub(super) there: u64,
-    /// Which children have a free page.
+    /// The children that have a free page. Exact.
     pub(super) some: u64,
-    /// Which children are all free.
+    /// The children whose page frames are all free. Exact.
     pub(super) full: u64,
-    /// Which children have a free page that is zeroed.
+    /// The children that have a free page that is zeroed. Exact.
     pub(super) zeroed: u64,
-    /// Which page frame numbers, modulo 64, have a free page in a child; all of them where nobody asks for colours.
+    /// For each child, the page frame numbers modulo 64 that have a free page in it. All ones in maps without
+    /// colours.
     pub(super) colours: [u64; 64],
     pub(super) summary: [Summary; 64],
 }
 
-/// The way down to a leaf.
+/// The path from the root down to a leaf.
 pub(super) struct Path {
     pub(super) leaf: u32,
-    /// From the lowest level up: the inner node, and which of its children.
+    /// From the lowest level up: the inner node and the index of the child taken there.
     pub(super) steps: [(u32, usize); LEVELS],
     pub(super) height: usize,
 }
@@ -53,10 +54,12 @@ impl Inner {
         }
     }
 
-    /// What the children, each of 2^`bits` page frames, promise together.
+    /// Combines what the children, each of 2^`bits` page frames, promise.
     pub(super) fn promise(&self, bits: u32) -> Summary {
+        // No run is longer than its child says: `longest` already counts what lies beyond the child.
         let longest = self.summary.iter().map(|s| s.longest).max().unwrap_or(0);
         let order = self.summary.iter().map(|s| s.order).max().unwrap_or(0);
+        // Children that are all free join into larger blocks. Any such block beats the blocks inside single children.
         Summary { longest, order: if self.full == 0 { order } else { order_of(self.full) + bits as u8 } }
     }
 
@@ -65,7 +68,7 @@ impl Inner {
     }
 }
 
-/// How many page frames a node with `height` levels below it stands for, as a power of two.
+/// The base-2 logarithm of the number of page frames below a node with `height` levels of nodes under it.
 pub(super) const fn bits_of(height: usize) -> u32 {
     LEAF_BITS + FAN_BITS * height as u32
 }

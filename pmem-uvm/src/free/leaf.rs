@@ -1,47 +1,49 @@
-//! The free pages among 4,096 page frames: one bit each.
+//! Leaves of the free map: the free pages among 4,096 page frames, one bit each.
 
-/// A leaf stands for 2^12 page frames: 64 words of 64.
+/// The base-2 logarithm of the number of page frames of a leaf: 64 words of 64 bits.
 pub(super) const LEAF_BITS: u32 = 12;
 
-/// The free pages of 4,096 consecutive page frames.
+/// The free pages among 4,096 consecutive page frames.
 #[derive(Clone, Debug)]
 pub(super) struct Leaf {
     /// A set bit is a free page.
     words: [u64; 64],
-    /// Of the free pages, those known to be filled with zeroes.
+    /// Those of the free pages that are known to be zeroed.
     zeroed: [u64; 64],
-    /// Which words have a free page.
+    /// The words that have a free page.
     some: u64,
-    /// Which words are all free.
+    /// The words whose pages are all free.
     full: u64,
-    /// Which words have a free page that is zeroed.
+    /// The words that have a free page that is zeroed.
     clean: u64,
-    /// How many page frames of it are held (free or not): without any, the leaf goes.
+    /// The number of page frames that are held, free or not. At zero the leaf is dropped.
     pub(super) held: u32,
 }
 
-/// What an inner node keeps of a child: bounds from above, exact when just worked out.
+/// What an inner node knows of a child: two upper bounds, exact right after they are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Summary {
-    /// How long a run can be that has a page in it, from that page or the child's start on, wherever the run ends.
+    /// The most pages of a run, counted from its first page in the child, no matter where the run began or how far
+    /// beyond the child it ends.
     pub(super) longest: u32,
-    /// The order of the largest naturally aligned free block inside it, plus one; 0 is none.
+    /// The order plus one of the largest naturally aligned free block inside the child; 0 if there is none.
     pub(super) order: u8,
 }
 
 impl Summary {
-    /// Of a child of 2^`bits` page frames that is all free. It may be in the midst of a run: how much of it follows is not kept.
+    /// The summary of a child of 2^`bits` page frames that is all free. A run may continue beyond it, and how far is
+    /// not kept, so no length is ruled out.
     pub(super) const fn full(bits: u32) -> Self {
         Self { longest: u32::MAX, order: bits as u8 + 1 }
     }
 }
 
-/// Bits `from..to` of a word.
+/// Returns a word with the bits `from..to` set.
 pub(super) const fn bits(from: u32, to: u32) -> u64 {
     if from >= to { 0 } else { u64::MAX << from & u64::MAX >> (64 - to) }
 }
 
-/// The order, plus one, of the largest naturally aligned block of set bits; 0 if there are none.
+/// Returns the order plus one of the largest naturally aligned block of set bits; 0 if there are none.
 pub(super) fn order_of(word: u64) -> u8 {
     const ALIGNED: [u64; 6] = [
         0x5555_5555_5555_5555,
@@ -53,6 +55,8 @@ pub(super) fn order_of(word: u64) -> u8 {
     ];
     let mut blocks = word;
     let mut order = u8::from(word != 0);
+    // After round `i`, a set bit means that 2^(i+1) set bits start there, at a multiple of that length: two
+    // neighbouring blocks of half the size were both complete.
     for (i, aligned) in ALIGNED.into_iter().enumerate() {
         blocks &= blocks >> (1 << i) & aligned;
         if blocks == 0 {
@@ -63,8 +67,9 @@ pub(super) fn order_of(word: u64) -> u8 {
     order
 }
 
-/// Every `step`th bit, from the lowest; `step` is a power of two up to 64.
+/// Returns a word with every `step`-th bit set, from the lowest; `step` is a power of two up to 64.
 const fn every(step: u64) -> u64 {
+    // All ones divided by a group of `step` ones leaves the lowest bit of each group.
     if step >= 64 { 1 } else { u64::MAX / ((1 << step) - 1) }
 }
 
@@ -89,7 +94,7 @@ impl Leaf {
         self.clean != 0
     }
 
-    /// How many pages of `from..to` are free.
+    /// Counts the free pages among `from..to`.
     pub(super) fn count(&self, from: u32, to: u32) -> u32 {
         parts(from, to).map(|(w, mask)| (self.words[w] & mask).count_ones()).sum()
     }
@@ -109,10 +114,11 @@ impl Leaf {
         }
     }
 
-    /// Takes the pages `from..to`; how many of them are zeroed.
+    /// Takes the pages `from..to` and returns how many of them are zeroed.
     pub(super) fn take(&mut self, from: u32, to: u32) -> u32 {
         let mut zeroed = 0;
         for (w, mask) in parts(from, to) {
+            // Keep the three word sets exact: searches skip words by them and must never skip a free page.
             zeroed += (self.zeroed[w] & mask).count_ones();
             self.words[w] &= !mask;
             self.zeroed[w] &= !mask;
@@ -127,19 +133,21 @@ impl Leaf {
         zeroed
     }
 
-    /// Which page frame numbers, modulo 64, have a free page.
+    /// Returns the page frame numbers modulo 64 that have a free page.
     pub(super) fn colours(&self) -> u64 {
         self.words.iter().fold(0, |all, word| all | word)
     }
 
-    /// Whether a page whose number modulo 64 is `bit` is free, in whatever word.
+    /// Whether any word has a free page at this bit, that is, a page frame number modulo 64.
     pub(super) fn has_colour(&self, bit: u32) -> bool {
         self.words.iter().rev().any(|word| word >> bit & 1 != 0)
     }
 
-    /// The lowest free page whose number modulo 64 is in `colours`, of those that are zeroed, or of those that are not; of
-    /// the others only if there is none. Whether it is zeroed comes with it.
+    /// Returns the lowest free page whose number modulo 64 is in `colours`: a zeroed one if `zeroed`, else one that
+    /// is not, and one of the other kind only if there is none. Also returns whether the page is zeroed.
     pub(super) fn pick(&self, colours: u64, zeroed: bool) -> Option<(u32, bool)> {
+        // XOR with all ones turns the zeroed pages into the others; ANDed with the free pages, both kinds take one
+        // code path.
         let flip = if zeroed { 0 } else { u64::MAX };
         let of_kind =
             self.lowest(|w| self.words[w] & colours & (self.zeroed[w] ^ flip)).map(|at| (at, zeroed));
@@ -159,14 +167,16 @@ impl Leaf {
         None
     }
 
-    /// The first page at or after `from` that is free (or used); 4,096 if there is none.
+    /// Returns the first page at or after `from` that is free (or used, if `free` is false); 4,096 if there is none.
     pub(super) fn next(&self, from: u32, free: bool) -> u32 {
+        // Inverted, a used page is a set bit too, so both searches are "find the next one".
         let Some(first) = self.words.get(from as usize >> 6) else { return 1 << LEAF_BITS };
         let flip = if free { 0 } else { u64::MAX };
         let here = (first ^ flip) & u64::MAX << (from & 63);
         if here != 0 {
             return from & !63 | here.trailing_zeros();
         }
+        // All words between here and the next candidate are known without a look at them.
         let some = if free { self.some } else { !self.full };
         let above = some & bits((from >> 6) + 1, 64);
         if above == 0 {
@@ -176,11 +186,13 @@ impl Leaf {
         w << 6 | (self.words[w as usize & 63] ^ flip).trailing_zeros()
     }
 
-    /// The first page at or after `from`, at a multiple of `align` from the leaf's start, with which `len` free pages begin, as far
-    /// as the leaf and 64 of them tell: what lies beyond the leaf counts as free.
+    /// Returns the first page at or after `from`, at a multiple of `align` from the leaf's start, at which `len` free
+    /// pages begin as far as can be seen here: only the first 64 of them are checked, and pages beyond the leaf count
+    /// as free. The caller checks the rest.
     pub(super) fn candidate(&self, from: u32, len: u64, align: u64) -> Option<u32> {
         let len = len.min(64) as u32;
-        // Words in which a multiple may be, and bits of a word that are one.
+        // The words that contain a multiple, and the bits of a word that are one. Leaves start at multiples of 4,096,
+        // so larger alignments only leave the leaf's start.
         let (words, at) = match align {
             ..=64 => (u64::MAX, every(align)),
             _ => (every((align / 64).min(64)), 1),
@@ -190,7 +202,8 @@ impl Leaf {
             let w = some.trailing_zeros();
             some &= some - 1;
             let next = self.words.get(w as usize + 1).copied().unwrap_or(u64::MAX);
-            // Bits with which one, two, four, … set bits begin, in a word and the one after it.
+            // A bit is set if `have` free pages begin there. ANDing that with itself shifted by `more` ≤ `have` makes
+            // it `have + more`, so the length doubles each round. 64 pages from any bit fit into two words.
             let mut begins = u128::from(self.words[w as usize & 63]) | u128::from(next) << 64;
             let mut have = 1;
             while have < len && begins as u64 != 0 {
@@ -207,7 +220,7 @@ impl Leaf {
         None
     }
 
-    /// The longest run, and how many pages of it the last run has that goes up to the leaf's end.
+    /// Returns the length of the longest run, and the length of the run that reaches the leaf's end, or 0.
     pub(super) fn longest(&self) -> (u32, u32) {
         let (mut longest, mut run) = (0, 0);
         for word in self.words {
@@ -216,6 +229,8 @@ impl Leaf {
                 continue;
             }
             longest = longest.max(run + word.trailing_ones());
+            // Each round shortens every run by one page, so the word is empty after as many rounds as its longest run
+            // has pages.
             let (mut rest, mut inside) = (word, 0);
             while rest != 0 {
                 rest &= rest << 1;
@@ -227,7 +242,7 @@ impl Leaf {
         (longest.max(run), run)
     }
 
-    /// The last used page at or before `from`.
+    /// Returns the last used page at or before `from`.
     pub(super) fn last_used(&self, from: u32) -> Option<u32> {
         let here = !self.words[from as usize >> 6 & 63] & bits(0, (from & 63) + 1);
         if here != 0 {
@@ -241,8 +256,9 @@ impl Leaf {
         Some(w << 6 | (63 - (!self.words[w as usize & 63]).leading_zeros()))
     }
 
-    /// The order, plus one, of the largest naturally aligned free block.
+    /// Returns the order plus one of the largest naturally aligned free block; 0 if there is none.
     pub(super) fn order(&self) -> u8 {
+        // A word that is all free is a block of order 6, and no block inside a word is larger.
         if self.full != 0 {
             return order_of(self.full) + 6;
         }
@@ -256,7 +272,7 @@ impl Leaf {
     }
 }
 
-/// The words that pages `from..to` lie in, each with its part.
+/// Splits the pages `from..to` by words: the index of each word and the bits in it.
 fn parts(from: u32, to: u32) -> impl Iterator<Item = (usize, u64)> {
     let words = if from < to { from >> 6..((to - 1) >> 6) + 1 } else { 0..0 };
     words.map(move |w| {
@@ -265,12 +281,12 @@ fn parts(from: u32, to: u32) -> impl Iterator<Item = (usize, u64)> {
     })
 }
 
-/// The length of a run, or that it is very long.
+/// Returns the length of a run, cut off at the largest value.
 pub(super) fn length(pages: u64) -> u32 {
     u32::try_from(pages).unwrap_or(u32::MAX)
 }
 
-/// The page frames of a leaf.
+/// The number of page frames of a leaf.
 pub(super) const fn leaf_frames() -> u64 {
     1 << LEAF_BITS
 }

@@ -1,4 +1,4 @@
-//! Which pages are free: one at a time in a few steps, runs of them in logarithmic time.
+//! The free map: finds a single free page in a few steps and a run of free pages in logarithmic time.
 
 mod inner;
 mod leaf;
@@ -10,32 +10,36 @@ use inner::{Inner, LEVELS, NONE, bits_of};
 use leaf::{LEAF_BITS, Leaf, Summary, leaf_frames, length};
 use pmem_space::Fit;
 
-/// The free pages among those that it holds: a radix tree over page frame numbers whose leaves are bits.
+/// The free pages among the page frames that it holds: a radix tree over page frame numbers with bitmaps as leaves.
 ///
-/// Page frames are *held* before they can be given to it; only [`Self::hold`] and [`Self::let_go`] take or return memory.
-/// Which subtrees have a free page, and which are all free, is exact at every moment, so that both ends of a run are
-/// found in as many steps as there are levels. How long the longest run is that is in a subtree, and how large its
-/// largest naturally aligned block, are bounds from above: giving pages raises them at once, taking pages leaves
-/// them, and a search that finds less than they promise lowers them. Each page taken makes at most one leaf promise
-/// too much, and each search that is led astray puts it right: where a run's length decides, searching takes logarithmic
-/// time, amortised. What is not promised is how runs lie to multiples of an alignment above their length, and how long a run is
-/// that all of a leaf is part of: of leaves that only these rule out, a search looks at each, some nanoseconds apiece.
+/// Page frames are *held* before they can be given to the map. Only [`Self::hold`] and [`Self::let_go`] allocate or
+/// free memory.
+///
+/// Whether a subtree has a free page, and whether it is all free, is exact at every moment. So both ends of a run are
+/// found in as many steps as there are levels. Two more facts are upper bounds: the longest run in a subtree and its
+/// largest naturally aligned block. Giving pages raises the bounds at once. Taking pages leaves them, and a search
+/// that finds less than they promise lowers them.
+///
+/// Each page that is taken makes at most one leaf promise too much, and each search that is misled corrects it. So
+/// searching takes amortised logarithmic time where the length of the run decides. The bounds do not say where runs
+/// lie relative to an alignment larger than their length, nor how long a run is that covers a whole leaf. A search
+/// examines each leaf that only these rule out, at some nanoseconds apiece.
 #[derive(Clone, Debug)]
 pub(crate) struct FreeMap {
     leaves: Nodes<Leaf>,
     inners: Nodes<Inner>,
-    /// A leaf if `height` is 0, else an inner node.
+    /// The index of a leaf if `height` is 0, else of an inner node.
     root: u32,
     height: usize,
-    /// How many page frames are held.
+    /// The number of page frames held.
     held: u64,
     free: u64,
     zeroed: u64,
-    /// Whether pages are asked for by colour: only then is it kept track of which there are.
+    /// Whether pages are asked for by colour. Only then does the map keep track of the colours that are free.
     coloured: bool,
 }
 
-/// Nodes by number, those without use kept for later.
+/// Nodes by index. Unused ones are kept for later.
 #[derive(Clone, Debug)]
 struct Nodes<T> {
     all: Vec<T>,
@@ -49,41 +53,45 @@ impl<T> Nodes<T> {
             return at;
         }
         self.all.push(node);
-        // Room for all to become unused: letting go takes no memory.
+        // Room for all nodes to become unused, so that letting go never allocates.
         self.unused.reserve(self.all.len());
         self.all.len() as u32 - 1
     }
 
-    /// Makes room for so many more; whether there is memory for it.
+    /// Makes room for `more` nodes and returns whether there is memory for it.
     fn make_room(&mut self, more: usize) -> bool {
         let unused = self.all.len() + more - self.unused.len();
         room(&mut self.all, more) && room(&mut self.unused, unused)
     }
 }
 
-/// Makes room in a vector as it grows by itself, or just enough if there is no memory for that; whether there is memory.
+/// Makes room in a vector, as it grows by itself, or exactly enough if there is no memory for that. Returns whether
+/// there is memory.
 pub(crate) fn room<T>(all: &mut Vec<T>, more: usize) -> bool {
     all.try_reserve(more).or_else(|_| all.try_reserve_exact(more)).is_ok()
 }
 
-/// What a search is for.
+/// What a search needs.
 struct Need<'f> {
     fit: &'f Fit,
-    /// Runs below this length, in pages, are of no use.
+    /// The length in pages of the place: shorter runs are of no use.
     longest: u32,
-    /// A free block of this order, plus one, naturally aligned, is at the start of every place.
+    /// The order plus one of the naturally aligned block that every place starts with.
     order: u8,
 }
 
 impl Need<'_> {
     fn of(fit: &Fit) -> Need<'_> {
         let longest = length(fit.len());
+        // A place starts at a multiple of `align` and is `len` long. So the largest power of two that is no more than
+        // either gives a block at its start that is naturally aligned and all free.
         let order = fit.align_of().trailing_zeros().min(fit.len().ilog2()) as u8;
         Need { fit, longest, order: order + 1 }
     }
 
-    /// Whether a subtree of 2^`bits` page frames may have the start of a place.
+    /// Whether a place can start in a subtree of 2^`bits` page frames with this summary.
     fn may_be_in(&self, summary: Summary, bits: u32) -> bool {
+        // A block larger than the subtree covers it whole, and then its summary says that it is all free.
         summary.longest >= self.longest && summary.order >= self.order.min(bits as u8 + 1)
     }
 }
@@ -102,43 +110,43 @@ impl FreeMap {
         }
     }
 
-    /// How many page frames are held.
+    /// The number of page frames held.
     pub(crate) fn held(&self) -> u64 {
         self.held
     }
 
-    /// How many pages are free.
+    /// The number of free pages.
     pub(crate) fn free(&self) -> u64 {
         self.free
     }
 
-    /// How many free pages are known to be zeroed.
+    /// The number of free pages that are known to be zeroed.
     pub(crate) fn zeroed(&self) -> u64 {
         self.zeroed
     }
 
-    /// The memory that it takes, in bytes.
+    /// The size of the map in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.leaves.all.capacity() * size_of::<Leaf>()
             + self.inners.all.capacity() * size_of::<Inner>()
             + (self.leaves.unused.capacity() + self.inners.unused.capacity()) * size_of::<u32>()
     }
 
-    /// Takes the memory that [`Self::hold`] needs for a range; whether there is so much.
+    /// Allocates the memory that [`Self::hold`] needs for a range; returns whether there is enough.
     pub(crate) fn make_room(&mut self, range: FrameRange) -> bool {
         let last = range.end() - 1;
         let needed = (0..LEVELS).find(|height| last >> bits_of(*height) == 0).unwrap_or(LEVELS);
         let height = needed.max(self.height);
         let nodes = |height: usize| (last >> bits_of(height)) - (range.start() >> bits_of(height)) + 1;
         let inners: u64 = (1..=height).map(nodes).sum();
-        // The root rises over what there was, or over the lowest page frames if there was nothing.
+        // The root rises step by step over what is there, or over a leaf at page frame 0 if nothing is.
         let spine = height - self.height;
         self.leaves.make_room(nodes(0) as usize + 1) && self.inners.make_room(inners as usize + spine)
     }
 
-    /// Makes room for page frames, none of them free yet. Takes memory.
+    /// Makes room for page frames, none of which is free yet. Allocates memory.
     pub(crate) fn hold(&mut self, range: FrameRange) {
-        // Just enough at once; if there is none, what grows below says so.
+        // Allocate exactly enough at once. If there is no memory, the growth below fails and reports it.
         self.make_room(range);
         while self.root == NONE || (range.end() - 1) >> self.bits() != 0 {
             self.rise();
@@ -150,7 +158,8 @@ impl FreeMap {
         self.held += range.count();
     }
 
-    /// Gives up page frames, none of them free any more. Returns memory for later use.
+    /// Gives up page frames, none of which is free any more. Their nodes are kept for later use, and freed once
+    /// nothing is held.
     pub(crate) fn let_go(&mut self, range: FrameRange) {
         for (base, part) in leaves_of(range) {
             let Some(leaf) = self.path(base).map(|path| path.leaf) else { continue };
@@ -167,8 +176,9 @@ impl FreeMap {
         }
     }
 
-    /// Frees pages, all of them held and none of them free.
+    /// Frees pages that are held and not free.
     pub(crate) fn give(&mut self, range: FrameRange, zeroed: bool) {
+        // Single pages and short runs lie in one leaf, and need no iterator.
         match only_leaf_of(range) {
             Some(base) => self.give_in(base, range, zeroed),
             None => leaves_of(range).for_each(|(base, part)| self.give_in(base, part, zeroed)),
@@ -187,7 +197,7 @@ impl FreeMap {
         self.raise(&path, base, (from, to));
     }
 
-    /// Takes pages, all of them free.
+    /// Takes pages that are all free.
     pub(crate) fn take(&mut self, range: FrameRange) {
         match only_leaf_of(range) {
             Some(base) => self.take_in(base, range),
@@ -205,8 +215,8 @@ impl FreeMap {
         self.took(&path, part);
     }
 
-    /// Takes the lowest free page whose number, modulo 64, is in `colours`; one that is zeroed, or one that is not, if there is a
-    /// choice. Whether it is zeroed comes with it.
+    /// Takes a free page whose number modulo 64 is in `colours`, from the lowest leaf that has one: a zeroed one if
+    /// `zeroed` and there is any, otherwise preferably one that is not. Also returns whether the page is zeroed.
     pub(crate) fn pop(&mut self, colours: u64, zeroed: bool) -> Option<(u64, bool)> {
         let found = if zeroed && self.zeroed > 0 { self.find(colours, true) } else { None };
         let (frame, clean) = found.or_else(|| self.find(colours, false))?;
@@ -214,7 +224,7 @@ impl FreeMap {
         Some((frame, clean))
     }
 
-    /// The lowest free page of a colour; only in leaves that have zeroed pages, if those are wanted.
+    /// Finds a free page of these colours in the lowest leaf that has one; if `zeroed`, only a zeroed page will do.
     fn find(&self, colours: u64, zeroed: bool) -> Option<(u64, bool)> {
         if self.root == NONE {
             return None;
@@ -240,6 +250,8 @@ impl FreeMap {
         while some != 0 {
             let i = some.trailing_zeros() as usize & 63;
             some &= some - 1;
+            // A child may have a free page of the colour and a zeroed page without having one that is both. The
+            // search then goes on with the next child.
             if self.coloured && inner.colours[i] & colours == 0 {
                 continue;
             }
@@ -264,7 +276,7 @@ impl FreeMap {
         })
     }
 
-    /// The free run that a free page is in.
+    /// Returns the run of free pages around a free page; `None` if the page is not free.
     pub(crate) fn run_at(&self, frame: u64) -> Option<FrameRange> {
         if !self.is_free(frame) {
             return None;
@@ -272,7 +284,7 @@ impl FreeMap {
         FrameRange::between(self.run_start(frame), self.next(frame, false))
     }
 
-    /// The free runs that overlap `window`, cut to it, in order.
+    /// Iterates over the runs of free pages that overlap `window`, cut to it, in ascending order.
     pub(crate) fn runs(&self, window: FrameRange) -> impl Iterator<Item = FrameRange> + '_ {
         let mut from = window.start();
         core::iter::from_fn(move || {
@@ -283,7 +295,7 @@ impl FreeMap {
         })
     }
 
-    /// The lowest place that fits, in page frames.
+    /// Finds the lowest place that fits.
     pub(crate) fn search(&mut self, fit: &Fit) -> Option<FrameRange> {
         let window = fit.window_of();
         let last = window.last().checked_sub(fit.len() - 1)?;
@@ -294,8 +306,10 @@ impl FreeMap {
         self.search_below(self.root, self.height, 0, &mut from, last, &Need::of(fit))
     }
 
-    /// The longest run, and where the first of that length is.
+    /// Returns the longest run of free pages, the lowest of equals.
     pub(crate) fn longest(&mut self) -> Option<FrameRange> {
+        // If there is a run of some length, there is one of every shorter length, so bisect. Extending each hit to
+        // its whole run saves rounds. Nothing longer than the last hit exists, and `search` returns the lowest.
         let (mut low, mut high) = (0, self.free.min(u64::from(u32::MAX)));
         let mut best = None;
         while low < high {
@@ -311,8 +325,8 @@ impl FreeMap {
         best
     }
 
-    /// The lowest place that starts in [`from`, `last`], if it starts in this subtree. Runs that were looked at in vain are
-    /// behind `from` afterwards.
+    /// Finds the lowest place in this subtree that starts in `from..=last`. Moves `from` behind the runs that turned
+    /// out not to fit.
     fn search_below(
         &mut self,
         node: u32,
@@ -335,7 +349,7 @@ impl FreeMap {
                 return None;
             }
             let inner = &self.inners.all[node as usize];
-            // Beyond its size, only its start can be at a multiple.
+            // If the alignment is larger than the child, only the child's start can be aligned.
             let aligned = start & (need.fit.align_of() - 1) >> bits << bits == 0;
             if start + (1 << bits) <= *from || !aligned || !need.may_be_in(inner.summary[i], bits) {
                 continue;
@@ -344,14 +358,15 @@ impl FreeMap {
             if let Some(place) = self.search_below(child, below, start, from, last, need) {
                 return Some(place);
             }
-            // It promised more than it has, or what it has lies outside the window.
+            // The child promised more than it has, or has it outside the window. Replace the promise, so that no
+            // later search is misled the same way.
             let exact = self.summarise(child, below, start);
             self.inners.all[node as usize].summary[i] = exact;
         }
         None
     }
 
-    /// The lowest place that starts in a leaf.
+    /// Finds the lowest place that starts in a leaf.
     fn search_leaf(&self, leaf: u32, base: u64, from: &mut u64, last: u64, fit: &Fit) -> Option<FrameRange> {
         let past = base + leaf_frames();
         loop {
@@ -365,17 +380,19 @@ impl FreeMap {
             if start > last.min(past - 1) {
                 return None;
             }
+            // The candidate was judged by 64 pages at most. Now find where its run really ends, in whatever leaf.
             let end = self.next(start, false);
             match place(fit, start, end) {
                 Some(place) if place.start() < past => return Some(place),
-                // It is the next leaf's.
+                // A place that starts there is for the next leaf to find.
                 Some(_) => return None,
+                // Nothing in this run fits, so skip it whole; through `from` the next leaf skips its rest as well.
                 None => *from = end,
             }
         }
     }
 
-    /// What a subtree has, exactly if it is a leaf; else what its children promise.
+    /// Summarises a subtree: exactly if it is a leaf, otherwise from what its children promise.
     fn summarise(&self, node: u32, height: usize, base: u64) -> Summary {
         if height > 0 {
             return self.inners.all[node as usize].promise(bits_of(height - 1));
@@ -385,18 +402,19 @@ impl FreeMap {
             return Summary::full(LEAF_BITS);
         }
         let past = base + leaf_frames();
+        // The run that reaches the leaf's end may go on beyond it. It counts in full here, because it starts here.
         let (longest, last) = leaf.longest();
         let beyond = if last == 0 { 0 } else { self.next(past - 1, false) - (past - u64::from(last)) };
         Summary { longest: longest.max(length(beyond)), order: leaf.order() }
     }
 }
 
-/// The lowest place in [`start`, `end`) that fits.
+/// Returns the lowest place in `start..end` that fits.
 fn place(fit: &Fit, start: u64, end: u64) -> Option<FrameRange> {
     FrameRange::between(start, end).and_then(|gap| FrameRange::from_units(fit.lowest_in(gap.units())?))
 }
 
-/// The leaves that a range lies in: where each starts, and which part of the range is in it.
+/// Splits a range by leaves: the start of each leaf and the part of the range in it.
 fn leaves_of(range: FrameRange) -> impl Iterator<Item = (u64, FrameRange)> {
     (range.start() >> LEAF_BITS..=(range.end() - 1) >> LEAF_BITS).filter_map(move |n| {
         let base = n << LEAF_BITS;
@@ -404,13 +422,13 @@ fn leaves_of(range: FrameRange) -> impl Iterator<Item = (u64, FrameRange)> {
     })
 }
 
-/// Where the only leaf begins that a range is in, if it is in one.
+/// Returns the start of the leaf that contains all of a range, if there is one.
 fn only_leaf_of(range: FrameRange) -> Option<u64> {
     let base = range.start() & !(leaf_frames() - 1);
     (range.end() - base <= leaf_frames()).then_some(base)
 }
 
-/// A part of a leaf, in pages from its start.
+/// Converts a part of a leaf to page indexes from the leaf's start.
 fn within(base: u64, part: FrameRange) -> (u32, u32) {
     ((part.start() - base) as u32, (part.end() - base) as u32)
 }

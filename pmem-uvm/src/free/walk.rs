@@ -1,4 +1,4 @@
-//! The ways down to a leaf of the free map, and up from it.
+//! Walks down to a leaf of the free map, and updates on the way back up.
 
 use super::FreeMap;
 use super::inner::{FAN_BITS, Inner, LEVELS, NONE, Path, bits_of};
@@ -6,12 +6,12 @@ use super::leaf::{LEAF_BITS, Leaf, Summary, bits, leaf_frames, length, order_of}
 use crate::frame::FrameRange;
 
 impl FreeMap {
-    /// How many page frames the root stands for, as a power of two; 0 if there is no root.
+    /// The base-2 logarithm of the number of page frames below the root; 0 if there is no root.
     pub(super) fn bits(&self) -> u32 {
         if self.root == NONE { 0 } else { bits_of(self.height) }
     }
 
-    /// Makes the root stand for more page frames.
+    /// Puts a new root above the old one, which covers 64 times as many page frames.
     pub(super) fn rise(&mut self) {
         if self.root == NONE {
             self.root = self.leaves.add(Leaf::new());
@@ -29,6 +29,7 @@ impl FreeMap {
             let promise = inner.promise(below - FAN_BITS);
             (inner.some != 0, inner.full == u64::MAX, inner.zeroed != 0, inner.colours(), promise)
         };
+        // The old root always covers the page frames from 0, so it becomes child 0.
         inner.child[0] = self.root;
         (inner.there, inner.some, inner.full) = (1, u64::from(some), u64::from(full));
         (inner.zeroed, inner.colours[0], inner.summary[0]) = (u64::from(zeroed), colours, summary);
@@ -36,7 +37,7 @@ impl FreeMap {
         self.height += 1;
     }
 
-    /// The leaf at `base`, made if it is not there.
+    /// Returns the leaf at `base`, and makes it if there is none.
     pub(super) fn leaf_at(&mut self, base: u64) -> u32 {
         let mut node = self.root;
         for height in (0..self.height).rev() {
@@ -54,7 +55,7 @@ impl FreeMap {
         node
     }
 
-    /// The way to the leaf at `base`, if there is one.
+    /// Returns the path to the leaf at `base`, if there is one.
     #[inline]
     pub(super) fn path(&self, base: u64) -> Option<Path> {
         if self.root == NONE || base >> self.bits() != 0 {
@@ -72,7 +73,7 @@ impl FreeMap {
         Some(path)
     }
 
-    /// Takes out a leaf that holds nothing, and inner nodes that it leaves without children.
+    /// Removes a leaf that holds nothing, and the inner nodes that have no children without it.
     pub(super) fn drop_leaf(&mut self, base: u64) {
         let Some(path) = self.path(base) else { return };
         if path.height == 0 {
@@ -84,6 +85,7 @@ impl FreeMap {
             inner.child[i] = NONE;
             inner.there &= !(1 << i);
             inner.summary[i] = Summary::default();
+            // The root stays: `let_go` drops the whole tree when nothing is held any more.
             if inner.there != 0 || node == self.root {
                 return;
             }
@@ -91,7 +93,7 @@ impl FreeMap {
         }
     }
 
-    /// Notes above a leaf that pages of it were given.
+    /// Records above a leaf that pages of it were given.
     #[inline]
     pub(super) fn gave(&mut self, path: &Path, part: FrameRange, zeroed: bool) {
         let leaf = &self.leaves.all[path.leaf as usize];
@@ -106,16 +108,19 @@ impl FreeMap {
             }
             inner.zeroed |= u64::from(zeroed) << i;
             inner.colours[i] |= new;
+            // The parent sees this node as all free only if every child of it is.
             full = inner.full == u64::MAX;
         }
     }
 
-    /// Notes above a leaf that pages of it were taken.
+    /// Records above a leaf that pages of it were taken. The bounds stay as they are: they are still upper bounds.
     #[inline]
     pub(super) fn took(&mut self, path: &Path, part: FrameRange) {
         let leaf = &self.leaves.all[path.leaf as usize];
         let mut some = !leaf.is_empty();
         let mut zeroed = leaf.has_zeroed();
+        // The numbers modulo 64 that have no free page left in the leaf. For one page it is enough to look for others
+        // with the same number.
         let mut gone = match part.count() {
             _ if !self.coloured => 0,
             1 if leaf.has_colour((part.start() & 63) as u32) => 0,
@@ -132,6 +137,7 @@ impl FreeMap {
                 inner.some &= !(1 << i);
                 inner.summary[i] = Summary::default();
             }
+            // Higher up, a number is gone only if no sibling has a page with it either.
             if gone != 0 {
                 inner.colours[i] &= !gone;
                 gone &= !inner.colours();
@@ -140,9 +146,12 @@ impl FreeMap {
         }
     }
 
-    /// Raises what is promised on the way to pages of one leaf that have just been given. A run that goes on beyond the leaf
-    /// is taken to be as long as can be, until a search has looked. What begins before it promises more as well; what lies
-    /// in between is full, and promises all; what it ends in promises as much as before.
+    /// Raises the promises on the path to pages of one leaf that were just given.
+    ///
+    /// A run that continues beyond the leaf is assumed to be as long as possible until a search has looked. The leaf
+    /// in which the run begins promises more as well. The leaves in between are all free and promise everything
+    /// already. The leaf in which the run ends promises as much as before, because its summary counts from its own
+    /// first page.
     #[inline]
     pub(super) fn raise(&mut self, path: &Path, base: u64, (from, to): (u32, u32)) {
         let leaf = &self.leaves.all[path.leaf as usize];
@@ -150,8 +159,10 @@ impl FreeMap {
         let end = leaf.next(to - 1, false);
         let longest = if end < 1 << LEAF_BITS { end - start.unwrap_or(0) } else { u32::MAX };
         let run = (start.unwrap_or(0), end);
+        // For a single page, the blocks around it are quicker to find than all blocks of the leaf.
         let order = if to - from == 1 { block_at(from, run) } else { leaf.order() };
         self.raise_way(path, Summary { longest, order });
+        // The run came in from below, so the leaf in which it begins has a longer run now, but no larger block.
         if start.is_none() && base > 0 {
             let begin = self.run_start(base);
             let before = begin & !(leaf_frames() - 1);
@@ -164,7 +175,7 @@ impl FreeMap {
         }
     }
 
-    /// Raises what is promised on a way, where it is less.
+    /// Raises the promises on a path to at least `to`.
     #[inline]
     fn raise_way(&mut self, path: &Path, to: Summary) {
         let mut order = to.order;
@@ -173,13 +184,14 @@ impl FreeMap {
             let summary = &mut inner.summary[i];
             summary.longest = summary.longest.max(to.longest);
             summary.order = summary.order.max(order);
+            // A child that has become all free may complete a larger block together with its siblings.
             if inner.full >> i & 1 != 0 && order > 0 {
                 order = order.max(order_of(inner.full) + bits_of(height) as u8);
             }
         }
     }
 
-    /// Where the free run begins that a free page is in.
+    /// Returns where the run of free pages begins that a free page is in.
     pub(super) fn run_start(&self, frame: u64) -> u64 {
         if self.root == NONE {
             return frame;
@@ -187,7 +199,7 @@ impl FreeMap {
         self.last_used(self.root, self.height, 0, frame).map_or(0, |used| used + 1)
     }
 
-    /// The last page at or before `frame` that is not free, in a subtree.
+    /// Returns the last page of a subtree at or before `frame` that is not free.
     fn last_used(&self, node: u32, height: usize, base: u64, frame: u64) -> Option<u64> {
         let Some(below) = height.checked_sub(1) else {
             let at = self.leaves.all[node as usize].last_used((frame - base).min(leaf_frames() - 1) as u32)?;
@@ -199,6 +211,7 @@ impl FreeMap {
         let in_child = |i: u32, frame: u64| {
             let start = base + (u64::from(i) << width);
             match inner.child[i as usize & 63] {
+                // Page frames without a node are not held, and so not free.
                 NONE => Some(frame.min(start + (1 << width) - 1)),
                 child => self.last_used(child, below, start, frame),
             }
@@ -208,6 +221,8 @@ impl FreeMap {
         {
             return Some(used);
         }
+        // If everything below `frame` in its own child is free, the last used page is in the nearest lower child that
+        // is not all free, and every such child has one.
         let others = !inner.full & bits(0, here);
         if others == 0 {
             return None;
@@ -215,7 +230,7 @@ impl FreeMap {
         in_child(63 - others.leading_zeros(), u64::MAX)
     }
 
-    /// The first page at or after `frame` that is free (or is not); past all pages if there is none.
+    /// Returns the first page at or after `frame` that is free (or is not); a number past all pages if there is none.
     pub(super) fn next(&self, frame: u64, free: bool) -> u64 {
         let end = if self.root == NONE { 0 } else { 1 << self.bits() };
         if frame >= end {
@@ -244,6 +259,8 @@ impl FreeMap {
                 child => self.next_below(child, below, start, frame, free),
             }
         };
+        // The sets of children are exact, so at most one child on each level is entered in vain: the one that `frame`
+        // is in.
         if has >> here & 1 != 0
             && let Some(found) = in_child(here)
         {
@@ -254,14 +271,15 @@ impl FreeMap {
     }
 }
 
-/// The page frame numbers of a range, modulo 64.
+/// Returns the page frame numbers modulo 64 of a range, as bits.
 fn colours_of(part: FrameRange) -> u64 {
     let low = (part.start() & 63) as u32;
     if part.count() >= 64 { u64::MAX } else { bits(0, part.count() as u32).rotate_left(low) }
 }
 
-/// The order, plus one, of the largest naturally aligned block in a run of a leaf that one of its pages is in.
+/// Returns the order plus one of the largest naturally aligned block that contains page `at` and lies in its run.
 fn block_at(at: u32, (start, end): (u32, u32)) -> u8 {
+    // Each block lies inside the next larger one, so stop at the first that does not fit.
     let fits = |order: u32| {
         let block = at & !((1 << order) - 1);
         block >= start && block + (1 << order) <= end

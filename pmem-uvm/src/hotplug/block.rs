@@ -1,18 +1,18 @@
-//! Blocks of memory.
+//! Memory blocks.
 
 use crate::segment::Zone;
 use core::fmt;
 
-/// How a block is.
+/// The state of a block.
 ///
-/// `Offline` → `Online` → `GoingOffline` → `Offline`, or back to `Online` if that fails.
+/// `Offline` → `Online` → `GoingOffline` → `Offline`, or back to `Online` if going offline fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BlockState {
-    /// Its pages are there and not in use.
+    /// The block's pages are there but not in use.
     Offline,
-    /// Its pages are in use.
+    /// The block's pages are in use, in this zone.
     Online(Zone),
-    /// They are being moved away.
+    /// The block's pages are being moved away.
     GoingOffline(Zone),
 }
 
@@ -27,11 +27,12 @@ impl fmt::Display for BlockState {
     }
 }
 
-/// A block of memory, the unit that comes and goes (`/sys/devices/system/memory/memoryN`).
+/// A memory block: the unit in which memory is added, onlined, offlined and removed
+/// (`/sys/devices/system/memory/memoryN`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Its node.
+    /// The NUMA node.
     pub node: u32,
-    /// How it is.
+    /// The state.
     pub state: BlockState,
 }

@@ -1,4 +1,4 @@
-//! Chains of callbacks, as Linux's blocking notifiers.
+//! Chains of callbacks, like Linux's blocking notifiers.
 
 use super::error::HotplugError;
 use super::event::{Answer, Event, NotifierKey};
@@ -6,10 +6,10 @@ use crate::uvm::Uvm;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// What is called. It may hand out and free pages; registering is out of its reach.
+/// A hot-plug callback. It may hand out and free pages, but it cannot register or unregister callbacks.
 pub type Callback = Box<dyn FnMut(&mut Uvm, &Event) -> Answer + Send>;
 
-/// Callbacks in the order in which they are called: those of higher priority first, equals as they registered.
+/// Callbacks in the order in which they are called: higher priority first, equals in the order of registration.
 #[derive(Default)]
 pub(super) struct Chain(Vec<Notifier>);
 
@@ -40,7 +40,8 @@ impl Chain {
         Ok(())
     }
 
-    /// Calls one after another until one stops, and `after` each; the last that was called, and its answer.
+    /// Calls the callbacks in order until one stops the chain, and `after` following each. Returns the last callback
+    /// that was called and its answer.
     pub(super) fn call(
         &mut self,
         uvm: &mut Uvm,

@@ -1,4 +1,4 @@
-//! Why memory did not come or go.
+//! Errors of memory hot-plug.
 
 use super::block::BlockState;
 use super::event::{Event, NotifierKey};
@@ -6,52 +6,53 @@ use crate::error::UvmError;
 use crate::frame::FrameRange;
 use core::fmt;
 
-/// Why memory did not come or go; nothing has changed then, but for pages that were moved.
+/// Why memory hot-plug failed. Nothing has changed then, except that pages may have been moved. The variants name the
+/// Linux error number they stand for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HotplugError {
-    /// The size of a block is no power of two.
+    /// The block size is not a power of two, or is more than 2^40 pages (EINVAL).
     BlockSize(u64),
-    /// Start or length is no multiple of the size of a block (EINVAL).
+    /// The start or the length is not a multiple of the block size (EINVAL).
     Unaligned {
-        /// What was asked for.
+        /// The range that was asked for.
         range: FrameRange,
-        /// The size of a block in pages.
+        /// The block size in pages.
         block: u64,
     },
-    /// No block is there (EINVAL).
+    /// There is no block at this range (EINVAL).
     NoBlock(FrameRange),
-    /// A block is there (EEXIST).
+    /// There is a block at this range already (EEXIST).
     BlockExists(FrameRange),
-    /// A block is not as it would have to be (EINVAL; EBUSY for removal).
+    /// A block is not in the state that the operation needs (EINVAL; EBUSY for removal).
     State {
-        /// Which.
+        /// The block.
         block: FrameRange,
-        /// How it is.
+        /// The state it is in.
         state: BlockState,
-        /// What it would have to be.
+        /// The state that was expected, as a phrase for messages.
         wanted: &'static str,
     },
-    /// Blocks of more than one node, or zone (EINVAL).
+    /// The blocks belong to more than one node or zone (EINVAL).
     Mixed(FrameRange),
-    /// A callback refused (its error number; EPERM for BAD).
+    /// A callback refused (its error number; EPERM for [`Answer::Bad`](super::Answer::Bad)).
     Refused {
-        /// Who.
+        /// The callback.
         by: NotifierKey,
-        /// What it was asked.
+        /// The event that it was asked about.
         event: Event,
-        /// With which error number.
+        /// The error number that it returned.
         errno: u16,
     },
-    /// Moving pages was called off (EINTR).
+    /// Moving pages was interrupted (EINTR).
     Interrupted,
-    /// The pages are not as they would have to be (EBUSY, EINVAL).
+    /// The pages or segments do not allow it (see [`HotplugError::errno`] for the number).
     Uvm(UvmError),
     /// The callback is registered already (EEXIST).
     Exists(NotifierKey),
-    /// No such callback (ENOENT).
+    /// No such callback is registered (ENOENT).
     NoNotifier(NotifierKey),
-    /// Neither a callback may do this, nor who keeps memory as it is (EDEADLK).
+    /// A callback, or a thread that keeps memory as it is, tried to do this (EDEADLK).
     InCallback,
 }
 
@@ -62,7 +63,7 @@ impl From<UvmError> for HotplugError {
 }
 
 impl HotplugError {
-    /// The number that Linux would return.
+    /// Returns the error number that Linux would return, as a positive number.
     pub fn errno(&self) -> u16 {
         match self {
             Self::State { wanted: REMOVABLE, .. } => EBUSY,
@@ -94,7 +95,7 @@ const EBUSY: u16 = 16;
 const EEXIST: u16 = 17;
 const EINVAL: u16 = 22;
 const EDEADLK: u16 = 35;
-/// What a block has to be to be removed.
+/// The state a block must be in to be removed, as a phrase for messages.
 pub(super) const REMOVABLE: &str = "offline, to be removed";
 
 impl fmt::Display for HotplugError {

@@ -1,4 +1,4 @@
-//! What is told when memory comes and goes, with Linux's numbers (include/linux/memory.h, node.h, notifier.h).
+//! Events and answers of memory hot-plug, with Linux's numbers (include/linux/memory.h, node.h, notifier.h).
 
 use crate::frame::FrameRange;
 use core::fmt;
@@ -7,22 +7,22 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum MemoryAction {
-    /// It is online; pages of it may be had.
+    /// The memory is online, and its pages can be allocated.
     Online = 1,
-    /// It is about to go: nobody gets pages of it any more. May be refused.
+    /// The memory is about to go offline, and its free pages are held back. A callback can refuse.
     GoingOffline = 1 << 1,
-    /// It is offline.
+    /// The memory is offline.
     Offline = 1 << 2,
-    /// It is about to come. May be refused.
+    /// The memory is about to come online. A callback can refuse.
     GoingOnline = 1 << 3,
-    /// It does not come after all; told to everybody, also to those never told that it would.
+    /// The memory does not come online after all. All callbacks get this, even those that never saw `GoingOnline`.
     CancelOnline = 1 << 4,
-    /// It does not go after all; told to everybody likewise.
+    /// The memory does not go offline after all. All callbacks get this, even those that never saw `GoingOffline`.
     CancelOffline = 1 << 5,
 }
 
 impl MemoryAction {
-    /// All of them.
+    /// All actions.
     pub const ALL: [Self; 6] = [
         Self::GoingOnline,
         Self::Online,
@@ -37,22 +37,22 @@ impl MemoryAction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum NodeAction {
-    /// The node is about to get its first memory. May be refused.
+    /// The node is about to get its first memory. A callback can refuse.
     AddingFirstMemory = 1,
-    /// It has it.
+    /// The node has got its first memory.
     AddedFirstMemory = 1 << 1,
-    /// It does not get it after all.
+    /// The node does not get its first memory after all.
     CancelAddingFirstMemory = 1 << 2,
-    /// The node is about to lose its last memory. May be refused.
+    /// The node is about to lose its last memory. A callback can refuse.
     RemovingLastMemory = 1 << 3,
-    /// It has lost it.
+    /// The node has lost its last memory.
     RemovedLastMemory = 1 << 4,
-    /// It does not lose it after all.
+    /// The node does not lose its last memory after all.
     CancelRemovingLastMemory = 1 << 5,
 }
 
 impl NodeAction {
-    /// All of them.
+    /// All actions.
     pub const ALL: [Self; 6] = [
         Self::AddingFirstMemory,
         Self::AddedFirstMemory,
@@ -63,31 +63,32 @@ impl NodeAction {
     ];
 }
 
-/// What callbacks are told (`struct memory_notify`, `struct node_notify`).
+/// An event that callbacks receive (`struct memory_notify`, `struct node_notify`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
-    /// To callbacks for memory.
+    /// An event for callbacks registered for memory.
     Memory {
         /// What happens.
         action: MemoryAction,
-        /// `start_pfn` and `nr_pages`.
+        /// The page frames (`start_pfn` and `nr_pages`).
         range: FrameRange,
-        /// `status_change_nid_normal`: the node whose first or last memory this is that is not only for movable pages.
+        /// The node whose first or last memory outside [`Zone::Movable`](crate::Zone::Movable) this is
+        /// (`status_change_nid_normal`); `None` if it is neither.
         status_change_nid_normal: Option<u32>,
-        /// `status_change_nid`: the node whose first or last memory this is.
+        /// The node whose first or last memory this is (`status_change_nid`); `None` if it is neither.
         status_change_nid: Option<u32>,
     },
-    /// To callbacks for nodes.
+    /// An event for callbacks registered for nodes.
     Node {
         /// What happens.
         action: NodeAction,
-        /// `nid`.
+        /// The node (`nid`).
         nid: u32,
     },
 }
 
 impl Event {
-    /// The number of what happens, as the callback's second argument.
+    /// Returns the number of the action, which a C callback gets as its second argument.
     pub fn action(&self) -> u32 {
         match self {
             Self::Memory { action, .. } => *action as u32,
@@ -126,18 +127,30 @@ impl fmt::Display for Event {
     }
 }
 
-/// What a callback answers (`NOTIFY_*`).
+/// A callback's answer (`NOTIFY_*`).
+///
+/// # Examples
+/// ```
+/// use pmem_uvm::Answer;
+///
+/// // NOTIFY_BAD, and notifier_from_errno(-EBUSY).
+/// assert_eq!(Answer::Bad.to_bits(), 0x8002);
+/// assert_eq!(Answer::from_bits(0x8011), Answer::Errno(16));
+/// // NOTIFY_STOP ends the chain without refusing.
+/// assert!(Answer::Stop.stops());
+/// assert_eq!(Answer::Stop.errno(), 0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// It does not care.
+    /// The callback does not care about this event.
     Done,
-    /// It is content.
+    /// The callback agrees.
     Ok,
-    /// No; nobody further down is asked.
+    /// The callback refuses, with EPERM. The chain stops.
     Bad,
-    /// Yes; but nobody further down is told.
+    /// The callback agrees, and the chain stops.
     Stop,
-    /// No, with an error number.
+    /// The callback refuses with this error number, from 1 to 4095. The chain stops.
     Errno(u16),
 }
 
@@ -145,25 +158,25 @@ const STOP_MASK: u32 = 0x8000;
 const MAX_ERRNO: u16 = 4095;
 
 impl Answer {
-    /// As C has it.
+    /// Returns the answer as C encodes it.
     pub const fn to_bits(self) -> u32 {
         match self {
             Self::Done => 0,
             Self::Ok => 1,
             Self::Bad => STOP_MASK | 2,
             Self::Stop => STOP_MASK | 1,
-            // A `match`, because `u32::from` is not const.
-            // No larger than the kernel's MAX_ERRNO.
+            // `u32::from` is not const, hence the cast. The kernel's MAX_ERRNO is the limit.
             Self::Errno(errno) => STOP_MASK | (1 + if errno > MAX_ERRNO { MAX_ERRNO } else { errno } as u32),
         }
     }
 
-    /// From C. Negative numbers are no errors, as in Linux; more than 1 without the bit that stops is taken as [`Self::Ok`].
+    /// Decodes an answer of C. As in Linux, negative numbers are not errors. Numbers above 1 without the stop bit are
+    /// taken as [`Self::Ok`].
     pub const fn from_bits(bits: u32) -> Self {
         match (bits & STOP_MASK != 0, bits & !STOP_MASK) {
             (false, 0) => Self::Done,
             (false, _) => Self::Ok,
-            // A negative number is no error to Linux (notifier_to_errno).
+            // Linux does not take a negative number for an error (notifier_to_errno).
             (true, more) if (more as i32) < 2 => Self::Stop,
             (true, 2) => Self::Bad,
             (true, more) if more - 1 > MAX_ERRNO as u32 => Self::Errno(MAX_ERRNO),
@@ -171,12 +184,12 @@ impl Answer {
         }
     }
 
-    /// Whether nobody further down is called.
+    /// Whether the chain stops, so that no later callback is called.
     pub const fn stops(self) -> bool {
         self.to_bits() & STOP_MASK != 0
     }
 
-    /// The error number that it amounts to, 0 for none (`notifier_to_errno`).
+    /// Returns the error number of the answer; 0 if it is not a refusal (`notifier_to_errno`).
     pub const fn errno(self) -> u16 {
         match self {
             Self::Done | Self::Ok | Self::Stop => 0,
@@ -186,7 +199,7 @@ impl Answer {
     }
 }
 
-/// Names a callback: a number of the host's, such as the address of its `notifier_block`.
+/// The key of a callback: a number of the host's choice, such as the address of its `notifier_block`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NotifierKey(pub u64);
 

@@ -1,9 +1,10 @@
-//! Memory hot-plug as Linux has it: blocks that are added, brought online, taken offline and removed, and callbacks that
-//! are told, and may refuse.
+//! Memory hot-plug as in Linux: blocks that are added, brought online, taken offline and removed, and callbacks that
+//! are notified and can refuse.
 //!
-//! Every change of a range goes through four steps: *begin* asks (GOING_…), *commit* does it, *announce* tells (…LINE), and
-//! *cancel* takes back what was begun (CANCEL_…). The verbs below take them at once; a driver over a pmem-core model
-//! takes them as that model's change goes along: prepare, published, abort.
+//! Every change of a range has these steps: *begin* asks the callbacks (GOING_…), *commit* carries the change out,
+//! and *announce* notifies them (…LINE). *Cancel* takes back what was begun (CANCEL_…). The methods below run all
+//! steps at once. A driver over a pmem-core model runs them as the model's change proceeds: prepare, published,
+//! abort.
 
 mod block;
 mod chain;
@@ -30,16 +31,45 @@ use chain::Chain;
 use core::fmt;
 use error::REMOVABLE;
 
-/// Blocks and callbacks. What is in memory is the [`Uvm`]'s, which every verb takes.
+/// Memory blocks and hot-plug callbacks. The memory itself is in the [`Uvm`], which every method takes.
+///
+/// # Examples
+/// Add a DIMM to node 1, and keep it from going offline while a driver uses it:
+///
+/// ```
+/// use pmem_uvm::{Answer, Event, FrameRange, Hotplug, MemoryAction, MoveError, NotifierKey, Plug, Uvm, Zone};
+///
+/// let mut uvm = Uvm::default();
+/// let mut hotplug = Hotplug::new(0x800, &uvm)?;
+/// let dimm = FrameRange::new(0x10_0000, 0x1000)?;
+/// hotplug.add(&mut uvm, &Plug::new(dimm).node(1))?;
+/// hotplug.online(&mut uvm, dimm, Zone::Movable)?;
+/// assert_eq!(uvm.uvmexp().free, 0x1000);
+///
+/// let in_use = |_: &mut Uvm, event: &Event| match event {
+///     Event::Memory { action: MemoryAction::GoingOffline, .. } => Answer::Errno(16), // EBUSY
+///     _ => Answer::Ok,
+/// };
+/// hotplug.register_memory(NotifierKey(1), 0, Box::new(in_use))?;
+/// let refused = hotplug.offline(&mut uvm, dimm, &mut |_, _| Err(MoveError::Never));
+/// assert_eq!(refused.map_err(|error| error.errno()), Err(16));
+///
+/// hotplug.unregister_memory(NotifierKey(1))?;
+/// hotplug.offline(&mut uvm, dimm, &mut |_, _| Err(MoveError::Never))?;
+/// hotplug.remove(&mut uvm, dimm)?;
+/// assert_eq!(uvm.nsegments(), 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Hotplug {
     block: u64,
     blocks: FrameMap<Block>,
     memory: Chain,
     nodes: Chain,
     auto_online: AutoOnline,
-    /// Of which nodes and zones memory is on its way in.
+    /// The nodes and zones of memory that is on its way in.
     arriving: Vec<(u32, Zone)>,
-    /// What goes block by block, and is held back from the start: no page is moved to where it would have to leave again.
+    /// The range that leaves block by block. All of it is held back from the start, so that no page is moved to a
+    /// block that leaves later.
     leaving: Option<FrameRange>,
 }
 
@@ -51,11 +81,11 @@ impl fmt::Debug for Hotplug {
 }
 
 impl Hotplug {
-    /// Takes over what is plugged, in blocks of so many pages (128 MiB to 2 GiB on x86). Blocks that memory does not fill are
-    /// there too, and stay online for good.
+    /// Takes over the memory that is plugged, in blocks of `block` pages (blocks are 128 MiB to 2 GiB on x86). A
+    /// block that memory fills only in part exists too, but can never go offline.
     ///
     /// # Errors
-    /// [`HotplugError::BlockSize`] unless it is a power of two.
+    /// [`HotplugError::BlockSize`] unless `block` is a power of two of at most 2^40.
     pub fn new(block: u64, uvm: &Uvm) -> Result<Self, HotplugError> {
         if !block.is_power_of_two() || block > 1 << 40 {
             return Err(HotplugError::BlockSize(block));
@@ -73,7 +103,8 @@ impl Hotplug {
         Ok(hotplug)
     }
 
-    /// Takes over how the blocks are that a range touches: for whoever plugs or unplugs it beside.
+    /// Updates the blocks that a range touches from what is plugged. Call this after you plug, unplug, online or
+    /// offline memory through the [`Uvm`] itself.
     pub fn follow(&mut self, uvm: &Uvm, range: FrameRange) {
         let whole = |frame: u64| FrameRange::new(frame / self.block * self.block, self.block).ok();
         let Some(window) = whole(range.start())
@@ -97,7 +128,7 @@ impl Hotplug {
         }
     }
 
-    /// What the blocks of a range are for, those that are not online for anything, in order.
+    /// Splits a range by zones. Blocks that are not online count as normal memory.
     #[cfg(feature = "model")]
     pub(crate) fn zones(&self, range: FrameRange) -> Vec<(FrameRange, Zone)> {
         let mut zones: Vec<(FrameRange, Zone)> = Vec::new();
@@ -120,7 +151,7 @@ impl Hotplug {
         zones
     }
 
-    /// Puts right what a callback's panic left half done.
+    /// Cleans up what a panic in a callback left half done.
     pub(crate) fn recover(&mut self, uvm: &mut Uvm) {
         if let Some(range) = self.leaving.take() {
             uvm.unisolate(range);
@@ -139,30 +170,31 @@ impl Hotplug {
         }
     }
 
-    /// At most how many bytes the blocks of a range take.
+    /// Returns an upper bound in bytes for the blocks of a range.
     pub(crate) fn bytes_for(&self, range: FrameRange) -> usize {
         self.blocks.bytes_to_fill(range, self.block)
     }
 
-    /// The size of a block, in pages (`block_size_bytes`).
+    /// The block size in pages (`block_size_bytes`).
     pub fn block_size(&self) -> u64 {
         self.block
     }
 
-    /// All blocks, in order of address.
+    /// Iterates over all blocks in ascending order of address.
     pub fn blocks(&self) -> impl Iterator<Item = (FrameRange, Block)> + '_ {
         self.blocks.iter().map(|(at, block)| (at, *block))
     }
 
-    /// The block that a page frame is in.
+    /// Returns the block of a page frame.
     pub fn block(&self, frame: u64) -> Option<(FrameRange, Block)> {
         self.blocks.get(frame).map(|(at, block)| (at, *block))
     }
 
-    /// Has a callback told of memory (`hotplug_memory_notifier`): those of higher priority first, equals in this order.
+    /// Registers a callback for memory events (`hotplug_memory_notifier`). Callbacks of higher priority are called
+    /// first, equals in the order of registration.
     ///
     /// # Errors
-    /// [`HotplugError::Exists`] if it is registered.
+    /// [`HotplugError::Exists`] if the key is registered for memory events already.
     pub fn register_memory(
         &mut self,
         key: NotifierKey,
@@ -172,10 +204,11 @@ impl Hotplug {
         self.memory.register(key, priority, callback)
     }
 
-    /// Has a callback told of nodes (`hotplug_node_notifier`).
+    /// Registers a callback for node events (`hotplug_node_notifier`). The order is that of
+    /// [`Self::register_memory`].
     ///
     /// # Errors
-    /// [`HotplugError::Exists`] if it is registered.
+    /// [`HotplugError::Exists`] if the key is registered for node events already.
     pub fn register_node(
         &mut self,
         key: NotifierKey,
@@ -185,32 +218,32 @@ impl Hotplug {
         self.nodes.register(key, priority, callback)
     }
 
-    /// Tells a callback no more of memory.
+    /// Unregisters a callback for memory events.
     ///
     /// # Errors
-    /// [`HotplugError::NoNotifier`].
+    /// [`HotplugError::NoNotifier`] if it is not registered.
     pub fn unregister_memory(&mut self, key: NotifierKey) -> Result<(), HotplugError> {
         self.memory.unregister(key)
     }
 
-    /// Tells a callback no more of nodes.
+    /// Unregisters a callback for node events.
     ///
     /// # Errors
-    /// [`HotplugError::NoNotifier`].
+    /// [`HotplugError::NoNotifier`] if it is not registered.
     pub fn unregister_node(&mut self, key: NotifierKey) -> Result<(), HotplugError> {
         self.nodes.unregister(key)
     }
 
-    /// Says what becomes of blocks as they are added, from now on.
+    /// Sets the policy for blocks that are added from now on.
     pub fn set_auto_online(&mut self, policy: AutoOnline) {
         self.auto_online = policy;
     }
 
-    /// Adds blocks of memory (`add_memory`): what is plugged is as `plug` says. They are offline, or come online one after another, as
-    /// [`Self::set_auto_online`] says; one that is refused stays offline, and is there all the same.
+    /// Adds blocks of memory (`add_memory`) with the properties of `plug`. They stay offline, or come online one by
+    /// one as [`Self::set_auto_online`] decides. A block that is refused stays offline, but it is added all the same.
     ///
     /// # Errors
-    /// [`HotplugError::Unaligned`], [`HotplugError::BlockExists`], and what [`Uvm::plug`] says.
+    /// [`HotplugError::Unaligned`], [`HotplugError::BlockExists`], and the errors of [`Uvm::plug`].
     pub fn add(&mut self, uvm: &mut Uvm, plug: &Plug) -> Result<Added, HotplugError> {
         self.recover(uvm);
         let range = plug.range;
@@ -233,7 +266,7 @@ impl Hotplug {
         Ok(added)
     }
 
-    /// What memory that was added to a node comes online for, if it does.
+    /// Returns the zone in which memory that was added to a node comes online; `None` if it stays offline.
     fn zone_of_added(&self, node: u32, range: FrameRange) -> Option<Zone> {
         let percent = match self.auto_online {
             AutoOnline::Never => return None,
@@ -258,11 +291,12 @@ impl Hotplug {
         Some(if movable { Zone::Movable } else { Zone::Normal })
     }
 
-    /// Brings blocks online, all of them as one step.
+    /// Brings blocks online, all in one step.
     ///
     /// # Errors
-    /// [`HotplugError::Unaligned`], [`HotplugError::NoBlock`], [`HotplugError::State`], [`HotplugError::Mixed`], and [`HotplugError::Uvm`]
-    /// where memory is kept, with nobody told; [`HotplugError::Refused`], after all were told of the cancellation.
+    /// Without notifying anybody: [`HotplugError::Unaligned`], [`HotplugError::NoBlock`], [`HotplugError::State`],
+    /// [`HotplugError::Mixed`], and [`HotplugError::Uvm`] where memory must stay as it is. After notifying everybody
+    /// of the cancellation: [`HotplugError::Refused`].
     pub fn online(&mut self, uvm: &mut Uvm, range: FrameRange, zone: Zone) -> Result<(), HotplugError> {
         self.recover(uvm);
         uvm.check_kept()?;
@@ -276,14 +310,15 @@ impl Hotplug {
         Ok(())
     }
 
-    /// Takes blocks offline, all of them as one step; pages that are handed out are moved elsewhere. A callback that is told
-    /// may free pages. What cannot be moved now is tried until `migrate` says that it never can be, or that it is called
-    /// off.
+    /// Takes blocks offline, all in one step. Pages that are handed out are moved elsewhere, and callbacks may free
+    /// pages. A page that cannot be moved now ([`MoveError::Again`](crate::MoveError::Again)) is tried again until
+    /// `migrate` moves it, says that it can never be moved, or is interrupted.
     ///
     /// # Errors
-    /// [`HotplugError::Unaligned`], [`HotplugError::NoBlock`], [`HotplugError::State`], [`HotplugError::Mixed`], and
-    /// [`HotplugError::Uvm`] for holes and for pages that are not managed, with nobody told; [`HotplugError::Refused`], [`HotplugError::Interrupted`]
-    /// and [`HotplugError::Uvm`] for what cannot be moved, after all were told of the cancellation.
+    /// Without notifying anybody: [`HotplugError::Unaligned`], [`HotplugError::NoBlock`], [`HotplugError::State`],
+    /// [`HotplugError::Mixed`], and [`HotplugError::Uvm`] for holes and for pages that are not managed. After
+    /// notifying everybody of the cancellation: [`HotplugError::Refused`], [`HotplugError::Interrupted`], and
+    /// [`HotplugError::Uvm`] for a page that cannot be moved.
     pub fn offline(
         &mut self,
         uvm: &mut Uvm,
@@ -317,10 +352,11 @@ impl Hotplug {
         Ok(())
     }
 
-    /// Removes blocks, every one of which is offline (`remove_memory`): all of them or none.
+    /// Removes blocks, all of which must be offline (`remove_memory`): all of them or none.
     ///
     /// # Errors
-    /// [`HotplugError::Unaligned`], [`HotplugError::NoBlock`]; [`HotplugError::State`] names a block that is not offline.
+    /// [`HotplugError::Unaligned`], [`HotplugError::NoBlock`]; [`HotplugError::State`] names a block that is not
+    /// offline.
     pub fn remove(&mut self, uvm: &mut Uvm, range: FrameRange) -> Result<(), HotplugError> {
         self.recover(uvm);
         uvm.check_kept()?;
@@ -333,8 +369,8 @@ impl Hotplug {
         Ok(())
     }
 
-    /// Takes those blocks offline that are online, and removes all (`offline_and_remove_memory`): all of them or none. If it
-    /// fails, blocks are brought online again.
+    /// Takes the blocks that are online offline, and removes all blocks (`offline_and_remove_memory`): all of them or
+    /// none. If this fails, blocks that went offline are brought online again.
     ///
     /// # Errors
     /// As [`Self::offline`] and [`Self::remove`].
@@ -358,6 +394,7 @@ impl Hotplug {
             .collect();
         online.iter().try_for_each(|(at, ..)| check_one_node(uvm, *at))?;
         online.iter().try_for_each(|(at, ..)| uvm.check_offline(*at))?;
+        // Hold back all blocks before the first one leaves, so that no page is moved into a block that leaves later.
         self.leaving = Some(range);
         let mut gone = 0;
         let stays = |page: Page<'_>| page.state() == PageState::Retired || page.is_own();
@@ -373,7 +410,7 @@ impl Hotplug {
         }
         if result.is_err() {
             uvm.unisolate(range);
-            // Whoever refuses to have it back leaves it offline, and nothing is lost.
+            // If a callback refuses to have a block back, it stays offline. Nothing is lost.
             for (at, _, zone) in online[..gone].iter().rev() {
                 let _ = self.online(uvm, *at, *zone);
             }
@@ -389,7 +426,7 @@ impl Hotplug {
         Ok(())
     }
 
-    /// Checks blocks that are to change together; what they are alike.
+    /// Checks blocks that change together, and returns what they have in common.
     fn check_blocks(
         &self,
         range: FrameRange,
@@ -418,13 +455,13 @@ impl Hotplug {
         Ok(())
     }
 
-    /// The blocks of an aligned range.
+    /// Iterates over the blocks of an aligned range.
     fn numbers(&self, range: FrameRange) -> impl Iterator<Item = FrameRange> + use<> {
         let block = self.block;
         (0..range.count() / block).filter_map(move |i| FrameRange::new(range.start() + i * block, block).ok())
     }
 
-    /// A range, cut where blocks meet.
+    /// Splits a range at the borders of blocks.
     fn blocks_of(&self, range: FrameRange) -> impl Iterator<Item = FrameRange> + use<> {
         let block = self.block;
         (range.start() / block..=(range.end() - 1) / block)
@@ -439,18 +476,18 @@ impl Hotplug {
         }
     }
 
-    /// Whether a block's memory is only for movable pages.
+    /// Whether a block's memory is movable-only.
     fn is_movable(&self, frame: u64) -> bool {
         let state = self.blocks.get(frame).map(|(_, block)| block.state);
         matches!(state, Some(BlockState::Online(Zone::Movable) | BlockState::GoingOffline(Zone::Movable)))
     }
 
-    /// Whether a page is held back for its block to go later.
+    /// Whether a page is held back because its block leaves later.
     pub(crate) fn is_leaving(&self, frame: u64) -> bool {
         self.leaving.is_some_and(|range| range.contains(frame))
     }
 
-    /// Whether a node has pages in use outside of a range, that are not only for movable ones if `normal` matters.
+    /// Whether a node has pages in use outside a range. If `normal`, movable-only memory does not count.
     fn has_memory(&self, uvm: &Uvm, node: u32, without: FrameRange, normal: bool) -> bool {
         if uvm.has_free_beside(node, normal, without) {
             return true;
@@ -458,12 +495,12 @@ impl Hotplug {
         let counts = |frame: u64| !normal || !self.is_movable(frame);
         let segments = uvm.segments().filter(|segment| segment.node() == node);
         segments.flat_map(|segment| segment.range().minus(without)).flatten().any(|part| {
-            // Only whether there is one matters; it is mostly the first of a block that is online.
+            // One such page is enough, and it is usually the first of a block that is online.
             let used = |frame: u64| {
                 use PageState::{Isolated, Offline, Reserved, Retired};
                 match uvm.page(frame).map(|page| page.state()) {
                     None | Some(Offline | Reserved | Retired) => false,
-                    // What is held back is on its way out, unless that is yet to be begun.
+                    // A page that is held back is on its way out, unless its block's turn has yet to come.
                     Some(Isolated) => self.is_leaving(frame),
                     Some(_) => true,
                 }
@@ -477,7 +514,7 @@ impl Hotplug {
     }
 }
 
-/// Checks that memory that comes or goes as one is of one node.
+/// Checks that memory that changes in one step is of one node.
 fn check_one_node(uvm: &Uvm, range: FrameRange) -> Result<(), HotplugError> {
     if uvm.is_of_one_node(range) { Ok(()) } else { Err(HotplugError::Mixed(range)) }
 }

@@ -1,4 +1,4 @@
-//! One range on its way in or out of use: begin, commit, announce; or cancel.
+//! A range on its way into or out of use: begin, commit, announce; or cancel.
 
 use super::{Event, Hotplug, HotplugError, MemoryAction, NodeAction};
 use crate::error::UvmError;
@@ -7,28 +7,28 @@ use crate::page::PageState;
 use crate::segment::Zone;
 use crate::uvm::{Migrate, MoveError, Uvm};
 
-/// Which way a range goes.
+/// The direction of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Course {
     Online,
     Offline,
 }
 
-/// A change that was begun, and that nobody refused.
+/// A change that was begun and that nobody refused.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Transition {
     pub(crate) course: Course,
     pub(crate) range: FrameRange,
     zone: Zone,
     of_node: u32,
-    /// The node whose first or last memory it is.
+    /// The node whose first or last memory this is.
     node: Option<u32>,
-    /// The node whose first or last memory it is that is not only for movable pages.
+    /// The node whose first or last memory outside the movable zone this is.
     node_normal: Option<u32>,
 }
 
 impl Hotplug {
-    /// Asks everybody whether a range may come online.
+    /// Asks all callbacks whether a range may come online.
     pub(crate) fn begin_online(
         &mut self,
         uvm: &mut Uvm,
@@ -43,7 +43,7 @@ impl Hotplug {
         Ok(step)
     }
 
-    /// Holds a range back, asks everybody whether it may go, and moves away what is handed out of it.
+    /// Holds a range back, asks all callbacks whether it may go, and moves away the pages that are handed out.
     pub(crate) fn begin_offline(
         &mut self,
         uvm: &mut Uvm,
@@ -64,7 +64,7 @@ impl Hotplug {
         moved.map(|()| step).inspect_err(|_| self.cancel(uvm, &step))
     }
 
-    /// Does what was begun.
+    /// Carries out what was begun.
     pub(crate) fn commit(&mut self, uvm: &mut Uvm, step: &Transition) -> Result<(), HotplugError> {
         match step.course {
             Course::Online => Ok(uvm.online_as(step.range, step.zone)?),
@@ -75,7 +75,7 @@ impl Hotplug {
         }
     }
 
-    /// Tells everybody what was done; answers no longer matter.
+    /// Notifies all callbacks that the change is done. Their answers no longer matter.
     pub(crate) fn announce(&mut self, uvm: &mut Uvm, step: &Transition) {
         let (of_node, of_memory) = match step.course {
             Course::Online => (NodeAction::AddedFirstMemory, MemoryAction::Online),
@@ -88,7 +88,7 @@ impl Hotplug {
         self.memory.call(uvm, &step.event(of_memory), &mut |_| ());
     }
 
-    /// Forgets that a range was on its way.
+    /// Forgets that a range was on its way in.
     fn arrived(&mut self, step: &Transition) {
         if step.course == Course::Online
             && let Some(at) = self.arriving.iter().position(|of| *of == (step.of_node, step.zone))
@@ -97,13 +97,14 @@ impl Hotplug {
         }
     }
 
-    /// Tells everybody that what was begun does not happen, and lets go of what was held back.
+    /// Notifies all callbacks that the change does not happen, and lets go of what was held back.
     pub(crate) fn cancel(&mut self, uvm: &mut Uvm, step: &Transition) {
         let (of_node, of_memory) = match step.course {
             Course::Online => (NodeAction::CancelAddingFirstMemory, MemoryAction::CancelOnline),
             Course::Offline => (NodeAction::CancelRemovingLastMemory, MemoryAction::CancelOffline),
         };
         if step.course == Course::Offline {
+            // Let go first: a callback that hears of the cancellation may allocate these pages again.
             uvm.unisolate(step.range);
         }
         self.arrived(step);
@@ -114,7 +115,7 @@ impl Hotplug {
     }
 
     fn transition(&self, uvm: &Uvm, course: Course, range: FrameRange, node: u32, zone: Zone) -> Transition {
-        // Another range of the same change may be the first.
+        // Another range of the same change may already be the node's first memory.
         let arrives = |normal: bool| {
             let counts = |of: &(u32, Zone)| of.0 == node && !(normal && of.1 == Zone::Movable);
             course == Course::Online && self.arriving.iter().any(counts)
@@ -136,7 +137,7 @@ impl Hotplug {
         let node = step.node.map(|nid| Event::Node { action: of_node, nid });
         for event in node.into_iter().chain([step.event(of_memory)]) {
             let chain = if let Event::Node { .. } = event { &mut self.nodes } else { &mut self.memory };
-            // What a callback frees of a range that goes nobody else gets.
+            // Nobody else gets what a callback frees in a range that goes offline.
             let mut after = |uvm: &mut Uvm| {
                 if step.course == Course::Offline {
                     uvm.hold_more(step.range);
@@ -158,7 +159,7 @@ impl Transition {
     }
 }
 
-/// Moves what is handed out, until all is moved or something never can be.
+/// Moves pages until all are moved or one can never be moved.
 fn move_all(uvm: &mut Uvm, range: FrameRange, migrate: Migrate<'_>) -> Result<(), HotplugError> {
     loop {
         let mut why = None;

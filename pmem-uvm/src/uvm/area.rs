@@ -1,4 +1,5 @@
-//! Areas that are set aside for long runs, and lent to pages that can be moved until a run is claimed (Linux's contiguous memory allocator, mm/cma.c).
+//! Areas that are set aside for long runs, and lent to movable pages until a run is claimed (Linux's contiguous
+//! memory allocator, mm/cma.c).
 
 use super::bucket::Bucket;
 use super::capture::Migrate;
@@ -11,12 +12,34 @@ use crate::segment::Zone;
 use core::cell::Cell;
 
 impl Uvm {
-    /// Sets an area aside, each page of which is free, reserved or bad: only pages that can be moved are in it from now on
-    /// ([`Zone::Movable`]), so that [`Self::claim`] gets long runs of it whenever they are needed. Takes memory.
+    /// Sets an area aside for long runs and lends it to movable pages meanwhile. Only movable pages are placed in it
+    /// from now on ([`Zone::Movable`]), so that [`Self::claim`] gets long runs out of it whenever they are needed.
+    /// Its reserved pages become free. Allocates memory.
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Lent`] if it meets another area; [`UvmError::Page`] names a page that is handed out, offline, or for
-    /// movable pages already.
+    /// [`UvmError::NotPlugged`]; [`UvmError::Lent`] if it overlaps another area; [`UvmError::Page`] names a page that
+    /// is handed out, held back or offline, that follows a block online and offline, or that is in movable-only
+    /// memory already.
+    ///
+    /// # Examples
+    /// ```
+    /// use pmem_uvm::{FrameRange, PageListRequest, PageOwner, PageRequest, Plug, Uvm};
+    ///
+    /// let mut uvm = Uvm::default();
+    /// uvm.plug(&Plug::new(FrameRange::new(0x100, 0x100)?))?;
+    /// let area = FrameRange::new(0x180, 0x40)?;
+    /// uvm.lend(area)?;
+    ///
+    /// let movable = PageRequest::new().owner(PageOwner::Object { key: 1, offset: 0 });
+    /// let page = uvm.pagealloc(&movable)?;
+    /// assert!(area.contains(page), "movable pages use the area first");
+    ///
+    /// // A camera needs it all: the page moves out of the way.
+    /// let frames = uvm.claim(&PageListRequest::new(0x40)?, &mut |_from, _to| Ok(()))?;
+    /// assert!(uvm.runs(&frames).eq([area]));
+    /// uvm.pglistfree(frames);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn lend(&mut self, area: FrameRange) -> Result<(), UvmError> {
         self.check_not_lent(area)?;
         let may = |state| matches!(state, PageState::Free | PageState::Reserved | PageState::Retired);
@@ -33,18 +56,20 @@ impl Uvm {
         Ok(())
     }
 
-    /// The areas that are set aside, in order.
+    /// The areas that are set aside, in ascending order.
     pub fn areas(&self) -> &[FrameRange] {
         &self.areas
     }
 
-    /// Claims a run out of the areas in a request's window, aligned and within its boundary: free pages where there are enough, else at the lowest
-    /// place from which all that was lent can be moved. It goes back with [`Self::pglistfree`], and is lent again then. Reserves do
-    /// not matter.
+    /// Claims one run out of the areas in the request's window, within its alignment and boundary. If a run of free
+    /// pages is long enough, it takes that; otherwise it takes the lowest place from which everything that was lent
+    /// can be moved away. Give the run back with [`Self::pglistfree`]; it is then lent again. Reserves and the
+    /// request's number of runs do not matter.
     ///
     /// # Errors
-    /// [`UvmError::Nowhere`] if no area is in the window; [`UvmError::Unmovable`] names the last page that was in the way;
-    /// [`UvmError::NoFit`] if there is no place; [`UvmError::Cancelled`] if `migrate` was called off. What was moved stays moved.
+    /// [`UvmError::Nowhere`] if no area is in the window; [`UvmError::Unmovable`] names the last page that was in the
+    /// way; [`UvmError::NoFit`] if there is no place; [`UvmError::Cancelled`] if `migrate` was interrupted. Pages
+    /// that were moved stay moved.
     pub fn claim(&mut self, request: &PageListRequest, migrate: Migrate<'_>) -> Result<PageList, UvmError> {
         let result = self.claim_run(request, migrate);
         match &result {
@@ -61,6 +86,7 @@ impl Uvm {
         self.end_move();
         let window = request.window;
         let part = |uvm: &Self, at: usize| uvm.areas.get(at)?.intersect(window);
+        // A run that is free already costs no move, so try all areas for one first.
         let free = (0..self.areas.len()).find_map(|at| self.free_run_in(request, part(self, at)?));
         let run = match free {
             Some(run) => run,
@@ -80,7 +106,7 @@ impl Uvm {
         Ok(self.list_of(run))
     }
 
-    /// A place in an area where all is free: held back now.
+    /// Finds a place in an area that is all free, and holds it back.
     fn free_run_in(&mut self, request: &PageListRequest, area: FrameRange) -> Option<FrameRange> {
         let fit = request.window(area).fit(request.count)?;
         let may = |bucket: &&mut Bucket| {
@@ -94,7 +120,7 @@ impl Uvm {
         Some(run)
     }
 
-    /// The lowest place in an area that can be cleared, and is now: all of it is held back.
+    /// Finds the lowest place in an area that can be cleared, clears it, and holds all of it back.
     fn clear_run_in(
         &mut self,
         request: &PageListRequest,
@@ -108,11 +134,15 @@ impl Uvm {
             stopped.set(moved == Err(MoveError::Interrupted));
             moved
         };
+        // Try places from the lowest up. Whatever blocks one place blocks every later place that contains it too, so
+        // the search goes on right behind the obstacle, and each page is an obstacle at most once.
         while let Some(run) = request.lowest_in(from, area) {
             if let Some(end) = self.end_of_others(request, run) {
                 from = end;
                 continue;
             }
+            // Look for pages that can never go before any page is moved in vain. The last of them allows the longest
+            // step.
             let stuck = self.pages_in(run).filter(|(_, page)| !page.can_go()).last();
             let stuck = match stuck {
                 Some((frame, page)) => UvmError::Unmovable { frame, info: page.info() },
@@ -124,6 +154,7 @@ impl Uvm {
             if stopped.get() {
                 return Err(UvmError::Cancelled);
             }
+            // Only an error that names a page says where to go on.
             let (UvmError::Unmovable { frame, .. } | UvmError::Page { frame, .. }) = stuck else {
                 return Err(stuck);
             };
@@ -135,7 +166,8 @@ impl Uvm {
         Err(in_the_way.unwrap_or(UvmError::NoFit { asked: request.count, free, longest }))
     }
 
-    /// Where the last part of a run ends that is not of the node or the free list that a request asks for.
+    /// Returns where the last part of a run ends that is not of the node and the free list that the request asks for;
+    /// `None` if all of it is.
     fn end_of_others(&self, request: &PageListRequest, run: FrameRange) -> Option<u64> {
         let is_other = |bucket: u32| {
             let bucket = &self.buckets[bucket as usize];
@@ -144,15 +176,16 @@ impl Uvm {
         self.parts_in(run).filter(|(_, bucket, _)| is_other(*bucket)).map(|(part, ..)| part.end()).last()
     }
 
-    /// The free runs of a range.
+    /// Iterates over the free runs in a range.
     fn runs_in(&self, range: FrameRange) -> impl Iterator<Item = FrameRange> + '_ {
         self.buckets.iter().flat_map(move |bucket| bucket.map.runs(range))
     }
 
-    /// Takes an area back: nothing is lent of it any more, and all of it is reserved.
+    /// Takes an area back: moves everything out that was lent of it, and reserves all its pages except bad ones.
     ///
     /// # Errors
-    /// [`UvmError::NoArea`] if it is none; [`UvmError::Unmovable`] for a page that is claimed or cannot be moved.
+    /// [`UvmError::NoArea`] if no area has exactly this range; [`UvmError::Unmovable`] names a page that is claimed
+    /// or cannot be moved.
     pub fn take_back(&mut self, area: FrameRange, migrate: Migrate<'_>) -> Result<(), UvmError> {
         let at = self.areas.iter().position(|other| *other == area).ok_or(UvmError::NoArea(area))?;
         let idle = |page: Page<'_>| matches!(page.state(), PageState::Retired | PageState::Reserved);
@@ -163,7 +196,7 @@ impl Uvm {
         Ok(())
     }
 
-    /// Checks that no part of a range is of an area.
+    /// Checks that a range overlaps no area.
     pub(crate) fn check_not_lent(&self, range: FrameRange) -> Result<(), UvmError> {
         match self.areas.iter().find(|area| area.overlaps(range)) {
             Some(area) => Err(UvmError::Lent { range, area: *area }),

@@ -1,4 +1,4 @@
-//! The free pages of one node and zone on one free list.
+//! Buckets: the free pages of one node and zone on one free list.
 
 use crate::counters::{Counters, add, sub};
 use crate::frame::FrameRange;
@@ -7,7 +7,8 @@ use crate::page::PageState;
 use crate::request::PageListRequest;
 use crate::segment::Zone;
 
-/// Free pages that are alike, and counted: what is taken or given through it is taken from or given to the counters too.
+/// The free pages of one kind, and their share of the counters: pages taken or given through a bucket are counted
+/// there too.
 pub(crate) struct Bucket {
     pub(crate) free_list: u8,
     pub(crate) node: u32,
@@ -16,24 +17,24 @@ pub(crate) struct Bucket {
     pub(crate) idle: Idle,
 }
 
-/// How many pages of a bucket are in a state in which nobody gets them.
+/// The numbers of a bucket's pages that are reserved, retired or offline.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Idle([u64; PageState::ALL.len()]);
 
 impl Idle {
-    /// How many are in a state: reserved, retired or offline.
+    /// The number of pages in a state: reserved, retired or offline.
     pub(crate) fn of(&self, state: PageState) -> u64 {
         self.0[state as usize]
     }
 
-    /// Counts pages in, or out, by their states.
+    /// Counts pages in (`come`) or out by their states.
     pub(crate) fn count_all(&mut self, states: &[u64; PageState::ALL.len()], come: bool) {
         for state in PageState::ALL {
             self.count(state, states[state as usize], come);
         }
     }
 
-    /// Counts pages in, or out.
+    /// Counts pages of one state in (`come`) or out. States that are not kept here are ignored.
     pub(crate) fn count(&mut self, state: PageState, pages: u64, come: bool) {
         if !state.is_idle() || state == PageState::Free {
             return;
@@ -44,19 +45,20 @@ impl Idle {
 }
 
 impl Bucket {
-    /// Whether a list of pages may have some of these.
+    /// Whether a request for a list may take pages of this bucket.
     pub(crate) fn may_serve(&self, request: &PageListRequest) -> bool {
         request.may_be_of(self.node, self.free_list, self.zone)
     }
 
-    /// Takes a page of a colour, or of any; whether it is zeroed comes with it.
+    /// Takes a page whose frame number modulo 64 is in `mask`; a zeroed one if `zero`, otherwise one that is not,
+    /// where there is a choice. Also returns whether it is zeroed.
     pub(crate) fn pop(&mut self, counters: &Counters, mask: u64, zero: bool) -> Option<(u64, bool)> {
         let (frame, zeroed) = self.map.pop(mask, zero)?;
         self.taken(counters, 1, zeroed.into());
         Some((frame, zeroed))
     }
 
-    /// Takes a run of free pages; how many of them are zeroed.
+    /// Takes a run of free pages and returns how many of them are zeroed.
     pub(crate) fn take(&mut self, counters: &Counters, run: FrameRange) -> u64 {
         let clean = self.map.zeroed();
         self.map.take(run);

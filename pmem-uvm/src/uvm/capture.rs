@@ -1,4 +1,4 @@
-//! Getting hold of given page frames, whoever has them.
+//! Capturing given page frames, whoever has them.
 
 use super::{PATIENCE, Taken, Uvm};
 use crate::counters::add;
@@ -7,29 +7,53 @@ use crate::frame::FrameRange;
 use crate::page::{Page, PageFlags, PageInfo, PageOwner, PageState};
 use crate::request::{PageRequest, Strategy};
 
-/// Why a page's content and its users were not moved.
+/// Why `migrate` did not move a page's contents and users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MoveError {
-    /// It cannot be.
+    /// The page can never be moved.
     Never,
-    /// Not now; it may be tried again.
+    /// The page cannot be moved now, but it makes sense to try again.
     Again,
-    /// Whoever moves pages was called off.
+    /// The move was interrupted; everything that was begun stops.
     Interrupted,
 }
 
-/// Moves a page's content and users, from one page frame to another: see [`Uvm::capture`].
+/// A callback that moves a page's contents and users from one page frame to another. It is called as `migrate(from,
+/// to)`; see [`Uvm::capture`].
 pub type Migrate<'m> = &'m mut dyn FnMut(u64, u64) -> Result<(), MoveError>;
 
 impl Uvm {
-    /// Hands out given page frames (what Linux calls `alloc_contig_range`): free ones are taken, those that are handed out
-    /// are moved to others by `migrate(from, to)`, which copies the page and tells its users. They are handed out as
-    /// CLEAN, to nobody, and go back page by page.
+    /// Hands out the given page frames, as Linux's `alloc_contig_range` does. Free pages are taken. For each page
+    /// that is handed out, `migrate(from, to)` copies the page to another page frame and redirects its users. You get
+    /// the pages CLEAN and without owner, and free them one by one.
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] for one that is not managed; [`UvmError::Unmovable`] for one that is wired,
-    /// lent or in a list, that `migrate` does not move, or for which there is no other. Nothing is captured then; what
-    /// was moved stays moved.
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] for a page that is not managed; [`UvmError::Unmovable`] for a
+    /// page that is wired, lent or in a list, that `migrate` does not move, or for which there is no other page.
+    /// Nothing is captured then, but pages that were moved stay moved.
+    ///
+    /// # Examples
+    /// A device needs 16 particular page frames, and one of them is in use:
+    ///
+    /// ```
+    /// use pmem_uvm::{FrameRange, PageOwner, PageRequest, Plug, Uvm};
+    ///
+    /// let mut uvm = Uvm::default();
+    /// uvm.plug(&Plug::new(FrameRange::new(0x100, 64)?))?;
+    /// let owner = PageOwner::Object { key: 7, offset: 0 };
+    /// let page = uvm.pagealloc(&PageRequest::new().owner(owner))?;
+    ///
+    /// let mut moves = Vec::new();
+    /// uvm.capture(FrameRange::new(page, 16)?, &mut |from, to| {
+    ///     // Copy the page, and point the object's mappings at the copy.
+    ///     moves.push((from, to));
+    ///     Ok(())
+    /// })?;
+    /// let [(from, to)] = moves[..] else { return Err("one move".into()) };
+    /// assert_eq!(from, page);
+    /// assert_eq!(uvm.page(to).map(|page| page.info().owner), Some(owner));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn capture(&mut self, range: FrameRange, migrate: Migrate<'_>) -> Result<(), UvmError> {
         self.isolate(range, migrate)?;
         self.turn(range, PageState::Allocated, |_| true);
@@ -37,7 +61,8 @@ impl Uvm {
         Ok(())
     }
 
-    /// Retires pages, moving those that are handed out: see [`Self::capture`] and [`Self::retire`].
+    /// Retires pages, moving those that are handed out to other page frames first: see [`Self::capture`] and
+    /// [`Self::retire`].
     ///
     /// # Errors
     /// As [`Self::capture`].
@@ -47,10 +72,11 @@ impl Uvm {
         Ok(())
     }
 
-    /// Takes pages out of use: those that are handed out are moved. See [`Self::capture`].
+    /// Takes pages offline, moving those that are handed out to other page frames first: see [`Self::capture`].
     ///
     /// # Errors
-    /// As [`Self::capture`].
+    /// As [`Self::capture`]; [`UvmError::Kept`] while memory must stay as it is; [`UvmError::Lent`] if the range
+    /// overlaps an area.
     pub fn offline(&mut self, range: FrameRange, migrate: Migrate<'_>) -> Result<(), UvmError> {
         self.check_kept()?;
         self.check_not_lent(range)?;
@@ -59,12 +85,13 @@ impl Uvm {
         Ok(())
     }
 
-    /// Holds pages back, moving those that are handed out: nobody gets one of them until they are let go of again.
+    /// Holds back all pages of a range and moves those that are handed out. Nobody gets one of these pages until they
+    /// are let go.
     pub(super) fn isolate(&mut self, range: FrameRange, migrate: Migrate<'_>) -> Result<(), UvmError> {
         self.isolate_beside(range, |_| false, migrate)
     }
 
-    /// As [`Self::isolate`], passing over some pages.
+    /// As [`Self::isolate`], leaving alone the pages that `passed` accepts.
     pub(crate) fn isolate_beside(
         &mut self,
         range: FrameRange,
@@ -72,6 +99,7 @@ impl Uvm {
         migrate: Migrate<'_>,
     ) -> Result<(), UvmError> {
         self.hold_free(range, passed)?;
+        // From here on `migrate` runs, which may panic. The guard then lets go of the range.
         let moved = self.on_the_way(Taken::Held(range), |uvm| uvm.move_away(range, migrate));
         if moved.is_err() {
             self.unisolate(range);
@@ -79,7 +107,7 @@ impl Uvm {
         moved
     }
 
-    /// Holds back the free pages of a range, all of whose pages have to be managed, or such as are passed over.
+    /// Holds back the free pages of a range. Every page must be managed, or accepted by `passed`.
     pub(crate) fn hold_free(
         &mut self,
         range: FrameRange,
@@ -94,19 +122,23 @@ impl Uvm {
         Ok(())
     }
 
-    /// Holds back what is free in a range by now.
+    /// Holds back the pages of a range that are free by now.
     pub(crate) fn hold_more(&mut self, range: FrameRange) {
-        // From the buckets first: what a cache has is then not replaced by more of the same.
+        // Empty the buckets first, so that no cache can be refilled from this range. The second pass takes what the
+        // caches gave back.
         let held = self.take_free(range);
         self.drain_caches();
         let more = self.take_free(range);
+        // What is Free by its state now is in no bucket any more. A page that a processor is just freeing into its
+        // cache is still Cached, and `move_away` waits for it.
         self.pages_in(range)
             .filter(|(_, page)| page.state() == PageState::Free)
             .for_each(|(_, page)| page.reset(PageState::Isolated, page.flags() & PageFlags::ZERO));
         add(&self.counters.isolated, held + more);
     }
 
-    /// Has a page moved to another of its colour, on its node if there is one; where to.
+    /// Moves a page to another page frame of its colour, on its own node if possible. Returns the new page frame;
+    /// `None` if there is none or `migrate` refuses.
     fn move_one(
         &mut self,
         (frame, head): (u64, u64),
@@ -117,6 +149,8 @@ impl Uvm {
         let colour = frame & u64::from(self.settings.colours_of() - 1);
         let request =
             PageRequest::new().node(node).strategy(Strategy::Numa).owner(owner).colour(colour as u32);
+        // Note the move before each call that may run the host's code: if that panics, `end_move` takes the move
+        // back.
         self.moving = Some((frame, head, None));
         let Ok(to) = self.pagealloc(&request) else {
             self.moving = None;
@@ -126,14 +160,15 @@ impl Uvm {
         let moved = migrate(frame, to);
         self.moving = None;
         if moved.is_err() {
-            // It is ours: nobody else knows of it.
+            // This cannot fail: nobody else knows this page yet.
             let _ = self.pagefree(to);
             return None;
         }
         Some(to)
     }
 
-    /// Takes back a move that never ended, since who moves pages, or the host, panicked: the page is its owner's, where it was.
+    /// Takes back a move that did not end because `migrate` or the host panicked. The page stays with its owner,
+    /// where it was.
     pub(crate) fn end_move(&mut self) {
         let Some((from, head, to)) = self.moving.take() else { return };
         if let Ok((_, page)) = self.known(from) {
@@ -144,9 +179,9 @@ impl Uvm {
         }
     }
 
-    /// Moves the pages of a range that are handed out, whose free pages are held back.
+    /// Moves the pages of a range that are handed out. Its free pages are already held back.
     pub(crate) fn move_away(&mut self, range: FrameRange, migrate: Migrate<'_>) -> Result<(), UvmError> {
-        // What was handed out may have been freed since.
+        // Pages may have been freed since the range was held back.
         self.hold_more(range);
         let mut frames = range.frames();
         let mut next = frames.next();
@@ -154,6 +189,7 @@ impl Uvm {
         while let Some(frame) = next {
             let (held, page) = self.known(frame)?;
             let info = page.info();
+            // These never leave their state while the range is held back, so the scan need not come back to them.
             if matches!(info.state, PageState::Isolated | PageState::Retired | PageState::Offline)
                 || page.is_own()
             {
@@ -162,8 +198,11 @@ impl Uvm {
             }
             let unmovable = UvmError::Unmovable { frame, info };
             let node = held.segment.node;
+            // Isolate the page before it is copied: freeing it fails from now on, so its contents stay valid until
+            // `migrate` is done.
             let Some(head) = page.hold() else {
-                // On its way into or out of a processor's cache.
+                // A processor is just moving the page into or out of its cache. It does not need our lock for that,
+                // so it will finish soon.
                 if info.state == PageState::Cached && patience > 0 {
                     patience -= 1;
                     core::hint::spin_loop();
@@ -178,6 +217,8 @@ impl Uvm {
                 from.let_go(head);
                 return Err(unmovable);
             };
+            // The page lives on at its new frame, with the owner and the flags it had. Its old frame is held back
+            // like the rest.
             let (_, target) = self.known(to)?;
             target.become_like(from, head);
             from.reset(PageState::Isolated, PageFlags::empty());

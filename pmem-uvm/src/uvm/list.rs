@@ -1,4 +1,4 @@
-//! Lists of pages: `uvm_pglistalloc`, `uvm_pglistfree`.
+//! Page lists: `uvm_pglistalloc`, `uvm_pglistfree`.
 
 use super::node::free_on;
 use super::{Bucket, Taken, Uvm};
@@ -9,8 +9,29 @@ use crate::page::Page;
 use crate::request::PageListRequest;
 use pmem_space::Fit;
 
-/// Pages that were handed out together: runs of consecutive ones. It is kept in the pages themselves, and must be
-/// given back with [`Uvm::pglistfree`] to the [`Uvm`] that it comes from.
+/// Pages that were handed out together, as runs of consecutive page frames. The list is kept in the pages themselves.
+/// Give it back with [`Uvm::pglistfree`] to the [`Uvm`] that it comes from.
+///
+/// # Examples
+/// Give back the middle of a buffer, and turn the rest into single pages:
+///
+/// ```
+/// use pmem_uvm::{FrameRange, PageListRequest, Plug, Uvm};
+///
+/// let mut uvm = Uvm::default();
+/// uvm.plug(&Plug::new(FrameRange::new(0x100, 64)?))?;
+/// let mut list = uvm.pglistalloc(&PageListRequest::new(16)?.runs(1)?)?;
+/// uvm.pglistfree_part(&mut list, FrameRange::new(0x104, 8)?)?;
+/// assert_eq!((list.nruns(), list.npages()), (2, 8));
+///
+/// let frames: Vec<u64> = uvm.frames(&list).collect();
+/// uvm.disband(list);
+/// for frame in frames {
+///     uvm.pagefree(frame)?;
+/// }
+/// assert_eq!(uvm.uvmexp().free, 64);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "the pages stay allocated until the list is given back"]
 pub struct PageList {
@@ -20,61 +41,65 @@ pub struct PageList {
 }
 
 impl PageList {
-    /// How many runs it has.
+    /// The number of runs.
     pub fn nruns(&self) -> u64 {
         self.runs
     }
 
-    /// How many pages it has.
+    /// The number of pages.
     pub fn npages(&self) -> u64 {
         self.pages
     }
 
-    /// The same list, of which only one may be given back.
+    /// Returns a second handle to the same list. Only one of the two may be given back.
     pub(super) fn as_it_is(&self) -> Self {
         Self { first: self.first, runs: self.runs, pages: self.pages }
     }
 
-    /// Its first page frame, runs and pages, for interfaces that cannot carry the type.
+    /// Returns the first page frame, the number of runs and the number of pages, for interfaces that cannot carry the
+    /// type.
     pub fn into_raw(self) -> (Option<u64>, u64, u64) {
         (self.first, self.runs, self.pages)
     }
 
-    /// Back from [`Self::into_raw`]. Other numbers are a list of other pages, or of none.
+    /// Makes a list from the numbers that [`Self::into_raw`] returned. Any other numbers make a list of other pages,
+    /// or of none.
     pub fn from_raw(first: Option<u64>, runs: u64, pages: u64) -> Self {
         Self { first, runs, pages }
     }
 }
 
-/// Why a list cannot be had yet, for whoever may wait.
+/// A shortage of pages, reported to a caller that may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shortage {
-    /// What would be said now.
+    /// The error that the request would return now.
     pub error: UvmError,
-    /// How often it was tried before.
+    /// The number of earlier attempts.
     pub tries: u32,
 }
 
 /// What to do about a shortage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShortageAction {
-    /// Something may have changed.
+    /// Tries again, because something may have changed.
     Retry,
-    /// No waiting: say what is short.
+    /// Returns the shortage as the error.
     GiveUp,
-    /// It took too long.
+    /// Returns [`UvmError::TimedOut`].
     TimedOut,
-    /// It was called off.
+    /// Returns [`UvmError::Cancelled`].
     Cancelled,
 }
 
 impl Uvm {
-    /// Hands out a list of pages, CLEAN and without owner (`uvm_pglistalloc`): free lists from 0 up, page frames
-    /// upwards, but none that is only for movable pages; never more runs than asked for, each aligned and within the boundary.
+    /// Hands out a list of pages, CLEAN and without owner (`uvm_pglistalloc`). It searches free lists from 0 up and
+    /// page frames upwards, and never takes movable-only memory. It returns at most the number of runs asked for,
+    /// each aligned and within the boundary.
     ///
     /// # Errors
-    /// [`UvmError::Constraint`] if the boundary leaves no way; [`UvmError::Nowhere`] if no segment has page frames in the window; [`UvmError::NoPages`] for too few free pages, with
-    /// no search if only reserved ones are left; [`UvmError::NoFit`] for too few in runs as asked for.
+    /// [`UvmError::Constraint`] if the boundary rules the request out; [`UvmError::Nowhere`] if the window contains
+    /// no page frame of a segment; [`UvmError::NoPages`] if there are too few free pages (without a search if only
+    /// reserved ones are left); [`UvmError::NoFit`] if there are too few in runs that meet the request.
     pub fn pglistalloc(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
         self.attempt_list(request).inspect_err(|_| self.note_failed())
     }
@@ -83,7 +108,7 @@ impl Uvm {
         note(&self.counters.failed);
     }
 
-    /// As [`Self::pglistalloc`], for who may try again: what fails does not count as failed yet.
+    /// As [`Self::pglistalloc`], for callers that may try again: a failure is not counted as failed yet.
     pub(crate) fn attempt_list(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
         let result = self.try_list(request);
         match &result {
@@ -98,11 +123,11 @@ impl Uvm {
         result
     }
 
-    /// As [`Self::pglistalloc`], and asks `wait` what to do about a shortage (`waitok`): it may free pages, or sleep where that
-    /// can be.
+    /// As [`Self::pglistalloc`], but asks `wait` what to do about a shortage (`waitok`). `wait` may free pages, or
+    /// sleep if it can.
     ///
     /// # Errors
-    /// As [`Self::pglistalloc`]; [`UvmError::TimedOut`] and [`UvmError::Cancelled`] as `wait` says.
+    /// As [`Self::pglistalloc`]; [`UvmError::TimedOut`] and [`UvmError::Cancelled`] if `wait` says so.
     pub fn pglistalloc_waiting(
         &mut self,
         request: &PageListRequest,
@@ -132,7 +157,8 @@ impl Uvm {
         }
     }
 
-    /// How many pages a list could be of if all were free: no fewer, for some may not be ours to hand out.
+    /// Returns an upper bound for the pages that a list could get if everything were free. Some of the pages it
+    /// counts may not be ours to hand out.
     pub(crate) fn could_be_had(&self, request: &PageListRequest) -> u64 {
         let may = |bucket: u32| self.buckets[bucket as usize].may_serve(request);
         let parts = self.parts_in(request.window).filter(|(_, bucket, _)| may(*bucket));
@@ -158,7 +184,7 @@ impl Uvm {
         if found.is_err() && self.drain_caches() > 0 { self.gather_from(request) } else { found }
     }
 
-    /// Takes pages of as few free lists as will do, from 0 up.
+    /// Takes pages from as few free lists as possible, from 0 up.
     fn gather_from(&mut self, request: &PageListRequest) -> Result<PageList, UvmError> {
         let mut found = self.gather(request, 0);
         for list in 1..self.settings.free_lists_of() {
@@ -174,13 +200,14 @@ impl Uvm {
         found
     }
 
-    /// Takes runs, the longest on free lists up to `list`, until there are enough pages; puts them back if there are not.
+    /// Takes runs from free lists up to `list_up_to`, the longest first, until there are enough pages. Gives them
+    /// back if there are not.
     fn gather(&mut self, request: &PageListRequest, list_up_to: u8) -> Result<PageList, UvmError> {
         let mut list = PageList { first: None, runs: 0, pages: 0 };
         let mut last: Option<FrameRange> = None;
         let (mut longest, mut zeroed) = (0, 0);
         while list.pages < request.count && list.runs < request.runs {
-            // No run can be longer than the one before, which was the longest.
+            // The last run was the longest there was, so no later one can be longer.
             let most = (request.count - list.pages).min(last.map_or(u64::MAX, FrameRange::count));
             let Some((bucket, run)) = self.longest_place(request, most, list_up_to) else { break };
             longest = longest.max(run.count());
@@ -197,7 +224,7 @@ impl Uvm {
         }
         if list.pages == request.count {
             if zeroed > 0 {
-                // Whether they still are, only who gives them back can tell.
+                // Only whoever gives the pages back knows whether they are still zeroed.
                 self.frames(&list).filter_map(|frame| self.page(frame)).for_each(Page::forget_zero);
             }
             return Ok(list);
@@ -206,8 +233,8 @@ impl Uvm {
         Err(UvmError::NoFit { asked: request.count, free: self.free_for(false), longest })
     }
 
-    /// The longest place of at most `wanted` pages, and its bucket: on the lowest free list that has one, at the lowest
-    /// page frame there.
+    /// Returns the longest place of at most `wanted` pages and its bucket: on the lowest free list that has one, at
+    /// the lowest page frame there.
     fn longest_place(
         &mut self,
         request: &PageListRequest,
@@ -217,6 +244,8 @@ impl Uvm {
         let (mut low, mut high) = (0, request.longest().min(wanted));
         let mut best = None;
         let mut middle = high;
+        // If a run fits, so does every shorter run at its start; so the longest can be found by bisection. The first
+        // try is the whole length, which usually succeeds.
         while low < high {
             match request.fit(middle).and_then(|fit| self.lowest_place(request, &fit, list_up_to)) {
                 Some(found) => {
@@ -257,7 +286,7 @@ impl Uvm {
         lowest.map(|(_, at, place)| (at, place))
     }
 
-    /// A list of one run, whose pages are handed out, each by itself.
+    /// Makes a list of one run whose pages are allocated one by one.
     pub(super) fn list_of(&self, run: FrameRange) -> PageList {
         self.pages_in(run).for_each(|(_, page)| page.enlist());
         self.link(run, None);
@@ -273,13 +302,13 @@ impl Uvm {
         }
     }
 
-    /// The run that begins at a page frame, and where the next one begins.
+    /// Returns the run that starts at a page frame, and the start of the next run in its list.
     fn run_of(&self, start: u64) -> Option<(FrameRange, Option<u64>)> {
         let (count, next) = self.page(start)?.linked()?;
         Some((FrameRange::new(start, count).ok()?, next))
     }
 
-    /// The runs of a list, in the order in which they were found: the longest first.
+    /// Iterates over the runs of a list in the order in which they were found, the longest first.
     pub fn runs<'u>(&'u self, list: &PageList) -> impl Iterator<Item = FrameRange> + use<'u> {
         let mut at = list.first;
         core::iter::from_fn(move || {
@@ -289,10 +318,10 @@ impl Uvm {
         })
     }
 
-    /// The page frame after another in its list; none after the last, or after one that is in no list.
+    /// Returns the next page frame in a list; `None` after the last one, and for a page that is in no list.
     pub fn next_in_list(&self, frame: u64) -> Option<u64> {
         let page = self.page(frame).filter(|page| page.is_listed())?;
-        // Only the first page of a run has links, and the last leads to it.
+        // Only the first page of a run has links. The last page leads back to it.
         let next = frame.checked_add(1)?;
         if self.page(next).is_some_and(|page| page.is_listed() && page.linked().is_none()) {
             return Some(next);
@@ -301,12 +330,12 @@ impl Uvm {
         self.run_of(start)?.1
     }
 
-    /// The page frames of a list.
+    /// Iterates over the page frames of a list.
     pub fn frames<'u>(&'u self, list: &PageList) -> impl Iterator<Item = u64> + use<'u> {
         self.runs(list).flat_map(FrameRange::frames)
     }
 
-    /// Gives a list back (`uvm_pglistfree`). Pages whose flag ZERO is set serve requests for zeroed pages.
+    /// Gives a list back (`uvm_pglistfree`). Pages whose ZERO flag is set will serve requests for zeroed pages.
     pub fn pglistfree(&mut self, list: PageList) {
         let mut at = list.first;
         while let Some((run, next)) = at.and_then(|at| self.run_of(at)) {
@@ -315,7 +344,7 @@ impl Uvm {
         }
     }
 
-    /// Dissolves a list: its pages stay handed out, each by itself, and go back one by one.
+    /// Dissolves a list. Its pages stay allocated; free them one by one.
     pub fn disband(&mut self, list: PageList) {
         let mut at = list.first;
         while let Some((run, next)) = at.and_then(|at| self.run_of(at)) {
@@ -324,10 +353,10 @@ impl Uvm {
         }
     }
 
-    /// Gives part of a list back: any part of one of its runs, in whatever order.
+    /// Gives part of a list back: any part of one of its runs, in any order.
     ///
     /// # Errors
-    /// [`UvmError::NotInList`] if it is not all in one run of the list.
+    /// [`UvmError::NotInList`] if the part does not lie in one run of the list.
     pub fn pglistfree_part(&mut self, list: &mut PageList, part: FrameRange) -> Result<(), UvmError> {
         let mut before: Option<FrameRange> = None;
         let mut at = list.first;
@@ -340,6 +369,8 @@ impl Uvm {
             }
             (before, at) = (Some(run), next);
         };
+        // Up to two runs are left of this one. Link the upper first: the lower has to point to it, and the run before
+        // to whichever is lowest.
         let [below, above] = run.minus(part);
         if let Some(page) = self.page(run.start()) {
             page.unlink();
@@ -362,7 +393,7 @@ impl Uvm {
         Ok(())
     }
 
-    /// Frees the pages of a run, those that are zeroed as such.
+    /// Frees the pages of a run and keeps their ZERO flags.
     fn free_run(&mut self, run: FrameRange) {
         self.parts_in(run).for_each(|(.., pages)| pages.for_each(Page::delist));
         self.free_all(run);

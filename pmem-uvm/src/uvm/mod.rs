@@ -1,4 +1,4 @@
-//! Segments, pages and page lists under one owner: exclusive, deterministic, without locks of its own.
+//! The manager of segments, pages and page lists: exclusive, deterministic, without locks of its own.
 
 mod area;
 mod bucket;
@@ -37,37 +37,82 @@ use node::NodeReserves;
 use order::Orders;
 use slotmap::SlotMap;
 
-/// How often a page that a processor is about to hand out, or to take back, is looked at again.
+/// How many times to look again at a page that a processor is just handing out or taking back.
 pub(crate) const PATIENCE: u32 = 10_000;
 
-/// What only the host can do.
+/// Services that only the host can provide.
+///
+/// # Examples
+/// A kernel that zeroes pages on demand:
+///
+/// ```
+/// use pmem_uvm::{FrameRange, Host, PageRequest, PgaFlags, Plug, Uvm};
+///
+/// struct Kernel;
+///
+/// impl Host for Kernel {
+///     fn zero(&mut self, frame: u64) -> bool {
+///         // Clear the page through the direct map here.
+///         true
+///     }
+/// }
+///
+/// let mut uvm = Uvm::default();
+/// uvm.plug(&Plug::new(FrameRange::new(0x100, 16)?))?;
+/// let zeroed = PageRequest::new().flags(PgaFlags::ZERO);
+/// assert!(uvm.pagealloc(&zeroed).is_err(), "nobody fills pages yet");
+/// uvm.set_host(Box::new(Kernel));
+/// uvm.pagealloc(&zeroed)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Host: Send {
-    /// Fills a page with zeroes; whether it did. By default it does not.
+    /// Fills a page with zeroes and returns whether it did. The default does nothing and returns `false`.
     fn zero(&mut self, frame: u64) -> bool {
         let _ = frame;
         false
     }
 
-    /// Wakes the page daemon: pages are scarce. By default there is none.
+    /// Wakes the page daemon because pages are scarce. The default does nothing.
     fn wake_pagedaemon(&mut self, uvmexp: &Uvmexp) {
         let _ = uvmexp;
     }
 
-    /// Wakes the page daemon for a node of which [`Uvm::set_node_reserves`] says something: pages are scarce there. By default there is none.
+    /// Wakes the page daemon because pages are scarce on a node with reserves of its own
+    /// ([`Uvm::set_node_reserves`]). The default does nothing.
     fn wake_pagedaemon_of(&mut self, node: u32, counters: &NodeCounters) {
         let _ = (node, counters);
     }
 }
 
-/// A host without page daemon, whose pages nobody fills.
+/// A host that has no page daemon and does not fill pages.
 struct NoHost;
 
 impl Host for NoHost {}
 
-/// All physical memory that was plugged: its segments, its pages, and which of them are free.
+/// The manager of plugged physical memory: its segments, its pages, and its free lists.
 ///
-/// Page operations take no memory and give none back; only plugging, unplugging, bringing online for something else, making and
-/// removing caches, and settings do.
+/// Page operations neither allocate nor free heap memory. Only these do: plugging, unplugging, bringing memory online
+/// for another zone, making and removing caches, and changing settings.
+///
+/// # Examples
+/// ```
+/// use pmem_uvm::{FrameRange, PageOwner, PageRequest, PageState, Plug, Uvm};
+///
+/// let mut uvm = Uvm::default();
+/// let low = uvm.plug(&Plug::new(FrameRange::new(0x0, 0xa0)?))?;
+/// let high = uvm.plug(&Plug::new(FrameRange::new(0x100, 0x8000)?))?;
+/// assert_eq!(uvm.next(low)?.map(|segment| segment.id()), Some(high));
+///
+/// let owner = PageOwner::Object { key: 1, offset: 0 };
+/// let frame = uvm.pagealloc(&PageRequest::new().owner(owner))?;
+/// let (segment, index) = uvm.find(frame).ok_or("not plugged")?;
+/// assert_eq!((segment.id(), index), (low, frame));
+/// assert_eq!(uvm.page(frame).map(|page| page.state()), Some(PageState::Allocated));
+///
+/// uvm.pagefree(frame)?;
+/// assert_eq!((uvm.uvmexp().free, uvm.uvmexp().physmem), (0x80a0, 0x80a0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Uvm {
     settings: Settings,
     map: FrameMap<Held>,
@@ -77,13 +122,13 @@ pub struct Uvm {
     node_reserves: NodeReserves,
     counters: Arc<Counters>,
     caches: Vec<Arc<PageCache>>,
-    /// What is set aside and lent, in order.
+    /// The areas that are set aside and lent, in ascending order.
     areas: Vec<FrameRange>,
     next_colour: u32,
     host: Box<dyn Host>,
-    /// Whether others may count on what is plugged and online: it stays so.
+    /// Whether somebody relies on memory staying plugged and online.
     kept: bool,
-    /// What is being moved: from where, how it was, and where to, once that is known.
+    /// The page that is being moved: its page frame, its head word, and its new page frame once that is allocated.
     moving: Option<(u64, u64, Option<u64>)>,
 }
 
@@ -104,7 +149,7 @@ impl Default for Uvm {
 }
 
 impl Uvm {
-    /// Makes a manager of no memory.
+    /// Makes a manager without any memory.
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
@@ -123,8 +168,8 @@ impl Uvm {
         }
     }
 
-    /// Keeps what is plugged and online as it is, or no longer: meanwhile [`UvmError::Kept`] refuses what would plug, unplug, bring
-    /// online or take offline.
+    /// Sets whether memory must stay plugged and online as it is. While it must, plugging, unplugging, onlining and
+    /// offlining fail with [`UvmError::Kept`].
     #[cfg(feature = "std")]
     pub(crate) fn keep(&mut self, kept: bool) {
         self.kept = kept;
@@ -139,12 +184,12 @@ impl Uvm {
         if asked < lists { Ok(()) } else { Err(UvmError::FreeList { asked, lists }) }
     }
 
-    /// Says who fills pages and wakes the page daemon.
+    /// Sets the host, which fills pages and wakes the page daemon.
     pub fn set_host(&mut self, host: Box<dyn Host>) {
         self.host = host;
     }
 
-    /// Sets how many pages are kept back.
+    /// Sets how many pages are kept back, and when the page daemon is woken.
     pub fn set_reserves(&mut self, reserves: Reserves) {
         let counters = &self.counters;
         counters.reserve_pagedaemon.store(reserves.pagedaemon, Ordering::Release);
@@ -153,12 +198,14 @@ impl Uvm {
         counters.freetarg.store(reserves.freetarg, Ordering::Release);
     }
 
-    /// Says how many pages are on their way to be freed: they do not wake the page daemon again.
+    /// Sets how many pages are on their way to be freed. They count as free when the manager decides whether to wake
+    /// the page daemon.
     pub fn set_paging(&mut self, pages: u64) {
         self.counters.paging.store(pages, Ordering::Release);
     }
 
-    /// Says which nodes a node turns to when it has no pages, nearest first; the others come after them. Takes memory.
+    /// Sets which nodes a node falls back to when it has no pages, nearest first. All other nodes come after these.
+    /// Allocates memory.
     pub fn set_fallback(&mut self, node: u32, nearest: &[u32]) {
         self.orders.prefer(node, nearest);
     }
@@ -168,22 +215,22 @@ impl Uvm {
         self.settings
     }
 
-    /// The counters.
+    /// Reads the counters.
     pub fn uvmexp(&self) -> Uvmexp {
         self.counters.read(&self.settings)
     }
 
-    /// Counts plugs, unplugs and all else that changes what lies where.
+    /// Counts plugs, unplugs and everything else that changes the map of segments.
     pub fn generation(&self) -> u64 {
         get(&self.counters.generation.0)
     }
 
-    /// Says that a copy of the map is old.
+    /// Marks copies of the map as out of date.
     fn map_changed(&self) {
         note(&self.counters.generation.0);
     }
 
-    /// All segments, in order of address.
+    /// Iterates over all segments, in ascending order of address.
     pub fn segments(&self) -> impl Iterator<Item = &Segment> + '_ {
         let mut from = 0;
         core::iter::from_fn(move || {
@@ -193,7 +240,7 @@ impl Uvm {
         })
     }
 
-    /// A segment by name.
+    /// Returns a segment by its id.
     ///
     /// # Errors
     /// [`UvmError::NoSegment`] if it is gone.
@@ -201,93 +248,93 @@ impl Uvm {
         self.segments.get(id).map(|segment| &**segment).ok_or(UvmError::NoSegment(id))
     }
 
-    /// The segment that a page frame is in, and the page frame's place in it.
+    /// Returns the segment of a page frame and the page frame's index in it; `None` if it is not plugged.
     #[inline]
     pub fn find(&self, frame: u64) -> Option<(&Segment, u64)> {
         let (_, held) = self.map.get(frame)?;
         Some((&held.segment, frame - held.segment.range.start()))
     }
 
-    /// The page of a page frame.
+    /// Returns the page of a page frame; `None` if it is not plugged.
     #[inline]
     pub fn page(&self, frame: u64) -> Option<Page<'_>> {
         let (_, held) = self.map.get(frame)?;
         held.pages.get(frame - held.first)
     }
 
-    /// The lowest segment.
+    /// Returns the lowest segment; `None` if nothing is plugged.
     pub fn first(&self) -> Option<&Segment> {
         self.map.at_or_after(0).map(|(_, held)| &*held.segment)
     }
 
-    /// The highest segment.
+    /// Returns the highest segment; `None` if nothing is plugged.
     pub fn last(&self) -> Option<&Segment> {
         self.map.at_or_before(u64::MAX).map(|(_, held)| &*held.segment)
     }
 
-    /// The segment above another.
+    /// Returns the next higher segment; `None` if `id` is the highest.
     ///
     /// # Errors
-    /// [`UvmError::NoSegment`] if the other is gone.
+    /// [`UvmError::NoSegment`] if `id` is gone.
     pub fn next(&self, id: SegmentId) -> Result<Option<&Segment>, UvmError> {
         let end = self.segment(id)?.range.end();
         Ok(self.map.at_or_after(end).map(|(_, held)| &*held.segment))
     }
 
-    /// The segment below another.
+    /// Returns the next lower segment; `None` if `id` is the lowest.
     ///
     /// # Errors
-    /// [`UvmError::NoSegment`] if the other is gone.
+    /// [`UvmError::NoSegment`] if `id` is gone.
     pub fn previous(&self, id: SegmentId) -> Result<Option<&Segment>, UvmError> {
         let below = self.segment(id)?.range.start().checked_sub(1);
         Ok(below.and_then(|below| self.map.at_or_before(below)).map(|(_, held)| &*held.segment))
     }
 
-    /// The highest page frame that is there.
+    /// Returns the highest plugged page frame; `None` if nothing is plugged.
     pub fn highest_frame(&self) -> Option<u64> {
         self.last().map(|segment| segment.range.end() - 1)
     }
 
-    /// How many segments there are.
+    /// The number of segments.
     pub fn nsegments(&self) -> usize {
         self.segments.len()
     }
 
-    /// How many pages are free on a node and a free list, those in caches left out.
+    /// The number of free pages on a free list of a node, not counting those in caches.
     pub fn free_on(&self, node: u32, free_list: u8) -> u64 {
         let here = self.orders.of_node(node).map(|at| &self.buckets[at as usize]);
         here.filter(|bucket| bucket.free_list == free_list).map(|bucket| bucket.map.free()).sum()
     }
 
-    /// What a page frame is for.
+    /// Returns the zone of a page frame; `None` if it is not plugged.
     pub fn zone(&self, frame: u64) -> Option<Zone> {
         self.map.get(frame).map(|(_, held)| self.buckets[held.bucket as usize].zone)
     }
 
-    /// How many pages are free for what can be moved, or for what cannot.
+    /// The number of free pages that a request may use, whether it is for movable pages or not.
     fn free_for(&self, movable: bool) -> u64 {
         let others = if movable { 0 } else { get(&self.counters.movable) };
         get(&self.counters.free).saturating_sub(others)
     }
 
-    /// The nodes that have, or had, memory, in order.
+    /// The nodes that have or once had memory, in ascending order.
     pub fn nodes(&self) -> Vec<u32> {
         self.orders.nodes()
     }
 
-    /// The longest run of free pages of a node.
+    /// Returns the longest run of free pages of a node, the lowest of equals; `None` if the node has no free page.
     pub fn longest_run(&mut self, node: u32) -> Option<FrameRange> {
         let buckets = &mut self.buckets;
         let runs = self.orders.of_node(node).filter_map(|at| buckets[at as usize].map.longest());
         runs.max_by_key(|run| (run.count(), core::cmp::Reverse(run.start())))
     }
 
-    /// The memory that the index of free pages takes, in bytes; pages themselves take 24 bytes each.
+    /// The size in bytes of the index of free pages. The pages themselves take 24 bytes each.
     pub fn index_bytes(&self) -> usize {
         self.buckets.iter().map(|bucket| bucket.map.bytes()).sum()
     }
 
-    /// What is plugged now, for readers: it stays as it is when more is plugged, or something unplugged.
+    /// Takes a snapshot of what is plugged, for readers. Later plugs and unplugs do not change it.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(&self.map, self.generation())
     }
@@ -297,19 +344,19 @@ impl Uvm {
         &self.counters
     }
 
-    /// A page that has to be there.
+    /// Returns a page that must be plugged, and its map entry.
     fn known(&self, frame: u64) -> Result<(&Held, Page<'_>), UvmError> {
         let found =
             self.map.get(frame).and_then(|(_, held)| Some((held, held.pages.get(frame - held.first)?)));
         found.ok_or_else(|| UvmError::NotPlugged(lone(frame)))
     }
 
-    /// Every page of a range with its page frame; what is not plugged is left out.
+    /// Iterates over the pages of a range with their page frames, skipping what is not plugged.
     fn pages_in(&self, range: FrameRange) -> impl Iterator<Item = (u64, Page<'_>)> + '_ {
         self.parts_in(range).flat_map(|(part, _, pages)| part.frames().zip(pages))
     }
 
-    /// The pages of a range in the pieces in which they are kept, each with its bucket.
+    /// Iterates over the pages of a range in the pieces in which the map keeps them, each with its bucket.
     fn parts_in(
         &self,
         range: FrameRange,
@@ -320,7 +367,7 @@ impl Uvm {
         })
     }
 
-    /// The first part of a range of which nothing is plugged.
+    /// Returns the first part of a range where nothing is plugged.
     fn hole_in(&self, range: FrameRange) -> Option<FrameRange> {
         let mut from = range.start();
         for (entry, _) in self.map.overlapping(range) {
@@ -332,7 +379,8 @@ impl Uvm {
         FrameRange::between(from, range.end())
     }
 
-    /// The first page of a range that is not as `good` wants it.
+    /// Checks that all of a range is plugged and that `good` accepts every page of it; the error names the first that
+    /// fails.
     fn check_pages(
         &self,
         range: FrameRange,
@@ -342,7 +390,7 @@ impl Uvm {
         if let Some(hole) = self.hole_in(range) {
             return Err(UvmError::NotPlugged(hole));
         }
-        // What is said of a page is what was looked at: a processor may be about to change it.
+        // Report the state that was tested: a processor may be changing the page right now.
         let mut pages = self.pages_in(range).map(|(frame, page)| (frame, page.info(), page));
         match pages.find(|(_, info, page)| !good(*info, *page)) {
             Some((frame, info, _)) => Err(UvmError::Page { frame, info, wanted }),
@@ -350,7 +398,8 @@ impl Uvm {
         }
     }
 
-    /// As [`Self::check_pages`], with nothing in processors' caches. A page that is on its way into one is looked at again.
+    /// As [`Self::check_pages`], after draining the processors' caches. Looks again at a page that is just on its way
+    /// into one.
     fn check_drained(
         &mut self,
         range: FrameRange,
@@ -370,7 +419,8 @@ impl Uvm {
         self.check_pages(range, wanted, good)
     }
 
-    /// Has something done that calls the host, while what was taken is on its way to whoever asked: it comes back if the host panics.
+    /// Runs something that calls the host while pages that were taken have not reached their caller yet. If the host
+    /// panics, they are given back.
     fn on_the_way<T>(&mut self, taken: Taken, run: impl FnOnce(&mut Self) -> T) -> T {
         let mut way = OnTheWay { uvm: self, taken: Some(taken) };
         let done = run(way.uvm);
@@ -396,7 +446,7 @@ impl Uvm {
         self.host.wake_pagedaemon(&uvmexp);
     }
 
-    /// The bucket of a node, a free list and a zone, made if it is not there.
+    /// Returns the bucket of a node, a free list and a zone, and makes it if there is none.
     fn bucket(&mut self, node: u32, free_list: u8, zone: Zone) -> u32 {
         if let Some(at) = self.orders.find(node, free_list, zone) {
             return at;
@@ -417,15 +467,15 @@ impl Uvm {
     }
 }
 
-/// What was taken out of buckets.
+/// Pages that were taken out of their buckets.
 enum Taken {
     Page(u64),
     List(PageList),
-    /// Held back.
+    /// Pages that are held back.
     Held(FrameRange),
 }
 
-/// Pages that nobody has yet, for whom they were taken neither.
+/// A guard for pages that were taken but not delivered yet. Unless it is disarmed, dropping it gives them back.
 struct OnTheWay<'u> {
     uvm: &'u mut Uvm,
     taken: Option<Taken>,
@@ -442,7 +492,7 @@ impl Drop for OnTheWay<'_> {
     }
 }
 
-/// A page frame as a range.
+/// Makes a range of one page frame.
 fn lone(frame: u64) -> FrameRange {
     FrameRange::one(frame).unwrap_or(FrameRange::LAST)
 }

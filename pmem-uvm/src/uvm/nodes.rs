@@ -1,4 +1,4 @@
-//! Each node's pages: counted, kept back, and scarce.
+//! Counters, reserves and scarcity of single nodes.
 
 use super::Uvm;
 use super::node::NodeCounters;
@@ -7,15 +7,16 @@ use crate::page::PageState;
 use crate::segment::Zone;
 
 impl Uvm {
-    /// Sets how many pages of one node are kept back, beside those of [`Self::set_reserves`], and when the page daemon is woken for it
-    /// ([`Host::wake_pagedaemon_of`](super::Host::wake_pagedaemon_of)). A request goes on to the next node when a node has no more than
-    /// that; lists leave both reserves. What is in caches goes back. Takes memory.
+    /// Sets the reserves of one node, in addition to those of [`Self::set_reserves`], and when the page daemon is
+    /// woken for it ([`Host::wake_pagedaemon_of`](super::Host::wake_pagedaemon_of)). A page request moves on to the
+    /// next node when a node has no more free pages than these; lists leave both reserves alone. Drains the caches.
+    /// Allocates memory.
     pub fn set_node_reserves(&mut self, node: u32, reserves: Reserves) {
         self.node_reserves.set(node, reserves);
         self.drain_caches();
     }
 
-    /// The pages of a node; `None` if it never had any.
+    /// Reads the counters of a node; `None` if it never had memory.
     pub fn node_counters(&self, node: u32) -> Option<NodeCounters> {
         let mut buckets = self.orders.of_node(node).map(|at| &self.buckets[at as usize]).peekable();
         buckets.peek()?;
@@ -50,7 +51,7 @@ impl Uvm {
         self.check_scarce_on(node);
     }
 
-    /// Wakes the page daemon for a node if pages are scarce there; for each one if it may be any.
+    /// Wakes the page daemon for a node if pages are scarce there; for every such node if `node` is `None`.
     pub(super) fn check_scarce_on(&mut self, node: Option<u32>) {
         let mut next = self.node_reserves.at_or_after(node.unwrap_or(0));
         while let Some(at) = next.filter(|at| node.is_none_or(|node| node == *at)) {
@@ -62,7 +63,7 @@ impl Uvm {
         }
     }
 
-    /// Wakes the page daemon for a node that could not serve a request that is strict on it.
+    /// Wakes the page daemon for a node that could not serve a request that insists on it.
     pub(super) fn wake_node(&mut self, node: u32) {
         if self.node_reserves.of(node).is_some() {
             let counters = self.node_counters(node).unwrap_or_default();

@@ -1,52 +1,52 @@
-//! In which order a processor of a node looks at the buckets.
+//! The order in which a request searches the buckets.
 
 use crate::free::room;
 use crate::request::{PageRequest, Strategy};
 use crate::segment::Zone;
 use alloc::vec::Vec;
 
-/// A bucket, and what it is of.
+/// A bucket and its place in the search orders.
 #[derive(Clone, Copy)]
 struct Place {
     free_list: u8,
     node: u32,
-    /// What is only for movable pages comes first: others may not have it.
+    /// Movable-only buckets sort first: movable pages should leave other memory to those that need it.
     zone: Zone,
     bucket: u32,
 }
 
 impl Place {
-    /// Its rank among those of one node and free list.
+    /// Its rank among the buckets of one node and free list.
     fn last(&self) -> bool {
         self.zone == Zone::Normal
     }
 }
 
-/// All buckets, as they are looked for; and which nodes a node turns to.
+/// All buckets in their search orders, and the fallbacks of nodes.
 #[derive(Default)]
 pub(super) struct Orders {
     /// By free list, then by node.
     normal: Vec<Place>,
     /// By node, then by free list.
     local: Vec<Place>,
-    /// By node: those that it prefers to the others, nearest first; itself is not among them.
+    /// By node: the nodes it falls back to before all others, nearest first, without itself.
     fallbacks: Vec<(u32, Vec<u32>)>,
 }
 
 impl Orders {
-    /// The bucket of a node, a free list and a zone.
+    /// Returns the bucket of a node, a free list and a zone.
     pub(super) fn find(&self, node: u32, free_list: u8, zone: Zone) -> Option<u32> {
         let wanted = (node, free_list, zone == Zone::Normal);
         let found = self.local.binary_search_by_key(&wanted, |p| (p.node, p.free_list, p.last()));
         found.ok().map(|at| self.local[at].bucket)
     }
 
-    /// Takes the memory that [`Self::add`] needs; whether there is so much.
+    /// Reserves the memory that [`Self::add`] needs; returns whether there is enough.
     pub(super) fn make_room(&mut self) -> bool {
         room(&mut self.normal, 1) && room(&mut self.local, 1)
     }
 
-    /// Adds a bucket that is not there.
+    /// Adds a new bucket.
     pub(super) fn add(&mut self, node: u32, free_list: u8, zone: Zone, bucket: u32) {
         let place = Place { free_list, node, zone, bucket };
         let by_list = |p: &Place| (p.free_list, p.node, p.last());
@@ -57,7 +57,7 @@ impl Orders {
         self.local.insert(at, place);
     }
 
-    /// Says which nodes a node turns to first.
+    /// Sets which nodes a node falls back to first.
     pub(super) fn prefer(&mut self, node: u32, nearest: &[u32]) {
         let mut preferred: Vec<u32> = Vec::with_capacity(nearest.len());
         for other in nearest {
@@ -71,7 +71,7 @@ impl Orders {
         }
     }
 
-    /// The nodes that have buckets, in order.
+    /// The nodes that have buckets, in ascending order.
     pub(super) fn nodes(&self) -> Vec<u32> {
         let mut nodes: Vec<u32> = self.local.iter().map(|place| place.node).collect();
         nodes.dedup();
@@ -83,7 +83,7 @@ impl Orders {
         of(&self.local, node).map(|place| place.bucket)
     }
 
-    /// The first bucket, in a request's order, that `take` takes something of.
+    /// Calls `take` for the buckets in the request's order, and returns the first result.
     #[inline]
     pub(super) fn first<T>(
         &self,
@@ -131,12 +131,12 @@ impl Orders {
     }
 }
 
-/// How many places, in order of their free lists, are of free lists up to this one.
+/// The number of places, sorted by free list, on free lists up to `list`.
 fn of_lists_up_to(places: &[Place], list: u8) -> usize {
     places.partition_point(|place| place.free_list <= list)
 }
 
-/// Those of a node, of places in order of their nodes.
+/// The places of a node, in a slice sorted by node.
 fn of(places: &[Place], node: u32) -> impl Iterator<Item = &Place> {
     let from = places.partition_point(|place| place.node < node);
     places[from..].iter().take_while(move |place| place.node == node)

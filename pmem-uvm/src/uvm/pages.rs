@@ -1,4 +1,4 @@
-//! One page at a time: `uvm_pagealloc`, `uvm_pagefree`, and what else is done with a page.
+//! Single pages: `uvm_pagealloc`, `uvm_pagefree`, and the other operations on one page.
 
 use super::node::free_on;
 use super::{Bucket, Taken, Uvm};
@@ -11,15 +11,17 @@ use crate::segment::Zone;
 use alloc::sync::Arc;
 use core::sync::atomic::{Ordering, fence};
 
-/// A cache has no more pages than this.
+/// The most pages that a cache can hold.
 const MOST_CACHED: usize = 1 << 16;
 
 impl Uvm {
-    /// Hands out a page (`uvm_pagealloc`): BUSY, CLEAN and FAKE; one that is asked for filled with zeroes is not CLEAN.
+    /// Hands out a page (`uvm_pagealloc`) with the flags BUSY, CLEAN and FAKE. If you ask for a zeroed page, it is
+    /// not CLEAN.
     ///
     /// # Errors
-    /// [`UvmError::FreeList`] for one that there is not; [`UvmError::NoPages`], after waking the page daemon; [`UvmError::NotZeroed`] if no page is known to be zeroed and the
-    /// [`Host`](super::Host) does not fill one.
+    /// [`UvmError::FreeList`] if the request names a free list that does not exist; [`UvmError::NoPages`], after
+    /// waking the page daemon; [`UvmError::NotZeroed`] if you ask for a zeroed page, none is known to be zeroed, and
+    /// the [`Host`](super::Host) does not fill one.
     pub fn pagealloc(&mut self, request: &PageRequest) -> Result<u64, UvmError> {
         if let Strategy::Only(asked) | Strategy::Fallback(asked) = request.strategy {
             self.check_list(asked)?;
@@ -27,7 +29,7 @@ impl Uvm {
         let reserve = request.kept_of(&self.counters.reserves());
         if self.free_for(request.may_move()) > reserve {
             let found = self.find_page(request);
-            // What is free may be in caches.
+            // The free pages may all be in caches.
             let found =
                 if found.is_none() && self.drain_caches() > 0 { self.find_page(request) } else { found };
             if let Some((frame, zeroed)) = found {
@@ -53,12 +55,12 @@ impl Uvm {
         Err(UvmError::NoPages { asked: 1, free, reserve: reserve.max(kept) })
     }
 
-    /// Takes a page out of its bucket; whether it is zeroed comes with it.
+    /// Takes a page out of its bucket. Also returns whether it is zeroed.
     fn find_page(&mut self, request: &PageRequest) -> Option<(u64, bool)> {
         let zero = request.flags.contains(PgaFlags::ZERO);
         let colours = u64::from(self.settings.colours_of());
         let colour = (colours > 1).then(|| self.colour_of(request));
-        // Every bit of a page frame number modulo 64 that is of this colour.
+        // The bits of a word of the free map, one page each, that are of this colour.
         let mask = colour.map_or(u64::MAX, |colour| of_colour(colour, colours));
         let (frame, zeroed) = self.pop(request, mask, zero)?;
         let hit = colour.is_none_or(|colour| frame & (colours - 1) == colour);
@@ -66,16 +68,17 @@ impl Uvm {
         Some((frame, zeroed))
     }
 
-    /// Makes a page that was taken out of its bucket the request's, or another that is zeroed; which.
+    /// Gives a page that was taken out of its bucket to the request. If it had to be zeroed and could not be, takes
+    /// another page that is. Returns the page frame.
     fn hand_out(&mut self, request: &PageRequest, mut frame: u64, zeroed: bool) -> Result<u64, UvmError> {
         let zero = request.flags.contains(PgaFlags::ZERO);
-        // A page that was filled is not clean.
+        // A page that was filled has been written to.
         let flags = if zero { FRESH.difference(PageFlags::CLEAN) } else { FRESH };
         if zero {
             note(if zeroed { &self.counters.pga_zerohit } else { &self.counters.pga_zeromiss });
             if !zeroed && !self.on_the_way(Taken::Page(frame), |uvm| uvm.host.zero(frame)) {
                 self.free_all(super::lone(frame));
-                // Another colour, or a bucket that is further away.
+                // Accept any colour, and any bucket that the request may use.
                 frame = self.pop_zeroed(request).ok_or(UvmError::NotZeroed { frame })?;
             }
         }
@@ -85,7 +88,7 @@ impl Uvm {
         Ok(frame)
     }
 
-    /// Takes a page that is known to be zeroed, wherever a request may have one.
+    /// Takes a page that is known to be zeroed, from any bucket that the request may use.
     fn pop_zeroed(&mut self, request: &PageRequest) -> Option<u64> {
         self.first_bucket(request, |bucket, counters| {
             if bucket.map.zeroed() == 0 {
@@ -95,7 +98,8 @@ impl Uvm {
         })
     }
 
-    /// The colour that a page is to have: asked for, or after its place in its owner, or any in turn.
+    /// Returns the colour for a page: the one asked for, else the one that follows from its place in its owner, else
+    /// the next in turn.
     fn colour_of(&mut self, request: &PageRequest) -> u64 {
         let colours = self.settings.colours_of();
         let wanted = match (request.colour, request.owner) {
@@ -111,14 +115,15 @@ impl Uvm {
         wanted & u64::from(colours - 1)
     }
 
-    /// Takes a page from the buckets that a request looks at, in their order; a bucket matters more than a colour.
+    /// Takes a page from the buckets in the request's order. The order of buckets counts for more than the colour.
     fn pop(&mut self, request: &PageRequest, mask: u64, zero: bool) -> Option<(u64, bool)> {
         self.first_bucket(request, |bucket, counters| {
             bucket.pop(counters, mask, zero).or_else(|| bucket.pop(counters, u64::MAX, zero))
         })
     }
 
-    /// The first bucket, in a request's order, that `take` takes something of, and whose node has more than is kept back there.
+    /// Calls `take` for the buckets in the request's order, leaving out nodes at their reserve, and returns the first
+    /// result.
     fn first_bucket<T>(
         &mut self,
         request: &PageRequest,
@@ -138,10 +143,10 @@ impl Uvm {
         })
     }
 
-    /// Gives a page back (`uvm_pagefree`). One whose flag ZERO is set serves requests for zeroed pages.
+    /// Frees a page (`uvm_pagefree`). If its ZERO flag is set, it will serve a request for a zeroed page.
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out, is wired or lent, or part of a list.
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not allocated, is wired or lent, or is part of a list.
     pub fn pagefree(&mut self, frame: u64) -> Result<(), UvmError> {
         let (held, page) = self.known(frame)?;
         let zeroed = page.flags() & PageFlags::ZERO;
@@ -154,28 +159,29 @@ impl Uvm {
     /// Gives a page to another owner (`uvm_pagerealloc`).
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out, or part of a list.
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not allocated or is part of a list.
     pub fn pagerealloc(&mut self, frame: u64, owner: PageOwner) -> Result<(), UvmError> {
         let (_, page) = self.alone(frame)?;
         page.own(owner);
         Ok(())
     }
 
-    /// Sets and clears flags of a page that is handed out.
+    /// Sets and clears flags of an allocated page.
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out.
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not allocated.
     pub fn set_flags(&mut self, frame: u64, set: PageFlags, clear: PageFlags) -> Result<(), UvmError> {
         let (_, page) = self.allocated(frame)?;
         page.set_flags(set, clear);
         Ok(())
     }
 
-    /// Wires a page: it can neither be moved nor freed until it is unwired as often (`uvm_pagewire`).
+    /// Wires a page (`uvm_pagewire`). It can neither be moved nor freed until it is unwired as many times as it was
+    /// wired.
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out, or part of a list;
-    /// [`UvmError::Count`] beyond 2^24 − 1 times.
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not allocated or is part of a list; [`UvmError::Count`]
+    /// if it is already wired 2^24 − 1 times.
     pub fn pagewire(&mut self, frame: u64) -> Result<(), UvmError> {
         let (_, page) = self.alone(frame)?;
         let before = page.count_wired(true).ok_or(UvmError::Count { frame, what: "wire count" })?;
@@ -186,7 +192,7 @@ impl Uvm {
     /// Unwires a page (`uvm_pageunwire`).
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out; [`UvmError::Count`] if it is not wired.
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not allocated; [`UvmError::Count`] if it is not wired.
     pub fn pageunwire(&mut self, frame: u64) -> Result<(), UvmError> {
         let (_, page) = self.allocated(frame)?;
         let before = page.count_wired(false).ok_or(UvmError::Count { frame, what: "wire count" })?;
@@ -194,11 +200,12 @@ impl Uvm {
         Ok(())
     }
 
-    /// Lends a page once more (the page's part of `uvm_loan`): it can neither be moved nor freed until it is returned.
+    /// Lends a page once more (the page's part of `uvm_loan`). It can neither be moved nor freed until all loans are
+    /// returned.
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out, is wired, or part of a list; [`UvmError::Count`] beyond 2^24 − 1
-    /// times.
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not allocated, is wired, or is part of a list;
+    /// [`UvmError::Count`] if it is already lent 2^24 − 1 times.
     pub fn pageloan(&mut self, frame: u64) -> Result<(), UvmError> {
         let (_, page) = self.alone(frame)?;
         let info = page.info();
@@ -210,10 +217,10 @@ impl Uvm {
         Ok(())
     }
 
-    /// Returns a page that was lent (the page's part of `uvm_unloan`).
+    /// Returns one loan of a page (the page's part of `uvm_unloan`).
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not handed out; [`UvmError::Count`] if it is not lent.
+    /// [`UvmError::NotPlugged`]; [`UvmError::Page`] if it is not allocated; [`UvmError::Count`] if it is not lent.
     pub fn pageunloan(&mut self, frame: u64) -> Result<(), UvmError> {
         let (_, page) = self.allocated(frame)?;
         let before = page.count_loans(false).ok_or(UvmError::Count { frame, what: "loan count" })?;
@@ -221,7 +228,7 @@ impl Uvm {
         Ok(())
     }
 
-    /// A page that is handed out by itself.
+    /// Returns an allocated page that is not part of a list.
     fn alone(&self, frame: u64) -> Result<(&crate::segment::Held, crate::page::Page<'_>), UvmError> {
         let (held, page) = self.allocated(frame)?;
         if page.is_listed() {
@@ -243,7 +250,8 @@ impl Uvm {
         Ok((held, page))
     }
 
-    /// Makes a cache of at most `pages` pages, and no more than 65,536, for a processor of this node. Takes memory.
+    /// Makes a cache for a processor of this node. It holds up to `pages` pages, at least 1 and at most 65,536.
+    /// Allocates memory.
     pub fn add_cache(&mut self, node: u32, pages: usize) -> Arc<PageCache> {
         let coloured = self.settings.colours_of() > 1;
         let cache = Arc::new(PageCache::new(node, pages.min(MOST_CACHED), coloured, self.counters.clone()));
@@ -253,11 +261,11 @@ impl Uvm {
         cache
     }
 
-    /// Forgets caches whose owners are gone, and takes their pages.
+    /// Removes caches whose owners are gone, and takes their pages back.
     fn forget_caches(&mut self) {
         for at in (0..self.caches.len()).rev() {
             if Arc::strong_count(&self.caches[at]) == 1 {
-                // What its owner put in last is seen from here on.
+                // The owner dropped its handle with Release; this makes its last changes to the slots visible.
                 fence(Ordering::Acquire);
                 let cache = self.caches.swap_remove(at);
                 self.drain_cache(&cache);
@@ -265,7 +273,8 @@ impl Uvm {
         }
     }
 
-    /// Says which bucket a cache is of: on the lowest free list of its node that has free pages, or on the lowest; or none.
+    /// Chooses the bucket that a cache serves: on the lowest free list of its node with free pages, else on the
+    /// lowest. Returns `None` if the node has no memory for any page.
     fn serve(&self, cache: &PageCache) -> Option<usize> {
         let mine = self.orders.of_node(cache.node()).map(|at| (at, &self.buckets[at as usize]));
         let normal = mine.filter(|(_, bucket)| bucket.zone == Zone::Normal);
@@ -274,12 +283,12 @@ impl Uvm {
         Some(at as usize)
     }
 
-    /// Fills a cache by half with pages of its node, on the lowest free list that has any; how many came. For the cache's owner to
-    /// call. What it had goes back first.
+    /// Refills a cache: gives back what it holds, then takes pages of its node, on the lowest free list that has any,
+    /// up to half of its capacity. Returns how many pages it holds now. Only the cache's owner may call this.
     pub fn fill_cache(&mut self, cache: &PageCache) -> usize {
         self.drain_cache(cache);
         let Some(at) = self.serve(cache) else { return 0 };
-        // What is kept back on the node is not handed out from here: nobody would look.
+        // A cache hands out pages without looking at the node's reserves, so leave those in the bucket.
         let room = self.node_reserves.of(cache.node()).map_or(u64::MAX, |kept| {
             let free = free_on(&self.buckets, self.orders.of_node(cache.node()), false);
             free.saturating_sub(kept.kernel.max(kept.pagedaemon).max(kept.freemin))
@@ -287,6 +296,8 @@ impl Uvm {
         let wanted = cache.capacity().div_ceil(2).min(usize::try_from(room).unwrap_or(usize::MAX));
         let mut came = 0;
         while came < wanted {
+            // Take from the map, not through the bucket: a cached page still counts as free, only no longer as
+            // zeroed.
             let bucket: &mut Bucket = &mut self.buckets[at];
             let Some((frame, zeroed)) = bucket.map.pop(u64::MAX, false) else { break };
             if zeroed {
@@ -304,7 +315,7 @@ impl Uvm {
         came
     }
 
-    /// Takes all pages out of all caches; how many. Their owners need not stop.
+    /// Takes all pages out of all caches and returns how many there were. The owners may go on meanwhile.
     pub fn drain_caches(&mut self) -> usize {
         let mut drained = 0;
         for at in 0..self.caches.len() {
@@ -314,18 +325,19 @@ impl Uvm {
         drained
     }
 
-    /// Takes all pages out of a cache, and forgets it. One whose owner is gone without is forgotten when another is made.
+    /// Takes all pages out of a cache and removes it. A cache that its owner just drops is removed when the next one
+    /// is made.
     pub fn remove_cache(&mut self, cache: &Arc<PageCache>) {
         self.drain_cache(cache);
         self.caches.retain(|other| !Arc::ptr_eq(other, cache));
     }
 
-    /// Takes all pages out of a cache; how many.
+    /// Takes all pages out of a cache and returns how many there were.
     pub fn drain_cache(&mut self, cache: &PageCache) -> usize {
         cache.steal().map(|frame| self.uncache(frame)).count()
     }
 
-    /// Puts a page that came out of a cache into its bucket.
+    /// Puts a page that came out of a cache back into its bucket.
     fn uncache(&mut self, frame: u64) {
         let Ok((held, page)) = self.known(frame) else { return };
         let (bucket, zeroed) = (held.bucket, page.flags() & PageFlags::ZERO);
@@ -338,8 +350,9 @@ impl Uvm {
     }
 }
 
-/// The bits of page frame numbers modulo 64 that are of a colour.
+/// Returns the bits of a 64-bit word, one page frame each, that are of a colour.
 fn of_colour(colour: u64, colours: u64) -> u64 {
+    // All ones divided by a group of `colours` ones leaves the lowest bit of each group.
     let every = if colours >= 64 { 1 } else { u64::MAX / ((1 << colours) - 1) };
     every << colour
 }

@@ -1,4 +1,4 @@
-//! Plugging and unplugging, and what goes in and out of use between them.
+//! Plugging and unplugging page frames, merging segments, and changing zones.
 
 use super::Uvm;
 use crate::counters::{add, sub};
@@ -11,28 +11,28 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64};
 
-/// More than a segment, and what else is small, takes.
+/// An upper bound, in bytes, for a segment and the other small things that a plug allocates.
 const SMALL: usize = 1024;
 
 impl Uvm {
-    /// Plugs page frames (`uvm_physseg_plug`, `uvm_page_physload`). Takes memory: 24 bytes a page, and its part of the index. What all of it
-    /// needs is made sure of first.
+    /// Plugs page frames (`uvm_physseg_plug`, `uvm_page_physload`). Allocates 24 bytes a page and the pages' part of
+    /// the index. It makes sure of all that memory first, so a failure changes nothing.
     ///
     /// # Errors
-    /// [`UvmError::FreeList`], [`UvmError::Avail`]; [`UvmError::Overlap`] names the segment that is there; [`UvmError::Storage`] if there is no
-    /// memory for its pages, or their addresses end past 2^64.
+    /// [`UvmError::FreeList`], [`UvmError::Avail`]; [`UvmError::Overlap`] names the segment that is there;
+    /// [`UvmError::Storage`] if there is no memory for the pages, or their addresses end past 2^64.
     pub fn plug(&mut self, plug: &Plug) -> Result<SegmentId, UvmError> {
         self.plug_beside(plug, 0)
     }
 
-    /// As [`Self::plug`], for who needs so many bytes as well.
+    /// As [`Self::plug`], but also makes sure that the heap has `others` more bytes for the caller.
     pub(crate) fn plug_beside(&mut self, plug: &Plug, others: usize) -> Result<SegmentId, UvmError> {
         self.check_plug(plug)?;
         let pages = Pages::new(plug.range.count()).ok_or(UvmError::Storage { range: plug.range })?;
         self.place(plug, pages, others)
     }
 
-    /// As [`Self::plug`], with memory for pages that the host gives for good: one entry a page, all zero.
+    /// As [`Self::plug`], keeping the pages in memory that the host provides for good: one entry a page, all zero.
     ///
     /// # Errors
     /// As [`Self::plug`]; [`UvmError::Storage`] if there are too few entries.
@@ -61,7 +61,8 @@ impl Uvm {
         Ok(())
     }
 
-    /// The bucket that a plug's free pages will be in, with room for them, if there is memory for that, and for all else that is small.
+    /// Returns the bucket for a plug's free pages with room for them; `None` if there is no memory for that and for
+    /// everything else that a plug allocates.
     fn make_room(&mut self, plug: &Plug, others: usize) -> Option<u32> {
         let Plug { range, free_list, node, merges, .. } = *plug;
         let known = self.orders.find(node, free_list, Zone::Normal);
@@ -70,6 +71,7 @@ impl Uvm {
             Some(at) => self.buckets[at as usize].map.make_room(range),
             None => new.make_room(range) && room(&mut self.buckets, 1) && self.orders.make_room(),
         };
+        // A merge replaces the entries of both neighbours as well.
         let beside = range.start().checked_sub(1).into_iter().chain([range.end()]);
         let neighbours = beside.filter_map(|frame| self.map.get(frame)).filter(|_| merges);
         let joined: usize = neighbours.map(|(at, _)| 4 * self.map.bytes_to_insert(at)).sum();
@@ -120,8 +122,9 @@ impl Uvm {
         Ok(if merges { self.merge(id) } else { id })
     }
 
-    /// Makes one segment of a segment and the neighbours that are like it, the host's word included, and whose available parts
-    /// join; the lowest keeps its name, and the others' name nothing any more.
+    /// Merges a segment with neighbours that are like it, including the host's word, and whose available parts join
+    /// its own. The lowest of them keeps its id, and the other ids become stale. Returns the id of the merged
+    /// segment.
     pub fn merge(&mut self, id: SegmentId) -> SegmentId {
         let Some(segment) = self.segments.get(id).cloned() else { return id };
         let below = segment.range.start().checked_sub(1).and_then(|frame| self.map.get(frame));
@@ -135,7 +138,8 @@ impl Uvm {
         };
         let below = like(below).filter(|below| joins(below, &segment));
         let above = like(above).filter(|above| joins(&segment, above));
-        // What is not available stays beside one of two that are: all of it is said to be one range.
+        // The available part must be one range. A segment without available pages can join one neighbour that has
+        // some, but not both: the range would cover the segment too.
         let between = segment.avail.is_none() && below.as_ref().is_some_and(|below| below.avail.is_some());
         let above = above.filter(|above| !between || above.avail.is_none());
         let lowest = below.as_ref().unwrap_or(&segment);
@@ -161,7 +165,7 @@ impl Uvm {
         kept
     }
 
-    /// Says what page frames are for. Takes memory if that changes.
+    /// Sets the zone of page frames. Allocates memory if that changes anything.
     pub(crate) fn set_zone(&mut self, range: FrameRange, zone: Zone) {
         let mut from = range.start();
         let mut changed = false;
@@ -174,6 +178,7 @@ impl Uvm {
             if self.buckets[old as usize].zone == zone {
                 continue;
             }
+            // A cache hands out its pages whatever their zone, so none of these may stay in one.
             if self.pages_in(part).any(|(_, page)| page.state() == PageState::Cached) {
                 self.drain_caches();
             }
@@ -183,6 +188,7 @@ impl Uvm {
             let new = self.bucket(segment.node, segment.free_list, zone);
             self.buckets[old as usize].idle.count_all(&states, false);
             self.buckets[new as usize].idle.count_all(&states, true);
+            // Free pages can only be given to a bucket that holds their frames.
             self.buckets[new as usize].map.hold(part);
             self.buckets[old as usize].map.let_go(part);
             self.recut(part, |held| Some(Held { bucket: new, ..held }));
@@ -196,7 +202,7 @@ impl Uvm {
         }
     }
 
-    /// Makes one entry of the map of neighbours that are alike, in a range and at its ends.
+    /// Joins entries of the map that are next to each other and alike, in a range and at its ends.
     fn rejoin(&mut self, range: FrameRange) {
         let mut from = range.start().saturating_sub(1);
         while let Some((entry, held)) = self.map.at_or_after(from)
@@ -221,7 +227,8 @@ impl Uvm {
         }
     }
 
-    /// Replaces what the map says of `range`, or takes it out.
+    /// Replaces what the map says of `range` by `new`, or removes it where `new` is `None`. Parts of entries outside
+    /// stay.
     fn recut(&mut self, range: FrameRange, new: impl Fn(Held) -> Option<Held>) {
         let mut from = range.start();
         while let Some((entry, held)) = self.map.at_or_after(from)
@@ -239,12 +246,13 @@ impl Uvm {
         }
     }
 
-    /// Unplugs page frames, of however many segments (`uvm_physseg_unplug`): all of them, or none. What is left of a
-    /// segment keeps its attributes; the lower part keeps its name. Memory for pages goes when no part of what was plugged
-    /// with it is left, and no reader looks at it.
+    /// Unplugs page frames (`uvm_physseg_unplug`), of any number of segments: all of them or none. What is left of a
+    /// segment keeps its properties, and the lower part keeps the id. The memory of the pages is freed once no part
+    /// of their plug is left and no reader refers to it.
     ///
     /// # Errors
-    /// [`UvmError::NotPlugged`] names what is not there; [`UvmError::Page`] a page that is handed out or held back.
+    /// [`UvmError::NotPlugged`] names what is not plugged; [`UvmError::Page`] a page that is allocated or held back;
+    /// [`UvmError::Lent`] if the range overlaps an area; [`UvmError::Kept`] while memory must stay as it is.
     pub fn unplug(&mut self, range: FrameRange) -> Result<(), UvmError> {
         self.check_kept()?;
         self.check_not_lent(range)?;
@@ -253,7 +261,7 @@ impl Uvm {
         Ok(())
     }
 
-    /// Takes out page frames, all of them idle.
+    /// Removes page frames, all of which are idle.
     fn forget(&mut self, range: FrameRange) {
         let free = self.take_free(range);
         let [mut reserved, mut retired, mut offline] = [0; 3];
@@ -266,6 +274,7 @@ impl Uvm {
             offline += states[PageState::Offline as usize];
             rest = FrameRange::between(part.end(), range.end());
         }
+        // Idle pages that are managed are free, so only those leave `npages`.
         let counters = &self.counters;
         sub(&counters.npages, free);
         sub(&counters.reserved, reserved);
@@ -292,7 +301,7 @@ impl Uvm {
                 None => {}
             }
             if let Some(above) = above {
-                // The upper part of two is new; if it is all that is left, the name is its.
+                // If both parts stay, the upper becomes a new segment. If only the upper stays, it keeps the id.
                 let tail = if below.is_some() {
                     let id = self.segments.insert_with_key(|id| Arc::new(segment.over(id, above)));
                     self.segments[id].clone()

@@ -1,4 +1,4 @@
-//! What is plugged, in runs that are alike: how a model that feeds pages finds them.
+//! Plugged memory in runs that are alike, for the driver that feeds pages from a model.
 
 use super::Uvm;
 use crate::frame::FrameRange;
@@ -8,8 +8,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 impl Uvm {
-    /// What of a range is plugged, in runs of one zone that are in use, or held back, or neither. Bad pages go with what is
-    /// before them, and the first with what is after. Takes memory.
+    /// Returns what is plugged of a range, in runs of one zone, each either in use (`true`: free, handed out or held
+    /// back) or not (`false`: offline or reserved). Bad pages join the run before them, or the one after if they come
+    /// first. Allocates memory.
     pub(crate) fn runs_by_use(&self, range: FrameRange) -> Vec<(FrameRange, bool, Zone)> {
         let mut runs: Vec<(FrameRange, Option<bool>, Zone)> = Vec::new();
         for (part, bucket, pages) in self.parts_in(range) {
@@ -36,8 +37,8 @@ impl Uvm {
         runs.into_iter().map(|(run, used, zone)| (run, used.unwrap_or(false), zone)).collect()
     }
 
-    /// What of a range is plugged, in runs of one segment and of one state; what is in use counts as free. Takes
-    /// memory.
+    /// Returns what is plugged of a range, in runs of one segment and one state. Pages that are cached or allocated
+    /// count as free. Allocates memory.
     pub(crate) fn runs_by_state(&self, range: FrameRange) -> Vec<(FrameRange, Arc<Segment>, PageState)> {
         let mut runs: Vec<(FrameRange, Arc<Segment>, PageState)> = Vec::new();
         for (entry, held) in self.map.overlapping(range) {
@@ -61,7 +62,7 @@ impl Uvm {
         runs
     }
 
-    /// The runs of pages in a state. Takes memory.
+    /// Returns the runs of pages of a range that are in one state. Allocates memory.
     pub(crate) fn runs_of(&self, range: FrameRange, of: PageState) -> Vec<FrameRange> {
         let mut runs = Vec::new();
         let mut from = range.start();

@@ -1,4 +1,4 @@
-//! Hot-plugged cards in real kernels, in QEMU: what `pmem pci` foretells, mends and refuses.
+//! Hot-plugged cards in real kernels under QEMU: what `pmem pci` predicts, fixes and refuses.
 
 mod predictor;
 mod random;
@@ -15,11 +15,11 @@ use session::Mode;
 
 const SERIES: [&str; 2] = ["6.1", "6.12"];
 
-/// Machines whose events are foretold: so many in CI, and by `--long`.
+/// The number of machines whose events are predicted: in CI, and with `--long`.
 const FEW: u32 = 3;
 const MANY: u32 = 20;
 
-/// What was checked on one machine.
+/// The checks on one machine.
 pub struct Judge {
     name: String,
     passed: usize,
@@ -31,7 +31,7 @@ impl Judge {
         Self { name, passed: 0, failed: Vec::new() }
     }
 
-    /// Two that must be the same.
+    /// Checks that two texts are the same.
     pub fn is(&mut self, what: &str, wanted: &str, has: &str) {
         if wanted == has {
             self.passed += 1;
@@ -42,12 +42,12 @@ impl Judge {
         }
     }
 
-    /// What the guest says, for who reads the transcript.
+    /// Adds a line to the transcript.
     pub fn note(&self, text: &str) {
         text.lines().for_each(|line| eprintln!("HOTPLUG-NOTE {}: {line}", self.name));
     }
 
-    /// What must not be.
+    /// Checks that nothing was found.
     pub fn none(&mut self, what: &str, found: &[String]) {
         self.is(what, "", &found.join("; "));
     }
@@ -58,7 +58,7 @@ type Scene = fn(&Ready, &mut Judge) -> Result;
 const SCENES: [(&str, Scene); 3] =
     [("ports", scenes::ports), ("cut", scenes::cut), ("hazard", scenes::hazard)];
 
-/// Boots each kernel with each machine, one kernel beside the other.
+/// Boots each kernel with each machine, the kernels side by side.
 pub fn run(series: &[String], only: &[String], long: bool, seed: u32) -> Result {
     let programs = guest::programs()?;
     let chosen: Vec<String> =
@@ -69,7 +69,7 @@ pub fn run(series: &[String], only: &[String], long: bool, seed: u32) -> Result 
         let lab = lab(&series);
         std::fs::create_dir_all(&lab).map_err(|e| e.to_string())?;
         let image = kernel.image(&lab)?;
-        // The module that people load, and none of those that can be made to fail.
+        // Only the module for users, without those for fault injection.
         let none = Variants::Of(vec![Variant::default().folder().to_owned()]);
         ready.push((series, prepare(&kernel, &lab, &image, &programs, &none)?));
     }
@@ -95,7 +95,7 @@ pub fn run(series: &[String], only: &[String], long: bool, seed: u32) -> Result 
     if wrong.is_empty() { Ok(()) } else { Err(format!("hot-plug: {}", wrong.join("\n"))) }
 }
 
-/// Everything on one kernel: how much passed, and what failed.
+/// Runs everything on one kernel: returns how many checks passed, and what failed.
 fn all(series: &str, ready: &Ready, only: &[String], machines: u32, seed: u32) -> (usize, Vec<String>) {
     let is_wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
     let (mut passed, mut failed) = (0, Vec::new());
@@ -113,7 +113,7 @@ fn all(series: &str, ready: &Ready, only: &[String], machines: u32, seed: u32) -
     if is_wanted("predictor") {
         for seed in seed..seed + machines {
             for mode in [Mode::Native, Mode::Acpi] {
-                // Each kind of hot-plug on every other machine in CI.
+                // In CI, each machine gets one kind of hot-plug, alternating.
                 if machines == FEW && (seed % 2 == 0) != (mode == Mode::Acpi) {
                     continue;
                 }

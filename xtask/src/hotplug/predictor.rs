@@ -1,22 +1,23 @@
-//! What `pmem pci predict` foretells against what the kernel does.
+//! Compares what `pmem pci predict` says with what the kernel does.
 
 use super::session::{Card, Mode, Session};
 use super::state::{Range, State, parse};
 use crate::run::Result;
 use serde_json::Value;
 
-/// Something that is done.
+/// An event to predict and carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A card is plugged in below a port.
     Plug { id: String, card: Card, bus: String, port: String },
-    /// It is taken out.
+    /// The card is taken out.
     Unplug { id: String, card: Card, port: String },
-    /// Everything is looked for again.
+    /// All buses are rescanned.
     Rescan,
-    /// The empty bus below a port is looked through again.
+    /// The empty bus below a port is rescanned.
     RescanBus { port: String },
-    /// All that is below a port is taken out of the kernel's map, and its bus looked through again: a switch comes as if it had been plugged in.
+    /// Everything below a port is removed from the kernel's map, and its bus rescanned. A switch appears as if
+    /// it had just been plugged in.
     Anew { port: String },
 }
 
@@ -29,7 +30,7 @@ fn range(value: &Value) -> Option<Range> {
     Some((number(value.get("start")?)?, number(value.get("end")?)?))
 }
 
-/// The function that a card below a port is.
+/// Returns the address of a card below a port.
 pub fn card_of(state: &State, port: &str) -> Result<String> {
     let bus = state.get(port).ok_or_else(|| format!("there is no {port}"))?.secondary();
     Ok(format!("0000:{bus:02x}:00.0"))
@@ -39,7 +40,7 @@ fn list<'v>(value: &'v Value, name: &str) -> impl Iterator<Item = &'v Value> {
     value.get(name).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// Puts what was foretold into what there was.
+/// Applies a prediction to the state before.
 fn foretold(before: &State, event: &Value) -> State {
     let mut out = before.clone();
     let mut set = |function: &str, name: &str, range: Option<Range>| {
@@ -51,7 +52,7 @@ fn foretold(before: &State, event: &Value) -> State {
             function.resources[line] = range;
         }
     };
-    // What was taken out before and finds no place is among what fails.
+    // A resource that was taken out earlier and finds no place is listed under `fails`.
     for lost in list(event, "hurts").chain(list(event, "fails")) {
         let name = text(&lost["bar"]);
         set(text(&lost["function"]), name.strip_suffix(" window").unwrap_or(name), None);
@@ -65,7 +66,7 @@ fn foretold(before: &State, event: &Value) -> State {
     out
 }
 
-/// Where what was foretold and what came differ: of the map, and of the registers.
+/// Lists where prediction and outcome differ, in the map and in the registers.
 fn compare(wanted: &State, event: &Value, after: &State) -> Vec<String> {
     let mut out = Vec::new();
     for (name, has) in after {
@@ -85,7 +86,7 @@ fn compare(wanted: &State, event: &Value, after: &State) -> Vec<String> {
                 None => had.at(kind),
             };
             let came = has.registers(kind);
-            // A window that nobody has set up reads zero.
+            // A window that nobody has set up reads as zero.
             if foretold != came && !(foretold.is_none() && came == Some((0, 0xf_ffff))) {
                 out.push(format!("{name} {kind} registers: foretold {foretold:x?}, came {came:x?}"));
             }
@@ -94,7 +95,7 @@ fn compare(wanted: &State, event: &Value, after: &State) -> Vec<String> {
     out
 }
 
-/// Foretells an event, has it happen, and compares.
+/// Predicts an event, carries it out, and compares.
 pub fn check(session: &mut Session, mode: Mode, event: &Event) -> Result<Vec<String>> {
     let before = parse(&session.ok("state")?);
     let bus = |port: &str| before.get(port).map_or(0, super::state::Function::secondary);
@@ -109,7 +110,7 @@ pub fn check(session: &mut Session, mode: Mode, event: &Event) -> Result<Vec<Str
         Event::Anew { port } => vec![format!("unplug {port}"), format!("rescan 0000:{:02x}", bus(port))],
     };
     let options: Vec<String> = deeds.iter().map(|deed| format!(" --do '{deed}'")).collect();
-    // How large it was what has no place, the log alone says.
+    // The size of a resource without a place is only in the log.
     session.ok("dmesg > /tmp/log")?;
     let (_, prediction) = session.pmem(&format!("pci predict / /tmp/log{}", options.concat()))?;
     match event {

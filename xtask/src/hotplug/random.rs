@@ -1,4 +1,4 @@
-//! Machines and events that a seed makes: what the predictor foretells of each, and what the kernel does.
+//! Random machines and events from a seed: compares the prediction of each with what the kernel does.
 
 use super::Judge;
 use super::predictor::{Event, check};
@@ -8,10 +8,10 @@ use crate::kmod::test::Ready;
 use crate::run::Result;
 
 const MIB: u64 = 1 << 20;
-/// Events on each machine.
+/// The number of events on each machine.
 const EVENTS: u32 = 5;
 
-/// Numbers from a seed (Marsaglia's xorshift).
+/// Random numbers from a seed (Marsaglia's xorshift).
 struct Numbers(u32);
 
 impl Numbers {
@@ -22,18 +22,19 @@ impl Numbers {
         self.0 % end.max(1)
     }
 
-    /// A card for a boot is small, so that it has a place; one that is plugged in may be larger than there is room for.
+    /// A card present at boot is small, so that it gets a place. One that is plugged in later may be too large
+    /// for the room.
     fn card(&mut self, most: u32) -> Card {
         let size = MIB << self.below(most);
         if self.below(2) == 0 && size <= 64 * MIB { Card::Memory(size) } else { Card::Empty(size) }
     }
 }
 
-/// A port that cards are plugged in below.
+/// A port to plug cards into.
 struct Port {
     /// QEMU's name for its bus.
     bus: String,
-    /// Where it is: the device number on bus 0, and, below the switch there, that of the port.
+    /// The device number on bus 0, and the device number of the port behind the switch there, if any.
     at: (u8, Option<u8>),
     card: Option<(String, Card)>,
 }
@@ -80,7 +81,7 @@ fn machine(numbers: &mut Numbers) -> (Vec<String>, Vec<Port>) {
     (arguments, ports)
 }
 
-/// Plays events on a machine, each of which must come as foretold.
+/// Plays events on a machine, and checks each against its prediction.
 pub fn play(ready: &Ready, judge: &mut Judge, mode: Mode, seed: u32) -> Result {
     let mut numbers = Numbers(seed.wrapping_mul(0x9e37_79b9) | 1);
     let (arguments, mut ports) = machine(&mut numbers);

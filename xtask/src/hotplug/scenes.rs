@@ -1,4 +1,5 @@
-//! What is tried in real kernels: failed hot-plugs and what mends them, windows that are cut while their card lives, damage and its repair.
+//! Scenes in real kernels: failed hot-plugs and their remedies, windows cut under live cards, damage and its
+//! repair.
 
 use super::Judge;
 use super::predictor::{Event, card_of, check};
@@ -10,7 +11,7 @@ use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
-/// What a card's memory is filled with, as far as it is looked at.
+/// The pattern at the beginning of a card's memory.
 const PATTERN: &str = "0x1234ABCD";
 
 /// A root port at a device number of bus 0.
@@ -20,7 +21,7 @@ fn root_port(id: &str, device: u8, more: &str) -> Vec<String> {
     vec!["-device".to_owned(), port]
 }
 
-/// A switch below a port, and its ports downstream: `u`, `d1` …
+/// A switch below a port: its upstream port `u`, and its downstream ports `d1`, `d2` and so on.
 fn switch(below: &str, ports: u8) -> Vec<String> {
     let mut out = vec!["-device".to_owned(), format!("x3130-upstream,id=u,bus={below}")];
     for n in 1..=ports {
@@ -39,7 +40,7 @@ fn state(session: &mut Session) -> Result<State> {
     Ok(parse(&session.ok("state")?))
 }
 
-/// What the doctor says with the kernel's log at hand, scripts written to /fix.
+/// Returns what the doctor finds, given the kernel's log; its scripts go to /fix.
 fn doctor(session: &mut Session, judge: &Judge) -> Result<Value> {
     session.ok("dmesg > /tmp/log; rm -rf /fix")?;
     let report = session.pmem("pci doctor / /tmp/log --write /fix")?.1;
@@ -52,7 +53,7 @@ fn remedies(report: &Value) -> Vec<&Value> {
     ailments.map(|ailment| &ailment["remedy"]).filter(|remedy| !remedy.is_null()).collect()
 }
 
-/// Runs a script of the doctor's; what it says if it does not end well.
+/// Runs one of the doctor's scripts, and prints its output if it fails.
 fn script(session: &mut Session, judge: &mut Judge, what: &str, name: &str) -> Result {
     let (status, said) = session.run(&format!("sh /fix/{name}"))?;
     judge.is(what, "", if status == 0 { "" } else { said.trim() });
@@ -64,21 +65,22 @@ fn start(range: Option<(u64, u64)>) -> String {
     range.map_or("nowhere".to_owned(), |(start, _)| format!("{start:#x}"))
 }
 
-/// Fills the memory of a card, and gives where it is.
+/// Fills the memory of a card with the pattern, and returns its address.
 fn fill(session: &mut Session, state: &State, card: &str) -> Result<String> {
     let at = start(state.get(card).and_then(|f| f.at("2")));
     session.ok(&format!("poke {at} {PATTERN}"))?;
     Ok(at)
 }
 
-/// Whether it still has what it was filled with.
+/// Checks that the memory still holds the pattern.
 fn lives(session: &mut Session, judge: &mut Judge, what: &str, at: &str) -> Result {
     let has = session.run(&format!("peek {at}"))?.1;
     judge.is(what, PATTERN, has.trim());
     Ok(())
 }
 
-/// Root ports alone, hot-plug by ACPI: a card without room, mended by sysfs; a place that is chosen; a proof that there is none; lockdown.
+/// Root ports with ACPI hot-plug: a card without room, fixed through sysfs; a chosen place; a proof that there
+/// is none; lockdown.
 pub fn ports(ready: &Ready, judge: &mut Judge) -> Result {
     let mut devices = [root_port("p1", 4, ""), root_port("p2", 5, ""), root_port("p3", 6, "")].concat();
     devices.extend(Card::Memory(16 * MIB).arguments("live", "p2"));
@@ -88,7 +90,7 @@ pub fn ports(ready: &Ready, judge: &mut Judge) -> Result {
     let card = card_of(&before, port)?;
     let at = fill(&mut session, &before, &live)?;
 
-    // (a)
+    // (a) Linux finds no room, and sysfs alone fixes it.
     let big = Card::Memory(GIB);
     session.plug("c1", big, "p1", &card)?;
     let failed = state(&mut session)?;
@@ -106,7 +108,7 @@ pub fn ports(ready: &Ready, judge: &mut Judge) -> Result {
     judge.none("a: nothing else moved", &differences(&before, &mended, &[&card, port]));
     lives(&mut session, judge, "a: the neighbour has its memory", &at)?;
 
-    // (b)
+    // (b) The module opens the window at a chosen address.
     session.ok("insmod /pmem_arena.ko force=1")?;
     session.ok(&format!("echo 1 > /sys/bus/pci/devices/{card}/remove"))?;
     let (first, last) = mended[port].at("pref").unwrap_or_default();
@@ -135,7 +137,7 @@ pub fn ports(ready: &Ready, judge: &mut Judge) -> Result {
         &format!("{status} {}", said.contains("leaves out what is in it")),
     );
 
-    // (d)
+    // (d) A proof that there is no place.
     let arguments = format!("pci plan --add mem64p:16G --at 0000:00:06.0 --pin {card}");
     let (status, report) = session.pmem(&arguments)?;
     judge.is("d: no", "3 no", &format!("{status} {}", report["verdict"].as_str().unwrap_or("")));
@@ -150,7 +152,7 @@ pub fn ports(ready: &Ready, judge: &mut Judge) -> Result {
     judge.is("d: and that is all", "1", &slots.as_array().map_or(0, Vec::len).to_string());
     judge.none("d: nothing is touched", &differences(&later, &state(&mut session)?, &[]));
 
-    // (f)
+    // (f) Lockdown: only sysfs is left.
     session.unplug("c1", big, &card)?;
     let third = card_of(&before, "0000:00:06.0")?;
     session.plug("c3", big, "p3", &third)?;
@@ -168,13 +170,13 @@ pub fn ports(ready: &Ready, judge: &mut Judge) -> Result {
     let (status, said) =
         session.run(&format!("pmem pci windows {port}:pref=closed,0x700000000-0x73fffffff"))?;
     judge.is("f: the module refuses", "1 true", &format!("{status} {}", said.contains("not permitted")));
-    // Memory cannot be looked at any more.
+    // Lockdown forbids reading memory, so only the map is compared.
     let has = state(&mut session)?;
     judge.none("f: nothing else moved", &differences(&before, &has, &[&card, port, &third, "0000:00:06.0"]));
     Ok(())
 }
 
-/// A window is cut while its card lives, and another opened in the room; and everything taken back.
+/// A window is cut while its card is live, another opens in the room, and everything is taken back.
 pub fn cut(ready: &Ready, judge: &mut Judge) -> Result {
     let mut devices = [root_port("p1", 4, ""), root_port("p2", 5, ",pref64-reserve=1G")].concat();
     devices.extend(Card::Memory(16 * MIB).arguments("live", "p2"));
@@ -184,7 +186,7 @@ pub fn cut(ready: &Ready, judge: &mut Judge) -> Result {
     let (card, live) = (card_of(&first, port)?, card_of(&first, beside)?);
     let at = fill(&mut session, &first, &live)?;
     session.ok("insmod /pmem_arena.ko force=1")?;
-    // The port's own window goes to the top, and the neighbour's takes everything below.
+    // The port's own window goes to the top, and its neighbour's takes everything below.
     let top = "0x8ffe00000-0x8ffffffff";
     let changes = format!(
         "{port}:pref={},{top} {beside}:pref={},0x100000000-0x8ffdfffff",
@@ -228,7 +230,7 @@ pub fn cut(ready: &Ready, judge: &mut Judge) -> Result {
         &format!("{status} {}", said.contains("leaves out what is in it")),
     );
     judge.none("c: a refusal changes nothing", &differences(&after, &state(&mut session)?, &[]));
-    // Of two the second reaches into the neighbour's window: the first is put back.
+    // The second of two changes reaches into the neighbour's window, so the first is rolled back.
     let own = show(after.get(beside));
     let (first, last) = after[beside].at("pref").unwrap_or_default();
     let two = format!(
@@ -247,7 +249,7 @@ pub fn cut(ready: &Ready, judge: &mut Judge) -> Result {
         &format!("{:x?}", has[beside].registers("pref")),
     );
 
-    // (e)
+    // (e) Undo.
     script(&mut session, judge, "e: it is taken back", "undo.sh")?;
     let back = state(&mut session)?;
     judge.is("e: the neighbour's window is as it was", &show(before.get(beside)), &show(back.get(beside)));
@@ -260,7 +262,8 @@ fn show(function: Option<&Function>) -> String {
         .map_or("closed".to_owned(), |(start, last)| format!("{start:#x}-{last:#x}"))
 }
 
-/// A switch with a live card: a second failed attempt closes its windows, which is foretold, avoided, found and repaired; bus numbers.
+/// A switch with a live card: a second failed attempt closes its windows. That is predicted, avoided, detected
+/// and repaired. Also bus numbers.
 pub fn hazard(ready: &Ready, judge: &mut Judge) -> Result {
     let mut devices = [root_port("p1", 4, ""), switch("p1", 3), root_port("p2", 5, "")].concat();
     devices.extend(Card::Memory(16 * MIB).arguments("live", "d1"));
@@ -298,12 +301,12 @@ pub fn hazard(ready: &Ready, judge: &mut Judge) -> Result {
         .collect::<Vec<_>>();
     let looks = steps.iter().any(|step| step.as_str().is_some_and(|step| step.contains("/pci_bus/")));
     judge.is("g: the doctor does not have the empty bus looked through", "false", &looks.to_string());
-    // Avoided: a rescan in between.
+    // Avoid it with a rescan in between.
     judge.none("g: taking it out comes as foretold", &check(&mut session, Mode::Native, &unplug())?);
     judge.none("g: so does a rescan", &check(&mut session, Mode::Native, &Event::Rescan)?);
     judge.none("g: and another attempt then", &check(&mut session, Mode::Native, &plug())?);
     lives(&mut session, judge, "g: which leaves the neighbour alone", &at)?;
-    // Not avoided.
+    // Let it happen.
     judge.none("g: taking it out comes as foretold again", &check(&mut session, Mode::Native, &unplug())?);
     judge.none("g: the attempt that hurts comes as foretold", &check(&mut session, Mode::Native, &plug())?);
     let has = session.run(&format!("peek {at}"))?.1;
@@ -323,7 +326,7 @@ pub fn hazard(ready: &Ready, judge: &mut Judge) -> Result {
         );
     }
 
-    // (h)
+    // (h) Bus numbers.
     session.qmp("device_add", serde_json::json!({ "driver": "pci-bridge", "id": "b1", "bus": "d3", "chassis_nr": 99, "shpc": false }))?;
     let third = card_of(&before, "0000:02:02.0")?;
     session.run(&format!("power {} 1", third.trim_end_matches(".0")))?;

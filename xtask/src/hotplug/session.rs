@@ -1,4 +1,4 @@
-//! A machine in QEMU whose cards are plugged from outside, and whose guest does what it is told over a serial port.
+//! A machine in QEMU: cards are plugged in from outside, and the guest takes commands over a serial port.
 
 use crate::kmod::test::Ready;
 use crate::run::Result;
@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long the guest may take to boot, or for one command.
+/// The time that a boot or one command may take.
 const PATIENCE: Duration = Duration::from_secs(240);
 
-/// Who handles hot-plug in the guest.
+/// What handles hot-plug in the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// ACPI (acpiphp): QEMU's default.
@@ -23,7 +23,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// In a word.
+    /// Returns the name of the mode.
     pub fn name(self) -> &'static str {
         match self {
             Self::Acpi => "acpi",
@@ -32,17 +32,19 @@ impl Mode {
     }
 }
 
-/// A card.
+/// A card to plug in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Card {
-    /// Memory that is there, of so many bytes: BAR 0 of 256 bytes, BAR 2 of 64 bits, prefetchable (QEMU's ivshmem-plain).
+    /// Backed memory of this many bytes (QEMU's ivshmem-plain): BAR 0 has 256 bytes; BAR 2 is the memory,
+    /// 64-bit and prefetchable.
     Memory(u64),
-    /// Memory that is not: BAR 0 of 4 KiB, BAR 1 of 256 ports, BAR 2 of 64 bits, prefetchable (QEMU's pci-testdev).
+    /// Memory with nothing behind it, of this many bytes (QEMU's pci-testdev): BAR 0 has 4 KiB, BAR 1 has 256
+    /// ports; BAR 2 is the memory, 64-bit and prefetchable.
     Empty(u64),
 }
 
 impl Card {
-    /// As `pmem pci plan --add` takes it.
+    /// Returns the card as `pmem pci plan --add` takes it.
     pub fn spec(self) -> String {
         match self {
             Self::Memory(size) => format!("0=mem32:256,2=mem64p:{size:#x}"),
@@ -50,7 +52,7 @@ impl Card {
         }
     }
 
-    /// As QEMU's command line takes it, with what it needs beside.
+    /// Returns the card as arguments for QEMU's command line, with the backend it needs.
     pub fn arguments(self, id: &str, bus: &str) -> Vec<String> {
         match self {
             Self::Memory(size) => vec![
@@ -82,7 +84,7 @@ impl Drop for Session {
     }
 }
 
-/// Connects to a socket that will be there soon.
+/// Connects to a socket that appears soon.
 fn connect(path: &Path, until: Instant) -> Result<BufReader<UnixStream>> {
     loop {
         match UnixStream::connect(path) {
@@ -114,7 +116,7 @@ impl Session {
         qemu.arg("-serial").arg(format!("unix:{},server=on,wait=off", sockets[0].display()));
         qemu.arg("-qmp").arg(format!("unix:{},server=on,wait=off", sockets[1].display()));
         qemu.arg("-kernel").arg(&ready.vmlinuz).arg("-initrd").arg(&ready.initrd);
-        // A kernel in QEMU finds its firmware's windows as a machine's would: nothing is assigned anew.
+        // As on a real machine, the kernel finds the windows as firmware left them, and reassigns nothing.
         qemu.args(["-append", "console=ttyS0 quiet loglevel=6 panic=-1 oops=panic rdinit=/hotplug"])
             .args(devices);
         let log = File::create(console.with_extension("log")).map_err(|e| e.to_string())?;
@@ -153,7 +155,7 @@ impl Session {
         serde_json::from_str(&line).map_err(|e| format!("QEMU: {line:?}: {e}"))
     }
 
-    /// Asks QEMU for something.
+    /// Sends QEMU a command, and returns its answer.
     pub fn qmp(&mut self, execute: &str, arguments: Value) -> Result<Value> {
         let command = json!({ "execute": execute, "arguments": arguments });
         writeln!(self.qmp.get_mut(), "{command}").map_err(|e| format!("QEMU: {e}"))?;
@@ -168,7 +170,7 @@ impl Session {
         }
     }
 
-    /// Has the guest's shell run something: its status, and what it prints.
+    /// Runs a command in the guest's shell: returns its exit status and its output.
     pub fn run(&mut self, command: &str) -> Result<(i32, String)> {
         writeln!(self.guest.get_mut(), "{command}").map_err(|e| format!("the guest: {e}"))?;
         let mut out = String::new();
@@ -186,7 +188,7 @@ impl Session {
         }
     }
 
-    /// The same, which must succeed.
+    /// Runs a command that must succeed, and returns its output.
     pub fn ok(&mut self, command: &str) -> Result<String> {
         match self.run(command)? {
             (0, out) => Ok(out),
@@ -194,14 +196,14 @@ impl Session {
         }
     }
 
-    /// What `pmem` prints as JSON, and its exit status.
+    /// Runs `pmem`, and returns its exit status and its JSON output.
     pub fn pmem(&mut self, arguments: &str) -> Result<(i32, Value)> {
         let (status, out) = self.run(&format!("pmem --json {arguments}"))?;
         let value = serde_json::from_str(&out).map_err(|e| format!("pmem {arguments}: {e}: {out}"))?;
         Ok((status, value))
     }
 
-    /// Plugs a card in, and waits until the guest has seen it, and done with it what it does.
+    /// Plugs a card in, and waits until the guest has handled it.
     pub fn plug(&mut self, id: &str, card: Card, bus: &str, at: &str) -> Result {
         match card {
             Card::Memory(size) => {
@@ -222,13 +224,13 @@ impl Session {
         Ok(())
     }
 
-    /// Takes a card out, and waits until the guest has let it go.
+    /// Takes a card out, and waits until the guest has released it.
     pub fn unplug(&mut self, id: &str, card: Card, at: &str) -> Result {
         self.qmp("device_del", json!({ "id": id }))?;
         self.press(at, false)?;
         self.ok(&format!("vanishes {at}"))?;
         if let Card::Memory(_) = card {
-            // QEMU lets the memory go a little later than the device.
+            // QEMU releases the memory a little later than the device.
             let until = Instant::now() + Duration::from_secs(20);
             while let Err(why) = self.qmp("object-del", json!({ "id": format!("m{id}") })) {
                 if Instant::now() > until {
@@ -240,7 +242,7 @@ impl Session {
         Ok(())
     }
 
-    /// The attention button waits for five seconds; the slot's switch does not.
+    /// Uses the slot's power switch: the attention button would wait for five seconds.
     fn press(&mut self, at: &str, on: bool) -> Result {
         if self.mode == Mode::Native {
             let slot = at.rsplit_once('.').map_or(at, |(slot, _)| slot);

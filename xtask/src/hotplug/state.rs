@@ -1,8 +1,8 @@
-//! What a guest's kernel and its registers have of every PCI function.
+//! What the kernel and the registers of a guest have for every PCI function.
 
 use std::collections::BTreeMap;
 
-/// First and last address.
+/// The first and the last address, both inclusive.
 pub type Range = (u64, u64);
 
 /// One function.
@@ -10,14 +10,15 @@ pub type Range = (u64, u64);
 pub struct Function {
     /// The first 64 bytes of its configuration space.
     pub config: Vec<u8>,
-    /// Its lines of `resource`: where the kernel's map has each; `None` where it has no place.
+    /// The lines of its `resource` file: where the kernel's map has each resource; `None` if it has no place.
     pub resources: Vec<Option<Range>>,
 }
 
-/// All, by address.
+/// All functions, by address.
 pub type State = BTreeMap<String, Function>;
 
-/// The line of a BAR by its name, or of a bridge's window: its six BARs, the ROM, six of virtual functions, and the windows.
+/// Returns the line of a resource by its name: six BARs, the ROM, six BARs of virtual functions, then a
+/// bridge's windows.
 pub fn line(name: &str) -> Option<usize> {
     match name {
         "rom" => Some(6),
@@ -28,7 +29,7 @@ pub fn line(name: &str) -> Option<usize> {
     }
 }
 
-/// Reads what the guest's `state` prints.
+/// Parses the output of the guest's `state` command.
 pub fn parse(text: &str) -> State {
     let mut out = State::new();
     let mut last = String::new();
@@ -47,7 +48,7 @@ pub fn parse(text: &str) -> State {
                 else {
                     continue;
                 };
-                // Memory or ports, at a place: 0 is none.
+                // Memory or ports with a place: a start of 0 means none.
                 let placed = flags & 0x300 != 0 && flags & 0x2000_0000 == 0 && start != 0;
                 if let Some(function) = out.get_mut(&last) {
                     function.resources.push(placed.then_some((start, end)));
@@ -60,22 +61,22 @@ pub fn parse(text: &str) -> State {
 }
 
 impl Function {
-    /// Where the kernel's map has something.
+    /// Returns where the kernel's map has a resource.
     pub fn at(&self, name: &str) -> Option<Range> {
         self.resources.get(line(name)?).copied().flatten()
     }
 
-    /// Whether it is a PCI bridge.
+    /// Returns `true` for a PCI bridge.
     pub fn is_bridge(&self) -> bool {
         self.config.get(0x0e).is_some_and(|kind| kind & 0x7f == 1)
     }
 
-    /// The bus below a bridge.
+    /// Returns the bus below a bridge.
     pub fn secondary(&self) -> u8 {
         self.config.get(0x19).copied().unwrap_or(0)
     }
 
-    /// What the registers of a window of memory forward, worked out from the bytes alone.
+    /// Returns what the registers of a memory window forward, worked out from the bytes alone.
     pub fn registers(&self, name: &str) -> Option<Range> {
         let word = |at: usize| {
             let byte = |at: usize| self.config.get(at).copied().map_or(0, u64::from);
@@ -91,7 +92,7 @@ impl Function {
     }
 }
 
-/// What two have otherwise of functions that both have, but for some names: where, and what each has.
+/// Lists the differences between functions that both states have, except those named in `but`.
 pub fn differences(before: &State, after: &State, but: &[&str]) -> Vec<String> {
     let mut out = Vec::new();
     for (name, had) in before.iter().filter(|(name, _)| !but.contains(&name.as_str())) {

@@ -1,4 +1,5 @@
-//! Building the module: the library by Debian's compiler with the flags that a kernel's own objects have, the rest by its Kbuild.
+//! Builds the module: the library with Debian's compiler and the flags of the kernel's own objects, the rest
+//! with Kbuild.
 
 use super::kernel::Kernel;
 use super::object;
@@ -13,17 +14,17 @@ const TARGET: &str = "x86_64-unknown-none";
 /// The functions that the C half calls.
 const ENTRIES: [&str; 9] = ["start", "request", "span", "dump", "close", "end", "settle", "figures", "stop"];
 
-/// What a module is built with.
+/// A variant of the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Variant {
-    /// Leaves the kernel's own copy of the registers alone, as newer kernels make it do.
+    /// Leaves the kernel's own copy of the MTRRs alone, as newer kernels force it to.
     pub without_mtrr_state: bool,
-    /// Can be made to fail (`kmod/faults.c`).
+    /// Has fault injection (`kmod/faults.c`).
     pub faults: bool,
 }
 
 impl Variant {
-    /// The folder that it is built in.
+    /// Returns the name of the folder that the variant is built in.
     pub fn folder(self) -> &'static str {
         match (self.without_mtrr_state, self.faults) {
             (false, false) => "build",
@@ -40,12 +41,12 @@ impl Variant {
     }
 }
 
-/// What every kernel wants of an object.
+/// The flags that every kernel needs.
 const BASE: &str =
     "-C relocation-model=static -C code-model=kernel -Z plt=yes -Z direct-access-external-data=yes";
 
-/// The flags of an object that serves all kernels with retpolines and return thunks: landing places are where some want them, and
-/// harm nobody else; frame pointers and padding are there or not.
+/// Returns the flags of an object that works in all kernels with retpolines and return thunks. IBT landing pads
+/// are always there, because they do no harm to kernels without IBT. Frame pointers and padding are optional.
 pub fn packed(frames: bool, padded: bool) -> String {
     let mut flags = format!(
         "{BASE} -Z retpoline -Z retpoline-external-thunk -C jump-tables=no -Z function-return=thunk-extern -Z cf-protection=branch"
@@ -60,8 +61,8 @@ pub fn packed(frames: bool, padded: bool) -> String {
     flags
 }
 
-/// As the kernel's own objects are compiled: no position-independent code, addresses in the top 2 GiB, no red zone (the target's); and
-/// each mitigation that its configuration has.
+/// Returns the flags that the kernel's own objects are compiled with: no position-independent code, addresses
+/// in the top 2 GiB, no red zone (from the target), and every mitigation that is configured.
 pub fn flags(kernel: &Kernel) -> String {
     let mut flags = BASE.to_owned();
     let mut add = |names: &[&str], text: &str| {
@@ -79,18 +80,18 @@ pub fn flags(kernel: &Kernel) -> String {
     if kernel.option(&["CALL_PADDING"]).is_some()
         && let Some(bytes) = kernel.option(&["FUNCTION_PADDING_BYTES"])
     {
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(flags, " -Z patchable-function-entry={bytes},{bytes}");
     }
     flags
 }
 
-/// Builds the library for a kernel; gives the linked object.
+/// Builds the library for a kernel, and returns the linked object.
 pub fn library(kernel: &Kernel) -> Result<PathBuf> {
     library_with(&flags(kernel))
 }
 
-/// Builds the library, once for all who want the same flags.
+/// Builds the library, once for each set of flags.
 pub fn library_with(flags: &str) -> Result<PathBuf> {
     ensure_sources()?;
     let sum = flags
@@ -110,13 +111,13 @@ pub fn library_with(flags: &str) -> Result<PathBuf> {
     link.arg("--whole-archive").arg(place.join(TARGET).join("release/libpmem_arena_core.a"));
     check("pmem_arena, the library linked", link.arg("-o").arg(&object))?;
     let mut strip = Command::new("objcopy");
-    // The compiler's notes to itself.
+    // Remove the compiler's bitcode sections.
     strip.args(["--strip-debug", "-R", ".llvmbc", "-R", ".llvmcmd"]).arg(&object);
     check("pmem_arena, the library stripped", &mut strip)?;
     Ok(object)
 }
 
-/// Copies the module's sources; the library's object goes beside them.
+/// Copies the module's sources, with the library's object beside them.
 pub fn sources(place: &Path, library: &Path) -> Result {
     fs::create_dir_all(place).map_err(|e| format!("{}: {e}", place.display()))?;
     let from = root().join("kmod");
@@ -129,7 +130,7 @@ pub fn sources(place: &Path, library: &Path) -> Result {
     copy_changed(library, &place.join("library.bin"))
 }
 
-/// Copies a file that is another than the one there: what make looks at is the time.
+/// Copies a file only if its content changed, because make goes by the time.
 fn copy_changed(from: &Path, to: &Path) -> Result {
     let (old, new) = (fs::read(to).ok(), fs::read(from).map_err(|e| format!("{}: {e}", from.display()))?);
     if old.as_ref() == Some(&new) {
@@ -139,13 +140,13 @@ fn copy_changed(from: &Path, to: &Path) -> Result {
     }
 }
 
-/// Builds `pmem_arena.ko` for a kernel, and checks it; gives where it is.
+/// Builds `pmem_arena.ko` for a kernel, checks it, and returns its path.
 pub fn build(kernel: &Kernel, lab: &Path, variant: Variant) -> Result<PathBuf> {
     let library = library(kernel)?;
     build_with(kernel, &library, &lab.join(variant.folder()), variant)
 }
 
-/// The same with a library that is there.
+/// Builds the module with a library that exists already.
 pub fn build_with(kernel: &Kernel, library: &Path, place: &Path, variant: Variant) -> Result<PathBuf> {
     sources(place, library)?;
     let mut make = Command::new("make");

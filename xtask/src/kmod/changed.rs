@@ -1,4 +1,4 @@
-//! Headers as other kernels have them: the module is compiled against each, since such a kernel need not be at hand.
+//! Compiles the module against headers as other kernels have them, without needing those kernels.
 
 use super::build::{Variant, library, sources};
 use super::kernel::Kernel;
@@ -7,13 +7,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// A change of an interface: which headers it is in, and what becomes of their text.
+/// A change of a kernel interface: the headers it is in, and the replacements in their text.
 struct Change {
-    /// Where it is found.
+    /// The kernel version, and what differs.
     about: &'static str,
     headers: &'static [&'static str],
     replace: &'static [(&'static str, &'static str)],
-    /// The name that Kbuild must have found, or not.
+    /// The macro that Kbuild's probe defines, and whether it should.
     probe: (&'static str, bool),
 }
 
@@ -52,7 +52,7 @@ const CHANGES: [Change; 3] = [
     },
 ];
 
-/// Compiles the module's C against headers of a kernel with each change in them.
+/// Compiles the module's C code against a kernel's headers with each change applied.
 pub fn run(kernel: &Kernel, lab: &Path) -> Result {
     let place = lab.join("changed");
     sources(&place, &library(kernel)?)?;
@@ -62,7 +62,7 @@ pub fn run(kernel: &Kernel, lab: &Path) -> Result {
         for name in change.headers {
             let text = original(kernel, name)?;
             let changed = change.replace.iter().fold(text.clone(), |text, (old, new)| text.replace(old, new));
-            // What lies beside it is not in the copy's folder.
+            // Headers beside it are not in the folder of the copy, so it needs their original folder.
             let folder = name.split_once('/').map_or("", |(folder, _)| folder);
             let changed = changed.replace("#include \"", &format!("#include \"{folder}/"));
             let to = overlay.join(name);
@@ -71,13 +71,13 @@ pub fn run(kernel: &Kernel, lab: &Path) -> Result {
         }
         compile(kernel, &place, &overlay, change)?;
     }
-    // And what a kernel does not export.
+    // Also without the symbols that some kernels do not export.
     super::build::build(kernel, lab, Variant { without_mtrr_state: true, faults: false }).map(drop)
 }
 
 fn original(kernel: &Kernel, name: &str) -> Result<String> {
     let makefile = fs::read_to_string(kernel.headers.join("Makefile")).unwrap_or_default();
-    // Debian's headers are in two folders: the makefile of the one includes that of the other.
+    // Debian splits the headers into two folders: the makefile of one includes that of the other.
     let common = makefile.lines().find_map(|line| line.strip_prefix("include ")?.strip_suffix("/Makefile"));
     let folders = [Path::new(common.unwrap_or("")), &kernel.headers];
     let found = folders.iter().flat_map(|folder| [folder.join("include"), folder.join("arch/x86/include")]);
@@ -90,12 +90,12 @@ fn compile(kernel: &Kernel, place: &Path, overlay: &Path, change: &Change) -> Re
     let make = |what: &str| {
         let mut make = Command::new("make");
         make.arg("-C").arg(&kernel.headers).arg(format!("M={}", place.display()));
-        // Looked at before all others.
+        // Searched before all other include paths.
         make.arg(format!("CC=gcc -I{}", overlay.display())).arg(what);
         make
     };
     check(&format!("{} on {}", change.about, kernel.release), make("clean").arg("-s"))?;
-    // Each object alone: what an altered header declares, no kernel need export.
+    // Build each object alone, because no kernel exports what a modified header declares.
     let said = output(change.about, make("kernel.o").args(["processors.o", "V=1"]))?;
     let (name, expected) = change.probe;
     if said.contains(&format!("-D{name}")) == expected {

@@ -1,4 +1,4 @@
-//! A kernel that watches over itself: Debian's source with KASAN, lockdep, kmemleak and frame pointers, and the module in it.
+//! Tests the module in a debug kernel: Debian's source with KASAN, lockdep, kmemleak and frame pointers.
 
 use super::guest;
 use super::kernel::{Kernel, lab};
@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What building a kernel takes beside what modules do.
+/// The packages for building a kernel, in addition to those for modules.
 const PACKAGES: [&str; 7] = ["linux-source-6.1", "flex", "bison", "bc", "libelf-dev", "libssl-dev", "rsync"];
 const SOURCE: &str = "/usr/src/linux-source-6.1.tar.xz";
 
@@ -20,14 +20,14 @@ pub fn run(scenes: &[String], stress: u32, seed: u32) -> Result {
     let programs = guest::programs()?;
     let ready = test::prepare(&kernel, &lab, &image, &programs, &test::Variants::All)?;
     let scenes = if scenes.is_empty() { String::new() } else { format!("scenes={} ", scenes.join(",")) };
-    // Each check of the sanitizers makes the emulated processors many times slower.
+    // The sanitizers' checks make the emulated processors many times slower.
     let append = format!("{scenes}stress={stress} seed={seed} rcupdate.rcu_cpu_stall_timeout=120");
     let passed = test::boot(&ready, &append, 7200)?;
     eprintln!("kernel module on the debug kernel: {passed} passed, 0 failed");
     Ok(())
 }
 
-/// Builds the kernel once; gives it, and the folder of its image and modules.
+/// Builds the kernel once, and returns it with the folder of its image and modules.
 fn build(lab: &Path) -> Result<(Kernel, PathBuf)> {
     let (source, place, image) = (lab.join("source"), lab.join("kernel"), lab.join("image"));
     for folder in [&source, &place, &image] {
@@ -70,7 +70,7 @@ fn build(lab: &Path) -> Result<(Kernel, PathBuf)> {
     Ok((Kernel { release, headers: place }, image))
 }
 
-/// Whether the configuration has what was asked for: make drops what depends on something that is missing, and says nothing.
+/// Checks that the configuration has what was asked for: make silently drops options with missing dependencies.
 fn configured(config: &Path, wanted: &str) -> Result {
     let text = fs::read_to_string(config).map_err(|e| e.to_string())?;
     let is_set = |line: &&str| line.ends_with("=y") || line.ends_with("=m");

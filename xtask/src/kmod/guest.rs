@@ -1,4 +1,4 @@
-//! A kernel in QEMU, with the module, the programs that try it, and a script as its first process.
+//! A kernel in QEMU with the module, the programs that test it, and a script as the first process.
 
 use super::kernel::Kernel;
 use crate::run::{Result, cargo, check, output, root};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 const STATIC: &str = "x86_64-unknown-linux-gnu";
 
-/// Kernel modules that the guest loads where they are not built in: `/dev/cpu/*/msr`.
+/// Kernel modules that the guest loads unless they are built in: `/dev/cpu/*/msr`.
 const MODULES: [(&str, &str); 1] = [("kernel/arch/x86/kernel/msr.ko", "msr.ko")];
 
-/// Builds the programs that run in guests, once; gives their folder.
+/// Builds the programs that run in guests, once, and returns their folder.
 pub fn programs() -> Result<PathBuf> {
     let place = root().join("target/kmod/programs");
     let mut build = cargo();
@@ -24,18 +24,18 @@ pub fn programs() -> Result<PathBuf> {
     Ok(place.join(STATIC).join("release"))
 }
 
-/// What a guest is made of.
+/// The contents of a guest.
 pub struct Guest<'g> {
-    /// Where its files go.
+    /// The folder for its files.
     pub lab: &'g Path,
-    /// Where the kernel and its modules are.
+    /// The folder of the kernel and its modules.
     pub image: &'g Path,
-    /// Modules, and the names under which it finds them.
+    /// The modules to test, and the file names they get in the guest.
     pub modules: &'g [(PathBuf, &'g str)],
 }
 
 impl Guest<'_> {
-    /// Packs busybox, the modules, the programs and the scripts; gives the file.
+    /// Packs busybox, the modules, the programs and the scripts, and returns the file.
     pub fn pack(&self, programs: &Path) -> Result<PathBuf> {
         let tree = self.lab.join("initramfs");
         drop(fs::remove_dir_all(&tree));
@@ -51,7 +51,7 @@ impl Guest<'_> {
         for name in ["pmem", "pmem-arena-try"] {
             copy(&programs.join(name), &format!("bin/{name}"))?;
         }
-        // Debian's own tools read and write the registers: what is checked by is not what is checked.
+        // Debian's own tools read and write the registers, so that the module is not checked with its own code.
         for name in ["rdmsr", "wrmsr"] {
             copy(&Path::new("/usr/sbin").join(name), &format!("bin/{name}"))?;
         }
@@ -107,22 +107,24 @@ pub fn driver(kernel: &Kernel, lab: &Path) -> Result<PathBuf> {
 
 /// One boot.
 pub struct Boot<'b> {
-    /// The kernel.
+    /// The kernel image.
     pub kernel: &'b Path,
     /// Its initramfs.
     pub initrd: &'b Path,
-    /// Where what it says goes.
+    /// The file for its console output.
     pub console: PathBuf,
-    /// Added to its command line.
+    /// Additions to its command line.
     pub append: String,
-    /// When it is ended that has not finished.
+    /// The time after which it is killed if it has not finished.
     pub patience: Duration,
 }
 
 impl Boot<'_> {
-    /// Boots, and gives what the guest said. QEMU's emulation of several processors can miss that Linux has patched an instruction: a
-    /// processor then takes the breakpoint that stood there meanwhile, for ever, or when nobody expects it any more. That, and nothing else,
-    /// is tried again, once: the former wherever it happens, the latter only before the guest's first check.
+    /// Boots, and returns the console output.
+    ///
+    /// QEMU's emulation of several processors can miss that Linux has patched an instruction. A processor then
+    /// takes the temporary breakpoint, either forever or when nobody expects it any more. Only that is retried,
+    /// once: the former wherever it happens, the latter only before the guest's first check.
     pub fn run(&self) -> Result<String> {
         let done = self.once();
         let said = fs::read(&self.console).unwrap_or_default();
@@ -141,7 +143,7 @@ impl Boot<'_> {
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args(["-accel", "tcg", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         qemu.args(["-machine", "q35", "-cpu", "max", "-smp", "4", "-m", "640M"]);
-        // A frame buffer of 16 MiB, which no driver of this kernel's initramfs takes.
+        // A frame buffer of 16 MiB, which no driver in this initramfs claims.
         qemu.args(["-device", "VGA,vgamem_mb=16"]);
         qemu.arg("-serial").arg(format!("file:{}", self.console.display()));
         qemu.arg("-kernel").arg(self.kernel).arg("-initrd").arg(self.initrd);
@@ -151,7 +153,7 @@ impl Boot<'_> {
     }
 }
 
-/// Runs a machine to its end, and gives what it said on its console.
+/// Runs a machine to its end, and returns its console output.
 pub fn to_end(mut qemu: Command, console: &Path, patience: Duration) -> Result<String> {
     let log = File::create(console.with_extension("log")).map_err(|e| e.to_string())?;
     let mut guest =

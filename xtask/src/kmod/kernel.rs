@@ -1,4 +1,4 @@
-//! Kernels that the module is built for: their headers, their configuration, their images.
+//! Kernels that the module is built for: their headers, configurations and images.
 
 use crate::run::{Result, check, ensure, output, root};
 use std::cmp::Ordering;
@@ -6,27 +6,27 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What building and booting takes, of Debian's packages, beside headers.
+/// Debian's packages for building and booting, besides headers.
 const PACKAGES: [&str; 8] =
     ["gcc", "make", "qemu-system-x86", "busybox-static", "cpio", "kmod", "msr-tools", "xz-utils"];
 
-/// A kernel, by the headers that modules for it are built with.
+/// A kernel, known by the headers that modules for it are built with.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    /// As `uname -r` says it.
+    /// The release, as `uname -r` prints it.
     pub release: String,
-    /// The folder that Kbuild is in.
+    /// The folder with its Kbuild makefile.
     pub headers: PathBuf,
 }
 
-/// Where everything that is built for a kernel goes: `build`, `initramfs`, `linux-image-...`.
+/// Returns the folder for everything that is built for a kernel: `build`, `initramfs`, `linux-image-...`.
 pub fn lab(series: &str) -> PathBuf {
     let all = root().join("target/kmod");
     if series == "6.1" { all } else { all.join(series) }
 }
 
 impl Kernel {
-    /// The one that runs.
+    /// Returns the running kernel.
     pub fn running() -> Result<Self> {
         let release = output("uname", Command::new("uname").arg("-r"))?;
         Self::named(release.trim()).map_err(|why| {
@@ -35,7 +35,7 @@ impl Kernel {
         })
     }
 
-    /// One whose headers are installed; a folder with headers is one as well.
+    /// Returns a kernel whose headers are installed, by its release or by the folder of its headers.
     pub fn named(release: &str) -> Result<Self> {
         let folders = [
             PathBuf::from(release),
@@ -52,7 +52,8 @@ impl Kernel {
         Ok(Self { release, headers })
     }
 
-    /// Debian's newest of a series, 6.1 or 6.12, or 6.1-rt: its headers are installed in CI; elsewhere it is said how.
+    /// Returns Debian's newest kernel of a series, such as 6.1, 6.12 or 6.1-rt. CI installs its headers;
+    /// elsewhere the error says how to.
     pub fn debian(series: &str) -> Result<Self> {
         ensure(&PACKAGES)?;
         let (version, flavour) = match series.strip_suffix("-rt") {
@@ -70,7 +71,7 @@ impl Kernel {
         Self::named(newest.trim_start_matches("linux-headers-"))
     }
 
-    /// What the configuration says of an option.
+    /// Returns the value of the first of these options that the configuration sets.
     pub fn option(&self, names: &[&str]) -> Option<String> {
         let text = fs::read_to_string(self.headers.join("include/config/auto.conf")).unwrap_or_default();
         let value = |name: &&str| {
@@ -80,7 +81,7 @@ impl Kernel {
         names.iter().find_map(value)
     }
 
-    /// Downloads Debian's image, and unpacks it; gives the folder with `vmlinuz` and `lib/modules`.
+    /// Downloads and unpacks Debian's image, and returns the folder with `vmlinuz` and `lib/modules`.
     pub fn image(&self, lab: &Path) -> Result<PathBuf> {
         let name = format!("linux-image-{}", self.release);
         let place = lab.join(&name);
@@ -109,7 +110,7 @@ impl Kernel {
     }
 }
 
-/// The newest headers of a version and flavour for which there is an image: headers can be there before that.
+/// Returns the newest headers of a version and flavour that have an image: headers can be published earlier.
 fn newest(version: &str, flavour: &str) -> Result<Option<String>> {
     let prefix = format!("linux-headers-{version}.");
     let archive = output("apt-cache", Command::new("apt-cache").args(["pkgnames", &prefix]))?;
@@ -118,7 +119,7 @@ fn newest(version: &str, flavour: &str) -> Result<Option<String>> {
         let Some(rest) = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(flavour)) else {
             return false;
         };
-        // Neither another flavour nor a package that is no kernel's own.
+        // Skip other flavours, and packages that do not belong to a kernel.
         !rest.contains("-cloud") && !rest.contains("-rt") && rest.starts_with(|c: char| c.is_ascii_digit())
     };
     let mut all: Vec<String> = archive.lines().map(str::to_owned).chain(there).filter(is_ours).collect();
@@ -126,7 +127,7 @@ fn newest(version: &str, flavour: &str) -> Result<Option<String>> {
     Ok(all.into_iter().find(|name| image_package(name.trim_start_matches("linux-headers-")).is_some()))
 }
 
-/// The package with a kernel's image that the archives have: the signed one, else the unsigned one.
+/// Returns the package of a kernel's image in the archives: the signed one if there is one.
 fn image_package(release: &str) -> Option<String> {
     let names = [format!("linux-image-{release}"), format!("linux-image-{release}-unsigned")];
     names.into_iter().find(|name| {
@@ -136,7 +137,7 @@ fn image_package(release: &str) -> Option<String> {
     })
 }
 
-/// The releases whose headers are installed, the newest last.
+/// Lists the releases whose headers are installed, newest last.
 pub fn installed() -> Vec<String> {
     let all = fs::read_dir("/usr/src").map(|all| all.flatten().collect::<Vec<_>>()).unwrap_or_default();
     let with_kbuild = all.into_iter().filter(|entry| entry.path().join("Module.symvers").exists());
@@ -147,7 +148,7 @@ pub fn installed() -> Vec<String> {
     names
 }
 
-/// Names in which numbers count as numbers: 6.1.0-9 before 6.1.0-56.
+/// Compares names with numbers in them by value: 6.1.0-9 before 6.1.0-56.
 fn by_number(a: &str, b: &str) -> Ordering {
     let parts = |text: &str| {
         let mut parts: Vec<(u64, String)> = Vec::new();

@@ -1,4 +1,4 @@
-//! The kernel module: built for kernels, and tried in them under QEMU.
+//! The kernel module: builds it, and tests it in kernels under QEMU.
 
 pub mod build;
 pub mod changed;
@@ -26,7 +26,7 @@ pub fn headers(series: &str) -> Result {
     changed::run(&Kernel::debian(series)?, &lab(series))
 }
 
-/// What continuous integration checks of it.
+/// Runs the checks of continuous integration.
 pub fn ci() -> Result {
     mutants::listed()?;
     headers("6.1")?;

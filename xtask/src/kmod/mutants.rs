@@ -1,7 +1,8 @@
-//! Whether the tests can fail: one-line faults in the module's C and Rust, one at a time, each of which they must catch.
+//! Checks that the tests can fail: one-line faults in the module's C and Rust code, one at a time, each of
+//! which they must catch.
 //!
-//! The list is `kmod/test/mutants.toml`. Each fault is made in a copy of the project, and either the host's tests or scenes in a booted
-//! kernel must fail by it.
+//! The list is `kmod/test/mutants.toml`. Each fault is made in a copy of the project, and must make either the
+//! host's tests or scenes in a booted kernel fail.
 
 use crate::run::{Result, check, output, root};
 use serde::Deserialize;
@@ -11,36 +12,37 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-/// The list.
+/// The list of faults.
 #[derive(Deserialize)]
 struct List {
     fault: Vec<Fault>,
 }
 
-/// A fault of one line.
+/// A fault in one line.
 #[derive(Clone, Deserialize)]
 struct Fault {
     about: String,
     file: String,
     old: String,
     new: String,
-    /// `host`, the scenes that catch it, or `hotplug:` and a scene of `cargo xtask hotplug test`.
+    /// What must catch it: `host`, scenes of the module's test, or `hotplug:` and a scene of `cargo xtask
+    /// hotplug test`.
     by: String,
 }
 
-/// What came of one.
+/// The result of testing one fault.
 struct Outcome {
     fault: Fault,
     caught: std::result::Result<bool, String>,
 }
 
-/// What the scenes of `cargo xtask hotplug test` begin with in the list.
+/// The prefix of scenes of `cargo xtask hotplug test` in the list.
 const HOTPLUG: &str = "hotplug:";
 
-/// Packages whose tests run on the host.
+/// The packages whose tests run on the host.
 const HOST: [&str; 4] = ["pmem-arena-host", "pmem-arena-abi", "pmem-mtrr", "pmem-drivers"];
 
-/// Makes each fault that `only` is a part of the name of, and says which were caught.
+/// Tests each fault whose name contains `only`, and reports which were caught.
 pub fn run(only: Option<&str>, workers: usize) -> Result {
     let file = root().join("kmod/test/mutants.toml");
     let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
@@ -90,7 +92,7 @@ pub fn run(only: Option<&str>, workers: usize) -> Result {
     if missed.is_empty() { Ok(()) } else { Err(format!("not caught: {}", missed.join("; "))) }
 }
 
-/// Checks that without a fault everything passes: else each fault would be caught.
+/// Checks that everything passes without a fault: otherwise each fault would seem caught.
 fn sound(faults: &[Fault]) -> Result {
     let tree = copy(0)?;
     let mut scenes: Vec<&str> = faults.iter().map(|fault| fault.by.as_str()).collect();
@@ -120,7 +122,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The project's files as they are, in a folder of a worker's own; what was built there before stays.
+/// Copies the project's files as they are to a worker's folder, where earlier builds are kept.
 fn copy(worker: usize) -> Result<PathBuf> {
     let tree = root().join(format!("target/kmod/mutants/{worker}"));
     fs::create_dir_all(tree.join("target")).map_err(|e| e.to_string())?;
@@ -129,7 +131,7 @@ fn copy(worker: usize) -> Result<PathBuf> {
     let files = output("git ls-files", &mut list)?;
     for name in files.lines() {
         let (from, to) = (root().join(name), tree.join(name));
-        // What is deleted and not committed yet is listed as well.
+        // git also lists files that are deleted but not yet committed.
         let Ok(new) = fs::read(&from) else { continue };
         if fs::read(&to).ok().as_ref() != Some(&new) {
             if let Some(folder) = to.parent() {
@@ -141,7 +143,7 @@ fn copy(worker: usize) -> Result<PathBuf> {
     Ok(tree)
 }
 
-/// The file with the fault in it.
+/// Returns the text of the file with the fault in it.
 fn planted(tree: &Path, fault: &Fault) -> Result<String> {
     let file = tree.join(&fault.file);
     let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
@@ -151,7 +153,7 @@ fn planted(tree: &Path, fault: &Fault) -> Result<String> {
     }
 }
 
-/// Plants a fault, and tells whether the tests fail by it.
+/// Plants a fault, and returns whether the tests fail because of it.
 fn one(tree: &Path, fault: &Fault) -> std::result::Result<bool, String> {
     let file = tree.join(&fault.file);
     let sound = fs::read_to_string(&file).map_err(|e| e.to_string())?;
@@ -176,7 +178,7 @@ fn on_host(tree: &Path) -> std::result::Result<bool, String> {
     let test = |more: &[&str]| {
         let mut test = cargo(tree);
         test.args(["test", "--quiet"]).args(HOST.iter().flat_map(|name| ["-p", name])).args(more);
-        // Seeds of planted faults are nobody's.
+        // A seed that a planted fault produces is worthless.
         test.env("PROPTEST_FAILURE_PERSISTENCE", "off").env("PROPTEST_CASES", "64");
         test.status().map_err(|e| e.to_string())
     };
@@ -195,7 +197,7 @@ fn plugged(tree: &Path, scenes: &str) -> std::result::Result<bool, String> {
     tried(tree, &["hotplug", "test", "6.1", "--scenes", scenes], "xtask: hot-plug: ")
 }
 
-/// Whether a task fails by what a guest said: not that it could not be built.
+/// Returns whether a task fails because of what a guest printed, rather than because it could not be built.
 fn tried(tree: &Path, task: &[&str], failed: &str) -> std::result::Result<bool, String> {
     let log = tree.join("target/mutant.log");
     let to = fs::File::create(&log).map_err(|e| e.to_string())?;

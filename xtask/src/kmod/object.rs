@@ -1,4 +1,4 @@
-//! What the kernel will find in a built module: its returns and indirect calls, to be patched, and its frames.
+//! Checks what the kernel will find in a built module: returns and indirect calls to patch, and stack frames.
 
 use super::kernel::Kernel;
 use crate::run::Result;
@@ -6,7 +6,7 @@ use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionKind}
 use std::fs;
 use std::path::Path;
 
-/// What is counted in a module.
+/// The counts of a module.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
     returns: usize,
@@ -17,11 +17,11 @@ struct Counts {
     functions: usize,
 }
 
-/// Checks that each return and each indirect call of a module, the library's too, is listed where the kernel's configuration has it
-/// patched, and that its stack can be walked; says what was found.
+/// Checks that each return and indirect call of a module, including the library's, is listed if the kernel's
+/// configuration patches them, and that its stack can be unwound. Returns a summary.
 ///
 /// # Errors
-/// What is missing.
+/// Returns what is missing.
 pub fn examine(kernel: &Kernel, module: &Path) -> Result<String> {
     let data = fs::read(module).map_err(|e| format!("{}: {e}", module.display()))?;
     let counts = count(&data).map_err(|e| format!("{}: {e}", module.display()))?;
@@ -64,7 +64,7 @@ fn count(data: &[u8]) -> object::Result<Counts> {
             ".orc_unwind_ip" => counts.frames += entries(4),
             _ => {}
         }
-        // Discarded after load is what runs once; it is patched as well.
+        // Code that is discarded after loading is patched as well.
         if section.kind() != SectionKind::Text {
             continue;
         }

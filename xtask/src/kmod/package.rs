@@ -1,6 +1,7 @@
-//! A Debian package for DKMS: the module's C, and the library's objects, one for each set of flags that kernels want.
+//! Makes a Debian package for DKMS: the module's C code, and the library's object for each set of flags that
+//! kernels need.
 //!
-//! Who installs it needs no Rust. Kbuild chooses the object by the kernel's configuration.
+//! Installing it needs no Rust. Kbuild chooses the object by the kernel's configuration.
 
 use super::build::{library_with, packed, sources};
 use super::kernel::{Kernel, lab};
@@ -11,10 +12,10 @@ use std::process::Command;
 
 const NAME: &str = "pmem-arena";
 
-/// Kernels that the packed sources are built for, as a check.
+/// The kernels that the packaged sources are built for, as a check.
 const SERIES: [&str; 2] = ["6.1", "6.12"];
 
-/// Makes the package, and builds what is in it as DKMS would, for each kernel.
+/// Makes the package, and builds its content as DKMS would, for each kernel.
 pub fn run() -> Result {
     let version = env!("CARGO_PKG_VERSION");
     let lab = lab("package");
@@ -62,7 +63,7 @@ pub fn run() -> Result {
     Ok(())
 }
 
-/// Builds the packed sources by DKMS, in a tree of its own, and checks the module.
+/// Builds the packaged sources with DKMS in a separate tree, and checks the module.
 fn by_dkms(kernel: &Kernel, source: &std::path::Path, tree: &PathBuf, version: &str) -> Result {
     ensure(&["dkms"])?;
     drop(fs::remove_dir_all(tree));

@@ -1,4 +1,4 @@
-//! The module in a booted kernel.
+//! Tests the module in a booted kernel.
 
 use super::build::{self, Variant};
 use super::guest::{self, Boot, Guest};
@@ -7,10 +7,11 @@ use crate::run::Result;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What CI tries: the scenes on two kernels, and random requests on one whose locks sleep.
+/// What CI runs: all scenes on two kernels, and random requests on one with sleeping locks.
 const SERIES: [(&str, &str); 3] = [("6.1", ""), ("6.12", ""), ("6.12-rt", "scenes=stress stress=60")];
 
-/// The modules that a guest gets: the one that people load, what newer kernels make of it, and those that can be made to fail.
+/// The modules that a guest gets: the one for users, the one as newer kernels restrict it, and both with fault
+/// injection.
 const VARIANTS: [(Variant, &str); 4] = [
     (Variant { without_mtrr_state: false, faults: false }, "pmem_arena.ko"),
     (Variant { without_mtrr_state: true, faults: false }, "pmem_arena_without_mtrr_state.ko"),
@@ -18,11 +19,11 @@ const VARIANTS: [(Variant, &str); 4] = [
     (Variant { without_mtrr_state: true, faults: true }, "pmem_arena_without_mtrr_state_faults.ko"),
 ];
 
-/// Which of them are built.
+/// The variants to build.
 pub enum Variants {
-    /// All.
+    /// All variants.
     All,
-    /// What these scenes load.
+    /// The variants that these scenes load.
     Of(Vec<String>),
 }
 
@@ -37,18 +38,18 @@ impl Variants {
     }
 }
 
-/// What is to be tried.
+/// The options of a test.
 #[derive(Clone, Debug, Default)]
 pub struct Trial {
-    /// Debian's kernels, by series; CI's if there are none.
+    /// Debian's kernels, by series; those of CI if empty.
     pub series: Vec<String>,
-    /// Scenes; all if there are none.
+    /// The scenes; all if empty.
     pub scenes: Vec<String>,
-    /// How long the stress takes, in seconds.
+    /// The duration of the random requests, in seconds.
     pub stress: Option<u32>,
-    /// The seed of the stress.
+    /// The seed of the random requests.
     pub seed: u32,
-    /// How long a guest may take, in seconds.
+    /// The time that a guest may take, in seconds.
     pub patience: Option<u64>,
 }
 
@@ -76,7 +77,7 @@ pub fn prepare(
     Ok(Ready { lab: lab.to_owned(), vmlinuz: image.join("vmlinuz"), initrd })
 }
 
-/// Boots one, and judges what it says: how many checks passed.
+/// Boots a kernel, judges its output, and returns how many checks passed.
 pub fn boot(ready: &Ready, append: &str, patience: u64) -> Result<usize> {
     let console = ready.lab.join("console");
     let boot = Boot {
@@ -94,7 +95,7 @@ pub fn boot(ready: &Ready, append: &str, patience: u64) -> Result<usize> {
     judge(&said).map_err(|why| format!("{why}; see {}", console.display()))
 }
 
-/// What is wrong with what a guest said; else how many checks passed.
+/// Returns what is wrong with a guest's output, or else how many checks passed.
 fn judge(said: &str) -> Result<usize> {
     for bad in ["Oops", "BUG:", "Kernel panic", "Call Trace", "WARNING:", "unreferenced object"] {
         if let Some(line) = said.lines().find(|line| line.contains(bad)) {
@@ -105,7 +106,7 @@ fn judge(said: &str) -> Result<usize> {
     if !said.contains("KMOD-END") {
         return Err("it did not come to its end".to_owned());
     }
-    // One is provoked; dmesg is printed once more at the end.
+    // The tests provoke one, and dmesg prints it once more at the end.
     if count("pmem_arena: panic at") > 2 {
         return Err("the library panicked".to_owned());
     }

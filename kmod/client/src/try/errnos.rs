@@ -1,4 +1,4 @@
-//! Each refusal of the interface with its errno, and that nothing was changed by it.
+//! Checks the errno of every refusal, and that a refusal changes nothing.
 
 use crate::{FRAMEBUF, RW, UNCACHED, WBACK, WCOMB, framebuf};
 use pmem_arena::{Device, FORCE, Info, Region, Span, status};
@@ -25,10 +25,10 @@ const ALLOC: u32 = 0xa3;
 const SET: u32 = 0xa4;
 const RELEASE: u32 = 0xa5;
 const DUMP: u32 = 0xa7;
-/// Of struct pmem_arena_text.
+/// The size of `struct pmem_arena_text`.
 const TEXT: usize = 32;
 
-/// The number of an ioctl for a structure of a size.
+/// Returns the ioctl number for a structure of this size.
 pub const fn command(number: u32, size: u32) -> u32 {
     3 << 30 | size << 16 | (b'P' as u32) << 8 | number
 }
@@ -42,7 +42,7 @@ const fn size(number: u32) -> usize {
     }
 }
 
-/// Root, but without `CAP_SYS_RAWIO`.
+/// Opens the device as root without `CAP_SYS_RAWIO`.
 pub fn without_capability() -> Result<String, String> {
     let mut sets = capabilities(None).map_err(|e| e.to_string())?;
     sets.effective.remove(CapabilitySet::SYS_RAWIO);
@@ -54,7 +54,7 @@ pub fn without_capability() -> Result<String, String> {
     }
 }
 
-/// Waits for a file, then asks for everything: each is refused under lockdown.
+/// Waits for a file to appear, and then sends every request. Lockdown must refuse each.
 pub fn after(device: &Device, file: &str, start: u64) -> Result<String, String> {
     println!("open");
     io::stdout().flush().map_err(|e| e.to_string())?;
@@ -72,7 +72,7 @@ pub fn after(device: &Device, file: &str, start: u64) -> Result<String, String> 
     if checks.wrong == 0 { Ok("each is refused".to_owned()) } else { Err("some are not refused".to_owned()) }
 }
 
-/// A claim that is forced over a bound driver's BAR, and a change of it that is not.
+/// Forces a claim over a bound driver's BAR, and then changes it without force.
 pub fn set_bound(device: &Device, start: u64, len: u64) -> Result<String, String> {
     let mut claim = Region { flags: FORCE, ..Region::new(start, start + (len - 1), FRAMEBUF, RW, UNCACHED) };
     device.alloc(&mut claim).map_err(|refused| refused.to_string())?;
@@ -83,7 +83,7 @@ pub fn set_bound(device: &Device, start: u64, len: u64) -> Result<String, String
     }
 }
 
-/// What is checked, and how often it was not as it should be.
+/// Counts checks that succeed and checks that fail.
 struct Checks<'d> {
     device: &'d Device,
     wrong: usize,
@@ -113,7 +113,8 @@ impl Checks<'_> {
     }
 }
 
-/// A structure as bytes, with version and size right; of a text its length as well, so that it is not for that that it is refused.
+/// Returns a structure as bytes, with valid version and size. A text also gets a valid length, so that the call is
+/// not refused for that.
 fn bytes(number: u32) -> [u8; 1024] {
     let mut bytes = [0; 1024];
     bytes[..4].copy_from_slice(&1u32.to_le_bytes());
@@ -185,21 +186,21 @@ fn structures(checks: &mut Checks<'_>) {
     checks.is("a text to nowhere", EFAULT, nowhere);
 }
 
-/// Two pages, the second one not there; or both to be read alone.
+/// Maps two pages, of which the second is inaccessible, or both are read-only.
 fn page(writable: bool) -> Result<usize, String> {
     let flags = MapFlags::PRIVATE;
-    // SAFETY: a new mapping, which nobody else knows of.
+    // SAFETY: this is a new mapping, which nothing else uses.
     let at =
         unsafe { mmap_anonymous(core::ptr::null_mut(), 8192, ProtFlags::READ | ProtFlags::WRITE, flags) };
     let at = at.map_err(|e| e.to_string())?;
     let structure = bytes(ALLOC);
-    // SAFETY: the mapping has room for it, at its start and at the end of its first page.
+    // SAFETY: the mapping has room for the structure at its start, and at the end of its first page.
     unsafe {
         core::ptr::copy_nonoverlapping(structure.as_ptr(), at.cast::<u8>(), 1024);
         core::ptr::copy_nonoverlapping(structure.as_ptr(), at.cast::<u8>().add(4096 - 100), 1024);
     }
     let (from, keep) = if writable { (4096, MprotectFlags::empty()) } else { (0, MprotectFlags::READ) };
-    // SAFETY: nothing of the mapping is lent out.
+    // SAFETY: no part of the mapping is borrowed.
     unsafe { mprotect(at.cast::<u8>().add(from).cast(), 8192 - from, keep) }.map_err(|e| e.to_string())?;
     Ok(at.addr())
 }
@@ -214,10 +215,10 @@ fn addresses(checks: &mut Checks<'_>, start: u64, len: u64) {
             checks.is(&format!("{number:#x}: at {at:#x}"), EFAULT, device.raw_at(right, at));
         }
     }
-    // A claim that would be granted, where its number cannot be written.
+    // This claim would be granted, but its id cannot be written back.
     let Ok(at) = page(true) else { return };
     let claim = framebuf(start, len);
-    // SAFETY: the first page of the mapping may be written, and is lent to nobody.
+    // SAFETY: the first page of the mapping is writable, and nothing borrows it.
     unsafe { core::ptr::with_exposed_provenance_mut::<Region>(at).write(claim) };
     // SAFETY: as above.
     let kept = unsafe { mprotect(core::ptr::with_exposed_provenance_mut(at), 4096, MprotectFlags::READ) };
@@ -236,7 +237,7 @@ fn descriptors(checks: &mut Checks<'_>, start: u64, len: u64) -> Result<(), Stri
     }
     checks.must("info without write access", looking.info().is_ok());
     checks.must("a plan without write access", looking.plan(&mut framebuf(start, len)).is_ok());
-    // A descriptor that is passed on holds until the last one is closed.
+    // A duplicated descriptor keeps the claim until the last copy is closed.
     let first =
         OpenOptions::new().read(true).write(true).open(pmem_arena::DEVICE).map_err(|e| e.to_string())?;
     let second = first.try_clone().map_err(|e| e.to_string())?;
@@ -254,7 +255,7 @@ fn descriptors(checks: &mut Checks<'_>, start: u64, len: u64) -> Result<(), Stri
 fn claims(checks: &mut Checks<'_>, start: u64, len: u64, registers: u64) -> Result<(), String> {
     let wrong = (EINVAL, status::WRONG);
     for (first, len) in [(start, 0x800), (start + 0x800, 0x800)] {
-        // Whoever else refuses it does not know why.
+        // The text shows that the range is the reason for the refusal.
         let why = checks.refused("half a page", wrong, &mut framebuf(first, len));
         checks.must("it is for that", why.contains("whole pages"));
     }
@@ -279,7 +280,7 @@ fn claims(checks: &mut Checks<'_>, start: u64, len: u64, registers: u64) -> Resu
         device.alloc(&mut uncached).is_ok() && device.release(&mut uncached).is_ok(),
     );
     let mut forced = Region { flags: FORCE, ..framebuf(registers, 0x1000) };
-    // Whether the registers suffice is another question.
+    // There may be too few registers, which is a different matter.
     let done = device.alloc(&mut forced);
     let what = format!("forced over registers: {} {}", forced.status, forced.why());
     checks.must(&what, done.is_ok() || forced.status == status::FULL);

@@ -1,9 +1,9 @@
-//! Calls that no sane program makes: wrong sizes, versions, numbers, pointers, ranges.
+//! Nonsensical calls: wrong sizes, versions, numbers, pointers and ranges.
 
 use crate::random::Random;
 use pmem_arena::{Device, Info, Region, Span};
 
-/// Of struct pmem_arena_text.
+/// The size of `struct pmem_arena_text`.
 const TEXT: u32 = 32;
 
 pub fn run(device: &Device, count: u64) -> Result<String, String> {
@@ -40,7 +40,7 @@ pub fn run(device: &Device, count: u64) -> Result<String, String> {
                 bytes[..4].copy_from_slice(&1u32.to_le_bytes());
                 bytes[4..8].copy_from_slice(&size.to_le_bytes());
             }
-            // Most would be refused for what is reserved: half of them are not.
+            // Clear the reserved fields half of the time: otherwise nearly every call would be refused for them.
             if random.below(2) == 0 {
                 let reserved: &[(usize, usize)] = match number {
                     0xa0 => &[(832, 856)],
@@ -51,7 +51,7 @@ pub fn run(device: &Device, count: u64) -> Result<String, String> {
                 reserved.iter().for_each(|(from, to)| bytes[*from..*to].fill(0));
             }
             if number == 0xa7 {
-                // Never into memory of our own: the kernel would be right to write there.
+                // Never point into this process's memory: the kernel would be right to write there.
                 let wild = [0u64, 8, u64::MAX, 0xffff_8880_0000_0000, 0xffff_ffff_8100_0000];
                 bytes[8..16].copy_from_slice(&wild[random.below(5) as usize].to_le_bytes());
             }

@@ -1,4 +1,4 @@
-//! Tries the module pmem_arena out, in the kernel that `cargo xtask kmod test` boots.
+//! Tests the module `pmem_arena` in the kernel that `cargo xtask kmod test` boots.
 
 mod errnos;
 mod fuzz;
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A claim for write combining.
+/// Returns a claim for write-combining.
 fn framebuf(start: u64, len: u64) -> Region {
     Region::new(start, start + (len - 1), FRAMEBUF, RW, WCOMB)
 }
@@ -113,7 +113,7 @@ fn run(args: &[String]) -> Result<String, String> {
     }
 }
 
-/// What has become of a claim, in a word.
+/// Returns a claim's state as a word.
 fn words(what: u32) -> &'static str {
     match what {
         state::HELD => "held",
@@ -155,7 +155,7 @@ fn hold(device: &Device, start: u64, len: u64, force: bool) -> Result<String, St
     }
 }
 
-/// Claims, changes and releases at random within a BAR.
+/// Makes, changes and releases random claims within a BAR.
 fn cycles(device: &Device, count: u64, start: u64, len: u64) -> Result<String, String> {
     let mut random = random::Random::new(0x9e37_79b9_7f4a_7c15);
     let mut held: Vec<Region> = Vec::new();

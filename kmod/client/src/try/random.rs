@@ -1,4 +1,4 @@
-//! Numbers that look random, and are the same each time (xorshift64*, Vigna 2016).
+//! Reproducible pseudo-random numbers (xorshift64*, Vigna 2016).
 
 use pmem_arena::Region;
 
@@ -20,7 +20,7 @@ impl Random {
         (self.next() >> 16) % n
     }
 
-    /// A claim somewhere within a BAR.
+    /// Returns a claim at a random place within a BAR.
     pub fn region(&mut self, start: u64, len: u64) -> Region {
         let size = 0x1000 << self.below(9);
         let at = start + self.below(len / size) * size;

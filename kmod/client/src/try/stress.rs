@@ -1,4 +1,4 @@
-//! Random requests of eight threads, each with a file of its own, for a while; what came of them.
+//! Random requests from eight threads, each with its own file, for a given time. Reports how they ended.
 
 use crate::random::Random;
 use pmem_arena::{Device, Refused, Region, status};
@@ -30,7 +30,7 @@ pub fn run(seconds: u64, seed: u64, start: u64, len: u64) -> Result<String, Stri
     if strange.is_empty() { Ok(text) } else { Err(format!("{text}; not explained: {strange:?}")) }
 }
 
-/// How a request ended; with a ? what the state of things does not explain.
+/// Describes how a request ended, with a `?` if nothing explains that.
 fn outcome(op: &str, region: &Region, refused: &Refused) -> String {
     let word = match region.status {
         status::FULL => "full",
@@ -98,6 +98,6 @@ fn one(end: Instant, seed: u64, start: u64, len: u64) -> Result<Counts, String> 
             },
         }
     }
-    // The rest goes with the file.
+    // Closing the file gives the remaining claims back.
     Ok(counts)
 }

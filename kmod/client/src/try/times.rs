@@ -1,4 +1,4 @@
-//! How long a claim and its release take, beside the same range by /proc/mtrr in the same kernel.
+//! Measures a claim and its release, next to the same range through `/proc/mtrr` in the same kernel.
 
 use pmem_arena::Device;
 use std::fs::OpenOptions;
@@ -13,7 +13,7 @@ fn write(text: &str) -> Result<(), String> {
     file.write_all(text.as_bytes()).map_err(|e| format!("{FILE}: {text}: {e}"))
 }
 
-/// Adds and removes the range as the kernel does.
+/// Adds and removes the range through the kernel's own interface.
 fn by_proc(start: u64, len: u64) -> Result<(), String> {
     write(&format!("base={start:#x} size={len:#x} type=write-combining"))?;
     let shown = std::fs::read_to_string(FILE).map_err(|e| e.to_string())?;
@@ -35,7 +35,7 @@ pub fn run(device: &Device, count: u64, start: u64, len: u64) -> Result<String, 
         work().map(|()| begin.elapsed())
     };
     let (mut ours, mut theirs, mut info, mut meets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    // In turns: what else the machine does falls on both.
+    // Alternate, so that background load affects both.
     for _ in 0..count {
         ours.push(timed(&|| by_claim(device, start, len))?);
         theirs.push(timed(&|| by_proc(start, len))?);
@@ -57,7 +57,8 @@ pub fn run(device: &Device, count: u64, start: u64, len: u64) -> Result<String, 
     ))
 }
 
-/// How long `info` takes while one changes registers all the time, and six plan; in microseconds, the median and the most.
+/// Measures `info` while one thread keeps changing registers and six keep planning. Returns the median and the
+/// maximum in microseconds.
 fn info_beside_others(device: &Device, start: u64, len: u64) -> Result<(u128, u128), String> {
     let running = AtomicBool::new(true);
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! AMD-Vi as its specification has it, bits by their numbers.
+//! An AMD-Vi unit as its specification describes it, with bits by number.
 
 use super::super::port::Width;
 use super::cache::{Cache, Chance, Page};
@@ -9,7 +9,7 @@ use pmem_iommu::RequesterId;
 const MAY: u64 = 3 << 61;
 const ADDRESS: u64 = 0xf_ffff_ffff_f000;
 
-/// A unit of AMD-Vi.
+/// An AMD-Vi unit.
 #[derive(Debug, Default)]
 pub struct AmdChip {
     caches_absent: bool,
@@ -17,19 +17,20 @@ pub struct AmdChip {
     registers: BTreeMap<u64, u64>,
     stalls: bool,
     devices: BTreeMap<u16, [u64; 4]>,
-    /// By device, as some units have it, and page: of which domain it was then.
+    /// Cached pages by device, as in some real units, and page number, with the domain at that time.
     pages: BTreeMap<(u16, u64), (u16, Option<Page>)>,
-    /// Tables alone.
+    /// Cached tables only.
     cache: Cache,
     chance: Chance,
-    /// Events were lost, and none is written until the log is begun anew.
+    /// Whether events were lost. No event is written until the log is restarted.
     lost: bool,
-    /// How often it is looked at yet until it fetches commands, once it is told to.
+    /// The number of status reads until the unit begins to fetch commands.
     begins_in: u8,
 }
 
 impl AmdChip {
-    /// One that remembers as well what is not mapped, as emulated ones may (NpCache), or does not; `forgets_all` says whether it knows the command.
+    /// Creates a unit. With `caches_absent`, it also caches that addresses are unmapped, as emulated units may
+    /// (NpCache). `forgets_all` tells whether it supports the command to invalidate everything.
     #[must_use]
     pub fn new(caches_absent: bool, forgets_all: bool) -> Self {
         Self { caches_absent, forgets_all, ..Self::default() }
@@ -43,7 +44,7 @@ impl AmdChip {
         self.register(0x18) >> bit & 1 == 1
     }
 
-    /// Writes an event; where none fits any more, notes that one is lost.
+    /// Writes an event, or records that one is lost if the log is full.
     fn event(&mut self, memory: &mut Pages, id: RequesterId, domain: u16, at: u64, write: bool) {
         if !self.control(2) || self.lost {
             return;
@@ -103,7 +104,7 @@ impl AmdChip {
             };
             match next {
                 0 => return whole(entry & ADDRESS, low),
-                // The size is where the lowest bit of the address is that is not set (2.2.3).
+                // The lowest clear bit of the address marks the size (2.2.3).
                 7 => {
                     let bits = (!(entry & ADDRESS) >> 12).trailing_zeros() + 13;
                     return whole(entry & ADDRESS, bits);
@@ -151,7 +152,7 @@ impl AmdChip {
                     self.pages.clear();
                     self.cache.forget_all();
                 }
-                // It stops at what it does not know (2.5.9).
+                // The unit stops at an unknown command (2.5.9).
                 _ => {
                     *self.registers.entry(0x18).or_default() &= !(1 << 12);
                     return;
@@ -184,7 +185,7 @@ impl Chip for AmdChip {
         match offset {
             0x18 if self.stalls => {}
             0x18 => {
-                // A log that was off begins anew once nobody says any more that events were lost.
+                // The log restarts if it was off and the overflow bit is cleared.
                 let begins = !self.control(2) && value & 4 != 0;
                 self.lost &= !(begins && self.register(0x2020) & 1 == 0);
                 if !self.control(12) && value & 1 << 12 != 0 {
@@ -206,7 +207,7 @@ impl Chip for AmdChip {
             self.event(memory, id, 0, at, write);
             return None;
         };
-        // An entry that says nothing refuses nothing.
+        // An invalid entry refuses nothing.
         if entry[0] & 1 == 0 {
             return Some(at);
         }

@@ -1,23 +1,23 @@
-//! What a unit remembers of translations: as much as it may.
+//! A unit's translation cache, which keeps as much as it is allowed to.
 
 use alloc::collections::BTreeMap;
 
-/// Where a page leads, and whether it may be read, and written.
+/// Where a page leads, whether it can be read, and whether it can be written.
 pub(super) type Page = (u64, bool, bool);
 
-/// A table that was met on the way, and what may be done below it: the entry's bits in whatever form the unit likes.
+/// A table found on a walk, and what is permitted below it, as bits in the unit's own format.
 pub(super) type Met = (u64, u64);
 
-/// Pages and tables of all domains.
+/// The cached pages and tables of all domains.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    /// By domain and page. One that leads nowhere may be remembered as well.
+    /// By domain and page number. That a page is unmapped can be cached too.
     pub(super) pages: BTreeMap<(u16, u64), Option<Page>>,
-    /// By domain, the bits of addresses below what the table is for, and those above.
+    /// By domain, the number of address bits below the table's range, and the bits above.
     pub(super) tables: BTreeMap<(u16, u32, u64), Met>,
 }
 
-/// Chance, the same in each run: what a unit remembers it may forget at any time.
+/// Pseudo-random numbers, the same in each run: a unit can evict cached entries at any time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chance(u64);
 
@@ -28,7 +28,7 @@ impl Default for Chance {
 }
 
 impl Chance {
-    /// True one time in four.
+    /// Returns true one time in four.
     pub(super) fn strikes(&mut self) -> bool {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -47,7 +47,7 @@ impl Cache {
         self.tables.retain(|(of, ..), _| *of != domain);
     }
 
-    /// Forgets 2^`shift` bytes from `first` on; of tables those that are for any of them, or none.
+    /// Invalidates 2^`shift` bytes from `first` on. With `tables`, also the tables for any of these addresses.
     pub(super) fn forget_span(&mut self, domain: u16, first: u64, shift: u32, tables: bool) {
         if shift >= 64 {
             return self.forget_domain(domain);

@@ -1,15 +1,15 @@
-//! What a fake unit does, of either kind.
+//! The behaviour of a simulated unit of either kind.
 
 use super::super::port::Width;
 use alloc::collections::BTreeMap;
 use pmem_iommu::RequesterId;
 
-/// The memory that a fake unit sees: pages of 512 words, by where they are.
+/// The memory that a simulated unit sees: pages of 512 words, by address.
 #[derive(Debug, Default)]
 pub struct Pages(pub(super) BTreeMap<u64, [u64; 512]>);
 
 impl Pages {
-    /// A word; one where no page is reads as all ones, as a bus does.
+    /// Returns a word. Outside all pages it reads as all ones, as on a bus.
     pub(super) fn word(&self, at: u64) -> u64 {
         let page = self.0.get(&(at & !0xfff));
         page.and_then(|page| page.get((at & 0xfff) as usize / 8)).copied().unwrap_or(u64::MAX)
@@ -23,20 +23,20 @@ impl Pages {
     }
 }
 
-/// A unit's registers and what it does.
+/// A unit's registers and behaviour.
 pub trait Chip: Send + 'static {
     /// Reads a register.
     fn read(&mut self, offset: u64, width: Width) -> u64;
 
-    /// Writes one, with all that follows.
+    /// Writes a register, with all the effects of that.
     fn write(&mut self, memory: &mut Pages, offset: u64, width: Width, value: u64);
 
-    /// A device's access: where it goes, or nothing if it is refused.
+    /// Simulates a device's access. Returns where it goes; `None` if it is refused.
     fn access(&mut self, memory: &mut Pages, id: RequesterId, at: u64, write: bool) -> Option<u64>;
 
-    /// Has it do nothing any more that it is asked to.
+    /// Makes the unit ignore all requests, or respond again.
     fn stall(&mut self, stalls: bool);
 
-    /// Takes its power and gives it back: registers and what it remembers are gone.
+    /// Cycles the unit's power: registers and caches are lost.
     fn reset(&mut self);
 }

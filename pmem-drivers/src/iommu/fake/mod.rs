@@ -1,4 +1,5 @@
-//! Units that are not there: they remember whatever hardware may remember, and devices that are not there try them between any two writes.
+//! Simulated units. They cache whatever hardware may cache, and simulated devices try to access them between any
+//! two writes.
 
 mod amd;
 mod cache;
@@ -11,7 +12,7 @@ pub use chip::Chip;
 pub use unit::{Fake, FakeMemory};
 pub use vtd::VtdChip;
 
-/// One of VT-d.
+/// A simulated VT-d unit.
 pub type FakeVtd = Fake<VtdChip>;
-/// One of AMD-Vi.
+/// A simulated AMD-Vi unit.
 pub type FakeAmd = Fake<AmdChip>;

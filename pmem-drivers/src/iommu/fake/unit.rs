@@ -1,4 +1,4 @@
-//! A unit behind a port, and devices in front of it.
+//! A simulated unit behind a port, with devices in front of it.
 
 use super::super::port::{Port, Width};
 use super::chip::{Chip, Pages};
@@ -10,7 +10,7 @@ use pmem_iommu::RequesterId;
 use pmem_iommu::table::{Short, TableMemory};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Tries accesses: who, where, whether it writes; and where that went.
+/// Tries an access, given the requester, the address and whether it is a write. Returns where it goes.
 pub type Try<'t> = &'t mut dyn FnMut(RequesterId, u64, bool) -> Option<u64>;
 type Watch = Box<dyn FnMut(Try<'_>) + Send>;
 
@@ -19,14 +19,14 @@ struct Inner<C> {
     pages: Pages,
     free: Vec<u64>,
     watch: Option<Watch>,
-    /// After how many writes of registers one fails.
+    /// The number of register writes before one fails.
     fails_after: Option<usize>,
     writes: usize,
     entries: usize,
 }
 
 impl<C: Chip> Inner<C> {
-    /// Has devices try what they can, as they may between any two writes.
+    /// Lets devices try their accesses, as they may between any two writes.
     fn look(&mut self) {
         if let Some(mut watch) = self.watch.take() {
             let Self { chip, pages, .. } = self;
@@ -36,7 +36,7 @@ impl<C: Chip> Inner<C> {
     }
 }
 
-/// A unit. Clones are the same one.
+/// A simulated unit. Clones refer to the same unit.
 #[derive(Debug)]
 pub struct Fake<C>(FakeMemory<C>);
 
@@ -46,7 +46,7 @@ impl<C> Clone for Fake<C> {
     }
 }
 
-/// The memory that a fake unit's tables are in.
+/// The memory that holds a simulated unit's tables.
 pub struct FakeMemory<C>(Arc<Mutex<Inner<C>>>);
 
 impl<C> Clone for FakeMemory<C> {
@@ -68,7 +68,7 @@ impl<C> FakeMemory<C> {
 }
 
 impl<C: Chip> Fake<C> {
-    /// A unit with so many pages for tables.
+    /// Creates a unit with `pages` pages for tables.
     pub fn new(chip: C, pages: usize) -> Self {
         let free: Vec<u64> = (0..pages as u64).rev().map(|page| 0x4000_0000 + page * 4096).collect();
         let words = Pages(free.iter().map(|page| (*page, [0; 512])).collect());
@@ -76,51 +76,51 @@ impl<C: Chip> Fake<C> {
         Self(FakeMemory(Arc::new(Mutex::new(inner))))
     }
 
-    /// A device's access: where it goes, or nothing if it is refused.
+    /// Simulates a device's access. Returns where it goes; `None` if it is refused.
     pub fn access(&self, id: RequesterId, at: u64, write: bool) -> Option<u64> {
         let mut inner = self.0.lock();
         let Inner { chip, pages, .. } = &mut *inner;
         chip.access(pages, id, at, write)
     }
 
-    /// Has this be called after every write, of a register or a word of memory.
+    /// Calls `watch` after every write to a register or a word of memory.
     pub fn watch(&self, watch: impl FnMut(Try<'_>) + Send + 'static) {
         self.0.lock().watch = Some(Box::new(watch));
     }
 
-    /// Has nothing be called any more.
+    /// Stops the calls that [`Self::watch`] set up.
     pub fn unwatch(&self) {
         self.0.lock().watch = None;
     }
 
-    /// Has a write of a register fail after so many that do not.
+    /// Makes one register write fail, after `writes` more that succeed. `None` cancels it.
     pub fn fail_after(&self, writes: Option<usize>) {
         let mut inner = self.0.lock();
         (inner.writes, inner.fails_after) = (0, writes);
     }
 
-    /// Has it do nothing any more that it is asked to, or again.
+    /// Makes the unit ignore all requests, or respond again.
     pub fn stall(&self, stalls: bool) {
         self.0.lock().chip.stall(stalls);
     }
 
-    /// Takes its power and gives it back.
+    /// Cycles the unit's power.
     pub fn reset(&self) {
         self.0.lock().chip.reset();
     }
 
-    /// Pages that are free.
+    /// Returns the number of free pages.
     pub fn free_pages(&self) -> usize {
         self.0.lock().free.len()
     }
 
-    /// How many words of memory, and registers, were written since the last call.
+    /// Returns how many words of memory and how many registers were written since the last call.
     pub fn written(&self) -> (usize, usize) {
         let mut inner = self.0.lock();
         (core::mem::take(&mut inner.entries), core::mem::take(&mut inner.writes))
     }
 
-    /// Writes a word of memory behind everybody's back.
+    /// Writes a word of memory, unknown to the driver.
     pub fn meddle(&self, at: u64, value: u64) {
         self.0.lock().pages.set_word(at, value);
     }
@@ -169,7 +169,7 @@ impl<C: Chip> TableMemory for FakeMemory<C> {
         let mut inner = self.lock();
         debug_assert!(!inner.free.contains(&table), "a page is given back twice");
         inner.free.push(table);
-        // Whoever still reads it reads what leads astray.
+        // Poison the page: a unit that still reads it translates to a wrong address.
         if let Some(words) = inner.pages.0.get_mut(&table) {
             *words = [0x0006_6600_0000_0003; 512];
         }

@@ -1,4 +1,4 @@
-//! VT-d as its specification has it, bits by their numbers.
+//! A VT-d unit as its specification describes it, with bits by number.
 
 use super::super::port::Width;
 use super::cache::{Cache, Chance, Page};
@@ -7,12 +7,12 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use pmem_iommu::RequesterId;
 
-/// Records of faults.
+/// The number of fault records.
 const RECORDS: usize = 2;
 const RECORDS_AT: u64 = 0x200;
 const INVALIDATION_AT: u64 = 0x100;
 
-/// A unit of VT-d.
+/// A VT-d unit.
 #[derive(Debug, Default)]
 pub struct VtdChip {
     levels: u32,
@@ -31,7 +31,7 @@ pub struct VtdChip {
     faults: u32,
     records: Vec<[u64; 2]>,
     stalls: bool,
-    /// What the registers say by which contexts and translations are invalidated.
+    /// The registers that report what contexts and translations were invalidated.
     invalidated: [u64; 2],
     contexts: BTreeMap<u16, [u64; 2]>,
     cache: Cache,
@@ -39,26 +39,28 @@ pub struct VtdChip {
 }
 
 impl VtdChip {
-    /// One that walks tables of so many levels; `caches_absent` has it remember as well what is not mapped.
+    /// Creates a unit that walks tables of up to `levels` levels. With `caches_absent`, it also caches that
+    /// addresses are unmapped.
     #[must_use]
     pub fn new(levels: u8, caches_absent: bool, has_queue: bool) -> Self {
         let levels = levels.into();
         Self { levels, width: 12 + 9 * levels, caches_absent, has_queue, large: 3, ..Self::default() }
     }
 
-    /// One without large pages.
+    /// Removes the support for large pages.
     #[must_use]
     pub fn small_pages(self) -> Self {
         Self { large: 0, ..self }
     }
 
-    /// One that takes addresses of so many bits, fewer than its tables have; tables of all levels are walked that have as many.
+    /// Limits input addresses to `width` bits, fewer than the tables have. All table depths that cover this width
+    /// are supported.
     #[must_use]
     pub fn width(self, width: u32) -> Self {
         Self { width, ..self }
     }
 
-    /// One that sees what is written to memory only after it was told that its buffers are to be flushed.
+    /// Makes the unit see writes to memory only after its buffers are flushed.
     #[must_use]
     pub fn buffered(self) -> Self {
         Self { buffers: true, ..self }
@@ -116,7 +118,7 @@ impl VtdChip {
     }
 
     fn walk(&mut self, memory: &Pages, domain: u16, (first, levels): (u64, u32), at: u64) -> Option<Page> {
-        // The lowest table that is remembered; its entries are read anew.
+        // Start at the lowest cached table. Its entries are read again.
         let known = (1..levels).find_map(|level| {
             let bits = 12 + 9 * level;
             self.cache.tables.get(&(domain, bits, at >> bits)).map(|met| (level, *met))
@@ -262,7 +264,7 @@ impl Chip for VtdChip {
         if self.records.is_empty() {
             self.records = alloc::vec![[0, 0]; RECORDS];
         }
-        // A write there is an interrupt, which nothing translates.
+        // A write here is an interrupt, which is never translated.
         if (0xfee0_0000..0xfef0_0000).contains(&at) {
             return None;
         }
@@ -274,7 +276,8 @@ impl Chip for VtdChip {
             }
         };
         let domain = (high >> 8) as u16;
-        // What the unit notes of what is not mapped has number 0 (6.1); what passes has the most levels (9.3).
+        // Domain number 0 tags cached absent entries (6.1), and entries that pass requests must have the most
+        // levels (9.3).
         if self.caches_absent && domain == 0 || low >> 2 & 3 == 2 && high & 7 != u64::from(self.levels - 2) {
             self.fault(id, at, write, 3);
             return None;

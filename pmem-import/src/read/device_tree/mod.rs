@@ -1,5 +1,5 @@
-//! Device trees (Devicetree Specification 0.4): a blob, as a file of its own or the kernel's `/sys/firmware/fdt`, and the kernel's folder
-//! of one, `/proc/device-tree`.
+//! Device trees (Devicetree Specification 0.4): a blob, from a file or the kernel's `/sys/firmware/fdt`, or the
+//! folder that the kernel makes of one, `/proc/device-tree`.
 
 mod node;
 mod way;
@@ -16,7 +16,7 @@ use pmem_core::AddrRange;
 use std::collections::{BTreeMap, BTreeSet};
 use way::{Translation, Way};
 
-/// The blob, which only root can read; the folder has the same, and is not gathered.
+/// The blob, which only root can read. The folder holds the same and is not gathered.
 pub(super) const FILES: &[&str] = &["sys/firmware/fdt"];
 const FOLDERS: [&str; 2] = ["sys/firmware/devicetree/base", "proc/device-tree"];
 
@@ -32,7 +32,7 @@ pub(super) fn read(tree: &Tree, facts: &mut Facts, heard: &mut SourceSummary) {
     }
 }
 
-/// Reads a blob; whether the bytes are one.
+/// Reads a blob. Returns whether the bytes are one.
 pub(super) fn blob(bytes: &[u8], at: &SourceLine, facts: &mut Facts, heard: &mut SourceSummary) -> bool {
     if !bytes.starts_with(&[0xd0, 0x0d, 0xfe, 0xed]) {
         return false;
@@ -52,13 +52,13 @@ struct Reader<'r> {
     at: SourceLine,
     facts: &'r mut Facts,
     heard: &'r mut SourceSummary,
-    /// What there is, with its name.
+    /// Ranges found so far, with their names.
     found: Vec<(AddrRange, String)>,
-    /// What of the memory is not for everybody.
+    /// Reserved ranges, with their names.
     reserved: Vec<(AddrRange, String)>,
-    /// CPUs so far.
+    /// Number of CPUs so far.
     cpus: u32,
-    /// Segments that are taken.
+    /// PCI segments that are taken.
     segments: BTreeSet<u32>,
 }
 
@@ -80,7 +80,7 @@ impl<'r> Reader<'r> {
         self.facts.find(Finding::at(&self.at, format!("device tree's node {}: {why}", node.name)));
     }
 
-    /// The ranges of `reg` as CPUs see them; on a bus that no `ranges` leads to, none.
+    /// Returns the ranges of `reg` as CPUs see them; none if no `ranges` leads to the bus.
     fn reg(&mut self, node: &Node, (address, size): (usize, usize), way: &Way) -> Vec<AddrRange> {
         let cells = node.cells("reg");
         if cells.is_empty() {
@@ -88,7 +88,7 @@ impl<'r> Reader<'r> {
         }
         if address == 0 || size == 0 || address > 4 || size > 4 || !cells.len().is_multiple_of(address + size)
         {
-            // Numbers of a bus without addresses: CPUs, chips of I2C.
+            // Without size cells, `reg` holds no addresses but unit numbers: of CPUs, or of I2C devices.
             if size != 0 {
                 self.odd(
                     node,
@@ -137,7 +137,7 @@ impl<'r> Reader<'r> {
         node.children.iter().for_each(|child| self.node(child, inner, &way));
     }
 
-    /// What of a bus's addresses its `ranges` or `dma-ranges` hands on; none if it has none.
+    /// Parses what a bus's `ranges` or `dma-ranges` forwards; `None` if the bus has no such property.
     fn ranges(&mut self, node: &Node, outer: usize, property: &str) -> Option<Vec<Translation>> {
         node.properties.get(property)?;
         let ((inner, size), cells) = (node.widths(), node.cells(property));
@@ -176,6 +176,7 @@ impl<'r> Reader<'r> {
 
     fn reserved(&mut self, node: &Node, way: &Way) {
         let widths = node.widths();
+        // `reusable` memory is ordinary RAM while its owner does not need it.
         for child in node
             .children
             .iter()
@@ -202,7 +203,7 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// `numa-distance-map-v1`: from, to, distance.
+    /// Reads `numa-distance-map-v1`: triples of from, to, distance.
     fn distances(&mut self, node: &Node) {
         let cells = node.cells("distance-matrix");
         if !cells.len().is_multiple_of(3) {
@@ -216,7 +217,8 @@ impl<'r> Reader<'r> {
         if ids.len() > 1024 {
             return self.odd(node, &format!("distances of {} nodes", ids.len()));
         }
-        // One way counts for both; to itself it is 10 (Linux, of_numa_parse_distance_map_v1).
+        // A distance in one direction counts for both; a node's distance to itself is 10 (Linux,
+        // `of_numa_parse_distance_map_v1`).
         let distance = |from: u32, to: u32| {
             let usual = if from == to { 10 } else { 255 };
             said.get(&(from, to)).or_else(|| said.get(&(to, from))).copied().unwrap_or(usual)
@@ -229,7 +231,8 @@ impl<'r> Reader<'r> {
         self.heard.count("table of distances");
     }
 
-    /// What a host bridge hands down (PCI Bus Binding to Open Firmware 2.1, 2.2.1.1: the space's code in bits 25 and 24).
+    /// Reads what a host bridge forwards (PCI Bus Binding to Open Firmware 2.1, 2.2.1.1: bits 25 and 24 of the
+    /// first cell are the space).
     fn host_bridge(&mut self, node: &Node, outer: usize, way: &Way, own: &[AddrRange]) {
         let first_free = (0..).find(|segment| !self.segments.contains(segment)).unwrap_or(0);
         let segment = node.number("linux,pci-domain").unwrap_or(first_free);
@@ -258,7 +261,7 @@ impl<'r> Reader<'r> {
             return self.odd(node, &format!("ranges has {} cells, no multiple of {width}", cells.len()));
         }
         for one in cells.chunks_exact(width) {
-            // Which of Linux's ports its I/O becomes is decided when it boots.
+            // I/O is skipped: Linux decides at boot which port numbers it gets.
             if (one[0] >> 24) & 3 < 2 {
                 continue;
             }
@@ -281,7 +284,8 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// What its devices reach: `dma-ranges`, of the same form; all as it is where that is empty.
+    /// Reads what a host bridge's devices reach: `dma-ranges`, of the same form. An empty property is an
+    /// identity mapping.
     fn inward(&mut self, node: &Node, outer: usize, way: &Way, root: BusId) {
         let cells = node.cells("dma-ranges");
         let width = 3 + outer + 2;
@@ -304,13 +308,14 @@ impl<'r> Reader<'r> {
         if !inward.is_empty() {
             self.facts.pci.inward.insert(root, inward);
         }
-        // What an IOMMU translates has no way of its own.
+        // An IOMMU decides where these accesses go.
         if node.properties.contains_key("iommu-map") || node.properties.contains_key("iommus") {
             self.facts.iommu.translated.insert(root, self.at.clone());
         }
     }
 
-    /// What was found, as a list: what is reserved lies in the memory. A list of the kernel's own knows more.
+    /// Turns what was found into a listing, with reserved ranges inside memory. The kernel's own listing, if there
+    /// is one, knows more and is kept.
     fn list(self) {
         if self.facts.memory.iter().any(|listing| !listing.hidden) || self.found.is_empty() {
             return;

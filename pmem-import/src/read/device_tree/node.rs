@@ -1,4 +1,4 @@
-//! A device tree's nodes, whether they come from a blob or from the kernel's folder.
+//! Nodes of a device tree, from a blob or from the kernel's folder.
 
 use crate::capture::Tree;
 use crate::facts::Facts;
@@ -6,9 +6,9 @@ use dtoolkit::fdt::FdtNode;
 use dtoolkit::{Node as _, Property as _};
 use std::collections::BTreeMap;
 
-/// Nodes in each other; trees have ten or so.
+/// Limit on nesting; real trees have about ten levels.
 const DEEPEST: usize = 48;
-/// Nodes in all; the largest trees have some thousands.
+/// Limit on the number of nodes; the largest trees have some thousands.
 const MOST: usize = 100_000;
 
 /// A node, wherever it comes from.
@@ -68,7 +68,7 @@ impl Node {
         self.cells(name).first().copied()
     }
 
-    /// The strings of a property, separated by zeros.
+    /// Returns the NUL-separated strings of a property.
     pub(super) fn words(&self, name: &str) -> Vec<String> {
         let bytes = self.properties.get(name).map_or(&[][..], |value| value);
         bytes
@@ -82,19 +82,19 @@ impl Node {
         self.words(name).iter().any(|had| had == word)
     }
 
-    /// `status` is absent, or says that the device can be used.
+    /// Whether the node's device is usable: `status` is absent or says so.
     pub(super) fn is_there(&self) -> bool {
         self.words("status").first().is_none_or(|status| status == "okay" || status == "ok")
     }
 
-    /// Cells of addresses and sizes of what is in it: 2 and 1 if it does not say (section 2.3.5).
+    /// Returns the number of address and size cells of its children: 2 and 1 if it does not say (section 2.3.5).
     pub(super) fn widths(&self) -> (usize, usize) {
         let width = |name, usual| self.number(name).map_or(usual, |cells| cells as usize);
         (width("#address-cells", 2), width("#size-cells", 1))
     }
 }
 
-/// A number of so many cells; none if it does not fit 64 bits.
+/// Joins cells into a number; `None` if it does not fit in 64 bits.
 pub(super) fn joined(cells: &[u32]) -> Option<u64> {
     let (high, low) = cells.split_at(cells.len().saturating_sub(2));
     high.iter()

@@ -1,6 +1,6 @@
-//! From a bus's addresses to those of CPUs.
+//! Translation of bus addresses to CPU addresses.
 
-/// Addresses of a bus: where they are on it, where they are above it, how many.
+/// A translated range: its start on the bus, its start one level up, and its length in bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Translation {
     pub(super) inner: u64,
@@ -8,16 +8,18 @@ pub(super) struct Translation {
     pub(super) bytes: u64,
 }
 
-/// From a bus's addresses to those of CPUs, the innermost bus last.
+/// The translations from a bus up to the CPUs, innermost bus last.
 #[derive(Clone, Default)]
 pub(super) struct Way {
-    /// By `ranges`, which CPUs' accesses take; none where a bus has none.
+    /// `ranges` of each bus, which CPU accesses take; `None` for a bus without the property, which CPUs
+    /// cannot reach.
     pub(super) down: Vec<Option<Vec<Translation>>>,
-    /// By `dma-ranges`, which devices' accesses take; a bus that has none hands all on as it is (Linux, `of_translate_one`).
+    /// `dma-ranges` of each bus, which device accesses take. A bus without the property passes addresses on
+    /// unchanged (Linux, `of_translate_one`).
     pub(super) up: Vec<Vec<Translation>>,
 }
 
-/// An address one bus further out; an empty list hands all on as it is.
+/// Translates an address one level up. An empty list passes it on unchanged.
 fn outward(bus: &[Translation], at: u64, bytes: u64) -> Option<u64> {
     if bus.is_empty() {
         return Some(at);
@@ -28,12 +30,12 @@ fn outward(bus: &[Translation], at: u64, bytes: u64) -> Option<u64> {
 }
 
 impl Way {
-    /// Where a CPU's access ends.
+    /// Returns the CPU address of a bus address, as CPU accesses take it.
     pub(super) fn to_cpu(&self, at: u64, bytes: u64) -> Option<u64> {
         self.down.iter().rev().try_fold(at, |at, bus| outward(bus.as_ref()?, at, bytes))
     }
 
-    /// Where a device's access ends.
+    /// Returns the CPU address of a bus address, as device accesses take it.
     pub(super) fn device_to_cpu(&self, at: u64, bytes: u64) -> Option<u64> {
         self.up.iter().rev().try_fold(at, |at, bus| outward(bus, at, bytes))
     }
