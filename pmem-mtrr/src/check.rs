@@ -1,4 +1,4 @@
-//! What is wrong with a setting.
+//! Checks of a setting for faults.
 
 use crate::block::Span;
 use crate::difference::Difference;
@@ -9,88 +9,102 @@ use crate::regs::{self, FIXED_RANGES, Fixed, phys_base, phys_mask};
 use crate::setting::Setting;
 use core::fmt;
 
-/// What is known of addresses, beside the registers.
+/// What you know about addresses besides the registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// Memory.
+    /// These addresses are memory.
     Ram(Span),
-    /// Device registers, or space in which they may appear.
+    /// These addresses are device registers, or space in which device registers may appear.
     Mmio(Span),
 }
 
 /// A fault in a setting.
+///
+/// # Examples
+/// A BAR lies in addresses that firmware made write-back:
+///
+/// ```
+/// use pmem_mtrr::{Cap, DefType, Finding, Known, MemType, Setting, Span, Width};
+///
+/// let mut setting = Setting::new(Width::DEFAULT, Cap::new(8, true, true));
+/// setting.def = DefType::new(MemType::Wb, false, true);
+/// let bar = Span { start: 0xfe00_0000, end: 0xfe10_0000 };
+/// let mut findings = Vec::new();
+/// setting.check([Known::Mmio(bar)].into_iter(), |finding| findings.push(finding));
+/// assert_eq!(findings, [Finding::MmioCached(bar)]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// MTRRs are switched off: all memory is uncacheable.
+    /// MTRRs are off: all memory is uncacheable.
     Off,
-    /// The default type's register holds a number that is no type.
+    /// The default type register holds this number, which is not a type.
     DefaultType(u8),
-    /// The default type's register has reserved bits set.
+    /// The default type register has these reserved bits set.
     DefaultReserved(u64),
-    /// Variable register `n` holds a number that is no type.
+    /// Variable register `n` holds a number that is not a type.
     Type {
-        /// Which register.
+        /// The register's index, from 0.
         n: usize,
-        /// The number.
+        /// The number that it holds as its type.
         kind: u8,
     },
-    /// The mask of variable register `n` has holes: it matches several ranges.
+    /// The mask of variable register `n` has holes, so the register matches several ranges.
     Discontiguous {
-        /// Which register.
+        /// The register's index, from 0.
         n: usize,
-        /// The mask register.
+        /// The value of the mask register.
         mask: u64,
     },
     /// Variable register `n` has bits set that are reserved or above the address width.
     Reserved {
-        /// Which register.
+        /// The register's index, from 0.
         n: usize,
-        /// The bits of the base register.
+        /// The offending bits of the base register.
         base: u64,
-        /// The bits of the mask register.
+        /// The offending bits of the mask register.
         mask: u64,
     },
-    /// The base of variable register `n` is no multiple of its size: the bits below count for nothing.
+    /// The base of variable register `n` is not a multiple of its size. The processor ignores the bits below.
     Unaligned {
-        /// Which register.
+        /// The register's index, from 0.
         n: usize,
-        /// The base.
+        /// The base address.
         base: u64,
     },
-    /// A fixed range holds a number that is no type.
+    /// A fixed range holds a number that is not a type.
     FixedType {
-        /// Its addresses.
+        /// The addresses of the range.
         span: Span,
-        /// The number.
+        /// The byte that the range holds, type and AMD's bits.
         kind: u8,
     },
-    /// Registers overlap, and what that makes is undefined.
+    /// Registers overlap, and the combination of their types is undefined.
     Undefined {
-        /// The addresses.
+        /// The addresses that they share.
         span: Span,
-        /// The types that meet.
+        /// The types that overlap.
         mix: TypeSet,
     },
-    /// Memory that no register makes cacheable.
+    /// Memory that is uncacheable.
     RamUncached(Span),
-    /// Memory of a type that memory is not meant to be: write combining, write through, or write protected.
+    /// Memory of an unusual type: write-combining, write-through or write-protected.
     RamType {
-        /// Its addresses.
+        /// The addresses.
         span: Span,
-        /// The type.
+        /// Their type.
         kind: MemType,
     },
-    /// Devices' addresses that are write back.
+    /// Device addresses that are write-back.
     MmioCached(Span),
-    /// Another processor's register holds something else.
+    /// Another processor's register differs.
     Disagree {
-        /// The other processor.
+        /// The number of the other processor.
         cpu: u32,
-        /// The register.
+        /// The register's number.
         msr: u32,
-        /// What the first one holds.
+        /// The value on the first processor.
         first: u64,
-        /// What that one holds.
+        /// The value on the other processor.
         other: u64,
     },
 }
@@ -142,7 +156,7 @@ impl fmt::Display for Finding {
 }
 
 impl Setting {
-    /// Tells `found` each fault that can be seen in the registers and from what is `known` of addresses.
+    /// Calls `found` for each fault in the registers alone, and for each type that is wrong given what is `known`.
     pub fn check(&self, known: impl Iterator<Item = Known> + Clone, mut found: impl FnMut(Finding)) {
         if !self.def.enabled() {
             found(Finding::Off);
@@ -172,6 +186,7 @@ impl Setting {
                 found(Finding::FixedType { span: Fixed::span(i), kind: self.fixed.byte(i) });
             }
         }
+        // While MTRRs are off, all memory is uncacheable: that is one fault, reported above, not one for each range.
         if !self.def.enabled() {
             return;
         }
@@ -184,7 +199,7 @@ impl Setting {
                     (Known::Ram(ram), Effective::Type(MemType::Uc)) if !self.is_management(ram.and(span)) => {
                         (ram.and(span), Finding::RamUncached(ram.and(span)))
                     }
-                    // Below 1 MiB write protected memory is where firmware's code was copied to.
+                    // Below 1 MiB, write-protected memory is normal: firmware's code was copied there.
                     (Known::Ram(ram), Effective::Type(kind))
                         if !matches!(kind, MemType::Uc | MemType::Wb)
                             && (span.start >= 1 << 20 || kind != MemType::Wp) =>
@@ -203,13 +218,13 @@ impl Setting {
         }
     }
 
-    /// Whether the system management range holds all of a span.
+    /// Returns whether the system management range holds all of a span.
     fn is_management(&self, span: Span) -> bool {
         self.management().is_some_and(|range| range.and(span) == span)
     }
 
-    /// Tells `found` each register in which processor `cpu` differs from this one in effect ([`Self::differences`]), and AMD's
-    /// registers beside them.
+    /// Calls `found` for each register by which processor `cpu`, with setting `other`, differs from this one in effect
+    /// ([`Self::differences`]), and for each of AMD's registers that differs.
     pub fn compare(&self, other: &Self, cpu: u32, mut found: impl FnMut(Finding)) {
         for Difference { msr, here, there } in self.differences(other) {
             found(Finding::Disagree { cpu, msr, first: here, other: there });
@@ -226,8 +241,8 @@ impl Setting {
         }
     }
 
-    /// Tells `found` what is not as wanted: addresses, what they may be, and what they are. The independent check of a plan: it
-    /// looks at registers alone, and knows nothing of how they were found.
+    /// Calls `found` for addresses whose type is not one of those required, with the addresses, the types allowed, and
+    /// the type they have. Checks a plan independently: it looks at registers alone, not at how they were found.
     pub fn unmet(&self, wants: &[Requirement], mut found: impl FnMut(Span, TypeSet, Effective)) {
         for (span, what) in self.map() {
             for want in wants {

@@ -1,20 +1,36 @@
-//! When two processors' registers are the same: when they have the same effect.
+//! Comparing the registers of two processors by their effect.
 //!
-//! A register that is off may hold anything. Linux leaves the base of a range that it turns off where it was on the processors
-//! that are online, and gives one that comes online later zero (`generic_set_mtrr`): no address has another type for it.
+//! A register that is off may hold anything. When Linux turns a range off, it leaves the base as it was on the
+//! processors that are online, but gives a processor that comes online later a base of zero (`generic_set_mtrr`). No
+//! address has another type because of that.
 
 use crate::regs::{self, DefType, Variable, phys_base, phys_mask};
 use crate::setting::Setting;
 use core::fmt;
 
-/// The first register of two settings by which some address may be of another type.
+/// A register through which some address may have different types in two settings.
+///
+/// # Examples
+/// The base of a register that is off makes no difference. A default type does:
+///
+/// ```
+/// use pmem_mtrr::{Cap, DefType, MemType, Setting, Width};
+///
+/// let mut boot = Setting::new(Width::DEFAULT, Cap::new(8, true, true));
+/// boot.def = DefType::new(MemType::Wb, false, true);
+/// let mut late = boot;
+/// late.variable_mut()[0].base = 0xe000_0000;
+/// assert_eq!(boot.difference(&late), None);
+/// late.def = DefType::new(MemType::Uc, false, true);
+/// assert_eq!(boot.difference(&late).map(|difference| difference.msr), Some(0x2ff));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Difference {
     /// The register's number.
     pub msr: u32,
-    /// What the one setting holds there.
+    /// The value in the first setting, `self`.
     pub here: u64,
-    /// What the other one holds there.
+    /// The value in the other setting.
     pub there: u64,
 }
 
@@ -25,19 +41,24 @@ impl fmt::Display for Difference {
 }
 
 impl Setting {
-    /// The first register by which `self` and `other` differ in effect; `None` if each address is of one type by both.
+    /// Returns the first register by which `self` and `other` differ in effect; `None` if every address has the same
+    /// type in both.
     pub fn difference(&self, other: &Self) -> Option<Difference> {
         self.differences(other).next()
     }
 
-    /// The registers by which `self` and `other` differ in effect.
+    /// Iterates over the registers by which `self` and `other` differ in effect.
     ///
-    /// These count, less what is reserved or above the width of physical addresses: of DEF_TYPE the switch E, and with it on the
-    /// type and, where there are fixed ranges, FE; the fixed ranges where both switches are on; base and mask of each variable register
-    /// whose V bit is set. What nobody writes who makes processors equal, MTRRCAP and AMD's TOP_MEM2, does not.
+    /// These bits count, unless they are reserved or above the address width:
+    /// * of DEF_TYPE, the switch E; and if E is on in both, the type and, if the processor has fixed ranges, FE;
+    /// * the fixed ranges, if E and FE are on in both;
+    /// * the mask of each variable register whose V bit is set in either, and the base if V is set in both.
+    ///
+    /// MTRRCAP and AMD's TOP_MEM2 do not count: software that makes processors equal does not write them.
     pub fn differences<'s>(&'s self, other: &'s Self) -> impl Iterator<Item = Difference> + 's {
         let on = self.def.enabled() && other.def.enabled();
         let (DefType(here), DefType(there)) = (self.def, other.def);
+        // While MTRRs are off, all is uncacheable, whatever the other bits say: only the switch counts.
         let switches = if on { 0x8ff | u64::from(self.cap.fixed()) << 10 } else { 1 << 11 };
         let def = counted(regs::DEF_TYPE, switches, here, there);
         let fixed = regs::FIXED
@@ -52,6 +73,7 @@ impl Setting {
 
     fn of_pair(&self, n: usize, here: Variable, there: Variable) -> impl Iterator<Item = Difference> {
         let address = self.width.mask();
+        // If only one of the two is on, the valid bits in the masks differ already.
         let either = here.valid() || there.valid();
         let both = here.valid() && there.valid();
         let mask = counted(phys_mask(n), address | 1 << 11, here.mask, there.mask);
@@ -60,7 +82,7 @@ impl Setting {
     }
 }
 
-/// A register of two processors, if they differ in bits that count.
+/// Returns a register of two processors if they differ in bits that count.
 fn counted(msr: u32, bits: u64, here: u64, there: u64) -> Option<Difference> {
     ((here ^ there) & bits != 0).then_some(Difference { msr, here, there })
 }

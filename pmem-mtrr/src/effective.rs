@@ -1,25 +1,42 @@
-//! What the registers make of each address.
+//! The effective memory type of each address.
 
 use crate::block::Span;
 use crate::kind::{MemType, TypeSet};
 use crate::regs::{Fixed, Variable, Width};
 use crate::setting::{FOUR_GIB, ONE_MIB, Setting};
 
-/// What an address is.
+/// The effective memory type of an address.
+///
+/// # Examples
+/// Write-combining over write-back is undefined; one more register, uncacheable, decides:
+///
+/// ```
+/// use pmem_mtrr::{Cap, DefType, Effective, MemType, Setting, TypeSet, Variable, Width};
+///
+/// let mut setting = Setting::new(Width::DEFAULT, Cap::new(8, true, true));
+/// setting.def = DefType::new(MemType::Uc, false, true);
+/// let mask = 0xf_f000_0800;
+/// setting.variable_mut()[0] = Variable { base: 0xd000_0006, mask };
+/// setting.variable_mut()[1] = Variable { base: 0xd000_0001, mask };
+/// let both = TypeSet::of(&[MemType::Wc, MemType::Wb]);
+/// assert_eq!(setting.at(0xd000_0000), Effective::Undefined(both));
+/// setting.variable_mut()[2] = Variable { base: 0xd000_0000, mask };
+/// assert_eq!(setting.at(0xd000_0000).kind(), Some(MemType::Uc));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Effective {
-    /// Of this type.
+    /// A defined type.
     Type(MemType),
-    /// Registers of these types match it, and what that makes is undefined.
+    /// Registers of these types match the address, and their combination is undefined.
     Undefined(TypeSet),
-    /// A register says this number, which is no type.
+    /// A register that applies here holds this number, which is not a type.
     Invalid(u8),
-    /// Not worked out: masks with holes cut the space in too many pieces.
+    /// Not computed: masks with holes cut the space into too many pieces.
     Unknown,
 }
 
 impl Effective {
-    /// The type, where there is one.
+    /// Returns the type, if it is defined and known.
     pub const fn kind(self) -> Option<MemType> {
         match self {
             Self::Type(kind) => Some(kind),
@@ -28,12 +45,12 @@ impl Effective {
     }
 }
 
-/// How many pieces a map is cut in before the rest is left unknown.
+/// The most pieces that a map is computed for; the rest is [`Effective::Unknown`].
 const PIECES: u32 = 1 << 16;
 
 impl Setting {
-    /// What an address is (Intel SDM vol. 3A, section 13.11.4.1; AMD APM vol. 2, section 7.7.3). The system management
-    /// range, which is uncacheable to all but its own code, is not looked at.
+    /// Returns the type of an address (Intel SDM vol. 3A, section 13.11.4.1; AMD APM vol. 2, section 7.7.3). Ignores
+    /// the system management range, which is uncacheable to all code but its own.
     pub fn at(&self, addr: u64) -> Effective {
         if !self.def.enabled() {
             return Effective::Type(MemType::Uc);
@@ -42,6 +59,7 @@ impl Setting {
             let i = Fixed::range_of(addr);
             return self.fixed.kind(i).map_or(Effective::Invalid(self.fixed.byte(i)), Effective::Type);
         }
+        // `all` is `None` while no register matches, and `Some(None)` once the mix is undefined.
         let (mut mix, mut all) = (TypeSet::EMPTY, None);
         for variable in self.variable().iter().filter(|v| v.valid() && v.matches(addr, self.width)) {
             let Some(kind) = variable.kind() else { return Effective::Invalid(variable.raw_kind()) };
@@ -49,7 +67,7 @@ impl Setting {
             all = Some(all.map_or(Some(kind), |all: Option<MemType>| all.and_then(|all| all.over(kind))));
         }
         match all {
-            // Any UC makes UC, whatever else matches and in whatever order.
+            // Any UC makes the address UC, whatever else matches and in whatever order.
             Some(_) if mix.has(MemType::Uc) => Effective::Type(MemType::Uc),
             Some(Some(kind)) => Effective::Type(kind),
             Some(None) => Effective::Undefined(mix),
@@ -60,7 +78,22 @@ impl Setting {
         }
     }
 
-    /// The whole space in order of address, neighbours that are alike joined.
+    /// Iterates over the whole address space in order of address; neighbours of one type are joined. If masks with
+    /// holes cut it into more than 2^16 pieces, the rest is [`Effective::Unknown`].
+    ///
+    /// # Examples
+    /// A write-back default, and an uncacheable hole below 4 GiB:
+    ///
+    /// ```
+    /// use pmem_mtrr::{Cap, DefType, Effective, MemType, Setting, Span, Variable, Width};
+    ///
+    /// let mut setting = Setting::new(Width::DEFAULT, Cap::new(8, true, true));
+    /// setting.def = DefType::new(MemType::Wb, false, true);
+    /// setting.variable_mut()[0] = Variable { base: 0xe000_0000, mask: 0xf_e000_0800 };
+    /// let map: Vec<_> = setting.map().collect();
+    /// assert_eq!(map[1], (Span { start: 0xe000_0000, end: 1 << 32 }, Effective::Type(MemType::Uc)));
+    /// assert_eq!(map.len(), 3);
+    /// ```
     pub fn map(&self) -> impl Iterator<Item = (Span, Effective)> + '_ {
         let (mut at, mut left) = (0, PIECES);
         core::iter::from_fn(move || {
@@ -69,6 +102,7 @@ impl Setting {
                 return None;
             }
             let what = self.at(start);
+            // Borders are where the type may change, so look past those where it does not.
             loop {
                 if left == 0 {
                     at = self.width.end();
@@ -83,7 +117,7 @@ impl Setting {
         })
     }
 
-    /// The next address after `addr` at which something may change.
+    /// Returns the next address after `addr` at which the type may change.
     fn next_border(&self, addr: u64) -> u64 {
         let mut next = self.width.end();
         if !self.def.enabled() {
@@ -110,7 +144,7 @@ impl Setting {
     }
 }
 
-/// The next address after `addr` at which a register may begin or end to match.
+/// Returns the next address after `addr` at which a register may begin or cease to match; `None` if it never does.
 fn next_flip(variable: Variable, addr: u64, width: Width) -> Option<u64> {
     let compared = variable.compared(width);
     if compared == 0 {
@@ -118,11 +152,12 @@ fn next_flip(variable: Variable, addr: u64, width: Width) -> Option<u64> {
     }
     let differ = (addr ^ variable.base) & compared;
     if differ == 0 {
-        // The run of addresses that the bits below the lowest compared one make.
+        // It matches, up to where the bits below the lowest compared bit carry into that bit.
         return (addr | ((compared & compared.wrapping_neg()) - 1)).checked_add(1);
     }
-    // The smallest address above that matches: the highest bit that differs is compared; where the base has a 1 there, all
-    // below it can be as small as may be; where it has a 0, a bit above it that is not compared must go up.
+    // It does not match: find the lowest address above that does. `top` is the highest bit that differs. If the base
+    // has a 1 there, set the bit. If it has a 0 there, only a carry past it helps: set the lowest bit above that is 0
+    // and not compared. Below the bit that was set, copy the base, with 0 where nothing is compared: no less matches.
     let top = 1u64 << (63 - differ.leading_zeros());
     let (raised, below) = if variable.base & top != 0 {
         (addr & !(top | (top - 1)), top | (top - 1))

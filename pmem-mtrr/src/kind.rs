@@ -1,28 +1,40 @@
-//! Memory types, sets of them, and what overlapping registers and the PAT make of them.
+//! Memory types, sets of them, and how overlapping registers and the PAT combine them.
 
 use core::fmt;
 
-/// A memory type as an MTRR gives it (Intel SDM vol. 3A, section 13.11, table 13-8).
+/// A memory type of an MTRR (Intel SDM vol. 3A, section 13.11, table 13-8).
+///
+/// # Examples
+/// Where two registers overlap, uncacheable wins; write-combining over write-back is undefined:
+///
+/// ```
+/// use pmem_mtrr::MemType;
+///
+/// assert_eq!(MemType::Uc.over(MemType::Wb), Some(MemType::Uc));
+/// assert_eq!(MemType::Wt.over(MemType::Wb), Some(MemType::Wt));
+/// assert_eq!(MemType::Wc.over(MemType::Wb), None);
+/// assert_eq!(MemType::from_name("write-combining"), Some(MemType::Wc));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum MemType {
-    /// Uncacheable.
+    /// Uncacheable (UC).
     Uc = 0,
-    /// Write combining.
+    /// Write-combining (WC).
     Wc = 1,
-    /// Write through.
+    /// Write-through (WT).
     Wt = 4,
-    /// Write protected.
+    /// Write-protected (WP).
     Wp = 5,
-    /// Write back.
+    /// Write-back (WB).
     Wb = 6,
 }
 
 impl MemType {
-    /// All five, in the order of their numbers.
+    /// All five types, in the order of their encodings.
     pub const ALL: [Self; 5] = [Self::Uc, Self::Wc, Self::Wt, Self::Wp, Self::Wb];
 
-    /// The type of a register's number; `None` for 2, 3, 7 and above, which a processor refuses.
+    /// Decodes the type in a register; `None` for 2, 3, 7 and above, which a processor refuses.
     pub const fn from_bits(bits: u8) -> Option<Self> {
         match bits {
             0 => Some(Self::Uc),
@@ -34,12 +46,12 @@ impl MemType {
         }
     }
 
-    /// The number in a register.
+    /// Returns the type's encoding in a register.
     pub const fn bits(self) -> u8 {
         self as u8
     }
 
-    /// Its place in [`Self::ALL`].
+    /// Returns the type's place in [`Self::ALL`].
     pub const fn index(self) -> usize {
         match self {
             Self::Uc => 0,
@@ -50,7 +62,7 @@ impl MemType {
         }
     }
 
-    /// Two capital letters.
+    /// Returns the name: two capital letters.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Uc => "UC",
@@ -61,7 +73,7 @@ impl MemType {
         }
     }
 
-    /// Reads two letters, or the words of `/proc/mtrr` and of the kernel's log.
+    /// Parses the two letters, or the words of `/proc/mtrr` and the kernel's log, in either case.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| {
             let long = match kind {
@@ -75,8 +87,8 @@ impl MemType {
         })
     }
 
-    /// What two registers of these types make of an address that both match; `None` where that is undefined
-    /// (Intel SDM vol. 3A, section 13.11.4.1).
+    /// Returns the type of an address that registers of both types match; `None` where that is undefined (Intel SDM
+    /// vol. 3A, section 13.11.4.1).
     pub const fn over(self, other: Self) -> Option<Self> {
         match (self, other) {
             (Self::Uc, _) | (_, Self::Uc) => Some(Self::Uc),
@@ -93,22 +105,34 @@ impl fmt::Display for MemType {
     }
 }
 
-/// A set of memory types: what a range may be.
+/// A set of memory types, such as those that a range may have.
+///
+/// # Examples
+/// A framebuffer may be write-combining or uncacheable:
+///
+/// ```
+/// use pmem_mtrr::{MemType, TypeSet};
+///
+/// let framebuffer = TypeSet::of(&[MemType::Uc, MemType::Wc]);
+/// assert!(framebuffer.has(MemType::Wc) && !framebuffer.has(MemType::Wb));
+/// assert_eq!(framebuffer.to_string(), "UC|WC");
+/// assert!(framebuffer.and(TypeSet::only(MemType::Wb)).is_empty());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct TypeSet(u8);
 
 impl TypeSet {
-    /// None.
+    /// The empty set.
     pub const EMPTY: Self = Self(0);
-    /// All five: a range that nobody cares for.
+    /// All five types: for a range whose type does not matter.
     pub const ANY: Self = Self(0x1f);
 
-    /// One type.
+    /// Returns the set of one type.
     pub const fn only(kind: MemType) -> Self {
         Self(1 << kind.index())
     }
 
-    /// The set of these.
+    /// Returns the set of the types in `kinds`.
     pub const fn of(kinds: &[MemType]) -> Self {
         let (mut set, mut rest) = (0, kinds);
         while let [first, others @ ..] = rest {
@@ -118,39 +142,39 @@ impl TypeSet {
         Self(set)
     }
 
-    /// Whether it holds a type.
+    /// Returns whether the set holds a type.
     pub const fn has(self, kind: MemType) -> bool {
         self.0 & (1 << kind.index()) != 0
     }
 
-    /// What is in both.
+    /// Returns the types that are in both sets.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// What is in either.
+    /// Returns the types that are in either set.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether it holds none.
+    /// Returns whether the set holds no type.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Bit `i` for the type at place `i` of [`MemType::ALL`].
+    /// Returns the set as bits: bit `i` for the type at place `i` of [`MemType::ALL`].
     pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// The set of these bits; others are dropped.
+    /// Returns the set of the types in `bits`; bits from 5 up are dropped.
     pub const fn from_bits(bits: u8) -> Self {
         Self(bits & Self::ANY.0)
     }
 
-    /// Its types, in the order of their numbers.
+    /// Iterates over the types in the set, in the order of their encodings.
     pub fn iter(self) -> impl Iterator<Item = MemType> {
         MemType::ALL.into_iter().filter(move |kind| self.has(*kind))
     }
@@ -177,29 +201,29 @@ impl fmt::Display for TypeSet {
     }
 }
 
-/// A memory type as a page table gives it through the PAT (Intel SDM vol. 3A, table 13-10).
+/// A memory type of a page table entry, by way of the PAT (Intel SDM vol. 3A, table 13-10).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum PatType {
-    /// Uncacheable.
+    /// Uncacheable (UC).
     Uc = 0,
-    /// Write combining.
+    /// Write-combining (WC).
     Wc = 1,
-    /// Write through.
+    /// Write-through (WT).
     Wt = 4,
-    /// Write protected.
+    /// Write-protected (WP).
     Wp = 5,
-    /// Write back.
+    /// Write-back (WB).
     Wb = 6,
-    /// Uncacheable, unless an MTRR says write combining.
+    /// Uncacheable, unless an MTRR makes it write-combining (UC-).
     UcMinus = 7,
 }
 
 impl PatType {
-    /// All six, in the order of the manual's table.
+    /// All six types, in the order of the manual's table.
     pub const ALL: [Self; 6] = [Self::Uc, Self::UcMinus, Self::Wc, Self::Wt, Self::Wb, Self::Wp];
 
-    /// The type of a PAT entry's number.
+    /// Decodes the type in a PAT entry; `None` for 2, 3, 8 and above.
     pub const fn from_bits(bits: u8) -> Option<Self> {
         match bits {
             0 => Some(Self::Uc),
@@ -213,16 +237,27 @@ impl PatType {
     }
 }
 
-/// What an access is in the end.
+/// The type of an access, from its MTRR type and its PAT type together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Combined {
-    /// The type, as newer manuals and processors of Intel have it.
+    /// The type, according to newer Intel manuals and processors.
     pub kind: MemType,
-    /// Whether the manual leaves the pair undefined, or once did, and AMD differs: nothing to rely on.
+    /// Whether not to rely on `kind`: the manual leaves the pair undefined, or once did, and AMD differs.
     pub doubtful: bool,
 }
 
-/// What a page's PAT type and its MTRR type make together (Intel SDM vol. 3A, table 13-7).
+/// Returns the type that a page's PAT type and its MTRR type make together (Intel SDM vol. 3A, table 13-7).
+///
+/// # Examples
+/// A driver maps a framebuffer write-combining through the PAT, whatever its MTRR type is:
+///
+/// ```
+/// use pmem_mtrr::{MemType, PatType, with_pat};
+///
+/// assert_eq!(with_pat(MemType::Uc, PatType::Wc).kind, MemType::Wc);
+/// assert_eq!(with_pat(MemType::Uc, PatType::Wb).kind, MemType::Uc);
+/// assert!(with_pat(MemType::Wp, PatType::UcMinus).doubtful);
+/// ```
 pub const fn with_pat(mtrr: MemType, pat: PatType) -> Combined {
     use MemType::{Uc, Wb, Wc, Wp, Wt};
     let (kind, doubtful) = match (mtrr, pat) {

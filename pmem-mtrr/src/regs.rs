@@ -1,42 +1,42 @@
-//! The registers: their numbers, their raw bits, and the forms that are valid by construction.
+//! The registers: their numbers, their raw bits, and the decoded forms that are valid by construction.
 //!
 //! Intel SDM vol. 3A, section 13.11 (MTRRs), vol. 4 (numbers); AMD APM vol. 2, sections 7.7 and 7.9 (SYSCFG, TOP_MEM).
 
 use crate::block::{Block, Span};
 use crate::kind::MemType;
 
-/// `IA32_MTRRCAP`.
+/// `IA32_MTRRCAP`: which MTRRs the processor has.
 pub const MTRRCAP: u32 = 0xfe;
-/// `IA32_MTRR_DEF_TYPE`.
+/// `IA32_MTRR_DEF_TYPE`: the default type and the switches.
 pub const DEF_TYPE: u32 = 0x2ff;
-/// `IA32_SMRR_PHYSBASE`.
+/// `IA32_SMRR_PHYSBASE`: the base of the system management range.
 pub const SMRR_BASE: u32 = 0x1f2;
-/// `IA32_SMRR_PHYSMASK`.
+/// `IA32_SMRR_PHYSMASK`: the mask of the system management range.
 pub const SMRR_MASK: u32 = 0x1f3;
-/// `IA32_PAT`.
+/// `IA32_PAT`: the page attribute table.
 pub const PAT: u32 = 0x277;
-/// AMD's `SYSCFG`.
+/// AMD's `SYSCFG`: the system configuration.
 pub const SYSCFG: u32 = 0xc001_0010;
-/// AMD's `TOP_MEM`: memory below 4 GiB ends here.
+/// AMD's `TOP_MEM`: where memory below 4 GiB ends.
 pub const TOP_MEM: u32 = 0xc001_001a;
-/// AMD's `TOP_MEM2`: memory above 4 GiB ends here.
+/// AMD's `TOP_MEM2`: where memory above 4 GiB ends.
 pub const TOP_MEM2: u32 = 0xc001_001d;
 /// The fixed-range registers, in order of address.
 pub const FIXED: [u32; 11] = [0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f];
-/// How many variable registers the numbers leave room for: 0x200 to 0x24f.
+/// The most variable registers that their numbers, 0x200 to 0x24f, leave room for.
 pub const MAX_VARIABLE: usize = 40;
 
-/// The number of `IA32_MTRR_PHYSBASEn`.
+/// Returns the number of `IA32_MTRR_PHYSBASEn`.
 pub const fn phys_base(n: usize) -> u32 {
     0x200 + 2 * (n as u32 & 0x7f)
 }
 
-/// The number of `IA32_MTRR_PHYSMASKn`.
+/// Returns the number of `IA32_MTRR_PHYSMASKn`.
 pub const fn phys_mask(n: usize) -> u32 {
     phys_base(n) + 1
 }
 
-/// How wide physical addresses are, in bits: 32 to 52.
+/// The width of physical addresses in bits, 32 to 52.
 ///
 /// CPUID 8000_0008h EAX\[7:0\], or 36 where that leaf is absent; less the key bits of TME, and less what
 /// CPUID 8000_001Fh EBX\[11:6\] says that SME takes.
@@ -44,149 +44,150 @@ pub const fn phys_mask(n: usize) -> u32 {
 pub struct Width(u8);
 
 impl Width {
-    /// What a processor without CPUID 8000_0008h has.
+    /// The width of a processor without CPUID 8000_0008h: 36 bits.
     pub const DEFAULT: Self = Self(36);
 
-    /// A width; `None` if it is not 32 to 52.
+    /// Creates a width; `None` unless `bits` is 32 to 52.
     pub const fn new(bits: u8) -> Option<Self> {
         if bits >= 32 && bits <= 52 { Some(Self(bits)) } else { None }
     }
 
-    /// In bits.
+    /// Returns the width in bits.
     pub const fn bits(self) -> u8 {
         self.0
     }
 
-    /// The first address beyond.
+    /// Returns the address after the last one.
     pub const fn end(self) -> u64 {
         1 << (self.0 & 63)
     }
 
-    /// The bits of an address that a variable register holds.
+    /// Returns the address bits that a variable register holds: those from bit 12 up.
     pub const fn mask(self) -> u64 {
         (self.end() - 1) & !0xfff
     }
 }
 
-/// `IA32_MTRRCAP`: what the processor has.
+/// `IA32_MTRRCAP`, raw: which MTRRs the processor has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Cap(pub u64);
 
 impl Cap {
-    /// Made of its fields.
+    /// Creates the register from its fields: the number of variable registers, fixed ranges, and write-combining.
     pub const fn new(variable: u8, fixed: bool, wc: bool) -> Self {
         Self(variable as u64 | (fixed as u64) << 8 | (wc as u64) << 10)
     }
 
-    /// How many variable registers it has, at most [`MAX_VARIABLE`].
+    /// Returns the number of variable registers, at most [`MAX_VARIABLE`].
     pub const fn variable(self) -> usize {
         let n = (self.0 & 0xff) as usize;
         if n < MAX_VARIABLE { n } else { MAX_VARIABLE }
     }
 
-    /// Whether it has the fixed ranges.
+    /// Returns whether the processor has the fixed ranges.
     pub const fn fixed(self) -> bool {
         self.0 & 1 << 8 != 0
     }
 
-    /// Whether it knows write combining.
+    /// Returns whether the processor has the write-combining type.
     pub const fn wc(self) -> bool {
         self.0 & 1 << 10 != 0
     }
 
-    /// Whether it has the SMRR.
+    /// Returns whether the processor has the SMRR.
     pub const fn smrr(self) -> bool {
         self.0 & 1 << 11 != 0
     }
 }
 
-/// `IA32_MTRR_DEF_TYPE`, raw.
+/// `IA32_MTRR_DEF_TYPE`, raw: the default type and the switches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct DefType(pub u64);
 
 impl DefType {
-    /// Valid by construction.
+    /// Creates a valid register from its fields: the default type, fixed ranges on, and MTRRs on.
     pub const fn new(kind: MemType, fixed: bool, enabled: bool) -> Self {
         Self(kind as u64 | (fixed as u64) << 10 | (enabled as u64) << 11)
     }
 
-    /// The type of what no register matches; `None` if the number is none.
+    /// Returns the type of addresses that no register matches; `None` if the number is not a type.
     pub const fn kind(self) -> Option<MemType> {
         MemType::from_bits((self.0 & 0xff) as u8)
     }
 
-    /// Whether the fixed ranges count.
+    /// Returns whether the fixed ranges are on.
     pub const fn fixed(self) -> bool {
         self.0 & 1 << 10 != 0
     }
 
-    /// Whether MTRRs count at all; if not, all memory is uncacheable.
+    /// Returns whether MTRRs are on. If not, all memory is uncacheable.
     pub const fn enabled(self) -> bool {
         self.0 & 1 << 11 != 0
     }
 
-    /// The reserved bits that are set: a processor refuses them.
+    /// Returns the reserved bits that are set, which a processor refuses.
     pub const fn reserved(self) -> u64 {
         self.0 & !0xcff
     }
 }
 
-/// A pair `IA32_MTRR_PHYSBASEn`, `IA32_MTRR_PHYSMASKn`, raw.
+/// A pair of `IA32_MTRR_PHYSBASEn` and `IA32_MTRR_PHYSMASKn`, raw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Variable {
-    /// The base register.
+    /// The base register: address and type.
     pub base: u64,
-    /// The mask register.
+    /// The mask register: the address bits to compare, and the valid bit (11).
     pub mask: u64,
 }
 
 impl Variable {
-    /// Not in use.
+    /// A register that is off.
     pub const OFF: Self = Self { base: 0, mask: 0 };
 
-    /// Valid by construction: a block of a type.
+    /// Encodes a block and its type as a valid pair.
     pub const fn new(register: Register, width: Width) -> Self {
         let mask = width.mask() & !(register.block.size() - 1);
         Self { base: register.block.start() | register.kind as u64, mask: mask | 1 << 11 }
     }
 
-    /// Whether it counts.
+    /// Returns whether the register is on.
     pub const fn valid(self) -> bool {
         self.mask & 1 << 11 != 0
     }
 
-    /// Its type; `None` if the number is none.
+    /// Returns the type; `None` if the number is not a type.
     pub const fn kind(self) -> Option<MemType> {
         MemType::from_bits(self.raw_kind())
     }
 
-    /// The number of its type.
+    /// Returns the number of the type, valid or not.
     pub const fn raw_kind(self) -> u8 {
         (self.base & 0xff) as u8
     }
 
-    /// The bits of an address that it compares.
+    /// Returns the address bits that the register compares.
     pub const fn compared(self, width: Width) -> u64 {
         self.mask & width.mask()
     }
 
-    /// Whether it matches an address, if it counts.
+    /// Returns whether the register matches an address when it is on.
     pub const fn matches(self, addr: u64, width: Width) -> bool {
         (addr ^ self.base) & self.compared(width) == 0
     }
 
-    /// Whether the bits compared are not one run from the top: it then matches several ranges.
+    /// Returns whether the compared bits have holes, so that the register matches several ranges.
     pub const fn is_discontiguous(self, width: Width) -> bool {
+        // Without holes, the bits not compared are all below the others: 2^k - 1, which has no bit in common with 2^k.
         let free = !self.compared(width) & (width.end() - 1);
         free & (free + 1) != 0
     }
 
-    /// The bits set that are reserved or above the address width, of base and mask.
+    /// Returns the bits of base and mask that are set but reserved or above the address width.
     pub const fn reserved(self, width: Width) -> (u64, u64) {
         (self.base & !(width.mask() | 0xff), self.mask & !(width.mask() | 1 << 11))
     }
 
-    /// The one block that it matches; `None` if it does not count or matches several ranges.
+    /// Returns the block that the register matches; `None` if it is off or matches several ranges.
     pub const fn block(self, width: Width) -> Option<Block> {
         if !self.valid() || self.is_discontiguous(width) {
             return None;
@@ -196,7 +197,7 @@ impl Variable {
         Block::new(self.base & compared, order)
     }
 
-    /// The block and type, where both are sound.
+    /// Decodes the block and the type; `None` if the register is off, matches several ranges, or holds no valid type.
     pub const fn register(self, width: Width) -> Option<Register> {
         match (self.block(width), self.kind()) {
             (Some(block), Some(kind)) => Some(Register { block, kind }),
@@ -205,32 +206,46 @@ impl Variable {
     }
 }
 
-/// What one variable register says: a naturally aligned block is of a type.
+/// A decoded variable register: a naturally aligned block, and its type.
+///
+/// # Examples
+/// Decoding the pair that Linux lists as `base=0x0e0000000 ( 3584MB), size=  512MB, count=1: uncachable`:
+///
+/// ```
+/// use pmem_mtrr::{MemType, Span, Variable, Width};
+///
+/// let raw = Variable { base: 0xe000_0000, mask: 0xf_e000_0800 };
+/// let register = raw.register(Width::DEFAULT).ok_or("off, or not one block")?;
+/// assert_eq!(register.kind, MemType::Uc);
+/// assert_eq!(register.block.span(), Span { start: 0xe000_0000, end: 1 << 32 });
+/// assert_eq!(Variable::new(register, Width::DEFAULT), raw);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Register {
-    /// Which addresses.
+    /// The addresses that the register matches.
     pub block: Block,
-    /// Of which type.
+    /// The type of these addresses.
     pub kind: MemType,
 }
 
-/// How many ranges the fixed registers describe.
+/// The number of ranges that the fixed registers describe.
 pub const FIXED_RANGES: usize = 88;
 
-/// The eleven fixed-range registers, one byte a range: 8 of 64 KiB, 16 of 16 KiB, 64 of 4 KiB, which fill the first MiB.
+/// The eleven fixed-range registers, one byte a range: 8 of 64 KiB, 16 of 16 KiB, and 64 of 4 KiB fill the first MiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Fixed(pub [u64; 11]);
 
 impl Fixed {
-    /// AMD's `RdMem` and `WrMem`, in a byte beside the type: reads and writes go to memory.
+    /// AMD's `RdMem` and `WrMem` bits, which share a byte with the type: reads and writes go to memory.
     pub const MEM: u8 = 0x18;
 
-    /// The byte of range `i`.
+    /// Returns the byte of range `i`; 0 if there is no such range.
     pub fn byte(&self, i: usize) -> u8 {
         self.0.get(i / 8).map_or(0, |register| (register >> (8 * (i % 8))) as u8)
     }
 
-    /// Sets the byte of range `i`.
+    /// Sets the byte of range `i`; does nothing if there is no such range.
     pub fn set_byte(&mut self, i: usize, byte: u8) {
         if let Some(register) = self.0.get_mut(i / 8) {
             let shift = 8 * (i % 8);
@@ -238,12 +253,12 @@ impl Fixed {
         }
     }
 
-    /// The type of range `i`; `None` if the number is none. AMD's two bits are not part of it.
+    /// Returns the type of range `i`, without AMD's two bits; `None` if the number is not a type.
     pub fn kind(&self, i: usize) -> Option<MemType> {
         MemType::from_bits(self.byte(i) & !Self::MEM)
     }
 
-    /// The addresses of range `i`.
+    /// Returns the addresses of range `i`, which is below [`FIXED_RANGES`].
     pub const fn span(i: usize) -> Span {
         let (start, len) = match i {
             0..8 => (i as u64 * 0x1_0000, 0x1_0000),
@@ -253,7 +268,7 @@ impl Fixed {
         Span { start, end: start + len }
     }
 
-    /// The range that an address below 1 MiB is in.
+    /// Returns the range that an address below 1 MiB is in. Higher addresses give the last range.
     pub const fn range_of(addr: u64) -> usize {
         let i = match addr {
             0..0x8_0000 => addr >> 16,
@@ -264,23 +279,23 @@ impl Fixed {
     }
 }
 
-/// AMD's `SYSCFG`, as far as it is about memory types.
+/// AMD's `SYSCFG`, raw, as far as it concerns memory types.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Syscfg(pub u64);
 
 impl Syscfg {
-    /// `MtrrTom2En`: TOP_MEM2 counts.
+    /// Returns `MtrrTom2En`: whether TOP_MEM2 is in effect.
     pub const fn tom2(self) -> bool {
         self.0 & 1 << 21 != 0
     }
 
-    /// `Tom2ForceMemTypeWB`: what no register matches from 4 GiB to TOP_MEM2 is write back.
+    /// Returns `Tom2ForceMemTypeWB`: whether addresses from 4 GiB to TOP_MEM2 that no register matches are write-back.
     pub const fn tom2_write_back(self) -> bool {
         self.0 & 1 << 22 != 0
     }
 }
 
-/// Up to as many registers as a processor can have.
+/// A list of up to [`MAX_VARIABLE`] registers.
 #[derive(Clone, Copy, Debug)]
 pub struct Registers {
     all: [Option<Register>; MAX_VARIABLE],
@@ -292,7 +307,7 @@ impl Registers {
         Self { all: [None; MAX_VARIABLE], len: 0 }
     }
 
-    /// `false` if there is no room.
+    /// Appends a register; returns `false` if there is no room.
     pub(crate) fn push(&mut self, register: Register) -> bool {
         let Some(slot) = self.all.get_mut(self.len) else { return false };
         *slot = Some(register);
@@ -300,17 +315,17 @@ impl Registers {
         true
     }
 
-    /// How many.
+    /// Returns the number of registers.
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no register.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The pinned first, then in order of address, wide before narrow.
+    /// Iterates over the registers: pinned ones first, then in order of address, wide before narrow.
     pub fn iter(&self) -> impl Iterator<Item = Register> + '_ {
         self.all.iter().flatten().copied()
     }

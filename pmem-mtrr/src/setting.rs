@@ -1,4 +1,4 @@
-//! All the registers of one processor, and how to get from one setting to another.
+//! The registers of one processor, and the writes that lead from one setting to another.
 
 use crate::block::Span;
 use crate::kind::MemType;
@@ -7,46 +7,79 @@ use crate::regs::{
     phys_mask,
 };
 
-/// AMD's registers beside the MTRRs.
+/// AMD's registers that accompany the MTRRs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Amd {
-    /// Which of them count.
+    /// `SYSCFG`, which says whether `top_mem2` affects memory types.
     pub syscfg: Syscfg,
-    /// Where memory below 4 GiB ends, in bytes.
+    /// `TOP_MEM`: where memory below 4 GiB ends, in bytes, exclusive.
     pub top_mem: u64,
-    /// Where memory above 4 GiB ends, in bytes.
+    /// `TOP_MEM2`: where memory above 4 GiB ends, in bytes, exclusive.
     pub top_mem2: u64,
 }
 
-/// What a processor's MTRRs, and what belongs to them, hold.
+/// The MTRRs of one processor, and the registers that accompany them.
+///
+/// # Examples
+/// A machine with 2 GiB: one write-back register over an uncacheable default:
+///
+/// ```
+/// use pmem_mtrr::{Block, Cap, DefType, Effective, MemType, Register, Setting, Variable, Width};
+///
+/// let width = Width::DEFAULT;
+/// let mut setting = Setting::new(width, Cap::new(8, true, true));
+/// setting.def = DefType::new(MemType::Uc, false, true);
+/// let block = Block::new(0, 31).ok_or("not a block")?;
+/// setting.variable_mut()[0] = Variable::new(Register { block, kind: MemType::Wb }, width);
+///
+/// assert_eq!(setting.at(0x4000_0000), Effective::Type(MemType::Wb));
+/// assert_eq!(setting.at(0xfee0_0000), Effective::Type(MemType::Uc));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// How wide physical addresses are.
+    /// The width of physical addresses.
     pub width: Width,
-    /// What the processor has.
+    /// Which MTRRs the processor has.
     pub cap: Cap,
-    /// The default type and the switches.
+    /// The default type, and the switches of all MTRRs and of the fixed ranges.
     pub def: DefType,
-    /// The fixed ranges.
+    /// The types of the fixed ranges.
     pub fixed: Fixed,
     variable: [Variable; MAX_VARIABLE],
-    /// AMD's, on its processors.
+    /// AMD's registers; `None` on other processors.
     pub amd: Option<Amd>,
-    /// The system management range, where that can be read.
+    /// The SMRR, which sets the system management range; `None` if there is none or it cannot be read.
     pub smrr: Option<Variable>,
 }
 
-/// One register to be written.
+/// A write to one register.
+///
+/// # Examples
+/// Turning a register off takes three writes: all MTRRs off, the mask without its valid bit, all MTRRs on again:
+///
+/// ```
+/// use pmem_mtrr::{Cap, DefType, MemType, Setting, Variable, Width};
+///
+/// let mut live = Setting::new(Width::DEFAULT, Cap::new(8, true, true));
+/// live.def = DefType::new(MemType::Wb, false, true);
+/// live.variable_mut()[1] = Variable { base: 0xe000_0000, mask: 0xf_e000_0800 };
+/// let mut wanted = live;
+/// wanted.variable_mut()[1].mask = 0xf_e000_0000;
+///
+/// let writes: Vec<_> = live.writes(&wanted).map(|write| (write.msr, write.value)).collect();
+/// assert_eq!(writes, [(0x2ff, 0x6), (0x203, 0xf_e000_0000), (0x2ff, 0x806)]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Write {
-    /// Its number.
+    /// The register's number.
     pub msr: u32,
-    /// What it is to hold.
+    /// The value to write.
     pub value: u64,
 }
 
 impl Setting {
-    /// All registers off: everything is uncacheable.
+    /// Creates a setting with all registers off: all memory is uncacheable.
     pub const fn new(width: Width, cap: Cap) -> Self {
         Self {
             width,
@@ -59,26 +92,27 @@ impl Setting {
         }
     }
 
-    /// The same with other fixed ranges.
+    /// Returns this setting with other fixed ranges.
     #[must_use]
     pub const fn with_fixed(self, fixed: Fixed) -> Self {
         Self { fixed, ..self }
     }
 
-    /// The variable registers that the processor has.
+    /// Returns the variable registers that the processor has, in use or not.
     pub fn variable(&self) -> &[Variable] {
         self.variable.get(..self.cap.variable()).unwrap_or(&[])
     }
 
-    /// The same, to change.
+    /// Returns the variable registers that the processor has, for changes.
     pub fn variable_mut(&mut self) -> &mut [Variable] {
         self.variable.get_mut(..self.cap.variable()).unwrap_or(&mut [])
     }
 
-    /// Reads every register through `read`, which gives `None` for one that is not there.
+    /// Reads every register through `read`, which returns `None` for a register that does not exist. `amd` says whether
+    /// to read AMD's registers too.
     ///
     /// # Errors
-    /// The number of a register that must be there and is not.
+    /// The number of a register that must exist but does not.
     pub fn read(width: Width, amd: bool, mut read: impl FnMut(u32) -> Option<u64>) -> Result<Self, u32> {
         let mut must = |msr| read(msr).ok_or(msr);
         let mut setting = Self::new(width, Cap(must(regs::MTRRCAP)?));
@@ -107,7 +141,7 @@ impl Setting {
         Ok(setting)
     }
 
-    /// What a register holds; `None` for one that is not among these.
+    /// Returns the value of a register; `None` if this setting does not hold a register of that number.
     pub fn get(&self, msr: u32) -> Option<u64> {
         let amd = |read: fn(&Amd) -> u64| self.amd.as_ref().map(read);
         match msr {
@@ -127,7 +161,7 @@ impl Setting {
         }
     }
 
-    /// Puts a value into an MTRR; `false` if there is none of that number.
+    /// Sets the value of an MTRR; returns `false` if the processor has no MTRR of that number.
     pub fn set(&mut self, msr: u32, value: u64) -> bool {
         let slot = match msr {
             regs::DEF_TYPE => Some(&mut self.def.0),
@@ -143,7 +177,8 @@ impl Setting {
         slot.map(|slot| *slot = value).is_some()
     }
 
-    /// Where AMD's rule makes the default type write back up to, if it counts: from 4 GiB to this.
+    /// Returns the end, exclusive, of the range from 4 GiB up in which AMD's rule makes the default type write-back.
+    /// `None` if the rule is not in effect.
     pub fn tom2(&self) -> Option<u64> {
         let amd = self.amd?;
         let on = amd.syscfg.tom2() && amd.syscfg.tom2_write_back();
@@ -151,34 +186,36 @@ impl Setting {
         (on && end > FOUR_GIB).then_some(end)
     }
 
-    /// The system management range, if there is one: to all but its own code it is uncacheable whatever the MTRRs say, so what they say
-    /// does not matter.
+    /// Returns the system management range, if there is one. To all code but its own it is uncacheable whatever the
+    /// MTRRs say, so their types do not matter there.
     pub fn management(&self) -> Option<Span> {
         let block = self.smrr.filter(|smrr| smrr.valid())?.block(self.width)?;
         Some(block.span())
     }
 
-    /// Whether the fixed ranges decide below 1 MiB.
+    /// Returns whether the fixed ranges decide the types below 1 MiB.
     pub const fn fixed_counts(&self) -> bool {
         self.cap.fixed() && self.def.fixed()
     }
 
-    /// The default type as far as it is sound.
+    /// Returns the default type; `None` if the register holds a number that is not a type.
     pub const fn default_kind(&self) -> Option<MemType> {
         self.def.kind()
     }
 
-    /// This setting with a plan's default and registers, MTRRs on; `None` if there are more than the processor has. Registers that
-    /// are there already stay where they are.
+    /// Returns this setting with a plan's default type and registers, and MTRRs on. `None` if the plan takes more
+    /// registers than the processor has. Registers that are already as planned stay where they are.
     pub fn programmed(&self, default: MemType, registers: &Registers) -> Option<Self> {
         let mut out = *self;
         out.program(default, registers).then_some(out)
     }
 
-    /// The same in place; `false`, and nothing is changed that counts, if there are too many.
+    /// Programs a plan in place, like [`Self::programmed`]. Returns `false`, and changes nothing, if there are too many
+    /// registers.
     pub fn program(&mut self, default: MemType, registers: &Registers) -> bool {
         let width = self.width;
         let mut stays = [false; MAX_VARIABLE];
+        // Each register stays for one entry of the plan only, so that a plan with two equal entries gets two registers.
         let mut at = |wanted: Register| {
             let same = |(n, v): &(usize, &Variable)| {
                 v.register(width) == Some(wanted) && !stays.get(*n).is_some_and(|s| *s)
@@ -197,6 +234,7 @@ impl Setting {
         if missing.len() > free {
             return false;
         }
+        // Nothing can fail from here on. What stays keeps its place; the other places take what is missing, or go off.
         self.def = DefType::new(default, self.def.fixed(), true);
         let mut missing = missing.iter();
         for (variable, _) in self.variable_mut().iter_mut().zip(stays).filter(|(_, stays)| !stays) {
@@ -209,11 +247,11 @@ impl Setting {
         true
     }
 
-    /// What is to be written to get from `self` to `wanted`, in the order of the manuals: MTRRs off, fixed ranges,
-    /// variable registers, and the default type with the switches. Nothing if they are equal.
+    /// Lists the writes that lead from `self` to `wanted`, in the order of the manuals: MTRRs off, fixed ranges,
+    /// variable registers, and last the default type with the switches. Nothing if the two are equal.
     ///
     /// A register that goes or changes is turned off before its base changes; registers that stay are not touched. What
-    /// is written between the first and the last takes effect with the last.
+    /// is written between the first and the last write takes effect with the last.
     pub fn writes<'s>(&'s self, wanted: &'s Self) -> impl Iterator<Item = Write> + 's {
         let fixed = regs::FIXED
             .into_iter()
@@ -222,9 +260,11 @@ impl Setting {
             .map(|(msr, (_, new))| Write { msr, value: *new });
         let variable =
             self.variable().iter().zip(wanted.variable()).enumerate().flat_map(|(n, (old, new))| {
+                // Base and mask are two writes. The valid bit is off in between, so half a range never takes effect.
                 let off = (old.valid() && old != new)
                     .then_some(Write { msr: phys_mask(n), value: old.mask & !(1 << 11) });
                 let base = (old.base != new.base).then_some(Write { msr: phys_base(n), value: new.base });
+                // If only the valid bit had to go, `off` was the last write.
                 let on = (old != new && new.mask != old.mask & !(1 << 11))
                     .then_some(Write { msr: phys_mask(n), value: new.mask });
                 off.into_iter().chain(base).chain(on)
@@ -244,7 +284,7 @@ impl Setting {
     }
 }
 
-/// The bits of an address that AMD's TOP_MEM2 holds: multiples of 8 MiB.
+/// The address bits that AMD's TOP_MEM2 holds: it is a multiple of 8 MiB.
 const TOP_MEM_BITS: u64 = 0x000f_ffff_ff80_0000;
 /// Where AMD's TOP_MEM2 rule begins.
 pub(crate) const FOUR_GIB: u64 = 1 << 32;

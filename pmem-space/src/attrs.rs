@@ -1,13 +1,13 @@
-//! What the addresses of an arena are, and what a region is used for, with the proposal's numbers.
+//! Types of arenas and attributes of regions, with the proposal's numbers.
 
 use bitflags::bitflags;
 use core::fmt;
 
 bitflags! {
-    /// The type of an arena (`enum pmem_type`; the values from 0x08 on are ours).
+    /// The type of an arena (`enum pmem_type`; the values from 0x08 up are pmem's own).
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
     pub struct ArenaType: u16 {
-        /// Memory.
+        /// Random-access memory.
         const RAM = 0x01;
         /// Read-only memory.
         const ROM = 0x02;
@@ -15,32 +15,55 @@ bitflags! {
         const PCI = 0x04;
         /// I/O ports.
         const IO = 0x08;
-        /// Bus numbers.
+        /// PCI bus numbers.
         const BUS = 0x10;
-        /// What an initiator sees: a CPU's or the system's view of the bus.
+        /// An initiator's view: the addresses that a CPU, or the system as a whole, sees on the bus.
         const VIEW = 0x20;
         /// Memory behind CXL.
         const CXL = 0x40;
     }
 
     /// What a region is used for (`enum pmem_use`).
+    ///
+    /// # Examples
+    /// A network card's receive ring holds data that the device writes:
+    ///
+    /// ```
+    /// use pmem_space::Usage;
+    ///
+    /// let ring = Usage::DATA | Usage::DMABUF;
+    /// assert_eq!(ring.words().to_string(), "dmabuf+data");
+    /// assert_eq!(Usage::from_words("dmabuf+data"), Some(ring));
+    /// ```
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
     pub struct Usage: u8 {
-        /// Instructions.
+        /// Code: instructions that processors fetch.
         const TEXT = 0x01;
         /// Buffers that devices read and write.
         const DMABUF = 0x02;
-        /// Data.
+        /// Data that processors load and store.
         const DATA = 0x04;
         /// Device registers.
         const DEVREGS = 0x08;
-        /// A frame buffer.
+        /// A framebuffer.
         const FRAMEBUF = 0x10;
-        /// Bad: never handed out.
+        /// Broken memory, which is never allocated.
         const BROKEN = 0x20;
     }
 
-    /// What accesses are let through (`enum pmem_prot`).
+    /// Which accesses are allowed (`enum pmem_prot`).
+    ///
+    /// # Examples
+    /// An option ROM allows loads and fetches, but no stores:
+    ///
+    /// ```
+    /// use pmem_space::Prot;
+    ///
+    /// let rom = Prot::READ | Prot::EXEC;
+    /// assert!(!rom.contains(Prot::WRITE));
+    /// assert_eq!(rom & Prot::RW, Prot::READ);
+    /// assert_eq!(rom.words().to_string(), "read+exec");
+    /// ```
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
     pub struct Prot: u8 {
         /// Loads.
@@ -52,26 +75,37 @@ bitflags! {
     }
 
     /// How accesses are carried out (`enum pmem_props`).
+    ///
+    /// # Examples
+    /// A prefetchable BAR can be mapped write-combining:
+    ///
+    /// ```
+    /// use pmem_space::Props;
+    ///
+    /// let bar = Props::PREFETCH | Props::WCOMB;
+    /// assert_eq!(bar.caching(), Props::WCOMB);
+    /// assert_eq!(bar.words().to_string(), "wcomb+prefetch");
+    /// ```
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
     pub struct Props: u8 {
         /// Write-through caching.
         const WTHRU = 0x01;
         /// Write-back caching.
         const WBACK = 0x02;
-        /// Write combining.
+        /// Write-combining.
         const WCOMB = 0x04;
-        /// No caching.
+        /// Uncached.
         const UNCACHED = 0x08;
-        /// Reads have no side effects.
+        /// Prefetchable: reads have no side effects.
         const PREFETCH = 0x10;
     }
 }
 
 impl Props {
-    /// The bits of which at most one may be set.
+    /// The caching modes. At most one of these bits may be set.
     pub const CACHING: Self = Self::WTHRU.union(Self::WBACK).union(Self::WCOMB).union(Self::UNCACHED);
 
-    /// The caching mode, if one is given.
+    /// Returns the caching-mode bits alone; empty if no mode is set.
     pub fn caching(self) -> Self {
         self & Self::CACHING
     }
@@ -80,19 +114,19 @@ impl Props {
 impl Prot {
     /// Loads and stores.
     pub const RW: Self = Self::READ.union(Self::WRITE);
-    /// Loads, stores and fetches.
+    /// Loads, stores and instruction fetches.
     pub const RWX: Self = Self::RW.union(Self::EXEC);
 }
 
 macro_rules! words {
     ($($flags:ty),*) => {$(
         impl $flags {
-            /// The flags as lower-case words joined by `+`, or `-` for none.
+            /// Displays the flags as lower-case words joined by `+`, or as `-` if none is set.
             pub fn words(self) -> impl fmt::Display {
                 Words(move || self.iter_names().map(|(name, _)| name))
             }
 
-            /// Reads what [`Self::words`] writes; `None` if a word is no flag.
+            /// Parses what [`Self::words`] displays, in either case; `None` if a word is not a flag.
             pub fn from_words(text: &str) -> Option<Self> {
                 if text == "-" {
                     return Some(Self::empty());
@@ -107,7 +141,7 @@ macro_rules! words {
 }
 words!(ArenaType, Usage, Prot, Props);
 
-/// Starts the words over each time they are shown.
+/// Displays names of flags. Holds a closure rather than an iterator, so that it can be displayed repeatedly.
 struct Words<F>(F);
 
 impl<F: Fn() -> I, I: Iterator<Item = &'static str>> fmt::Display for Words<F> {
@@ -124,10 +158,25 @@ impl<F: Fn() -> I, I: Iterator<Item = &'static str>> fmt::Display for Words<F> {
     }
 }
 
-/// Usage, protection and properties, of a region or as the default of primed space.
+/// The usage, protection and properties of a region, or the defaults that space is primed with.
 ///
 /// # Invariants
-/// At most one caching mode.
+/// At most one caching mode is set.
+///
+/// # Examples
+/// A framebuffer is mapped write-combining. No region has two caching modes at once:
+///
+/// ```
+/// use pmem_space::{Attrs, Props, Prot, Usage};
+///
+/// let framebuffer = Attrs::new(Usage::FRAMEBUF, Prot::RW, Props::WCOMB)?;
+/// assert_eq!(framebuffer.to_string(), "framebuf read+write wcomb");
+///
+/// let read_only = framebuffer.with_prot(Prot::READ);
+/// assert_eq!(read_only.props(), Props::WCOMB);
+/// assert!(Attrs::new(Usage::DATA, Prot::RW, Props::WBACK | Props::WTHRU).is_err());
+/// # Ok::<(), pmem_space::CachingConflict>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Attrs {
     usage: Usage,
@@ -135,7 +184,7 @@ pub struct Attrs {
     props: Props,
 }
 
-/// Two caching modes at once.
+/// The error for more than one caching mode; holds the modes that conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CachingConflict(pub Props);
 
@@ -148,10 +197,10 @@ impl fmt::Display for CachingConflict {
 impl core::error::Error for CachingConflict {}
 
 impl Attrs {
-    /// Makes attributes: the only door.
+    /// Creates attributes. No other function sets properties that the caller chooses.
     ///
     /// # Errors
-    /// [`CachingConflict`] if `props` holds more than one of WTHRU, WBACK, WCOMB and UNCACHED.
+    /// [`CachingConflict`] if `props` holds more than one of `WTHRU`, `WBACK`, `WCOMB` and `UNCACHED`.
     pub fn new(usage: Usage, prot: Prot, props: Props) -> Result<Self, CachingConflict> {
         if props.caching().bits().count_ones() > 1 {
             return Err(CachingConflict(props.caching()));
@@ -159,38 +208,38 @@ impl Attrs {
         Ok(Self { usage, prot, props })
     }
 
-    /// Data that may be read and written, cached write-back: what RAM is primed with.
+    /// Returns the defaults of RAM: data that can be read, written and executed, cached write-back.
     pub const fn ram() -> Self {
         Self { usage: Usage::DATA, prot: Prot::RWX, props: Props::WBACK }
     }
 
-    /// Uncached device registers: what bus space is primed with.
+    /// Returns the defaults of bus space: device registers that can be read and written, uncached.
     pub const fn device() -> Self {
         Self { usage: Usage::DEVREGS, prot: Prot::RW, props: Props::UNCACHED }
     }
 
-    /// What it is used for.
+    /// Returns what the addresses are used for.
     pub const fn usage(self) -> Usage {
         self.usage
     }
 
-    /// What accesses are let through.
+    /// Returns which accesses are allowed.
     pub const fn prot(self) -> Prot {
         self.prot
     }
 
-    /// How accesses are carried out.
+    /// Returns how accesses are carried out.
     pub const fn props(self) -> Props {
         self.props
     }
 
-    /// The same with another usage.
+    /// Returns these attributes with another usage.
     #[must_use]
     pub const fn with_usage(self, usage: Usage) -> Self {
         Self { usage, ..self }
     }
 
-    /// The same with another protection.
+    /// Returns these attributes with another protection.
     #[must_use]
     pub const fn with_prot(self, prot: Prot) -> Self {
         Self { prot, ..self }

@@ -1,11 +1,14 @@
-//! What firmware says that memory is: one vocabulary for every map, whoever reads it.
+//! The kinds of memory that firmware reports: one vocabulary for every memory map, whichever firmware made it.
 
 use core::fmt;
 
-/// What a range of a firmware's memory map is.
+/// The kind of a range in a firmware memory map.
 ///
-/// E820 (ACPI 6.5, section 15) and UEFI (UEFI 2.10, section 7.2) number these differently, and Linux, FreeBSD and boot loaders name
-/// them in their own words; this is what they mean.
+/// E820 (ACPI 6.5, section 15) and UEFI (UEFI 2.10, section 7.2) number the kinds differently, and Linux, FreeBSD and
+/// boot loaders have their own names for them. This type is what they all mean.
+///
+/// # Examples
+/// Decoding entries of both maps:
 ///
 /// ```
 /// use pmem_space::FirmwareMemory;
@@ -16,37 +19,38 @@ use core::fmt;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FirmwareMemory {
-    /// Memory for anybody.
+    /// Memory that anybody can use.
     Usable,
-    /// Memory of the boot loader and of firmware's boot services: for anybody once the kernel runs.
+    /// Memory of the boot loader or of firmware's boot services, which anybody can use once the kernel runs.
     Boot,
-    /// Memory that has to be accepted first, as guests under TDX and SEV-SNP do (EFI 15).
+    /// Memory that a guest under TDX or SEV-SNP must accept before it uses it (EFI type 15).
     Unaccepted,
-    /// Memory that firmware means for a special purpose, such as high bandwidth (EFI attribute `SP`; E820 `soft reserved`).
+    /// Memory that firmware sets aside for a special purpose, such as high bandwidth (EFI attribute `SP`; E820
+    /// `soft reserved`).
     SpecialPurpose,
-    /// Memory that keeps its content without power (E820 7, EFI 14).
+    /// Memory that keeps its contents without power (E820 types 7 and 12, EFI type 14).
     Persistent,
-    /// Memory of firmware's services that stay while the system runs.
+    /// Memory of firmware services that stay while the system runs.
     Runtime,
-    /// Memory with ACPI's tables, for anybody once they are read.
+    /// Memory that holds ACPI tables, which anybody can use once they are read.
     AcpiTables,
     /// Memory that firmware keeps across sleep.
     AcpiNvs,
-    /// Kept by firmware: memory, or addresses that something else decodes, nobody says which.
+    /// Kept by firmware: memory, or addresses that something else decodes; the map does not say which.
     Reserved,
     /// Memory that does not work.
     Unusable,
-    /// Addresses of devices.
+    /// Device addresses.
     Mmio,
-    /// A type that is not defined.
+    /// A type that the specifications do not define.
     Unknown,
 }
 
 impl FirmwareMemory {
-    /// The attribute of an EFI descriptor that marks memory for a special purpose.
+    /// The EFI descriptor attribute (`SP`) that marks memory set aside for a special purpose.
     pub const EFI_SPECIAL_PURPOSE: u64 = 0x4_0000;
 
-    /// What a type of E820 means (ACPI 6.5, table 15.3; 7 and 12 are persistent, 0xefffffff is Linux's `soft reserved`).
+    /// Decodes an E820 type (ACPI 6.5, table 15.3; 7 and 12 are persistent, 0xefffffff is Linux's `soft reserved`).
     #[must_use]
     pub const fn from_e820(kind: u32) -> Self {
         match kind {
@@ -61,7 +65,7 @@ impl FirmwareMemory {
         }
     }
 
-    /// What a type of UEFI means, given the descriptor's attributes (UEFI 2.10, table 7.10).
+    /// Decodes a UEFI memory type, given the descriptor's attributes (UEFI 2.10, table 7.10).
     #[must_use]
     pub const fn from_efi(kind: u32, attributes: u64) -> Self {
         match kind {
@@ -81,26 +85,36 @@ impl FirmwareMemory {
         }
     }
 
-    /// Whether it surely is memory, and so is to be cached.
+    /// Returns whether this is certainly memory, and so should be cached.
     #[must_use]
     pub const fn is_memory(self) -> bool {
         !matches!(self, Self::Reserved | Self::Unusable | Self::Mmio | Self::Unknown)
     }
 
-    /// Whether an operating system hands it out as it hands out any memory.
+    /// Returns whether an operating system allocates this like any other memory.
     #[must_use]
     pub const fn is_usable(self) -> bool {
         matches!(self, Self::Usable | Self::Boot | Self::Unaccepted)
     }
 
-    /// What of two ranges that overlap holds where they do, as Linux has it: the higher type of E820 wins, so that what is reserved is
-    /// never handed out.
+    /// Returns the kind that holds where ranges of two kinds overlap: `other` if this kind is usable, else this kind.
+    /// As in Linux, where the higher E820 type wins, reserved memory is thus never allocated.
+    ///
+    /// # Examples
+    /// Two entries overlap; the reserved one wins, whichever comes first:
+    ///
+    /// ```
+    /// use pmem_space::FirmwareMemory::{Reserved, Usable};
+    ///
+    /// assert_eq!(Usable.over(Reserved), Reserved);
+    /// assert_eq!(Reserved.over(Usable), Reserved);
+    /// ```
     #[must_use]
     pub fn over(self, other: Self) -> Self {
         if self.is_usable() { other } else { self }
     }
 
-    /// What it is, in Linux's words.
+    /// Returns the name, in Linux's words.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

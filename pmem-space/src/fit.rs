@@ -1,36 +1,52 @@
-//! What is looked for in the free space, and where in one gap it fits.
+//! Requests for free space, and the place in one gap where a request fits.
 
 use crate::range::AddrRange;
 use core::fmt;
 
-/// Which of the places that fit is taken.
+/// Which of the places that fit a search returns.
+///
+/// # Examples
+/// A page fits in a 64 KiB gap and in a 4 KiB gap above it. First fit takes the lower gap, good fit the smaller one:
+///
+/// ```
+/// use pmem_space::{AddrRange, Fit, Policy, Space};
+///
+/// let mut mmio: Space<&str> = Space::new();
+/// let (large, small) = (AddrRange::sized(0xfd00_0000, 0x1_0000)?, AddrRange::sized(0xfe00_0000, 0x1000)?);
+/// mmio.open(large);
+/// mmio.open(small);
+/// let page = Fit::new(0x1000)?.align(0x1000)?;
+/// assert_eq!(mmio.find(&page), Some(AddrRange::sized(large.start(), 0x1000)?));
+/// assert_eq!(mmio.find(&page.policy(Policy::GoodFit)), Some(small));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Policy {
-    /// The lowest address, exactly.
+    /// The lowest place that fits, exactly; see [`Fit::visits`].
     #[default]
     FirstFit,
-    /// The highest address, exactly.
+    /// The highest place that fits, exactly; see [`Fit::visits`].
     LastFit,
-    /// Found without looking twice: the lowest gap whose largest naturally aligned block holds the request whatever
-    /// else the gap is like; only where there is none, first fit.
+    /// A place in the lowest gap that is certain to fit, judged by its largest naturally aligned block alone, so that
+    /// the search tries no gap in vain. First fit if no gap is certain.
     InstantFit,
-    /// The lowest of those gaps whose largest naturally aligned block is the smallest that holds the request; only
-    /// where there is none, first fit.
+    /// Of the gaps that are certain to fit, those with the smallest largest naturally aligned block; of these, the
+    /// lowest. First fit if no gap is certain.
     GoodFit,
 }
 
-/// Why numbers do not make a [`Fit`].
+/// The error for numbers that do not make a valid [`Fit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FitError {
     /// The length is 0.
     NoLength,
-    /// The alignment is no power of two.
+    /// The alignment is not a power of two.
     Align(u64),
-    /// The boundary is no power of two.
+    /// The boundary is not a power of two.
     Boundary(u64),
-    /// A range of this length crosses every boundary.
+    /// The boundary is smaller than the length: every place would cross one.
     BoundaryTooSmall {
         /// The boundary in bytes.
         boundary: u64,
@@ -54,10 +70,23 @@ impl fmt::Display for FitError {
 
 impl core::error::Error for FitError {}
 
-/// What is looked for: so many bytes inside a window, aligned, within a boundary.
+/// A request for free space: a number of bytes inside a window, aligned, within a boundary.
 ///
-/// Alignment and boundary hold for the address *as seen from elsewhere*, which is the local address plus the
-/// phase (modulo 2^64); the window is local.
+/// Alignment and boundary hold for the address *as seen from elsewhere*: the local address plus the phase, modulo 2^64.
+/// The window is in local addresses.
+///
+/// # Examples
+/// An ISA DMA buffer lies below 16 MiB and crosses no multiple of 64 KiB:
+///
+/// ```
+/// use pmem_space::{AddrRange, Fit};
+///
+/// let buffer = Fit::new(0x4000)?.align(0x1000)?.boundary(0x1_0000)?.window(AddrRange::new(0, 0x100_0000)?);
+/// // The lowest 16 KiB of this gap, at 0x8e000, would cross 0x90000.
+/// let gap = AddrRange::new(0x8_e000, 0x9_8000)?;
+/// assert_eq!(buffer.lowest_in(gap), Some(AddrRange::sized(0x9_0000, 0x4000)?));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fit {
     window: AddrRange,
@@ -70,7 +99,7 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// Looks for `len` bytes anywhere, first fit, with no alignment.
+    /// Creates a request for `len` bytes anywhere, first fit, without alignment.
     ///
     /// # Errors
     /// [`FitError::NoLength`] if `len` is 0.
@@ -90,17 +119,17 @@ impl Fit {
         })
     }
 
-    /// Keeps the place inside `window`.
+    /// Restricts the place to `window`, in local addresses.
     #[must_use]
     pub const fn window(mut self, window: AddrRange) -> Self {
         self.window = window;
         self
     }
 
-    /// Aligns the start, as seen, to a multiple of `align` bytes.
+    /// Aligns the start, as seen from elsewhere, to a multiple of `align` bytes.
     ///
     /// # Errors
-    /// [`FitError::Align`] if `align` is no power of two.
+    /// [`FitError::Align`] if `align` is not a power of two.
     pub const fn align(mut self, align: u64) -> Result<Self, FitError> {
         if !align.is_power_of_two() {
             return Err(FitError::Align(align));
@@ -109,17 +138,30 @@ impl Fit {
         Ok(self)
     }
 
-    /// Says that an address is seen at itself plus `phase`, modulo 2^64.
+    /// Sets the phase: address `a` is seen from elsewhere at `a + phase`, modulo 2^64.
+    ///
+    /// # Examples
+    /// A bridge shows its local address 0 to the CPU at 0xe000_8000. The BAR is aligned as the CPU sees it:
+    ///
+    /// ```
+    /// use pmem_space::{AddrRange, Fit};
+    ///
+    /// let bar = Fit::new(0x4000)?.align(0x1_0000)?.phase(0xe000_8000);
+    /// let place = bar.lowest_in(AddrRange::new(0, 0x4_0000)?).ok_or("no room")?;
+    /// assert_eq!(place.start(), 0x8000);
+    /// assert_eq!((place.start() + bar.phase_of()) % 0x1_0000, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn phase(mut self, phase: u64) -> Self {
         self.phase = phase;
         self
     }
 
-    /// Keeps the place, as seen, from crossing a multiple of `boundary` bytes.
+    /// Keeps the place, as seen from elsewhere, from crossing a multiple of `boundary` bytes.
     ///
     /// # Errors
-    /// [`FitError::Boundary`] if it is no power of two, [`FitError::BoundaryTooSmall`] if it is below the length.
+    /// [`FitError::Boundary`] if it is not a power of two, [`FitError::BoundaryTooSmall`] if it is below the length.
     pub const fn boundary(mut self, boundary: u64) -> Result<Self, FitError> {
         if !boundary.is_power_of_two() {
             return Err(FitError::Boundary(boundary));
@@ -131,32 +173,33 @@ impl Fit {
         Ok(self)
     }
 
-    /// Chooses among the places that fit.
+    /// Sets which of the places that fit the search returns.
     #[must_use]
     pub const fn policy(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
     }
 
-    /// Looks at no more than about this many gaps which turn out not to fit, before a gap is taken that always fits, if
-    /// there is one: bounds the time of first and last fit, whose answer is then not the lowest or highest place.
+    /// Bounds the time of first and last fit. After about `visits` gaps that turn out not to fit, the search takes a
+    /// gap that is certain to fit, though it may not hold the lowest or highest place
+    /// ([`Found::exact`](crate::Found::exact)). If no gap is certain, it examines them all.
     #[must_use]
     pub const fn visits(mut self, visits: u32) -> Self {
         self.visits = visits;
         self
     }
 
-    /// The gaps that may be looked at in vain.
+    /// Returns the number of gaps that the search may try in vain; `u32::MAX` by default.
     pub const fn visits_of(&self) -> u32 {
         self.visits
     }
 
-    /// The window, in local addresses.
+    /// Returns the window, in local addresses.
     pub const fn window_of(&self) -> AddrRange {
         self.window
     }
 
-    /// The length in bytes.
+    /// Returns the length in bytes, which is never 0.
     #[expect(clippy::len_without_is_empty, reason = "it is never 0")]
     pub const fn len(&self) -> u64 {
         self.len
@@ -168,27 +211,28 @@ impl Fit {
         self.len()
     }
 
-    /// What the start, as seen, is a multiple of, in bytes.
+    /// Returns the alignment in bytes of the start as seen from elsewhere: a power of two, 1 by default.
     pub const fn align_of(&self) -> u64 {
         self.align
     }
 
-    /// What is added to an address, modulo 2^64, to give it as it is seen.
+    /// Returns what is added to a local address, modulo 2^64, to give the address as seen from elsewhere.
     pub const fn phase_of(&self) -> u64 {
         self.phase
     }
 
-    /// What no multiple of is crossed, in bytes.
+    /// Returns the boundary in bytes, or `None` if there is none. A place, as seen from elsewhere, crosses no multiple
+    /// of it.
     pub const fn boundary_of(&self) -> Option<u64> {
         self.boundary
     }
 
-    /// The policy.
+    /// Returns the policy.
     pub const fn policy_of(&self) -> Policy {
         self.policy
     }
 
-    /// Whether `range` is a place that fits.
+    /// Returns whether `range` is a place that fits: its length, window, alignment and boundary.
     pub fn admits(&self, range: AddrRange) -> bool {
         let seen = range.start().wrapping_add(self.phase);
         range.len() == self.len
@@ -197,7 +241,7 @@ impl Fit {
             && self.keeps_boundary(seen)
     }
 
-    /// The lowest place inside `gap`.
+    /// Returns the lowest place inside `gap` that fits, if there is one.
     pub fn lowest_in(&self, gap: AddrRange) -> Option<AddrRange> {
         let gap = gap.intersect(self.window)?;
         let start = self.aligned_up(gap.start(), self.align)?;
@@ -205,13 +249,14 @@ impl Fit {
         let start = if self.keeps_boundary(seen) {
             start
         } else {
-            // At least the alignment: a place at a multiple of both never crosses.
+            // Go to the next boundary. A place that starts on one cannot cross the next, as it is no longer than the
+            // boundary. Of two powers of two the larger is a multiple of the other, so the place stays aligned.
             self.aligned_up(start, self.boundary.unwrap_or(1).max(self.align))?
         };
         AddrRange::sized(start, self.len).ok().filter(|place| gap.covers(*place))
     }
 
-    /// The highest place inside `gap`.
+    /// Returns the highest place inside `gap` that fits, if there is one.
     pub fn highest_in(&self, gap: AddrRange) -> Option<AddrRange> {
         let gap = gap.intersect(self.window)?;
         let top = gap.last().checked_sub(self.len - 1)?;
@@ -220,6 +265,8 @@ impl Fit {
         let start = if self.keeps_boundary(seen) {
             start
         } else {
+            // Move down until the last byte is the last one before the boundary, then align. Only an alignment smaller
+            // than the boundary gets here, so aligning down cannot reach the boundary below.
             let boundary = self.boundary.unwrap_or(1);
             let over = seen.wrapping_add(self.len - 1) & (boundary - 1);
             self.aligned_down(start.checked_sub(over.checked_add(1)?)?, self.align)?
@@ -227,15 +274,18 @@ impl Fit {
         AddrRange::sized(start, self.len).ok().filter(|place| gap.covers(*place))
     }
 
+    /// Whether the place seen at `seen` crosses no boundary: its first and last byte agree in the bits above it.
     fn keeps_boundary(&self, seen: u64) -> bool {
         self.boundary.is_none_or(|b| seen & !(b - 1) == seen.wrapping_add(self.len - 1) & !(b - 1))
     }
 
+    /// The lowest address from `addr` up that is seen at a multiple of `align`, if there is one below 2^64.
     fn aligned_up(&self, addr: u64, align: u64) -> Option<u64> {
         let over = addr.wrapping_add(self.phase) & (align - 1);
         if over == 0 { Some(addr) } else { addr.checked_add(align - over) }
     }
 
+    /// The highest address from `addr` down that is seen at a multiple of `align`, if there is one.
     fn aligned_down(&self, addr: u64, align: u64) -> Option<u64> {
         addr.checked_sub(addr.wrapping_add(self.phase) & (align - 1))
     }

@@ -1,12 +1,12 @@
-//! Ranges of addresses, what is said of them, and an ordered index of ranges that is also the index of the free space between them.
+//! Address ranges, their attributes, and an ordered index of ranges that also indexes the free space between them.
 //!
-//! [`Attrs`] is what memory and devices' registers are used for, what accesses they let through, and how those are carried out;
-//! [`FirmwareMemory`] what firmware says that memory is.
+//! [`Attrs`] says what memory or device registers are used for, which accesses they allow, and how those accesses are
+//! carried out. [`FirmwareMemory`] is the kind of memory that a firmware memory map reports.
 //!
-//! [`Space`] covers the whole of a 64-bit address space. Every address lies in a *hole* (nothing may be put
-//! there), in *sealed* space (nothing more may be put there), in an entry that somebody *took*, or in a
-//! *gap*: what [`Space::find`] may hand out. [`Fit`] says what is looked for: a window, a length, an
-//! alignment and a boundary as they are seen from elsewhere (a *phase*), and a [`Policy`].
+//! [`Space`] covers a whole 64-bit address space. Every address lies in a *hole* (there is nothing here to allocate),
+//! in *sealed* space (nothing more can be allocated), in a *taken* range (somebody inserted it), or in a *gap*: free
+//! space, which [`Space::find`] searches. [`Fit`] describes a request: a window, a length, an alignment and a boundary
+//! as they are seen from elsewhere (shifted by a *phase*), and a [`Policy`].
 //!
 //! ```
 //! use pmem_space::{AddrRange, Fit, Space};
@@ -41,7 +41,7 @@ pub use range::{AddrRange, RangeError};
 pub use space::{Conflict, Entries, Found, Pooled, Space, TakenIn};
 pub use tree::Pool;
 
-/// The package's README: its example is run with the tests.
+/// The package's README, included so that its example runs as a doctest.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

@@ -1,35 +1,62 @@
-//! A range of addresses: never empty, never past 2^64.
+//! A range of addresses that is never empty and never extends past 2^64.
 
 use core::fmt;
 
-/// A range of consecutive addresses, in bytes: never empty, never wrapping.
+/// A range of consecutive byte addresses that is never empty and never wraps.
 ///
-/// Stored as its first and its *last* address, so that a range may end at 2^64; printed half-open.
+/// Stored as its first and its *last* address, because a range that ends at 2^64 has no `u64` end. Displayed half-open.
 ///
 /// # Invariants
 /// `start <= last`.
+///
+/// # Examples
+/// A framebuffer inside a BAR, and a range that ends at 2^64:
+///
+/// ```
+/// use pmem_space::AddrRange;
+///
+/// let bar = AddrRange::sized(0xe000_0000, 0x1000_0000)?; // 256 MiB
+/// let framebuffer = AddrRange::new(0xe000_0000, 0xe080_0000)?; // 8 MiB
+/// assert!(bar.covers(framebuffer));
+/// assert_eq!((framebuffer.last(), framebuffer.len()), (0xe07f_ffff, 0x80_0000));
+///
+/// let flash = AddrRange::inclusive(0xffff_ffff_ff00_0000, u64::MAX)?;
+/// assert_eq!((flash.len(), flash.end()), (0x100_0000, None));
+/// # Ok::<(), pmem_space::RangeError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AddrRange {
     start: u64,
     last: u64,
 }
 
-/// Why numbers do not make a range.
+/// The error for numbers that do not form a range.
+///
+/// # Examples
+/// A BAR of 16 bytes does not fit in the last 8 bytes of the address space:
+///
+/// ```
+/// use pmem_space::{AddrRange, RangeError};
+///
+/// let start = u64::MAX - 7;
+/// assert_eq!(AddrRange::sized(start, 16), Err(RangeError::Wraps { start, len: 16 }));
+/// assert_eq!(AddrRange::new(0x2000, 0x1000), Err(RangeError::Empty { start: 0x2000, end: 0x1000 }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RangeError {
     /// The end is not above the start.
     Empty {
-        /// The first address.
+        /// The first address asked for.
         start: u64,
-        /// The address after the last one.
+        /// The end asked for, exclusive.
         end: u64,
     },
-    /// The length, in bytes, leads past 2^64.
+    /// The length is 0, or the range would end past 2^64.
     Wraps {
-        /// The first address.
+        /// The first address asked for.
         start: u64,
-        /// The length in bytes.
+        /// The length asked for, in bytes.
         len: u64,
     },
 }
@@ -47,10 +74,10 @@ impl fmt::Display for RangeError {
 impl core::error::Error for RangeError {}
 
 impl AddrRange {
-    /// Every address: [0, 2^64).
+    /// All addresses: [0, 2^64).
     pub const ALL: Self = Self { start: 0, last: u64::MAX };
 
-    /// Makes the half-open range [`start`, `end`). A range that ends at 2^64 is made by [`Self::inclusive`].
+    /// Creates the half-open range [`start`, `end`). Use [`Self::inclusive`] for a range that ends at 2^64.
     ///
     /// # Errors
     /// [`RangeError::Empty`] unless `start < end`.
@@ -58,7 +85,7 @@ impl AddrRange {
         if start < end { Ok(Self { start, last: end - 1 }) } else { Err(RangeError::Empty { start, end }) }
     }
 
-    /// Makes the range from `start` to `last`, both in it.
+    /// Creates the range from `start` to `last`, both inclusive.
     ///
     /// # Errors
     /// [`RangeError::Empty`] if `last < start`.
@@ -70,7 +97,7 @@ impl AddrRange {
         }
     }
 
-    /// Makes the range of `len` bytes at `start`.
+    /// Creates the range of `len` bytes at `start`.
     ///
     /// # Errors
     /// [`RangeError::Wraps`] if `len` is 0 or the range would end past 2^64.
@@ -84,54 +111,66 @@ impl AddrRange {
         }
     }
 
-    /// The first address.
+    /// Returns the first address.
     pub const fn start(self) -> u64 {
         self.start
     }
 
-    /// The last address, which is in the range.
+    /// Returns the last address, which is part of the range.
     pub const fn last(self) -> u64 {
         self.last
     }
 
-    /// The address after the last one; `None` stands for 2^64.
+    /// Returns the address after the last one, or `None` if the range ends at 2^64.
     pub const fn end(self) -> Option<u64> {
         self.last.checked_add(1)
     }
 
-    /// The size in bytes, saturating: the whole space counts as 2^64 − 1.
-    // A range is never empty, so there is nothing for `is_empty` to say.
+    /// Returns the size in bytes. [`Self::ALL`] has 2^64 bytes and reports 2^64 − 1.
     #[expect(clippy::len_without_is_empty, reason = "a range is never empty")]
     pub const fn len(self) -> u64 {
         (self.last - self.start).saturating_add(1)
     }
 
-    /// Whether `addr` is in the range.
+    /// Returns whether `addr` is in the range.
     pub const fn contains(self, addr: u64) -> bool {
         self.start <= addr && addr <= self.last
     }
 
-    /// Whether all of `other` is in the range.
+    /// Returns whether all of `other` is in the range.
     pub const fn covers(self, other: Self) -> bool {
         self.start <= other.start && other.last <= self.last
     }
 
-    /// Whether the two share an address.
+    /// Returns whether the two ranges share an address.
     pub const fn overlaps(self, other: Self) -> bool {
         self.start <= other.last && other.start <= self.last
     }
 
-    /// The addresses in both.
+    /// Returns the addresses that are in both ranges, or `None` if they do not overlap.
     pub fn intersect(self, other: Self) -> Option<Self> {
         Self::inclusive(self.start.max(other.start), self.last.min(other.last)).ok()
     }
 
-    /// The smallest range that has both in it.
+    /// Returns the smallest range that covers both ranges, and whatever lies between them.
     pub fn hull(self, other: Self) -> Self {
         Self { start: self.start.min(other.start), last: self.last.max(other.last) }
     }
 
-    /// What of the range lies below and above `other`.
+    /// Removes `other` from the range. Returns what is left below `other` and what is left above it.
+    ///
+    /// # Examples
+    /// The PCI hole splits the first 8 GiB in two:
+    ///
+    /// ```
+    /// use pmem_space::AddrRange;
+    ///
+    /// let all = AddrRange::new(0, 0x2_0000_0000)?;
+    /// let [below, above] = all.minus(AddrRange::new(0xc000_0000, 0x1_0000_0000)?);
+    /// assert_eq!(below, Some(AddrRange::new(0, 0xc000_0000)?));
+    /// assert_eq!(above, Some(AddrRange::new(0x1_0000_0000, 0x2_0000_0000)?));
+    /// # Ok::<(), pmem_space::RangeError>(())
+    /// ```
     pub fn minus(self, other: Self) -> [Option<Self>; 2] {
         let below = other.start.checked_sub(1).and_then(|last| {
             let last = last.min(self.last);
@@ -144,12 +183,14 @@ impl AddrRange {
         [below, above]
     }
 
-    /// The range moved by `offset`, which is added modulo 2^64; `None` if the moved range would wrap.
+    /// Returns the range moved up by `offset` bytes, or `None` if the moved range would wrap.
+    ///
+    /// The offset is added modulo 2^64, so a two's complement offset moves the range down.
     pub fn shifted(self, offset: u64) -> Option<Self> {
         Self::inclusive(self.start.wrapping_add(offset), self.last.wrapping_add(offset)).ok()
     }
 
-    /// The range with its start rounded down and its end rounded up to multiples of `granule`, a power of two.
+    /// Rounds the start down and the end up to multiples of `granule` bytes, a power of two.
     pub const fn rounded(self, granule: u64) -> Self {
         let mask = granule.wrapping_sub(1);
         Self { start: self.start & !mask, last: self.last | mask }

@@ -1,4 +1,4 @@
-//! The index itself: what the tree does not hold, and what is asked of it.
+//! The index itself: the state that is kept outside the tree, and the public operations.
 
 use crate::entry::{Entry, Occupant};
 use crate::fit::{Fit, Policy};
@@ -6,12 +6,27 @@ use crate::range::AddrRange;
 use crate::tree::{Cut, Leaf, Need, Node, Occupied, Pool, Put, Search, Slot, largest, marked, raw};
 use core::fmt;
 
-/// Why a range could not be taken: what it meets first.
+/// The error for a range that cannot be taken because part of it is not free.
+///
+/// # Examples
+/// A BAR is moved onto the HPET. The conflict names the range that is in the way:
+///
+/// ```
+/// use pmem_space::{AddrRange, Occupant, Space};
+///
+/// let mut mmio = Space::new();
+/// mmio.open(AddrRange::new(0xfed0_0000, 0xfee0_0000)?);
+/// let hpet = AddrRange::sized(0xfed0_0000, 0x400)?;
+/// mmio.insert(hpet, "HPET")?;
+/// let conflict = mmio.insert(AddrRange::sized(0xfed0_0000, 0x1000)?, "BAR 0").err().ok_or("no conflict")?;
+/// assert_eq!((conflict.met.range, conflict.met.occupant), (hpet, Occupant::Taken("HPET")));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict<T> {
     /// The range that was to be taken.
     pub wanted: AddrRange,
-    /// The lowest entry in its way.
+    /// The lowest entry that is in the way.
     pub met: Entry<T>,
 }
 
@@ -23,30 +38,64 @@ impl<T: fmt::Debug> fmt::Display for Conflict<T> {
 
 impl<T: fmt::Debug> core::error::Error for Conflict<T> {}
 
-/// A place that was found.
+/// The result of [`Space::search`].
+///
+/// # Examples
+/// A search that tries no more than about 64 gaps in vain says whether its answer is the lowest place:
+///
+/// ```
+/// use pmem_space::{AddrRange, Fit, Space};
+///
+/// let mut mmio: Space<&str> = Space::new();
+/// mmio.open(AddrRange::sized(0xe000_0000, 0x100_0000)?);
+/// let found = mmio.search(&Fit::new(0x4000)?.align(0x4000)?.visits(64)).ok_or("full")?;
+/// assert!(found.exact);
+/// assert_eq!(found.place.start(), 0xe000_0000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Where.
+    /// The place that was found. It is still free: the search does not take it.
     pub place: AddrRange,
-    /// Whether it is the one that the policy asks for. Not so only after [`Fit::visits`] gaps were looked at in vain: it is
-    /// then in the lowest gap that holds the request whatever its alignment.
+    /// Whether this is the place that the policy asks for. `false` only after [`Fit::visits`] gaps were tried in vain:
+    /// the place is then in the lowest gap that is certain to fit.
     pub exact: bool,
 }
 
-/// The entries of one address space, in order of address, and the gaps between them.
+/// An ordered index of the entries of one address space and of the gaps between them.
 ///
-/// A clone shares everything; a later change copies only the path to what it changes. Each change and question takes
-/// logarithmic time, but for a search whose alignment many gaps nearly fit: [`Fit::visits`] bounds it.
+/// A clone shares everything; a later change copies only the path to what it changes. Changes and look-ups take
+/// logarithmic time, except a search whose alignment many gaps nearly fit: [`Fit::visits`] bounds it.
 ///
 /// # Invariants
-/// Entries are disjoint; neighbouring holes are one entry, and so is neighbouring sealed space.
+/// Entries are disjoint. Neighbouring holes are one entry, and so is neighbouring sealed space.
+///
+/// # Examples
+/// A bridge window of 16 MiB holds one BAR that firmware placed and one that is allocated:
+///
+/// ```
+/// use pmem_space::{AddrRange, Fit, Space};
+///
+/// let mut window = Space::new();
+/// window.open(AddrRange::sized(0xe000_0000, 0x100_0000)?);
+/// window.insert(AddrRange::sized(0xe000_0000, 0x4000)?, "nvme0 BAR 0")?;
+///
+/// let bar = window.alloc(&Fit::new(0x10_0000)?.align(0x10_0000)?, "eth0 BAR 0").ok_or("the window is full")?;
+/// assert_eq!(bar.start(), 0xe010_0000);
+/// assert_eq!(window.get(0xe010_0042), Some((bar, "eth0 BAR 0")));
+/// assert_eq!(window.before(bar.start()).map(|(_, name)| name), Some("nvme0 BAR 0"));
+///
+/// window.remove(bar.start());
+/// assert_eq!(window.taken(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Space<T> {
     root: Node<T>,
-    /// The last address of the gap before the first entry.
+    /// The last address of the gap below the first entry; `None` if the first entry starts at 0.
     lead: Option<u64>,
     taken: usize,
-    /// Levels of inner nodes.
+    /// The number of levels of inner nodes.
     height: usize,
 }
 
@@ -57,36 +106,36 @@ impl<T: Copy + Default> Default for Space<T> {
 }
 
 impl<T: Copy + Default> Space<T> {
-    /// Makes an address space that is one hole.
+    /// Creates an address space that is one hole. Nothing can be allocated until [`Self::open`] makes a gap.
     pub fn new() -> Self {
         let mut space = Self { root: Node::empty_leaf(u64::MAX), lead: Some(u64::MAX), taken: 0, height: 0 };
         space.fill(AddrRange::ALL, Occupant::Hole, &mut Pool::default());
         space
     }
 
-    /// Sets aside what one change of this space may need, and what undoes it.
+    /// Sets aside what one change of this space may need, and what the change that undoes it may need.
     pub fn fill_pool(&self, pool: &mut Pool<T>) {
         pool.fill(self.height + 1, || Leaf::new(u64::MAX));
     }
 }
 
 impl<T: Copy> Space<T> {
-    /// Makes a gap of whatever in `range` is a hole or sealed.
+    /// Turns the holes and the sealed space in `range` into gaps. Taken ranges stay.
     pub fn open(&mut self, range: AddrRange) {
         self.pooled(&mut Pool::default()).open(range);
     }
 
-    /// Makes a hole of whatever in `range` is a gap or sealed.
+    /// Turns the gaps and the sealed space in `range` into holes. Taken ranges stay.
     pub fn close(&mut self, range: AddrRange) {
         self.pooled(&mut Pool::default()).close(range);
     }
 
-    /// Makes sealed space of whatever in `range` is a gap or a hole.
+    /// Turns the gaps and the holes in `range` into sealed space. Taken ranges stay.
     pub fn seal(&mut self, range: AddrRange) {
         self.pooled(&mut Pool::default()).seal(range);
     }
 
-    /// The space for changes that take their memory from `pool`.
+    /// Returns a handle whose changes take their memory from `pool`.
     pub fn pooled<'s>(&'s mut self, pool: &'s mut Pool<T>) -> Pooled<'s, T> {
         Pooled { space: self, pool }
     }
@@ -99,7 +148,23 @@ impl<T: Copy> Space<T> {
         self.insert_marked(range, value, false)
     }
 
-    /// Takes exactly `range`, for an entry that [`Self::marked_in`] finds if it is `marked`.
+    /// Takes exactly `range`. [`Self::marked_in`] finds the entry if it is `marked`.
+    ///
+    /// # Examples
+    /// The framebuffer is marked, so that it can be found without a walk over the other ranges:
+    ///
+    /// ```
+    /// use pmem_space::{AddrRange, Space};
+    ///
+    /// let mut mmio = Space::new();
+    /// mmio.open(AddrRange::ALL);
+    /// mmio.insert(AddrRange::sized(0xfed0_0000, 0x400)?, "HPET")?;
+    /// mmio.insert_marked(AddrRange::sized(0xe000_0000, 0x1000_0000)?, "GPU framebuffer", true)?;
+    /// let mut found = Vec::new();
+    /// mmio.marked_in(AddrRange::ALL, |_, name| found.push(name));
+    /// assert_eq!(found, ["GPU framebuffer"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`Conflict`] unless all of it is a gap.
@@ -107,137 +172,163 @@ impl<T: Copy> Space<T> {
         self.pooled(&mut Pool::default()).insert_marked(range, value, marked)
     }
 
-    /// Finds a place for `fit` and takes it.
+    /// Finds a place for `fit` and takes it; `None` if nothing fits.
     pub fn alloc(&mut self, fit: &Fit, value: T) -> Option<AddrRange> {
         self.alloc_with(fit, |_| value)
     }
 
-    /// Finds a place for `fit` and takes it, for a value that depends on the place.
+    /// Finds a place for `fit` and takes it, for a value that depends on the place; `None` if nothing fits.
     pub fn alloc_with(&mut self, fit: &Fit, value: impl FnOnce(AddrRange) -> T) -> Option<AddrRange> {
         let place = self.find(fit)?;
         self.put(place, Occupant::Taken(value(place)), false, &mut Pool::default()).is_ok().then_some(place)
     }
 
-    /// Gives back what was taken at `start`; a gap is left.
+    /// Removes the taken range that starts at `start`, which leaves a gap. `None` if no taken range starts there.
     pub fn remove(&mut self, start: u64) -> Option<(AddrRange, T)> {
         self.pooled(&mut Pool::default()).remove(start)
     }
 
-    /// Replaces the value of what was taken at `start`, and returns the old one.
+    /// Replaces the value of the taken range that starts at `start`, and returns the old value. The mark stays as it
+    /// is. `None` if no taken range starts there.
     pub fn replace(&mut self, start: u64, value: T) -> Option<T> {
         let marked = self.slot_at(start)?.marked;
         self.replace_marked(start, value, marked)
     }
 
-    /// Replaces the value of what was taken at `start`, marks it or not, and returns the old value.
+    /// Replaces the value and the mark of the taken range that starts at `start`, and returns the old value. `None` if
+    /// no taken range starts there.
     pub fn replace_marked(&mut self, start: u64, value: T, marked: bool) -> Option<T> {
         self.pooled(&mut Pool::default()).replace_marked(start, value, marked)
     }
 
-    /// What is at `addr`.
+    /// Returns the entry that `addr` lies in: a taken range, a gap, a hole or sealed space.
     pub fn at(&self, addr: u64) -> Entry<T> {
         if let Some(lead) = self.lead.filter(|lead| addr <= *lead) {
             return Entry { range: raw(0, lead), occupant: Occupant::Gap };
         }
+        // Every address above the lead is in a leaf, so the fallback is never used; it spares a panic.
         let whole = Entry { range: AddrRange::ALL, occupant: Occupant::Gap };
         self.root.leaf(addr).and_then(|leaf| leaf.entry(addr)).unwrap_or(whole)
     }
 
-    /// What was taken at `addr`, if anything.
+    /// Returns the taken range that `addr` lies in, and its value; `None` if `addr` is not taken.
     #[inline]
     pub fn get(&self, addr: u64) -> Option<(AddrRange, T)> {
         self.root.leaf(addr)?.get(addr)
     }
 
-    /// What overlaps `window`, gaps included, in order of address; the first and the last entry are given whole.
+    /// Iterates over the entries that overlap `window`, gaps included, in order of address. The first and the last
+    /// entry are given whole, even where they extend past the window.
+    ///
+    /// # Examples
+    /// Printing the map of a window:
+    ///
+    /// ```
+    /// use pmem_space::{AddrRange, Occupant, Space};
+    ///
+    /// let mut mmio = Space::new();
+    /// let window = AddrRange::sized(0xfe00_0000, 0x10_0000)?;
+    /// mmio.open(window);
+    /// mmio.insert(AddrRange::sized(0xfe00_0000, 0x1000)?, "UART")?;
+    /// let map: Vec<_> = mmio.entries_in(window).map(|entry| (entry.range.len(), entry.occupant)).collect();
+    /// assert_eq!(map, [(0x1000, Occupant::Taken("UART")), (0xf_f000, Occupant::Gap)]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn entries_in(&self, window: AddrRange) -> Entries<'_, T> {
         Entries { space: self, leaf: None, next: Some(window.start()), last: window.last() }
     }
 
-    /// What was taken inside or across `window`, in order of address.
+    /// Iterates over the taken ranges that overlap `window`, in order of address or from the back. Ranges are given
+    /// whole, even where they extend past the window.
     pub fn taken_in(&self, window: AddrRange) -> TakenIn<'_, T> {
         TakenIn { space: self, leaf: None, left: Some(window) }
     }
 
-    /// The gaps inside `window`, cut to it, in order of address.
+    /// Iterates over the gaps inside `window`, cut to it, in order of address.
     pub fn gaps_in(&self, window: AddrRange) -> impl Iterator<Item = AddrRange> + '_ {
         self.entries_in(window)
             .filter(|e| matches!(e.occupant, Occupant::Gap))
             .filter_map(move |e| e.range.intersect(window))
     }
 
-    /// Gives `each` the marked entries inside or across `window`, in order of address, passing over what has none.
+    /// Calls `each` for every marked entry that overlaps `window`, in order of address. Subtrees without marks are
+    /// skipped.
     pub fn marked_in(&self, window: AddrRange, mut each: impl FnMut(AddrRange, T)) {
         marked(&self.root, window, &mut each);
     }
 
-    /// The nearest taken range that ends below `addr`.
+    /// Returns the nearest taken range that ends below `addr`.
     pub fn before(&self, addr: u64) -> Option<(AddrRange, T)> {
         self.taken_in(raw(0, addr.checked_sub(1)?)).rev().find(|(range, _)| range.last() < addr)
     }
 
-    /// The nearest taken range that starts above `addr`.
+    /// Returns the nearest taken range that starts above `addr`.
     pub fn after(&self, addr: u64) -> Option<(AddrRange, T)> {
         self.taken_in(raw(addr.checked_add(1)?, u64::MAX)).find(|(range, _)| range.start() > addr)
     }
 
-    /// Finds a place for `fit`, without taking it.
+    /// Finds a place for `fit` without taking it; `None` if nothing fits.
     pub fn find(&self, fit: &Fit) -> Option<AddrRange> {
         self.search(fit).map(|found| found.place)
     }
 
-    /// Finds a place for `fit`, without taking it, and says whether it is the one that the policy asks for.
+    /// Finds a place for `fit` without taking it, and says whether it is the place that the policy asks for.
     pub fn search(&self, fit: &Fit) -> Option<Found> {
         let mut search = Search { fit, need: Need::of(fit), patience: fit.visits_of() };
         let lead = self.lead.map(|lead| raw(0, lead));
         let window = fit.window_of();
         let cut = Cut { below: window.start() > 0, above: window.last() < u64::MAX };
+        // The lead is the one gap that no leaf owns. It is below all others, so lowest-first searches try it first.
         let in_lead = || lead.and_then(|lead| fit.lowest_in(lead));
         let quick = match fit.policy_of() {
             Policy::FirstFit | Policy::LastFit => None,
             Policy::InstantFit => in_lead().or_else(|| search.in_any_order(&self.root)),
             Policy::GoodFit => search.in_smallest_order(&self.root, lead),
         };
+        // The quick policies are defined by the orders of gaps, so what they find is exact by definition.
         if let Some(place) = quick {
             return Some(Found { place, exact: true });
         }
         let run = |search: &mut Search<'_>| match fit.policy_of() {
             Policy::LastFit => {
+                // The lead comes last here, and not at all once patience has run out: then the fallback below decides.
                 let found = search.highest(&self.root);
                 found.or_else(|| fit.highest_in(lead.filter(|_| search.patience > 0)?))
             }
             _ => in_lead().or_else(|| search.lowest(&self.root, cut)),
         };
+        // Patience left over means that no candidate was dropped: the search was exhaustive, so `None` is final.
         let first = run(&mut search);
         if first.is_some() || search.patience > 0 {
             return first.map(|place| Found { place, exact: true });
         }
+        // Out of patience: one descent by orders finds a gap that fits whatever its exact bounds are.
         if let Some(place) = search.in_any_order(&self.root) {
             return Some(Found { place, exact: false });
         }
-        // Only gaps that the request may just fit are left: nothing but looking at all of them tells.
+        // Only gaps that may just fit are left, and nothing short of trying them all decides.
         search.patience = u32::MAX;
         run(&mut search).map(|place| Found { place, exact: true })
     }
 
-    /// The largest gap inside `window`, the lowest among equals.
+    /// Returns the largest gap inside `window`, cut to it; of equally large ones the lowest. `None` if there is no gap.
     pub fn largest_gap(&self, window: AddrRange) -> Option<AddrRange> {
         let lead = self.lead.and_then(|lead| raw(0, lead).intersect(window));
         largest(&self.root, window, lead)
     }
 
-    /// How many ranges are taken.
+    /// Returns the number of taken ranges.
     pub fn taken(&self) -> usize {
         self.taken
     }
 
-    /// The entry, of any kind, that starts at `start`.
+    /// Returns the entry, of any kind, that starts at `start`. Gaps have no slot.
     fn slot_at(&self, start: u64) -> Option<Slot<T>> {
         let leaf = self.root.leaf(start)?;
         Some(leaf.slot(leaf.upto(start).checked_sub(1)?)).filter(|slot| slot.start == start)
     }
 
-    /// Puts an entry where there is a gap.
+    /// Puts an entry into a gap; fails, and changes nothing, if the range is not all gap.
     fn put(
         &mut self,
         range: AddrRange,
@@ -246,11 +337,14 @@ impl<T: Copy> Space<T> {
         pool: &mut Pool<T>,
     ) -> Result<(), Occupied> {
         let (start, last) = (range.start(), range.last());
+        // The tree reports a conflict before it changes any entry, so there is nothing to undo here.
         let Put { split, .. } = self.root.put(&Slot { start, last, what, marked }, pool)?;
+        // The new entry lies in the lead, so it is now the first one: the lead ends right below it.
         if self.lead.is_some_and(|lead| start <= lead) {
             self.lead = start.checked_sub(1);
         }
         self.taken += usize::from(matches!(what, Occupant::Taken(_)));
+        // Splits reached the root, which is the only way that the tree grows: all leaves stay at the same depth.
         if let Some(split) = split {
             self.root = Node::over(self.root.clone(), split, pool);
             self.height += 1;
@@ -258,19 +352,21 @@ impl<T: Copy> Space<T> {
         Ok(())
     }
 
-    /// Puts a hole or sealed space where there is known to be a gap.
+    /// Puts a hole or sealed space into what is known to be a gap.
     fn fill(&mut self, range: AddrRange, what: Occupant<T>, pool: &mut Pool<T>) {
         let put = self.put(range, what, false, pool);
         debug_assert!(put.is_ok(), "{range} is no gap");
     }
 
-    /// Takes out the entry that starts at `start`, if `which` wants it; a gap is left.
+    /// Removes the entry that starts at `start`, if `which` accepts it; a gap is left.
     fn cut(&mut self, start: u64, which: fn(&Occupant<T>) -> bool, pool: &mut Pool<T>) -> Option<Slot<T>> {
         let taken = self.root.take(start, which, pool)?;
         self.taken -= usize::from(matches!(taken.slot.what, Occupant::Taken(_)));
+        // `reach` gets this far only from the first entry of the whole tree: the gap after it joins the lead.
         if taken.reach.is_some() {
             self.lead = taken.reach;
         }
+        // A root with a single subtree is a wasted level. There may be another one below it.
         while let Some(kid) = self.root.only_kid() {
             pool.keep(core::mem::replace(&mut self.root, kid));
             self.height -= 1;
@@ -278,21 +374,25 @@ impl<T: Copy> Space<T> {
         Some(taken.slot)
     }
 
+    /// Turns everything in `range` that is not taken into `base`.
     fn rebase(&mut self, range: AddrRange, base: Occupant<T>, pool: &mut Pool<T>) {
         let mut next = Some(range.start());
         while let Some(addr) = next.filter(|addr| *addr <= range.last()) {
             let entry = self.at(addr);
+            // Read before the change: whatever becomes of `part`, the next entry starts here.
             next = entry.range.end();
             if matches!(entry.occupant, Occupant::Taken(_)) {
                 continue;
             }
             let Some(part) = entry.range.intersect(range) else { continue };
+            // Gaps are what lies between entries. So cut the hole or sealed space out, and put back what is outside.
             if !matches!(entry.occupant, Occupant::Gap) {
                 self.cut(entry.range.start(), |_| true, pool);
                 for rest in entry.range.minus(part).into_iter().flatten() {
                     self.fill(rest, entry.occupant, pool);
                 }
             }
+            // `part` is a gap now, in any case.
             if !matches!(base, Occupant::Gap) {
                 self.fill(part, base, pool);
                 self.merge(part, pool);
@@ -309,11 +409,13 @@ impl<T: Copy> Space<T> {
                 (Occupant::Hole, Occupant::Hole) | (Occupant::Sealed, Occupant::Sealed)
             )
         };
+        // One step each way is enough: before this change, neighbours of a kind were one entry already.
         let below = part.start().checked_sub(1).map(|addr| self.at(addr)).filter(joins);
         let above = part.end().map(|addr| self.at(addr)).filter(joins);
         if below.is_none() && above.is_none() {
             return;
         }
+        // All go before the joined one comes, for `fill` needs a gap.
         let whole = [below, above].into_iter().flatten().fold(here.range, |all, e| all.hull(e.range));
         for gone in [below, Some(here), above].into_iter().flatten() {
             self.cut(gone.range.start(), |_| true, pool);
@@ -322,29 +424,29 @@ impl<T: Copy> Space<T> {
     }
 }
 
-/// A space whose changes take their memory from a pool; got from [`Space::pooled`]. Its verbs are those of [`Space`].
+/// A [`Space`] whose changes take their memory from a [`Pool`]; created by [`Space::pooled`].
 pub struct Pooled<'s, T> {
     space: &'s mut Space<T>,
     pool: &'s mut Pool<T>,
 }
 
 impl<T: Copy> Pooled<'_, T> {
-    /// [`Space::open`].
+    /// Turns the holes and the sealed space in `range` into gaps, as [`Space::open`] does.
     pub fn open(&mut self, range: AddrRange) {
         self.space.rebase(range, Occupant::Gap, self.pool);
     }
 
-    /// [`Space::close`].
+    /// Turns the gaps and the sealed space in `range` into holes, as [`Space::close`] does.
     pub fn close(&mut self, range: AddrRange) {
         self.space.rebase(range, Occupant::Hole, self.pool);
     }
 
-    /// [`Space::seal`].
+    /// Turns the gaps and the holes in `range` into sealed space, as [`Space::seal`] does.
     pub fn seal(&mut self, range: AddrRange) {
         self.space.rebase(range, Occupant::Sealed, self.pool);
     }
 
-    /// [`Space::insert`].
+    /// Takes exactly `range`, as [`Space::insert`] does.
     ///
     /// # Errors
     /// [`Conflict`] unless all of `range` is a gap.
@@ -352,7 +454,7 @@ impl<T: Copy> Pooled<'_, T> {
         self.insert_marked(range, value, false)
     }
 
-    /// [`Space::insert_marked`].
+    /// Takes exactly `range`, for an entry that [`Space::marked_in`] finds if it is `marked`.
     ///
     /// # Errors
     /// [`Conflict`] unless all of `range` is a gap.
@@ -360,13 +462,14 @@ impl<T: Copy> Pooled<'_, T> {
         if self.space.put(range, Occupant::Taken(value), marked, self.pool).is_ok() {
             return Ok(());
         }
+        // Something is in the way. If `range` starts in a gap, it is what follows the gap, for gaps are maximal.
         let gap = |entry: &Entry<T>| matches!(entry.occupant, Occupant::Gap);
         let here = self.space.at(range.start());
         let met = here.range.end().filter(|_| gap(&here)).map_or(here, |next| self.space.at(next));
         Err(Conflict { wanted: range, met })
     }
 
-    /// [`Space::remove`].
+    /// Removes the taken range that starts at `start`, which leaves a gap. `None` if no taken range starts there.
     pub fn remove(&mut self, start: u64) -> Option<(AddrRange, T)> {
         let slot = self.space.cut(start, |what| matches!(what, Occupant::Taken(_)), self.pool)?;
         match slot.what {
@@ -375,7 +478,8 @@ impl<T: Copy> Pooled<'_, T> {
         }
     }
 
-    /// [`Space::replace_marked`].
+    /// Replaces the value and the mark of the taken range that starts at `start`, and returns the old value. `None` if
+    /// no taken range starts there.
     pub fn replace_marked(&mut self, start: u64, value: T, marked: bool) -> Option<T> {
         let Occupant::Taken(old) = self.space.slot_at(start)?.what else { return None };
         self.space.root.set(start, Occupant::Taken(value), marked, self.pool);
@@ -397,12 +501,14 @@ impl<T: Copy + fmt::Debug> fmt::Debug for Space<T> {
     }
 }
 
-/// Entries and gaps in order of address; got from [`Space::entries_in`].
+/// Iterates over entries and gaps in order of address; created by [`Space::entries_in`].
 pub struct Entries<'s, T> {
     space: &'s Space<T>,
-    /// Where the last one was found: the next one is mostly there too.
+    /// The leaf of the last entry: the next entry is usually in it too.
     leaf: Option<&'s Leaf<T>>,
+    /// Where the next entry is looked up; `None` past the top of the address space.
     next: Option<u64>,
+    /// The last address of the window.
     last: u64,
 }
 
@@ -419,6 +525,7 @@ impl<T: Copy> Iterator for Entries<'_, T> {
 
 impl<T: Copy> Entries<'_, T> {
     fn entry(&mut self, addr: u64) -> Entry<T> {
+        // Only where the leaf ends does the walk go down from the root again.
         let known = self.leaf.filter(|leaf| leaf.covers(addr));
         self.leaf = known.or_else(|| self.space.root.leaf(addr));
         match self.leaf.and_then(|leaf| leaf.entry(addr)) {
@@ -428,11 +535,12 @@ impl<T: Copy> Entries<'_, T> {
     }
 }
 
-/// Taken ranges in order of address, from both ends; got from [`Space::taken_in`].
+/// Iterates over taken ranges in order of address, from both ends; created by [`Space::taken_in`].
 pub struct TakenIn<'s, T> {
     space: &'s Space<T>,
+    /// The leaf of the last entry, from whichever end.
     leaf: Option<&'s Leaf<T>>,
-    /// What has not been looked at from either end.
+    /// The part of the window that neither end has reached yet.
     left: Option<AddrRange>,
 }
 
@@ -450,13 +558,15 @@ impl<T: Copy> Iterator for TakenIn<'_, T> {
         loop {
             let left = self.left?;
             let leaf = self.leaf(left.start())?;
+            // Below the first entry of all, `upto` is 0; then entry 0 is the next one.
             let i = leaf.upto(left.start()).saturating_sub(1);
-            // Entry `i` reaches up to where entry `i + 1` starts.
+            // Entry `i` and the gap after it reach up to where entry `i + 1` starts.
             let slot = Some(leaf.slot(i)).filter(|slot| i < leaf.len() && slot.last >= left.start());
             let after = match slot {
                 Some(slot) => slot.last.checked_add(1),
                 None => leaf.reach(i).max(left.start()).checked_add(1),
             };
+            // Each round moves past an entry or a gap, so the loop ends, with `None` at the end of the window.
             self.left = after.and_then(|start| AddrRange::inclusive(start, left.last()).ok());
             if let Some(slot) = slot.filter(|slot| slot.start <= left.last())
                 && let Occupant::Taken(value) = slot.what
@@ -474,6 +584,7 @@ impl<T: Copy> DoubleEndedIterator for TakenIn<'_, T> {
             let leaf = self.leaf(left.last())?;
             let i = leaf.upto(left.last()).checked_sub(1)?;
             let slot = leaf.slot(i);
+            // A slot that starts below the window ends the walk: nothing is left after this round.
             let before = slot.start.checked_sub(1);
             self.left = before.and_then(|last| AddrRange::inclusive(left.start(), last).ok());
             if let Occupant::Taken(value) = slot.what

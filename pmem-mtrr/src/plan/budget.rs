@@ -1,4 +1,4 @@
-//! Fewer registers than it takes: the fewest bytes that lose their type.
+//! A limit on registers: the plan in which the fewest bytes lose their type.
 
 use super::build::Refusal;
 use super::node::{NONE, Node, State, UNDEFINED, inside};
@@ -8,34 +8,36 @@ use crate::kind::{MemType, TypeSet};
 use crate::regs::{MAX_VARIABLE, Register, Registers};
 use core::num::NonZeroUsize;
 
-/// Pages that lose their type first, then registers not programmed yet.
+/// Two counts in one word: pages that lose their type, and below [`PAGE`] the registers not programmed yet, at most 40.
 type Cost = u64;
 
+/// The cost of one page that loses its type.
 const PAGE: Cost = 1 << 7;
+/// The cost of what cannot be. Twice as much still fits in a word, so sums need no check.
 const NEVER: Cost = 1 << 62;
 const STATES: usize = NONE + 1;
 
-/// An answer within a number of registers.
+/// A plan within a limit on registers.
 #[derive(Clone, Copy, Debug)]
 pub struct Budgeted {
-    /// The type of what no register matches.
+    /// The type of addresses that no register matches.
     pub default: MemType,
-    /// Pinned ones first.
+    /// The registers, pinned ones first.
     pub registers: Registers,
-    /// How many bytes are of a type that they may not be, but that is safe for them.
+    /// The number of bytes of a type that is not allowed for them, but is safe.
     pub lost: u64,
 }
 
-/// What an address may become if there is no register for it: uncacheable is safe for all but what must not be, write
-/// through for what may be write back.
+/// Returns the types that addresses may fall back to for want of a register: uncacheable, which is safe for all, and
+/// write-through for what may be write-back.
 fn tolerated(set: TypeSet) -> TypeSet {
     let through = if set.has(MemType::Wb) { TypeSet::only(MemType::Wt) } else { TypeSet::EMPTY };
     through.or(TypeSet::only(MemType::Uc))
 }
 
-/// The costs of one node: for each state, one for each number of registers from none to the limit.
+/// The layout of a node's costs: for each state, one cost for each number of registers from 0 to the limit.
 struct Table {
-    /// One more than the limit.
+    /// The length of a row: one more than the limit.
     width: NonZeroUsize,
 }
 
@@ -48,7 +50,7 @@ impl Table {
         STATES * self.width.get()
     }
 
-    /// The state and the number of registers of place `i`.
+    /// Returns the state and the number of registers that place `i` stands for.
     fn place(&self, i: usize) -> (State, usize) {
         (i / self.width, i % self.width)
     }
@@ -64,17 +66,35 @@ impl Table {
 }
 
 impl Planner<'_> {
-    /// How many costs [`Self::within`] needs room for.
+    /// Returns the number of costs that [`Self::within`] needs room for.
     pub fn costs(&self, limit: usize) -> usize {
         let halvings = usize::from(self.problem.width.bits()).saturating_sub(12);
+        // Two tables, one for each half, at each level of the path: the recursion needs no others at the same time.
         2 * (halvings + 2) * STATES * (limit.min(MAX_VARIABLE) + 1)
     }
 
-    /// The plan with at most `limit` registers that makes the fewest bytes lose their type. A byte may become uncacheable, and
-    /// write through where it may be write back; never the other way round.
+    /// Returns the plan with at most `limit` registers in which the fewest bytes lose their type. A byte may become
+    /// uncacheable, or write-through if it may be write-back; never anything else.
     ///
     /// # Errors
-    /// [`Refusal`] if there is none even so, or `room` is less than [`Self::costs`].
+    /// [`Refusal`] if even so there is no plan, or `room` is less than [`Self::costs`].
+    ///
+    /// # Examples
+    /// 3.5 GiB of memory, an uncacheable default, and a single register, which caches 2 GiB and loses the rest:
+    ///
+    /// ```
+    /// use pmem_mtrr::{MemType, Piece, Planner, Problem, Requirement, Span, TypeSet, Width};
+    ///
+    /// let memory = Span { start: 0, end: 0xe000_0000 };
+    /// let wants = [Requirement { span: memory, allowed: TypeSet::only(MemType::Wb) }];
+    /// let mut pieces = [Piece::default(); 6];
+    /// let planner = Planner::new(Problem::new(Width::DEFAULT, &wants), &mut pieces)?;
+    /// let mut room = vec![0; planner.costs(1)];
+    /// let plan = planner.within(1, Some(MemType::Uc), &mut room).map_err(|refusal| format!("{refusal:?}"))?;
+    /// assert_eq!(plan.registers.len(), 1);
+    /// assert_eq!(plan.lost, 0x6000_0000);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn within(
         &self,
         limit: usize,
@@ -90,6 +110,7 @@ impl Planner<'_> {
         };
         let table = Table::new(own);
         let Some(root) = self.root() else { return Err(Refusal::Impossible) };
+        // Fewest bytes lost first, and of equals the fewest registers: the limit is no reason to use them up.
         let mut best: Option<(Cost, usize, MemType)> = None;
         for kind in MemType::ALL {
             let asked = default.is_none_or(|only| only == kind) && self.problem.available.has(kind);
@@ -106,6 +127,7 @@ impl Planner<'_> {
             }
         }
         let Some((cost, registers, default)) = best else { return Err(Refusal::Impossible) };
+        // Only the minimum is known so far. Walk down again to see which registers it is made of.
         let mut out = Registers::new();
         for pin in self.problem.pinned {
             out.push(*pin);
@@ -114,7 +136,7 @@ impl Planner<'_> {
         Ok(Budgeted { default, registers: out, lost: cost / PAGE * 4096 })
     }
 
-    /// Puts a node's costs, as seen inside its pinned registers, at the front of `room`; gives what is left of it.
+    /// Puts a node's costs, as seen inside its pinned registers, at the front of `room`. Returns how much room is left.
     fn share(&self, node: Node, default: MemType, table: &Table, room: &mut [Cost]) -> usize {
         let (own, rest) = room.split_at_mut(table.len().min(room.len()));
         match self.uniform(node) {
@@ -126,6 +148,7 @@ impl Planner<'_> {
             None => {
                 let (left, right) = self.halves(node);
                 self.share(left, default, table, rest);
+                // The right half's recursion works behind the left half's table, and may overwrite all else.
                 let (first, rest) = rest.split_at_mut(table.len().min(rest.len()));
                 self.share(right, default, table, rest);
                 let second = rest.get(..table.len()).unwrap_or(&[]);
@@ -141,7 +164,7 @@ impl Planner<'_> {
         rest.len()
     }
 
-    /// The cheapest way to give two halves `registers` in all: the cost, and how many the left one gets.
+    /// Returns the cheapest way to share `registers` among two halves: the cost, and how many the left half gets.
     #[allow(clippy::too_many_arguments, reason = "both halves, their costs, and the question")]
     fn split(
         &self,
@@ -155,6 +178,7 @@ impl Planner<'_> {
     ) -> (Cost, usize) {
         let first = table.row(first, self.pinned_at(left, state));
         let second = table.row(second, self.pinned_at(right, state));
+        // Try every share: at most 41 of them.
         let mut best = (NEVER, 0);
         for (i, cost) in first.iter().enumerate().take(registers + 1) {
             let other = second.get(registers - i).copied().unwrap_or(NEVER);
@@ -165,10 +189,10 @@ impl Planner<'_> {
         best
     }
 
-    /// Lets a node have a register of its own, where that is cheaper.
+    /// Lets a node have a register of its own where that is cheaper.
     fn add_own(&self, node: Node, table: &Table, costs: &mut [Cost]) {
         let present = self.present_at(node);
-        // From many registers to few, and from the outer states to the inner ones, what is read is not yet changed.
+        // From many registers to few, so that what is read, at one register less, is still the cost without one.
         for registers in (1..table.width.get()).rev() {
             for state in (0..STATES).rev() {
                 let best = self.best_own(table, costs, present, state, registers);
@@ -182,7 +206,7 @@ impl Planner<'_> {
         }
     }
 
-    /// The cheapest register that a node may have, in front of costs that are those without one.
+    /// Returns the cheapest register that a node may have, given its costs without one.
     fn best_own(
         &self,
         table: &Table,
@@ -195,13 +219,16 @@ impl Planner<'_> {
         kinds
             .iter()
             .map(|kind| {
+                // A register already programmed costs a place within the limit, but no change.
                 let new = Cost::from(present & 1 << kind.index() == 0);
                 (table.get(costs, kind.index(), registers.saturating_sub(1)) + new, kind)
             })
             .min_by_key(|(cost, _)| *cost)
     }
 
-    /// Goes down again, working out each node's halves anew, and collects the registers.
+    /// Walks down, computes each node's halves again, and collects the registers.
+    ///
+    /// Keeping every table would take room for the whole tree; computing them again takes room for one path.
     #[allow(clippy::too_many_arguments, reason = "a node, its state, its share, and where to work")]
     fn choose(
         &self,
@@ -215,7 +242,7 @@ impl Planner<'_> {
     ) {
         let mut state = self.pinned_at(node, state);
         let mut registers = registers;
-        // The node's costs without a register of its own.
+        // First the node's costs without a register of its own, as in `share`.
         let uniform = self.uniform(node);
         let (own, rest) = room.split_at_mut(table.len().min(room.len()));
         let halves = self.halves(node);
@@ -233,6 +260,7 @@ impl Planner<'_> {
                 *cost = self.split(halves.0, halves.1, first, second, table, state, registers).0;
             }
         }
+        // Decide as `add_own` did, so that what is collected costs what was promised.
         if registers > 0 && !self.is_root(node) {
             let best = self.best_own(table, own, self.present_at(node), state, registers);
             if let Some((_, kind)) = best.filter(|(cost, _)| *cost < table.get(own, state, registers)) {
@@ -241,6 +269,7 @@ impl Planner<'_> {
                 registers -= 1;
             }
         }
+        // The halves' tables are still in `rest`, but the recursion below works in `room`: so read the share first.
         if uniform.is_none() {
             let (first, second) = rest.split_at(table.len().min(rest.len()));
             let (_, left) = self.split(halves.0, halves.1, first, second, table, state, registers);
@@ -250,7 +279,7 @@ impl Planner<'_> {
     }
 }
 
-/// What it costs that a node within one piece is of the type around it.
+/// Returns the cost of leaving a node within one piece the type around it.
 fn hold(node: Node, piece: Piece, default: MemType, state: State) -> Cost {
     let default = if piece.over { MemType::Wb } else { default };
     let kind = match state {

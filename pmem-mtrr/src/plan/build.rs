@@ -1,4 +1,5 @@
-//! Which registers: among the fewest, those that are programmed already, and the least write back where nothing is known to be.
+//! Which registers to use: of the fewest, those that are programmed already, then those that make the least unknown
+//! space write-back.
 
 use super::node::{NONE, Node};
 use super::pieces::Piece;
@@ -6,50 +7,55 @@ use super::{DEPTH, InvalidProblem, Optimum, Planner};
 use crate::kind::MemType;
 use crate::regs::{Register, Registers};
 
-/// Registers first, then registers not programmed yet, then pages that nothing is known of and that become write back.
+/// Three counts in one word, most significant first: registers, registers not programmed yet, and pages that no
+/// requirement covers and that become write-back. There are at most 2^40 pages, and a plan has fewer than 256
+/// registers, so no count runs over into the next.
 type Cost = u64;
 
+/// The cost of one register.
 const REGISTER: Cost = 1 << 50;
+/// The added cost of a register that is not programmed yet.
 const NEW: Cost = 1 << 42;
+/// The cost of what cannot be. Twice as much still fits in a word; sums are cut back to it.
 const NEVER: Cost = 1 << 62;
 
 /// One cost for each state.
 type Costs = [Cost; NONE + 1];
 
-/// What a node does in each state: three bits a state, the place of a type, or [`NOTHING`].
+/// What a node does in each state, three bits a state: the index of its register's type, or [`NOTHING`].
 type Choice = u32;
 
 const NOTHING: u32 = 7;
 
-/// An answer: with this default, these registers.
+/// A plan: a default type and registers.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// The type of what no register matches.
+    /// The type of addresses that no register matches.
     pub default: MemType,
-    /// Pinned ones first.
+    /// The registers, pinned ones first.
     pub registers: Registers,
-    /// The fewest for each default type.
+    /// The fewest registers for each default type.
     pub optimum: Optimum,
 }
 
-/// Why there is no plan.
+/// The reason why there is no plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The question makes no sense, or needs more room.
+    /// The problem makes no sense, or needs more room.
     Bad(InvalidProblem),
-    /// No number of registers does it.
+    /// No number of registers is enough.
     Impossible,
-    /// It takes more registers than a processor can have.
+    /// The plan takes more registers than the limit, or than a processor can have; holds their number.
     TooMany(u8),
 }
 
-/// One node of the way from the root down: 96 bytes of room.
+/// One node of the path from the root down: 96 bytes of room.
 #[derive(Clone, Copy)]
 pub struct PathNode {
     node: Node,
-    /// On the way up: what the left half costs.
+    /// On the way up: the costs of the left half, once known.
     left: Option<Costs>,
-    /// On the way down: what is around the node.
+    /// On the way down: the state around the node.
     state: u8,
 }
 
@@ -59,15 +65,15 @@ impl Default for PathNode {
     }
 }
 
-/// Where [`Planner::plan`] works.
+/// The memory that [`Planner::plan`] works in.
 pub struct Workspace<'r> {
-    /// As many as [`Planner::choices`] says.
+    /// Room for [`Planner::choices`] choices.
     pub choices: &'r mut [u32],
-    /// The way from the root down: [`DEPTH`] nodes.
+    /// The path from the root down: room for [`DEPTH`] nodes.
     pub path: &'r mut [PathNode],
 }
 
-/// Choices noted from the leaves up, and read back from the root down: a node stands after both its halves.
+/// Choices, noted from the leaves up and read back from the root down: a node comes after both its halves.
 struct Log<'l> {
     room: &'l mut [Choice],
     len: usize,
@@ -88,19 +94,20 @@ impl Log<'_> {
 }
 
 impl Planner<'_> {
-    /// How many choices [`Self::plan`] notes at most.
+    /// Returns the most choices that [`Self::plan`] notes.
     pub fn choices(&self) -> usize {
         let halvings = usize::from(self.problem.width.bits()).saturating_sub(12);
+        // A node is halved only if a border or a pinned register lies in it, and these lie in one node a level each.
         1 + halvings * (self.pieces.len() + self.problem.pinned.len())
     }
 
-    /// The best plan, with one default or with the best of all.
+    /// Returns the best plan, with the given default, or with the best one if `default` is `None`.
     ///
-    /// Among defaults that take equally many, the one wins that changes the fewest registers, then makes the least unknown
-    /// space write back, then `present`, the default programmed now, then uncacheable.
+    /// Of several defaults that take the fewest registers, the one wins that changes the fewest registers, then makes
+    /// the least unknown space write-back, then `present` (the default programmed now), then uncacheable.
     ///
     /// # Errors
-    /// [`Refusal`] if there is none, or `room` is less than [`Self::choices`].
+    /// [`Refusal`] if there is no plan, or `room` is less than [`Self::choices`] and [`DEPTH`].
     pub fn plan(
         &self,
         default: Option<MemType>,
@@ -120,10 +127,11 @@ impl Planner<'_> {
         };
         let (Some(fewest), Some(root)) = (fewest, self.root()) else { return Err(Refusal::Impossible) };
         let mut best: Option<(Cost, MemType)> = None;
-        // Whose choices are in the log, and how many.
+        // The default whose choices are in the log, and how many there are.
         let (mut built, mut noted) = (None, 0);
         let order = present.into_iter().chain(MemType::ALL);
         for kind in order.filter(|kind| default.is_none_or(|only| only == *kind)) {
+            // `count` has ruled out the defaults that take more registers.
             if optimum.with(kind) != Some(fewest) || best.is_some_and(|(_, had)| had == kind) {
                 continue;
             }
@@ -137,6 +145,7 @@ impl Planner<'_> {
         }
         let Some((_, default)) = best else { return Err(Refusal::Impossible) };
         let mut log = Log { room: room.choices, len: noted };
+        // The log holds the choices of the last default that was tried. Unless that is the best, build once more.
         if built != Some(default) {
             log.len = 0;
             self.build(root, default, room.path, &mut log);
@@ -150,7 +159,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Works out every node from the leaves up, left before right, and notes what each does; the root's costs.
+    /// Computes every node from the leaves up, left before right, and notes what each does. Returns the root's costs.
     #[inline(never)]
     fn build(&self, root: Node, default: MemType, path: &mut [PathNode], log: &mut Log<'_>) -> Option<Costs> {
         let (mut node, mut depth) = (root, 0);
@@ -175,6 +184,7 @@ impl Planner<'_> {
                         break;
                     }
                     Some(left) => {
+                        // The state around a node is around both its halves too, so their costs add up state by state.
                         let mut both = [NEVER; NONE + 1];
                         for (both, (left, right)) in both.iter_mut().zip(left.iter().zip(&costs)) {
                             *both = (left + right).min(NEVER);
@@ -189,7 +199,7 @@ impl Planner<'_> {
         }
     }
 
-    /// The costs of a node's states from the costs of what its pinned registers make of them.
+    /// Returns the costs of a node by the state around it, given its costs by the state inside its pinned registers.
     #[inline(always)]
     fn under_pinned(&self, node: Node, own: Costs) -> Costs {
         if self.problem.pinned.is_empty() || !self.has_pinned_at(node) {
@@ -202,9 +212,10 @@ impl Planner<'_> {
         out
     }
 
-    /// Chooses a node's own register for each state, where without one it costs `c`.
+    /// Chooses a node's own register for each state, given the costs `c` without one. Returns costs and choices.
     #[inline(always)]
     fn join(&self, node: Node, c: Costs) -> (Costs, Choice) {
+        // All ones is `NOTHING` in every state.
         if self.is_root(node) {
             return (c, Choice::MAX);
         }
@@ -218,7 +229,8 @@ impl Planner<'_> {
         };
         let [uc, wc, wt, wp, wb, mix, none] = c;
         let by = [with(0, uc), with(1, wc), with(2, wt), with(3, wp), with(4, wb)];
-        // Each state with what it may become (`inside`): the first of equals.
+        // Each state with the types that may go inside it (`inside`). `<` keeps the first of equals, and no register
+        // at all if that is as good.
         let best = |now: Cost, kinds: &[usize]| {
             kinds.iter().fold((now, NOTHING), |best, kind| match by.get(*kind) {
                 Some(cost) if *cost < best.0 => (*cost, *kind as u32),
@@ -238,10 +250,11 @@ impl Planner<'_> {
         (states.map(|(cost, _)| cost), choice)
     }
 
-    /// What a node within one piece costs.
+    /// Returns what a node within one piece costs, and what it does.
     #[inline]
     fn leaf(&self, node: Node, piece: Piece, default: MemType) -> (Costs, Choice) {
         let default = if piece.over { MemType::Wb } else { default };
+        // Nobody knows what lies in pages that no requirement covers, so as few of them as possible become WB.
         let hold = |kind: MemType| {
             if !piece.set.has(kind) {
                 NEVER
@@ -255,7 +268,7 @@ impl Planner<'_> {
         self.join(node, [uc, wc, wt, wp, wb, NEVER, hold(default)])
     }
 
-    /// Collects the registers, from the root down, right before left; `false` if there is no room for them.
+    /// Collects the registers from the root down, right before left; returns `false` if there is no room for them.
     #[inline(never)]
     fn read_back(
         &self,
@@ -269,7 +282,10 @@ impl Planner<'_> {
         loop {
             state = self.pinned_at(node, state);
             let uniform = self.uniform(node);
+            // The log was written in postorder, left before right. Read from its end, it gives each node before its
+            // halves, and right before left: the order of this walk.
             let choice = match uniform {
+                // Nodes within one piece are not in the log: their choice is cheap to compute again.
                 Some(piece) => self.leaf(node, piece, default).1,
                 None => log.pop(),
             };

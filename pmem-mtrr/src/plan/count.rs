@@ -1,4 +1,4 @@
-//! How many registers it takes, for each default type.
+//! The number of registers that a problem takes, for each default type.
 
 use super::node::{NONE, Node, UNDEFINED, inside};
 use super::pieces::Piece;
@@ -6,42 +6,43 @@ use super::{DEPTH, Planner};
 use crate::kind::MemType;
 use crate::regs::MAX_VARIABLE;
 
-/// One cost for each state, seven bits in a byte: all are worked out at once in two words, on processors, and in kernels, that have no
-/// vectors.
+/// One cost for each state, seven bits in a byte. Two words hold them all, so that all are computed at once, even on
+/// processors, and in kernels, that have no vectors.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Costs {
-    /// By [`MemType::index`], and [`UNDEFINED`].
+    /// The costs with a register around, by [`MemType::index`], and with a mix around, by [`UNDEFINED`].
     kinds: u64,
-    /// With nothing around, by the default type's [`MemType::index`].
+    /// The costs with nothing around, by the default type's [`MemType::index`].
     defaults: u64,
 }
 
-/// As many registers as this are too many.
+/// The cost that means "too many": sums saturate here.
 const NEVER: u8 = 0x7f;
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x80 * ONES;
 const ALL_NEVER: u64 = NEVER as u64 * ONES;
 
-/// The fewest registers for each default type: the proof that no setting does with fewer.
+/// The fewest registers for each default type: the proof that no setting takes fewer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Optimum {
     per_default: [Option<u8>; 5],
 }
 
 impl Optimum {
-    /// With this default; `None` if it cannot be done, or takes more than 126.
+    /// Returns the fewest registers with this default, pinned ones included. `None` if it cannot be done, or takes more
+    /// than 126 besides those that are pinned.
     pub fn with(&self, default: MemType) -> Option<u8> {
         self.per_default.get(default.index()).copied().flatten()
     }
 
-    /// With the best default.
+    /// Returns the fewest registers with the best default.
     pub fn fewest(&self) -> Option<u8> {
         self.per_default.iter().flatten().min().copied()
     }
 }
 
 impl Planner<'_> {
-    /// Counts; pinned registers included.
+    /// Computes the fewest registers for each default type, pinned registers included.
     pub fn optimum(&self) -> Optimum {
         let mut per_default = [None; 5];
         if let Some(root) = self.root() {
@@ -55,12 +56,14 @@ impl Planner<'_> {
         Optimum { per_default }
     }
 
-    /// Works out the nodes from the leaves up, but only those whose halves both have borders: from one to the next it climbs.
+    /// Computes the nodes from the leaves up, but only those whose halves both have borders; between two of these it
+    /// climbs. `None` if the path is too long, which a valid problem's is not.
     #[inline(never)]
     fn count(&self, root: Node) -> Option<Costs> {
         let mut path = [Branch { outer: root, core: root, left: None }; DEPTH];
         let (mut node, mut depth) = (root, 0);
         loop {
+            // Down the left side as far as there are borders.
             let mut costs = match self.uniform(node) {
                 Some(piece) => self.pinned_costs(node, leaf(piece)),
                 None => {
@@ -71,6 +74,7 @@ impl Planner<'_> {
                     continue;
                 }
             };
+            // Up while both halves of a node are known; then down into the right half of the next node.
             loop {
                 let Some(branch) = depth.checked_sub(1).and_then(|depth| path.get_mut(depth)) else {
                     return Some(costs);
@@ -90,15 +94,17 @@ impl Planner<'_> {
         }
     }
 
-    /// What a node costs whose halves cost `left` and `right`. No register is as wide as the space.
+    /// Returns the costs of a node whose halves cost `left` and `right`. The whole space has no register of its own.
     #[inline(always)]
     fn both(&self, node: Node, left: &Costs, right: &Costs) -> Costs {
         let whole = self.is_root(node);
         self.pinned_costs(node, if whole { left.plus(*right) } else { left.plus(*right).joined() })
     }
 
-    /// From the core of a node, all whose borders are in it, to the node: on the way one half of each block lies in one piece, the
-    /// same one as long as the core's address has the same bits; and joining with the same costs soon changes nothing any more.
+    /// Climbs from the core of a node, which contains all borders, to the node itself.
+    ///
+    /// On the way up, each block is the last one and its sibling, which lies in one piece, below the core or above it.
+    /// As long as the core's address has the same bits, siblings are on the same side, and the same step repeats.
     #[inline]
     fn climb(&self, branch: Branch, mut costs: Costs) -> Costs {
         let (below, above) = self.ends(branch.core);
@@ -112,6 +118,7 @@ impl Planner<'_> {
             let is_right = at >> order & 1 != 0;
             let (bits, beside) = if is_right { (!at, &below) } else { (at, &above) };
             let run = (bits >> order).trailing_zeros().min(top - order);
+            // A step depends on the costs alone: once one changes nothing, neither does the rest of the run.
             for _ in 0..run {
                 let next = costs.plus(*beside).joined();
                 if next == costs {
@@ -121,13 +128,14 @@ impl Planner<'_> {
             }
             order += run;
         }
+        // The last step is into the whole space, for which there is no register to choose.
         if order < outer {
             costs = costs.plus(if at >> order & 1 != 0 { below } else { above });
         }
         costs
     }
 
-    /// The costs of a node's states from the costs of what its pinned registers make of them.
+    /// Returns the costs of a node by the state around it, given its costs by the state inside its pinned registers.
     #[inline(always)]
     fn pinned_costs(&self, node: Node, own: Costs) -> Costs {
         if self.problem.pinned.is_empty() || !self.has_pinned_at(node) {
@@ -137,7 +145,7 @@ impl Planner<'_> {
         for kind in 0..=UNDEFINED {
             out.kinds = replaced(out.kinds, kind, own.get(self.pinned_at(node, kind)));
         }
-        // Whatever the default, a register around a node hides it.
+        // A pinned register hides every default from what is inside it.
         for default in 0..5 {
             let state = self.pinned_at(node, NONE);
             let state = if state == NONE { NONE + default } else { state };
@@ -147,12 +155,13 @@ impl Planner<'_> {
     }
 }
 
+/// Returns `word` with byte `place` replaced.
 fn replaced(word: u64, place: usize, cost: u8) -> u64 {
     let shift = 8 * (place as u32 & 7);
     word & !(0xff << shift) | u64::from(cost) << shift
 }
 
-/// A node, the smallest one in it that has all its borders, and what the left half of that costs.
+/// A node on the path: the node, its core, and the costs of the core's left half once they are known.
 #[derive(Clone, Copy)]
 struct Branch {
     outer: Node,
@@ -160,17 +169,20 @@ struct Branch {
     left: Option<Costs>,
 }
 
-/// The smaller of each pair of bytes, all below 128.
+/// Returns the smaller of each pair of bytes, all below 128.
 #[inline]
 const fn least(a: u64, b: u64) -> u64 {
+    // With its top bit set, no byte borrows from the next: the top bit survives where `a` is not less than `b`.
     let not_less = ((a | HIGH) - b) & HIGH;
+    // Spread each surviving bit over its byte, as a mask.
     let mask = not_less | (not_less - (not_less >> 7));
     (b & mask) | (a & !mask)
 }
 
-/// The sum of each pair of bytes, all below 128, or 127.
+/// Returns the sum of each pair of bytes, all below 128, or 127 where it is larger.
 #[inline]
 const fn sum(a: u64, b: u64) -> u64 {
+    // Two bytes below 128 never carry into the next byte; the top bit says where to saturate.
     let sum = a + b;
     let over = sum & HIGH;
     (sum | (over - (over >> 7))) & !HIGH
@@ -182,33 +194,35 @@ impl Costs {
         (word >> (8 * (place as u32 & 7))) as u8
     }
 
-    /// What two halves cost together.
+    /// Returns what two halves cost together.
     #[inline]
     const fn plus(self, other: Self) -> Self {
         Self { kinds: sum(self.kinds, other.kinds), defaults: sum(self.defaults, other.defaults) }
     }
 
-    /// What a node costs that may have a register of its own, where without one it costs this.
+    /// Returns what a node costs that may have a register of its own, given what it costs without one.
     #[inline]
     const fn joined(self) -> Self {
         const fn one_more(cost: u64) -> u64 {
             cost + (cost < NEVER as u64) as u64
         }
         let kind = self.kinds;
+        // A register of a type costs one more than the node costs inside that type.
         let (uc, wt) = (one_more(kind & 0x7f), one_more(kind >> 16 & 0x7f));
-        // The least of the five types': pairs, and pairs of these.
+        // The least of the five types: of pairs, then of pairs of pairs, then of those.
         let rest = (kind & 0xff_ffff_ffff) | (ALL_NEVER << 40);
         let pairs = least(rest, rest >> 8 | 0x7f << 56);
         let fours = least(pairs, pairs >> 16 | 0x7f7f << 48);
         let any = one_more(least(fours, fours >> 32 | 0x7f7f_7f7f << 32) & 0x7f);
-        // Every type may have uncacheable inside, which has nothing; write back write through too.
+        // As `inside` says: UC may go into all types but UC itself, and into a mix; WT may go into WB; any type may go
+        // where there is nothing around.
         let kinds = least(kind, (((uc * (ONES >> 8)) << 8) & 0x0000_7f7f_7f7f_7f00) | 0x7f7f_0000_0000_007f);
         let kinds = least(kinds, wt << 32 | (ALL_NEVER & !(0x7f << 32)));
         Self { kinds, defaults: least(self.defaults, any * ONES) }
     }
 }
 
-/// What a node within one piece costs.
+/// Returns what a node within one piece costs: looked up, as there are only 64 kinds of pieces.
 #[inline]
 fn leaf(piece: Piece) -> Costs {
     const TABLE: [[Costs; 2]; 32] = {
@@ -224,11 +238,13 @@ fn leaf(piece: Piece) -> Costs {
     if piece.over { *over } else { *plain }
 }
 
+/// Computes an entry of the table of [`leaf`]: 0 if the state's type is allowed, 1 if one register inside makes it so,
+/// else [`NEVER`].
 const fn leaf_of(set: u8, over: bool) -> Costs {
     let mut costs = Costs { kinds: ALL_NEVER, defaults: ALL_NEVER };
     let mut state = 0;
     while state < NONE + 5 {
-        // The type that holds without another register, as a bit.
+        // The type that holds without a register of the node's own, as a bit.
         let held = match state {
             UNDEFINED => 0,
             _ if state < UNDEFINED => 1 << state,

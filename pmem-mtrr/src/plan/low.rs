@@ -7,12 +7,12 @@ use crate::regs::{FIXED_RANGES, Fixed};
 use crate::setting::ONE_MIB;
 use core::fmt;
 
-/// A fixed range that cannot be all that it is wanted to be.
+/// The error for a fixed range in which different types are required: it can have just one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LowRefusal {
-    /// The range.
+    /// The addresses of the fixed range.
     pub span: Span,
-    /// The want within it that leaves no type.
+    /// The addresses of the first requirement that leaves no type to satisfy all of those in the range.
     pub want: Span,
 }
 
@@ -29,16 +29,30 @@ impl fmt::Display for LowRefusal {
 impl core::error::Error for LowRefusal {}
 
 impl Fixed {
-    /// The fixed ranges that satisfy `wants`, with as few changes as can be: a range that nothing is wanted of, or that is what
-    /// is wanted, stays; AMD's two bits always do.
+    /// Returns fixed ranges that satisfy `wants`, with the fewest changes. A range stays as it is if nothing is
+    /// required of it, or if it has one of the types required; AMD's two bits always stay.
     ///
     /// # Errors
-    /// [`LowRefusal`] names a range that different types are wanted in.
+    /// [`LowRefusal`] if different types are required in one range.
+    ///
+    /// # Examples
+    /// The VGA window becomes write-combining; the memory below it stays write-back:
+    ///
+    /// ```
+    /// use pmem_mtrr::{Fixed, MemType, Requirement, Span, TypeSet};
+    ///
+    /// let vga = Requirement { span: Span { start: 0xa_0000, end: 0xc_0000 }, allowed: TypeSet::only(MemType::Wc) };
+    /// let fixed = Fixed([0x0606_0606_0606_0606; 11]).satisfying(&[vga], TypeSet::ANY)?;
+    /// assert_eq!(fixed.kind(Fixed::range_of(0xb_8000)), Some(MemType::Wc));
+    /// assert_eq!(fixed.kind(Fixed::range_of(0x9_0000)), Some(MemType::Wb));
+    /// # Ok::<(), pmem_mtrr::LowRefusal>(())
+    /// ```
     pub fn satisfying(&self, wants: &[Requirement], available: TypeSet) -> Result<Self, LowRefusal> {
         let mut out = *self;
         for i in 0..FIXED_RANGES {
             let span = Self::span(i);
             let mut set = available;
+            // A requirement counts if it touches the range at all, because the range has one type throughout.
             for want in wants.iter().filter(|want| want.span.start < ONE_MIB) {
                 if !want.span.and(span).is_empty() {
                     set = set.and(want.allowed);
@@ -47,10 +61,11 @@ impl Fixed {
                     }
                 }
             }
+            // If every type is allowed, nothing is required: the range stays.
             let wanted = set != available;
             let holds = self.kind(i).is_some_and(|kind| set.has(kind));
             if wanted && !holds {
-                // Of several, the one that is safest to have.
+                // Of several types take the safest: the first, which is UC if that is allowed.
                 let kind = set.iter().next().unwrap_or(MemType::Uc);
                 out.set_byte(i, self.byte(i) & Self::MEM | kind.bits());
             }

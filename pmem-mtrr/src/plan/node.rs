@@ -1,4 +1,4 @@
-//! A node of the halved space, and what is around it.
+//! The nodes of the halved space, and the registers around them.
 
 use super::Planner;
 use super::pieces::Piece;
@@ -6,41 +6,45 @@ use crate::block::Block;
 use crate::kind::MemType;
 use crate::regs::Register;
 
-/// What is around a node: the type of the nearest register, an undefined mix, or none, so that the default counts.
-/// The numbers are places in vectors of costs; a type's is [`MemType::index`].
+/// What is around a node: the type of the nearest register, an undefined mix, or no register, so that the default
+/// counts. The numbers are places in vectors of costs; that of a type is [`MemType::index`].
 pub(super) type State = usize;
 
-/// An undefined mix, that pinned registers make: only uncacheable helps.
+/// An undefined mix, which pinned registers can make. Inside it, only an uncacheable register helps.
 pub(super) const UNDEFINED: State = 5;
-/// No register around. Where several defaults are looked at together, the first of them.
+/// No register around. Where several defaults are computed together, this is the first of them.
 pub(super) const NONE: State = 6;
 
-/// The registers worth putting right inside a state, as bits of [`MemType::index`].
+/// Returns the types of registers that are worth having right inside a state, as bits of [`MemType::index`].
+///
+/// A register helps only where [`MemType::over`] makes another defined type of it and the state. All others are useless
+/// or undefined, so an optimum has none of them.
 pub(super) const fn inside(state: State) -> u8 {
     match state {
-        // Uncacheable stays uncacheable.
+        // UC stays UC whatever is inside.
         0 => 0,
-        // Write combining, write through, write protected, a mix.
+        // In WC, WT, WP or a mix, only UC makes another defined type.
         1 | 2 | 3 | UNDEFINED => 0b00001,
-        // Write back.
+        // In WB, so does WT.
         4 => 0b00101,
         _ => 0b11111,
     }
 }
 
-/// What a pinned register makes of a state.
+/// Returns the state inside a pinned register of type `kind`, given the state around it.
 pub(super) const fn with_pinned(state: State, kind: MemType) -> State {
     if state >= NONE {
         return kind.index();
     }
     let made = if state < UNDEFINED { MemType::ALL[state].over(kind) } else { MemType::Uc.over(kind) };
+    // A mix is still a mix with any type but UC.
     match made {
         Some(made) if state < UNDEFINED || matches!(kind, MemType::Uc) => made.index(),
         _ => UNDEFINED,
     }
 }
 
-/// A block, and the pieces that it meets: from `first` to `last`, both in.
+/// A block, and the pieces that it overlaps: from `first` to `last`, both inclusive.
 #[derive(Clone, Copy)]
 pub(super) struct Node {
     pub(super) block: Block,
@@ -49,7 +53,7 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// None yet.
+    /// A placeholder for unused places in a path.
     pub(super) const NONE: Self = Self { block: Block::PAGE, first: 0, last: 0 };
 }
 
@@ -59,8 +63,8 @@ impl Planner<'_> {
         Some(Node { block, first: 0, last: u32::try_from(self.pieces.len()).ok()?.checked_sub(1)? })
     }
 
-    /// The piece that a node lies in, if it is one alone and no pinned register is inside. The whole space is always halved, for no
-    /// register is as wide as that.
+    /// Returns the piece that a node lies in, if it is a single one and no pinned register lies inside the node. `None`
+    /// for the whole space, which is always halved, because no register is as wide as that.
     pub(super) fn uniform(&self, node: Node) -> Option<Piece> {
         let plain = node.first == node.last
             && !self.is_root(node)
@@ -74,10 +78,12 @@ impl Planner<'_> {
         let (left, right) = node.block.halves();
         let middle = right.start();
         let starts = |i: u32| self.piece(i).map_or(u64::MAX, |piece| piece.start);
+        // `split` is the last piece that starts at or below the middle. The right half begins in it.
         let mut split = node.first;
         while split < node.last && starts(split + 1) <= middle {
             split += 1;
         }
+        // If it starts right there, the left half ends in the piece before it.
         let end = if split > node.first && starts(split) == middle { split - 1 } else { split };
         (
             Node { block: left, first: node.first, last: end },
@@ -89,19 +95,22 @@ impl Planner<'_> {
         self.pieces.get(i as usize)
     }
 
-    /// The first and the last piece that a node lies in.
+    /// Returns the first and the last piece that a node overlaps.
     pub(super) fn ends(&self, node: Node) -> (Piece, Piece) {
         let piece = |i: u32| self.piece(i).copied().unwrap_or_default();
         (piece(node.first), piece(node.last))
     }
 
-    /// The smallest node within a node that has all the borders in it; the node itself if there are none, or registers are pinned.
+    /// Returns the smallest node within a node that contains all its borders between pieces; the node itself if it has
+    /// no borders, or if registers are pinned.
     pub(super) fn core(&self, node: Node) -> Node {
         if !self.problem.pinned.is_empty() || node.first == node.last {
             return node;
         }
         let start = |i: u32| self.piece(i).map_or(0, |piece| piece.start);
         let (first, last) = (start(node.first + 1), start(node.last));
+        // All borders are in one block if the first, less 1, and the last agree in all bits above it. Less 1, because a
+        // border at the very start of a block would be the edge of the block, not inside it.
         let differ = first.wrapping_sub(1) ^ last;
         Node { block: Block::around(last, (u64::BITS - differ.leading_zeros()) as u8), ..node }
     }
@@ -114,7 +123,7 @@ impl Planner<'_> {
         self.problem.pinned
     }
 
-    /// What the registers pinned right at a node make of a state.
+    /// Returns the state inside the registers that are pinned to exactly this node.
     pub(super) fn pinned_at(&self, node: Node, state: State) -> State {
         self.pinned()
             .iter()
@@ -126,7 +135,7 @@ impl Planner<'_> {
         self.pinned().iter().any(|pin| pin.block == node.block)
     }
 
-    /// The types of registers that are programmed right at a node now, as bits.
+    /// Returns the types of the registers that are programmed for exactly this node now, as bits.
     #[inline]
     pub(super) fn present_at(&self, node: Node) -> u8 {
         self.problem

@@ -1,23 +1,23 @@
-//! The space cut where something changes.
+//! The address space, cut wherever the question changes.
 
 use super::problem::{InvalidProblem, Problem};
 use crate::block::Span;
 use crate::kind::TypeSet;
 use crate::setting::{FOUR_GIB, ONE_MIB};
 
-/// Addresses that are alike for the planner, up to where the next piece starts.
+/// Addresses that are alike to the planner: from `start` up to where the next piece starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Piece {
     pub(crate) start: u64,
-    /// What they may be, of what the processor knows.
+    /// The types that they may have, of those that the processor has.
     pub(crate) set: TypeSet,
-    /// Whether the default is write back here, by AMD's rule.
+    /// Whether AMD's rule makes the default write-back here.
     pub(crate) over: bool,
-    /// Whether no want is about them.
+    /// Whether no requirement covers them.
     pub(crate) unmapped: bool,
 }
 
-/// Cuts; at least one piece, the first at 0, neighbours that are alike joined.
+/// Cuts the space into pieces: at least one, the first at 0. Neighbours that are alike are joined.
 pub(super) fn cut<'r>(problem: &Problem<'_>, room: &'r mut [Piece]) -> Result<&'r [Piece], InvalidProblem> {
     let mut cut = Cut { room, len: 0 };
     let gap = problem.elsewhere.and(problem.available);
@@ -35,6 +35,7 @@ pub(super) fn cut<'r>(problem: &Problem<'_>, room: &'r mut [Piece]) -> Result<&'
         if set.is_empty() {
             return Err(InvalidProblem::Nothing(want.span));
         }
+        // First the space before the requirement, so that pieces come in order of address and neighbours can be joined.
         cut.push(problem, Span { start: next, end: start }, gap, true);
         cut.push(problem, want.span, set, false);
         next = last;
@@ -49,12 +50,13 @@ pub(super) fn cut<'r>(problem: &Problem<'_>, room: &'r mut [Piece]) -> Result<&'
 
 struct Cut<'r> {
     room: &'r mut [Piece],
-    /// Of what is needed, even if there is no room.
+    /// The number of pieces needed, even if there is no room for them.
     len: usize,
 }
 
 impl Cut<'_> {
     fn push(&mut self, problem: &Problem<'_>, span: Span, set: TypeSet, unmapped: bool) {
+        // Above the fixed ranges, and without AMD's rule, there is nothing to cut at.
         let low_end = if problem.fixed { ONE_MIB } else { 0 };
         if span.start >= low_end && problem.tom2.is_none() {
             if !span.is_empty() {
@@ -62,6 +64,7 @@ impl Cut<'_> {
             }
             return;
         }
+        // Cut at 1 MiB, 4 GiB and TOP_MEM2. What the fixed ranges decide may be anything to the variable registers.
         let top = problem.tom2.unwrap_or(0).max(FOUR_GIB);
         let low = Span { start: 0, end: low_end };
         let middle = Span { start: low_end, end: FOUR_GIB };
@@ -80,6 +83,7 @@ impl Cut<'_> {
     }
 
     fn add(&mut self, piece: Piece) {
+        // Without room there is no piece before, so nothing is joined: the count may be high, but is always enough.
         let before = self.len.checked_sub(1).and_then(|last| self.room.get(last));
         if before.is_some_and(|before| Piece { start: before.start, ..piece } == *before) {
             return;

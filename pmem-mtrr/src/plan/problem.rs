@@ -1,50 +1,68 @@
-//! What a planner is asked.
+//! The question that a planner answers.
 
 use crate::block::Span;
 use crate::kind::{MemType, TypeSet};
 use crate::regs::{Register, Width};
 use core::fmt;
 
-/// How many nodes a way down has at most: one for each bit of an address above the page, and the root.
+/// The most nodes on a path down: one for each bit of an address above the page, and the root.
 pub const DEPTH: usize = 41;
 
-/// What [`Planner::within`](super::Planner::within), which calls itself [`DEPTH`] times at most, takes of the stack, in bytes; the others take half of it.
-/// Measured by `cargo xtask firmware`.
+/// The stack that [`Planner::within`](super::Planner::within) takes, in bytes; it recurses [`DEPTH`] deep at most. The
+/// other functions take half of that. Measured by `cargo xtask firmware`.
 pub const STACK: usize = 24 * 1024;
 
-/// Addresses, and which types they may be.
+/// A range of addresses, and the types that it may have.
+///
+/// # Examples
+/// A framebuffer should be write-combining, but uncacheable will do:
+///
+/// ```
+/// use pmem_mtrr::{MemType, Piece, Planner, Problem, Requirement, Span, TypeSet, Width};
+///
+/// let framebuffer = Requirement {
+///     span: Span { start: 0xd000_0000, end: 0xe000_0000 },
+///     allowed: TypeSet::of(&[MemType::Wc, MemType::Uc]),
+/// };
+/// let (wants, mut room) = ([framebuffer], [Piece::default(); 6]);
+/// let planner = Planner::new(Problem::new(Width::DEFAULT, &wants), &mut room)?;
+/// // `Problem::new` wants everything else uncacheable, so the default type alone does it all.
+/// assert_eq!(planner.optimum().with(MemType::Uc), Some(0));
+/// # Ok::<(), pmem_mtrr::InvalidProblem>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requirement {
-    /// Whole pages.
+    /// The addresses: whole 4 KiB pages.
     pub span: Span,
-    /// One type if it is required, several if there is a choice.
+    /// The types: one if it is required, several if there is a choice.
     pub allowed: TypeSet,
 }
 
-/// What is asked for.
+/// The question for a planner: what each address may be, and what is given.
 #[derive(Clone, Copy, Debug)]
 pub struct Problem<'p> {
-    /// How wide physical addresses are.
+    /// The width of physical addresses.
     pub width: Width,
-    /// In order of address, apart from each other.
+    /// What ranges of addresses may be, in order of address and disjoint.
     pub wants: &'p [Requirement],
-    /// What addresses may be that no want is about.
+    /// What addresses may be that no requirement covers.
     pub elsewhere: TypeSet,
-    /// Where AMD's rule makes the default write back up to, from 4 GiB ([`crate::Setting::tom2`]).
+    /// The end, exclusive, of the range from 4 GiB up in which AMD's rule makes the default write-back
+    /// ([`crate::Setting::tom2`]); `None` if the rule is not in effect.
     pub tom2: Option<u64>,
-    /// Whether the fixed ranges decide below 1 MiB, so that no variable register need care.
+    /// Whether the fixed ranges decide below 1 MiB, so that variable registers can hold anything there.
     pub fixed: bool,
-    /// The types that the processor knows.
+    /// The types that the processor has.
     pub available: TypeSet,
-    /// Registers programmed now: preferred to others as long as that costs none.
+    /// Registers programmed now: the plan keeps them where that takes no more registers.
     pub present: &'p [Register],
-    /// Registers that stay whatever is asked for. They count.
+    /// Registers that stay whatever else is asked for. They count towards the total.
     pub pinned: &'p [Register],
 }
 
 impl<'p> Problem<'p> {
-    /// What lies elsewhere is uncacheable, the fixed ranges decide below 1 MiB, the processor knows all types, and nothing is
-    /// programmed yet.
+    /// Creates a problem in which addresses elsewhere must be uncacheable, the fixed ranges decide below 1 MiB, the
+    /// processor has all types, and nothing is programmed yet.
     pub const fn new(width: Width, wants: &'p [Requirement]) -> Self {
         Self {
             width,
@@ -59,24 +77,24 @@ impl<'p> Problem<'p> {
     }
 }
 
-/// Why a problem makes no sense.
+/// The error for a problem that makes no sense, or for which there is too little room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InvalidProblem {
-    /// A want is empty, not of whole pages, or ends above the address width.
+    /// A requirement's span is empty, is not whole pages, or ends above the address width.
     Span(Span),
-    /// A want begins before the one before it ends.
+    /// A requirement's span begins before the one before it ends.
     Order(Span),
-    /// A want allows no type that the processor knows.
+    /// A requirement, or `elsewhere` for the space beside them, allows no type that the processor has.
     Nothing(Span),
-    /// More room is needed for pieces: this many.
+    /// Too little room for pieces; holds the number that is enough.
     Pieces(usize),
-    /// More room is needed for choices: this many.
+    /// Too little room for choices; holds the number that is enough.
     Choices(usize),
-    /// More room is needed for the way down: this many.
+    /// Too little room for the path; holds the number of nodes that is enough.
     Path(usize),
-    /// More room is needed for costs: this many.
+    /// Too little room for costs; holds the number that is enough.
     Costs(usize),
-    /// The pinned registers alone are more than processors have.
+    /// More pinned registers than a processor has; holds their number.
     Pinned(usize),
 }
 

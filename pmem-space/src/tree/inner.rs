@@ -1,34 +1,37 @@
-//! Inner nodes: subtrees in a row, each with its summary.
+//! Inner nodes: a row of subtrees, each with its summary.
 
 use super::leaf::{Leaf, Summary};
 use super::row::{Bytes, KEYS, close, spread, upto};
 use alloc::sync::Arc;
 
-/// Subtrees of an inner node: one more than the keys that tell them apart.
+/// The most subtrees of an inner node: one more than the keys that separate them.
 pub(crate) const FAN: usize = KEYS + 1;
 
-/// A subtree: all its leaves are at the same depth.
+/// A subtree. All its leaves are at the same depth.
 #[derive(Clone, Debug)]
 pub(crate) enum Node<T> {
     Inner(Arc<Inner<T>>),
     Leaf(Arc<Leaf<T>>),
 }
 
-/// Up to [`FAN`] subtrees, in order of address. What a look-up reads comes first.
+/// Up to [`FAN`] subtrees, in order of address. The fields that a look-up reads come first.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub(crate) struct Inner<T> {
     len: u16,
-    /// Bit `i`: something in subtree `i` is marked.
+    /// Bit `i`: an entry in subtree `i` is marked.
     marks: u16,
-    /// By subtree but the first: its first address.
+    /// The first address of each subtree but the first: of subtree `c` in `keys[c - 1]`. Unused places are `u64::MAX`.
     keys: [u64; KEYS],
+    /// The subtrees; `None` in unused places.
     kids: [Option<Node<T>>; FAN],
-    /// By subtree: 0 without a gap, else one more than the highest of its orders.
+    /// By subtree: 0 if it has no gap, else one more than the highest of its orders.
     tops: Bytes,
+    /// By subtree: the length of its largest gap.
     gaps: [u64; FAN],
-    /// The largest of the gaps.
+    /// The largest of `gaps`.
     largest: u64,
+    /// By subtree: [`Summary::orders`].
     orders: [u64; FAN],
 }
 
@@ -51,9 +54,10 @@ impl<T: Copy> Inner<T> {
         usize::from(self.len).min(FAN)
     }
 
-    /// The subtree that an address belongs to.
+    /// Returns the place of the subtree that an address belongs to. Addresses below the first entry belong to place 0.
     #[inline]
     pub(crate) fn place(&self, addr: u64) -> usize {
+        // For `u64::MAX`, unused keys count too: hence the `min`.
         upto(&self.keys, addr).min(self.len().saturating_sub(1))
     }
 
@@ -67,7 +71,7 @@ impl<T: Copy> Inner<T> {
         self.kids.get_mut(c)?.as_mut()
     }
 
-    /// The first address of subtree `c`, which is not the first.
+    /// Returns the first address of subtree `c`, which is not subtree 0.
     pub(crate) fn key(&self, c: usize) -> u64 {
         self.keys[c - 1]
     }
@@ -80,7 +84,7 @@ impl<T: Copy> Inner<T> {
         self.orders[c]
     }
 
-    /// Bit `c`: subtree `c` has a gap with a naturally aligned block of 2^`order` bytes.
+    /// Returns a mask: bit `c` is set if subtree `c` has a gap with a naturally aligned block of 2^`order` bytes.
     #[inline]
     pub(crate) fn candidates(&self, order: u32) -> u16 {
         self.tops.at_least(order as u8 + 1)
@@ -96,7 +100,7 @@ impl<T: Copy> Inner<T> {
         Summary { gap: self.largest, orders, marked: self.marks != 0 }
     }
 
-    /// Takes down what a changed subtree says of itself; whether that is anything new.
+    /// Records the summary of a changed subtree, and returns whether it differs from what was known.
     #[inline]
     pub(crate) fn note(&mut self, c: usize, summary: Summary) -> bool {
         let Summary { gap, orders, marked } = summary;
@@ -104,6 +108,7 @@ impl<T: Copy> Inner<T> {
             return false;
         }
         let old = core::mem::replace(&mut self.gaps[c], gap);
+        // Only if the gap that shrank was the largest must all the others be compared.
         if gap >= self.largest {
             self.largest = gap;
         } else if old == self.largest {
@@ -125,7 +130,7 @@ impl<T: Copy> Inner<T> {
         }
     }
 
-    /// Puts a subtree that begins at `first` at place `c`; there is room.
+    /// Inserts a subtree that begins at `first` at place `c`; there is room.
     pub(crate) fn insert(&mut self, c: usize, first: u64, kid: Node<T>) {
         let len = self.len();
         if c > 0 {
@@ -136,17 +141,20 @@ impl<T: Copy> Inner<T> {
         self.orders.copy_within(c..len, c + 1);
         self.tops.insert(c);
         self.marks = spread(self.marks, c);
+        // The unused `None` after the last subtree moves to place `c`.
         self.kids[c..=len].rotate_right(1);
+        // What is still here belongs to the subtree that moved up: `note` must not compare with it.
         (self.gaps[c], self.orders[c]) = (0, 0);
         self.len += 1;
         self.note(c, kid.summary());
         self.kids[c] = Some(kid);
     }
 
-    /// Takes out subtree `c`.
+    /// Removes and returns subtree `c`.
     pub(crate) fn remove(&mut self, c: usize) -> Option<Node<T>> {
         let len = self.len();
         if len > 1 {
+            // The key between `c` and a neighbour goes: the one before `c`, or the one after it if `c` is the first.
             self.keys.copy_within(c.max(1)..len - 1, c.max(1) - 1);
             self.keys[len - 2] = u64::MAX;
         }
@@ -157,17 +165,19 @@ impl<T: Copy> Inner<T> {
         self.marks = close(self.marks, c);
         self.kids[c..len].rotate_left(1);
         self.len -= 1;
+        // The largest gap may have been in this subtree.
         self.remeasure();
         self.kids[len - 1].take()
     }
 
-    /// Moves the subtrees from place `from` on, which is not the first, to `right`, which is empty; tells where it begins.
+    /// Moves the subtrees from place `from`, not 0, on to `right`, which is empty; returns where `right` begins.
     pub(crate) fn split_off(&mut self, from: usize, right: &mut Self) -> u64 {
         let (first, len) = (self.key(from), self.len());
         for c in from..len {
             right.kids[c - from] = self.kids[c].take();
             right.gaps[c - from] = core::mem::take(&mut self.gaps[c]);
             right.orders[c - from] = core::mem::take(&mut self.orders[c]);
+            // A node's first subtree has no key: the caller puts this one between the halves.
             if c > from {
                 right.keys[c - from - 1] = self.keys[c - 1];
             }
@@ -184,9 +194,10 @@ impl<T: Copy> Inner<T> {
         first
     }
 
-    /// Takes over the subtrees of `right`, its neighbour, which begins at `first`; there is room.
+    /// Takes over the subtrees of `right`, its right neighbour, which begins at `first`; there is room.
     pub(crate) fn append(&mut self, first: u64, right: &mut Self) {
         let at = self.len();
+        // In `right`, its first subtree had no key. Here it needs one: `first`.
         for c in 0..right.len() {
             self.kids[at + c] = right.kids[c].take();
             self.gaps[at + c] = right.gaps[c];

@@ -1,8 +1,8 @@
-//! A B+-tree of entries in order of address that is also the index of the gaps between them.
+//! A B+-tree of entries in order of address that also indexes the gaps between them.
 //!
-//! The gap after an entry belongs to the entry's leaf. A subtree says of itself how large its largest gap is and which
-//! naturally aligned blocks its gaps have, so that a search passes over what cannot fit. Nodes are shared between
-//! clones, and copied when they are changed.
+//! The gap after an entry belongs to the entry's leaf. Each subtree has a summary: how long its largest gap is, and
+//! which orders the largest naturally aligned blocks of its gaps have. A search skips every subtree whose summary rules
+//! it out. Clones share nodes; a change copies the shared nodes on its path first.
 
 #[cfg(test)]
 pub(crate) mod exact;

@@ -1,4 +1,4 @@
-//! What changes nodes, which are shared until then: put, take out, set.
+//! Changes of nodes: insert, remove, set. Shared nodes are copied before they change.
 
 use super::inner::{FAN, Inner, Node};
 use super::leaf::{LEAF, Leaf, Slot, Summary};
@@ -6,21 +6,21 @@ use super::pool::{Pool, own};
 use crate::entry::Occupant;
 use alloc::sync::Arc;
 
-/// What putting an entry into a subtree did.
+/// What inserting an entry did to a subtree.
 pub(crate) struct Put<T> {
-    /// The subtree that was split off to the right, and its first address.
+    /// The new subtree that was split off to the right, with its first address.
     pub(crate) split: Option<(u64, Node<T>)>,
-    /// Whether the subtree says anything new of itself.
+    /// Whether the subtree's summary changed, or may have.
     changed: bool,
 }
 
-/// There is something where an entry was to be put.
+/// The error for an entry whose addresses are not all free.
 pub(crate) struct Occupied;
 
-/// What was taken out of a subtree.
+/// An entry that was removed from a subtree.
 pub(crate) struct Taken<T> {
     pub(crate) slot: Slot<T>,
-    /// It was the subtree's first entry: the gap before the subtree now ends here.
+    /// If it was the subtree's first entry: where the gap before the subtree ends now.
     pub(crate) reach: Option<u64>,
 }
 
@@ -38,7 +38,7 @@ impl<T: Copy> Node<T> {
         }
     }
 
-    /// How many entries, or subtrees, it has itself.
+    /// Returns the number of entries, or of direct subtrees.
     fn len(&self) -> usize {
         match self {
             Self::Inner(inner) => inner.len(),
@@ -46,7 +46,7 @@ impl<T: Copy> Node<T> {
         }
     }
 
-    /// The leaf that an address belongs to; `None` only of a tree that is none.
+    /// Returns the leaf that an address belongs to; `None` only if the tree is malformed.
     #[inline]
     pub(crate) fn leaf(&self, addr: u64) -> Option<&Leaf<T>> {
         let mut node = self;
@@ -58,13 +58,13 @@ impl<T: Copy> Node<T> {
         }
     }
 
-    /// The first address of the subtree's first entry.
+    /// Returns the first address of the subtree's first entry.
     fn first(&self) -> Option<u64> {
         let leaf = self.leaf(0)?;
         (leaf.len() > 0).then(|| leaf.first())
     }
 
-    /// Puts an entry where there is a gap.
+    /// Inserts an entry where there is a gap.
     pub(crate) fn put(&mut self, new: &Slot<T>, pool: &mut Pool<T>) -> Result<Put<T>, Occupied> {
         match self {
             Self::Leaf(leaf) => put_in_leaf(own(leaf, &mut pool.leaves), new, pool),
@@ -72,7 +72,7 @@ impl<T: Copy> Node<T> {
         }
     }
 
-    /// Takes out the entry that starts at `start`, if there is one and `which` wants it.
+    /// Removes the entry that starts at `start`, if there is one and `which` accepts it.
     pub(crate) fn take(
         &mut self,
         start: u64,
@@ -84,6 +84,7 @@ impl<T: Copy> Node<T> {
                 let p = leaf.upto(start).checked_sub(1)?;
                 let slot = Some(leaf.slot(p)).filter(|slot| slot.start == start && which(&slot.what))?;
                 let reach = leaf.reach(p);
+                // Only now is the leaf copied, if it is shared: a look-up in vain copies no leaf.
                 own(leaf, &mut pool.leaves).remove(p);
                 Some(Taken { slot, reach: (p == 0).then_some(reach) })
             }
@@ -91,7 +92,7 @@ impl<T: Copy> Node<T> {
         }
     }
 
-    /// Lets the gap after the subtree's last entry end at `reach`.
+    /// Makes the gap after the subtree's last entry end at `reach`.
     fn extend(&mut self, reach: u64, pool: &mut Pool<T>) {
         match self {
             Self::Leaf(leaf) => own(leaf, &mut pool.leaves).set_tail(reach),
@@ -99,6 +100,7 @@ impl<T: Copy> Node<T> {
                 let inner = own(inner, &mut pool.inners);
                 let last = inner.len().saturating_sub(1);
                 let Some(kid) = inner.kid_mut(last) else { return };
+                // Only the last leaf ends where the subtree ends, so one path to the right is all that changes.
                 kid.extend(reach, pool);
                 let summary = kid.summary();
                 inner.note(last, summary);
@@ -106,7 +108,7 @@ impl<T: Copy> Node<T> {
         }
     }
 
-    /// Replaces what the entry at `start` is.
+    /// Replaces the occupant and the mark of the entry that starts at `start`.
     pub(crate) fn set(&mut self, start: u64, what: Occupant<T>, marked: bool, pool: &mut Pool<T>) {
         match self {
             Self::Leaf(leaf) => {
@@ -125,7 +127,7 @@ impl<T: Copy> Node<T> {
         }
     }
 
-    /// The only subtree of a root that has but one.
+    /// Returns the only subtree of a root that has just one.
     pub(crate) fn only_kid(&self) -> Option<Self> {
         match self {
             Self::Inner(inner) if inner.len() == 1 => inner.kid(0).cloned(),
@@ -133,7 +135,7 @@ impl<T: Copy> Node<T> {
         }
     }
 
-    /// A root over a node that was split.
+    /// Returns a root over a node that was split in two.
     pub(crate) fn over(left: Self, (first, right): (u64, Self), pool: &mut Pool<T>) -> Self {
         let mut root = pool.inner();
         let inner = own(&mut root, &mut pool.inners);
@@ -144,6 +146,7 @@ impl<T: Copy> Node<T> {
 }
 
 fn put_in_leaf<T: Copy>(leaf: &mut Leaf<T>, new: &Slot<T>, pool: &mut Pool<T>) -> Result<Put<T>, Occupied> {
+    // An address belongs to the leaf with the last entry at or below it, so a gap that has room is all in this leaf.
     let p = leaf.upto(new.start);
     if !leaf.has_room(p, new.start, new.last) {
         return Err(Occupied);
@@ -152,11 +155,13 @@ fn put_in_leaf<T: Copy>(leaf: &mut Leaf<T>, new: &Slot<T>, pool: &mut Pool<T>) -
         leaf.insert(p, new);
         return Ok(Put { split: None, changed: true });
     }
-    // Near the end, hardly anything moves: ascending fills leave full leaves behind.
+    // Near the end, split near the end: hardly anything moves, and entries that arrive in ascending order leave full
+    // leaves behind. Anywhere else, split in the middle.
     let cut = if p + 1 < LEAF { LEAF.div_ceil(2) } else { LEAF - 1 };
     let mut other = pool.leaf(leaf);
     let right = own(&mut other, &mut pool.leaves);
     leaf.split_off(cut, right);
+    // An entry at the cut lies in the left leaf's last gap. In the left leaf, no tail has to change for it.
     if p <= cut {
         leaf.insert(p, new);
     } else {
@@ -173,6 +178,7 @@ fn put_in_inner<T: Copy>(
     let c = inner.place(new.start);
     let kid = inner.kid_mut(c).ok_or(Occupied)?;
     let Put { split, changed } = kid.put(new, pool)?;
+    // A summary that did not change changes none further up, so the way back up does no more work.
     if !changed {
         return Ok(Put { split: None, changed: false });
     }
@@ -186,10 +192,12 @@ fn put_in_inner<T: Copy>(
     let mut other = pool.inner();
     let right = own(&mut other, &mut pool.inners);
     let half = FAN / 2;
+    // The last place of a full node: as in leaves, start a new node rather than halve the full one.
     let split = if c + 1 == FAN {
         right.insert(0, first, kid);
         first
     } else {
+        // `middle` is where the right half begins. It becomes the key that the parent separates them by.
         let middle = inner.split_off(half, right);
         if c < half {
             inner.insert(c + 1, first, kid);
@@ -211,9 +219,11 @@ fn take_from_inner<T: Copy>(
     let kid = inner.kid_mut(c)?;
     let mut taken = kid.take(start, which, pool)?;
     let (len, summary) = (kid.len(), kid.summary());
+    // No node but the root stays empty, so every subtree has a first entry.
     if len == 0 {
         inner.remove(c).into_iter().for_each(|kid| pool.keep(kid));
     } else {
+        // The subtree begins at another entry now, and so must its key.
         if taken.reach.is_some()
             && let Some(first) = kid.first()
         {
@@ -221,6 +231,7 @@ fn take_from_inner<T: Copy>(
         }
         inner.note(c, summary);
     }
+    // The gap before a first entry belongs to the subtree before. Without one here, an ancestor has it, or the lead.
     if c > 0
         && let Some(reach) = taken.reach.take()
         && let Some(before) = inner.kid_mut(c - 1)
@@ -229,7 +240,7 @@ fn take_from_inner<T: Copy>(
         let summary = before.summary();
         inner.note(c - 1, summary);
     }
-    // A subtree that has become small is taken in by whichever neighbour has room.
+    // Merge a subtree that is at most half full with a neighbour that has room, so that depth stays logarithmic.
     if len > 0
         && len <= LEAF / 2
         && !merge(inner, c, pool)
@@ -240,7 +251,7 @@ fn take_from_inner<T: Copy>(
     Some(taken)
 }
 
-/// Makes one subtree of `c` and the one after it, if it is not more than full.
+/// Merges subtree `c` and the one after it, if one node has room for both. Returns whether it did.
 fn merge<T: Copy>(inner: &mut Inner<T>, c: usize, pool: &mut Pool<T>) -> bool {
     let fits = match (inner.kid(c), inner.kid(c + 1)) {
         (Some(left), Some(right)) => left.len() + right.len() <= LEAF,
@@ -253,8 +264,10 @@ fn merge<T: Copy>(inner: &mut Inner<T>, c: usize, pool: &mut Pool<T>) -> bool {
     let Some(mut gone) = inner.remove(c + 1) else { return false };
     let Some(left) = inner.kid_mut(c) else { return false };
     match (left, &mut gone) {
+        // The right leaf may be shared: it is only read, and `keep` does not touch what a clone still uses.
         (Node::Leaf(left), Node::Leaf(right)) => own(left, &mut pool.leaves).append(right),
         (Node::Inner(left), Node::Inner(right)) => {
+            // Subtrees move, so a shared right node is copied first; the clone keeps its own.
             own(left, &mut pool.inners).append(first, own(right, &mut pool.inners));
         }
         _ => {}

@@ -1,34 +1,35 @@
-//! What leaves and inner nodes have in common: rows of up to sixteen.
+//! Rows of up to sixteen, which leaves and inner nodes have in common.
 
-/// Keys that tell sixteen places apart.
+/// The number of keys in a row: fifteen keys separate sixteen places.
 pub(super) const KEYS: usize = 15;
 
-/// How many of `sorted`, whose unused places are `u64::MAX`, are at most `addr`.
+/// Counts the keys in `sorted`, whose unused places are `u64::MAX`, that are at most `addr`.
 ///
-/// Two steps, each of three comparisons that do not wait for one another.
+/// Takes two rounds of three comparisons. Those of a round do not depend on each other, so a processor overlaps them.
 #[inline]
 pub(super) fn upto(sorted: &[u64; KEYS], addr: u64) -> usize {
+    // The first round finds the quarter, by its last key; the second counts the keys within the quarter.
     let le = |i: usize| usize::from(sorted[i] <= addr);
-    // At most 12: said so that the compiler knows it.
+    // It is at most 12 already: the `min` lets the compiler drop the bounds checks.
     let quarter = (4 * (le(3) + le(7) + le(11))).min(KEYS - 3);
     quarter + le(quarter) + le(quarter + 1) + le(quarter + 2)
 }
 
-/// Makes room for a bit at place `p`.
+/// Moves the bits from place `p` up by one, which leaves a zero at `p`.
 #[inline]
 pub(super) fn spread(bits: u16, p: usize) -> u16 {
     let below = (1 << p) - 1;
     (bits & below) | ((bits & !below) << 1)
 }
 
-/// Takes out the bit at place `p`.
+/// Removes the bit at place `p`, and moves the bits above it down by one.
 #[inline]
 pub(super) fn close(bits: u16, p: usize) -> u16 {
     let below = (1 << p) - 1;
     (bits & below) | ((bits >> 1) & !below)
 }
 
-/// Sixteen small numbers, below 128.
+/// Sixteen numbers below 128, one in each byte.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Bytes([u8; 16]);
 
@@ -51,57 +52,59 @@ impl Bytes {
         u128::from_le_bytes(self.0)
     }
 
-    /// The bits of the first `len` numbers, at most 15.
+    /// A mask of the bytes of the first `len` numbers; `len` is at most 15.
     #[inline]
     fn below(len: usize) -> u128 {
         (1 << (8 * (len & 15))) - 1
     }
 
-    /// Makes room at place `p`: a zero; the last one is lost.
+    /// Moves the numbers from place `p` up by one, which leaves a zero at `p`; the last number is lost.
     #[inline]
     pub(super) fn insert(&mut self, p: usize) {
         let (whole, below) = (self.whole(), Self::below(p));
         self.0 = ((whole & below) | ((whole & !below) << 8)).to_le_bytes();
     }
 
-    /// Takes out the one at place `p`; the last one is zero then.
+    /// Removes the number at place `p`, and moves those above it down by one; the last number becomes zero.
     #[inline]
     pub(super) fn remove(&mut self, p: usize) {
         let (whole, below) = (self.whole(), Self::below(p));
         self.0 = ((whole & below) | ((whole >> 8) & !below)).to_le_bytes();
     }
 
-    /// Keeps the first `len`, at most 15; the others are zero then.
+    /// Keeps the first `len` numbers, at most 15, and zeroes the others.
     pub(super) fn truncate(&mut self, len: usize) {
         self.0 = (self.whole() & Self::below(len)).to_le_bytes();
     }
 
-    /// Those from place `from` on.
+    /// Returns the numbers from place `from` on, moved to the front.
     pub(super) fn from(&self, from: usize) -> Self {
         Self((self.whole() >> (8 * (from & 15))).to_le_bytes())
     }
 
-    /// These, and then `right` from place `at` on.
+    /// Returns these numbers, followed from place `at` on by those of `right`; these must be zero from `at` on.
     pub(super) fn followed_by(&self, at: usize, right: &Self) -> Self {
         Self((self.whole() | right.whole() << (8 * (at & 15))).to_le_bytes())
     }
 
-    /// Whether one of them is `value`.
+    /// Returns whether one of the numbers is `value`.
     #[inline]
     pub(super) fn has(&self, value: u8) -> bool {
         let half = |bytes: u64| {
             let zero_there = bytes ^ (u64::from(value) * ONES);
+            // Subtracting 1 from each byte sets a top bit that was clear only if some byte was 0 and borrowed.
             zero_there.wrapping_sub(ONES) & !zero_there & (0x80 * ONES) != 0
         };
         half(self.whole() as u64) | half((self.whole() >> 64) as u64)
     }
 
-    /// Bit `i`: number `i` is at least `least`, which is at most 128.
+    /// Returns a mask: bit `i` is set if number `i` is at least `least`, which is at most 128.
     #[inline]
     pub(super) fn at_least(&self, least: u8) -> u16 {
         let half = |bytes: u64| {
-            // The top bit of each byte survives the subtraction if the byte is large enough; nothing is borrowed.
+            // With its top bit set, a byte never borrows from the next. The bit survives if the number is large enough.
             let tops = ((bytes | (0x80 * ONES)) - u64::from(least) * ONES) & (0x80 * ONES);
+            // The product gathers the bits of all bytes, in order, in its top byte. No two meet, so nothing carries.
             ((tops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u16
         };
         half(self.whole() as u64) | half((self.whole() >> 64) as u64) << 8
