@@ -1,4 +1,4 @@
-//! `pmem annotate`: a text, explained line by line as it comes.
+//! `pmem annotate`: explains a text line by line as it arrives.
 
 use crate::args::Args;
 use crate::source::{open, styles};
@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// Lines wait for others, to be explained together, no longer than this.
+/// The longest time that a line waits for others to be explained together with it.
 const WHILE: Duration = Duration::from_millis(500);
-/// Pieces are at most about so large.
+/// The approximate size limit of a piece, in bytes.
 const PIECE: usize = 16 << 20;
-/// What is read at once.
+/// The bytes read at a time.
 const CHUNK: usize = 1 << 16;
 
 impl From<AnnotateError> for Failure {
@@ -27,7 +27,7 @@ impl From<AnnotateError> for Failure {
     }
 }
 
-/// Explains texts; folders and archives among `words` are sources of the machine.
+/// Explains texts. Folders and archives among `words` are sources of the machine.
 pub(crate) fn annotate(
     args: &Args,
     from: Option<&str>,
@@ -73,18 +73,18 @@ fn text_of(path: &Path) -> io::Result<Box<dyn Read + Send>> {
     Ok(if Sources::is_compressed(path) { Box::new(pmem_import::decompressed(file)) } else { Box::new(file) })
 }
 
-/// A text in pieces of whole lines: what has come in a while, or as much as there may be at once.
+/// Splits a text into pieces of whole lines: what arrives within a while, or as much as is allowed at once.
 struct Pieces {
     chunks: Receiver<io::Result<Vec<u8>>>,
     held: Vec<u8>,
-    /// Where the last line that is whole ends in what is held.
+    /// The end of the last complete line in `held`.
     end: usize,
     is_over: bool,
 }
 
 impl Pieces {
     fn of(mut text: Box<dyn Read + Send>) -> Self {
-        // A few chunks: a text that comes faster than it is explained waits.
+        // The bound is small on purpose: a text that arrives faster than it is explained has to wait.
         let (send, chunks) = sync_channel(16);
         std::thread::spawn(move || {
             loop {
@@ -97,7 +97,7 @@ impl Pieces {
                     }),
                 };
                 let is_last = read.as_ref().map_or(true, Vec::is_empty);
-                // Nobody listens any more, or there is nothing left to say.
+                // Stop if nobody receives any more, or if this was the last chunk.
                 if send.send(read).is_err() || is_last {
                     return;
                 }
@@ -107,7 +107,7 @@ impl Pieces {
     }
 
     fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
-        // When the first line came that waits.
+        // The time at which the first waiting line arrived.
         let mut since = Instant::now();
         while !self.is_over {
             let chunk = if self.end == 0 {
@@ -130,7 +130,7 @@ impl Pieces {
                         continue;
                     }
                 }
-                // What came before an error is explained before it is told.
+                // Explain what came before an error, then report the error.
                 Ok(Err(error)) if self.held.is_empty() => return Err(error),
                 Ok(Err(error)) => {
                     let (send, chunks) = sync_channel(1);
@@ -142,7 +142,7 @@ impl Pieces {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => self.is_over = true,
             }
-            // Lines of UTF-16 are found once it is whole.
+            // Line ends in UTF-16 can be found only in the whole text.
             if self.end > 0 && !self.is_over && !is_wide(&self.held) {
                 let rest = self.held.split_off(self.end);
                 self.end = 0;

@@ -1,4 +1,4 @@
-//! The questions: each reads the machine, makes a report, and writes it.
+//! The commands that ask a question: each reads the machine, makes a report, and writes it.
 
 use crate::args::{Args, Form, IommuCommand, RamCommand};
 use crate::source::{open, open_texts, present, read, viewer, write};
@@ -79,7 +79,7 @@ pub(crate) fn iommu(args: &Args, command: &IommuCommand, out: &mut Output<'_>) -
     }
 }
 
-/// Texts, one behind the other: lines count on.
+/// Reads texts as one, so that line numbers continue from one to the next.
 fn texts(sources: &[PathBuf]) -> Result<Vec<u8>, Failure> {
     let mut all = Vec::new();
     for source in sources {
@@ -103,7 +103,7 @@ fn why_refused(args: &Args, sources: &[PathBuf], out: &mut Output<'_>) -> Result
     }
     let mut sources = open_texts(args, sources)?;
     let all: Vec<_> = sources.texts.iter().flat_map(|text| refusals(&text.bytes)).collect();
-    // A text that says nothing else of the machine is enough.
+    // A text with refusals is enough, even if it says nothing else about the machine.
     let iommu = match read(&mut sources) {
         Ok(machine) => machine.iommu,
         Err(_) if !all.is_empty() => Iommu::default(),
@@ -146,12 +146,13 @@ pub(crate) fn diff(
     })
 }
 
-/// Whether a word is a source: standard input, a path, or something that is there.
+/// Whether a word is a source: standard input, a path, or an existing file.
 fn looks_like_source(word: &str) -> bool {
     word == "-" || word.contains('/') || Path::new(word).exists()
 }
 
-/// Words that name viewers, up to so many, and the sources among the rest: what is there as a file, and no word for a viewer.
+/// Splits words into up to `most` viewers and the sources. An existing file is a source, unless its name can only mean
+/// a viewer.
 fn split_viewers(words: &[String], most: usize) -> (Vec<String>, Vec<PathBuf>) {
     let mut viewers = Vec::new();
     let mut sources = Vec::new();
@@ -173,7 +174,7 @@ pub(crate) fn resolve(
     words: &[String],
     out: &mut Output<'_>,
 ) -> Result<Status, Failure> {
-    // What is neither an address nor looks like one, and is there, is a source.
+    // A word that is no address but names a file is a source.
     let is_source = |word: &&String| Target::parse(word).is_err() && looks_like_source(word);
     let (sources, targets): (Vec<&String>, Vec<&String>) = words.iter().partition(|word| is_source(word));
     let targets = targets.into_iter().map(|word| Target::parse(word)).collect::<Result<Vec<_>, Failure>>()?;
@@ -196,18 +197,18 @@ pub(crate) fn resolve(
     Ok(if report.all_found() { Status::Done } else { Status::No })
 }
 
-/// What is asked for.
+/// What an address argument asks for.
 #[derive(Clone)]
 enum Target {
     Memory(u64),
     Port(u64),
-    /// A CXL device's own address.
+    /// An address inside a CXL device (DPA).
     Device(String, u64),
     Resource(Address, ResourceKind),
 }
 
 impl Target {
-    /// What a word asks for: of a range, both ends.
+    /// Parses an address argument. A range stands for its first and its last address.
     fn parse(word: &str) -> Result<Vec<Self>, Failure> {
         if word.contains("..") || word.starts_with('[') {
             return parse_range(word).map_err(Failure::Usage).map(Self::ends);
@@ -276,7 +277,7 @@ impl Target {
     }
 }
 
-/// The I/O ports that go with a view of memory.
+/// Returns the I/O space that belongs to a view of memory.
 fn io_of(machine: &Machine, from: ArenaId) -> Option<ArenaId> {
     if machine.is_io(from) {
         return Some(from);
@@ -285,7 +286,8 @@ fn io_of(machine: &Machine, from: ArenaId) -> Option<ArenaId> {
     bus.map(|bus| bus.io).or(machine.system_io)
 }
 
-/// A function's resource, where it is seen from `from`, or else where it is on its bus; I/O in I/O space.
+/// Resolves a function's BAR: at the address where `from` sees it, otherwise at its address on its own bus. I/O BARs
+/// are resolved in I/O space.
 fn resource(
     machine: &Machine,
     from: ArenaId,
@@ -308,7 +310,7 @@ fn resource(
         if machine.is_io(placement.arena) { io_of(machine, from).unwrap_or(placement.arena) } else { from };
     let seen = machine.state().reverse(placement.arena, range);
     let seen = seen.iter().find(|image| image.viewer == from).map(|image| image.seen.start());
-    // An address of its bus means something else elsewhere.
+    // A bus address means something else in another arena, so ask the bus's own arena.
     let (viewer, addr) = seen.map_or((placement.arena, range.start()), |seen| (from, seen));
     Ok(Resolved::new(machine, viewer, addr))
 }

@@ -1,16 +1,16 @@
-//! Many machines: several at once at work, one after the other in the output.
+//! Many machines: several are read at once, but printed in order.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Results that are held at once, by worker: this bounds the memory, whatever there is to do.
+/// The most results that are held at once for each worker. This bounds the memory, however many machines there are.
 const HELD: usize = 8;
 
-/// Does `work` for each item, as many at once as there are processors, and has `take` take the results in order.
+/// Calls `work` for each item, on as many threads as there are processors, and passes the results to `take` in order.
 ///
 /// # Errors
-/// The first of `take`, which ends it.
+/// Returns the first error of `take`, and stops.
 pub(crate) fn in_order<I: Sync, T: Send, E>(
     items: &[I],
     work: impl Fn(&I) -> T + Sync,
@@ -23,7 +23,7 @@ pub(crate) fn in_order<I: Sync, T: Send, E>(
         std::thread::scope(|scope| {
             for _ in 0..workers.min(items.len()) {
                 scope.spawn(|| {
-                    // Each takes the next that nobody has.
+                    // Take the next item that no other worker has.
                     while let Some((item, slot)) = {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         items.get(index).zip(done.get(index))
@@ -34,7 +34,7 @@ pub(crate) fn in_order<I: Sync, T: Send, E>(
                 });
             }
         });
-        // The scope has ended: nobody works any more, and what a worker panicked with was passed on.
+        // All workers have ended with the scope, which also passes on their panics.
         let results =
             done.into_iter().filter_map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
         results.into_iter().try_for_each(&mut take)?;

@@ -1,15 +1,15 @@
-//! Files that the command line names; `-` is standard input or output.
+//! Files named on the command line; `-` is standard input or output.
 
 use crate::Failure;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Whether a path means standard input, or output.
+/// Whether a path means standard input or output.
 pub(crate) fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Refuses standard input for more than one of several machines.
+/// Refuses standard input as more than one source.
 pub(crate) fn standard_once<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> Result<(), Failure> {
     if paths.into_iter().filter(|path| is_standard(path)).count() > 1 {
         return Err(Failure::Usage("standard input can be one thing: - is given twice".to_owned()));
@@ -17,7 +17,7 @@ pub(crate) fn standard_once<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) ->
     Ok(())
 }
 
-/// All of a file.
+/// Reads a whole file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let result = if is_standard(path) {
@@ -28,7 +28,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     result.map(|()| bytes).map_err(|error| Failure::file(path, error))
 }
 
-/// Writes a file.
+/// Creates a file and writes it, or writes to `out` for `-`.
 pub(crate) fn write(
     path: &Path,
     out: &mut dyn Write,

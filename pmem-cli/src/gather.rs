@@ -1,4 +1,4 @@
-//! `pmem gather`.
+//! `pmem gather`: captures a machine.
 
 use crate::args::Args;
 use crate::source::open_tree;

@@ -1,4 +1,4 @@
-//! What the command `pmem` is made of: one module per subcommand.
+//! The parts of the command `pmem`: one module for each subcommand.
 #![forbid(unsafe_code)]
 
 mod annotate;
@@ -29,13 +29,13 @@ pub use pages::completes;
 
 use args::{Args, Command};
 
-/// The number of the JSON format that every subcommand prints as `schema`.
+/// The version of the JSON format. Every subcommand prints it as `schema`.
 pub const SCHEMA: u32 = pmem_report::SCHEMA;
 
-/// Carries out a command line; what it prints goes to `out`.
+/// Runs a command line, and prints to `out`.
 ///
 /// # Errors
-/// [`Failure`] says what went wrong, and the exit status.
+/// [`Failure`] tells what went wrong, and gives the exit status.
 pub fn run(args: &Args, out: &mut Output<'_>) -> Result<Status, Failure> {
     let is_graph = args.drawing.dot.is_some() && !matches!(args.command, Command::Topo(_));
     if is_graph || args.drawing.is_any() && !args.command.has_picture() {

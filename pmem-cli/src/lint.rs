@@ -1,4 +1,4 @@
-//! `pmem lint`: where descriptions of a machine contradict each other.
+//! `pmem lint`: finds contradictions between descriptions of a machine.
 
 use crate::args::Args;
 use crate::each::in_order;
@@ -66,7 +66,7 @@ pub(crate) fn lint(
             }
             match looked {
                 Ok(report) => sum.add(report),
-                // Of many machines one that cannot be read does not hide the others.
+                // A machine that cannot be read must not hide the others.
                 Err((machine, why)) => sum.fail(machine, why),
             }
             out.say(|| format!("checked {} of {} machines", sum.machines + sum.failed.len(), machines.len()));
@@ -84,7 +84,7 @@ pub(crate) fn lint(
     Ok(if sum.is_wrong() { Status::Failed } else { Status::Done })
 }
 
-/// What a machine is called.
+/// Returns what a machine is called.
 fn name(paths: &[PathBuf]) -> String {
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     if names.is_empty() { "this machine".to_owned() } else { names.join(", ") }

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     let result = result.and_then(|status| out.flush().map(|()| status).map_err(Failure::Output));
     match result {
         Ok(status) => status.into(),
-        // Whoever read the output has had enough.
+        // The reader, such as `head`, has read enough.
         Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(failure) => {
             drop(out.flush());

@@ -1,4 +1,4 @@
-//! `pmem mtrr`.
+//! `pmem mtrr`: memory types.
 
 use crate::args::{Args, MtrrCommand, MtrrSource, PlanOptions, UnmappedArg};
 use crate::source::{open_with_mtrr, present};
@@ -36,7 +36,7 @@ fn kind(option: &str, name: &str) -> Result<MemType, Failure> {
         .ok_or_else(|| Failure::Usage(format!("{option} {name}: no memory type: UC, WC, WT, WP or WB")))
 }
 
-/// What the sources say, and what of each was read.
+/// Reads what the sources say about memory types, and what was read of each.
 fn read(args: &Args, source: &MtrrSource) -> Result<(MtrrState, Vec<Read>), Failure> {
     let overrides = Overrides {
         bits: source.bits,
@@ -45,7 +45,7 @@ fn read(args: &Args, source: &MtrrSource) -> Result<(MtrrState, Vec<Read>), Fail
         tom2: source.tom2.as_deref().map(parse_addr).transpose().map_err(Failure::Usage)?,
     };
     let (machine, facts) = open_with_mtrr(args, &source.files)?;
-    // Our own form is written for us: what is wrong in it is an error, not something to pass over.
+    // `key: value` lines are written for pmem, so a mistake in them is an error rather than something to skip.
     for heard in &machine.heard {
         if let Some(odd) = heard.odd.iter().find(|odd| odd.record == "key") {
             return Err(Failure::Other(format!("{}:{}: {}", heard.source, odd.line, odd.why)));
@@ -58,7 +58,7 @@ fn read(args: &Args, source: &MtrrSource) -> Result<(MtrrState, Vec<Read>), Fail
             "this machine shows no MTRRs and no memory map: no /proc/mtrr, no /dev/cpu/*/msr".to_owned(),
         ),
         MtrrError::Other(text) => {
-            // What was read says why there is nothing.
+            // What was read explains why there is nothing.
             let read: Vec<&str> = read.iter().map(|read| read.summary.as_str()).collect();
             Failure::Other(format!("{text} ({})", read.join("; ")))
         }

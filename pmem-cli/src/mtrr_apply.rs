@@ -1,4 +1,4 @@
-//! `pmem mtrr apply`, and `pmem mtrr show --kernel`: through the kernel module.
+//! `pmem mtrr apply` and `pmem mtrr show --kernel`, which use the kernel module.
 
 use crate::args::Args;
 use crate::mtrr_need::instead;
@@ -18,7 +18,7 @@ fn open() -> Result<Device, Failure> {
     })
 }
 
-/// A claim for a span and a type.
+/// Makes the claim for a range and type.
 fn claim(text: &str, force: bool) -> Result<Region, Failure> {
     let want = parse_want(text)?;
     let mut kinds = want.allowed.iter();
@@ -40,13 +40,13 @@ fn claim(text: &str, force: bool) -> Result<Region, Failure> {
     Ok(region)
 }
 
-/// What there is instead of a claim.
+/// Tells what makes a claim unnecessary; `None` if nothing does.
 fn need(claim: &Region) -> Option<String> {
     let is_wc = claim.props == u32::from(Props::WCOMB.bits());
     is_wc.then(|| instead(Path::new("/"), &(claim.start..=claim.last)))?
 }
 
-/// Why a claim is refused, and what helps.
+/// Explains why a claim was refused, and what helps.
 fn words(region: &Region, refused: &Refused) -> String {
     let helps = match region.status {
         status::FULL => "ask for a larger block, aligned to its size, or free registers",
@@ -103,7 +103,7 @@ pub(crate) fn run(
         writeln!(out, "{:#}", json!({ "schema": SCHEMA, "applied": yes, "claims": done }))?;
     }
     if refused {
-        // What was granted before goes with the device.
+        // Earlier claims are released when the device is closed.
         return Ok(Status::No);
     }
     if yes {
@@ -119,7 +119,7 @@ pub(crate) fn run(
     Ok(Status::Done)
 }
 
-/// Holds until it is ended, or all that is held has ended with its devices.
+/// Holds the claims until the command is interrupted, or until all of them have ended with their devices.
 fn hold(device: &Device, out: &mut Output<'_>) -> Result<Status, Failure> {
     let other = |error: std::io::Error| Failure::Other(format!("{DEVICE}: {error}"));
     loop {
@@ -132,7 +132,7 @@ fn hold(device: &Device, out: &mut Output<'_>) -> Result<Status, Failure> {
             let range = format!("{:#x}..{:#x}", claim.start, u128::from(claim.last) + 1);
             writeln!(out, "{range}: ended, as {}", fate(claim.state))?;
             claim.flags = 0;
-            // It is given back already, or will be.
+            // It is released already, or will be.
             drop(device.release(&mut claim));
         }
         out.flush()?;
@@ -142,7 +142,7 @@ fn hold(device: &Device, out: &mut Output<'_>) -> Result<Status, Failure> {
     }
 }
 
-/// What became of a claim that has ended.
+/// Tells why a claim ended.
 const fn fate(what: u32) -> &'static str {
     match what {
         state::BOUND => "a driver was bound to the device",

@@ -1,13 +1,14 @@
-//! Whether an MTRR is needed at all: most of who wants write combining has it by the PAT.
+//! Whether an MTRR is needed at all: most users of write combining get it from the PAT.
 
 use std::fs;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-/// Where the kernel says how memory is mapped (`Documentation/arch/x86/pat.rst`).
+/// The file in which the kernel lists memory types of mappings (`Documentation/arch/x86/pat.rst`).
 const MAPPED: &str = "sys/kernel/debug/x86/pat_memtype_list";
 
-/// What is there instead of an MTRR for write combining over a range, in words; `None` if there is nothing. `root` is `/` on a machine.
+/// Tells what makes an MTRR unnecessary for write combining over a range; `None` if nothing does. `root` is `/` on a
+/// live machine.
 pub(crate) fn instead(root: &Path, range: &RangeInclusive<u64>) -> Option<String> {
     if is_mapped(root, range) {
         return Some("it is mapped write combining by the PAT already: no MTRR is needed".to_owned());
@@ -29,10 +30,10 @@ pub(crate) fn instead(root: &Path, range: &RangeInclusive<u64>) -> Option<String
     Some(format!("no MTRR may be needed: with the PAT it is write combining to who maps it so, {driver}"))
 }
 
-/// Whether mappings make all of the range write combining.
+/// Whether existing mappings make the whole range write-combining.
 fn is_mapped(root: &Path, range: &RangeInclusive<u64>) -> bool {
     let text = fs::read_to_string(root.join(MAPPED)).unwrap_or_default();
-    // PAT: [mem 0x00000000d0000000-0x00000000e0000000] write-combining
+    // Example: `PAT: [mem 0x00000000d0000000-0x00000000e0000000] write-combining`
     let mut spans: Vec<(u64, u64)> = text
         .lines()
         .filter_map(|line| line.split_once("[mem ")?.1.split_once("] write-combining"))
@@ -53,7 +54,7 @@ fn hex(text: &str) -> Option<u64> {
     u64::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
 }
 
-/// The function with a BAR that holds the range, that BAR's number, and the function's driver.
+/// Returns the function whose BAR contains the range, the BAR's number, and the function's driver.
 fn bar_of(root: &Path, range: &RangeInclusive<u64>) -> Option<(String, usize, Option<String>)> {
     let devices = fs::read_dir(root.join("sys/bus/pci/devices")).ok()?.flatten();
     devices.into_iter().find_map(|entry| {
@@ -61,7 +62,7 @@ fn bar_of(root: &Path, range: &RangeInclusive<u64>) -> Option<(String, usize, Op
         let holds = |line: &str| {
             let mut words = line.split_whitespace().map(hex);
             let (start, last, flags) = (words.next()??, words.next()??, words.next()??);
-            // IORESOURCE_MEM, linux/ioport.h.
+            // Bit 9 is IORESOURCE_MEM (linux/ioport.h).
             Some(flags & 0x200 != 0 && start <= *range.start() && last >= *range.end())
         };
         let bar = text.lines().take(6).position(|line| holds(line) == Some(true))?;

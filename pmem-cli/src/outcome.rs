@@ -9,7 +9,7 @@ use std::process::ExitCode;
 pub enum Status {
     /// 0: done.
     Done,
-    /// 1: failed, or something is wrong, or different.
+    /// 1: the command failed, or something is wrong or different.
     Failed,
     /// 2: the command line makes no sense.
     Usage,
@@ -25,7 +25,7 @@ impl From<Status> for ExitCode {
     }
 }
 
-/// Why a command did not do what was asked.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// An argument makes no sense.
@@ -37,7 +37,7 @@ pub enum Failure {
     /// The output cannot be written.
     #[error("output: {0}")]
     Output(#[from] std::io::Error),
-    /// The output cannot be put into JSON.
+    /// The output cannot be encoded as JSON.
     #[error("output: {0}")]
     Json(#[from] serde_json::Error),
     /// A file cannot be read or written.
@@ -45,21 +45,21 @@ pub enum Failure {
     File {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The cause.
         error: std::io::Error,
     },
-    /// Something else.
+    /// Any other failure.
     #[error("{0}")]
     Other(String),
 }
 
 impl Failure {
-    /// A file that cannot be read or written.
+    /// Makes the failure for a file that cannot be read or written.
     pub(crate) fn file(path: &Path, error: std::io::Error) -> Self {
         Self::File { path: path.to_owned(), error }
     }
 
-    /// The exit status.
+    /// Returns the exit status.
     pub fn status(&self) -> Status {
         match self {
             Self::Usage(_) | Self::Import(ImportError::Twice { .. }) => Status::Usage,

@@ -1,18 +1,19 @@
-//! Where a command prints, and says on a terminal what it is at.
+//! The output of a command, with a progress line on a terminal.
 
 use crate::progress::Progress;
 use std::io::{self, Write};
 
-/// What a command prints goes here.
+/// The destination of everything that a command prints.
 pub struct Output<'a> {
     out: &'a mut dyn Write,
     progress: Progress,
-    /// What is printed goes into a file; else it may come to the terminal that shows what is being done, by a pager, say.
+    /// Whether standard output is a file. Otherwise the output may reach the terminal that shows the progress line, for
+    /// instance through a pager.
     is_file: bool,
 }
 
 impl<'a> Output<'a> {
-    /// Prints to `out`, which is on its way to standard output.
+    /// Prints to `out`, which must lead to standard output.
     pub fn new(out: &'a mut dyn Write) -> Self {
         Self {
             out,
@@ -21,7 +22,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Says what is being done from now on, where somebody waits for it at a terminal.
+    /// Changes the progress line.
     pub(crate) fn say(&self, what: impl FnOnce() -> String) {
         self.progress.say(what);
     }

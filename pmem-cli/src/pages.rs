@@ -7,10 +7,10 @@ use clap_complete::env::{CompleteEnv, Shells};
 use std::io::Write;
 use std::path::Path;
 
-/// The environment variable by which a shell asks for completions.
+/// The environment variable with which a shell asks for completions.
 const ASKED: &str = "PMEM_COMPLETE";
 
-/// Answers a shell that asks what may come next; false if none does.
+/// Answers a shell that asks for completions. Returns false if none does.
 pub fn completes() -> bool {
     CompleteEnv::with_factory(Args::command)
         .var(ASKED)
@@ -19,20 +19,20 @@ pub fn completes() -> bool {
         .unwrap_or_else(|error| error.exit())
 }
 
-/// The lines by which a shell comes to ask.
+/// Prints the lines that register the completions with a shell.
 pub(crate) fn completions(shell: clap_complete::Shell, out: &mut Output<'_>) -> Result<Status, Failure> {
     let shells = Shells::builtins();
     let completer = shells.completer(&shell.to_string());
     let completer = completer.ok_or_else(|| Failure::Usage(format!("{shell}: no completions for it")))?;
     completer.write_registration(ASKED, "pmem", "pmem", "pmem", out)?;
     if shell == clap_complete::Shell::Bash {
-        // Readline would cut the names of PCI functions at each colon.
+        // Readline would split the names of PCI functions at each colon.
         writeln!(out, "COMP_WORDBREAKS=${{COMP_WORDBREAKS//:}}")?;
     }
     Ok(Status::Done)
 }
 
-/// The manual, each subcommand a section of it; or a page for each, in a folder.
+/// Prints the manual with a section for each subcommand, or writes a page for each into a folder.
 pub(crate) fn man(folder: Option<&Path>, out: &mut Output<'_>) -> Result<Status, Failure> {
     let mut command = Args::command();
     if let Some(folder) = folder {

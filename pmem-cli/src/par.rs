@@ -1,4 +1,4 @@
-//! `pmem par`: what a file says of an Élan SC520's map, and the registers for it.
+//! `pmem par`: reads a file with the map of an Élan SC520, and plans its registers.
 
 use crate::args::{Args, ParCommand};
 use crate::source::write;
@@ -23,7 +23,8 @@ pub(crate) fn par(args: &Args, command: &ParCommand, out: &mut Output<'_>) -> Re
     })
 }
 
-/// What a file says: how much SDRAM there is, what registers hold, what is to be where. Without anything that is to be, what registers hold.
+/// Parses the file into the map and what the registers hold. Without ranges and ports, the map is what the registers
+/// make of it. An error comes with its line number.
 fn wanted(text: &str) -> Result<(Map, [u32; REGISTERS]), (usize, String)> {
     let (mut sdram, mut held, mut parts) = (None, [0; REGISTERS], Vec::new());
     for (line, text) in (1..).zip(text.lines()) {
@@ -62,7 +63,7 @@ fn wanted(text: &str) -> Result<(Map, [u32; REGISTERS]), (usize, String)> {
     Ok((map, held))
 }
 
-/// A register as kernels print it: NetBSD's `elansc0: PAR[3] 8a3ffc00 …`, or `PAR3 0x8a3ffc00`.
+/// Parses a register as kernels print it: NetBSD's `elansc0: PAR[3] 8a3ffc00 …`, or `PAR3 0x8a3ffc00`.
 fn register(text: &str) -> Option<(usize, u32)> {
     let (_, rest) = text.split_once("PAR")?;
     let mut words = rest.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
@@ -71,7 +72,7 @@ fn register(text: &str) -> Option<(usize, u32)> {
     Some((number, u32::from_str_radix(bits.trim_start_matches("0x"), 16).ok()?))
 }
 
-/// Ports, the last included, as kernels list them.
+/// Parses a range of ports. As in kernels' lists, the last one is included.
 fn port(at: &str, target: &str) -> Result<(u32, u32, Value), String> {
     let ports = at.split_once('-').unwrap_or((at, at));
     let number = |text: &str| {

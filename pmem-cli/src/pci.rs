@@ -1,4 +1,4 @@
-//! `pmem pci`.
+//! `pmem pci`: PCI bus space.
 
 use crate::args::{Args, PciCommand, PciWish};
 use crate::pci_windows;
@@ -18,7 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long is searched at most.
+/// The longest time that a search may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 const STEPS: u64 = 50_000_000;
 
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut Output<'_>) -> Re
         }
         PciCommand::Replay { trace, kernels } => {
             let mut sources = open_texts(args, std::slice::from_ref(trace))?;
-            // The events are the trace's alone, whatever else is read.
+            // Events come from the trace alone, even if --root names further sources.
             let text =
                 sources.texts.last().map_or_else(Default::default, |text| decode(&text.bytes).into_owned());
             let lines = (1..).zip(text.lines());
@@ -153,7 +153,7 @@ pub(crate) fn run(args: &Args, command: &PciCommand, out: &mut Output<'_>) -> Re
     }
 }
 
-/// Reads sources in which there is something of PCI.
+/// Reads sources that contain PCI functions.
 fn open_pci(args: &Args, sources: &[PathBuf]) -> Result<Machine, Failure> {
     with_pci(open(args, sources)?)
 }
@@ -167,7 +167,7 @@ fn with_pci(machine: Machine) -> Result<Machine, Failure> {
     Ok(machine)
 }
 
-/// Writes the scripts and the report into a folder, which is made if it is not there.
+/// Writes the scripts and the report into a folder, and creates the folder if necessary.
 fn write_scripts(folder: &Path, report: &PciDoctor) -> Result<(), Failure> {
     fs::create_dir_all(folder).map_err(|error| Failure::file(folder, error))?;
     let mut text = Vec::new();
@@ -186,9 +186,9 @@ fn write_scripts(folder: &Path, report: &PciDoctor) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The version of Linux that is meant, and its rules.
+/// Returns the Linux version that is meant, and its rules; `None` if nothing names one.
 fn kernel_rules(option: Option<&str>, machine: &Machine) -> Result<Option<(String, Rules)>, Failure> {
-    // A log says more than a version: what its kernel has taken over from later ones.
+    // A log tells more than a version: also what its kernel has backported.
     if let Some(path) = option.filter(|text| Rules::parse(text).is_none() && Path::new(text).is_file()) {
         let log = file::read(Path::new(path))?;
         let log = String::from_utf8_lossy(&log);
@@ -209,7 +209,7 @@ fn kernel_rules(option: Option<&str>, machine: &Machine) -> Result<Option<(Strin
     }
 }
 
-/// Reads an event.
+/// Parses an event.
 fn deed(text: &str) -> Result<HotplugEvent, Failure> {
     let wrong = || {
         let forms = "rescan, rescan 0000:04, boot, reassign, realloc, plug mem64p:1G at 0000:02:01.0, unplug BDF, resize BDF:bar1=32G";
@@ -238,7 +238,7 @@ fn deed(text: &str) -> Result<HotplugEvent, Failure> {
     }
 }
 
-/// `0000:04:00.0:bar1=32G`.
+/// Parses `0000:04:00.0:bar1=32G`.
 fn resize_of(text: &str) -> Option<(Address, u8, u64)> {
     let (what, size) = text.split_once('=')?;
     let (function, bar) = what.rsplit_once(':')?;
@@ -246,7 +246,7 @@ fn resize_of(text: &str) -> Option<(Address, u8, u64)> {
     Some((function.parse().ok()?, bar, parse_size(size)?))
 }
 
-/// What was read, and what is odd.
+/// Returns what was read, and what is odd in it.
 fn said(machine: &Machine) -> (Vec<Read>, Vec<Warning>) {
     (machine.heard.iter().map(Read::from).collect(), machine.findings.iter().map(Warning::from).collect())
 }
@@ -256,7 +256,7 @@ fn address(option: &str, text: &str) -> Result<Address, Failure> {
         .map_err(|_| Failure::Usage(format!("{option} {text}: no PCI function: 0000:04:00.0 is wanted")))
 }
 
-/// A card below a port, or on a bus.
+/// Makes the goal for a card below a port or on a bus.
 fn addition(option: &str, card: String, at: &str) -> Result<PlacementGoal, Failure> {
     Ok(match bus(at) {
         Some(bus) => PlacementGoal::AddOnBus { card, bus },
@@ -264,20 +264,21 @@ fn addition(option: &str, card: String, at: &str) -> Result<PlacementGoal, Failu
     })
 }
 
-/// `0000:00:1c.4=mem64p:32G`.
+/// Parses `0000:00:1c.4=mem64p:32G`.
 fn kept(args: &Args, text: &str) -> Result<PlacementGoal, Failure> {
     let wrong = || Failure::Usage(format!("--keep {text}: 0000:00:1c.4=mem64p:32G is wanted"));
     let (port, card) = text.split_once('=').ok_or_else(wrong)?;
     addition("--keep", spec(args, card)?, port)
 }
 
-/// `0000:04`.
+/// Parses a bus such as `0000:04`.
 fn bus(text: &str) -> Option<(u32, u8)> {
     let (segment, bus) = text.split_once(':').filter(|(_, bus)| bus.len() == 2)?;
     Some((u32::from_str_radix(segment, 16).ok()?, u8::from_str_radix(bus, 16).ok()?))
 }
 
-/// What a card decodes: as it is written down, as a file has it, or as a card has it that is in another machine (`BDF@DUMP`).
+/// Returns what a card decodes: as written on the command line, from a file, or from a card in another machine
+/// (`BDF@DUMP`).
 fn spec(args: &Args, text: &str) -> Result<String, Failure> {
     if let Some((function, dump)) = text.split_once('@') {
         let function = address("--add", function)?;

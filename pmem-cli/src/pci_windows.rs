@@ -1,4 +1,4 @@
-//! `pmem pci windows`: through the kernel module.
+//! `pmem pci windows`: changes bridge windows through the kernel module.
 
 use crate::args::Args;
 use crate::{Failure, Output, SCHEMA, Status};
@@ -7,7 +7,7 @@ use pmem_import::{Address, parse_range};
 use serde_json::json;
 use std::io::Write;
 
-/// `0xfd200000-0xfd3fffff`, or `closed`.
+/// Parses `0xfd200000-0xfd3fffff` or `closed`.
 fn range(text: &str) -> Option<Option<(u64, u64)>> {
     if text == "closed" {
         return Some(None);
@@ -15,7 +15,7 @@ fn range(text: &str) -> Option<Option<(u64, u64)>> {
     parse_range(text).ok().map(Some)
 }
 
-/// `0000:02:01.0:pref=0xfd200000-0xfd3fffff,closed`.
+/// Parses `0000:02:01.0:pref=0xfd200000-0xfd3fffff,closed`.
 fn change(text: &str) -> Option<Window> {
     let (which, ranges) = text.split_once('=')?;
     let (address, kind) = which.rsplit_once(':')?;
@@ -31,7 +31,7 @@ fn change(text: &str) -> Option<Window> {
     Some(Window::new(address.segment, function, kind, range(old)?, range(new)?))
 }
 
-/// What helps against a refusal.
+/// Returns what helps against a refusal.
 fn helps(refusal: u32) -> &'static str {
     match refusal {
         status::CHANGED => "; ask pmem pci doctor again",

@@ -1,17 +1,17 @@
-//! What a command is at, on a terminal, while it takes long.
+//! The progress line on a terminal.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What is done sooner says nothing.
+/// Commands that take less time show no progress.
 const SOON: Duration = Duration::from_secs(2);
-/// How often the line is written anew.
+/// The time between updates of the line.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// A line on standard error that says what is being done, if that takes over two seconds and standard error is a terminal. It is gone before
-/// anything else is printed.
+/// A line on standard error that shows what a command is doing, if that takes over two seconds and standard error is a
+/// terminal. It is erased before anything else is printed.
 pub(crate) struct Progress {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -19,7 +19,7 @@ pub(crate) struct Progress {
 
 #[derive(Default)]
 struct Shared {
-    /// What is being done; `None` when it is over.
+    /// What is being done; `None` once the command is done.
     what: Mutex<Option<String>>,
     turned: Condvar,
 }
@@ -31,7 +31,7 @@ impl Shared {
 }
 
 impl Progress {
-    /// Begins, if there is a terminal that can take back what it shows.
+    /// Starts the line, if the terminal can erase it.
     pub(crate) fn begin(what: &str) -> Self {
         let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
         if is_dumb || !io::stderr().is_terminal() {
@@ -42,19 +42,19 @@ impl Progress {
         Self { shared, thread: Some(std::thread::spawn(move || show(&theirs))) }
     }
 
-    /// Says what is being done from now on.
+    /// Changes what the line says.
     pub(crate) fn say(&self, what: impl FnOnce() -> String) {
         if let Some(said) = &mut *self.shared.what() {
             *said = what();
         }
     }
 
-    /// Takes the line back, for good.
+    /// Erases the line for good.
     pub(crate) fn end(&mut self) {
         if let Some(thread) = self.thread.take() {
             *self.shared.what() = None;
             self.shared.turned.notify_all();
-            // It has only written to standard error.
+            // A panic there could only concern writing to standard error.
             drop(thread.join());
         }
     }
@@ -75,7 +75,7 @@ fn show(shared: &Shared) {
         what = shared.turned.wait_timeout(what, wait).unwrap_or_else(PoisonError::into_inner).0;
         let seconds = begun.elapsed().as_secs();
         if let Some(what) = what.as_deref().filter(|_| begun.elapsed() >= SOON) {
-            // A line of a narrow terminal, taken back by the next one.
+            // Keep it short enough for a narrow terminal, so that the next update can erase it.
             let what: String = what.chars().take(60).collect();
             is_shown |= write!(io::stderr(), "\r\x1b[K{what} … {seconds} s").is_ok();
             wait = EVERY;

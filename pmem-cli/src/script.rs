@@ -1,4 +1,4 @@
-//! Scripts.
+//! `pmem script`: runs scripts.
 
 use crate::args::Args;
 use crate::{Failure, Output, SCHEMA, Status, file};
@@ -7,7 +7,7 @@ use serde_json::json;
 use std::io::Write;
 use std::path::Path;
 
-/// `pmem script`.
+/// Runs a script, and prints it with the output of its commands.
 pub(crate) fn run_file(
     args: &Args,
     path: &Path,

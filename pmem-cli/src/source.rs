@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
-/// The sources that the command line names: behind the command, and by `--root`.
+/// Returns all sources that the command line names, those of `--root` first.
 fn paths(args: &Args, named: &[PathBuf]) -> Vec<PathBuf> {
     args.root.iter().chain(named).cloned().collect()
 }
@@ -30,7 +30,7 @@ pub(crate) fn open(args: &Args, named: &[PathBuf]) -> Result<Machine, Failure> {
     }
 }
 
-/// Opens the sources that the command line names, for commands that look for something of their own in their texts.
+/// Opens the sources that the command line names, for commands that search their texts themselves.
 pub(crate) fn open_texts(args: &Args, named: &[PathBuf]) -> Result<Sources, Failure> {
     if args.net.is_some() {
         return Err(Failure::Usage("a net has no text: --net does not go with this".to_owned()));
@@ -38,12 +38,12 @@ pub(crate) fn open_texts(args: &Args, named: &[PathBuf]) -> Result<Sources, Fail
     Ok(Sources::open(&paths(args, named))?)
 }
 
-/// The machine of sources that are open.
+/// Reads the machine that open sources describe.
 pub(crate) fn read(sources: &mut Sources) -> Result<Machine, Failure> {
     something(Machine::read(sources)?)
 }
 
-/// A machine of which something was read: a word of warning would be lost behind an empty one.
+/// Passes a machine on if anything was read of it. Otherwise it fails, because an empty report would hide the reason.
 pub(crate) fn something(machine: Machine) -> Result<Machine, Failure> {
     if !machine.heard.iter().all(SourceSummary::is_nothing) {
         return Ok(machine);
@@ -54,7 +54,7 @@ pub(crate) fn something(machine: Machine) -> Result<Machine, Failure> {
     Err(Failure::Other(text))
 }
 
-/// Reads the machine and what is known of its memory types.
+/// Reads the machine and its memory types.
 pub(crate) fn open_with_mtrr(args: &Args, named: &[PathBuf]) -> Result<(Machine, MtrrFacts), Failure> {
     if args.net.is_some() {
         return Err(Failure::Usage("a net says nothing of MTRRs: --net does not go with mtrr".to_owned()));
@@ -62,7 +62,7 @@ pub(crate) fn open_with_mtrr(args: &Args, named: &[PathBuf]) -> Result<(Machine,
     Ok(Machine::read_with_mtrr(&mut Sources::open(&paths(args, named))?)?)
 }
 
-/// The one tree of files that the command line names.
+/// Opens the single tree of files that the command line names.
 pub(crate) fn open_tree(args: &Args) -> Result<pmem_import::Tree, Failure> {
     if args.net.is_some() {
         let text = "a net is no machine to capture: --net does not go with gather";
@@ -77,7 +77,7 @@ pub(crate) fn open_tree(args: &Args) -> Result<pmem_import::Tree, Failure> {
     }
 }
 
-/// The arena that is looked from.
+/// Returns the arena of a viewer; the system bus if none is named.
 pub(crate) fn viewer(machine: &mut Machine, from: Option<&str>) -> Result<ArenaId, Failure> {
     match from {
         None => Ok(machine.system),
@@ -85,7 +85,7 @@ pub(crate) fn viewer(machine: &mut Machine, from: Option<&str>) -> Result<ArenaI
     }
 }
 
-/// Styles for the output.
+/// Returns the styles for the output.
 pub(crate) fn styles(color: Color) -> Styles {
     let on = match color {
         Color::Always => true,
@@ -99,7 +99,7 @@ pub(crate) fn styles(color: Color) -> Styles {
     if on { Styles::colour() } else { Styles::default() }
 }
 
-/// Writes a report of which there is no picture: as JSON if that is asked for, else as text.
+/// Writes a report that cannot be drawn, as JSON or as text.
 pub(crate) fn write<T: Serialize>(
     args: &Args,
     report: &T,
@@ -114,7 +114,7 @@ pub(crate) fn write<T: Serialize>(
     }
 }
 
-/// Writes a report: the pictures that are asked for, JSON if that is, else text.
+/// Writes a report: as pictures, as JSON, or as text.
 pub(crate) fn present<T: Serialize + Draw>(
     args: &Args,
     report: &T,
@@ -124,7 +124,7 @@ pub(crate) fn present<T: Serialize + Draw>(
     if args.drawing.is_any() { draw(args, report.picture(), out) } else { write(args, report, out, text) }
 }
 
-/// Draws a picture in the ways that are asked for.
+/// Draws a picture in the requested formats.
 pub(crate) fn draw(args: &Args, picture: Option<Picture>, out: &mut dyn Write) -> Result<(), Failure> {
     let drawing = &args.drawing;
     if drawing.svg.is_none() && drawing.html.is_none() && !drawing.map {
@@ -147,7 +147,7 @@ pub(crate) fn draw(args: &Args, picture: Option<Picture>, out: &mut dyn Write) -
     Ok(())
 }
 
-/// The first and the last address of a range that stands behind an option.
+/// Parses an option's range, and returns its first and last address, both inclusive.
 pub(crate) fn range(option: &str, text: &str) -> Result<(u64, u64), Failure> {
     parse_range(text).map_err(|why| Failure::Usage(format!("{option} {text}: {why}")))
 }

@@ -1,4 +1,4 @@
-//! `pmem topo`.
+//! `pmem topo`: the machine at a glance.
 
 use crate::args::{Args, TopoArgs};
 use crate::each::in_order;
@@ -33,7 +33,7 @@ pub(crate) fn topo(args: &Args, topo: &TopoArgs, out: &mut Output<'_>) -> Result
     Ok(Status::Done)
 }
 
-/// Each source is a machine: a line of JSON each, or a text under its name.
+/// Treats each source as a machine: a line of JSON, or a text under its name.
 fn each(args: &Args, sources: &[PathBuf], detail: Detail, out: &mut Output<'_>) -> Result<Status, Failure> {
     if args.drawing.is_any() || args.net.is_some() {
         return Err(Failure::Usage("--each goes with neither pictures nor --net".to_owned()));

@@ -1,17 +1,17 @@
-//! Attributes and costs in words.
+//! Attributes, performance and metrics as words and numbers for reports.
 
 use pmem_core::{Attrs, Metric, Performance, SpanState};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Attributes as lists of words.
+/// Attributes of a region or window, as lists of words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AttrWords {
-    /// What it is used for.
+    /// What the region is used for, such as `devregs`; empty if no use is stated.
     pub usage: Vec<String>,
-    /// Which accesses are let through.
+    /// The accesses that are permitted; empty if the protection is not stated.
     pub prot: Vec<String>,
-    /// Its properties, caching among them.
+    /// Other properties, caching among them; empty if there are none.
     pub props: Vec<String>,
 }
 
@@ -38,16 +38,16 @@ fn words(text: String) -> Vec<String> {
     if text == "-" { Vec::new() } else { text.split('+').map(str::to_owned).collect() }
 }
 
-/// How well something is reached.
+/// Latency and bandwidth of an access path. Each value is null if no source gives it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Speed {
-    /// Nanoseconds; null if it is not known.
+    /// Read latency in nanoseconds.
     pub read_latency_ns: Option<u32>,
-    /// Nanoseconds.
+    /// Write latency in nanoseconds.
     pub write_latency_ns: Option<u32>,
-    /// MiB/s.
+    /// Read bandwidth in MiB/s.
     pub read_bandwidth_mib_s: Option<u32>,
-    /// MiB/s.
+    /// Write bandwidth in MiB/s.
     pub write_bandwidth_mib_s: Option<u32>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn state_word(state: SpanState) -> &'static str {
     }
 }
 
-/// A metric; `None` if it is unreachable.
+/// Returns a metric's number; `None` if the metric means unreachable.
 pub(crate) fn metric(metric: Metric) -> Option<u32> {
     metric.is_reachable().then(|| metric.get())
 }

@@ -1,4 +1,4 @@
-//! What two viewers do not see alike.
+//! Compares the address maps of two viewers.
 
 use crate::names;
 use crate::sources::Sources;
@@ -8,42 +8,43 @@ use pmem_import::Machine;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What only one of two viewers reaches, and what both reach at different addresses.
+/// The differences between two viewers' address maps: what only one of them reaches, and what both reach at different
+/// addresses.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Diff {
-    /// The one.
+    /// The name of the first viewer's arena.
     pub left: String,
-    /// The other.
+    /// The name of the second viewer's arena.
     pub right: String,
-    /// What they do not see alike.
+    /// The ranges that the two viewers see differently.
     pub differences: Vec<Difference>,
-    /// Of which of them nobody knows what it sees of memory.
+    /// Those of the two viewers whose view of memory no source describes. For these the comparison proves nothing.
     pub unknown: Vec<String>,
-    /// What was read.
+    /// The sources that were read.
     #[serde(flatten)]
     pub sources: Sources,
 }
 
-/// Addresses of an arena that two viewers do not see alike.
+/// A range of an arena that two viewers see differently.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Difference {
-    /// The arena.
+    /// The arena that the range belongs to.
     pub arena: String,
-    /// Its own addresses.
+    /// The range, in the arena's own addresses.
     #[serde(flatten)]
     pub range: Extent,
-    /// What is there.
+    /// What occupies the range, in words.
     pub what: String,
-    /// The region there.
+    /// The region that occupies the range; null if the space is free.
     pub region: Option<String>,
-    /// Where the one sees them.
+    /// The address at which the first viewer sees the start of the range; null if it does not see it.
     pub left: Option<Addr>,
-    /// Where the other sees them.
+    /// The address at which the second viewer sees the start of the range; null if it does not see it.
     pub right: Option<Addr>,
 }
 
 impl Diff {
-    /// What two arenas do not see alike.
+    /// Compares what two arenas see.
     pub fn of(machine: &Machine, left: ArenaId, right: ArenaId) -> Self {
         let difference = |d: &pmem_core::Difference| Difference {
             arena: machine.arena_name(d.arena),

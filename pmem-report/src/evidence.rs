@@ -1,4 +1,4 @@
-//! How sure an answer is: who says what of an address, and whether they agree.
+//! How sure an answer is: what each source says about an address, and whether the sources agree.
 
 use crate::outcome::Outcome;
 use pmem_core::{ArenaId, FirmwareMemory, Place, RegionId};
@@ -11,15 +11,15 @@ use std::collections::BTreeSet;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sureness {
-    /// Several sources say the same.
+    /// Several sources agree.
     Agreed,
     /// One source says so.
     Said,
-    /// It follows from what sources say.
+    /// The answer follows from what the sources say, but none says it directly.
     Inferred,
-    /// It holds on every machine of the architecture; no source says so.
+    /// True on every machine of this architecture; no source says so.
     Architecture,
-    /// It holds if an IOMMU, of which no source shows the tables, lets the device's addresses through as they are.
+    /// True only if an IOMMU whose tables no source shows passes the device's addresses through untranslated.
     Conditional,
     /// Sources contradict each other.
     Doubtful,
@@ -27,50 +27,51 @@ pub enum Sureness {
     Unknown,
 }
 
-/// What is claimed.
+/// The part of an answer that a piece of evidence supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Topic {
-    /// What is there.
+    /// What is at the address.
     What,
-    /// Which NUMA node it is.
+    /// The NUMA node that the memory belongs to.
     Node,
-    /// Which kind of memory it is.
+    /// The kind of memory.
     Memory,
-    /// Which device has it.
+    /// The device that decodes the address.
     Device,
-    /// How a device's address becomes one of the CPUs'.
+    /// How a device's address translates to a CPU address.
     Way,
 }
 
-/// What one source says of an address.
+/// One source's statement about an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Evidence {
-    /// What it is about.
+    /// The part of the answer that the statement is about.
     pub about: Topic,
-    /// What is said.
+    /// The statement, in words.
     pub says: String,
-    /// The source; null if it is inferred, or so by architecture.
+    /// The source; null if the statement is inferred or true by architecture.
     pub source: Option<String>,
-    /// The line, from 1; null if it is about the source as a whole.
+    /// The line in the source, counted from 1; null if the statement is about the source as a whole.
     pub line: Option<u32>,
-    /// Whether it agrees with the answer.
+    /// Whether the statement agrees with the answer.
     pub stance: Stance,
 }
 
-/// Whether what is said agrees with the answer.
+/// Whether a statement agrees with the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Stance {
-    /// It says the same.
+    /// It says the same as the answer.
     Agrees,
-    /// It says something else that may be so as well, as of memory that the kernel keeps for itself.
+    /// It says something else that can be true at the same time, such as firmware's map calling memory usable that the
+    /// kernel keeps for itself.
     Differs,
-    /// Both cannot be.
+    /// The statement and the answer cannot both be true.
     Contradicts,
 }
 
-/// The kind of memory that firmware's map means.
+/// Maps a type of firmware's memory map to the kind of memory it describes.
 fn of_firmware(kind: FirmwareMemory) -> MemoryKind {
     match kind {
         FirmwareMemory::Persistent => MemoryKind::Persistent,
@@ -79,21 +80,22 @@ fn of_firmware(kind: FirmwareMemory) -> MemoryKind {
     }
 }
 
-/// Of what it is asked how sure it is.
+/// An answer whose sureness is to be judged.
 pub(crate) struct Question {
-    /// Of a device's address: the arena of its bus, which function, if one was named, and what was asked there.
+    /// For a device's address: the arena of the device's bus, the function if one was named, and the bus address asked
+    /// for.
     pub(crate) device: Option<(ArenaId, Option<Address>, u64)>,
-    /// Of an I/O port, as CPUs see it.
+    /// For an I/O port: the port number as CPUs see it.
     pub(crate) port: Option<u64>,
-    /// Where it ends.
+    /// The place where the address ends, if something decodes it.
     pub(crate) place: Option<Place>,
-    /// Where CPUs see that.
+    /// The CPU address of that place; `None` if CPUs do not see it.
     pub(crate) at: Option<u64>,
-    /// What became of it.
+    /// How the address resolved.
     pub(crate) result: Outcome,
 }
 
-/// What is gathered of an address.
+/// The evidence collected for one address.
 struct Case<'m> {
     machine: &'m Machine,
     all: Vec<Evidence>,
@@ -125,10 +127,10 @@ impl Case<'_> {
         &mut self.all[index]
     }
 
-    /// What is there, as lists and the firmware's map say.
+    /// Collects what resource lists and firmware's map say is at a CPU address.
     fn what(&mut self, at: u64, memory: Option<MemoryKind>, holder: Option<Address>) {
         let machine = self.machine;
-        // The innermost name, and what of the names around it says that it is memory.
+        // Two names count: the innermost one, and an enclosing "System RAM", which says that this is memory.
         let mut lines = machine.names.said_of_memory(at);
         let inner = lines.next();
         let around = lines.find(|(line, _)| line.name.starts_with("System RAM"));
@@ -140,7 +142,7 @@ impl Case<'_> {
             says.stance = if is_other { Stance::Contradicts } else { Stance::Agrees };
             places.push(place);
         }
-        // A list may be made of the map itself.
+        // Some lists are generated from firmware's map. Do not count the same line twice.
         let after = machine.firmware.partition_point(|said| said.value.0.start() <= at);
         let of_map = after.checked_sub(1).and_then(|last| machine.firmware.get(last));
         let of_map = of_map.filter(|said| said.value.0.contains(at));
@@ -161,7 +163,8 @@ impl Case<'_> {
         }
     }
 
-    /// Whose memory it is.
+    /// Collects which NUMA node the memory at a CPU address belongs to, according to memory blocks and firmware's
+    /// ranges.
     fn node(&mut self, at: u64, node: Option<u32>) {
         let machine = self.machine;
         let mut claims: Vec<(u32, SourceLine, &'static str)> = Vec::new();
@@ -190,7 +193,8 @@ impl Case<'_> {
         }
     }
 
-    /// How a device's address becomes one of the CPUs'. Gives whether a unit that nobody shows the tables of may change it.
+    /// Collects how a device's address translates to a CPU address. Returns true if an IOMMU whose tables no source
+    /// shows may change the address.
     fn way(&mut self, from: ArenaId, function: Option<Address>, asked: u64) -> bool {
         let machine = self.machine;
         let bus = machine.buses.iter().find(|(_, bus)| bus.memory == from).map(|(id, _)| *id);
@@ -198,7 +202,7 @@ impl Case<'_> {
         let on_bus = machine.functions.iter().map(pmem_import::Function::bdf);
         let on_bus = on_bus.filter(|function| (function.segment, function.bus) == bus);
         let asking: Vec<Address> = function.map_or_else(|| on_bus.collect(), |function| vec![function]);
-        // Of devices of one bus some may have a range for themselves.
+        // When the question names only a bus, a reserved range may apply to some of its devices and not to others.
         let mut seen = BTreeSet::new();
         for said in asking.iter().flat_map(|function| machine.iommu.reserved_for(*function)) {
             let reserved = &said.value;
@@ -246,7 +250,7 @@ impl Case<'_> {
         true
     }
 
-    /// The function that has it.
+    /// Records the source line that gives the function's BAR its address.
     fn function(&mut self, holder: Address, region: RegionId) {
         let machine = self.machine;
         let bars = machine.bars.get(&holder).into_iter().flatten();
@@ -259,13 +263,14 @@ impl Case<'_> {
         }
     }
 
-    /// Whether two functions are one, or one is a virtual function of the other, in whose space it has its slice.
+    /// Whether two functions are the same, or one is a virtual function of the other. A virtual function's slice lies
+    /// inside the physical function's VF BAR, so a list may name either.
     fn is_same(&self, a: Address, b: Address) -> bool {
         let physical = |function: Address| self.machine.function(function).and_then(|known| known.physical);
         a == b || physical(a) == Some(b) || physical(b) == Some(a)
     }
 
-    /// Others whose resources sources have there as well.
+    /// Records other functions whose resources some source places at the same address.
     fn disputed(&mut self, at: u64) {
         let machine = self.machine;
         for said in machine.disputed.iter().filter(|said| said.value.0.contains(at)) {
@@ -273,7 +278,8 @@ impl Case<'_> {
         }
     }
 
-    /// What is in no list of the CPUs' addresses: a port, an emulator's address space, a net.
+    /// Collects evidence for addresses that no list of CPU addresses covers: I/O ports, an emulator's address spaces,
+    /// and decoding nets.
     fn elsewhere(&mut self, port: Option<u64>, place: Option<Place>) {
         let machine = self.machine;
         if let Some((line, place)) = port.and_then(|port| machine.names.said_of_port(port).next()) {
@@ -294,7 +300,7 @@ impl Case<'_> {
         }
     }
 
-    /// The CXL region or window that has it.
+    /// Records the CXL region or window that decodes the address.
     fn cxl(&mut self, at: u64) {
         let machine = self.machine;
         if let Some(place) = machine.cxl.at(at) {
@@ -306,7 +312,7 @@ impl Case<'_> {
 }
 
 impl Question {
-    /// How sure the answer is, and by whom.
+    /// Judges how sure the answer is, and returns the evidence sorted by topic.
     pub(crate) fn judge(&self, machine: &Machine) -> (Sureness, Vec<Evidence>) {
         let mut case = Case { machine, all: Vec::new() };
         let memory = self.place.and_then(|place| machine.memory.get(&place.arena));
@@ -337,6 +343,7 @@ impl Question {
         (self.sureness(&case.all, behind_unit), case.all)
     }
 
+    /// Derives the overall sureness from the collected evidence.
     fn sureness(&self, all: &[Evidence], behind_unit: bool) -> Sureness {
         let judged = |about: Topic| {
             all.iter().filter(move |said| said.about == about && said.stance == Stance::Agrees)
@@ -347,7 +354,7 @@ impl Question {
             Outcome::Ambiguous => return Sureness::Doubtful,
             Outcome::Loop | Outcome::Unknown | Outcome::Unplaced => return Sureness::Unknown,
             _ if contradicted => return Sureness::Doubtful,
-            // That nothing is there follows from nobody's naming anything.
+            // No source says "nothing is here"; that follows from no source naming anything.
             Outcome::Fault => return Sureness::Inferred,
             Outcome::Accept if behind_unit => return Sureness::Conditional,
             Outcome::Accept => {}
@@ -360,7 +367,8 @@ impl Question {
         if !is_said || is_inferred(Topic::Node) || is_inferred(Topic::Memory) {
             return Sureness::Inferred;
         }
-        // As sure as the least sure part: of a node that one source names one source is enough to say so.
+        // An answer is only as sure as its least sure part. If only one source names the node, the whole answer is
+        // "said", not "agreed".
         let agreed =
             what.union(&device).count() > 1 && (node.len() > 1 || judged(Topic::Node).next().is_none());
         if agreed { Sureness::Agreed } else { Sureness::Said }

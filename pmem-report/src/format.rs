@@ -1,12 +1,12 @@
-//! How every report is put into JSON.
+//! The JSON form shared by all reports.
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// The number of the JSON format that every report has as `schema`.
+/// The version of the JSON format. Every report carries it as `schema`.
 pub const SCHEMA: u32 = 2;
 
-/// A report as JSON, with the number of the format.
+/// Returns a report as JSON, with the format version added as `schema`.
 pub fn json<T: Serialize>(report: &T) -> Value {
     let mut value = json!({ "schema": SCHEMA });
     if let (Value::Object(into), Ok(Value::Object(from))) = (&mut value, serde_json::to_value(report)) {

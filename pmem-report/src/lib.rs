@@ -1,8 +1,8 @@
-//! One typed report a question, and what it looks like.
+//! Typed reports about a machine's physical address space, and their renderers.
 //!
-//! A question about a [`Machine`](pmem_import::Machine) is answered by a report: a value that says everything that is known. [`text`] and
-//! [`json`] render reports; they decide nothing. Each report's JSON has a schema ([`schemas`]), of which [`SCHEMA`] is
-//! the number.
+//! Each question about a [`Machine`](pmem_import::Machine) is answered by one report: a plain value that holds
+//! everything known about the answer. [`text`] and [`json`] render reports and decide nothing. The JSON of each report
+//! has a schema ([`schemas`]); [`SCHEMA`] is its version.
 #![forbid(unsafe_code)]
 
 pub mod annotate;
@@ -47,7 +47,7 @@ pub use topo::{
 pub use units::{Addr, End, Extent, bandwidth, size};
 pub use view::{View, ViewLine};
 
-/// The package's README: its example is run with the tests.
+/// The package's README, so that its example runs with the tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}

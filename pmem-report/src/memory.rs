@@ -1,4 +1,4 @@
-//! Memory by pages: what a page allocator that starts now would have, and what it would not.
+//! Memory by pages: what a page allocator that starts now would get, and what is already taken.
 
 use crate::sources::Sources;
 use crate::units::{Addr, Extent};
@@ -9,110 +9,110 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Memory by pages.
+/// A machine's memory by pages.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct MemoryReport {
-    /// Bytes of a page.
+    /// The page size in bytes.
     pub page_size: u64,
-    /// Bytes of a memory block; null if no source says.
+    /// The size of a hot-plug memory block in bytes; null if no source says.
     pub block_size: Option<u64>,
-    /// What is RAM, in order of address.
+    /// Physically contiguous RAM, in order of address.
     pub segments: Vec<Segment>,
-    /// By kind and free list: how much is free.
+    /// Free pages per free list and kind of memory.
     pub free_lists: Vec<FreeList>,
-    /// By node.
+    /// The memory of each NUMA node.
     pub nodes: Vec<MemoryNode>,
-    /// RAM that is not free, by what has it.
+    /// RAM that is in use, by owner; the largest first.
     pub taken: Vec<Taken>,
-    /// Memory that is no RAM for anybody: persistent, or for a special purpose.
+    /// Memory that the page allocator does not get: persistent memory and special-purpose memory.
     pub apart: Vec<Unavailable>,
-    /// Why there are no segments.
+    /// Why there are no segments; null if there are some.
     pub nothing: Option<String>,
-    /// What was read.
+    /// The sources that were read.
     #[serde(flatten)]
     pub sources: Sources,
 }
 
-/// RAM in one piece, of one arena.
+/// A contiguous run of RAM that belongs to one arena.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Segment {
-    /// Where it is.
+    /// Its page frames.
     pub range: FrameRun,
-    /// Its kind.
+    /// The kind of memory.
     pub kind: String,
-    /// Its node; null if no source says.
+    /// The NUMA node; null if no source says.
     pub node: Option<u32>,
-    /// The free list that it is on.
+    /// The number of the free list that the segment's pages go to.
     pub free_list: u8,
-    /// The arena that it is of.
+    /// The arena that the memory belongs to.
     pub arena: String,
-    /// Pages by state: `free`, `reserved`, `offline`, `bad`.
+    /// Page counts by state: `free`, `reserved`, `offline`, `bad`.
     pub by_state: BTreeMap<String, u64>,
 }
 
-/// Page frames in a row.
+/// Consecutive page frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FrameRun {
-    /// Their addresses.
+    /// Their byte addresses.
     #[serde(flatten)]
     pub bytes: Option<Extent>,
-    /// The first page frame number.
+    /// The page frame number of the first.
     pub first_frame: Addr,
-    /// How many.
+    /// The number of page frames.
     pub pages: u64,
 }
 
-/// Free pages of a list.
+/// The free pages on one free list.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct FreeList {
-    /// The list.
+    /// The number of the free list.
     pub list: u8,
     /// The kind of memory on it.
     pub kind: String,
-    /// How many.
+    /// The number of free pages.
     pub free_pages: u64,
 }
 
-/// What a node has.
+/// The memory of one NUMA node.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct MemoryNode {
-    /// The node; null for memory of which no node is known.
+    /// The node's number; null for memory whose node is not known.
     pub node: Option<u32>,
-    /// The kind of memory.
+    /// The kind of memory; null if not known.
     pub kind: Option<String>,
-    /// What a source says that it has, in bytes.
+    /// The node's memory size in bytes according to a source; null if no source says.
     pub bytes_said: Option<u64>,
-    /// Pages by state.
+    /// Page counts by state: `free`, `reserved`, `offline`, `bad`.
     pub by_state: BTreeMap<String, u64>,
-    /// The longest run of free pages, of one kind.
+    /// The longest run of free pages of one kind; null if no page is free.
     pub largest_free_run: Option<FrameRun>,
-    /// Memory blocks that are online, joined.
+    /// The ranges of online memory blocks; adjacent blocks are merged.
     pub online_blocks: Vec<Extent>,
-    /// Those that are not.
+    /// The ranges of offline memory blocks; adjacent blocks are merged.
     pub offline_blocks: Vec<Extent>,
 }
 
-/// RAM that something has.
+/// RAM in use by one owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Taken {
-    /// What has it, as the source names it; what lies inside of it is part of it.
+    /// The owner, as the source names it. Anything nested inside the owner's range counts as the owner's.
     pub by: String,
-    /// How much, in bytes.
+    /// The size in bytes.
     pub bytes: u64,
 }
 
-/// Memory that is no RAM for anybody.
+/// Memory that the page allocator does not get.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Unavailable {
-    /// The arena.
+    /// The arena that the memory belongs to.
     pub arena: String,
-    /// Its kind.
+    /// The kind of memory.
     pub kind: String,
-    /// Its addresses.
+    /// Its ranges.
     pub ranges: Vec<Extent>,
-    /// Its size, in bytes.
+    /// The total size in bytes.
     pub bytes: u64,
-    /// What has part of it.
+    /// The parts in use, by owner.
     pub in_use: Vec<Taken>,
 }
 
@@ -125,7 +125,7 @@ fn word(state: PageState) -> &'static str {
     }
 }
 
-/// Kinds apart: what is not joined in one free list.
+/// A rank for each kind of memory. Kinds of different rank never share a free list.
 fn rank(kind: MemoryKind) -> u8 {
     match kind {
         MemoryKind::Dram => 0,
@@ -137,7 +137,25 @@ fn rank(kind: MemoryKind) -> u8 {
 }
 
 impl MemoryReport {
-    /// What a machine's memory is, in pages of the usual size.
+    /// Reports a machine's memory in pages of the default size.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pmem_import::{Machine, Sources};
+    /// use pmem_report::MemoryReport;
+    ///
+    /// let mut iomem: &[u8] = b"\
+    /// 00100000-7fffffff : System RAM
+    ///   01000000-01ffffff : Kernel code
+    /// ";
+    /// let mut sources = Sources::default();
+    /// sources.add_stream("iomem", &mut iomem)?;
+    /// let report = MemoryReport::of(&Machine::read(&mut sources)?);
+    /// let pages = &report.segments[0].by_state;
+    /// assert_eq!((pages["free"], pages["reserved"]), (0x7ef00, 0x1000)); // pages of 4 KiB
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn of(machine: &Machine) -> Self {
         let settings = Settings::default();
         let known = || machine.memory.iter().filter(|(_, memory)| memory.kind.is_ram());
@@ -145,7 +163,7 @@ impl MemoryReport {
             let layout = layout.apart(*arena, rank(memory.kind));
             memory.node.map_or(layout.clone(), |id| layout.node(*arena, id))
         });
-        // Of a decoding net, all that its nodes call RAM counts.
+        // In a decoding net, everything that a node calls RAM counts as RAM.
         let is_ram = |ram: &Ram| {
             machine.net.is_some() || machine.memory.get(&ram.arena).is_some_and(|m| m.kind.is_ram())
         };
@@ -170,7 +188,7 @@ impl MemoryReport {
     }
 }
 
-/// Page frames that a page allocator would have.
+/// The page frames that a page allocator would get.
 struct Pages<'m> {
     machine: &'m Machine,
     settings: Settings,
@@ -194,7 +212,7 @@ impl Pages<'_> {
         }
     }
 
-    /// What is plugged in one piece and alike: where a state changes, a segment does not end.
+    /// Merges adjacent frames that differ only in state: a segment does not end where a page's state changes.
     fn segments(&self) -> Vec<Segment> {
         let mut segments: Vec<(FrameRange, Ram, BTreeMap<String, u64>)> = Vec::new();
         for (range, ram) in &self.frames {
@@ -219,7 +237,7 @@ impl Pages<'_> {
         segments.into_iter().map(segment).collect()
     }
 
-    /// By kind and free list: how many pages are free.
+    /// Counts free pages per free list and kind of memory.
     fn lists(&self) -> Vec<FreeList> {
         let mut lists: BTreeMap<(u8, MemoryKind), u64> = BTreeMap::new();
         for (range, ram) in self.frames.iter().filter(|(_, ram)| ram.state == PageState::Free) {
@@ -233,7 +251,7 @@ impl Pages<'_> {
         lists.into_iter().map(list).collect()
     }
 
-    /// What each node has, those that are known first.
+    /// Sums up each node's memory; memory of unknown node comes last.
     fn nodes(&self) -> Vec<MemoryNode> {
         let blank = |node: Option<u32>| MemoryNode {
             node,
@@ -251,7 +269,7 @@ impl Pages<'_> {
             node.bytes_said = known.bytes;
             (node.online_blocks, node.offline_blocks) = (extents(&known.blocks), extents(&known.offline));
         }
-        // As a page allocator joins them: of one node, one kind and one free list.
+        // A run is merged like a page allocator would: only within one node, one kind and one free list.
         type Of = (Option<u32>, MemoryKind, u8);
         let mut run: Option<(FrameRange, Of)> = None;
         for (range, ram) in &self.frames {
@@ -275,7 +293,7 @@ impl Pages<'_> {
     }
 }
 
-/// What has parts of memory of some kinds, by the outermost name inside the memory's own line.
+/// Returns the owners of RAM of the given kinds, named by the outermost entry inside the memory's own entry.
 fn taken(machine: &Machine, of: impl Fn(MemoryKind) -> bool) -> Vec<Taken> {
     let mut by: BTreeMap<String, u64> = BTreeMap::new();
     for (arena, _) in machine.memory.iter().filter(|(_, memory)| of(memory.kind)) {
@@ -288,6 +306,7 @@ fn taken(machine: &Machine, of: impl Fn(MemoryKind) -> bool) -> Vec<Taken> {
     all
 }
 
+/// Returns the owners within one arena and their sizes, with a name for each region.
 fn taken_of(machine: &Machine, arena: ArenaId) -> Vec<(String, u64)> {
     let Some(here) = machine.state().arena(arena) else { return Vec::new() };
     let of_memory = |name: &str| {
@@ -296,7 +315,8 @@ fn taken_of(machine: &Machine, arena: ArenaId) -> Vec<(String, u64)> {
     here.regions()
         .map(|(range, record)| {
             let names = machine.names.of_memory(range.start());
-            // The names from the inside out: the last one before the memory's own is what the source puts into it.
+            // Names are ordered from the inside out, so the last one before the memory's own name is the outermost
+            // owner.
             let outermost = names.iter().take_while(|name| !of_memory(name)).last();
             let name = outermost.map_or_else(|| machine.region_name(record.id), |name| (*name).to_owned());
             (name, range.len())
@@ -304,7 +324,7 @@ fn taken_of(machine: &Machine, arena: ArenaId) -> Vec<(String, u64)> {
         .collect()
 }
 
-/// Memory that is no RAM for anybody.
+/// Returns memory that the page allocator does not get.
 fn apart(machine: &Machine) -> Vec<Unavailable> {
     let none_of_ram =
         machine.memory.iter().filter(|(_, memory)| !memory.kind.is_ram() && !memory.spans.is_empty());

@@ -1,9 +1,9 @@
-//! Sentences about the model in the machine's own names.
+//! Phrases model facts in the names that the machine's sources use.
 
 use pmem_core::{ArenaId, DeadEnd, OwnedResolution, RegionId, State};
 use pmem_import::Machine;
 
-/// Why an address leads nowhere, in a sentence.
+/// Explains in a sentence why an address leads nowhere; `None` if something decodes it.
 pub(crate) fn reason(machine: &Machine, resolution: &OwnedResolution) -> Option<String> {
     match resolution {
         OwnedResolution::Accept { .. } => None,
@@ -28,7 +28,7 @@ fn fault(machine: &Machine, arena: ArenaId, addr: u64, why: DeadEnd) -> String {
     match why {
         DeadEnd::NoEntry(link) => format!("{name}: {} has no entry for {addr:#x}", machine.link_name(link)),
         DeadEnd::Incomplete(link) => format!(
-            "{name}: {addr:#x} is interleaved, and not all shares are joined; {} is one",
+            "{name}: {addr:#x} is interleaved, but not all ways are connected; {} is one",
             machine.link_name(link)
         ),
         DeadEnd::NoArena => format!("{name} is not there"),
@@ -36,7 +36,7 @@ fn fault(machine: &Machine, arena: ArenaId, addr: u64, why: DeadEnd) -> String {
     }
 }
 
-/// What lies on either side of an address that nothing decodes.
+/// Names what lies on either side of an address that nothing decodes.
 fn nearest(state: &State, machine: &Machine, arena: ArenaId, addr: u64) -> String {
     let Some(here) = state.arena(arena) else { return String::new() };
     let windows = here.windows().map(|(r, legs)| (r, legs.first().map(|leg| leg.link)));
@@ -66,12 +66,12 @@ fn nearest(state: &State, machine: &Machine, arena: ArenaId, addr: u64) -> Strin
     }
 }
 
-/// What a place is called: the region, or what free space of the arena is.
+/// Returns what a place is called: its region, or the kind of free space it is.
 pub(crate) fn place(machine: &Machine, arena: ArenaId, region: Option<RegionId>) -> String {
     region.map_or_else(|| free(machine, arena), |region| machine.region_name(region))
 }
 
-/// What free space of an arena is called.
+/// Returns what free space in an arena is called. On a bus it is space that no BAR or window claims.
 pub(crate) fn free(machine: &Machine, arena: ArenaId) -> String {
     let name = machine.arena_name(arena);
     let of_bus = machine.buses.values().any(|bus| bus.memory == arena || bus.io == arena);

@@ -1,30 +1,30 @@
-//! What became of an address.
+//! How the resolution of an address ends.
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What became of an address.
+/// How the resolution of an address ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Something decodes it.
     Accept,
-    /// Nothing that a source names decodes it, but by architecture something always does.
+    /// No source names anything there, but on this architecture something always decodes it.
     Architecture,
-    /// It leads nowhere.
+    /// Nothing decodes it.
     Fault,
     /// Several places decode it.
     Ambiguous,
-    /// It is passed round in a circle.
+    /// A routing loop: no arena ever claims the address.
     Loop,
-    /// No source says what is seen from there.
+    /// No source says what is visible from there.
     Unknown,
-    /// It is a resource's that has no address.
+    /// The question names a resource, such as a BAR, that has no address.
     Unplaced,
 }
 
 impl Outcome {
-    /// Whether it says what is there.
+    /// Whether the outcome says what is at the address.
     pub const fn is_found(self) -> bool {
         matches!(self, Self::Accept | Self::Architecture)
     }

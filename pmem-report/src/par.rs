@@ -1,65 +1,67 @@
-//! The Élan SC520's address regions: the fewest registers for a map, and the writes that lead to it.
+//! AMD Élan SC520 programmable address regions (PARs): the fewest registers for a map, and the writes that program
+//! them.
 
 use crate::units::Addr;
 use pmem_drivers::par::{ChangeError, Map, Register, change, plan};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Registers for a map.
+/// The fewest PAR registers for a map.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ParPlan {
-    /// `fits`, or `too-many`.
+    /// `fits` or `too-many`.
     pub verdict: String,
-    /// Registers that it takes.
+    /// The number of registers that the map needs.
     pub needed: usize,
-    /// Registers that there are.
+    /// The number of registers that the chip has.
     pub available: usize,
-    /// Fewer do not do: all ways were looked at.
+    /// True if the number is proven minimal: the search was exhaustive.
     pub is_least: bool,
-    /// What the map says, in order.
+    /// The parts of the map that differ from the default, in order of address; then the I/O ports.
     pub map: Vec<ParPart>,
-    /// The registers, the first the one that goes before the others.
+    /// The planned registers, in order of priority: the first one wins where they overlap.
     pub registers: Vec<ParRegister>,
-    /// What registers hold already, as the file says.
+    /// What the registers hold now, according to the file.
     pub held: Vec<ParRegister>,
-    /// The writes from what they hold, in order; null if there is none in which what does not change stays as it is.
+    /// The writes that lead from the current registers to the planned ones, in order. Null if no order keeps unchanged
+    /// parts of the map intact at every step, or if the chip has too few registers.
     pub writes: Option<Vec<ParWrite>>,
 }
 
-/// A part of a map that is not the default.
+/// A range of the map with a target of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ParPart {
     /// The first address or port.
     pub first: Addr,
-    /// The last.
+    /// The last address or port, inclusive.
     pub last: Addr,
-    /// Where it goes.
+    /// The device or bus that decodes the range.
     pub target: String,
-    /// What may not be done there.
+    /// The accesses that are forbidden there.
     pub attributes: String,
 }
 
-/// A register.
+/// A PAR register.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ParRegister {
-    /// Its number.
+    /// The register's number.
     pub number: usize,
-    /// What it is for.
+    /// The range that the register maps.
     pub part: ParPart,
-    /// Its 32 bits.
+    /// The register's 32 bits in hexadecimal.
     pub bits: String,
 }
 
-/// A write.
+/// A register write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ParWrite {
-    /// The register.
+    /// The register's number.
     pub number: usize,
-    /// Where it is in the configuration region.
+    /// The register's offset in the memory-mapped configuration region (MMCR), in hexadecimal.
     pub offset: String,
-    /// What it held.
+    /// The value before the write, in hexadecimal.
     pub before: String,
-    /// What it is to hold.
+    /// The value to write, in hexadecimal.
     pub bits: String,
 }
 
@@ -81,7 +83,7 @@ fn registers(bits: impl IntoIterator<Item = u32>) -> Vec<ParRegister> {
 }
 
 impl ParPlan {
-    /// For a map, from what registers hold.
+    /// Plans the registers for a map, and the writes that lead there from what the registers hold now.
     #[must_use]
     pub fn of(map: &Map, held: &[u32; pmem_drivers::par::REGISTERS]) -> Self {
         let default = Map::new(map.sdram());

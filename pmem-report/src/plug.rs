@@ -1,4 +1,5 @@
-//! Explains why memory cannot be plugged in or taken out, and why a link's window cannot be set.
+//! Explains why memory cannot be hot-plugged or removed, and why the memory window of a non-transparent bridge (NTB)
+//! cannot be set.
 
 use crate::units;
 use crate::units::size;
@@ -6,25 +7,25 @@ use pmem_import::plug::{Plug, PlugLine};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What a text says of memory that is plugged, each explained.
+/// What a text says about memory hot-plug, each statement explained.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PlugReport {
-    /// In the order of the text.
+    /// The explanations, in order of line.
     pub notes: Vec<PlugNote>,
 }
 
 /// One explanation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PlugNote {
-    /// The line, from 1; of what several say together, the first.
+    /// The line in the text, counted from 1. If several lines together make the case, the first of them.
     pub line: u32,
-    /// What it is about.
+    /// What the explanation is about.
     pub what: String,
-    /// Why, what helps, and what is not known.
+    /// The cause, what helps, and what the text leaves open.
     pub says: Vec<String>,
 }
 
-/// The block size of machines with much memory.
+/// The memory block size that Linux uses on x86-64 machines with much memory.
 const LARGE: u64 = 2 << 30;
 const USUAL: u64 = 128 << 20;
 
@@ -44,13 +45,15 @@ fn note(line: u32, what: String, says: impl IntoIterator<Item = String>) -> Plug
     PlugNote { line, what, says: says.into_iter().collect() }
 }
 
-/// Whole blocks within a range.
+/// Returns the part of a range that consists of whole blocks, end exclusive; `None` if there is none. `last` is
+/// inclusive.
 fn blocks(first: u64, last: u64, block: u64) -> Option<(u64, u64)> {
     let start = first.checked_next_multiple_of(block)?;
     let end = last.checked_add(1)? / block * block;
     (start < end).then_some((start, end))
 }
 
+/// Explains a single line; `None` if the line only supports the explanation of others.
 fn one(line: &PlugLine, all: &[PlugLine]) -> Option<PlugNote> {
     let at = line.line;
     match &line.what {
@@ -99,6 +102,7 @@ fn one(line: &PlugLine, all: &[PlugLine]) -> Option<PlugNote> {
     }
 }
 
+/// Explains why a range did not go offline. A line nearby may tell the reason.
 fn offline(at: u32, first: u64, last: u64, by_signal: bool, all: &[PlugLine]) -> PlugNote {
     let bytes = (last - first).saturating_add(1);
     let what = format!("{}, {}, did not go offline", units::range(first, last), size(bytes));
@@ -119,7 +123,7 @@ fn offline(at: u32, first: u64, last: u64, by_signal: bool, all: &[PlugLine]) ->
     };
     for line in all.iter().filter(near) {
         match line.what {
-            // It is the next failure's.
+            // The line belongs to the next failure, unless another failure is in between.
             Plug::NotIsolated { maps } if line.line < at && !other_between(line.line, at) => {
                 says.push(format!("line {}: a page that {maps} mappings use at that moment: it is movable, and another try may do (kernels from 4.15 on try without end)", line.line));
                 says.push(
@@ -148,6 +152,7 @@ fn offline(at: u32, first: u64, last: u64, by_signal: bool, all: &[PlugLine]) ->
     note(at, what, says)
 }
 
+/// Explains why a memory block stays online.
 fn block_stays(at: u32, number: u64, all: &[PlugLine]) -> PlugNote {
     let mut says = Vec::new();
     let of = all.iter().find_map(|line| match &line.what {
@@ -167,6 +172,7 @@ fn block_stays(at: u32, number: u64, all: &[PlugLine]) -> PlugNote {
     note(at, format!("block {number} does not go offline"), says)
 }
 
+/// Explains why a device's memory cannot be reserved.
 fn not_reserved(at: u32, device: &str, first: u64, last: u64, all: &[PlugLine]) -> PlugNote {
     let bytes = (last - first).saturating_add(1);
     let what = format!("{device}: {}, {}, is not to be had", units::range(first, last), size(bytes));
@@ -203,6 +209,7 @@ fn not_reserved(at: u32, device: &str, first: u64, last: u64, all: &[PlugLine]) 
     note(at, what, says)
 }
 
+/// Explains why the kernel's own memory runs out if all plugged memory is movable.
 fn movable(at: u32, base: u64, piece: u64, all: &[PlugLine]) -> PlugNote {
     let needs = |count: u64| count.saturating_mul(piece) / 64;
     let mut says = vec![format!(
@@ -228,7 +235,7 @@ fn movable(at: u32, base: u64, piece: u64, all: &[PlugLine]) -> PlugNote {
     )
 }
 
-/// A link's window that could not be set.
+/// Explains why an NTB's memory window could not be set.
 fn window(all: &[PlugLine]) -> Option<PlugNote> {
     let split = all.iter().find(|line| line.what == Plug::Split)?;
     let refused = all.iter().find_map(|line| match &line.what {
@@ -296,7 +303,7 @@ fn window(all: &[PlugLine]) -> Option<PlugNote> {
     Some(note(line, what, says))
 }
 
-/// Requesters that are others beyond a link.
+/// Explains requester ids that change when they cross an NTB.
 fn requesters(all: &[PlugLine]) -> Option<PlugNote> {
     let pairs: Vec<(u32, String)> = all
         .iter()

@@ -1,4 +1,4 @@
-//! What an address means: every interconnect crossed, the cost, what is there; or why it leads nowhere.
+//! What an address means: each interconnect crossed, the cost, and what is there; or why it leads nowhere.
 
 use crate::attrs::metric;
 use crate::evidence::{Evidence, Question, Sureness};
@@ -12,100 +12,100 @@ use pmem_iommu::INTERRUPTS;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Answers for several addresses.
+/// The answers for one or more addresses.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Resolve {
-    /// One each.
+    /// The answers, in the order asked.
     pub results: Vec<Resolved>,
-    /// Of a single address, the answer once more.
+    /// If a single address was asked for, its answer once more, at the top level.
     #[serde(flatten)]
     pub only: Option<Resolved>,
-    /// What was read.
+    /// The sources that were read.
     #[serde(flatten)]
     pub sources: Sources,
 }
 
-/// Memory addresses, or I/O ports.
+/// The kind of address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Space {
-    /// Memory.
+    /// Memory addresses.
     Memory,
     /// I/O ports.
     Io,
 }
 
-/// What an address means.
+/// What an address means to a viewer.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Resolved {
-    /// From where.
+    /// The arena from which the address is seen.
     pub from: String,
     /// The address.
     pub asked: Addr,
-    /// Whether it is of memory or an I/O port.
+    /// Whether the address is a memory address or an I/O port.
     pub space: Space,
-    /// What became of it.
+    /// How the resolution ended.
     pub result: Outcome,
-    /// What is there, in words; why nothing is, if nothing is.
+    /// What is there, in words; or that nothing is.
     pub what: String,
-    /// What sources call it, from the inside out.
+    /// The names that sources give to the address, innermost first.
     pub names: Vec<String>,
-    /// Whether nothing has taken it.
+    /// Whether the space can be allocated: something decodes it, but no region occupies it.
     pub free: bool,
-    /// The arena in which it ends.
+    /// The arena in which the resolution ends.
     pub arena: Option<String>,
-    /// The node of a net that the arena belongs to.
+    /// In a decoding net: the node that the arena belongs to.
     pub node: Option<i64>,
-    /// Its address there.
+    /// The address in that arena.
     pub addr: Option<Addr>,
-    /// The region there.
+    /// The region that occupies the address; null if the space is free.
     pub region: Option<String>,
-    /// The function whose region it is.
+    /// The PCI function that the region belongs to.
     pub function: Option<String>,
-    /// The NUMA node that the memory is.
+    /// The NUMA node that the memory belongs to.
     pub numa_node: Option<u32>,
-    /// The kind of memory.
+    /// The kind of memory; null if it is no memory.
     pub memory: Option<String>,
-    /// Of a CXL window's address: the device that answers.
+    /// For an address in a CXL window: the device that decodes it.
     pub cxl: Option<CxlAnswer>,
-    /// What it costs: `distance` and one for each hop that nobody has measured.
+    /// The total cost: `distance` plus one for each unmeasured hop; null if there is no path.
     pub cost: Option<u32>,
-    /// What of the cost is a distance that firmware gives; null if none is.
+    /// The part of the cost that is a NUMA distance from firmware; null if no hop has one.
     pub distance: Option<u32>,
-    /// Hops that nobody has measured.
+    /// The number of hops that have no distance from firmware. Each costs one.
     pub unmeasured: u32,
-    /// The interconnects crossed.
+    /// The interconnects crossed, in order.
     pub hops: Vec<HopTaken>,
-    /// The places of an address that several decode.
+    /// If several places decode the address: all of them.
     pub places: Vec<Seen>,
-    /// Why it leads nowhere.
+    /// Why the address leads nowhere; null if something decodes it.
     pub reason: Option<String>,
     /// How sure the answer is.
     pub sure: Sureness,
-    /// Who says what of it.
+    /// What each source says about the address.
     pub evidence: Vec<Evidence>,
 }
 
-/// Which CXL device answers.
+/// The CXL device that decodes an address.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CxlAnswer {
-    /// The region; null if only the window is known.
+    /// The CXL region; null if only the window is known.
     pub region: Option<String>,
-    /// Among how many it is shared out.
+    /// The number of devices that the range is interleaved across.
     pub ways: Option<u8>,
-    /// By pieces of so many bytes.
+    /// The interleave granularity in bytes.
     pub granularity: Option<u32>,
-    /// Which of them it is, from 0; null if that is not known.
+    /// The device's position in the interleave set, from 0; null if it is not known.
     pub position: Option<u8>,
-    /// The device.
+    /// The memory device.
     pub device: Option<String>,
-    /// Its function.
+    /// The memory device's PCI function.
     pub function: Option<String>,
-    /// Its decoder.
+    /// The endpoint decoder.
     pub decoder: Option<String>,
-    /// Its own address; null if no source says.
+    /// The device physical address (DPA); null if it is not known.
     pub own: Option<Addr>,
-    /// The number of the host bridge, if the table says it.
+    /// The UID of the host bridge, if CEDT gives it.
     pub bridge: Option<u32>,
 }
 
@@ -133,18 +133,18 @@ impl CxlAnswer {
     }
 }
 
-/// An interconnect that was crossed.
+/// An interconnect crossed on the path.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct HopTaken {
-    /// From this arena.
+    /// The arena on the near side.
     pub from: String,
-    /// At this address of it.
+    /// The address in that arena.
     pub addr: Addr,
     /// The interconnect.
     pub interconnect: String,
-    /// What it costs.
+    /// The cost of crossing it.
     pub cost: Option<u32>,
-    /// Whether that is a distance that firmware gives.
+    /// Whether the cost is a NUMA distance from firmware. Otherwise it is the default, one.
     pub measured: bool,
 }
 
@@ -153,36 +153,63 @@ pub struct HopTaken {
 pub struct Seen {
     /// The arena.
     pub arena: String,
-    /// Of a net: the node.
+    /// In a decoding net: the node that the arena belongs to.
     pub node: Option<i64>,
-    /// The address there.
+    /// The address in the arena.
     pub addr: Addr,
-    /// The region there.
+    /// The region that occupies the address; null if the space is free.
     pub region: Option<String>,
-    /// What it costs to get there.
+    /// The cost of reaching the place; null if it is unreachable.
     pub cost: Option<u32>,
 }
 
 impl Resolve {
-    /// Answers, and what they rest on.
+    /// Collects answers into a report.
     pub fn new(machine: &Machine, results: Vec<Resolved>) -> Self {
         let only = if let [only] = &results[..] { Some(only.clone()) } else { None };
         Self { results, only, sources: Sources::of(machine) }
     }
 
-    /// Whether each of them is found.
+    /// Whether every address was found, that is, each outcome says what is there.
     pub fn all_found(&self) -> bool {
         self.results.iter().all(|answer| answer.result.is_found())
     }
 }
 
 impl Resolved {
-    /// What an address means, as an arena sees it.
+    /// Resolves an address as seen from an arena.
+    ///
+    /// # Examples
+    ///
+    /// An address inside a framebuffer:
+    ///
+    /// ```
+    /// use pmem_import::{Machine, Sources};
+    /// use pmem_report::{Outcome, Resolved, Sureness};
+    ///
+    /// let mut iomem: &[u8] = b"\
+    /// 00100000-7fffffff : System RAM
+    /// 80000000-febfffff : PCI Bus 0000:00
+    ///   e0000000-efffffff : 0000:00:02.0
+    ///     e0000000-e07fffff : efifb
+    /// ";
+    /// let mut sources = Sources::default();
+    /// sources.add_stream("iomem", &mut iomem)?;
+    /// let machine = Machine::read(&mut sources)?;
+    ///
+    /// let answer = Resolved::new(&machine, machine.system, 0xe000_1000);
+    /// assert_eq!(answer.result, Outcome::Accept);
+    /// assert_eq!(answer.what, "0000:00:02.0 (efifb) in PCI Bus 0000:00");
+    /// assert_eq!(answer.function.as_deref(), Some("0000:00:02.0"));
+    /// assert_eq!(answer.sure, Sureness::Said); // one source says so
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(machine: &Machine, from: ArenaId, asked: u64) -> Self {
         Self::asked_by(machine, from, None, asked)
     }
 
-    /// What an address means, as an arena sees it; to a function, where one asks.
+    /// Resolves an address as seen from an arena, on behalf of a PCI function if one is given. The function matters for
+    /// reserved ranges and IOMMU groups, which apply to single devices of a bus.
     pub fn asked_by(machine: &Machine, from: ArenaId, function: Option<Address>, asked: u64) -> Self {
         let resolution = machine.state().resolve(from, asked);
         let mut answer = Self::blank(machine, from, asked);
@@ -218,7 +245,7 @@ impl Resolved {
             let what = "message signalled interrupts: what a device writes there is an interrupt".to_owned();
             answer = Self { result: Outcome::Architecture, what, ..Self::blank(machine, from, asked) };
         }
-        // Of an interrupt nothing that CPUs have there speaks.
+        // For an interrupt address, what CPUs see at the same address is irrelevant.
         let place = match resolution {
             OwnedResolution::Accept { place, .. } if !is_interrupt => Some(place),
             _ => None,
@@ -235,7 +262,7 @@ impl Resolved {
         answer
     }
 
-    /// Whether what a device writes there is an interrupt, whatever CPUs have at that address.
+    /// Whether a device's write to this address is an interrupt (MSI), whatever CPUs see there.
     fn is_interrupt(&self, machine: &Machine) -> bool {
         INTERRUPTS.contains(&self.asked.0) && machine.names.by_architecture(self.asked.0).is_some()
     }
@@ -300,7 +327,8 @@ impl Resolved {
         };
     }
 
-    /// A function's region: with the driver's names for what lies further in, in what lies around.
+    /// Describes a region of a PCI function: the names inside it, or else its driver, in parentheses; then the names
+    /// around it.
     fn of_function(&self, machine: &Machine, label: String, function: Address) -> String {
         let own = self.names.iter().position(|name| name.parse() == Ok(function));
         let (inner, outer) = match own {
@@ -318,7 +346,7 @@ impl Resolved {
         format!("{label}{by}{around}")
     }
 
-    /// Space that nothing has taken: memory, or a bus's window or aperture.
+    /// Describes free space: unallocated memory, or unassigned space in a bridge's window or a root bus's aperture.
     fn nothing_taken(&self, machine: &Machine, arena: ArenaId) -> String {
         let chain = self.names.join(" in ");
         let bus =
@@ -335,7 +363,8 @@ impl Resolved {
         format!("nothing assigned there, {place}{by}")
     }
 
-    /// An address that nothing decodes: perhaps nobody knows what is seen from there, or an architecture says what it is.
+    /// Describes an address that nothing decodes. The view from there may simply be unknown, or the architecture may
+    /// fix what is there.
     fn fault(&mut self, machine: &Machine, from: ArenaId, ended: ArenaId, asked: u64) {
         if machine.unknown_ways.contains(&ended) && ended != machine.system {
             self.result = Outcome::Unknown;
@@ -379,7 +408,7 @@ impl Resolved {
     }
 }
 
-/// A name, and the names around it.
+/// Returns a name, with the names inside it in parentheses and the names around it appended.
 fn within(label: &str, names: &[String]) -> String {
     let own = names.iter().position(|name| name == label);
     let outer = own.map_or(names, |own| &names[own + 1..]);
@@ -414,7 +443,8 @@ fn seen(machine: &Machine, place: &Place) -> Seen {
     }
 }
 
-/// The answer for a resource that has no address: why.
+/// Answers for a resource that has no address, with the reason. Returns `None` if the resource has one, or is not
+/// known.
 pub fn unplaced(machine: &Machine, from: ArenaId, function: Address, kind: ResourceKind) -> Option<Resolved> {
     let (_, region) = machine
         .bars

@@ -1,4 +1,4 @@
-//! The form of every report in JSON.
+//! JSON schemas of all reports.
 
 use crate::annotate::Annotated;
 use crate::bad::BadRam;
@@ -13,7 +13,7 @@ use crate::{Diff, MemoryReport, Resolve, Topo, View};
 use schemars::{Schema, schema_for};
 use serde_json::{Value, json};
 
-/// Every report's name and schema.
+/// Returns the name and JSON schema of every report.
 pub fn schemas() -> Vec<(&'static str, Value)> {
     let all: [(&'static str, Schema); 21] = [
         ("topo", schema_for!(Topo)),
@@ -41,7 +41,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
     all.into_iter().map(|(name, schema)| (name, numbered(schema))).collect()
 }
 
-/// With the number of the format as a property that is always there, and no property that is not named.
+/// Adds the format version as a required property, and closes every object to unknown properties.
 fn numbered(schema: Schema) -> Value {
     let mut value = schema.to_value();
     close(&mut value);
@@ -56,7 +56,7 @@ fn numbered(schema: Schema) -> Value {
     value
 }
 
-/// Objects have the properties that their schema names, and no others.
+/// Forbids properties that an object's schema does not name.
 fn close(schema: &mut Value) {
     match schema {
         Value::Object(object) => {

@@ -1,50 +1,50 @@
-//! What every report says of its sources: what was read, what is wrong with it, what could not be seen.
+//! The part common to all reports: which sources were read, what is wrong with them, and what could not be seen.
 
 use pmem_import::{Finding, Machine, SourceSummary};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What was read, and how far it can be relied on.
+/// The sources behind a report, and how far you can rely on them.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Sources {
-    /// What of each source was read.
+    /// What was read of each source.
     pub read: Vec<Read>,
-    /// What is broken, missing, or at odds.
+    /// What is broken, missing or contradictory in the sources.
     pub warnings: Vec<Warning>,
     /// What could not be seen, and why.
     pub unseen: Vec<String>,
 }
 
-/// What of one source was read.
+/// What was read of one source.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Read {
-    /// The source.
+    /// The source's name: a path, or `-` for standard input.
     pub source: String,
-    /// In a line.
+    /// A one-line summary.
     pub summary: String,
-    /// Records by what they are.
+    /// The number of records of each kind.
     pub records: std::collections::BTreeMap<String, usize>,
-    /// Lines that look like records and were not understood.
+    /// Lines that look like records but were not understood.
     pub not_understood: Vec<NotUnderstood>,
-    /// Which of several tables or boots was taken, and other choices.
+    /// Choices that were made while reading, such as which of several tables or boots was taken.
     pub notes: Vec<String>,
 }
 
-/// A line that looks like a record.
+/// A line that looks like a record but was not understood.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct NotUnderstood {
-    /// The line, from 1.
+    /// The line in the source, counted from 1.
     pub line: u32,
-    /// What it looks like.
+    /// The kind of record that the line looks like.
     pub record: String,
-    /// What is wrong with it.
+    /// What is wrong with the line.
     pub why: String,
 }
 
-/// Something that is wrong, and where.
+/// Something wrong in the sources, with its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Warning {
-    /// Sources and lines; of two that disagree, both.
+    /// The sources and lines concerned; both if two sources disagree.
     pub places: Vec<String>,
     /// What is wrong.
     pub text: String,
@@ -80,7 +80,7 @@ impl std::fmt::Display for Warning {
 }
 
 impl Sources {
-    /// What a machine's sources said.
+    /// Collects what a machine's sources said.
     pub fn of(machine: &Machine) -> Self {
         let mut unseen = Vec::new();
         if machine.hidden {

@@ -1,4 +1,4 @@
-//! Addresses, ranges and sizes, as people and programs read them.
+//! Addresses, ranges and sizes, formatted for people and for programs.
 
 use pmem_core::AddrRange;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::fmt;
 
-/// An address, in JSON a string: `"0xfee00000"`.
+/// An address. In JSON it is a string such as `"0xfee00000"`, because JSON numbers lose precision above 2^53.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Addr(pub u64);
 
@@ -32,12 +32,13 @@ impl JsonSchema for Addr {
     }
 }
 
-/// A range as every text has it, from its first and its last address: `0x1000..0x2000`, the end not in it.
+/// Formats a range from its first and last address (inclusive) the way pmem always prints ranges: `0x1000..0x2000`, end
+/// exclusive.
 pub fn range(first: u64, last: u64) -> String {
     format!("{first:#x}..{:#x}", u128::from(last) + 1)
 }
 
-/// The address after a range, which may be 2^64; in JSON a string.
+/// The exclusive end of a range, which can be 2^64; in JSON a hexadecimal string.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End(pub u128);
 
@@ -63,22 +64,22 @@ impl JsonSchema for End {
     }
 }
 
-/// Addresses from the first to the one after the last.
+/// A range of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Extent {
     /// The first address.
     pub start: Addr,
-    /// The address after the last.
+    /// The end, exclusive.
     pub end: End,
 }
 
 impl Extent {
-    /// How many bytes.
+    /// The size in bytes; `u64::MAX` if the range is the whole 64-bit space.
     pub fn len(&self) -> u64 {
         u64::try_from(self.end.0 - u128::from(self.start.0)).unwrap_or(u64::MAX)
     }
 
-    /// Whether there is nothing in it: never.
+    /// Whether the range is empty. It never is: a range has at least one address.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -106,10 +107,19 @@ impl fmt::Display for Extent {
     }
 }
 
-/// A size in binary units: exact, or to one decimal.
+/// Formats a size in binary units: exact if it is a whole number of the unit, otherwise to one decimal, rounded down.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_report::size;
+///
+/// assert_eq!(size(256 << 20), "256 MiB");
+/// assert_eq!(size(0x7ff0_0000), "1.9 GiB"); // 2 GiB less 1 MiB
+/// ```
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
-    // The whole space counts as 2^64 - 1 bytes.
+    // A `u64` cannot hold 2^64, so `u64::MAX` stands for the whole 64-bit space.
     let bytes = if bytes == u64::MAX { 1u128 << 64 } else { u128::from(bytes) };
     let unit = (0..UNITS.len()).rev().find(|i| bytes >= 1 << (10 * i)).unwrap_or(0);
     let one = 1u128 << (10 * unit);
@@ -120,7 +130,7 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A rate, as Linux gives it in MiB/s (Documentation/admin-guide/mm/numaperf.rst).
+/// Formats a bandwidth. The argument is in MiB/s, the unit that Linux uses (Documentation/admin-guide/mm/numaperf.rst).
 pub fn bandwidth(mib_per_s: u32) -> String {
     format!("{}/s", size(u64::from(mib_per_s) << 20))
 }

@@ -9,59 +9,88 @@ use pmem_import::Machine;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The map, in order of address.
+/// An address map, in order of address.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct View {
-    /// Whose.
+    /// The arena whose view this is.
     pub from: String,
-    /// Only what is in the arena itself.
+    /// Whether the map shows only the arena itself, without following its interconnects.
     pub local: bool,
-    /// Why it may lack something.
+    /// Why the map may be incomplete; null if nothing is known to be missing.
     pub unknown: Option<String>,
-    /// The map.
+    /// The ranges of the map, in order of address.
     pub view: Vec<ViewLine>,
-    /// What was read.
+    /// The sources that were read.
     #[serde(flatten)]
     pub sources: Sources,
 }
 
-/// A stretch of the map.
+/// One range of an address map.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ViewLine {
-    /// Its addresses.
+    /// The range, in the viewer's addresses.
     #[serde(flatten)]
     pub range: Extent,
     /// `region`, `free`, `sealed`, `alias`, `window`, `table`, `interleave`, `ambiguous` or `loop`.
     pub kind: String,
-    /// What is there.
+    /// What is there, in words.
     pub what: String,
-    /// What sources call its first address, from the inside out.
+    /// The names that sources give to the range's first address, innermost first.
     pub names: Vec<String>,
-    /// The arena in which it ends.
+    /// The arena that decodes the range; null if it is ambiguous or a loop.
     pub arena: Option<String>,
-    /// The arena's type.
+    /// The type of that arena.
     #[serde(skip)]
     #[schemars(skip)]
     pub arena_kind: String,
-    /// Its first address there.
+    /// The address in that arena at which the range starts.
     pub addr: Option<Addr>,
-    /// What it costs to get there.
+    /// The cost of reaching it; null in a local map, and if it is unreachable.
     pub cost: Option<u32>,
-    /// The interconnects crossed.
+    /// The number of interconnects crossed; null in a local map.
     pub hops: Option<u32>,
-    /// Its attributes.
+    /// The attributes of the region or free space; null if none apply.
     #[serde(flatten)]
     pub attrs: Option<AttrWords>,
 }
 
 impl View {
-    /// What an arena sees, whatever interconnects it takes.
+    /// Maps everything that an arena sees, through any number of interconnects.
+    ///
+    /// # Examples
+    ///
+    /// The CPUs' view of RAM and of a root bus with one BAR:
+    ///
+    /// ```
+    /// use pmem_import::{Machine, Sources};
+    /// use pmem_report::View;
+    ///
+    /// let mut iomem: &[u8] = b"\
+    /// 00100000-7fffffff : System RAM
+    /// 80000000-febfffff : PCI Bus 0000:00
+    ///   e0000000-efffffff : 0000:00:02.0
+    ///     e0000000-e07fffff : efifb
+    /// ";
+    /// let mut sources = Sources::default();
+    /// sources.add_stream("iomem", &mut iomem)?;
+    /// let machine = Machine::read(&mut sources)?;
+    ///
+    /// let view = View::of(&machine, machine.system);
+    /// let map: Vec<String> = view.view.iter().map(|line| format!("{} {}", line.range, line.kind)).collect();
+    /// assert_eq!(map, [
+    ///     "0x100000..0x80000000 free",
+    ///     "0x80000000..0xe0000000 free",
+    ///     "0xe0000000..0xf0000000 region",
+    ///     "0xf0000000..0xfec00000 free",
+    /// ]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn of(machine: &Machine, viewer: ArenaId) -> Self {
         let view = seen_lines(machine, viewer);
         Self::with(machine, viewer, view, false)
     }
 
-    /// What is in the arena itself: regions, free gaps, what lies behind interconnects.
+    /// Maps the arena itself: its regions, free gaps, and windows to other arenas.
     pub fn local(machine: &Machine, viewer: ArenaId) -> Self {
         let view = local_lines(machine, viewer);
         Self::with(machine, viewer, view, true)
@@ -78,6 +107,7 @@ impl View {
     }
 }
 
+/// Lists everything a viewer sees, through all interconnects.
 fn seen_lines(machine: &Machine, viewer: ArenaId) -> Vec<ViewLine> {
     let state = machine.state();
     let mut lines: Vec<ViewLine> = Vec::new();
@@ -131,6 +161,7 @@ fn named(machine: &Machine, arena: ArenaId, addr: u64) -> Vec<String> {
     at.map(of).unwrap_or_default().into_iter().map(str::to_owned).collect()
 }
 
+/// Lists what lies in the arena itself.
 fn local_lines(machine: &Machine, viewer: ArenaId) -> Vec<ViewLine> {
     let Some(arena) = machine.state().arena(viewer) else { return Vec::new() };
     let line = |range: AddrRange, what: String, kind: &str, attrs| ViewLine {

@@ -1,6 +1,6 @@
-//! Texts in XML.
+//! Escaping of text for XML.
 
-/// A text as XML has it; what XML has no character for is left out.
+/// Escapes text for XML. Characters that XML cannot represent are dropped.
 pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

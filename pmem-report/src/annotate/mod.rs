@@ -1,7 +1,7 @@
-//! Explains the physical addresses in a text: what each is, and why a device's fault happened.
+//! Explains the physical addresses in a text: what is at each one, and why a device's DMA faulted.
 //!
-//! Which numbers of a text are addresses, the words around them say ([`numbers`]); whose an address is, a fault's requester says. A text
-//! with a memory map of its own is explained with that map.
+//! The words around a number tell whether it is an address ([`numbers`]). In an IOMMU fault, the requester tells whose
+//! address it is. A text that contains a memory map of its own is explained with that map.
 
 mod fault;
 mod note;
@@ -28,30 +28,56 @@ use serde::Serialize;
 /// A text, explained.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Annotated {
-    /// What the explanations rest on, where that is not the machine that was asked for.
+    /// General remarks, in particular whether the explanations rest on another machine than the one asked for.
     pub about: Vec<String>,
-    /// Explanations, in order.
+    /// Explanations of single addresses, in order of line.
     pub notes: Vec<Note>,
-    /// Faults of IOMMUs, in order.
+    /// IOMMU faults, explained, in order of line.
     pub faults: Vec<FaultNote>,
-    /// What was read.
+    /// The sources that were read.
     #[serde(flatten)]
     pub sources: Sources,
 }
 
-/// What of a text's memory must agree with a machine's for it to be the machine's own, in percent.
+/// The share of memory, in percent, that a text's map and a machine's map must have in common to count as the same
+/// machine.
 const AGREES: u64 = 90;
 
 impl Annotated {
-    /// Explains a text with a machine, or with the text's own map where it has one and is of another machine.
+    /// Explains a text with a machine. If the text has a memory map that differs from the machine's, that map is used
+    /// instead.
     ///
-    /// # Errors
-    /// [`AnnotateError`].
+    /// `from` is a viewer as [`Machine::viewer`] takes it; `None` is the system bus.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pmem_import::{Machine, Sources};
+    /// use pmem_report::annotate::Annotated;
+    ///
+    /// let mut iomem: &[u8] = b"\
+    /// 00100000-7fffffff : System RAM
+    /// 80000000-febfffff : PCI Bus 0000:00
+    ///   e0000000-efffffff : 0000:00:02.0
+    ///     e0000000-e07fffff : efifb
+    /// ";
+    /// let mut sources = Sources::default();
+    /// sources.add_stream("iomem", &mut iomem)?;
+    /// let mut machine = Machine::read(&mut sources)?;
+    ///
+    /// let log = b"gpu 0000:00:02.0: scanout from 0xe0001000\n";
+    /// let report = Annotated::of(&mut machine, None, log)?;
+    /// let note = &report.notes[0];
+    /// assert_eq!((note.line, note.number.as_str()), (1, "0xe0001000"));
+    /// assert!(note.text.contains("efifb"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn of(machine: &mut Machine, from: Option<&str>, text: &[u8]) -> Result<Self, AnnotateError> {
         Self::behind(machine, from, text, 0)
     }
 
-    /// Explains what is behind the first `known` lines of a text, which stand there for what they say of the machine.
+    /// Explains what follows the first `known` lines of a text. Those lines were explained before; they are here only
+    /// for what they say about the machine.
     fn behind(
         machine: &mut Machine,
         from: Option<&str>,
@@ -69,7 +95,7 @@ impl Annotated {
         if !has_map && !records.is_empty() {
             about.push(UNMAPPED.to_owned());
         }
-        // Without a map a text can name devices all the same.
+        // A text without a memory map can still name the devices of its own machine.
         let (faults, mut notes) = match (&why, names_devices) {
             (Some(_), _) => Known::new(&own, &own, &records).notes(),
             (None, true) => Known::new(&own, machine, &records).notes(),
@@ -84,7 +110,7 @@ impl Annotated {
         };
         let is_explained =
             |line: u32| faults.iter().any(|fault| (fault.line..=fault.last_line).contains(&line));
-        // A text's lines count as they stand in it.
+        // Read the undecorated lines, so that line numbers match the text as it stands.
         let text = decode(text);
         for (line, raw) in (1u32..).zip(text.lines()).skip(known as usize) {
             if raw.len() > LONGEST {
@@ -97,7 +123,7 @@ impl Annotated {
             let mut last = None;
             for number in find(raw) {
                 let found = note(machine, viewer, line, &number);
-                // A range that is one thing is explained once.
+                // If both ends of a range lie in the same thing, explain it once.
                 if !number.ends_range || last.as_ref() != Some(&found.text) {
                     last = Some(found.text.clone());
                     notes.push(found);
@@ -110,7 +136,7 @@ impl Annotated {
         Ok(Self { about, notes, faults, sources: Sources::of(machine) })
     }
 
-    /// The machine that a text describes, as far as it does.
+    /// Reads the machine that a text describes, as far as it describes one.
     fn own_machine(text: &[u8]) -> Result<Machine, AnnotateError> {
         let text = Text { name: "the text".into(), bytes: text.to_vec() };
         let mut sources = pmem_import::Sources { texts: vec![text], ..pmem_import::Sources::default() };
@@ -118,7 +144,7 @@ impl Annotated {
     }
 }
 
-/// Faults, and what the text says was refused, in order.
+/// Merges IOMMU faults with what the text says was refused, in order of line.
 fn with_refusals(mut faults: Vec<FaultNote>, iommu: &Iommu, text: &[u8]) -> Vec<FaultNote> {
     let refused = IommuRefused::of(iommu, &refusals(text)).refusals;
     let as_fault = |note: RefusalNote| FaultNote {
@@ -136,24 +162,24 @@ fn with_refusals(mut faults: Vec<FaultNote>, iommu: &Iommu, text: &[u8]) -> Vec<
     faults
 }
 
-/// Why a text was not explained.
+/// Why a text could not be explained.
 #[derive(Debug, thiserror::Error)]
 pub enum AnnotateError {
-    /// The word for whom to look from means nothing.
+    /// The viewer names no arena, node or device.
     #[error("{0}")]
     Viewer(String),
-    /// The text's own machine could not be built.
+    /// The machine that the text describes could not be built.
     #[error(transparent)]
     Import(#[from] ImportError),
 }
 
-/// What is said of faults in a text without a map.
+/// The remark about faults in a text that has no memory map.
 const UNMAPPED: &str = "this text has no memory map: what is where is looked up in the machine that was read, and whose a request is as well where the text does not say";
 
-/// Lines longer than this are passed on without a look.
+/// Lines longer than this many bytes are passed on unexamined.
 const LONGEST: usize = 1 << 16;
 
-/// Why a text is not of a machine: their memory differs.
+/// Tells why a text must come from another machine: their memory maps differ. Returns `None` if they match.
 fn differs(machine: &Machine, own: &Machine) -> Option<String> {
     let spans = |machine: &Machine| -> Vec<pmem_core::AddrRange> {
         machine.memory.values().flat_map(|memory| memory.spans.iter().copied()).collect()

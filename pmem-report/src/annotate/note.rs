@@ -1,4 +1,4 @@
-//! An explanation of a number in a text.
+//! The explanation of one number in a text.
 
 use crate::outcome::Outcome;
 use crate::resolve::Resolved;
@@ -6,23 +6,23 @@ use crate::units::Addr;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// An explanation of a number.
+/// The explanation of one number in a text.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Note {
-    /// The line of the text, from 1.
+    /// The line in the text, counted from 1.
     pub line: u32,
-    /// What the number is.
+    /// The number as the text means it, such as `0xfee00000` or `page 0x12345`.
     pub number: String,
-    /// In words.
+    /// The explanation, in words.
     pub text: String,
-    /// Who asked, of a fault's address.
+    /// In an IOMMU fault: the requester of the address; null otherwise.
     pub requester: Option<String>,
-    /// What the address means.
+    /// The full answer for the address.
     #[serde(flatten)]
     pub answer: Resolved,
 }
 
-/// An answer in a line.
+/// Sums up an answer in one line.
 pub(super) fn explain(answer: &Resolved) -> String {
     match answer.result {
         Outcome::Accept | Outcome::Architecture => {
@@ -34,7 +34,8 @@ pub(super) fn explain(answer: &Resolved) -> String {
 }
 
 impl Note {
-    /// The address as it is shown before its explanation.
+    /// Returns the address as it is printed before the explanation: the number, and the address in parentheses if it
+    /// differs.
     pub fn shown(&self) -> String {
         let plain = Addr(self.answer.asked.0).to_string();
         if self.number == plain { plain } else { format!("{} ({plain})", self.number) }

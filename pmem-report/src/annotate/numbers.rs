@@ -1,25 +1,37 @@
-//! Which numbers in a line are physical addresses, by the words around them.
+//! Decides which numbers in a line are physical addresses, by the words around them.
 //!
-//! No addresses are I/O ports, class codes, flags, domains, revisions, error codes, identifiers of vendors and devices, virtual addresses of an
-//! oops. Page frames are addresses once they are multiplied by the page.
+//! I/O ports, class codes, flags, domains, revisions, error codes, vendor and device ids, and the virtual addresses of
+//! an oops are not addresses. A page frame number becomes an address when it is multiplied by the page size.
 
-/// A number that is an address.
+/// A number that is a physical address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Number {
-    /// The address.
+    /// The address, in bytes.
     pub addr: u64,
-    /// What of the line it is.
+    /// The number as it is shown to the user.
     pub shown: String,
-    /// It is the last address of a range that the number before begins.
+    /// Whether this is the last address of a range that begins with the number before it.
     pub ends_range: bool,
 }
 
-/// Physical addresses have at most so many bits; above are virtual ones.
+/// The most bits that a physical address has. Wider numbers are virtual addresses.
 const WIDEST: u32 = 52;
-/// Page frames of EDAC and of the kernel are of this size.
+/// The page shift of the frame numbers that EDAC and the kernel print.
 const PAGE: u32 = 12;
 
-/// The addresses in a line.
+/// Finds the physical addresses in a line.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_report::annotate::numbers::find;
+///
+/// let found = find("ahci 0000:00:1f.2: registers at 0xf7f3a000");
+/// assert_eq!(found[0].addr, 0xf7f3_a000);
+/// let found = find("EDAC MC0: 1 CE on DIMM_A1 (page:0x12345 offset:0x680)");
+/// assert_eq!((found[0].addr, found[0].shown.as_str()), (0x1234_5680, "page 0x12345"));
+/// assert!(find("pci 0000:00:1f.2: [8086:a102] type 00 class 0x010601").is_empty());
+/// ```
 pub fn find(line: &str) -> Vec<Number> {
     let is_virtual = is_virtual_context(line);
     let mut found: Vec<Number> = Vec::new();
@@ -32,9 +44,9 @@ pub fn find(line: &str) -> Vec<Number> {
         push(start, format!("{start:#x}"), false);
         push(last, format!("{last:#x}"), true);
     }
-    // `page:0x12345 offset:0x680`: a frame, and where in it.
+    // `page:0x12345 offset:0x680` is a page frame and the byte offset in it.
     let offset = word_number(line, "offset:").filter(|offset| *offset < 1 << PAGE);
-    // Where the address before ended.
+    // The position in the line at which the previous address ends.
     let mut before = None;
     for token in tokens(line) {
         match token.kind(line, is_virtual) {
@@ -55,7 +67,7 @@ pub fn find(line: &str) -> Vec<Number> {
     found
 }
 
-/// What a number is.
+/// What a number in a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Nothing,
@@ -66,22 +78,23 @@ enum Kind {
 /// A hexadecimal number in a line.
 #[derive(Clone, Copy, Debug)]
 struct Token {
-    /// Where it begins, its `0x` included.
+    /// The byte position of its first character, including any `0x`.
     start: usize,
     end: usize,
     value: u64,
     digits: usize,
-    /// It has `0x` before it.
+    /// Whether it has a `0x` prefix.
     marked: bool,
 }
 
-/// Numbers with `0x`, and bare hexadecimal digits of at least four.
+/// Returns the numbers with a `0x` prefix and the bare hexadecimal words. Callers ignore bare ones that are too short.
 fn tokens(line: &str) -> Vec<Token> {
     let bytes = line.as_bytes();
     let mut out = Vec::new();
     let mut at = 0;
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     while at < bytes.len() {
+        // A number must not begin in the middle of a word.
         if !bytes[at].is_ascii_hexdigit() || at > 0 && word(bytes[at - 1]) {
             at += 1;
             continue;
@@ -90,6 +103,7 @@ fn tokens(line: &str) -> Vec<Token> {
         let begin = if marked { at + 2 } else { at };
         let digits = bytes[begin..].iter().take_while(|b| b.is_ascii_hexdigit()).count();
         let end = begin + digits;
+        // A letter right after the digits makes it part of a word, which is not a number.
         let closed = bytes.get(end).is_none_or(|b| !word(*b));
         if closed
             && (1..=16).contains(&digits)
@@ -103,12 +117,12 @@ fn tokens(line: &str) -> Vec<Token> {
 }
 
 impl Token {
-    /// What it is, by what stands before it.
+    /// Decides what the number is, mainly by the word before it.
     fn kind(&self, line: &str, is_virtual: bool) -> Kind {
         let before = &line[..self.start];
         let after = &line[self.end..];
         let word = last_word(before);
-        // Inside brackets: what the first word there says.
+        // Inside brackets, the first word in them decides: `[mem …]` holds addresses, `[io …]` does not.
         let open = before.rfind('[').filter(|open| !before[*open..].contains(']'));
         if let Some(inside) = open.map(|open| &before[open + 1..]) {
             if inside.starts_with("mem ") || inside.starts_with("mem\t") {
@@ -124,12 +138,13 @@ impl Token {
         let failed = self.marked
             && after.starts_with(':')
             && failed.iter().any(|who| before.trim_end().ends_with(who));
-        // `PROCESSOR 0:0x806f8`: which processor it is.
+        // `PROCESSOR 0:0x806f8` is a CPU signature.
         if before.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':').ends_with("PROCESSOR ") {
             return Kind::Nothing;
         }
         if FRAMES.contains(&word.as_str()) || failed {
-            // `page:0x12345`, `pfn:12345`; a pointer to a page structure is virtual.
+            // `page:0x12345`, `pfn:12345`. A number too long to be a frame is a pointer to a page structure, which is
+            // virtual.
             let is_known = !line.contains("Cannot decode");
             return if is_known && self.digits <= 13 && self.value >> (64 - PAGE) == 0 {
                 Kind::Frame
@@ -235,7 +250,7 @@ impl Token {
         if OTHERS.contains(&word.as_str()) || is_virtual {
             return Kind::Nothing;
         }
-        // A number on its own, a register's index, a device's and vendor's numbers are short, or stand with units.
+        // A size is followed by its unit. Indices, device ids and the like were short, and are ruled out already.
         let unit = after.trim_start();
         if ["bytes", "kB", "KB", "MB", "GB", "KiB", "MiB", "sectors"]
             .iter()
@@ -247,14 +262,14 @@ impl Token {
     }
 }
 
-/// The last word before a number, without what joins them.
+/// Returns the last word before a number, in lower case, without the punctuation between them.
 fn last_word(before: &str) -> String {
     let trimmed = before.trim_end_matches([' ', '\t', '=', ':', '(', '[', '<', '-', ',', '"', '\'']);
     let word = trimmed.rsplit(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).next();
     word.unwrap_or_default().to_ascii_lowercase()
 }
 
-/// Lines of an oops name virtual addresses.
+/// Whether the line belongs to an oops or page fault, whose numbers are virtual addresses.
 fn is_virtual_context(line: &str) -> bool {
     const WORDS: [&str; 14] = [
         "virtual address",
@@ -275,7 +290,7 @@ fn is_virtual_context(line: &str) -> bool {
     WORDS.iter().any(|word| line.contains(word))
 }
 
-/// Both ends of a line of `/proc/iomem`; lines of I/O ports have four digits.
+/// Returns both ends of a line of `/proc/iomem`. Lines of `/proc/ioports` have only four digits and do not match.
 fn listed(line: &str) -> Option<(u64, u64)> {
     let (range, _) = line.split_once(" : ")?;
     let (start, last) = range.rsplit_once('-')?;
@@ -285,7 +300,7 @@ fn listed(line: &str) -> Option<(u64, u64)> {
     Some((u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(last, 16).ok()?))
 }
 
-/// The number behind a word, in hexadecimal.
+/// Returns the hexadecimal number after a word.
 fn word_number(line: &str, word: &str) -> Option<u64> {
     let rest = line.split(word).nth(1)?.trim_start();
     let rest = rest.strip_prefix("0x").unwrap_or(rest);

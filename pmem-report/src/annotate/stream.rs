@@ -1,34 +1,53 @@
-//! A text that comes piece by piece, such as a log that is followed.
+//! Explains a text that arrives piece by piece, such as a log that is still being written.
 
 use super::{AnnotateError, Annotated};
 use pmem_import::Machine;
 
-/// Explains a text piece by piece, in memory that does not grow with it: what its beginning says of the machine counts for all of it.
+/// Explains a text piece by piece, in bounded memory. What the beginning of the text says about the machine applies to
+/// all of it.
+///
+/// # Examples
+///
+/// Line numbers continue from piece to piece:
+///
+/// ```
+/// use pmem_import::{Machine, Sources};
+/// use pmem_report::annotate::Annotator;
+///
+/// let mut iomem: &[u8] = b"00100000-7fffffff : System RAM\n";
+/// let mut sources = Sources::default();
+/// sources.add_stream("iomem", &mut iomem)?;
+/// let mut machine = Machine::read(&mut sources)?;
+///
+/// let mut annotator = Annotator::new(&mut machine, None);
+/// annotator.explain(b"usb 1-1: new device\n")?;
+/// let report = annotator.explain(b"edac: error at 0x12345680\n")?;
+/// assert_eq!(report.notes[0].line, 2);
+/// assert_eq!(annotator.lines(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Annotator<'m> {
     machine: &'m mut Machine,
     from: Option<String>,
-    /// The lines that were explained before, of which what comes behind [`HEAD`] bytes is empty: a boot's log has the map at its beginning,
-    /// and lines keep their numbers.
+    /// The lines explained so far: a boot log has its memory map at the beginning. Beyond [`HEAD`] bytes only empty
+    /// lines are kept, so that line numbers stay right.
     before: Vec<u8>,
-    /// How many they are.
+    /// The number of lines explained so far.
     line: u32,
     said: Vec<String>,
 }
 
-/// How much of a text is kept to know its machine by.
+/// How many bytes of a text are kept to identify its machine.
 const HEAD: usize = 1 << 20;
 
 impl<'m> Annotator<'m> {
-    /// Explains with a machine, as seen from an arena or a device (see [`Machine::viewer`]).
+    /// Explains with a machine, as seen from an arena or a device (see [`Machine::viewer`]); `None` is the system bus.
     pub const fn new(machine: &'m mut Machine, from: Option<String>) -> Self {
         Self { machine, from, before: Vec::new(), line: 0, said: Vec::new() }
     }
 
-    /// Explains the next piece, which is of whole lines. Lines of the report count from the beginning of the text; what the explanations
-    /// rest on is said once.
-    ///
-    /// # Errors
-    /// [`AnnotateError`].
+    /// Explains the next piece, which must consist of whole lines. Line numbers count from the beginning of the text.
+    /// General remarks are reported only once.
     pub fn explain(&mut self, piece: &[u8]) -> Result<Annotated, AnnotateError> {
         let text = [&self.before[..], piece].concat();
         let mut report = Annotated::behind(self.machine, self.from.as_deref(), &text, self.line)?;
@@ -47,13 +66,13 @@ impl<'m> Annotator<'m> {
         Ok(report)
     }
 
-    /// Lines that have been explained.
+    /// The number of lines explained so far.
     pub const fn lines(&self) -> u32 {
         self.line
     }
 }
 
-/// Lines that end.
+/// Counts the complete lines.
 fn count(text: &[u8]) -> u32 {
     let lines = text.iter().filter(|byte| **byte == b'\n').count();
     u32::try_from(lines).unwrap_or(u32::MAX)

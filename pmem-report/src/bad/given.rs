@@ -1,4 +1,5 @@
-//! Settings that people have: what they do, what they miss, and what is wrong with them.
+//! Checks the bad-memory settings found in a text: what they do, which bad pages they miss, and what is wrong with
+//! them.
 
 use super::pages::{Pages, amount, show};
 use crate::units;
@@ -8,21 +9,21 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// A setting that the text has.
+/// A bad-memory setting found in the text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct BadRamSetting {
-    /// The line, from 1.
+    /// The line in the text, counted from 1.
     pub line: u32,
-    /// What it does, what it misses, and what is wrong with it.
+    /// What the setting does, which bad pages it misses, and what is wrong with it.
     pub says: Vec<String>,
 }
 
-/// Regions that GRUB can be asked to make, as a power of two.
+/// The most pieces of memory, as a power of two, that GRUB can reasonably be asked to cut out.
 const MOST_PIECES: u32 = 16;
-/// Of a mask, bits that GRUB does not look at: it cuts memory into pieces of 1 KiB.
+/// The low address bits that GRUB ignores in a mask: it works in pieces of 1 KiB.
 const BELOW: u64 = 0x3ff;
 
-/// What each setting of a text makes of the pages.
+/// Checks each setting in a text against the bad pages.
 pub(super) fn all(records: &[BadMemoryLine], pages: &Pages) -> Vec<BadRamSetting> {
     let kernel: Vec<(u64, u64)> = records
         .iter()
@@ -46,7 +47,7 @@ pub(super) fn all(records: &[BadMemoryLine], pages: &Pages) -> Vec<BadRamSetting
         .collect()
 }
 
-/// What of the pages a setting does not take.
+/// Tells which bad pages a setting does not cover; `None` if no bad pages are known.
 fn missed(pages: &Pages, takes: impl Fn(u64) -> bool) -> Option<String> {
     let missed: BTreeSet<u64> = pages.iter().take(1 << 20).filter(|page| !takes(*page)).collect();
     if pages.is_empty() {
@@ -58,14 +59,17 @@ fn missed(pages: &Pages, takes: impl Fn(u64) -> bool) -> Option<String> {
     })
 }
 
+/// Checks pairs of address and mask as GRUB interprets them.
 fn badram(pairs: &[(u64, u64)], left: Option<u64>, pages: &Pages) -> Vec<String> {
     let mut out = Vec::new();
     for (address, mask) in pairs {
+        // Each free bit above a fixed one doubles the number of pieces. Free bits at the bottom only make a piece
+        // larger.
         let free = !mask | BELOW;
         let tail = (!free).trailing_zeros();
         let scattered = if tail >= 64 { 0 } else { (free >> tail).count_ones() };
         let piece = size(1u64.checked_shl(tail).unwrap_or(u64::MAX));
-        // Bits in between, of those below 4 GiB.
+        // Free bits within the low 32: how many pieces GRUB would cut out of every 4 GiB.
         let between = if tail >= 32 { 0 } else { ((free & 0xffff_ffff) >> tail).count_ones() };
         let is_short = mask >> 32 == 0 && scattered >= 32;
         if is_short && between == 0 {
@@ -95,7 +99,7 @@ fn badram(pairs: &[(u64, u64)], left: Option<u64>, pages: &Pages) -> Vec<String>
     let takes = |page: u64| {
         let at = page << 12;
         pairs.iter().any(|(address, mask)| {
-            // Of a page some piece is enough, for the kernel gives up the whole of it.
+            // One bad piece is enough to lose a page, because the kernel gives up whole pages.
             let mask = mask & !0xfff;
             at & mask == address & mask
         })
@@ -104,6 +108,7 @@ fn badram(pairs: &[(u64, u64)], left: Option<u64>, pages: &Pages) -> Vec<String>
     out
 }
 
+/// Checks `memmap=` settings, including their quoting.
 fn memmap(parts: &[MemMapPart], quoting: Quoting, pages: &Pages, kernel: &[(u64, u64)]) -> Vec<String> {
     let mut out = Vec::new();
     for part in parts {
@@ -158,6 +163,7 @@ fn memmap(parts: &[MemMapPart], quoting: Quoting, pages: &Pages, kernel: &[(u64,
     out
 }
 
+/// Checks Windows' list of bad page frames.
 fn list(frames: &[u64], named: bool, pages: &Pages) -> Vec<String> {
     let mut out =
         vec![format!("{} page(s), from {:#x}", frames.len(), frames.first().map_or(0, |frame| frame << 12))];

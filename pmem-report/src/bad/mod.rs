@@ -1,4 +1,5 @@
-//! Bad memory: the pages, what they have in common, what keeps them from being used, and what settings that people have make of them.
+//! Bad memory: which pages are bad, what they have in common, settings that keep them out of use, and checks of
+//! settings that are already there.
 
 mod given;
 mod pages;
@@ -10,67 +11,84 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is bad, and what helps.
+/// The bad pages in a text, and what helps against them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct BadRam {
-    /// The bad pages, by their first addresses; of very many the first.
+    /// The addresses of the bad pages' first bytes, in order. At most 4096 are listed.
     pub pages: Vec<String>,
-    /// How many there are.
+    /// The number of bad pages.
     pub count: u64,
-    /// Modules that are named, with how many errors are of each.
+    /// The memory modules that the text names, with the number of lines that name each.
     pub modules: Vec<Module>,
-    /// What they have in common, and what is not known.
+    /// What the errors have in common, and what the text leaves open.
     pub says: Vec<String>,
-    /// What keeps the pages from being used; null if there are none.
+    /// Settings that keep the pages out of use; null if no bad pages are known.
     pub settings: Option<Settings>,
-    /// Settings that the text has, and what they make of these pages.
+    /// Settings found in the text, checked against these pages.
     pub given: Vec<BadRamSetting>,
 }
 
-/// A module.
+/// A memory module (DIMM).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Module {
-    /// What the source calls it.
+    /// The module's name, as the source gives it.
     pub name: String,
-    /// Lines that name it.
+    /// The number of lines that name it.
     pub lines: usize,
 }
 
-/// What keeps the pages from being used.
+/// Settings that keep the bad pages out of use. They cover at most 256 pages or runs of pages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Settings {
-    /// For the kernel's command line, as it arrives there.
+    /// `memmap=` as it must arrive on Linux's command line.
     pub memmap: String,
-    /// The same in double quotes in /etc/default/grub, where a shell and GRUB take backslashes off.
+    /// `memmap=` as it is written inside double quotes in /etc/default/grub, where the shell and GRUB strip
+    /// backslashes.
     pub memmap_in_double_quotes: String,
-    /// The same in single quotes there, and in grub.cfg.
+    /// `memmap=` as it is written inside single quotes in /etc/default/grub, and in grub.cfg.
     pub memmap_in_single_quotes: String,
-    /// For GRUB: pairs of address and mask, 64 bits wide.
+    /// GRUB's `GRUB_BADRAM`: pairs of a 64-bit address and mask.
     pub grub_badram: String,
-    /// One pattern for all of them.
+    /// A single address and mask that cover all bad pages; null if it would cover more than 2^18 pages, or no page
+    /// beyond the bad ones.
     pub pattern: Option<Pattern>,
-    /// For Windows, in this order.
+    /// Commands for Windows, to be run in this order.
     pub windows: Vec<String>,
 }
 
-/// A pattern that takes all pages.
+/// A single address and mask that cover all bad pages.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Pattern {
-    /// Address and mask.
+    /// The address and the mask, separated by a comma.
     pub badram: String,
-    /// How many pages it really takes.
+    /// The number of pages that the pattern covers, good ones included.
     pub pages: u64,
 }
 
-/// Pages that are listed.
+/// The most pages that a report lists.
 const MOST: u64 = 4096;
-/// Pages of which settings are written: a command line ends somewhere.
+/// The most pages or runs that settings are written for: a kernel command line has limited length.
 const MOST_SET: usize = 256;
-/// One pattern for all is no help beyond so many pages.
+/// The most pages that a single pattern may cover. Beyond that it loses too much memory to be of use.
 const MOST_PATTERN: u64 = 1 << 18;
 
 impl BadRam {
-    /// What a text says.
+    /// Finds the bad pages in a text, with the settings that keep them out of use and the checks of settings already
+    /// there.
+    ///
+    /// # Examples
+    ///
+    /// A corrected error that EDAC reported:
+    ///
+    /// ```
+    /// use pmem_report::bad::BadRam;
+    ///
+    /// let log = b"EDAC MC0: 1 CE memory read error on DIMM_A1 (channel:0 slot:0 page:0x12345 offset:0x680)\n";
+    /// let report = BadRam::of(log);
+    /// assert_eq!(report.pages, ["0x12345000"]);
+    /// assert_eq!(report.modules[0].name, "DIMM_A1");
+    /// assert!(report.settings.is_some_and(|settings| settings.memmap == "memmap=4K$0x12345000"));
+    /// ```
     #[must_use]
     pub fn of(text: &[u8]) -> Self {
         let records = bad_memory(text);
@@ -93,7 +111,7 @@ impl BadRam {
     }
 }
 
-/// What programs worked out, which single errors may contradict.
+/// Handles patterns that testers worked out. A pattern that names a page without a single error is distrusted.
 fn patterns(records: &[BadMemoryLine], pages: &mut Pages, says: &mut Vec<String>) {
     let none = pages.is_empty();
     for bad in records {
@@ -128,7 +146,7 @@ fn modules(records: &[BadMemoryLine]) -> Vec<Module> {
     by.into_iter().map(|(name, lines)| Module { name: name.to_owned(), lines }).collect()
 }
 
-/// What all records say together.
+/// Draws conclusions from all records together.
 fn together(records: &[BadMemoryLine], modules: &[Module], pages: &Pages) -> Vec<String> {
     let mut out = Vec::new();
     if let [only] = modules {
@@ -193,6 +211,7 @@ fn together(records: &[BadMemoryLine], modules: &[Module], pages: &Pages) -> Vec
     out
 }
 
+/// Writes the settings that keep the pages out of use.
 fn settings(pages: &Pages) -> Settings {
     let runs = pages.runs();
     let parts = |dollar: &str| {

@@ -1,18 +1,18 @@
-//! A set of pages.
+//! A set of page frames.
 
 use std::collections::BTreeSet;
 
-/// Page frames, in runs that do not touch.
+/// A set of page frames, kept as runs (first, last; both inclusive) in order. Runs never overlap or touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pages {
     runs: Vec<(u64, u64)>,
 }
 
 impl Pages {
-    /// Adds the pages of addresses.
+    /// Adds the pages that contain a range of byte addresses, both ends inclusive.
     pub(super) fn add(&mut self, first: u64, last: u64) {
         let (mut first, mut last) = (first >> 12, last >> 12);
-        // What it touches becomes one with it.
+        // Absorb every run that the new one overlaps or touches, so that runs stay separate.
         self.runs.retain(|(low, high)| {
             let apart = *high + 1 < first || last + 1 < *low;
             if !apart {
@@ -45,12 +45,13 @@ impl Pages {
         self.runs.iter().flat_map(|(first, last)| *first..=*last)
     }
 
-    /// Blocks of 2^order pages at multiples of that, which together are the pages.
+    /// Splits the pages into naturally aligned blocks of 2^order pages, given as (first page, order).
     pub(super) fn blocks(&self) -> impl Iterator<Item = (u64, u32)> + '_ {
         self.runs.iter().flat_map(|(first, last)| {
             let mut next = *first;
             std::iter::from_fn(move || {
                 let left = (last + 1).checked_sub(next).filter(|left| *left > 0)?;
+                // A block is limited by the alignment of its start and by the number of pages left.
                 let order = next.trailing_zeros().min(left.ilog2());
                 let block = (next, order);
                 next += 1 << order;
@@ -59,10 +60,11 @@ impl Pages {
         })
     }
 
-    /// The address and the mask that take all of them, and how many pages that are.
+    /// Returns the narrowest address and mask that cover all pages, and the number of pages covered.
     pub(super) fn pattern(&self) -> Option<(u64, u64, u64)> {
         let first = self.runs.first()?.0;
-        // Bits that differ anywhere; in a run all below the highest that does.
+        // Collect the address bits that are not the same everywhere. Within a run, every bit below the highest
+        // differing one takes both values.
         let differ = self.runs.iter().fold(0u64, |differ, (low, high)| {
             let within = low ^ high;
             let below = if within == 0 { 0 } else { u64::MAX >> within.leading_zeros() };
@@ -74,14 +76,14 @@ impl Pages {
     }
 }
 
-/// Bytes as the kernel's command line takes them.
+/// Formats a size as the kernel's command line takes it.
 pub(super) fn amount(bytes: u64) -> String {
     let units = [(30, "G"), (20, "M"), (10, "K")];
     let fits = units.into_iter().find(|(shift, _)| bytes.trailing_zeros() >= *shift);
     fits.map_or(bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
 }
 
-/// Pages of a list, in order.
+/// Lists the first pages of a set by address.
 pub(super) fn show(pages: &BTreeSet<u64>) -> String {
     let some: Vec<String> = pages.iter().take(8).map(|page| format!("{:#x}", page << 12)).collect();
     let more = if pages.len() > 8 { format!(" and {} more", pages.len() - 8) } else { String::new() };

@@ -1,4 +1,5 @@
-//! A device tree: memory, CPUs, distances, host bridges (Devicetree Specification 0.4, and Linux's bindings for NUMA).
+//! Emits a device tree: memory, CPUs, distances, host bridges (Devicetree Specification 0.4, and Linux's NUMA
+//! bindings).
 
 use super::{EmitError, kinds, last_bus};
 use crate::topo::{Interconnect, Topo};
@@ -7,10 +8,10 @@ use pmem_import::{Machine, MemoryKind};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The source of a device tree.
+/// Emits a device tree as source (`.dts`).
 ///
 /// # Errors
-/// No source says where memory is.
+/// Returns [`EmitError::NoMemory`] if no source says where memory is.
 pub fn dts(topo: &Topo, machine: &Machine) -> Result<String, EmitError> {
     let kinds = kinds(machine);
     if !topo
@@ -58,7 +59,7 @@ fn memory(topo: &Topo, kinds: &BTreeMap<String, MemoryKind>, out: &mut String) {
             MemoryKind::Persistent => {
                 writeln!(out, "\n\tpmem@{start:x} {{\n\t\tcompatible = \"pmem-region\";")
             }
-            // The specification has nothing that keeps memory for a purpose.
+            // The specification has no node for special-purpose memory.
             MemoryKind::Special => {
                 let _ = writeln!(
                     out,
@@ -101,7 +102,7 @@ fn host_bridges(topo: &Topo, machine: &Machine, out: &mut String) {
         let (segment, first) = bus.bus.split_once(':').unwrap_or(("0", "0"));
         let hex = |text: &str| u32::from_str_radix(text, 16).unwrap_or(0);
         let (first, last) = (u64::from(hex(first)), u64::from(last_bus(topo, &bus.bus)));
-        // Configuration space tells host bridges apart: 1 MiB a bus.
+        // A host bridge needs an address for its node: its configuration space, 1 MiB per bus.
         let Some(ecam) = ecam(topo, machine, segment).map(|all| all.start.0.saturating_add(first << 20))
         else {
             let _ = writeln!(
@@ -115,7 +116,8 @@ fn host_bridges(topo: &Topo, machine: &Machine, out: &mut String) {
         let ranges: Vec<String> = windows
             .map(|window| {
                 let (to, from, bytes) = (window.to.0, window.range.start.0, window.range.len());
-                // Space code: 32-bit memory, or 64-bit (PCI Bus Binding to Open Firmware 2.1, section 2.2.1.1).
+                // The space code is 2 for 32-bit memory and 3 for 64-bit memory (PCI Bus Binding to Open Firmware 2.1,
+                // section 2.2.1.1).
                 let code = if to.saturating_add(bytes - 1) >> 32 == 0 { 0x0200_0000u32 } else { 0x0300_0000 };
                 format!("{code:#010x} {} {} {}", cells(to), cells(from), cells(bytes))
             })
@@ -135,7 +137,7 @@ fn host_bridges(topo: &Topo, machine: &Machine, out: &mut String) {
     }
 }
 
-/// Configuration space of a segment: as Linux's list of resources has it, or the tables.
+/// Returns a segment's configuration space (ECAM), as Linux's resource list or the ACPI tables give it.
 fn ecam(topo: &Topo, machine: &Machine, segment: &str) -> Option<Extent> {
     let is_it = |name: &str| {
         let words = ["PCI ECAM of segment ", "PCI ECAM ", "PCI MMCONFIG "];
@@ -147,7 +149,7 @@ fn ecam(topo: &Topo, machine: &Machine, segment: &str) -> Option<Extent> {
     listed.or_else(|| region().map(|region| region.range))
 }
 
-/// A number of 64 bits as two cells.
+/// Formats a 64-bit number as two cells.
 fn cells(number: u64) -> String {
     format!("{:#x} {:#x}", number >> 32, number & 0xffff_ffff)
 }

@@ -1,4 +1,4 @@
-//! The memory map as firmware would give it.
+//! Emits the memory map in the form that firmware hands to the kernel.
 
 use super::{EmitError, kinds};
 use crate::units::{End, Extent};
@@ -8,11 +8,11 @@ use pmem_import::{Machine, MemoryKind};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The map as Linux prints it at boot: `BIOS-e820: [mem 0x…-0x…] usable`. Firmware's own, if the sources have it; else what the
-/// kernel's list of resources, or the model, amounts to.
+/// Emits the memory map as Linux prints it at boot: `BIOS-e820: [mem 0x…-0x…] usable`. It is firmware's own map if the
+/// sources have one; otherwise it is derived from the kernel's resource list or from the model.
 ///
 /// # Errors
-/// No source says where memory is.
+/// Returns [`EmitError::NoMemory`] if no source says where memory is.
 pub fn e820(machine: &Machine) -> Result<String, EmitError> {
     let mut out = String::new();
     for (range, kind) in ranges(machine)? {
@@ -31,11 +31,26 @@ pub fn e820(machine: &Machine) -> Result<String, EmitError> {
     Ok(out)
 }
 
-/// The map as options of Linux's command line (`memmap=`, Documentation/admin-guide/kernel-parameters.txt): usable
-/// `size@start`, ACPI tables `size#start`, reserved `size$start`, persistent `size!start`, others by their types, `size%start+type`.
+/// Emits the memory map as Linux command-line options (`memmap=`, Documentation/admin-guide/kernel-parameters.txt):
+/// usable memory as `size@start`, ACPI tables as `size#start`, reserved as `size$start`, persistent as `size!start`,
+/// and other types as `size%start+type`.
 ///
 /// # Errors
-/// No source says where memory is.
+/// Returns [`EmitError::NoMemory`] if no source says where memory is.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_import::{Machine, Sources};
+/// use pmem_report::emit::memmap;
+///
+/// let mut iomem: &[u8] = b"00100000-7fffffff : System RAM\n";
+/// let mut sources = Sources::default();
+/// sources.add_stream("iomem", &mut iomem)?;
+/// let machine = Machine::read(&mut sources)?;
+/// assert_eq!(memmap(&machine)?, "memmap=exactmap memmap=2047M@0x100000\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn memmap(machine: &Machine) -> Result<String, EmitError> {
     let mut words = vec!["memmap=exactmap".to_owned()];
     for (range, kind) in ranges(machine)? {
@@ -53,7 +68,7 @@ pub fn memmap(machine: &Machine) -> Result<String, EmitError> {
     Ok(words.join(" ") + "\n")
 }
 
-/// A size with the largest unit that divides it.
+/// Formats a size in the largest unit that divides it.
 fn short(bytes: u64) -> String {
     [(30, 'G'), (20, 'M'), (10, 'K')]
         .into_iter()
@@ -61,7 +76,7 @@ fn short(bytes: u64) -> String {
         .map_or(format!("{bytes:#x}"), |(bits, unit)| format!("{}{unit}", bytes >> bits))
 }
 
-/// In order; neighbours of one type are one.
+/// Returns the typed ranges in order of address; adjacent ranges of one type are merged.
 fn ranges(machine: &Machine) -> Result<Vec<(Extent, FirmwareMemory)>, EmitError> {
     let own = machine.firmware.iter().map(|said| (Extent::from(said.value.0), said.value.1));
     let mut all: Vec<(Extent, FirmwareMemory)> = own.collect();
@@ -84,7 +99,7 @@ fn ranges(machine: &Machine) -> Result<Vec<(Extent, FirmwareMemory)>, EmitError>
     if joined.iter().any(|(_, kind)| is_memory(*kind)) { Ok(joined) } else { Err(EmitError::NoMemory) }
 }
 
-/// What Linux makes of each type in its list of resources.
+/// The name that Linux gives each type in its resource list.
 const NAMES: [(&str, FirmwareMemory); 7] = [
     ("system ram", FirmwareMemory::Usable),
     ("acpi tables", FirmwareMemory::AcpiTables),
@@ -97,11 +112,11 @@ const NAMES: [(&str, FirmwareMemory); 7] = [
 
 fn kind(line: &ViewLine, kinds: &BTreeMap<String, MemoryKind>) -> Option<FirmwareMemory> {
     let names = || line.names.iter().rev().map(|name| name.to_ascii_lowercase());
-    // What a driver has brought firmware's map never had.
+    // Memory that a driver added later was never in firmware's map.
     if names().any(|name| name.starts_with("cxl window") || name.contains("(virtio_mem)")) {
         return None;
     }
-    // The outermost that is a type: buses and devices are around some.
+    // The outermost name that is a type wins. Buses and devices may enclose it.
     let said =
         names().find_map(|name| NAMES.iter().find(|(word, _)| name.starts_with(word)).map(|(_, kind)| *kind));
     said.or_else(|| match kinds.get(line.arena.as_ref()?)? {

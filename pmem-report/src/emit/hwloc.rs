@@ -1,19 +1,22 @@
-//! hwloc's XML (version 2), which lstopo and MPI's launchers read.
+//! Emits hwloc's XML (version 2), which lstopo and MPI launchers read.
 //!
-//! What hwloc has no place for, addresses above all, is left out. Nodes become groups, since no source says which package they are in.
+//! What hwloc cannot represent is left out, addresses above all. Nodes become groups, because no source says which
+//! package they belong to.
 
 use super::{EmitError, last_bus};
 use crate::topo::{FunctionSummary, NodeSummary, Topo};
 use crate::xml::escaped;
 use std::fmt::Write;
 
-/// Numbers of CPUs and nodes are smaller: a mask has a bit for each below.
+/// The exclusive limit for CPU and node numbers. A mask has one bit for every number up to the highest, so a bogus
+/// number would make it huge.
 const MOST: u32 = 1 << 16;
 
-/// The topology as XML.
+/// Emits the topology as hwloc XML.
 ///
 /// # Errors
-/// No source says which CPUs and nodes there are; or one has a number as no machine has.
+/// Returns [`EmitError::Nothing`] if no source says which CPUs and nodes exist, and [`EmitError::Number`] if a CPU or
+/// node number is implausibly large.
 pub fn hwloc_xml(topo: &Topo) -> Result<String, EmitError> {
     let nodes: Vec<&NodeSummary> = topo.nodes.iter().collect();
     if nodes.iter().all(|node| node.cpus.as_ref().is_none_or(Vec::is_empty)) {
@@ -35,7 +38,7 @@ pub fn hwloc_xml(topo: &Topo) -> Result<String, EmitError> {
         ),
     );
     let roots = || topo.buses.iter().filter(|bus| bus.above.is_none());
-    // A node without CPUs hangs on the machine.
+    // A node without CPUs is attached to the machine itself.
     for node in nodes.iter().filter(|node| node.cpus.as_ref().is_none_or(Vec::is_empty)) {
         writer.node(2, node, &cpus);
     }
@@ -159,7 +162,7 @@ fn sets(cpus: &str, nodes: &str) -> String {
     format!("cpuset=\"{cpus}\" complete_cpuset=\"{cpus}\" nodeset=\"{nodes}\" complete_nodeset=\"{nodes}\"")
 }
 
-/// A bit mask as hwloc prints it: 32 bits each, the highest first.
+/// Formats a bit mask as hwloc does: words of 32 bits, the highest first.
 fn mask(bits: impl IntoIterator<Item = u32>) -> String {
     let mut words: Vec<u32> = vec![0];
     for bit in bits {
@@ -172,7 +175,7 @@ fn mask(bits: impl IntoIterator<Item = u32>) -> String {
     words.iter().rev().map(|word| format!("0x{word:08x}")).collect::<Vec<_>>().join(",")
 }
 
-/// Distances of nodes, if every pair has one.
+/// Writes the distance matrix, if every pair of nodes has a distance.
 fn distances(topo: &Topo, nodes: &[&NodeSummary], out: &mut String) {
     let table = &topo.distances;
     let ids: Vec<u32> = nodes.iter().map(|node| node.id).collect();

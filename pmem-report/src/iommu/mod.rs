@@ -1,4 +1,4 @@
-//! IOMMUs: what there is, and why a mapping is refused.
+//! IOMMUs: which units there are, what they reserve, and why a mapping is refused.
 
 mod refused;
 mod show;

@@ -1,4 +1,4 @@
-//! Explains what a text says was refused: mappings, groups, and tables of firmware that are wrong.
+//! Explains what a text says was refused: VFIO mappings, IOMMU groups, and faulty firmware tables.
 
 use super::show::kind;
 use crate::units;
@@ -11,31 +11,31 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a text says was refused, each explained.
+/// What a text says was refused, each refusal explained.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct IommuRefused {
-    /// In the order of the text.
+    /// The explanations, in order of line.
     pub refusals: Vec<RefusalNote>,
 }
 
-/// One refusal.
+/// One refusal, explained.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RefusalNote {
-    /// The line of the text, from 1; of what several lines say together, the first.
+    /// The line in the text, counted from 1. If several lines together make the case, the first of them.
     pub line: u32,
     /// What was refused.
     pub what: String,
-    /// Why, what helps, and what is not known.
+    /// The cause, what helps, and what the text leaves open.
     pub says: Vec<String>,
 }
 
-/// The southbridge, on all of AMD's boards.
+/// The requester id of the southbridge's I/O APIC, on all AMD boards.
 const SOUTHBRIDGE: RequesterId = RequesterId::new(0, 0x14, 0);
-/// The northbridge's interrupt controller on boards with two.
+/// The requester id of the northbridge's I/O APIC, on boards with two.
 const NORTHBRIDGE: RequesterId = RequesterId::new(0, 0, 1);
 
 impl IommuRefused {
-    /// Explains the refusals of a text by what is known of its machine.
+    /// Explains the refusals in a text with what is known about its machine.
     #[must_use]
     pub fn of(iommu: &Iommu, all: &[Refused]) -> Self {
         let known = Known { iommu, all };
@@ -56,7 +56,7 @@ fn note(line: u32, what: String, says: Vec<String>) -> RefusalNote {
     RefusalNote { line, what, says }
 }
 
-/// How many bits an address needs.
+/// The number of bits that an address needs.
 const fn bits(at: u64) -> u32 {
     u64::BITS - at.leading_zeros()
 }
@@ -161,7 +161,7 @@ impl Known<'_> {
         }
     }
 
-    /// The bits of the narrowest unit, and how they are known.
+    /// Returns the address width of the narrowest unit in bits, and where that is known from.
     fn width(&self) -> Option<(u32, String)> {
         let units = self.iommu.units.iter().filter_map(|unit| unit.value.capability);
         if let Some(width) = units.map(|capability| capability.width()).min() {
@@ -173,6 +173,7 @@ impl Known<'_> {
         })
     }
 
+    /// Explains why VFIO could not map a range. Only -22 (`EINVAL`) is about the device addresses.
     fn mapping(&self, range: AddrRange, errno: i32) -> Vec<String> {
         match errno {
             -12 => {
@@ -222,7 +223,7 @@ impl Known<'_> {
         says
     }
 
-    /// What of a range is reserved, and how much fits beside it.
+    /// Tells which reserved ranges lie in a range, and how much fits below and above each.
     fn reserved(&self, range: AddrRange) -> Vec<String> {
         let mut says = Vec::new();
         for said in self.iommu.reserved.iter().map(|said| &said.value) {
@@ -265,7 +266,7 @@ impl Known<'_> {
         says
     }
 
-    /// Interrupt controllers that the table (IVRS) lacks, and the setting that says whose they are.
+    /// Explains I/O APICs that the table (IVRS) lacks, and works out the `ivrs_ioapic` settings that correct it.
     fn io_apics(&self) -> Option<RefusalNote> {
         let missing: Vec<(u32, u32)> = self.collect(|what| match what {
             Refusal::IoApicMissing(id) => Some(*id),
@@ -317,7 +318,7 @@ impl Known<'_> {
                 ));
             }
         } else {
-            // An entry with the id of one that is there is right.
+            // An entry whose id is that of an existing controller is right.
             let (right, wrong): (Vec<_>, Vec<_>) =
                 entries.iter().copied().partition(|(handle, _)| there.contains(handle));
             let is_left = |source: &RequesterId| !right.iter().any(|(_, taken)| taken == source);
@@ -370,7 +371,7 @@ impl Known<'_> {
         self.all.iter().filter_map(|one| Some((one.line, pick(&one.what)?))).collect()
     }
 
-    /// Groups of which not everybody is given away, and what of them really is in the way.
+    /// Explains groups that are not viable, and which of their members really are in the way.
     fn groups(&self) -> Vec<RefusalNote> {
         let members = self.collect(|what| match what {
             Refusal::Member { group, device } => Some((*group, *device)),
@@ -392,7 +393,7 @@ impl Known<'_> {
         for (line, (device, group)) in &asked {
             notes.push(self.not_viable(*line, *device, *group, &members, &drivers));
         }
-        // Groups that somebody complains of, of which drivers are said.
+        // Also explain groups that appear in a list with drivers, even if nothing complains about them.
         let groups: BTreeSet<u32> = members.iter().map(|(_, (group, _))| *group).collect();
         for group in groups {
             let own: Vec<Address> =
@@ -487,8 +488,9 @@ impl Known<'_> {
     }
 }
 
-/// By how much all handles of a table are too high, if that is why some interrupt controllers are missing: the ids that it makes are those that
-/// are missing and those that are there, as far as is known. One answer, or none.
+/// Finds the offset by which every handle in the table is too high, if that explains the missing I/O APICs: the shifted
+/// handles must be exactly the ids that are missing or present, as far as those are known. Returns `None` if there is
+/// no such offset, or more than one.
 fn shift(missing: &BTreeSet<u32>, entries: &[(u32, RequesterId)], there: &BTreeSet<u32>) -> Option<i64> {
     let handles: BTreeSet<i64> = entries.iter().map(|(handle, _)| i64::from(*handle)).collect();
     let fits = |shift: &i64| {

@@ -1,4 +1,4 @@
-//! IOMMUs as sources describe them.
+//! IOMMUs as the sources describe them.
 
 use crate::sources::Sources;
 use crate::units::{self, Addr};
@@ -8,53 +8,53 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What is known of IOMMUs.
+/// What is known about a machine's IOMMUs.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct IommuShow {
-    /// Bits of the addresses that units put out (DMAR); null if no source says.
+    /// The host address width in bits (DMAR); null if no source says.
     pub width: Option<u8>,
-    /// Units.
+    /// The IOMMU units.
     pub units: Vec<UnitShown>,
-    /// Ranges of device addresses that no mapping may use.
+    /// Ranges of device addresses that no ordinary mapping may use.
     pub reserved: Vec<ReservedShown>,
-    /// Groups: who can only be given away together.
+    /// IOMMU groups. The functions of a group can only be assigned to a guest together.
     pub groups: Vec<Group>,
-    /// Interrupt controllers and timers, with whose requests they make.
+    /// I/O APICs and HPETs, each with the requester id that it uses.
     pub special: Vec<String>,
-    /// Requesters whose requests come as those of another.
+    /// Requesters whose requests arrive under another requester id.
     pub aliases: Vec<String>,
-    /// What tables of running units translate, where a source has them.
+    /// The page tables of running units, if a source has them.
     pub tables: Vec<TableShown>,
-    /// What is odd, or not known.
+    /// What is odd or unknown.
     pub says: Vec<String>,
-    /// What was read.
+    /// The sources that were read.
     #[serde(flatten)]
     pub sources: Sources,
 }
 
-/// A device's table.
+/// A device's page table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TableShown {
     /// The device.
     pub device: String,
-    /// What it translates, in order.
+    /// Its translations, in order of device address.
     pub translations: Vec<TranslationShown>,
 }
 
-/// Device addresses that lead elsewhere.
+/// A range of device addresses and where it leads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TranslationShown {
-    /// The first address.
+    /// The first device address.
     pub start: Addr,
-    /// The last.
+    /// The last device address, inclusive.
     pub end: Addr,
-    /// Where the first leads.
+    /// The physical address to which the first device address leads.
     pub to: Addr,
-    /// `read`, `write`, `read+write`; `-` for neither.
+    /// The permitted accesses: `read`, `write`, `read+write`, or `-` for none.
     pub access: String,
 }
 
-/// What the tables of running units say.
+/// Reads the page tables of running units out of the sources.
 fn tables(machine: &Machine) -> Vec<TableShown> {
     let access = |one: &Translation| match (one.read, one.write) {
         (true, true) => "read+write",
@@ -76,42 +76,42 @@ fn tables(machine: &Machine) -> Vec<TableShown> {
     .collect()
 }
 
-/// A unit.
+/// An IOMMU unit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UnitShown {
-    /// Where its registers are.
+    /// The address of its registers.
     pub base: Addr,
-    /// It has all functions that no other has; null if it is not said.
+    /// Whether it covers all functions that no other unit covers; null if not known.
     pub has_the_rest: Option<bool>,
-    /// Bits of the addresses that devices can name; null if no source says.
+    /// The width in bits of the device addresses that it translates; null if no source says.
     pub width: Option<u32>,
-    /// What it has, as the table names it.
+    /// The devices that it covers, as the table names them.
     pub scopes: Vec<String>,
 }
 
-/// A range that no mapping may use.
+/// A range of device addresses that no ordinary mapping may use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReservedShown {
     /// The first address.
     pub start: Addr,
-    /// The last.
+    /// The last address, inclusive.
     pub end: Addr,
-    /// `direct`, `direct-relaxable`, `msi`, `reserved`, as Linux calls them.
+    /// The kind, as Linux calls it: `direct`, `direct-relaxable`, `msi` or `reserved`.
     pub kind: String,
-    /// For whom; empty if it is not said.
+    /// The devices that the range is reserved for; empty if it is reserved for all, or if no source says.
     pub devices: Vec<String>,
 }
 
-/// A group.
+/// An IOMMU group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Group {
-    /// Its number.
+    /// The group's number.
     pub number: u32,
-    /// Its functions.
+    /// The functions in the group.
     pub functions: Vec<String>,
 }
 
-/// What Linux calls a kind of range.
+/// Returns what Linux calls a kind of reserved range.
 pub(super) const fn kind(kind: ReservedKind) -> &'static str {
     match kind {
         ReservedKind::Direct => "direct",
@@ -121,14 +121,14 @@ pub(super) const fn kind(kind: ReservedKind) -> &'static str {
     }
 }
 
-/// `00:1c.4 > 00.2`: each hop after the first is on the bus below the hop before.
+/// Formats a device scope as `00:1c.4 > 00.2`. Each hop after the first is on the bus below the previous hop.
 fn scope(machine: &Machine, scope: &Scope) -> String {
     let mut hops: Vec<String> = Vec::new();
     let mut bus = Some(scope.bus);
     for (device, function) in &scope.path {
         let place = format!("{device:02x}.{function:x}");
         hops.push(bus.map_or(place.clone(), |bus| format!("{bus:02x}:{place}")));
-        // The table does not say which bus follows: the hierarchy does.
+        // The table gives only device and function of each hop. The bus number comes from the hierarchy.
         bus = bus.and_then(|bus| {
             let at = pmem_import::Address { segment: 0, bus, device: *device, function: *function };
             machine.functions.at(at).and_then(|f| f.below).map(|below| below.0)
@@ -145,14 +145,14 @@ fn scope(machine: &Machine, scope: &Scope) -> String {
     }
 }
 
-/// For whom a range is reserved.
+/// Names the devices that a range is reserved for.
 pub(super) fn devices(machine: &Machine, reserved: &ReservedRange) -> Vec<String> {
     let scopes = reserved.scopes.iter().map(|found| scope(machine, found));
     let functions = reserved.functions.iter().map(ToString::to_string);
     let groups = match &reserved.groups[..] {
         [] => None,
         [one] => Some(format!("group {one}")),
-        // All of them: for everybody.
+        // Reserved for every group means reserved for everybody, so name none.
         all if machine.iommu.groups.values().all(|group| all.contains(group)) => None,
         all => Some(format!("groups {}", show_list(all))),
     };
@@ -160,7 +160,7 @@ pub(super) fn devices(machine: &Machine, reserved: &ReservedRange) -> Vec<String
 }
 
 impl IommuShow {
-    /// What sources say.
+    /// Collects what the sources say about IOMMUs.
     #[must_use]
     pub fn of(machine: &Machine) -> Self {
         let iommu = &machine.iommu;
@@ -210,7 +210,7 @@ impl IommuShow {
     }
 }
 
-/// What is wrong with a table, or not said.
+/// Lists what is wrong with a table, and what no source says.
 fn odd(machine: &Machine) -> Vec<String> {
     let iommu = &machine.iommu;
     let mut out = Vec::new();

@@ -1,4 +1,4 @@
-//! Why a device cannot be given a mapping.
+//! Explains why VFIO refuses to map a range for a device.
 
 use super::show::{devices, kind};
 use crate::sources::Sources;
@@ -11,30 +11,51 @@ use pmem_iommu::amd::HYPER_TRANSPORT;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Why a device may not be given a range of addresses, or that nothing forbids it.
+/// Whether a device can be given a mapping of a range of addresses, and if not, why.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct IommuWhy {
     /// The device.
     pub device: String,
-    /// The first address.
+    /// The first device address.
     pub start: Addr,
-    /// The last.
+    /// The last device address, inclusive.
     pub end: Addr,
-    /// `refused`: VFIO answers -22; `allowed`: nothing that is known forbids it.
+    /// `refused`: VFIO returns -22 (`EINVAL`). `allowed`: nothing known forbids it.
     pub verdict: String,
-    /// Who is in its group; empty if it is not said.
+    /// The functions in the device's group; empty if no source says.
     pub group: Vec<String>,
-    /// Why.
+    /// The reasons for the refusal; empty if it is allowed.
     pub why: Vec<String>,
-    /// What fits instead, and what is not known.
+    /// What else to try, and what is not known.
     pub says: Vec<String>,
-    /// What was read.
+    /// The sources that were read.
     #[serde(flatten)]
     pub sources: Sources,
 }
 
 impl IommuWhy {
-    /// What is known of a device and a range.
+    /// Checks a device and a range against reserved ranges and address widths.
+    ///
+    /// # Examples
+    ///
+    /// No device can be given a mapping of the MSI window:
+    ///
+    /// ```
+    /// use pmem_core::AddrRange;
+    /// use pmem_import::{Machine, Sources};
+    /// use pmem_report::iommu::IommuWhy;
+    ///
+    /// let mut regions: &[u8] = b"reserved_regions 0x00000000fee00000 0x00000000feefffff msi\n";
+    /// let mut sources = Sources::default();
+    /// sources.add_stream("reserved_regions", &mut regions)?;
+    /// let machine = Machine::read(&mut sources)?;
+    ///
+    /// let nic = "0000:41:10.1".parse()?;
+    /// let report = IommuWhy::of(&machine, nic, AddrRange::sized(0xfee0_0000, 0x1000)?);
+    /// assert_eq!(report.verdict, "refused");
+    /// assert!(report.why[0].contains("interrupts are written there"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn of(machine: &Machine, device: Address, range: AddrRange) -> Self {
         let iommu = &machine.iommu;

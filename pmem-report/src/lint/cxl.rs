@@ -31,7 +31,7 @@ pub(super) fn lint(facts: &Facts, linted: &mut LintReport) {
     filled(facts, &windows, linted);
 }
 
-/// Windows, of the table, of decoders at the root, and of the kernel's list.
+/// Collects CXL windows from CEDT, from root decoders, and from the kernel's resource list.
 fn windows(facts: &Facts) -> Vec<(SourceLine, AddrRange)> {
     let mut all: Vec<(SourceLine, AddrRange)> = Vec::new();
     let mut note = |at: &SourceLine, range: Option<AddrRange>| {
@@ -60,7 +60,7 @@ fn window_says(window: &Cfmws) -> String {
     }
 }
 
-/// C1: windows are whole blocks.
+/// C1: a window's base and size are whole blocks.
 fn sizes(facts: &Facts, linted: &mut LintReport) {
     for said in &facts.cxl.windows {
         let window = &said.value;
@@ -89,14 +89,16 @@ fn sizes(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// Decoders in force, with addresses, but those at the root.
+/// Committed decoders that have addresses, root decoders excepted. Decoders whose state is not known count as
+/// committed.
 fn decoders(facts: &Facts) -> impl Iterator<Item = (&Sourced<Decoder>, AddrRange)> {
     let own = facts.cxl.decoders.iter().filter(|said| said.value.committed != Some(false));
     own.filter(|said| said.value.level != Some(DecoderLevel::Root))
         .filter_map(|said| Some((said, said.value.addresses()?)))
 }
 
-/// Endpoints whose addresses are their own (AMD family 1Ah): each begins at 0, and together they have what a bridge's decoder has.
+/// Recognises endpoints that decode normalized addresses (AMD family 1Ah): each starts at 0, and together they are as
+/// large as a host bridge's decoder.
 fn are_normalized(facts: &Facts) -> bool {
     if !facts.cxl.normalized.is_empty() {
         return true;
@@ -126,7 +128,7 @@ fn decoder_says(decoder: &Decoder) -> String {
     says
 }
 
-/// C2: each decoder is inside one window.
+/// C2: every decoder lies inside one window.
 fn inside(facts: &Facts, windows: &[(SourceLine, AddrRange)], linted: &mut LintReport) {
     const HELPS: &str =
         "one window that has all of it, or a decoder that ends with its window: firmware's to mend";
@@ -175,20 +177,21 @@ fn inside(facts: &Facts, windows: &[(SourceLine, AddrRange)], linted: &mut LintR
     }
 }
 
-/// The bits of an address that a decoder looks at: the first, and how many; 3, 6 and 12 ways look at more than bits.
+/// Returns the address bits by which a decoder selects a target: the lowest bit, and the number of bits. Returns `None`
+/// for 3, 6 and 12 ways, which do not select by bits alone.
 fn selector(ways: u32, granularity: u32) -> Option<(u32, u32)> {
     (ways.is_power_of_two() && granularity.is_power_of_two())
         .then(|| (granularity.trailing_zeros(), ways.trailing_zeros()))
 }
 
-/// Whether a port selects by bits that the endpoint takes out, as far as is known.
+/// Whether a port selects by bits that the endpoint removes from the address. True if too little is known.
 fn selects_own((ways, granularity): (u32, u32), end: &Decoder) -> bool {
     let Some((low, count)) = selector(ways, granularity).filter(|_| ways > 1) else { return true };
     let own = end.ways.zip(end.granularity).and_then(|(ways, granularity)| selector(ways, granularity));
     own.is_none_or(|(first, bits)| first <= low && low + count <= first + bits)
 }
 
-/// C3: from the root to the endpoint, decoders share the same bits out.
+/// C3: from the root to the endpoint, decoders interleave by the same bits.
 fn chain(facts: &Facts, linted: &mut LintReport) {
     const HELPS: &str =
         "a reset lets firmware or the kernel set all levels anew; else firmware is to be mended";
@@ -197,7 +200,8 @@ fn chain(facts: &Facts, linted: &mut LintReport) {
         let ends: Vec<_> = decoders(facts)
             .filter(|(end, own)| end.value.level == Some(DecoderLevel::Endpoint) && own == range)
             .collect();
-        // Firmware may order bits otherwise than the kernel: what counts is that they are the endpoint's.
+        // Firmware may assign the bits to levels in another order than the kernel. It is enough that they are the
+        // endpoint's bits.
         if *enabled && ends.iter().all(|(end, _)| selects_own(*found, &end.value)) {
             continue;
         }
@@ -263,9 +267,10 @@ fn root_of(facts: &Facts, first: u64, last: u64) -> Option<&Sourced<Decoder>> {
     })
 }
 
-/// How levels do not share out what the endpoint takes; `None` if they do, or too little is known.
+/// Tells how the levels' interleaves contradict the endpoint's; `None` if they agree, or too little is known.
 fn disagree(levels: &[&Sourced<Decoder>], end: &Sourced<Decoder>) -> Option<String> {
     let own = end.value.ways?;
+    // The ways of all levels multiply to the endpoint's ways.
     let mut product = 1;
     for level in levels {
         product *= level.value.ways?;
@@ -276,6 +281,7 @@ fn disagree(levels: &[&Sourced<Decoder>], end: &Sourced<Decoder>) -> Option<Stri
         ));
     }
     let bits = |(low, count): (u32, u32)| low..low + count;
+    // Each level selects by bits of its own; together these are the bits that the endpoint removes.
     let mut taken: BTreeSet<u32> = BTreeSet::new();
     for level in levels {
         let ways = level.value.ways?;
@@ -299,7 +305,7 @@ fn disagree(levels: &[&Sourced<Decoder>], end: &Sourced<Decoder>) -> Option<Stri
     })
 }
 
-/// Levels of which a text tells only how many ports there are, and by which pieces they share out.
+/// Checks a topology for which a text gives only the number of ports on each level and the granularities.
 fn shaped(facts: &Facts, linted: &mut LintReport) {
     let Some(shape) = &facts.cxl.shape else { return };
     let of = |level: DecoderLevel| {
@@ -338,7 +344,7 @@ fn shaped(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// C4: a region has its window's pieces.
+/// C4: a region has its window's interleave granularity.
 fn granularity(facts: &Facts, linted: &mut LintReport) {
     for said in &facts.cxl.wishes {
         let Some(name) = &said.value.decoder else { continue };
@@ -379,12 +385,13 @@ fn granularity(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// C5: devices that follow one another are below different bridges of the window.
+/// C5: consecutive devices of a region are below different host bridges of the window.
 fn positions(facts: &Facts, linted: &mut LintReport) {
     for said in &facts.cxl.wishes {
         let Some(name) = &said.value.decoder else { continue };
         let Some(all) = facts.cxl.below.get(name) else { continue };
-        // Devices that another window reaches as well, and those that it does not, are below different bridges.
+        // If another window reaches only some of this window's devices, those are below a different host bridge than
+        // the rest.
         let parts = facts.cxl.below.iter().filter(|(other, set)| {
             *other != name && set.len() < all.len() && set.iter().all(|device| all.contains(device))
         });
@@ -420,10 +427,10 @@ fn positions(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// A decoder by its number in its port.
+/// A decoder with its number within its port, and its addresses.
 type Numbered<'f> = (u32, &'f Sourced<Decoder>, AddrRange);
 
-/// C6: decoders of a port are in order of address.
+/// C6: the decoders of a port are in order of address.
 fn order(facts: &Facts, linted: &mut LintReport) {
     let mut ports: BTreeMap<&str, Vec<Numbered<'_>>> = BTreeMap::new();
     for said in facts
@@ -463,7 +470,7 @@ fn order(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// C7: targets are there, and bridges have windows.
+/// C7: every window's targets exist, and every host bridge is a target of a window.
 fn targets(facts: &Facts, linted: &mut LintReport) {
     const HELPS: &str = "firmware's table (CEDT) is to be mended; without CXL devices nothing is lost";
     for said in &facts.remarks {
@@ -507,7 +514,7 @@ fn targets(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// C8: windows and what else is there.
+/// C8: nothing else overlaps a window.
 fn others(facts: &Facts, windows: &[(SourceLine, AddrRange)], linted: &mut LintReport) {
     for said in &facts.remarks {
         if let Remark::NoTarget(range) = said.value
@@ -557,7 +564,7 @@ fn others(facts: &Facts, windows: &[(SourceLine, AddrRange)], linted: &mut LintR
     }
 }
 
-/// C9: soft-reserved memory in a window is what regions have.
+/// C9: soft-reserved memory in a window is covered by regions.
 fn filled(facts: &Facts, windows: &[(SourceLine, AddrRange)], linted: &mut LintReport) {
     let mut soft: Vec<(SourceLine, AddrRange)> = Vec::new();
     for (at, _, entry) in entries(facts).filter(|(.., entry)| entry.kind == FirmwareMemory::SpecialPurpose) {

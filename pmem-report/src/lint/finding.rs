@@ -1,4 +1,4 @@
-//! What is found.
+//! Findings of the linter.
 
 use crate::units::Addr;
 use pmem_core::AddrRange;
@@ -6,11 +6,11 @@ use pmem_import::SourceLine;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// How bad it is.
+/// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth a line.
+    /// Worth knowing.
     Info,
     /// Two sources disagree, and something may break.
     Warn,
@@ -19,7 +19,7 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// `error`, `warn`, `info`.
+    /// Returns `error`, `warn` or `info`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -30,23 +30,23 @@ impl Severity {
     }
 }
 
-/// What one source says.
+/// One source's part in a contradiction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Side {
     /// The source.
     pub source: String,
-    /// The line, from 1; null if it is about the source as a whole.
+    /// The line in the source, counted from 1; null if it is about the source as a whole.
     pub line: Option<u32>,
-    /// The first address, if it is about some: hexadecimal.
+    /// The first address, in hexadecimal; null if the statement is not about addresses.
     pub start: Option<Addr>,
-    /// The last address.
+    /// The last address, inclusive, in hexadecimal; null if the statement is not about addresses.
     pub end: Option<Addr>,
-    /// What it says.
+    /// What the source says.
     pub says: String,
 }
 
 impl Side {
-    /// What a source says of addresses.
+    /// Records what a source says, and about which addresses.
     pub(super) fn new(at: &SourceLine, range: impl Into<Option<AddrRange>>, says: impl Into<String>) -> Self {
         let range = range.into();
         Self {
@@ -59,46 +59,46 @@ impl Side {
     }
 }
 
-/// A contradiction.
+/// A contradiction, or something else that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LintFinding {
-    /// The machine: as its sources are called.
+    /// The machine, named after its sources.
     pub machine: String,
-    /// The rule: `N1`.
+    /// The rule, such as `N1`.
     pub rule: &'static str,
-    /// How bad it is.
+    /// How serious it is.
     pub severity: Severity,
-    /// Who says what.
+    /// The statements that contradict each other, with their sources.
     pub sides: Vec<Side>,
-    /// What it means for whoever has the machine.
+    /// What it means for the machine's owner.
     pub means: String,
     /// What helps.
     pub helps: String,
 }
 
-/// A rule that could not be tried.
+/// A rule that could not be checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Unchecked {
-    /// The machine.
+    /// The machine, named after its sources.
     pub machine: String,
-    /// The rule.
+    /// The rule, such as `N1`.
     pub rule: &'static str,
-    /// The source that it takes.
+    /// The kind of source that the rule needs.
     pub wants: &'static str,
 }
 
-/// All that was found of a machine.
+/// Everything the linter found about one machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LintReport {
-    /// The machine: as its sources are called.
+    /// The machine, named after its sources.
     pub machine: String,
-    /// Nothing was read.
+    /// Whether the sources hold nothing that pmem reads.
     pub is_nothing: bool,
-    /// What of each source was read, in a line.
+    /// What was read of each source, in one line each.
     pub read: Vec<String>,
-    /// Contradictions, the worst first.
+    /// The findings, the most serious first.
     pub findings: Vec<LintFinding>,
-    /// What could not be checked.
+    /// The rules that could not be checked.
     pub unchecked: Vec<Unchecked>,
 }
 

@@ -1,4 +1,4 @@
-//! IOMMUs' tables (rules I1 to I5).
+//! IOMMU tables (rules I1 to I5).
 
 use super::finding::{LintReport, Severity, Side};
 use super::ranges::{MIB, entries, map, show, without};
@@ -20,7 +20,7 @@ pub(super) fn lint(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// I1, I2: memory that firmware and devices share.
+/// I1 and I2: memory that firmware shares with devices.
 fn shared(facts: &Facts, linted: &mut LintReport) {
     let width = facts.iommu.width.as_ref().map(|said| said.value);
     let of_ivrs = |range: pmem_core::AddrRange| {
@@ -59,6 +59,7 @@ fn shared(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
+/// I1: the memory map must reserve the shared memory.
 fn placed(facts: &Facts, side: Side, range: pmem_core::AddrRange, linted: &mut LintReport) {
     const HELPS: &str =
         "firmware that reserves it; memmap=SIZE$ADDRESS on the kernel's command line until then";
@@ -90,7 +91,7 @@ fn placed(facts: &Facts, side: Side, range: pmem_core::AddrRange, linted: &mut L
     }
 }
 
-/// I3: units' registers.
+/// I3: the units' registers.
 fn units(facts: &Facts, linted: &mut LintReport) {
     const HELPS: &str =
         "a firmware update, or VT-d switched on in setup where it is off with the table left in place";
@@ -137,7 +138,7 @@ fn units(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// I4: interrupt controllers of the units' table, and those that there are.
+/// I4: the I/O APICs named in the IOMMU's table are those that exist.
 fn interrupts(facts: &Facts, linted: &mut LintReport) {
     let there: BTreeSet<u32> = facts.tables.io_apics.iter().map(|said| said.value).collect();
     let mut named: Vec<(u32, Side)> = Vec::new();
@@ -154,7 +155,7 @@ fn interrupts(facts: &Facts, linted: &mut LintReport) {
     for said in &facts.iommu.io_apics {
         named.push((said.value, Side::new(&said.at, None, format!("DMAR: I/O APIC {}", said.value))));
     }
-    // Those that a kernel has, and did not find.
+    // I/O APICs that the kernel has, but did not find in the table.
     let unfound: Vec<(u32, Side)> = facts
         .remarks
         .iter()
@@ -175,7 +176,7 @@ fn interrupts(facts: &Facts, linted: &mut LintReport) {
     }
     let ids: BTreeSet<u32> = named.iter().map(|(id, _)| *id).collect();
     let missing: Vec<u32> = there.difference(&ids).copied().collect();
-    // Which are not there only a whole list tells.
+    // Only a complete list of I/O APICs proves that one is absent.
     let listed = !facts.tables.io_apics.is_empty();
     let absent: Vec<u32> = ids.difference(&there).copied().filter(|_| listed).collect();
     if missing.is_empty() && absent.is_empty() {
@@ -207,7 +208,7 @@ fn interrupts(facts: &Facts, linted: &mut LintReport) {
     linted.find("I4", Severity::Warn, sides, means, "ivrs_ioapic[ID]=BUS:DEVICE.FUNCTION on AMD (pmem iommu why says which); firmware's table is to be mended");
 }
 
-/// I5: memory blocks of IVRS.
+/// I5: memory blocks of IVRS (IVMD).
 fn blocks(facts: &Facts, linted: &mut LintReport) {
     let mut sides: Vec<Side> = Vec::new();
     for said in &facts.iommu.blocks {

@@ -1,4 +1,5 @@
-//! The memory map: device trees, EFI, settings, persistent and hot-plugged memory (rules M1 to M5, S1 to S3).
+//! The memory map: device trees, EFI, command-line settings, persistent and hot-plugged memory (rules M1 to M5, S1 to
+//! S3).
 
 use super::finding::{LintReport, Severity, Side};
 use super::ranges::{MIB, crossing, join, show, size};
@@ -66,7 +67,7 @@ fn reserved_nodes(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// M2: entries of EFI's map that are none.
+/// M2: invalid entries in EFI's memory map.
 fn invalid(facts: &Facts, linted: &mut LintReport) {
     let sides: Vec<Side> = facts
         .remarks
@@ -80,7 +81,7 @@ fn invalid(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// M3: settings of the command line that meet the kernel's image.
+/// M3: `memmap=` settings on the command line that overlap the kernel's image.
 fn settings(facts: &Facts, linted: &mut LintReport) {
     let all: Vec<(&Sourced<Remark>, AddrRange, char)> = facts
         .remarks
@@ -134,7 +135,7 @@ fn of_kind(facts: &Facts, kind: MapKind) -> Option<&MemoryMap> {
     facts.firmware.maps.iter().find(|map| map.kind == kind)
 }
 
-/// M4: EFI's map and e820 that make something else of a range.
+/// M4: a range that EFI's map and the e820 map describe differently.
 fn kinds(facts: &Facts, linted: &mut LintReport) {
     let (Some(efi), Some(e820)) = (of_kind(facts, MapKind::Efi), of_kind(facts, MapKind::E820)) else {
         return linted.lacks(&["M4"], "EFI's map and e820 of one boot");
@@ -142,7 +143,8 @@ fn kinds(facts: &Facts, linted: &mut LintReport) {
     let of = |map: &MemoryMap, pick: fn(FirmwareMemory) -> bool| {
         join(map.entries.iter().filter(|entry| pick(entry.kind)).map(|entry| entry.range).collect())
     };
-    // What is reserved in one and RAM in the other; soft-reserved memory, ACPI's and devices' differ by design.
+    // Only RAM in one map and reserved in the other counts. Soft-reserved memory, ACPI's and devices' ranges differ by
+    // design.
     let pairs = [
         (
             crossing(&of(efi, FirmwareMemory::is_usable), &of(e820, |kind| kind == FirmwareMemory::Reserved)),
@@ -174,10 +176,10 @@ fn kinds(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// M5: memory below where the kernel begins.
+/// M5: memory below the address at which the kernel begins.
 fn below(facts: &Facts, linted: &mut LintReport) {
     for said in &facts.remarks {
-        // The firmware of RISC-V has 2 MiB at the begin.
+        // RISC-V firmware occupies the first 2 MiB.
         if let Remark::BelowKernel(range) = said.value
             && range.len() > 2 * MIB
         {
@@ -188,7 +190,7 @@ fn below(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// S1: namespaces that are not aligned.
+/// S1: misaligned persistent-memory namespaces.
 fn persistent(facts: &Facts, linted: &mut LintReport) {
     const ALIGN: u64 = 2 * MIB;
     for said in &facts.remarks {
@@ -256,7 +258,7 @@ fn sections(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// S3: hot-plugged memory that is no whole block.
+/// S3: hot-plugged memory that is not a whole number of blocks.
 fn plugged(facts: &Facts, linted: &mut LintReport) {
     for said in &facts.remarks {
         let Remark::HotPlug(block, start, bytes) = said.value else { continue };

@@ -1,6 +1,8 @@
-//! Finds where descriptions of a machine's physical address space contradict each other, or the rules of what they describe.
+//! Finds where descriptions of a machine's physical address space contradict each other, or break the rules of the
+//! hardware that they describe.
 //!
-//! Every rule compares what tables and registers say. What a kernel complains of shows what the kernel did, and only its numbers count.
+//! Every rule compares what tables and registers say. A kernel's complaint is evidence of what the kernel did; only the
+//! numbers in it count.
 
 mod cxl;
 mod finding;
@@ -21,7 +23,31 @@ pub use summary::{LintLine, LintSummary, MachineFailed, MachineRead};
 use pmem_import::{Facts, MtrrFacts, Sources};
 
 impl LintReport {
-    /// Looks at everything that sources of one machine say; of a text that names several, at one after the other.
+    /// Checks everything that the sources of one machine say. A text that names several machines is split, and each
+    /// machine is checked by itself.
+    ///
+    /// # Examples
+    ///
+    /// A kernel log in which a BAR lies in a range that firmware reserved:
+    ///
+    /// ```
+    /// use pmem_import::Sources;
+    /// use pmem_report::lint::{LintReport, Severity};
+    ///
+    /// let mut log: &[u8] = b"\
+    /// BIOS-e820: 0000000000100000 - 00000000bfe4dc00 (usable)
+    /// BIOS-e820: 00000000bfe4dc00 - 00000000c0000000 (reserved)
+    /// pci_root PNP0A03:00: host bridge window [mem 0xbff00000-0xdfffffff]
+    /// pci 0000:00:1f.2: BAR 5: assigned [mem 0xbff00000-0xbff007ff]
+    /// ";
+    /// let mut sources = Sources::default();
+    /// sources.add_stream("dmesg", &mut log)?;
+    /// let report = LintReport::of("laptop", sources);
+    ///
+    /// assert_eq!(report.count(Severity::Error), 1);
+    /// assert_eq!((report.findings[0].rule, report.findings[0].sides.len()), ("P1", 3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn of(machine: &str, sources: Sources) -> Self {
         let mut linted = Self { machine: machine.to_owned(), is_nothing: true, ..Self::default() };
@@ -31,7 +57,7 @@ impl LintReport {
             linted.read.extend(facts.heard.iter().map(ToString::to_string));
             linted.look(&facts, &mtrr);
         }
-        // The worst first; in the order of the rules.
+        // The most serious first; among equals, in the order of the rules.
         let place = |rule: &str| RULES.iter().position(|known| known.id == rule).unwrap_or(RULES.len());
         linted.findings.sort_by_key(|found| (std::cmp::Reverse(found.severity), place(found.rule)));
         linted.unchecked.sort_by_key(|missing| (place(missing.rule), missing.wants));
@@ -49,7 +75,7 @@ impl LintReport {
         owner::lint(facts, self);
     }
 
-    /// How many findings are so bad.
+    /// The number of findings of a severity.
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {
         self.findings.iter().filter(|found| found.severity == severity).count()

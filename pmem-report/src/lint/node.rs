@@ -1,4 +1,4 @@
-//! NUMA nodes: SRAT, SLIT and HMAT against each other and the memory map (rules N1 to N13).
+//! NUMA nodes: SRAT, SLIT and HMAT against each other and against the memory map (rules N1 to N13).
 
 use super::finding::{LintReport, Severity, Side};
 use super::ranges::{MIB, bytes, join, map, place, ram, show, size, without};
@@ -17,7 +17,7 @@ pub(super) fn lint(facts: &Facts, linted: &mut LintReport) {
     idle(facts, linted);
 }
 
-/// Entries that say something.
+/// Enabled memory entries of SRAT, with the ranges they describe.
 fn memory(facts: &Facts) -> impl Iterator<Item = (&Sourced<Affinity>, AddrRange)> {
     let used = facts.tables.memory.iter().filter(|said| said.value.enabled);
     used.filter_map(|said| Some((said, AddrRange::sized(said.value.base, said.value.length).ok()?)))
@@ -27,7 +27,7 @@ fn named(said: &Affinity) -> String {
     format!("SRAT: domain {}", said.domain)
 }
 
-/// N1: RAM that is in no entry.
+/// N1: RAM that no SRAT entry covers.
 fn covered(facts: &Facts, linted: &mut LintReport) {
     const MEANS: &str = "Linux on x86 then drops all of the table and makes up one node; others may crash";
     const HELPS: &str =
@@ -97,7 +97,7 @@ fn covered(facts: &Facts, linted: &mut LintReport) {
     linted.find("N1", Severity::Error, sides, MEANS, HELPS);
 }
 
-/// N2, N3: entries that share addresses.
+/// N2 and N3: SRAT entries that overlap.
 fn overlaps(facts: &Facts, linted: &mut LintReport) {
     let mut all: Vec<(&Sourced<Affinity>, AddrRange)> = memory(facts).collect();
     all.sort_by_key(|(_, range)| (range.start(), range.last()));
@@ -126,7 +126,7 @@ fn overlaps(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// N5: room for memory that may come.
+/// N5: hot-pluggable entries without RAM.
 fn empty(facts: &Facts, linted: &mut LintReport) {
     let Some(map) = map(facts) else { return linted.lacks(&["N5"], "a memory map (e820, EFI)") };
     let ram = ram(map);
@@ -148,7 +148,7 @@ fn empty(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// N6: CXL windows that are in part in the table, or not at all.
+/// N6: CXL windows that SRAT covers only in part, or not at all.
 fn windows(facts: &Facts, linted: &mut LintReport) {
     if facts.tables.memory.is_empty() {
         return;
@@ -170,7 +170,7 @@ fn windows(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// N7, N8, N9: distances.
+/// N7, N8 and N9: distances (SLIT).
 fn distances(facts: &Facts, linted: &mut LintReport) {
     const MEANS: &str = "the table is not used: 10 within a node and 20 between nodes instead";
     for said in facts.remarks.iter().filter(|said| said.value == Remark::DistancesRefused) {
@@ -204,6 +204,7 @@ fn uneven_pair(linted: &mut LintReport, at: &SourceLine, (from, to, out, back): 
     linted.find("N8", Severity::Info, [Side::new(at, None, says)], means, "nothing is to be done");
 }
 
+/// N7, N8 and N9 for one SLIT.
 fn slit(facts: &Facts, said: &Sourced<Slit>, linted: &mut LintReport) {
     let rows = &said.value.rows;
     if (rows.len() as u64) < said.value.count {
@@ -261,7 +262,7 @@ fn slit(facts: &Facts, said: &Sourced<Slit>, linted: &mut LintReport) {
     }
 }
 
-/// N10, N11, N12: how fast memory is.
+/// N10, N11 and N12: latency and bandwidth (HMAT).
 fn speeds(facts: &Facts, linted: &mut LintReport) {
     let domains: BTreeSet<u32> = memory(facts).map(|(said, _)| said.value.domain).collect();
     if facts.tables.access.is_empty() {
@@ -300,8 +301,9 @@ fn speeds(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
+/// N11: implausible latency or bandwidth of a domain's own memory.
 fn odd_value(said: &Sourced<pmem_import::acpi::Hmat>, locality: &Locality, linted: &mut LintReport) {
-    // From an initiator to memory of its own.
+    // Only an initiator's access to its own memory has a plausible range that is the same everywhere.
     let odd = |value: u64| {
         if locality.quantity.is_latency() { !(10_000..=10_000_000).contains(&value) } else { value < 1000 }
     };
@@ -332,7 +334,7 @@ fn odd_value(said: &Sourced<pmem_import::acpi::Hmat>, locality: &Locality, linte
     );
 }
 
-/// Two targets that HMAT and SLIT put in another order.
+/// Finds two targets that HMAT and SLIT rank in opposite order.
 fn disorder(facts: &Facts, all: &[&Locality], at: &SourceLine, linted: &mut LintReport) {
     let Some(slit) = facts.tables.distances.last() else { return };
     let latency = all.iter().find(|locality| locality.quantity.is_latency());
@@ -358,7 +360,7 @@ fn disorder(facts: &Facts, all: &[&Locality], at: &SourceLine, linted: &mut Lint
     }
 }
 
-/// N13: domains with processors and without memory.
+/// N13: domains with processors but no memory.
 fn idle(facts: &Facts, linted: &mut LintReport) {
     let with: BTreeSet<u32> = memory(facts).map(|(said, _)| said.value.domain).collect();
     let mut sides: Vec<Side> = Vec::new();
@@ -395,7 +397,7 @@ fn idle(facts: &Facts, linted: &mut LintReport) {
     if sides.is_empty() {
         return;
     }
-    // Where modules are on more than one package, and the memory on one node, it is the table that is wrong.
+    // If the memory modules are spread over several packages but all memory is in one node, SRAT is wrong.
     let owners = facts.numa.all.iter().filter(|node| node.bytes.is_some_and(|bytes| bytes > 0)).count();
     let packages = facts.tables.packages.as_ref().filter(|said| said.value > 1 && owners == 1);
     if let Some(said) = packages {

@@ -1,5 +1,5 @@
-//! Descriptions that disagree on who has, or reaches, an address: memory that no node has, registers that are not as the kernel's map has
-//! them, devices that do not reach all memory (rules N14, P9, P10).
+//! Descriptions that disagree on who owns or reaches an address: memory that belongs to no node, BARs that differ from
+//! the kernel's map, devices that cannot reach all memory (rules N14, P9, P10).
 
 use super::finding::{LintReport, Severity, Side};
 use super::ranges::{bytes, join, place, size, without};
@@ -8,7 +8,7 @@ use pmem_import::{Facts, Function, PciSource, ResourceKind, SourceLine, show_bus
 use pmem_pci::Bar;
 use std::collections::BTreeMap;
 
-/// Memory that is less than a block of Linux's may be in none.
+/// Linux's smallest memory block. A smaller piece of memory may be in no block at all.
 const BLOCK: u64 = 128 << 20;
 
 pub(super) fn lint(facts: &Facts, linted: &mut LintReport) {
@@ -18,14 +18,14 @@ pub(super) fn lint(facts: &Facts, linted: &mut LintReport) {
     unreached(facts, &ram, linted);
 }
 
-/// RAM, and where it is said: of the kernel's list, else of firmware's map.
+/// Returns the RAM with its place in the source: from the kernel's resource list, otherwise from firmware's map.
 fn ram(facts: &Facts) -> Vec<(AddrRange, SourceLine, &'static str)> {
     let listing = facts.memory.iter().rfind(|listing| !listing.lines.is_empty());
     if let Some(listing) = listing {
         let own = listing.lines.iter().filter(|line| line.name.starts_with("System RAM"));
         return own.map(|line| (line.range, listing.place(line), "System RAM")).collect();
     }
-    // What the kernel made of the map counts.
+    // The map that the kernel modified beats the one that firmware gave.
     let surest = facts.firmware.maps.iter().map(|map| map.kind).max();
     let map = facts.firmware.maps.iter().rfind(|map| Some(map.kind) == surest && !map.entries.is_empty());
     let usable = map.into_iter().flat_map(|map| {
@@ -35,7 +35,7 @@ fn ram(facts: &Facts) -> Vec<(AddrRange, SourceLine, &'static str)> {
     usable.collect()
 }
 
-/// N14: memory that no node's blocks have, where other memory is in blocks of nodes.
+/// N14: RAM that no node's memory blocks cover, on a machine where nodes have blocks.
 fn nobodys(facts: &Facts, ram: &[(AddrRange, SourceLine, &'static str)], linted: &mut LintReport) {
     let blocks = join(facts.numa.all.iter().flat_map(|node| node.memory()).collect());
     let known = facts.numa.all.iter().find(|node| !node.memory().is_empty());
@@ -46,7 +46,7 @@ fn nobodys(facts: &Facts, ram: &[(AddrRange, SourceLine, &'static str)], linted:
     let mut much = 0;
     for (range, at, name) in ram {
         let left = without(&[*range], &blocks);
-        // What is less than a block is left out by the kernel, as it may be.
+        // The kernel legitimately leaves out a piece smaller than a block.
         for left in left.into_iter().filter(|left| left.len() >= BLOCK) {
             much += left.len();
             sides.push(Side::new(at, left, format!("{name}, in no node's memory blocks")));
@@ -70,7 +70,7 @@ fn nobodys(facts: &Facts, ram: &[(AddrRange, SourceLine, &'static str)], linted:
     );
 }
 
-/// A register, and where the kernel's map has it.
+/// A BAR's register value, and the place that the kernel's map gives the BAR.
 struct Placed<'f> {
     function: &'f Function,
     kind: ResourceKind,
@@ -79,8 +79,11 @@ struct Placed<'f> {
     at: &'f SourceLine,
 }
 
-/// P9: base address registers that are not where the kernel's map has them, while they decode. Through one window of a host bridge all are as
-/// far off; it may have one below 4 GiB that shifts, and one above that does not.
+/// P9: BARs that decode memory elsewhere than the kernel's map says.
+///
+/// A host bridge may translate addresses, so register and map may differ. But through one of its windows they all
+/// differ by the same offset, which the majority tells. A bridge may have one window below 4 GiB that translates and
+/// one above that does not, so the two are kept apart.
 fn registers(facts: &Facts, linted: &mut LintReport) {
     let mut by_root: BTreeMap<_, Vec<Placed<'_>>> = BTreeMap::new();
     for ((source, _), function) in &facts.pci.functions {
@@ -104,9 +107,10 @@ fn registers(facts: &Facts, linted: &mut LintReport) {
         let off = |placed: &Placed<'_>| placed.range.start().wrapping_sub(placed.register);
         let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
         placed.iter().for_each(|placed| *counts.entry(off(placed)).or_default() += 1);
+        // The usual offset must hold for more than half of the BARs, and for at least two.
         let usual = counts.iter().find(|(_, count)| **count >= 2 && **count * 2 > placed.len());
         let Some(usual) = usual.map(|(usual, _)| *usual) else { continue };
-        // What several have in common is another window.
+        // An offset that several BARs share is another window, not an error.
         for placed in placed.iter().filter(|placed| counts[&off(placed)] == 1) {
             let name = format!("{} {}", placed.function.bdf(), placed.kind);
             let own = AddrRange::sized(placed.register.wrapping_add(usual), placed.range.len()).ok();
@@ -127,13 +131,13 @@ fn registers(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// P10: memory that devices of a host bridge do not reach.
+/// P10: RAM that the devices of a host bridge cannot reach.
 fn unreached(facts: &Facts, ram: &[(AddrRange, SourceLine, &'static str)], linted: &mut LintReport) {
     if facts.pci.inward.is_empty() || ram.is_empty() {
         return linted.lacks(&["P10"], "a device tree with dma-ranges, and a list of RAM");
     }
     let all = join(ram.iter().map(|(range, ..)| *range).collect());
-    // Behind an IOMMU they are limits of what devices put out.
+    // Behind an IOMMU, these ranges limit device addresses rather than memory.
     for (bus, inward) in facts.pci.inward.iter().filter(|(bus, _)| !facts.iommu.translated.contains_key(bus))
     {
         let reached = inward.iter().filter_map(|(range, to)| {

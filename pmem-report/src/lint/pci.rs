@@ -6,7 +6,7 @@ use pmem_core::AddrRange;
 use pmem_import::{Address, BusId, Facts, Function, Remark, ResourceKind, SourceLine};
 use std::collections::BTreeMap;
 
-/// A BAR or a bridge's window that is assigned.
+/// A BAR or a bridge window with an address.
 struct Assigned {
     at: SourceLine,
     function: Address,
@@ -31,7 +31,7 @@ pub(super) fn lint(facts: &Facts, linted: &mut LintReport) {
     prefetched(facts, linted);
 }
 
-/// What host bridges forward to memory of their buses, as firmware gave it: what a kernel cut is whole again.
+/// Returns the memory apertures of host bridges as firmware gave them. Where a kernel clipped one, the original counts.
 fn apertures(facts: &Facts) -> Vec<(SourceLine, AddrRange, u64)> {
     let mut all: Vec<(SourceLine, AddrRange, u64)> = Vec::new();
     for said in facts.pci.roots.values().flatten().filter(|said| !said.value.io) {
@@ -51,6 +51,7 @@ fn apertures(facts: &Facts) -> Vec<(SourceLine, AddrRange, u64)> {
     all
 }
 
+/// Returns the BARs and windows that have addresses, from functions and from kernel messages.
 fn assigned(facts: &Facts) -> Vec<Assigned> {
     let mut all: Vec<Assigned> = Vec::new();
     let mut note = |one: Assigned| {
@@ -72,7 +73,7 @@ fn assigned(facts: &Facts) -> Vec<Assigned> {
     all
 }
 
-/// P1: what is reserved, or a device's already, inside a host bridge's window.
+/// P1: reserved ranges, or ranges that already belong to a device, inside a host bridge's window.
 fn cut(
     facts: &Facts,
     apertures: &[(SourceLine, AddrRange, u64)],
@@ -101,9 +102,10 @@ fn cut(
         let mut done: Vec<AddrRange> = Vec::new();
         for (entry_at, entry, says) in &reserved {
             let Some(common) = entry.intersect(*window) else { continue };
-            // What has all of a window says that it is the bus's; configuration space inside it is common.
+            // An entry that covers the whole window says only that the range belongs to the bus. Configuration space
+            // inside a window is common.
             let is_ecam = ecam.iter().any(|space| space.covers(*entry) || entry.start() == space.start());
-            // Firmware reserves what a device of its own has.
+            // Firmware reserves the BARs of its own devices, which is no conflict.
             let is_own = |one: &Assigned| one.range == *entry && one.kind != ResourceKind::Window;
             if entry.covers(*window) || is_ecam || assigned.iter().any(is_own) || done.contains(&common) {
                 continue;
@@ -149,15 +151,15 @@ fn cut(
     }
 }
 
-/// Functions, each as the surest source has it.
+/// Returns each function as the most reliable source describes it.
 fn functions(facts: &Facts) -> BTreeMap<Address, &Function> {
     facts.pci.functions.iter().map(|((_, address), function)| (*address, function)).collect()
 }
 
-/// What a function decodes, and where that is said.
+/// A range that a function decodes, with the place in the source.
 type Decoded<'f> = (&'f Function, AddrRange, ResourceKind, &'f SourceLine);
 
-/// P2: BARs and windows of siblings that share addresses.
+/// P2: BARs and windows on one bus that overlap.
 fn siblings(facts: &Facts, linted: &mut LintReport) {
     let mut buses: BTreeMap<BusId, Vec<Decoded<'_>>> = BTreeMap::new();
     for (address, function) in functions(facts) {
@@ -180,12 +182,12 @@ fn siblings(facts: &Facts, linted: &mut LintReport) {
             for (other, beyond, with, other_at) in
                 all[n + 1..].iter().take_while(|(_, beyond, ..)| beyond.start() <= range.last())
             {
-                // A bridge's own BAR may be in what it forwards until firmware is done.
+                // Within one function, a window may overlap the bridge's own BAR until firmware is done.
                 let is_window = *kind == ResourceKind::Window || *with == ResourceKind::Window;
                 if one.bdf() == other.bdf() && (is_window || range == beyond || *kind == *with) {
                     continue;
                 }
-                // A virtual function's BAR is in the space of its physical function's.
+                // A virtual function's BAR lies inside the physical function's VF BAR.
                 let is_space = |kind: ResourceKind| matches!(kind, ResourceKind::VfBar(_));
                 if (is_space(*kind) && range.covers(*beyond)) || (is_space(*with) && beyond.covers(*range)) {
                     continue;
@@ -208,7 +210,7 @@ fn siblings(facts: &Facts, linted: &mut LintReport) {
     }
 }
 
-/// P3: BARs and windows that nothing above forwards.
+/// P3: BARs and windows that nothing upstream forwards.
 fn outside(
     facts: &Facts,
     apertures: &[(SourceLine, AddrRange, u64)],
@@ -218,7 +220,7 @@ fn outside(
     if apertures.is_empty() {
         return;
     }
-    // Neighbours are one where they touch and have one offset.
+    // Adjacent apertures with the same translation offset act as one.
     let mut joined: Vec<(AddrRange, u64)> = Vec::new();
     let mut sorted: Vec<(AddrRange, u64)> =
         apertures.iter().map(|(_, range, bus)| (*range, range.start().wrapping_sub(*bus))).collect();
@@ -238,11 +240,11 @@ fn outside(
         .collect();
     for said in &facts.remarks {
         let Remark::Unclaimed { function, kind, range } = said.value else { continue };
-        // A ROM at the top of 4 GiB is what sizing left; what a bridge below forwards is the bridge's.
+        // The window of a bridge further down may appear as another function's claim.
         let below = assigned.iter().any(|one| {
             one.kind == ResourceKind::Window && one.range.covers(range) && one.function != function
         });
-        // So are registers that were sized and not set since.
+        // A range that ends at the top of the address space is what BAR sizing left behind.
         let is_left = range.last() == u64::MAX || range.last() == u64::from(u32::MAX);
         if kind == ResourceKind::Rom || covers(&all, range) || below || is_left {
             continue;
@@ -254,7 +256,7 @@ fn outside(
                 let means = "in no window of the host bridge, and reserved: the chipset decodes it, as the flash controller's of many";
                 linted.find("P3", Severity::Info, sides, means, "nothing is to be done");
             }
-            // Below 4 GiB the chipset has its own devices' addresses.
+            // Just below 4 GiB, chipsets place devices of their own.
             None if function.bus == 0 && (0xfc00_0000..1 << 32).contains(&range.start()) => {
                 let means = "in no window of the host bridge, and where chipsets have their own: the flash controller's of many";
                 linted.find("P3", Severity::Info, [side], means, "nothing is to be done");
@@ -276,7 +278,7 @@ fn outside(
     }
 }
 
-/// P4, P5: configuration space.
+/// P4 and P5: configuration space.
 fn ecam(
     facts: &Facts,
     apertures: &[(SourceLine, AddrRange, u64)],
@@ -358,6 +360,7 @@ fn ecam(
     }
 }
 
+/// P4 and P5 for configuration space that no ACPI device reserves.
 fn unreserved(
     facts: &Facts,
     at: &SourceLine,
@@ -420,7 +423,7 @@ fn unreserved(
     }
 }
 
-/// `AMDIF031:00 [mem 0xdd400000-0xdd400fff]`: who, and where.
+/// Parses `AMDIF031:00 [mem 0xdd400000-0xdd400fff]` into the name and the range.
 fn conflict_with(with: &str) -> Option<(&str, AddrRange)> {
     let (name, rest) = with.split_once(" [mem ")?;
     let (first, last) = rest.split([' ', ']']).next()?.split_once('-')?;
@@ -428,11 +431,11 @@ fn conflict_with(with: &str) -> Option<(&str, AddrRange)> {
     Some((name, AddrRange::inclusive(hex(first)?, hex(last)?).ok()?))
 }
 
-/// P6: a device of ACPI's inside a bridge's window.
+/// P6: an ACPI device inside a bridge's window.
 fn strangers(facts: &Facts, assigned: &[Assigned], linted: &mut LintReport) {
     for said in &facts.pci.conflicts {
         let Some((name, range)) = conflict_with(&said.value.with) else { continue };
-        // An id of ACPI's: letters and digits, and an instance.
+        // An ACPI device name is an id of letters and digits and an instance number.
         let is_acpi = name.split_once(':').is_some_and(|(id, instance)| {
             (7..=8).contains(&id.len())
                 && id.bytes().all(|b| b.is_ascii_alphanumeric())
@@ -492,7 +495,7 @@ fn in_ram(facts: &Facts, assigned: &[Assigned], linted: &mut LintReport) {
     }
 }
 
-/// P8: a BAR whose reads have side effects behind a window that may be read ahead.
+/// P8: a non-prefetchable BAR behind a prefetchable window.
 fn prefetched(facts: &Facts, linted: &mut LintReport) {
     let all = functions(facts);
     let mut sides: Vec<Side> = Vec::new();

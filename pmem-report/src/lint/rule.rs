@@ -1,19 +1,19 @@
-//! The rules, as `pmem lint --explain` tells them.
+//! The rules, as `pmem lint --explain` prints them.
 
-/// A rule.
+/// A lint rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Its number: `N1`.
+    /// The rule's id, such as `N1`.
     pub id: &'static str,
-    /// How bad it is.
+    /// The severity of its findings; several are separated by commas, and `-` means that it makes none.
     pub severity: &'static str,
-    /// What is found.
+    /// What the rule finds.
     pub finds: &'static str,
-    /// What decides, and what is none.
+    /// The reason or specification behind it, and what does not count.
     pub because: &'static str,
 }
 
-/// All of them: nodes, CXL, PCI, IOMMUs, the memory map, memory types, persistent and hot-plugged memory.
+/// All rules: nodes, CXL, PCI, IOMMUs, the memory map, memory types, persistent and hot-plugged memory.
 pub const RULES: &[Rule] = &[
     Rule {
         id: "N1",

@@ -1,56 +1,56 @@
-//! What was found of several machines together.
+//! Results over several machines.
 
 use super::finding::{LintFinding, LintReport, Severity, Unchecked};
 use crate::format::SCHEMA;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The last line of `pmem lint --json`: counts, and what could not be looked at.
+/// The last line of `pmem lint --json`: counts, and what could not be checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LintSummary {
-    /// The number of the JSON format.
+    /// The version of the JSON format.
     pub schema: u32,
-    /// Machines that were looked at.
+    /// The number of machines checked.
     pub machines: usize,
-    /// Findings that are errors.
+    /// The number of errors.
     pub error: usize,
-    /// Findings that are warnings.
+    /// The number of warnings.
     pub warn: usize,
-    /// Findings that are worth a line.
+    /// The number of findings of severity `info`.
     pub info: usize,
-    /// Rules that could not be tried, by machine.
+    /// Rules that could not be checked, for each machine.
     pub unchecked: Vec<Unchecked>,
     /// What was read of each machine's sources.
     pub read: Vec<MachineRead>,
-    /// Machines of which nothing could be read.
+    /// Machines whose sources could not be read.
     pub failed: Vec<MachineFailed>,
 }
 
-/// What was read of a machine.
+/// What was read of one machine's sources.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MachineRead {
-    /// The machine: as its sources are called.
+    /// The machine, named after its sources.
     pub machine: String,
-    /// A line for each source.
+    /// One line for each source.
     pub sources: Vec<String>,
 }
 
-/// A machine of which nothing could be read.
+/// A machine whose sources could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MachineFailed {
-    /// The machine: as its sources are called.
+    /// The machine, named after its sources.
     pub machine: String,
-    /// Why not.
+    /// Why they could not be read.
     pub why: String,
 }
 
-/// A line of `pmem lint --json`.
+/// A line of the output of `pmem lint --json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum LintLine {
     /// A finding.
     Finding(LintFinding),
-    /// The last line.
+    /// The summary, which is the last line.
     Summary(LintSummary),
 }
 
@@ -62,7 +62,7 @@ impl Default for LintSummary {
 }
 
 impl LintSummary {
-    /// Adds a machine.
+    /// Adds a machine's report.
     pub fn add(&mut self, report: LintReport) {
         self.machines += 1;
         self.error += report.count(Severity::Error);
@@ -72,12 +72,12 @@ impl LintSummary {
         self.read.push(MachineRead { machine: report.machine, sources: report.read });
     }
 
-    /// Adds a machine of which nothing could be read.
+    /// Adds a machine whose sources could not be read.
     pub fn fail(&mut self, machine: String, why: String) {
         self.failed.push(MachineFailed { machine, why });
     }
 
-    /// Whether a script should stop: an error, a warning, or a machine that could not be read.
+    /// Whether a script should stop: there is an error, a warning, or a machine that could not be read.
     #[must_use]
     pub fn is_wrong(&self) -> bool {
         self.error + self.warn + self.failed.len() > 0

@@ -1,4 +1,4 @@
-//! Memory types: registers against the memory map (rules T1, T2).
+//! Memory types: MTRRs against the memory map (rules T1 and T2).
 
 use super::finding::{LintReport, Severity, Side};
 use super::ranges::{MIB, map, ram, size, without};
@@ -27,7 +27,8 @@ pub(super) fn lint(facts: &Facts, mtrr: &MtrrFacts, linted: &mut LintReport) {
         return linted.lacks(&["T1", "T2"], "the list of variable MTRRs");
     }
     let Some(map) = map(facts) else { return linted.lacks(&["T1"], "a memory map (e820, EFI)") };
-    // AMD: from 4 GiB to TOM2 the default is write-back where SYSCFG says so.
+    // On AMD processors, memory from 4 GiB up to TOP_MEM2 is write-back by default if SYSCFG says so. Without that
+    // value, all memory above 4 GiB is in doubt.
     let high = |end: u64| AddrRange::new(1 << 32, end).ok();
     let amd = facts.mtrr.is_amd || mtrr.tom2.is_some() || mtrr.tom2_likely;
     let exempt: Vec<AddrRange> = match mtrr.tom2 {
@@ -93,7 +94,7 @@ fn over_devices(
     setting: &pmem_mtrr::Setting,
     linted: &mut LintReport,
 ) {
-    // Where the default is write-back, registers make devices' addresses uncached one by one.
+    // With a write-back default, registers make device addresses uncacheable one by one, which is right.
     if setting.default_kind() == Some(MemType::Wb) {
         return;
     }

@@ -1,4 +1,5 @@
-//! What each address is to be: from the memory map, from what is programmed, and from what is asked for.
+//! Works out which memory types each address may have: from the memory map, from what is programmed, and from the
+//! user's wishes.
 
 use super::MtrrError;
 use super::given::MtrrState;
@@ -6,22 +7,22 @@ use pmem_import::parse_range;
 use pmem_mtrr::{Effective, Fixed, MemType, Requirement, Setting, Span, TypeSet};
 use rangemap::RangeMap;
 
-/// What addresses may become that nothing is known of.
+/// What may become of addresses about which nothing is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unmapped {
-    /// Uncacheable, or as they are.
+    /// They stay uncacheable, or as they are.
     Uc,
-    /// So where a bus may place devices, anything elsewhere.
+    /// They stay uncacheable or as they are where a bus may place devices. Elsewhere they may become anything.
     Windows,
-    /// Anything.
+    /// They may become anything.
     Any,
 }
 
-/// What is wanted of the whole space.
+/// The permitted memory types of the whole address space.
 pub(super) struct Demand {
-    /// What something is known of, or wanted of.
+    /// Ranges about which something is known, or for which a type is asked.
     pub(super) wants: Vec<Requirement>,
-    /// The same, and what the rest may be.
+    /// The whole space: those ranges, and what the rest may become.
     pub(super) all: Vec<Requirement>,
 }
 
@@ -32,10 +33,22 @@ fn pages(span: Span) -> std::ops::Range<u64> {
     span.start & !(PAGE - 1)..span.end.next_multiple_of(PAGE)
 }
 
-/// Reads `RANGE=TYPE`, a range ([`parse_range`]) that begins and ends at multiples of 4 KiB; several types stand with `|` between them, `any` for all.
+/// Parses `RANGE=TYPE`. The range is as in [`parse_range`] and must start and end at multiples of 4 KiB. Several
+/// permitted types are separated by `|`; `any` permits all.
 ///
 /// # Errors
-/// What is wrong with the text.
+/// Returns [`MtrrError::Usage`] with what is wrong with the text.
+///
+/// # Examples
+///
+/// ```
+/// use pmem_report::mtrr::parse_want;
+///
+/// let framebuffer = parse_want("0xd0000000..0xe0000000=WC")?;
+/// assert_eq!(framebuffer.span.len(), 256 << 20);
+/// assert!(parse_want("0xd0000000..0xd0000800=WC").is_err()); // not a whole page
+/// # Ok::<(), pmem_report::mtrr::MtrrError>(())
+/// ```
 pub fn parse_want(text: &str) -> Result<Requirement, MtrrError> {
     let wrong = |what: String| MtrrError::Usage(format!("--want {text}: {what}"));
     let (range, kinds) = text.split_once('=').ok_or_else(|| wrong("no = in it".to_owned()))?;
@@ -56,7 +69,7 @@ pub fn parse_want(text: &str) -> Result<Requirement, MtrrError> {
     Ok(Requirement { span, allowed })
 }
 
-/// What addresses may be that are to stay as they are.
+/// Returns the types that keep an address as it is. An undefined or unknown type may also become uncacheable.
 fn as_it_is(what: Effective) -> TypeSet {
     match what {
         Effective::Type(kind) => kind.into(),
@@ -65,6 +78,8 @@ fn as_it_is(what: Effective) -> TypeSet {
     }
 }
 
+/// Works out the demand. Each step overrides the ones before: the memory map, system management memory, wishes in the
+/// sources, and the user's wishes.
 pub(super) fn of(
     given: &mut MtrrState,
     asked: &[Requirement],
@@ -134,8 +149,8 @@ pub(super) fn of(
     Ok(Demand { wants, all: collect(&map) })
 }
 
-/// Below 1 MiB one register has 64, 16 or 4 KiB: where a range that firmware keeps shares it with memory, it becomes what the memory is, unless
-/// something is known of what it is now.
+/// Relaxes firmware's ranges below 1 MiB that share a fixed register with memory. A fixed register covers 64, 16 or 4
+/// KiB at once, so such a range takes the memory's type, unless its present type is known.
 fn follow_neighbours(given: &MtrrState, map: &mut RangeMap<u64, TypeSet>) {
     let known = given.programmed && given.facts.fixed_known != 0 || given.facts.memory.is_empty();
     if known || !given.setting.fixed_counts() && given.programmed {
@@ -154,7 +169,7 @@ fn follow_neighbours(given: &MtrrState, map: &mut RangeMap<u64, TypeSet>) {
     }
 }
 
-/// Fills what nothing is known of.
+/// Fills in addresses about which nothing is known.
 fn rest(
     given: &mut MtrrState,
     present: &[(Span, TypeSet)],
@@ -205,7 +220,7 @@ fn collect(map: &RangeMap<u64, TypeSet>) -> Vec<Requirement> {
         .collect()
 }
 
-/// What a setting makes of every address that is not as it may be.
+/// Returns each range whose type under a setting is not a permitted one, with the permitted types and the actual one.
 pub(super) fn unmet(setting: &Setting, wants: &[Requirement]) -> Vec<(Span, TypeSet, Effective)> {
     let mut all = Vec::new();
     setting.unmet(wants, |span, allowed, got| all.push((span, allowed, got)));

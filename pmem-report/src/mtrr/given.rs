@@ -1,44 +1,45 @@
-//! What the sources say of memory types, and what has to be assumed.
+//! What the sources say about memory types, and what has to be assumed.
 
 use super::MtrrError;
 use crate::sources::Warning;
 use pmem_import::{Complaint, DefaultType, Entry, MtrrFacts};
 use pmem_mtrr::{Cap, DefType, Finding, Known, MemType, PatType, Setting, Span, Width};
 
-/// What counts whatever the sources say.
+/// Values that override the sources; `None` keeps what the sources say.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Overrides {
-    /// How many bits physical addresses have.
+    /// The width of physical addresses in bits.
     pub bits: Option<u8>,
-    /// How many variable registers there are.
+    /// The number of variable registers.
     pub registers: Option<u8>,
     /// The present default type.
     pub default: Option<MemType>,
-    /// Where AMD's rule makes the default write back up to.
+    /// AMD's TOP_MEM2: the exclusive end of memory above 4 GiB that is write-back by default.
     pub tom2: Option<u64>,
 }
 
-/// What is known of memory types.
+/// What is known about a machine's memory types.
 pub struct MtrrState {
     /// What the sources say.
     pub facts: MtrrFacts,
-    /// What is programmed; without it, what a processor has whose registers are all off.
+    /// What is programmed. If no source says, a processor with all variable registers off.
     pub setting: Setting,
-    /// Whether anything is said of what is programmed.
+    /// Whether a source says what is programmed.
     pub programmed: bool,
-    /// Whether the width of addresses is known, or only that it is at least so much.
+    /// Whether the address width is known. Otherwise the width in `setting` is a lower bound.
     pub width_known: bool,
-    /// What was taken for granted.
+    /// Assumptions that were made, in words.
     pub assumed: Vec<String>,
     /// What is odd about the sources.
     pub warnings: Vec<Warning>,
 }
 
 impl MtrrState {
-    /// Puts together what the sources say.
+    /// Combines what the sources say with the overrides.
     ///
     /// # Errors
-    /// Sources that say nothing of it, or a register that cannot be.
+    /// Returns [`MtrrError::Other`] if the sources say nothing about MTRRs or memory, if a register has a number that
+    /// the processor does not have, or if a register lies beyond the address width.
     pub fn new(mut facts: MtrrFacts, overrides: Overrides) -> Result<Self, MtrrError> {
         if let Some(bits) = overrides.bits {
             facts.width = Width::new(bits);
@@ -57,7 +58,7 @@ impl MtrrState {
         let width_known = facts.width.is_some() || !facts.cpus.is_empty();
         let mut assumed = Vec::new();
         let mut found = facts.setting(&mut assumed);
-        // Registers that were read say how many there are and how wide; what is asked for counts more.
+        // Registers that were read also tell their number and width. The overrides win over that.
         if let (Some(setting), Some(width)) = (&mut found, overrides.bits.and_then(Width::new)) {
             setting.width = width;
         }
@@ -101,7 +102,7 @@ impl MtrrState {
         Ok(())
     }
 
-    /// What of the memory map no address reaches is left out, and said.
+    /// Drops the part of the memory map beyond the address width, with a warning.
     fn check_map(&mut self) {
         let (end, bits) = (self.setting.width.end(), self.setting.width.bits());
         let source = self.facts.memory_source.clone().unwrap_or_default();
@@ -113,7 +114,7 @@ impl MtrrState {
         self.facts.memory.iter_mut().for_each(|(span, _)| span.end = span.end.min(end));
     }
 
-    /// What is known of addresses, to check a setting by.
+    /// Returns what is known about addresses, so that a setting can be checked against it.
     pub fn known(&self) -> Vec<Known> {
         let memory = self.facts.memory.iter().filter_map(|(span, kind)| match kind {
             kind if kind.is_memory() => Some(Known::Ram(*span)),
@@ -121,18 +122,19 @@ impl MtrrState {
             _ => None,
         });
         let windows = self.facts.windows.iter();
-        // A list of resources may put memory into a window.
+        // A resource list may place memory inside a window. Such a window is not all device space.
         let free_of_ram = windows
             .filter(|w| !self.facts.memory.iter().any(|(s, k)| k.is_memory() && !s.and(**w).is_empty()));
         memory.chain(free_of_ram.map(|span| Known::Mmio(*span))).collect()
     }
 
-    /// What is wrong with the registers. What a likely TOM2 makes cacheable is not.
+    /// Lists what is wrong with the registers. Memory that is cacheable only thanks to a likely TOP_MEM2 is not
+    /// reported.
     pub fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let mut unknown = self.facts.fixed_unknown();
         if self.facts.fixed_known == 0 && self.setting.fixed_counts() && self.facts.cpus.is_empty() {
-            // What was assumed of the fixed ranges accuses nobody.
+            // If the fixed ranges were only assumed, they prove nothing.
             unknown.push(Span { start: 0, end: 1 << 20 });
         }
         let default_unknown =
@@ -156,7 +158,7 @@ impl MtrrState {
         findings
     }
 
-    /// Whether an address has the default type, and no register's.
+    /// Whether an address gets the default type: no fixed or variable register and no TOP_MEM2 rule applies.
     pub fn is_default(&self, addr: u64) -> bool {
         let width = self.setting.width;
         let fixed = addr < 1 << 20 && self.setting.fixed_counts();
@@ -165,7 +167,8 @@ impl MtrrState {
         !(fixed || matched || tom2)
     }
 
-    /// Whether nothing is known of what an address is: a default that no source says, a fixed range that is cut off, a mask with holes.
+    /// Whether an address's type is unknown: it depends on a default that no source states, or on fixed ranges missing
+    /// from the source.
     pub fn is_unknown(&self, addr: u64) -> bool {
         if !self.programmed || !self.facts.cpus.is_empty() {
             return false;
@@ -178,7 +181,7 @@ impl MtrrState {
                 && self.facts.fixed_unknown().iter().any(|span| span.contains(addr))
     }
 
-    /// What kernels complain of, in sentences, and the wishes in it.
+    /// Returns the kernel's complaints as sentences, and the type changes that they ask for.
     pub fn complaints(&self) -> (Vec<Warning>, Vec<(Span, MemType)>) {
         let mut wishes = Vec::new();
         let mut all = Vec::new();
@@ -201,7 +204,7 @@ impl MtrrState {
         (all, wishes)
     }
 
-    /// Whether the kernel can map memory as write combining without a register.
+    /// Whether the kernel's PAT has a write-combining entry, so that it can map memory as WC without using an MTRR.
     pub fn pat_has_wc(&self) -> bool {
         self.facts.pat.is_some_and(|pat| pat.contains(&Some(PatType::Wc)))
     }

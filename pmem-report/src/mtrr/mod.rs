@@ -1,4 +1,4 @@
-//! Memory types by MTRRs: what is programmed and what is wrong with it, and the fewest registers for what is wanted.
+//! Memory types by MTRRs: what is programmed, what is wrong with it, and the fewest registers for the types you want.
 
 mod demand;
 mod given;
@@ -15,10 +15,10 @@ pub use strips::{Stretch, Strip};
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum MtrrError {
-    /// What was asked for makes no sense.
+    /// The request makes no sense.
     #[error("{0}")]
     Usage(String),
-    /// The sources, or the registers, do not allow it.
+    /// The sources do not say enough, or the registers do not allow it.
     #[error("{0}")]
     Other(String),
 }

@@ -1,4 +1,4 @@
-//! The fewest registers for what is wanted, with proof, and what to write in which order.
+//! Finds the fewest registers for the types you want, with proof, and the order in which to write them.
 
 use super::MtrrError;
 use super::demand::{self, Demand, Unmapped};
@@ -18,92 +18,121 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// What a plan is to be like.
+/// What a plan must fulfil.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// What is wanted beside what is there.
+    /// The types wanted, in addition to what is there.
     pub wants: Vec<Requirement>,
-    /// How many variable registers stay unused.
+    /// The number of variable registers to leave unused.
     pub keep_free: usize,
-    /// The default type; the best if none is given.
+    /// The default type; `None` lets the planner choose the best.
     pub default: Option<MemType>,
-    /// What addresses may become that nothing is known of.
+    /// What may become of addresses about which nothing is known.
     pub unmapped: Unmapped,
-    /// Registers that stay as they are, by number.
+    /// The numbers of registers that must stay as they are.
     pub pins: Vec<usize>,
 }
 
-/// A plan, and all that is said of it.
+/// A plan for the MTRRs, with everything that goes with it.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Plan {
-    /// How many registers it takes.
+    /// The number of variable registers that the plan uses.
     pub registers: usize,
-    /// How many there are.
+    /// The number of variable registers that the processor has.
     pub available: usize,
-    /// How many are in use now; null if nothing is known of that.
+    /// The number of variable registers in use now; null if not known.
     pub used_now: Option<usize>,
-    /// The default type.
+    /// The planned default type.
     pub default: String,
-    /// By default type: the fewest registers; null if it is not possible.
+    /// For each default type: the fewest variable registers that fulfil everything; null if impossible.
     pub optimum: BTreeMap<String, Option<u8>>,
-    /// What all that is wanted would take.
+    /// The number of registers that it takes to fulfil everything; null if impossible.
     pub needed: Option<u8>,
-    /// How many are to stay unused.
+    /// The number of registers that must stay unused.
     pub keep_free: usize,
-    /// Numbers of registers that are not in use afterwards.
+    /// The number of registers that are unused under the plan, including those that must be.
     pub left: usize,
-    /// What to write, on every CPU, in this order.
+    /// The register writes, in order. They must be made on every CPU.
     pub msrs: Vec<Write>,
-    /// What becomes of wishes that do not fit.
+    /// Ranges that do not get a wanted type, because the registers do not suffice.
     pub demoted: Vec<Demoted>,
-    /// The whole space afterwards.
+    /// The memory type of every address under the plan.
     pub effective: Vec<Stretch>,
-    /// The same, with what is wanted and which registers match.
+    /// The same in more detail: what is wanted, which registers match, and the resulting type.
     pub strips: Vec<Strip>,
-    /// What our models of others' strategies need for the same.
+    /// The number of registers that other firmware's and kernels' strategies would use, by our models of them; null if
+    /// they fail.
     pub models: BTreeMap<String, Option<usize>>,
     /// What else can be done.
     pub advice: Vec<String>,
-    /// What kernels complain of.
+    /// What kernels complain about.
     pub complaints: Vec<Warning>,
-    /// Wishes in these complaints, as `--want` takes them.
+    /// Type changes that those complaints ask for, in the form of `--want`.
     pub wishes: Vec<String>,
-    /// What was taken for granted.
+    /// Assumptions that were made.
     pub assumed: Vec<String>,
-    /// What to be careful about when it is written.
+    /// What to be careful about when writing the registers.
     pub cautions: Vec<String>,
     /// What is odd about the sources.
     pub warnings: Vec<Warning>,
-    /// What of each source was read.
+    /// What was read of each source.
     pub read: Vec<Read>,
 }
 
-/// A register to be written.
+/// A register write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Write {
-    /// The model-specific register.
+    /// The number of the model-specific register.
     pub msr: Addr,
-    /// What it is to hold.
+    /// The value to write.
     pub value: Addr,
 }
 
-/// Addresses that do not become what is wanted.
+/// A range that does not get a wanted type.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Demoted {
-    /// Which.
+    /// The range.
     #[serde(flatten)]
     pub range: Extent,
-    /// What is wanted.
+    /// The types wanted.
     pub wanted: String,
-    /// What they become.
+    /// The type that it gets instead.
     pub effective: String,
 }
 
 impl Plan {
-    /// Plans.
+    /// Makes a plan.
     ///
     /// # Errors
-    /// Wishes that make no sense, or that no registers can be found for.
+    /// Returns [`MtrrError::Usage`] for wishes that make no sense, and [`MtrrError::Other`] if no set of registers
+    /// comes acceptably close.
+    ///
+    /// # Examples
+    ///
+    /// RAM takes one register, and the framebuffer needs a second one for write combining:
+    ///
+    /// ```
+    /// use pmem_import::{Machine, Sources};
+    /// use pmem_report::mtrr::{MtrrState, Options, Overrides, Plan, Unmapped, parse_want};
+    ///
+    /// let mut mtrr: &[u8] = b"reg00: base=0x000000000 (    0MB), size= 2048MB, count=1: write-back\n";
+    /// let mut sources = Sources::default();
+    /// sources.add_stream("mtrr", &mut mtrr)?;
+    /// let (_, facts) = Machine::read_with_mtrr(&mut sources)?;
+    /// let state = MtrrState::new(facts, Overrides { bits: Some(36), ..Overrides::default() })?;
+    /// let options = Options {
+    ///     wants: vec![parse_want("0xd0000000..0xe0000000=WC")?],
+    ///     keep_free: 0,
+    ///     default: None,
+    ///     unmapped: Unmapped::Uc,
+    ///     pins: Vec::new(),
+    /// };
+    /// let plan = Plan::of(state, &options, Vec::new())?;
+    ///
+    /// assert!(plan.fits());
+    /// assert_eq!((plan.registers, plan.default.as_str()), (2, "UC"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn of(mut given: MtrrState, options: &Options, read: Vec<Read>) -> Result<Self, MtrrError> {
         let have = given.setting.variable().len();
         if options.keep_free > have {
@@ -116,14 +145,14 @@ impl Plan {
         Ok(report(given, &demand, planned, options, read))
     }
 
-    /// Whether all that is wanted fits.
+    /// Whether every wish is fulfilled.
     pub fn fits(&self) -> bool {
         self.demoted.is_empty()
     }
 }
 
 struct Planned {
-    /// The answer within the registers there are.
+    /// The default type that goes with the registers.
     default: MemType,
     registers: Registers,
     needed: Option<u8>,
@@ -132,17 +161,19 @@ struct Planned {
     writes: Vec<Msr>,
     demoted: Vec<(Span, TypeSet, Effective)>,
     others: Vec<(&'static str, Option<usize>)>,
-    /// The default type was not to be changed.
+    /// Whether the default type had to stay as it is.
     kept_default: bool,
 }
 
-/// Whether the default type must stay: above the addresses that registers and maps name there may be more, and a default reaches them.
+/// Returns the default type if it must stay. If the address width is only a lower bound, there may be more above it,
+/// and the default type reaches that as well.
 fn keeps_default(given: &MtrrState, options: &Options) -> Option<MemType> {
     let guessed =
         given.programmed && !given.width_known && !given.facts.width_of_its_time && options.default.is_none();
     guessed.then(|| given.setting.default_kind()).flatten()
 }
 
+/// Finds the fewest registers. If there are not enough, finds the best use of those there are.
 fn plan(given: &MtrrState, demand: &Demand, options: &Options) -> Result<Planned, MtrrError> {
     let live = given.setting;
     let width = live.width;
@@ -197,7 +228,7 @@ fn plan(given: &MtrrState, demand: &Demand, options: &Options) -> Result<Planned
     let fixed = live.fixed.satisfying(&demand.wants, available);
     let mut from = live;
     if !given.programmed {
-        // Nothing is known of what is there: all registers are written.
+        // Nothing is known about what the registers hold, so write all of them.
         from.def = DefType(0);
     }
     let fixed = if live.fixed_counts() { fixed.map_err(|refusal| other(&refusal))? } else { live.fixed };
@@ -222,7 +253,8 @@ fn plan(given: &MtrrState, demand: &Demand, options: &Options) -> Result<Planned
     })
 }
 
-/// What the strategies of others would need for the same: a type for each range, what may be several being one of them.
+/// Counts the registers that other strategies would use. They take one type per range, so a wish that permits several
+/// is narrowed to the present one, or to the first.
 fn others(live: &Setting, demand: &Demand, needed: Option<u8>) -> Vec<(&'static str, Option<usize>)> {
     let kind = |set: TypeSet, at: u64| {
         let now = live.at(at).kind().filter(|kind| set.has(*kind));
@@ -247,7 +279,7 @@ fn others(live: &Setting, demand: &Demand, needed: Option<u8>) -> Vec<(&'static 
     ]
 }
 
-/// Says which addresses become cacheable that nothing is known of.
+/// Records which addresses become cacheable although nothing is known about them.
 fn loosened(given: &mut MtrrState, demand: &Demand, planned: &Planned) {
     for (span, what) in planned.setting.map() {
         let Effective::Type(kind) = what else { continue };
@@ -268,6 +300,7 @@ fn loosened(given: &mut MtrrState, demand: &Demand, planned: &Planned) {
     }
 }
 
+/// Turns a plan into a report.
 fn report(given: MtrrState, demand: &Demand, planned: Planned, options: &Options, read: Vec<Read>) -> Plan {
     let have = given.setting.variable().len();
     let (complaints, wishes) = given.complaints();

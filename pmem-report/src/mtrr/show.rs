@@ -1,4 +1,4 @@
-//! The registers, what they make of each address, and what is wrong.
+//! The registers, the memory type that they give each address, and what is wrong with them.
 
 use super::MtrrError;
 use super::given::MtrrState;
@@ -11,86 +11,87 @@ use pmem_mtrr::{Finding, MemType};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What is programmed, and what is wrong with it.
+/// What the MTRRs hold, and what is wrong with them.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Show {
-    /// How many bits physical addresses have.
+    /// The width of physical addresses in bits.
     pub bits: u8,
-    /// How many variable registers there are.
+    /// The number of variable registers that the processor has.
     pub available: usize,
-    /// How many of them are in use.
+    /// The number of variable registers in use.
     pub used: usize,
-    /// The default type; null if it is not known, or no type.
+    /// The default type; null if it is not known, or not a valid type.
     pub default: Option<String>,
     /// How the default type is known: `said`, `inferred` or `unknown`.
     pub default_known: String,
-    /// MTRRs are on.
+    /// Whether MTRRs are enabled.
     pub enabled: bool,
-    /// The fixed ranges count.
+    /// Whether the fixed-range registers are enabled.
     pub fixed: bool,
-    /// Up to where AMD's rule makes the default WB.
+    /// AMD's TOP_MEM2: below this address (exclusive), memory above 4 GiB is write-back by default; null if the rule
+    /// does not apply.
     pub tom2: Option<Addr>,
-    /// That is likely, but no source says it.
+    /// Whether that rule is only likely: no source states it.
     pub tom2_likely: bool,
-    /// The system management range.
+    /// The range of system management RAM (SMRR or TSeg); null if not known.
     pub management: Option<Extent>,
-    /// The registers in use.
+    /// The variable registers in use.
     pub registers: Vec<RegisterRow>,
-    /// What they make of each address.
+    /// The memory type of every address.
     pub effective: Vec<Stretch>,
-    /// The same, with which registers match.
+    /// The same in more detail, with the registers that match.
     pub strips: Vec<Strip>,
-    /// What is wrong.
+    /// What is wrong with the registers.
     pub findings: Vec<FindingReport>,
-    /// What kernels complain of.
+    /// What kernels complain about.
     pub complaints: Vec<Warning>,
-    /// Wishes in these complaints, as `--want` takes them.
+    /// Type changes that those complaints ask for, in the form of `--want`.
     pub wishes: Vec<String>,
-    /// What was taken for granted.
+    /// Assumptions that were made.
     pub assumed: Vec<String>,
     /// What is odd about the sources.
     pub warnings: Vec<Warning>,
-    /// What of each source was read.
+    /// What was read of each source.
     pub read: Vec<Read>,
 }
 
-/// A variable register.
+/// A variable-range register.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RegisterRow {
-    /// Its number.
+    /// The register's number.
     pub register: usize,
-    /// Its two model-specific registers.
+    /// Its two model-specific registers, PhysBase and PhysMask.
     pub msrs: [MsrValue; 2],
-    /// Its addresses; null if they are not one block.
+    /// The range that it matches; null if that is not one contiguous block.
     pub range: Option<Extent>,
-    /// Its type; null if it is none.
+    /// The memory type; null if the encoding is reserved.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// The base as it is held.
+    /// The raw value of PhysBase.
     pub base: Addr,
-    /// The mask as it is held.
+    /// The raw value of PhysMask.
     pub mask: Addr,
 }
 
 /// A model-specific register.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct MsrValue {
-    /// Its number.
+    /// The register's number.
     pub msr: Addr,
-    /// What it holds.
+    /// Its value.
     pub value: Addr,
 }
 
-/// Something that is wrong with the registers.
+/// Something wrong with the registers.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct FindingReport {
-    /// What kind of fault it is.
+    /// The kind of fault, such as `undefined`, `ram-uncached` or `mmio-cached`.
     pub kind: String,
-    /// In words.
+    /// A description in words.
     pub text: String,
-    /// The register, if it is about one.
+    /// The number of the variable register at fault, if it is one register's.
     pub register: Option<usize>,
-    /// The addresses, if it is about some.
+    /// The addresses concerned, if it is about some.
     pub range: Option<Extent>,
 }
 
@@ -119,7 +120,7 @@ impl Show {
     /// Describes what is programmed.
     ///
     /// # Errors
-    /// Sources that say nothing of it.
+    /// Returns [`MtrrError::Other`] if the sources say nothing about what is programmed.
     pub fn of(given: &MtrrState, read: Vec<Read>) -> Result<Self, MtrrError> {
         if !given.programmed {
             let text = "the sources say nothing of what is programmed: see `pmem mtrr plan`";
@@ -182,7 +183,7 @@ impl Show {
     }
 }
 
-/// A wish as `--want` takes it.
+/// Formats a wish the way `--want` takes it.
 pub(super) fn wish(span: pmem_mtrr::Span, kind: MemType) -> String {
     format!("{span}={kind}")
 }

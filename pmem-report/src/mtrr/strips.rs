@@ -1,4 +1,4 @@
-//! The whole space, stretch by stretch: what is wanted, which registers match, and what that makes.
+//! The whole address space, range by range: what is wanted, which registers match, and the resulting type.
 
 use super::given::MtrrState;
 use crate::units::Extent;
@@ -6,32 +6,32 @@ use pmem_mtrr::{Effective, MemType, Requirement, Setting, Span};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// A stretch of addresses that are alike.
+/// A range of addresses that have everything in common.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Strip {
-    /// Its addresses.
+    /// The range.
     #[serde(flatten)]
     pub range: Extent,
-    /// What it may be; null if nothing is wanted.
+    /// The permitted types; null if anything goes.
     pub wanted: Option<String>,
-    /// Which registers match.
+    /// The registers that match, such as `r0 UC`, `fixed 4K` or `default`.
     pub programmed: String,
-    /// What that makes.
+    /// The resulting memory type.
     pub effective: String,
 }
 
-/// What a stretch of addresses is.
+/// The memory type of a range.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Stretch {
-    /// Its addresses.
+    /// The range.
     #[serde(flatten)]
     pub range: Extent,
-    /// Its type: a name, or what is wrong with it.
+    /// The type's name, or why it has none.
     #[serde(rename = "type")]
     pub kind: String,
 }
 
-/// What an address is, in a word.
+/// Names a memory type, or says why there is none.
 pub(super) fn word(what: Effective) -> String {
     match what {
         Effective::Type(kind) => kind.name().to_owned(),
@@ -41,13 +41,13 @@ pub(super) fn word(what: Effective) -> String {
     }
 }
 
-/// Which registers match an address.
+/// Names the registers that match an address.
 fn programmed(setting: &Setting, addr: u64) -> String {
     if !setting.def.enabled() {
         return "off".to_owned();
     }
     if addr < 1 << 20 && setting.fixed_counts() {
-        // Ranges of one size share registers: one row for each size.
+        // Below 1 MiB, show one row for each size of fixed range instead of one for each register.
         return match addr {
             0..0x8_0000 => "fixed 64K",
             0x8_0000..0xc_0000 => "fixed 16K",
@@ -71,7 +71,7 @@ fn programmed(setting: &Setting, addr: u64) -> String {
     }
 }
 
-/// The whole space; neighbours that are alike in every way are one stretch. `given` says what is in doubt.
+/// Describes the whole space. Neighbours that agree in everything are merged. `given` tells which parts are in doubt.
 pub(super) fn strips(
     setting: &Setting,
     wants: Option<&[Requirement]>,
@@ -93,7 +93,7 @@ pub(super) fn strips(
     cuts.dedup();
     let mut rows: Vec<(Span, [Option<String>; 3])> = Vec::new();
     let wants = wants.unwrap_or(&[]);
-    // Where registers repeat, the map gives up, and says so.
+    // If registers repeat over the space (a mask with holes), the map gives up and says so.
     let pieces: Vec<(Span, Effective)> = setting.map().collect();
     let at = |addr: u64| {
         let found = pieces.partition_point(|(span, _)| span.end <= addr);
@@ -124,7 +124,7 @@ pub(super) fn strips(
     rows.into_iter().map(strip).collect()
 }
 
-/// What each stretch is, by a setting alone.
+/// Returns the memory type of each range. Neighbours of one type are merged.
 pub(super) fn effective(setting: &Setting, given: Option<&MtrrState>) -> Vec<Stretch> {
     let mut cuts: Vec<u64> = setting.map().flat_map(|(span, _)| [span.start, span.end]).collect();
     if let Some(given) = given {

@@ -1,4 +1,4 @@
-//! From what is asked for to what is to be placed.
+//! Turns a request into a goal for the planner.
 
 use pmem_import::{Address, PciTree, ResourceKind, did_you_mean_function, parse_size};
 use pmem_pci::buses;
@@ -7,64 +7,64 @@ use pmem_pci::plan::Goal;
 use pmem_pci::tree::{Avoid, Function, Index, Mobility, Resource, Slot, Space};
 use std::fmt;
 
-/// What is to be placed.
+/// Something to be placed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlacementGoal {
-    /// A card, behind a port: `mem64p:32G,mem32:16M`.
+    /// A card behind a port, such as `mem64p:32G,mem32:16M`.
     Add {
-        /// What it decodes.
+        /// What the card decodes.
         card: String,
-        /// The port.
+        /// The port that the card is plugged in below.
         at: Address,
     },
-    /// A card, on the bus below a port of which the sources do not say where it is.
+    /// A card on a bus, for sources that do not say where the port above the bus is.
     AddOnBus {
-        /// What it decodes.
+        /// What the card decodes.
         card: String,
-        /// The segment and the bus.
+        /// The segment and bus number.
         bus: (u32, u8),
     },
-    /// A base address register that is to have another size.
+    /// A BAR of another size.
     Resize {
-        /// The function.
+        /// The function that has the BAR.
         function: Address,
-        /// The register.
+        /// The BAR's number.
         bar: u8,
         /// The size in bytes.
         size: u64,
     },
-    /// So many virtual functions.
+    /// A number of virtual functions.
     Vfs {
         /// The physical function.
         function: Address,
-        /// How many.
+        /// The number of virtual functions.
         count: u64,
     },
-    /// Everything that has no place.
+    /// Every resource that has no address.
     AllFailed,
 }
 
-/// What is asked for, and what binds.
+/// What to place, and the constraints to keep.
 #[derive(Clone, Debug, Default)]
 pub struct PlacementRequest {
-    /// What is to be placed.
+    /// What to place.
     pub wishes: Vec<PlacementGoal>,
-    /// Addresses that nothing may be placed at, as the CPU sees them: first and last.
+    /// Ranges of CPU addresses where nothing may be placed: first and last address, both inclusive.
     pub avoid: Vec<(u64, u64)>,
     /// Functions that must not be stopped.
     pub pinned: Vec<Address>,
-    /// Functions that may be stopped for nothing.
+    /// Functions that may be stopped at no cost.
     pub quiesced: Vec<Address>,
     /// Cards that may come later, for which room is kept (padding).
     pub kept: Vec<PlacementGoal>,
 }
 
-/// Why it cannot be asked.
+/// Why a request cannot be planned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GoalError {
-    /// It makes no sense.
+    /// The request makes no sense, for instance because it names a function that does not exist.
     Usage(String),
-    /// The sources do not say what is needed.
+    /// The sources do not say what the planner needs to know.
     Unknown(String),
 }
 
@@ -82,10 +82,11 @@ fn usage<T>(text: String) -> Result<T> {
 }
 
 impl PlacementRequest {
-    /// What is to be placed in a hierarchy.
+    /// Turns the request into a goal within a hierarchy.
     ///
     /// # Errors
-    /// A function or a register that is not there, a size that no register has, and what the sources do not say.
+    /// Returns [`GoalError::Usage`] for a function or BAR that does not exist, or a size that no BAR has. Returns
+    /// [`GoalError::Unknown`] if the sources lack something that is needed, such as the size of a BAR.
     pub fn goal(&self, known: &PciTree) -> Result<Goal> {
         let mut goal = Goal { old: known.tree.clone(), tree: known.tree.clone(), ..Goal::default() };
         for (first, last) in &self.avoid {
@@ -121,7 +122,7 @@ impl PlacementRequest {
         Ok(goal)
     }
 
-    /// The same without the room that is kept, of which the kernel knows nothing.
+    /// Drops the padding, which the kernel knows nothing about.
     #[must_use]
     pub fn without_kept(self) -> Self {
         Self { kept: Vec::new(), ..self }
@@ -129,7 +130,7 @@ impl PlacementRequest {
 }
 
 impl PlacementRequest {
-    /// What the kernel would be asked to do for it; `None` if it would not be.
+    /// Returns the event that would make the kernel do this by itself; `None` if there is none.
     #[must_use]
     pub fn event(&self, goal: &Goal) -> Option<Event> {
         match self.wishes.as_slice() {
@@ -157,7 +158,7 @@ fn find(known: &PciTree, address: Address) -> Result<Index> {
     })
 }
 
-/// The bridge that leads to a bus.
+/// Finds the bridge that leads to a bus.
 fn leading_to(known: &PciTree, (segment, bus): (u32, u8)) -> Result<Index> {
     let leads = |f: &Function| {
         let buses = f.bridge.as_ref().and_then(|bridge| bridge.buses);
@@ -169,7 +170,7 @@ fn leading_to(known: &PciTree, (segment, bus): (u32, u8)) -> Result<Index> {
     })
 }
 
-/// A card that is to come: the first free device of the bus below a port.
+/// Adds an absent card to the goal, at the first free device number on the bus below a port.
 fn add(goal: &mut Goal, card: &str, port: Index) -> Result<()> {
     let Some(parent) = goal.tree.functions.get(port) else { return Ok(()) };
     let at = parent.address;
@@ -179,7 +180,7 @@ fn add(goal: &mut Goal, card: &str, port: Index) -> Result<()> {
     let Some((bus, _)) = bridge.buses.filter(|(first, _)| *first != 0) else {
         return Err(GoalError::Unknown(format!("{at} has no bus below it: bus numbers are what is short")));
     };
-    // Of cards that are to come one may be out again when the next one comes.
+    // Absent cards do not occupy a device number: one may be gone again when the next arrives.
     let on_bus = goal.tree.on_bus(root, Some(port)).filter(|(_, f)| !f.absent);
     let taken: Vec<u8> = on_bus.map(|(_, f)| f.address.device).collect();
     let Some(device) = (0..32).find(|device| !taken.contains(device)) else {
@@ -191,7 +192,7 @@ fn add(goal: &mut Goal, card: &str, port: Index) -> Result<()> {
     function.mobility = Mobility::Asked;
     function.resources = items(card)?;
     if function.resources.iter().all(|r| r.space == Space::Io) {
-        // Without memory there is nothing but ports to work by.
+        // A card without memory BARs works through its I/O ports only, so they are not optional.
         function.resources.iter_mut().for_each(|r| r.optional = false);
     }
     let index = goal.tree.functions.len();
@@ -204,10 +205,11 @@ fn add(goal: &mut Goal, card: &str, port: Index) -> Result<()> {
     Ok(())
 }
 
-/// What a card decodes that is in a machine, as `--add` takes it.
+/// Describes what a present function decodes, in the form that `--add` takes.
 ///
 /// # Errors
-/// There is no such function, or no source says how large its registers are.
+/// Returns [`GoalError::Usage`] if there is no such function, and [`GoalError::Unknown`] if no source gives the size of
+/// its BARs, or if it decodes nothing.
 pub fn card(known: &PciTree, function: Address) -> Result<String> {
     let index = find(known, function)?;
     let own = known.tree.functions.get(index).map_or(&[][..], |f| &f.resources);
@@ -235,7 +237,7 @@ pub fn card(known: &PciTree, function: Address) -> Result<String> {
     Ok(items.join(","))
 }
 
-/// `mem64p:32G,2=mem32:16M,rom:512K`.
+/// Parses a card such as `mem64p:32G,2=mem32:16M,rom:512K`.
 fn items(card: &str) -> Result<Vec<Resource>> {
     let mut out: Vec<Resource> = Vec::new();
     let mut next = 0;
@@ -298,6 +300,7 @@ fn items(card: &str) -> Result<Vec<Resource>> {
     Ok(out)
 }
 
+/// Adds a BAR of another size to the goal.
 fn resize(known: &PciTree, goal: &mut Goal, address: Address, bar: u8, size: u64) -> Result<()> {
     let index = find(known, address)?;
     if !size.is_power_of_two() || size < 1 << 20 {
@@ -307,7 +310,7 @@ fn resize(known: &PciTree, goal: &mut Goal, address: Address, bar: u8, size: u64
     let mut slot = Slot::Bar(bar);
     let is_named = |slot: Slot| !known.unnamed.contains(&(index, slot));
     if !function.resource(slot).is_some_and(|own| is_named(own.slot)) {
-        // Nobody says which register is which: the largest, of 64 bits if there is one, is what can be resized.
+        // No source tells which BAR is which. Assume that the largest one, preferably of 64 bits, is the resizable one.
         let unnamed = function.resources.iter().filter(|r| !is_named(r.slot));
         if let Some(largest) = unnamed.max_by_key(|r| (r.is_wide(), r.size)).map(|r| r.slot) {
             for own in &mut function.resources {
@@ -339,18 +342,19 @@ fn resize(known: &PciTree, goal: &mut Goal, address: Address, bar: u8, size: u64
     function.mobility = Mobility::Asked;
     if let Some(old) = goal.old.functions.get_mut(index) {
         old.mobility = Mobility::Asked;
-        // Which register is which may have been guessed.
+        // The numbers of the BARs may have been guessed above. Both trees must agree on them.
         for (old, new) in old.resources.iter_mut().zip(&function.resources) {
             old.slot = new.slot;
         }
     }
     goal.place.push((index, slot));
-    // What else of it is needed, and has no place.
+    // The function's other required resources without an address must be placed at the same time.
     let lost = function.resources.iter().filter(|r| r.at.is_none() && !r.optional && r.slot != slot);
     goal.place.extend(lost.map(|r| (index, r.slot)));
     Ok(())
 }
 
+/// Adds room for a number of virtual functions to the goal.
 fn virtual_functions(known: &PciTree, goal: &mut Goal, address: Address, count: u64) -> Result<()> {
     let index = find(known, address)?;
     let Some(function) = goal.tree.functions.get_mut(index) else { return Ok(()) };
@@ -374,6 +378,7 @@ fn virtual_functions(known: &PciTree, goal: &mut Goal, address: Address, count: 
     Ok(())
 }
 
+/// Adds everything without an address to the goal.
 fn all_failed(known: &PciTree, goal: &mut Goal) -> Result<()> {
     for (index, function) in goal.tree.functions.iter_mut().enumerate() {
         for resource in function.resources.iter().filter(|r| r.at.is_none()) {
@@ -388,7 +393,7 @@ fn all_failed(known: &PciTree, goal: &mut Goal) -> Result<()> {
         }
     }
     for (bridge, (first, last)) in &known.numberless {
-        // One that does not get any is said by the report.
+        // The report names a bridge that gets no bus numbers.
         buses::give(&mut goal.tree, *bridge, last.saturating_sub(*first).saturating_add(1));
     }
     let unsized_bars = known.unknown.iter().filter(|(_, kind)| matches!(kind, ResourceKind::Bar(_)));

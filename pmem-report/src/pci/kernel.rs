@@ -1,19 +1,20 @@
-//! The kernel that is there: its rules, and its map of a hierarchy.
+//! The running kernel: its rules, and its resource map of a hierarchy.
 
 use pmem_import::PciTree;
 use pmem_pci::linux::{Map, ResourceId, Rules};
 use pmem_pci::tree::Tree;
 
-/// The kernel that is there, if it is known.
+/// The running kernel, if it is known.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    /// Its version.
+    /// The version, such as `6.12.1`.
     pub version: String,
-    /// Its rules.
+    /// The rules that this version follows when it assigns resources.
     pub rules: Rules,
 }
 
-/// The kernel's map of a hierarchy, what it will ask for again, and what registers hold where that is something else.
+/// Builds the kernel's resource map: what it has assigned, what it will ask for again, and register values that differ
+/// from the map.
 pub(super) fn map_of(known: &PciTree, tree: &Tree) -> Map {
     let mut map = Map::new(tree);
     for ((bridge, kind), registers) in &known.differs {

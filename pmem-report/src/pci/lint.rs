@@ -1,4 +1,4 @@
-//! What is wrong with a hierarchy: each with both sides.
+//! What is wrong with a PCI hierarchy, with both sides of each conflict.
 
 use super::parts::{Names, Range};
 use crate::sources::{Read, Warning};
@@ -8,37 +8,38 @@ use pmem_pci::check::{Part as Which, Side as Known, Violation, ViolationKind, ch
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// One side of what is wrong.
+/// One side of a violation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ViolationSide {
-    /// The function; null of a host bridge, and of what nothing may be placed at.
+    /// The function; null for a host bridge, and for a range to be kept free.
     pub function: Option<String>,
-    /// `BAR 0` to `BAR 5`, `ROM`, `VF BAR 0` …, `io window`, `mem window`, `pref window`, `aperture`, `kept free`, `buses`.
+    /// `BAR 0` to `BAR 5`, `ROM`, `VF BAR 0` …, `io window`, `mem window`, `pref window`, `aperture`, `kept free`,
+    /// `buses`.
     pub what: String,
-    /// Its addresses as the CPU sees them, or its bus numbers.
+    /// The CPU addresses, or the bus numbers.
     pub range: Range,
 }
 
-/// Something that is wrong.
+/// A violation of the rules of the hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PciViolation {
-    /// What: `overlap`, `outside`, `unreachable`, `prefetched`, `misaligned`, `ragged`, `too-high`, `avoided`, `isa`, `vga`, `buses`,
-    /// `firmware` (it was, before the kernel moved it).
+    /// The kind: `overlap`, `outside`, `unreachable`, `prefetched`, `misaligned`, `ragged`, `too-high`, `avoided`,
+    /// `isa`, `vga`, `buses`, or `firmware` (firmware's assignment was wrong, and the kernel has changed it since).
     pub fault: String,
-    /// With what.
+    /// The resource that violates a rule.
     pub side: ViolationSide,
-    /// And with what else.
+    /// The resource that it conflicts with; null if there is none.
     pub other: Option<ViolationSide>,
-    /// The same as a sentence.
+    /// The violation as a sentence.
     pub says: String,
 }
 
-/// Everything that is wrong.
+/// What is wrong with a PCI hierarchy.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PciLint {
-    /// In order of functions.
+    /// The violations, in order of function; firmware's come last.
     pub wrong: Vec<PciViolation>,
-    /// What was read.
+    /// What was read of each source.
     pub read: Vec<Read>,
     /// What is odd in the sources, and where they differ.
     pub warnings: Vec<Warning>,
@@ -55,17 +56,17 @@ impl PciLint {
     }
 }
 
-/// Everything that is wrong with the hierarchy as it is.
+/// Lists everything wrong with the hierarchy as it is.
 pub(super) fn wrong(known: &PciTree, names: &Names<'_>) -> Vec<PciViolation> {
     sure(known).iter().map(|violation| one(names, violation)).collect()
 }
 
-/// The violations that do not only seem so for want of sources.
+/// Returns the violations that are certain, not artefacts of missing sources.
 pub(super) fn sure(known: &PciTree) -> Vec<Violation> {
     check(&known.tree).into_iter().filter(|violation| is_sure(known, violation)).collect()
 }
 
-/// What firmware put where it cannot be: the kernel has moved it since, or left it without a place.
+/// Describes a resource that firmware placed wrongly. The kernel has since moved it, or left it without an address.
 pub(super) fn of_firmware(conflict: &Conflict) -> PciViolation {
     let Conflict { function, kind, range, with, .. } = conflict;
     let what = if *kind == ResourceKind::Window { "window".to_owned() } else { kind.to_string() };
@@ -79,21 +80,21 @@ pub(super) fn of_firmware(conflict: &Conflict) -> PciViolation {
     PciViolation { fault: "firmware".to_owned(), side, other: None, says }
 }
 
-/// Whether it does not only seem so for want of sources.
+/// Whether a violation is certain, not an artefact of missing sources.
 fn is_sure(known: &PciTree, violation: &Violation) -> bool {
     let measured = |side: &Known| match (side.function, side.part) {
         (Some(index), Which::Resource(slot)) => !known.unmeasured.contains(&(index, slot)),
         _ => true,
     };
-    // What a host bridge forwards that no source describes is only guessed.
+    // If no source describes the host bridge's apertures, they are only guessed.
     let guessed = violation.other.is_none_or(|other| other.part == Which::Aperture)
         && matches!(violation.fault, ViolationKind::Outside | ViolationKind::Unreachable)
         && known.guessed.contains(&(violation.side.root, violation.side.space));
-    // Without what a host bridge forwards it is not known how much addresses are shifted on the bus either.
+    // Without the apertures, the offset between CPU and bus addresses is not known either.
     let shifted = violation.fault == ViolationKind::Outside
         && known.guessed.contains(&(violation.side.root, violation.side.space))
         && violation.other.is_some_and(|other| other.span.first >> 32 != violation.side.span.first >> 32);
-    // Nobody says what the bridge above forwards.
+    // No source says what the bridge above forwards.
     let unsaid = violation.side.function.and_then(|index| known.tree.functions.get(index)?.parent);
     let unsaid = matches!(violation.fault, ViolationKind::Outside | ViolationKind::Unreachable)
         && unsaid.is_some_and(|parent| known.unsaid.contains(&parent));

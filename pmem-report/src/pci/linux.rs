@@ -1,4 +1,4 @@
-//! What the running kernel will do by itself.
+//! Predicts what the running kernel does by itself.
 
 use super::kernel::map_of;
 use super::parts::{Names, Part, Placement, WindowChange, changed_windows, placement};
@@ -7,27 +7,27 @@ use pmem_pci::plan::Goal;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What Linux will make of it, by the rules of its version.
+/// What Linux makes of a request by itself, according to the rules of its version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Linux {
-    /// The version.
+    /// The kernel version.
     pub kernel: String,
-    /// What is done: `plug` (native hot-plug, or a rescan of the port's empty bus) or `resize`.
+    /// The event: `plug` (native hot-plug, or a rescan of the port's empty bus) or `resize`.
     pub event: String,
-    /// All that is asked for gets a place, and nobody else loses one.
+    /// Whether everything asked for gets an address, and nobody else loses one.
     pub succeeds: bool,
-    /// Where it puts what is asked for.
+    /// The addresses that Linux gives to what is asked for.
     pub placements: Vec<Placement>,
-    /// Windows that it changes.
+    /// The bridge windows that Linux changes.
     pub windows: Vec<WindowChange>,
-    /// What of what is asked for gets no place.
+    /// The resources asked for that get no address.
     pub fails: Vec<Part>,
-    /// What others had, and have not any more, or elsewhere: resources of functions, and windows of bridges with something behind them.
+    /// Functions' resources, and windows of bridges with something behind them, that lose their address or move.
     pub hurts: Vec<String>,
 }
 
 impl Linux {
-    /// What a version makes of an event.
+    /// Predicts what a kernel version makes of an event.
     pub(super) fn of(names: &Names<'_>, goal: &Goal, kernel: &str, rules: &Rules, event: Event) -> Self {
         let map = map_of(names.known, &goal.old);
         let outcome = predict(&map, rules, event);
@@ -59,7 +59,7 @@ impl Linux {
             .filter(|id| !asked(id.function()))
             .filter_map(|id| match id {
                 ResourceId::Slot(index, slot) => Some(format!("{} BAR {slot}", names.function(*index))),
-                // An empty window is nobody's loss.
+                // An empty window is no loss to anybody.
                 ResourceId::Window(index, kind) => {
                     let behind = goal.old.functions.iter().enumerate().any(|(inner, f)| {
                         let held = f.resources.iter().any(|r| r.at.is_some());

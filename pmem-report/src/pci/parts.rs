@@ -1,4 +1,4 @@
-//! Parts of a hierarchy, as every report names them.
+//! Parts of a hierarchy, in the form shared by all PCI reports.
 
 use crate::units::{Addr, range};
 use pmem_import::PciTree;
@@ -7,12 +7,12 @@ use pmem_pci::tree::{Index, Resource, Slot, Space, Tree};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Addresses as the CPU sees them, or bus numbers.
+/// A range of CPU addresses, or of bus numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Range {
-    /// The first.
+    /// The first address or bus number.
     pub start: Addr,
-    /// The last.
+    /// The last address or bus number, inclusive.
     pub end: Addr,
 }
 
@@ -21,47 +21,47 @@ impl Range {
         Self { start: Addr(span.first), end: Addr(span.last) }
     }
 
-    /// As a text has it.
+    /// Formats the range for text.
     pub(crate) fn shown(&self) -> String {
         range(self.start.0, self.end.0)
     }
 
-    /// Bus numbers, as lspci has them: `01-04`.
+    /// Formats bus numbers as lspci does: `01-04`.
     pub(crate) fn buses(&self) -> String {
         format!("{:02x}-{:02x}", self.start.0, self.end.0)
     }
 }
 
-/// Where a resource is to be.
+/// The address assigned to a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Placement {
     /// The function.
     pub function: String,
     /// `0` to `5`, `rom`, `vf0` to `vf5`.
     pub bar: String,
-    /// The first address.
+    /// The first CPU address.
     pub start: Addr,
-    /// The last.
+    /// The last CPU address, inclusive.
     pub end: Addr,
 }
 
 impl Placement {
-    /// As a text has it.
+    /// Formats the placement for text.
     pub(crate) fn shown(&self) -> String {
         format!("{} BAR {}: {}", self.function, self.bar, range(self.start.0, self.end.0))
     }
 }
 
-/// A window that changes.
+/// A bridge window, or a bridge's bus numbers, that change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct WindowChange {
     /// The bridge.
     pub bridge: String,
-    /// `io`, `mem`, `pref`, or `bus`.
+    /// `io`, `mem`, `pref` or `bus`.
     pub kind: String,
-    /// What it was; null if it was closed.
+    /// The old range; null if the window was closed.
     pub old: Option<Range>,
-    /// What it is to be; null if it is to be closed.
+    /// The new range; null if the window is to be closed.
     pub new: Option<Range>,
 }
 
@@ -70,17 +70,17 @@ pub struct WindowChange {
 pub struct Part {
     /// The function.
     pub function: String,
-    /// `0` to `5`, `rom`, `vf0` to `vf5`.
+    /// `0` to `5`, `rom`, `vf0` to `vf5`; in a prediction also a window, such as `mem window`.
     pub bar: String,
 }
 
-/// Names of a hierarchy's parts.
+/// Names the parts of a hierarchy for reports.
 pub(super) struct Names<'k> {
     pub(super) known: &'k PciTree,
     pub(super) tree: &'k Tree,
 }
 
-/// Where a resource comes to be.
+/// Describes the address that a resource gets.
 pub(super) fn placement(
     names: &Names<'_>,
     root: usize,
@@ -93,7 +93,7 @@ pub(super) fn placement(
     Placement { function, bar, start, end }
 }
 
-/// The windows that are others afterwards.
+/// Lists the windows and bus numbers that differ between two states of a hierarchy.
 pub(super) fn changed_windows(names: &Names<'_>, old: &Tree, new: &Tree) -> Vec<WindowChange> {
     let mut out = Vec::new();
     for (index, (had, has)) in old.functions.iter().zip(&new.functions).enumerate() {

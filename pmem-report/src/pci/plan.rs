@@ -1,4 +1,4 @@
-//! Where something can be placed, what must be stopped for it, and what changes; or why it cannot.
+//! Where something can be placed, what must be stopped for it, and what changes; or why it does not fit.
 
 use super::linux::Linux;
 use super::parts::{Names, Part, Placement, Range, WindowChange, changed_windows, placement};
@@ -15,78 +15,81 @@ use pmem_pci::tree::{Index, Slot, Space, WindowKind};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The room of a port without a card, in bytes.
+/// The room for a future card below a port without one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Headroom {
     /// The port.
     pub port: String,
-    /// What its memory and prefetchable windows forward now.
+    /// The bytes that its memory and prefetchable windows forward now, in hexadecimal.
     pub before: String,
-    /// And afterwards.
+    /// The bytes that they forward under the plan, in hexadecimal.
     pub after: String,
-    /// The same in words.
+    /// `before` in words.
     #[serde(skip)]
     #[schemars(skip)]
     pub before_words: String,
-    /// The same in words.
+    /// `after` in words.
     #[serde(skip)]
     #[schemars(skip)]
     pub after_words: String,
 }
 
-/// What it costs, part by part, in the order in which they count.
+/// The cost of a plan. The parts count in this order: an earlier part outweighs all later ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CostParts {
-    /// Of the functions that are stopped: 1 each that no driver has, 5 each that one has, 1 each bridge.
+    /// The weight of the functions that must be stopped: 5 for each that has a driver, 1 for each that has none, 1 for
+    /// each bridge.
     pub weight: u64,
-    /// Bytes of windows with something live behind them that are forwarded only before, or only after.
+    /// The bytes, in hexadecimal, that windows with something live behind them forward only before or only after the
+    /// change.
     pub live_bytes: String,
-    /// How far from the host bridge the topmost bridge is that gets another window: 0 on a root bus; null if none does.
+    /// The depth of the topmost bridge that gets another window or other bus numbers: 0 on a root bus; null if none
+    /// does.
     pub topmost: Option<u32>,
-    /// The room of all ports without a card, afterwards.
+    /// The room below all ports without a card under the plan, in bytes, in hexadecimal.
     pub headroom: String,
-    /// That of the one that has least.
+    /// The room below the port that has least, in bytes, in hexadecimal.
     pub least_headroom: String,
-    /// Registers that are written.
+    /// The number of register writes.
     pub writes: u64,
 }
 
-/// A write to configuration space.
+/// A write to a function's configuration space.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Write {
-    /// Whose.
+    /// The function.
     pub function: String,
-    /// Where.
+    /// The offset in configuration space, in hexadecimal.
     pub offset: String,
-    /// How many bytes.
+    /// The width of the write in bytes.
     pub width: u8,
-    /// What.
+    /// The value, in hexadecimal.
     pub value: String,
 }
 
-/// Something that needs a place.
+/// A resource that needs an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct UnplacedBar {
     /// The function.
     pub function: String,
     /// `0` to `5`, `rom`, `vf0` to `vf5`.
     pub bar: String,
-    /// In bytes.
+    /// The size in bytes, in hexadecimal.
     pub size: String,
 }
 
-/// An aligned place.
+/// A naturally aligned range that a resource could occupy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AlignedPlace {
-    /// The first address.
+    /// The first CPU address.
     pub start: Addr,
-    /// The last.
+    /// The last CPU address, inclusive.
     pub end: Addr,
-    /// What sits there and must stay.
+    /// The functions that occupy it and must stay; empty if it is free.
     pub blockers: Vec<String>,
 }
 
-/// Why something does not fit.
+/// Proof that something does not fit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Obstacle {
     /// The root bus.
@@ -94,57 +97,95 @@ pub struct Obstacle {
     pub at: String,
     /// `io` or `mem`.
     pub kind: String,
-    /// What the host bridge forwards: the largest part of it that nothing forbids.
+    /// The largest usable part of the host bridge's apertures; null if there is none.
     pub range: Option<Range>,
-    /// Bytes that nothing holds that must stay.
+    /// The bytes, in hexadecimal, that are not occupied by anything that must stay.
     pub free: String,
-    /// What needs places of this size, or larger.
+    /// The resources that need a range of this size or a larger one.
     pub needs: Vec<UnplacedBar>,
-    /// Every aligned place of this size.
+    /// All aligned ranges of this size.
     pub slots: Vec<AlignedPlace>,
-    /// What this rests on, in words.
+    /// The argument in words.
     pub says: String,
 }
 
-/// The answer.
+/// The answer to a placement request.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PlacementPlan {
-    /// `fits`, `fits-with-quiesce`, `no`, `not-proven`, `nothing-wrong`.
+    /// `fits`, `fits-with-quiesce` (functions must be stopped), `no`, `not-proven` or `nothing-wrong`.
     pub verdict: String,
-    /// Functions that are stopped for it.
+    /// The functions that must be stopped.
     pub quiesced: Vec<String>,
-    /// What it costs; null if it does not fit.
+    /// The cost of the plan; null if nothing fits.
     pub cost: Option<CostParts>,
-    /// The room of the topmost ports without a card.
+    /// The room below each topmost port without a card.
     pub headroom: Vec<Headroom>,
-    /// Resources that get another place.
+    /// The resources that get an address or another one.
     pub placements: Vec<Placement>,
-    /// Windows that change.
+    /// The bridge windows and bus numbers that change.
     pub windows: Vec<WindowChange>,
-    /// Prefetchable resources that are put into a memory window for want of room.
+    /// Prefetchable resources that go into a non-prefetchable window for lack of room.
     pub demoted: Vec<Part>,
-    /// What is not needed, and gets no place.
+    /// Optional resources that get no address.
     pub left_out: Vec<Part>,
-    /// No plan weighs less; false if the budget did not reach for the proof.
+    /// Whether the plan is proven to cost least. False if the search ran out of its budget.
     pub least: bool,
-    /// What no source says, and the writes take for granted.
+    /// What the plan assumes because no source says it.
     pub assumed: Vec<String>,
-    /// Registers to write, in this order, and no other: each state on the way is legal.
+    /// The register writes, in order. Every intermediate state is legal, so the order must be kept.
     pub writes: Vec<Write>,
     /// Why it does not fit.
     pub why: Vec<Obstacle>,
-    /// What would fit instead, or without stopping anybody.
+    /// What would fit instead, or without stopping anything.
     pub suggestions: Vec<String>,
-    /// What the kernel will make of it by itself; null if its version is not known, or it is not asked to do anything.
+    /// What the kernel makes of the request by itself; null if its version is not known, or if it is not asked to do
+    /// anything.
     pub linux: Option<Linux>,
-    /// What was read.
+    /// What was read of each source.
     pub read: Vec<Read>,
-    /// What is odd.
+    /// What is odd in the sources.
     pub warnings: Vec<Warning>,
 }
 
 impl PlacementPlan {
-    /// The report of what was found.
+    /// Turns the planner's verdict into a report.
+    ///
+    /// # Examples
+    ///
+    /// The log of a graphics card whose BAR 1 found no space. There is room once the prefetchable window above it
+    /// grows:
+    ///
+    /// ```
+    /// use pmem_import::{Machine, Sources};
+    /// use pmem_pci::Budget;
+    /// use pmem_pci::plan::plan;
+    /// use pmem_report::pci::{PlacementGoal, PlacementPlan, PlacementRequest};
+    ///
+    /// let mut log: &[u8] = b"\
+    /// pci_bus 0000:00: root bus resource [mem 0x80000000-0xdfffffff window]
+    /// pci_bus 0000:00: root bus resource [mem 0x400000000-0x7ffffffff window]
+    /// pci_bus 0000:00: root bus resource [bus 00-ff]
+    /// pci 0000:00:1c.0: [8086:1927] type 01 class 0x060400 PCIe Root Port
+    /// pci 0000:00:1c.0: PCI bridge to [bus 01]
+    /// pci 0000:00:1c.0:   bridge window [mem 0x80000000-0x801fffff]
+    /// pci 0000:00:1c.0:   bridge window [mem 0x400000000-0x4001fffff 64bit pref]
+    /// pci 0000:01:00.0: [10de:1234] type 00 class 0x030000 PCIe Endpoint
+    /// pci 0000:01:00.0: BAR 0 [mem 0x80000000-0x800fffff]
+    /// pci 0000:01:00.0: BAR 1 [mem size 0x40000000 64bit pref]: can't assign; no space
+    /// ";
+    /// let mut sources = Sources::default();
+    /// sources.add_stream("dmesg", &mut log)?;
+    /// let machine = Machine::read(&mut sources)?;
+    ///
+    /// let request = PlacementRequest { wishes: vec![PlacementGoal::AllFailed], ..PlacementRequest::default() };
+    /// let goal = request.goal(&machine.pci).map_err(|error| error.to_string())?;
+    /// let verdict = plan(&goal, &mut Budget::steps(1_000_000));
+    /// let report = PlacementPlan::of(&machine.pci, &goal, &verdict, Vec::new(), Vec::new());
+    /// assert_eq!(report.verdict, "fits");
+    /// assert_eq!(report.placements[0].start.0, 0x4_0000_0000);
+    /// assert_eq!((report.windows[0].bridge.as_str(), report.windows[0].kind.as_str()), ("0000:00:1c.0", "pref"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn of(
         known: &PciTree,
@@ -171,7 +212,7 @@ impl PlacementPlan {
             read,
             warnings,
         };
-        // A host bridge that forwards everything has its memory somewhere in it.
+        // If a host bridge is said to forward everything, RAM must lie somewhere in that, and no source says where.
         let boundless = goal.place.iter().find(|(index, _)| {
             goal.tree.functions.get(*index).is_some_and(|f| known.boundless.contains(&f.root))
         });
@@ -204,13 +245,14 @@ impl PlacementPlan {
             Verdict::Fits(plan) => out.fill(known, goal, plan, "fits"),
             Verdict::FitsWithQuiesce(plan) => out.fill(known, goal, plan, "fits-with-quiesce"),
             Verdict::No(keys) => {
-                // What nobody says is there is not known not to be.
+                // A missing aperture proves nothing if the apertures are only guessed.
                 let guessed = |(index, slot): &(Index, Slot)| {
                     let function = goal.tree.functions.get(*index);
                     let space = function.and_then(|f| Some((f.root, f.resource(*slot)?.space)));
                     space.is_some_and(|space| known.guessed.contains(&space))
                 };
-                // What is of no known size is taken for as large as it can be.
+                // A resource of unknown size was planned with the largest size that it can have, so a failure proves
+                // nothing.
                 let unmeasured = !known.unmeasured.is_empty();
                 let names = goal_names(known, goal);
                 if let Some((index, _)) = keys.iter().find(|key| guessed(key)) {
@@ -237,7 +279,7 @@ impl PlacementPlan {
         out
     }
 
-    /// With what a version of Linux will make of an event.
+    /// Adds what a version of Linux makes of an event.
     #[must_use]
     pub fn with_linux(
         mut self,
@@ -251,6 +293,7 @@ impl PlacementPlan {
         self
     }
 
+    /// Fills in what a plan changes, and what it assumes.
     fn fill(&mut self, known: &PciTree, goal: &Goal, plan: &Plan, verdict: &str) {
         let names = Names::of(known, &plan.tree);
         self.writes = plan
@@ -283,7 +326,7 @@ impl PlacementPlan {
         unsaid.sort_unstable();
         unsaid.dedup();
         if !unsaid.is_empty() {
-            // Half of the writes would be worse than none.
+            // An incomplete list of writes would be worse than none.
             self.writes.clear();
         }
         let unknown = plan.steps.iter().filter(|step| step.offset == 4 && step.before.is_none());
@@ -364,7 +407,7 @@ impl PlacementPlan {
             least_headroom: format!("{:#x}", rooms().min().unwrap_or(0)),
             writes: plan.cost.writes,
         });
-        // Of what could not have been anywhere else nothing was taken.
+        // A resource that has no prefetchable window above it could not have been anywhere else, so it lost nothing.
         let could = |(index, _): &&(Index, Slot)| {
             let above = plan.tree.functions.get(*index).and_then(|f| plan.tree.functions.get(f.parent?));
             above.and_then(|above| above.window(WindowKind::Prefetchable)?.span).is_some()
@@ -382,6 +425,7 @@ fn why(names: &Names<'_>, goal: &Goal, keys: &[(Index, Slot)]) -> Vec<Obstacle> 
     certificate::why(goal, keys).iter().map(|reason| one_reason(names, reason)).collect()
 }
 
+/// Describes why resources below one root bus do not fit.
 fn one_reason(names: &Names<'_>, reason: &Reason) -> Obstacle {
     let root = names.tree.roots.get(reason.root);
     let bus = root.map_or(String::new(), |root| format!("{:04x}:{:02x}", root.segment, root.buses.0));

@@ -1,4 +1,4 @@
-//! What Linux will do, event by event.
+//! Predicts what Linux does, event by event.
 
 use super::goal::{GoalError, PlacementGoal, PlacementRequest};
 use super::kernel::map_of;
@@ -11,81 +11,83 @@ use pmem_pci::tree::{Index, Slot, Tree};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What is done.
+/// An event that makes the kernel assign resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HotplugEvent {
-    /// A card is plugged in below a port; `acpi` if ACPI handles it.
+    /// A card is plugged in below a port.
     Plug {
-        /// What it decodes.
+        /// What the card decodes.
         card: String,
         /// The port.
         at: Address,
-        /// ACPI handles it.
+        /// Whether ACPI handles the hot-plug, instead of pciehp.
         acpi: bool,
     },
     /// The card below a port is taken out.
     Unplug(Address),
-    /// The machine is started, as firmware leaves it.
+    /// The machine boots with the assignments that firmware left.
     Boot,
-    /// The machine is started, and nothing stays where firmware left it.
+    /// The machine boots, and the kernel assigns everything afresh.
     Reassign,
-    /// The machine is started with `pci=realloc`.
+    /// The machine boots with `pci=realloc`.
     Realloc,
-    /// Everything is looked for again.
+    /// All buses are rescanned.
     Rescan,
-    /// One bus is looked through again.
+    /// A single bus is rescanned.
     RescanBus {
-        /// The segment.
+        /// The bus's segment.
         segment: u32,
-        /// The bus.
+        /// The bus number.
         bus: u8,
     },
-    /// A register is given another size.
+    /// A BAR is resized.
     Resize {
-        /// Whose.
+        /// The function that has the BAR.
         function: Address,
-        /// Which.
+        /// The BAR's number.
         bar: u8,
-        /// Bytes.
+        /// The new size in bytes.
         size: u64,
     },
 }
 
-/// What came of one event.
+/// The outcome of one event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Predicted {
-    /// What was done.
+    /// The event, in words.
     pub does: String,
-    /// What gets a place, or another one.
+    /// The resources that get an address or another one.
     pub placements: Vec<Placement>,
-    /// Windows that change in the kernel's map.
+    /// The windows that change in the kernel's map.
     pub windows: Vec<WindowChange>,
-    /// What gets no place.
+    /// The resources that get no address.
     pub fails: Vec<Part>,
-    /// What others lose, or have elsewhere.
+    /// The resources of other functions that lose their address or move.
     pub hurts: Vec<Part>,
-    /// Bridges whose registers hold something else than the map from then on: `old` is the registers', `new` the map's.
+    /// Bridge windows whose registers differ from the kernel's map after the event: `old` is the registers' range,
+    /// `new` the map's.
     pub differs: Vec<WindowChange>,
 }
 
-/// What came of all.
+/// The outcome of a series of events.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PciPrediction {
     /// The version of Linux.
     pub kernel: String,
-    /// In order.
+    /// The events, in order.
     pub events: Vec<Predicted>,
-    /// What was read.
+    /// What was read of each source.
     pub read: Vec<Read>,
-    /// What is odd.
+    /// What is odd in the sources.
     pub warnings: Vec<Warning>,
 }
 
 impl PciPrediction {
-    /// Says what a version of Linux makes of events, one after the other.
+    /// Predicts what a version of Linux makes of events, one after the other.
     ///
     /// # Errors
-    /// A function, a port or a bus that is not there.
+    /// Returns [`GoalError`] if an event names a function, port or bus that does not exist, or a card that makes no
+    /// sense.
     pub fn of(
         known: &PciTree,
         kernel: &str,
@@ -94,7 +96,7 @@ impl PciPrediction {
         read: Vec<Read>,
         warnings: Vec<Warning>,
     ) -> Result<Self, GoalError> {
-        // Cards that are to come are in the hierarchy from the beginning, and out of the map.
+        // The hierarchy contains all future cards from the start, but the map does not until they are plugged in.
         let cards: Vec<PlacementGoal> = deeds
             .iter()
             .filter_map(|deed| match deed {
@@ -148,12 +150,12 @@ fn find(tree: &Tree, address: Address) -> Result<Index, GoalError> {
     })
 }
 
-/// Everything below a bridge.
+/// Returns everything below a bridge.
 pub(super) fn below(tree: &Tree, bridge: Index) -> Vec<Index> {
     (0..tree.functions.len()).filter(|index| tree.is_below(*index, bridge)).collect()
 }
 
-/// What an unplug takes out.
+/// Returns the functions that an unplug removes.
 fn gone(goal: &Goal, deed: &HotplugEvent) -> Vec<Index> {
     match deed {
         HotplugEvent::Unplug(port) => goal.old.find(*port).map_or(Vec::new(), |port| below(&goal.old, port)),
@@ -161,7 +163,8 @@ fn gone(goal: &Goal, deed: &HotplugEvent) -> Vec<Index> {
     }
 }
 
-/// What the kernel is told, and which functions appear with it; no event if something only goes.
+/// Returns the event for the kernel, and the functions that appear with it. There is no event if something is only
+/// removed.
 fn event(
     goal: &Goal,
     deed: &HotplugEvent,
@@ -206,6 +209,7 @@ fn event(
     })
 }
 
+/// Describes what changed between two states of the kernel's map.
 fn said(
     names: &Names<'_>,
     deed: &HotplugEvent,

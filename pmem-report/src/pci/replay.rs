@@ -1,4 +1,4 @@
-//! A hierarchy and events, by our rules and by those of versions of Linux.
+//! Plays events by pmem's rules and by those of several Linux versions.
 
 use super::goal::{GoalError, PlacementGoal, PlacementRequest};
 use super::kernel::Kernel;
@@ -12,61 +12,63 @@ use pmem_pci::plan::{Verdict, plan};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What the planner makes of an event.
+/// What pmem's planner makes of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Planned {
-    /// `fits`, `fits-with-quiesce`, `no`, `not-proven`, `nothing-to-do`.
+    /// `fits`, `fits-with-quiesce`, `no`, `not-proven` or `nothing-to-do`.
     pub verdict: String,
-    /// Functions that are stopped for it, but for the one that it is about.
+    /// The functions that must be stopped, except the one that the event is about.
     pub quiesced: Vec<String>,
-    /// How many windows change.
+    /// The number of windows that change.
     pub windows: usize,
-    /// How many registers are written.
+    /// The number of register writes.
     pub writes: u64,
 }
 
-/// What a version of Linux makes of it.
+/// What a version of Linux makes of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct KernelOutcome {
-    /// The version.
+    /// The version of Linux.
     pub kernel: String,
-    /// All has a place, and nobody else is hurt.
+    /// Whether everything gets an address and no other function is hurt.
     pub succeeds: bool,
-    /// BARs without a place.
+    /// The number of BARs without an address.
     pub lacking: usize,
-    /// BARs of others that are lost, or moved.
+    /// The number of other functions' BARs that lose their address or move.
     pub hurt: usize,
-    /// The same in full.
+    /// The outcome in full.
     pub predicted: Predicted,
 }
 
-/// One event.
+/// One event of a replay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReplayedEvent {
-    /// What was done.
+    /// The event, in words.
     pub does: String,
-    /// By our rules.
+    /// The outcome by pmem's rules.
     pub planned: Planned,
-    /// By those of Linux.
+    /// The outcome by each version of Linux.
     pub linux: Vec<KernelOutcome>,
 }
 
-/// All events.
+/// A replay of all events.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PciReplay {
-    /// In order.
+    /// The events, in order.
     pub rounds: Vec<ReplayedEvent>,
-    /// What was read.
+    /// What was read of each source.
     pub read: Vec<Read>,
-    /// What is odd.
+    /// What is odd in the sources.
     pub warnings: Vec<Warning>,
 }
 
 impl PciReplay {
-    /// Plays events, each in the hierarchy that the ones before have left: by our rules in ours, by a version of Linux in its own.
+    /// Plays events one after the other. Each side continues from its own state: pmem in the hierarchy that its plans
+    /// led to, each version of Linux in its own.
     ///
     /// # Errors
-    /// A function, a port or a bus that is not there; a card that is none.
+    /// Returns [`GoalError`] if an event names a function, port or bus that does not exist, or a card that makes no
+    /// sense.
     pub fn of(
         known: &PciTree,
         kernels: &[Kernel],
@@ -86,7 +88,7 @@ impl PciReplay {
             let planned = planned(&mut ours, deed, budget)?;
             let linux = columns.iter().filter_map(|(version, events)| {
                 let predicted = events.get(n)?.clone();
-                // What becomes of a window matters by what was behind it.
+                // A window by itself does not count; the BARs behind it do.
                 let count =
                     |parts: &[Part]| parts.iter().filter(|part| !part.bar.ends_with("window")).count();
                 let (lacking, hurt) = (count(&predicted.fails), count(&predicted.hurts));
@@ -99,7 +101,7 @@ impl PciReplay {
     }
 }
 
-/// What an event asks of the planner, and the hierarchy afterwards.
+/// Plans for an event, and brings the hierarchy into the state after it.
 fn planned(known: &mut PciTree, deed: &HotplugEvent, budget: &mut Budget<'_>) -> Result<Planned, GoalError> {
     let wish = match deed {
         HotplugEvent::Plug { card, at, .. } => PlacementGoal::Add { card: card.clone(), at: *at },
@@ -107,7 +109,7 @@ fn planned(known: &mut PciTree, deed: &HotplugEvent, budget: &mut Budget<'_>) ->
             PlacementGoal::Resize { function: *function, bar: *bar, size: *size }
         }
         HotplugEvent::Unplug(port) => {
-            // A card that is out leaves its windows, which are empty then.
+            // A removed card leaves its windows behind, empty.
             if let Some(port) = known.tree.find(*port) {
                 for gone in below(&known.tree, port) {
                     if let Some(function) = known.tree.functions.get_mut(gone) {

@@ -1,4 +1,4 @@
-//! What would fit instead.
+//! Suggests requests that would fit instead.
 
 use super::goal::{PlacementGoal, PlacementRequest};
 use crate::units::size;
@@ -9,10 +9,11 @@ use pmem_pci::hole::smallest;
 use pmem_pci::plan::{Verdict, plan};
 use pmem_pci::tree::Space;
 
-/// Other ports that are named.
+/// The most ports that are suggested.
 const PORTS: usize = 4;
 
-/// What would fit, and stop nobody: a smaller size, another port, fewer virtual functions.
+/// Suggests requests that fit without stopping anything: a smaller size, another port, fewer virtual functions. Also
+/// tells how much more the host bridge would have to forward.
 #[must_use]
 pub fn suggestions(known: &PciTree, ask: &PlacementRequest, budget: &mut Budget<'_>) -> Vec<String> {
     let mut fits = |wish: PlacementGoal| {
@@ -55,13 +56,14 @@ pub fn suggestions(known: &PciTree, ask: &PlacementRequest, budget: &mut Budget<
     out
 }
 
-/// What the host bridge would have to forward as well: for hypervisors and firmware, which can have it do so.
+/// Tells how much more the host bridge would have to forward. That helps hypervisors and firmware, which can arrange
+/// it.
 fn hole(known: &PciTree, ask: &PlacementRequest, budget: &mut Budget<'_>) -> Option<String> {
     const GIB: u64 = 1 << 30;
     let goal = ask.goal(known).ok()?;
     let root = goal.place.first().and_then(|(index, _)| goal.tree.functions.get(*index))?.root;
     let host = goal.tree.roots.get(root).filter(|_| !known.guessed.contains(&(root, Space::Memory)))?;
-    // Above everything that there is, aligned for the largest.
+    // The new aperture is above all existing ones, aligned for the largest resource.
     let largest = goal.place.iter().filter_map(|(index, slot)| {
         goal.tree.functions.get(*index)?.resource(*slot).filter(|r| r.space == Space::Memory).map(|r| r.align)
     });
@@ -72,7 +74,7 @@ fn hole(known: &PciTree, ask: &PlacementRequest, budget: &mut Budget<'_>) -> Opt
     Some(format!("it would fit if the host bridge forwarded {} more, from {base:#x} on", size(len)))
 }
 
-/// The same card with its largest register halved, again and again.
+/// Returns variants of the card, each with its largest BAR halved once more.
 fn halved(card: &str) -> Vec<String> {
     let mut items: Vec<(String, u64)> = card
         .split(',')
@@ -91,7 +93,7 @@ fn halved(card: &str) -> Vec<String> {
     out
 }
 
-/// Ports without a card.
+/// Iterates over ports without a card.
 fn ports(known: &PciTree) -> impl Iterator<Item = Address> + '_ {
     let tree = &known.tree;
     tree.functions.iter().enumerate().filter_map(move |(index, function)| {

@@ -1,4 +1,4 @@
-//! A hierarchy as the planner sees it: windows, what lies in them, and the room that is left.
+//! The hierarchy as the planner sees it: windows, what lies in them, and the room that is left.
 
 use super::parts::{Names, Range};
 use crate::sources::{Read, Warning};
@@ -8,61 +8,61 @@ use pmem_pci::tree::{Mobility, Resource, Slot, Space, Tree};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// What a bridge or a host bridge forwards.
+/// A range that a bridge or host bridge forwards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Forwarded {
-    /// `io`, `mem`, `pref`.
+    /// `io`, `mem` or `pref`.
     pub kind: String,
-    /// Its addresses; null if it is closed.
+    /// The range; null if the window is closed.
     pub range: Option<Range>,
-    /// Bytes in it that nothing on the bus below has.
+    /// The bytes in it that nothing on the bus below occupies, in hexadecimal.
     pub free: String,
-    /// The largest block of it that a register could have there; null if there is none.
+    /// The largest naturally aligned block of it that is free; null if there is none.
     pub largest: Option<Range>,
 }
 
-/// What a function decodes.
+/// A resource that a function decodes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Decoded {
     /// `0` to `5`, `rom`, `vf0` to `vf5`.
     pub bar: String,
-    /// `io`, `mem32`, `mem32p`, `mem64`, `mem64p`, `rom`.
+    /// `io`, `mem32`, `mem32p`, `mem64`, `mem64p` or `rom`.
     pub kind: String,
-    /// In bytes; null if no source says.
+    /// The size in bytes, in hexadecimal; null if no source says.
     pub size: Option<String>,
-    /// Its addresses; null if it has no place. Where its size is not said: what it may take at most.
+    /// The range; null if it has no address. If the size is not known, the most that it can occupy.
     pub range: Option<Range>,
-    /// Sizes that it can have.
+    /// The sizes that a resizable BAR supports, in bytes, in hexadecimal; empty if it is not resizable.
     pub sizes: Vec<String>,
 }
 
 /// A function, or a host bridge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PciNode {
-    /// The function, or the root bus.
+    /// The function's address, or the root bus.
     pub name: String,
-    /// How many bridges are above it.
+    /// The number of bridges above it, the host bridge included; 0 for a host bridge.
     pub depth: usize,
-    /// The buses below: the first and the last; null if it is no bridge.
+    /// The first and last bus below it, both inclusive; null if it is not a bridge.
     pub buses: Option<[u8; 2]>,
-    /// Cards can be plugged in below it.
+    /// Whether cards can be hot-plugged below it.
     pub hot_plug: bool,
-    /// `idle`, `driven`, `pinned`: what stopping it would cost.
+    /// How hard it is to stop: `idle` (no driver), `driven`, or `pinned` (it must not be stopped).
     pub mobility: String,
-    /// What it forwards.
+    /// The ranges that it forwards.
     pub windows: Vec<Forwarded>,
-    /// What it decodes.
+    /// The resources that it decodes.
     pub bars: Vec<Decoded>,
 }
 
-/// A hierarchy.
+/// A PCI hierarchy.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PciHierarchy {
-    /// Host bridges, and below each its functions, each bridge before what is below it.
+    /// The host bridges, each followed by its functions in depth-first order.
     pub nodes: Vec<PciNode>,
-    /// What was read.
+    /// What was read of each source.
     pub read: Vec<Read>,
-    /// What is odd.
+    /// What is odd in the sources.
     pub warnings: Vec<Warning>,
 }
 
@@ -92,6 +92,7 @@ impl PciHierarchy {
     }
 }
 
+/// Lists the functions on a bus, each followed by what is below it.
 fn below(names: &Names<'_>, root: usize, bridge: Option<usize>, depth: usize, out: &mut Vec<PciNode>) {
     let mut all: Vec<usize> = names.tree.on_bus(root, bridge).map(|(index, _)| index).collect();
     all.sort_by_key(|index| names.tree.functions.get(*index).map(|f| f.address));
@@ -145,7 +146,7 @@ fn kind(resource: &Resource) -> &'static str {
     }
 }
 
-/// What is left of a window, without what lies on the bus below.
+/// Works out what is left of a window beside what lies on the bus below.
 fn forwarded(
     names: &Names<'_>,
     root: usize,
@@ -166,6 +167,7 @@ fn forwarded(
     }
 }
 
+/// Returns the parts of a window that nothing on the bus below occupies.
 fn gaps(tree: &Tree, root: usize, bridge: Option<usize>, space: Space, span: BusRange) -> Vec<BusRange> {
     let mut taken: Vec<BusRange> = Vec::new();
     for (_, function) in tree.on_bus(root, bridge) {
@@ -180,9 +182,10 @@ fn gaps(tree: &Tree, root: usize, bridge: Option<usize>, space: Space, span: Bus
     span.without(&taken)
 }
 
-/// The largest aligned block of a gap.
+/// Returns the largest naturally aligned block inside a gap.
 fn block(gap: BusRange) -> Option<BusRange> {
     let mut size = 1u64 << (63 - gap.len().leading_zeros());
+    // Try powers of two downward: the first that fits at a multiple of itself is the largest.
     while size > 0 {
         let first = gap.first.checked_add(size - 1)? & !(size - 1);
         if let Some(span) = BusRange::sized(first, size).filter(|span| gap.covers(*span)) {

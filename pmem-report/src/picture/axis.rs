@@ -1,53 +1,54 @@
-//! The axis that all columns of a panel share: where each address is.
+//! The address axis that all columns of a panel share.
 //!
-//! Addresses are cut at every edge of a piece. Each stretch between two cuts is as high as its size's logarithm says, so that a page and a
-//! terabyte are both to be seen; what no column has is broken out.
+//! The axis is cut at every edge of a piece. Between two cuts, its height grows with the logarithm of the size, so that
+//! a page and a terabyte are both visible. A range that no column covers is drawn as a break.
 
 use super::Panel;
 use std::collections::BTreeMap;
 
-/// A stretch of addresses between two neighbouring cuts.
+/// A range of addresses between two neighbouring cuts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Row {
     /// The first address.
     pub(super) start: u128,
-    /// The address after the last.
+    /// The end address, exclusive.
     pub(super) end: u128,
-    /// A column has something there.
+    /// Whether some column has a piece there.
     pub(super) is_covered: bool,
-    /// No column has anything there, and it is drawn shorter than its size.
+    /// Whether no column has a piece there and the row is drawn shorter than its size.
     pub(super) is_break: bool,
-    /// Where it begins.
+    /// The vertical position of its start, in pixels.
     pub(super) y: f64,
-    /// How high it is.
+    /// Its height in pixels.
     pub(super) height: f64,
 }
 
-/// The axis.
+/// An address axis.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Axis {
     pub(super) rows: Vec<Row>,
     pub(super) height: f64,
 }
 
-/// What a line of text needs.
+/// The height of a line of text, in pixels.
 pub(super) const LINE: f64 = 12.0;
-/// The height of a break.
+/// The height of a break, in pixels.
 const BREAK: f64 = 18.0;
-/// What a page takes, and what each doubling adds.
+/// The height of a page, and what each doubling of the size adds, in pixels.
 const PAGE: (f64, f64) = (3.0, 2.2);
-/// Pieces up to which each has room for its name.
+/// Up to this number of pieces, every piece gets room for its name.
 const NAMED: usize = 1500;
-/// So many breaks say how large they are: the largest.
+/// The most breaks that are labelled with their size; the largest ones are.
 const BREAKS: usize = 40;
-/// A panel is at most so high, or so high a row.
+/// The height limit of a panel in pixels: the larger of a fixed height and a height per row.
 const HIGHEST: (f64, f64) = (3600.0, 0.4);
 
 impl Axis {
-    /// The axis of a panel.
+    /// Lays out the axis of a panel.
     pub(super) fn of(panel: &Panel) -> Self {
         let pieces = || panel.columns.iter().flat_map(|column| &column.pieces).map(|piece| piece.range);
-        // How many pieces begin at an address, less those that end there.
+        // The number of pieces that start at an address minus the number that end there. The running sum is the depth
+        // of cover.
         let mut edges: BTreeMap<u128, i64> = BTreeMap::from([(0, 0)]);
         for range in pieces() {
             *edges.entry(u128::from(range.start.0)).or_default() += 1;
@@ -63,6 +64,7 @@ impl Axis {
             })
             .collect();
         let wanted: f64 = rows.iter().map(|row| row.height).sum();
+        // Shrink a panel that would become too high.
         let most = HIGHEST.0.max(HIGHEST.1 * rows.len() as f64);
         let scale = (most / wanted.max(1.0)).min(1.0);
         let mut gaps: Vec<u128> =
@@ -71,7 +73,7 @@ impl Axis {
         if let Some(least) = gaps.get(BREAKS) {
             rows.iter_mut().for_each(|row| row.is_break &= row.end - row.start > *least);
         }
-        // A break says how large it is: it needs its line.
+        // Scale everything except the breaks, which need a full line for their label.
         rows.iter_mut().filter(|row| !row.is_break).for_each(|row| row.height *= scale);
         let mut axis = Self { rows, height: 0.0 };
         if pieces().count() <= NAMED {
@@ -84,7 +86,7 @@ impl Axis {
         axis
     }
 
-    /// Widens the rows of a range until a line of text fits.
+    /// Stretches the rows of a range until a line of text fits.
     fn make_room(&mut self, start: u128, end: u128) {
         let (first, last) = (self.index(start), self.index(end));
         let rows = &mut self.rows[first..last];
@@ -93,12 +95,12 @@ impl Axis {
         rows.iter_mut().filter(|_| missing > 0.0).for_each(|row| row.height += share);
     }
 
-    /// The row that begins at an address, or the number of rows.
+    /// Returns the index of the row that starts at an address, or the number of rows.
     fn index(&self, at: u128) -> usize {
         self.rows.partition_point(|row| row.start < at)
     }
 
-    /// Where an address is; between cuts, in proportion.
+    /// Returns the vertical position of an address. Within a row it is proportional.
     pub(super) fn y(&self, at: u128) -> f64 {
         let before = self.rows.partition_point(|row| row.start <= at);
         let Some(row) = before.checked_sub(1).map(|i| self.rows[i]) else { return 0.0 };

@@ -1,13 +1,13 @@
-//! The graph of arenas, for Graphviz.
+//! The graph of arenas for Graphviz.
 
 use crate::topo::{Topo, Way};
 use crate::units::size;
 use std::io::{self, Write};
 
-/// Writes the graph: arenas, and interconnects with what each lets through and what it costs.
+/// Writes the graph: arenas, and interconnects with what each forwards and what it costs.
 ///
 /// # Errors
-/// Those of the output.
+/// Returns the errors of `out`.
 pub fn dot(topo: &Topo, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "digraph machine {{")?;
     writeln!(
@@ -49,7 +49,7 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", inner(name))
 }
 
-/// A name inside of quotes.
+/// Escapes a name for use inside quotes.
 fn inner(name: &str) -> String {
     name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', " ")
 }

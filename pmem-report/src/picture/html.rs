@@ -1,4 +1,4 @@
-//! A picture as a page of its own: the same drawing, with what is under the pointer told, with zoom and with search.
+//! A picture as a self-contained page: the drawing, with details under the pointer, zoom and search.
 
 use super::layout::Layout;
 use super::svg::element;
@@ -8,10 +8,10 @@ use std::io::{self, Write};
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// Writes a page. It needs nothing else: no other file, no network.
+/// Writes an HTML page. It is self-contained: it loads no other file and uses no network.
 ///
 /// # Errors
-/// Those of the output.
+/// Returns the errors of `out`.
 pub fn html(layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
     let title = escaped(&layout.title);
     write!(

@@ -1,19 +1,19 @@
-//! Which arenas share a column: those of one level that have no address in common.
+//! Assigns arenas to columns. Arenas of one level share a column if they do not overlap.
 
 use super::{Column, Piece};
 use std::collections::BTreeMap;
 
-/// An arena that is to be given a column.
+/// An arena that needs a column.
 pub(super) struct Lodger {
     /// Its name.
     pub(super) name: String,
-    /// How many interconnects from those who look.
+    /// The number of interconnects between it and the viewers.
     pub(super) level: usize,
-    /// What lies in it.
+    /// Its pieces.
     pub(super) pieces: Vec<Piece>,
 }
 
-/// The title of a column of these: the only one, or the first and the last.
+/// Returns the title for a column of several arenas: the first and the last name, or the only one.
 pub(super) fn first_to_last(names: &[String]) -> String {
     match names {
         [only] => only.clone(),
@@ -22,7 +22,8 @@ pub(super) fn first_to_last(names: &[String]) -> String {
     }
 }
 
-/// Columns, and the column of each arena that has pieces; their titles are made of their levels and of who is in them.
+/// Builds the columns, and returns the column of each arena that has pieces. `title` makes a column's title from its
+/// level and the names in it.
 pub(super) fn columns(
     mut lodgers: Vec<Lodger>,
     title: impl Fn(usize, &[String]) -> String,
@@ -32,6 +33,7 @@ pub(super) fn columns(
     let mut lanes: Vec<(usize, Column, Vec<String>)> = Vec::new();
     let mut of = BTreeMap::new();
     for lodger in lodgers {
+        // First fit: an arena takes the first column of its level in which it overlaps nothing.
         let fits = |(level, column, _): &(usize, Column, Vec<String>)| {
             *level == lodger.level && !overlaps(&column.pieces, &lodger.pieces)
         };
@@ -40,7 +42,7 @@ pub(super) fn columns(
             lanes.len() - 1
         });
         let (_, column, names) = &mut lanes[at];
-        // Lodgers come in order: only one that lies between pieces of another is not at the end.
+        // Arenas arrive in order of address, so sorting is needed only if one lies between another's pieces.
         let start = |piece: &Piece| piece.range.start;
         let is_behind = column.pieces.last().map(start) < lodger.pieces.first().map(start);
         column.pieces.extend(lodger.pieces);
@@ -55,7 +57,7 @@ pub(super) fn columns(
     (columns.collect(), of)
 }
 
-/// Whether two lists, of which the first is in order, have an address in common.
+/// Whether two lists of pieces overlap. The first must be in order of address.
 fn overlaps(ordered: &[Piece], others: &[Piece]) -> bool {
     others.iter().any(|other| {
         let next = ordered.partition_point(|piece| piece.range.end.0 <= u128::from(other.range.start.0));

@@ -1,10 +1,10 @@
-//! Where everything is: one pass, which every backend prints as it can.
+//! Computes where everything goes. One pass serves all output formats.
 
 use super::axis::{Axis, LINE};
 use super::{Card, Column, Kind, Matrix, Panel, Picture, Piece, Ribbon};
 use crate::units::{Addr, Extent, size};
 
-/// A picture with places, in pixels of 1/96 inch.
+/// A picture with positions, in pixels of 1/96 inch.
 #[derive(Clone, Debug)]
 pub struct Layout {
     pub(super) title: String,
@@ -12,7 +12,7 @@ pub struct Layout {
     pub(super) height: f64,
     pub(super) cards: Vec<PlacedCard>,
     pub(super) matrix: Option<(f64, f64, Matrix)>,
-    /// What of each kind means, and where that is said.
+    /// The entries of the legend with their positions.
     pub(super) legend: Vec<(f64, f64, Kind, &'static str)>,
     pub(super) panels: Vec<PlacedPanel>,
     pub(super) notes: Vec<(f64, String)>,
@@ -29,12 +29,12 @@ pub(super) struct PlacedCard {
 #[derive(Clone, Debug)]
 pub(super) struct PlacedPanel {
     pub(super) title: String,
-    /// Where its axis begins.
+    /// The vertical position of the axis's start.
     pub(super) top: f64,
     pub(super) height: f64,
-    /// Addresses that are told.
+    /// The addresses that are printed along the axis.
     pub(super) ticks: Vec<(f64, Addr)>,
-    /// What is broken out: its middle, and its size.
+    /// The breaks: the middle of each, and the size that it skips.
     pub(super) breaks: Vec<(f64, String)>,
     pub(super) columns: Vec<PlacedColumn>,
     pub(super) ribbons: Vec<PlacedRibbon>,
@@ -46,7 +46,7 @@ pub(super) struct PlacedColumn {
     pub(super) width: f64,
     pub(super) title: String,
     pub(super) boxes: Vec<PlacedBox>,
-    /// Names of several boxes that are too low for a name each.
+    /// Joint labels for runs of boxes that are each too low for a label.
     pub(super) groups: Vec<(f64, f64, String)>,
 }
 
@@ -59,34 +59,60 @@ pub(super) struct PlacedBox {
 
 #[derive(Clone, Debug)]
 pub(super) struct PlacedRibbon {
-    /// Where it begins: to the right of a column.
+    /// The edge on the left: x, top and bottom.
     pub(super) left: (f64, f64, f64),
-    /// Where it ends: x, top and bottom.
+    /// The edge on the right: x, top and bottom.
     pub(super) right: (f64, f64, f64),
-    /// How thick its middle is, by bandwidth.
+    /// The thickness of its spine, which stands for bandwidth; `None` if that is not known.
     pub(super) thick: Option<f64>,
     pub(super) label: Option<String>,
     pub(super) facts: Vec<String>,
 }
 
 pub(super) const MARGIN: f64 = 16.0;
-/// What the axis's addresses take.
+/// The width reserved for the axis's addresses.
 pub(super) const ADDRESSES: f64 = 118.0;
-/// Between columns.
+/// The gap between columns.
 const GUTTER: f64 = 34.0;
-/// A picture is at least so wide.
+/// The minimum width of a picture.
 const WIDTH: f64 = 1280.0;
-/// What a column takes at least.
+/// The minimum width of a column.
 const COLUMN: f64 = 132.0;
 pub(super) const CARD: f64 = 148.0;
 pub(super) const CELL: (f64, f64) = (30.0, 14.0);
-/// What a character of a name takes.
+/// The width of a character in a label.
 const CHARACTER: f64 = 6.1;
-/// What a legend's entry takes.
+/// The width of a legend entry.
 const ENTRY: f64 = 206.0;
 
 impl Layout {
-    /// Places a picture.
+    /// Lays out a picture.
+    ///
+    /// # Examples
+    ///
+    /// Draw a view as SVG:
+    ///
+    /// ```
+    /// use pmem_import::{Machine, Sources};
+    /// use pmem_report::View;
+    /// use pmem_report::picture::{Draw, Layout, svg};
+    ///
+    /// let mut iomem: &[u8] = b"\
+    /// 00100000-7fffffff : System RAM
+    /// 80000000-febfffff : PCI Bus 0000:00
+    ///   e0000000-efffffff : 0000:00:02.0
+    ///     e0000000-e07fffff : efifb
+    /// ";
+    /// let mut sources = Sources::default();
+    /// sources.add_stream("iomem", &mut iomem)?;
+    /// let machine = Machine::read(&mut sources)?;
+    ///
+    /// let picture = View::of(&machine, machine.system).picture().ok_or("nothing to draw")?;
+    /// let mut out = Vec::new();
+    /// svg(&Layout::of(picture), &mut out)?;
+    /// assert!(String::from_utf8(out)?.contains("As seen from system"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn of(mut picture: Picture) -> Self {
         let columns = picture.panels.iter().map(|panel| panel.columns.len()).max().unwrap_or(0).max(1) as f64;
         let room = WIDTH - 2.0 * MARGIN - ADDRESSES - GUTTER * (columns - 1.0);
@@ -169,9 +195,9 @@ fn place(panel: Panel, width: f64, y: &mut f64) -> PlacedPanel {
     }
 }
 
-/// As many addresses as there is room for. Where something begins counts more than where it ends and nothing follows.
+/// Picks as many addresses as fit. The start of a piece takes precedence over an end where nothing follows.
 fn ticks(axis: &Axis, top: f64) -> Vec<(f64, Addr)> {
-    // Rounding is not to cost a line its address.
+    // Tolerate rounding errors, so that they do not cost a line its address.
     let fits = |y: f64, next: f64| y + 0.01 >= next;
     let mut next = f64::NEG_INFINITY;
     let mut ticks = Vec::new();
@@ -198,7 +224,7 @@ fn column(column: Column, axis: &Axis, top: f64, x: f64, width: f64) -> PlacedCo
     PlacedColumn { x, width, title: heading(&column.title, width), groups: groups(&boxes), boxes }
 }
 
-/// Neighbours that are too low for a name each are named together, where that fits.
+/// Labels neighbouring boxes jointly if each is too low for a label, but the label fits all of them together.
 fn groups(boxes: &[PlacedBox]) -> Vec<(f64, f64, String)> {
     let is_low = |placed: &PlacedBox| placed.height + 0.01 < LINE;
     let mut groups = Vec::new();
@@ -230,7 +256,7 @@ fn ribbon(ribbon: Ribbon, axis: &Axis, top: f64, width: f64, at: impl Fn(usize) 
         (top + axis.y(start.into()), top + axis.y(end))
     };
     let (left, right) = (edge(ribbon.left.1), edge(ribbon.right.1));
-    // What leads back to the left leaves on the left.
+    // A ribbon that leads back to the left leaves its column on the left.
     let is_back = ribbon.left.0 > ribbon.right.0;
     let from = at(ribbon.left.0) + if is_back { 0.0 } else { width };
     let to = at(ribbon.right.0) + if is_back { width } else { 0.0 };
@@ -244,14 +270,15 @@ fn ribbon(ribbon: Ribbon, axis: &Axis, top: f64, width: f64, at: impl Fn(usize) 
     }
 }
 
-/// A piece's addresses and size.
+/// Describes a piece's addresses and size.
 fn described(piece: &Piece) -> String {
     let range: Extent = piece.range;
     format!("{range}, {}", size(range.len()))
 }
 
 impl PlacedBox {
-    /// Its lines of text: its name, and its size where there is room; none if there is none.
+    /// Returns the lines of text inside the box: the name, and the size if there is room. Empty if not even the name
+    /// fits.
     pub(super) fn lines(&self, width: f64) -> Vec<String> {
         let mut lines = Vec::new();
         if self.height + 0.01 >= LINE {
@@ -264,12 +291,12 @@ impl PlacedBox {
     }
 }
 
-/// A heading, which is bold, and wider than text.
+/// Shortens a heading to a width. Bold text is wider.
 fn heading(text: &str, width: f64) -> String {
     fitted(text, (width - 4.0) * 0.85)
 }
 
-/// As much of a text as fits.
+/// Shortens a text to a width, with an ellipsis.
 pub(super) fn fitted(text: &str, width: f64) -> String {
     let most = (width / CHARACTER).max(2.0) as usize;
     if text.chars().count() <= most {

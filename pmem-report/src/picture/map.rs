@@ -1,13 +1,13 @@
-//! A picture as text, for terminals and serial ports: the same places, a line for each twelve pixels.
+//! A picture as text for terminals and serial consoles: the same layout, one line for every twelve pixels.
 
 use super::axis::LINE;
 use super::layout::{Layout, PlacedBox, PlacedColumn, PlacedPanel};
 use std::io::{self, Write};
 
-/// Writes a picture as text of so many characters a line.
+/// Writes a picture as text. `width` is the number of characters in a line.
 ///
 /// # Errors
-/// Those of the output.
+/// Returns the errors of `out`.
 pub fn map(layout: &Layout, width: usize, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", layout.title)?;
     for placed in &layout.cards {
@@ -49,7 +49,7 @@ fn print(panel: &PlacedPanel, width: usize, out: &mut dyn Write) -> io::Result<(
         let is_blank = columns.iter().all(|lines| lines[at].is_empty());
         let says_nothing =
             addr.is_empty() && columns.iter().all(|lines| matches!(lines[at].as_str(), "" | "|"));
-        // One line that only goes on is enough.
+        // Of consecutive lines without news, print only one.
         let broken = breaks[at].filter(|_| is_blank);
         if says_nothing && has_gone_on && broken.is_none() {
             continue;
@@ -65,7 +65,7 @@ fn print(panel: &PlacedPanel, width: usize, out: &mut dyn Write) -> io::Result<(
     Ok(())
 }
 
-/// What stands in each line of a column: a name where it begins, a bar where it goes on.
+/// Returns the text in each line of a column: a label where a box starts, a bar where it continues.
 fn cells(column: &PlacedColumn, count: usize, line: impl Fn(f64) -> usize) -> Vec<String> {
     let mut lines = vec![String::new(); count];
     let mut put = |first: usize, end: usize, label: &str| {
@@ -84,7 +84,7 @@ fn cells(column: &PlacedColumn, count: usize, line: impl Fn(f64) -> usize) -> Ve
     for (y, height, label) in &column.groups {
         put(line(*y), line(y + height), label);
     }
-    // What is too low for a name, and in no group that has one, has a line if nothing else is there.
+    // A box too low for a label, in no labelled group, still gets a line if nothing else is on it.
     for placed in column.boxes.iter().filter(|placed| !is_named(placed)) {
         let at = line(placed.y).min(count - 1);
         if lines[at].is_empty() {

@@ -1,7 +1,8 @@
-//! Pictures of reports: columns of addresses side by side on one axis, and the windows that join them.
+//! Pictures of reports: columns of addresses side by side on one axis, and the windows that connect them.
 //!
-//! A report says what there is to draw ([`Draw`]), as a [`Picture`] that knows nothing of pixels; [`Layout`] places it once; [`svg()`],
-//! [`html()`] and [`map()`] print what was placed. The graph of arenas alone, without addresses, is [`dot()`].
+//! A report describes what there is to draw ([`Draw`]) as a [`Picture`], which knows nothing of pixels. [`Layout`]
+//! computes all positions once. [`svg()`], [`html()`] and [`map()`] write what it placed. [`dot()`] writes the graph of
+//! arenas alone, without addresses.
 
 mod axis;
 mod dot;
@@ -21,130 +22,130 @@ pub use svg::svg;
 use crate::units::{Addr, End, Extent};
 use std::collections::BTreeMap;
 
-/// A report of which there is a picture.
+/// A report that can be drawn.
 pub trait Draw {
-    /// The picture; none if the report has no address to draw.
+    /// Returns the picture, or `None` if the report has no address to draw.
     fn picture(&self) -> Option<Picture>;
 }
 
-/// What is to be drawn.
+/// What there is to draw.
 #[derive(Clone, Debug, Default)]
 pub struct Picture {
-    /// What it is of.
+    /// The title.
     pub title: String,
-    /// What has no address, or more than its address: nodes.
+    /// Things drawn as cards because they have no single address, such as nodes.
     pub cards: Vec<Card>,
-    /// How far the nodes are from each other.
+    /// The distances between nodes.
     pub matrix: Option<Matrix>,
-    /// Address spaces, each with an axis of its own.
+    /// The address spaces, each with an axis of its own.
     pub panels: Vec<Panel>,
-    /// What kinds mean, where it is something else than [`Kind::words`].
+    /// Meanings of kinds that differ from [`Kind::words`].
     pub legend: BTreeMap<Kind, &'static str>,
-    /// What is to be read below.
+    /// Remarks printed below the drawing.
     pub notes: Vec<String>,
 }
 
-/// A thing without an axis.
+/// A box of text that is not on an axis.
 #[derive(Clone, Debug)]
 pub struct Card {
-    /// Its name.
+    /// The name.
     pub title: String,
-    /// What is said of it.
+    /// The lines of text.
     pub lines: Vec<String>,
-    /// What it looks like.
+    /// The style.
     pub kind: Kind,
 }
 
 /// A table of numbers.
 #[derive(Clone, Debug)]
 pub struct Matrix {
-    /// What the numbers are.
+    /// What the numbers mean.
     pub title: String,
-    /// Names of the rows.
+    /// The names of the rows.
     pub rows: Vec<String>,
-    /// Names of the columns.
+    /// The names of the columns.
     pub columns: Vec<String>,
     /// The numbers, row by row.
     pub cells: Vec<Vec<u32>>,
 }
 
-/// An address space.
+/// An address space with its axis.
 #[derive(Clone, Debug, Default)]
 pub struct Panel {
-    /// What its addresses are.
+    /// What kind of addresses it has.
     pub title: String,
-    /// From left to right.
+    /// The columns, from left to right.
     pub columns: Vec<Column>,
-    /// Between columns.
+    /// The ribbons between columns.
     pub ribbons: Vec<Ribbon>,
 }
 
-/// Arenas, or viewers, that have no address in common.
+/// A column of arenas or viewers that do not overlap.
 #[derive(Clone, Debug, Default)]
 pub struct Column {
-    /// Whose addresses.
+    /// Whose addresses these are.
     pub title: String,
-    /// In order of address; none overlaps another.
+    /// The pieces, in order of address. They do not overlap.
     pub pieces: Vec<Piece>,
 }
 
-/// Addresses that have one meaning.
+/// A range of addresses with one meaning.
 #[derive(Clone, Debug)]
 pub struct Piece {
-    /// Its addresses.
+    /// The range.
     pub range: Extent,
-    /// What it looks like.
+    /// The style.
     pub kind: Kind,
-    /// What it is called.
+    /// The name.
     pub label: String,
-    /// What more is known.
+    /// More facts, shown under the pointer.
     pub facts: Vec<String>,
 }
 
-/// A window or a mapping: addresses of one column that lead to addresses of another.
+/// A window or mapping, drawn as a band from addresses in one column to addresses in another.
 #[derive(Clone, Debug)]
 pub struct Ribbon {
-    /// The column that it leads from, and its first address there.
+    /// The index of the column where it starts, and its first address there.
     pub left: (usize, u64),
-    /// The column that it leads to, and its first address there.
+    /// The index of the column where it ends, and its first address there.
     pub right: (usize, u64),
-    /// How many bytes.
+    /// The size in bytes.
     pub bytes: u64,
-    /// What it costs: a latency or a distance.
+    /// What crossing costs: a latency or a distance.
     pub label: Option<String>,
-    /// In MiB/s.
+    /// The bandwidth in MiB/s.
     pub bandwidth: Option<u32>,
-    /// What it is called, and what more is known.
+    /// Its name and more facts, shown under the pointer.
     pub facts: Vec<String>,
 }
 
-/// What something looks like.
+/// The style of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Memory.
     Memory,
-    /// Memory that is in use.
+    /// Memory in use.
     Used,
-    /// Registers of a device.
+    /// Device registers.
     Device,
-    /// A device's memory: reads have no side effects.
+    /// Device memory that can be prefetched: reads have no side effects.
     Prefetchable,
-    /// Firmware, ROMs, tables.
+    /// Firmware, ROMs and tables.
     Firmware,
-    /// Set aside, whatever it is for.
+    /// Reserved, for whatever purpose.
     Reserved,
     /// Leads to another column.
     Window,
-    /// Nothing, and can be had.
+    /// Free space that can be allocated.
     Free,
-    /// Nobody says what it is.
+    /// No source says what it is.
     Unknown,
-    /// Wrong, or changed.
+    /// Wrong or changed.
     Marked,
 }
 
 impl Kind {
-    /// All, as a legend lists them.
+    /// All kinds, in the order of the legend.
     pub const ALL: [Self; 10] = [
         Self::Memory,
         Self::Used,
@@ -158,7 +159,7 @@ impl Kind {
         Self::Marked,
     ];
 
-    /// Its name in a style sheet.
+    /// The CSS class.
     pub fn class(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -174,7 +175,7 @@ impl Kind {
         }
     }
 
-    /// What a legend says.
+    /// The text in the legend.
     pub fn words(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -191,7 +192,7 @@ impl Kind {
     }
 }
 
-/// The range of so many bytes from an address on; none if there is no byte.
+/// Returns the range of `bytes` bytes from `start` on; `None` if `bytes` is zero.
 fn extent(start: u64, bytes: u64) -> Option<Extent> {
     (bytes > 0).then(|| Extent {
         start: Addr(start),
@@ -199,14 +200,14 @@ fn extent(start: u64, bytes: u64) -> Option<Extent> {
     })
 }
 
-/// Of a hole, the largest block that can be placed there: a power of two at a multiple of itself.
+/// Returns the size of the largest naturally aligned block of a power of two that fits into a range.
 fn largest_block(range: Extent) -> u64 {
     let (start, end) = (u128::from(range.start.0), range.end.0);
     let fits = |order: u32| start.next_multiple_of(1 << order) + (1 << order) <= end;
     (0..64).rev().find(|order| fits(*order)).map_or(0, |order| 1 << order)
 }
 
-/// A hole, named with what fits into it.
+/// Makes the piece for a hole, labelled with what fits into it.
 fn hole(range: Extent) -> Piece {
     use crate::units::size;
     let (bytes, block) = (range.len(), largest_block(range));

@@ -1,23 +1,23 @@
-//! A picture as SVG: one file, with its own style, dark and light as the reader has it.
+//! A picture as SVG: a single file with its own style sheet, dark or light as the reader prefers.
 
 use super::layout::{ADDRESSES, CARD, CELL, Layout, MARGIN, PlacedPanel, PlacedRibbon, fitted};
 use crate::xml::escaped;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// Colours that people tell apart whatever they see of red and green (Okabe and Ito, "Color universal design", 2008), as tints.
+/// Tints of a palette that colour-blind readers can tell apart (Okabe and Ito, "Color universal design", 2008).
 const STYLE: &str = include_str!("style.css");
 
-/// Writes a picture.
+/// Writes a picture as an SVG file.
 ///
 /// # Errors
-/// Those of the output.
+/// Returns the errors of `out`.
 pub fn svg(layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, r#"<?xml version="1.0" encoding="UTF-8"?>"#)?;
     out.write_all(element(layout).as_bytes())
 }
 
-/// The picture as an element.
+/// Returns the picture as an `<svg>` element.
 pub(super) fn element(layout: &Layout) -> String {
     let mut out = String::new();
     let (width, height) = (layout.width, layout.height.ceil());
@@ -65,7 +65,7 @@ pub(super) fn element(layout: &Layout) -> String {
     out
 }
 
-/// What is hatched: nobody knows it, or it is wrong.
+/// Hatching for pieces that are unknown or wrong.
 const PATTERNS: &str = r#"<defs><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect class="ground" width="6" height="6"/><line class="stroke" x1="0" y1="0" x2="0" y2="6"/></pattern><pattern id="cross" width="7" height="7" patternUnits="userSpaceOnUse"><rect class="alarm" width="7" height="7"/><path class="stroke" d="M0 0L7 7M7 0L0 7"/></pattern></defs>
 "#;
 
@@ -106,7 +106,7 @@ fn panel(panel: &PlacedPanel, width: f64, out: &mut String) {
         for placed in &column.boxes {
             let (class, title) = (placed.piece.kind.class(), escaped(&placed.piece.label));
             let facts = escaped(&placed.piece.facts.join("\n"));
-            // What is lower than a line of the screen is still to be seen.
+            // Keep boxes visible that are lower than a screen line.
             line(
                 out,
                 format_args!(
@@ -119,7 +119,7 @@ fn panel(panel: &PlacedPanel, width: f64, out: &mut String) {
                 ),
             );
             let lines = placed.lines(column.width);
-            // One line stands in the middle, two at the top.
+            // Centre a single line; put two at the top.
             let first = if lines.len() == 1 { (placed.height / 2.0 + 3.8).min(15.0) } else { 11.5 };
             for (i, said) in lines.iter().enumerate() {
                 text(out, "label", column.x + 4.0, placed.y + first + 12.0 * i as f64, said);
@@ -153,7 +153,7 @@ fn ribbon(ribbon: &PlacedRibbon, out: &mut String) {
         );
     }
     if let Some(label) = &ribbon.label {
-        // Several that lie one above the other would be one heap of text.
+        // Labels of thin ribbons would pile up on each other.
         if bottom1 - top1 >= 9.0 {
             text(out, "cost", middle, (y1 + y2) / 2.0 - 2.0, label);
         }

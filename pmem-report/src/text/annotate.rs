@@ -1,13 +1,14 @@
-//! A text with its explanations below each line.
+//! A text with explanations below its lines.
 
 use super::style::{Styles, styled};
 use crate::annotate::{ASKED, Annotated};
 use std::io::{self, Write};
 
-/// Writes a text, byte for byte, and below each line its explanations. `before` lines of it were written before.
+/// Writes a text unchanged, with explanations below each line. `before` is the number of lines that were written
+/// earlier.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn annotated(
     report: &Annotated,
     text: &[u8],
@@ -23,7 +24,7 @@ pub fn annotated(
     }
     let mut notes = report.notes.iter().peekable();
     let mut faults = report.faults.iter().peekable();
-    // What is written below a text in UTF-16 is not.
+    // Explanations are UTF-8, so a text in UTF-16 is written as UTF-8 as well.
     let decoded = pmem_import::is_wide(text).then(|| pmem_import::decode(text));
     let text = decoded.as_ref().map_or(text, |text| text.as_bytes());
     for (line, raw) in (before + 1..).zip(text.split_inclusive(|byte| *byte == b'\n')) {
@@ -38,9 +39,9 @@ pub fn annotated(
             say(out, format_args!("{}: {}", note.shown(), note.text))?;
             has_place |= note.requester.is_some();
         }
-        // A fault's lines end before it is explained.
+        // A fault is explained below the last of its lines.
         while let Some(fault) = faults.next_if(|fault| fault.last_line == line) {
-            // The line before has said who asked.
+            // The line above has already named the requester.
             let said = |says: &&String| !(has_place && says.starts_with(ASKED));
             fault.says.iter().filter(said).try_for_each(|says| say(out, format_args!("{says}")))?;
         }

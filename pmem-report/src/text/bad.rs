@@ -1,17 +1,17 @@
-//! Bad memory, as text.
+//! Bad memory as text.
 
 use super::style::{Styles, styled};
 use crate::bad::BadRam;
 use crate::units::size;
 use std::io::{self, Write};
 
-/// Pages on a line.
+/// The number of pages printed on a line.
 const ACROSS: usize = 8;
 
-/// Writes what is bad, and what helps.
+/// Writes the bad pages, and what helps.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn bad_ram(report: &BadRam, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let heading = match report.count {
         0 => "No bad page is known.".to_owned(),

@@ -1,14 +1,14 @@
-//! What two viewers do not see alike, as tables.
+//! Comparisons of viewers as tables.
 
 use super::style::{Styles, lines, section, styled, table};
 use crate::diff::{Diff, Difference};
 use crate::units::{Addr, size};
 use std::io::{self, Write};
 
-/// Writes differences; `left` and `right` are the words that were asked for.
+/// Writes the differences. `left` and `right` are the viewers as the user named them.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn diff(report: &Diff, left: &str, right: &str, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     if report.differences.is_empty() && report.unknown.is_empty() {
         writeln!(out, "{left} and {right} reach the same, at the same addresses.")?;

@@ -1,17 +1,17 @@
-//! IOMMUs, as text.
+//! IOMMU reports as text.
 
 use super::style::{Styles, styled};
 use crate::iommu::{IommuRefused, IommuShow, IommuWhy};
 use crate::units::range;
 use std::io::{self, Write};
 
-/// Ranges of a table that are shown.
+/// The most ranges of a page table that are printed.
 const SHOWN: usize = 12;
 
-/// Writes what there is.
+/// Writes the IOMMUs.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn iommu_show(report: &IommuShow, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let heading = match (report.units.len(), report.width) {
         (0, _) => "No unit is known.".to_owned(),
@@ -61,7 +61,7 @@ pub fn iommu_show(report: &IommuShow, styles: &Styles, out: &mut dyn Write) -> i
 /// Writes what a text says was refused, and why.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn iommu_refused(report: &IommuRefused, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     for refusal in &report.refusals {
         let heading = format!("line {}: {}", refusal.line, refusal.what);
@@ -74,10 +74,10 @@ pub fn iommu_refused(report: &IommuRefused, styles: &Styles, out: &mut dyn Write
     Ok(())
 }
 
-/// Writes why a mapping is refused.
+/// Writes whether and why a mapping is refused.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn iommu_why(report: &IommuWhy, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let asked = format!("{} to {}", report.device, range(report.start.0, report.end.0));
     let heading = match report.verdict.as_str() {

@@ -1,4 +1,4 @@
-//! Contradictions, as text.
+//! Lint findings as text.
 
 use super::style::{Styles, styled};
 use crate::lint::{LintReport, RULES, Severity, Side};
@@ -6,19 +6,19 @@ use crate::units::range;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-/// Writes what was found of one machine of several, under its name.
+/// Writes the findings of one of several machines, under its name.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn lint_of_several(report: &LintReport, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", styled(styles.heading, &report.machine))?;
     lint(report, styles, out)
 }
 
-/// Writes what was found of a machine.
+/// Writes the findings of a machine.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn lint(report: &LintReport, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     for found in &report.findings {
         let style = if found.severity == Severity::Info { styles.heading } else { styles.warning };
@@ -64,10 +64,10 @@ fn side(side: &Side) -> String {
     }
 }
 
-/// Writes what a rule is, or all of them.
+/// Writes the explanation of one rule, or of all if `only` is `None`.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn lint_rules(only: Option<&str>, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     for rule in RULES.iter().filter(|rule| only.is_none_or(|id| id.eq_ignore_ascii_case(rule.id))) {
         writeln!(out, "{}", styled(styles.heading, &format!("{} ({})", rule.id, rule.severity)))?;

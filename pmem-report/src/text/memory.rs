@@ -1,4 +1,4 @@
-//! Memory by pages, as tables.
+//! Memory by pages as tables.
 
 use super::style::{Styles, compact, lines, read, section, styled};
 use crate::memory::{FrameRun, MemoryNode, MemoryReport, Taken};
@@ -10,7 +10,7 @@ use std::io::{self, Write};
 /// Writes memory by pages.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn memory(report: &MemoryReport, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let blocks = match report.block_size {
         Some(bytes) => format!("blocks of {}", size(bytes)),
@@ -97,7 +97,7 @@ fn addresses(run: &FrameRun) -> String {
     run.bytes.map_or_else(|| format!("page frame {}", run.first_frame), |bytes| bytes.to_string())
 }
 
-/// The pages of each state, in words.
+/// Puts the page counts of each state into words.
 fn pages(by_state: &BTreeMap<String, u64>, report: &MemoryReport) -> String {
     let all: Vec<String> =
         by_state.iter().map(|(word, pages)| format!("{} {word}", size(*pages * report.page_size))).collect();

@@ -1,4 +1,4 @@
-//! Memory types, as tables.
+//! Memory types as tables.
 
 use super::style::{Styles, plain, read, section, styled, table, warnings};
 use crate::mtrr::{Plan, Show, Strip};
@@ -9,7 +9,7 @@ use std::io::{self, Write};
 /// Writes what is programmed.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn show(report: &Show, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let on = |switch: bool| if switch { "on" } else { "off" };
     let default = match (report.default.as_deref(), report.default_known.as_str()) {
@@ -63,7 +63,7 @@ pub fn show(report: &Show, styles: &Styles, out: &mut dyn Write) -> io::Result<(
 /// Writes a plan.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn plan(report: &Plan, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let now = report.used_now.map_or(String::new(), |used| format!(" ({used} now)"));
     let heading =
@@ -134,7 +134,7 @@ fn wishes(wishes: &[String], out: &mut dyn Write) -> io::Result<()> {
     wishes.iter().try_for_each(|wish| writeln!(out, "  the log wishes for: --want {wish}"))
 }
 
-/// What was taken for granted.
+/// Writes the assumptions that were made.
 fn notes(assumed: &[String], styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     if !assumed.is_empty() {
         writeln!(out)?;

@@ -1,4 +1,4 @@
-//! The Élan SC520's address regions, as text.
+//! The address regions of AMD's Élan SC520 as text.
 
 use super::style::{Styles, styled};
 use crate::par::{ParPart, ParPlan, ParRegister};
@@ -16,10 +16,10 @@ fn table(registers: &[ParRegister], out: &mut dyn Write) -> io::Result<()> {
         .try_for_each(|one| writeln!(out, "  PAR{:<2} {}  {}", one.number, one.bits, line(&one.part)))
 }
 
-/// Writes what a map takes.
+/// Writes the registers that a map needs.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn par_plan(report: &ParPlan, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let ParPlan { needed, available, is_least, .. } = report;
     let proof = if *is_least { "fewer do not do" } else { "fewer may do: not all ways were looked at" };

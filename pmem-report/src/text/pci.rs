@@ -1,4 +1,4 @@
-//! Plans of PCI bus space.
+//! Reports about PCI bus space as text.
 
 use super::style::{Styles, plain, read, styled, table, warnings};
 use crate::pci::{
@@ -9,10 +9,10 @@ use crate::units::range;
 use crate::units::size;
 use std::io::{self, Write};
 
-/// Writes where something is placed, what changes for it, or why it cannot be placed.
+/// Writes where something is placed and what changes, or why it does not fit.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn pci_plan(report: &PlacementPlan, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", styled(styles.heading, &heading(report)))?;
     if !report.placements.is_empty() {
@@ -77,7 +77,7 @@ pub fn pci_plan(report: &PlacementPlan, styles: &Styles, out: &mut dyn Write) ->
 /// Writes what is wrong with a hierarchy.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn pci_lint(report: &PciLint, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let heading = match report.wrong.len() {
         0 => "Nothing is wrong.".to_owned(),
@@ -90,10 +90,10 @@ pub fn pci_lint(report: &PciLint, styles: &Styles, out: &mut dyn Write) -> io::R
     read(&report.read, styles, out)
 }
 
-/// Writes what the doctor says.
+/// Writes the doctor's report.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn pci_doctor(report: &PciDoctor, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let heading = match report.verdict.as_str() {
         "nothing-wrong" => "Nothing is wrong: everything that needs a place has one.",
@@ -132,7 +132,7 @@ pub fn pci_doctor(report: &PciDoctor, styles: &Styles, out: &mut dyn Write) -> i
 /// Writes what Linux will do.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn pci_predict(report: &PciPrediction, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     for event in &report.events {
         let heading = format!("Linux {} on {}", report.kernel, event.does);
@@ -172,10 +172,10 @@ pub fn pci_predict(report: &PciPrediction, styles: &Styles, out: &mut dyn Write)
     read(&report.read, styles, out)
 }
 
-/// Writes what became of events.
+/// Writes the outcome of a replay.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn pci_replay(report: &PciReplay, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let kernels: Vec<String> = report.rounds.first().map_or(Vec::new(), |round| {
         round.linux.iter().map(|played| format!("Linux {}", played.kernel)).collect()
@@ -205,7 +205,7 @@ pub fn pci_replay(report: &PciReplay, styles: &Styles, out: &mut dyn Write) -> i
     read(&report.read, styles, out)
 }
 
-/// A BAR's name, or a window's.
+/// Returns the name of a BAR or window.
 fn named(bar: &str) -> String {
     if bar.ends_with("window") { bar.to_owned() } else { format!("BAR {bar}") }
 }
@@ -213,7 +213,7 @@ fn named(bar: &str) -> String {
 /// Writes a hierarchy.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn pci_tree(report: &PciHierarchy, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let bytes = |text: &str| size(u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or(0));
     for node in &report.nodes {
@@ -253,7 +253,7 @@ pub fn pci_tree(report: &PciHierarchy, styles: &Styles, out: &mut dyn Write) -> 
     read(&report.read, styles, out)
 }
 
-/// What the kernel will do by itself.
+/// Writes what the kernel will do by itself.
 fn says(linux: &Linux, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let Linux { kernel, event, .. } = linux;
     let done = if event == "plug" { "a plug, or a rescan of the empty bus," } else { "a resize" };
@@ -290,13 +290,13 @@ fn heading(report: &PlacementPlan) -> String {
     }
 }
 
-/// A window of a kind: `bus` has numbers of buses.
+/// Formats a window's range; for the kind `bus`, a range of bus numbers.
 fn show(kind: &str, range: &Option<Range>) -> String {
     let shown = if kind == "bus" { Range::buses } else { Range::shown };
     range.as_ref().map_or("closed".to_owned(), shown)
 }
 
-/// Why something does not fit.
+/// Writes why something does not fit.
 fn reason(why: &Obstacle, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n{}", styled(styles.warning, &format!("{}, {}: {}", why.at, why.kind, why.says)))?;
     for need in &why.needs {

@@ -1,13 +1,13 @@
-//! Memory that is plugged, as text.
+//! Memory hot-plug explanations as text.
 
 use super::style::{Styles, styled};
 use crate::plug::PlugReport;
 use std::io::{self, Write};
 
-/// Writes what a text says, explained.
+/// Writes the explanations.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn plug(report: &PlugReport, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     for note in &report.notes {
         writeln!(out, "{}", styled(styles.heading, &format!("line {}: {}", note.line, note.what)))?;

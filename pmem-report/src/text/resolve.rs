@@ -1,4 +1,4 @@
-//! What addresses mean, one after another.
+//! Answers to `resolve` as text.
 
 use super::style::{Styles, section};
 use crate::evidence::{Evidence, Stance, Sureness};
@@ -6,13 +6,13 @@ use crate::outcome::Outcome;
 use crate::resolve::{CxlAnswer, Resolve, Resolved, Space};
 use std::io::{self, Write};
 
-/// Writes answers.
+/// Writes the answers, one after another.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn resolve(report: &Resolve, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     report.results.iter().try_for_each(|answer| write!(out, "{}", text(answer)))?;
-    // What concerns an answer is what could not be seen; the rest is said by `topo`.
+    // Only what could not be seen bears on an answer. `topo` prints the rest.
     section("Not seen", report.sources.unseen.iter().cloned(), styles, out)?;
     let odd =
         report.sources.read.iter().filter(|read| !read.not_understood.is_empty() || !read.notes.is_empty());
@@ -53,7 +53,7 @@ fn text(answer: &Resolved) -> String {
     text
 }
 
-/// Which node, kind of memory and device, how sure that is, and who says so: in a line.
+/// Sums up in one line: node, kind of memory and device, how sure that is, and which sources say so.
 fn judged(answer: &Resolved) -> String {
     let mut is = Vec::new();
     is.extend(answer.numa_node.map(|node| format!("node {node}")));
@@ -69,7 +69,7 @@ fn judged(answer: &Resolved) -> String {
         Sureness::Doubtful => "in doubt",
         Sureness::Unknown => "not known",
     };
-    // Of one capture, the files in it are enough: `x.tar:proc/iomem`.
+    // If all sources are files of one capture, print their names inside it: `proc/iomem` instead of `x.tar:proc/iomem`.
     let sources = || answer.evidence.iter().filter_map(|said| said.source.as_deref());
     let inside = |source: &str| {
         source.find(":proc/").or_else(|| source.find(":sys/")).map(|at| source[..=at].to_owned())
@@ -88,7 +88,7 @@ fn judged(answer: &Resolved) -> String {
         format!("{but}{}{at}", said.says)
     };
     let mut by: Vec<String> = answer.evidence.iter().map(one).collect();
-    // A line that names a device says what is there, and whose it is.
+    // A line that names a device tells both what is there and which device it is. Print it once.
     by.dedup();
     if is.is_empty() && by.is_empty() {
         return String::new();
@@ -98,7 +98,7 @@ fn judged(answer: &Resolved) -> String {
     format!("  {}{by}\n", is.join(", "))
 }
 
-/// Which device has an address of CXL's.
+/// Describes which CXL device decodes an address.
 fn shared(cxl: &CxlAnswer) -> String {
     let mut words =
         vec![cxl.region.clone().unwrap_or_else(|| "a window of which no region is known".to_owned())];
@@ -123,7 +123,7 @@ fn shared(cxl: &CxlAnswer) -> String {
     words.join(", ")
 }
 
-/// A distance that firmware gives and hops that nobody has measured are no sum: both are said.
+/// Shows firmware's distance and the unmeasured hops separately: their sum would mean nothing.
 fn cost(answer: &Resolved) -> String {
     let total = answer.cost.map_or("unreachable".to_owned(), |cost| format!("cost {cost}"));
     match (answer.distance, answer.unmeasured) {

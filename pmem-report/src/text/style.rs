@@ -1,23 +1,23 @@
-//! Tables, colours, and what all reports end with.
+//! Tables, colours, and the closing sections that all reports share.
 
 use crate::sources::{Sources, Warning};
 use anstyle::{AnsiColor, Style};
 use comfy_table::{CellAlignment, Table};
 use std::io::{self, Write};
 
-/// Styles, or none where the output is no terminal.
+/// Text styles; the default is no styling, for output that is not a terminal.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Styles {
-    /// What a section is about.
+    /// For headings.
     pub heading: Style,
-    /// What is free.
+    /// For free space.
     pub free: Style,
-    /// What is wrong.
+    /// For what is wrong.
     pub warning: Style,
 }
 
 impl Styles {
-    /// For a terminal.
+    /// Returns the styles for a terminal.
     pub fn colour() -> Self {
         Self {
             heading: Style::new().bold(),
@@ -27,12 +27,12 @@ impl Styles {
     }
 }
 
-/// A text in a style.
+/// Applies a style to a text.
 pub(super) fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// A table without lines; the columns named in `right` are aligned right.
+/// Makes a table without lines. The columns whose indices are in `right` are right-aligned.
 pub(super) fn table(header: &[&str], right: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -46,7 +46,7 @@ pub(super) fn table(header: &[&str], right: &[usize]) -> Table {
     table
 }
 
-/// A table of rows; columns that are empty throughout are left out, but for the first.
+/// Makes a table of rows. Columns without content are left out, except the first.
 pub(super) fn compact(header: &[&str], right: &[usize], rows: &[Vec<String>]) -> Table {
     let used: Vec<usize> = (0..header.len())
         .filter(|i| *i == 0 || rows.iter().any(|row| row.get(*i).is_some_and(|cell| !cell.is_empty())))
@@ -61,29 +61,30 @@ pub(super) fn compact(header: &[&str], right: &[usize], rows: &[Vec<String>]) ->
     table
 }
 
-/// A table as text, without trailing blanks.
+/// Formats a table without trailing blanks.
 pub(super) fn plain(table: &Table) -> String {
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-/// A table as text, every line indented and without trailing blanks.
+/// Formats a table, indented and without trailing blanks.
 pub(super) fn lines(table: &Table) -> String {
     styled_lines(table, &[])
 }
 
-/// The same, with a style for each row. The table measures what it shows: styles come after it.
+/// Formats a table with a style for each row. Styles are applied last, because the table would count their escape
+/// sequences as width.
 pub(super) fn styled_lines(table: &Table, rows: &[Style]) -> String {
     let header = std::iter::once(Style::new());
     let styles = header.chain(rows.iter().copied()).chain(std::iter::repeat(Style::new()));
     table.lines().zip(styles).map(|(line, style)| format!("  {}\n", styled(style, line.trim_end()))).collect()
 }
 
-/// What is wrong, under a heading of its own; nothing if there is nothing.
+/// Writes the warnings under a heading, or nothing if there are none.
 pub(super) fn warnings(warnings: &[Warning], styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     section("Warnings", warnings.iter().map(ToString::to_string), styles, out)
 }
 
-/// Lines under a heading, wrapped; nothing if there are none.
+/// Writes lines under a heading, or nothing if there are none.
 pub(super) fn section(
     heading: &str,
     texts: impl IntoIterator<Item = String>,
@@ -100,13 +101,13 @@ pub(super) fn section(
     texts.try_for_each(|text| writeln!(out, "  {}", styled(style, &text)))
 }
 
-/// What could not be seen, and what was read.
+/// Writes what could not be seen, and what was read.
 pub(super) fn seen(sources: &Sources, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     section("Not seen", sources.unseen.iter().cloned(), styles, out)?;
     read(&sources.read, styles, out)
 }
 
-/// What was read.
+/// Writes what was read.
 pub(super) fn read(read: &[crate::Read], styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     section("Read", read.iter().map(|read| read.summary.clone()), styles, out)
 }

@@ -1,4 +1,4 @@
-//! The machine at a glance.
+//! The machine at a glance as text.
 
 use super::style::{Styles, compact, lines, read, styled, table, warnings};
 use crate::topo::{AddressSpace, ArenaSummary, BusSummary, CxlShare, FunctionSummary, NodeSummary, Topo};
@@ -7,26 +7,26 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// How much is shown.
+/// How much detail is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Detail {
-    /// What fits a screen: alike nodes folded, functions that somebody uses.
+    /// What fits on a screen: similar nodes are folded, and unimportant functions are only counted.
     Screen,
-    /// BARs too.
+    /// Also BARs.
     Bars,
     /// Everything.
     All,
 }
 
-/// Nodes whose distances are shown as a table.
+/// The most nodes whose distances are printed as a table.
 const WIDEST: usize = 16;
-/// Ranges that are shown of many.
+/// The most ranges that are printed in one cell.
 const RANGES: usize = 3;
 
 /// Writes a machine.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn topo(report: &Topo, detail: Detail, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     if !report.nodes.is_empty() {
         writeln!(out, "{}", styled(styles.heading, "NUMA nodes"))?;
@@ -70,7 +70,7 @@ fn share(found: &CxlShare) -> Vec<String> {
 }
 
 fn space_row(space: &AddressSpace, detail: Detail) -> Vec<String> {
-    // One name often stands for many devices.
+    // Many devices often share one name. Count them instead of repeating it.
     let mut names: Vec<(&str, usize)> = Vec::new();
     for name in &space.names {
         match names.iter_mut().find(|(known, _)| known == name) {
@@ -97,11 +97,11 @@ fn space_row(space: &AddressSpace, detail: Detail) -> Vec<String> {
     vec![arena.to_owned(), words.join(", "), what]
 }
 
-/// What two nodes have in common if they are shown in one row.
+/// Whether two nodes are similar enough to share a row.
 fn alike(a: &NodeSummary, b: &NodeSummary) -> bool {
     let speeds = |node: &NodeSummary| node.access.iter().map(|access| access.speed).collect::<Vec<_>>();
     let many = |node: &NodeSummary| node.cpus.as_ref().map(Vec::len);
-    // In the words that are shown: kernels keep a little more of one node than of another.
+    // Compare the sizes as printed: the kernel reserves slightly different amounts on each node.
     let words = |node: &NodeSummary| node.bytes.map(size);
     (a.kind.as_ref(), words(a), a.tier, &a.memory_side_caches)
         == (b.kind.as_ref(), words(b), b.tier, &b.memory_side_caches)
@@ -150,7 +150,7 @@ fn node_row(group: &[&NodeSummary]) -> Vec<String> {
         _ if group.len() > 1 => "see --all".to_owned(),
         _ => brief(&node.at),
     };
-    // What its addresses come to; else what the kernel says, which counts less than there is.
+    // Prefer the size of its address ranges. The kernel's figure lacks what was reserved at boot.
     let known = (!node.at.is_empty())
         .then(|| node.at.iter().fold(0u64, |sum, range| sum.saturating_add(range.len())));
     let memory = known.or(node.bytes);
@@ -193,7 +193,8 @@ fn distances(report: &Topo, detail: Detail) -> String {
     lines(&rows)
 }
 
-/// Every arena but those of PCI buses, which have a tree of their own; views, which have nothing, only on request.
+/// Writes all arenas except those of PCI buses, which have a tree of their own. Arenas without addresses are left out
+/// unless everything is asked for.
 fn arenas(
     report: &Topo,
     heading: &str,
@@ -238,7 +239,7 @@ fn arena_row(arena: &ArenaSummary) -> Vec<String> {
     vec![name, arena.kind.clone(), bytes(arena.own), bytes(arena.free), regions, brief(&ranges)]
 }
 
-/// The first few ranges.
+/// Formats the first few ranges.
 fn brief(ranges: &[Extent]) -> String {
     let mut text: Vec<String> = ranges.iter().take(RANGES).map(Extent::to_string).collect();
     if ranges.len() > RANGES {
@@ -247,12 +248,12 @@ fn brief(ranges: &[Extent]) -> String {
     text.join(", ")
 }
 
-/// Buses and functions, by what they lie below.
+/// Buses and functions by what is above them.
 struct Tree<'r> {
     buses: BTreeMap<&'r str, &'r BusSummary>,
-    /// By the arena of a bus: its functions.
+    /// The functions on each bus, by the name of the bus's arena.
     functions: BTreeMap<&'r str, Vec<&'r FunctionSummary>>,
-    /// By bus: the buses below it whose bridges are not known.
+    /// The buses below each bus whose bridges are not known.
     loose: BTreeMap<&'r str, Vec<&'r BusSummary>>,
 }
 
@@ -272,7 +273,7 @@ impl<'r> Tree<'r> {
     }
 
     fn bus(&self, bus: &BusSummary, depth: usize, detail: Detail, out: &mut String) {
-        // A tree's depth is bounded by the number of buses; a person's patience is before.
+        // The depth is bounded by the number of buses, but indenting further helps nobody.
         let indent = "  ".repeat(depth.min(40));
         let node = bus.node.map_or(String::new(), |node| format!(", node {node}"));
         let mut has = Vec::new();
@@ -304,8 +305,8 @@ impl<'r> Tree<'r> {
         }
     }
 
-    /// Whether a function is one that people look for: it has a driver, a name, a bus below, something wrong, or is of a class that does
-    /// something for them.
+    /// Whether a person would look for this function: it has a driver or a name, leads to other functions, belongs to a
+    /// useful class, or has a BAR without an address.
     fn is_of_interest(&self, function: &FunctionSummary) -> bool {
         const CLASSES: [&str; 10] = [
             "SATA",
@@ -330,7 +331,7 @@ impl<'r> Tree<'r> {
             .as_deref()
             .is_some_and(|driver| !quiet.contains(&driver) && !driver.contains("uncore"));
         let useful = CLASSES.contains(&function.kind.as_str());
-        // Of what a list of resources names, its name is all that is known.
+        // If a function is known only from a resource list, its name is all there is, so print it.
         let bare = function.class.is_none();
         bare || leads_on
             || useful

@@ -1,4 +1,4 @@
-//! The address map as a table.
+//! Address maps as tables.
 
 use super::style::{Styles, seen, styled, styled_lines, table};
 use crate::units::size;
@@ -8,7 +8,7 @@ use std::io::{self, Write};
 /// Writes a view.
 ///
 /// # Errors
-/// What the output says.
+/// Returns the errors of `out`.
 pub fn view(report: &View, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}", styled(styles.heading, &format!("As seen from {}", report.from)))?;
     let mut rows = table(&["range", "size", "what", "attributes", "cost"], &[1, 4]);

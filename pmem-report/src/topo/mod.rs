@@ -14,63 +14,63 @@ use pmem_import::{Function, Machine, NumaNode, PciIds, ResourceKind, show_bus};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The machine.
+/// A machine.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Topo {
-    /// It is a decoding net.
+    /// Whether this is a decoding net, not a machine.
     pub is_net: bool,
-    /// Every arena.
+    /// All arenas.
     pub arenas: Vec<ArenaSummary>,
-    /// Every interconnect.
+    /// All interconnects.
     pub interconnects: Vec<Interconnect>,
-    /// NUMA nodes.
+    /// The NUMA nodes.
     pub nodes: Vec<NodeSummary>,
-    /// Distances between nodes.
+    /// The distances between nodes.
     pub distances: DistanceTable,
-    /// CXL's windows and regions.
+    /// CXL windows and regions.
     pub cxl: Vec<CxlShare>,
-    /// Address spaces of an emulator; those that see the same are together.
+    /// An emulator's address spaces. Those that see the same are combined.
     pub address_spaces: Vec<AddressSpace>,
-    /// PCI buses, those of outer bridges first.
+    /// The PCI buses, in order of segment and number.
     pub buses: Vec<BusSummary>,
-    /// PCI functions.
+    /// The PCI functions, in order of address.
     pub functions: Vec<FunctionSummary>,
-    /// What was read.
+    /// The sources that were read.
     #[serde(flatten)]
     pub sources: Sources,
 }
 
-/// An arena.
+/// An arena: a physical address space, or a part of one.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ArenaSummary {
-    /// Its name.
+    /// The arena's name.
     pub name: String,
-    /// Of a net: its node.
+    /// In a decoding net: the node that the arena belongs to.
     pub node: Option<i64>,
-    /// Its type.
+    /// The arena's type, such as `ram`, `rom`, `pci` or `view`; several words are joined by `+`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Bytes of its own.
+    /// The bytes that the arena decodes itself.
     pub own: u64,
-    /// Bytes that no region has.
+    /// The bytes that can be allocated: no region occupies them.
     pub free: u64,
-    /// Its spans.
+    /// Its spans, in order of address.
     pub spans: Vec<SpanSummary>,
-    /// Its regions.
+    /// Its regions, in order of address.
     pub regions: Vec<RegionSummary>,
-    /// It is a PCI bus's.
+    /// Whether it is the memory or I/O space of a PCI bus.
     pub is_bus: bool,
 }
 
 /// A span of an arena.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SpanSummary {
-    /// Its addresses.
+    /// The range, in the arena's addresses.
     #[serde(flatten)]
     pub range: Extent,
-    /// `open`, `sealed` or `lent`.
+    /// `open` (can be allocated), `sealed` (nothing more is allocated), or `lent` (an open floating window covers it).
     pub state: String,
-    /// Its defaults.
+    /// The default attributes of regions in it.
     #[serde(flatten)]
     pub attrs: AttrWords,
 }
@@ -78,72 +78,72 @@ pub struct SpanSummary {
 /// A region.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RegionSummary {
-    /// Its addresses.
+    /// The range, in the arena's addresses.
     #[serde(flatten)]
     pub range: Extent,
-    /// What it is called.
+    /// The region's name.
     pub name: String,
-    /// How many references it has.
+    /// The number of references to it.
     pub refs: u32,
     /// Its attributes.
     #[serde(flatten)]
     pub attrs: AttrWords,
 }
 
-/// An interconnect.
+/// An interconnect between two arenas.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Interconnect {
-    /// What it is called.
+    /// The interconnect's name.
     pub name: String,
-    /// What it joins.
+    /// The arena on the left.
     pub left: String,
-    /// With what.
+    /// The arena on the right.
     pub right: String,
-    /// What it costs.
+    /// The cost of crossing it to the right, or to the left if only that is possible; null if it cannot be crossed.
     pub metric: Option<u32>,
-    /// Whether that is a distance that firmware gives.
+    /// Whether the cost is a NUMA distance from firmware. Otherwise it is the default, one.
     pub measured: bool,
-    /// From left to right.
+    /// The direction from left to right.
     pub to_right: Way,
-    /// From right to left.
+    /// The direction from right to left.
     pub to_left: Way,
 }
 
-/// A direction of an interconnect.
+/// One direction of an interconnect.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Way {
-    /// What it costs.
+    /// The cost of crossing; null if it cannot be crossed.
     pub metric: Option<u32>,
-    /// `closed`, `identity`, `windows`, `yielding windows`, `interleave` or `table`.
+    /// The mapping: `closed`, `identity`, `windows`, `yielding windows`, `interleave` or `table`.
     pub kind: String,
-    /// Open windows.
+    /// The open windows; absent unless the mapping has windows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub windows: Option<Vec<OpenWindow>>,
-    /// The first address of an interleave or a table.
+    /// The first address of an interleave or page table.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start: Option<Addr>,
-    /// The address after its last.
+    /// The end of an interleave or page table, exclusive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
-    /// Where the first address leads to.
+    /// The address to which the first one leads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Addr>,
-    /// Of an interleave: over how many.
+    /// For an interleave: the number of ways.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ways: Option<u64>,
-    /// Bytes in a row.
+    /// For an interleave: the granularity in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub granularity: Option<u64>,
-    /// Which of them.
+    /// For an interleave: the position of this way, from 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<u64>,
-    /// Of a table: bytes of a page.
+    /// For a page table: the page size in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page: Option<u64>,
-    /// Of a table: what it leaves out.
+    /// For a page table: the ranges that it does not map.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<Extent>,
-    /// How well it is reached.
+    /// Latency and bandwidth; absent if not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub performance: Option<Speed>,
 }
@@ -151,110 +151,110 @@ pub struct Way {
 /// An open window.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct OpenWindow {
-    /// Its addresses.
+    /// The range, in addresses of the near side.
     #[serde(flatten)]
     pub range: Extent,
-    /// Where the first leads to.
+    /// The address on the far side to which its start leads.
     pub to: Addr,
 }
 
 /// A NUMA node.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct NodeSummary {
-    /// Its number.
+    /// The node's number.
     pub id: u32,
-    /// The kind of its memory; null if it is not known.
+    /// The kind of its memory; null if not known.
     pub kind: Option<String>,
-    /// The kind follows from how fast its memory is.
+    /// Whether the kind is inferred from the memory's speed.
     pub kind_inferred: bool,
-    /// Its CPUs; null if no source says.
+    /// The numbers of its CPUs; null if no source says.
     pub cpus: Option<Vec<u32>>,
-    /// Its memory in bytes.
+    /// The size of its memory in bytes; null if no source says.
     pub bytes: Option<u64>,
-    /// The arena that is its CPUs' view; null if nothing looks from there.
+    /// The arena that its CPUs see; null if nothing sees memory from this node.
     pub view: Option<String>,
-    /// The arena of its memory.
+    /// The arena of its memory; null if it has none.
     pub ram: Option<String>,
-    /// Where its memory is.
+    /// The ranges of its memory.
     pub at: Vec<Extent>,
-    /// How its memory is reached best.
+    /// Latency and bandwidth from the nodes that reach its memory best.
     pub access: Vec<Access>,
-    /// Caches on the memory's side, in bytes.
+    /// The sizes of its memory-side caches in bytes.
     pub memory_side_caches: Vec<u64>,
-    /// Linux's memory tier: the lower, the faster.
+    /// Linux's memory tier; a lower number is faster. Null if not known.
     pub tier: Option<u32>,
-    /// The tier is not said, but follows from how fast its memory is.
+    /// Whether the tier is inferred from the memory's speed.
     pub tier_inferred: bool,
 }
 
-/// How memory is reached by those who reach it best.
+/// Latency and bandwidth of a node's memory from its best initiators.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Access {
-    /// `access0`: of all initiators; `access1`: of those with CPUs.
+    /// `access0`: the best of all initiators. `access1`: the best of those with CPUs.
     pub class: String,
-    /// From these nodes.
+    /// The nodes that reach the memory best.
     pub initiators: Vec<u32>,
-    /// As well as this.
+    /// Latency and bandwidth from there.
     #[serde(flatten)]
     pub speed: Speed,
 }
 
-/// Distances as measured.
+/// NUMA distances, as firmware gives them.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct DistanceTable {
-    /// The nodes of the rows.
+    /// The nodes of the rows: where an access starts.
     pub nodes: Vec<u32>,
-    /// The nodes of the columns.
+    /// The nodes of the columns: whose memory is accessed.
     pub columns: Vec<u32>,
-    /// Row by row.
+    /// The distances, row by row.
     pub matrix: Vec<Vec<u32>>,
 }
 
 /// A PCI bus.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct BusSummary {
-    /// Segment and number.
+    /// Segment and bus number, such as `0000:3b`.
     pub bus: String,
-    /// The bridge above it; null of a root bus, or if it is not known.
+    /// The bridge above it; null for a root bus, or if the bridge is not known.
     pub bridge: Option<String>,
-    /// The bus above it.
+    /// The bus above it; null for a root bus.
     pub above: Option<String>,
-    /// Its NUMA node.
+    /// Its NUMA node; null if no source says.
     pub node: Option<u32>,
-    /// What of memory it decodes, its bridges' windows included; neighbours joined.
+    /// The memory ranges that it decodes, including its bridges' windows; adjacent ranges are merged.
     pub memory: Vec<Extent>,
-    /// Its I/O ports.
+    /// The I/O port ranges that it decodes; adjacent ranges are merged.
     pub io: Vec<Extent>,
 }
 
 /// A PCI function.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct FunctionSummary {
-    /// Where it is.
+    /// Its address: segment, bus, device and function.
     pub address: String,
-    /// The arena of its bus.
+    /// The arena of the bus that it is on.
     pub bus: String,
-    /// The bridge above it.
+    /// The bridge above it; null on a root bus.
     pub parent: Option<String>,
-    /// The bus below it, if it is a bridge.
+    /// The bus below it; null if it is not a bridge.
     pub below: Option<String>,
-    /// Its class code.
+    /// The class code, in hexadecimal; null if not known.
     pub class: Option<String>,
-    /// What it is, in a word.
+    /// What it is, in a word or two.
     pub kind: String,
-    /// Its vendor.
+    /// The vendor id, in hexadecimal; null if not known.
     pub vendor: Option<String>,
-    /// Its device.
+    /// The device id, in hexadecimal; null if not known.
     pub device: Option<String>,
-    /// Vendor and device in words.
+    /// The names of vendor and device; null if not known.
     pub title: Option<String>,
-    /// Its driver.
+    /// The driver bound to it; null if there is none or no source says.
     pub driver: Option<String>,
-    /// What Linux calls it.
+    /// The names that Linux gives to it, such as `eth0` or `nvme0n1`.
     pub names: Vec<String>,
-    /// Its NUMA node.
+    /// Its NUMA node; null if no source says.
     pub node: Option<u32>,
-    /// The physical function that it is a virtual function of.
+    /// The physical function, if it is a virtual function.
     pub physical_function: Option<String>,
     /// Its resources.
     pub bars: Vec<Bar>,
@@ -265,17 +265,17 @@ pub struct FunctionSummary {
 pub struct Bar {
     /// `BAR 0` to `BAR 5`, `ROM`, `VF BAR 0` to `VF BAR 5`, `window`.
     pub name: String,
-    /// I/O ports rather than memory.
+    /// Whether it consists of I/O ports instead of memory.
     pub io: bool,
-    /// Its addresses on its bus; null if it has none.
+    /// Its range on the bus; null if it has no address.
     pub range: Option<Extent>,
-    /// Its size in bytes; the least that it can be, if that is not said.
+    /// The size in bytes; a lower bound if no source says the size.
     pub bytes: u64,
-    /// Whether a source says how large it is.
+    /// Whether a source says the size.
     pub size_is_said: bool,
-    /// Reads have no side effects.
+    /// Whether it is prefetchable: reads have no side effects.
     pub prefetchable: bool,
-    /// Why it has no address.
+    /// Why it has no address; null if it has one.
     pub unplaced: Option<String>,
     /// Its attributes.
     #[serde(flatten)]
@@ -283,7 +283,7 @@ pub struct Bar {
 }
 
 impl ArenaSummary {
-    /// Its spans, neighbours joined.
+    /// Returns the ranges of its spans. Adjacent spans are merged.
     pub fn extents(&self) -> Vec<Extent> {
         let mut joined: Vec<Extent> = Vec::new();
         for span in &self.spans {
@@ -297,7 +297,35 @@ impl ArenaSummary {
 }
 
 impl Topo {
-    /// Describes a machine; `ids` names vendors and devices where no source does.
+    /// Describes a machine. `ids` names vendors and devices for which no source has a name.
+    ///
+    /// # Examples
+    ///
+    /// Two NUMA nodes, as `numactl -H` prints them:
+    ///
+    /// ```
+    /// use pmem_import::{Machine, PciIds, Sources};
+    /// use pmem_report::Topo;
+    ///
+    /// let mut text: &[u8] = b"\
+    /// available: 2 nodes (0-1)
+    /// node 0 cpus: 0 1
+    /// node 0 size: 512 MB
+    /// node 1 cpus: 2 3
+    /// node 1 size: 512 MB
+    /// node distances:
+    /// node   0   1
+    ///   0:  10  20
+    ///   1:  20  10
+    /// ";
+    /// let mut sources = Sources::default();
+    /// sources.add_stream("numactl", &mut text)?;
+    /// let topo = Topo::of(&Machine::read(&mut sources)?, &PciIds::default());
+    ///
+    /// assert_eq!(topo.nodes[1].cpus, Some(vec![2, 3]));
+    /// assert_eq!(topo.distances.matrix, [[10, 20], [20, 10]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn of(machine: &Machine, ids: &PciIds) -> Self {
         let state = machine.state();
         let links = state.links().map(|(id, link)| {
@@ -367,7 +395,7 @@ fn arena(machine: &Machine, id: ArenaId, is_bus: bool) -> Option<ArenaSummary> {
     })
 }
 
-/// An arena's own addresses, neighbours joined.
+/// Returns an arena's own ranges; adjacent ones are merged.
 fn own(state: &State, arena: ArenaId) -> Vec<Extent> {
     let own = state.arena(arena).into_iter().flat_map(|a| a.spans());
     let mut joined: Vec<AddrRange> = Vec::new();
@@ -380,7 +408,7 @@ fn own(state: &State, arena: ArenaId) -> Vec<Extent> {
     joined.into_iter().map(Extent::from).collect()
 }
 
-/// What a bus decodes: its own addresses, and those that its bridges hand down.
+/// Returns the ranges that a bus decodes: its own, and those that its bridges forward.
 fn decoded(state: &State, arena: ArenaId) -> Vec<Extent> {
     let Some(arena) = state.arena(arena) else { return Vec::new() };
     let own = arena.spans().map(|(range, _)| range);
@@ -396,6 +424,7 @@ fn decoded(state: &State, arena: ArenaId) -> Vec<Extent> {
     joined.into_iter().map(Extent::from).collect()
 }
 
+/// Describes one direction of an interconnect, with the windows that are open now.
 fn way(state: &State, link: pmem_core::LinkId, towards: Towards, direction: &Direction) -> Way {
     let mut out = Way { metric: metric(direction.metric), ..Way::default() };
     let kind = match &direction.mapping {
@@ -472,7 +501,7 @@ fn buses(machine: &Machine) -> Vec<BusSummary> {
         .filter_map(|f| Some(((f.bdf().segment, f.bdf().bus), f.numa?)))
         .collect();
     let bus = |(id, bus): (&(u32, u8), &pmem_import::Bus)| {
-        // A bus whose bridge is not known hangs on the bus that its interconnect leads to.
+        // If the bridge is not known, the bus belongs below the bus that its interconnect leads to.
         let joined = || {
             let link = machine
                 .state()
@@ -521,6 +550,7 @@ fn function(machine: &Machine, function: &Function, ids: &PciIds) -> FunctionSum
     }
 }
 
+/// Describes a resource; `None` if the manager does not know its region.
 fn bar(
     machine: &Machine,
     function: &Function,

@@ -1,27 +1,28 @@
-//! Addresses that CXL shares out.
+//! Ranges that CXL interleaves.
 
 use crate::units::Extent;
 use pmem_import::Machine;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// Addresses that CXL shares out.
+/// A CXL window or region with its interleave.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct CxlShare {
-    /// A region's name; null of a window.
+    /// The region's name; null for a window.
     pub region: Option<String>,
-    /// Its addresses.
+    /// The range.
     #[serde(flatten)]
     pub range: Extent,
-    /// Among how many they are shared out; null if that is not known.
+    /// The number of ways; null if not known.
     pub ways: Option<u8>,
-    /// By pieces of so many bytes.
+    /// The interleave granularity in bytes; null if not known.
     pub granularity: Option<u32>,
-    /// To whom, by position: host bridges by their numbers, or devices; `?` of one that no source names.
+    /// The targets in order of position: host bridges by UID for a window, devices for a region; `?` for one that no
+    /// source names.
     pub targets: Vec<String>,
 }
 
-/// Windows, then regions.
+/// Lists the windows, then the regions.
 pub(super) fn all(machine: &Machine) -> Vec<CxlShare> {
     let windows = machine.cxl.windows.iter().map(|window| CxlShare {
         region: None,

@@ -1,4 +1,4 @@
-//! Address spaces of an emulator.
+//! An emulator's address spaces.
 
 use pmem_import::{AddressSpaces, Machine};
 use schemars::JsonSchema;
@@ -7,17 +7,17 @@ use serde::Serialize;
 /// Address spaces that see the same.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct AddressSpace {
-    /// The arena that they are.
+    /// The arena with what they see.
     pub arena: String,
-    /// Their names; several may have one.
+    /// Their names. A name may occur several times.
     pub names: Vec<String>,
-    /// They see nothing: a device that may not master its bus.
+    /// Whether they see nothing, as of a device that is not enabled as a bus master.
     pub is_empty: bool,
-    /// The emulated IOMMU through which they lead on, whose tables no source shows.
+    /// The emulated IOMMU that they lead through, if no source shows its tables; null otherwise.
     pub through: Option<String>,
 }
 
-/// Those of an emulator, in its order.
+/// Lists the address spaces in the emulator's order.
 pub(super) fn all(machine: &Machine) -> Vec<AddressSpace> {
     let one = |spaces: &AddressSpaces| AddressSpace {
         arena: machine.arena_name(spaces.arena),

@@ -1,38 +1,39 @@
-//! What is known beside the records, and what is said of one.
+//! What is known besides the fault records, and the form of an explained fault.
 
 use pmem_import::Machine;
 use pmem_import::fault::Fault;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// How it begins what says whose a request is.
+/// The beginning of the statement that names a request's origin.
 pub(crate) const ASKED: &str = "asked for by ";
-/// A fault, explained.
+/// An IOMMU fault, explained.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FaultNote {
-    /// Its first line in the text, from 1.
+    /// The record's first line in the text, counted from 1.
     pub line: u32,
-    /// Its last.
+    /// The record's last line in the text, inclusive.
     pub last_line: u32,
-    /// Who says it: `VT-d`, `AMD-Vi`, `SMMU`, `kernel`.
+    /// The reporter: `VT-d`, `AMD-Vi`, `SMMU` or `kernel`.
     pub unit: String,
-    /// Who asked, as the record names it; null if it does not.
+    /// The requester, as the record names it; null if it names none.
     pub requester: Option<String>,
-    /// `read`, `write`, `interrupt`; null if it is not said.
+    /// `read`, `write` or `interrupt`; null if the record does not say.
     pub access: Option<String>,
-    /// The address, or the page; null if there is none.
+    /// The address, or the address of the page; null if the record has none.
     pub address: Option<String>,
-    /// The reason or the flags, by their number; null if there is none.
+    /// The fault reason or flags as a number; null if the record has none.
     pub reason: Option<String>,
-    /// What that means, what else is known, and what is not.
+    /// What the record means, what else is known, and what the record leaves open.
     pub says: Vec<String>,
 }
 
-/// What is known beside the records.
+/// What is known besides the fault records.
 pub(crate) struct Known<'m> {
-    /// Who is there: the machine that the text names devices of, or that was asked for.
+    /// The machine in which devices are looked up: the text's own if it names devices, otherwise the one asked for.
     pub(super) machine: &'m Machine,
-    /// What is where: the machine that the text has a map of, or that was asked for.
+    /// The machine in which addresses are looked up: the text's own if it has a memory map, otherwise the one asked
+    /// for.
     pub(super) map: &'m Machine,
     pub(super) faults: &'m [Fault],
 }

@@ -1,4 +1,5 @@
-//! Explains faults of IOMMUs: whose request it really was, what the address is, what was missing, and what the record does not tell.
+//! Explains IOMMU faults: which device really made the request, what the address is, what was missing, and what the
+//! record does not tell.
 
 mod known;
 mod place;
@@ -22,7 +23,7 @@ use pmem_iommu::vtd::Reason;
 use pmem_iommu::vtd::fault::ReasonKind;
 
 impl Known<'_> {
-    /// Explains all, in order; and what the addresses would be in memory, where that may be meant.
+    /// Explains all faults in order. Also looks up their addresses as physical ones, where that may be what is meant.
     pub(super) fn notes(&self) -> (Vec<FaultNote>, Vec<Note>) {
         let mut notes: Vec<FaultNote> = self.faults.iter().map(|fault| self.note(fault)).collect();
         together::fold(&mut notes);
@@ -30,7 +31,8 @@ impl Known<'_> {
         (notes, self.faults.iter().filter_map(|fault| self.place(fault)).collect())
     }
 
-    /// What an address would be in memory, seen from who asked: where it is the device's, and the reason is about it.
+    /// Looks up a fault's address as if it were physical, seen from the requester. Returns `None` if the address is not
+    /// the device's, or if the reason has nothing to do with the address.
     fn place(&self, fault: &Fault) -> Option<Note> {
         let (who, address) = match &fault.record {
             FaultRecord::Vtd { who, address, reason, says, .. } => {
@@ -60,6 +62,7 @@ impl Known<'_> {
         Some(Note { line: fault.last_line, number: hex(address), text, requester, answer })
     }
 
+    /// Explains one fault.
     fn note(&self, fault: &Fault) -> FaultNote {
         let mut note = FaultNote {
             line: fault.line,
@@ -157,13 +160,14 @@ impl Known<'_> {
         note
     }
 
+    /// Adds what is known about the requester.
     fn asked_by(&self, note: &mut FaultNote, who: Option<Requester>, xen: bool) {
         let Some(who) = who else { return };
         note.requester = Some(who.address.to_string());
         note.says.extend(self.who(who, xen));
     }
 
-    /// The reason, by its words where its number is a slip.
+    /// Returns the fault reason. If the printed number and the printed words disagree, the words win.
     fn reason(&self, note: &mut FaultNote, reason: Option<Reason>, says: &str) -> Option<Reason> {
         let by_words = reason_of_text(says);
         let meant = match (reason, by_words) {
@@ -185,6 +189,7 @@ impl Known<'_> {
         meant
     }
 
+    /// Explains a VT-d fault by what its reason is about: the bus, the requester, the address or a table.
     fn vtd(
         &self,
         note: &mut FaultNote,
@@ -223,7 +228,8 @@ impl Known<'_> {
         }
     }
 
-    /// Graphics that firmware left on read their picture while translation is switched on.
+    /// Recognises integrated graphics that firmware left running: it still reads its framebuffer while translation is
+    /// switched on.
     fn at_boot(&self, who: Address, address: u64) -> Option<String> {
         let is_integrated = (who.bus, who.device, who.function) == (0, 2, 0);
         (is_integrated && (1 << 28..1 << 32).contains(&address)).then(|| {
@@ -231,10 +237,11 @@ impl Known<'_> {
         })
     }
 
+    /// Explains a dump of a page table walk.
     fn walk(&self, note: &mut FaultNote, frame: u64, entries: &[(u8, u64, u64)]) {
         note.unit = "VT-d".to_owned();
         note.address = frame.checked_mul(4096).map(hex);
-        // Level n has nine bits of the address, from 12 + 9 (n - 1) on.
+        // Level n of the page table uses nine address bits, starting at bit 12 + 9 (n - 1).
         let fits = entries.iter().all(|(level, index, _)| {
             let shift = 9 * u32::from(level.saturating_sub(1));
             frame.checked_shr(shift).unwrap_or(0) & 0x1ff == *index
@@ -250,6 +257,7 @@ impl Known<'_> {
         }
     }
 
+    /// Explains an event of an AMD IOMMU. Whether its address is the device's depends on the event's code.
     fn amd(
         &self,
         note: &mut FaultNote,
@@ -304,6 +312,7 @@ impl Known<'_> {
         }
     }
 
+    /// Explains an event of an SMMUv3.
     fn smmu(&self, note: &mut FaultNote, event: v3::Event, client: Option<Address>) {
         note.reason = Some(format!("{:#04x}", event.id()));
         note.says.push(format!("{}: {}", event.name(), event.text()));
@@ -328,7 +337,7 @@ impl Known<'_> {
         note.says.extend(place::interrupt_of_arm(event.address(), !event.is_read()));
     }
 
-    /// Whose a stream is.
+    /// Names the requesters that may share an SMMU stream.
     fn stream(&self, stream: u32) -> String {
         let maps = self.machine.iommu.streams.iter().map(|said| said.value);
         let mut ids: Vec<u16> =
@@ -352,7 +361,7 @@ impl Known<'_> {
         }
     }
 
-    /// The bus that a function is on.
+    /// Returns the memory arena of the bus that a function is on.
     fn bus_of(&self, address: Address) -> Option<pmem_core::ArenaId> {
         let function = self.map.function(address)?;
         let below = function.parent.and_then(|parent| self.map.bridges.get(&parent)).copied();
@@ -360,7 +369,7 @@ impl Known<'_> {
         self.map.buses.get(&id).map(|bus| bus.memory)
     }
 
-    /// What the address would be in memory.
+    /// Tells what the address would be as a physical one, if that is worth saying.
     fn physical(&self, who: Option<Requester>, address: u64) -> Option<String> {
         let spans = self.map.memory.values().flat_map(|memory| &memory.spans);
         if let Some(last) = spans.map(|span| span.last()).max().filter(|last| address > *last) {
@@ -376,7 +385,7 @@ impl Known<'_> {
     }
 }
 
-/// What is to be known of what an address would be in memory.
+/// The caveat for an address that was looked up as a physical one.
 const IF_TRANSLATED: &str =
     "where an IOMMU translates, this is an I/O virtual address, and means what its driver mapped";
 
@@ -388,7 +397,7 @@ fn access(read: bool) -> String {
     if read { "read".to_owned() } else { "write".to_owned() }
 }
 
-/// What the flags of a page fault say together.
+/// Puts the flags of a page fault into words.
 fn page_fault(flags: Flags) -> String {
     let what = if flags.is_translation() {
         "a request for a translation"
@@ -416,7 +425,7 @@ fn page_fault(flags: Flags) -> String {
     }
 }
 
-/// Types of invalid requests (48882, 2.5.9).
+/// Puts the type of an invalid request into words (48882, 2.5.9).
 fn invalid_request(kind: u8) -> String {
     match kind {
         0 => "a read in the range of interrupts",
@@ -431,6 +440,7 @@ fn invalid_request(kind: u8) -> String {
     .to_owned()
 }
 
+/// Explains an entry of AMD's device table.
 fn device_entry(entry: DeviceEntry) -> Vec<String> {
     let mut out = Vec::new();
     if !entry.is_valid() {

@@ -1,4 +1,4 @@
-//! What an address is that a device names.
+//! What an address that a device uses can tell.
 
 use super::known::Known;
 use crate::units;
@@ -9,17 +9,17 @@ use pmem_iommu::amd::{HYPER_TRANSPORT, LINK_INTERRUPTS};
 use pmem_iommu::smmu::v3;
 use pmem_iommu::vtd::fault::ReasonKind;
 
-/// Bits that an address needs.
+/// The number of bits that an address needs.
 const fn bits(address: u64) -> u32 {
     u64::BITS - address.leading_zeros()
 }
 
-/// Old kernels print addresses above 52 bits extended by their sign.
+/// Undoes the sign extension with which old kernels print addresses above 52 bits.
 pub(super) const fn without_sign(address: u64) -> u64 {
     if address >> 52 == 0xfff { address & 0xff_ffff_ffff } else { address }
 }
 
-/// What of HyperTransport's range an address is.
+/// Tells what an address in HyperTransport's reserved range is; `None` outside the range.
 pub(super) fn hyper_transport(address: u64) -> Option<String> {
     if LINK_INTERRUPTS.contains(&address) {
         return Some(
@@ -33,7 +33,7 @@ pub(super) fn hyper_transport(address: u64) -> Option<String> {
     })
 }
 
-/// A write that ends where Arm's interrupt controllers are written to.
+/// Recognises a write to the doorbell of an Arm GIC ITS by its page offset.
 pub(super) fn interrupt_of_arm(address: u64, is_write: bool) -> Option<String> {
     (is_write && address & 0xfff == v3::TRANSLATER).then(|| {
         format!(
@@ -43,7 +43,7 @@ pub(super) fn interrupt_of_arm(address: u64, is_write: bool) -> Option<String> {
     })
 }
 
-/// Why the kernel refused a transfer.
+/// Explains why the kernel refused a DMA transfer.
 pub(super) fn too_far(address: u64, bytes: u64, mask: u64, limit: u64, bounced: bool) -> Vec<String> {
     let last = address.saturating_add(bytes.saturating_sub(1));
     let mut out = vec![format!(
@@ -69,12 +69,13 @@ pub(super) fn too_far(address: u64, bytes: u64, mask: u64, limit: u64, bounced: 
 }
 
 impl Known<'_> {
-    /// Whether a device must be able to reach an address, firmware says.
+    /// Whether firmware reserves the address for devices.
     pub(super) fn is_reserved(&self, address: u64) -> bool {
         self.machine.iommu.reserved.iter().any(|said| said.value.range.contains(address))
     }
 
-    /// What is known of an address that a device names. `x86` if interrupts are where Intel has them.
+    /// Tells what is known about an address that a device used. `page` is set if the record gives only the page, not
+    /// the bytes in it.
     pub(super) fn device_address(&self, address: u64, about: ReasonKind, page: bool) -> Vec<String> {
         let mut out = Vec::new();
         let reserved = &self.machine.iommu.reserved;
@@ -92,7 +93,7 @@ impl Known<'_> {
             out.push(format!("it lies in {}: {what}", units::range(range.start(), range.last())));
         }
         if out.is_empty() {
-            // The nearest is often taken for the one.
+            // The nearest reserved range is often mistaken for the culprit, so say by how much the address misses it.
             let distance = |range: pmem_core::AddrRange| {
                 range.start().saturating_sub(address).max(address.saturating_sub(range.last()))
             };

@@ -1,4 +1,4 @@
-//! What several records say together: the pages of one requester, and who made others fail.
+//! What several records tell together: the pages that a requester touched, and which device made others fail.
 
 use super::known::{FaultNote, Known};
 use crate::units;
@@ -6,13 +6,13 @@ use pmem_import::Address;
 use pmem_import::fault::FaultRecord;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Adds what only several records tell, each to the last of them.
+/// Adds what only several records together tell, each time to the last of them.
 pub(super) fn add(known: &Known<'_>, notes: &mut [FaultNote]) {
     pages(known, notes);
     cause(known, notes);
 }
 
-/// What was said before is not said again.
+/// Shortens explanations that repeat an earlier one.
 pub(super) fn fold(notes: &mut [FaultNote]) {
     let mut first: BTreeMap<Vec<String>, u32> = BTreeMap::new();
     for note in notes.iter_mut().filter(|note| note.says.len() > 1) {
@@ -23,7 +23,7 @@ pub(super) fn fold(notes: &mut [FaultNote]) {
     }
 }
 
-/// Who asked for which page in a record.
+/// Returns the requester and the page frame number of a record.
 fn asked(record: &FaultRecord) -> Option<(Address, u64)> {
     match record {
         FaultRecord::Vtd { who: Some(who), address: Some(address), .. } => Some((who.address, address >> 12)),
@@ -34,7 +34,7 @@ fn asked(record: &FaultRecord) -> Option<(Address, u64)> {
     }
 }
 
-/// The pages that a requester asked for.
+/// Lists the pages that each requester asked for.
 fn pages(known: &Known<'_>, notes: &mut [FaultNote]) {
     let mut by: BTreeMap<Address, (usize, usize, BTreeSet<u64>)> = BTreeMap::new();
     for (n, (who, page)) in
@@ -75,7 +75,7 @@ fn pages(known: &Known<'_>, notes: &mut [FaultNote]) {
     }
 }
 
-/// A device that does not answer has others fail.
+/// Points at a device that does not answer invalidations: it makes the requests of others fail.
 fn cause(known: &Known<'_>, notes: &mut [FaultNote]) {
     let silent: BTreeSet<Address> = known
         .faults

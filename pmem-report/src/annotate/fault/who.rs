@@ -1,23 +1,24 @@
-//! Whose request it really was: requester ids that are no function.
+//! Finds the device that really made a request whose requester id belongs to no function.
 
 use super::known::{ASKED, Known};
 use pmem_import::fault::Requester;
 use pmem_import::{Address, Function};
 use pmem_iommu::RequesterId;
 
-/// Marvell's controllers that send part of their requests as function 1 (Linux: drivers/pci/quirks.c, `quirk_dma_func1_alias`).
+/// Marvell controllers that send some of their requests as function 1 (Linux: drivers/pci/quirks.c,
+/// `quirk_dma_func1_alias`).
 const MARVELL: [u16; 15] = [
     0x9120, 0x9123, 0x9125, 0x9128, 0x9130, 0x9172, 0x917a, 0x9182, 0x9183, 0x91a0, 0x9215, 0x9220, 0x9230,
     0x9235, 0x9642,
 ];
-/// Devices that send requests as function 0 (the same, `quirk_dma_func0_alias`).
+/// Devices that send requests as function 0 (Linux: drivers/pci/quirks.c, `quirk_dma_func0_alias`).
 const AS_FIRST: [(u16, u16); 4] = [(0x1180, 0xe832), (0x1180, 0xe476), (0x6766, 0x3d40), (0x6766, 0x3d41)];
 
 fn short(address: Address) -> String {
     format!("{:02x}:{:02x}.{:x}", address.bus, address.device, address.function)
 }
 
-/// What a function is called.
+/// Describes a function: its name and driver.
 fn called(function: &Function) -> String {
     let what = function.title.clone().unwrap_or_else(|| function.class_name().to_owned());
     match &function.driver {
@@ -35,7 +36,7 @@ fn is_marvell(function: &Function) -> bool {
     by_id || by_title
 }
 
-/// Whom AMD's interrupt controllers ask as, where nobody names them otherwise.
+/// Recognises the requester ids that AMD's I/O APICs use, for when no table names them.
 pub(super) fn of_amd(address: Address) -> Option<String> {
     let place = match (address.bus, address.device, address.function) {
         (0, 0x14, 0) => "the southbridge's",
@@ -46,7 +47,7 @@ pub(super) fn of_amd(address: Address) -> Option<String> {
 }
 
 impl Known<'_> {
-    /// Who asked, in words.
+    /// Describes in words who made the request.
     pub(super) fn who(&self, who: Requester, xen: bool) -> Vec<String> {
         let (address, mut out) = (who.address, Vec::new());
         let id = RequesterId(address.routing_id());
@@ -84,7 +85,7 @@ impl Known<'_> {
         out
     }
 
-    /// An id that no source gives a function.
+    /// Describes a requester id that no source gives to a function.
     fn nobody(&self, address: Address, xen: bool) -> String {
         let functions = &self.machine.functions;
         let on_bus: Vec<&Function> = functions

@@ -1,8 +1,8 @@
-//! A command line, and what is said of it.
+//! A QEMU command line under construction.
 
 use std::fmt::Write;
 
-/// Options in order, and comments.
+/// QEMU options in order, and the comments that precede them.
 #[derive(Default)]
 pub(super) struct Line {
     notes: Vec<String>,
@@ -15,7 +15,7 @@ impl Line {
         self.options.push(option.to_owned());
     }
 
-    /// Says what could not be carried over, once.
+    /// Adds a comment on what could not be carried over, unless it is there already.
     pub(super) fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
@@ -32,7 +32,7 @@ impl Line {
     }
 }
 
-/// A size as QEMU takes it.
+/// Formats a size as QEMU takes it.
 pub(super) fn bytes(bytes: u64) -> String {
     if bytes.is_multiple_of(1 << 20) { format!("{}M", bytes >> 20) } else { bytes.to_string() }
 }

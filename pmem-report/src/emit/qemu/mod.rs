@@ -1,7 +1,9 @@
-//! A command line for QEMU (7.2 or later): a machine of the same nodes, distances, speeds, CXL windows and PCI hierarchy.
+//! Emits a command line for QEMU (7.2 or later): a machine with the same nodes, distances, speeds, CXL windows and PCI
+//! hierarchy.
 //!
-//! QEMU numbers nodes and CPUs from 0 on, so they are numbered anew where they are not. What QEMU has no device for is stood in for by
-//! `pci-testdev` with as much memory. Addresses and numbers of buses are given by the firmware that boots.
+//! QEMU numbers nodes and CPUs from 0, so they are renumbered where necessary. A function for which QEMU has no device
+//! is replaced by a `pci-testdev` with the same amount of memory. The guest's firmware assigns addresses and bus
+//! numbers.
 
 mod line;
 mod nodes;
@@ -15,10 +17,10 @@ use pci::Hierarchy;
 use pmem_import::{CxlMemory, Machine};
 use std::fmt::Write;
 
-/// The command line, an option a line; what could not be carried over is said in comments before it.
+/// Emits the command line, one option per line. Comments at the top name what could not be carried over.
 ///
 /// # Errors
-/// No source says how much memory there is.
+/// Returns [`EmitError::NoMemory`] or [`EmitError::NoSize`] if no source says how much memory there is.
 pub fn qemu(topo: &Topo, machine: &Machine) -> Result<String, EmitError> {
     let mut line = Line::default();
     let nodes = Nodes::of(topo, machine)?;
@@ -28,7 +30,7 @@ pub fn qemu(topo: &Topo, machine: &Machine) -> Result<String, EmitError> {
     nodes.options(&mut line);
     nodes::distances(topo, &nodes, &mut line);
     speeds.into_iter().for_each(|option| line.option(&option));
-    // Ports are hot-plugged as hardware's are, by pciehp.
+    // Make ports hot-plug by pciehp, like real hardware, instead of ACPI.
     if !topo.functions.is_empty() {
         line.option("-global ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off");
     }

@@ -1,4 +1,4 @@
-//! Nodes, their CPUs and memory, distances and speeds.
+//! NUMA nodes with their CPUs and memory, distances and speeds.
 
 use super::line::{Line, bytes};
 use crate::emit::{EmitError, kinds};
@@ -10,9 +10,9 @@ use std::fmt::Write;
 /// Nodes as QEMU numbers them.
 pub(super) struct Nodes<'t> {
     all: Vec<(&'t NodeSummary, u64)>,
-    /// What each number of a node is in QEMU.
+    /// Maps a node's number to its number in QEMU.
     number: BTreeMap<u32, usize>,
-    /// What each number of a CPU is in QEMU.
+    /// Maps a CPU's number to its number in QEMU.
     cpu: BTreeMap<u32, u32>,
     total: u64,
 }
@@ -22,14 +22,15 @@ impl<'t> Nodes<'t> {
         let mut all = Vec::new();
         for node in &topo.nodes {
             let placed = node.at.iter().map(|range| range.len()).fold(0u64, u64::saturating_add);
-            // Linux leaves out what it keeps for itself: a whole MiB is what was plugged in.
+            // Linux's figure lacks what the kernel reserved at boot. Rounding up to whole MiB restores the installed
+            // size.
             let bytes = match (placed, node.bytes) {
                 (0, None) => return Err(EmitError::NoSize(node.id)),
                 (0, Some(bytes)) | (bytes, _) => whole(bytes),
             };
             all.push((node, bytes));
         }
-        // What keeps its content, or is for a purpose, is no memory for anybody.
+        // Persistent and special-purpose memory does not count as RAM.
         let kinds = kinds(machine);
         let is_ram = |name: &str| kinds.get(name).is_some_and(|kind| kind.is_ram());
         let placed = || topo.arenas.iter().filter(|arena| is_ram(&arena.name)).map(|arena| arena.own);
@@ -48,7 +49,7 @@ impl<'t> Nodes<'t> {
         Ok(Self { all, number, cpu, total })
     }
 
-    /// What a node's number is in QEMU, where QEMU is told of nodes.
+    /// Returns a node's number in QEMU; `None` if the node is unknown, or if a single node need not be declared.
     pub(super) fn number_of(&self, id: u32) -> Option<usize> {
         self.number.get(&id).copied().filter(|_| self.all.len() > 1)
     }
@@ -58,7 +59,7 @@ impl<'t> Nodes<'t> {
         let with_cpus = self.all.iter().filter(|(node, _)| has_cpus(node));
         let counts: Vec<usize> = with_cpus.map(|(node, _)| node.cpus.as_ref().map_or(0, Vec::len)).collect();
         let cpus = self.cpu.len().max(1);
-        // Sockets do not cross nodes.
+        // A socket must not span nodes.
         let sockets = match counts.first() {
             Some(first) if counts.iter().all(|count| count == first) => counts.len(),
             _ => cpus,
@@ -96,7 +97,8 @@ impl<'t> Nodes<'t> {
         }
     }
 
-    /// Who reaches a node's memory best; only where speeds are said.
+    /// Returns the node that reaches this node's memory best. Only set where speeds are known, because QEMU needs it
+    /// only there.
     fn initiator(&self, node: &NodeSummary) -> Option<usize> {
         let best = node.access.iter().flat_map(|access| &access.initiators);
         let with_cpus = |id: &&u32| self.all.iter().any(|(other, _)| other.id == **id && has_cpus(other));
@@ -106,7 +108,7 @@ impl<'t> Nodes<'t> {
     }
 }
 
-/// A size in whole MiB.
+/// Rounds a size up to whole MiB.
 fn whole(bytes: u64) -> u64 {
     bytes.checked_next_multiple_of(1 << 20).unwrap_or(u64::MAX << 20)
 }
@@ -115,7 +117,7 @@ fn has_cpus(node: &NodeSummary) -> bool {
     node.cpus.as_ref().is_some_and(|cpus| !cpus.is_empty())
 }
 
-/// Numbers in a row.
+/// Merges numbers into runs of consecutive ones, given as (first, last).
 fn runs(numbers: impl Iterator<Item = u32>) -> Vec<(u32, u32)> {
     let mut numbers: Vec<u32> = numbers.collect();
     numbers.sort_unstable();
@@ -142,7 +144,7 @@ pub(super) fn distances(topo: &Topo, nodes: &Nodes<'_>, line: &mut Line) {
             options.push(format!("-numa dist,src={from},dst={to},val={distance}"));
         }
     }
-    // QEMU takes each pair once, or none.
+    // QEMU wants a distance for every pair of nodes, or none at all.
     let said = |from: &u32, to: &u32| {
         let row = table.nodes.iter().position(|id| id == from).and_then(|row| table.matrix.get(row));
         row.zip(table.columns.iter().position(|id| id == to)).is_some_and(|(row, column)| column < row.len())
@@ -159,7 +161,7 @@ pub(super) fn distances(topo: &Topo, nodes: &Nodes<'_>, line: &mut Line) {
     options.iter().for_each(|option| line.option(option));
 }
 
-/// What the memory of each node is reached with, from those who have CPUs.
+/// Returns latency and bandwidth of each node's memory, from each node that has CPUs.
 pub(super) fn speeds(topo: &Topo, nodes: &Nodes<'_>) -> Vec<String> {
     let mut options = Vec::new();
     for (target, (node, _)) in nodes.all.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The PCI hierarchy, from the host bridges down, those of CXL among them.
+//! The PCI hierarchy, from the host bridges down, CXL host bridges included.
 
 use super::line::Line;
 use super::nodes::Nodes;
@@ -7,7 +7,7 @@ use crate::units::size;
 use pmem_import::CxlMemory;
 use std::collections::BTreeSet;
 
-/// What a bridge is, told from where it hangs.
+/// What a bridge is, as its position in the hierarchy tells.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Root,
@@ -15,15 +15,15 @@ enum Place {
     Upstream,
     Downstream,
     Conventional,
-    /// A host bridge beside the first.
+    /// A host bridge other than the first.
     ExtraRoot,
-    /// A host bridge of CXL.
+    /// A CXL host bridge.
     CxlRoot,
-    /// Its port.
+    /// A root port of a CXL host bridge.
     CxlPort,
 }
 
-/// A host bridge of CXL: its number in the tables, and its first bus.
+/// A CXL host bridge: its UID in CEDT, if it has one, and its first bus.
 struct CxlBridge {
     id: Option<u32>,
     bus: u8,
@@ -36,10 +36,10 @@ pub(super) struct Hierarchy<'t> {
     chassis: usize,
 }
 
-/// Memory devices of CXL by their class (CXL 3.0, section 8.1.12.1).
+/// The class code of CXL memory devices (CXL 3.0, section 8.1.12.1).
 const CXL_MEMORY: &str = "0x0502";
 
-/// What QEMU has a device for, by its numbers, and what that needs beside.
+/// Functions that QEMU has a device for: vendor id, device id, QEMU's name.
 const DEVICES: [(&str, &str, &str); 8] = [
     ("0x8086", "0x10d3", "e1000e"),
     ("0x8086", "0x100e", "e1000"),
@@ -64,11 +64,14 @@ impl<'t> Hierarchy<'t> {
             .filter(|bus| is_first_segment(bus) && hierarchy.leads_to_cxl(bus))
             .filter_map(|bus| number_of(bus))
             .collect();
-        // QEMU numbers its bridges by their buses; others as they please.
+        // QEMU uses the bus number as the UID. Real machines use any UID, so the rest are assigned to the remaining
+        // buses.
         let named: Vec<u8> = buses.iter().copied().filter(|bus| ids.contains(&u32::from(*bus))).collect();
         buses.retain(|bus| !named.contains(bus));
         let mut spare =
             (0xc0u8..=0xf8).step_by(8).filter(|bus| !roots.iter().any(|root| number_of(root) == Some(*bus)));
+        // A bridge keeps its UID if a real bus has that number. Otherwise it gets the next real bus, then a spare
+        // number.
         for id in ids {
             let own = u8::try_from(id).ok().filter(|bus| named.contains(bus));
             let next = || if buses.is_empty() { spare.next() } else { Some(buses.remove(0)) };
@@ -83,12 +86,12 @@ impl<'t> Hierarchy<'t> {
         !self.cxl.is_empty()
     }
 
-    /// Which of the host bridges of CXL has this number in the tables.
+    /// Returns the index of the CXL host bridge with this UID.
     pub(super) fn cxl_bridge(&self, id: u32) -> usize {
         self.cxl.iter().position(|bridge| bridge.id == Some(id)).unwrap_or(0)
     }
 
-    /// Buses below no other that have functions.
+    /// Returns the root buses that have functions.
     fn roots(&self) -> Vec<String> {
         let tops = self.topo.buses.iter().filter(|bus| bus.above.is_none()).map(|bus| bus.bus.clone());
         tops.filter(|bus| !self.on(bus).is_empty()).collect()
@@ -159,8 +162,8 @@ impl<'t> Hierarchy<'t> {
         }
     }
 
-    /// Slots of the first bus for extra host bridges, the first to be taken last: those where QEMU's own stand, if these sources are of
-    /// QEMU, before any that nothing is in.
+    /// Returns the slots of the first bus that extra host bridges can use, the preferred one last. If the sources
+    /// describe a QEMU machine, the slots of its own extra host bridges come first, then unused slots.
     fn free_slots(&self) -> Vec<u8> {
         let slots = |wanted: &dyn Fn(&FunctionSummary) -> bool| -> BTreeSet<u8> {
             let on_first = self.on("0000:00").into_iter().filter(|function| wanted(function));
@@ -185,6 +188,7 @@ impl<'t> Hierarchy<'t> {
             .collect()
     }
 
+    /// Adds the functions on a bus and, through its bridges, everything below.
     fn below(&mut self, line: &mut Line, bus: &str, parent: &str, place: Place) {
         let functions = self.on(bus);
         let kept: Vec<(&FunctionSummary, u8, u8)> = functions
@@ -193,7 +197,7 @@ impl<'t> Hierarchy<'t> {
             .filter(|(function, slot, _)| self.is_kept(line, function, *slot, place))
             .collect();
         let used: BTreeSet<u8> = kept.iter().map(|(_, slot, _)| *slot).collect();
-        // On a conventional bus QEMU's hot-plug controller has slot 0.
+        // On a conventional bus, QEMU's hot-plug controller occupies slot 0.
         let instead = (1..=31)
             .find(|slot| !used.contains(slot))
             .filter(|_| place == Place::Conventional && used.contains(&0));
@@ -203,7 +207,7 @@ impl<'t> Hierarchy<'t> {
             if becomes != slot {
                 line.note(format!("{bus}: what is in slot 0 is in slot {becomes:#x}"));
             }
-            // Nobody looks for others where function 0 is missing.
+            // Software does not look for other functions in a slot whose function 0 is missing.
             let lacks_first = all().all(|(.., number)| *number != 0);
             let is_several = all().count() > 1 || lacks_first;
             let place_of = |number: u8| {
@@ -223,9 +227,9 @@ impl<'t> Hierarchy<'t> {
         }
     }
 
-    /// Whether QEMU needs to be told of a function, and takes it there.
+    /// Whether the function must be, and can be, put on QEMU's command line.
     fn is_kept(&self, line: &mut Line, function: &FunctionSummary, slot: u8, place: Place) -> bool {
-        // The chip set's own, and what the host bridges of QEMU themselves are.
+        // QEMU creates chipset functions and host bridges by itself.
         let is_root = matches!(place, Place::Root | Place::ExtraRoot | Place::CxlRoot);
         let is_host_bridge =
             function.class.as_deref().is_some_and(|class| class.starts_with("0x0600") || class == "0x080700");
@@ -243,6 +247,7 @@ impl<'t> Hierarchy<'t> {
         true
     }
 
+    /// Adds a bridge of the kind that its place requires, and what is behind it.
     fn bridge(&mut self, line: &mut Line, function: &FunctionSummary, inner: &str, at: &str, place: Place) {
         let behind = self.on(inner);
         let are_bridges = !behind.is_empty() && behind.iter().all(|found| found.below.is_some());
@@ -272,6 +277,7 @@ impl<'t> Hierarchy<'t> {
         self.below(line, inner, &id, becomes);
     }
 
+    /// Adds a device, or one that stands in for it.
     fn device(&mut self, line: &mut Line, function: &FunctionSummary, at: &str) {
         let is_it = |known: &&(&str, &str, &str)| {
             function.vendor.as_deref() == Some(known.0) && function.device.as_deref() == Some(known.1)
@@ -306,9 +312,9 @@ impl<'t> Hierarchy<'t> {
                     function.address,
                     size(largest)
                 ));
-                // The device has 4 KiB anyway.
+                // The device has a BAR of 4 KiB in any case.
                 if largest > 4096 {
-                    // Sources may say less than a BAR's size: the next one up.
+                    // Sources may understate a BAR's size. Round up to a power of two.
                     let bar = largest.checked_next_power_of_two().unwrap_or(1 << 63);
                     format!("pci-testdev,membar={bar}")
                 } else {
@@ -320,18 +326,18 @@ impl<'t> Hierarchy<'t> {
     }
 }
 
-/// Slot and function of an address.
+/// Returns the slot and function of an address.
 fn slot_of(address: &str) -> Option<(u8, u8)> {
     let (slot, function) = address.rsplit(':').next()?.split_once('.')?;
     Some((u8::from_str_radix(slot, 16).ok()?, function.parse().ok()?))
 }
 
-/// Whether a bus is of segment 0.
+/// Whether a bus is in segment 0.
 fn is_first_segment(bus: &str) -> bool {
     bus.starts_with("0000:")
 }
 
-/// The number of a bus.
+/// Returns the number of a bus.
 fn number_of(bus: &str) -> Option<u8> {
     bus.split(':').nth(1).and_then(|number| u8::from_str_radix(number, 16).ok())
 }

@@ -1,4 +1,4 @@
-//! What is wrong with one function.
+//! A single diagnosis.
 
 use super::remedy::Remedy;
 use crate::pci::plan::PlacementPlan;
@@ -8,20 +8,20 @@ use serde::Serialize;
 /// Something that failed, or could be better.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Diagnosis {
-    /// `no-place`, `given-up` (the kernel took its place away), `differs` (registers and the kernel's map),
-    /// `illegal` (against the rules of the bus), `short` (a window smaller than the kernel wanted it), `buses` (bus numbers are short), `unsaid`
-    /// (the sources cannot tell), `firmware` (where firmware had put it something else is),
-    /// `optional` (it works without),
-    /// `small` (a BAR that could be larger).
+    /// The kind: `no-place` (a resource has no address), `given-up` (the kernel took its address away), `differs`
+    /// (registers differ from the kernel's map), `illegal` (against the rules of the bus), `short` (a window is smaller
+    /// than the kernel wanted), `buses` (bus numbers are short), `unsaid` (the sources cannot tell), `firmware`
+    /// (firmware placed it where something else is), `optional` (the function works without it), or `small` (a BAR
+    /// could be larger).
     pub kind: String,
-    /// The function; null where several are meant.
+    /// The function; null if several are concerned.
     pub function: Option<String>,
-    /// The BAR; null where none is meant.
+    /// The BAR; null if no single one is concerned.
     pub bar: Option<String>,
-    /// In words.
+    /// The diagnosis in words.
     pub says: String,
-    /// What helps.
+    /// What helps; null if nothing does, or nothing is needed.
     pub remedy: Option<Remedy>,
-    /// The least-cost plan, where something has no place.
+    /// The plan of least cost for a resource without an address; null otherwise.
     pub plan: Option<PlacementPlan>,
 }

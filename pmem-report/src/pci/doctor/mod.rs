@@ -1,4 +1,5 @@
-//! What failed, whether it matters, and what helps: by what Linux does itself where that is foretold to succeed and to hurt nobody.
+//! Diagnoses what failed, whether it matters, and what helps. What Linux can do by itself comes first, if it is
+//! predicted to succeed and to hurt nobody.
 
 mod ailment;
 mod remedy;
@@ -23,25 +24,60 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// What the doctor says.
+/// The doctor's report.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct PciDoctor {
-    /// `nothing-wrong`, `can-be-fixed`, `no`, `not-proven`.
+    /// `nothing-wrong`, `can-be-fixed`, `no` or `not-proven`.
     pub verdict: String,
-    /// What hurts what runs first, then in order of functions.
+    /// The diagnoses: damage to running functions first, then in order of function.
     pub ailments: Vec<Diagnosis>,
-    /// A script that does what helps with the first of them; null if there is nothing for it to do.
+    /// A shell script that applies the first remedy; null if no remedy can be scripted.
     pub fix: Option<String>,
-    /// A script that takes it back, as far as that is possible.
+    /// A shell script that undoes it, as far as possible.
     pub undo: Option<String>,
-    /// What was read.
+    /// What was read of each source.
     pub read: Vec<Read>,
-    /// What is odd.
+    /// What is odd in the sources.
     pub warnings: Vec<Warning>,
 }
 
 impl PciDoctor {
-    /// Looks at a hierarchy.
+    /// Examines a hierarchy. Without a kernel, only register writes are considered as a remedy.
+    ///
+    /// # Examples
+    ///
+    /// A graphics card whose BAR 1 found no space. Linux 6.12 finds room if the card is removed and its bus rescanned:
+    ///
+    /// ```
+    /// use pmem_import::{Machine, Sources};
+    /// use pmem_pci::Budget;
+    /// use pmem_pci::linux::Rules;
+    /// use pmem_report::pci::{Kernel, PciDoctor};
+    ///
+    /// let mut log: &[u8] = b"\
+    /// pci_bus 0000:00: root bus resource [mem 0x80000000-0xdfffffff window]
+    /// pci_bus 0000:00: root bus resource [mem 0x400000000-0x7ffffffff window]
+    /// pci_bus 0000:00: root bus resource [bus 00-ff]
+    /// pci 0000:00:1c.0: [8086:1927] type 01 class 0x060400 PCIe Root Port
+    /// pci 0000:00:1c.0: PCI bridge to [bus 01]
+    /// pci 0000:00:1c.0:   bridge window [mem 0x80000000-0x801fffff]
+    /// pci 0000:00:1c.0:   bridge window [mem 0x400000000-0x4001fffff 64bit pref]
+    /// pci 0000:01:00.0: [10de:1234] type 00 class 0x030000 PCIe Endpoint
+    /// pci 0000:01:00.0: BAR 0 [mem 0x80000000-0x800fffff]
+    /// pci 0000:01:00.0: BAR 1 [mem size 0x40000000 64bit pref]: can't assign; no space
+    /// ";
+    /// let mut sources = Sources::default();
+    /// sources.add_stream("dmesg", &mut log)?;
+    /// let machine = Machine::read(&mut sources)?;
+    ///
+    /// let kernel = Rules::parse("6.12").map(|rules| Kernel { version: "6.12".to_owned(), rules });
+    /// let mut budget = Budget::steps(1_000_000);
+    /// let doctor = PciDoctor::of(&machine.pci, kernel.as_ref(), Vec::new(), Vec::new(), &mut budget);
+    /// assert_eq!(doctor.verdict, "can-be-fixed");
+    /// assert_eq!(doctor.ailments[0].remedy.as_ref().map(|remedy| remedy.by.as_str()), Some("linux"));
+    /// assert!(doctor.fix.is_some_and(|script| script.contains("/sys/class/pci_bus/0000:01/rescan")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn of(
         known: &PciTree,
@@ -52,7 +88,7 @@ impl PciDoctor {
     ) -> Self {
         let names = Names::of(known, &known.tree);
         let mut ailments: Vec<Diagnosis> = damage(known, &names, kernel).into_iter().collect();
-        // What nothing forwards has no place, whatever its register holds.
+        // A resource that nothing upstream forwards has no usable address, whatever its BAR holds.
         let (unreached, wrong): (Vec<Violation>, Vec<Violation>) = sure(known).into_iter().partition(|v| {
             matches!(v.fault, ViolationKind::Unreachable | ViolationKind::Outside)
                 && matches!(v.side.part, Part::Resource(_))
@@ -114,7 +150,7 @@ impl PciDoctor {
                 plan: None,
             }
         }));
-        // What has no place is in no list of what has one.
+        // Resource lists contain only what has an address, so they cannot show what lacks one.
         if known.sources.iter().all(|source| *source < PciSource::Log || *source == PciSource::Lspci) {
             ailments.push(Diagnosis {
                 kind: "unsaid".to_owned(),
@@ -127,7 +163,7 @@ impl PciDoctor {
             });
         }
         let verdict = verdict(&ailments).to_owned();
-        // One at a time: after it everything may look different.
+        // Fix one thing at a time: the rest may look different afterwards.
         let first = ailments.iter().find_map(|ailment| {
             let remedy = ailment.remedy.as_ref().filter(|remedy| remedy.does_something())?;
             Some(script::scripts(&ailment.says, remedy))
@@ -137,6 +173,8 @@ impl PciDoctor {
     }
 }
 
+/// Sums up the diagnoses. Optional resources, small BARs, and mistakes of firmware that the kernel corrected do not
+/// count.
 fn verdict(ailments: &[Diagnosis]) -> &'static str {
     let matters = |ailment: &&Diagnosis| !matches!(ailment.kind.as_str(), "optional" | "small" | "firmware");
     let needed: Vec<&Diagnosis> = ailments.iter().filter(matters).collect();
@@ -154,7 +192,7 @@ fn verdict(ailments: &[Diagnosis]) -> &'static str {
     }
 }
 
-/// What is against the rules of the bus.
+/// Describes a violation of the rules of the bus.
 fn illegal(names: &Names<'_>, violation: &Violation) -> Diagnosis {
     let wrong = lint::one(names, violation);
     Diagnosis {
@@ -167,9 +205,9 @@ fn illegal(names: &Names<'_>, violation: &Violation) -> Diagnosis {
     }
 }
 
-/// Windows that are smaller than the kernel wanted them, and bridges without bus numbers.
+/// Describes windows smaller than the kernel wanted, and bridges without bus numbers.
 fn short(known: &PciTree, names: &Names<'_>) -> Vec<Diagnosis> {
-    // Where functions are known those that have no place say more.
+    // If the sources show functions, their missing BARs tell more than the windows do.
     let is_excerpt = !known.tree.functions.iter().any(|f| f.bridge.is_none() && !f.resources.is_empty());
     let windows = known.short.iter().filter(|_| is_excerpt).map(|(index, kind, wanted)| {
         let name = names.function(*index);
@@ -193,7 +231,7 @@ fn short(known: &PciTree, names: &Names<'_>) -> Vec<Diagnosis> {
     ailments.collect()
 }
 
-/// Bus numbers are short: who would have to give some.
+/// Explains which bus numbers are missing, and who could give some up.
 fn numbers(known: &PciTree, names: &Names<'_>, index: Index, (first, last): (u8, u8)) -> String {
     let tree = &known.tree;
     let name = names.function(index);
@@ -205,7 +243,7 @@ fn numbers(known: &PciTree, names: &Names<'_>, index: Index, (first, last): (u8,
     let buses = |index: Index| tree.functions.get(index)?.bridge.as_ref()?.buses;
     let Some((port, (from, to))) = above.and_then(|port| Some((port, buses(port)?))) else { return says };
     says += &format!(", and {} above it has {from:02x}-{to:02x}", names.function(port));
-    // Numbers that nobody else on the bus above has, up to the end of what is above.
+    // Numbers that no sibling bridge uses, up to the end of the range above.
     let function = tree.functions.get(port);
     let around = function.and_then(|f| f.parent).and_then(buses);
     let around = around.or_else(|| tree.roots.get(function?.root).map(|root| root.buses));
@@ -213,7 +251,7 @@ fn numbers(known: &PciTree, names: &Names<'_>, index: Index, (first, last): (u8,
     let beside = function.into_iter().flat_map(|f| tree.on_bus(f.root, f.parent));
     let next = beside.filter_map(|(other, _)| Some(buses(other)?.0)).filter(|bus| *bus > from).min();
     let free = next.map_or(end, |next| next - 1);
-    // One more, where the log does not say which.
+    // If the log does not say which number is missing, assume the next one.
     let last = if last == 0 { to.saturating_add(1) } else { last };
     says += &if free >= last {
         format!(
@@ -226,7 +264,8 @@ fn numbers(known: &PciTree, names: &Names<'_>, index: Index, (first, last): (u8,
     says
 }
 
-/// What a failed attempt did to others: places that the kernel gave up, registers that are not as its map.
+/// Describes the damage that a failed attempt did to others: addresses that the kernel took away, registers that differ
+/// from its map.
 fn damage(known: &PciTree, names: &Names<'_>, kernel: Option<&Kernel>) -> Option<Diagnosis> {
     let mut says: Vec<String> = Vec::new();
     for (index, slot) in &known.given_up {
@@ -259,6 +298,7 @@ fn damage(known: &PciTree, names: &Names<'_>, kernel: Option<&Kernel>) -> Option
     })
 }
 
+/// Diagnoses a function whose required resources have no address.
 fn no_place(
     known: &PciTree,
     names: &Names<'_>,

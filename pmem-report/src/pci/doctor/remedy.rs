@@ -1,4 +1,4 @@
-//! What helps: by the kernel alone, by registers, by the kernel module.
+//! Remedies: by the kernel alone, by register writes, or by the kernel module.
 
 use crate::pci::kernel::{Kernel, map_of};
 use crate::pci::parts::{Names, Placement, Range, placement};
@@ -14,52 +14,54 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-/// What helps.
+/// A remedy.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Remedy {
-    /// `linux`: the kernel does it when it is told to look again; `registers`: bridges' registers must get what the kernel's map has;
-    /// `module`: the kernel module pmem_arena cuts windows anew; `writes`: windows must be rewritten, and it is not known how; `none`.
+    /// The means. `linux`: the kernel does it by itself when told to rescan. `registers`: bridge registers must be
+    /// written to match the kernel's map. `module`: the kernel module pmem_arena changes windows. `writes`: windows
+    /// must be rewritten, but no safe way to do so is known. `none`: there is no remedy.
     pub by: String,
-    /// What to do, in order: `VALUE > FILE`, `write FUNCTION OFFSET WIDTH VALUE` to configuration space, `pmem pci windows …`.
+    /// The steps, in order: `echo VALUE > FILE`, `write FUNCTION OFFSET WIDTH VALUE` (to configuration space),
+    /// `pmem pci windows …`, and conditions to check.
     pub steps: Vec<String>,
-    /// Where everything will be.
+    /// The addresses that resources have afterwards.
     pub placements: Vec<Placement>,
-    /// Registers that are written, in order.
+    /// The register writes, in order.
     pub writes: Vec<Write>,
-    /// What is interrupted meanwhile.
+    /// The functions that are interrupted meanwhile.
     pub interrupts: Vec<String>,
-    /// The same in words.
+    /// An explanation in words.
     pub says: Vec<String>,
-    /// What the scripts do.
+    /// What the fix script does.
     #[serde(skip)]
     #[schemars(skip)]
     pub(super) acts: Vec<Act>,
-    /// What takes it back.
+    /// What the undo script does.
     #[serde(skip)]
     #[schemars(skip)]
     pub(super) back: Vec<Act>,
 }
 
-/// One thing that a script does.
+/// One action of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Act {
     /// Writes a word to a file.
     Put { value: String, file: String },
-    /// The same, if the file is there.
+    /// Writes a word to a file if the file exists.
     PutIfThere { value: String, file: String },
-    /// Writes a register of configuration space, if it holds what it held.
+    /// Writes a register in configuration space, if it still holds the old value.
     Register { write: Write, old: String },
-    /// Puts a register back, if it was written.
+    /// Restores a register, if it was written.
     Back { write: Write, new: String },
-    /// Has the kernel module change windows.
+    /// Makes the kernel module change windows.
     Windows(Vec<String>),
-    /// Has it change them back, if it changed them.
+    /// Makes the kernel module restore windows, if it changed them.
     WindowsBack(Vec<String>),
     /// Stops if anything is behind a port.
     Empty(String),
-    /// Stops if a driver has a function.
+    /// Stops if a function has a driver.
     Idle(String),
-    /// Stops if a function is not that vendor's device.
+    /// Stops if a function does not have these vendor and device ids.
     Same { function: String, id: (u16, u16) },
 }
 
@@ -72,7 +74,7 @@ impl Act {
         Self::Put { value: "1".to_owned(), file: "/sys/bus/pci/rescan".to_owned() }
     }
 
-    /// As a person reads it.
+    /// Formats the action for a person.
     fn says(&self) -> String {
         match self {
             Self::Put { value, file } | Self::PutIfThere { value, file } => format!("echo {value} > {file}"),
@@ -97,7 +99,7 @@ impl Remedy {
         Self { by: by.to_owned(), steps, acts, says, ..Self::default() }
     }
 
-    /// Whether a script has anything to do.
+    /// Whether there is anything to put into a script.
     pub(super) fn does_something(&self) -> bool {
         !self.acts.is_empty()
     }
@@ -118,8 +120,8 @@ fn write(names: &Names<'_>, step: &Step) -> Write {
     }
 }
 
-/// Gives back what a failed attempt took: the kernel's map by a rescan, and bridges' registers, which that does not write, as the map has
-/// them then.
+/// Restores what a failed attempt took away. A rescan restores the kernel's map. It does not write the registers of
+/// bridges that are enabled, so those are then written to match the map.
 pub(super) fn restore(known: &PciTree, names: &Names<'_>, kernel: Option<&Kernel>) -> Remedy {
     let mut map = map_of(known, &known.tree);
     let (mut acts, mut says, mut placements) = (Vec::new(), Vec::new(), Vec::new());
@@ -181,7 +183,7 @@ pub(super) fn restore(known: &PciTree, names: &Names<'_>, kernel: Option<&Kernel
     out
 }
 
-/// What has to be rewritten, where it is not known how.
+/// Tells what has to be rewritten, if no safe way to do so is known.
 pub(super) fn by_writes(known: &PciTree, report: &PlacementPlan, kernel: Option<&Kernel>) -> Remedy {
     let mut says = vec![match kernel {
         Some(kernel) => format!("there is room, which Linux {} does not find by itself", kernel.version),
@@ -208,8 +210,9 @@ pub(super) fn by_writes(known: &PciTree, report: &PlacementPlan, kernel: Option<
     out
 }
 
-/// What happens to cards that are taken out of the kernel's map and found again: where they come to be, if all do and the bridges above
-/// forward it, if nobody else is hurt, and nothing is put where nothing may be.
+/// Returns the addresses that cards get when they are removed from the kernel's map and found again. Returns `None` if
+/// a card gets none or one that the bridges above do not forward, if another function is hurt, or if something lands in
+/// a range to be kept free.
 fn found_again(
     known: &PciTree,
     names: &Names<'_>,
@@ -226,7 +229,7 @@ fn found_again(
         for resource in &function.resources {
             match outcome.map.span(ResourceId::Slot(*card, resource.slot)) {
                 Some(span) if is_avoided(tree, function.root, resource.space, span) => return None,
-                // Linux assigns windows of a bridge that is on, and does not write them.
+                // Linux assigns a window to a bridge that is enabled, but does not write its registers.
                 Some(span) if !is_forwarded(&registers, *card, resource.space, span) => return None,
                 Some(span) => out.push(placement(names, function.root, *card, resource, span)),
                 None if resource.optional => {}
@@ -239,7 +242,7 @@ fn found_again(
     (!is_hurt).then_some(out)
 }
 
-/// Whether all bridges above a function forward addresses to it.
+/// Whether all bridges above a function forward a range to it.
 fn is_forwarded(tree: &Tree, index: Index, space: Space, span: BusRange) -> bool {
     tree.above(index).filter_map(|above| tree.functions.get(above)?.bridge.as_ref()).all(|bridge| {
         let mut windows = bridge.windows.iter().filter(|window| window.kind.space() == space);
@@ -255,7 +258,7 @@ fn is_avoided(tree: &Tree, root: usize, space: Space, span: BusRange) -> bool {
         .any(|avoid| root.through_apertures(space, avoid.span).any(|avoided| avoided.overlaps(span)))
 }
 
-/// What is below a port: everything, and the functions on its bus.
+/// The functions below a port: all of them, and those directly on its bus.
 struct Below {
     all: Vec<Index>,
     on_bus: Vec<Index>,
@@ -269,8 +272,10 @@ impl Below {
     }
 }
 
-/// Linux alone: the card is taken out of its map, and its empty bus looked through again, if that is foretold to succeed and to hurt nobody;
-/// or everything is, if only then; with empty ports beside it taken out as well, if only then.
+/// Finds a remedy by Linux alone: the card is removed from the kernel's map and the bus is rescanned.
+///
+/// The variants are tried in order, and the first that is predicted to succeed and to hurt nobody wins: rescan only the
+/// card's bus; rescan everything; also remove one empty sibling port that holds the room; remove all of them.
 pub(super) fn by_itself(known: &PciTree, names: &Names<'_>, kernel: &Kernel, index: Index) -> Option<Remedy> {
     let tree = &known.tree;
     let port = tree.functions.get(index)?.parent?;
@@ -291,6 +296,7 @@ pub(super) fn by_itself(known: &PciTree, names: &Names<'_>, kernel: &Kernel, ind
     let remove =
         |all: &[Index]| all.iter().map(|card| Act::remove(&names.function(*card))).collect::<Vec<_>>();
     let empty = empty_siblings(known, port);
+    // The variants in order of preference.
     let mut ways: Vec<(bool, Vec<Index>)> = vec![(false, Vec::new()), (true, Vec::new())];
     ways.extend(empty.iter().map(|sibling| (false, vec![*sibling])));
     if empty.len() > 1 {
@@ -309,7 +315,7 @@ pub(super) fn by_itself(known: &PciTree, names: &Names<'_>, kernel: &Kernel, ind
         };
         let mut acts: Vec<Act> = released.iter().map(|port| Act::Empty(names.function(*port))).collect();
         acts.extend(same(known, names, &below.on_bus));
-        // What only shares the bus with it may be in use.
+        // A function that merely shares the bus may be in use.
         let beside = below.all.iter().filter(|card| **card != index && !tree.is_below(**card, index));
         let others = beside.filter(|card| tree.functions.get(**card).is_some_and(|f| f.bridge.is_none()));
         acts.extend(others.map(|card| Act::Idle(names.function(*card))));
@@ -323,7 +329,7 @@ pub(super) fn by_itself(known: &PciTree, names: &Names<'_>, kernel: &Kernel, ind
             kernel.version
         )];
         if !released.is_empty() {
-            // They come back without hurting what has its place by then.
+            // The removed ports must come back without hurting what got their room.
             let mut map = outcome.map.clone();
             released.iter().for_each(|port| map.plug_in(*port));
             let after = predict(&map, &kernel.rules, Event::Rescan);
@@ -351,25 +357,26 @@ pub(super) fn by_itself(known: &PciTree, names: &Names<'_>, kernel: &Kernel, ind
     None
 }
 
-/// Checks that what is taken out is what it is said to be.
+/// Makes the script check that each function to be removed is the expected device.
 fn same(known: &PciTree, names: &Names<'_>, cards: &[Index]) -> Vec<Act> {
     let same = |card: &Index| Some(Act::Same { function: names.function(*card), id: *known.ids.get(card)? });
     cards.iter().filter_map(same).collect()
 }
 
-/// The ports on a bus, beside one, that nothing is plugged into.
+/// Returns the other ports on a port's bus that nothing is plugged into.
 fn empty_siblings(known: &PciTree, port: Index) -> Vec<Index> {
     let tree = &known.tree;
     let Some(function) = tree.functions.get(port) else { return Vec::new() };
     let is_empty = |index: Index| !(0..tree.functions.len()).any(|inner| tree.is_below(inner, index));
     let on_bus = tree.on_bus(function.root, function.parent);
-    // A port's own BAR would be moved.
+    // A port with a BAR of its own would see that BAR moved.
     let bare = on_bus.filter(|(_, f)| f.bridge.is_some() && f.resources.is_empty());
     let other = |index: &Index| *index != port && is_empty(*index) && !known.nameless.contains(index);
     bare.map(|(index, _)| index).filter(other).collect()
 }
 
-/// The kernel module cuts the windows as planned; then Linux puts the cards that were taken out into them.
+/// Finds a remedy by the kernel module: it changes the windows as planned, and Linux then places the removed cards in
+/// them.
 pub(super) fn by_module(
     known: &PciTree,
     names: &Names<'_>,
@@ -383,7 +390,7 @@ pub(super) fn by_module(
     let tree = &known.tree;
     let stopped: BTreeSet<Index> =
         plan.quiesced.iter().chain(goal.place.iter().map(|(index, _)| index)).copied().collect();
-    // A bridge cannot be taken out for its own register's sake.
+    // A bridge cannot be removed just to move its own BAR.
     if stopped.iter().any(|index| tree.functions.get(*index).is_none_or(|f| f.bridge.is_some() || f.absent)) {
         return None;
     }
@@ -393,7 +400,7 @@ pub(super) fn by_module(
     let before = map.clone();
     cards.iter().for_each(|card| map.plug_in(*card));
     let outcome = predict(&map, &kernel.rules, Event::Rescan);
-    // Whoever is closed may get the usual windows again.
+    // Rescanning may give closed bridges their default windows again.
     let may_change = |index: Index| plan.tree.functions.get(index).is_some_and(|f| f.bridge.is_some());
     let placements = found_again(known, names, &cards, &may_change, &before, &outcome)?;
     let changes = phases(&goal.old, &plan.tree);
@@ -438,7 +445,7 @@ pub(super) fn by_module(
     Some(out)
 }
 
-/// A change of a window, as `pmem pci windows` takes it.
+/// Formats a window change the way `pmem pci windows` takes it.
 fn window(names: &Names<'_>, phase: &Phase, from: Option<BusRange>, to: Option<BusRange>) -> String {
     let root = names.tree.functions.get(phase.bridge).map_or(0, |f| f.root);
     let show = |span: Option<BusRange>| match span.map(|span| names.to_cpu(root, phase.kind.space(), span)) {

@@ -1,4 +1,4 @@
-//! Scripts that do what helps, step by step, and stop at the first surprise.
+//! Shell scripts that apply a remedy step by step and stop at the first surprise.
 
 use super::remedy::{Act, Remedy};
 use std::fmt::Write;
@@ -51,7 +51,7 @@ is() {
 }
 "#;
 
-/// The script that does it, and the one that takes it back.
+/// Returns the script that applies a remedy, and the one that undoes it.
 pub(super) fn scripts(about: &str, remedy: &Remedy) -> (String, String) {
     let begin = |what: &str| {
         format!(
@@ -82,7 +82,7 @@ pub(super) fn scripts(about: &str, remedy: &Remedy) -> (String, String) {
 }
 
 fn add(act: &Act, out: &mut String) {
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     _ = match act {
         Act::Put { value, file } => writeln!(out, "put {value} {file}"),
         Act::PutIfThere { value, file } => writeln!(out, "[ ! -e {file} ] || put {value} {file}"),

@@ -1,4 +1,4 @@
-//! Registers that could be larger.
+//! BARs that could be larger.
 
 use super::ailment::Diagnosis;
 use crate::pci::goal::{PlacementGoal, PlacementRequest};
@@ -11,10 +11,10 @@ use pmem_pci::linux::{Event, predict};
 use pmem_pci::plan::{Verdict, plan};
 use pmem_pci::tree::{Index, Slot};
 
-/// Steps for finding out whether one size of a register fits: it is asked for many, and nobody waits for a proof.
+/// The search budget for one BAR size. Many sizes are tried, so none may wait for a long proof.
 const A_SIZE: u64 = 200_000;
 
-/// BARs that could be larger, and the largest size that fits.
+/// Finds resizable BARs that could be larger, and the largest size that fits.
 pub(super) fn small(
     known: &PciTree,
     names: &Names<'_>,

@@ -1,4 +1,4 @@
-//! What two viewers do not see alike: the one on the left, the other on the right, what is there between them.
+//! The picture of a comparison: one viewer on the left, the other on the right, the arenas in between.
 
 use super::super::lanes::{Lodger, columns};
 use super::super::{Column, Draw, Kind, Panel, Picture, Piece, Ribbon, extent};

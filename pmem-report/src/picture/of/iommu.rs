@@ -1,4 +1,4 @@
-//! Ranges that no mapping may use, units, and what tables translate.
+//! The picture of IOMMUs: units, reserved ranges, and what page tables translate.
 
 use super::super::{Column, Draw, Kind, Panel, Picture, Piece, Ribbon, extent};
 use super::{between, disjoint, filled, notes};

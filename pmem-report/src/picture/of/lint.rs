@@ -1,4 +1,5 @@
-//! Findings that name addresses: both sides of each, side by side; what one source says over another of its own stands beside it.
+//! The picture of lint findings: the sides of each finding next to each other. Statements of one source that overlap
+//! get columns of their own.
 
 use super::super::lanes::{Lodger, columns};
 use super::super::{Draw, Kind, Panel, Picture, Piece};
@@ -11,7 +12,7 @@ impl Draw for LintReport {
             finding.sides.iter().enumerate().map(move |(level, side)| (finding, level, side))
         });
         let lodger = |(n, (finding, level, side)): (usize, (&LintFinding, usize, &Side))| {
-            // The name is the source's, and no other lodger's.
+            // Number the names: two findings may come from the same source.
             let name = format!("{}\n{n}", side.source);
             piece(finding, side).map(|piece| Lodger { name, level, pieces: vec![piece] })
         };

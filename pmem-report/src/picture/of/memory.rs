@@ -1,4 +1,4 @@
-//! Memory by pages: segments and their nodes, the largest free run of each, blocks.
+//! The picture of memory by pages: segments, the largest free run of each node, memory blocks.
 
 use super::super::{Column, Draw, Kind, Panel, Picture, Piece};
 use super::{disjoint, filled, notes};

@@ -1,4 +1,4 @@
-//! What of each report is drawn.
+//! What is drawn of each report.
 
 mod diff;
 mod iommu;
@@ -15,12 +15,12 @@ use crate::attrs::AttrWords;
 use crate::sources::Sources;
 use crate::units::{Addr, End, Extent};
 
-/// Whether an arena's type has a word: `ram+cxl` is RAM.
+/// Whether an arena's type contains a word: `ram+cxl` is RAM.
 fn is(arena: &str, word: &str) -> bool {
     arena.split('+').any(|one| one == word)
 }
 
-/// What a region of these attributes looks like in an arena of this type.
+/// Returns the style for a region with these attributes in an arena of this type.
 fn kind_of(attrs: &AttrWords, arena: &str) -> Kind {
     let has = |list: &[String], word: &str| list.iter().any(|had| had == word);
     if has(&attrs.usage, "broken") {
@@ -38,12 +38,13 @@ fn kind_of(attrs: &AttrWords, arena: &str) -> Kind {
     }
 }
 
-/// A range that a report has as words, its last address in it.
+/// Makes a range from its first and last address (inclusive); `None` if they are out of order.
 fn between(start: Addr, last: Addr) -> Option<Extent> {
     (start <= last).then(|| Extent { start, end: End(u128::from(last.0) + 1) })
 }
 
-/// In order, and none over another: what begins earlier, or was named earlier, is kept, and is said to be also the other.
+/// Sorts pieces and removes overlaps. The piece that starts first, or came first, keeps the overlap, and its facts
+/// mention the other.
 fn disjoint(mut pieces: Vec<Piece>) -> Vec<Piece> {
     pieces.sort_by_key(|piece| piece.range.start);
     let mut kept: Vec<Piece> = Vec::with_capacity(pieces.len());
@@ -63,14 +64,14 @@ fn disjoint(mut pieces: Vec<Piece>) -> Vec<Piece> {
     kept
 }
 
-/// What stands below a picture: what could not be seen, and what was read.
+/// Returns the remarks below a picture: what could not be seen, and what was read.
 fn notes(sources: &Sources) -> Vec<String> {
     let unseen = sources.unseen.iter().map(|what| format!("Not seen: {what}"));
     let read = sources.read.iter().take(8).map(|read| format!("Read: {}", read.summary));
     unseen.chain(read).collect()
 }
 
-/// Panels that have something in them; none of none.
+/// Returns the panels that have pieces; `None` if none has.
 fn filled(panels: impl IntoIterator<Item = Panel>) -> Option<Vec<Panel>> {
     let has_some = |panel: &Panel| panel.columns.iter().any(|column| !column.pieces.is_empty());
     let panels: Vec<Panel> = panels.into_iter().filter(has_some).collect();

@@ -1,4 +1,4 @@
-//! Memory types: the registers, and what they make of each address; of a plan, what is wanted and what becomes of it.
+//! Pictures of memory types: the registers and the resulting types; for a plan, what is wanted and what results.
 
 use super::super::{Column, Draw, Kind, Panel, Picture, Piece};
 use super::{disjoint, filled};
@@ -38,7 +38,7 @@ fn picture(title: &str, columns: Vec<Column>) -> Option<Picture> {
     Some(Picture { title: title.to_owned(), panels, legend, ..Picture::default() })
 }
 
-/// Registers may overlap: those that do stand in columns of their own.
+/// Registers may overlap. Those that do get columns of their own.
 fn register_columns(registers: Vec<(crate::Extent, String, String, Vec<String>)>) -> Vec<Column> {
     use super::super::lanes::{Lodger, columns};
     let lodgers = registers.into_iter().map(|(range, label, kind, facts)| Lodger {
@@ -58,7 +58,7 @@ fn piece(range: crate::Extent, kind: &str) -> Piece {
     Piece { range, kind: look(kind), label: kind.to_owned(), facts: Vec::new() }
 }
 
-/// Neighbours that say the same are one.
+/// Merges neighbours with the same label.
 fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut joined: Vec<Piece> = Vec::new();
     for piece in disjoint(pieces) {
@@ -74,7 +74,7 @@ fn joined(pieces: Vec<Piece>) -> Vec<Piece> {
     joined
 }
 
-/// Each type has a look of its own.
+/// The style of each memory type, with its text in the legend.
 const LOOKS: [(&str, Kind, &str); 7] = [
     ("WB", Kind::Memory, "write-back"),
     ("UC", Kind::Device, "uncacheable"),

@@ -1,4 +1,4 @@
-//! Bus space: a column for each depth of the hierarchy; of a plan, what moves from where to where.
+//! Pictures of bus space: a column for each depth of the hierarchy; for a plan, what moves where.
 
 use super::super::lanes::{Lodger, columns, first_to_last};
 use super::super::{Draw, Kind, Panel, Picture, Piece, hole};
@@ -71,7 +71,7 @@ impl Draw for PlacementPlan {
     }
 }
 
-/// Windows before, windows after, what is placed, and where there is no room.
+/// Builds a panel with the windows before and after, what is placed, and what occupies the room that is lacking.
 fn planned(plan: &PlacementPlan, title: &str, is_io: bool) -> Panel {
     let changes = || plan.windows.iter().filter(|change| (change.kind == "io") == is_io);
     let window = |name: &str, range: Option<&crate::pci::Range>, level: usize| {

@@ -1,10 +1,10 @@
-//! The way of each address, from arena to arena.
+//! The picture of resolved addresses: the path of each from arena to arena.
 
 use super::super::{Column, Draw, Kind, Panel, Picture, Piece, Ribbon, extent};
 use super::{disjoint, filled, notes};
 use crate::resolve::{Resolve, Resolved};
 
-/// What of an address's surroundings is drawn: its page.
+/// The part of an address's surroundings that is drawn: its page.
 const PAGE: u64 = 4096;
 
 impl Draw for Resolve {
@@ -20,7 +20,7 @@ impl Draw for Resolve {
 }
 
 fn panel(answer: &Resolved) -> Panel {
-    // Arenas and addresses, one after the other.
+    // The arenas on the path, with the address in each.
     let mut stops: Vec<(String, u64)> =
         answer.hops.iter().map(|hop| (hop.from.clone(), hop.addr.0)).collect();
     if let (Some(arena), Some(addr)) = (&answer.arena, answer.addr) {

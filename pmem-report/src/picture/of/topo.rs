@@ -1,4 +1,4 @@
-//! The machine: who looks on the left, and what lies behind each interconnect further to the right.
+//! The picture of a machine: viewers on the left, and what lies behind each interconnect further to the right.
 
 use super::super::lanes::{Lodger, columns, first_to_last};
 use super::super::{Card, Column, Draw, Kind, Matrix, Panel, Picture, Piece, Ribbon, extent, hole};
@@ -7,13 +7,13 @@ use crate::topo::{ArenaSummary, CxlShare, Interconnect, NodeSummary, Topo, Way};
 use crate::units::{Extent, bandwidth, size};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Nodes that have a card each.
+/// The most nodes that get a card each.
 const CARDS: usize = 24;
-/// Nodes whose distances are shown.
+/// The most nodes whose distances are shown.
 const DISTANCES: usize = 16;
-/// The space of memory.
+/// The title of the panel with memory addresses.
 const MEMORY: &str = "Memory addresses";
-/// All that look from CPUs share a column.
+/// The title of the column that all CPU views share.
 const VIEWERS: &str = "CPUs";
 
 impl Draw for Topo {
@@ -55,7 +55,7 @@ impl Draw for Topo {
     }
 }
 
-/// Windows and regions of CXL, each in a column of its own beside those who look.
+/// Returns a column each for CXL windows and CXL regions.
 fn cxl(shares: &[CxlShare]) -> impl Iterator<Item = Column> {
     let column = |title: &str, is_region: bool| {
         let pieces = shares.iter().filter(|share| share.region.is_some() == is_region).map(|share| {
@@ -115,7 +115,7 @@ fn card(node: &NodeSummary) -> Card {
     Card { title: format!("node {}{kind}", node.id), lines, kind: kind_of }
 }
 
-/// Addresses that lead from one arena to another.
+/// A range that leads from one arena to another.
 struct Passage<'t> {
     from: &'t str,
     to: &'t str,
@@ -125,8 +125,9 @@ struct Passage<'t> {
     way: &'t Way,
 }
 
+/// Builds the panel of memory addresses or of I/O ports.
 fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
-    // What an emulator's other address spaces see has a picture of its own (`view`, `diff`): it is not what CPUs see.
+    // What an emulator's other address spaces see has pictures of its own (`view`, `diff`). CPUs do not see it.
     let others: BTreeSet<&str> = topo
         .address_spaces
         .iter()
@@ -137,7 +138,7 @@ fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
     let arenas: Vec<&ArenaSummary> = topo.arenas.iter().filter(own).collect();
     let by_name: BTreeMap<&str, &ArenaSummary> =
         arenas.iter().map(|arena| (arena.name.as_str(), *arena)).collect();
-    // What cores of a net see may differ: each is itself. A machine's CPUs see one space.
+    // The cores of a net may see different things, so each stands for itself. A machine's CPUs share one column.
     let is_view = |name: &str| {
         let arena = by_name.get(name).filter(|_| !topo.is_net);
         arena.is_some_and(|arena| is(&arena.kind, "view"))
@@ -157,6 +158,7 @@ fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
                 .map(|(from, to, way)| (*link, from, to, way))
         })
         .filter(|(.., way)| is_open(way))
+        // Follow interconnects away from the viewers only, so that no ribbon leads back.
         .filter(|(_, from, to, _)| {
             !(is_view(from) && is_view(to)) && level(from) < level(to).max(usize::from(!is_view(to)))
         })
@@ -205,12 +207,14 @@ fn panel(topo: &Topo, title: &str, is_io: bool) -> Panel {
     Panel { title: title.to_owned(), columns, ribbons: ribbons(&passages, column) }
 }
 
-/// Whether anything is let through: memory without addresses is behind interconnects as well.
+/// Whether a direction forwards anything. Memory without addresses also sits behind an interconnect, one that forwards
+/// nothing.
 fn is_open(way: &Way) -> bool {
     way.kind != "closed" && way.windows.as_ref().is_none_or(|windows| !windows.is_empty())
 }
 
-/// How many interconnects from those who look; who cannot be reached comes first as well.
+/// Computes the number of interconnects between the viewers and each arena, by breadth-first search. Without views, the
+/// search starts at the arenas that nothing leads to.
 fn levels<'t>(
     arenas: &[&'t ArenaSummary],
     links: &[&'t Interconnect],
@@ -253,7 +257,7 @@ fn levels<'t>(
     levels
 }
 
-/// The addresses that a direction lets through, and where the first of each leads to.
+/// Returns the ranges that a direction forwards, each with the address to which its start leads.
 fn ranges(way: &Way, to: &ArenaSummary) -> Vec<(Extent, u64)> {
     match way.kind.as_str() {
         "windows" | "yielding windows" => {
@@ -276,13 +280,13 @@ fn ranges(way: &Way, to: &ArenaSummary) -> Vec<(Extent, u64)> {
             (Some(start), Some(end)) => vec![(Extent { start, end }, way.to.map_or(start.0, |to| to.0))],
             _ => Vec::new(),
         },
-        // All is let through: what is there to be reached.
+        // An identity mapping forwards everything, so draw only what exists on the other side.
         "identity" => to.extents().into_iter().map(|range| (range, range.start.0)).collect(),
         _ => Vec::new(),
     }
 }
 
-/// A function in a few words.
+/// Describes a function in a few words.
 fn told(function: &crate::topo::FunctionSummary) -> String {
     let driver = function.driver.as_ref().map(|driver| format!(", driver {driver}"));
     let title = function.title.clone().unwrap_or_else(|| function.kind.clone());
@@ -314,7 +318,7 @@ fn told_of(passage: &Passage<'_>) -> Vec<String> {
     facts
 }
 
-/// What nothing lies in.
+/// Returns the pieces for ranges that nothing occupies.
 fn holes(arena: &ArenaSummary, pieces: &[Piece]) -> Vec<Piece> {
     let mut holes = Vec::new();
     let mut hole = |start: u128, end: u128| {
@@ -348,7 +352,8 @@ fn unused(arena: &ArenaSummary, gap: Extent) -> Piece {
     piece
 }
 
-/// A ribbon for each way that is taken; of several that lead alike, as those of all CPUs do, one with all their costs.
+/// Makes one ribbon for each passage. Passages that lead from and to the same addresses, like those of all CPUs, share
+/// a ribbon that shows the range of their costs.
 fn ribbons(passages: &[Passage<'_>], column: impl Fn(&str) -> Option<usize>) -> Vec<Ribbon> {
     let mut alike: BTreeMap<(usize, u64, usize, u64, u64), Vec<&Passage<'_>>> = BTreeMap::new();
     for passage in passages {
@@ -363,7 +368,7 @@ fn ribbons(passages: &[Passage<'_>], column: impl Fn(&str) -> Option<usize>) -> 
         let metrics = || all.iter().filter_map(|passage| passage.way.metric);
         let label = latency.map(|ns| format!("{ns} ns")).or_else(|| {
             let (least, most) = (metrics().min()?, metrics().max()?);
-            // What costs one step by default was measured by nobody.
+            // A default cost of one was measured by nobody, so do not print it.
             let is_said = all.iter().any(|passage| passage.link.measured);
             is_said.then(|| if least == most { least.to_string() } else { format!("{least}–{most}") })
         });

@@ -1,4 +1,4 @@
-//! What one viewer sees, and where it ends.
+//! The picture of a view: what the viewer sees, and where it leads.
 
 use super::super::lanes::{Lodger, columns};
 use super::super::{Draw, Kind, Panel, Picture, Piece, Ribbon, extent, hole};
