@@ -40,7 +40,7 @@ impl Driver for Watcher {
             let holders: Vec<String> =
                 holders.map(|(at, record)| format!("owner {} of {at}", record.owner.0)).collect();
             let whose = if holders.is_empty() { "nobody".to_owned() } else { holders.join(", ") };
-            self.heard.lock().expect("no panic").push(format!("{range} is bad: it is held by {whose}"));
+            self.heard.lock().expect("no panic").push(format!("{range} is bad, held by {whose}"));
         }
         Ok(Concern::Indifferent)
     }

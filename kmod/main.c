@@ -37,7 +37,7 @@ static int may_load(void)
 		return -EPERM;
 	}
 	if (msr_read(MSR_DEF, &def) || !(def & REGISTER_ON)) {
-		pr_err("MTRRs are switched off, and stay so\n");
+		pr_err("MTRRs are disabled, and this driver does not enable them\n");
 		return -ENODEV;
 	}
 	if (boot_cpu_has(X86_FEATURE_HYPERVISOR)) {

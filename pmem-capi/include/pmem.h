@@ -144,7 +144,7 @@ int pmem_set(pmem_region_t r, pmem_prot_t prot, pmem_props_t props, pmem_use_t u
 
 int pmem_incref(pmem_region_t r);
 /*
- * Drops a reference. At zero the region is reclaimed. If a driver does not let go of it yet, it stays and is tried
+ * Drops a reference. At zero the region is reclaimed. If a driver still uses the region; it will be released later, it stays and is tried
  * again later; the result is EBUSY.
  */
 int pmem_decref(pmem_region_t r);

@@ -1,7 +1,7 @@
 /*
  * The page functions of uvm(9), and the counters of its physical half, over pmem's own pages.
  *
- * A struct vm_page * is a handle, not an address; do not dereference it. VM_PAGE_TO_PHYS() returns the page's
+ * A struct vm_page * is a handle, but must be an address; do not dereference it. VM_PAGE_TO_PHYS() returns the page's
  * address. Any thread may call any function. Misuse at which a kernel would panic (freeing a free page, two owners at
  * once) aborts. The names of uvm(9) are macros. A kernel that has functions of these names defines
  * PMEM_UVM_PAGE_NO_NAMES first. These pages are not those of uvm_physseg.h.

@@ -243,7 +243,12 @@ fn zone(kind: c_int) -> Result<Zone, c_int> {
     match kind {
         1 | 2 => Ok(Zone::Normal),
         3 => Ok(Zone::Movable),
-        _ => Err(-fail(EINVAL, format!("no way to come online: {kind}"))),
+        _ => Err(-fail(
+            EINVAL,
+            format!(
+                "unknown online type {kind}: expected MMOP_ONLINE, MMOP_ONLINE_KERNEL or MMOP_ONLINE_MOVABLE"
+            ),
+        )),
     }
 }
 

@@ -28,7 +28,7 @@ thread_local! {
 pub(crate) fn configure(change: impl FnOnce(Config) -> Result<Config, UvmError>) -> c_int {
     let mut config = CONFIG.lock().unwrap_or_else(PoisonError::into_inner);
     if MEMORY.get().is_some() {
-        return fail(EBUSY, "too late: another function was called before");
+        return fail(EBUSY, "too late: settings can only be changed before any other function is called");
     }
     let old = config.unwrap_or(Config { settings: Settings::default(), block: 128 << 20 });
     match change(old) {

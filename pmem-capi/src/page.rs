@@ -317,7 +317,7 @@ pub extern "C" fn pmem_uvm_pageunloan(page: PagePtr) -> c_int {
 fn info(what: &str, page: PagePtr) -> PageInfo {
     let frame = frame_of(what, page);
     let info = with_uvm(|uvm| uvm.page(frame).map(|page| page.info()));
-    info.unwrap_or_else(|| fatal(what, format!("nothing is plugged at page {frame:#x}")))
+    info.unwrap_or_else(|| fatal(what, format!("no memory is plugged at page frames page {frame:#x}")))
 }
 
 /// Returns a page's flags.
@@ -472,7 +472,10 @@ pub unsafe extern "C" fn pmem_uvm_pglistfree(list: *mut CList) {
         let (runs, count) =
             uvm.runs(&pages.list()).fold((0, 0), |(runs, count), run| (runs + 1, count + run.count()));
         if (runs, count) != (pages.runs, pages.pages) {
-            fatal("uvm_pglistfree", format!("a list of {} pages, of which {count} are left", pages.pages));
+            fatal(
+                "uvm_pglistfree",
+                format!("the list should have {} pages, but only {count} are left", pages.pages),
+            );
         }
         uvm.pglistfree(pages.list());
     });

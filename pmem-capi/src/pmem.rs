@@ -48,7 +48,10 @@ pub(crate) fn with<T>(run: impl FnOnce(&mut Manager) -> Result<T, Error>) -> Res
     // The manager's driver may be waiting for the memory that this thread has, so this thread must not wait for the
     // manager.
     if BUSY.get() || memory::is_here() {
-        return Err(fail(EDEADLK, "not from within a callback, nor while this thread keeps memory as it is"));
+        return Err(fail(
+            EDEADLK,
+            "not allowed in a callback, nor between pmem_get_online_mems() and pmem_put_online_mems()",
+        ));
     }
     let mut manager = MANAGER.lock().unwrap_or_else(PoisonError::into_inner);
     BUSY.set(true);
@@ -72,7 +75,7 @@ fn range(start: Paddr, end: Paddr) -> Result<AddrRange, Error> {
 
 /// Converts attributes from C. Bits without a meaning are refused.
 fn attrs(usage: c_uint, prot: c_uint, props: c_uint) -> Result<Attrs, c_int> {
-    let bad = |what: &str, bits: c_uint| fail(EINVAL, format!("{bits:#x} is no {what}"));
+    let bad = |what: &str, bits: c_uint| fail(EINVAL, format!("unknown {what} bits: {bits:#x}"));
     let byte = |bits: c_uint, what: &str| u8::try_from(bits).map_err(|_| bad(what, bits));
     let usage = Usage::from_bits(byte(usage, "usage")?).ok_or_else(|| bad("usage", usage))?;
     let prot = Prot::from_bits(byte(prot, "protection")?).ok_or_else(|| bad("protection", prot))?;

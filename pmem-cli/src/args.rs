@@ -16,15 +16,21 @@ use std::path::PathBuf;
 #[command(name = "pmem", version, after_help = EXIT, max_term_width = 100)]
 pub struct Args {
     /// Read the machine from SOURCE instead of this one; can be given several times.
-    #[arg(long, global = true, value_name = "SOURCE", conflicts_with = "net")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        value_name = "SOURCE",
+        conflicts_with = "net"
+    )]
     pub root: Vec<PathBuf>,
 
     /// Read a decoding net in JSON instead of a machine (docs/sources/nets.md).
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
     pub net: Option<PathBuf>,
 
     /// Print JSON instead of text (docs/json.md).
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     pub json: bool,
 
     /// Draw the report instead of printing it.
@@ -32,7 +38,7 @@ pub struct Args {
     pub drawing: Drawing,
 
     /// When to use colour.
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, help_heading = "Global options", value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub color: Color,
 
     /// The command to run.
@@ -41,9 +47,9 @@ pub struct Args {
 }
 
 const EXIT: &str = "\
-RANGE is 0x1000..0x2000, the end not in it, as pmem prints it; 0x1000-0x1fff, as the kernel does; or 0x1000+4K.
+RANGE is 0x1000..0x2000 (end exclusive, as pmem prints it), 0x1000-0x1fff (last address, as the kernel prints it), or 0x1000+4K.
 
-Exit status: 0 done, 1 failed or something is wrong, 2 wrong usage, 3 the answer is no, 4 not proven.";
+Exit status: 0 done, 1 failure or something is wrong, 2 usage error, 3 the answer is no, 4 not proven.";
 
 /// Pictures of a report, each instead of the printed text. Several can be drawn at once.
 #[derive(Debug, Default, clap::Args)]
@@ -52,19 +58,19 @@ pub struct Drawing {
     ///
     /// Addresses run along the axis, and ribbons show which window leads where. Pictures exist for topo, view, diff,
     /// resolve, lint, ram show, iommu show, mtrr show, mtrr plan, pci tree and pci plan.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
     pub svg: Option<PathBuf>,
 
     /// Draw the report as a self-contained HTML page, with zoom and search.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
     pub html: Option<PathBuf>,
 
     /// Draw the report as text, as wide as the variable COLUMNS says (160 if unset).
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Global options")]
     pub map: bool,
 
     /// Write the graph of arenas and interconnects for Graphviz (topo only).
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Global options", value_name = "FILE")]
     pub dot: Option<PathBuf>,
 }
 

@@ -12,7 +12,7 @@ pub(crate) fn is_standard(path: &Path) -> bool {
 /// Refuses standard input as more than one source.
 pub(crate) fn standard_once<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> Result<(), Failure> {
     if paths.into_iter().filter(|path| is_standard(path)).count() > 1 {
-        return Err(Failure::Usage("standard input can be one thing: - is given twice".to_owned()));
+        return Err(Failure::Usage("standard input can be used only once, but - is given twice".to_owned()));
     }
     Ok(())
 }

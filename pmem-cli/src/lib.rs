@@ -39,7 +39,7 @@ pub const SCHEMA: u32 = pmem_report::SCHEMA;
 pub fn run(args: &Args, out: &mut Output<'_>) -> Result<Status, Failure> {
     let is_graph = args.drawing.dot.is_some() && !matches!(args.command, Command::Topo(_));
     if is_graph || args.drawing.is_any() && !args.command.has_picture() {
-        let text = "no such picture of this: topo, view, diff, resolve, ram show, mtrr show and plan, pci tree and plan, iommu show and lint have --svg, --html and --map; topo alone has --dot";
+        let text = "this command has no such picture: --svg, --html and --map work with topo, view, diff, resolve, lint, ram show, iommu show, mtrr show, mtrr plan, pci tree and pci plan; --dot works with topo only";
         return Err(Failure::Usage(text.to_owned()));
     }
     if args.json && args.drawing.is_any() {

@@ -114,7 +114,7 @@ pub(crate) fn run(
         return hold(&device, out);
     }
     if !args.json {
-        writeln!(out, "Nothing was done: --yes does it.")?;
+        writeln!(out, "Nothing was changed. Add --yes to claim.")?;
     }
     Ok(Status::Done)
 }

@@ -39,7 +39,7 @@ fn the_doctor_lets_linux_do_what_it_can() {
         let parsed = Command::new("sh").arg("-n").arg(out.join(script)).status().unwrap();
         assert!(parsed.success(), "{script}");
     }
-    assert!(std::fs::read_to_string(out.join("report.txt")).unwrap().starts_with("It can be mended."));
+    assert!(std::fs::read_to_string(out.join("report.txt")).unwrap().starts_with("It can be fixed."));
     // Nobody says which kernel: nothing is foretold, and no script is written.
     std::fs::write(log, NO_SPACE.replace("Linux version", "A version")).unwrap();
     let output = pmem(&["--json", "pci", "doctor", log]);
@@ -160,10 +160,10 @@ fn a_script_takes_out_only_what_it_was_written_for() {
     let (ok, said) = case.run("fix.sh", "0000:01:00.0");
     assert!(ok && removed("0000:01:00.0") && removed("0000:01:00.1"), "{said}");
     assert_eq!(case.get("class/pci_bus/0000:01/rescan"), b"1\n");
-    // It comes to be elsewhere than was foretold.
+    // It comes to be elsewhere than predicted.
     case.device("0000:01:00.1", ("0x8086", "0x1236"), &[at + 0x100_0000]);
     let (ok, said) = case.run("fix.sh", "0000:01:00.0");
-    assert!(!ok && said.contains("0000:01:00.1: line 1 begins at") && !said.contains("foretold"), "{said}");
+    assert!(!ok && said.contains("0000:01:00.1: line 1 begins at") && !said.contains("predicted"), "{said}");
 }
 
 #[test]
@@ -231,7 +231,7 @@ pci 0000:00:03.0: BAR 0: failed to assign [mem size 0x01000000]
     case.device("0000:00:03.0", ("0x8086", "0x1235"), &[0x8000_0000]);
     case.put("bus/pci/rescan", "");
     let (ok, said) = case.run("fix.sh", "");
-    assert!(ok && said.ends_with("done: everything is where it was foretold\n"), "{said}");
+    assert!(ok && said.ends_with("done: everything is where it was predicted to be\n"), "{said}");
 }
 
 /// Windows of CardBus bridges, and of bridges of which nobody says where they are, nobody can be told to write.

@@ -266,7 +266,7 @@ fn what_has_no_picture_says_so() {
     let source = source.to_str().unwrap();
     for (words, said) in [
         (&["pci", "lint", source, "--svg", "-"][..], "no such picture"),
-        (&["view", source, "--dot", "-"], "topo alone"),
+        (&["view", source, "--dot", "-"], "topo only"),
         (&["--json", "topo", source, "--svg", "-"], "--json"),
         (&["--json", "topo", source, "--dot", "-"], "--json"),
         (&["--json", "lint", source, "--svg", "-"], "--json"),

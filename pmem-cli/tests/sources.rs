@@ -91,7 +91,7 @@ fn a_block_in_two_nodes_puts_only_that_block_in_doubt() {
         &topo,
         &[
             "node/node1 and",
-            "node/node0: [0x8000000, 0x10000000) is claimed by nodes 1 and 0: whose it is, is in doubt",
+            "node/node0: 0x8000000..0x10000000 is claimed by both node 1 and node 0: it is assigned to neither",
         ],
     );
 }
@@ -129,7 +129,7 @@ fn a_log_alone_is_a_machine() {
     let bench = Bench::new(&[("dmesg.txt", LOG)]);
     says(&bench.run("resolve 0x1000000 dmesg.txt", 0), &["RAM"]);
     says(&bench.run("resolve 0x90000010 dmesg.txt", 0), &["0000:01:00.0 BAR 0", "pci 0000:01"]);
-    says(&bench.run("resolve 0x91000000 dmesg.txt", 0), &["nothing assigned there", "window to bus 0000:01"]);
+    says(&bench.run("resolve 0x91000000 dmesg.txt", 0), &["unassigned space", "window to bus 0000:01"]);
     says(
         &bench.run("resolve 0x84000000 dmesg.txt", 0),
         &["nothing assigned there", "aperture of root bus 0000:00"],
@@ -220,7 +220,7 @@ fn windows_as_old_kernels_list_them_are_bridges() {
     );
     says(
         &bench.run("resolve 0xe4000010 iomem", 0),
-        &["nothing assigned there, in the bridge's window to bus 0000:01"],
+        &["unassigned space in the bridge's window to bus 0000:01"],
     );
     says(&bench.run("resolve 0xe5000010 iomem", 0), &["0000:01:00.0", "pci 0000:01"]);
     says(&bench.run("resolve 0xe6000010 iomem", 0), &["0000:00:1d.7", "pci 0000:00"]);
@@ -230,7 +230,10 @@ fn windows_as_old_kernels_list_them_are_bridges() {
 fn what_cannot_be_a_source_is_refused() {
     let bench =
         Bench::new(&[("dmesg.txt", LOG), ("letter.txt", "Dear all,\nplease find nothing attached.\n")]);
-    says(&bench.fed("annotate --root - -", 2, Some(LOG.as_bytes())), &["standard input can be one thing"]);
+    says(
+        &bench.fed("annotate --root - -", 2, Some(LOG.as_bytes())),
+        &["standard input can be used only once"],
+    );
     // A pipe by its name has what it has only once.
     let said = bench.fed("annotate /dev/stdin", 0, Some(LOG.as_bytes()));
     says(&said, &["Linux version", "0x90000000: 0000:01:00.0 BAR 0"]);

@@ -36,14 +36,16 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Region(region, range) => write!(f, "{region} at {range}"),
-            Self::Parked(region) => write!(f, "{region}, which is parked"),
+            Self::Parked(region) => write!(f, "{region} (parked)"),
             Self::Link(link, range) => write!(f, "{link} at {range}"),
             Self::Primed(range) => write!(f, "primed space {range}"),
             Self::Sealed(range) => write!(f, "sealed space {range}"),
-            Self::Unfit(range) => write!(f, "space {range}, whose attributes do not admit it"),
-            Self::Border(range) => write!(f, "space {range}, whose defaults differ"),
-            Self::Unprimed(range) => write!(f, "space {range}, which is not primed"),
-            Self::Limit(link, range) => write!(f, "the limit {range} of {link}'s window"),
+            Self::Unfit(range) => write!(f, "space {range}, whose attributes do not allow it"),
+            Self::Border(range) => {
+                write!(f, "space {range}, whose default attributes differ from those below it")
+            }
+            Self::Unprimed(range) => write!(f, "unprimed space {range}"),
+            Self::Limit(link, range) => write!(f, "the window limit {range} of {link}"),
         }
     }
 }
@@ -65,22 +67,24 @@ pub enum Error {
     #[error(transparent)]
     Mapping(#[from] MappingError),
     /// There is no such arena.
-    #[error("there is no {0}")]
+    #[error("{0} does not exist")]
     NoArena(ArenaId),
     /// There is no such interconnect.
-    #[error("there is no {0}")]
+    #[error("{0} does not exist")]
     NoLink(LinkId),
     /// There is no such region: it never existed, or it has been released.
-    #[error("there is no {0}")]
+    #[error("{0} does not exist")]
     NoRegion(RegionId),
     /// There is no such driver.
-    #[error("there is no {0}")]
+    #[error("{0} does not exist")]
     NoDriver(DriverId),
     /// Both ends of an interconnect are the same arena; it must join two.
     #[error("an interconnect cannot join {0} to itself")]
     JoinsItself(ArenaId),
     /// A mapping lets addresses through, but its metric is [`Metric::UNREACHABLE`](crate::Metric::UNREACHABLE).
-    #[error("from {from} to {to}: the mapping is open, but its metric is unreachable")]
+    #[error(
+        "from {from} to {to}: the mapping lets addresses through, but its metric is unreachable; close the mapping or give it a finite metric"
+    )]
     OpenButUnreachable {
         /// The arena that the mapping leads out of.
         from: ArenaId,
@@ -104,7 +108,7 @@ pub enum Error {
         by: Holder,
     },
     /// The addresses are not available.
-    #[error("{arena}: {range} meets {by}")]
+    #[error("{arena}: {range} is not free: it overlaps {by}")]
     Occupied {
         /// The arena of the addresses.
         arena: ArenaId,
@@ -130,7 +134,7 @@ pub enum Error {
         largest: u64,
     },
     /// No mapping leads from one arena to the other.
-    #[error("{to} cannot be reached from {from}")]
+    #[error("no path leads from {from} to {to}; connect them first")]
     Unreachable {
         /// The arena that should see the other.
         from: ArenaId,
@@ -138,7 +142,7 @@ pub enum Error {
         to: ArenaId,
     },
     /// Every path to the region is blocked.
-    #[error("{region} cannot be seen from {from}: {why}")]
+    #[error("{region} cannot be made visible in {from}: {why}")]
     NoRoute {
         /// The region that was to be made visible.
         region: RegionId,
@@ -150,7 +154,7 @@ pub enum Error {
         why: alloc::boxed::Box<Error>,
     },
     /// The interconnect does not let the region through.
-    #[error("{link} {way} does not pass {region} at {range}")]
+    #[error("{link} {way} does not let {region} at {range} through")]
     NotPassed {
         /// The interconnect.
         link: LinkId,
@@ -163,7 +167,7 @@ pub enum Error {
     },
     /// The direction has no claiming window with this index: its mapping is not made of windows, its windows yield,
     /// or the index is out of range.
-    #[error("{link} {way} has no window {piece}")]
+    #[error("{link} {way} has no claiming window {piece}")]
     NoWindow {
         /// The interconnect.
         link: LinkId,
@@ -173,7 +177,7 @@ pub enum Error {
         piece: u32,
     },
     /// A floor was given for a fixed window, which never changes.
-    #[error("{link} {way}: window {piece} is fixed")]
+    #[error("{link} {way}: window {piece} is fixed; only floating windows have a floor to set")]
     FixedWindow {
         /// The interconnect.
         link: LinkId,
@@ -183,7 +187,7 @@ pub enum Error {
         piece: u32,
     },
     /// A floating window cannot grow: it would cover something it may not.
-    #[error("{link} {way}: window {piece} cannot grow to {window}: it meets {by}")]
+    #[error("{link} {way}: window {piece} cannot grow to {window}: it would cover {by}")]
     WindowBlocked {
         /// The interconnect.
         link: LinkId,
@@ -197,7 +201,7 @@ pub enum Error {
         by: Holder,
     },
     /// More access is asked for than the space, the target or the interconnects allow.
-    #[error("{region}: {} is not within {}", asked.words(), allowed.words())]
+    #[error("{region}: access {} is more than the allowed {}", asked.words(), allowed.words())]
     Prot {
         /// The region or alias.
         region: RegionId,
@@ -207,13 +211,13 @@ pub enum Error {
         allowed: Prot,
     },
     /// Usage or properties were given for an alias. It takes both from its target; only `prot` can be set.
-    #[error("{region} is an alias: only its protection can be narrowed")]
+    #[error("{region} is an alias: only its protection can be set; set the rest on its target")]
     AliasAttrs {
         /// The alias.
         region: RegionId,
     },
     /// The space under the region does not admit the attributes.
-    #[error("{region} at {range}: its space does not admit the attributes")]
+    #[error("{region} at {range}: its space does not allow these attributes")]
     SpaceAttrs {
         /// The region.
         region: RegionId,
@@ -221,7 +225,7 @@ pub enum Error {
         range: AddrRange,
     },
     /// An alias would move to an address that breaks the alignment requested when it was made.
-    #[error("{region} would be seen at {at:#x}, which is no multiple of {align:#x}")]
+    #[error("{region} would move to {at:#x}, which is not a multiple of its alignment {align:#x}")]
     Misaligned {
         /// The alias.
         region: RegionId,
@@ -231,7 +235,7 @@ pub enum Error {
         align: u64,
     },
     /// The verb applies only to regions. An alias moves with its target.
-    #[error("{0} is an alias: it moves with what it stands for")]
+    #[error("{0} is an alias: move its target instead")]
     IsAlias(RegionId),
     /// The region cannot move: it, or an alias of it, is pinned.
     #[error("{region} cannot move: {pinned} is pinned")]
@@ -248,10 +252,10 @@ pub enum Error {
     #[error("{0} is not parked")]
     NotParked(RegionId),
     /// One call names the same region twice.
-    #[error("{0} is named twice")]
+    #[error("{0} appears twice in one call")]
     Twice(RegionId),
     /// The reference cannot be given up: the region's aliases hold all that are left.
-    #[error("{region} has {refs} references, all of them its aliases'")]
+    #[error("all {refs} references to {region} are held by its aliases; unmap those first")]
     NotHeld {
         /// The region.
         region: RegionId,
@@ -259,10 +263,10 @@ pub enum Error {
         refs: u32,
     },
     /// The handle's reference has already been given up.
-    #[error("the reference to {0} has been given up already")]
+    #[error("the reference to {0} has already been released")]
     Spent(RegionId),
     /// The region's count has reached zero. A driver keeps the region, but no new reference can be taken.
-    #[error("{0} is condemned: its last reference is gone")]
+    #[error("{0} is condemned: its last reference is gone, and a driver has not let go of it")]
     Condemned(RegionId),
     /// The region already has the maximum of 2^31 − 1 references.
     #[error("{0} has too many references")]
@@ -302,7 +306,7 @@ pub enum Error {
         mismatch: Mismatch,
     },
     /// The caller abandoned its own transaction.
-    #[error("abandoned by its caller")]
+    #[error("the transaction was abandoned by its caller")]
     Abandoned,
     /// A driver's callback called a verb that changes the model.
     #[error("a driver's callback cannot change the model")]

@@ -161,7 +161,7 @@ struct SavedAlias {
 #[non_exhaustive]
 pub enum LoadError {
     /// The format has another version.
-    #[error("saved by version {0} of the format; this reads {SAVED_VERSION}")]
+    #[error("format version {0} is not supported; this build reads version {SAVED_VERSION}")]
     Version(u32),
     /// An id is not in the table of ids, or is used twice.
     #[error("{what}[{index}]: its id is not in the table of ids, or is used twice")]
@@ -172,7 +172,7 @@ pub enum LoadError {
         index: usize,
     },
     /// The table of ids names more or fewer things than are saved.
-    #[error("the table of ids names {named} {what}, but {saved} are saved")]
+    #[error("the id table lists {named} {what}, but {saved} are saved")]
     Missing {
         /// The list.
         what: &'static str,
@@ -192,7 +192,7 @@ pub enum LoadError {
         error: RangeError,
     },
     /// The attributes have unknown bits, or more than one caching mode.
-    #[error("{what}[{index}]: bits that are no attribute, or two caching modes")]
+    #[error("{what}[{index}]: unknown attribute bits, or more than one caching mode")]
     Attrs {
         /// The list that contains the element.
         what: &'static str,

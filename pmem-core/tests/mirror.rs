@@ -224,12 +224,16 @@ fn what_does_not_fit_is_refused_and_what_others_write_is_found() {
     bench.buffer(4);
     let buffer = bench.pmem.alloc(bench.ram, &Request::new(4 * PAGE)).unwrap();
     let refused = bench.pmem.map(bench.device, buffer).unwrap_err();
-    assert_eq!(refused.to_string(), "iommu refused: too few pages: needs 8 of 6");
+    assert_eq!(refused.to_string(), "iommu refused: too few pages: needs 8, has 6");
     bench.check();
     // The hardware forgets a page, and makes up what another is.
     bench.iommu.shared.lock().unwrap().pages.insert(0x10_1000, (0xbad000, 7));
     let range = AddrRange::sized(0x10_1000, PAGE).ok();
-    let mismatch = Mismatch { reason: "a value is not what is wanted", range, wanted_found: None };
+    let mismatch = Mismatch {
+        reason: "the hardware holds a different value than the model asks for",
+        range,
+        wanted_found: None,
+    };
     let differs = Error::Differs { driver: bench.driver, name: "iommu".to_owned(), mismatch };
     assert_eq!(bench.pmem.verify(bench.driver), Err(differs));
     bench.iommu.shared.lock().unwrap().pages.remove(&0x10_0000);

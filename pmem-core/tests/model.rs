@@ -94,7 +94,7 @@ fn an_alias_narrows_what_its_viewers_may_do() {
     pmem.register(Box::new(Tracer::around(Quiet::new("cpu"), &log)), subscription).unwrap();
     log.take();
     pmem.set(alias, Attrs::ram().with_prot(Prot::READ)).unwrap();
-    assert_eq!(log.take()[1], "cpu:   [0x10000, 0x11000) data read+write+exec wback -> data read wback");
+    assert_eq!(log.take()[1], "cpu:   0x10000..0x11000 data read+write+exec wback -> data read wback");
     let prots = pmem.state().view(bus).into_iter().map(|piece| match piece.what {
         ViewTarget::Local { attrs, .. } => (piece.seen, attrs.prot()),
         other => panic!("{other:?}"),
@@ -203,7 +203,7 @@ fn who_sees_an_address_through_a_table_of_another_arena_is_found() {
     pmem.register(Box::new(Tracer::around(Quiet::new("device"), &log)), subscription).unwrap();
     log.take();
     pmem.decref(seen).unwrap();
-    assert_eq!(log.take()[1], "device:   [0x0, 0x1000) data read+write+exec wback -> nothing");
+    assert_eq!(log.take()[1], "device:   0x0..0x1000 data read+write+exec wback -> nothing");
 }
 
 #[test]

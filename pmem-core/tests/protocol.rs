@@ -393,7 +393,7 @@ fn a_view_is_told_of_effective_changes_only() {
     assert_eq!(log[0], "mtrr: prepare");
     assert_eq!(
         log[1],
-        "mtrr:   [0x11000, 0x12000) devregs read+write uncached -> framebuf read+write wcomb+prefetch"
+        "mtrr:   0x11000..0x12000 devregs read+write uncached -> framebuf read+write wcomb+prefetch"
     );
     assert_eq!(log.len(), 4);
 }

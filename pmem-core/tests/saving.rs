@@ -152,7 +152,7 @@ fn an_alias_that_lies_is_found_out() {
     let alias = regions.iter_mut().find(|r| !r["alias"].is_null()).unwrap();
     alias["alias"]["to"] = 0x1234.into();
     let error = Manager::load(serde_json::from_value(value).unwrap()).err().unwrap();
-    assert!(error.to_string().contains("does not stand for"), "{error}");
+    assert!(error.to_string().contains("does not match its target"), "{error}");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn aliases_that_stand_for_one_another_are_found_out() {
             serde_json::json!({ "target": target, "link": link, "way": way, "piece": 0, "to": 0 });
     }
     let error = Manager::load(serde_json::from_value(value).unwrap()).err().unwrap();
-    assert!(error.to_string().contains("does not stand for"), "{error}");
+    assert!(error.to_string().contains("does not match its target"), "{error}");
 }
 
 /// Changes the `nth` number, text or list in a value, counted depth first; says whether there is one.

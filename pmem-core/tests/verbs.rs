@@ -240,14 +240,13 @@ fn names_are_kept_and_said_in_place_of_ids() {
     assert_eq!(
         said,
         format!(
-            "region NIC BAR 0 cannot be seen from arena up: interconnect bridge 00:1c.0 to the right: window 0 \
-             cannot grow to [0x8000, 0x9000): it meets {wall} at [0x8800, 0x8900)"
+            "region NIC BAR 0 cannot be made visible in arena up: interconnect bridge 00:1c.0 to the right: window 0 cannot grow to 0x8000..0x9000: it would cover {wall} at 0x8800..0x8900"
         )
     );
     // What names nothing, or has no name, stays a number.
     let nobody = Error::NoRegion(RegionId::from_raw(7 << 32 | 9));
-    assert_eq!(nobody.named(pmem.state()).to_string(), "there is no region 9v7");
-    assert_eq!(Error::NoArena(down).named(pmem.state()).to_string(), "there is no arena down");
+    assert_eq!(nobody.named(pmem.state()).to_string(), "region 9v7 does not exist");
+    assert_eq!(Error::NoArena(down).named(pmem.state()).to_string(), "arena down does not exist");
     let loaded = Manager::load(pmem.save()).unwrap();
     assert_eq!(loaded.state().region_name(bar), Some("NIC BAR 0"));
     assert_eq!(loaded.state().link(link).unwrap().name, "bridge 00:1c.0");

@@ -126,7 +126,7 @@ fn a_rehearsal_asks_and_changes_nothing() {
     let (fits, too_much) = (r(0xe000_0000, 0xe100_0000), r(0xe040_0000, 0xe100_0000));
     assert!(pc.pmem.rehearse(|plan| plan.alloc(pci, &framebuffer(fits))).is_ok());
     let refused = pc.pmem.rehearse(|plan| plan.alloc(pci, &framebuffer(too_much))).unwrap_err();
-    assert!(refused.to_string().contains("needs 4 of 3"), "{refused}");
+    assert!(refused.to_string().contains("needs 4, has 3"), "{refused}");
     assert_eq!((pc.cpus.settings(), pc.cpus.trace().len()), (before, 0));
     assert_eq!((pc.pmem.regions().count(), pc.pmem.state().sequence()), (0, sequence));
     pc.alloc(fits).unwrap();
@@ -181,7 +181,7 @@ fn what_does_not_fit_is_refused_with_numbers() {
     // Twelve mebibytes not aligned to themselves take two registers: four in all, and one is to stay free.
     let refused = pc.alloc(r(0xe040_0000, 0xe100_0000)).unwrap_err();
     let text = refused.to_string();
-    assert!(text.contains("too few variable MTRRs at [0xe0400000, 0xe1000000): needs 4 of 4"), "{text}");
+    assert!(text.contains("too few variable MTRRs at 0xe0400000..0xe1000000: needs 4, has 4"), "{text}");
     assert!(text.contains("keeps free 1, at best with default UC 4, WC"), "{text}");
     assert_eq!(pc.cpus.settings(), before);
     assert_eq!(pc.cpus.trace(), []);
@@ -324,7 +324,7 @@ fn unmapped_space_is_kept_strict_unless_asked() {
     let firmware = with_default(firmware, MemType::Wb);
     let bar = r(0xe000_0000, 0xf000_0000);
     let strict = pc_with(bar, firmware, Policy::default()).alloc(bar).unwrap_err();
-    assert!(strict.to_string().contains("needs 3 of 2"), "{strict}");
+    assert!(strict.to_string().contains("needs 3, has 2"), "{strict}");
     let policy = Policy { unmapped: Unmapped::Any, ..Policy::default() };
     let mut free = pc_with(bar, firmware, policy);
     free.alloc(bar).unwrap();

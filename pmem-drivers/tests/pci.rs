@@ -266,7 +266,7 @@ fn a_register_that_somebody_else_writes_is_found_and_mended() {
     rig.manager.verify(rig.driver).unwrap();
     rig.space.meddle(address(0, 5), 0x24, 4, 0x0001_fff1);
     let wrong = rig.manager.verify(rig.driver).unwrap_err().to_string();
-    assert!(wrong.contains("a bridge's window is not what the model has it be"), "{wrong}");
+    assert!(wrong.contains("a bridge's window differs from the model"), "{wrong}");
     assert!(rig.manager.resync(rig.driver).is_ok());
     rig.manager.verify(rig.driver).unwrap();
     assert_eq!(window(&rig.space, address(0, 5)), Some((4 * GIB, 35 * GIB - 1)));
@@ -282,7 +282,7 @@ fn registers_that_are_not_the_models_are_not_taken_over() {
     let binding = manager.transaction(|plan| model(plan, &tree)).unwrap();
     let driver = Pci::new(space.clone(), binding);
     let refused = manager.register(Box::new(driver), Subscription::new([Scope::Everything]));
-    assert!(refused.unwrap_err().to_string().contains("registers hold something else than the model"));
+    assert!(refused.unwrap_err().to_string().contains("the registers differ from the model"));
     assert_eq!(space.trace(), []);
 }
 

@@ -52,7 +52,7 @@ pub enum ImportError {
 /// Describes an I/O error in words, with a hint where there is a remedy.
 pub fn explain(error: &std::io::Error) -> String {
     if error.kind() == std::io::ErrorKind::PermissionDenied {
-        return "permission denied: root can (sudo)".to_owned();
+        return "permission denied: try again as root (sudo)".to_owned();
     }
     error.to_string()
 }

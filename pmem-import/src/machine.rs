@@ -261,7 +261,9 @@ impl Machine {
             && let Some(node) = self.nodes.get(&id).copied()
         {
             let Some(view) = node.view else {
-                return Err(format!("node{id} has no CPUs and no devices: nothing looks from there"));
+                return Err(format!(
+                    "node{id} has neither CPUs nor devices that could access memory: choose another viewer"
+                ));
             };
             self.join(id)?;
             return Ok(view);
@@ -277,7 +279,9 @@ impl Machine {
             let below = known.parent.and_then(|parent| self.bridges.get(&parent)).copied();
             let id = below.unwrap_or((physical.segment, physical.bus));
             let bus = self.buses.get(&id).copied();
-            let bus = bus.ok_or_else(|| format!("nothing is known of the bus of {address}"))?;
+            let bus = bus.ok_or_else(|| {
+                format!("no source describes the bus of {address}: add lspci -vvv output or /proc/iomem")
+            })?;
             if let Some(node) = node {
                 self.join(node)?;
             }

@@ -103,7 +103,7 @@ pub fn read_net(path: &Path) -> Result<Machine, ImportError> {
         None | Some("inclusive") => true,
         Some("exclusive") => false,
         Some(other) => {
-            return Err(parse(0, format!("limits {other:?}: neither \"inclusive\" nor \"exclusive\"")));
+            return Err(parse(0, format!("limits is {other:?}: expected \"inclusive\" or \"exclusive\"")));
         }
     };
     let mut broken: Vec<String> = Vec::new();
@@ -129,7 +129,7 @@ fn parsed(node: Node, inclusive: bool, broken: &mut Vec<String>) -> Parsed {
     };
     let accepted = |words: &Vec<Word>| -> Result<(AddrRange, Option<String>), String> {
         let [start, end, label @ ..] = &words[..] else {
-            return Err(format!("{} values where there should be two or three", words.len()));
+            return Err(format!("{} values: expected a start, an end and an optional label", words.len()));
         };
         let label = label.first().map(|label| match label {
             Word::Number(number) => number.to_string(),
@@ -159,7 +159,7 @@ fn add_missing(nodes: &mut Vec<Parsed>, broken: &mut Vec<String>) -> Result<(), 
     let mut known = BTreeSet::new();
     for node in nodes.iter() {
         if !known.insert(node.id) {
-            return Err(format!("node {} is there twice", node.id));
+            return Err(format!("two nodes have the id {}", node.id));
         }
     }
     let leads = nodes.iter().flat_map(|node| {
@@ -168,8 +168,9 @@ fn add_missing(nodes: &mut Vec<Parsed>, broken: &mut Vec<String>) -> Result<(), 
     let mut missing: Vec<Parsed> = Vec::new();
     for (from, id) in leads {
         if known.insert(id) {
-            broken
-                .push(format!("node {from} leads to node {id}, which is not described: it accepts nothing"));
+            broken.push(format!(
+                "node {from} leads to node {id}, which the net does not define: add it, or it accepts nothing"
+            ));
             let name = format!("node {id}, not described");
             missing.push(Parsed { id, name, accept: Vec::new(), map: Vec::new(), overlay: None });
         }

@@ -35,7 +35,7 @@ pub fn parse_addr(text: &str) -> Result<u64, String> {
     match u64::from_str_radix(plain, radix) {
         Ok(addr) if all_hex => Ok(addr),
         Err(error) if *error.kind() == std::num::IntErrorKind::PosOverflow => {
-            Err(format!("{text:?} is past 2^64"))
+            Err(format!("{text:?} does not fit in 64 bits"))
         }
         _ => Err(format!("not an address: {text:?} (expected 0x…, decimal, or 0000:3b:00.0:bar2)")),
     }
@@ -83,7 +83,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 
 /// Parses a range of addresses, and returns its first and last address, both inclusive. Three forms are accepted:
 ///
-/// - `0x1000..0x2000`, as pmem prints it: the end is exclusive;
+/// - `0x1000..0x2000`, as pmem prints it: the end is exclusive, and may be `2^64`;
 /// - `0x1000-0x1fff` or `[mem 0x1000-0x1fff 64bit]`, as kernels print it: an odd end is the last address, an even
 ///   end is exclusive;
 /// - `0x1000+4K`: a start and a size.
@@ -111,10 +111,10 @@ pub fn parse_range(text: &str) -> Result<(u64, u64), String> {
     let plain = text.trim().trim_start_matches('[').trim_start_matches("mem ").trim_end_matches(']');
     let plain = plain.split_whitespace().next().unwrap_or_default();
     let (start, last) = if let Some((start, end)) = plain.split_once("..") {
-        let is_all = end == "0x10000000000000000";
+        let is_all = matches!(end, "2^64" | "0x10000000000000000");
         (parse_addr(start)?, if is_all { Some(u64::MAX) } else { parse_addr(end)?.checked_sub(1) })
     } else if let Some((start, size)) = plain.split_once('+') {
-        let size = parse_size(size).ok_or_else(|| wrong(", whose size is none"))?;
+        let size = parse_size(size).ok_or_else(|| wrong(": what follows + is not a size"))?;
         let start = parse_addr(start)?;
         (start, size.checked_sub(1).and_then(|rest| start.checked_add(rest)))
     } else {
@@ -230,7 +230,7 @@ mod tests {
     fn addresses_are_hexadecimal_or_decimal() {
         assert_eq!(parse_addr("0xfee0_0000"), Ok(0xfee0_0000));
         assert_eq!((parse_addr("4096"), parse_addr("0")), (Ok(4096), Ok(0)));
-        assert!(parse_addr("0x1_0000_0000_0000_0000").unwrap_err().contains("past 2^64"));
+        assert!(parse_addr("0x1_0000_0000_0000_0000").unwrap_err().contains("does not fit in 64 bits"));
         for bad in ["", "0x", "bar", "-1", "+1", "0x+1", "0x12g"] {
             assert!(parse_addr(bad).unwrap_err().starts_with("not an address"), "{bad}");
         }

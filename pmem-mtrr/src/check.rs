@@ -112,44 +112,58 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Off => f.write_str("MTRRs are switched off (MSR 0x2ff bit 11): all memory is uncacheable"),
-            Self::DefaultType(kind) => write!(f, "the default type (MSR 0x2ff) is {kind}, which is none"),
+            Self::Off => {
+                f.write_str("MTRRs are disabled (MSR 0x2ff bit 11 is clear): all memory is uncacheable")
+            }
+            Self::DefaultType(kind) => {
+                write!(f, "the default type (MSR 0x2ff) is {kind}, which is not a memory type")
+            }
             Self::DefaultReserved(bits) => write!(f, "MSR 0x2ff has reserved bits set: {bits:#x}"),
             Self::Type { n, kind } => {
-                write!(f, "register {n} (MSR {:#x}) is of type {kind}, which is none", phys_base(*n))
+                write!(
+                    f,
+                    "variable MTRR {n} (MSR {:#x}) has type {kind}, which is not a memory type",
+                    phys_base(*n)
+                )
             }
             Self::Discontiguous { n, mask } => {
-                write!(f, "register {n} (MSR {:#x}) has a mask with holes: {mask:#x}", phys_mask(*n))
+                write!(
+                    f,
+                    "variable MTRR {n} (MSR {:#x}) has a discontiguous mask and matches several ranges: {mask:#x}",
+                    phys_mask(*n)
+                )
             }
             Self::Reserved { n, base, mask } => {
                 let (msr, bits) = if *base != 0 { (phys_base(*n), base) } else { (phys_mask(*n), mask) };
                 write!(
                     f,
-                    "register {n} (MSR {msr:#x}) has bits set that are reserved or above the address width: {bits:#x}"
+                    "variable MTRR {n} (MSR {msr:#x}) has bits set that are reserved or above the physical address width: {bits:#x}"
                 )
             }
             Self::Unaligned { n, base } => {
                 write!(
                     f,
-                    "register {n} (MSR {:#x}) has a base that is no multiple of its size: {base:#x}",
+                    "variable MTRR {n} (MSR {:#x}) has a base that is not a multiple of its size: {base:#x}",
                     phys_base(*n)
                 )
             }
             Self::FixedType { span, kind } => {
-                write!(f, "the fixed range {span} is of type {kind}, which is none")
+                write!(f, "the fixed range {span} has type {kind}, which is not a memory type")
             }
             Self::Undefined { span, mix } => {
-                write!(f, "{span}: registers of {mix} overlap, which is undefined")
+                write!(f, "{span}: overlapping registers of types {mix}: the effective type is undefined")
             }
             Self::RamUncached(span) => {
-                write!(f, "{span}: memory that is not cached, {} KiB", span.len() >> 10)
+                write!(f, "{span}: uncached memory, {} KiB", span.len() >> 10)
             }
             Self::RamType { span, kind } => {
-                write!(f, "{span}: memory that is {kind}, {} KiB: it is meant to be WB", span.len() >> 10)
+                write!(f, "{span}: memory of type {kind}, {} KiB: it should be WB", span.len() >> 10)
             }
-            Self::MmioCached(span) => write!(f, "{span}: devices' addresses that are write back"),
+            Self::MmioCached(span) => {
+                write!(f, "{span}: device addresses cached as write-back: they should be UC")
+            }
             Self::Disagree { cpu, msr, first, other } => {
-                write!(f, "CPU {cpu} has {other:#x} in MSR {msr:#x}, the first has {first:#x}")
+                write!(f, "CPU {cpu} has {other:#x} in MSR {msr:#x}, but the first CPU has {first:#x}")
             }
         }
     }
@@ -183,7 +197,7 @@ impl Setting {
         }
         if self.fixed_counts() {
             for i in (0..FIXED_RANGES).filter(|i| self.fixed.kind(*i).is_none()) {
-                found(Finding::FixedType { span: Fixed::span(i), kind: self.fixed.byte(i) });
+                found(Finding::FixedType { span: Fixed::span(i), kind: self.fixed.raw_kind(i) });
             }
         }
         // While MTRRs are off, all memory is uncacheable: that is one fault, reported above, not one for each range.
@@ -280,7 +294,7 @@ mod tests {
     #[test]
     fn reserved_bits_are_said_of_the_register_that_has_them() {
         let said = |base, mask| Finding::Reserved { n: 2, base, mask }.to_string();
-        assert!(said(0x100, 0).starts_with("register 2 (MSR 0x204) has bits set"), "{}", said(0x100, 0));
+        assert!(said(0x100, 0).starts_with("variable MTRR 2 (MSR 0x204) has bits set"), "{}", said(0x100, 0));
         assert!(said(0x100, 0).ends_with("0x100"));
         assert!(said(0, 0x200).starts_with("register 2 (MSR 0x205) has bits set"), "{}", said(0, 0x200));
         assert!(said(0, 0x200).ends_with("0x200"));
@@ -322,7 +336,8 @@ mod tests {
             [Finding::Off, Finding::DefaultType(2), Finding::DefaultReserved(0x1_0000)]
         );
         let mut odd = with(&[]);
-        odd.fixed.set_byte(2, 7);
+        odd.fixed.set_byte(2, Fixed::MEM | 7);
+        assert_eq!(odd.at(0x2_0000), Effective::Invalid(7), "AMD's two bits are not part of the type");
         assert_eq!(findings(&odd, &[]), [Finding::FixedType { span: Fixed::span(2), kind: 7 }]);
     }
 

@@ -36,7 +36,7 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "register {:#x} holds {:#x}, not {:#x}", self.msr, self.here, self.there)
+        write!(f, "MSR {:#x} differs: {:#x} here, {:#x} there", self.msr, self.here, self.there)
     }
 }
 

@@ -57,7 +57,7 @@ impl Setting {
         }
         if addr < ONE_MIB && self.fixed_counts() {
             let i = Fixed::range_of(addr);
-            return self.fixed.kind(i).map_or(Effective::Invalid(self.fixed.byte(i)), Effective::Type);
+            return self.fixed.kind(i).map_or(Effective::Invalid(self.fixed.raw_kind(i)), Effective::Type);
         }
         // `all` is `None` while no register matches, and `Some(None)` once the mix is undefined.
         let (mut mix, mut all) = (TypeSet::EMPTY, None);

@@ -253,9 +253,14 @@ impl Fixed {
         }
     }
 
-    /// Returns the type of range `i`, without AMD's two bits; `None` if the number is not a type.
+    /// Returns the number that stands for the type of range `i`, without AMD's two bits.
+    pub fn raw_kind(&self, i: usize) -> u8 {
+        self.byte(i) & !Self::MEM
+    }
+
+    /// Returns the type of range `i`; `None` if the number is not a type.
     pub fn kind(&self, i: usize) -> Option<MemType> {
-        MemType::from_bits(self.byte(i) & !Self::MEM)
+        MemType::from_bits(self.raw_kind(i))
     }
 
     /// Returns the addresses of range `i`, which is below [`FIXED_RANGES`].

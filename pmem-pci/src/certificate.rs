@@ -1,5 +1,5 @@
-//! Why something does not fit, so that a person can check it: the places that there are, what sits in each and must stay, and how many
-//! are needed.
+//! Explains why something does not fit, in terms that a person can check: which places there are, what sits in
+//! each and cannot move, and how many places are needed.
 
 use crate::BusRange;
 use crate::blocks::{Key, Thing, is_reached, walls};
@@ -10,53 +10,57 @@ use crate::tree::{Index, Mobility, Space, Tree};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-/// A place that something of a size could have.
+/// An aligned place that a resource of the size in question could have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Its addresses on the bus, aligned.
+    /// Its bus addresses, aligned to the size.
     pub span: BusRange,
-    /// What sits there and cannot be moved; none if it is free.
+    /// The resources there that cannot move; empty if the place is free.
     pub blockers: Vec<Side>,
 }
 
-/// What a certificate rests on.
+/// The argument that a [`Reason`] makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ground {
-    /// More of one size, or larger, are wanted than there are places that are free.
+    /// There are fewer free places of one size than resources of that size or larger.
     TooFewPlaces,
-    /// More bytes are wanted than are free.
+    /// There are fewer free bytes than the resources need.
     TooFewBytes,
-    /// Every order was tried: places for the largest there are, but not for everything around it.
+    /// Places and bytes would be enough, but no arrangement fits everything around the largest resource: all
+    /// were tried.
     Exhausted,
 }
 
-/// Why something does not fit.
+/// Why something does not fit below one host bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reason {
-    /// The host bridge.
+    /// The host bridge, as an index into [`Tree::roots`].
     pub root: usize,
-    /// Ports or memory.
+    /// Whether I/O ports or memory are short.
     pub space: Space,
-    /// What this rests on.
+    /// The argument.
     pub ground: Ground,
-    /// What the host bridge forwards, and is not to be avoided: where it could be.
+    /// The bus addresses that can be used: the apertures without the ranges to avoid.
     pub room: Vec<BusRange>,
-    /// Bytes of it that nothing holds that must stay.
+    /// The bytes of `room` that nothing immovable holds.
     pub free: u64,
-    /// What is wanted of this size, or larger.
+    /// The resources of `size` or larger that need a place: the wanted ones, and those that could be moved.
     pub needs: Vec<Key>,
-    /// The size in bytes.
+    /// The size that the argument is about, in bytes.
     pub size: u64,
-    /// Every aligned place for one of this size, or the first of them.
+    /// The aligned places for `size`, from low to high addresses; at most 64.
     pub places: Vec<Place>,
-    /// There are more of them.
+    /// Whether there are more places than listed.
     pub more: bool,
 }
 
-/// Places that are listed.
+/// The most places that a reason lists.
 const MOST: usize = 64;
 
-/// Why what is wanted does not fit though everything that may be moved were.
+/// Explains why `keys` do not fit, even if everything that may move moves. Returns one reason for each host
+/// bridge and space.
+///
+/// `keys` are those of [`Verdict::No`](crate::plan::Verdict::No).
 #[must_use]
 pub fn why(goal: &Goal, keys: &[Key]) -> Vec<Reason> {
     let tree = &goal.tree;
@@ -78,8 +82,9 @@ fn reason(tree: &Tree, root: usize, space: Space, keys: &[Key]) -> Option<Reason
     let held: Vec<BusRange> = stays.iter().map(|side| side.span).collect();
     let free =
         room.iter().flat_map(|room| room.without(&held)).map(BusRange::len).fold(0, u64::saturating_add);
-    // All that must have a place: what is wanted, and what may be moved.
+    // Everything that must be placed: the wanted resources, and those that could be moved out of the way.
     let mut all: Vec<(u64, u64, Key)> = Vec::new();
+    let mut sum: u64 = 0;
     for (index, function) in tree.functions.iter().enumerate().filter(|(_, f)| f.root == root) {
         for resource in function.resources.iter().filter(|r| r.space == space) {
             let key = (index, resource.slot);
@@ -89,6 +94,7 @@ fn reason(tree: &Tree, root: usize, space: Space, keys: &[Key]) -> Option<Reason
                 && function.mobility != Mobility::Pinned
                 && is_reached(tree, function, Thing::of_resource(resource));
             if wanted || moves {
+                sum = sum.saturating_add(resource.size);
                 all.push((resource.align, resource.top, key));
             }
         }
@@ -104,6 +110,8 @@ fn reason(tree: &Tree, root: usize, space: Space, keys: &[Key]) -> Option<Reason
         let (places, more) = places(&room, size, top, &stays);
         Reason { root, space, ground, room: room.clone(), free, needs, size, places, more }
     };
+    // Largest size first: too few places for it is the shortest argument. A larger resource takes at least one
+    // place of a smaller size, so it counts there too.
     for size in sizes.iter().rev() {
         let needs = all.iter().filter(|(own, ..)| own >= size).count() as u64;
         let top =
@@ -112,12 +120,11 @@ fn reason(tree: &Tree, root: usize, space: Space, keys: &[Key]) -> Option<Reason
             return Some(make(Ground::TooFewPlaces, *size));
         }
     }
-    let sum = all.iter().map(|(size, ..)| *size).fold(0, u64::saturating_add);
     let largest = sizes.last().copied()?;
     Some(make(if sum > free { Ground::TooFewBytes } else { Ground::Exhausted }, largest))
 }
 
-/// What cannot be moved.
+/// Lists the resources that cannot move.
 fn staying(tree: &Tree, root: usize, space: Space, asked: &BTreeSet<Index>) -> Vec<Side> {
     let functions = tree.functions.iter().enumerate().filter(|(_, f)| f.root == root);
     functions
@@ -130,7 +137,7 @@ fn staying(tree: &Tree, root: usize, space: Space, asked: &BTreeSet<Index>) -> V
         .collect()
 }
 
-/// How many aligned places of a size are free.
+/// Counts the free aligned places of a size.
 fn count(room: &[BusRange], size: u64, top: u64, held: &[BusRange]) -> u64 {
     let free = room.iter().flat_map(|room| room.without(held));
     free.filter_map(|free| {
@@ -141,7 +148,7 @@ fn count(room: &[BusRange], size: u64, top: u64, held: &[BusRange]) -> u64 {
     .fold(0, u64::saturating_add)
 }
 
-/// The aligned places of a size, and what stays in each.
+/// Lists the aligned places of a size with what cannot move in each, and whether there are more than [`MOST`].
 fn places(room: &[BusRange], size: u64, top: u64, stays: &[Side]) -> (Vec<Place>, bool) {
     let mut out = Vec::new();
     for room in room {

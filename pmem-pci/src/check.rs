@@ -49,7 +49,7 @@ pub enum ViolationKind {
     Prefetched,
     /// The first does not begin at a multiple of its alignment.
     Misaligned,
-    /// The first, a window, is not of whole granules.
+    /// The first, a window, is not a whole number of granules.
     Ragged,
     /// The first ends beyond what its register can hold.
     TooHigh,
@@ -67,16 +67,16 @@ impl fmt::Display for ViolationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Overlap => "overlaps",
-            Self::Outside => "lies outside of",
+            Self::Outside => "is outside",
             Self::Unreachable => "is not forwarded by",
-            Self::Prefetched => "has side effects, and lies in the prefetchable window of",
+            Self::Prefetched => "has read side effects but is in the prefetchable window of",
             Self::Misaligned => "is not aligned to its size",
-            Self::Ragged => "is not of whole granules",
-            Self::TooHigh => "lies beyond what its register holds",
-            Self::Avoided => "lies in what is to be avoided,",
-            Self::Isa => "is more than the ISA enable bit forwards of",
+            Self::Ragged => "is not a whole number of granules",
+            Self::TooHigh => "ends beyond what its register can hold",
+            Self::Avoided => "overlaps a range that must stay free,",
+            Self::Isa => "has more ports than ISA enable forwards from",
             Self::Vga => "forwards VGA beside",
-            Self::Buses => "has bus numbers at odds with",
+            Self::Buses => "has bus numbers that conflict with",
         })
     }
 }

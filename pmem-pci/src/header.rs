@@ -21,9 +21,9 @@ pub enum HeaderError {
 impl fmt::Display for HeaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Short(bytes) => write!(f, "{bytes} bytes of configuration space: a header has 64"),
-            Self::NoAnswer => f.write_str("configuration space reads all ones: nothing answered"),
-            Self::Type(kind) => write!(f, "header type {kind:#x}: 0, 1 and 2 are defined"),
+            Self::Short(bytes) => write!(f, "only {bytes} bytes of configuration space: a header needs 64"),
+            Self::NoAnswer => f.write_str("configuration space reads all ones: no function responded"),
+            Self::Type(kind) => write!(f, "unknown header type {kind:#x}: expected 0, 1 or 2"),
         }
     }
 }

@@ -122,8 +122,8 @@ impl BusRange {
 impl fmt::Display for BusRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.last.checked_add(1) {
-            Some(end) => write!(f, "[{:#x}, {end:#x})", self.first),
-            None => write!(f, "[{:#x}, 2^64)", self.first),
+            Some(end) => write!(f, "{:#x}..{end:#x}", self.first),
+            None => write!(f, "{:#x}..2^64", self.first),
         }
     }
 }

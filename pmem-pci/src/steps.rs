@@ -1,9 +1,12 @@
-//! From one placement to another, register by register.
+//! The register writes that lead from one placement to another, in a safe order.
 //!
-//! What moves stops decoding; windows shrink from the inside out, and grow from the outside in; registers are written; what was stopped decodes
-//! again. A window with something live behind it is changed by one write of base and limit together (a window that is closed in between
-//! loses accesses); where the upper halves of a 64-bit window change too, each value on the way covers what is live, and reaches nothing that
-//! others decode. A bridge stays on while its own register moves, for whatever is below it would be lost.
+//! What moves stops decoding first. Windows shrink, innermost first, then grow, outermost first. Then the
+//! registers are written, and what was stopped decodes again.
+//!
+//! A window with something live behind it must never be closed in between, because accesses would be lost: one
+//! write changes base and limit together. If the upper halves of a 64-bit window change too, each value on the
+//! way covers what is live, and reaches nothing that others decode. A bridge stays on while its own BAR moves,
+//! because everything below it depends on it.
 
 use crate::BusRange;
 use crate::blocks::{Key, live};
@@ -13,27 +16,27 @@ use crate::tree::{Function, Index, Slot, Space, Tree, Window, WindowKind};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-/// One write to configuration space.
+/// A write to configuration space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Step {
-    /// Whose.
+    /// The function to write to.
     pub function: Index,
-    /// Where.
+    /// The offset in its configuration space.
     pub offset: u16,
-    /// How many bytes: 1, 2 or 4.
+    /// The width in bytes: 1, 2 or 4.
     pub width: u8,
-    /// What.
+    /// The value to write.
     pub value: u32,
-    /// What it held before, as far as is known.
+    /// The value that it overwrites; `None` if unknown.
     pub before: Option<u32>,
 }
 
-/// Why there is no way from one to the other.
+/// The error of a window that cannot be changed safely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StuckWindow {
-    /// The bridge whose window cannot be changed while something behind it is live.
+    /// The bridge whose window cannot change while something behind it is live.
     pub bridge: Index,
-    /// Which window.
+    /// The kind of window.
     pub window: WindowKind,
 }
 
@@ -43,13 +46,16 @@ const SUBORDINATE: u16 = 0x1a;
 const IO: u16 = 1;
 const MEMORY: u16 = 2;
 
-/// The functions that must be stopped besides those that move, because a window above them cannot be changed while they are live: both
-/// halves of its base, or of its limit, change, and no value on the way will do.
+/// Returns the functions that must be stopped although they stay in place. A window above them changes in such
+/// a way that both halves of its base or limit differ, and every value on the way would cut them off or reach
+/// into addresses of others.
 ///
 /// # Errors
-/// A window with something behind it that must not be stopped.
+/// Returns a [`StuckWindow`] if something behind the window must not be stopped.
 pub fn bystanders(old: &Tree, new: &Tree) -> Result<BTreeSet<Index>, StuckWindow> {
     let mut out = BTreeSet::new();
+    // Each round stops what is behind the stuck window, which may free it, or show the next one. The set only
+    // grows, so this ends.
     loop {
         match steps(old, new, &out) {
             Ok(_) => return Ok(out),
@@ -75,26 +81,53 @@ pub fn bystanders(old: &Tree, new: &Tree) -> Result<BTreeSet<Index>, StuckWindow
     }
 }
 
-/// The writes from one placement to another of the same hierarchy, where more functions than those that move are stopped.
+/// Lists the writes that lead from one placement of a hierarchy to another. `bystanders` are stopped in
+/// addition to what moves.
 ///
 /// # Errors
-/// A window that cannot be changed without losing what is live behind it: see [`bystanders`].
+/// Returns a [`StuckWindow`] if a window cannot change without losing what is live behind it: see
+/// [`bystanders`].
+///
+/// # Examples
+/// A running NIC moves its BAR: it stops decoding memory, gets the new address, and decodes again.
+/// ```
+/// use pmem_pci::steps::{steps, undo};
+/// use pmem_pci::tree::{Function, Resource, Root, Slot, Space, Tree};
+/// use std::collections::BTreeSet;
+///
+/// let mut nic = Function::new("00:02.0".parse()?, None, 0);
+/// nic.command = Some(0x0006); // memory space enable, bus master enable
+/// nic.resources.push(Resource {
+///     slot: Slot::Bar(0), space: Space::Memory, prefetchable: false, top: 0xffff_ffff,
+///     size: 64 << 10, align: 64 << 10, at: Some(0xe000_0000), fixed: false, optional: false,
+/// });
+/// let old = Tree { roots: vec![Root::default()], functions: vec![nic], avoid: vec![] };
+/// let mut new = old.clone();
+/// new.functions[0].resources[0].at = Some(0xe800_0000);
+///
+/// let writes = steps(&old, &new, &BTreeSet::new()).map_err(|stuck| format!("{stuck:?}"))?;
+/// let shown: Vec<_> = writes.iter().map(|step| (step.offset, step.value)).collect();
+/// assert_eq!(shown, [(0x04, 0x0004), (0x10, 0xe800_0000), (0x04, 0x0006)]);
+/// assert_eq!(undo(&writes).map(|back| back[1].value), Some(0xe000_0000));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn steps(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<Vec<Step>, StuckWindow> {
     let Stages { mut withdraw, install } = stages(old, new, bystanders)?;
     withdraw.extend(install);
     Ok(withdraw)
 }
 
-/// The same in two: after the first nothing is decoded or forwarded any more that is not to be; after the second all is that is to be.
+/// The writes in two stages. After the first, nothing is decoded or forwarded that should not be any more;
+/// after the second, everything is that should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stages {
-    /// What moves stops; windows shrink.
+    /// Functions stop decoding, and windows shrink.
     pub withdraw: Vec<Step>,
-    /// Windows grow; registers are written; what was stopped goes on.
+    /// Windows grow, registers are written, and functions decode again.
     pub install: Vec<Step>,
 }
 
-/// The writes from one placement to another, in two stages.
+/// Lists the writes that lead from one placement to another, in two stages.
 ///
 /// # Errors
 /// As for [`steps`].
@@ -102,6 +135,7 @@ pub fn stages(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<St
     let mut out = Vec::new();
     let keys: BTreeSet<Key> = moved(old, new).collect();
     let mut off = stopped(old, new, &keys);
+    // Bystanders keep their place, so `stopped` does not know them: turn off whatever they decode.
     for index in bystanders {
         let Some(function) = old.functions.get(*index) else { continue };
         let on = function.command.unwrap_or_else(|| usual(function)) & (IO | MEMORY);
@@ -130,6 +164,8 @@ pub fn stages(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<St
     }
     windows.sort_by_key(|(depth, index, n)| (core::cmp::Reverse(*depth), *index, *n));
     bridges.sort_by_key(|(depth, index)| (core::cmp::Reverse(*depth), *index));
+    // Innermost first. Shrinking follows this order, growing its reverse, so that no window ever sticks out of
+    // the one above.
     for (_, index, n) in &windows {
         walk.shrink(*index, *n)?;
     }
@@ -145,6 +181,7 @@ pub fn stages(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<St
     }
     let Walk { out: mut install, .. } = walk;
     for (index, slot) in &keys {
+        // The size first: it determines which address bits can be written.
         install.extend(resize(old, new, *index, *slot));
         registers(old, new, *index, *slot, &mut install);
     }
@@ -155,8 +192,8 @@ pub fn stages(old: &Tree, new: &Tree, bystanders: &BTreeSet<Index>) -> Result<St
     Ok(Stages { withdraw, install })
 }
 
-/// The writes of a bridge's bus numbers (PCI-to-PCI Bridge Architecture 1.2, 3.2.5.2 to 3.2.5.4): fewer first, from the inside out; then more,
-/// from the outside in. Two bridges never lead to one bus.
+/// Writes a bridge's bus numbers (PCI-to-PCI Bridge Architecture 1.2, 3.2.5.2 to 3.2.5.4). Ranges shrink first,
+/// innermost first, then grow, outermost first, so that two bridges never lead to the same bus.
 fn numbers(old: &Tree, new: &Tree, index: Index, grow: bool, out: &mut Vec<Step>) {
     let buses =
         |tree: &Tree| tree.functions.get(index).and_then(|f| f.bridge.as_ref()?.buses).unwrap_or((0, 0));
@@ -170,52 +207,54 @@ fn numbers(old: &Tree, new: &Tree, index: Index, grow: bool, out: &mut Vec<Step>
             out.push(Step { function: index, offset, width: 1, value, before });
         }
     };
-    // One that leads elsewhere leads nowhere meanwhile.
+    // A bridge that will lead to other buses leads to none in the meantime.
     let (kept_first, kept_last) = if first == to_first { (first, last.min(to_last)) } else { (0, 0) };
+    // With a subordinate bus of 0, below the secondary bus, the range is empty: 0 goes in first and comes out last.
     if grow {
-        write(SUBORDINATE, to_last, kept_last);
         write(SECONDARY, to_first, kept_first);
+        write(SUBORDINATE, to_last, kept_last);
     } else {
-        write(SECONDARY, kept_first, first);
         write(SUBORDINATE, kept_last, last);
+        write(SECONDARY, kept_first, first);
     }
 }
 
-/// Windows on their way.
+/// The state of a walk over all windows that change.
 struct Walk<'t> {
     old: &'t Tree,
     new: &'t Tree,
-    /// What is live in each.
+    /// The hull of what is live in each window; nothing if nothing is.
     lives: BTreeMap<(Index, usize), BusRange>,
-    /// What each holds that was written.
+    /// The register values of the windows written so far.
     held: BTreeMap<(Index, usize), Registers>,
     out: Vec<Step>,
 }
 
 impl Walk<'_> {
-    /// What a window forwards now.
+    /// Returns what a window forwards at this point.
     fn now(&self, index: Index, n: usize) -> Option<BusRange> {
         let window = window(self.old, index, n)?;
         self.held.get(&(index, n)).map_or(window.span, |held| held.span(&window))
     }
 
-    /// Takes from a window what it is not to have, and closes it where nothing is left.
+    /// Cuts a window to what it has before and after, and closes it if that is nothing.
     fn shrink(&mut self, index: Index, n: usize) -> Result<(), StuckWindow> {
         let (Some(from), Some(to)) = (window(self.old, index, n), window(self.new, index, n)) else {
             return Ok(());
         };
+        // What the old and the new range share can stay open throughout.
         let both = from.span.zip(to.span).and_then(|(a, b)| a.intersect(b));
         self.change(index, n, both, from.span)
     }
 
-    /// Gives a window all that it is to have.
+    /// Extends a window to its new range.
     fn grow(&mut self, index: Index, n: usize) -> Result<(), StuckWindow> {
         let Some(to) = window(self.new, index, n) else { return Ok(()) };
         self.change(index, n, to.span, to.span)
     }
 
-    /// Writes a window's registers, never beyond a bound. Windows inside of it stay covered, or are closed before if nothing live is in
-    /// them.
+    /// Writes a window's registers on a path that never reaches beyond `bound`. Windows inside stay covered if
+    /// possible; otherwise those with nothing live in them are closed first.
     fn change(
         &mut self,
         index: Index,
@@ -229,14 +268,18 @@ impl Walk<'_> {
         }
         let live = self.lives.get(&(index, n)).copied();
         let inside: Vec<(Index, usize, BusRange)> = self.inside(index, n);
+        // Open windows inside must stay covered, or what is behind them would be cut off.
         let keep = inside.iter().map(|(.., span)| *span).chain(live).reduce(BusRange::hull);
         let from = window_as_it_was(self.old, index, n);
         let now = self.held.get(&(index, n)).copied().unwrap_or_else(|| Registers::of(&window, from));
         let stuck = StuckWindow { bridge: index, window: window.kind };
         let found = match path(&window, now, target, keep, bound) {
             Some(found) => found,
+            // No path covers all inner windows. Those without anything live can be closed, which leaves only
+            // live addresses to cover.
             None => {
                 for (inner, m, _) in inside {
+                    // Closing this one would cut off what is live in it.
                     if self.lives.contains_key(&(inner, m)) {
                         return Err(stuck);
                     }
@@ -259,7 +302,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The open windows of bridges on the bus below that lie in one.
+    /// Lists the open windows on the bus below that lie in this window.
     fn inside(&self, index: Index, n: usize) -> Vec<(Index, usize, BusRange)> {
         let (Some(own), Some(function)) = (self.now(index, n), self.old.functions.get(index)) else {
             return Vec::new();
@@ -284,7 +327,7 @@ fn window(tree: &Tree, index: Index, n: usize) -> Option<Window> {
     tree.functions.get(index)?.bridge.as_ref()?.windows.get(n).copied()
 }
 
-/// By window: what is live in it, of whole granules.
+/// Returns the hull of what is live in each window, rounded to whole granules.
 fn live_hulls(
     tree: &Tree,
     root: usize,
@@ -295,6 +338,7 @@ fn live_hulls(
     let mut out: BTreeMap<(Index, usize), BusRange> = BTreeMap::new();
     let live = live(tree, root, space, moved);
     for (index, function) in tree.functions.iter().enumerate().filter(|(_, f)| f.root == root && !f.absent) {
+        // Functions that are stopped anyway have nothing live.
         if function.mobility.weight() == Some(0) || bystanders.contains(&index) {
             continue;
         }
@@ -321,18 +365,19 @@ fn live_hulls(
     out
 }
 
-/// What stops decoding while it moves: functions that are there, but for bridges, and which bits of their command register.
+/// Returns the functions that must stop decoding while their resources move, with the command register bits to
+/// clear. Bridges are left out: they stay on.
 fn stopped(old: &Tree, new: &Tree, keys: &BTreeSet<Key>) -> BTreeMap<Index, u16> {
     let mut out = BTreeMap::new();
     for (index, slot) in keys {
         let Some(function) = new.functions.get(*index).filter(|f| !f.absent && f.bridge.is_none()) else {
             continue;
         };
-        // The space of virtual functions is switched by their own control register.
+        // Virtual functions have their own switch, in the SR-IOV control register.
         let own = function.resource(*slot).filter(|_| !matches!(slot, Slot::Vf(_)));
         let Some(resource) = own else { continue };
         let bit = if resource.space == Space::Io { IO } else { MEMORY };
-        // What decodes already, and what had no place.
+        // Only what decodes now. A register that is off may be written at any time.
         let on = old.functions.get(*index).and_then(|f| f.command).is_none_or(|command| command & bit != 0);
         if on {
             *out.entry(*index).or_insert(0) |= bit;
@@ -341,7 +386,7 @@ fn stopped(old: &Tree, new: &Tree, keys: &BTreeSet<Key>) -> BTreeMap<Index, u16>
     out
 }
 
-/// The writes that switch virtual functions off whose space moves, or on again.
+/// Lists the writes that turn off virtual functions whose space moves, or turn them on again.
 fn switched(tree: &Tree, keys: &BTreeSet<Key>, on: bool) -> Vec<Step> {
     let of_virtual = keys.iter().filter(|(_, slot)| matches!(slot, Slot::Vf(_))).map(|(index, _)| *index);
     let functions: BTreeSet<Index> = of_virtual.collect();
@@ -354,7 +399,7 @@ fn switched(tree: &Tree, keys: &BTreeSet<Key>, on: bool) -> Vec<Step> {
     functions.iter().filter_map(step).collect()
 }
 
-/// The write that stops a function decoding, or has it decode again.
+/// Returns the write that makes a function stop decoding, or decode again.
 fn command(tree: &Tree, index: Index, bits: u16, on: bool) -> Option<Step> {
     let function = tree.functions.get(index)?;
     let had = function.command.unwrap_or_else(|| usual(function));
@@ -364,13 +409,13 @@ fn command(tree: &Tree, index: Index, bits: u16, on: bool) -> Option<Step> {
     Some(Step { function: index, offset: COMMAND, width: 2, value: u32::from(value), before })
 }
 
-/// The command register of a function that works, where it is not known: it decodes what it has, and may be master.
+/// Guesses the command register of a working function if it is unknown: bus master, and decoding what it has.
 fn usual(function: &Function) -> u16 {
     let has = |space| function.resources.iter().any(|r| r.space == space);
     4 | if has(Space::Memory) { MEMORY } else { 0 } | if has(Space::Io) { IO } else { 0 }
 }
 
-/// The write that gives a base address register another size (the size is 2^(20 + n), n in bits 8 to 13).
+/// Returns the write that changes the size of a BAR: n in bits 8 to 13, for 2^(20 + n) bytes.
 fn resize(old: &Tree, new: &Tree, index: Index, slot: Slot) -> Option<Step> {
     let (had, function) = (old.functions.get(index)?, new.functions.get(index).filter(|f| !f.absent)?);
     let (had, has) = (had.resource(slot)?.size, function.resource(slot)?.size);
@@ -380,7 +425,7 @@ fn resize(old: &Tree, new: &Tree, index: Index, slot: Slot) -> Option<Step> {
     Some(Step { function: index, offset, width: 4, value: value(has), before: Some(value(had)) })
 }
 
-/// The writes of one base address register, or ROM.
+/// Adds the writes of one base address register or ROM.
 fn registers(old: &Tree, new: &Tree, index: Index, slot: Slot, out: &mut Vec<Step>) {
     let Some(function) = new.functions.get(index).filter(|f| !f.absent) else { return };
     let Some(resource) = function.resource(slot) else { return };
@@ -395,7 +440,7 @@ fn registers(old: &Tree, new: &Tree, index: Index, slot: Slot, out: &mut Vec<Ste
         (Slot::Rom, true) => 0x38,
         (Slot::Vf(n), _) => match function.virtual_functions {
             Some(own) => own.capability + 0x24 + 4 * u16::from(n),
-            // Where the capability is nobody says.
+            // Without the capability's offset there is nothing to write to.
             None => return,
         },
     };
@@ -406,9 +451,7 @@ fn registers(old: &Tree, new: &Tree, index: Index, slot: Slot, out: &mut Vec<Ste
         (_, Space::Memory) => u32::from(resource.prefetchable) << 3 | u32::from(wide) << 2,
     };
     let before = |shift: u32, flags: u32| had.map(|had| (had >> shift) as u32 | flags);
-    let mut low =
-        Step { function: index, offset, width: 4, value: at as u32 | flags, before: before(0, flags) };
-    low.before = low.before.filter(|_| had.is_some());
+    let low = Step { function: index, offset, width: 4, value: at as u32 | flags, before: before(0, flags) };
     let high = Step {
         function: index,
         offset: offset + 4,
@@ -418,12 +461,15 @@ fn registers(old: &Tree, new: &Tree, index: Index, slot: Slot, out: &mut Vec<Ste
     };
     match (wide, had) {
         (false, _) => out.push(low),
-        // A bridge's register moves while it decodes: through addresses that nothing else has.
+        // A bridge's own BAR decodes while it moves, so between the writes of its halves it must not hit
+        // addresses of others.
         (true, Some(had)) if function.bridge.is_some() && had >> 32 == at >> 32 => out.push(low),
         (true, Some(had)) if function.bridge.is_some() => {
             let through = |at: u64| {
                 BusRange::sized(at, resource.size).is_some_and(|span| is_free(old, new, index, span))
             };
+            // The address after the first of two writes has one old and one new half: take the order in which
+            // nothing else decodes there.
             let low_first = at & 0xffff_ffff | had & !0xffff_ffff;
             let high_first = had & 0xffff_ffff | at & !0xffff_ffff;
             if through(high_first) || !through(low_first) {
@@ -432,11 +478,12 @@ fn registers(old: &Tree, new: &Tree, index: Index, slot: Slot, out: &mut Vec<Ste
                 out.extend([low, high]);
             }
         }
+        // The function does not decode at this point, so the order does not matter.
         (true, _) => out.extend([low, high]),
     }
 }
 
-/// Whether nothing decodes an address on a function's bus, neither before nor after.
+/// Returns `true` if nothing else on a function's bus decodes addresses in `span`, before or after.
 fn is_free(old: &Tree, new: &Tree, index: Index, span: BusRange) -> bool {
     [old, new].iter().all(|tree| {
         let Some(function) = tree.functions.get(index) else { return false };
@@ -447,7 +494,7 @@ fn is_free(old: &Tree, new: &Tree, index: Index, span: BusRange) -> bool {
     })
 }
 
-/// The writes that undo others, in the opposite order; `None` if what one of them overwrote is not known.
+/// Returns the writes that undo `steps`, last one first; `None` if one of them overwrites an unknown value.
 #[must_use]
 pub fn undo(steps: &[Step]) -> Option<Vec<Step>> {
     let back = |step: &Step| Some(Step { value: step.before?, before: Some(step.value), ..*step });

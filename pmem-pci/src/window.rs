@@ -22,7 +22,7 @@ impl IoWindow {
     pub const GRANULE: u64 = 0x1000;
 
     /// Creates a window from port `first` to port `last` inclusive, with 32 address bits if `wide`. Returns
-    /// `None` if the range is not of whole granules or does not fit into the registers.
+    /// `None` if the range is not a whole number of granules or does not fit into the registers.
     #[must_use]
     pub const fn new(first: u64, last: u64, wide: bool) -> Option<Self> {
         let most = if wide { 0xffff_ffff } else { 0xffff };
@@ -97,7 +97,7 @@ impl MemoryWindow {
     /// A closed window.
     pub const CLOSED: Self = Self { base: 0xfff0, limit: 0 };
 
-    /// Creates a window from `first` to `last` inclusive. Returns `None` if the range is not of whole granules
+    /// Creates a window from `first` to `last` inclusive. Returns `None` if the range is not a whole number of granules
     /// or ends above 4 GiB.
     #[must_use]
     pub const fn new(first: u64, last: u64) -> Option<Self> {
@@ -134,7 +134,7 @@ impl PrefetchableWindow {
     pub const GRANULE: u64 = 0x10_0000;
 
     /// Creates a window from `first` to `last` inclusive, with 64 address bits if `wide`. Returns `None` if the
-    /// range is not of whole granules or does not fit into the registers.
+    /// range is not a whole number of granules or does not fit into the registers.
     #[must_use]
     pub const fn new(first: u64, last: u64, wide: bool) -> Option<Self> {
         if (!wide && last > 0xffff_ffff) || !is_whole(first, last, Self::GRANULE) {

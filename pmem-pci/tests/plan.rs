@@ -582,3 +582,48 @@ fn facts_of_public_cases_are_told() {
     let Verdict::No(keys) = plan(&goal, &mut Budget::steps(1_000_000)) else { panic!("it cannot fit") };
     assert!(why(&goal, &keys)[0].places.is_empty());
 }
+
+/// While two bridges swap their bus numbers, no bus ever lies behind both, nor does one claim a bus above it.
+#[test]
+fn bus_numbers_move_without_two_owners() {
+    let tree = |buses: [(u8, u8); 2]| {
+        let mut tree = Tree::default();
+        tree.roots.push(Root { segment: 0, buses: (0, 255), apertures: Vec::new() });
+        for (n, buses) in buses.into_iter().enumerate() {
+            let mut port = Function::new(address(n), None, 0);
+            port.bridge = Some(Bridge { buses: Some(buses), ..Bridge::default() });
+            tree.functions.push(port);
+        }
+        tree
+    };
+    let (mut now, after) = ([(1u8, 3u8), (4, 4)], [(2, 2), (3, 6)]);
+    for step in steps(&tree(now), &tree(after), &BTreeSet::new()).unwrap() {
+        let (first, last) = &mut now[step.function];
+        let held = if step.offset == 0x19 { &mut *first } else { &mut *last };
+        assert_eq!(step.before, Some((*held).into()), "{step:?}");
+        *held = step.value as u8;
+        // A bridge with two zeros has no numbers.
+        let behind = |(first, last): (u8, u8)| {
+            (first..=last).filter(|_| (first, last) != (0, 0)).collect::<BTreeSet<u8>>()
+        };
+        let (one, other) = (behind(now[0]), behind(now[1]));
+        assert!(one.is_disjoint(&other), "{now:?} after {step:?}");
+        assert!(!one.contains(&0) && !other.contains(&0), "{now:?} after {step:?}");
+    }
+    assert_eq!(now, after);
+}
+
+/// Virtual functions take their size in bytes, of which their alignment is a part.
+#[test]
+fn bytes_of_virtual_functions_count() {
+    let mut goal = on_root(&[(64 * MIB, 128 * MIB - 1)], &[16 * MIB]);
+    let mut many = memory(1, MIB, true);
+    many.size = 56 * MIB;
+    for tree in [&mut goal.old, &mut goal.tree] {
+        tree.functions[0].resources.push(many.clone());
+    }
+    goal.place.push((0, Slot::Bar(1)));
+    let Verdict::No(keys) = plan(&goal, &mut Budget::steps(1_000_000)) else { panic!("72 MiB fit into 64") };
+    let [reason] = &why(&goal, &keys)[..] else { panic!("one reason") };
+    assert_eq!((reason.ground, reason.free), (Ground::TooFewBytes, 64 * MIB));
+}

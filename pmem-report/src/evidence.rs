@@ -177,8 +177,8 @@ impl Case<'_> {
         }
         for said in machine.numa.ranges.iter().filter(|said| said.value.range.contains(at)) {
             let by = match said.value.kind {
-                NodeRangeKind::Srat => "range of firmware's",
-                NodeRangeKind::Kernel => "range of the kernel's",
+                NodeRangeKind::Srat => "firmware's range",
+                NodeRangeKind::Kernel => "kernel's range",
             };
             claims.push((said.value.node, said.at.clone(), by));
         }
@@ -227,11 +227,11 @@ impl Case<'_> {
             self.said(
                 Topic::Way,
                 &iommu.passing[at],
-                "an IOMMU, which lets its addresses through as they are",
+                "an IOMMU that passes its addresses through untranslated",
             );
             return false;
         }
-        const HIDDEN: &str = "an IOMMU, whose tables no source shows";
+        const HIDDEN: &str = "an IOMMU whose page tables no source shows";
         if let Some(at) = iommu.translated.get(root) {
             self.said(Topic::Way, at, HIDDEN);
         } else if let Some(unit) = iommu.units.first() {
@@ -241,7 +241,7 @@ impl Case<'_> {
         } else if let Some(group) = groups.first() {
             self.inferred(
                 Topic::Way,
-                format!("an IOMMU, for it is in group {group}, whose tables no source shows"),
+                format!("an IOMMU whose page tables no source shows: the device is in group {group}"),
             );
         } else {
             self.inferred(Topic::Way, "no source shows an IOMMU");

@@ -11,12 +11,12 @@ pub(crate) fn reason(machine: &Machine, resolution: &OwnedResolution) -> Option<
         OwnedResolution::Ambiguous(places) => {
             let all: Vec<String> =
                 places.iter().map(|p| format!("{} at {:#x}", machine.arena_name(p.arena), p.addr)).collect();
-            Some(format!("accepted by {} places: {}", places.len(), all.join(", ")))
+            Some(format!("claimed by {} places: {}", places.len(), all.join(", ")))
         }
         OwnedResolution::Loop(hops) => {
             let through = hops.last().map_or(String::new(), |hop| machine.link_name(hop.link));
             Some(format!(
-                "passed round in a circle, or on for ever: {} hops, the last over {through}",
+                "routing loop: no arena claims the address after {} hops, the last over {through}",
                 hops.len()
             ))
         }

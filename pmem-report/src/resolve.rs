@@ -242,7 +242,7 @@ impl Resolved {
         let is_device = answer.space == Space::Memory && machine.buses.values().any(|bus| bus.memory == from);
         let is_interrupt = is_device && answer.is_interrupt(machine);
         if is_interrupt {
-            let what = "message signalled interrupts: what a device writes there is an interrupt".to_owned();
+            let what = "MSI window: a device's write there raises an interrupt".to_owned();
             answer = Self { result: Outcome::Architecture, what, ..Self::blank(machine, from, asked) };
         }
         // For an interrupt address, what CPUs see at the same address is irrelevant.
@@ -360,7 +360,7 @@ impl Resolved {
             false => format!("in an aperture of root bus {}", show_bus(bus)),
         };
         let by = if chain.is_empty() { String::new() } else { format!(" ({chain})") };
-        format!("nothing assigned there, {place}{by}")
+        format!("unassigned space {place}{by}")
     }
 
     /// Describes an address that nothing decodes. The view from there may simply be unknown, or the architecture may
@@ -373,7 +373,7 @@ impl Resolved {
             let through = machine.spaces.iter().find(|spaces| spaces.arena == ended);
             if let Some(through) = through.and_then(|spaces| spaces.through.as_ref()) {
                 self.reason =
-                    Some(format!("{arena} leads on through {through}, whose tables no source shows"));
+                    Some(format!("{arena} leads through {through}, whose page tables no source shows"));
                 return;
             }
             self.reason = Some(format!(
@@ -394,7 +394,8 @@ impl Resolved {
         }
         self.names = machine.names.of_memory(asked).into_iter().map(str::to_owned).collect();
         if !self.names.is_empty() {
-            self.what = format!("{}, listed there, but nothing leads there", self.names.join(" in "));
+            self.what =
+                format!("{} is listed there, but no interconnect leads there", self.names.join(" in "));
             return;
         }
         if let Some(known) = machine.names.by_architecture(asked) {

@@ -99,7 +99,7 @@ impl View {
     fn with(machine: &Machine, viewer: ArenaId, view: Vec<ViewLine>, local: bool) -> Self {
         let unknown = machine.unknown_ways.iter().find(|arena| **arena == viewer).map(|arena| {
             format!(
-                "what devices of {} see of memory is not known: no source gives the way in (dma-ranges)",
+                "what devices on {} see of memory is not known: no source has the inbound translation (dma-ranges)",
                 machine.arena_name(*arena)
             )
         });

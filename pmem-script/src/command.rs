@@ -44,7 +44,7 @@ pub(super) struct SetAttrs {
 
 impl SetAttrs {
     fn of(words: &Words<'_>) -> Result<Self, String> {
-        let bad = |what: &str, text: &str| format!("{text:?} is no {what}");
+        let bad = |what: &str, text: &str| format!("unknown {what} {text:?}");
         let usage = words.option("usage").map(|t| Usage::from_words(t).ok_or_else(|| bad("usage", t)));
         let prot = words.option("prot").map(|t| Prot::from_words(t).ok_or_else(|| bad("protection", t)));
         let props = words.option("props").map(|t| Props::from_words(t).ok_or_else(|| bad("property", t)));
@@ -70,7 +70,7 @@ impl Verb {
             "arena" => {
                 let kind = words.word(1, "TYPE")?;
                 let kind =
-                    ArenaType::from_words(kind).ok_or_else(|| format!("{kind:?} is no type of arena"))?;
+                    ArenaType::from_words(kind).ok_or_else(|| format!("unknown arena type {kind:?}"))?;
                 limits(words, 2, &[])?;
                 Self::Arena { name: name(0, "NAME")?, kind }
             }
@@ -219,7 +219,7 @@ fn way(word: &str) -> Result<Way, String> {
     match word {
         "right" => Ok(Way::ToRight),
         "left" => Ok(Way::ToLeft),
-        _ => Err(format!("{word:?} is no direction: right or left")),
+        _ => Err(format!("unknown direction {word:?}: expected right or left")),
     }
 }
 
@@ -259,7 +259,7 @@ fn request(words: &Words<'_>, len: u64, plain: usize) -> Result<Request, String>
         request = request.max_metric(if max == "any" { Metric::FARTHEST } else { metric(max)? });
     }
     if let Some(word) = words.option("type") {
-        let kind = ArenaType::from_words(word).ok_or_else(|| format!("{word:?} is no type of arena"))?;
+        let kind = ArenaType::from_words(word).ok_or_else(|| format!("unknown arena type {word:?}"))?;
         request = request.of_type(kind);
     }
     if let Some(word) = words.option("policy") {

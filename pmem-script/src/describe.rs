@@ -85,7 +85,7 @@ pub(super) fn describe(state: &State, names: &Names, edit: &Edit) -> String {
             format!("{name}: {}", change(place(old), place(new)))
         }
         Edit::Effective { placement, old, new } => {
-            format!("{} amounts to: {old} -> {new}", names.of_region(state, placement))
+            format!("effective attributes of {}: {old} -> {new}", names.of_region(state, placement))
         }
         Edit::Count { region, old, new } => {
             format!(

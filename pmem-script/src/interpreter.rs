@@ -129,7 +129,7 @@ impl Interpreter {
                 }
             }
             name if self.collecting.is_some() && (name == "feed" || Memory::knows(name)) => {
-                Err(format!("{name}: it acts at once, and so not inside of begin or plan"))
+                Err(format!("{name} acts at once: use it before begin or plan, or after commit"))
             }
             "feed" => self.feed(words),
             "memory" => {
@@ -159,7 +159,7 @@ impl Interpreter {
             "journal" => Ok(self.journal()),
             "reload" => self.reload(),
             "check" => self.manager.check().map(|()| "sound\n".to_owned()).map_err(|e| e.to_string()),
-            other => Err(format!("no command {other:?}")),
+            other => Err(format!("unknown command {other:?}")),
         }
     }
 
@@ -173,7 +173,7 @@ impl Interpreter {
         words.only(&["node"])?;
         words.at_most(1)?;
         if self.names.drivers.contains_key("uvm") {
-            return Err("feed: there is a driver \"uvm\" already: memory starts over".to_owned());
+            return Err("feed: there is already a driver \"uvm\": use memory to start over".to_owned());
         }
         let view = self.names.arena(words.word(0, "VIEW")?)?;
         let node = |text: &str| {
@@ -199,7 +199,7 @@ impl Interpreter {
             "resync" => self.manager.resync(id).map(|()| String::new()).map_err(|e| e.to_string()),
             "degrade" => self.manager.degrade(id).map(|()| String::new()).map_err(|e| e.to_string()),
             _ => match self.manager.verify(id) {
-                Ok(()) => Ok("as the model says\n".to_owned()),
+                Ok(()) => Ok("matches the model\n".to_owned()),
                 Err(error) => Err(error.to_string()),
             },
         }
@@ -280,8 +280,8 @@ impl Interpreter {
             OwnedResolution::Fault { arena, addr, why, hops } => {
                 let why = match why {
                     DeadEnd::NoEntry(link) => format!("no entry in {}", names.of_link(link)),
-                    DeadEnd::Incomplete(_) => "interleaved, and not all shares are joined".to_owned(),
-                    _ => "nothing decodes it".to_owned(),
+                    DeadEnd::Incomplete(_) => "interleaved, but not all ways are connected".to_owned(),
+                    _ => "no arena claims it".to_owned(),
                 };
                 format!("fault {} {addr:#x}: {why}{}\n", names.of_arena(arena), by(&hops))
             }
@@ -420,7 +420,7 @@ impl Interpreter {
         if text == again {
             Ok("loaded what was saved\n".to_owned())
         } else {
-            Err("what was loaded differs".to_owned())
+            Err("the loaded model differs from the saved one".to_owned())
         }
     }
 }

@@ -7,7 +7,7 @@
 //! The feature `drivers` adds scripted drivers for tests, which trace their calls and fail on request.
 //!
 //! ```
-//! let script = "arena ram ram\nprime ram 0x0 0x1000\n\nalloc a ram 0x10\n----\na = ram [0x0, 0x10)\n";
+//! let script = "arena ram ram\nprime ram 0x0 0x1000\n\nalloc a ram 0x10\n----\na = ram 0x0..0x10\n";
 //! assert!(pmem_script::run(script).failures.is_empty());
 //! ```
 #![forbid(unsafe_code)]
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn a_true_script_is_rendered_as_itself() {
         let text =
-            "# RAM\narena ram ram\nprime ram 0x0 0x1000\n\nalloc a ram 0x10\n----\na = ram [0x0, 0x10)\n";
+            "# RAM\narena ram ram\nprime ram 0x0 0x1000\n\nalloc a ram 0x10\n----\na = ram 0x0..0x10\n";
         assert_eq!(run(text), Run { rendered: text.to_owned(), failures: vec![] });
     }
 
@@ -133,7 +133,7 @@ mod tests {
     fn failures_are_named_by_line() {
         let text = "arena ram ram\n\nalloc a ram 0x10\n----\nnonsense\n";
         assert_eq!(run(text).failures[0].0, 4);
-        assert_eq!(run("\nfly\n").failures, [(2, "no command \"fly\"".to_owned())]);
+        assert_eq!(run("\nfly\n").failures, [(2, "unknown command \"fly\"".to_owned())]);
     }
 
     proptest! {

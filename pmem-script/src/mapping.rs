@@ -29,7 +29,8 @@ pub(super) fn direction(text: &str) -> Result<Direction, String> {
     if text == "closed" {
         return Ok(Direction::closed());
     }
-    let (cost, rest) = text.split_once(':').ok_or_else(|| format!("{text:?} is no METRIC:MAPPING"))?;
+    let (cost, rest) =
+        text.split_once(':').ok_or_else(|| format!("{text:?}: expected METRIC:MAPPING, or closed"))?;
     Ok(Direction::new(mapping(rest)?, metric(cost)?))
 }
 
@@ -62,7 +63,9 @@ fn interleave(text: &str) -> Result<Mapping, String> {
 fn window(text: &str) -> Result<Window, String> {
     let (kind, rest) = match text.split_once(':') {
         Some((kind @ ("float" | "pref"), rest)) => (kind, rest),
-        Some(_) => return Err(format!("{text:?} is no window")),
+        Some(_) => {
+            return Err(format!("{text:?} is not a window: expected START..END>OUT, float:... or pref:..."));
+        }
         None => ("fixed", text),
     };
     let (rest, out) = rest.split_once('>').map_or((rest, None), |(rest, out)| (rest, Some(out)));

@@ -285,7 +285,9 @@ impl Memory {
                 self.shared.with(|uvm, _| uvm.set_reserves(reserves));
                 Ok(String::new())
             }
-            other => Err(format!("pages: {other:?} is nothing that is done with pages")),
+            other => Err(format!(
+                "pages: unknown action {other:?}; expected alloc, free, wire, unwire, loan, unloan, retire, reserve, capture or keep"
+            )),
         }
     }
 
@@ -403,7 +405,7 @@ impl Memory {
         words.at_most(1)?;
         let name = words.word(0, "NAME")?.to_owned();
         let priority = words.option("priority").map_or(Ok(0), |text| {
-            text.parse().map_err(|_| format!("listen: priority {text:?} is no number"))
+            text.parse().map_err(|_| format!("listen: priority {text:?} is not a number"))
         })?;
         let mut answers: Vec<(String, Answer)> = Vec::new();
         for (key, answer) in [("bad", Answer::Bad), ("stop", Answer::Stop)] {
@@ -467,7 +469,7 @@ fn dashed(words: &Words<'_>, key: &str, text: &str) -> Result<FrameRange, String
 
 fn between(start: u64, end: u64) -> Result<FrameRange, String> {
     if end <= start {
-        return Err(format!("[{start:#x}, {end:#x}) is empty, or reversed"));
+        return Err(format!("{start:#x}..{end:#x} is empty or reversed"));
     }
     FrameRange::new(start, end - start).map_err(text)
 }

@@ -28,8 +28,6 @@ impl Drivers {
         words: &Words<'_>,
     ) -> Result<String, String> {
         let name = words.name;
-        Err(format!(
-            "{name}: scripts have drivers of their own only where pmem-script is built with the feature drivers"
-        ))
+        Err(format!("{name}: this build has no scripted drivers: enable the feature drivers of pmem-script"))
     }
 }

@@ -33,7 +33,7 @@ impl<'l> Words<'l> {
 
     /// Returns the positional word at `index`; `what` names it in the error if it is missing.
     pub(super) fn word(&self, index: usize, what: &str) -> Result<&'l str, String> {
-        self.plain.get(index).copied().ok_or_else(|| format!("{}: {what} is missing", self.name))
+        self.plain.get(index).copied().ok_or_else(|| format!("{}: missing {what}", self.name))
     }
 
     pub(super) fn addr(&self, index: usize, what: &str) -> Result<u64, String> {
@@ -65,7 +65,7 @@ impl<'l> Words<'l> {
     }
 
     fn numeral(&self, what: &str, text: &str) -> Result<u64, String> {
-        parse_addr(text).map_err(|_| format!("{}: {what} {text:?} is no number", self.name))
+        parse_addr(text).map_err(|_| format!("{}: {what} {text:?} is not a number", self.name))
     }
 
     /// Returns `true` if a bare word occurs anywhere after the first `skip` positional words.
@@ -77,7 +77,7 @@ impl<'l> Words<'l> {
     pub(super) fn only(&self, known: &[&str]) -> Result<(), String> {
         match self.options.iter().find(|(key, _)| !known.contains(key)) {
             Some((key, _)) => {
-                Err(format!("{}: no option {key:?}; there are {}", self.name, known.join(", ")))
+                Err(format!("{}: unknown option {key:?}; expected one of: {}", self.name, known.join(", ")))
             }
             None => Ok(()),
         }
@@ -86,7 +86,7 @@ impl<'l> Words<'l> {
     /// Refuses more positional words than the command takes.
     pub(super) fn at_most(&self, count: usize) -> Result<(), String> {
         match self.plain.get(count) {
-            Some(word) => Err(format!("{}: {word:?} is one word too many", self.name)),
+            Some(word) => Err(format!("{}: unexpected {word:?}: too many words", self.name)),
             None => Ok(()),
         }
     }
@@ -108,7 +108,7 @@ pub(super) fn dashed(text: &str) -> Result<AddrRange, String> {
     let (start, end) = text
         .split_once("..")
         .or_else(|| text.split_once('-'))
-        .ok_or_else(|| format!("{text:?} is no range (START-END)"))?;
+        .ok_or_else(|| format!("{text:?} is not a range: expected START..END"))?;
     range_of(start, end)
 }
 

@@ -190,7 +190,7 @@ pub struct CachingConflict(pub Props);
 
 impl fmt::Display for CachingConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "more than one caching mode: {}", self.0.words())
+        write!(f, "conflicting caching modes: {} (choose one)", self.0.words())
     }
 }
 

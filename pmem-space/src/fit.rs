@@ -58,11 +58,14 @@ pub enum FitError {
 impl fmt::Display for FitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoLength => write!(f, "length 0"),
+            Self::NoLength => write!(f, "the length is 0: ask for at least one byte"),
             Self::Align(align) => write!(f, "alignment {align:#x} is not a power of two"),
             Self::Boundary(boundary) => write!(f, "boundary {boundary:#x} is not a power of two"),
             Self::BoundaryTooSmall { boundary, len } => {
-                write!(f, "{len:#x} bytes cannot keep within a boundary of {boundary:#x}")
+                write!(
+                    f,
+                    "{len:#x} bytes always cross a boundary of {boundary:#x} bytes: ask for less, or for a larger boundary"
+                )
             }
         }
     }

@@ -15,7 +15,7 @@
 //! mmio.open(AddrRange::new(0xc000_0000, 0x1_0000_0000)?);
 //! let bar = mmio.find(&Fit::new(0x4000)?.align(0x4000)?).expect("the space is empty");
 //! mmio.insert(bar, "nic bar 0").expect("what was found is free");
-//! assert_eq!(bar.to_string(), "[0xc0000000, 0xc0004000)");
+//! assert_eq!(bar.to_string(), "0xc0000000..0xc0004000");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 #![no_std]

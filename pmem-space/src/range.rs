@@ -64,9 +64,11 @@ pub enum RangeError {
 impl fmt::Display for RangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty { start, end } => write!(f, "range [{start:#x}, {end:#x}) is empty or reversed"),
-            Self::Wraps { start, len: 0 } => write!(f, "range at {start:#x} has no length"),
-            Self::Wraps { start, len } => write!(f, "range at {start:#x} of {len:#x} bytes ends past 2^64"),
+            Self::Empty { start, end } => {
+                write!(f, "range {start:#x}..{end:#x} is empty: its end must be above its start")
+            }
+            Self::Wraps { start, len: 0 } => write!(f, "range at {start:#x} has length 0"),
+            Self::Wraps { start, len } => write!(f, "range of {len:#x} bytes at {start:#x} ends past 2^64"),
         }
     }
 }
@@ -200,8 +202,8 @@ impl AddrRange {
 impl fmt::Display for AddrRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.end() {
-            Some(end) => write!(f, "[{:#x}, {end:#x})", self.start),
-            None => write!(f, "[{:#x}, 2^64)", self.start),
+            Some(end) => write!(f, "{:#x}..{end:#x}", self.start),
+            None => write!(f, "{:#x}..2^64", self.start),
         }
     }
 }
@@ -240,7 +242,7 @@ mod tests {
     #[test]
     fn the_whole_space_saturates_its_size() {
         assert_eq!(AddrRange::ALL.len(), u64::MAX);
-        assert_eq!(AddrRange::ALL.to_string(), "[0x0, 2^64)");
+        assert_eq!(AddrRange::ALL.to_string(), "0x0..2^64");
     }
 
     #[test]

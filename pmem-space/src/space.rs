@@ -32,7 +32,7 @@ pub struct Conflict<T> {
 
 impl<T: fmt::Debug> fmt::Display for Conflict<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} meets {:?} at {}", self.wanted, self.met.occupant, self.met.range)
+        write!(f, "{} overlaps {:?} at {}", self.wanted, self.met.occupant, self.met.range)
     }
 }
 
@@ -355,7 +355,7 @@ impl<T: Copy> Space<T> {
     /// Puts a hole or sealed space into what is known to be a gap.
     fn fill(&mut self, range: AddrRange, what: Occupant<T>, pool: &mut Pool<T>) {
         let put = self.put(range, what, false, pool);
-        debug_assert!(put.is_ok(), "{range} is no gap");
+        debug_assert!(put.is_ok(), "{range} is not a gap");
     }
 
     /// Removes the entry that starts at `start`, if `which` accepts it; a gap is left.

@@ -82,10 +82,10 @@ pub enum EarlyError {
 impl fmt::Display for EarlyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Full { ranges } => write!(f, "the memory map has room for {ranges} ranges"),
-            Self::Overlap(range) => write!(f, "{range} was handed out, in part"),
+            Self::Full { ranges } => write!(f, "the memory map is full: it has room for {ranges} ranges"),
+            Self::Overlap(range) => write!(f, "part of {range} is already allocated"),
             Self::NotFree(range) => write!(f, "{range} is not all free memory"),
-            Self::NotUsed(range) => write!(f, "{range} was not all handed out"),
+            Self::NotUsed(range) => write!(f, "{range} is not entirely allocated"),
             Self::NoFit { count } => write!(f, "no free run of {count:#x} page frames"),
             Self::Unreachable(range) => write!(f, "the direct map does not reach {range}"),
             Self::Uvm(error) => error.fmt(f),

@@ -141,38 +141,53 @@ impl fmt::Display for UvmError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Range(error) => error.fmt(f),
-            Self::Setting { what, value } => write!(f, "{what} cannot be {value}"),
-            Self::FreeList { asked, lists } => write!(f, "no free list {asked}: there are {lists}"),
-            Self::Avail { range, avail } => write!(f, "available {avail} is not part of {range}"),
-            Self::Overlap { range, segment, at } => write!(f, "{range} meets {segment} at {at}"),
-            Self::NotPlugged(range) => write!(f, "nothing is plugged at {range}"),
-            Self::NotInList(range) => write!(f, "{range} is not in one run of the list"),
-            Self::NoSegment(segment) => write!(f, "no {segment}"),
+            Self::Setting { what, value } => write!(f, "unsupported {what}: {value}"),
+            Self::FreeList { asked, lists } => {
+                write!(f, "free list {asked} does not exist: there are {lists} lists, numbered from 0")
+            }
+            Self::Avail { range, avail } => {
+                write!(f, "the available page frames {avail} lie outside the plugged page frames {range}")
+            }
+            Self::Overlap { range, segment, at } => {
+                write!(f, "page frames {range} overlap {segment} at {at}")
+            }
+            Self::NotPlugged(range) => write!(f, "no memory is plugged at page frames {range}"),
+            Self::NotInList(range) => write!(f, "page frames {range} do not lie in one run of the list"),
+            Self::NoSegment(segment) => write!(f, "{segment} does not exist any more"),
             Self::Storage { range } => write!(f, "no memory for the pages of {range}"),
             Self::Page { frame, info, wanted } => {
-                write!(f, "page {frame:#x} is {}{}, not {wanted}", info.state, Counts(info))
+                write!(f, "page {frame:#x} is {}{}, but must be {wanted}", info.state, Counts(info))
             }
             Self::Unmovable { frame, info } => {
                 write!(f, "page {frame:#x} cannot be moved: it is {}{}", info.state, Counts(info))
             }
             Self::NoPages { asked, free, reserve } => {
-                write!(f, "{asked} pages asked for, {free} free, {reserve} to be kept back")
+                write!(f, "not enough free pages: {asked} requested, {free} free, {reserve} reserved")
             }
-            Self::NotZeroed { frame } => write!(f, "nobody fills page {frame:#x} with zeroes"),
+            Self::NotZeroed { frame } => {
+                write!(f, "no zeroed page is free, and the host does not zero page {frame:#x}")
+            }
             Self::NoFit { asked, free, longest } => {
-                write!(f, "no fit for {asked} pages: {free} free, {longest} in the longest run that would do")
+                write!(
+                    f,
+                    "no fit for {asked} pages: {free} are free, but the longest suitable run has {longest}"
+                )
             }
-            Self::Constraint { what, value } => write!(f, "{what} cannot be {value:#x} pages"),
-            Self::Nowhere(range) => write!(f, "no segment in {range}"),
-            Self::Lent { range, area } => write!(f, "{range} meets {area}, which is set aside and lent"),
-            Self::NoArea(range) => write!(f, "{range} is not set aside"),
+            Self::Constraint { what, value } => write!(f, "unsupported {what}: {value:#x} pages"),
+            Self::Nowhere(range) => write!(f, "no memory in page frames {range}"),
+            Self::Lent { range, area } => {
+                write!(f, "page frames {range} overlap the lent area {area}: take the area back first")
+            }
+            Self::NoArea(range) => write!(f, "{range} is not an area that was set aside"),
             Self::TimedOut => f.write_str("timed out waiting for pages"),
-            Self::Cancelled => f.write_str("called off while waiting for pages"),
+            Self::Cancelled => f.write_str("cancelled while waiting for pages"),
             Self::InCallback => {
-                f.write_str("not from within a callback, nor while this thread keeps memory as it is")
+                f.write_str("not allowed in a callback, nor while this thread holds the online-memory lock")
             }
-            Self::Kept => f.write_str("memory comes and goes only where nobody keeps it as it is"),
-            Self::Count { frame, what } => write!(f, "page {frame:#x}: {what} out of bounds"),
+            Self::Kept => f.write_str(
+                "memory cannot be plugged, unplugged, onlined or offlined here: use the hot-plug interface",
+            ),
+            Self::Count { frame, what } => write!(f, "page {frame:#x}: the {what} would leave its bounds"),
         }
     }
 }

@@ -563,7 +563,7 @@ fn veto(range: FrameRange, error: &HotplugError, settings: Settings) -> Veto {
         HotplugError::Uvm(UvmError::Storage { .. }) => "no memory for its pages",
         HotplugError::Uvm(UvmError::Overlap { .. }) => "memory is plugged there already",
         HotplugError::Refused { .. } => "a memory notifier refused",
-        HotplugError::Interrupted => "moving pages was called off",
+        HotplugError::Interrupted => "moving pages was interrupted",
         HotplugError::InCallback => "memory cannot be changed from here",
         _ => "memory cannot be plugged there",
     };
@@ -585,7 +585,9 @@ impl<A: Access + 'static> Driver for Feed<A> {
 
     fn attach(&mut self, state: &State) -> Result<(), Veto> {
         if !self.layout.is_of(state) {
-            return Err(Veto::new("nobody sees the memory that is to be fed: there is no such arena"));
+            return Err(Veto::new(
+                "the layout's viewer arena does not exist, so nobody sees the memory to feed",
+            ));
         }
         self.layout.settle(state);
         let settings = self.settings();

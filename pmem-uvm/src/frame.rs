@@ -47,8 +47,8 @@ impl fmt::Display for FrameRangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { start, count } = self;
         match count {
-            0 => write!(f, "a range of no page frames at {start:#x}"),
-            _ => write!(f, "{count:#x} page frames at {start:#x} end past {FRAMES:#x}"),
+            0 => write!(f, "the range at page frame {start:#x} is empty"),
+            _ => write!(f, "{count:#x} page frames from {start:#x} on end past the last one ({FRAMES:#x})"),
         }
     }
 }
@@ -169,7 +169,7 @@ impl FrameRange {
 
 impl fmt::Display for FrameRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{:#x}, {:#x})", self.start, self.end)
+        write!(f, "{:#x}..{:#x}", self.start, self.end)
     }
 }
 

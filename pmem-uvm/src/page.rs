@@ -128,7 +128,7 @@ pub struct PageInfo {
 pub(crate) const FRESH: PageFlags = PageFlags::BUSY.union(PageFlags::CLEAN).union(PageFlags::FAKE);
 
 /// The state a page must be in to be freed on its own, as a phrase for messages.
-pub(crate) const IDLE: &str = "one that can be given back by itself";
+pub(crate) const IDLE: &str = "allocated, unwired, unlent and in no list";
 
 /// The most times a page can be wired, and the most times it can be lent.
 pub const COUNT_MAX: u32 = (1 << 24) - 1;

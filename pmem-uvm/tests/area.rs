@@ -79,7 +79,10 @@ fn an_area_keeps_its_pages_where_they_are() {
         (refused.errno(), refused),
         (16, HotplugError::Uvm(UvmError::Lent { range: range(0, 128), area }))
     );
-    assert_eq!(refused.to_string(), "[0x0, 0x80) meets [0x40, 0x80), which is set aside and lent");
+    assert_eq!(
+        refused.to_string(),
+        "page frames 0x0..0x80 overlap the lent area 0x40..0x80: take the area back first"
+    );
     uvm.take_back(area, &mut never).unwrap();
     assert_eq!((uvm.areas(), uvm.uvmexp().reserved, uvm.zone(64)), (&[][..], 192, Some(Zone::Normal)));
     uvm.free_reserved(area).unwrap();

@@ -196,7 +196,7 @@ fn what_is_lent_of_a_models_memory_does_not_leave() {
     let area = FrameRange::new(0x1010, 0x10).unwrap();
     w.run(|uvm, _| uvm.lend(area)).unwrap();
     let refused = w.pmem.unprime(w.ram, bytes(0, 0x100)).unwrap_err();
-    assert_eq!(refused.to_string(), "uvm refused: pages are set aside and lent at [0x1010000, 0x1020000)");
+    assert_eq!(refused.to_string(), "uvm refused: pages are set aside and lent at 0x1010000..0x1020000");
     w.pmem.seal(w.ram, bytes(0x18, 0x20)).unwrap_err();
     w.pmem.seal(w.ram, bytes(0x20, 0x40)).unwrap();
     w.run(|uvm, _| uvm.take_back(area, &mut stay)).unwrap();

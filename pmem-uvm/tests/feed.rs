@@ -117,7 +117,7 @@ fn busy_pages_refuse_and_all_is_as_it_was() {
     assert_eq!(page, 0x1000);
     let before = (memory.counters(), pmem.state().arena(fast).unwrap().spans().collect::<Vec<_>>());
     let error = pmem.seal(fast, pages(0, 0x100)).unwrap_err();
-    assert!(error.to_string().contains("pages are busy at [0x1000000, 0x1001000)"), "{error}");
+    assert!(error.to_string().contains("pages are busy at 0x1000000..0x1001000"), "{error}");
     pmem.unprime(fast, pages(0, 0x100)).unwrap_err();
     pmem.alloc(fast, &Request::new(0x1000).at(0)).unwrap_err();
     let both = pmem.transaction(|plan| {
@@ -161,16 +161,16 @@ fn listeners_are_asked_in_prepare_and_told_when_it_is_published() {
     let (log, listening) = (trace.clone(), memory.clone());
     let callback = move |_: &mut Uvm, event: &Event| {
         log.lock().unwrap().push(event.to_string());
-        if event.to_string().contains("GOING_OFFLINE [0x1080") { Answer::Bad } else { Answer::Ok }
+        if event.to_string().contains("GOING_OFFLINE 0x1080") { Answer::Bad } else { Answer::Ok }
     };
     listening.0.lock().unwrap().1.register_memory(NotifierKey(1), 0, Box::new(callback)).unwrap();
     let told = || std::mem::take(&mut *trace.lock().unwrap());
     pmem.prime(fast, pages(0x100, 0x140), Attrs::ram()).unwrap();
-    assert_eq!(told(), ["MEM_GOING_ONLINE [0x1100, 0x1140)", "MEM_ONLINE [0x1100, 0x1140)"]);
+    assert_eq!(told(), ["MEM_GOING_ONLINE 0x1100..0x1140", "MEM_ONLINE 0x1100..0x1140"]);
     pmem.unprime(fast, pages(0x100, 0x140)).unwrap();
-    assert_eq!(told(), ["MEM_GOING_OFFLINE [0x1100, 0x1140)", "MEM_OFFLINE [0x1100, 0x1140)"]);
+    assert_eq!(told(), ["MEM_GOING_OFFLINE 0x1100..0x1140", "MEM_OFFLINE 0x1100..0x1140"]);
     assert!(pmem.seal(fast, pages(0x80, 0x100)).unwrap_err().to_string().contains("notifier refused"));
-    assert_eq!(told(), ["MEM_GOING_OFFLINE [0x1080, 0x1100)", "MEM_CANCEL_OFFLINE [0x1080, 0x1100)"]);
+    assert_eq!(told(), ["MEM_GOING_OFFLINE 0x1080..0x1100", "MEM_CANCEL_OFFLINE 0x1080..0x1100"]);
     assert_eq!(memory.counters().npages, 0x180);
     let region = pmem.alloc(fast, &Request::new(0x1000)).unwrap();
     pmem.decref(region).unwrap();

@@ -136,7 +136,7 @@ proptest! {
             let read = Srat::decode(&mut table);
             let expected = cut.saturating_sub(48) / 40;
             prop_assert_eq!(read.memory.len(), expected);
-            prop_assert!(table.faults[0].what.contains("cut"));
+            prop_assert!(table.faults[0].what.contains("truncated"));
         }
     }
 }

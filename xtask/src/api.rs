@@ -13,7 +13,7 @@ pub fn run(write: bool) -> Result {
     let before = fs::read_to_string(&made_by).unwrap_or_default();
     if !write && before != compiler {
         eprintln!(
-            "== interfaces: the lists are of {}: not looked at with {}",
+            "== interfaces: skipped: the lists were made with {}, this is {}",
             before.trim(),
             compiler.trim()
         );
@@ -51,7 +51,7 @@ pub fn run(write: bool) -> Result {
         return Ok(());
     }
     Err(format!(
-        "the interface of {} is not what api/ says: `cargo xtask api --write` writes it; a change that breaks users takes a new version (CONTRIBUTING.md)",
+        "the interface of {} differs from its list under api/: run `cargo xtask api --write`; a breaking change needs a new version (CONTRIBUTING.md)",
         differs.join(", ")
     ))
 }

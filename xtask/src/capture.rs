@@ -5,7 +5,8 @@
 //! conflicts with newer `qemu-utils`. The guest runs a busybox shell and a statically linked `pmem`. The
 //! capture comes back over the second serial port, and is verified by its checksum.
 
-use crate::run::{Result, cargo, check, output, root};
+use crate::kmod::guest;
+use crate::run::{Result, check, output, root};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -36,8 +37,6 @@ const PACKAGES: &[&str] = &[
 
 /// The time after which a guest that has not finished is killed.
 const PATIENCE: Duration = Duration::from_secs(180);
-
-const STATIC: &str = "x86_64-unknown-linux-gnu";
 
 /// The first process of a guest: it gathers, and sends the capture.
 pub const INIT: &str = r#"#!/bin/busybox sh
@@ -120,14 +119,9 @@ fn kernel_package() -> Result<String> {
     kernel.map(str::to_owned).ok_or_else(|| "no kernel package known: run apt-get update".to_owned())
 }
 
-/// Builds `pmem` statically, and packs it with busybox.
+/// Builds `pmem`, and packs it with busybox.
 fn initramfs(lab: &Path) -> Result<PathBuf> {
-    let mut build = cargo();
-    build.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", lab.join("build"));
-    check(
-        "pmem, static",
-        build.args(["build", "--release", "--quiet", "-p", "pmem-cli", "--target", STATIC]),
-    )?;
+    let pmem = guest::programs()?.join("pmem");
     let tree = lab.join("initramfs");
     drop(fs::remove_dir_all(&tree));
     fs::create_dir_all(tree.join("bin")).map_err(|e| e.to_string())?;
@@ -135,7 +129,7 @@ fn initramfs(lab: &Path) -> Result<PathBuf> {
         fs::copy(&from, tree.join(to)).map(drop).map_err(|e| format!("{}: {e}", from.display()))
     };
     copy(lab.join("unpacked/bin/busybox"), "bin/busybox")?;
-    copy(lab.join("build").join(STATIC).join("release/pmem"), "pmem")?;
+    guest::install(&tree, &pmem, "pmem")?;
     fs::write(tree.join("init"), INIT).map_err(|e| e.to_string())?;
     check("chmod", Command::new("chmod").arg("755").arg(tree.join("init")))?;
     let initrd = lab.join("initrd");

@@ -87,9 +87,9 @@ fn pack(lab: &Path, pmem: &Path) -> Result<PathBuf> {
     let tree = lab.join("emit");
     drop(fs::remove_dir_all(&tree));
     fs::create_dir_all(tree.join("bin")).map_err(|e| e.to_string())?;
-    for (from, to) in [(Path::new("/bin/busybox"), "bin/busybox"), (pmem, "pmem")] {
-        fs::copy(from, tree.join(to)).map_err(|e| format!("{}: {e}", from.display()))?;
-    }
+    let busybox = Path::new("/bin/busybox");
+    fs::copy(busybox, tree.join("bin/busybox")).map_err(|e| format!("{}: {e}", busybox.display()))?;
+    guest::install(&tree, pmem, "pmem")?;
     fs::write(tree.join("init"), capture::INIT).map_err(|e| e.to_string())?;
     check("chmod", Command::new("chmod").arg("755").arg(tree.join("init")))?;
     guest::packed(&tree, lab.join("initrd-emit"))

@@ -63,11 +63,8 @@ fn pack(lab: &Path, programs: &Path) -> Result<PathBuf> {
     drop(fs::remove_dir_all(&tree));
     fs::create_dir_all(tree.join("bin")).map_err(|e| e.to_string())?;
     let init = root().join("guest/init");
-    for (from, to) in [
-        (PathBuf::from("/bin/busybox"), "bin/busybox"),
-        (programs.join("pmem-iommu-try"), "pmem-iommu-try"),
-        (init, "init"),
-    ] {
+    guest::install(&tree, &programs.join("pmem-iommu-try"), "pmem-iommu-try")?;
+    for (from, to) in [(PathBuf::from("/bin/busybox"), "bin/busybox"), (init, "init")] {
         fs::copy(&from, tree.join(to)).map_err(|e| format!("{}: {e}", from.display()))?;
     }
     check("chmod", Command::new("chmod").arg("755").arg(tree.join("init")))?;

@@ -128,7 +128,7 @@ pub fn run() -> Result {
     if wrong.is_empty() {
         Ok(())
     } else {
-        Err(format!("the order of rooms is broken:\n{}", wrong.join("\n")))
+        Err(format!("files import against the order of layers:\n{}", wrong.join("\n")))
     }
 }
 
@@ -364,7 +364,7 @@ impl Crate {
         let room = self.rooms.iter().position(|room| room.split('|').any(|one| one == first));
         room.map(Some).ok_or_else(|| {
             format!(
-                "{} of {}: no room for it in the house plan (xtask/src/layers.rs)",
+                "{} of {} has no layer: add it to HOUSE in xtask/src/layers.rs",
                 module.join("/"),
                 HOUSE[self.place].0
             )

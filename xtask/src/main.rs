@@ -4,6 +4,7 @@ mod api;
 mod capi;
 mod capture;
 mod ci;
+mod coverage;
 mod emit;
 mod firmware;
 mod fleet;
@@ -13,6 +14,7 @@ mod install;
 mod iommu;
 mod kmod;
 mod layers;
+mod mutants;
 mod nostd;
 mod packages;
 mod picture;
@@ -68,7 +70,17 @@ enum Task {
         #[arg(long)]
         target: Option<String>,
     },
-    /// Run the test programs of the C interface under valgrind.
+    /// Mutation testing with cargo-mutants: one shard of one package's mutants, or of every package's.
+    Mutants {
+        /// The package; all if none is given.
+        package: Option<String>,
+        /// Which shard, of how many: 0/1 is everything.
+        #[arg(long, default_value = "0/40")]
+        shard: String,
+    },
+    /// Report the coverage of each file by the workspace's tests, with cargo-llvm-cov.
+    Coverage,
+    /// Run the test programs of the C interface under valgrind, and with the compiler's sanitizers.
     Capi,
     /// Build the MTRR planner for firmware for two targets, and try it from C.
     Firmware,
@@ -213,6 +225,8 @@ fn main() -> ExitCode {
         Task::Nostd => nostd::run(),
         Task::Loom => ci::loom(),
         Task::Fuzz { seconds, target } => fuzz::run(seconds, target.as_deref()),
+        Task::Mutants { package, shard } => mutants::run(package.as_deref(), &shard),
+        Task::Coverage => coverage::run(),
         Task::Capi => capi::run(),
         Task::Firmware => firmware::run(),
         Task::Capture { names } => capture::run(&names),

@@ -43,7 +43,7 @@ pub fn run() -> Result {
     }
     let [light, dark] = [("light", 1), ("dark", 0)].map(|(name, scheme)| shot(&page, &place, name, scheme));
     if light? == dark? {
-        wrong.push("what is dark looks as what is light".to_owned());
+        wrong.push("the dark theme looks like the light one".to_owned());
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
 }

@@ -17,7 +17,7 @@ pub fn allowed(claim: &Claim, range: AddrRange) -> Result<Attrs, Refused> {
     }
     let why = match wish(attrs) {
         Some(MemType::Wc | MemType::Wt) if claim.prefetchable == 0 => {
-            "is not prefetchable, so that its registers may mind"
+            "is not prefetchable, so its registers may not tolerate this type"
         }
         Some(MemType::Wb | MemType::Wp) => "is a device's, and write-back can hang the machine",
         _ => return Ok(attrs),

@@ -83,7 +83,9 @@ pub extern "C" fn pmem_incref(region: RegionPtr) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn pmem_decref(region: RegionPtr) -> c_int {
     match with(|pmem| pmem.decref(region.id())) {
-        Ok(Released::Condemned { by }) => fail(EBUSY, format!("{by} does not let go of it yet")),
+        Ok(Released::Condemned { by }) => {
+            fail(EBUSY, format!("{by} still uses the region; it will be released later"))
+        }
         Ok(_) => 0,
         Err(errno) => errno,
     }

@@ -298,7 +298,7 @@ static void areas(void)
 	setup(256);
 	CHECK_EQ(pmem_uvm_area_lend(64, 128), 0);
 	CHECK_EQ(pmem_uvm_area_lend(100, 200), EBUSY);
-	CHECK(strstr(pmem_error(), "set aside") != NULL);
+	CHECK(strstr(pmem_error(), "lent area") != NULL);
 	CHECK_EQ(pmem_uvm_page_unplug(0, 256), EBUSY);
 	struct vm_page *pg = uvm_pagealloc(object, 0, NULL, 0);
 	CHECK_EQ(VM_PAGE_TO_PHYS(pg), 64 * PAGE);
@@ -459,7 +459,7 @@ static void bad_input(void)
 	CHECK_EQ(uvm_pglistalloc(PAGE, 0, ~0UL, 3, 0, &list, 1, 0), EINVAL);
 	CHECK_EQ(register_memory_notifier(&none), -EINVAL);
 	CHECK_EQ(add_memory(0, 0x10000001, 0x8000000), -EINVAL);
-	CHECK(strstr(pmem_error(), "start of memory in bytes cannot be 268435457") != NULL);
+	CHECK(strstr(pmem_error(), "unsupported start of memory in bytes: 268435457") != NULL);
 	CHECK_EQ(add_memory(0, 0x10000000, 0), -EINVAL);
 	CHECK(pmem_memory_feed(NULL, NULL, 3) == NULL);
 	CHECK(strstr(pmem_error(), "3 nodes") != NULL);

@@ -150,7 +150,7 @@ static void bad_input(void)
 	CHECK(pmem_driver_register(NULL, NULL, NULL, 0) == NULL);
 	static const struct pmem_driver_ops ops = {.name = "nobody's"};
 	CHECK(pmem_driver_register(&ops, NULL, (pmem_arena_t)0x77, 0) == NULL);
-	CHECK(strstr(pmem_error(), "no arena") != NULL);
+	CHECK(strstr(pmem_error(), "does not exist") != NULL);
 	CHECK_EQ(pmem_driver_verify((pmem_driver_t)7), ENOENT);
 	CHECK_EQ(pmem_arena_prime(pci, 0xfffffffffffff000, 0, PMEM_T_DEVREGS, 3, 8), 0); /* up to 2^64 */
 }

@@ -260,7 +260,7 @@ impl fmt::Display for Veto {
             write!(f, " at {range}")?;
         }
         if let Some((needed, available)) = self.needed_of {
-            write!(f, ": needs {needed} of {available}")?;
+            write!(f, ": needs {needed}, has {available}")?;
         }
         self.figures.map_or(Ok(()), |figures| write!(f, " ({figures})"))
     }

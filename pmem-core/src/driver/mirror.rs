@@ -260,7 +260,10 @@ impl<H: Hardware + 'static> Driver for Mirror<H> {
         for key in keys {
             let found = self.hardware.get(&key).map_err(|fault| differs(fault.reason, fault.range))?;
             if found.as_ref() != wanted.get(&key) {
-                return Err(differs("a value is not what is wanted", self.hardware.range(&key)));
+                return Err(differs(
+                    "the hardware holds a different value than the model asks for",
+                    self.hardware.range(&key),
+                ));
             }
         }
         Ok(())

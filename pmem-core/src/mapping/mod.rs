@@ -56,7 +56,7 @@ pub enum MappingError {
     #[error("granule {0:#x} is not a power of two")]
     Granule(u64),
     /// A bound is not a multiple of the granule.
-    #[error("{range} is not a multiple of the granule {granule:#x}")]
+    #[error("{range} is not aligned to the granule {granule:#x}")]
     Misaligned {
         /// The range whose bound is misaligned.
         range: AddrRange,
@@ -64,7 +64,7 @@ pub enum MappingError {
         granule: u64,
     },
     /// The range leaves the window's limit.
-    #[error("{range} leaves its limit {limit}")]
+    #[error("{range} is not inside the limit {limit}")]
     Limit {
         /// The range.
         range: AddrRange,
@@ -83,13 +83,13 @@ pub enum MappingError {
     #[error("windows {0} and {1} overlap")]
     Overlap(AddrRange, AddrRange),
     /// No decoder has this number of targets (CXL 3.1, 8.2.4.20.7: 1, 2, 4, 8, 16, 3, 6, 12).
-    #[error("{0} interleave ways: not 1, 2, 3, 4, 6, 8, 12 or 16")]
+    #[error("{0} interleave ways are not possible (expected 1, 2, 3, 4, 6, 8, 12 or 16)")]
     Ways(u8),
     /// No decoder has this granularity: it must be a power of two from 256 bytes to 16 KiB.
     #[error("interleave granularity {0} is not a power of two from 256 to 16384")]
     Granularity(u32),
     /// The position is not below the number of targets.
-    #[error("interleave position {position} of {ways} ways")]
+    #[error("interleave position {position} must be below the number of ways, {ways}")]
     Position {
         /// The position, from 0.
         position: u8,

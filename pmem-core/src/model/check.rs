@@ -14,7 +14,7 @@ use pmem_space::{AddrRange, Occupant};
 #[non_exhaustive]
 pub enum Broken {
     /// Primed space overlaps what lies behind an interconnect.
-    #[error("{arena}: primed {range} lies behind an interconnect")]
+    #[error("{arena}: primed space {range} overlaps addresses that an interconnect claims")]
     PrimedBehind {
         /// The arena.
         arena: ArenaId,
@@ -38,7 +38,7 @@ pub enum Broken {
         range: AddrRange,
     },
     /// A region is not in space that admits it.
-    #[error("{region} at {range} is not in space that admits it")]
+    #[error("{region} at {range} is not in space that allows its attributes")]
     Misplaced {
         /// The region.
         region: RegionId,
@@ -46,7 +46,7 @@ pub enum Broken {
         range: AddrRange,
     },
     /// The index disagrees with spans and windows about whether addresses are free.
-    #[error("{arena}: {range} is {found} in the index")]
+    #[error("{arena}: the index calls {range} {found}, but spans and windows disagree")]
     Index {
         /// The arena.
         arena: ArenaId,
@@ -56,7 +56,7 @@ pub enum Broken {
         found: &'static str,
     },
     /// An alias does not match its target.
-    #[error("{alias} does not stand for {target}")]
+    #[error("{alias} does not match its target {target}")]
     Alias {
         /// The alias.
         alias: RegionId,
@@ -64,7 +64,7 @@ pub enum Broken {
         target: RegionId,
     },
     /// A floating window is not the hull of its floor and of the aliases through it, or leaves its limit.
-    #[error("{link} {way}: window {piece} does not fit what goes through it")]
+    #[error("{link} {way}: window {piece} does not match its floor and the aliases through it")]
     Window {
         /// The interconnect.
         link: LinkId,
@@ -74,7 +74,7 @@ pub enum Broken {
         piece: u32,
     },
     /// A region is not where the id table says, or has more aliases than references.
-    #[error("{region} is not what the id table says")]
+    #[error("{region} is not where the id table says, or has fewer references than aliases")]
     Entry {
         /// The region.
         region: RegionId,
@@ -280,7 +280,7 @@ impl State {
     }
 }
 
-/// Whether all of `range` goes through `leg`: the leg claims it or, if the leg yields, nothing decodes it.
+/// Whether all of `range` goes through `leg`: the leg claims it or, if the leg yields, no arena claims it.
 fn decodes(arena: &Arena, range: AddrRange, leg: WindowId) -> bool {
     if arena.fallbacks().contains(&WindowId { piece: 0, ..leg }) {
         return arena.windows_in(range).next().is_none() && arena.spans_in(range).next().is_none();

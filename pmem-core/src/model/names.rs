@@ -97,7 +97,7 @@ mod saved {
             };
             let once: BTreeSet<u32> = free.iter().copied().filter(vacant).collect();
             if once.len() != free.len() || u32::try_from(versions.len()).is_err() {
-                return Err(D::Error::custom("a free id is in use, or free twice"));
+                return Err(D::Error::custom("the free list contains an id that is in use, or an id twice"));
             }
             Ok(Self { versions, free, kind: PhantomData })
         }

@@ -48,7 +48,7 @@ impl<F: Format + Clone + Send> Domains<F> {
         let count = unit.domains();
         let is_free = |number: &u16| !taken.contains(number) && u32::from(*number) < count;
         let full = || {
-            Veto::new("the unit tells no more domains apart")
+            Veto::new("the unit has no free domain number")
                 .needs(u64::from(PASSED) + taken.len() as u64 + 2, count.into())
         };
         let number = (PASSED + 1..=u16::MAX).find(is_free).ok_or_else(full)?;
@@ -205,7 +205,7 @@ impl<F: Format + Clone + Send> Domains<F> {
                 };
                 let (to, access) = span.target;
                 if span.range.start() != at || to != target || access != mapped.leaf.access {
-                    let reason = "something is mapped otherwise than it is to be";
+                    let reason = "a mapping differs from the model";
                     let wanted_found = (to != target).then_some((to, target));
                     found = Err(Mismatch { wanted_found, ..wrong(reason, here) });
                     return;

@@ -5,7 +5,7 @@ use pmem_iommu::table::{Short, TableError};
 
 fn reason(error: &TableError) -> &'static str {
     match error {
-        TableError::Unaligned { .. } => "it is no whole number of pages",
+        TableError::Unaligned { .. } => "it does not consist of whole pages",
         TableError::TooWide { .. } => "it is beyond the addresses that the unit translates",
         TableError::Access => "the unit cannot permit just that",
         TableError::Taken { .. } => "the unit has something mapped there",
@@ -13,7 +13,7 @@ fn reason(error: &TableError) -> &'static str {
         TableError::Whole { .. } => {
             "the unit has one large page there, which it does not split while it is used"
         }
-        TableError::Malformed { .. } => "an entry of a table is none",
+        TableError::Malformed { .. } => "a table entry is invalid",
         TableError::Unreadable { .. } => "a table is where no memory is",
         TableError::Short(_) => "there is no memory for tables",
     }

@@ -58,7 +58,7 @@ impl<P: Port> Vtd<P> {
         let extended = ExtendedCapability(port.read(registers::EXTENDED_CAPABILITY, Width::Eight)?);
         if !extended.is_coherent() && !port.writes_through() {
             return Err(Fault::new(
-                "the unit does not look into processors' caches, and this port does not write past them",
+                "the unit does not snoop processor caches: use a port whose memory is mapped uncached",
             ));
         }
         // Use the fewest levels that cover all addresses that the unit takes, or else the most that it walks.
@@ -316,7 +316,9 @@ impl<P: Port> Unit for Vtd<P> {
         }
         let protected = self.port.read(registers::PROTECTED_MEMORY, Width::Four)?;
         if protected != 0xffff_ffff && protected & 1 != 0 {
-            return Err(Fault::new("the unit protects memory for whoever booted the machine"));
+            return Err(Fault::new(
+                "the unit's protected memory is enabled, by firmware or a boot loader: disable it first",
+            ));
         }
         // Pages are still there after a start that failed and could not be undone.
         let pages = self.pages.map_or_else(|| self.take_pages(), Ok)?;

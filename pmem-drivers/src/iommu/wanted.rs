@@ -21,15 +21,16 @@ pub(super) fn domains(state: &State, binding: &Binding, width: u32) -> Result<BT
     for domain in binding.domains.keys() {
         let Some(link) = state.link(*domain) else { continue };
         let Mapping::Table(table) = &link.direction(Way::ToRight).mapping else {
-            return Err(Veto::new("a domain is joined to the system's bus by something else than a table"));
+            return Err(Veto::new("a domain must be connected to the system bus by a table"));
         };
         if table.input().last() & !(u64::MAX >> (64 - width.clamp(1, 64))) != 0 {
-            return Err(Veto::new("the unit does not translate addresses of so many bits").at(table.input()));
+            return Err(
+                Veto::new("the domain's addresses are wider than the unit translates").at(table.input())
+            );
         }
         if table.page() < 1 << PAGE_SHIFT {
-            return Err(
-                Veto::new("the unit has no pages that are so small").needs(table.page(), 1 << PAGE_SHIFT)
-            );
+            return Err(Veto::new("the domain's pages are smaller than the unit's smallest page")
+                .needs(table.page(), 1 << PAGE_SHIFT));
         }
         domains.insert(*domain, table.page());
     }
@@ -54,11 +55,16 @@ pub(super) fn span(
     let attrs = state.effective(&placement.record);
     let Some(access) = access(attrs.prot()) else { return Ok(None) };
     if *peers == Peers::Refused && attrs.usage().intersects(Usage::DEVREGS | Usage::FRAMEBUF) {
-        return Err(Veto::new("these are another device's registers, and the domain refuses peers").at(range));
+        return Err(Veto::new(
+            "these are another device's registers: the domain needs Peers::Permitted to map them",
+        )
+        .at(range));
     }
     let pages = range.rounded(table.page());
     if pages.start() <= *INTERRUPTS.end() && pages.last() >= *INTERRUPTS.start() {
-        return Err(Veto::new("a write there is an interrupt, whatever is mapped").at(range));
+        return Err(
+            Veto::new("writes to this range are interrupts on x86, so nothing can be mapped there").at(range)
+        );
     }
     Ok(Some((alias.link, Span { range: pages, target: (alias.to & !(table.page() - 1), access) })))
 }
@@ -109,7 +115,7 @@ pub(super) fn places(
             }
             for id in ids {
                 if places.insert(*id, place).is_some_and(|other| other != place) {
-                    return Err(Veto::new("devices that ask by one id are in two domains"));
+                    return Err(Veto::new("devices that share a requester id must be in the same domain"));
                 }
             }
         }

@@ -63,7 +63,7 @@ impl Demand {
         new
     }
 
-    /// Records the attributes of a range; `None` if nothing decodes it any more.
+    /// Records the attributes of a range; `None` if no arena claims it any more.
     pub(super) fn set(&mut self, range: RangeInclusive<u64>, attrs: Option<Attrs>) {
         let Some(attrs) = attrs else {
             self.decoded.remove(range.clone());

@@ -102,14 +102,13 @@ impl<P: Port> Mtrr<P> {
         let (baseline, demand) = (&*belief.baseline, &belief.demand);
         let wants = demand
             .wants(baseline, self.policy.unmapped)
-            .map_err(|span| veto("a page is wanted to be of two types", span))?;
+            .map_err(|span| veto("one 4 KiB page would need two memory types", span))?;
         let available = types(live);
         let mut fixed = baseline.fixed;
         if live.fixed_counts() {
-            fixed = baseline
-                .fixed
-                .satisfying(&wants, available)
-                .map_err(|refusal| veto("one fixed range is wanted to be of two types", refusal.span))?;
+            fixed = baseline.fixed.satisfying(&wants, available).map_err(|refusal| {
+                veto("one entry of a fixed-range MTRR would need two memory types", refusal.span)
+            })?;
         }
         // Prefer the firmware's own setting, then the current one, and plan new registers only if neither satisfies
         // the demand.
@@ -153,7 +152,9 @@ impl<P: Port> Mtrr<P> {
                 Ok(to)
             }
             Err(Refusal::TooMany(needed)) => Err(short(needed, planner.optimum())),
-            Err(Refusal::Impossible | Refusal::Bad(_)) => Err(Veto::new("no registers make these types")),
+            Err(Refusal::Impossible | Refusal::Bad(_)) => {
+                Err(Veto::new("no MTRR setting produces these memory types"))
+            }
         }
     }
 
@@ -213,7 +214,7 @@ fn foreign(live: &Setting, theirs: u64) -> Result<Vec<Register>, Veto> {
     others
         .map(|(_, variable)| variable.register(live.width))
         .collect::<Option<_>>()
-        .ok_or(Veto::new("a register that somebody else wrote is no block of a type"))
+        .ok_or(Veto::new("a variable MTRR that somebody else wrote does not describe one aligned block"))
 }
 
 /// Returns the baseline in as many registers as the processors have; `None` if it needs more.
@@ -285,7 +286,7 @@ impl<P: Port + 'static> Driver for Mtrr<P> {
         let Belief { baseline, image, demand, theirs } = &mut self.belief;
         self.port.read(image).map_err(refuse)?;
         if !image.def.enabled() {
-            return Err(Veto::new("MTRRs are switched off, and stay so"));
+            return Err(Veto::new("MTRRs are disabled, and this driver does not enable them"));
         }
         baseline.clone_from(image);
         baseline.cap.0 = baseline.cap.0 & !0xff | MAX_VARIABLE as u64;
@@ -350,7 +351,7 @@ impl<P: Port + 'static> Driver for Mtrr<P> {
         if self.found.difference(&staged.to).is_none() && staged.from != staged.to {
             self.port.program(&staged.to, &staged.from)?;
         } else if self.found.difference(&staged.from).is_some() {
-            return Err(Fault::new("registers are neither as they were nor as they were to be"));
+            return Err(Fault::new("the registers hold neither the old nor the new setting"));
         }
         Ok(())
     }

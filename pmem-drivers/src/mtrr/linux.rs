@@ -77,7 +77,7 @@ impl ProcMtrr {
     }
 
     fn tell(&self, command: &str) -> Result<(), Fault> {
-        let refused = |_| Fault::new("the kernel does not take it through /proc/mtrr");
+        let refused = |_| Fault::new("the kernel refused the change through /proc/mtrr");
         let mut file = OpenOptions::new().write(true).open(&self.path).map_err(refused)?;
         file.write_all(command.as_bytes()).map_err(refused)
     }
@@ -208,9 +208,7 @@ impl Port for DevMsr {
     }
 
     fn program(&mut self, _: &Setting, _: &Setting) -> Result<(), Fault> {
-        Err(Fault::new(
-            "/dev/cpu/*/msr is for reading: MTRRs change on all processors together, or not at all",
-        ))
+        Err(Fault::new("/dev/cpu/*/msr is only read: MTRRs must change on all processors together"))
     }
 }
 

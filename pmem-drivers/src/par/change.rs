@@ -24,9 +24,9 @@ impl fmt::Display for ChangeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooMany(error) => error.fmt(f),
-            Self::NoOrder => {
-                f.write_str("there is no order of writes that leaves alone what does not change")
-            }
+            Self::NoOrder => f.write_str(
+                "no order of register writes was found that keeps unchanged addresses intact in between",
+            ),
         }
     }
 }

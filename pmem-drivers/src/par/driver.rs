@@ -108,7 +108,7 @@ impl<P: Port> Par<P> {
                 let value = Value::memory(target, attributes(attrs));
                 map.set(first, last, value).map_err(|error| {
                     Veto::new(match error {
-                        super::MapError::Pages(..) => "it is no whole number of pages of 4 KiB",
+                        super::MapError::Pages(..) => "it does not consist of whole 4 KiB pages",
                         _ => "registers reach no more than 1 GiB",
                     })
                     .at(range)
@@ -124,13 +124,13 @@ impl<P: Port> Par<P> {
                 let why = if error.is_least {
                     "there are not so many registers"
                 } else {
-                    "no way was found with as many registers as there are"
+                    "no map was found that fits in the registers"
                 };
                 Veto::new(why).needs(error.needed as u64, error.available as u64)
             }
-            ChangeError::NoOrder => {
-                Veto::new("there is no order of writes that leaves alone what does not change")
-            }
+            ChangeError::NoOrder => Veto::new(
+                "no order of register writes was found that keeps unchanged addresses intact in between",
+            ),
         })
     }
 
@@ -140,7 +140,7 @@ impl<P: Port> Par<P> {
             self.written += 1;
             self.port.write(number, bits)?;
             if self.port.read(number)? != bits {
-                return Err(Fault::new("a register did not take what was written"));
+                return Err(Fault::new("a register did not accept the value written to it"));
             }
         }
         Ok(())
@@ -197,8 +197,9 @@ impl<P: Port + 'static> Driver for Par<P> {
         let wanted = self.wanted(state)?;
         let has = Map::of(self.targets.sdram, &held.map(Register::decode));
         if !has.same_as(&wanted) {
-            let veto =
-                Veto::new("registers hold something else than the model: nothing is written to take over");
+            let veto = Veto::new(
+                "the registers differ from the model, and attaching writes nothing: build the model from what the registers hold",
+            );
             return Err(difference(&wanted, &has).map_or(veto, |range| veto.at(range)));
         }
         self.held = held;
@@ -258,7 +259,7 @@ impl<P: Port + 'static> Driver for Par<P> {
         if has.same_as(&wanted) {
             Ok(())
         } else {
-            Err(wrong("registers do not make the map that the model says", difference(&wanted, &has)))
+            Err(wrong("the registers differ from the model", difference(&wanted, &has)))
         }
     }
 }

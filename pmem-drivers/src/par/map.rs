@@ -44,12 +44,17 @@ pub enum MapError {
 
 impl fmt::Display for MapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let end = |last: &u32| u64::from(*last) + 1;
         match self {
-            Self::Range(first, last) => write!(f, "[{first:#x}, {last:#x}] is no range that registers reach"),
-            Self::Pages(first, last) => {
-                write!(f, "[{first:#x}, {last:#x}] is no whole number of pages of 4 KiB")
+            Self::Range(first, last) => {
+                write!(f, "{first:#x}..{:#x} is outside the addresses that registers can cover", end(last))
             }
-            Self::Attributes(target) => write!(f, "{target} has no attributes: only memory has"),
+            Self::Pages(first, last) => {
+                write!(f, "{first:#x}..{:#x} does not consist of whole 4 KiB pages", end(last))
+            }
+            Self::Attributes(target) => {
+                write!(f, "{target} cannot have attributes: only SDRAM, ROM and flash can")
+            }
         }
     }
 }

@@ -70,8 +70,8 @@ pub struct PlanError {
 impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { needed, available, .. } = self;
-        let found = if self.is_least { "needs" } else { "found no way with fewer than" };
-        write!(f, "{found} {needed} registers of {available}")
+        let found = if self.is_least { "needs" } else { "the search found nothing with fewer than" };
+        write!(f, "{found} {needed} registers, but only {available} exist")
     }
 }
 

@@ -89,14 +89,15 @@ impl<P: Port, L: Layout> Pci<P, L> {
         if let Some(wrong) = check(to).first() {
             let veto = Veto::new(match wrong.other {
                 Some(_) => {
-                    "it would be against the rules of the bus: it overlaps, or lies outside of, what is there"
+                    "this placement breaks the bus's rules: it overlaps something, or lies outside its window"
                 }
-                None => "no register holds it",
+                None => "no register can hold this placement",
             });
             return Err(range(wrong.side.span).map_or(veto, |range| veto.at(range)));
         }
-        let stuck =
-            |_| Veto::new("a window cannot be changed without stopping what must not be stopped behind it");
+        let stuck = |_| {
+            Veto::new("a window cannot change without stopping a device behind it that must keep running")
+        };
         // Windows whose registers pass through wrong values need what is behind them to stop decoding meanwhile.
         let stopped = bystanders(from, to).map_err(stuck)?;
         stages(from, to, &stopped).map_err(stuck)
@@ -136,7 +137,7 @@ fn write(
             return Err(if has == ones && !answers(port, address)? {
                 GONE
             } else {
-                Fault::new("a register did not take what was written")
+                Fault::new("a register did not accept the value written to it")
             });
         }
     }
@@ -185,7 +186,7 @@ impl<P: Port + 'static, L: Layout + 'static> Driver for Pci<P, L> {
         match difference(&wanted, &self.held) {
             Some(Mismatch { range, .. }) => {
                 let veto = Veto::new(
-                    "registers hold something else than the model: nothing is written to take over",
+                    "the registers differ from the model, and attaching writes nothing: build the model from what the registers hold",
                 );
                 Err(range.map_or(veto, |range| veto.at(range)))
             }
@@ -286,17 +287,13 @@ fn difference(wanted: &Tree, has: &Tree) -> Option<Mismatch> {
             // A BAR without a place in the model may hold anything, as long as it is not decoded. Virtual
             // functions' BARs are not in these registers.
             if a.at.is_some() && a.at != b.at && !matches!(a.slot, pmem_pci::tree::Slot::Vf(_)) {
-                return Some(differ(
-                    "a base address register is not where the model has it",
-                    a.span(),
-                    b.span(),
-                ));
+                return Some(differ("a base address register differs from the model", a.span(), b.span()));
             }
         }
         let (Some(a), Some(b)) = (&wanted.bridge, &has.bridge) else { continue };
         let mut windows = a.windows.iter().zip(&b.windows);
         if let Some((a, b)) = windows.find(|(a, b)| a.span != b.span) {
-            return Some(differ("a bridge's window is not what the model has it be", a.span, b.span));
+            return Some(differ("a bridge's window differs from the model", a.span, b.span));
         }
         if a.buses.is_some() && a.buses != b.buses {
             let span = |buses: Option<(u8, u8)>| {

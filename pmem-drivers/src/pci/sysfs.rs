@@ -30,7 +30,7 @@ impl SysfsConfig {
         match OpenOptions::new().read(true).write(writes).open(path) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(_) => Err(Fault::new("configuration space may not be opened: that takes root")),
+            Err(_) => Err(Fault::new("cannot open configuration space: run as root")),
         }
     }
 }

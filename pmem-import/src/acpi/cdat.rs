@@ -45,7 +45,7 @@ impl Cdat {
         let there = bytes.get(..length).unwrap_or(bytes);
         let mut table = AcpiTable { signature: *b"CDAT", revision, at: 0, bytes: there, faults: Vec::new() };
         if there.len() < length {
-            table.fault(0, format!("it is cut: {} of {length} bytes are there", there.len()));
+            table.fault(0, format!("the table is truncated: it has {} of {length} bytes", there.len()));
         } else if there.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)) != 0 {
             table.fault(5, "its bytes do not add up to 0: the checksum is wrong");
         }

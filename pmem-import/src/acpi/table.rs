@@ -68,7 +68,7 @@ impl<'t> AcpiTable<'t> {
         }
         let there = bytes.get(..length).unwrap_or(bytes);
         if there.len() < length {
-            let what = format!("it is cut: {} of {length} bytes are there", there.len());
+            let what = format!("the table is truncated: it has {} of {length} bytes", there.len());
             faults.push(TableFault { offset: 4, what });
         } else if there.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)) != 0 {
             faults.push(TableFault {

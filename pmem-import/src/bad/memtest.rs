@@ -30,7 +30,7 @@ pub(super) fn read(words: &str, in_list: &mut bool) -> Vec<BadRecord> {
     }
     if words.starts_with("4MEM") {
         return aside(
-            "what stands after the colon is no address that is documented, and 4MEM names the kind of error, no slot",
+            "not an address: the number after the colon is undocumented, and 4MEM names a kind of error, not a slot",
         );
     }
     if words.contains("BUFA address") {

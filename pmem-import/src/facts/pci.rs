@@ -1,4 +1,4 @@
-//! What sources say about PCI: functions, root buses, and resources without a place.
+//! What sources say about PCI: functions, root buses, and resources without an address.
 
 use super::{SourceLine, Sourced};
 use pmem_core::AddrRange;

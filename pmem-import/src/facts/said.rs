@@ -126,7 +126,10 @@ impl Findings {
     /// Returns the listed findings, followed by the number of unlisted ones for each source.
     pub fn finish(mut self) -> Vec<Finding> {
         for (source, count) in self.left_out {
-            self.all.push(Finding::whole(source, format!("{count} more findings like these")));
+            self.all.push(Finding::whole(
+                source,
+                format!("{count} more findings about this source are not shown"),
+            ));
         }
         self.all
     }

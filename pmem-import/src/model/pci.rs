@@ -438,7 +438,7 @@ impl<'s> Builder<'s> {
             let Some((bus, root)) = self.bus_of(function) else {
                 let place =
                     function.at.clone().unwrap_or_else(|| SourceLine::whole(function.bdf().to_string()));
-                self.find(&place, format!("{}: nothing is known of its bus: left out", function.bdf()));
+                self.find(&place, format!("{}: left out, since no source describes its bus: add lspci -vvv output or /proc/iomem", function.bdf()));
                 continue;
             };
             for resource in function.resources.iter().filter(|r| r.kind != ResourceKind::Window) {
@@ -505,7 +505,7 @@ impl<'s> Builder<'s> {
             {
                 self.find(
                     &resource.at,
-                    format!("{label} at {} lies outside of what reaches its bus", resource.range),
+                    format!("{label} at {} lies outside the windows that lead to its bus", resource.range),
                 );
             }
             let primed = self.prime_rest(arena, range, space.attrs());

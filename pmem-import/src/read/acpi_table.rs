@@ -74,7 +74,7 @@ fn table(bytes: &[u8], at: &SourceLine, facts: &mut Facts, heard: &mut SourceSum
             let had = bytes.len();
             let text = match NAMES.iter().find(|name| bytes.starts_with(**name)) {
                 Some(name) => format!("{} is cut in its header: {had} of 36 bytes", name.escape_ascii()),
-                None => format!("{had} bytes are no table of ACPI"),
+                None => format!("not an ACPI table ({had} bytes): not read"),
             };
             facts.find(Finding::at(at, text));
         }
@@ -172,7 +172,10 @@ fn dmar(table: &Dmar, at: &SourceLine, facts: &mut Facts) {
     }
     for found in table.reserved() {
         let Ok(range) = AddrRange::inclusive(found.first, found.last) else {
-            let text = format!("a reserved range from {:#x} to {:#x} is none", found.first, found.last);
+            let text = format!(
+                "reserved range ignored: its end is before its start ({:#x} to {:#x})",
+                found.first, found.last
+            );
             facts.find(Finding::at(at, text));
             continue;
         };

@@ -243,11 +243,11 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "[0x0, 0x9fc00) usable",
-                "[0x100000, 0x3fff0000) usable",
-                "[0x40000000, 0x50000000) ACPI NVS",
-                "[0x50000000, 0x60000000) unknown type",
-                "[0x60000000, 0x70000000) ACPI NVS",
+                "0x0..0x9fc00 usable",
+                "0x100000..0x3fff0000 usable",
+                "0x40000000..0x50000000 ACPI NVS",
+                "0x50000000..0x60000000 unknown type",
+                "0x60000000..0x70000000 ACPI NVS",
             ]
         );
         let odd: Vec<u32> = facts.heard[0].odd.iter().map(|odd| odd.line).collect();
@@ -291,7 +291,7 @@ mod tests {
         let found: Vec<&str> = facts.findings.all.iter().map(|finding| finding.text.as_str()).collect();
         assert_eq!(
             found,
-            ["[0xf0000, 0x200000) reserved overlaps [0x80000, 0x100000) usable: reserved wins, as in Linux"]
+            ["0xf0000..0x200000 reserved overlaps 0x80000..0x100000 usable: reserved wins, as in Linux"]
         );
         assert_eq!(facts.findings.all[0].places.iter().map(|place| place.line).collect::<Vec<_>>(), [3, 2]);
     }

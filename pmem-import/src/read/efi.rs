@@ -200,11 +200,7 @@ mod tests {
             facts.firmware.maps[0].entries.iter().map(|e| format!("{} {}", e.range, e.kind)).collect();
         assert_eq!(
             shown,
-            [
-                "[0x100000, 0x80000000) usable",
-                "[0x180000000, 0x200000000) soft reserved",
-                "[0x0, 0xa0000) usable"
-            ]
+            ["0x100000..0x80000000 usable", "0x180000000..0x200000000 soft reserved", "0x0..0xa0000 usable"]
         );
         assert_eq!(facts.heard[0].odd.iter().map(|odd| odd.line).collect::<Vec<_>>(), [3]);
     }

@@ -40,7 +40,7 @@ impl LineReader for Reader {
         if let Some(name) = words.strip_prefix("address-space: ") {
             if !name.is_empty() && !self.is_tree {
                 self.is_tree = true;
-                let note = "info mtree shows what regions are made of, not what is seen: info mtree -f does";
+                let note = "info mtree does not show what address spaces see: capture info mtree -f instead";
                 heard.notes.push(note.to_owned());
             }
             self.done.extend(self.now.take());

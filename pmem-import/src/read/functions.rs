@@ -149,7 +149,7 @@ fn read_function(tree: &Tree, found: &Found, facts: &mut Facts) -> Function {
         let number = hex(trim(&text));
         if number.is_none() {
             let place = SourceLine { source: tree.place(&path).into(), line: 1 };
-            findings.push(Finding::at(&place, "no hexadecimal number"));
+            findings.push(Finding::at(&place, "not read: expected a hexadecimal number"));
         }
         number
     };
@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(
             findings,
             [
-                "resource:4: range [0x9, 0x2) is empty or reversed",
+                "resource:4: range 0x9..0x2 is empty: its end must be above its start",
                 "resource:5: not three hexadecimal numbers"
             ]
         );

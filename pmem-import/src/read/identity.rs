@@ -131,7 +131,7 @@ impl LineReader for Reader {
             let other = facts.identity.hardware.as_ref().filter(|said| said.at.source != line.source);
             if let Some(other) = other.filter(|said| !is_same(model(&said.value), own)) {
                 let text = format!(
-                    "two machines: {own} here, {} there; what follows mixes them",
+                    "two machines: {own} here, {} there; give pmem the sources of one machine only",
                     model(&other.value)
                 );
                 let finding = Finding::between(&line.place(), &other.at, text);
@@ -149,7 +149,7 @@ impl LineReader for Reader {
                 self.models.iter().take(4).map(|(name, line)| format!("{name}, line {line}")).collect();
             let more = if self.models.len() > all.len() { "; …" } else { "" };
             let note = format!(
-                "{} machines in one text ({}{more}): what is said mixes them, so give each a file of its own",
+                "{} machines in one text ({}{more}): the answers mix them; put each machine into its own file",
                 self.models.len(),
                 all.join("; ")
             );

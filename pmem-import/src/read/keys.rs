@@ -57,7 +57,9 @@ impl Reader {
             words.get(n).copied().ok_or_else(|| format!("{} words behind the key are too few", words.len()))
         };
         let number = |n: usize| {
-            word(n).and_then(|word| hex(word).ok_or_else(|| format!("{word:?} is no hexadecimal number")))
+            word(n).and_then(|word| {
+                hex(word).ok_or_else(|| format!("{word:?} is not read: expected a hexadecimal number"))
+            })
         };
         let kind = |n: usize| {
             let word = word(n)?;

@@ -149,7 +149,9 @@ enum UnreadLine {
 
 fn parse<'t>(parts: &Parts<'t>) -> Result<(AddrRange, &'t str), UnreadLine> {
     let number = |text: &str, which: &str| {
-        hex(text).ok_or_else(|| UnreadLine::Wrong(format!("the {which} is no hexadecimal number of 64 bits")))
+        hex(text).ok_or_else(|| {
+            UnreadLine::Wrong(format!("the {which} is not read: expected a hexadecimal number of 64 bits"))
+        })
     };
     let name = parts.name.filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| UnreadLine::Wrong("no name behind the range".to_owned()))?;
@@ -253,8 +255,8 @@ mod tests {
             .iter()
             .map(|all| all.iter().map(AddrRange::to_string).collect())
             .collect();
-        assert_eq!(leaves[0], ["[0x1000, 0x1100)", "[0x1200, 0x1800)"]);
-        assert_eq!(leaves[1], ["[0x1100, 0x1200)"]);
+        assert_eq!(leaves[0], ["0x1000..0x1100", "0x1200..0x1800"]);
+        assert_eq!(leaves[1], ["0x1100..0x1200"]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ impl LineReader for Reader {
         if words.starts_with("RANGE ") && words.contains("STATE") {
             self.columns = placed(words).map(|(at, name)| (name.to_owned(), at)).collect();
             if !self.columns.iter().any(|(column, _)| column == "NODE") {
-                let note = "lsmem without its column NODE does not say whose memory is: lsmem -o +NODE does";
+                let note = "lsmem printed no NODE column, so its memory has no node: use lsmem -o +NODE";
                 heard.notes.push(note.to_owned());
             }
             return Verdict::Took;
@@ -69,7 +69,9 @@ impl LineReader for Reader {
             (Some(ids), None) => {
                 return Verdict::Odd(
                     RECORD,
-                    format!("{range} is of nodes {ids}: which part is whose is not said"),
+                    format!(
+                        "{range} belongs to nodes {ids}, and lsmem does not say which part to which node"
+                    ),
                 );
             }
             (_, Some(id)) => {
@@ -110,11 +112,11 @@ mod tests {
         );
         let one = |id: usize| (facts.numa.all[id].blocks[0].to_string(), facts.numa.all[id].offline.len());
         assert_eq!(facts.numa.block_size, Some(128 << 20));
-        assert_eq!(one(1), ("[0x100000000, 0x180000000)".to_owned(), 0));
-        assert_eq!(facts.numa.all[0].blocks[0].to_string(), "[0x0, 0x80000000)");
+        assert_eq!(one(1), ("0x100000000..0x180000000".to_owned(), 0));
+        assert_eq!(facts.numa.all[0].blocks[0].to_string(), "0x0..0x80000000");
         assert_eq!(
             facts.numa.all[0].offline[0].to_string(),
-            "[0x80000000, 0x100000000)",
+            "0x80000000..0x100000000",
             "a blank field shifts nothing"
         );
     }

@@ -471,11 +471,7 @@ mod tests {
             card.resources.iter().map(|r| format!("{} {} {}", r.kind, r.range, r.io)).collect();
         assert_eq!(
             shown,
-            [
-                "BAR 0 [0x81000000, 0x82000000) false",
-                "BAR 4 [0x3000, 0x3040) true",
-                "ROM [0xc0000, 0xe0000) false"
-            ]
+            ["BAR 0 0x81000000..0x82000000 false", "BAR 4 0x3000..0x3040 true", "ROM 0xc0000..0xe0000 false"]
         );
         assert_eq!((card.unplaced[0].why.as_str(), card.unplaced[0].size), ("unassigned", Some(256 << 20)));
         assert_eq!(facts.heard[0].odd.iter().map(|odd| odd.line).collect::<Vec<_>>(), [8]);
@@ -491,7 +487,7 @@ mod tests {
         let bridge = at(&facts, "0001:00:1c.0");
         assert_eq!((bridge.below, bridge.numa, bridge.lists_windows), (Some((2, 5)), Some(0), true));
         let shown: Vec<String> = bridge.resources.iter().map(|r| r.range.to_string()).collect();
-        assert_eq!(shown, ["[0x2000, 0x3000)", "[0xfe400000, 0xfea00000)"]);
+        assert_eq!(shown, ["0x2000..0x3000", "0xfe400000..0xfea00000"]);
     }
 
     #[test]
@@ -518,9 +514,9 @@ mod tests {
         assert_eq!(
             shown,
             [
-                "BAR 0 [0x38e0000000, 0x38e0000010) true",
-                "BAR 4 [0xe000, 0xe004) true",
-                "BAR 5 [0xfe800000, 0xfe800010) true"
+                "BAR 0 0x38e0000000..0x38e0000010 true",
+                "BAR 4 0xe000..0xe004 true",
+                "BAR 5 0xfe800000..0xfe800010 true"
             ]
         );
         assert_eq!(facts.heard[0].odd.len(), 1, "a line of one byte");

@@ -134,7 +134,7 @@ impl Reader {
         if is_map_entry(words) {
             if !self.map_noted {
                 let note = format!(
-                    "the map of types from line {} on is not read: it says no registers",
+                    "the map of effective types from line {} on is not read: it does not show the registers",
                     line.number
                 );
                 heard.notes.push(note);

@@ -181,7 +181,9 @@ impl Reader {
         };
         let n: usize = next()?.parse().ok().filter(|n| *n < MAX_VARIABLE).ok_or("no number of a register")?;
         let (valid, kind_word, base, mask) = (next()?, next()?, next()?, next()?);
-        let number = |text: &str| hex(text).ok_or_else(|| format!("{text:?} is no hexadecimal number"));
+        let number = |text: &str| {
+            hex(text).ok_or_else(|| format!("{text:?} is not read: expected a hexadecimal number"))
+        };
         let (base, mask) = (number(base)?, number(mask)?);
         let table = self.table(line);
         table.listed = table.listed.max(n + 1);

@@ -116,7 +116,7 @@ fn read_total(tree: &Tree, dir: &str, findings: &mut Findings) -> Option<u64> {
         Some((_, Some(kb))) if kb.checked_mul(1024).is_some() => Some(kb * 1024),
         Some((line, _)) => {
             let place = SourceLine { source: tree.place(&path).into(), line };
-            findings.push(Finding::at(&place, "MemTotal is no number of kB"));
+            findings.push(Finding::at(&place, "MemTotal is not a number of kB"));
             None
         }
         None => {
@@ -274,8 +274,8 @@ mod tests {
         let (facts, _) = nodes(dir.path());
         let node = &facts.numa.all[0];
         let show = |blocks: &[AddrRange]| blocks.iter().map(AddrRange::to_string).collect::<Vec<_>>();
-        assert_eq!(show(&node.blocks), ["[0x0, 0x10000000)", "[0x20000000, 0x28000000)"]);
-        assert_eq!(show(&node.offline), ["[0x10000000, 0x18000000)"]);
-        assert_eq!(show(&node.memory()), ["[0x0, 0x18000000)", "[0x20000000, 0x28000000)"]);
+        assert_eq!(show(&node.blocks), ["0x0..0x10000000", "0x20000000..0x28000000"]);
+        assert_eq!(show(&node.offline), ["0x10000000..0x18000000"]);
+        assert_eq!(show(&node.memory()), ["0x0..0x18000000", "0x20000000..0x28000000"]);
     }
 }

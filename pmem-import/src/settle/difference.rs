@@ -34,7 +34,10 @@ impl Difference {
         let show =
             |range: Option<AddrRange>| range.map_or_else(|| "closed".to_owned(), |range| range.to_string());
         let (registers, map) = (show(self.registers), show(self.map));
-        let text = format!("bridge {}: {what} {registers} by its registers, {map} by Linux", self.bridge);
+        let text = format!(
+            "bridge {}: {what} is {registers} in the registers but {map} in Linux's map",
+            self.bridge
+        );
         Finding::at(&self.at, text)
     }
 }

@@ -224,7 +224,7 @@ impl<'l> Lists<'l> {
                 let Some(function) = functions.get_mut(&address) else { continue };
                 let moved = moved(function, &lines, io).map(|(resource, line)| {
                     let (had, has) = (resource.range, line.range);
-                    let text = format!("{address} is at {had} here, and at {has} in the list of resources, which is taken: the two are of different moments");
+                    let text = format!("{address} is at {had} here but at {has} in the resource listing, which is used: capture both at the same time");
                     Finding::at(&resource.at, text)
                 });
                 if function.source == PciSource::Log || moved.is_some() {

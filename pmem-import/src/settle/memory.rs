@@ -304,8 +304,10 @@ fn by_blocks(facts: &mut Facts) -> Vec<RamPiece> {
     let first = facts.numa.all.iter().find(|node| !node.memory().is_empty());
     let Some(at) = first.map(NumaNode::place) else { return Vec::new() };
     let all = join(facts.numa.all.iter().flat_map(|node| node.memory()).collect());
-    facts
-        .find(Finding::at(&at, "RAM is known by memory blocks only: a block may have holes that are no RAM"));
+    facts.find(Finding::at(
+        &at,
+        "RAM is known only from memory blocks, which may have holes: add /proc/iomem, read as root",
+    ));
     all.into_iter()
         .map(|range| RamPiece { range, kind: MemoryKind::Dram, node: None, at: at.clone() })
         .collect()

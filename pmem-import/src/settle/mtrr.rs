@@ -196,7 +196,7 @@ impl MtrrFacts {
             Default::Said(kind) => kind,
             Default::Inferred(kind) => {
                 assumed.push(format!(
-                    "the default type is {kind}: inferred, for UC registers over what nothing caches would else be of no use"
+                    "the default type is taken to be {kind}: with UC, the UC registers over otherwise uncached memory would have no effect"
                 ));
                 kind
             }
@@ -212,7 +212,7 @@ impl MtrrFacts {
         });
         setting.fixed = self.fixed;
         if setting.fixed_counts() && self.fixed_known == 0 {
-            assumed.push("below 1 MiB the fixed ranges decide: the source does not say how".to_owned());
+            assumed.push("no source gives the fixed ranges below 1 MiB: a PC's are assumed (WB up to 0xa0000, UC above)".to_owned());
             // As on a PC: memory up to the VGA frame buffer, uncacheable from there.
             (0..16).for_each(|i| setting.fixed.set_byte(i, MemType::Wb.bits()));
         }
@@ -226,7 +226,7 @@ impl MtrrFacts {
         }
         if let Some(tom2) = self.tom2.filter(|_| self.tom2_likely) {
             assumed.push(format!(
-                "the processor is AMD's, and its registers cannot be read: below TOM2, likely {tom2:#x}, the default from 4 GiB on is WB"
+                "the registers of this AMD processor were not read: memory from 4 GiB to TOM2, likely {tom2:#x}, is taken to be WB"
             ));
         }
         setting.amd = self.tom2.map(|top_mem2| Amd { syscfg: Syscfg(0x60_0000), top_mem: 0, top_mem2 });
@@ -261,7 +261,7 @@ impl MtrrFacts {
             self.memory.iter().map(|(span, _)| span.end - 1).chain(self.top).max(),
         );
         assumed.push(format!(
-            "physical addresses have {} bits: the source does not say, and they may be wider (--bits)",
+            "physical addresses are taken to have {} bits: no source says; give --bits if they are wider",
             width.bits()
         ));
         width
@@ -274,7 +274,7 @@ impl MtrrFacts {
             let seen = self.variable.iter().map(|(n, ..)| n + 1).max().unwrap_or(0);
             let count = seen.clamp(8, MAX_VARIABLE) as u8;
             assumed
-                .push(format!("there are {count} variable registers: the source does not say (--registers)"));
+                .push(format!("{count} variable registers are assumed: no source says; give --registers if the number differs"));
             count
         })
     }
@@ -308,7 +308,7 @@ fn choose<'t>(
             .map(|table| format!("{} ({})", table.kind.name(), table.at))
             .collect();
         notes.push(format!(
-            "{} tables of registers: {} ({}) are taken, not {}",
+            "{} MTRR tables: {} ({}) are used, not {}",
             tables.len(),
             chosen.kind.name(),
             chosen.at,

@@ -15,7 +15,7 @@ pub(super) fn settle(facts: &mut Facts, listing: &Listing, ram: &mut Vec<RamPiec
     alone(&mut numa);
     check_cpus(facts, &numa);
     if let Some(place) = &numa.blocks_unplaced {
-        let text = "memory blocks are listed, but not how large they are: they cannot be placed";
+        let text = "not read, so memory blocks have no addresses: capture block_size_bytes too";
         facts.find(Finding::at(place, text));
     }
     let owners = owners(facts, listing, &numa);
@@ -110,8 +110,9 @@ fn lay(facts: &mut Facts, owners: &mut RangeInclusiveMap<u64, Option<u32>>, said
             if let (Some((other, _, there)), Ok(shown)) =
                 (other, AddrRange::inclusive(*part.start(), *part.end()))
             {
-                let text =
-                    format!("{shown} is claimed by nodes {node} and {other}: whose it is, is in doubt");
+                let text = format!(
+                    "{shown} is claimed by both node {node} and node {other}: it is assigned to neither"
+                );
                 facts.find(Finding::between(at, there, text));
             }
             here.insert(part, None);
@@ -150,14 +151,20 @@ fn note_strays(facts: &mut Facts, numa: &Nodes, ram: &[RamPiece]) {
         ram.iter().filter(|piece| piece.node.is_none() && piece.kind.is_ram()).collect();
     if let (Some(first), false) = (stray.first(), numa.all.is_empty()) {
         let ranges = join(stray.iter().map(|piece| piece.range).collect());
-        facts.find(Finding::at(&first.at, format!("memory {} is of no known node", brief(&ranges))));
+        facts.find(Finding::at(
+            &first.at,
+            format!(
+                "no source says which NUMA node memory {} belongs to: add lsmem -o +NODE output or /sys",
+                brief(&ranges)
+            ),
+        ));
     }
     let all = join(ram.iter().map(|piece| piece.range).collect());
     for node in &numa.all {
         let memory = node.memory();
         if !memory.is_empty() && !all.is_empty() && crossing(&memory, &all).is_empty() {
             let text = format!(
-                "node {}'s memory blocks {} hold no RAM of the list",
+                "node {}: memory blocks at {} contain no RAM according to the resource listing",
                 node.id,
                 brief(&without(&memory, &all))
             );

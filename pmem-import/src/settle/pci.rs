@@ -82,7 +82,10 @@ pub(super) fn settle(facts: &mut Facts, memory: &Listing, ports: &Listing) -> Se
         let said = facts.pci.listed.get(&child.bus).map_or(&[][..], |lines| lines);
         child.windows = windows(function, said, &listed, child.bus, root);
         if child.windows.is_none() {
-            let text = format!("bridge {}: no source says what it forwards", function.bdf());
+            let text = format!(
+                "bridge {}: no source gives its windows: add lspci -vvv output or /proc/iomem",
+                function.bdf()
+            );
             facts.find(Finding::at(&child.at, text));
         }
     }
@@ -151,7 +154,7 @@ fn children(
         if *said != parent {
             let place = function.at.clone().unwrap_or_else(|| SourceLine::whole(""));
             let text = format!(
-                "{} lies below bridge {parent}, which leads to another bus: left out",
+                "{} is listed below bridge {parent}, but another bridge leads to its bus: {parent} is ignored for it",
                 function.bdf()
             );
             facts.find(Finding::at(&place, text));
@@ -219,7 +222,7 @@ fn roots(
     let below = |bus: &BusId| by_root.get(bus).map_or(&[][..], |all| &all[..]);
     let roots: Vec<Root> = buses.iter().map(|bus| root(facts, below(bus), listed, *bus)).collect();
     for bus in buses.iter().filter(|bus| offset_of(below(bus).iter().copied()).is_none()) {
-        let text = "BARs hold other addresses than their resources, by more than one offset: none is taken";
+        let text = "BARs differ from their resources by more than one offset: bus addresses are taken to equal CPU addresses";
         facts.find(Finding::whole(format!("bus {}", show_bus(*bus)), text));
     }
     roots

@@ -47,7 +47,9 @@ pub enum AcpiError {
 impl fmt::Display for AcpiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Short { length, bytes } => write!(f, "it is cut: {bytes} of {length} bytes are there"),
+            Self::Short { length, bytes } => {
+                write!(f, "the table is truncated: it has {bytes} of {length} bytes")
+            }
             Self::Signature(signature) => {
                 write!(f, "it is another table: it begins with {}", signature.escape_ascii())
             }

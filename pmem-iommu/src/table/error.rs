@@ -68,13 +68,10 @@ impl fmt::Display for TableError {
             Self::Taken { at } => write!(f, "{at:#x} is mapped already"),
             Self::Absent { at } => write!(f, "{at:#x} is not mapped"),
             Self::Whole { at, shift } => {
-                write!(
-                    f,
-                    "{at:#x} is the begin of one page of 2^{shift} bytes, of which no part can be changed"
-                )
+                write!(f, "the page of 2^{shift} bytes at {at:#x} can only be changed as a whole")
             }
             Self::Malformed { table, index, entry } => {
-                write!(f, "entry {index} of the table at {table:#x} holds {entry:#x}, which is no entry")
+                write!(f, "entry {index} of the table at {table:#x} is invalid: it holds {entry:#x}")
             }
             Self::Unreadable { table } => write!(f, "there is no table to be read at {table:#x}"),
             Self::Short(Short { wanted, left }) => {

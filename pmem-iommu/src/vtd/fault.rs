@@ -181,7 +181,7 @@ impl Reason {
             0x22 => "the interrupt has no entry",
             0x23 => "the table of interrupts could not be read",
             0x24 => "a reserved field is set in the interrupt's entry",
-            0x25 => "an interrupt of the old format, which is not let through",
+            0x25 => "a compatibility-format interrupt, which the unit blocks",
             0x26 => "the interrupt is another requester's",
             0x30..=0x32 => "the root table's address or mode is wrong",
             0x38..=0x3a => "the bus has no valid entry in the root table",

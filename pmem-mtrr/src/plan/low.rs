@@ -20,7 +20,7 @@ impl fmt::Display for LowRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "the fixed range {} is one register's, and {} wants another type than what is beside it",
+            "the fixed range {} can have only one type, but {} requires a different one than the rest of it",
             self.span, self.want
         )
     }
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(refused, Err(LowRefusal { span: Fixed::span(0), want: half(0x8000) }));
         assert_eq!(
             refused.unwrap_err().to_string(),
-            "the fixed range 0x0..0x10000 is one register's, and 0x8000..0x10000 wants another type than what is beside it"
+            "the fixed range 0x0..0x10000 can have only one type, but 0x8000..0x10000 requires a different one than the rest of it"
         );
     }
 }

@@ -102,15 +102,21 @@ impl fmt::Display for InvalidProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Span(span) => {
-                write!(f, "{span} is empty, not of whole 4 KiB pages, or beyond the address width")
+                write!(
+                    f,
+                    "{span} is empty, not made of whole 4 KiB pages, or ends above the physical address width"
+                )
             }
-            Self::Order(span) => write!(f, "{span} begins before the range before it ends"),
-            Self::Nothing(span) => write!(f, "{span} may be no type that the processor has"),
-            Self::Pieces(n) => write!(f, "room for {n} pieces is needed"),
-            Self::Choices(n) => write!(f, "room for {n} choices is needed"),
-            Self::Path(n) => write!(f, "room for a path of {n} nodes is needed"),
-            Self::Costs(n) => write!(f, "room for {n} costs is needed"),
-            Self::Pinned(n) => write!(f, "{n} pinned registers are more than a processor has"),
+            Self::Order(span) => write!(
+                f,
+                "{span} overlaps the range listed before it: list disjoint ranges in order of address"
+            ),
+            Self::Nothing(span) => write!(f, "{span} allows no memory type that the processor supports"),
+            Self::Pieces(n) => write!(f, "too little room: {n} pieces are needed"),
+            Self::Choices(n) => write!(f, "too little room: {n} choices are needed"),
+            Self::Path(n) => write!(f, "too little room: a path of {n} nodes is needed"),
+            Self::Costs(n) => write!(f, "too little room: {n} costs are needed"),
+            Self::Pinned(n) => write!(f, "{n} pinned registers are too many: a processor has at most 40"),
         }
     }
 }

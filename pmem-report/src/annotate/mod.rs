@@ -174,7 +174,7 @@ pub enum AnnotateError {
 }
 
 /// The remark about faults in a text that has no memory map.
-const UNMAPPED: &str = "this text has no memory map: what is where is looked up in the machine that was read, and whose a request is as well where the text does not say";
+const UNMAPPED: &str = "this text has no memory map: addresses are looked up in the machine that was read, and so are requesters that the text does not name";
 
 /// Lines longer than this many bytes are passed on unexamined.
 const LONGEST: usize = 1 << 16;
@@ -203,7 +203,7 @@ fn differs(machine: &Machine, own: &Machine) -> Option<String> {
         if ours == 0 { "none known".to_owned() } else { crate::size(ours) }
     );
     Some(format!(
-        "this text is of another machine: it has a memory map of its own ({sizes}), with which it is explained"
+        "this text comes from another machine, so it is explained with its own memory map ({sizes})"
     ))
 }
 

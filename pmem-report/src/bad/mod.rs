@@ -227,7 +227,8 @@ fn settings(pages: &Pages) -> Settings {
         .take(MOST_SET)
         .map(|(page, order)| format!("{:#x},{:#018x}", page << 12, u64::MAX << (12 + order)))
         .collect();
-    let pattern = pages.pattern().filter(|(_, _, count)| *count > pages.count() && *count <= MOST_PATTERN);
+    // With a single block, the pattern is that block's pair.
+    let pattern = pages.pattern().filter(|(_, _, count)| pairs.len() > 1 && *count <= MOST_PATTERN);
     let frames: Vec<String> = pages.iter().take(MOST_SET).map(|page| format!("{page:#x}")).collect();
     Settings {
         memmap: parts("$"),

@@ -84,7 +84,7 @@ fn sizes(facts: &Facts, linted: &mut LintReport) {
                 "a window begins at a multiple of 256 MiB, and has a multiple of {}: Linux refuses it",
                 size(BLOCK * ways)
             );
-            linted.find("C1", Severity::Error, [side], means, "firmware's table (CEDT) is to be mended");
+            linted.find("C1", Severity::Error, [side], means, "a firmware update that corrects CEDT");
         }
     }
 }
@@ -472,7 +472,7 @@ fn order(facts: &Facts, linted: &mut LintReport) {
 
 /// C7: every window's targets exist, and every host bridge is a target of a window.
 fn targets(facts: &Facts, linted: &mut LintReport) {
-    const HELPS: &str = "firmware's table (CEDT) is to be mended; without CXL devices nothing is lost";
+    const HELPS: &str = "a firmware update that corrects CEDT; without CXL devices nothing is lost";
     for said in &facts.remarks {
         if let Remark::NoTarget(range) = said.value {
             let side = Side::new(&said.at, range, "CXL window with a target that is no host bridge");
@@ -535,7 +535,7 @@ fn others(facts: &Facts, windows: &[(SourceLine, AddrRange)], linted: &mut LintR
             let sides = [(one, range), (other, beyond)]
                 .map(|(said, range)| Side::new(&said.at, range, window_says(&said.value)));
             let means = format!("{} is in two windows", show(common));
-            linted.find("C8", severity, sides, means, "firmware's table (CEDT) is to be mended");
+            linted.find("C8", severity, sides, means, "a firmware update that corrects CEDT");
         }
     }
     let Some(map) = map(facts) else { return linted.lacks(&["C8"], "a memory map (e820, EFI)") };

@@ -42,7 +42,7 @@ fn shared(facts: &Facts, linted: &mut LintReport) {
             } else {
                 "it is no whole number of pages: how much is meant is in doubt"
             };
-            linted.find("I2", severity, [side], means, "firmware's table (DMAR) is to be mended");
+            linted.find("I2", severity, [side], means, "a firmware update that corrects DMAR");
             continue;
         }
         if width.is_some_and(|width| width < 64 && range.last() >> width != 0) {
@@ -51,7 +51,7 @@ fn shared(facts: &Facts, linted: &mut LintReport) {
                 Severity::Warn,
                 [side],
                 format!("past the {} bits that the unit puts out", width.unwrap_or(0)),
-                "firmware's table (DMAR) is to be mended",
+                "a firmware update that corrects DMAR",
             );
             continue;
         }
@@ -205,7 +205,7 @@ fn interrupts(facts: &Facts, linted: &mut LintReport) {
         means.push(format!("it lacks {}", list(&missing)));
     }
     let means = format!("{}: interrupts are not remapped; translation of memory stays", means.join(", and "));
-    linted.find("I4", Severity::Warn, sides, means, "ivrs_ioapic[ID]=BUS:DEVICE.FUNCTION on AMD (pmem iommu why says which); firmware's table is to be mended");
+    linted.find("I4", Severity::Warn, sides, means, "ivrs_ioapic[ID]=BUS:DEVICE.FUNCTION on AMD (pmem iommu why says which); a firmware update that corrects the table");
 }
 
 /// I5: memory blocks of IVRS (IVMD).

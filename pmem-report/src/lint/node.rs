@@ -29,7 +29,8 @@ fn named(said: &Affinity) -> String {
 
 /// N1: RAM that no SRAT entry covers.
 fn covered(facts: &Facts, linted: &mut LintReport) {
-    const MEANS: &str = "Linux on x86 then drops all of the table and makes up one node; others may crash";
+    const MEANS: &str =
+        "Linux on x86 discards the whole table and assumes a single node; other systems may crash";
     const HELPS: &str =
         "firmware that lists all of its RAM (an update); until then numa=off says the same without a guess";
     let mut told = false;
@@ -116,11 +117,11 @@ fn overlaps(facts: &Facts, linted: &mut LintReport) {
                     Severity::Warn,
                     sides,
                     means,
-                    "harmless on Linux; firmware's table is to be mended",
+                    "harmless on Linux; a firmware update that corrects the table",
                 );
             } else {
                 let means = format!("{} is in two domains: Linux refuses the table", show(common));
-                linted.find("N2", Severity::Error, sides, means, "firmware's table is to be mended");
+                linted.find("N2", Severity::Error, sides, means, "a firmware update that corrects the table");
             }
         }
     }
@@ -175,7 +176,7 @@ fn distances(facts: &Facts, linted: &mut LintReport) {
     const MEANS: &str = "the table is not used: 10 within a node and 20 between nodes instead";
     for said in facts.remarks.iter().filter(|said| said.value == Remark::DistancesRefused) {
         let side = Side::new(&said.at, None, "SLIT is refused: its bytes are not in the sources");
-        linted.find("N7", Severity::Warn, [side], MEANS, "firmware's table is to be mended");
+        linted.find("N7", Severity::Warn, [side], MEANS, "a firmware update that corrects the table");
     }
     for said in &facts.tables.distances {
         slit(facts, said, linted);
@@ -215,7 +216,7 @@ fn slit(facts: &Facts, said: &Sourced<Slit>, linted: &mut LintReport) {
             Severity::Error,
             [Side::new(&said.at, None, says)],
             means,
-            "firmware's table is to be mended",
+            "a firmware update that corrects the table",
         );
         return;
     }
@@ -240,7 +241,7 @@ fn slit(facts: &Facts, said: &Sourced<Slit>, linted: &mut LintReport) {
             Severity::Warn,
             [Side::new(&said.at, None, says)],
             means,
-            "firmware's table is to be mended",
+            "a firmware update that corrects the table",
         );
     }
     if let Some((from, to)) = pairs().find(|(from, to)| from < to && cell(*from, *to) != cell(*to, *from)) {
@@ -257,7 +258,7 @@ fn slit(facts: &Facts, said: &Sourced<Slit>, linted: &mut LintReport) {
             Severity::Warn,
             [Side::new(&said.at, None, says)].into_iter().chain(other),
             means,
-            "firmware's table is to be mended",
+            "a firmware update that corrects the table",
         );
     }
 }

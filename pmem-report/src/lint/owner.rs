@@ -58,7 +58,7 @@ fn nobodys(facts: &Facts, ram: &[(AddrRange, SourceLine, &'static str)], linted:
     sides.truncate(8);
     sides.push(Side::new(&node, None, "the blocks of the nodes end elsewhere"));
     let means = format!(
-        "{} of memory are no node's: nobody is given them, or they are counted as another's",
+        "{} of memory belong to no node: they stay unused, or are counted for another node",
         size(much)
     );
     linted.find(

@@ -137,7 +137,7 @@ fn cut(
                 );
             } else {
                 let means = format!(
-                    "{common} is reserved, and a device was put there: it may not answer, or sleep may fail"
+                    "{common} is reserved, but a device was placed there: it may not respond, or suspend may fail"
                 );
                 linted.find(
                     "P1",
@@ -197,7 +197,7 @@ fn siblings(facts: &Facts, linted: &mut LintReport) {
                     Side::new(at, *range, format!("{} {kind}", one.bdf())),
                     Side::new(other_at, *beyond, format!("{} {with}", other.bdf())),
                 ];
-                let means = format!("both answer at {}: reads mix, writes go to both", show(common));
+                let means = format!("both decode {}: reads collide, and writes go to both", show(common));
                 linted.find(
                     "P2",
                     Severity::Error,
@@ -335,7 +335,7 @@ fn ecam(
                 Severity::Warn,
                 [side],
                 "no configuration space is like that",
-                "firmware's table is to be mended",
+                "a firmware update that corrects the table",
             );
             continue;
         };

@@ -107,7 +107,7 @@ fn over_devices(
                     Side::new(at, *over, "write-back"),
                     Side::new(&resource.at, resource.range, format!("{} {}", function.bdf(), resource.kind)),
                 ];
-                let means = "a device's addresses are cached: what it is told may come late, or never";
+                let means = "a device's registers are cached: writes may reach it late, or never";
                 linted.find(
                     "T2",
                     Severity::Warn,

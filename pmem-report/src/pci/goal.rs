@@ -75,6 +75,8 @@ impl fmt::Display for GoalError {
     }
 }
 
+impl std::error::Error for GoalError {}
+
 type Result<T> = std::result::Result<T, GoalError>;
 
 fn usage<T>(text: String) -> Result<T> {

@@ -261,7 +261,7 @@ impl PlacementPlan {
                     let bus = root
                         .map_or(String::new(), |root| format!("{:04x}:{:02x}", root.segment, root.buses.0));
                     out.assumed.push(format!(
-                        "what the host bridge of bus {bus} forwards: a whole log, or /proc/iomem, says it"
+                        "what the host bridge of bus {bus} forwards; add a complete log or /proc/iomem"
                     ));
                 } else if unmeasured {
                     out.verdict = "not-proven".to_owned();
@@ -453,7 +453,7 @@ fn one_reason(names: &Names<'_>, reason: &Reason) -> Obstacle {
     let (size, all) = (size(reason.size), slots.len());
     let says = match reason.ground {
         Ground::TooFewPlaces => format!(
-            "{} of {size} or more are wanted, and of {all} aligned places{} {free} are free",
+            "{} resources need {size} or more; of {all} aligned ranges{} {free} are free",
             needs.len(),
             if reason.more { " (the first that are listed)" } else { "" }
         ),

@@ -33,7 +33,7 @@ pub fn diff(report: &Diff, left: &str, right: &str, styles: &Styles, out: &mut d
         write!(out, "{}", lines(&rows))?;
     }
     let unknown = report.unknown.iter().map(|arena| {
-        format!("what devices of {arena} see of memory: no source gives the way in (dma-ranges)")
+        format!("what devices on {arena} see of memory: no source has the inbound translation (dma-ranges)")
     });
     section("Not seen", report.sources.unseen.iter().cloned().chain(unknown), styles, out)
 }

@@ -21,7 +21,11 @@ pub fn iommu_show(report: &IommuShow, styles: &Styles, out: &mut dyn Write) -> i
     writeln!(out, "{}", styled(styles.heading, &heading))?;
     for unit in &report.units {
         let width = unit.width.map_or(String::new(), |width| format!(", takes {width} bits"));
-        let rest = if unit.has_the_rest == Some(true) { ", has all that no other has" } else { "" };
+        let rest = if unit.has_the_rest == Some(true) {
+            ", covers everything that no other unit covers"
+        } else {
+            ""
+        };
         writeln!(out, "  registers at {}{width}{rest}", unit.base)?;
         unit.scopes.iter().try_for_each(|scope| writeln!(out, "    {scope}"))?;
     }
@@ -40,7 +44,7 @@ pub fn iommu_show(report: &IommuShow, styles: &Styles, out: &mut dyn Write) -> i
         writeln!(out, "  {}: {}", group.number, group.functions.join(" "))?;
     }
     if !(report.special.is_empty() && report.aliases.is_empty()) {
-        writeln!(out, "\n{}", styled(styles.heading, "Requesters that are no function"))?;
+        writeln!(out, "\n{}", styled(styles.heading, "Requester ids that belong to no function"))?;
     }
     report.special.iter().chain(&report.aliases).try_for_each(|says| writeln!(out, "  {says}"))?;
     if !report.tables.is_empty() {
@@ -69,7 +73,7 @@ pub fn iommu_refused(report: &IommuRefused, styles: &Styles, out: &mut dyn Write
         refusal.says.iter().try_for_each(|says| writeln!(out, "  {says}"))?;
     }
     if report.refusals.is_empty() {
-        writeln!(out, "No refusal was found that is known here.")?;
+        writeln!(out, "The texts contain no refusal that pmem knows.")?;
     }
     Ok(())
 }
@@ -82,7 +86,7 @@ pub fn iommu_why(report: &IommuWhy, styles: &Styles, out: &mut dyn Write) -> io:
     let asked = format!("{} to {}", report.device, range(report.start.0, report.end.0));
     let heading = match report.verdict.as_str() {
         "refused" => format!("{asked}: VFIO refuses it (-22)."),
-        _ => format!("{asked}: nothing that is known forbids it."),
+        _ => format!("{asked}: nothing known forbids it."),
     };
     writeln!(out, "{}", styled(styles.heading, &heading))?;
     report.why.iter().try_for_each(|why| writeln!(out, "  {}", styled(styles.warning, why)))?;

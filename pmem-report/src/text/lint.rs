@@ -43,7 +43,7 @@ pub fn lint(report: &LintReport, styles: &Styles, out: &mut dyn Write) -> io::Re
     if !wanted.is_empty() {
         writeln!(out, "{}", styled(styles.heading, "Not checked"))?;
         for (wants, rules) in wanted {
-            writeln!(out, "  {}: for want of {wants}", rules.join(", "))?;
+            writeln!(out, "  {}: needs {wants}", rules.join(", "))?;
         }
     }
     if !report.read.is_empty() {

@@ -33,7 +33,7 @@ pub fn memory(report: &MemoryReport, styles: &Styles, out: &mut dyn Write) -> io
     if !report.free_lists.is_empty() {
         writeln!(
             out,
-            "free: what no line of the sources takes; a page allocator that starts now would have it"
+            "free: not occupied according to any source; a page allocator that starts now would get it"
         )?;
     }
     section("Not free", report.taken.iter().map(by), styles, out)?;
@@ -49,7 +49,7 @@ pub fn memory(report: &MemoryReport, styles: &Styles, out: &mut dyn Write) -> io
     }
     for apart in &report.apart {
         let ranges: Vec<String> = apart.ranges.iter().map(Extent::to_string).collect();
-        let heading = format!("{}: no RAM for anybody", apart.arena);
+        let heading = format!("{}: not available to the page allocator", apart.arena);
         writeln!(out, "{}", styled(styles.heading, &heading))?;
         writeln!(out, "  {} at {}", size(apart.bytes), ranges.join(", "))?;
         apart.in_use.iter().try_for_each(|taken| writeln!(out, "  in use: {}", by(taken)))?;

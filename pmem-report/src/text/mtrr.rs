@@ -77,9 +77,9 @@ pub fn plan(report: &Plan, styles: &Styles, out: &mut dyn Write) -> io::Result<(
             Some(format!("default {kind} {}", count.map_or("not possible".to_owned(), |n| n.to_string())))
         })
         .collect();
-    writeln!(out, "No setting does with fewer: {}", each.join(", "))?;
+    writeln!(out, "Fewest registers possible: {}", each.join(", "))?;
     if !report.models.is_empty() {
-        writeln!(out, "What others need, who leave addresses that nothing is known of to chance:")?;
+        writeln!(out, "What other strategies need (they ignore addresses about which nothing is known):")?;
     }
     for (name, count) in &report.models {
         let count = count.map_or("finds none".to_owned(), |count| count.to_string());
@@ -92,7 +92,7 @@ pub fn plan(report: &Plan, styles: &Styles, out: &mut dyn Write) -> io::Result<(
     if let Some(needed) = report.needed.filter(|_| !report.demoted.is_empty()) {
         let lost = report.demoted.iter().map(|demoted| demoted.range.len()).sum();
         let text = format!(
-            "It does not fit: needs {needed} of {}, keeps {} free. This is the least loss, {}:",
+            "It does not fit: it needs {needed} registers of {}, with {} kept free. The least possible loss is {}:",
             report.available,
             report.keep_free,
             size(lost)
@@ -102,7 +102,7 @@ pub fn plan(report: &Plan, styles: &Styles, out: &mut dyn Write) -> io::Result<(
             writeln!(out, "  {}: {} becomes {}", demoted.range, demoted.wanted, demoted.effective)?;
         }
     }
-    writeln!(out, "\n{}", styled(styles.heading, "To be written, on every CPU, in this order"))?;
+    writeln!(out, "\n{}", styled(styles.heading, "Write these registers on every CPU, in this order"))?;
     for write in &report.msrs {
         writeln!(out, "  wrmsr {} {}", write.msr, write.value)?;
     }
@@ -111,7 +111,7 @@ pub fn plan(report: &Plan, styles: &Styles, out: &mut dyn Write) -> io::Result<(
     } else {
         writeln!(
             out,
-            "  around it, on all CPUs at once: interrupts off, caches off (CR0.CD), WBINVD, TLB flushed, then all of it back\n  \
+            "  before that, on all CPUs at once: disable interrupts and caches (CR0.CD), WBINVD, flush the TLB; afterwards restore all\n  \
              (Intel SDM volume 3, 11.11.8); `pmem mtrr apply` does all of this"
         )?;
     }
@@ -131,7 +131,7 @@ pub fn plan(report: &Plan, styles: &Styles, out: &mut dyn Write) -> io::Result<(
 }
 
 fn wishes(wishes: &[String], out: &mut dyn Write) -> io::Result<()> {
-    wishes.iter().try_for_each(|wish| writeln!(out, "  the log wishes for: --want {wish}"))
+    wishes.iter().try_for_each(|wish| writeln!(out, "  the log asks for: --want {wish}"))
 }
 
 /// Writes the assumptions that were made.

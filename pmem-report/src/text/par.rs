@@ -22,11 +22,12 @@ fn table(registers: &[ParRegister], out: &mut dyn Write) -> io::Result<()> {
 /// Returns the errors of `out`.
 pub fn par_plan(report: &ParPlan, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let ParPlan { needed, available, is_least, .. } = report;
-    let proof = if *is_least { "fewer do not do" } else { "fewer may do: not all ways were looked at" };
+    let proof =
+        if *is_least { "fewer do not do" } else { "fewer may suffice: the search was not exhaustive" };
     let heading = match report.verdict.as_str() {
         "fits" => format!("{needed} of {available} registers; {proof}"),
         _ if *is_least => format!("It takes {needed} registers, and there are {available}; {proof}"),
-        _ => format!("No way was found with {available} registers, the best takes {needed}; {proof}"),
+        _ => format!("Nothing was found with {available} registers; the best result takes {needed}; {proof}"),
     };
     writeln!(out, "{}", styled(styles.heading, &heading))?;
     table(&report.registers, out)?;

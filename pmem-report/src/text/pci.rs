@@ -43,14 +43,10 @@ pub fn pci_plan(report: &PlacementPlan, styles: &Styles, out: &mut dyn Write) ->
         writeln!(out, "{}", plain(&rows))?;
     }
     for part in &report.demoted {
-        writeln!(
-            out,
-            "{} BAR {} is put into a memory window: reads of it are not prefetched",
-            part.function, part.bar
-        )?;
+        writeln!(out, "{} BAR {} goes into the non-prefetchable window", part.function, part.bar)?;
     }
     for part in &report.left_out {
-        writeln!(out, "{} BAR {} is not needed, and has no place", part.function, part.bar)?;
+        writeln!(out, "{} BAR {} gets no address; the function works without it", part.function, part.bar)?;
     }
     report.why.iter().try_for_each(|why| reason(why, styles, out))?;
     if !report.writes.is_empty() {
@@ -61,10 +57,10 @@ pub fn pci_plan(report: &PlacementPlan, styles: &Styles, out: &mut dyn Write) ->
             writeln!(out, "  {} {:>4} {:#0digits$x}", write.function, write.offset, value)?;
         }
     }
-    let assumed = if report.verdict == "not-proven" { "Not known" } else { "Taken for granted" };
+    let assumed = if report.verdict == "not-proven" { "Not known" } else { "Assumed" };
     report.assumed.iter().try_for_each(|text| writeln!(out, "{assumed}: {text}"))?;
     if report.cost.is_some() && !report.least {
-        writeln!(out, "That no plan weighs less is not proven.")?;
+        writeln!(out, "A cheaper plan may exist: the search ended early.")?;
     }
     report.suggestions.iter().try_for_each(|text| writeln!(out, "{text}"))?;
     if let Some(linux) = &report.linux {
@@ -96,13 +92,13 @@ pub fn pci_lint(report: &PciLint, styles: &Styles, out: &mut dyn Write) -> io::R
 /// Returns the errors of `out`.
 pub fn pci_doctor(report: &PciDoctor, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let heading = match report.verdict.as_str() {
-        "nothing-wrong" => "Nothing is wrong: everything that needs a place has one.",
-        "can-be-fixed" => "It can be mended.",
-        "no" => "Something has no place, and nothing helps as things are.",
+        "nothing-wrong" => "Nothing is wrong: everything that needs an address has one.",
+        "can-be-fixed" => "It can be fixed.",
+        "no" => "Something has no address, and nothing helps on this machine as it is.",
         _ if report.ailments.iter().all(|ailment| ailment.kind == "unsaid") => {
-            "Whether anything has no place is not known."
+            "The sources do not show whether everything has an address."
         }
-        _ => "Something has no place; whether anything helps is not proven.",
+        _ => "Something has no address; whether anything helps is not proven.",
     };
     writeln!(out, "{}", styled(styles.heading, heading))?;
     for ailment in &report.ailments {
@@ -245,7 +241,7 @@ pub fn pci_tree(report: &PciHierarchy, styles: &Styles, out: &mut dyn Write) -> 
                 (None, Some(range)) => format!("from {} on", range.start),
                 _ => at,
             };
-            let size = bar.size.as_deref().map_or("of a size that is not said".to_owned(), bytes);
+            let size = bar.size.as_deref().map_or("of unknown size".to_owned(), bytes);
             writeln!(out, "{indent}  BAR {} {} {size}: {at}{sizes}", bar.bar, bar.kind)?;
         }
     }
@@ -258,11 +254,7 @@ fn says(linux: &Linux, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
     let Linux { kernel, event, .. } = linux;
     let done = if event == "plug" { "a plug, or a rescan of the empty bus," } else { "a resize" };
     let ends = if linux.succeeds { "succeeds" } else { "fails" };
-    writeln!(
-        out,
-        "{}",
-        styled(styles.heading, &format!("By itself Linux {kernel} does this: {done} {ends}"))
-    )?;
+    writeln!(out, "{}", styled(styles.heading, &format!("Linux {kernel} by itself: {done} {ends}")))?;
     for placement in &linux.placements {
         writeln!(out, "  {}", placement.shown())?;
     }
@@ -273,7 +265,10 @@ fn says(linux: &Linux, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
             "  {}",
-            styled(styles.warning, &format!("{hurt} is lost, and with it what is behind it: do not try"))
+            styled(
+                styles.warning,
+                &format!("{hurt} is lost, and with it everything behind it: do not try this")
+            )
         )?;
     }
     Ok(())
@@ -281,10 +276,12 @@ fn says(linux: &Linux, styles: &Styles, out: &mut dyn Write) -> io::Result<()> {
 
 fn heading(report: &PlacementPlan) -> String {
     match report.verdict.as_str() {
-        "fits" if report.quiesced.is_empty() => "It fits, and nothing that runs is touched.".to_owned(),
-        "fits" => format!("It fits. Stopped is only what it is about: {}.", report.quiesced.join(", ")),
+        "fits" if report.quiesced.is_empty() => "It fits without stopping anything.".to_owned(),
+        "fits" => {
+            format!("It fits. Only the function in question is stopped: {}.", report.quiesced.join(", "))
+        }
         "fits-with-quiesce" => format!("It fits once these are stopped: {}.", report.quiesced.join(", ")),
-        "nothing-wrong" => "Nothing is wrong: everything that needs a place has one.".to_owned(),
+        "nothing-wrong" => "Nothing is wrong: everything that needs an address has one.".to_owned(),
         "no" => "It does not fit, whatever is moved.".to_owned(),
         _ => "Whether it fits is not proven.".to_owned(),
     }

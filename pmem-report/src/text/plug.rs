@@ -14,7 +14,7 @@ pub fn plug(report: &PlugReport, styles: &Styles, out: &mut dyn Write) -> io::Re
         note.says.iter().try_for_each(|says| writeln!(out, "  {says}"))?;
     }
     if report.notes.is_empty() {
-        writeln!(out, "Nothing was found that is known here.")?;
+        writeln!(out, "The texts contain nothing about memory hot-plug that pmem knows.")?;
     }
     Ok(())
 }

@@ -65,7 +65,7 @@ fn judged(answer: &Resolved) -> String {
         Sureness::Said => "said",
         Sureness::Inferred => "inferred",
         Sureness::Architecture => "by architecture",
-        Sureness::Conditional => "if the IOMMU lets it through as it is",
+        Sureness::Conditional => "if the IOMMU passes it through untranslated",
         Sureness::Doubtful => "in doubt",
         Sureness::Unknown => "not known",
     };
@@ -105,7 +105,7 @@ fn shared(cxl: &CxlAnswer) -> String {
     match (cxl.ways, cxl.granularity) {
         (Some(1), _) => {}
         (Some(ways), Some(granularity)) => words.push(format!("{ways} ways of {granularity} bytes")),
-        _ => words.push("shared out by rules that no source says".to_owned()),
+        _ => words.push("interleaved, but no source says how".to_owned()),
     }
     match (&cxl.device, &cxl.function, cxl.position) {
         (Some(device), Some(function), _) => words.push(format!("{device} ({function})")),
@@ -116,7 +116,7 @@ fn shared(cxl: &CxlAnswer) -> String {
     }
     match &cxl.own {
         Some(own) => words.push(format!("at its own {own}")),
-        None if cxl.device.is_some() => words.push("at an address of its own that no source says".to_owned()),
+        None if cxl.device.is_some() => words.push("device address not known".to_owned()),
         None => {}
     }
     words.extend(cxl.bridge.map(|bridge| format!("below host bridge {bridge}")));

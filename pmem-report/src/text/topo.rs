@@ -38,7 +38,7 @@ pub fn topo(report: &Topo, detail: Detail, styles: &Styles, out: &mut dyn Write)
     if !report.cxl.is_empty() {
         writeln!(out, "{}", styled(styles.heading, "CXL"))?;
         let rows: Vec<Vec<String>> = report.cxl.iter().map(share).collect();
-        write!(out, "{}", lines(&compact(&["what", "at", "size", "shared out", "to"], &[2], &rows)))?;
+        write!(out, "{}", lines(&compact(&["what", "at", "size", "interleave", "to"], &[2], &rows)))?;
     }
     if !report.address_spaces.is_empty() {
         writeln!(out, "{}", styled(styles.heading, "Address spaces"))?;
@@ -63,7 +63,7 @@ fn share(found: &CxlShare) -> Vec<String> {
     let ways = match (found.ways, found.granularity) {
         (Some(1), _) => String::new(),
         (Some(ways), Some(bytes)) => format!("{ways} ways of {}", size(bytes.into())),
-        _ => "in a way that no source says".to_owned(),
+        _ => "not known".to_owned(),
     };
     let what = found.region.clone().unwrap_or_else(|| "window".to_owned());
     vec![what, found.range.to_string(), size(found.range.len()), ways, found.targets.join(", ")]
@@ -90,7 +90,7 @@ fn space_row(space: &AddressSpace, detail: Detail) -> Vec<String> {
     }
     let what = match (&space.through, space.is_empty) {
         (Some(through), _) => format!("through {through}, whose tables are not shown"),
-        (None, true) => "nothing: may not master the bus".to_owned(),
+        (None, true) => "nothing: bus mastering is off".to_owned(),
         (None, false) => String::new(),
     };
     let (arena, _) = space.arena.split_once(" (").unwrap_or((&space.arena, ""));

@@ -96,26 +96,28 @@ const EEXIST: u16 = 17;
 const EINVAL: u16 = 22;
 const EDEADLK: u16 = 35;
 /// The state a block must be in to be removed, as a phrase for messages.
-pub(super) const REMOVABLE: &str = "offline, to be removed";
+pub(super) const REMOVABLE: &str = "offline, so that it can be removed";
 
 impl fmt::Display for HotplugError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BlockSize(pages) => write!(f, "blocks cannot have {pages} pages"),
+            Self::BlockSize(pages) => {
+                write!(f, "a block cannot have {pages} pages: use a power of two up to 2^40")
+            }
             Self::Unaligned { range, block } => {
-                write!(f, "{range} is not made of blocks of {block:#x} pages")
+                write!(f, "{range} is not aligned to blocks of {block:#x} pages")
             }
             Self::NoBlock(range) => write!(f, "no block at {range}"),
             Self::BlockExists(range) => write!(f, "there is a block at {range}"),
             Self::State { block, state, wanted } => write!(f, "block {block} is {state}, not {wanted}"),
             Self::Mixed(range) => write!(f, "blocks of more than one node or zone in {range}"),
             Self::Refused { by, event, errno } => write!(f, "{by} refused {event}: error {errno}"),
-            Self::Interrupted => f.write_str("called off while pages were moved"),
+            Self::Interrupted => f.write_str("interrupted while moving pages"),
             Self::Uvm(error) => error.fmt(f),
             Self::Exists(key) => write!(f, "{key} is registered already"),
             Self::NoNotifier(key) => write!(f, "{key} is not registered"),
             Self::InCallback => {
-                f.write_str("not from within a callback, nor while this thread keeps memory as it is")
+                f.write_str("not allowed in a callback, nor while this thread holds the online-memory lock")
             }
         }
     }

@@ -232,11 +232,7 @@ impl Uvm {
     fn alone(&self, frame: u64) -> Result<(&crate::segment::Held, crate::page::Page<'_>), UvmError> {
         let (held, page) = self.allocated(frame)?;
         if page.is_listed() {
-            return Err(UvmError::Page {
-                frame,
-                info: page.info(),
-                wanted: "a page by itself, but part of a list",
-            });
+            return Err(UvmError::Page { frame, info: page.info(), wanted: "outside any list" });
         }
         Ok((held, page))
     }

@@ -7,21 +7,34 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const STATIC: &str = "x86_64-unknown-linux-gnu";
-
 /// Kernel modules that the guest loads unless they are built in: `/dev/cpu/*/msr`.
 const MODULES: [(&str, &str); 1] = [("kernel/arch/x86/kernel/msr.ko", "msr.ko")];
 
-/// Builds the programs that run in guests, once, and returns their folder.
+/// Builds the programs that run in guests; returns the folder they are in. They are the same builds that this machine
+/// runs, so that a build that exists is not repeated; [`install`] brings along the libraries that they load.
 pub fn programs() -> Result<PathBuf> {
-    let place = root().join("target/kmod/programs");
-    let mut build = cargo();
-    build.env("RUSTFLAGS", "-C target-feature=+crt-static").env("CARGO_TARGET_DIR", &place);
-    build.env("CARGO_PROFILE_RELEASE_STRIP", "true");
-    build.args(["build", "--release", "--quiet", "--target", STATIC]);
-    build.args(["-p", "pmem-cli", "-p", "pmem-arena", "-p", "pmem-iommu-try"]);
-    check("programs for guests, static", &mut build)?;
-    Ok(place.join(STATIC).join("release"))
+    for package in ["pmem-cli", "pmem-arena", "pmem-iommu-try"] {
+        let mut build = cargo();
+        // One at a time: together, they would share features, and be built anew.
+        build.args(["build", "--release", "--quiet", "-p", package]);
+        check(&format!("{package}, for guests"), &mut build)?;
+    }
+    Ok(root().join("target/release"))
+}
+
+/// Copies a program into a guest's tree, stripped, and the shared libraries that it loads to where they are here.
+pub fn install(tree: &Path, program: &Path, to: &str) -> Result {
+    let place = tree.join(to);
+    check(&format!("strip {to}"), Command::new("strip").arg("-o").arg(&place).arg(program))?;
+    let listed = output("ldd", Command::new("ldd").arg(program))?;
+    for library in listed.split_whitespace().filter(|word| word.starts_with('/')) {
+        let to = tree.join(library.trim_start_matches('/'));
+        if let Some(folder) = to.parent() {
+            fs::create_dir_all(folder).map_err(|e| e.to_string())?;
+        }
+        fs::copy(library, &to).map_err(|e| format!("{library}: {e}"))?;
+    }
+    Ok(())
 }
 
 /// The contents of a guest.
@@ -49,15 +62,11 @@ impl Guest<'_> {
         };
         copy(Path::new("/bin/busybox"), "bin/busybox")?;
         for name in ["pmem", "pmem-arena-try"] {
-            copy(&programs.join(name), &format!("bin/{name}"))?;
+            install(&tree, &programs.join(name), &format!("bin/{name}"))?;
         }
         // Debian's own tools read and write the registers, so that the module is not checked with its own code.
         for name in ["rdmsr", "wrmsr"] {
-            copy(&Path::new("/usr/sbin").join(name), &format!("bin/{name}"))?;
-        }
-        let libraries = output("ldd", Command::new("ldd").arg("/usr/sbin/rdmsr"))?;
-        for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
-            copy(Path::new(library), library)?;
+            install(&tree, &Path::new("/usr/sbin").join(name), &format!("bin/{name}"))?;
         }
         for (module, name) in self.modules {
             copy(module, name)?;

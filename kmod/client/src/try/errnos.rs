@@ -2,6 +2,7 @@
 
 use crate::{FRAMEBUF, RW, UNCACHED, WBACK, WCOMB, framebuf};
 use pmem_arena::{Device, FORCE, Info, Region, Span, status};
+use pmem_arena_abi::Windows;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use std::fs::OpenOptions;
@@ -25,6 +26,9 @@ const ALLOC: u32 = 0xa3;
 const SET: u32 = 0xa4;
 const RELEASE: u32 = 0xa5;
 const DUMP: u32 = 0xa7;
+const WINDOWS: u32 = 0xa8;
+/// A number that no command has.
+const UNKNOWN: u32 = 0xaf;
 /// The size of `struct pmem_arena_text`.
 const TEXT: usize = 32;
 
@@ -38,6 +42,7 @@ const fn size(number: u32) -> usize {
         INFO => size_of::<Info>(),
         SPAN => size_of::<Span>(),
         DUMP => TEXT,
+        WINDOWS => size_of::<Windows>(),
         _ => size_of::<Region>(),
     }
 }
@@ -62,7 +67,7 @@ pub fn after(device: &Device, file: &str, start: u64) -> Result<String, String> 
         std::thread::sleep(Duration::from_millis(50));
     }
     let mut checks = Checks { device, wrong: 0, right: 0 };
-    for number in INFO..=DUMP {
+    for number in INFO..=WINDOWS {
         let mut asked = bytes(number);
         asked[16..24].copy_from_slice(&start.to_le_bytes());
         asked[24..32].copy_from_slice(&(start + 0xfff).to_le_bytes());
@@ -146,7 +151,7 @@ pub fn run(device: &Device, start: u64, len: u64, registers: u64) -> Result<Stri
 
 fn structures(checks: &mut Checks<'_>) {
     let device = checks.device;
-    for number in INFO..=DUMP {
+    for number in INFO..=WINDOWS {
         let right = command(number, size(number) as u32);
         for (offset, value) in [(0, 2u32), (0, 0), (4, 0), (4, size(number) as u32 + 8), (4, u32::MAX)] {
             let mut wrong = bytes(number);
@@ -157,6 +162,7 @@ fn structures(checks: &mut Checks<'_>) {
             INFO => &[832, 848],
             SPAN => &[72, 80],
             DUMP => &[24],
+            WINDOWS => &[28, 192],
             _ => &[60, 76],
         };
         for offset in reserved {
@@ -164,7 +170,7 @@ fn structures(checks: &mut Checks<'_>) {
             wrong[*offset] = 1;
             checks.is(&format!("{number:#x}: reserved at {offset}"), EINVAL, device.raw(right, &mut wrong));
         }
-        if !matches!(number, INFO | SPAN | DUMP) {
+        if !matches!(number, INFO | SPAN | DUMP | WINDOWS) {
             for flags in [2u32, 4, 1 << 31] {
                 let mut wrong = bytes(number);
                 wrong[36..40].copy_from_slice(&flags.to_le_bytes());
@@ -176,7 +182,7 @@ fn structures(checks: &mut Checks<'_>) {
             checks.is(&format!("{number:#x}: a size of {other}"), ENOTTY, sent);
         }
     }
-    checks.is("an unknown command", ENOTTY, device.raw(command(0xa8, 240), &mut bytes(ALLOC)));
+    checks.is("an unknown command", ENOTTY, device.raw(command(UNKNOWN, 240), &mut bytes(ALLOC)));
     for len in [0u64, 65537] {
         let mut text = bytes(DUMP);
         text[16..24].copy_from_slice(&len.to_le_bytes());
@@ -208,7 +214,7 @@ fn page(writable: bool) -> Result<usize, String> {
 fn addresses(checks: &mut Checks<'_>, start: u64, len: u64) {
     let device = checks.device;
     let (Ok(cut), Ok(read_only)) = (page(true), page(false)) else { return checks.must("pages", false) };
-    for number in INFO..=DUMP {
+    for number in INFO..=WINDOWS {
         let right = command(number, size(number) as u32);
         let wild = [0, 1, 0x7fff_ffff_f000, 0xffff_8880_0000_0000, usize::MAX - 7];
         for at in wild.into_iter().chain([cut + 4096 - 20, read_only]) {

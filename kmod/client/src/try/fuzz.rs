@@ -2,13 +2,15 @@
 
 use crate::random::Random;
 use pmem_arena::{Device, Info, Region, Span};
+use pmem_arena_abi::Windows;
 
 /// The size of `struct pmem_arena_text`.
 const TEXT: u32 = 32;
 
 pub fn run(device: &Device, count: u64) -> Result<String, String> {
     let mut random = Random::new(0x1234_5678_9abc_def1);
-    let sizes = [size_of::<Info>(), size_of::<Span>(), size_of::<Region>()].map(|size| size as u32);
+    let sizes = [size_of::<Info>(), size_of::<Span>(), size_of::<Region>(), size_of::<Windows>()];
+    let sizes = sizes.map(|size| size as u32);
     let (mut accepted, mut refused) = (0u64, 0u64);
     for _ in 0..count {
         let number = 0xa0 + random.below(9) as u32;
@@ -16,6 +18,7 @@ pub fn run(device: &Device, count: u64) -> Result<String, String> {
             0xa0 => sizes[0],
             0xa1 => sizes[1],
             0xa7 => TEXT,
+            0xa8 => sizes[3],
             _ => sizes[2],
         };
         let size = if random.below(8) == 0 { random.below(900) as u32 } else { right };
@@ -46,12 +49,14 @@ pub fn run(device: &Device, count: u64) -> Result<String, String> {
                     0xa0 => &[(832, 856)],
                     0xa1 => &[(72, 88)],
                     0xa7 => &[(24, 32)],
+                    0xa8 => &[(28, 32), (192, 208)],
                     _ => &[(36, 40), (60, 64), (76, 80)],
                 };
                 reserved.iter().for_each(|(from, to)| bytes[*from..*to].fill(0));
             }
-            if number == 0xa7 {
-                // Never point into this process's memory: the kernel would be right to write there.
+            if matches!(number, 0xa7 | 0xa8) {
+                // Never point into this process's memory: the kernel would be right to write there, or to take
+                // whatever it holds for windows.
                 let wild = [0u64, 8, u64::MAX, 0xffff_8880_0000_0000, 0xffff_ffff_8100_0000];
                 bytes[8..16].copy_from_slice(&wild[random.below(5) as usize].to_le_bytes());
             }

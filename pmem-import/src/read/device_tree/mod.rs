@@ -331,7 +331,7 @@ impl<'r> Reader<'r> {
             }
             let parent = around.last().copied();
             if parent.is_some_and(|at| lines[at].range.last() < range.last()) {
-                let text = format!("device tree: {name} at {range} is in part in another");
+                let text = format!("device tree: {name} at {range} partly overlaps another range: left out");
                 self.facts.find(Finding::at(&self.at, text));
                 continue;
             }
@@ -482,12 +482,12 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "0 [0x40000000, 0x80000000) System RAM",
-                "1 [0x40000000, 0x40200000) reserved (secure@40000000)",
-                "0 [0xf0000000, 0xf0100000) pcie@fd500000",
-                "0 [0xfe201000, 0xfe201200) serial@7e201000 (arm,pl011)",
-                "0 [0x100000000, 0x200000000) System RAM",
-                "0 [0x800000000, 0x900000000) System RAM",
+                "0 0x40000000..0x80000000 System RAM",
+                "1 0x40000000..0x40200000 reserved (secure@40000000)",
+                "0 0xf0000000..0xf0100000 pcie@fd500000",
+                "0 0xfe201000..0xfe201200 serial@7e201000 (arm,pl011)",
+                "0 0x100000000..0x200000000 System RAM",
+                "0 0x800000000..0x900000000 System RAM",
             ],
             "what its bus does not hand on, and what is off, has no address"
         );
@@ -496,11 +496,11 @@ mod tests {
         let aperture = &apertures[0].value;
         assert_eq!(
             (aperture.range.to_string(), aperture.bus_start),
-            ("[0x600000000, 0x604000000)".to_owned(), 0xf800_0000)
+            ("0x600000000..0x604000000".to_owned(), 0xf800_0000)
         );
         assert_eq!(facts.pci.ecam[0].value.0, 2);
         let (range, to) = facts.pci.inward[&(2, 16)][0];
-        assert_eq!((range.to_string(), to), ("[0x400000000, 0x600000000)".to_owned(), 0));
+        assert_eq!((range.to_string(), to), ("0x400000000..0x600000000".to_owned(), 0));
     }
 
     #[test]

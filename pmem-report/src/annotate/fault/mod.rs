@@ -204,12 +204,12 @@ impl Known<'_> {
                 note.says.push(format!("bus{bus} is not in the unit's tables yet: this says nothing of the address"));
             }
             ReasonKind::Requester => note.says.push(
-                "the unit knows nobody of this id: an alias, a hidden function, or a device between two domains, which ends once its driver has one; this says nothing of the address".to_owned(),
+                "the unit has no entry for this requester id: an alias, a hidden function, or a device that is changing domains, which passes once its driver has one; this says nothing about the address".to_owned(),
             ),
             ReasonKind::Address if reason.is_some_and(|reason| reason.is_scalable()) => {
                 note.says.push("the table is that of a process, or of the device's own requests (scalable mode): the address is one of the device's, and no place in memory".to_owned());
             }
-            ReasonKind::Address => note.says.push("whether nothing is mapped, or only not this access, the reason does not tell".to_owned()),
+            ReasonKind::Address => note.says.push("the reason does not tell whether the page is unmapped or only this access is forbidden".to_owned()),
             ReasonKind::Table if reason == Some(Reason(0xc)) => {
                 let large = address.filter(|address| address & 0x1f_ffff == 0).map_or("", |_| "; it is a multiple of 2 MiB, so that one large page may map it, which the unit takes for wrong (intel_iommu=sp_off tells)");
                 note.says.push(format!("an entry on the way is wrong, and not the address{large}"));
@@ -387,7 +387,7 @@ impl Known<'_> {
 
 /// The caveat for an address that was looked up as a physical one.
 const IF_TRANSLATED: &str =
-    "where an IOMMU translates, this is an I/O virtual address, and means what its driver mapped";
+    "if an IOMMU translates, this is an I/O virtual address and means whatever the driver mapped";
 
 fn hex(number: u64) -> String {
     format!("{number:#x}")

@@ -137,7 +137,7 @@ impl Known<'_> {
                 format!("the bridge {}", short(bridge.bdf()))
             });
             return format!(
-                "{address} is no function: {bridge} asks so for what is behind it, {} (a PCI Express to PCI bridge takes its secondary bus and 00.0): all of them must be in one group with it",
+                "{address} is not a function: {bridge} uses this id for the devices behind it, {} (a PCI Express to PCI bridge uses its secondary bus and 00.0); all of them must be in its group",
                 others.join(" and ")
             );
         }

@@ -156,7 +156,7 @@ impl PciDoctor {
                 kind: "unsaid".to_owned(),
                 function: None,
                 bar: None,
-                says: "lists, and lspci, name what has a place: whether anything has none a log of the kernel says"
+                says: "resource lists and lspci show only what has an address; add a kernel log to see what has none"
                     .to_owned(),
                 remedy: None,
                 plan: None,
@@ -273,7 +273,7 @@ fn damage(known: &PciTree, names: &Names<'_>, kernel: Option<&Kernel>) -> Option
             known.tree.functions.get(*index).and_then(|f| f.resource(*slot)).is_some_and(|r| r.optional);
         if !optional {
             says.push(format!(
-                "{} BAR {slot} had a place, and the kernel gave it up",
+                "{} BAR {slot} had an address, and the kernel took it away",
                 names.function(*index)
             ));
         }
@@ -336,7 +336,7 @@ fn no_place(
         kind: "no-place".to_owned(),
         function: Some(name.clone()),
         bar: None,
-        says: format!("{name}: {} without a place", list.join(", ")),
+        says: format!("{name}: {} without an address", list.join(", ")),
         remedy,
         plan: Some(report),
     }

@@ -127,9 +127,7 @@ pub(super) fn restore(known: &PciTree, names: &Names<'_>, kernel: Option<&Kernel
     let (mut acts, mut says, mut placements) = (Vec::new(), Vec::new(), Vec::new());
     if !known.given_up.is_empty() {
         let Some(kernel) = kernel else {
-            return Remedy::none(
-                "what a rescan would do is not foretold without the kernel's version (--kernel)",
-            );
+            return Remedy::none("give the kernel version (--kernel) to predict what a rescan does");
         };
         let outcome = predict(&map, &kernel.rules, Event::Rescan);
         let needed = |(index, slot): &&(Index, _)| {
@@ -138,11 +136,11 @@ pub(super) fn restore(known: &PciTree, names: &Names<'_>, kernel: Option<&Kernel
         let given_up: Vec<_> = known.given_up.iter().filter(needed).collect();
         if given_up.iter().any(|(index, slot)| outcome.map.span(ResourceId::Slot(*index, *slot)).is_none()) {
             return Remedy::none(
-                "a rescan is foretold not to give it back: whoever took the room must be removed first",
+                "a rescan will not give it back: first remove the function that took the room",
             );
         }
         if outcome.hurt.iter().any(|id| !id.is_window()) {
-            return Remedy::none("a rescan is foretold to move others");
+            return Remedy::none("a rescan would move others");
         }
         for (index, slot) in given_up {
             let found = known.tree.functions.get(*index).and_then(|f| Some((f.root, f.resource(*slot)?)));
@@ -188,12 +186,12 @@ pub(super) fn by_writes(known: &PciTree, report: &PlacementPlan, kernel: Option<
     let mut says = vec![match kernel {
         Some(kernel) => format!("there is room, which Linux {} does not find by itself", kernel.version),
         None => {
-            "there is room; whether the kernel finds it by itself is not foretold without its version (--kernel)"
+            "there is room; give the kernel version (--kernel) to predict whether the kernel finds it by itself"
                 .to_owned()
         }
     }];
     if !report.windows.is_empty() {
-        says.push("firmware, or writes to these bridges, must cut windows anew:".to_owned());
+        says.push("firmware or register writes must change these windows:".to_owned());
     }
     if known.locked_down {
         says.push(LOCKED.to_owned());
@@ -325,7 +323,7 @@ pub(super) fn by_itself(known: &PciTree, names: &Names<'_>, kernel: &Kernel, ind
             if everything { ("everything", Act::rescan()) } else { ("its empty bus", look.clone()) };
         acts.push(act);
         let mut says = vec![format!(
-            "Linux {} makes room by itself when the card is removed from its map and {what} is looked through again",
+            "Linux {} makes room by itself if the card is removed from its map and {what} is rescanned",
             kernel.version
         )];
         if !released.is_empty() {

@@ -75,7 +75,7 @@ pub(super) fn scripts(about: &str, remedy: &Remedy) -> (String, String) {
             _ = writeln!(fix, "is {} {line} {}", placement.function, placement.start);
         }
     }
-    fix += "echo done: everything is where it was foretold\n";
+    fix += "echo done: everything is where it was predicted to be\n";
     let mut undo = begin("Takes back what fix.sh did, as far as that is possible.");
     remedy.back.iter().for_each(|act| add(act, &mut undo));
     (fix, undo)
