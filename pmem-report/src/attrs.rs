@@ -1,11 +1,11 @@
 //! Attributes, performance and metrics as words and numbers for reports.
 
 use pmem_core::{Attrs, Metric, Performance, SpanState};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Attributes of a region or window, as lists of words.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AttrWords {
     /// What the region is used for, such as `devregs`; empty if no use is stated.
     pub usage: Vec<String>,
@@ -39,7 +39,8 @@ fn words(text: String) -> Vec<String> {
 }
 
 /// Latency and bandwidth of an access path. Each value is null if no source gives it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Speed {
     /// Read latency in nanoseconds.
     pub read_latency_ns: Option<u32>,

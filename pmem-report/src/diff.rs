@@ -5,12 +5,12 @@ use crate::sources::Sources;
 use crate::units::{Addr, Extent};
 use pmem_core::ArenaId;
 use pmem_import::Machine;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The differences between two viewers' address maps: what only one of them reaches, and what both reach at different
 /// addresses.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Diff {
     /// The name of the first viewer's arena.
     pub left: String,
@@ -26,7 +26,8 @@ pub struct Diff {
 }
 
 /// A range of an arena that two viewers see differently.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Difference {
     /// The arena that the range belongs to.
     pub arena: String,

@@ -3,12 +3,12 @@
 use crate::outcome::Outcome;
 use pmem_core::{ArenaId, FirmwareMemory, Place, RegionId};
 use pmem_import::{Address, Machine, MemoryKind, NodeRangeKind, ReservedKind, SourceLine};
-use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// How sure an answer is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Sureness {
     /// Several sources agree.
@@ -28,7 +28,8 @@ pub enum Sureness {
 }
 
 /// The part of an answer that a piece of evidence supports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Topic {
     /// What is at the address.
@@ -44,7 +45,8 @@ pub enum Topic {
 }
 
 /// One source's statement about an address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Evidence {
     /// The part of the answer that the statement is about.
     pub about: Topic,
@@ -59,7 +61,8 @@ pub struct Evidence {
 }
 
 /// Whether a statement agrees with the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Stance {
     /// It says the same as the answer.

@@ -1,8 +1,12 @@
 //! Typed reports about a machine's physical address space, and their renderers.
 //!
 //! Each question about a [`Machine`](pmem_import::Machine) is answered by one report: a plain value that holds
-//! everything known about the answer. [`text`] and [`json`] render reports and decide nothing. The JSON of each report
-//! has a schema ([`schemas`]); [`SCHEMA`] is its version.
+//! everything known about the answer. [`text`] and [`json`] render reports and decide nothing. [`SCHEMA`] is the version
+//! of the JSON format.
+//!
+//! # Features
+//! - `schema`: `schemas` derives a JSON schema for each report with schemars. Off by default, because it makes the crate
+//!   slow to build; the schemas are also in the package, under `schemas/`.
 #![forbid(unsafe_code)]
 
 pub mod annotate;
@@ -23,6 +27,7 @@ pub mod pci;
 pub mod picture;
 pub mod plug;
 mod resolve;
+#[cfg(feature = "schema")]
 mod schema;
 mod sources;
 pub mod text;
@@ -38,6 +43,7 @@ pub use format::{SCHEMA, json};
 pub use memory::{FrameRun, MemoryNode, MemoryReport, Segment, Unavailable};
 pub use outcome::Outcome;
 pub use resolve::{CxlAnswer, HopTaken, Resolve, Resolved, Seen, Space, unplaced};
+#[cfg(feature = "schema")]
 pub use schema::schemas;
 pub use sources::{NotUnderstood, Read, Sources, Warning};
 pub use topo::{

@@ -5,12 +5,12 @@ use crate::units::{Addr, Extent};
 use pmem_core::{AddrRange, ArenaId};
 use pmem_import::{Machine, MemoryKind};
 use pmem_uvm::{FrameRange, Layout, PageState, Ram, Settings};
-use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// A machine's memory by pages.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MemoryReport {
     /// The page size in bytes.
     pub page_size: u64,
@@ -34,7 +34,8 @@ pub struct MemoryReport {
 }
 
 /// A contiguous run of RAM that belongs to one arena.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Segment {
     /// Its page frames.
     pub range: FrameRun,
@@ -51,7 +52,8 @@ pub struct Segment {
 }
 
 /// Consecutive page frames.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FrameRun {
     /// Their byte addresses.
     #[serde(flatten)]
@@ -63,7 +65,8 @@ pub struct FrameRun {
 }
 
 /// The free pages on one free list.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FreeList {
     /// The number of the free list.
     pub list: u8,
@@ -74,7 +77,8 @@ pub struct FreeList {
 }
 
 /// The memory of one NUMA node.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MemoryNode {
     /// The node's number; null for memory whose node is not known.
     pub node: Option<u32>,
@@ -93,7 +97,8 @@ pub struct MemoryNode {
 }
 
 /// RAM in use by one owner.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Taken {
     /// The owner, as the source names it. Anything nested inside the owner's range counts as the owner's.
     pub by: String,
@@ -102,7 +107,8 @@ pub struct Taken {
 }
 
 /// Memory that the page allocator does not get.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Unavailable {
     /// The arena that the memory belongs to.
     pub arena: String,

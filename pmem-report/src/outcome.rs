@@ -1,10 +1,10 @@
 //! How the resolution of an address ends.
 
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How the resolution of an address ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// Something decodes it.

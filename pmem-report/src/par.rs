@@ -3,11 +3,11 @@
 
 use crate::units::Addr;
 use pmem_drivers::par::{ChangeError, Map, Register, change, plan};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The fewest PAR registers for a map.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ParPlan {
     /// `fits` or `too-many`.
     pub verdict: String,
@@ -29,7 +29,8 @@ pub struct ParPlan {
 }
 
 /// A range of the map with a target of its own.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ParPart {
     /// The first address or port.
     pub first: Addr,
@@ -42,7 +43,8 @@ pub struct ParPart {
 }
 
 /// A PAR register.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ParRegister {
     /// The register's number.
     pub number: usize,
@@ -53,7 +55,8 @@ pub struct ParRegister {
 }
 
 /// A register write.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ParWrite {
     /// The register's number.
     pub number: usize,

@@ -4,18 +4,19 @@
 use crate::units;
 use crate::units::size;
 use pmem_import::plug::{Plug, PlugLine};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What a text says about memory hot-plug, each statement explained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PlugReport {
     /// The explanations, in order of line.
     pub notes: Vec<PlugNote>,
 }
 
 /// One explanation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PlugNote {
     /// The line in the text, counted from 1. If several lines together make the case, the first of them.
     pub line: u32,

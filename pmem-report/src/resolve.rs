@@ -9,11 +9,11 @@ use crate::units::Addr;
 use pmem_core::{ArenaId, Hop, OwnedResolution, Place};
 use pmem_import::{Address, Machine, ResourceKind, show_bus};
 use pmem_iommu::INTERRUPTS;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The answers for one or more addresses.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Resolve {
     /// The answers, in the order asked.
     pub results: Vec<Resolved>,
@@ -26,7 +26,8 @@ pub struct Resolve {
 }
 
 /// The kind of address space.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Space {
     /// Memory addresses.
@@ -36,7 +37,8 @@ pub enum Space {
 }
 
 /// What an address means to a viewer.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Resolved {
     /// The arena from which the address is seen.
     pub from: String,
@@ -87,7 +89,8 @@ pub struct Resolved {
 }
 
 /// The CXL device that decodes an address.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CxlAnswer {
     /// The CXL region; null if only the window is known.
     pub region: Option<String>,
@@ -134,7 +137,8 @@ impl CxlAnswer {
 }
 
 /// An interconnect crossed on the path.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HopTaken {
     /// The arena on the near side.
     pub from: String,
@@ -149,7 +153,8 @@ pub struct HopTaken {
 }
 
 /// A place that decodes an address.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Seen {
     /// The arena.
     pub arena: String,

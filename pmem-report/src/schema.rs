@@ -9,9 +9,31 @@ use crate::mtrr::{Plan, Show};
 use crate::par::ParPlan;
 use crate::pci::{PciDoctor, PciHierarchy, PciLint, PciPrediction, PciReplay, PlacementPlan};
 use crate::plug::PlugReport;
+use crate::units::{Addr, End};
 use crate::{Diff, MemoryReport, Resolve, Topo, View};
-use schemars::{Schema, schema_for};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema, schema_for};
 use serde_json::{Value, json};
+use std::borrow::Cow;
+
+impl JsonSchema for Addr {
+    fn schema_name() -> Cow<'static, str> {
+        "Addr".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^0x[0-9a-f]{1,16}$" })
+    }
+}
+
+impl JsonSchema for End {
+    fn schema_name() -> Cow<'static, str> {
+        "End".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^0x[0-9a-f]{1,17}$" })
+    }
+}
 
 /// Returns the name and JSON schema of every report.
 pub fn schemas() -> Vec<(&'static str, Value)> {

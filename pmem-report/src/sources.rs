@@ -1,11 +1,11 @@
 //! The part common to all reports: which sources were read, what is wrong with them, and what could not be seen.
 
 use pmem_import::{Finding, Machine, SourceSummary};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The sources behind a report, and how far you can rely on them.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Sources {
     /// What was read of each source.
     pub read: Vec<Read>,
@@ -16,7 +16,8 @@ pub struct Sources {
 }
 
 /// What was read of one source.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Read {
     /// The source's name: a path, or `-` for standard input.
     pub source: String,
@@ -31,7 +32,8 @@ pub struct Read {
 }
 
 /// A line that looks like a record but was not understood.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NotUnderstood {
     /// The line in the source, counted from 1.
     pub line: u32,
@@ -42,7 +44,8 @@ pub struct NotUnderstood {
 }
 
 /// Something wrong in the sources, with its place.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Warning {
     /// The sources and lines concerned; both if two sources disagree.
     pub places: Vec<String>,

@@ -1,9 +1,7 @@
 //! Addresses, ranges and sizes, formatted for people and for programs.
 
 use pmem_core::AddrRange;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
-use std::borrow::Cow;
 use std::fmt;
 
 /// An address. In JSON it is a string such as `"0xfee00000"`, because JSON numbers lose precision above 2^53.
@@ -19,16 +17,6 @@ impl fmt::Display for Addr {
 impl Serialize for Addr {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
-    }
-}
-
-impl JsonSchema for Addr {
-    fn schema_name() -> Cow<'static, str> {
-        "Addr".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^0x[0-9a-f]{1,16}$" })
     }
 }
 
@@ -54,18 +42,9 @@ impl Serialize for End {
     }
 }
 
-impl JsonSchema for End {
-    fn schema_name() -> Cow<'static, str> {
-        "End".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^0x[0-9a-f]{1,17}$" })
-    }
-}
-
 /// A range of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Extent {
     /// The first address.
     pub start: Addr,

@@ -6,11 +6,11 @@ use crate::sources::Sources;
 use crate::units::{Addr, Extent};
 use pmem_core::{AddrRange, ArenaId, ViewTarget};
 use pmem_import::Machine;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// An address map, in order of address.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct View {
     /// The arena whose view this is.
     pub from: String,
@@ -26,7 +26,8 @@ pub struct View {
 }
 
 /// One range of an address map.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ViewLine {
     /// The range, in the viewer's addresses.
     #[serde(flatten)]
@@ -41,7 +42,7 @@ pub struct ViewLine {
     pub arena: Option<String>,
     /// The type of that arena.
     #[serde(skip)]
-    #[schemars(skip)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     pub arena_kind: String,
     /// The address in that arena at which the range starts.
     pub addr: Option<Addr>,

@@ -22,11 +22,11 @@ use numbers::{Number, find};
 use pmem_import::fault::faults;
 use pmem_import::refused::refusals;
 use pmem_import::{ImportError, Iommu, Machine, Text, decode};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A text, explained.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Annotated {
     /// General remarks, in particular whether the explanations rest on another machine than the one asked for.
     pub about: Vec<String>,

@@ -3,11 +3,11 @@
 use crate::outcome::Outcome;
 use crate::resolve::Resolved;
 use crate::units::Addr;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The explanation of one number in a text.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Note {
     /// The line in the text, counted from 1.
     pub line: u32,

@@ -5,12 +5,12 @@ use super::pages::{Pages, amount, show};
 use crate::units;
 use crate::units::size;
 use pmem_import::bad::{BadMemoryLine, BadRecord, MemMapPart, Quoting, Setting};
-use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// A bad-memory setting found in the text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BadRamSetting {
     /// The line in the text, counted from 1.
     pub line: u32,

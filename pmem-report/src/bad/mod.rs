@@ -7,12 +7,12 @@ mod pages;
 pub use given::BadRamSetting;
 use pages::{Pages, amount};
 use pmem_import::bad::{BadMemoryLine, BadRecord, bad_memory};
-use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The bad pages in a text, and what helps against them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BadRam {
     /// The addresses of the bad pages' first bytes, in order. At most 4096 are listed.
     pub pages: Vec<String>,
@@ -29,7 +29,8 @@ pub struct BadRam {
 }
 
 /// A memory module (DIMM).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Module {
     /// The module's name, as the source gives it.
     pub name: String,
@@ -38,7 +39,8 @@ pub struct Module {
 }
 
 /// Settings that keep the bad pages out of use. They cover at most 256 pages or runs of pages.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Settings {
     /// `memmap=` as it must arrive on Linux's command line.
     pub memmap: String,
@@ -57,7 +59,8 @@ pub struct Settings {
 }
 
 /// A single address and mask that cover all bad pages.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Pattern {
     /// The address and the mask, separated by a comma.
     pub badram: String,

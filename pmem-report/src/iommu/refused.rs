@@ -7,19 +7,20 @@ use pmem_core::AddrRange;
 use pmem_import::refused::{Refusal, Refused};
 use pmem_import::{Address, Iommu};
 use pmem_iommu::RequesterId;
-use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a text says was refused, each refusal explained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct IommuRefused {
     /// The explanations, in order of line.
     pub refusals: Vec<RefusalNote>,
 }
 
 /// One refusal, explained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RefusalNote {
     /// The line in the text, counted from 1. If several lines together make the case, the first of them.
     pub line: u32,

@@ -4,12 +4,12 @@ use crate::sources::Sources;
 use crate::units::{self, Addr};
 use pmem_import::{Machine, ReservedKind, ReservedRange, Translation, show_list};
 use pmem_iommu::acpi::dmar::{Scope, ScopeKind};
-use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// What is known about a machine's IOMMUs.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct IommuShow {
     /// The host address width in bits (DMAR); null if no source says.
     pub width: Option<u8>,
@@ -33,7 +33,8 @@ pub struct IommuShow {
 }
 
 /// A device's page table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TableShown {
     /// The device.
     pub device: String,
@@ -42,7 +43,8 @@ pub struct TableShown {
 }
 
 /// A range of device addresses and where it leads.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TranslationShown {
     /// The first device address.
     pub start: Addr,
@@ -77,7 +79,8 @@ fn tables(machine: &Machine) -> Vec<TableShown> {
 }
 
 /// An IOMMU unit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UnitShown {
     /// The address of its registers.
     pub base: Addr,
@@ -90,7 +93,8 @@ pub struct UnitShown {
 }
 
 /// A range of device addresses that no ordinary mapping may use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReservedShown {
     /// The first address.
     pub start: Addr,
@@ -103,7 +107,8 @@ pub struct ReservedShown {
 }
 
 /// An IOMMU group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Group {
     /// The group's number.
     pub number: u32,

@@ -8,11 +8,11 @@ use pmem_core::AddrRange;
 use pmem_import::{Address, Machine, ReservedKind};
 use pmem_iommu::INTERRUPTS;
 use pmem_iommu::amd::HYPER_TRANSPORT;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Whether a device can be given a mapping of a range of addresses, and if not, why.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct IommuWhy {
     /// The device.
     pub device: String,

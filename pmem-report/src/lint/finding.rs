@@ -3,11 +3,11 @@
 use crate::units::Addr;
 use pmem_core::AddrRange;
 use pmem_import::SourceLine;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How serious a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing.
@@ -31,7 +31,8 @@ impl Severity {
 }
 
 /// One source's part in a contradiction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Side {
     /// The source.
     pub source: String,
@@ -60,7 +61,8 @@ impl Side {
 }
 
 /// A contradiction, or something else that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LintFinding {
     /// The machine, named after its sources.
     pub machine: String,
@@ -77,7 +79,8 @@ pub struct LintFinding {
 }
 
 /// A rule that could not be checked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Unchecked {
     /// The machine, named after its sources.
     pub machine: String,

@@ -2,11 +2,11 @@
 
 use super::finding::{LintFinding, LintReport, Severity, Unchecked};
 use crate::format::SCHEMA;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The last line of `pmem lint --json`: counts, and what could not be checked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LintSummary {
     /// The version of the JSON format.
     pub schema: u32,
@@ -27,7 +27,8 @@ pub struct LintSummary {
 }
 
 /// What was read of one machine's sources.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MachineRead {
     /// The machine, named after its sources.
     pub machine: String,
@@ -36,7 +37,8 @@ pub struct MachineRead {
 }
 
 /// A machine whose sources could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MachineFailed {
     /// The machine, named after its sources.
     pub machine: String,
@@ -45,7 +47,8 @@ pub struct MachineFailed {
 }
 
 /// A line of the output of `pmem lint --json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum LintLine {
     /// A finding.

@@ -14,7 +14,6 @@ use pmem_mtrr::{
     DefType, Effective, MemType, PathNode, Piece, Planner, Problem, Refusal, Register, Registers,
     Requirement, Setting, Span, TypeSet, Workspace, Write as Msr,
 };
-use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -34,7 +33,8 @@ pub struct Options {
 }
 
 /// A plan for the MTRRs, with everything that goes with it.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Plan {
     /// The number of variable registers that the plan uses.
     pub registers: usize,
@@ -80,7 +80,8 @@ pub struct Plan {
 }
 
 /// A register write.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Write {
     /// The number of the model-specific register.
     pub msr: Addr,
@@ -89,7 +90,8 @@ pub struct Write {
 }
 
 /// A range that does not get a wanted type.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Demoted {
     /// The range.
     #[serde(flatten)]

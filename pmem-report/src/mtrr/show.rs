@@ -8,11 +8,11 @@ use crate::units::{Addr, Extent};
 use pmem_import::DefaultType;
 use pmem_mtrr::regs::{phys_base, phys_mask};
 use pmem_mtrr::{Finding, MemType};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What the MTRRs hold, and what is wrong with them.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Show {
     /// The width of physical addresses in bits.
     pub bits: u8,
@@ -56,7 +56,8 @@ pub struct Show {
 }
 
 /// A variable-range register.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RegisterRow {
     /// The register's number.
     pub register: usize,
@@ -74,7 +75,8 @@ pub struct RegisterRow {
 }
 
 /// A model-specific register.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MsrValue {
     /// The register's number.
     pub msr: Addr,
@@ -83,7 +85,8 @@ pub struct MsrValue {
 }
 
 /// Something wrong with the registers.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FindingReport {
     /// The kind of fault, such as `undefined`, `ram-uncached` or `mmio-cached`.
     pub kind: String,

@@ -3,11 +3,11 @@
 use super::given::MtrrState;
 use crate::units::Extent;
 use pmem_mtrr::{Effective, MemType, Requirement, Setting, Span};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A range of addresses that have everything in common.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Strip {
     /// The range.
     #[serde(flatten)]
@@ -21,7 +21,8 @@ pub struct Strip {
 }
 
 /// The memory type of a range.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Stretch {
     /// The range.
     #[serde(flatten)]

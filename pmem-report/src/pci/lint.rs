@@ -5,11 +5,11 @@ use crate::sources::{Read, Warning};
 use crate::units::Addr;
 use pmem_import::{Conflict, PciTree, ResourceKind};
 use pmem_pci::check::{Part as Which, Side as Known, Violation, ViolationKind, check};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One side of a violation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ViolationSide {
     /// The function; null for a host bridge, and for a range to be kept free.
     pub function: Option<String>,
@@ -21,7 +21,8 @@ pub struct ViolationSide {
 }
 
 /// A violation of the rules of the hierarchy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PciViolation {
     /// The kind: `overlap`, `outside`, `unreachable`, `prefetched`, `misaligned`, `ragged`, `too-high`, `avoided`,
     /// `isa`, `vga`, `buses`, or `firmware` (firmware's assignment was wrong, and the kernel has changed it since).
@@ -35,7 +36,8 @@ pub struct PciViolation {
 }
 
 /// What is wrong with a PCI hierarchy.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PciLint {
     /// The violations, in order of function; firmware's come last.
     pub wrong: Vec<PciViolation>,

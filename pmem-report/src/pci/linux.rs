@@ -4,11 +4,11 @@ use super::kernel::map_of;
 use super::parts::{Names, Part, Placement, WindowChange, changed_windows, placement};
 use pmem_pci::linux::{Event, ResourceId, Rules, predict};
 use pmem_pci::plan::Goal;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What Linux makes of a request by itself, according to the rules of its version.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Linux {
     /// The kernel version.
     pub kernel: String,

@@ -4,11 +4,11 @@ use crate::units::{Addr, range};
 use pmem_import::PciTree;
 use pmem_pci::BusRange;
 use pmem_pci::tree::{Index, Resource, Slot, Space, Tree};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A range of CPU addresses, or of bus numbers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Range {
     /// The first address or bus number.
     pub start: Addr,
@@ -33,7 +33,8 @@ impl Range {
 }
 
 /// The address assigned to a resource.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Placement {
     /// The function.
     pub function: String,
@@ -53,7 +54,8 @@ impl Placement {
 }
 
 /// A bridge window, or a bridge's bus numbers, that change.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WindowChange {
     /// The bridge.
     pub bridge: String,
@@ -66,7 +68,8 @@ pub struct WindowChange {
 }
 
 /// A resource of a function.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Part {
     /// The function.
     pub function: String,

@@ -12,11 +12,11 @@ use pmem_pci::linux::{Event, Rules};
 use pmem_pci::plan::{Goal, Plan, Verdict};
 use pmem_pci::steps::Step;
 use pmem_pci::tree::{Index, Slot, Space, WindowKind};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The room for a future card below a port without one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Headroom {
     /// The port.
     pub port: String,
@@ -26,16 +26,17 @@ pub struct Headroom {
     pub after: String,
     /// `before` in words.
     #[serde(skip)]
-    #[schemars(skip)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     pub before_words: String,
     /// `after` in words.
     #[serde(skip)]
-    #[schemars(skip)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     pub after_words: String,
 }
 
 /// The cost of a plan. The parts count in this order: an earlier part outweighs all later ones.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CostParts {
     /// The weight of the functions that must be stopped: 5 for each that has a driver, 1 for each that has none, 1 for
     /// each bridge.
@@ -55,7 +56,8 @@ pub struct CostParts {
 }
 
 /// A write to a function's configuration space.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Write {
     /// The function.
     pub function: String,
@@ -68,7 +70,8 @@ pub struct Write {
 }
 
 /// A resource that needs an address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UnplacedBar {
     /// The function.
     pub function: String,
@@ -79,7 +82,8 @@ pub struct UnplacedBar {
 }
 
 /// A naturally aligned range that a resource could occupy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AlignedPlace {
     /// The first CPU address.
     pub start: Addr,
@@ -90,7 +94,8 @@ pub struct AlignedPlace {
 }
 
 /// Proof that something does not fit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Obstacle {
     /// The root bus.
     #[serde(rename = "where")]
@@ -110,7 +115,8 @@ pub struct Obstacle {
 }
 
 /// The answer to a placement request.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PlacementPlan {
     /// `fits`, `fits-with-quiesce` (functions must be stopped), `no`, `not-proven` or `nothing-wrong`.
     pub verdict: String,

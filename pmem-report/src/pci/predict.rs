@@ -8,7 +8,6 @@ use pmem_import::{Address, PciTree, did_you_mean_function};
 use pmem_pci::linux::{Event, Map, ResourceId, Rules, predict};
 use pmem_pci::plan::Goal;
 use pmem_pci::tree::{Index, Slot, Tree};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// An event that makes the kernel assign resources.
@@ -52,7 +51,8 @@ pub enum HotplugEvent {
 }
 
 /// The outcome of one event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Predicted {
     /// The event, in words.
     pub does: String,
@@ -70,7 +70,8 @@ pub struct Predicted {
 }
 
 /// The outcome of a series of events.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PciPrediction {
     /// The version of Linux.
     pub kernel: String,

@@ -9,11 +9,11 @@ use crate::sources::{Read, Warning};
 use pmem_import::PciTree;
 use pmem_pci::Budget;
 use pmem_pci::plan::{Verdict, plan};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// What pmem's planner makes of an event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Planned {
     /// `fits`, `fits-with-quiesce`, `no`, `not-proven` or `nothing-to-do`.
     pub verdict: String,
@@ -26,7 +26,8 @@ pub struct Planned {
 }
 
 /// What a version of Linux makes of an event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KernelOutcome {
     /// The version of Linux.
     pub kernel: String,
@@ -41,7 +42,8 @@ pub struct KernelOutcome {
 }
 
 /// One event of a replay.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReplayedEvent {
     /// The event, in words.
     pub does: String,
@@ -52,7 +54,8 @@ pub struct ReplayedEvent {
 }
 
 /// A replay of all events.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PciReplay {
     /// The events, in order.
     pub rounds: Vec<ReplayedEvent>,

@@ -5,11 +5,11 @@ use crate::sources::{Read, Warning};
 use pmem_import::PciTree;
 use pmem_pci::BusRange;
 use pmem_pci::tree::{Mobility, Resource, Slot, Space, Tree};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A range that a bridge or host bridge forwards.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Forwarded {
     /// `io`, `mem` or `pref`.
     pub kind: String,
@@ -22,7 +22,8 @@ pub struct Forwarded {
 }
 
 /// A resource that a function decodes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Decoded {
     /// `0` to `5`, `rom`, `vf0` to `vf5`.
     pub bar: String,
@@ -37,7 +38,8 @@ pub struct Decoded {
 }
 
 /// A function, or a host bridge.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PciNode {
     /// The function's address, or the root bus.
     pub name: String,
@@ -56,7 +58,8 @@ pub struct PciNode {
 }
 
 /// A PCI hierarchy.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PciHierarchy {
     /// The host bridges, each followed by its functions in depth-first order.
     pub nodes: Vec<PciNode>,

@@ -11,11 +11,11 @@ use crate::sources::Sources;
 use crate::units::{Addr, End, Extent};
 use pmem_core::{AddrRange, ArenaId, Direction, Mapping, SpanState, State, Way as Towards};
 use pmem_import::{Function, Machine, NumaNode, PciIds, ResourceKind, show_bus};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A machine.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Topo {
     /// Whether this is a decoding net, not a machine.
     pub is_net: bool,
@@ -41,7 +41,8 @@ pub struct Topo {
 }
 
 /// An arena: a physical address space, or a part of one.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ArenaSummary {
     /// The arena's name.
     pub name: String,
@@ -63,7 +64,8 @@ pub struct ArenaSummary {
 }
 
 /// A span of an arena.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SpanSummary {
     /// The range, in the arena's addresses.
     #[serde(flatten)]
@@ -76,7 +78,8 @@ pub struct SpanSummary {
 }
 
 /// A region.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RegionSummary {
     /// The range, in the arena's addresses.
     #[serde(flatten)]
@@ -91,7 +94,8 @@ pub struct RegionSummary {
 }
 
 /// An interconnect between two arenas.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Interconnect {
     /// The interconnect's name.
     pub name: String,
@@ -110,7 +114,8 @@ pub struct Interconnect {
 }
 
 /// One direction of an interconnect.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Way {
     /// The cost of crossing; null if it cannot be crossed.
     pub metric: Option<u32>,
@@ -149,7 +154,8 @@ pub struct Way {
 }
 
 /// An open window.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct OpenWindow {
     /// The range, in addresses of the near side.
     #[serde(flatten)]
@@ -159,7 +165,8 @@ pub struct OpenWindow {
 }
 
 /// A NUMA node.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeSummary {
     /// The node's number.
     pub id: u32,
@@ -188,7 +195,8 @@ pub struct NodeSummary {
 }
 
 /// Latency and bandwidth of a node's memory from its best initiators.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Access {
     /// `access0`: the best of all initiators. `access1`: the best of those with CPUs.
     pub class: String,
@@ -200,7 +208,8 @@ pub struct Access {
 }
 
 /// NUMA distances, as firmware gives them.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DistanceTable {
     /// The nodes of the rows: where an access starts.
     pub nodes: Vec<u32>,
@@ -211,7 +220,8 @@ pub struct DistanceTable {
 }
 
 /// A PCI bus.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct BusSummary {
     /// Segment and bus number, such as `0000:3b`.
     pub bus: String,
@@ -228,7 +238,8 @@ pub struct BusSummary {
 }
 
 /// A PCI function.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FunctionSummary {
     /// Its address: segment, bus, device and function.
     pub address: String,
@@ -261,7 +272,8 @@ pub struct FunctionSummary {
 }
 
 /// A resource of a function.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Bar {
     /// `BAR 0` to `BAR 5`, `ROM`, `VF BAR 0` to `VF BAR 5`, `window`.
     pub name: String,

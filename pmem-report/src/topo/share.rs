@@ -2,11 +2,11 @@
 
 use crate::units::Extent;
 use pmem_import::Machine;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A CXL window or region with its interleave.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CxlShare {
     /// The region's name; null for a window.
     pub region: Option<String>,

@@ -1,11 +1,11 @@
 //! An emulator's address spaces.
 
 use pmem_import::{AddressSpaces, Machine};
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Address spaces that see the same.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AddressSpace {
     /// The arena with what they see.
     pub arena: String,

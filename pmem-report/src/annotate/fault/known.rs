@@ -2,13 +2,13 @@
 
 use pmem_import::Machine;
 use pmem_import::fault::Fault;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// The beginning of the statement that names a request's origin.
 pub(crate) const ASKED: &str = "asked for by ";
 /// An IOMMU fault, explained.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FaultNote {
     /// The record's first line in the text, counted from 1.
     pub line: u32,

@@ -2,11 +2,11 @@
 
 use super::remedy::Remedy;
 use crate::pci::plan::PlacementPlan;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Something that failed, or could be better.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Diagnosis {
     /// The kind: `no-place` (a resource has no address), `given-up` (the kernel took its address away), `differs`
     /// (registers differ from the kernel's map), `illegal` (against the rules of the bus), `short` (a window is smaller

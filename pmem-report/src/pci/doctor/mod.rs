@@ -20,12 +20,12 @@ use pmem_pci::Budget;
 use pmem_pci::check::{Part, Violation, ViolationKind};
 use pmem_pci::plan::{Goal, Verdict, plan};
 use pmem_pci::tree::{Index, Mobility, Slot};
-use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// The doctor's report.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PciDoctor {
     /// `nothing-wrong`, `can-be-fixed`, `no` or `not-proven`.
     pub verdict: String,

@@ -10,12 +10,12 @@ use pmem_pci::phases::{Phase, phases};
 use pmem_pci::plan::{Goal, Plan};
 use pmem_pci::steps::{Step, steps};
 use pmem_pci::tree::{Index, Mobility, Space, Tree};
-use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// A remedy.
-#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Remedy {
     /// The means. `linux`: the kernel does it by itself when told to rescan. `registers`: bridge registers must be
     /// written to match the kernel's map. `module`: the kernel module pmem_arena changes windows. `writes`: windows
@@ -34,11 +34,11 @@ pub struct Remedy {
     pub says: Vec<String>,
     /// What the fix script does.
     #[serde(skip)]
-    #[schemars(skip)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     pub(super) acts: Vec<Act>,
     /// What the undo script does.
     #[serde(skip)]
-    #[schemars(skip)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
     pub(super) back: Vec<Act>,
 }
 
