@@ -296,7 +296,7 @@ mod tests {
         let said = |base, mask| Finding::Reserved { n: 2, base, mask }.to_string();
         assert!(said(0x100, 0).starts_with("variable MTRR 2 (MSR 0x204) has bits set"), "{}", said(0x100, 0));
         assert!(said(0x100, 0).ends_with("0x100"));
-        assert!(said(0, 0x200).starts_with("register 2 (MSR 0x205) has bits set"), "{}", said(0, 0x200));
+        assert!(said(0, 0x200).starts_with("variable MTRR 2 (MSR 0x205) has bits set"), "{}", said(0, 0x200));
         assert!(said(0, 0x200).ends_with("0x200"));
     }
 
