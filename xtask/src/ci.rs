@@ -71,9 +71,14 @@ fn clippy() -> Result {
 
 /// Checks crates with few features. In a workspace build, cargo would enable all that other crates ask for.
 fn clippy_of_features() -> Result {
-    for (package, features) in
-        [("pmem-core", ""), ("pmem-uvm", ""), ("pmem-uvm", "std"), ("pmem-uvm", "model"), ("pmem-capi", "")]
-    {
+    for (package, features) in [
+        ("pmem-core", ""),
+        ("pmem-uvm", ""),
+        ("pmem-uvm", "std"),
+        ("pmem-uvm", "model"),
+        ("pmem-capi", ""),
+        ("pmem-report", ""),
+    ] {
         check(
             &format!("clippy of {package}, features [{features}]"),
             once()
